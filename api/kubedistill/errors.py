@@ -1,0 +1,111 @@
+"""The error tree: every failure that a person can meet, with its machine-readable reason and cause.
+
+KubedistillError
+├── InvalidInput (ValueError)      bad manifest, data or model: nothing was started, exit 2
+│   ├── InvalidManifest            a field of the DistillationJob
+│   ├── InvalidData                a record or a data file
+│   ├── InvalidModel               a model folder that can't be used
+│   ├── TokenizerMismatch          an objective that needs one tokenizer, and two are there
+│   └── ModelDoesNotFit            a model larger than the place it must run in
+├── StageFailed (RuntimeError)     the work began and could not end, exit 1
+│   ├── LowYield                   too few answers survived
+│   ├── StorageUnavailable         the store is full, read-only or gone
+│   ├── EngineLost                 the inference engine died under us
+│   └── TrainingFailed             the training loop raised
+├── Stopped                        asked to leave; the state is saved, exit 1
+├── StoreBusy                      another run holds this job's lock, exit 1
+└── ClaimLost                      another driver owns this attempt, exit 75
+"""
+
+from typing import ClassVar
+
+EXIT_SUCCESS, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_GATE, EXIT_CLAIM_LOST = 0, 1, 2, 3, 75
+
+
+class KubedistillError(Exception):
+    """A failure with the place it happened (field path or file:line), what is wrong and the fix."""
+
+    reason: ClassVar[str] = "InternalError"
+    cause: ClassVar[str] = "failure"
+    exit_code: ClassVar[int] = EXIT_FAILED
+
+    def __init__(self, problem: str, *, at: str = "", fix: str = "") -> None:
+        super().__init__(problem, at, fix)
+        self.problem, self.at, self.fix = problem, at, fix
+
+    def __str__(self) -> str:
+        place = f"{self.at}: " if self.at else ""
+        remedy = f". {self.fix}" if self.fix else ""
+        return f"{place}{self.problem}{remedy}"
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Ray carries errors between processes by pickle, which knows nothing of keyword-only arguments.
+        return (_rebuild, (type(self), self.problem, self.at, self.fix))
+
+
+def _rebuild(kind: type[KubedistillError], problem: str, at: str, fix: str) -> KubedistillError:
+    return kind(problem, at=at, fix=fix)
+
+
+class InvalidInput(KubedistillError, ValueError):
+    cause = "user"
+    reason = "InvalidInput"
+    exit_code = EXIT_BAD_INPUT
+
+
+class InvalidManifest(InvalidInput):
+    reason = "InvalidManifest"
+
+
+class InvalidData(InvalidInput):
+    reason = "InvalidData"
+
+
+class InvalidModel(InvalidInput):
+    reason = "InvalidModel"
+
+
+class TokenizerMismatch(InvalidInput):
+    reason = "TokenizerMismatch"
+
+
+class ModelDoesNotFit(InvalidInput):
+    reason = "ModelDoesNotFit"
+
+
+class StageFailed(KubedistillError, RuntimeError):
+    reason = "UserCodeError"
+
+
+class LowYield(StageFailed):
+    cause = "user"
+    reason = "LowYield"
+
+
+class StorageUnavailable(StageFailed):
+    cause = "infrastructure"
+    reason = "StorageUnavailable"
+
+
+class EngineLost(StageFailed):
+    cause = "infrastructure"
+    reason = "EngineLost"
+
+
+class TrainingFailed(StageFailed):
+    reason = "TrainingFailed"
+
+
+class Stopped(KubedistillError):
+    cause = "none"
+    reason = "Stopped"
+
+
+class StoreBusy(KubedistillError):
+    reason = "StoreBusy"
+
+
+class ClaimLost(KubedistillError):
+    cause = "none"
+    reason = "ClaimLost"
+    exit_code = EXIT_CLAIM_LOST

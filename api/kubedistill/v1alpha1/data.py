@@ -1,0 +1,79 @@
+"""spec.data, spec.generation and spec.curation: from prompts to a training set."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import ConfigDict, Field, model_validator
+
+from kubedistill.v1alpha1.base import Fraction, Model, Uri, cel
+
+_ONE_SOURCE = "exactly one of uri and configMapKeyRef must be set"
+
+
+class ConfigMapKeyRef(Model):
+    """One key of a ConfigMap in the job's namespace."""
+
+    name: Annotated[str, Field(min_length=1, max_length=253)]
+    """Name of the ConfigMap."""
+    key: Annotated[str, Field(min_length=1, max_length=253)]
+    """Key in its data."""
+
+
+class DataSource(Model):
+    """A JSONL file of records: `messages` (or `prompt`), with optional `id`, `tags` and `reference`."""
+
+    model_config = ConfigDict(json_schema_extra=cel(("has(self.uri) != has(self.configMapKeyRef)", _ONE_SOURCE)))
+
+    uri: Uri | None = None
+    """Where the file is; a path without scheme is relative to the data root."""
+    config_map_key_ref: ConfigMapKeyRef | None = None
+    """A ConfigMap's key that holds the file; for data under 1 MiB."""
+
+    @model_validator(mode="after")
+    def _check_source(self) -> Self:
+        if (self.uri is None) == (self.config_map_key_ref is None):
+            raise ValueError(_ONE_SOURCE)
+        return self
+
+
+class TrainData(DataSource):
+    """The prompts that the student learns from."""
+
+    answers: Literal["Teacher", "Given"] = "Teacher"
+    """Who answers them. Given: each record's reference is the training target, and the teacher is only judged."""
+
+
+class Data(Model):
+    """Where the prompts are."""
+
+    train: TrainData
+    """Prompts that the student learns from."""
+    validation: DataSource | None = None
+    """Prompts that choose the best checkpoint. Absent: held out of train by a seeded hash, min(10 %, 1,000)."""
+    test: DataSource | None = None
+    """Prompts that judge the result. Absent: held out of train by a seeded hash, min(10 %, 1,000)."""
+
+
+class Generation(Model):
+    """How the teacher answers the training prompts; validation and test are always answered greedily."""
+
+    temperature: Annotated[float | None, Field(ge=0, le=2)] = None
+    """Randomness of sampling, 0 to 2. Absent: 0 for label and QA tasks with one sample, else 0.7."""
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """Probability mass that is sampled from, above 0 to 1."""
+    max_tokens: Annotated[int, Field(ge=1, le=131_072)] = 1024
+    """Longest answer in tokens, 1 to 131,072; an answer cut off there is not trained on."""
+    samples_per_prompt: Annotated[int, Field(ge=1, le=64)] = 1
+    """Answers for each training prompt, 1 to 64."""
+    top_logprobs: Annotated[int | None, Field(ge=0, le=512)] = None
+    """Alternatives stored per token, 0 to 512. Absent: 32 when teacher and student share a tokenizer, else 0."""
+    seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
+    """Seed of sampling and of hold-outs."""
+    min_success_ratio: Fraction = 0.7
+    """Least share of prompts that must be answered, 0 to 1; below it the stage fails with LowYield."""
+
+
+class Curation(Model):
+    """Which answers are good enough to learn from."""
+
+    min_keep_ratio: Fraction = 0.7
+    """Least share of prompts with a kept answer, 0 to 1; below it the stage fails with LowYield."""

@@ -1,0 +1,89 @@
+"""The DistillationJob resource itself."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from kubedistill.v1alpha1.base import Model, Uri, cel
+from kubedistill.v1alpha1.data import Curation, Data, Generation
+from kubedistill.v1alpha1.evaluation import Evaluation, Export
+from kubedistill.v1alpha1.models import Student, Teacher
+from kubedistill.v1alpha1.status import Status
+from kubedistill.v1alpha1.task import Task
+from kubedistill.v1alpha1.training import Training
+
+GROUP, VERSION, KIND, PLURAL = "kubedistill.io", "v1alpha1", "DistillationJob", "distillationjobs"
+API_VERSION = f"{GROUP}/{VERSION}"
+MAX_NAME_LENGTH = 32
+
+
+class Storage(Model):
+    """Where artifacts are kept."""
+
+    uri: Uri | None = None
+    """Root of the store, such as file:///kubedistill/storage/team-a. On one machine --store takes its place."""
+    volume_claim: Annotated[str | None, Field(min_length=1, max_length=253)] = None
+    """ReadWriteMany PersistentVolumeClaim that is mounted at /kubedistill/storage."""
+
+
+class Spec(Model):
+    """What to distil, from which teacher, into which student, and when it is good enough."""
+
+    task: Task
+    """What the teacher is asked to do."""
+    teachers: Annotated[tuple[Teacher, ...], Field(min_length=1, max_length=1)]
+    """The teacher; this version takes one."""
+    student: Student
+    """The model that learns."""
+    data: Data
+    """Where the prompts are."""
+    generation: Generation = Generation()
+    """How the teacher answers."""
+    curation: Curation = Curation()
+    """Which answers are good enough to learn from."""
+    training: Training = Training()
+    """How the student learns."""
+    evaluation: Evaluation = Evaluation()
+    """How the student is judged."""
+    export: Annotated[tuple[Export, ...], Field(max_length=8)] = (Export(),)
+    """Forms in which the student leaves the job, at most 8."""
+    storage: Storage = Storage()
+    """Where artifacts are kept."""
+    run_id: Annotated[
+        str | None, Field(alias="runID", min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+    ] = None
+    """Name of this execution; a new one starts another run."""
+
+
+class Metadata(BaseModel):
+    """The part of Kubernetes' object metadata that we read."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
+
+    name: Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+    namespace: Annotated[str, Field(min_length=1, max_length=63)] = "default"
+    uid: str = ""
+
+
+class DistillationJob(Model):
+    """One distillation, from prompts to a judged student."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                f"size(self.metadata.name) <= {MAX_NAME_LENGTH}",
+                f"metadata.name must be at most {MAX_NAME_LENGTH} characters, since the names of pods are made from it",
+            )
+        )
+    )
+
+    api_version: Literal["kubedistill.io/v1alpha1"]
+    kind: Literal["DistillationJob"]
+    metadata: Metadata
+    spec: Spec
+    status: Status | None = None
+
+
+def spec_values(spec: Spec) -> dict[str, Any]:
+    """The spec as JSON values without defaults: the form that digests are made of."""
+    return spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude_none=True)

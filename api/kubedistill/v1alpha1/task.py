@@ -1,0 +1,49 @@
+"""spec.task: what the teacher is asked to do."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import ConfigDict, Field, model_validator
+
+from kubedistill.v1alpha1.base import Model, cel
+
+TaskType = Literal["Classification", "NLI", "Conversation", "QA"]
+Label = Annotated[str, Field(min_length=1, max_length=128)]
+
+NLI_LABELS = ("entailment", "neutral", "contradiction")
+LABEL_TASKS = ("Classification", "NLI")
+
+
+class Task(Model):
+    """What the teacher is asked to do, and how its answers are read."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            ("self.type != 'Classification' || has(self.labels)", "labels is required for a Classification task"),
+            (
+                "self.type in ['Classification', 'NLI'] || !has(self.labels)",
+                "labels belongs to Classification and NLI tasks only",
+            ),
+        )
+    )
+
+    type: TaskType
+    """Kind of task; it decides how answers are checked and which metrics are reported."""
+    labels: Annotated[tuple[Label, ...] | None, Field(min_length=2, max_length=512)] = None
+    """The labels that an answer may be, 2 to 512. Required for Classification; NLI has three of its own."""
+    system_prompt: Annotated[str | None, Field(min_length=1, max_length=32768)] = None
+    """System message put before every record, in place of the record's own. Absent: the record's own is kept."""
+
+    @model_validator(mode="after")
+    def _check_labels(self) -> Self:
+        if self.type == "Classification" and not self.labels:
+            raise ValueError("labels is required for a Classification task; list the labels an answer may be")
+        if self.type not in LABEL_TASKS and self.labels:
+            raise ValueError("labels belongs to Classification and NLI tasks only; remove it")
+        if self.labels and len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels holds the same label twice; list each label once")
+        return self
+
+    @property
+    def answer_labels(self) -> tuple[str, ...]:
+        """The labels that an answer may be; empty for a task of free text."""
+        return self.labels or (NLI_LABELS if self.type == "NLI" else ())

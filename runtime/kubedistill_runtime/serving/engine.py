@@ -1,0 +1,71 @@
+"""What a stage may ask of an inference engine, whichever engine it is."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from kubedistill_runtime.answers import TopK
+from kubedistill_runtime.models import Model
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How replies are drawn; temperature 0 is greedy."""
+
+    temperature: float = 0.0
+    top_p: float = 1.0
+    max_tokens: int = 1024
+    k: int = 0
+    """Alternatives reported per token; 0 for none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One reply as the engine gave it."""
+
+    ids: tuple[int, ...]
+    """Generated ids, the stop token included where there is one."""
+    finish: str
+    """stop or length."""
+    top: TopK | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """How an engine is to be started for a model."""
+
+    model: Model
+    max_model_len: int
+    dtype: str = "Float32"
+    k: int = 0
+    """Most alternatives that will be asked for."""
+    stop_ids: tuple[int, ...] = ()
+    quantization: str | None = None
+    tensor_parallel_size: int = 1
+    pipeline_parallel_size: int = 1
+
+
+class Engine(Protocol):
+    """A started engine."""
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], *, sampling: Sampling, seeds: Sequence[int]
+    ) -> list[Completion]:
+        """Answer prompts (as ids), in their order; the same prompts, sampling and seeds give the same ids.
+
+        Raises EngineLost when the engine dies.
+        """
+        ...
+
+
+class Engines(Protocol):
+    """What starts engines and workers, one engine at a time; nothing starts before it is asked for."""
+
+    def open(self, serving: Serving) -> AbstractContextManager[Engine]:
+        """Start an engine; it is stopped, and its memory given back, when the context ends."""
+        ...
+
+    def start_ray(self) -> None:
+        """Make sure that a Ray session is there, for Ray Train."""
+        ...

@@ -1,0 +1,137 @@
+"""The store: named bytes that are either whole or absent, whatever is killed and whenever."""
+
+import contextlib
+import errno
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from kubedistill.errors import InvalidManifest, StorageUnavailable
+
+_TEMPORARY = ".tmp-"
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """A folder used as an object store; names are relative and use slashes.
+
+    Every method raises StorageUnavailable where the disk is full, read-only or gone.
+    """
+
+    root: Path
+
+    @property
+    def uri(self) -> str:
+        """The store's root as a URI."""
+        return self.root.as_uri()
+
+    def path(self, name: str) -> Path:
+        """Where a name lies on this machine, for libraries that read files themselves."""
+        return self.root / name
+
+    def exists(self, name: str) -> bool:
+        """Whether the name holds bytes, or names under it do."""
+        return self.path(name).exists()
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a name; raises FileNotFoundError where there are none."""
+        with _translated(self.root):
+            return self.path(name).read_bytes()
+
+    def names(self, prefix: str) -> list[str]:
+        """The names right under a prefix, sorted; unfinished ones are not there."""
+        folder = self.path(prefix)
+        if not folder.is_dir():
+            return []
+        return sorted(f"{prefix}/{entry.name}" for entry in folder.iterdir() if not entry.name.startswith(_TEMPORARY))
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write a name's bytes, replacing what it held; a reader sees the old bytes or the new, never a part."""
+        with _translated(self.root), self._temporary(name, data) as temporary:
+            temporary.replace(self.path(name))
+
+    def put_if_absent(self, name: str, data: bytes) -> bool:
+        """Write a name's bytes unless it holds some already; of two writers exactly one gets True."""
+        with _translated(self.root), self._temporary(name, data) as temporary:
+            try:
+                os.link(temporary, self.path(name))
+            except FileExistsError:
+                return False
+            return True
+
+    def put_folder(self, name: str, folder: Path) -> None:
+        """Move a folder's files into the store under a name; the caller's manifest makes them count."""
+        with _translated(self.root):
+            for source in sorted(path for path in folder.rglob("*") if path.is_file()):
+                target = self.path(f"{name}/{source.relative_to(folder).as_posix()}")
+                target.parent.mkdir(parents=True, exist_ok=True)
+                temporary = target.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}")
+                shutil.copyfile(source, temporary)
+                _sync(temporary)
+                temporary.replace(target)
+
+    def delete(self, name: str) -> None:
+        """Remove a name and all under it; nothing happens where there is nothing."""
+        path = self.path(name)
+        with _translated(self.root):
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
+
+    def sweep(self) -> None:
+        """Remove what killed writers left unfinished; call it only while no other writer is at work."""
+        with _translated(self.root):
+            for leftover in self.root.rglob(f"{_TEMPORARY}*"):
+                leftover.unlink(missing_ok=True)
+
+    @contextlib.contextmanager
+    def _temporary(self, name: str, data: bytes) -> Iterator[Path]:
+        target = self.path(name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = target.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}")
+        try:
+            temporary.write_bytes(data)
+            _sync(temporary)
+            yield temporary
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def open_store(uri: str) -> Store:
+    """Open the store at a URI or path; raises InvalidManifest for a scheme that this version does not serve."""
+    parts = urlsplit(uri)
+    if parts.scheme not in ("", "file"):
+        raise InvalidManifest(
+            f"storage of scheme '{parts.scheme}' is not served yet", at="spec.storage.uri", fix="Use a file:// URI"
+        )
+    path = Path(unquote(parts.path)) if parts.scheme else Path(uri)
+    store = Store(path.absolute())
+    with _translated(store.root):
+        store.root.mkdir(parents=True, exist_ok=True)
+    return store
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _translated(root: Path) -> Iterator[None]:
+    try:
+        yield
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        fix = "Free some space and start again" if error.errno in _NO_ROOM else "Check the volume and start again"
+        problem = f"the store can't be used ({error.strerror})"
+        raise StorageUnavailable(problem, at=str(root), fix=f"{fix}; what was published is kept") from error
