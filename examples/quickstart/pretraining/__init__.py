@@ -1,0 +1,1 @@
+"""How the quickstart's teacher and untrained student were made."""
