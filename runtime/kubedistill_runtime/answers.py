@@ -13,6 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from kubedistill_runtime.records import Record
+
 
 @dataclass(frozen=True, slots=True)
 class TopK:
@@ -43,6 +45,15 @@ class Answer:
     row_key: str
     """sha256 of all that determines this answer; the same for the same prompt anywhere."""
     turns: tuple[Turn, ...] = field(default=())
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """A record with one of its answers; sample counts the answers to one record from 0."""
+
+    record: Record
+    sample: int
+    answer: Answer
 
 
 _TURN = pa.struct(

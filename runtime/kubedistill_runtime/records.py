@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kubedistill.canonical import canonical_json
+from kubedistill_runtime.storage.artifacts import folder_of
+from kubedistill_runtime.storage.store import Store
 
 Split = Literal["train", "validation", "test"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
@@ -48,6 +50,11 @@ def decode_records(data: bytes) -> Iterator[Record]:
         values = json.loads(line)
         messages = tuple(Message(**message) for message in values["messages"])
         yield Record(values["id"], messages, tuple(values["references"]), tuple(values["tags"]))
+
+
+def read_rows(store: Store, key: str, split: Split) -> list[Record]:
+    """The records of a split, as Prepare left them in the rows artifact."""
+    return list(decode_records(store.read(f"{folder_of('rows', key)}/{split}.jsonl")))
 
 
 def _values(record: Record) -> dict[str, object]:

@@ -1,0 +1,1 @@
+"""Checks: the door of Prepare. Bad input is refused here, before anything is spent."""

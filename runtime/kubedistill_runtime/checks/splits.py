@@ -1,0 +1,42 @@
+"""Splits: hold-outs where a file is missing, lengths, and the least that each split needs."""
+
+import hashlib
+from collections.abc import Callable, Mapping, Sequence
+
+from kubedistill.errors import InvalidData
+from kubedistill_runtime.records import SPLITS, Record, Split
+
+MIN_RECORDS: dict[Split, int] = {"train": 16, "validation": 4, "test": 8}
+MAX_HELD_OUT = 1000
+
+
+def hold_out(records: Sequence[Record], *, seed: int, salt: str) -> tuple[list[Record], list[Record]]:
+    """Split off min(10 %, 1,000) records, chosen by a hash of seed and id; returns (rest, held out)."""
+    count = min(len(records) // 10, MAX_HELD_OUT)
+    ranked = sorted(records, key=lambda record: hashlib.sha256(f"{seed}/{salt}/{record.id}".encode()).digest())
+    chosen = {record.id for record in ranked[:count]}
+    rest = [record for record in records if record.id not in chosen]
+    return rest, [record for record in records if record.id in chosen]
+
+
+def drop_long(
+    records: Sequence[Record], *, count_tokens: Callable[[Record], int], limit: int
+) -> tuple[list[Record], int]:
+    """Drop records whose prompt leaves no room for an answer; returns (kept, number dropped)."""
+    kept = [record for record in records if count_tokens(record) < limit]
+    return kept, len(records) - len(kept)
+
+
+def check_sizes(
+    splits: Mapping[Split, Sequence[Record]], *, too_long: Mapping[Split, int], places: Mapping[Split, str]
+) -> None:
+    """Refuse splits that are too small to learn from or to judge by."""
+    for split in SPLITS:
+        least, found = MIN_RECORDS[split], len(splits[split])
+        if found < least:
+            dropped = f" after {too_long[split]} were dropped as TooLong" if too_long[split] else ""
+            raise InvalidData(
+                f"{found} {split} records are left{dropped}, and at least {least} are needed",
+                at=places[split],
+                fix="Add records" if not dropped else "Raise maxModelLen or shorten the prompts",
+            )

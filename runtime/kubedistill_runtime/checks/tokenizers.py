@@ -1,0 +1,42 @@
+"""Whether two models share a tokenizer, decided from their files without loading either."""
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from kubedistill_runtime.models import Model
+
+# Truncation and padding are settings of a call, not of the tokenizer; the rest decides which ids a text gets.
+_IRRELEVANT = ("truncation", "padding", "version")
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizerComparison:
+    """Whether two tokenizers give the same ids to every text, and if not, why."""
+
+    shared: bool
+    difference: str
+
+
+def compare_tokenizers(teacher: Model, student: Model) -> TokenizerComparison:
+    """Compare two models' tokenizer.json: every id, every merge and every rule must be the same."""
+    files = [model.path / "tokenizer.json" for model in (teacher, student)]
+    contents = [file.read_bytes() for file in files]
+    if contents[0] == contents[1]:
+        return TokenizerComparison(shared=True, difference="")
+    first, second = (json.loads(content) for content in contents)
+    sizes = [_count_ids(settings) for settings in (first, second)]
+    if sizes[0] != sizes[1]:
+        return TokenizerComparison(shared=False, difference=f"tokenizers differ, {sizes[0]} and {sizes[1]} ids")
+    for part in sorted((first.keys() | second.keys()) - set(_IRRELEVANT)):
+        if first.get(part) != second.get(part):
+            return TokenizerComparison(shared=False, difference=f"tokenizers differ in {part}")
+    return TokenizerComparison(shared=True, difference="")
+
+
+def _count_ids(settings: dict[str, Any]) -> int:
+    vocabulary = settings.get("model", {}).get("vocab", {})
+    added = {token["content"] for token in settings.get("added_tokens", [])}
+    # Unigram models list [piece, score]; all others map the piece to its id.
+    pieces = {entry[0] for entry in vocabulary} if isinstance(vocabulary, list) else set(vocabulary)
+    return len(pieces | added)

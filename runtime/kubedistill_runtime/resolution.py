@@ -1,0 +1,214 @@
+"""Resolution: what a spec means on these files, and the key of every artifact, before any of it exists.
+
+Cheap and repeatable: files are hashed once and remembered, and nothing is tokenised or loaded.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from kubedistill.canonical import digest
+from kubedistill.chain import ArtifactName
+from kubedistill.contract import StageJob
+from kubedistill.errors import InvalidData, InvalidInput, InvalidManifest, TokenizerMismatch
+from kubedistill.v1alpha1 import LABEL_TASKS, DataSource, Spec
+from kubedistill.v1alpha1.base import Model as ResourceModel
+from kubedistill_runtime.checks.tokenizers import TokenizerComparison, compare_tokenizers
+from kubedistill_runtime.models import Model, file_digest, find_model
+from kubedistill_runtime.records import SPLITS, Split
+from kubedistill_runtime.serving.engine import Sampling
+from kubedistill_runtime.storage.store import Store
+
+# One number per artifact: raise it when a stage's output changes for the same inputs, defaults included.
+SCHEMAS: dict[ArtifactName, int] = {
+    "rows": 1, "answers": 1, "judge": 1, "dataset": 1, "student": 1, "report": 1, "export": 1,
+}  # fmt: skip
+DEFAULT_K = 32
+CPU_DTYPE = "Float32"
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """A spec with every open choice made."""
+
+    teacher: Model
+    student: Model
+    teacher_dtype: str
+    shared_tokenizer: bool
+    sampling: Sampling
+    """How training prompts are answered."""
+    judge_sampling: Sampling
+    """How validation and test are answered: greedily."""
+    objective: str
+    objective_reason: str
+    ce_weight: float
+    keys: dict[ArtifactName, str]
+
+    @property
+    def k(self) -> int:
+        """Alternatives stored per token."""
+        return self.sampling.k
+
+
+def resolve(job: StageJob, *, store: Store) -> Resolved:
+    """Make every open choice of a job's spec and compute its keys.
+
+    Raises InvalidManifest, InvalidData, InvalidModel or TokenizerMismatch, naming the field.
+    """
+    spec = job.spec
+    teacher, student = _find_models(job, store=store)
+    comparison = compare_tokenizers(teacher, student)
+    k = _resolve_k(spec, shared=comparison.shared)
+    objective, reason = _resolve_objective(spec, comparison=comparison, k=k)
+    given = spec.data.train.answers == "Given"
+    temperature = 0.0 if spec.generation.temperature is None else spec.generation.temperature
+    if spec.generation.temperature is None and not _is_greedy_task(spec):
+        temperature = 0.7
+    dtype = spec.teachers[0].model.dtype
+    judge_sampling = Sampling(max_tokens=spec.generation.max_tokens, k=k)
+    return Resolved(
+        teacher=teacher,
+        student=student,
+        teacher_dtype=CPU_DTYPE if dtype == "Auto" else dtype,
+        shared_tokenizer=comparison.shared,
+        sampling=Sampling(temperature, spec.generation.top_p, spec.generation.max_tokens, k),
+        judge_sampling=judge_sampling,
+        objective=objective,
+        objective_reason=reason,
+        ce_weight=spec.training.objective.ce_weight or 0.0,
+        keys=_compute_keys(
+            spec, files=_digest_files(job, store=store), teacher=teacher.digest, student=student.digest, k=k,
+            objective=objective, given=given,
+        ),
+    )  # fmt: skip
+
+
+def check_keys(job: StageJob, resolved: Resolved) -> None:
+    """Refuse to go on when a file or model changed since Prepare computed the keys."""
+    changed = sorted(name for name, key in job.artifacts.items() if resolved.keys[name] != key)
+    if changed:
+        raise InvalidInput(
+            "data or model files changed while the job ran", at=", ".join(changed), fix="Start the job again"
+        )
+
+
+def data_path(source: DataSource, *, job: StageJob, at: str) -> Path:
+    """Where a data source's file lies on this machine."""
+    if source.config_map_key_ref is not None:
+        reference = source.config_map_key_ref
+        if reference.name not in job.config_maps:
+            fix = f"Pass --configmap {reference.name}=FOLDER"
+            raise InvalidManifest(f"ConfigMap {reference.name!r} is not given", at=f"{at}.configMapKeyRef", fix=fix)
+        return Path(job.config_maps[reference.name]) / reference.key
+    assert source.uri is not None, "the resource model asks for exactly one source"
+    parts = urlsplit(source.uri)
+    if parts.scheme not in ("", "file"):
+        raise InvalidManifest(
+            f"data of scheme '{parts.scheme}' is not served yet", at=f"{at}.uri", fix="Use a file:// URI or a path"
+        )
+    return root_path(job.data_root) / (unquote(parts.path) if parts.scheme else source.uri)
+
+
+def data_sources(spec: Spec) -> dict[Split, DataSource]:
+    """The data sources that a spec names, by split."""
+    found = {split: getattr(spec.data, split) for split in SPLITS}
+    return {split: source for split, source in found.items() if source is not None}
+
+
+def root_path(uri: str) -> Path:
+    """The folder behind a file:// URI."""
+    return Path(unquote(urlsplit(uri).path))
+
+
+def _is_greedy_task(spec: Spec) -> bool:
+    return spec.task.type in (*LABEL_TASKS, "QA") and spec.generation.samples_per_prompt == 1
+
+
+def _find_models(job: StageJob, *, store: Store) -> tuple[Model, Model]:
+    teacher, student = job.spec.teachers[0].model, job.spec.student.model
+    found = [
+        find_model(
+            model.source, revision=model.revision, trust_remote_code=model.trust_remote_code,
+            data_root=root_path(job.data_root), store=store, at=f"{at}.source",
+        )
+        for model, at in ((teacher, "spec.teachers[0].model"), (student, "spec.student.model"))
+    ]  # fmt: skip
+    return found[0], found[1]
+
+
+def _resolve_k(spec: Spec, *, shared: bool) -> int:
+    if spec.generation.top_logprobs is not None:
+        return spec.generation.top_logprobs
+    return DEFAULT_K if shared else 0
+
+
+def _resolve_objective(spec: Spec, *, comparison: TokenizerComparison, k: int) -> tuple[str, str]:
+    wanted, at = spec.training.objective.type, "spec.training.objective.type"
+    if wanted == "Sequence":
+        return "Sequence", "as the manifest says"
+    if spec.data.train.answers == "Given":
+        obstacle = "the answers are given, so the teacher's distribution over them is not known"
+        refusal: InvalidInput = InvalidManifest(f"CachedLogits is not possible: {obstacle}", at=at, fix="Use Sequence")
+    elif not comparison.shared:
+        obstacle = comparison.difference
+        refusal = TokenizerMismatch(f"CachedLogits needs one tokenizer: {obstacle}", at=at, fix="Use Auto or Sequence")
+    elif k == 0:
+        obstacle = "topLogprobs is 0"
+        refusal = InvalidManifest(
+            f"CachedLogits is not possible: {obstacle}", at=at, fix="Remove generation.topLogprobs"
+        )
+    else:
+        return (
+            "CachedLogits",
+            "as the manifest says" if wanted == "CachedLogits" else "teacher and student share a tokenizer",
+        )
+    if wanted == "CachedLogits":
+        raise refusal
+    return "Sequence", obstacle
+
+
+def _digest_files(job: StageJob, *, store: Store) -> dict[str, str]:
+    digests = {}
+    for split, source in data_sources(job.spec).items():
+        path = data_path(source, job=job, at=f"spec.data.{split}")
+        if not path.is_file():
+            fix = "Paths without a scheme are relative to the manifest's folder"
+            raise InvalidData("there is no such file", at=f"spec.data.{split}: {path}", fix=fix)
+        digests[split] = file_digest(path, store=store)
+    return digests
+
+
+def _compute_keys(
+    spec: Spec, *, files: dict[str, str], teacher: str, student: str, k: int, objective: str, given: bool
+) -> dict[ArtifactName, str]:
+    """The key of each artifact: a digest of all that determines it, the keys it stands on among it.
+
+    Pools, workers, prices and engine versions stay out: they change how fast a result comes, not what it is.
+    """
+    model = spec.teachers[0].model
+    teachers = [{"digest": teacher, **_values(model, without={"source", "revision", *_PLACEMENT})}]
+    keys: dict[ArtifactName, str] = {}
+
+    def add(name: ArtifactName, parts: dict[str, Any]) -> str:
+        keys[name] = digest({"artifact": name, "schema": SCHEMAS[name], **parts})
+        return keys[name]
+
+    seed = spec.generation.seed
+    # What is TooLong depends on the teacher, so the teacher enters rows; the student never does.
+    rows = add("rows", {"files": files, "task": _values(spec.task), "holdOutSeed": seed, "teachers": teachers})
+    answers = add("answers", {"rows": rows, "generation": _values(spec.generation), "k": k, "given": given})
+    judge = add("judge", {"rows": rows, "maxTokens": spec.generation.max_tokens, "k": k})
+    dataset = add("dataset", {"answers": answers, "curation": _values(spec.curation)})
+    training = {"training": _values(spec.training), "objective": objective}
+    trained = add("student", {"dataset": dataset, "judge": judge, "student": student, **training})
+    add("report", {"student": trained, "judge": judge, "evaluation": _values(spec.evaluation)})
+    add("export", {"student": trained, "export": [_values(export) for export in spec.export]})
+    return keys
+
+
+_PLACEMENT = frozenset({"tensor_parallel_size", "pipeline_parallel_size", "trust_remote_code"})
+
+
+def _values(part: ResourceModel, *, without: set[str] | None = None) -> dict[str, Any]:
+    return part.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude_none=True, exclude=without)

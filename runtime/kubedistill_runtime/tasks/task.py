@@ -1,0 +1,41 @@
+"""What a task is, and the rules about roles that several tasks share."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from kubedistill_runtime.records import Record
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """One kind of task; to add one is to add a file with one of these, and a row in TASKS."""
+
+    check: Callable[[Record], str | None]
+    """What is wrong with a record's roles, or None."""
+    parse: Callable[[str, Sequence[str]], str | None]
+    """The answer in (text, labels), in the form that references have; None if the text is not in the required form."""
+    metrics: tuple[str, ...]
+    """Names in the table of metrics, the headline first."""
+
+
+def check_single_turn(record: Record) -> str | None:
+    """Ask for an optional system message and one user message."""
+    roles = [message.role for message in record.messages]
+    if roles in (["user"], ["system", "user"]):
+        return None
+    return f"the roles are {_listed(roles)}, and this task takes [system,] user"
+
+
+def check_multi_turn(record: Record) -> str | None:
+    """Ask for an optional system message, then user and assistant in turn, user first."""
+    roles = [message.role for message in record.messages]
+    turns = roles[1:] if roles[:1] == ["system"] else roles
+    expected = ["user" if place % 2 == 0 else "assistant" for place in range(len(turns))]
+    if turns and turns == expected:
+        return None
+    return f"the roles are {_listed(roles)}, and this task takes [system,] user, assistant, user, … in turn"
+
+
+def _listed(roles: Sequence[str]) -> str:
+    shown = ", ".join(roles[:6]) or "none"
+    return f"{shown}, …" if len(roles) > 6 else shown
