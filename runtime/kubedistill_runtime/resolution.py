@@ -169,7 +169,7 @@ def _resolve_objective(spec: Spec, *, comparison: TokenizerComparison, k: int) -
 
 
 def _digest_files(job: StageJob, *, store: Store) -> dict[str, str]:
-    digests = {}
+    digests: dict[str, str] = {}
     for split, source in data_sources(job.spec).items():
         path = data_path(source, job=job, at=f"spec.data.{split}")
         if not path.is_file():

@@ -70,7 +70,7 @@ class Store:
             for source in sorted(path for path in folder.rglob("*") if path.is_file()):
                 target = self.path(f"{name}/{source.relative_to(folder).as_posix()}")
                 target.parent.mkdir(parents=True, exist_ok=True)
-                temporary = target.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}")
+                temporary = _temporary_name(target)
                 shutil.copyfile(source, temporary)
                 _sync(temporary)
                 temporary.replace(target)
@@ -85,16 +85,18 @@ class Store:
                 path.unlink(missing_ok=True)
 
     def sweep(self) -> None:
-        """Remove what killed writers left unfinished; call it only while no other writer is at work."""
+        """Remove what writers that were killed on this machine left unfinished."""
         with _translated(self.root):
             for leftover in self.root.rglob(f"{_TEMPORARY}*"):
-                leftover.unlink(missing_ok=True)
+                writer = leftover.name.removeprefix(_TEMPORARY).partition("-")[0]
+                if not Path(f"/proc/{writer}").exists():
+                    leftover.unlink(missing_ok=True)
 
     @contextlib.contextmanager
     def _temporary(self, name: str, data: bytes) -> Iterator[Path]:
         target = self.path(name)
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.with_name(f"{_TEMPORARY}{uuid.uuid4().hex}")
+        temporary = _temporary_name(target)
         try:
             temporary.write_bytes(data)
             _sync(temporary)
@@ -115,6 +117,10 @@ def open_store(uri: str) -> Store:
     with _translated(store.root):
         store.root.mkdir(parents=True, exist_ok=True)
     return store
+
+
+def _temporary_name(target: Path) -> Path:
+    return target.with_name(f"{_TEMPORARY}{os.getpid()}-{uuid.uuid4().hex}")
 
 
 def _sync(path: Path) -> None:

@@ -1,0 +1,113 @@
+"""The entry: `python -m kubedistill_runtime --job job.json` runs one stage, `--manifest job.yaml` a whole job.
+
+The environment is set before anything heavy is imported, since vLLM and Ray read theirs at import.
+"""
+
+import argparse
+import ctypes
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from kubedistill.errors import EXIT_SUCCESS, KubedistillError
+
+_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",  # a second OpenMP thread waits for the first whenever a core is busy
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine lives in our actor: starts in 3 s, and dies with it
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+_PR_SET_PDEATHSIG = 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one stage or a whole job; returns the exit code."""
+    options = _parse(arguments)
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    try:
+        if options.job:
+            return _run_one(options.job)
+        return _preview(options) if options.preview else _run_all(options)
+    except KubedistillError as error:
+        _emit({"event": "failed", "reason": error.reason, "message": str(error), "exitCode": error.exit_code})
+        return error.exit_code
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m kubedistill_runtime", description="kubedistill's data plane.")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("--job", type=Path, help="run the stage of a job.json")
+    what.add_argument("--manifest", type=Path, help="run all stages of a DistillationJob on this machine")
+    parser.add_argument("--store", default=".kubedistill", help="folder for artifacts")
+    parser.add_argument("--configmap", action="append", default=[], metavar="NAME=DIR", help="folder of a ConfigMap")
+    parser.add_argument("--prices", default="{}", help='USD per hour: {"teacher": 2.5, "student": 0.8}')
+    parser.add_argument("--preview", action="store_true", help="show what the student would train on")
+    parser.add_argument("--bound-to-parent", action="store_true", help="end when the process that started this ends")
+    return parser.parse_args(arguments)
+
+
+def _run_one(path: Path) -> int:
+    from kubedistill_runtime.channel import FileChannel, read_job
+    from kubedistill_runtime.driver import run_stage
+    from kubedistill_runtime.logs import log_to
+    from kubedistill_runtime.serving.session import LocalEngines
+    from kubedistill_runtime.storage.store import open_store
+
+    job = read_job(path)
+    log_to(None)
+    engines = LocalEngines(leftovers=path.parent / "processes.json")
+    try:
+        result, error = run_stage(job, store=open_store(job.store), channel=FileChannel(path.parent), engines=engines)
+    finally:
+        engines.close()
+    _emit(json.loads(result.to_json()))
+    return error.exit_code if error else EXIT_SUCCESS
+
+
+def _run_all(options: argparse.Namespace) -> int:
+    from kubedistill_runtime.pipeline import run_pipeline
+
+    if options.bound_to_parent:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    # Leaving by SystemExit lets the session stop its processes; Ctrl-C already raises.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    return run_pipeline(_local_run(options), emit=_emit)
+
+
+def _preview(options: argparse.Namespace) -> int:
+    from kubedistill_runtime.preview import preview
+
+    _emit({"event": "preview", **preview(_local_run(options))})
+    return EXIT_SUCCESS
+
+
+def _local_run(options: argparse.Namespace) -> Any:
+    from kubedistill.manifest import load_manifest
+
+    from kubedistill.contract import Prices
+    from kubedistill_runtime.pipeline import LocalRun
+    from kubedistill_runtime.storage.store import open_store
+
+    return LocalRun(
+        job=load_manifest(options.manifest),
+        data_root=options.manifest.absolute().parent,
+        store=open_store(options.store),
+        config_maps=dict(entry.split("=", 1) for entry in options.configmap),
+        prices=Prices.model_validate_json(options.prices),
+    )
+
+
+def _emit(event: Mapping[str, Any]) -> None:
+    sys.stdout.write(json.dumps(event) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

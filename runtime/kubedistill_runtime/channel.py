@@ -1,0 +1,64 @@
+"""Channels: how a driver tells the one who started it how far it is and how it ended."""
+
+import os
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from kubedistill.contract import StageJob, StageProgress, StageResult
+from kubedistill.errors import InvalidInput
+
+
+class Channel(Protocol):
+    """One attempt's way out."""
+
+    def publish_progress(self, progress: StageProgress) -> None:
+        """Say how far the stage is; a later message replaces an earlier one."""
+        ...
+
+    def publish_result(self, result: StageResult) -> None:
+        """Say, once, how the attempt ended."""
+        ...
+
+    def asked_to_stop(self) -> bool:
+        """Whether the driver should save its state and leave."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class FileChannel:
+    """A folder: job.json comes in, progress.json and result.json go out, a file named stop asks to leave."""
+
+    folder: Path
+
+    def publish_progress(self, progress: StageProgress) -> None:
+        """Replace progress.json."""
+        self._write("progress.json", progress.to_json())
+
+    def publish_result(self, result: StageResult) -> None:
+        """Write result.json."""
+        self._write("result.json", result.to_json())
+
+    def publish_job(self, job: StageJob) -> None:
+        """Write job.json, for the record and for running the stage again alone."""
+        self._write("job.json", job.to_json())
+
+    def asked_to_stop(self) -> bool:
+        """Whether somebody put a file named stop into the folder."""
+        return (self.folder / "stop").exists()
+
+    def _write(self, name: str, text: str) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        temporary = self.folder / f".tmp-{os.getpid()}-{uuid.uuid4().hex}"
+        temporary.write_text(text)
+        temporary.replace(self.folder / name)
+
+
+def read_job(path: Path) -> StageJob:
+    """Read a StageJob from its file; raises InvalidInput where it is not one."""
+    try:
+        return StageJob.model_validate_json(path.read_bytes())
+    except (OSError, ValueError) as error:
+        problem = f"not a stage job ({str(error).splitlines()[0]})"
+        raise InvalidInput(problem, at=str(path), fix="Take a job.json from a run's folder") from error

@@ -1,0 +1,33 @@
+"""Whether the models fit into the memory of the machine they are to run on."""
+
+from pathlib import Path
+
+from kubedistill.errors import ModelDoesNotFit
+from kubedistill.v1alpha1 import Spec
+from kubedistill_runtime.resolution import Resolved
+
+# Weights, gradients and AdamW's two momenta, all float32; the teacher needs its weights and a cache.
+_TRAINING_BYTES = 16
+
+
+def check_memory(resolved: Resolved, *, spec: Spec, total_bytes: int | None = None) -> None:
+    """Refuse a teacher or student that this machine's memory can't hold; raises ModelDoesNotFit with both sizes."""
+    total = total_bytes if total_bytes is not None else machine_bytes()
+    tokens = spec.teachers[0].model.max_model_len
+    needs = {
+        "spec.teachers[0].model": resolved.teacher.memory_bytes(dtype=resolved.teacher_dtype, tokens=tokens),
+        "spec.student.model": resolved.student.parameters * _TRAINING_BYTES,
+    }
+    for at, need in needs.items():
+        if need > total:
+            raise ModelDoesNotFit(
+                f"it needs {need / 2**30:.0f} GiB of memory, and this machine has {total / 2**30:.0f} GiB",
+                at=at,
+                fix="Run the job on a cluster, or take a smaller model",
+            )
+
+
+def machine_bytes() -> int:
+    """This machine's memory in bytes."""
+    lines = Path("/proc/meminfo").read_text().splitlines()
+    return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemTotal:"))

@@ -1,0 +1,63 @@
+"""The driver: runs one attempt at one stage and turns whatever happens into a StageResult."""
+
+import logging
+import uuid
+
+from kubedistill.chain import STAGES, ArtifactName
+from kubedistill.contract import ArtifactRef, StageJob, StageResult
+from kubedistill.errors import KubedistillError, Stopped
+from kubedistill_runtime.channel import Channel
+from kubedistill_runtime.progress import Progress, now
+from kubedistill_runtime.serving.engine import Engines
+from kubedistill_runtime.stages import Outcome, stage_function
+from kubedistill_runtime.storage.artifacts import find
+from kubedistill_runtime.storage.store import Store
+
+log = logging.getLogger(__name__)
+
+
+def run_stage(
+    job: StageJob, *, store: Store, channel: Channel, engines: Engines
+) -> tuple[StageResult, KubedistillError | None]:
+    """Run a stage to its result; the error, where there is one, is given back beside it."""
+    started, driver = now(), uuid.uuid4().hex
+    fields = {"stage": job.stage, "attempt": job.attempt, "driver": driver}
+    log.info("stage started", extra=fields)
+    progress = Progress(channel.publish_progress, channel.asked_to_stop)
+    error: KubedistillError | None = None
+    try:
+        outcome = stage_function(job.stage)(job, store, progress, engines)
+        result = StageResult(
+            driver=driver, outcome="Succeeded", started_at=started, ended_at=now(),
+            artifacts=_artifacts(job, outcome, store=store), summary=outcome.summary,
+        )  # fmt: skip
+    except KubedistillError as caught:
+        error = caught
+        result = _failure(caught, driver=driver, started=started)
+    except Exception as caught:  # a stage may run anybody's model; its bug must become a result, not a silent death
+        log.exception("stage raised", extra=fields)
+        first = next(iter(str(caught).splitlines()), "")
+        error = _UnexpectedError(
+            f"{type(caught).__name__}: {first}", at=job.stage, fix="The traceback is in driver.log"
+        )
+        result = _failure(error, driver=driver, started=started)
+    log.info("stage ended", extra={**fields, "outcome": result.outcome, "reason": result.reason})
+    channel.publish_result(result)
+    return result, error
+
+
+class _UnexpectedError(KubedistillError):
+    reason = "UserCodeError"
+
+
+def _failure(error: KubedistillError, *, driver: str, started: str) -> StageResult:
+    return StageResult(
+        driver=driver, outcome="Stopped" if isinstance(error, Stopped) else "Failed", cause=error.cause,
+        reason=error.reason, message=str(error)[:4096], started_at=started, ended_at=now(),
+    )  # fmt: skip
+
+
+def _artifacts(job: StageJob, outcome: Outcome, *, store: Store) -> dict[ArtifactName, ArtifactRef]:
+    """Prepare reports every artifact of the run; any other stage those that it makes."""
+    keys = outcome.keys or {name: job.artifacts[name] for name in STAGES[job.stage].makes}
+    return {name: find(store, name, key) for name, key in keys.items()}

@@ -1,0 +1,8 @@
+"""Exports: the forms in which a student leaves the job. A format is one file, and a row in FORMATS."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from kubedistill_runtime.export.safetensors import write_safetensors
+
+FORMATS: dict[str, Callable[[Path, Path], None]] = {"Safetensors": write_safetensors}

@@ -1,0 +1,66 @@
+"""Export targets: folders outside the store that we may fill, and must not overwrite."""
+
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from kubedistill.errors import InvalidManifest, StorageUnavailable
+from kubedistill.v1alpha1 import Export
+
+MARK = "kubedistill.json"
+"""Written into each exported folder: the key of the export, by which we know the folder as ours."""
+
+
+def check_targets(exports: Sequence[Export], *, data_root: Path, key: str) -> None:
+    """Refuse a target that holds somebody else's files, before anything is spent."""
+    for index, export in enumerate(exports):
+        at = f"spec.export[{index}].uri"
+        target = target_path(export, data_root=data_root, at=at)
+        if target is None or is_filled(target, key=key):
+            continue
+        if target.exists() and not (target / MARK).is_file() and (target.is_file() or any(target.iterdir())):
+            raise InvalidManifest(
+                f"{target} holds files that are not an export of ours", at=at, fix="Name a new folder"
+            )
+
+
+def target_path(export: Export, *, data_root: Path, at: str) -> Path | None:
+    """The folder that an export is copied to, or None where it stays in the store."""
+    if export.uri is None:
+        return None
+    parts = urlsplit(export.uri)
+    if parts.scheme not in ("", "file"):
+        raise InvalidManifest(f"export to '{parts.scheme}' is not served yet", at=at, fix="Use a file:// URI or a path")
+    return data_root / (unquote(parts.path) if parts.scheme else export.uri)
+
+
+def is_filled(target: Path, *, key: str) -> bool:
+    """Whether a target already holds the export of this key, whole."""
+    mark = target / MARK
+    return mark.is_file() and json.loads(mark.read_bytes()).get("key") == key
+
+
+def fill(target: Path, *, key: str, write: Callable[[Path], None]) -> None:
+    """Put an export into its folder by one rename, replacing an earlier export of ours."""
+    if is_filled(target, key=key):
+        return
+    staging = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
+    retired = staging.with_suffix(".old")
+    try:
+        staging.mkdir(parents=True)
+        write(staging)
+        (staging / MARK).write_text(json.dumps({"key": key}))
+        if target.exists():
+            target.rename(retired)
+        staging.rename(target)
+    except OSError as error:
+        raise StorageUnavailable(
+            f"the export can't be written ({os.strerror(error.errno or 0)})", at=str(target), fix="Free some space"
+        ) from error
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+        shutil.rmtree(retired, ignore_errors=True)

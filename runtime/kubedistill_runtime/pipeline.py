@@ -1,0 +1,178 @@
+"""The pipeline: all stages of one job on this machine, each skipped where its artifacts are complete."""
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kubedistill.canonical import digest
+from kubedistill.chain import CHAIN, ArtifactName, Stage, StageName
+from kubedistill.contract import JobRef, Prices, RunRef, StageJob, StageProgress
+from kubedistill.errors import EXIT_GATE, EXIT_SUCCESS, KubedistillError, StoreBusy
+from kubedistill.v1alpha1 import DistillationJob, spec_values
+from kubedistill_runtime.channel import FileChannel
+from kubedistill_runtime.checks.memory import check_memory
+from kubedistill_runtime.driver import run_stage
+from kubedistill_runtime.logs import log_to
+from kubedistill_runtime.resolution import resolve
+from kubedistill_runtime.serving.session import LocalEngines, reap_leftovers
+from kubedistill_runtime.storage.artifacts import find, read_manifest
+from kubedistill_runtime.storage.store import Store
+
+Emit = Callable[[Mapping[str, Any]], None]
+_PROGRESS_SECONDS = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class LocalRun:
+    """One manifest on one machine."""
+
+    job: DistillationJob
+    data_root: Path
+    store: Store
+    config_maps: dict[str, str] = field(default_factory=dict)
+    prices: Prices = field(default_factory=Prices)
+
+    @property
+    def run(self) -> RunRef:
+        """The run: named by the manifest, or local."""
+        return RunRef(id=self.job.spec.run_id or "local", digest=digest(spec_values(self.job.spec)))
+
+    @property
+    def job_folder(self) -> Path:
+        """What all runs of this job share."""
+        return self.store.path(f"runs/{self.job.metadata.namespace}.{self.job.metadata.name}")
+
+    @property
+    def folder(self) -> Path:
+        """Where this run's messages, logs and report lie."""
+        return self.job_folder / self.run.id
+
+    def stage_job(self, stage: StageName, *, attempt: int, keys: Mapping[ArtifactName, str]) -> StageJob:
+        """What a driver is told for one attempt."""
+        metadata = self.job.metadata
+        return StageJob(
+            job=JobRef(namespace=metadata.namespace, name=metadata.name, uid=metadata.uid), run=self.run,
+            stage=stage, attempt=attempt, token=f"{self.run.id}-{stage.lower()}-{attempt}", spec=self.job.spec,
+            store=self.store.uri, data_root=self.data_root.absolute().as_uri(), config_maps=self.config_maps,
+            artifacts=dict(keys), prices=self.prices,
+        )  # fmt: skip
+
+
+def run_pipeline(run: LocalRun, *, emit: Emit) -> int:
+    """Run what is missing of a job and say so; returns the exit code (0, or 3 where the gate said no).
+
+    Raises the KubedistillError of the stage that failed. One run at a time per store and job: StoreBusy otherwise.
+    """
+    started = time.monotonic()
+    with _locked(run.job_folder):
+        leftovers = run.job_folder / "processes.json"
+        reap_leftovers(leftovers)
+        run.store.sweep()
+        keys = _probe(run)
+        with contextlib.closing(LocalEngines(leftovers=leftovers)) as engines:
+            if not _complete(run.store, keys, CHAIN[1].makes):
+                engines.warm()
+            for stage in CHAIN:
+                _advance(run, stage, keys=keys, engines=engines, emit=emit)
+                if stage.name == "Evaluate" and not _gate(run.store, keys)["passed"]:
+                    break
+    passed = _gate(run.store, keys)["passed"]
+    code = EXIT_SUCCESS if passed else EXIT_GATE
+    report = {form: str(run.folder / f"report.{form}") for form in ("json", "md", "html")}
+    emit({"event": "finished", "exitCode": code, "report": report, "seconds": round(time.monotonic() - started, 3)})
+    return code
+
+
+def _probe(run: LocalRun) -> dict[ArtifactName, str]:
+    """The keys of all artifacts, and the note on what this machine ignores."""
+    resolved = resolve(run.stage_job("Prepare", attempt=1, keys={}), store=run.store)
+    check_memory(resolved, spec=run.job.spec)
+    return resolved.keys
+
+
+def _advance(
+    run: LocalRun, stage: Stage, *, keys: Mapping[ArtifactName, str], engines: LocalEngines, emit: Emit
+) -> None:
+    """Run one stage unless all it makes is there; Prepare always runs, since it is the door."""
+    if stage.name != "Prepare" and _complete(run.store, keys, stage.makes):
+        emit({"event": "stage", "stage": stage.name, "state": "Skipped"})
+        return
+    attempt = 1 + len(list(run.folder.glob(f"{stage.name.lower()}-*")))
+    if stage.name == "Prepare":
+        attempt = 1  # Prepare runs at every start; its record is replaced
+    job = run.stage_job(stage.name, attempt=attempt, keys={} if stage.name == "Prepare" else keys)
+    channel = _LoudChannel(FileChannel(run.folder / f"{stage.name.lower()}-{attempt}"), stage.name, emit)
+    channel.inner.publish_job(job)
+    log_to(channel.inner.folder / "driver.log")
+    started = time.monotonic()
+    emit({"event": "stage", "stage": stage.name, "state": "Running", "attempt": attempt})
+    result, error = run_stage(job, store=run.store, channel=channel, engines=engines)
+    emit(
+        {
+            "event": "stage", "stage": stage.name, "attempt": attempt, "summary": result.summary,
+            "state": "Failed" if error else "Succeeded", "message": result.message,
+            "seconds": round(time.monotonic() - started, 3),
+        }
+    )  # fmt: skip
+    if error:
+        raise error
+
+
+def _complete(store: Store, keys: Mapping[ArtifactName, str], names: tuple[ArtifactName, ...]) -> bool:
+    return all(find(store, name, keys[name]).complete for name in names)
+
+
+def _gate(store: Store, keys: Mapping[ArtifactName, str]) -> dict[str, Any]:
+    gate: dict[str, Any] = read_manifest(store, "report", keys["report"])["gate"]
+    return gate
+
+
+@dataclass(slots=True)
+class _LoudChannel:
+    """A file channel that also says aloud what passes through it."""
+
+    inner: FileChannel
+    stage: StageName
+    emit: Emit
+    _said: float = 0.0
+
+    def publish_progress(self, progress: StageProgress) -> None:
+        self.inner.publish_progress(progress)
+        if time.monotonic() - self._said >= _PROGRESS_SECONDS or progress.done == progress.total:
+            self._said = time.monotonic()
+            self.emit({"event": "progress", "stage": self.stage, "progress": json.loads(progress.to_json())})
+
+    def publish_result(self, result: Any) -> None:
+        self.inner.publish_result(result)
+
+    def asked_to_stop(self) -> bool:
+        return self.inner.asked_to_stop()
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    """Hold the job's lock; the kernel lets go of it when this process dies, however it dies."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise StoreBusy(
+                "another run of this job uses the store", at=str(folder), fix="Wait for it, or stop it"
+            ) from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def report_failure(error: KubedistillError, *, emit: Emit) -> int:
+    """Say why a run ended; returns the exit code."""
+    emit({"event": "failed", "reason": error.reason, "message": str(error), "exitCode": error.exit_code})
+    return error.exit_code
