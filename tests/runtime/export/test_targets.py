@@ -1,0 +1,57 @@
+"""Export targets: filled by one rename, never over somebody else's files."""
+
+from pathlib import Path
+
+import pytest
+
+from kubedistill.errors import InvalidManifest
+from kubedistill.v1alpha1 import Export
+from kubedistill_runtime.export.targets import check_targets, fill, is_filled
+
+
+def write(folder: Path) -> None:
+    (folder / "model.safetensors").write_text("weights")
+
+
+def test_fill_is_whole_and_idempotent(tmp_path: Path) -> None:
+    target = tmp_path / "out" / "student"
+    fill(target, key="k1", write=write)
+    assert is_filled(target, key="k1")
+    fill(target, key="k1", write=lambda _: pytest.fail("a filled target is written again"))
+    fill(target, key="k2", write=write)
+    assert is_filled(target, key="k2")
+    assert [path.name for path in target.parent.iterdir()] == ["student"]
+
+
+def test_failed_write_leaves_the_earlier_export(tmp_path: Path) -> None:
+    target = tmp_path / "student"
+    fill(target, key="k1", write=write)
+
+    def fail(_: Path) -> None:
+        raise RuntimeError("killed")
+
+    with pytest.raises(RuntimeError):
+        fill(target, key="k2", write=fail)
+    assert is_filled(target, key="k1")
+    assert [path.name for path in tmp_path.iterdir()] == ["student"]
+
+
+@pytest.mark.parametrize(("content", "refused"), [(None, False), ("", False), ("mine.txt", True)])
+def test_foreign_files_are_refused_before_anything_is_spent(
+    content: str | None, *, refused: bool, tmp_path: Path
+) -> None:
+    if content is not None:
+        (tmp_path / "out").mkdir()
+        if content:
+            (tmp_path / "out" / content).write_text("precious")
+    exports = [Export(uri="out")]
+    if refused:
+        with pytest.raises(InvalidManifest, match=r"spec.export\[0\].uri: .* not an export of ours"):
+            check_targets(exports, data_root=tmp_path, key="k")
+    else:
+        check_targets(exports, data_root=tmp_path, key="k")
+
+
+def test_unknown_scheme_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InvalidManifest, match="'s3'"):
+        check_targets([Export(uri="s3://b/x")], data_root=tmp_path, key="k")
