@@ -19,6 +19,7 @@ from pretraining.scoring import score_model, score_oracle
 from pretraining.tokenizer import train_tokenizer
 from pretraining.training import Schedule, answered_example, prompt_example, train_model
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.utils.logging import disable_progress_bar
 
 log = logging.getLogger("build_models")
 
@@ -58,7 +59,7 @@ def build_student(tokenizer: PreTrainedTokenizerFast) -> LlamaForCausalLM:
     generator = torch.Generator().manual_seed(STUDENT_SEED)
     language = Schedule(epochs=1.5, batch_size=64, learning_rate=4e-3)
     train_model(model, examples=texts, schedule=language, generator=generator)
-    task = Schedule(epochs=10, batch_size=32, learning_rate=1.5e-3)
+    task = Schedule(epochs=15, batch_size=32, learning_rate=1.5e-3)
     train_model(model, examples=labelled, schedule=task, generator=generator)
     return model
 
@@ -78,8 +79,18 @@ def folder_megabytes(folder: Path) -> float:
     return sum(file.stat().st_size for file in folder.iterdir()) / 1e6
 
 
+def replace_folder(folder: Path, *, source: Path) -> None:
+    """Put a copy of `source` at `folder`, never half of it."""
+    copy = folder.with_name(f"{folder.name}.new")
+    shutil.rmtree(copy, ignore_errors=True)
+    shutil.copytree(source, copy)
+    shutil.rmtree(folder, ignore_errors=True)
+    copy.rename(folder)
+
+
 def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    disable_progress_bar()
     torch.set_num_threads(1)  # the models are too small to gain from more, and results are the same everywhere
     check = draw_messages(pool=Pool.TEST, seed=CHECK_SEED, rows=CHECK_ROWS)
     log.info("oracle: accuracy %.4f", score_oracle(check, vocabulary=load_vocabulary()))
@@ -92,8 +103,7 @@ def main() -> None:
             save_model(build(tokenizer), tokenizer=tokenizer, folder=unfinished)
             unfinished.rename(built)
             log.info("%s: built in %.0f s", name, time.monotonic() - start)
-        shutil.rmtree(HERE / name, ignore_errors=True)
-        shutil.copytree(built, HERE / name)
+        replace_folder(HERE / name, source=built)
         check_model(HERE / name, messages=check)
 
 
