@@ -47,16 +47,15 @@ def load_chat_format(model: Model, *, at: str) -> ChatFormat:
     tokenizer = AutoTokenizer.from_pretrained(model.path, trust_remote_code=model.trust_remote_code)
     if tokenizer.chat_template is None:
         raise InvalidModel(f"{model.path} has no chat template", at=at, fix="Use an instruction-tuned checkpoint")
-    stop_ids = _stop_ids(model, tokenizer)
+    stop_ids = load_stop_ids(model)
     if not stop_ids:
         raise InvalidModel(f"{model.path} names no end-of-sequence token", at=at, fix="Set eos_token_id in its config")
     return ChatFormat(tokenizer, stop_ids)
 
 
-def _stop_ids(model: Model, tokenizer: Any) -> tuple[int, ...]:
-    """The tokenizer's end token first, then what generation_config.json adds (Llama 3 has three)."""
+def load_stop_ids(model: Model) -> tuple[int, ...]:
+    """The ids that end a reply, from generation_config.json or config.json (Llama 3 has three); none if neither says."""
     path = model.path / "generation_config.json"
     settings = json.loads(path.read_bytes()) if path.exists() else {}
-    extra = settings.get("eos_token_id", model.config.get("eos_token_id"))
-    found = [tokenizer.eos_token_id, *(extra if isinstance(extra, list) else [extra])]
-    return tuple(dict.fromkeys(int(token) for token in found if token is not None))
+    found = settings.get("eos_token_id", model.config.get("eos_token_id"))
+    return tuple(int(token) for token in (found if isinstance(found, list) else [found]) if token is not None)

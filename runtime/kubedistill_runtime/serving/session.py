@@ -1,0 +1,199 @@
+"""The local session: one Ray, one engine actor, and nothing left over when it ends or is killed."""
+
+import contextlib
+import json
+import logging
+import os
+import secrets
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+from kubedistill.errors import EngineLost
+from kubedistill_runtime.serving.engine import Completion, Engine, Sampling, Serving
+
+log = logging.getLogger(__name__)
+
+_OBJECT_STORE_BYTES = 128 * 2**20  # shards travel as pickles of a few MB; the bulk goes through storage
+_ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_prestart_worker_first_driver": "0",  # idle workers of 100 MB each that nobody asked for
+    "RAY_enable_worker_prestart": "0",
+    "RAY_TRAIN_ENABLE_V2": "1",
+    "RAY_DEDUP_LOGS": "0",
+}
+
+
+class LocalEngines:
+    """Starts Ray and the engine actor on this machine when first asked to; joins the cluster's Ray where one is."""
+
+    def __init__(self, *, leftovers: Path) -> None:
+        self._leftovers = leftovers
+        # Ray's processes are killed when the thread that started them ends, so one thread starts them and stays.
+        self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ray-starter")
+        self._folder: str | None = None
+        self._actor: Any = None
+
+    def warm(self) -> None:
+        """Begin to start the session in the background; whoever needs it waits for it."""
+        self._starter.submit(self._start_actor)
+
+    def start_ray(self) -> None:
+        """Make sure that a Ray session is there."""
+        self._starter.submit(self._start_ray).result()
+
+    def actor(self) -> Any:
+        """The engine actor, started anew if there is none."""
+        return self._starter.submit(self._start_actor).result()
+
+    def lose_actor(self) -> None:
+        """Forget an actor that died; the next call starts another."""
+        self._actor = None
+
+    @contextlib.contextmanager
+    def open(self, serving: Serving) -> Iterator[Engine]:
+        """Start an engine for a model; it is stopped when the context ends."""
+        engine = _ActorEngine(self, serving)
+        try:
+            yield engine
+        finally:
+            engine.close()
+
+    def close(self) -> None:
+        """Stop everything that was started."""
+        self._starter.submit(self._stop).result()
+        self._starter.shutdown()
+
+    def _stop(self) -> None:
+        if self._folder is None:
+            return
+        import ray
+
+        started = _descendants()
+        ray.shutdown()
+        _end(started)
+        shutil.rmtree(self._folder, ignore_errors=True)
+        self._folder, self._actor = None, None
+        self._leftovers.unlink(missing_ok=True)
+
+    def _start_actor(self) -> Any:
+        self._start_ray()
+        if self._actor is None:
+            import ray
+
+            from kubedistill_runtime.serving.vllm_engine import VllmActor
+
+            # No CPU is reserved: engine and training never work at the same time.
+            self._actor = ray.remote(num_cpus=0)(VllmActor).remote()
+            self._record()
+        return self._actor
+
+    def _start_ray(self) -> None:
+        import ray
+
+        if ray.is_initialized():
+            return
+        os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
+        if "RAY_ADDRESS" in os.environ:
+            ray.init(log_to_driver=False, logging_level=logging.ERROR)
+            return
+        # A token of this session's own: Ray would write one into the home folder, which may be read-only.
+        os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        self._folder = tempfile.mkdtemp(prefix="kd-")  # short: Ray puts sockets below it
+        self._record()
+        ray.init(
+            address="local", num_cpus=os.cpu_count(), include_dashboard=False, log_to_driver=False,
+            object_store_memory=_OBJECT_STORE_BYTES, logging_level=logging.ERROR, _temp_dir=self._folder,
+            _node_ip_address="127.0.0.1",
+        )  # fmt: skip
+        self._record()
+
+    def _record(self) -> None:
+        """Write down what would be left over if this process were killed now."""
+        if self._folder is None:
+            return
+        processes = [[process.pid, process.create_time()] for process in _descendants()]
+        self._leftovers.parent.mkdir(parents=True, exist_ok=True)
+        self._leftovers.write_text(json.dumps({"processes": processes, "folder": self._folder}))
+
+
+def reap_leftovers(path: Path) -> None:
+    """End what a killed session left over: the very processes that it recorded, and its folder."""
+    try:
+        recorded = json.loads(path.read_text())
+    except FileNotFoundError:
+        return
+    except ValueError:  # killed while writing it: nothing had been started by then, or Ray ends by itself
+        path.unlink()
+        return
+    import psutil
+
+    found = []
+    for pid, created in recorded["processes"]:
+        with contextlib.suppress(psutil.NoSuchProcess):  # it is gone already, which is what we want
+            process = psutil.Process(pid)
+            if process.create_time() == created:
+                found += [process, *process.children(recursive=True)]
+    log.info("reaping leftovers", extra={"processes": len(found)})
+    _end(found)
+    shutil.rmtree(recorded["folder"], ignore_errors=True)
+    path.unlink()
+
+
+class _ActorEngine:
+    """An engine in the actor; after the actor's death the next call starts both again."""
+
+    def __init__(self, engines: LocalEngines, serving: Serving) -> None:
+        self._engines, self._serving = engines, serving
+        self._opened = False
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], *, sampling: Sampling, seeds: Sequence[int]
+    ) -> list[Completion]:
+        found: list[Completion] = self._call("generate", prompts, sampling=sampling, seeds=seeds)
+        return found
+
+    def peak_bytes(self) -> int:
+        peak: int = self._call("peak_bytes")
+        return peak
+
+    def close(self) -> None:
+        if self._opened:
+            self._call("close")
+            self._opened = False
+
+    def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
+        import ray
+        from ray.exceptions import RayActorError
+
+        actor = self._engines.actor()
+        try:
+            if not self._opened:
+                ray.get(actor.open.remote(self._serving))
+                self._opened = True
+            return ray.get(getattr(actor, method).remote(*arguments, **options))
+        except RayActorError as error:
+            self._opened = False
+            self._engines.lose_actor()
+            raise EngineLost("the inference engine died", at=self._serving.model.source, fix="Start again") from error
+
+
+def _descendants() -> list[Any]:
+    import psutil
+
+    return [
+        process for process in psutil.Process().children(recursive=True) if process.status() != psutil.STATUS_ZOMBIE
+    ]
+
+
+def _end(processes: Sequence[Any]) -> None:
+    import psutil
+
+    _, alive = psutil.wait_procs(processes, timeout=0.5)
+    for process in alive:
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ended between the look and the kill
+            process.kill()
+    psutil.wait_procs(alive, timeout=5)

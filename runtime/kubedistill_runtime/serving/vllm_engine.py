@@ -1,0 +1,136 @@
+"""vLLM in a Ray actor: the process that holds one engine after another.
+
+Shapes: T generated tokens, K alternatives stored per token.
+"""
+
+import gc
+import os
+import resource
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from kubedistill_runtime.answers import TopK
+from kubedistill_runtime.serving.engine import Completion, Sampling, Serving
+
+_ENVIRONMENT = {
+    "OMP_NUM_THREADS": "1",  # two OpenMP threads fall to a tenth of their speed when one core is busy
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine dies with this actor, and nothing hangs
+    "VLLM_LOGGING_LEVEL": "WARNING",
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; the size that counts is given to each engine
+    "HF_HUB_OFFLINE": "1",  # models are folders by now
+}
+_MAX_SEQUENCES = 256
+_MAX_CACHE_BYTES = 2**30
+_DTYPES = {"Float32": "float32", "BFloat16": "bfloat16", "Float16": "float16"}
+
+
+class VllmActor:
+    """Holds at most one engine; made a Ray actor by the session."""
+
+    def __init__(self) -> None:
+        os.environ.update(_ENVIRONMENT)
+        import vllm  # noqa: F401  # takes 7 s, while the driver does something else
+
+        self._engine: Any = None
+        self._stop_ids: list[int] = []
+
+    def open(self, serving: Serving) -> None:
+        """Start an engine in place of the one before."""
+        from vllm import LLM
+
+        self.close()
+        self._stop_ids = list(serving.stop_ids)
+        self._engine = LLM(
+            str(serving.model.path),
+            dtype=_DTYPES[serving.dtype],
+            quantization=serving.quantization,
+            trust_remote_code=serving.model.trust_remote_code,
+            tensor_parallel_size=serving.tensor_parallel_size,
+            pipeline_parallel_size=serving.pipeline_parallel_size,
+            max_model_len=serving.max_model_len,
+            max_num_seqs=_MAX_SEQUENCES,
+            # Chunked prefill rewinds a request's random generator, which the CPU engine dies of; and the same
+            # prompts must meet the same kernels again after a kill.
+            enable_chunked_prefill=False,
+            enable_prefix_caching=False,
+            max_num_batched_tokens=max(serving.max_model_len, 8192),
+            kv_cache_memory_bytes=_cache_bytes(serving),
+            enforce_eager=True,
+            max_logprobs=max(serving.k, 1),
+            logprobs_mode="raw_logprobs",
+            skip_tokenizer_init=True,
+            disable_log_stats=True,
+        )
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], *, sampling: Sampling, seeds: Sequence[int]
+    ) -> list[Completion]:
+        """Answer prompts in their order, in one call of the engine."""
+        from vllm import SamplingParams
+
+        settings = [
+            SamplingParams(
+                temperature=sampling.temperature, top_p=sampling.top_p, max_tokens=sampling.max_tokens, seed=seed,
+                logprobs=sampling.k or None, flat_logprobs=bool(sampling.k), detokenize=False,
+                stop_token_ids=self._stop_ids,
+            )
+            for seed in seeds
+        ]  # fmt: skip
+        requests = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
+        outputs = self._engine.generate(requests, settings, use_tqdm=False)
+        return [_completion(output.outputs[0], k=sampling.k) for output in outputs]
+
+    def close(self) -> None:
+        """Stop the engine and give its memory back."""
+        if self._engine is None:
+            return
+        from vllm.distributed import cleanup_dist_env_and_memory
+
+        self._engine.llm_engine.engine_core.shutdown()
+        self._engine = None
+        gc.collect()
+        cleanup_dist_env_and_memory()
+
+    def peak_bytes(self) -> int:
+        """The most memory that this process ever held, in bytes."""
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+    def process_id(self) -> int:
+        """This process, for whoever must clean up after a kill."""
+        return os.getpid()
+
+
+def top_k(ids_TJ: np.ndarray, logprobs_TJ: np.ndarray, *, k: int) -> TopK:
+    """The K most likely ids out of J = K + 1 entries whose first is the drawn token, and the mass of all others.
+
+    The tail is measured in float64 before the logprobs are rounded to float16.
+    """
+    logprobs_TK = logprobs_TJ[:, 1 : k + 1].astype(np.float64)
+    tail_T = np.clip(1.0 - np.exp(logprobs_TK).sum(axis=1), 0.0, 1.0)
+    return TopK(
+        np.ascontiguousarray(ids_TJ[:, 1 : k + 1].astype(np.int32)),
+        logprobs_TK.astype(np.float16),
+        tail_T.astype(np.float32),
+    )
+
+
+def _completion(output: Any, *, k: int) -> Completion:
+    ids = tuple(output.token_ids)
+    top = None
+    if k:
+        shape = (len(ids), -1)
+        ids_TJ = np.asarray(output.logprobs.token_ids, dtype=np.int64).reshape(shape)
+        logprobs_TJ = np.asarray(output.logprobs.logprobs, dtype=np.float64).reshape(shape)
+        assert ids_TJ.shape[1] == k + 1, "every step holds the drawn token and k alternatives"
+        top = top_k(ids_TJ, logprobs_TJ, k=k)
+    return Completion(ids, output.finish_reason, top)
+
+
+def _cache_bytes(serving: Serving) -> int:
+    """Room for a full batch, within a bound; never less than one longest request."""
+    weights = serving.model.memory_bytes(dtype=serving.dtype, tokens=0)
+    one = serving.model.memory_bytes(dtype=serving.dtype, tokens=2 * serving.max_model_len) - weights
+    return max(one, min(_MAX_SEQUENCES * one, _MAX_CACHE_BYTES), 64 * 2**20)

@@ -1,0 +1,1 @@
+"""Teachers: asking a model for answers to records, once each, whatever happens meanwhile."""

@@ -1,0 +1,29 @@
+"""Answer sets: what the manifests of answers and judge say about each split, and how to read it back."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from kubedistill.chain import ArtifactName
+from kubedistill_runtime.answers import Answered
+from kubedistill_runtime.records import Split, read_rows
+from kubedistill_runtime.storage.artifacts import read_manifest
+from kubedistill_runtime.storage.store import Store
+from kubedistill_runtime.teachers.library import Row, find_answers, read_shards
+
+
+def describe_answers(rows: Sequence[Row], *, key: str, store: Store) -> dict[str, Any]:
+    """A split's part of a manifest: its rows (record id, sample, row key) and the shards that hold them."""
+    known = find_answers(store, key)
+    return {
+        "rows": [[row.record.id, row.sample, row.key] for row in rows],
+        "shards": list(dict.fromkeys(known[row.key] for row in rows)),
+    }
+
+
+def read_answer_set(store: Store, name: ArtifactName, key: str, split: Split) -> list[Answered]:
+    """The answers to a split, in the order of its records."""
+    manifest = read_manifest(store, name, key)
+    part = manifest["splits"][split]
+    records = {record.id: record for record in read_rows(store, manifest["rowsKey"], split)}
+    answers = read_shards(store, part["shards"])
+    return [Answered(records[record], sample, answers[row_key]) for record, sample, row_key in part["rows"]]

@@ -1,0 +1,147 @@
+"""Answering: have a model answer records, shard by shard, asking only for what the library has not."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from kubedistill.errors import EngineLost
+from kubedistill_runtime.answers import Answer, Answered, Turn
+from kubedistill_runtime.chat import ChatFormat
+from kubedistill_runtime.records import Message, Record, prompt_messages
+from kubedistill_runtime.serving.engine import Engine, Sampling
+from kubedistill_runtime.storage.store import Store
+from kubedistill_runtime.teachers.library import SHARD_ROWS, Row, add_shard, find_answers, read_shards
+
+_ENGINE_LIVES = 2
+"""Deaths of the engine on the same rows after which the rows are to blame."""
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """A model that can be asked: its engine, its chat format and how its replies are drawn."""
+
+    engine: Engine
+    chat: ChatFormat
+    sampling: Sampling
+    max_model_len: int
+    seed: int
+
+
+def missing_rows(rows: Sequence[Row], *, key: str, store: Store) -> list[Row]:
+    """The rows that the library has no answer to, each once."""
+    known = find_answers(store, key)
+    return list({row.key: row for row in rows if row.key not in known}.values())
+
+
+def answer_rows(rows: Sequence[Row], *, key: str, asker: Asker, store: Store, report: Callable[[int], None]) -> int:
+    """Answer what the library has not; returns the tokens generated.
+
+    Shards are cut from the whole list, not from what is missing, so a run that was killed goes on with the same
+    shards and, since a shard is one batch, with the same token ids. `report` gets the rows answered so far; it may
+    raise Stopped, which loses nothing.
+    """
+    known = set(find_answers(store, key))
+    done, tokens = sum(row.key in known for row in rows), 0
+    for shard in _cut(rows):
+        wanted = list({row.key: row for row in shard if row.key not in known}.values())
+        report(done)
+        if not wanted:
+            continue
+        answers = _answer_shard(wanted, asker=asker)
+        add_shard(store, key, wanted, answers)
+        known.update(row.key for row in wanted)
+        done += sum(row.key in {one.key for one in wanted} for row in shard)
+        tokens += sum(len(turn.completion_ids) for answer in answers for turn in answer.turns)
+    report(done)
+    return tokens
+
+
+def collect_answers(rows: Sequence[Row], *, key: str, store: Store) -> list[Answered]:
+    """The library's answers to rows, in their order."""
+    known = find_answers(store, key)
+    answers = read_shards(store, dict.fromkeys(known[row.key] for row in rows))
+    return [Answered(row.record, row.sample, answers[row.key]) for row in rows]
+
+
+def _cut(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    for start in range(0, len(rows), SHARD_ROWS):
+        yield rows[start : start + SHARD_ROWS]
+
+
+def _answer_shard(rows: Sequence[Row], *, asker: Asker) -> list[Answer]:
+    """Answer rows in one batch; where the engine dies of them, halve them until the deadly row stands alone.
+
+    That row is quarantined: its answer has no turns, and Curate counts it as Unanswered.
+    """
+    for life in range(_ENGINE_LIVES):
+        try:
+            return _converse(rows, asker=asker)
+        except EngineLost:
+            if life + 1 < _ENGINE_LIVES:
+                continue
+            if len(rows) == 1:
+                return [Answer(rows[0].key)]
+    half = len(rows) // 2
+    return [*_answer_shard(rows[:half], asker=asker), *_answer_shard(rows[half:], asker=asker)]
+
+
+def _converse(rows: Sequence[Row], *, asker: Asker) -> list[Answer]:
+    """Advance all rows turn by turn, feeding the model's own replies back to it."""
+    talks = [_Talk(row, questions=_questions(row.record)) for row in rows]
+    for turn in range(max(len(talk.questions) for talk in talks)):
+        asked = [talk for talk in talks if talk.goes_on(turn)]
+        prompts = [talk.ask(turn, chat=asker.chat) for talk in asked]
+        fitting = [place for place, ids in enumerate(prompts) if len(ids) < asker.max_model_len]
+        completions = asker.engine.generate(
+            [prompts[place] for place in fitting],
+            sampling=asker.sampling,
+            seeds=[_seed(asked[place].row, turn=turn, seed=asker.seed) for place in fitting],
+        )
+        replies = dict(zip(fitting, completions, strict=True))
+        for place, talk in enumerate(asked):
+            reply = replies.get(place)
+            if reply is None:  # the conversation has outgrown the model
+                talk.hear(Turn(tuple(prompts[place]), (), "", "length"))
+            else:
+                text = asker.chat.text(reply.ids)
+                talk.hear(Turn(tuple(prompts[place]), reply.ids, text, reply.finish, reply.top))
+    return [Answer(talk.row.key, tuple(talk.turns)) for talk in talks]
+
+
+class _Talk:
+    """One conversation under way."""
+
+    __slots__ = ("history", "questions", "row", "turns")
+
+    def __init__(self, row: Row, *, questions: list[tuple[Message, ...]]) -> None:
+        self.row, self.questions = row, questions
+        self.history: list[Message] = []
+        self.turns: list[Turn] = []
+
+    def goes_on(self, turn: int) -> bool:
+        """Whether this turn is to be asked: there is a question, and every reply so far came to its end."""
+        return turn < len(self.questions) and all(earlier.finish == "stop" for earlier in self.turns)
+
+    def ask(self, turn: int, *, chat: ChatFormat) -> list[int]:
+        self.history += self.questions[turn]
+        return chat.prompt_ids(self.history)
+
+    def hear(self, turn: Turn) -> None:
+        self.turns.append(turn)
+        self.history.append(Message("assistant", turn.text))
+
+
+def _questions(record: Record) -> list[tuple[Message, ...]]:
+    """The messages before each reply: a system message goes with the first question."""
+    questions: list[tuple[Message, ...]] = []
+    waiting: tuple[Message, ...] = ()
+    for message in prompt_messages(record):
+        waiting = (*waiting, message)
+        if message.role == "user":
+            questions.append(waiting)
+            waiting = ()
+    return questions
+
+
+def _seed(row: Row, *, turn: int, seed: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"{row.key}/{turn}/{seed}".encode()).digest()[:4], "big") >> 1
