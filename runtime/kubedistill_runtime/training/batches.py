@@ -1,0 +1,86 @@
+"""Batches: which samples meet in which step, and how they become tensors.
+
+Shapes: B samples, L ids of the longest one, N scored ids of the batch, K alternatives stored per scored id.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from kubedistill_runtime.training.samples import Sample
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Padded samples and, flat, what is scored in them."""
+
+    ids_BL: Tensor
+    attention_BL: Tensor
+    """1 on ids, 0 on padding; made from lengths, since padding may share its id with the stop token."""
+    positions_N: Tensor
+    """Index into the flat B * L positions from which each scored id is predicted."""
+    targets_N: Tensor
+    has_top_N: Tensor
+    """Whether the teacher's distribution is known at this scored id."""
+    top_ids_NK: Tensor
+    top_logprobs_NK: Tensor
+    tail_N: Tensor
+
+
+def order_samples(count: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
+    """The order of the samples in an epoch: the same for the same seed, on any machine."""
+    return np.random.default_rng([seed, epoch]).permutation(count)
+
+
+def split_step(samples: Sequence[Sample], *, rank: int, world: int, micro: int) -> Iterator[list[Sample]]:
+    """One worker's micro-batches of a step's samples."""
+    mine = list(samples[rank::world])
+    for start in range(0, len(mine), micro):
+        yield mine[start : start + micro]
+
+
+def make_batch(samples: Sequence[Sample], *, device: torch.device) -> Batch:
+    """Pad samples at the right and list what is scored."""
+    lengths = [len(sample.ids_L) for sample in samples]
+    shape = (len(samples), max(lengths))
+    ids_BL, attention_BL = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    positions = []
+    for row, sample in enumerate(samples):
+        ids_BL[row, : lengths[row]] = sample.ids_L
+        attention_BL[row, : lengths[row]] = 1
+        targets = np.flatnonzero(sample.scored_L)
+        assert targets.size == 0 or targets[0] > 0, "the first id has no position before it"
+        positions.append(row * shape[1] + targets - 1)
+    has_top_N, ids_NK, logprobs_NK, tail_N = _stack_top(samples)
+
+    def tensor(array: NDArray[np.generic]) -> Tensor:
+        return torch.from_numpy(array).to(device)
+
+    positions_N = np.concatenate(positions)
+    return Batch(
+        ids_BL=tensor(ids_BL), attention_BL=tensor(attention_BL), positions_N=tensor(positions_N),
+        targets_N=tensor(ids_BL.reshape(-1)[positions_N + 1]), has_top_N=tensor(has_top_N),
+        top_ids_NK=tensor(ids_NK), top_logprobs_NK=tensor(logprobs_NK), tail_N=tensor(tail_N),
+    )  # fmt: skip
+
+
+def _stack_top(
+    samples: Sequence[Sample],
+) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
+    """The teacher's distributions of all scored ids; where one is not known, zeros that has_top_N hides."""
+    k = max((sample.top.ids_TK.shape[1] for sample in samples if sample.top), default=1)
+    count = sum(sample.scored for sample in samples)
+    has = np.zeros(count, np.bool_)
+    ids, logprobs, tail = np.zeros((count, k), np.int64), np.zeros((count, k), np.float32), np.zeros(count, np.float32)
+    start = 0
+    for sample in samples:
+        place = slice(start, start + sample.scored)
+        start = place.stop
+        if sample.top is not None:
+            has[place], ids[place], tail[place] = True, sample.top.ids_TK, sample.top.tail_T
+            logprobs[place] = sample.top.logprobs_TK
+    return has, ids, logprobs, tail

@@ -1,0 +1,65 @@
+"""CachedLogits: forward KL from the teacher's stored top-k distribution, with one bucket for all other ids.
+
+KL = sum_K p log(p / q) + r log(r / q_rest), with r the teacher's mass outside the K stored ids and q_rest the
+student's; the coarsest exact statement of what was stored (bucketed forward KL; compare the tail terms of
+arXiv 2503.16870, section 3). Shapes: N scored ids, K stored alternatives, V vocabulary, H hidden.
+"""
+
+import torch
+from torch import Tensor
+
+from kubedistill_runtime.training.batches import Batch
+from kubedistill_runtime.training.head import Head, sum_over_tiles
+from kubedistill_runtime.training.objectives.objective import Objective
+from kubedistill_runtime.training.objectives.sequence import grade_targets
+
+
+def grade_distribution(logits_NV: Tensor, ids_NK: Tensor, logprobs_NK: Tensor, tail_N: Tensor) -> tuple[Tensor, Tensor]:
+    """Bucketed forward KL of each position in nats, and its gradient.
+
+    The gradient is q - p on the K ids and q (1 - r / q_rest) elsewhere. log q_rest is a logsumexp over the ids that
+    were not stored, never 1 - sum, which has no digits left when the student is sure. Ids past the student's
+    vocabulary (padded rows of the teacher's head) count to the tail.
+    """
+    vocabulary = logits_NV.shape[1]
+    known_NK = ids_NK < vocabulary
+    mass_NK = torch.exp(logprobs_NK)
+    p_NK, r_N = torch.where(known_NK, mass_NK, 0.0), tail_N + torch.where(known_NK, 0.0, mass_NK).sum(1)
+    # Stored logprobs were rounded, the tail was not: give the K ids exactly what the tail leaves.
+    p_NK = p_NK * ((1.0 - r_N) / p_NK.sum(1).clamp_min(1e-30))[:, None]
+    place_NK = ids_NK.clamp_max(vocabulary - 1)
+    stored_NV = torch.zeros(logits_NV.shape[0], vocabulary + 1, dtype=torch.bool, device=logits_NV.device)
+    stored_NV = stored_NV.scatter_(1, ids_NK.clamp_max(vocabulary), True)[:, :vocabulary]
+
+    normaliser_N = torch.logsumexp(logits_NV, dim=1)
+    rest_N = torch.logsumexp(logits_NV.masked_fill(stored_NV, -torch.inf), dim=1)
+    log_q_NK = logits_NV.gather(1, place_NK) - normaliser_N[:, None]
+    loss_N = (torch.xlogy(p_NK, p_NK) - p_NK * log_q_NK).sum(1)
+    has_tail_N = (r_N > 0) & torch.isfinite(rest_N)
+    log_q_rest_N = torch.where(has_tail_N, rest_N - normaliser_N, 0.0)
+    loss_N = loss_N + torch.where(has_tail_N, torch.xlogy(r_N, r_N) - r_N * log_q_rest_N, 0.0)
+
+    gradient_NV = torch.exp(logits_NV - normaliser_N[:, None])
+    share_NV = torch.exp(logits_NV - torch.where(has_tail_N, rest_N, 0.0)[:, None])
+    share_NV = share_NV.masked_fill(stored_NV | ~has_tail_N[:, None], 0.0)
+    gradient_NV = gradient_NV - r_N[:, None] * share_NV
+    return loss_N, gradient_NV.scatter_add_(1, place_NK, -p_NK)
+
+
+def _loss(batch: Batch, hidden_NH: Tensor, head: Head, ce_weight: float) -> Tensor:
+    def grade(logits_NV: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+        kl_N, kl_gradient_NV = grade_distribution(
+            logits_NV, batch.top_ids_NK[rows], batch.top_logprobs_NK[rows], batch.tail_N[rows]
+        )
+        # Where the teacher's distribution was lost (a repaired answer), the text is all there is.
+        share_N = torch.where(batch.has_top_N[rows], ce_weight, 1.0)
+        if not share_N.any():
+            return kl_N, kl_gradient_NV
+        ce_N, ce_gradient_NV = grade_targets(logits_NV, batch.targets_N[rows])
+        loss_N = torch.where(share_N < 1, (1 - share_N) * kl_N, 0.0) + share_N * ce_N
+        return loss_N, (1 - share_N)[:, None] * kl_gradient_NV + share_N[:, None] * ce_gradient_NV
+
+    return sum_over_tiles(hidden_NH, head, grade=grade)
+
+
+CACHED_LOGITS = Objective(loss=_loss, needs_top=True)

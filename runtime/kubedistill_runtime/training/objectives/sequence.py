@@ -1,0 +1,30 @@
+"""Sequence: cross-entropy on the teacher's text (sequence-level distillation, Kim and Rush 2016, arXiv 1606.07947).
+
+Shapes: N scored ids, H hidden, V vocabulary.
+"""
+
+import torch
+from torch import Tensor
+
+from kubedistill_runtime.training.batches import Batch
+from kubedistill_runtime.training.head import Head, sum_over_tiles
+from kubedistill_runtime.training.objectives.objective import Objective
+
+
+def grade_targets(logits_NV: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:
+    """Cross-entropy of each position in nats, and its gradient: q - 1 at the target, q elsewhere."""
+    normaliser_N = torch.logsumexp(logits_NV, dim=1)
+    chosen_N1 = logits_NV.gather(1, targets_N[:, None])
+    gradient_NV = torch.exp(logits_NV - normaliser_N[:, None])
+    gradient_NV.scatter_add_(1, targets_N[:, None], torch.full_like(chosen_N1, -1.0))
+    return normaliser_N - chosen_N1[:, 0], gradient_NV
+
+
+def _loss(batch: Batch, hidden_NH: Tensor, head: Head, ce_weight: float) -> Tensor:
+    del ce_weight  # all of it is cross-entropy
+    return sum_over_tiles(
+        hidden_NH, head, grade=lambda logits_NV, rows: grade_targets(logits_NV, batch.targets_N[rows])
+    )
+
+
+SEQUENCE = Objective(loss=_loss, needs_top=False)

@@ -1,0 +1,62 @@
+"""The student as a module: ids in, summed loss out, so that whatever wraps it later wraps body and head alike."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoModelForCausalLM
+
+from kubedistill.errors import InvalidModel
+from kubedistill_runtime.models import Model
+from kubedistill_runtime.training.batches import Batch
+from kubedistill_runtime.training.head import Head
+from kubedistill_runtime.training.objectives import Objective
+
+_AT = "spec.student.model.source"
+
+
+class Student(nn.Module):
+    """A causal language model with an objective on its head."""
+
+    def __init__(self, language_model: Any, *, objective: Objective, ce_weight: float) -> None:
+        super().__init__()
+        self.language_model = language_model
+        self.objective, self.ce_weight = objective, ce_weight
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The sum of the losses of all scored ids, in nats; scored positions are chosen before the head."""
+        body = self.language_model.get_decoder()
+        hidden_BLH = body(input_ids=batch.ids_BL, attention_mask=batch.attention_BL, use_cache=False).last_hidden_state
+        hidden_NH = hidden_BLH.reshape(-1, hidden_BLH.shape[-1])[batch.positions_N]
+        return self.objective.loss(batch, hidden_NH, self.head(), self.ce_weight)
+
+    def head(self) -> Head:
+        """The head with the scale and the cap that the architecture's own forward applies."""
+        output, config = self.language_model.get_output_embeddings(), self.language_model.config
+        # Cohere multiplies its logits, Granite divides them, Gemma caps them.
+        scale = getattr(config, "logit_scale", None) or 1.0 / (getattr(config, "logits_scaling", None) or 1.0)
+        softcap = getattr(config, "final_logit_softcapping", None)
+        return Head(output.weight, getattr(output, "bias", None), scale, softcap)
+
+
+def load_language_model(model: Model) -> Any:
+    """Load a checkpoint in float32, for training; raises InvalidModel where transformers can't."""
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            model.path, dtype=torch.float32, trust_remote_code=model.trust_remote_code, attn_implementation="sdpa"
+        )
+    except (ValueError, OSError, KeyError, RuntimeError) as error:
+        # Which of these it is depends on the part that is missing; the first line says it.
+        reason = str(error).strip().splitlines()[0]
+        raise InvalidModel(f"the checkpoint can't be loaded ({reason})", at=_AT, fix="Check the folder") from error
+
+
+def save_language_model(language_model: Any, folder: Path, *, dtype: str | None) -> None:
+    """Save a transformers folder in the precision that the checkpoint came in; raises nothing of ours."""
+    precision = getattr(torch, dtype or "float32")
+    state = {name: value.to(precision) for name, value in language_model.state_dict().items()}
+    kept = language_model.config.dtype
+    language_model.config.dtype = precision
+    language_model.save_pretrained(folder, state_dict=state)
+    language_model.config.dtype = kept
