@@ -1,1 +1,22 @@
+"""kubedistill: distil large language models into small ones, from one manifest.
 
+Everything here is loaded on demand, so that `import kubedistill` costs nothing.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+__all__ = ["DistillationJob", "KubedistillError", "__version__", "load_manifest"]
+
+_HOMES = {
+    "DistillationJob": "kubedistill.v1alpha1",
+    "KubedistillError": "kubedistill.errors",
+    "load_manifest": "kubedistill.manifest",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'kubedistill' has no attribute {name!r}")
+    return getattr(import_module(_HOMES[name]), name)

@@ -89,9 +89,8 @@ def _preview(options: argparse.Namespace) -> int:
 
 
 def _local_run(options: argparse.Namespace) -> Any:
-    from kubedistill.manifest import load_manifest
-
     from kubedistill.contract import Prices
+    from kubedistill.manifest import load_manifest
     from kubedistill_runtime.pipeline import LocalRun
     from kubedistill_runtime.storage.store import open_store
 

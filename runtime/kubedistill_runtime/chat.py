@@ -54,7 +54,7 @@ def load_chat_format(model: Model, *, at: str) -> ChatFormat:
 
 
 def load_stop_ids(model: Model) -> tuple[int, ...]:
-    """The ids that end a reply, from generation_config.json or config.json (Llama 3 has three); none if neither says."""
+    """The ids that end a reply, from generation_config.json or config.json (Llama 3 has three)."""
     path = model.path / "generation_config.json"
     settings = json.loads(path.read_bytes()) if path.exists() else {}
     found = settings.get("eos_token_id", model.config.get("eos_token_id"))

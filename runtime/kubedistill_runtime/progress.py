@@ -28,7 +28,7 @@ class Progress:
     def working(
         self, *, done: int, total: int, unit: str, message: str = "", figures: Mapping[str, float] | None = None
     ) -> None:
-        """Say how much is done; raises Stopped if the stage was asked to leave, so call it where leaving loses nothing."""
+        """Say how much is done; raises Stopped if asked to leave, so call it where leaving loses nothing."""
         if self._begun is None or done < self._begun[1]:
             self._begun = (self.clock(), done)
         seconds = self.clock() - self._begun[0]

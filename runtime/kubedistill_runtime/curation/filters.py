@@ -54,7 +54,8 @@ def reject_repetition(answered: Answered) -> str | None:
 def keep_first(kept: Sequence[Answered]) -> tuple[list[Answered], list[Answered]]:
     """Split off answers whose prompt and text were seen before; returns (kept, duplicates)."""
     seen: set[tuple[object, ...]] = set()
-    first, again = [], []
+    first: list[Answered] = []
+    again: list[Answered] = []
     for answered in kept:
         texts = tuple(turn.text for turn in answered.answer.turns)
         identity = (*((message.role, message.content) for message in answered.record.messages), texts)

@@ -60,7 +60,7 @@ class _TiledLoss(torch.autograd.Function):
         return total.to(torch.float64 if hidden_NH.dtype == torch.float64 else torch.float32)
 
     @staticmethod
-    def backward(context: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(context: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
         hidden_gradient_NH, weight_gradient_VH = context.gradients
         bias = context.bias_gradient_V
         return (

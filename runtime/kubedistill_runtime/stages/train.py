@@ -1,0 +1,81 @@
+"""Train: make the student from the kept answers."""
+
+import time
+from pathlib import Path
+
+from kubedistill.contract import StageJob
+from kubedistill.errors import LowYield
+from kubedistill_runtime.answers import Answered
+from kubedistill_runtime.chat import load_chat_format
+from kubedistill_runtime.curation.dataset import read_dataset
+from kubedistill_runtime.curation.given import given_answers
+from kubedistill_runtime.progress import Progress
+from kubedistill_runtime.records import read_rows
+from kubedistill_runtime.resolution import check_keys, resolve
+from kubedistill_runtime.serving.engine import Engines
+from kubedistill_runtime.stages import Outcome
+from kubedistill_runtime.storage.artifacts import folder_of, publish
+from kubedistill_runtime.storage.claims import take_claim
+from kubedistill_runtime.storage.store import Store
+from kubedistill_runtime.teachers.answer_sets import read_answer_set
+from kubedistill_runtime.training.samples import make_samples
+from kubedistill_runtime.training.workers import Assignment, threads_per_worker, train_on_workers
+
+# What a model folder has beside its weights and configuration, and what training does not change.
+_COMPANIONS = ("tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt", "added_tokens.json", "*.jinja", "*.py")
+
+
+def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Outcome:
+    """Make the student artifact: a model folder and its curve; goes on from the last checkpoint where there is one."""
+    started = time.monotonic()
+    resolved = resolve(job, store=store)
+    check_keys(job, resolved)
+    keys, training = resolved.keys, job.spec.training
+    progress.loading("preparing samples")
+    chat = load_chat_format(resolved.student, at="spec.student.model.source")
+
+    def samples_of(answered: list[Answered]) -> tuple[list, int]:  # type: ignore[type-arg]
+        return make_samples(answered, chat=chat, stored_ids=resolved.shared_tokenizer, max_length=training.max_length)
+
+    train, overlong = samples_of(read_dataset(store, keys["dataset"]))
+    validation, _ = samples_of(_validation(job, store=store, rows=keys["rows"], judge=keys["judge"]))
+    if not train:
+        raise LowYield(
+            f"all {overlong} samples are longer than maxLength", at="spec.training.maxLength", fix="Raise it"
+        )
+    folder = folder_of("student", keys["student"])
+    engines.start_ray()
+    workers, gpus = job.spec.student.resources.workers, job.spec.student.resources.gpus_per_worker
+    summary = train_on_workers(
+        Assignment(
+            student=resolved.student, training=training, objective=resolved.objective, ce_weight=resolved.ce_weight,
+            train=train, validation=validation, store=store.uri, folder=folder,
+            claim=take_claim(store, folder).number, threads=threads_per_worker(workers),
+        ),
+        workers=workers,
+        gpus=gpus,
+        report=lambda step, steps, figures: progress.working(done=step, total=steps, unit="steps", figures=figures),
+    )  # fmt: skip
+    _copy_companions(resolved.student.path, store=store, folder=folder)
+    summary |= {
+        "objective": resolved.objective, "samples": len(train), "overlong": overlong,
+        "withoutLogprobs": sum(sample.top is None for sample in train), "workers": workers,
+    }  # fmt: skip
+    publish(store, "student", keys["student"], summary)
+    store.delete(f"{folder}/steps")
+    return Outcome(summary={**summary, "seconds": round(time.monotonic() - started, 3)})
+
+
+def _validation(job: StageJob, *, store: Store, rows: str, judge: str) -> list[Answered]:
+    """The teacher's greedy answers, or the references where the answers are given; cut-off answers teach nothing."""
+    if job.spec.data.train.answers == "Given":
+        records = read_rows(store, rows, "validation")
+        return given_answers(record for record in records if record.references)
+    answered = read_answer_set(store, "judge", judge, "validation")
+    return [one for one in answered if one.answer.turns and all(turn.finish == "stop" for turn in one.answer.turns)]
+
+
+def _copy_companions(source: Path, *, store: Store, folder: str) -> None:
+    for pattern in _COMPANIONS:
+        for file in source.glob(pattern):
+            store.put(f"{folder}/model/{file.name}", file.read_bytes())

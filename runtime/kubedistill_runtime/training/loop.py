@@ -1,0 +1,148 @@
+"""The training loop: plain torch, one process or several, any device; it knows neither Ray nor vLLM.
+
+The loss of a step is divided by the scored ids of the whole global batch, so workers, micro-batches and
+accumulation change nothing but speed.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from kubedistill.errors import Stopped, TrainingFailed
+from kubedistill.v1alpha1 import Training
+from kubedistill_runtime.training.batches import make_batch, order_samples, split_step
+from kubedistill_runtime.training.collective import Alone, Collective
+from kubedistill_runtime.training.samples import Sample
+from kubedistill_runtime.training.schedule import Schedule, make_schedule
+from kubedistill_runtime.training.state import State, decode_state, encode_state
+from kubedistill_runtime.training.student import Student
+
+_DEFAULT_MICRO = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Hooks:
+    """The loop's ways out, all optional."""
+
+    save: Callable[[int, bytes], None] = lambda _step, _data: None
+    """Keep the state after a step; called on rank 0."""
+    report: Callable[[int, int, dict[str, float]], None] = lambda _step, _steps, _figures: None
+    """Hear of a step; called on rank 0."""
+    stopping: Callable[[], bool] = lambda: False
+    """Whether to save and leave; asked on rank 0, obeyed by all."""
+    clock: Callable[[], float] = lambda: 0.0
+    """Seconds, for the time between two checkpoints."""
+
+
+@dataclass(slots=True)
+class Loop:
+    """One training; the student ends up with its best weights, or its last where keepBest is off."""
+
+    student: Student
+    training: Training
+    train: Sequence[Sample]
+    validation: Sequence[Sample]
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+    collective: Collective = field(default_factory=Alone)
+    hooks: Hooks = field(default_factory=Hooks)
+
+    def run(self, resume: bytes | None = None) -> State:
+        """Train to the end, from the start or from a saved state.
+
+        Raises TrainingFailed when the loss is not a number, and Stopped, after saving, when asked to leave.
+        """
+        schedule = make_schedule(self.training, samples=len(self.train))
+        optimizer = make_optimizer(self.student, self.training)
+        state = decode_state(resume, student=self.student, optimizer=optimizer) if resume else State()
+        saved_at = self.hooks.clock()
+        while state.step < schedule.steps and not self._has_converged(state):
+            self._take_step(state, schedule, optimizer)
+            if self._is_validation(state.step, schedule):
+                self._validate(state)
+            due = self.hooks.clock() - saved_at >= self.training.checkpoint.every_minutes * 60
+            stopping = self._agree(self.hooks.stopping())
+            if (due or stopping) and self.collective.rank == 0:
+                self.hooks.save(state.step, encode_state(state, student=self.student, optimizer=optimizer))
+                saved_at = self.hooks.clock()
+            if stopping:
+                raise Stopped(f"training stopped after step {state.step}", fix="Start the job again to go on from here")
+        if state.best_weights is not None:
+            self.student.load_state_dict(state.best_weights)
+        return state
+
+    def _take_step(self, state: State, schedule: Schedule, optimizer: torch.optim.Optimizer) -> None:
+        samples = self._samples_of(state.step, schedule)
+        scored = sum(sample.scored for sample in samples)
+        rate = self.training.optimizer.learning_rate * schedule.factor(state.step)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        optimizer.zero_grad(set_to_none=False)
+        loss = self._accumulate(samples, scored=scored)
+        self.collective.sum_gradients(self.student.parameters())
+        torch.nn.utils.clip_grad_norm_(self.student.parameters(), self.training.optimizer.max_grad_norm)
+        optimizer.step()
+        state.step += 1
+        loss = self.collective.sum_number(loss)
+        if not math.isfinite(loss):
+            raise TrainingFailed(
+                f"the loss of step {state.step} is {loss}", at="spec.training.optimizer.learningRate", fix="Lower it"
+            )
+        state.curve.train.append({"step": state.step, "loss": loss, "learningRate": rate, "tokens": scored})
+        if self.collective.rank == 0:
+            self.hooks.report(state.step, schedule.steps, {"loss": loss})
+
+    def _accumulate(self, samples: Sequence[Sample], *, scored: int) -> float:
+        """Add up the gradients of this worker's share; returns its part of the step's loss."""
+        micro = self.training.micro_batch_size or _DEFAULT_MICRO
+        total = 0.0
+        for part in split_step(samples, rank=self.collective.rank, world=self.collective.world, micro=micro):
+            loss = self.student(make_batch(part, device=self.device)) / max(scored, 1)
+            loss.backward()
+            total += float(loss.detach())
+        return total
+
+    def _samples_of(self, step: int, schedule: Schedule) -> list[Sample]:
+        epoch, place = divmod(step, schedule.steps_per_epoch)
+        order = order_samples(len(self.train), seed=self.training.seed, epoch=epoch)
+        size = self.training.global_batch_size
+        return [self.train[index] for index in order[place * size : (place + 1) * size]]
+
+    def _validate(self, state: State) -> None:
+        loss = self.measure(self.validation)
+        state.curve.validation.append({"step": state.step, "loss": loss})
+        state.waited += 1
+        if loss < state.best_loss:
+            state.best_loss, state.waited, state.curve.best_step = loss, 0, state.step
+            if self.training.validation.keep_best:
+                state.best_weights = {name: value.detach().clone() for name, value in self.student.state_dict().items()}
+
+    @torch.no_grad()
+    def measure(self, samples: Sequence[Sample]) -> float:
+        """The loss per scored id over samples, in nats."""
+        total = 0.0
+        micro = self.training.micro_batch_size or _DEFAULT_MICRO
+        for part in split_step(samples, rank=self.collective.rank, world=self.collective.world, micro=micro):
+            total += float(self.student(make_batch(part, device=self.device)))
+        return self.collective.sum_number(total) / max(1, sum(sample.scored for sample in samples))
+
+    def _is_validation(self, step: int, schedule: Schedule) -> bool:
+        every = self.training.validation.every_steps or schedule.steps_per_epoch
+        return bool(self.validation) and (step % every == 0 or step == schedule.steps)
+
+    def _has_converged(self, state: State) -> bool:
+        return state.waited >= self.training.validation.patience
+
+    def _agree(self, stopping: bool) -> bool:
+        """Rank 0 alone knows of the wish to stop; the sum tells the others."""
+        return self.collective.sum_number(float(stopping and self.collective.rank == 0)) > 0
+
+
+def make_optimizer(student: Student, training: Training) -> torch.optim.AdamW:
+    """AdamW without decay on vectors (norms and biases)."""
+    settings = training.optimizer
+    matrices = [one for one in student.parameters() if one.requires_grad and one.dim() > 1]
+    vectors = [one for one in student.parameters() if one.requires_grad and one.dim() <= 1]
+    groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(settings.betas[0], settings.betas[1]))

@@ -1,0 +1,67 @@
+"""The state of a training: all that is needed to go on as if nothing had happened."""
+
+import io
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from kubedistill.errors import TrainingFailed
+
+
+@dataclass(slots=True)
+class Curve:
+    """What happened so far, for people: losses in nats per scored id."""
+
+    train: list[dict[str, float]] = field(default_factory=list)
+    """step (from 1), loss, learningRate and tokens (scored ids of the step)."""
+    validation: list[dict[str, float]] = field(default_factory=list)
+    """step and loss."""
+    best_step: int = 0
+
+    def to_values(self) -> dict[str, Any]:
+        """The curve as JSON values."""
+        return {"train": self.train, "validation": self.validation, "bestStep": self.best_step}
+
+
+@dataclass(slots=True)
+class State:
+    """Where a training stands after `step` optimizer steps."""
+
+    step: int = 0
+    curve: Curve = field(default_factory=Curve)
+    best_loss: float = float("inf")
+    best_weights: dict[str, Tensor] | None = None
+    """Weights with the lowest validation loss; None until the first validation, or where the last are wanted."""
+    waited: int = 0
+    """Validations since the lowest loss."""
+
+
+def encode_state(state: State, *, student: torch.nn.Module, optimizer: torch.optim.Optimizer) -> bytes:
+    """Encode a state, the student's weights and the optimizer's momenta among it."""
+    values = {
+        "step": state.step, "curve": state.curve.to_values(), "best_loss": state.best_loss,
+        "best_weights": state.best_weights, "waited": state.waited,
+        "student": student.state_dict(), "optimizer": optimizer.state_dict(),
+    }  # fmt: skip
+    sink = io.BytesIO()
+    torch.save(values, sink)
+    return sink.getvalue()
+
+
+def decode_state(data: bytes, *, student: torch.nn.Module, optimizer: torch.optim.Optimizer) -> State:
+    """Restore what encode_state wrote; raises TrainingFailed where it belongs to another student."""
+    values = torch.load(io.BytesIO(data), weights_only=True)
+    try:
+        student.load_state_dict(values["student"])
+    except RuntimeError as error:  # torch names each tensor that differs; a person needs the remedy
+        raise TrainingFailed(
+            "the saved state belongs to another student", at="steps", fix="Delete the steps folder of the artifact"
+        ) from error
+    optimizer.load_state_dict(values["optimizer"])
+    curve = values["curve"]
+    return State(
+        step=values["step"], curve=Curve(curve["train"], curve["validation"], curve["bestStep"]),
+        best_loss=values["best_loss"], best_weights=values["best_weights"], waited=values["waited"],
+    )  # fmt: skip
