@@ -11,7 +11,7 @@ class TeacherModel(Model):
     """A teacher that this job serves itself, on vLLM."""
 
     source: Uri
-    """Where the weights are: hf://organisation/name, or a folder; a path without scheme is relative to the data root."""
+    """Where the weights are: hf://organisation/name, or a folder; without a scheme it is relative to the data root."""
     revision: Annotated[str | None, Field(min_length=1, max_length=128)] = None
     """Branch, tag or commit of a hub model. Absent: its main branch, resolved once and recorded."""
     max_model_len: Annotated[int, Field(ge=16, le=1_048_576)] = 4096
@@ -52,7 +52,7 @@ class StudentModel(Model):
     """The checkpoint that is trained."""
 
     source: Uri
-    """Where the weights are: hf://organisation/name, or a folder; a path without scheme is relative to the data root."""
+    """Where the weights are: hf://organisation/name, or a folder; without a scheme it is relative to the data root."""
     revision: Annotated[str | None, Field(min_length=1, max_length=128)] = None
     """Branch, tag or commit of a hub model. Absent: its main branch, resolved once and recorded."""
     trust_remote_code: bool = False

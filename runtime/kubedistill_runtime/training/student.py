@@ -53,10 +53,5 @@ def load_language_model(model: Model) -> Any:
 
 
 def save_language_model(language_model: Any, folder: Path, *, dtype: str | None) -> None:
-    """Save a transformers folder in the precision that the checkpoint came in; raises nothing of ours."""
-    precision = getattr(torch, dtype or "float32")
-    state = {name: value.to(precision) for name, value in language_model.state_dict().items()}
-    kept = language_model.config.dtype
-    language_model.config.dtype = precision
-    language_model.save_pretrained(folder, state_dict=state)
-    language_model.config.dtype = kept
+    """Save a transformers folder in the precision that the checkpoint came in; the model itself takes it on."""
+    language_model.to(getattr(torch, dtype or "float32")).save_pretrained(folder)

@@ -1,0 +1,101 @@
+"""The table that every job ends with: teacher, baseline and distilled student side by side, for people."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kubedistill.report import Arm, Report
+
+NOT_KNOWN = "-"
+_DECIMAL = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K"))
+_BYTES = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One row of the table; change compares the distilled student with the teacher."""
+
+    name: str
+    teacher: str
+    baseline: str
+    distilled: str
+    change: str
+
+
+def table_lines(report: Report) -> list[Line]:
+    """The rows of a report's table."""
+    arms, compared, saved = report.arms, report.comparison, report.reductions
+    cells = [arms.teacher, arms.baseline, arms.distilled]
+    score = _fraction_of(compared.measure)
+
+    def line(name: str, texts: list[str], change: str = "") -> Line:
+        return Line(name, texts[0], texts[1], texts[2], change)
+
+    kept = NOT_KNOWN if compared.retention is None else f"{compared.retention:.0%} kept"
+    speed = _ratio(arms.distilled.throughput_per_hour, arms.teacher.throughput_per_hour)
+    fewer = _saving(1 - arms.distilled.parameters / arms.teacher.parameters)
+    speed_known = speed if saved.latency is not None else ""
+    return [
+        line("parameters", [short_number(arm.parameters) for arm in cells], fewer),
+        line("memory", [short_bytes(arm.memory_bytes) for arm in cells], _saving(saved.memory)),
+        line("time per answer", [short_seconds(arm.latency_seconds) for arm in cells], _saving(saved.latency)),
+        line(compared.measure, [_percent(score(arm)) for arm in cells], kept),
+        line("answers per hour", [f"{arm.throughput_per_hour:,.0f}" for arm in cells], speed_known),
+        line("cost per 1,000 answers", [_dollars(arm.cost_per_thousand) for arm in cells], _saving(saved.cost)),
+    ]  # fmt: skip
+
+
+def headline(report: Report) -> str:
+    """One sentence on what came out."""
+    compared = report.comparison
+    score = _fraction_of(compared.measure)
+    before, after = _percent(score(report.arms.baseline)), _percent(score(report.arms.distilled))
+    text = f"{compared.measure} went from {before} to {after} (teacher {_percent(score(report.arms.teacher))})"
+    if compared.verdict == "not distinguishable":
+        return f"{text}: not distinguishable from the untrained student (p = {short_p(compared.p_value)})"
+    closed = "" if compared.gap_closed is None else f", {compared.gap_closed:.0%} of the gap closed"
+    return f"{text}{closed}, p {short_p(compared.p_value)}"
+
+
+def short_p(value: float) -> str:
+    """A p-value for people."""
+    return "< 0.0001" if value < 1e-4 else f"{value:.4f}"
+
+
+def short_number(value: float) -> str:
+    """671B, 295K, 12."""
+    return next((f"{value / size:.3g}{unit}" for size, unit in _DECIMAL if value >= size), f"{value:g}")
+
+
+def short_bytes(value: float) -> str:
+    """1.2 TiB, 60 GiB, 512 B."""
+    return next((f"{value / size:.3g} {unit}" for size, unit in _BYTES if value >= size), f"{value:g} B")
+
+
+def short_seconds(value: float) -> str:
+    """3.2 s, 48 ms."""
+    return f"{value:.3g} s" if value >= 1 else f"{value * 1000:.3g} ms"
+
+
+def _fraction_of(measure: str) -> Callable[[Arm], float | None]:
+    def score(arm: Arm) -> float | None:
+        return arm.agreement if measure.startswith("agreement") else arm.accuracy
+
+    return score
+
+
+def _percent(value: float | None) -> str:
+    return NOT_KNOWN if value is None else f"{value:.1%}"
+
+
+def _dollars(value: float | None) -> str:
+    return NOT_KNOWN if value is None else f"${value:,.4f}"
+
+
+def _saving(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f"{value:.0%} less" if value >= 0 else f"{-value:.0%} more"
+
+
+def _ratio(after: float, before: float) -> str:
+    return f"{after / before:.1f}x" if before else ""

@@ -1,0 +1,1 @@
+"""Evaluation: the three arms, the statistics between them, and the gate."""

@@ -1,0 +1,146 @@
+"""Evaluate: judge the student against its teacher and against itself before training."""
+
+import time
+from typing import Any
+
+from kubedistill.contract import StageJob
+from kubedistill.report import Example, Report
+from kubedistill_runtime.answers import Answered
+from kubedistill_runtime.chat import load_stop_ids
+from kubedistill_runtime.evaluation.arms import Judgement, Tested, judge
+from kubedistill_runtime.evaluation.gate import decide
+from kubedistill_runtime.models import Model, find_model
+from kubedistill_runtime.progress import Progress, now
+from kubedistill_runtime.records import read_rows
+from kubedistill_runtime.report import write_report
+from kubedistill_runtime.resolution import CPU_DTYPE, Resolved, check_keys, resolve
+from kubedistill_runtime.serving.engine import Engines, Sampling, Serving
+from kubedistill_runtime.serving.figures import ServingFigures
+from kubedistill_runtime.stages import Outcome
+from kubedistill_runtime.storage.artifacts import folder_of, publish, read_manifest
+from kubedistill_runtime.storage.store import Store
+from kubedistill_runtime.teachers.answer_sets import read_answer_set
+from kubedistill_runtime.teachers.asking import Question, ask
+
+_EXAMPLES = 6
+
+
+def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Outcome:
+    """Make the report artifact; the teacher is not started, its answers and figures are the judge artifact's."""
+    started = time.monotonic()
+    resolved = resolve(job, store=store)
+    check_keys(job, resolved)
+    tested = {"teacher": _teacher(job, resolved, store=store)}
+    for name, model in (("baseline", resolved.student), ("distilled", _distilled(resolved, store=store))):
+        tested[name] = _test(model, name, job=job, resolved=resolved, engines=engines, store=store, progress=progress)
+    judgement = judge(tested, task=job.spec.task, seed=job.spec.training.seed)
+    gate = decide(job.spec.evaluation.gate, judgement)
+    report = Report(
+        arms=judgement.arms, comparison=judgement.comparison, reductions=judgement.reductions, gate=gate,
+        data=_funnel(resolved, store=store), training=_training(resolved, store=store), labels=judgement.labels,
+        examples=_examples(tested), provenance=_provenance(job, resolved, tested["distilled"].figures),
+    )  # fmt: skip
+    progress.loading("writing the report")
+    folder = f"runs/{job.job.namespace}.{job.job.name}/{job.run.id}"
+    write_report(
+        report, store=store, folders=(folder_of("report", resolved.keys["report"]), folder), title=job.job.name
+    )
+    publish(store, "report", resolved.keys["report"], {"gate": gate.model_dump()})
+    return Outcome(
+        summary={**_headline(judgement), "gate": gate.model_dump(), "seconds": round(time.monotonic() - started, 3)}
+    )
+
+
+def _teacher(job: StageJob, resolved: Resolved, *, store: Store) -> Tested:
+    key = resolved.keys["judge"]
+    answers = _limit(read_answer_set(store, "judge", key, "test"), job)
+    figures = ServingFigures.from_values(read_manifest(store, "judge", key)["serving"])
+    return Tested(answers, resolved.teacher.parameters, figures, job.prices.teacher)
+
+
+def _distilled(resolved: Resolved, *, store: Store) -> Model:
+    folder = store.path(f"{folder_of('student', resolved.keys['student'])}/model")
+    return find_model(
+        str(folder), revision=None, trust_remote_code=resolved.student.trust_remote_code, data_root=folder,
+        store=store, at="artifacts/student",
+    )  # fmt: skip
+
+
+def _test(
+    model: Model, name: str, *, job: StageJob, resolved: Resolved, engines: Engines, store: Store, progress: Progress
+) -> Tested:
+    """Have one student answer the test records greedily, and measure it."""
+    longest = job.spec.teachers[0].model.max_model_len
+    serving = Serving(
+        model=model, max_model_len=min(longest, model.max_positions or longest), dtype=CPU_DTYPE,
+        stop_ids=load_stop_ids(model),
+    )  # fmt: skip
+    records = _limit(read_rows(store, resolved.keys["rows"], "test"), job)
+    question = Question(records, Sampling(max_tokens=job.spec.generation.max_tokens))
+    asking = ask({name: question}, serving=serving, at=name, engines=engines, store=store, progress=progress)
+    return Tested(asking.asked[name].answers(store), model.parameters, asking.figures, job.prices.student)
+
+
+def _limit(rows: list[Any], job: StageJob) -> list[Any]:
+    return rows[: job.spec.evaluation.sample_limit]
+
+
+def _funnel(resolved: Resolved, *, store: Store) -> dict[str, Any]:
+    rows = read_manifest(store, "rows", resolved.keys["rows"])
+    dataset = read_manifest(store, "dataset", resolved.keys["dataset"])
+    return {
+        "read": rows["read"], "heldOut": rows["heldOut"], "dropped": {"TooLong": rows["tooLong"]},
+        "counts": rows["counts"], "asked": dataset["asked"], "kept": dataset["kept"],
+        "rejected": dataset["rejected"], "keepRatio": dataset["keepRatio"],
+    }  # fmt: skip
+
+
+def _training(resolved: Resolved, *, store: Store) -> dict[str, Any]:
+    import json
+
+    folder, manifest = (
+        folder_of("student", resolved.keys["student"]),
+        read_manifest(store, "student", resolved.keys["student"]),
+    )
+    curve = json.loads(store.read(f"{folder}/curve.json"))
+    figures = {name: value for name, value in manifest.items() if name not in ("name", "key")}
+    return {**figures, "objectiveReason": resolved.objective_reason, "topLogprobs": resolved.k, "curve": curve}
+
+
+def _examples(tested: dict[str, Tested]) -> list[Example]:
+    """A few records where the students differ, and the first ones if they never do."""
+
+    def text(one: Answered) -> str:
+        return "\n".join(turn.text for turn in one.answer.turns)
+
+    together = list(zip(*(tested[name].answers for name in ("teacher", "baseline", "distilled")), strict=True))
+    telling = [row for row in together if text(row[1]) != text(row[2])] or together
+    return [
+        Example(
+            id=teacher.record.id, prompt="\n".join(m.content for m in teacher.record.messages if m.role == "user"),
+            reference=teacher.record.references[0] if teacher.record.references else None,
+            teacher=text(teacher), baseline=text(baseline), distilled=text(distilled),
+        )
+        for teacher, baseline, distilled in telling[:_EXAMPLES]
+    ]  # fmt: skip
+
+
+def _provenance(job: StageJob, resolved: Resolved, figures: ServingFigures) -> dict[str, Any]:
+    return {
+        "job": f"{job.job.namespace}/{job.job.name}", "run": job.run.id, "specDigest": job.run.digest, "at": now(),
+        "task": job.spec.task.type, "artifacts": resolved.keys,
+        "teacher": {"source": resolved.teacher.source, "digest": resolved.teacher.digest},
+        "student": {"source": resolved.student.source, "digest": resolved.student.digest},
+        "seeds": {"generation": job.spec.generation.seed, "training": job.spec.training.seed},
+        "hardware": figures.hardware, "versions": figures.versions,
+    }  # fmt: skip
+
+
+def _headline(judgement: Judgement) -> dict[str, Any]:
+    compared, arms = judgement.comparison, judgement.arms
+    return {
+        "measure": compared.measure, "teacherAccuracy": arms.teacher.accuracy,
+        "baselineAccuracy": arms.baseline.accuracy, "distilledAccuracy": arms.distilled.accuracy,
+        "retention": compared.retention, "gain": compared.gain, "gapClosed": compared.gap_closed,
+        "pValue": compared.p_value,
+    }  # fmt: skip
