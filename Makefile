@@ -1,6 +1,8 @@
 # Everything starts from a fresh clone with Python 3.11 or 3.12 and make; uv comes from PyPI into the project's own
 # environment.
-PYTHON ?= $(shell command -v python3.12 || command -v python3.11 || command -v python3)
+# The first one that runs: a version manager's shim may be on the PATH without its Python.
+PYTHON ?= $(shell for name in python3.12 python3.11 python3; do \
+	$$name -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$name && break; done)
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.synced
@@ -16,6 +18,7 @@ help:  ## Say what can be made
 setup: $(STAMP)  ## Install everything into .venv (about 1 minute, 6.6 GB)
 
 $(STAMP): pyproject.toml uv.lock
+	@test -n "$(PYTHON)" || { echo "kubedistill needs Python 3.11 or 3.12 on the PATH, or PYTHON=/path/to/one"; exit 1; }
 	test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install -q 'uv==0.13.9'; }
 	$(BIN)/uv sync --locked --extra cpu --inexact --quiet
 	touch $@

@@ -11,6 +11,9 @@ from itertools import islice
 from pathlib import Path
 
 import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.utils.logging import disable_progress_bar
+
 from generator.fragments import Pool
 from generator.messages import Message, generate_messages
 from generator.vocabulary import load_vocabulary
@@ -18,8 +21,6 @@ from pretraining.models import new_model, save_model, student_config, teacher_co
 from pretraining.scoring import score_model, score_oracle
 from pretraining.tokenizer import train_tokenizer
 from pretraining.training import Schedule, answered_example, prompt_example, train_model
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaForCausalLM, PreTrainedTokenizerFast
-from transformers.utils.logging import disable_progress_bar
 
 log = logging.getLogger("build_models")
 

@@ -84,7 +84,8 @@ def _run_all(options: argparse.Namespace) -> int:
 def _preview(options: argparse.Namespace) -> int:
     from kubedistill_runtime.preview import preview
 
-    _emit({"event": "preview", **preview(_local_run(options))})
+    run = _local_run(options)
+    _emit({"event": "preview", **preview(run.stage_job("Prepare", attempt=1, keys={}), store=run.store)})
     return EXIT_SUCCESS
 
 

@@ -3,6 +3,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+
 from generator.vocabulary import load_vocabulary
 
 EXAMPLE_NAMES = ("quickstart", "conversation", "qa")

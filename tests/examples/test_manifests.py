@@ -1,9 +1,9 @@
 from pathlib import Path
 
 import pytest
-from generator.vocabulary import load_vocabulary
 from ruamel.yaml import YAML
 
+from generator.vocabulary import load_vocabulary
 from kubedistill.v1alpha1.job import DistillationJob
 
 

@@ -3,12 +3,13 @@ from collections import Counter
 from itertools import islice
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from generator.fragments import Pool, pool_of
 from generator.messages import HARD_KINDS, Draft, Kind, Message, generate_messages, join_fragments, seeded_random
 from generator.typos import add_typos
 from generator.vocabulary import Source, load_vocabulary
-from hypothesis import given
-from hypothesis import strategies as st
 
 VOCABULARY = load_vocabulary()
 ROWS = 4_000

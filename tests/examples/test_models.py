@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors import safe_open
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
 from generator.fragments import Pool
 from generator.messages import Message, generate_messages
 from generator.vocabulary import load_vocabulary
 from pretraining.scoring import Score, score_model
-from safetensors import safe_open
-from transformers import AutoModelForCausalLM, AutoTokenizer
 
 QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart"
 MODELS = ("teacher", "student")

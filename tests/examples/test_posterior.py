@@ -6,12 +6,13 @@ from dataclasses import replace
 from itertools import islice, product
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from generator.fragments import Pool
 from generator.messages import Draft, Kind, draw_draft, generate_messages, seeded_random
 from generator.posterior import cue_likelihoods, label_posterior
 from generator.vocabulary import Cue, Vocabulary, load_vocabulary
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 TINY = Vocabulary(
     areas=("red", "blue"),

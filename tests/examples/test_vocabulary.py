@@ -3,6 +3,7 @@ from collections import Counter
 from itertools import combinations
 
 import pytest
+
 from generator.fragments import Pool, fragments_by_cue, pool_of, word_fragments
 from generator.vocabulary import Source, load_vocabulary
 

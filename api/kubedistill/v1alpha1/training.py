@@ -19,7 +19,8 @@ class Objective(Model):
     )
 
     type: ObjectiveType = "Auto"
-    """Sequence: the teacher's text. CachedLogits: its stored distribution (one tokenizer needed). Auto: the strongest that is legal, and says why."""
+    """Sequence: the teacher's text. CachedLogits: its stored distribution, which needs one tokenizer.
+    Auto: the strongest that is legal, and says why."""
     temperature: Annotated[float, Field(gt=0, le=10)] = 1.0
     """Softens the loss, above 0 to 10. Sequence and CachedLogits need 1."""
     ce_weight: Fraction | None = None

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
+
 from generator.messages import Message
 from generator.posterior import cue_likelihoods, label_posterior
 from generator.vocabulary import Vocabulary
-from transformers import LlamaForCausalLM, PreTrainedTokenizerFast
 
 BATCH_SIZE = 100
 ANSWER_TOKENS = 8

@@ -39,12 +39,18 @@ class Alone:
 class Group:
     """The processes of torch.distributed's default group."""
 
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
         self.rank, self.world = dist.get_rank(), dist.get_world_size()
+        self._device = device  # NCCL adds up on GPUs only
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
         """One reduction over all gradients laid end to end, in the order of the parameters."""
-        gradients: list[Tensor] = [one.grad for one in parameters if one.grad is not None]
+        gradients: list[Tensor] = []
+        for one in parameters:
+            if one.requires_grad:
+                if one.grad is None:  # this worker had no sample yet, or the parameter no part in the loss
+                    one.grad = torch.zeros_like(one)
+                gradients.append(one.grad)
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
         dist.all_reduce(flat)
         start = 0
@@ -54,6 +60,6 @@ class Group:
 
     def sum_number(self, value: float) -> float:
         """One reduction of one float64."""
-        number = torch.tensor(value, dtype=torch.float64)
+        number = torch.tensor(value, dtype=torch.float64, device=self._device)
         dist.all_reduce(number)
         return float(number)

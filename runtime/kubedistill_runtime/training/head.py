@@ -28,7 +28,10 @@ class Head:
 
 
 def sum_over_tiles(hidden_NH: Tensor, head: Head, *, grade: Grade) -> Tensor:
-    """Sum a loss over all rows of hidden; one scalar that autograd can follow to hidden and head."""
+    """Sum a loss over all rows of hidden; one scalar that autograd can follow to hidden and head.
+
+    The products are formed in hidden's precision, all else in float32 or better.
+    """
     total: Tensor = _TiledLoss.apply(hidden_NH, head.weight_VH, head.bias_V, head, grade)
     return total
 
@@ -38,41 +41,39 @@ class _TiledLoss(torch.autograd.Function):
     def forward(
         context: Any, hidden_NH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, head: Head, grade: Grade
     ) -> Tensor:
-        hidden_gradient_NH = torch.empty_like(hidden_NH, dtype=torch.float32)
-        weight_gradient_VH = torch.zeros_like(weight_VH, dtype=torch.float32)
-        bias_gradient_V = None if bias_V is None else torch.zeros_like(bias_V, dtype=torch.float32)
+        exact = torch.promote_types(hidden_NH.dtype, torch.float32)
+        # The head may be frozen (adapters), and a measurement asks for no gradient at all.
+        wanted = context.needs_input_grad
+        hidden_gradient_NH = torch.zeros_like(hidden_NH) if wanted[0] else None
+        weight_gradient_VH = torch.zeros_like(weight_VH, dtype=exact) if wanted[1] else None
+        bias_gradient_V = torch.zeros_like(bias_V, dtype=exact) if bias_V is not None and wanted[2] else None
+        working_VH = weight_VH.to(hidden_NH.dtype)
         total = torch.zeros((), dtype=torch.float64, device=hidden_NH.device)
         for start in range(0, hidden_NH.shape[0], TILE_ROWS):
             rows = slice(start, start + TILE_ROWS)
-            logits_NV, slope_NV = _logits(hidden_NH[rows], weight_VH, bias_V, head)
+            logits_NV, slope_NV = compute_logits(hidden_NH[rows], working_VH, bias_V, head)
             loss_N, gradient_NV = grade(logits_NV, rows)
             total += loss_N.sum(dtype=torch.float64)
             gradient_NV = gradient_NV * (head.scale if slope_NV is None else head.scale * slope_NV)
-            working_NV = gradient_NV.to(weight_VH.dtype)
-            hidden_gradient_NH[rows] = working_NV @ weight_VH
-            weight_gradient_VH += working_NV.T @ hidden_NH[rows]
+            working_NV = gradient_NV.to(hidden_NH.dtype)
+            if hidden_gradient_NH is not None:
+                hidden_gradient_NH[rows] = working_NV @ working_VH
+            if weight_gradient_VH is not None:
+                weight_gradient_VH += working_NV.T @ hidden_NH[rows]
             if bias_gradient_V is not None:
                 bias_gradient_V += gradient_NV.sum(0)
-        context.gradients = (hidden_gradient_NH.to(hidden_NH.dtype), weight_gradient_VH.to(weight_VH.dtype))
-        context.bias_gradient_V = (
-            None if bias_V is None or bias_gradient_V is None else bias_gradient_V.to(bias_V.dtype)
-        )
-        return total.to(torch.float64 if hidden_NH.dtype == torch.float64 else torch.float32)
+        context.gradients = (hidden_gradient_NH, weight_gradient_VH, bias_gradient_V)
+        return total.to(exact)
 
     @staticmethod
     def backward(context: Any, upstream: Tensor) -> tuple[Tensor | None, ...]:
-        hidden_gradient_NH, weight_gradient_VH = context.gradients
-        bias = context.bias_gradient_V
-        return (
-            hidden_gradient_NH * upstream,
-            weight_gradient_VH * upstream,
-            None if bias is None else bias * upstream,
-            None,
-            None,
-        )
+        scaled = (None if gradient is None else gradient * upstream for gradient in context.gradients)
+        return (*scaled, None, None)
 
 
-def _logits(hidden_NH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, head: Head) -> tuple[Tensor, Tensor | None]:
+def compute_logits(
+    hidden_NH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, head: Head
+) -> tuple[Tensor, Tensor | None]:
     """Logits in float32 or better, and the slope of the soft cap where there is one."""
     logits_NV = (hidden_NH @ weight_VH.T).to(torch.promote_types(hidden_NH.dtype, torch.float32))
     if bias_V is not None:

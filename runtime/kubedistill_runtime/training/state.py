@@ -52,7 +52,7 @@ def encode_state(state: State, *, student: torch.nn.Module, optimizer: torch.opt
 
 def decode_state(data: bytes, *, student: torch.nn.Module, optimizer: torch.optim.Optimizer) -> State:
     """Restore what encode_state wrote; raises TrainingFailed where it belongs to another student."""
-    values = torch.load(io.BytesIO(data), weights_only=True)
+    values = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     try:
         student.load_state_dict(values["student"])
     except RuntimeError as error:  # torch names each tensor that differs; a person needs the remedy

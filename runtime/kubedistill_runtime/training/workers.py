@@ -140,7 +140,8 @@ def _work(config: dict[str, Any]) -> dict[str, Any]:
     board = config["board"]
     torch.set_num_threads(assignment.threads)
     world = ray.train.get_context().get_world_size()
-    collective = Group() if world > 1 else Alone()
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    collective = Group(device) if world > 1 else Alone()
     store = open_store(assignment.store)
     claim = Claim(store, assignment.folder, assignment.claim)
     stopping = False
@@ -149,7 +150,6 @@ def _work(config: dict[str, Any]) -> dict[str, Any]:
         nonlocal stopping
         stopping = ray.get(board.tell.remote(step, steps, figures))
 
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     language_model = load_language_model(assignment.student)
     student = Student(language_model, objective=OBJECTIVES[assignment.objective], ce_weight=assignment.ce_weight)
     keep = assignment.training.checkpoint.keep_last

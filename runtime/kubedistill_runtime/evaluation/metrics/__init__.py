@@ -1,4 +1,4 @@
-"""Metrics: each turns answers and references into fractions. One is one function in a file here, and a row in METRICS."""
+"""Metrics: answers and references become fractions. One is a function in a file here, and a row in a table below."""
 
 from collections.abc import Callable, Sequence
 

@@ -23,26 +23,28 @@ def grade_distribution(logits_NV: Tensor, ids_NK: Tensor, logprobs_NK: Tensor, t
     """
     vocabulary = logits_NV.shape[1]
     known_NK = ids_NK < vocabulary
-    mass_NK = torch.exp(logprobs_NK)
-    p_NK, r_N = torch.where(known_NK, mass_NK, 0.0), tail_N + torch.where(known_NK, 0.0, mass_NK).sum(1)
-    # Stored logprobs were rounded, the tail was not: give the K ids exactly what the tail leaves.
-    p_NK = p_NK * ((1.0 - r_N) / p_NK.sum(1).clamp_min(1e-30))[:, None]
     place_NK = ids_NK.clamp_max(vocabulary - 1)
     stored_NV = torch.zeros(logits_NV.shape[0], vocabulary + 1, dtype=torch.bool, device=logits_NV.device)
     stored_NV = stored_NV.scatter_(1, ids_NK.clamp_max(vocabulary), True)[:, :vocabulary]
-
     normaliser_N = torch.logsumexp(logits_NV, dim=1)
     rest_N = torch.logsumexp(logits_NV.masked_fill(stored_NV, -torch.inf), dim=1)
-    log_q_NK = logits_NV.gather(1, place_NK) - normaliser_N[:, None]
-    loss_N = (torch.xlogy(p_NK, p_NK) - p_NK * log_q_NK).sum(1)
-    has_tail_N = (r_N > 0) & torch.isfinite(rest_N)
-    log_q_rest_N = torch.where(has_tail_N, rest_N - normaliser_N, 0.0)
-    loss_N = loss_N + torch.where(has_tail_N, torch.xlogy(r_N, r_N) - r_N * log_q_rest_N, 0.0)
 
-    gradient_NV = torch.exp(logits_NV - normaliser_N[:, None])
+    mass_NK = torch.exp(logprobs_NK)
+    r_N = tail_N + torch.where(known_NK, 0.0, mass_NK).sum(1)
+    # Where all ids are stored there is no bucket: what rounding left of the tail belongs to the stored ids.
+    has_tail_N = (r_N > 0) & torch.isfinite(rest_N)
+    r_N = torch.where(has_tail_N, r_N, 0.0)
+    # Stored logprobs were rounded, the tail was not: give the K ids exactly what the tail leaves.
+    p_NK = torch.where(known_NK, mass_NK, 0.0)
+    p_NK = p_NK * ((1.0 - r_N) / p_NK.sum(1).clamp_min(1e-30))[:, None]
+
+    log_q_NK = logits_NV.gather(1, place_NK) - normaliser_N[:, None]
+    log_q_rest_N = torch.where(has_tail_N, rest_N - normaliser_N, 0.0)
+    loss_N = (torch.xlogy(p_NK, p_NK) - p_NK * log_q_NK).sum(1) + torch.xlogy(r_N, r_N) - r_N * log_q_rest_N
+
     share_NV = torch.exp(logits_NV - torch.where(has_tail_N, rest_N, 0.0)[:, None])
     share_NV = share_NV.masked_fill(stored_NV | ~has_tail_N[:, None], 0.0)
-    gradient_NV = gradient_NV - r_N[:, None] * share_NV
+    gradient_NV = torch.exp(logits_NV - normaliser_N[:, None]) - r_N[:, None] * share_NV
     return loss_N, gradient_NV.scatter_add_(1, place_NK, -p_NK)
 
 

@@ -1,0 +1,1 @@
+"""The command line: `kubedistill`. One file per command."""

@@ -1,0 +1,34 @@
+"""The entry of the command line: commands, and how errors become exit codes.
+
+0 success · 1 the job failed · 2 bad input · 3 the gate said no
+"""
+
+import sys
+
+import typer
+
+from kubedistill.cli.init import init
+from kubedistill.cli.preview import preview
+from kubedistill.cli.run import run
+from kubedistill.cli.validate import validate
+from kubedistill.cli.version import version
+from kubedistill.errors import KubedistillError
+
+app = typer.Typer(
+    name="kubedistill",
+    help="Distil large language models into small ones, from one manifest.",
+    no_args_is_help=True,
+    add_completion=True,
+    pretty_exceptions_enable=False,
+)
+for command in (init, validate, preview, run, version):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line; a known error is one message on standard error and its exit code."""
+    try:
+        app()
+    except KubedistillError as error:
+        sys.stderr.write(f"{error.reason}: {error}\n")
+        sys.exit(error.exit_code)

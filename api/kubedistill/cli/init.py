@@ -1,0 +1,30 @@
+"""kubedistill init"""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from kubedistill.errors import InvalidInput
+
+TaskName = Literal["Classification", "NLI", "Conversation", "QA"]
+
+
+def init(
+    task: Annotated[TaskName, typer.Argument(help="Kind of task.", case_sensitive=False)] = "Classification",
+    *,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("job.yaml"),
+) -> None:
+    """Write a commented starter manifest."""
+    starter = files("kubedistill.cli") / "starters" / f"{task.lower()}.yaml"
+    try:
+        with output.open("x", encoding="utf-8") as file:
+            file.write(starter.read_text(encoding="utf-8"))
+    except FileExistsError as error:
+        raise InvalidInput("the file is there already", at=str(output), fix="Name another with --output") from error
+    except OSError as error:
+        raise InvalidInput(
+            f"it can't be written ({error.strerror})", at=str(output), fix="Name another file"
+        ) from error
+    typer.echo(f"wrote {output}; edit it, then: kubedistill validate {output}")

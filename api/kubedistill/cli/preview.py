@@ -1,0 +1,51 @@
+"""kubedistill preview"""
+
+import json
+from typing import Annotated
+
+import typer
+
+from kubedistill.cli.process import check_runtime, run_runtime, runtime_arguments
+from kubedistill.cli.run import ConfigMaps, Store, default_store
+from kubedistill.cli.validate import Manifest
+from kubedistill.manifest import load_manifest
+
+
+def preview(
+    manifest: Manifest,
+    *,
+    store: Store = None,
+    configmap: ConfigMaps = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Show three records as the student would see them: template, loss mask and end token."""
+    job = load_manifest(manifest)
+    check_runtime()
+    arguments = runtime_arguments(manifest, store=store or default_store(job, manifest), config_maps=configmap or [])
+    for event in run_runtime([*arguments, "--preview"], verbose=False):
+        if event.get("event") == "failed":
+            typer.echo(f"{event['reason']}: {event['message']}", err=True)
+            raise typer.Exit(event["exitCode"])
+        if event.get("event") == "preview":
+            typer.echo(json.dumps(event)) if as_json else _show(event)
+
+
+def _show(event: dict) -> None:  # type: ignore[type-arg]
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console()
+    console.print(f"[dim]objective[/] {event['objective']} [dim]({event['objectiveReason']})[/]", highlight=False)
+    for record in event["records"]:
+        text = Text()
+        for piece in record["pieces"]:
+            if not piece["scored"]:
+                text.append(piece["text"], style="dim")
+            elif console.is_terminal:
+                text.append(piece["text"], style="bold magenta" if piece["end"] else "bold green underline")
+            else:
+                text.append(f"[[{piece['text']}]]")
+        console.print(f"\n[bold]{record['id']}[/] [dim]{record['tokens']} tokens[/]", highlight=False)
+        console.print(text, soft_wrap=True)
+    marks = "underlined; the end token is magenta" if console.is_terminal else "in [[ ]]"
+    console.print(f"\nThe loss is taken on what is {marks}.", style="dim", highlight=False, markup=False)

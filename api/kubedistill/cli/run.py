@@ -1,0 +1,56 @@
+"""kubedistill run"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import unquote, urlsplit
+
+import typer
+
+from kubedistill.cli.process import check_runtime, run_runtime, runtime_arguments
+from kubedistill.cli.validate import Manifest
+from kubedistill.contract import Prices
+from kubedistill.manifest import load_manifest
+from kubedistill.v1alpha1 import DistillationJob
+
+Store = Annotated[str | None, typer.Option(help="Folder for artifacts. [default: .kubedistill beside the manifest]")]
+ConfigMaps = Annotated[
+    list[str] | None, typer.Option("--configmap", help="Folder that stands for a ConfigMap.", metavar="NAME=DIR")
+]
+Price = Annotated[float | None, typer.Option(min=0, help="US dollars per hour of its hardware.", show_default=False)]
+
+
+def run(
+    manifest: Manifest,
+    *,
+    store: Store = None,
+    configmap: ConfigMaps = None,
+    teacher_price: Price = None,
+    student_price: Price = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the runtime's events, a JSON line each.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what libraries print.")] = False,
+) -> None:
+    """Run a job on this machine, from prompts to a judged student. The same command resumes it."""
+    job = load_manifest(manifest)
+    check_runtime()
+    prices = Prices(teacher=teacher_price, student=student_price)
+    arguments = runtime_arguments(manifest, store=store or default_store(job, manifest), config_maps=configmap or [])
+    events = run_runtime([*arguments, "--prices", prices.model_dump_json(exclude_none=True)], verbose=verbose)
+    code = 1
+    if as_json:
+        for event in events:
+            sys.stdout.write(json.dumps(event) + "\n")
+            sys.stdout.flush()
+            code = event.get("exitCode", code)
+    else:
+        from kubedistill.cli.screen import show  # rich is needed by people only
+
+        code = show(events, job=job)
+    raise typer.Exit(code)
+
+
+def default_store(job: DistillationJob, manifest: Path) -> str:
+    """The manifest's own store where it is a folder, else .kubedistill beside the manifest."""
+    parts = urlsplit(job.spec.storage.uri or "")
+    return unquote(parts.path) if parts.scheme == "file" else str(manifest.absolute().parent / ".kubedistill")

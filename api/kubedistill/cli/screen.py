@@ -1,0 +1,138 @@
+"""What a person sees of a run: bars on a terminal, plain lines elsewhere, and the table at the end."""
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from kubedistill.chain import CHAIN
+from kubedistill.cli.process import Event
+from kubedistill.errors import EXIT_FAILED
+from kubedistill.report import Report
+from kubedistill.report_table import headline, table_lines
+from kubedistill.v1alpha1 import DistillationJob
+
+_PLAIN_SECONDS = 10
+_MARKS = {"Succeeded": "[green]✓[/]", "Skipped": "[dim]–[/]", "Failed": "[red]✗[/]", "Running": "[cyan]●[/]"}
+
+
+def show(events: Iterable[Event], *, job: DistillationJob) -> int:
+    """Show a run's events as they come; returns the exit code."""
+    console = Console()
+    console.print(f"[bold]{job.metadata.name}[/]  {_models(job)}", highlight=False)
+    last = (_show_bars if console.is_terminal else _show_lines)(events, console=console)
+    if last.get("event") == "finished":
+        _show_result(last, console=console)
+    elif last.get("event") == "failed":
+        Console(stderr=True).print(f"[red]{last['reason']}[/]: {last['message']}", highlight=False, soft_wrap=True)
+    return int(last.get("exitCode", EXIT_FAILED))
+
+
+def _models(job: DistillationJob) -> str:
+    return f"{job.spec.task.type}: {job.spec.teachers[0].model.source} → {job.spec.student.model.source}"
+
+
+def _show_lines(events: Iterable[Event], *, console: Console) -> Event:
+    """A line per change of a stage, and one every ten seconds."""
+    last: Event = {}
+    spoken = 0.0
+    for event in events:
+        last = event or last
+        if event.get("event") == "stage":
+            detail = _outcome(event)
+            console.print(f"{event['stage']:<9} {event['state']:<10}{detail}", highlight=False, soft_wrap=True)
+        elif event.get("event") == "progress" and time.monotonic() - spoken >= _PLAIN_SECONDS:
+            spoken = time.monotonic()
+            console.print(f"{event['stage']:<9} {_describe(event)}", highlight=False, soft_wrap=True)
+        elif event.get("event") == "note":
+            console.print(event["message"], highlight=False, soft_wrap=True)
+    return last
+
+
+def _show_bars(events: Iterable[Event], *, console: Console) -> Event:
+    """A bar per stage, with rate and time left."""
+    last: Event = {}
+    columns = (
+        TextColumn("{task.fields[mark]}"), TextColumn("{task.description:<9}"), BarColumn(bar_width=24),
+        TextColumn("{task.fields[text]}"), TimeElapsedColumn(),
+    )  # fmt: skip
+    with Progress(SpinnerColumn("dots", finished_text=" "), *columns, console=console) as bars:
+        tasks: dict[str, TaskID] = {
+            stage.name: bars.add_task(stage.name, total=None, start=False, mark="[dim]○[/]", text="", visible=False)
+            for stage in CHAIN
+        }
+        for event in events:
+            last = event or last
+            if event.get("event") == "stage":
+                _show_stage(bars, tasks[event["stage"]], event)
+            elif event.get("event") == "progress":
+                progress = event["progress"]
+                bars.update(
+                    tasks[event["stage"]], total=progress.get("total") or None, completed=progress.get("done", 0),
+                    text=_describe(event),
+                )  # fmt: skip
+    return last
+
+
+def _show_stage(bars: Progress, task: TaskID, event: Event) -> None:
+    state = event["state"]
+    bars.update(task, mark=_MARKS[state], visible=True)
+    if state == "Running":
+        bars.start_task(task)
+    else:
+        bars.start_task(task)
+        bars.update(task, total=1, completed=1, text=_outcome(event))
+        bars.stop_task(task)
+
+
+def _describe(event: Event) -> str:
+    progress = event["progress"]
+    if progress["state"] == "Loading" or not progress.get("total"):
+        return str(progress.get("message", "loading"))
+    text = f"{progress['done']:,} of {progress['total']:,} {progress['unit']}"
+    if progress.get("rate"):
+        text += f", {progress['rate']:,.0f}/s, {progress['etaSeconds']:,.0f} s left"
+    figures = "".join(f", {name} {value:.4g}" for name, value in progress.get("figures", {}).items())
+    return text + figures
+
+
+def _outcome(event: Event) -> str:
+    if event["state"] == "Skipped":
+        return "already there"
+    if event["state"] != "Succeeded":
+        return ""
+    summary = event.get("summary", {})
+    facts: dict[str, Callable[[], str]] = {
+        "Prepare": lambda: (
+            f"{sum(summary['counts'].values()):,} records, {summary['objective']}: {summary['objectiveReason']}"
+        ),
+        "Generate": lambda: f"{summary['generated']:,} answers, {summary['reused']:,} reused",
+        "Curate": lambda: f"{summary['kept']:,} of {summary['asked']:,} answers kept",
+        "Train": lambda: f"{summary['steps']:,} steps, best at {summary['bestStep']:,}",
+        "Evaluate": lambda: "gate passed" if summary["gate"]["passed"] else "gate failed",
+        "Export": lambda: ", ".join(one["format"] for one in summary["exports"]),
+    }
+    return f"{facts[event['stage']]()} ({event['seconds']:.1f} s)"
+
+
+def _show_result(finished: Event, *, console: Console) -> None:
+    report = Report.model_validate_json(Path(finished["report"]["json"]).read_bytes())
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("")
+    for name in ("teacher", "before", "distilled", "against teacher"):
+        table.add_column(name, justify="right", style="bold" if name == "distilled" else None)
+    for line in table_lines(report):
+        table.add_row(line.name, line.teacher, line.baseline, line.distilled, f"[green]{line.change}[/]")
+    console.print()
+    console.print(table)
+    console.print()
+    text = headline(report)
+    console.print(f"{text[:1].upper()}{text[1:]}.", highlight=False)
+    if report.gate.passed:
+        console.print(f"[green]Gate passed[/] in {finished['seconds']:.0f} s.", highlight=False)
+    else:
+        console.print("[red]Gate failed[/]: " + "; ".join(report.gate.reasons), highlight=False)
+    console.print(f"Report: {finished['report']['html']}", highlight=False, soft_wrap=True)

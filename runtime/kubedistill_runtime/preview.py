@@ -1,0 +1,49 @@
+"""Preview: what the student would train on, before anything is spent."""
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+from kubedistill.contract import StageJob
+from kubedistill_runtime.chat import ChatFormat, load_chat_format
+from kubedistill_runtime.checks.data import read_records
+from kubedistill_runtime.curation.given import given_answers
+from kubedistill_runtime.records import Record
+from kubedistill_runtime.resolution import data_path, resolve
+from kubedistill_runtime.storage.store import Store
+from kubedistill_runtime.tasks import TASKS
+from kubedistill_runtime.training.samples import Sample, make_samples
+
+_RECORDS = 3
+_PLACEHOLDER = "(the teacher's answer)"
+
+
+def preview(job: StageJob, *, store: Store) -> dict[str, Any]:
+    """Three records with template, loss mask and end token; a reference stands in for the teacher's answer."""
+    resolved = resolve(job, store=store)
+    task = job.spec.task
+    path = data_path(job.spec.data.train, job=job, at="spec.data.train")
+    records = read_records(path, task=TASKS[task.type], labels=task.answer_labels, system_prompt=task.system_prompt)
+    chat = load_chat_format(resolved.student, at="spec.student.model.source")
+    shown = [_show(record, chat=chat, max_length=job.spec.training.max_length) for record in records[:_RECORDS]]
+    return {"records": shown, "objective": resolved.objective, "objectiveReason": resolved.objective_reason}
+
+
+def _show(record: Record, *, chat: ChatFormat, max_length: int) -> dict[str, Any]:
+    answer = record.references or (_PLACEHOLDER,)
+    standing_in = Record(record.id, record.messages, answer)
+    samples, overlong = make_samples(given_answers([standing_in]), chat=chat, stored_ids=False, max_length=max_length)
+    pieces = [piece for sample in samples for piece in _pieces(sample, chat=chat)]
+    return {"id": record.id, "pieces": pieces, "tokens": sum(len(one.ids_L) for one in samples), "overlong": overlong}
+
+
+def _pieces(sample: Sample, *, chat: ChatFormat) -> Iterator[dict[str, Any]]:
+    """Runs of ids that are scored alike; each end token stands alone."""
+    ids, scored = sample.ids_L.tolist(), sample.scored_L.tolist()
+    kinds = [(mark, token in chat.stop_ids) for token, mark in zip(ids, scored, strict=True)]
+    start = 0
+    for place in range(1, len(ids) + 1):
+        if place == len(ids) or kinds[place] != kinds[start] or kinds[start][1]:
+            text = chat.tokenizer.decode(list(islice(ids, start, place)))
+            yield {"text": text, "scored": kinds[start][0], "end": kinds[start][1]}
+            start = place
