@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 from kubedistill.errors import InvalidModel
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.training.batches import Batch
-from kubedistill_runtime.training.head import Head
+from kubedistill_runtime.training.head import Head, compute_logits
 from kubedistill_runtime.training.objectives import Objective
 
 _AT = "spec.student.model.source"
@@ -29,27 +29,43 @@ class Student(nn.Module):
         body = self.language_model.get_decoder()
         hidden_BLH = body(input_ids=batch.ids_BL, attention_mask=batch.attention_BL, use_cache=False).last_hidden_state
         hidden_NH = hidden_BLH.reshape(-1, hidden_BLH.shape[-1])[batch.positions_N]
-        return self.objective.loss(batch, hidden_NH, self.head(), self.ce_weight)
+        return self.objective.loss(batch, hidden_NH, read_head(self.language_model), self.ce_weight)
 
-    def head(self) -> Head:
-        """The head with the scale and the cap that the architecture's own forward applies."""
-        output, config = self.language_model.get_output_embeddings(), self.language_model.config
-        # Cohere multiplies its logits, Granite divides them, Gemma caps them.
-        scale = getattr(config, "logit_scale", None) or 1.0 / (getattr(config, "logits_scaling", None) or 1.0)
-        softcap = getattr(config, "final_logit_softcapping", None)
-        return Head(output.weight, getattr(output, "bias", None), scale, softcap)
+
+def read_head(language_model: Any) -> Head:
+    """The head with the scale and the cap that the architecture's own forward applies."""
+    output, config = language_model.get_output_embeddings(), language_model.config
+    # Cohere multiplies its logits, Granite divides them, Gemma caps them.
+    scale = getattr(config, "logit_scale", None) or 1.0 / (getattr(config, "logits_scaling", None) or 1.0)
+    softcap = getattr(config, "final_logit_softcapping", None)
+    return Head(output.weight, getattr(output, "bias", None), scale, softcap)
+
+
+@torch.no_grad()
+def check_head(language_model: Any) -> None:
+    """Compare the head with the architecture's own forward; raises InvalidModel where it does more than we know of."""
+    ids_BL = torch.arange(4, device=language_model.device)[None]
+    own_LV = language_model(input_ids=ids_BL, use_cache=False).logits[0].float()
+    hidden_LH = language_model.get_decoder()(input_ids=ids_BL, use_cache=False).last_hidden_state[0]
+    head = read_head(language_model)
+    ours_LV, _ = compute_logits(hidden_LH, head.weight_VH, head.bias_V, head)
+    if not torch.allclose(ours_LV, own_LV, rtol=1e-3, atol=1e-3):
+        name = type(language_model).__name__
+        raise InvalidModel(f"{name} has a head that we do not know", at=_AT, fix="Use another architecture")
 
 
 def load_language_model(model: Model) -> Any:
-    """Load a checkpoint in float32, for training; raises InvalidModel where transformers can't."""
+    """Load a checkpoint in float32, for training; raises InvalidModel where transformers or our head can't."""
     try:
-        return AutoModelForCausalLM.from_pretrained(
+        language_model = AutoModelForCausalLM.from_pretrained(
             model.path, dtype=torch.float32, trust_remote_code=model.trust_remote_code, attn_implementation="sdpa"
         )
     except (ValueError, OSError, KeyError, RuntimeError) as error:
         # Which of these it is depends on the part that is missing; the first line says it.
         reason = str(error).strip().splitlines()[0]
         raise InvalidModel(f"the checkpoint can't be loaded ({reason})", at=_AT, fix="Check the folder") from error
+    check_head(language_model)
+    return language_model
 
 
 def save_language_model(language_model: Any, folder: Path, *, dtype: str | None) -> None:

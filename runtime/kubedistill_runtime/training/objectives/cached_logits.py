@@ -29,12 +29,13 @@ def grade_distribution(logits_NV: Tensor, ids_NK: Tensor, logprobs_NK: Tensor, t
     normaliser_N = torch.logsumexp(logits_NV, dim=1)
     rest_N = torch.logsumexp(logits_NV.masked_fill(stored_NV, -torch.inf), dim=1)
 
-    mass_NK = torch.exp(logprobs_NK)
-    r_N = tail_N + torch.where(known_NK, 0.0, mass_NK).sum(1)
+    # Stored logprobs were rounded, the tail was not: give the K ids exactly what the tail leaves.
+    tail_N, mass_NK = tail_N.to(logits_NV.dtype), torch.exp(logprobs_NK.to(logits_NV.dtype))
+    mass_NK = mass_NK * ((1.0 - tail_N) / mass_NK.sum(1))[:, None]
+    r_N = (tail_N + torch.where(known_NK, 0.0, mass_NK).sum(1)).clamp_max(1.0)
     # Where all ids are stored there is no bucket: what rounding left of the tail belongs to the stored ids.
     has_tail_N = (r_N > 0) & torch.isfinite(rest_N)
     r_N = torch.where(has_tail_N, r_N, 0.0)
-    # Stored logprobs were rounded, the tail was not: give the K ids exactly what the tail leaves.
     p_NK = torch.where(known_NK, mass_NK, 0.0)
     p_NK = p_NK * ((1.0 - r_N) / p_NK.sum(1).clamp_min(1e-30))[:, None]
 

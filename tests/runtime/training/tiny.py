@@ -1,0 +1,61 @@
+"""Tiny students and made-up samples.
+
+Shapes: L ids of a sample, N scored ids among them, K alternatives stored per scored id, V vocabulary.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import LlamaConfig, LlamaForCausalLM
+
+from kubedistill.v1alpha1 import Training
+from kubedistill_runtime.answers import TopK
+from kubedistill_runtime.training.objectives import OBJECTIVES
+from kubedistill_runtime.training.samples import Sample
+from kubedistill_runtime.training.student import Student
+
+VOCABULARY = 48
+SIZES = {
+    "hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2,
+    "num_key_value_heads": 1, "vocab_size": VOCABULARY, "max_position_embeddings": 64, "initializer_range": 0.3,
+    "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
+}  # fmt: skip
+
+
+def make_student(
+    objective: str = "CachedLogits", *, ce_weight: float = 0.0, dtype: torch.dtype = torch.float32, **config: Any
+) -> Student:
+    """A Llama with the same random weights each time."""
+    torch.manual_seed(0)
+    language_model = LlamaForCausalLM(LlamaConfig(**{**SIZES, **config})).to(dtype)
+    return Student(language_model, objective=OBJECTIVES[objective], ce_weight=ce_weight)
+
+
+def make_top(generator: np.random.Generator, count: int, *, k: int, vocabulary: int = VOCABULARY) -> TopK:
+    """A teacher's distribution at `count` ids: peaked, and rounded as the store rounds it."""
+    logits_TV = generator.normal(0, 3, (count, vocabulary))
+    logprobs_TV = logits_TV - np.log(np.exp(logits_TV).sum(1, keepdims=True))
+    ids_TK = np.argsort(-logprobs_TV, axis=1)[:, :k]
+    logprobs_TK = np.take_along_axis(logprobs_TV, ids_TK, axis=1)
+    tail_T = np.clip(1 - np.exp(logprobs_TK).sum(1), 0, 1)
+    return TopK(ids_TK.astype(np.int32), logprobs_TK.astype(np.float16), tail_T.astype(np.float32))
+
+
+def make_sample(generator: np.random.Generator, *, prompt: int, reply: int, k: int = 5, known: bool = True) -> Sample:
+    """Random ids, the last `reply` of them scored."""
+    ids = generator.integers(3, VOCABULARY, prompt + reply).astype(np.int32)
+    return Sample(ids, np.arange(prompt + reply) >= prompt, make_top(generator, reply, k=k) if known else None)
+
+
+def make_samples(lengths: Sequence[tuple[int, int]], *, seed: int = 0, known: bool = True) -> list[Sample]:
+    """One sample for each (prompt, reply)."""
+    generator = np.random.default_rng(seed)
+    return [make_sample(generator, prompt=prompt, reply=reply, known=known) for prompt, reply in lengths]
+
+
+def make_training(**fields: Any) -> Training:
+    """Settings from values as a manifest has them; the rate is one that moves a tiny model."""
+    optimizer = {"learningRate": 0.01, "warmupRatio": 0.0, **fields.pop("optimizer", {})}
+    return Training.model_validate({"optimizer": optimizer, **fields}, strict=False)
