@@ -30,7 +30,7 @@ class Head:
 def sum_over_tiles(hidden_NH: Tensor, head: Head, *, grade: Grade) -> Tensor:
     """Sum a loss over all rows of hidden; one scalar that autograd can follow to hidden and head.
 
-    The products are formed in hidden's precision, all else in float32 or better.
+    The products are formed in autocast's precision, or else in hidden's; all else in float32 or better.
     """
     total: Tensor = _TiledLoss.apply(hidden_NH, head.weight_VH, head.bias_V, head, grade)
     return total
@@ -41,25 +41,27 @@ class _TiledLoss(torch.autograd.Function):
     def forward(
         context: Any, hidden_NH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, head: Head, grade: Grade
     ) -> Tensor:
-        exact = torch.promote_types(hidden_NH.dtype, torch.float32)
+        kind = hidden_NH.device.type
+        working = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden_NH.dtype
+        exact = torch.promote_types(working, torch.float32)
         # The head may be frozen (adapters), and a measurement asks for no gradient at all.
         wanted = context.needs_input_grad
         hidden_gradient_NH = torch.zeros_like(hidden_NH) if wanted[0] else None
         weight_gradient_VH = torch.zeros_like(weight_VH, dtype=exact) if wanted[1] else None
         bias_gradient_V = torch.zeros_like(bias_V, dtype=exact) if bias_V is not None and wanted[2] else None
-        working_VH = weight_VH.to(hidden_NH.dtype)
+        working_NH, working_VH = hidden_NH.to(working), weight_VH.to(working)
         total = torch.zeros((), dtype=torch.float64, device=hidden_NH.device)
         for start in range(0, hidden_NH.shape[0], TILE_ROWS):
             rows = slice(start, start + TILE_ROWS)
-            logits_NV, slope_NV = compute_logits(hidden_NH[rows], working_VH, bias_V, head)
+            logits_NV, slope_NV = compute_logits(working_NH[rows], working_VH, bias_V, head)
             loss_N, gradient_NV = grade(logits_NV, rows)
             total += loss_N.sum(dtype=torch.float64)
             gradient_NV = gradient_NV * (head.scale if slope_NV is None else head.scale * slope_NV)
-            working_NV = gradient_NV.to(hidden_NH.dtype)
+            working_NV = gradient_NV.to(working)
             if hidden_gradient_NH is not None:
                 hidden_gradient_NH[rows] = working_NV @ working_VH
             if weight_gradient_VH is not None:
-                weight_gradient_VH += working_NV.T @ hidden_NH[rows]
+                weight_gradient_VH += working_NV.T @ working_NH[rows]
             if bias_gradient_V is not None:
                 bias_gradient_V += gradient_NV.sum(0)
         context.gradients = (hidden_gradient_NH, weight_gradient_VH, bias_gradient_V)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
+from torch import Tensor
 
 from kubedistill.errors import Stopped, TrainingFailed
 from kubedistill.v1alpha1 import Training
@@ -98,10 +99,18 @@ class Loop:
         micro = self.training.micro_batch_size or _DEFAULT_MICRO
         total = 0.0
         for part in split_step(samples, rank=self.collective.rank, world=self.collective.world, micro=micro):
-            loss = self.student(make_batch(part, device=self.device)) / max(scored, 1)
+            loss = self._sum_losses(part) / max(scored, 1)
             loss.backward()
             total += float(loss.detach())
         return total
+
+    def _sum_losses(self, samples: Sequence[Sample]) -> Tensor:
+        """Sum the losses of samples in the precision that was asked for; weights stay in float32."""
+        wanted = self.training.precision
+        halved = wanted == "BF16" or (wanted == "Auto" and self.device.type == "cuda")
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=halved):
+            loss: Tensor = self.student(make_batch(samples, device=self.device))
+        return loss
 
     def _samples_of(self, step: int, schedule: Schedule) -> list[Sample]:
         epoch, place = divmod(step, schedule.steps_per_epoch)
@@ -124,7 +133,7 @@ class Loop:
         total = 0.0
         micro = self.training.micro_batch_size or _DEFAULT_MICRO
         for part in split_step(samples, rank=self.collective.rank, world=self.collective.world, micro=micro):
-            total += float(self.student(make_batch(part, device=self.device)))
+            total += float(self._sum_losses(part))
         return self.collective.sum_number(total) / max(1, sum(sample.scored for sample in samples))
 
     def _is_validation(self, step: int, schedule: Schedule) -> bool:

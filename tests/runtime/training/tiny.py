@@ -1,19 +1,24 @@
-"""Tiny students and made-up samples.
+"""Tiny students, made-up samples, and runs of the loop that are written down.
 
 Shapes: L ids of a sample, N scored ids among them, K alternatives stored per scored id, V vocabulary.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from transformers import LlamaConfig, LlamaForCausalLM
 
+from kubedistill.errors import Stopped
 from kubedistill.v1alpha1 import Training
 from kubedistill_runtime.answers import TopK
+from kubedistill_runtime.training.collective import Alone, Collective
+from kubedistill_runtime.training.loop import Hooks, Loop
 from kubedistill_runtime.training.objectives import OBJECTIVES
 from kubedistill_runtime.training.samples import Sample
+from kubedistill_runtime.training.state import State
 from kubedistill_runtime.training.student import Student
 
 VOCABULARY = 48
@@ -59,3 +64,50 @@ def make_training(**fields: Any) -> Training:
     """Settings from values as a manifest has them; the rate is one that moves a tiny model."""
     optimizer = {"learningRate": 0.01, "warmupRatio": 0.0, **fields.pop("optimizer", {})}
     return Training.model_validate({"optimizer": optimizer, **fields}, strict=False)
+
+
+@dataclass(slots=True)
+class Record:
+    """What a run did, for comparisons."""
+
+    student: Student
+    state: State | None = None
+    """None where the run was stopped."""
+    losses: list[float] = field(default_factory=list)
+    gradients: list[dict[str, torch.Tensor]] = field(default_factory=list)
+    """Of each step, by parameter, after the workers' were added up and clipped."""
+    saved: dict[int, bytes] = field(default_factory=dict)
+    """States by step."""
+
+    @property
+    def weights(self) -> dict[str, torch.Tensor]:
+        """The weights that the student ended up with."""
+        return {name: value.detach().clone() for name, value in self.student.state_dict().items()}
+
+
+def run(
+    training: Training, student: Student, *, train: Sequence[Sample], validation: Sequence[Sample] = (),
+    collective: Collective | None = None, resume: bytes | None = None, stop_after: int | None = None,
+    seconds_per_step: float = 0.0,
+) -> Record:  # fmt: skip
+    """Run the loop and write down what happens; stop_after asks it to leave once that step is done."""
+    record = Record(student)
+    done = 0
+
+    def report(step: int, steps: int, figures: dict[str, float]) -> None:
+        nonlocal done
+        done = step
+        record.losses.append(figures["loss"])
+        gradients = {name: value.grad.clone() for name, value in student.named_parameters() if value.grad is not None}
+        record.gradients.append(gradients)
+
+    hooks = Hooks(
+        save=record.saved.__setitem__, report=report, stopping=lambda: done == stop_after,
+        clock=lambda: done * seconds_per_step,
+    )  # fmt: skip
+    loop = Loop(student, training, train, validation, collective=collective or Alone(), hooks=hooks)
+    try:
+        record.state = loop.run(resume)
+    except Stopped:
+        assert stop_after is not None, "nobody asked it to stop"
+    return record

@@ -1,0 +1,51 @@
+"""One worker of a group: python group_worker.py FOLDER RANK WORLD does the tasks in FOLDER/tasks.json, one by one."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import tiny
+import torch
+import torch.distributed as dist
+
+from kubedistill_runtime.training.collective import Collective, Group
+
+
+def train(task: dict[str, Any], *, collective: Collective | None = None) -> tiny.Record:
+    """Run the loop as a task says; the same task means the same training for any number of workers."""
+    ids = tiny.make_samples(task["lengths"])
+    texts = tiny.make_samples(task.get("textLengths", []), seed=1, known=False)
+    validation = tiny.make_samples(task.get("validationLengths", []), seed=2)
+    student = tiny.make_student(ce_weight=0.3, dtype=getattr(torch, task["dtype"]))
+    return tiny.run(
+        tiny.make_training(**task["training"]), student, train=[*ids, *texts], validation=validation,
+        collective=collective, stop_after=task.get("stopAfter"), resume=task.get("resume"),
+    )  # fmt: skip
+
+
+def main(folder: Path, *, rank: int, world: int) -> None:
+    """Write what each task gave to FOLDER/results-RANK.pt."""
+    torch.set_num_threads(1)
+    # Workers meet over a file, so no port has to be guessed; gloo then connects them on free ones.
+    dist.init_process_group("gloo", init_method=(folder / "meeting").as_uri(), rank=rank, world_size=world)
+    results = []
+    for task in json.loads((folder / "tasks.json").read_text()):
+        record = train(task, collective=Group(torch.device("cpu")))
+        results.append(
+            {
+                "gradients": record.gradients,
+                "losses": record.losses,
+                "weights": record.weights,
+                "saved": record.saved,
+                "stopped": record.state is None,
+                "validation": record.state.curve.validation if record.state else [],
+                "curve": [point["loss"] for point in record.state.curve.train] if record.state else [],
+            }
+        )
+    torch.save(results, folder / f"results-{rank}.pt")
+    dist.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), rank=int(sys.argv[2]), world=int(sys.argv[3]))
