@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from kubedistill.v1alpha1.base import Model, Uri, cel
+from kubedistill.v1alpha1.base import Model, Uri, cel, keyed_by
 from kubedistill.v1alpha1.data import Curation, Data, Generation
 from kubedistill.v1alpha1.evaluation import Evaluation, Export
 from kubedistill.v1alpha1.models import Student, Teacher
@@ -31,7 +31,7 @@ class Spec(Model):
 
     task: Task
     """What the teacher is asked to do."""
-    teachers: Annotated[tuple[Teacher, ...], Field(min_length=1, max_length=1)]
+    teachers: Annotated[tuple[Teacher, ...], Field(min_length=1, max_length=1, json_schema_extra=keyed_by("name"))]
     """The teacher; this version takes one."""
     student: Student
     """The model that learns."""
@@ -73,7 +73,8 @@ class DistillationJob(Model):
             (
                 f"size(self.metadata.name) <= {MAX_NAME_LENGTH}",
                 f"metadata.name must be at most {MAX_NAME_LENGTH} characters, since the names of pods are made from it",
-            )
+            ),
+            ("!self.metadata.name.contains('.')", "metadata.name must not hold a dot, since labels are made from it"),
         )
     )
 

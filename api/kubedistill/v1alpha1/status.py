@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from kubedistill.v1alpha1.base import Model
+from kubedistill.v1alpha1.base import Model, keyed_by
 
 Phase = Literal[
     "Pending", "Queued", "Preparing", "Generating", "Curating", "Training", "Evaluating", "Exporting",
@@ -59,7 +59,7 @@ class Status(Model):
     progress: Short = ""
     attempt: Natural = 0
     message: Text = ""
-    conditions: Annotated[tuple[Condition, ...], Field(max_length=32)] = ()
+    conditions: Annotated[tuple[Condition, ...], Field(max_length=32, json_schema_extra=keyed_by("type"))] = ()
     """Facts about the job, for machines."""
-    stages: Annotated[tuple[StageStatus, ...], Field(max_length=8)] = ()
+    stages: Annotated[tuple[StageStatus, ...], Field(max_length=8, json_schema_extra=keyed_by("name"))] = ()
     result: Result | None = None

@@ -1,0 +1,97 @@
+"""What the tests of the api share: a minimal job, and strategies that draw specs from the CRD's own schema."""
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from hypothesis import strategies as st
+from hypothesis.strategies import SearchStrategy
+
+from kubedistill.crd import Schema, job_schema
+
+Values = dict[str, Any]
+MINIMAL_JOB: Values = {
+    "apiVersion": "kubedistill.io/v1alpha1",
+    "kind": "DistillationJob",
+    "metadata": {"name": "support"},
+    "spec": {
+        "task": {"type": "Classification", "labels": ["billing", "delivery"]},
+        "teachers": [{"name": "main", "model": {"source": "teacher"}}],
+        "student": {"model": {"source": "student"}},
+        "data": {"train": {"uri": "train.jsonl"}},
+    },
+}
+TEXTS = st.text("abcXYZ019 /:._-é漢😀", min_size=1, max_size=12)
+NAMES = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,9}[a-z0-9])?", fullmatch=True)
+
+
+@pytest.fixture
+def job_values() -> Values:
+    """The shortest job that is valid, to be changed at will."""
+    return copy.deepcopy(MINIMAL_JOB)
+
+
+@pytest.fixture(scope="session")
+def valid_specs() -> SearchStrategy[Values]:
+    """Specs that are valid in every way; any field may be there."""
+    return _valid_spec(_drawn_from(job_schema()["properties"]["spec"]))
+
+
+@pytest.fixture(scope="session")
+def with_defaults() -> Callable[[Any, Schema], Any]:
+    """What the API server makes of an object: absent fields get their defaults, from the outside in."""
+    return _with_defaults
+
+
+def _drawn_from(schema: Schema) -> SearchStrategy[Any]:
+    if "enum" in schema:
+        return st.sampled_from(schema["enum"])
+    if schema["type"] == "object":
+        fields = {name: _drawn_from(field) for name, field in schema["properties"].items()}
+        required = schema.get("required", [])
+        return st.fixed_dictionaries(
+            {name: fields[name] for name in required},
+            optional={name: field for name, field in fields.items() if name not in required},
+        )
+    if schema["type"] == "array":
+        return st.lists(
+            _drawn_from(schema["items"]), min_size=schema.get("minItems", 0), max_size=min(4, schema["maxItems"])
+        )
+    if schema["type"] == "string":
+        return NAMES if "pattern" in schema else TEXTS
+    if schema["type"] == "boolean":
+        return st.booleans()
+    least, most = schema["minimum"], schema["maximum"]
+    if schema["type"] == "integer":
+        return st.integers(least, most)
+    return st.floats(least, most, exclude_min=schema.get("exclusiveMinimum", False)) | st.just(most)
+
+
+@st.composite
+def _valid_spec(draw: st.DrawFn, specs: SearchStrategy[Values]) -> Values:
+    """A spec that the schema allows, with what the CEL rules forbid mended."""
+    spec = draw(specs)
+    task = spec["task"]
+    if task["type"] in ("Classification", "NLI"):
+        labels = dict.fromkeys(task.get("labels", []))
+        task["labels"] = list(labels) if len(labels) > 1 else ["yes", "no"]
+    else:
+        task.pop("labels", None)
+    for source in spec["data"].values():
+        if "uri" in source:
+            source.pop("configMapKeyRef", None)
+        elif "configMapKeyRef" not in source:
+            source["uri"] = "data.jsonl"
+    spec.get("training", {}).get("objective", {}).pop("temperature", None)
+    return spec
+
+
+def _with_defaults(value: Any, schema: Schema) -> Any:
+    if isinstance(value, list):
+        return [_with_defaults(one, schema["items"]) for one in value]
+    if not isinstance(value, dict):
+        return value
+    fields = schema["properties"]
+    missing = {name: field["default"] for name, field in fields.items() if "default" in field and name not in value}
+    return {name: _with_defaults(one, fields[name]) for name, one in (value | missing).items()}
