@@ -10,14 +10,22 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.nodes import MappingNode, Node, SequenceNode
 
+from kubedistill.document import Document, Location, read_document
 from kubedistill.errors import InvalidManifest
 from kubedistill.v1alpha1 import API_VERSION, KIND, DistillationJob
 
-Location = tuple[int | str, ...]
+_MOST_PROBLEMS = 10
+_FIXES = {
+    "string_type": "Put it in quotes",
+    "int_type": "Write a whole number",
+    "float_type": "Write a number",
+    "bool_type": "Write true or false",
+    "tuple_type": "Write a list: a dash before each item",
+    "model_type": "Write a mapping of fields",
+    "finite_number": "Write a finite number",
+    "string_pattern_mismatch": "Use lower-case letters, digits and dashes",
+}
 
 
 def load_manifest(path: Path) -> DistillationJob:
@@ -25,60 +33,40 @@ def load_manifest(path: Path) -> DistillationJob:
 
     Raises InvalidManifest with file, line, field path, problem and fix; further problems follow, a line each.
     """
-    text = _read(path)
-    node, values = _parse(text, path=path)
+    document = read_document(path)
     for field, wanted in (("kind", KIND), ("apiVersion", API_VERSION)):
-        if values.get(field) != wanted:
-            raise InvalidManifest(
-                f"{field} is {values.get(field)!r}", at=_place(path, node, (field,)), fix=f"Write {field}: {wanted}"
-            )
+        if (found := document.values.get(field)) != wanted:
+            problem = f"{_shown(found)} is not {wanted}" if found is not None else "the field is required, and missing"
+            raise InvalidManifest(problem, at=document.place((field,)), fix=f"Write {field}: {wanted}")
     try:
-        return DistillationJob.model_validate_json(json.dumps(values))
-    except (TypeError, ValueError) as error:
-        if not isinstance(error, ValidationError):  # json.dumps met a date or a set, which YAML has and JSON has not
-            raise InvalidManifest(str(error), at=str(path), fix="Quote dates and times") from error
-        first, *others = [_explain(one, path=path, node=node) for one in _by_importance(error.errors())]
+        return DistillationJob.model_validate_json(json.dumps(document.values), by_alias=True, by_name=False)
+    except ValidationError as error:
+        problems = _by_importance(error.errors())
+        first, *others = [_explain(one, document=document) for one in problems[:_MOST_PROBLEMS]]
         rest = "".join(f"\n{other}" for other in others)
+        if len(problems) > _MOST_PROBLEMS:
+            rest += f"\nand {len(problems) - _MOST_PROBLEMS} more"
         raise InvalidManifest(first.problem, at=first.at, fix=f"{first.fix}{rest}") from error
 
 
-def _read(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        problem = f"the manifest can't be read ({error.strerror})"
-        raise InvalidManifest(problem, at=str(path), fix="Name a YAML file") from error
-    except UnicodeDecodeError as error:
-        raise InvalidManifest("the manifest is not UTF-8", at=str(path), fix="Convert the file") from error
-
-
-def _parse(text: str, *, path: Path) -> tuple[Node, dict[str, Any]]:
-    """The one document of a file, as a tree with line numbers and as values."""
-    fix = f"Write one {KIND}; `kubedistill init` makes a starter"
-    try:
-        nodes = [node for node in YAML(typ="safe", pure=True).compose_all(text) if node is not None]
-        documents = [values for values in YAML(typ="safe", pure=True).load_all(text) if values is not None]
-    except MarkedYAMLError as error:
-        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise InvalidManifest(f"not YAML ({error.problem})", at=f"{path}{line}", fix="Mend the line") from error
-    except (YAMLError, ValueError, RecursionError) as error:
-        # ruamel leaves some scalars, such as impossible dates, to Python's own constructors.
-        raise InvalidManifest(f"not YAML ({str(error).splitlines()[0]})", at=str(path), fix=fix) from error
-    if len(documents) != 1:
-        raise InvalidManifest(f"the file holds {len(documents)} documents", at=str(path), fix=fix)
-    if not isinstance(documents[0], dict):
-        raise InvalidManifest("the document is not a mapping", at=str(path), fix=fix)
-    return nodes[0], documents[0]
-
-
 def _by_importance(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
-    """A misspelt field before the required field that it leaves missing."""
-    return sorted(errors, key=lambda error: error["type"] == "missing")
+    """A misspelt field before the required field that it leaves missing, and no list that is short of a bad item."""
+    places = [error["loc"] for error in errors]
+    real = [
+        error
+        for error in errors
+        if error["type"] != "too_short" or not any(_is_below(place, error["loc"]) for place in places)
+    ]
+    return sorted(real, key=lambda error: error["type"] == "missing")
 
 
-def _explain(error: ErrorDetails, *, path: Path, node: Node) -> InvalidManifest:
+def _is_below(place: Location, other: Location) -> bool:
+    return len(place) > len(other) and place[: len(other)] == other
+
+
+def _explain(error: ErrorDetails, *, document: Document) -> InvalidManifest:
     location, context = error["loc"], error.get("ctx", {})
-    problem, fix = error["msg"], "See docs/reference.md"
+    problem, fix = error["msg"], _FIXES.get(error["type"], "Choose a value within the limit")
     if error["type"] == "extra_forbidden":
         known = _known_fields(location[:-1])
         near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
@@ -87,15 +75,16 @@ def _explain(error: ErrorDetails, *, path: Path, node: Node) -> InvalidManifest:
     elif error["type"] == "missing":
         problem, fix = "the field is required, and missing", f"Add `{location[-1]}`"
     elif error["type"] == "literal_error":
-        problem = f"{error['input']!r} is not one of {context['expected']}"
+        problem = f"{_shown(error['input'])} is not one of {context['expected']}"
         near = difflib.get_close_matches(str(error["input"]), _quoted(context["expected"]), n=1)
         fix = f"Did you mean {near[0]}?" if near else "Choose one of them"
     elif error["type"] == "value_error":
         problem, _, fix = str(context["error"]).partition("; ")
-        fix = (fix[:1].upper() + fix[1:]) or "See docs/reference.md"
+        fix = (fix[:1].upper() + fix[1:]) or "Set one of them"
     else:
         problem = f"{problem[:1].lower()}{problem[1:]}, and it is {_shown(error['input'])}"
-    return InvalidManifest(problem, at=_place(path, node, location), fix=fix)
+        fix = "Give it a value, or remove it" if error["input"] is None else fix
+    return InvalidManifest(problem, at=document.place(location), fix=fix)
 
 
 def _quoted(expected: str) -> list[str]:
@@ -103,33 +92,8 @@ def _quoted(expected: str) -> list[str]:
 
 
 def _shown(value: Any) -> str:
-    text = json.dumps(value, default=str)
+    text = json.dumps(value, ensure_ascii=False)
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _place(path: Path, node: Node, location: Location) -> str:
-    """file:line: spec.teachers[0].model, for the deepest part of the location that is there."""
-    line = node.start_mark.line
-    for part in location:
-        child = _child(node, part)
-        if child is None:
-            break
-        line, node = child
-    return f"{path}:{line + 1}: {field_path(location)}" if location else f"{path}:{line + 1}"
-
-
-def _child(node: Node, part: int | str) -> tuple[int, Node] | None:
-    if isinstance(node, MappingNode):
-        return next(((key.start_mark.line, value) for key, value in node.value if key.value == part), None)
-    if isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.value):
-        return node.value[part].start_mark.line, node.value[part]
-    return None
-
-
-def field_path(location: Location) -> str:
-    """A location as users write it: spec.teachers[0].model.source."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
-    return text.removeprefix(".")
 
 
 def _known_fields(location: Location) -> list[str]:

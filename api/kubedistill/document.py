@@ -1,0 +1,215 @@
+"""A YAML 1.2 file as JSON values, and the line that each of them stands in.
+
+YAML has more than JSON: dates, sets, anchors that hold themselves. What `kubectl apply` would understand is taken as
+kubectl takes it (a date is a text), and the rest is refused with its line.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent, DocumentStartEvent
+from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
+
+from kubedistill.errors import InvalidManifest
+
+Location = tuple[int | str, ...]
+
+MAX_BYTES = 1024 * 1024  # the API server takes no larger object
+MAX_DEPTH = 64
+MAX_VALUES = 100_000
+_TAG = "tag:yaml.org,2002:"
+_TEXTS = {"str", "timestamp", "value"}
+_START = "`kubedistill init` makes a starter"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """The one document of a file."""
+
+    path: Path
+    root: Node
+    values: dict[str, Any]
+
+    def place(self, location: Location) -> str:
+        """file:line: spec.teachers[0].model, with the line of the deepest part of the location that is there."""
+        node, line = self.root, self.root.start_mark.line
+        for part in location:
+            child = _child(node, part)
+            if child is None:
+                break
+            line, node = child
+        return f"{self.path}:{line + 1}: {field_path(location)}" if location else f"{self.path}:{line + 1}"
+
+
+def read_document(path: Path) -> Document:
+    """Read a file that holds one mapping; raises InvalidManifest, with the line where there is one."""
+    text = _read(path)
+    try:
+        _check_shape(text, path=path)
+        nodes = list(YAML(typ="safe", pure=True).compose_all(text))
+    except InvalidManifest:
+        raise
+    except MarkedYAMLError as error:
+        line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
+        raise InvalidManifest(f"not YAML ({error.problem})", at=f"{path}{line}", fix="Mend the line") from error
+    except (YAMLError, ValueError) as error:  # ValueError: an escape beyond Unicode
+        problem = f"not YAML ({str(error).splitlines()[0]})"
+        raise InvalidManifest(problem, at=str(path), fix=f"Mend the file; {_START}") from error
+    documents = [(node, value) for node in nodes if (value := _Reading(path).value(node)) is not None]
+    if len(documents) != 1:
+        problem = f"the file holds {len(documents)} documents" if documents else "the file is empty"
+        raise InvalidManifest(problem, at=str(path), fix=f"Write one DistillationJob; {_START}")
+    root, values = documents[0]
+    if not isinstance(values, dict):
+        raise InvalidManifest(
+            "the document is not a mapping", at=str(path), fix=f"Write `field: value` lines; {_START}"
+        )
+    return Document(path, root, values)
+
+
+def field_path(location: Location) -> str:
+    """A location as users write it: spec.teachers[0].model.source."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return text.removeprefix(".")
+
+
+def _read(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_BYTES + 1)
+    except OSError as error:
+        problem = f"the manifest can't be read ({error.strerror})"
+        raise InvalidManifest(problem, at=str(path), fix="Name a YAML file") from error
+    if len(content) > MAX_BYTES:
+        fix = "Name a DistillationJob; data and models have files of their own"
+        raise InvalidManifest("the manifest is larger than 1 MiB", at=str(path), fix=fix)
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise InvalidManifest("the manifest is not UTF-8", at=f"{path}:{line}", fix="Convert the file") from error
+
+
+def _check_shape(text: str, *, path: Path) -> None:
+    """Refuse what would take the parser minutes or its whole stack, and other versions of YAML."""
+    depth = 0
+    for event in YAML(typ="safe", pure=True).parse(text):
+        if isinstance(event, CollectionStartEvent):
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise InvalidManifest(
+                    f"nested deeper than {MAX_DEPTH} levels",
+                    at=f"{path}:{event.start_mark.line + 1}", fix="Mend the brackets or the indentation",
+                )  # fmt: skip
+        elif isinstance(event, CollectionEndEvent):
+            depth -= 1
+        elif isinstance(event, DocumentStartEvent) and event.version not in (None, (1, 2)):
+            raise InvalidManifest(
+                f"the file asks for YAML {'.'.join(map(str, event.version))}",
+                at=f"{path}:{event.start_mark.line + 1}", fix="Remove the %YAML line: manifests are YAML 1.2",
+            )  # fmt: skip
+
+
+@dataclass(slots=True)
+class _Reading:
+    """Turns nodes into values; what stands behind an alias is turned, and counted, at each of its places."""
+
+    path: Path
+    left: int = MAX_VALUES
+    inside: list[Node] = field(default_factory=list)
+
+    def value(self, node: Node) -> Any:
+        """The JSON value of a node."""
+        self.left -= 1
+        if self.left < 0:
+            raise self._refusal(node, f"more than {MAX_VALUES:,} values", fix="Remove aliases that multiply")
+        if isinstance(node, ScalarNode):
+            return self._scalar(node)
+        if any(node is outer for outer in self.inside):
+            raise self._refusal(node, "an anchor that holds itself", fix="Write the values out")
+        if node.tag not in (f"{_TAG}map", f"{_TAG}seq"):
+            raise self._unknown(node)
+        self.inside.append(node)
+        found: Any = self._mapping(node) if isinstance(node, MappingNode) else [self.value(one) for one in node.value]
+        self.inside.pop()
+        return found
+
+    def _mapping(self, node: MappingNode) -> dict[str, Any]:
+        merged: dict[str, Any] = {}
+        own: dict[str, Any] = {}
+        for key, value in node.value:
+            if not isinstance(key, ScalarNode):
+                raise self._refusal(key, "a field name that is not a text", fix="Write `field: value`")
+            if key.tag == f"{_TAG}merge":
+                for source in self._merge_sources(value):
+                    merged = source | merged
+                continue
+            name = self._text(key)
+            if name in own:
+                raise self._refusal(key, f"the field `{name}` is there twice", fix="Remove one of them")
+            own[name] = self.value(value)
+        return merged | own
+
+    def _merge_sources(self, node: Node) -> Iterator[dict[str, Any]]:
+        """What `<<` brings in: the first that has a field wins."""
+        for one in node.value if isinstance(node, SequenceNode) else [node]:
+            source = self.value(one)
+            if not isinstance(source, dict):
+                raise self._refusal(node, "`<<` takes mappings only", fix="Write the fields out")
+            yield source
+
+    def _scalar(self, node: ScalarNode) -> Any:
+        kind = (node.tag or "").removeprefix(_TAG)
+        if kind in _TEXTS:
+            return self._text(node)
+        if kind == "null":
+            return None
+        if kind not in _READERS:
+            raise self._unknown(node)
+        try:
+            return _READERS[kind](node.value.replace("_", "").lower())
+        except (KeyError, ValueError) as error:
+            fix = "Put it in quotes if it is a text"
+            raise self._refusal(node, f"the {kind} can't be read, or is too long", fix=fix) from error
+
+    def _text(self, node: ScalarNode) -> str:
+        """A text; the two escapes in which JSON writes a character beyond 16 bits become that character."""
+        try:
+            return str(node.value).encode("utf-16", "surrogatepass").decode("utf-16")
+        except UnicodeDecodeError as error:
+            raise self._refusal(node, "half a surrogate pair", fix="Write the character itself") from error
+
+    def _unknown(self, node: Node) -> InvalidManifest:
+        tag = (node.tag or "").replace(_TAG, "!!")
+        return self._refusal(node, f"the tag {tag} has no place in JSON", fix="Remove the tag")
+
+    def _refusal(self, node: Node, problem: str, *, fix: str) -> InvalidManifest:
+        return InvalidManifest(problem, at=f"{self.path}:{node.start_mark.line + 1}", fix=fix)
+
+
+def _integer(text: str) -> int:
+    based = text.lstrip("+-")[:2] in ("0x", "0o", "0b")
+    return int(text, 0 if based else 10)
+
+
+def _float(text: str) -> float:
+    return float(text.replace(".inf", "inf").replace(".nan", "nan"))
+
+
+_READERS: dict[str, Callable[[str], bool | int | float]] = {
+    "bool": {"true": True, "false": False}.__getitem__,
+    "int": _integer,
+    "float": _float,
+}
+
+
+def _child(node: Node, part: int | str) -> tuple[int, Node] | None:
+    if isinstance(node, MappingNode):
+        return next(((key.start_mark.line, value) for key, value in node.value if key.value == part), None)
+    if isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.value):
+        return node.value[part].start_mark.line, node.value[part]
+    return None
