@@ -9,6 +9,7 @@ import typer
 
 from kubedistill.cli.init import init
 from kubedistill.cli.preview import preview
+from kubedistill.cli.process import failed_event, show_failure
 from kubedistill.cli.run import run
 from kubedistill.cli.validate import validate
 from kubedistill.cli.version import version
@@ -26,9 +27,12 @@ for command in (init, validate, preview, run, version):
 
 
 def main() -> None:
-    """Run the command line; a known error is one message on standard error and its exit code."""
+    """Run the command line; a known error becomes one message and its exit code.
+
+    The message goes to standard error, or with --json to standard output as the event that ends a run.
+    """
     try:
         app()
     except KubedistillError as error:
-        sys.stderr.write(f"{error.reason}: {error}\n")
+        show_failure(failed_event(error), as_json="--json" in sys.argv[1:])
         sys.exit(error.exit_code)

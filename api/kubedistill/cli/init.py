@@ -2,17 +2,16 @@
 
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from kubedistill.errors import InvalidInput
-
-TaskName = Literal["Classification", "NLI", "Conversation", "QA"]
+from kubedistill.v1alpha1.task import TaskType
 
 
 def init(
-    task: Annotated[TaskName, typer.Argument(help="Kind of task.", case_sensitive=False)] = "Classification",
+    task: Annotated[TaskType, typer.Argument(help="Kind of task.", case_sensitive=False)] = "Classification",
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("job.yaml"),
 ) -> None:

@@ -1,11 +1,12 @@
 """kubedistill preview"""
 
+import contextlib
 import json
 from typing import Annotated
 
 import typer
 
-from kubedistill.cli.process import check_runtime, run_runtime, runtime_arguments
+from kubedistill.cli.process import Event, check_runtime, run_runtime, runtime_arguments, show_failure
 from kubedistill.cli.run import ConfigMaps, Store, default_store
 from kubedistill.cli.validate import Manifest
 from kubedistill.manifest import load_manifest
@@ -22,20 +23,23 @@ def preview(
     job = load_manifest(manifest)
     check_runtime()
     arguments = runtime_arguments(manifest, store=store or default_store(job, manifest), config_maps=configmap or [])
-    for event in run_runtime([*arguments, "--preview"], verbose=False):
-        if event.get("event") == "failed":
-            typer.echo(f"{event['reason']}: {event['message']}", err=True)
-            raise typer.Exit(event["exitCode"])
-        if event.get("event") == "preview":
-            typer.echo(json.dumps(event)) if as_json else _show(event)
+    with contextlib.closing(run_runtime([*arguments, "--preview"], verbose=False)) as events:
+        for event in events:
+            if event["event"] == "failed":
+                show_failure(event, as_json=as_json)
+                raise typer.Exit(event["exitCode"])
+            if event["event"] == "preview":
+                typer.echo(json.dumps(event)) if as_json else _show(event)
 
 
-def _show(event: dict) -> None:  # type: ignore[type-arg]
+def _show(event: Event) -> None:
     from rich.console import Console
+    from rich.markup import escape
     from rich.text import Text
 
     console = Console()
-    console.print(f"[dim]objective[/] {event['objective']} [dim]({event['objectiveReason']})[/]", highlight=False)
+    reason = escape(event["objectiveReason"])
+    console.print(f"[dim]objective[/] {event['objective']} [dim]({reason})[/]", highlight=False, soft_wrap=True)
     for record in event["records"]:
         text = Text()
         for piece in record["pieces"]:
@@ -45,7 +49,7 @@ def _show(event: dict) -> None:  # type: ignore[type-arg]
                 text.append(piece["text"], style="bold magenta" if piece["end"] else "bold green underline")
             else:
                 text.append(f"[[{piece['text']}]]")
-        console.print(f"\n[bold]{record['id']}[/] [dim]{record['tokens']} tokens[/]", highlight=False)
+        console.print(f"\n[bold]{escape(record['id'])}[/] [dim]{record['tokens']} tokens[/]", highlight=False)
         console.print(text, soft_wrap=True)
     marks = "underlined; the end token is magenta" if console.is_terminal else "in [[ ]]"
     console.print(f"\nThe loss is taken on what is {marks}.", style="dim", highlight=False, markup=False)

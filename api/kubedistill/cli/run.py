@@ -1,16 +1,19 @@
 """kubedistill run"""
 
+import contextlib
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import unquote, urlsplit
 
 import typer
 
-from kubedistill.cli.process import check_runtime, run_runtime, runtime_arguments
+from kubedistill.cli.process import Event, check_runtime, run_runtime, runtime_arguments
 from kubedistill.cli.validate import Manifest
 from kubedistill.contract import Prices
+from kubedistill.errors import EXIT_FAILED
 from kubedistill.manifest import load_manifest
 from kubedistill.v1alpha1 import DistillationJob
 
@@ -36,18 +39,25 @@ def run(
     check_runtime()
     prices = Prices(teacher=teacher_price, student=student_price)
     arguments = runtime_arguments(manifest, store=store or default_store(job, manifest), config_maps=configmap or [])
-    events = run_runtime([*arguments, "--prices", prices.model_dump_json(exclude_none=True)], verbose=verbose)
-    code = 1
-    if as_json:
-        for event in events:
-            sys.stdout.write(json.dumps(event) + "\n")
-            sys.stdout.flush()
-            code = event.get("exitCode", code)
-    else:
-        from kubedistill.cli.screen import show  # rich is needed by people only
+    arguments += ["--prices", prices.model_dump_json(exclude_none=True)]
+    with contextlib.closing(run_runtime(arguments, verbose=verbose)) as events:
+        if as_json:
+            code = _pass_on(events)
+        else:
+            from kubedistill.cli.screen import show  # rich is needed by people only
 
-        code = show(events, job=job)
+            code = show(events, job=job)
     raise typer.Exit(code)
+
+
+def _pass_on(events: Iterable[Event]) -> int:
+    """Print events as they come; returns the exit code."""
+    code = EXIT_FAILED
+    for event in events:
+        sys.stdout.write(json.dumps(event) + "\n")
+        sys.stdout.flush()
+        code = event.get("exitCode", code)
+    return code
 
 
 def default_store(job: DistillationJob, manifest: Path) -> str:

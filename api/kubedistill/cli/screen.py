@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
@@ -22,12 +23,13 @@ _MARKS = {"Succeeded": "[green]✓[/]", "Skipped": "[dim]–[/]", "Failed": "[re
 def show(events: Iterable[Event], *, job: DistillationJob) -> int:
     """Show a run's events as they come; returns the exit code."""
     console = Console()
-    console.print(f"[bold]{job.metadata.name}[/]  {_models(job)}", highlight=False)
+    console.print(f"[bold]{job.metadata.name}[/]  {escape(_models(job))}", highlight=False, soft_wrap=True)
     last = (_show_bars if console.is_terminal else _show_lines)(events, console=console)
     if last.get("event") == "finished":
         _show_result(last, console=console)
     elif last.get("event") == "failed":
-        Console(stderr=True).print(f"[red]{last['reason']}[/]: {last['message']}", highlight=False, soft_wrap=True)
+        message = f"[red]{last['reason']}[/]: {escape(last['message'])}"
+        Console(stderr=True).print(message, highlight=False, soft_wrap=True)
     return int(last.get("exitCode", EXIT_FAILED))
 
 
@@ -40,16 +42,20 @@ def _show_lines(events: Iterable[Event], *, console: Console) -> Event:
     last: Event = {}
     spoken = 0.0
     for event in events:
-        last = event or last
-        if event.get("event") == "stage":
-            detail = _outcome(event)
-            console.print(f"{event['stage']:<9} {event['state']:<10}{detail}", highlight=False, soft_wrap=True)
-        elif event.get("event") == "progress" and time.monotonic() - spoken >= _PLAIN_SECONDS:
+        last = event
+        if event["event"] == "stage":
+            _say(console, f"{event['stage']:<9} {event['state']:<10}{_outcome(event)}")
+        elif event["event"] == "progress" and time.monotonic() - spoken >= _PLAIN_SECONDS:
             spoken = time.monotonic()
-            console.print(f"{event['stage']:<9} {_describe(event)}", highlight=False, soft_wrap=True)
-        elif event.get("event") == "note":
-            console.print(event["message"], highlight=False, soft_wrap=True)
+            _say(console, f"{event['stage']:<9} {_describe(event)}")
+        elif event["event"] == "note":
+            _say(console, event["message"])
     return last
+
+
+def _say(console: Console, text: str) -> None:
+    """Print a text as it is: paths and reasons may hold brackets, which are rich's markup."""
+    console.print(text.rstrip(), highlight=False, markup=False, soft_wrap=True)
 
 
 def _show_bars(events: Iterable[Event], *, console: Console) -> Event:
@@ -57,7 +63,7 @@ def _show_bars(events: Iterable[Event], *, console: Console) -> Event:
     last: Event = {}
     columns = (
         TextColumn("{task.fields[mark]}"), TextColumn("{task.description:<9}"), BarColumn(bar_width=24),
-        TextColumn("{task.fields[text]}"), TimeElapsedColumn(),
+        TextColumn("{task.fields[text]}", markup=False), TimeElapsedColumn(),
     )  # fmt: skip
     with Progress(SpinnerColumn("dots", finished_text=" "), *columns, console=console) as bars:
         tasks: dict[str, TaskID] = {
@@ -65,10 +71,10 @@ def _show_bars(events: Iterable[Event], *, console: Console) -> Event:
             for stage in CHAIN
         }
         for event in events:
-            last = event or last
-            if event.get("event") == "stage":
+            last = event
+            if event["event"] == "stage":
                 _show_stage(bars, tasks[event["stage"]], event)
-            elif event.get("event") == "progress":
+            elif event["event"] == "progress":
                 progress = event["progress"]
                 bars.update(
                     tasks[event["stage"]], total=progress.get("total") or None, completed=progress.get("done", 0),
@@ -130,9 +136,10 @@ def _show_result(finished: Event, *, console: Console) -> None:
     console.print(table)
     console.print()
     text = headline(report)
-    console.print(f"{text[:1].upper()}{text[1:]}.", highlight=False)
+    _say(console, f"{text[:1].upper()}{text[1:]}.")
     if report.gate.passed:
         console.print(f"[green]Gate passed[/] in {finished['seconds']:.0f} s.", highlight=False)
     else:
-        console.print("[red]Gate failed[/]: " + "; ".join(report.gate.reasons), highlight=False)
-    console.print(f"Report: {finished['report']['html']}", highlight=False, soft_wrap=True)
+        reasons = escape("; ".join(report.gate.reasons))
+        console.print(f"[red]Gate failed[/]: {reasons}", highlight=False, soft_wrap=True)
+    _say(console, f"Report: {finished['report']['html']}")

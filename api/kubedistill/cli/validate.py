@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import unquote, urlsplit
 
 import typer
 
@@ -32,10 +33,21 @@ def validate(
 def _check_files(job: DistillationJob, *, folder: Path) -> None:
     for split in ("train", "validation", "test"):
         source = getattr(job.spec.data, split)
-        if source is None or source.uri is None or "://" in source.uri:
+        if source is None or source.uri is None:
             continue
-        path = folder / source.uri
-        if not path.is_file() or path.stat().st_size == 0:
-            problem = "the file is empty" if path.is_file() else "there is no such file"
-            fix = "Paths without a scheme are relative to the manifest's folder"
-            raise InvalidData(problem, at=f"spec.data.{split}.uri: {path}", fix=fix)
+        parts = urlsplit(source.uri)
+        if parts.scheme in ("", "file"):
+            path = folder / (unquote(parts.path) if parts.scheme else source.uri)
+            if problem := _problem_of(path):
+                fix = "Paths without a scheme are relative to the manifest's folder"
+                raise InvalidData(problem, at=f"spec.data.{split}.uri: {path}", fix=fix)
+
+
+def _problem_of(path: Path) -> str:
+    """What is wrong with a data file; empty if nothing is."""
+    try:
+        if not path.is_file():
+            return "there is no such file"
+        return "" if path.stat().st_size else "the file is empty"
+    except OSError as error:  # a folder that may not be entered, a name too long for the file system
+        return f"it can't be read ({error.strerror})"

@@ -1,0 +1,73 @@
+"""The command line as a process of its own, and a runtime that says whatever a test writes down."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+COMMAND = Path(sys.executable).with_name("kubedistill")
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def command() -> Path:
+    """The console script of this environment."""
+    return COMMAND
+
+
+@pytest.fixture
+def kubedistill(tmp_path: Path) -> Run:
+    """Runs the command line in an empty folder."""
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        environment = os.environ | {"TERM": "dumb", "NO_COLOR": "1", "COLUMNS": "200"}
+        return subprocess.run(
+            [COMMAND, *arguments],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return run
+
+
+@pytest.fixture
+def runtime(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Puts a script in the place of the runtime, for this process and those that it starts."""
+    folder = tmp_path_factory.mktemp("path")
+    package = folder / "kubedistill_runtime"
+    package.mkdir()
+    for name in (package / "__init__.py", folder / "ray.py", folder / "vllm.py"):
+        name.touch()
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+
+    def write(script: str) -> None:
+        (package / "__main__.py").write_text(f"import json, os, signal, sys, time\n{script}\n")
+
+    return write
+
+
+@pytest.fixture
+def manifest(tmp_path: Path, kubedistill: Run) -> str:
+    """A valid manifest in the folder where the command line runs."""
+    path = tmp_path / "job.yaml"
+    path.write_text(STARTER)
+    return path.name
+
+
+STARTER = """\
+apiVersion: kubedistill.io/v1alpha1
+kind: DistillationJob
+metadata: {name: support}
+spec:
+  task: {type: QA}
+  teachers: [{name: main, model: {source: teacher}}]
+  student: {model: {source: student}}
+  data: {train: {uri: train.jsonl}, test: {uri: test.jsonl}}
+"""

@@ -1,0 +1,160 @@
+"""The command line as a whole: exit codes, standard output and standard error."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from kubedistill.cli.run import default_store
+from kubedistill.v1alpha1 import DistillationJob
+
+SAY = "def say(**event): print(json.dumps(event), flush=True)\n"
+COMMANDS = ("init", "validate", "preview", "run", "version")
+
+USAGE_ERRORS = {
+    "unknown command": (("destil",), "No such command 'destil'"),
+    "unknown option": (("validate", "--fast", "job.yaml"), "No such option: --fast"),
+    "no manifest": (("validate",), "Missing argument"),
+    "two manifests": (("validate", "a", "b"), "unexpected extra argument"),
+    "a price below zero": (("run", "job.yaml", "--teacher-price", "-1"), "--teacher-price"),
+    "a price that is no number": (("run", "job.yaml", "--student-price", "cheap"), "--student-price"),
+}
+
+
+@pytest.mark.parametrize("case", USAGE_ERRORS)
+def test_usage_error_is_2(case: str, kubedistill: Callable) -> None:
+    arguments, problem = USAGE_ERRORS[case]
+    refused = kubedistill(*arguments)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert problem in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_without_a_command_there_is_help(kubedistill: Callable) -> None:
+    shown = kubedistill()
+    assert shown.returncode == 2
+    assert all(name in shown.stdout + shown.stderr for name in COMMANDS)
+
+
+def test_help_names_every_option_of_run(kubedistill: Callable) -> None:
+    shown = kubedistill("run", "--help")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    for option in ("--store", "--configmap", "--teacher-price", "--student-price", "--json", "--verbose"):
+        assert option in shown.stdout
+
+
+@pytest.mark.parametrize("arguments", [("run",), ("run", "--json"), ("preview",)])
+def test_without_the_runtime_the_way_to_get_it_is_told(
+    arguments: tuple[str, ...], manifest: str, tmp_path: Path
+) -> None:
+    script = "import sys; sys.modules['vllm'] = None; from kubedistill.cli.app import main; main()"
+    run = subprocess.run(
+        [sys.executable, "-c", script, *arguments, manifest], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 2
+    told, silent = (run.stdout, run.stderr) if "--json" in arguments else (run.stderr, run.stdout)
+    assert "Run `make setup` in a clone" in told
+    assert silent == ""
+
+
+@pytest.mark.parametrize(("code", "option"), [(0, ()), (3, ()), (75, ("--json",))])
+def test_exit_code_is_that_of_the_run(
+    code: int, option: tuple[str, ...], kubedistill: Callable, manifest: str, runtime: Callable
+) -> None:
+    runtime(f"{SAY}say(event='failed', reason='Why', message='because [of]', exitCode={code})")
+    ended = kubedistill("run", manifest, *option)
+    assert ended.returncode == code
+    if option:
+        assert json.loads(ended.stdout) == {
+            "event": "failed", "reason": "Why", "message": "because [of]", "exitCode": code,
+        }  # fmt: skip
+        assert ended.stderr == ""
+    else:
+        assert ended.stderr == "Why: because [of]\n"
+
+
+def test_death_of_the_runtime_is_exit_code_1(kubedistill: Callable, manifest: str, runtime: Callable) -> None:
+    runtime("os.kill(os.getpid(), signal.SIGKILL)")
+    ended = kubedistill("run", manifest)
+    assert ended.returncode == 1
+    assert ended.stderr.startswith("RuntimeDied: the runtime was ended by SIGKILL")
+
+
+@pytest.mark.parametrize(("option", "told"), [((), "stderr"), (("--json",), "stdout")])
+def test_failed_preview_tells_why(
+    option: tuple[str, ...], told: str, kubedistill: Callable, manifest: str, runtime: Callable
+) -> None:
+    runtime(f"{SAY}say(event='failed', reason='InvalidData', message='no [records]', exitCode=2)")
+    ended = kubedistill("preview", manifest, *option)
+    assert ended.returncode == 2
+    assert "no [records]" in getattr(ended, told)
+    assert (ended.stdout if told == "stderr" else ended.stderr) == ""
+
+
+def test_preview_marks_what_is_scored(kubedistill: Callable, manifest: str, runtime: Callable) -> None:
+    pieces = [("user: hi [/b]", False, False), ("hello", True, False), ("<end>", True, True)]
+    records = [{
+        "id": "a[/]", "tokens": 5,
+        "pieces": [{"text": text, "scored": scored, "end": end} for text, scored, end in pieces],
+    }]  # fmt: skip
+    event = {"event": "preview", "records": records, "objective": "Sequence", "objectiveReason": "tokenizers [differ]"}
+    runtime(f"{SAY}say(**{event!r})")
+    shown = kubedistill("preview", manifest)
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout == (
+        "objective Sequence (tokenizers [differ])\n\na[/] 5 tokens\nuser: hi [/b][[hello]][[<end>]]\n\n"
+        "The loss is taken on what is in [[ ]].\n"
+    )
+    assert json.loads(kubedistill("preview", manifest, "--json").stdout) == event
+
+
+def test_runtime_gets_store_prices_and_config_maps(kubedistill: Callable, manifest: str, runtime: Callable) -> None:
+    runtime(f"{SAY}say(event='finished', arguments=sys.argv[1:], exitCode=0)")
+    ended = kubedistill("run", manifest, "--json", "--store", "s", "--configmap", "a=b", "--teacher-price", "2.5")
+    assert json.loads(ended.stdout)["arguments"] == [
+        "--bound-to-parent", "--manifest", "job.yaml", "--store", "s", "--configmap", "a=b",
+        "--prices", '{"teacher":2.5}',
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("uri", "expected"),
+    [(None, "{here}/.kubedistill"), ("file:///kept%20here", "/kept here"), ("s3://bucket", "{here}/.kubedistill")],
+)
+def test_store_is_the_manifests_folder_or_one_beside_it(
+    uri: str | None, expected: str, job_values: dict, tmp_path: Path
+) -> None:
+    job_values["spec"]["storage"] = {"uri": uri} if uri else {}
+    job = DistillationJob.model_validate_json(json.dumps(job_values))
+    assert default_store(job, tmp_path / "job.yaml") == expected.format(here=tmp_path)
+
+
+@pytest.fixture
+def running(command: Path, manifest: str, tmp_path: Path, runtime: Callable) -> Iterator[subprocess.Popen[str]]:
+    """A run in a session of its own that has said its first word and goes on for a minute."""
+    runtime(f"{SAY}say(event='stage')\nfor n in range(600): time.sleep(0.1); say(event='note', message='x' * 9999)")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    arguments = [command, "run", manifest, "--json"]
+    with subprocess.Popen(arguments, cwd=tmp_path, start_new_session=True, **pipes) as process:
+        assert json.loads(process.stdout.readline()) == {"event": "stage"}
+        yield process
+        process.kill()
+
+
+def test_ctrl_c_is_130_without_a_traceback(running: subprocess.Popen[str]) -> None:
+    os.killpg(running.pid, signal.SIGINT)
+    _, errors = running.communicate(timeout=30)
+    assert (running.returncode, errors) == (130, "")
+
+
+def test_closed_pipe_ends_the_run_quietly(running: subprocess.Popen[str]) -> None:
+    running.stdout.close()
+    errors = running.stderr.read()
+    assert (running.wait(timeout=30), errors) == (1, "")
+    with pytest.raises(ProcessLookupError):
+        os.killpg(running.pid, 0)

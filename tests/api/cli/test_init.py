@@ -1,0 +1,53 @@
+"""kubedistill init: every starter is a manifest that can be validated at once."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from kubedistill.manifest import load_manifest
+from kubedistill.v1alpha1.task import TaskType
+
+TASKS = get_args(TaskType)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_starter_is_valid(task: str, kubedistill: Callable, tmp_path: Path) -> None:
+    written = kubedistill("init", task)
+    assert (written.returncode, written.stderr) == (0, "")
+    assert written.stdout == "wrote job.yaml; edit it, then: kubedistill validate job.yaml\n"
+    assert load_manifest(tmp_path / "job.yaml").spec.task.type == task
+    checked = kubedistill("validate", "--schema-only", "job.yaml")
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert checked.stdout == f"job.yaml: my-{task.lower()} is valid\n"
+
+
+def test_every_task_has_a_starter_and_every_starter_a_task() -> None:
+    starters = Path(__file__).parents[3] / "api" / "kubedistill" / "cli" / "starters"
+    assert {path.stem for path in starters.iterdir()} == {task.lower() for task in TASKS}
+
+
+def test_task_may_be_written_in_small_letters(kubedistill: Callable, tmp_path: Path) -> None:
+    assert kubedistill("init", "nli", "--output", "nli.yaml").returncode == 0
+    assert load_manifest(tmp_path / "nli.yaml").spec.task.type == "NLI"
+
+
+def test_file_that_is_there_is_left_alone(kubedistill: Callable, tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text("mine")
+    refused = kubedistill("init")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == "InvalidInput: job.yaml: the file is there already. Name another with --output\n"
+    assert (tmp_path / "job.yaml").read_text() == "mine"
+
+
+def test_file_that_can_not_be_written_is_named(kubedistill: Callable) -> None:
+    refused = kubedistill("init", "-o", "none/job.yaml")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr.startswith("InvalidInput: none/job.yaml: it can't be written (No such file or directory).")
+
+
+def test_unknown_task_is_refused_with_the_known_ones(kubedistill: Callable) -> None:
+    refused = kubedistill("init", "Poetry")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert all(task.lower() in refused.stderr for task in TASKS)
