@@ -20,7 +20,7 @@ setup: $(STAMP)  ## Install everything into .venv (about 1 minute, 6.6 GB)
 $(STAMP): pyproject.toml uv.lock
 	@test -n "$(PYTHON)" || { echo "kubedistill needs Python 3.11 or 3.12 on the PATH, or PYTHON=/path/to/one"; exit 1; }
 	test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install -q 'uv==0.13.9'; }
-	$(BIN)/uv sync --locked --extra cpu --inexact --quiet
+	$(BIN)/uv sync --locked --extra cpu --inexact --compile-bytecode --quiet
 	touch $@
 
 demo: setup  ## Run the quickstart from prompts to a judged student; everything lies under build/demo/

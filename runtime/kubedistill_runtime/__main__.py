@@ -17,6 +17,7 @@ from kubedistill.errors import EXIT_SUCCESS, KubedistillError
 
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",  # a second OpenMP thread waits for the first whenever a core is busy
+    "OMP_WAIT_POLICY": "PASSIVE",  # where there are more, they sleep while they wait
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine lives in our actor: starts in 3 s, and dies with it
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",
@@ -62,7 +63,7 @@ def _run_one(path: Path) -> int:
 
     job = read_job(path)
     log_to(None)
-    engines = LocalEngines(leftovers=path.parent / "processes.json")
+    engines = LocalEngines(leftovers=path.parent / "processes.json", ahead=False)
     try:
         result, error = run_stage(job, store=open_store(job.store), channel=FileChannel(path.parent), engines=engines)
     finally:
@@ -76,9 +77,16 @@ def _run_all(options: argparse.Namespace) -> int:
 
     if options.bound_to_parent:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    # Leaving by SystemExit lets the session stop its processes; Ctrl-C already raises.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _leave)
     return run_pipeline(_local_run(options), emit=_emit)
+
+
+def _leave(number: int, _frame: object) -> None:
+    """Leave by SystemExit, which lets the session stop its processes; a second signal must not disturb that."""
+    for one in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(one, signal.SIG_IGN)
+    sys.exit(128 + number)
 
 
 def _preview(options: argparse.Namespace) -> int:

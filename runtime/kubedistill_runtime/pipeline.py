@@ -21,10 +21,11 @@ from kubedistill_runtime.driver import run_stage
 from kubedistill_runtime.logs import log_to
 from kubedistill_runtime.resolution import resolve
 from kubedistill_runtime.serving.session import LocalEngines, reap_leftovers
-from kubedistill_runtime.storage.artifacts import find, read_manifest
+from kubedistill_runtime.storage.artifacts import find, folder_of, read_manifest
 from kubedistill_runtime.storage.store import Store
 
 Emit = Callable[[Mapping[str, Any]], None]
+REPORT_FORMS = ("json", "md", "html")
 _PROGRESS_SECONDS = 0.2
 
 
@@ -74,25 +75,33 @@ def run_pipeline(run: LocalRun, *, emit: Emit) -> int:
         leftovers = run.job_folder / "processes.json"
         reap_leftovers(leftovers)
         run.store.sweep()
-        keys = _probe(run)
-        with contextlib.closing(LocalEngines(leftovers=leftovers)) as engines:
-            if not _complete(run.store, keys, CHAIN[1].makes):
-                engines.warm()
+        keys = _probe(run, emit=emit)
+        with contextlib.closing(LocalEngines(leftovers=leftovers, ahead=True)) as engines:
             for stage in CHAIN:
                 _advance(run, stage, keys=keys, engines=engines, emit=emit)
                 if stage.name == "Evaluate" and not _gate(run.store, keys)["passed"]:
                     break
-    passed = _gate(run.store, keys)["passed"]
-    code = EXIT_SUCCESS if passed else EXIT_GATE
-    report = {form: str(run.folder / f"report.{form}") for form in ("json", "md", "html")}
+        report = _place_report(run, keys["report"])
+    code = EXIT_SUCCESS if _gate(run.store, keys)["passed"] else EXIT_GATE
     emit({"event": "finished", "exitCode": code, "report": report, "seconds": round(time.monotonic() - started, 3)})
     return code
 
 
-def _probe(run: LocalRun) -> dict[ArtifactName, str]:
-    """The keys of all artifacts, and the note on what this machine ignores."""
+def _place_report(run: LocalRun, key: str) -> dict[str, str]:
+    """Put the report where a person looks for it; the artifact may be older than this run."""
+    places = {form: f"{run.folder.relative_to(run.store.root)}/report.{form}" for form in REPORT_FORMS}
+    for form, place in places.items():
+        run.store.put(place, run.store.read(f"{folder_of('report', key)}/report.{form}"))
+    return {form: str(run.store.path(place)) for form, place in places.items()}
+
+
+def _probe(run: LocalRun, *, emit: Emit) -> dict[ArtifactName, str]:
+    """The keys of all artifacts; says what this machine ignores."""
     resolved = resolve(run.stage_job("Prepare", attempt=1, keys={}), store=run.store)
     check_memory(resolved, spec=run.job.spec)
+    spec = run.job.spec
+    if any(place.pool for place in (spec.teachers[0].resources, spec.student.resources)):
+        emit({"event": "note", "message": "Pools and replicas are for a cluster; this machine runs everything itself."})
     return resolved.keys
 
 
@@ -170,9 +179,3 @@ def _locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def report_failure(error: KubedistillError, *, emit: Emit) -> int:
-    """Say why a run ended; returns the exit code."""
-    emit({"event": "failed", "reason": error.reason, "message": str(error), "exitCode": error.exit_code})
-    return error.exit_code

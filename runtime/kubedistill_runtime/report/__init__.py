@@ -1,20 +1,17 @@
 """The report: the same facts for machines (JSON), for a terminal (Markdown) and for people (HTML)."""
 
-from collections.abc import Sequence
-
 from kubedistill.report import Report
 from kubedistill_runtime.report.markdown import render_markdown
 from kubedistill_runtime.report.page import render_page
 from kubedistill_runtime.storage.store import Store
 
 
-def write_report(report: Report, *, store: Store, folders: Sequence[str], title: str) -> None:
-    """Write report.json, report.md and report.html into each folder of the store."""
+def write_report(report: Report, *, store: Store, folder: str, title: str) -> None:
+    """Write report.json, report.md and report.html into a folder of the store."""
     files = {
         "report.json": report.model_dump_json(by_alias=True, indent=1),
         "report.md": render_markdown(report, title=title),
         "report.html": render_page(report, title=title),
     }
-    for folder in folders:
-        for name, text in files.items():
-            store.put(f"{folder}/{name}", text.encode())
+    for name, text in files.items():
+        store.put(f"{folder}/{name}", text.encode())

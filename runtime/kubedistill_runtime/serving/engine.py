@@ -62,6 +62,10 @@ class Engine(Protocol):
 class Engines(Protocol):
     """What starts engines and workers, one engine at a time; nothing starts before it is asked for."""
 
+    def warm(self) -> None:
+        """Hear that an engine will soon be needed."""
+        ...
+
     def open(self, serving: Serving) -> AbstractContextManager[Engine]:
         """Start an engine; it is stopped, and its memory given back, when the context ends."""
         ...

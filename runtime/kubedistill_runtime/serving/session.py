@@ -28,18 +28,22 @@ _ENVIRONMENT = {
 
 
 class LocalEngines:
-    """Starts Ray and the engine actor on this machine when first asked to; joins the cluster's Ray where one is."""
+    """Starts Ray and the engine actor on this machine when first asked to; joins the cluster's Ray where one is.
 
-    def __init__(self, *, leftovers: Path) -> None:
-        self._leftovers = leftovers
+    `leftovers` is where it writes down what a kill would leave over; `ahead` says that whole jobs run in it.
+    """
+
+    def __init__(self, *, leftovers: Path, ahead: bool) -> None:
+        self._leftovers, self._ahead = leftovers, ahead
         # Ray's processes are killed when the thread that started them ends, so one thread starts them and stays.
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ray-starter")
         self._folder: str | None = None
         self._actor: Any = None
 
     def warm(self) -> None:
-        """Begin to start the session in the background; whoever needs it waits for it."""
-        self._starter.submit(self._start_actor)
+        """Begin to start the session in the background, if later stages share it; whoever needs it waits for it."""
+        if self._ahead:
+            self._starter.submit(self._start_actor)
 
     def start_ray(self) -> None:
         """Make sure that a Ray session is there."""

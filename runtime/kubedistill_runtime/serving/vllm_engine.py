@@ -32,7 +32,7 @@ class VllmActor:
 
     def __init__(self) -> None:
         os.environ.update(_ENVIRONMENT)
-        import vllm  # noqa: F401  # takes 7 s, while the driver does something else
+        from vllm import LLM, SamplingParams  # noqa: F401  # takes 10 s, while the driver does something else
 
         self._engine: Any = None
         self._stop_ids: list[int] = []

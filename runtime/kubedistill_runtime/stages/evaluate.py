@@ -1,6 +1,7 @@
 """Evaluate: judge the student against its teacher and against itself before training."""
 
 import time
+from dataclasses import replace
 from typing import Any
 
 from kubedistill.contract import StageJob
@@ -41,10 +42,7 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
         examples=_examples(tested), provenance=_provenance(job, resolved, tested["distilled"].figures),
     )  # fmt: skip
     progress.loading("writing the report")
-    folder = f"runs/{job.job.namespace}.{job.job.name}/{job.run.id}"
-    write_report(
-        report, store=store, folders=(folder_of("report", resolved.keys["report"]), folder), title=job.job.name
-    )
+    write_report(report, store=store, folder=folder_of("report", resolved.keys["report"]), title=job.job.name)
     publish(store, "report", resolved.keys["report"], {"gate": gate.model_dump()})
     return Outcome(
         summary={**_headline(judgement), "gate": gate.model_dump(), "seconds": round(time.monotonic() - started, 3)}
@@ -60,10 +58,11 @@ def _teacher(job: StageJob, resolved: Resolved, *, store: Store) -> Tested:
 
 def _distilled(resolved: Resolved, *, store: Store) -> Model:
     folder = store.path(f"{folder_of('student', resolved.keys['student'])}/model")
-    return find_model(
+    model = find_model(
         str(folder), revision=None, trust_remote_code=resolved.student.trust_remote_code, data_root=folder,
         store=store, at="artifacts/student",
     )  # fmt: skip
+    return replace(model, source="the distilled student")
 
 
 def _test(

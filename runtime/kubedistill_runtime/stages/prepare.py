@@ -26,12 +26,11 @@ _ACCURACY_GATES = ("min_accuracy", "min_gain", "min_gap_closed", "min_retention"
 
 def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Outcome:
     """Check the input and make the rows artifact; raises InvalidInput before anything is written."""
-    del engines
     resolved = resolve(job, store=store)
     check_targets(job.spec.export, data_root=root_path(job.data_root), key=resolved.keys["export"])
     if not find(store, "rows", resolved.keys["rows"]).complete:
         progress.loading("reading records and tokenizers")
-        _make_rows(job, resolved, store=store)
+        _make_rows(job, resolved, store=store, engines=engines)
     manifest = read_manifest(store, "rows", resolved.keys["rows"])
     _check_references(job.spec, judged=manifest["judged"])
     summary = {
@@ -42,10 +41,11 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     return Outcome(summary=summary, keys=resolved.keys)
 
 
-def _make_rows(job: StageJob, resolved: Resolved, *, store: Store) -> None:
+def _make_rows(job: StageJob, resolved: Resolved, *, store: Store, engines: Engines) -> None:
     splits, places = _read_splits(job)
     read = {split: len(records) for split, records in splits.items()}
     held_out = _fill_splits(splits, seed=job.spec.generation.seed, places=places)
+    engines.warm()  # the records are sound; loading the tokenizers takes as long as starting an engine
     too_long = _drop_too_long(splits, job=job, resolved=resolved)
     check_sizes(splits, too_long=too_long, places=places)
     _check_given(job.spec, splits["train"], at=places["train"])

@@ -19,7 +19,7 @@ from kubedistill_runtime.storage.claims import take_claim
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.answer_sets import read_answer_set
 from kubedistill_runtime.training.samples import make_samples
-from kubedistill_runtime.training.workers import Assignment, threads_per_worker, train_on_workers
+from kubedistill_runtime.training.workers import Assignment, needs_ray, threads_per_worker, train_on_workers
 
 # What a model folder has beside its weights and configuration, and what training does not change.
 _COMPANIONS = ("tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt", "added_tokens.json", "*.jinja", "*.py")
@@ -44,13 +44,15 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
             f"all {overlong} samples are longer than maxLength", at="spec.training.maxLength", fix="Raise it"
         )
     folder = folder_of("student", keys["student"])
-    engines.start_ray()
     workers, gpus = job.spec.student.resources.workers, job.spec.student.resources.gpus_per_worker
+    if needs_ray(workers, gpus):
+        engines.start_ray()
     summary = train_on_workers(
         Assignment(
             student=resolved.student, training=training, objective=resolved.objective, ce_weight=resolved.ce_weight,
             train=train, validation=validation, store=store.uri, folder=folder,
-            claim=take_claim(store, folder).number, threads=threads_per_worker(workers),
+            claim=take_claim(store, folder).number,
+            threads=threads_per_worker(workers, parameters=resolved.student.parameters),
         ),
         workers=workers,
         gpus=gpus,

@@ -154,4 +154,6 @@ def make_optimizer(student: Student, training: Training) -> torch.optim.AdamW:
     matrices = [one for one in student.parameters() if one.requires_grad and one.dim() > 1]
     vectors = [one for one in student.parameters() if one.requires_grad and one.dim() <= 1]
     groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": vectors, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=(settings.betas[0], settings.betas[1]))
+    return torch.optim.AdamW(
+        groups, lr=settings.learning_rate, betas=(settings.betas[0], settings.betas[1]), fused=True
+    )

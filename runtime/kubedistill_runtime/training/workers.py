@@ -5,11 +5,10 @@ Workers read and write the store themselves. Ray Train carries metrics only and 
 
 import json
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,14 @@ from kubedistill.v1alpha1 import Training
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.storage.claims import Claim, read_latest
 from kubedistill_runtime.storage.store import open_store
+from kubedistill_runtime.training.board import Board, OwnBoard, SharedBoard
 from kubedistill_runtime.training.samples import Sample
 
+Report = Callable[[int, int, dict[str, float]], None]
+"""Hears (step, steps, figures)."""
+
 _POLL_SECONDS = 0.25
+_SMALL = 10_000_000  # parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,88 +45,67 @@ class Assignment:
     threads: int
 
 
-class Board:
-    """Where rank 0 writes how far it is, and reads whether to stop; a Ray actor."""
-
-    def __init__(self) -> None:
-        self._news: tuple[int, int, dict[str, float]] = (0, 0, {})
-        self._stopping = False
-
-    def tell(self, step: int, steps: int, figures: dict[str, float]) -> bool:
-        """Write the latest step; returns whether to stop."""
-        self._news = (step, steps, figures)
-        return self._stopping
-
-    def read(self) -> tuple[int, int, dict[str, float]]:
-        """The latest step, the number of steps, and figures."""
-        return self._news
-
-    def stop(self) -> None:
-        """Ask the workers to save and leave."""
-        self._stopping = True
+def needs_ray(workers: int, gpus: int) -> bool:
+    """Whether training needs workers of its own; one CPU worker is a thread of the driver, and starts at once."""
+    return workers > 1 or gpus > 0
 
 
-def train_on_workers(
-    assignment: Assignment, *, workers: int, gpus: int, report: Callable[[int, int, dict[str, float]], None]
-) -> dict[str, Any]:
+def train_on_workers(assignment: Assignment, *, workers: int, gpus: int, report: Report) -> dict[str, Any]:
     """Run the loop on workers to its end; returns rank 0's summary.
 
     `report` hears of progress; what it raises (Stopped) makes the workers save and leave, and is raised again.
     """
-    import ray
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
 
-    board = ray.remote(num_cpus=0)(Board).remote()
-    cores = int(ray.cluster_resources().get("CPU", 1))
-    scratch = tempfile.mkdtemp(prefix="kd-train-")
-    trainer = TorchTrainer(
-        _work,
-        train_loop_config={"assignment": ray.put(assignment), "board": board},
-        scaling_config=ScalingConfig(
-            num_workers=workers, use_gpu=gpus > 0,
-            resources_per_worker={"GPU": gpus} if gpus else {"CPU": max(cores / workers, 0.01)},
-        ),
-        run_config=RunConfig(name="train", storage_path=scratch),
-        torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
-    )  # fmt: skip
-    try:
-        with ThreadPoolExecutor(max_workers=1) as waiter:
-            fitting = waiter.submit(trainer.fit)
-            interruption = _follow(board, fitting.done, report=report)
-            result = fitting.result()
-    except TrainingFailedError as error:
-        raise _original(error) from error
-    finally:
-        ray.kill(board)
-        shutil.rmtree(scratch, ignore_errors=True)
-    if interruption is not None:
-        raise interruption
-    summary: dict[str, Any] = result.return_value
+    apart = needs_ray(workers, gpus)
+    board: Board = SharedBoard() if apart else OwnBoard()
+    with tempfile.TemporaryDirectory(prefix="kd-train-") as scratch, ThreadPoolExecutor(max_workers=1) as waiter:
+        trainer = TorchTrainer(
+            _work,
+            train_loop_config={"assignment": _share(assignment) if apart else assignment, "board": board},
+            scaling_config=_scale(workers, gpus) if apart else ScalingConfig(num_workers=0),
+            run_config=RunConfig(name="train", storage_path=scratch),
+            torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
+        )
+        fitting = waiter.submit(trainer.fit)
+        try:
+            _follow(board, fitting, report=report)
+        except BaseException:  # Stopped, Ctrl-C or SIGTERM: the workers save first, and then it goes on its way
+            board.stop()
+            raise
+        try:
+            summary: dict[str, Any] = fitting.result().return_value
+        except TrainingFailedError as error:
+            raise _original(error) from error
     return summary
 
 
-def _follow(
-    board: Any, done: Callable[[], bool], *, report: Callable[[int, int, dict[str, float]], None]
-) -> KubedistillError | None:
-    """Pass the board's news on until the training ends; returns what interrupted it."""
+def _share(assignment: Assignment) -> Any:
     import ray
 
+    return ray.put(assignment)
+
+
+def _scale(workers: int, gpus: int) -> Any:
+    import ray
+    from ray.train import ScalingConfig
+
+    cores = int(ray.cluster_resources().get("CPU", 1))
+    resources = {"GPU": gpus} if gpus else {"CPU": max(cores / workers, 0.01)}
+    return ScalingConfig(num_workers=workers, use_gpu=gpus > 0, resources_per_worker=resources)
+
+
+def _follow(board: Board, fitting: Future[Any], *, report: Report) -> None:
+    """Pass the board's news on until the training ends."""
     told = 0
-    while not done():
+    while not fitting.done():
         time.sleep(_POLL_SECONDS)
-        step, steps, figures = ray.get(board.read.remote())
+        step, steps, figures = board.read()
         if step > told:
             told = step
-            try:
-                report(step, steps, figures)
-            except KubedistillError as interruption:
-                ray.get(board.stop.remote())
-                while not done():
-                    time.sleep(_POLL_SECONDS)
-                return interruption
-    return None
+            report(step, steps, figures)
 
 
 def _work(config: dict[str, Any]) -> dict[str, Any]:
@@ -136,8 +119,8 @@ def _work(config: dict[str, Any]) -> dict[str, Any]:
     from kubedistill_runtime.training.objectives import OBJECTIVES
     from kubedistill_runtime.training.student import Student, load_language_model, save_language_model
 
-    assignment: Assignment = ray.get(config["assignment"])
-    board = config["board"]
+    given, board = config["assignment"], config["board"]
+    assignment: Assignment = given if isinstance(given, Assignment) else ray.get(given)
     torch.set_num_threads(assignment.threads)
     world = ray.train.get_context().get_world_size()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -148,7 +131,7 @@ def _work(config: dict[str, Any]) -> dict[str, Any]:
 
     def report(step: int, steps: int, figures: dict[str, float]) -> None:
         nonlocal stopping
-        stopping = ray.get(board.tell.remote(step, steps, figures))
+        stopping = board.tell(step, steps, figures)
 
     language_model = load_language_model(assignment.student)
     student = Student(language_model, objective=OBJECTIVES[assignment.objective], ce_weight=assignment.ce_weight)
@@ -181,6 +164,8 @@ def _original(error: Exception) -> KubedistillError:
     return TrainingFailed(f"a worker failed: {first}", at="Train", fix="The traceback is in driver.log")
 
 
-def threads_per_worker(workers: int) -> int:
-    """The cores that each worker may keep busy."""
+def threads_per_worker(workers: int, *, parameters: int) -> int:
+    """The cores that each worker may keep busy; a small model has nothing to share between threads."""
+    if parameters < _SMALL:
+        return 1
     return max(1, len(os.sched_getaffinity(0)) // workers)

@@ -1,0 +1,72 @@
+"""The board: where rank 0 writes how far it is, and reads whether to stop."""
+
+from typing import Any, Protocol
+
+News = tuple[int, int, dict[str, float]]
+"""The latest step, the number of steps, and figures."""
+
+
+class Board(Protocol):
+    """What the driver and rank 0 share."""
+
+    def tell(self, step: int, steps: int, figures: dict[str, float]) -> bool:
+        """Write the latest step; returns whether to stop."""
+        ...
+
+    def read(self) -> News:
+        """The latest news."""
+        ...
+
+    def stop(self) -> None:
+        """Ask the workers to save and leave."""
+        ...
+
+
+class OwnBoard:
+    """A board for a worker that is a thread of this process."""
+
+    def __init__(self) -> None:
+        self._news: News = (0, 0, {})
+        self._stopping = False
+
+    def tell(self, step: int, steps: int, figures: dict[str, float]) -> bool:
+        """Write the latest step; returns whether to stop."""
+        self._news = (step, steps, figures)
+        return self._stopping
+
+    def read(self) -> News:
+        """The latest news."""
+        return self._news
+
+    def stop(self) -> None:
+        """Ask the worker to save and leave."""
+        self._stopping = True
+
+
+class SharedBoard:
+    """A board for workers in processes of their own: an OwnBoard in a Ray actor, which ends with its last handle."""
+
+    def __init__(self) -> None:
+        import ray
+
+        self._actor: Any = ray.remote(num_cpus=0)(OwnBoard).remote()
+
+    def tell(self, step: int, steps: int, figures: dict[str, float]) -> bool:
+        """Write the latest step; returns whether to stop."""
+        import ray
+
+        stopping: bool = ray.get(self._actor.tell.remote(step, steps, figures))
+        return stopping
+
+    def read(self) -> News:
+        """The latest news."""
+        import ray
+
+        news: News = ray.get(self._actor.read.remote())
+        return news
+
+    def stop(self) -> None:
+        """Ask the workers to save and leave."""
+        import ray
+
+        ray.get(self._actor.stop.remote())
