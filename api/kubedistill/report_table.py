@@ -1,11 +1,13 @@
 """The table that every job ends with: teacher, baseline and distilled student side by side, for people."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from kubedistill.report import Arm, Report
 
 NOT_KNOWN = "-"
+_LEAST_P = 0.0001
 _DECIMAL = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K"))
 _BYTES = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
@@ -50,30 +52,40 @@ def headline(report: Report) -> str:
     score = _fraction_of(compared.measure)
     before, after = _percent(score(report.arms.baseline)), _percent(score(report.arms.distilled))
     text = f"{compared.measure} went from {before} to {after} (teacher {_percent(score(report.arms.teacher))})"
+    p_value = f"p {'' if compared.p_value < _LEAST_P else '= '}{short_p(compared.p_value)}"
     if compared.verdict == "not distinguishable":
-        return f"{text}: not distinguishable from the untrained student (p = {short_p(compared.p_value)})"
+        return f"{text}: not distinguishable from the untrained student ({p_value})"
     closed = "" if compared.gap_closed is None else f", {compared.gap_closed:.0%} of the gap closed"
-    return f"{text}{closed}, p {short_p(compared.p_value)}"
+    return f"{text}{closed}, {p_value}"
 
 
 def short_p(value: float) -> str:
     """A p-value for people."""
-    return "< 0.0001" if value < 1e-4 else f"{value:.4f}"
+    return f"< {_LEAST_P:.4f}" if value < _LEAST_P else f"{value:.4f}"
 
 
 def short_number(value: float) -> str:
     """671B, 295K, 12."""
-    return next((f"{value / size:.3g}{unit}" for size, unit in _DECIMAL if value >= size), f"{value:g}")
+    return next((f"{_digits(value / size)}{unit}" for size, unit in _DECIMAL if _rounded(value) >= size), f"{value:g}")
 
 
 def short_bytes(value: float) -> str:
     """1.2 TiB, 60 GiB, 512 B."""
-    return next((f"{value / size:.3g} {unit}" for size, unit in _BYTES if value >= size), f"{value:g} B")
+    return next((f"{_digits(value / size)} {unit}" for size, unit in _BYTES if _rounded(value) >= size), f"{value:g} B")
 
 
 def short_seconds(value: float) -> str:
     """3.2 s, 48 ms."""
-    return f"{value:.3g} s" if value >= 1 else f"{value * 1000:.3g} ms"
+    return f"{_digits(value)} s" if _rounded(value) >= 1 else f"{_digits(value * 1000)} ms"
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.3g}")
+
+
+def _digits(value: float) -> str:
+    """Three digits, but never a power of ten."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _fraction_of(measure: str) -> Callable[[Arm], float | None]:
@@ -88,7 +100,11 @@ def _percent(value: float | None) -> str:
 
 
 def _dollars(value: float | None) -> str:
-    return NOT_KNOWN if value is None else f"${value:,.4f}"
+    """Dollars with four decimals, or as many as show two digits: a small student's answers cost next to nothing."""
+    if value is None:
+        return NOT_KNOWN
+    decimals = max(4, 1 - math.floor(math.log10(value))) if value > 0 else 4
+    return f"${value:,.{decimals}f}"
 
 
 def _saving(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""What the tests of the api share: a minimal job, and strategies that draw specs from the CRD's own schema."""
+"""What the tests of the api share: a minimal job, a report, and specs drawn from the CRD's own schema."""
 
 import copy
 from collections.abc import Callable
@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
 from kubedistill.crd import Schema, job_schema
+from kubedistill.report import Arm, Arms, Comparison, GateVerdict, Reductions, Report
 
 Values = dict[str, Any]
 MINIMAL_JOB: Values = {
@@ -95,3 +96,30 @@ def _with_defaults(value: Any, schema: Schema) -> Any:
     fields = schema["properties"]
     missing = {name: field["default"] for name, field in fields.items() if "default" in field and name not in value}
     return {name: _with_defaults(one, fields[name]) for name, one in (value | missing).items()}
+
+
+def _arm(*, accuracy: float | None, agreement: float, scale: int, cost: float | None) -> Arm:
+    return Arm(
+        accuracy=accuracy, agreement=agreement, invalid_rate=0.01, metrics={}, parameters=295_392 * scale,
+        memory_bytes=3 * 2**20 * scale, peak_memory_bytes=2**30, latency_seconds=0.012 * scale,
+        latency_p95_seconds=0.02 * scale, throughput_per_hour=1_200_000 / scale, cost_per_thousand=cost, hardware="cpu",
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def report() -> Report:
+    """A job that went well: the student closed 80 % of the gap to a teacher ten times its size."""
+    return Report(
+        arms=Arms(
+            teacher=_arm(accuracy=0.9, agreement=1.0, scale=10, cost=0.5),
+            baseline=_arm(accuracy=0.4, agreement=0.45, scale=1, cost=0.05),
+            distilled=_arm(accuracy=0.8, agreement=0.85, scale=1, cost=0.05),
+        ),
+        comparison=Comparison(
+            measure="accuracy", retention=0.8889, gain=0.4, gap_closed=0.8, p_value=1e-9, ci95=(0.35, 0.45),
+            verdict="better", rows=1000,
+        ),
+        reductions=Reductions(latency=0.9, memory=0.9, cost=0.9),
+        gate=GateVerdict(passed=True, reasons=[]),
+        data={}, training={}, labels=[], examples=[], provenance={},
+    )  # fmt: skip

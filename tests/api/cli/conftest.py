@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from kubedistill.cli.app import main
+
 COMMAND = Path(sys.executable).with_name("kubedistill")
-Run = Callable[..., subprocess.CompletedProcess[str]]
+Completed = subprocess.CompletedProcess[str]
+Run = Callable[..., Completed]
 
 
 @pytest.fixture
@@ -20,19 +23,30 @@ def command() -> Path:
 
 @pytest.fixture
 def kubedistill(tmp_path: Path) -> Run:
-    """Runs the command line in an empty folder."""
+    """Runs the command line, as a process, in an empty folder."""
 
-    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(*arguments: str) -> Completed:
         environment = os.environ | {"TERM": "dumb", "NO_COLOR": "1", "COLUMNS": "200"}
         return subprocess.run(
-            [COMMAND, *arguments],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
+            [COMMAND, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
         )
+
+    return run
+
+
+@pytest.fixture
+def called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Calls the command line's entry in this process, which is ten times as fast; it says and leaves the same."""
+    monkeypatch.chdir(tmp_path)
+    for name, value in (("TERM", "dumb"), ("NO_COLOR", "1"), ("COLUMNS", "200")):
+        monkeypatch.setenv(name, value)
+
+    def run(*arguments: str) -> Completed:
+        monkeypatch.setattr(sys, "argv", ["kubedistill", *arguments])
+        with pytest.raises(SystemExit) as left:
+            main()
+        out, err = capsys.readouterr()
+        return Completed(arguments, left.value.code, out, err)
 
     return run
 
@@ -54,7 +68,7 @@ def runtime(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
 
 
 @pytest.fixture
-def manifest(tmp_path: Path, kubedistill: Run) -> str:
+def manifest(tmp_path: Path) -> str:
     """A valid manifest in the folder where the command line runs."""
     path = tmp_path / "job.yaml"
     path.write_text(STARTER)

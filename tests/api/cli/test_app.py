@@ -35,6 +35,20 @@ def test_usage_error_is_2(case: str, kubedistill: Callable) -> None:
     assert "Traceback" not in refused.stderr
 
 
+def test_bad_manifest_is_2(kubedistill: Callable, tmp_path: Path) -> None:
+    (tmp_path / "job.yaml").write_text("kind: Job")
+    refused = kubedistill("validate", "job.yaml")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == (
+        'InvalidManifest: job.yaml:1: kind: "Job" is not DistillationJob. Write kind: DistillationJob\n'
+    )
+
+
+def test_good_manifest_is_0(kubedistill: Callable, manifest: str) -> None:
+    checked = kubedistill("validate", "--schema-only", manifest)
+    assert (checked.returncode, checked.stdout, checked.stderr) == (0, "job.yaml: support is valid\n", "")
+
+
 def test_without_a_command_there_is_help(kubedistill: Callable) -> None:
     shown = kubedistill()
     assert shown.returncode == 2

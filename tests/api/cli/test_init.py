@@ -13,12 +13,12 @@ TASKS = get_args(TaskType)
 
 
 @pytest.mark.parametrize("task", TASKS)
-def test_starter_is_valid(task: str, kubedistill: Callable, tmp_path: Path) -> None:
-    written = kubedistill("init", task)
+def test_starter_is_valid(task: str, called: Callable, tmp_path: Path) -> None:
+    written = called("init", task)
     assert (written.returncode, written.stderr) == (0, "")
     assert written.stdout == "wrote job.yaml; edit it, then: kubedistill validate job.yaml\n"
     assert load_manifest(tmp_path / "job.yaml").spec.task.type == task
-    checked = kubedistill("validate", "--schema-only", "job.yaml")
+    checked = called("validate", "--schema-only", "job.yaml")
     assert (checked.returncode, checked.stderr) == (0, "")
     assert checked.stdout == f"job.yaml: my-{task.lower()} is valid\n"
 
@@ -28,26 +28,26 @@ def test_every_task_has_a_starter_and_every_starter_a_task() -> None:
     assert {path.stem for path in starters.iterdir()} == {task.lower() for task in TASKS}
 
 
-def test_task_may_be_written_in_small_letters(kubedistill: Callable, tmp_path: Path) -> None:
-    assert kubedistill("init", "nli", "--output", "nli.yaml").returncode == 0
+def test_task_may_be_written_in_small_letters(called: Callable, tmp_path: Path) -> None:
+    assert called("init", "nli", "--output", "nli.yaml").returncode == 0
     assert load_manifest(tmp_path / "nli.yaml").spec.task.type == "NLI"
 
 
-def test_file_that_is_there_is_left_alone(kubedistill: Callable, tmp_path: Path) -> None:
+def test_file_that_is_there_is_left_alone(called: Callable, tmp_path: Path) -> None:
     (tmp_path / "job.yaml").write_text("mine")
-    refused = kubedistill("init")
+    refused = called("init")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr == "InvalidInput: job.yaml: the file is there already. Name another with --output\n"
     assert (tmp_path / "job.yaml").read_text() == "mine"
 
 
-def test_file_that_can_not_be_written_is_named(kubedistill: Callable) -> None:
-    refused = kubedistill("init", "-o", "none/job.yaml")
+def test_file_that_can_not_be_written_is_named(called: Callable) -> None:
+    refused = called("init", "-o", "none/job.yaml")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr.startswith("InvalidInput: none/job.yaml: it can't be written (No such file or directory).")
 
 
-def test_unknown_task_is_refused_with_the_known_ones(kubedistill: Callable) -> None:
-    refused = kubedistill("init", "Poetry")
+def test_unknown_task_is_refused_with_the_known_ones(called: Callable) -> None:
+    refused = called("init", "Poetry")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert all(task.lower() in refused.stderr for task in TASKS)

@@ -16,13 +16,13 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_manifest_with_its_files_is_valid(kubedistill: Callable, manifest: str, data: Path) -> None:
-    checked = kubedistill("validate", manifest)
+def test_manifest_with_its_files_is_valid(called: Callable, manifest: str, data: Path) -> None:
+    checked = called("validate", manifest)
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "job.yaml: support is valid\n", "")
 
 
-def test_json_says_the_same_to_machines(kubedistill: Callable, manifest: str, data: Path) -> None:
-    checked = kubedistill("validate", "--json", manifest)
+def test_json_says_the_same_to_machines(called: Callable, manifest: str, data: Path) -> None:
+    checked = called("validate", "--json", manifest)
     assert json.loads(checked.stdout) == {"valid": True, "name": "support"}
 
 
@@ -35,42 +35,42 @@ BAD_DATA = {
 
 
 @pytest.mark.parametrize("case", BAD_DATA)
-def test_bad_data_file_is_named(case: str, kubedistill: Callable, manifest: str, data: Path) -> None:
+def test_bad_data_file_is_named(case: str, called: Callable, manifest: str, data: Path) -> None:
     spoil, uri, problem = BAD_DATA[case]
     spoil(data / "test.jsonl")
     (data / manifest).write_text((data / manifest).read_text().replace("test.jsonl", uri))
-    refused = kubedistill("validate", manifest)
+    refused = called("validate", manifest)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr == f"InvalidData: spec.data.test.uri: {uri}: {problem}. {FIX}\n"
 
 
-def test_file_uris_are_looked_at_and_others_are_not(kubedistill: Callable, manifest: str, data: Path) -> None:
+def test_file_uris_are_looked_at_and_others_are_not(called: Callable, manifest: str, data: Path) -> None:
     text = (data / manifest).read_text()
     (data / manifest).write_text(
         text.replace("train.jsonl", (data / "train.jsonl").as_uri()).replace("test.jsonl", "s3://b/t")
     )
-    assert kubedistill("validate", manifest).returncode == 0
+    assert called("validate", manifest).returncode == 0
     (data / "train.jsonl").unlink()
-    refused = kubedistill("validate", manifest)
+    refused = called("validate", manifest)
     assert refused.stderr == f"InvalidData: spec.data.train.uri: {data / 'train.jsonl'}: there is no such file. {FIX}\n"
 
 
-def test_schema_only_looks_at_no_file(kubedistill: Callable, manifest: str) -> None:
-    assert kubedistill("validate", manifest, "--schema-only").returncode == 0
+def test_schema_only_looks_at_no_file(called: Callable, manifest: str) -> None:
+    assert called("validate", manifest, "--schema-only").returncode == 0
 
 
-def test_bad_manifest_is_named_with_line_and_field(kubedistill: Callable, manifest: str, tmp_path: Path) -> None:
+def test_bad_manifest_is_named_with_line_and_field(called: Callable, manifest: str, tmp_path: Path) -> None:
     path = tmp_path / manifest
     path.write_text(path.read_text().replace("student}", "student, revison: main}"))
-    refused = kubedistill("validate", manifest)
+    refused = called("validate", manifest)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert refused.stderr == (
         "InvalidManifest: job.yaml:7: spec.student.model.revison: unknown field `revison`. Did you mean `revision`?\n"
     )
 
 
-def test_json_tells_errors_to_machines(kubedistill: Callable) -> None:
-    refused = kubedistill("validate", "none.yaml", "--json")
+def test_json_tells_errors_to_machines(called: Callable) -> None:
+    refused = called("validate", "none.yaml", "--json")
     assert (refused.returncode, refused.stderr) == (2, "")
     assert json.loads(refused.stdout) == {
         "event": "failed", "reason": "InvalidManifest", "exitCode": 2,

@@ -1,0 +1,215 @@
+"""What a person sees of a run: plain lines, or bars on a terminal, and the table at the end."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from kubedistill.cli.process import Event
+from kubedistill.cli.screen import show
+from kubedistill.report import Report
+from kubedistill.v1alpha1 import DistillationJob
+
+
+@pytest.fixture
+def job(job_values: dict) -> DistillationJob:
+    return DistillationJob.model_validate_json(json.dumps(job_values))
+
+
+@pytest.fixture(autouse=True)
+def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "100")
+
+
+@pytest.fixture
+def finished(report: Report, tmp_path: Path) -> Event:
+    path = tmp_path / "report.json"
+    path.write_text(report.model_dump_json(by_alias=True))
+    files = {"json": str(path), "md": str(tmp_path / "report.md"), "html": "kept/report.html"}
+    return {"event": "finished", "exitCode": 0, "report": files, "seconds": 61.4}
+
+
+def stage(name: str, state: str, **fields: object) -> Event:
+    return {"event": "stage", "stage": name, "state": state, **fields}
+
+
+def progress(name: str, **fields: object) -> Event:
+    return {
+        "event": "progress",
+        "stage": name,
+        "progress": {"state": "Working", "done": 0, "total": 0, "unit": "", **fields},
+    }
+
+
+SUMMARIES = {
+    "Prepare": {"counts": {"train": 1200, "test": 100}, "objective": "CachedLogits", "objectiveReason": "same ids"},
+    "Generate": {"generated": 1000, "reused": 200},
+    "Curate": {"kept": 1100, "asked": 1200},
+    "Train": {"steps": 1380, "bestStep": 1311},
+    "Evaluate": {"gate": {"passed": True, "reasons": []}},
+    "Export": {"exports": [{"format": "Safetensors", "path": "p"}]},
+}  # fmt: skip
+OUTCOMES = {
+    "Prepare": "1,300 records, CachedLogits: same ids (2.5 s)",
+    "Generate": "1,000 answers, 200 reused (2.5 s)",
+    "Curate": "1,100 of 1,200 answers kept (2.5 s)",
+    "Train": "1,380 steps, best at 1,311 (2.5 s)",
+    "Evaluate": "gate passed (2.5 s)",
+    "Export": "Safetensors (2.5 s)",
+}
+WHOLE_RUN = [
+    event
+    for name, summary in SUMMARIES.items()
+    for event in (
+        stage(name, "Running", attempt=1),
+        progress(name, state="Loading", message="loading [/weights]"),
+        progress(name, done=1, total=4, unit="steps", rate=2.0, etaSeconds=1.5, figures={"loss": 0.5}),
+        progress(name, done=4, total=4, unit="steps"),
+        stage(name, "Succeeded", attempt=1, summary=summary, seconds=2.5),
+    )
+]  # fmt: skip
+
+
+def shown(events: list[Event], job: DistillationJob, capsys: pytest.CaptureFixture[str]) -> tuple[int, list[str], str]:
+    code = show(iter(events), job=job)
+    captured = capsys.readouterr()
+    return code, captured.out.splitlines(), captured.err
+
+
+def test_first_line_names_job_and_models(job: DistillationJob, capsys: pytest.CaptureFixture[str]) -> None:
+    _, lines, _ = shown([], job, capsys)
+    assert lines == ["support  Classification: teacher → student"]
+
+
+@pytest.mark.parametrize("name", SUMMARIES)
+def test_stage_has_a_line_when_it_begins_and_one_when_it_ends(
+    name: str, job: DistillationJob, capsys: pytest.CaptureFixture[str]
+) -> None:
+    events = [stage(name, "Running"), stage(name, "Succeeded", summary=SUMMARIES[name], seconds=2.5)]
+    _, lines, errors = shown(events, job, capsys)
+    assert lines[1:] == [f"{name:<9} Running", f"{name:<9} Succeeded {OUTCOMES[name]}"]
+    assert errors == ""
+
+
+OTHER_LINES = {
+    "skipped": (stage("Generate", "Skipped"), "Generate  Skipped   already there"),
+    "failed": (stage("Train", "Failed", seconds=1.0), "Train     Failed"),
+    "a closed gate": (
+        stage("Evaluate", "Succeeded", summary={"gate": {"passed": False}}, seconds=1.0),
+        "Evaluate  Succeeded gate failed (1.0 s)",
+    ),
+    "a note": ({"event": "note", "message": "pools are ignored [here]"}, "pools are ignored [here]"),
+    "loading": (progress("Train", state="Loading", message="loading [/w]"), "Train     loading [/w]"),
+    "progress": (
+        progress("Train", done=1000, total=4000, unit="steps", rate=1250.4, etaSeconds=2.4, figures={"loss": 0.12345}),
+        "Train     1,000 of 4,000 steps, 1,250/s, 2 s left, loss 0.1235",
+    ),
+    "progress without a rate": (progress("Curate", done=0, total=4, unit="answers"), "Curate    0 of 4 answers"),
+}
+
+
+@pytest.mark.parametrize("case", OTHER_LINES)
+def test_event_is_a_line(case: str, job: DistillationJob, capsys: pytest.CaptureFixture[str]) -> None:
+    event, line = OTHER_LINES[case]
+    assert shown([event], job, capsys)[1][1:] == [line]
+
+
+def test_progress_is_a_line_every_ten_seconds(job: DistillationJob, capsys: pytest.CaptureFixture[str]) -> None:
+    events = [progress("Train", done=step, total=500, unit="steps") for step in range(500)]
+    assert shown(events, job, capsys)[1][1:] == ["Train     0 of 500 steps"]
+
+
+def test_event_of_a_newer_runtime_is_passed_over(job: DistillationJob, capsys: pytest.CaptureFixture[str]) -> None:
+    assert len(shown([{"event": "mood", "good": True}], job, capsys)[1]) == 1
+
+
+def test_failure_goes_to_standard_error(job: DistillationJob, capsys: pytest.CaptureFixture[str]) -> None:
+    failed = {"event": "failed", "reason": "LowYield", "message": "a[/b] [red]: too few. Mend [it]", "exitCode": 2}
+    code, lines, errors = shown([failed], job, capsys)
+    assert (code, len(lines)) == (2, 1)
+    assert errors == "LowYield: a[/b] [red]: too few. Mend [it]\n"
+
+
+def test_run_without_a_last_word_is_failed(job: DistillationJob, capsys: pytest.CaptureFixture[str]) -> None:
+    assert shown([stage("Train", "Running")], job, capsys)[0] == 1
+
+
+def test_table_and_headline_end_a_run(
+    job: DistillationJob, finished: Event, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, lines, errors = shown([finished], job, capsys)
+    assert (code, errors) == (0, "")
+    table = [" ".join(line.split()) for line in lines[2:-4]]
+    assert table == [
+        "teacher before distilled against teacher",
+        "parameters 2.95M 295K 295K 90% less",
+        "memory 30 MiB 3 MiB 3 MiB 90% less",
+        "time per answer 120 ms 12 ms 12 ms 90% less",
+        "accuracy 90.0% 40.0% 80.0% 89% kept",
+        "answers per hour 120,000 1,200,000 1,200,000 10.0x",
+        "cost per 1,000 answers $0.5000 $0.0500 $0.0500 90% less",
+    ]
+    assert lines[-4:] == [
+        "",
+        "Accuracy went from 40.0% to 80.0% (teacher 90.0%), 80% of the gap closed, p < 0.0001.",
+        "Gate passed in 61 s.",
+        "Report: kept/report.html",
+    ]
+
+
+def test_closed_gate_says_every_reason(
+    job: DistillationJob, report: Report, finished: Event, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gate = report.gate.model_copy(update={"passed": False, "reasons": ["gain 0.1 < [0.2]", "p too high"]})
+    Path(finished["report"]["json"]).write_text(report.model_copy(update={"gate": gate}).model_dump_json(by_alias=True))
+    code, lines, _ = shown([finished | {"exitCode": 3}], job, capsys)
+    assert code == 3
+    assert lines[-2] == "Gate failed: gain 0.1 < [0.2]; p too high"
+
+
+def test_names_with_brackets_stay_what_they_are(job_values: dict, capsys: pytest.CaptureFixture[str]) -> None:
+    job_values["spec"]["teachers"][0]["model"]["source"] = "models/[/big]"
+    job = DistillationJob.model_validate_json(json.dumps(job_values))
+    assert shown([], job, capsys)[1] == ["support  Classification: models/[/big] → student"]
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Makes standard output a terminal of a kind."""
+
+    def force(kind: str) -> None:
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        monkeypatch.setenv("TERM", kind)
+
+    return force
+
+
+@pytest.mark.parametrize("kind", ["xterm-256color", "dumb"])
+def test_bars_live_through_a_whole_run(
+    kind: str,
+    terminal: Callable[[str], None],
+    job: DistillationJob,
+    finished: Event,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    terminal(kind)
+    code, lines, errors = shown([*WHOLE_RUN, finished], job, capsys)
+    assert (code, errors) == (0, "")
+    text = "\n".join(lines)
+    assert all(outcome in text for outcome in OUTCOMES.values())
+    assert "✓" in text
+
+
+def test_bars_show_what_went_wrong(
+    terminal: Callable[[str], None], job: DistillationJob, capsys: pytest.CaptureFixture[str]
+) -> None:
+    terminal("xterm")
+    failed = {"event": "failed", "reason": "EngineLost", "message": "gone [/]", "exitCode": 1}
+    events = [stage("Prepare", "Skipped"), stage("Generate", "Running"), stage("Generate", "Failed"), failed]
+    code, lines, errors = shown(events, job, capsys)
+    assert code == 1
+    assert "✗" in "\n".join(lines)
+    assert "gone [/]" in errors

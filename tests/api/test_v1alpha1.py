@@ -1,0 +1,241 @@
+"""The resource models: what a DistillationJob may hold, what is filled in, and what identifies it."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.strategies import DataObject, SearchStrategy
+from pydantic import ValidationError
+
+from kubedistill.canonical import canonical_json, digest
+from kubedistill.v1alpha1 import DistillationJob, Metadata, Spec, Status, Task, Teacher, TeacherModel, spec_values
+
+Path = tuple[str | int, ...]
+
+
+def read(values: dict) -> DistillationJob:
+    return DistillationJob.model_validate_json(json.dumps(values))
+
+
+def read_spec(values: dict) -> Spec:
+    return Spec.model_validate_json(json.dumps(values))
+
+
+def put(values: Any, path: Path, value: Any) -> None:
+    """Write a value at a path, and the mappings that are missing on the way."""
+    *parents, last = path
+    for part in parents:
+        values = values.setdefault(part, {}) if isinstance(values, dict) else values[part]
+    values[last] = value
+
+
+def problem_with(values: dict) -> str:
+    with pytest.raises(ValidationError) as caught:
+        read(values)
+    # A list whose item is bad is said to be too short as well.
+    error = max(caught.value.errors(), key=lambda one: len(one["loc"]))
+    return f"{'.'.join(map(str, error['loc']))}: {error['msg']}"
+
+
+TASK: Path = ("spec", "task")
+MODEL: Path = ("spec", "teachers", 0, "model")
+TRAINING: Path = ("spec", "training")
+ONE_SOURCE = "Value error, exactly one of uri and configMapKeyRef must be set"
+REFERENCE = {"name": "prompts", "key": "train.jsonl"}
+
+REFUSED: dict[str, tuple[Path, Any, str]] = {
+    "a Classification without labels": (TASK, {"type": "Classification"}, "spec.task: Value error, labels is required"),
+    "labels of a free text": (TASK, {"type": "QA", "labels": ["a", "b"]}, "spec.task: Value error, labels belongs to"),
+    "a label twice": ((*TASK, "labels"), ["a", "b", "a"], "spec.task: Value error, labels holds the same label twice"),
+    "one label": ((*TASK, "labels"), ["a"], "spec.task.labels: Tuple should have at least 2 items"),
+    "an empty label": ((*TASK, "labels"), ["a", ""], "spec.task.labels.1: String should have at least 1 character"),
+    "no source": (("spec", "data", "train"), {}, f"spec.data.train: {ONE_SOURCE}"),
+    "two sources": (("spec", "data", "test"), {"uri": "a", "configMapKeyRef": REFERENCE},
+                    f"spec.data.test: {ONE_SOURCE}"),
+    "a softened loss": ((*TRAINING, "objective"), {"temperature": 2}, "spec.training.objective: Value error, temp"),
+    "a broken URI": ((*MODEL, "source"), "hf://[", "spec.teachers.0.model.source: Value error, neither a path nor"),
+    "an empty URI": ((*MODEL, "source"), "", "spec.teachers.0.model.source: String should have at least 1 character"),
+    "no teacher": (("spec", "teachers"), [], "spec.teachers: Tuple should have at least 1 item"),
+    "nine exports": (("spec", "export"), [{}] * 9, "spec.export: Tuple should have at most 8 items"),
+    "one beta": ((*TRAINING, "optimizer"), {"betas": [0.9]}, "spec.training.optimizer.betas: Tuple should have at"),
+    "a long name": (("metadata", "name"), "a" * 33, "metadata.name: String should have at most 32 characters"),
+    "a name with a dot": (("metadata", "name"), "a.b", "metadata.name: String should match pattern"),
+    "a name that ends in a dash": (("metadata", "name"), "a-", "metadata.name: String should match pattern"),
+    "a run with capitals": (("spec", "runID"), "Run", "spec.runID: String should match pattern"),
+    "a number as text": ((*TRAINING, "epochs"), "3", "spec.training.epochs: Input should be a valid integer"),
+    "a number with a dot": ((*TRAINING, "epochs"), 3.0, "spec.training.epochs: Input should be a valid integer"),
+    "true for a number": ((*TRAINING, "epochs"), True, "spec.training.epochs: Input should be a valid integer"),
+    "true for a fraction": ((*TRAINING, "objective"), {"ceWeight": True}, "spec.training.objective.ceWeight: Input"),
+    "a text for true": ((*MODEL, "trustRemoteCode"), "yes", "spec.teachers.0.model.trustRemoteCode: Input should be"),
+    "a number for a text": (("spec", "runID"), 7, "spec.runID: Input should be a valid string"),
+    "an infinite number": ((*TRAINING, "optimizer"), {"weightDecay": float("inf")},
+                           "spec.training.optimizer.weightDecay: Input should be a finite number"),
+    "an unknown field": ((*TRAINING, "epoch"), 3, "spec.training.epoch: Extra inputs are not permitted"),
+    "an unknown choice": ((*TRAINING, "precision"), "bf16", "spec.training.precision: Input should be 'Auto', 'BF16'"),
+    "another kind": (("kind",), "Job", "kind: Input should be 'DistillationJob'"),
+    "another version": (("apiVersion",), "kubedistill.io/v1", "apiVersion: Input should be 'kubedistill.io/v1alpha1'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_value_is_refused_at_its_path(case: str, job_values: dict) -> None:
+    path, value, problem = REFUSED[case]
+    put(job_values, path, value)
+    assert problem_with(job_values).startswith(problem)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        (("metadata", "name"), "a" * 32),
+        (("metadata", "labels"), {"team": "a"}),
+        (("spec", "task"), {"type": "NLI"}),
+        (("spec", "task"), {"type": "NLI", "labels": ["yes", "no"]}),
+        (("spec", "data", "train"), {"configMapKeyRef": REFERENCE, "answers": "Given"}),
+        (("spec", "export"), []),
+        (("spec", "generation"), {"temperature": 0, "topLogprobs": 0}),
+        (("status",), {"phase": "Training", "fieldOfANewerOperator": 1}),
+    ],
+)
+def test_value_is_taken(path: Path, value: Any, job_values: dict) -> None:
+    put(job_values, path, value)
+    read(job_values)
+
+
+DEFAULTS = {
+    "generation": {
+        "temperature": None, "topP": 1.0, "maxTokens": 1024, "samplesPerPrompt": 1, "topLogprobs": None, "seed": 0,
+        "minSuccessRatio": 0.7,
+    },
+    "curation": {"minKeepRatio": 0.7},
+    "training": {
+        "objective": {"type": "Auto", "temperature": 1.0, "ceWeight": None},
+        "optimizer": {
+            "learningRate": 1e-5, "weightDecay": 0.01, "betas": [0.9, 0.95], "scheduler": "Cosine",
+            "warmupRatio": 0.03, "maxGradNorm": 1.0,
+        },
+        "epochs": 3, "maxSteps": None, "globalBatchSize": 16, "microBatchSize": None, "maxLength": 2048,
+        "precision": "Auto", "seed": 0, "validation": {"everySteps": None, "patience": 3, "keepBest": True},
+        "checkpoint": {"everyMinutes": 10, "keepLast": 2},
+    },
+    "evaluation": {
+        "sampleLimit": None,
+        "gate": {
+            "minAccuracy": None, "minGain": None, "minGapClosed": None, "minRetention": None, "maxLatencyRatio": None,
+            "maxInvalidRate": None, "requireSignificance": True,
+        },
+    },
+    "export": [{"format": "Safetensors", "uri": None}],
+    "storage": {"uri": None, "volumeClaim": None},
+    "runID": None,
+}  # fmt: skip
+
+
+def test_defaults_are_those_of_the_reference(job_values: dict) -> None:
+    spec = read(job_values).spec.model_dump(mode="json", by_alias=True)
+    assert {name: spec[name] for name in DEFAULTS} == DEFAULTS
+    assert spec["teachers"] == [{
+        "name": "main", "resources": {"pool": None, "replicas": 1},
+        "model": {
+            "source": "teacher", "revision": None, "maxModelLen": 4096, "dtype": "Auto", "quantization": None,
+            "tensorParallelSize": 1, "pipelineParallelSize": 1, "trustRemoteCode": False,
+        },
+    }]  # fmt: skip
+    assert spec["student"] == {
+        "model": {"source": "student", "revision": None, "trustRemoteCode": False},
+        "resources": {"pool": None, "workers": 1, "gpusPerWorker": 0},
+    }
+    assert spec["data"]["train"]["answers"] == "Teacher"
+
+
+def test_models_can_be_built_with_the_names_of_python() -> None:
+    teacher = Teacher(name="main", model=TeacherModel(source="t", max_model_len=128))
+    assert teacher.model_dump(mode="json", by_alias=True)["model"]["maxModelLen"] == 128
+
+
+def test_models_are_frozen(job_values: dict) -> None:
+    with pytest.raises(ValidationError, match="frozen"):
+        read(job_values).spec.training.epochs = 5
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ({"type": "Classification", "labels": ["a", "b"]}, ("a", "b")),
+        ({"type": "NLI"}, ("entailment", "neutral", "contradiction")),
+        ({"type": "NLI", "labels": ["yes", "no"]}, ("yes", "no")),
+        ({"type": "QA"}, ()),
+        ({"type": "Conversation"}, ()),
+    ],
+)
+def test_answers_may_be_the_labels_of_the_task(values: dict, labels: tuple[str, ...]) -> None:
+    assert Task.model_validate_json(json.dumps(values)).answer_labels == labels
+
+
+def test_metadata_has_a_namespace_even_on_one_machine() -> None:
+    assert Metadata(name="a").namespace == "default"
+
+
+def test_status_of_a_newer_operator_is_read() -> None:
+    assert Status.model_validate_json('{"phase": "Failed", "new": {}}').phase == "Failed"
+
+
+def test_spec_values_are_what_was_written(job_values: dict) -> None:
+    assert spec_values(read(job_values).spec) == job_values["spec"]
+
+
+def test_defaults_that_are_written_out_are_left_out(job_values: dict) -> None:
+    written = {**job_values["spec"], **without_nulls(DEFAULTS)}
+    assert spec_values(read_spec(written)) == job_values["spec"]
+
+
+def without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: without_nulls(one) for name, one in value.items() if one is not None}
+    return [without_nulls(one) for one in value] if isinstance(value, list) else value
+
+
+@given(data=st.data())
+def test_spec_values_hold_the_whole_spec(data: DataObject, valid_specs: SearchStrategy[dict]) -> None:
+    spec = read_spec(data.draw(valid_specs))
+    values = spec_values(spec)
+    assert read_spec(values) == spec
+    assert spec_values(read_spec(values)) == values
+    assert "null" not in json.dumps(values)
+
+
+def test_digest_is_the_same_for_ever(job_values: dict) -> None:
+    assert canonical_json(spec_values(read(job_values).spec)) == (
+        b'{"data":{"train":{"uri":"train.jsonl"}},"student":{"model":{"source":"student"}},'
+        b'"task":{"labels":["billing","delivery"],"type":"Classification"},'
+        b'"teachers":[{"model":{"source":"teacher"},"name":"main"}]}'
+    )
+
+
+SAME = {
+    "another order": lambda spec: dict(reversed(spec.items())),
+    "an empty part": lambda spec: {**spec, "training": {"optimizer": {}}, "curation": {}},
+    "a default": lambda spec: {**spec, "training": {"epochs": 3}},
+    "a default as a whole number": lambda spec: {**spec, "generation": {"topP": 1}},
+    "a null": lambda spec: {**spec, "runID": None},
+    "the export that is there anyway": lambda spec: {**spec, "export": [{"format": "Safetensors"}]},
+}
+
+
+@pytest.mark.parametrize("case", SAME)
+def test_digest_does_not_change_with_what_says_nothing_new(case: str, job_values: dict) -> None:
+    spec = job_values["spec"]
+    assert digest(spec_values(read_spec(SAME[case](spec)))) == digest(spec_values(read_spec(spec)))
+
+
+def test_whole_and_dotted_numbers_have_one_digest(job_values: dict) -> None:
+    whole, dotted = ({**job_values["spec"], "generation": {"temperature": value}} for value in (1, 1.0))
+    assert digest(spec_values(read_spec(whole))) == digest(spec_values(read_spec(dotted)))
+
+
+@given(data=st.data())
+def test_different_specs_have_different_digests(data: DataObject, valid_specs: SearchStrategy[dict]) -> None:
+    first, second = (read_spec(data.draw(valid_specs)) for _ in range(2))
+    assert (digest(spec_values(first)) == digest(spec_values(second))) == (first == second)
