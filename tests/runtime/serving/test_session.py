@@ -1,0 +1,155 @@
+"""The real engine: what it reports, what it repeats, and what happens when it dies."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from kubedistill.errors import EngineLost
+from kubedistill_runtime.chat import load_chat_format, load_stop_ids
+from kubedistill_runtime.models import Model
+from kubedistill_runtime.records import Message, Record
+from kubedistill_runtime.serving.engine import Engine, Sampling, Serving
+from kubedistill_runtime.serving.figures import measure
+from kubedistill_runtime.serving.session import LocalEngines, reap_leftovers
+from kubedistill_runtime.storage.store import Store
+from kubedistill_runtime.teachers.answering import Asker, answer_rows, collect_answers
+from kubedistill_runtime.teachers.library import make_rows
+
+K = 32
+TEXTS = [f"I noticed the double charge {count} times, the wrong total came up" for count in range(12)]
+
+
+@pytest.fixture
+def prompts(teacher: Model) -> list[list[int]]:
+    chat = load_chat_format(teacher, at="teacher")
+    return [chat.prompt_ids([Message("user", text)]) for text in TEXTS]
+
+
+@pytest.fixture
+def serving(teacher: Model) -> Serving:
+    return Serving(teacher, max_model_len=128, k=K, stop_ids=load_stop_ids(teacher))
+
+
+@pytest.fixture
+def engine(engines: LocalEngines, serving: Serving) -> Iterator[Engine]:
+    with engines.open(serving) as opened:
+        yield opened
+
+
+def test_stored_logprobs_are_those_of_transformers(engine: Engine, teacher: Model, prompts: list[list[int]]) -> None:
+    model = AutoModelForCausalLM.from_pretrained(teacher.path, dtype=torch.float32)
+    completions = engine.generate(prompts, sampling=Sampling(max_tokens=8, k=K), seeds=[0] * len(prompts))
+    for prompt, completion in zip(prompts, completions, strict=True):
+        ids = torch.tensor([[*prompt, *completion.ids]])
+        with torch.no_grad():
+            expected_TV = model(ids).logits[0, len(prompt) - 1 : -1].double().log_softmax(-1)
+        assert completion.top is not None
+        chosen_TK = expected_TV.gather(1, torch.from_numpy(completion.top.ids_TK).long())
+        stored_TK = completion.top.logprobs_TK
+        half_step_TK = np.spacing(np.abs(stored_TK)).astype(np.float64) / 2  # all that float16 may have changed
+        assert (np.abs(stored_TK.astype(np.float64) - chosen_TK.numpy()) <= half_step_TK + 1e-4).all()
+        assert np.abs(np.exp(chosen_TK.numpy()).sum(1) + completion.top.tail_T - 1).max() < 1e-4
+        assert completion.ids[-1] in load_stop_ids(teacher)
+        assert completion.finish == "stop"
+        assert completion.ids == tuple(expected_TV.argmax(-1).tolist()), "greedy replies are the likeliest ids"
+
+
+def test_same_seeds_give_the_same_ids(engine: Engine, prompts: list[list[int]]) -> None:
+    sampling, seeds = Sampling(temperature=1.5, max_tokens=8, k=K), list(range(len(prompts)))
+    first, second = (engine.generate(prompts, sampling=sampling, seeds=seeds) for _ in range(2))
+    other = engine.generate(prompts, sampling=sampling, seeds=[seed + 100 for seed in seeds])
+    assert [one.ids for one in first] == [one.ids for one in second]
+    assert [one.ids for one in first] != [one.ids for one in other]
+
+
+def test_figures_are_measured(engine: Engine, serving: Serving, prompts: list[list[int]]) -> None:
+    import time
+
+    figures = measure(engine, prompts, serving=serving, sampling=Sampling(max_tokens=8), clock=time.monotonic)
+    assert 0 < figures.latency_seconds <= figures.latency_p95_seconds
+    assert figures.throughput_per_hour > 3600 / figures.latency_seconds, "many at once are served faster"
+    assert figures.memory_bytes == serving.model.parameters * 4 + 2 * 6 * 2 * 32 * 128 * 4
+    assert figures.peak_memory_bytes > figures.memory_bytes
+
+
+def test_a_dead_engine_is_lost_and_started_anew(
+    engines: LocalEngines, serving: Serving, prompts: list[list[int]]
+) -> None:
+    import ray
+
+    sampling, seeds = Sampling(max_tokens=8), [0] * len(prompts)
+    with engines.open(serving) as engine:
+        before = engine.generate(prompts, sampling=sampling, seeds=seeds)
+        psutil.Process(ray.get(engines.actor().process_id.remote())).kill()
+        with pytest.raises(EngineLost):
+            engine.generate(prompts, sampling=sampling, seeds=seeds)
+        assert engine.generate(prompts, sampling=sampling, seeds=seeds) == before
+
+
+class DeadlyRow:
+    """An engine that dies of one prompt; the rest of it is real."""
+
+    def __init__(self, engine: Engine, *, deadly: list[int]) -> None:
+        self._engine, self._deadly = engine, deadly
+
+    def generate(self, prompts, *, sampling, seeds):  # type: ignore[no-untyped-def]
+        if self._deadly in [list(prompt) for prompt in prompts]:
+            raise EngineLost("died", at="test", fix="none")
+        return self._engine.generate(prompts, sampling=sampling, seeds=seeds)
+
+
+def test_a_row_that_kills_the_engine_is_quarantined_alone(
+    engine: Engine, teacher: Model, prompts: list[list[int]], tmp_path: Path
+) -> None:
+    store, chat = Store(tmp_path / "store"), load_chat_format(teacher, at="teacher")
+    records = [Record(str(place), (Message("user", text),)) for place, text in enumerate(TEXTS)]
+    rows = make_rows(records, key="k", samples=1)
+    asker = Asker(DeadlyRow(engine, deadly=prompts[5]), chat, Sampling(max_tokens=8, k=K), 128, seed=0)
+    answer_rows(rows, key="k", asker=asker, store=store, report=lambda _done: None)
+    answered = collect_answers(rows, key="k", store=store)
+    assert [one.record.id for one in answered if not one.answer.turns] == ["5"]
+
+
+def test_a_conversation_hears_the_teachers_own_replies(engine: Engine, teacher: Model, tmp_path: Path) -> None:
+    store, chat = Store(tmp_path / "store"), load_chat_format(teacher, at="teacher")
+    messages = (Message("user", TEXTS[0]), Message("assistant", "not what it says"), Message("user", TEXTS[1]))
+    rows = make_rows([Record("talk", messages)], key="k", samples=1)
+    asker = Asker(engine, chat, Sampling(max_tokens=8, k=K), 128, seed=0)
+    answer_rows(rows, key="k", asker=asker, store=store, report=lambda _done: None)
+    (answered,) = collect_answers(rows, key="k", store=store)
+    first, second = answered.answer.turns
+    history = [messages[0], Message("assistant", first.text), messages[2]]
+    assert list(second.prompt_ids) == chat.prompt_ids(history)
+    assert first.text != "not what it says"
+
+
+def test_leftovers_are_reaped_by_pid_and_time_of_birth(tmp_path: Path) -> None:
+    import json
+    import subprocess
+
+    ours, stranger = (subprocess.Popen(["sleep", "60"]) for _ in range(2))
+    folder = tmp_path / "session"
+    folder.mkdir()
+    born = psutil.Process(ours.pid).create_time()
+    record = tmp_path / "processes.json"
+    record.write_text(json.dumps({"processes": [[ours.pid, born], [stranger.pid, born - 99]], "folder": str(folder)}))
+    reap_leftovers(record)
+    assert ours.wait(timeout=5) != 0
+    assert stranger.poll() is None, "a process that took the number of ours is spared"
+    assert not folder.exists()
+    assert not record.exists()
+    stranger.kill()
+    stranger.wait()
+
+
+@pytest.mark.parametrize("torn", ["", "{", '{"processes": [[1'])
+def test_a_torn_record_of_leftovers_is_dropped(torn: str, tmp_path: Path) -> None:
+    record = tmp_path / "processes.json"
+    record.write_text(torn)
+    reap_leftovers(record)
+    assert not record.exists()
