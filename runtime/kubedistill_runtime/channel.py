@@ -1,13 +1,12 @@
 """Channels: how a driver tells the one who started it how far it is and how it ended."""
 
-import os
-import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
 from kubedistill.contract import StageJob, StageProgress, StageResult
 from kubedistill.errors import InvalidInput
+from kubedistill_runtime.storage.store import Store
 
 
 class Channel(Protocol):
@@ -49,10 +48,7 @@ class FileChannel:
         return (self.folder / "stop").exists()
 
     def _write(self, name: str, text: str) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        temporary = self.folder / f".tmp-{os.getpid()}-{uuid.uuid4().hex}"
-        temporary.write_text(text)
-        temporary.replace(self.folder / name)
+        Store(self.folder).put(name, text.encode())
 
 
 def read_job(path: Path) -> StageJob:

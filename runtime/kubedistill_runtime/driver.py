@@ -5,7 +5,7 @@ import uuid
 
 from kubedistill.chain import STAGES, ArtifactName
 from kubedistill.contract import ArtifactRef, StageJob, StageResult
-from kubedistill.errors import KubedistillError, Stopped
+from kubedistill.errors import KubedistillError, Stopped, StorageUnavailable
 from kubedistill_runtime.channel import Channel
 from kubedistill_runtime.progress import Progress, now
 from kubedistill_runtime.serving.engine import Engines
@@ -42,7 +42,10 @@ def run_stage(
         )
         result = _failure(error, driver=driver, started=started)
     log.info("stage ended", extra={**fields, "outcome": result.outcome, "reason": result.reason})
-    channel.publish_result(result)
+    try:
+        channel.publish_result(result)
+    except StorageUnavailable as full:  # often what failed the stage; whoever started it still gets the error
+        error = error or full
     return result, error
 
 

@@ -13,7 +13,7 @@ from typing import Any
 from kubedistill.canonical import digest
 from kubedistill.chain import CHAIN, ArtifactName, Stage, StageName
 from kubedistill.contract import JobRef, Prices, RunRef, StageJob, StageProgress
-from kubedistill.errors import EXIT_GATE, EXIT_SUCCESS, KubedistillError, StoreBusy
+from kubedistill.errors import EXIT_GATE, EXIT_SUCCESS, StoreBusy
 from kubedistill.v1alpha1 import DistillationJob, spec_values
 from kubedistill_runtime.channel import FileChannel
 from kubedistill_runtime.checks.memory import check_memory
@@ -22,7 +22,7 @@ from kubedistill_runtime.logs import log_to
 from kubedistill_runtime.resolution import resolve
 from kubedistill_runtime.serving.session import LocalEngines, reap_leftovers
 from kubedistill_runtime.storage.artifacts import find, folder_of, read_manifest
-from kubedistill_runtime.storage.store import Store
+from kubedistill_runtime.storage.store import Store, storage_errors
 
 Emit = Callable[[Mapping[str, Any]], None]
 REPORT_FORMS = ("json", "md", "html")
@@ -167,8 +167,9 @@ class _LoudChannel:
 @contextlib.contextmanager
 def _locked(folder: Path) -> Iterator[None]:
     """Hold the job's lock; the kernel lets go of it when this process dies, however it dies."""
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    with storage_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -14,6 +14,7 @@ from typing import Any
 
 from kubedistill.errors import EngineLost
 from kubedistill_runtime.serving.engine import Completion, Engine, Sampling, Serving
+from kubedistill_runtime.storage.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -120,8 +121,8 @@ class LocalEngines:
         if self._folder is None:
             return
         processes = [[process.pid, process.create_time()] for process in _descendants()]
-        self._leftovers.parent.mkdir(parents=True, exist_ok=True)
-        self._leftovers.write_text(json.dumps({"processes": processes, "folder": self._folder}))
+        record = json.dumps({"processes": processes, "folder": self._folder})
+        Store(self._leftovers.parent).put(self._leftovers.name, record.encode())
 
 
 def reap_leftovers(path: Path) -> None:

@@ -40,7 +40,7 @@ class Store:
 
     def read(self, name: str) -> bytes:
         """The bytes of a name; raises FileNotFoundError where there are none."""
-        with _translated(self.root):
+        with storage_errors(self.root):
             return self.path(name).read_bytes()
 
     def names(self, prefix: str) -> list[str]:
@@ -52,12 +52,12 @@ class Store:
 
     def put(self, name: str, data: bytes) -> None:
         """Write a name's bytes, replacing what it held; a reader sees the old bytes or the new, never a part."""
-        with _translated(self.root), self._temporary(name, data) as temporary:
+        with storage_errors(self.root), self._temporary(name, data) as temporary:
             temporary.replace(self.path(name))
 
     def put_if_absent(self, name: str, data: bytes) -> bool:
         """Write a name's bytes unless it holds some already; of two writers exactly one gets True."""
-        with _translated(self.root), self._temporary(name, data) as temporary:
+        with storage_errors(self.root), self._temporary(name, data) as temporary:
             try:
                 os.link(temporary, self.path(name))
             except FileExistsError:
@@ -66,7 +66,7 @@ class Store:
 
     def put_folder(self, name: str, folder: Path) -> None:
         """Move a folder's files into the store under a name; the caller's manifest makes them count."""
-        with _translated(self.root):
+        with storage_errors(self.root):
             for source in sorted(path for path in folder.rglob("*") if path.is_file()):
                 target = self.path(f"{name}/{source.relative_to(folder).as_posix()}")
                 target.parent.mkdir(parents=True, exist_ok=True)
@@ -78,7 +78,7 @@ class Store:
     def delete(self, name: str) -> None:
         """Remove a name and all under it; nothing happens where there is nothing."""
         path = self.path(name)
-        with _translated(self.root):
+        with storage_errors(self.root):
             if path.is_dir():
                 shutil.rmtree(path)
             else:
@@ -86,7 +86,7 @@ class Store:
 
     def sweep(self) -> None:
         """Remove what writers that were killed on this machine left unfinished."""
-        with _translated(self.root):
+        with storage_errors(self.root):
             for leftover in self.root.rglob(f"{_TEMPORARY}*"):
                 writer = leftover.name.removeprefix(_TEMPORARY).partition("-")[0]
                 if not Path(f"/proc/{writer}").exists():
@@ -114,7 +114,7 @@ def open_store(uri: str) -> Store:
         )
     path = Path(unquote(parts.path)) if parts.scheme else Path(uri)
     store = Store(path.absolute())
-    with _translated(store.root):
+    with storage_errors(store.root):
         store.root.mkdir(parents=True, exist_ok=True)
     return store
 
@@ -132,7 +132,8 @@ def _sync(path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _translated(root: Path) -> Iterator[None]:
+def storage_errors(root: Path) -> Iterator[None]:
+    """Turn what the operating system says of a full, read-only or lost disk into StorageUnavailable."""
     try:
         yield
     except FileNotFoundError:
