@@ -1,11 +1,9 @@
-"""A small job on the quickstart's real models, and the command line that runs it, is killed and is looked at."""
+"""A small job on the quickstart's real models, and the command line that runs it."""
 
 import json
 import os
-import signal
 import subprocess
 import sys
-import time
 import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -112,34 +110,6 @@ def alive(mark: str) -> list[psutil.Process]:
         except (psutil.NoSuchProcess, psutil.AccessDenied):  # it ended while we looked, or is none of ours
             continue
     return found
-
-
-def kill_in(stage: str, manifest: Path, store: Path, *, after: float, group: bool) -> str:
-    """Kill a run, or its driver alone, some seconds after a stage began; returns the mark of its processes."""
-    mark = uuid.uuid4().hex
-    process = start(manifest, store, mark=mark)
-    assert process.stdout is not None
-    for line in process.stdout:
-        if f'"stage": "{stage}", "state": "Running"' in line:
-            break
-    time.sleep(after)
-    if group:
-        os.killpg(process.pid, signal.SIGKILL)
-    else:
-        for driver in drivers(process):
-            driver.kill()
-    ended = finish(process)
-    assert group or ended.code in (0, 1), "the command line outlives its driver and says so"
-    return mark
-
-
-def drivers(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """The runtime under the command line."""
-    try:
-        children = psutil.Process(process.pid).children()
-    except psutil.NoSuchProcess:  # a stage of milliseconds was over before we came
-        return []
-    return [child for child in children if "kubedistill_runtime" in " ".join(child.cmdline())]
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,9 +22,9 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     for index, export in enumerate(job.spec.export):
         progress.working(done=index, total=len(job.spec.export), unit="exports", message=export.format)
         folder = f"{folder_of('export', key)}/{index}-{export.format.lower()}"
-        target = target_path(export, data_root=data_root, at=f"spec.export[{index}].uri") or store.path(folder)
+        outside = target_path(export, data_root=data_root, at=f"spec.export[{index}].uri")
         write = FORMATS[export.format]
-        fill(target, key=key, write=lambda staging, write=write: write(student, staging))  # type: ignore[misc]
-        places.append({"format": export.format, "path": str(target)})
+        fill(outside or store.path(folder), key=key, write=lambda staging, write=write: write(student, staging))  # type: ignore[misc]
+        places.append({"format": export.format, "path": str(outside or folder)})
     publish(store, "export", key, {"exports": places})
     return Outcome(summary={"exports": places})
