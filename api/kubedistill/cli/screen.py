@@ -142,4 +142,6 @@ def _show_result(finished: Event, *, console: Console) -> None:
     else:
         reasons = escape("; ".join(report.gate.reasons))
         console.print(f"[red]Gate failed[/]: {reasons}", highlight=False, soft_wrap=True)
+    for place in finished["exports"]:
+        _say(console, f"Student: {place}")
     _say(console, f"Report: {finished['report']['html']}")

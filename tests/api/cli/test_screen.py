@@ -29,7 +29,7 @@ def finished(report: Report, tmp_path: Path) -> Event:
     path = tmp_path / "report.json"
     path.write_text(report.model_dump_json(by_alias=True))
     files = {"json": str(path), "md": str(tmp_path / "report.md"), "html": "kept/report.html"}
-    return {"event": "finished", "exitCode": 0, "report": files, "seconds": 61.4}
+    return {"event": "finished", "exitCode": 0, "report": files, "exports": ["kept/student"], "seconds": 61.4}
 
 
 def stage(name: str, state: str, **fields: object) -> Event:
@@ -142,7 +142,7 @@ def test_table_and_headline_end_a_run(
 ) -> None:
     code, lines, errors = shown([finished], job, capsys)
     assert (code, errors) == (0, "")
-    table = [" ".join(line.split()) for line in lines[2:-4]]
+    table = [" ".join(line.split()) for line in lines[2:-5]]
     assert table == [
         "teacher before distilled against teacher",
         "parameters 2.95M 295K 295K 90% less",
@@ -152,10 +152,11 @@ def test_table_and_headline_end_a_run(
         "answers per hour 120,000 1,200,000 1,200,000 10.0x",
         "cost per 1,000 answers $0.5000 $0.0500 $0.0500 90% less",
     ]
-    assert lines[-4:] == [
+    assert lines[-5:] == [
         "",
         "Accuracy went from 40.0% to 80.0% (teacher 90.0%), 80% of the gap closed, p < 0.0001.",
         "Gate passed in 61 s.",
+        "Student: kept/student",
         "Report: kept/report.html",
     ]
 
@@ -165,7 +166,7 @@ def test_closed_gate_says_every_reason(
 ) -> None:
     gate = report.gate.model_copy(update={"passed": False, "reasons": ["gain 0.1 < [0.2]", "p too high"]})
     Path(finished["report"]["json"]).write_text(report.model_copy(update={"gate": gate}).model_dump_json(by_alias=True))
-    code, lines, _ = shown([finished | {"exitCode": 3}], job, capsys)
+    code, lines, _ = shown([finished | {"exitCode": 3, "exports": []}], job, capsys)
     assert code == 3
     assert lines[-2] == "Gate failed: gain 0.1 < [0.2]; p too high"
 

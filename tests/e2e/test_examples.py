@@ -1,0 +1,31 @@
+"""The small examples run to their end as they are; the quickstart is the demo, and benchmarks/demo.py measures it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from small_job import QUICKSTART, run_job
+
+from kubedistill_runtime.answers import decode_answers
+
+
+def report_of(name: str, store: Path) -> dict[str, Any]:
+    ended = run_job(QUICKSTART.parent / name / "job.yaml", store)
+    assert ended.code == 0, ended.stderr[-3000:]
+    (student,) = ended.events[-1]["exports"]
+    assert (Path(student) / "model.safetensors").is_file()
+    return json.loads(Path(ended.events[-1]["report"]["json"]).read_text())
+
+
+def test_conversation_speaks_in_turns_and_is_judged_by_agreement(store: Path) -> None:
+    report = report_of("conversation", store)
+    assert report["comparison"]["measure"] == "agreement with the teacher"
+    assert report["arms"]["distilled"]["accuracy"] is None
+    answers = [answer for shard in store.glob("rows/*/*.parquet") for answer in decode_answers(shard.read_bytes())]
+    assert max(len(answer.turns) for answer in answers) > 1
+
+
+def test_qa_is_judged_by_its_references(store: Path) -> None:
+    report = report_of("qa", store)
+    assert report["comparison"]["measure"] == "exactMatch"
+    assert report["arms"]["distilled"]["accuracy"] is not None
