@@ -323,7 +323,7 @@ def spoilt_manifests(draw: st.DrawFn) -> str:
     return text
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(text=spoilt_manifests() | st.lists(YAML_PIECES, max_size=30).map("".join) | st.text(max_size=60))
 def test_no_text_raises_anything_but_invalid_manifest(text: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.getbasetemp() / "any.yaml"

@@ -17,7 +17,6 @@ SAY = "def say(**event): print(json.dumps(event), flush=True)\n"
 COMMANDS = ("init", "validate", "preview", "run", "version")
 
 USAGE_ERRORS = {
-    "unknown command": (("destil",), "No such command 'destil'"),
     "unknown option": (("validate", "--fast", "job.yaml"), "No such option: --fast"),
     "no manifest": (("validate",), "Missing argument"),
     "two manifests": (("validate", "a", "b"), "unexpected extra argument"),
@@ -27,11 +26,17 @@ USAGE_ERRORS = {
 
 
 @pytest.mark.parametrize("case", USAGE_ERRORS)
-def test_usage_error_is_2(case: str, kubedistill: Callable) -> None:
+def test_usage_error_is_2(case: str, called: Callable) -> None:
     arguments, problem = USAGE_ERRORS[case]
-    refused = kubedistill(*arguments)
+    refused = called(*arguments)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert problem in refused.stderr
+
+
+def test_unknown_command_is_2_without_a_traceback(kubedistill: Callable) -> None:
+    refused = kubedistill("destil")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "No such command 'destil'" in refused.stderr
     assert "Traceback" not in refused.stderr
 
 
