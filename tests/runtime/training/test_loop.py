@@ -10,6 +10,7 @@ import tiny
 import torch
 
 from kubedistill.errors import TrainingFailed
+from kubedistill_runtime.training.batches import order_samples
 from kubedistill_runtime.training.loop import Loop, make_optimizer
 from kubedistill_runtime.training.samples import Sample
 
@@ -80,9 +81,15 @@ def test_curve_says_what_each_step_was(whole: tiny.Record) -> None:
     curve = whole.state.curve
     assert [point["step"] for point in curve.train] == [1, 2, 3, 4, 5, 6]
     assert [point["loss"] for point in curve.train] == whole.losses
-    scored = sum(sample.scored for sample in TRAIN)
-    assert [sum(point["tokens"] for point in curve.train[epoch : epoch + 3]) for epoch in (0, 3)] == [scored, scored]
     assert [point["step"] for point in curve.validation] == [2, 4, 6]
+
+
+def test_each_epoch_meets_every_sample_once_in_an_order_of_its_own(whole: tiny.Record) -> None:
+    scored = np.array([sample.scored for sample in TRAIN])
+    epochs = [scored[order_samples(len(TRAIN), seed=0, epoch=epoch)] for epoch in (0, 1)]
+    expected = [int(part.sum()) for epoch in epochs for part in (epoch[:4], epoch[4:8], epoch[8:])]
+    assert [point["tokens"] for point in whole.state.curve.train] == expected
+    assert expected[:3] != expected[3:]
 
 
 @pytest.mark.parametrize(("max_steps", "steps"), [(1, 1), (4, 4), (6, 6), (60, 6)])

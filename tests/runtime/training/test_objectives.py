@@ -174,12 +174,12 @@ def test_sure_student_keeps_its_digits() -> None:
     assert float(gradient_NV[0, 7]) == pytest.approx(0.1, rel=1e-5)
 
 
-def test_padded_rows_of_the_teachers_head_count_to_the_tail() -> None:
-    """Rounding gives five of these ids more than all mass; what is left for the sixth must not be negative."""
-    fifth = float(np.float16(math.log(0.2)))
-    assert 5 * math.exp(fifth) > 1
+@pytest.mark.parametrize("count", range(2, 40))
+def test_padded_rows_of_the_teachers_head_count_to_the_tail(count: int) -> None:
+    """Rounding may give these ids more than all mass; what is left for the last one must not be negative."""
+    share = float(np.float16(math.log(1 / count)))
     logits_NV = torch.linspace(-1, 1, V)[None]
-    ids, logprobs = [*range(V, V + 5), 3], [*[fifth] * 5, -20.0]
+    ids, logprobs = [*range(V, V + count), 3], [*[share] * count, -20.0]
     loss_N, gradient_NV = grade_distribution(
         logits_NV, torch.tensor([ids]), torch.tensor([logprobs]), torch.tensor([0.0])
     )
