@@ -9,7 +9,7 @@ from small_job import KUBEDISTILL, SmallJob
 # One mount namespace for both runs: the store's file system exists only in it. The disk is filled, but for two pages,
 # as soon as the first shard is there.
 _SCRIPT = """
-mount -t tmpfs -o size=8m store "$2"
+mount -t tmpfs -o size=64m store "$2"
 "$0" run "$1" --store "$2" --json > first.jsonl & run=$!
 until ls "$2"/rows/*/*.parquet > before 2>/dev/null; do sleep 0.002; done
 dd if=/dev/zero of="$2/ballast" bs=4096 2>/dev/null; truncate -s -8192 "$2/ballast"
