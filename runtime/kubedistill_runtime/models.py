@@ -8,6 +8,7 @@ import struct
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from kubedistill.canonical import canonical_json, digest
 from kubedistill.errors import InvalidModel
@@ -15,8 +16,9 @@ from kubedistill_runtime.storage.store import Store
 
 HUB_SCHEME = "hf://"
 DTYPE_BYTES = {"Float32": 4, "BFloat16": 2, "Float16": 2}
-_WEIGHTS = ("*.safetensors",)
-_IDENTITY = ("*.json", "*.jinja", "*.model", "*.txt", "*.py", *_WEIGHTS)
+_WEIGHTS = "*.safetensors"
+_IDENTITY = ("*.json", "*.jinja", "*.model", "*.txt", "*.py", _WEIGHTS)
+_SAVE = "Point it at a folder that transformers' save_pretrained wrote"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +28,7 @@ class Model:
     source: str
     path: Path
     digest: str
-    """The hub's commit, or the sha256 of the folder's files."""
+    """The hub's commit, or the sha256 of the folder's files; and "+code" where Python code of its own may run."""
     parameters: int
     config: dict[str, Any]
     trust_remote_code: bool = False
@@ -57,17 +59,16 @@ def find_model(
         path = _download(source.removeprefix(HUB_SCHEME), revision=revision, at=at)
         identity = path.name
     else:
-        path = (data_root / source.removeprefix("file://")).resolve()
+        path = _folder(source, data_root=data_root, at=at)
         identity = ""
     config = _read_config(path, at=at)
-    weights = sorted(file for pattern in _WEIGHTS for file in path.glob(pattern))
-    if not weights:
-        raise InvalidModel(f"{path} holds no *.safetensors", at=at, fix="Save the checkpoint as safetensors")
+    parameters = sum(_count_parameters(file, at=at) for file in _weight_files(path, at=at))
+    identity = identity or folder_digest(path, store=store)
     return Model(
         source=source,
         path=path,
-        digest=identity or folder_digest(path, store=store),
-        parameters=sum(_count_parameters(file, at=at) for file in weights),
+        digest=f"{identity}+code" if trust_remote_code else identity,
+        parameters=parameters,
         config=config,
         trust_remote_code=trust_remote_code,
     )
@@ -94,32 +95,77 @@ def file_digest(path: Path, *, store: Store) -> str:
     return value
 
 
+def cannot_load(model: Model, error: Exception, *, what: str, at: str) -> InvalidModel:
+    """What to say where a library refuses a checkpoint: its first line is the reason that a person needs."""
+    if not model.trust_remote_code and _has_own_code(model.path):
+        fix = "Read its Python files, then set trustRemoteCode: true"
+        return InvalidModel(f"the {what} needs Python code of the checkpoint's own", at=at, fix=fix)
+    return InvalidModel(f"the {what} can't be loaded ({_first_line(error)})", at=at, fix=f"Check {model.path}")
+
+
+def read_object(path: Path, *, at: str, fix: str) -> dict[str, Any]:
+    """Read one of a model's JSON files; raises InvalidModel, naming `at`, where it is not a JSON object."""
+    try:
+        values = json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise InvalidModel(f"{path.parent} has no {path.name}", at=at, fix=fix) from error
+    except ValueError as error:
+        raise InvalidModel(f"{path} is not JSON ({error})", at=at, fix=fix) from error
+    if not isinstance(values, dict):
+        raise InvalidModel(f"{path} is not a JSON object", at=at, fix=fix)
+    return values
+
+
+def _has_own_code(path: Path) -> bool:
+    files = (path / name for name in ("config.json", "tokenizer_config.json"))
+    return any(b'"auto_map"' in file.read_bytes() for file in files if file.exists())
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def _folder(source: str, *, data_root: Path, at: str) -> Path:
+    parts = urlsplit(source)
+    if parts.scheme not in ("", "file"):
+        fix = "Use hf://, a file:// URI or a path"
+        raise InvalidModel(f"models of scheme '{parts.scheme}' are not served yet", at=at, fix=fix)
+    path = (data_root / (unquote(parts.path) if parts.scheme else source)).resolve()
+    if not path.is_dir():
+        raise InvalidModel(f"{path} is not a folder", at=at, fix=_SAVE)
+    return path
+
+
 def _download(repository: str, *, revision: str | None, at: str) -> Path:
     from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
     try:
         return Path(snapshot_download(repository, revision=revision, allow_patterns=list(_IDENTITY)))
-    except (HfHubHTTPError, LocalEntryNotFoundError, ValueError, OSError) as error:
-        # Whatever the hub says, its first line is the reason that a person needs.
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # the hub's client and its transport have no error in common but this
         fix = "Check the name, the revision and HF_TOKEN, or use a folder"
-        raise InvalidModel(f"{repository} can't be fetched from the hub ({reason})", at=at, fix=fix) from error
+        problem = f"{repository} can't be fetched from the hub ({_first_line(error)})"
+        raise InvalidModel(problem, at=at, fix=fix) from error
 
 
 def _read_config(path: Path, *, at: str) -> dict[str, Any]:
-    fix = "Point it at a folder that transformers' save_pretrained wrote"
-    if not path.is_dir():
-        raise InvalidModel(f"{path} is not a folder", at=at, fix=fix)
-    try:
-        config: dict[str, Any] = json.loads((path / "config.json").read_bytes())
-    except FileNotFoundError as error:
-        raise InvalidModel(f"{path} has no config.json", at=at, fix=fix) from error
-    except ValueError as error:
-        raise InvalidModel(f"{path / 'config.json'} is not JSON ({error})", at=at, fix=fix) from error
+    config = read_object(path / "config.json", at=at, fix=_SAVE)
     if not (path / "tokenizer.json").exists():
         raise InvalidModel(f"{path} has no tokenizer.json", at=at, fix="Save the fast tokenizer beside the weights")
     return config
+
+
+def _weight_files(path: Path, *, at: str) -> list[Path]:
+    """The files that hold the weights; where an index names them, others are the same weights in another form."""
+    index = path / "model.safetensors.index.json"
+    if index.exists():
+        names = set(read_object(index, at=at, fix=_SAVE).get("weight_map", {}).values())
+        if missing := sorted(name for name in names if not (path / name).exists()):
+            raise InvalidModel(f"{path} lacks {missing[0]}", at=at, fix="Download or save it again")
+        return [path / name for name in sorted(names)]
+    weights = sorted(path.glob(_WEIGHTS))
+    if not weights:
+        raise InvalidModel(f"{path} holds no {_WEIGHTS}", at=at, fix="Save the checkpoint as safetensors")
+    return weights
 
 
 def _count_parameters(path: Path, *, at: str) -> int:
@@ -128,6 +174,12 @@ def _count_parameters(path: Path, *, at: str) -> int:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             header = json.loads(file.read(min(length, 100_000_000)))
-        return sum(math.prod(entry["shape"]) for name, entry in header.items() if name != "__metadata__")
-    except (ValueError, KeyError, struct.error) as error:
+        tensors = [entry for name, entry in header.items() if name != "__metadata__"]
+        size = 8 + length + max((entry["data_offsets"][1] for entry in tensors), default=0)
+        counted = sum(math.prod(entry["shape"]) for entry in tensors)
+    except (AttributeError, LookupError, TypeError, ValueError, struct.error) as error:
         raise InvalidModel(f"{path} is not a safetensors file", at=at, fix="Download or save it again") from error
+    if size != path.stat().st_size:
+        problem = f"{path} has {path.stat().st_size} bytes, and its header says {size}"
+        raise InvalidModel(problem, at=at, fix="Download or save it again")
+    return counted

@@ -3,7 +3,7 @@
 Cheap and repeatable: files are hashed once and remembered, and nothing is tokenised or loaded.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
@@ -61,27 +61,20 @@ def resolve(job: StageJob, *, store: Store) -> Resolved:
     comparison = compare_tokenizers(teacher, student)
     k = _resolve_k(spec, shared=comparison.shared)
     objective, reason = _resolve_objective(spec, comparison=comparison, k=k)
-    given = spec.data.train.answers == "Given"
-    temperature = 0.0 if spec.generation.temperature is None else spec.generation.temperature
-    if spec.generation.temperature is None and not _is_greedy_task(spec):
-        temperature = 0.7
-    dtype = spec.teachers[0].model.dtype
-    judge_sampling = Sampling(max_tokens=spec.generation.max_tokens, k=k)
-    return Resolved(
+    generation, dtype = spec.generation, spec.teachers[0].model.dtype
+    resolved = Resolved(
         teacher=teacher,
         student=student,
         teacher_dtype=CPU_DTYPE if dtype == "Auto" else dtype,
         shared_tokenizer=comparison.shared,
-        sampling=Sampling(temperature, spec.generation.top_p, spec.generation.max_tokens, k),
-        judge_sampling=judge_sampling,
+        sampling=Sampling(_resolve_temperature(spec), generation.top_p, generation.max_tokens, k),
+        judge_sampling=Sampling(max_tokens=generation.max_tokens, k=k),
         objective=objective,
         objective_reason=reason,
         ce_weight=spec.training.objective.ce_weight or 0.0,
-        keys=_compute_keys(
-            spec, files=_digest_files(job, store=store), teacher=teacher.digest, student=student.digest, k=k,
-            objective=objective, given=given,
-        ),
-    )  # fmt: skip
+        keys={},
+    )
+    return replace(resolved, keys=_compute_keys(spec, resolved, files=_digest_files(job, store=store)))
 
 
 def check_keys(job: StageJob, resolved: Resolved) -> None:
@@ -121,10 +114,6 @@ def root_path(uri: str) -> Path:
     return Path(unquote(urlsplit(uri).path))
 
 
-def _is_greedy_task(spec: Spec) -> bool:
-    return spec.task.type in (*LABEL_TASKS, "QA") and spec.generation.samples_per_prompt == 1
-
-
 def _find_models(job: StageJob, *, store: Store) -> tuple[Model, Model]:
     teacher, student = job.spec.teachers[0].model, job.spec.student.model
     found = [
@@ -135,6 +124,14 @@ def _find_models(job: StageJob, *, store: Store) -> tuple[Model, Model]:
         for model, at in ((teacher, "spec.teachers[0].model"), (student, "spec.student.model"))
     ]  # fmt: skip
     return found[0], found[1]
+
+
+def _resolve_temperature(spec: Spec) -> float:
+    """One sample of a short answer is drawn greedily; free text and several samples need chance."""
+    if spec.generation.temperature is not None:
+        return spec.generation.temperature
+    short = spec.task.type in (*LABEL_TASKS, "QA") and spec.generation.samples_per_prompt == 1
+    return 0.0 if short else 0.7
 
 
 def _resolve_k(spec: Spec, *, shared: bool) -> int:
@@ -179,36 +176,43 @@ def _digest_files(job: StageJob, *, store: Store) -> dict[str, str]:
     return digests
 
 
-def _compute_keys(
-    spec: Spec, *, files: dict[str, str], teacher: str, student: str, k: int, objective: str, given: bool
-) -> dict[ArtifactName, str]:
+# How fast a result comes, not what it is. Whether the code of a checkpoint runs is part of the model's digest.
+_PLACEMENT = frozenset(
+    {"source", "revision", "tensor_parallel_size", "pipeline_parallel_size", "trust_remote_code"}
+)  # fmt: skip
+_PACE = frozenset({"micro_batch_size", "checkpoint"})
+
+
+def _compute_keys(spec: Spec, resolved: Resolved, *, files: dict[str, str]) -> dict[ArtifactName, str]:
     """The key of each artifact: a digest of all that determines it, the keys it stands on among it.
 
-    Pools, workers, prices and engine versions stay out: they change how fast a result comes, not what it is.
+    What the spec leaves open enters as it was resolved, so spelling a default out changes no key. Pools, workers,
+    prices and engine versions stay out.
     """
-    model = spec.teachers[0].model
-    teachers = [{"digest": teacher, **_values(model, without={"source", "revision", *_PLACEMENT})}]
     keys: dict[ArtifactName, str] = {}
 
-    def add(name: ArtifactName, parts: dict[str, Any]) -> str:
+    def add(name: ArtifactName, **parts: Any) -> str:
         keys[name] = digest({"artifact": name, "schema": SCHEMAS[name], **parts})
         return keys[name]
 
-    seed = spec.generation.seed
+    generation, training, k = spec.generation, spec.training, resolved.k
+    task = {**_values(spec.task), "labels": spec.task.answer_labels}
     # What is TooLong depends on the teacher, so the teacher enters rows; the student never does.
-    rows = add("rows", {"files": files, "task": _values(spec.task), "holdOutSeed": seed, "teachers": teachers})
-    answers = add("answers", {"rows": rows, "generation": _values(spec.generation), "k": k, "given": given})
-    judge = add("judge", {"rows": rows, "maxTokens": spec.generation.max_tokens, "k": k})
-    dataset = add("dataset", {"answers": answers, "curation": _values(spec.curation)})
-    training = {"training": _values(spec.training), "objective": objective}
-    trained = add("student", {"dataset": dataset, "judge": judge, "student": student, **training})
-    add("report", {"student": trained, "judge": judge, "evaluation": _values(spec.evaluation)})
-    add("export", {"student": trained, "export": [_values(export) for export in spec.export]})
+    model = _values(spec.teachers[0].model, without=_PLACEMENT)
+    teacher = {**model, "digest": resolved.teacher.digest, "dtype": resolved.teacher_dtype}
+    held_out_by = generation.seed if len(files) < len(SPLITS) else None
+    rows = add("rows", files=files, task=task, heldOutBy=held_out_by, teachers=[teacher])
+    drawn = {**_values(generation), "temperature": resolved.sampling.temperature, "topLogprobs": k}
+    answers = add("answers", rows=rows, generation=drawn, answers=spec.data.train.answers)
+    judge = add("judge", rows=rows, maxTokens=generation.max_tokens, topLogprobs=k)
+    dataset = add("dataset", answers=answers, curation=_values(spec.curation))
+    objective = {**_values(training.objective), "type": resolved.objective, "ceWeight": resolved.ce_weight}
+    learning = {**_values(training, without=_PACE), "objective": objective}
+    trained = add("student", dataset=dataset, judge=judge, student=resolved.student.digest, training=learning)
+    add("report", student=trained, judge=judge, evaluation=_values(spec.evaluation))
+    add("export", student=trained, export=[_values(export) for export in spec.export])
     return keys
 
 
-_PLACEMENT = frozenset({"tensor_parallel_size", "pipeline_parallel_size", "trust_remote_code"})
-
-
-def _values(part: ResourceModel, *, without: set[str] | None = None) -> dict[str, Any]:
-    return part.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude_none=True, exclude=without)
+def _values(part: ResourceModel, *, without: frozenset[str] = frozenset()) -> dict[str, Any]:
+    return part.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude_none=True, exclude=set(without))

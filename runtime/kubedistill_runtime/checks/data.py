@@ -7,21 +7,24 @@ from pathlib import Path
 from typing import Any
 
 from kubedistill.errors import InvalidData
-from kubedistill_runtime.records import Message, Record
+from kubedistill_runtime.records import Message, Record, Split
 from kubedistill_runtime.tasks import Task
 
 _KEYS = ("messages", "prompt", "id", "tags", "reference")
 _ROLES = ("system", "user", "assistant")
 
 
-def read_records(path: Path, *, task: Task, labels: Sequence[str], system_prompt: str | None) -> list[Record]:
+def read_records(
+    path: Path, *, split: Split, task: Task, labels: Sequence[str], system_prompt: str | None
+) -> list[Record]:
     """Read a JSONL file of records, with the job's system prompt put in.
 
+    A record without id is named after its split and line, never after the file: equal content gives equal records.
     Raises InvalidData, naming file and line, at the first line that is not a record of this task.
     """
     records: dict[str, Record] = {}
     for place, line in _lines(path):
-        record = _parse_record(line, place=place, default_id=f"{path.stem}-{place.rpartition(':')[2].zfill(6)}")
+        record = _parse_record(line, place=place, default_id=f"{split}-{place.rpartition(':')[2].zfill(6)}")
         record = _with_system_prompt(record, system_prompt)
         if problem := task.check(record):
             raise InvalidData(problem, at=place, fix="Reorder or remove messages")

@@ -1,10 +1,9 @@
 """Whether two models share a tokenizer, decided from their files without loading either."""
 
-import json
 from dataclasses import dataclass
 from typing import Any
 
-from kubedistill_runtime.models import Model
+from kubedistill_runtime.models import Model, read_object
 
 # Truncation and padding are settings of a call, not of the tokenizer; the rest decides which ids a text gets.
 _IRRELEVANT = ("truncation", "padding", "version")
@@ -19,12 +18,17 @@ class TokenizerComparison:
 
 
 def compare_tokenizers(teacher: Model, student: Model) -> TokenizerComparison:
-    """Compare two models' tokenizer.json: every id, every merge and every rule must be the same."""
+    """Compare two models' tokenizer.json: every id, every merge and every rule must be the same.
+
+    Raises InvalidModel where one of them is not JSON.
+    """
     files = [model.path / "tokenizer.json" for model in (teacher, student)]
-    contents = [file.read_bytes() for file in files]
-    if contents[0] == contents[1]:
+    if files[0].read_bytes() == files[1].read_bytes():
         return TokenizerComparison(shared=True, difference="")
-    first, second = (json.loads(content) for content in contents)
+    first, second = (
+        read_object(file, at=model.source, fix="Save the fast tokenizer beside the weights")
+        for file, model in zip(files, (teacher, student), strict=True)
+    )
     sizes = [_count_ids(settings) for settings in (first, second)]
     if sizes[0] != sizes[1]:
         return TokenizerComparison(shared=False, difference=f"tokenizers differ, {sizes[0]} and {sizes[1]} ids")

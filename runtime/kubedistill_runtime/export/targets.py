@@ -38,6 +38,12 @@ def target_path(export: Export, *, data_root: Path, at: str) -> Path | None:
     return data_root / (unquote(parts.path) if parts.scheme else export.uri)
 
 
+def are_filled(exports: Sequence[Export], *, data_root: Path, key: str) -> bool:
+    """Whether every target outside the store still holds the export of this key."""
+    targets = (target_path(one, data_root=data_root, at=f"spec.export[{n}].uri") for n, one in enumerate(exports))
+    return all(target is None or is_filled(target, key=key) for target in targets)
+
+
 def is_filled(target: Path, *, key: str) -> bool:
     """Whether a target already holds the export of this key, whole."""
     mark = target / MARK

@@ -11,9 +11,9 @@ from kubedistill.errors import InvalidManifest
 from kubedistill.v1alpha1 import Gate, Spec
 from kubedistill_runtime.checks.data import read_records
 from kubedistill_runtime.checks.splits import check_sizes, drop_long, hold_out
-from kubedistill_runtime.export.targets import check_targets
+from kubedistill_runtime.export.targets import are_filled, check_targets
 from kubedistill_runtime.progress import Progress
-from kubedistill_runtime.records import SPLITS, Record, Split, encode_records, prompt_messages
+from kubedistill_runtime.records import SPLITS, Record, Split, encode_records, prompt_messages, read_rows
 from kubedistill_runtime.resolution import Resolved, data_path, data_sources, resolve, root_path
 from kubedistill_runtime.serving.engine import Engines
 from kubedistill_runtime.stages import Outcome
@@ -27,18 +27,34 @@ _ACCURACY_GATES = ("min_accuracy", "min_gain", "min_gap_closed", "min_retention"
 def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Outcome:
     """Check the input and make the rows artifact; raises InvalidInput before anything is written."""
     resolved = resolve(job, store=store)
-    check_targets(job.spec.export, data_root=root_path(job.data_root), key=resolved.keys["export"])
-    if not find(store, "rows", resolved.keys["rows"]).complete:
+    keys, data_root = resolved.keys, root_path(job.data_root)
+    check_targets(job.spec.export, data_root=data_root, key=keys["export"])
+    if find(store, "rows", keys["rows"]).complete:
+        _check_other_choices(job, resolved, store=store)
+    else:
         progress.loading("reading records and tokenizers")
         _make_rows(job, resolved, store=store, engines=engines)
-    manifest = read_manifest(store, "rows", resolved.keys["rows"])
+    manifest = read_manifest(store, "rows", keys["rows"])
     _check_references(job.spec, judged=manifest["judged"])
     summary = {
         "read": manifest["read"], "tooLong": manifest["tooLong"], "counts": manifest["counts"],
         "heldOut": manifest["heldOut"], "objective": resolved.objective, "objectiveReason": resolved.objective_reason,
         "topLogprobs": resolved.k,
     }  # fmt: skip
-    return Outcome(summary=summary, keys=resolved.keys)
+    if not are_filled(job.spec.export, data_root=data_root, key=keys["export"]):
+        # Somebody removed a copy, or another job put its own there since: it is to be made again.
+        store.delete(f"{folder_of('export', keys['export'])}/manifest.json")
+    return Outcome(summary=summary, keys=keys)
+
+
+def _check_other_choices(job: StageJob, resolved: Resolved, *, store: Store) -> None:
+    """Check what rows that an earlier job made do not vouch for: this job's student, and answers that are given."""
+    from kubedistill_runtime.chat import load_chat_format
+
+    if job.spec.data.train.answers == "Given":
+        _check_given(job.spec, read_rows(store, resolved.keys["rows"], "train"), at=_place("train", job=job))
+    if not find(store, "student", resolved.keys["student"]).complete:
+        load_chat_format(resolved.student, at="spec.student.model.source")
 
 
 def _make_rows(job: StageJob, resolved: Resolved, *, store: Store, engines: Engines) -> None:
@@ -68,10 +84,15 @@ def _read_splits(job: StageJob) -> tuple[dict[Split, list[Record]], dict[Split, 
     for split, source in data_sources(job.spec).items():
         path = data_path(source, job=job, at=f"spec.data.{split}")
         splits[split] = read_records(
-            path, task=TASKS[task.type], labels=task.answer_labels, system_prompt=task.system_prompt
+            path, split=split, task=TASKS[task.type], labels=task.answer_labels, system_prompt=task.system_prompt
         )
-        places[split] = f"spec.data.{split}: {path}"
+        places[split] = _place(split, job=job)
     return splits, places
+
+
+def _place(split: Split, *, job: StageJob) -> str:
+    at = f"spec.data.{split}"
+    return f"{at}: {data_path(data_sources(job.spec)[split], job=job, at=at)}"
 
 
 def _fill_splits(splits: dict[Split, list[Record]], *, seed: int, places: dict[Split, str]) -> list[Split]:

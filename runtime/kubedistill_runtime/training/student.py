@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
 from kubedistill.errors import InvalidModel
-from kubedistill_runtime.models import Model
+from kubedistill_runtime.models import Model, cannot_load
 from kubedistill_runtime.training.batches import Batch
 from kubedistill_runtime.training.head import Head, compute_logits
 from kubedistill_runtime.training.objectives import Objective
@@ -60,10 +60,8 @@ def load_language_model(model: Model) -> Any:
         language_model = AutoModelForCausalLM.from_pretrained(
             model.path, dtype=torch.float32, trust_remote_code=model.trust_remote_code, attn_implementation="sdpa"
         )
-    except (ValueError, OSError, KeyError, RuntimeError) as error:
-        # Which of these it is depends on the part that is missing; the first line says it.
-        reason = str(error).strip().splitlines()[0]
-        raise InvalidModel(f"the checkpoint can't be loaded ({reason})", at=_AT, fix="Check the folder") from error
+    except Exception as error:  # each part of a checkpoint has a library, and errors, of its own
+        raise cannot_load(model, error, what="checkpoint", at=_AT) from error
     check_head(language_model)
     return language_model
 

@@ -22,7 +22,7 @@ def read(
 ) -> list[Record]:
     path = tmp_path / "train.jsonl"
     path.write_bytes(b"\n".join(line if isinstance(line, bytes) else line.encode() for line in lines))
-    return read_records(path, task=TASKS[task], labels=labels, system_prompt=None)
+    return read_records(path, split="train", task=TASKS[task], labels=labels, system_prompt=None)
 
 
 BAD_LINES = {
@@ -78,7 +78,7 @@ def test_empty_file_is_refused(lines: tuple[str, ...], problem: str, tmp_path: P
 def test_missing_file_and_folder_are_refused(tmp_path: Path) -> None:
     for path, problem in ((tmp_path / "none.jsonl", "no such file"), (tmp_path, "can't be read")):
         with pytest.raises(InvalidData, match=problem):
-            read_records(path, task=TASKS["QA"], labels=(), system_prompt=None)
+            read_records(path, split="train", task=TASKS["QA"], labels=(), system_prompt=None)
 
 
 def test_good_lines_become_records(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_conversation_takes_turns_and_system_prompt_is_replaced(tmp_path: Path) 
     path = tmp_path / "c.jsonl"
     roles = ["system", "user", "assistant", "user"]
     path.write_text(json.dumps({"messages": [{"role": role, "content": role} for role in roles]}))
-    (record,) = read_records(path, task=TASKS["Conversation"], labels=(), system_prompt="Be kind.")
+    (record,) = read_records(path, split="train", task=TASKS["Conversation"], labels=(), system_prompt="Be kind.")
     assert record.messages[0] == Message("system", "Be kind.")
     assert [message.role for message in record.messages] == roles
 
