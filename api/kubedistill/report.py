@@ -30,6 +30,7 @@ class Arm(ReportModel):
     invalid_rate: float
     """Share of answers that are not in the task's form."""
     metrics: dict[str, float]
+    """The task's metrics by name, against the references or, without them, the teacher's answers."""
     parameters: int
     memory_bytes: int
     """Weights, and the cache of one longest request."""

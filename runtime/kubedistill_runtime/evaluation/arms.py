@@ -52,13 +52,15 @@ def judge(tested: Mapping[str, Tested], *, task: TaskSpec, seed: int) -> Judgeme
     references = [list(record.references) for record in records] if judged else teacher_texts
     scores = {name: _score(headline, texts, references) for name, texts in parsed.items()}
     agreement = {name: _score(headline, texts, teacher_texts) for name, texts in parsed.items()}
+    # Against the teacher's own answers nothing may be called accuracy.
+    metrics = [metric for metric in TASKS[task.type].metrics if judged or metric != "accuracy"]
     arms = {
         name: Arm(
             accuracy=float(scores[name].mean()) if judged else None,
             accuracy_ci95=mean_ci95(scores[name]) if judged else None,
             agreement=float(agreement[name].mean()),
             invalid_rate=sum(text is None for text in parsed[name]) / len(records),
-            metrics={metric: measure(metric, parsed[name], references) for metric in TASKS[task.type].metrics},
+            metrics={metric: measure(metric, parsed[name], references) for metric in metrics},
             parameters=arm.parameters, memory_bytes=arm.figures.memory_bytes,
             peak_memory_bytes=arm.figures.peak_memory_bytes, latency_seconds=arm.figures.latency_seconds,
             latency_p95_seconds=arm.figures.latency_p95_seconds,

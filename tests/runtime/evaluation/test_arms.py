@@ -1,0 +1,181 @@
+"""The arms: three models on the same records, and what may be said about them."""
+
+import math
+
+import pytest
+import trio
+
+from kubedistill.v1alpha1 import Task
+from kubedistill_runtime.answers import Answer, Answered, Turn
+from kubedistill_runtime.evaluation.arms import parse_answer
+from kubedistill_runtime.records import Message, Record
+
+TALK, QUESTION = Task(type="Conversation"), Task(type="QA")
+
+
+def test_trio_by_hand() -> None:
+    found = trio.usual()
+    arms, compared = found.arms, found.comparison
+    assert [arm.accuracy for arm in (arms.teacher, arms.baseline, arms.distilled)] == [0.9, 0.3, 0.75]
+    assert (compared.measure, compared.rows, compared.verdict) == ("accuracy", 40, "better")
+    assert compared.retention == pytest.approx(0.75 / 0.9)
+    assert compared.gain == pytest.approx(0.45)
+    assert compared.gap_closed == pytest.approx(0.45 / 0.6)
+    assert compared.p_value == pytest.approx(2 * 0.5**18), "18 records gained and none lost"
+    assert 0.28 < compared.ci95[0] < 0.36
+    assert 0.54 < compared.ci95[1] < 0.62
+
+
+def test_interval_of_each_accuracy_is_its_own() -> None:
+    arms = trio.usual().arms
+    assert arms.teacher.accuracy_ci95 == pytest.approx((0.7695, 0.9604), abs=1e-4)  # Wilson, 36 of 40
+    assert arms.baseline.accuracy_ci95 == pytest.approx((0.1807, 0.4543), abs=1e-4)  # Wilson, 12 of 40
+
+
+def test_agreement_is_with_the_teacher_even_where_it_errs() -> None:
+    arms = trio.usual().arms
+    assert arms.teacher.agreement == 1
+    assert arms.distilled.agreement == pytest.approx(34 / 40), "both say no to the last 4, the student alone to 6"
+
+
+def test_noise_is_not_distinguishable_and_closes_no_gap() -> None:
+    found = trio.usual(distilled=trio.right(13, of=40)).comparison
+    assert found.verdict == "not distinguishable"
+    assert found.gap_closed == pytest.approx(1 / 24), "the gap itself is real"
+
+
+@pytest.mark.parametrize("teacher", [12, 14, 17, 5])
+def test_gap_is_unknown_unless_the_teacher_is_significantly_better_than_the_baseline(teacher: int) -> None:
+    found = trio.usual(teacher=trio.right(teacher, of=40)).comparison
+    assert found.gap_closed is None
+    assert found.verdict == "better"
+
+
+def test_gap_is_known_from_six_records_on() -> None:
+    """6 of 6 is the least that exact McNemar calls significant, p = 0.03125."""
+    assert trio.usual(teacher=trio.right(18, of=40)).comparison.gap_closed == pytest.approx(3.0)
+
+
+def test_teacher_that_knows_nothing_leaves_retention_unknown() -> None:
+    assert trio.usual(teacher=["no"] * 40).comparison.retention is None
+
+
+def test_worse_student_is_called_worse() -> None:
+    found = trio.usual(distilled=["no"] * 40).comparison
+    assert found.verdict == "worse"
+    assert found.gain == pytest.approx(-0.3)
+    assert found.ci95[1] < 0
+
+
+def test_without_references_it_is_agreement_with_the_teacher_and_nothing_is_called_accuracy() -> None:
+    found = trio.usual(references=[()] * 40)
+    for arm in (found.arms.teacher, found.arms.baseline, found.arms.distilled):
+        assert (arm.accuracy, arm.accuracy_ci95) == (None, None)
+        assert "accuracy" not in arm.metrics
+    assert found.comparison.measure == "agreement with the teacher"
+    assert found.arms.baseline.agreement == pytest.approx(16 / 40)
+    assert found.comparison.gain == pytest.approx(34 / 40 - 16 / 40)
+    assert found.labels == []
+
+
+def test_one_record_without_reference_makes_it_agreement_for_all() -> None:
+    assert trio.usual(references=[("yes",)] * 39 + [()]).comparison.measure == "agreement with the teacher"
+
+
+def test_invalid_answers_are_wrong_and_counted() -> None:
+    said = ["yes"] * 30 + ["maybe"] * 6 + [None] * 4
+    arm = trio.usual(distilled=said).arms.distilled
+    assert (arm.accuracy, arm.invalid_rate) == (0.75, 0.25)
+
+
+def test_sizes_and_figures_are_each_models_own() -> None:
+    found = trio.usual()
+    teacher, distilled = found.arms.teacher, found.arms.distilled
+    assert (teacher.parameters, distilled.parameters) == (100, 10)
+    assert (teacher.latency_seconds, distilled.latency_seconds) == (1.0, 0.2)
+    assert found.reductions.latency == pytest.approx(0.8)
+    assert found.reductions.memory == pytest.approx(0.9)
+
+
+def test_cost_needs_prices() -> None:
+    without, found = trio.usual(), trio.usual(prices=True)
+    assert (without.arms.teacher.cost_per_thousand, without.reductions.cost) == (None, None)
+    assert found.arms.teacher.cost_per_thousand == pytest.approx(8.0), "8 dollars an hour at 1,000 answers an hour"
+    assert found.arms.distilled.cost_per_thousand == pytest.approx(0.2)
+    assert found.reductions.cost == pytest.approx(1 - 0.2 / 8)
+
+
+def test_across_different_hardware_only_memory_and_cost_compare() -> None:
+    found = trio.usual(prices=True, hardware="gpu").reductions
+    assert found.latency is None
+    assert found.memory == pytest.approx(0.9)
+    assert found.cost == pytest.approx(1 - 0.2 / 8)
+
+
+def test_labels_are_scored_each_by_its_records() -> None:
+    references = [("yes",)] * 30 + [("no",)] * 10
+    labels = trio.usual(references=references).labels
+    assert labels == [
+        {"label": "no", "rows": 10, "teacher": 0.4, "baseline": 1.0, "distilled": 1.0},
+        {"label": "yes", "rows": 30, "teacher": 1.0, "baseline": 0.4, "distilled": 1.0},
+    ]
+
+
+def test_seed_decides_the_resamples_and_nothing_else() -> None:
+    fields = {
+        "teacher": trio.right(360, of=400), "baseline": trio.right(120, of=400),
+        "distilled": trio.right(300, of=400, first=50), "references": [("yes",)] * 400,
+    }  # fmt: skip
+    one, again, other = (trio.judged(**fields, seed=seed) for seed in (0, 0, 1))
+    assert one == again
+    assert one.comparison.ci95 != other.comparison.ci95
+    assert one.arms == other.arms
+
+
+@pytest.mark.parametrize("task", ["Classification", "NLI", "QA", "Conversation"])
+def test_headline_of_each_task(task: str) -> None:
+    labels = ("yes", "no") if task == "Classification" else None
+    said = ["neutral"] * 40 if task == "NLI" else ["yes"] * 40
+    found = trio.judged(
+        teacher=said, baseline=said, distilled=said, references=[(said[0],)] * 40, task=Task(type=task, labels=labels)
+    )
+    headline = {"Classification": "accuracy", "NLI": "accuracy", "QA": "exactMatch", "Conversation": "chrf"}[task]
+    second = {"QA": "tokenF1", "Conversation": "bleu"}.get(task, "macroF1")
+    assert found.comparison.measure == headline
+    assert list(found.arms.distilled.metrics) == [headline, second]
+    assert found.arms.distilled.metrics[headline] == found.arms.distilled.accuracy == pytest.approx(1.0)
+    assert bool(found.labels) == (task in ("Classification", "NLI"))
+
+
+def test_conversations_compare_all_their_turns() -> None:
+    teacher, baseline = ("Good morning to you.", "It ships on Monday."), ("Good morning to you.", "No idea.")
+    found = trio.judged(
+        teacher=[teacher] * 12, baseline=[baseline] * 12, distilled=[teacher] * 12, references=[()] * 12, task=TALK
+    )
+    assert found.arms.distilled.agreement == pytest.approx(1.0)
+    assert 0.2 < found.arms.baseline.agreement < 0.9
+    assert set(found.arms.distilled.metrics) == {"chrf", "bleu"}
+    assert found.comparison.p_value < 0.01
+    assert math.isclose(found.comparison.gap_closed, 1.0)
+
+
+@pytest.mark.parametrize(
+    ("task", "turns", "parsed"),
+    [
+        (trio.LABELS, [("yes", "stop")], "yes"),
+        (trio.LABELS, [(" YES\n", "stop")], "yes"),
+        (trio.LABELS, [("yes, surely", "stop")], None),
+        (trio.LABELS, [("yes", "length")], None),
+        (trio.LABELS, [], None),
+        (QUESTION, [(" Paris ", "stop")], "Paris"),
+        (QUESTION, [("  ", "stop")], None),
+        (TALK, [("Hello.", "stop"), ("Bye.", "stop")], "Hello.\nBye."),
+        (TALK, [("Hello.", "stop"), ("Bye.", "length")], None),
+        (TALK, [("Hello.", "stop"), (" ", "stop")], None),
+    ],
+)
+def test_answer_is_parsed_only_when_every_turn_is_finished_and_in_form(
+    task: Task, turns: list[tuple[str, str]], parsed: str | None
+) -> None:
+    answer = Answer("key", tuple(Turn((), (), text, finish) for text, finish in turns))
+    assert parse_answer(Answered(Record("r", (Message("user", "?"),)), 0, answer), task=task) == parsed

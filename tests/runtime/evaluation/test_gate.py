@@ -1,0 +1,65 @@
+"""The gate: every limit that is set must hold, and every one that does not is named."""
+
+from typing import Any
+
+import pytest
+import trio
+
+from kubedistill.v1alpha1 import Gate
+from kubedistill_runtime.evaluation.arms import Judgement
+from kubedistill_runtime.evaluation.gate import RULES, decide
+
+# Accuracy 0.75, gain 0.45, gap closed 0.75, retention 0.8333, latency ratio 0.2, nothing invalid, p < 0.0001.
+GOOD = trio.usual()
+UNKNOWN_GAP = trio.usual(teacher=trio.right(14, of=40))
+NO_TEACHER = trio.usual(teacher=["no"] * 40)
+NO_REFERENCES = trio.usual(references=[()] * 40)
+OTHER_HARDWARE = trio.usual(hardware="gpu")
+INVALID = trio.usual(distilled=["yes"] * 30 + ["maybe"] * 10)
+NOISE = trio.usual(distilled=trio.right(13, of=40))
+WORSE = trio.usual(distilled=["no"] * 40)
+
+
+@pytest.mark.parametrize(
+    ("limits", "found", "reason"),
+    [
+        ({}, GOOD, None),
+        ({"minAccuracy": 0.75}, GOOD, None),
+        ({"minAccuracy": 0.76}, GOOD, "accuracy 0.7500 is below minAccuracy 0.76"),
+        ({"minAccuracy": 0.1}, NO_REFERENCES, "accuracy is not known, and minAccuracy asks for 0.1"),
+        ({"minGain": 0.44}, GOOD, None),
+        ({"minGain": 0.46}, GOOD, "gain 0.4500 is below minGain 0.46"),
+        ({"minGapClosed": 0.74}, GOOD, None),
+        ({"minGapClosed": 0.8}, GOOD, "gap closed 0.7500 is below minGapClosed 0.8"),
+        ({"minGapClosed": -1.0}, UNKNOWN_GAP, "gap closed is not known, and minGapClosed asks for -1"),
+        ({"minRetention": 0.83}, GOOD, None),
+        ({"minRetention": 0.84}, GOOD, "retention 0.8333 is below minRetention 0.84"),
+        ({"minRetention": 0.0}, NO_TEACHER, "retention is not known, and minRetention asks for 0"),
+        ({"maxLatencyRatio": 0.21}, GOOD, None),
+        ({"maxLatencyRatio": 0.19}, GOOD, "latency ratio 0.2000 is above maxLatencyRatio 0.19"),
+        ({"maxLatencyRatio": 10.0}, OTHER_HARDWARE, "latency ratio is not known, and maxLatencyRatio allows 10"),
+        ({"maxInvalidRate": 0.25}, INVALID, None),
+        ({"maxInvalidRate": 0.2}, INVALID, "invalid rate 0.2500 is above maxInvalidRate 0.2"),
+        ({"maxInvalidRate": 0.0}, GOOD, None),
+        ({}, NOISE, "the student is not distinguishable from the baseline (p = 1.0000)"),
+        ({}, WORSE, "the student is worse than the baseline (p = 0.0005)"),
+        ({"requireSignificance": False}, NOISE, None),
+        ({"requireSignificance": False}, WORSE, None),
+    ],
+)
+def test_limit(limits: dict[str, Any], found: Judgement, reason: str | None) -> None:
+    verdict = decide(Gate.model_validate(limits), found)
+    assert verdict.reasons == ([reason] if reason else [])
+    assert verdict.passed == (reason is None)
+
+
+def test_every_missed_limit_is_listed() -> None:
+    limits = {
+        "minAccuracy": 1.0, "minGain": 1.0, "minGapClosed": 1.0, "minRetention": 2.0, "maxLatencyRatio": 0.01,
+        "maxInvalidRate": 0.0,
+    }  # fmt: skip
+    verdict = decide(Gate.model_validate(limits), trio.usual(distilled=[*trio.right(12, of=40)[:-1], None]))
+    assert not verdict.passed
+    named = [*limits, "distinguishable"]
+    assert len(verdict.reasons) == len(RULES) == len(named)
+    assert all(name in reason for name, reason in zip(named, verdict.reasons, strict=True))

@@ -1,0 +1,77 @@
+"""Three made-up models that answered the same records."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from kubedistill.v1alpha1 import Task
+from kubedistill_runtime.answers import Answer, Answered, Turn
+from kubedistill_runtime.evaluation.arms import Judgement, Tested, judge
+from kubedistill_runtime.records import Message, Record
+from kubedistill_runtime.serving.figures import ServingFigures
+
+LABELS = Task(type="Classification", labels=("yes", "no"))
+
+Said = str | None | tuple[str, ...]
+"""A reply, the replies of a conversation, or None for a reply that was cut off."""
+
+
+def figures(**values: Any) -> ServingFigures:
+    """Serving figures of a small model; name what differs."""
+    defaults = {
+        "latency_seconds": 0.2, "latency_p95_seconds": 0.3, "throughput_per_hour": 10_000.0, "tokens_per_second": 50.0,
+        "memory_bytes": 400, "peak_memory_bytes": 900, "hardware": "cpu", "versions": {"python": "3.11"},
+    }  # fmt: skip
+    return ServingFigures(**{**defaults, **values})
+
+
+def answer(said: Said) -> Answer:
+    """An answer without ids, which nobody needs for judging."""
+    if said is None:
+        return Answer("key", (Turn((), (), "yes but", "length"),))
+    texts = (said,) if isinstance(said, str) else said
+    return Answer("key", tuple(Turn((), (), text, "stop") for text in texts))
+
+
+def make_tested(
+    said: Sequence[Said], references: Sequence[tuple[str, ...]], *, parameters: int, price: float | None = None,
+    **values: Any,
+) -> Tested:  # fmt: skip
+    """One model after the test."""
+    records = [
+        Record(f"r{row}", (Message("user", f"question {row}"),), references=reference)
+        for row, reference in enumerate(references)
+    ]
+    answers = [Answered(record, 0, answer(text)) for record, text in zip(records, said, strict=True)]
+    return Tested(answers, parameters, figures(**values), price)
+
+
+def judged(
+    *, teacher: Sequence[Said], baseline: Sequence[Said], distilled: Sequence[Said],
+    references: Sequence[tuple[str, ...]], task: Task = LABELS, seed: int = 0, prices: bool = False,
+    **student: Any,
+) -> Judgement:  # fmt: skip
+    """Judge a trio; the teacher takes ten times the memory, five times the time and a tenth of the load."""
+    large = {"latency_seconds": 1.0, "throughput_per_hour": 1_000.0, "memory_bytes": 4000}
+    return judge(
+        {
+            "teacher": make_tested(teacher, references, parameters=100, price=8.0 if prices else None, **large),
+            "baseline": make_tested(baseline, references, parameters=10, price=2.0 if prices else None, **student),
+            "distilled": make_tested(distilled, references, parameters=10, price=2.0 if prices else None, **student),
+        },
+        task=task,
+        seed=seed,
+    )
+
+
+def right(count: int, *, of: int, first: int = 0) -> list[Said]:
+    """Answers of which so many in a row are "yes", the reference of all."""
+    return ["yes" if first <= row < first + count else "no" for row in range(of)]
+
+
+def usual(**more: Any) -> Judgement:
+    """40 records: teacher 36 right, baseline 12, distilled 30."""
+    fields = {
+        "teacher": right(36, of=40), "baseline": right(12, of=40), "distilled": right(30, of=40),
+        "references": [("yes",)] * 40, **more,
+    }  # fmt: skip
+    return judged(**fields)
