@@ -1,0 +1,249 @@
+"""Models as folders: what is refused before it is loaded, what a model is known by, and how large it is."""
+
+import json
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import huggingface_hub
+import numpy as np
+import pytest
+from huggingface_hub import errors
+from safetensors.numpy import save_file
+
+from kubedistill.errors import InvalidModel
+from kubedistill_runtime.models import Model, file_digest, find_model, folder_digest
+from kubedistill_runtime.storage.store import Store
+from workshop import QUICKSTART, write_model
+
+Spoil = Callable[[Path], None]
+AT = "spec.student.model.source"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_model(tmp_path / "model", size=2)
+    return tmp_path / "model"
+
+
+def find(source: str, *, store: Store, root: Path = Path("/"), trust: bool = False) -> Model:
+    return find_model(source, revision=None, trust_remote_code=trust, data_root=root, store=store, at=AT)
+
+
+def remove(name: str) -> Spoil:
+    return lambda folder: (folder / name).unlink()
+
+
+def write(name: str, data: bytes) -> Spoil:
+    return lambda folder: (folder / name).write_bytes(data) and None
+
+
+def cut(name: str, *, to: int) -> Spoil:
+    return lambda folder: os.truncate(folder / name, to)
+
+
+def header(values: Any, *, data: bytes = b"") -> bytes:
+    encoded = json.dumps(values).encode()
+    return struct.pack("<Q", len(encoded)) + encoded + data
+
+
+def index(folder: Path, *names: str) -> None:
+    weight_map = {f"weight.{number}": name for number, name in enumerate(names)}
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"weight_map": weight_map}))
+
+
+SAVE = "save_pretrained"
+SPOILT: dict[str, tuple[Spoil, str, str]] = {
+    "no config": (remove("config.json"), "has no config.json", SAVE),
+    "a config that is not JSON": (write("config.json", b'{"model_type": '), "config.json is not JSON", SAVE),
+    "a config that is not UTF-8": (write("config.json", b'{"a": "\xff"}'), "config.json is not JSON", SAVE),
+    "a config that is a list": (write("config.json", b"[]"), "config.json is not a JSON object", SAVE),
+    "no tokenizer": (remove("tokenizer.json"), "has no tokenizer.json", "Save the fast tokenizer"),
+    "no weights": (remove("model.safetensors"), "holds no *.safetensors", "Save the checkpoint as safetensors"),
+    "weights without a header": (cut("model.safetensors", to=0), "not a safetensors file", "again"),
+    "weights with half a header": (cut("model.safetensors", to=20), "not a safetensors file", "again"),
+    "weights that lack their end": (cut("model.safetensors", to=90), "its header says", "again"),
+    "weights that are text": (write("model.safetensors", b"version https://lfs"), "not a safetensors file", "again"),
+    "a header that is a list": (write("model.safetensors", header([1])), "not a safetensors file", "again"),
+    "a header without shapes": (
+        write("model.safetensors", header({"weight": {"dtype": "F32"}})), "not a safetensors file", "again",
+    ),
+    "a missing shard": (
+        lambda folder: index(folder, "model.safetensors", "model-2.safetensors"), "lacks model-2.safetensors", "again",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SPOILT)
+def test_a_spoilt_folder_is_refused_with_field_and_fix(name: str, folder: Path, store: Store) -> None:
+    spoil, problem, fix = SPOILT[name]
+    spoil(folder)
+    with pytest.raises(InvalidModel) as refused:
+        find(str(folder), store=store)
+    assert refused.value.at == AT
+    assert problem in refused.value.problem
+    assert str(folder) in refused.value.problem
+    assert fix in refused.value.fix
+
+
+@pytest.mark.parametrize(
+    ("source", "problem"),
+    [
+        ("gone", "gone is not a folder"),
+        ("model/config.json", "config.json is not a folder"),
+        ("s3://bucket/model", "models of scheme 's3' are not served yet"),
+    ],
+)
+def test_a_source_that_is_no_folder_is_refused(
+    source: str, problem: str, folder: Path, store: Store, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidModel, match=rf"^{AT}: .*{problem}\. (Point it at a folder|Use hf://)"):
+        find(source, store=store, root=tmp_path)
+
+
+def test_a_path_is_relative_to_the_data_root_and_a_uri_is_decoded(folder: Path, store: Store, tmp_path: Path) -> None:
+    spaced = folder.rename(tmp_path / "my model")
+    found = [find(source, store=store, root=tmp_path) for source in ("my model", spaced.as_uri(), str(spaced))]
+    assert {model.path for model in found} == {spaced.resolve()}
+    assert len({model.digest for model in found}) == 1
+
+
+def test_parameters_are_counted_over_all_shards(folder: Path, store: Store) -> None:
+    save_file({"a": np.zeros((3, 5), np.float16), "b": np.zeros((), np.float32)}, folder / "model-2.safetensors")
+    assert find(str(folder), store=store).parameters == 2 * 4 + 3 * 5 + 1
+
+
+def test_weights_that_lie_there_in_another_form_are_counted_once(folder: Path, store: Store) -> None:
+    (folder / "consolidated.safetensors").write_bytes((folder / "model.safetensors").read_bytes())
+    index(folder, "model.safetensors")
+    assert find(str(folder), store=store).parameters == 2 * 4
+
+
+@pytest.mark.parametrize(
+    ("config", "cached"),
+    [
+        ({"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 32}, 2 * 2 * 32),
+        ({"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 32, "num_key_value_heads": 1}, 2 * 2 * 8),
+        ({"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "head_dim": 16}, 2 * 2 * 32),
+        ({}, 0),
+    ],
+)
+@pytest.mark.parametrize(("dtype", "size"), [("Float32", 4), ("BFloat16", 2), ("Float16", 2)])
+def test_memory_is_weights_plus_keys_and_values_of_each_token(
+    config: dict[str, int], cached: int, dtype: str, size: int
+) -> None:
+    model = Model("m", Path("m"), "digest", 1000, config)
+    assert model.memory_bytes(dtype=dtype, tokens=0) == 1000 * size
+    assert model.memory_bytes(dtype=dtype, tokens=7) == (1000 + 7 * cached) * size
+
+
+def test_the_quickstart_models_are_as_large_as_their_page_says(store: Store) -> None:
+    sizes = {name: find(name, root=QUICKSTART, store=store).parameters for name in ("teacher", "student")}
+    assert {name: round(size / 1e6, 2) for name, size in sizes.items()} == {"teacher": 2.56, "student": 0.3}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["config.json", "tokenizer.json", "model.safetensors", "chat_template.jinja", "modeling.py", "tokenizer.model"],
+)
+def test_every_file_that_decides_about_answers_is_in_the_digest(name: str, folder: Path, store: Store) -> None:
+    (folder / name).touch()
+    before = folder_digest(folder, store=store)
+    (folder / name).write_bytes((folder / name).read_bytes() + b" ")
+    after = folder_digest(folder, store=store)
+    (folder / name).rename(folder / f"other-{name}")
+    assert len({before, after, folder_digest(folder, store=store)}) == 3
+
+
+def test_a_readme_is_not_in_the_digest(folder: Path, store: Store) -> None:
+    before = folder_digest(folder, store=store)
+    (folder / "README.md").write_text("Hello")
+    assert folder_digest(folder, store=store) == before
+
+
+def test_leave_to_run_code_is_part_of_what_a_model_is(folder: Path, store: Store) -> None:
+    plain, trusted = (find(str(folder), store=store, trust=trust) for trust in (False, True))
+    assert trusted.digest == f"{plain.digest}+code"
+
+
+def test_a_digest_is_remembered_by_path_size_and_time_of_change(folder: Path, store: Store) -> None:
+    file = folder / "config.json"
+    status = file.stat()
+    before = file_digest(file, store=store)
+    file.write_bytes(b"x" * status.st_size)
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    assert file_digest(file, store=store) == before, "with the same size and time it is not read again"
+
+
+@pytest.mark.parametrize(("longer", "later"), [(False, True), (True, False), (True, True)])
+def test_a_changed_file_is_read_again(*, longer: bool, later: bool, folder: Path, store: Store) -> None:
+    file = folder / "config.json"
+    status = file.stat()
+    before = file_digest(file, store=store)
+    file.write_bytes(b"x" * (status.st_size + longer))
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns + later))
+    assert file_digest(file, store=store) != before
+
+
+def test_a_copy_elsewhere_has_the_same_digest(folder: Path, store: Store, tmp_path: Path) -> None:
+    write_model(tmp_path / "copy", size=2)
+    assert folder_digest(tmp_path / "copy", store=store) == folder_digest(folder, store=store)
+
+
+HUB = """
+import sys
+from pathlib import Path
+from kubedistill.errors import InvalidModel
+from kubedistill_runtime.models import find_model
+from kubedistill_runtime.storage.store import Store
+try:
+    find_model("hf://organisation/name", revision="v1", trust_remote_code=False, data_root=Path("/"),
+               store=Store(Path(sys.argv[1])), at="spec.teachers[0].model.source")
+except InvalidModel as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize("unreachable", [{"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}])
+def test_a_hub_that_can_not_be_reached_is_said_with_field_and_fix(unreachable: dict[str, str], tmp_path: Path) -> None:
+    environment = {**os.environ, **unreachable, "HF_HOME": str(tmp_path)}
+    command = [sys.executable, "-c", HUB, str(tmp_path)]
+    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    assert said.startswith("spec.teachers[0].model.source: organisation/name can't be fetched from the hub (")
+    assert said.endswith("). Check the name, the revision and HF_TOKEN, or use a folder\n")
+
+
+@pytest.mark.parametrize("error", ["RepositoryNotFoundError", "GatedRepoError", "RevisionNotFoundError", "HTTPError"])
+def test_what_the_hub_refuses_is_said_in_its_first_line(
+    error: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = getattr(errors, error)
+
+    def refuse(*_: Any, **__: Any) -> str:
+        refusal = kind.__new__(kind)
+        refusal.args = ("\n401: no access.\nCookies are on the table.",)
+        raise refusal
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
+    with pytest.raises(InvalidModel) as refused:
+        find("hf://organisation/name", store=store)
+    assert refused.value.at == AT
+    assert refused.value.problem == "organisation/name can't be fetched from the hub (401: no access.)"
+
+
+def test_a_hub_model_is_known_by_its_commit(
+    folder: Path, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    snapshot = folder.rename(tmp_path / commit)
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda *_, **__: str(snapshot))
+    assert find("hf://organisation/name", store=store).digest == commit
