@@ -47,11 +47,31 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     what.add_argument("--job", type=Path, help="run the stage of a job.json")
     what.add_argument("--manifest", type=Path, help="run all stages of a DistillationJob on this machine")
     parser.add_argument("--store", default=".kubedistill", help="folder for artifacts")
-    parser.add_argument("--configmap", action="append", default=[], metavar="NAME=DIR", help="folder of a ConfigMap")
-    parser.add_argument("--prices", default="{}", help='USD per hour: {"teacher": 2.5, "student": 0.8}')
+    parser.add_argument(
+        "--configmap", action="append", default=[], type=_pair, metavar="NAME=DIR", help="folder of a ConfigMap"
+    )
+    parser.add_argument(
+        "--prices", default="{}", type=_prices, metavar="JSON", help='USD per hour: {"teacher": 2.5, "student": 0.8}'
+    )
     parser.add_argument("--preview", action="store_true", help="show what the student would train on")
     parser.add_argument("--bound-to-parent", action="store_true", help="end when the process that started this ends")
     return parser.parse_args(arguments)
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, _, folder = text.partition("=")
+    if not (name and folder):
+        raise argparse.ArgumentTypeError(f"{text!r} is not NAME=DIR")
+    return name, str(Path(folder).absolute())
+
+
+def _prices(text: str) -> Any:
+    from kubedistill.contract import Prices
+
+    try:
+        return Prices.model_validate_json(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a JSON object of prices from 0 up") from error
 
 
 def _run_one(path: Path) -> int:
@@ -98,7 +118,6 @@ def _preview(options: argparse.Namespace) -> int:
 
 
 def _local_run(options: argparse.Namespace) -> Any:
-    from kubedistill.contract import Prices
     from kubedistill.manifest import load_manifest
     from kubedistill_runtime.pipeline import LocalRun
     from kubedistill_runtime.storage.store import open_store
@@ -107,8 +126,8 @@ def _local_run(options: argparse.Namespace) -> Any:
         job=load_manifest(options.manifest),
         data_root=options.manifest.absolute().parent,
         store=open_store(options.store),
-        config_maps=dict(entry.split("=", 1) for entry in options.configmap),
-        prices=Prices.model_validate_json(options.prices),
+        config_maps=dict(options.configmap),
+        prices=options.prices,
     )
 
 

@@ -82,17 +82,16 @@ def run_pipeline(run: LocalRun, *, emit: Emit) -> int:
                 if stage.name == "Evaluate" and not _gate(run.store, keys)["passed"]:
                     break
         report = _place_report(run, keys["report"])
-    exports = _exports(run.store, keys["export"])
-    code = EXIT_SUCCESS if _gate(run.store, keys)["passed"] else EXIT_GATE
+    passed = _gate(run.store, keys)["passed"]
+    exports = _exports(run.store, keys["export"]) if passed else []
+    code = EXIT_SUCCESS if passed else EXIT_GATE
     seconds = round(time.monotonic() - started, 3)
     emit({"event": "finished", "exitCode": code, "report": report, "exports": exports, "seconds": seconds})
     return code
 
 
 def _exports(store: Store, key: str) -> list[str]:
-    """Where the student was put; nowhere if the gate said no."""
-    if not find(store, "export", key).complete:
-        return []
+    """Where the student was put."""
     return [str(store.path(place["path"])) for place in read_manifest(store, "export", key)["exports"]]
 
 

@@ -20,6 +20,7 @@ class Progress:
     asked_to_stop: Callable[[], bool] = lambda: False
     clock: Callable[[], float] = time.monotonic
     _begun: tuple[float, int] | None = field(default=None, init=False)
+    _last: int = field(default=0, init=False)
 
     def loading(self, message: str) -> None:
         """Say what is being loaded; no work is counted yet."""
@@ -29,8 +30,9 @@ class Progress:
         self, *, done: int, total: int, unit: str, message: str = "", figures: Mapping[str, float] | None = None
     ) -> None:
         """Say how much is done; raises Stopped if asked to leave, so call it where leaving loses nothing."""
-        if self._begun is None or done < self._begun[1]:
+        if self._begun is None or done < self._last:  # a count that starts anew has a rate of its own
             self._begun = (self.clock(), done)
+        self._last = done
         seconds = self.clock() - self._begun[0]
         rate = (done - self._begun[1]) / seconds if seconds > 0 and done > self._begun[1] else None
         state: State = "Stopping" if self.asked_to_stop() else "Working"

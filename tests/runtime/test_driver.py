@@ -1,0 +1,171 @@
+"""The driver: however a stage ends, there is a result, and whoever started it gets the error too."""
+
+import errno
+import json
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engines import FunctionEngines
+from kubedistill import errors
+from kubedistill.chain import STAGES
+from kubedistill.contract import StageJob, StageProgress, StageResult
+from kubedistill.errors import KubedistillError, Stopped, StorageUnavailable
+from kubedistill_runtime import driver
+from kubedistill_runtime.channel import FileChannel
+from kubedistill_runtime.logs import log_to
+from kubedistill_runtime.progress import Progress
+from kubedistill_runtime.stages import Outcome, StageFunction
+from kubedistill_runtime.storage.artifacts import publish
+from kubedistill_runtime.storage.store import Store, storage_errors
+from workshop import Workshop
+
+Run = Callable[..., tuple[StageResult, KubedistillError | None]]
+
+
+@pytest.fixture
+def channel(tmp_path: Path) -> FileChannel:
+    return FileChannel(tmp_path / "attempt")
+
+
+@pytest.fixture
+def run(workshop: Workshop, channel: FileChannel, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs a function as if it were the stage of that name."""
+
+    def run(function: StageFunction, *, stage: Any = "Curate", channel: Any = channel) -> Any:
+        monkeypatch.setattr(driver, "stage_function", lambda name: function)
+        job = workshop.stage_job(stage, keys={} if stage == "Prepare" else workshop.keys())
+        return driver.run_stage(job, store=workshop.store, channel=channel, engines=FunctionEngines())
+
+    return run
+
+
+def raising(error: Exception) -> StageFunction:
+    def stage(job: StageJob, store: Store, progress: Progress, engines: Any) -> Outcome:
+        raise error
+
+    return stage
+
+
+def kinds(kind: type[KubedistillError] = KubedistillError) -> Iterator[type[KubedistillError]]:
+    """Every error that a person can meet."""
+    for one in kind.__subclasses__():
+        if one.__module__ == errors.__name__:
+            yield one
+            yield from kinds(one)
+
+
+def read_result(channel: FileChannel) -> StageResult:
+    return StageResult.model_validate_json((channel.folder / "result.json").read_text())
+
+
+def test_a_stage_that_succeeds_reports_its_artifacts_and_figures(
+    run: Run, workshop: Workshop, channel: FileChannel
+) -> None:
+    def curate(job: StageJob, store: Store, progress: Progress, engines: Any) -> Outcome:
+        publish(store, "dataset", job.artifacts["dataset"], {})
+        return Outcome(summary={"kept": 3})
+
+    result, error = run(curate)
+    assert (result.outcome, result.cause, result.reason, error) == ("Succeeded", "none", "", None)
+    assert {name: one.complete for name, one in result.artifacts.items()} == {"dataset": True}
+    assert result.artifacts["dataset"].key == workshop.keys()["dataset"]
+    assert result.summary == {"kept": 3}
+    assert result.started_at <= result.ended_at
+    assert read_result(channel) == result
+
+
+def test_prepare_reports_every_artifact_and_which_are_there(run: Run, workshop: Workshop) -> None:
+    keys = workshop.keys()
+    publish(workshop.store, "rows", keys["rows"], {})
+    result, _ = run(lambda *_: Outcome(keys=keys), stage="Prepare")
+    assert {name: one.key for name, one in result.artifacts.items()} == keys
+    assert [name for name, one in result.artifacts.items() if one.complete] == ["rows"]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_that_makes_nothing_says_so(stage: str, run: Run) -> None:
+    result, _ = run(lambda *_: Outcome(), stage=stage)
+    assert not any(artifact.complete for artifact in result.artifacts.values())
+
+
+@pytest.mark.parametrize("kind", list(kinds()), ids=lambda kind: kind.__name__)
+def test_an_error_becomes_its_outcome_cause_and_reason(
+    kind: type[KubedistillError], run: Run, channel: FileChannel
+) -> None:
+    error = kind("what is wrong", at="spec.field", fix="The fix")
+    result, given = run(raising(error))
+    assert given is error
+    assert result.outcome == ("Stopped" if kind is Stopped else "Failed")
+    assert (result.cause, result.reason) == (kind.cause, kind.reason)
+    assert result.message == "spec.field: what is wrong. The fix"
+    assert result.artifacts == {}
+    assert read_result(channel) == result
+
+
+def test_an_error_nobody_expected_is_the_codes_own_and_its_traceback_is_in_the_log(
+    run: Run, channel: FileChannel
+) -> None:
+    log_to(channel.folder / "driver.log")
+    result, error = run(raising(ZeroDivisionError("division by zero\nand more")))
+    log_to(None)
+    assert (result.outcome, result.cause, result.reason) == ("Failed", "failure", "UserCodeError")
+    assert result.message == "Curate: ZeroDivisionError: division by zero. The traceback is in driver.log"
+    assert error is not None
+    assert error.exit_code == errors.EXIT_FAILED
+    lines = [json.loads(line) for line in (channel.folder / "driver.log").read_text().splitlines()]
+    assert [line["message"] for line in lines] == ["stage started", "stage raised", "stage ended"]
+    assert "in stage\n    raise error" in lines[1]["traceback"]
+    assert {line["driver"] for line in lines} == {result.driver}
+
+
+@pytest.mark.parametrize("error", [ValueError(), RuntimeError("x" * 10_000)], ids=["silent", "endless"])
+def test_an_error_that_says_nothing_or_everything_fits_a_result(error: Exception, run: Run) -> None:
+    result, _ = run(raising(error))
+    assert result.message.startswith(f"Curate: {type(error).__name__}: ")
+    assert len(result.message) <= 4096
+
+
+class FullDisk(FileChannel):
+    """A channel on a disk that filled up while the stage worked."""
+
+    def publish_result(self, result: StageResult) -> None:
+        with storage_errors(self.folder):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+def test_on_a_full_disk_the_stages_own_error_is_given_back(run: Run, channel: FileChannel) -> None:
+    error = errors.LowYield("too few", at="spec.curation.minKeepRatio")
+    result, given = run(raising(error), channel=FullDisk(channel.folder))
+    assert given is error
+    assert result.reason == "LowYield"
+
+
+def test_on_a_full_disk_a_stage_that_succeeded_is_not_taken_for_one_that_said_so(
+    run: Run, channel: FileChannel
+) -> None:
+    _, given = run(lambda *_: Outcome(), channel=FullDisk(channel.folder))
+    assert isinstance(given, StorageUnavailable)
+    assert "Free some space" in given.fix
+
+
+def test_progress_goes_to_the_channel_and_a_stop_comes_back_from_it(run: Run, channel: FileChannel) -> None:
+    def stage(job: StageJob, store: Store, progress: Progress, engines: Any) -> Outcome:
+        progress.working(done=1, total=3, unit="rows")
+        (channel.folder / "stop").touch()
+        progress.working(done=2, total=3, unit="rows")
+        raise AssertionError("it was asked to stop")
+
+    result, error = run(stage)
+    assert (result.outcome, result.cause) == ("Stopped", "none")
+    assert isinstance(error, Stopped)
+    progress = StageProgress.model_validate_json((channel.folder / "progress.json").read_text())
+    assert (progress.state, progress.done) == ("Stopping", 2)
+
+
+def test_every_attempt_has_a_driver_of_its_own(run: Run) -> None:
+    drivers = {run(lambda *_: Outcome())[0].driver for _ in range(3)}
+    assert len(drivers) == 3

@@ -1,0 +1,70 @@
+"""Logs: one JSON object a line, whatever is logged and whoever logs it."""
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kubedistill_runtime.logs import log_to
+
+log = logging.getLogger("kubedistill_runtime.test")
+
+
+@pytest.fixture(autouse=True)
+def restore_root() -> Iterator[None]:
+    """What log_to changes is put back, pytest's own handlers among it."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    for handler in set(root.handlers) - set(handlers):
+        handler.close()
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def lines(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_record_is_one_line_with_its_extra_fields(tmp_path: Path) -> None:
+    path = tmp_path / "runs" / "attempt" / "driver.log"
+    log_to(path)
+    log.info("stage %s\nstarted", "Train", extra={"attempt": 2, "path": path})
+    log.debug("nobody wants to know")
+    (line,) = lines(path)
+    assert line.pop("at").endswith("Z")
+    assert line == {
+        "level": "INFO", "logger": "kubedistill_runtime.test", "message": "stage Train\nstarted", "attempt": 2,
+        "path": str(path),
+    }  # fmt: skip
+
+
+def test_a_traceback_is_a_field(tmp_path: Path) -> None:
+    log_to(tmp_path / "driver.log")
+    try:
+        raise KeyError("missing")
+    except KeyError:
+        log.exception("stage raised")
+    (line,) = lines(tmp_path / "driver.log")
+    assert line["level"] == "ERROR"
+    assert line["traceback"].startswith("Traceback (most recent call last):")
+    assert line["traceback"].endswith("KeyError: 'missing'")
+
+
+def test_the_next_attempt_logs_to_its_own_file_and_an_old_file_is_continued(tmp_path: Path) -> None:
+    for number, name in enumerate(("first", "second", "first")):
+        log_to(tmp_path / name)
+        log.info("entry %d", number)
+    assert [line["message"] for line in lines(tmp_path / "first")] == ["entry 0", "entry 2"]
+    assert [line["message"] for line in lines(tmp_path / "second")] == ["entry 1"]
+
+
+def test_without_a_file_it_goes_to_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    log_to(None)
+    log.warning("careful")
+    out, err = capsys.readouterr()
+    assert out == "", "standard output belongs to events"
+    assert json.loads(err)["message"] == "careful"

@@ -1,0 +1,92 @@
+"""Progress: counts become rate and time left, and leaving loses nothing that was said."""
+
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kubedistill.contract import StageProgress
+from kubedistill.errors import Stopped
+from kubedistill_runtime.progress import Progress
+
+
+@dataclass(slots=True)
+class Desk:
+    """A stage's progress with a clock that is set by hand."""
+
+    said: list[StageProgress] = field(default_factory=list)
+    seconds: float = 0.0
+    stop: bool = False
+    progress: Progress = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.progress = Progress(self.said.append, lambda: self.stop, clock=lambda: self.seconds)
+
+    def work(self, done: int, *, total: int = 100, seconds: float) -> StageProgress:
+        self.seconds = seconds
+        self.progress.working(done=done, total=total, unit="rows")
+        return self.said[-1]
+
+
+def test_loading_counts_nothing() -> None:
+    desk = Desk()
+    desk.progress.loading("reading tokenizers")
+    (said,) = desk.said
+    assert (said.state, said.message, said.done, said.rate) == ("Loading", "reading tokenizers", 0, None)
+
+
+@pytest.mark.parametrize(
+    ("steps", "rate", "eta"),
+    [
+        ([(0, 0.0)], None, None),
+        ([(40, 0.0)], None, None),
+        ([(0, 0.0), (20, 10.0)], 2.0, 40.0),
+        ([(40, 0.0), (60, 10.0)], 2.0, 20.0),
+        ([(0, 5.0), (20, 15.0), (100, 25.0)], 5.0, 0.0),
+        ([(0, 0.0), (0, 10.0)], None, None),
+        ([(0, 0.0), (20, 0.0)], None, None),
+        ([(0, 0.0), (60, 10.0), (10, 20.0)], None, None),
+        ([(0, 0.0), (60, 10.0), (10, 20.0), (20, 30.0)], 1.0, 80.0),
+    ],
+    ids=[
+        "nothing yet", "what was there before is no work of ours", "from nothing", "from what was there before",
+        "the mean since the first count", "no step", "no time", "a count that starts anew", "and goes on",
+    ],
+)  # fmt: skip
+def test_rate_and_time_left_are_of_what_was_done_since_the_first_count(
+    steps: list[tuple[int, float]], rate: float | None, eta: float | None
+) -> None:
+    desk = Desk()
+    for done, seconds in steps:
+        said = desk.work(done, seconds=seconds)
+    assert (said.rate, said.eta_seconds) == (rate, eta)
+
+
+@given(st.lists(st.tuples(st.integers(0, 100), st.floats(0, 1e6)), min_size=1, max_size=20))
+def test_whatever_is_counted_rate_and_time_left_are_never_negative(steps: list[tuple[int, float]]) -> None:
+    desk = Desk()
+    for done, seconds in sorted(steps, key=lambda step: step[1]):
+        said = desk.work(done, seconds=seconds)
+        assert (said.done, said.total, said.unit) == (done, 100, "rows")
+        assert said.rate is None or said.rate > 0
+        assert said.eta_seconds is None or said.eta_seconds >= 0
+
+
+def test_figures_and_message_are_passed_on() -> None:
+    desk = Desk()
+    desk.progress.working(done=1, total=2, unit="steps", message="epoch 1", figures={"loss": 0.5})
+    assert (desk.said[0].message, desk.said[0].figures) == ("epoch 1", {"loss": 0.5})
+
+
+def test_asked_to_leave_it_says_how_far_it_is_and_then_stops() -> None:
+    desk = Desk(stop=True)
+    with pytest.raises(Stopped, match="Start the job again to go on from here"):
+        desk.work(7, seconds=0.0)
+    assert [(said.state, said.done) for said in desk.said] == [("Stopping", 7)]
+
+
+def test_loading_is_never_interrupted() -> None:
+    desk = Desk(stop=True)
+    desk.progress.loading("the engine")
+    assert [said.state for said in desk.said] == ["Loading"]

@@ -1,0 +1,85 @@
+"""Engines that are functions: what they reply depends on prompt, seed and sampling alone, and nothing is started."""
+
+import contextlib
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from kubedistill.errors import EngineLost
+from kubedistill_runtime.answers import TopK
+from kubedistill_runtime.serving.engine import Completion, Sampling, Serving
+
+Reply = Callable[[Sequence[int], int], Sequence[int]]
+"""The ids of a reply to (prompt ids, seed), without a stop token."""
+
+
+def spell(prompt: Sequence[int], seed: int) -> list[int]:
+    """Between one and eight ordinary ids, drawn by a hash of prompt and seed."""
+    drawn = hashlib.sha256(f"{list(prompt)}/{seed}".encode()).digest()
+    return [40 + byte for byte in drawn[1 : 2 + drawn[0] % 8]]
+
+
+@dataclass(slots=True)
+class FunctionEngine:
+    """Replies as the function says, ends each reply with the stop id, and writes down what it was asked."""
+
+    reply: Reply = spell
+    stop_id: int = 4
+    dies_at: int | None = None
+    """The number of the batch, from 1, at which it is lost, once."""
+    deadly: tuple[int, ...] = ()
+    """A prompt that it is lost at whenever it is asked."""
+    batches: list[list[tuple[int, ...]]] = field(default_factory=list)
+    seeds: list[list[int]] = field(default_factory=list)
+
+    @property
+    def asked(self) -> list[tuple[int, ...]]:
+        """All prompts, in their order."""
+        return [prompt for batch in self.batches for prompt in batch]
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], *, sampling: Sampling, seeds: Sequence[int]
+    ) -> list[Completion]:
+        self.batches.append([tuple(prompt) for prompt in prompts])
+        self.seeds.append(list(seeds))
+        if len(self.batches) == self.dies_at or (self.deadly and self.deadly in self.batches[-1]):
+            raise EngineLost("the engine was told to die", at="test", fix="Start again")
+        return [self._complete(prompt, sampling, seed) for prompt, seed in zip(prompts, seeds, strict=True)]
+
+    def _complete(self, prompt: Sequence[int], sampling: Sampling, seed: int) -> Completion:
+        ids = (*self.reply(prompt, seed if sampling.temperature else 0), self.stop_id)
+        finish = "stop" if len(ids) <= sampling.max_tokens else "length"
+        ids = ids[: sampling.max_tokens]
+        top = None
+        if sampling.k:
+            ids_TK = np.array(ids, np.int32)[:, None] + np.arange(sampling.k, dtype=np.int32)
+            top = TopK(ids_TK, np.full(ids_TK.shape, -2.0, np.float16), np.full(len(ids), 0.25, np.float32))
+        return Completion(ids, finish, top)
+
+    def peak_bytes(self) -> int:
+        return 2**20
+
+
+@dataclass(slots=True)
+class FunctionEngines:
+    """Opens the one engine that it is given; `opened` counts how often."""
+
+    engine: FunctionEngine = field(default_factory=FunctionEngine)
+    opened: int = 0
+    warmed: int = 0
+
+    def warm(self) -> None:
+        self.warmed += 1
+
+    @contextlib.contextmanager
+    def open(self, serving: Serving) -> Iterator[FunctionEngine]:
+        self.opened += 1
+        yield self.engine
+
+    def start_ray(self) -> None:
+        raise AssertionError("one worker on a CPU needs no Ray")
+
+    def close(self) -> None:
+        pass
