@@ -25,14 +25,17 @@ COLUMNS = (  # name, type, path, whether only `-o wide` shows it
     ("STAGE", "string", ".status.stage", False),
     ("PROGRESS", "string", ".status.progress", False),
     ("ATTEMPT", "integer", ".status.attempt", False),
+    ("QUEUE", "string", ".spec.queue.name", False),
     ("AGE", "date", ".metadata.creationTimestamp", False),
     ("TEACHER", "string", ".spec.teachers[0].model.source", True),
     ("STUDENT", "string", ".spec.student.model.source", True),
+    ("ETA", "string", ".status.eta", True),
+    ("GPU-HOURS", "string", ".status.gpuHours", True),
     ("MESSAGE", "string", ".status.message", True),
 )
 
 _PASSED = (
-    "type", "enum", "pattern", "minLength", "maxLength", "minItems", "maxItems", "minimum", "maximum",
+    "type", "enum", "pattern", "minLength", "maxLength", "minItems", "maxItems", "maxProperties", "minimum", "maximum",
     "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-validations",
 )  # fmt: skip
 _EXCLUSIVE = (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum"))
@@ -161,8 +164,11 @@ class _Converter:
         return schema
 
     def _fields(self, node: Schema, *, at: str, defaults: bool) -> Schema:
-        if node.get("additionalProperties", False) is not False or "properties" not in node:
-            raise NotStructural(f"{at}: a map of free keys can't be translated")
+        free = node.get("additionalProperties", False)
+        if isinstance(free, dict) and "maxProperties" in node and "properties" not in node:
+            return {"additionalProperties": self.convert(free, at=f"{at}.*", defaults=False)}
+        if free is not False or "properties" not in node:
+            raise NotStructural(f"{at}: a map of free keys can't be translated without a maximum")
         fields = {
             name: self.convert(field, at=f"{at}.{name}", defaults=defaults)
             for name, field in node["properties"].items()
@@ -216,7 +222,7 @@ def _without_defaults_below(value: Any, *, schema: Schema) -> Any:
         return [_without_defaults_below(one, schema=schema["items"]) for one in value]
     if not isinstance(value, dict):
         return value
-    fields = schema["properties"]
+    fields = schema.get("properties", {})
     brief = {name: _without_defaults_below(one, schema=fields[name]) for name, one in value.items() if one is not None}
     return {name: one for name, one in brief.items() if one != fields[name].get("default")}
 

@@ -29,6 +29,8 @@ MINIMAL_JOB: Values = {
     },
 }
 TEXTS = st.text("abcXYZ019 /:._-é漢😀", min_size=1, max_size=12)
+QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
+QUANTITIES = st.sampled_from(["4", "500m", "1.5", "16Gi"])
 NAMES = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,9}[a-z0-9])?", fullmatch=True)
 
 
@@ -53,6 +55,8 @@ def with_defaults() -> Callable[[Any, Schema], Any]:
 def _drawn_from(schema: Schema) -> SearchStrategy[Any]:
     if "enum" in schema:
         return st.sampled_from(schema["enum"])
+    if "additionalProperties" in schema:
+        return st.dictionaries(NAMES, _drawn_from(schema["additionalProperties"]), max_size=3)
     if schema["type"] == "object":
         fields = {name: _drawn_from(field) for name, field in schema["properties"].items()}
         required = schema.get("required", [])
@@ -65,7 +69,7 @@ def _drawn_from(schema: Schema) -> SearchStrategy[Any]:
             _drawn_from(schema["items"]), min_size=schema.get("minItems", 0), max_size=min(4, schema["maxItems"])
         )
     if schema["type"] == "string":
-        return NAMES if "pattern" in schema else TEXTS
+        return QUANTITIES if schema.get("pattern") == QUANTITY else NAMES if "pattern" in schema else TEXTS
     if schema["type"] == "boolean":
         return st.booleans()
     least, most = schema["minimum"], schema["maximum"]
@@ -98,9 +102,9 @@ def _with_defaults(value: Any, schema: Schema) -> Any:
         return [_with_defaults(one, schema["items"]) for one in value]
     if not isinstance(value, dict):
         return value
-    fields = schema["properties"]
+    fields = schema.get("properties", {})
     missing = {name: field["default"] for name, field in fields.items() if "default" in field and name not in value}
-    return {name: _with_defaults(one, fields[name]) for name, one in (value | missing).items()}
+    return {name: _with_defaults(one, fields[name]) for name, one in (value | missing).items()} if fields else value
 
 
 def _arm(*, accuracy: float | None, agreement: float, scale: int, cost: float | None) -> Arm:

@@ -21,7 +21,7 @@ Node = tuple[str, Schema]
 KEYWORDS = {
     "type", "description", "properties", "required", "items", "enum", "default", "pattern", "minLength", "maxLength",
     "minItems", "maxItems", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "x-kubernetes-list-type",
-    "x-kubernetes-list-map-keys", "x-kubernetes-validations",
+    "x-kubernetes-list-map-keys", "x-kubernetes-validations", "additionalProperties", "maxProperties",
 }  # fmt: skip
 BOOLEANS = ("exclusiveMinimum", "exclusiveMaximum")
 ENVELOPE = ("apiVersion", "kind", "metadata")  # Kubernetes itself checks these
@@ -34,6 +34,8 @@ def nodes(schema: Schema, path: str = "") -> Iterator[Node]:
         yield from nodes(field, f"{path}.{name}".removeprefix("."))
     if "items" in schema:
         yield from nodes(schema["items"], f"{path}[]")
+    if isinstance(schema.get("additionalProperties"), dict):
+        yield from nodes(schema["additionalProperties"], f"{path}.*")
 
 
 def violations(schema: Schema) -> list[str]:
@@ -49,9 +51,12 @@ def violations(schema: Schema) -> list[str]:
             found.append(f"{path}: no maxLength")
         if kind == "array" and not {"maxItems", "items"} <= node.keys():
             found.append(f"{path}: no maxItems or items")
-        if kind == "object" and "properties" not in node and not limited:
-            found.append(f"{path}: no properties")
-        if "default" in node and "[]" in path:
+        is_map = isinstance(node.get("additionalProperties"), dict) and "maxProperties" in node
+        if "additionalProperties" in node and not is_map:
+            found.append(f"{path}: free keys")
+        if kind == "object" and ("properties" in node) == is_map and not limited:
+            found.append(f"{path}: no properties, or a map with some")
+        if "default" in node and ("[]" in path or "*" in path):
             found.append(f"{path}: a default below a list item")
         if "default" in node and node["default"] is None:
             found.append(f"{path}: a null")
@@ -147,7 +152,7 @@ def models_in(kind: Any) -> Iterator[tuple[type[BaseModel], str]]:
 
 def test_every_declared_field_is_there() -> None:
     declared = {path for path in declared_fields(DistillationJob) if not path.startswith("metadata.")}
-    assert declared == {path for path, _ in nodes(job_schema()) if path and not path.endswith("[]")}
+    assert declared == {path for path, _ in nodes(job_schema()) if path and not path.endswith(("[]", "*"))}
 
 
 def test_metadata_is_left_to_kubernetes() -> None:
@@ -157,7 +162,7 @@ def test_metadata_is_left_to_kubernetes() -> None:
 
 
 def test_every_field_is_described() -> None:
-    bare = [path for path, node in nodes(job_schema()) if "description" not in node and not path.endswith("[]")]
+    bare = [path for path, node in nodes(job_schema()) if "description" not in node and not path.endswith(("[]", "*"))]
     assert bare == [*ENVELOPE]
 
 
@@ -202,9 +207,10 @@ def test_columns_show_declared_fields() -> None:
     kinds = {path: node["type"] for path, node in nodes(job_schema())}
     columns = crd()["spec"]["versions"][0]["additionalPrinterColumns"]
     assert [column["name"] for column in columns if not column.get("priority")] == [
-        "PHASE", "STAGE", "PROGRESS", "ATTEMPT", "AGE",
+        "PHASE", "STAGE", "PROGRESS", "ATTEMPT", "QUEUE", "AGE",
     ]  # fmt: skip
-    assert [column["name"] for column in columns if column.get("priority") == 1] == ["TEACHER", "STUDENT", "MESSAGE"]
+    wide = [column["name"] for column in columns if column.get("priority") == 1]
+    assert wide == ["TEACHER", "STUDENT", "ETA", "GPU-HOURS", "MESSAGE"]
     for name, kind, path, _ in COLUMNS:
         if name != "AGE":
             assert kinds[path.removeprefix(".").replace("[0]", "[]")] == kind

@@ -8,6 +8,7 @@ from kubedistill.v1alpha1.base import Model, Uri, cel, keyed_by
 from kubedistill.v1alpha1.data import Curation, Data, Generation
 from kubedistill.v1alpha1.evaluation import Evaluation, Export
 from kubedistill.v1alpha1.models import Student, Teacher
+from kubedistill.v1alpha1.operation import Pods, Queue, Retry, Seconds, StageOverrides
 from kubedistill.v1alpha1.status import Status
 from kubedistill.v1alpha1.task import Task
 from kubedistill.v1alpha1.training import Training
@@ -53,6 +54,26 @@ class Spec(Model):
         str | None, Field(alias="runID", min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
     ] = None
     """Name of this execution; a new one starts another run."""
+    suspend: bool = False
+    """Save and stop; false again goes on from there."""
+    queue: Queue | None = None
+    """The Kueue queue that admits every child. Absent: children start at once."""
+    retry: Retry = Retry()
+    """How many attempts at a stage may fail, by cause, before the job does."""
+    pods: Pods = Pods()
+    """What the pods carry besides what they need."""
+    stages: StageOverrides = StageOverrides()
+    """Where stages run, if not where they would."""
+    active_deadline_seconds: Seconds | None = None
+    """Most seconds that a run may spend with an admitted child. Absent: no limit."""
+    scheduling_timeout_seconds: Seconds = 3600
+    """Most seconds that an admitted child may wait for nodes, images and secrets."""
+    startup_timeout_seconds: Seconds = 7200
+    """Most seconds from a child's start to its first progress; loading a large model takes long."""
+    no_progress_timeout_seconds: Seconds = 1800
+    """Most seconds without progress, once there was some."""
+    child_retention_seconds: Annotated[int, Field(ge=0, le=2**31 - 1)] = 600
+    """Seconds for which a child that succeeded is kept, for a look at its pods."""
 
 
 class Metadata(BaseModel):
@@ -83,6 +104,10 @@ class DistillationJob(Model):
     metadata: Metadata
     spec: Spec
     status: Status | None = None
+
+
+LIVE_FIELDS = frozenset({"suspend", "child_retention_seconds", "active_deadline_seconds", "queue"})
+"""Fields that act at once, in the middle of a run; an edit of any other waits for a new runID."""
 
 
 def spec_values(spec: Spec) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
+from kubedistill.chain import ArtifactName, StageName
 from kubedistill.v1alpha1.base import Model, keyed_by
 
 Phase = Literal[
@@ -32,19 +33,91 @@ class Condition(Model):
     """Generation of the spec that this was found of."""
 
 
+class Restarts(Model):
+    """Attempts at a stage that ended before it did, by what is to blame."""
+
+    failure: Natural = 0
+    """Our code or yours."""
+    infrastructure: Natural = 0
+    """A lost node, head, store or endpoint."""
+    preemption: Natural = 0
+    """A node or a quota that was taken back."""
+
+
 class StageStatus(Model):
     """How far one stage is."""
 
-    name: Literal["Prepare", "Generate", "Curate", "Train", "Evaluate", "Export"]
+    name: StageName
     """Name of the stage; each is there once."""
-    state: Literal["Pending", "Running", "Succeeded", "Failed", "Skipped"] = "Pending"
+    state: Literal["Pending", "Starting", "Running", "Stopping", "Succeeded", "Failed", "Skipped"] = "Pending"
     """Where the stage is. Skipped: all that it makes was there already."""
     attempt: Natural = 0
     """Number of the latest try, from 1; 0 before the first."""
+    child: Short = ""
+    """Name of its RayJob or Job."""
+    child_uid: Annotated[str, Field(alias="childUID", max_length=64)] = ""
+    """UID of it, once it was seen."""
+    started_at: Short = ""
+    """When the latest try was decided on, RFC 3339."""
+    ended_at: Short = ""
+    """When it ended, RFC 3339."""
+    progressed_at: Short = ""
+    """When it last said that work was done, RFC 3339."""
     percent: Annotated[int, Field(ge=0, le=100)] = 0
     """How much of the work is done, 0 to 100."""
+    eta_seconds: Annotated[float, Field(ge=0)] | None = None
+    """Seconds that the rest will take at this rate."""
+    gpu_seconds: Annotated[float, Field(ge=0)] = 0.0
+    """GPU-seconds of all tries."""
+    starts: Natural = 0
+    """Drivers that claimed the latest try; over 1, a head was lost and its driver started again."""
+    restarts: Restarts = Restarts()
+    """Tries that ended before the stage did."""
+    reason: Short = ""
+    """Why it waits or ended, in one word."""
     message: Text = ""
     """What it does now, or why it ended."""
+
+
+class ArtifactStatus(Model):
+    """One artifact of the run."""
+
+    name: ArtifactName
+    """Name of the artifact; each is there once."""
+    key: Annotated[str, Field(max_length=64)]
+    """Digest of all that determines it."""
+    complete: bool = False
+    """Whether the store holds it whole."""
+
+
+class Run(Model):
+    """The execution that this status speaks of."""
+
+    id: Short
+    """Its name: spec.runID, or the token of a rerun."""
+    digest: Annotated[str, Field(max_length=64)]
+    """Digest of the spec as it was frozen, without defaults."""
+    started_at: Short
+    """When it was frozen, RFC 3339."""
+    active_seconds: Annotated[float, Field(ge=0)] = 0.0
+    """Seconds with an admitted child, all tries together."""
+    counted_at: Short = ""
+    """Until when those seconds are counted, RFC 3339."""
+    rewound: bool = False
+    """Whether an artifact had vanished and was made again; that happens once."""
+    artifacts: Annotated[tuple[ArtifactStatus, ...], Field(max_length=16, json_schema_extra=keyed_by("name"))] = ()
+    """Its artifacts, once Prepare has named them."""
+
+
+class RunRecord(Model):
+    """A run that is over."""
+
+    id: Short
+    """Its name; it never starts again."""
+    outcome: Literal["Succeeded", "Failed", "Superseded"]
+    """How it ended."""
+    ended_at: Short = ""
+    """When it ended, RFC 3339."""
 
 
 class Result(Model):
@@ -85,5 +158,15 @@ class Status(Model):
     """Facts about the job, for machines."""
     stages: Annotated[tuple[StageStatus, ...], Field(max_length=8, json_schema_extra=keyed_by("name"))] = ()
     """How far each stage is."""
+    run: Run | None = None
+    """The execution that all this is about."""
+    run_history: Annotated[tuple[RunRecord, ...], Field(max_length=20, json_schema_extra=keyed_by("id"))] = ()
+    """Earlier runs, the latest last, at most 20."""
+    honoured: Annotated[tuple[Short, ...], Field(max_length=8)] = ()
+    """Tokens of the annotations rerun and cancel that were acted on."""
+    eta: Short = ""
+    """Time left of the stage at work, for people."""
+    gpu_hours: Short = ""
+    """GPU-hours of the run so far, for people."""
     result: Result | None = None
     """What came out."""

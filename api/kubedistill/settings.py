@@ -1,0 +1,117 @@
+"""The operator's settings file: pools, images, storage and limits that a platform team decides on."""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from kubedistill.v1alpha1.base import Model, Name, Uri
+from kubedistill.v1alpha1.operation import Quantity, Seconds
+
+Image = Annotated[str, Field(min_length=1, max_length=512)]
+Namespace = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+
+
+class Toleration(Model):
+    """One taint that pods of a pool accept."""
+
+    key: Annotated[str, Field(max_length=316)] = ""
+    operator: Literal["Equal", "Exists"] = "Equal"
+    value: Annotated[str, Field(max_length=63)] = ""
+    effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
+
+
+class Pool(Model):
+    """A named kind of node."""
+
+    node_selector: Annotated[dict[str, str], Field(max_length=32)] = Field(default_factory=dict)
+    """Labels that its nodes carry."""
+    tolerations: Annotated[tuple[Toleration, ...], Field(max_length=16)] = ()
+    """Taints that its nodes may carry."""
+    gpu_resource: Annotated[str, Field(min_length=1, max_length=253)] = "nvidia.com/gpu"
+    """Name of the extended resource that stands for one GPU."""
+    gpus_per_node: Annotated[int, Field(ge=0, le=64)] = 8
+    """GPUs of each node, 0 to 64; 0 for a pool of CPUs."""
+    memory_per_gpu: Quantity = "80Gi"
+    """Memory of one GPU."""
+    cpu_per_gpu: Annotated[float, Field(gt=0, le=1024)] = 8
+    """Processor cores that a pod asks for with each GPU, or in all where it has none."""
+    host_memory_per_gpu: Quantity = "64Gi"
+    """Main memory that a pod asks for with each GPU, or in all where it has none."""
+    price_per_gpu_hour: Annotated[float | None, Field(ge=0, le=10_000)] = None
+    """US dollars for one GPU for one hour. Absent: costs are not reported."""
+    allowed_namespaces: Annotated[tuple[Namespace, ...], Field(max_length=1024)] = ()
+    """Namespaces whose jobs may use the pool. Empty: all."""
+
+
+class Images(Model):
+    """Container images of the pods that a job starts."""
+
+    runtime: Image = "kubedistill/runtime:0.1.0"
+    """Image of Ray heads and workers."""
+    runtime_cpu: Image = "kubedistill/runtime-cpu:0.1.0"
+    """Image of the stages that need no GPU."""
+    pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+
+
+class DefaultStorage(Model):
+    """Where jobs that name no storage of their own keep their artifacts."""
+
+    uri: Uri | None = None
+    """Root of the store."""
+    volume_claim: Annotated[str | None, Field(min_length=1, max_length=253)] = None
+    """PersistentVolumeClaim in the job's namespace."""
+    single_node: bool = False
+    """Allow ReadWriteOnce claims, for clusters of one node."""
+
+
+class Resources(Model):
+    """What a pod without GPUs asks for."""
+
+    cpu: Quantity = "2"
+    memory: Quantity = "8Gi"
+
+
+class Rbac(Model):
+    """What the operator's roles allow."""
+
+    nodes: bool = True
+    """Whether it may look at nodes; without, a lost node is charged to infrastructure and found later."""
+    create_service_accounts: bool = True
+    """Whether it may make a ServiceAccount for each job that names none."""
+
+
+class Settings(Model):
+    """The operator's settings file."""
+
+    pools: Annotated[dict[Name, Pool], Field(max_length=64)] = Field(default_factory=dict)
+    """Kinds of node, by the name that jobs use."""
+    cpu_resources: Resources = Resources()
+    """What heads of Ray clusters and the stages without GPU ask for."""
+    images: Images = Images()
+    ray_version: Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$", max_length=16)] = "2.60.0"
+    """Version of Ray in the runtime image."""
+    submission_mode: Literal["HTTPMode", "K8sJobMode"] = "HTTPMode"
+    """How KubeRay submits a driver."""
+    storage: DefaultStorage = DefaultStorage()
+    watch_namespaces: Annotated[tuple[Namespace, ...], Field(max_length=256)] = ()
+    """Namespaces that are watched. Empty: all."""
+    max_active_jobs_per_namespace: Annotated[int, Field(ge=1, le=100_000)] = 100
+    """Jobs with a child at a time; further ones are Queued."""
+    node_lost_seconds: Seconds = 300
+    """Seconds after which pods on an absent or NotReady node count as gone."""
+    scale_up_grace_seconds: Seconds = 900
+    """Seconds for which unschedulable pods are taken for a cluster that is scaling up."""
+    resync_seconds: Seconds = 600
+    """Seconds between two looks at every job, whatever the watches say."""
+    port: Annotated[int, Field(ge=1, le=65535)] = 8080
+    """Port of /healthz, /readyz and /metrics."""
+    rbac: Rbac = Rbac()
+
+    @model_validator(mode="after")
+    def _check_pools(self) -> Self:
+        for name, pool in self.pools.items():
+            if not pool.node_selector and pool.gpus_per_node:
+                raise ValueError(
+                    f"pools.{name}.nodeSelector is required for a pool with GPUs; name a label of its nodes"
+                )
+        return self

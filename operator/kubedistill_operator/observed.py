@@ -1,0 +1,123 @@
+"""What the cluster looked like when it was asked: plain values, so that every decision is a pure function of them.
+
+Times are seconds since the epoch, UTC.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from kubedistill.chain import ArtifactName
+from kubedistill.contract import StageProgress, StageResult
+
+ChildKind = Literal["RayJob", "Job"]
+ChildState = Literal["Waiting", "Running", "Ended"]
+PodPhase = Literal["Pending", "Running", "Succeeded", "Failed", "Unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pod:
+    """One pod of a child."""
+
+    name: str
+    uid: str
+    phase: PodPhase
+    created: float
+    node: str = ""
+    waiting_reason: str = ""
+    """Why a container waits (ImagePullBackOff, CreateContainerConfigError), or why the pod is not scheduled."""
+    waiting_message: str = ""
+    exit_code: int | None = None
+    """Exit code of the last container that ended."""
+    exit_reason: str = ""
+    """OOMKilled, Error, Evicted, Preempting, …"""
+    deleting: bool = False
+    node_lost_since: float | None = None
+    """Since when its node is absent or NotReady."""
+    node_tainted: bool = False
+    """Whether its node is being taken away: a spot notice, a drain or an autoscaler."""
+
+    def is_gone(self, now: float, *, node_lost_seconds: float) -> bool:
+        """Whether nothing of it can run any more."""
+        if self.phase in ("Succeeded", "Failed"):
+            return True
+        return self.node_lost_since is not None and now - self.node_lost_since >= node_lost_seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """The RayJob or Job of an attempt, whichever API it came from."""
+
+    kind: ChildKind
+    name: str
+    uid: str
+    created: float
+    state: ChildState
+    """Waiting: not running yet, or suspended by a queue. Ended: it will start nothing more."""
+    reason: str = ""
+    """The child's own reason: DeadlineExceeded, SubmissionFailed, BackoffLimitExceeded, ValidationFailed, …"""
+    message: str = ""
+    admitted: bool = True
+    """False while a queue holds it back."""
+    evicted: bool = False
+    """Whether a queue took its admission away after it had been given."""
+    deleting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """The `<child>-out` ConfigMap of an attempt; whatever a driver wrote into it has been checked."""
+
+    owner: str
+    starts: int = 0
+    progress: StageProgress | None = None
+    result: StageResult | None = None
+    stop: bool = False
+    problem: str = ""
+    """What is wrong with its content, if it can't be read; it then counts as empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """The immutable ConfigMap that holds a run as it was started."""
+
+    run_id: str
+    digest: str
+    values: Mapping[str, object]
+    """{spec, pools, images, contract}."""
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """Everything of one attempt that is in the cluster."""
+
+    child: Child | None = None
+    channel: Channel | None = None
+    pods: tuple[Pod, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Rival:
+    """Another live job on the same storage and the artifacts that it is about to make."""
+
+    namespace: str
+    name: str
+    uid: str
+    created: float
+    keys: Mapping[ArtifactName, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """All that one reconcile knows of the cluster, besides the job itself."""
+
+    attempt: Attempt = Attempt()
+    """The current attempt, by the names that status records."""
+    earlier: tuple[Attempt, ...] = ()
+    """Older attempts of this job that still have a child or pods."""
+    frozen: Frozen | None = None
+    claim_access_modes: tuple[str, ...] | None = None
+    """Access modes of the storage claim; None where the claim does not exist or none is named."""
+    rivals: tuple[Rival, ...] = ()
+    active_in_namespace: int = 0
+    """Other jobs of the namespace that have a child now."""
