@@ -24,9 +24,9 @@ def render_markdown(report: Report, *, title: str) -> str:
             *rows,
             "",
             f"- Gate: {gate}",
-            f"- Gain {report.comparison.gain:+.1%}, 95 % interval {low:+.1%} to {high:+.1%}, "
-            f"{report.comparison.rows} test rows",
-            f"- Data: {data['asked']} answers asked for, {data['kept']} kept",
+            f"- Gain {100 * report.comparison.gain:+.1f} points, 95% interval {100 * low:+.1f} to {100 * high:+.1f}, "
+            f"{report.comparison.rows:,} test records",
+            f"- Data: {data['asked']:,} answers asked for, {data['kept']:,} kept",
             f"- Objective: {report.training['objective']} ({report.training['objectiveReason']})",
             f"- Hardware: {report.provenance['hardware']}",
             "",

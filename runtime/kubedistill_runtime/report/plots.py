@@ -1,7 +1,8 @@
-"""The report's plots, as SVG text that follows the page's colours."""
+"""The report's plots, as SVG text that follows the page's colours and font."""
 
 import io
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import matplotlib as mpl
@@ -9,81 +10,64 @@ import matplotlib as mpl
 mpl.use("svg")
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
-from kubedistill.report import Arm, Report
+from kubedistill.report import Report
 
 TEACHER, BASELINE, DISTILLED = "#8b7fd6", "#9aa5b1", "#0d9488"
-_NEUTRAL = "#7d8590"  # readable on white and on near-black
+# Stand-ins that become the page's own colours, which differ on white and on black.
+_INK, _DIM = "#010203", "#040506"
+_PAGE = {_INK: "var(--ink)", _DIM: "var(--dim)"}
 _STYLE = {
     "svg.fonttype": "none", "svg.hashsalt": "kubedistill", "font.family": "sans-serif", "font.size": 11,
-    "text.color": _NEUTRAL, "axes.labelcolor": _NEUTRAL, "axes.edgecolor": _NEUTRAL, "xtick.color": _NEUTRAL,
-    "ytick.color": _NEUTRAL, "axes.spines.top": False, "axes.spines.right": False,
+    "text.color": _INK, "axes.labelcolor": _DIM, "axes.edgecolor": _DIM, "xtick.color": _DIM, "ytick.color": _DIM,
+    "axes.spines.top": False, "axes.spines.right": False, "legend.frameon": False,
 }  # fmt: skip
 
 
 def plot_scores(report: Report) -> str:
-    """Score of the three arms, with 95 % intervals where there are references."""
-    arms = _arms(report)
-    figure, axes = _figure(width=5.2)
-    values = [arm.agreement if arm.accuracy is None else arm.accuracy for _, arm, _ in arms]
-    bars = axes.barh([name for name, _, _ in arms], values, color=[colour for _, _, colour in arms], height=0.6)
-    for (_, arm, _), value, bar in zip(arms, values, bars, strict=True):
-        low, high = arm.accuracy_ci95 or (value, value)
-        middle = bar.get_y() + bar.get_height() / 2
-        axes.plot([low, high], [middle, middle], color=_NEUTRAL, linewidth=2)
-        axes.text(max(high, value) + 0.02, middle, f"{value:.1%}", va="center")
-    axes.invert_yaxis()
-    axes.set_xlim(0, 1.15)
-    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
-    return _svg(figure)
+    """Score of the three arms, with 95% intervals where there are references."""
+    arms = (report.arms.teacher, report.arms.baseline, report.arms.distilled)
+    bars = list(zip(("teacher", "before", "distilled"), arms, (TEACHER, BASELINE, DISTILLED), strict=True))
+
+    def paint(axes: Any) -> None:
+        for place, (_, arm, colour) in enumerate(bars):
+            value = arm.agreement if arm.accuracy is None else arm.accuracy
+            axes.barh(place, value, color=colour, height=0.6)
+            if arm.accuracy_ci95 is not None:
+                axes.plot(arm.accuracy_ci95, [place, place], color=_INK, linewidth=1.6)
+            end = max((value, *(arm.accuracy_ci95 or ())))
+            axes.text(end + 0.02, place, f"{value:.1%}", va="center")
+        axes.set_yticks(range(len(bars)), [name for name, _, _ in bars])
+        axes.invert_yaxis()
+        axes.set_xlim(0, 1.15)
+        axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0%", "25%", "50%", "75%", "100%"])
+
+    return _draw(paint)
 
 
 def plot_curve(curve: dict[str, Any]) -> str:
     """Training and validation loss by step."""
-    figure, axes = _figure(width=5.2)
     train, validation = curve["train"], curve["validation"]
     steps, losses = [point["step"] for point in train], [point["loss"] for point in train]
-    axes.plot(steps, losses, color=BASELINE, linewidth=0.6, alpha=0.5)
-    axes.plot(steps, _smooth(losses), color=DISTILLED, linewidth=1.6, label="training")
-    points = [(point["step"], point["loss"]) for point in validation]
-    if points:
-        axes.plot(
-            *zip(*points, strict=True), color=TEACHER, marker="o", markersize=3, linewidth=1.4, label="validation"
-        )
-        axes.axvline(curve["bestStep"], color=_NEUTRAL, linestyle=":", linewidth=1)
-    axes.set_xlabel("step")
-    axes.set_ylabel("loss (nats per id)")
-    if min(losses, default=0) > 0:
-        axes.set_yscale("log")
-    axes.legend(frameon=False)
-    return _svg(figure)
 
+    def paint(axes: Any) -> None:
+        axes.plot(steps, losses, color=BASELINE, linewidth=0.6, alpha=0.5)
+        axes.plot(steps, _smooth(losses), color=DISTILLED, linewidth=1.6, label="training")
+        if validation:
+            points = [(point["step"], point["loss"]) for point in validation]
+            axes.plot(*zip(*points, strict=True), color=TEACHER, marker="o", markersize=3, label="validation")
+            axes.axvline(curve["bestStep"], color=_DIM, linestyle=":", linewidth=1.2, label="best checkpoint")
+        axes.set_xlabel("step")
+        axes.set_ylabel("loss (nats per token)")
+        if min(losses, default=0) > 0:
+            axes.set_yscale("log")
+            axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+            axes.yaxis.set_major_formatter(lambda value, _: f"{value:g}")
+            axes.yaxis.set_minor_formatter(NullFormatter())
+        axes.legend()
 
-def plot_labels(labels: Sequence[dict[str, Any]]) -> str:
-    """Per label, how far the student came from baseline to distilled, and where the teacher is."""
-    figure, axes = _figure(width=10.6, height=0.7 + 0.26 * len(labels))
-    for place, label in enumerate(labels):
-        axes.plot([label["baseline"], label["distilled"]], [place, place], color=DISTILLED, linewidth=2, alpha=0.5)
-    for name, colour, marker in (("baseline", BASELINE, "o"), ("teacher", TEACHER, "|"), ("distilled", DISTILLED, "o")):
-        axes.plot(
-            [label[name] for label in labels], range(len(labels)), marker, color=colour, label=name,
-            markersize=10 if marker == "|" else 6, markeredgewidth=2 if marker == "|" else 0,
-        )  # fmt: skip
-    axes.set_yticks(range(len(labels)), [label["label"] for label in labels])
-    axes.set_xlim(-0.02, 1.02)
-    axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0 %", "25 %", "50 %", "75 %", "100 %"])
-    axes.invert_yaxis()
-    axes.legend(frameon=False, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
-    return _svg(figure)
-
-
-def _arms(report: Report) -> list[tuple[str, Arm, str]]:
-    arms = report.arms
-    return [
-        ("teacher", arms.teacher, TEACHER),
-        ("before", arms.baseline, BASELINE),
-        ("distilled", arms.distilled, DISTILLED),
-    ]
+    return _draw(paint)
 
 
 def _smooth(values: Sequence[float]) -> list[float]:
@@ -96,15 +80,14 @@ def _smooth(values: Sequence[float]) -> list[float]:
     return smooth
 
 
-def _figure(*, width: float, height: float = 2.6) -> tuple[Figure, Any]:
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(width, height), layout="constrained")
-        return figure, figure.subplots()
-
-
-def _svg(figure: Figure) -> str:
+def _draw(paint: Callable[[Any], None]) -> str:
+    """One figure as SVG; the same figure always gives the same text."""
     sink = io.StringIO()
     with mpl.rc_context(_STYLE):
-        figure.savefig(sink, format="svg", transparent=True, metadata={"Date": None})
+        figure = Figure(figsize=(5.2, 2.6), layout="constrained")
+        paint(figure.subplots())
+        nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(sink, format="svg", transparent=True, metadata=nothing)
     text = sink.getvalue()
-    return text[text.index("<svg") :]
+    text = re.sub(r"font-family: [^;\"]*", "font-family: inherit", text[text.index("<svg") :])
+    return re.sub("|".join(_PAGE), lambda found: _PAGE[found[0]], text)
