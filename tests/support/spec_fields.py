@@ -83,19 +83,32 @@ FIELDS: dict[str, tuple[Any, set[str]]] = {
     "storage.uri": ("file:///elsewhere", NOTHING),
     "storage.volumeClaim": ("claim", NOTHING),
     "runID": ("second", NOTHING),
+    "suspend": (True, NOTHING),
+    "queue": ({"name": "gpu"}, NOTHING),
+    "retry": ({"maxFailures": 5}, NOTHING),
+    "pods": ({"labels": {"team": "a"}, "envFromSecrets": ["hub"]}, NOTHING),
+    "stages": ({"train": {"pool": "a100", "memory": "16Gi"}}, NOTHING),
+    "activeDeadlineSeconds": (60, NOTHING),
+    "schedulingTimeoutSeconds": (60, NOTHING),
+    "startupTimeoutSeconds": (60, NOTHING),
+    "noProgressTimeoutSeconds": (60, NOTHING),
+    "childRetentionSeconds": (60, NOTHING),
 }
+WHOLE = {"export", "queue", "retry", "pods", "stages"}
+"""Edited as a whole, since all of their fields change the same keys."""
 ONE_LEGAL_VALUE = {"training.objective.temperature"}
 IN_PLACE_OF_URI = {f"data.{split}.configMapKeyRef" for split in ("train", "validation", "test")}
 
 
 def leaves(kind: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """The fields that hold values, as a manifest names them; a list's items are its item 0."""
+    """The fields that the table names: those that hold values, a list's items as its item 0."""
     for name, declared in kind.model_fields.items():
         path = f"{prefix}{declared.alias or name}"
         annotation = str(declared.annotation)
         models = [one for one in _models(declared.annotation) if one.__name__ != "ConfigMapKeyRef"]
-        if not models:
+        if not models or path in WHOLE:
             yield path
+            continue
         for model in models:
             yield from leaves(model, f"{path}.0." if annotation.startswith("tuple") else f"{path}.")
 
