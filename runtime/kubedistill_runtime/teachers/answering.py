@@ -1,6 +1,7 @@
 """Answering: have a model answer records, shard by shard, asking only for what the library has not."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -40,17 +41,17 @@ def answer_rows(rows: Sequence[Row], *, key: str, asker: Asker, store: Store, re
     shards and, since a shard is one batch, with the same token ids. `report` gets the rows answered so far; it may
     raise Stopped, which loses nothing.
     """
-    known = set(find_answers(store, key))
-    done, tokens = sum(row.key in known for row in rows), 0
+    known = find_answers(store, key)
+    left = Counter(row.key for row in rows if row.key not in known)
+    done, tokens = len(rows) - left.total(), 0
     for shard in _cut(rows):
-        wanted = list({row.key: row for row in shard if row.key not in known}.values())
+        wanted = list({row.key: row for row in shard if row.key in left}.values())
         report(done)
         if not wanted:
             continue
         answers = _answer_shard(wanted, asker=asker)
         add_shard(store, key, wanted, answers)
-        known.update(row.key for row in wanted)
-        done += sum(row.key in {one.key for one in wanted} for row in shard)
+        done += sum(left.pop(row.key) for row in wanted)
         tokens += sum(len(turn.completion_ids) for answer in answers for turn in answer.turns)
     report(done)
     return tokens
@@ -92,11 +93,9 @@ def _converse(rows: Sequence[Row], *, asker: Asker) -> list[Answer]:
         asked = [talk for talk in talks if talk.goes_on(turn)]
         prompts = [talk.ask(turn, chat=asker.chat) for talk in asked]
         fitting = [place for place, ids in enumerate(prompts) if len(ids) < asker.max_model_len]
-        completions = asker.engine.generate(
-            [prompts[place] for place in fitting],
-            sampling=asker.sampling,
-            seeds=[_seed(asked[place].row, turn=turn, seed=asker.seed) for place in fitting],
-        )
+        seeds = [_seed(asked[place].row, turn=turn, seed=asker.seed) for place in fitting]
+        batch = [prompts[place] for place in fitting]
+        completions = asker.engine.generate(batch, sampling=asker.sampling, seeds=seeds) if batch else []
         replies = dict(zip(fitting, completions, strict=True))
         for place, talk in enumerate(asked):
             reply = replies.get(place)

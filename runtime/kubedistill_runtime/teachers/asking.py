@@ -89,4 +89,4 @@ def ask(
             )  # fmt: skip
             store.put(place, canonical_json(figures.to_values()))
     figures = ServingFigures.from_values(json.loads(store.read(place)))
-    return Asking(asked, figures, tokens, sum(len(rows) for rows in missing.values()))
+    return Asking(asked, figures, tokens, len({row.key for rows in missing.values() for row in rows}))

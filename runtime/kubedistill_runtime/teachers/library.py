@@ -3,14 +3,13 @@
 `rows/<model key>/<sha of row keys>.parquet` holds up to 256 answers; a shard is never rewritten.
 """
 
-import io
-from collections.abc import Iterable, Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-import pyarrow.parquet as pq
-
 from kubedistill.canonical import digest
-from kubedistill_runtime.answers import Answer, decode_answers, encode_answers
+from kubedistill.errors import StorageUnavailable
+from kubedistill_runtime.answers import Answer, decode_answers, decode_row_keys, encode_answers
 from kubedistill_runtime.records import Record, prompt_messages
 from kubedistill_runtime.serving.engine import Sampling, Serving
 from kubedistill_runtime.storage.store import Store
@@ -59,22 +58,26 @@ def shard_name(key: str, rows: Sequence[Row]) -> str:
 
 
 def find_answers(store: Store, key: str) -> dict[str, str]:
-    """The shard that holds each row key of a model."""
+    """The shard that holds each row key of a model; raises StorageUnavailable at one that is damaged."""
     found: dict[str, str] = {}
     for name in store.names(f"rows/{key}"):
         if name.endswith(".parquet"):
-            column = pq.read_table(io.BytesIO(store.read(name)), columns=["row_key"]).column("row_key")
-            for row_key in column.to_pylist():
-                found.setdefault(row_key, name)
+            with _shard_errors(store, name):
+                for row_key in decode_row_keys(store.read(name)):
+                    found.setdefault(row_key, name)
     return found
 
 
 def read_shards(store: Store, names: Iterable[str]) -> dict[str, Answer]:
-    """The answers of some shards, by row key; the first shard that holds a key counts."""
+    """The answers of some shards, by row key; the first shard that holds a key counts.
+
+    Raises StorageUnavailable at a shard that is damaged or gone.
+    """
     answers: dict[str, Answer] = {}
     for name in names:
-        for answer in decode_answers(store.read(name)):
-            answers.setdefault(answer.row_key, answer)
+        with _shard_errors(store, name):
+            for answer in decode_answers(store.read(name)):
+                answers.setdefault(answer.row_key, answer)
     return answers
 
 
@@ -88,3 +91,14 @@ def add_shard(store: Store, key: str, rows: Sequence[Row], answers: Sequence[Ans
     name = shard_name(key, rows)
     store.put_if_absent(name, data)
     return name
+
+
+@contextlib.contextmanager
+def _shard_errors(store: Store, name: str) -> Iterator[None]:
+    """Name a shard that can't be read, and the way to have its answers again."""
+    try:
+        yield
+    except (OSError, ValueError, TypeError, NotImplementedError) as error:  # all that parquet says of damaged bytes
+        what = "gone" if isinstance(error, FileNotFoundError) else f"no file of answers ({error})"
+        fix = "Delete it, artifacts/answers and artifacts/judge, and start again; all other answers are kept"
+        raise StorageUnavailable(f"the shard is {what}", at=str(store.path(name)), fix=fix) from error

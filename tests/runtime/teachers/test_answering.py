@@ -1,0 +1,248 @@
+"""Answering: each row is asked once, in the same batches after every kill, and its turns feed on each other."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from engines import FunctionEngine, spell
+from kubedistill.errors import Stopped
+from kubedistill_runtime.chat import ChatFormat
+from kubedistill_runtime.records import Message, Record
+from kubedistill_runtime.serving.engine import Sampling
+from kubedistill_runtime.storage.store import Store
+from kubedistill_runtime.teachers.answering import Asker, answer_rows, collect_answers, missing_rows
+from kubedistill_runtime.teachers.library import SHARD_ROWS, Row, make_rows
+from stores import published_shards
+
+KEY = "k" * 64
+STOP = 4
+
+
+def records(count: int, *, start: int = 0) -> list[Record]:
+    return [Record(f"r{number}", (Message("user", f"Message {number}"),)) for number in range(start, start + count)]
+
+
+def rows_of(*parts: Sequence[Record], samples: int = 1) -> list[Row]:
+    return make_rows([record for part in parts for record in part], key=KEY, samples=samples)
+
+
+def run(
+    rows: Sequence[Row], *, engine: FunctionEngine, chat: ChatFormat, store: Store, max_model_len: int = 128,
+    temperature: float = 1.0, max_tokens: int = 16, seed: int = 0, k: int = 2, stop_after: int | None = None,
+) -> list[int]:  # fmt: skip
+    """Answer rows; returns what was reported. stop_after asks it to leave once so many rows are answered."""
+    reports: list[int] = []
+
+    def report(done: int) -> None:
+        reports.append(done)
+        if stop_after is not None and done >= stop_after:
+            raise Stopped("asked to")
+
+    asker = Asker(engine, chat, Sampling(temperature, max_tokens=max_tokens, k=k), max_model_len, seed)
+    answer_rows(rows, key=KEY, asker=asker, store=store, report=report)
+    return reports
+
+
+@pytest.fixture
+def engine() -> FunctionEngine:
+    return FunctionEngine()
+
+
+def test_rows_are_asked_in_batches_of_a_shard(engine: FunctionEngine, chat: ChatFormat, store: Store) -> None:
+    rows = rows_of(records(600))
+    reports = run(rows, engine=engine, chat=chat, store=store)
+    assert [len(batch) for batch in engine.batches] == [SHARD_ROWS, SHARD_ROWS, 88]
+    assert len(published_shards(store.root)) == 3
+    assert reports == [0, 256, 512, 600]
+
+
+def test_answers_come_back_in_the_order_of_the_rows(engine: FunctionEngine, chat: ChatFormat, store: Store) -> None:
+    rows = rows_of(records(300), samples=2)
+    run(rows, engine=engine, chat=chat, store=store)
+    answered = collect_answers(rows, key=KEY, store=store)
+    assert [(one.record.id, one.sample) for one in answered] == [(row.record.id, row.sample) for row in rows]
+    for one, prompt, seed in zip(
+        answered, engine.asked, (seed for seeds in engine.seeds for seed in seeds), strict=True
+    ):
+        (turn,) = one.answer.turns
+        assert turn.prompt_ids == prompt == tuple(chat.prompt_ids(one.record.messages))
+        assert turn.completion_ids == (*spell(prompt, seed), STOP)
+        assert turn.text == chat.text(turn.completion_ids)
+        assert turn.top is not None
+        assert turn.top.ids_TK.shape == (len(turn.completion_ids), 2)
+
+
+def test_tokens_are_counted(engine: FunctionEngine, chat: ChatFormat, store: Store) -> None:
+    rows = rows_of(records(20))
+    asker = Asker(engine, chat, Sampling(max_tokens=16), 128, 0)
+    tokens = answer_rows(rows, key=KEY, asker=asker, store=store, report=lambda _: None)
+    answered = collect_answers(rows, key=KEY, store=store)
+    assert tokens == sum(len(one.answer.turns[0].completion_ids) for one in answered)
+    assert answer_rows(rows, key=KEY, asker=asker, store=store, report=lambda _: None) == 0
+
+
+def test_what_is_known_is_neither_asked_nor_written_again(
+    engine: FunctionEngine, chat: ChatFormat, store: Store
+) -> None:
+    rows = rows_of(records(300))
+    run(rows, engine=engine, chat=chat, store=store)
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in store.root.rglob("*.parquet")}
+    again = FunctionEngine()
+    assert run(rows, engine=again, chat=chat, store=store) == [300, 300, 300]
+    assert again.batches == []
+    assert {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in store.root.rglob("*.parquet")} == before
+
+
+def test_only_missing_rows_are_asked(engine: FunctionEngine, chat: ChatFormat, store: Store) -> None:
+    run(rows_of(records(100)), engine=engine, chat=chat, store=store)
+    before = published_shards(store.root)
+    more = rows_of(records(5, start=500), records(100), records(5, start=600))
+    assert [row.record.id for row in missing_rows(more, key=KEY, store=store)] == [
+        *(f"r{number}" for number in range(500, 505)), *(f"r{number}" for number in range(600, 605)),
+    ]  # fmt: skip
+    second = FunctionEngine()
+    assert run(more, engine=second, chat=chat, store=store) == [100, 110]
+    assert len(second.asked) == 10
+    assert before.items() < published_shards(store.root).items()
+    assert len(collect_answers(more, key=KEY, store=store)) == 110
+
+
+def test_equal_prompts_are_asked_once_and_all_are_counted(
+    engine: FunctionEngine, chat: ChatFormat, store: Store
+) -> None:
+    same = [Record(f"s{number}", (Message("user", "The same"),)) for number in range(400)]
+    rows = rows_of(same, records(3))
+    assert run(rows, engine=engine, chat=chat, store=store) == [0, 400, 403]
+    assert len(engine.asked) == 4
+    answered = collect_answers(rows, key=KEY, store=store)
+    assert len({one.answer.row_key for one in answered[:400]}) == 1
+
+
+@pytest.mark.parametrize("shards", [0, 1, 2])
+def test_a_killed_run_goes_on_to_the_same_shards(shards: int, chat: ChatFormat, tmp_path: Path) -> None:
+    rows, killed, calm = rows_of(records(600)), Store(tmp_path / "killed"), Store(tmp_path / "calm")
+
+    class Killed(BaseException):
+        """What no handler of ours may catch, as none can catch SIGKILL."""
+
+    def dying(prompt: Sequence[int], seed: int) -> Sequence[int]:
+        if len(first.batches) > shards:
+            raise Killed
+        return spell(prompt, seed)
+
+    first, second, undisturbed = FunctionEngine(reply=dying), FunctionEngine(), FunctionEngine()
+    with pytest.raises(Killed):
+        run(rows, engine=first, chat=chat, store=killed)
+    published = published_shards(killed.root)
+    assert len(published) == shards
+
+    assert run(rows, engine=second, chat=chat, store=killed)[0] == shards * SHARD_ROWS
+    run(rows, engine=undisturbed, chat=chat, store=calm)
+    assert published_shards(killed.root) == published_shards(calm.root)
+    assert published.items() <= published_shards(killed.root).items()
+    assert first.batches[:shards] + second.batches == undisturbed.batches
+
+
+def test_a_stop_loses_nothing_that_was_answered(engine: FunctionEngine, chat: ChatFormat, store: Store) -> None:
+    rows = rows_of(records(600))
+    with pytest.raises(Stopped):
+        run(rows, engine=engine, chat=chat, store=store, stop_after=256)
+    assert run(rows, engine=engine, chat=chat, store=store)[0] == 256
+    assert len(engine.asked) == 600
+
+
+def test_seeds_belong_to_rows_and_not_to_their_company(chat: ChatFormat, store: Store, tmp_path: Path) -> None:
+    alone, together, other = FunctionEngine(), FunctionEngine(), FunctionEngine()
+    run(rows_of(records(1, start=7)), engine=alone, chat=chat, store=store)
+    run(rows_of(records(20)), engine=together, chat=chat, store=Store(tmp_path / "together"))
+    run(rows_of(records(20)), engine=other, chat=chat, store=Store(tmp_path / "other"), seed=1)
+    (seeds,), (others,) = together.seeds, other.seeds
+    assert alone.seeds == [[seeds[7]]]
+    assert len(set(seeds)) == 20
+    assert not set(seeds) & set(others)
+    assert all(0 <= seed < 2**31 for seed in seeds)
+
+
+# Conversations
+
+TALK = Record(
+    "talk",
+    (
+        Message("system", "Be kind."), Message("user", "One"), Message("assistant", "not used"),
+        Message("user", "Two"), Message("assistant", "nor this"), Message("user", "Three"),
+    ),
+)  # fmt: skip
+SHORT = Record("short", (Message("user", "Only this"),))
+
+
+def test_each_question_is_asked_after_the_models_own_replies(
+    engine: FunctionEngine, chat: ChatFormat, store: Store
+) -> None:
+    rows = rows_of([TALK, SHORT])
+    run(rows, engine=engine, chat=chat, store=store, max_model_len=512)
+    talk, short = collect_answers(rows, key=KEY, store=store)
+    assert [len(batch) for batch in engine.batches] == [2, 1, 1], "turn by turn, all that go on together"
+    assert len(short.answer.turns) == 1
+    history: list[Message] = [TALK.messages[0]]
+    for question, turn in zip(("One", "Two", "Three"), talk.answer.turns, strict=True):
+        history.append(Message("user", question))
+        assert turn.prompt_ids == tuple(chat.prompt_ids(history))
+        history.append(Message("assistant", turn.text))
+    assert len({seed for seeds in engine.seeds for seed in seeds}) == 4, "each turn is drawn anew"
+
+
+def test_a_reply_that_is_cut_off_ends_the_talk(engine: FunctionEngine, chat: ChatFormat, store: Store) -> None:
+    engine.reply = lambda prompt, seed: [50] * 9
+    rows = rows_of([TALK])
+    run(rows, engine=engine, chat=chat, store=store, max_tokens=5)
+    (talk,) = collect_answers(rows, key=KEY, store=store)
+    (turn,) = talk.answer.turns
+    assert (turn.finish, len(turn.completion_ids)) == ("length", 5)
+    assert len(engine.batches) == 1
+
+
+def test_a_talk_that_outgrows_the_model_ends_with_an_unfinished_turn(
+    engine: FunctionEngine, chat: ChatFormat, store: Store
+) -> None:
+    first = len(chat.prompt_ids(TALK.messages[:2]))
+    engine.reply = lambda prompt, seed: [50] * 7
+    rows = rows_of([TALK, SHORT])
+    run(rows, engine=engine, chat=chat, store=store, max_model_len=first + 9)
+    talk, short = collect_answers(rows, key=KEY, store=store)
+    assert [turn.finish for turn in talk.answer.turns] == ["stop", "length"]
+    assert (talk.answer.turns[1].completion_ids, talk.answer.turns[1].text) == ((), "")
+    assert short.answer.turns[0].finish == "stop"
+    assert max(len(prompt) for prompt in engine.asked) < first + 9, "the engine never sees what does not fit"
+
+
+def test_a_prompt_with_room_for_one_token_is_asked_and_one_without_is_not(
+    engine: FunctionEngine, chat: ChatFormat, store: Store
+) -> None:
+    length = len(chat.prompt_ids(SHORT.messages))
+    for room, asked in ((1, 1), (0, 0)):
+        engine.batches.clear()
+        target = Store(store.root / str(room))
+        run(rows_of([SHORT]), engine=engine, chat=chat, store=target, max_model_len=length + room)
+        assert len(engine.asked) == asked
+
+
+# Engines that die
+
+
+def test_a_batch_whose_engine_dies_once_is_asked_again(chat: ChatFormat, store: Store, tmp_path: Path) -> None:
+    rows, dying, calm = rows_of(records(300)), FunctionEngine(dies_at=1), FunctionEngine()
+    run(rows, engine=dying, chat=chat, store=store)
+    run(rows, engine=calm, chat=chat, store=Store(tmp_path / "calm"))
+    assert dying.batches == [calm.batches[0], *calm.batches]
+    assert published_shards(store.root) == published_shards(tmp_path / "calm")
+
+
+def test_a_row_that_kills_the_engine_is_left_out_and_all_others_are_answered(chat: ChatFormat, store: Store) -> None:
+    rows = rows_of(records(40))
+    engine = FunctionEngine(deadly=tuple(chat.prompt_ids(rows[17].record.messages)))
+    run(rows, engine=engine, chat=chat, store=store)
+    answered = collect_answers(rows, key=KEY, store=store)
+    assert [one.record.id for one in answered if not one.answer.turns] == ["r17"]
+    assert len(published_shards(store.root)) == 1
+    assert missing_rows(rows, key=KEY, store=store) == [], "it is not asked again by the next run"

@@ -1,0 +1,238 @@
+"""The library: which answers are the same, and shards that are written once and believed only if they are whole."""
+
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from kubedistill.errors import StorageUnavailable
+from kubedistill_runtime.answers import Answer, TopK, Turn, decode_answers, decode_row_keys, encode_answers
+from kubedistill_runtime.models import Model
+from kubedistill_runtime.records import Message, Record
+from kubedistill_runtime.serving.engine import Sampling, Serving
+from kubedistill_runtime.storage.store import Store
+from kubedistill_runtime.teachers import library
+from kubedistill_runtime.teachers.library import Row, add_shard, find_answers, make_rows, model_key, read_shards
+
+KEY = "k" * 64
+SERVING = Serving(Model("teacher", Path("teacher"), "digest", 1000, {}), max_model_len=128, k=4)
+SAMPLING = Sampling(temperature=0.7, top_p=0.9, max_tokens=16, k=4)
+
+
+def row(name: str) -> Row:
+    return Row(Record(name, (Message("user", name),)), 0, f"row-{name}")
+
+
+def answer(name: str, *, text: str = "yes") -> Answer:
+    return Answer(f"row-{name}", (Turn((1, 2), (3, 4), text, "stop"),))
+
+
+def add(store: Store, *names: str, text: str = "yes") -> str:
+    return add_shard(store, KEY, [row(name) for name in names], [answer(name, text=text) for name in names])
+
+
+# Which answers are the same
+
+
+def other_model(serving: Serving) -> Serving:
+    return replace(serving, model=replace(serving.model, digest="other"))
+
+
+def elsewhere(serving: Serving) -> Serving:
+    return replace(serving, model=replace(serving.model, source="moved", path=Path("moved")))
+
+
+@pytest.mark.parametrize(
+    ("edit", "same"),
+    [
+        (other_model, False),
+        (lambda serving: replace(serving, max_model_len=64), False),
+        (lambda serving: replace(serving, dtype="BFloat16"), False),
+        (lambda serving: replace(serving, quantization="fp8"), False),
+        (elsewhere, True),
+        (lambda serving: replace(serving, tensor_parallel_size=2, pipeline_parallel_size=2), True),
+    ],
+)
+def test_a_model_is_known_by_what_it_answers_and_not_by_where_it_runs(
+    edit: Callable[[Serving], Serving], *, same: bool
+) -> None:
+    keys = [model_key(serving, sampling=SAMPLING, seed=0) for serving in (SERVING, edit(SERVING))]
+    assert (keys[0] == keys[1]) == same
+
+
+@pytest.mark.parametrize("change", [{"temperature": 0.8}, {"top_p": 1.0}, {"max_tokens": 8}, {"k": 0}])
+def test_every_part_of_sampling_makes_other_answers(change: dict[str, Any]) -> None:
+    other = model_key(SERVING, sampling=replace(SAMPLING, **change), seed=0)
+    assert other != model_key(SERVING, sampling=SAMPLING, seed=0)
+
+
+@pytest.mark.parametrize(("temperature", "same"), [(0.0, True), (0.7, False)])
+def test_the_seed_counts_where_something_is_drawn(temperature: float, *, same: bool) -> None:
+    sampling = replace(SAMPLING, temperature=temperature)
+    keys = [model_key(SERVING, sampling=sampling, seed=seed) for seed in (0, 1)]
+    assert (keys[0] == keys[1]) == same
+
+
+SYSTEM, HELLO = Message("system", "Be brief."), Message("user", "Hello")
+
+
+@pytest.mark.parametrize(
+    ("other", "same"),
+    [
+        (Record("b", (SYSTEM, HELLO), ("gold",), ("tag",)), True),
+        (Record("a", (SYSTEM, HELLO, Message("assistant", "its text is not used"))), True),
+        (Record("a", (HELLO,)), False),
+        (Record("a", (SYSTEM, Message("user", "Hello "))), False),
+        (Record("a", (Message("user", "Be brief."), HELLO)), False),
+        (Record("a", (SYSTEM, HELLO, HELLO)), False),
+    ],
+)
+def test_rows_are_the_same_where_the_prompt_is(other: Record, *, same: bool) -> None:
+    (first,), (second,) = (make_rows([one], key=KEY, samples=1) for one in (Record("a", (SYSTEM, HELLO)), other))
+    assert (first.key == second.key) == same
+
+
+def test_each_sample_and_each_model_has_rows_of_its_own() -> None:
+    record = Record("a", (HELLO,))
+    rows = make_rows([record], key=KEY, samples=3) + make_rows([record], key="other", samples=3)
+    assert [one.sample for one in rows] == [0, 1, 2, 0, 1, 2]
+    assert len({one.key for one in rows}) == 6
+
+
+# Shards
+
+
+def test_a_shard_is_never_rewritten(store: Store) -> None:
+    name = add(store, "a", "b")
+    before = store.read(name)
+    assert add(store, "a", "b", text="no") == name
+    assert store.read(name) == before
+
+
+def test_the_first_shard_that_holds_a_row_counts(store: Store) -> None:
+    names = sorted([add(store, "a", "b", text="yes"), add(store, "b", "c", text="no")])
+    known = find_answers(store, KEY)
+    assert known.keys() == {"row-a", "row-b", "row-c"}
+    assert known["row-b"] == names[0]
+    first = read_shards(store, names)["row-b"]
+    assert first == next(one for one in decode_answers(store.read(names[0])) if one.row_key == "row-b")
+
+
+def test_what_is_too_large_for_one_shard_becomes_two(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "SHARD_BYTES", len(encode_answers([answer("a"), answer("b")])))
+    add(store, *"abcdefgh")
+    names = store.names(f"rows/{KEY}")
+    assert len(names) > 1
+    assert all(len(store.read(name)) <= library.SHARD_BYTES for name in names)
+    assert read_shards(store, names) == {f"row-{name}": answer(name) for name in "abcdefgh"}
+
+
+def test_one_answer_that_is_too_large_is_kept_whole(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(library, "SHARD_BYTES", 1)
+    add(store, "a")
+    assert find_answers(store, KEY).keys() == {"row-a"}
+
+
+def test_other_files_beside_the_shards_are_none(store: Store) -> None:
+    store.put(f"rows/{KEY}/serving.json", b"{}")
+    assert find_answers(store, KEY) == {}
+
+
+# Damage
+
+
+def table(**columns: list[Any]) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(pa.table(columns), sink)
+    return sink.getvalue()
+
+
+DAMAGED: dict[str, Callable[[bytes], bytes]] = {
+    "empty": lambda data: b"",
+    "torn in the middle": lambda data: data[: len(data) // 2],
+    "torn at its end": lambda data: data[:-1],
+    "zeros where its footer was": lambda data: data[:-200] + bytes(200),
+    "text": lambda data: b"row_key,turns\n",
+    "another table": lambda data: table(prompt=["a"], answer=["b"]),
+    "a table with the same keys": lambda data: table(row_key=["row-a"]),
+    "keys of another kind": lambda data: table(row_key=[1], turns=[[]]),
+}
+
+
+@pytest.mark.parametrize("read", ["find_answers", "read_shards"])
+@pytest.mark.parametrize("damage", DAMAGED)
+def test_a_damaged_shard_is_named_with_the_way_out(damage: str, read: str, store: Store) -> None:
+    name = add(store, "a", "b")
+    store.put(name, DAMAGED[damage](store.read(name)))
+    with pytest.raises(StorageUnavailable) as refused:
+        find_answers(store, KEY) if read == "find_answers" else read_shards(store, [name])
+    assert refused.value.at == str(store.path(name))
+    assert refused.value.problem.startswith("the shard is no file of answers (")
+    assert refused.value.fix.startswith("Delete it, artifacts/answers and artifacts/judge, and start again")
+
+
+def test_a_foreign_file_among_the_shards_is_named(store: Store) -> None:
+    add(store, "a")
+    store.put(f"rows/{KEY}/mine.parquet", table(x=[1]))
+    with pytest.raises(StorageUnavailable, match=r"mine.parquet: the shard is no file of answers"):
+        find_answers(store, KEY)
+
+
+def test_a_shard_that_is_gone_is_named(store: Store) -> None:
+    with pytest.raises(StorageUnavailable, match=r"gone.parquet: the shard is gone\. Delete it, artifacts/answers"):
+        read_shards(store, [f"rows/{KEY}/gone.parquet"])
+
+
+# Encoding
+
+IDS = st.lists(st.integers(0, 2**31 - 1), max_size=6).map(tuple)
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=20)
+
+
+@st.composite
+def tops(draw: st.DrawFn, length: int) -> TopK:
+    shape = (length, draw(st.integers(1, 4)))
+    masses = npst.arrays(np.float32, length, elements=st.floats(0, 1, width=32))
+    return TopK(
+        draw(npst.arrays(np.int32, shape, elements=st.integers(0, 2**31 - 1))),
+        draw(npst.arrays(np.float16, shape, elements=st.floats(-6e4, 0, width=16))),
+        draw(masses),
+    )
+
+
+@st.composite
+def turns(draw: st.DrawFn) -> Turn:
+    completion = draw(IDS)
+    top = draw(st.none() | tops(len(completion)))
+    return Turn(draw(IDS), completion, draw(TEXTS), draw(st.sampled_from(["stop", "length"])), top)
+
+
+ANSWERS = st.lists(st.builds(Answer, TEXTS, st.lists(turns(), max_size=3).map(tuple)), max_size=4)
+
+
+def plain(answers: list[Answer]) -> list[Any]:
+    """Answers without arrays, which don't compare."""
+
+    def values(top: TopK | None) -> Any:
+        return top and [
+            (part.tolist(), part.dtype.str, part.shape) for part in (top.ids_TK, top.logprobs_TK, top.tail_T)
+        ]
+
+    return [(one.row_key, [(replace(turn, top=None), values(turn.top)) for turn in one.turns]) for one in answers]
+
+
+@given(ANSWERS)
+def test_answers_survive_encoding_and_equal_answers_give_equal_bytes(answers: list[Answer]) -> None:
+    data = encode_answers(answers)
+    assert plain(decode_answers(data)) == plain(answers)
+    assert encode_answers(decode_answers(data)) == data
+    assert decode_row_keys(data) == [one.row_key for one in answers]
