@@ -16,7 +16,7 @@ def write_dataset(store: Store, key: str, kept: Sequence[Answered]) -> None:
 
 
 def read_dataset(store: Store, key: str) -> list[Answered]:
-    """Read what write_dataset wrote."""
+    """Read what write_dataset wrote; the samples of a record are counted anew."""
     folder = folder_of("dataset", key)
     records = decode_records(store.read(f"{folder}/records.jsonl"))
     answers = decode_answers(store.read(f"{folder}/train.parquet"))

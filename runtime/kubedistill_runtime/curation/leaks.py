@@ -13,7 +13,7 @@ _WORD = re.compile(r"\w+")
 
 @dataclass(frozen=True, slots=True)
 class LeakIndex:
-    """All runs of 13 words in the user messages of the test records; a shorter message counts whole."""
+    """All runs of 13 words in what the users of the test records say; a shorter text counts whole."""
 
     grams: frozenset[tuple[str, ...]]
 
@@ -28,11 +28,10 @@ class LeakIndex:
 
 
 def _grams(record: Record) -> Iterable[tuple[str, ...]]:
-    for message in record.messages:
-        if message.role != "user":
-            continue
-        words = tuple(_WORD.findall(message.content.casefold()))
-        if len(words) <= NGRAM:
-            yield words
-        else:
-            yield from zip(*(words[start:] for start in range(NGRAM)), strict=False)
+    """The runs of a record's user messages, laid end to end: a short message in common is no leak, a talk is."""
+    texts = [message.content for message in record.messages if message.role == "user"]
+    words = tuple(word for text in texts for word in _WORD.findall(text.casefold()))
+    if len(words) <= NGRAM:
+        yield words or tuple(texts)  # what has no words is equal only to itself
+    else:
+        yield from zip(*(words[start:] for start in range(NGRAM)), strict=False)

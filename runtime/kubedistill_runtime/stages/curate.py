@@ -39,9 +39,10 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     rejected += [(answered, "Duplicate") for answered in duplicates]
     counts = Counter(reason for _, reason in rejected)
     ratio = len({answered.record.id for answered in kept}) / len(train)
+    # First, since it is where to look when too few are kept.
+    store.put(f"{folder_of('dataset', keys['dataset'])}/rejected.jsonl", _encode_rejected(rejected))
     _check_yield(ratio, least=spec.curation.min_keep_ratio, counts=counts)
     write_dataset(store, keys["dataset"], kept)
-    store.put(f"{folder_of('dataset', keys['dataset'])}/rejected.jsonl", _encode_rejected(rejected))
     summary = {"asked": len(asked), "kept": len(kept), "rejected": dict(sorted(counts.items())), "keepRatio": ratio}
     publish(store, "dataset", keys["dataset"], summary)
     return Outcome(summary=summary)

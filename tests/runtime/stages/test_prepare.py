@@ -1,0 +1,135 @@
+"""Prepare: the door. What it refuses is refused whether or not an earlier job has been through."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bench import Bench
+from kubedistill.errors import InvalidManifest, InvalidModel
+from kubedistill_runtime.export.targets import fill
+from kubedistill_runtime.records import Split, read_rows
+from kubedistill_runtime.storage.artifacts import find, publish
+from workshop import QUICKSTART, write_records
+
+
+def rows_of(bench: Bench, split: Split) -> list[str]:
+    return [record.id for record in read_rows(bench.workshop.store, bench.workshop.keys()["rows"], split)]
+
+
+def test_rows_are_left_with_the_figures_of_the_funnel(bench: Bench) -> None:
+    outcome = bench.run("Prepare")
+    assert outcome.keys == bench.workshop.keys()
+    assert outcome.summary == {
+        "read": {"train": 40, "validation": 8, "test": 8}, "tooLong": {"train": 0, "validation": 0, "test": 0},
+        "counts": {"train": 40, "validation": 8, "test": 8}, "heldOut": [], "objective": "CachedLogits",
+        "objectiveReason": "teacher and student share a tokenizer", "topLogprobs": 32,
+    }  # fmt: skip
+    assert bench.engines.warmed == 1
+    assert bench.engines.opened == 0
+
+
+def test_with_rows_there_nothing_is_warmed_and_the_same_is_said(bench: Bench) -> None:
+    first = bench.run("Prepare")
+    again = bench.run("Prepare")
+    assert (again.keys, again.summary) == (first.keys, first.summary)
+    assert bench.engines.warmed == 1
+
+
+def test_a_split_without_a_file_is_held_out_of_train(bench: Bench) -> None:
+    bench.workshop.drop("data.test")
+    prompts = [f"train asks {number}" for number in range(100)]
+    write_records(bench.workshop.root / "data" / "train.jsonl", prompts)
+    summary = bench.run("Prepare").summary
+    assert (summary["counts"], summary["heldOut"]) == ({"train": 90, "validation": 8, "test": 10}, ["test"])
+    assert not set(rows_of(bench, "train")) & set(rows_of(bench, "test"))
+
+
+def test_records_are_named_after_their_split_whatever_their_file_is_called(bench: Bench) -> None:
+    """Two ConfigMaps may well have the same key."""
+    for split in ("train", "test"):
+        folder = bench.workshop.root / split
+        folder.mkdir()
+        shutil.copy(bench.workshop.root / "data" / f"{split}.jsonl", folder / "records.jsonl")
+        bench.workshop.config_maps[split] = str(folder)
+        bench.workshop.set(f"data.{split}", {"configMapKeyRef": {"name": split, "key": "records.jsonl"}})
+    bench.run("Prepare")
+    assert (rows_of(bench, "train")[0], rows_of(bench, "test")[0]) == ("train-000001", "test-000001")
+
+
+def without_references(bench: Bench, *, split: str) -> None:
+    path = bench.workshop.root / "data" / f"{split}.jsonl"
+    count = len(path.read_text().splitlines())
+    write_records(path, [f"{split} asks {number}" for number in range(count)], reference=None)
+
+
+@pytest.mark.parametrize("been_through", [False, True])
+def test_given_answers_need_references(*, been_through: bool, bench: Bench) -> None:
+    without_references(bench, split="train")
+    if been_through:
+        bench.run("Prepare")
+    bench.workshop.set("data.train.answers", "Given")
+    with pytest.raises(InvalidManifest, match=r"^spec.data.train: .*train.jsonl: answers are Given, and 40 records"):
+        bench.run("Prepare")
+
+
+@pytest.mark.parametrize("been_through", [False, True])
+@pytest.mark.parametrize("gate", ["minAccuracy", "minGain", "minGapClosed", "minRetention"])
+def test_gates_on_accuracy_need_references(gate: str, *, been_through: bool, bench: Bench) -> None:
+    without_references(bench, split="test")
+    if been_through:
+        bench.run("Prepare")
+    bench.workshop.set(f"evaluation.gate.{gate}", 0.1)
+    with pytest.raises(InvalidManifest, match=rf"^spec.evaluation.gate.{gate}: not every test record has a reference"):
+        bench.run("Prepare")
+
+
+@pytest.mark.parametrize("been_through", [False, True])
+def test_a_student_without_a_template_is_refused_before_the_teacher_is_asked(
+    *, been_through: bool, bench: Bench, tmp_path: Path
+) -> None:
+    if been_through:
+        bench.run("Prepare")
+    folder = tmp_path / "base-model"
+    shutil.copytree(QUICKSTART / "student", folder)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    del settings["chat_template"]
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    bench.workshop.set("student.model.source", str(folder))
+    with pytest.raises(InvalidModel, match=r"^spec.student.model.source: .* has no chat template"):
+        bench.run("Prepare")
+
+
+def test_a_refusal_leaves_no_artifact(bench: Bench) -> None:
+    without_references(bench, split="test")
+    bench.workshop.set("evaluation.gate.minGain", 0.1)
+    with pytest.raises(InvalidManifest):
+        bench.run("Prepare")
+    assert not (bench.workshop.store.root / "artifacts").exists()
+
+
+def exported(bench: Bench, *, key: str | None = None) -> str:
+    """An export of this job, as the Export stage leaves it."""
+    bench.workshop.set("export", [{"uri": "out"}])
+    own = bench.workshop.keys()["export"]
+    fill(bench.workshop.root / "out", key=key or own, write=lambda folder: (folder / "weights").touch())
+    publish(bench.workshop.store, "export", own, {"exports": []})
+    return own
+
+
+def test_an_export_that_is_in_its_place_is_not_made_again(bench: Bench) -> None:
+    key = exported(bench)
+    bench.run("Prepare")
+    assert find(bench.workshop.store, "export", key).complete
+
+
+@pytest.mark.parametrize("gone", ["removed", "replaced"])
+def test_an_export_whose_copy_is_gone_is_to_be_made_again(gone: str, bench: Bench) -> None:
+    if gone == "removed":
+        key = exported(bench)
+        shutil.rmtree(bench.workshop.root / "out")
+    else:
+        key = exported(bench, key="another job's")
+    bench.run("Prepare")
+    assert not find(bench.workshop.store, "export", key).complete

@@ -1,0 +1,42 @@
+"""Runs stages one after another in this process, with an engine that says what a test wants to hear."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from engines import FunctionEngine, FunctionEngines
+from kubedistill.chain import ArtifactName, StageName
+from kubedistill.contract import StageProgress
+from kubedistill_runtime.chat import ChatFormat
+from kubedistill_runtime.progress import Progress
+from kubedistill_runtime.stages import Outcome, stage_function
+from workshop import Workshop
+
+
+@dataclass(slots=True)
+class Bench:
+    """A job and its stages; `says` gives the reply to a prompt's last message."""
+
+    workshop: Workshop
+    chat: ChatFormat
+    says: Callable[[str], str] = lambda text: "yes"
+    engines: FunctionEngines = field(init=False)
+    said: list[StageProgress] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.engines = FunctionEngines(FunctionEngine(reply=self._reply))
+
+    def run(self, *stages: StageName) -> Outcome:
+        """Run stages one after another; returns the last one's outcome."""
+        keys = self.workshop.keys()
+        for name in stages:
+            job = self.workshop.stage_job(name, keys={} if name == "Prepare" else keys)
+            outcome = stage_function(name)(job, self.workshop.store, Progress(self.said.append), self.engines)
+        return outcome
+
+    def artifact(self, name: ArtifactName) -> Path:
+        return self.workshop.store.path(f"artifacts/{name}/{self.workshop.keys()[name]}")
+
+    def _reply(self, prompt: Sequence[int], seed: int) -> list[int]:
+        text = self.chat.tokenizer.decode(list(prompt)).removesuffix("<assistant>").removesuffix("<end>")
+        return list(self.chat.reply_ids(self.says(text.rpartition(">")[2]))[:-1])
