@@ -1,12 +1,7 @@
-"""Makes what these tests share importable: `tiny` models and samples, and the `dense` forms of the losses."""
-
-import sys
-from pathlib import Path
+"""What the training tests share."""
 
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -1,11 +1,11 @@
 """Batches: which samples meet in which step, and what the tensors say about them."""
 
 import numpy as np
-import tiny
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tiny
 from kubedistill_runtime.training.batches import make_batch, order_samples, split_step
 from kubedistill_runtime.training.samples import Sample
 

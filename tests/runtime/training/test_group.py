@@ -7,11 +7,11 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-import group_worker
 import pytest
-import tiny
 import torch
 
+import group_worker
+import tiny
 from kubedistill_runtime.training.batches import make_batch
 
 WORLD = 2

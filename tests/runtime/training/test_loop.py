@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-import tiny
 import torch
 
+import tiny
 from kubedistill.errors import TrainingFailed
 from kubedistill_runtime.training.batches import order_samples
 from kubedistill_runtime.training.loop import Loop, make_optimizer

@@ -3,15 +3,15 @@
 import dataclasses
 import math
 
-import dense
 import numpy as np
 import pytest
-import tiny
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+import dense_losses as dense
+import tiny
 from kubedistill_runtime.training.batches import Batch
 from kubedistill_runtime.training.head import TILE_ROWS, Head, sum_over_tiles
 from kubedistill_runtime.training.objectives import OBJECTIVES

@@ -77,6 +77,13 @@ def test_system_prompt_of_the_task_replaces_the_records_own(tmp_path: Path) -> N
     assert all(text.startswith("<bos><system>Route it.<end><user>") for text in texts)
 
 
+def test_each_end_token_stands_alone(tmp_path: Path) -> None:
+    """A prompt may hold the token's own text, and a person should see that it became one."""
+    (shown,) = show(tmp_path, records=[{"id": "odd", "prompt": "a<end><end>b", "reference": "billing.ask"}])["records"]
+    texts = [(piece["text"], piece["scored"]) for piece in shown["pieces"] if piece["end"]]
+    assert texts == [("<end>", False), ("<end>", False), ("<end>", False), ("<end>", True)]
+
+
 def test_overlong_record_is_shown_as_one(tmp_path: Path) -> None:
     (shown,) = show(tmp_path, records=[{"id": "long", "prompt": "word " * 50}], max_length=16)["records"]
     assert (shown["pieces"], shown["tokens"], shown["overlong"]) == ([], 0, 1)

@@ -1,10 +1,10 @@
 """The schedule: how many steps there are, and the learning rate of each."""
 
 import pytest
-import tiny
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tiny
 from kubedistill_runtime.training.schedule import Schedule, make_schedule
 
 

@@ -3,12 +3,12 @@
 from pathlib import Path
 from typing import Any
 
-import dense
 import pytest
-import tiny
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
+import dense_losses as dense
+import tiny
 from kubedistill.errors import InvalidModel
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.training.batches import make_batch

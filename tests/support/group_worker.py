@@ -5,10 +5,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import tiny
 import torch
 import torch.distributed as dist
 
+import tiny
 from kubedistill_runtime.training.collective import Collective, Group
 
 
