@@ -81,7 +81,7 @@ class Metadata(BaseModel):
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
-    name: Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+    name: Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH, pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$")]
     namespace: Annotated[str, Field(min_length=1, max_length=63)] = "default"
     uid: str = ""
 
@@ -96,6 +96,10 @@ class DistillationJob(Model):
                 f"metadata.name must be at most {MAX_NAME_LENGTH} characters, since the names of pods are made from it",
             ),
             ("!self.metadata.name.contains('.')", "metadata.name must not hold a dot, since labels are made from it"),
+            (
+                "self.metadata.name.matches('^[a-z]')",
+                "metadata.name must begin with a letter, since the names of services are made from it",
+            ),
         )
     )
 

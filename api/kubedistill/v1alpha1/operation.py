@@ -7,8 +7,11 @@ from pydantic import Field
 from kubedistill.v1alpha1.base import Model, Name
 
 Quantity = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$")]
-ObjectName = Annotated[str, Field(min_length=1, max_length=253)]
-LabelValue = Annotated[str, Field(max_length=63)]
+_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
+ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=_SUBDOMAIN)]
+LabelledName = Annotated[str, Field(min_length=1, max_length=63, pattern=_SUBDOMAIN)]
+"""Name of an object that others name in a label."""
+LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")]
 AnnotationValue = Annotated[str, Field(max_length=4096)]
 Seconds = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
@@ -16,9 +19,9 @@ Seconds = Annotated[int, Field(ge=1, le=2**31 - 1)]
 class Queue(Model):
     """The Kueue queue that admits every child of the job."""
 
-    name: ObjectName
+    name: LabelledName
     """Name of a LocalQueue in the job's namespace."""
-    priority_class: ObjectName | None = None
+    priority_class: LabelledName | None = None
     """Name of a WorkloadPriorityClass."""
 
 
