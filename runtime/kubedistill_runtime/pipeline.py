@@ -18,6 +18,7 @@ from kubedistill.v1alpha1 import DistillationJob, spec_values
 from kubedistill_runtime.channel import FileChannel
 from kubedistill_runtime.checks.memory import check_memory
 from kubedistill_runtime.driver import run_stage
+from kubedistill_runtime.export.targets import places
 from kubedistill_runtime.logs import log_to
 from kubedistill_runtime.resolution import resolve
 from kubedistill_runtime.serving.session import LocalEngines, reap_leftovers
@@ -83,16 +84,16 @@ def run_pipeline(run: LocalRun, *, emit: Emit) -> int:
                     break
         report = _place_report(run, keys["report"])
     passed = _gate(run.store, keys)["passed"]
-    exports = _exports(run.store, keys["export"]) if passed else []
+    exports = places(run.job.spec.export, data_root=run.data_root, store=run.store, key=keys["export"])
     code = EXIT_SUCCESS if passed else EXIT_GATE
     seconds = round(time.monotonic() - started, 3)
-    emit({"event": "finished", "exitCode": code, "report": report, "exports": exports, "seconds": seconds})
+    emit(
+        {
+            "event": "finished", "exitCode": code, "report": report, "seconds": seconds,
+            "exports": [str(place) for place in exports] if passed else [],
+        }
+    )  # fmt: skip
     return code
-
-
-def _exports(store: Store, key: str) -> list[str]:
-    """Where the student was put."""
-    return [str(store.path(place["path"])) for place in read_manifest(store, "export", key)["exports"]]
 
 
 def _place_report(run: LocalRun, key: str) -> dict[str, str]:

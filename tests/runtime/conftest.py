@@ -1,12 +1,34 @@
 """What the tests of the runtime's rooms share."""
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from workshop import Workshop, make_workshop
+from kubedistill_runtime.chat import ChatFormat, load_chat_format
+from kubedistill_runtime.models import Model
+from workshop import QUICKSTART, Workshop, make_workshop
 
 
 @pytest.fixture
 def workshop(tmp_path: Path) -> Workshop:
     return make_workshop(tmp_path)
+
+
+@pytest.fixture(scope="session")
+def chat() -> ChatFormat:
+    """The quickstart's; loading it takes seconds."""
+    return load_chat_format(Model("student", QUICKSTART / "student", "digest", 0, {}), at="student")
+
+
+@pytest.fixture
+def own_logs() -> Iterator[None]:
+    """Lets log_to have the root logger, and puts back what was there, pytest's own handlers among it."""
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    for handler in set(root.handlers) - set(handlers):
+        handler.close()
+    root.handlers[:] = handlers
+    root.setLevel(level)

@@ -25,11 +25,6 @@ def model(tmp_path: Path) -> Model:
     return Model("student", folder, "digest", 0, json.loads((folder / "config.json").read_text()))
 
 
-@pytest.fixture
-def chat(model: Model) -> ChatFormat:
-    return load_chat_format(model, at=AT)
-
-
 def edit(path: Path, **values: Any) -> None:
     """Set values of a JSON file; None removes one."""
     merged = json.loads(path.read_text()) | values

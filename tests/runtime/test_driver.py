@@ -23,6 +23,8 @@ from kubedistill_runtime.storage.artifacts import publish
 from kubedistill_runtime.storage.store import Store, storage_errors
 from workshop import Workshop
 
+pytestmark = pytest.mark.usefixtures("own_logs")
+
 Run = Callable[..., tuple[StageResult, KubedistillError | None]]
 
 
@@ -111,7 +113,6 @@ def test_an_error_nobody_expected_is_the_codes_own_and_its_traceback_is_in_the_l
 ) -> None:
     log_to(channel.folder / "driver.log")
     result, error = run(raising(ZeroDivisionError("division by zero\nand more")))
-    log_to(None)
     assert (result.outcome, result.cause, result.reason) == ("Failed", "failure", "UserCodeError")
     assert result.message == "Curate: ZeroDivisionError: division by zero. The traceback is in driver.log"
     assert error is not None

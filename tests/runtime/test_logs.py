@@ -2,7 +2,6 @@
 
 import json
 import logging
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +12,7 @@ from kubedistill_runtime.logs import log_to
 log = logging.getLogger("kubedistill_runtime.test")
 
 
-@pytest.fixture(autouse=True)
-def restore_root() -> Iterator[None]:
-    """What log_to changes is put back, pytest's own handlers among it."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    for handler in set(root.handlers) - set(handlers):
-        handler.close()
-    root.handlers[:] = handlers
-    root.setLevel(level)
+pytestmark = pytest.mark.usefixtures("own_logs")
 
 
 def lines(path: Path) -> list[dict[str, Any]]:

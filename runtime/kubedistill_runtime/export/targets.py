@@ -10,6 +10,8 @@ from urllib.parse import unquote, urlsplit
 
 from kubedistill.errors import InvalidManifest, StorageUnavailable
 from kubedistill.v1alpha1 import Export
+from kubedistill_runtime.storage.artifacts import folder_of
+from kubedistill_runtime.storage.store import Store
 
 MARK = "kubedistill.json"
 """Written into each exported folder: the key of the export, by which we know the folder as ours."""
@@ -38,10 +40,13 @@ def target_path(export: Export, *, data_root: Path, at: str) -> Path | None:
     return data_root / (unquote(parts.path) if parts.scheme else export.uri)
 
 
-def are_filled(exports: Sequence[Export], *, data_root: Path, key: str) -> bool:
-    """Whether every target outside the store still holds the export of this key."""
-    targets = (target_path(one, data_root=data_root, at=f"spec.export[{n}].uri") for n, one in enumerate(exports))
-    return all(target is None or is_filled(target, key=key) for target in targets)
+def places(exports: Sequence[Export], *, data_root: Path, store: Store, key: str) -> list[Path]:
+    """The folder of each export: the one it is copied to, or one of its own in the store."""
+    found = []
+    for index, export in enumerate(exports):
+        own = store.path(f"{folder_of('export', key)}/{index}-{export.format.lower()}")
+        found.append(target_path(export, data_root=data_root, at=f"spec.export[{index}].uri") or own)
+    return found
 
 
 def is_filled(target: Path, *, key: str) -> bool:

@@ -2,7 +2,7 @@
 
 from kubedistill.contract import StageJob
 from kubedistill_runtime.export import FORMATS
-from kubedistill_runtime.export.targets import fill, target_path
+from kubedistill_runtime.export.targets import fill, places
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.resolution import check_keys, resolve, root_path
 from kubedistill_runtime.serving.engine import Engines
@@ -17,14 +17,13 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     resolved = resolve(job, store=store)
     check_keys(job, resolved)
     student = store.path(f"{folder_of('student', resolved.keys['student'])}/model")
-    key, data_root = resolved.keys["export"], root_path(job.data_root)
-    places = []
-    for index, export in enumerate(job.spec.export):
-        progress.working(done=index, total=len(job.spec.export), unit="exports", message=export.format)
-        folder = f"{folder_of('export', key)}/{index}-{export.format.lower()}"
-        outside = target_path(export, data_root=data_root, at=f"spec.export[{index}].uri")
+    key, exports = resolved.keys["export"], job.spec.export
+    targets = places(exports, data_root=root_path(job.data_root), store=store, key=key)
+    done: list[dict[str, str]] = []
+    for export, target in zip(exports, targets, strict=True):
+        progress.working(done=len(done), total=len(exports), unit="exports", message=export.format)
         write = FORMATS[export.format]
-        fill(outside or store.path(folder), key=key, write=lambda staging, write=write: write(student, staging))  # type: ignore[misc]
-        places.append({"format": export.format, "path": str(outside or folder)})
-    publish(store, "export", key, {"exports": places})
-    return Outcome(summary={"exports": places})
+        fill(target, key=key, write=lambda staging, write=write: write(student, staging))  # type: ignore[misc]
+        done.append({"format": export.format, "path": str(target if export.uri else target.relative_to(store.root))})
+    publish(store, "export", key, {"exports": done})
+    return Outcome(summary={"exports": done})

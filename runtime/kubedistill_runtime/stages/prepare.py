@@ -11,7 +11,7 @@ from kubedistill.errors import InvalidManifest
 from kubedistill.v1alpha1 import Gate, Spec
 from kubedistill_runtime.checks.data import read_records
 from kubedistill_runtime.checks.splits import check_sizes, drop_long, hold_out
-from kubedistill_runtime.export.targets import are_filled, check_targets
+from kubedistill_runtime.export.targets import check_targets, is_filled, places
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.records import SPLITS, Record, Split, encode_records, prompt_messages, read_rows
 from kubedistill_runtime.resolution import Resolved, data_path, data_sources, resolve, root_path
@@ -41,7 +41,8 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
         "heldOut": manifest["heldOut"], "objective": resolved.objective, "objectiveReason": resolved.objective_reason,
         "topLogprobs": resolved.k,
     }  # fmt: skip
-    if not are_filled(job.spec.export, data_root=data_root, key=keys["export"]):
+    targets = places(job.spec.export, data_root=data_root, store=store, key=keys["export"])
+    if not all(is_filled(target, key=keys["export"]) for target in targets):
         # Somebody removed a copy, or another job put its own there since: it is to be made again.
         store.delete(f"{folder_of('export', keys['export'])}/manifest.json")
     return Outcome(summary=summary, keys=keys)

@@ -3,15 +3,8 @@
 import pytest
 
 from bench import Bench
-from kubedistill_runtime.chat import ChatFormat, load_chat_format
-from kubedistill_runtime.models import Model
+from kubedistill_runtime.chat import ChatFormat
 from workshop import QUICKSTART, Workshop
-
-
-@pytest.fixture(scope="session")
-def chat() -> ChatFormat:
-    folder = QUICKSTART / "student"
-    return load_chat_format(Model("student", folder, "digest", 0, {}), at="student")
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 
 from bench import Bench
 from kubedistill.errors import InvalidManifest, InvalidModel
-from kubedistill_runtime.export.targets import fill
+from kubedistill_runtime.export.targets import fill, places
 from kubedistill_runtime.records import Split, read_rows
 from kubedistill_runtime.storage.artifacts import find, publish
 from workshop import QUICKSTART, write_records
@@ -109,27 +109,33 @@ def test_a_refusal_leaves_no_artifact(bench: Bench) -> None:
     assert not (bench.workshop.store.root / "artifacts").exists()
 
 
-def exported(bench: Bench, *, key: str | None = None) -> str:
-    """An export of this job, as the Export stage leaves it."""
-    bench.workshop.set("export", [{"uri": "out"}])
-    own = bench.workshop.keys()["export"]
-    fill(bench.workshop.root / "out", key=key or own, write=lambda folder: (folder / "weights").touch())
-    publish(bench.workshop.store, "export", own, {"exports": []})
-    return own
+def exported(bench: Bench, *, uri: str | None, by: str | None = None) -> Path:
+    """The place of this job's export, filled by it or by another job; its artifact is complete."""
+    bench.workshop.set("export", [{"uri": uri} if uri else {}])
+    key, store = bench.workshop.keys()["export"], bench.workshop.store
+    (place,) = places(bench.workshop.stage_job().spec.export, data_root=bench.workshop.root, store=store, key=key)
+    fill(place, key=by or key, write=lambda folder: (folder / "weights").touch())
+    publish(store, "export", key, {"exports": []})
+    return place
 
 
-def test_an_export_that_is_in_its_place_is_not_made_again(bench: Bench) -> None:
-    key = exported(bench)
+def is_complete(bench: Bench) -> bool:
     bench.run("Prepare")
-    assert find(bench.workshop.store, "export", key).complete
+    return find(bench.workshop.store, "export", bench.workshop.keys()["export"]).complete
 
 
-@pytest.mark.parametrize("gone", ["removed", "replaced"])
-def test_an_export_whose_copy_is_gone_is_to_be_made_again(gone: str, bench: Bench) -> None:
-    if gone == "removed":
-        key = exported(bench)
-        shutil.rmtree(bench.workshop.root / "out")
-    else:
-        key = exported(bench, key="another job's")
-    bench.run("Prepare")
-    assert not find(bench.workshop.store, "export", key).complete
+@pytest.mark.parametrize("uri", ["out", None])
+def test_an_export_that_is_in_its_place_is_not_made_again(uri: str | None, bench: Bench) -> None:
+    exported(bench, uri=uri)
+    assert is_complete(bench)
+
+
+@pytest.mark.parametrize("uri", ["out", None])
+def test_an_export_that_was_removed_is_to_be_made_again(uri: str | None, bench: Bench) -> None:
+    shutil.rmtree(exported(bench, uri=uri))
+    assert not is_complete(bench)
+
+
+def test_an_export_that_another_job_replaced_is_to_be_made_again(bench: Bench) -> None:
+    exported(bench, uri="out", by="another job's key")
+    assert not is_complete(bench)

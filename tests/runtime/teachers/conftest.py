@@ -1,11 +1,10 @@
-"""The quickstart's chat format, a store, and records by their prompts."""
+"""A store, and the quickstart's student as the model that is asked."""
 
 import json
 from pathlib import Path
 
 import pytest
 
-from kubedistill_runtime.chat import ChatFormat, load_chat_format
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.storage.store import Store
 from workshop import QUICKSTART
@@ -15,11 +14,6 @@ from workshop import QUICKSTART
 def model() -> Model:
     folder = QUICKSTART / "student"
     return Model("student", folder, "digest", 0, json.loads((folder / "config.json").read_text()))
-
-
-@pytest.fixture(scope="session")
-def chat(model: Model) -> ChatFormat:
-    return load_chat_format(model, at="student")
 
 
 @pytest.fixture

@@ -1,0 +1,228 @@
+"""The pipeline: a whole job in one process, on an engine that is a function; run again it does what is missing."""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import Bench
+from kubedistill.chain import CHAIN
+from kubedistill.contract import StageResult
+from kubedistill.errors import LowYield, StoreBusy
+from kubedistill.v1alpha1 import DistillationJob
+from kubedistill_runtime import pipeline
+from kubedistill_runtime.__main__ import main
+from kubedistill_runtime.channel import read_job
+from kubedistill_runtime.chat import ChatFormat
+from kubedistill_runtime.pipeline import LocalRun, run_pipeline
+from workshop import QUICKSTART, Workshop, make_workshop
+
+pytestmark = pytest.mark.usefixtures("own_logs")
+
+NAMES = [stage.name for stage in CHAIN]
+
+
+@dataclass(slots=True)
+class Desk:
+    """A job on a bench, and the events of its last run."""
+
+    bench: Bench
+    name: str = "job"
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def workshop(self) -> Workshop:
+        return self.bench.workshop
+
+    @property
+    def folder(self) -> Path:
+        return self.workshop.store.path(f"runs/default.{self.name}/local")
+
+    def manifest(self) -> str:
+        head = {"apiVersion": "kubedistill.io/v1alpha1", "kind": "DistillationJob", "metadata": {"name": self.name}}
+        return json.dumps({**head, "spec": self.workshop.spec})
+
+    def run(self) -> int:
+        self.events.clear()
+        job = DistillationJob.model_validate_json(self.manifest(), by_alias=True, by_name=False)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(pipeline, "LocalEngines", lambda **_: self.bench.engines)
+            run = LocalRun(job, self.workshop.root, self.workshop.store)
+            return run_pipeline(run, emit=lambda event: self.events.append(dict(event)))
+
+    def states(self) -> dict[str, str]:
+        """The last state of each stage, in the order of their first."""
+        return {event["stage"]: event["state"] for event in self.events if event["event"] == "stage"}
+
+
+def on(workshop: Workshop, chat: ChatFormat) -> Desk:
+    for model in ("teachers.0.model.source", "student.model.source"):
+        workshop.set(model, str(QUICKSTART / "student"))
+    workshop.set("generation.maxTokens", 16)
+    workshop.set("training.epochs", 1)
+    workshop.set("evaluation.gate.requireSignificance", False)
+    workshop.set("export", [{"uri": "out"}])
+    return Desk(Bench(workshop, chat))
+
+
+@pytest.fixture
+def fresh(workshop: Workshop, chat: ChatFormat) -> Desk:
+    """A job that nobody has run."""
+    return on(workshop, chat)
+
+
+@pytest.fixture(scope="module")
+def first(chat: ChatFormat, tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    """A job after its first run."""
+    desk = on(make_workshop(tmp_path_factory.mktemp("first")), chat)
+    assert desk.run() == 0
+    return desk
+
+
+@pytest.fixture
+def done(first: Desk, chat: ChatFormat, tmp_path: Path) -> Desk:
+    """The job after its first run, moved to a folder where it may be changed."""
+    return on(Workshop(shutil.copytree(first.workshop.root, tmp_path / "moved")), chat)
+
+
+def test_every_stage_runs_in_its_order_and_the_end_says_where_everything_is(first: Desk) -> None:
+    assert list(first.states().items()) == [(name, "Succeeded") for name in NAMES]
+    last = first.events[-1]
+    assert (last["event"], last["exitCode"]) == ("finished", 0)
+    assert last["exports"] == [str(first.workshop.root / "out")]
+    assert last["report"] == {form: str(first.folder / f"report.{form}") for form in ("json", "md", "html")}
+    assert all(Path(path).stat().st_size > 100 for path in last["report"].values())
+
+
+def test_every_attempt_leaves_what_it_was_told_and_how_it_ended(first: Desk) -> None:
+    for name in NAMES:
+        folder = first.folder / f"{name.lower()}-1"
+        assert read_job(folder / "job.json").stage == name
+        assert StageResult.model_validate_json((folder / "result.json").read_text()).outcome == "Succeeded"
+        lines = [json.loads(line) for line in (folder / "driver.log").read_text().splitlines()]
+        assert (lines[0]["message"], lines[-1]["message"]) == ("stage started", "stage ended")
+
+
+def test_progress_is_said_and_its_last_word_is_never_left_out(first: Desk) -> None:
+    said = [event for event in first.events if event["event"] == "progress" and event["stage"] == "Generate"]
+    assert (said[-1]["progress"]["done"], said[-1]["progress"]["total"]) == (56, 56)
+
+
+def test_run_again_everything_is_skipped_but_the_door(done: Desk) -> None:
+    assert done.run() == 0
+    assert done.states() == dict.fromkeys(NAMES, "Skipped") | {"Prepare": "Succeeded"}
+    assert done.bench.engines.opened == 0
+    assert done.events[-1]["exports"] == [str(done.workshop.root / "out")]
+
+
+EDITS: dict[str, tuple[Callable[[Desk], Any], set[str]]] = {
+    "training": (lambda desk: desk.workshop.set("training.seed", 1), {"Train", "Evaluate", "Export"}),
+    "evaluation": (lambda desk: desk.workshop.set("evaluation.sampleLimit", 4), {"Evaluate"}),
+    "export": (lambda desk: desk.workshop.set("export.0.uri", "elsewhere"), {"Export"}),
+    "workers of a pool": (lambda desk: desk.workshop.set("student.resources.pool", "a100"), set()),
+    "an export that was removed": (lambda desk: shutil.rmtree(desk.workshop.root / "out"), {"Export"}),
+    "a report that was removed": (lambda desk: shutil.rmtree(desk.bench.artifact("report")), {"Evaluate"}),
+}
+
+
+@pytest.mark.parametrize("what", EDITS)
+def test_only_what_an_edit_reaches_is_done_again(what: str, done: Desk) -> None:
+    edit, expected = EDITS[what]
+    edit(done)
+    assert done.run() == 0
+    assert {name for name, state in done.states().items() if state == "Succeeded"} == {"Prepare", *expected}
+    assert (done.workshop.root / done.workshop.spec["export"][0]["uri"] / "model.safetensors").is_file()
+
+
+def test_a_gate_that_says_no_ends_with_3_before_export(done: Desk) -> None:
+    done.workshop.set("evaluation.gate.minGain", 0.5)
+    assert done.run() == 3
+    assert done.states()["Evaluate"] == "Succeeded"
+    assert "Export" not in done.states()
+    assert (done.events[-1]["exitCode"], done.events[-1]["exports"]) == (3, [])
+    assert (done.workshop.root / "out").is_dir(), "what an earlier run exported is left alone"
+
+
+def test_attempts_are_numbered_and_what_failed_is_said(fresh: Desk) -> None:
+    fresh.bench.says = lambda text: "maybe"
+    for attempt in (1, 2):
+        with pytest.raises(LowYield):
+            fresh.run()
+        event = fresh.events[-1]
+        assert (event["stage"], event["state"], event["attempt"]) == ("Curate", "Failed", attempt)
+        assert "0.0% of the prompts keep an answer" in event["message"]
+    assert fresh.states()["Generate"] == "Skipped"
+    folders = sorted(path.name for path in fresh.folder.iterdir())
+    assert folders == ["curate-1", "curate-2", "generate-1", "prepare-1"]
+    results = [StageResult.model_validate_json((fresh.folder / one / "result.json").read_text()) for one in folders]
+    assert [one.reason for one in results] == ["LowYield", "LowYield", "", ""]
+    assert [read_job(fresh.folder / one / "job.json").attempt for one in folders] == [1, 2, 1, 1]
+
+
+def test_a_run_id_has_a_folder_of_its_own_and_shares_the_artifacts(done: Desk) -> None:
+    done.workshop.set("runID", "second")
+    assert done.run() == 0
+    assert [path.name for path in done.folder.with_name("second").glob("*-*")] == ["prepare-1"]
+    assert (done.folder.with_name("second") / "report.html").is_file()
+
+
+@pytest.mark.parametrize(
+    ("path", "noted"),
+    [("teachers.0.resources.pool", True), ("student.resources.pool", True), ("teachers.0.resources.replicas", False)],
+)
+def test_a_pool_is_noted_once_and_ignored(path: str, *, noted: bool, done: Desk) -> None:
+    done.workshop.set(path, "h200" if noted else 2)
+    done.run()
+    notes = [event["message"] for event in done.events if event["event"] == "note"]
+    assert notes == (["Pools and replicas are for a cluster; this machine runs everything itself."] if noted else [])
+
+
+def test_what_a_killed_writer_left_is_swept(done: Desk) -> None:
+    left = done.workshop.store.path("rows/.tmp-999999999-abc")
+    left.write_bytes(b"half a shard")
+    done.run()
+    assert not left.exists()
+
+
+@pytest.fixture
+def locked(done: Desk) -> Iterator[None]:
+    """Another run of the same job holds its lock."""
+    descriptor = os.open(done.folder.parent / "lock", os.O_RDWR)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    yield
+    os.close(descriptor)
+
+
+@pytest.mark.usefixtures("locked")
+def test_a_second_run_of_the_same_job_is_refused(done: Desk) -> None:
+    with pytest.raises(StoreBusy, match=r"another run of this job uses the store\. Wait for it, or stop it"):
+        done.run()
+    assert done.events == []
+
+
+@pytest.mark.usefixtures("locked")
+def test_a_second_run_ends_with_1(done: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = done.workshop.root / "job.yaml"
+    manifest.write_text(done.manifest())
+    code = main(["--manifest", str(manifest), "--store", str(done.workshop.store.root)])
+    event = json.loads(capsys.readouterr().out)
+    assert (code, event["event"], event["reason"], event["exitCode"]) == (1, "failed", "StoreBusy", 1)
+
+
+@pytest.mark.usefixtures("locked")
+def test_another_job_in_the_same_store_is_not_in_the_way(done: Desk) -> None:
+    done.name = "other"
+    assert done.run() == 0
+
+
+def test_after_a_failure_the_lock_is_free(fresh: Desk) -> None:
+    fresh.bench.says = lambda text: "maybe"
+    for _ in range(2):
+        with pytest.raises(LowYield):
+            fresh.run()
