@@ -1,0 +1,65 @@
+"""Memory: a model that can't fit is refused before anything starts, with both sizes."""
+
+from dataclasses import replace
+
+import pytest
+
+from kubedistill.errors import ModelDoesNotFit
+from kubedistill_runtime.checks.memory import check_memory, machine_bytes
+from kubedistill_runtime.resolution import Resolved
+from workshop import Workshop
+
+GIB = 2**30
+TRAINING = 16
+"""Bytes per parameter: float32 weights, gradients and AdamW's two momenta."""
+
+
+def of_size(workshop: Workshop, *, teacher: int = 1, student: int = 1) -> Resolved:
+    """The job with models of so many parameters."""
+    found = workshop.resolve()
+    return replace(
+        found, teacher=replace(found.teacher, parameters=teacher), student=replace(found.student, parameters=student)
+    )
+
+
+@pytest.mark.parametrize(
+    ("sizes", "at", "needs"),
+    [
+        ({"teacher": 9 * GIB // 4}, "spec.teachers[0].model", 9),
+        ({"student": 9 * GIB // TRAINING}, "spec.student.model", 9),
+        ({"teacher": 400 * GIB, "student": 400 * GIB}, "spec.teachers[0].model", 1600),
+    ],
+)
+def test_a_model_that_does_not_fit_is_refused_with_both_sizes(
+    sizes: dict[str, int], at: str, needs: int, workshop: Workshop
+) -> None:
+    with pytest.raises(ModelDoesNotFit) as refused:
+        check_memory(of_size(workshop, **sizes), spec=workshop.stage_job().spec, total_bytes=8 * GIB)
+    assert str(refused.value) == (
+        f"{at}: it needs {needs} GiB of memory, and this machine has 8 GiB. "
+        "Run the job on a cluster, or take a smaller model"
+    )
+
+
+@pytest.mark.parametrize("dtype", ["Float32", "BFloat16"])
+def test_a_model_that_just_fits_is_taken(dtype: str, workshop: Workshop) -> None:
+    workshop.set("teachers.0.model.dtype", dtype)
+    size = {"Float32": 4, "BFloat16": 2}[dtype]
+    resolved = of_size(workshop, teacher=8 * GIB // size, student=8 * GIB // TRAINING)
+    check_memory(resolved, spec=workshop.stage_job().spec, total_bytes=8 * GIB)
+    with pytest.raises(ModelDoesNotFit):
+        check_memory(resolved, spec=workshop.stage_job().spec, total_bytes=8 * GIB - 1)
+
+
+def test_the_teachers_cache_for_one_longest_request_counts(workshop: Workshop) -> None:
+    resolved = of_size(workshop, teacher=1000)
+    config = {"num_hidden_layers": 1, "num_attention_heads": 1, "hidden_size": 1000}
+    resolved = replace(resolved, teacher=replace(resolved.teacher, config=config))
+    need = 4 * (1000 + 2 * 1000 * 64)
+    check_memory(resolved, spec=workshop.stage_job().spec, total_bytes=need)
+    with pytest.raises(ModelDoesNotFit):
+        check_memory(resolved, spec=workshop.stage_job().spec, total_bytes=need - 1)
+
+
+def test_this_machine_has_memory() -> None:
+    assert machine_bytes() > 256 * 2**20
