@@ -29,7 +29,7 @@ demo: setup  ## Run the quickstart from prompts to a judged student; everything 
 test: test-unit test-cluster  ## Run all tests
 
 test-unit: setup lint types  ## Lint, types and the tests that need no cluster
-	$(BIN)/pytest tests/api tests/operator tests/runtime tests/examples tests/e2e
+	$(BIN)/pytest --ignore=tests/cluster
 
 test-cluster:  ## Tests against a real API server; they come with the operator
 	@echo "test-cluster: the operator is not built yet, so there is nothing to test against a cluster"
