@@ -15,15 +15,25 @@ from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent, Documen
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from kubedistill.errors import InvalidManifest
-
-Location = tuple[int | str, ...]
+from kubedistill.problems import Location, field_path
 
 MAX_BYTES = 1024 * 1024  # the API server takes no larger object
 MAX_DEPTH = 64
 MAX_VALUES = 100_000
 _TAG = "tag:yaml.org,2002:"
 _TEXTS = {"str", "timestamp", "value"}
-_START = "`kubedistill init` makes a starter"
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a file should hold, as its refusals put it."""
+
+    noun: str
+    content: str
+    start: str
+
+
+MANIFEST = Wanted("manifest", "DistillationJob", "`kubedistill init` makes a starter")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,9 +55,9 @@ class Document:
         return f"{self.path}:{line + 1}: {field_path(location)}" if location else f"{self.path}:{line + 1}"
 
 
-def read_document(path: Path) -> Document:
+def read_document(path: Path, *, wanted: Wanted = MANIFEST) -> Document:
     """Read a file that holds one mapping; raises InvalidManifest, with the line where there is one."""
-    text = _read(path)
+    text = _read(path, wanted=wanted)
     try:
         _check_shape(text, path=path)
         nodes = list(YAML(typ="safe", pure=True).compose_all(text))
@@ -58,40 +68,35 @@ def read_document(path: Path) -> Document:
         raise InvalidManifest(f"not YAML ({error.problem})", at=f"{path}{line}", fix="Mend the line") from error
     except (YAMLError, ValueError) as error:  # ValueError: an escape beyond Unicode
         problem = f"not YAML ({str(error).splitlines()[0]})"
-        raise InvalidManifest(problem, at=str(path), fix=f"Mend the file; {_START}") from error
+        raise InvalidManifest(problem, at=str(path), fix=f"Mend the file; {wanted.start}") from error
     documents = [(node, value) for node in nodes if (value := _Reading(path).value(node)) is not None]
     if len(documents) != 1:
         problem = f"the file holds {len(documents)} documents" if documents else "the file is empty"
-        raise InvalidManifest(problem, at=str(path), fix=f"Write one DistillationJob; {_START}")
+        raise InvalidManifest(problem, at=str(path), fix=f"Write one {wanted.content}; {wanted.start}")
     root, values = documents[0]
     if not isinstance(values, dict):
         raise InvalidManifest(
-            "the document is not a mapping", at=str(path), fix=f"Write `field: value` lines; {_START}"
+            "the document is not a mapping", at=str(path), fix=f"Write `field: value` lines; {wanted.start}"
         )
     return Document(path, root, values)
 
 
-def field_path(location: Location) -> str:
-    """A location as users write it: spec.teachers[0].model.source."""
-    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
-    return text.removeprefix(".")
-
-
-def _read(path: Path) -> str:
+def _read(path: Path, *, wanted: Wanted) -> str:
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
-        problem = f"the manifest can't be read ({error.strerror})"
+        problem = f"the {wanted.noun} can't be read ({error.strerror})"
         raise InvalidManifest(problem, at=str(path), fix="Name a YAML file") from error
     if len(content) > MAX_BYTES:
-        fix = "Name a DistillationJob; data and models have files of their own"
-        raise InvalidManifest("the manifest is larger than 1 MiB", at=str(path), fix=fix)
+        fix = f"Name a {wanted.content}; data and models have files of their own"
+        raise InvalidManifest(f"the {wanted.noun} is larger than 1 MiB", at=str(path), fix=fix)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        raise InvalidManifest("the manifest is not UTF-8", at=f"{path}:{line}", fix="Convert the file") from error
+        problem = f"the {wanted.noun} is not UTF-8"
+        raise InvalidManifest(problem, at=f"{path}:{line}", fix="Convert the file") from error
 
 
 def _check_shape(text: str, *, path: Path) -> None:

@@ -1,0 +1,139 @@
+"""What pydantic refuses, as sentences that name the field, what is wrong with it, and the fix."""
+
+import difflib
+import json
+import types
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+Location = tuple[int | str, ...]
+
+_MOST_PROBLEMS = 10
+_FIXES = {
+    "string_type": "Put it in quotes",
+    "int_type": "Write a whole number",
+    "float_type": "Write a number",
+    "bool_type": "Write true or false",
+    "tuple_type": "Write a list: a dash before each item",
+    "model_type": "Write a mapping of fields",
+    "finite_number": "Write a finite number",
+    "string_pattern_mismatch": "Use lower-case letters, digits and dashes",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong: where, what, and the remedy."""
+
+    at: str
+    problem: str
+    fix: str
+
+    def __str__(self) -> str:
+        return f"{self.at}: {self.problem}. {self.fix}" if self.at else f"{self.problem}. {self.fix}"
+
+
+def field_path(location: Location) -> str:
+    """A location as users write it: spec.teachers[0].model.source."""
+    text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
+    return text.removeprefix(".")
+
+
+def find_problem(
+    error: ValidationError, *, model: type[BaseModel], place: Callable[[Location], str] = field_path
+) -> Problem:
+    """The first problem of a model that was refused; further ones follow its fix, a line each."""
+    found = _by_importance(error.errors())
+    first, *others = [_explain(one, model=model, place=place) for one in found[:_MOST_PROBLEMS]]
+    rest = "".join(f"\n{other}" for other in others)
+    if len(found) > _MOST_PROBLEMS:
+        rest += f"\nand {len(found) - _MOST_PROBLEMS} more"
+    return Problem(first.at, first.problem, f"{first.fix}{rest}")
+
+
+def shown(value: Any) -> str:
+    """A value as it is shown in a sentence."""
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _by_importance(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
+    """A misspelt field before the required field that it leaves missing, and no list that is short of a bad item."""
+    places = [error["loc"] for error in errors]
+    real = [
+        error
+        for error in errors
+        if error["type"] != "too_short" or not any(_is_below(place, error["loc"]) for place in places)
+    ]
+    return sorted(real, key=lambda error: error["type"] == "missing")
+
+
+def _is_below(place: Location, other: Location) -> bool:
+    return len(place) > len(other) and place[: len(other)] == other
+
+
+def _explain(error: ErrorDetails, *, model: type[BaseModel], place: Callable[[Location], str]) -> Problem:
+    location, context = error["loc"], error.get("ctx", {})
+    problem, fix = error["msg"], _FIXES.get(error["type"], "Choose a value within the limit")
+    if error["type"] == "extra_forbidden":
+        known = _known_fields(location[:-1], model=model)
+        near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
+        problem = f"unknown field `{location[-1]}`"
+        fix = f"Did you mean `{near[0]}`?" if near else f"The fields here are {', '.join(known)}"
+    elif error["type"] == "missing":
+        problem, fix = "the field is required, and missing", f"Add `{location[-1]}`"
+    elif error["type"] == "literal_error":
+        problem = f"{shown(error['input'])} is not one of {context['expected']}"
+        near = difflib.get_close_matches(str(error["input"]), _quoted(context["expected"]), n=1)
+        fix = f"Did you mean {near[0]}?" if near else "Choose one of them"
+    elif error["type"] == "value_error":
+        problem, _, fix = str(context["error"]).partition("; ")
+        fix = (fix[:1].upper() + fix[1:]) or "Set one of them"
+    else:
+        problem = f"{problem[:1].lower()}{problem[1:]}, and it is {shown(error['input'])}"
+        fix = "Give it a value, or remove it" if error["input"] is None else fix
+    return Problem(place(location), problem, fix)
+
+
+def _quoted(expected: str) -> list[str]:
+    return [part.strip(" '") for part in expected.replace(" or ", ",").split(",")]
+
+
+def _known_fields(location: Location, *, model: type[BaseModel]) -> list[str]:
+    """The fields, as users write them, of the object at a location."""
+    kind: Any = model
+    for part in location:
+        kind = _element(kind) if isinstance(part, int) else _member(kind, str(part))
+    return list(_fields(kind))
+
+
+def _fields(kind: Any) -> Mapping[str, Any]:
+    model = _model(kind)
+    if model is None:
+        return {}
+    return {field.alias or name: field.annotation for name, field in model.model_fields.items()}
+
+
+def _model(kind: Any) -> type[BaseModel] | None:
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return kind
+    if typing.get_origin(kind) in (types.UnionType, typing.Union):
+        return next((model for one in typing.get_args(kind) if (model := _model(one))), None)
+    return None
+
+
+def _member(kind: Any, name: str) -> Any:
+    """What a field of a model holds, or the values of a mapping whose keys users choose."""
+    if typing.get_origin(kind) is dict:
+        return typing.get_args(kind)[1]
+    return _fields(kind).get(name)
+
+
+def _element(kind: Any) -> Any:
+    arguments = typing.get_args(kind)
+    return arguments[0] if arguments else None
