@@ -1,0 +1,152 @@
+"""The binaries of a control plane: found, fetched or built once, and kept in the user's cache.
+
+kube-apiserver and kube-controller-manager are built from Go modules, in the versions of tests/cluster/control-plane;
+etcd is Debian's. KUBEBUILDER_ASSETS names a folder that is looked into first (controller-runtime's setup-envtest fills
+one; it has no kube-controller-manager).
+"""
+
+import fcntl
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+MODULE = Path(__file__).parents[1] / "cluster" / "control-plane"
+BUILT = ("kube-apiserver", "kube-controller-manager")
+NAMES = ("etcd", *BUILT)
+
+
+class NoBinaries(Exception):
+    """A binary that is not there and can't be had; the message says what to do."""
+
+
+def find_binary(name: str) -> Path | None:
+    """Where a binary is: KUBEBUILDER_ASSETS, the cache, and for etcd the PATH; None where it is nowhere."""
+    assets = os.environ.get("KUBEBUILDER_ASSETS")
+    folders = [Path(assets)] if assets else []
+    for folder in (*folders, cache_folder()):
+        if os.access(folder / name, os.X_OK):
+            return folder / name
+    found = shutil.which(name) if name == "etcd" else None
+    return Path(found) if found else None
+
+
+def find_binaries() -> dict[str, Path]:
+    """All binaries by name; raises NoBinaries for those that are nowhere."""
+    found = {name: path for name in NAMES if (path := find_binary(name))}
+    if missing := [name for name in NAMES if name not in found]:
+        raise NoBinaries(f"{' and '.join(missing)} not found; run `make control-plane ARGS=build`")
+    return found
+
+
+def make_binaries() -> dict[str, Path]:
+    """Fetch and build what is missing; raises NoBinaries where there is nothing to do it with."""
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with _lock(cache_folder() / "lock"):
+        if find_binary("etcd") is None:
+            _fetch_etcd()
+        if missing := [name for name in BUILT if find_binary(name) is None]:
+            _build(missing)
+    return find_binaries()
+
+
+def kubernetes_version() -> str:
+    """The version that is built, such as v1.34.4."""
+    found = re.search(r"^\s*(?:require )?k8s\.io/kubernetes (v[0-9.]+)", (MODULE / "go.mod").read_text(), re.MULTILINE)
+    assert found, "go.mod requires k8s.io/kubernetes"
+    return found[1]
+
+
+def cache_folder() -> Path:
+    """One folder for each set of module versions."""
+    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    versions = hashlib.sha256((MODULE / "go.mod").read_bytes() + (MODULE / "go.sum").read_bytes()).hexdigest()
+    return root / "kubedistill" / "control-plane" / versions[:16]
+
+
+def _build(names: list[str]) -> None:
+    if shutil.which("go") is None:
+        raise NoBinaries(
+            f"{' and '.join(names)} not found, and no Go to build them with; install Go 1.24 or newer, "
+            "or let KUBEBUILDER_ASSETS name a folder that holds them"
+        )
+    version = kubernetes_version()
+    _say(f"building {' and '.join(names)} {version} from Go modules: about 10 minutes on 2 cores, once")
+    programs = [f"k8s.io/kubernetes/cmd/{name}" for name in names]
+    with tempfile.TemporaryDirectory(dir=cache_folder()) as folder, _heartbeat():
+        subprocess.run(
+            ["nice", "-n", "19", "go", "build", "-buildvcs=false", "-trimpath", f"-ldflags={_flags(version)}",
+             "-o", f"{folder}/", *programs],
+            cwd=MODULE, check=True, env=os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly", "GOWORK": "off"},
+        )  # fmt: skip
+        for name in names:
+            (Path(folder) / name).replace(cache_folder() / name)
+    _say(f"built; they are kept in {cache_folder()}")
+
+
+def _flags(version: str) -> str:
+    """The linker flags that name the version: without them the server's is a placeholder that kubectl can't read."""
+    major, minor, _ = version.removeprefix("v").split(".")
+    values = {
+        "gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean", "gitCommit": "none",
+        "buildDate": "1970-01-01T00:00:00Z",
+    }  # fmt: skip
+    packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
+    settings = [f"-X {package}.{name}={value}" for package in packages for name, value in values.items()]
+    return " ".join(["-s -w", *settings])
+
+
+def _fetch_etcd() -> None:
+    """Take etcd out of Debian's package without installing it, since that would start a server of its own."""
+    if shutil.which("apt-get") is None:
+        raise NoBinaries("etcd not found, and no apt-get to fetch it with; put etcd 3.4 or newer on the PATH")
+    _say("fetching etcd from the package etcd-server")
+    with tempfile.TemporaryDirectory(dir=cache_folder()) as folder:
+        download = ["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", "etcd-server"]
+        fetched = subprocess.run(download, cwd=folder, check=False, capture_output=True, text=True)
+        if fetched.returncode and os.geteuid() == 0:  # a fresh container has no package lists
+            subprocess.run(["apt-get", "update", "-q"], check=True, stdout=sys.stderr)
+            fetched = subprocess.run(download, cwd=folder, check=False, capture_output=True, text=True)
+        if fetched.returncode:
+            raise NoBinaries(f"etcd not found; put etcd 3.4 or newer on the PATH, since {fetched.stderr.strip()}")
+        subprocess.run(["dpkg", "-x", *Path(folder).glob("etcd-server_*.deb"), "out"], cwd=folder, check=True)
+        (Path(folder) / "out" / "usr" / "bin" / "etcd").replace(cache_folder() / "etcd")
+
+
+@contextmanager
+def _lock(path: Path) -> Iterator[None]:
+    """Two builds at once would take twice as long: the second waits, and finds what the first has built."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
+def _heartbeat() -> Iterator[None]:
+    """Say every minute that the build goes on."""
+    done, started = threading.Event(), time.monotonic()
+
+    def beat() -> None:
+        while not done.wait(60):
+            _say(f"still building, {(time.monotonic() - started) / 60:.0f} min")
+
+    thread = threading.Thread(target=beat, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"control-plane: {text}\n")
+    sys.stderr.flush()
