@@ -1,0 +1,35 @@
+"""The settings door: a YAML file becomes Settings, or one clear message says why not."""
+
+import json
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from kubedistill.document import Wanted, read_document
+from kubedistill.errors import InvalidInput, InvalidManifest
+from kubedistill.problems import find_problem
+from kubedistill.settings import Settings
+
+_SETTINGS = Wanted("settings file", "mapping of settings", "`{}` takes every default")
+
+
+class InvalidSettings(InvalidInput):
+    """The operator's settings file can't be used."""
+
+    reason = "InvalidSettings"
+
+
+def load_settings(path: Path) -> Settings:
+    """Read the operator's settings from a YAML 1.2 file.
+
+    Raises InvalidSettings with file, line, field path, problem and fix; further problems follow, a line each.
+    """
+    try:
+        document = read_document(path, wanted=_SETTINGS)
+    except InvalidManifest as error:
+        raise InvalidSettings(error.problem, at=error.at, fix=error.fix) from error
+    try:
+        return Settings.model_validate_json(json.dumps(document.values), by_alias=True, by_name=False)
+    except ValidationError as error:
+        first = find_problem(error, model=Settings, place=document.place)
+        raise InvalidSettings(first.problem, at=first.at, fix=first.fix) from error

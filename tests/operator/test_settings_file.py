@@ -1,0 +1,80 @@
+"""The settings door: what a platform team writes is taken whole, or refused with line, field and fix."""
+
+from pathlib import Path
+
+import pytest
+
+from kubedistill.settings import Settings
+from kubedistill_operator.settings_file import InvalidSettings, load_settings
+
+GOOD = """\
+pools:
+  h100:
+    nodeSelector: {gpu: h100}
+    gpusPerNode: 8
+    pricePerGpuHour: 2.5e0
+    tolerations:
+    - {key: nvidia.com/gpu, operator: Exists}
+nodeLostSeconds: 120
+"""
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return Path("settings.yaml")
+
+
+def test_settings_come_as_they_are_written(path: Path) -> None:
+    path.write_text(GOOD)
+    settings = load_settings(path)
+    assert settings.pools["h100"].price_per_gpu_hour == 2.5
+    assert settings.pools["h100"].tolerations[0].operator == "Exists"
+    assert settings.node_lost_seconds == 120
+    assert settings.resync_seconds == Settings().resync_seconds, "what is not written takes its default"
+
+
+def test_no_settings_are_the_defaults(path: Path) -> None:
+    path.write_text("{}")
+    assert load_settings(path) == Settings()
+
+
+REFUSED = {
+    "typo": ("resyncSecond: 5\n", "1: resyncSecond: unknown field `resyncSecond`. Did you mean `resyncSeconds`?"),
+    "typo in a pool": (
+        "pools:\n  a100:\n    nodeSelector: {a: b}\n    gpuPerNode: 4\n",
+        "4: pools.a100.gpuPerNode: unknown field `gpuPerNode`. Did you mean `gpusPerNode`?",
+    ),
+    "wrong type": ("port: high\n", '1: port: input should be a valid integer, and it is "high". Write a whole number'),
+    "out of range": ("nodeLostSeconds: 0\n", "1: nodeLostSeconds: input should be greater than or equal to 1, and"),
+    "unknown choice": (
+        "submissionMode: HttpMode\n",
+        "1: submissionMode: \"HttpMode\" is not one of 'HTTPMode' or 'K8sJobMode'. Did you mean HTTPMode?",
+    ),
+    "pool without nodes": (
+        "pools:\n  a100: {gpusPerNode: 4}\n",
+        "1: pools.a100.nodeSelector is required for a pool with GPUs. Name a label of its nodes",
+    ),
+    "a field by its Python name": ("node_lost_seconds: 5\n", "1: node_lost_seconds: unknown field `node_lost_seconds`"),
+    "no YAML": ("pools: [\n", "2: not YAML ("),
+    "not a mapping": ("- a\n", ": the document is not a mapping. Write `field: value` lines; `{}` takes every default"),
+    "empty": ("", ": the file is empty. Write one mapping of settings; `{}` takes every default"),
+    "two problems": ("port: 0\nresyncSeconds: 0\n", "\nsettings.yaml:1: port: "),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_bad_settings_are_refused_with_place_and_fix(case: str, path: Path) -> None:
+    text, expected = REFUSED[case]
+    path.write_text(text)
+    with pytest.raises(InvalidSettings) as caught:
+        load_settings(path)
+    message = str(caught.value)
+    assert message.startswith("settings.yaml:")
+    assert expected in message
+    assert caught.value.exit_code == 2
+
+
+def test_a_file_that_is_not_there_is_named(path: Path) -> None:
+    with pytest.raises(InvalidSettings, match=r"settings\.yaml: the settings file can't be read \(No such file"):
+        load_settings(path)
