@@ -6,10 +6,14 @@ KubedistillError
 │   ├── InvalidData                a record or a data file
 │   ├── InvalidModel               a model folder that can't be used
 │   ├── TokenizerMismatch          an objective that needs one tokenizer, and two are there
-│   └── ModelDoesNotFit            a model larger than the place it must run in
+│   ├── ModelDoesNotFit            a model larger than the place it must run in
+│   ├── UnknownPool                a pool that the operator's settings don't have
+│   ├── PoolNotAllowed             a pool that is not for the job's namespace
+│   └── TooFewGPUs                 more GPUs in one pod than a node of its pool has
 ├── StageFailed (RuntimeError)     the work began and could not end, exit 1
 │   ├── LowYield                   too few answers survived
 │   ├── StorageUnavailable         the store is full, read-only or gone
+│   ├── ChannelUnavailable         the API server can't be told how the stage is doing
 │   ├── EngineLost                 the inference engine died under us
 │   └── TrainingFailed             the training loop raised
 ├── Stopped                        asked to leave; the state is saved, exit 1
@@ -73,6 +77,18 @@ class ModelDoesNotFit(InvalidInput):
     reason = "ModelDoesNotFit"
 
 
+class UnknownPool(InvalidInput):
+    reason = "UnknownPool"
+
+
+class PoolNotAllowed(InvalidInput):
+    reason = "PoolNotAllowed"
+
+
+class TooFewGPUs(InvalidInput):
+    reason = "TooFewGPUs"
+
+
 class StageFailed(KubedistillError, RuntimeError):
     reason = "UserCodeError"
 
@@ -85,6 +101,11 @@ class LowYield(StageFailed):
 class StorageUnavailable(StageFailed):
     cause = "infrastructure"
     reason = "StorageUnavailable"
+
+
+class ChannelUnavailable(StageFailed):
+    cause = "infrastructure"
+    reason = "ChannelUnavailable"
 
 
 class EngineLost(StageFailed):

@@ -29,21 +29,24 @@ def frozen_name(job: str, *, uid: str, run: str) -> str:
     return f"{job}-run-{_short(uid, run)}"
 
 
+def service_account_name(job: str) -> str:
+    """The name of the ServiceAccount of a job that names none."""
+    return f"{job}-driver"
+
+
 def attempt_token(child: str, *, uid: str) -> str:
     """What a driver shows to claim its attempt: no secret, but different for every attempt that ever was."""
     return f"{child}.{uid}"
 
 
+def job_labels(job: str, *, uid: str) -> dict[str, str]:
+    """The labels of what a job has once, whatever its run, stage and attempt."""
+    return {**MANAGED_BY, f"{_OURS}/job": job, JOB_UID_LABEL: uid}
+
+
 def labels(job: str, *, uid: str, stage: StageName, run: str, attempt: int) -> dict[str, str]:
     """The labels of a child and of all that belongs to it."""
-    return {
-        **MANAGED_BY,
-        f"{_OURS}/job": job,
-        JOB_UID_LABEL: uid,
-        STAGE_LABEL: stage,
-        RUN_LABEL: run,
-        ATTEMPT_LABEL: str(attempt),
-    }
+    return {**job_labels(job, uid=uid), STAGE_LABEL: stage, RUN_LABEL: run, ATTEMPT_LABEL: str(attempt)}
 
 
 def _short(*parts: str) -> str:

@@ -1,0 +1,109 @@
+"""The request for a child: everything that decides what the objects of one attempt look like."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from kubedistill.chain import STAGES, StageName
+from kubedistill.contract import StageJob
+from kubedistill.settings import Images, Pool, Resources
+from kubedistill.v1alpha1 import API_VERSION, KIND, Queue, Spec
+from kubedistill_operator import names
+from kubedistill_operator.observed import ChildKind
+
+_QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
+_PRIORITY_LABEL = "kueue.x-k8s.io/priority-class"
+
+
+@dataclass(frozen=True, slots=True)
+class ChildRequest:
+    """One attempt at one stage, with what was frozen for its run and what the operator's settings add."""
+
+    stage_job: StageJob
+    pools: Mapping[str, Pool]
+    """As frozen with the run."""
+    images: Images
+    """As frozen with the run."""
+    queue: Queue | None
+    """The job's queue as it is now: a field that acts at once, so not the one that was frozen."""
+    volume_claim: str | None
+    """The claim that holds the store: the job's, or the settings' for a job that names no storage."""
+    resources: Resources
+    """What pods without a pool ask for."""
+    ray_version: str
+    submission_mode: Literal["HTTPMode", "K8sJobMode"]
+    create_service_accounts: bool
+    """Whether a job that names no ServiceAccount gets one."""
+
+    @property
+    def spec(self) -> Spec:
+        """The spec as frozen with the run."""
+        return self.stage_job.spec
+
+    @property
+    def stage(self) -> StageName:
+        """The stage that the child runs."""
+        return self.stage_job.stage
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of the job and of everything that belongs to it."""
+        return self.stage_job.job.namespace
+
+    @property
+    def kind(self) -> ChildKind:
+        """RayJob for the stages that need accelerators, else Job."""
+        return "RayJob" if STAGES[self.stage].accelerated else "Job"
+
+    @property
+    def name(self) -> str:
+        """The name of the RayJob or Job, of its ConfigMap, Role and RoleBinding."""
+        job, run = self.stage_job.job, self.stage_job.run
+        return names.child_name(job.name, self.stage, uid=job.uid, run=run.id, attempt=self.stage_job.attempt)
+
+    @property
+    def channel(self) -> str:
+        """The name of the ConfigMap that the driver writes."""
+        return names.out_name(self.name)
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The labels of the child, of its pods and of all that was made for it."""
+        job, run = self.stage_job.job, self.stage_job.run
+        return names.labels(job.name, uid=job.uid, stage=self.stage, run=run.id, attempt=self.stage_job.attempt)
+
+    @property
+    def child_labels(self) -> dict[str, str]:
+        """The labels of the RayJob or Job itself: Kueue's too, which on pods would make it queue them once more."""
+        queue = {} if self.queue is None else {_QUEUE_LABEL: self.queue.name}
+        if self.queue is not None and self.queue.priority_class is not None:
+            queue[_PRIORITY_LABEL] = self.queue.priority_class
+        return {**self.labels, **queue}
+
+    @property
+    def service_account(self) -> str:
+        """The ServiceAccount of the pods."""
+        return self.spec.pods.service_account_name or names.service_account_name(self.stage_job.job.name)
+
+    @property
+    def owner(self) -> dict[str, Any]:
+        """The job as an owner: the garbage collector removes with it what it owns, and nothing waits for that."""
+        job = self.stage_job.job
+        return owner_reference(API_VERSION, KIND, name=job.name, uid=job.uid)
+
+    def metadata(
+        self, name: str, *, labels: dict[str, str] | None = None, owner: dict[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """The metadata of an object of this attempt: its labels and, as owner, the job, unless told otherwise."""
+        return {
+            "name": name, "namespace": self.namespace, "labels": labels or self.labels,
+            "ownerReferences": [owner or self.owner],
+        }  # fmt: skip
+
+
+def owner_reference(api_version: str, kind: str, *, name: str, uid: str) -> dict[str, Any]:
+    """A controller that does not keep its own deletion waiting."""
+    return {
+        "apiVersion": api_version, "kind": kind, "name": name, "uid": uid,
+        "controller": True, "blockOwnerDeletion": False,
+    }  # fmt: skip
