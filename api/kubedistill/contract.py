@@ -15,6 +15,8 @@ from kubedistill.v1alpha1 import Spec
 CONTRACT = 1
 STAGE_JOB_BYTES = 256 * 1024
 MESSAGE_BYTES = 16 * 1024
+CHANNEL_VARIABLE = "KUBEDISTILL_CHANNEL"
+"""Environment variable that names the ConfigMap that a driver in a cluster writes; absent on one machine."""
 
 
 class ContractModel(BaseModel):

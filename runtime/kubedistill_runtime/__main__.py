@@ -4,16 +4,23 @@ The environment is set before anything heavy is imported, since vLLM and Ray rea
 """
 
 import argparse
+import contextlib
 import ctypes
 import json
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kubedistill.errors import EXIT_SUCCESS, KubedistillError
+
+if TYPE_CHECKING:
+    from kubedistill.contract import StageJob
+    from kubedistill_runtime.channel import Channel
+    from kubedistill_runtime.storage.store import Store
 
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",  # a second OpenMP thread waits for the first whenever a core is busy
@@ -75,21 +82,47 @@ def _prices(text: str) -> Any:
 
 
 def _run_one(path: Path) -> int:
-    from kubedistill_runtime.channel import FileChannel, read_job
+    from kubedistill_runtime.channel import read_job
+    from kubedistill_runtime.channel.signals import SignalledChannel
     from kubedistill_runtime.driver import run_stage
     from kubedistill_runtime.logs import log_to
     from kubedistill_runtime.serving.session import LocalEngines
     from kubedistill_runtime.storage.store import open_store
 
-    job = read_job(path)
+    job, driver = read_job(path), uuid.uuid4().hex
     log_to(None)
-    engines = LocalEngines(leftovers=path.parent / "processes.json", ahead=False)
-    try:
-        result, error = run_stage(job, store=open_store(job.store), channel=FileChannel(path.parent), engines=engines)
-    finally:
-        engines.close()
+    store = open_store(job.store)
+    with _open_channel(job, folder=path.parent, store=store, driver=driver) as opened:
+        engines = LocalEngines(leftovers=path.parent / "processes.json", ahead=False)
+        channel = SignalledChannel(opened, second=_leave)
+        channel.listen()
+        try:
+            result, error = run_stage(job, store=store, channel=channel, engines=engines, driver=driver)
+        finally:
+            engines.close()
     _emit(json.loads(result.to_json()))
     return error.exit_code if error else EXIT_SUCCESS
+
+
+@contextlib.contextmanager
+def _open_channel(job: "StageJob", *, folder: Path, store: "Store", driver: str) -> Iterator["Channel"]:
+    """In a cluster the ConfigMap that the operator names, and a log that outlives the pod; else the job's folder."""
+    from kubedistill.contract import CHANNEL_VARIABLE
+
+    name = os.environ.get(CHANNEL_VARIABLE)
+    if not name:
+        from kubedistill_runtime.channel import FileChannel
+
+        yield FileChannel(folder)
+        return
+    from kubedistill_runtime.channel.api_server import find_api_server
+    from kubedistill_runtime.channel.cluster import claim_channel
+    from kubedistill_runtime.logs import keep_log
+
+    channel = claim_channel(job, api=find_api_server(), name=name, driver=driver, store=store)
+    number = f"-{channel.starts}" if channel.starts > 1 else ""  # what an earlier driver's log says is kept
+    with keep_log(store, f"{channel.folder}/driver{number}.log"):
+        yield channel
 
 
 def _run_all(options: argparse.Namespace) -> int:

@@ -5,7 +5,7 @@ import uuid
 
 from kubedistill.chain import STAGES, ArtifactName
 from kubedistill.contract import ArtifactRef, StageJob, StageResult
-from kubedistill.errors import KubedistillError, Stopped, StorageUnavailable
+from kubedistill.errors import ChannelUnavailable, KubedistillError, Stopped, StorageUnavailable
 from kubedistill_runtime.channel import Channel
 from kubedistill_runtime.progress import Progress, now
 from kubedistill_runtime.serving.engine import Engines
@@ -17,10 +17,13 @@ log = logging.getLogger(__name__)
 
 
 def run_stage(
-    job: StageJob, *, store: Store, channel: Channel, engines: Engines
+    job: StageJob, *, store: Store, channel: Channel, engines: Engines, driver: str = ""
 ) -> tuple[StageResult, KubedistillError | None]:
-    """Run a stage to its result; the error, where there is one, is given back beside it."""
-    started, driver = now(), uuid.uuid4().hex
+    """Run a stage to its result; the error, where there is one, is given back beside it.
+
+    `driver` is who claimed the attempt, where it was claimed. Raises ClaimLost if another has claimed it since.
+    """
+    started, driver = now(), driver or uuid.uuid4().hex
     fields = {"stage": job.stage, "attempt": job.attempt, "driver": driver}
     log.info("stage started", extra=fields)
     progress = Progress(channel.publish_progress, channel.asked_to_stop)
@@ -44,8 +47,8 @@ def run_stage(
     log.info("stage ended", extra={**fields, "outcome": result.outcome, "reason": result.reason})
     try:
         channel.publish_result(result)
-    except StorageUnavailable as full:  # often what failed the stage; whoever started it still gets the error
-        error = error or full
+    except (StorageUnavailable, ChannelUnavailable) as unsaid:  # a full disk is often what failed the stage
+        error = error or unsaid
     return result, error
 
 

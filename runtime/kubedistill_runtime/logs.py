@@ -1,11 +1,18 @@
 """Logs: one JSON object a line, with the same keys in every process."""
 
+import contextlib
 import json
 import logging
+import threading
+from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 
+from kubedistill.errors import StorageUnavailable
 from kubedistill_runtime.progress import now
+from kubedistill_runtime.storage.store import Store
 
+_KEPT_LINES = 20_000
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -33,3 +40,47 @@ def log_to(path: Path | None) -> None:
         earlier.close()
     root.addHandler(handler)
     root.setLevel(logging.INFO)
+
+
+@contextlib.contextmanager
+def keep_log(store: Store, name: str, *, seconds: float = 60.0) -> Iterator[None]:
+    """Keep the last lines of the root logger in the store, every minute and at the end: a pod takes its own along."""
+    memory, over = _Memory(), threading.Event()
+    memory.setFormatter(JsonFormatter())
+
+    def keep() -> None:
+        while not over.wait(seconds):
+            memory.save(store, name)
+
+    keeper = threading.Thread(target=keep, name="log-keeper", daemon=True)
+    logging.getLogger().addHandler(memory)
+    keeper.start()
+    try:
+        yield
+    finally:
+        over.set()
+        keeper.join()
+        logging.getLogger().removeHandler(memory)
+        memory.save(store, name)
+
+
+class _Memory(logging.Handler):
+    """Remembers lines until they are saved, and after."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._new = True
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._lines.append(self.format(record))
+        self._new = True
+
+    def save(self, store: Store, name: str) -> None:
+        """Put the lines into the store, if there are new ones."""
+        with self.lock or contextlib.nullcontext():
+            text, new, self._new = "".join(f"{line}\n" for line in self._lines), self._new, False
+        # On a full disk the stage itself has more to say, and says it to the operator.
+        with contextlib.suppress(StorageUnavailable):
+            if new:
+                store.put(name, text.encode(errors="replace"))

@@ -51,6 +51,11 @@ class FileChannel:
         Store(self.folder).put(name, text.encode())
 
 
+def attempt_folder(job: StageJob) -> str:
+    """The name under which an attempt's messages and logs lie in the store."""
+    return f"runs/{job.job.namespace}.{job.job.name}/{job.run.id}/{job.stage.lower()}-{job.attempt}"
+
+
 def read_job(path: Path) -> StageJob:
     """Read a StageJob from its file; raises InvalidInput where it is not one."""
     try:

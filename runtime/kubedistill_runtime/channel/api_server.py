@@ -1,0 +1,130 @@
+"""The API server as a pod meets it: HTTPS with the pod's own token, every call bounded in time and size."""
+
+import http.client
+import json
+import os
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from kubedistill.errors import ChannelUnavailable
+
+_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_REPLY_BYTES = 4 * 2**20  # etcd keeps no object over 1.5 MiB
+_MESSAGE_LENGTH = 300
+_PASSING = (401, 408, 409, 425, 429)
+"""Statuses, besides 5xx, that another try may turn into success; a 401 by the token that the kubelet has renewed."""
+
+
+class HiccupError(Exception):
+    """A call that failed in a way that may pass: cut off, late, garbled, or refused for now."""
+
+    def __init__(self, problem: str, *, retry_after: float = 0.0) -> None:
+        super().__init__(problem)
+        self.retry_after = retry_after
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """A status and what came with it: the object asked for, or, from 300 up, the reason why not."""
+
+    status: int
+    values: Mapping[str, Any]
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ApiServer:
+    """Where the API server is, and the folder of the ServiceAccount's token, CA and namespace."""
+
+    host: str
+    port: int
+    account: Path = _ACCOUNT
+    seconds: float = 10.0
+    """How long one call may take."""
+    clock: Callable[[], float] = field(default=time.monotonic, compare=False)
+
+    @property
+    def namespace(self) -> str:
+        """The pod's namespace; raises ChannelUnavailable where no ServiceAccount is mounted."""
+        try:
+            found = (self.account / "namespace").read_text().strip()
+        except (OSError, ValueError):
+            found = ""
+        if not found:
+            fix = "Mount the ServiceAccount's token into the driver's pod"
+            raise ChannelUnavailable("the pod has no ServiceAccount", at=str(self.account / "namespace"), fix=fix)
+        return found
+
+    def call(self, method: str, path: str, *, patch: list[dict[str, str]] | None = None) -> Reply:
+        """Make one call, with a JSON Patch as its body or none; redirects are not followed.
+
+        Raises HiccupError for what may pass. Token and CA are read each time, since both are renewed in place.
+        """
+        until = self.clock() + self.seconds
+        connection = None
+        try:
+            trust = ssl.create_default_context(cafile=self.account / "ca.crt")
+            connection = http.client.HTTPSConnection(self.host, self.port, timeout=self.seconds, context=trust)
+            connection.request(method, path, body=None if patch is None else json.dumps(patch), headers=self._headers())
+            response = connection.getresponse()
+            return _understand(response, self._read(response, until=until))
+        except (OSError, http.client.HTTPException, UnicodeError) as error:
+            raise HiccupError(f"{type(error).__name__}: {error}") from error
+        finally:
+            if connection is not None:
+                connection.close()
+
+    def _headers(self) -> dict[str, str]:
+        token = (self.account / "token").read_bytes().strip()
+        if not token.isascii() or b"\n" in token or b"\r" in token:  # its own error message would print the token
+            raise HiccupError(f"{self.account / 'token'} holds no token")
+        return {
+            "Authorization": f"Bearer {token.decode()}",
+            "Accept": "application/json",
+            "Content-Type": "application/json-patch+json",
+            "User-Agent": "kubedistill-runtime",
+        }
+
+    def _read(self, response: http.client.HTTPResponse, *, until: float) -> bytes:
+        """Read a body; raises HiccupError where it is too long, in bytes or in seconds."""
+        body = bytearray()
+        while part := response.read1(65536):
+            body += part
+            if len(body) > _REPLY_BYTES:
+                raise HiccupError(f"its reply is longer than {_REPLY_BYTES} bytes")
+            if self.clock() > until:
+                raise HiccupError(f"its reply took longer than {self.seconds:g} s")
+        return bytes(body)
+
+
+def find_api_server(environment: Mapping[str, str] = os.environ, *, account: Path = _ACCOUNT) -> ApiServer:
+    """The API server of the cluster that this pod runs in; raises ChannelUnavailable outside of one."""
+    host, port = environment.get("KUBERNETES_SERVICE_HOST", ""), environment.get("KUBERNETES_SERVICE_PORT", "")
+    if not (host and port.isascii() and port.isdecimal() and int(port) < 65536):
+        raise ChannelUnavailable(
+            f"no API server at host '{host}', port '{port}'", at="KUBERNETES_SERVICE_HOST and _PORT",
+            fix="Run this in a pod, or without KUBEDISTILL_CHANNEL",
+        )  # fmt: skip
+    return ApiServer(host, int(port), account)
+
+
+def _understand(response: http.client.HTTPResponse, body: bytes) -> Reply:
+    try:
+        values = json.loads(body)
+    except (ValueError, RecursionError):
+        values = None
+    if response.status < 300 and not isinstance(values, dict):
+        raise HiccupError(f"its reply is no JSON object: {body[:60]!r}")
+    if response.status < 300:
+        return Reply(response.status, values)
+    said = values.get("message") if isinstance(values, dict) else ""
+    reason = f"{response.status} {' '.join(str(said or response.reason).split())[:_MESSAGE_LENGTH]}"
+    if response.status in _PASSING or response.status >= 500:
+        after = response.headers.get("Retry-After", "")
+        plain = after.isascii() and after.isdecimal() and len(after) < 6
+        raise HiccupError(f"it answered {reason}", retry_after=float(after) if plain else 0.0)
+    return Reply(response.status, {}, reason)

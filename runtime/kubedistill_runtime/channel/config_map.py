@@ -1,0 +1,95 @@
+"""One ConfigMap on the API server: what it holds, and changes to it that happen whole or not at all."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from kubedistill.errors import ChannelUnavailable, ClaimLost
+from kubedistill_runtime.channel.api_server import ApiServer, HiccupError, Reply
+
+Change = dict[str, str]
+"""One operation of a JSON Patch (RFC 6902)."""
+
+
+class ChangeRefusedError(Exception):
+    """A patch was refused as a whole: one of its tests failed, or the ConfigMap can't be changed like that."""
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a ConfigMap held at one moment."""
+
+    version: str
+    data: Mapping[str, str]
+
+    @property
+    def owner(self) -> str:
+        """Whose it is: a token, or `token:driver` once a driver has claimed it."""
+        return self.data.get("owner", "")
+
+    @property
+    def stop(self) -> bool:
+        """Whether the driver is asked to save and leave."""
+        return self.data.get("stop") == "true"
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigMap:
+    """One ConfigMap in the pod's namespace.
+
+    Both methods raise HiccupError for what may pass, ClaimLost where it is gone, and ChannelUnavailable for any
+    other answer that isn't success.
+    """
+
+    api: ApiServer
+    namespace: str
+    name: str
+
+    def read(self) -> Content:
+        """What it holds now."""
+        return self._content(self.api.call("GET", self._path()))
+
+    def change(self, *changes: Change) -> Content:
+        """Apply all changes or none; raises ChangeRefusedError where the API server takes none."""
+        reply = self.api.call("PATCH", self._path(), patch=list(changes))
+        if reply.status == 422:
+            raise ChangeRefusedError(reply.reason)
+        return self._content(reply)
+
+    def __str__(self) -> str:
+        return f"ConfigMap {self.namespace}/{self.name}"
+
+    def _path(self) -> str:
+        return f"/api/v1/namespaces/{quote(self.namespace, safe='')}/configmaps/{quote(self.name, safe='')}"
+
+    def _content(self, reply: Reply) -> Content:
+        if reply.status == 404:
+            raise ClaimLost("nobody waits for this attempt any more: its ConfigMap is gone", at=str(self))
+        if reply.reason:
+            fix = "The driver's ServiceAccount needs get and patch on it" if reply.status == 403 else ""
+            raise ChannelUnavailable(f"the API server answered {reply.reason}", at=str(self), fix=fix)
+        metadata, data = reply.values.get("metadata"), reply.values.get("data", {})
+        version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
+        if not (isinstance(version, str) and _is_text(data)):
+            raise HiccupError("its reply is no ConfigMap")
+        return Content(version, data)
+
+
+def expect(path: str, value: str) -> Change:
+    """Let the patch through only if this is the value at a path."""
+    return {"op": "test", "path": path, "value": value}
+
+
+def replace(path: str, value: str) -> Change:
+    """Set the value at a path that has one."""
+    return {"op": "replace", "path": path, "value": value}
+
+
+def assign(path: str, value: str) -> Change:
+    """Set the value at a path, whether there is one or not."""
+    return {"op": "add", "path": path, "value": value}
+
+
+def _is_text(data: Any) -> bool:
+    return isinstance(data, dict) and all(isinstance(value, str) for value in data.values())
