@@ -52,7 +52,7 @@ class Workshop:
         *parents, last = path.split(".")
         node: Any = self.spec
         for part in parents:
-            node = node[part]
+            node = node[int(part)] if part.isdigit() else node[part]
         del node[last]
 
     def stage_job(self, stage: StageName = "Prepare", *, keys: dict[ArtifactName, str] | None = None) -> StageJob:

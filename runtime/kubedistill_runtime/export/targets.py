@@ -1,5 +1,6 @@
 """Export targets: folders outside the store that we may fill, and must not overwrite."""
 
+import glob
 import json
 import os
 import shutil
@@ -15,6 +16,7 @@ from kubedistill_runtime.storage.store import Store
 
 MARK = "kubedistill.json"
 """Written into each exported folder: the key of the export, by which we know the folder as ours."""
+_STAGING = ".kubedistill-"
 
 
 def check_targets(exports: Sequence[Export], *, data_root: Path, key: str) -> None:
@@ -59,8 +61,9 @@ def fill(target: Path, *, key: str, write: Callable[[Path], None]) -> None:
     """Put an export into its folder by one rename, replacing an earlier export of ours."""
     if is_filled(target, key=key):
         return
-    staging = target.with_name(f".{target.name}-{uuid.uuid4().hex}")
+    staging = target.with_name(f".{target.name}{_STAGING}{os.getpid()}-{uuid.uuid4().hex}")
     retired = staging.with_suffix(".old")
+    _sweep(target)
     try:
         staging.mkdir(parents=True)
         write(staging)
@@ -75,3 +78,11 @@ def fill(target: Path, *, key: str, write: Callable[[Path], None]) -> None:
     finally:
         shutil.rmtree(staging, ignore_errors=True)
         shutil.rmtree(retired, ignore_errors=True)
+
+
+def _sweep(target: Path) -> None:
+    """Remove what writers that were killed on this machine left beside a target."""
+    for left in target.parent.glob(f".{glob.escape(target.name)}{_STAGING}*"):
+        writer = left.name.rpartition(_STAGING)[2].partition("-")[0]
+        if not Path(f"/proc/{writer}").exists():
+            shutil.rmtree(left, ignore_errors=True)

@@ -10,6 +10,7 @@ from kubedistill.contract import StageJob
 from kubedistill.errors import InvalidManifest
 from kubedistill.v1alpha1 import Gate, Spec
 from kubedistill_runtime.checks.data import read_records
+from kubedistill_runtime.checks.lengths import check_length
 from kubedistill_runtime.checks.splits import check_sizes, drop_long, hold_out
 from kubedistill_runtime.export.targets import check_targets, is_filled, places
 from kubedistill_runtime.progress import Progress
@@ -28,6 +29,7 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     """Check the input and make the rows artifact; raises InvalidInput before anything is written."""
     resolved = resolve(job, store=store)
     keys, data_root = resolved.keys, root_path(job.data_root)
+    check_length(resolved.teacher, spec=job.spec)
     check_targets(job.spec.export, data_root=data_root, key=keys["export"])
     if find(store, "rows", keys["rows"]).complete:
         _check_other_choices(job, resolved, store=store)

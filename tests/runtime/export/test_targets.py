@@ -1,5 +1,8 @@
 """Export targets: filled by one rename, never over somebody else's files."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,6 +37,31 @@ def test_failed_write_leaves_the_earlier_export(tmp_path: Path) -> None:
         fill(target, key="k2", write=fail)
     assert is_filled(target, key="k1")
     assert [path.name for path in tmp_path.iterdir()] == ["student"]
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from kubedistill_runtime.export.targets import fill
+def write(folder):
+    (folder / "half").touch()
+    os.kill(os.getpid(), signal.SIGKILL)
+fill(Path(sys.argv[1]), key="k2", write=write)
+"""
+
+
+def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    target = tmp_path / "student"
+    fill(target, key="k1", write=write)
+    (tmp_path / ".student-mine").mkdir()
+    living = tmp_path / f".student.kubedistill-{os.getpid()}-0"
+    living.mkdir()
+    subprocess.run([sys.executable, "-c", KILLED, str(target)], check=False)
+    assert is_filled(target, key="k1")
+    assert len(list(tmp_path.iterdir())) == 4
+    fill(target, key="k2", write=write)
+    assert is_filled(target, key="k2")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".student-mine", living.name, "student"]
 
 
 @pytest.mark.parametrize(("content", "refused"), [(None, False), ("", False), ("mine.txt", True)])

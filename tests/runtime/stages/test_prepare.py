@@ -101,6 +101,12 @@ def test_a_student_without_a_template_is_refused_before_the_teacher_is_asked(
         bench.run("Prepare")
 
 
+def test_more_tokens_than_the_teacher_was_made_for_are_refused(bench: Bench) -> None:
+    bench.workshop.drop("teachers.0.model.maxModelLen")
+    with pytest.raises(InvalidManifest, match=r"4096 tokens are wanted, and .* was made for 512"):
+        bench.run("Prepare")
+
+
 def test_a_refusal_leaves_no_artifact(bench: Bench) -> None:
     without_references(bench, split="test")
     bench.workshop.set("evaluation.gate.minGain", 0.1)
