@@ -11,6 +11,8 @@ Label = Annotated[str, Field(min_length=1, max_length=128)]
 
 NLI_LABELS = ("entailment", "neutral", "contradiction")
 LABEL_TASKS = ("Classification", "NLI")
+_NEEDS_LABELS = "labels is required for a Classification task; list the labels an answer may be"
+_HAS_NO_LABELS = "labels belongs to Classification and NLI tasks only; remove it"
 
 
 class Task(Model):
@@ -18,11 +20,8 @@ class Task(Model):
 
     model_config = ConfigDict(
         json_schema_extra=cel(
-            ("self.type != 'Classification' || has(self.labels)", "labels is required for a Classification task"),
-            (
-                "self.type in ['Classification', 'NLI'] || !has(self.labels)",
-                "labels belongs to Classification and NLI tasks only",
-            ),
+            ("self.type != 'Classification' || has(self.labels)", _NEEDS_LABELS),
+            ("self.type in ['Classification', 'NLI'] || !has(self.labels)", _HAS_NO_LABELS),
         )
     )
 
@@ -36,9 +35,9 @@ class Task(Model):
     @model_validator(mode="after")
     def _check_labels(self) -> Self:
         if self.type == "Classification" and not self.labels:
-            raise ValueError("labels is required for a Classification task; list the labels an answer may be")
+            raise ValueError(_NEEDS_LABELS)
         if self.type not in LABEL_TASKS and self.labels:
-            raise ValueError("labels belongs to Classification and NLI tasks only; remove it")
+            raise ValueError(_HAS_NO_LABELS)
         if self.labels and len(set(self.labels)) != len(self.labels):
             raise ValueError("labels holds the same label twice; list each label once")
         return self

@@ -8,7 +8,9 @@ from kubedistill.v1alpha1.base import Count, Fraction, Model, cel
 
 ObjectiveType = Literal["Auto", "Sequence", "CachedLogits"]
 
-_TEMPERATURE_ONE = "temperature must be 1: stored logprobs are the teacher's own, and can't be softened afterwards"
+_TEMPERATURE_ONE = (
+    "temperature must be 1: stored logprobs are the teacher's own, and can't be softened afterwards; remove temperature"
+)
 
 
 class Objective(Model):
@@ -29,7 +31,7 @@ class Objective(Model):
     @model_validator(mode="after")
     def _check_temperature(self) -> Self:
         if self.temperature != 1:
-            raise ValueError(f"{_TEMPERATURE_ONE}; remove temperature")
+            raise ValueError(_TEMPERATURE_ONE)
         return self
 
 
