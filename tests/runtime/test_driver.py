@@ -13,7 +13,7 @@ from engines import FunctionEngines
 from kubedistill import errors
 from kubedistill.chain import STAGES
 from kubedistill.contract import StageJob, StageProgress, StageResult
-from kubedistill.errors import KubedistillError, Stopped, StorageUnavailable
+from kubedistill.errors import ChannelUnavailable, KubedistillError, Stopped, StorageUnavailable
 from kubedistill_runtime import driver
 from kubedistill_runtime.channel import FileChannel
 from kubedistill_runtime.logs import log_to
@@ -138,19 +138,29 @@ class FullDisk(FileChannel):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
 
-def test_on_a_full_disk_the_stages_own_error_is_given_back(run: Run, channel: FileChannel) -> None:
+class DeafServer(FileChannel):
+    """A channel whose other end is gone."""
+
+    def publish_result(self, result: StageResult) -> None:
+        raise ChannelUnavailable("the API server took no result", at="the channel")
+
+
+@pytest.mark.parametrize("kind", [FullDisk, DeafServer])
+def test_where_the_result_can_not_be_said_the_stages_own_error_is_given_back(
+    kind: type[FileChannel], run: Run, channel: FileChannel
+) -> None:
     error = errors.LowYield("too few", at="spec.curation.minKeepRatio")
-    result, given = run(raising(error), channel=FullDisk(channel.folder))
+    result, given = run(raising(error), channel=kind(channel.folder))
     assert given is error
     assert result.reason == "LowYield"
 
 
-def test_on_a_full_disk_a_stage_that_succeeded_is_not_taken_for_one_that_said_so(
-    run: Run, channel: FileChannel
+@pytest.mark.parametrize(("kind", "unsaid"), [(FullDisk, StorageUnavailable), (DeafServer, ChannelUnavailable)])
+def test_a_success_that_can_not_be_said_is_given_back_as_the_error_that_kept_it(
+    kind: type[FileChannel], unsaid: type[KubedistillError], run: Run, channel: FileChannel
 ) -> None:
-    _, given = run(lambda *_: Outcome(), channel=FullDisk(channel.folder))
-    assert isinstance(given, StorageUnavailable)
-    assert "Free some space" in given.fix
+    _, given = run(lambda *_: Outcome(), channel=kind(channel.folder))
+    assert isinstance(given, unsaid)
 
 
 def test_progress_goes_to_the_channel_and_a_stop_comes_back_from_it(run: Run, channel: FileChannel) -> None:

@@ -221,6 +221,23 @@ def test_another_job_in_the_same_store_is_not_in_the_way(done: Desk) -> None:
     assert done.run() == 0
 
 
+def test_while_one_run_works_a_second_is_refused(fresh: Desk, chat: ChatFormat) -> None:
+    second, refused = on(Workshop(fresh.workshop.root), chat), []
+
+    def say(text: str) -> str:
+        if not refused:
+            with pytest.raises(StoreBusy) as busy:
+                second.run()
+            refused.append(busy.value)
+        return "maybe"
+
+    fresh.bench.says = say
+    with pytest.raises(LowYield):
+        fresh.run()
+    assert len(refused) == 1
+    assert (second.events, second.bench.engines.opened) == ([], 0)
+
+
 def test_after_a_failure_the_lock_is_free(fresh: Desk) -> None:
     fresh.bench.says = lambda text: "maybe"
     for _ in range(2):
