@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 LINES_SHOWN = 20
+PATIENCE_SECONDS = 10.0
 
 
 class StartFailed(Exception):
@@ -33,12 +34,13 @@ class Background:
             pid, started = map(int, self._pid_file.read_text().split())
         except FileNotFoundError:
             return None
-        with contextlib.suppress(ChildProcessError):  # a child of ours stays a zombie until somebody waits for it
-            os.waitpid(pid, os.WNOHANG)
-        return pid if _start_time(pid) == started else None
+        state, start = _stat(pid)
+        if start != started:
+            return None
+        return pid if state != "Z" or _is_ending(pid) else None
 
     def start(self, command: Sequence[str], *, dies_with_us: bool = False) -> None:
-        """Start it in a session of its own, unless it runs; with `dies_with_us` the kernel ends it when this process ends."""
+        """Start it, unless it runs, in a session of its own; with `dies_with_us` the kernel ends it when we end."""
         if self.pid is not None:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -53,15 +55,15 @@ class Background:
                 (os.POSIX_SPAWN_DUP2, 1, 2),
             ],
         )  # fmt: skip
-        self._pid_file.write_text(f"{pid} {_start_time(pid) or 0}")
+        self._pid_file.write_text(f"{pid} {_stat(pid)[1]}")
 
     def stop(self, *, gently: bool) -> None:
         """End it and wait until it has ended; gently: SIGTERM first, and SIGKILL 10 seconds later."""
         if gently:
             self._signal(signal.SIGTERM)
-            self._await_end(10)
+            self._await_end()
         self._signal(signal.SIGKILL)
-        self._await_end(10)
+        self._await_end()
         self._pid_file.unlink(missing_ok=True)
 
     def failure(self, problem: str) -> StartFailed:
@@ -78,16 +80,24 @@ class Background:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
 
-    def _await_end(self, seconds: float) -> None:
-        until = time.monotonic() + seconds
+    def _await_end(self) -> None:
+        until = time.monotonic() + PATIENCE_SECONDS
         while self.pid is not None and time.monotonic() < until:
             time.sleep(0.05)
 
 
-def _start_time(pid: int) -> int | None:
-    """Field 22 of its stat, in clock ticks since the machine's start; None for what is gone or only a zombie."""
+def _is_ending(zombie: int) -> bool:
+    """Whether some threads of it still run. A child of ours stays a zombie until it is waited for, which this does."""
+    try:
+        return os.waitpid(zombie, os.WNOHANG)[0] == 0
+    except ChildProcessError:
+        return False
+
+
+def _stat(pid: int) -> tuple[str, int]:
+    """State and start time in clock ticks since the machine's start; ("", 0) where there is no such process."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):
-        return None
-    return None if fields[0] == "Z" else int(fields[19])
+        return "", 0
+    return fields[0], int(fields[19])

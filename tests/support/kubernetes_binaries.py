@@ -74,9 +74,10 @@ def cache_folder() -> Path:
 
 def _build(names: list[str]) -> None:
     if shutil.which("go") is None:
+        them = "it" if len(names) == 1 else "them"
         raise NoBinaries(
-            f"{' and '.join(names)} not found, and no Go to build them with; install Go 1.24 or newer, "
-            "or let KUBEBUILDER_ASSETS name a folder that holds them"
+            f"{' and '.join(names)} not found, and no Go to build {them} with; install Go 1.24 or newer, "
+            f"or let KUBEBUILDER_ASSETS name a folder that holds {them}"
         )
     version = kubernetes_version()
     _say(f"building {' and '.join(names)} {version} from Go modules: about 10 minutes on 2 cores, once")

@@ -1,0 +1,145 @@
+"""A real API server, its clients and accounts.
+
+The control plane is, in this order: the cluster of KUBEDISTILL_TEST_KUBECONFIG, which must be one for tests, since they
+install CRDs and roles in it (KUBECONFIG is never looked at); the one that `make control-plane` has started; a new one
+that ends with the session.
+"""
+
+import os
+import secrets
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+import yaml
+
+from control_plane import ControlPlane, default_plane
+from credentials import write_kubeconfig
+from kube_api import Api, Manifest, wait_for
+from kubernetes_binaries import find_binaries
+
+ROOT = Path(__file__).parents[2]
+OPERATOR, OPERATOR_NAMESPACE = "kubedistill-operator", "kubedistill-system"
+AccountKubeconfig = Callable[..., Path]
+
+
+def read_manifests(path: Path) -> list[Manifest]:
+    # The loader in C: KubeRay's CRDs are 2 MB.
+    return [one for one in yaml.load_all(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader) if one]
+
+
+def ray_crds() -> list[Path]:
+    """KubeRay's own where they are at hand, else RayJob and RayCluster without schemas."""
+    named = os.environ.get("KUBERAY_CRDS")
+    found = sorted(Path(named or ROOT.parent / "shared" / "kuberay").glob("ray.io_ray*s.yaml"))
+    assert found or not named, f"KUBERAY_CRDS={named} holds no ray.io_*.yaml"
+    return found or [Path(__file__).with_name("ray_crds.yaml")]
+
+
+def install_crds(api: Api) -> None:
+    files = [ROOT / "crds" / "kubedistill.io_distillationjobs.yaml", *ray_crds()]
+    crds = [crd for file in files for crd in read_manifests(file)]
+    for crd in crds:
+        api.apply(crd)
+    for crd in crds:
+        wait_for(partial(is_established, api, crd["metadata"]["name"]), what=f"{crd['metadata']['name']} is served")
+
+
+def is_established(api: Api, crd: str) -> bool:
+    found = api.get("apiextensions.k8s.io/v1/CustomResourceDefinition", crd)
+    conditions = (found or {}).get("status", {}).get("conditions") or []  # null at first
+    return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
+
+
+def refuse_cluster_in_use(api: Api) -> None:
+    """Installing our CRD would change it under jobs that are no test's."""
+    if is_established(api, "distillationjobs.kubedistill.io"):
+        spaces = {job["metadata"]["namespace"] for job in api.list("kubedistill.io/v1alpha1/DistillationJob")}
+        real = sorted(space for space in spaces if not space.startswith("test-"))
+        assert not real, f"the cluster holds DistillationJobs in {', '.join(real)}: it is no cluster for tests"
+
+
+@pytest.fixture(scope="session")
+def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
+    """A control plane that tests may restart, with the CRDs; `.kubeconfig` is the administrator's."""
+    plane = default_plane()
+    if all(plane.pids.values()):
+        with Api(plane.kubeconfig) as api:
+            install_crds(api)
+        yield plane
+        return
+    find_binaries()  # fails at once, and says what to do
+    plane = ControlPlane(tmp_path_factory.mktemp("control-plane"), dies_with_us=True)
+    try:
+        plane.start_server()
+        with Api(plane.kubeconfig) as api:
+            install_crds(api)  # before the controllers: the garbage collector looks for new kinds only every 30 s
+        plane.start_controllers()
+        yield plane
+    finally:
+        plane.down()
+
+
+@pytest.fixture(scope="session")
+def kubeconfig(request: pytest.FixtureRequest) -> Path:
+    """The administrator's kubeconfig of the cluster that tests use."""
+    named = os.environ.get("KUBEDISTILL_TEST_KUBECONFIG")
+    if not named:
+        return request.getfixturevalue("control_plane").kubeconfig
+    with Api(Path(named)) as api:
+        refuse_cluster_in_use(api)
+        install_crds(api)
+    return Path(named).absolute()
+
+
+@pytest.fixture(scope="session")
+def api(kubeconfig: Path) -> Iterator[Api]:
+    """The administrator's client."""
+    with Api(kubeconfig) as client:
+        yield client
+
+
+@pytest.fixture
+def namespace(api: Api) -> Iterator[str]:
+    """A namespace of the test's own, deleted afterwards."""
+    name = f"test-{secrets.token_hex(4)}"
+    api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    wait_for(lambda: api.get("v1/ServiceAccount", "default", namespace=name), what="the namespace has its account")
+    yield name
+    api.delete("v1/Namespace", name)
+
+
+@pytest.fixture(scope="session")
+def account_kubeconfig(api: Api, tmp_path_factory: pytest.TempPathFactory) -> AccountKubeconfig:
+    """A function of (account, namespace=…) that writes a kubeconfig with a token of that ServiceAccount."""
+
+    def write(account: str, *, namespace: str) -> Path:
+        request = {
+            "apiVersion": "authentication.k8s.io/v1",
+            "kind": "TokenRequest",
+            "spec": {"expirationSeconds": 7200},
+        }
+        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
+        token = api.request("post", path, body=request)["status"]["token"]
+        file = tmp_path_factory.mktemp("account") / "kubeconfig"
+        return write_kubeconfig(file, server=api.server, ca=api.ca, token=token)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def operator_kubeconfig(api: Api, account_kubeconfig: AccountKubeconfig) -> Path:
+    """The kubeconfig of the operator's account, which has the roles of deploy/rbac and no other."""
+    api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OPERATOR_NAMESPACE}})
+    for file in sorted((ROOT / "deploy" / "rbac").glob("*.yaml")):
+        for manifest in read_manifests(file):
+            api.apply(manifest)
+    return account_kubeconfig(OPERATOR, namespace=OPERATOR_NAMESPACE)
+
+
+@pytest.fixture(scope="session")
+def operator_api(operator_kubeconfig: Path) -> Iterator[Api]:
+    """A client with the operator's rights."""
+    with Api(operator_kubeconfig) as client:
+        yield client

@@ -1,0 +1,154 @@
+"""Children as the operator would make them, by hand: the player is tested without the operator."""
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kube_api import Api, Manifest, wait_for
+from kubedistill.contract import JobRef, RunRef, StageJob
+from kubedistill.v1alpha1 import Spec
+from player.background import playing
+from player.journal import Journal
+
+KINDS = {"RayJob": "ray.io/v1/RayJob", "Job": "batch/v1/Job"}
+STAGES = {"Prepare": "Job", "Generate": "RayJob", "Curate": "Job", "Train": "RayJob"}
+SPEC = {
+    "task": {"type": "Classification", "labels": ["yes", "no"]},
+    "teachers": [{"name": "main", "model": {"source": "teacher"}}],
+    "student": {"model": {"source": "student"}},
+    "data": {"train": {"uri": "train.jsonl"}},
+}
+CONTAINER = {"name": "main", "image": "nobody/runs:it"}
+
+
+@dataclass(slots=True)
+class Played:
+    """One child in the cluster, with its channel and pods as they are now."""
+
+    api: Api
+    namespace: str
+    name: str
+    kind: str
+
+    @property
+    def object(self) -> Manifest | None:
+        return self.api.get(KINDS[self.kind], self.name, namespace=self.namespace)
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return (self.object or {}).get("status") or {}
+
+    @property
+    def state(self) -> tuple[str, str]:
+        """Deployment status and job status."""
+        return self.status.get("jobDeploymentStatus", ""), self.status.get("jobStatus", "")
+
+    @property
+    def conditions(self) -> dict[str, str]:
+        """Of a Job: what holds, and why."""
+        return {one["type"]: one["reason"] for one in self.status.get("conditions", []) if one["status"] == "True"}
+
+    @property
+    def channel(self) -> dict[str, str]:
+        found = self.api.get("v1/ConfigMap", f"{self.name}-out", namespace=self.namespace)
+        return (found or {}).get("data", {})
+
+    @property
+    def result(self) -> dict[str, Any]:
+        return json.loads(self.channel.get("result.json", "{}"))
+
+    @property
+    def pods(self) -> list[Manifest]:
+        return self.api.list("v1/Pod", namespace=self.namespace, labels={"kubedistill.io/child": self.name})
+
+    def becomes(self, *states: tuple[str, str], seconds: float = 30) -> None:
+        """Wait until a RayJob has one of these states."""
+        wait_for(lambda: self.state in states, what=f"{self.name} becomes {states}", seconds=seconds)
+
+    def edit(self, spec: dict[str, Any]) -> None:
+        self.api.patch(KINDS[self.kind], self.name, {"spec": spec}, namespace=self.namespace)
+
+    def delete(self) -> None:
+        self.api.delete(KINDS[self.kind], self.name, namespace=self.namespace)
+
+
+@dataclass(slots=True)
+class Workplace:
+    """Makes children in a namespace that a player plays."""
+
+    api: Api
+    namespace: str
+    journal: Journal
+    spec: dict[str, Any] = field(default_factory=dict)
+
+    def child(self, job: str, *, stage: str = "Generate", attempt: int = 1, **spec: Any) -> Played:
+        """A child of a job by this name, which chooses the scenario; with parts of its spec replaced."""
+        name = f"{job}-{stage.lower()}-{attempt}"
+        labels = {"kubedistill.io/job": job, "kubedistill.io/stage": stage, "kubedistill.io/attempt": str(attempt)}
+        if spec.pop("queue", None):
+            labels["kueue.x-k8s.io/queue-name"] = "team"
+        job_json = stage_job(job, stage=stage, attempt=attempt, token=name).to_json()
+        self._create("v1", "ConfigMap", name, labels, data={"job.json": job_json})
+        self._create("v1", "ConfigMap", f"{name}-out", labels, data={"owner": name, "starts": "0"})
+        self._grant(name, labels)
+        kind = STAGES[stage]
+        pods = {"metadata": {"labels": {**labels, "kubedistill.io/child": name}}}
+        made = ray_job_spec(pods) if kind == "RayJob" else job_spec(pods)
+        self._create(KINDS[kind].rpartition("/")[0], kind, name, labels, spec={**made, **spec})
+        return Played(self.api, self.namespace, name, kind)
+
+    def _grant(self, name: str, labels: dict[str, str]) -> None:
+        group = "rbac.authorization.k8s.io"
+        rule = {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [f"{name}-out"],
+                "verbs": ["get", "patch"]}  # fmt: skip
+        self._create(f"{group}/v1", "Role", name, labels, rules=[rule])
+        self._create(
+            f"{group}/v1", "RoleBinding", name, labels, roleRef={"apiGroup": group, "kind": "Role", "name": name},
+            subjects=[{"kind": "ServiceAccount", "name": "default", "namespace": self.namespace}],
+        )  # fmt: skip
+
+    def _create(self, version: str, kind: str, name: str, labels: dict[str, str], **parts: Any) -> None:
+        metadata = {"name": name, "namespace": self.namespace, "labels": labels}
+        self.api.create({"apiVersion": version, "kind": kind, "metadata": metadata, **parts})
+
+
+def stage_job(job: str, *, stage: str, attempt: int, token: str) -> StageJob:
+    return StageJob(
+        job=JobRef(namespace="default", name=job), run=RunRef(id="one", digest="0"), stage=stage, attempt=attempt,
+        token=token, spec=Spec.model_validate_json(json.dumps(SPEC)), store=f"file:///stores/{job}",
+        data_root="file:///data",
+    )  # fmt: skip
+
+
+def ray_job_spec(pods: dict[str, Any]) -> dict[str, Any]:
+    head = {**pods, "spec": {"containers": [CONTAINER]}}
+    worker = {**pods, "spec": {"containers": [CONTAINER], "restartPolicy": "Never",
+                               "automountServiceAccountToken": False}}  # fmt: skip
+    group = {"groupName": "workers", "replicas": 1, "minReplicas": 1, "maxReplicas": 1, "template": worker,
+             "rayStartParams": {"num-cpus": "1"}}  # fmt: skip
+    return {
+        "entrypoint": "python -m kubedistill_runtime", "submissionMode": "HTTPMode", "backoffLimit": 0,
+        "shutdownAfterJobFinishes": True, "ttlSecondsAfterFinished": 0,
+        "rayClusterSpec": {
+            "rayVersion": "2.60.0", "headGroupSpec": {"rayStartParams": {"num-cpus": "0"}, "template": head},
+            "workerGroupSpecs": [group],
+        },
+    }  # fmt: skip
+
+
+def job_spec(pods: dict[str, Any]) -> dict[str, Any]:
+    return {"backoffLimit": 0, "template": {**pods, "spec": {"containers": [CONTAINER], "restartPolicy": "Never"}}}
+
+
+Play = Callable[..., Workplace]
+
+
+@pytest.fixture
+def workplace(api: Api, namespace: str, kubeconfig: Path) -> Iterator[Workplace]:
+    """A namespace that is played a hundred times as fast."""
+    with playing(kubeconfig, namespace=namespace) as journal:
+        yield Workplace(api, namespace, journal)

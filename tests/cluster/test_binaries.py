@@ -1,0 +1,83 @@
+"""The binaries of the control plane: where they are looked for, and what is said where they can't be had."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+import control_plane
+from kubernetes_binaries import NAMES, NoBinaries, cache_folder, find_binaries, kubernetes_version, make_binaries
+
+
+def put(folder: Path, *names: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        (folder / name).write_text("#!/bin/sh\n")
+        (folder / name).chmod(0o755)
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with an empty cache, and nothing on the PATH."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    monkeypatch.delenv("KUBEBUILDER_ASSETS", raising=False)
+
+
+def test_assets_come_before_the_cache_and_the_cache_before_the_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assets = put(tmp_path / "assets", "kube-apiserver")
+    path = put(tmp_path / "bin", *NAMES)
+    cache = put(cache_folder(), "kube-apiserver", "kube-controller-manager")
+    monkeypatch.setenv("KUBEBUILDER_ASSETS", str(assets))
+    assert find_binaries() == {
+        "etcd": path / "etcd",
+        "kube-apiserver": assets / "kube-apiserver",
+        "kube-controller-manager": cache / "kube-controller-manager",
+    }
+
+
+def test_file_that_can_not_be_run_is_no_binary(tmp_path: Path) -> None:
+    put(cache_folder(), *NAMES)
+    (cache_folder() / "etcd").chmod(stat.S_IRUSR)
+    with pytest.raises(NoBinaries, match=r"etcd not found; run `make control-plane ARGS=build`"):
+        find_binaries()
+
+
+def test_cache_is_another_one_for_other_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = cache_folder()
+    module = tmp_path / "module"
+    module.mkdir()
+    for name in ("go.mod", "go.sum"):
+        (module / name).write_text("require k8s.io/kubernetes v1.35.0\n")
+    monkeypatch.setattr("kubernetes_binaries.MODULE", module)
+    assert kubernetes_version() == "v1.35.0"
+    assert cache_folder() != before
+
+
+# What is there, and what is said.
+MISSING = {
+    "nothing": ((), "etcd not found, and no apt-get to fetch it with; put etcd 3.4 or newer on the PATH"),
+    "etcd": (
+        ("etcd",),
+        "kube-apiserver and kube-controller-manager not found, and no Go to build them with; install Go 1.24",
+    ),
+    "what setup-envtest brings": (
+        ("etcd", "kube-apiserver"), "kube-controller-manager not found, and no Go to build it with; install Go 1.24",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MISSING)
+def test_what_is_missing_and_can_not_be_made_is_said(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there, message = MISSING[case]
+    monkeypatch.setenv("KUBEBUILDER_ASSETS", str(put(tmp_path / "assets", *there)))
+    with pytest.raises(NoBinaries, match=message):
+        make_binaries()
+    for verb in ("build", "up"):
+        assert control_plane.main([verb]) == control_plane.NOTHING_TO_RUN
+        assert message in capsys.readouterr().err
