@@ -1,0 +1,51 @@
+"""What can go wrong between us and the API server; each kind asks for something else.
+
+OperatorFailure
+├── Retry        the server is busy, away or was faster than we: do it again
+│   └── Outdated somebody else wrote the object since we read it
+├── NotThere     there is no such object
+├── Taken        an object of that name is there
+├── Obstructed   an object stands where ours should, and people must remove it
+├── Refused      the server said no, and will again: rights, quota, policy, schema
+└── LeaseLost    another replica may lead by now: nothing may be written any more
+"""
+
+
+class OperatorFailure(Exception):
+    """A failure whose message is fit for people."""
+
+
+class Retry(OperatorFailure):
+    """Do it again; `after` is how many seconds the server asks to wait, if it does."""
+
+    def __init__(self, message: str, *, after: float | None = None) -> None:
+        super().__init__(message)
+        self.after = after
+
+
+class Outdated(Retry):
+    """The object has changed since it was read."""
+
+
+class NotThere(OperatorFailure):
+    """There is no such object."""
+
+
+class Taken(OperatorFailure):
+    """An object of that name is there."""
+
+
+class Obstructed(OperatorFailure):
+    """An object stands where ours should; the message says which, and how to get rid of it."""
+
+
+class Refused(OperatorFailure):
+    """The server said no, and will again until something else changes."""
+
+    def __init__(self, message: str, *, code: int, reason: str) -> None:
+        super().__init__(message)
+        self.code, self.reason = code, reason
+
+
+class LeaseLost(OperatorFailure):
+    """Another replica may lead by now."""
