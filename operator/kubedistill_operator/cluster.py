@@ -5,7 +5,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import aiohttp
 from kubernetes.aio import config
@@ -80,8 +80,10 @@ class Cluster:
         self._client.user_agent = f"kubedistill-operator/{__version__}"
         self._guard, self._witness = guard, witness
 
-    async def close(self) -> None:
-        """Close the connections."""
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
         await self._client.close()
 
     async def get(self, kind: str, name: str, *, namespace: str = "") -> Manifest | None:

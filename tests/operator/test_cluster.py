@@ -28,11 +28,8 @@ def run(scenario: Callable[[FakeApi, Cluster], Awaitable[Any]], **options: Any) 
 
     async def play() -> Any:
         async with serving(FakeApi()) as api:
-            cluster = Cluster(api.configuration, **{"guard": lambda: 10.0, **options})
-            try:
+            async with Cluster(api.configuration, **{"guard": lambda: 10.0, **options}) as cluster:
                 return await scenario(api, cluster)
-            finally:
-                await cluster.close()
 
     return asyncio.run(play())
 
@@ -124,10 +121,9 @@ def test_what_an_answer_means(case: str) -> None:
 
 def test_a_server_that_is_not_there_is_asked_again_later() -> None:
     async def play() -> None:
-        cluster = Cluster(FakeApi(server="http://127.0.0.1:9").configuration, guard=lambda: 10.0)
-        with pytest.raises(Retry, match="GET /api/v1/namespaces/team-a/configmaps/one: Client"):
-            await cluster.get("ConfigMap", "one", namespace="team-a")
-        await cluster.close()
+        async with Cluster(FakeApi(server="http://127.0.0.1:9").configuration, guard=lambda: 10.0) as cluster:
+            with pytest.raises(Retry, match="GET /api/v1/namespaces/team-a/configmaps/one: Client"):
+                await cluster.get("ConfigMap", "one", namespace="team-a")
 
     asyncio.run(play())
 
@@ -145,11 +141,10 @@ def test_no_call_waits_longer_than_it_may(half: bytes, monkeypatch: pytest.Monke
 
         async with await asyncio.start_server(say_half, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
-            cluster = Cluster(FakeApi(server=f"http://127.0.0.1:{port}").configuration, guard=lambda: 10.0)
-            async with asyncio.timeout(10):
+            configuration = FakeApi(server=f"http://127.0.0.1:{port}").configuration
+            async with asyncio.timeout(10), Cluster(configuration, guard=lambda: 10.0) as cluster:
                 with pytest.raises(Retry, match="Timeout"):
                     await cluster.get("ConfigMap", "one", namespace="team-a")
-            await cluster.close()
             await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
 
     asyncio.run(play())
