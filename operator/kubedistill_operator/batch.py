@@ -1,9 +1,10 @@
 """The Job of a stage that needs no GPU."""
 
+from kubedistill.contract import CHANNEL_VARIABLE
 from kubedistill_operator.child_request import ChildRequest
 from kubedistill_operator.layout import Layout
 from kubedistill_operator.plan import Manifest
-from kubedistill_operator.pods import CHANNEL_VARIABLE, COMMAND, container, driver_volumes, pod_template
+from kubedistill_operator.pods import COMMAND, container, driver_volumes, pod_template
 
 
 def build_job(request: ChildRequest, layout: Layout) -> Manifest:

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Literal
 
 from kubedistill.settings import Pool, Toleration
@@ -14,7 +16,6 @@ STORAGE_PATH = "/kubedistill/storage"
 JOB_PATH = "/kubedistill/job"
 CONFIG_MAPS_PATH = "/kubedistill/configmaps"
 COMMAND = ("python", "-m", "kubedistill_runtime", "--job", f"{JOB_PATH}/job.json")
-CHANNEL_VARIABLE = "KUBEDISTILL_CHANNEL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +90,6 @@ def pod_template(
     """A pod of one container; `token` says whether it may talk to the API server."""
     pods = request.spec.pods
     return {
-        # Ours come last: a label of the user's must not hide a pod from the operator.
         "metadata": {"labels": {**pods.labels, **request.labels}, **_present(annotations=dict(pods.annotations))},
         "spec": {
             "restartPolicy": restart,
@@ -128,24 +128,23 @@ def _whereabouts(site: Site, *, pools: Mapping[str, Pool]) -> Manifest:
 
 
 def _away_from_gpus(pools: Mapping[str, Pool]) -> Manifest:
-    """Keep off nodes with GPUs, whose taint may be missing; only a wish, since there may be no others."""
-    return _present(
-        nodeAffinity=_present(
-            preferredDuringSchedulingIgnoredDuringExecution=[
-                {
-                    "weight": 100,
-                    "preference": {
-                        "matchExpressions": [
-                            {"key": key, "operator": "NotIn", "values": [value]}
-                            for key, value in pool.node_selector.items()
-                        ]
-                    },
-                }
-                for _, pool in sorted(pools.items())
-                if pool.gpus_per_node
-            ]
-        )
-    )
+    """Keep off nodes with GPUs, whose taint may be missing; only a wish, since there may be no others.
+
+    One wish a label, for nodes of all kinds may share some of them.
+    """
+    labels = sorted(item for pool in pools.values() if pool.gpus_per_node for item in pool.node_selector.items())
+    wishes = [
+        {
+            "weight": 100,
+            "preference": {
+                "matchExpressions": [
+                    {"key": key, "operator": "NotIn", "values": list(dict.fromkeys(value for _, value in items))}
+                ]
+            },
+        }
+        for key, items in groupby(labels, key=itemgetter(0))
+    ]
+    return {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": wishes}} if wishes else {}
 
 
 def _toleration(toleration: Toleration) -> Manifest:

@@ -40,7 +40,7 @@ def mebibytes(size: int) -> str:
 
 
 def _split(quantity: str) -> tuple[Decimal, str]:
-    amount = quantity.rstrip("mkMGTi")
+    amount = quantity.rstrip("mkKMGTi")
     return Decimal(amount), quantity[len(amount) :]
 
 

@@ -3,11 +3,11 @@
 import math
 import shlex
 
+from kubedistill.contract import CHANNEL_VARIABLE
 from kubedistill_operator.child_request import ChildRequest
 from kubedistill_operator.layout import Group, Layout, Site
 from kubedistill_operator.plan import Manifest
 from kubedistill_operator.pods import (
-    CHANNEL_VARIABLE,
     COMMAND,
     Volume,
     container,

@@ -1,0 +1,232 @@
+"""The rules of design section 5 for children, on the objects of every scenario."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from child_scenarios import SCENARIOS, Manifest, make_request, read_spec, request_of, stage_job, templates
+from kubedistill.v1alpha1 import Queue, spec_values
+from kubedistill_operator.child_request import ChildRequest
+from kubedistill_operator.children import build_children
+
+RAYJOBS = [name for name in SCENARIOS if request_of(name).kind == "RayJob"]
+JOBS = [name for name in SCENARIOS if request_of(name).kind == "Job"]
+
+
+def child(request: ChildRequest) -> Manifest:
+    return build_children(request)[-1]
+
+
+def keys(value: Any) -> Iterator[str]:
+    """Every key of every mapping."""
+    if isinstance(value, list):
+        for one in value:
+            yield from keys(one)
+    elif isinstance(value, dict):
+        for name, one in value.items():
+            yield name
+            yield from keys(one)
+
+
+@pytest.mark.parametrize(
+    ("stage", "kind"),
+    [
+        ("Prepare", "Job"), ("Generate", "RayJob"), ("Curate", "Job"), ("Train", "RayJob"), ("Evaluate", "RayJob"),
+        ("Export", "Job"),
+    ],
+)  # fmt: skip
+def test_stages_with_accelerators_are_rayjobs(stage: str, kind: str) -> None:
+    found = {child(request_of(name))["kind"] for name, scenario in SCENARIOS.items() if scenario.stage == stage}
+    assert found == {kind}
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_objects_come_in_the_order_in_which_they_need_each_other(name: str) -> None:
+    request = request_of(name)
+    kinds = [one["kind"] for one in build_children(request)]
+    account = ["ServiceAccount"] if request.spec.pods.service_account_name is None else []
+    assert kinds == [*account, "ConfigMap", "Role", "RoleBinding", "ConfigMap", request.kind]
+
+
+@pytest.mark.parametrize("name", RAYJOBS)
+def test_rayjob_is_tried_once_and_leaves_deadlines_to_the_operator(name: str) -> None:
+    spec = child(request_of(name))["spec"]
+    assert spec["entrypoint"] == "python -m kubedistill_runtime --job /kubedistill/job/job.json"
+    assert (spec["backoffLimit"], spec["shutdownAfterJobFinishes"]) == (0, True)
+    assert 0 < spec["ttlSecondsAfterFinished"] <= 60
+    assert spec["preRunningDeadlineSeconds"] == request_of(name).spec.scheduling_timeout_seconds
+    assert spec["rayClusterSpec"]["authOptions"] == {"mode": "token"}
+    forbidden = {
+        "clusterSelector", "deletionStrategy", "activeDeadlineSeconds", "runtimeEnvYAML", "suspend", "jobId",
+        "enableInTreeAutoscaling", "autoscalerOptions", "gcsFaultToleranceOptions",
+    }  # fmt: skip
+    assert not forbidden & set(keys(spec))
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_job_is_tried_once_and_stays_until_the_operator_deletes_it(name: str) -> None:
+    spec = child(request_of(name))["spec"]
+    assert (spec["backoffLimit"], spec["completions"], spec["parallelism"]) == (0, 1, 1)
+    assert spec["template"]["spec"]["restartPolicy"] == "Never"
+    assert not {"ttlSecondsAfterFinished", "activeDeadlineSeconds", "suspend"} & spec.keys()
+    (container,) = spec["template"]["spec"]["containers"]
+    assert container["command"] == ["python", "-m", "kubedistill_runtime", "--job", "/kubedistill/job/job.json"]
+    assert container["image"] == request_of(name).images.runtime_cpu
+
+
+@pytest.mark.parametrize("name", RAYJOBS)
+def test_head_runs_the_driver_and_no_worker(name: str) -> None:
+    cluster = child(request_of(name))["spec"]["rayClusterSpec"]
+    parameters = cluster["headGroupSpec"]["rayStartParams"]
+    assert (parameters["num-cpus"], parameters["num-gpus"]) == ("0", "0")
+    pod = cluster["headGroupSpec"]["template"]["spec"]
+    assert pod["restartPolicy"] == "Always"
+    assert not [key for key in keys(pod["containers"]) if "gpu" in key]
+
+
+@pytest.mark.parametrize("name", RAYJOBS)
+def test_workers_are_of_a_fixed_number_and_never_restart_in_place(name: str) -> None:
+    for group in child(request_of(name))["spec"]["rayClusterSpec"].get("workerGroupSpecs", []):
+        assert group["replicas"] == group["minReplicas"] == group["maxReplicas"] >= 1
+        assert group["template"]["spec"]["restartPolicy"] == "Never"
+
+
+@pytest.mark.parametrize("name", RAYJOBS)
+def test_ports_are_named_as_monitors_look_for_them(name: str) -> None:
+    ports = {
+        role: {port["name"]: port["containerPort"] for port in template["spec"]["containers"][0].get("ports", [])}
+        for role, template in templates(child(request_of(name))).items()
+    }
+    metrics = {"metrics": 8080, "as-metrics": 44217, "dash-metrics": 44227}
+    assert ports.pop("driver") == {"gcs-server": 6379, "dashboard": 8265, **metrics}
+    ports.pop("submitter", None)
+    assert all(found == {"metrics": 8080} for found in ports.values())
+
+
+@pytest.mark.parametrize("name", RAYJOBS)
+def test_shared_memory_holds_the_object_store_and_fits_into_the_pod(name: str) -> None:
+    cluster = child(request_of(name))["spec"]["rayClusterSpec"]
+    for group in (cluster["headGroupSpec"], *cluster.get("workerGroupSpecs", [])):
+        pod = group["template"]["spec"]
+        (volume,) = [one["emptyDir"] for one in pod["volumes"] if "emptyDir" in one]
+        (mount,) = [one for one in pod["containers"][0]["volumeMounts"] if one["mountPath"] == "/dev/shm"]
+        assert mount["name"] == "shared-mem"
+        assert volume["medium"] == "Memory"
+        size = int(volume["sizeLimit"].removesuffix("Mi")) * 2**20
+        memory = int(pod["containers"][0]["resources"]["limits"]["memory"].removesuffix("Gi")) * 2**30
+        assert int(group["rayStartParams"]["object-store-memory"]) < size <= memory / 2
+
+
+@pytest.mark.parametrize("mode", ["HTTPMode", "K8sJobMode"])
+def test_only_k8s_job_mode_has_a_submitter(mode: str) -> None:
+    request = dataclasses.replace(request_of("generate-in-k8s-job-mode"), submission_mode=mode)
+    spec = child(request)["spec"]
+    assert spec["submissionMode"] == mode
+    assert ("submitterPodTemplate" in spec) == (mode == "K8sJobMode")
+
+
+def test_submitter_sees_neither_secrets_nor_store_nor_job() -> None:
+    pod = templates(child(request_of("generate-in-k8s-job-mode")))["submitter"]["spec"]
+    (container,) = pod["containers"]
+    assert not {"env", "envFrom", "volumeMounts", "command"} & container.keys()
+    assert "volumes" not in pod
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_workers_have_the_store_and_only_the_driver_has_job_and_channel(name: str) -> None:
+    request = request_of(name)
+    for role, template in templates(child(request)).items():
+        (container,) = template["spec"]["containers"]
+        mounts = {mount["name"] for mount in container.get("volumeMounts", [])}
+        variables = {one["name"] for one in container.get("env", [])}
+        assert ("job" in mounts) == ("KUBEDISTILL_CHANNEL" in variables) == (role == "driver")
+        assert ("storage" in mounts) == (request.volume_claim is not None and role != "submitter")
+
+
+def test_config_maps_of_the_data_lie_where_the_driver_is_told() -> None:
+    request = request_of("prepare-from-config-maps")
+    (container,) = templates(child(request))["driver"]["spec"]["containers"]
+    volumes = {one["name"]: one for one in templates(child(request))["driver"]["spec"]["volumes"]}
+    mounted = {
+        volumes[mount["name"]]["configMap"]["name"]: (mount["mountPath"], mount["readOnly"])
+        for mount in container["volumeMounts"]
+        if mount["name"].startswith("data-")
+    }
+    assert mounted == {name: (folder, True) for name, folder in request.stage_job.config_maps.items()}
+    assert set(mounted) == {"prompts", "more-prompts"}
+
+
+@pytest.mark.parametrize("name", ["generate-on-spot", "curate-in-a-queue"])
+def test_queue_is_named_on_the_child_and_on_nothing_else(name: str) -> None:
+    request = dataclasses.replace(request_of(name), queue=Queue(name="team-a.gpu", priority_class="high"))
+    *others, job = build_children(request)
+    assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team-a.gpu"
+    assert job["metadata"]["labels"]["kueue.x-k8s.io/priority-class"] == "high"
+    assert "kueue" not in str([*others, job["spec"]])
+
+
+def test_queue_is_that_of_now_and_not_the_frozen_one() -> None:
+    frozen = request_of("curate-in-a-queue")
+    assert "kueue" not in str(child(dataclasses.replace(frozen, queue=None)))
+
+
+def test_pools_send_workers_to_their_nodes_and_the_driver_away_from_gpus() -> None:
+    found = templates(child(request_of("generate-on-spot")))
+    worker, driver = found["teacher"]["spec"], found["driver"]["spec"]
+    assert worker["nodeSelector"] == {
+        "cloud.google.com/gke-accelerator": "nvidia-l4", "cloud.google.com/gke-spot": "true",
+    }  # fmt: skip
+    assert worker["tolerations"] == [
+        {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},
+        {"key": "cloud.google.com/gke-spot", "operator": "Equal", "value": "true", "effect": "NoSchedule"},
+    ]
+    assert not {"nodeSelector", "tolerations"} & driver.keys()
+    wishes = driver["affinity"]["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
+    unwanted = {one["preference"]["matchExpressions"][0]["key"]: one["preference"] for one in wishes}
+    assert unwanted.keys() == {
+        "cloud.google.com/gke-accelerator", "cloud.google.com/gke-spot", "nvidia.com/gpu.product",
+    }  # fmt: skip
+    assert all(one["matchExpressions"][0]["operator"] == "NotIn" for one in unwanted.values())
+
+
+def test_without_pools_of_gpus_there_is_nothing_to_keep_away_from() -> None:
+    request = dataclasses.replace(request_of("prepare-quickstart"), pools={})
+    assert "affinity" not in templates(child(request))["driver"]["spec"]
+
+
+def test_workload_identity_is_the_same_account_on_every_pod() -> None:
+    spec = read_spec({**spec_values(request_of("generate-on-spot").spec), "pods": {"serviceAccountName": "distiller"}})
+    found = templates(child(make_request(stage_job(spec, "Generate", job="quickstart"))))
+    assert {role: one["spec"]["serviceAccountName"] for role, one in found.items()} == {
+        "driver": "distiller", "teacher": "distiller",
+    }  # fmt: skip
+
+
+def test_service_account_is_the_same_object_for_every_attempt() -> None:
+    spec = request_of("prepare-quickstart").spec
+    accounts = [
+        build_children(make_request(stage_job(spec, stage, job="quickstart", attempt=attempt, run=run)))[0]
+        for stage, attempt, run in (("Prepare", 1, "1"), ("Train", 7, "next"))
+    ]
+    assert accounts[0] == accounts[1]
+    assert accounts[0]["metadata"]["name"] == "quickstart-driver"
+
+
+def test_labels_of_a_user_never_hide_a_pod_from_the_operator() -> None:
+    found = templates(child(request_of("export-with-workload-identity")))["driver"]["metadata"]
+    assert found["labels"]["team"] == "support"
+    assert found["labels"].items() >= request_of("export-with-workload-identity").labels.items()
+    assert found["annotations"] == {"example.com/cost-centre": "4711"}
+
+
+def test_gpu_resource_of_another_vendor_is_counted_for_ray_too() -> None:
+    request = request_of("generate-on-spot")
+    pool = request.pools["l4-spot"].model_copy(update={"gpu_resource": "vendor.example/accelerator"})
+    (group,) = child(dataclasses.replace(request, pools={**request.pools, "l4-spot": pool}))["spec"]["rayClusterSpec"][
+        "workerGroupSpecs"
+    ]
+    assert group["rayStartParams"]["num-gpus"] == "2"
+    assert group["template"]["spec"]["containers"][0]["resources"]["limits"]["vendor.example/accelerator"] == "2"
