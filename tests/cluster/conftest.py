@@ -8,56 +8,23 @@ that ends with the session.
 import os
 import secrets
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 
 import pytest
-import yaml
 
+from cluster_setup import (
+    OPERATOR,
+    OPERATOR_NAMESPACE,
+    install_crds,
+    install_operator_account,
+    refuse_cluster_in_use,
+)
 from control_plane import ControlPlane, default_plane
 from credentials import write_kubeconfig
-from kube_api import Api, Manifest, wait_for
+from kube_api import Api, wait_for
 from kubernetes_binaries import find_binaries
 
-ROOT = Path(__file__).parents[2]
-OPERATOR, OPERATOR_NAMESPACE = "kubedistill-operator", "kubedistill-system"
 AccountKubeconfig = Callable[..., Path]
-
-
-def read_manifests(path: Path) -> list[Manifest]:
-    # The loader in C: KubeRay's CRDs are 2 MB.
-    return [one for one in yaml.load_all(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader) if one]
-
-
-def ray_crds() -> list[Path]:
-    """KubeRay's own where they are at hand, else RayJob and RayCluster without schemas."""
-    named = os.environ.get("KUBERAY_CRDS")
-    found = sorted(Path(named or ROOT.parent / "shared" / "kuberay").glob("ray.io_ray*s.yaml"))
-    assert found or not named, f"KUBERAY_CRDS={named} holds no ray.io_*.yaml"
-    return found or [Path(__file__).with_name("ray_crds.yaml")]
-
-
-def install_crds(api: Api) -> None:
-    files = [ROOT / "crds" / "kubedistill.io_distillationjobs.yaml", *ray_crds()]
-    crds = [crd for file in files for crd in read_manifests(file)]
-    for crd in crds:
-        api.apply(crd)
-    for crd in crds:
-        wait_for(partial(is_established, api, crd["metadata"]["name"]), what=f"{crd['metadata']['name']} is served")
-
-
-def is_established(api: Api, crd: str) -> bool:
-    found = api.get("apiextensions.k8s.io/v1/CustomResourceDefinition", crd)
-    conditions = (found or {}).get("status", {}).get("conditions") or []  # null at first
-    return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)
-
-
-def refuse_cluster_in_use(api: Api) -> None:
-    """Installing our CRD would change it under jobs that are no test's."""
-    if is_established(api, "distillationjobs.kubedistill.io"):
-        spaces = {job["metadata"]["namespace"] for job in api.list("kubedistill.io/v1alpha1/DistillationJob")}
-        real = sorted(space for space in spaces if not space.startswith("test-"))
-        assert not real, f"the cluster holds DistillationJobs in {', '.join(real)}: it is no cluster for tests"
 
 
 @pytest.fixture(scope="session")
@@ -131,10 +98,7 @@ def account_kubeconfig(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Ac
 @pytest.fixture(scope="session")
 def operator_kubeconfig(api: Api, account_kubeconfig: AccountKubeconfig) -> Path:
     """The kubeconfig of the operator's account, which has the roles of deploy/rbac and no other."""
-    api.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": OPERATOR_NAMESPACE}})
-    for file in sorted((ROOT / "deploy" / "rbac").glob("*.yaml")):
-        for manifest in read_manifests(file):
-            api.apply(manifest)
+    install_operator_account(api)
     return account_kubeconfig(OPERATOR, namespace=OPERATOR_NAMESPACE)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from cluster_setup import ClusterInUse, refuse_cluster_in_use
 from control_plane import ControlPlane
 from kube_api import Api, Refused, wait_for
 from small_manifests import config_map, distillation_job, owned_by
@@ -52,6 +53,17 @@ def test_job_does_not_keep_a_namespace_from_its_end(api: Api, namespace: str) ->
     api.create(distillation_job("last"), namespace=namespace)
     api.delete("v1/Namespace", namespace)
     wait_for(lambda: api.get("v1/Namespace", namespace) is None, what="the namespace is gone", seconds=90)
+
+
+def test_cluster_with_real_jobs_is_left_alone(api: Api, namespace: str) -> None:
+    api.create(distillation_job("ours"), namespace=namespace)
+    refuse_cluster_in_use(api)
+    api.create(distillation_job("theirs"), namespace="default")
+    try:
+        with pytest.raises(ClusterInUse, match="there are DistillationJobs in default: this is no cluster for tests"):
+            refuse_cluster_in_use(api)
+    finally:
+        api.delete(JOB, "theirs", namespace="default")
 
 
 @pytest.mark.own_plane

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from kube_api import JSON_PATCH, Api, Manifest, Refused
+from kube_api import JSON_PATCH, Api, Manifest, Refused, wait_for
 from small_manifests import config_map, distillation_job, owned_by
 
 NAMESPACE = "kubedistill-system"
@@ -187,7 +187,9 @@ def test_driver_gets_its_own_channel_and_nothing_else(operator_api: Api, nobody:
     operator_api.create(
         binding("driver", kind="Role", role="driver", account="default", namespace=namespace), namespace=namespace
     )
-    assert rights(nobody, namespace) - everybodys == {"get configmaps child-out", "patch configmaps child-out"}
+    # The server notices a new role some milliseconds later.
+    granted = wait_for(lambda: rights(nobody, namespace) - everybodys, what="the driver's role is noticed")
+    assert granted == {"get configmaps child-out", "patch configmaps child-out"}
     claim = [
         {"op": "test", "path": "/data/owner", "value": "token"},
         {"op": "replace", "path": "/data/owner", "value": "token:1"},
