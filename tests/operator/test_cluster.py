@@ -27,9 +27,9 @@ def run(scenario: Callable[[FakeApi, Cluster], Awaitable[Any]], **options: Any) 
     """Play a scenario with a server and a client."""
 
     async def play() -> Any:
-        async with serving(FakeApi()) as api:
-            async with Cluster(api.configuration, **{"guard": lambda: 10.0, **options}) as cluster:
-                return await scenario(api, cluster)
+        given = {"guard": lambda: 10.0, **options}
+        async with serving(FakeApi()) as api, Cluster(api.configuration, **given) as cluster:
+            return await scenario(api, cluster)
 
     return asyncio.run(play())
 

@@ -1,0 +1,39 @@
+"""Events: what `kubectl describe` shows of a job. A name says it all, so that saying it again makes no second Event."""
+
+import hashlib
+from datetime import UTC, datetime
+
+from kubedistill.v1alpha1 import API_VERSION, KIND
+from kubedistill_operator.job import Job
+from kubedistill_operator.plan import Event, Manifest
+
+COMPONENT = "kubedistill-operator"
+_MOST = 1024  # longer messages are refused
+
+
+def event_manifest(event: Event, job: Job, *, now: float, instance: str) -> Manifest:
+    """The Event about a job: one for each reason, run, stage, attempt and generation of its spec."""
+    status = job.status
+    run = status.run.id if status.run else ""
+    told = (job.uid, event.reason, run, status.stage, str(status.attempt), str(job.generation))
+    digest = hashlib.sha256("/".join(told).encode()).hexdigest()[:16]
+    time = datetime.fromtimestamp(now, UTC)
+    return {
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": f"{job.name}.{digest}", "namespace": job.namespace},
+        "involvedObject": {
+            "apiVersion": API_VERSION, "kind": KIND, "namespace": job.namespace, "name": job.name, "uid": job.uid,
+        },
+        "type": event.type,
+        "reason": event.reason,
+        "message": event.message[:_MOST] or event.reason,
+        "action": event.reason,
+        "eventTime": time.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+        "firstTimestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "lastTimestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "count": 1,
+        "source": {"component": COMPONENT},
+        "reportingComponent": COMPONENT,
+        "reportingInstance": instance,
+    }  # fmt: skip
