@@ -12,6 +12,7 @@ import os
 import shutil
 import socket
 import ssl
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -199,7 +200,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except NoBinaries as error:
         sys.stderr.write(f"control-plane: {error}\n")
         return NOTHING_TO_RUN
-    except StartFailed as error:
+    except (StartFailed, subprocess.CalledProcessError) as error:  # a command has said itself what it lacks
         sys.stderr.write(f"control-plane: {error}\n")
         return 1
 
