@@ -1,0 +1,61 @@
+"""A player in a thread of its own, for tests that are not asynchronous."""
+
+import asyncio
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from player.actions import World
+from player.api import Api
+from player.controller import Player
+from player.journal import Journal
+from player.kubelet import Kubelet
+from player.scenarios import Scenario, choose
+
+
+@contextlib.contextmanager
+def playing(
+    kubeconfig: Path,
+    *,
+    namespace: str = "",
+    scale: float = 0.01,
+    choose: Callable[[str], Scenario] = choose,
+    as_account: bool = True,
+) -> Iterator[Journal]:
+    """Play until the context ends, and give the journal; raises what the player raised."""
+    journal, ready, failures = Journal(), threading.Event(), []
+    stop: list[Callable[[], object]] = []
+
+    async def play() -> None:
+        api = Api.from_kubeconfig(kubeconfig)
+        player = Player(World(api, Kubelet(api), journal, scale, as_account), namespace, choose)
+        task = asyncio.get_running_loop().create_task(player.run())
+        stop.append(lambda: task.get_loop().call_soon_threadsafe(task.cancel))
+        ready.set()
+        try:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+        finally:
+            await api.close()
+
+    def run() -> None:
+        try:
+            asyncio.run(play())
+        except Exception as error:  # told to the test when the context ends
+            failures.append(error)
+        finally:
+            ready.set()
+
+    thread = threading.Thread(target=run, name="player", daemon=True)
+    thread.start()
+    ready.wait()
+    try:
+        yield journal
+    finally:
+        for end in stop:
+            with contextlib.suppress(RuntimeError):  # its loop has ended already
+                end()
+        thread.join(30)
+        for failure in failures:
+            raise failure

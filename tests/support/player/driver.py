@@ -1,0 +1,152 @@
+"""A driver as the contract describes it, without any work: claims its attempt, says how far it is, and how it ended."""
+
+import asyncio
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from kubedistill.canonical import digest
+from kubedistill.chain import STAGES, ArtifactName
+from kubedistill.contract import ArtifactRef, StageJob, StageProgress, StageResult
+from kubedistill.v1alpha1 import spec_values
+from player.api import JSON_PATCH, Api, Key, Object, Refused
+
+_TRIES = 5
+_CONFLICT = (409, 422)
+STORES: dict[str, set[str]] = {}
+"""The keys that each store holds, by its URI: what drivers of one process would find in a real one."""
+
+
+def now() -> str:
+    """The time, RFC 3339 in UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class ClaimLost(Exception):
+    """Another driver owns the attempt, or the attempt's channel is gone."""
+
+
+@dataclass(slots=True)
+class Driver:
+    """One process of a driver, with its own id; it holds the channel as long as its claim is in it."""
+
+    api: Api
+    channel: Key
+    job: StageJob
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    started_at: str = field(default_factory=now)
+
+    @property
+    def claim_text(self) -> str:
+        return f"{self.job.token}:{self.id}"
+
+    async def claim(self) -> None:
+        """Become the owner; the last one to try wins. Raises ClaimLost."""
+        for _ in range(_TRIES):
+            data = ((await self._read()) or {}).get("data", {})
+            owner, starts = data.get("owner", ""), data.get("starts", "")
+            if owner == self.claim_text:  # our patch was carried out, though its answer was lost
+                return
+            if owner != self.job.token and not owner.startswith(f"{self.job.token}:"):
+                raise ClaimLost(owner)
+            changes = [
+                {"op": "test", "path": "/data/owner", "value": owner},
+                {"op": "test", "path": "/data/starts", "value": starts},
+                {"op": "replace", "path": "/data/owner", "value": self.claim_text},
+                {"op": "replace", "path": "/data/starts", "value": str(int(starts) + 1)},
+            ]
+            try:
+                await self.api.patch("configmaps", self.channel, changes, how=JSON_PATCH)
+            except Refused as error:
+                if error.code not in _CONFLICT:
+                    raise ClaimLost(str(error)) from error
+            else:
+                return
+            await asyncio.sleep(0)
+        raise ClaimLost(f"not in {_TRIES} tries")
+
+    async def progress(self, done: int, total: int, **more: Any) -> None:
+        """Say how far the work is; raises ClaimLost."""
+        values = {"state": "Working" if total else "Loading", "done": done, "total": total, "unit": "rows", **more}
+        await self._write("progress.json", StageProgress(at=now(), **values).to_json())
+
+    async def result(self, outcome: str, **more: Any) -> None:
+        """Say how it ended, and keep what it made where it succeeded; raises ClaimLost."""
+        values = {"artifacts": self._artifacts(more.pop("complete", None)) if outcome == "Succeeded" else {}, **more}
+        if outcome == "Succeeded":
+            values.setdefault("summary", summary_of(self.job))
+        result = StageResult.model_validate(
+            {"driver": self.id, "outcome": outcome, "startedAt": self.started_at, "endedAt": now(), **values}
+        )
+        await self._write("result.json", result.to_json())
+
+    async def write_raw(self, name: str, text: str) -> None:
+        """Write whatever is given; raises ClaimLost."""
+        await self._write(name, text)
+
+    async def _write(self, name: str, text: str) -> None:
+        changes = [
+            {"op": "test", "path": "/data/owner", "value": self.claim_text},
+            {"op": "add", "path": f"/data/{name}", "value": text},
+        ]
+        try:
+            await self.api.patch("configmaps", self.channel, changes, how=JSON_PATCH)
+        except Refused as error:
+            raise ClaimLost(str(error)) from error
+
+    async def _read(self) -> Object | None:
+        try:
+            return await self.api.get("configmaps", self.channel)
+        except Refused as error:
+            raise ClaimLost(str(error)) from error
+
+    def _artifacts(self, complete: list[str] | None) -> dict[str, Any]:
+        """Prepare names them all, with what the store holds; another stage makes its own."""
+        store, keys = STORES.setdefault(self.job.store, set()), keys_of(self.job)
+        if self.job.stage != "Prepare":
+            store |= {keys[name] for name in STAGES[self.job.stage].makes}
+            keys = {name: keys[name] for name in STAGES[self.job.stage].makes}
+        else:
+            store.add(keys["rows"])
+        return {
+            name: ArtifactRef(
+                key=key, uri=f"{self.job.store}/artifacts/{name}/{key}",
+                complete=key in store if complete is None else name in complete,
+            ).model_dump()
+            for name, key in keys.items()
+        }  # fmt: skip
+
+
+def keys_of(job: StageJob) -> dict[ArtifactName, str]:
+    """Keys made as the design makes them: from the parts of the spec that determine each artifact, and no other."""
+    spec = spec_values(job.spec)
+
+    def key(*parts: str, of: Mapping[str, str] | None = None) -> str:
+        return digest([*((part, spec.get(part)) for part in parts), sorted((of or {}).items())])
+
+    keys: dict[ArtifactName, str] = {"rows": key("data", "task")}
+    keys["answers"] = key("teachers", "generation", of={"rows": keys["rows"]})
+    keys["judge"] = key("teachers", of={"rows": keys["rows"]})
+    keys["dataset"] = key("curation", of={"answers": keys["answers"]})
+    keys["student"] = key("student", "training", of={"dataset": keys["dataset"], "judge": keys["judge"]})
+    keys["report"] = key("evaluation", of={"student": keys["student"], "judge": keys["judge"]})
+    keys["export"] = key("export", of={"student": keys["student"]})
+    return keys
+
+
+def summary_of(job: StageJob) -> dict[str, Any]:
+    """What a stage says of itself where nothing else is asked for; Evaluate's figures are those of a good student."""
+    if job.stage != "Evaluate":
+        return {"seconds": 1.0}
+    figures = {
+        "measure": "accuracy", "teacherAccuracy": 0.9, "baselineAccuracy": 0.3, "distilledAccuracy": 0.84,
+        "retention": 0.9333, "gain": 0.54, "gapClosed": 0.9, "pValue": 0.0001,
+    }  # fmt: skip
+    return {**figures, "gate": {"passed": True, "reasons": []}, "seconds": 1.0}
+
+
+def read_stage_job(config_map: Object | None) -> StageJob:
+    """The StageJob in ConfigMap `<child>`; raises ValueError where it is none."""
+    return StageJob.model_validate_json(((config_map or {}).get("data") or {}).get("job.json", ""))

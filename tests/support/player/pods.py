@@ -1,0 +1,145 @@
+"""Pods as manifests and as what a kubelet would say of them. Pure."""
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from player.api import Object
+from player.child import HEAD, WORKER, Child, Wish
+from player.transitions import stamp
+
+Values = Mapping[str, Any]
+_LONGEST = 63
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One group of equal pods of a cluster: head or worker, its name, template and number."""
+
+    role: str
+    group: str
+    template: Values
+    count: int
+
+
+def slots_of(spec: Values) -> list[Slot]:
+    """The pods that a RayCluster of this rayClusterSpec has."""
+    head = Slot(HEAD, "headgroup", spec["headGroupSpec"]["template"], 1)
+    workers = [
+        Slot(WORKER, group["groupName"], group["template"], group.get("replicas", 0) * group.get("numOfHosts", 1))
+        for group in spec.get("workerGroupSpecs", ())
+    ]
+    return [head, *workers]
+
+
+def cluster_pod(child: Child, slot: Slot) -> Object:
+    """A pod of a cluster: kuberay:ray-operator/controllers/ray/common/pod.go labelPod; templates may add labels."""
+    assert child.cluster is not None
+    cluster, kind = child.cluster.name, slot.role if slot.role == HEAD else f"{slot.group}-{WORKER}"
+    template = slot.template.get("metadata") or {}
+    labels = {
+        "ray.io/is-ray-node": "yes", "ray.io/identifier": f"{cluster}-{slot.role}"[:_LONGEST],
+        "app.kubernetes.io/name": "kuberay", "app.kubernetes.io/created-by": "kuberay-operator",
+        **template.get("labels", {}),
+        "ray.io/cluster": cluster, "ray.io/node-type": slot.role, "ray.io/group": slot.group,
+    }  # fmt: skip
+    return _pod(child, f"{cluster}-{kind}", labels=labels, template=slot.template)
+
+
+def job_pod(child: Child) -> Object:
+    """The pod of a batch Job; the API server has put the labels of the controller into the template."""
+    template = child.spec["template"]
+    return _pod(child, child.name, labels=template["metadata"]["labels"], template=template)
+
+
+def _pod(child: Child, prefix: str, *, labels: Values, template: Values) -> Object:
+    name = f"{prefix[: _LONGEST - 6].rstrip('-')}-{uuid.uuid4().hex[:5]}"
+    owner = {
+        "apiVersion": child.object["apiVersion"], "kind": child.kind, "name": child.name, "uid": child.uid,
+        "controller": True, "blockOwnerDeletion": True,
+    }  # fmt: skip
+    metadata = {
+        "name": name, "namespace": child.key[0], "labels": dict(labels),
+        "annotations": dict((template.get("metadata") or {}).get("annotations") or {}), "ownerReferences": [owner],
+    }  # fmt: skip
+    return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
+
+
+def unschedulable(message: str, *, now: float) -> Object:
+    """The status of a pod that no node takes."""
+    return {"conditions": [_condition("PodScheduled", "False", now, reason="Unschedulable", message=message)]}
+
+
+def waiting(pod: Values, wish: Wish, *, now: float) -> Object:
+    """The status of a pod whose containers wait for something."""
+    state = {"waiting": {"reason": wish.reason, "message": wish.message}}
+    return {
+        "phase": "Pending", "startTime": stamp(now), "containerStatuses": _containers(pod, state, ready=False),
+        "conditions": _conditions(now, ready="False"),
+    }  # fmt: skip
+
+
+def running(pod: Values, *, now: float) -> Object:
+    """The status of a pod that runs and is ready."""
+    state = {"running": {"startedAt": stamp(now)}}
+    return {
+        "phase": "Running", "startTime": pod.get("status", {}).get("startTime") or stamp(now), "podIP": "10.0.0.1",
+        "podIPs": [{"ip": "10.0.0.1"}], "containerStatuses": _containers(pod, state, ready=True),
+        "conditions": _conditions(now, ready="True"),
+    }  # fmt: skip
+
+
+def restarted(pod: Values, *, code: int, reason: str, now: float) -> Object:
+    """The status of a pod whose first container died and was started again in place."""
+    status = running(pod, now=now)
+    first = status["containerStatuses"][0]
+    first["restartCount"] += 1
+    first["lastState"] = {"terminated": _terminated(code, reason, now)}
+    return status
+
+
+def ended(pod: Values, *, code: int, reason: str, now: float) -> Object:
+    """The status of a pod whose containers ended and stay so."""
+    state = {"terminated": _terminated(code, reason, now)}
+    return {
+        "phase": "Failed" if code else "Succeeded", "containerStatuses": _containers(pod, state, ready=False),
+        "conditions": _conditions(now, ready="False"),
+    }  # fmt: skip
+
+
+def evicted(reason: str, message: str, *, now: float) -> Object:
+    """The status of a pod that its kubelet put out: under pressure, or as the node shuts down."""
+    target = _condition("DisruptionTarget", "True", now, reason=reason, message=message)
+    return {"phase": "Failed", "reason": reason, "message": message, "conditions": [target]}
+
+
+def doomed(pod: Values, reason: str, message: str, *, now: float) -> Object:
+    """The status of a pod that is about to be deleted for the sake of another, or of its node."""
+    target = _condition("DisruptionTarget", "True", now, reason=reason, message=message)
+    return {"conditions": [*pod.get("status", {}).get("conditions", []), target]}
+
+
+def _terminated(code: int, reason: str, now: float) -> Object:
+    return {"exitCode": code, "reason": reason, "finishedAt": stamp(now), "startedAt": stamp(now)}
+
+
+def _containers(pod: Values, state: Object, *, ready: bool) -> list[Object]:
+    before = {one["name"]: one for one in pod.get("status", {}).get("containerStatuses", [])}
+    return [
+        {
+            "name": one["name"], "image": one["image"], "imageID": "", "ready": ready, "started": ready, "state": state,
+            "lastState": before.get(one["name"], {}).get("lastState", {}),
+            "restartCount": before.get(one["name"], {}).get("restartCount", 0),
+        }
+        for one in pod["spec"]["containers"]
+    ]  # fmt: skip
+
+
+def _conditions(now: float, *, ready: str) -> list[Object]:
+    states = {"PodScheduled": "True", "Initialized": "True", "ContainersReady": ready, "Ready": ready}
+    return [_condition(name, status, now) for name, status in states.items()]
+
+
+def _condition(name: str, status: str, now: float, **why: str) -> Object:
+    return {"type": name, "status": status, "lastTransitionTime": stamp(now), **why}

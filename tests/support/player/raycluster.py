@@ -1,0 +1,111 @@
+"""KubeRay's RayCluster controller: the pods of a cluster and the status that RayJob shows of it.
+
+kuberay:ray-operator/controllers/ray/raycluster_controller.go reconcilePods and calculateStatus. The cluster is no
+object here: nothing of ours looks at one.
+"""
+
+import time
+from dataclasses import dataclass
+
+from player.api import Api, Object, Refused
+from player.child import HEAD, WORKER, Child, is_ready, is_running, role_of
+from player.pods import cluster_pod, slots_of
+from player.transitions import stamp
+
+HEAD_STAYS_AWAY = "ray.io/disable-provisioned-head-restart"
+"""kuberay:ray-operator/controllers/ray/utils/constant.go DisableProvisionedHeadRestartAnnotationKey."""
+_ZERO = {"desiredCPU": "0", "desiredMemory": "0", "desiredGPU": "0", "desiredTPU": "0"}
+
+
+@dataclass(slots=True)
+class RayClusters:
+    """Makes, mends and deletes the pods of clusters."""
+
+    api: Api
+
+    async def mend(self, child: Child) -> None:
+        """Delete the pods that can't run again, make those that are missing, and say how the cluster is."""
+        assert child.cluster is not None
+        child.cluster.refusal = ""
+        for pod in child.live_pods:
+            if _is_beyond_repair(pod):
+                await self.api.delete("pods", (child.key[0], pod["metadata"]["name"]), uid=pod["metadata"]["uid"])
+        await self._make_missing(child)
+        child.cluster.status = describe(child, now=time.time())
+        if child.cluster.status.get("state") == "ready":
+            child.cluster.provisioned = True
+
+    async def delete(self, child: Child) -> None:
+        """Delete the cluster: the object is gone at once, its pods go when their kubelet says so."""
+        child.cluster = None
+        child.info = None
+        for pod in child.live_pods:
+            await self.api.delete("pods", (child.key[0], pod["metadata"]["name"]), uid=pod["metadata"]["uid"])
+
+    async def _make_missing(self, child: Child) -> None:
+        assert child.cluster is not None
+        stays_away = (child.object["metadata"].get("annotations") or {}).get(HEAD_STAYS_AWAY) == "true"
+        for slot in slots_of(child.spec["rayClusterSpec"]):
+            there = [pod for pod in child.live_pods if pod["metadata"]["labels"].get("ray.io/group") == slot.group]
+            if slot.role == HEAD and child.cluster.provisioned and stays_away:
+                continue
+            for _ in range(slot.count - len(there)):
+                try:
+                    if child.refuse_pods:
+                        raise Refused(403, child.refuse_pods)
+                    pod = await self.api.create("pods", child.key, cluster_pod(child, slot))
+                except Refused as error:
+                    child.cluster.refusal = f"Failed to create {slot.role} pod: {error.message}"
+                    return
+                child.pods[pod["metadata"]["name"]] = pod
+
+
+def describe(child: Child, *, now: float) -> Object:
+    """A RayClusterStatus; `ready` stays, whatever becomes of the pods later."""
+    cluster, slots = child.cluster, slots_of(child.spec["rayClusterSpec"])
+    assert cluster is not None
+    workers = [pod for pod in child.live_pods if role_of(pod) == WORKER]
+    wanted = sum(slot.count for slot in slots)
+    complete = len(child.live_pods) == wanted and all(is_ready(pod) for pod in child.live_pods)
+    ready = cluster.status.get("state") == "ready" or (complete and not cluster.refusal)
+    status = {
+        **_ZERO, "desiredWorkerReplicas": wanted - 1, "minWorkerReplicas": wanted - 1,
+        "maxWorkerReplicas": wanted - 1, "readyWorkerReplicas": sum(map(is_ready, workers)),
+        "availableWorkerReplicas": sum(map(is_running, workers)), "head": {}, "lastUpdateTime": stamp(now),
+        "conditions": _conditions(child, ready=ready, now=now),
+    }  # fmt: skip
+    return {**status, "state": "ready"} if ready else status
+
+
+def _conditions(child: Child, *, ready: bool, now: float) -> list[Object]:
+    """Each keeps the time of its last change."""
+    cluster = child.cluster
+    assert cluster is not None
+    head = next((pod for pod in child.live_pods if role_of(pod) == HEAD), None)
+    up = head is not None and is_ready(head)
+    why = "HeadPodRunningAndReady" if up else "ContainersNotReady" if head else "HeadPodNotFound"
+    wanted = [
+        ("HeadPodReady", up, why, ""),
+        ("RayClusterProvisioned", ready, "AllPodRunningAndReadyFirstTime" if ready else "RayClusterPodsProvisioning",
+         ""),
+    ]  # fmt: skip
+    if cluster.refusal:
+        role = HEAD if "head pod" in cluster.refusal else WORKER
+        wanted.append(("ReplicaFailure", True, f"FailedCreate{role.title()}Pod", cluster.refusal))
+    before = {one["type"]: one for one in cluster.status.get("conditions", [])}
+    made = []
+    for name, holds, reason, message in wanted:
+        one = {"type": name, "status": str(holds), "reason": reason, "message": message}
+        since = before.get(name, {})
+        same = all(since.get(key) == value for key, value in one.items())
+        made.append({**one, "lastTransitionTime": since["lastTransitionTime"] if same else stamp(now)})
+    return made
+
+
+def _is_beyond_repair(pod: Object) -> bool:
+    """raycluster_controller.go shouldDeletePod: ended, or its Ray container ended and may not restart."""
+    status = pod.get("status", {})
+    if status.get("phase") in ("Succeeded", "Failed"):
+        return True
+    first = (status.get("containerStatuses") or [{}])[0]
+    return "terminated" in first.get("state", {}) and pod["spec"].get("restartPolicy") == "Never"

@@ -1,0 +1,171 @@
+"""Pods in earnest: a driver is a process of this machine, in the environment and with the mounts of its pod."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import shlex
+import signal
+import socket
+import sys
+import tempfile
+import time
+from asyncio.subprocess import Process
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from player.actions import World, end_driver, request_token
+from player.api import Object
+from player.child import Child, role_of
+from player.mounts import Mounts
+from player.scenarios import ANY, UP, Scenario
+
+REAL = Scenario("real", "S1, A1", {(ANY, 0): UP})
+"""Pods come up; what a driver does is its own business."""
+_MARK = "KUBEDISTILL_POD"
+_RAY_SECONDS = 60
+_BIN = str(Path(sys.executable).parent)
+
+
+@dataclass(slots=True)
+class Machine:
+    """Runs the drivers of pods; everything of a pod lies under `folder` and carries its uid in the environment."""
+
+    world: World
+    folder: Path
+    claims: Mapping[str, Path] = field(default_factory=dict)
+    _processes: dict[str, Process] = field(default_factory=dict)
+    """The driver of each pod, by the pod's uid."""
+    _watchers: set[asyncio.Task[None]] = field(default_factory=set)
+    _ray_folders: dict[str, str] = field(default_factory=dict)
+
+    async def start(self, child: Child) -> None:
+        """Start the driver of a child in its pod, on a Ray cluster of its own where the child is a RayJob."""
+        pod = child.driver_pod
+        assert pod is not None, "a driver is started in a pod"
+        folder = (self.folder / child.key[0] / pod["metadata"]["name"]).absolute()
+        (folder / "work").mkdir(parents=True, exist_ok=True)
+        token = await request_token(self.world.api, pod) if _mounts_token(pod) else ""
+        mounts = Mounts(self.world.api, pod, folder, self.claims, token)
+        await mounts.make()
+        environment = await mounts.environment() | {"PATH": f"{_BIN}:{os.environ.get('PATH', '')}"}
+        if child.kind == "RayJob":
+            environment |= await self._start_ray(child, folder, environment)
+            command = shlex.split(child.spec["entrypoint"])
+        else:
+            container = pod["spec"]["containers"][0]
+            command = [*container.get("command", ()), *container.get("args", ())]
+        command = [mounts.translate(word) for word in command]
+        process = await _spawn(command, environment, folder=folder, log="driver.log")
+        self._processes[pod["metadata"]["uid"]] = process
+        if child.info is not None:
+            child.info.status = "RUNNING"
+        self.world.journal.note(child, "DriverStarted", pid=process.pid)
+        watcher = asyncio.get_running_loop().create_task(self._watch(child, pod["metadata"]["uid"], process))
+        self._watchers.add(watcher)
+        watcher.add_done_callback(self._watchers.discard)
+
+    async def kill(self, pod: Object) -> None:
+        """SIGKILL for all that runs in a pod."""
+        uid = pod["metadata"]["uid"]
+        self._processes.pop(uid, None)
+        _end_all(uid)
+        if folder := self._ray_folders.pop(uid, None):
+            with contextlib.suppress(FileNotFoundError):
+                await asyncio.to_thread(_remove, folder)
+
+    async def end(self, pod: Object) -> None:
+        """What a kubelet does with a pod that was deleted: SIGTERM, its grace period, SIGKILL."""
+        if (process := self._processes.get(pod["metadata"]["uid"])) and process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+            grace = pod["spec"].get("terminationGracePeriodSeconds", 30)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), grace)
+        await self.kill(pod)
+
+    async def stop(self) -> None:
+        """End everything."""
+        for uid in [*self._processes, *self._ray_folders]:
+            await self.kill({"metadata": {"uid": uid}})
+        await asyncio.gather(*self._watchers)
+
+    async def _watch(self, child: Child, uid: str, process: Process) -> None:
+        code = await process.wait()
+        if self._processes.get(uid) is process:  # else it was killed with its pod, and has nothing to tell
+            await end_driver(self.world, child, code=code, now=time.time())
+
+    async def _start_ray(self, child: Child, folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
+        """A head and one node for each worker group, with the resources that their rayStartParams name."""
+        assert child.driver_pod is not None
+        uid, port = child.driver_pod["metadata"]["uid"], _free_port()
+        self._ray_folders[uid] = tempfile.mkdtemp(prefix="kd-ray-")  # short: Ray puts sockets below it
+        access = {
+            "RAY_ADDRESS": f"127.0.0.1:{port}", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32),
+            "RAY_USAGE_STATS_ENABLED": "0",
+        }  # fmt: skip
+        cluster, environment = child.spec["rayClusterSpec"], {**environment, **access}
+        environment.pop("RAY_ADDRESS")
+        head = ["--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={self._ray_folders[uid]}"]
+        await _ray(folder, environment, *head, *_flags(cluster["headGroupSpec"]))
+        for group in cluster.get("workerGroupSpecs", ()):
+            for _ in range(group.get("replicas", 0)):
+                await _ray(folder, environment, f"--address={access['RAY_ADDRESS']}", *_flags(group))
+        return access
+
+
+def _flags(group: Mapping[str, Any]) -> list[str]:
+    """rayStartParams as `ray start` takes them; memory is this machine's, not the pod's."""
+    parameters = group.get("rayStartParams", {})
+    return [f"--{name}={parameters[name]}" for name in ("num-cpus", "num-gpus") if name in parameters] + [
+        f"--object-store-memory={100 * 2**20}"
+    ]
+
+
+async def _ray(folder: Path, environment: Mapping[str, str], *arguments: str) -> None:
+    command = ["ray", "start", "--node-ip-address=127.0.0.1", "--disable-usage-stats", *arguments]
+    process = await _spawn(command, environment, folder=folder, log="ray.log")
+    code = await asyncio.wait_for(process.wait(), _RAY_SECONDS)
+    if code:
+        raise RuntimeError(f"ray start ended with {code}:\n{(folder / 'ray.log').read_text()[-2000:]}")
+
+
+async def _spawn(command: Sequence[str], environment: Mapping[str, str], *, folder: Path, log: str) -> Process:
+    with (folder / log).open("ab") as output:
+        return await asyncio.create_subprocess_exec(
+            *command, env=dict(environment), cwd=folder / "work", stdin=asyncio.subprocess.DEVNULL, stdout=output,
+            stderr=output, start_new_session=True,
+        )  # fmt: skip
+
+
+def _end_all(uid: str) -> None:
+    """Kill the processes that carry a pod's uid, and wait until they are gone."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):  # it ended, or is none of ours
+            if process.environ().get(_MARK) == uid:
+                process.kill()
+                found.append(process)
+    psutil.wait_procs(found, timeout=10)
+
+
+def _mounts_token(pod: Object) -> bool:
+    volumes = pod["spec"].get("volumes", ())
+    sources = [source for volume in volumes for source in (volume.get("projected") or {}).get("sources", ())]
+    return role_of(pod) != "worker" and any("serviceAccountToken" in source for source in sources)
+
+
+def _remove(folder: str) -> None:
+    import shutil
+
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
