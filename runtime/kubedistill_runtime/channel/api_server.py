@@ -12,7 +12,10 @@ from typing import Any
 
 from kubedistill.errors import ChannelUnavailable
 
-_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+ACCOUNT_VARIABLE = "KUBEDISTILL_SERVICE_ACCOUNT"
+"""Environment variable for the folder of token, ca.crt and namespace, where it is not the kubelet's usual one."""
+
+_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 _REPLY_BYTES = 4 * 2**20  # etcd keeps no object over 1.5 MiB
 _MESSAGE_LENGTH = 300
 _PASSING = (401, 408, 409, 425, 429)
@@ -42,7 +45,7 @@ class ApiServer:
 
     host: str
     port: int
-    account: Path = _ACCOUNT
+    account: Path
     seconds: float = 10.0
     """How long one call may take."""
     clock: Callable[[], float] = field(default=time.monotonic, compare=False)
@@ -70,10 +73,10 @@ class ApiServer:
             trust = ssl.create_default_context(cafile=self.account / "ca.crt")
             connection = http.client.HTTPSConnection(self.host, self.port, timeout=self.seconds, context=trust)
             connection.request(method, path, body=None if patch is None else json.dumps(patch), headers=self._headers())
-            response = connection.getresponse()
-            return _understand(response, self._read(response, until=until))
+            with connection.getresponse() as response:
+                return _understand(response, self._read(response, until=until))
         except (OSError, http.client.HTTPException, UnicodeError) as error:
-            raise HiccupError(f"{type(error).__name__}: {error}") from error
+            raise HiccupError(f"{type(error).__name__}: {_shorten(error)}") from error
         finally:
             if connection is not None:
                 connection.close()
@@ -101,7 +104,7 @@ class ApiServer:
         return bytes(body)
 
 
-def find_api_server(environment: Mapping[str, str] = os.environ, *, account: Path = _ACCOUNT) -> ApiServer:
+def find_api_server(environment: Mapping[str, str] = os.environ) -> ApiServer:
     """The API server of the cluster that this pod runs in; raises ChannelUnavailable outside of one."""
     host, port = environment.get("KUBERNETES_SERVICE_HOST", ""), environment.get("KUBERNETES_SERVICE_PORT", "")
     if not (host and port.isascii() and port.isdecimal() and int(port) < 65536):
@@ -109,7 +112,7 @@ def find_api_server(environment: Mapping[str, str] = os.environ, *, account: Pat
             f"no API server at host '{host}', port '{port}'", at="KUBERNETES_SERVICE_HOST and _PORT",
             fix="Run this in a pod, or without KUBEDISTILL_CHANNEL",
         )  # fmt: skip
-    return ApiServer(host, int(port), account)
+    return ApiServer(host, int(port), Path(environment.get(ACCOUNT_VARIABLE) or _ACCOUNT))
 
 
 def _understand(response: http.client.HTTPResponse, body: bytes) -> Reply:
@@ -122,9 +125,13 @@ def _understand(response: http.client.HTTPResponse, body: bytes) -> Reply:
     if response.status < 300:
         return Reply(response.status, values)
     said = values.get("message") if isinstance(values, dict) else ""
-    reason = f"{response.status} {' '.join(str(said or response.reason).split())[:_MESSAGE_LENGTH]}"
+    reason = f"{response.status} {_shorten(said or response.reason)}"
     if response.status in _PASSING or response.status >= 500:
         after = response.headers.get("Retry-After", "")
         plain = after.isascii() and after.isdecimal() and len(after) < 6
         raise HiccupError(f"it answered {reason}", retry_after=float(after) if plain else 0.0)
     return Reply(response.status, {}, reason)
+
+
+def _shorten(said: object) -> str:
+    return " ".join(str(said).split())[:_MESSAGE_LENGTH]

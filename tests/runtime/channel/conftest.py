@@ -1,0 +1,58 @@
+"""What the tests of the channel in a cluster share: a server with one ConfigMap, and time that passes when told."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from channel_desk import TOKEN, Claim, Time
+from config_map_server import NAME, ConfigMapServer, make_server_credentials, serve_config_map
+from kubedistill.contract import StageJob
+from kubedistill_runtime.channel.api_server import ApiServer
+from kubedistill_runtime.channel.cluster import ConfigMapChannel, claim_channel
+from kubedistill_runtime.storage.store import Store
+from workshop import Workshop
+
+
+@pytest.fixture
+def time() -> Time:
+    return Time()
+
+
+@pytest.fixture(scope="session")
+def credentials(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_server_credentials(tmp_path_factory.mktemp("credentials") / "server")
+
+
+@pytest.fixture
+def server(credentials: Path, tmp_path: Path) -> Iterator[ConfigMapServer]:
+    with serve_config_map(credentials, tmp_path / "account", {"owner": TOKEN, "starts": "0"}) as kept:
+        yield kept
+
+
+@pytest.fixture
+def api(server: ConfigMapServer) -> ApiServer:
+    return ApiServer("127.0.0.1", server.port, server.account, seconds=2)
+
+
+@pytest.fixture
+def job(workshop: Workshop) -> StageJob:
+    return workshop.stage_job("Train").model_copy(update={"token": TOKEN})
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "shared-store")
+
+
+@pytest.fixture
+def claim(api: ApiServer, job: StageJob, store: Store, time: Time) -> Claim:
+    """Claims the attempt for a driver."""
+
+    def claim(driver: str = "first", *, store: Store = store, token: str = TOKEN) -> ConfigMapChannel:
+        told = job.model_copy(update={"token": token})
+        return claim_channel(
+            told, api=api, name=NAME, driver=driver, store=store, clock=time.clock, sleep=time.sleep
+        )  # fmt: skip
+
+    return claim

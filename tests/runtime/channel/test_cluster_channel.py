@@ -1,0 +1,397 @@
+"""What a driver says and hears through its ConfigMap: seldom enough, in order, and never in another's name."""
+
+import json
+import random
+from typing import Any
+
+import pytest
+
+from channel_desk import TOKEN, Claim, Time
+from config_map_server import ConfigMapServer, Fault
+from kubedistill.contract import MESSAGE_BYTES, ArtifactRef, StageProgress, StageResult
+from kubedistill.errors import EXIT_CLAIM_LOST, ChannelUnavailable, ClaimLost
+from kubedistill_runtime.storage.store import Store
+
+TIME = "2026-01-01T00:00:00.000Z"
+RESULT = "runs/default.job/local/train-1/result.json"
+FAULTS = {
+    "reset": Fault(reset=True), "500": Fault(status=500), "429": Fault(status=429, headers={"Retry-After": "7"}),
+    "401": Fault(status=401), "403": Fault(status=403), "400": Fault(status=400), "302": Fault(status=302),
+    "truncated": Fault(body=b'{"metadata"'), "HTML": Fault(body=b"<html>"), "huge": Fault(body=b"[" + b"1," * 2**21),
+}  # fmt: skip
+
+
+def progress(done: int, **more: Any) -> StageProgress:
+    return StageProgress(at=TIME, state="Working", done=done, total=100, unit="steps", **more)
+
+
+def result(driver: str = "first", **more: Any) -> StageResult:
+    return StageResult(driver=driver, outcome="Succeeded", started_at=TIME, ended_at=TIME, **more)
+
+
+def said(server: ConfigMapServer) -> int | None:
+    text = server.data.get("progress.json")
+    return StageProgress.model_validate_json(text).done if text else None
+
+
+def told_result(server: ConfigMapServer) -> StageResult:
+    return StageResult.model_validate_json(server.data["result.json"])
+
+
+def lose(server: ConfigMapServer) -> None:
+    """Another driver takes the attempt over."""
+    server.data |= {"owner": f"{TOKEN}:other", "starts": "2"}
+    server.version += 1
+
+
+# Progress
+
+
+def test_progress_is_one_patch_that_begins_with_the_test_of_the_claim(claim: Claim, server: ConfigMapServer) -> None:
+    claim("first").publish_progress(progress(1))
+    assert server.patches[-1] == [
+        {"op": "test", "path": "/data/owner", "value": f"{TOKEN}:first"},
+        {"op": "add", "path": "/data/progress.json", "value": progress(1).to_json()},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("at", "told"),
+    [
+        ([0, 1, 2, 9.9], [0]),
+        ([0, 10], [0, 1]),
+        ([0, 9, 10, 19, 20], [0, 2, 4]),
+        ([0, 4, 8, 12, 16, 20, 24], [0, 3, 6]),
+        ([0, 100, 105, 110], [0, 1, 3]),
+    ],
+)
+def test_progress_is_told_at_most_every_ten_seconds(
+    at: list[float], told: list[int], claim: Claim, server: ConfigMapServer, time: Time
+) -> None:
+    channel = claim()
+    for done, second in enumerate(at):
+        time.now = second
+        channel.publish_progress(progress(done))
+    written = [json.loads(patch[1]["value"])["done"] for patch in server.patches[1:]]
+    assert written == told
+
+
+def test_the_last_progress_is_told_with_the_result(claim: Claim, server: ConfigMapServer) -> None:
+    channel = claim()
+    channel.publish_progress(progress(1))
+    channel.publish_progress(progress(2))
+    assert said(server) == 1
+    channel.publish_result(result())
+    assert [change["path"] for change in server.patches[-1]] == [
+        "/data/owner", "/data/progress.json", "/data/result.json",
+    ]  # fmt: skip
+    assert said(server) == 2
+
+
+def test_progress_that_was_told_is_not_told_again_with_the_result(claim: Claim, server: ConfigMapServer) -> None:
+    channel = claim()
+    channel.publish_progress(progress(1))
+    channel.publish_result(result())
+    assert [change["path"] for change in server.patches[-1]] == ["/data/owner", "/data/result.json"]
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
+def test_an_api_server_that_does_not_listen_ends_no_stage(
+    fault: Fault, claim: Claim, server: ConfigMapServer, time: Time
+) -> None:
+    channel = claim()
+    server.always = fault
+    for done in range(10):
+        time.now = 10.0 * done
+        channel.publish_progress(progress(done))
+        assert not channel.asked_to_stop()
+    assert said(server) is None
+    server.always = None
+    time.now = 1000.0
+    channel.publish_progress(progress(10))
+    assert said(server) == 10
+    time.now = 1010.0
+    channel.publish_progress(progress(11))
+    assert said(server) == 11, "and the old rhythm is back"
+    assert time.pauses == [], "progress is never waited for"
+
+
+def test_an_api_server_that_does_not_listen_is_asked_less_and_less(
+    claim: Claim, server: ConfigMapServer, time: Time
+) -> None:
+    channel = claim()
+    server.always = Fault(status=500)
+    before, tried = len(server.calls), []
+    for second in range(600):
+        time.now = float(second)
+        channel.publish_progress(progress(second))
+        tried += [second] * (len(server.calls) - before - len(tried))
+    assert tried == [0, 20, 60, *range(120, 600, 60)]
+
+
+def test_progress_with_endless_figures_loses_them(claim: Claim, server: ConfigMapServer) -> None:
+    figures = {f"metric-{number}": number / 7 for number in range(2000)}
+    claim().publish_progress(progress(3, figures=figures, message="epoch 1"))
+    told = StageProgress.model_validate_json(server.data["progress.json"])
+    assert (told.done, told.figures, told.message) == (3, {}, "epoch 1")
+
+
+# Losing the attempt
+
+
+@pytest.mark.parametrize(
+    "say",
+    [
+        lambda channel: channel.publish_progress(progress(9)),
+        lambda channel: channel.publish_result(result()),
+        lambda channel: channel.asked_to_stop(),
+    ],
+    ids=["progress", "result", "stop"],
+)
+@pytest.mark.parametrize("gone", [False, True], ids=["taken over", "gone"])
+def test_whatever_a_driver_does_after_it_lost_its_attempt_ends_it_with_75_and_changes_nothing(
+    say: Any, gone: bool, claim: Claim, server: ConfigMapServer, store: Store, time: Time
+) -> None:
+    channel = claim("first")
+    lose(server)
+    server.gone = gone
+    data = dict(server.data)
+    with pytest.raises(ClaimLost) as lost:
+        say(channel)
+    assert lost.value.exit_code == EXIT_CLAIM_LOST
+    assert server.data == data
+    assert not store.exists(RESULT)
+    calls, time.now = len(server.calls), 1000.0
+    for again in (channel.publish_progress, channel.publish_result):
+        with pytest.raises(ClaimLost):
+            again(progress(9) if again == channel.publish_progress else result())
+    with pytest.raises(ClaimLost):
+        channel.asked_to_stop()
+    assert len(server.calls) == calls, "it asks nobody any more"
+    assert not store.exists(RESULT)
+    assert time.pauses == []
+
+
+def test_a_result_that_is_overtaken_on_its_way_is_refused(claim: Claim, server: ConfigMapServer) -> None:
+    channel = claim("first")
+    server.meanwhile = lambda: lose(server)
+    with pytest.raises(ClaimLost, match="another driver has claimed this attempt"):
+        channel.publish_result(result())
+    assert "result.json" not in server.data
+
+
+def test_a_loss_is_noticed_among_hiccups(claim: Claim, server: ConfigMapServer, time: Time) -> None:
+    channel = claim("first")
+    server.faults.extend([Fault(status=500), Fault(status=500)])
+    time.on_sleep = lambda: lose(server)
+    with pytest.raises(ClaimLost):
+        channel.publish_result(result())
+    assert time.pauses == [1]
+
+
+def test_a_refusal_that_is_no_loss_says_what_the_server_said(claim: Claim, server: ConfigMapServer) -> None:
+    channel = claim("first")
+    server.immutable = True
+    channel.publish_progress(progress(1))
+    with pytest.raises(ChannelUnavailable, match=r"refuses what the driver writes \(422 the server rejected"):
+        channel.publish_result(result())
+
+
+# The result
+
+
+def test_the_result_is_in_the_store_before_it_is_told(claim: Claim, server: ConfigMapServer, store: Store) -> None:
+    channel = claim()
+    stored: list[StageResult] = []
+    server.meanwhile = lambda: stored.append(StageResult.model_validate_json(store.read(RESULT)))
+    channel.publish_result(result(summary={"steps": 3}))
+    assert stored == [told_result(server)] == [result(summary={"steps": 3})]
+
+
+@pytest.mark.parametrize("times", [1, 5, 20])
+@pytest.mark.parametrize("name", ["reset", "500", "429", "401", "truncated", "HTML", "huge"])
+def test_a_result_is_told_through_hiccups(
+    name: str, times: int, claim: Claim, server: ConfigMapServer, time: Time
+) -> None:
+    channel = claim()
+    channel.publish_progress(progress(7))
+    server.faults.extend([FAULTS[name]] * (times + 1))  # one for the look before
+    channel.publish_result(result())
+    assert told_result(server) == result()
+    assert len(time.pauses) == times
+    assert time.now < 600
+
+
+@pytest.mark.parametrize("name", ["reset", "500", "401", "truncated", "HTML"])
+def test_a_result_that_nobody_takes_for_ten_minutes_is_an_error_and_lies_in_the_store(
+    name: str, claim: Claim, server: ConfigMapServer, store: Store, time: Time
+) -> None:
+    channel = claim()
+    server.always = FAULTS[name]
+    with pytest.raises(ChannelUnavailable, match="the API server can't be asked"):
+        channel.publish_result(result())
+    assert time.now == 600
+    assert StageResult.model_validate_json(store.read(RESULT)) == result()
+
+
+@pytest.mark.parametrize("name", ["403", "400", "302"])
+def test_a_result_that_is_refused_is_an_error_at_once(
+    name: str, claim: Claim, server: ConfigMapServer, store: Store, time: Time
+) -> None:
+    channel = claim()
+    server.always = FAULTS[name]
+    with pytest.raises(ChannelUnavailable, match=f"the API server answered {name}"):
+        channel.publish_result(result())
+    assert time.pauses == []
+    assert store.exists(RESULT)
+
+
+def test_a_result_whose_reply_is_lost_is_the_same_result(claim: Claim, server: ConfigMapServer, time: Time) -> None:
+    channel = claim()
+    server.faults.extend([Fault(applied=True), Fault(applied=True, reset=True)])
+    channel.publish_result(result())
+    assert told_result(server) == result()
+    assert time.pauses == [1]
+
+
+def test_the_token_that_the_kubelet_renews_carries_the_result(
+    claim: Claim, server: ConfigMapServer, time: Time
+) -> None:
+    channel = claim()
+    server.token = "second-token"
+    time.on_sleep = lambda: server.give_token("second-token")
+    channel.publish_result(result())
+    assert [call.token for call in server.calls[-2:]] == ["first-token", "second-token"]
+    assert told_result(server) == result()
+
+
+def test_a_store_that_is_full_does_not_hold_a_result_back(claim: Claim, server: ConfigMapServer, store: Store) -> None:
+    (server.account / "file").write_text("no folder")
+    claim(store=Store(server.account / "file")).publish_result(result(message="the disk is full"))
+    assert told_result(server).message == "the disk is full"
+
+
+# Its size
+
+
+def refs(length: int) -> dict[str, ArtifactRef]:
+    return {
+        name: ArtifactRef(key=name, uri="file:///" + "x" * length, complete=True)
+        for name in ("rows", "answers", "judge")
+    }
+
+
+GATE = {"passed": False, "reasons": ["retention 0.61 is under 0.9"]}
+
+
+@pytest.mark.parametrize(
+    ("given", "kept"),
+    [
+        ({"summary": {"kept": 3, "gate": GATE}}, {"kept", "gate"}),
+        ({"summary": {"kept": 3, "gate": GATE, "curve": list(range(9000))}}, {"kept", "gate"}),
+        ({"summary": {"a": "x" * 9000, "b": "y" * 9000, "gate": GATE}}, {"a", "gate"}),
+        ({"summary": {"gate": GATE, "text": "ü" * 9000}}, {"gate"}),
+        ({"summary": {"gate": GATE, "text": "\x00" * 3000}}, {"gate"}),
+        ({"summary": {"one": "x" * MESSAGE_BYTES}}, set()),
+        ({"summary": {f"figure-{number}": number for number in range(100_000)}}, None),
+    ],
+    ids=["small", "one long list", "two texts", "wide characters", "escapes", "one is too much", "very many"],
+)
+def test_a_result_that_is_too_long_loses_its_largest_figures_and_lies_whole_in_the_store(
+    given: dict[str, Any], kept: set[str] | None, claim: Claim, server: ConfigMapServer, store: Store
+) -> None:
+    whole = result(message="as it was", **given)
+    claim().publish_result(whole)
+    told = told_result(server)
+    assert len(server.data["result.json"].encode()) <= MESSAGE_BYTES
+    assert told.summary == {name: whole.summary[name] for name in (told.summary if kept is None else kept)}
+    assert (told.driver, told.outcome, told.message) == ("first", "Succeeded", "as it was")
+    assert StageResult.model_validate_json(store.read(RESULT)) == whole
+
+
+def test_what_is_too_long_without_figures_says_where_its_message_is(
+    claim: Claim, server: ConfigMapServer, store: Store
+) -> None:
+    whole = result(message="\x1b" * 4096, summary={"steps": 3})
+    claim().publish_result(whole)
+    assert told_result(server).message == f"too long for the channel; it is in {store.uri}/{RESULT}"
+    assert StageResult.model_validate_json(store.read(RESULT)) == whole
+
+
+def test_a_result_whose_artifacts_are_too_long_is_refused_aloud(
+    claim: Claim, server: ConfigMapServer, store: Store
+) -> None:
+    whole = result(artifacts=refs(6000))
+    with pytest.raises(ChannelUnavailable, match=r"the result has \d+ bytes, and 16384 fit"):
+        claim().publish_result(whole)
+    assert StageResult.model_validate_json(store.read(RESULT)) == whole
+
+
+def test_text_of_any_kind_arrives_as_it_was(claim: Claim, server: ConfigMapServer) -> None:
+    text = "".join(chr(code) for code in (0, 9, 10, 34, 92, 0x7F, 0x2028, 0xFFFD, 0x1F600))
+    claim().publish_result(result(message=text, summary={text: text}))
+    assert told_result(server) == result(message=text, summary={text: text})
+
+
+# Stop
+
+
+def test_a_wish_to_stop_comes_with_the_reply_to_a_write(claim: Claim, server: ConfigMapServer, time: Time) -> None:
+    channel = claim()
+    assert not channel.asked_to_stop()
+    server.data["stop"] = "true"
+    channel.publish_progress(progress(1))
+    calls = len(server.calls)
+    assert channel.asked_to_stop()
+    assert len(server.calls) == calls
+
+
+def test_a_wish_to_stop_is_looked_for_at_most_every_five_seconds(
+    claim: Claim, server: ConfigMapServer, time: Time
+) -> None:
+    channel = claim()
+    looks = []
+    for tenth in range(201):
+        time.now = tenth / 10
+        before = len(server.calls)
+        assert not channel.asked_to_stop()
+        looks += [time.now] * (len(server.calls) - before)
+    assert looks == [0, 5, 10, 15, 20]
+    server.data["stop"] = "true"
+    time.now = 24.9
+    assert not channel.asked_to_stop()
+    time.now = 25.0
+    assert channel.asked_to_stop()
+
+
+@pytest.mark.parametrize("value", ["True", "TRUE", "yes", "1", "", " true", "false"])
+def test_only_true_asks_to_stop(value: str, claim: Claim, server: ConfigMapServer) -> None:
+    server.data["stop"] = value
+    assert not claim().asked_to_stop()
+
+
+def test_who_was_asked_to_stop_stays_asked(claim: Claim, server: ConfigMapServer, time: Time) -> None:
+    server.data["stop"] = "true"
+    channel = claim()
+    assert channel.asked_to_stop()
+    del server.data["stop"]
+    time.now = 100.0
+    channel.publish_progress(progress(1))
+    assert channel.asked_to_stop()
+
+
+def test_every_change_of_every_driver_is_within_its_own_claim(
+    claim: Claim, server: ConfigMapServer, time: Time
+) -> None:
+    drivers = [claim(name) for name in ("first", "second")]
+    moments = random.Random(0)
+    for step in range(30):
+        time.now += moments.choice([1, 5, 10])
+        for driver in drivers:
+            try:
+                driver.publish_progress(progress(step))
+            except ClaimLost:
+                assert driver is drivers[0]
+    drivers[1].publish_result(result("second"))
+    for patch in server.patches[2:]:
+        assert patch[0] == {"op": "test", "path": "/data/owner", "value": f"{TOKEN}:second"}

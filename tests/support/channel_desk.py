@@ -1,0 +1,28 @@
+"""A driver's desk: what the tests of the channel in a cluster are told in, and time that passes when told."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from kubedistill_runtime.channel.cluster import ConfigMapChannel
+
+TOKEN = "job-train-abcde.uid"
+Claim = Callable[..., ConfigMapChannel]
+"""Claims the attempt for a driver, by name."""
+
+
+@dataclass(slots=True)
+class Time:
+    """Seconds since the start, and the pauses that were made."""
+
+    now: float = 0.0
+    pauses: list[float] = field(default_factory=list)
+    on_sleep: Callable[[], None] = lambda: None
+    """What happens in each pause."""
+
+    def clock(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.pauses.append(seconds)
+        self.now += seconds
+        self.on_sleep()
