@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import re
 
 from kubedistill.chain import StageName
 
@@ -32,6 +33,12 @@ def frozen_name(job: str, *, uid: str, run: str) -> str:
 def service_account_name(job: str) -> str:
     """The name of the ServiceAccount of a job that names none."""
     return f"{job}-driver"
+
+
+def rerun_id(token: str) -> str:
+    """The id of the run that a rerun annotation asks for; a token that no label may hold is hashed."""
+    readable = re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,40}[a-z0-9])?", token)
+    return f"rerun-{token if readable else _short(token)}"
 
 
 def attempt_token(child: str, *, uid: str) -> str:

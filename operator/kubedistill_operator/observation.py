@@ -26,7 +26,7 @@ from kubedistill_operator.names import (
     out_name,
 )
 from kubedistill_operator.nodes import Nodes
-from kubedistill_operator.observed import Attempt, Channel, Child, ChildKind, Frozen, Observed, Pod, Rival
+from kubedistill_operator.observed import Attempt, Channel, Child, ChildKind, Frozen, Observed, Pod
 from kubedistill_operator.plan import Manifest
 from kubedistill_operator.pod_reading import may_run, node_name, read_pod
 from kubedistill_operator.reading import is_owned, read_child, read_frozen
@@ -39,11 +39,11 @@ Group = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Company:
-    """What the controller knows of other jobs."""
+class Look:
+    """What was observed, and whether that was everything."""
 
-    rivals: tuple[Rival, ...] = ()
-    active_in_namespace: int = 0
+    observed: Observed
+    thorough: bool
 
 
 @dataclass(slots=True)
@@ -60,24 +60,24 @@ class Observer:
     def __post_init__(self) -> None:
         self.nodes = Nodes(self.cluster, self.clock, allowed=self.settings.rbac.nodes)
 
-    async def observe(self, job: Job, *, company: Company, thorough: bool) -> Observed:
+    async def observe(self, job: Job, *, thorough: bool = False) -> Look:
         """Read the current attempt by name, and all else that is the job's where it matters or is asked for.
 
+        Other jobs are the caller's to add: they are known only when the decision is made.
         Raises Retry and Refused as the cluster does, and Obstructed where a frozen run can't be read.
         """
         stage = current_stage(job)
         child, channel = await self._read_attempt(job, stage)
         attempt, earlier = Attempt(child, channel), tuple[Attempt, ...]()
-        if thorough or not _is_steady(stage, child, channel):
+        if thorough := thorough or not _is_steady(stage, child, channel):
             attempt, earlier = await self._list_attempts(job, stage, attempt)
-        return Observed(
+        observed = Observed(
             attempt=attempt,
             earlier=earlier,
             frozen=await self._read_frozen(job),
             claim_access_modes=await self._read_claim(job),
-            rivals=company.rivals,
-            active_in_namespace=company.active_in_namespace,
         )
+        return Look(observed, thorough)
 
     def forget(self, uid: str) -> None:
         """Forget a job that is gone."""

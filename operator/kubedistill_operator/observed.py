@@ -63,6 +63,11 @@ class Child:
     """Whether a queue took its admission away after it had been given."""
     deleting: bool = False
 
+    @property
+    def is_live(self) -> bool:
+        """Whether its driver runs or may still start under the admission that it has."""
+        return self.state != "Ended" and not self.evicted
+
 
 @dataclass(frozen=True, slots=True)
 class Channel:

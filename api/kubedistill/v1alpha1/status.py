@@ -135,6 +135,8 @@ class Result(Model):
     """Distilled minus baseline accuracy."""
     gap_closed: float | None = None
     """Gain as a share of teacher minus baseline; absent unless the teacher is significantly better."""
+    gate_passed: bool | None = None
+    """Whether the student may be exported."""
 
 
 class Status(Model):

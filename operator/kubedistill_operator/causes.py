@@ -1,0 +1,109 @@
+"""Causes: what is to blame for an attempt that ended without success, and what that costs.
+
+The table of docs/behaviour.md. A result of the driver names its cause itself; without one, the evidence decides.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from kubedistill.contract import StageResult
+from kubedistill_operator.observed import Child, Pod
+
+Cause = Literal["user", "failure", "infrastructure", "preemption"]
+_CAUSES: tuple[Cause, ...] = ("user", "failure", "infrastructure", "preemption")
+
+BACKOFF_SECONDS: dict[Cause, float] = {"user": 0, "failure": 10, "infrastructure": 5, "preemption": 0}
+"""Before the first retry; doubled with each further one."""
+MAX_BACKOFF_SECONDS = 300.0
+
+_PREEMPTED = (
+    "Preempting",
+    "PreemptionByScheduler",
+    "TerminationByKubelet",
+    "NodeShutdown",
+    "Evicted",
+    "DeletionByTaintManager",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Blame:
+    """Why an attempt ended."""
+
+    cause: Cause
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is left of an attempt whose driver left no result."""
+
+    child: Child | None
+    pods: Sequence[Pod]
+
+
+Clue = Callable[[Evidence], Blame | None]
+"""What the evidence shows, or None."""
+
+
+def blame_result(result: StageResult) -> Blame:
+    """What a driver's own result says."""
+    cause: Cause = next((known for known in _CAUSES if known == result.cause), "failure")
+    return Blame(cause, result.reason or "UserCodeError", result.message or "the driver gave no reason")
+
+
+def blame_evidence(evidence: Evidence) -> Blame:
+    """What child and pods show; the first clue counts."""
+    return next(blame for clue in CLUES if (blame := clue(evidence)) is not None)
+
+
+def _refused(evidence: Evidence) -> Blame | None:
+    child = evidence.child
+    if child is None or child.reason != "ValidationFailed":
+        return None
+    return Blame("user", "ValidationFailed", child.message)
+
+
+def _preempted(evidence: Evidence) -> Blame | None:
+    child = evidence.child
+    if child is not None and child.evicted:
+        return Blame("preemption", "Preempted", "the queue took the quota back")
+    left = next((pod for pod in evidence.pods if pod.exit_reason in _PREEMPTED or pod.node_tainted), None)
+    return Blame("preemption", "Preempted", f"pod {left.name} had to leave node {left.node}") if left else None
+
+
+def _node_lost(evidence: Evidence) -> Blame | None:
+    lost = next((pod for pod in evidence.pods if pod.node_lost_since is not None), None)
+    return Blame("infrastructure", "NodeLost", f"node {lost.node} of pod {lost.name} is gone") if lost else None
+
+
+def _out_of_memory(evidence: Evidence) -> Blame | None:
+    killed = next((pod for pod in evidence.pods if pod.exit_reason == "OOMKilled"), None)
+    return Blame("failure", "OutOfMemory", f"pod {killed.name} used more memory than its limit") if killed else None
+
+
+def _vanished(evidence: Evidence) -> Blame | None:
+    return Blame("infrastructure", "ChildVanished", "somebody deleted the child") if evidence.child is None else None
+
+
+def _driver_ended(evidence: Evidence) -> Blame | None:
+    ended = next((pod for pod in evidence.pods if pod.exit_code), None)
+    return (
+        Blame("failure", "UserCodeError", f"pod {ended.name} ended with exit code {ended.exit_code}") if ended else None
+    )
+
+
+def _head_lost(evidence: Evidence) -> Blame | None:
+    child = evidence.child
+    assert child is not None, "a child that is absent has vanished"
+    return Blame("infrastructure", "HeadLost", child.message or f"{child.kind} ended ({child.reason or 'no reason'})")
+
+
+CLUES: tuple[Clue, ...] = (_refused, _preempted, _node_lost, _out_of_memory, _vanished, _driver_ended, _head_lost)
+
+
+def backoff(cause: Cause, restarts: int) -> float:
+    """Seconds to wait before the next attempt, after so many restarts of this cause."""
+    return min(MAX_BACKOFF_SECONDS, BACKOFF_SECONDS[cause] * 2.0 ** min(16, max(0, restarts - 1)))

@@ -1,0 +1,127 @@
+"""Status as a value: every change gives a new one, and what people see is derived at the end, in one place."""
+
+from typing import Any, Literal
+
+from kubedistill.chain import StageName
+from kubedistill.v1alpha1 import Condition, StageStatus, Status
+from kubedistill_operator.clock import stamp
+
+Truth = Literal["True", "False", "Unknown"]
+PHASES = {
+    "Prepare": "Preparing", "Generate": "Generating", "Curate": "Curating", "Train": "Training",
+    "Evaluate": "Evaluating", "Export": "Exporting",
+}  # fmt: skip
+MILESTONES = {"DataGenerated": "Generate", "StudentTrained": "Train", "Evaluated": "Evaluate"}
+"""Conditions that say a stage is done."""
+_DONE = ("Succeeded", "Skipped")
+_MESSAGE = 1024
+
+
+def with_stage(status: Status, name: StageName, **changes: Any) -> Status:
+    """The status with one stage changed."""
+    stages = tuple(stage.model_copy(update=changes) if stage.name == name else stage for stage in status.stages)
+    return status.model_copy(update={"stages": stages})
+
+
+def with_run(status: Status, **changes: Any) -> Status:
+    """The status with its run changed."""
+    assert status.run is not None
+    return status.model_copy(update={"run": status.run.model_copy(update=changes)})
+
+
+def with_condition(
+    status: Status, kind: str, truth: Truth, *, reason: str, message: str = "", now: float, generation: int
+) -> Status:
+    """The status with one condition set; its time of transition moves only when its truth does."""
+    before = find_condition(status, kind)
+    since = before.last_transition_time if before is not None and before.status == truth else stamp(now)
+    condition = Condition(
+        type=kind, status=truth, reason=reason, message=message[:_MESSAGE], last_transition_time=since,
+        observed_generation=generation,
+    )  # fmt: skip
+    others = tuple(one for one in status.conditions if one.type != kind)
+    return status.model_copy(update={"conditions": tuple(sorted((*others, condition), key=lambda one: one.type))})
+
+
+def without_conditions(status: Status, *kinds: str) -> Status:
+    """The status with some conditions taken out."""
+    return status.model_copy(update={"conditions": tuple(one for one in status.conditions if one.type not in kinds)})
+
+
+def find_condition(status: Status, kind: str) -> Condition | None:
+    """A condition by type."""
+    return next((one for one in status.conditions if one.type == kind), None)
+
+
+def is_true(status: Status, kind: str) -> bool:
+    """Whether a condition is there and holds."""
+    found = find_condition(status, kind)
+    return found is not None and found.status == "True"
+
+
+def summarise(status: Status, *, now: float, generation: int) -> Status:
+    """Derive phase, columns and the conditions that follow from others (kstatus's pair among them)."""
+    current = next((stage for stage in status.stages if stage.state not in _DONE), None)
+    phase = _phase(status, current)
+    over = phase in ("Succeeded", "Failed")
+    status = status.model_copy(
+        update={
+            "observed_generation": generation, "phase": phase, "stage": "" if over or current is None else current.name,
+            "progress": "" if over or current is None else f"{current.percent}%",
+            "attempt": 0 if current is None else current.attempt, "eta": "" if over else _eta(current),
+            "gpu_hours": f"{sum(stage.gpu_seconds for stage in status.stages) / 3600:.1f}",
+            "message": _message(status, current)[:_MESSAGE],
+        }
+    )  # fmt: skip
+    if status.stages:
+        for kind, name in MILESTONES.items():
+            done = any(stage.name == name and stage.state in _DONE for stage in status.stages)
+            truth: Truth = "True" if done else "False"
+            status = with_condition(
+                status, kind, truth, reason="Done" if done else "Pending", now=now, generation=generation
+            )
+    return _kstatus(status, now=now, generation=generation)
+
+
+def _phase(status: Status, current: StageStatus | None) -> str:
+    if is_true(status, "Complete"):
+        return "Succeeded"
+    if is_true(status, "Failed"):
+        return "Failed"
+    if is_true(status, "Suspended"):
+        return "Suspended"
+    if status.run is None or current is None:
+        return "Pending"
+    quota = find_condition(status, "QuotaReserved")
+    if quota is not None and quota.status == "False":
+        return "Queued"
+    return PHASES[current.name]
+
+
+def _message(status: Status, current: StageStatus | None) -> str:
+    for kind in ("Failed", "Complete", "Suspended"):
+        if (found := find_condition(status, kind)) is not None and found.status == "True":
+            return found.message
+    for kind in ("Validated", "QuotaReserved", "Progressing"):
+        if (found := find_condition(status, kind)) is not None and found.status == "False":
+            return f"{found.reason}: {found.message}"
+    return current.message if current is not None else ""
+
+
+def _eta(current: StageStatus | None) -> str:
+    if current is None or current.eta_seconds is None:
+        return ""
+    minutes = round(current.eta_seconds / 60)
+    return f"{minutes // 60}h{minutes % 60:02d}m" if minutes >= 60 else f"{minutes}m"
+
+
+def _kstatus(status: Status, *, now: float, generation: int) -> Status:
+    """Reconciling and Stalled, as kstatus (and so Flux and kpt) reads them: at most one is there."""
+    if status.phase == "Succeeded":
+        return without_conditions(status, "Reconciling", "Stalled")
+    validated = find_condition(status, "Validated")
+    stalled = status.phase == "Failed" or (validated is not None and validated.status == "False")
+    kind, other = ("Stalled", "Reconciling") if stalled else ("Reconciling", "Stalled")
+    status = without_conditions(status, other)
+    reason = str(status.phase)
+    return with_condition(status, kind, "True", reason=reason, message=status.message, now=now, generation=generation)

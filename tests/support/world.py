@@ -1,0 +1,197 @@
+"""A cluster in memory that does what a Plan says, and lets a test play KubeRay, drivers, queues and accidents.
+
+It knows nothing of why the operator decides; it only keeps what was created, and refuses what an API server would.
+"""
+
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from kubedistill.chain import CHAIN, STAGES, StageName
+from kubedistill.contract import ArtifactRef, StageJob, StageProgress, StageResult
+from kubedistill.settings import Pool, Settings
+from kubedistill.v1alpha1 import Spec, Status
+from kubedistill_operator.clock import stamp
+from kubedistill_operator.job import Job
+from kubedistill_operator.observed import Attempt, Channel, Child, Frozen, Observed, Pod, Rival
+from kubedistill_operator.plan import Event, Plan
+from kubedistill_operator.reconcile import reconcile
+
+NAMESPACE, NAME = "team", "quickstart"
+SETTINGS = Settings(pools={"cpu": Pool(gpus_per_node=0), "h100": Pool(node_selector={"gpu": "h100"})})
+
+
+def small_spec(**changes: Any) -> Spec:
+    """A valid spec on storage that several nodes share."""
+    values: dict[str, Any] = {
+        "task": {"type": "QA"},
+        "teachers": [{"name": "big", "model": {"source": "teacher"}, "resources": {"pool": "h100"}}],
+        "student": {"model": {"source": "student"}, "resources": {"pool": "h100"}},
+        "data": {"train": {"uri": "train.jsonl"}},
+        "storage": {"uri": "file:///kubedistill/storage/team", "volumeClaim": "shared"},
+    }  # fmt: skip
+    return Spec.model_validate_json(json.dumps(values | changes))
+
+
+@dataclass(slots=True)
+class World:
+    """One job and its cluster; time moves only when a test moves it."""
+
+    spec: Spec = field(default_factory=small_spec)
+    settings: Settings = SETTINGS
+    now: float = 1_800_000_000.0
+    annotations: dict[str, str] = field(default_factory=dict)
+    status: Status = field(default_factory=Status)
+    generation: int = 1
+    deleting: bool = False
+    children: dict[str, Child] = field(default_factory=dict)
+    channels: dict[str, Channel] = field(default_factory=dict)
+    jobs: dict[str, StageJob] = field(default_factory=dict)
+    pods: dict[str, tuple[Pod, ...]] = field(default_factory=dict)
+    frozen: dict[str, Frozen] = field(default_factory=dict)
+    claim_access_modes: tuple[str, ...] | None = ("ReadWriteMany",)
+    rivals: tuple[Rival, ...] = ()
+    active_in_namespace: int = 0
+    events: list[Event] = field(default_factory=list)
+    created: list[str] = field(default_factory=list)
+    """Every child that was ever created, in order."""
+    writes: int = 0
+    stored: set[str] = field(default_factory=set)
+    """Artifacts that the store holds whole."""
+    _uids: Iterator[int] = field(default_factory=lambda: itertools.count(1))
+
+    @property
+    def job(self) -> Job:
+        return Job(
+            NAMESPACE, NAME, uid="job-uid", generation=self.generation, created=1_700_000_000.0, deleting=self.deleting,
+            annotations=self.annotations, spec=self.spec, status=self.status,
+        )  # fmt: skip
+
+    def observe(self) -> Observed:
+        """What the operator would see now."""
+        current = next((stage for stage in self.status.stages if stage.state not in ("Succeeded", "Skipped")), None)
+        name = current.child if current is not None and current.state != "Pending" else ""
+        others = [other for other in {*self.children, *self.pods} if other != name]
+        return Observed(
+            attempt=self.attempt(name), earlier=tuple(self.attempt(other) for other in sorted(others)),
+            frozen=self.frozen.get(self.status.run.id) if self.status.run else None,
+            claim_access_modes=self.claim_access_modes, rivals=self.rivals,
+            active_in_namespace=self.active_in_namespace,
+        )  # fmt: skip
+
+    def attempt(self, name: str) -> Attempt:
+        return Attempt(self.children.get(name), self.channels.get(name), self.pods.get(name, ()))
+
+    def reconcile(self) -> Plan:
+        return reconcile(self.job, self.observe(), now=self.now, settings=self.settings)
+
+    def step(self, *, until: int = 99) -> Plan:
+        """Reconcile once and carry the plan out, or only its first `until` writes, as if killed after them."""
+        plan = self.reconcile()
+        self.execute(plan, until=until)
+        return plan
+
+    def settle(self, *, most: int = 40) -> list[Plan]:
+        """Step until nothing is left to do without the clock moving; fails where no fixed point is reached."""
+        plans = []
+        for _ in range(most):
+            before = (self.status, tuple(self.children), self.writes)
+            plans.append(self.step())
+            if (self.status, tuple(self.children), self.writes) == before:
+                return plans
+        raise AssertionError(f"no fixed point after {most} steps: {[plan.why for plan in plans[-4:]]}")
+
+    def execute(self, plan: Plan, *, until: int = 99) -> None:
+        """Carry a plan out in its order."""
+        actions: list[Any] = [("status", plan.status)] if plan.status is not None else []
+        actions += [("delete", one) for one in plan.delete]
+        actions += [("stop", plan.stop)] if plan.stop is not None else []
+        actions += [("create", one) for one in plan.create]
+        actions += [("event", one) for one in plan.events]
+        for kind, value in actions[:until]:
+            self.writes += kind != "event"
+            getattr(self, f"_{kind}")(value)
+
+    def _status(self, status: Status) -> None:
+        self.status = Status.model_validate_json(status.model_dump_json(by_alias=True))
+
+    def _delete(self, deletion: Any) -> None:
+        child = self.children.get(deletion.name)
+        if child is not None and child.uid == deletion.uid:
+            del self.children[deletion.name]  # its pods go later, when a test says so
+
+    def _stop(self, request: Any) -> None:
+        name = request.channel.removesuffix("-out")
+        self.channels[name] = replace(self.channels[name], stop=True)
+
+    def _event(self, event: Event) -> None:
+        self.events.append(event)
+
+    def _create(self, manifest: dict[str, Any]) -> None:
+        kind, name, data = manifest["kind"], manifest["metadata"]["name"], manifest.get("data", {})
+        if kind in ("RayJob", "Job"):
+            if name not in self.children:
+                self.created.append(name)
+                self.children[name] = Child(kind, name, f"uid-{next(self._uids)}", self.now, "Waiting")
+        elif "run.json" in data:
+            values = json.loads(data["run.json"])
+            self.frozen.setdefault(values["id"], Frozen(values["id"], values["digest"], values))
+        elif "job.json" in data:
+            self.jobs.setdefault(name, StageJob.model_validate_json(data["job.json"]))
+        elif "owner" in data:
+            self.channels.setdefault(name.removesuffix("-out"), Channel(data["owner"], int(data["starts"])))
+
+    # What KubeRay, kubelet and drivers do.
+
+    @property
+    def live(self) -> str:
+        """The name of the current attempt's child."""
+        current = next(stage for stage in self.status.stages if stage.state not in ("Succeeded", "Skipped"))
+        return current.child
+
+    def run_child(self, name: str, *, driver: str = "d1") -> None:
+        """The child's pods run, and its driver claims the attempt."""
+        self.children[name] = replace(self.children[name], state="Running", admitted=True, reason="", message="")
+        self.pods[name] = (Pod(f"{name}-head", f"pod-{name}", "Running", self.now, node="n1"),)
+        self.claim(name, driver=driver)
+
+    def claim(self, name: str, *, driver: str) -> None:
+        channel = self.channels[name]
+        token = channel.owner.partition(":")[0]
+        self.channels[name] = replace(channel, owner=f"{token}:{driver}", starts=channel.starts + 1)
+
+    def progress(self, name: str, *, done: int, total: int = 100) -> None:
+        said = StageProgress(at=stamp(self.now), state="Working", done=done, total=total, unit="rows")
+        self.channels[name] = replace(self.channels[name], progress=said)
+
+    def result(self, name: str, *, driver: str = "d1", **changes: Any) -> None:
+        """A driver says its last word; Prepare names all artifacts, every stage completes its own."""
+        stage = self.jobs[name].stage
+        if changes.get("outcome", "Succeeded") == "Succeeded":
+            self.stored |= set(STAGES[stage].makes)
+        names = [made for one in CHAIN for made in one.makes] if stage == "Prepare" else STAGES[stage].makes
+        artifacts = {one: ArtifactRef(key=f"key-{one}", uri="", complete=one in self.stored) for one in names}
+        values: dict[str, Any] = {
+            "driver": driver, "outcome": "Succeeded", "started_at": stamp(self.now), "ended_at": stamp(self.now),
+            "artifacts": artifacts,
+        }  # fmt: skip
+        self.channels[name] = replace(self.channels[name], result=StageResult(**(values | changes)))
+
+    def end_child(self, name: str, **changes: Any) -> None:
+        """The child has ended; its pods are gone."""
+        if name in self.children:
+            self.children[name] = replace(self.children[name], state="Ended", **changes)
+        self.pods.pop(name, None)
+
+    def complete_stage(self, stage: StageName) -> None:
+        """Play one stage to its success."""
+        self.settle()
+        name = self.live
+        assert self.jobs[name].stage == stage, f"{stage} was to run, and {name} does"
+        self.run_child(name)
+        self.settle()
+        self.result(name)
+        self.end_child(name)
+        self.settle()
