@@ -134,7 +134,7 @@ class ConfigMapChannel:
 
     def _miss(self, problem: Exception) -> None:
         self._misses += 1
-        log.warning("the API server was not reached", extra={"problem": str(problem), "misses": self._misses})
+        log.warning("no answer of use from the API server", extra={"problem": str(problem), "misses": self._misses})
 
 
 def claim_channel(

@@ -43,10 +43,9 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     )  # fmt: skip
     progress.loading("writing the report")
     write_report(report, store=store, folder=folder_of("report", resolved.keys["report"]), title=job.job.name)
-    publish(store, "report", resolved.keys["report"], {"gate": gate.model_dump()})
-    return Outcome(
-        summary={**_headline(judgement), "gate": gate.model_dump(), "seconds": round(time.monotonic() - started, 3)}
-    )
+    headline = {**_headline(judgement), "gate": gate.model_dump()}
+    publish(store, "report", resolved.keys["report"], headline)
+    return Outcome(summary={**headline, "seconds": round(time.monotonic() - started, 3)})
 
 
 def _teacher(job: StageJob, resolved: Resolved, *, store: Store) -> Tested:

@@ -47,6 +47,8 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     if not all(is_filled(target, key=keys["export"]) for target in targets):
         # Somebody removed a copy, or another job put its own there since: it is to be made again.
         store.delete(f"{folder_of('export', keys['export'])}/manifest.json")
+    if find(store, "report", keys["report"]).complete:
+        summary["report"] = read_manifest(store, "report", keys["report"])  # what Evaluate, if skipped, does not say
     return Outcome(summary=summary, keys=keys)
 
 
