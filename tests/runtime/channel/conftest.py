@@ -37,7 +37,7 @@ def api(server: ConfigMapServer) -> ApiServer:
 
 @pytest.fixture
 def job(workshop: Workshop) -> StageJob:
-    return workshop.stage_job("Train").model_copy(update={"token": TOKEN})
+    return workshop.stage_job("Train", keys={"student": "key"}).model_copy(update={"token": TOKEN})
 
 
 @pytest.fixture

@@ -1,0 +1,211 @@
+"""The entry in a pod: it claims its attempt, hears SIGTERM and the operator, and ends with the right code."""
+
+import json
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from channel_desk import TOKEN
+from config_map_server import NAME, ConfigMapServer, Fault
+from kubedistill.contract import StageJob, StageResult
+from kubedistill.errors import EXIT_CLAIM_LOST, EXIT_FAILED, EXIT_SUCCESS
+from kubedistill_runtime import driver
+from kubedistill_runtime.__main__ import main
+from kubedistill_runtime.progress import Progress
+from kubedistill_runtime.stages import Outcome
+from kubedistill_runtime.storage.store import Store
+
+FOLDER = "runs/default.job/local/train-1"
+Work = Callable[[Progress], Outcome | None]
+Run = Callable[[Work], int]
+
+
+@pytest.fixture(autouse=True)
+def own_signals(own_logs: None) -> Iterator[None]:
+    """Signals do afterwards what they did before."""
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    handlers = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, handlers, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def pod(server: ConfigMapServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment that the operator's pod template and the kubelet set."""
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "127.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", str(server.port))
+    monkeypatch.setenv("KUBEDISTILL_SERVICE_ACCOUNT", str(server.account))
+    monkeypatch.setenv("KUBEDISTILL_CHANNEL", NAME)
+
+
+@pytest.fixture
+def run(job: StageJob, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Starts the entry with a function in the stage's place; returns the exit code."""
+    path = tmp_path / "mounted" / "job.json"
+    path.parent.mkdir()
+    path.write_text(job.model_copy(update={"store": store.uri}).to_json())
+
+    def run(work: Work) -> int:
+        def stage(_job: StageJob, _store: Store, progress: Progress, _engines: Any) -> Outcome:
+            return work(progress) or Outcome(summary={"steps": 3})
+
+        monkeypatch.setattr(driver, "stage_function", lambda _name: stage)
+        return main(["--job", str(path)])
+
+    return run
+
+
+def step(progress: Progress, done: int = 1) -> None:
+    progress.working(done=done, total=3, unit="steps")
+
+
+def send_sigterm() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def told(server: ConfigMapServer) -> StageResult:
+    return StageResult.model_validate_json(server.data["result.json"])
+
+
+def log_lines(store: Store, name: str = "driver.log") -> list[str]:
+    return [json.loads(line)["message"] for line in store.read(f"{FOLDER}/{name}").decode().splitlines()]
+
+
+def test_what_succeeds_is_told_by_the_driver_that_claimed_the_attempt(
+    pod: None, run: Run, server: ConfigMapServer, store: Store, tmp_path: Path
+) -> None:
+    assert run(step) == EXIT_SUCCESS
+    result = told(server)
+    assert (result.outcome, result.summary) == ("Succeeded", {"steps": 3})
+    assert server.data["owner"] == f"{TOKEN}:{result.driver}"
+    assert json.loads(server.data["progress.json"])["done"] == 1
+    assert StageResult.model_validate_json(store.read(f"{FOLDER}/result.json")) == result
+    assert StageJob.model_validate_json(store.read(f"{FOLDER}/job.json")).token == TOKEN
+    assert log_lines(store) == ["stage started", "stage ended"]
+    assert [path.name for path in (tmp_path / "mounted").iterdir()] == ["job.json"], "that folder is read-only in a pod"
+
+
+@pytest.mark.parametrize("how", ["the operator", "SIGTERM"])
+def test_asked_to_leave_the_stage_stops_where_it_loses_nothing(
+    how: str, pod: None, run: Run, server: ConfigMapServer
+) -> None:
+    done = []
+
+    def work(progress: Progress) -> None:
+        for number in range(3):
+            step(progress, done=number)
+            done.append(number)
+            if how == "SIGTERM" and number == 1:
+                send_sigterm()
+
+    if how == "the operator":
+        server.data["stop"] = "true"
+    assert run(work) == EXIT_FAILED
+    assert (told(server).outcome, told(server).cause) == ("Stopped", "none")
+    assert json.loads(server.data["progress.json"])["state"] == "Stopping"
+    assert done == ([0, 1] if how == "SIGTERM" else [])
+
+
+def test_on_one_machine_sigterm_asks_for_the_same(run: Run, tmp_path: Path) -> None:
+    def work(progress: Progress) -> None:
+        step(progress)
+        send_sigterm()
+        step(progress, done=2)
+
+    assert run(work) == EXIT_FAILED
+    result = StageResult.model_validate_json((tmp_path / "mounted" / "result.json").read_bytes())
+    assert result.outcome == "Stopped"
+
+
+def test_a_second_sigterm_ends_the_driver_and_its_log_is_kept(
+    pod: None, run: Run, server: ConfigMapServer, store: Store
+) -> None:
+    def work(progress: Progress) -> None:
+        send_sigterm()
+        logging.getLogger("stage").info("saving")
+        send_sigterm()
+        raise AssertionError("it should have left")
+
+    with pytest.raises(SystemExit) as left:
+        run(work)
+    assert left.value.code == 128 + signal.SIGTERM
+    assert "result.json" not in server.data
+    assert log_lines(store) == ["stage started", "saving"]
+
+
+def test_a_driver_that_loses_its_attempt_ends_with_75_and_says_nothing_more(
+    pod: None, run: Run, server: ConfigMapServer, store: Store, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def work(progress: Progress) -> None:
+        server.data |= {"owner": f"{TOKEN}:other", "starts": "2"}
+        step(progress)
+
+    assert run(work) == EXIT_CLAIM_LOST
+    (event,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (event["event"], event["reason"], event["exitCode"]) == ("failed", "ClaimLost", 75)
+    assert server.data == {"owner": f"{TOKEN}:other", "starts": "2"}
+    assert not store.exists(f"{FOLDER}/result.json")
+
+
+def test_a_driver_that_succeeds_in_vain_ends_with_75(pod: None, run: Run, server: ConfigMapServer) -> None:
+    def work(progress: Progress) -> None:
+        server.data |= {"owner": f"{TOKEN}:other", "starts": "2"}
+
+    assert run(work) == EXIT_CLAIM_LOST
+    assert "result.json" not in server.data
+
+
+@pytest.mark.parametrize(
+    "data", [{"owner": "another.uid", "starts": "0"}, {"owner": f"{TOKEN}:d", "starts": "1", "result.json": "{}"}]
+)
+def test_an_attempt_that_is_not_ours_is_never_begun(
+    data: dict[str, str], pod: None, run: Run, server: ConfigMapServer, store: Store
+) -> None:
+    server.data = dict(data)
+    begun: list[Progress] = []
+    assert run(begun.append) == EXIT_CLAIM_LOST
+    assert (begun, server.data) == ([], data)
+    assert not store.exists("runs")
+
+
+def test_a_second_driver_leaves_the_log_of_the_first(
+    pod: None, run: Run, server: ConfigMapServer, store: Store
+) -> None:
+    def work(progress: Progress) -> None:
+        logging.getLogger("stage").info("the head is going away")
+        send_sigterm()
+        send_sigterm()
+
+    with pytest.raises(SystemExit):
+        run(work)
+    assert run(step) == EXIT_SUCCESS
+    assert server.data["starts"] == "2"
+    assert "the head is going away" in log_lines(store)
+    assert log_lines(store, "driver-2.log") == ["stage started", "stage ended"]
+
+
+def test_a_result_that_the_api_server_refuses_ends_with_1_and_lies_in_the_store(
+    pod: None, run: Run, server: ConfigMapServer, store: Store
+) -> None:
+    def work(progress: Progress) -> None:
+        server.always = Fault(status=403)
+
+    assert run(work) == EXIT_FAILED
+    assert StageResult.model_validate_json(store.read(f"{FOLDER}/result.json")).outcome == "Succeeded"
+
+
+def test_outside_of_a_cluster_a_channel_by_name_is_refused(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("KUBEDISTILL_CHANNEL", NAME)
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    assert run(step) == EXIT_FAILED
+    event = json.loads(capsys.readouterr().out)
+    assert (event["reason"], event["exitCode"]) == ("ChannelUnavailable", 1)
+    assert "without KUBEDISTILL_CHANNEL" in event["message"]

@@ -1,0 +1,80 @@
+"""The kept log: what a driver says outlives its pod."""
+
+import json
+import logging
+import time
+from pathlib import Path
+
+import pytest
+
+from kubedistill_runtime.logs import _KEPT_LINES, keep_log, log_to
+from kubedistill_runtime.storage.store import Store
+
+log = logging.getLogger("test")
+
+
+@pytest.fixture(autouse=True)
+def screen(own_logs: None, tmp_path: Path) -> Path:
+    """Where the driver's log goes besides."""
+    log_to(tmp_path / "screen.log")
+    return tmp_path / "screen.log"
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "store")
+
+
+def lines(store: Store) -> list[str]:
+    return [json.loads(line)["message"] for line in store.read("driver.log").decode().splitlines()]
+
+
+def test_at_the_end_all_that_was_said_is_in_the_store_and_on_the_screen(store: Store, screen: Path) -> None:
+    log.info("before")
+    with keep_log(store, "driver.log"):
+        log.info("one", extra={"stage": "Train"})
+        log.warning("two")
+        assert not store.exists("driver.log")
+    log.info("after")
+    assert lines(store) == ["one", "two"]
+    first = json.loads(store.read("driver.log").decode().splitlines()[0])
+    assert (first["stage"], first["level"]) == ("Train", "INFO")
+    shown = [json.loads(line)["message"] for line in screen.read_text().splitlines()]
+    assert shown == ["before", "one", "two", "after"]
+
+
+def test_meanwhile_it_is_kept_now_and_then(store: Store) -> None:
+    with keep_log(store, "driver.log", seconds=0.01):
+        log.info("one")
+        until = time.monotonic() + 10
+        while not store.exists("driver.log") or "one" not in lines(store):
+            assert time.monotonic() < until
+            time.sleep(0.005)
+
+
+def test_what_ends_in_an_error_is_kept_too(store: Store) -> None:
+    with pytest.raises(SystemExit), keep_log(store, "driver.log"):  # noqa: PT012
+        log.info("leaving")
+        raise SystemExit(143)
+    assert lines(store) == ["leaving"]
+
+
+def test_a_long_log_keeps_its_end(store: Store) -> None:
+    with keep_log(store, "driver.log"):
+        for number in range(_KEPT_LINES + 10):
+            log.info("%d", number)
+    assert lines(store) == [str(number) for number in range(10, _KEPT_LINES + 10)]
+
+
+def test_a_store_that_is_full_ends_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder")
+    with keep_log(Store(tmp_path / "file"), "driver.log", seconds=0.01):
+        log.info("one")
+        time.sleep(0.05)
+    assert (tmp_path / "file").read_text() == "no folder"
+
+
+def test_text_that_is_no_text_is_kept_as_far_as_it_is(store: Store) -> None:
+    with keep_log(store, "driver.log"):
+        log.info("a file named \udcff")
+    assert lines(store) == ["a file named \udcff"]
