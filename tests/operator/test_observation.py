@@ -15,8 +15,8 @@ from kubedistill_operator.cluster import Cluster
 from kubedistill_operator.failures import Obstructed
 from kubedistill_operator.freeze import freeze, frozen_manifest
 from kubedistill_operator.job import Job, parse_job
-from kubedistill_operator.observation import Company, Observer
-from kubedistill_operator.observed import Observed, Rival
+from kubedistill_operator.observation import Observer
+from kubedistill_operator.observed import Observed
 from operator_objects import (
     CLAIMS,
     JOBS,
@@ -55,7 +55,7 @@ def observe(
         async with serving(FakeApi()) as api, Cluster(api.configuration, guard=lambda: 10.0) as cluster:
             prepare(api)
             observer = Observer(cluster, settings or Settings(), lambda: NOW)
-            found = await observer.observe(job, company=Company(), thorough=thorough)
+            found = (await observer.observe(job, thorough=thorough)).observed
             assert not api.writes()
             return found, [path for _, path in api.requests]
 
@@ -224,7 +224,7 @@ def test_nodes_are_left_alone_once_the_server_has_refused_them(resource: Object)
             api.before = before
             observer = Observer(cluster, Settings(), lambda: NOW)
             for _ in range(2):
-                found = await observer.observe(at_stage(resource, "Train"), company=Company(), thorough=True)
+                found = (await observer.observe(at_stage(resource, "Train"), thorough=True)).observed
             return found, len([path for _, path in api.requests if "/nodes/" in path])
 
     found, asked = asyncio.run(play())
@@ -242,7 +242,7 @@ def test_a_node_that_is_absent_is_lost_since_it_was_first_missed_and_asked_for_a
             observer = Observer(cluster, Settings(), lambda: time[0])
             for seconds in (0, 5, 100):
                 time[0] = NOW + seconds
-                found = await observer.observe(at_stage(resource, "Train"), company=Company(), thorough=True)
+                found = (await observer.observe(at_stage(resource, "Train"), thorough=True)).observed
                 lost.append(next(one.node_lost_since for one in found.attempt.pods if one.name == "b"))
             assert len([path for _, path in api.requests if path.endswith("/nodes/gone")]) == 2
         return lost
@@ -256,7 +256,7 @@ def test_a_frozen_run_is_read_once(resource: Object) -> None:
             working(resource, starts="1")(api)
             observer = Observer(cluster, Settings(), lambda: NOW)
             for _ in range(3):
-                await observer.observe(at_stage(resource, "Train"), company=Company(), thorough=False)
+                assert not (await observer.observe(at_stage(resource, "Train"))).thorough
             return len([path for _, path in api.requests if "support-run-" in path])
 
     assert asyncio.run(play()) == 1
@@ -288,15 +288,3 @@ def test_access_modes_of_the_claim_are_read_before_a_run_starts(source: str, res
     assert found.claim_access_modes is None, "there is no such claim"
     _, asked = observe(with_status(resource, Status(run=RUN)), lambda api: None, settings=settings)
     assert not [path for path in asked if "persistentvolumeclaims" in path]
-
-
-def test_what_the_controller_knows_of_other_jobs_is_passed_on(resource: Object) -> None:
-    async def play() -> Observed:
-        async with serving(FakeApi()) as api, Cluster(api.configuration, guard=lambda: 10.0) as cluster:
-            company = Company(rivals=(Rival("team-b", "x", "u", 1.0),), active_in_namespace=3)
-            return await Observer(cluster, Settings(), lambda: NOW).observe(
-                parse_job(resource), company=company, thorough=False
-            )
-
-    found = asyncio.run(play())
-    assert (found.rivals[0].name, found.active_in_namespace) == ("x", 3)
