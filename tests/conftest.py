@@ -4,7 +4,7 @@ import os
 import runpy
 from pathlib import Path
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 _GUARD = Path(__file__).parent / "support" / "guard"
 
@@ -12,6 +12,7 @@ runpy.run_path(str(_GUARD / "sitecustomize.py"))
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_GUARD), os.environ.get("PYTHONPATH")]))
 
 # A busy machine is slow, which is no failure; CI tries the same examples each time, so that a red run is the change's.
-settings.register_profile("local", deadline=None)
-settings.register_profile("ci", deadline=None, derandomize=True)
+_PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("local", **_PATIENT)
+settings.register_profile("ci", **_PATIENT, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "local")

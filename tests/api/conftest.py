@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
@@ -13,8 +12,6 @@ from kubedistill.crd import Schema, job_schema
 from kubedistill.report import Arm, Arms, Comparison, GateVerdict, Reductions, Report
 
 # A busy machine is slow, and that is no defect of what is tested.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")
 
 Values = dict[str, Any]
 MINIMAL_JOB: Values = {

@@ -4,10 +4,6 @@ import copy
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
-
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")
 
 Values = dict[str, Any]
 RESOURCE: Values = {

@@ -5,15 +5,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 from kubedistill_runtime.chat import ChatFormat, load_chat_format
 from kubedistill_runtime.models import Model
 from workshop import QUICKSTART, Workshop, make_workshop
 
 # A busy machine is no failure, and every write of the store waits for the disk.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")
 
 
 @pytest.fixture
