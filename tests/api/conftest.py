@@ -11,7 +11,6 @@ from hypothesis.strategies import SearchStrategy
 from kubedistill.crd import Schema, job_schema
 from kubedistill.report import Arm, Arms, Comparison, GateVerdict, Reductions, Report
 
-# A busy machine is slow, and that is no defect of what is tested.
 
 Values = dict[str, Any]
 MINIMAL_JOB: Values = {

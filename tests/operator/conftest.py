@@ -1,4 +1,4 @@
-"""What the tests of the operator share: a minimal resource, and patience on a busy machine."""
+"""What the tests of the operator share: a minimal resource."""
 
 import copy
 from typing import Any
