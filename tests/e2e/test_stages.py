@@ -1,10 +1,13 @@
 """Each stage runs alone from its job.json, as it does in a pod."""
 
 import json
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from kubedistill.chain import CHAIN
 from kubedistill.contract import StageJob, StageResult
@@ -47,11 +50,10 @@ def test_a_changed_file_is_noticed_before_a_stage_works(
     assert "changed while the job ran" in result.message
 
 
+@pytest.mark.parametrize("how", ["file", "SIGTERM"])
 def test_asked_to_stop_training_saves_and_leaves(
-    reference: Reference, copy_store: Callable[[], Path], tmp_path: Path
+    how: str, reference: Reference, copy_store: Callable[[], Path], tmp_path: Path
 ) -> None:
-    import shutil
-
     store, folder = copy_store(), tmp_path / "attempt"
     (student,) = store.glob("artifacts/student/*")
     shutil.rmtree(student)
@@ -62,7 +64,10 @@ def test_asked_to_stop_training_saves_and_leaves(
     process = subprocess.Popen([sys.executable, "-m", "kubedistill_runtime", "--job", str(folder / "job.json")])
     while not (folder / "progress.json").exists():
         assert process.poll() is None
-    (folder / "stop").touch()
+    if how == "SIGTERM":
+        process.terminate()
+    else:
+        (folder / "stop").touch()
     assert process.wait(timeout=120) == 1
     stopped = StageResult.model_validate_json((folder / "result.json").read_bytes())
     assert (stopped.outcome, stopped.cause) == ("Stopped", "none")
