@@ -4,9 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from small_job import QUICKSTART, run_job
-
 from kubedistill_runtime.answers import decode_answers
+from small_job import QUICKSTART, run_job
 
 
 def report_of(name: str, store: Path) -> dict[str, Any]:

@@ -3,8 +3,8 @@
 import math
 
 import pytest
-import trio
 
+import trio
 from kubedistill.v1alpha1 import Task
 from kubedistill_runtime.answers import Answer, Answered, Turn
 from kubedistill_runtime.evaluation.arms import parse_answer

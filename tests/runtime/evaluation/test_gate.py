@@ -3,8 +3,8 @@
 from typing import Any
 
 import pytest
-import trio
 
+import trio
 from kubedistill.v1alpha1 import Gate
 from kubedistill_runtime.evaluation.arms import Judgement
 from kubedistill_runtime.evaluation.gate import RULES, decide
