@@ -11,7 +11,6 @@ from hypothesis.strategies import SearchStrategy
 from kubedistill.crd import Schema, job_schema
 from kubedistill.report import Arm, Arms, Comparison, GateVerdict, Reductions, Report
 
-
 Values = dict[str, Any]
 MINIMAL_JOB: Values = {
     "apiVersion": "kubedistill.io/v1alpha1",
