@@ -59,8 +59,13 @@ class _UnexpectedError(KubedistillError):
 def _failure(error: KubedistillError, *, driver: str, started: str) -> StageResult:
     return StageResult(
         driver=driver, outcome="Stopped" if isinstance(error, Stopped) else "Failed", cause=error.cause,
-        reason=error.reason, message=str(error)[:4096], started_at=started, ended_at=now(),
+        reason=error.reason, message=_readable(error)[:4096], started_at=started, ended_at=now(),
     )  # fmt: skip
+
+
+def _readable(error: KubedistillError) -> str:
+    """What the error says; a file's name in it need not be text."""
+    return str(error).encode(errors="replace").decode()
 
 
 def _artifacts(job: StageJob, outcome: Outcome, *, store: Store) -> dict[ArtifactName, ArtifactRef]:

@@ -123,7 +123,11 @@ def test_an_error_nobody_expected_is_the_codes_own_and_its_traceback_is_in_the_l
     assert {line["driver"] for line in lines} == {result.driver}
 
 
-@pytest.mark.parametrize("error", [ValueError(), RuntimeError("x" * 10_000)], ids=["silent", "endless"])
+@pytest.mark.parametrize(
+    "error",
+    [ValueError(), RuntimeError("x" * 10_000), OSError("caf\udce9.jsonl")],
+    ids=["silent", "endless", "no text"],
+)
 def test_an_error_that_says_nothing_or_everything_fits_a_result(error: Exception, run: Run) -> None:
     result, _ = run(raising(error))
     assert result.message.startswith(f"Curate: {type(error).__name__}: ")

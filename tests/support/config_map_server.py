@@ -112,7 +112,7 @@ def serve_config_map(credentials: Path, account: Path, data: dict[str, str]) -> 
     kept.give_token(kept.token)
     server = _Server(kept, credentials)
     kept.port = server.server_address[1]
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.005})
     thread.start()
     try:
         yield kept

@@ -11,7 +11,7 @@ from kubedistill.contract import StageJob
 from kubedistill_runtime.channel.api_server import ApiServer
 from kubedistill_runtime.channel.cluster import ConfigMapChannel, claim_channel
 from kubedistill_runtime.storage.store import Store
-from workshop import Workshop
+from workshop import make_workshop
 
 
 @pytest.fixture
@@ -35,8 +35,9 @@ def api(server: ConfigMapServer) -> ApiServer:
     return ApiServer("127.0.0.1", server.port, server.account, seconds=2)
 
 
-@pytest.fixture
-def job(workshop: Workshop) -> StageJob:
+@pytest.fixture(scope="session")
+def job(tmp_path_factory: pytest.TempPathFactory) -> StageJob:
+    workshop = make_workshop(tmp_path_factory.mktemp("workshop"))
     return workshop.stage_job("Train", keys={"student": "key"}).model_copy(update={"token": TOKEN})
 
 

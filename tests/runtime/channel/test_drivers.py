@@ -16,7 +16,6 @@ from kubedistill.errors import ClaimLost
 from kubedistill_runtime.channel.api_server import ApiServer
 from kubedistill_runtime.channel.cluster import ConfigMapChannel, claim_channel
 from kubedistill_runtime.storage.store import Store
-from workshop import make_workshop
 
 TIME = "2026-01-01T00:00:00.000Z"
 PLACES = st.integers(0, 2)
@@ -136,13 +135,12 @@ def shared(credentials: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 
 def test_whatever_happens_only_the_last_claimant_is_heard_and_a_result_stays(
-    shared: ConfigMapServer, tmp_path: Path
+    shared: ConfigMapServer, job: StageJob, tmp_path: Path
 ) -> None:
-    job = make_workshop(tmp_path).stage_job("Train").model_copy(update={"token": TOKEN})
     store = Store(tmp_path / "store")
     run_state_machine_as_test(
         lambda: Drivers(shared, job, store),
         settings=settings(
-            max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
+            max_examples=40, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck)
         ),
     )
