@@ -36,11 +36,8 @@ def skip_complete(situation: Situation) -> Plan | None:
         return None
     if not all(situation.complete(name) for name in situation.chain_stage.makes):
         return None
-    if (
-        stage.name == "Evaluate"
-        and situation.status.result is not None
-        and situation.status.result.gate_passed is False
-    ):
+    result = situation.status.result
+    if stage.name == "Evaluate" and (result is None or not result.gate_passed):
         message = "the gate said no when this student was judged"
         status = situation.say(situation.status, "Failed", "True", reason="EvaluationGate", message=message)
         return Plan(status=status, events=(Event("RunFailed", message, "Warning"),), requeue_after=0, why=(message,))

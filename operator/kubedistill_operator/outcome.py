@@ -44,7 +44,7 @@ def record_success(situation: Situation) -> Plan | None:
     judged = result.summary if stage.name == "Evaluate" else result.summary.get("report")
     if isinstance(judged, dict):
         status = status.model_copy(update={"result": read_result(judged)})
-    if stage.name == "Evaluate" and status.result is not None and status.result.gate_passed is False:
+    if stage.name == "Evaluate" and (status.result is None or not status.result.gate_passed):
         return _fail(situation, status, reason="EvaluationGate", message=_gate_message(result.summary))
     event = Event("StageSucceeded", f"{stage.name} in attempt {stage.attempt}")
     return Plan(status=status, events=(event,), requeue_after=0, why=(f"{stage.name} succeeded",))
@@ -153,7 +153,9 @@ def _gate_message(summary: Mapping[str, Any]) -> str:
     gate = summary.get("gate")
     reasons = gate.get("reasons") if isinstance(gate, dict) else None
     return (
-        "; ".join(str(reason) for reason in reasons) if isinstance(reasons, list) and reasons else "a limit is missed"
+        "; ".join(str(reason) for reason in reasons)
+        if isinstance(reasons, list) and reasons
+        else "the result does not say that it passed"
     )
 
 

@@ -266,6 +266,14 @@ def test_a4_the_gate_says_no(world: World) -> None:
     assert stage_of(world, "Evaluate").state == "Succeeded"
 
 
+def test_a4_a_result_that_does_not_speak_of_the_gate_passes_nothing(world: World) -> None:
+    name = begin(world, "Evaluate")
+    world.run_child(name)
+    world.result(name, summary={"gain": 0.5})
+    world.settle()
+    assert reason_of(world, "Failed") == ("True", "EvaluationGate")
+
+
 CHARGED = {
     "a6 user code": ({"pods": [{"exit_code": 1}]}, "failure", "UserCodeError"),
     "a7 out of memory": ({"pods": [{"exit_reason": "OOMKilled", "exit_code": 137}]}, "failure", "OutOfMemory"),

@@ -176,8 +176,15 @@ class World:
         values: dict[str, Any] = {
             "driver": driver, "outcome": "Succeeded", "started_at": stamp(self.now), "ended_at": stamp(self.now),
             "artifacts": artifacts,
+            "summary": self._summary(stage),
         }  # fmt: skip
         self.channels[name] = replace(self.channels[name], result=StageResult(**(values | changes)))
+
+    def _summary(self, stage: StageName) -> dict[str, Any]:
+        judged = {"gate": {"passed": True, "reasons": []}}
+        if stage == "Evaluate":
+            return judged
+        return {"report": judged} if stage == "Prepare" and "report" in self.stored else {}
 
     def end_child(self, name: str, **changes: Any) -> None:
         """The child has ended; its pods are gone."""
