@@ -81,21 +81,22 @@ def encode_answers(answers: Iterable[Answer]) -> bytes:
 
 def decode_answers(data: bytes) -> list[Answer]:
     """Decode what encode_answers wrote; raises ValueError or OSError where it is anything else."""
-    rows = _open(data).read().to_pylist()
+    rows = _read(data).to_pylist()
     return [Answer(row["row_key"], tuple(_turn(values) for values in row["turns"])) for row in rows]
 
 
 def decode_row_keys(data: bytes) -> list[str]:
     """The row keys of what encode_answers wrote, without the answers; raises as decode_answers does."""
-    keys: list[str] = _open(data).read(columns=["row_key"]).column("row_key").to_pylist()
+    keys: list[str] = _read(data, columns=["row_key"]).column("row_key").to_pylist()
     return keys
 
 
-def _open(data: bytes) -> pq.ParquetFile:
-    file = pq.ParquetFile(io.BytesIO(data))
+def _read(data: bytes, *, columns: list[str] | None = None) -> pa.Table:
+    # Nothing is read ahead or in threads: one of Arrow's that still holds `data` when Python ends aborts the process.
+    file = pq.ParquetFile(io.BytesIO(data), pre_buffer=False)
     if not file.schema_arrow.equals(SCHEMA):
         raise ValueError("its columns are not those of answers")
-    return file
+    return file.read(columns, use_threads=False)
 
 
 def _turn_values(turn: Turn) -> dict[str, Any]:
