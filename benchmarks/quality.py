@@ -25,10 +25,11 @@ FOLDER = Path(__file__).resolve().parents[1] / "build/bench-quality"
 SEEDS = (0, 1, 2)
 # This seed of the generator is the benchmark's own: nothing was ever chosen or tried on its messages.
 TEST_SEED, TEST_ROWS = 30501, 2_000
-# `--choose` compares these on the quickstart's 300 validation records, for Sequence, as a mean over the seeds.
-LEARNING_RATES, EPOCHS = (1e-3, 2e-3, 3e-3), (8, 20)
-# Not chosen yet: these are the quickstart's.
-LEARNING_RATE, CHOSEN_EPOCHS = 2e-3, 20
+# `--choose` judges Sequence with each pair on the quickstart's 300 validation records, as a mean over the seeds. The
+# pair with the highest accuracy was taken for all arms, before a test message was seen. In percent, 8 and 20 epochs:
+# 5e-4: 70.4, 68.9; 1e-3: 73.0, 70.6; 2e-3: 68.8, 72.4; 3e-3: 69.4, 65.7.
+LEARNING_RATES, EPOCHS = (5e-4, 1e-3, 2e-3, 3e-3), (8, 20)
+LEARNING_RATE, CHOSEN_EPOCHS = 1e-3, 8
 
 LEAST_LEAD, MOST_SHUFFLED, LEAST_INDISTINGUISHABLE = 0.025, 0.07, 2
 
