@@ -19,6 +19,7 @@ from kubedistill_runtime.storage.store import Store
 log = logging.getLogger(__name__)
 
 _OBJECT_STORE_BYTES = 128 * 2**20  # shards travel as pickles of a few MB; the bulk goes through storage
+_MARK = "KUBEDISTILL_SESSION"
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_prestart_worker_first_driver": "0",  # idle workers of 100 MB each that nobody asked for
@@ -93,7 +94,6 @@ class LocalEngines:
 
             # No CPU is reserved: engine and training never work at the same time.
             self._actor = ray.remote(num_cpus=0)(VllmActor).remote()
-            self._record()
         return self._actor
 
     def _start_ray(self) -> None:
@@ -108,44 +108,49 @@ class LocalEngines:
         # A token of this session's own: Ray would write one into the home folder, which may be read-only.
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         self._folder = tempfile.mkdtemp(prefix="kd-")  # short: Ray puts sockets below it
-        self._record()
+        self._record(self._folder)
         ray.init(
             address="local", num_cpus=os.cpu_count(), include_dashboard=False, log_to_driver=False,
             object_store_memory=_OBJECT_STORE_BYTES, logging_level=logging.ERROR, _temp_dir=self._folder,
             _node_ip_address="127.0.0.1",
         )  # fmt: skip
-        self._record()
 
-    def _record(self) -> None:
-        """Write down what would be left over if this process were killed now."""
-        if self._folder is None:
-            return
-        processes = [[process.pid, process.create_time()] for process in _descendants()]
-        record = json.dumps({"processes": processes, "folder": self._folder})
-        Store(self._leftovers.parent).put(self._leftovers.name, record.encode())
+    def _record(self, folder: str) -> None:
+        """Write down by what a killed session's processes are known, before there are any."""
+        os.environ[_MARK] = folder
+        Store(self._leftovers.parent).put(self._leftovers.name, json.dumps({"folder": folder}).encode())
 
 
 def reap_leftovers(path: Path) -> None:
-    """End what a killed session left over: the very processes that it recorded, and its folder."""
+    """End what a killed session left over, and remove its folder.
+
+    Its processes are known by a mark in their environment: Ray starts more of them than any list could hold, and some
+    outlive the one that started them.
+    """
     try:
-        recorded = json.loads(path.read_text())
+        folder = str(json.loads(path.read_text())["folder"])
     except FileNotFoundError:
         return
-    except ValueError:  # killed while writing it: nothing had been started by then, or Ray ends by itself
+    except (ValueError, KeyError, TypeError):  # not what we write; nothing can be known by it
         path.unlink()
         return
+    found = _marked(folder)
+    log.info("reaping leftovers", extra={"processes": len(found)})
+    _end(found)
+    shutil.rmtree(folder, ignore_errors=True)
+    path.unlink()
+
+
+def _marked(folder: str) -> list[Any]:
+    """The processes of a session."""
     import psutil
 
     found = []
-    for pid, created in recorded["processes"]:
-        with contextlib.suppress(psutil.NoSuchProcess):  # it is gone already, which is what we want
-            process = psutil.Process(pid)
-            if process.create_time() == created:
-                found += [process, *process.children(recursive=True)]
-    log.info("reaping leftovers", extra={"processes": len(found)})
-    _end(found)
-    shutil.rmtree(recorded["folder"], ignore_errors=True)
-    path.unlink()
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):  # it has just ended, or is not ours
+            if process.environ().get(_MARK) == folder:
+                found.append(process)
+    return found
 
 
 class _ActorEngine:

@@ -1,5 +1,10 @@
 """The real engine: what it reports, what it repeats, and what happens when it dies."""
 
+import contextlib
+import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -128,28 +133,44 @@ def test_a_conversation_hears_the_teachers_own_replies(engine: Engine, teacher: 
     assert first.text != "not what it says"
 
 
-def test_leftovers_are_reaped_by_pid_and_time_of_birth(tmp_path: Path) -> None:
-    import json
-    import subprocess
-
-    ours, stranger = (subprocess.Popen(["sleep", "60"]) for _ in range(2))
-    folder = tmp_path / "session"
+def test_leftovers_are_reaped_by_the_mark_of_their_session(tmp_path: Path) -> None:
+    folder, other = tmp_path / "session", tmp_path / "other"
     folder.mkdir()
-    born = psutil.Process(ours.pid).create_time()
+    # A process that outlived its parent, as Ray's workers do, is nobody's child any more.
+    orphan = "import os, time; os.fork() or time.sleep(60)"
+    marks = [{**os.environ, "KUBEDISTILL_SESSION": str(one)} for one in (folder, folder, other)]
+    ours, parent, stranger = (
+        subprocess.Popen([sys.executable, "-c", script], env=mark)
+        for script, mark in zip(
+            ("import time; time.sleep(60)", orphan, "import time; time.sleep(60)"), marks, strict=True
+        )
+    )
+    assert parent.wait(timeout=20) == 0
     record = tmp_path / "processes.json"
-    record.write_text(json.dumps({"processes": [[ours.pid, born], [stranger.pid, born - 99]], "folder": str(folder)}))
+    record.write_text(json.dumps({"folder": str(folder)}))
     reap_leftovers(record)
+    left = marked(str(folder))
     ended, spared = not psutil.pid_exists(ours.pid), stranger.poll() is None
     for process in (ours, stranger):
         process.kill()
         process.wait()
+    assert left == []
     assert ended
-    assert spared, "a process that took the number of ours is none of ours"
+    assert spared, "another session's process is none of ours"
     assert not folder.exists()
     assert not record.exists()
 
 
-@pytest.mark.parametrize("torn", ["", "{", '{"processes": [[1'])
+def marked(folder: str) -> list[int]:
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):
+            if process.environ().get("KUBEDISTILL_SESSION") == folder and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process.pid)
+    return found
+
+
+@pytest.mark.parametrize("torn", ["", "{", '{"folder": "/tm', "[]", "{}"])
 def test_a_torn_record_of_leftovers_is_dropped(torn: str, tmp_path: Path) -> None:
     record = tmp_path / "processes.json"
     record.write_text(torn)
