@@ -17,6 +17,8 @@ from kubedistill_operator.workqueue import Key
 
 _ACTIVE = ("Starting", "Running", "Stopping")
 _OVER = ("Succeeded", "Failed")
+_WOKEN = 2
+"""Jobs that are woken for one place; there are more where one of them can't take it, and they look again by time."""
 
 Store = tuple[str, str, str]
 """(namespace, claim, URI); the namespace matters only where a claim does."""
@@ -33,7 +35,8 @@ class Entry:
     """Whether it will make artifacts without anybody asking for it."""
     active: bool
     """Whether it has a child now."""
-    queued: bool
+    waits_for: str
+    """Why it is queued: NamespaceBusy, SharedArtifact, …; empty where it is not."""
     quiet: bool
     """Whether it is over, and nothing new is asked of it."""
     store: Store
@@ -58,6 +61,11 @@ class Table:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def uid(self, key: Key) -> str:
+        """The uid of a job; empty where it is not known."""
+        entry = self._entries.get(key)
+        return entry.uid if entry is not None else ""
 
     def see(self, job: Job) -> list[Key]:
         """Take in a job from a watch, unless something newer is known; gives the keys that may go on now."""
@@ -121,18 +129,23 @@ class Table:
         )
 
     def _freed(self, key: Key, old: Entry | None, new: Entry | None) -> list[Key]:
-        """Jobs that wait, if this one has just given up something that they may be waiting for."""
+        """Jobs that wait for what this one has just given up: room in its namespace, or the making of an artifact."""
         if old is None:
             return []
         room = old.active and not (new and new.active)
-        made = set(old.keys.items()) - set(new.keys.items() if new and new.live else ()) if old.live else set()
-        if not room and not made:
-            return []
-        return [
-            other
-            for other, entry in self._entries.items()
-            if other != key and entry.queued and ((room and other[0] == key[0]) or (made and entry.store == old.store))
+        made = old.live and bool(set(old.keys.items()) - set(new.keys.items() if new and new.live else ()))
+        waiting = [(other, entry) for other, entry in self._entries.items() if entry.waits_for and other != key]
+        for_room = [
+            (entry.created, other)
+            for other, entry in waiting
+            if room and entry.waits_for == "NamespaceBusy" and other[0] == key[0]
         ]
+        for_making = [
+            other
+            for other, entry in waiting
+            if made and entry.waits_for == "SharedArtifact" and entry.store == old.store
+        ]
+        return [other for _, other in sorted(for_room)[:_WOKEN]] + for_making
 
 
 def make_entry(job: Job, *, storage: DefaultStorage) -> Entry:
@@ -146,7 +159,7 @@ def make_entry(job: Job, *, storage: DefaultStorage) -> Entry:
         created=job.created,
         live=not (over or job.deleting or status.phase == "Suspended"),
         active=any(stage.state in _ACTIVE for stage in status.stages),
-        queued=status.phase == "Queued",
+        waits_for=_waits_for(job),
         quiet=job.deleting or (over and status.observed_generation >= job.generation and not _asks(job)),
         store=store_of(job, storage=storage),
         keys={one.name: one.key for one in artifacts if not one.complete},
@@ -160,6 +173,12 @@ def store_of(job: Job, *, storage: DefaultStorage) -> Store:
     claim = (own.volume_claim if own else None) or storage.volume_claim or ""
     uri = (own.uri if own else None) or storage.uri or ""
     return (job.namespace if claim else "", claim, uri.rstrip("/"))
+
+
+def _waits_for(job: Job) -> str:
+    if job.status.phase != "Queued":
+        return ""
+    return next((one.reason for one in job.status.conditions if one.type == "QuotaReserved"), "")
 
 
 def _asks(job: Job) -> bool:

@@ -64,12 +64,12 @@ class WorkQueue:
             heapq.heappush(self._timers, (due, key))
             self._news.set()
 
-    def retry(self, key: Key) -> float:
+    def retry(self, key: Key, *, least: float = 0.0) -> float:
         """Have a key that failed looked at again, later with each failure in a row; gives the seconds."""
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         seconds = FIRST_BACKOFF_SECONDS * 2.0 ** min(failures, _MOST_DOUBLINGS)
-        seconds = min(MAX_BACKOFF_SECONDS, seconds) * (1 - _JITTER * self.chance())
+        seconds = max(least, min(MAX_BACKOFF_SECONDS, seconds) * (1 - _JITTER * self.chance()))
         self.add_after(key, seconds)
         return seconds
 

@@ -36,8 +36,10 @@ def running(**artifacts: bool) -> Status:
     return Status(phase="Generating", run=run, stages=(StageStatus(name="Generate", state="Running"),))
 
 
-def waiting() -> Status:
-    return Status(phase="Queued", run=RUN, stages=(StageStatus(name="Generate", state="Pending"),))
+def waiting(reason: str = "NamespaceBusy") -> Status:
+    queued = Condition(type="QuotaReserved", status="False", reason=reason)
+    stage = StageStatus(name="Generate", state="Pending")
+    return Status(phase="Queued", run=RUN, stages=(stage,), conditions=(queued,))
 
 
 @pytest.fixture
@@ -112,7 +114,10 @@ def test_who_waits_goes_on_when_another_job_gives_up(case: str, table: Table, re
     for job in (
         maker,
         make(resource, "same namespace", status=waiting()),
-        make(resource, "same store", storage=SHARED, status=waiting(), namespace="team-b"),
+        make(resource, "same store", storage=SHARED, status=waiting("SharedArtifact"), namespace="team-b"),
+        make(resource, "same store, but wants room", storage=SHARED, status=waiting(), namespace="team-b"),
+        make(resource, "same namespace, but wants artifact", status=waiting("SharedArtifact")),
+        make(resource, "in Kueue's queue", storage=SHARED, status=waiting("Pending")),
         make(resource, "works", storage=SHARED, status=running()),
         make(resource, "apart", status=waiting(), namespace="team-c"),
     ):
@@ -120,6 +125,14 @@ def test_who_waits_goes_on_when_another_job_gives_up(case: str, table: Table, re
     after = make(resource, "maker", storage=SHARED, status=status)
     found = table.remove(("team-a", "maker")) if status is None else table.update(after)
     assert sorted(name for _, name in found) == freed
+
+
+def test_for_one_place_only_the_oldest_are_woken(table: Table, resource: Object) -> None:
+    maker = make(resource, "maker", status=running())
+    table.update(maker)
+    for name, hour in (("c", 13), ("a", 12), ("b", 14), ("d", 15)):
+        table.update(make(resource, name, status=waiting(), creationTimestamp=f"2026-03-01T{hour}:00:00Z"))
+    assert [name for _, name in table.remove(("team-a", "maker"))] == ["a", "c"]
 
 
 def over(phase: str = "Succeeded", *, generation: int = 3, **changes: Any) -> Status:

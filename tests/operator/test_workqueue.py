@@ -115,6 +115,10 @@ def test_jitter_only_shortens_a_wait(clock: Clock) -> None:
     assert max(queue.retry(A) for _ in range(100)) <= MAX_BACKOFF_SECONDS
 
 
+def test_a_wait_that_the_server_asked_for_is_kept(queue: WorkQueue) -> None:
+    assert [queue.retry(A, least=3) for _ in range(4)] == [3, 3, 4, 8]
+
+
 def test_a_key_that_is_gone_leaves_nothing(queue: WorkQueue, clock: Clock) -> None:
     queue.retry(A)
     queue.forget(A)
