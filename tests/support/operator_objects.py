@@ -69,6 +69,7 @@ def _metadata(resource: Object, name: str, stage: StageName, attempt: int) -> Ob
     return {
         "name": name,
         "namespace": resource["metadata"]["namespace"],
+        "uid": f"uid-of-{name}",
         "labels": names.labels(job, uid=uid, stage=stage, run=RUN.id, attempt=attempt),
         "ownerReferences": [{"kind": "DistillationJob", "name": job, "uid": uid, "controller": True}],
     }
