@@ -12,6 +12,7 @@ from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 
 from kubedistill import __version__
+from kubedistill.errors import InvalidInput
 from kubedistill_operator.failures import NotThere, Outdated, Refused, Retry, Taken
 from kubedistill_operator.kinds import KINDS
 from kubedistill_operator.plan import Manifest
@@ -40,30 +41,49 @@ class Login:
     key_path: str | None
 
 
-async def load_configuration(kubeconfig: Path | None = None) -> Configuration:
-    """The pod's ServiceAccount, or a kubeconfig where one is named or we are in no cluster."""
-    configuration = Configuration()
-    named = kubeconfig or (Path(os.environ["KUBECONFIG"]) if os.environ.get("KUBECONFIG") else None)
-    if named is None and os.environ.get(_IN_CLUSTER):
-        config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
-    else:
-        await config.load_kube_config(  # type: ignore[no-untyped-call]
-            str(named) if named else None, client_configuration=configuration, persist_config=False
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """The way to one API server, from which any number of clients are made."""
+
+    configuration: Configuration
+
+    @classmethod
+    async def find(cls, kubeconfig: Path | None = None) -> Self:
+        """The pod's ServiceAccount, or a kubeconfig where one is named or we are in no cluster.
+
+        Raises InvalidInput where there is neither.
+        """
+        configuration = Configuration()
+        named = kubeconfig or (Path(os.environ["KUBECONFIG"]) if os.environ.get("KUBECONFIG") else None)
+        try:
+            if named is None and os.environ.get(_IN_CLUSTER):
+                config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
+            else:
+                await config.load_kube_config(  # type: ignore[no-untyped-call]
+                    str(named) if named else None, client_configuration=configuration, persist_config=False
+                )
+        except (config.ConfigException, OSError) as error:
+            problem = f"there is no way to a cluster ({error})"
+            raise InvalidInput(problem, at=str(named or ""), fix="Name a kubeconfig by --kubeconfig") from error
+        return cls(configuration)
+
+    @property
+    def server(self) -> str:
+        """The URL of the API server."""
+        return str(self.configuration.host)
+
+    async def log_in(self) -> Login:
+        """What is to be shown now; a ServiceAccount's token is renewed every hour or so."""
+        configuration = self.configuration
+        header = await configuration.get_api_key_with_prefix("BearerToken")
+        return Login(
+            server=self.server,
+            ca_path=configuration.ssl_ca_cert,
+            insecure=not configuration.verify_ssl,
+            token=header.split()[-1] if header else None,
+            certificate_path=configuration.cert_file,
+            key_path=configuration.key_file,
         )
-    return configuration
-
-
-async def log_in(configuration: Configuration) -> Login:
-    """What a configuration says now; a ServiceAccount's token is renewed every hour or so."""
-    header = await configuration.get_api_key_with_prefix("BearerToken")
-    return Login(
-        server=str(configuration.host),
-        ca_path=configuration.ssl_ca_cert,
-        insecure=not configuration.verify_ssl,
-        token=header.split()[-1] if header else None,
-        certificate_path=configuration.cert_file,
-        key_path=configuration.key_file,
-    )
 
 
 class Cluster:
@@ -75,7 +95,6 @@ class Cluster:
     def __init__(
         self, configuration: Configuration, *, guard: Guard, witness: Witness = lambda _method, _code: None
     ) -> None:
-        self.server = str(configuration.host)
         self._client: Any = ApiClient(configuration)
         self._client.user_agent = f"kubedistill-operator/{__version__}"
         self._guard, self._witness = guard, witness

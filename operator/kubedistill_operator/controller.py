@@ -44,6 +44,8 @@ class Controller:
     clock: Callable[[], float]
     """Seconds since the epoch; durations are measured with the queue's clock."""
     reconcile: Reconcile = reconcile
+    closing: bool = False
+    """Whether no further job is to be looked at."""
     _started: dict[Key, float] = field(default_factory=dict)
     _thorough: set[Key] = field(default_factory=set)
     _known: set[str] = field(default_factory=set)
@@ -67,9 +69,18 @@ class Controller:
         """Seconds for which the reconcile that began first has been running."""
         return max((self.queue.clock() - began for began in self._started.values()), default=0.0)
 
+    async def drain(self, seconds: float) -> None:
+        """Take up nothing more, and wait at most so long for what is under way."""
+        self.closing = True
+        left = self.queue.clock() + seconds
+        while self._started and self.queue.clock() < left:
+            await asyncio.sleep(0.02)
+
     async def _work(self) -> None:
         while True:
             key, waited = await self.queue.get()
+            if self.closing:
+                return
             self.metrics.count_wait(waited)
             self.metrics.count_worker(1)
             self._started[key] = self.queue.clock()

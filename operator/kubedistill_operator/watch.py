@@ -43,7 +43,7 @@ async def watch(
 
 
 async def resync(
-    controller: Controller, *, cluster: Cluster, settings: Settings, sleep: Callable[[float], Awaitable[None]],
+    controller: Controller, *, settings: Settings, sleep: Callable[[float], Awaitable[None]],
     chance: Callable[[], float] = random.random,
 ) -> None:  # fmt: skip
     """Every now and then look at all jobs anew, whatever the watches said, and forget those that are gone."""
@@ -52,7 +52,7 @@ async def resync(
         await sleep(settings.resync_seconds - spread * chance())
         known = [key for key, _ in controller.table]
         try:
-            there = await _names(cluster, settings.watch_namespaces)
+            there = await _names(controller.cluster, settings.watch_namespaces)
         except OperatorFailure as error:
             log.warning("no resync: %s", error)
             continue

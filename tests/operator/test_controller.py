@@ -396,6 +396,32 @@ def test_a_reconcile_that_hangs_can_be_told(resource: Object) -> None:
     play(scenario, resource)
 
 
+def test_what_is_under_way_is_brought_to_its_end_and_nothing_else_is_begun(resource: Object) -> None:
+    async def scenario(desk: Desk) -> None:
+        going_on = asyncio.Event()
+
+        async def before(_method: str, _path: str) -> None:
+            await going_on.wait()
+
+        desk.api.before = before
+        desk.controller.queue.add(KEY)
+        work = asyncio.create_task(desk.controller.run(workers=2))
+        while not desk.api.requests:
+            await asyncio.sleep(0.01)
+        draining = asyncio.create_task(desk.controller.drain(30))
+        await asyncio.sleep(0.05)
+        assert not draining.done()
+        desk.controller.queue.add(("team-a", "other"))
+        going_on.set()
+        await draining
+        assert desk.job().status.run is not None
+        assert not [path for _, path in desk.api.requests if path.endswith("/other")]
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+
+    play(scenario, resource, clock=time.time)
+
+
 def test_pods_of_an_earlier_attempt_keep_the_next_one_waiting(resource: Object) -> None:
     async def scenario(desk: Desk) -> None:
         desk.controller.queue.add(KEY)

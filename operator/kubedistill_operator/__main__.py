@@ -1,0 +1,88 @@
+"""The operator's command line.
+
+0 it was told to stop · 1 it can't go on · 2 bad input
+"""
+
+import asyncio
+import logging
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import prometheus_client
+import typer
+
+from kubedistill.errors import EXIT_FAILED, InvalidInput, KubedistillError
+from kubedistill.settings import Settings
+from kubedistill_operator.explain import explain as explain_job
+from kubedistill_operator.failures import OperatorFailure
+from kubedistill_operator.logs import log_to
+from kubedistill_operator.replica import Options, Replica
+from kubedistill_operator.settings_file import load_settings
+
+app = typer.Typer(
+    name="kubedistill-operator",
+    help="Turns DistillationJobs into chains of Ray clusters and Jobs.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+Config = Annotated[Path | None, typer.Option(help="The settings file; without one, every default.")]
+Kubeconfig = Annotated[Path | None, typer.Option(help="A kubeconfig; without one, $KUBECONFIG or the pod's account.")]
+
+
+@app.command()
+def run(
+    *,
+    config: Config = None,
+    kubeconfig: Kubeconfig = None,
+    lease_namespace: Annotated[str | None, typer.Option(help="Namespace of the Lease; without, the pod's.")] = None,
+    alone: Annotated[bool, typer.Option(help="Lead without a Lease; only where no other replica runs.")] = False,
+    log_level: Annotated[Literal["debug", "info", "warning"], typer.Option(help="Least level of the log.")] = "info",
+) -> None:
+    """Run one replica until SIGTERM."""
+    settings = _settings(config)
+    log_to(sys.stderr, level=logging.getLevelNamesMapping()[log_level.upper()])
+    prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # they double every histogram
+    options = Options(kubeconfig=kubeconfig, lease_namespace=lease_namespace, alone=alone)
+    asyncio.run(_run(settings, options))
+
+
+@app.command()
+def explain(
+    job: Annotated[str, typer.Argument(help="NAMESPACE/NAME of a DistillationJob.", show_default=False)],
+    *,
+    config: Config = None,
+    kubeconfig: Kubeconfig = None,
+) -> None:
+    """Print what would be done about a job now, and why. It only reads."""
+    namespace, _, name = job.partition("/")
+    if not namespace or not name or "/" in name:
+        raise InvalidInput(f"{job!r} is not NAMESPACE/NAME", fix="Write it as in team-a/support")
+    found = asyncio.run(explain_job(namespace, name, settings=_settings(config), kubeconfig=kubeconfig))
+    for line in found.lines():
+        typer.echo(line)
+
+
+def main() -> None:
+    """Run the command line; a known error becomes one message and its exit code."""
+    try:
+        app()
+    except KubedistillError as error:
+        typer.echo(f"{error.reason}: {error}", err=True)
+        sys.exit(error.exit_code)
+    except OperatorFailure as error:
+        typer.echo(str(error), err=True)
+        sys.exit(EXIT_FAILED)
+
+
+async def _run(settings: Settings, options: Options) -> None:
+    await Replica(settings, options).run()
+
+
+def _settings(config: Path | None) -> Settings:
+    return load_settings(config) if config is not None else Settings()
+
+
+if __name__ == "__main__":
+    main()

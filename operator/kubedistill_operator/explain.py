@@ -1,0 +1,141 @@
+"""Explain: what reconcile would do about one job now, and why. It only reads."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kubedistill.errors import InvalidInput
+from kubedistill.settings import Settings
+from kubedistill.v1alpha1 import KIND
+from kubedistill_operator.cluster import Cluster, Connection
+from kubedistill_operator.controller import Controller
+from kubedistill_operator.execution import status_values
+from kubedistill_operator.failures import LeaseLost, Refused
+from kubedistill_operator.job import Job, parse_job
+from kubedistill_operator.metrics import Metrics
+from kubedistill_operator.observed import Attempt, Observed
+from kubedistill_operator.plan import Manifest, Plan
+from kubedistill_operator.replica import make_controller
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A job, what there is of it, and what would be done about it."""
+
+    job: Job
+    observed: Observed
+    plan: Plan
+
+    def lines(self) -> Iterator[str]:
+        """The explanation, for people."""
+        job, plan = self.job, self.plan
+        yield f"{job.namespace}/{job.name}: {job.status.phase or 'Pending'}, generation {job.generation}"
+        if job.problem:
+            yield f"  its spec can't be read: {job.problem}"
+        yield from (f"  there is {line}" for line in _there(self.observed))
+        yield f"because: {'; '.join(plan.why) or 'nothing asks for anything'}"
+        yield from (f"  would {line}" for line in _doings(plan, job))
+        if plan.requeue_after is not None:
+            yield f"  would look again in {plan.requeue_after:g} s"
+
+
+async def explain(namespace: str, name: str, *, settings: Settings, kubeconfig: Path | None = None) -> Explanation:
+    """Look at a job and decide; raises InvalidInput where there is no such job."""
+    connection = await Connection.find(kubeconfig)
+    async with Cluster(connection.configuration, guard=_refuse_to_write) as cluster:
+        controller = make_controller(cluster, settings=settings, metrics=Metrics())
+        resource = await cluster.get(KIND, name, namespace=namespace)
+        if resource is None:
+            fix = f"`kubectl get dj --namespace {namespace}` lists those that there are"
+            raise InvalidInput(f"there is no {KIND} {name!r} in namespace {namespace!r}", fix=fix)
+        for other in await _others(cluster, namespace, settings=settings):
+            controller.table.update(parse_job(other))
+        return await _decide(controller, parse_job(resource))
+
+
+async def _decide(controller: Controller, job: Job) -> Explanation:
+    observed, plan = await controller.decide(job, thorough=True)
+    return Explanation(job, observed, plan)
+
+
+async def _others(cluster: Cluster, namespace: str, *, settings: Settings) -> list[Manifest]:
+    """All jobs that count for this one, or as many of them as we may see."""
+    found: list[Manifest] = []
+    for space in settings.watch_namespaces or ("",):
+        try:
+            found += await cluster.select(KIND, namespace=space)
+        except Refused:
+            found += await cluster.select(KIND, namespace=namespace)
+    return found
+
+
+def _refuse_to_write() -> float:
+    raise LeaseLost("explain writes nothing")
+
+
+def _there(observed: Observed) -> Iterator[str]:
+    for title, attempt in (("now", observed.attempt), *(("earlier", one) for one in observed.earlier)):
+        child = attempt.child
+        if child is not None:
+            held = "" if child.admitted else ", held back by its queue"
+            yield f"{title} {child.kind} {child.name}: {child.state}{held}{_said(child.reason, child.message)}"
+        elif attempt.pods:
+            yield f"{title} a child that is gone"
+        if attempt.pods:
+            yield f"{title} its pods: {', '.join(_pods(attempt))}"
+        if (channel := attempt.channel) is not None:
+            result = f", result {channel.result.outcome}" if channel.result else ""
+            problem = f", which can't all be read: {channel.problem}" if channel.problem else ""
+            yield f"{title} its channel: {channel.starts} starts{result}{problem}"
+    for rival in observed.rivals:
+        yield f"a rival on the same store: {rival.namespace}/{rival.name}"
+
+
+def _pods(attempt: Attempt) -> Iterator[str]:
+    for pod in attempt.pods:
+        yield f"{pod.name} {pod.phase}{_said(pod.waiting_reason or pod.exit_reason, '')}"
+
+
+def _said(reason: str, message: str) -> str:
+    said = ": ".join(part for part in (reason, message) if part)
+    return f" ({said})" if said else ""
+
+
+def _doings(plan: Plan, job: Job) -> Iterator[str]:
+    if plan.status is not None:
+        changes = list(_changes(status_values(job.status), status_values(plan.status)))
+        yield f"write status: {'; '.join(changes) or 'nothing that shows'}"
+    for deletion in plan.delete:
+        yield f"delete {deletion.kind} {deletion.name}"
+    if plan.stop is not None:
+        yield f"ask the driver behind {plan.stop.channel} to save and leave"
+    for manifest in plan.create:
+        yield f"create {manifest['kind']} {manifest['metadata']['name']}"
+    for event in plan.events:
+        yield f"tell {event.type} {event.reason}: {event.message}"
+
+
+def _changes(before: Any, after: Any, path: str = "") -> Iterator[str]:
+    """The leaves that differ, as `path: before -> after`; items of lists go by their name, type or id."""
+    before, after = _by_name(before), _by_name(after)
+    if isinstance(before, dict) or isinstance(after, dict):
+        old = before if isinstance(before, dict) else {}
+        new = after if isinstance(after, dict) else {}
+        for name in sorted({*old, *new}):
+            yield from _changes(old.get(name), new.get(name), f"{path}.{name}" if path else name)
+    elif before != after:
+        yield f"{path}: {_shown(before)} -> {_shown(after)}"
+
+
+def _by_name(value: Any) -> Any:
+    if not isinstance(value, list):
+        return value
+    return {
+        str(item.get("name") or item.get("type") or item.get("id")) if isinstance(item, dict) else str(item): item
+        for item in value
+    }
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else str(value)
