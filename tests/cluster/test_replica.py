@@ -1,0 +1,174 @@
+"""Replicas of the operator as processes with their own rights only: a job's life, and who leads when one dies."""
+
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kube_api import Api, Manifest, wait_for
+from operator_process import COMMAND, replica
+from player.background import playing
+
+JOBS = "kubedistill.io/v1alpha1/DistillationJob"
+LEASES = "coordination.k8s.io/v1/Lease"
+OPERATOR, SYSTEM = "kubedistill-operator", "kubedistill-system"
+RBAC = "rbac.authorization.k8s.io"
+SETTINGS: dict[str, Any] = {
+    "pools": {"gpu": {"nodeSelector": {"kind": "gpu"}}, "cpu": {"gpusPerNode": 0}},
+    "storage": {"volumeClaim": "shared"},
+}
+
+
+@pytest.fixture
+def place(api: Api, operator_kubeconfig: Path, namespace: str) -> str:
+    """A namespace with a claim, in which the operator may hold a Lease of its own."""
+    rules = [{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"]}]
+    role = {"apiVersion": f"{RBAC}/v1", "kind": "Role", "metadata": {"name": "lease"}, "rules": rules}
+    binding = {
+        "apiVersion": f"{RBAC}/v1", "kind": "RoleBinding", "metadata": {"name": "lease"},
+        "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": "lease"},
+        "subjects": [{"kind": "ServiceAccount", "name": OPERATOR, "namespace": SYSTEM}],
+    }  # fmt: skip
+    claim = {
+        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "shared"},
+        "spec": {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}},
+    }  # fmt: skip
+    for manifest in (role, binding, claim):
+        api.create(manifest, namespace=namespace)
+    return namespace
+
+
+@pytest.fixture
+def start(place: str, operator_kubeconfig: Path, tmp_path: Path) -> Any:
+    """A function that starts a replica for the namespace."""
+
+    def begin(name: str = "replica", **settings: Any) -> Any:
+        given = SETTINGS | {"watchNamespaces": [place]} | settings
+        return replica(tmp_path, kubeconfig=operator_kubeconfig, lease_namespace=place, name=name, **given)
+
+    return begin
+
+
+def job(name: str) -> Manifest:
+    return {
+        "apiVersion": "kubedistill.io/v1alpha1",
+        "kind": "DistillationJob",
+        "metadata": {"name": name},
+        "spec": {
+            "task": {"type": "QA"},
+            "teachers": [{"name": "main", "model": {"source": "teacher"}, "resources": {"pool": "gpu"}}],
+            "student": {"model": {"source": "student"}, "resources": {"pool": "gpu", "gpusPerWorker": 1}},
+            "data": {"train": {"uri": "train.jsonl"}},
+            "storage": {"volumeClaim": "shared"},
+        },
+    }
+
+
+@pytest.fixture
+def phase(api: Api, place: str) -> Any:
+    """A function that gives the phase of a job."""
+    return lambda name: ((api.get(JOBS, name, namespace=place) or {}).get("status") or {}).get("phase", "")
+
+
+@pytest.fixture
+def played(kubeconfig: Path, place: str) -> Iterator[None]:
+    with playing(kubeconfig, namespace=place):
+        yield
+
+
+def holder(api: Api, namespace: str) -> str:
+    lease = api.get(LEASES, OPERATOR, namespace=namespace)
+    return ((lease or {}).get("spec") or {}).get("holderIdentity", "")
+
+
+@pytest.mark.usefixtures("played")
+def test_a_job_goes_from_apply_to_succeeded_and_leaves_no_series_when_it_is_deleted(
+    api: Api, place: str, start: Any, phase: Any
+) -> None:
+    with start() as operator:
+        wait_for(operator.leads, what="the operator leads", seconds=60)
+        assert (operator.probe("/healthz"), operator.probe("/readyz")) == (200, 200)
+        api.create(job("ok-1"), namespace=place)
+        wait_for(lambda: phase("ok-1") in ("Succeeded", "Failed"), what="the job ends", seconds=240)
+        assert phase("ok-1") == "Succeeded", (api.get(JOBS, "ok-1", namespace=place), operator.log.read_text()[-4000:])
+        mine = ("namespace", place), ("name", "ok-1")
+        shown = {name: value for (name, labels), value in operator.metrics().items() if set(mine) <= set(labels)}
+        assert shown["distillation_job_progress_ratio"] == 1
+        reasons = [
+            one["reason"] for one in api.list("v1/Event", namespace=place) if one["involvedObject"]["name"] == "ok-1"
+        ]
+        assert reasons.count("StageSucceeded") == 6
+        assert not [line for line in operator.lines() if line["level"] in ("ERROR", "CRITICAL")], (
+            operator.log.read_text()
+        )
+        api.delete(JOBS, "ok-1", namespace=place)
+        wait_for(
+            lambda: not [1 for _, labels in operator.metrics() if ("name", "ok-1") in labels], what="its series vanish"
+        )
+        operator.process.send_signal(signal.SIGTERM)
+        assert operator.process.wait(30) == 0
+        assert holder(api, place) == "", "the lease is given back"
+
+
+def test_the_lead_is_handed_over_when_the_leader_is_killed(api: Api, place: str, start: Any, phase: Any) -> None:
+    with start("first") as first:
+        wait_for(first.leads, what="the first leads", seconds=60)
+        with start("second") as second:
+            wait_for(lambda: second.probe("/readyz") == 200, what="the second is ready", seconds=60)
+            time.sleep(4)
+            assert not second.leads()
+            first.process.kill()
+            killed = time.monotonic()
+            api.create(job("ok-2"), namespace=place)
+            wait_for(lambda: phase("ok-2") != "", what="the job is looked at", seconds=60)
+            assert time.monotonic() - killed < 30
+            assert second.leads()
+
+
+def test_the_lead_is_handed_over_at_once_when_the_leader_is_told_to_stop(api: Api, place: str, start: Any) -> None:
+    with start("first") as first:
+        wait_for(first.leads, what="the first leads", seconds=60)
+        with start("second") as second:
+            wait_for(lambda: second.probe("/readyz") == 200, what="the second is ready", seconds=60)
+            first.process.send_signal(signal.SIGTERM)
+            told = time.monotonic()
+            wait_for(second.leads, what="the second leads", seconds=30)
+            assert time.monotonic() - told < 8
+            assert first.process.wait(30) == 0
+
+
+def test_a_leader_that_sleeps_past_its_lease_ends_when_it_wakes(api: Api, place: str, start: Any, phase: Any) -> None:
+    with start("first") as first:
+        wait_for(first.leads, what="the first leads", seconds=60)
+        with start("second") as second:
+            wait_for(lambda: second.probe("/readyz") == 200, what="the second is ready", seconds=60)
+            first.process.send_signal(signal.SIGSTOP)
+            wait_for(second.leads, what="the second leads", seconds=60)
+            api.create(job("ok-3"), namespace=place)
+            wait_for(lambda: phase("ok-3") != "", what="the job is looked at", seconds=60)
+            held = holder(api, place)
+            first.process.send_signal(signal.SIGCONT)
+            assert first.process.wait(30) == 1
+            assert "the lease is lost" in first.log.read_text()
+            assert holder(api, place) == held
+            assert second.leads()
+
+
+def test_explain_says_what_would_be_done_and_does_nothing(
+    api: Api, place: str, operator_kubeconfig: Path, tmp_path: Path
+) -> None:
+    api.create(job("ok-4"), namespace=place)
+    before = api.get(JOBS, "ok-4", namespace=place)
+    config = tmp_path / "settings.yaml"
+    config.write_text("storage: {volumeClaim: shared}\npools: {gpu: {nodeSelector: {kind: gpu}}}\n")
+    command = [*COMMAND, "explain", f"{place}/ok-4", "--config", str(config), "--kubeconfig", str(operator_kubeconfig)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert found.returncode == 0, found.stderr
+    assert found.stdout.startswith(f"{place}/ok-4: Pending, generation 1\nbecause: run 1 starts\n")
+    assert "  would create ConfigMap ok-4-run-" in found.stdout
+    assert "  would write status: " in found.stdout
+    assert api.get(JOBS, "ok-4", namespace=place) == before
