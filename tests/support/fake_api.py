@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -48,6 +49,16 @@ class FakeApi:
     def configuration(self) -> Configuration:
         """How a client reaches it."""
         return Configuration(host=self.server)
+
+    def write_kubeconfig(self, path: Path) -> Path:
+        """The same for a process of its own."""
+        values = {
+            "apiVersion": "v1", "kind": "Config", "current-context": "test", "users": [{"name": "me", "user": {}}],
+            "clusters": [{"name": "here", "cluster": {"server": self.server}}],
+            "contexts": [{"name": "test", "context": {"cluster": "here", "user": "me"}}],
+        }  # fmt: skip
+        path.write_text(json.dumps(values))  # YAML is a superset
+        return path
 
     async def answer(self, request: web.Request) -> web.Response:
         """One request."""

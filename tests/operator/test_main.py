@@ -1,0 +1,126 @@
+"""The command line: what is wrong is said in one line, with the exit code that it deserves."""
+
+import asyncio
+import subprocess
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from aiohttp import web
+
+from fake_api import FakeApi, refusal, serving
+from kubedistill.settings import Settings
+from kubedistill_operator import replica as module
+from kubedistill_operator.cluster import Cluster
+from kubedistill_operator.failures import Retry
+from kubedistill_operator.replica import NotInstalled, Options, Replica, check_installed, own_namespace
+from operator_process import COMMAND, free_port
+
+Answer = Callable[[str, str], Awaitable[web.Response | None]]
+
+
+def run(*arguments: str, folder: Path) -> "subprocess.CompletedProcess[str]":
+    return subprocess.run([*COMMAND, *arguments], capture_output=True, text=True, cwd=folder, check=False)
+
+
+def test_bad_settings_end_it_with_2_and_name_line_field_and_fix(tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").write_text("port: 8080\nresyncSecond: 5\n")
+    found = run("run", "--config", "settings.yaml", folder=tmp_path)
+    assert found.returncode == 2
+    assert found.stderr == (
+        "InvalidSettings: settings.yaml:2: resyncSecond: unknown field `resyncSecond`. Did you mean `resyncSeconds`?\n"
+    )
+
+
+@pytest.mark.parametrize("job", ["support", "a/b/c", "/x", "a/"])
+def test_a_job_is_named_with_its_namespace(job: str, tmp_path: Path) -> None:
+    found = run("explain", job, folder=tmp_path)
+    assert (found.returncode, found.stdout) == (2, "")
+    assert found.stderr == f"InvalidInput: {job!r} is not NAMESPACE/NAME. Write it as in team-a/support\n"
+
+
+def test_without_a_way_to_a_cluster_it_says_so(tmp_path: Path) -> None:
+    found = run("explain", "a/b", "--kubeconfig", "nowhere", folder=tmp_path)
+    assert found.returncode == 2
+    assert "InvalidInput: nowhere: there is no way to a cluster" in found.stderr
+    assert "Name a kubeconfig by --kubeconfig" in found.stderr
+
+
+def test_a_server_that_is_away_ends_explain_with_1(tmp_path: Path) -> None:
+    kubeconfig = FakeApi(server=f"http://127.0.0.1:{free_port()}").write_kubeconfig(tmp_path / "kubeconfig")
+    found = run("explain", "a/b", "--kubeconfig", str(kubeconfig), folder=tmp_path)
+    assert found.returncode == 1
+    assert found.stderr.startswith("GET /apis/kubedistill.io/v1alpha1/namespaces/a/distillationjobs/b: Client")
+
+
+def serve(*plurals: str) -> Answer:
+    """A server that knows these kinds."""
+
+    async def before(_method: str, path: str) -> web.Response | None:
+        if path.startswith("/apis/") and path.count("/") == 3:
+            return web.json_response({"resources": [{"name": plural} for plural in plurals]})
+        return None
+
+    return before
+
+
+MISSING = {
+    "our own kind": (serve("rayjobs"), "the cluster knows no DistillationJob. Apply crds/"),
+    "KubeRay": (serve("distillationjobs"), "the cluster knows no RayJob. Install KubeRay 1.7 or later"),
+}
+
+
+@pytest.mark.parametrize("case", MISSING)
+def test_a_cluster_that_lacks_a_kind_is_told_what_to_install(
+    case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before, message = MISSING[case]
+    monkeypatch.setattr(module, "_TRY_SECONDS", 0.0)
+
+    async def play() -> None:
+        async with serving(FakeApi(before=before)) as api:
+            kubeconfig = api.write_kubeconfig(tmp_path / "kubeconfig")
+            settings = Settings(port=free_port())
+            with pytest.raises(NotInstalled) as caught:
+                await Replica(settings, Options(kubeconfig=kubeconfig)).run()
+            assert str(caught.value).startswith(message)
+            assert not api.writes(), "not even the lease"
+
+    asyncio.run(play())
+
+
+def test_a_server_that_comes_late_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_TRY_SECONDS", 0.0)
+    asked = []
+
+    async def before(method: str, path: str) -> web.Response | None:
+        asked.append(path)
+        return refusal(503, "ServiceUnavailable", "starting") if len(asked) < 3 else await known(method, path)
+
+    known = serve("distillationjobs", "rayjobs")
+
+    async def play() -> None:
+        async with serving(FakeApi(before=before)) as api, Cluster(api.configuration, guard=lambda: 1.0) as cluster:
+            await check_installed(cluster)
+
+    asyncio.run(play())
+    assert len(asked) == 4
+
+
+def test_a_server_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_TRY_SECONDS", 0.0)
+
+    async def before(_method: str, _path: str) -> web.Response | None:
+        return refusal(503, "ServiceUnavailable", "down")
+
+    async def play() -> None:
+        async with serving(FakeApi(before=before)) as api, Cluster(api.configuration, guard=lambda: 1.0) as cluster:
+            with pytest.raises(Retry):
+                await check_installed(cluster)
+
+    asyncio.run(play())
+
+
+def test_the_lease_is_in_the_namespace_of_the_pod(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("POD_NAMESPACE", "system")
+    assert own_namespace() == "system"
