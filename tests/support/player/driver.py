@@ -138,13 +138,15 @@ def keys_of(job: StageJob) -> dict[ArtifactName, str]:
 
 def summary_of(job: StageJob) -> dict[str, Any]:
     """What a stage says of itself where nothing else is asked for; Evaluate's figures are those of a good student."""
-    if job.stage != "Evaluate":
+    is_judged = job.stage == "Prepare" and keys_of(job)["report"] in STORES.get(job.store, ())
+    if job.stage != "Evaluate" and not is_judged:
         return {"seconds": 1.0}
     figures = {
         "measure": "accuracy", "teacherAccuracy": 0.9, "baselineAccuracy": 0.3, "distilledAccuracy": 0.84,
         "retention": 0.9333, "gain": 0.54, "gapClosed": 0.9, "pValue": 0.0001,
     }  # fmt: skip
-    return {**figures, "gate": {"passed": True, "reasons": []}, "seconds": 1.0}
+    judged = {**figures, "gate": {"passed": True, "reasons": []}, "seconds": 1.0}
+    return {"seconds": 1.0, "report": judged} if is_judged else judged
 
 
 def read_stage_job(config_map: Object | None) -> StageJob:

@@ -1,0 +1,126 @@
+"""The operator as a process, with the rights of deploy/rbac and no other, on a real API server with played children."""
+
+import contextlib
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from cluster_setup import OPERATOR_NAMESPACE
+from kube_api import Api, wait_for
+from player.background import playing
+from small_manifests import distillation_job
+
+JOBS = "kubedistill.io/v1alpha1/DistillationJob"
+STAGES = ("Prepare", "Generate", "Curate", "Train", "Evaluate", "Export")
+CLAIM = {
+    "apiVersion": "v1",
+    "kind": "PersistentVolumeClaim",
+    "metadata": {"name": "shared"},
+    "spec": {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}},
+}
+
+
+@pytest.fixture
+def port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        return server.getsockname()[1]
+
+
+@pytest.fixture
+def operator(operator_kubeconfig: Path, namespace: str, port: int, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """One replica that watches the test's namespace."""
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(f"watchNamespaces: [{namespace}]\nport: {port}\nstorage: {{volumeClaim: shared}}\n")
+    command = [sys.executable, "-m", "kubedistill_operator", "run", "--config", str(settings)]
+    command += ["--kubeconfig", str(operator_kubeconfig), "--lease-namespace", OPERATOR_NAMESPACE, "--alone"]
+    with (tmp_path / "operator.log").open("w") as log, subprocess.Popen(command, stderr=log, text=True) as process:
+        yield process
+        process.send_signal(signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(timeout=30)
+        process.kill()
+
+
+def submit(api: Api, name: str, *, namespace: str) -> None:
+    api.apply(CLAIM, namespace=namespace)
+    job = distillation_job(name)
+    job["spec"]["data"] = {"train": {"uri": "train.jsonl"}}
+    job["spec"]["storage"] = {"uri": f"file:///kubedistill/storage/{namespace}", "volumeClaim": "shared"}
+    api.apply(job, namespace=namespace)
+
+
+def status_of(api: Api, name: str, *, namespace: str) -> dict[str, Any]:
+    job = api.get(JOBS, name, namespace=namespace)
+    return (job or {}).get("status") or {}
+
+
+def ended(api: Api, name: str, *, namespace: str, seconds: float = 120) -> dict[str, Any]:
+    def look() -> dict[str, Any] | None:
+        status = status_of(api, name, namespace=namespace)
+        return status if status.get("phase") in ("Succeeded", "Failed") else None
+
+    return wait_for(look, what=f"{name} has ended", seconds=seconds)
+
+
+def test_an_applied_job_succeeds_with_status_events_and_metrics(
+    api: Api, kubeconfig: Path, namespace: str, operator: subprocess.Popen[str], port: int
+) -> None:
+    with playing(kubeconfig, namespace=namespace, scale=0.02):
+        submit(api, "ok-1", namespace=namespace)
+        status = ended(api, "ok-1", namespace=namespace)
+        assert status["phase"] == "Succeeded", status
+        assert {one["type"] for one in status["conditions"] if one["status"] == "True"} >= {
+            "Complete", "DataGenerated", "Evaluated", "StudentTrained", "Validated",
+        }  # fmt: skip
+        assert [(stage["name"], stage["state"], stage["attempt"]) for stage in status["stages"]] == [
+            (name, "Succeeded", 1) for name in STAGES
+        ]
+        assert status["result"]["gatePassed"] is True
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            metrics = answer.read().decode()
+        assert f'namespace="{namespace}",phase="Succeeded"}} 1.0' in metrics.replace('name="ok-1",', "")
+    events = api.list("v1/Event", namespace=namespace)
+    reasons = [event["reason"] for event in events if event["involvedObject"]["name"] == "ok-1"]
+    assert reasons.count("StageSucceeded") == len(STAGES)
+    assert "RunSucceeded" in reasons
+
+
+@pytest.mark.parametrize(
+    ("scenario", "phase", "reason"),
+    [("head-lost", "Succeeded", ""), ("gate-no", "Failed", "EvaluationGate")],
+)
+def test_a_scenario_ends_as_behaviour_says(
+    api: Api, kubeconfig: Path, namespace: str, operator: subprocess.Popen[str], scenario: str, phase: str, reason: str
+) -> None:
+    with playing(kubeconfig, namespace=namespace, scale=0.02):
+        submit(api, f"{scenario}-1", namespace=namespace)
+        status = ended(api, f"{scenario}-1", namespace=namespace, seconds=200)
+    assert status["phase"] == phase, status
+    failed = [one["reason"] for one in status["conditions"] if (one["type"], one["status"]) == ("Failed", "True")]
+    assert failed == ([reason] if reason else [])
+
+
+def test_a_deleted_job_leaves_nothing(
+    api: Api, kubeconfig: Path, namespace: str, operator: subprocess.Popen[str]
+) -> None:
+    with playing(kubeconfig, namespace=namespace, scale=0.02):
+        submit(api, "slow-1", namespace=namespace)
+        wait_for(lambda: status_of(api, "slow-1", namespace=namespace).get("phase"), what="it has begun")
+        api.delete(JOBS, "slow-1", namespace=namespace)
+        ours = {"app.kubernetes.io/managed-by": "kubedistill"}
+        kinds = ("v1/ConfigMap", "batch/v1/Job", "ray.io/v1/RayJob", "rbac.authorization.k8s.io/v1/Role")
+
+        def left() -> list[str]:
+            return [
+                one["metadata"]["name"] for kind in kinds for one in api.list(kind, namespace=namespace, labels=ours)
+            ]
+
+        wait_for(lambda: not left(), what="the garbage collector has taken all", seconds=90)
+    assert api.get(JOBS, "slow-1", namespace=namespace) is None
