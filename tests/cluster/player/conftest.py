@@ -1,8 +1,10 @@
 """Children as the operator would make them, by hand: the player is tested without the operator."""
 
+import contextlib
 import json
+import secrets
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +17,14 @@ from player.background import playing
 from player.journal import Journal
 
 KINDS = {"RayJob": "ray.io/v1/RayJob", "Job": "batch/v1/Job"}
-STAGES = {"Prepare": "Job", "Generate": "RayJob", "Curate": "Job", "Train": "RayJob"}
+STAGES = {"Prepare": "Job", "Generate": "RayJob", "Curate": "Job", "Train": "RayJob", "Evaluate": "RayJob"}
 SPEC = {
     "task": {"type": "Classification", "labels": ["yes", "no"]},
     "teachers": [{"name": "main", "model": {"source": "teacher"}}],
     "student": {"model": {"source": "student"}},
     "data": {"train": {"uri": "train.jsonl"}},
 }
+ENTRYPOINT = "python -m kubedistill_runtime --job /kubedistill/job/job.json"
 CONTAINER = {"name": "main", "image": "nobody/runs:it"}
 
 
@@ -83,22 +86,32 @@ class Workplace:
     api: Api
     namespace: str
     journal: Journal
-    spec: dict[str, Any] = field(default_factory=dict)
 
-    def child(self, job: str, *, stage: str = "Generate", attempt: int = 1, **spec: Any) -> Played:
+    def child(
+        self,
+        job: str,
+        *,
+        stage: str = "Generate",
+        attempt: int = 1,
+        told: StageJob | None = None,
+        pod: dict[str, Any] | None = None,
+        annotations: dict[str, str] | None = None,
+        **spec: Any,
+    ) -> Played:
         """A child of a job by this name, which chooses the scenario; with parts of its spec replaced."""
         name = f"{job}-{stage.lower()}-{attempt}"
         labels = {"kubedistill.io/job": job, "kubedistill.io/stage": stage, "kubedistill.io/attempt": str(attempt)}
         if spec.pop("queue", None):
             labels["kueue.x-k8s.io/queue-name"] = "team"
-        job_json = stage_job(job, stage=stage, attempt=attempt, token=name).to_json()
-        self._create("v1", "ConfigMap", name, labels, data={"job.json": job_json})
+        told = told or stage_job(job, stage=stage, attempt=attempt, token=name)
+        self._create("v1", "ConfigMap", name, labels, data={"job.json": told.to_json()})
         self._create("v1", "ConfigMap", f"{name}-out", labels, data={"owner": name, "starts": "0"})
         self._grant(name, labels)
         kind = STAGES[stage]
         pods = {"metadata": {"labels": {**labels, "kubedistill.io/child": name}}}
-        made = ray_job_spec(pods) if kind == "RayJob" else job_spec(pods)
-        self._create(KINDS[kind].rpartition("/")[0], kind, name, labels, spec={**made, **spec})
+        pod = pod or {"containers": [CONTAINER]}
+        made = ray_job_spec(pods, pod) if kind == "RayJob" else job_spec(pods, pod)
+        self._create(KINDS[kind].rpartition("/")[0], kind, name, labels, annotations=annotations, spec={**made, **spec})
         return Played(self.api, self.namespace, name, kind)
 
     def _grant(self, name: str, labels: dict[str, str]) -> None:
@@ -111,8 +124,11 @@ class Workplace:
             subjects=[{"kind": "ServiceAccount", "name": "default", "namespace": self.namespace}],
         )  # fmt: skip
 
-    def _create(self, version: str, kind: str, name: str, labels: dict[str, str], **parts: Any) -> None:
-        metadata = {"name": name, "namespace": self.namespace, "labels": labels}
+    def _create(
+        self, version: str, kind: str, name: str, labels: dict[str, str],
+        annotations: dict[str, str] | None = None, **parts: Any,
+    ) -> None:  # fmt: skip
+        metadata = {"name": name, "namespace": self.namespace, "labels": labels, "annotations": annotations or {}}
         self.api.create({"apiVersion": version, "kind": kind, "metadata": metadata, **parts})
 
 
@@ -124,15 +140,16 @@ def stage_job(job: str, *, stage: str, attempt: int, token: str) -> StageJob:
     )  # fmt: skip
 
 
-def ray_job_spec(pods: dict[str, Any]) -> dict[str, Any]:
-    head = {**pods, "spec": {"containers": [CONTAINER]}}
-    worker = {**pods, "spec": {"containers": [CONTAINER], "restartPolicy": "Never",
-                               "automountServiceAccountToken": False}}  # fmt: skip
-    group = {"groupName": "workers", "replicas": 1, "minReplicas": 1, "maxReplicas": 1, "template": worker,
-             "rayStartParams": {"num-cpus": "1"}}  # fmt: skip
+def ray_job_spec(pods: dict[str, Any], pod: dict[str, Any]) -> dict[str, Any]:
+    head = {**pods, "spec": pod}
+    worker = {**pods, "spec": {"containers": [CONTAINER], "restartPolicy": "Never"}}
+    group = {
+        "groupName": "workers", "replicas": 1, "minReplicas": 1, "maxReplicas": 1, "template": worker,
+        "rayStartParams": {"num-cpus": "1"},
+    }  # fmt: skip
     return {
-        "entrypoint": "python -m kubedistill_runtime", "submissionMode": "HTTPMode", "backoffLimit": 0,
-        "shutdownAfterJobFinishes": True, "ttlSecondsAfterFinished": 0,
+        "entrypoint": ENTRYPOINT, "submissionMode": "HTTPMode", "backoffLimit": 0, "shutdownAfterJobFinishes": True,
+        "ttlSecondsAfterFinished": 0,
         "rayClusterSpec": {
             "rayVersion": "2.60.0", "headGroupSpec": {"rayStartParams": {"num-cpus": "0"}, "template": head},
             "workerGroupSpecs": [group],
@@ -140,15 +157,40 @@ def ray_job_spec(pods: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def job_spec(pods: dict[str, Any]) -> dict[str, Any]:
-    return {"backoffLimit": 0, "template": {**pods, "spec": {"containers": [CONTAINER], "restartPolicy": "Never"}}}
+def job_spec(pods: dict[str, Any], pod: dict[str, Any]) -> dict[str, Any]:
+    return {"backoffLimit": 0, "template": {**pods, "spec": {**pod, "restartPolicy": "Never"}}}
 
 
-Play = Callable[..., Workplace]
+@pytest.fixture(scope="module")
+def played_namespace(api: Api) -> Iterator[str]:
+    """A namespace for all tests of a file."""
+    name = f"test-{secrets.token_hex(4)}"
+    api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
+    wait_for(lambda: api.get("v1/ServiceAccount", "default", namespace=name), what="the namespace has its account")
+    yield name
+    api.delete("v1/Namespace", name)
+
+
+@pytest.fixture(scope="module")
+def workplace(api: Api, played_namespace: str, kubeconfig: Path) -> Iterator[Workplace]:
+    """A namespace that is played a hundred times as fast."""
+    with playing(kubeconfig, namespace=played_namespace) as journal:
+        yield Workplace(api, played_namespace, journal)
 
 
 @pytest.fixture
-def workplace(api: Api, namespace: str, kubeconfig: Path) -> Iterator[Workplace]:
-    """A namespace that is played a hundred times as fast."""
-    with playing(kubeconfig, namespace=namespace) as journal:
-        yield Workplace(api, namespace, journal)
+def make_workplace(api: Api, namespace: str, kubeconfig: Path) -> Iterator[Callable[..., Workplace]]:
+    """A function that starts a player of one's own settings in a namespace of one's own."""
+    with contextlib.ExitStack() as stack:
+
+        def make(**settings: Any) -> Workplace:
+            journal = stack.enter_context(playing(kubeconfig, namespace=namespace, **settings))
+            return Workplace(api, namespace, journal)
+
+        yield make
+
+
+@pytest.fixture
+def make_child(api: Api, namespace: str) -> Callable[..., Played]:
+    """A function that makes a child which nobody plays yet."""
+    return Workplace(api, namespace, Journal()).child

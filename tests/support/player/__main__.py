@@ -13,7 +13,7 @@ from player.api import Api
 from player.controller import Player
 from player.journal import Journal
 from player.kubelet import Kubelet
-from player.real import REAL, Machine
+from player.real import Machine
 from player.scenarios import SCENARIOS, choose
 
 
@@ -37,7 +37,6 @@ async def _play(options: argparse.Namespace) -> None:
     player = Player(world, options.namespace, partial(choose, default=options.scenario))
     if options.mode == "real":
         claims = dict(claim.split("=", 1) for claim in options.claim)
-        player.choose = lambda _job: REAL
         world.executor = Machine(world, options.folder, {name: Path(folder) for name, folder in claims.items()})
     task = asyncio.get_running_loop().create_task(player.run())
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -109,22 +109,21 @@ async def refuse_pods(script: Script, values: Values) -> None:
 
 
 async def kill_driver(script: Script, values: Values) -> None:
-    """End the container that the driver runs in: it restarts in place, or its pod has failed."""
-    child, pod = script.child, script.child.driver_pod
+    """End the container that the driver runs in: it restarts in place, or its pod has failed, or is replaced."""
+    child, world, pod = script.child, script.world, script.child.driver_pod
     assert pod is not None
     reason, now = values.get("reason", "Error"), time.time()
-    child.info = None
-    if script.world.executor is not None:
-        await script.world.executor.kill(pod)
+    if world.executor is not None:
+        await world.executor.kill(pod)
     if values.get("replace"):
-        await script.world.api.delete("pods", (child.key[0], pod["metadata"]["name"]), grace=0)
+        child.pods.pop(pod["metadata"]["name"], None)
+        await world.api.delete("pods", (child.key[0], pod["metadata"]["name"]), grace=0)
     elif role_of(pod) == ONLY or pod["spec"].get("restartPolicy") == "Never":
-        await script.world.kubelet.set_status(pod, pods.ended(pod, code=137, reason=reason, now=now))
+        await world.kubelet.set_status(pod, pods.ended(pod, code=137, reason=reason, now=now))
     else:
-        await script.world.kubelet.set_status(pod, pods.restarted(pod, code=137, reason=reason, now=now))
-    child.slow_start = bool(values.get("pending"))
-    script.is_running = False
-    script.world.journal.note(child, "DriverKilled", reason=reason)
+        await world.kubelet.set_status(pod, pods.restarted(pod, code=137, reason=reason, now=now))
+    child.info, child.slow_start, script.is_running = None, bool(values.get("pending")), False
+    world.journal.note(child, "DriverKilled", reason=reason)
 
 
 async def kill_worker(script: Script, values: Values) -> None:
@@ -136,8 +135,9 @@ async def kill_worker(script: Script, values: Values) -> None:
 
 
 async def evict_pod(script: Script, values: Values) -> None:
-    """Put a worker, or a Job's only pod, out: by its kubelet, or by a deletion that says why."""
-    pod = next((pod for pod in script.child.live_pods if role_of(pod) != HEAD), None)
+    """Put a worker, or the only pod, out: by its kubelet, or by a deletion that says why."""
+    others = [pod for pod in script.child.live_pods if role_of(pod) != HEAD]
+    pod = others[0] if others else script.child.driver_pod
     assert pod is not None
     reason, message, now = values["reason"], values["message"], time.time()
     if reason == "TerminationByKubelet":
@@ -285,8 +285,8 @@ async def _patch(script: Script, patch: Values) -> None:
 
 CONDITIONS: dict[When, Callable[[Child], bool]] = {
     "": lambda child: True,
-    "PodsThere": lambda child: bool(child.live_pods),
     "Submitted": lambda child: child.submissions > child.heard,
+    "Working": lambda child: child.is_working,
     "StopAsked": lambda child: child.is_stop_asked,
     "Suspended": is_suspended,
     "Deleted": lambda child: child.is_deleting,

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from player.actions import World
@@ -11,6 +11,7 @@ from player.api import Api
 from player.controller import Player
 from player.journal import Journal
 from player.kubelet import Kubelet
+from player.real import Machine
 from player.scenarios import Scenario, choose
 
 
@@ -22,14 +23,21 @@ def playing(
     scale: float = 0.01,
     choose: Callable[[str], Scenario] = choose,
     as_account: bool = True,
+    folder: Path | None = None,
+    claims: Mapping[str, Path] | None = None,
 ) -> Iterator[Journal]:
-    """Play until the context ends, and give the journal; raises what the player raised."""
+    """Play until the context ends, and give the journal; raises what the player raised.
+
+    With a folder for pods, drivers are real; `claims` are the folders of volume claims.
+    """
     journal, ready, failures = Journal(), threading.Event(), []
     stop: list[Callable[[], object]] = []
 
     async def play() -> None:
         api = Api.from_kubeconfig(kubeconfig)
-        player = Player(World(api, Kubelet(api), journal, scale, as_account), namespace, choose)
+        world = World(api, Kubelet(api), journal, scale, as_account)
+        world.executor = Machine(world, folder, claims or {}) if folder else None
+        player = Player(world, namespace, choose)
         task = asyncio.get_running_loop().create_task(player.run())
         stop.append(lambda: task.get_loop().call_soon_threadsafe(task.cancel))
         ready.set()

@@ -1,6 +1,7 @@
 """A child that is being played: the RayJob or Job, its pods and channel, and what goes on inside it."""
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -114,7 +115,19 @@ class Child:
 
     @property
     def is_stop_asked(self) -> bool:
-        return ((self.channel or {}).get("data") or {}).get("stop") == "true"
+        return self._data.get("stop") == "true"
+
+    @property
+    def is_working(self) -> bool:
+        """Whether a driver has said that some of its work is done."""
+        try:
+            return json.loads(self._data.get("progress.json", "{}")).get("done", 0) > 0
+        except (ValueError, AttributeError):  # a driver may write anything
+            return False
+
+    @property
+    def _data(self) -> Mapping[str, str]:
+        return (self.channel or {}).get("data") or {}
 
     @property
     def driver_pod(self) -> Object | None:

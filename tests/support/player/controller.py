@@ -12,7 +12,7 @@ from typing import Any
 from player import jobs, kuberay
 from player.actions import Script, World
 from player.api import Key, Mirror, Object, Refused
-from player.child import KINDS, Child, Cluster, Kind, RayJobInfo, is_running
+from player.child import KINDS, Child, Cluster, Kind, RayJobInfo, is_ready, is_running
 from player.pods import job_pod
 from player.raycluster import RayClusters
 from player.scenarios import Scenario, choose
@@ -156,10 +156,10 @@ class Player:
         state = child.status.get("jobDeploymentStatus", "")
         if child.cluster is not None and not child.is_deleting:
             await clusters.mend(child)
-        cluster = child.cluster
+        cluster, head = child.cluster, child.driver_pod
         seen = kuberay.Seen(
             cluster.status if cluster else None, child.info, child.reachable, child.submitter, child.submitter_ended,
-            head=child.driver_pod is not None,
+            head="Gone" if head is None else "Ready" if is_ready(head) else "Coming",
         )  # fmt: skip
         look = kuberay.Look(child.object, seen, time.time(), self.world.scale)
         event = kuberay.next_event(look)

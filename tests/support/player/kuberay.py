@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from player.child import RayJobInfo
 from player.transitions import Event, stamp
@@ -30,8 +30,7 @@ class Seen:
     submitter: str = ""
     """Failed, Finished, or empty while it runs or where there is none."""
     submitter_ended: float = 0.0
-    head: bool = True
-    """Whether there is a head pod."""
+    head: Literal["Ready", "Coming", "Gone"] = "Ready"
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +122,7 @@ def _is_check_over(look: Look) -> Event | None:
 
 
 def _has_submitter_failed(look: Look) -> Event | None:
-    if _mode(look) == "SidecarMode" and not look.seen.head:
+    if _mode(look) == "SidecarMode" and look.seen.head == "Gone":
         return Event("HeadPodGone")
     failed = _mode(look) in _SUBMITTERS and look.seen.submitter == "Failed"
     return Event("SubmitterFailed", {"message": "the submitter's pod failed"}) if failed else None
@@ -141,9 +140,9 @@ def _mode(look: Look) -> str:
 
 def _how_is_job(look: Look) -> Event | None:
     seen = look.seen
-    if seen.cluster is None:
-        return None  # KubeRay makes the cluster again first
-    if not seen.reachable:
+    if seen.cluster is None or seen.head == "Coming":
+        return None  # KubeRay makes the cluster again first; and a head that comes up in time leaves no trace
+    if not seen.reachable or seen.head == "Gone":
         return Event("CheckFailed")
     finished = seen.submitter == "Finished"
     if seen.info is None:

@@ -5,6 +5,7 @@ import contextlib
 import os
 import secrets
 import shlex
+import shutil
 import signal
 import socket
 import sys
@@ -19,15 +20,13 @@ from typing import Any
 import psutil
 
 from player.actions import World, end_driver, request_token
-from player.api import Object
+from player.api import Object, Refused
 from player.child import Child, role_of
 from player.mounts import Mounts
-from player.scenarios import ANY, UP, Scenario
 
-REAL = Scenario("real", "S1, A1", {(ANY, 0): UP})
-"""Pods come up; what a driver does is its own business."""
 _MARK = "KUBEDISTILL_POD"
-_RAY_SECONDS = 60
+_RAY_SECONDS, _START_FAILED = 120, 128
+_ADDRESS = "127.0.0.2"  # Ray takes 127.0.0.1 for a mistake, and another address of the machine instead
 _BIN = str(Path(sys.executable).parent)
 
 
@@ -42,11 +41,33 @@ class Machine:
     """The driver of each pod, by the pod's uid."""
     _watchers: set[asyncio.Task[None]] = field(default_factory=set)
     _ray_folders: dict[str, str] = field(default_factory=dict)
+    _killed: set[str] = field(default_factory=set)
 
     async def start(self, child: Child) -> None:
         """Start the driver of a child in its pod, on a Ray cluster of its own where the child is a RayJob."""
         pod = child.driver_pod
         assert pod is not None, "a driver is started in a pod"
+        uid = pod["metadata"]["uid"]
+        self._killed.discard(uid)
+        try:
+            process = await self._start(child, pod)
+        except (OSError, RuntimeError, Refused) as error:
+            if uid not in self._killed:
+                self.world.journal.note(child, "StartFailed", why=str(error))
+                await end_driver(self.world, child, code=_START_FAILED, now=time.time())
+            return
+        if uid in self._killed:  # the pod went while its driver came up
+            await self.kill(pod)
+            return
+        self._processes[uid] = process
+        if child.info is not None:
+            child.info.status = "RUNNING"
+        self.world.journal.note(child, "DriverStarted", pid=process.pid)
+        watcher = asyncio.get_running_loop().create_task(self._watch(child, uid, process))
+        self._watchers.add(watcher)
+        watcher.add_done_callback(self._watchers.discard)
+
+    async def _start(self, child: Child, pod: Object) -> Process:
         folder = (self.folder / child.key[0] / pod["metadata"]["name"]).absolute()
         (folder / "work").mkdir(parents=True, exist_ok=True)
         token = await request_token(self.world.api, pod) if _mounts_token(pod) else ""
@@ -54,29 +75,22 @@ class Machine:
         await mounts.make()
         environment = await mounts.environment() | {"PATH": f"{_BIN}:{os.environ.get('PATH', '')}"}
         if child.kind == "RayJob":
-            environment |= await self._start_ray(child, folder, environment)
+            ray = await self._start_ray(child.spec["rayClusterSpec"], folder, environment, uid=pod["metadata"]["uid"])
+            environment |= ray
             command = shlex.split(child.spec["entrypoint"])
         else:
             container = pod["spec"]["containers"][0]
             command = [*container.get("command", ()), *container.get("args", ())]
-        command = [mounts.translate(word) for word in command]
-        process = await _spawn(command, environment, folder=folder, log="driver.log")
-        self._processes[pod["metadata"]["uid"]] = process
-        if child.info is not None:
-            child.info.status = "RUNNING"
-        self.world.journal.note(child, "DriverStarted", pid=process.pid)
-        watcher = asyncio.get_running_loop().create_task(self._watch(child, pod["metadata"]["uid"], process))
-        self._watchers.add(watcher)
-        watcher.add_done_callback(self._watchers.discard)
+        return await _spawn([mounts.translate(word) for word in command], environment, folder=folder, log="driver.log")
 
     async def kill(self, pod: Object) -> None:
         """SIGKILL for all that runs in a pod."""
         uid = pod["metadata"]["uid"]
+        self._killed.add(uid)
         self._processes.pop(uid, None)
-        _end_all(uid)
+        await asyncio.to_thread(_end_all, uid)
         if folder := self._ray_folders.pop(uid, None):
-            with contextlib.suppress(FileNotFoundError):
-                await asyncio.to_thread(_remove, folder)
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
     async def end(self, pod: Object) -> None:
         """What a kubelet does with a pod that was deleted: SIGTERM, its grace period, SIGKILL."""
@@ -98,23 +112,20 @@ class Machine:
         if self._processes.get(uid) is process:  # else it was killed with its pod, and has nothing to tell
             await end_driver(self.world, child, code=code, now=time.time())
 
-    async def _start_ray(self, child: Child, folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
-        """A head and one node for each worker group, with the resources that their rayStartParams name."""
-        assert child.driver_pod is not None
-        uid, port = child.driver_pod["metadata"]["uid"], _free_port()
+    async def _start_ray(
+        self, cluster: Mapping[str, Any], folder: Path, environment: Mapping[str, str], *, uid: str
+    ) -> dict[str, str]:
+        """A head and one node for each worker, with the cores and GPUs that their rayStartParams name."""
+        port = _free_port()
         self._ray_folders[uid] = tempfile.mkdtemp(prefix="kd-ray-")  # short: Ray puts sockets below it
-        access = {
-            "RAY_ADDRESS": f"127.0.0.1:{port}", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32),
-            "RAY_USAGE_STATS_ENABLED": "0",
-        }  # fmt: skip
-        cluster, environment = child.spec["rayClusterSpec"], {**environment, **access}
-        environment.pop("RAY_ADDRESS")
+        access = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
+        environment = {**environment, **access}
         head = ["--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={self._ray_folders[uid]}"]
         await _ray(folder, environment, *head, *_flags(cluster["headGroupSpec"]))
         for group in cluster.get("workerGroupSpecs", ()):
             for _ in range(group.get("replicas", 0)):
-                await _ray(folder, environment, f"--address={access['RAY_ADDRESS']}", *_flags(group))
-        return access
+                await _ray(folder, environment, f"--address={_ADDRESS}:{port}", *_flags(group))
+        return {**access, "RAY_ADDRESS": f"{_ADDRESS}:{port}"}
 
 
 def _flags(group: Mapping[str, Any]) -> list[str]:
@@ -126,7 +137,7 @@ def _flags(group: Mapping[str, Any]) -> list[str]:
 
 
 async def _ray(folder: Path, environment: Mapping[str, str], *arguments: str) -> None:
-    command = ["ray", "start", "--node-ip-address=127.0.0.1", "--disable-usage-stats", *arguments]
+    command = ["ray", "start", f"--node-ip-address={_ADDRESS}", "--disable-usage-stats", *arguments]
     process = await _spawn(command, environment, folder=folder, log="ray.log")
     code = await asyncio.wait_for(process.wait(), _RAY_SECONDS)
     if code:
@@ -156,12 +167,6 @@ def _mounts_token(pod: Object) -> bool:
     volumes = pod["spec"].get("volumes", ())
     sources = [source for volume in volumes for source in (volume.get("projected") or {}).get("sources", ())]
     return role_of(pod) != "worker" and any("serviceAccountToken" in source for source in sources)
-
-
-def _remove(folder: str) -> None:
-    import shutil
-
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _free_port() -> int:

@@ -15,8 +15,10 @@ Do = Literal[
     "SilenceDashboard", "EndSubmitter", "Edit", "Vanish", "Hold", "Admit", "Evict", "Claim", "Progress", "Result",
     "Write", "Exit",
 ]  # fmt: skip
-When = Literal["", "PodsThere", "Submitted", "StopAsked", "Suspended", "Deleted", "Gone"]
+When = Literal["", "Submitted", "Working", "StopAsked", "Suspended", "Deleted", "Gone"]
 ANY = "*"
+OF_DRIVERS: tuple[Do, ...] = ("Claim", "Progress", "Result", "Write", "Exit")
+"""What a driver does: steps of script mode alone. In real mode a driver does as it likes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,10 @@ def _on(stage: str, attempt: int, *steps: Step) -> Mapping[tuple[str, int], Step
     return {(stage, attempt): steps}
 
 
+def _midway(do: Do, **values: Any) -> Step:
+    return step(do, when="Working", after=1, **values)
+
+
 def _progress(done: int, *, after: float = 2) -> Step:
     return step("Progress", after=after, done=done, total=4)
 
@@ -96,7 +102,7 @@ END: Steps = (step("Result", after=1, outcome="Succeeded"), _exit(0))
 OK: Steps = (*WORKING, _progress(2), _progress(4), *END)
 _OWN_NODE = step("Schedule", node="own")
 _QUEUED: Steps = (step("Hold"), step("Admit", when="Suspended", after=5))
-_EVICTED: Steps = (*WORKING, step("Evict", after=1, reason="Preempted"))
+_EVICTED: Steps = (*WORKING, _midway("Evict", reason="Preempted"))
 _AGAIN = step("Claim", when="Submitted", after=1)
 _SECOND: Steps = (step("Progress", driver=1, done=2, total=4), _progress(3), *END)
 """The first driver of an attempt finds a second one in its way, which does the rest."""
@@ -137,60 +143,59 @@ _ENDING = (
     Scenario("raises", "A6", _on("Train", 1, *_RAISED)),
     Scenario("always-raises", "A6, A16", _on("Train", 0, *_RAISED)),
     Scenario("crashes", "A6, A14", _on("Train", 1, *WORKING, _exit(1, after=1))),
-    Scenario("oom-driver", "A7", _on("Curate", 1, *START, step("KillDriver", after=1, reason="OOMKilled"))),
-    Scenario("oom-worker", "A7", _on("Train", 1, *WORKING, step("KillWorker", after=1, reason="OOMKilled"), _exit(1))),
-    Scenario("dashboard-dies", "A9, A14", _on("Generate", 1, *WORKING, step("SilenceDashboard"))),
+    Scenario("oom-driver", "A7", _on("Curate", 1, *WORKING, _midway("KillDriver", reason="OOMKilled"))),
+    Scenario("oom-worker", "A7", _on("Train", 1, *WORKING, _midway("KillWorker", reason="OOMKilled"), _exit(1))),
+    Scenario("dashboard-dies", "A9, A14", _on("Generate", 1, *WORKING, _midway("SilenceDashboard"))),
     Scenario(
         "endpoint-down", "A9", _on("Generate", 1, *_failure("infrastructure", "EndpointUnavailable", "no answer"))
     ),
-    Scenario("vanishes", "A11", _on("Train", 1, *WORKING, step("Vanish", after=1))),
+    Scenario("vanishes", "A11", _on("Train", 1, *WORKING, _midway("Vanish"))),
     Scenario("no-result", "A14", _on("Generate", 1, *WORKING, _progress(4), _exit(0, after=1))),
     Scenario("stopped-complete", "A14", _on("Generate", 1, *WORKING, step("Exit", after=1, status="STOPPED"))),
-    Scenario("deadline-running", "A14", _on("Generate", 1, *WORKING, step("Edit", spec={"activeDeadlineSeconds": 1}))),
-    Scenario("submitter-dies", "A14", _on("Generate", 1, *WORKING, step("EndSubmitter", after=1, how="Failed"))),
+    Scenario(
+        "deadline-running", "A14", _on("Generate", 1, *WORKING, _midway("Edit", spec={"activeDeadlineSeconds": 1}))
+    ),
+    Scenario("submitter-dies", "A14", _on("Generate", 1, *WORKING, _midway("EndSubmitter", how="Failed"))),
     Scenario("artifact-missing", "A15", _on("Train", 1, *_MISSING)),
     Scenario("artifact-gone-twice", "A15", _on("Train", 0, *_MISSING)),
 )
 _RESTARTING = (
-    Scenario(
-        "head-lost", "A10",
-        _on("Generate", 1, *WORKING, step("KillDriver", after=1, replace=True), _AGAIN, *_SECOND),
-    ),
+    Scenario("head-lost", "A10", _on("Generate", 1, *WORKING, _midway("KillDriver", replace=True), _AGAIN, *_SECOND)),
     Scenario(
         "head-lost-traced", "A10",
         _on(
-            "Generate", 1, *WORKING, step("KillDriver", after=5, pending=True),
+            "Generate", 1, *WORKING, step("KillDriver", when="Working", after=5, pending=True),
             step("Claim", when="Submitted", after=20), *_SECOND,
         ),
     ),
-    Scenario(
-        "oom-head", "A7, A10",
-        _on("Train", 1, *WORKING, step("KillDriver", after=1, reason="OOMKilled"), _AGAIN, *_SECOND),
-    ),
+    Scenario("oom-head", "A10", _on("Train", 1, *WORKING, _midway("KillDriver", reason="OOMKilled"), _AGAIN, *_SECOND)),
     Scenario(
         "zombie", "A2",
         _on(
             "Generate", 1, *WORKING, _exit(1, after=1), step("Progress", when="Deleted", after=5, done=2, total=4),
             step("Result", outcome="Succeeded"),
         ),
+        linger=20,  # a token is good for as long as its pod is there
     ),
 )  # fmt: skip
 _TAKEN_AWAY = (
-    Scenario("node-lost", "A12", _on("Train", 1, _OWN_NODE, *WORKING, step("LoseNode", after=1))),
-    Scenario("node-gone", "A12", _on("Train", 1, _OWN_NODE, *WORKING, step("LoseNode", after=1, vanish=True))),
+    Scenario("node-lost", "A12", _on("Train", 1, _OWN_NODE, *WORKING, _midway("LoseNode"))),
+    Scenario("node-gone", "A12", _on("Train", 1, _OWN_NODE, *WORKING, _midway("LoseNode", vanish=True))),
     Scenario(
         "preempted", "A13",
         _on(
             "Generate", 1, *WORKING,
-            step("EvictPod", after=1, reason="PreemptionByScheduler", message="a higher priority came"), _exit(1),
+            _midway("EvictPod", reason="PreemptionByScheduler", message="a higher priority came"),
+            _exit(1),
         ),
     ),
     Scenario(
         "spot-taken", "A13",
         _on(
             "Train", 1, _OWN_NODE, *WORKING,
-            step("TaintNode", after=1, key="cloud.google.com/impending-node-termination"),
-            step("EvictPod", after=1, reason="TerminationByKubelet", message="the node is shutting down"), _exit(1),
+            _midway("TaintNode", key="cloud.google.com/impending-node-termination"),
+            _midway("EvictPod", reason="TerminationByKubelet", message="the node is shutting down"),
+            _exit(1),
         ),
     ),
     Scenario("kueue-evicts", "A13", {("Generate", 1): (*_QUEUED, *_EVICTED), ("Generate", 2): (*_QUEUED, *OK)}),

@@ -4,7 +4,7 @@ import asyncio
 
 from player.actions import ACTIONS, CONDITIONS, Script, admit, exit_driver, is_suspended
 from player.child import Child
-from player.scenarios import Step
+from player.scenarios import OF_DRIVERS, Step
 
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 _BEYOND = ("Deleted", "Gone")
@@ -13,6 +13,8 @@ _BEYOND = ("Deleted", "Gone")
 async def play(script: Script) -> None:
     """Do the steps in order; a driver that is asked to stop leaves, and most of what follows a deletion is left out."""
     steps = script.scenario.steps_of(script.child)
+    if script.world.executor is not None:
+        steps = tuple(step for step in steps if step.do not in OF_DRIVERS)
     if not any(step.do in ("Hold", "Admit") for step in steps):
         await _admit_if_held(script)
     for step in steps:
