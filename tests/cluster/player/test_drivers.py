@@ -64,9 +64,9 @@ def test_a_zombie_writes_to_its_own_old_attempt_and_nowhere_else(workplace: Any)
 
 
 def test_prepare_names_all_artifacts_and_what_the_store_holds_of_them(workplace: Any) -> None:
-    first, made = workplace.child("ok-2", stage="Prepare"), workplace.child("ok-2")
-    made.becomes(("Complete", "SUCCEEDED"))
+    first = workplace.child("ok-2", stage="Prepare")
     wait_for(lambda: first.result, what="Prepare has a result")
+    workplace.child("ok-2").becomes(("Complete", "SUCCEEDED"))
     assert {name for name, one in first.result["artifacts"].items() if one["complete"]} == {"rows"}
     second = workplace.child("ok-2", stage="Prepare", attempt=2)
     wait_for(lambda: second.result, what="the second Prepare has a result")

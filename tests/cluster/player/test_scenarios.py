@@ -47,6 +47,9 @@ TABLE: dict[str, tuple[str, Any, str, str]] = {
     "stopped-complete": ("Generate", (("Complete", "STOPPED"), None), "1", ""),
     "deadline-running": ("Generate", (("Failed", "RUNNING"), "DeadlineExceeded"), "1", ""),
     "submitter-dies": ("Generate", (("Failed", "RUNNING"), "SubmissionFailed"), "1", ""),
+    "submitter-hangs": (
+        "Generate", (("Complete", "SUCCEEDED"), "JobDeploymentStatusTransitionGracePeriodExceeded"), "1", "Succeeded",
+    ),
     "artifact-missing": ("Train", APP_FAILED, "1", "Failed"),
     "artifact-gone-twice": ("Train", APP_FAILED, "1", "Failed"),
     "head-lost": ("Generate", OK, "2", "Succeeded"),
@@ -64,7 +67,7 @@ TABLE: dict[str, tuple[str, Any, str, str]] = {
     "result-hostile": ("Curate", FINISHED, "1", "?"),
     "result-newer": ("Curate", FINISHED, "1", "?"),
     "progress-malformed": ("Generate", OK, "1", "Succeeded"),
-}
+}  # fmt: skip
 
 
 def test_every_scenario_is_played_here() -> None:
@@ -74,7 +77,7 @@ def test_every_scenario_is_played_here() -> None:
 @pytest.mark.parametrize("name", TABLE)
 def test_scenario(workplace: Any, name: str) -> None:
     stage, end, starts, outcome = TABLE[name]
-    mode = {"submissionMode": "K8sJobMode"} if name == "submitter-dies" else {}
+    mode = {"submissionMode": "K8sJobMode"} if name.startswith("submitter") else {}
     child = workplace.child(name, stage=stage, queue=name.startswith(("queued", "kueue")), **mode)
     wait_for(
         lambda: _seen(child) == (end, starts, outcome), what=f"{name} ends as {TABLE[name]}, not {_seen(child)}"

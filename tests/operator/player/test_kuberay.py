@@ -36,6 +36,7 @@ def found(where: Look) -> str:
     [
         (look("", Seen()), "Seen"),
         (look("", Seen(), spec={"suspend": True}), "Seen"),
+        (look("", Seen(), spec={"managedBy": "kueue.x-k8s.io/multikueue"}), ""),
         (look("Initializing", READY, spec={"suspend": True, "preRunningDeadlineSeconds": 1}), "SuspendAsked"),
         (look("Initializing", READY, spec={"activeDeadlineSeconds": 100}), "ActiveDeadlineOver"),
         (look("Initializing", READY, spec={"activeDeadlineSeconds": 101}), "ClusterReady"),

@@ -51,6 +51,8 @@ class World:
     as_account: bool = True
     """Whether drivers write with their own account's token, as in a pod."""
     executor: Executor | None = None
+    stores: dict[str, set[str]] = field(default_factory=dict)
+    """The keys that each store holds, by its URI, in script mode."""
 
 
 @dataclass(slots=True)
@@ -205,7 +207,8 @@ async def claim(script: Script, values: Values) -> None:
         await exit_driver(script, {"code": _BAD_INPUT})
         return
     script.is_running = True
-    script.drivers.append(Driver(await driver_api(script.world, child), child.channel_key, job))
+    store = script.world.stores.setdefault(job.store, set())
+    script.drivers.append(Driver(await driver_api(script.world, child), child.channel_key, job, store))
     script.world.journal.note(child, "DriverStarted", driver=script.drivers[-1].id)
     await script.as_driver(Driver.claim)
 
@@ -255,7 +258,11 @@ async def driver_api(world: World, child: Child) -> Api:
     sources = [source for volume in pod["spec"].get("volumes", ()) for source in _projected(volume)]
     if not any("serviceAccountToken" in source for source in sources):
         return world.api.as_bearer("none-is-mounted")
-    return world.api.as_bearer(await request_token(world.api, pod))
+    try:
+        return world.api.as_bearer(await request_token(world.api, pod))
+    except Refused as error:  # the pod or its account has gone
+        world.journal.note(child, "NoToken", why=str(error))
+        return world.api.as_bearer("none-is-given")
 
 
 async def request_token(api: Api, pod: Values, *, seconds: int = 3600) -> str:

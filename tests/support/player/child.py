@@ -62,7 +62,7 @@ class Child:
     info: RayJobInfo | None = None
     reachable: bool = True
     """Whether the dashboard answers."""
-    submitter: Literal["", "Failed", "Finished"] = ""
+    submitter: Literal["", "Hangs", "Failed", "Finished"] = ""
     submitter_ended: float = 0.0
     refuse_pods: str = ""
     """Why pods are refused, if they are to be: the message of a quota."""

@@ -32,6 +32,7 @@ class Player:
     choose: Callable[[str], Scenario] = choose
     children: dict[str, Child] = field(default_factory=dict)
     """By uid, until the child and its pods are gone."""
+    _mirrors: dict[str, Mirror] = field(default_factory=dict)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set)
     _failure: asyncio.Future[None] | None = None
     _started: set[str] = field(default_factory=set)
@@ -51,7 +52,8 @@ class Player:
         await self.world.kubelet.start()
         try:
             for kind, handler in handlers.items():
-                self._spawn(Mirror(self.world.api, kind, self.namespace, handler).follow())
+                self._mirrors[kind] = Mirror(self.world.api, kind, self.namespace, handler)
+                self._spawn(self._mirrors[kind].follow())
             await self._failure
         finally:
             for task in self._tasks:
@@ -103,6 +105,10 @@ class Player:
     def _begin(self, child: Child) -> None:
         self.children[child.uid] = child
         self._channels[child.channel_key] = child
+        child.channel = self._mirrors["configmaps"].objects.get(child.channel_key)
+        for key, pod in self._mirrors["pods"].objects.items():  # the watches tell their news in no order
+            if any(owner["uid"] == child.uid for owner in pod["metadata"].get("ownerReferences", ())):
+                self._take_pod(key, pod)
         scenario = self.choose(child.job)
         self.world.journal.note(child, "Seen", scenario=scenario.name)
         keep = self._keep_ray_job if child.kind == "RayJob" else self._keep_job

@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -14,9 +14,8 @@ from kubedistill.v1alpha1 import spec_values
 from player.api import JSON_PATCH, Api, Key, Object, Refused
 
 _TRIES = 5
+_HESITATIONS, _HESITATION = 10, 0.3
 _CONFLICT = (409, 422)
-STORES: dict[str, set[str]] = {}
-"""The keys that each store holds, by its URI: what drivers of one process would find in a real one."""
 
 
 def now() -> str:
@@ -35,6 +34,8 @@ class Driver:
     api: Api
     channel: Key
     job: StageJob
+    store: set[str]
+    """The keys that its store holds: what a driver would find in a real one, and leave there."""
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     started_at: str = field(default_factory=now)
 
@@ -57,14 +58,8 @@ class Driver:
                 {"op": "replace", "path": "/data/owner", "value": self.claim_text},
                 {"op": "replace", "path": "/data/starts", "value": str(int(starts) + 1)},
             ]
-            try:
-                await self.api.patch("configmaps", self.channel, changes, how=JSON_PATCH)
-            except Refused as error:
-                if error.code not in _CONFLICT:
-                    raise ClaimLost(str(error)) from error
-            else:
+            if await self._apply(changes):
                 return
-            await asyncio.sleep(0)
         raise ClaimLost(f"not in {_TRIES} tries")
 
     async def progress(self, done: int, total: int, **more: Any) -> None:
@@ -76,7 +71,7 @@ class Driver:
         """Say how it ended, and keep what it made where it succeeded; raises ClaimLost."""
         values = {"artifacts": self._artifacts(more.pop("complete", None)) if outcome == "Succeeded" else {}, **more}
         if outcome == "Succeeded":
-            values.setdefault("summary", summary_of(self.job))
+            values.setdefault("summary", summary_of(self.job, store=self.store))
         result = StageResult.model_validate(
             {"driver": self.id, "outcome": outcome, "startedAt": self.started_at, "endedAt": now(), **values}
         )
@@ -91,29 +86,47 @@ class Driver:
             {"op": "test", "path": "/data/owner", "value": self.claim_text},
             {"op": "add", "path": f"/data/{name}", "value": text},
         ]
+        if not await self._apply(changes):
+            raise ClaimLost("another driver owns the attempt")
+
+    async def _apply(self, changes: list[Object]) -> bool:
+        """Patch the channel; False where a test fails, ClaimLost where it is gone or not for us."""
         try:
-            await self.api.patch("configmaps", self.channel, changes, how=JSON_PATCH)
+            await self._insist(lambda: self.api.patch("configmaps", self.channel, changes, how=JSON_PATCH))
         except Refused as error:
+            if error.code in _CONFLICT:
+                return False
             raise ClaimLost(str(error)) from error
+        return True
 
     async def _read(self) -> Object | None:
         try:
-            return await self.api.get("configmaps", self.channel)
+            return await self._insist(lambda: self.api.get("configmaps", self.channel))
         except Refused as error:
             raise ClaimLost(str(error)) from error
 
+    @staticmethod
+    async def _insist(request: Callable[[], Awaitable[Object | None]]) -> Object | None:
+        """A server that has just come up does not know yet who may do what."""
+        for _ in range(_HESITATIONS):
+            try:
+                return await request()
+            except Refused as error:
+                if error.code not in (401, 403):
+                    raise
+            await asyncio.sleep(_HESITATION)
+        return await request()
+
     def _artifacts(self, complete: list[str] | None) -> dict[str, Any]:
         """Prepare names them all, with what the store holds; another stage makes its own."""
-        store, keys = STORES.setdefault(self.job.store, set()), keys_of(self.job)
+        keys, made = keys_of(self.job), STAGES[self.job.stage].makes
+        self.store |= {keys[name] for name in made}
         if self.job.stage != "Prepare":
-            store |= {keys[name] for name in STAGES[self.job.stage].makes}
-            keys = {name: keys[name] for name in STAGES[self.job.stage].makes}
-        else:
-            store.add(keys["rows"])
+            keys = {name: keys[name] for name in made}
         return {
             name: ArtifactRef(
                 key=key, uri=f"{self.job.store}/artifacts/{name}/{key}",
-                complete=key in store if complete is None else name in complete,
+                complete=key in self.store if complete is None else name in complete,
             ).model_dump()
             for name, key in keys.items()
         }  # fmt: skip
@@ -136,9 +149,9 @@ def keys_of(job: StageJob) -> dict[ArtifactName, str]:
     return keys
 
 
-def summary_of(job: StageJob) -> dict[str, Any]:
+def summary_of(job: StageJob, *, store: Collection[str]) -> dict[str, Any]:
     """What a stage says of itself where nothing else is asked for; Evaluate's figures are those of a good student."""
-    is_judged = job.stage == "Prepare" and keys_of(job)["report"] in STORES.get(job.store, ())
+    is_judged = job.stage == "Prepare" and keys_of(job)["report"] in store
     if job.stage != "Evaluate" and not is_judged:
         return {"seconds": 1.0}
     figures = {

@@ -13,6 +13,7 @@ from player.child import RayJobInfo
 from player.transitions import Event, stamp
 from player.validation import find_fault
 
+_OURS = "ray.io/kuberay-operator"
 _SUBMITTERS = ("K8sJobMode", "SidecarMode")
 POLL_SECONDS, CHECK_TIMEOUT_SECONDS, GRACE_SECONDS, SUBMITTER_SECONDS = 3.0, 300.0, 300.0, 30.0
 Values = Mapping[str, Any]
@@ -61,6 +62,8 @@ class Look:
 
 def next_event(look: Look) -> Event | None:
     """What KubeRay would act on now; None where it only waits."""
+    if look.spec.get("managedBy", _OURS) != _OURS:
+        return None
     if "deletionTimestamp" in look.rayjob["metadata"]:
         return Event("Deleted")
     if fault := find_fault(look.rayjob):

@@ -156,6 +156,7 @@ _ENDING = (
         "deadline-running", "A14", _on("Generate", 1, *WORKING, _midway("Edit", spec={"activeDeadlineSeconds": 1}))
     ),
     Scenario("submitter-dies", "A14", _on("Generate", 1, *WORKING, _midway("EndSubmitter", how="Failed"))),
+    Scenario("submitter-hangs", "A1", _on("Generate", 1, *WORKING, _midway("EndSubmitter", how="Hangs"), *END)),
     Scenario("artifact-missing", "A15", _on("Train", 1, *_MISSING)),
     Scenario("artifact-gone-twice", "A15", _on("Train", 0, *_MISSING)),
 )
