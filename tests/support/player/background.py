@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import logging
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -13,6 +14,8 @@ from player.journal import Journal
 from player.kubelet import Kubelet
 from player.real import Machine
 from player.scenarios import Scenario, choose
+
+log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
@@ -50,7 +53,8 @@ def playing(
     def run() -> None:
         try:
             asyncio.run(play())
-        except Exception as error:  # told to the test when the context ends
+        except Exception as error:  # raised when the context ends; until then a test can only wonder
+            log.exception("the player failed")
             failures.append(error)
         finally:
             ready.set()

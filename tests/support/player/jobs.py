@@ -65,7 +65,7 @@ def state_of(status: Values) -> State:
     states = {one["type"]: one["status"] for one in status.get("conditions", [])}
     for name in ("Complete", "Failed", "Suspended"):
         if states.get(name) == "True":
-            return name  # type: ignore[return-value]
+            return name
     return "Active" if status.get("startTime") else "New"
 
 

@@ -14,7 +14,7 @@ from player.api import Api, Object
 Values = Mapping[str, Any]
 ACCOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 ACCOUNT_VARIABLE = "KUBEDISTILL_SERVICE_ACCOUNT"
-_PASSED_ON = ("PATH", "LANG", "LD_LIBRARY_PATH", "HYPOTHESIS_STORAGE_DIRECTORY")
+_PASSED_ON = ("PATH", "LANG", "LD_LIBRARY_PATH")
 
 
 @dataclass(slots=True)
