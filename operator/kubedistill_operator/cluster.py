@@ -1,15 +1,16 @@
 """The cluster: the only module that talks to the API server. Plain dicts in and out, a timeout on every call."""
 
-import json
 import os
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
+from urllib.request import getproxies
 
 import aiohttp
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
+from pydantic_core import from_json
 
 from kubedistill import __version__
 from kubedistill.errors import InvalidInput
@@ -54,6 +55,8 @@ class Connection:
         Raises InvalidInput where there is neither.
         """
         configuration = Configuration()
+        # With trust_env aiohttp looks for a .netrc before every request, on another thread.
+        configuration.client_session_kwargs = {"trust_env": uses_proxy()}
         named = kubeconfig or (Path(os.environ["KUBECONFIG"]) if os.environ.get("KUBECONFIG") else None)
         try:
             if named is None and os.environ.get(_IN_CLUSTER):
@@ -84,6 +87,11 @@ class Connection:
             certificate_path=configuration.cert_file,
             key_path=configuration.key_file,
         )
+
+
+def uses_proxy() -> bool:
+    """Whether the environment names a proxy."""
+    return bool(getproxies())
 
 
 class Cluster:
@@ -189,7 +197,7 @@ class Cluster:
             answer = await self._client.call_api(*request, _request_timeout=aiohttp.ClientTimeout(total=seconds))
             text = await answer.read()
             code = str(answer.status)
-            found = json.loads(text) if text else {}
+            found = from_json(text) if text else {}
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise Retry(f"{method} {path}: {type(error).__name__}: {error}") from error
         finally:

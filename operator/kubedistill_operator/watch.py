@@ -13,7 +13,7 @@ import kopf
 
 from kubedistill.settings import Settings
 from kubedistill.v1alpha1 import GROUP, KIND, PLURAL, VERSION
-from kubedistill_operator.cluster import Cluster, Login
+from kubedistill_operator.cluster import Cluster, Login, uses_proxy
 from kubedistill_operator.controller import Controller
 from kubedistill_operator.failures import OperatorFailure
 from kubedistill_operator.intake import Intake
@@ -26,6 +26,38 @@ _SPREAD = 0.1
 """Part of the resync interval over which its looks are spread, and by which the interval varies."""
 
 log = logging.getLogger(__name__)
+
+
+class _NoBase(kopf.DiffBaseStorage):
+    """No memory of what was handled: kopf would copy every object that it sees, to compare it with nothing."""
+
+    def build(self, **_: Any) -> Any:
+        return {}
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        raise AssertionError("nothing is ever handled by kopf")
+
+
+class _NoProgress(kopf.ProgressStorage):
+    """No memory of how far a handler is, for the same reason."""
+
+    def fetch(self, **_: Any) -> None:
+        return None
+
+    def store(self, **_: Any) -> None:
+        raise AssertionError("nothing is ever handled by kopf")
+
+    def purge(self, **_: Any) -> None:
+        return None
+
+    def touch(self, **_: Any) -> None:
+        return None
+
+    def clear(self, *, essence: Any) -> Any:
+        return essence
 
 
 async def watch(
@@ -76,9 +108,11 @@ def _settings() -> kopf.OperatorSettings:
     settings.posting.enabled = False
     settings.posting.loggers = False
     settings.peering.standalone = True
+    settings.persistence.diffbase_storage = _NoBase()
+    settings.persistence.progress_storage = _NoProgress()
     settings.networking.error_backoffs = _BACKOFFS
     settings.networking.request_timeout = 60.0
-    settings.networking.trust_env = True
+    settings.networking.trust_env = uses_proxy()
     settings.process.ultimate_exiting_timeout = None
     for resource in (
         ("ray.io", "v1", "rayjobs"),
@@ -106,7 +140,8 @@ def _registry(intake: Intake, *, login: Callable[[], Awaitable[Login]]) -> kopf.
         found = await login()
         return kopf.ConnectionInfo(
             server=found.server, ca_path=found.ca_path, insecure=found.insecure or None, token=found.token,
-            certificate_path=found.certificate_path, private_key_path=found.key_path, trust_env=True,
+            certificate_path=found.certificate_path, private_key_path=found.key_path,
+            trust_env=uses_proxy(),
         )  # fmt: skip
 
     return registry
