@@ -20,8 +20,8 @@ class JsonFormatter(logging.Formatter):
     """Turns a log record and its extra fields into one line of JSON."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Encode a record; the traceback, where there is one, is a field."""
-        fields = {key: value for key, value in vars(record).items() if key not in _STANDARD}
+        """Encode a record; the traceback, where there is one, is a field. Ray marks records with fields of its own."""
+        fields = {key: value for key, value in vars(record).items() if key not in _STANDARD and key[0] != "_"}
         line = {"at": now(), "level": record.levelname, "logger": record.name, "message": record.getMessage(), **fields}
         if record.exc_info:
             line["traceback"] = self.formatException(record.exc_info)
