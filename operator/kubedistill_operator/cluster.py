@@ -134,8 +134,10 @@ class Cluster:
         root = KINDS[kind].path().rpartition("/")[0]
         try:
             found = await self._request("GET", root, seconds=READ_SECONDS)
-        except NotThere:
-            return False
+        except Refused as error:
+            if error.code == 404:
+                return False
+            raise
         return any(one.get("name") == KINDS[kind].plural for one in found.get("resources", []))
 
     async def create(self, manifest: Manifest) -> Manifest:
@@ -197,7 +199,7 @@ class Cluster:
             answer = await self._client.call_api(*request, _request_timeout=aiohttp.ClientTimeout(total=seconds))
             text = await answer.read()
             code = str(answer.status)
-            found = from_json(text) if text else {}
+            found = _decode(text) if answer.status >= 400 else from_json(text)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             raise Retry(f"{method} {path}: {type(error).__name__}: {error}") from error
         finally:
@@ -207,11 +209,21 @@ class Cluster:
         return dict(found)
 
 
+def _decode(text: bytes) -> Manifest:
+    """What the server says of a failure; proxies and unknown paths answer in plain text."""
+    try:
+        found = from_json(text)
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {"message": text.decode(errors="replace")[:200]}
+
+
 def _failure(code: int, status: Manifest, *, what: str, after: str | None) -> Exception:
     """What an answer of 400 or more means to us."""
     reason, message = str(status.get("reason") or ""), f"{what}: {code} {status.get('message') or ''}"
     if code == 404:
-        return NotThere(message)
+        unknown = Refused(f"{what}: the server knows no such kind", code=code, reason=reason)
+        return NotThere(message) if reason == "NotFound" else unknown
     if code == 409:
         return Taken(message) if reason == "AlreadyExists" else Outdated(message)
     if code in (401, 408, 429) or code >= 500:  # 401: the token has just been renewed

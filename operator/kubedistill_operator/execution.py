@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from kubedistill.v1alpha1 import API_VERSION, GROUP, KIND, Status
 from kubedistill_operator.cluster import Cluster
 from kubedistill_operator.events import event_manifest
-from kubedistill_operator.failures import NotThere, Obstructed, OperatorFailure, Outdated, Refused, Retry, Taken
+from kubedistill_operator.failures import NotThere, Obstructed, OperatorFailure, Outdated, Retry, Taken
 from kubedistill_operator.job import Job
 from kubedistill_operator.names import JOB_UID_LABEL, MANAGED_BY
 from kubedistill_operator.plan import Event, Manifest, Plan
@@ -84,8 +84,7 @@ class Executor:
             name = manifest["metadata"]["name"]
             found = await self.cluster.get(manifest["kind"], name, namespace=job.namespace)
         except NotThere as error:
-            problem = f"{error}; is the namespace gone, or {manifest['kind']} not installed?"
-            raise Refused(problem, code=404, reason="NotFound") from error
+            raise Retry(f"namespace {job.namespace} is gone") from error
         what = f"{manifest['kind']} {job.namespace}/{name}"
         if found is None or "deletionTimestamp" in found["metadata"]:
             raise Retry(f"{what} is on its way out")

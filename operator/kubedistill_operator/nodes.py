@@ -8,7 +8,7 @@ from kubedistill_operator.cluster import Cluster
 from kubedistill_operator.failures import Refused
 from kubedistill_operator.pod_reading import Node, read_node
 
-_FRESH_SECONDS = 15.0
+_FRESH_SECONDS, _REFUSED_SECONDS = 15.0, 600.0
 
 
 @dataclass(slots=True)
@@ -18,19 +18,21 @@ class Nodes:
     cluster: Cluster
     clock: Callable[[], float]
     allowed: bool = True
-    """Whether nodes may be looked at; turned off when the server says no."""
+    """Whether nodes may be looked at."""
+    _refused: float = float("-inf")
+    """When the server last said no."""
     _known: dict[str, tuple[float, Node]] = field(default_factory=dict)
     _missed: dict[str, float] = field(default_factory=dict)
 
     async def look_at(self, names: Iterable[str]) -> dict[str, Node]:
         """Nodes by name; empty where they may not be looked at."""
         wanted = sorted({name for name in names if name})
-        if not self.allowed or not wanted:
+        if not self.allowed or not wanted or self.clock() < self._refused + _REFUSED_SECONDS:
             return {}
         try:
             found = await asyncio.gather(*(self._look_at(name) for name in wanted))
-        except Refused:  # the role is optional
-            self.allowed = False
+        except Refused:  # the role is optional; or the server has just started, and does not know our roles yet
+            self._refused = self.clock()
             return {}
         return dict(zip(wanted, found, strict=True))
 

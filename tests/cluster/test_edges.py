@@ -17,6 +17,7 @@ from kubedistill_operator.events import event_manifest
 from kubedistill_operator.execution import Executor
 from kubedistill_operator.failures import NotThere, Outdated, Refused, Taken
 from kubedistill_operator.job import Job, parse_job
+from kubedistill_operator.kinds import KINDS, Kind
 from kubedistill_operator.lease import Lease
 from kubedistill_operator.observation import Observer
 from kubedistill_operator.plan import Event, Plan
@@ -159,6 +160,22 @@ def test_the_kinds_that_we_stand_on_are_served(operator_kubeconfig: Path) -> Non
         return [await cluster.serves(kind) for kind in ("DistillationJob", "RayJob", "Job", "Lease")]
 
     assert run(operator_kubeconfig, scenario) == [True] * 4
+
+
+def test_a_kind_that_is_not_installed_is_told_from_an_object_that_is_not_there(
+    kubeconfig: Path, namespace: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(KINDS, "Unknown", Kind("Unknown", "ray.io/v1", "unknowns"))
+    monkeypatch.setitem(KINDS, "Foreign", Kind("Foreign", "nobody.example/v1", "foreigns"))
+
+    async def scenario(cluster: Cluster) -> None:
+        assert await cluster.get("RayJob", "none", namespace=namespace) is None
+        for kind in ("Unknown", "Foreign"):
+            assert not await cluster.serves(kind)
+            with pytest.raises(Refused, match="the server knows no such kind"):
+                await cluster.get(kind, "none", namespace=namespace)
+
+    run(kubeconfig, scenario)
 
 
 def test_what_is_not_granted_is_refused(operator_kubeconfig: Path, namespace: str) -> None:

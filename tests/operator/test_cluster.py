@@ -89,6 +89,7 @@ ANSWERS: dict[str, tuple[web.Response, type[OperatorFailure]]] = {
     "no right": (refusal(403, "Forbidden", "no"), Refused),
     "quota": (refusal(403, "Forbidden", "exceeded quota"), Refused),
     "not there": (refusal(404, "NotFound", "no"), NotThere),
+    "no such kind": (web.Response(status=404, text="404 page not found"), Refused),
     "changed meanwhile": (refusal(409, "Conflict", "no"), Outdated),
     "name taken": (refusal(409, "AlreadyExists", "no"), Taken),
     "against the schema": (refusal(422, "Invalid", "no"), Refused),
@@ -194,7 +195,7 @@ def test_a_kind_that_the_server_does_not_know_is_told() -> None:
         async def before(_method: str, path: str) -> web.Response:
             if path == "/apis/ray.io/v1":
                 return web.json_response({"resources": [{"name": "rayjobs"}, {"name": "rayjobs/status"}]})
-            return refusal(404, "NotFound", "no")
+            return web.Response(status=404, text="404 page not found")
 
         api.before = before
         return await cluster.serves("RayJob"), await cluster.serves("DistillationJob")

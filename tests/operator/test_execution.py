@@ -238,13 +238,22 @@ def test_a_refusal_in_the_middle_is_raised_and_the_status_is_told_all_the_same(r
     run(scenario, resource)
 
 
-def test_a_kind_that_is_not_installed_is_said(resource: Object) -> None:
+UNKNOWN = [
+    (web.Response(status=404, text="404 page not found"), Refused, "/rayjobs: the server knows no such kind"),
+    (refusal(404, "NotFound", 'namespaces "team-a" not found'), Retry, "namespace team-a is gone"),
+]
+
+
+@pytest.mark.parametrize(("answer", "failure", "message"), UNKNOWN, ids=["kind", "namespace"])
+def test_where_nothing_can_be_made_it_is_said_why(
+    answer: web.Response, failure: type[Exception], message: str, resource: Object
+) -> None:
     async def scenario(api: FakeApi, executor: Executor, job: Job) -> None:
-        async def before(method: str, path: str) -> web.Response | None:
-            return refusal(404, "NotFound", "page not found") if path.endswith("/rayjobs") else None
+        async def before(_method: str, path: str) -> web.Response | None:
+            return answer if path.endswith("/rayjobs") else None
 
         api.before = before
-        with pytest.raises(Refused, match="is the namespace gone, or RayJob not installed"):
+        with pytest.raises(failure, match=message):
             await executor.execute(Plan(create=(rayjob(resource),)), job)
 
     run(scenario, resource)

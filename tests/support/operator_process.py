@@ -6,7 +6,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,7 +59,13 @@ class Replica:
 
 @contextmanager
 def replica(
-    folder: Path, *, kubeconfig: Path, lease_namespace: str, name: str = "replica", **settings: Any
+    folder: Path,
+    *,
+    kubeconfig: Path,
+    lease_namespace: str,
+    name: str = "replica",
+    options: Sequence[str] = (),
+    **settings: Any,
 ) -> Iterator[Replica]:
     """Start one; whatever became of it, it is gone afterwards."""
     port = free_port()
@@ -68,7 +74,7 @@ def replica(
     log = folder / f"{name}.log"
     arguments = ["--config", str(config), "--kubeconfig", str(kubeconfig), "--lease-namespace", lease_namespace]
     with log.open("wb") as stream:
-        process = subprocess.Popen([*COMMAND, "run", *arguments], stdout=stream, stderr=stream)
+        process = subprocess.Popen([*COMMAND, "run", *arguments, *options], stdout=stream, stderr=stream)
     try:
         yield Replica(process, port, log)
     finally:
