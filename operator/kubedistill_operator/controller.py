@@ -154,6 +154,7 @@ class Controller:
         self._wake(self.table.remove(key))
         self.queue.forget(key)
         self._turns.pop(key, None)
+        self._thorough.discard(key)
         if uid:
             self.observer.forget(uid)
             self._known.discard(uid)

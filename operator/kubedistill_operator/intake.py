@@ -52,7 +52,7 @@ class Intake:
 
     def see_child(self, kind: str | None, body: Body) -> None:
         """A RayJob or Job of ours was listed, made, changed or deleted."""
-        if (key := _key_of(body)) is None:
+        if (key := self._key_of(kind, body)) is None:
             return
         if kind == _DELETED:
             self.controller.table.miss_child(key, body["metadata"]["name"])
@@ -63,13 +63,13 @@ class Intake:
     def see_channel(self, kind: str | None, body: Body) -> None:
         """A ConfigMap of ours changed: claims, results and requests to stop count at once, progress after a while."""
         name = body["metadata"]["name"]
-        if (key := _key_of(body)) is None or not name.endswith("-out"):
+        if (key := self._key_of(kind, body)) is None or not name.endswith("-out"):
             return
-        channels = self._said.setdefault(key, {})
         if kind == _DELETED:
-            channels.pop(name, None)
+            self._said.get(key, {}).pop(name, None)
             self.controller.queue.add(key)
             return
+        channels = self._said.setdefault(key, {})
         data = body.get("data") or {}
         said = (body["metadata"]["uid"], *(data.get(part) for part in ("owner", "starts", "stop")))
         said = (*said, hash(data.get("result.json")))
@@ -79,9 +79,9 @@ class Intake:
         else:
             self._carry_progress_on(key)
 
-    def see_pod(self, _kind: str | None, body: Body) -> None:
+    def see_pod(self, kind: str | None, body: Body) -> None:
         """A pod of ours changed; pods come in crowds, so that a moment is waited for the others."""
-        if (key := _key_of(body)) is not None:
+        if (key := self._key_of(kind, body)) is not None:
             self.controller.queue.add_after(key, _POD_SECONDS)
 
     def _carry_progress_on(self, key: Key) -> None:
@@ -91,9 +91,10 @@ class Intake:
             due = self._progress_due[key] = max(now, due + PROGRESS_SECONDS)
         self.controller.queue.add_after(key, due - now)  # again and again, since a look in between clears the timer
 
-
-def _key_of(body: Body) -> Key | None:
-    """The job that an object of ours belongs to."""
-    metadata = body["metadata"]
-    name = (metadata.get("labels") or {}).get(_JOB_LABEL)
-    return (metadata["namespace"], name) if name else None
+    def _key_of(self, kind: str | None, body: Body) -> Key | None:
+        """The job that an object of ours belongs to; None where it is only collected after a job that is gone."""
+        metadata = body["metadata"]
+        name = (metadata.get("labels") or {}).get(_JOB_LABEL)
+        if not name or (kind == _DELETED and not self.controller.table.uid((metadata["namespace"], name))):
+            return None
+        return metadata["namespace"], name

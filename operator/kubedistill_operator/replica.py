@@ -87,7 +87,8 @@ class Replica:
             registry=self.metrics.registry,
         )  # fmt: skip
         async with lease_cluster, cluster, serving(app, port=self.settings.port):
-            await check_installed(cluster)
+            if not await self._unless_stopped(check_installed(cluster)):
+                return
             self._unready = ""
             if not self.options.alone and not await self._unless_stopped(lease.acquire()):
                 return

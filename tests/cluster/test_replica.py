@@ -141,6 +141,16 @@ def test_the_lead_is_handed_over_at_once_when_the_leader_is_told_to_stop(api: Ap
             assert first.process.wait(30) == 0
 
 
+def test_a_replica_that_only_waits_leaves_when_it_is_told_to(start: Any) -> None:
+    with start("first") as first:
+        wait_for(first.leads, what="the first leads", seconds=60)
+        with start("second") as second:
+            wait_for(lambda: second.probe("/readyz") == 200, what="the second is ready", seconds=60)
+            second.process.send_signal(signal.SIGTERM)
+            assert second.process.wait(10) == 0
+            assert first.leads()
+
+
 def test_a_leader_that_sleeps_past_its_lease_ends_when_it_wakes(api: Api, place: str, start: Any, phase: Any) -> None:
     with start("first") as first:
         wait_for(first.leads, what="the first leads", seconds=60)

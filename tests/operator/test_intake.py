@@ -92,6 +92,23 @@ def test_a_job_that_is_over_is_not_looked_at_when_it_is_listed_unless_it_has_chi
     assert not desk.table.needs_look(KEY)
 
 
+def test_what_is_collected_after_a_job_that_is_gone_concerns_nobody_and_leaves_nothing(
+    desk: Desk, resource: Object
+) -> None:
+    desk.intake.see_job("ADDED", resource)
+    desk.intake.see_child("ADDED", child(resource, "Train"))
+    desk.intake.see_channel("ADDED", channel(resource, "Train"))
+    desk.intake.see_job("DELETED", resource)
+    desk.due()
+    desk.intake.see_child("DELETED", child(resource, "Train"))
+    desk.intake.see_channel("DELETED", channel(resource, "Train"))
+    desk.intake.see_pod("DELETED", pod(resource, "head", "Train"))
+    desk.now += 5
+    assert desk.due() == []
+    assert (desk.intake._asked, desk.intake._said, desk.intake._progress_due) == ({}, {}, {})
+    assert desk.table._children == {}
+
+
 def test_a_job_that_is_deleted_is_forgotten_and_looked_for_once_more(desk: Desk, resource: Object) -> None:
     desk.intake.see_job("ADDED", resource)
     desk.intake.see_channel("ADDED", channel(resource, "Train"))
@@ -199,6 +216,7 @@ def test_config_maps_that_are_no_channel_concern_nobody(desk: Desk, resource: Ob
 
 
 def test_a_channel_that_is_deleted_is_news(desk: Desk, resource: Object) -> None:
+    desk.intake.see_job("ADDED", resource)
     desk.intake.see_channel("ADDED", channel(resource, "Train"))
     desk.due()
     desk.intake.see_channel("DELETED", channel(resource, "Train"))
