@@ -14,11 +14,11 @@ import typer
 
 from kubedistill.errors import EXIT_FAILED, InvalidInput, KubedistillError
 from kubedistill.settings import Settings
+from kubedistill_operator.cluster.failures import OperatorFailure
 from kubedistill_operator.explain import explain as explain_job
-from kubedistill_operator.failures import OperatorFailure
-from kubedistill_operator.logs import log_to
-from kubedistill_operator.replica import Options, Replica
+from kubedistill_operator.loop.replica import Options, Replica
 from kubedistill_operator.settings_file import load_settings
+from kubedistill_operator.telemetry.logs import log_to
 
 app = typer.Typer(
     name="kubedistill-operator",

@@ -8,15 +8,15 @@ from typing import Any
 from kubedistill.errors import InvalidInput
 from kubedistill.settings import Settings
 from kubedistill.v1alpha1 import KIND
-from kubedistill_operator.cluster import Cluster, Connection
-from kubedistill_operator.controller import Controller
-from kubedistill_operator.execution import status_values
-from kubedistill_operator.failures import LeaseLost, Refused
+from kubedistill_operator.cluster.client import Cluster, Connection
+from kubedistill_operator.cluster.execution import status_values
+from kubedistill_operator.cluster.failures import LeaseLost, Refused
 from kubedistill_operator.job import Job, parse_job
-from kubedistill_operator.metrics import Metrics
+from kubedistill_operator.loop.controller import Controller
+from kubedistill_operator.loop.replica import make_controller
 from kubedistill_operator.observed import Attempt, Observed
 from kubedistill_operator.plan import Manifest, Plan
-from kubedistill_operator.replica import make_controller
+from kubedistill_operator.telemetry.metrics import Metrics
 
 
 @dataclass(frozen=True, slots=True)

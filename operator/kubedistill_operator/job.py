@@ -11,6 +11,9 @@ from kubedistill.problems import field_path, find_problem
 from kubedistill.v1alpha1 import GROUP, Spec, Status
 from kubedistill_operator.clock import seconds_of
 
+Key = tuple[str, str]
+"""(namespace, name) of a job."""
+
 _PROBLEM = 700
 _LASTING = ("runHistory", "honoured")
 """What a damaged status still keeps, each for itself: without them a run that is over would start again."""

@@ -14,10 +14,10 @@ from kubedistill.contract import MESSAGE_BYTES, JobRef, RunRef, StageJob, StageP
 from kubedistill.errors import ChannelUnavailable, ClaimLost
 from kubedistill.manifest import load_manifest
 from kubedistill.settings import Images, Resources
-from kubedistill_operator.access import role, role_binding, service_account
-from kubedistill_operator.channel_reading import read_channel
-from kubedistill_operator.child_request import ChildRequest
-from kubedistill_operator.configmaps import channel_config_map
+from kubedistill_operator.children.access import role, role_binding, service_account
+from kubedistill_operator.children.configmaps import channel_config_map
+from kubedistill_operator.children.request import ChildRequest
+from kubedistill_operator.cluster.channel_reading import read_channel
 from kubedistill_operator.observed import Channel
 from kubedistill_runtime.channel.api_server import ApiServer, HiccupError, Reply
 from kubedistill_runtime.channel.cluster import ConfigMapChannel, claim_channel

@@ -12,14 +12,14 @@ import pytest
 from kube_api import Api, Manifest
 from kubedistill.settings import Settings
 from kubedistill.v1alpha1 import StageStatus, Status
-from kubedistill_operator.cluster import Cluster, Connection
-from kubedistill_operator.events import event_manifest
-from kubedistill_operator.execution import Executor
-from kubedistill_operator.failures import NotThere, Outdated, Refused, Taken
+from kubedistill_operator.cluster.client import Cluster, Connection
+from kubedistill_operator.cluster.events import event_manifest
+from kubedistill_operator.cluster.execution import Executor
+from kubedistill_operator.cluster.failures import NotThere, Outdated, Refused, Taken
+from kubedistill_operator.cluster.kinds import KINDS, Kind
+from kubedistill_operator.cluster.lease import Lease
+from kubedistill_operator.cluster.observation import Observer
 from kubedistill_operator.job import Job, parse_job
-from kubedistill_operator.kinds import KINDS, Kind
-from kubedistill_operator.lease import Lease
-from kubedistill_operator.observation import Observer
 from kubedistill_operator.plan import Event, Plan
 
 JOBS = "kubedistill.io/v1alpha1/DistillationJob"

@@ -12,8 +12,8 @@ from kubedistill.contract import StageResult
 from kubedistill.errors import InvalidInput
 from kubedistill.settings import DefaultStorage, Settings
 from kubedistill.v1alpha1 import StageStatus, Status
+from kubedistill_operator.cluster.failures import LeaseLost
 from kubedistill_operator.explain import Explanation, explain
-from kubedistill_operator.failures import LeaseLost
 from kubedistill_operator.job import parse_job
 from kubedistill_operator.observed import Attempt, Channel, Child, Observed, Pod, Rival
 from kubedistill_operator.plan import Deletion, Event, Plan, StopRequest

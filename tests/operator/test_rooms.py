@@ -1,36 +1,63 @@
-"""The rooms of the operator: who may talk to the cluster, who may use kopf, and that deciding needs neither."""
+"""The rooms of the operator: who stands on whom, who may talk to the cluster, and that deciding needs no cluster."""
 
 import ast
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-ROOM = Path(__file__).parents[2] / "operator" / "kubedistill_operator"
+PACKAGE = "kubedistill_operator"
+FOLDER = Path(__file__).parents[2] / "operator" / PACKAGE
+FLOORS = ["", "children", "decisions", "cluster", "telemetry", "loop"]
+"""From the ground up; the nouns that all rooms share lie in the package itself."""
+DOORS = {"__main__", "explain"}
+"""Commands, which stand on everything."""
+
+
+def imports(path: Path) -> Iterator[str]:
+    """The full names that a module imports, wherever in it."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
 def importers(package: str) -> set[str]:
-    """The modules of the operator that import a package, wherever in them."""
-    found = set()
-    for path in ROOM.glob("*.py"):
-        for node in ast.walk(ast.parse(path.read_text())):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            if any(name.partition(".")[0] == package for name in names):
-                found.add(path.stem)
-    return found
+    """The modules of the operator that import a package."""
+    return {
+        path.relative_to(FOLDER).with_suffix("").as_posix()
+        for path in FOLDER.rglob("*.py")
+        if any(name.partition(".")[0] == package for name in imports(path))
+    }
 
 
 @pytest.mark.parametrize(
     ("package", "modules"),
-    [("kubernetes", {"cluster"}), ("kopf", {"watch"}), ("aiohttp", {"cluster", "health"}), ("typer", {"__main__"})],
+    [
+        ("kubernetes", {"cluster/client"}),
+        ("kopf", {"loop/watch"}),
+        ("aiohttp", {"cluster/client", "telemetry/health"}),
+        ("typer", {"__main__"}),
+    ],
 )
 def test_each_library_has_its_room(package: str, modules: set[str]) -> None:
     assert importers(package) == modules
 
 
+@pytest.mark.parametrize(
+    "path", sorted(path for path in FOLDER.rglob("*.py") if path.stem not in DOORS), ids=lambda path: path.stem
+)
+def test_a_room_stands_on_the_floors_below_it(path: Path) -> None:
+    room = path.parent.name.removesuffix(PACKAGE)
+    above = FLOORS[FLOORS.index(room) + 1 :]
+    assert not [name for name in imports(path) for floor in above if name.startswith(f"{PACKAGE}.{floor}.")]
+
+
 def test_deciding_needs_no_cluster() -> None:
-    script = "import sys, kubedistill_operator.reconcile; print(*{name.partition('.')[0] for name in sys.modules})"
+    look = "print(*{name.partition('.')[0] for name in sys.modules})"
+    script = f"import sys, {PACKAGE}.decisions.reconcile; {look}"
     run = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
     assert not {"kubernetes", "kopf", "aiohttp", "prometheus_client"} & set(run.stdout.split())

@@ -16,11 +16,11 @@ from kubedistill.contract import JobRef, RunRef, StageJob
 from kubedistill.manifest import load_manifest
 from kubedistill.settings import Settings
 from kubedistill.v1alpha1 import Spec, spec_values
-from kubedistill_operator.child_request import ChildRequest
-from kubedistill_operator.children import build_children
+from kubedistill_operator.children.attempt import build_children
+from kubedistill_operator.children.pods import config_map_folders
+from kubedistill_operator.children.request import ChildRequest
 from kubedistill_operator.names import attempt_token, child_name
 from kubedistill_operator.plan import Manifest
-from kubedistill_operator.pods import config_map_folders
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "operator" / "children" / "golden"

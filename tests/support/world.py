@@ -14,10 +14,10 @@ from kubedistill.contract import ArtifactRef, StageJob, StageProgress, StageResu
 from kubedistill.settings import Pool, Settings
 from kubedistill.v1alpha1 import Spec, Status
 from kubedistill_operator.clock import stamp
+from kubedistill_operator.decisions.reconcile import reconcile
 from kubedistill_operator.job import Job
 from kubedistill_operator.observed import Attempt, Channel, Child, Frozen, Observed, Pod, Rival
 from kubedistill_operator.plan import Event, Plan
-from kubedistill_operator.reconcile import reconcile
 
 NAMESPACE, NAME = "team", "quickstart"
 SETTINGS = Settings(pools={"cpu": Pool(gpus_per_node=0), "h100": Pool(node_selector={"gpu": "h100"})})

@@ -6,7 +6,7 @@ import yaml
 from child_scenarios import COMMAND, GOLDEN, SCENARIOS, render, request_of, templates
 from kubedistill.chain import STAGES
 from kubedistill.contract import StageJob
-from kubedistill_operator.children import build_children
+from kubedistill_operator.children.attempt import build_children
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

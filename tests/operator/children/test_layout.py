@@ -9,8 +9,8 @@ from kubedistill.chain import StageName
 from kubedistill.errors import InvalidInput, InvalidManifest, PoolNotAllowed, TooFewGPUs, UnknownPool
 from kubedistill.settings import Pool, Resources
 from kubedistill.v1alpha1 import Spec, spec_values
-from kubedistill_operator.children import check_children
-from kubedistill_operator.layout import Layout, lay_out
+from kubedistill_operator.children.attempt import check_children
+from kubedistill_operator.children.layout import Layout, lay_out
 
 POOLS = {**SETTINGS.pools, "private": Pool(node_selector={"gpu": "private"}, allowed_namespaces=("team-b",))}
 

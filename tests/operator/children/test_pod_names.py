@@ -4,7 +4,7 @@ import pytest
 
 from kubedistill.errors import InvalidManifest
 from kubedistill.v1alpha1 import Pods
-from kubedistill_operator.pod_names import check_names
+from kubedistill_operator.children.pod_names import check_names
 
 LEGAL = ("team", "example.com/team", "a.b-c.d/E_f.g-1", "a" * 63, "x", "sidecar.istio.io/inject", "1st")
 ILLEGAL = (

@@ -12,10 +12,10 @@ from child_scenarios import gpus, make_request, read_spec, stage_job, templates
 from kubedistill.chain import STAGES
 from kubedistill.errors import InvalidInput
 from kubedistill.settings import Pool
-from kubedistill_operator.child_request import ChildRequest
-from kubedistill_operator.children import build_children, check_children
+from kubedistill_operator.children.attempt import build_children, check_children
+from kubedistill_operator.children.quantities import number
+from kubedistill_operator.children.request import ChildRequest
 from kubedistill_operator.names import child_name
-from kubedistill_operator.quantities import number
 
 NAMES = st.from_regex(r"[a-z]([-a-z0-9]{0,30}[a-z0-9])?", fullmatch=True)
 LONGEST = st.from_regex(r"[a-z][-a-z0-9]{30}[a-z0-9]", fullmatch=True)

@@ -8,8 +8,8 @@ import pytest
 
 from child_scenarios import SCENARIOS, Manifest, make_request, read_spec, request_of, stage_job, templates
 from kubedistill.v1alpha1 import Queue, spec_values
-from kubedistill_operator.child_request import ChildRequest
-from kubedistill_operator.children import build_children
+from kubedistill_operator.children.attempt import build_children
+from kubedistill_operator.children.request import ChildRequest
 
 RAYJOBS = [name for name in SCENARIOS if request_of(name).kind == "RayJob"]
 JOBS = [name for name in SCENARIOS if request_of(name).kind == "Job"]

@@ -12,7 +12,7 @@ import pytest
 import yaml
 
 from child_scenarios import SCENARIOS, Manifest, request_of, templates
-from kubedistill_operator.children import build_children
+from kubedistill_operator.children.attempt import build_children
 
 ROOT = Path(__file__).parents[3]
 RAYJOBS = [name for name in SCENARIOS if request_of(name).kind == "RayJob"]

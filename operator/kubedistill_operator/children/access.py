@@ -1,0 +1,53 @@
+"""Access: what lets a driver write its own channel, and nothing else."""
+
+from kubedistill.errors import InvalidManifest
+from kubedistill.v1alpha1 import Pods
+from kubedistill_operator.children.request import ChildRequest, owner_reference
+from kubedistill_operator.names import job_labels
+from kubedistill_operator.plan import Manifest
+
+_RBAC = "rbac.authorization.k8s.io"
+
+
+def check_service_account(pods: Pods, *, may_create: bool) -> None:
+    """Raise InvalidManifest where a job names no ServiceAccount, and none may be made for it."""
+    if pods.service_account_name is None and not may_create:
+        problem = "the operator may make no ServiceAccount in this cluster"
+        raise InvalidManifest(problem, at="spec.pods.serviceAccountName", fix="Name one of the job's namespace")
+
+
+def service_account(request: ChildRequest) -> Manifest | None:
+    """The ServiceAccount of a job that names none: one for all its attempts, so no attempt is in its labels."""
+    if request.spec.pods.service_account_name is not None:
+        return None
+    job = request.stage_job.job
+    metadata = request.metadata(request.service_account, labels=job_labels(job.name, uid=job.uid))
+    return {
+        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata,
+        "automountServiceAccountToken": False,
+    }  # fmt: skip
+
+
+def role(request: ChildRequest) -> Manifest:
+    """Leave to read and patch the attempt's channel; it goes with ConfigMap `<child>`, whose uid is filled in later."""
+    rule = {
+        "apiGroups": [""], "resources": ["configmaps"], "resourceNames": [request.channel], "verbs": ["get", "patch"],
+    }  # fmt: skip
+    return {
+        "apiVersion": f"{_RBAC}/v1", "kind": "Role", "metadata": request.metadata(request.name, owner=_owner(request)),
+        "rules": [rule],
+    }  # fmt: skip
+
+
+def role_binding(request: ChildRequest) -> Manifest:
+    """Who has that leave; it goes with ConfigMap `<child>` too."""
+    return {
+        "apiVersion": f"{_RBAC}/v1", "kind": "RoleBinding",
+        "metadata": request.metadata(request.name, owner=_owner(request)),
+        "roleRef": {"apiGroup": _RBAC, "kind": "Role", "name": request.name},
+        "subjects": [{"kind": "ServiceAccount", "name": request.service_account, "namespace": request.namespace}],
+    }  # fmt: skip
+
+
+def _owner(request: ChildRequest) -> Manifest:
+    return owner_reference("v1", "ConfigMap", name=request.name, uid="")

@@ -1,0 +1,54 @@
+"""Children: the objects of one attempt, in the order in which they are made."""
+
+from collections.abc import Mapping
+
+from kubedistill.chain import STAGES
+from kubedistill.settings import Pool, Resources
+from kubedistill.v1alpha1 import Spec
+from kubedistill_operator.children.access import check_service_account, role, role_binding, service_account
+from kubedistill_operator.children.batch import build_job
+from kubedistill_operator.children.configmaps import channel_config_map, check_size, job_config_map
+from kubedistill_operator.children.layout import lay_out
+from kubedistill_operator.children.pod_names import check_names
+from kubedistill_operator.children.rayjob import build_rayjob
+from kubedistill_operator.children.request import ChildRequest
+from kubedistill_operator.plan import Manifest
+
+__all__ = ["ChildRequest", "build_children", "check_children"]
+
+
+def check_children(spec: Spec, *, namespace: str, pools: Mapping[str, Pool], create_service_accounts: bool) -> None:
+    """Find, before a run starts, what would keep any of its children from being made.
+
+    Raises InvalidInput (UnknownPool, PoolNotAllowed, TooFewGPUs, InvalidManifest) with the field and the fix.
+    """
+    for stage in STAGES:
+        lay_out(stage, spec, namespace=namespace, pools=pools, resources=Resources())
+    check_names(spec.pods)
+    check_service_account(spec.pods, may_create=create_service_accounts)
+    check_size(spec)
+
+
+def build_children(request: ChildRequest) -> tuple[Manifest, ...]:
+    """Everything that an attempt needs, the RayJob or Job last.
+
+    Role and RoleBinding are owned by ConfigMap `<child>`, whose uid is left empty: whoever creates them fills it in.
+    Raises what check_children does.
+    """
+    check_children(
+        request.spec, namespace=request.namespace, pools=request.pools,
+        create_service_accounts=request.create_service_accounts,
+    )  # fmt: skip
+    layout = lay_out(
+        request.stage, request.spec, namespace=request.namespace, pools=request.pools, resources=request.resources
+    )
+    account = service_account(request)
+    build = build_rayjob if request.kind == "RayJob" else build_job
+    return (
+        *([account] if account else []),
+        job_config_map(request),
+        role(request),
+        role_binding(request),
+        channel_config_map(request),
+        build(request, layout),
+    )

@@ -1,0 +1,29 @@
+"""The Job of a stage that needs no GPU."""
+
+from kubedistill.contract import CHANNEL_VARIABLE
+from kubedistill_operator.children.layout import Layout
+from kubedistill_operator.children.pods import COMMAND, container, driver_volumes, pod_template
+from kubedistill_operator.children.request import ChildRequest
+from kubedistill_operator.plan import Manifest
+
+
+def build_job(request: ChildRequest, layout: Layout) -> Manifest:
+    """One pod, tried once: the operator counts the attempts, and deletes the Job when it has seen enough of it."""
+    volumes = driver_volumes(request)
+    driver = container(
+        request, "driver", image=request.images.runtime_cpu, site=layout.driver, volumes=volumes,
+        environment={CHANNEL_VARIABLE: request.channel},
+    ) | {"command": [*COMMAND]}  # fmt: skip
+    return {
+        "apiVersion": "batch/v1",
+        "kind": "Job",
+        "metadata": request.metadata(request.name, labels=request.child_labels),
+        "spec": {
+            "backoffLimit": 0,
+            "completions": 1,
+            "parallelism": 1,
+            "template": pod_template(
+                request, driver, site=layout.driver, volumes=volumes, restart="Never", token=True
+            ),
+        },
+    }  # fmt: skip

@@ -1,0 +1,31 @@
+"""The two ConfigMaps of an attempt: what its driver is told, and where it answers."""
+
+from kubedistill.contract import MESSAGE_BYTES, STAGE_JOB_BYTES
+from kubedistill.errors import InvalidManifest
+from kubedistill.v1alpha1 import Spec
+from kubedistill_operator.children.request import ChildRequest
+from kubedistill_operator.plan import Manifest
+
+
+def check_size(spec: Spec) -> None:
+    """Raise InvalidManifest where a StageJob can't carry a spec."""
+    most = STAGE_JOB_BYTES - MESSAGE_BYTES  # what it has beside the spec is small
+    if (size := len(spec.model_dump_json(by_alias=True, exclude_none=True).encode())) > most:
+        problem = f"{size // 1024} KiB with all defaults, and {most // 1024} KiB is the most"
+        raise InvalidManifest(problem, at="spec", fix="Shorten its longest texts")
+
+
+def job_config_map(request: ChildRequest) -> Manifest:
+    """`<child>`: the StageJob, which never changes."""
+    return {
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": request.metadata(request.name), "immutable": True,
+        "data": {"job.json": request.stage_job.to_json()},
+    }  # fmt: skip
+
+
+def channel_config_map(request: ChildRequest) -> Manifest:
+    """`<child>-out`: claimed by whoever shows the token, and written by nobody else."""
+    return {
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": request.metadata(request.channel),
+        "data": {"owner": request.stage_job.token, "starts": "0"},
+    }  # fmt: skip

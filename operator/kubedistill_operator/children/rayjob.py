@@ -1,0 +1,112 @@
+"""The RayJob of a stage that needs GPUs: a Ray cluster of its own, for one attempt."""
+
+import math
+import shlex
+
+from kubedistill.contract import CHANNEL_VARIABLE
+from kubedistill_operator.children.layout import Group, Layout, Site
+from kubedistill_operator.children.pods import (
+    COMMAND,
+    Volume,
+    container,
+    driver_volumes,
+    pod_template,
+    storage_volumes,
+)
+from kubedistill_operator.children.quantities import mebibytes, number
+from kubedistill_operator.children.request import ChildRequest
+from kubedistill_operator.plan import Manifest
+
+_TTL_SECONDS = 10
+"""From a RayJob's end to that of its cluster: a last look for whoever collects logs and metrics."""
+_METRICS = {"metrics": 8080}
+# Ray's client port is left out: nobody here needs it, and it runs anybody's code.
+_HEAD_PORTS = {"gcs-server": 6379, "dashboard": 8265, **_METRICS, "as-metrics": 44217, "dash-metrics": 44227}
+_RAY_VARIABLES = {"RAY_USAGE_STATS_ENABLED": "0"}
+_SUBMITTER = Site(None, cpu="500m", memory="1Gi")
+_MOST_OBJECT_STORE = 16 * 2**30
+_LEAST_OBJECT_STORE = 128 * 2**20
+
+
+def build_rayjob(request: ChildRequest, layout: Layout) -> Manifest:
+    """One submission to one cluster, both gone when it has ended; the operator counts attempts and deadlines."""
+    groups = [_worker_group(request, group) for group in layout.groups]
+    submitter = {"submitterPodTemplate": _submitter(request)} if request.submission_mode == "K8sJobMode" else {}
+    return {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayJob",
+        "metadata": request.metadata(request.name, labels=request.child_labels),
+        "spec": {
+            "entrypoint": shlex.join(COMMAND),
+            "submissionMode": request.submission_mode,
+            "backoffLimit": 0,
+            "preRunningDeadlineSeconds": request.spec.scheduling_timeout_seconds,
+            "shutdownAfterJobFinishes": True,
+            "ttlSecondsAfterFinished": _TTL_SECONDS,
+            "rayClusterSpec": {
+                "rayVersion": request.ray_version,
+                "authOptions": {"mode": "token"},
+                "headGroupSpec": _head_group(request, layout.driver),
+                **({"workerGroupSpecs": groups} if groups else {}),
+            },
+            **submitter,
+        },
+    }
+
+
+def _head_group(request: ChildRequest, site: Site) -> Manifest:
+    """The head runs the driver and no worker, whatever it has. It may restart in place: a second driver goes on."""
+    volumes = (*driver_volumes(request), _shared_memory(site))
+    driver = container(
+        request, "ray-head", image=request.images.runtime, site=site, volumes=volumes,
+        environment={**_RAY_VARIABLES, CHANNEL_VARIABLE: request.channel},
+    ) | {"ports": _ports(_HEAD_PORTS)}  # fmt: skip
+    return {
+        "rayStartParams": {"num-cpus": "0", "num-gpus": "0", "object-store-memory": str(_object_store(site))},
+        "template": pod_template(request, driver, site=site, volumes=volumes, restart="Always", token=True),
+    }
+
+
+def _worker_group(request: ChildRequest, group: Group) -> Manifest:
+    """Workers never restart in place: the cluster replaces a pod that failed, maybe on a better node."""
+    site = group.site
+    volumes = (*storage_volumes(request), _shared_memory(site))
+    worker = container(
+        request, "ray-worker", image=request.images.runtime, site=site, volumes=volumes, environment=_RAY_VARIABLES
+    ) | {"ports": _ports(_METRICS)}  # fmt: skip
+    return {
+        "groupName": group.name,
+        "replicas": group.pods,
+        "minReplicas": group.pods,
+        "maxReplicas": group.pods,
+        "rayStartParams": {
+            # Spelled out, since Ray knows neither every GPU resource's name nor half a core.
+            "num-cpus": str(max(1, math.floor(number(site.cpu)))),
+            "num-gpus": str(site.gpus),
+            "object-store-memory": str(_object_store(site)),
+        },
+        "template": pod_template(request, worker, site=site, volumes=volumes, restart="Never", token=False),
+    }
+
+
+def _submitter(request: ChildRequest) -> Manifest:
+    """K8sJobMode's extra pod, which only calls `ray job submit`; KubeRay's own has no security context."""
+    submitter = container(
+        request, "ray-job-submitter", image=request.images.runtime, site=_SUBMITTER, secrets=False
+    )  # fmt: skip
+    return pod_template(request, submitter, site=_SUBMITTER, restart="Never", token=False)
+
+
+def _ports(ports: dict[str, int]) -> list[Manifest]:
+    return [{"name": name, "containerPort": port} for name, port in ports.items()]
+
+
+def _object_store(site: Site) -> int:
+    """Bytes for objects that Ray's processes share: an eighth of the memory, for the bulk goes through storage."""
+    return min(_MOST_OBJECT_STORE, max(_LEAST_OBJECT_STORE, int(number(site.memory)) // 8))
+
+
+def _shared_memory(site: Site) -> Volume:
+    """Room for the object store, and as much again for NCCL and the inference engine."""
+    size = mebibytes(2 * _object_store(site))
+    return Volume("shared-mem", "/dev/shm", {"emptyDir": {"medium": "Memory", "sizeLimit": size}})  # noqa: S108

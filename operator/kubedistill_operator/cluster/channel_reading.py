@@ -1,0 +1,141 @@
+"""Reading channels: what a driver wrote becomes a Channel, or a problem; a hostile driver harms its own job at most."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, TypeVar
+
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from kubedistill.contract import CONTRACT, MESSAGE_BYTES, StageProgress, StageResult
+from kubedistill.problems import find_problem
+from kubedistill_operator.clock import seconds_of, stamp
+from kubedistill_operator.cluster.child_reading import Resource, clip
+from kubedistill_operator.observed import Channel
+
+ACCEPTED_CONTRACTS: Final = range(max(1, CONTRACT - 1), CONTRACT + 1)
+"""Versions that are read: a driver may be as old as its run."""
+
+_MOST_STARTS = 1_000_000
+_MOST_COUNT = 2**53
+_MOST_GPU_SECONDS = 1e12
+_MOST_FIGURE, _MOST_FIGURES = 1e300, 32
+_SHORT, _NAME, _KEY = 32, 253, 64
+_REASON = re.compile(r"[A-Za-z][A-Za-z0-9]{0,62}")
+
+Message = TypeVar("Message", StageProgress, StageResult)
+
+
+@dataclass(slots=True)
+class _Reading:
+    """The data of one ConfigMap, and what was found wrong with it."""
+
+    data: Mapping[str, Any]
+    problems: list[str] = field(default_factory=list)
+
+    def text(self, key: str) -> str:
+        """A value; empty where there is none or it is too long."""
+        value = self.data.get(key, "")
+        if not isinstance(value, str) or len(value.encode(errors="replace")) > MESSAGE_BYTES:
+            self.problems.append(f"{key}: larger than {MESSAGE_BYTES // 1024} KiB")
+            return ""
+        return value
+
+    def message(self, key: str, read: Callable[[Any], Message]) -> Message | None:
+        """A message of the contract; None where there is none or it can't be read."""
+        text = self.text(key)
+        if not text:
+            return None
+        try:
+            return read(from_json(text, allow_inf_nan=False))
+        except ValidationError as error:
+            model = StageProgress if read is _read_progress else StageResult
+            self.problems.append(f"{key}: {find_problem(error, model=model)}")
+        except ValueError as error:
+            self.problems.append(f"{key}: {error}")
+        return None
+
+
+def read_channel(resource: Resource, *, now: float) -> Channel:
+    """Read an `-out` ConfigMap; never raises, whatever is in it. Nothing in it lies later than now."""
+    data = resource.get("data")
+    reading = _Reading(data if isinstance(data, Mapping) else {})
+    starts = _read_starts(reading)
+    progress = reading.message("progress.json", _read_progress)
+    result = reading.message("result.json", _read_result)
+    if progress is not None and (seconds_of(progress.at) or 0.0) > now:
+        progress = progress.model_copy(update={"at": stamp(now)})
+    return Channel(
+        owner=clip(reading.text("owner"), 2 * _NAME),
+        starts=starts,
+        progress=progress,
+        result=result,
+        stop=bool(data.get("stop")) if isinstance(data, Mapping) else False,
+        problem=clip("; ".join(reading.problems)),
+    )
+
+
+def _read_starts(reading: _Reading) -> int:
+    text = reading.text("starts")
+    if text and not (text.isascii() and text.isdigit() and len(text) < 8 and int(text) <= _MOST_STARTS):
+        reading.problems.append("starts: not a count")
+        return 0
+    return int(text or 0)
+
+
+def _read_progress(values: Any) -> StageProgress:
+    _check_contract(values)
+    figures = values.get("figures")
+    if isinstance(figures, Mapping):  # a loss that diverged is no number, and no reason to hear nothing any more
+        values = {**values, "figures": _finite(figures)}
+    found = StageProgress.model_validate(values, by_alias=True, by_name=False)
+    seconds = seconds_of(found.at)
+    if seconds is None:
+        raise ValueError("at: not a time")
+    if max(found.done, found.total) > _MOST_COUNT:
+        raise ValueError("done, total: too large")
+    _check_amount("gpuSeconds", found.gpu_seconds)
+    _check_amount("etaSeconds", found.eta_seconds or 0.0)
+    return found.model_copy(
+        update={
+            "at": stamp(seconds), "done": min(found.done, found.total) if found.total else found.done,
+            "unit": clip(found.unit, _SHORT), "message": clip(found.message),
+        }
+    )  # fmt: skip
+
+
+def _read_result(values: Any) -> StageResult:
+    _check_contract(values)
+    found = StageResult.model_validate(values, by_alias=True, by_name=False)
+    _check_amount("gpuSeconds", found.gpu_seconds)
+    for name, artifact in found.artifacts.items():
+        if not 0 < len(artifact.key) <= _KEY:
+            raise ValueError(f"artifacts.{name}.key: not a digest")
+    reason = found.reason if _REASON.fullmatch(found.reason) else ""
+    return found.model_copy(
+        update={"reason": reason, "message": clip(found.message), "cause": clip(found.cause, _SHORT)}
+    )
+
+
+def _check_contract(values: Any) -> None:
+    if not isinstance(values, Mapping):
+        raise ValueError("not an object")
+    contract = values.get("contract")
+    if type(contract) is not int or contract not in ACCEPTED_CONTRACTS:
+        versions = " and ".join(map(str, ACCEPTED_CONTRACTS))
+        raise ValueError(f"contract: {clip(contract, _SHORT)} is not understood, only {versions}")
+
+
+def _check_amount(name: str, amount: float) -> None:
+    if not 0 <= amount <= _MOST_GPU_SECONDS:
+        raise ValueError(f"{name}: not an amount")
+
+
+def _finite(figures: Mapping[Any, Any]) -> dict[str, float]:
+    numbers = {
+        clip(name, _KEY): float(value)
+        for name, value in figures.items()
+        if isinstance(value, int | float) and not isinstance(value, bool) and -_MOST_FIGURE < value < _MOST_FIGURE
+    }
+    return dict(list(numbers.items())[:_MOST_FIGURES])

@@ -1,0 +1,112 @@
+"""Reading children: RayJobs, Jobs and frozen runs as JSON become the plain values that decisions are made of."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from kubedistill_operator.clock import seconds_of
+from kubedistill_operator.decisions.freeze import thaw
+from kubedistill_operator.observed import Child, ChildState, Frozen
+
+Resource = Mapping[str, Any]
+"""A Kubernetes object as the API server gives it."""
+
+TEXT: Final = 700
+"""Most characters of a text that came from outside; with a sentence around it, it still fits into status."""
+
+_RAYJOB_STATES: dict[str, ChildState] = {
+    "": "Waiting",
+    "Initializing": "Waiting",
+    "Waiting": "Waiting",
+    "Running": "Running",
+    "Complete": "Ended",  # which is no success: a job that was stopped is Complete too
+    "Failed": "Ended",  # even with jobStatus RUNNING
+    "ValidationFailed": "Ended",  # a correction needs a new RayJob
+    "Suspending": "Waiting",
+    "Suspended": "Waiting",
+    "Retrying": "Waiting",
+}
+
+
+def read_child(resource: Resource, *, started: bool = False) -> Child:
+    """Read a RayJob or Job; `started` says whether a driver of it is known to have run."""
+    state, reason, message = _read_rayjob(resource) if resource["kind"] == "RayJob" else _read_job(resource)
+    metadata = resource["metadata"]
+    held_back = _mapping(resource, "spec").get("suspend") is True
+    return Child(
+        kind="RayJob" if resource["kind"] == "RayJob" else "Job",
+        name=metadata["name"],
+        uid=metadata["uid"],
+        created=seconds_of(metadata.get("creationTimestamp", "")) or 0.0,
+        state="Waiting" if held_back and state == "Running" and not started else state,
+        reason=clip(reason),
+        message=clip(message),
+        admitted=not held_back,
+        evicted=held_back and started and state != "Ended",
+        deleting="deletionTimestamp" in metadata,
+    )
+
+
+def read_frozen(resource: Resource) -> Frozen | None:
+    """Read a run as it was frozen; None where nobody can."""
+    try:
+        values = json.loads(_mapping(resource, "data")["run.json"])
+        frozen = Frozen(run_id=str(values["id"]), digest=str(values["digest"]), values=values)
+        thaw(frozen)
+    except (KeyError, TypeError, ValueError, AssertionError, RecursionError):
+        return None
+    return frozen
+
+
+def is_owned(resource: Resource, *, uid: str) -> bool:
+    """Whether an object belongs to the job of a uid."""
+    owners = _mapping(resource, "metadata").get("ownerReferences") or []
+    return any(owner.get("uid") == uid for owner in owners)
+
+
+def clip(text: object, most: int = TEXT) -> str:
+    """A text from outside, no longer than that and on one line."""
+    line = " ".join(str(text or "").split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
+
+
+def _read_rayjob(resource: Resource) -> tuple[ChildState, str, str]:
+    status = _mapping(resource, "status")
+    deployment, job = str(status.get("jobDeploymentStatus") or ""), str(status.get("jobStatus") or "")
+    state = _RAYJOB_STATES.get(deployment, "Waiting")
+    reason, message = str(status.get("reason") or ""), str(status.get("message") or "")
+    if deployment == "ValidationFailed":
+        return state, deployment, message
+    if state == "Ended":
+        return state, reason or job.capitalize(), message
+    if state == "Waiting":
+        return state, *_why_no_pods(status, reason, message)
+    return state, reason, message
+
+
+def _why_no_pods(status: Resource, reason: str, message: str) -> tuple[str, str]:
+    """What the Ray cluster says of pods that it could not make; a namespace's quota is the usual cause."""
+    for condition in _list(_mapping(status, "rayClusterStatus"), "conditions"):
+        if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
+            said = str(condition.get("message") or "")
+            return ("ExceededQuota" if "exceeded quota" in said else "FailedCreate"), said
+    return reason, message
+
+
+def _read_job(resource: Resource) -> tuple[ChildState, str, str]:
+    status = _mapping(resource, "status")
+    for condition in _list(status, "conditions"):
+        if condition.get("type") in ("Complete", "Failed") and condition.get("status") == "True":
+            return "Ended", str(condition.get("reason") or ""), str(condition.get("message") or "")
+    ran = any(status.get(count) for count in ("ready", "succeeded", "failed", "terminating"))
+    return ("Running" if ran else "Waiting"), "", ""
+
+
+def _mapping(resource: Resource, name: str) -> Resource:
+    found = resource.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _list(resource: Resource, name: str) -> list[Resource]:
+    found = resource.get(name)
+    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []

@@ -1,0 +1,231 @@
+"""The cluster: the only module that talks to the API server. Plain dicts in and out, a timeout on every call."""
+
+import os
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+from urllib.request import getproxies
+
+import aiohttp
+from kubernetes.aio import config
+from kubernetes.aio.client import ApiClient, Configuration
+from pydantic_core import from_json
+
+from kubedistill import __version__
+from kubedistill.errors import InvalidInput
+from kubedistill_operator.cluster.failures import NotThere, Outdated, Refused, Retry, Taken
+from kubedistill_operator.cluster.kinds import KINDS
+from kubedistill_operator.plan import Manifest
+
+READ_SECONDS, LIST_SECONDS, WRITE_SECONDS = 10.0, 30.0, 10.0
+_PAGE = 500
+_JSON, _PATCH = "application/json", "application/json-patch+json"
+_NAMES_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
+_IN_CLUSTER = "KUBERNETES_SERVICE_HOST"
+
+Guard = Callable[[], float]
+"""Asked before every write: how many seconds it may take. Raises LeaseLost where nothing may be written."""
+Witness = Callable[[str, str], None]
+"""Told (method, HTTP status or <error>) of every request."""
+
+
+@dataclass(frozen=True, slots=True)
+class Login:
+    """How to reach the API server, for those who don't use this module."""
+
+    server: str
+    ca_path: str | None
+    insecure: bool
+    token: str | None
+    certificate_path: str | None
+    key_path: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """The way to one API server, from which any number of clients are made."""
+
+    configuration: Configuration
+
+    @classmethod
+    async def find(cls, kubeconfig: Path | None = None) -> Self:
+        """The pod's ServiceAccount, or a kubeconfig where one is named or we are in no cluster.
+
+        Raises InvalidInput where there is neither.
+        """
+        configuration = Configuration()
+        # With trust_env aiohttp looks for a .netrc before every request, on another thread.
+        configuration.client_session_kwargs = {"trust_env": uses_proxy()}
+        named = kubeconfig or (Path(os.environ["KUBECONFIG"]) if os.environ.get("KUBECONFIG") else None)
+        try:
+            if named is None and os.environ.get(_IN_CLUSTER):
+                config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
+            else:
+                await config.load_kube_config(  # type: ignore[no-untyped-call]
+                    str(named) if named else None, client_configuration=configuration, persist_config=False
+                )
+        except (config.ConfigException, OSError) as error:
+            problem = f"there is no way to a cluster ({error})"
+            raise InvalidInput(problem, at=str(named or ""), fix="Name a kubeconfig by --kubeconfig") from error
+        return cls(configuration)
+
+    @property
+    def server(self) -> str:
+        """The URL of the API server."""
+        return str(self.configuration.host)
+
+    async def log_in(self) -> Login:
+        """What is to be shown now; a ServiceAccount's token is renewed every hour or so."""
+        configuration = self.configuration
+        header = await configuration.get_api_key_with_prefix("BearerToken")
+        return Login(
+            server=self.server,
+            ca_path=configuration.ssl_ca_cert,
+            insecure=not configuration.verify_ssl,
+            token=header.split()[-1] if header else None,
+            certificate_path=configuration.cert_file,
+            key_path=configuration.key_file,
+        )
+
+
+def uses_proxy() -> bool:
+    """Whether the environment names a proxy."""
+    return bool(getproxies())
+
+
+class Cluster:
+    """One connection to the API server.
+
+    Every method raises Retry where the server is busy or away and Refused where it says no.
+    """
+
+    def __init__(
+        self, configuration: Configuration, *, guard: Guard, witness: Witness = lambda _method, _code: None
+    ) -> None:
+        self._client: Any = ApiClient(configuration)
+        self._client.user_agent = f"kubedistill-operator/{__version__}"
+        self._guard, self._witness = guard, witness
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._client.close()
+
+    async def get(self, kind: str, name: str, *, namespace: str = "") -> Manifest | None:
+        """One object as it is now; None where there is none."""
+        try:
+            return await self._request("GET", KINDS[kind].path(namespace=namespace, name=name), seconds=READ_SECONDS)
+        except NotThere:
+            return None
+
+    async def select(self, kind: str, *, namespace: str = "", labels: str = "") -> list[Manifest]:
+        """All objects of a kind that a label selector selects, as they are now."""
+        return [item async for item in self._pages(kind, namespace=namespace, labels=labels, accept=_JSON)]
+
+    async def names(self, kind: str, *, namespace: str = "") -> set[tuple[str, str]]:
+        """(namespace, name) of all objects of a kind; far cheaper than a list."""
+        pages = self._pages(kind, namespace=namespace, labels="", accept=_NAMES_ONLY)
+        return {(item["metadata"]["namespace"], item["metadata"]["name"]) async for item in pages}
+
+    async def serves(self, kind: str) -> bool:
+        """Whether the server knows a kind."""
+        root = KINDS[kind].path().rpartition("/")[0]
+        try:
+            found = await self._request("GET", root, seconds=READ_SECONDS)
+        except Refused as error:
+            if error.code == 404:
+                return False
+            raise
+        return any(one.get("name") == KINDS[kind].plural for one in found.get("resources", []))
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        """Make an object; raises Taken where one of that name is there."""
+        path = KINDS[manifest["kind"]].path(namespace=manifest["metadata"]["namespace"])
+        return await self._write("POST", path, manifest)
+
+    async def replace(self, manifest: Manifest, *, subresource: str = "") -> Manifest:
+        """Replace an object or its status; raises Outdated unless it still has the manifest's resourceVersion."""
+        metadata = manifest["metadata"]
+        path = KINDS[manifest["kind"]].path(
+            namespace=metadata["namespace"], name=metadata["name"], subresource=subresource
+        )
+        return await self._write("PUT", path, manifest)
+
+    async def patch(self, kind: str, name: str, operations: list[Manifest], *, namespace: str) -> Manifest:
+        """Apply a JSON patch; raises NotThere, or Refused with code 422 where one of its tests fails."""
+        return await self._write("PATCH", KINDS[kind].path(namespace=namespace, name=name), operations, content=_PATCH)
+
+    async def delete(self, kind: str, name: str, *, namespace: str, uid: str) -> None:
+        """Delete an object and what it owns, in the background; it is well if it is gone or another one by now."""
+        options = {
+            "apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid},
+            "propagationPolicy": "Background",
+        }  # fmt: skip
+        try:
+            await self._write("DELETE", KINDS[kind].path(namespace=namespace, name=name), options)
+        except (NotThere, Outdated):
+            return
+
+    async def _pages(self, kind: str, *, namespace: str, labels: str, accept: str) -> AsyncIterator[Manifest]:
+        following = ""
+        while True:
+            query = {"limit": str(_PAGE), "labelSelector": labels, "continue": following}
+            page = await self._request(
+                "GET", KINDS[kind].path(namespace=namespace), seconds=LIST_SECONDS, accept=accept,
+                query={name: value for name, value in query.items() if value},
+            )  # fmt: skip
+            for item in page.get("items") or []:
+                yield {"kind": kind, **item}
+            following = (page.get("metadata") or {}).get("continue") or ""
+            if not following:
+                return
+
+    async def _write(self, method: str, path: str, body: Any, *, content: str = _JSON) -> Manifest:
+        seconds = min(WRITE_SECONDS, self._guard())
+        return await self._request(method, path, seconds=seconds, body=body, content=content)
+
+    async def _request(
+        self, method: str, path: str, *, seconds: float, body: Any = None, query: dict[str, str] | None = None,
+        accept: str = _JSON, content: str = _JSON,
+    ) -> Manifest:  # fmt: skip
+        code = "<error>"
+        try:
+            request = await self._client.param_serialize(
+                method, path, query_params=list((query or {}).items()), body=body, auth_settings=["BearerToken"],
+                header_params={"Accept": accept, "Content-Type": content},
+            )  # fmt: skip
+            answer = await self._client.call_api(*request, _request_timeout=aiohttp.ClientTimeout(total=seconds))
+            text = await answer.read()
+            code = str(answer.status)
+            found = _decode(text) if answer.status >= 400 else from_json(text)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise Retry(f"{method} {path}: {type(error).__name__}: {error}") from error
+        finally:
+            self._witness(method, code)
+        if answer.status >= 400:
+            raise _failure(answer.status, found, what=f"{method} {path}", after=answer.headers.get("Retry-After"))
+        return dict(found)
+
+
+def _decode(text: bytes) -> Manifest:
+    """What the server says of a failure; proxies and unknown paths answer in plain text."""
+    try:
+        found = from_json(text)
+    except ValueError:
+        found = None
+    return found if isinstance(found, dict) else {"message": text.decode(errors="replace")[:200]}
+
+
+def _failure(code: int, status: Manifest, *, what: str, after: str | None) -> Exception:
+    """What an answer of 400 or more means to us."""
+    reason, message = str(status.get("reason") or ""), f"{what}: {code} {status.get('message') or ''}"
+    if code == 404:
+        unknown = Refused(f"{what}: the server knows no such kind", code=code, reason=reason)
+        return NotThere(message) if reason == "NotFound" else unknown
+    if code == 409:
+        return Taken(message) if reason == "AlreadyExists" else Outdated(message)
+    if code in (401, 408, 429) or code >= 500:  # 401: the token has just been renewed
+        return Retry(message, after=float(after) if after and after.isdigit() else None)
+    return Refused(message, code=code, reason=reason)

@@ -1,0 +1,152 @@
+"""Execution: a Plan carried out in its order, so that the next reconcile understands what a crash left."""
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from pydantic import ValidationError
+
+from kubedistill.v1alpha1 import API_VERSION, GROUP, KIND, Status
+from kubedistill_operator.cluster.client import Cluster
+from kubedistill_operator.cluster.events import event_manifest
+from kubedistill_operator.cluster.failures import NotThere, Obstructed, OperatorFailure, Outdated, Retry, Taken
+from kubedistill_operator.job import Job
+from kubedistill_operator.names import JOB_UID_LABEL, MANAGED_BY
+from kubedistill_operator.plan import Event, Manifest, Plan
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Executor:
+    """Carries out plans; `instance` is the name of this replica, for Events."""
+
+    cluster: Cluster
+    clock: Callable[[], float]
+    instance: str
+
+    async def execute(self, plan: Plan, job: Job) -> None:
+        """Write status, delete, ask to stop, create, tell; whatever follows the status is told even if it fails.
+
+        Raises what the cluster raises: Outdated where somebody else wrote the job, Obstructed where a name is taken.
+        """
+        if plan.status is not None:
+            job = await self._write_status(plan.status, job)
+        try:
+            for deletion in plan.delete:
+                await self.cluster.delete(deletion.kind, deletion.name, namespace=job.namespace, uid=deletion.uid)
+            if plan.stop is not None:
+                await self._ask_to_stop(plan.stop.channel, namespace=job.namespace)
+            await self._create(plan.create, job)
+        finally:
+            for event in plan.events:
+                await self.tell(event, job)
+
+    async def tell(self, event: Event, job: Job) -> None:
+        """Send an Event; nothing depends on whether it arrives."""
+        try:
+            await self.cluster.create(event_manifest(event, job, now=self.clock(), instance=self.instance))
+        except Taken:  # it was sent before
+            return
+        except OperatorFailure as error:
+            log.warning("event %s was not sent: %s", event.reason, error)
+
+    async def _write_status(self, status: Status, job: Job) -> Job:
+        metadata = {
+            "name": job.name, "namespace": job.namespace, "uid": job.uid, "resourceVersion": job.resource_version,
+        }  # fmt: skip
+        manifest = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "status": status_values(status)}
+        try:
+            written = await self.cluster.replace(manifest, subresource="status")
+        except NotThere as error:
+            raise Outdated(f"{job.namespace}/{job.name} was deleted meanwhile") from error
+        return replace(job, status=status, resource_version=written["metadata"]["resourceVersion"])
+
+    async def _ask_to_stop(self, channel: str, *, namespace: str) -> None:
+        operation = {"op": "add", "path": "/data/stop", "value": "true"}
+        try:
+            await self.cluster.patch("ConfigMap", channel, [operation], namespace=namespace)
+        except NotThere:  # then nobody listens any more
+            return
+
+    async def _create(self, manifests: tuple[Manifest, ...], job: Job) -> None:
+        uids: dict[str, str] = {}
+        for manifest in manifests:
+            made = await self._create_one(await self._with_owner(manifest, uids), job)
+            if manifest["kind"] == "ConfigMap":
+                uids[manifest["metadata"]["name"]] = made["metadata"]["uid"]
+
+    async def _create_one(self, manifest: Manifest, job: Job) -> Manifest:
+        try:
+            return await self.cluster.create(manifest)
+        except Taken:
+            name = manifest["metadata"]["name"]
+            found = await self.cluster.get(manifest["kind"], name, namespace=job.namespace)
+        except NotThere as error:
+            raise Retry(f"namespace {job.namespace} is gone") from error
+        what = f"{manifest['kind']} {job.namespace}/{name}"
+        if found is None or "deletionTimestamp" in found["metadata"]:
+            raise Retry(f"{what} is on its way out")
+        if is_same(manifest, found):
+            return found
+        if _is_leftover(found, uid=job.uid):
+            raise Retry(f"{what} belongs to an earlier job of this name, and is about to be collected")
+        raise Obstructed(f"{what} is there and not ours; delete it or rename the job")
+
+    async def _with_owner(self, manifest: Manifest, uids: Mapping[str, str]) -> Manifest:
+        """The manifest with the uid of the ConfigMap that owns it, where it is owned by one."""
+        owners = []
+        for owner in manifest["metadata"].get("ownerReferences", ()):
+            if not owner["uid"]:
+                name = owner["name"]
+                uid = uids.get(name) or await self._uid_of(owner["kind"], name, manifest["metadata"]["namespace"])
+                owner = {**owner, "uid": uid}  # noqa: PLW2901
+            owners.append(owner)
+        return {**manifest, "metadata": {**manifest["metadata"], "ownerReferences": owners}}
+
+    async def _uid_of(self, kind: str, name: str, namespace: str) -> str:
+        found = await self.cluster.get(kind, name, namespace=namespace)
+        if found is None:
+            raise Retry(f"{kind} {namespace}/{name} is gone, and was to own what is made")
+        return str(found["metadata"]["uid"])
+
+
+def status_values(status: Status) -> Manifest:
+    """A status as JSON values without what is empty; a text that is too long is cut, since all else would be lost."""
+    try:
+        fit = Status.model_validate_json(status.model_dump_json(by_alias=True))
+    except ValidationError as error:
+        values = status.model_dump(mode="json", by_alias=True)
+        for problem in error.errors():
+            if problem["type"] == "string_too_long":
+                _cut(values, problem["loc"], most=problem["ctx"]["max_length"])
+        fit = Status.model_validate(values, strict=False, by_alias=True)
+    return dict(_without_empty(fit.model_dump(mode="json", by_alias=True, exclude_none=True)))
+
+
+def is_same(ours: Manifest, found: Manifest) -> bool:
+    """Whether what was found is what we would have made: our labels (run and attempt among them) and our owners."""
+    wanted, labels = ours["metadata"], found["metadata"].get("labels") or {}
+    owners = {owner["uid"] for owner in found["metadata"].get("ownerReferences") or ()}
+    return all(
+        labels.get(name) == value for name, value in wanted.get("labels", {}).items() if name.startswith(f"{GROUP}/")
+    ) and owners.issuperset(owner["uid"] for owner in wanted.get("ownerReferences", ()))
+
+
+def _is_leftover(found: Manifest, *, uid: str) -> bool:
+    labels = found["metadata"].get("labels") or {}
+    return bool(MANAGED_BY.items() <= labels.items()) and labels.get(JOB_UID_LABEL) != uid
+
+
+def _cut(values: Any, location: tuple[int | str, ...], *, most: int) -> None:
+    *parents, last = location
+    for part in parents:
+        values = values[part]
+    values[last] = f"{values[last][: most - 1]}…"
+
+
+def _without_empty(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_empty(one) for name, one in value.items() if one not in ("", [])}
+    return [_without_empty(one) for one in value] if isinstance(value, list) else value

@@ -1,0 +1,169 @@
+"""The lease: one replica leads, and knows by its own clock when it may no longer be sure that it does.
+
+Whoever holds the Lease renews it every 2 s. Once it has not been renewed for 10 s its holder writes nothing any more,
+and 15 s after its last change another replica takes it. Only durations count, never the time of another machine.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any, Final, Protocol
+
+from kubedistill_operator.cluster.failures import LeaseLost, OperatorFailure, Outdated, Taken
+from kubedistill_operator.plan import Manifest
+
+DURATION_SECONDS, DEADLINE_SECONDS, RETRY_SECONDS = 15.0, 10.0, 2.0
+REQUEST_SECONDS: Final = 4.0
+_MARGIN_SECONDS = 1.0
+
+
+class LeaseApi(Protocol):
+    """The part of the cluster that a lease needs."""
+
+    async def get(self, kind: str, name: str, *, namespace: str = "") -> Manifest | None:
+        """One object, or None."""
+        ...
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        """Make an object; raises Taken."""
+        ...
+
+    async def replace(self, manifest: Manifest) -> Manifest:
+        """Replace an object; raises Outdated."""
+        ...
+
+
+def boot_seconds() -> float:
+    """A clock that never goes back, and goes on while the machine or the process sleeps."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+
+@dataclass(slots=True)
+class Lease:
+    """One candidate for the lead."""
+
+    api: LeaseApi
+    namespace: str
+    name: str
+    identity: str
+    """Different for every process."""
+    clock: Callable[[], float] = boot_seconds
+    wall: Callable[[], float] = time.time
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    _held: Manifest | None = None
+    """The Lease as we last wrote it."""
+    _renewed: float = 0.0
+    """When the request that last renewed it began."""
+    _seen: tuple[Any, ...] = ()
+    _seen_at: float = field(default=0.0)
+
+    @property
+    def leads(self) -> bool:
+        """Whether we hold the lease and may write."""
+        return self._held is not None and self.clock() < self._renewed + DEADLINE_SECONDS
+
+    def guard(self) -> float:
+        """Seconds that a write may take so that it has ended before another replica leads; raises LeaseLost."""
+        if not self.leads:
+            raise LeaseLost("the lease was not renewed in time: another replica may lead by now")
+        return self._renewed + DURATION_SECONDS - _MARGIN_SECONDS - self.clock()
+
+    async def acquire(self) -> None:
+        """Wait until we lead."""
+        while not await self._attempt(self._take):
+            await self.sleep(RETRY_SECONDS)
+
+    async def hold(self) -> None:
+        """Renew for as long as it goes well; raises LeaseLost when it no longer does."""
+        while True:
+            await self.sleep(RETRY_SECONDS)
+            self.guard()
+            await self._attempt(self._renew)
+
+    async def release(self) -> None:
+        """Let another replica lead at once; from here on nothing may be written."""
+        held, self._held = self._held, None
+        if held is None:
+            return
+        spec = {name: value for name, value in held["spec"].items() if name != "holderIdentity"}
+        last_word = {**held, "spec": {**spec, "leaseDurationSeconds": 1}}
+
+        async def give_up() -> bool:
+            await self.api.replace(last_word)
+            return True
+
+        await self._attempt(give_up)
+
+    async def _attempt(self, step: Callable[[], Awaitable[bool]]) -> bool:
+        """One step, which the API server may fail and must not delay."""
+        try:
+            async with asyncio.timeout(REQUEST_SECONDS):
+                return await step()
+        except LeaseLost:
+            raise
+        except (OperatorFailure, TimeoutError):
+            return False
+
+    async def _take(self) -> bool:
+        began = self.clock()
+        found = await self.api.get("Lease", self.name, namespace=self.namespace)
+        if found is None:
+            try:
+                self._note(await self.api.create(self._manifest({}, transitions=0)), began)
+            except Taken:
+                return False
+            return True
+        spec = found.get("spec") or {}
+        if not self._is_free(spec, version=found["metadata"].get("resourceVersion")):
+            return False
+        manifest = self._manifest(found["metadata"], transitions=int(spec.get("leaseTransitions") or 0) + 1)
+        try:
+            self._note(await self.api.replace(manifest), began)
+        except Outdated:
+            return False
+        return True
+
+    async def _renew(self) -> bool:
+        assert self._held is not None, "only a lease that is held is renewed"
+        try:
+            await self._replace(self._held)
+        except Outdated:
+            found = await self.api.get("Lease", self.name, namespace=self.namespace)
+            holder = (found or {}).get("spec", {}).get("holderIdentity")
+            if found is None or holder != self.identity:
+                self._held = None
+                raise LeaseLost(f"{holder or 'nobody'} holds the lease") from None
+            await self._replace(found)  # it was our own write, whose answer was lost
+        return True
+
+    async def _replace(self, held: Manifest) -> None:
+        began = self.clock()
+        self._note(await self.api.replace({**held, "spec": {**held["spec"], "renewTime": self._stamp()}}), began)
+
+    def _is_free(self, spec: Manifest, *, version: object) -> bool:
+        """Whether nobody holds a lease, or its holder has not renewed it for as long as it may, by our own clock."""
+        holder, seen = spec.get("holderIdentity"), (spec.get("holderIdentity"), spec.get("renewTime"), version)
+        if seen != self._seen:
+            self._seen, self._seen_at = seen, self.clock()
+        patience = max(float(spec.get("leaseDurationSeconds") or 0.0), DURATION_SECONDS)
+        return not holder or holder == self.identity or self.clock() >= self._seen_at + patience
+
+    def _note(self, written: Manifest, began: float) -> None:
+        self._held, self._renewed = written, began
+
+    def _manifest(self, metadata: Manifest, *, transitions: int) -> Manifest:
+        now = self._stamp()
+        return {
+            "apiVersion": "coordination.k8s.io/v1",
+            "kind": "Lease",
+            "metadata": {**metadata, "name": self.name, "namespace": self.namespace},
+            "spec": {
+                "holderIdentity": self.identity, "leaseDurationSeconds": int(DURATION_SECONDS), "acquireTime": now,
+                "renewTime": now, "leaseTransitions": transitions,
+            },
+        }  # fmt: skip
+
+    def _stamp(self) -> str:
+        return datetime.fromtimestamp(self.wall(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -1,0 +1,183 @@
+"""Observation: what the cluster holds of one job, asked for as little as the decision needs.
+
+While a driver works and nothing else happens, its child and its channel are read by name. In every other situation all
+that carries the job's uid is listed too, pods included: nothing is made or deleted on the word of a cache.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from kubedistill.chain import STAGES, StageName
+from kubedistill.settings import Settings
+from kubedistill.v1alpha1 import StageStatus
+from kubedistill_operator.cluster.channel_reading import read_channel
+from kubedistill_operator.cluster.child_reading import is_owned, read_child, read_frozen
+from kubedistill_operator.cluster.client import Cluster
+from kubedistill_operator.cluster.failures import Obstructed
+from kubedistill_operator.cluster.nodes import Nodes
+from kubedistill_operator.cluster.pod_reading import may_run, node_name, read_pod
+from kubedistill_operator.job import Job
+from kubedistill_operator.names import (
+    ATTEMPT_LABEL,
+    JOB_UID_LABEL,
+    RUN_LABEL,
+    STAGE_LABEL,
+    frozen_name,
+    labels,
+    out_name,
+)
+from kubedistill_operator.observed import Attempt, Channel, Child, ChildKind, Frozen, Observed, Pod
+from kubedistill_operator.plan import Manifest
+
+_OVER = ("Succeeded", "Skipped")
+_UNDER_WAY = ("Starting", "Running", "Stopping", "Failed")
+
+Group = tuple[str, str, str]
+"""(run, stage, attempt), as labels have them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What was observed, and whether that was everything."""
+
+    observed: Observed
+    thorough: bool
+
+
+@dataclass(slots=True)
+class Observer:
+    """Reads what belongs to a job; remembers frozen runs, which never change."""
+
+    cluster: Cluster
+    settings: Settings
+    clock: Callable[[], float]
+    nodes: Nodes = field(init=False)
+    _frozen: dict[str, Frozen] = field(default_factory=dict)
+    """By the uid of the job: the run of its status."""
+
+    def __post_init__(self) -> None:
+        self.nodes = Nodes(self.cluster, self.clock, allowed=self.settings.rbac.nodes)
+
+    async def observe(self, job: Job, *, thorough: bool = False) -> Look:
+        """Read the current attempt by name, and all else that is the job's where it matters or is asked for.
+
+        Other jobs are the caller's to add: they are known only when the decision is made.
+        Raises Retry and Refused as the cluster does, and Obstructed where a frozen run can't be read.
+        """
+        stage = current_stage(job)
+        child, channel = await self._read_attempt(job, stage)
+        attempt, earlier = Attempt(child, channel), tuple[Attempt, ...]()
+        if thorough := thorough or not _is_steady(stage, child, channel):
+            attempt, earlier = await self._list_attempts(job, stage, attempt)
+        observed = Observed(
+            attempt=attempt,
+            earlier=earlier,
+            frozen=await self._read_frozen(job),
+            claim_access_modes=await self._read_claim(job),
+        )
+        return Look(observed, thorough)
+
+    def forget(self, uid: str) -> None:
+        """Forget a job that is gone."""
+        self._frozen.pop(uid, None)
+
+    async def _read_attempt(self, job: Job, stage: StageStatus | None) -> tuple[Child | None, Channel | None]:
+        if stage is None:
+            return None, None
+        child, channel = await asyncio.gather(
+            self.cluster.get(child_kind(stage.name), stage.child, namespace=job.namespace),
+            self.cluster.get("ConfigMap", out_name(stage.child), namespace=job.namespace),
+        )
+        said = read_channel(channel, now=self.clock()) if channel and is_owned(channel, uid=job.uid) else None
+        started = stage.state == "Running" or (said is not None and said.starts > 0)
+        ours = child is not None and _labels(child).get(JOB_UID_LABEL) == job.uid
+        return (read_child(child, started=started) if child is not None and ours else None), said
+
+    async def _list_attempts(
+        self, job: Job, stage: StageStatus | None, current: Attempt
+    ) -> tuple[Attempt, tuple[Attempt, ...]]:
+        selector = f"{JOB_UID_LABEL}={job.uid}"
+        rayjobs, jobs = await asyncio.gather(
+            *(self.cluster.select(kind, namespace=job.namespace, labels=selector) for kind in ("RayJob", "Job"))
+        )
+        # After the children: whoever makes pods was seen before its pods are counted.
+        pods = await self.cluster.select("Pod", namespace=job.namespace, labels=selector)
+        nodes = await self.nodes.look_at(node_name(pod) for pod in pods if may_run(pod))
+        groups: dict[Group, list[Pod]] = {}
+        for pod in pods:
+            groups.setdefault(_group(pod), []).append(read_pod(pod, node=nodes.get(node_name(pod))))
+        own: list[Pod] = []
+        if stage is not None and job.status.run is not None:
+            own = groups.pop(_group_of(job, stage, run=job.status.run.id), [])
+        earlier = [
+            Attempt(read_child(child), pods=tuple(groups.pop(_group(child), ())))
+            for child in (*rayjobs, *jobs)
+            if stage is None or child["metadata"]["name"] != stage.child
+        ]
+        orphans = (Attempt(pods=tuple(pods)) for _, pods in sorted(groups.items()))
+        return Attempt(current.child, current.channel, tuple(own)), (*earlier, *orphans)
+
+    async def _read_frozen(self, job: Job) -> Frozen | None:
+        run = job.status.run
+        if run is None:
+            self.forget(job.uid)
+            return None
+        known = self._frozen.get(job.uid)
+        if known is not None and known.run_id == run.id:
+            return known
+        name = frozen_name(job.name, uid=job.uid, run=run.id)
+        config_map = await self.cluster.get("ConfigMap", name, namespace=job.namespace)
+        if config_map is None:
+            return None
+        frozen = read_frozen(config_map) if is_owned(config_map, uid=job.uid) else None
+        if frozen is None:
+            raise Obstructed(f"ConfigMap {name} holds no run that can be read; delete it, and it is made again")
+        self._frozen[job.uid] = frozen
+        return frozen
+
+    async def _read_claim(self, job: Job) -> tuple[str, ...] | None:
+        """Access modes of the claim that a run would start with; they don't matter once it has."""
+        claim = (job.spec.storage.volume_claim if job.spec else None) or self.settings.storage.volume_claim
+        if claim is None or job.status.run is not None:
+            return None
+        found = await self.cluster.get("PersistentVolumeClaim", claim, namespace=job.namespace)
+        return tuple((found.get("spec") or {}).get("accessModes") or ()) if found is not None else None
+
+
+def current_stage(job: Job) -> StageStatus | None:
+    """The stage whose latest attempt is not settled yet; None where there is no such attempt."""
+    stage = next((one for one in job.status.stages if one.state not in _OVER), None)
+    return stage if stage is not None and stage.child and stage.state in _UNDER_WAY else None
+
+
+def child_kind(stage: StageName) -> ChildKind:
+    """What an attempt at a stage is."""
+    return "RayJob" if STAGES[stage].accelerated else "Job"
+
+
+def _is_steady(stage: StageStatus | None, child: Child | None, channel: Channel | None) -> bool:
+    """Whether a driver is at work, and nothing more has to be known."""
+    return (
+        stage is not None
+        and stage.state == "Running"
+        and child is not None
+        and (child.state, child.admitted, child.deleting) == ("Running", True, False)
+        and channel is not None
+        and channel.result is None
+    )
+
+
+def _group_of(job: Job, stage: StageStatus, *, run: str) -> Group:
+    made = labels(job.name, uid=job.uid, stage=stage.name, run=run, attempt=stage.attempt)
+    return _group({"metadata": {"labels": made}})
+
+
+def _group(resource: Manifest) -> Group:
+    found = _labels(resource)
+    return found.get(RUN_LABEL, ""), found.get(STAGE_LABEL, ""), found.get(ATTEMPT_LABEL, "")
+
+
+def _labels(resource: Manifest) -> dict[str, Any]:
+    return resource["metadata"].get("labels") or {}

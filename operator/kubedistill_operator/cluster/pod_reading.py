@@ -1,0 +1,133 @@
+"""Reading pods and the nodes they are on: why one waits, how one ended, and whether anything of it can still run."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, cast, get_args
+
+from kubedistill_operator.clock import seconds_of
+from kubedistill_operator.cluster.child_reading import Resource, clip
+from kubedistill_operator.observed import Pod, PodPhase
+
+_PHASES: Final = get_args(PodPhase)
+_ORDINARY_WAITS = ("", "PodInitializing", "ContainerCreating")
+_LEAVING_TAINTS = frozenset(
+    {
+        "node.kubernetes.io/unschedulable",  # cordoned: what comes before a drain
+        "node.kubernetes.io/out-of-service",
+        "node.cloudprovider.kubernetes.io/shutdown",
+        "ToBeDeletedByClusterAutoscaler",
+        "karpenter.sh/disrupted",
+        "karpenter.sh/disruption",
+        "cloud.google.com/impending-node-termination",
+        "aws-node-termination-handler/spot-itn",
+        "aws-node-termination-handler/scheduled-maintenance",
+        "aws-node-termination-handler/asg-lifecycle-termination",
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """What matters of a node."""
+
+    lost_since: float | None = None
+    """Since when it is absent or NotReady."""
+    tainted: bool = False
+    """Whether it is being taken away."""
+
+
+def read_node(resource: Resource) -> Node:
+    """Read a node that is there."""
+    ready = next((one for one in _items(resource, "status", "conditions") if one.get("type") == "Ready"), {})
+    lost = None
+    if ready.get("status") != "True":
+        lost = seconds_of(str(ready.get("lastTransitionTime") or "")) or _created(resource)
+    taints = (one.get("key") for one in _items(resource, "spec", "taints"))
+    return Node(lost_since=lost, tainted=any(key in _LEAVING_TAINTS for key in taints))
+
+
+def read_pod(resource: Resource, *, node: Node | None = None) -> Pod:
+    """Read a pod; `node` is the one it is on, where that is known."""
+    metadata, status = resource["metadata"], _part(resource, "status")
+    phase = status.get("phase")
+    waiting_reason, waiting_message = _why_waiting(status)
+    exit_code, exit_reason = _how_ended(status)
+    return Pod(
+        name=metadata["name"],
+        uid=metadata["uid"],
+        phase=cast(PodPhase, phase) if phase in _PHASES else "Unknown",
+        created=_created(resource),
+        node=node_name(resource),
+        waiting_reason=clip(waiting_reason),
+        waiting_message=clip(waiting_message),
+        exit_code=exit_code,
+        exit_reason=clip(exit_reason),
+        deleting="deletionTimestamp" in metadata,
+        node_lost_since=node.lost_since if node else None,
+        node_tainted=node.tainted if node else False,
+    )
+
+
+def node_name(resource: Resource) -> str:
+    """The node that a pod was bound to; empty before it was."""
+    return str(_part(resource, "spec").get("nodeName") or "")
+
+
+def may_run(resource: Resource) -> bool:
+    """Whether a pod's own phase leaves open that something of it runs."""
+    return _part(resource, "status").get("phase") not in ("Succeeded", "Failed")
+
+
+def _why_waiting(status: Resource) -> tuple[str, str]:
+    """(reason, message): a container that can't start before a pod that is on no node yet."""
+    waits = [wait for one in _containers(status) if (wait := _part(_part(one, "state"), "waiting"))]
+    for wait in waits:
+        if (reason := str(wait.get("reason") or "")) not in _ORDINARY_WAITS:
+            return reason, str(wait.get("message") or "")
+    for condition in _items({"status": status}, "status", "conditions"):
+        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
+            return str(condition.get("reason") or ""), str(condition.get("message") or "")
+    return (str(waits[0].get("reason") or ""), str(waits[0].get("message") or "")) if waits else ("", "")
+
+
+def _how_ended(status: Resource) -> tuple[int | None, str]:
+    """(exit code, reason): who made the pod leave before how its last container ended."""
+    ends = [end for one in _containers(status) for end in _ends(one)]
+    last = max(ends, key=lambda end: seconds_of(str(end.get("finishedAt") or "")) or 0.0, default={})
+    code = last.get("exitCode")
+    disrupted = next(
+        (
+            str(one.get("reason") or "")
+            for one in _items({"status": status}, "status", "conditions")
+            if one.get("type") == "DisruptionTarget" and one.get("status") == "True"
+        ),
+        "",
+    )
+    reason = disrupted or str(status.get("reason") or "") or str(last.get("reason") or "")
+    return (code if isinstance(code, int) else None), reason
+
+
+def _ends(container: Resource) -> Iterator[Resource]:
+    """How a container ended, now and before it was restarted in place."""
+    for state in ("state", "lastState"):
+        if end := _part(_part(container, state), "terminated"):
+            yield end
+
+
+def _containers(status: Resource) -> list[Resource]:
+    parts = ("initContainerStatuses", "containerStatuses")
+    return [one for part in parts for one in _items({"status": status}, "status", part)]
+
+
+def _created(resource: Resource) -> float:
+    return seconds_of(str(_part(resource, "metadata").get("creationTimestamp") or "")) or 0.0
+
+
+def _part(resource: Resource, name: str) -> Resource:
+    found = resource.get(name)
+    return found if isinstance(found, Mapping) else {}
+
+
+def _items(resource: Resource, part: str, name: str) -> list[Mapping[str, Any]]:
+    found = _part(resource, part).get(name)
+    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []

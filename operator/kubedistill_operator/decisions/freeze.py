@@ -1,0 +1,81 @@
+"""Freezing: a run keeps the spec, the pools and the images that it was started with, whatever is edited later."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from kubedistill.canonical import digest
+from kubedistill.contract import CONTRACT
+from kubedistill.settings import Images, Pool, Settings
+from kubedistill.v1alpha1 import API_VERSION, KIND, LIVE_FIELDS, Spec, spec_values
+from kubedistill_operator.children.request import owner_reference
+from kubedistill_operator.job import Job
+from kubedistill_operator.names import MANAGED_BY, frozen_name
+from kubedistill_operator.observed import Frozen
+from kubedistill_operator.plan import Manifest
+
+
+@dataclass(frozen=True, slots=True)
+class FrozenRun:
+    """One run as it was started."""
+
+    id: str
+    digest: str
+    spec: Spec
+    pools: Mapping[str, Pool]
+    images: Images
+
+
+def freeze(job: Job, run_id: str, *, settings: Settings) -> FrozenRun:
+    """The run that would start now."""
+    assert job.spec is not None, "a spec that can't be read is never started"
+    return FrozenRun(run_id, spec_digest(job.spec), job.spec, settings.pools, settings.images)
+
+
+def spec_digest(spec: Spec) -> str:
+    """The digest of a spec without defaults, live fields and the run's own name."""
+    live = {Spec.model_fields[name].alias or name for name in (*LIVE_FIELDS, "run_id")}
+    return digest({name: value for name, value in spec_values(spec).items() if name not in live})
+
+
+def frozen_manifest(job: Job, run: FrozenRun) -> Manifest:
+    """The immutable ConfigMap that holds a run, owned by the job."""
+    values = {
+        "contract": CONTRACT,
+        "id": run.id,
+        "digest": run.digest,
+        "spec": spec_values(run.spec),
+        "pools": {name: _values(pool) for name, pool in run.pools.items()},
+        "images": _values(run.images),
+    }
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "immutable": True,
+        "metadata": {
+            "name": frozen_name(job.name, uid=job.uid, run=run.id),
+            "namespace": job.namespace,
+            "labels": MANAGED_BY,
+            "ownerReferences": [owner_reference(API_VERSION, KIND, name=job.name, uid=job.uid)],
+        },
+        "data": {"run.json": json.dumps(values, sort_keys=True)},
+    }
+
+
+def thaw(frozen: Frozen) -> FrozenRun:
+    """Read a run back; raises ValueError where somebody tampered with it."""
+    values = frozen.values
+    pools = values["pools"]
+    assert isinstance(pools, Mapping), "the reader checks the shape"
+    return FrozenRun(
+        id=frozen.run_id,
+        digest=frozen.digest,
+        spec=Spec.model_validate_json(json.dumps(values["spec"])),
+        pools={name: Pool.model_validate_json(json.dumps(pool)) for name, pool in pools.items()},
+        images=Images.model_validate_json(json.dumps(values["images"])),
+    )
+
+
+def _values(part: Pool | Images) -> dict[str, Any]:
+    return part.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude_none=True)

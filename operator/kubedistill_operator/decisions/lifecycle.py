@@ -1,0 +1,189 @@
+"""Deciders about the run as a whole: start, supersede, cancel, suspend, resume, rest.
+
+Each takes a Situation and gives a Plan, or None where it has nothing to say. None calls another.
+"""
+
+from kubedistill.v1alpha1 import Run, RunRecord
+from kubedistill_operator.clock import seconds_since, stamp
+from kubedistill_operator.decisions.freeze import freeze, frozen_manifest, spec_digest
+from kubedistill_operator.decisions.placement import find_obstacle
+from kubedistill_operator.decisions.situation import Situation, fresh_stages
+from kubedistill_operator.names import CANCEL_ANNOTATION, RERUN_ANNOTATION, out_name, rerun_id
+from kubedistill_operator.plan import Deletion, Event, Plan, StopRequest
+from kubedistill_operator.status import is_true, with_stage, without_conditions
+
+_HISTORY = 20
+_PER_RUN = ("Complete", "Failed", "Suspended", "Progressing", "QuotaReserved", "SpecDrift")
+_LIVE = ("Starting", "Running")
+
+
+def leave_deleted(situation: Situation) -> Plan | None:
+    """A job that is being deleted is only looked at; the garbage collector takes what it owns."""
+    return Plan(why=("the job is being deleted",)) if situation.job.deleting else None
+
+
+def rest_when_over(situation: Situation) -> Plan | None:
+    """A run that is over keeps its last child for a while, if it succeeded, and does nothing else."""
+    if not situation.is_over or _wanted_run(situation) is not None:
+        return None
+    retention = situation.live_spec.child_retention_seconds if situation.live_spec else 0
+    failed = situation.status.phase == "Failed"
+    ended = max((stage.ended_at for stage in situation.status.stages), default="")
+    left = 0.0 if failed else retention - seconds_since(ended, situation.now)
+    children = [one.child for one in (situation.observed.attempt, *situation.observed.earlier) if one.child is not None]
+    alive = tuple(Deletion(child.kind, child.name, child.uid) for child in children if not child.deleting)
+    if left > 0:
+        return Plan(requeue_after=left if alive else None, why=("the run is over; its children are kept for a while",))
+    return Plan(delete=alive, why=("the run is over",))
+
+
+def supersede(situation: Situation) -> Plan | None:
+    """Another run is wanted in the middle of this one: stop, wait for the pods, record the old one."""
+    wanted = _wanted_run(situation)
+    run = situation.status.run
+    if wanted is None or run is None:
+        return None
+    if (plan := _stop(situation, reason="Superseded")) is not None:
+        return plan
+    if situation.current is not None and situation.current.state == "Stopping":
+        return None
+    outcome = situation.status.phase if situation.is_over else "Superseded"
+    record = RunRecord(id=run.id, outcome=outcome, ended_at=stamp(situation.now))  # type: ignore[arg-type]
+    history = (*(one for one in situation.status.run_history if one.id != run.id), record)[-_HISTORY:]
+    status = without_conditions(situation.status, *_PER_RUN).model_copy(
+        update={"run": None, "stages": (), "result": None, "run_history": history}
+    )
+    return Plan(status=status, requeue_after=0, why=(f"run {run.id} gives way to {wanted}",))
+
+
+def start_run(situation: Situation) -> Plan | None:
+    """Freeze the spec and start, if the cluster can hold it."""
+    job, status = situation.job, situation.status
+    if status.run is not None:
+        return None
+    if job.spec is None:
+        return _refuse(situation, reason="InvalidSpec", message=job.problem)
+    if obstacle := find_obstacle(job.spec, job.namespace, observed=situation.observed, settings=situation.settings):
+        return _refuse(situation, reason=obstacle.reason, message=obstacle.message)
+    run_id = _wanted_run(situation)
+    assert run_id is not None, "where there is no run, one is wanted"
+    frozen = freeze(job, run_id, settings=situation.settings)
+    run = Run(id=run_id, digest=frozen.digest, started_at=stamp(situation.now))
+    status = without_conditions(status, *_PER_RUN)
+    status = situation.say(status, "Validated", "True", reason="Valid")
+    token = job.annotations.get(RERUN_ANNOTATION)
+    honoured = (*status.honoured, f"rerun:{token}")[-8:] if token else status.honoured
+    status = status.model_copy(
+        update={"run": run, "stages": fresh_stages(), "result": None, "honoured": tuple(dict.fromkeys(honoured))}
+    )
+    return Plan(
+        status=status,
+        create=(frozen_manifest(job, frozen),),
+        events=(Event("RunStarted", f"run {run_id} of spec {frozen.digest[:12]}"),),
+        requeue_after=0,
+        why=(f"run {run_id} starts",),
+    )
+
+
+def keep_frozen(situation: Situation) -> Plan | None:
+    """The frozen run must be there before anything is made from it; it is written again if a crash came between."""
+    if situation.status.run is None or situation.run is not None or situation.is_over:
+        return None
+    if situation.job.spec is None or spec_digest(situation.job.spec) != situation.status.run.digest:
+        message = "the frozen run is gone and the spec has changed since; set a new spec.runID"
+        status = situation.say(situation.status, "Failed", "True", reason="FrozenRunLost", message=message)
+        return Plan(status=status, events=(Event("RunFailed", message, "Warning"),), why=(message,))
+    frozen = freeze(situation.job, situation.status.run.id, settings=situation.settings)
+    return Plan(create=(frozen_manifest(situation.job, frozen),), requeue_after=0, why=("the run is frozen",))
+
+
+def note_drift(situation: Situation) -> Plan | None:
+    """Say, once, that an edit waits for a new runID; the run goes on as it was frozen."""
+    run, job = situation.run, situation.job
+    if run is None:
+        return None
+    changed = job.spec is None or spec_digest(job.spec) != run.digest
+    reused = job.spec is not None and job.spec.run_id not in (None, run.spec.run_id)
+    drifted = is_true(situation.status, "SpecDrift")
+    if not changed and not reused:
+        return Plan(status=without_conditions(situation.status, "SpecDrift"), requeue_after=0) if drifted else None
+    if drifted:
+        return None
+    reason = "RunIDReused" if reused else "Edited"
+    message = (
+        "this runID was used before; choose a new one" if reused else "set a new spec.runID to run the edited spec"
+    )
+    status = situation.say(situation.status, "SpecDrift", "True", reason=reason, message=message)
+    return Plan(status=status, events=(Event("SpecDrift", message, "Warning"),), requeue_after=0, why=(message,))
+
+
+def cancel(situation: Situation) -> Plan | None:
+    """Stop for good, as the annotation asks; honoured once per token."""
+    token = situation.job.annotations.get(CANCEL_ANNOTATION)
+    if not token or f"cancel:{token}" in situation.status.honoured or situation.status.run is None:
+        return None
+    if (plan := _stop(situation, reason="Cancelled")) is not None:
+        return plan
+    if situation.current is not None and situation.current.state == "Stopping":
+        return None
+    status = situation.status.model_copy(update={"honoured": (*situation.status.honoured, f"cancel:{token}")[-8:]})
+    status = situation.say(status, "Failed", "True", reason="Cancelled", message="cancelled by annotation")
+    return Plan(
+        status=status, events=(Event("RunCancelled", "cancelled by annotation", "Warning"),), why=("cancelled",)
+    )
+
+
+def suspend(situation: Situation) -> Plan | None:
+    """Save and stop while spec.suspend is true; nothing is charged."""
+    if situation.live_spec is None or not situation.live_spec.suspend:
+        return None
+    if (plan := _stop(situation, reason="Suspended")) is not None:
+        return plan
+    if situation.current is not None and situation.current.state == "Stopping":
+        return None
+    if is_true(situation.status, "Suspended"):
+        return Plan(why=("suspended",))
+    status = situation.say(situation.status, "Suspended", "True", reason="AsAsked", message="spec.suspend is true")
+    return Plan(status=status, events=(Event("Suspended", "saved and stopped"),), why=("suspended",))
+
+
+def resume(situation: Situation) -> Plan | None:
+    """Go on where suspend stopped; Prepare looks again at what is there."""
+    if not is_true(situation.status, "Suspended"):
+        return None
+    status = situation.say(situation.status, "Suspended", "False", reason="Resumed")
+    status = with_stage(status, "Prepare", state="Pending", percent=0, reason="", message="")
+    return Plan(status=status, events=(Event("Resumed", "spec.suspend is false"),), requeue_after=0, why=("resumed",))
+
+
+def _wanted_run(situation: Situation) -> str | None:
+    """The id of a run that is asked for and has not begun; None where there is none."""
+    job, status = situation.job, situation.status
+    token = job.annotations.get(RERUN_ANNOTATION)
+    if token and f"rerun:{token}" not in status.honoured:
+        return rerun_id(token)
+    asked = job.spec.run_id if job.spec else None
+    if status.run is None:
+        return asked or "1"
+    known = {status.run.id, *(one.id for one in status.run_history)}
+    return asked if asked and asked not in known else None
+
+
+def _stop(situation: Situation, *, reason: str) -> Plan | None:
+    """Ask a live attempt to save and leave; None where none is live."""
+    stage = situation.current
+    if stage is None or stage.state not in _LIVE:
+        return None
+    status = with_stage(
+        situation.status, stage.name, state="Stopping", reason=reason, ended_at=stamp(situation.now),
+        message="asked to save and leave",
+    )  # fmt: skip
+    channel = situation.observed.attempt.channel
+    stop = StopRequest(out_name(stage.child)) if channel is not None and not channel.stop else None
+    return Plan(status=status, stop=stop, requeue_after=5, why=(f"{reason}: {stage.child} is asked to leave",))
+
+
+def _refuse(situation: Situation, *, reason: str, message: str) -> Plan:
+    status = situation.say(situation.status, "Validated", "False", reason=reason, message=message)
+    events = () if status == situation.status else (Event("ValidationFailed", f"{reason}: {message}", "Warning"),)
+    return Plan(status=status, events=events, requeue_after=60, why=(message,))

@@ -1,0 +1,224 @@
+"""Deciders about how an attempt ended: success, failure by cause and budget, deadlines, and the way out.
+
+Each takes a Situation and gives a Plan, or None where it has nothing to say. None calls another.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from kubedistill.contract import StageResult
+from kubedistill.v1alpha1 import ArtifactStatus, Restarts, Result, StageStatus, Status
+from kubedistill_operator.clock import seconds_since, stamp
+from kubedistill_operator.decisions.causes import Blame, Cause, Evidence, blame_evidence, blame_result
+from kubedistill_operator.decisions.situation import LIVE, Situation, fresh_stages
+from kubedistill_operator.names import attempt_token, out_name
+from kubedistill_operator.plan import Deletion, Event, Plan, StopRequest
+from kubedistill_operator.status import with_run, with_stage
+
+GRACE_SECONDS, STOP_SECONDS = 30, 60
+GRACEFUL = ("Suspended", "Superseded", "Cancelled")
+"""Reasons for which a driver is given time to save."""
+_UNTIL_OVER = ("Starting", "Running")
+
+
+def record_success(situation: Situation) -> Plan | None:
+    """A valid result of the current owner decides, whatever the child says of itself."""
+    stage, result = situation.current, valid_result(situation)
+    if (
+        stage is None
+        or result is None
+        or result.outcome != "Succeeded"
+        or stage.state not in (*_UNTIL_OVER, "Stopping")
+    ):
+        return None
+    status = with_stage(
+        _count(situation, stop=True), stage.name, state="Succeeded", percent=100, eta_seconds=0.0, reason="",
+        ended_at=stamp(situation.now), gpu_seconds=stage.gpu_seconds + result.gpu_seconds, message=result.message,
+    )  # fmt: skip
+    found = {one.name: one for one in status.run.artifacts} if status.run else {}
+    found |= {
+        name: ArtifactStatus(name=name, key=ref.key, complete=ref.complete) for name, ref in result.artifacts.items()
+    }
+    status = with_run(status, artifacts=tuple(found.values()))
+    judged = result.summary if stage.name == "Evaluate" else result.summary.get("report")
+    if isinstance(judged, dict):
+        status = status.model_copy(update={"result": read_result(judged)})
+    if stage.name == "Evaluate" and (status.result is None or not status.result.gate_passed):
+        return _fail(situation, status, reason="EvaluationGate", message=_gate_message(result.summary))
+    event = Event("StageSucceeded", f"{stage.name} in attempt {stage.attempt}")
+    return Plan(status=status, events=(event,), requeue_after=0, why=(f"{stage.name} succeeded",))
+
+
+def enforce_deadline(situation: Situation) -> Plan | None:
+    """End a run that had an admitted child for longer than it may."""
+    spec = situation.live_spec or (situation.run.spec if situation.run else None)
+    limit = spec.active_deadline_seconds if spec else None
+    run = situation.status.run
+    if limit is None or run is None or situation.current is None:
+        return None
+    active = run.active_seconds + (seconds_since(run.counted_at, situation.now) if run.counted_at else 0.0)
+    if active < limit:
+        return None
+    message = f"the run was active for {active:.0f} s, and activeDeadlineSeconds is {limit}"
+    return _fail(situation, _count(situation), reason="DeadlineExceeded", message=message)
+
+
+def record_failure(situation: Situation) -> Plan | None:
+    """Charge an attempt that ended without success to its cause, once, and retry while the budget lasts."""
+    stage = situation.current
+    if stage is None or stage.state not in _UNTIL_OVER:
+        return None
+    blame = _blame(situation, stage)
+    if blame is None:
+        return None
+    if blame.reason == "ArtifactMissing":
+        return _rewind(situation, blame)
+    restarts = _charge(stage.restarts, blame.cause)
+    status = with_stage(
+        _count(situation), stage.name, state="Stopping", reason=blame.reason, message=blame.message, restarts=restarts,
+        ended_at=stamp(situation.now), gpu_seconds=stage.gpu_seconds + _spent(situation),
+    )  # fmt: skip
+    event = Event("AttemptFailed", f"{stage.name} attempt {stage.attempt}: {blame.reason}: {blame.message}", "Warning")
+    assert situation.run is not None
+    retry = situation.run.spec.retry
+    budget = {
+        "failure": retry.max_failures, "infrastructure": retry.max_infrastructure_failures,
+        "preemption": retry.max_preemptions,
+    }  # fmt: skip
+    if blame.cause == "user" or getattr(restarts, blame.cause) > budget[blame.cause]:
+        return _fail(situation, status, reason=blame.reason, message=blame.message)
+    return Plan(status=status, events=(event,), requeue_after=0, why=(f"{blame.cause}: {blame.reason}",))
+
+
+def note_end(situation: Situation) -> Plan | None:
+    """A child that ended or vanished has a grace: the driver's last word may still be on its way."""
+    stage, child = situation.current, situation.observed.attempt.child
+    if stage is None or stage.state not in _UNTIL_OVER or not stage.child_uid or valid_result(situation) is not None:
+        return None
+    if child is not None and child.uid == stage.child_uid and child.is_live:
+        return None
+    if not stage.ended_at:
+        status = with_stage(situation.status, stage.name, ended_at=stamp(situation.now))
+        return Plan(status=status, requeue_after=GRACE_SECONDS, why=(f"{stage.child} ended without a result",))
+    left = GRACE_SECONDS - seconds_since(stage.ended_at, situation.now)
+    return Plan(requeue_after=left, why=("waiting for a last word",)) if left > 0 else None
+
+
+def finish_stopping(situation: Situation) -> Plan | None:
+    """Bring an attempt to its end: time to save where that was asked for, then delete the child, then wait for pods."""
+    stage = situation.current
+    if stage is None or stage.state != "Stopping":
+        return None
+    attempt = situation.observed.attempt
+    child, channel = attempt.child, attempt.channel
+    if stage.reason in GRACEFUL and child is not None and child.state == "Running" and valid_result(situation) is None:
+        waited = seconds_since(stage.ended_at, situation.now)
+        if waited < STOP_SECONDS:
+            unasked = channel is not None and not channel.stop
+            stop = StopRequest(out_name(stage.child)) if unasked else None
+            return Plan(stop=stop, requeue_after=STOP_SECONDS - waited, why=("the driver is saving",))
+    if child is not None:
+        deletion = () if child.deleting else (Deletion(child.kind, child.name, child.uid),)
+        return Plan(delete=deletion, requeue_after=5, why=(f"{child.name} is deleted",))
+    if situation.runs(attempt):
+        return Plan(requeue_after=5, why=("pods of the old attempt still run",))
+    status = with_stage(_count(situation, stop=True), stage.name, state="Pending")
+    return Plan(status=status, requeue_after=0, why=(f"attempt {stage.attempt} is gone",))
+
+
+def valid_result(situation: Situation) -> StageResult | None:
+    """The current attempt's result, if the driver that owns the attempt wrote it."""
+    stage, channel = situation.current, situation.observed.attempt.channel
+    if stage is None or not stage.child or channel is None or channel.result is None:
+        return None
+    owner = f"{attempt_token(stage.child, uid=situation.job.uid)}:{channel.result.driver}"
+    return channel.result if channel.owner == owner else None
+
+
+def read_result(summary: Mapping[str, Any]) -> Result:
+    """The figures that Evaluate's summary holds; what is missing or no number stays absent."""
+    known = {field.alias or name: name for name, field in Result.model_fields.items()}
+    figures: dict[str, float] = {
+        known[name]: float(value)
+        for name, value in summary.items()
+        if name in known and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    }
+    gate = summary.get("gate")
+    passed = gate.get("passed") if isinstance(gate, dict) else None
+    return Result(**figures, gate_passed=passed if isinstance(passed, bool) else None)
+
+
+def _gate_message(summary: Mapping[str, Any]) -> str:
+    gate = summary.get("gate")
+    reasons = gate.get("reasons") if isinstance(gate, dict) else None
+    return (
+        "; ".join(str(reason) for reason in reasons)
+        if isinstance(reasons, list) and reasons
+        else "the result does not say that it passed"
+    )
+
+
+def _blame(situation: Situation, stage: StageStatus) -> Blame | None:
+    """Why the attempt ended; None while it may still succeed."""
+    result, attempt = valid_result(situation), situation.observed.attempt
+    if result is not None:
+        return None if result.outcome == "Succeeded" else blame_result(result)
+    if not stage.child_uid:
+        return None
+    if attempt.child is not None and attempt.child.uid == stage.child_uid and attempt.child.is_live:
+        return None
+    if not stage.ended_at or seconds_since(stage.ended_at, situation.now) < GRACE_SECONDS:
+        return None
+    child = attempt.child if attempt.child is not None and attempt.child.uid == stage.child_uid else None
+    return blame_evidence(Evidence(child, attempt.pods))
+
+
+def _charge(restarts: Restarts, cause: Cause) -> Restarts:
+    return restarts if cause == "user" else restarts.model_copy(update={cause: getattr(restarts, cause) + 1})
+
+
+def _spent(situation: Situation) -> float:
+    channel = situation.observed.attempt.channel
+    if channel is None:
+        return 0.0
+    said = channel.result or channel.progress
+    return said.gpu_seconds if said else 0.0
+
+
+def _count(situation: Situation, *, stop: bool = False) -> Status:
+    """The status with the run's active seconds counted up to now."""
+    run = situation.status.run
+    assert run is not None
+    active = run.active_seconds + (seconds_since(run.counted_at, situation.now) if run.counted_at else 0.0)
+    return with_run(
+        situation.status, active_seconds=active, counted_at="" if stop else run.counted_at and stamp(situation.now)
+    )
+
+
+def _rewind(situation: Situation, blame: Blame) -> Plan:
+    """Make a vanished artifact again, once per run: Prepare looks at what is there, the rest follows."""
+    run = situation.status.run
+    assert run is not None
+    if run.rewound:
+        return _fail(situation, _count(situation), reason=blame.reason, message=f"{blame.message}; it vanished twice")
+    old = {stage.name: stage for stage in situation.status.stages}
+    stages = tuple(
+        fresh.model_copy(update={"attempt": old[fresh.name].attempt, "restarts": old[fresh.name].restarts})
+        for fresh in fresh_stages()
+    )
+    status = with_run(_count(situation, stop=True), rewound=True).model_copy(update={"stages": stages})
+    return Plan(
+        status=status, events=(Event("Rewound", blame.message, "Warning"),), requeue_after=0, why=(blame.message,)
+    )
+
+
+def _fail(situation: Situation, status: Status, *, reason: str, message: str) -> Plan:
+    live = next((stage for stage in status.stages if stage.state in LIVE), None)
+    if live is not None:
+        status = with_stage(
+            status, live.name, state="Failed", reason=reason, message=message, ended_at=stamp(situation.now)
+        )
+    status = situation.say(status, "Failed", "True", reason=reason, message=message)
+    event = Event("RunFailed", f"{reason}: {message}", "Warning")
+    return Plan(status=status, events=(event,), requeue_after=0, why=(message,))

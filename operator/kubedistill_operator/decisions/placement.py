@@ -1,0 +1,80 @@
+"""Placement: whether this cluster can hold a job at all, as far as settings and storage tell."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kubedistill.errors import InvalidInput
+from kubedistill.settings import Settings
+from kubedistill.v1alpha1 import Spec
+from kubedistill_operator.children.attempt import check_children
+from kubedistill_operator.observed import Observed
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why a job can't start, and what would mend it."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A job's spec beside what it must fit into."""
+
+    spec: Spec
+    namespace: str
+    observed: Observed
+    settings: Settings
+
+    @property
+    def claim(self) -> str | None:
+        """Name of the claim that holds the store."""
+        return self.spec.storage.volume_claim or self.settings.storage.volume_claim
+
+
+Check = Callable[[Place], Obstacle | None]
+
+
+def _can_not_be_built(place: Place) -> Obstacle | None:
+    create = place.settings.rbac.create_service_accounts
+    try:
+        check_children(
+            place.spec, namespace=place.namespace, pools=place.settings.pools, create_service_accounts=create
+        )
+    except InvalidInput as error:  # it says what no node can hold; here that is an answer
+        return Obstacle(error.reason, str(error))
+    return None
+
+
+def _no_storage(place: Place) -> Obstacle | None:
+    uri = place.spec.storage.uri or place.settings.storage.uri
+    if place.claim is None and (uri is None or uri.startswith("file:")):
+        fix = "name a ReadWriteMany claim, or ask the platform team for a default"
+        return Obstacle("NoStorage", f"spec.storage.volumeClaim: {fix}")
+    return None
+
+
+def _claim_not_found(place: Place) -> Obstacle | None:
+    if place.claim is None or place.observed.claim_access_modes is not None:
+        return None
+    return Obstacle("ClaimNotFound", f"spec.storage.volumeClaim: there is no claim {place.claim!r} here; make it")
+
+
+def _storage_not_shared(place: Place) -> Obstacle | None:
+    modes = place.observed.claim_access_modes
+    if modes is None or "ReadWriteMany" in modes or place.settings.storage.single_node:
+        return None
+    message = (
+        f"spec.storage.volumeClaim: its access modes are {', '.join(modes)}, and head and workers are on different"
+    )
+    return Obstacle("StorageNotShared", f"{message} nodes; name a ReadWriteMany claim")
+
+
+CHECKS: tuple[Check, ...] = (_can_not_be_built, _no_storage, _claim_not_found, _storage_not_shared)
+
+
+def find_obstacle(spec: Spec, namespace: str, *, observed: Observed, settings: Settings) -> Obstacle | None:
+    """The first reason for which a job can't start here, or None."""
+    place = Place(spec, namespace, observed, settings)
+    return next((found for check in CHECKS if (found := check(place)) is not None), None)

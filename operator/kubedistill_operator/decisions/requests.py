@@ -1,0 +1,66 @@
+"""Requests: from a situation to what an attempt's objects are built from."""
+
+from kubedistill.contract import JobRef, Prices, RunRef, StageJob
+from kubedistill_operator.children.pods import STORAGE_PATH, config_map_folders
+from kubedistill_operator.children.request import ChildRequest
+from kubedistill_operator.decisions.situation import Situation
+from kubedistill_operator.names import attempt_token
+
+_STORAGE_ROOT = f"file://{STORAGE_PATH}"
+
+
+def make_request(situation: Situation) -> ChildRequest:
+    """What the current stage's allotted attempt is made from; raises nothing."""
+    run, settings, live = situation.run, situation.settings, situation.live_spec
+    assert run is not None, "an attempt belongs to a run"
+    return ChildRequest(
+        stage_job=_stage_job(situation),
+        pools=run.pools,
+        images=run.images,
+        queue=live.queue if live is not None else run.spec.queue,
+        volume_claim=run.spec.storage.volume_claim or settings.storage.volume_claim,
+        resources=settings.cpu_resources,
+        ray_version=settings.ray_version,
+        submission_mode=settings.submission_mode,
+        create_service_accounts=settings.rbac.create_service_accounts,
+    )
+
+
+def _stage_job(situation: Situation) -> StageJob:
+    run, stage, job = situation.run, situation.current, situation.job
+    assert run is not None
+    assert stage is not None
+    store = run.spec.storage.uri or situation.settings.storage.uri or _STORAGE_ROOT
+    artifacts = situation.status.run.artifacts if situation.status.run else ()
+    return StageJob(
+        job=JobRef(namespace=job.namespace, name=job.name, uid=job.uid),
+        run=RunRef(id=run.id, digest=run.digest),
+        stage=stage.name,
+        attempt=stage.attempt,
+        token=attempt_token(stage.child, uid=job.uid),
+        spec=run.spec,
+        store=store,
+        data_root=store,
+        config_maps=config_map_folders(run.spec),
+        artifacts={} if stage.name == "Prepare" else {one.name: one.key for one in artifacts},
+        prices=_prices(situation),
+    )
+
+
+def _prices(situation: Situation) -> Prices:
+    """US dollars per hour of what serves each model: its GPUs, at its pool's price."""
+    run = situation.run
+    assert run is not None
+    teacher, student = run.spec.teachers[0], run.spec.student
+    gpus = teacher.model.tensor_parallel_size * teacher.model.pipeline_parallel_size
+    return Prices(
+        teacher=_price(situation, teacher.resources.pool, gpus=gpus),
+        student=_price(situation, student.resources.pool, gpus=1),
+    )
+
+
+def _price(situation: Situation, pool: str | None, *, gpus: int) -> float | None:
+    assert situation.run is not None
+    known = situation.run.pools.get(pool) if pool is not None else None
+    price = known.price_per_gpu_hour if known is not None else None
+    return None if price is None else price * gpus

@@ -1,0 +1,79 @@
+"""The situation: one job, what was observed of it, the time and the settings, with the questions deciders ask."""
+
+from dataclasses import dataclass
+
+from kubedistill.chain import CHAIN, STAGES, ArtifactName, Stage
+from kubedistill.settings import Settings
+from kubedistill.v1alpha1 import Spec, StageStatus, Status
+from kubedistill_operator.decisions.freeze import FrozenRun
+from kubedistill_operator.job import Job
+from kubedistill_operator.observed import Attempt, Observed
+from kubedistill_operator.status import Truth, with_condition
+
+OVER = ("Succeeded", "Skipped")
+LIVE = ("Starting", "Running", "Stopping")
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """What one reconcile knows; `run` is the run as it was frozen, None before there is one."""
+
+    job: Job
+    observed: Observed
+    now: float
+    settings: Settings
+    run: FrozenRun | None
+
+    @property
+    def status(self) -> Status:
+        """The status as it is now."""
+        return self.job.status
+
+    @property
+    def live_spec(self) -> Spec | None:
+        """The spec as the user has it now; only its live fields count in a run."""
+        return self.job.spec
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run has ended for good."""
+        return self.status.phase in ("Succeeded", "Failed") and self.status.run is not None
+
+    @property
+    def current(self) -> StageStatus | None:
+        """The first stage that is not done; None where all are."""
+        return next((stage for stage in self.status.stages if stage.state not in OVER), None)
+
+    @property
+    def chain_stage(self) -> Stage:
+        """The chain's entry of the current stage."""
+        assert self.current is not None
+        return STAGES[self.current.name]
+
+    def complete(self, name: ArtifactName) -> bool:
+        """Whether the store is known to hold an artifact of the run whole."""
+        return self.status.run is not None and any(
+            one.complete for one in self.status.run.artifacts if one.name == name
+        )
+
+    def key(self, name: ArtifactName) -> str:
+        """An artifact's key; empty before Prepare has named it."""
+        artifacts = self.status.run.artifacts if self.status.run else ()
+        return next((one.key for one in artifacts if one.name == name), "")
+
+    def say(self, status: Status, kind: str, truth: Truth, *, reason: str, message: str = "") -> Status:
+        """The status with one condition set, as of now."""
+        generation = self.job.generation
+        return with_condition(status, kind, truth, reason=reason, message=message, now=self.now, generation=generation)
+
+    def runs(self, attempt: Attempt) -> bool:
+        """Whether anything of an attempt may still run."""
+        if attempt.child is not None and attempt.child.state != "Ended":
+            return True
+        lost = self.settings.node_lost_seconds
+        return any(not pod.is_gone(self.now, node_lost_seconds=lost) for pod in attempt.pods)
+
+
+def fresh_stages() -> tuple[StageStatus, ...]:
+    """All stages of the chain, none begun."""
+    return tuple(StageStatus(name=stage.name) for stage in CHAIN)

@@ -1,0 +1,152 @@
+"""Deciders about an attempt that is under way: why it waits, for how long it may, and how far it is.
+
+Each takes a Situation and gives a Plan, or None where it has nothing to say. None calls another.
+"""
+
+from collections.abc import Sequence
+
+from kubedistill.contract import StageProgress
+from kubedistill.v1alpha1 import StageStatus
+from kubedistill_operator.clock import seconds_since, stamp
+from kubedistill_operator.decisions.situation import Situation
+from kubedistill_operator.observed import Child, Pod
+from kubedistill_operator.plan import Event, Plan
+from kubedistill_operator.status import find_condition, with_run, with_stage
+
+LOOK_SECONDS, PROGRESS_SECONDS = 15, 30
+
+WAITS = {
+    "ImagePullBackOff": "ImagePull", "ErrImagePull": "ImagePull", "InvalidImageName": "ImagePull",
+    "CreateContainerConfigError": "SecretNotFound", "CreateContainerError": "ImagePull",
+    "FailedCreate": "QuotaExceeded", "ExceededQuota": "QuotaExceeded",
+}  # fmt: skip
+"""What Kubernetes says of a pod or child that waits, and what we call it."""
+
+
+def adopt_child(situation: Situation) -> Plan | None:
+    """Record the child's uid once it is seen: from now on its absence means that it vanished."""
+    stage, child = situation.current, situation.observed.attempt.child
+    if stage is None or stage.state != "Starting" or child is None or child.uid == stage.child_uid:
+        return None
+    status = with_stage(situation.status, stage.name, child_uid=child.uid)
+    return Plan(status=status, requeue_after=0, why=(f"{child.name} is there",))
+
+
+def wait_in_queue(situation: Situation) -> Plan | None:
+    """A child that a queue holds back waits without any limit."""
+    stage, child = situation.current, situation.observed.attempt.child
+    if stage is None or stage.state != "Starting" or child is None or child.admitted:
+        return None
+    status = situation.say(situation.status, "QuotaReserved", "False", reason="Pending", message="waiting in the queue")
+    status = with_stage(status, stage.name, message="waiting in the queue")
+    return Plan(status=status, requeue_after=PROGRESS_SECONDS, why=("the queue has not admitted the child",))
+
+
+def wait_for_pods(situation: Situation) -> Plan | None:
+    """An admitted child that does not run says why within seconds, and ends at schedulingTimeoutSeconds."""
+    stage, child = situation.current, situation.observed.attempt.child
+    if stage is None or stage.state != "Starting" or child is None or child.state != "Waiting":
+        return None
+    assert situation.run is not None
+    reason, message = diagnose(child, situation.observed.attempt.pods, situation=situation)
+    begun = with_run(situation.status, counted_at=_counted_at(situation))
+    status = situation.say(begun, "QuotaReserved", "True", reason="Admitted")
+    limit = situation.run.spec.scheduling_timeout_seconds
+    if seconds_since(stage.started_at, situation.now) >= limit:
+        message = f"{message}; that lasted longer than schedulingTimeoutSeconds {limit}"
+        status = with_stage(status, stage.name, state="Failed", reason=reason, message=message)
+        status = situation.say(status, "Failed", "True", reason=reason, message=message)
+        event = Event("RunFailed", f"{reason}: {message}", "Warning")
+        return Plan(status=status, events=(event,), requeue_after=0, why=(message,))
+    known = find_condition(situation.status, "Progressing")
+    status = situation.say(status, "Progressing", "False", reason=reason, message=message)
+    status = with_stage(status, stage.name, reason=reason, message=message)
+    said = known is not None and known.status == "False" and known.reason == reason
+    events = () if said else (Event("Waiting", f"{reason}: {message}", "Warning"),)
+    return Plan(status=status, events=events, requeue_after=LOOK_SECONDS, why=(f"waiting: {reason}",))
+
+
+def enforce_progress(situation: Situation) -> Plan | None:
+    """A driver must make its first progress within startupTimeoutSeconds, and go on making it after that."""
+    stage, child = situation.current, situation.observed.attempt.child
+    if stage is None or stage.state != "Running" or child is None or child.state != "Running":
+        return None
+    assert situation.run is not None
+    spec, progress = situation.run.spec, _progress(situation)
+    heard = _latest(stage, progress)
+    limit = spec.no_progress_timeout_seconds if heard else spec.startup_timeout_seconds
+    silent = seconds_since(heard or stage.started_at, situation.now)
+    if silent < limit:
+        return None
+    restarts = stage.restarts.model_copy(update={"failure": stage.restarts.failure + 1})
+    message = f"no progress for {silent:.0f} s"
+    status = with_stage(
+        situation.status, stage.name, state="Stopping", reason="NoProgress", message=message, restarts=restarts,
+        ended_at=stamp(situation.now),
+    )  # fmt: skip
+    if restarts.failure > spec.retry.max_failures:
+        status = with_stage(status, stage.name, state="Failed")
+        status = situation.say(status, "Failed", "True", reason="NoProgress", message=message)
+    event = Event("AttemptFailed", f"{stage.name} attempt {stage.attempt}: NoProgress: {message}", "Warning")
+    return Plan(status=status, events=(event,), requeue_after=0, why=(message,))
+
+
+def follow(situation: Situation) -> Plan | None:
+    """Carry what the driver says into the status."""
+    stage, child = situation.current, situation.observed.attempt.child
+    if stage is None or stage.state not in ("Starting", "Running") or child is None or child.state != "Running":
+        return None
+    status = situation.say(situation.status, "Progressing", "True", reason=stage.name)
+    if find_condition(status, "QuotaReserved") is not None:
+        status = situation.say(status, "QuotaReserved", "True", reason="Admitted")
+    status = with_run(status, counted_at=_counted_at(situation))
+    changes = {"state": "Running", "reason": "", "message": "loading", **_figures(situation, stage)}
+    status = with_stage(status, stage.name, **changes)
+    events = () if stage.state == "Running" else (Event("StageRunning", f"{stage.name} in {child.name}"),)
+    return Plan(status=status, events=events, requeue_after=PROGRESS_SECONDS, why=(f"{stage.name} runs",))
+
+
+def diagnose(child: Child, pods: Sequence[Pod], *, situation: Situation) -> tuple[str, str]:
+    """(reason, message) of an admitted child that does not run."""
+    for pod in pods:
+        if pod.waiting_reason in WAITS:
+            return WAITS[pod.waiting_reason], f"pod {pod.name}: {pod.waiting_message or pod.waiting_reason}"
+    if child.reason in WAITS:
+        return WAITS[child.reason], child.message
+    unscheduled = [pod for pod in pods if pod.waiting_reason == "Unschedulable"]
+    if unscheduled:
+        first = min(unscheduled, key=lambda pod: pod.created)
+        patient = situation.now - first.created < situation.settings.scale_up_grace_seconds
+        return "WaitingForNodes" if patient else "Unschedulable", f"pod {first.name}: {first.waiting_message}"
+    return "WaitingForNodes", child.message or "the pods are being made"
+
+
+def _figures(situation: Situation, stage: StageStatus) -> dict[str, object]:
+    progress, channel = _progress(situation), situation.observed.attempt.channel
+    if progress is None or channel is None:
+        return {}
+    figures: dict[str, object] = {
+        "percent": min(100, round(100 * progress.done / progress.total)) if progress.total else stage.percent,
+        "eta_seconds": progress.eta_seconds, "starts": channel.starts,
+        "message": progress.message or f"{progress.done} of {progress.total} {progress.unit}",
+    }  # fmt: skip
+    if heard := _latest(stage, progress):
+        figures["progressed_at"] = heard
+    return figures
+
+
+def _progress(situation: Situation) -> StageProgress | None:
+    channel = situation.observed.attempt.channel
+    return channel.progress if channel is not None else None
+
+
+def _latest(stage: StageStatus, progress: StageProgress | None) -> str:
+    """When work was last done, as far as status and driver say; a clock that went back takes nothing away."""
+    said = progress.at if progress is not None and progress.state == "Working" else ""
+    return max(stage.progressed_at, said)
+
+
+def _counted_at(situation: Situation) -> str:
+    run = situation.status.run
+    assert run is not None
+    return run.counted_at or stamp(situation.now)

@@ -1,0 +1,200 @@
+"""The controller: takes keys from the queue and, for each, observes, decides and does what was decided."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from kubedistill.settings import Settings
+from kubedistill.v1alpha1 import KIND
+from kubedistill_operator.cluster.client import Cluster
+from kubedistill_operator.cluster.execution import Executor
+from kubedistill_operator.cluster.failures import LeaseLost, Obstructed, Refused, Retry
+from kubedistill_operator.cluster.observation import Observer
+from kubedistill_operator.decisions.reconcile import reconcile
+from kubedistill_operator.job import Job, Key, parse_job
+from kubedistill_operator.loop.workqueue import WorkQueue
+from kubedistill_operator.observed import Observed
+from kubedistill_operator.plan import Event, Plan
+from kubedistill_operator.telemetry.logs import about
+from kubedistill_operator.telemetry.metrics import Metrics
+from kubedistill_operator.telemetry.table import Table
+
+Reconcile = Callable[..., Plan]
+
+WORKERS = 16
+_MOST_TURNS = 30
+"""Runs of one key in a row, each asking for the next at once; a whole run of a job needs far fewer."""
+_RESTLESS_SECONDS = 30.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class Controller:
+    """One worker pool over one queue."""
+
+    cluster: Cluster
+    queue: WorkQueue
+    table: Table
+    observer: Observer
+    executor: Executor
+    metrics: Metrics
+    settings: Settings
+    clock: Callable[[], float]
+    """Seconds since the epoch; durations are measured with the queue's clock."""
+    reconcile: Reconcile = reconcile
+    closing: bool = False
+    """Whether no further job is to be looked at."""
+    _started: dict[Key, float] = field(default_factory=dict)
+    _thorough: set[Key] = field(default_factory=set)
+    _known: set[str] = field(default_factory=set)
+    """Uids of jobs that were looked at thoroughly since we lead."""
+    _turns: dict[Key, int] = field(default_factory=dict)
+
+    async def run(self, workers: int = WORKERS) -> None:
+        """Work until cancelled; raises LeaseLost where nothing may be written any more."""
+        self.metrics.set_workers(workers)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(workers):
+                group.create_task(self._work())
+
+    def resync(self, key: Key) -> None:
+        """Have everything of a job looked at, unless it needs no look."""
+        if self.table.needs_look(key):
+            self._thorough.add(key)
+            self.queue.add(key)
+
+    def longest(self) -> float:
+        """Seconds for which the reconcile that began first has been running."""
+        return max((self.queue.clock() - began for began in self._started.values()), default=0.0)
+
+    async def drain(self, seconds: float) -> None:
+        """Take up nothing more, and wait at most so long for what is under way."""
+        self.closing = True
+        left = self.queue.clock() + seconds
+        while self._started and self.queue.clock() < left:
+            await asyncio.sleep(0.02)
+
+    async def _work(self) -> None:
+        while True:
+            key, waited = await self.queue.get()
+            if self.closing:
+                return
+            self.metrics.count_wait(waited)
+            self.metrics.count_worker(1)
+            self._started[key] = self.queue.clock()
+            try:
+                await self.handle(key)
+            finally:
+                del self._started[key]
+                self.metrics.count_worker(-1)
+                self.queue.done(key)
+
+    async def handle(self, key: Key) -> None:
+        """Look at one job, and put it back into the queue as it needs; raises LeaseLost and nothing else."""
+        began = self.queue.clock()
+        try:
+            again = await self.look(key)
+        except LeaseLost:
+            raise
+        except Retry as error:
+            result = "error"
+            log.info("%s/%s is tried again: %s", *key, error)
+            self.queue.retry(key, least=error.after or 0.0)
+        except (Refused, Obstructed) as error:
+            result = "error"
+            log.warning("%s/%s can't go on: %s", *key, error)
+            self.queue.retry(key)
+        except Exception:  # a bug: loud, and tried again ever more seldom
+            result = "error"
+            log.exception("looking at %s/%s failed", *key)
+            self.queue.retry(key)
+        else:
+            result = "success" if again is None else "requeue_after" if again else "requeue"
+            self.queue.forgive(key)
+            if again is not None:
+                self.queue.add_after(key, again)
+        self.metrics.count_reconcile(result, self.queue.clock() - began)
+
+    async def look(self, key: Key) -> float | None:
+        """Observe, decide and do; gives the seconds until the job must be looked at again, if it must."""
+        if not self.table.needs_look(key):
+            return None
+        namespace, name = key
+        resource = await self.cluster.get(KIND, name, namespace=namespace)
+        if resource is None:
+            self.forget(key)
+            return None
+        job = parse_job(resource)
+        self._wake(self.table.update(job))
+        with about(job):
+            thorough = key in self._thorough or job.uid not in self._known
+            observed, plan = await self.decide(job, thorough=thorough)
+            self._thorough.discard(key)
+            self._known.add(job.uid)
+            await self._carry_out(plan, job)
+            return self._rest(plan, job, observed)
+
+    async def decide(self, job: Job, *, thorough: bool) -> tuple[Observed, Plan]:
+        """What is there, and what is to be done; anything but carrying progress on is decided on a thorough look."""
+        look = await self.observer.observe(job, thorough=thorough)
+        observed, plan = self._reconcile(job, look.observed)
+        if not look.thorough and (plan.create or plan.delete or plan.stop or plan.events):
+            look = await self.observer.observe(job, thorough=True)
+            observed, plan = self._reconcile(job, look.observed)
+        if look.thorough:
+            attempts = (observed.attempt, *observed.earlier)
+            self.table.set_children((job.namespace, job.name), (one.child.name for one in attempts if one.child))
+        return observed, plan
+
+    def forget(self, key: Key) -> None:
+        """Forget a job that is gone."""
+        uid = self.table.uid(key)
+        self._wake(self.table.remove(key))
+        self.queue.forget(key)
+        self._turns.pop(key, None)
+        self._thorough.discard(key)
+        if uid:
+            self.observer.forget(uid)
+            self._known.discard(uid)
+
+    def _reconcile(self, job: Job, observed: Observed) -> tuple[Observed, Plan]:
+        """Decide, with what is known of other jobs at this moment."""
+        observed = replace(observed, rivals=self.table.rivals(job), active_in_namespace=self.table.active_beside(job))
+        return observed, self.reconcile(job, observed, now=self.clock(), settings=self.settings)
+
+    async def _carry_out(self, plan: Plan, job: Job) -> None:
+        for why in plan.why:
+            log.debug("%s", why)
+        if plan.status is not None:
+            # Before the first await: the next decision about another job must not give the same room away.
+            self._wake(self.table.update(replace(job, status=plan.status)))
+        try:
+            await self.executor.execute(plan, job)
+        except (Refused, Obstructed) as error:
+            await self.executor.tell(Event("WriteRefused", str(error), "Warning"), job)
+            raise
+        if plan.status is not None:
+            self.metrics.count_change(job, plan.status)
+
+    def _rest(self, plan: Plan, job: Job, observed: Observed) -> float | None:
+        """When to look again; a job that asks for it at once too often in a row has to wait."""
+        key = (job.namespace, job.name)
+        if plan.requeue_after is None:
+            self._turns.pop(key, None)
+            if plan == Plan() and observed.attempt.child is None and not observed.earlier:
+                self.table.rest(job)
+            return None
+        if plan.requeue_after > 0:
+            self._turns.pop(key, None)
+            return plan.requeue_after
+        turns = self._turns[key] = self._turns.get(key, 0) + 1
+        if turns < _MOST_TURNS:
+            return 0.0
+        log.warning("does not come to rest: %s", "; ".join(plan.why))
+        return _RESTLESS_SECONDS
+
+    def _wake(self, keys: list[Key]) -> None:
+        for key in keys:
+            self.queue.add(key)

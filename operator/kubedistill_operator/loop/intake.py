@@ -1,0 +1,99 @@
+"""The intake: what an event of the API server means for the queue. It marks keys, and decides nothing else."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from kubedistill.v1alpha1 import GROUP
+from kubedistill_operator.job import Key, parse_job
+from kubedistill_operator.loop.controller import Controller
+
+PROGRESS_SECONDS: Final = 30.0
+"""At least that long between two looks at a job that only made progress."""
+_POD_SECONDS = 1.0
+_JOB_LABEL = f"{GROUP}/job"
+_DELETED = "DELETED"
+
+Body = Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Intake:
+    """Remembers, of each job, only what tells news from an echo of our own writes."""
+
+    controller: Controller
+    _asked: dict[Key, tuple[object, ...]] = field(default_factory=dict)
+    """What people last asked of a job: uid, generation, annotations, deletion."""
+    _said: dict[Key, dict[str, tuple[object, ...]]] = field(default_factory=dict)
+    """What drivers last said, by channel, besides progress."""
+    _progress_due: dict[Key, float] = field(default_factory=dict)
+    """When progress is carried on next, or was last."""
+
+    def see_job(self, kind: str | None, body: Body) -> None:
+        """A DistillationJob was listed, made, changed or deleted; that only its status changed is our own doing."""
+        metadata = body["metadata"]
+        key = (metadata["namespace"], metadata["name"])
+        if kind == _DELETED:
+            for memory in (self._asked, self._said, self._progress_due):
+                memory.pop(key, None)
+            if self.controller.table.uid(key) in ("", metadata["uid"]):
+                self.controller.forget(key)
+            self.controller.queue.add(key)  # a look that is under way may bring it back into the table
+            return
+        job = parse_job(body)
+        for other in self.controller.table.see(job):
+            self.controller.queue.add(other)
+        asked = (job.uid, job.generation, tuple(sorted(job.annotations.items())), job.deleting)
+        if asked != self._asked.get(key):
+            self._asked[key] = asked
+            if self.controller.table.needs_look(key):
+                self.controller.queue.add(key)
+
+    def see_child(self, kind: str | None, body: Body) -> None:
+        """A RayJob or Job of ours was listed, made, changed or deleted."""
+        if (key := self._key_of(kind, body)) is None:
+            return
+        if kind == _DELETED:
+            self.controller.table.miss_child(key, body["metadata"]["name"])
+        else:
+            self.controller.table.see_child(key, body["metadata"]["name"])
+        self.controller.queue.add(key)
+
+    def see_channel(self, kind: str | None, body: Body) -> None:
+        """A ConfigMap of ours changed: claims, results and requests to stop count at once, progress after a while."""
+        name = body["metadata"]["name"]
+        if (key := self._key_of(kind, body)) is None or not name.endswith("-out"):
+            return
+        if kind == _DELETED:
+            self._said.get(key, {}).pop(name, None)
+            self.controller.queue.add(key)
+            return
+        channels = self._said.setdefault(key, {})
+        data = body.get("data") or {}
+        said = (body["metadata"]["uid"], *(data.get(part) for part in ("owner", "starts", "stop")))
+        said = (*said, hash(data.get("result.json")))
+        if said != channels.get(name):
+            channels[name] = said
+            self.controller.queue.add(key)
+        else:
+            self._carry_progress_on(key)
+
+    def see_pod(self, kind: str | None, body: Body) -> None:
+        """A pod of ours changed; pods come in crowds, so that a moment is waited for the others."""
+        if (key := self._key_of(kind, body)) is not None:
+            self.controller.queue.add_after(key, _POD_SECONDS)
+
+    def _carry_progress_on(self, key: Key) -> None:
+        now = self.controller.queue.clock()
+        due = self._progress_due.get(key, float("-inf"))
+        if due <= now:
+            due = self._progress_due[key] = max(now, due + PROGRESS_SECONDS)
+        self.controller.queue.add_after(key, due - now)  # again and again, since a look in between clears the timer
+
+    def _key_of(self, kind: str | None, body: Body) -> Key | None:
+        """The job that an object of ours belongs to; None where it is only collected after a job that is gone."""
+        metadata = body["metadata"]
+        name = (metadata.get("labels") or {}).get(_JOB_LABEL)
+        if not name or (kind == _DELETED and not self.controller.table.uid((metadata["namespace"], name))):
+            return None
+        return metadata["namespace"], name

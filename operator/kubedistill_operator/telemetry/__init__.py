@@ -1,0 +1,1 @@
+"""Telemetry: what people and Prometheus see of the operator, its logs, metrics and probes."""

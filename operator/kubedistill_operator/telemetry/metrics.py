@@ -1,0 +1,221 @@
+"""Metrics: the loop under the names that controller boards know, and every job as it is at the scrape.
+
+Series of a job are made from the table when Prometheus asks, at most 25 each, and vanish with it. Counters and
+histograms are labelled by namespace and strategy, never by job.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Final, get_args
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+
+from kubedistill.v1alpha1.status import Phase, StageStatus, Status
+from kubedistill_operator.clock import seconds_of
+from kubedistill_operator.job import Job
+from kubedistill_operator.telemetry.facts import Facts
+from kubedistill_operator.telemetry.table import Table
+
+MOST_SERIES: Final = 25
+_CONTROLLER = {"controller": "distillationjob"}
+_QUEUE = {"name": "distillationjob"}
+_FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
+_LONG = (1, *(2.5 * 2**n for n in range(19)))
+"""1 s to 7.6 days."""
+_OVER: Final = ("Succeeded", "Failed")
+_JOB: Final = ("namespace", "name")
+_KIND: Final = ("namespace", "strategy", "stage", "result")
+
+
+@dataclass(slots=True)
+class Metrics:
+    """What the operator counts of itself; every instance has a registry of its own."""
+
+    registry: CollectorRegistry = field(default_factory=CollectorRegistry)
+    reconciles: Counter = field(init=False)
+    errors: Counter = field(init=False)
+    seconds: Histogram = field(init=False)
+    workers: Gauge = field(init=False)
+    most_workers: Gauge = field(init=False)
+    waited: Histogram = field(init=False)
+    retries: Counter = field(init=False)
+    requests: Counter = field(init=False)
+    finished: Counter = field(init=False)
+    queue_wait: Histogram = field(init=False)
+    stage_seconds: Histogram = field(init=False)
+    job_seconds: Histogram = field(init=False)
+
+    def __post_init__(self) -> None:
+        counter, histogram = self._counter, self._histogram
+        self.reconciles = counter("controller_runtime_reconcile", "Reconciles by result", ("controller", "result"))
+        self.errors = counter("controller_runtime_reconcile_errors", "Reconciles that failed", ("controller",))
+        self.seconds = histogram(
+            "controller_runtime_reconcile_time_seconds", "Seconds of a reconcile", ("controller",), _FAST
+        )
+        self.workers = self._gauge("controller_runtime_active_workers", "Workers at work", ("controller",))
+        self.most_workers = self._gauge(
+            "controller_runtime_max_concurrent_reconciles", "Workers that there are", ("controller",)
+        )
+        self.waited = histogram("workqueue_queue_duration_seconds", "Seconds a key waits", ("name",), _FAST)
+        self.retries = counter("workqueue_retries", "Keys that were tried again", ("name",))
+        self.requests = counter("rest_client_requests", "Requests to the API server", ("code", "method", "host"))
+        self.finished = counter("distillation_jobs_finished", "Runs that are over", ("namespace", "strategy", "result"))
+        self.queue_wait = histogram(
+            "distillation_job_queue_wait_seconds", "Seconds in a queue before an attempt", ("namespace",), _LONG
+        )
+        self.stage_seconds = histogram("distillation_job_stage_duration_seconds", "Seconds of an attempt", _KIND, _LONG)
+        self.job_seconds = histogram(
+            "distillation_job_duration_seconds", "Seconds of a run", ("namespace", "strategy", "result"), _LONG
+        )
+
+    def watch(self, table: Table, *, depth: Callable[[], int], leads: Callable[[], bool]) -> None:
+        """Show the jobs of a table, and what queue and lease say of themselves."""
+        self.registry.register(JobCollector(table))
+        self._gauge("workqueue_depth", "Keys that wait", ("name",)).labels(**_QUEUE).set_function(depth)
+        leader = self._gauge("leader_election_master_status", "Whether this replica leads", ("name",))
+        leader.labels(name="kubedistill-operator").set_function(leads)
+
+    def count_reconcile(self, result: str, seconds: float) -> None:
+        """Count one reconcile: success, requeue, requeue_after or error."""
+        self.reconciles.labels(**_CONTROLLER, result=result).inc()
+        self.seconds.labels(**_CONTROLLER).observe(seconds)
+        if result == "error":
+            self.errors.labels(**_CONTROLLER).inc()
+            self.retries.labels(**_QUEUE).inc()
+
+    def count_wait(self, seconds: float) -> None:
+        """Count the seconds that a key waited for a worker."""
+        self.waited.labels(**_QUEUE).observe(seconds)
+
+    def count_worker(self, change: int) -> None:
+        """Count a worker that begins (1) or ends (-1) a reconcile."""
+        self.workers.labels(**_CONTROLLER).inc(change)
+
+    def set_workers(self, workers: int) -> None:
+        """Say how many workers there are."""
+        self.most_workers.labels(**_CONTROLLER).set(workers)
+
+    def count_request(self, method: str, code: str, *, host: str) -> None:
+        """Count a request to the API server."""
+        self.requests.labels(code=code, method=method, host=host).inc()
+
+    def count_change(self, job: Job, after: Status) -> None:
+        """Count what a status that was just written ended: attempts, waits and runs."""
+        strategy = job.spec.training.objective.type if job.spec else ""
+        before = {stage.name: stage for stage in job.status.stages}
+        for stage in after.stages:
+            old = before.get(stage.name)
+            if old is not None and _has_ended(old, stage):
+                labels = {"namespace": job.namespace, "strategy": strategy, "stage": stage.name}
+                seconds = _between(stage.started_at, stage.ended_at)
+                self.stage_seconds.labels(**labels, result=_result(stage)).observe(seconds)
+        if (waited := _queue_wait(job.status, after)) is not None:
+            self.queue_wait.labels(namespace=job.namespace).observe(waited)
+        if after.phase in _OVER and job.status.phase != after.phase and after.run is not None:
+            labels = {"namespace": job.namespace, "strategy": strategy, "result": after.phase}
+            self.finished.labels(**labels).inc()
+            ended = max((stage.ended_at for stage in after.stages), default="")
+            self.job_seconds.labels(**labels).observe(_between(after.run.started_at, ended))
+
+    def _counter(self, name: str, text: str, labels: Sequence[str]) -> Counter:
+        return Counter(name, text, labels, registry=self.registry)
+
+    def _gauge(self, name: str, text: str, labels: Sequence[str]) -> Gauge:
+        return Gauge(name, text, labels, registry=self.registry)
+
+    def _histogram(self, name: str, text: str, labels: Sequence[str], buckets: Sequence[float]) -> Histogram:
+        return Histogram(name, text, labels, registry=self.registry, buckets=buckets)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class JobCollector:
+    """Every job of a table as it is now."""
+
+    table: Table
+
+    def describe(self) -> Iterable[Metric]:
+        """Nothing: what there will be depends on the jobs."""
+        return ()
+
+    def collect(self) -> Iterator[Metric]:
+        """All series of all jobs, family by family."""
+        families = _families()
+        for (namespace, name), entry in self.table:
+            _add(families, [namespace, name], entry.facts)
+        yield from families.values()
+
+
+def _families() -> dict[str, Metric]:
+    gauges = {
+        "info": ("What a job is", (*_JOB, "strategy", "queue", "student", "teacher_kind")),
+        "status_phase": ("The phase that a job is in", (*_JOB, "phase")),
+        "status_condition": ("Conditions that the phase does not tell", (*_JOB, "condition", "status")),
+        "created_timestamp_seconds": ("When a job was made", _JOB),
+        "start_timestamp_seconds": ("When its run started", _JOB),
+        "completion_timestamp_seconds": ("When its run ended", _JOB),
+        "last_progress_timestamp_seconds": ("When its driver last said that work was done", _JOB),
+        "progress_ratio": ("How much of the chain is done", _JOB),
+        "stage_progress_ratio": ("How much of the stage at work is done", (*_JOB, "stage")),
+    }
+    counters = {
+        "restarts": ("Attempts that ended before their stage did", (*_JOB, "cause")),
+        "gpu_seconds": ("GPU-seconds of the run", _JOB),
+    }
+    families: dict[str, Metric] = {
+        name: GaugeMetricFamily(f"distillation_job_{name}", text, labels=labels)
+        for name, (text, labels) in gauges.items()
+    }
+    return families | {
+        name: CounterMetricFamily(f"distillation_job_{name}", text, labels=labels)
+        for name, (text, labels) in counters.items()
+    }
+
+
+def _add(families: dict[str, Metric], job: list[str], facts: Facts) -> None:
+    """The series of one job; MOST_SERIES of them at most."""
+
+    def add(family: str, value: float | None, *labels: str) -> None:
+        if value is not None:
+            families[family].add_metric([*job, *labels], value)  # type: ignore[attr-defined]
+
+    add("info", 1, facts.strategy, facts.queue, facts.student, facts.teacher_kind)
+    for phase in get_args(Phase):
+        add("status_phase", float(facts.phase == phase), phase)
+    for condition, status in facts.conditions.items():
+        add("status_condition", 1, condition, status)
+    add("created_timestamp_seconds", facts.created)
+    add("start_timestamp_seconds", facts.started)
+    add("completion_timestamp_seconds", facts.completed)
+    add("last_progress_timestamp_seconds", facts.progressed)
+    add("progress_ratio", facts.ratio)
+    if facts.stage:
+        add("stage_progress_ratio", facts.stage_ratio, facts.stage)
+    for cause, count in facts.restarts.items():
+        add("restarts", count, cause)
+    add("gpu_seconds", facts.gpu_seconds)
+
+
+def _has_ended(before: StageStatus, after: StageStatus) -> bool:
+    """Whether an attempt has ended with this change: it succeeded, failed or is on its way out for a retry."""
+    ended = ("Succeeded", "Failed", "Stopping")
+    return before.state in ("Starting", "Running") and after.state in ended and after.attempt == before.attempt
+
+
+def _result(stage: StageStatus) -> str:
+    return stage.state if stage.state == "Succeeded" else "Failed" if stage.state == "Failed" else "Restarted"
+
+
+def _queue_wait(before: Status, after: Status) -> float | None:
+    """Seconds since QuotaReserved became False, when it becomes True."""
+    old, new = (
+        next((one for one in status.conditions if one.type == "QuotaReserved"), None) for status in (before, after)
+    )
+    if old is None or new is None or (old.status, new.status) != ("False", "True"):
+        return None
+    return _between(old.last_transition_time, new.last_transition_time)
+
+
+def _between(begin: str, end: str) -> float:
+    begun, ended = seconds_of(begin), seconds_of(end)
+    return max(0.0, ended - begun) if begun is not None and ended is not None else 0.0

@@ -1,0 +1,197 @@
+"""The table of jobs: what is known of all of them at once, from the watches and from what was just decided.
+
+It is a hint, never a reason to make or delete anything: that is read anew. It answers who else makes the same artifact,
+how many jobs of a namespace have a child, which jobs need no look, and what metrics show.
+"""
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from kubedistill.chain import ArtifactName
+from kubedistill.settings import DefaultStorage
+from kubedistill_operator.job import Job, Key
+from kubedistill_operator.names import CANCEL_ANNOTATION, RERUN_ANNOTATION
+from kubedistill_operator.observed import Rival
+from kubedistill_operator.telemetry.facts import Facts, read_facts
+
+_ACTIVE = ("Starting", "Running", "Stopping")
+_OVER = ("Succeeded", "Failed")
+_WOKEN = 2
+"""Jobs that are woken for one place; there are more where one of them can't take it, and they look again by time."""
+
+Store = tuple[str, str, str]
+"""(namespace, claim, URI); the namespace matters only where a claim does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What is remembered of one job."""
+
+    uid: str
+    version: str
+    created: float
+    live: bool
+    """Whether it will make artifacts without anybody asking for it."""
+    active: bool
+    """Whether it has a child now."""
+    waits_for: str
+    """Why it is queued: NamespaceBusy, SharedArtifact, …; empty where it is not."""
+    quiet: bool
+    """Whether it is over, and nothing new is asked of it."""
+    store: Store
+    keys: Mapping[ArtifactName, str]
+    """Artifacts that it is about to make."""
+    facts: Facts
+
+
+@dataclass(slots=True)
+class Table:
+    """All jobs by key."""
+
+    storage: DefaultStorage
+    _entries: dict[Key, Entry] = field(default_factory=dict)
+    _children: dict[Key, set[str]] = field(default_factory=dict)
+    """Names of the children that are there, as far as it is known."""
+    _rested: dict[Key, str] = field(default_factory=dict)
+    """The resourceVersion at which a look found nothing to do and nothing to wait for."""
+
+    def __iter__(self) -> Iterator[tuple[Key, Entry]]:
+        return iter(list(self._entries.items()))
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def uid(self, key: Key) -> str:
+        """The uid of a job; empty where it is not known."""
+        entry = self._entries.get(key)
+        return entry.uid if entry is not None else ""
+
+    def see(self, job: Job) -> list[Key]:
+        """Take in a job from a watch, unless something newer is known; gives the keys that may go on now."""
+        known = self._entries.get(_key(job))
+        if known is not None and known.uid == job.uid and not _is_newer(job.resource_version, known.version):
+            return []
+        return self.update(job)
+
+    def update(self, job: Job) -> list[Key]:
+        """Take in a job that was just read or decided on; gives the keys that may go on now."""
+        key, new = _key(job), make_entry(job, storage=self.storage)
+        old = self._entries.get(key)
+        self._entries[key] = new
+        return self._freed(key, old, new)
+
+    def remove(self, key: Key) -> list[Key]:
+        """Forget a job that is gone; gives the keys that may go on now."""
+        old = self._entries.pop(key, None)
+        self._children.pop(key, None)
+        self._rested.pop(key, None)
+        return self._freed(key, old, None)
+
+    def see_child(self, key: Key, name: str) -> None:
+        """Note that a child is there."""
+        self._children.setdefault(key, set()).add(name)
+
+    def miss_child(self, key: Key, name: str) -> None:
+        """Note that a child is gone."""
+        self._children.get(key, set()).discard(name)
+
+    def set_children(self, key: Key, names: Iterable[str]) -> None:
+        """Note which children are there, and that there are no others."""
+        self._children[key] = set(names)
+
+    def rest(self, job: Job) -> None:
+        """Note that a job was looked at, and there was nothing to do and nothing to wait for."""
+        self._rested[_key(job)] = job.resource_version
+
+    def needs_look(self, key: Key) -> bool:
+        """Whether a job must be read: always, unless it is over, has no child left and has not changed since."""
+        entry = self._entries.get(key)
+        if entry is None or self._children.get(key):
+            return True
+        return not (entry.quiet or self._rested.get(key) == entry.version)
+
+    def rivals(self, job: Job) -> tuple[Rival, ...]:
+        """Other live jobs on the same store, with the artifacts that they are about to make."""
+        store = store_of(job, storage=self.storage)
+        return tuple(
+            Rival(namespace, name, entry.uid, entry.created, entry.keys)
+            for (namespace, name), entry in self._entries.items()
+            if entry.live and entry.keys and entry.store == store and entry.uid != job.uid
+        )
+
+    def active_beside(self, job: Job) -> int:
+        """How many other jobs of the namespace have a child now."""
+        return sum(
+            entry.active
+            for (namespace, _), entry in self._entries.items()
+            if namespace == job.namespace and entry.uid != job.uid
+        )
+
+    def _freed(self, key: Key, old: Entry | None, new: Entry | None) -> list[Key]:
+        """Jobs that wait for what this one has just given up: room in its namespace, or the making of an artifact."""
+        if old is None:
+            return []
+        room = old.active and not (new and new.active)
+        made = old.live and bool(set(old.keys.items()) - set(new.keys.items() if new and new.live else ()))
+        waiting = [(other, entry) for other, entry in self._entries.items() if entry.waits_for and other != key]
+        for_room = [
+            (entry.created, other)
+            for other, entry in waiting
+            if room and entry.waits_for == "NamespaceBusy" and other[0] == key[0]
+        ]
+        for_making = [
+            other
+            for other, entry in waiting
+            if made and entry.waits_for == "SharedArtifact" and entry.store == old.store
+        ]
+        return [other for _, other in sorted(for_room)[:_WOKEN]] + for_making
+
+
+def make_entry(job: Job, *, storage: DefaultStorage) -> Entry:
+    """What to remember of a job."""
+    status = job.status
+    over = status.phase in _OVER
+    artifacts = status.run.artifacts if status.run else ()
+    return Entry(
+        uid=job.uid,
+        version=job.resource_version,
+        created=job.created,
+        live=not (over or job.deleting or status.phase == "Suspended"),
+        active=any(stage.state in _ACTIVE for stage in status.stages),
+        waits_for=_waits_for(job),
+        quiet=job.deleting or (over and status.observed_generation >= job.generation and not _asks(job)),
+        store=store_of(job, storage=storage),
+        keys={one.name: one.key for one in artifacts if not one.complete},
+        facts=read_facts(job),
+    )
+
+
+def store_of(job: Job, *, storage: DefaultStorage) -> Store:
+    """Where a job keeps its artifacts, so that equal stores are equal values."""
+    own = job.spec.storage if job.spec else None
+    claim = (own.volume_claim if own else None) or storage.volume_claim or ""
+    uri = (own.uri if own else None) or storage.uri or ""
+    return (job.namespace if claim else "", claim, uri.rstrip("/"))
+
+
+def _waits_for(job: Job) -> str:
+    if job.status.phase != "Queued":
+        return ""
+    return next((one.reason for one in job.status.conditions if one.type == "QuotaReserved"), "")
+
+
+def _asks(job: Job) -> bool:
+    """Whether an annotation asks for something that has not been honoured."""
+    wanted = {"rerun": job.annotations.get(RERUN_ANNOTATION), "cancel": job.annotations.get(CANCEL_ANNOTATION)}
+    return any(token and f"{verb}:{token}" not in job.status.honoured for verb, token in wanted.items())
+
+
+def _is_newer(version: str, than: str) -> bool:
+    """Whether a resourceVersion came after another; where they are no numbers, news counts."""
+    if version.isdigit() and than.isdigit():
+        return int(version) > int(than)
+    return version != than
+
+
+def _key(job: Job) -> Key:
+    return job.namespace, job.name

@@ -1,0 +1,352 @@
+"""Execution: the order of writes, what a name that is taken means, and how Events are told once."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from fake_api import FakeApi, refusal, serving
+from kubedistill.v1alpha1 import Condition, StageStatus, Status
+from kubedistill_operator.cluster.client import Cluster
+from kubedistill_operator.cluster.events import event_manifest
+from kubedistill_operator.cluster.execution import Executor, is_same, status_values
+from kubedistill_operator.cluster.failures import LeaseLost, Obstructed, Outdated, Refused, Retry
+from kubedistill_operator.job import Job, parse_job
+from kubedistill_operator.plan import Deletion, Event, Manifest, Plan, StopRequest
+from operator_objects import DISTILLATIONS, EVENTS, MAPS, RAYJOBS, at_stage, channel, child
+
+Object = dict[str, Any]
+Scenario = Callable[[FakeApi, Executor, Job], Awaitable[None]]
+NOW = 1_772_370_000.0
+ROLES = "rbac.authorization.k8s.io/v1/roles"
+
+
+def run(scenario: Scenario, resource: Object, *, guard: Callable[[], float] = lambda: 10.0) -> FakeApi:
+    """Play a scenario against a server that holds the job; gives the server."""
+
+    async def play() -> FakeApi:
+        async with serving(FakeApi()) as api, Cluster(api.configuration, guard=guard) as cluster:
+            job = parse_job(api.put(resource, collection=DISTILLATIONS))
+            await scenario(api, Executor(cluster, lambda: NOW, "replica-1"), job)
+            return api
+
+    return asyncio.run(play())
+
+
+def execute(plan: Plan, resource: Object, *, prepare: Callable[[FakeApi], None] = lambda _: None) -> FakeApi:
+    """Carry out one plan."""
+
+    async def scenario(api: FakeApi, executor: Executor, job: Job) -> None:
+        prepare(api)
+        api.requests.clear()
+        await executor.execute(plan, job)
+
+    return run(scenario, resource)
+
+
+def events(api: FakeApi) -> list[Object]:
+    return [one for (collection, _, _), one in api.objects.items() if collection == EVENTS]
+
+
+def rayjob(resource: Object) -> Manifest:
+    """A RayJob as a plan creates it."""
+    manifest = child(resource, "Train")
+    return {"apiVersion": "ray.io/v1", "kind": "RayJob", "metadata": manifest["metadata"], "spec": {}}
+
+
+def test_an_empty_plan_asks_nothing(resource: Object) -> None:
+    assert execute(Plan(), resource).requests == []
+
+
+def test_everything_is_written_in_order(resource: Object) -> None:
+    old = child(resource, "Generate")
+    out = channel(resource, "Train")
+    new = rayjob(resource)
+
+    def prepare(api: FakeApi) -> None:
+        api.put(old, collection=RAYJOBS)
+        api.put(out, collection=MAPS)
+
+    plan = Plan(
+        status=Status(phase="Training"),
+        delete=(Deletion("RayJob", old["metadata"]["name"], old["metadata"]["uid"]),),
+        stop=StopRequest(out["metadata"]["name"]),
+        create=(new,),
+        events=(Event("StageStarted", "Train"),),
+    )
+    api = execute(plan, resource, prepare=prepare)
+    space = "namespaces/team-a"
+    assert api.writes() == [
+        ("PUT", f"/apis/kubedistill.io/v1alpha1/{space}/distillationjobs/support/status"),
+        ("DELETE", f"/apis/ray.io/v1/{space}/rayjobs/{old['metadata']['name']}"),
+        ("PATCH", f"/api/v1/{space}/configmaps/{out['metadata']['name']}"),
+        ("POST", f"/apis/ray.io/v1/{space}/rayjobs"),
+        ("POST", f"/api/v1/{space}/events"),
+    ]
+    assert parse_job(api.find(DISTILLATIONS, "support") or {}).status == Status(phase="Training")
+    assert (api.find(MAPS, out["metadata"]["name"]) or {})["data"]["stop"] == "true"
+    assert api.find(RAYJOBS, old["metadata"]["name"]) is None
+    assert api.find(RAYJOBS, new["metadata"]["name"]) is not None
+
+
+def test_where_somebody_else_wrote_the_job_nothing_is_written(resource: Object) -> None:
+    async def scenario(api: FakeApi, executor: Executor, job: Job) -> None:
+        stale = replace(job, resource_version="0")
+        with pytest.raises(Outdated):
+            await executor.execute(
+                Plan(status=Status(phase="Failed"), create=(rayjob(resource),), events=(Event("X", "x"),)), stale
+            )
+        assert api.writes() == [api.writes()[0]]
+
+    run(scenario, resource)
+
+
+def test_a_job_of_the_same_name_that_came_after_is_left_alone(resource: Object) -> None:
+    async def scenario(_api: FakeApi, executor: Executor, job: Job) -> None:
+        with pytest.raises(Outdated):
+            await executor.execute(Plan(status=Status(phase="Failed")), replace(job, uid="earlier"))
+
+    run(scenario, resource)
+
+
+def test_a_job_that_was_deleted_meanwhile_is_looked_at_again(resource: Object) -> None:
+    async def scenario(api: FakeApi, executor: Executor, job: Job) -> None:
+        api.objects.clear()
+        with pytest.raises(Outdated, match="team-a/support was deleted meanwhile"):
+            await executor.execute(Plan(status=Status(phase="Failed")), job)
+
+    run(scenario, resource)
+
+
+def test_what_is_gone_needs_no_deletion_and_no_request_to_stop(resource: Object) -> None:
+    api = execute(Plan(delete=(Deletion("RayJob", "x", "u"),), stop=StopRequest("x-out")), resource)
+    assert [method for method, _ in api.requests] == ["DELETE", "PATCH"]
+
+
+def test_an_object_that_came_after_under_the_same_name_is_not_deleted(resource: Object) -> None:
+    name = child(resource, "Train")["metadata"]["name"]
+    plan = Plan(delete=(Deletion("RayJob", name, "earlier"),))
+    api = execute(plan, resource, prepare=lambda api: api.put(rayjob(resource), collection=RAYJOBS) and None)
+    assert api.find(RAYJOBS, name) is not None
+
+
+def test_what_was_created_before_a_crash_counts_as_created(resource: Object) -> None:
+    new = rayjob(resource)
+    api = execute(Plan(create=(new,)), resource, prepare=lambda api: api.put(new, collection=RAYJOBS) and None)
+    assert len([one for one in api.objects if one[0] == RAYJOBS]) == 1
+
+
+def other_attempt(found: Manifest) -> None:
+    found["metadata"]["labels"]["kubedistill.io/attempt"] = "2"
+
+
+def other_run(found: Manifest) -> None:
+    found["metadata"]["labels"]["kubedistill.io/run"] = "two"
+
+
+def no_owner(found: Manifest) -> None:
+    del found["metadata"]["ownerReferences"]
+
+
+def foreign(found: Manifest) -> None:
+    del found["metadata"]["labels"]
+
+
+def leftover(found: Manifest) -> None:
+    found["metadata"]["labels"]["kubedistill.io/job-uid"] = "earlier"
+
+
+def on_its_way_out(found: Manifest) -> None:
+    found["metadata"]["deletionTimestamp"] = "2026-03-01T12:00:00Z"
+
+
+TAKEN = [
+    (other_attempt, Obstructed, r"RayJob team-a/support-train-\w+ is there and not ours; delete it or rename the job"),
+    (other_run, Obstructed, "not ours"),
+    (no_owner, Obstructed, "not ours"),
+    (foreign, Obstructed, "not ours"),
+    (leftover, Retry, "belongs to an earlier job of this name, and is about to be collected"),
+    (on_its_way_out, Retry, "is on its way out"),
+]
+
+
+@pytest.mark.parametrize(("change", "failure", "message"), TAKEN, ids=lambda value: getattr(value, "__name__", ""))
+def test_a_name_that_is_taken(
+    change: Callable[[Manifest], None], failure: type[Exception], message: str, resource: Object
+) -> None:
+    found = child(resource, "Train")
+    change(found)
+    with pytest.raises(failure, match=message) as caught:
+        execute(
+            Plan(create=(rayjob(resource),)), resource, prepare=lambda api: api.put(found, collection=RAYJOBS) and None
+        )
+    assert type(caught.value) is failure
+
+
+def role(resource: Object, *, owner: str) -> Manifest:
+    metadata = child(resource, "Train")["metadata"]
+    return {
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": metadata | {"ownerReferences": [{"kind": "ConfigMap", "name": owner, "uid": ""}]},
+    }
+
+
+def job_map(resource: Object) -> Manifest:
+    found = channel(resource, "Train")
+    return found | {"metadata": found["metadata"] | {"name": child(resource, "Train")["metadata"]["name"]}}
+
+
+@pytest.mark.parametrize("before", ["nothing", "the ConfigMap is there", "the ConfigMap was made in an earlier plan"])
+def test_role_and_binding_belong_to_the_config_map_that_was_made_with_them(before: str, resource: Object) -> None:
+    owner = job_map(resource)
+    name = owner["metadata"]["name"]
+    create = (role(resource, owner=name),) if "earlier" in before else (owner, role(resource, owner=name))
+
+    def prepare(api: FakeApi) -> None:
+        if before != "nothing":
+            api.put(owner, collection=MAPS)
+
+    api = execute(Plan(create=create), resource, prepare=prepare)
+    uid = (api.find(MAPS, name) or {})["metadata"]["uid"]
+    assert uid
+    assert (api.find(ROLES, name) or {})["metadata"]["ownerReferences"][0]["uid"] == uid
+    assert create[-1]["metadata"]["ownerReferences"][0]["uid"] == "", "the plan is left as it was"
+
+
+def test_nothing_is_made_for_an_owner_that_is_gone(resource: Object) -> None:
+    with pytest.raises(Retry, match="ConfigMap team-a/x is gone, and was to own what is made"):
+        execute(Plan(create=(role(resource, owner="x"),)), resource)
+
+
+def test_a_refusal_in_the_middle_is_raised_and_the_status_is_told_all_the_same(resource: Object) -> None:
+    async def scenario(api: FakeApi, executor: Executor, job: Job) -> None:
+        async def before(method: str, path: str) -> web.Response | None:
+            if method == "POST" and path.endswith("/rayjobs"):
+                return refusal(403, "Forbidden", "exceeded quota: team")
+            return None
+
+        api.before = before
+        plan = Plan(status=Status(phase="Training"), create=(rayjob(resource),), events=(Event("StageStarted", "x"),))
+        with pytest.raises(Refused, match="403 exceeded quota: team"):
+            await executor.execute(plan, job)
+        assert [one["reason"] for one in events(api)] == ["StageStarted"]
+
+    run(scenario, resource)
+
+
+UNKNOWN = [
+    (web.Response(status=404, text="404 page not found"), Refused, "/rayjobs: the server knows no such kind"),
+    (refusal(404, "NotFound", 'namespaces "team-a" not found'), Retry, "namespace team-a is gone"),
+]
+
+
+@pytest.mark.parametrize(("answer", "failure", "message"), UNKNOWN, ids=["kind", "namespace"])
+def test_where_nothing_can_be_made_it_is_said_why(
+    answer: web.Response, failure: type[Exception], message: str, resource: Object
+) -> None:
+    async def scenario(api: FakeApi, executor: Executor, job: Job) -> None:
+        async def before(_method: str, path: str) -> web.Response | None:
+            return answer if path.endswith("/rayjobs") else None
+
+        api.before = before
+        with pytest.raises(failure, match=message):
+            await executor.execute(Plan(create=(rayjob(resource),)), job)
+
+    run(scenario, resource)
+
+
+def test_a_replica_that_lost_its_lease_writes_nothing(resource: Object) -> None:
+    def guard() -> float:
+        raise LeaseLost("another replica may lead")
+
+    async def scenario(api: FakeApi, executor: Executor, job: Job) -> None:
+        for plan in (
+            Plan(status=Status(phase="Failed"), events=(Event("X", "x"),)),
+            Plan(delete=(Deletion("RayJob", "x", "u"),)),
+            Plan(stop=StopRequest("x-out")),
+            Plan(create=(rayjob(resource),)),
+        ):
+            with pytest.raises(LeaseLost):
+                await executor.execute(plan, job)
+        assert not api.writes()
+
+    run(scenario, resource, guard=guard)
+
+
+def test_an_event_that_is_told_again_is_no_second_event(resource: Object) -> None:
+    async def scenario(api: FakeApi, executor: Executor, job: Job) -> None:
+        for _ in range(2):
+            await executor.execute(Plan(events=(Event("StageStarted", "Train attempt 1"),)), job)
+        await executor.execute(Plan(events=(Event("StageSucceeded", "Train"),)), job)
+        assert [one["reason"] for one in events(api)] == ["StageStarted", "StageSucceeded"]
+
+    run(scenario, resource)
+
+
+def test_a_cluster_that_takes_no_events_stops_nothing(resource: Object) -> None:
+    async def scenario(api: FakeApi, executor: Executor, job: Job) -> None:
+        async def before(_method: str, path: str) -> web.Response | None:
+            return refusal(403, "Forbidden", "no") if path.endswith("/events") else None
+
+        api.before = before
+        await executor.execute(Plan(status=Status(phase="Training"), events=(Event("X", "x"),)), job)
+
+    run(scenario, resource)
+
+
+def test_an_event_names_its_job_and_fits(resource: Object) -> None:
+    job = at_stage(resource, "Train")
+    found = event_manifest(Event("AttemptFailed", "x" * 3000, "Warning"), job, now=NOW, instance="replica-1")
+    assert found["involvedObject"]["uid"] == job.uid
+    assert (found["type"], found["reason"], len(found["message"])) == ("Warning", "AttemptFailed", 1024)
+    assert found["eventTime"] == "2026-03-01T13:00:00.000000Z"
+    assert len(found["metadata"]["name"]) <= 253
+
+
+def test_events_of_another_attempt_run_or_generation_are_others(resource: Object) -> None:
+    def name(job: Job) -> str:
+        return event_manifest(Event("StageStarted", ""), job, now=NOW, instance="r")["metadata"]["name"]
+
+    job = at_stage(resource, "Train")
+    other = at_stage(resource, "Train", attempt=2)
+    other = replace(other, status=other.status.model_copy(update={"attempt": 2}))
+    assert len({name(job), name(other), name(replace(job, generation=4)), name(at_stage(resource, "Export"))}) == 4
+    assert name(job) == name(at_stage(resource, "Train"))
+
+
+def test_a_status_is_written_without_what_is_empty() -> None:
+    condition = Condition(type="Complete", status="False", reason="NotYet")
+    status = Status(phase="Training", stages=(StageStatus(name="Train"),), conditions=(condition,))
+    assert status_values(status) == {
+        "observedGeneration": 0, "phase": "Training", "attempt": 0,
+        "conditions": [{"type": "Complete", "status": "False", "reason": "NotYet", "observedGeneration": 0}],
+        "stages": [{
+            "name": "Train", "state": "Pending", "attempt": 0, "percent": 0, "gpuSeconds": 0.0, "starts": 0,
+            "restarts": {"failure": 0, "infrastructure": 0, "preemption": 0},
+        }],
+    }  # fmt: skip
+
+
+def test_a_status_that_was_written_reads_the_same(resource: Object) -> None:
+    status = at_stage(resource, "Train").status
+    assert parse_job(resource | {"status": status_values(status)}).status == status
+
+
+def test_a_text_that_is_too_long_is_cut_instead_of_losing_the_status() -> None:
+    stage = StageStatus(name="Train").model_copy(update={"message": "m" * 5000, "reason": "r" * 300})
+    values = status_values(Status(stages=(stage,)).model_copy(update={"message": "x" * 1025}))
+    assert values["message"] == "x" * 1023 + "…"
+    assert len(values["stages"][0]["message"]) == 1024
+    assert len(values["stages"][0]["reason"]) == 253
+
+
+def test_what_is_found_is_ours_only_with_our_labels_and_owner(resource: Object) -> None:
+    ours = rayjob(resource)
+    found = child(resource, "Train")
+    assert is_same(ours, found)
+    found["metadata"]["labels"] = found["metadata"]["labels"] | {"kueue.x-k8s.io/queue-name": "gpu", "added": "later"}
+    assert is_same(ours, found), "what others add does not matter"

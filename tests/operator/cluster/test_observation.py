@@ -1,0 +1,296 @@
+"""Observation: little is asked while a driver works, and everything before anything is made or deleted."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from fake_api import FakeApi, refusal, serving
+from kubedistill.contract import StageResult
+from kubedistill.settings import DefaultStorage, Rbac, Settings
+from kubedistill.v1alpha1 import Status
+from kubedistill_operator.cluster.client import Cluster
+from kubedistill_operator.cluster.failures import Obstructed
+from kubedistill_operator.cluster.observation import Observer
+from kubedistill_operator.decisions.freeze import freeze, frozen_manifest
+from kubedistill_operator.job import Job, parse_job
+from kubedistill_operator.observed import Observed
+from operator_objects import (
+    CLAIMS,
+    JOBS,
+    MAPS,
+    NODES,
+    PODS,
+    RAYJOBS,
+    RUN,
+    at_stage,
+    channel,
+    child,
+    child_of,
+    pod,
+    with_status,
+)
+
+Object = dict[str, Any]
+NOW = 1_772_370_000.0
+RESULT = StageResult(
+    driver="d", outcome="Succeeded", started_at="2026-03-01T12:00:00Z", ended_at="2026-03-01T12:00:00Z"
+)
+RUNNING = {"jobDeploymentStatus": "Running", "jobStatus": "RUNNING"}
+
+
+def put_frozen(api: FakeApi, resource: Object) -> None:
+    manifest = frozen_manifest(parse_job(resource), freeze(parse_job(resource), RUN.id, settings=Settings()))
+    api.put(manifest, collection=MAPS)
+
+
+def observe(
+    job: Job, prepare: Callable[[FakeApi], None], *, settings: Settings | None = None, thorough: bool = False
+) -> tuple[Observed, list[str]]:
+    """(what was observed, the collections that were asked for)"""
+
+    async def play() -> tuple[Observed, list[str]]:
+        async with serving(FakeApi()) as api, Cluster(api.configuration, guard=lambda: 10.0) as cluster:
+            prepare(api)
+            observer = Observer(cluster, settings or Settings(), lambda: NOW)
+            found = (await observer.observe(job, thorough=thorough)).observed
+            assert not api.writes()
+            return found, [path for _, path in api.requests]
+
+    return asyncio.run(play())
+
+
+def working(resource: Object, *, driver: Object | None = None, **data: str) -> Callable[[FakeApi], None]:
+    """A driver at work on Train, and a child of Generate that is kept for a while."""
+
+    def prepare(api: FakeApi) -> None:
+        put_frozen(api, resource)
+        api.put(driver or child(resource, "Train", **RUNNING), collection=RAYJOBS)
+        api.put(channel(resource, "Train", **data), collection=MAPS)
+        api.put(child(resource, "Generate", jobDeploymentStatus="Complete"), collection=RAYJOBS)
+        api.put(pod(resource, "head", "Train", phase="Running"), collection=PODS)
+        api.put(pod(resource, "old", "Generate", phase="Succeeded"), collection=PODS)
+
+    return prepare
+
+
+def test_while_a_driver_works_child_channel_and_frozen_run_are_read_by_name_and_nothing_else(resource: Object) -> None:
+    found, asked = observe(at_stage(resource, "Train"), working(resource, starts="1"))
+    assert found.attempt.child is not None
+    assert found.attempt.child.state == "Running"
+    assert found.attempt.channel is not None
+    assert found.attempt.channel.starts == 1
+    assert found.frozen is not None
+    assert found.frozen.run_id == "one"
+    assert (found.earlier, found.attempt.pods) == ((), ())
+    root = "/api/v1/namespaces/team-a/configmaps"
+    train = child_of(resource, "Train", attempt=1)
+    assert sorted(asked) == sorted(
+        [
+            f"/apis/ray.io/v1/namespaces/team-a/rayjobs/{train}", f"{root}/{train}-out",
+            next(path for path in asked if path.startswith(f"{root}/support-run-")),
+        ]
+    )  # fmt: skip
+
+
+MATTERS: dict[str, Callable[[Object], tuple[Job, Callable[[FakeApi], None]]]] = {
+    "the driver left a result": lambda r: (at_stage(r, "Train"), working(r, result_json=RESULT.to_json())),
+    "the child waits for nodes": lambda r: (
+        at_stage(r, "Train"), working(r, driver=child(r, "Train", jobDeploymentStatus="Initializing")),
+    ),
+    "the child ended": lambda r: (
+        at_stage(r, "Train"), working(r, driver=child(r, "Train", jobDeploymentStatus="Failed")),
+    ),
+    "the child is not there": lambda r: (at_stage(r, "Train", attempt=2), working(r)),
+    "the attempt was just allotted": lambda r: (at_stage(r, "Train", state="Starting"), working(r)),
+    "the driver was asked to stop": lambda r: (at_stage(r, "Train", state="Stopping"), working(r)),
+    "no attempt is under way": lambda r: (at_stage(r, "Train", state="Pending"), working(r)),
+    "no run has begun": lambda r: (parse_job(r), working(r)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", MATTERS)
+def test_where_it_matters_everything_of_the_job_is_listed(case: str, resource: Object) -> None:
+    job, prepare = MATTERS[case](resource)
+    found, asked = observe(job, prepare)
+    spaces = "/namespaces/team-a/"
+    for path in (f"/apis/ray.io/v1{spaces}rayjobs", f"/apis/batch/v1{spaces}jobs", f"/api/v1{spaces}pods"):
+        assert path in asked
+    kept = [attempt for attempt in found.earlier if attempt.child and "-generate-" in attempt.child.name]
+    assert len(kept) == 1
+    assert [one.name for one in kept[0].pods] == ["old"]
+
+
+def test_everything_is_listed_when_it_is_asked_for(resource: Object) -> None:
+    found, _ = observe(at_stage(resource, "Train"), working(resource), thorough=True)
+    assert [one.name for one in found.attempt.pods] == ["head"]
+    assert len(found.earlier) == 1
+
+
+def test_a_stage_without_a_current_attempt_has_only_earlier_ones(resource: Object) -> None:
+    found, _ = observe(at_stage(resource, "Train", state="Pending"), working(resource))
+    assert (found.attempt.child, found.attempt.channel, found.attempt.pods) == (None, None, ())
+    assert sorted(one.child.name.split("-")[1] for one in found.earlier if one.child) == ["generate", "train"]
+
+
+def test_pods_without_a_child_are_an_earlier_attempt(resource: Object) -> None:
+    def prepare(api: FakeApi) -> None:
+        put_frozen(api, resource)
+        api.put(child(resource, "Train", attempt=2), collection=RAYJOBS)
+        api.put(pod(resource, "lingering", "Train", attempt=1, phase="Running"), collection=PODS)
+        api.put(pod(resource, "new", "Train", attempt=2, phase="Pending"), collection=PODS)
+
+    found, _ = observe(at_stage(resource, "Train", attempt=2), prepare)
+    assert [one.name for one in found.attempt.pods] == ["new"]
+    assert [[one.name for one in attempt.pods] for attempt in found.earlier] == [["lingering"]]
+    assert found.earlier[0].child is None
+
+
+def test_objects_of_an_earlier_job_of_the_same_name_are_not_ours(resource: Object) -> None:
+    other = {**resource, "metadata": {**resource["metadata"], "uid": "another"}}
+    old, out = child(other, "Train", **RUNNING), channel(other, "Train", starts="1")
+    train = child_of(resource, "Train", attempt=1)
+    old["metadata"]["name"], out["metadata"]["name"] = train, f"{train}-out"
+
+    def prepare(api: FakeApi) -> None:
+        put_frozen(api, resource)
+        api.put(old, collection=RAYJOBS)
+        api.put(out, collection=MAPS)
+
+    found, _ = observe(at_stage(resource, "Train"), prepare)
+    assert (found.attempt.child, found.attempt.channel, found.earlier) == (None, None, ())
+
+
+def test_a_job_of_a_cpu_stage_is_a_batch_job(resource: Object) -> None:
+    def prepare(api: FakeApi) -> None:
+        put_frozen(api, resource)
+        api.put(child(resource, "Curate", active=1, ready=1), collection=JOBS)
+
+    found, _ = observe(at_stage(resource, "Curate"), prepare)
+    assert found.attempt.child is not None
+    assert (found.attempt.child.kind, found.attempt.child.state) == ("Job", "Running")
+
+
+@pytest.mark.parametrize(("starts", "state"), [("1", "Starting"), ("0", "Running")])
+def test_a_child_that_ran_and_is_held_back_was_evicted(starts: str, state: str, resource: Object) -> None:
+    held = child(resource, "Train", jobDeploymentStatus="Suspended") | {"spec": {"suspend": True}}
+    found, _ = observe(at_stage(resource, "Train", state=state), working(resource, driver=held, starts=starts))
+    assert found.attempt.child is not None
+    assert found.attempt.child.evicted
+
+
+def test_a_child_that_never_ran_and_is_held_back_is_queued(resource: Object) -> None:
+    held = child(resource, "Train") | {"spec": {"suspend": True}}
+    found, _ = observe(at_stage(resource, "Train", state="Starting"), working(resource, driver=held))
+    assert found.attempt.child is not None
+    assert (found.attempt.child.admitted, found.attempt.child.evicted) == (False, False)
+
+
+def on_nodes(resource: Object) -> Callable[[FakeApi], None]:
+    def prepare(api: FakeApi) -> None:
+        put_frozen(api, resource)
+        ready = [{"type": "Ready", "status": "True"}]
+        api.put({"kind": "Node", "metadata": {"name": "good"}, "status": {"conditions": ready}}, collection=NODES)
+        for name, node, phase in (("a", "good", "Running"), ("b", "gone", "Running"), ("c", "other", "Failed")):
+            api.put(pod(resource, name, "Train", node=node, phase=phase), collection=PODS)
+        api.put(pod(resource, "d", "Train", phase="Pending"), collection=PODS)
+
+    return prepare
+
+
+def test_only_the_nodes_of_pods_that_may_run_are_looked_at(resource: Object) -> None:
+    found, asked = observe(at_stage(resource, "Train"), on_nodes(resource))
+    assert {one.name: one.node_lost_since for one in found.attempt.pods} == {"a": None, "b": NOW, "c": None, "d": None}
+    assert sorted(path for path in asked if "/nodes/" in path) == ["/api/v1/nodes/gone", "/api/v1/nodes/good"]
+
+
+def test_nodes_are_left_alone_where_the_settings_say_so(resource: Object) -> None:
+    settings = Settings(rbac=Rbac(nodes=False))
+    found, asked = observe(at_stage(resource, "Train"), on_nodes(resource), settings=settings)
+    assert not [path for path in asked if "/nodes/" in path]
+    assert [one.node_lost_since for one in found.attempt.pods] == [None] * 4
+
+
+def test_nodes_are_left_alone_for_a_while_once_the_server_has_refused_them(resource: Object) -> None:
+    async def play() -> list[int]:
+        time, asked = [NOW], []
+        async with serving(FakeApi()) as api, Cluster(api.configuration, guard=lambda: 10.0) as cluster:
+            on_nodes(resource)(api)
+
+            async def before(_method: str, path: str) -> web.Response | None:
+                return refusal(403, "Forbidden", "no") if "/nodes/" in path else None
+
+            api.before = before
+            observer = Observer(cluster, Settings(), lambda: time[0])
+            for seconds in (0, 300, 601):
+                time[0] = NOW + seconds
+                api.requests.clear()
+                look = await observer.observe(at_stage(resource, "Train"), thorough=True)
+                assert len(look.observed.attempt.pods) == 4
+                asked.append(len([path for _, path in api.requests if "/nodes/" in path]))
+        return asked
+
+    first, second, third = asyncio.run(play())
+    assert first
+    assert not second
+    assert third, "the server may just have started, and not have known our roles yet"
+
+
+def test_a_node_that_is_absent_is_lost_since_it_was_first_missed_and_asked_for_again_only_after_a_while(
+    resource: Object,
+) -> None:
+    async def play() -> list[float | None]:
+        time, lost = [NOW], []
+        async with serving(FakeApi()) as api, Cluster(api.configuration, guard=lambda: 10.0) as cluster:
+            on_nodes(resource)(api)
+            observer = Observer(cluster, Settings(), lambda: time[0])
+            for seconds in (0, 5, 100):
+                time[0] = NOW + seconds
+                found = (await observer.observe(at_stage(resource, "Train"), thorough=True)).observed
+                lost.append(next(one.node_lost_since for one in found.attempt.pods if one.name == "b"))
+            assert len([path for _, path in api.requests if path.endswith("/nodes/gone")]) == 2
+        return lost
+
+    assert asyncio.run(play()) == [NOW, NOW, NOW]
+
+
+def test_a_frozen_run_is_read_once(resource: Object) -> None:
+    async def play() -> int:
+        async with serving(FakeApi()) as api, Cluster(api.configuration, guard=lambda: 10.0) as cluster:
+            working(resource, starts="1")(api)
+            observer = Observer(cluster, Settings(), lambda: NOW)
+            for _ in range(3):
+                assert not (await observer.observe(at_stage(resource, "Train"))).thorough
+            return len([path for _, path in api.requests if "support-run-" in path])
+
+    assert asyncio.run(play()) == 1
+
+
+def test_a_frozen_run_that_is_not_there_is_none(resource: Object) -> None:
+    found, _ = observe(at_stage(resource, "Train"), lambda api: None)
+    assert found.frozen is None
+
+
+def test_a_frozen_run_that_nobody_can_read_is_named(resource: Object) -> None:
+    def prepare(api: FakeApi) -> None:
+        manifest = frozen_manifest(parse_job(resource), freeze(parse_job(resource), RUN.id, settings=Settings()))
+        api.put(manifest | {"data": {}}, collection=MAPS)
+
+    with pytest.raises(Obstructed, match=r"ConfigMap support-run-\w+ holds no run that can be read; delete it"):
+        observe(at_stage(resource, "Train"), prepare)
+
+
+@pytest.mark.parametrize("source", ["spec", "settings"])
+def test_access_modes_of_the_claim_are_read_before_a_run_starts(source: str, resource: Object) -> None:
+    if source == "spec":
+        resource["spec"]["storage"] = {"volumeClaim": "shared"}
+    settings = Settings(storage=DefaultStorage(volume_claim="shared"))
+    claim = {"metadata": {"name": "shared", "namespace": "team-a"}, "spec": {"accessModes": ["ReadWriteMany"]}}
+    found, _ = observe(parse_job(resource), lambda api: api.put(claim, collection=CLAIMS) and None, settings=settings)
+    assert found.claim_access_modes == ("ReadWriteMany",)
+    found, _ = observe(parse_job(resource), lambda api: None, settings=settings)
+    assert found.claim_access_modes is None, "there is no such claim"
+    _, asked = observe(with_status(resource, Status(run=RUN)), lambda api: None, settings=settings)
+    assert not [path for path in asked if "persistentvolumeclaims" in path]

@@ -1,0 +1,191 @@
+"""Reading pods and nodes: why a pod waits, how it ended, and who took its node away."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kubedistill_operator.cluster.pod_reading import Node, may_run, read_node, read_pod
+from kubedistill_operator.observed import Pod
+
+Values = dict[str, Any]
+METADATA = {"name": "head", "uid": "pod-uid", "creationTimestamp": "2026-03-01T12:00:00Z"}
+
+
+def pod(*, spec: Values | None = None, **status: Any) -> Values:
+    return {"metadata": METADATA, "spec": spec or {}, "status": status}
+
+
+def container(**state: Values) -> Values:
+    return {"name": "driver", "state": state}
+
+
+def terminated(code: int, reason: str, *, at: str = "2026-03-01T13:00:00Z") -> Values:
+    return {"terminated": {"exitCode": code, "reason": reason, "finishedAt": at}}
+
+
+def test_a_pod_becomes_a_pod() -> None:
+    found = read_pod(pod(spec={"nodeName": "n1"}, phase="Running"), node=Node(lost_since=5.0, tainted=True))
+    assert found == Pod("head", "pod-uid", "Running", 1772366400.0, node="n1", node_lost_since=5.0, node_tainted=True)
+
+
+@pytest.mark.parametrize(
+    ("phase", "expected"),
+    [("Pending", "Pending"), ("Succeeded", "Succeeded"), ("Failed", "Failed"), ("Unknown", "Unknown"),
+     ("Dancing", "Unknown"), (None, "Unknown"), ([], "Unknown")],
+)  # fmt: skip
+def test_phase(phase: Any, expected: str) -> None:
+    assert read_pod(pod(phase=phase)).phase == expected
+
+
+UNSCHEDULABLE = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/3 nodes: gpu"}
+WAITS = {
+    "no node": (pod(phase="Pending", conditions=[UNSCHEDULABLE]), ("Unschedulable", "0/3 nodes: gpu")),
+    "image": (
+        pod(
+            phase="Pending",
+            containerStatuses=[container(waiting={"reason": "ImagePullBackOff", "message": "back-off pulling"})],
+        ),
+        ("ImagePullBackOff", "back-off pulling"),
+    ),
+    "secret": (
+        pod(
+            phase="Pending",
+            containerStatuses=[
+                container(waiting={"reason": "ContainerCreating"}),
+                container(waiting={"reason": "CreateContainerConfigError", "message": 'secret "hf" not found'}),
+            ],
+        ),
+        ("CreateContainerConfigError", 'secret "hf" not found'),
+    ),
+    "image of an init container": (
+        pod(
+            phase="Pending",
+            initContainerStatuses=[container(waiting={"reason": "ErrImagePull"})],
+            containerStatuses=[container(waiting={"reason": "PodInitializing"})],
+        ),
+        ("ErrImagePull", ""),
+    ),
+    "a head that crashes again and again": (
+        pod(phase="Running", containerStatuses=[container(waiting={"reason": "CrashLoopBackOff"})]),
+        ("CrashLoopBackOff", ""),
+    ),
+    "just being made": (
+        pod(phase="Pending", containerStatuses=[container(waiting={"reason": "ContainerCreating"})]),
+        ("ContainerCreating", ""),
+    ),
+    "running": (pod(phase="Running", containerStatuses=[container(running={})]), ("", "")),
+}
+
+
+@pytest.mark.parametrize("case", WAITS)
+def test_why_a_pod_waits(case: str) -> None:
+    resource, expected = WAITS[case]
+    found = read_pod(resource)
+    assert (found.waiting_reason, found.waiting_message) == expected
+
+
+ENDS = {
+    "by itself": (pod(phase="Failed", containerStatuses=[container(**terminated(1, "Error"))]), (1, "Error")),
+    "claim lost": (pod(phase="Failed", containerStatuses=[container(**terminated(75, "Error"))]), (75, "Error")),
+    "out of memory": (
+        pod(phase="Failed", containerStatuses=[container(**terminated(137, "OOMKilled"))]), (137, "OOMKilled"),
+    ),
+    "out of memory, and restarted in place": (
+        pod(
+            phase="Running",
+            containerStatuses=[container(running={}) | {"lastState": terminated(137, "OOMKilled")}],
+        ),
+        (137, "OOMKilled"),
+    ),
+    "the last of several": (
+        pod(
+            phase="Failed",
+            initContainerStatuses=[container(**terminated(0, "Completed", at="2026-03-01T12:00:00Z"))],
+            containerStatuses=[
+                container(**terminated(3, "Error", at="2026-03-01T14:00:00Z")),
+                container(**terminated(0, "Completed", at="2026-03-01T13:00:00Z")),
+            ],
+        ),
+        (3, "Error"),
+    ),
+    "evicted by the kubelet": (pod(phase="Failed", reason="Evicted", message="low on memory"), (None, "Evicted")),
+    "preempted by the scheduler": (
+        pod(
+            phase="Failed",
+            conditions=[{"type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler"}],
+            containerStatuses=[container(**terminated(143, "Error"))],
+        ),
+        (143, "PreemptionByScheduler"),
+    ),
+    "drained": (
+        pod(
+            phase="Running",
+            conditions=[{"type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI"}],
+        ),
+        (None, "EvictionByEvictionAPI"),
+    ),
+    "not yet": (pod(phase="Running", containerStatuses=[container(running={})]), (None, "")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ENDS)
+def test_how_a_pod_ended(case: str) -> None:
+    resource, expected = ENDS[case]
+    found = read_pod(resource)
+    assert (found.exit_code, found.exit_reason) == expected
+
+
+@pytest.mark.parametrize(
+    ("phase", "expected"),
+    [("Pending", True), ("Running", True), ("Unknown", True), (None, True), ("Succeeded", False), ("Failed", False)],
+)
+def test_only_the_node_of_a_pod_that_may_run_matters(phase: str | None, expected: bool) -> None:
+    assert may_run(pod(phase=phase)) == expected
+
+
+def node(*, ready: str = "True", since: str = "2026-03-01T13:00:00Z", taints: list[str] | None = None) -> Values:
+    return {
+        "metadata": METADATA | {"name": "n1"},
+        "spec": {"taints": [{"key": key, "effect": "NoSchedule"} for key in taints or []]},
+        "status": {"conditions": [
+            {"type": "MemoryPressure", "status": "False"},
+            {"type": "Ready", "status": ready, "lastTransitionTime": since},
+        ]},
+    }  # fmt: skip
+
+
+NODES = {
+    "healthy": (node(), Node()),
+    "not ready": (node(ready="False"), Node(lost_since=1772370000.0)),
+    "not heard of": (node(ready="Unknown"), Node(lost_since=1772370000.0)),
+    "not ready since nobody knows when": (node(ready="False", since="soon"), Node(lost_since=1772366400.0)),
+    "a node that never reported": ({"metadata": METADATA}, Node(lost_since=1772366400.0)),
+    "tainted for what it has": (node(taints=["nvidia.com/gpu"]), Node()),
+    "being drained": (node(taints=["node.kubernetes.io/unschedulable"]), Node(tainted=True)),
+    "taken back by a cloud": (
+        node(taints=["nvidia.com/gpu", "cloud.google.com/impending-node-termination"]), Node(tainted=True),
+    ),
+    "scaled down": (node(taints=["ToBeDeletedByClusterAutoscaler"]), Node(tainted=True)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", NODES)
+def test_node(case: str) -> None:
+    resource, expected = NODES[case]
+    assert read_node(resource) == expected
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda children: st.lists(children, max_size=3) | st.dictionaries(st.text(max_size=5), children, max_size=3),
+    max_leaves=8,
+)
+FIELDS = st.sampled_from(["phase", "conditions", "containerStatuses", "initContainerStatuses", "reason"])
+
+
+@given(spec=JSON, status=st.dictionaries(FIELDS, JSON) | JSON)
+def test_no_pod_and_no_node_raises(spec: Any, status: Any) -> None:
+    resource = {"metadata": METADATA, "spec": spec, "status": status}
+    read_pod(resource, node=read_node(resource))

@@ -1,0 +1,461 @@
+"""The controller: whole lives of jobs against an API server in memory, and what failures of each kind lead to."""
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from aiohttp import web
+
+from fake_api import FakeApi, refusal, serving
+from kubedistill.chain import CHAIN, STAGES
+from kubedistill.contract import ArtifactRef, StageResult
+from kubedistill.settings import DefaultStorage, Settings
+from kubedistill.v1alpha1 import Status
+from kubedistill_operator.cluster.client import Cluster
+from kubedistill_operator.cluster.execution import Executor
+from kubedistill_operator.cluster.failures import LeaseLost
+from kubedistill_operator.cluster.observation import Observer
+from kubedistill_operator.job import Job, parse_job
+from kubedistill_operator.loop.controller import Controller
+from kubedistill_operator.loop.workqueue import WorkQueue
+from kubedistill_operator.observed import Observed
+from kubedistill_operator.plan import Deletion, Event, Plan, StopRequest
+from kubedistill_operator.telemetry.metrics import Metrics
+from kubedistill_operator.telemetry.table import Table
+from operator_objects import CLAIMS, DISTILLATIONS, EVENTS, JOBS, MAPS, PODS, RAYJOBS, at_stage, channel, child
+
+Object = dict[str, Any]
+KEY = ("team-a", "support")
+SETTINGS = Settings(storage=DefaultStorage(volume_claim="shared"))
+AT = "2026-03-01T12:00:00Z"
+
+
+@dataclass
+class Desk:
+    """A controller and the server that it works with; time moves by hand."""
+
+    api: FakeApi
+    controller: Controller
+    now: list[float]
+
+    async def settle(self, *, most: int = 200) -> None:
+        """Look at every key that is due; fails where there is no end of it."""
+        for _ in range(most):
+            taken = self.controller.queue.take()
+            if taken is None:
+                return
+            await self.controller.handle(taken[0])
+            self.controller.queue.done(taken[0])
+        raise AssertionError("the queue never empties")
+
+    async def wait(self, seconds: float) -> None:
+        self.now[0] += seconds
+        await self.settle()
+
+    def job(self, name: str = "support") -> Job:
+        return parse_job(self.api.find(DISTILLATIONS, name) or {})
+
+    def count(self, collection: str) -> int:
+        return len([one for one in self.api.objects if one[0] == collection])
+
+
+@asynccontextmanager
+async def desk(resource: Object, *, settings: Settings = SETTINGS, **options: Any) -> AsyncIterator[Desk]:
+    """A server that holds a job, its claim and nothing else."""
+    now = [1_772_370_000.0]
+    guard = options.pop("guard", lambda: 10.0)
+    clock = options.pop("clock", lambda: now[0])
+    async with serving(FakeApi()) as api, Cluster(api.configuration, guard=guard) as cluster:
+        claim = {"metadata": {"name": "shared", "namespace": "team-a"}, "spec": {"accessModes": ["ReadWriteMany"]}}
+        api.put(claim, collection=CLAIMS)
+        api.put(resource, collection=DISTILLATIONS)
+        controller = Controller(
+            cluster, WorkQueue(clock=clock, chance=lambda: 0.0), Table(settings.storage),
+            Observer(cluster, settings, clock), Executor(cluster, clock, "r"), Metrics(), settings, clock, **options,
+        )  # fmt: skip
+        yield Desk(api, controller, now)
+
+
+def play(scenario: Callable[[Desk], Awaitable[None]], resource: Object, **options: Any) -> None:
+    async def run() -> None:
+        async with desk(resource, **options) as found:
+            await scenario(found)
+
+    asyncio.run(run())
+
+
+def finish_stage(api: FakeApi) -> str:
+    """Play driver and cluster of the newest attempt: it claims, works and succeeds; gives the name of its stage."""
+    places = [place for place in api.objects if place[0] in (RAYJOBS, JOBS)]
+    kept = max((api.objects[place] for place in places), key=lambda one: int(one["metadata"]["resourceVersion"]))
+    stage, name = kept["metadata"]["labels"]["kubedistill.io/stage"], kept["metadata"]["name"]
+    out = api.find(MAPS, f"{name}-out")
+    assert out is not None
+    artifacts = {made: ArtifactRef(key=made[:4] * 16, uri="file:///x", complete=True) for made in STAGES[stage].makes}
+    if stage == "Prepare":
+        every = [made for one in CHAIN for made in one.makes]
+        artifacts = {made: ArtifactRef(key=made[:4] * 16, uri="file:///x", complete=made == "rows") for made in every}
+    summary = {"gate": {"passed": True}, "distilledAccuracy": 0.8} if stage == "Evaluate" else {}
+    result = StageResult(
+        driver="d", outcome="Succeeded", started_at=AT, ended_at=AT, artifacts=artifacts, summary=summary
+    )
+    data = out["data"] | {"owner": f"{out['data']['owner']}:d", "starts": "1", "result.json": result.to_json()}
+    api.put(out | {"data": data}, collection=MAPS)
+    done = {"jobDeploymentStatus": "Complete", "jobStatus": "SUCCEEDED"}
+    if kept["kind"] == "Job":
+        done = {"conditions": [{"type": "Complete", "status": "True"}]}
+    api.put(kept | {"status": done}, collection=RAYJOBS if kept["kind"] == "RayJob" else JOBS)
+    return stage
+
+
+def test_a_job_lives_from_apply_to_success_and_then_rests(resource: Object) -> None:
+    async def scenario(desk: Desk) -> None:
+        desk.controller.queue.add(KEY)
+        await desk.settle()
+        stages = []
+        for _ in CHAIN:
+            stages.append(finish_stage(desk.api))
+            desk.controller.queue.add(KEY)
+            await desk.settle()
+            await desk.wait(40)
+        assert stages == list(STAGES)
+        job = desk.job()
+        assert job.status.phase == "Succeeded"
+        assert job.status.result is not None
+        assert job.status.result.distilled_accuracy == 0.8
+        reasons = [one["reason"] for place, one in desk.api.objects.items() if place[0] == EVENTS]
+        assert reasons.count("StageSucceeded") == len(CHAIN)
+        await desk.wait(2000)
+        assert (desk.count(RAYJOBS), desk.count(JOBS)) == (0, 0), "children are kept for a while only"
+        desk.controller.queue.add(KEY)
+        await desk.settle()
+        desk.api.requests.clear()
+        desk.controller.resync(KEY)
+        await desk.wait(3600)
+        assert desk.api.requests == [], "a job that is over asks nothing any more"
+
+    play(scenario, resource)
+
+
+def test_a_job_that_is_gone_is_forgotten(resource: Object) -> None:
+    async def scenario(desk: Desk) -> None:
+        desk.controller.queue.add(KEY)
+        await desk.settle()
+        assert len(desk.controller.table) == 1
+        desk.api.objects.clear()
+        desk.controller.queue.add(KEY)
+        await desk.settle()
+        assert len(desk.controller.table) == 0
+        desk.api.requests.clear()
+        await desk.wait(10_000)
+        assert desk.api.requests == []
+
+    play(scenario, resource)
+
+
+def test_room_is_not_given_away_twice(resource: Object) -> None:
+    settings = SETTINGS.model_copy(update={"max_active_jobs_per_namespace": 1})
+
+    async def scenario(desk: Desk) -> None:
+        names = [f"job-{number}" for number in range(4)]
+        for number, name in enumerate(names):
+            metadata = {**resource["metadata"], "name": name, "uid": f"uid-of-{name}"}
+            metadata["creationTimestamp"] = f"2026-03-01T12:00:0{number}Z"
+            desk.api.put({**resource, "metadata": metadata}, collection=DISTILLATIONS)
+            desk.controller.queue.add(("team-a", name))
+        work = asyncio.create_task(desk.controller.run(workers=4))
+        async with asyncio.timeout(30):
+            while sorted(str(desk.job(name).status.phase) for name in names) != ["Preparing"] + ["Queued"] * 3:
+                await asyncio.sleep(0.01)
+        assert desk.count(JOBS) <= 1
+        first = next(name for name in names if desk.job(name).status.phase == "Preparing")
+        del desk.api.objects[DISTILLATIONS, "team-a", first]
+        desk.controller.queue.add(("team-a", first))
+        others = [name for name in names if name != first]
+        async with asyncio.timeout(30):
+            while not (begun := [name for name in others if desk.job(name).status.stages[0].state == "Starting"]):
+                await asyncio.sleep(0.01)
+        assert len(begun) == 1
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+
+    play(scenario, resource, settings=settings, clock=time.time)
+
+
+def test_where_somebody_else_wrote_the_job_it_is_looked_at_again(resource: Object) -> None:
+    async def scenario(desk: Desk) -> None:
+        async def before(method: str, _path: str) -> web.Response | None:
+            if method == "PUT":
+                desk.api.before = None
+                return refusal(409, "Conflict", "changed")
+            return None
+
+        desk.api.before = before
+        desk.controller.queue.add(KEY)
+        await desk.settle()
+        assert desk.job().status.run is None
+        await desk.wait(1.5)
+        assert desk.job().status.run is not None
+        assert errors(desk) == 1
+
+    play(scenario, resource)
+
+
+def errors(desk: Desk) -> float:
+    found = desk.controller.metrics.registry.get_sample_value(
+        "controller_runtime_reconcile_errors_total", {"controller": "distillationjob"}
+    )
+    return found or 0.0
+
+
+def test_a_creation_that_is_refused_is_told_once_and_tried_ever_more_seldom(resource: Object) -> None:
+    async def scenario(desk: Desk) -> None:
+        async def before(method: str, path: str) -> web.Response | None:
+            return refusal(403, "Forbidden", "exceeded quota") if (method, path[-5:]) == ("POST", "/jobs") else None
+
+        desk.api.before = before
+        desk.controller.queue.add(KEY)
+        await desk.settle()
+        tries = errors(desk)
+        for _ in range(60):
+            await desk.wait(1)
+        assert 4 <= errors(desk) - tries <= 7
+        told = [
+            one for place, one in desk.api.objects.items() if place[0] == EVENTS and one["reason"] == "WriteRefused"
+        ]
+        assert len(told) == 1
+        assert "exceeded quota" in told[0]["message"]
+        desk.api.before = None
+        await desk.wait(120)
+        assert desk.count(JOBS) == 1, "it goes on when the cause is gone"
+
+    play(scenario, resource)
+
+
+def test_a_bug_is_loud_and_stops_nobody_else(resource: Object, caplog: pytest.LogCaptureFixture) -> None:
+    def reconcile(job: Job, *_: Any, **__: Any) -> Plan:
+        if job.name == "support":
+            raise ZeroDivisionError("a bug")
+        return Plan(status=Status(phase="Pending", message="fine"))
+
+    async def scenario(desk: Desk) -> None:
+        other = {**resource, "metadata": {**resource["metadata"], "name": "other", "uid": "other"}}
+        desk.api.put(other, collection=DISTILLATIONS)
+        for name in ("support", "other"):
+            desk.controller.queue.add(("team-a", name))
+        await desk.settle()
+        assert desk.job("other").status.message == "fine"
+        for _ in range(20):
+            await desk.wait(1)
+        assert errors(desk) == 5, "after 1, 2, 4 and 8 seconds"
+
+    with caplog.at_level(logging.ERROR):
+        play(scenario, resource, reconcile=reconcile)
+    assert "ZeroDivisionError: a bug" in caplog.text
+    assert "looking at team-a/support failed" in caplog.text
+
+
+def test_a_server_that_is_away_is_asked_when_it_wants(resource: Object) -> None:
+    async def scenario(desk: Desk) -> None:
+        async def before(_method: str, _path: str) -> web.Response:
+            return refusal(429, "TooManyRequests", "slow down", **{"Retry-After": "20"})
+
+        desk.api.before = before
+        desk.controller.queue.add(KEY)
+        await desk.settle()
+        desk.api.requests.clear()
+        await desk.wait(19)
+        assert desk.api.requests == []
+        await desk.wait(2)
+        assert desk.api.requests
+
+    play(scenario, resource)
+
+
+def test_a_replica_that_lost_its_lease_stops(resource: Object) -> None:
+    def guard() -> float:
+        raise LeaseLost("another replica may lead")
+
+    async def scenario(desk: Desk) -> None:
+        desk.controller.queue.add(KEY)
+        with pytest.raises(ExceptionGroup) as caught:
+            async with asyncio.timeout(10):
+                await desk.controller.run(workers=2)
+        assert caught.group_contains(LeaseLost)
+        assert not desk.api.writes()
+
+    play(scenario, resource, guard=guard)
+
+
+def steady(api: FakeApi, resource: Object) -> Job:
+    """A driver at work on Train, of which nothing is left but to carry its progress on."""
+    job = at_stage(resource, "Train")
+    api.put(child(resource, "Train", jobDeploymentStatus="Running"), collection=RAYJOBS)
+    api.put(channel(resource, "Train", starts="1"), collection=MAPS)
+    stored = {**resource, "status": json.loads(job.status.model_dump_json(by_alias=True, exclude_none=True))}
+    api.put(stored, collection=DISTILLATIONS)
+    return job
+
+
+MAP = channel({"metadata": {"name": "support", "namespace": "team-a", "uid": "u"}}, "Train", attempt=7)
+PLANS: dict[str, tuple[Callable[[Job], Plan], bool]] = {
+    "nothing": (lambda job: Plan(), False),
+    "progress": (lambda job: Plan(status=job.status.model_copy(update={"message": "on"})), False),
+    "a creation": (lambda job: Plan(create=(MAP,)), True),
+    "a deletion": (lambda job: Plan(delete=(Deletion("RayJob", "x", "u"),)), True),
+    "a request to stop": (lambda job: Plan(stop=StopRequest("x-out")), True),
+    "an event": (lambda job: Plan(events=(Event("Something", "happened"),)), True),
+}
+
+
+@pytest.mark.parametrize("case", PLANS)
+def test_only_progress_is_decided_on_a_short_look(case: str, resource: Object) -> None:
+    make_plan, thorough = PLANS[case]
+    seen: list[Observed] = []
+
+    def reconcile(job: Job, observed: Observed, **_: Any) -> Plan:
+        seen.append(observed)
+        return make_plan(job)
+
+    async def scenario(desk: Desk) -> None:
+        steady(desk.api, resource)
+        desk.controller.queue.add(KEY)
+        await desk.settle()
+        assert len(seen) == 1, "the first look at a job is thorough"
+        desk.api.requests.clear()
+        desk.controller.queue.add(KEY)
+        await desk.settle()
+        listed = [path for method, path in desk.api.requests if method == "GET" and path.endswith("/pods")]
+        assert bool(listed) == thorough
+        assert len(seen) == 1 + 1 + thorough
+        desk.api.requests.clear()
+        desk.controller.resync(KEY)
+        await desk.settle()
+        assert [path for _, path in desk.api.requests if path.endswith("/pods")], "a resync looks at everything"
+
+    play(scenario, resource, reconcile=reconcile)
+
+
+def test_a_job_that_does_not_come_to_rest_has_to_wait(resource: Object, caplog: pytest.LogCaptureFixture) -> None:
+    asked = []
+
+    def reconcile(*_: Any, **__: Any) -> Plan:
+        asked.append(True)
+        return Plan(requeue_after=0, why=("round and round",))
+
+    async def scenario(desk: Desk) -> None:
+        desk.controller.queue.add(KEY)
+        await desk.settle()
+        assert len(asked) == 30
+        await desk.wait(31)
+        assert len(asked) == 31
+
+    with caplog.at_level(logging.WARNING):
+        play(scenario, resource, reconcile=reconcile)
+    assert "does not come to rest: round and round" in caplog.text
+
+
+def test_children_that_nobody_told_us_are_gone_are_found_missing(resource: Object) -> None:
+    async def scenario(desk: Desk) -> None:
+        over = {**resource, "status": {"phase": "Failed", "observedGeneration": 3, "run": json.loads('{"id": "one"}')}}
+        over["status"]["run"] |= {"digest": "d", "startedAt": AT}
+        desk.api.put(over, collection=DISTILLATIONS)
+        desk.controller.table.see_child(KEY, "ghost")
+        desk.controller.queue.add(KEY)
+        await desk.settle()
+        assert not desk.controller.table.needs_look(KEY)
+
+    play(scenario, resource, reconcile=lambda *_, **__: Plan())
+
+
+def test_a_reconcile_that_hangs_can_be_told(resource: Object) -> None:
+    async def scenario(desk: Desk) -> None:
+        hanging = asyncio.Event()
+
+        async def before(_method: str, _path: str) -> None:
+            await hanging.wait()
+
+        desk.api.before = before
+        desk.controller.queue.add(KEY)
+        work = asyncio.create_task(desk.controller.run(workers=1))
+        while not desk.api.requests:
+            await asyncio.sleep(0.01)
+        desk.now[0] += 500
+        assert desk.controller.longest() == 500
+        work.cancel()
+        hanging.set()
+        await asyncio.gather(work, return_exceptions=True)
+        assert desk.controller.longest() == 0
+
+    play(scenario, resource)
+
+
+def test_what_is_under_way_is_brought_to_its_end_and_nothing_else_is_begun(resource: Object) -> None:
+    async def scenario(desk: Desk) -> None:
+        going_on = asyncio.Event()
+
+        async def before(_method: str, _path: str) -> None:
+            await going_on.wait()
+
+        desk.api.before = before
+        desk.controller.queue.add(KEY)
+        work = asyncio.create_task(desk.controller.run(workers=2))
+        while not desk.api.requests:
+            await asyncio.sleep(0.01)
+        draining = asyncio.create_task(desk.controller.drain(30))
+        await asyncio.sleep(0.05)
+        assert not draining.done()
+        desk.controller.queue.add(("team-a", "other"))
+        going_on.set()
+        await draining
+        assert desk.job().status.run is not None
+        assert not [path for _, path in desk.api.requests if path.endswith("/other")]
+        work.cancel()
+        await asyncio.gather(work, return_exceptions=True)
+
+    play(scenario, resource, clock=time.time)
+
+
+def test_pods_of_an_earlier_attempt_keep_the_next_one_waiting(resource: Object) -> None:
+    async def scenario(desk: Desk) -> None:
+        desk.controller.queue.add(KEY)
+        await desk.settle()
+        finish_stage(desk.api)
+        kept = next(one for place, one in desk.api.objects.items() if place[0] == JOBS)
+        pod = {"metadata": {**kept["metadata"], "name": "lingers"}, "status": {"phase": "Running"}}
+        desk.api.put(pod, collection=PODS)
+        desk.controller.queue.add(KEY)
+        await desk.settle()
+        assert desk.job().status.stages[0].state == "Succeeded"
+        assert desk.count(RAYJOBS) == 0
+        desk.api.put(pod | {"status": {"phase": "Succeeded"}}, collection=PODS)
+        await desk.wait(10)
+        assert desk.count(RAYJOBS) == 1
+
+    play(scenario, resource)
+
+
+def test_a_later_job_of_the_same_name_starts_when_what_is_left_of_the_earlier_is_collected(resource: Object) -> None:
+    async def scenario(desk: Desk) -> None:
+        desk.controller.queue.add(KEY)
+        await desk.settle()
+        first = desk.job()
+        desk.api.put({**resource, "metadata": {**resource["metadata"], "uid": "later"}}, collection=DISTILLATIONS)
+        desk.controller.queue.add(KEY)
+        await desk.settle()
+        assert desk.count(JOBS) == 1, "the ServiceAccount still belongs to the earlier job"
+        for place, one in list(desk.api.objects.items()):
+            if first.uid in json.dumps(one["metadata"].get("ownerReferences", [])):
+                del desk.api.objects[place]
+        await desk.wait(10)
+        second = desk.job()
+        assert second.status.stages[0].child != first.status.stages[0].child
+        assert desk.count(JOBS) == 1
+
+    play(scenario, resource)

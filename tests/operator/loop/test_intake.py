@@ -1,0 +1,224 @@
+"""The intake: every event marks the right key, at once where it is news, after a while where it is progress."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+from kubedistill.settings import DefaultStorage, Settings
+from kubedistill.v1alpha1 import Status
+from kubedistill_operator.cluster.observation import Observer
+from kubedistill_operator.job import Key
+from kubedistill_operator.loop.controller import Controller
+from kubedistill_operator.loop.intake import PROGRESS_SECONDS, Intake
+from kubedistill_operator.loop.workqueue import WorkQueue
+from kubedistill_operator.telemetry.metrics import Metrics
+from kubedistill_operator.telemetry.table import Table
+from operator_objects import RUN, channel, child, pod
+
+Object = dict[str, Any]
+KEY = ("team-a", "support")
+
+
+@dataclass
+class Desk:
+    """An intake whose controller never looks: it is asked only what it would look at."""
+
+    now: float = 1000.0
+
+    def __post_init__(self) -> None:
+        anything: Any = None
+        observer = Observer(anything, Settings(), lambda: self.now)
+        self.queue = WorkQueue(clock=lambda: self.now, chance=lambda: 0.0)
+        self.table = Table(DefaultStorage())
+        self.controller = Controller(
+            anything, self.queue, self.table, observer, anything, Metrics(), Settings(), lambda: self.now
+        )
+        self.intake = Intake(self.controller)
+
+    def due(self) -> list[Key]:
+        """The keys that can be taken now; they are looked at in no time."""
+        keys = []
+        while (taken := self.queue.take()) is not None:
+            self.queue.done(taken[0])
+            keys.append(taken[0])
+        return keys
+
+
+@pytest.fixture
+def desk() -> Desk:
+    return Desk()
+
+
+def test_a_job_is_looked_at_when_it_is_listed_made_or_edited(desk: Desk, resource: Object) -> None:
+    desk.intake.see_job(None, resource)
+    assert desk.due() == [KEY]
+    resource["metadata"] |= {"generation": 4, "resourceVersion": "4712"}
+    desk.intake.see_job("MODIFIED", resource)
+    assert desk.due() == [KEY]
+    resource["metadata"] |= {"annotations": {"kubedistill.io/rerun": "7"}, "resourceVersion": "4713"}
+    desk.intake.see_job("MODIFIED", resource)
+    assert desk.due() == [KEY]
+    resource["metadata"] |= {"deletionTimestamp": "2026-03-01T12:00:00Z", "resourceVersion": "4714"}
+    desk.intake.see_job("MODIFIED", resource)
+    assert desk.due() == [], "the garbage collector does the rest"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"status": {"phase": "Preparing"}}, {"metadata": {"labels": {"argocd": "x"}, "annotations": {"a/b": "c"}}}],
+)
+def test_an_echo_of_our_own_write_and_what_does_not_concern_us_is_no_news(
+    change: Object, desk: Desk, resource: Object
+) -> None:
+    desk.intake.see_job("ADDED", resource)
+    desk.due()
+    metadata = resource["metadata"] | {"resourceVersion": "4712"} | change.get("metadata", {})
+    desk.intake.see_job("MODIFIED", {**resource, **change, "metadata": metadata})
+    assert desk.due() == []
+
+
+def test_a_job_that_is_over_is_not_looked_at_when_it_is_listed_unless_it_has_children(
+    desk: Desk, resource: Object
+) -> None:
+    status = Status(phase="Succeeded", observed_generation=3, run=RUN)
+    resource["status"] = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+    desk.intake.see_job(None, resource)
+    assert desk.due() == []
+    desk.intake.see_child(None, child(resource, "Export"))
+    assert desk.due() == [KEY]
+    assert desk.table.needs_look(KEY)
+    desk.intake.see_child("DELETED", child(resource, "Export"))
+    assert desk.due() == [KEY]
+    assert not desk.table.needs_look(KEY)
+
+
+def test_what_is_collected_after_a_job_that_is_gone_concerns_nobody_and_leaves_nothing(
+    desk: Desk, resource: Object
+) -> None:
+    desk.intake.see_job("ADDED", resource)
+    desk.intake.see_child("ADDED", child(resource, "Train"))
+    desk.intake.see_channel("ADDED", channel(resource, "Train"))
+    desk.intake.see_job("DELETED", resource)
+    desk.due()
+    desk.intake.see_child("DELETED", child(resource, "Train"))
+    desk.intake.see_channel("DELETED", channel(resource, "Train"))
+    desk.intake.see_pod("DELETED", pod(resource, "head", "Train"))
+    desk.now += 5
+    assert desk.due() == []
+    assert (desk.intake._asked, desk.intake._said, desk.intake._progress_due) == ({}, {}, {})
+    assert desk.table._children == {}
+
+
+def test_a_job_that_is_deleted_is_forgotten_and_looked_for_once_more(desk: Desk, resource: Object) -> None:
+    desk.intake.see_job("ADDED", resource)
+    desk.intake.see_channel("ADDED", channel(resource, "Train"))
+    desk.due()
+    desk.intake.see_job("DELETED", resource)
+    assert len(desk.table) == 0
+    assert desk.due() == [KEY]
+    assert (desk.intake._asked, desk.intake._said, desk.intake._progress_due) == ({}, {}, {})
+
+
+def test_a_late_deletion_of_an_earlier_job_takes_nothing_from_the_later(desk: Desk, resource: Object) -> None:
+    later = {**resource, "metadata": {**resource["metadata"], "uid": "later", "resourceVersion": "5000"}}
+    desk.intake.see_job("ADDED", later)
+    desk.intake.see_job("DELETED", resource)
+    assert desk.table.uid(KEY) == "later"
+
+
+def test_children_mark_the_job_that_their_labels_name(desk: Desk, resource: Object) -> None:
+    desk.intake.see_child("MODIFIED", child(resource, "Train"))
+    assert desk.due() == [KEY]
+    stranger = child(resource, "Train")
+    del stranger["metadata"]["labels"]
+    desk.intake.see_child("MODIFIED", stranger)
+    assert desk.due() == []
+
+
+def test_pods_mark_their_job_once_for_a_crowd(desk: Desk, resource: Object) -> None:
+    for number in range(50):
+        desk.intake.see_pod("MODIFIED", pod(resource, f"worker-{number}", "Train"))
+    assert desk.due() == []
+    desk.now += 1
+    assert desk.due() == [KEY]
+    desk.now += 60
+    assert desk.due() == []
+
+
+NEWS = [
+    {"owner": "t:d1", "starts": "1"},
+    {"owner": "t:d2", "starts": "2"},
+    {"owner": "t:d2", "starts": "2", "stop": "true"},
+    {"owner": "t:d2", "starts": "2", "stop": "true", "result_json": "{}"},
+]
+
+
+def test_claims_results_and_requests_to_stop_count_at_once(desk: Desk, resource: Object) -> None:
+    desk.intake.see_channel("ADDED", channel(resource, "Train"))
+    desk.due()
+    for data in NEWS:
+        desk.intake.see_channel("MODIFIED", channel(resource, "Train", progress_json="1", **data))
+        assert desk.due() == [KEY]
+
+
+def test_progress_is_carried_on_at_once_and_then_at_most_every_30_seconds(desk: Desk, resource: Object) -> None:
+    looks = []
+    desk.intake.see_channel("ADDED", channel(resource, "Train"))
+    desk.due()
+    begun = desk.now
+    for second in range(200):
+        if second < 150 and second % 3 == 0:
+            desk.intake.see_channel("MODIFIED", channel(resource, "Train", progress_json=str(second)))
+        looks += [desk.now - begun for _ in desk.due()]
+        desk.now += 1
+    assert looks == [0, 30, 60, 90, 120, 150], "the last word is never lost"
+
+
+def test_progress_is_carried_on_although_something_else_made_us_look_in_between(desk: Desk, resource: Object) -> None:
+    for progress in ("1", "2", "3"):
+        desk.intake.see_channel("MODIFIED", channel(resource, "Train", progress_json=progress))
+    desk.due()
+    desk.now += 10
+    desk.queue.add(KEY)
+    assert desk.due() == [KEY]
+    desk.intake.see_channel("MODIFIED", channel(resource, "Train", progress_json="4"))
+    assert desk.due() == []
+    desk.now += 20
+    assert desk.due() == [KEY]
+
+
+def test_progress_never_delays_a_result(desk: Desk, resource: Object) -> None:
+    desk.intake.see_channel("ADDED", channel(resource, "Train"))
+    desk.due()
+    desk.intake.see_channel("MODIFIED", channel(resource, "Train", progress_json="1"))
+    desk.due()
+    desk.intake.see_channel("MODIFIED", channel(resource, "Train", progress_json="2"))
+    assert desk.due() == []
+    desk.intake.see_channel("MODIFIED", channel(resource, "Train", progress_json="2", result_json="{}"))
+    assert desk.due() == [KEY]
+    assert PROGRESS_SECONDS == 30
+
+
+def test_channels_of_several_attempts_are_told_apart(desk: Desk, resource: Object) -> None:
+    for _ in range(3):
+        for attempt in (1, 2):
+            desk.intake.see_channel("MODIFIED", channel(resource, "Train", attempt=attempt, starts=str(attempt)))
+    desk.due()
+    desk.intake.see_channel("MODIFIED", channel(resource, "Train", attempt=1, starts="1"))
+    assert desk.due() == [], "nothing is new, and progress was carried on a moment ago"
+
+
+def test_config_maps_that_are_no_channel_concern_nobody(desk: Desk, resource: Object) -> None:
+    other = channel(resource, "Train")
+    other["metadata"]["name"] = other["metadata"]["name"].removesuffix("-out")
+    desk.intake.see_channel("ADDED", other)
+    assert desk.due() == []
+
+
+def test_a_channel_that_is_deleted_is_news(desk: Desk, resource: Object) -> None:
+    desk.intake.see_job("ADDED", resource)
+    desk.intake.see_channel("ADDED", channel(resource, "Train"))
+    desk.due()
+    desk.intake.see_channel("DELETED", channel(resource, "Train"))
+    assert desk.due() == [KEY]

@@ -1,0 +1,113 @@
+"""Logs: lines of JSON that say of what they speak, and no credential in them."""
+
+import asyncio
+import io
+import json
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from kubedistill_operator.telemetry.logs import about, hide_credentials, log_to
+from operator_objects import at_stage
+
+Object = dict[str, Any]
+
+
+@pytest.fixture
+def stream() -> Iterator[io.StringIO]:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    stream = io.StringIO()
+    log_to(stream)
+    yield stream
+    for handler in list(root.handlers):
+        root.removeHandler(handler)
+    for handler in handlers:
+        root.addHandler(handler)
+    root.setLevel(level)
+
+
+def lines(stream: io.StringIO) -> list[Object]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_a_line_speaks_of_the_job_that_is_being_looked_at(stream: io.StringIO, resource: Object) -> None:
+    job = at_stage(resource, "Train")
+    with about(job):
+        logging.getLogger("a").info("hello %s", "you")
+    logging.getLogger("a").info("later")
+    first, second = lines(stream)
+    assert first.pop("at").endswith("+00:00")
+    assert first == {
+        "level": "INFO", "logger": "a", "message": "hello you", "namespace": "team-a", "name": "support",
+        "uid": job.uid, "stage": "Train", "attempt": 0,
+    }  # fmt: skip
+    assert "uid" not in second
+
+
+def test_lines_of_jobs_that_are_looked_at_at_the_same_time_are_told_apart(
+    stream: io.StringIO, resource: Object
+) -> None:
+    async def look(name: str) -> None:
+        resource["metadata"]["name"] = name
+        with about(at_stage(resource, "Train")):
+            await asyncio.sleep(0)
+            logging.getLogger("a").info(name)
+
+    async def both() -> None:
+        await asyncio.gather(look("one"), look("two"))
+
+    asyncio.run(both())
+    assert [line["message"] == line["name"] for line in lines(stream)] == [True, True]
+
+
+def test_a_traceback_is_a_field_of_the_line(stream: io.StringIO) -> None:
+    try:
+        raise ValueError("token=abcdefgh")
+    except ValueError:
+        logging.getLogger("a").exception("it broke")
+    (line,) = lines(stream)
+    assert "ValueError: token=<hidden>" in line["traceback"]
+
+
+def test_fields_of_others_are_left_out(stream: io.StringIO) -> None:
+    logging.getLogger("a").warning("hello", extra={"k8s_ref": {"a": "b"}, "settings": object(), "uid": "u"})
+    (line,) = lines(stream)
+    assert set(line) == {"at", "level", "logger", "message", "uid"}
+
+
+def test_kopf_speaks_only_when_something_is_wrong(stream: io.StringIO) -> None:
+    logging.getLogger("kopf.objects").info("Handler succeeded")
+    logging.getLogger("kopf.objects").warning("watch failed")
+    assert [line["message"] for line in lines(stream)] == ["watch failed"]
+
+
+HIDDEN = [
+    ("Authorization: Bearer abcdef0123456789", "Authorization: Bearer <hidden>"),
+    ("got eyJhbGciOi.eyJpc3MiOi.c2lnbmF0dXJl back", "got <hidden> back"),
+    ("api_key=sk-12345", "api_key=<hidden>"),
+    ('{"password": "hunter2"}', '{"password": "<hidden>"}'),
+    ("https://user:hunter2@host/path", "https://user:<hidden>@host/path"),
+    ("token: abc, next", "token: <hidden>, next"),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), HIDDEN)
+def test_what_looks_like_a_credential_is_hidden(text: str, expected: str) -> None:
+    assert hide_credentials(text) == expected
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "max tokens reached",
+        "ConfigMap support-train-abcde-out",
+        "Secret hf not found",
+        "the bearer of bad news",
+        "a: b",
+    ],
+)
+def test_what_is_none_stays(text: str) -> None:
+    assert hide_credentials(text) == text

@@ -1,0 +1,189 @@
+"""Metrics: the exposition parses, a job has 25 series at most, and leaves none behind."""
+
+from collections import Counter
+from typing import Any, get_args
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
+
+from kubedistill.settings import DefaultStorage
+from kubedistill.v1alpha1 import Condition, Restarts, StageStatus, Status
+from kubedistill.v1alpha1.status import Phase
+from kubedistill_operator.job import Job
+from kubedistill_operator.telemetry.metrics import MOST_SERIES, Metrics
+from kubedistill_operator.telemetry.table import Table
+from operator_objects import RUN, with_status
+
+Object = dict[str, Any]
+
+
+@pytest.fixture
+def table() -> Table:
+    return Table(DefaultStorage())
+
+
+@pytest.fixture
+def metrics(table: Table) -> Metrics:
+    found = Metrics()
+    found.watch(table, depth=lambda: 3, leads=lambda: True)
+    return found
+
+
+def scrape(metrics: Metrics) -> list[Sample]:
+    """What Prometheus would read."""
+    text = generate_latest(metrics.registry).decode()
+    return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+
+
+def value(metrics: Metrics, series: str, /, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(series, labels)
+
+
+def busy(resource: Object, *, name: str = "support", **changes: Any) -> Job:
+    """A job of which everything is known."""
+    resource["metadata"]["name"] = name
+    resource["spec"]["queue"] = {"name": "gpu"}
+    stage = StageStatus(
+        name="Train", state="Running", attempt=2, percent=50, progressed_at="2026-03-01T13:00:00Z", gpu_seconds=7.5,
+        started_at="2026-03-01T12:00:00Z", restarts=Restarts(infrastructure=1),
+    )  # fmt: skip
+    conditions = tuple(
+        Condition(type=kind, status="True", reason="R")
+        for kind in ("Validated", "Progressing", "SpecDrift", "Complete")
+    )
+    values = {"phase": "Training", "run": RUN, "stages": (stage,), "conditions": conditions, **changes}
+    return with_status(resource, Status(**values))
+
+
+def test_a_job_is_shown_as_it_is(metrics: Metrics, table: Table, resource: Object) -> None:
+    table.update(busy(resource))
+    job = {"namespace": "team-a", "name": "support"}
+    prefix = "distillation_job"
+    assert value(
+        metrics, f"{prefix}_info", **job, strategy="Auto", queue="gpu", student="student", teacher_kind="Model"
+    ) == 1  # fmt: skip
+    assert {phase: value(metrics, f"{prefix}_status_phase", **job, phase=phase) for phase in get_args(Phase)} == {
+        phase: float(phase == "Training") for phase in get_args(Phase)
+    }
+    assert value(metrics, f"{prefix}_status_condition", **job, condition="SpecDrift", status="True") == 1
+    assert value(metrics, f"{prefix}_stage_progress_ratio", **job, stage="Train") == 0.5
+    assert value(metrics, f"{prefix}_progress_ratio", **job) == 0.5
+    assert value(metrics, f"{prefix}_start_timestamp_seconds", **job) == 1772366400
+    assert value(metrics, f"{prefix}_last_progress_timestamp_seconds", **job) == 1772370000
+    assert value(metrics, f"{prefix}_restarts_total", **job, cause="infrastructure") == 1
+    assert value(metrics, f"{prefix}_gpu_seconds_total", **job) == 7.5
+    assert value(metrics, f"{prefix}_completion_timestamp_seconds", **job) is None
+
+
+@pytest.mark.parametrize("phase", get_args(Phase))
+def test_no_job_has_more_series_than_it_may(phase: str, metrics: Metrics, table: Table, resource: Object) -> None:
+    before = len(scrape(metrics))
+    table.update(busy(resource, phase=phase))
+    found = [one for one in scrape(metrics) if one.labels.get("name") == "support"]
+    assert 10 < len(found) <= MOST_SERIES
+    assert len(scrape(metrics)) == before + len(found)
+
+
+def test_a_job_that_is_gone_leaves_no_series(metrics: Metrics, table: Table, resource: Object) -> None:
+    before = scrape(metrics)
+    for name in ("one", "two"):
+        table.update(busy(resource, name=name))
+    table.remove(("team-a", "one"))
+    names = {one.labels["name"] for one in scrape(metrics) if one.name == "distillation_job_info"}
+    assert names == {"two"}
+    table.remove(("team-a", "two"))
+    assert scrape(metrics) == before
+
+
+NAMES = st.text(max_size=20)
+
+
+@given(queue=NAMES, student=NAMES, phase=st.sampled_from(get_args(Phase)))
+def test_whatever_people_write_into_a_job_the_exposition_parses(queue: str, student: str, phase: str) -> None:
+    table, metrics = Table(DefaultStorage()), Metrics()
+    metrics.watch(table, depth=lambda: 0, leads=lambda: False)
+    resource: Object = {
+        "metadata": {"name": "support", "namespace": "team-a", "uid": "u"},
+        "spec": {
+            "task": {"type": "QA"}, "teachers": [{"name": "main", "model": {"source": "t"}}],
+            "student": {"model": {"source": student}}, "data": {"train": {"uri": "x"}}, "queue": {"name": queue},
+        },
+    }  # fmt: skip
+    table.update(with_status(resource, Status(phase=phase)))
+    found = scrape(metrics)
+    counts = Counter((one.name, tuple(sorted(one.labels.items()))) for one in found)
+    assert max(counts.values()) == 1, "no series is there twice"
+
+
+def test_the_loop_is_shown_under_the_names_that_boards_know(metrics: Metrics) -> None:
+    metrics.set_workers(16)
+    metrics.count_worker(1)
+    metrics.count_reconcile("success", 0.02)
+    metrics.count_reconcile("error", 0.5)
+    metrics.count_wait(0.3)
+    metrics.count_request("GET", "200", host="api:6443")
+    controller = {"controller": "distillationjob"}
+    assert value(metrics, "controller_runtime_reconcile_total", **controller, result="success") == 1
+    assert value(metrics, "controller_runtime_reconcile_errors_total", **controller) == 1
+    assert value(metrics, "controller_runtime_reconcile_time_seconds_count", **controller) == 2
+    assert value(metrics, "controller_runtime_active_workers", **controller) == 1
+    assert value(metrics, "controller_runtime_max_concurrent_reconciles", **controller) == 16
+    assert value(metrics, "workqueue_depth", name="distillationjob") == 3
+    assert value(metrics, "workqueue_retries_total", name="distillationjob") == 1
+    assert value(metrics, "workqueue_queue_duration_seconds_count", name="distillationjob") == 1
+    assert value(metrics, "leader_election_master_status", name="kubedistill-operator") == 1
+    assert value(metrics, "rest_client_requests_total", code="200", method="GET", host="api:6443") == 1
+
+
+def test_a_stage_that_ends_is_counted_once(metrics: Metrics, resource: Object) -> None:
+    job = busy(resource)
+    done = job.status.stages[0].model_copy(update={"state": "Succeeded", "ended_at": "2026-03-01T12:10:00Z"})
+    after = job.status.model_copy(update={"stages": (done,)})
+    metrics.count_change(job, after)
+    labels = {"namespace": "team-a", "strategy": "Auto", "stage": "Train", "result": "Succeeded"}
+    assert value(metrics, "distillation_job_stage_duration_seconds_count", **labels) == 1
+    assert value(metrics, "distillation_job_stage_duration_seconds_sum", **labels) == 600
+    metrics.count_change(with_status(resource, after), after)
+    assert value(metrics, "distillation_job_stage_duration_seconds_count", **labels) == 1
+
+
+def test_an_attempt_that_makes_way_for_the_next_is_counted_as_restarted(metrics: Metrics, resource: Object) -> None:
+    job = busy(resource)
+    stopping = job.status.stages[0].model_copy(update={"state": "Stopping", "ended_at": "2026-03-01T12:10:00Z"})
+    metrics.count_change(job, job.status.model_copy(update={"stages": (stopping,)}))
+    labels = {"namespace": "team-a", "strategy": "Auto", "stage": "Train", "result": "Restarted"}
+    assert value(metrics, "distillation_job_stage_duration_seconds_count", **labels) == 1
+
+
+@pytest.mark.parametrize("phase", ["Succeeded", "Failed"])
+def test_a_run_that_ends_is_counted_once(phase: str, metrics: Metrics, resource: Object) -> None:
+    job = busy(resource)
+    done = job.status.stages[0].model_copy(update={"state": "Succeeded", "ended_at": "2026-03-01T13:00:00Z"})
+    after = job.status.model_copy(update={"stages": (done,), "phase": phase})
+    metrics.count_change(job, after)
+    metrics.count_change(with_status(resource, after), after.model_copy(update={"message": "later"}))
+    labels = {"namespace": "team-a", "strategy": "Auto", "result": phase}
+    assert value(metrics, "distillation_jobs_finished_total", **labels) == 1
+    assert value(metrics, "distillation_job_duration_seconds_sum", **labels) == 3600
+
+
+def test_the_wait_in_a_queue_is_measured(metrics: Metrics, resource: Object) -> None:
+    def quota(status: str, at: str) -> tuple[Condition, ...]:
+        return (Condition(type="QuotaReserved", status=status, reason="R", last_transition_time=at),)
+
+    job = busy(resource, conditions=quota("False", "2026-03-01T12:00:00Z"))
+    metrics.count_change(job, job.status.model_copy(update={"message": "still waiting"}))
+    admitted = job.status.model_copy(update={"conditions": quota("True", "2026-03-01T12:05:00Z")})
+    metrics.count_change(job, admitted)
+    assert value(metrics, "distillation_job_queue_wait_seconds_count", namespace="team-a") == 1
+    assert value(metrics, "distillation_job_queue_wait_seconds_sum", namespace="team-a") == 300
+
+
+def test_two_operators_in_one_process_count_apart() -> None:
+    one, other = Metrics(), Metrics()
+    one.count_wait(1)
+    assert value(other, "workqueue_queue_duration_seconds_count", name="distillationjob") is None

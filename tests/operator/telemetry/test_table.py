@@ -1,0 +1,245 @@
+"""The table of jobs: rivals, room, who may go on when another job gives something up, and who needs no look."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from kubedistill.settings import DefaultStorage
+from kubedistill.v1alpha1 import ArtifactStatus, Condition, Restarts, Run, StageStatus, Status
+from kubedistill_operator.job import Job
+from kubedistill_operator.telemetry.facts import read_facts
+from kubedistill_operator.telemetry.table import Table, store_of
+from operator_objects import RUN, with_status
+
+Object = dict[str, Any]
+SHARED = {"uri": "s3://bucket/store"}
+
+
+def make(
+    resource: Object, name: str, *, namespace: str = "team-a", version: int = 1, storage: Object | None = None,
+    status: Status | None = None, **metadata: Any,
+) -> Job:  # fmt: skip
+    """A job of its own."""
+    spec = resource["spec"] | ({"storage": storage} if storage else {})
+    about = {
+        **resource["metadata"], "name": name, "namespace": namespace, "uid": f"uid-of-{namespace}-{name}",
+        "resourceVersion": str(version), **metadata,
+    }  # fmt: skip
+    return with_status({**resource, "spec": spec, "metadata": about}, status or Status())
+
+
+def running(**artifacts: bool) -> Status:
+    """A run with a child, whose artifacts are complete or about to be made."""
+    found = tuple(ArtifactStatus(name=name, key=name * 3, complete=done) for name, done in artifacts.items())
+    run = Run(id="one", digest="d", started_at="2026-03-01T12:00:00Z", artifacts=found)
+    return Status(phase="Generating", run=run, stages=(StageStatus(name="Generate", state="Running"),))
+
+
+def waiting(reason: str = "NamespaceBusy") -> Status:
+    queued = Condition(type="QuotaReserved", status="False", reason=reason)
+    stage = StageStatus(name="Generate", state="Pending")
+    return Status(phase="Queued", run=RUN, stages=(stage,), conditions=(queued,))
+
+
+@pytest.fixture
+def table() -> Iterator[Table]:
+    return Table(DefaultStorage())
+
+
+def test_jobs_on_the_same_store_are_rivals_for_what_they_are_about_to_make(table: Table, resource: Object) -> None:
+    ours = make(resource, "ours", storage=SHARED, status=running(answers=False))
+    for job in (
+        ours,
+        make(resource, "maker", storage=SHARED, status=running(rows=True, answers=False), namespace="team-b"),
+        make(resource, "elsewhere", storage={"uri": "s3://bucket/other"}, status=running(answers=False)),
+        make(resource, "done", storage=SHARED, status=running(rows=True)),
+        make(resource, "over", storage=SHARED, status=running(answers=False).model_copy(update={"phase": "Failed"})),
+        make(
+            resource, "rests", storage=SHARED, status=running(answers=False).model_copy(update={"phase": "Suspended"})
+        ),
+        make(
+            resource, "leaves", storage=SHARED, status=running(answers=False), deletionTimestamp="2026-03-01T12:00:00Z"
+        ),
+    ):
+        table.update(job)
+    rivals = table.rivals(ours)
+    assert [(rival.namespace, rival.name, dict(rival.keys)) for rival in rivals] == [
+        ("team-b", "maker", {"answers": "answersanswersanswers"})
+    ]
+
+
+STORES: list[tuple[Object, Object, bool]] = [
+    ({"storage": {"uri": "s3://b/x"}}, {"storage": {"uri": "s3://b/x/"}, "namespace": "team-b"}, True),
+    ({"storage": {"uri": "s3://b/x"}}, {"storage": {"uri": "s3://b/y"}}, False),
+    ({"storage": {"volumeClaim": "c"}}, {"storage": {"volumeClaim": "c"}}, True),
+    ({"storage": {"volumeClaim": "c"}}, {"storage": {"volumeClaim": "c"}, "namespace": "team-b"}, False),
+    ({"storage": {"volumeClaim": "c"}}, {"storage": {"volumeClaim": "d"}}, False),
+    ({}, {"storage": {"uri": "s3://default/"}}, True),
+]
+
+
+@pytest.mark.parametrize(("one", "other", "same"), STORES)
+def test_what_is_the_same_store(one: Object, other: Object, same: bool, resource: Object) -> None:
+    storage = DefaultStorage(uri="s3://default")
+    first, second = make(resource, "a", **one), make(resource, "b", **other)
+    assert (store_of(first, storage=storage) == store_of(second, storage=storage)) == same
+
+
+def test_only_other_jobs_of_the_namespace_that_have_a_child_take_room(table: Table, resource: Object) -> None:
+    ours = make(resource, "ours", status=running())
+    for job in (
+        ours,
+        make(resource, "other", status=running()),
+        make(resource, "waits", status=waiting()),
+        make(resource, "elsewhere", status=running(), namespace="team-b"),
+    ):
+        table.update(job)
+    assert table.active_beside(ours) == 1
+
+
+GIVEN_UP: dict[str, tuple[Status | None, list[str]]] = {
+    "nothing": (running(answers=False), []),
+    "its child": (waiting().model_copy(update={"run": running(answers=False).run}), ["same namespace"]),
+    "an artifact that is complete": (running(answers=True), ["same store"]),
+    "all, since it failed": (running(answers=False).model_copy(update={"phase": "Failed"}), ["same store"]),
+    "all, since it is gone": (None, ["same namespace", "same store"]),
+}
+
+
+@pytest.mark.parametrize("case", GIVEN_UP)
+def test_who_waits_goes_on_when_another_job_gives_up(case: str, table: Table, resource: Object) -> None:
+    status, freed = GIVEN_UP[case]
+    maker = make(resource, "maker", storage=SHARED, status=running(answers=False))
+    for job in (
+        maker,
+        make(resource, "same namespace", status=waiting()),
+        make(resource, "same store", storage=SHARED, status=waiting("SharedArtifact"), namespace="team-b"),
+        make(resource, "same store, but wants room", storage=SHARED, status=waiting(), namespace="team-b"),
+        make(resource, "same namespace, but wants artifact", status=waiting("SharedArtifact")),
+        make(resource, "in Kueue's queue", storage=SHARED, status=waiting("Pending")),
+        make(resource, "works", storage=SHARED, status=running()),
+        make(resource, "apart", status=waiting(), namespace="team-c"),
+    ):
+        assert table.update(job) == []
+    after = make(resource, "maker", storage=SHARED, status=status)
+    found = table.remove(("team-a", "maker")) if status is None else table.update(after)
+    assert sorted(name for _, name in found) == freed
+
+
+def test_for_one_place_only_the_oldest_are_woken(table: Table, resource: Object) -> None:
+    maker = make(resource, "maker", status=running())
+    table.update(maker)
+    for name, hour in (("c", 13), ("a", 12), ("b", 14), ("d", 15)):
+        table.update(make(resource, name, status=waiting(), creationTimestamp=f"2026-03-01T{hour}:00:00Z"))
+    assert [name for _, name in table.remove(("team-a", "maker"))] == ["a", "c"]
+
+
+def over(phase: str = "Succeeded", *, generation: int = 3, **changes: Any) -> Status:
+    return Status(phase=phase, observed_generation=generation, run=RUN, **changes)
+
+
+NEEDS_LOOK: dict[str, tuple[Object, bool]] = {
+    "it is at work": ({"status": running()}, True),
+    "it is new": ({}, True),
+    "it is over": ({"status": over()}, False),
+    "it failed": ({"status": over("Failed")}, False),
+    "its spec was edited since": ({"status": over(), "generation": 4}, True),
+    "a rerun is asked for": ({"status": over(), "annotations": {"kubedistill.io/rerun": "7"}}, True),
+    "a rerun was honoured": (
+        {"status": over(honoured=("rerun:7",)), "annotations": {"kubedistill.io/rerun": "7"}}, False,
+    ),
+    "it is being deleted": ({"status": running(), "deletionTimestamp": "2026-03-01T12:00:00Z"}, False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", NEEDS_LOOK)
+def test_which_jobs_need_a_look(case: str, table: Table, resource: Object) -> None:
+    options, expected = NEEDS_LOOK[case]
+    table.update(make(resource, "one", **options))
+    assert table.needs_look(("team-a", "one")) == expected
+
+
+def test_a_job_that_nobody_knows_needs_a_look(table: Table) -> None:
+    assert table.needs_look(("team-a", "one"))
+
+
+def test_a_job_that_is_over_needs_looks_until_its_children_are_gone(table: Table, resource: Object) -> None:
+    key = ("team-a", "one")
+    table.see_child(key, "one-train-abcde")
+    table.update(make(resource, "one", status=over()))
+    assert table.needs_look(key), "its children may have come before it"
+    table.miss_child(key, "one-train-abcde")
+    assert not table.needs_look(key)
+    table.see_child(key, "ghost")
+    table.set_children(key, [])
+    assert not table.needs_look(key)
+
+
+def test_a_job_that_had_nothing_to_do_needs_no_look_until_it_changes(table: Table, resource: Object) -> None:
+    edited = make(resource, "one", status=over(), generation=4, version=7)
+    table.update(edited)
+    table.rest(edited)
+    assert not table.needs_look(("team-a", "one"))
+    table.update(make(resource, "one", status=over(), generation=5, version=8))
+    assert table.needs_look(("team-a", "one"))
+
+
+def test_old_news_changes_nothing(table: Table, resource: Object) -> None:
+    table.update(make(resource, "one", status=running(), version=10))
+    table.see(make(resource, "one", status=waiting(), version=9))
+    table.see(make(resource, "one", status=waiting(), version=10))
+    assert next(iter(table))[1].active, "what was decided counts until something newer is seen"
+    table.see(make(resource, "one", status=waiting(), version=11))
+    assert not next(iter(table))[1].active
+
+
+def test_a_job_of_the_same_name_that_came_after_is_news_whatever_its_version(table: Table, resource: Object) -> None:
+    table.update(make(resource, "one", status=running(), version=10))
+    table.see(make(resource, "one", version=2, uid="later"))
+    assert next(iter(table))[1].uid == "later"
+
+
+def test_a_job_that_is_gone_leaves_nothing(table: Table, resource: Object) -> None:
+    table.update(make(resource, "one", status=running()))
+    table.see_child(("team-a", "one"), "child")
+    table.remove(("team-a", "one"))
+    assert len(table) == 0
+    assert not list(table)
+    table.remove(("team-a", "one"))
+
+
+def test_facts_are_what_status_says(resource: Object) -> None:
+    resource["spec"]["queue"] = {"name": "gpu"}
+    stages = (
+        StageStatus(name="Prepare", state="Succeeded", gpu_seconds=1.0, restarts=Restarts(failure=1)),
+        StageStatus(name="Generate", state="Skipped"),
+        StageStatus(
+            name="Train", state="Running", percent=50, gpu_seconds=2.5, progressed_at="2026-03-01T12:00:10Z",
+            restarts=Restarts(failure=1, preemption=3),
+        ),
+        StageStatus(name="Export"),
+    )  # fmt: skip
+    conditions = (
+        Condition(type="Progressing", status="True", reason="Train"),
+        Condition(type="Complete", status="False", reason="NotYet"),
+    )
+    facts = read_facts(with_status(resource, Status(phase="Training", run=RUN, stages=stages, conditions=conditions)))
+    assert (facts.strategy, facts.queue, facts.student, facts.teacher_kind) == ("Auto", "gpu", "student", "Model")
+    assert (facts.phase, facts.stage, facts.stage_ratio, facts.ratio) == ("Training", "Train", 0.5, 2.5 / 4)
+    assert (facts.created, facts.started, facts.completed) == (1772366400.0, 1772366400.0, None)
+    assert (facts.progressed, facts.gpu_seconds) == (1772366410.0, 3.5)
+    assert facts.restarts == {"failure": 2, "infrastructure": 0, "preemption": 3}
+    assert facts.conditions == {"Progressing": "True"}
+
+
+def test_facts_of_a_job_that_is_over_name_no_stage(resource: Object) -> None:
+    stages = (StageStatus(name="Prepare", state="Failed", ended_at="2026-03-01T12:00:10Z", percent=30),)
+    facts = read_facts(with_status(resource, Status(phase="Failed", run=RUN, stages=stages)))
+    assert (facts.stage, facts.stage_ratio, facts.progressed, facts.completed) == ("", 0.0, None, 1772366410.0)
+
+
+def test_facts_of_a_job_that_can_not_be_read_are_few(resource: Object) -> None:
+    resource["spec"] = {}
+    facts = read_facts(with_status(resource, Status()))
+    assert (facts.phase, facts.strategy, facts.student) == ("Pending", "", "")
