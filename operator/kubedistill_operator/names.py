@@ -2,16 +2,14 @@
 
 import base64
 import hashlib
-import re
 
+from kubedistill import marks, runs
 from kubedistill.chain import StageName
 
-_OURS = "kubedistill.io"
-JOB_UID_LABEL = f"{_OURS}/job-uid"
-ATTEMPT_LABEL = f"{_OURS}/attempt"
-RUN_LABEL = f"{_OURS}/run"
-STAGE_LABEL = f"{_OURS}/stage"
-RERUN_ANNOTATION, CANCEL_ANNOTATION = f"{_OURS}/rerun", f"{_OURS}/cancel"
+JOB_UID_LABEL, STAGE_LABEL = marks.JOB_UID_LABEL, marks.STAGE_LABEL
+RUN_LABEL, ATTEMPT_LABEL = marks.RUN_LABEL, marks.ATTEMPT_LABEL
+RERUN_ANNOTATION, CANCEL_ANNOTATION = marks.RERUN_ANNOTATION, marks.CANCEL_ANNOTATION
+rerun_id = runs.rerun_id
 MANAGED_BY = {"app.kubernetes.io/managed-by": "kubedistill"}
 
 
@@ -35,12 +33,6 @@ def service_account_name(job: str) -> str:
     return f"{job}-driver"
 
 
-def rerun_id(token: str) -> str:
-    """The id of the run that a rerun annotation asks for; a token that no label may hold is hashed."""
-    readable = re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,40}[a-z0-9])?", token)
-    return f"rerun-{token if readable else _short(token)}"
-
-
 def attempt_token(child: str, *, uid: str) -> str:
     """What a driver shows to claim its attempt: no secret, but different for every attempt that ever was."""
     return f"{child}.{uid}"
@@ -48,7 +40,7 @@ def attempt_token(child: str, *, uid: str) -> str:
 
 def job_labels(job: str, *, uid: str) -> dict[str, str]:
     """The labels of what a job has once, whatever its run, stage and attempt."""
-    return {**MANAGED_BY, f"{_OURS}/job": job, JOB_UID_LABEL: uid}
+    return {**MANAGED_BY, marks.JOB_LABEL: job, JOB_UID_LABEL: uid}
 
 
 def labels(job: str, *, uid: str, stage: StageName, run: str, attempt: int) -> dict[str, str]:

@@ -1,0 +1,32 @@
+"""Runs: which one a job's spec and annotations ask for. The operator starts by this rule; clients wait by it."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Mapping
+
+from kubedistill.marks import RERUN_ANNOTATION
+from kubedistill.v1alpha1 import Status
+
+FIRST_RUN = "1"
+
+
+def wanted_run(*, run_id: str | None, annotations: Mapping[str, str], status: Status) -> str | None:
+    """The id of a run that is asked for and has not begun; None where there is none. `run_id` is spec.runID."""
+    token = annotations.get(RERUN_ANNOTATION)
+    if token and f"rerun:{token}" not in status.honoured:
+        return rerun_id(token)
+    if status.run is None:
+        return run_id or FIRST_RUN
+    known = {status.run.id, *(one.id for one in status.run_history)}
+    return run_id if run_id and run_id not in known else None
+
+
+def rerun_id(token: str) -> str:
+    """The id of the run that a rerun annotation asks for; a token that no label may hold is hashed."""
+    readable = re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,40}[a-z0-9])?", token)
+    return f"rerun-{token if readable else _short(token)}"
+
+
+def _short(token: str) -> str:
+    return base64.b32encode(hashlib.sha256(token.encode()).digest()).decode().lower()[:5]
