@@ -24,7 +24,13 @@ _PREEMPTED = (
     "NodeShutdown",
     "Evicted",
     "DeletionByTaintManager",
+    "EvictionByEvictionAPI",
 )
+_BY_EVIDENCE: dict[str, Cause] = {
+    "ValidationFailed": "user", "Preempted": "preemption", "NodeLost": "infrastructure", "OutOfMemory": "failure",
+    "UserCodeError": "failure", "ChildVanished": "infrastructure", "HeadLost": "infrastructure",
+}  # fmt: skip
+"""What evidence may show, and what that costs; the strongest first, since evidence goes away while we wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,46 +65,56 @@ def blame_evidence(evidence: Evidence) -> Blame:
     return next(blame for clue in CLUES if (blame := clue(evidence)) is not None)
 
 
+def strongest(blame: Blame, *, reason: str, message: str) -> Blame:
+    """What is seen now, or what was seen before where that says more; an empty reason says nothing."""
+    order = list(_BY_EVIDENCE)
+    if reason not in _BY_EVIDENCE or order.index(reason) >= order.index(blame.reason):
+        return blame
+    return Blame(_BY_EVIDENCE[reason], reason, message)
+
+
+def _found(reason: str, message: str) -> Blame:
+    return Blame(_BY_EVIDENCE[reason], reason, message)
+
+
 def _refused(evidence: Evidence) -> Blame | None:
     child = evidence.child
     if child is None or child.reason != "ValidationFailed":
         return None
-    return Blame("user", "ValidationFailed", child.message)
+    return _found("ValidationFailed", child.message)
 
 
 def _preempted(evidence: Evidence) -> Blame | None:
     child = evidence.child
     if child is not None and child.evicted:
-        return Blame("preemption", "Preempted", "the queue took the quota back")
+        return _found("Preempted", "the queue took the quota back")
     left = next((pod for pod in evidence.pods if pod.exit_reason in _PREEMPTED or pod.node_tainted), None)
-    return Blame("preemption", "Preempted", f"pod {left.name} had to leave node {left.node}") if left else None
+    return _found("Preempted", f"pod {left.name} had to leave node {left.node}") if left else None
 
 
 def _node_lost(evidence: Evidence) -> Blame | None:
     lost = next((pod for pod in evidence.pods if pod.node_lost_since is not None), None)
-    return Blame("infrastructure", "NodeLost", f"node {lost.node} of pod {lost.name} is gone") if lost else None
+    return _found("NodeLost", f"node {lost.node} of pod {lost.name} is gone") if lost else None
 
 
 def _out_of_memory(evidence: Evidence) -> Blame | None:
     killed = next((pod for pod in evidence.pods if pod.exit_reason == "OOMKilled"), None)
-    return Blame("failure", "OutOfMemory", f"pod {killed.name} used more memory than its limit") if killed else None
+    return _found("OutOfMemory", f"pod {killed.name} used more memory than its limit") if killed else None
 
 
 def _vanished(evidence: Evidence) -> Blame | None:
-    return Blame("infrastructure", "ChildVanished", "somebody deleted the child") if evidence.child is None else None
+    return _found("ChildVanished", "somebody deleted the child") if evidence.child is None else None
 
 
 def _driver_ended(evidence: Evidence) -> Blame | None:
     ended = next((pod for pod in evidence.pods if pod.exit_code), None)
-    return (
-        Blame("failure", "UserCodeError", f"pod {ended.name} ended with exit code {ended.exit_code}") if ended else None
-    )
+    return _found("UserCodeError", f"pod {ended.name} ended with exit code {ended.exit_code}") if ended else None
 
 
 def _head_lost(evidence: Evidence) -> Blame | None:
     child = evidence.child
     assert child is not None, "a child that is absent has vanished"
-    return Blame("infrastructure", "HeadLost", child.message or f"{child.kind} ended ({child.reason or 'no reason'})")
+    return _found("HeadLost", child.message or f"{child.kind} ended ({child.reason or 'no reason'})")
 
 
 CLUES: tuple[Clue, ...] = (_refused, _preempted, _node_lost, _out_of_memory, _vanished, _driver_ended, _head_lost)

@@ -64,16 +64,19 @@ def frozen_manifest(job: Job, run: FrozenRun) -> Manifest:
 
 
 def thaw(frozen: Frozen) -> FrozenRun:
-    """Read a run back; raises ValueError where somebody tampered with it."""
+    """Read a run back; raises ValueError where somebody tampered with it.
+
+    What a newer operator has written beside what is known here is left aside, so that a downgrade blocks no run.
+    """
     values = frozen.values
     pools = values["pools"]
     assert isinstance(pools, Mapping), "the reader checks the shape"
     return FrozenRun(
         id=frozen.run_id,
         digest=frozen.digest,
-        spec=Spec.model_validate_json(json.dumps(values["spec"])),
-        pools={name: Pool.model_validate_json(json.dumps(pool)) for name, pool in pools.items()},
-        images=Images.model_validate_json(json.dumps(values["images"])),
+        spec=Spec.model_validate_json(json.dumps(values["spec"]), extra="ignore"),
+        pools={name: Pool.model_validate_json(json.dumps(pool), extra="ignore") for name, pool in pools.items()},
+        images=Images.model_validate_json(json.dumps(values["images"]), extra="ignore"),
     )
 
 

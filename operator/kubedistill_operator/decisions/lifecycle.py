@@ -26,6 +26,8 @@ def rest_when_over(situation: Situation) -> Plan | None:
     """A run that is over keeps its last child for a while, if it succeeded, and does nothing else."""
     if not situation.is_over or _wanted_run(situation) is not None:
         return None
+    if situation.status.observed_generation != situation.job.generation:
+        return Plan(status=situation.status, requeue_after=0, why=("the run is over; an edit was seen",))
     retention = situation.live_spec.child_retention_seconds if situation.live_spec else 0
     failed = situation.status.phase == "Failed"
     ended = max((stage.ended_at for stage in situation.status.stages), default="")
@@ -98,9 +100,9 @@ def keep_frozen(situation: Situation) -> Plan | None:
 
 
 def note_drift(situation: Situation) -> Plan | None:
-    """Say, once, that an edit waits for a new runID; the run goes on as it was frozen."""
+    """Say, once, that an edit waits for a new runID; the run goes on, or stays over, as it was frozen."""
     run, job = situation.run, situation.job
-    if run is None:
+    if run is None or _wanted_run(situation) is not None:
         return None
     changed = job.spec is None or spec_digest(job.spec) != run.digest
     reused = job.spec is not None and job.spec.run_id not in (None, run.spec.run_id)

@@ -10,7 +10,7 @@ from typing import Any
 from kubedistill.contract import StageResult
 from kubedistill.v1alpha1 import ArtifactStatus, Restarts, Result, StageStatus, Status
 from kubedistill_operator.clock import seconds_since, stamp
-from kubedistill_operator.decisions.causes import Blame, Cause, Evidence, blame_evidence, blame_result
+from kubedistill_operator.decisions.causes import Blame, Cause, Evidence, blame_evidence, blame_result, strongest
 from kubedistill_operator.decisions.situation import LIVE, Situation, fresh_stages
 from kubedistill_operator.names import attempt_token, out_name
 from kubedistill_operator.plan import Deletion, Event, Plan, StopRequest
@@ -92,17 +92,21 @@ def record_failure(situation: Situation) -> Plan | None:
 
 
 def note_end(situation: Situation) -> Plan | None:
-    """A child that ended or vanished has a grace: the driver's last word may still be on its way."""
+    """A child that ended or vanished has a grace: the driver's last word may still be on its way.
+
+    What its pods show is written down at once, since a RayJob's pods are gone before the grace is over.
+    """
     stage, child = situation.current, situation.observed.attempt.child
     if stage is None or stage.state not in _UNTIL_OVER or not stage.child_uid or valid_result(situation) is not None:
         return None
     if child is not None and child.uid == stage.child_uid and child.is_live:
         return None
-    if not stage.ended_at:
-        status = with_stage(situation.status, stage.name, ended_at=stamp(situation.now))
-        return Plan(status=status, requeue_after=GRACE_SECONDS, why=(f"{stage.child} ended without a result",))
-    left = GRACE_SECONDS - seconds_since(stage.ended_at, situation.now)
-    return Plan(requeue_after=left, why=("waiting for a last word",)) if left > 0 else None
+    ended_at, blame = stage.ended_at or stamp(situation.now), _seen(situation, stage)
+    left = GRACE_SECONDS - seconds_since(ended_at, situation.now)
+    if left <= 0:
+        return None
+    status = with_stage(situation.status, stage.name, ended_at=ended_at, reason=blame.reason, message=blame.message)
+    return Plan(status=status, requeue_after=left, why=(f"{stage.child} ended without a result: {blame.reason}",))
 
 
 def finish_stopping(situation: Situation) -> Plan | None:
@@ -170,8 +174,14 @@ def _blame(situation: Situation, stage: StageStatus) -> Blame | None:
         return None
     if not stage.ended_at or seconds_since(stage.ended_at, situation.now) < GRACE_SECONDS:
         return None
-    child = attempt.child if attempt.child is not None and attempt.child.uid == stage.child_uid else None
-    return blame_evidence(Evidence(child, attempt.pods))
+    return _seen(situation, stage)
+
+
+def _seen(situation: Situation, stage: StageStatus) -> Blame:
+    """What the evidence shows of an attempt that is over, or showed while there was more of it."""
+    child, pods = situation.observed.attempt.child, situation.observed.attempt.pods
+    blame = blame_evidence(Evidence(child if child is not None and child.uid == stage.child_uid else None, pods))
+    return strongest(blame, reason=stage.reason if stage.ended_at else "", message=stage.message)
 
 
 def _charge(restarts: Restarts, cause: Cause) -> Restarts:

@@ -42,12 +42,12 @@ Decider = Callable[[Situation], Plan | None]
 
 DECIDERS: tuple[Decider, ...] = (
     leave_deleted,
+    note_drift,
     rest_when_over,
     record_success,
     supersede,
     start_run,
     keep_frozen,
-    note_drift,
     sweep_children,
     cancel,
     suspend,

@@ -54,8 +54,8 @@ def _prices(situation: Situation) -> Prices:
     teacher, student = run.spec.teachers[0], run.spec.student
     gpus = teacher.model.tensor_parallel_size * teacher.model.pipeline_parallel_size
     return Prices(
-        teacher=_price(situation, teacher.resources.pool, gpus=gpus),
-        student=_price(situation, student.resources.pool, gpus=1),
+        teacher=_price(situation, run.spec.stages.generate.pool or teacher.resources.pool, gpus=gpus),
+        student=_price(situation, run.spec.stages.evaluate.pool or student.resources.pool, gpus=1),
     )
 
 

@@ -100,7 +100,7 @@ def follow(situation: Situation) -> Plan | None:
     if find_condition(status, "QuotaReserved") is not None:
         status = situation.say(status, "QuotaReserved", "True", reason="Admitted")
     status = with_run(status, counted_at=_counted_at(situation))
-    changes = {"state": "Running", "reason": "", "message": "loading", **_figures(situation, stage)}
+    changes = {"state": "Running", "reason": "", "message": "loading", "ended_at": "", **_figures(situation, stage)}
     status = with_stage(status, stage.name, **changes)
     events = () if stage.state == "Running" else (Event("StageRunning", f"{stage.name} in {child.name}"),)
     return Plan(status=status, events=events, requeue_after=PROGRESS_SECONDS, why=(f"{stage.name} runs",))

@@ -22,12 +22,21 @@ _PASSING = (401, 408, 409, 425, 429)
 """Statuses, besides 5xx, that another try may turn into success; a 401 by the token that the kubelet has renewed."""
 
 
-class HiccupError(Exception):
-    """A call that failed in a way that may pass: cut off, late, garbled, or refused for now."""
+PATIENCE_SECONDS = 600.0
 
-    def __init__(self, problem: str, *, retry_after: float = 0.0) -> None:
+
+class HiccupError(Exception):
+    """A call that failed in a way that may pass: cut off, late, garbled, or refused for now.
+
+    After `patience` seconds it is believed; `retry_after` are the seconds that the server asks for.
+    """
+
+    def __init__(
+        self, problem: str, *, retry_after: float = 0.0, patience: float = PATIENCE_SECONDS,
+        fix: str = "Check that the pod reaches it",
+    ) -> None:  # fmt: skip
         super().__init__(problem)
-        self.retry_after = retry_after
+        self.retry_after, self.patience, self.fix = retry_after, patience, fix
 
 
 @dataclass(frozen=True, slots=True)

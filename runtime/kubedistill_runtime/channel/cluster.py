@@ -31,7 +31,6 @@ log = logging.getLogger(__name__)
 _PROGRESS_SECONDS, _LOOK_SECONDS = 10.0, 5.0
 _SLOWEST_SECONDS = 60.0
 """The longest pause between two tries at telling progress, and between two tries at telling anything else."""
-_PATIENCE_SECONDS = 600.0
 _CLAIMS = 5
 _Given = TypeVar("_Given")
 
@@ -187,17 +186,15 @@ def _try_to_claim(config_map: ConfigMap, *, token: str, claim: str) -> int | Non
 def insist(
     call: Callable[[], _Given], *, at: str, clock: Callable[[], float], sleep: Callable[[float], None]
 ) -> _Given:
-    """Try until it works, with growing pauses; raises ChannelUnavailable after 10 minutes of hiccups."""
-    until, pause = clock() + _PATIENCE_SECONDS, 1.0
+    """Try until it works, with growing pauses; raises ChannelUnavailable once a hiccup has lasted for its patience."""
+    start, pause = clock(), 1.0
     while True:
         try:
             return call()
         except HiccupError as hiccup:
-            left = until - clock()
+            left = start + hiccup.patience - clock()
             if left <= 0:
-                raise ChannelUnavailable(
-                    f"the API server can't be asked ({hiccup})", at=at, fix="Check that the pod reaches it"
-                ) from hiccup
+                raise ChannelUnavailable(f"the API server can't be asked ({hiccup})", at=at, fix=hiccup.fix) from hiccup
             log.warning("asking the API server again", extra={"problem": str(hiccup)})
             sleep(min(left, max(pause, min(hiccup.retry_after, _SLOWEST_SECONDS))))
             pause = min(2 * pause, 30.0)

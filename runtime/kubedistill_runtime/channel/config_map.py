@@ -12,6 +12,10 @@ Change = dict[str, str]
 """One operation of a JSON Patch (RFC 6902)."""
 
 
+_RIGHTS_SECONDS = 30.0
+"""How long a new RoleBinding may take to reach the API server that is asked."""
+
+
 class ChangeRefusedError(Exception):
     """A patch was refused as a whole: one of its tests failed, or the ConfigMap can't be changed like that."""
 
@@ -66,9 +70,11 @@ class ConfigMap:
     def _content(self, reply: Reply) -> Content:
         if reply.status == 404:
             raise ClaimLost("nobody waits for this attempt any more: its ConfigMap is gone", at=str(self))
+        if reply.status == 403:
+            fix = "The driver's ServiceAccount needs get and patch on it"
+            raise HiccupError(f"it answered {reply.reason}", patience=_RIGHTS_SECONDS, fix=fix)
         if reply.reason:
-            fix = "The driver's ServiceAccount needs get and patch on it" if reply.status == 403 else ""
-            raise ChannelUnavailable(f"the API server answered {reply.reason}", at=str(self), fix=fix)
+            raise ChannelUnavailable(f"the API server answered {reply.reason}", at=str(self))
         metadata, data = reply.values.get("metadata"), reply.values.get("data", {})
         version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
         if not (isinstance(version, str) and _is_text(data)):

@@ -234,7 +234,7 @@ def test_a_result_that_nobody_takes_for_ten_minutes_is_an_error_and_lies_in_the_
     assert StageResult.model_validate_json(store.read(RESULT)) == result()
 
 
-@pytest.mark.parametrize("name", ["403", "400", "302"])
+@pytest.mark.parametrize("name", ["400", "302"])
 def test_a_result_that_is_refused_is_an_error_at_once(
     name: str, claim: Claim, server: ConfigMapServer, store: Store, time: Time
 ) -> None:

@@ -194,7 +194,7 @@ def test_a_result_that_the_api_server_refuses_ends_with_1_and_lies_in_the_store(
     pod: None, run: Run, server: ConfigMapServer, store: Store
 ) -> None:
     def work(progress: Progress) -> None:
-        server.always = Fault(status=403)
+        server.always = Fault(status=400)
 
     assert run(work) == EXIT_FAILED
     assert StageResult.model_validate_json(store.read(f"{FOLDER}/result.json")).outcome == "Succeeded"

@@ -1,0 +1,68 @@
+"""What the evidence of an attempt's end counts for, whenever it is seen: pods go before the grace is over."""
+
+from dataclasses import replace
+
+import pytest
+
+from kubedistill.v1alpha1 import StageStatus
+from kubedistill_operator.observed import Pod
+from world import World
+
+
+@pytest.fixture
+def world() -> World:
+    return World()
+
+
+def begin_training(world: World) -> str:
+    """Play the stages before Train, and its start; returns the name of its child."""
+    for stage in ("Prepare", "Generate", "Curate"):
+        world.complete_stage(stage)
+    world.settle()
+    world.run_child(world.live)
+    world.settle()
+    return world.live
+
+
+def training(world: World) -> StageStatus:
+    return next(stage for stage in world.status.stages if stage.name == "Train")
+
+
+def test_a7_what_a_pod_showed_counts_when_it_is_gone_before_the_grace_is_over(world: World) -> None:
+    name = begin_training(world)
+    pods = world.pods[name]
+    world.end_child(name, reason="SubmissionFailed")
+    world.pods[name] = (replace(pods[0], phase="Failed", exit_reason="OOMKilled", exit_code=137),)
+    world.settle()
+    del world.children[name], world.pods[name]
+    world.settle()
+    world.now += 31
+    world.settle()
+    stage = training(world)
+    assert (stage.restarts.failure, stage.restarts.infrastructure) == (1, 0)
+    assert [
+        event.message for event in world.events if event.reason == "AttemptFailed" and "OutOfMemory" in event.message
+    ]
+
+
+def test_a7_evidence_that_comes_late_counts_too(world: World) -> None:
+    name = begin_training(world)
+    world.end_child(name, reason="SubmissionFailed")
+    world.settle()
+    world.pods[name] = (Pod("p", "u", "Failed", world.now, node="n1", exit_reason="Evicted", exit_code=143),)
+    world.now += 31
+    world.settle()
+    assert training(world).restarts.preemption == 1
+
+
+def test_a13_a_child_that_runs_again_takes_back_what_its_end_seemed_to_show(world: World) -> None:
+    name = begin_training(world)
+    world.children[name] = replace(world.children[name], evicted=True)
+    world.settle()
+    world.children[name] = replace(world.children[name], evicted=False)
+    world.settle()
+    assert training(world).ended_at == ""
+    assert training(world).reason == ""
+    world.end_child(name)
+    world.settle()
+    assert training(world).attempt == 1, "the grace begins anew"

@@ -1,0 +1,90 @@
+"""What becomes of edits to a job whose run is over, and what a downgrade of the operator does to one that isn't."""
+
+from dataclasses import replace
+
+import pytest
+
+from kubedistill.chain import CHAIN
+from kubedistill.settings import Pool, Settings
+from kubedistill_operator.status import find_condition, is_true
+from world import World, small_spec
+
+
+@pytest.fixture
+def finished() -> World:
+    """A world whose only run has succeeded."""
+    world = World()
+    for stage in CHAIN:
+        world.complete_stage(stage.name)
+    world.settle()
+    return world
+
+
+def edit(world: World, **changes: object) -> None:
+    world.spec, world.generation = world.spec.model_copy(update=changes), world.generation + 1
+
+
+def test_s5_an_edit_of_a_finished_job_is_seen_and_said_to_wait_for_a_new_run(finished: World) -> None:
+    edit(finished, active_deadline_seconds=60, task=small_spec().task.model_copy(update={"system_prompt": "Be brief."}))
+    finished.settle()
+    drift = find_condition(finished.status, "SpecDrift")
+    assert drift is not None
+    assert (drift.status, drift.reason) == ("True", "Edited")
+    assert "runID" in drift.message
+    assert (finished.status.phase, finished.status.observed_generation) == ("Succeeded", 2)
+    assert finished.step().status is None
+
+
+def test_s6_a_live_field_of_a_finished_job_is_observed_and_no_drift(finished: World) -> None:
+    edit(finished, child_retention_seconds=5)
+    finished.settle()
+    assert finished.status.observed_generation == 2
+    assert find_condition(finished.status, "SpecDrift") is None
+    assert is_true(finished.status, "Complete")
+
+
+def test_s7_a_new_run_id_after_the_end_starts_a_run_without_a_word_of_drift(finished: World) -> None:
+    edit(finished, run_id="again")
+    finished.settle()
+    assert finished.status.run is not None
+    assert finished.status.run.id == "again"
+    assert "SpecDrift" not in [event.reason for event in finished.events]
+
+
+def test_s8_a_used_run_id_on_a_finished_job_is_said(finished: World) -> None:
+    edit(finished, run_id="again")
+    finished.settle()
+    finished.complete_stage("Prepare")
+    finished.settle()
+    assert finished.status.phase == "Succeeded", "all else is there already"
+    edit(finished, run_id="1")
+    finished.settle()
+    drift = find_condition(finished.status, "SpecDrift")
+    assert drift is not None
+    assert drift.reason == "RunIDReused"
+    assert finished.status.run is not None
+    assert finished.status.run.id == "again"
+
+
+def test_a_run_that_a_newer_operator_froze_goes_on_after_a_downgrade() -> None:
+    world = World()
+    world.settle()
+    ((run, frozen),) = world.frozen.items()
+    values = dict(frozen.values)
+    values["spec"] = {**values["spec"], "novelty": {"a": 1}}  # type: ignore[dict-item]
+    values["images"] = {"novelty": "x"}
+    world.frozen[run] = replace(frozen, values=values)
+    world.complete_stage("Prepare")
+    assert [stage.state for stage in world.status.stages][:1] == ["Succeeded"]
+
+
+def test_the_pool_that_a_stage_overrides_sets_the_price() -> None:
+    pools = {
+        name: Pool(node_selector={"pool": name}, gpus_per_node=8, price_per_gpu_hour=price)
+        for name, price in (("h100", 9.0), ("cheap", 2.0))
+    }
+    spec = small_spec()
+    stages = spec.stages.model_copy(update={"generate": spec.stages.generate.model_copy(update={"pool": "cheap"})})
+    world = World(spec=spec.model_copy(update={"stages": stages}), settings=Settings(pools=pools))
+    world.settle()
+    assert world.jobs[world.live].prices.teacher == 2.0
