@@ -113,6 +113,15 @@ class Rival:
 
 
 @dataclass(frozen=True, slots=True)
+class Refusal:
+    """What the API server would not have made."""
+
+    reason: str
+    """ExceededQuota, NameTaken, or empty for all else: a policy, a right that is missing."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Observed:
     """All that one reconcile knows of the cluster, besides the job itself."""
 
@@ -126,3 +135,5 @@ class Observed:
     rivals: tuple[Rival, ...] = ()
     active_in_namespace: int = 0
     """Other jobs of the namespace that have a child now."""
+    refusal: Refusal | None = None
+    """Why what was decided a moment ago could not be made; None where it could, or nothing was to be made."""

@@ -16,7 +16,7 @@ from kubedistill.v1alpha1 import Spec, Status
 from kubedistill_operator.clock import stamp
 from kubedistill_operator.decisions.reconcile import reconcile
 from kubedistill_operator.job import Job
-from kubedistill_operator.observed import Attempt, Channel, Child, Frozen, Observed, Pod, Rival
+from kubedistill_operator.observed import Attempt, Channel, Child, Frozen, Observed, Pod, Refusal, Rival
 from kubedistill_operator.plan import Event, Plan
 
 NAMESPACE, NAME = "team", "quickstart"
@@ -54,6 +54,10 @@ class World:
     claim_access_modes: tuple[str, ...] | None = ("ReadWriteMany",)
     rivals: tuple[Rival, ...] = ()
     active_in_namespace: int = 0
+    refusal: Refusal | None = None
+    """Why the API server makes nothing, where it does not."""
+    tries: int = 0
+    """How often it was asked in vain."""
     events: list[Event] = field(default_factory=list)
     created: list[str] = field(default_factory=list)
     """Every child that was ever created, in order."""
@@ -90,6 +94,10 @@ class World:
     def step(self, *, until: int = 99) -> Plan:
         """Reconcile once and carry the plan out, or only its first `until` writes, as if killed after them."""
         plan = self.reconcile()
+        if self.refusal is not None and plan.create and plan.status is None:
+            self.tries += 1
+            observed = replace(self.observe(), refusal=self.refusal)
+            plan = reconcile(self.job, observed, now=self.now, settings=self.settings)
         self.execute(plan, until=until)
         return plan
 

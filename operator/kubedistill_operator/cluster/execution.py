@@ -10,10 +10,13 @@ from pydantic import ValidationError
 from kubedistill.v1alpha1 import API_VERSION, GROUP, KIND, Status
 from kubedistill_operator.cluster.client import Cluster
 from kubedistill_operator.cluster.events import event_manifest
-from kubedistill_operator.cluster.failures import NotThere, Obstructed, OperatorFailure, Outdated, Retry, Taken
+from kubedistill_operator.cluster.failures import NotThere, Obstructed, OperatorFailure, Outdated, Refused, Retry, Taken
 from kubedistill_operator.job import Job
 from kubedistill_operator.names import JOB_UID_LABEL, MANAGED_BY
+from kubedistill_operator.observed import Refusal
 from kubedistill_operator.plan import Event, Manifest, Plan
+
+_UNPROCESSABLE = 422
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +72,10 @@ class Executor:
             await self.cluster.patch("ConfigMap", channel, [operation], namespace=namespace)
         except NotThere:  # then nobody listens any more
             return
+        except Refused as error:
+            if error.code != _UNPROCESSABLE:
+                raise
+            log.warning("%s/%s was emptied or sealed by somebody, and no driver can be asked there", namespace, channel)
 
     async def _create(self, manifests: tuple[Manifest, ...], job: Job) -> None:
         uids: dict[str, str] = {}
@@ -110,6 +117,13 @@ class Executor:
         if found is None:
             raise Retry(f"{kind} {namespace}/{name} is gone, and was to own what is made")
         return str(found["metadata"]["uid"])
+
+
+def read_refusal(error: Refused | Obstructed) -> Refusal:
+    """What a decision needs to know of a creation that was refused."""
+    if isinstance(error, Obstructed):
+        return Refusal("NameTaken", str(error))
+    return Refusal("ExceededQuota" if "quota:" in str(error) else "", str(error))
 
 
 def status_values(status: Status) -> Manifest:

@@ -32,7 +32,14 @@ from kubedistill_operator.decisions.outcome import (
     record_success,
 )
 from kubedistill_operator.decisions.situation import Situation
-from kubedistill_operator.decisions.waiting import adopt_child, enforce_progress, follow, wait_for_pods, wait_in_queue
+from kubedistill_operator.decisions.waiting import (
+    adopt_child,
+    enforce_progress,
+    follow,
+    wait_for_leave,
+    wait_for_pods,
+    wait_in_queue,
+)
 from kubedistill_operator.job import Job
 from kubedistill_operator.observed import Observed
 from kubedistill_operator.plan import Plan
@@ -47,6 +54,7 @@ DECIDERS: tuple[Decider, ...] = (
     record_success,
     supersede,
     start_run,
+    wait_for_leave,
     keep_frozen,
     sweep_children,
     cancel,

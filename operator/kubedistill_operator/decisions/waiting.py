@@ -6,7 +6,7 @@ Each takes a Situation and gives a Plan, or None where it has nothing to say. No
 from collections.abc import Sequence
 
 from kubedistill.contract import StageProgress
-from kubedistill.v1alpha1 import StageStatus
+from kubedistill.v1alpha1 import StageStatus, Status
 from kubedistill_operator.clock import seconds_since, stamp
 from kubedistill_operator.decisions.situation import Situation
 from kubedistill_operator.observed import Child, Pod
@@ -14,13 +14,31 @@ from kubedistill_operator.plan import Event, Plan
 from kubedistill_operator.status import find_condition, with_run, with_stage
 
 LOOK_SECONDS, PROGRESS_SECONDS = 15, 30
+MOST_SECONDS, _SHARE = 300, 4
+"""What is refused is tried again after a share of the time that it has been refused for, or after so many seconds."""
 
 WAITS = {
     "ImagePullBackOff": "ImagePull", "ErrImagePull": "ImagePull", "InvalidImageName": "ImagePull",
     "CreateContainerConfigError": "SecretNotFound", "CreateContainerError": "ImagePull",
-    "FailedCreate": "QuotaExceeded", "ExceededQuota": "QuotaExceeded",
+    "FailedCreate": "QuotaExceeded", "ExceededQuota": "QuotaExceeded", "NameTaken": "NameTaken",
 }  # fmt: skip
 """What Kubernetes says of a pod or child that waits, and what we call it."""
+
+
+def wait_for_leave(situation: Situation) -> Plan | None:
+    """What the API server will not have made is tried again, and ends at schedulingTimeoutSeconds as other waits do."""
+    refusal, stage = situation.observed.refusal, situation.current
+    spec = situation.run.spec if situation.run is not None else situation.live_spec
+    if refusal is None or stage is None or spec is None:
+        return None
+    reason = WAITS.get(refusal.reason, "WriteRefused")
+    known = find_condition(situation.status, "Progressing")
+    since = known.last_transition_time if known is not None and known.status == "False" else stamp(situation.now)
+    waited, limit = seconds_since(since, situation.now), spec.scheduling_timeout_seconds
+    if waited >= limit:
+        return _give_up(situation, situation.status, stage, reason=reason, message=refusal.message, limit=limit)
+    again = min(max(LOOK_SECONDS, waited / _SHARE), MOST_SECONDS, limit - waited)
+    return _wait(situation, situation.status, stage, reason=reason, message=refusal.message, seconds=again)
 
 
 def adopt_child(situation: Situation) -> Plan | None:
@@ -28,7 +46,8 @@ def adopt_child(situation: Situation) -> Plan | None:
     stage, child = situation.current, situation.observed.attempt.child
     if stage is None or stage.state != "Starting" or child is None or child.uid == stage.child_uid:
         return None
-    status = with_stage(situation.status, stage.name, child_uid=child.uid)
+    status = with_stage(situation.status, stage.name, child_uid=child.uid, reason="", message="starting")
+    status = situation.say(status, "Progressing", "True", reason=stage.name)
     return Plan(status=status, requeue_after=0, why=(f"{child.name} is there",))
 
 
@@ -53,17 +72,8 @@ def wait_for_pods(situation: Situation) -> Plan | None:
     status = situation.say(begun, "QuotaReserved", "True", reason="Admitted")
     limit = situation.run.spec.scheduling_timeout_seconds
     if seconds_since(stage.started_at, situation.now) >= limit:
-        message = f"{message}; that lasted longer than schedulingTimeoutSeconds {limit}"
-        status = with_stage(status, stage.name, state="Failed", reason=reason, message=message)
-        status = situation.say(status, "Failed", "True", reason=reason, message=message)
-        event = Event("RunFailed", f"{reason}: {message}", "Warning")
-        return Plan(status=status, events=(event,), requeue_after=0, why=(message,))
-    known = find_condition(situation.status, "Progressing")
-    status = situation.say(status, "Progressing", "False", reason=reason, message=message)
-    status = with_stage(status, stage.name, reason=reason, message=message)
-    said = known is not None and known.status == "False" and known.reason == reason
-    events = () if said else (Event("Waiting", f"{reason}: {message}", "Warning"),)
-    return Plan(status=status, events=events, requeue_after=LOOK_SECONDS, why=(f"waiting: {reason}",))
+        return _give_up(situation, status, stage, reason=reason, message=message, limit=limit)
+    return _wait(situation, status, stage, reason=reason, message=message, seconds=LOOK_SECONDS)
 
 
 def enforce_progress(situation: Situation) -> Plan | None:
@@ -119,6 +129,29 @@ def diagnose(child: Child, pods: Sequence[Pod], *, situation: Situation) -> tupl
         patient = situation.now - first.created < situation.settings.scale_up_grace_seconds
         return "WaitingForNodes" if patient else "Unschedulable", f"pod {first.name}: {first.waiting_message}"
     return "WaitingForNodes", child.message or "the pods are being made"
+
+
+def _wait(
+    situation: Situation, status: Status, stage: StageStatus, *, reason: str, message: str, seconds: float
+) -> Plan:
+    """Say why an attempt waits, with an Event where that is new, and look again."""
+    known = find_condition(situation.status, "Progressing")
+    said = known is not None and known.status == "False" and known.reason == reason
+    status = situation.say(status, "Progressing", "False", reason=reason, message=message)
+    status = with_stage(status, stage.name, reason=reason, message=message)
+    events = () if said else (Event("Waiting", f"{reason}: {message}", "Warning"),)
+    return Plan(status=status, events=events, requeue_after=seconds, why=(f"waiting: {reason}",))
+
+
+def _give_up(
+    situation: Situation, status: Status, stage: StageStatus, *, reason: str, message: str, limit: int
+) -> Plan:
+    """End a run that has waited for too long."""
+    message = f"{message}; that lasted longer than schedulingTimeoutSeconds {limit}"
+    status = with_stage(status, stage.name, state="Failed", reason=reason, message=message)
+    status = situation.say(status, "Failed", "True", reason=reason, message=message)
+    event = Event("RunFailed", f"{reason}: {message}", "Warning")
+    return Plan(status=status, events=(event,), requeue_after=0, why=(message,))
 
 
 def _figures(situation: Situation, stage: StageStatus) -> dict[str, object]:

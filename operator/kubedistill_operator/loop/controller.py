@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from kubedistill.settings import Settings
 from kubedistill.v1alpha1 import KIND
 from kubedistill_operator.cluster.client import Cluster
-from kubedistill_operator.cluster.execution import Executor
+from kubedistill_operator.cluster.execution import Executor, read_refusal
 from kubedistill_operator.cluster.failures import LeaseLost, Obstructed, Refused, Retry
 from kubedistill_operator.cluster.observation import Observer
 from kubedistill_operator.decisions.reconcile import reconcile
@@ -133,8 +133,8 @@ class Controller:
             observed, plan = await self.decide(job, thorough=thorough)
             self._thorough.discard(key)
             self._known.add(job.uid)
-            await self._carry_out(plan, job)
-            return self._rest(plan, job, observed)
+            done = await self._carry_out(plan, job, observed)
+            return self._rest(done, job, observed)
 
     async def decide(self, job: Job, *, thorough: bool) -> tuple[Observed, Plan]:
         """What is there, and what is to be done; anything but carrying progress on is decided on a thorough look."""
@@ -164,17 +164,26 @@ class Controller:
         observed = replace(observed, rivals=self.table.rivals(job), active_in_namespace=self.table.active_beside(job))
         return observed, self.reconcile(job, observed, now=self.clock(), settings=self.settings)
 
-    async def _carry_out(self, plan: Plan, job: Job) -> None:
+    async def _carry_out(self, plan: Plan, job: Job, observed: Observed) -> Plan:
+        """Do what was decided, or what is decided where that is refused; gives the plan that was done."""
+        try:
+            await self._execute(plan, job)
+        except (Refused, Obstructed) as error:
+            if plan.status is not None or not plan.create:  # the job as we know it is no longer what it is
+                await self.executor.tell(Event("WriteRefused", str(error), "Warning"), job)
+                raise
+            log.warning("%s/%s waits: %s", job.namespace, job.name, error)
+            _, plan = self._reconcile(job, replace(observed, refusal=read_refusal(error)))
+            await self._execute(plan, job)
+        return plan
+
+    async def _execute(self, plan: Plan, job: Job) -> None:
         for why in plan.why:
             log.debug("%s", why)
         if plan.status is not None:
             # Before the first await: the next decision about another job must not give the same room away.
             self._wake(self.table.update(replace(job, status=plan.status)))
-        try:
-            await self.executor.execute(plan, job)
-        except (Refused, Obstructed) as error:
-            await self.executor.tell(Event("WriteRefused", str(error), "Warning"), job)
-            raise
+        await self.executor.execute(plan, job)
         if plan.status is not None:
             self.metrics.count_change(job, plan.status)
 

@@ -6,7 +6,8 @@ import pytest
 
 from kubedistill.chain import CHAIN
 from kubedistill.settings import Pool
-from kubedistill_operator.observed import Pod, Rival
+from kubedistill.v1alpha1 import Restarts
+from kubedistill_operator.observed import Pod, Refusal, Rival
 from kubedistill_operator.status import find_condition, is_true
 from world import World, small_spec
 
@@ -228,6 +229,64 @@ def test_w4_to_w6_waiting_is_said_and_never_charged(world: World, row: str) -> N
     assert reason_of(world, "Failed") == ("True", failed)
     restarts = stage_of(world, "Generate").restarts
     assert (restarts.failure, restarts.infrastructure, restarts.preemption) == (0, 0, 0)
+
+
+REFUSALS = {
+    "w7 quota": (Refusal("ExceededQuota", "exceeded quota: team"), "QuotaExceeded"),
+    "w8 policy": (Refusal("", "the policy says no"), "WriteRefused"),
+    "w8 a name that is taken": (Refusal("NameTaken", "delete it or rename the job"), "NameTaken"),
+}
+
+
+def refuse(world: World, refusal: Refusal) -> None:
+    """Play Prepare to its success, and have nothing made any more."""
+    world.settle()
+    world.run_child(world.live)
+    world.settle()
+    world.result(world.live)
+    world.end_child(world.live)
+    world.refusal = refusal
+    world.settle()
+
+
+@pytest.mark.parametrize("row", REFUSALS)
+def test_w7_w8_what_is_refused_is_said_and_made_when_the_cause_is_gone(world: World, row: str) -> None:
+    refusal, reason = REFUSALS[row]
+    refuse(world, refusal)
+    assert reason_of(world, "Progressing") == ("False", reason)
+    assert refusal.message in world.status.message
+    assert [event.message for event in world.events].count(f"{reason}: {refusal.message}") == 1
+    world.refusal = None
+    world.settle()
+    world.run_child(world.live)
+    world.settle()
+    assert reason_of(world, "Progressing") == ("True", "Generate")
+    assert stage_of(world, "Generate").attempt == 1
+    assert stage_of(world, "Generate").restarts == Restarts()
+
+
+def test_w7_what_is_refused_for_too_long_ends_the_run_and_was_tried_ever_more_seldom(world: World) -> None:
+    refuse(world, Refusal("ExceededQuota", "exceeded quota: team"))
+    began = world.now
+    while world.status.phase != "Failed":
+        plan = world.step()
+        assert plan.requeue_after is not None
+        world.now += plan.requeue_after
+    assert world.now - began == 3600
+    assert reason_of(world, "Failed") == ("True", "QuotaExceeded")
+    assert "longer than schedulingTimeoutSeconds 3600" in world.status.message
+    assert world.tries < 30
+
+
+def test_w7_a_run_that_can_not_be_frozen_waits_too(world: World) -> None:
+    world.step(until=1)
+    world.refusal = Refusal("ExceededQuota", "exceeded quota: team")
+    world.settle()
+    assert reason_of(world, "Progressing") == ("False", "QuotaExceeded")
+    world.refusal = None
+    world.settle()
+    assert world.created
+    assert reason_of(world, "Progressing") == ("False", "WaitingForNodes")
 
 
 def test_a2_a_result_of_a_stranger_counts_as_absent(world: World) -> None:

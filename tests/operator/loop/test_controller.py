@@ -214,10 +214,46 @@ def errors(desk: Desk) -> float:
     return found or 0.0
 
 
-def test_a_creation_that_is_refused_is_told_once_and_tried_ever_more_seldom(resource: Object) -> None:
+@pytest.mark.parametrize(
+    ("message", "reason"),
+    [("exceeded quota: team", "QuotaExceeded"), ("ValidatingAdmissionPolicy 'x' denied request", "WriteRefused")],
+)
+def test_a_creation_that_is_refused_is_shown_told_once_and_tried_again(
+    message: str, reason: str, resource: Object
+) -> None:
     async def scenario(desk: Desk) -> None:
         async def before(method: str, path: str) -> web.Response | None:
-            return refusal(403, "Forbidden", "exceeded quota") if (method, path[-5:]) == ("POST", "/jobs") else None
+            return refusal(403, "Forbidden", message) if (method, path[-5:]) == ("POST", "/jobs") else None
+
+        desk.api.before = before
+        desk.controller.queue.add(KEY)
+        await desk.settle()
+        shown = next(one for one in desk.job().status.conditions if one.type == "Progressing")
+        assert (shown.status, shown.reason) == ("False", reason)
+        assert message in shown.message
+        version = desk.job().resource_version
+        desk.api.requests.clear()
+        for _ in range(60):
+            await desk.wait(1)
+        assert len([one for one in desk.api.writes() if one[1].endswith("/jobs")]) == 4, "every 15 seconds at first"
+        assert desk.job().resource_version == version
+        reasons = [one["reason"] for place, one in desk.api.objects.items() if place[0] == EVENTS]
+        assert reasons.count("Waiting") == 1
+        assert errors(desk) == 0
+        desk.api.before = None
+        await desk.wait(20)
+        assert desk.count(JOBS) == 1, "it goes on when the cause is gone"
+        await desk.wait(6)
+        shown = next(one for one in desk.job().status.conditions if one.type == "Progressing")
+        assert (shown.status, shown.reason) == ("False", "WaitingForNodes")
+
+    play(scenario, resource)
+
+
+def test_a_status_that_is_refused_is_told_once_and_written_ever_more_seldom(resource: Object) -> None:
+    async def scenario(desk: Desk) -> None:
+        async def before(method: str, _path: str) -> web.Response | None:
+            return refusal(403, "Forbidden", "the policy says no") if method == "PUT" else None
 
         desk.api.before = before
         desk.controller.queue.add(KEY)
@@ -230,10 +266,7 @@ def test_a_creation_that_is_refused_is_told_once_and_tried_ever_more_seldom(reso
             one for place, one in desk.api.objects.items() if place[0] == EVENTS and one["reason"] == "WriteRefused"
         ]
         assert len(told) == 1
-        assert "exceeded quota" in told[0]["message"]
-        desk.api.before = None
-        await desk.wait(120)
-        assert desk.count(JOBS) == 1, "it goes on when the cause is gone"
+        assert "the policy says no" in told[0]["message"]
 
     play(scenario, resource)
 
