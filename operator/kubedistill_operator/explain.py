@@ -55,8 +55,8 @@ async def explain(namespace: str, name: str, *, settings: Settings, kubeconfig: 
 
 
 async def _decide(controller: Controller, job: Job) -> Explanation:
-    observed, plan = await controller.decide(job, thorough=True)
-    return Explanation(job, observed, plan)
+    look, plan = await controller.decide(job, await controller.observer.observe(job, thorough=True))
+    return Explanation(job, look.observed, plan)
 
 
 async def _others(cluster: Cluster, namespace: str, *, settings: Settings) -> list[Manifest]:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,7 +11,7 @@ from kubedistill.v1alpha1 import API_VERSION, GROUP, KIND, Status
 from kubedistill_operator.cluster.client import Cluster
 from kubedistill_operator.cluster.events import event_manifest
 from kubedistill_operator.cluster.failures import NotThere, Obstructed, OperatorFailure, Outdated, Refused, Retry, Taken
-from kubedistill_operator.job import Job
+from kubedistill_operator.job import Job, parse_job
 from kubedistill_operator.names import JOB_UID_LABEL, MANAGED_BY
 from kubedistill_operator.observed import Refusal
 from kubedistill_operator.plan import Event, Manifest, Plan
@@ -29,10 +29,11 @@ class Executor:
     clock: Callable[[], float]
     instance: str
 
-    async def execute(self, plan: Plan, job: Job) -> None:
+    async def execute(self, plan: Plan, job: Job) -> Job:
         """Write status, delete, ask to stop, create, tell; whatever follows the status is told even if it fails.
 
-        Raises what the cluster raises: Outdated where somebody else wrote the job, Obstructed where a name is taken.
+        Gives the job as it is then. Raises what the cluster raises: Outdated where somebody else wrote the job,
+        Obstructed where a name is taken.
         """
         if plan.status is not None:
             job = await self._write_status(plan.status, job)
@@ -45,6 +46,7 @@ class Executor:
         finally:
             for event in plan.events:
                 await self.tell(event, job)
+        return job
 
     async def tell(self, event: Event, job: Job) -> None:
         """Send an Event; nothing depends on whether it arrives."""
@@ -64,7 +66,7 @@ class Executor:
             written = await self.cluster.replace(manifest, subresource="status")
         except NotThere as error:
             raise Outdated(f"{job.namespace}/{job.name} was deleted meanwhile") from error
-        return replace(job, status=status, resource_version=written["metadata"]["resourceVersion"])
+        return parse_job(written)
 
     async def _ask_to_stop(self, channel: str, *, namespace: str) -> None:
         operation = {"op": "add", "path": "/data/stop", "value": "true"}

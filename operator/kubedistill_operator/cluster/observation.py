@@ -1,12 +1,13 @@
 """Observation: what the cluster holds of one job, asked for as little as the decision needs.
 
-While a driver works and nothing else happens, its child and its channel are read by name. In every other situation all
-that carries the job's uid is listed too, pods included: nothing is made or deleted on the word of a cache.
+While a driver works, its child and its channel are read by name; while its child comes up or ends, its pods are listed
+too. Where no attempt is under way any more, all that carries the job's uid is listed: nothing is made or deleted on
+the word of a cache.
 """
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kubedistill.chain import STAGES, StageName
@@ -45,6 +46,18 @@ class Look:
     observed: Observed
     thorough: bool
 
+    def still_shows(self, before: Job, after: Job) -> bool:
+        """Whether it shows enough of a job of which nothing but the status has changed since, by us."""
+        old, new = current_stage(before), current_stage(after)
+        runs = [job.status.run.id if job.status.run else None for job in (before, after)]
+        if runs[0] is None or runs[0] != runs[1]:
+            return False
+        if new is None:
+            return old is None
+        if old is None:  # an attempt was just allotted, and everything was listed before
+            return new.child not in (one.child.name for one in self.observed.earlier if one.child)
+        return new.child == old.child and (self.thorough or new.state != "Failed")
+
 
 @dataclass(slots=True)
 class Observer:
@@ -69,8 +82,10 @@ class Observer:
         stage = current_stage(job)
         child, channel = await self._read_attempt(job, stage)
         attempt, earlier = Attempt(child, channel), tuple[Attempt, ...]()
-        if thorough := thorough or not _is_steady(stage, child, channel):
+        if thorough := thorough or stage is None or stage.state == "Failed":
             attempt, earlier = await self._list_attempts(job, stage, attempt)
+        elif stage is not None and not _is_steady(stage, child, channel):
+            attempt = replace(attempt, pods=await self._list_pods(job, stage))
         observed = Observed(
             attempt=attempt,
             earlier=earlier,
@@ -103,11 +118,9 @@ class Observer:
             *(self.cluster.select(kind, namespace=job.namespace, labels=selector) for kind in ("RayJob", "Job"))
         )
         # After the children: whoever makes pods was seen before its pods are counted.
-        pods = await self.cluster.select("Pod", namespace=job.namespace, labels=selector)
-        nodes = await self.nodes.look_at(node_name(pod) for pod in pods if may_run(pod))
         groups: dict[Group, list[Pod]] = {}
-        for pod in pods:
-            groups.setdefault(_group(pod), []).append(read_pod(pod, node=nodes.get(node_name(pod))))
+        for resource, pod in await self._read_pods(selector, namespace=job.namespace):
+            groups.setdefault(_group(resource), []).append(pod)
         own: list[Pod] = []
         if stage is not None and job.status.run is not None:
             own = groups.pop(_group_of(job, stage, run=job.status.run.id), [])
@@ -118,6 +131,19 @@ class Observer:
         ]
         orphans = (Attempt(pods=tuple(pods)) for _, pods in sorted(groups.items()))
         return Attempt(current.child, current.channel, tuple(own)), (*earlier, *orphans)
+
+    async def _list_pods(self, job: Job, stage: StageStatus) -> tuple[Pod, ...]:
+        """The pods of the current attempt."""
+        run = job.status.run
+        assert run is not None, "an attempt belongs to a run"
+        made = labels(job.name, uid=job.uid, stage=stage.name, run=run.id, attempt=stage.attempt)
+        selector = ",".join(f"{name}={made[name]}" for name in (JOB_UID_LABEL, RUN_LABEL, STAGE_LABEL, ATTEMPT_LABEL))
+        return tuple(pod for _, pod in await self._read_pods(selector, namespace=job.namespace))
+
+    async def _read_pods(self, selector: str, *, namespace: str) -> list[tuple[Manifest, Pod]]:
+        pods = await self.cluster.select("Pod", namespace=namespace, labels=selector)
+        nodes = await self.nodes.look_at(node_name(pod) for pod in pods if may_run(pod))
+        return [(pod, read_pod(pod, node=nodes.get(node_name(pod)))) for pod in pods]
 
     async def _read_frozen(self, job: Job) -> Frozen | None:
         run = job.status.run
@@ -157,15 +183,13 @@ def child_kind(stage: StageName) -> ChildKind:
     return "RayJob" if STAGES[stage].accelerated else "Job"
 
 
-def _is_steady(stage: StageStatus | None, child: Child | None, channel: Channel | None) -> bool:
-    """Whether a driver is at work, and nothing more has to be known."""
+def _is_steady(stage: StageStatus, child: Child | None, channel: Channel | None) -> bool:
+    """Whether a driver is at work, or has just said how that ended, and nothing more has to be known."""
     return (
-        stage is not None
-        and stage.state == "Running"
+        stage.state == "Running"
         and child is not None
         and (child.state, child.admitted, child.deleting) == ("Running", True, False)
         and channel is not None
-        and channel.result is None
     )
 
 

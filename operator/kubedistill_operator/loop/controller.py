@@ -10,7 +10,7 @@ from kubedistill.v1alpha1 import KIND
 from kubedistill_operator.cluster.client import Cluster
 from kubedistill_operator.cluster.execution import Executor, read_refusal
 from kubedistill_operator.cluster.failures import LeaseLost, Obstructed, Refused, Retry
-from kubedistill_operator.cluster.observation import Observer
+from kubedistill_operator.cluster.observation import Look, Observer
 from kubedistill_operator.decisions.reconcile import reconcile
 from kubedistill_operator.job import Job, Key, parse_job
 from kubedistill_operator.loop.workqueue import WorkQueue
@@ -129,24 +129,31 @@ class Controller:
         job = parse_job(resource)
         self._wake(self.table.update(job))
         with about(job):
-            thorough = key in self._thorough or job.uid not in self._known
-            observed, plan = await self.decide(job, thorough=thorough)
+            look = await self.observer.observe(job, thorough=key in self._thorough or job.uid not in self._known)
             self._thorough.discard(key)
             self._known.add(job.uid)
-            done = await self._carry_out(plan, job, observed)
-            return self._rest(done, job, observed)
+            return await self._go_on(job, look)
 
-    async def decide(self, job: Job, *, thorough: bool) -> tuple[Observed, Plan]:
-        """What is there, and what is to be done; anything but carrying progress on is decided on a thorough look."""
-        look = await self.observer.observe(job, thorough=thorough)
-        observed, plan = self._reconcile(job, look.observed)
-        if not look.thorough and (plan.create or plan.delete or plan.stop or plan.events):
-            look = await self.observer.observe(job, thorough=True)
-            observed, plan = self._reconcile(job, look.observed)
+    async def _go_on(self, job: Job, look: Look) -> float | None:
+        """Decide and do; once more from the same look while nothing but the status has changed by that."""
+        while True:
+            look, plan = await self.decide(job, look)
+            plan, after = await self._carry_out(plan, job, look.observed)
+            again = self._rest(plan, job, look.observed)
+            changes_cluster = plan.create or plan.delete or plan.stop
+            if again != 0 or plan.status is None or changes_cluster or not look.still_shows(job, after):
+                return again
+            job = after
+
+    async def decide(self, job: Job, look: Look) -> tuple[Look, Plan]:
+        """What is there, and what is to be done; nothing is made, deleted or asked to stop but on a thorough look."""
+        look, plan = self._reconcile(job, look)
+        if not look.thorough and (plan.create or plan.delete or plan.stop):
+            look, plan = self._reconcile(job, await self.observer.observe(job, thorough=True))
         if look.thorough:
-            attempts = (observed.attempt, *observed.earlier)
+            attempts = (look.observed.attempt, *look.observed.earlier)
             self.table.set_children((job.namespace, job.name), (one.child.name for one in attempts if one.child))
-        return observed, plan
+        return look, plan
 
     def forget(self, key: Key) -> None:
         """Forget a job that is gone."""
@@ -159,33 +166,36 @@ class Controller:
             self.observer.forget(uid)
             self._known.discard(uid)
 
-    def _reconcile(self, job: Job, observed: Observed) -> tuple[Observed, Plan]:
+    def _reconcile(self, job: Job, look: Look) -> tuple[Look, Plan]:
         """Decide, with what is known of other jobs at this moment."""
-        observed = replace(observed, rivals=self.table.rivals(job), active_in_namespace=self.table.active_beside(job))
-        return observed, self.reconcile(job, observed, now=self.clock(), settings=self.settings)
+        rivals, active = self.table.rivals(job), self.table.active_beside(job)
+        look = replace(look, observed=replace(look.observed, rivals=rivals, active_in_namespace=active))
+        return look, self.reconcile(job, look.observed, now=self.clock(), settings=self.settings)
 
-    async def _carry_out(self, plan: Plan, job: Job, observed: Observed) -> Plan:
-        """Do what was decided, or what is decided where that is refused; gives the plan that was done."""
+    async def _carry_out(self, plan: Plan, job: Job, observed: Observed) -> tuple[Plan, Job]:
+        """Do what was decided, or what is decided where that is refused; gives the plan that was done, and the job."""
         try:
-            await self._execute(plan, job)
+            return plan, await self._execute(plan, job)
         except (Refused, Obstructed) as error:
             if plan.status is not None or not plan.create:  # the job as we know it is no longer what it is
                 await self.executor.tell(Event("WriteRefused", str(error), "Warning"), job)
                 raise
             log.warning("%s/%s waits: %s", job.namespace, job.name, error)
-            _, plan = self._reconcile(job, replace(observed, refusal=read_refusal(error)))
-            await self._execute(plan, job)
-        return plan
+            plan = self.reconcile(
+                job, replace(observed, refusal=read_refusal(error)), now=self.clock(), settings=self.settings
+            )
+            return plan, await self._execute(plan, job)
 
-    async def _execute(self, plan: Plan, job: Job) -> None:
+    async def _execute(self, plan: Plan, job: Job) -> Job:
         for why in plan.why:
             log.debug("%s", why)
         if plan.status is not None:
             # Before the first await: the next decision about another job must not give the same room away.
             self._wake(self.table.update(replace(job, status=plan.status)))
-        await self.executor.execute(plan, job)
+        after = await self.executor.execute(plan, job)
         if plan.status is not None:
             self.metrics.count_change(job, plan.status)
+        return after
 
     def _rest(self, plan: Plan, job: Job, observed: Observed) -> float | None:
         """When to look again; a job that asks for it at once too often in a row has to wait."""

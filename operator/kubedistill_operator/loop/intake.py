@@ -5,12 +5,14 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from kubedistill.v1alpha1 import GROUP
+from kubedistill_operator.cluster.child_reading import read_child
 from kubedistill_operator.job import Key, parse_job
 from kubedistill_operator.loop.controller import Controller
 
 PROGRESS_SECONDS: Final = 30.0
 """At least that long between two looks at a job that only made progress."""
-_POD_SECONDS = 1.0
+_CROWD_SECONDS = 1.0
+"""News that nobody waits for comes in crowds: a moment is waited for the others."""
 _JOB_LABEL = f"{GROUP}/job"
 _DELETED = "DELETED"
 
@@ -50,17 +52,18 @@ class Intake:
                 self.controller.queue.add(key)
 
     def see_child(self, kind: str | None, body: Body) -> None:
-        """A RayJob or Job of ours was listed, made, changed or deleted."""
+        """A RayJob or Job of ours was listed, made, changed or deleted; its end counts at once."""
         if (key := self._key_of(kind, body)) is None:
             return
         if kind == _DELETED:
             self.controller.table.miss_child(key, body["metadata"]["name"])
         else:
             self.controller.table.see_child(key, body["metadata"]["name"])
-        self.controller.queue.add(key)
+        over = kind == _DELETED or read_child(body).state == "Ended"
+        self.controller.queue.add_after(key, 0 if over else _CROWD_SECONDS)
 
     def see_channel(self, kind: str | None, body: Body) -> None:
-        """A ConfigMap of ours changed: claims, results and requests to stop count at once, progress after a while."""
+        """A ConfigMap of ours changed: results count at once, claims after a moment, progress after a while."""
         name = body["metadata"]["name"]
         if (key := self._key_of(kind, body)) is None or not name.endswith("-out"):
             return
@@ -70,18 +73,19 @@ class Intake:
             return
         channels = self._said.setdefault(key, {})
         data = body.get("data") or {}
-        said = (body["metadata"]["uid"], *(data.get(part) for part in ("owner", "starts", "stop")))
-        said = (*said, hash(data.get("result.json")))
-        if said != channels.get(name):
+        result = hash(data.get("result.json", ""))
+        said = (result, body["metadata"]["uid"], *(data.get(part) for part in ("owner", "starts", "stop")))
+        before = channels.get(name, (hash(""),))
+        if said != before:
             channels[name] = said
-            self.controller.queue.add(key)
+            self.controller.queue.add_after(key, 0 if result != before[0] else _CROWD_SECONDS)
         else:
             self._carry_progress_on(key)
 
     def see_pod(self, kind: str | None, body: Body) -> None:
-        """A pod of ours changed; pods come in crowds, so that a moment is waited for the others."""
+        """A pod of ours changed."""
         if (key := self._key_of(kind, body)) is not None:
-            self.controller.queue.add_after(key, _POD_SECONDS)
+            self.controller.queue.add_after(key, _CROWD_SECONDS)
 
     def _carry_progress_on(self, key: Key) -> None:
         now = self.controller.queue.clock()

@@ -1,4 +1,4 @@
-"""Observation: little is asked while a driver works, and everything before anything is made or deleted."""
+"""Observation: little is asked while a driver works, and everything where no attempt is under way."""
 
 import asyncio
 from collections.abc import Callable
@@ -76,8 +76,11 @@ def working(resource: Object, *, driver: Object | None = None, **data: str) -> C
     return prepare
 
 
-def test_while_a_driver_works_child_channel_and_frozen_run_are_read_by_name_and_nothing_else(resource: Object) -> None:
-    found, asked = observe(at_stage(resource, "Train"), working(resource, starts="1"))
+@pytest.mark.parametrize("result", ["", RESULT.to_json()])
+def test_while_a_driver_works_child_channel_and_frozen_run_are_read_by_name_and_nothing_else(
+    result: str, resource: Object
+) -> None:
+    found, asked = observe(at_stage(resource, "Train"), working(resource, starts="1", result_json=result))
     assert found.attempt.child is not None
     assert found.attempt.child.state == "Running"
     assert found.attempt.channel is not None
@@ -95,25 +98,44 @@ def test_while_a_driver_works_child_channel_and_frozen_run_are_read_by_name_and_
     )  # fmt: skip
 
 
-MATTERS: dict[str, Callable[[Object], tuple[Job, Callable[[FakeApi], None]]]] = {
-    "the driver left a result": lambda r: (at_stage(r, "Train"), working(r, result_json=RESULT.to_json())),
+Case = Callable[[Object], tuple[Job, Callable[[FakeApi], None]]]
+COMING_OR_GOING: dict[str, Case] = {
     "the child waits for nodes": lambda r: (
         at_stage(r, "Train"), working(r, driver=child(r, "Train", jobDeploymentStatus="Initializing")),
     ),
     "the child ended": lambda r: (
         at_stage(r, "Train"), working(r, driver=child(r, "Train", jobDeploymentStatus="Failed")),
     ),
-    "the child is not there": lambda r: (at_stage(r, "Train", attempt=2), working(r)),
+    "the child ended, and its driver left a result": lambda r: (
+        at_stage(r, "Train"),
+        working(r, driver=child(r, "Train", jobDeploymentStatus="Complete"), result_json=RESULT.to_json()),
+    ),
     "the attempt was just allotted": lambda r: (at_stage(r, "Train", state="Starting"), working(r)),
     "the driver was asked to stop": lambda r: (at_stage(r, "Train", state="Stopping"), working(r)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", COMING_OR_GOING)
+def test_the_pods_of_an_attempt_that_comes_up_or_ends_are_listed_and_no_others(case: str, resource: Object) -> None:
+    job, prepare = COMING_OR_GOING[case](resource)
+    found, asked = observe(job, prepare)
+    assert [one.name for one in found.attempt.pods] == ["head"]
+    assert found.earlier == ()
+    assert [path for path in asked if path.endswith(("/rayjobs", "/jobs", "/pods"))] == [
+        "/api/v1/namespaces/team-a/pods"
+    ]
+
+
+OVER: dict[str, Case] = {
     "no attempt is under way": lambda r: (at_stage(r, "Train", state="Pending"), working(r)),
+    "the last attempt has failed": lambda r: (at_stage(r, "Train", state="Failed"), working(r)),
     "no run has begun": lambda r: (parse_job(r), working(r)),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("case", MATTERS)
-def test_where_it_matters_everything_of_the_job_is_listed(case: str, resource: Object) -> None:
-    job, prepare = MATTERS[case](resource)
+@pytest.mark.parametrize("case", OVER)
+def test_where_no_attempt_is_under_way_everything_of_the_job_is_listed(case: str, resource: Object) -> None:
+    job, prepare = OVER[case](resource)
     found, asked = observe(job, prepare)
     spaces = "/namespaces/team-a/"
     for path in (f"/apis/ray.io/v1{spaces}rayjobs", f"/apis/batch/v1{spaces}jobs", f"/api/v1{spaces}pods"):
@@ -142,7 +164,7 @@ def test_pods_without_a_child_are_an_earlier_attempt(resource: Object) -> None:
         api.put(pod(resource, "lingering", "Train", attempt=1, phase="Running"), collection=PODS)
         api.put(pod(resource, "new", "Train", attempt=2, phase="Pending"), collection=PODS)
 
-    found, _ = observe(at_stage(resource, "Train", attempt=2), prepare)
+    found, _ = observe(at_stage(resource, "Train", attempt=2), prepare, thorough=True)
     assert [one.name for one in found.attempt.pods] == ["new"]
     assert [[one.name for one in attempt.pods] for attempt in found.earlier] == [["lingering"]]
     assert found.earlier[0].child is None

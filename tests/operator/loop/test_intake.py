@@ -86,6 +86,7 @@ def test_a_job_that_is_over_is_not_looked_at_when_it_is_listed_unless_it_has_chi
     desk.intake.see_job(None, resource)
     assert desk.due() == []
     desk.intake.see_child(None, child(resource, "Export"))
+    desk.now += 1
     assert desk.due() == [KEY]
     assert desk.table.needs_look(KEY)
     desk.intake.see_child("DELETED", child(resource, "Export"))
@@ -129,16 +130,34 @@ def test_a_late_deletion_of_an_earlier_job_takes_nothing_from_the_later(desk: De
 
 def test_children_mark_the_job_that_their_labels_name(desk: Desk, resource: Object) -> None:
     desk.intake.see_child("MODIFIED", child(resource, "Train"))
+    desk.now += 1
     assert desk.due() == [KEY]
     stranger = child(resource, "Train")
     del stranger["metadata"]["labels"]
     desk.intake.see_child("MODIFIED", stranger)
+    desk.now += 1
     assert desk.due() == []
 
 
-def test_pods_mark_their_job_once_for_a_crowd(desk: Desk, resource: Object) -> None:
+ENDS = [
+    ("Train", {"jobDeploymentStatus": "Complete"}), ("Train", {"jobDeploymentStatus": "ValidationFailed"}),
+    ("Export", {"conditions": [{"type": "Failed", "status": "True"}]}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("stage", "status"), ENDS)
+def test_the_end_of_a_child_counts_at_once(stage: Any, status: Object, desk: Desk, resource: Object) -> None:
+    desk.intake.see_child("MODIFIED", child(resource, stage, **status))
+    assert desk.due() == [KEY]
+
+
+def test_a_child_that_comes_up_its_pods_and_its_driver_mark_their_job_once_for_the_crowd(
+    desk: Desk, resource: Object
+) -> None:
     for number in range(50):
         desk.intake.see_pod("MODIFIED", pod(resource, f"worker-{number}", "Train"))
+        desk.intake.see_child("MODIFIED", child(resource, "Train", jobDeploymentStatus="Initializing", failed=number))
+        desk.intake.see_channel("MODIFIED", channel(resource, "Train", owner="t:d1", starts=str(number)))
     assert desk.due() == []
     desk.now += 1
     assert desk.due() == [KEY]
@@ -147,24 +166,28 @@ def test_pods_mark_their_job_once_for_a_crowd(desk: Desk, resource: Object) -> N
 
 
 NEWS = [
-    {"owner": "t:d1", "starts": "1"},
-    {"owner": "t:d2", "starts": "2"},
-    {"owner": "t:d2", "starts": "2", "stop": "true"},
-    {"owner": "t:d2", "starts": "2", "stop": "true", "result_json": "{}"},
+    ({"owner": "t:d1", "starts": "1"}, 1),
+    ({"owner": "t:d2", "starts": "2"}, 1),
+    ({"owner": "t:d2", "starts": "2", "stop": "true"}, 1),
+    ({"owner": "t:d2", "starts": "2", "stop": "true", "result_json": "{}"}, 0),
 ]
 
 
-def test_claims_results_and_requests_to_stop_count_at_once(desk: Desk, resource: Object) -> None:
+def test_results_count_at_once_claims_and_requests_to_stop_after_a_moment(desk: Desk, resource: Object) -> None:
     desk.intake.see_channel("ADDED", channel(resource, "Train"))
+    desk.now += 1
     desk.due()
-    for data in NEWS:
+    for data, seconds in NEWS:
         desk.intake.see_channel("MODIFIED", channel(resource, "Train", progress_json="1", **data))
-        assert desk.due() == [KEY]
+        assert desk.due() == ([] if seconds else [KEY])
+        desk.now += 1
+        assert desk.due() == ([KEY] if seconds else [])
 
 
 def test_progress_is_carried_on_at_once_and_then_at_most_every_30_seconds(desk: Desk, resource: Object) -> None:
     looks = []
     desk.intake.see_channel("ADDED", channel(resource, "Train"))
+    desk.now += 1
     desk.due()
     begun = desk.now
     for second in range(200):
