@@ -7,10 +7,11 @@ VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.synced
 CONTROL_PLANE := $(BIN)/python tests/support/control_plane.py
+HELM   := $(BIN)/python tests/support/helm.py
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
-.PHONY: setup demo test test-unit test-cluster control-plane lint format types models data crds clean
+.PHONY: setup demo test test-unit test-cluster control-plane helm lint format types models data crds chart clean
 .DEFAULT_GOAL := help
 
 help:  ## Say what can be made
@@ -30,15 +31,16 @@ demo: setup  ## Run the quickstart from prompts to a judged student; everything 
 test: test-unit test-cluster  ## Run all tests
 
 test-unit: setup lint types  ## Lint, types and the tests that need no cluster
-	$(BIN)/pytest --ignore=tests/cluster
+	$(BIN)/pytest --ignore=tests/cluster --ignore=tests/charts
 
 # With KUBEDISTILL_TEST_KUBECONFIG, which is never KUBECONFIG, they use that cluster instead of one of their own.
-test-cluster: setup  ## Tests against a real API server; its binaries are built once (10 minutes, Go 1.24 or newer)
+test-cluster: setup  ## Tests against a real API server; its binaries are built once (15 minutes, Go 1.24 or newer)
 ifdef KUBEDISTILL_TEST_KUBECONFIG
-	$(BIN)/pytest tests/cluster -m 'not own_plane'
+	@$(HELM)
+	$(BIN)/pytest tests/charts tests/cluster -m 'not own_plane'
 else
-	@$(CONTROL_PLANE) build; code=$$?; \
-	if [ $$code -eq 0 ]; then $(BIN)/pytest tests/cluster; \
+	@$(CONTROL_PLANE) build && $(HELM); code=$$?; \
+	if [ $$code -eq 0 ]; then $(BIN)/pytest tests/charts tests/cluster; \
 	elif [ $$code -eq 3 ] && [ "$$CI" != true ]; then \
 		echo "test-cluster: NOTHING WAS TESTED AGAINST A CLUSTER, for want of the above"; \
 	else exit $$code; fi
@@ -46,6 +48,9 @@ endif
 
 control-plane: setup  ## A Kubernetes API server on loopback: ARGS="up|down|restart|status|build" (default up)
 	@$(CONTROL_PLANE) $(ARGS)
+
+helm: setup  ## Helm from the PATH, or built once from Go modules (3 minutes)
+	@$(HELM)
 
 lint: setup
 	$(BIN)/ruff format --check
@@ -63,6 +68,9 @@ models: setup  ## Rebuild the quickstart's teacher and student (30 minutes at mo
 
 crds: setup  ## Regenerate crds/ from the resource models
 	$(BIN)/python -m kubedistill.crd > crds/kubedistill.io_distillationjobs.yaml
+
+chart: crds  ## Regenerate values, schema, CRD template and table of values of charts/kubedistill
+	$(BIN)/python charts/make_chart.py
 
 bench-%: setup  ## Measure one figure; the last line is JSON (bench-quality, bench-kill, bench-demo)
 	$(BIN)/python benchmarks/$(subst -,_,$*).py

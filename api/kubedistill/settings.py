@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from kubedistill.v1alpha1.base import Model, Name, Uri
 from kubedistill.v1alpha1.operation import Quantity, Seconds
@@ -20,8 +20,19 @@ class Toleration(Model):
     effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
 
 
+_LABELLED_OR_CPU = {
+    "anyOf": [
+        {"required": ["nodeSelector"], "properties": {"nodeSelector": {"minProperties": 1}}},
+        {"required": ["gpusPerNode"], "properties": {"gpusPerNode": {"const": 0}}},
+    ]
+}
+"""A pool with GPUs has a label of its nodes, in JSON schema's words."""
+
+
 class Pool(Model):
     """A named kind of node."""
+
+    model_config = ConfigDict(json_schema_extra=_LABELLED_OR_CPU)
 
     node_selector: Annotated[dict[str, str], Field(max_length=32)] = Field(default_factory=dict)
     """Labels that its nodes carry."""

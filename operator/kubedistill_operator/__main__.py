@@ -16,7 +16,7 @@ from kubedistill.errors import EXIT_FAILED, InvalidInput, KubedistillError
 from kubedistill.settings import Settings
 from kubedistill_operator.cluster.failures import OperatorFailure
 from kubedistill_operator.explain import explain as explain_job
-from kubedistill_operator.loop.replica import Options, Replica
+from kubedistill_operator.loop.replica import LEASE_NAME, Options, Replica
 from kubedistill_operator.settings_file import load_settings
 from kubedistill_operator.telemetry.logs import log_to
 
@@ -37,6 +37,7 @@ def run(
     config: Config = None,
     kubeconfig: Kubeconfig = None,
     lease_namespace: Annotated[str | None, typer.Option(help="Namespace of the Lease; without, the pod's.")] = None,
+    lease_name: Annotated[str, typer.Option(help="Name of the Lease; replicas share it, releases don't.")] = LEASE_NAME,
     alone: Annotated[bool, typer.Option(help="Lead without a Lease; only where no other replica runs.")] = False,
     log_level: Annotated[Literal["debug", "info", "warning"], typer.Option(help="Least level of the log.")] = "info",
 ) -> None:
@@ -44,7 +45,7 @@ def run(
     settings = _settings(config)
     log_to(sys.stderr, level=logging.getLevelNamesMapping()[log_level.upper()])
     prometheus_client.disable_created_metrics()  # type: ignore[no-untyped-call]  # they double every histogram
-    options = Options(kubeconfig=kubeconfig, lease_namespace=lease_namespace, alone=alone)
+    options = Options(kubeconfig, lease_namespace, lease_name, alone)
     asyncio.run(_run(settings, options))
 
 

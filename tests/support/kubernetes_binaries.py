@@ -5,19 +5,15 @@ etcd is Debian's. KUBEBUILDER_ASSETS names a folder that is looked into first (c
 one; it has no kube-controller-manager).
 """
 
-import fcntl
-import hashlib
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
+
+from go_builds import build, cache_of, locked, say
 
 MODULE = Path(__file__).parents[1] / "cluster" / "control-plane"
 BUILT = ("kube-apiserver", "kube-controller-manager")
@@ -49,8 +45,7 @@ def find_binaries() -> dict[str, Path]:
 
 def make_binaries() -> dict[str, Path]:
     """Fetch and build what is missing; raises NoBinaries where there is nothing to do it with."""
-    cache_folder().mkdir(parents=True, exist_ok=True)
-    with _lock(cache_folder() / "lock"):
+    with locked(cache_folder()):
         if find_binary("etcd") is None:
             _fetch_etcd()
         if missing := [name for name in BUILT if find_binary(name) is None]:
@@ -67,9 +62,7 @@ def kubernetes_version() -> str:
 
 def cache_folder() -> Path:
     """One folder for each set of module versions."""
-    root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    versions = hashlib.sha256((MODULE / "go.mod").read_bytes() + (MODULE / "go.sum").read_bytes()).hexdigest()
-    return root / "kubedistill" / "control-plane" / versions[:16]
+    return cache_of(MODULE, name="control-plane")
 
 
 def _build(names: list[str]) -> None:
@@ -80,17 +73,10 @@ def _build(names: list[str]) -> None:
             f"or let KUBEBUILDER_ASSETS name a folder that holds {them}"
         )
     version = kubernetes_version()
-    _say(f"building {' and '.join(names)} {version} from Go modules: about 10 minutes on 2 cores, once")
+    say(f"building {' and '.join(names)} {version} from Go modules: about 10 minutes on 2 cores, once")
     programs = [f"k8s.io/kubernetes/cmd/{name}" for name in names]
-    with tempfile.TemporaryDirectory(dir=cache_folder()) as folder, _heartbeat():
-        subprocess.run(
-            ["nice", "-n", "19", "go", "build", "-buildvcs=false", "-trimpath", f"-ldflags={_flags(version)}",
-             "-o", f"{folder}/", *programs],
-            cwd=MODULE, check=True, env=os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly", "GOWORK": "off"},
-        )  # fmt: skip
-        for name in names:
-            (Path(folder) / name).replace(cache_folder() / name)
-    _say(f"built; they are kept in {cache_folder()}")
+    build(programs, module=MODULE, into=cache_folder(), flags=_flags(version))
+    say(f"built; they are kept in {cache_folder()}")
 
 
 def _flags(version: str) -> str:
@@ -109,7 +95,7 @@ def _fetch_etcd() -> None:
     """Take etcd out of Debian's package without installing it, since that would start a server of its own."""
     if shutil.which("apt-get") is None:
         raise NoBinaries("etcd not found, and no apt-get to fetch it with; put etcd 3.4 or newer on the PATH")
-    _say("fetching etcd from the package etcd-server")
+    say("fetching etcd from the package etcd-server")
     with tempfile.TemporaryDirectory(dir=cache_folder()) as folder:
         download = ["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", "etcd-server"]
         fetched = subprocess.run(download, cwd=folder, check=False, capture_output=True, text=True)
@@ -120,34 +106,3 @@ def _fetch_etcd() -> None:
             raise NoBinaries(f"etcd not found; put etcd 3.4 or newer on the PATH, since {fetched.stderr.strip()}")
         subprocess.run(["dpkg", "-x", *Path(folder).glob("etcd-server_*.deb"), "out"], cwd=folder, check=True)
         (Path(folder) / "out" / "usr" / "bin" / "etcd").replace(cache_folder() / "etcd")
-
-
-@contextmanager
-def _lock(path: Path) -> Iterator[None]:
-    """Two builds at once would take twice as long: the second waits, and finds what the first has built."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
-
-
-@contextmanager
-def _heartbeat() -> Iterator[None]:
-    """Say every minute that the build goes on."""
-    done, started = threading.Event(), time.monotonic()
-
-    def beat() -> None:
-        while not done.wait(60):
-            _say(f"still building, {(time.monotonic() - started) / 60:.0f} min")
-
-    thread = threading.Thread(target=beat, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        done.set()
-        thread.join()
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"control-plane: {text}\n")
-    sys.stderr.flush()

@@ -50,6 +50,8 @@ class Options:
     kubeconfig: Path | None = None
     lease_namespace: str | None = None
     """Where the Lease is; None for the namespace that we run in."""
+    lease_name: str = LEASE_NAME
+    """Replicas of one release have one Lease; another release in the same namespace has another."""
     alone: bool = False
     """Lead without a Lease; only where there is no other replica."""
 
@@ -76,7 +78,8 @@ class Replica:
         connection = await Connection.find(self.options.kubeconfig)
         lease_cluster = self._open(connection, guard=lambda: REQUEST_SECONDS)
         identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
-        lease = Lease(lease_cluster, self.options.lease_namespace or own_namespace(), LEASE_NAME, identity)
+        namespace = self.options.lease_namespace or own_namespace()
+        lease = Lease(lease_cluster, namespace, self.options.lease_name, identity)
         cluster = self._open(connection, guard=(lambda: WRITE_SECONDS) if self.options.alone else lease.guard)
         controller = make_controller(cluster, settings=self.settings, metrics=self.metrics)
         self.metrics.watch(

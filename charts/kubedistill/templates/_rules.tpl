@@ -1,0 +1,46 @@
+{{/* What the operator may do in the namespaces that it watches. No verb on secrets, none on pods beyond looking, no
+write to any spec, no exec. */}}
+{{- define "kubedistill.rules" -}}
+- apiGroups: [kubedistill.io]
+  resources: [distillationjobs]
+  verbs: [get, list, watch]
+- apiGroups: [kubedistill.io]
+  resources: [distillationjobs/status]
+  verbs: [get, patch, update]
+# Children: made and deleted, never changed.
+- apiGroups: [ray.io]
+  resources: [rayjobs]
+  verbs: [get, list, watch, create, delete]
+- apiGroups: [batch]
+  resources: [jobs]
+  verbs: [get, list, watch, create, delete]
+# What belongs to an attempt is made, and the garbage collector takes it.
+{{- if .Values.settings.rbac.createServiceAccounts }}
+- apiGroups: [""]
+  resources: [serviceaccounts]
+  verbs: [get, create]
+{{- end }}
+- apiGroups: [rbac.authorization.k8s.io]
+  resources: [roles, rolebindings]
+  verbs: [get, create]
+# A driver is asked to stop by a patch of its channel. Each driver's Role grants get and patch on its own channel, and
+# nobody can grant what they don't hold.
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [get, list, watch, create, patch]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [get, list, watch]
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get]
+- apiGroups: [""]
+  resources: [events]
+  verbs: [create, patch]
+{{- end }}
+
+{{- define "kubedistill.subjects" -}}
+- kind: ServiceAccount
+  name: {{ include "kubedistill.serviceAccount" . }}
+  namespace: {{ .Release.Namespace }}
+{{- end }}

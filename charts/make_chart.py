@@ -1,0 +1,164 @@
+"""The chart generator: `make chart` writes what follows from the models into charts/kubedistill.
+
+values.yaml and values.schema.json come from chart_values, the CRD template from kubedistill.crd, and README.md gets its
+table of values between two marks.
+"""
+
+import io
+import json
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+from ruamel.yaml import YAML
+
+from chart_values import Values
+from kubedistill.crd import write_crd
+from kubedistill.settings import Settings
+
+CHART = Path(__file__).parent / "kubedistill"
+BEGIN, END = "<!-- values: made by `make chart` -->", "<!-- end of values -->"
+_MADE = "# Made by `make chart` from charts/chart_values.py and api/kubedistill/settings.py.\n"
+_READ_BY_TEMPLATES = {"Settings": ["port", "rbac", "watchNamespaces"], "Rbac": ["createServiceAccounts", "nodes"]}
+"""Settings that templates read too."""
+
+Schema = dict[str, Any]
+
+
+def files() -> dict[str, str]:
+    """All files that are made, by their path in the chart."""
+    return {
+        "values.yaml": _MADE + "\n".join(_values_lines(Values(), indent="")) + "\n",
+        "values.schema.json": json.dumps(schema(), indent=2, ensure_ascii=False) + "\n",
+        "templates/crd.yaml": crd_template(),
+        "README.md": with_table((CHART / "README.md").read_text(encoding="utf-8")),
+    }
+
+
+def schema() -> Schema:
+    """The schema of all values; whatever it doesn't name is refused.
+
+    To Helm a value that the user sets to null is absent, so what templates look into is required.
+    """
+    found = _plain(Values.model_json_schema())
+    settings = Settings.model_json_schema()["$defs"].keys() | {"Settings"}
+    for name, definition in {"": found, **found["$defs"]}.items():
+        sections = [field for field, node in definition["properties"].items() if "$ref" in node]
+        required = _READ_BY_TEMPLATES.get(name, []) if name in settings else sections
+        definition["required"] = sorted({*definition.get("required", ()), *required})
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}
+
+
+def crd_template() -> str:
+    """The CRD with what the values add to it; everything else is as in crds/."""
+    stream = io.StringIO()
+    write_crd(stream)
+    text = stream.getvalue().partition("\n")[2]
+    text = re.sub(r"{{|}}", lambda found: f'{{{{ "{found[0]}" }}}}', text)
+    metadata = "metadata:\n  name: "
+    assert text.count(f"\n{metadata}") == 1, "only the CRD itself has metadata at the margin"
+    added = (
+        'metadata:\n  labels: {{- include "kubedistill.labels" . | nindent 4 }}\n'
+        '  {{- with include "kubedistill.crdAnnotations" . }}\n  annotations: {{- . | nindent 4 }}\n  {{- end }}\n'
+        "  name: "
+    )
+    return f"{_MADE}{{{{- if .Values.crds.install }}}}\n{text.replace(metadata, added, 1)}{{{{- end }}}}\n"
+
+
+def with_table(readme: str) -> str:
+    """A README with its table of values made anew."""
+    before, _, rest = readme.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    assert end, f"README.md holds {BEGIN!r} and {END!r}"
+    rows = [f"| `{name}` | {default} | {meaning} |" for name, default, meaning in table(Values())]
+    return "\n".join([f"{before}{BEGIN}", "| value | default | meaning |", "|---|---|---|", *rows, f"{END}{after}"])
+
+
+def table(model: BaseModel, *, at: str = "") -> Iterator[tuple[str, str, str]]:
+    """(dotted name, default, meaning) of every value; `<name>` and `[]` stand for a key and for an item."""
+    for name, field, default in _fields(model):
+        inner, step = _items_of(field.annotation)
+        if isinstance(default, BaseModel):
+            yield from table(default, at=f"{at}{name}.")
+            continue
+        yield f"{at}{name}", _cell(default), _cell_text(field.description)
+        if inner is not None:
+            yield from table(inner(), at=f"{at}{name}{step}.")
+
+
+def main() -> None:
+    """Write all files."""
+    for name, text in files().items():
+        (CHART / name).write_text(text, encoding="utf-8")
+        sys.stdout.write(f"{CHART / name}\n")
+
+
+def _values_lines(model: BaseModel, *, indent: str) -> Iterator[str]:
+    """The lines of values.yaml: each field's meaning as a comment, and its default."""
+    for name, field, default in _fields(model):
+        if field.description:
+            yield from (f"{indent}# {line}" for line in field.description.splitlines())
+        if default is None:
+            yield f"{indent}# {name}:"
+        elif isinstance(default, BaseModel):
+            yield f"{indent}{name}:"
+            yield from _values_lines(default, indent=f"{indent}  ")
+        elif isinstance(default, dict | list | tuple) and default:
+            yield f"{indent}{name}:"
+            yield from (f"{indent}  {line}" for line in _yaml(default).splitlines())
+        else:
+            yield f"{indent}{name}: {_json(default)}"
+
+
+def _fields(model: BaseModel) -> Iterator[tuple[str, FieldInfo, Any]]:
+    """(name on the wire, field, value) of all fields."""
+    for name, field in type(model).model_fields.items():
+        yield field.alias or name, field, getattr(model, name)
+
+
+def _items_of(annotation: Any) -> tuple[type[BaseModel] | None, str]:
+    """The model of what a map or a list holds, and what stands for its place."""
+    step = ".<name>" if get_origin(annotation) is dict else "[]"
+    models = [one for one in get_args(annotation) if isinstance(one, type) and issubclass(one, BaseModel)]
+    return (models[0], step) if models else (None, "")
+
+
+def _cell_text(text: str | None) -> str:
+    return " ".join((text or "").split()).replace("|", "\\|")
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else f"`{_json(value)}`".replace("|", "\\|")
+
+
+def _json(value: Any) -> str:
+    """A value on one line that every YAML loader reads alike."""
+    return json.dumps(value, default=list, ensure_ascii=False)
+
+
+def _yaml(value: Any) -> str:
+    stream = io.StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.dump(json.loads(_json(value)), stream)
+    return stream.getvalue()
+
+
+def _plain(node: Any) -> Any:
+    """A schema without the titles, which only repeat names; text of one line."""
+    if isinstance(node, Mapping):
+        return {
+            key: " ".join(value.split()) if key == "description" and isinstance(value, str) else _plain(value)
+            for key, value in node.items()
+            if not (key == "title" and isinstance(value, str))
+        }
+    return [_plain(one) for one in node] if isinstance(node, list) else node
+
+
+if __name__ == "__main__":
+    main()
