@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import cluster_setup
 from cluster_setup import (
     OPERATOR,
     OPERATOR_NAMESPACE,
@@ -20,7 +21,6 @@ from cluster_setup import (
     refuse_cluster_in_use,
 )
 from control_plane import ControlPlane, default_plane
-from credentials import write_kubeconfig
 from kube_api import Api, wait_for
 from kubernetes_binaries import find_binaries
 
@@ -82,15 +82,8 @@ def account_kubeconfig(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Ac
     """A function of (account, namespace=…) that writes a kubeconfig with a token of that ServiceAccount."""
 
     def write(account: str, *, namespace: str) -> Path:
-        request = {
-            "apiVersion": "authentication.k8s.io/v1",
-            "kind": "TokenRequest",
-            "spec": {"expirationSeconds": 7200},
-        }
-        path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
-        token = api.request("post", path, body=request)["status"]["token"]
         file = tmp_path_factory.mktemp("account") / "kubeconfig"
-        return write_kubeconfig(file, server=api.server, ca=api.ca, token=token)
+        return cluster_setup.account_kubeconfig(api, account, namespace=namespace, file=file)
 
     return write
 

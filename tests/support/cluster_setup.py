@@ -6,6 +6,7 @@ from pathlib import Path
 
 import yaml
 
+from credentials import write_kubeconfig
 from kube_api import Api, Manifest, wait_for
 
 ROOT = Path(__file__).parents[2]
@@ -49,6 +50,16 @@ def install_operator_account(api: Api) -> None:
             api.apply(manifest)
     for group, resource in (("kubedistill.io", "distillationjobs"), ("", "nodes"), ("coordination.k8s.io", "leases")):
         wait_for(partial(_may_get, api, resource, group=group), what=f"the operator may get {resource}")
+
+
+def account_kubeconfig(api: Api, account: str, *, namespace: str, file: Path, seconds: int = 7200) -> Path:
+    """A kubeconfig with a token of a ServiceAccount, good for so many seconds."""
+    request = {
+        "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": seconds},
+    }  # fmt: skip
+    path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
+    token = api.request("post", path, body=request)["status"]["token"]
+    return write_kubeconfig(file, server=api.server, ca=api.ca, token=token)
 
 
 def refuse_cluster_in_use(api: Api) -> None:

@@ -31,6 +31,14 @@ CONTROLLERS = (
     "clusterrole-aggregation-controller",
 )  # fmt: skip
 """All that a namespace and its roles need to work. Not Jobs: a test plays them."""
+AUDIT_POLICY = {
+    "apiVersion": "audit.k8s.io/v1", "kind": "Policy", "omitStages": ["RequestReceived"],
+    "rules": [
+        {"level": "None", "verbs": ["watch"]},
+        {"level": "Metadata", "userGroups": ["system:serviceaccounts:kubedistill-system"]},
+        {"level": "None"},
+    ],
+}  # fmt: skip
 NOTHING_TO_RUN = 3
 """Exit code where binaries are missing and can't be had."""
 
@@ -41,6 +49,8 @@ class ControlPlane:
 
     folder: Path
     dies_with_us: bool = False
+    audited: bool = False
+    """Whether the API server writes down every request of the operator, but for watches."""
 
     @property
     def kubeconfig(self) -> Path:
@@ -51,6 +61,11 @@ class ControlPlane:
     def pids(self) -> dict[str, int | None]:
         """The pid of each process, None for one that does not run."""
         return {name: self._process(name).pid for name in NAMES}
+
+    @property
+    def audit_log(self) -> Path:
+        """Lines of JSON, one for each request that was answered."""
+        return self.folder / "audit.log"
 
     @property
     def url(self) -> str:
@@ -167,8 +182,13 @@ class ControlPlane:
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={credentials / 'accounts.pub'}",
             f"--service-account-signing-key-file={credentials / 'accounts.key'}",
-            "--service-cluster-ip-range=10.96.0.0/24",
+            "--service-cluster-ip-range=10.96.0.0/24", *(self._audit_flags() if self.audited else ()),
         ]  # fmt: skip
+
+    def _audit_flags(self) -> list[str]:
+        policy = self.folder / "audit-policy.json"
+        policy.write_text(json.dumps(AUDIT_POLICY))
+        return [f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log}"]
 
     def _controller_flags(self) -> list[str]:
         credentials = self._credentials
