@@ -9,13 +9,24 @@ KubedistillError
 │   ├── ModelDoesNotFit            a model larger than the place it must run in
 │   ├── UnknownPool                a pool that the operator's settings don't have
 │   ├── PoolNotAllowed             a pool that is not for the job's namespace
-│   └── TooFewGPUs                 more GPUs in one pod than a node of its pool has
+│   ├── TooFewGPUs                 more GPUs in one pod than a node of its pool has
+│   ├── NoCluster                  no kubeconfig, or no such context in it
+│   ├── NotInstalled               a cluster that knows no DistillationJobs
+│   ├── NotAllowed                 a user who may not do that
+│   ├── NoSuchJob                  a job that is not there
+│   ├── Rejected                   a manifest that the API server does not take
+│   ├── Conflict                   a job that somebody else writes, or that runs
+│   └── NotKept                    a report or log that is not there, or not to be had from here
 ├── StageFailed (RuntimeError)     the work began and could not end, exit 1
 │   ├── LowYield                   too few answers survived
 │   ├── StorageUnavailable         the store is full, read-only or gone
 │   ├── ChannelUnavailable         the API server can't be told how the stage is doing
 │   ├── EngineLost                 the inference engine died under us
-│   └── TrainingFailed             the training loop raised
+│   ├── TrainingFailed             the training loop raised
+│   └── JobFailed                  a job that was waited for, exit 1
+│       └── GateMissed             its student was not good enough, exit 3
+├── ClusterUnavailable (OSError)   the API server does not answer, exit 1
+├── WaitTimeout (TimeoutError)     a job that took longer than it was waited for, exit 1
 ├── Stopped                        asked to leave; the state is saved, exit 1
 ├── StoreBusy                      another run holds this job's lock, exit 1
 └── ClaimLost                      another driver owns this attempt, exit 75
@@ -89,6 +100,34 @@ class TooFewGPUs(InvalidInput):
     reason = "TooFewGPUs"
 
 
+class NoCluster(InvalidInput):
+    reason = "NoCluster"
+
+
+class NotInstalled(InvalidInput):
+    reason = "NotInstalled"
+
+
+class NotAllowed(InvalidInput):
+    reason = "NotAllowed"
+
+
+class NoSuchJob(InvalidInput):
+    reason = "NoSuchJob"
+
+
+class Rejected(InvalidInput):
+    reason = "Rejected"
+
+
+class Conflict(InvalidInput):
+    reason = "Conflict"
+
+
+class NotKept(InvalidInput):
+    reason = "NotKept"
+
+
 class StageFailed(KubedistillError, RuntimeError):
     reason = "UserCodeError"
 
@@ -115,6 +154,24 @@ class EngineLost(StageFailed):
 
 class TrainingFailed(StageFailed):
     reason = "TrainingFailed"
+
+
+class JobFailed(StageFailed):
+    reason = "JobFailed"
+
+
+class GateMissed(JobFailed):
+    reason = "EvaluationGate"
+    exit_code = EXIT_GATE
+
+
+class ClusterUnavailable(KubedistillError, OSError):
+    cause = "infrastructure"
+    reason = "ClusterUnavailable"
+
+
+class WaitTimeout(KubedistillError, TimeoutError):
+    reason = "WaitTimeout"
 
 
 class Stopped(KubedistillError):

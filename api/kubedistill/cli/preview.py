@@ -6,10 +6,11 @@ from typing import Annotated
 
 import typer
 
-from kubedistill.cli.process import Event, check_runtime, run_runtime, runtime_arguments, show_failure
+from kubedistill.cli.process import show_failure
 from kubedistill.cli.run import ConfigMaps, Store, default_store
 from kubedistill.cli.validate import Manifest
 from kubedistill.manifest import load_manifest
+from kubedistill.process import Event, check_runtime, run_runtime, runtime_arguments
 
 
 def preview(

@@ -1,80 +1,10 @@
-"""The runtime as a child process: started here, heard line by line, never imported."""
+"""How a command says why it ends."""
 
-import contextlib
 import json
-import signal
-import subprocess
 import sys
-from collections.abc import Generator, Sequence
-from importlib.util import find_spec
-from pathlib import Path
-from typing import Any
 
-from kubedistill.errors import InvalidInput, KubedistillError, StageFailed
-
-Event = dict[str, Any]
-_LAST_EVENTS = ("finished", "failed", "preview")
-_SECONDS_TO_STOP = 30
-
-
-class RuntimeDied(StageFailed):
-    """The runtime ended without saying why."""
-
-    reason = "RuntimeDied"
-
-
-def check_runtime() -> None:
-    """Refuse to go on where the runtime is not installed."""
-    if any(find_spec(name) is None for name in ("kubedistill_runtime", "ray", "vllm")):
-        raise InvalidInput(
-            "the runtime is not installed here, only the client",
-            fix="Run `make setup` in a clone, or use the image kubedistill/runtime-cpu",
-        )
-
-
-def run_runtime(arguments: Sequence[str], *, verbose: bool) -> Generator[Event, None, None]:
-    """Start the runtime and give its events one by one; raises RuntimeDied where it ends without a last word.
-
-    Close it (contextlib.closing) where events are left unread: that stops the runtime.
-    """
-    command = [sys.executable, "-m", "kubedistill_runtime", "--bound-to-parent", *arguments]
-    stderr = None if verbose else subprocess.DEVNULL
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=stderr, encoding="utf-8", errors="replace")
-    previous = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
-    last = ""
-    assert process.stdout is not None
-    try:
-        for line in process.stdout:
-            if event := _parse(line):
-                last = event["event"]
-                yield event
-        process.wait()
-    except KeyboardInterrupt:  # the terminal has sent it to the runtime too, which now stops its processes
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(_SECONDS_TO_STOP)
-        raise
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-        if process.poll() is None:
-            process.terminate()
-            process.wait()
-        process.stdout.close()
-    if last not in _LAST_EVENTS:
-        code = process.returncode
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        fix = "`kubedistill run --verbose` shows what it printed; a run goes on from what is published"
-        raise RuntimeDied(f"the runtime {how}", fix=fix)
-
-
-def runtime_arguments(manifest: Path, *, store: str, config_maps: Sequence[str]) -> list[str]:
-    """The arguments that every use of the runtime shares; raises InvalidInput for a malformed NAME=DIR."""
-    for entry in config_maps:
-        if not all(entry.partition("=")):
-            raise InvalidInput(
-                f"{entry!r} is not NAME=DIR", at="--configmap", fix="Write --configmap prompts=./prompts"
-            )
-    pairs = [argument for entry in config_maps for argument in ("--configmap", entry)]
-    return ["--manifest", str(manifest), "--store", store, *pairs]
+from kubedistill.errors import KubedistillError
+from kubedistill.process import Event
 
 
 def failed_event(error: KubedistillError) -> Event:
@@ -88,12 +18,3 @@ def show_failure(failed: Event, *, as_json: bool) -> None:
         sys.stdout.write(json.dumps(failed) + "\n")
     else:
         sys.stderr.write(f"{failed['reason']}: {failed['message']}\n")
-
-
-def _parse(line: str) -> Event | None:
-    """One event; a line that is none (a library printing to standard output) is passed over."""
-    try:
-        event = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None

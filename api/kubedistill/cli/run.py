@@ -10,11 +10,11 @@ from urllib.parse import unquote, urlsplit
 
 import typer
 
-from kubedistill.cli.process import Event, check_runtime, run_runtime, runtime_arguments
 from kubedistill.cli.validate import Manifest
 from kubedistill.contract import Prices
 from kubedistill.errors import EXIT_FAILED
 from kubedistill.manifest import load_manifest
+from kubedistill.process import Event, check_runtime, run_runtime, runtime_arguments
 from kubedistill.v1alpha1 import DistillationJob
 
 Store = Annotated[str | None, typer.Option(help="Folder for artifacts. [default: .kubedistill beside the manifest]")]

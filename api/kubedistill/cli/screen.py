@@ -10,8 +10,8 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 
 from kubedistill.chain import CHAIN
-from kubedistill.cli.process import Event
 from kubedistill.errors import EXIT_FAILED
+from kubedistill.process import Event
 from kubedistill.report import Report
 from kubedistill.report_table import headline, table_lines
 from kubedistill.v1alpha1 import DistillationJob

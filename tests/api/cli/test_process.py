@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from kubedistill.cli import process
-from kubedistill.cli.process import Event, RuntimeDied, check_runtime, run_runtime, runtime_arguments
+from kubedistill import process
+from kubedistill.cli.process import failed_event
 from kubedistill.errors import InvalidInput
+from kubedistill.process import Event, RuntimeDied, check_runtime, run_runtime, runtime_arguments
 
 SAY = "def say(**event): print(json.dumps(event), flush=True)\n"
 
@@ -146,6 +147,6 @@ def test_config_map_without_name_or_folder_is_refused(entry: str) -> None:
 
 def test_events_are_json_for_every_command() -> None:
     error = InvalidInput("it broke", at="a", fix="Mend it")
-    assert json.loads(json.dumps(process.failed_event(error))) == {
+    assert json.loads(json.dumps(failed_event(error))) == {
         "event": "failed", "reason": "InvalidInput", "message": "a: it broke. Mend it", "exitCode": 2,
     }  # fmt: skip

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from kubedistill.cli.process import Event
 from kubedistill.cli.screen import show
+from kubedistill.process import Event
 from kubedistill.report import Report
 from kubedistill.v1alpha1 import DistillationJob
 
