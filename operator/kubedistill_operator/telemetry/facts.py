@@ -3,14 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from kubedistill.v1alpha1 import StageStatus
+from kubedistill.v1alpha1 import StageStatus, Status
 from kubedistill_operator.clock import seconds_of
 from kubedistill_operator.job import Job
+from kubedistill_operator.status import find_condition
 
-_LABEL = 128
+_LABEL, _REASON = 128, 63
 _OVER = ("Succeeded", "Skipped")
-_WATCHED = ("Validated", "Progressing", "SpecDrift")
-"""Conditions that the phase does not tell already."""
+_TROUBLES = (("Failed", "True"), ("Validated", "False"), ("QuotaReserved", "False"), ("Progressing", "False"))
+"""Conditions that are not as they should be; the first that holds is why the job is where it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +28,17 @@ class Facts:
     completed: float | None = None
     progressed: float | None = None
     stage: str = ""
+    attempt: int = 0
+    runs: bool = False
+    """Whether the stage's driver is at work, so that what it says holds."""
     stage_ratio: float = 0.0
     ratio: float = 0.0
     gpu_seconds: float = 0.0
+    """Of the attempts that are over."""
     restarts: Mapping[str, int] = field(default_factory=dict)
     """By cause, all stages together."""
-    conditions: Mapping[str, str] = field(default_factory=dict)
+    conditions: tuple[tuple[str, str, str], ...] = ()
+    """(type, status, reason) of those that are not as they should be: one at most, and SpecDrift."""
 
 
 def read_facts(job: Job) -> Facts:
@@ -40,8 +46,8 @@ def read_facts(job: Job) -> Facts:
     spec, status = job.spec, job.status
     stages = status.stages
     over = status.phase in ("Succeeded", "Failed")
-    current = None if over else next((stage for stage in stages if stage.state not in _OVER), None)
-    ended = max((stage.ended_at for stage in stages), default="")
+    current = None if over else current_stage(status)
+    trouble = _trouble(status)
     return Facts(
         strategy=spec.training.objective.type if spec else "",
         queue=spec.queue.name[:_LABEL] if spec and spec.queue else "",
@@ -50,9 +56,11 @@ def read_facts(job: Job) -> Facts:
         phase=status.phase or "Pending",
         created=job.created,
         started=seconds_of(status.run.started_at) if status.run else None,
-        completed=seconds_of(ended) if over else None,
+        completed=_completed(status) if over else None,
         progressed=seconds_of(current.progressed_at) if current else None,
         stage=current.name if current else "",
+        attempt=current.attempt if current else 0,
+        runs=current is not None and current.state == "Running" and not trouble,
         stage_ratio=current.percent / 100 if current else 0.0,
         ratio=_ratio(stages),
         gpu_seconds=sum(stage.gpu_seconds for stage in stages),
@@ -60,8 +68,31 @@ def read_facts(job: Job) -> Facts:
             cause: sum(getattr(stage.restarts, cause) for stage in stages)
             for cause in ("failure", "infrastructure", "preemption")
         },
-        conditions={one.type: one.status for one in status.conditions if one.type in _WATCHED},
+        conditions=trouble + _named(status, "SpecDrift", "True"),
     )
+
+
+def current_stage(status: Status) -> StageStatus | None:
+    """The first stage that is not done; None where all are."""
+    return next((stage for stage in status.stages if stage.state not in _OVER), None)
+
+
+def _trouble(status: Status) -> tuple[tuple[str, str, str], ...]:
+    return next((found for kind, truth in _TROUBLES if (found := _named(status, kind, truth))), ())
+
+
+def _named(status: Status, kind: str, truth: str) -> tuple[tuple[str, str, str], ...]:
+    """A condition with its reason, if it is there and has that status."""
+    found = find_condition(status, kind)
+    return ((kind, truth, found.reason[:_REASON]),) if found is not None and found.status == truth else ()
+
+
+def _completed(status: Status) -> float | None:
+    """When the run was over: the last stage's end is not it where a run ends between two stages."""
+    for kind in ("Complete", "Failed"):
+        if (found := find_condition(status, kind)) is not None and found.status == "True":
+            return seconds_of(found.last_transition_time)
+    return seconds_of(max((stage.ended_at for stage in status.stages), default=""))
 
 
 def _ratio(stages: tuple[StageStatus, ...]) -> float:

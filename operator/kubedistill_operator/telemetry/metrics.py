@@ -1,7 +1,8 @@
 """Metrics: the loop under the names that controller boards know, and every job as it is at the scrape.
 
-Series of a job are made from the table when Prometheus asks, at most 25 each, and vanish with it. Counters and
-histograms are labelled by namespace and strategy, never by job.
+Series of a job are made from the table when Prometheus asks, at most 25 each, and vanish with it; what its driver says
+is shown while it is at work. Counters and histograms
+are labelled by namespace and strategy, never by job.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ from kubedistill_operator.clock import seconds_of
 from kubedistill_operator.job import Job
 from kubedistill_operator.telemetry.facts import Facts
 from kubedistill_operator.telemetry.table import Table
+from kubedistill_operator.telemetry.work import Work
 
 MOST_SERIES: Final = 25
 _CONTROLLER = {"controller": "distillationjob"}
@@ -25,7 +27,9 @@ _LONG = (1, *(2.5 * 2**n for n in range(19)))
 """1 s to 7.6 days."""
 _OVER: Final = ("Succeeded", "Failed")
 _JOB: Final = ("namespace", "name")
+_STAGE: Final = (*_JOB, "stage")
 _KIND: Final = ("namespace", "strategy", "stage", "result")
+JOB_PREFIX: Final = "distillation_job_"
 
 
 @dataclass(slots=True)
@@ -141,38 +145,44 @@ class JobCollector:
     def collect(self) -> Iterator[Metric]:
         """All series of all jobs, family by family."""
         families = _families()
-        for (namespace, name), entry in self.table:
-            _add(families, [namespace, name], entry.facts)
+        for key, entry in self.table:
+            _add(families, list(key), entry.facts, self.table.work(key))
         yield from families.values()
 
 
+JOB_GAUGES: Final = {
+    "info": ("What a job is", (*_JOB, "strategy", "queue", "student", "teacher_kind")),
+    "status_phase": ("The phase that a job is in", (*_JOB, "phase")),
+    "status_condition": ("Why a job is not where it should be", (*_JOB, "condition", "status", "reason")),
+    "created_timestamp_seconds": ("When a job was made", _JOB),
+    "start_timestamp_seconds": ("When its run started", _JOB),
+    "completion_timestamp_seconds": ("When its run ended", _JOB),
+    "last_progress_timestamp_seconds": ("When its driver last said that work was done", _JOB),
+    "progress_ratio": ("How much of the chain is done", _JOB),
+    "stage_progress_ratio": ("How much of the stage at work is done", _STAGE),
+    "train_loss": ("Loss of the latest training step, in nats per token", _STAGE),
+    "checkpoint_timestamp_seconds": ("When the training at work was last saved", _STAGE),
+}  # fmt: skip
+JOB_COUNTERS: Final = {
+    "restarts": ("Attempts that ended before their stage did", (*_JOB, "cause")),
+    "gpu_seconds": ("GPU-seconds of the run", _JOB),
+    "samples_generated": ("Answers of the stage at work", _STAGE),
+    "tokens_generated": ("Tokens of those answers", _STAGE),
+    "samples_kept": ("Answers that Curate kept", _STAGE),
+    "tokens_trained": ("Tokens that the student was trained on", _STAGE),
+}
+
+
 def _families() -> dict[str, Metric]:
-    gauges = {
-        "info": ("What a job is", (*_JOB, "strategy", "queue", "student", "teacher_kind")),
-        "status_phase": ("The phase that a job is in", (*_JOB, "phase")),
-        "status_condition": ("Conditions that the phase does not tell", (*_JOB, "condition", "status")),
-        "created_timestamp_seconds": ("When a job was made", _JOB),
-        "start_timestamp_seconds": ("When its run started", _JOB),
-        "completion_timestamp_seconds": ("When its run ended", _JOB),
-        "last_progress_timestamp_seconds": ("When its driver last said that work was done", _JOB),
-        "progress_ratio": ("How much of the chain is done", _JOB),
-        "stage_progress_ratio": ("How much of the stage at work is done", (*_JOB, "stage")),
-    }
-    counters = {
-        "restarts": ("Attempts that ended before their stage did", (*_JOB, "cause")),
-        "gpu_seconds": ("GPU-seconds of the run", _JOB),
-    }
-    families: dict[str, Metric] = {
-        name: GaugeMetricFamily(f"distillation_job_{name}", text, labels=labels)
-        for name, (text, labels) in gauges.items()
-    }
-    return families | {
-        name: CounterMetricFamily(f"distillation_job_{name}", text, labels=labels)
-        for name, (text, labels) in counters.items()
+    kinds = ((GaugeMetricFamily, JOB_GAUGES), (CounterMetricFamily, JOB_COUNTERS))
+    return {
+        name: kind(f"{JOB_PREFIX}{name}", text, labels=labels)
+        for kind, families in kinds
+        for name, (text, labels) in families.items()
     }
 
 
-def _add(families: dict[str, Metric], job: list[str], facts: Facts) -> None:
+def _add(families: dict[str, Metric], job: list[str], facts: Facts, work: Work | None) -> None:
     """The series of one job; MOST_SERIES of them at most."""
 
     def add(family: str, value: float | None, *labels: str) -> None:
@@ -182,8 +192,8 @@ def _add(families: dict[str, Metric], job: list[str], facts: Facts) -> None:
     add("info", 1, facts.strategy, facts.queue, facts.student, facts.teacher_kind)
     for phase in get_args(Phase):
         add("status_phase", float(facts.phase == phase), phase)
-    for condition, status in facts.conditions.items():
-        add("status_condition", 1, condition, status)
+    for condition in facts.conditions:
+        add("status_condition", 1, *condition)
     add("created_timestamp_seconds", facts.created)
     add("start_timestamp_seconds", facts.started)
     add("completion_timestamp_seconds", facts.completed)
@@ -193,7 +203,9 @@ def _add(families: dict[str, Metric], job: list[str], facts: Facts) -> None:
         add("stage_progress_ratio", facts.stage_ratio, facts.stage)
     for cause, count in facts.restarts.items():
         add("restarts", count, cause)
-    add("gpu_seconds", facts.gpu_seconds)
+    add("gpu_seconds", facts.gpu_seconds + (work.gpu_seconds if work else 0.0))
+    for family, value in work.values.items() if work else ():
+        add(family, value, facts.stage)
 
 
 def _has_ended(before: StageStatus, after: StageStatus) -> bool:

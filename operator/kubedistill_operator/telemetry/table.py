@@ -13,6 +13,7 @@ from kubedistill_operator.job import Job, Key
 from kubedistill_operator.names import CANCEL_ANNOTATION, RERUN_ANNOTATION
 from kubedistill_operator.observed import Rival
 from kubedistill_operator.telemetry.facts import Facts, read_facts
+from kubedistill_operator.telemetry.work import Work
 
 _ACTIVE = ("Starting", "Running", "Stopping")
 _OVER = ("Succeeded", "Failed")
@@ -54,6 +55,7 @@ class Table:
     """Names of the children that are there, as far as it is known."""
     _rested: dict[Key, str] = field(default_factory=dict)
     """The resourceVersion at which a look found nothing to do and nothing to wait for."""
+    _work: dict[Key, Work] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[tuple[Key, Entry]]:
         return iter(list(self._entries.items()))
@@ -85,6 +87,7 @@ class Table:
         old = self._entries.pop(key, None)
         self._children.pop(key, None)
         self._rested.pop(key, None)
+        self._work.pop(key, None)
         return self._freed(key, old, None)
 
     def see_child(self, key: Key, name: str) -> None:
@@ -102,6 +105,18 @@ class Table:
     def rest(self, job: Job) -> None:
         """Note that a job was looked at, and there was nothing to do and nothing to wait for."""
         self._rested[_key(job)] = job.resource_version
+
+    def hear(self, key: Key, work: Work | None) -> None:
+        """Note what the driver at work says of itself."""
+        if work is None or key not in self._entries:
+            self._work.pop(key, None)
+        else:
+            self._work[key] = work
+
+    def work(self, key: Key) -> Work | None:
+        """What the driver of a job says, while it is at work."""
+        work, entry = self._work.get(key), self._entries.get(key)
+        return work if work is not None and entry is not None and work.belongs_to(entry.facts) else None
 
     def needs_look(self, key: Key) -> bool:
         """Whether a job must be read: always, unless it is over, has no child left and has not changed since."""

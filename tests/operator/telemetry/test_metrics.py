@@ -10,12 +10,16 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
+from kubedistill.chain import STAGES
+from kubedistill.contract import StageProgress
 from kubedistill.settings import DefaultStorage
 from kubedistill.v1alpha1 import Condition, Restarts, StageStatus, Status
 from kubedistill.v1alpha1.status import Phase
 from kubedistill_operator.job import Job
+from kubedistill_operator.observed import Channel
 from kubedistill_operator.telemetry.metrics import MOST_SERIES, Metrics
 from kubedistill_operator.telemetry.table import Table
+from kubedistill_operator.telemetry.work import Work, read_work
 from operator_objects import RUN, with_status
 
 Object = dict[str, Any]
@@ -52,8 +56,7 @@ def busy(resource: Object, *, name: str = "support", **changes: Any) -> Job:
         started_at="2026-03-01T12:00:00Z", restarts=Restarts(infrastructure=1),
     )  # fmt: skip
     conditions = tuple(
-        Condition(type=kind, status="True", reason="R")
-        for kind in ("Validated", "Progressing", "SpecDrift", "Complete")
+        Condition(type=kind, status="True", reason="R") for kind in ("Validated", "Progressing", "SpecDrift")
     )
     values = {"phase": "Training", "run": RUN, "stages": (stage,), "conditions": conditions, **changes}
     return with_status(resource, Status(**values))
@@ -69,7 +72,7 @@ def test_a_job_is_shown_as_it_is(metrics: Metrics, table: Table, resource: Objec
     assert {phase: value(metrics, f"{prefix}_status_phase", **job, phase=phase) for phase in get_args(Phase)} == {
         phase: float(phase == "Training") for phase in get_args(Phase)
     }
-    assert value(metrics, f"{prefix}_status_condition", **job, condition="SpecDrift", status="True") == 1
+    assert value(metrics, f"{prefix}_status_condition", **job, condition="SpecDrift", status="True", reason="R") == 1
     assert value(metrics, f"{prefix}_stage_progress_ratio", **job, stage="Train") == 0.5
     assert value(metrics, f"{prefix}_progress_ratio", **job) == 0.5
     assert value(metrics, f"{prefix}_start_timestamp_seconds", **job) == 1772366400
@@ -79,13 +82,54 @@ def test_a_job_is_shown_as_it_is(metrics: Metrics, table: Table, resource: Objec
     assert value(metrics, f"{prefix}_completion_timestamp_seconds", **job) is None
 
 
-@pytest.mark.parametrize("phase", get_args(Phase))
-def test_no_job_has_more_series_than_it_may(phase: str, metrics: Metrics, table: Table, resource: Object) -> None:
+def test_what_a_driver_says_is_shown_beside_it(metrics: Metrics, table: Table, resource: Object) -> None:
+    table.update(busy(resource))
+    values = {"train_loss": 0.25, "tokens_trained": 640.0, "checkpoint_timestamp_seconds": 1772370000.0}
+    table.hear(("team-a", "support"), Work("Train", 2, gpu_seconds=4.0, values=values))
+    job, prefix = {"namespace": "team-a", "name": "support"}, "distillation_job"
+    assert value(metrics, f"{prefix}_train_loss", **job, stage="Train") == 0.25
+    assert value(metrics, f"{prefix}_tokens_trained_total", **job, stage="Train") == 640
+    assert value(metrics, f"{prefix}_checkpoint_timestamp_seconds", **job, stage="Train") == 1772370000
+    assert value(metrics, f"{prefix}_gpu_seconds_total", **job) == 11.5, "with the attempts that are over"
+
+
+TRUTHS = st.sampled_from(("True", "False", "Unknown"))
+STATES = st.sampled_from(get_args(StageStatus.model_fields["state"].annotation))
+CONDITIONS = st.sets(st.sampled_from(("Validated", "QuotaReserved", "Progressing", "SpecDrift", "Complete", "Failed")))
+
+
+@given(st.data())
+def test_no_job_has_more_series_than_it_may(data: st.DataObject) -> None:
+    table, metrics = Table(DefaultStorage()), Metrics()
+    metrics.watch(table, depth=lambda: 0, leads=lambda: False)
     before = len(scrape(metrics))
-    table.update(busy(resource, phase=phase))
+    stage = StageStatus(
+        name=data.draw(st.sampled_from(list(STAGES))), state=data.draw(STATES), attempt=2,
+        progressed_at="2026-03-01T13:00:00Z", ended_at="2026-03-01T14:00:00Z",
+    )  # fmt: skip
+    conditions = tuple(
+        Condition(type=kind, status=data.draw(TRUTHS), reason="R", last_transition_time="2026-03-01T14:00:00Z")
+        for kind in data.draw(CONDITIONS)
+    )
+    phase = data.draw(st.sampled_from(get_args(Phase)))
+    status = Status(phase=phase, run=RUN, stages=(stage,), conditions=conditions)
+    table.update(with_status(small_job(), status))
+    figures = {"answers": 1.0, "tokens": 1.0, "kept": 1.0, "loss": 1.0, "checkpointAt": 1.0, "other": 1.0}
+    progress = StageProgress(at="2026-03-01T13:00:00Z", state="Working", figures=figures, gpu_seconds=1.0)
+    table.hear(("team-a", "support"), read_work(status, Channel("o", progress=progress)))
     found = [one for one in scrape(metrics) if one.labels.get("name") == "support"]
     assert 10 < len(found) <= MOST_SERIES
     assert len(scrape(metrics)) == before + len(found)
+
+
+def small_job(*, student: str = "student", queue: str = "gpu") -> Object:
+    return {
+        "metadata": {"name": "support", "namespace": "team-a", "uid": "u"},
+        "spec": {
+            "task": {"type": "QA"}, "teachers": [{"name": "main", "model": {"source": "t"}}],
+            "student": {"model": {"source": student}}, "data": {"train": {"uri": "x"}}, "queue": {"name": queue},
+        },
+    }  # fmt: skip
 
 
 def test_a_job_that_is_gone_leaves_no_series(metrics: Metrics, table: Table, resource: Object) -> None:
@@ -106,14 +150,7 @@ NAMES = st.text(max_size=20)
 def test_whatever_people_write_into_a_job_the_exposition_parses(queue: str, student: str, phase: str) -> None:
     table, metrics = Table(DefaultStorage()), Metrics()
     metrics.watch(table, depth=lambda: 0, leads=lambda: False)
-    resource: Object = {
-        "metadata": {"name": "support", "namespace": "team-a", "uid": "u"},
-        "spec": {
-            "task": {"type": "QA"}, "teachers": [{"name": "main", "model": {"source": "t"}}],
-            "student": {"model": {"source": student}}, "data": {"train": {"uri": "x"}}, "queue": {"name": queue},
-        },
-    }  # fmt: skip
-    table.update(with_status(resource, Status(phase=phase)))
+    table.update(with_status(small_job(student=student, queue=queue), Status(phase=phase)))
     found = scrape(metrics)
     counts = Counter((one.name, tuple(sorted(one.labels.items()))) for one in found)
     assert max(counts.values()) == 1, "no series is there twice"

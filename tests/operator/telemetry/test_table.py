@@ -5,11 +5,14 @@ from typing import Any
 
 import pytest
 
+from kubedistill.contract import StageProgress
 from kubedistill.settings import DefaultStorage
 from kubedistill.v1alpha1 import ArtifactStatus, Condition, Restarts, Run, StageStatus, Status
 from kubedistill_operator.job import Job
+from kubedistill_operator.observed import Channel
 from kubedistill_operator.telemetry.facts import read_facts
 from kubedistill_operator.telemetry.table import Table, store_of
+from kubedistill_operator.telemetry.work import Work, read_work
 from operator_objects import RUN, with_status
 
 Object = dict[str, Any]
@@ -222,6 +225,7 @@ def test_facts_are_what_status_says(resource: Object) -> None:
     )  # fmt: skip
     conditions = (
         Condition(type="Progressing", status="True", reason="Train"),
+        Condition(type="SpecDrift", status="True", reason="Edited"),
         Condition(type="Complete", status="False", reason="NotYet"),
     )
     facts = read_facts(with_status(resource, Status(phase="Training", run=RUN, stages=stages, conditions=conditions)))
@@ -230,13 +234,115 @@ def test_facts_are_what_status_says(resource: Object) -> None:
     assert (facts.created, facts.started, facts.completed) == (1772366400.0, 1772366400.0, None)
     assert (facts.progressed, facts.gpu_seconds) == (1772366410.0, 3.5)
     assert facts.restarts == {"failure": 2, "infrastructure": 0, "preemption": 3}
-    assert facts.conditions == {"Progressing": "True"}
+    assert facts.conditions == (("SpecDrift", "True", "Edited"),)
+    assert (facts.attempt, facts.runs) == (0, True)
 
 
 def test_facts_of_a_job_that_is_over_name_no_stage(resource: Object) -> None:
     stages = (StageStatus(name="Prepare", state="Failed", ended_at="2026-03-01T12:00:10Z", percent=30),)
     facts = read_facts(with_status(resource, Status(phase="Failed", run=RUN, stages=stages)))
     assert (facts.stage, facts.stage_ratio, facts.progressed, facts.completed) == ("", 0.0, None, 1772366410.0)
+
+
+def test_a_run_that_ended_between_two_stages_was_over_when_its_condition_says_so(resource: Object) -> None:
+    stages = (
+        StageStatus(name="Prepare", state="Succeeded", ended_at="2026-03-01T12:00:10Z"),
+        StageStatus(name="Train"),
+    )
+    at = "2026-03-01T12:00:30Z"
+    conditions = (Condition(type="Failed", status="True", reason="Cancelled", last_transition_time=at),)
+    facts = read_facts(with_status(resource, Status(phase="Failed", run=RUN, stages=stages, conditions=conditions)))
+    assert facts.completed == 1772366430.0
+    assert facts.conditions == (("Failed", "True", "Cancelled"),)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"Validated": "False", "Progressing": "False"}, ("Validated", "False", "R")),
+        ({"QuotaReserved": "False", "Progressing": "False"}, ("QuotaReserved", "False", "R")),
+        ({"Progressing": "False", "Complete": "False"}, ("Progressing", "False", "R")),
+        ({"Failed": "True", "QuotaReserved": "False"}, ("Failed", "True", "R")),
+    ],
+)
+def test_one_condition_says_why_a_job_is_where_it_is(
+    given: dict[str, str], told: tuple[str, str, str], resource: Object
+) -> None:
+    conditions = tuple(Condition(type=kind, status=status, reason="R") for kind, status in given.items())
+    facts = read_facts(with_status(resource, Status(run=RUN, conditions=conditions)))
+    assert facts.conditions == (told,)
+    assert not facts.runs
+
+
+def at_work(resource: Object, *, attempt: int = 2, **changes: Any) -> Job:
+    stage = StageStatus(name="Train", state="Running", attempt=attempt)
+    values = {"phase": "Training", "run": RUN, "stages": (stage,), **changes}
+    return make(resource, "one", status=Status(**values))
+
+
+@pytest.mark.parametrize(
+    "later",
+    [
+        {"attempt": 3},
+        {"stages": (StageStatus(name="Train", state="Stopping", attempt=2),)},
+        {"stages": (StageStatus(name="Train", state="Succeeded", attempt=2), StageStatus(name="Evaluate"))},
+        {"phase": "Failed"},
+        {"conditions": (Condition(type="Progressing", status="False", reason="WaitingForNodes"),)},
+    ],
+)
+def test_what_a_driver_says_is_known_while_it_is_at_work(later: Object, table: Table, resource: Object) -> None:
+    key, job = ("team-a", "one"), at_work(resource)
+    work = Work("Train", 2, values={"train_loss": 0.5})
+    table.hear(key, work)
+    assert table.work(key) is None, "a job that nobody knows"
+    table.update(job)
+    table.hear(key, work)
+    assert table.work(key) == work
+    table.update(at_work(resource, **later))
+    assert table.work(key) is None
+
+
+def test_what_a_driver_said_goes_with_its_job(table: Table, resource: Object) -> None:
+    key = ("team-a", "one")
+    table.update(at_work(resource))
+    table.hear(key, Work("Train", 2))
+    table.remove(key)
+    table.update(at_work(resource))
+    assert table.work(key) is None
+
+
+FIGURES = {"answers": 3.0, "tokens": 7.0, "loss": 0.5, "checkpointAt": 1e9, "kept": 2.0, "hostile": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("stage", "values"),
+    [
+        ("Prepare", {}),
+        ("Generate", {"samples_generated": 3, "tokens_generated": 7}),
+        ("Curate", {"samples_kept": 2}),
+        ("Train", {"tokens_trained": 7, "train_loss": 0.5, "checkpoint_timestamp_seconds": 1e9}),
+        ("Evaluate", {"samples_generated": 3, "tokens_generated": 7}),
+        ("Export", {}),
+    ],
+)
+def test_figures_are_shown_by_the_stage_that_they_belong_to(stage: Any, values: dict[str, float]) -> None:
+    status = Status(run=RUN, stages=(StageStatus(name=stage, state="Running", attempt=2),))
+    progress = StageProgress(at="2026-03-01T12:00:00Z", state="Working", figures=FIGURES, gpu_seconds=9)
+    assert read_work(status, Channel("o", progress=progress)) == Work(stage, 2, 9, values)
+
+
+def test_answers_are_what_is_done(resource: Object) -> None:
+    status = Status(run=RUN, stages=(StageStatus(name="Generate", state="Running", attempt=1),))
+    progress = StageProgress(
+        at="2026-03-01T12:00:00Z", state="Working", done=5, total=9, unit="answers", figures={"tokens": -1}
+    )
+    found = read_work(status, Channel("o", progress=progress))
+    assert found == Work("Generate", 1, 0, {"samples_generated": 5}), "a count below zero is none"
+
+
+@pytest.mark.parametrize("channel", [None, Channel("o")])
+def test_a_driver_that_said_nothing_is_not_shown(channel: Channel | None) -> None:
+    assert read_work(Status(run=RUN, stages=(StageStatus(name="Train", state="Running"),)), channel) is None
 
 
 def test_facts_of_a_job_that_can_not_be_read_are_few(resource: Object) -> None:
