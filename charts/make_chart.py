@@ -1,7 +1,7 @@
 """The chart generator: `make chart` writes what follows from the models into charts/kubedistill.
 
-values.yaml and values.schema.json come from chart_values, the CRD template from kubedistill.crd, and README.md gets its
-table of values between two marks.
+values.yaml and values.schema.json come from chart_values, the CRD template from kubedistill.crd, the rules of the roles
+from deploy/rbac, and README.md gets its table of values between two marks.
 """
 
 import io
@@ -21,6 +21,7 @@ from kubedistill.crd import write_crd
 from kubedistill.settings import Settings
 
 CHART = Path(__file__).parent / "kubedistill"
+ROLES = Path(__file__).parents[1] / "deploy" / "rbac"
 BEGIN, END = "<!-- values: made by `make chart` -->", "<!-- end of values -->"
 _MADE = "# Made by `make chart` from charts/chart_values.py and api/kubedistill/settings.py.\n"
 _READ_BY_TEMPLATES = {"Settings": ["port", "rbac", "watchNamespaces"], "Rbac": ["createServiceAccounts", "nodes"]}
@@ -35,6 +36,7 @@ def files() -> dict[str, str]:
         "values.yaml": _MADE + "\n".join(_values_lines(Values(), indent="")) + "\n",
         "values.schema.json": json.dumps(schema(), indent=2, ensure_ascii=False) + "\n",
         "templates/crd.yaml": crd_template(),
+        "templates/_rules.tpl": rules_template(),
         "README.md": with_table((CHART / "README.md").read_text(encoding="utf-8")),
     }
 
@@ -67,6 +69,25 @@ def crd_template() -> str:
         "  name: "
     )
     return f"{_MADE}{{{{- if .Values.crds.install }}}}\n{text.replace(metadata, added, 1)}{{{{- end }}}}\n"
+
+
+def rules_template() -> str:
+    """The rules of deploy/rbac, as a release needs them: with its Lease, and as its settings say."""
+    accounts = '- apiGroups: [""]\n  resources: [serviceaccounts]\n'
+    rules = {
+        name: (ROLES / f"{name}.yaml").read_text(encoding="utf-8").partition("\nrules:\n")[2].strip()
+        for name in ("operator", "nodes", "lease")
+    }
+    rules["operator"] = re.sub(
+        rf"{re.escape(accounts)}.*\n",
+        lambda found: f"{{{{- if .Values.settings.rbac.createServiceAccounts }}}}\n{found[0]}{{{{- end }}}}\n",
+        rules["operator"],
+    )
+    rules["lease"] = rules["lease"].replace("[kubedistill-operator]", '[{{ include "kubedistill.operator" . }}]')
+    blocks = [
+        f'{{{{- define "kubedistill.rules.{name}" -}}}}\n{text}\n{{{{- end }}}}\n' for name, text in rules.items()
+    ]
+    return "\n".join(["{{/* Made by `make chart` from deploy/rbac. */}}", *blocks])
 
 
 def with_table(readme: str) -> str:

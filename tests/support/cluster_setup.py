@@ -77,7 +77,7 @@ def _may_get(api: Api, resource: str, *, group: str) -> bool:
         "spec": {
             "user": f"system:serviceaccount:{OPERATOR_NAMESPACE}:{OPERATOR}",
             "resourceAttributes": {
-                "verb": "get", "resource": resource, "group": group, "namespace": OPERATOR_NAMESPACE
+                "verb": "get", "resource": resource, "group": group, "namespace": OPERATOR_NAMESPACE, "name": OPERATOR,
             },
         },
     }  # fmt: skip

@@ -1,6 +1,5 @@
-{{/* What the operator may do in the namespaces that it watches. No verb on secrets, none on pods beyond looking, no
-write to any spec, no exec. */}}
-{{- define "kubedistill.rules" -}}
+{{/* Made by `make chart` from deploy/rbac. */}}
+{{- define "kubedistill.rules.operator" -}}
 - apiGroups: [kubedistill.io]
   resources: [distillationjobs]
   verbs: [get, list, watch]
@@ -14,7 +13,7 @@ write to any spec, no exec. */}}
 - apiGroups: [batch]
   resources: [jobs]
   verbs: [get, list, watch, create, delete]
-# What belongs to an attempt is made, and the garbage collector takes it.
+# What belongs to a job or an attempt is made here, and the garbage collector takes it.
 {{- if .Values.settings.rbac.createServiceAccounts }}
 - apiGroups: [""]
   resources: [serviceaccounts]
@@ -39,8 +38,18 @@ write to any spec, no exec. */}}
   verbs: [create, patch]
 {{- end }}
 
-{{- define "kubedistill.subjects" -}}
-- kind: ServiceAccount
-  name: {{ include "kubedistill.serviceAccount" . }}
-  namespace: {{ .Release.Namespace }}
+{{- define "kubedistill.rules.nodes" -}}
+- apiGroups: [""]
+  resources: [nodes]
+  verbs: [get]
+{{- end }}
+
+{{- define "kubedistill.rules.lease" -}}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ include "kubedistill.operator" . }}]
+  verbs: [get, update]
 {{- end }}
