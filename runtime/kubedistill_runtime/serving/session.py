@@ -14,6 +14,7 @@ from typing import Any
 
 from kubedistill.errors import EngineLost
 from kubedistill_runtime.serving.engine import Completion, Engine, Sampling, Serving
+from kubedistill_runtime.serving.placement import ANYWHERE, on_workers
 from kubedistill_runtime.storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class LocalEngines:
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ray-starter")
         self._folder: str | None = None
         self._actor: Any = None
+        self._place: dict[str, Any] | None = None
 
     def warm(self) -> None:
         """Begin to start the session in the background, if later stages share it; whoever needs it waits for it."""
@@ -51,9 +53,9 @@ class LocalEngines:
         """Make sure that a Ray session is there."""
         self._starter.submit(self._start_ray).result()
 
-    def actor(self) -> Any:
-        """The engine actor, started anew if there is none."""
-        return self._starter.submit(self._start_actor).result()
+    def actor(self, *, gpus: int = 1) -> Any:
+        """The engine actor, started anew if there is none; it takes so many GPUs where a cluster has any."""
+        return self._starter.submit(self._start_actor, gpus=gpus).result()
 
     def lose_actor(self) -> None:
         """Forget an actor that died; the next call starts another."""
@@ -82,18 +84,19 @@ class LocalEngines:
         ray.shutdown()
         _end(started)
         shutil.rmtree(self._folder, ignore_errors=True)
-        self._folder, self._actor = None, None
+        self._folder, self._actor, self._place = None, None, None
         self._leftovers.unlink(missing_ok=True)
 
-    def _start_actor(self) -> Any:
+    def _start_actor(self, *, gpus: int = 1) -> Any:
         self._start_ray()
         if self._actor is None:
             import ray
 
             from kubedistill_runtime.serving.vllm_engine import VllmActor
 
-            # No CPU is reserved: engine and training never work at the same time.
-            self._actor = ray.remote(num_cpus=0)(VllmActor).remote()
+            # Another actor takes the place of one that died: GPUs that are set aside once stay so.
+            self._place = self._place or (on_workers(gpus) if "RAY_ADDRESS" in os.environ else ANYWHERE)
+            self._actor = ray.remote(**self._place)(VllmActor).remote()
         return self._actor
 
     def _start_ray(self) -> None:
@@ -179,16 +182,17 @@ class _ActorEngine:
         import ray
         from ray.exceptions import RayActorError
 
-        actor = self._engines.actor()
+        serving = self._serving
+        actor = self._engines.actor(gpus=serving.tensor_parallel_size * serving.pipeline_parallel_size)
         try:
             if not self._opened:
-                ray.get(actor.open.remote(self._serving))
+                ray.get(actor.open.remote(serving))
                 self._opened = True
             return ray.get(getattr(actor, method).remote(*arguments, **options))
         except RayActorError as error:
             self._opened = False
             self._engines.lose_actor()
-            raise EngineLost("the inference engine died", at=self._serving.model.source, fix="Start again") from error
+            raise EngineLost("the inference engine died", at=serving.model.source, fix="Start again") from error
 
 
 def _descendants() -> list[Any]:
