@@ -13,6 +13,7 @@ from kubedistill_runtime.progress import now
 from kubedistill_runtime.storage.store import Store
 
 _KEPT_LINES = 20_000
+_FIRST_SECONDS = 1.0
 _STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
@@ -43,14 +44,19 @@ def log_to(path: Path | None) -> None:
 
 
 @contextlib.contextmanager
-def keep_log(store: Store, name: str, *, seconds: float = 60.0) -> Iterator[None]:
-    """Keep the last lines of the root logger in the store, every minute and at the end: a pod takes its own along."""
+def keep_log(store: Store, name: str, *, seconds: float = 10.0) -> Iterator[None]:
+    """Keep the last lines of the root logger in the store, at the end and meanwhile: a pod takes its own along.
+
+    The first ones are kept after a second, since a head may be lost at any moment, and then every `seconds`.
+    """
     memory, over = _Memory(), threading.Event()
     memory.setFormatter(JsonFormatter())
 
     def keep() -> None:
-        while not over.wait(seconds):
+        pause = min(_FIRST_SECONDS, seconds)
+        while not over.wait(pause):
             memory.save(store, name)
+            pause = min(2 * pause, seconds)
 
     keeper = threading.Thread(target=keep, name="log-keeper", daemon=True)
     logging.getLogger().addHandler(memory)

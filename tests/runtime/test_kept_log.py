@@ -2,6 +2,8 @@
 
 import json
 import logging
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -50,6 +52,30 @@ def test_meanwhile_it_is_kept_now_and_then(store: Store) -> None:
         while not store.exists("driver.log") or "one" not in lines(store):
             assert time.monotonic() < until
             time.sleep(0.005)
+
+
+def test_a_driver_that_is_killed_has_left_its_first_lines(store: Store) -> None:
+    script = """
+import logging, sys, time
+from pathlib import Path
+from kubedistill_runtime.logs import keep_log, log_to
+from kubedistill_runtime.storage.store import Store
+
+log_to(None)
+with keep_log(Store(Path(sys.argv[1])), "driver.log"):
+    logging.getLogger("test").info("one")
+    time.sleep(600)
+"""
+    killed = subprocess.Popen([sys.executable, "-c", script, str(store.root)], stderr=subprocess.DEVNULL)
+    try:
+        until = time.monotonic() + 60
+        while not store.exists("driver.log"):
+            assert time.monotonic() < until
+            time.sleep(0.05)
+    finally:
+        killed.kill()
+        killed.wait()
+    assert lines(store) == ["one"]
 
 
 def test_what_ends_in_an_error_is_kept_too(store: Store) -> None:
