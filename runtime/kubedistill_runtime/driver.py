@@ -6,11 +6,12 @@ import uuid
 from kubedistill.chain import STAGES, ArtifactName
 from kubedistill.contract import ArtifactRef, StageJob, StageResult
 from kubedistill.errors import ChannelUnavailable, KubedistillError, Stopped, StorageUnavailable
-from kubedistill_runtime.channel import Channel
+from kubedistill_runtime.channel import Channel, run_folder
 from kubedistill_runtime.progress import Progress, now
+from kubedistill_runtime.report import place_report
 from kubedistill_runtime.serving.engine import Engines
 from kubedistill_runtime.stages import Outcome, stage_function
-from kubedistill_runtime.storage.artifacts import find
+from kubedistill_runtime.storage.artifacts import find, folder_of
 from kubedistill_runtime.storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -30,9 +31,12 @@ def run_stage(
     error: KubedistillError | None = None
     try:
         outcome = stage_function(job.stage)(job, store, progress, engines)
+        artifacts = _artifacts(job, outcome, store=store)
+        if (report := artifacts.get("report")) is not None and report.complete:
+            place_report(store, artifact=folder_of("report", report.key), run=run_folder(job))
         result = StageResult(
-            driver=driver, outcome="Succeeded", started_at=started, ended_at=now(),
-            artifacts=_artifacts(job, outcome, store=store), summary=outcome.summary,
+            driver=driver, outcome="Succeeded", started_at=started, ended_at=now(), artifacts=artifacts,
+            summary=outcome.summary,
         )  # fmt: skip
     except KubedistillError as caught:
         error = caught

@@ -20,13 +20,13 @@ from kubedistill_runtime.checks.memory import check_memory
 from kubedistill_runtime.driver import run_stage
 from kubedistill_runtime.export.targets import places
 from kubedistill_runtime.logs import log_to
+from kubedistill_runtime.report import FORMS
 from kubedistill_runtime.resolution import resolve
 from kubedistill_runtime.serving.session import LocalEngines, reap_leftovers
-from kubedistill_runtime.storage.artifacts import find, folder_of, read_manifest
+from kubedistill_runtime.storage.artifacts import find, read_manifest
 from kubedistill_runtime.storage.store import Store, storage_errors
 
 Emit = Callable[[Mapping[str, Any]], None]
-REPORT_FORMS = ("json", "md", "html")
 _PROGRESS_SECONDS = 0.2
 
 
@@ -82,11 +82,11 @@ def run_pipeline(run: LocalRun, *, emit: Emit) -> int:
                 _advance(run, stage, keys=keys, engines=engines, emit=emit)
                 if stage.name == "Evaluate" and not _gate(run.store, keys)["passed"]:
                     break
-        report = _place_report(run, keys["report"])
     passed = _gate(run.store, keys)["passed"]
     exports = places(run.job.spec.export, data_root=run.data_root, store=run.store, key=keys["export"])
     code = EXIT_SUCCESS if passed else EXIT_GATE
     seconds = round(time.monotonic() - started, 3)
+    report = {form: str(run.folder / f"report.{form}") for form in FORMS}
     emit(
         {
             "event": "finished", "exitCode": code, "report": report, "seconds": seconds,
@@ -94,14 +94,6 @@ def run_pipeline(run: LocalRun, *, emit: Emit) -> int:
         }
     )  # fmt: skip
     return code
-
-
-def _place_report(run: LocalRun, key: str) -> dict[str, str]:
-    """Put the report where a person looks for it; the artifact may be older than this run."""
-    places = {form: f"{run.folder.relative_to(run.store.root)}/report.{form}" for form in REPORT_FORMS}
-    for form, place in places.items():
-        run.store.put(place, run.store.read(f"{folder_of('report', key)}/report.{form}"))
-    return {form: str(run.store.path(place)) for form, place in places.items()}
 
 
 def _probe(run: LocalRun, *, emit: Emit) -> dict[ArtifactName, str]:

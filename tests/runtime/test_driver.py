@@ -18,6 +18,7 @@ from kubedistill_runtime import driver
 from kubedistill_runtime.channel import FileChannel
 from kubedistill_runtime.logs import log_to
 from kubedistill_runtime.progress import Progress
+from kubedistill_runtime.report import FORMS
 from kubedistill_runtime.stages import Outcome, StageFunction
 from kubedistill_runtime.storage.artifacts import publish
 from kubedistill_runtime.storage.store import Store, storage_errors
@@ -62,6 +63,27 @@ def kinds(kind: type[KubedistillError] = KubedistillError) -> Iterator[type[Kube
 
 def read_result(channel: FileChannel) -> StageResult:
     return StageResult.model_validate_json((channel.folder / "result.json").read_text())
+
+
+@pytest.mark.parametrize(("stage", "complete"), [("Prepare", True), ("Prepare", False), ("Evaluate", True)])
+def test_the_report_lies_in_the_folder_of_the_run_that_shows_it(
+    run: Run, workshop: Workshop, stage: str, complete: bool
+) -> None:
+    keys = workshop.keys()
+
+    def work(job: StageJob, store: Store, progress: Progress, engines: Any) -> Outcome:
+        if complete:
+            for form in FORMS:
+                store.put(f"artifacts/report/{keys['report']}/report.{form}", form.encode())
+            publish(store, "report", keys["report"], {})
+        return Outcome(keys=keys if stage == "Prepare" else {})
+
+    run(work, stage=stage)
+    store = workshop.store
+    placed = {form: store.path(f"runs/default.job/local/report.{form}") for form in FORMS}
+    assert {form: path.read_text() for form, path in placed.items() if path.exists()} == (
+        {form: form for form in FORMS} if complete else {}
+    )
 
 
 def test_a_stage_that_succeeds_reports_its_artifacts_and_figures(

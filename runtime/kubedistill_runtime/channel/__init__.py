@@ -51,9 +51,14 @@ class FileChannel:
         Store(self.folder).put(name, text.encode())
 
 
+def run_folder(job: StageJob) -> str:
+    """The name under which a run's attempts and its report lie in the store."""
+    return f"runs/{job.job.namespace}.{job.job.name}/{job.run.id}"
+
+
 def attempt_folder(job: StageJob) -> str:
     """The name under which an attempt's messages and logs lie in the store."""
-    return f"runs/{job.job.namespace}.{job.job.name}/{job.run.id}/{job.stage.lower()}-{job.attempt}"
+    return f"{run_folder(job)}/{job.stage.lower()}-{job.attempt}"
 
 
 def read_job(path: Path) -> StageJob:

@@ -72,6 +72,7 @@ class ConfigMapChannel:
             self._write(*self._pending())
         except (HiccupError, ChannelUnavailable) as problem:
             self._miss(problem)
+        self._keep(progress)
 
     def publish_result(self, result: StageResult) -> None:
         """Write the result to the store and then, for up to 10 minutes, to the ConfigMap.
@@ -80,6 +81,8 @@ class ConfigMapChannel:
         """
         self._check()
         self._look()
+        if self._untold is not None:
+            self._keep(self._untold)
         keep(self.store, f"{self.folder}/result.json", result.to_json())
         told = assign("/data/result.json", fit_result(result, whole=f"{self.store.uri}/{self.folder}/result.json"))
         insist(lambda: self._write(*self._pending(), told), at=str(self.config_map), clock=self.clock, sleep=self.sleep)
@@ -123,6 +126,9 @@ class ConfigMapChannel:
     def _check(self) -> None:
         if self._lost is not None:
             raise self._lost
+
+    def _keep(self, progress: StageProgress) -> None:
+        keep(self.store, f"{self.folder}/progress.json", progress.to_json())
 
     def _pending(self) -> list[Change]:
         return [assign("/data/progress.json", fit_progress(self._untold))] if self._untold else []

@@ -13,7 +13,7 @@ from kubedistill.errors import EXIT_CLAIM_LOST, ChannelUnavailable, ClaimLost
 from kubedistill_runtime.storage.store import Store
 
 TIME = "2026-01-01T00:00:00.000Z"
-RESULT = "runs/default.job/local/train-1/result.json"
+PROGRESS, RESULT = (f"runs/default.job/local/train-1/{name}.json" for name in ("progress", "result"))
 FAULTS = {
     "reset": Fault(reset=True), "500": Fault(status=500), "429": Fault(status=429, headers={"Retry-After": "7"}),
     "401": Fault(status=401), "403": Fault(status=403), "400": Fault(status=400), "302": Fault(status=302),
@@ -74,6 +74,23 @@ def test_progress_is_told_at_most_every_ten_seconds(
         channel.publish_progress(progress(done))
     written = [json.loads(patch[1]["value"])["done"] for patch in server.patches[1:]]
     assert written == told
+
+
+def test_the_store_keeps_how_far_the_stage_was(claim: Claim, server: ConfigMapServer, store: Store, time: Time) -> None:
+    def kept() -> int:
+        return json.loads(store.read(PROGRESS))["done"]
+
+    channel = claim()
+    channel.publish_progress(progress(1))
+    assert kept() == 1
+    time.now += 10
+    server.faults.append(FAULTS["500"])
+    channel.publish_progress(progress(2))
+    assert kept() == 2, "though the API server did not listen"
+    channel.publish_progress(progress(3))
+    assert kept() == 2
+    channel.publish_result(result())
+    assert kept() == 3
 
 
 def test_the_last_progress_is_told_with_the_result(claim: Claim, server: ConfigMapServer) -> None:
