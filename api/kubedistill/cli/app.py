@@ -7,6 +7,7 @@ import sys
 
 import typer
 
+from kubedistill.cli.importing import importing
 from kubedistill.cli.init import init
 from kubedistill.cli.preview import preview
 from kubedistill.cli.process import failed_event, show_failure
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 for command in (init, validate, preview, run, version):
     app.command()(command)
+app.add_typer(importing)
 
 
 def main() -> None:

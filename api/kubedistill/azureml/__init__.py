@@ -1,0 +1,1 @@
+"""Azure ML distillation jobs, read as DistillationJobs. One way only: nothing here talks to Azure."""

@@ -1,0 +1,147 @@
+"""Translation: an Azure ML distillation job becomes a DistillationJob, and nothing is left out in silence."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from kubedistill.azureml.fields import FIELDS, Field
+from kubedistill.azureml.models import Models
+from kubedistill.azureml.readers import Leaf, Reading, read_name
+from kubedistill.document import Document, Wanted, read_document
+from kubedistill.errors import InvalidManifest
+from kubedistill.problems import Location, field_path, find_problem, shown
+from kubedistill.v1alpha1 import API_VERSION, KIND, DistillationJob
+
+Values = dict[str, Any]
+_WANTED = Wanted("manifest", "Azure ML distillation job", "docs/migration.md says what is read")
+_SHORT = {"student_model": "path", "training_data": "path", "validation_data": "path",
+          "teacher_model_endpoint_connection": "name"}  # fmt: skip
+"""Fields that may be a text instead of a mapping, and what the text then is."""
+_REQUIRED = ("data_generation_task_type", "teacher_model_endpoint_connection.name", "student_model.path",
+             "training_data.path")  # fmt: skip
+_UNKNOWN = "Azure ML's documentation of distillation has no such field"
+_PLACES = "Azure ML chose the machines; name pools of your cluster here and in spec.student.resources"
+
+
+@dataclass(frozen=True, slots=True)
+class Remark:
+    """What is not, or not exactly, as it was in Azure ML."""
+
+    field: str
+    """In the Azure ML manifest; for the last remark, in the DistillationJob."""
+    message: str
+    dropped: bool
+    """Whether nothing was carried over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """A DistillationJob as JSON values, and what is to be said of it."""
+
+    values: Values
+    remarks: tuple[Remark, ...]
+
+
+def translate(path: Path, *, models: Models) -> Translation:
+    """Read an Azure ML distillation job, YAML or the JSON of the Python SDK's dict.
+
+    Raises InvalidManifest with file, line and field of the Azure ML manifest, problem and fix.
+    """
+    document = read_document(path, wanted=_WANTED)
+    if (kind := document.values.get("type")) != "distillation":
+        problem = f"{shown(kind)} is not distillation" if kind is not None else "the field is required, and missing"
+        raise InvalidManifest(problem, at=document.place(("type",)), fix="Name a job with type: distillation")
+    found = {name: (location, value) for name, location, value in _leaves(document.values, ())}
+    for name in _REQUIRED:
+        if name not in found:
+            where = document.place(tuple(name.split(".")))
+            raise InvalidManifest("the field is required, and missing", at=where, fix="Add it")
+    draft = _Draft(document, models)
+    for field in FIELDS:
+        for name in [name for name in found if _is(name, field.source)]:
+            draft.carry(field, *found.pop(name))
+    for location, _ in found.values():
+        draft.drop(location, _UNKNOWN)
+    return draft.finish()
+
+
+class _Draft:
+    """A DistillationJob in the making."""
+
+    def __init__(self, document: Document, models: Models) -> None:
+        self.document, self.models = document, models
+        name = read_name(Leaf(document.path.stem, str(document.path))).value
+        self.values: Values = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}}
+        self.remarks: list[Remark] = []
+        self.sources: dict[Location, Location] = {}
+        """Where each target came from."""
+
+    def carry(self, field: Field, location: Location, value: Any) -> None:
+        """Put a value where its row says, or say why not."""
+        reading = Reading(None) if field.read is None else field.read(self._leaf(location, value))
+        if not field.target:
+            if field.read is None and value not in field.quiet:
+                self.drop(location, field.why)
+            return
+        target = tuple(part.replace("~", ".") for part in field.target.split("."))
+        if target in self.sources:
+            self.drop(location, f"{field_path(self.sources[target])} says it already")
+            return
+        self.sources[target] = location
+        _put(self.values, target, reading.value)
+        if reading.remark:
+            self.remarks.append(Remark(field_path(location), reading.remark, dropped=False))
+
+    def drop(self, location: Location, why: str) -> None:
+        """Say that a field is left out, and why."""
+        self.remarks.append(Remark(field_path(location), why, dropped=True))
+
+    def finish(self) -> Translation:
+        """The job, if it is one; a value that it refuses is named as it stands in the Azure ML manifest."""
+        self.values["spec"]["student"]["resources"] = {"workers": 1, "gpusPerWorker": 1}
+        try:
+            DistillationJob.model_validate_json(json.dumps(self.values), by_alias=True, by_name=False)
+        except ValidationError as error:
+            first = find_problem(error, model=DistillationJob, place=self._source_of)
+            raise InvalidManifest(first.problem, at=first.at, fix=first.fix) from error
+        remarks = (*self.remarks, Remark("spec.teachers[0].resources.pool", _PLACES, dropped=False))
+        return Translation(self.values, remarks)
+
+    def _leaf(self, location: Location, value: Any) -> Leaf:
+        siblings: Any = self.document.values
+        for part in location[:-1]:
+            siblings = siblings[part] if isinstance(siblings[part], dict) else {}
+        return Leaf(value, self.document.place(location), self.models, siblings)
+
+    def _source_of(self, target: Location) -> str:
+        fitting = [known for known in self.sources if target[: len(known)] == known]
+        return self.document.place(self.sources[max(fitting, key=len)]) if fitting else field_path(target)
+
+
+def _leaves(values: Mapping[str, Any], location: Location) -> Iterator[tuple[str, Location, Any]]:
+    """(name, location, value) of all that is set, down to where a row of the table speaks of it by its name."""
+    for key, value in values.items():
+        here = (*location, key)
+        name = field_path(here)
+        if value is None:
+            continue
+        if name in _SHORT and isinstance(value, str):
+            yield f"{name}.{_SHORT[name]}", here, value
+        elif isinstance(value, dict) and not any(field.source == name for field in FIELDS):
+            yield from _leaves(value, here)
+        else:
+            yield name, here, value
+
+
+def _is(name: str, source: str) -> bool:
+    return name.startswith(source[:-1]) if source.endswith(".*") else name == source
+
+
+def _put(values: Values, target: Location, value: Any) -> None:
+    for part in target[:-1]:
+        values = values.setdefault(str(part), {})
+    values[str(target[-1])] = value

@@ -1,0 +1,47 @@
+"""kubedistill import azureml"""
+
+import io
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from ruamel.yaml import YAML
+
+from kubedistill.azureml.models import load_models
+from kubedistill.azureml.translation import translate
+
+importing = typer.Typer(name="import", help="Read jobs of other services.", no_args_is_help=True)
+Source = Annotated[Path, typer.Argument(help="An Azure ML distillation job, as YAML.", show_default=False)]
+Table = Annotated[Path | None, typer.Option(help="Your own table of models, as YAML.", show_default=False)]
+
+
+@importing.callback()
+def _group() -> None:
+    """Read jobs of other services."""
+
+
+@importing.command()
+def azureml(
+    job: Source,
+    *,
+    models: Table = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with what is not as it was.")] = False,
+) -> None:
+    """Print an Azure ML distillation job as a DistillationJob; what is not as it was goes to standard error."""
+    translation = translate(job, models=load_models(models))
+    if as_json:
+        remarks = [asdict(remark) for remark in translation.remarks]
+        typer.echo(json.dumps({"job": translation.values, "remarks": remarks}))
+        return
+    typer.echo(_yaml(translation.values), nl=False)
+    for remark in translation.remarks:
+        typer.echo(f"{remark.field}: {'left out: ' if remark.dropped else ''}{remark.message}", err=True)
+
+
+def _yaml(values: dict[str, Any]) -> str:
+    writer, text = YAML(), io.StringIO()
+    writer.indent(mapping=2, sequence=4, offset=2)
+    writer.dump(values, text)
+    return text.getvalue()
