@@ -19,6 +19,7 @@ from kubedistill_operator.plan import Event, Plan
 from kubedistill_operator.telemetry.logs import about
 from kubedistill_operator.telemetry.metrics import Metrics
 from kubedistill_operator.telemetry.table import Table
+from kubedistill_operator.telemetry.work import read_work
 
 Reconcile = Callable[..., Plan]
 
@@ -150,9 +151,11 @@ class Controller:
         look, plan = self._reconcile(job, look)
         if not look.thorough and (plan.create or plan.delete or plan.stop):
             look, plan = self._reconcile(job, await self.observer.observe(job, thorough=True))
+        key, attempt = (job.namespace, job.name), look.observed.attempt
+        self.table.hear(key, read_work(job.status, attempt.channel))
         if look.thorough:
-            attempts = (look.observed.attempt, *look.observed.earlier)
-            self.table.set_children((job.namespace, job.name), (one.child.name for one in attempts if one.child))
+            attempts = (attempt, *look.observed.earlier)
+            self.table.set_children(key, (one.child.name for one in attempts if one.child))
         return look, plan
 
     def forget(self, key: Key) -> None:

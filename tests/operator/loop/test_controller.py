@@ -14,7 +14,7 @@ from aiohttp import web
 
 from fake_api import FakeApi, refusal, serving
 from kubedistill.chain import CHAIN, STAGES
-from kubedistill.contract import ArtifactRef, StageResult
+from kubedistill.contract import ArtifactRef, StageProgress, StageResult
 from kubedistill.settings import DefaultStorage, Settings
 from kubedistill.v1alpha1 import Status
 from kubedistill_operator.cluster.client import Cluster
@@ -334,6 +334,28 @@ def steady(api: FakeApi, resource: Object) -> Job:
     stored = {**resource, "status": json.loads(job.status.model_dump_json(by_alias=True, exclude_none=True))}
     api.put(stored, collection=DISTILLATIONS)
     return job
+
+
+def test_what_a_driver_says_reaches_the_metrics_and_nothing_is_written_for_it(resource: Object) -> None:
+    progress = StageProgress(at=AT, state="Working", done=3, total=9, unit="steps", figures={"loss": 0.25})
+
+    async def scenario(desk: Desk) -> None:
+        steady(desk.api, resource)
+        told = {"progress.json": progress.to_json()}
+        out = channel(resource, "Train", starts="1")
+        desk.api.put(out | {"data": out["data"] | told}, collection=MAPS)
+        desk.controller.queue.add(KEY)
+        await desk.settle()
+        work = desk.controller.table.work(KEY)
+        assert work is not None
+        assert work.values == {"train_loss": 0.25}
+        desk.api.put(out, collection=MAPS)
+        desk.controller.queue.add(KEY)
+        await desk.settle()
+        assert desk.controller.table.work(KEY) is None
+        assert not desk.api.writes()
+
+    play(scenario, resource, reconcile=lambda *_, **__: Plan())
 
 
 MAP = channel({"metadata": {"name": "support", "namespace": "team-a", "uid": "u"}}, "Train", attempt=7)
