@@ -11,7 +11,7 @@ HELM   := $(BIN)/python tests/support/helm.py
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
-.PHONY: setup demo test test-unit test-cluster control-plane helm lint format types models data crds chart clean
+.PHONY: setup demo test test-unit test-cluster control-plane helm lint format types models data crds chart docs images clean
 .DEFAULT_GOAL := help
 
 help:  ## Say what can be made
@@ -71,6 +71,12 @@ crds: setup  ## Regenerate crds/ from the resource models
 
 chart: crds  ## Regenerate values, schema, CRD template and table of values of charts/kubedistill
 	$(BIN)/python charts/make_chart.py
+
+docs: setup  ## Regenerate docs/reference.md from the resource models
+	$(BIN)/python -m kubedistill.reference > docs/reference.md
+
+images: setup  ## Build images with docker, podman or buildah: ARGS="operator runtime-cpu runtime" (default: the first two)
+	$(BIN)/python deploy/images/build.py $(ARGS)
 
 bench-%: setup  ## Measure one figure; the last line is JSON (bench-quality, bench-kill, bench-demo)
 	$(BIN)/python benchmarks/$(subst -,_,$*).py

@@ -1,0 +1,90 @@
+"""The reference page: `python -m kubedistill.reference` prints docs/reference.md from the resource models."""
+
+import json
+import sys
+from collections.abc import Iterator
+from typing import Any, TextIO
+
+from kubedistill.crd import Schema, structural_schema
+from kubedistill.v1alpha1 import API_VERSION, KIND, LIVE_FIELDS, Spec, Status
+
+_HEAD = f"""# {KIND}, {API_VERSION}
+
+Made by `make docs` from api/kubedistill/v1alpha1. `kubectl explain dj.spec` says the same.
+
+A field without a default may be left out unless it is required. An unknown field is refused, by `kubedistill validate`
+with the name that is nearest, and by the API server with `--validate=strict`.
+"""
+_LIVE = ", ".join(f"`{Spec.model_fields[name].alias}`" for name in sorted(LIVE_FIELDS))
+_SPEC = f"A run keeps the spec that it was started with. These fields act at once: {_LIVE}. Any other edit waits for a\
+ new `runID`.\n"
+_STATUS = "Written by the operator alone.\n"
+
+
+def write_reference(stream: TextIO) -> None:
+    """Write the page."""
+    stream.write(_HEAD)
+    for name, model, words in (("spec", Spec, _SPEC), ("status", Status, _STATUS)):
+        stream.write(f"\n## {name}\n\n{words}")
+        schema = structural_schema(model, at=name, defaults=name == "spec")
+        for path, node in _objects(schema, at=name):
+            stream.write(_section(path, node))
+
+
+def _objects(node: Schema, *, at: str) -> Iterator[tuple[str, Schema]]:
+    """Every object with named fields, outer ones first, with its path."""
+    node, at = _inner(node, at=at)
+    if "properties" not in node:
+        return
+    yield at, node
+    for name, field in node["properties"].items():
+        yield from _objects(field, at=f"{at}.{name}")
+
+
+def _inner(node: Schema, *, at: str) -> tuple[Schema, str]:
+    """What a list or a map holds."""
+    while node["type"] == "array":
+        node, at = node["items"], f"{at}[]"
+    return node, at
+
+
+def _section(path: str, node: Schema) -> str:
+    rows = [_row(name, field, required=name in node.get("required", ())) for name, field in node["properties"].items()]
+    rules = "".join(f"- {rule['message']}\n" for rule in node.get("x-kubernetes-validations", ()))
+    lines = [
+        f"\n### {path}\n\n{node.get('description', '')}\n\n",
+        "| field | type | default | |\n|---|---|---|---|\n",
+        *rows,
+    ]
+    return "".join(lines) + (f"\nRules:\n{rules}" if rules else "")
+
+
+def _row(name: str, field: Schema, *, required: bool) -> str:
+    default = "required" if required else ""
+    if field["type"] != "object" and "default" in field:
+        default = f"`{json.dumps(field['default'])}`"
+    words = str(field.get("description", "")).replace("|", "\\|")
+    return f"| `{name}` | {_type(field)} | {default} | {words} |\n"
+
+
+def _type(field: Schema) -> str:
+    if "enum" in field:
+        return ", ".join(f"`{value}`" for value in field["enum"])
+    if field["type"] == "array":
+        return f"list of {_type(field['items'])}"
+    if "additionalProperties" in field:
+        return f"map of {_type(field['additionalProperties'])}"
+    return str(field["type"]) + _limits(field)
+
+
+def _limits(field: dict[str, Any]) -> str:
+    low, high = field.get("minimum"), field.get("maximum")
+    if field["type"] not in ("integer", "number") or (low is None and high is None):
+        return ""
+    least = "" if low is None else f"{'above ' if field.get('exclusiveMinimum') else ''}{low:,}"
+    most = "" if high is None or high >= 2**31 - 1 else f"{high:,}"
+    return f" ({least} to {most})" if most else f" (from {least})"
+
+
+if __name__ == "__main__":
+    write_reference(sys.stdout)
