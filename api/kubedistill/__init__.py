@@ -7,11 +7,22 @@ from importlib import import_module
 from typing import Any
 
 __version__ = "0.1.0"
-__all__ = ["DistillationJob", "KubedistillError", "__version__", "load_manifest"]
+__all__ = [
+    "AsyncClient",
+    "Client",
+    "DistillationJob",
+    "KubedistillError",
+    "__version__",
+    "distillation_job",
+    "load_manifest",
+]
 
 _HOMES = {
+    "AsyncClient": "kubedistill.client.asynchronous",
+    "Client": "kubedistill.client.sync",
     "DistillationJob": "kubedistill.v1alpha1",
     "KubedistillError": "kubedistill.errors",
+    "distillation_job": "kubedistill.client.flat",
     "load_manifest": "kubedistill.manifest",
 }
 

@@ -5,7 +5,7 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ def start_runtime(arguments: Sequence[str], *, verbose: bool = False, apart: boo
     )  # fmt: skip
 
 
-def hear_runtime(process: Process) -> Iterator[Event]:
+def hear_runtime(process: Process) -> Generator[Event, None, None]:
     """Give the runtime's events one by one, until it has ended; raises RuntimeDied where there was no last word."""
     last = ""
     assert process.stdout is not None

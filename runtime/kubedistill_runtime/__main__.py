@@ -53,6 +53,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--job", type=Path, help="run the stage of a job.json")
     what.add_argument("--manifest", type=Path, help="run all stages of a DistillationJob on this machine")
+    parser.add_argument("--data-root", type=Path, help="what paths are relative to; the manifest's folder by default")
     parser.add_argument("--store", default=".kubedistill", help="folder for artifacts")
     parser.add_argument(
         "--configmap", action="append", default=[], type=_pair, metavar="NAME=DIR", help="folder of a ConfigMap"
@@ -157,7 +158,7 @@ def _local_run(options: argparse.Namespace) -> Any:
 
     return LocalRun(
         job=load_manifest(options.manifest),
-        data_root=options.manifest.absolute().parent,
+        data_root=options.data_root or options.manifest.absolute().parent,
         store=open_store(options.store),
         config_maps=dict(options.configmap),
         prices=options.prices,

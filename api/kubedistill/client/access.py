@@ -1,0 +1,82 @@
+"""Access: which cluster, as whom and in which namespace; from a kubeconfig, or the pod that we run in."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from kubedistill.errors import InvalidInput, NoCluster
+
+_DEFAULT = Path.home() / ".kube" / "config"
+_POD = Path("/var/run/secrets/kubernetes.io/serviceaccount")
+_FIX = "Name a kubeconfig by --kubeconfig or $KUBECONFIG"
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """The way to a cluster; without a kubeconfig, that of the pod that we run in."""
+
+    kubeconfig: str | None
+    context: str | None
+    namespace: str
+    """The one that is meant where none is named."""
+
+    def configure(self) -> Any:
+        """What the synchronous client of the `kubernetes` library connects by."""
+        from kubernetes import client, config
+
+        configuration = client.Configuration()
+        if self.kubeconfig is None:
+            config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
+        else:
+            config.load_kube_config(  # type: ignore[no-untyped-call]
+                self.kubeconfig, context=self.context, client_configuration=configuration, persist_config=False
+            )
+        configuration.retries = False  # a server that is away is told at once, and not by warnings of urllib3
+        return configuration
+
+    async def configure_async(self) -> Any:
+        """What its asynchronous client connects by."""
+        from kubernetes.aio import client, config
+
+        configuration = client.Configuration()
+        if self.kubeconfig is None:
+            config.load_incluster_config(configuration)  # type: ignore[no-untyped-call]
+        else:
+            await config.load_kube_config(  # type: ignore[no-untyped-call]
+                self.kubeconfig, context=self.context, client_configuration=configuration, persist_config=False
+            )
+        return configuration
+
+
+def find_access(*, kubeconfig: Path | None = None, context: str | None = None, namespace: str | None = None) -> Access:
+    """Look where kubectl looks: the named file, $KUBECONFIG, ~/.kube/config, the pod's account.
+
+    Raises NoCluster where there is nothing, or no such context, and InvalidInput without the `kubernetes` library.
+    """
+    config = _library()
+    named = str(kubeconfig) if kubeconfig else os.environ.get("KUBECONFIG") or None
+    if named is None and not _DEFAULT.is_file():
+        if not (_POD / "token").is_file():
+            raise NoCluster("there is no kubeconfig", fix=_FIX)
+        return Access(None, None, namespace or (_POD / "namespace").read_text().strip())
+    found = named or str(_DEFAULT)
+    try:
+        contexts, active = config.list_kube_config_contexts(found)
+    except (config.ConfigException, OSError, ValueError) as error:
+        raise NoCluster(f"no kubeconfig can be read ({error})", at=found, fix=_FIX) from error
+    chosen = active if context is None else next((one for one in contexts if one["name"] == context), None)
+    if chosen is None:
+        names = ", ".join(one["name"] for one in contexts) or "none"
+        problem = f'there is no context "{context}"' if context else "no context is chosen"
+        raise NoCluster(problem, at=found, fix=f"Name one by --context: {names}")
+    return Access(found, chosen["name"], namespace or chosen["context"].get("namespace") or "default")
+
+
+def _library() -> Any:
+    try:
+        from kubernetes import config
+    except ImportError as error:
+        fix = "Install it with: pip install 'kubedistill[client]'"
+        raise InvalidInput("talking to a cluster needs the `kubernetes` library", fix=fix) from error
+    return config

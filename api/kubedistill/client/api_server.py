@@ -1,0 +1,201 @@
+"""The API server as transports: the `kubernetes` library's two clients, told the same and asked the same."""
+
+import contextlib
+import json
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from kubedistill import __version__
+from kubedistill.client.access import Access
+from kubedistill.client.answers import read_answer
+from kubedistill.client.request import WATCH_SECONDS, Request, Values
+from kubedistill.errors import ClusterUnavailable, NoCluster
+
+_METHODS = {"apply": "PATCH", "merge": "PATCH", "delete": "DELETE"}
+_CONTENTS = {"apply": "application/apply-patch+yaml", "merge": "application/merge-patch+json"}
+_TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
+_SECONDS = 30.0
+_AGENT = f"kubedistill/{__version__}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    """A request as HTTP, for either client."""
+
+    method: str
+    path: str
+    query: list[tuple[str, str]]
+    headers: dict[str, str]
+    body: Any
+    seconds: float
+
+    @classmethod
+    def of(cls, request: Request) -> "_Call":
+        accept = {"log": "*/*", "table": _TABLE}.get(request.verb, "application/json")
+        headers = {"Accept": accept, "Content-Type": _CONTENTS.get(request.verb, "application/json")}
+        query, seconds = dict(request.query), _SECONDS
+        if request.verb == "watch":
+            query = {"watch": "true", "timeoutSeconds": str(WATCH_SECONDS)} | query
+            seconds = WATCH_SECONDS + _SECONDS
+        method = _METHODS.get(request.verb, "GET")
+        return cls(method, request.path, list(query.items()), headers, request.body, seconds)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What both clients' param_serialize takes; the library knows no type for our kinds."""
+        return {
+            "method": self.method, "resource_path": self.path, "query_params": self.query, "body": self.body,
+            "header_params": dict(self.headers), "auth_settings": ["BearerToken"],
+        }  # fmt: skip
+
+
+class ApiServer:
+    """The synchronous transport. Raises NoCluster where the kubeconfig does not lead to a server."""
+
+    def __init__(self, access: Access) -> None:
+        from kubernetes.client import ApiClient
+
+        with _refused_access():
+            self._client: Any = ApiClient(access.configure())
+        self._client.user_agent = _AGENT
+
+    def send(self, request: Request) -> Any:
+        """The answer to a request."""
+        answer = self._call(request)
+        with self._trouble():
+            body = answer.read()
+        return read_answer(request, code=answer.status, body=body)
+
+    def watch(self, request: Request) -> Iterator[Values]:
+        """The events of a watch, until the server ends it."""
+        answer = self._call(request)
+        try:
+            if answer.status >= 400:
+                read_answer(request, code=answer.status, body=answer.read())
+            lines = _Lines()
+            with self._trouble():
+                for chunk in answer.response.stream(65536):
+                    yield from lines.take(chunk)
+        finally:
+            answer.response.close()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._client.close()
+
+    def _call(self, request: Request) -> Any:
+        call = _Call.of(request)
+        with self._trouble():
+            serialised = self._client.param_serialize(**call.arguments)
+            return self._client.call_api(*serialised, _request_timeout=(10.0, call.seconds))
+
+    @contextlib.contextmanager
+    def _trouble(self) -> Iterator[None]:
+        from kubernetes.client.exceptions import ApiException
+        from urllib3.exceptions import HTTPError
+
+        try:
+            yield
+        except (HTTPError, ApiException, OSError) as error:
+            raise _no_answer(self._client.configuration.host, error) from error
+
+
+class AsyncApiServer:
+    """The asynchronous transport; it connects at the first request."""
+
+    def __init__(self, access: Access) -> None:
+        self._access = access
+        self._connected: Any = None
+
+    async def send(self, request: Request) -> Any:
+        """The answer to a request."""
+        answer = await self._call(request)
+        with self._trouble():
+            body = await answer.read()
+        return read_answer(request, code=answer.status, body=body)
+
+    async def watch(self, request: Request) -> AsyncIterator[Values]:
+        """The events of a watch, until the server ends it."""
+        answer = await self._call(request)
+        try:
+            if answer.status >= 400:
+                read_answer(request, code=answer.status, body=await answer.read())
+            lines = _Lines()
+            with self._trouble():
+                async for chunk in answer.response.content.iter_any():
+                    for event in lines.take(chunk):
+                        yield event
+        finally:
+            answer.response.close()
+
+    async def close(self) -> None:
+        """Close the connections."""
+        if self._connected is not None:
+            await self._connected.close()
+
+    async def _call(self, request: Request) -> Any:
+        import aiohttp
+
+        call, client = _Call.of(request), await self._client()
+        with self._trouble():
+            serialised = await client.param_serialize(**call.arguments)
+            timeout = aiohttp.ClientTimeout(total=None, connect=10.0, sock_read=call.seconds)
+            return await client.call_api(*serialised, _request_timeout=timeout)
+
+    async def _client(self) -> Any:
+        from kubernetes.aio.client import ApiClient
+
+        if self._connected is None:
+            with _refused_access():
+                configuration = await self._access.configure_async()
+            self._connected = ApiClient(configuration)
+            self._connected.user_agent = _AGENT
+        return self._connected
+
+    @contextlib.contextmanager
+    def _trouble(self) -> Iterator[None]:
+        import aiohttp
+
+        try:
+            yield
+        except (aiohttp.ClientError, TimeoutError, OSError) as error:
+            raise _no_answer(self._connected.configuration.host, error) from error
+
+
+class _Lines:
+    """Puts chunks together to lines of JSON."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def take(self, chunk: bytes) -> Iterator[Values]:
+        *whole, self._rest = (self._rest + chunk).split(b"\n")
+        for line in whole:
+            if line.strip():
+                yield json.loads(line)
+
+
+@contextlib.contextmanager
+def _refused_access() -> Iterator[None]:
+    from kubernetes.config import ConfigException
+
+    try:
+        yield
+    except (ConfigException, OSError, ValueError) as error:
+        raise NoCluster(f"the kubeconfig leads to no cluster ({error})", fix="Mend its context") from error
+
+
+def _no_answer(host: str, error: BaseException) -> ClusterUnavailable:
+    return ClusterUnavailable(
+        f"the API server at {host} does not answer ({_why(error)})", fix="Is it up, and is this the right context?"
+    )
+
+
+def _why(error: BaseException) -> str:
+    """The innermost reason in the system's own words: libraries wrap it three times."""
+    found, inner = error, error.__cause__ or error.__context__ or getattr(error, "reason", None)
+    while isinstance(inner, BaseException) and inner is not found:
+        found, inner = inner, inner.__cause__ or inner.__context__ or getattr(inner, "reason", None)
+    text = getattr(found, "strerror", None) or str(found) or type(found).__name__
+    return str(text).rpartition("] ")[2]

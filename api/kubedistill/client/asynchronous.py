@@ -1,0 +1,158 @@
+"""The asynchronous client: the same methods over the same scripts, to be awaited."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from kubedistill.client import following, judging, kept, scripts
+from kubedistill.client.access import find_access
+from kubedistill.client.drivers import AsyncDriver
+from kubedistill.client.job import Job
+from kubedistill.client.judging import METRICS, Comparison, Evaluation
+from kubedistill.client.logs import Log, logs
+from kubedistill.client.request import AsyncTransport, Values
+from kubedistill.client.scripts import Submitted
+from kubedistill.contract import Prices
+from kubedistill.report import Report
+from kubedistill.v1alpha1 import DistillationJob, Status
+
+
+class AsyncClient:
+    """Jobs of one cluster, found as kubectl finds it, or of this machine (`AsyncClient.local()`).
+
+    `store` is the folder where the jobs' store is mounted here: without it, reports and logs are read where the
+    store's own URI is a folder of this machine. Close it, or use it as a context.
+    """
+
+    def __init__(
+        self, *, kubeconfig: Path | None = None, context: str | None = None, namespace: str | None = None,
+        store: Path | None = None,
+    ) -> None:  # fmt: skip
+        from kubedistill.client.api_server import AsyncApiServer
+
+        access = find_access(kubeconfig=kubeconfig, context=context, namespace=namespace)
+        self._set_up(AsyncApiServer(access), namespace=access.namespace, store=store)
+
+    @classmethod
+    def local(
+        cls, *, data_root: Path = Path(), store: Path | None = None, config_maps: Mapping[str, Path] | None = None,
+        teacher_price: float | None = None, student_price: float | None = None,
+    ) -> Self:  # fmt: skip
+        """A client that runs jobs on this machine, as long as it is open; prices are US dollars per hour.
+
+        Paths of a job are relative to `data_root`; the store is `.kubedistill` in it unless it is named.
+        """
+        from kubedistill.client.local import NAMESPACE, LocalMachine, Threaded
+
+        place = store or data_root / ".kubedistill"
+        prices = Prices(teacher=teacher_price, student=student_price)
+        machine = LocalMachine(data_root=data_root, store=place, config_maps=config_maps or {}, prices=prices)
+        client = cls.__new__(cls)
+        client._set_up(Threaded(machine), namespace=NAMESPACE, store=place.absolute())
+        return client
+
+    def _set_up(self, transport: AsyncTransport, *, namespace: str, store: Path | None) -> None:
+        self._driver = AsyncDriver(transport)
+        self.namespace = namespace
+        self.jobs = AsyncJobs(self._driver, namespace=namespace, store=store)
+        self.models = AsyncModels(self._driver, namespace=namespace, store=store)
+
+    async def close(self) -> None:
+        """Let go of connections; on one machine, stop the jobs that run."""
+        await self._driver.transport.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+
+class AsyncJobs:
+    """The jobs of one namespace."""
+
+    def __init__(self, driver: AsyncDriver, *, namespace: str, store: Path | None) -> None:
+        self._driver, self._namespace, self._store = driver, namespace, store
+
+    async def create_or_update(self, job: DistillationJob | Values, *, force: bool = False) -> Job:
+        """Submit a job; an unchanged one is left alone. An edit of a job that has run waits for `rerun`."""
+        return (await self.submit(job, force=force)).job
+
+    async def submit(self, job: DistillationJob | Values, *, force: bool = False) -> Submitted:
+        """The same, and it says whether the job was created, configured or unchanged."""
+        script = scripts.submit(job, namespace=None, default=self._namespace, force=force)
+        return await self._driver.run(script)
+
+    async def get(self, name: str) -> Job:
+        """One job as it is now; raises NoSuchJob."""
+        return await self._driver.run(scripts.get(name, namespace=self._namespace))
+
+    async def list(self) -> Sequence[Job]:
+        """All jobs of the namespace."""
+        return await self._driver.run(scripts.select(namespace=self._namespace))
+
+    async def status(self, name: str) -> Status:
+        """The status of one job."""
+        return (await self.get(name)).status
+
+    def stream(self, name: str, *, timeout: float | None = None) -> AsyncIterator[Job]:
+        """A job whenever it changes, until its run is over; raises WaitTimeout after `timeout` seconds."""
+        return self._driver.stream(following.follow(name, namespace=self._namespace, seconds=timeout))
+
+    async def wait(self, name: str, *, timeout: float | None = None) -> Job:
+        """Wait until a job has succeeded; raises JobFailed or GateMissed, or WaitTimeout after `timeout` seconds."""
+        job = await self._driver.run(following.follow(name, namespace=self._namespace, seconds=timeout))
+        job.check_success()
+        return job
+
+    async def suspend(self, name: str) -> Job:
+        """Have a job save and stop."""
+        return await self._driver.run(scripts.suspend(name, namespace=self._namespace, value=True))
+
+    async def resume(self, name: str) -> Job:
+        """Have it go on."""
+        return await self._driver.run(scripts.suspend(name, namespace=self._namespace, value=False))
+
+    async def rerun(self, name: str) -> Job:
+        """Start one more run of the spec as it is now; what is in the store is not made again."""
+        return await self._driver.run(scripts.rerun(name, namespace=self._namespace))
+
+    async def cancel(self, name: str) -> Job:
+        """Stop a run for good."""
+        return await self._driver.run(scripts.cancel(name, namespace=self._namespace))
+
+    async def delete(self, name: str) -> None:
+        """Delete a job and its pods; what is in the store stays."""
+        await self._driver.run(scripts.delete(name, namespace=self._namespace))
+
+    async def logs(self, name: str, *, stage: str | None = None) -> Sequence[Log]:
+        """The logs of a stage, or of the one at work; raises NotKept where none is to be had from here."""
+        return await self._driver.run(logs(name, namespace=self._namespace, stage=stage, store=self._store))
+
+    async def events(self, name: str) -> Sequence[Values]:
+        """The Kubernetes Events of a job, the oldest first."""
+        return await self._driver.run(scripts.events(name, namespace=self._namespace))
+
+    async def report(self, name: str) -> Report:
+        """A job's report; raises NotKept where there is none, or it is out of reach from here."""
+        return await self._driver.run(kept.report(name, namespace=self._namespace, store=self._store))
+
+
+class AsyncModels:
+    """The models that jobs have judged: JOB is the distilled student, JOB/baseline and JOB/teacher the other two."""
+
+    def __init__(self, driver: AsyncDriver, *, namespace: str, store: Path | None) -> None:
+        self._driver, self._namespace, self._store = driver, namespace, store
+
+    async def evaluate(
+        self, model_name: str, test_data: str | Path | None = None, metrics: Sequence[str] = METRICS
+    ) -> Evaluation:
+        """Figures of a model on its job's test records, as the job has measured them."""
+        script = judging.evaluate(
+            model_name, metrics=metrics, test_data=test_data, namespace=self._namespace, store=self._store
+        )
+        return await self._driver.run(script)
+
+    async def compare(self, name: str) -> Comparison:
+        """A job's distilled student beside its teacher and the student before training."""
+        return await self._driver.run(judging.compare(name, namespace=self._namespace, store=self._store))

@@ -1,0 +1,101 @@
+"""A job as the cluster, or this machine, has it."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from kubedistill.errors import EXIT_FAILED, EXIT_GATE, EXIT_SUCCESS, GateMissed, InvalidManifest, JobFailed
+from kubedistill.problems import field_path, find_problem
+from kubedistill.runs import wanted_run
+from kubedistill.v1alpha1 import API_VERSION, KIND, Condition, DistillationJob, Spec, Status, spec_values
+from kubedistill.v1alpha1.status import Phase
+
+_OVER = ("Succeeded", "Failed")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A DistillationJob at one moment."""
+
+    name: str
+    namespace: str
+    spec: Spec
+    status: Status
+    uid: str = ""
+    annotations: Mapping[str, str] = field(default_factory=dict, repr=False)
+    values: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    """The whole resource as JSON values."""
+
+    @property
+    def phase(self) -> Phase:
+        """Where it is, for people."""
+        return self.status.phase or "Pending"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the run that its spec and annotations ask for has ended."""
+        asked = wanted_run(run_id=self.spec.run_id, annotations=self.annotations, status=self.status)
+        return self.phase in _OVER and asked is None
+
+    @property
+    def exit_code(self) -> int:
+        """What a command that waited for it ends with: 0, 1, or 3 where the gate said no."""
+        if self.phase == "Succeeded":
+            return EXIT_SUCCESS
+        return EXIT_GATE if self.failure_reason == GateMissed.reason else EXIT_FAILED
+
+    @property
+    def failure_reason(self) -> str:
+        """Why it failed, in one word; empty where it has not."""
+        failed = self.condition("Failed")
+        return failed.reason if failed is not None and failed.status == "True" else ""
+
+    def condition(self, kind: str) -> Condition | None:
+        """A condition by type."""
+        return next((one for one in self.status.conditions if one.type == kind), None)
+
+    def check_success(self) -> None:
+        """Raise JobFailed, or GateMissed, unless it has succeeded."""
+        if self.phase == "Succeeded":
+            return
+        kind = GateMissed if self.exit_code == EXIT_GATE else JobFailed
+        stage = next((one for one in self.status.stages if one.state == "Failed"), None)
+        at = f"{self.namespace}/{self.name}" + (f" {stage.name}" if stage else "")
+        reason = "" if kind is GateMissed else f"{self.failure_reason}: "
+        raise kind(f"{reason}{self.status.message}", at=at)
+
+    def _repr_html_(self) -> str:
+        from kubedistill.client.notebook import job_html
+
+        return job_html(self)
+
+
+def read_job(values: Mapping[str, Any]) -> Job:
+    """Read a resource as a server gives it; fields of a newer version are ignored. Raises InvalidManifest."""
+    metadata = values["metadata"]
+    try:
+        spec = Spec.model_validate_json(json.dumps(values.get("spec")), extra="ignore", by_alias=True, by_name=False)
+    except ValidationError as error:
+        first = find_problem(error, model=Spec, place=lambda location: field_path(("spec", *location)))
+        at = f"{metadata.get('namespace', '')}/{metadata['name']}: {first.at}"
+        raise InvalidManifest(first.problem, at=at, fix="Is this kubedistill older than the cluster's?") from error
+    return Job(
+        name=metadata["name"], namespace=metadata.get("namespace", ""), uid=metadata.get("uid", ""), spec=spec,
+        status=_read_status(values.get("status") or {}), annotations=metadata.get("annotations") or {}, values=values,
+    )  # fmt: skip
+
+
+def manifest_of(job: DistillationJob) -> dict[str, Any]:
+    """A job as a manifest without defaults."""
+    metadata = job.metadata.model_dump(include={"name", *(job.metadata.model_fields_set & {"namespace"})})
+    return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec_values(job.spec)}
+
+
+def _read_status(values: Mapping[str, Any]) -> Status:
+    try:
+        return Status.model_validate_json(json.dumps(values), extra="ignore", by_alias=True, by_name=False)
+    except ValidationError:  # a newer operator's words: what people look at first can still be told
+        return Status(message=str(values.get("message", ""))[:1024])

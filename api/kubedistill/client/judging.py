@@ -1,0 +1,173 @@
+"""Judging: how good a job's models are, from the report where it can be read, else from the job's status."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Literal, get_args
+
+from kubedistill.client import scripts
+from kubedistill.client.job import Job
+from kubedistill.client.kept import KeptReport, check_readable, find_report
+from kubedistill.client.request import Script
+from kubedistill.errors import InvalidInput, NotKept
+from kubedistill.report import Arm, ArmName, Report
+from kubedistill.report_table import headline, table_lines
+from kubedistill.v1alpha1 import Result
+
+_FIGURES: dict[str, Callable[[Arm], float | None]] = {
+    "accuracy": lambda arm: arm.accuracy,
+    "agreement": lambda arm: arm.agreement,
+    "invalid_rate": lambda arm: arm.invalid_rate,
+    "bleu_score": lambda arm: arm.metrics.get("bleu"),
+    "inference_time": lambda arm: arm.latency_seconds,
+    "throughput_per_hour": lambda arm: arm.throughput_per_hour,
+    "memory_bytes": lambda arm: arm.memory_bytes,
+    "parameters": lambda arm: arm.parameters,
+    "cost_per_thousand": lambda arm: arm.cost_per_thousand,
+}
+"""What is known of a model by the names that managed services use; seconds, bytes, US dollars, fractions 0 to 1."""
+METRICS = ("accuracy", "bleu_score", "inference_time")
+Source = Literal["report", "status"]
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation(Mapping[str, float | None]):
+    """Figures of one model by name; None is what is not known."""
+
+    model: str
+    figures: Mapping[str, float | None]
+    source: Source
+
+    def __getitem__(self, name: str) -> float | None:
+        return self.figures[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.figures)
+
+    def __len__(self) -> int:
+        return len(self.figures)
+
+    @property
+    def accuracy(self) -> float | None:
+        """Accuracy on the test records, 0 to 1; None without references."""
+        return self.figures.get("accuracy")
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """The distilled student beside its teacher and the student before training; fractions are 0 to 1."""
+
+    result: Result
+    report: Report | None
+    page: str
+    """Where report.html is."""
+
+    @property
+    def improvement(self) -> float | None:
+        """Distilled minus baseline accuracy."""
+        return self.result.gain
+
+    def __str__(self) -> str:
+        return comparison_text(self)
+
+    def _repr_html_(self) -> str:
+        from kubedistill.client.notebook import comparison_html
+
+        return comparison_html(self)
+
+
+def rows_of(comparison: Comparison) -> list[tuple[str, str, str, str, str]]:
+    """The table of a comparison: name, teacher, before, distilled, against the teacher."""
+    if comparison.report is not None:
+        return [
+            (one.name, one.teacher, one.baseline, one.distilled, one.change) for one in table_lines(comparison.report)
+        ]
+    found = comparison.result
+    cells = [_percent(one) for one in (found.teacher_accuracy, found.baseline_accuracy, found.distilled_accuracy)]
+    kept = "" if found.retention is None else f"{found.retention:.0%} kept"
+    return [("accuracy", cells[0], cells[1], cells[2], kept)]
+
+
+def comparison_text(comparison: Comparison) -> str:
+    """A comparison as plain text."""
+    heads = ("", "teacher", "before", "distilled", "against teacher")
+    rows = [heads, *rows_of(comparison)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
+    lines = [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in rows
+    ]
+    said = [] if comparison.report is None else ["", f"{headline(comparison.report)}."]
+    return "\n".join([line.rstrip() for line in [*lines, *said]])
+
+
+def evaluate(
+    model: str, *, metrics: Sequence[str], test_data: str | Path | None, namespace: str, store: Path | None
+) -> Script[Evaluation]:
+    """Figures of a job's distilled student, or of JOB/teacher or JOB/baseline, on the job's own test records.
+
+    Raises InvalidInput for other test records or an unknown metric, and NotKept where a figure is out of reach.
+    """
+    name, _, arm = model.partition("/")
+    arm = arm or "distilled"
+    if arm not in get_args(ArmName):
+        fix = f"Write {name}, {name}/baseline or {name}/teacher"
+        raise InvalidInput(f'a job has no model "{arm}"', at="model_name", fix=fix)
+    job = yield from scripts.get(name, namespace=namespace)
+    _check_test_data(job, test_data)
+    found = yield from find_report(job, store=store)
+    if found.report is None and set(metrics) == {"accuracy"} and job.status.result is not None:
+        figure = getattr(job.status.result, f"{arm}_accuracy")
+        return Evaluation(model, {"accuracy": figure}, "status")
+    judged: Arm = getattr(check_readable(found, job).arms, arm)
+    return Evaluation(model, {metric: _figure(judged, metric) for metric in metrics}, "report")
+
+
+def compare(name: str, *, namespace: str, store: Path | None) -> Script[Comparison]:
+    """A job's three models side by side; raises NotKept where it has not been judged."""
+    job = yield from scripts.get(name, namespace=namespace)
+    return comparison_of(job, (yield from find_report(job, store=store)))
+
+
+def comparison_of(job: Job, found: KeptReport) -> Comparison:
+    """The comparison that a report, or a job's result, is about."""
+    if found.report is not None:
+        return Comparison(result_of(found.report), found.report, found.page)
+    if job.status.result is None:
+        raise NotKept(f"nothing is judged yet; the job is {job.phase}", at=f"{job.namespace}/{job.name}")
+    return Comparison(job.status.result, None, found.page)
+
+
+def result_of(report: Report) -> Result:
+    """The figures of a report that people look for first."""
+    arms, compared = report.arms, report.comparison
+    return Result(
+        teacher_accuracy=arms.teacher.accuracy, baseline_accuracy=arms.baseline.accuracy,
+        distilled_accuracy=arms.distilled.accuracy, retention=compared.retention, gain=compared.gain,
+        gap_closed=compared.gap_closed, gate_passed=report.gate.passed,
+    )  # fmt: skip
+
+
+def _figure(arm: Arm, metric: str) -> float | None:
+    if metric in _FIGURES:
+        return _FIGURES[metric](arm)
+    if metric in arm.metrics:
+        return arm.metrics[metric]
+    known = ", ".join(dict.fromkeys((*_FIGURES, *arm.metrics)))
+    raise InvalidInput(f'there is no metric "{metric}"', at="metrics", fix=f"Choose of {known}")
+
+
+def _check_test_data(job: Job, asked: str | Path | None) -> None:
+    test = job.spec.data.test
+    known = test.uri if test is not None else None
+    if asked is None or (known is not None and PurePath(asked).name == PurePath(known).name):
+        return
+    said = f"on {known}" if known else "on records held out of its training data" if test is None else "on a ConfigMap"
+    fix = "Leave test_data out, or set spec.data.test and run the job again"
+    raise InvalidInput(f"{job.name} was judged {said}, not on {asked}", at="test_data", fix=fix)
+
+
+def _percent(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1%}"

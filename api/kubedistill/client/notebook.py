@@ -1,0 +1,62 @@
+"""What a notebook shows of a job and of a comparison: small tables without scripts, in the page's own colours."""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from kubedistill.client.job import Job
+    from kubedistill.client.judging import Comparison
+    from kubedistill.v1alpha1 import StageStatus
+
+_MARKS = {"Succeeded": "✓", "Skipped": "–", "Failed": "✗", "Running": "●", "Starting": "●", "Stopping": "●"}
+_BAR = (
+    '<span style="display:inline-block;width:120px;height:8px;border-radius:4px;background:#8883;overflow:hidden">'
+    '<span style="display:block;width:{percent}%;height:8px;background:#2f81f7"></span></span>'
+)
+
+
+def job_html(job: "Job") -> str:
+    """A job: its phase, its stages with their progress, and what came out."""
+    rows = [
+        (_MARKS.get(stage.state, "○"), stage.name, stage.state, _bar(stage), escape(stage.message))
+        for stage in job.status.stages
+    ]
+    models = f"{job.spec.teachers[0].model.source} → {job.spec.student.model.source}"
+    parts = [
+        f"<p><b>{escape(job.namespace)}/{escape(job.name)}</b> <b>{escape(job.phase)}</b><br>{escape(models)}</p>",
+        f"<p>{escape(job.status.message)}</p>" if job.status.message else "",
+        _table((), rows, escaped=True),
+        _result(job),
+    ]
+    return f"<div>{''.join(parts)}</div>"
+
+
+def comparison_html(comparison: "Comparison") -> str:
+    """A comparison: its table, one sentence, and where the report is."""
+    from kubedistill.client.judging import rows_of
+    from kubedistill.report_table import headline
+
+    heads = ("", "teacher", "before", "distilled", "against teacher")
+    said = f"<p>{escape(headline(comparison.report))}.</p>" if comparison.report is not None else ""
+    return f"<div>{_table(heads, rows_of(comparison))}{said}<p>Report: <code>{escape(comparison.page)}</code></p></div>"
+
+
+def _bar(stage: "StageStatus") -> str:
+    return _BAR.format(percent=100 if stage.state in ("Succeeded", "Skipped") else stage.percent)
+
+
+def _result(job: "Job") -> str:
+    found = job.status.result
+    if found is None:
+        return ""
+    accuracies = (found.teacher_accuracy, found.baseline_accuracy, found.distilled_accuracy)
+    cells = ["-" if one is None else f"{one:.1%}" for one in accuracies]
+    return _table(("", "teacher", "before", "distilled"), [("accuracy", *cells)])
+
+
+def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, escaped: bool = False) -> str:
+    """A table; `escaped` says that the cells are HTML already."""
+    head = f"<tr>{''.join(f'<th>{escape(one)}</th>' for one in heads)}</tr>" if heads else ""
+    body = "".join(f"<tr>{''.join(f'<td>{one if escaped else escape(one)}</td>' for one in row)}</tr>" for row in rows)
+    return f"<table>{head}{body}</table>" if body else ""

@@ -1,0 +1,125 @@
+"""Scripts: what the clients do with jobs, each as requests and what follows from their answers."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from kubedistill.client.job import Job, manifest_of, read_job
+from kubedistill.client.request import Request, Script, Values
+from kubedistill.errors import InvalidManifest, NoSuchJob
+from kubedistill.marks import CANCEL_ANNOTATION, RERUN_ANNOTATION
+from kubedistill.v1alpha1 import DistillationJob
+
+MANAGER = "kubedistill"
+"""The field manager of all that we write."""
+Change = Literal["created", "configured", "unchanged"]
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A job as it was taken, and what was new about it."""
+
+    job: Job
+    change: Change
+
+
+def submit(
+    manifest: DistillationJob | Values, *, namespace: str | None, default: str, force: bool
+) -> Script[Submitted]:
+    """Create a job, or bring it to what the manifest says; fields of other managers are taken over by force alone.
+
+    `namespace` is the one that was asked for, `default` the one meant where neither it nor the manifest names one.
+    """
+    values = manifest_of(manifest) if isinstance(manifest, DistillationJob) else manifest
+    metadata = values["metadata"]
+    own = metadata.get("namespace")
+    if own and namespace and own != namespace:
+        fix = "Remove one of the two"
+        raise InvalidManifest(f'it says "{own}", and "{namespace}" is asked for', at="metadata.namespace", fix=fix)
+    place = own or namespace or default
+    name = metadata["name"]
+    before = yield from _find(name, namespace=place)
+    query = {"fieldManager": MANAGER, "fieldValidation": "Strict", **({"force": "true"} if force else {})}
+    body = {**values, "metadata": {**metadata, "namespace": place}}
+    after = yield Request("apply", namespace=place, name=name, body=body, query=query)
+    return Submitted(read_job(after), _change(before, after))
+
+
+def get(name: str, *, namespace: str) -> Script[Job]:
+    """One job as it is now; raises NoSuchJob."""
+    return read_job((yield Request("get", namespace=namespace, name=name)))
+
+
+def select(*, namespace: str) -> Script[list[Job]]:
+    """All jobs of a namespace, or of all where it is empty."""
+    found = yield Request("list", namespace=namespace)
+    return [read_job(one) for one in found["items"]]
+
+
+def table(*, namespace: str, name: str = "") -> Script[Values]:
+    """The columns that kubectl shows, as the server draws them; those of a priority over 0 are for -o wide."""
+    query = {"fieldSelector": f"metadata.name={name}"} if name else {}
+    return dict((yield Request("table", namespace=namespace, query=query)))
+
+
+def suspend(name: str, *, namespace: str, value: bool) -> Script[Job]:
+    """Save and stop, or go on."""
+    return (yield from _change_it(name, {"spec": {"suspend": value}}, namespace=namespace))
+
+
+def rerun(name: str, *, namespace: str) -> Script[Job]:
+    """Start one more run of the spec as it is now."""
+    return (yield from _annotate(name, RERUN_ANNOTATION, namespace=namespace))
+
+
+def cancel(name: str, *, namespace: str) -> Script[Job]:
+    """Stop the run for good."""
+    return (yield from _annotate(name, CANCEL_ANNOTATION, namespace=namespace))
+
+
+def delete(name: str, *, namespace: str) -> Script[None]:
+    """Delete a job and all that it owns in the cluster; what is in the store stays."""
+    yield Request("delete", namespace=namespace, name=name, query={"propagationPolicy": "Background"})
+
+
+def events(name: str, *, namespace: str) -> Script[list[Values]]:
+    """What Kubernetes tells of a job, the oldest first."""
+    job = yield from get(name, namespace=namespace)
+    fields = f"involvedObject.uid={job.uid}"
+    found = yield Request("list", kind="Event", namespace=namespace, query={"fieldSelector": fields})
+    return sorted(found["items"], key=event_time)
+
+
+def event_time(event: Mapping[str, Any]) -> str:
+    """When an event last happened, RFC 3339."""
+    times = (event.get("lastTimestamp"), event.get("eventTime"), event["metadata"].get("creationTimestamp"))
+    return next((str(one) for one in times if one), "")
+
+
+def _find(name: str, *, namespace: str) -> Script[Values | None]:
+    try:
+        return dict((yield Request("get", namespace=namespace, name=name)))
+    except NoSuchJob:
+        return None
+
+
+def _change(before: Values | None, after: Values) -> Change:
+    if before is None or before["metadata"]["uid"] != after["metadata"]["uid"]:
+        return "created"
+    same = before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]
+    # An operator at work writes status all the time; the generation moves with the spec alone.
+    told = ("generation", "annotations", "labels")
+    same = same or all(before["metadata"].get(one) == after["metadata"].get(one) for one in told)
+    return "unchanged" if same else "configured"
+
+
+def _change_it(name: str, patch: Values, *, namespace: str) -> Script[Job]:
+    query = {"fieldManager": MANAGER}
+    return read_job((yield Request("merge", namespace=namespace, name=name, body=patch, query=query)))
+
+
+def _annotate(name: str, annotation: str, *, namespace: str) -> Script[Job]:
+    token = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
+    return (yield from _change_it(name, {"metadata": {"annotations": {annotation: token}}}, namespace=namespace))

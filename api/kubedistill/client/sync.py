@@ -1,0 +1,158 @@
+"""The synchronous client."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from kubedistill.client import following, judging, kept, scripts
+from kubedistill.client.access import find_access
+from kubedistill.client.drivers import Driver
+from kubedistill.client.job import Job
+from kubedistill.client.judging import METRICS, Comparison, Evaluation
+from kubedistill.client.logs import Log, logs
+from kubedistill.client.request import Transport, Values
+from kubedistill.client.scripts import Submitted
+from kubedistill.contract import Prices
+from kubedistill.report import Report
+from kubedistill.v1alpha1 import DistillationJob, Status
+
+
+class Client:
+    """Jobs of one cluster, found as kubectl finds it, or of this machine (`Client.local()`).
+
+    `store` is the folder where the jobs' store is mounted here: without it, reports and logs are read where the
+    store's own URI is a folder of this machine. Close it, or use it as a context.
+    """
+
+    def __init__(
+        self, *, kubeconfig: Path | None = None, context: str | None = None, namespace: str | None = None,
+        store: Path | None = None,
+    ) -> None:  # fmt: skip
+        from kubedistill.client.api_server import ApiServer
+
+        access = find_access(kubeconfig=kubeconfig, context=context, namespace=namespace)
+        self._set_up(ApiServer(access), namespace=access.namespace, store=store)
+
+    @classmethod
+    def local(
+        cls, *, data_root: Path = Path(), store: Path | None = None, config_maps: Mapping[str, Path] | None = None,
+        teacher_price: float | None = None, student_price: float | None = None,
+    ) -> Self:  # fmt: skip
+        """A client that runs jobs on this machine, as long as it is open; prices are US dollars per hour.
+
+        Paths of a job are relative to `data_root`; the store is `.kubedistill` in it unless it is named.
+        """
+        from kubedistill.client.local import NAMESPACE, LocalMachine
+
+        place = store or data_root / ".kubedistill"
+        prices = Prices(teacher=teacher_price, student=student_price)
+        machine = LocalMachine(data_root=data_root, store=place, config_maps=config_maps or {}, prices=prices)
+        client = cls.__new__(cls)
+        client._set_up(machine, namespace=NAMESPACE, store=place.absolute())
+        return client
+
+    def _set_up(self, transport: Transport, *, namespace: str, store: Path | None) -> None:
+        self._driver = Driver(transport)
+        self.namespace = namespace
+        self.jobs = Jobs(self._driver, namespace=namespace, store=store)
+        self.models = Models(self._driver, namespace=namespace, store=store)
+
+    def close(self) -> None:
+        """Let go of connections; on one machine, stop the jobs that run."""
+        self._driver.transport.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Jobs:
+    """The jobs of one namespace."""
+
+    def __init__(self, driver: Driver, *, namespace: str, store: Path | None) -> None:
+        self._driver, self._namespace, self._store = driver, namespace, store
+
+    def create_or_update(self, job: DistillationJob | Values, *, force: bool = False) -> Job:
+        """Submit a job; an unchanged one is left alone. An edit of a job that has run waits for `rerun`."""
+        return self.submit(job, force=force).job
+
+    def submit(self, job: DistillationJob | Values, *, force: bool = False) -> Submitted:
+        """The same, and it says whether the job was created, configured or unchanged."""
+        script = scripts.submit(job, namespace=None, default=self._namespace, force=force)
+        return self._driver.run(script)
+
+    def get(self, name: str) -> Job:
+        """One job as it is now; raises NoSuchJob."""
+        return self._driver.run(scripts.get(name, namespace=self._namespace))
+
+    def list(self) -> Sequence[Job]:
+        """All jobs of the namespace."""
+        return self._driver.run(scripts.select(namespace=self._namespace))
+
+    def status(self, name: str) -> Status:
+        """The status of one job."""
+        return self.get(name).status
+
+    def stream(self, name: str, *, timeout: float | None = None) -> Iterator[Job]:
+        """A job whenever it changes, until its run is over; raises WaitTimeout after `timeout` seconds."""
+        return self._driver.stream(following.follow(name, namespace=self._namespace, seconds=timeout))
+
+    def wait(self, name: str, *, timeout: float | None = None) -> Job:
+        """Wait until a job has succeeded; raises JobFailed or GateMissed, or WaitTimeout after `timeout` seconds."""
+        job = self._driver.run(following.follow(name, namespace=self._namespace, seconds=timeout))
+        job.check_success()
+        return job
+
+    def suspend(self, name: str) -> Job:
+        """Have a job save and stop."""
+        return self._driver.run(scripts.suspend(name, namespace=self._namespace, value=True))
+
+    def resume(self, name: str) -> Job:
+        """Have it go on."""
+        return self._driver.run(scripts.suspend(name, namespace=self._namespace, value=False))
+
+    def rerun(self, name: str) -> Job:
+        """Start one more run of the spec as it is now; what is in the store is not made again."""
+        return self._driver.run(scripts.rerun(name, namespace=self._namespace))
+
+    def cancel(self, name: str) -> Job:
+        """Stop a run for good."""
+        return self._driver.run(scripts.cancel(name, namespace=self._namespace))
+
+    def delete(self, name: str) -> None:
+        """Delete a job and its pods; what is in the store stays."""
+        self._driver.run(scripts.delete(name, namespace=self._namespace))
+
+    def logs(self, name: str, *, stage: str | None = None) -> Sequence[Log]:
+        """The logs of a stage, or of the one at work; raises NotKept where none is to be had from here."""
+        return self._driver.run(logs(name, namespace=self._namespace, stage=stage, store=self._store))
+
+    def events(self, name: str) -> Sequence[Values]:
+        """The Kubernetes Events of a job, the oldest first."""
+        return self._driver.run(scripts.events(name, namespace=self._namespace))
+
+    def report(self, name: str) -> Report:
+        """A job's report; raises NotKept where there is none, or it is out of reach from here."""
+        return self._driver.run(kept.report(name, namespace=self._namespace, store=self._store))
+
+
+class Models:
+    """The models that jobs have judged: JOB is the distilled student, JOB/baseline and JOB/teacher the other two."""
+
+    def __init__(self, driver: Driver, *, namespace: str, store: Path | None) -> None:
+        self._driver, self._namespace, self._store = driver, namespace, store
+
+    def evaluate(
+        self, model_name: str, test_data: str | Path | None = None, metrics: Sequence[str] = METRICS
+    ) -> Evaluation:
+        """Figures of a model on its job's test records, as the job has measured them."""
+        script = judging.evaluate(
+            model_name, metrics=metrics, test_data=test_data, namespace=self._namespace, store=self._store
+        )
+        return self._driver.run(script)
+
+    def compare(self, name: str) -> Comparison:
+        """A job's distilled student beside its teacher and the student before training."""
+        return self._driver.run(judging.compare(name, namespace=self._namespace, store=self._store))
