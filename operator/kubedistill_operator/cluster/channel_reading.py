@@ -23,6 +23,7 @@ _MOST_GPU_SECONDS = 1e12
 _MOST_FIGURE, _MOST_FIGURES = 1e300, 32
 _SHORT, _NAME, _KEY = 32, 253, 64
 _REASON = re.compile(r"[A-Za-z][A-Za-z0-9]{0,62}")
+_DIGEST = re.compile(rf"[\w.-]{{1,{_KEY}}}", re.ASCII)
 
 Message = TypeVar("Message", StageProgress, StageResult)
 
@@ -110,12 +111,24 @@ def _read_result(values: Any) -> StageResult:
     found = StageResult.model_validate(values, by_alias=True, by_name=False)
     _check_amount("gpuSeconds", found.gpu_seconds)
     for name, artifact in found.artifacts.items():
-        if not 0 < len(artifact.key) <= _KEY:
+        if not _DIGEST.fullmatch(artifact.key):
             raise ValueError(f"artifacts.{name}.key: not a digest")
     reason = found.reason if _REASON.fullmatch(found.reason) else ""
     return found.model_copy(
-        update={"reason": reason, "message": clip(found.message), "cause": clip(found.cause, _SHORT)}
-    )
+        update={
+            "reason": reason, "message": clip(found.message), "cause": clip(found.cause, _SHORT),
+            "summary": _plain(found.summary),
+        }
+    )  # fmt: skip
+
+
+def _plain(value: Any) -> Any:
+    """JSON values whose texts are fit to be shown."""
+    if isinstance(value, dict):
+        return {clip(name, _NAME): _plain(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    return clip(value) if isinstance(value, str) else value
 
 
 def _check_contract(values: Any) -> None:

@@ -65,8 +65,9 @@ def is_owned(resource: Resource, *, uid: str) -> bool:
 
 
 def clip(text: object, most: int = TEXT) -> str:
-    """A text from outside, no longer than that and on one line."""
-    line = " ".join(str(text or "").split())
+    """A text from outside, no longer than that, on one line and without what a terminal would obey."""
+    plain = "".join(one if one.isprintable() else " " for one in str(text or ""))
+    line = " ".join(plain.split())
     return line if len(line) <= most else f"{line[: most - 1]}…"
 
 

@@ -111,6 +111,9 @@ REFUSED_RESULTS = {
     "unknown outcome": changed(RESULT, outcome="Perhaps"),
     "unknown artifact": changed(RESULT, artifacts={"gold": {"key": "a", "uri": "b", "complete": True}}),
     "a key that is no digest": changed(RESULT, artifacts={"rows": {"key": "a" * 65, "uri": "b", "complete": True}}),
+    "a key that moves a terminal": changed(
+        RESULT, artifacts={"rows": {"key": "\x1b[2J", "uri": "b", "complete": True}}
+    ),
     "an empty key": changed(RESULT, artifacts={"rows": {"key": "", "uri": "b", "complete": True}}),
     "negative GPU-seconds": changed(RESULT, gpuSeconds=-0.5),
     "a newer contract": changed(RESULT, contract=CONTRACT + 1),
@@ -124,6 +127,17 @@ def test_a_result_that_is_refused_is_a_problem_and_progress_is_still_heard(case:
     assert found.result is None
     assert found.problem.startswith("result.json: ")
     assert found.progress is not None
+
+
+def test_what_a_result_shows_moves_no_terminal() -> None:
+    gate = {"passed": False, "reasons": ["\x1b[31mno\n" + "x" * 900], "limits": [{"\x07name": 0.5}, None, True]}
+    found = channel(result_json=changed(RESULT, message="\x1b]0;title\x07", summary={"gate": gate}))
+    assert found.result is not None
+    assert found.result.message == "]0;title"
+    assert found.result.summary["gate"]["limits"] == [{"name": 0.5}, None, True]
+    (reason,) = found.result.summary["gate"]["reasons"]
+    assert reason.startswith("[31mno x")
+    assert len(reason) == 700
 
 
 @pytest.mark.parametrize("starts", ["-1", "one", "1.5", "1e3", "٣", "9" * 400, "99999999", " 1"])

@@ -186,6 +186,7 @@ def test_long_texts_are_cut_to_one_line() -> None:
     assert len(child.reason) == len(child.message) == 700
     assert "\n" not in child.message
     assert clip("a\n b") == "a b"
+    assert clip("\x1b[31mred\x07\x9b\u202e\x00 end") == "[31mred end", "nothing that a terminal obeys"
     assert clip(None) == ""
 
 
