@@ -27,7 +27,7 @@ def run_stage(
     started, driver = now(), driver or uuid.uuid4().hex
     fields = {"stage": job.stage, "attempt": job.attempt, "driver": driver}
     log.info("stage started", extra=fields)
-    progress = Progress(channel.publish_progress, channel.asked_to_stop)
+    progress = Progress(channel.publish_progress, channel.asked_to_stop, gpus=engines.gpus)
     error: KubedistillError | None = None
     try:
         outcome = stage_function(job.stage)(job, store, progress, engines)
@@ -36,7 +36,7 @@ def run_stage(
             place_report(store, artifact=folder_of("report", report.key), run=run_folder(job))
         result = StageResult(
             driver=driver, outcome="Succeeded", started_at=started, ended_at=now(), artifacts=artifacts,
-            summary=outcome.summary,
+            summary=outcome.summary, message=outcome.message,
         )  # fmt: skip
     except KubedistillError as caught:
         error = caught
@@ -48,6 +48,7 @@ def run_stage(
             f"{type(caught).__name__}: {first}", at=job.stage, fix="The traceback is in driver.log"
         )
         result = _failure(error, driver=driver, started=started)
+    result = result.model_copy(update={"gpu_seconds": progress.gpu_seconds()})
     log.info("stage ended", extra={**fields, "outcome": result.outcome, "reason": result.reason})
     try:
         channel.publish_result(result)

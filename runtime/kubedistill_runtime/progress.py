@@ -19,12 +19,23 @@ class Progress:
     publish: Callable[[StageProgress], None]
     asked_to_stop: Callable[[], bool] = lambda: False
     clock: Callable[[], float] = time.monotonic
+    gpus: Callable[[], int] = lambda: 0
+    """GPUs that are held for this driver, as far as is known by now."""
+    _held: int = field(default=0, init=False)
+    _started: float = field(init=False)
     _begun: tuple[float, int] | None = field(default=None, init=False)
     _last: int = field(default=0, init=False)
 
+    def __post_init__(self) -> None:
+        self._started = self.clock()
+
+    def gpu_seconds(self) -> float:
+        """GPU-seconds since the driver began, by the most GPUs that were held when it last said something."""
+        return self._held * (self.clock() - self._started)
+
     def loading(self, message: str) -> None:
         """Say what is being loaded; no work is counted yet."""
-        self.publish(StageProgress(at=now(), state="Loading", message=message))
+        self._say(StageProgress(at=now(), state="Loading", message=message))
 
     def working(
         self, *, done: int, total: int, unit: str, message: str = "", figures: Mapping[str, float] | None = None
@@ -36,7 +47,7 @@ class Progress:
         seconds = self.clock() - self._begun[0]
         rate = (done - self._begun[1]) / seconds if seconds > 0 and done > self._begun[1] else None
         state: State = "Stopping" if self.asked_to_stop() else "Working"
-        self.publish(
+        self._say(
             StageProgress(
                 at=now(), state=state, done=done, total=total, unit=unit, rate=rate,
                 eta_seconds=(total - done) / rate if rate else None, figures=dict(figures or {}), message=message,
@@ -44,6 +55,10 @@ class Progress:
         )  # fmt: skip
         if state == "Stopping":
             raise Stopped("the stage was asked to stop", fix="Start the job again to go on from here")
+
+    def _say(self, progress: StageProgress) -> None:
+        self._held = max(self._held, self.gpus())
+        self.publish(progress.model_copy(update={"gpu_seconds": self.gpu_seconds()}))
 
 
 def now() -> str:

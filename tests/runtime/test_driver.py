@@ -13,7 +13,7 @@ from engines import FunctionEngines
 from kubedistill import errors
 from kubedistill.chain import STAGES
 from kubedistill.contract import StageJob, StageProgress, StageResult
-from kubedistill.errors import ChannelUnavailable, KubedistillError, Stopped, StorageUnavailable
+from kubedistill.errors import ChannelUnavailable, KubedistillError, LowYield, Stopped, StorageUnavailable
 from kubedistill_runtime import driver
 from kubedistill_runtime.channel import FileChannel
 from kubedistill_runtime.logs import log_to
@@ -84,6 +84,19 @@ def test_the_report_lies_in_the_folder_of_the_run_that_shows_it(
     assert {form: path.read_text() for form, path in placed.items() if path.exists()} == (
         {form: form for form in FORMS} if complete else {}
     )
+
+
+@pytest.mark.parametrize("problem", [None, LowYield("too few")])
+def test_a_result_says_what_it_cost(run: Run, problem: LowYield | None) -> None:
+    def work(job: StageJob, store: Store, progress: Progress, engines: Any) -> Outcome:
+        engines.held = 8
+        progress.loading("the engine")
+        if problem:
+            raise problem
+        return Outcome()
+
+    result, _ = run(work)
+    assert result.gpu_seconds > 0
 
 
 def test_a_stage_that_succeeds_reports_its_artifacts_and_figures(

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -107,6 +108,17 @@ def test_every_attempt_leaves_what_it_was_told_and_how_it_ended(first: Desk) -> 
         assert StageResult.model_validate_json((folder / "result.json").read_text()).outcome == "Succeeded"
         lines = [json.loads(line) for line in (folder / "driver.log").read_text().splitlines()]
         assert (lines[0]["message"], lines[-1]["message"]) == ("stage started", "stage ended")
+
+
+def test_every_stage_says_in_words_what_came_of_it(first: Desk) -> None:
+    ended = [event for event in first.events if event["event"] == "stage" and event["state"] == "Succeeded"]
+    expected = {
+        "Prepare": r"[\d,]+ records, CachedLogits: .+", "Generate": r"56 answers, 0 reused",
+        "Curate": r"\d+ of \d+ answers kept", "Train": r"[\d,]+ steps, best at [\d,]+",
+        "Evaluate": "gate passed", "Export": "Safetensors",
+    }  # fmt: skip
+    assert [event["stage"] for event in ended] == list(expected)
+    assert [event["message"] for event in ended if not re.fullmatch(expected[event["stage"]], event["message"])] == []
 
 
 def test_progress_is_said_and_its_last_word_is_never_left_out(first: Desk) -> None:

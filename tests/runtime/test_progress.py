@@ -18,15 +18,28 @@ class Desk:
     said: list[StageProgress] = field(default_factory=list)
     seconds: float = 0.0
     stop: bool = False
+    gpus: int = 0
     progress: Progress = field(init=False)
 
     def __post_init__(self) -> None:
-        self.progress = Progress(self.said.append, lambda: self.stop, clock=lambda: self.seconds)
+        self.progress = Progress(
+            self.said.append, lambda: self.stop, clock=lambda: self.seconds, gpus=lambda: self.gpus
+        )
 
     def work(self, done: int, *, total: int = 100, seconds: float) -> StageProgress:
         self.seconds = seconds
         self.progress.working(done=done, total=total, unit="rows")
         return self.said[-1]
+
+
+def test_gpu_seconds_count_from_the_drivers_begin_once_it_knows_of_gpus() -> None:
+    desk = Desk()
+    desk.progress.loading("reading tokenizers")
+    desk.gpus = 2
+    assert desk.work(1, seconds=30).gpu_seconds == 60
+    desk.gpus, desk.seconds = 0, 45  # the engine's pods go before the driver does
+    assert desk.progress.gpu_seconds() == 90
+    assert [said.gpu_seconds for said in desk.said] == [0, 60]
 
 
 def test_loading_counts_nothing() -> None:

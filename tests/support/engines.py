@@ -67,6 +67,8 @@ class FunctionEngines:
     """Opens the one engine that it is given; `opened` counts how often."""
 
     engine: FunctionEngine = field(default_factory=FunctionEngine)
+    held: int = 0
+    """GPUs."""
     opened: int = 0
     warmed: int = 0
 
@@ -80,6 +82,9 @@ class FunctionEngines:
 
     def start_ray(self) -> None:
         raise AssertionError("one worker on a CPU needs no Ray")
+
+    def gpus(self) -> int:
+        return self.held
 
     def close(self) -> None:
         pass

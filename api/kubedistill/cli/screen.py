@@ -1,7 +1,7 @@
 """What a person sees of a run: bars on a terminal, plain lines elsewhere, and the table at the end."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from rich.console import Console
@@ -110,18 +110,7 @@ def _outcome(event: Event) -> str:
         return "already there"
     if event["state"] != "Succeeded":
         return ""
-    summary = event.get("summary", {})
-    facts: dict[str, Callable[[], str]] = {
-        "Prepare": lambda: (
-            f"{sum(summary['counts'].values()):,} records, {summary['objective']}: {summary['objectiveReason']}"
-        ),
-        "Generate": lambda: f"{summary['generated']:,} answers, {summary['reused']:,} reused",
-        "Curate": lambda: f"{summary['kept']:,} of {summary['asked']:,} answers kept",
-        "Train": lambda: f"{summary['steps']:,} steps, best at {summary['bestStep']:,}",
-        "Evaluate": lambda: "gate passed" if summary["gate"]["passed"] else "gate failed",
-        "Export": lambda: ", ".join(one["format"] for one in summary["exports"]),
-    }
-    return f"{facts[event['stage']]()} ({event['seconds']:.1f} s)"
+    return f"{event['message']} ({event['seconds']:.1f} s)"
 
 
 def _show_result(finished: Event, *, console: Console) -> None:

@@ -73,3 +73,7 @@ class Engines(Protocol):
     def start_ray(self) -> None:
         """Make sure that a Ray session is there, for Ray Train."""
         ...
+
+    def gpus(self) -> int:
+        """GPUs of the Ray session; 0 where there is none yet."""
+        ...

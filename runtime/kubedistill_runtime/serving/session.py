@@ -6,6 +6,7 @@ import logging
 import os
 import secrets
 import shutil
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -56,6 +57,11 @@ class LocalEngines:
     def actor(self, *, gpus: int = 1) -> Any:
         """The engine actor, started anew if there is none; it takes so many GPUs where a cluster has any."""
         return self._starter.submit(self._start_actor, gpus=gpus).result()
+
+    def gpus(self) -> int:
+        """GPUs of the Ray session; 0 where there is none yet."""
+        ray = sys.modules.get("ray")  # a stage that needs no Ray doesn't wait for its import
+        return int(ray.cluster_resources().get("GPU", 0)) if ray is not None and ray.is_initialized() else 0
 
     def lose_actor(self) -> None:
         """Forget an actor that died; the next call starts another."""

@@ -14,9 +14,10 @@ from kubedistill_runtime.storage.store import Store
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a stage leaves: a few figures for people, and, from Prepare alone, the keys of all artifacts."""
+    """What a stage leaves: a few figures, the same in words, and, from Prepare alone, the keys of all artifacts."""
 
     summary: dict[str, Any] = field(default_factory=dict)
+    message: str = ""
     keys: dict[ArtifactName, str] = field(default_factory=dict)
 
 

@@ -45,7 +45,8 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     write_report(report, store=store, folder=folder_of("report", resolved.keys["report"]), title=job.job.name)
     headline = {**_headline(judgement), "gate": gate.model_dump()}
     publish(store, "report", resolved.keys["report"], headline)
-    return Outcome(summary={**headline, "seconds": round(time.monotonic() - started, 3)})
+    message = "gate passed" if gate.passed else "gate failed"
+    return Outcome(summary={**headline, "seconds": round(time.monotonic() - started, 3)}, message=message)
 
 
 def _teacher(job: StageJob, resolved: Resolved, *, store: Store) -> Tested:

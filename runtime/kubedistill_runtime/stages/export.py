@@ -26,4 +26,4 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
         fill(target, key=key, write=lambda staging, write=write: write(student, staging))  # type: ignore[misc]
         done.append({"format": export.format, "path": str(target if export.uri else target.relative_to(store.root))})
     publish(store, "export", key, {"exports": done})
-    return Outcome(summary={"exports": done})
+    return Outcome(summary={"exports": done}, message=", ".join(one["format"] for one in done))

@@ -42,12 +42,13 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     publish(store, "answers", resolved.keys["answers"], {"rowsKey": rows_key, "splits": train})
     serving = asking.figures.to_values()
     publish(store, "judge", resolved.keys["judge"], {"rowsKey": rows_key, "splits": judge, "serving": serving})
-    rows = sum(len(part["rows"]) for part in splits.values())
+    rows, generated = sum(len(part["rows"]) for part in splits.values()), asking.generated
     return Outcome(
         summary={
-            "answers": rows, "generated": asking.generated, "reused": rows - asking.generated,
+            "answers": rows, "generated": generated, "reused": rows - generated,
             "teacherTokens": asking.tokens, "seconds": round(time.monotonic() - started, 3),
-        }
+        },
+        message=f"{generated:,} answers, {rows - generated:,} reused",
     )  # fmt: skip
 
 

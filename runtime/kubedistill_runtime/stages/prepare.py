@@ -49,7 +49,9 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
         store.delete(f"{folder_of('export', keys['export'])}/manifest.json")
     if find(store, "report", keys["report"]).complete:
         summary["report"] = read_manifest(store, "report", keys["report"])  # what Evaluate, if skipped, does not say
-    return Outcome(summary=summary, keys=keys)
+    records = sum(summary["counts"].values())
+    message = f"{records:,} records, {resolved.objective}: {resolved.objective_reason}"
+    return Outcome(summary=summary, message=message, keys=keys)
 
 
 def _check_other_choices(job: StageJob, resolved: Resolved, *, store: Store) -> None:

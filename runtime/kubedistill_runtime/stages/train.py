@@ -65,7 +65,8 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     }  # fmt: skip
     publish(store, "student", keys["student"], summary)
     store.delete(f"{folder}/steps")
-    return Outcome(summary={**summary, "seconds": round(time.monotonic() - started, 3)})
+    message = f"{summary['steps']:,} steps, best at {summary['bestStep']:,}"
+    return Outcome(summary={**summary, "seconds": round(time.monotonic() - started, 3)}, message=message)
 
 
 def _validation(job: StageJob, *, store: Store, rows: str, judge: str) -> list[Answered]:

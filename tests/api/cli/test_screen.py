@@ -44,31 +44,20 @@ def progress(name: str, **fields: object) -> Event:
     }
 
 
-SUMMARIES = {
-    "Prepare": {"counts": {"train": 1200, "test": 100}, "objective": "CachedLogits", "objectiveReason": "same ids"},
-    "Generate": {"generated": 1000, "reused": 200},
-    "Curate": {"kept": 1100, "asked": 1200},
-    "Train": {"steps": 1380, "bestStep": 1311},
-    "Evaluate": {"gate": {"passed": True, "reasons": []}},
-    "Export": {"exports": [{"format": "Safetensors", "path": "p"}]},
+MESSAGES = {
+    "Prepare": "1,300 records, CachedLogits: same ids", "Generate": "1,000 answers, 200 reused",
+    "Curate": "1,100 of 1,200 answers kept", "Train": "1,380 steps, best at 1,311", "Evaluate": "gate passed",
+    "Export": "Safetensors",
 }  # fmt: skip
-OUTCOMES = {
-    "Prepare": "1,300 records, CachedLogits: same ids (2.5 s)",
-    "Generate": "1,000 answers, 200 reused (2.5 s)",
-    "Curate": "1,100 of 1,200 answers kept (2.5 s)",
-    "Train": "1,380 steps, best at 1,311 (2.5 s)",
-    "Evaluate": "gate passed (2.5 s)",
-    "Export": "Safetensors (2.5 s)",
-}
 WHOLE_RUN = [
     event
-    for name, summary in SUMMARIES.items()
+    for name, message in MESSAGES.items()
     for event in (
         stage(name, "Running", attempt=1),
         progress(name, state="Loading", message="loading [/weights]"),
         progress(name, done=1, total=4, unit="steps", rate=2.0, etaSeconds=1.5, figures={"loss": 0.5}),
         progress(name, done=4, total=4, unit="steps"),
-        stage(name, "Succeeded", attempt=1, summary=summary, seconds=2.5),
+        stage(name, "Succeeded", attempt=1, message=message, seconds=2.5),
     )
 ]  # fmt: skip
 
@@ -84,13 +73,13 @@ def test_first_line_names_job_and_models(job: DistillationJob, capsys: pytest.Ca
     assert lines == ["support  Classification: teacher → student"]
 
 
-@pytest.mark.parametrize("name", SUMMARIES)
+@pytest.mark.parametrize("name", MESSAGES)
 def test_stage_has_a_line_when_it_begins_and_one_when_it_ends(
     name: str, job: DistillationJob, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    events = [stage(name, "Running"), stage(name, "Succeeded", summary=SUMMARIES[name], seconds=2.5)]
+    events = [stage(name, "Running"), stage(name, "Succeeded", message=MESSAGES[name], seconds=2.5)]
     _, lines, errors = shown(events, job, capsys)
-    assert lines[1:] == [f"{name:<9} Running", f"{name:<9} Succeeded {OUTCOMES[name]}"]
+    assert lines[1:] == [f"{name:<9} Running", f"{name:<9} Succeeded {MESSAGES[name]} (2.5 s)"]
     assert errors == ""
 
 
@@ -98,7 +87,7 @@ OTHER_LINES = {
     "skipped": (stage("Generate", "Skipped"), "Generate  Skipped   already there"),
     "failed": (stage("Train", "Failed", seconds=1.0), "Train     Failed"),
     "a closed gate": (
-        stage("Evaluate", "Succeeded", summary={"gate": {"passed": False}}, seconds=1.0),
+        stage("Evaluate", "Succeeded", message="gate failed", seconds=1.0),
         "Evaluate  Succeeded gate failed (1.0 s)",
     ),
     "a note": ({"event": "note", "message": "pools are ignored [here]"}, "pools are ignored [here]"),
@@ -200,7 +189,7 @@ def test_bars_live_through_a_whole_run(
     code, lines, errors = shown([*WHOLE_RUN, finished], job, capsys)
     assert (code, errors) == (0, "")
     text = "\n".join(lines)
-    assert all(outcome in text for outcome in OUTCOMES.values())
+    assert all(message in text for message in MESSAGES.values())
     assert "✓" in text
 
 
