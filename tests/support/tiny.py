@@ -74,6 +74,7 @@ class Record:
     state: State | None = None
     """None where the run was stopped."""
     losses: list[float] = field(default_factory=list)
+    tokens: list[float] = field(default_factory=list)
     gradients: list[dict[str, torch.Tensor]] = field(default_factory=list)
     """Of each step, by parameter, after the workers' were added up and clipped."""
     saved: dict[int, bytes] = field(default_factory=dict)
@@ -98,6 +99,7 @@ def run(
         nonlocal done
         done = step
         record.losses.append(figures["loss"])
+        record.tokens.append(figures["tokens"])
         gradients = {name: value.grad.clone() for name, value in student.named_parameters() if value.grad is not None}
         record.gradients.append(gradients)
 

@@ -34,26 +34,28 @@ def missing_rows(rows: Sequence[Row], *, key: str, store: Store) -> list[Row]:
     return list({row.key: row for row in rows if row.key not in known}.values())
 
 
-def answer_rows(rows: Sequence[Row], *, key: str, asker: Asker, store: Store, report: Callable[[int], None]) -> int:
+def answer_rows(
+    rows: Sequence[Row], *, key: str, asker: Asker, store: Store, report: Callable[[int, int], None]
+) -> int:
     """Answer what the library has not; returns the tokens generated.
 
     Shards are cut from the whole list, not from what is missing, so a run that was killed goes on with the same
-    shards and, since a shard is one batch, with the same token ids. `report` gets the rows answered so far; it may
-    raise Stopped, which loses nothing.
+    shards and, since a shard is one batch, with the same token ids. `report` gets the rows answered and the tokens
+    generated so far; it may raise Stopped, which loses nothing.
     """
     known = find_answers(store, key)
     left = Counter(row.key for row in rows if row.key not in known)
     done, tokens = len(rows) - left.total(), 0
     for shard in _cut(rows):
         wanted = list({row.key: row for row in shard if row.key in left}.values())
-        report(done)
+        report(done, tokens)
         if not wanted:
             continue
         answers = _answer_shard(wanted, asker=asker)
         add_shard(store, key, wanted, answers)
         done += sum(left.pop(row.key) for row in wanted)
         tokens += sum(len(turn.completion_ids) for answer in answers for turn in answer.turns)
-    report(done)
+    report(done, tokens)
     return tokens
 
 

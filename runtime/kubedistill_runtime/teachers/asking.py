@@ -74,11 +74,13 @@ def ask(
         chat = load_chat_format(serving.model, at=at)
         for name, question in questions.items():
             asker = Asker(engine, chat, question.sampling, serving.max_model_len, question.seed)
-            part, offset = asked[name], before
-            tokens += answer_rows(
-                part.rows, key=part.key, asker=asker, store=store,
-                report=lambda done, offset=offset: progress.working(done=offset + done, total=total, unit="answers"),  # type: ignore[misc]
-            )  # fmt: skip
+            part = asked[name]
+
+            def report(done: int, made: int, *, before: int = before, tokens: int = tokens) -> None:
+                figures = {"tokens": tokens + made}
+                progress.working(done=before + done, total=total, unit="answers", figures=figures)
+
+            tokens += answer_rows(part.rows, key=part.key, asker=asker, store=store, report=report)
             before += len(part.rows)
         if not store.exists(place):
             prompts = [chat.prompt_ids(prompt_messages(record)) for record in questions[last].records[:256]]

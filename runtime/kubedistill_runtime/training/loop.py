@@ -48,6 +48,8 @@ class Loop:
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     collective: Collective = field(default_factory=Alone)
     hooks: Hooks = field(default_factory=Hooks)
+    _tokens: int = field(default=0, init=False)
+    """Scored ids of all steps, those before a resume included."""
 
     def run(self, resume: bytes | None = None) -> State:
         """Train to the end, from the start or from a saved state.
@@ -57,6 +59,7 @@ class Loop:
         schedule = make_schedule(self.training, samples=len(self.train))
         optimizer = make_optimizer(self.student, self.training)
         state = decode_state(resume, student=self.student, optimizer=optimizer) if resume else State()
+        self._tokens = sum(int(point["tokens"]) for point in state.curve.train)
         saved_at = self.hooks.clock()
         while state.step < schedule.steps and not self._has_converged(state):
             self._take_step(state, schedule, optimizer)
@@ -85,6 +88,7 @@ class Loop:
         torch.nn.utils.clip_grad_norm_(self.student.parameters(), self.training.optimizer.max_grad_norm)
         optimizer.step()
         state.step += 1
+        self._tokens += scored
         loss = self.collective.sum_number(loss)
         if not math.isfinite(loss):
             raise TrainingFailed(
@@ -92,7 +96,7 @@ class Loop:
             )
         state.curve.train.append({"step": state.step, "loss": loss, "learningRate": rate, "tokens": scored})
         if self.collective.rank == 0:
-            self.hooks.report(state.step, schedule.steps, {"loss": loss})
+            self.hooks.report(state.step, schedule.steps, {"loss": loss, "tokens": self._tokens})
 
     def _accumulate(self, samples: Sequence[Sample], *, scored: int) -> float:
         """Add up the gradients of this worker's share; returns its part of the step's loss."""

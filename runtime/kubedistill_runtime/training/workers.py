@@ -127,18 +127,21 @@ def _work(config: dict[str, Any]) -> dict[str, Any]:
     collective = Group(device) if world > 1 else Alone()
     store = open_store(assignment.store)
     claim = Claim(store, assignment.folder, assignment.claim)
-    stopping = False
+    stopping, saved = False, {}
+
+    def save(step: int, data: bytes) -> None:
+        claim.save(step, data, keep_last=assignment.training.checkpoint.keep_last)
+        saved["checkpointAt"] = time.time()
 
     def report(step: int, steps: int, figures: dict[str, float]) -> None:
         nonlocal stopping
-        stopping = board.tell(step, steps, figures)
+        stopping = board.tell(step, steps, figures | saved)
 
     language_model = load_language_model(assignment.student)
     student = Student(language_model, objective=OBJECTIVES[assignment.objective], ce_weight=assignment.ce_weight)
-    keep = assignment.training.checkpoint.keep_last
     loop = Loop(
         student.to(device), assignment.training, assignment.train, assignment.validation, device, collective,
-        Hooks(lambda step, data: claim.save(step, data, keep_last=keep), report, lambda: stopping, time.monotonic),
+        Hooks(save, report, lambda: stopping, time.monotonic),
     )  # fmt: skip
     state = loop.run(read_latest(store, assignment.folder))
     if collective.rank == 0:

@@ -115,7 +115,7 @@ def test_a_row_that_kills_the_engine_is_quarantined_alone(
     records = [Record(str(place), (Message("user", text),)) for place, text in enumerate(TEXTS)]
     rows = make_rows(records, key="k", samples=1)
     asker = Asker(DeadlyRow(engine, deadly=prompts[5]), chat, Sampling(max_tokens=8, k=K), 128, seed=0)
-    answer_rows(rows, key="k", asker=asker, store=store, report=lambda _done: None)
+    answer_rows(rows, key="k", asker=asker, store=store, report=lambda _done, _tokens: None)
     answered = collect_answers(rows, key="k", store=store)
     assert [one.record.id for one in answered if not one.answer.turns] == ["5"]
 
@@ -125,7 +125,7 @@ def test_a_conversation_hears_the_teachers_own_replies(engine: Engine, teacher: 
     messages = (Message("user", TEXTS[0]), Message("assistant", "not what it says"), Message("user", TEXTS[1]))
     rows = make_rows([Record("talk", messages)], key="k", samples=1)
     asker = Asker(engine, chat, Sampling(max_tokens=8, k=K), 128, seed=0)
-    answer_rows(rows, key="k", asker=asker, store=store, report=lambda _done: None)
+    answer_rows(rows, key="k", asker=asker, store=store, report=lambda _done, _tokens: None)
     (answered,) = collect_answers(rows, key="k", store=store)
     first, second = answered.answer.turns
     history = [messages[0], Message("assistant", first.text), messages[2]]

@@ -34,7 +34,7 @@ def run(
     """Answer rows; returns what was reported. stop_after asks it to leave once so many rows are answered."""
     reports: list[int] = []
 
-    def report(done: int) -> None:
+    def report(done: int, _tokens: int) -> None:
         reports.append(done)
         if stop_after is not None and done >= stop_after:
             raise Stopped("asked to")
@@ -76,10 +76,10 @@ def test_answers_come_back_in_the_order_of_the_rows(engine: FunctionEngine, chat
 def test_tokens_are_counted(engine: FunctionEngine, chat: ChatFormat, store: Store) -> None:
     rows = rows_of(records(20))
     asker = Asker(engine, chat, Sampling(max_tokens=16), 128, 0)
-    tokens = answer_rows(rows, key=KEY, asker=asker, store=store, report=lambda _: None)
+    tokens = answer_rows(rows, key=KEY, asker=asker, store=store, report=lambda _done, _tokens: None)
     answered = collect_answers(rows, key=KEY, store=store)
     assert tokens == sum(len(one.answer.turns[0].completion_ids) for one in answered)
-    assert answer_rows(rows, key=KEY, asker=asker, store=store, report=lambda _: None) == 0
+    assert answer_rows(rows, key=KEY, asker=asker, store=store, report=lambda _done, _tokens: None) == 0
 
 
 def test_what_is_known_is_neither_asked_nor_written_again(

@@ -63,6 +63,8 @@ def test_all_questions_are_answered_and_counted_over_one_scale(desk: Desk) -> No
     assert [(said.state, said.done, said.total) for said in desk.said] == [
         ("Loading", 0, 0), ("Working", 0, 48), ("Working", 40, 48), ("Working", 40, 48), ("Working", 48, 48),
     ]  # fmt: skip
+    tokens = [said.figures.get("tokens") for said in desk.said]
+    assert tokens[1:] == [0, tokens[2], tokens[2], asking.tokens], "counted over all questions"
 
 
 def test_nothing_missing_opens_no_engine_and_gives_the_same_answers_and_figures(desk: Desk) -> None:

@@ -1,6 +1,7 @@
 """The loop: when it ends, what it keeps, and that a stop changes nothing."""
 
 import dataclasses
+import itertools
 import random
 from collections.abc import Sequence
 
@@ -62,6 +63,13 @@ def test_kill_between_checkpoints_repeats_the_lost_steps(whole: tiny.Record) -> 
     resumed = go(resume=watched.saved[3])
     assert resumed.losses == whole.losses[3:]
     assert_same_end(resumed, whole)
+
+
+def test_tokens_that_are_told_are_those_of_all_steps_whatever_was_resumed(whole: tiny.Record) -> None:
+    expected = list(itertools.accumulate(point["tokens"] for point in whole.state.curve.train))
+    assert whole.tokens == expected
+    stopped = go(stop_after=4)
+    assert go(resume=stopped.saved[4]).tokens == expected[4:]
 
 
 def test_run_does_not_depend_on_global_randomness(whole: tiny.Record) -> None:
