@@ -1,19 +1,29 @@
 """The entry of the command line: commands, and how errors become exit codes.
 
-0 success · 1 the job failed · 2 bad input · 3 the gate said no
+0 success · 1 the job failed, or the cluster does not answer · 2 bad input · 3 the gate said no
+
+It is also a plugin of kubectl: `kubectl distill …` finds the same commands under the name kubectl-distill.
 """
 
 import sys
+from pathlib import Path
 
 import typer
 
+from kubedistill.cli.events import events
+from kubedistill.cli.get import get
 from kubedistill.cli.importing import importing
 from kubedistill.cli.init import init
+from kubedistill.cli.logs import logs
 from kubedistill.cli.preview import preview
 from kubedistill.cli.process import failed_event, show_failure
+from kubedistill.cli.report import report
 from kubedistill.cli.run import run
+from kubedistill.cli.submit import submit
 from kubedistill.cli.validate import validate
+from kubedistill.cli.verbs import cancel, rerun, resume, suspend
 from kubedistill.cli.version import version
+from kubedistill.cli.watch import watch
 from kubedistill.errors import KubedistillError
 
 app = typer.Typer(
@@ -23,8 +33,13 @@ app = typer.Typer(
     add_completion=True,
     pretty_exceptions_enable=False,
 )
-for command in (init, validate, preview, run, version):
-    app.command()(command)
+_PANELS = {
+    "On this machine": (init, validate, preview, run, version),
+    "In a cluster": (submit, get, watch, logs, events, report, suspend, resume, rerun, cancel),
+}
+for panel, commands in _PANELS.items():
+    for command in commands:
+        app.command(rich_help_panel=panel)(command)
 app.add_typer(importing)
 
 
@@ -33,8 +48,9 @@ def main() -> None:
 
     The message goes to standard error, or with --json to standard output as the event that ends a run.
     """
+    plugin = Path(sys.argv[0]).name == "kubectl-distill"
     try:
-        app()
+        app(prog_name="kubectl distill" if plugin else None)
     except KubedistillError as error:
         show_failure(failed_event(error), as_json="--json" in sys.argv[1:])
         sys.exit(error.exit_code)

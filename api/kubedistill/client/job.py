@@ -35,10 +35,14 @@ class Job:
         return self.status.phase or "Pending"
 
     @property
+    def wanted_run(self) -> str | None:
+        """The id of a run that is asked for and has not begun; None where there is none."""
+        return wanted_run(run_id=self.spec.run_id, annotations=self.annotations, status=self.status)
+
+    @property
     def is_over(self) -> bool:
         """Whether the run that its spec and annotations ask for has ended."""
-        asked = wanted_run(run_id=self.spec.run_id, annotations=self.annotations, status=self.status)
-        return self.phase in _OVER and asked is None
+        return self.phase in _OVER and self.wanted_run is None
 
     @property
     def exit_code(self) -> int:

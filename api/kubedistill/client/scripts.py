@@ -26,7 +26,7 @@ class Submitted:
 
 
 def submit(
-    manifest: DistillationJob | Values, *, namespace: str | None, default: str, force: bool
+    manifest: DistillationJob | Values, *, namespace: str | None, default: str, force: bool, dry_run: bool = False
 ) -> Script[Submitted]:
     """Create a job, or bring it to what the manifest says; fields of other managers are taken over by force alone.
 
@@ -41,7 +41,9 @@ def submit(
     place = own or namespace or default
     name = metadata["name"]
     before = yield from _find(name, namespace=place)
-    query = {"fieldManager": MANAGER, "fieldValidation": "Strict", **({"force": "true"} if force else {})}
+    query = {"fieldManager": MANAGER, "fieldValidation": "Strict"}
+    query |= {"force": "true"} if force else {}
+    query |= {"dryRun": "All"} if dry_run else {}
     body = {**values, "metadata": {**metadata, "namespace": place}}
     after = yield Request("apply", namespace=place, name=name, body=body, query=query)
     return Submitted(read_job(after), _change(before, after))

@@ -1,0 +1,99 @@
+"""What changed between two versions of a job, in lines; and how it ended."""
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from kubedistill.client.job import Job
+from kubedistill.v1alpha1 import StageStatus
+
+_STEP = 10
+"""Percent of a stage's work after which its progress is told again."""
+
+
+def changes(before: Job | None, after: Job) -> Iterator[str]:
+    """A line for the job when it begins or waits, and one for each stage that moved."""
+    old = {one.name: one for one in before.status.stages} if before else {}
+    if before is None or _run_of(before) != _run_of(after):
+        yield opening(after)
+        old = old if before is None else {}
+    for stage in after.status.stages:
+        line = _stage_line(old.get(stage.name), stage)
+        if line:
+            yield f"{stage.name:<9} {line}"
+    held = after.phase in ("Pending", "Queued", "Suspended")
+    if held and (before is None or _held(before) != _held(after)):
+        yield _held(after)
+
+
+def opening(job: Job) -> str:
+    """The job in a line."""
+    models = f"{job.spec.teachers[0].model.source} → {job.spec.student.model.source}"
+    run = f", run {job.status.run.id}" if job.status.run else ""
+    return f"{job.namespace}/{job.name}: {job.spec.task.type}, {models}{run}"
+
+
+def ending(job: Job) -> Iterator[str]:
+    """How a job ended: its result, and why it failed if it did."""
+    found = job.status.result
+    if found is not None and found.distilled_accuracy is not None and found.baseline_accuracy is not None:
+        teacher = "" if found.teacher_accuracy is None else f" (teacher {found.teacher_accuracy:.1%})"
+        gap = "" if found.gap_closed is None else f", {found.gap_closed:.0%} of the gap closed"
+        yield f"Accuracy went from {found.baseline_accuracy:.1%} to {found.distilled_accuracy:.1%}{teacher}{gap}."
+    if job.phase == "Succeeded":
+        yield f"{job.name} succeeded. `kubedistill report {job.name}` shows its report."
+    elif job.phase == "Failed":
+        yield f"{job.name} failed: {job.failure_reason}: {job.status.message}"
+
+
+def elapsed(stage: StageStatus, *, now: datetime) -> float | None:
+    """Seconds of the latest try at a stage; None before it."""
+    start, end = _time(stage.started_at), _time(stage.ended_at) or now
+    return None if start is None else max(0.0, (end - start).total_seconds())
+
+
+def short_time(seconds: float) -> str:
+    """12s, 3m05s, 2h10m."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole}s"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes}m{rest:02d}s" if minutes < 60 else f"{minutes // 60}h{minutes % 60:02d}m"
+
+
+def _stage_line(before: StageStatus | None, after: StageStatus) -> str:
+    if before is None and after.state == "Pending":
+        return ""
+    moved = before is None or (before.state, before.attempt) != (after.state, after.attempt)
+    if moved:
+        return _state_line(after)
+    assert before is not None
+    if after.state == "Running" and (before.percent // _STEP != after.percent // _STEP):
+        left = "" if after.eta_seconds is None else f", {short_time(after.eta_seconds)} left"
+        return f"{after.percent}%{left}" + (f", {after.message}" if after.message else "")
+    if (before.reason, before.message) != (after.reason, after.message) and after.reason:
+        return f"{after.reason}: {after.message}"
+    return ""
+
+
+def _state_line(stage: StageStatus) -> str:
+    start, end = _time(stage.started_at), _time(stage.ended_at)
+    took = f" in {short_time((end - start).total_seconds())}" if start and end and stage.state == "Succeeded" else ""
+    attempt = f", attempt {stage.attempt}" if stage.attempt > 1 else ""
+    why = f": {stage.reason}: {stage.message}" if stage.reason and stage.state in ("Stopping", "Failed") else ""
+    skipped = ", all of it was there" if stage.state == "Skipped" else ""
+    return f"{stage.state}{took}{attempt}{skipped}{why}"
+
+
+def _held(job: Job) -> str:
+    return f"{job.phase}: {job.status.message}" if job.status.message else job.phase
+
+
+def _run_of(job: Job) -> str:
+    return job.status.run.id if job.status.run else ""
+
+
+def _time(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text) if text else None
+    except ValueError:  # a status that another hand has written
+        return None

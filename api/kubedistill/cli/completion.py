@@ -1,0 +1,35 @@
+"""kubectl_complete-distill: how `kubectl distill …` is completed by the shell.
+
+kubectl calls it with the words after `distill`, the last one unfinished, and reads one completion a line and then
+:N, a number that says what else the shell may offer (0: files too, 4: nothing else).
+"""
+
+import contextlib
+import io
+import os
+import shlex
+import sys
+
+from kubedistill.cli.app import app
+
+_PROGRAM, _VARIABLE = "kubectl-distill", "_KUBECTL_DISTILL_COMPLETE"
+_FILES_TOO, _NOTHING_ELSE = 0, 4
+
+
+def main() -> None:
+    """Print the completions of the words that this was called with."""
+    found = complete(sys.argv[1:])
+    sys.stdout.write("".join(f"{one}\n" for one in found))
+    sys.stdout.write(f":{_NOTHING_ELSE if found else _FILES_TOO}\n")
+
+
+def complete(words: list[str]) -> list[str]:
+    """The completions of the last word."""
+    line = [_PROGRAM, *(words or [""])]
+    os.environ |= {
+        _VARIABLE: "complete_bash", "COMP_WORDS": shlex.join(line), "COMP_CWORD": str(len(line) - 1),
+    }  # fmt: skip
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+        app(prog_name=_PROGRAM)
+    return said.getvalue().splitlines()

@@ -1,0 +1,42 @@
+"""kubedistill events"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+import typer
+
+from kubedistill.cli.changes import short_time
+from kubedistill.cli.cluster import Context, JobName, Kubeconfig, Namespace, session
+from kubedistill.cli.output import DataOutput, print_values
+from kubedistill.client import scripts
+from kubedistill.client.scripts import event_time
+
+
+def events(
+    job: JobName,
+    *,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+    output: DataOutput = None,
+) -> None:
+    """List what happened to a job, the oldest first; a cluster forgets its events after an hour."""
+    with session(kubeconfig=kubeconfig, context=context, namespace=namespace) as connection:
+        found = connection.run(scripts.events(job, namespace=connection.namespace))
+    if output is not None:
+        print_values({"apiVersion": "v1", "kind": "List", "items": found}, output)
+        return
+    if not found:
+        typer.echo(f"There are no events about {job}; a cluster keeps them for an hour.", err=True)
+        return
+    now = datetime.now(UTC)
+    width = max(len(one["reason"]) for one in found)
+    typer.echo(f"{'AGE':<8} {'TYPE':<8} {'REASON':<{width}} MESSAGE")
+    for event in found:
+        typer.echo(f"{_age(event, now):<8} {event['type']:<8} {event['reason']:<{width}} {event['message']}")
+
+
+def _age(event: Mapping[str, Any], now: datetime) -> str:
+    text = event_time(event)
+    return short_time((now - datetime.fromisoformat(text)).total_seconds()) if text else "?"

@@ -1,0 +1,85 @@
+"""kubedistill get"""
+
+from typing import Annotated, Any, Literal
+
+import typer
+
+from kubedistill.cli.cluster import Context, Kubeconfig, Namespace, Session, job_names, session
+from kubedistill.cli.output import print_resource, print_values, without_managers
+from kubedistill.client import scripts
+
+Form = Literal["json", "yaml", "name", "wide"]
+
+
+def get(
+    job: Annotated[
+        str | None,
+        typer.Argument(metavar="[JOB]", help="One job in full.", show_default=False, autocompletion=job_names),
+    ] = None,
+    *,
+    namespace: Namespace = None,
+    all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="Of all namespaces.")] = False,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+    output: Annotated[
+        Form | None, typer.Option("--output", "-o", help="Form of the output.", show_default=False)
+    ] = None,
+) -> None:
+    """List jobs, or show one with its stages and its result."""
+    with session(kubeconfig=kubeconfig, context=context, namespace=namespace) as connection:
+        if job is not None and output != "wide":
+            _show_one(connection, job, output)
+        else:
+            _list(connection, "" if all_namespaces else connection.namespace, job or "", output)
+
+
+def _show_one(connection: Session, name: str, output: Form | None) -> None:
+    found = connection.run(scripts.get(name, namespace=connection.namespace))
+    if output is not None and output != "wide":
+        print_resource(found.values, output)
+        return
+    from rich.console import Console
+
+    from kubedistill.cli.picture import picture
+
+    Console().print(picture(found), soft_wrap=True)
+
+
+def _list(connection: Session, namespace: str, name: str, output: Form | None) -> None:
+    if output in ("json", "yaml", "name"):
+        found = connection.run(scripts.select(namespace=namespace))
+        if output == "name":
+            for one in found:
+                print_resource(one.values, "name")
+            return
+        items = [without_managers(one.values) for one in found]
+        print_values({"apiVersion": "v1", "kind": "List", "items": items}, output)
+        return
+    if name:
+        connection.run(scripts.get(name, namespace=namespace))  # refused here where it is not there
+    drawn = connection.run(scripts.table(namespace=namespace, name=name))
+    if not drawn["rows"]:
+        place = f"namespace {namespace}" if namespace else "the cluster"
+        typer.echo(f"There are no jobs in {place}.", err=True)
+        return
+    for line in table_lines(drawn, wide=output == "wide", spaces=not namespace):
+        typer.echo(line)
+
+
+def table_lines(drawn: dict[str, Any], *, wide: bool, spaces: bool) -> list[str]:
+    """A table of the server as kubectl prints it."""
+    columns = [index for index, one in enumerate(drawn["columnDefinitions"]) if wide or not one.get("priority")]
+    heads = [str(drawn["columnDefinitions"][index]["name"]).upper() for index in columns]
+    rows = [[_cell(row["cells"][index]) for index in columns] for row in drawn["rows"]]
+    if spaces:
+        heads = ["NAMESPACE", *heads]
+        rows = [
+            [row["object"]["metadata"]["namespace"], *cells] for row, cells in zip(drawn["rows"], rows, strict=True)
+        ]
+    table = [heads, *rows]
+    widths = [max(len(row[column]) for row in table) for column in range(len(heads))]
+    return ["   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+
+
+def _cell(value: Any) -> str:
+    return "" if value is None else str(value)

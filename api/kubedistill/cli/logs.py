@@ -1,0 +1,76 @@
+"""kubedistill logs"""
+
+import json
+import time
+from typing import Annotated
+
+import typer
+
+from kubedistill.chain import StageName
+from kubedistill.cli.cluster import Context, JobName, Kubeconfig, Namespace, Session, StoreHere, session
+from kubedistill.client import scripts
+from kubedistill.client.logs import Log
+from kubedistill.client.logs import logs as read_logs
+from kubedistill.errors import NotKept
+
+_SECONDS = 2.0
+_LEVELS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
+
+
+def logs(
+    job: JobName,
+    *,
+    stage: Annotated[
+        StageName | None, typer.Option(help="Stage. [default: the one at work]", case_sensitive=False)
+    ] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job is over.")] = False,
+    raw: Annotated[bool, typer.Option("--json", help="Print the lines as they are written, in JSON.")] = False,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+    store: StoreHere = None,
+) -> None:
+    """Print what a stage's driver says: from its pod while that is there, and from the store after."""
+    with session(kubeconfig=kubeconfig, context=context, namespace=namespace) as connection:
+        script = read_logs(job, namespace=connection.namespace, stage=stage, store=store)
+        if not follow:
+            for log in connection.run(script):
+                _print(log, skip=0, raw=raw)
+            return
+        printed: dict[str, int] = {}
+        while True:
+            over = connection.run(scripts.get(job, namespace=connection.namespace)).is_over
+            for log in _whatever_is_there(connection, job, stage, store):
+                _print(log, skip=printed.get(log.source, 0), raw=raw)
+                printed[log.source] = len(log.lines)
+            if over:
+                return
+            time.sleep(_SECONDS)
+
+
+def _whatever_is_there(connection: Session, job: str, stage: str | None, store: StoreHere) -> list[Log]:
+    try:
+        return connection.run(read_logs(job, namespace=connection.namespace, stage=stage, store=store))
+    except NotKept:  # not yet: whoever follows waits for it
+        return []
+
+
+def _print(log: Log, *, skip: int, raw: bool) -> None:
+    if skip == 0:
+        typer.echo(f"{log.stage}, {log.source}:", err=True)
+    for line in log.lines[skip:]:
+        typer.echo(line if raw else readable(line))
+
+
+def readable(line: str) -> str:
+    """A line of JSON as people read it; any other line as it is."""
+    try:
+        said = json.loads(line)
+    except ValueError:
+        return line
+    if not isinstance(said, dict) or "message" not in said:
+        return line
+    level = str(said.get("level", ""))
+    marked = typer.style(level, fg=_LEVELS[level]) if level in _LEVELS else level
+    text = " ".join(part for part in (str(said.get("at", ""))[11:19], marked, str(said["message"])) if part)
+    return f"{text}\n{said['traceback']}" if said.get("traceback") else text

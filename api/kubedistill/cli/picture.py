@@ -1,0 +1,68 @@
+"""A job as a picture for a terminal: its stages with bars, what it waits for, and its result."""
+
+from datetime import UTC, datetime
+
+from rich.console import Group, RenderableType
+from rich.markup import escape
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from kubedistill.cli.changes import elapsed, ending, opening, short_time
+from kubedistill.client.job import Job
+from kubedistill.v1alpha1 import StageStatus
+
+_MARKS = {
+    "Succeeded": "[green]✓[/]", "Skipped": "[dim]–[/]", "Failed": "[red]✗[/]", "Running": "[cyan]●[/]",
+    "Starting": "[cyan]○[/]", "Stopping": "[yellow]●[/]",
+}  # fmt: skip
+_PHASES = {"Succeeded": "green", "Failed": "red", "Suspended": "yellow", "Queued": "yellow", "Pending": "yellow"}
+_BAR = 24
+
+
+def picture(job: Job, *, now: datetime | None = None) -> RenderableType:
+    """The whole job on a screenful."""
+    now = now or datetime.now(UTC)
+    colour = _PHASES.get(job.phase, "cyan")
+    parts: list[RenderableType] = [
+        Text.from_markup(f"[bold]{escape(opening(job))}[/]"),
+        Text.from_markup(f"[{colour}]{job.phase}[/]{_said(job)}"),
+    ]
+    if job.status.stages:
+        parts += [_stages(job, now=now)]
+    if job.is_over:
+        parts += [Text(line) for line in ending(job)]
+    return Group(*parts)
+
+
+def _said(job: Job) -> str:
+    return f" [dim]{escape(job.status.message)}[/]" if job.status.message and not job.is_over else ""
+
+
+def _stages(job: Job, *, now: datetime) -> Table:
+    grid = Table.grid(padding=(0, 1))
+    for justify in ("left", "left", "left", "left", "right"):
+        grid.add_column(justify=justify, no_wrap=True)
+    for stage in job.status.stages:
+        time = elapsed(stage, now=now)
+        bar = ProgressBar(total=100, completed=_percent(stage), width=_BAR)
+        grid.add_row(
+            _MARKS.get(stage.state, "[dim]○[/]"), stage.name, bar, escape(_note(stage)),
+            "" if time is None else f"[dim]{short_time(time)}[/]",
+        )  # fmt: skip
+    return grid
+
+
+def _percent(stage: StageStatus) -> int:
+    return 100 if stage.state in ("Succeeded", "Skipped") else stage.percent
+
+
+def _note(stage: StageStatus) -> str:
+    """What is to be said beside a stage's bar."""
+    attempt = f"attempt {stage.attempt}" if stage.attempt > 1 else ""
+    left = f"{short_time(stage.eta_seconds)} left" if stage.state == "Running" and stage.eta_seconds else ""
+    share = f"{stage.percent}%" if stage.state == "Running" else ""
+    state = {"Skipped": "was there", "Starting": "starting", "Stopping": "stopping", "Failed": "failed"}
+    why = stage.reason if stage.state in ("Starting", "Stopping", "Failed") else ""
+    parts = (state.get(stage.state, ""), share, left, why, attempt)
+    return ", ".join(part for part in parts if part)

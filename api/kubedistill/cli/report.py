@@ -1,0 +1,57 @@
+"""kubedistill report"""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from kubedistill.cli.cluster import Context, JobName, Kubeconfig, Namespace, StoreHere, session
+from kubedistill.cli.output import DataOutput, print_values
+from kubedistill.client import scripts
+from kubedistill.client.job import Job
+from kubedistill.client.judging import Comparison, comparison_of
+from kubedistill.client.kept import find_report
+from kubedistill.client.request import Script
+from kubedistill.errors import InvalidInput
+
+
+def report(
+    job: JobName,
+    *,
+    open_page: Annotated[bool, typer.Option("--open", help="Open report.html in the browser.")] = False,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+    store: StoreHere = None,
+    output: DataOutput = None,
+) -> None:
+    """Show what came out: teacher, student before and after, from the report or else from the job's status."""
+    with session(kubeconfig=kubeconfig, context=context, namespace=namespace) as connection:
+        found, comparison = connection.run(_find(job, namespace=connection.namespace, store=store))
+    if output is not None:
+        chosen = comparison.report or comparison.result
+        print_values(json.loads(chosen.model_dump_json(by_alias=True)), output)
+    else:
+        _show(found, comparison)
+    if open_page:
+        if comparison.report is None:
+            fix = "Name the folder where the job's store is mounted here by --store"
+            raise InvalidInput(f"the report is out of reach from here, at {comparison.page}", at="--open", fix=fix)
+        typer.launch(Path(comparison.page).as_uri())
+
+
+def _find(name: str, *, namespace: str, store: Path | None) -> Script[tuple[Job, Comparison]]:
+    job = yield from scripts.get(name, namespace=namespace)
+    return job, comparison_of(job, (yield from find_report(job, store=store)))
+
+
+def _show(job: Job, comparison: Comparison) -> None:
+    typer.echo(f"{job.namespace}/{job.name}: {job.phase}\n")
+    typer.echo(f"{comparison}\n")
+    if comparison.report is not None:
+        gate = comparison.report.gate
+        typer.echo("Gate passed." if gate.passed else f"Gate failed: {'; '.join(gate.reasons)}.")
+    elif comparison.result.gate_passed is not None:
+        typer.echo("Gate passed." if comparison.result.gate_passed else f"Gate failed: {job.status.message}.")
+    typer.echo(f"Report: {comparison.page}")

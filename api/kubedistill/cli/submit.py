@@ -1,0 +1,53 @@
+"""kubedistill submit"""
+
+from typing import Annotated
+
+import typer
+
+from kubedistill.cli.cluster import RESOURCE, Context, Kubeconfig, Namespace, session
+from kubedistill.cli.output import Output, print_resource
+from kubedistill.cli.validate import Manifest
+from kubedistill.cli.watch import follow_job
+from kubedistill.client import scripts
+from kubedistill.client.job import Job
+from kubedistill.document import read_document
+from kubedistill.manifest import load_manifest
+
+
+def submit(
+    manifest: Manifest,
+    *,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+    force: Annotated[bool, typer.Option("--force-conflicts", help="Take over fields of other managers.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Have the server check it, and keep nothing.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow the job to its end.")] = False,
+    output: Output = None,
+) -> None:
+    """Send a job to the cluster, or bring the one that is there to what the manifest says."""
+    load_manifest(manifest)
+    values = read_document(manifest).values  # with the labels and annotations, which the model leaves out
+    with session(kubeconfig=kubeconfig, context=context, namespace=namespace) as connection:
+        script = scripts.submit(
+            values, namespace=namespace, default=connection.namespace, force=force, dry_run=dry_run
+        )  # fmt: skip
+        submitted = connection.run(script)
+        job, suffix = submitted.job, " (server dry run)" if dry_run else ""
+        if output is not None:
+            print_resource(job.values, output)
+        else:
+            typer.echo(f"{RESOURCE}/{job.name} {submitted.change}{suffix}")
+            if submitted.change == "configured" and (hint := _hint(job)):
+                typer.echo(hint, err=True)
+        if watch and not dry_run:
+            raise typer.Exit(follow_job(connection, job.name, namespace=job.namespace, timeout=None))
+
+
+def _hint(job: Job) -> str:
+    """What to do where an edit changes nothing by itself."""
+    run = job.status.run
+    if run is None or job.wanted_run is not None:
+        return ""
+    state = "is over" if job.is_over else "goes on as it was started"
+    return f"Run {run.id} {state}. `kubedistill rerun {job.name} -n {job.namespace}` starts one with the new spec."

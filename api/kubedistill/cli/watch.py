@@ -1,0 +1,74 @@
+"""kubedistill watch"""
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from kubedistill.cli.changes import changes, ending
+from kubedistill.cli.cluster import Context, JobName, Kubeconfig, Namespace, Session, session
+from kubedistill.client.following import follow
+from kubedistill.client.job import Job
+from kubedistill.errors import EXIT_FAILED
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_EXIT_INTERRUPTED = 130
+
+
+def watch(
+    job: JobName,
+    *,
+    namespace: Namespace = None,
+    context: Context = None,
+    kubeconfig: Kubeconfig = None,
+    timeout: Annotated[
+        float | None, typer.Option(min=0, help="Seconds after which to give up. [default: never]", show_default=False)
+    ] = None,
+) -> None:
+    """Follow a job to its end. The exit code is the job's: 0, 1, or 3 where the gate said no."""
+    with session(kubeconfig=kubeconfig, context=context, namespace=namespace) as connection:
+        raise typer.Exit(follow_job(connection, job, namespace=connection.namespace, timeout=timeout))
+
+
+def follow_job(connection: Session, name: str, *, namespace: str, timeout: float | None) -> int:
+    """Show a job as it changes; returns its exit code."""
+    versions: Iterator[Job] = connection.driver.stream(follow(name, namespace=namespace, seconds=timeout))
+    from rich.console import Console
+
+    console = Console()
+    try:
+        last = _draw(versions, console) if console.is_terminal else _say(versions)
+    except KeyboardInterrupt:
+        typer.echo(f"The job goes on; `kubedistill watch {name} -n {namespace}` follows it again.", err=True)
+        return _EXIT_INTERRUPTED
+    if last is None:
+        return EXIT_FAILED
+    for line in ending(last):
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
+    return last.exit_code
+
+
+def _draw(versions: Iterator[Job], console: "Console") -> Job | None:
+    """A picture that is drawn anew."""
+    from rich.live import Live
+
+    from kubedistill.cli.picture import picture
+
+    last: Job | None = None
+    with Live(console=console, refresh_per_second=4, get_renderable=lambda: picture(last) if last else "") as live:
+        for job in versions:
+            last = job
+            live.refresh()
+    return last
+
+
+def _say(versions: Iterator[Job]) -> Job | None:
+    """A line for each change."""
+    last: Job | None = None
+    for job in versions:
+        for line in changes(last, job):
+            typer.echo(line)
+        last = job
+    return last
