@@ -128,6 +128,9 @@ def diagnose(child: Child, pods: Sequence[Pod], *, situation: Situation) -> tupl
         first = min(unscheduled, key=lambda pod: pod.created)
         patient = situation.now - first.created < situation.settings.scale_up_grace_seconds
         return "WaitingForNodes" if patient else "Unschedulable", f"pod {first.name}: {first.waiting_message}"
+    if child.kind == "Job" and not pods and situation.now - child.created >= LOOK_SECONDS:
+        why = f"`kubectl describe job {child.name}` says why, often a resource quota"  # Kubernetes tells it there alone
+        return "WaitingForNodes", f"no pod of it could be made yet; {why}"
     return "WaitingForNodes", child.message or "the pods are being made"
 
 

@@ -289,6 +289,15 @@ def test_w7_a_run_that_can_not_be_frozen_waits_too(world: World) -> None:
     assert reason_of(world, "Progressing") == ("False", "WaitingForNodes")
 
 
+def test_w7_a_job_without_pods_says_where_kubernetes_tells_the_reason(world: World) -> None:
+    world.settle()
+    assert "the pods are being made" in world.status.message
+    world.now += 15
+    world.settle()
+    assert reason_of(world, "Progressing") == ("False", "WaitingForNodes")
+    assert f"`kubectl describe job {world.live}` says why" in world.status.message
+
+
 def test_a2_a_result_of_a_stranger_counts_as_absent(world: World) -> None:
     name = begin(world, "Generate")
     world.run_child(name, driver="d1")
