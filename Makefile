@@ -8,10 +8,11 @@ BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.synced
 CONTROL_PLANE := $(BIN)/python tests/support/control_plane.py
 HELM   := $(BIN)/python tests/support/helm.py
+PROMETHEUS := $(BIN)/python tests/support/prometheus.py
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
-.PHONY: setup demo test test-unit test-cluster control-plane helm lint format types models data crds chart docs images clean
+.PHONY: setup demo test test-unit test-cluster control-plane helm prometheus lint format types models data crds chart dashboards docs images clean
 .DEFAULT_GOAL := help
 
 help:  ## Say what can be made
@@ -36,10 +37,10 @@ test-unit: setup lint types  ## Lint, types and the tests that need no cluster
 # With KUBEDISTILL_TEST_KUBECONFIG, which is never KUBECONFIG, they use that cluster instead of one of their own.
 test-cluster: setup  ## Tests against a real API server; its binaries are built once (15 minutes, Go 1.24 or newer)
 ifdef KUBEDISTILL_TEST_KUBECONFIG
-	@$(HELM)
+	@$(HELM) && $(PROMETHEUS)
 	$(BIN)/pytest tests/charts tests/cluster -m 'not own_plane'
 else
-	@$(CONTROL_PLANE) build && $(HELM); code=$$?; \
+	@$(CONTROL_PLANE) build && $(HELM) && $(PROMETHEUS); code=$$?; \
 	if [ $$code -eq 0 ]; then $(BIN)/pytest tests/charts tests/cluster; \
 	elif [ $$code -eq 3 ] && [ "$$CI" != true ]; then \
 		echo "test-cluster: NOTHING WAS TESTED AGAINST A CLUSTER, for want of the above"; \
@@ -51,6 +52,9 @@ control-plane: setup  ## A Kubernetes API server on loopback: ARGS="up|down|rest
 
 helm: setup  ## Helm from the PATH, or built once from Go modules (3 minutes)
 	@$(HELM)
+
+prometheus: setup  ## Prometheus and promtool from the PATH, or taken once out of Debian's package
+	@$(PROMETHEUS)
 
 lint: setup
 	$(BIN)/ruff format --check
@@ -71,6 +75,9 @@ crds: setup  ## Regenerate crds/ from the resource models
 
 chart: crds  ## Regenerate values, schema, CRD template and table of values of charts/kubedistill
 	$(BIN)/python charts/make_chart.py
+
+dashboards: setup  ## Regenerate the Grafana dashboards of charts/kubedistill from charts/make_dashboards.py
+	$(BIN)/python charts/make_dashboards.py
 
 docs: setup  ## Regenerate docs/reference.md from the resource models
 	$(BIN)/python -m kubedistill.reference > docs/reference.md

@@ -13,6 +13,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 
+class NoBinaries(Exception):
+    """A binary that is not there and can't be had; the message says what to do."""
+
+
 def cache_of(module: Path, *, name: str) -> Path:
     """One folder for each set of versions that a module's go.mod and go.sum name."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")

@@ -8,20 +8,14 @@ one; it has no kube-controller-manager).
 import os
 import re
 import shutil
-import subprocess
-import sys
-import tempfile
 from pathlib import Path
 
-from go_builds import build, cache_of, locked, say
+from debian_programs import fetch
+from go_builds import NoBinaries, build, cache_of, locked, say
 
 MODULE = Path(__file__).parents[1] / "cluster" / "control-plane"
 BUILT = ("kube-apiserver", "kube-controller-manager")
 NAMES = ("etcd", *BUILT)
-
-
-class NoBinaries(Exception):
-    """A binary that is not there and can't be had; the message says what to do."""
 
 
 def find_binary(name: str) -> Path | None:
@@ -47,7 +41,7 @@ def make_binaries() -> dict[str, Path]:
     """Fetch and build what is missing; raises NoBinaries where there is nothing to do it with."""
     with locked(cache_folder()):
         if find_binary("etcd") is None:
-            _fetch_etcd()
+            fetch("etcd-server", ["etcd"], into=cache_folder(), wanted="etcd 3.4 or newer")
         if missing := [name for name in BUILT if find_binary(name) is None]:
             _build(missing)
     return find_binaries()
@@ -89,20 +83,3 @@ def _flags(version: str) -> str:
     packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
     settings = [f"-X {package}.{name}={value}" for package in packages for name, value in values.items()]
     return " ".join(["-s -w", *settings])
-
-
-def _fetch_etcd() -> None:
-    """Take etcd out of Debian's package without installing it, since that would start a server of its own."""
-    if shutil.which("apt-get") is None:
-        raise NoBinaries("etcd not found, and no apt-get to fetch it with; put etcd 3.4 or newer on the PATH")
-    say("fetching etcd from the package etcd-server")
-    with tempfile.TemporaryDirectory(dir=cache_folder()) as folder:
-        download = ["apt-get", "download", "-q", "-o", "APT::Sandbox::User=root", "etcd-server"]
-        fetched = subprocess.run(download, cwd=folder, check=False, capture_output=True, text=True)
-        if fetched.returncode and os.geteuid() == 0:  # a fresh container has no package lists
-            subprocess.run(["apt-get", "update", "-q"], check=True, stdout=sys.stderr)
-            fetched = subprocess.run(download, cwd=folder, check=False, capture_output=True, text=True)
-        if fetched.returncode:
-            raise NoBinaries(f"etcd not found; put etcd 3.4 or newer on the PATH, since {fetched.stderr.strip()}")
-        subprocess.run(["dpkg", "-x", *Path(folder).glob("etcd-server_*.deb"), "out"], cwd=folder, check=True)
-        (Path(folder) / "out" / "usr" / "bin" / "etcd").replace(cache_folder() / "etcd")
