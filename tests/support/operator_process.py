@@ -57,8 +57,7 @@ class Replica:
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
 
-@contextmanager
-def replica(
+def launch(
     folder: Path,
     *,
     kubeconfig: Path,
@@ -66,8 +65,8 @@ def replica(
     name: str = "replica",
     options: Sequence[str] = (),
     **settings: Any,
-) -> Iterator[Replica]:
-    """Start one; whatever became of it, it is gone afterwards."""
+) -> Replica:
+    """Start one; the caller ends it."""
     port = free_port()
     config = folder / f"{name}.yaml"
     config.write_text(json.dumps({"port": port, **settings}))  # YAML is a superset
@@ -75,11 +74,18 @@ def replica(
     arguments = ["--config", str(config), "--kubeconfig", str(kubeconfig), "--lease-namespace", lease_namespace]
     with log.open("wb") as stream:
         process = subprocess.Popen([*COMMAND, "run", *arguments, *options], stdout=stream, stderr=stream)
+    return Replica(process, port, log)
+
+
+@contextmanager
+def replica(folder: Path, **options: Any) -> Iterator[Replica]:
+    """Start one; whatever became of it, it is gone afterwards."""
+    started = launch(folder, **options)
     try:
-        yield Replica(process, port, log)
+        yield started
     finally:
-        process.kill()
-        process.wait()
+        started.process.kill()
+        started.process.wait()
 
 
 def free_port() -> int:

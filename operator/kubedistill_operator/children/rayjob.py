@@ -17,8 +17,8 @@ from kubedistill_operator.children.quantities import mebibytes, number
 from kubedistill_operator.children.request import ChildRequest
 from kubedistill_operator.plan import Manifest
 
-_TTL_SECONDS = 10
-"""From a RayJob's end to that of its cluster: a last look for whoever collects logs and metrics."""
+_TTL_SECONDS = 2
+"""From a RayJob's end to that of its cluster, which the next stage waits for: time to see in its pods how it ended."""
 _METRICS = {"metrics": 8080}
 # Ray's client port is left out: nobody here needs it, and it runs anybody's code.
 _HEAD_PORTS = {"gcs-server": 6379, "dashboard": 8265, **_METRICS, "as-metrics": 44217, "dash-metrics": 44227}

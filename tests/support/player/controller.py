@@ -118,6 +118,7 @@ class Player:
 
     async def _serve(self, child: Child) -> None:
         await self.world.kubelet.serve(child)
+        self.world.journal.note(child, "Gone")
         del self.children[child.uid]
         if self._channels.get(child.channel_key) is child:
             del self._channels[child.channel_key]
