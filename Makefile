@@ -70,11 +70,11 @@ format: setup  ## Format the code and mend what ruff can mend
 models: setup  ## Rebuild the quickstart's teacher and student (30 minutes at most on 2 cores)
 	cd examples/quickstart && ../../$(BIN)/python build_models.py
 
-crds: setup  ## Regenerate crds/ from the resource models
+crds: setup  ## Regenerate crds/ and what charts/kubedistill has of the models
 	$(BIN)/python -m kubedistill.crd > crds/kubedistill.io_distillationjobs.yaml
-
-chart: crds  ## Regenerate values, schema, CRD template and table of values of charts/kubedistill
 	$(BIN)/python charts/make_chart.py
+
+chart: crds  ## The same
 
 dashboards: setup  ## Regenerate the Grafana dashboards of charts/kubedistill from charts/make_dashboards.py
 	$(BIN)/python charts/make_dashboards.py

@@ -15,6 +15,7 @@ from kubedistill.v1alpha1.operation import ObjectName
 Text = Annotated[str, Field(max_length=1024)]
 Object = dict[str, Any]
 Labels = Annotated[dict[str, str], Field(max_length=32)]
+OwnName = Annotated[str, Field(max_length=53, pattern=r"^([a-z]([-a-z0-9]*[a-z0-9])?)?$")]
 Duration = Annotated[str, Field(pattern=r"^([0-9]+(ms|s|m|h))+$", max_length=16)]
 
 
@@ -88,7 +89,7 @@ class Monitor(Model):
 
 
 class Rules(Model):
-    """The alerts of alerts.yaml as a PrometheusRule."""
+    """The alerts of rules/ as a PrometheusRule."""
 
     enabled: bool = False
     labels: Labels = {}
@@ -145,9 +146,9 @@ class ServiceAccountPolicy(Model):
 class Values(Model):
     """All values of the chart."""
 
-    name_override: Annotated[str, Field(max_length=40)] = ""
+    name_override: OwnName = ""
     """Instead of the chart's name in names and labels."""
-    fullname_override: Annotated[str, Field(max_length=53)] = ""
+    fullname_override: OwnName = ""
     """Instead of the release's name in names."""
     common_labels: Labels = {}
     """Labels of every object that the chart makes."""

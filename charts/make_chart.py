@@ -171,9 +171,10 @@ def _yaml(value: Any) -> str:
 
 
 def _plain(node: Any) -> Any:
-    """A schema without the titles, which only repeat names; text of one line."""
+    """A schema without the titles, which only repeat names; text of one line; names of a map are as they must be."""
     if isinstance(node, Mapping):
-        return {
+        closed = {"additionalProperties": False} if "patternProperties" in node else {}
+        return closed | {
             key: " ".join(value.split()) if key == "description" and isinstance(value, str) else _plain(value)
             for key, value in node.items()
             if not (key == "title" and isinstance(value, str))

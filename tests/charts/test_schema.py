@@ -1,0 +1,97 @@
+"""Wrong values are refused before anything is installed, with the place and what is wrong."""
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from chart_sets import SETS, values_of
+from chart_values import Values
+from helm import Helm, HelmFailed
+
+# Values, and what is said of them.
+WRONG: dict[str, tuple[dict[str, Any], str]] = {
+    "an unknown value": ({"replicaCount": 2}, "at '': additional properties 'replicaCount' not allowed"),
+    "one further down": ({"image": {"name": "x"}}, "at '/image': additional properties 'name' not allowed"),
+    "an unknown setting": (
+        {"settings": {"resyncSecond": 5}}, "at '/settings': additional properties 'resyncSecond' not allowed",
+    ),
+    "a port that is none": ({"settings": {"port": 70000}}, "at '/settings/port': maximum: got 70,000, want 65,535"),
+    "a text for a number": ({"settings": {"port": "80"}}, "at '/settings/port': got string, want integer"),
+    "a number for a text": (
+        {"settings": {"cpuResources": {"cpu": 2}}}, "at '/settings/cpuResources/cpu': got number, want string",
+    ),
+    "a namespace that is none": (
+        {"settings": {"watchNamespaces": ["Team_A"]}}, "at '/settings/watchNamespaces/0': 'Team_A' does not match",
+    ),
+    "a pool without nodes": ({"settings": {"pools": {"h200": {}}}}, "missing property 'nodeSelector'"),
+    "a pool whose name no job can write": (
+        {"settings": {"pools": {"H200": {"gpusPerNode": 0}}}},
+        "at '/settings/pools': additional properties 'H200' not allowed",
+    ),
+    "an unknown mode": (
+        {"settings": {"submissionMode": "SidecarMode"}}, "value must be one of 'HTTPMode', 'K8sJobMode'",
+    ),
+    "a digest that is none": ({"image": {"digest": "sha256:1"}}, "at '/image/digest': 'sha256:1' does not match"),
+    "an unknown pull policy": ({"image": {"pullPolicy": "Sometimes"}}, "value must be one of 'Always', 'IfNotPresent'"),
+    "a log level of others": ({"logLevel": "trace"}, "value must be one of 'debug', 'info', 'warning'"),
+    "too many replicas": ({"replicas": 100}, "at '/replicas': maximum: got 100, want 9"),
+    "a label that is no text": ({"commonLabels": {"a": 1}}, "at '/commonLabels/a': got number, want string"),
+    "a list for a map": ({"resources": []}, "at '/resources': got array, want object"),
+    "a switch that is a text": ({"crds": {"install": "yes"}}, "at '/crds/install': got string, want boolean"),
+    "an interval without unit": (
+        {"metrics": {"podMonitor": {"interval": "30"}}}, "at '/metrics/podMonitor/interval': '30' does not match",
+    ),
+    "an account that is none": (
+        {"serviceAccountPolicy": {"allowed": ["it's mine"]}}, "at '/serviceAccountPolicy/allowed/0'",
+    ),
+    "a name that is none": (
+        {"fullnameOverride": "My Operator"}, "at '/fullnameOverride': 'My Operator' does not match",
+    ),
+}  # fmt: skip
+EMPTIED: dict[str, tuple[dict[str, Any], str]] = {
+    "a whole section": ({"image": None}, "missing property 'image'"),
+    "a section of a section": ({"metrics": {"podMonitor": None}}, "at '/metrics': missing property 'podMonitor'"),
+    "a setting that the chart reads": ({"settings": {"port": None}}, "at '/settings': missing property 'port'"),
+    "another one": ({"settings": {"rbac": {"nodes": None}}}, "at '/settings/rbac': missing property 'nodes'"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_values_are_refused_with_place_and_reason(case: str, helm: Helm) -> None:
+    values, said = WRONG[case]
+    with pytest.raises(HelmFailed) as caught:
+        helm.template(values=values)
+    assert "values don't meet the specifications of the schema(s)" in str(caught.value)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_what_the_schema_refuses_the_model_refuses_too(case: str) -> None:
+    values, _ = WRONG[case]
+    with pytest.raises(ValidationError):
+        Values.model_validate_json(_json(values))
+
+
+@pytest.mark.parametrize("case", EMPTIED)
+def test_what_templates_read_can_not_be_taken_away(case: str, helm: Helm) -> None:
+    values, said = EMPTIED[case]
+    with pytest.raises(HelmFailed) as caught:
+        helm.template(values=values)
+    assert said in str(caught.value)
+
+
+@pytest.mark.parametrize("name", SETS)
+def test_what_we_show_is_valid_to_the_model_too(name: str) -> None:
+    Values.model_validate_json(_json(values_of(name)))
+
+
+def _json(values: dict[str, Any]) -> str:
+    # To Helm a null is a value that is absent.
+    def without_nulls(node: Any) -> Any:
+        if isinstance(node, dict):
+            return {key: without_nulls(value) for key, value in node.items() if value is not None}
+        return node
+
+    return json.dumps(without_nulls(values))

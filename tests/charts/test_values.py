@@ -1,0 +1,230 @@
+"""What each value does."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from chart_sets import CHART, Manifest, Render, of_kind, only, rules
+from helm import Helm
+from kubedistill.settings import Settings
+from kubedistill_operator.names import JOB_UID_LABEL, STAGE_LABEL
+from kubedistill_operator.settings_file import load_settings
+
+
+def container(manifests: list[Manifest]) -> Manifest:
+    (found,) = only(manifests, "Deployment")["spec"]["template"]["spec"]["containers"]
+    return found
+
+
+def settings_file(manifests: list[Manifest]) -> str:
+    data = [one["data"] for one in of_kind(manifests, "ConfigMap") if "settings.yaml" in one["data"]]
+    return str(data[0]["settings.yaml"])
+
+
+def test_settings_are_the_file_that_the_operator_reads(render: Render, tmp_path: Path) -> None:
+    pools = {"h200": {"nodeSelector": {"gpu": "h200"}, "pricePerGpuHour": 1e-5, "cpuPerGpu": 11.5}}
+    found = render(settings__pools=pools, settings__resyncSeconds=2_000_000_000, settings__storage__uri="s/on:no#t")
+    (tmp_path / "settings.yaml").write_text(settings_file(found))
+    settings = load_settings(tmp_path / "settings.yaml")
+    assert settings.pools["h200"].price_per_gpu_hour == 1e-5
+    assert settings.resync_seconds == 2_000_000_000
+    assert settings.storage.uri == "s/on:no#t"
+    assert settings.max_active_jobs_per_namespace == Settings().max_active_jobs_per_namespace
+    mount = container(found)["volumeMounts"][0]
+    assert f"--config={mount['mountPath']}/settings.yaml" in container(found)["args"]
+
+
+def test_new_settings_make_new_pods_and_nothing_else_does(render: Render) -> None:
+    def sums(**values: Any) -> str:
+        template = only(render(**values), "Deployment")["spec"]["template"]
+        return str(template["metadata"]["annotations"]["checksum/settings"])
+
+    assert sums() == sums(metrics__serviceMonitor__enabled=True)
+    assert sums() != sums(settings__resyncSeconds=5)
+
+
+def test_port_is_the_one_of_the_settings_everywhere(render: Render) -> None:
+    found = render(settings__port=9090)
+    assert container(found)["ports"] == [{"name": "http", "containerPort": 9090}]
+    assert only(found, "Service")["spec"]["ports"][0]["port"] == 9090
+    assert ":9090/readyz" in str(only(found, "Pod"))
+
+
+IMAGES: dict[str, tuple[dict[str, str], str]] = {
+    "as it is": ({}, "kubedistill/operator:0.1.0"),
+    "another tag": ({"tag": "0.2.0"}, "kubedistill/operator:0.2.0"),
+    "another registry": ({"registry": "ghcr.io", "repository": "a/b"}, "ghcr.io/a/b:0.1.0"),
+    "a digest, which decides": (
+        {"tag": "0.2.0", "digest": f"sha256:{'0' * 64}"}, f"kubedistill/operator@sha256:{'0' * 64}",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", IMAGES)
+def test_image_is_named_by_tag_or_digest(case: str, render: Render) -> None:
+    image, name = IMAGES[case]
+    found = render(image=image)
+    assert container(found)["image"] == name
+    assert only(found, "Pod")["spec"]["containers"][0]["image"] == name
+
+
+def test_for_all_namespaces_there_is_one_cluster_role(render: Render) -> None:
+    found = render()
+    assert [one["metadata"]["name"] for one in of_kind(found, "Role")] == ["team-kubedistill-operator-lease"]
+    assert "create rayjobs.ray.io" in rules(found, "ClusterRole", "-operator")
+
+
+def test_for_some_namespaces_there_is_a_role_in_each_and_none_for_the_cluster(render: Render) -> None:
+    found = render(settings__watchNamespaces=["a", "b"], settings__rbac__nodes=False, rbac__aggregateClusterRoles=False)
+    assert of_kind(found, "ClusterRole") + of_kind(found, "ClusterRoleBinding") == []
+    for kind in ("Role", "RoleBinding"):
+        places = [one["metadata"]["namespace"] for one in of_kind(found, kind)]
+        assert sorted(places) == ["a", "b", "somewhere"]
+    whole = rules(render(), "ClusterRole", "kubedistill-operator")
+    assert rules(found, "Role", "somewhere.team-kubedistill-operator") == whole
+
+
+def test_roles_in_other_namespaces_can_be_left_to_others(render: Render) -> None:
+    found = render(settings__watchNamespaces=["a"], rbac__createNamespaced=False)
+    assert {one["metadata"]["namespace"] for one in of_kind(found, "Role")} == {"somewhere"}
+
+
+@pytest.mark.parametrize("namespaces", [[], ["a"]])
+def test_accounts_are_made_and_nodes_looked_at_only_where_settings_allow_it(
+    namespaces: list[str], render: Render
+) -> None:
+    kind = "Role" if namespaces else "ClusterRole"
+    allowed = render(settings__watchNamespaces=namespaces)
+    refused = render(
+        settings__watchNamespaces=namespaces, settings__rbac__createServiceAccounts=False, settings__rbac__nodes=False
+    )
+    before, after = rules(allowed, kind, "kubedistill-operator"), rules(refused, kind, "kubedistill-operator")
+    assert before - after == {"get serviceaccounts", "create serviceaccounts"}
+    assert rules(allowed, "ClusterRole", "-nodes") == {"get nodes"}
+    assert rules(refused, "ClusterRole", "-nodes") == set()
+
+
+def test_lease_is_the_releases_own(render: Render) -> None:
+    found = render(fullnameOverride="ours")
+    assert "--lease-name=ours-operator" in container(found)["args"]
+    assert rules(found, "Role", "-lease") == {
+        "create leases.coordination.k8s.io",
+        "get leases.coordination.k8s.io ours-operator",
+        "update leases.coordination.k8s.io ours-operator",
+    }
+
+
+def test_users_roles_are_added_to_those_of_the_cluster(render: Render) -> None:
+    found = {one["metadata"]["name"]: one for one in of_kind(render(), "ClusterRole")}
+    prefix = "rbac.authorization.k8s.io/aggregate-to-"
+    aggregated = {
+        name.rpartition("-")[2]: {key.removeprefix(prefix) for key in one["metadata"]["labels"] if prefix in key}
+        for name, one in found.items()
+    }
+    assert aggregated["view"] == {"view", "edit", "admin"}
+    assert aggregated["edit"] == {"edit", "admin"}
+    assert not [one for one in render(rbac__aggregateClusterRoles=False) if "-edit" in one["metadata"]["name"]]
+
+
+def test_crd_is_kept_unless_it_is_said_otherwise(render: Render) -> None:
+    kept = only(render(crds__annotations={"a": "b"}), "CustomResourceDefinition")
+    assert kept["metadata"]["annotations"] == {"a": "b", "helm.sh/resource-policy": "keep"}
+    assert "annotations" not in only(render(crds__keep=False), "CustomResourceDefinition")["metadata"]
+    assert of_kind(render(crds__install=False), "CustomResourceDefinition") == []
+
+
+@pytest.mark.parametrize(("replicas", "budgets"), [(0, 0), (1, 0), (2, 1), (3, 1)])
+def test_a_budget_never_blocks_the_drain_of_a_single_replica(replicas: int, budgets: int, render: Render) -> None:
+    found = render(replicas=replicas, podDisruptionBudget__enabled=True)
+    assert len(of_kind(found, "PodDisruptionBudget")) == budgets
+    assert only(found, "Deployment")["spec"]["replicas"] == replicas
+
+
+def test_replicas_are_spread_over_nodes(render: Render) -> None:
+    deployment = only(render(replicas=2), "Deployment")["spec"]
+    (spread,) = deployment["template"]["spec"]["topologySpreadConstraints"]
+    assert spread["labelSelector"] == deployment["selector"]
+    mine = {"maxSkew": 2, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"a": "b"}}
+    deployment = only(render(topologySpreadConstraints=[mine]), "Deployment")["spec"]
+    assert deployment["template"]["spec"]["topologySpreadConstraints"][0]["topologyKey"] == "zone"
+
+
+def test_an_account_of_others_is_bound_and_not_made(render: Render) -> None:
+    found = render(serviceAccount__create=False, serviceAccount__name="theirs")
+    assert of_kind(found, "ServiceAccount") == []
+    assert only(found, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"] == "theirs"
+    names = {subject["name"] for one in found for subject in one.get("subjects", [])}
+    assert names == {"theirs"}
+
+
+def test_common_labels_are_everywhere_and_do_not_replace_ours(render: Render) -> None:
+    found = render(commonLabels={"team": "ml", "app.kubernetes.io/instance": "other"})
+    assert all(one["metadata"]["labels"]["team"] == "ml" for one in found)
+    assert all(one["metadata"]["labels"]["app.kubernetes.io/instance"] == "team" for one in found)
+
+
+def test_monitors_see_the_operator_and_the_pods_of_jobs(render: Render) -> None:
+    values = {f"metrics__{kind}": {"enabled": True, "labels": {"release": "kps"}} for kind in ("podMonitor",)}
+    found = render(**values, metrics__serviceMonitor__enabled=True, settings__watchNamespaces=["a"])
+    service, pod = only(found, "ServiceMonitor"), only(found, "PodMonitor")
+    assert service["spec"]["endpoints"][0]["port"] == only(found, "Service")["spec"]["ports"][0]["name"]
+    assert service["spec"]["endpoints"][0]["honorLabels"] is True
+    assert pod["metadata"]["labels"]["release"] == "kps"
+    assert pod["spec"]["selector"]["matchExpressions"] == [{"key": JOB_UID_LABEL, "operator": "Exists"}]
+    assert pod["spec"]["namespaceSelector"] == {"matchNames": ["a"]}
+    sources = [rule["sourceLabels"][0] for rule in pod["spec"]["podMetricsEndpoints"][0]["relabelings"]]
+    assert f"__meta_kubernetes_pod_label_{STAGE_LABEL.replace('.', '_').replace('/', '_')}" in sources
+    everywhere = only(render(metrics__podMonitor__enabled=True), "PodMonitor")
+    assert everywhere["spec"]["namespaceSelector"] == {"any": True}
+
+
+def test_every_dashboard_of_the_folder_is_handed_to_grafana(render: Render) -> None:
+    found = render(metrics__dashboards__enabled=True)
+    shown = [one for one in of_kind(found, "ConfigMap") if "grafana_dashboard" in one["metadata"]["labels"]]
+    files = sorted((CHART / "dashboards").glob("*.json"))
+    assert files
+    for file in files:
+        (one,) = [one for one in shown if file.name in one["data"]]
+        assert yaml.safe_load(one["data"][file.name]) == yaml.safe_load(file.read_text(encoding="utf-8"))
+    assert len(shown) == len(files)
+
+
+def test_network_policies_let_in_who_must(render: Render) -> None:
+    scraper = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
+    found = render(networkPolicy={"enabled": True, "metricsFrom": [scraper], "jobNamespaces": ["a"]})
+    own, jobs = of_kind(found, "NetworkPolicy")
+    assert scraper in own["spec"]["ingress"][0]["from"]
+    tests = own["spec"]["ingress"][0]["from"][1]["podSelector"]["matchLabels"]
+    assert tests.items() <= only(found, "Pod")["metadata"]["labels"].items()
+    assert (jobs["metadata"]["namespace"], jobs["spec"]["policyTypes"]) == ("a", ["Ingress"])
+    each_other, kuberay, metrics = jobs["spec"]["ingress"]
+    assert each_other == {"from": [{"podSelector": jobs["spec"]["podSelector"]}]}
+    assert [one["port"] for one in kuberay["ports"]] == [8265]
+    assert metrics["from"] == [scraper]
+    assert of_kind(render(), "NetworkPolicy") == []
+
+
+def test_extra_objects_are_templates(render: Render) -> None:
+    text = "apiVersion: v1\nkind: Secret\nmetadata:\n  name: {{ .Release.Name }}-text\n"
+    found = render(
+        extraObjects=[{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "{{ .Release.Name }}"}}, text]
+    )
+    assert [one["metadata"]["name"] for one in of_kind(found, "Secret")] == ["team", "team-text"]
+
+
+def test_release_that_is_called_like_the_chart_is_not_called_so_twice(helm: Helm) -> None:
+    assert only(helm.template("kubedistill"), "Deployment")["metadata"]["name"] == "kubedistill-operator"
+    assert only(helm.template("team"), "Deployment")["metadata"]["name"] == "team-kubedistill-operator"
+
+
+def test_two_releases_share_no_name(helm: Helm) -> None:
+    values = {"crds": {"install": False}}
+
+    def names(release: str, namespace: str) -> set[tuple[str, str, str]]:
+        found = helm.template(release, namespace=namespace, values=values)
+        return {(one["kind"], one["metadata"].get("namespace", ""), one["metadata"]["name"]) for one in found}
+
+    assert names("one", "here") & names("two", "here") == set()
+    assert names("one", "here") & names("one", "there") == set()
