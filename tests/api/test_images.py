@@ -1,0 +1,66 @@
+"""What the images are made of, as far as that shows without building them: `make images` does that."""
+
+import re
+import runpy
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+DOCKERFILE = (ROOT / "Dockerfile").read_text()
+SCRIPT = ROOT / "deploy" / "images" / "build.py"
+IMAGES = ("operator", "runtime-cpu", "runtime")
+
+
+def stage(name: str) -> str:
+    """The lines of one target."""
+    parts = re.split(r"^FROM ", DOCKERFILE, flags=re.MULTILINE)
+    (found,) = [part for part in parts if part.splitlines()[0].endswith(f" AS {name}")]
+    return found
+
+
+@pytest.mark.parametrize("image", IMAGES)
+def test_an_image_runs_as_a_number_that_is_not_root_and_writes_no_bytecode(image: str) -> None:
+    lines = stage(image)
+    assert "USER 65532:65532\n" in lines
+    assert "PYTHONDONTWRITEBYTECODE=1" in lines
+    assert "HOME=/tmp" in lines, "the one folder that pods can write"
+
+
+@pytest.mark.parametrize(("image", "extra"), list(zip(IMAGES, ("operator", "cpu", "gpu"), strict=True)))
+def test_an_image_holds_one_extra_of_the_lock(image: str, extra: str) -> None:
+    lines = stage(f"{image}-environment")
+    assert re.findall(r"install\.sh \w+ (\w+)", lines) == [extra, extra]
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
+    assert extra in extras
+
+
+def test_the_lock_is_installed_in_a_layer_of_its_own() -> None:
+    for image in IMAGES:
+        lines = stage(f"{image}-environment")
+        assert lines.index("dependencies") < lines.index("--from=source"), (
+            "an edit of our code installs nothing else anew"
+        )
+
+
+def test_nothing_of_a_working_copy_gets_in_but_what_is_installed() -> None:
+    ignored = (ROOT / ".dockerignore").read_text().splitlines()
+    assert ignored[0] == "*"
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, flags=re.MULTILINE)
+    let_in = {line.removeprefix("!") for line in ignored if line.startswith("!")}
+    assert {word for line in copied for word in line.split()} <= let_in | {"deploy/images/install.sh"}
+
+
+def test_an_image_that_does_not_exist_is_refused_with_those_that_do() -> None:
+    run = subprocess.run([sys.executable, SCRIPT, "gpu"], capture_output=True, text=True, check=False)
+    assert run.returncode == 2
+    assert "there is no image gpu; choose from operator, runtime-cpu, runtime" in run.stderr
+
+
+def test_every_image_has_a_base_that_the_dockerfile_names() -> None:
+    script = runpy.run_path(str(SCRIPT))
+    assert set(script["BASES"]) == set(script["IMAGES"]) == set(IMAGES)
+    assert all(f"ARG {argument}=" in DOCKERFILE for argument in script["BASES"].values())
