@@ -68,7 +68,7 @@ def summarise(status: Status, *, now: float, generation: int) -> Status:
         update={
             "observed_generation": generation, "phase": phase, "stage": "" if over or current is None else current.name,
             "progress": "" if over or current is None else f"{current.percent}%",
-            "attempt": 0 if current is None else current.attempt, "eta": "" if over else _eta(current),
+            "attempt": None if over or current is None else current.attempt, "eta": "" if over else _eta(current),
             "gpu_hours": f"{sum(stage.gpu_seconds for stage in status.stages) / 3600:.1f}",
             "message": _message(status, current)[:_MESSAGE],
         }
@@ -105,7 +105,10 @@ def _message(status: Status, current: StageStatus | None) -> str:
     for kind in ("Validated", "QuotaReserved", "Progressing"):
         if (found := find_condition(status, kind)) is not None and found.status == "False":
             return f"{found.reason}: {found.message}"
-    return current.message if current is not None else ""
+    if current is None:
+        return ""
+    done = [stage for stage in status.stages if stage.state in _DONE and stage.message]
+    return current.message or (f"{done[-1].name}: {done[-1].message}" if done else "")
 
 
 def _eta(current: StageStatus | None) -> str:

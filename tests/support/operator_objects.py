@@ -29,7 +29,7 @@ def at_stage(resource: Object, name: StageName, *, state: str = "Running", attem
     child = names.child_name(job, name, uid=uid, run=RUN.id, attempt=attempt)
     stages.append(StageStatus(name=name, state=state, attempt=attempt, child=child))
     stages += [StageStatus(name=one) for one in list(STAGES)[len(done) + 1 :]]
-    return with_status(resource, Status(phase="Training", stage=name, run=RUN, stages=tuple(stages)))
+    return with_status(resource, Status(phase="Training", stage=name, attempt=attempt, run=RUN, stages=tuple(stages)))
 
 
 def child_of(resource: Object, stage: StageName, *, attempt: int) -> str:

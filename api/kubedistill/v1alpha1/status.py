@@ -88,6 +88,8 @@ class ArtifactStatus(Model):
     """Digest of all that determines it."""
     complete: bool = False
     """Whether the store holds it whole."""
+    uri: Annotated[str, Field(max_length=1024)] = ""
+    """Where the store holds it."""
 
 
 class Run(Model):
@@ -152,8 +154,8 @@ class Status(Model):
     """The stage that is at work."""
     progress: Short = ""
     """How far that stage is, such as 640/1200 rows."""
-    attempt: Natural = 0
-    """Number of its latest try."""
+    attempt: Natural | None = None
+    """Number of its latest try; absent when no stage is at work."""
     message: Text = ""
     """What goes on, in a sentence."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=32, json_schema_extra=keyed_by("type"))] = ()

@@ -5,7 +5,7 @@ Each takes a Situation and gives a Plan, or None where it has nothing to say. No
 
 from kubedistill.chain import CHAIN, ArtifactName
 from kubedistill.errors import InvalidInput
-from kubedistill.v1alpha1 import StageStatus
+from kubedistill.v1alpha1 import Result, StageStatus
 from kubedistill_operator.children.attempt import build_children
 from kubedistill_operator.clock import seconds_since, stamp
 from kubedistill_operator.decisions.causes import Cause, backoff
@@ -23,10 +23,12 @@ def finish_run(situation: Situation) -> Plan | None:
     """All stages are done: the run has succeeded."""
     if not situation.status.stages or situation.current is not None or situation.is_over:
         return None
-    status = situation.say(situation.status, "Complete", "True", reason="Exported", message="the student is exported")
+    message = f"{_praise(situation.status.result)}the student is exported"
+    status = situation.say(situation.status, "Complete", "True", reason="Exported", message=message)
     status = situation.say(status, "Progressing", "False", reason="Complete")
     run = situation.status.run
-    return Plan(status=status, events=(Event("RunSucceeded", run.id if run else ""),), requeue_after=0, why=("done",))
+    events = (Event("RunSucceeded", f"run {run.id if run else ''}: {message}"),)
+    return Plan(status=status, events=events, requeue_after=0, why=("done",))
 
 
 def skip_complete(situation: Situation) -> Plan | None:
@@ -112,6 +114,14 @@ def make_child(situation: Situation) -> Plan | None:
         event = Event("RunFailed", f"{error.reason}: {error}", "Warning")
         return Plan(status=status, events=(event,), requeue_after=0, why=(str(error),))
     return Plan(create=manifests, requeue_after=_WAIT_SECONDS, why=(f"{stage.child} is made",))
+
+
+def _praise(result: Result | None) -> str:
+    """What training was worth, where there were references to tell it by."""
+    if result is None or result.baseline_accuracy is None or result.distilled_accuracy is None:
+        return ""
+    teacher = "" if result.teacher_accuracy is None else f" (teacher {result.teacher_accuracy:.1%})"
+    return f"accuracy went from {result.baseline_accuracy:.1%} to {result.distilled_accuracy:.1%}{teacher}; "
 
 
 def _backoff_left(situation: Situation, stage: StageStatus) -> float:

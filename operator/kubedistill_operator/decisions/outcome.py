@@ -20,11 +20,13 @@ GRACE_SECONDS, STOP_SECONDS = 30, 60
 GRACEFUL = ("Suspended", "Superseded", "Cancelled")
 """Reasons for which a driver is given time to save."""
 _UNTIL_OVER = ("Starting", "Running")
+_DIGITS = 6
+"""Decimals of a figure in the status, which is read by people too."""
 
 
 def record_success(situation: Situation) -> Plan | None:
     """A valid result of the current owner decides, whatever the child says of itself."""
-    stage, result = situation.current, valid_result(situation)
+    stage, result, channel = situation.current, valid_result(situation), situation.observed.attempt.channel
     if (
         stage is None
         or result is None
@@ -35,10 +37,12 @@ def record_success(situation: Situation) -> Plan | None:
     status = with_stage(
         _count(situation, stop=True), stage.name, state="Succeeded", percent=100, eta_seconds=0.0, reason="",
         ended_at=stamp(situation.now), gpu_seconds=stage.gpu_seconds + result.gpu_seconds, message=result.message,
+        starts=max(stage.starts, channel.starts) if channel is not None else stage.starts,
     )  # fmt: skip
     found = {one.name: one for one in status.run.artifacts} if status.run else {}
     found |= {
-        name: ArtifactStatus(name=name, key=ref.key, complete=ref.complete) for name, ref in result.artifacts.items()
+        name: ArtifactStatus(name=name, key=ref.key, complete=ref.complete, uri=ref.uri)
+        for name, ref in result.artifacts.items()
     }
     status = with_run(status, artifacts=tuple(found.values()))
     judged = result.summary if stage.name == "Evaluate" else result.summary.get("report")
@@ -46,7 +50,7 @@ def record_success(situation: Situation) -> Plan | None:
         status = status.model_copy(update={"result": read_result(judged)})
     if stage.name == "Evaluate" and (status.result is None or not status.result.gate_passed):
         return _fail(situation, status, reason="EvaluationGate", message=_gate_message(result.summary))
-    event = Event("StageSucceeded", f"{stage.name} in attempt {stage.attempt}")
+    event = Event("StageSucceeded", f"{stage.name} attempt {stage.attempt}: {result.message or 'done'}")
     return Plan(status=status, events=(event,), requeue_after=0, why=(f"{stage.name} succeeded",))
 
 
@@ -144,7 +148,7 @@ def read_result(summary: Mapping[str, Any]) -> Result:
     """The figures that Evaluate's summary holds; what is missing or no number stays absent."""
     known = {field.alias or name: name for name, field in Result.model_fields.items()}
     figures: dict[str, float] = {
-        known[name]: float(value)
+        known[name]: round(float(value), _DIGITS)
         for name, value in summary.items()
         if name in known and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     }

@@ -68,11 +68,16 @@ def wait_for_pods(situation: Situation) -> Plan | None:
         return None
     assert situation.run is not None
     reason, message = diagnose(child, situation.observed.attempt.pods, situation=situation)
-    begun = with_run(situation.status, counted_at=_counted_at(situation))
-    status = situation.say(begun, "QuotaReserved", "True", reason="Admitted")
+    status = with_run(situation.status, counted_at=_counted_at(situation))
+    if find_condition(status, "QuotaReserved") is not None:
+        status = situation.say(status, "QuotaReserved", "True", reason="Admitted")
     limit = situation.run.spec.scheduling_timeout_seconds
     if seconds_since(stage.started_at, situation.now) >= limit:
         return _give_up(situation, status, stage, reason=reason, message=message, limit=limit)
+    left = LOOK_SECONDS - seconds_since(_counted_at(situation), situation.now)
+    if reason == "WaitingForNodes" and left > 0:  # pods take a moment everywhere, and nobody needs to hear of it
+        status = with_stage(status, stage.name, message=message)
+        return Plan(status=status, requeue_after=left, why=(message,))
     return _wait(situation, status, stage, reason=reason, message=message, seconds=LOOK_SECONDS)
 
 

@@ -322,7 +322,7 @@ def test_a_status_is_written_without_what_is_empty() -> None:
     condition = Condition(type="Complete", status="False", reason="NotYet")
     status = Status(phase="Training", stages=(StageStatus(name="Train"),), conditions=(condition,))
     assert status_values(status) == {
-        "observedGeneration": 0, "phase": "Training", "attempt": 0,
+        "observedGeneration": 0, "phase": "Training",
         "conditions": [{"type": "Complete", "status": "False", "reason": "NotYet", "observedGeneration": 0}],
         "stages": [{
             "name": "Train", "state": "Pending", "attempt": 0, "percent": 0, "gpuSeconds": 0.0, "starts": 0,

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from kubedistill.chain import CHAIN
+from kubedistill.contract import ArtifactRef
 from kubedistill.settings import Pool
 from kubedistill.v1alpha1 import Restarts
 from kubedistill_operator.observed import Pod, Refusal, Rival
@@ -49,6 +50,31 @@ def test_a1_a_whole_run_succeeds_stage_by_stage(world: World) -> None:
         "DataGenerated", "StudentTrained", "Evaluated",
     }  # fmt: skip
     assert world.step().status is None, "a run that is over is a fixed point"
+
+
+def test_a1_status_and_events_say_what_came_of_it(world: World) -> None:
+    name = begin(world, "Evaluate")
+    world.run_child(name)
+    world.settle()
+    figures = {"teacherAccuracy": 0.906, "baselineAccuracy": 0.403, "distilledAccuracy": 2 / 3}
+    report = {"report": ArtifactRef(key="r", uri="file:///kubedistill/storage/artifacts/report/r", complete=True)}
+    summary = {**figures, "gate": {"passed": True}}
+    world.result(name, summary=summary, message="gate passed", artifacts=report)
+    world.step()
+    assert stage_of(world, "Evaluate").message == "gate passed"
+    assert stage_of(world, "Evaluate").starts == 1, "though its driver was never seen at work"
+    assert world.events[-1].message == "Evaluate attempt 1: gate passed"
+    assert world.status.message == "Evaluate: gate passed", "until the next stage has something to say"
+    assert world.status.result is not None
+    assert world.status.result.distilled_accuracy == 0.666667
+    assert world.status.run is not None
+    assert [one.uri for one in world.status.run.artifacts if one.name == "report"] == [report["report"].uri]
+    world.end_child(name)
+    world.complete_stage("Export")
+    praise = "accuracy went from 40.3% to 66.7% (teacher 90.6%); the student is exported"
+    assert world.status.message == praise
+    assert world.events[-1].message == f"run 1: {praise}"
+    assert (world.status.attempt, world.status.stage, world.status.progress) == (None, "", "")
 
 
 def test_s1_the_run_is_frozen_before_anything_is_made(world: World) -> None:
@@ -220,6 +246,11 @@ def test_w4_to_w6_waiting_is_said_and_never_charged(world: World, row: str) -> N
     name = begin(world, "Generate")
     world.pods[name] = (Pod("p", "u", "Pending", world.now, waiting_reason=said, waiting_message="because"),)
     world.settle()
+    if reason == "WaitingForNodes":
+        assert reason_of(world, "Progressing") == ("True", "Generate"), "pods take a moment everywhere"
+        assert "Waiting" not in [event.reason for event in world.events]
+        world.now += 15
+        world.settle()
     assert reason_of(world, "Progressing") == ("False", reason)
     assert "because" in world.status.message
     world.now += 3601
@@ -286,7 +317,7 @@ def test_w7_a_run_that_can_not_be_frozen_waits_too(world: World) -> None:
     world.refusal = None
     world.settle()
     assert world.created
-    assert reason_of(world, "Progressing") == ("False", "WaitingForNodes")
+    assert reason_of(world, "Progressing") == ("True", "Prepare")
 
 
 def test_w7_a_job_without_pods_says_where_kubernetes_tells_the_reason(world: World) -> None:

@@ -245,7 +245,7 @@ def test_a_creation_that_is_refused_is_shown_told_once_and_tried_again(
         assert desk.count(JOBS) == 1, "it goes on when the cause is gone"
         await desk.wait(6)
         shown = next(one for one in desk.job().status.conditions if one.type == "Progressing")
-        assert (shown.status, shown.reason) == ("False", "WaitingForNodes")
+        assert (shown.status, shown.reason) == ("True", "Prepare")
 
     play(scenario, resource)
 

@@ -42,7 +42,7 @@ def test_a_line_speaks_of_the_job_that_is_being_looked_at(stream: io.StringIO, r
     assert first.pop("at").endswith("+00:00")
     assert first == {
         "level": "INFO", "logger": "a", "message": "hello you", "namespace": "team-a", "name": "support",
-        "uid": job.uid, "stage": "Train", "attempt": 0,
+        "uid": job.uid, "stage": "Train", "attempt": 1,
     }  # fmt: skip
     assert "uid" not in second
 
