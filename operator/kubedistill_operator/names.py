@@ -3,13 +3,12 @@
 import base64
 import hashlib
 
-from kubedistill import marks, runs
+from kubedistill import marks
 from kubedistill.chain import StageName
 
 JOB_UID_LABEL, STAGE_LABEL = marks.JOB_UID_LABEL, marks.STAGE_LABEL
 RUN_LABEL, ATTEMPT_LABEL = marks.RUN_LABEL, marks.ATTEMPT_LABEL
 RERUN_ANNOTATION, CANCEL_ANNOTATION = marks.RERUN_ANNOTATION, marks.CANCEL_ANNOTATION
-rerun_id = runs.rerun_id
 MANAGED_BY = {"app.kubernetes.io/managed-by": "kubedistill"}
 
 

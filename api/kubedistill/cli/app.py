@@ -6,7 +6,6 @@ It is also a plugin of kubectl: `kubectl distill …` finds the same commands un
 """
 
 import sys
-from pathlib import Path
 
 import typer
 
@@ -17,6 +16,7 @@ from kubedistill.cli.init import init
 from kubedistill.cli.logs import logs
 from kubedistill.cli.preview import preview
 from kubedistill.cli.process import failed_event, show_failure
+from kubedistill.cli.program import program
 from kubedistill.cli.report import report
 from kubedistill.cli.run import run
 from kubedistill.cli.submit import submit
@@ -48,9 +48,8 @@ def main() -> None:
 
     The message goes to standard error, or with --json to standard output as the event that ends a run.
     """
-    plugin = Path(sys.argv[0]).name == "kubectl-distill"
     try:
-        app(prog_name="kubectl distill" if plugin else None)
+        app(prog_name=program())
     except KubedistillError as error:
         show_failure(failed_event(error), as_json="--json" in sys.argv[1:])
         sys.exit(error.exit_code)

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 
+from kubedistill.cli.program import named
 from kubedistill.client.job import Job
 from kubedistill.v1alpha1 import StageStatus
 
@@ -20,7 +21,7 @@ def changes(before: Job | None, after: Job) -> Iterator[str]:
         line = _stage_line(old.get(stage.name), stage)
         if line:
             yield f"{stage.name:<9} {line}"
-    held = after.phase in ("Pending", "Queued", "Suspended")
+    held = after.phase in ("Queued", "Suspended") or (after.phase == "Pending" and after.status.message)
     if held and (before is None or _held(before) != _held(after)):
         yield _held(after)
 
@@ -40,7 +41,7 @@ def ending(job: Job) -> Iterator[str]:
         gap = "" if found.gap_closed is None else f", {found.gap_closed:.0%} of the gap closed"
         yield f"Accuracy went from {found.baseline_accuracy:.1%} to {found.distilled_accuracy:.1%}{teacher}{gap}."
     if job.phase == "Succeeded":
-        yield f"{job.name} succeeded. `kubedistill report {job.name}` shows its report."
+        yield named(f"{job.name} succeeded. `kubedistill report {job.name} -n {job.namespace}` shows its report.")
     elif job.phase == "Failed":
         yield f"{job.name} failed: {job.failure_reason}: {job.status.message}"
 

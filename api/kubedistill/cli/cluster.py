@@ -17,10 +17,10 @@ from kubedistill.errors import KubedistillError
 RESOURCE = "distillationjob.kubedistill.io"
 
 Namespace = Annotated[
-    str | None, typer.Option("--namespace", "-n", help="Namespace. [default: the context's]", show_default=False)
+    str | None, typer.Option("--namespace", "-n", help="Namespace; without one, the context's.", show_default=False)
 ]
-Context = Annotated[str | None, typer.Option(help="Context of the kubeconfig. [default: the current one]")]
-Kubeconfig = Annotated[Path | None, typer.Option(help="Kubeconfig. [default: $KUBECONFIG or ~/.kube/config]")]
+Context = Annotated[str | None, typer.Option(help="Context of the kubeconfig; without one, the current.")]
+Kubeconfig = Annotated[Path | None, typer.Option(help="Kubeconfig; without one, $KUBECONFIG or ~/.kube/config.")]
 StoreHere = Annotated[
     Path | None, typer.Option("--store", help="Folder where the job's store is mounted here.", show_default=False)
 ]

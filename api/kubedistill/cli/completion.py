@@ -32,4 +32,4 @@ def complete(words: list[str]) -> list[str]:
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
         app(prog_name=_PROGRAM)
-    return said.getvalue().splitlines()
+    return said.getvalue().split()

@@ -21,7 +21,7 @@ def logs(
     job: JobName,
     *,
     stage: Annotated[
-        StageName | None, typer.Option(help="Stage. [default: the one at work]", case_sensitive=False)
+        StageName | None, typer.Option(help="Stage; without one, that at work.", case_sensitive=False)
     ] = None,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job is over.")] = False,
     raw: Annotated[bool, typer.Option("--json", help="Print the lines as they are written, in JSON.")] = False,

@@ -3,6 +3,7 @@
 import json
 import sys
 
+from kubedistill.cli.program import named
 from kubedistill.errors import KubedistillError
 from kubedistill.process import Event
 
@@ -17,4 +18,4 @@ def show_failure(failed: Event, *, as_json: bool) -> None:
     if as_json:
         sys.stdout.write(json.dumps(failed) + "\n")
     else:
-        sys.stderr.write(f"{failed['reason']}: {failed['message']}\n")
+        sys.stderr.write(f"{failed['reason']}: {named(failed['message'])}\n")

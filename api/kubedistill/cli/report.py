@@ -55,3 +55,7 @@ def _show(job: Job, comparison: Comparison) -> None:
     elif comparison.result.gate_passed is not None:
         typer.echo("Gate passed." if comparison.result.gate_passed else f"Gate failed: {job.status.message}.")
     typer.echo(f"Report: {comparison.page}")
+    if comparison.report is None:
+        typer.echo(
+            "It lies in the job's store. Where that is mounted here, name its folder by --store to see all of it."
+        )

@@ -6,6 +6,7 @@ import typer
 
 from kubedistill.cli.cluster import RESOURCE, Context, Kubeconfig, Namespace, session
 from kubedistill.cli.output import Output, print_resource
+from kubedistill.cli.program import named
 from kubedistill.cli.validate import Manifest
 from kubedistill.cli.watch import follow_job
 from kubedistill.client import scripts
@@ -50,4 +51,5 @@ def _hint(job: Job) -> str:
     if run is None or job.wanted_run is not None:
         return ""
     state = "is over" if job.is_over else "goes on as it was started"
-    return f"Run {run.id} {state}. `kubedistill rerun {job.name} -n {job.namespace}` starts one with the new spec."
+    told = f"Run {run.id} {state}. `kubedistill rerun {job.name} -n {job.namespace}` starts one with the new spec."
+    return named(told)

@@ -7,6 +7,7 @@ import typer
 
 from kubedistill.cli.changes import changes, ending
 from kubedistill.cli.cluster import Context, JobName, Kubeconfig, Namespace, Session, session
+from kubedistill.cli.program import named
 from kubedistill.client.following import follow
 from kubedistill.client.job import Job
 from kubedistill.errors import EXIT_FAILED
@@ -24,7 +25,7 @@ def watch(
     context: Context = None,
     kubeconfig: Kubeconfig = None,
     timeout: Annotated[
-        float | None, typer.Option(min=0, help="Seconds after which to give up. [default: never]", show_default=False)
+        float | None, typer.Option(min=0, help="Seconds after which to give up; without, never.", show_default=False)
     ] = None,
 ) -> None:
     """Follow a job to its end. The exit code is the job's: 0, 1, or 3 where the gate said no."""
@@ -41,13 +42,9 @@ def follow_job(connection: Session, name: str, *, namespace: str, timeout: float
     try:
         last = _draw(versions, console) if console.is_terminal else _say(versions)
     except KeyboardInterrupt:
-        typer.echo(f"The job goes on; `kubedistill watch {name} -n {namespace}` follows it again.", err=True)
+        typer.echo(named(f"The job goes on; `kubedistill watch {name} -n {namespace}` follows it again."), err=True)
         return _EXIT_INTERRUPTED
-    if last is None:
-        return EXIT_FAILED
-    for line in ending(last):
-        console.print(line, highlight=False, markup=False, soft_wrap=True)
-    return last.exit_code
+    return EXIT_FAILED if last is None else last.exit_code
 
 
 def _draw(versions: Iterator[Job], console: "Console") -> Job | None:
@@ -71,4 +68,6 @@ def _say(versions: Iterator[Job]) -> Job | None:
         for line in changes(last, job):
             typer.echo(line)
         last = job
+    for line in ending(last) if last is not None else ():
+        typer.echo(line)
     return last

@@ -3,12 +3,13 @@
 Each takes a Situation and gives a Plan, or None where it has nothing to say. None calls another.
 """
 
+from kubedistill.runs import wanted_run
 from kubedistill.v1alpha1 import Run, RunRecord
 from kubedistill_operator.clock import seconds_since, stamp
 from kubedistill_operator.decisions.freeze import freeze, frozen_manifest, spec_digest
 from kubedistill_operator.decisions.placement import find_obstacle
 from kubedistill_operator.decisions.situation import Situation, fresh_stages
-from kubedistill_operator.names import CANCEL_ANNOTATION, RERUN_ANNOTATION, out_name, rerun_id
+from kubedistill_operator.names import CANCEL_ANNOTATION, RERUN_ANNOTATION, out_name
 from kubedistill_operator.plan import Deletion, Event, Plan, StopRequest
 from kubedistill_operator.status import is_true, with_stage, without_conditions
 
@@ -160,15 +161,10 @@ def resume(situation: Situation) -> Plan | None:
 
 def _wanted_run(situation: Situation) -> str | None:
     """The id of a run that is asked for and has not begun; None where there is none."""
-    job, status = situation.job, situation.status
-    token = job.annotations.get(RERUN_ANNOTATION)
-    if token and f"rerun:{token}" not in status.honoured:
-        return rerun_id(token)
-    asked = job.spec.run_id if job.spec else None
-    if status.run is None:
-        return asked or "1"
-    known = {status.run.id, *(one.id for one in status.run_history)}
-    return asked if asked and asked not in known else None
+    job = situation.job
+    return wanted_run(
+        run_id=job.spec.run_id if job.spec else None, annotations=job.annotations, status=situation.status
+    )
 
 
 def _stop(situation: Situation, *, reason: str) -> Plan | None:
