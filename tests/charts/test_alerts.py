@@ -1,20 +1,50 @@
-"""The chart installs every alert, and each has a runbook."""
+"""Alerts fire when they should and only then, say what is wrong, and have a runbook."""
 
 import re
 from pathlib import Path
-from typing import Any
 
+import pytest
 import yaml
 
-from chart_sets import CHART, Render, only
+from chart_sets import Render, only
+from monitoring import RULES, read_alerts
+from prometheus import promtool
 
 ROOT = Path(__file__).parents[2]
-RULES = sorted((CHART / "rules").glob("*.yaml"))
-GROUPS: list[dict[str, Any]] = [
-    group for file in RULES for group in yaml.safe_load(file.read_text(encoding="utf-8"))["groups"]
-]
-ALERTS = {rule["alert"]: rule for group in GROUPS for rule in group["rules"]}
+ALERTS = read_alerts()
 RUNBOOKS = (ROOT / "docs" / "runbooks.md").read_text(encoding="utf-8")
+UNIT_TESTS = sorted((Path(__file__).parent / "rules").glob("*.yaml"))
+every_alert = pytest.mark.parametrize("name", ALERTS)
+
+
+def test_prometheus_takes_the_rules() -> None:
+    assert "SUCCESS" in promtool("check", "rules", *RULES)
+
+
+@pytest.mark.parametrize("file", UNIT_TESTS, ids=lambda file: file.stem)
+def test_alerts_fire_when_they_should_and_only_then(file: Path) -> None:
+    assert "SUCCESS" in promtool("test", "rules", file)
+
+
+@every_alert
+def test_an_alert_is_tested_both_ways(name: str) -> None:
+    cases = [
+        case
+        for file in UNIT_TESTS
+        for test in yaml.safe_load(file.read_text(encoding="utf-8"))["tests"]
+        for case in test["alert_rule_test"]
+        if case["alertname"] == name
+    ]
+    assert {bool(case["exp_alerts"]) for case in cases} == {True, False}
+
+
+@every_alert
+def test_an_alert_says_what_is_wrong_and_how_bad_it_is(name: str) -> None:
+    alert = ALERTS[name]
+    assert alert["labels"]["severity"] in ("info", "warning", "critical")
+    assert alert["annotations"].keys() == {"summary", "description"}
+    assert all(text.endswith(".") for text in alert["annotations"].values())
+    assert alert["for"], "one bad scrape is no alert"
 
 
 def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
