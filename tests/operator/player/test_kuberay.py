@@ -81,6 +81,11 @@ def found(where: Look) -> str:
         (look("Suspended", Seen()), "ResumeAsked"),
         (look("Complete", READY, endTime=stamp(NOW)), "TimeToLiveOver"),
         (look("Complete", READY, endTime=stamp(NOW), spec={"ttlSecondsAfterFinished": 10}), ""),
+        (look("Complete", READY, endTime=stamp(NOW - 5), spec={"ttlSecondsAfterFinished": 60}, scale=0.1), ""),
+        (
+            look("Complete", READY, endTime=stamp(NOW - 6), spec={"ttlSecondsAfterFinished": 60}, scale=0.1),
+            "TimeToLiveOver",
+        ),
         (look("Complete", READY, endTime=stamp(NOW), spec={"shutdownAfterJobFinishes": False}), ""),
         (look("Failed", Seen(), endTime=stamp(NOW)), ""),
         (look("ValidationFailed", READY), ""),
