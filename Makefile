@@ -12,7 +12,7 @@ PROMETHEUS := $(BIN)/python tests/support/prometheus.py
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
-.PHONY: setup demo test test-unit test-cluster control-plane helm prometheus lint format types models data crds chart dashboards docs images clean
+.PHONY: setup demo demo-cluster test test-unit test-cluster control-plane helm prometheus lint format types models data crds chart dashboards docs images clean
 .DEFAULT_GOAL := help
 
 help:  ## Say what can be made
@@ -28,6 +28,9 @@ $(STAMP): pyproject.toml uv.lock
 
 demo: setup  ## Run the quickstart from prompts to a judged student; everything lies under build/demo/
 	$(BIN)/kubedistill run examples/quickstart/job.yaml --store build/demo
+
+demo-cluster: setup  ## The same under the operator, on a Kubernetes API server of its own, as kubectl shows it
+	$(BIN)/python tests/support/demo_cluster.py
 
 test: test-unit test-cluster  ## Run all tests
 

@@ -1,0 +1,155 @@
+"""`make demo-cluster`: the quickstart under the operator on a real API server, as a person with kubectl sees it.
+
+Control plane, operator and player are processes of this machine; the player runs the drivers in earnest. All of it lies
+under build/demo-cluster, and nothing runs any more when this ends, however it ends.
+"""
+
+import contextlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import psutil
+import yaml
+
+from background import StartFailed
+from cluster_desk import CLAIM, QUICKSTART, Kubectl, fill_claim, has_kubectl
+from cluster_setup import (
+    OPERATOR,
+    OPERATOR_NAMESPACE,
+    ROOT,
+    account_kubeconfig,
+    install_crds,
+    install_operator_account,
+)
+from control_plane import NOTHING_TO_RUN, ControlPlane
+from kube_api import Api
+from kubedistill.report import Report
+from kubedistill.report_table import headline, table_lines
+from kubernetes_binaries import NoBinaries, make_binaries
+from operator_process import replica
+from player.background import playing
+
+FOLDER = ROOT / "build" / "demo-cluster"
+NAMESPACE, NAME = "default", "quickstart"
+SCALE = 0.1
+"""KubeRay's pauses are ten times as short as in a cluster."""
+COMMANDS = (
+    "kubectl apply -f examples/quickstart/cluster/claim.yaml",
+    "kubectl apply -f examples/quickstart/job.yaml",
+    "kubedistill watch quickstart",
+    "kubectl wait --for=condition=Complete dj/quickstart --timeout=30m",
+    "kubectl get dj",
+    "kubectl get dj -o wide",
+    "kubectl describe dj quickstart",
+    "kubectl events --for dj/quickstart",
+)
+"""What is run and shown, in this order; docs/cluster.md has what they print."""
+
+
+def main() -> int:
+    """Run the demo; the exit code is 0 where the job has succeeded and nothing is left over."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if not has_kubectl():
+        sys.stderr.write("demo-cluster: it shows what kubectl shows, and there is no kubectl on the PATH\n")
+        return 1
+    try:
+        make_binaries()
+        with _cluster() as kubectl:
+            code = _show(kubectl)
+    except NoBinaries as error:
+        sys.stderr.write(f"demo-cluster: {error}\n")
+        return NOTHING_TO_RUN
+    except StartFailed as error:
+        sys.stderr.write(f"demo-cluster: {error}\n")
+        code = 1
+    except KeyboardInterrupt:
+        code = 128 + signal.SIGINT
+    left = _still_running()
+    for process in left:
+        sys.stderr.write(f"demo-cluster: left over: {process}\n")
+    return 1 if left else code
+
+
+@contextlib.contextmanager
+def _cluster() -> Iterator[Kubectl]:
+    """A control plane with operator and player; all of them are gone afterwards."""
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
+    plane = ControlPlane(FOLDER / "control-plane", dies_with_us=True)
+    _say("Starting a control plane, the operator and the player; their logs lie under build/demo-cluster.")
+    with contextlib.ExitStack() as stack:
+        stack.callback(plane.down)
+        plane.start_server()
+        api = stack.enter_context(Api(plane.kubeconfig))
+        install_crds(api)
+        plane.start_controllers()
+        install_operator_account(api)
+        account = account_kubeconfig(
+            api, OPERATOR, namespace=OPERATOR_NAMESPACE, file=FOLDER / "operator.kubeconfig"
+        )  # fmt: skip
+        settings = yaml.safe_load((QUICKSTART / "cluster" / "settings.yaml").read_text(encoding="utf-8"))
+        stack.enter_context(
+            replica(FOLDER, kubeconfig=account, lease_namespace=OPERATOR_NAMESPACE, name="operator", **settings)
+        )
+        claims = {CLAIM: fill_claim(FOLDER / "claim")}
+        stack.enter_context(playing(plane.kubeconfig, scale=SCALE, folder=FOLDER / "pods", claims=claims))
+        stack.callback(signal.signal, signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would leave things behind
+        yield Kubectl(plane.kubeconfig, NAMESPACE, FOLDER / "kubectl")
+
+
+def _show(kubectl: Kubectl) -> int:
+    """Run the commands as a person would; the exit code is that of the first one that failed."""
+    began, code = time.monotonic(), 0
+    for command in COMMANDS:
+        if code and " wait " in command:
+            continue
+        _say(f"\n$ {command}")
+        code = _run(command.split(), kubectl) or code
+    if not code:
+        _show_report(FOLDER / "claim" / "runs" / f"{NAMESPACE}.{NAME}" / "1")
+    _say(f"\n{'Succeeded' if not code else f'Failed with {code}'} after {time.monotonic() - began:.0f} s.")
+    return code
+
+
+def _run(command: Sequence[str], kubectl: Kubectl) -> int:
+    if command[0] == "kubectl":
+        return kubectl.run(*command[1:])
+    program = str(Path(sys.executable).with_name(command[0]))
+    options = [f"--kubeconfig={kubectl.kubeconfig}", f"--namespace={kubectl.namespace}"]
+    return subprocess.run([program, *command[1:], *options], check=False, cwd=ROOT).returncode
+
+
+def _show_report(folder: Path) -> None:
+    report = Report.model_validate_json((folder / "report.json").read_bytes())
+    rows = [("", "teacher", "before", "distilled", "against teacher")]
+    rows += [(one.name, one.teacher, one.baseline, one.distilled, one.change) for one in table_lines(report)]
+    _say("")
+    for name, *cells, change in rows:
+        _say(f"{name:<23}" + "".join(f"{cell:>11}" for cell in cells) + f"{change:>17}")
+    text = headline(report)
+    _say(f"\n{text[:1].upper()}{text[1:]}.\nReport: {folder / 'report.html'}")
+
+
+def _still_running() -> list[str]:
+    """Processes of the demo: they name its folder, or live in it."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):  # it ended while we looked, or is no ours
+            words = [*process.cmdline(), process.environ().get("HOME", "")]
+            if process.pid != psutil.Process().pid and any(str(FOLDER) in word for word in words):
+                found.append(f"{process.pid} {' '.join(process.cmdline())[:200]}")
+    return found
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
