@@ -35,6 +35,7 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     filters = make_filters(spec.task, test=read_rows(store, keys["rows"], "test"))
     reasons = [next((reason for reject in filters if (reason := reject(answered))), None) for answered in asked]
     kept, duplicates = keep_first([answered for answered, reason in zip(asked, reasons, strict=True) if not reason])
+    progress.working(done=len(asked), total=len(asked), unit="answers", figures={"kept": len(kept)})
     rejected = [(answered, reason) for answered, reason in zip(asked, reasons, strict=True) if reason]
     rejected += [(answered, "Duplicate") for answered in duplicates]
     counts = Counter(reason for _, reason in rejected)
@@ -45,7 +46,7 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     write_dataset(store, keys["dataset"], kept)
     summary = {"asked": len(asked), "kept": len(kept), "rejected": dict(sorted(counts.items())), "keepRatio": ratio}
     publish(store, "dataset", keys["dataset"], summary)
-    return Outcome(summary=summary)
+    return Outcome(summary=summary, message=f"{len(kept):,} of {len(asked):,} answers kept")
 
 
 def _check_yield(ratio: float, *, least: float, counts: Counter[str]) -> None:

@@ -23,6 +23,7 @@ def rejected(bench: Bench) -> list[dict[str, Any]]:
 def test_all_good_answers_are_kept(bench: Bench) -> None:
     summary = bench.run("Prepare", "Generate", "Curate").summary
     assert summary == {"asked": 40, "kept": 40, "rejected": {}, "keepRatio": 1.0}
+    assert (bench.said[-1].done, bench.said[-1].figures) == (40, {"kept": 40})
     assert rejected(bench) == []
     dataset = read_dataset(bench.workshop.store, bench.workshop.keys()["dataset"])
     assert [one.record.id for one in dataset] == [f"train-{number:06d}" for number in range(1, 41)]
