@@ -206,7 +206,7 @@ def _count(situation: Situation, *, stop: bool = False) -> Status:
     assert run is not None
     active = run.active_seconds + (seconds_since(run.counted_at, situation.now) if run.counted_at else 0.0)
     return with_run(
-        situation.status, active_seconds=active, counted_at="" if stop else run.counted_at and stamp(situation.now)
+        situation.status, active_seconds=round(active, 3), counted_at="" if stop else run.counted_at and stamp(situation.now)
     )
 
 
