@@ -35,7 +35,11 @@ def ray_crds() -> list[Path]:
 def install_crds(api: Api) -> None:
     """Apply our CRD and KubeRay's, and wait until their kinds are served."""
     files = [ROOT / "crds" / "kubedistill.io_distillationjobs.yaml", *ray_crds()]
-    crds = [crd for file in files for crd in read_manifests(file)]
+    apply_crds(api, [crd for file in files for crd in read_manifests(file)])
+
+
+def apply_crds(api: Api, crds: list[Manifest]) -> None:
+    """Apply CRDs, and wait until their kinds are served."""
     for crd in crds:
         api.apply(crd)
     for crd in crds:
