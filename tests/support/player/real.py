@@ -119,7 +119,8 @@ class Machine:
         port = _free_port()
         self._ray_folders[uid] = tempfile.mkdtemp(prefix="kd-ray-")  # short: Ray puts sockets below it
         access = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
-        environment = {**environment, **access}
+        # Ray steps back behind whatever else a machine does, which in a pod is nothing.
+        environment = {**environment, **access, "RAY_worker_niceness": "0"}
         head = ["--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={self._ray_folders[uid]}"]
         await _ray(folder, environment, *head, *_flags(cluster["headGroupSpec"]))
         for group in cluster.get("workerGroupSpecs", ()):
