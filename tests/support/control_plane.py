@@ -28,7 +28,7 @@ READY_SECONDS = 120
 CONTROLLERS = (
     "garbage-collector-controller", "namespace-controller", "serviceaccount-controller",
     "serviceaccount-token-controller", "root-ca-certificate-publisher-controller", "resourcequota-controller",
-    "clusterrole-aggregation-controller",
+    "clusterrole-aggregation-controller", "persistentvolumeclaim-protection-controller",
 )  # fmt: skip
 """All that a namespace and its roles need to work. Not Jobs: a test plays them."""
 AUDIT_POLICY = {

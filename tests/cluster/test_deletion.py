@@ -1,0 +1,159 @@
+"""A job that is deleted leaves nothing in the cluster, and never keeps its namespace, be the operator up or down.
+
+Row P3 of docs/behaviour.md.
+"""
+
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from kube_api import Api, Refused, wait_for
+from operator_desk import JOBS, LOOK_SECONDS, Desk, open_desk, small_job
+from player.background import playing
+from player.scenarios import WORKING, Scenario, choose
+
+CRD = "apiextensions.k8s.io/v1/CustomResourceDefinition"
+QUIET_SECONDS = 4.0
+"""Long enough for an operator to make something that it should not."""
+PHASES = {
+    "pending": "Pending", "queued-for-ever-1": "Queued", "at-prepare": "Preparing", "at-generate": "Generating",
+    "at-curate": "Curating", "at-train": "Training", "at-evaluate": "Evaluating", "at-export": "Exporting",
+    "ok-1": "Succeeded", "user-error-1": "Failed", "suspended": "Suspended",
+}  # fmt: skip
+SPECS = {
+    "pending": {"student": {"model": {"source": "student"}, "resources": {"pool": "none"}}},
+    "queued-for-ever-1": {"queue": {"name": "research"}},
+    "suspended": {"suspend": True},
+}
+
+
+def hold(job: str) -> Scenario:
+    """`at-STAGE…`: the driver of that stage works for ever; any other name as always."""
+    if not job.startswith("at-"):
+        return choose(job)
+    return Scenario(job, "P3", {(job.split("-")[1].title(), 0): WORKING})
+
+
+@pytest.fixture(scope="module")
+def desk(
+    api: Api, kubeconfig: Path, operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Desk]:
+    names = [f"test-{secrets.token_hex(4)}" for _ in range(3)]
+    with ExitStack() as stack:
+        desk = stack.enter_context(open_desk(api, operator_kubeconfig, tmp_path_factory.mktemp("operator"), *names))
+        for name in names:
+            stack.enter_context(playing(kubeconfig, namespace=name, scale=0.02, choose=hold))
+        yield desk
+
+
+@pytest.fixture(params=["up", "down"])
+def operator(request: pytest.FixtureRequest, desk: Desk) -> Iterator[str]:
+    """Whether the operator is up when something is deleted; it is up again afterwards."""
+    if desk.operator is None:
+        desk.start()
+    yield request.param
+    if desk.operator is None:
+        desk.start()
+        time.sleep(QUIET_SECONDS)
+        desk.check()
+
+
+def work(desk: Desk, *names: str) -> None:
+    """Submit jobs, and wait until each has a finished child, a Ray cluster at work, and all that belongs to them."""
+    for name in names:
+        desk.submit(name)
+    for name in names:
+        wait_for(
+            lambda name=name: desk.stage(name, "Generate").get("state") == "Running", what=f"{name} generates",
+            seconds=LOOK_SECONDS,
+        )  # fmt: skip
+    for name in names:
+        made = {one["kind"] for one in desk.made(job=name)}
+        assert made >= {"ConfigMap", "ServiceAccount", "Role", "RoleBinding", "Job", "RayJob", "Pod"}, made
+
+
+def left(desk: Desk, *, namespace: str = "") -> list[str]:
+    return [f"{one['kind']} {one['metadata']['name']}" for one in desk.made(namespace=namespace)]
+
+
+def gone(desk: Desk) -> None:
+    """Wait until nothing is left, and see that nothing comes back."""
+    wait_for(lambda: not left(desk), what="the garbage collector has taken all", seconds=LOOK_SECONDS)
+    time.sleep(QUIET_SECONDS)
+    assert left(desk) == []
+    assert desk.api.list(JOBS, namespace=desk.namespaces[0]) == []
+
+
+def test_p3_a_deleted_job_leaves_nothing(desk: Desk, operator: str) -> None:
+    ways = {"at-generate-background": "Background", "at-generate-foreground": "Foreground"}
+    work(desk, *ways)
+    if operator == "down":
+        desk.stop()
+    for name, propagation in ways.items():
+        desk.api.delete(JOBS, name, namespace=desk.namespaces[0], propagation=propagation)
+    gone(desk)
+
+
+@pytest.mark.parametrize("propagation", ["Background", "Foreground"])
+def test_p3_a_job_that_is_deleted_and_applied_again_at_once_is_a_new_job(desk: Desk, propagation: str) -> None:
+    name = f"at-generate-again-{propagation.lower()}"
+    work(desk, name)
+    old = (desk.job(name) or {})["metadata"]["uid"]
+    desk.api.delete(JOBS, name, namespace=desk.namespaces[0], propagation=propagation)
+    again(desk, name)
+    new = (desk.job(name) or {})["metadata"]["uid"]
+    assert new != old
+    wait_for(
+        lambda: desk.stage(name, "Generate").get("state") == "Running", what="the new one generates",
+        seconds=LOOK_SECONDS,
+    )  # fmt: skip
+    wait_for(lambda: owners(desk, name) == {new}, what="what the old one made has gone", seconds=LOOK_SECONDS)
+    assert desk.stage(name, "Generate")["attempt"] == 1
+    desk.api.delete(JOBS, name, namespace=desk.namespaces[0])
+    gone(desk)
+
+
+def again(desk: Desk, name: str) -> None:
+    """Create a job as soon as its name is free; deleted in the foreground it is there for another moment."""
+
+    def create() -> bool:
+        try:
+            desk.api.create(small_job(name), namespace=desk.namespaces[0])
+        except Refused as error:
+            if error.reason != "AlreadyExists":
+                raise
+            return False
+        return True
+
+    wait_for(create, what="the name is free")
+
+
+def owners(desk: Desk, name: str) -> set[str]:
+    """The uids of the jobs that own what is labelled by a job's name."""
+    return {one["metadata"]["labels"]["kubedistill.io/job-uid"] for one in desk.made(job=name)}
+
+
+def test_p3_a_namespace_with_jobs_in_every_phase_is_deleted_without_help(desk: Desk) -> None:
+    crd = desk.api.get(CRD, "distillationjobs.kubedistill.io")
+    assert crd is not None
+    column = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]["phase"]
+    assert set(PHASES.values()) == set(column["enum"]) - {""}, "no phase is left out"
+    spaces = {"up": desk.namespaces[1], "down": desk.namespaces[2]}
+    for namespace in spaces.values():
+        for name in PHASES:
+            desk.submit(name, namespace=namespace, **SPECS.get(name, {}))
+    for namespace in spaces.values():
+        for name, phase in PHASES.items():
+            desk.becomes(name, phase, namespace=namespace, seconds=2 * LOOK_SECONDS)
+    vanish(desk, spaces["up"])
+    desk.stop()
+    vanish(desk, spaces["down"])
+
+
+def vanish(desk: Desk, namespace: str) -> None:
+    desk.api.delete("v1/Namespace", namespace)
+    wait_for(lambda: desk.api.get("v1/Namespace", namespace) is None, what=f"{namespace} is gone", seconds=LOOK_SECONDS)
