@@ -1,0 +1,178 @@
+"""The operator under load: 500 jobs with 3,000 played children on a real API server, then 1,000 jobs that are over.
+
+Its process has the rights of deploy/rbac and no others. A driver works for a minute, and a finished RayJob's cluster is
+let go as KubeRay does it: looked at every 3 s, and given 2 s. The time from a driver's result to the next child's POST
+is taken from the player's journal and the API server's audit log, which also counts the requests.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from threading import Event, Thread
+from typing import Any
+
+import psutil
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "support"))
+
+from ground import JOBS, Ground, make_ground, small_job
+from operator_process import Replica, replica
+
+FOLDER = ROOT / "build" / "bench-operator"
+COUNT, IDLE_COUNT, PER_SECOND, SCALE = (
+    int(os.environ.get("JOBS", "500")),
+    1000,
+    7.0,
+    float(os.environ.get("SCALE", "5")),
+)
+LIMITS = {"handoverP95Seconds": 10.0, "rssMiB": 256.0, "idleCpuFraction": 0.02}
+SETTINGS: dict[str, Any] = {"maxActiveJobsPerNamespace": 10_000, "resyncSeconds": 120}
+STAGES = ("Prepare", "Generate", "Curate", "Train", "Evaluate", "Export")
+_MIB = 2**20
+Entry = Mapping[str, Any]
+
+
+def main() -> int:
+    shutil.rmtree(FOLDER, ignore_errors=True)
+    FOLDER.mkdir(parents=True)
+    journal = FOLDER / "journal"
+    quiet = probe()
+    with make_ground(FOLDER / "plane", audited=True) as ground:
+        with replica(
+            FOLDER, kubeconfig=ground.operator_kubeconfig, lease_namespace="kubedistill-system",
+            watchNamespaces=[ground.namespace], **SETTINGS,
+        ) as operator:  # fmt: skip
+            with measuring_memory(operator.process.pid) as peak, ground.player(scale=1, journal=journal):
+                seconds = run_jobs(ground)
+            requests = read_lines(ground.plane.audit_log)
+            idle, scrape = measure_idle(ground, operator)
+        shutil.copy(ground.plane.audit_log, FOLDER)
+    entries = read_lines(journal)
+    times = sorted(handovers(entries, requests))
+    stages = sum(entry["what"] == "Result" for entry in entries)
+    for (verb, what), count in counted(requests).most_common(16):
+        print(f"{count / stages:6.2f} {verb:<7} {what} per stage")
+    figures = {
+        "handoverP95Seconds": round(times[int(0.95 * len(times))], 2),
+        "handoverMedianSeconds": round(times[len(times) // 2], 2), "handovers": len(times),
+        "rssMiB": round(peak[0] / _MIB, 1), "apiRequestsPerStage": round(len(requests) / stages, 1),
+        "idleCpuFraction": round(idle, 4), "scrapeSeconds": round(scrape, 2), "jobs": COUNT, "children": stages,
+        "seconds": round(seconds), "probeRatio": round(probe() / quiet, 2),
+        "load": [round(one, 2) for one in os.getloadavg()],
+    }  # fmt: skip
+    print(json.dumps({"figures": figures}))
+    missed = [name for name, limit in LIMITS.items() if figures[name] >= limit]
+    return 1 if missed or len(times) < (len(STAGES) - 1) * COUNT else 0
+
+
+def run_jobs(ground: Ground) -> float:
+    """Submit at an even pace, and wait until all have succeeded; returns the seconds."""
+    began = time.monotonic()
+    for number in range(COUNT):
+        ground.submit(f"minute-{number}", childRetentionSeconds=60)
+        time.sleep(max(0.0, began + number / PER_SECOND - time.monotonic()))
+    while (phases := Counter(ground.phases().values()))["Succeeded"] < COUNT:
+        assert not phases["Failed"], phases
+        print(f"{time.monotonic() - began:6.0f} s {dict(phases)}", flush=True)
+        time.sleep(15)
+    return time.monotonic() - began
+
+
+def measure_idle(ground: Ground, operator: Replica) -> tuple[float, float]:
+    """(part of a core that is used with 1,000 jobs that are over, with one resync; seconds of a scrape)."""
+    model = ground.api.get(JOBS, "minute-0", namespace=ground.namespace)
+    assert model is not None
+    for number in range(COUNT, IDLE_COUNT):
+        made = ground.api.create(small_job(f"over-{number}"), namespace=ground.namespace)
+        status = {**model["status"], "observedGeneration": made["metadata"]["generation"]}
+        ground.api.patch(JOBS, f"over-{number}", {"status": status}, namespace=ground.namespace, subresource="status")
+    wait_until_calm(operator)
+    began, process = time.monotonic(), psutil.Process(operator.process.pid)
+    spent = sum(process.cpu_times()[:2])
+    time.sleep(SETTINGS["resyncSeconds"])
+    idle = (sum(process.cpu_times()[:2]) - spent) / (time.monotonic() - began)
+    began = time.monotonic()
+    assert len(operator.metrics()) > IDLE_COUNT
+    return idle, time.monotonic() - began
+
+
+def wait_until_calm(operator: Replica) -> None:
+    """Until the operator has used hardly anything for 10 s: the last children are kept for a minute."""
+    process = psutil.Process(operator.process.pid)
+    for _ in range(60):
+        spent = sum(process.cpu_times()[:2])
+        time.sleep(10)
+        if sum(process.cpu_times()[:2]) - spent < 0.5:
+            return
+    raise AssertionError("the operator does not come to rest")
+
+
+def handovers(entries: list[Entry], requests: list[Entry]) -> Iterator[float]:
+    """Seconds from each result to the POST of the next stage's child."""
+    posted = {
+        request["objectRef"]["name"]: datetime.fromisoformat(request["requestReceivedTimestamp"]).timestamp()
+        for request in requests
+        if request["verb"] == "create" and request["objectRef"]["resource"] in ("jobs", "rayjobs")
+        and request["responseStatus"]["code"] == 201
+    }  # fmt: skip
+    results = {(one["job"], one["stage"]): one["at"] for one in entries if one["what"] == "Result"}
+    children = {(one["job"], one["stage"]): one["child"] for one in entries if one["what"] == "Seen"}
+    for (job, stage), at in results.items():
+        following = STAGES[STAGES.index(stage) + 1 :][:1]
+        for name in following:
+            yield posted[children[job, name]] - at
+
+
+def counted(requests: list[Entry]) -> Counter[tuple[str, str]]:
+    """How many requests there were by verb and resource."""
+    return Counter(
+        (one["verb"], "/".join(filter(None, (one["objectRef"]["resource"], one["objectRef"].get("subresource")))))
+        for one in requests
+        if "objectRef" in one
+    )
+
+
+def read_lines(file: Path) -> list[Entry]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+@contextmanager
+def measuring_memory(pid: int) -> Iterator[list[int]]:
+    """Keep the highest resident size of a process, in bytes."""
+    peak, ended = [0], Event()
+
+    def look() -> None:
+        process = psutil.Process(pid)
+        while not ended.wait(1):
+            peak[0] = max(peak[0], process.memory_info().rss)
+
+    watcher = Thread(target=look)
+    watcher.start()
+    try:
+        yield peak
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def probe() -> float:
+    """Seconds that both cores take for a fixed piece of work: how quiet the machine is."""
+    began = time.monotonic()
+    work = "x = 0\nfor i in range(6_000_000): x += i"
+    both = [subprocess.Popen([sys.executable, "-c", work]) for _ in range(2)]
+    for one in both:
+        one.wait()
+    return time.monotonic() - began
+
+
+if __name__ == "__main__":
+    sys.exit(main())
