@@ -24,6 +24,23 @@ _DIGITS = 6
 """Decimals of a figure in the status, which is read by people too."""
 
 
+def record_restart(situation: Situation) -> Plan | None:
+    """Charge each further driver of an attempt to infrastructure, one at a time; only the channel tells of them."""
+    stage, channel, run = situation.current, situation.observed.attempt.channel, situation.run
+    if stage is None or stage.state not in _UNTIL_OVER or channel is None or run is None:
+        return None
+    number = max(1, stage.starts) + 1
+    if channel.starts < number:
+        return None
+    restarts = _charge(stage.restarts, "infrastructure")
+    status = with_stage(_count(situation), stage.name, starts=number, restarts=restarts)
+    message = f"{stage.name} attempt {stage.attempt}: driver {number} goes on where the one before it was lost"
+    if restarts.infrastructure > run.spec.retry.max_infrastructure_failures and valid_result(situation) is None:
+        return _fail(situation, status, reason="DriverRestarted", message=message)
+    event = Event("DriverRestarted", message, "Warning")
+    return Plan(status=status, events=(event,), requeue_after=0, why=(message,))
+
+
 def record_success(situation: Situation) -> Plan | None:
     """A valid result of the current owner decides, whatever the child says of itself."""
     stage, result, channel = situation.current, valid_result(situation), situation.observed.attempt.channel
@@ -206,7 +223,9 @@ def _count(situation: Situation, *, stop: bool = False) -> Status:
     assert run is not None
     active = run.active_seconds + (seconds_since(run.counted_at, situation.now) if run.counted_at else 0.0)
     return with_run(
-        situation.status, active_seconds=round(active, 3), counted_at="" if stop else run.counted_at and stamp(situation.now)
+        situation.status,
+        active_seconds=round(active, 3),
+        counted_at="" if stop else run.counted_at and stamp(situation.now),
     )
 
 

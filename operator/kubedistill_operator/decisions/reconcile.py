@@ -29,6 +29,7 @@ from kubedistill_operator.decisions.outcome import (
     finish_stopping,
     note_end,
     record_failure,
+    record_restart,
     record_success,
 )
 from kubedistill_operator.decisions.situation import Situation
@@ -51,6 +52,7 @@ DECIDERS: tuple[Decider, ...] = (
     leave_deleted,
     note_drift,
     rest_when_over,
+    record_restart,
     record_success,
     supersede,
     start_run,
