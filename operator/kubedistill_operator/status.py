@@ -119,12 +119,16 @@ def _eta(current: StageStatus | None) -> str:
 
 
 def _kstatus(status: Status, *, now: float, generation: int) -> Status:
-    """Reconciling and Stalled, as kstatus (and so Flux and kpt) reads them: at most one is there."""
-    if status.phase == "Succeeded":
-        return without_conditions(status, "Reconciling", "Stalled")
+    """Reconciling and Stalled, as kstatus (and so Flux and `helm --wait`) reads them: at most one is there.
+
+    Reconciling ends with the first child, as for a Job: who waits for an installation waits for no days of training.
+    """
     validated = find_condition(status, "Validated")
     stalled = status.phase == "Failed" or (validated is not None and validated.status == "False")
-    kind, other = ("Stalled", "Reconciling") if stalled else ("Reconciling", "Stalled")
-    status = without_conditions(status, other)
+    begun = status.phase in ("Succeeded", "Suspended") or any(stage.child_uid for stage in status.stages)
+    kind = "Stalled" if stalled else None if begun else "Reconciling"
+    status = without_conditions(status, *({"Stalled", "Reconciling"} - {kind}))
+    if kind is None:
+        return status
     reason = str(status.phase)
     return with_condition(status, kind, "True", reason=reason, message=status.message, now=now, generation=generation)
