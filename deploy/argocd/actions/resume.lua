@@ -1,0 +1,3 @@
+-- Go on from there.
+obj.spec.suspend = false
+return obj

@@ -1,0 +1,3 @@
+-- Save and stop; nothing is charged.
+obj.spec.suspend = true
+return obj
