@@ -1,0 +1,150 @@
+"""What only the operator can see is wrong: it is said with field and fix, costs next to nothing, and heals.
+
+Rows S2, S3 and W4 to W6 of docs/behaviour.md. What the API server itself refuses is in test_crd.
+"""
+
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kube_api import Api, wait_for
+from operator_desk import CLAIMS, JOBS, Desk, claim, open_desk
+from player.background import playing
+from player.scenarios import OK, Scenario, choose, step
+
+SHOWN_SECONDS, LOOKED_AGAIN_SECONDS = 30, 60
+OPEN = {"gpu": {"nodeSelector": {"kind": "gpu"}}}
+CLOSED = {"theirs": {"nodeSelector": {"kind": "theirs"}, "allowedNamespaces": ["another-team"]}}
+
+
+def on_pool(pool: str) -> dict[str, Any]:
+    return {"student": {"model": {"source": "student"}, "resources": {"pool": pool}}}
+
+
+def on_claim(name: str, job: str) -> dict[str, Any]:
+    return {"storage": {"volumeClaim": name, "uri": f"file:///kubedistill/storage/{job}"}}
+
+
+# Name: what is wrong with it, the reason, the field, the fix.
+WRONG: dict[str, tuple[dict[str, Any], str, str, str]] = {
+    "ok-unknown-pool": (on_pool("gpus"), "UnknownPool", "spec.student.resources.pool", "gpu"),
+    "ok-closed-pool": (on_pool("theirs"), "PoolNotAllowed", "spec.student.resources.pool", "namespace"),
+    "ok-own-disk": (on_claim("disk", "own-disk"), "StorageNotShared", "spec.storage.volumeClaim", "ReadWriteMany"),
+    "ok-no-disk": (on_claim("none", "no-disk"), "ClaimNotFound", "spec.storage.volumeClaim", "make it"),
+}
+
+
+def mend_later(job: str) -> Scenario:
+    """`mended-…`: a Secret is missing for a while, and is there after that."""
+    if not job.startswith("mended-"):
+        return choose(job)
+    missing = step("Hamper", state="Waiting", reason="CreateContainerConfigError", message='secret "hub" not found')
+    return Scenario(job, "W6", {("Generate", 0): (missing, step("Schedule", after=150), *OK)})
+
+
+@pytest.fixture(scope="module")
+def desk(
+    api: Api, kubeconfig: Path, operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Desk]:
+    folder, name = tmp_path_factory.mktemp("operator"), f"test-{secrets.token_hex(4)}"
+    with (
+        open_desk(api, operator_kubeconfig, folder, name, pools=OPEN | CLOSED) as desk,
+        playing(kubeconfig, namespace=name, scale=0.02, choose=mend_later),
+    ):
+        api.create(claim("disk", mode="ReadWriteOnce"), namespace=name)
+        yield desk
+
+
+@pytest.fixture(scope="module")
+def wrong(desk: Desk) -> dict[str, str]:
+    """Every job of the table, submitted and looked at; gives what each says."""
+    for name, (spec, _, _, _) in WRONG.items():
+        desk.submit(name, **spec)
+    return {name: desk.shows(name, "Validated", reason=reason) for name, (_, reason, _, _) in WRONG.items()}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_s2_s3_what_can_not_start_says_field_and_fix(desk: Desk, wrong: dict[str, str], name: str) -> None:
+    _, reason, field, fix = WRONG[name]
+    assert field in wrong[name]
+    assert fix in wrong[name]
+    assert desk.phase(name) == "Pending"
+    assert desk.status(name)["message"].startswith(f"{reason}: ")
+    assert desk.events(name) == ["ValidationFailed"]
+    assert desk.made(job=name) == []
+
+
+def test_s2_s3_what_waits_to_be_mended_is_looked_at_once_a_minute_and_written_never(
+    desk: Desk, wrong: dict[str, str]
+) -> None:
+    before = {name: (desk.job(name) or {})["metadata"]["resourceVersion"] for name in wrong}
+    asked, looked = desk.counted("rest_client_requests_total"), desk.counted("controller_runtime_reconcile_total")
+    time.sleep(LOOKED_AGAIN_SECONDS / 3)
+    assert desk.counted("controller_runtime_reconcile_total") - looked <= len(wrong)
+    assert desk.counted("rest_client_requests_total") - asked <= 8 * len(wrong)
+    assert {name: (desk.job(name) or {})["metadata"]["resourceVersion"] for name in wrong} == before
+    assert desk.counted("controller_runtime_reconcile_errors_total") == 0
+
+
+@pytest.mark.usefixtures("wrong")
+def test_s2_s3_each_is_healed_when_its_cause_is_gone(desk: Desk) -> None:
+    where = desk.namespaces[0]
+    desk.api.patch(JOBS, "ok-unknown-pool", {"spec": on_pool("gpu")}, namespace=where)
+    desk.becomes("ok-unknown-pool", "Preparing", "Generating", "Succeeded", seconds=SHOWN_SECONDS)
+    desk.api.create(claim("none"), namespace=where)
+    desk.api.delete(CLAIMS, "disk", namespace=where)
+    wait_for(lambda: desk.api.get(CLAIMS, "disk", namespace=where) is None, what="the claim is gone")
+    desk.api.create(claim("disk"), namespace=where)
+    for name in ("ok-no-disk", "ok-own-disk"):
+        desk.becomes(
+            name, "Preparing", "Generating", "Succeeded", seconds=LOOKED_AGAIN_SECONDS + SHOWN_SECONDS
+        )  # fmt: skip
+    desk.stop()
+    desk.start(pools=OPEN | {"theirs": {"nodeSelector": {"kind": "theirs"}, "allowedNamespaces": [where]}})
+    desk.becomes("ok-closed-pool", "Preparing", "Generating", "Succeeded", seconds=SHOWN_SECONDS)
+    for name in WRONG:
+        desk.becomes(name, "Succeeded")
+        assert desk.condition(name, "Validated") == ("True", "Valid", "")
+
+
+# Name of a scenario: the stage that waits, the reason, what the message names.
+WAITS = {
+    "no-secret": ("Generate", "SecretNotFound", 'secret "hub" not found'),
+    "no-image": ("Generate", "ImagePull", '"no:such"'),
+    "no-image-cpu": ("Prepare", "ImagePull", '"no:such"'),
+    "unschedulable": ("Generate", "WaitingForNodes", "Insufficient nvidia.com/gpu"),
+}
+
+
+@pytest.mark.parametrize("scenario", WAITS)
+def test_w4_w5_w6_what_a_pod_waits_for_is_shown_within_30_seconds_and_never_charged(desk: Desk, scenario: str) -> None:
+    stage, reason, named = WAITS[scenario]
+    name = f"{scenario}-1"
+    desk.submit(name)
+    wait_for(lambda: any(map(is_waiting, desk.made(kinds=["v1/Pod"], job=name))), what="its pod waits", seconds=120)
+    message = desk.shows(name, "Progressing", reason=reason, seconds=SHOWN_SECONDS)
+    assert named in message
+    assert desk.stage(name, stage)["reason"] == reason
+    assert "Waiting" in desk.events(name)
+    assert sum((desk.stage(name, stage).get("restarts") or {}).values()) == 0
+    desk.api.delete(JOBS, name, namespace=desk.namespaces[0])
+
+
+def is_waiting(pod: dict[str, Any]) -> bool:
+    """Whether a pod's kubelet or scheduler says that it can't go on."""
+    status = pod.get("status") or {}
+    waits = [one for one in status.get("containerStatuses") or () if "waiting" in (one.get("state") or {})]
+    unbound = [one for one in status.get("conditions") or () if one.get("reason") == "Unschedulable"]
+    return bool(waits or unbound)
+
+
+def test_w6_a_job_goes_on_when_its_secret_is_there(desk: Desk) -> None:
+    desk.submit("mended-1")
+    desk.shows("mended-1", "Progressing", reason="SecretNotFound")
+    desk.becomes("mended-1", "Succeeded")
+    generate = desk.stage("mended-1", "Generate")
+    assert (generate["attempt"], sum((generate.get("restarts") or {}).values())) == (1, 0)
