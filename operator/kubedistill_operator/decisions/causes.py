@@ -26,6 +26,8 @@ _PREEMPTED = (
     "DeletionByTaintManager",
     "EvictionByEvictionAPI",
 )
+_EXIT_CODE = "failed with exit code"
+"""What Ray says of a driver whose process ended by itself, and not of one that it lost."""
 _BY_EVIDENCE: dict[str, Cause] = {
     "ValidationFailed": "user", "Preempted": "preemption", "NodeLost": "infrastructure", "OutOfMemory": "failure",
     "UserCodeError": "failure", "ChildVanished": "infrastructure", "HeadLost": "infrastructure",
@@ -107,6 +109,12 @@ def _vanished(evidence: Evidence) -> Blame | None:
 
 
 def _driver_ended(evidence: Evidence) -> Blame | None:
+    """A Job's pod is its driver. A Ray pod is not, and ends with exit code 1 whenever its cluster is deleted."""
+    child = evidence.child
+    assert child is not None, "a child that is absent has vanished"
+    if child.kind == "RayJob":
+        crashed = child.reason == "AppFailed" and _EXIT_CODE in child.message
+        return _found("UserCodeError", child.message) if crashed else None
     ended = next((pod for pod in evidence.pods if pod.exit_code), None)
     return _found("UserCodeError", f"pod {ended.name} ended with exit code {ended.exit_code}") if ended else None
 

@@ -28,6 +28,22 @@ def training(world: World) -> StageStatus:
     return next(stage for stage in world.status.stages if stage.name == "Train")
 
 
+def test_a6_a_job_that_failed_is_told_by_the_exit_code_of_its_pod(world: World) -> None:
+    world.settle()
+    name = world.live
+    world.run_child(name)
+    world.settle()
+    world.end_child(name, reason="BackoffLimitExceeded")
+    world.pods[name] = (Pod("p", "u", "Failed", world.now, node="n1", exit_reason="Error", exit_code=139),)
+    world.settle()
+    world.now += 31
+    world.settle()
+    assert (world.status.stages[0].restarts.failure, world.status.stages[0].restarts.infrastructure) == (1, 0)
+    assert "pod p ended with exit code 139" in next(
+        event.message for event in world.events if event.reason == "AttemptFailed"
+    )
+
+
 def test_a7_what_a_pod_showed_counts_when_it_is_gone_before_the_grace_is_over(world: World) -> None:
     name = begin_training(world)
     pods = world.pods[name]

@@ -373,8 +373,15 @@ def test_a4_a_result_that_does_not_speak_of_the_gate_passes_nothing(world: World
     assert reason_of(world, "Failed") == ("True", "EvaluationGate")
 
 
+CRASH = "Job entrypoint command failed with exit code 139, last available logs (truncated to 20,000 chars): …"
+LOST = "Unexpected error occurred: The actor died unexpectedly before finishing this task."
 CHARGED = {
-    "a6 user code": ({"pods": [{"exit_code": 1}]}, "failure", "UserCodeError"),
+    "a6 the driver's process died": ({"child": {"reason": "AppFailed", "message": CRASH}}, "failure", "UserCodeError"),
+    "a9 Ray lost the driver": ({"child": {"reason": "AppFailed", "message": LOST}}, "infrastructure", "HeadLost"),
+    "a9 the head had died": (
+        {"child": {"reason": "JobStatusCheckTimeoutExceeded"}, "pods": [{"exit_code": 137, "exit_reason": "Error"}]},
+        "infrastructure", "HeadLost",
+    ),
     "a7 out of memory": ({"pods": [{"exit_reason": "OOMKilled", "exit_code": 137}]}, "failure", "OutOfMemory"),
     "a9 head lost": ({"child": {"reason": "JobStatusCheckTimeoutExceeded"}}, "infrastructure", "HeadLost"),
     "a12 node lost": ({"pods": [{"phase": "Running", "node_lost_since": 1.0}]}, "infrastructure", "NodeLost"),
