@@ -91,7 +91,7 @@ def _run_one(path: Path) -> int:
     from kubedistill_runtime.storage.store import open_store
 
     job, driver = read_job(path), uuid.uuid4().hex
-    log_to(None)
+    log_to(None, job=job)
     store = open_store(job.store)
     with _open_channel(job, folder=path.parent, store=store, driver=driver) as opened:
         engines = LocalEngines(leftovers=path.parent / "processes.json", ahead=False)
@@ -122,7 +122,7 @@ def _open_channel(job: "StageJob", *, folder: Path, store: "Store", driver: str)
 
     channel = claim_channel(job, api=find_api_server(), name=name, driver=driver, store=store)
     number = f"-{channel.starts}" if channel.starts > 1 else ""  # what an earlier driver's log says is kept
-    with keep_log(store, f"{channel.folder}/driver{number}.log"):
+    with keep_log(store, f"{channel.folder}/driver{number}.log", job=job):
         yield channel
 
 

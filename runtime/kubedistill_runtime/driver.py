@@ -25,8 +25,7 @@ def run_stage(
     `driver` is who claimed the attempt, where it was claimed. Raises ClaimLost if another has claimed it since.
     """
     started, driver = now(), driver or uuid.uuid4().hex
-    fields = {"stage": job.stage, "attempt": job.attempt, "driver": driver}
-    log.info("stage started", extra=fields)
+    log.info("stage started", extra={"driver": driver})
     progress = Progress(channel.publish_progress, channel.asked_to_stop, gpus=engines.gpus)
     error: KubedistillError | None = None
     try:
@@ -42,14 +41,14 @@ def run_stage(
         error = caught
         result = _failure(caught, driver=driver, started=started)
     except Exception as caught:  # a stage may run anybody's model; its bug must become a result, not a silent death
-        log.exception("stage raised", extra=fields)
+        log.exception("stage raised", extra={"driver": driver})
         first = next(iter(str(caught).splitlines()), "")
         error = _UnexpectedError(
             f"{type(caught).__name__}: {first}", at=job.stage, fix="The traceback is in driver.log"
         )
         result = _failure(error, driver=driver, started=started)
     result = result.model_copy(update={"gpu_seconds": progress.gpu_seconds()})
-    log.info("stage ended", extra={**fields, "outcome": result.outcome, "reason": result.reason})
+    log.info("stage ended", extra={"driver": driver, "outcome": result.outcome, "reason": result.reason})
     try:
         channel.publish_result(result)
     except (StorageUnavailable, ChannelUnavailable) as unsaid:  # a full disk is often what failed the stage

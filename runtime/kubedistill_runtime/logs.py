@@ -1,40 +1,27 @@
-"""Logs: one JSON object a line, with the same keys in every process."""
+"""Logs: lines of JSON on standard error or in a file, and in the store, where they outlive their pod."""
 
 import contextlib
-import json
 import logging
 import threading
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 
+from kubedistill.contract import StageJob
 from kubedistill.errors import StorageUnavailable
-from kubedistill_runtime.progress import now
+from kubedistill.logs import JsonFormatter, Subject
 from kubedistill_runtime.storage.store import Store
 
 _KEPT_LINES = 20_000
 _FIRST_SECONDS = 1.0
-_STANDARD = set(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
 
-class JsonFormatter(logging.Formatter):
-    """Turns a log record and its extra fields into one line of JSON."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Encode a record; the traceback, where there is one, is a field. Ray marks records with fields of its own."""
-        fields = {key: value for key, value in vars(record).items() if key not in _STANDARD and key[0] != "_"}
-        line = {"at": now(), "level": record.levelname, "logger": record.name, "message": record.getMessage(), **fields}
-        if record.exc_info:
-            line["traceback"] = self.formatException(record.exc_info)
-        return json.dumps(line, default=str)
-
-
-def log_to(path: Path | None) -> None:
-    """Send the root logger's records to a file, or to standard error."""
+def log_to(path: Path | None, *, job: StageJob) -> None:
+    """Send the root logger's records to a file, or to standard error; every line speaks of that attempt."""
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
     handler = logging.FileHandler(path) if path else logging.StreamHandler()
-    handler.setFormatter(JsonFormatter())
+    handler.setFormatter(_formatter(job))
     root = logging.getLogger()
     for earlier in list(root.handlers):
         root.removeHandler(earlier)
@@ -44,13 +31,13 @@ def log_to(path: Path | None) -> None:
 
 
 @contextlib.contextmanager
-def keep_log(store: Store, name: str, *, seconds: float = 10.0) -> Iterator[None]:
+def keep_log(store: Store, name: str, *, job: StageJob, seconds: float = 10.0) -> Iterator[None]:
     """Keep the last lines of the root logger in the store, at the end and meanwhile: a pod takes its own along.
 
     The first ones are kept after a second, since a head may be lost at any moment, and then every `seconds`.
     """
     memory, over = _Memory(), threading.Event()
-    memory.setFormatter(JsonFormatter())
+    memory.setFormatter(_formatter(job))
 
     def keep() -> None:
         pause = min(_FIRST_SECONDS, seconds)
@@ -68,6 +55,12 @@ def keep_log(store: Store, name: str, *, seconds: float = 10.0) -> Iterator[None
         keeper.join()
         logging.getLogger().removeHandler(memory)
         memory.save(store, name)
+
+
+def _formatter(job: StageJob) -> JsonFormatter:
+    # Not by context: the threads of a stage have none of ours, and a process has one job at a time.
+    subject: Subject = {**job.job.model_dump(), "stage": job.stage, "attempt": job.attempt}
+    return JsonFormatter(lambda: subject)
 
 
 class _Memory(logging.Handler):

@@ -119,7 +119,7 @@ def _advance(
     job = run.stage_job(stage.name, attempt=attempt, keys={} if stage.name == "Prepare" else keys)
     channel = _LoudChannel(FileChannel(run.folder / f"{stage.name.lower()}-{attempt}"), stage.name, emit)
     channel.inner.publish_job(job)
-    log_to(channel.inner.folder / "driver.log")
+    log_to(channel.inner.folder / "driver.log", job=job)
     started = time.monotonic()
     emit({"event": "stage", "stage": stage.name, "state": "Running", "attempt": attempt})
     result, error = run_stage(job, store=run.store, channel=channel, engines=engines)

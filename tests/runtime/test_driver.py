@@ -22,6 +22,7 @@ from kubedistill_runtime.report import FORMS
 from kubedistill_runtime.stages import Outcome, StageFunction
 from kubedistill_runtime.storage.artifacts import publish
 from kubedistill_runtime.storage.store import Store, storage_errors
+from stage_jobs import stage_job
 from workshop import Workshop
 
 pytestmark = pytest.mark.usefixtures("own_logs")
@@ -146,7 +147,7 @@ def test_an_error_becomes_its_outcome_cause_and_reason(
 def test_an_error_nobody_expected_is_the_codes_own_and_its_traceback_is_in_the_log(
     run: Run, channel: FileChannel
 ) -> None:
-    log_to(channel.folder / "driver.log")
+    log_to(channel.folder / "driver.log", job=stage_job())
     result, error = run(raising(ZeroDivisionError("division by zero\nand more")))
     assert (result.outcome, result.cause, result.reason) == ("Failed", "failure", "UserCodeError")
     assert result.message == "Curate: ZeroDivisionError: division by zero. The traceback is in driver.log"

@@ -1,4 +1,4 @@
-"""Logs: lines of JSON that say of what they speak, and no credential in them."""
+"""Logs: lines of JSON that say of what they speak."""
 
 import asyncio
 import io
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kubedistill_operator.telemetry.logs import about, hide_credentials, log_to
+from kubedistill_operator.telemetry.logs import about, log_to
 from operator_objects import at_stage
 
 Object = dict[str, Any]
@@ -39,7 +39,7 @@ def test_a_line_speaks_of_the_job_that_is_being_looked_at(stream: io.StringIO, r
         logging.getLogger("a").info("hello %s", "you")
     logging.getLogger("a").info("later")
     first, second = lines(stream)
-    assert first.pop("at").endswith("+00:00")
+    assert first.pop("at").endswith("Z")
     assert first == {
         "level": "INFO", "logger": "a", "message": "hello you", "namespace": "team-a", "name": "support",
         "uid": job.uid, "stage": "Train", "attempt": 1,
@@ -82,32 +82,3 @@ def test_kopf_speaks_only_when_something_is_wrong(stream: io.StringIO) -> None:
     logging.getLogger("kopf.objects").info("Handler succeeded")
     logging.getLogger("kopf.objects").warning("watch failed")
     assert [line["message"] for line in lines(stream)] == ["watch failed"]
-
-
-HIDDEN = [
-    ("Authorization: Bearer abcdef0123456789", "Authorization: Bearer <hidden>"),
-    ("got eyJhbGciOi.eyJpc3MiOi.c2lnbmF0dXJl back", "got <hidden> back"),
-    ("api_key=sk-12345", "api_key=<hidden>"),
-    ('{"password": "hunter2"}', '{"password": "<hidden>"}'),
-    ("https://user:hunter2@host/path", "https://user:<hidden>@host/path"),
-    ("token: abc, next", "token: <hidden>, next"),
-]
-
-
-@pytest.mark.parametrize(("text", "expected"), HIDDEN)
-def test_what_looks_like_a_credential_is_hidden(text: str, expected: str) -> None:
-    assert hide_credentials(text) == expected
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "max tokens reached",
-        "ConfigMap support-train-abcde-out",
-        "Secret hf not found",
-        "the bearer of bad news",
-        "a: b",
-    ],
-)
-def test_what_is_none_stays(text: str) -> None:
-    assert hide_credentials(text) == text
