@@ -35,6 +35,22 @@ def job_values() -> Values:
     return copy.deepcopy(MINIMAL_JOB)
 
 
+@pytest.fixture
+def runtime(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Puts a script in the place of the runtime, for this process and those that it starts."""
+    folder = tmp_path_factory.mktemp("path")
+    package = folder / "kubedistill_runtime"
+    package.mkdir()
+    for name in (package / "__init__.py", folder / "ray.py", folder / "vllm.py"):
+        name.touch()
+    monkeypatch.setenv("PYTHONPATH", str(folder))
+
+    def write(script: str) -> None:
+        (package / "__main__.py").write_text(f"import json, os, signal, sys, time\n{script}\n")
+
+    return write
+
+
 @pytest.fixture(scope="session")
 def valid_specs() -> SearchStrategy[Values]:
     """Specs that are valid in every way; any field may be there."""

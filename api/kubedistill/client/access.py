@@ -61,16 +61,23 @@ def find_access(*, kubeconfig: Path | None = None, context: str | None = None, n
             raise NoCluster("there is no kubeconfig", fix=_FIX)
         return Access(None, None, namespace or (_POD / "namespace").read_text().strip())
     found = named or str(_DEFAULT)
+    import yaml
+
     try:
         contexts, active = config.list_kube_config_contexts(found)
-    except (config.ConfigException, OSError, ValueError) as error:
-        raise NoCluster(f"no kubeconfig can be read ({error})", at=found, fix=_FIX) from error
+    except (config.ConfigException, yaml.YAMLError, OSError, ValueError, TypeError, AttributeError) as error:
+        # The library takes the shape of the file for granted.
+        raise NoCluster(f"it can't be read as a kubeconfig ({_first_line(error)})", at=found, fix=_FIX) from error
     chosen = active if context is None else next((one for one in contexts if one["name"] == context), None)
     if chosen is None:
         names = ", ".join(one["name"] for one in contexts) or "none"
         problem = f'there is no context "{context}"' if context else "no context is chosen"
         raise NoCluster(problem, at=found, fix=f"Name one by --context: {names}")
     return Access(found, chosen["name"], namespace or chosen["context"].get("namespace") or "default")
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).partition("\n")[0]
 
 
 def _library() -> Any:

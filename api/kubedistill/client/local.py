@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import copy
 import json
 import threading
 import time
@@ -11,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from kubedistill.client.job import manifest_of
 from kubedistill.client.local_status import begun, ended, suspended, told
 from kubedistill.client.request import WATCH_SECONDS, Request, Values
 from kubedistill.contract import Prices
@@ -37,7 +39,7 @@ class _LocalJob:
 
     @property
     def is_running(self) -> bool:
-        return self.runner is not None and self.runner.is_alive()
+        return self.status.phase not in (None, "Suspended", "Succeeded", "Failed")
 
     @property
     def job(self) -> DistillationJob:
@@ -103,21 +105,21 @@ class LocalMachine:
                 job.runner.join()
 
     def _apply(self, request: Request) -> Values:
-        key = (request.namespace, request.name)
+        key, body = (request.namespace, request.name), copy.deepcopy(request.body)
         old = self._jobs.get(key)
         if (
             old is not None
-            and old.values["spec"] == request.body["spec"]
+            and old.values["spec"] == body["spec"]
             and (old.is_running or old.status.phase == "Succeeded")
         ):
             return self._shown(old)
         if old is not None and old.is_running:
             raise Conflict(f"{request.name} runs with another spec", fix="Wait for it, or suspend it first")
         metadata = {
-            **request.body["metadata"],
+            **body["metadata"],
             "uid": uuid.uuid4().hex if old is None else old.values["metadata"]["uid"],
         }
-        new = _LocalJob({**request.body, "metadata": metadata})
+        new = _LocalJob({**body, "metadata": metadata}, runner=old.runner if old else None)
         job = new.job  # refused here, before anything is started
         self._jobs[key] = new
         self._note(new, generation=1 + (old.values["metadata"]["generation"] if old else 0))
@@ -146,9 +148,9 @@ class LocalMachine:
 
     def _start(self, job: _LocalJob, *, honoured: tuple[str, ...] | None = None) -> None:
         job.status = begun(job.job.spec, honoured=job.status.honoured if honoured is None else honoured)
-        job.leaving = ""
+        job.leaving, before = "", job.runner
         # The runtime is bound to the thread that starts it, so that thread must be there as long as it is.
-        job.runner = threading.Thread(target=self._run, args=(job,), name="kubedistill-local", daemon=True)
+        job.runner = threading.Thread(target=self._run, args=(job, before), name="kubedistill-local", daemon=True)
         job.runner.start()
 
     def _stop(self, job: _LocalJob, why: str) -> None:
@@ -156,7 +158,9 @@ class LocalMachine:
         if job.process is not None:
             job.process.terminate()
 
-    def _run(self, job: _LocalJob) -> None:
+    def _run(self, job: _LocalJob, before: threading.Thread | None) -> None:
+        if before is not None:
+            before.join()  # its process holds the job's lock until it has ended
         try:
             process = start_runtime(self._arguments(job), apart=True)
         except (OSError, KubedistillError) as error:  # the thread has nobody to raise it to: the status tells it
@@ -187,7 +191,7 @@ class LocalMachine:
         folder = self.store / "runs" / f"{found.metadata.namespace}.{found.metadata.name}"
         folder.mkdir(parents=True, exist_ok=True)
         manifest = folder / "job.json"
-        manifest.write_text(found.model_dump_json(by_alias=True, exclude_none=True, exclude={"status"}))
+        manifest.write_text(json.dumps(manifest_of(found)))
         pairs = [text for name, path in self._config_maps.items() for text in ("--configmap", f"{name}={path}")]
         return [
             "--manifest", str(manifest), "--data-root", str(self.data_root), "--store", str(self.store), *pairs,

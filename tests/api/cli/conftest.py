@@ -52,22 +52,6 @@ def called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
 
 @pytest.fixture
-def runtime(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Puts a script in the place of the runtime, for this process and those that it starts."""
-    folder = tmp_path_factory.mktemp("path")
-    package = folder / "kubedistill_runtime"
-    package.mkdir()
-    for name in (package / "__init__.py", folder / "ray.py", folder / "vllm.py"):
-        name.touch()
-    monkeypatch.setenv("PYTHONPATH", str(folder))
-
-    def write(script: str) -> None:
-        (package / "__main__.py").write_text(f"import json, os, signal, sys, time\n{script}\n")
-
-    return write
-
-
-@pytest.fixture
 def manifest(tmp_path: Path) -> str:
     """A valid manifest in the folder where the command line runs."""
     path = tmp_path / "job.yaml"

@@ -1,0 +1,82 @@
+"""Which cluster and which namespace: as kubectl would have it, or one message that says what to name."""
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from kubedistill.client import access
+from kubedistill.client.access import find_access
+from kubedistill.errors import InvalidInput, NoCluster
+
+
+@pytest.fixture
+def kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A kubeconfig with two contexts, and no other one to be found."""
+    monkeypatch.delenv("KUBECONFIG", raising=False)
+    monkeypatch.setattr(access, "_DEFAULT", tmp_path / "none")
+    monkeypatch.setattr(access, "_POD", tmp_path / "pod")
+    path = tmp_path / "kubeconfig"
+    contexts = [
+        {"name": "one", "context": {"cluster": "c", "user": "u", "namespace": "team-a"}},
+        {"name": "two", "context": {"cluster": "c", "user": "u"}},
+    ]
+    values = {
+        "apiVersion": "v1", "kind": "Config", "current-context": "one", "contexts": contexts,
+        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}], "users": [{"name": "u", "user": {}}],
+    }  # fmt: skip
+    path.write_text(json.dumps(values))
+    return path
+
+
+CHOICES = {
+    "the current context": ({}, ("one", "team-a")),
+    "another context": ({"context": "two"}, ("two", "default")),
+    "another namespace": ({"namespace": "n"}, ("one", "n")),
+}
+
+
+@pytest.mark.parametrize("case", CHOICES)
+@pytest.mark.parametrize("how", ["named", "in the environment", "at home"])
+def test_context_and_namespace_are_those_of_the_kubeconfig(
+    case: str, how: str, kubeconfig: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, found = CHOICES[case]
+    if how == "in the environment":
+        monkeypatch.setenv("KUBECONFIG", str(kubeconfig))
+    elif how == "at home":
+        monkeypatch.setattr(access, "_DEFAULT", kubeconfig)
+    chosen = find_access(kubeconfig=kubeconfig if how == "named" else None, **asked)
+    assert (chosen.context, chosen.namespace) == found
+    assert chosen.configure().host == "https://127.0.0.1:1"
+
+
+def test_a_pod_has_its_account(kubeconfig: Path, tmp_path: Path) -> None:
+    (tmp_path / "pod").mkdir()
+    (tmp_path / "pod" / "token").write_text("t")
+    (tmp_path / "pod" / "namespace").write_text("team-b\n")
+    assert find_access() == access.Access(None, None, "team-b")
+
+
+def test_without_any_the_way_to_name_one_is_told(kubeconfig: Path) -> None:
+    with pytest.raises(NoCluster, match=r"there is no kubeconfig\. Name a kubeconfig by --kubeconfig"):
+        find_access()
+
+
+def test_an_unknown_context_is_told_with_those_that_there_are(kubeconfig: Path) -> None:
+    with pytest.raises(NoCluster, match=r'there is no context "three"\. Name one by --context: one, two'):
+        find_access(kubeconfig=kubeconfig, context="three")
+
+
+@pytest.mark.parametrize("text", ["", "a: [", "kind: Config", "[]"])
+def test_a_file_that_is_no_kubeconfig_is_named(text: str, kubeconfig: Path) -> None:
+    kubeconfig.write_text(text)
+    with pytest.raises(NoCluster, match=str(kubeconfig)):
+        find_access(kubeconfig=kubeconfig)
+
+
+def test_without_the_library_the_way_to_get_it_is_told(kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "kubernetes", None)
+    with pytest.raises(InvalidInput, match="pip install 'kubedistill\\[client\\]'"):
+        find_access(kubeconfig=kubeconfig)
