@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Final, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from kubedistill.v1alpha1.status import Phase, StageStatus, Status
@@ -51,6 +51,7 @@ class Metrics:
     job_seconds: Histogram = field(init=False)
 
     def __post_init__(self) -> None:
+        disable_created_metrics()  # one more series for each of ours, which Prometheus takes for a metric of its own
         counter, histogram = self._counter, self._histogram
         self.reconciles = counter("controller_runtime_reconcile", "Reconciles by result", ("controller", "result"))
         self.errors = counter("controller_runtime_reconcile_errors", "Reconciles that failed", ("controller",))

@@ -220,6 +220,12 @@ def test_the_wait_in_a_queue_is_measured(metrics: Metrics, resource: Object) -> 
     assert value(metrics, "distillation_job_queue_wait_seconds_sum", namespace="team-a") == 300
 
 
+def test_nothing_is_shown_that_has_no_use(metrics: Metrics, table: Table, resource: Object) -> None:
+    metrics.count_wait(1)
+    table.update(busy(resource))
+    assert not [one.name for one in scrape(metrics) if one.name.endswith("_created")]
+
+
 def test_two_operators_in_one_process_count_apart() -> None:
     one, other = Metrics(), Metrics()
     one.count_wait(1)
