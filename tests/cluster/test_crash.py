@@ -23,7 +23,7 @@ from supervision import Supervisor, supervising
 
 KILLS, RESTARTS, SEED = 25, (7, 13, 19), 20261125
 """How often the operator is killed, and after which of these times the API server is restarted."""
-SCALE, MOST_SECONDS, AT_WORK, PATIENCE = 0.05, 4.0, 0.8, 600
+SCALE, MOST_SECONDS, AT_WORK, PATIENCE = 0.05, 4.0, 0.8, 900
 Charges = Mapping[str, Mapping[str, int]]
 
 
@@ -79,6 +79,7 @@ def ground(tmp_path: Path) -> Iterator[Ground]:
 
 
 @pytest.mark.own_plane
+@pytest.mark.timeout(1800)
 def test_fifty_jobs_end_as_ever_while_the_operator_and_the_api_server_are_killed(
     ground: Ground, tmp_path: Path
 ) -> None:

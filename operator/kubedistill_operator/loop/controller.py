@@ -197,6 +197,7 @@ class Controller:
             self._wake(self.table.update(replace(job, status=plan.status)))
         after = await self.executor.execute(plan, job)
         if plan.status is not None:
+            self._wake(self.table.update(after))
             self.metrics.count_change(job, plan.status)
         return after
 

@@ -42,13 +42,16 @@ class Intake:
                 self.controller.forget(key)
             self.controller.queue.add(key)  # a look that is under way may bring it back into the table
             return
+        table = self.controller.table
+        if key in self._asked and table.knows(key, uid=metadata["uid"], version=metadata["resourceVersion"]):
+            return  # an echo of our own write: whatever else it holds was known when that was decided
         job = parse_job(body)
-        for other in self.controller.table.see(job):
+        for other in table.see(job):
             self.controller.queue.add(other)
         asked = (job.uid, job.generation, tuple(sorted(job.annotations.items())), job.deleting)
         if asked != self._asked.get(key):
             self._asked[key] = asked
-            if self.controller.table.needs_look(key):
+            if table.needs_look(key):
                 self.controller.queue.add(key)
 
     def see_child(self, kind: str | None, body: Body) -> None:

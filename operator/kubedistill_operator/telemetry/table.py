@@ -68,12 +68,14 @@ class Table:
         entry = self._entries.get(key)
         return entry.uid if entry is not None else ""
 
+    def knows(self, key: Key, *, uid: str, version: str) -> bool:
+        """Whether a job is known as it was at a resourceVersion, or later."""
+        known = self._entries.get(key)
+        return known is not None and known.uid == uid and not _is_newer(version, known.version)
+
     def see(self, job: Job) -> list[Key]:
         """Take in a job from a watch, unless something newer is known; gives the keys that may go on now."""
-        known = self._entries.get(_key(job))
-        if known is not None and known.uid == job.uid and not _is_newer(job.resource_version, known.version):
-            return []
-        return self.update(job)
+        return [] if self.knows(_key(job), uid=job.uid, version=job.resource_version) else self.update(job)
 
     def update(self, job: Job) -> list[Key]:
         """Take in a job that was just read or decided on; gives the keys that may go on now."""
