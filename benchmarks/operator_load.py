@@ -2,7 +2,8 @@
 
 Its process has the rights of deploy/rbac and no others. A driver works for a minute, and a finished RayJob's cluster is
 let go as KubeRay does it: looked at every 3 s, and given 2 s. The time from a driver's result to the next child's POST
-is taken from the player's journal and the API server's audit log, which also counts the requests.
+is taken from the player's journal and the API server's audit log, which also counts the requests. The operator ends by
+itself, and is started again, when the API server does not answer for 10 s; `operatorEnds` says how often.
 """
 
 import json
@@ -25,7 +26,8 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
 from ground import JOBS, Ground, make_ground, small_job
-from operator_process import Replica, replica
+from operator_process import Replica, launch
+from supervision import Supervisor, supervising
 
 FOLDER = ROOT / "build" / "bench-operator"
 COUNT, IDLE_COUNT, PER_SECOND, SCALE = (
@@ -47,14 +49,18 @@ def main() -> int:
     journal = FOLDER / "journal"
     quiet = probe()
     with make_ground(FOLDER / "plane", audited=True) as ground:
-        with replica(
-            FOLDER, kubeconfig=ground.operator_kubeconfig, lease_namespace="kubedistill-system",
-            watchNamespaces=[ground.namespace], **SETTINGS,
-        ) as operator:  # fmt: skip
-            with measuring_memory(operator.process.pid) as peak, ground.player(scale=1, journal=journal):
+
+        def start(number: int) -> Replica:
+            return launch(
+                FOLDER, kubeconfig=ground.operator_kubeconfig, lease_namespace="kubedistill-system",
+                name=f"operator-{number}", watchNamespaces=[ground.namespace], **SETTINGS,
+            )  # fmt: skip
+
+        with supervising(start) as operator:
+            with measuring_memory(operator) as peak, ground.player(scale=1, journal=journal):
                 seconds = run_jobs(ground)
             requests = read_lines(ground.plane.audit_log)
-            idle, scrape = measure_idle(ground, operator)
+            idle, scrape = measure_idle(ground, operator.replicas[-1])
         shutil.copy(ground.plane.audit_log, FOLDER)
     entries = read_lines(journal)
     times = sorted(handovers(entries, requests))
@@ -66,7 +72,7 @@ def main() -> int:
         "handoverMedianSeconds": round(times[len(times) // 2], 2), "handovers": len(times),
         "rssMiB": round(peak[0] / _MIB, 1), "apiRequestsPerStage": round(len(requests) / stages, 1),
         "idleCpuFraction": round(idle, 4), "scrapeSeconds": round(scrape, 2), "jobs": COUNT, "children": stages,
-        "seconds": round(seconds), "probeRatio": round(probe() / quiet, 2),
+        "seconds": round(seconds), "operatorEnds": len(operator.exits), "probeRatio": round(probe() / quiet, 2),
         "load": [round(one, 2) for one in os.getloadavg()],
     }  # fmt: skip
     print(json.dumps({"figures": figures}))
@@ -146,14 +152,16 @@ def read_lines(file: Path) -> list[Entry]:
 
 
 @contextmanager
-def measuring_memory(pid: int) -> Iterator[list[int]]:
-    """Keep the highest resident size of a process, in bytes."""
+def measuring_memory(operator: Supervisor) -> Iterator[list[int]]:
+    """Keep the highest resident size of the operator's process, in bytes."""
     peak, ended = [0], Event()
 
     def look() -> None:
-        process = psutil.Process(pid)
         while not ended.wait(1):
-            peak[0] = max(peak[0], process.memory_info().rss)
+            try:
+                peak[0] = max(peak[0], psutil.Process(operator.replicas[-1].process.pid).memory_info().rss)
+            except psutil.NoSuchProcess:  # another one is about to be started
+                continue
 
     watcher = Thread(target=look)
     watcher.start()

@@ -5,6 +5,7 @@ Row P6 of docs/behaviour.md, for the rows that each scenario plays.
 
 import json
 import random
+import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ground import JOBS, Ground, make_ground
+from ground import Ground, make_ground
 from kube_api import wait_for
 from operator_process import Replica, launch
 from player.background import playing
@@ -100,7 +101,7 @@ def test_fifty_jobs_end_as_ever_while_the_operator_and_the_api_server_are_killed
             disturb(operator, ground)
             wait_for(lambda: all_over(ground), what="all jobs are over", seconds=PATIENCE)
             assert Counter(operator.exits)[-9] == KILLS
-    jobs = {job["metadata"]["name"]: job for job in ground.api.list(JOBS, namespace=ground.namespace)}
+    jobs = {job["metadata"]["name"]: job for job in ground.jobs()}
     found = {name: end_of(jobs[name]) for name in names}
     assert found == {name: expected(name) for name in names}
     made = [(one["job"], one["stage"], one["attempt"]) for one in journal.of("Seen")]
@@ -119,6 +120,7 @@ def disturb(operator: Supervisor, ground: Ground) -> None:
 
 
 def all_over(ground: Ground) -> bool:
+    time.sleep(1)
     return set(ground.phases().values()) <= {"Succeeded", "Failed"}
 
 

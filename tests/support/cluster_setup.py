@@ -7,7 +7,7 @@ from pathlib import Path
 import yaml
 
 from credentials import write_kubeconfig
-from kube_api import Api, Manifest, wait_for
+from kube_api import Api, Manifest, Refused, wait_for
 
 ROOT = Path(__file__).parents[2]
 OPERATOR, OPERATOR_NAMESPACE = "kubedistill-operator", "kubedistill-system"
@@ -43,7 +43,8 @@ def apply_crds(api: Api, crds: list[Manifest]) -> None:
     for crd in crds:
         api.apply(crd)
     for crd in crds:
-        wait_for(partial(_is_served, api, crd["metadata"]["name"]), what=f"{crd['metadata']['name']} is served")
+        name = crd["metadata"]["name"]
+        wait_for(partial(_is_served, api, name), what=f"{name} is served", seconds=120)
 
 
 def install_operator_account(api: Api) -> None:
@@ -91,6 +92,11 @@ def _may_get(api: Api, resource: str, *, group: str) -> bool:
 
 
 def _is_served(api: Api, crd: str) -> bool:
-    found = api.get("apiextensions.k8s.io/v1/CustomResourceDefinition", crd)
-    conditions = (found or {}).get("status", {}).get("conditions") or []  # null at first
+    try:  # without the client's own reading: KubeRay's CRDs have a megabyte each
+        found = api.request("get", f"/apis/apiextensions.k8s.io/v1/customresourcedefinitions/{crd}")
+    except Refused as error:
+        if error.code != 404:
+            raise
+        return False
+    conditions = found.get("status", {}).get("conditions") or []  # null at first
     return any(one["type"] == "Established" and one["status"] == "True" for one in conditions)

@@ -40,8 +40,13 @@ class Ground:
 
     def phases(self) -> dict[str, str]:
         """The phase of every job."""
-        jobs = self.api.list(JOBS, namespace=self.namespace)
-        return {one["metadata"]["name"]: (one.get("status") or {}).get("phase", "") for one in jobs}
+        return {one["metadata"]["name"]: (one.get("status") or {}).get("phase", "") for one in self.jobs()}
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """All jobs; without the client's own reading of them, which takes a second for 50."""
+        path = f"/apis/kubedistill.io/v1alpha1/namespaces/{self.namespace}/distillationjobs"
+        found: list[dict[str, Any]] = self.api.request("get", path)["items"]
+        return found
 
     @contextmanager
     def player(self, *, scale: float, journal: Path) -> Iterator[None]:
