@@ -232,3 +232,8 @@ def test_applied_again_unchanged_it_stays_as_it_is(applied: Applied) -> None:
     version = applied.job["metadata"]["resourceVersion"]
     applied.apply(applied.manifest)
     assert applied.job["metadata"]["resourceVersion"] == version
+
+
+def test_the_pod_that_carries_files_into_the_claim_is_one(applied: Applied) -> None:
+    pod = yaml.safe_load((QUICKSTART / "cluster" / "files.yaml").read_text(encoding="utf-8"))
+    applied.api.create(pod, namespace=applied.namespace, dry_run=True, strict=True)

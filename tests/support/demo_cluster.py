@@ -57,6 +57,8 @@ def main() -> int:
     if not has_kubectl():
         sys.stderr.write("demo-cluster: it shows what kubectl shows, and there is no kubectl on the PATH\n")
         return 1
+    if _tell(_still_running(), "runs already, or was left over by a demo that was killed"):
+        return 1
     try:
         make_binaries()
         with _cluster() as kubectl:
@@ -69,10 +71,7 @@ def main() -> int:
         code = 1
     except KeyboardInterrupt:
         code = 128 + signal.SIGINT
-    left = _still_running()
-    for process in left:
-        sys.stderr.write(f"demo-cluster: left over: {process}\n")
-    return 1 if left else code
+    return 1 if _tell(_still_running(), "was left over") else code
 
 
 @contextlib.contextmanager
@@ -135,6 +134,13 @@ def _show_report(folder: Path) -> None:
     _say(f"\n{text[:1].upper()}{text[1:]}.\nReport: {folder / 'report.html'}")
 
 
+def _tell(processes: Sequence[str], what: str) -> bool:
+    """Say of each process what it is; whether there is one."""
+    for process in processes:
+        sys.stderr.write(f"demo-cluster: process {process} {what}\n")
+    return bool(processes)
+
+
 def _still_running() -> list[str]:
     """Processes of the demo: they name its folder, or live in it."""
     found = []
@@ -142,7 +148,7 @@ def _still_running() -> list[str]:
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):  # it ended while we looked, or is no ours
             words = [*process.cmdline(), process.environ().get("HOME", "")]
             if process.pid != psutil.Process().pid and any(str(FOLDER) in word for word in words):
-                found.append(f"{process.pid} {' '.join(process.cmdline())[:200]}")
+                found.append(f"{process.pid} ({' '.join(process.cmdline())[:100]})")
     return found
 
 

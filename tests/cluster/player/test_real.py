@@ -143,6 +143,8 @@ def test_a_real_driver_prepares_and_two_generate_as_the_head_is_lost(
         assert child.channel["starts"] == starts
         keys = keys or {name: one["key"] for name, one in child.result["artifacts"].items()}
     assert child.result["summary"]["reused"] > 0, "the second driver goes on where the first was"
+    logs = (claim / "store" / "runs" / "default.real" / "one" / "generate-1").glob("*.log")
+    assert {path.name for path in logs} == {"driver.log", "driver-2.log"}, "that of the driver that was killed is kept"
     child.becomes(("Complete", "SUCCEEDED"))
     wait_for(lambda: not child.pods, what="its pods are gone", seconds=60)
     assert not alive_in(workplace.namespace), "nothing of a pod outlives it"

@@ -9,10 +9,12 @@ import pytest
 # In a process of its own: Ray has one session in each, and that of the other tests is no cluster.
 SCRIPT = """
 import json, os, sys
+from pathlib import Path
 import ray
 from ray.cluster_utils import Cluster
 from kubedistill.errors import EngineLost
 from kubedistill_runtime.serving.placement import on_workers
+from kubedistill_runtime.serving.session import LocalEngines
 
 workers, gpus = json.loads(sys.argv[1]), int(sys.argv[2])
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "num_gpus": 0, "include_dashboard": False})
@@ -34,7 +36,7 @@ node, resources, bundles = ray.get(actor.tell.remote(), timeout=60)
 print(json.dumps({
     "worker": [one.node_id for one in nodes].index(node) if node != cluster.head_node.node_id else None,
     "resources": {name: amount for name, amount in resources.items() if name in ("CPU", "GPU")}, "bundles": bundles,
-    "lost": lost,
+    "lost": lost, "gpus": LocalEngines(leftovers=Path("none"), ahead=False).gpus(),
 }))
 ray.shutdown()
 cluster.shutdown()
@@ -63,3 +65,4 @@ def test_the_engine_takes_what_the_workers_have(
     assert found["worker"] is not None, "it is on the head"
     assert found["resources"] == resources
     assert found["bundles"] == bundles
+    assert found["gpus"] == sum(worker.get("num_gpus", 0) for worker in workers), "what the cluster holds is paid for"

@@ -25,7 +25,7 @@ from player.child import Child, role_of
 from player.mounts import Mounts
 
 _MARK = "KUBEDISTILL_POD"
-_RAY_SECONDS, _START_FAILED = 120, 128
+_RAY_SECONDS, _RAY_TRIES, _START_FAILED = 300, 5, 128
 _ADDRESS = "127.0.0.2"  # Ray takes 127.0.0.1 for a mistake, and another address of the machine instead
 _BIN = str(Path(sys.executable).parent)
 
@@ -75,7 +75,7 @@ class Machine:
         await mounts.make()
         environment = await mounts.environment() | {"PATH": f"{_BIN}:{os.environ.get('PATH', '')}"}
         if child.kind == "RayJob":
-            ray = await self._start_ray(child.spec["rayClusterSpec"], folder, environment, uid=pod["metadata"]["uid"])
+            ray = await self._keep_starting_ray(child, folder, environment, uid=pod["metadata"]["uid"])
             environment |= ray
             command = shlex.split(child.spec["entrypoint"])
         else:
@@ -111,6 +111,21 @@ class Machine:
         code = await process.wait()
         if self._processes.get(uid) is process:  # else it was killed with its pod, and has nothing to tell
             await end_driver(self.world, child, code=code, now=time.time())
+
+    async def _keep_starting_ray(
+        self, child: Child, folder: Path, environment: Mapping[str, str], *, uid: str
+    ) -> dict[str, str]:
+        """Ray gives its node 30 s to come up; a kubelet starts again what did not, and here the machine may be busy."""
+        for _ in range(_RAY_TRIES - 1):
+            try:
+                return await self._start_ray(child.spec["rayClusterSpec"], folder, environment, uid=uid)
+            except RuntimeError as error:
+                if uid in self._killed:
+                    raise
+                self.world.journal.note(child, "RayFailed", why=str(error))
+                await asyncio.to_thread(_end_all, uid)
+                await asyncio.to_thread(shutil.rmtree, self._ray_folders.pop(uid), ignore_errors=True)
+        return await self._start_ray(child.spec["rayClusterSpec"], folder, environment, uid=uid)
 
     async def _start_ray(
         self, cluster: Mapping[str, Any], folder: Path, environment: Mapping[str, str], *, uid: str
