@@ -86,11 +86,13 @@ def _read_rayjob(resource: Resource) -> tuple[ChildState, str, str]:
 
 
 def _why_no_pods(status: Resource, reason: str, message: str) -> tuple[str, str]:
-    """What the Ray cluster says of pods that it could not make; a namespace's quota is the usual cause."""
-    for condition in _list(_mapping(status, "rayClusterStatus"), "conditions"):
-        if condition.get("type") == "ReplicaFailure" and condition.get("status") == "True":
-            said = str(condition.get("message") or "")
-            return ("ExceededQuota" if "exceeded quota" in said else "FailedCreate"), said
+    """What the Ray cluster says of pods that it could not make, usually for a quota, or of a head that is not ready."""
+    conditions = _list(_mapping(status, "rayClusterStatus"), "conditions")
+    said = {(one.get("type"), one.get("status")): str(one.get("message") or "") for one in conditions}
+    if (refusal := said.get(("ReplicaFailure", "True"))) is not None:
+        return ("ExceededQuota" if "exceeded quota" in refusal else "FailedCreate"), refusal
+    if unready := said.get(("HeadPodReady", "False")):
+        return reason, f"the head is not ready: {unready}"
     return reason, message
 
 

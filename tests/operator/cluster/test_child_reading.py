@@ -99,6 +99,17 @@ TRAPS = {
         ),
         ("Waiting", "FailedCreate", "denied by policy"),
     ),
+    "a head that runs and is not ready says so in the cluster's conditions alone": (
+        rayjob(
+            deployment="Initializing",
+            rayClusterStatus={"conditions": [
+                {"type": "HeadPodReady", "status": "False", "reason": "ContainersNotReady",
+                 "message": "containers with unready status: [ray-head]"},
+                {"type": "RayClusterProvisioned", "status": "False", "message": "being provisioned for first time"},
+            ]},
+        ),
+        ("Waiting", "", "the head is not ready: containers with unready status: [ray-head]"),
+    ),
     "a Job whose pod is pending waits": (batch_job(active=1, ready=0), ("Waiting", "", "")),
     "a Job whose pod is ready runs": (batch_job(active=1, ready=1), ("Running", "", "")),
     "a Job whose pod ended and that is not closed yet runs": (batch_job(succeeded=1), ("Running", "", "")),
