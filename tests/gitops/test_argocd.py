@@ -195,6 +195,31 @@ def test_a_script_that_fails_is_no_answer(script: str, argo: Interpreter) -> Non
         argo.run(script, {"kind": "X"})
 
 
+# The rows of docs/argocd.md, and states that are such.
+PAGE = {
+    "not seen by the operator yet": ["not seen yet"],
+    "can't start: Validated=False": ["s3 no claim"],
+    "started, without a child yet": ["s1 applied", "s7 superseded"],
+    "at work, or between two attempts": ["a1 Train at work", "a6 between two attempts", "p1 suspending", "p2 resumed"],
+    "in a queue, or waiting for nodes, images, secrets, quota": [
+        "w1 in a queue", "w2 an older job makes the same", "w4 no node", "w5 image", "w6 secret", "w7 quota",
+    ],
+    "edited, and the operator has not seen it yet": ["a1 an edit that was not seen"],
+    "suspended": ["p1 suspended", "p1 suspended from the start"],
+    "succeeded": ["a1 succeeded", "s8 a used runID"],
+    "failed or cancelled": ["s10 cancelled", "a4 the gate says no", "p1 suspended and cancelled"],
+}  # fmt: skip
+
+
+def test_the_page_says_what_others_see(argo: Interpreter, states: dict[str, Object]) -> None:
+    page = (FOLDER.parents[1] / "docs" / "argocd.md").read_text()
+    told = re.findall(r"^\| (.+?) \| (\w+) \| (Current|InProgress|Failed) \|$", page, re.MULTILINE)
+    assert [row[0] for row in told] == list(PAGE)
+    for row, seen, kstatus in told:
+        for state in PAGE[row]:
+            assert (argo.run(HEALTH, states[state])["status"], argo.kstatus(states[state])) == (seen, kstatus), state
+
+
 def restored(after: Any, before: Any) -> Any:
     """As Argo CD does: an empty table that was a mapping before is one again; Lua can't tell it from a list."""
     if isinstance(before, dict) and after == []:
