@@ -36,6 +36,8 @@ class Job:
     problem: str = ""
     """Why the spec can't be read, where it can't."""
     status: Status = field(default_factory=Status)
+    metadata: Mapping[str, Any] = field(default_factory=dict)
+    """All metadata as it was read, for whoever writes the job: what is left out of a write counts as given up."""
 
 
 def parse_job(resource: Mapping[str, Any]) -> Job:
@@ -55,6 +57,7 @@ def parse_job(resource: Mapping[str, Any]) -> Job:
         spec=spec,
         problem=problem,
         status=_read_status(resource.get("status")),
+        metadata={name: value for name, value in metadata.items() if name != "managedFields"},
     )
 
 

@@ -21,6 +21,7 @@ from kubedistill_operator.cluster.lease import Lease
 from kubedistill_operator.cluster.observation import Observer
 from kubedistill_operator.job import Job, parse_job
 from kubedistill_operator.plan import Event, Plan
+from small_manifests import distillation_job
 
 JOBS = "kubedistill.io/v1alpha1/DistillationJob"
 SYSTEM = "kubedistill-system"
@@ -98,6 +99,27 @@ def test_a_status_that_says_the_same_writes_nothing(operator_kubeconfig: Path, a
 
     first, second = run(operator_kubeconfig, scenario)
     assert first == second
+
+
+def test_a_status_leaves_labels_and_annotations_to_whoever_applied_them(
+    operator_kubeconfig: Path, api: Api, namespace: str
+) -> None:
+    marks = {"labels": {"team": "support"}, "annotations": {"argocd.argoproj.io/sync-wave": "3"}}
+    manifest = distillation_job("applied")
+    manifest["metadata"] |= marks | {"finalizers": ["example.com/theirs"]}
+    api.apply(manifest, namespace=namespace, manager="argocd-controller")
+
+    async def scenario(cluster: Cluster) -> str:
+        found = parse_job(await cluster.get("DistillationJob", "applied", namespace=namespace) or {})
+        await Executor(cluster, time.time, "replica").execute(Plan(status=Status(phase="Pending")), found)
+        read = await cluster.get("DistillationJob", "applied", namespace=namespace) or {}
+        assert {name: read["metadata"][name] for name in marks} == marks
+        return str(read["metadata"]["resourceVersion"])
+
+    version = run(operator_kubeconfig, scenario)
+    again = api.apply(manifest, namespace=namespace, manager="argocd-controller")
+    api.patch(JOBS, "applied", {"metadata": {"finalizers": None}}, namespace=namespace)
+    assert again["metadata"]["resourceVersion"] == version, "the same applied again writes nothing"
 
 
 def test_an_event_is_taken_and_shown_with_its_job(operator_kubeconfig: Path, api: Api, job: Job) -> None:

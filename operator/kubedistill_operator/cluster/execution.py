@@ -59,6 +59,8 @@ class Executor:
 
     async def _write_status(self, status: Status, job: Job) -> Job:
         metadata = {
+            # Without its labels and annotations their owners lose them, and write them anew when they apply the same.
+            **job.metadata,
             "name": job.name, "namespace": job.namespace, "uid": job.uid, "resourceVersion": job.resource_version,
         }  # fmt: skip
         manifest = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "status": status_values(status)}

@@ -1,0 +1,207 @@
+"""GitOps: applying the same again writes nothing, marks of other tools reach no child, and a revert starts nothing."""
+
+import json
+import secrets
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kube_api import Api, Manifest, wait_for
+from operator_desk import JOBS, LOOK_SECONDS, OURS, Desk, open_desk, small_job
+from player.background import playing
+
+QUIET_SECONDS = 4.0
+APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+MARKS = {
+    "labels": {
+        "app.kubernetes.io/managed-by": "Helm", "app.kubernetes.io/instance": "argocd-app", "helm.sh/chart": "jobs-1",
+        "argocd.argoproj.io/instance": "argocd-app", "team": "support",
+    },
+    "annotations": {
+        "argocd.argoproj.io/tracking-id": "argocd-app:kubedistill.io/DistillationJob:x/y",
+        "argocd.argoproj.io/sync-wave": "3", "meta.helm.sh/release-name": "helm-release",
+        "meta.helm.sh/release-namespace": "helm-space", "helm.sh/hook": "post-install",
+    },
+}  # fmt: skip
+FOREIGN = ("argocd", "helm", "kubectl", "team", "support")
+Apply = Callable[[Desk, Manifest], object]
+
+
+def server_side(desk: Desk, job: Manifest) -> object:
+    return desk.api.apply(job, namespace=desk.namespaces[0], manager="argocd-controller")
+
+
+def client_side(desk: Desk, job: Manifest) -> object:
+    """What a client sends that keeps what it applied in an annotation, and can't tell that nothing changed."""
+    name, where = job["metadata"]["name"], desk.namespaces[0]
+    marked = json.loads(json.dumps(job))
+    marked["metadata"].setdefault("annotations", {})[APPLIED] = json.dumps(job, sort_keys=True)
+    if desk.job(name) is None:
+        return desk.api.create(marked, namespace=where)
+    return desk.api.patch(JOBS, name, marked, namespace=where)
+
+
+def by_kubectl(desk: Desk, job: Manifest) -> object:
+    file = desk.folder / f"{job['metadata']['name']}.json"
+    file.write_text(json.dumps(job))
+    admin = desk.folder / "admin.kubeconfig"
+    command = ["kubectl", "apply", f"--kubeconfig={admin}", f"--namespace={desk.namespaces[0]}", "-f", str(file)]
+    return subprocess.run([*command, f"--cache-dir={desk.folder}"], check=True, capture_output=True)
+
+
+WAYS: dict[str, Apply] = {"server-side": server_side, "client-side": client_side}
+if shutil.which("kubectl"):  # a client of the cluster's own is not everywhere; the two above need none
+    WAYS["kubectl"] = by_kubectl
+
+
+@pytest.fixture(scope="module")
+def desk(
+    api: Api, kubeconfig: Path, operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Desk]:
+    name, folder = f"test-{secrets.token_hex(4)}", tmp_path_factory.mktemp("operator")
+    shutil.copyfile(kubeconfig, folder / "admin.kubeconfig")
+    with (
+        open_desk(api, operator_kubeconfig, folder, name) as desk,
+        playing(kubeconfig, namespace=name, scale=0.02),
+    ):
+        yield desk
+
+
+def marked_job(name: str, **spec: Any) -> Manifest:
+    """A job as Argo CD applies what Helm has rendered."""
+    return small_job(name, metadata=json.loads(json.dumps(MARKS)), **spec)
+
+
+def versions(desk: Desk, name: str) -> dict[str, str]:
+    """The resourceVersion of a job and of all that it leads to, and its Events."""
+    everything = [desk.job(name) or {}, *desk.made(job=name)]
+    found = {f"{one['kind']} {one['metadata']['name']}": one["metadata"]["resourceVersion"] for one in everything}
+    return found | {f"Event {number}": reason for number, reason in enumerate(sorted(desk.events(name)))}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("phase", ["Generating", "Succeeded"])
+def test_the_same_applied_again_writes_nothing(desk: Desk, way: str, phase: str) -> None:
+    name = f"{'silent' if phase == 'Generating' else 'ok'}-{way}"
+    job = marked_job(name)
+    WAYS[way](desk, job)
+    desk.becomes(name, phase)
+    if phase == "Generating":
+        wait_for(
+            lambda: desk.stage(name, "Generate").get("percent") == 25, what="all is said that the driver says",
+            seconds=LOOK_SECONDS,
+        )  # fmt: skip
+    before = wait_for(lambda: calm(desk, name), what="nothing moves any more", seconds=LOOK_SECONDS)
+    for _ in range(2):
+        WAYS[way](desk, job)
+    time.sleep(QUIET_SECONDS)
+    assert versions(desk, name) == before
+
+
+def calm(desk: Desk, name: str) -> dict[str, str] | None:
+    """What there is, once it stays as it is for a while."""
+    before = versions(desk, name)
+    time.sleep(QUIET_SECONDS)
+    return before if versions(desk, name) == before else None
+
+
+def test_no_mark_of_another_tool_reaches_a_child(desk: Desk) -> None:
+    client_side(desk, marked_job("silent-marked"))
+    wait_for(
+        lambda: desk.stage("silent-marked", "Generate").get("state") == "Running", what="it generates",
+        seconds=LOOK_SECONDS,
+    )  # fmt: skip
+    made = desk.made(job="silent-marked")
+    frozen = [one for one in desk.made(kinds=["v1/ConfigMap"]) if "run.json" in one["data"]]
+    assert {one["kind"] for one in made} >= {
+        "ConfigMap",
+        "ServiceAccount",
+        "Role",
+        "RoleBinding",
+        "Job",
+        "RayJob",
+        "Pod",
+    }
+    for one in (*made, *frozen):
+        labels, annotations = (one["metadata"].get(part) or {} for part in ("labels", "annotations"))
+        said = json.dumps([labels, annotations, templates(one)]).lower()
+        assert OURS.items() <= labels.items()
+        assert not [mark for mark in FOREIGN if mark in said.replace("kubedistill", "")], one["metadata"]["name"]
+
+
+def templates(child: Manifest) -> list[Any]:
+    """The metadata of all pod templates of a child."""
+    spec = child.get("spec") or {}
+    cluster = spec.get("rayClusterSpec") or {}
+    groups = [cluster.get("headGroupSpec") or {}, *(cluster.get("workerGroupSpecs") or ())]
+    found = [spec.get("template"), spec.get("submitterPodTemplate"), *(group.get("template") for group in groups)]
+    return [one.get("metadata") for one in found if one]
+
+
+def test_s8_a_revert_of_a_used_run_id_starts_nothing(desk: Desk) -> None:
+    first, second = (marked_job("ok-healed", runID=run) for run in ("first", "second"))
+    for job in (first, second):
+        server_side(desk, job)
+        wait_for(lambda job=job: is_over(desk, job), what=f"{job['spec']['runID']} is over", seconds=LOOK_SECONDS)
+    before = children(desk, "ok-healed")
+    server_side(desk, first)
+    wait_for(lambda: drift(desk, "ok-healed") == ("True", "RunIDReused"), what="it is said that nothing starts")
+    time.sleep(QUIET_SECONDS)
+    assert desk.status("ok-healed")["run"]["id"] == "second"
+    assert (desk.phase("ok-healed"), children(desk, "ok-healed")) == ("Succeeded", before)
+    server_side(desk, second)
+    wait_for(lambda: drift(desk, "ok-healed") is None, what="nothing is said any more")
+    assert desk.events("ok-healed").count("RunStarted") == 2
+
+
+def test_a_revert_of_suspend_starts_nothing_that_is_over(desk: Desk) -> None:
+    job = marked_job("ok-suspended")
+    server_side(desk, job)
+    desk.becomes("ok-suspended", "Succeeded")
+    before = (children(desk, "ok-suspended"), desk.status("ok-suspended")["run"])
+    for suspend in (True, False, True, False):
+        desk.api.patch(JOBS, "ok-suspended", {"spec": {"suspend": suspend}}, namespace=desk.namespaces[0])
+        time.sleep(QUIET_SECONDS / 4)
+    time.sleep(QUIET_SECONDS)
+    assert (children(desk, "ok-suspended"), desk.status("ok-suspended")["run"]) == before
+    assert desk.phase("ok-suspended") == "Succeeded"
+    assert desk.events("ok-suspended").count("RunStarted") == 1
+
+
+def test_p1_p2_a_revert_of_suspend_in_mid_run_goes_on_with_the_same_run(desk: Desk) -> None:
+    job = marked_job("slow-suspended")
+    server_side(desk, job)
+    desk.becomes("slow-suspended", "Preparing")
+    wait_for(
+        lambda: desk.stage("slow-suspended", "Prepare").get("state") == "Running", what="it prepares",
+        seconds=LOOK_SECONDS,
+    )  # fmt: skip
+    run = desk.status("slow-suspended")["run"]["id"]
+    desk.api.patch(JOBS, "slow-suspended", {"spec": {"suspend": True}}, namespace=desk.namespaces[0])
+    desk.becomes("slow-suspended", "Suspended")
+    desk.api.patch(JOBS, "slow-suspended", {"spec": {"suspend": False}}, namespace=desk.namespaces[0])
+    wait_for(
+        lambda: desk.stage("slow-suspended", "Prepare").get("attempt") == 2, what="it goes on", seconds=LOOK_SECONDS
+    )
+    assert desk.status("slow-suspended")["run"]["id"] == run
+    assert sum((desk.stage("slow-suspended", "Prepare").get("restarts") or {}).values()) == 0
+    assert desk.events("slow-suspended").count("RunStarted") == 1
+
+
+def is_over(desk: Desk, job: Manifest) -> bool:
+    status = desk.status(job["metadata"]["name"])
+    return (status.get("phase"), (status.get("run") or {}).get("id")) == ("Succeeded", job["spec"]["runID"])
+
+
+def drift(desk: Desk, name: str) -> tuple[str, str] | None:
+    found = desk.condition(name, "SpecDrift")
+    return found[:2] if found else None
+
+
+def children(desk: Desk, name: str) -> set[str]:
+    return {one["metadata"]["name"] for one in desk.made(kinds=["batch/v1/Job", "ray.io/v1/RayJob"], job=name)}
