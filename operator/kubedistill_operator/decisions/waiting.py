@@ -16,6 +16,7 @@ from kubedistill_operator.status import find_condition, with_run, with_stage
 LOOK_SECONDS, PROGRESS_SECONDS = 15, 30
 MOST_SECONDS, _SHARE = 300, 4
 """What is refused is tried again after a share of the time that it has been refused for, or after so many seconds."""
+_NEVER_SEEN = "never seen"
 
 WAITS = {
     "ImagePullBackOff": "ImagePull", "ErrImagePull": "ImagePull", "InvalidImageName": "ImagePull",
@@ -42,13 +43,20 @@ def wait_for_leave(situation: Situation) -> Plan | None:
 
 
 def adopt_child(situation: Situation) -> Plan | None:
-    """Record the child's uid once it is seen: from now on its absence means that it vanished."""
-    stage, child = situation.current, situation.observed.attempt.child
-    if stage is None or stage.state != "Starting" or child is None or child.uid == stage.child_uid:
+    """Record the child's uid once it is seen: from now on its absence means that it vanished.
+
+    One that came and went while nobody looked is known by its driver, which has started.
+    """
+    stage, attempt = situation.current, situation.observed.attempt
+    if stage is None or stage.state != "Starting":
         return None
-    status = with_stage(situation.status, stage.name, child_uid=child.uid, reason="", message="starting")
+    spoke = attempt.channel is not None and attempt.channel.starts > 0
+    uid = attempt.child.uid if attempt.child is not None else stage.child_uid or (_NEVER_SEEN if spoke else "")
+    if uid == stage.child_uid:
+        return None
+    status = with_stage(situation.status, stage.name, child_uid=uid, reason="", message="starting")
     status = situation.say(status, "Progressing", "True", reason=stage.name)
-    return Plan(status=status, requeue_after=0, why=(f"{child.name} is there",))
+    return Plan(status=status, requeue_after=0, why=(f"{stage.child} is there, or was",))
 
 
 def wait_in_queue(situation: Situation) -> Plan | None:

@@ -9,7 +9,7 @@ from kubedistill.contract import ArtifactRef
 from kubedistill.settings import Pool
 from kubedistill.v1alpha1 import Restarts
 from kubedistill_operator.observed import Pod, Refusal, Rival
-from kubedistill_operator.status import find_condition, is_true
+from kubedistill_operator.status import find_condition, is_true, with_stage
 from world import World, small_spec
 
 FORBIDDEN = Pool(node_selector={"a": "b"}, allowed_namespaces=("other",))
@@ -471,6 +471,22 @@ def test_a11_a_child_that_vanished_is_made_again(world: World) -> None:
     assert stage.restarts.infrastructure == 1
     assert stage.attempt == 2
     assert len(world.created) == len(set(world.created))
+
+
+def test_a11_a_child_that_came_and_went_while_no_operator_looked_is_charged_and_not_made_twice(world: World) -> None:
+    name = begin(world, "Generate")
+    world.run_child(name)
+    world.status = with_stage(world.status, "Generate", child_uid="", state="Starting")
+    del world.children[name]
+    world.pods.pop(name)
+    world.settle()
+    world.now += 31
+    world.settle()
+    world.now += 10
+    world.settle()
+    stage = stage_of(world, "Generate")
+    assert (stage.attempt, stage.restarts.infrastructure) == (2, 1)
+    assert world.created.count(name) == 1
 
 
 def test_a15_a_vanished_artifact_is_made_again_once(world: World) -> None:
