@@ -29,7 +29,7 @@ class Release:
     @property
     def operator(self) -> str:
         """The name of its Deployment, ServiceAccount, ConfigMap, Service and Lease."""
-        return f"{self.name}-kubedistill-operator"
+        return f"{self.name}-operator" if "kubedistill" in self.name else f"{self.name}-kubedistill-operator"
 
     def install(self, settings: Values, *options: str, **values: Any) -> str:
         """`helm install` without waiting, since no node will ever run the pods; gives what helm prints."""

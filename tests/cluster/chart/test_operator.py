@@ -1,55 +1,41 @@
-"""The operator as a process, with the rights of deploy/rbac and no other, on a real API server with played children."""
+"""The operator as helm installs it, for all namespaces and for one: its account, roles and settings, and no other
+rights; on a real API server with played children.
+"""
 
-import contextlib
-import signal
-import socket
-import subprocess
-import sys
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from cluster_setup import OPERATOR_NAMESPACE
+from chart_release import Release
 from kube_api import Api, wait_for
+from operator_desk import claim
+from operator_process import Replica
 from player.background import playing
 from small_manifests import distillation_job
 
 JOBS = "kubedistill.io/v1alpha1/DistillationJob"
 STAGES = ("Prepare", "Generate", "Curate", "Train", "Evaluate", "Export")
-CLAIM = {
-    "apiVersion": "v1",
-    "kind": "PersistentVolumeClaim",
-    "metadata": {"name": "shared"},
-    "spec": {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}},
-}
 
 
-@pytest.fixture
-def port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return server.getsockname()[1]
-
-
-@pytest.fixture
-def operator(operator_kubeconfig: Path, namespace: str, port: int, tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """One replica that watches the test's namespace."""
-    settings = tmp_path / "settings.yaml"
-    settings.write_text(f"watchNamespaces: [{namespace}]\nport: {port}\nstorage: {{volumeClaim: shared}}\n")
-    command = [sys.executable, "-m", "kubedistill_operator", "run", "--config", str(settings)]
-    command += ["--kubeconfig", str(operator_kubeconfig), "--lease-namespace", OPERATOR_NAMESPACE, "--alone"]
-    with (tmp_path / "operator.log").open("w") as log, subprocess.Popen(command, stderr=log, text=True) as process:
-        yield process
-        process.send_signal(signal.SIGTERM)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(timeout=30)
-        process.kill()
+@pytest.fixture(params=["all namespaces", "one namespace"])
+def operator(
+    request: pytest.FixtureRequest, new_release: Callable[..., Release], namespace: str, tmp_path: Path
+) -> Iterator[Replica]:
+    """One replica of a new release."""
+    release = new_release()
+    watched = {"watchNamespaces": [namespace]} if request.param == "one namespace" else {}
+    release.install({**watched, "storage": {"volumeClaim": "shared"}})
+    with release.replica(tmp_path) as replica:
+        wait_for(replica.leads, what="it leads", seconds=120)
+        yield replica
+        errors = [line for line in replica.lines() if line["level"] in ("ERROR", "CRITICAL")]
+        assert not errors, errors[0]
 
 
 def submit(api: Api, name: str, *, namespace: str) -> None:
-    api.apply(CLAIM, namespace=namespace)
+    api.apply(claim("shared"), namespace=namespace)
     job = distillation_job(name)
     job["spec"]["data"] = {"train": {"uri": "train.jsonl"}}
     job["spec"]["storage"] = {"uri": f"file:///kubedistill/storage/{namespace}", "volumeClaim": "shared"}
@@ -61,7 +47,7 @@ def status_of(api: Api, name: str, *, namespace: str) -> dict[str, Any]:
     return (job or {}).get("status") or {}
 
 
-def ended(api: Api, name: str, *, namespace: str, seconds: float = 120) -> dict[str, Any]:
+def ended(api: Api, name: str, *, namespace: str, seconds: float = 240) -> dict[str, Any]:
     def look() -> dict[str, Any] | None:
         status = status_of(api, name, namespace=namespace)
         return status if status.get("phase") in ("Succeeded", "Failed") else None
@@ -70,7 +56,7 @@ def ended(api: Api, name: str, *, namespace: str, seconds: float = 120) -> dict[
 
 
 def test_an_applied_job_succeeds_with_status_events_and_metrics(
-    api: Api, kubeconfig: Path, namespace: str, operator: subprocess.Popen[str], port: int
+    api: Api, kubeconfig: Path, namespace: str, operator: Replica
 ) -> None:
     with playing(kubeconfig, namespace=namespace, scale=0.02):
         submit(api, "ok-1", namespace=namespace)
@@ -83,9 +69,8 @@ def test_an_applied_job_succeeds_with_status_events_and_metrics(
             (name, "Succeeded", 1) for name in STAGES
         ]
         assert status["result"]["gatePassed"] is True
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
-            metrics = answer.read().decode()
-        assert f'namespace="{namespace}",phase="Succeeded"}} 1.0' in metrics.replace('name="ok-1",', "")
+        shown = (("name", "ok-1"), ("namespace", namespace), ("phase", "Succeeded"))
+        assert operator.metrics()["distillation_job_status_phase", shown] == 1
     events = api.list("v1/Event", namespace=namespace)
     reasons = [event["reason"] for event in events if event["involvedObject"]["name"] == "ok-1"]
     assert reasons.count("StageSucceeded") == len(STAGES)
@@ -97,7 +82,7 @@ def test_an_applied_job_succeeds_with_status_events_and_metrics(
     [("head-lost", "Succeeded", ""), ("gate-no", "Failed", "EvaluationGate")],
 )
 def test_a_scenario_ends_as_behaviour_says(
-    api: Api, kubeconfig: Path, namespace: str, operator: subprocess.Popen[str], scenario: str, phase: str, reason: str
+    api: Api, kubeconfig: Path, namespace: str, operator: Replica, scenario: str, phase: str, reason: str
 ) -> None:
     with playing(kubeconfig, namespace=namespace, scale=0.02):
         submit(api, f"{scenario}-1", namespace=namespace)
@@ -107,9 +92,7 @@ def test_a_scenario_ends_as_behaviour_says(
     assert failed == ([reason] if reason else [])
 
 
-def test_a_deleted_job_leaves_nothing(
-    api: Api, kubeconfig: Path, namespace: str, operator: subprocess.Popen[str]
-) -> None:
+def test_a_deleted_job_leaves_nothing(api: Api, kubeconfig: Path, namespace: str, operator: Replica) -> None:
     with playing(kubeconfig, namespace=namespace, scale=0.02):
         submit(api, "slow-1", namespace=namespace)
         wait_for(lambda: status_of(api, "slow-1", namespace=namespace).get("phase"), what="it has begun")

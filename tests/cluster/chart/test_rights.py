@@ -1,0 +1,123 @@
+"""What the operator and a driver may do is what docs/permissions.md shows, and nothing else."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from account_rights import rights
+from chart_release import Release
+from cluster_setup import account_kubeconfig
+from kube_api import Api, wait_for
+from operator_desk import claim, small_job
+from player.background import playing
+from printed_rights import has_kubectl, print_rights, printed_blocks, read_rights
+
+BLOCKS = printed_blocks()
+OPERATOR, LEASE, DRIVER = "The operator where jobs are", "The operator in its own namespace", "The driver of an attempt"
+ACCOUNTS = {"get serviceaccounts", "create serviceaccounts"}
+SCOPES = {"all namespaces": False, "one namespace": True}
+
+
+def rights_of(kubeconfig: Path, namespace: str) -> set[str]:
+    with Api(kubeconfig) as client:
+        return rights(client, namespace)
+
+
+def lines(printed: str) -> list[str]:
+    """The lines of a print, in no order: kubectl's own depends on the kinds of the roles."""
+    return sorted(printed.splitlines())
+
+
+@pytest.fixture
+def installed(new_release: Callable[..., Release], namespace: str) -> Callable[..., Release]:
+    """A function that installs a release for all namespaces or for the test's."""
+
+    def install(*, narrow: bool, **settings: Any) -> Release:
+        release = new_release("kubedistill")
+        release.install({**settings, **({"watchNamespaces": [namespace]} if narrow else {})})
+        return release
+
+    return install
+
+
+def test_the_page_shows_three_accounts() -> None:
+    assert BLOCKS.keys() == {OPERATOR, LEASE, DRIVER}
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_operator_may_do_what_the_page_shows(
+    scope: str, installed: Callable[..., Release], namespace: str, tmp_path: Path
+) -> None:
+    release = installed(narrow=SCOPES[scope])
+    kubeconfig = release.kubeconfig(tmp_path)
+    shown = read_rights(BLOCKS[OPERATOR])
+    # The server notices a new role some milliseconds later.
+    wait_for(lambda: shown <= rights_of(kubeconfig, namespace), what="the roles are noticed")
+    assert rights_of(kubeconfig, namespace) == shown
+    if has_kubectl():
+        assert lines(print_rights(kubeconfig, namespace=namespace)) == lines(BLOCKS[OPERATOR])
+
+
+def test_operator_may_hold_its_lease_at_home_and_do_nothing_else_there(
+    installed: Callable[..., Release], tmp_path: Path
+) -> None:
+    release = installed(narrow=True)
+    kubeconfig = release.kubeconfig(tmp_path)
+    shown = read_rights(BLOCKS[LEASE])
+    wait_for(lambda: shown <= rights_of(kubeconfig, release.namespace), what="the roles are noticed")
+    assert rights_of(kubeconfig, release.namespace) == shown
+    if has_kubectl():
+        assert lines(print_rights(kubeconfig, namespace=release.namespace)) == lines(BLOCKS[LEASE])
+
+
+def test_operator_of_a_team_may_do_nothing_elsewhere(
+    installed: Callable[..., Release], new_namespace: Callable[[], str], tmp_path: Path
+) -> None:
+    release, elsewhere = installed(narrow=True), new_namespace()
+    kubeconfig = release.kubeconfig(tmp_path)
+    at_home = {right for right in rights_of(kubeconfig, release.namespace) if "leases" not in right}
+    assert rights_of(kubeconfig, elsewhere) == at_home
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+def test_operator_may_do_less_where_settings_say_so(
+    scope: str, installed: Callable[..., Release], namespace: str, tmp_path: Path
+) -> None:
+    release = installed(narrow=SCOPES[scope], rbac={"nodes": False, "createServiceAccounts": False})
+    kubeconfig = release.kubeconfig(tmp_path)
+    shown = read_rights(BLOCKS[OPERATOR]) - ACCOUNTS - {"get nodes"}
+    wait_for(lambda: shown <= rights_of(kubeconfig, namespace), what="the roles are noticed")
+    assert rights_of(kubeconfig, namespace) == shown
+
+
+def test_driver_may_do_what_the_page_shows(
+    api: Api, kubeconfig: Path, installed: Callable[..., Release], namespace: str, tmp_path: Path
+) -> None:
+    release = installed(narrow=True)
+    api.create(claim("shared"), namespace=namespace)
+    api.create(small_job("support"), namespace=namespace)
+    with release.replica(tmp_path), playing(kubeconfig, namespace=namespace, scale=5):
+        wait_for(
+            lambda: api.get("v1/ServiceAccount", "support-driver", namespace=namespace), what="it has an account",
+            seconds=120,
+        )  # fmt: skip
+        driver = account_kubeconfig(api, "support-driver", namespace=namespace, file=tmp_path / "driver")
+        printed = wait_for(lambda: _with_channel(driver, namespace), what="its role is noticed", seconds=60)
+    assert {right.replace(_channel(printed), "support-prepare-abcde-out") for right in printed} == read_rights(
+        BLOCKS[DRIVER]
+    )
+    if has_kubectl():
+        assert lines(print_rights(driver, namespace=namespace)) == lines(BLOCKS[DRIVER])
+
+
+def _with_channel(kubeconfig: Path, namespace: str) -> set[str]:
+    """The rights of an account, once there is a channel among them."""
+    found = rights_of(kubeconfig, namespace)
+    return found if any(right.startswith("patch configmaps ") for right in found) else set()
+
+
+def _channel(found: set[str]) -> str:
+    (patch,) = [right for right in found if right.startswith("patch configmaps ")]
+    return patch.rpartition(" ")[2]
