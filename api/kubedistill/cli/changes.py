@@ -82,7 +82,8 @@ def _state_line(stage: StageStatus) -> str:
     attempt = f", attempt {stage.attempt}" if stage.attempt > 1 else ""
     why = f": {stage.reason}: {stage.message}" if stage.reason and stage.state in ("Stopping", "Failed") else ""
     skipped = ", all of it was there" if stage.state == "Skipped" else ""
-    return f"{stage.state}{took}{attempt}{skipped}{why}"
+    came = f": {stage.message}" if stage.message and stage.state == "Succeeded" else ""
+    return f"{stage.state}{took}{attempt}{skipped}{why}{came}"
 
 
 def _held(job: Job) -> str:
