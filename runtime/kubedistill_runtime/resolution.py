@@ -170,7 +170,7 @@ def _digest_files(job: StageJob, *, store: Store) -> dict[str, str]:
     for split, source in data_sources(job.spec).items():
         path = data_path(source, job=job, at=f"spec.data.{split}")
         if not path.is_file():
-            fix = "Paths without a scheme are relative to the manifest's folder"
+            fix = "Paths without a scheme are relative to the manifest's folder, in a cluster to storage.uri"
             raise InvalidData("there is no such file", at=f"spec.data.{split}: {path}", fix=fix)
         digests[split] = file_digest(path, store=store)
     return digests

@@ -47,7 +47,7 @@ def _lines(path: Path) -> Iterator[tuple[str, str]]:
     try:
         data = path.read_bytes()
     except FileNotFoundError as error:
-        fix = "Paths without a scheme are relative to the manifest's folder"
+        fix = "Paths without a scheme are relative to the manifest's folder, in a cluster to storage.uri"
         raise InvalidData("there is no such file", at=str(path), fix=fix) from error
     except OSError as error:
         raise InvalidData(
