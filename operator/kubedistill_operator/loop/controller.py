@@ -16,7 +16,7 @@ from kubedistill_operator.job import Job, Key, parse_job
 from kubedistill_operator.loop.workqueue import WorkQueue
 from kubedistill_operator.observed import Observed
 from kubedistill_operator.plan import Event, Plan
-from kubedistill_operator.telemetry.logs import about
+from kubedistill_operator.telemetry.logs import about, about_attempt
 from kubedistill_operator.telemetry.metrics import Metrics
 from kubedistill_operator.telemetry.table import Table
 from kubedistill_operator.telemetry.work import read_work
@@ -95,28 +95,31 @@ class Controller:
     async def handle(self, key: Key) -> None:
         """Look at one job, and put it back into the queue as it needs; raises LeaseLost and nothing else."""
         began = self.queue.clock()
+        with about(key):
+            result = await self._try(key)
+        self.metrics.count_reconcile(result, self.queue.clock() - began)
+
+    async def _try(self, key: Key) -> str:
+        """Look at one job, and say how that went."""
         try:
             again = await self.look(key)
         except LeaseLost:
             raise
         except Retry as error:
-            result = "error"
             log.info("%s/%s is tried again: %s", *key, error)
             self.queue.retry(key, least=error.after or 0.0)
         except (Refused, Obstructed) as error:
-            result = "error"
             log.warning("%s/%s can't go on: %s", *key, error)
             self.queue.retry(key)
         except Exception:  # a bug: loud, and tried again ever more seldom
-            result = "error"
             log.exception("looking at %s/%s failed", *key)
             self.queue.retry(key)
         else:
-            result = "success" if again is None else "requeue_after" if again else "requeue"
             self.queue.forgive(key)
             if again is not None:
                 self.queue.add_after(key, again)
-        self.metrics.count_reconcile(result, self.queue.clock() - began)
+            return "success" if again is None else "requeue_after" if again else "requeue"
+        return "error"
 
     async def look(self, key: Key) -> float | None:
         """Observe, decide and do; gives the seconds until the job must be looked at again, if it must."""
@@ -129,11 +132,11 @@ class Controller:
             return None
         job = parse_job(resource)
         self._wake(self.table.update(job))
-        with about(job):
-            look = await self.observer.observe(job, thorough=key in self._thorough or job.uid not in self._known)
-            self._thorough.discard(key)
-            self._known.add(job.uid)
-            return await self._go_on(job, look)
+        about_attempt(job)
+        look = await self.observer.observe(job, thorough=key in self._thorough or job.uid not in self._known)
+        self._thorough.discard(key)
+        self._known.add(job.uid)
+        return await self._go_on(job, look)
 
     async def _go_on(self, job: Job, look: Look) -> float | None:
         """Decide and do; once more from the same look while nothing but the status has changed by that."""
@@ -145,6 +148,7 @@ class Controller:
             if again != 0 or plan.status is None or changes_cluster or not look.still_shows(job, after):
                 return again
             job = after
+            about_attempt(job)
 
     async def decide(self, job: Job, look: Look) -> tuple[Look, Plan]:
         """What is there, and what is to be done; nothing is made, deleted or asked to stop but on a thorough look."""

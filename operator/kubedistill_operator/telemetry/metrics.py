@@ -20,6 +20,7 @@ from kubedistill_operator.telemetry.table import Table
 from kubedistill_operator.telemetry.work import Work
 
 MOST_SERIES: Final = 25
+RESULTS: Final = ("success", "requeue", "requeue_after", "error")
 _CONTROLLER = {"controller": "distillationjob"}
 _QUEUE = {"name": "distillationjob"}
 _FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -51,7 +52,8 @@ class Metrics:
     job_seconds: Histogram = field(init=False)
 
     def __post_init__(self) -> None:
-        disable_created_metrics()  # one more series for each of ours, which Prometheus takes for a metric of its own
+        # They would be one more series for each of ours, which Prometheus takes for a metric of its own.
+        disable_created_metrics()  # type: ignore[no-untyped-call]
         counter, histogram = self._counter, self._histogram
         self.reconciles = counter("controller_runtime_reconcile", "Reconciles by result", ("controller", "result"))
         self.errors = counter("controller_runtime_reconcile_errors", "Reconciles that failed", ("controller",))
@@ -73,6 +75,14 @@ class Metrics:
         self.job_seconds = histogram(
             "distillation_job_duration_seconds", "Seconds of a run", ("namespace", "strategy", "result"), _LONG
         )
+        self._begin_at_zero()
+
+    def _begin_at_zero(self) -> None:
+        """Show counters before there is anything to count: of one that begins at 1, Prometheus sees no increase."""
+        for result in RESULTS:
+            self.reconciles.labels(**_CONTROLLER, result=result)
+        self.errors.labels(**_CONTROLLER)
+        self.retries.labels(**_QUEUE)
 
     def watch(self, table: Table, *, depth: Callable[[], int], leads: Callable[[], bool]) -> None:
         """Show the jobs of a table, and what queue and lease say of themselves."""
@@ -82,7 +92,7 @@ class Metrics:
         leader.labels(name="kubedistill-operator").set_function(leads)
 
     def count_reconcile(self, result: str, seconds: float) -> None:
-        """Count one reconcile: success, requeue, requeue_after or error."""
+        """Count one reconcile, by one of RESULTS."""
         self.reconciles.labels(**_CONTROLLER, result=result).inc()
         self.seconds.labels(**_CONTROLLER).observe(seconds)
         if result == "error":
@@ -115,6 +125,8 @@ class Metrics:
                 labels = {"namespace": job.namespace, "strategy": strategy, "stage": stage.name}
                 seconds = _between(stage.started_at, stage.ended_at)
                 self.stage_seconds.labels(**labels, result=_result(stage)).observe(seconds)
+        for result in _OVER:  # from the start of a run, so that its end is an increase
+            self.finished.labels(namespace=job.namespace, strategy=strategy, result=result)
         if (waited := _queue_wait(job.status, after)) is not None:
             self.queue_wait.labels(namespace=job.namespace).observe(waited)
         if after.phase in _OVER and job.status.phase != after.phase and after.run is not None:

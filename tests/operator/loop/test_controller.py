@@ -1,6 +1,7 @@
 """The controller: whole lives of jobs against an API server in memory, and what failures of each kind lead to."""
 
 import asyncio
+import io
 import json
 import logging
 import time
@@ -15,6 +16,7 @@ from aiohttp import web
 from fake_api import FakeApi, refusal, serving
 from kubedistill.chain import CHAIN, STAGES
 from kubedistill.contract import ArtifactRef, StageProgress, StageResult
+from kubedistill.logs import SUBJECT, JsonFormatter
 from kubedistill.settings import DefaultStorage, Settings
 from kubedistill.v1alpha1 import Status
 from kubedistill_operator.cluster.client import Cluster
@@ -26,6 +28,7 @@ from kubedistill_operator.loop.controller import Controller
 from kubedistill_operator.loop.workqueue import WorkQueue
 from kubedistill_operator.observed import Observed
 from kubedistill_operator.plan import Deletion, Event, Plan, StopRequest
+from kubedistill_operator.telemetry.logs import subject
 from kubedistill_operator.telemetry.metrics import Metrics
 from kubedistill_operator.telemetry.table import Table
 from operator_objects import CLAIMS, DISTILLATIONS, EVENTS, JOBS, MAPS, PODS, RAYJOBS, at_stage, channel, child
@@ -292,6 +295,28 @@ def test_a_bug_is_loud_and_stops_nobody_else(resource: Object, caplog: pytest.Lo
         play(scenario, resource, reconcile=reconcile)
     assert "ZeroDivisionError: a bug" in caplog.text
     assert "looking at team-a/support failed" in caplog.text
+
+
+def test_what_is_said_of_a_failure_names_its_attempt(resource: Object) -> None:
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter(subject))
+
+    async def scenario(desk: Desk) -> None:
+        steady(desk.api, resource)
+        desk.controller.queue.add(KEY)
+        await desk.settle()
+
+    def reconcile(*_: Any, **__: Any) -> Plan:
+        raise ZeroDivisionError("a bug")
+
+    logging.getLogger().addHandler(handler)
+    try:
+        play(scenario, resource, reconcile=reconcile)
+    finally:
+        logging.getLogger().removeHandler(handler)
+    (line,) = (json.loads(text) for text in stream.getvalue().splitlines() if "failed" in text)
+    assert [line[key] for key in SUBJECT] == ["team-a", "support", resource["metadata"]["uid"], "Train", 1]
 
 
 def test_a_server_that_is_away_is_asked_when_it_wants(resource: Object) -> None:

@@ -176,6 +176,18 @@ def test_the_loop_is_shown_under_the_names_that_boards_know(metrics: Metrics) ->
     assert value(metrics, "rest_client_requests_total", code="200", method="GET", host="api:6443") == 1
 
 
+def test_counters_are_there_before_there_is_anything_to_count(metrics: Metrics, resource: Object) -> None:
+    controller = {"controller": "distillationjob"}
+    assert value(metrics, "controller_runtime_reconcile_errors_total", **controller) == 0
+    assert value(metrics, "controller_runtime_reconcile_total", **controller, result="error") == 0
+    assert value(metrics, "workqueue_retries_total", name="distillationjob") == 0
+    job = busy(resource)
+    metrics.count_change(job, job.status.model_copy(update={"message": "on its way"}))
+    for result in ("Succeeded", "Failed"):
+        labels = {"namespace": "team-a", "strategy": "Auto", "result": result}
+        assert value(metrics, "distillation_jobs_finished_total", **labels) == 0
+
+
 def test_a_stage_that_ends_is_counted_once(metrics: Metrics, resource: Object) -> None:
     job = busy(resource)
     done = job.status.stages[0].model_copy(update={"state": "Succeeded", "ended_at": "2026-03-01T12:10:00Z"})
