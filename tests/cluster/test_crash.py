@@ -24,7 +24,9 @@ from supervision import Supervisor, supervising
 
 KILLS, RESTARTS, SEED = 25, (7, 13, 19), 20261125
 """How often the operator is killed, and after which of these times the API server is restarted."""
-SCALE, MOST_SECONDS, AT_WORK, PATIENCE = 0.05, 4.0, 0.8, 900
+CHILDREN, AT_WORK = 8, 0.8
+"""Of ten kills, two come while it starts, and the others after at least so many further children."""
+SCALE, MOST_SECONDS, PATIENCE = 0.05, 2.0, 900
 Charges = Mapping[str, Mapping[str, int]]
 
 
@@ -52,7 +54,7 @@ ENDS: dict[str, End] = {
     "invalid": End("ValidationFailed"),
     "raises": again("Train", "failure"),
     "always-raises": again("Train", "failure", reason="UserCodeError", times=3),
-    "crashes": again("Train", "infrastructure"),
+    "crashes": again("Train", "failure"),
     "oom-driver": again("Curate", "failure"),
     "endpoint-down": again("Generate", "infrastructure"),
     "vanishes": again("Train", "infrastructure"),
@@ -63,7 +65,7 @@ ENDS: dict[str, End] = {
     "artifact-gone-twice": End("ArtifactMissing", {"Prepare": 2, "Train": 2}),
     "head-lost": End(charges={"Generate": {"infrastructure": 1}}),
     "oom-head": End(charges={"Train": {"infrastructure": 1}}),
-    "zombie": again("Generate", "infrastructure"),
+    "zombie": again("Generate", "failure"),
     "kueue-evicts": again("Generate", "preemption"),
     "result-truncated": again("Curate", "infrastructure"),
     "result-huge": again("Curate", "infrastructure"),
@@ -98,7 +100,7 @@ def test_fifty_jobs_end_as_ever_while_the_operator_and_the_api_server_are_killed
             queue = {"queue": {"name": "gpus"}} if name.startswith(("queued", "kueue")) else {}
             ground.submit(name, **queue)
         with supervising(start) as operator:
-            disturb(operator, ground)
+            disturb(operator, ground, journal)
             wait_for(lambda: all_over(ground), what="all jobs are over", seconds=PATIENCE)
             assert Counter(operator.exits)[-9] == KILLS
     jobs = {job["metadata"]["name"]: job for job in ground.jobs()}
@@ -110,13 +112,23 @@ def test_fifty_jobs_end_as_ever_while_the_operator_and_the_api_server_are_killed
     assert not list(overlaps(journal)), "an attempt begins when nothing of the one before it runs"
 
 
-def disturb(operator: Supervisor, ground: Ground) -> None:
-    """Kill the operator at random moments, most of them in the middle of its work, and the API server in between."""
-    chance = random.Random(SEED)
+def disturb(operator: Supervisor, ground: Ground, journal: Journal) -> None:
+    """Kill the operator at random moments, spread over the lives of the jobs, and the API server in between."""
+    chance, before = random.Random(SEED), 0
     for number in range(1, KILLS + 1):
-        operator.kill(seconds=chance.uniform(0, MOST_SECONDS), at_work=chance.random() < AT_WORK)
+        at_work = chance.random() < AT_WORK
+        if at_work:
+            least = before + CHILDREN
+            wait_for(lambda least=least: count(journal) >= least, what=f"{least} children are made", seconds=PATIENCE)
+        operator.kill(seconds=chance.uniform(0, MOST_SECONDS), at_work=at_work)
+        before = count(journal)
         if number in RESTARTS:
             ground.plane.restart_server(gently=number == RESTARTS[0])
+
+
+def count(journal: Journal) -> int:
+    """How many children have been made."""
+    return len(journal.of("Seen"))
 
 
 def all_over(ground: Ground) -> bool:
