@@ -14,6 +14,8 @@ Resource = Mapping[str, Any]
 TEXT: Final = 700
 """Most characters of a text that came from outside; with a sentence around it, it still fits into status."""
 
+_LOGS, _LOG_TAIL = ", last available logs (truncated to 20,000 chars):", 400
+"""What Ray puts between the exit code of a driver and its log, and how much of the log's end is worth showing."""
 _RAYJOB_STATES: dict[str, ChildState] = {
     "": "Waiting",
     "Initializing": "Waiting",
@@ -79,10 +81,16 @@ def _read_rayjob(resource: Resource) -> tuple[ChildState, str, str]:
     if deployment == "ValidationFailed":
         return state, deployment, message
     if state == "Ended":
-        return state, reason or job.capitalize(), message
+        return state, reason or job.capitalize(), _shorten(message)
     if state == "Waiting":
         return state, *_why_no_pods(status, reason, message)
     return state, reason, message
+
+
+def _shorten(message: str) -> str:
+    """A message without the beginning of the driver's log: what it said last says why it ended."""
+    said, found, log = message.partition(_LOGS)
+    return f"{said}: … {log.strip()[-_LOG_TAIL:]}" if found and len(log) > _LOG_TAIL else message
 
 
 def _why_no_pods(status: Resource, reason: str, message: str) -> tuple[str, str]:

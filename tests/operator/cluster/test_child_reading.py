@@ -31,6 +31,7 @@ def test_a_rayjob_without_a_status_waits() -> None:
     assert child == Child("RayJob", "support-train-abcde", "child-uid", 1772366400.0, "Waiting")
 
 
+CRASHED = "Job entrypoint command failed with exit code -9"
 JOB_STATUSES = ["", "PENDING", "RUNNING", "STOPPED", "SUCCEEDED", "FAILED"]
 STATES = {
     "": "Waiting",
@@ -98,6 +99,13 @@ TRAPS = {
             ]},
         ),
         ("Waiting", "FailedCreate", "denied by policy"),
+    ),
+    "a driver that crashed is told by its exit code and the last of its log": (
+        rayjob(
+            deployment="Failed", job="FAILED", reason="AppFailed",
+            message=f"{CRASHED}, last available logs (truncated to 20,000 chars):\n{'-' * 20_000}the last line\n",
+        ),
+        ("Ended", "AppFailed", f"{CRASHED}: … {'-' * 387}the last line"),
     ),
     "a head that runs and is not ready says so in the cluster's conditions alone": (
         rayjob(
