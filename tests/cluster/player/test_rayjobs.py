@@ -128,6 +128,32 @@ def test_a_lost_head_is_replaced_and_its_driver_started_again_with_or_without_a_
     assert (silent.status["failed"], traced.status["failed"]) == (0, 0)
 
 
+def test_a_head_that_restarts_in_place_takes_its_time_and_its_workers_with_it(make_workplace: Any) -> None:
+    steps = (*OK[:5], step("KillDriver", when="Working", pending=True))
+    workplace = make_workplace(scale=0.2, **only("restarts", steps))
+    child = workplace.child("restarts")
+    child.becomes(("Running", "RUNNING"))
+    before = {pod["metadata"]["labels"]["ray.io/node-type"]: pod["metadata"]["name"] for pod in child.pods}
+    wait_for(lambda: "jobStatusCheckFailureStartTime" in child.status, what="KubeRay finds no dashboard")
+    conditions = {one["type"]: one["reason"] for one in child.status["rayClusterStatus"]["conditions"]}
+    assert conditions["RayClusterProvisioned"] == "AllPodRunningAndReadyFirstTime", "which it stays, whatever comes"
+    child.becomes(("Running", "PENDING"))
+    assert "jobStatusCheckFailureStartTime" not in child.status
+
+    def pods() -> dict[str, Any]:
+        live = [pod for pod in child.pods if "deletionTimestamp" not in pod["metadata"]]
+        return {pod["metadata"]["labels"]["ray.io/node-type"]: pod for pod in live}
+
+    wait_for(
+        lambda: len(pods()) == 2 and pods()["worker"]["metadata"]["name"] != before["worker"],
+        what="the worker is replaced",
+    )
+    head = pods()["head"]["status"]["containerStatuses"][0]
+    assert pods()["head"]["metadata"]["name"] == before["head"]
+    assert (head["restartCount"], head["ready"], head["lastState"]["terminated"]["exitCode"]) == (1, True, 137)
+    assert len(workplace.journal.of("Submitted", child=child.name)) == 2
+
+
 def test_a_head_that_may_not_restart_stays_away(make_workplace: Any) -> None:
     steps = (*OK[:5], step("KillDriver", when="Working", replace=True))
     workplace = make_workplace(**only("once", steps))

@@ -67,7 +67,7 @@ def found(where: Look) -> str:
             ),
             "SubmitterTimeoutOver",
         ),
-        (look("Running", Seen(READY.cluster, head="Coming")), ""),
+        (look("Running", Seen(READY.cluster, head="Coming")), "CheckFailed"),
         (look("Running", Seen(READY.cluster, head="Gone")), "CheckFailed"),
         (look("Running", Seen(READY.cluster, head="Gone"), spec={"submissionMode": "SidecarMode"}), "HeadPodGone"),
         (

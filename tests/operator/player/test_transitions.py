@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from player.transitions import DEPLOYMENT_STATUSES, JOB_TERMINAL, NEVER_RETRIED, ROWS, Event, Outcome, apply
+from player.transitions import (
+    DEPLOYMENT_STATUSES,
+    EMPTY_CLUSTER,
+    JOB_TERMINAL,
+    NEVER_RETRIED,
+    ROWS,
+    Event,
+    Outcome,
+    apply,
+)
 
 NOW, LATER = 1_700_000_000.0, 1_700_000_600.0
 HTTP: dict[str, Any] = {"submissionMode": "HTTPMode", "backoffLimit": 0}
@@ -139,7 +148,7 @@ def test_suspension_and_retry_clear_all_but_counters_and_start() -> None:
         "Suspending", jobStatus="RUNNING", dashboardURL="u", message="m", reason="r", failed=1, startTime="then",
         jobStatusCheckFailureStartTime="t", rayJobInfo={"startTime": "s"}, rayClusterStatus=READY, **NAMES,
     )  # fmt: skip
-    kept = {"failed": 1, "succeeded": 0, "startTime": "then", "rayJobInfo": {}, "rayClusterStatus": {}}
+    kept = {"failed": 1, "succeeded": 0, "startTime": "then", "rayJobInfo": {}, "rayClusterStatus": EMPTY_CLUSTER}
     assert written(after(status, "ResourcesGone")) == at("Suspended", **kept)
     assert written(after({**status, "jobDeploymentStatus": "Retrying"}, "ResourcesGone")) == kept
 

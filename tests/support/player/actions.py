@@ -1,5 +1,6 @@
 """What a step does to the world, one function for each word; and what a step can wait for."""
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ from player.scenarios import Do, Scenario, When
 FLAVOR = {"kubedistill.io/flavor": "player"}
 _EXIT_STATUS = {0: "SUCCEEDED"}
 _BAD_INPUT, _CLAIM_LOST = 2, 75
+HEAD_SECONDS = 15
+"""From a head's restart in place until it is ready: its readiness probe waits for 10 s, and Ray starts meanwhile."""
 Values = Mapping[str, Any]
 
 
@@ -126,6 +129,19 @@ async def kill_driver(script: Script, values: Values) -> None:
         await world.kubelet.set_status(pod, pods.restarted(pod, code=137, reason=reason, now=now))
     child.info, child.slow_start, script.is_running = None, bool(values.get("pending")), False
     world.journal.note(child, "DriverKilled", reason=reason)
+    if role_of(pod) == HEAD:
+        await _come_back(script, pod)
+
+
+async def _come_back(script: Script, head: Object) -> None:
+    """A head that restarted in place is ready after its probes' delay; its workers end, since it knows them no more."""
+    child, kubelet = script.child, script.world.kubelet
+    await asyncio.sleep(HEAD_SECONDS * script.world.scale)
+    if found := child.pods.get(head["metadata"]["name"]):
+        await kubelet.set_status(found, pods.back(found, now=time.time()))
+    for worker in child.live_pods:
+        if role_of(worker) == WORKER:
+            await kubelet.set_status(worker, pods.ended(worker, code=1, reason="Error", now=time.time()))
 
 
 async def kill_worker(script: Script, values: Values) -> None:
@@ -242,7 +258,7 @@ async def end_driver(world: World, child: Child, *, code: int, status: str = "",
     if child.kind == "RayJob":
         if child.info is not None:
             ended = status or _EXIT_STATUS.get(code, "FAILED")
-            child.info = RayJobInfo(ended, f"ended with exit code {code}", child.info.started, now)
+            child.info = RayJobInfo(ended, child.info.started, now, exit_code=code)
             child.submitter, child.submitter_ended = child.submitter or "Finished", now
         child.ring()
     elif (pod := child.driver_pod) is not None and is_running(pod):

@@ -11,6 +11,10 @@ from player.api import Key, Object
 Kind = Literal["RayJob", "Job"]
 KINDS: dict[Kind, str] = {"RayJob": "rayjobs", "Job": "jobs"}
 HEAD, WORKER, ONLY = "head", "worker", "only"
+_RAY_SAYS = {
+    "PENDING": "Job has not started yet.", "RUNNING": "Job is currently running.",
+    "SUCCEEDED": "Job finished successfully.", "STOPPED": "Job was intentionally stopped.",
+}  # fmt: skip
 PodState = Literal["Created", "Unschedulable", "Scheduled", "Waiting", "Running"]
 
 
@@ -41,9 +45,15 @@ class RayJobInfo:
     """What Ray's dashboard knows of the submitted job; a new head knows nothing."""
 
     status: str
-    message: str = ""
     started: float = 0.0
     ended: float = 0.0
+    exit_code: int = 0
+
+    @property
+    def message(self) -> str:
+        """What Ray says of it: ray:python/ray/dashboard/modules/job/common.py JobInfo, and job_supervisor.py."""
+        failed = f"Job entrypoint command failed with exit code {self.exit_code}. No logs available."
+        return {**_RAY_SAYS, "FAILED": failed}[self.status]
 
 
 @dataclass(slots=True, eq=False)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from player import pods
 from player.api import Api, Key, Object, Refused
-from player.child import Child, Wish
+from player.child import ONLY, Child, Wish, is_running, role_of
 from player.transitions import stamp
 
 BeforeEnd = Callable[[Object], Awaitable[None]]
@@ -72,6 +72,8 @@ class Kubelet:
         await before_end(pod)
         await asyncio.sleep(after)
         if pod["spec"].get("nodeName") not in self.lost:
+            if role_of(pod) != ONLY and is_running(pod):  # SIGTERM ends `ray start --block` with 1
+                await self.set_status(pod, pods.ended(pod, code=1, reason="Error", now=time.time()))
             await self.api.delete("pods", _key(pod), uid=pod["metadata"]["uid"], grace=0)
 
     async def set_status(self, pod: Object, status: Object) -> None:

@@ -143,9 +143,9 @@ def _mode(look: Look) -> str:
 
 def _how_is_job(look: Look) -> Event | None:
     seen = look.seen
-    if seen.cluster is None or seen.head == "Coming":
-        return None  # KubeRay makes the cluster again first; and a head that comes up in time leaves no trace
-    if not seen.reachable or seen.head == "Gone":
+    if seen.cluster is None:
+        return None  # KubeRay makes the cluster again first
+    if not seen.reachable or seen.head != "Ready":
         return Event("CheckFailed")
     finished = seen.submitter == "Finished"
     if seen.info is None:

@@ -11,6 +11,7 @@ from player.transitions import stamp
 
 Values = Mapping[str, Any]
 _LONGEST = 63
+REPLICA_LABEL = "ray.io/worker-group-replica-index"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +34,7 @@ def slots_of(spec: Values) -> list[Slot]:
     return [head, *workers]
 
 
-def cluster_pod(child: Child, slot: Slot) -> Object:
+def cluster_pod(child: Child, slot: Slot, *, index: int = 0) -> Object:
     """A pod of a cluster: kuberay:ray-operator/controllers/ray/common/pod.go labelPod; templates may add labels."""
     assert child.cluster is not None
     cluster, kind = child.cluster.name, slot.role if slot.role == HEAD else f"{slot.group}-{WORKER}"
@@ -41,7 +42,7 @@ def cluster_pod(child: Child, slot: Slot) -> Object:
     labels = {
         "ray.io/is-ray-node": "yes", "ray.io/identifier": f"{cluster}-{slot.role}"[:_LONGEST],
         "app.kubernetes.io/name": "kuberay", "app.kubernetes.io/created-by": "kuberay-operator",
-        **template.get("labels", {}),
+        **template.get("labels", {}), **({REPLICA_LABEL: str(index)} if slot.role == WORKER else {}),
         "ray.io/cluster": cluster, "ray.io/node-type": slot.role, "ray.io/group": slot.group,
     }  # fmt: skip
     return _pod(child, f"{cluster}-{kind}", labels=labels, template=slot.template)
@@ -76,7 +77,7 @@ def waiting(pod: Values, wish: Wish, *, now: float) -> Object:
     state = {"waiting": {"reason": wish.reason, "message": wish.message}}
     return {
         "phase": "Pending", "startTime": stamp(now), "containerStatuses": _containers(pod, state, ready=False),
-        "conditions": _conditions(now, ready="False"),
+        "conditions": _conditions(pod, now, ready=False),
     }  # fmt: skip
 
 
@@ -86,17 +87,26 @@ def running(pod: Values, *, now: float) -> Object:
     return {
         "phase": "Running", "startTime": pod.get("status", {}).get("startTime") or stamp(now), "podIP": "10.0.0.1",
         "podIPs": [{"ip": "10.0.0.1"}], "containerStatuses": _containers(pod, state, ready=True),
-        "conditions": _conditions(now, ready="True"),
+        "conditions": _conditions(pod, now, ready=True),
     }  # fmt: skip
 
 
 def restarted(pod: Values, *, code: int, reason: str, now: float) -> Object:
-    """The status of a pod whose first container died and was started again in place."""
+    """The status of a pod whose first container died, was started again in place, and is not ready yet."""
     status = running(pod, now=now)
     first = status["containerStatuses"][0]
     first["restartCount"] += 1
     first["lastState"] = {"terminated": _terminated(code, reason, now)}
-    return status
+    return {
+        **status, "containerStatuses": [{**one, "ready": False} for one in status["containerStatuses"]],
+        "conditions": _conditions(pod, now, ready=False),
+    }  # fmt: skip
+
+
+def back(pod: Values, *, now: float) -> Object:
+    """The status of a pod that restarted in place, once it is ready again."""
+    containers = [{**one, "ready": True} for one in pod["status"]["containerStatuses"]]
+    return {"containerStatuses": containers, "conditions": _conditions(pod, now, ready=True)}
 
 
 def ended(pod: Values, *, code: int, reason: str, now: float) -> Object:
@@ -104,7 +114,7 @@ def ended(pod: Values, *, code: int, reason: str, now: float) -> Object:
     state = {"terminated": _terminated(code, reason, now)}
     return {
         "phase": "Failed" if code else "Succeeded", "containerStatuses": _containers(pod, state, ready=False),
-        "conditions": _conditions(now, ready="False"),
+        "conditions": _conditions(pod, now, ready=False),
     }  # fmt: skip
 
 
@@ -136,9 +146,12 @@ def _containers(pod: Values, state: Object, *, ready: bool) -> list[Object]:
     ]  # fmt: skip
 
 
-def _conditions(now: float, *, ready: str) -> list[Object]:
-    states = {"PodScheduled": "True", "Initialized": "True", "ContainersReady": ready, "Ready": ready}
-    return [_condition(name, status, now) for name, status in states.items()]
+def _conditions(pod: Values, now: float, *, ready: bool) -> list[Object]:
+    names = " ".join(one["name"] for one in pod["spec"]["containers"])
+    why = {} if ready else {"reason": "ContainersNotReady", "message": f"containers with unready status: [{names}]"}
+    states = [_condition(name, "True", now) for name in ("PodScheduled", "Initialized")]
+    states += [one for one in pod.get("status", {}).get("conditions", []) if one["type"] == "DisruptionTarget"]
+    return [*states, *(_condition(name, str(ready), now, **why) for name in ("ContainersReady", "Ready"))]
 
 
 def _condition(name: str, status: str, now: float, **why: str) -> Object:

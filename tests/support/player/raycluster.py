@@ -9,12 +9,15 @@ from dataclasses import dataclass
 
 from player.api import Api, Object, Refused
 from player.child import HEAD, WORKER, Child, is_ready, is_running, role_of
-from player.pods import cluster_pod, slots_of
-from player.transitions import stamp
+from player.pods import REPLICA_LABEL, cluster_pod, slots_of
+from player.transitions import EMPTY_CLUSTER, stamp
 
 HEAD_STAYS_AWAY = "ray.io/disable-provisioned-head-restart"
 """kuberay:ray-operator/controllers/ray/utils/constant.go DisableProvisionedHeadRestartAnnotationKey."""
-_ZERO = {"desiredCPU": "0", "desiredMemory": "0", "desiredGPU": "0", "desiredTPU": "0"}
+
+
+_PROVISIONED = ("AllPodRunningAndReadyFirstTime", "All Ray Pods are ready for the first time")
+_PROVISIONING = ("RayClusterPodsProvisioning", "RayCluster Pods are being provisioned for first time")
 
 
 @dataclass(slots=True)
@@ -49,11 +52,13 @@ class RayClusters:
             there = [pod for pod in child.live_pods if pod["metadata"]["labels"].get("ray.io/group") == slot.group]
             if slot.role == HEAD and child.cluster.provisioned and stays_away:
                 continue
-            for _ in range(slot.count - len(there)):
+            taken = {pod["metadata"]["labels"].get(REPLICA_LABEL) for pod in there}
+            free = [index for index in range(slot.count) if str(index) not in taken]
+            for index in free[: slot.count - len(there)]:
                 try:
                     if child.refuse_pods:
                         raise Refused(403, child.refuse_pods)
-                    pod = await self.api.create("pods", child.key, cluster_pod(child, slot))
+                    pod = await self.api.create("pods", child.key, cluster_pod(child, slot, index=index))
                 except Refused as error:
                     child.cluster.refusal = f"Failed to create {slot.role} pod: {error.message}"
                     return
@@ -68,10 +73,13 @@ def describe(child: Child, *, now: float) -> Object:
     wanted = sum(slot.count for slot in slots)
     complete = len(child.live_pods) == wanted and all(is_ready(pod) for pod in child.live_pods)
     ready = cluster.status.get("state") == "ready" or (complete and not cluster.refusal)
+    head = _head(child)
     status = {
-        **_ZERO, "desiredWorkerReplicas": wanted - 1, "minWorkerReplicas": wanted - 1,
+        **EMPTY_CLUSTER, "desiredWorkerReplicas": wanted - 1, "minWorkerReplicas": wanted - 1,
         "maxWorkerReplicas": wanted - 1, "readyWorkerReplicas": sum(map(is_ready, workers)),
-        "availableWorkerReplicas": sum(map(is_running, workers)), "head": {}, "lastUpdateTime": stamp(now),
+        "availableWorkerReplicas": sum(map(is_running, workers)), "lastUpdateTime": stamp(now),
+        "endpoints": _endpoints(child),
+        "head": {"podName": head["metadata"]["name"], "serviceName": f"{cluster.name}-head-svc"} if head else {},
         "conditions": _conditions(child, ready=ready, now=now),
     }  # fmt: skip
     return {**status, "state": "ready"} if ready else status
@@ -81,13 +89,11 @@ def _conditions(child: Child, *, ready: bool, now: float) -> list[Object]:
     """Each keeps the time of its last change."""
     cluster = child.cluster
     assert cluster is not None
-    head = next((pod for pod in child.live_pods if role_of(pod) == HEAD), None)
-    up = head is not None and is_ready(head)
-    why = "HeadPodRunningAndReady" if up else "ContainersNotReady" if head else "HeadPodNotFound"
     wanted = [
-        ("HeadPodReady", up, why, ""),
-        ("RayClusterProvisioned", ready, "AllPodRunningAndReadyFirstTime" if ready else "RayClusterPodsProvisioning",
-         ""),
+        ("HeadPodReady", *_head_readiness(_head(child))),
+        ("RayClusterProvisioned", ready, *(_PROVISIONED if ready else _PROVISIONING)),
+        ("RayClusterSuspended", False, "RayClusterSuspended", ""),
+        ("RayClusterSuspending", False, "RayClusterSuspending", ""),
     ]  # fmt: skip
     if cluster.refusal:
         role = HEAD if "head pod" in cluster.refusal else WORKER
@@ -100,6 +106,32 @@ def _conditions(child: Child, *, ready: bool, now: float) -> list[Object]:
         same = all(since.get(key) == value for key, value in one.items())
         made.append({**one, "lastTransitionTime": since["lastTransitionTime"] if same else stamp(now)})
     return made
+
+
+def _head(child: Child) -> Object | None:
+    return next((pod for pod in child.live_pods if role_of(pod) == HEAD), None)
+
+
+def _head_readiness(head: Object | None) -> tuple[bool, str, str]:
+    """utils/util.go FindHeadPodReadyCondition: what keeps its container rather than that it is not ready."""
+    if head is None:
+        return False, "HeadPodNotFound", "Head Pod not found"
+    if is_ready(head):
+        return True, "HeadPodRunningAndReady", ""
+    status = head.get("status", {})
+    ready: Object = next((one for one in status.get("conditions", []) if one["type"] == "Ready"), {})
+    if not ready:
+        return False, "Unknown", ""
+    for one in status.get("containerStatuses", []):
+        for state in ("waiting", "terminated"):
+            if found := one["state"].get(state):
+                return False, found["reason"], f"{ready['message']}; {one['name']}: {found.get('message', '')}"
+    return False, ready["reason"], ready["message"]
+
+
+def _endpoints(child: Child) -> dict[str, str]:
+    ports = child.spec["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["containers"][0].get("ports", ())
+    return {one["name"]: str(one["containerPort"]) for one in ports}
 
 
 def _is_beyond_repair(pod: Object) -> bool:

@@ -30,6 +30,8 @@ DEPLOYMENT_STATUSES = (
     "Retrying",
 )  # fmt: skip
 _CONTROLLER = "kuberay:ray-operator/controllers/ray/rayjob_controller.go"
+EMPTY_CLUSTER = {"desiredCPU": "0", "desiredMemory": "0", "desiredGPU": "0", "desiredTPU": "0", "head": {}}
+"""kuberay:ray-operator/apis/ray/v1/raycluster_types.go RayClusterStatus: what is written of one that says nothing."""
 _CLEARED = (
     "rayClusterName", "dashboardURL", "jobId", "message", "reason", "jobStatusCheckFailureStartTime", "jobStatus",
 )  # fmt: skip
@@ -131,6 +133,7 @@ def _begin(status: Values, event: Values, spec: Values) -> Values:
     return {
         "jobDeploymentStatus": "Initializing", "startTime": event["now"],
         "jobId": status.get("jobId") or chosen, "rayClusterName": status.get("rayClusterName") or cluster,
+        "rayClusterStatus": EMPTY_CLUSTER, "rayJobInfo": {},
     }  # fmt: skip
 
 
@@ -228,7 +231,7 @@ def _head_gone(_status: Values, _event: Values, spec: Values) -> Values | None:
 def _clear(status: Values, _event: Values, _spec: Values) -> Values:
     state = "Suspended" if status["jobDeploymentStatus"] == "Suspending" else None
     cleared = dict.fromkeys(_CLEARED)
-    return {**cleared, "rayClusterStatus": {}, "rayJobInfo": {}, "jobDeploymentStatus": state}
+    return {**cleared, "rayClusterStatus": EMPTY_CLUSTER, "rayJobInfo": {}, "jobDeploymentStatus": state}
 
 
 def _renew(_status: Values, _event: Values, _spec: Values) -> Values:
