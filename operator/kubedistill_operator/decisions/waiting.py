@@ -14,6 +14,8 @@ from kubedistill_operator.plan import Event, Plan
 from kubedistill_operator.status import find_condition, with_run, with_stage
 
 LOOK_SECONDS, PROGRESS_SECONDS = 15, 30
+_COMING_UP_SECONDS = 60
+"""What a Ray cluster may take once its pods are on nodes: its probes alone begin after 10 s, worker after head."""
 MOST_SECONDS, _SHARE = 300, 4
 """What is refused is tried again after a share of the time that it has been refused for, or after so many seconds."""
 _NEVER_SEEN = "never seen"
@@ -82,10 +84,12 @@ def wait_for_pods(situation: Situation) -> Plan | None:
     limit = situation.run.spec.scheduling_timeout_seconds
     if seconds_since(stage.started_at, situation.now) >= limit:
         return _give_up(situation, status, stage, reason=reason, message=message, limit=limit)
-    left = LOOK_SECONDS - seconds_since(_counted_at(situation), situation.now)
+    pods = situation.observed.attempt.pods
+    patience = _COMING_UP_SECONDS if pods and all(pod.node for pod in pods) else LOOK_SECONDS
+    left = patience - seconds_since(_counted_at(situation), situation.now)
     if reason == "WaitingForNodes" and left > 0:  # pods take a moment everywhere, and nobody needs to hear of it
         status = with_stage(status, stage.name, message=message)
-        return Plan(status=status, requeue_after=left, why=(message,))
+        return Plan(status=status, requeue_after=min(left, LOOK_SECONDS), why=(message,))
     return _wait(situation, status, stage, reason=reason, message=message, seconds=LOOK_SECONDS)
 
 

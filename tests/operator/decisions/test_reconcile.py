@@ -320,6 +320,29 @@ def test_w7_a_run_that_can_not_be_frozen_waits_too(world: World) -> None:
     assert reason_of(world, "Progressing") == ("True", "Prepare")
 
 
+def test_w4_a_cluster_whose_pods_are_on_nodes_is_given_time_to_come_up(world: World) -> None:
+    name = begin(world, "Generate")
+    world.children[name] = replace(
+        world.children[name], message="the head is not ready: containers with unready status"
+    )
+    world.pods[name] = (
+        Pod("head", "p", "Running", world.now, node="n1"),
+        Pod("worker", "q", "Pending", world.now, node="n1"),
+    )
+    for passed in (0, 15, 15, 15):
+        world.now += passed
+        world.settle()
+        assert reason_of(world, "Progressing") == ("True", "Generate")
+        assert "head is not ready" in world.status.message
+    world.now += 15
+    world.settle()
+    assert reason_of(world, "Progressing") == ("False", "WaitingForNodes")
+    told = [event for event in world.events if event.reason == "Waiting"]
+    assert [event.message for event in told] == [
+        "WaitingForNodes: the head is not ready: containers with unready status"
+    ]
+
+
 def test_w7_a_job_without_pods_says_where_kubernetes_tells_the_reason(world: World) -> None:
     world.settle()
     assert "the pods are being made" in world.status.message
