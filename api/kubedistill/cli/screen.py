@@ -101,8 +101,14 @@ def _describe(event: Event) -> str:
     text = f"{progress['done']:,} of {progress['total']:,} {progress['unit']}"
     if progress.get("rate"):
         text += f", {progress['rate']:,.0f}/s, {progress['etaSeconds']:,.0f} s left"
-    figures = "".join(f", {name} {value:.4g}" for name, value in progress.get("figures", {}).items())
-    return text + figures
+    return text + "".join(_figure(name, value) for name, value in progress.get("figures", {}).items())
+
+
+def _figure(name: str, value: float) -> str:
+    """A figure in words; times are for metrics."""
+    if name.endswith("At"):
+        return ""
+    return f", {name} {value:,.0f}" if value >= 1000 and value == round(value) else f", {name} {value:.4g}"
 
 
 def _outcome(event: Event) -> str:

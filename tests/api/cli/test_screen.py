@@ -96,6 +96,10 @@ OTHER_LINES = {
         progress("Train", done=1000, total=4000, unit="steps", rate=1250.4, etaSeconds=2.4, figures={"loss": 0.12345}),
         "Train     1,000 of 4,000 steps, 1,250/s, 2 s left, loss 0.1235",
     ),
+    "counts and times among the figures": (
+        progress("Train", done=1, total=4, unit="steps", figures={"tokens": 120_000.0, "checkpointAt": 1.7e9}),
+        "Train     1 of 4 steps, tokens 120,000",
+    ),
     "progress without a rate": (progress("Curate", done=0, total=4, unit="answers"), "Curate    0 of 4 answers"),
 }
 
