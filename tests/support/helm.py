@@ -16,8 +16,7 @@ from typing import Any
 
 import yaml
 
-from go_builds import build, cache_of, locked, say
-from kubernetes_binaries import NoBinaries
+from go_builds import NoBinaries, build, cache_of, locked, say
 
 MODULE = Path(__file__).parents[1] / "charts" / "helm"
 CHART = Path(__file__).parents[2] / "charts" / "kubedistill"

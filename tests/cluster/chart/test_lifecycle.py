@@ -200,21 +200,21 @@ def helm_test(api: Api, release: Release) -> tuple[int, str]:
     return running.returncode, said
 
 
-def test_probes_of_the_deployment_are_answered(release: Release, place: str, tmp_path: Path) -> None:
-    release.install({"watchNamespaces": [place]})
+def test_a_replica_answers_its_probes_and_holds_the_lease_of_its_release(
+    release: Release, place: str, tmp_path: Path
+) -> None:
+    release.install({"watchNamespaces": [place]}, replicas=2)
     (container,) = release.deployment()["spec"]["template"]["spec"]["containers"]
     paths = [container[probe]["httpGet"]["path"] for probe in ("livenessProbe", "readinessProbe")]
     with release.replica(tmp_path) as replica:
-        wait_for(lambda: [replica.probe(path) for path in paths] == [200, 200], what="both answer", seconds=60)
-
-
-def test_replicas_of_one_release_have_one_leader(release: Release, place: str, tmp_path: Path) -> None:
-    release.install({"watchNamespaces": [place]}, replicas=2)
-    with release.replica(tmp_path, name="first") as first:
-        wait_for(first.leads, what="the first leads", seconds=60)
+        wait_for(replica.leads, what="it leads", seconds=120)
+        assert [replica.probe(path) for path in paths] == [200, 200]
         lease = release.api.get(LEASES, release.operator, namespace=release.namespace)
         assert lease
         assert lease["spec"]["holderIdentity"]
+    given_back = release.api.get(LEASES, release.operator, namespace=release.namespace)
+    assert given_back
+    assert not given_back["spec"].get("holderIdentity")
 
 
 def test_account_policy_limits_which_accounts_a_job_may_name(

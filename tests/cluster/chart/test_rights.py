@@ -112,6 +112,39 @@ def test_driver_may_do_what_the_page_shows(
         assert lines(print_rights(driver, namespace=namespace)) == lines(BLOCKS[DRIVER])
 
 
+USERS = {
+    "view": "get list watch",
+    "edit": "get list watch create update patch delete deletecollection",
+    "admin": "get list watch create update patch delete deletecollection",
+}
+
+
+@pytest.mark.parametrize("role", USERS)
+def test_users_may_do_with_jobs_what_their_role_in_the_namespace_says(
+    role: str, api: Api, installed: Callable[..., Release], namespace: str, tmp_path: Path
+) -> None:
+    installed(narrow=True)
+    api.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "jane"}}, namespace=namespace)
+    subject = {"kind": "ServiceAccount", "name": "jane", "namespace": namespace}
+    binding = {
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "jane"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+        "subjects": [subject],
+    }  # fmt: skip
+    api.create(binding, namespace=namespace)
+    kubeconfig = account_kubeconfig(api, "jane", namespace=namespace, file=tmp_path / "jane")
+    jobs = "distillationjobs.kubedistill.io"
+    shown = {f"{verb} {jobs}" for verb in USERS[role].split()}
+    shown |= {f"{verb} {jobs}/status" for verb in ("get", "list", "watch")}
+
+    def found() -> set[str]:
+        return {right for right in rights_of(kubeconfig, namespace) if "kubedistill" in right}
+
+    # The cluster's controller puts the roles together some moments later.
+    wait_for(lambda: shown <= found(), what="the role has been added to", seconds=60)
+    assert found() == shown
+
+
 def _with_channel(kubeconfig: Path, namespace: str) -> set[str]:
     """The rights of an account, once there is a channel among them."""
     found = rights_of(kubeconfig, namespace)
