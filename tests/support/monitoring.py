@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from prometheus_client.metrics import MetricWrapperBase
 
 from kubedistill.settings import DefaultStorage
-from kubedistill_operator.telemetry.metrics import Metrics
+from kubedistill_operator.telemetry.metrics import JOB_COUNTERS, JOB_GAUGES, JOB_PREFIX, Metrics
 from kubedistill_operator.telemetry.table import Table
 
 CHART = Path(__file__).parents[2] / "charts" / "kubedistill"
@@ -56,12 +57,27 @@ def metrics_in(expression: str) -> set[str]:
 
 def series_by_metric() -> dict[str, set[str]]:
     """The names of the series of every metric that the operator shows."""
-    metrics, table = Metrics(), Table(DefaultStorage())
-    metrics.watch(table, depth=lambda: 0, leads=lambda: True)
-    return {
-        family.name: {f"{family.name}{suffix}" for suffix in _SUFFIXES[family.type]}
-        for family in metrics.registry.collect()
-    }
+    families = _shown().registry.collect()
+    return {family.name: {f"{family.name}{suffix}" for suffix in _SUFFIXES[family.type]} for family in families}
+
+
+def metrics_table() -> list[str]:
+    """The rows of the table of metrics in docs/observability.md: name, kind, labels and meaning."""
+    registry = _shown().registry
+    labels = {f"{JOB_PREFIX}{name}": found for name, (_, found) in (JOB_GAUGES | JOB_COUNTERS).items()}
+    own = [one for one in registry._collector_to_names if isinstance(one, MetricWrapperBase)]
+    labels |= {one._name: one._labelnames for one in own}
+    return [
+        f"| `{family.name}{'_total' if family.type == 'counter' else ''}` | {family.type} "
+        f"| {', '.join(labels[family.name])} | {family.documentation} |"
+        for family in registry.collect()
+    ]
+
+
+def _shown() -> Metrics:
+    metrics = Metrics()
+    metrics.watch(Table(DefaultStorage()), depth=lambda: 0, leads=lambda: True)
+    return metrics
 
 
 def _with_variables(expression: str) -> str:
