@@ -55,8 +55,9 @@ class ApiServer:
 
     def __init__(self, access: Access) -> None:
         from kubernetes.client import ApiClient
+        from kubernetes.config import ConfigException
 
-        with _refused_access():
+        with _refused_access(ConfigException):
             self._client: Any = ApiClient(access.configure())
         self._client.user_agent = _AGENT
 
@@ -145,9 +146,10 @@ class AsyncApiServer:
 
     async def _client(self) -> Any:
         from kubernetes.aio.client import ApiClient
+        from kubernetes.aio.config import ConfigException
 
         if self._connected is None:
-            with _refused_access():
+            with _refused_access(ConfigException):
                 configuration = await self._access.configure_async()
             self._connected = ApiClient(configuration)
             self._connected.user_agent = _AGENT
@@ -177,12 +179,11 @@ class _Lines:
 
 
 @contextlib.contextmanager
-def _refused_access() -> Iterator[None]:
-    from kubernetes.config import ConfigException
-
+def _refused_access(refusal: type[Exception]) -> Iterator[None]:
+    """Each of the library's clients has a ConfigException of its own."""
     try:
         yield
-    except (ConfigException, OSError, ValueError) as error:
+    except (refusal, OSError, ValueError) as error:
         raise NoCluster(f"the kubeconfig leads to no cluster ({error})", fix="Mend its context") from error
 
 

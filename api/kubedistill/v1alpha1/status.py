@@ -174,3 +174,6 @@ class Status(Model):
     """GPU-hours of the run so far, for people."""
     result: Result | None = None
     """What came out."""
+
+    def __str__(self) -> str:
+        return self.phase or "Pending"

@@ -1,0 +1,180 @@
+"""What is said of a job that is followed: a line for each change, and how it ended."""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from kubedistill.cli.changes import changes, ending, short_time
+from kubedistill.cli.get import table_lines
+from kubedistill.cli.logs import readable
+from kubedistill.cli.picture import picture
+from kubedistill.client.job import Job, read_job
+
+RUN = {"id": "1", "digest": "d", "startedAt": "2026-11-25T00:00:00Z"}
+OPENING = "team-a/support: Classification, teacher → student, run 1"
+
+
+@pytest.fixture
+def job(job_values: dict[str, Any]) -> Callable[..., Job]:
+    """A function of (phase, *stages, …) that gives a job."""
+
+    def make(phase: str, *stages: dict[str, Any], **status: Any) -> Job:
+        metadata = {**job_values["metadata"], "namespace": "team-a"}
+        return read_job({
+            **job_values, "metadata": metadata,
+            "status": {"phase": phase, "run": RUN, "stages": list(stages), **status},
+        })  # fmt: skip
+
+    return make
+
+
+def stage(state: str, name: str = "Train", **fields: Any) -> dict[str, Any]:
+    return {"name": name, "state": state, "attempt": 1, **fields}
+
+
+TIMES = {"startedAt": "2026-11-25T00:00:00Z", "endedAt": "2026-11-25T00:24:02Z"}
+STEPS = {
+    "it starts": (stage("Pending"), stage("Starting"), ["Train     Starting"]),
+    "it runs": (stage("Starting"), stage("Running"), ["Train     Running"]),
+    "some of it is done": (
+        stage("Running", percent=9), stage("Running", percent=40, etaSeconds=730, message="600 of 1,500 steps"),
+        ["Train     40%, 12m10s left, 600 of 1,500 steps"],
+    ),
+    "a little of it is done": (stage("Running", percent=40), stage("Running", percent=44), []),
+    "it is done": (stage("Running"), stage("Succeeded", **TIMES), ["Train     Succeeded in 24m02s"]),
+    "it was there": (stage("Pending"), stage("Skipped"), ["Train     Skipped, all of it was there"]),
+    "it waits": (
+        stage("Starting"), stage("Starting", reason="ImagePull", message="no such image"),
+        ["Train     ImagePull: no such image"],
+    ),
+    "it ends": (
+        stage("Running"), stage("Stopping", reason="OutOfMemory", message="killed"),
+        ["Train     Stopping: OutOfMemory: killed"],
+    ),
+    "it is tried again": (
+        stage("Stopping"), stage("Starting", attempt=2), ["Train     Starting, attempt 2"],
+    ),
+    "nothing": (stage("Running"), stage("Running"), []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", STEPS)
+def test_a_step_of_a_stage_is_a_line(case: str, job: Callable[..., Job]) -> None:
+    before, after, lines = STEPS[case]
+    assert list(changes(job("Training", before), job("Training", after))) == lines
+
+
+def test_the_first_look_tells_the_job_and_all_that_was_done(job: Callable[..., Job]) -> None:
+    now = job("Training", stage("Succeeded", "Prepare", **TIMES), stage("Running"), {"name": "Export"})
+    assert list(changes(None, now)) == [OPENING, "Prepare   Succeeded in 24m02s", "Train     Running"]
+
+
+def test_another_run_is_told_anew(job: Callable[..., Job]) -> None:
+    again = job("Preparing", stage("Starting", "Prepare"), run={**RUN, "id": "rerun-a"})
+    lines = list(changes(job("Succeeded", stage("Succeeded", "Prepare", **TIMES)), again))
+    assert lines == [f"{OPENING.removesuffix('1')}rerun-a", "Prepare   Starting"]
+
+
+HELD = {
+    "suspended": ("Suspended", "spec.suspend is true", ["Suspended: spec.suspend is true"]),
+    "in a queue": ("Queued", "SharedArtifact: other makes it", ["Queued: SharedArtifact: other makes it"]),
+    "not valid": ("Pending", "UnknownPool: there is no pool", ["Pending: UnknownPool: there is no pool"]),
+    "not begun": ("Pending", "", []),
+    "at work": ("Training", "640 rows", []),
+}
+
+
+@pytest.mark.parametrize("case", HELD)
+def test_what_holds_a_job_is_told_once(case: str, job: Callable[..., Job]) -> None:
+    phase, message, lines = HELD[case]
+    held = job(phase, message=message)
+    assert list(changes(None, held)) == [OPENING, *lines]
+    assert list(changes(held, held)) == []
+
+
+RESULT = {"baselineAccuracy": 0.4, "distilledAccuracy": 0.8}
+ENDS = {
+    "good": (
+        "Succeeded", {"result": {**RESULT, "teacherAccuracy": 0.9, "gapClosed": 0.8}},
+        [
+            "Accuracy went from 40.0% to 80.0% (teacher 90.0%), 80% of the gap closed.",
+            "support succeeded. `kubedistill report support -n team-a` shows its report.",
+        ],
+    ),
+    "not judged by accuracy": (
+        "Succeeded", {}, ["support succeeded. `kubedistill report support -n team-a` shows its report."],
+    ),
+    "bad": (
+        "Failed",
+        {"message": "no room", "conditions": [{"type": "Failed", "status": "True", "reason": "OutOfMemory"}]},
+        ["support failed: OutOfMemory: no room"],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ENDS)
+def test_an_end_says_what_came_out(case: str, job: Callable[..., Job]) -> None:
+    phase, status, lines = ENDS[case]
+    assert list(ending(job(phase, **status))) == lines
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0s"), (59.4, "59s"), (60, "1m00s"), (185, "3m05s"), (3600, "1h00m"), (7799, "2h09m")]
+)
+def test_times_are_short(seconds: float, text: str) -> None:
+    assert short_time(seconds) == text
+
+
+def test_the_picture_has_a_bar_for_each_stage(job: Callable[..., Job]) -> None:
+    stages = [
+        stage("Succeeded", "Prepare", **TIMES), stage("Skipped", "Generate"),
+        stage("Running", percent=40, etaSeconds=730, attempt=2, startedAt="2026-11-25T00:24:02Z"),
+        stage("Failed", "Evaluate", reason="HeadLost"), {"name": "Export"},
+    ]  # fmt: skip
+    console = Console(width=80, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
+    now = datetime(2026, 11, 25, 0, 30, 2, tzinfo=UTC)
+    with console.file:
+        console.print(picture(job("Training", *stages, message="600 of 1,500 steps"), now=now))
+    lines = console.export_text().splitlines()
+    assert lines[0] == OPENING
+    assert lines[1] == "Training 600 of 1,500 steps"
+    assert [line.split()[0] for line in lines[2:]] == ["✓", "–", "●", "✗", "○"]
+    assert lines[2].endswith("24m02s")
+    assert "was there" in lines[3]
+    assert "40%, 12m10s left, attempt 2" in lines[4]
+    assert lines[4].endswith("6m00s")
+    assert "failed, HeadLost" in lines[5]
+
+
+@pytest.mark.parametrize("wide", [True, False])
+def test_the_servers_table_is_printed_as_kubectl_prints_it(wide: bool) -> None:
+    columns = [{"name": "Name", "priority": 0}, {"name": "Phase", "priority": 0}, {"name": "ETA", "priority": 1}]
+    rows = [
+        {"cells": ["a", "Training", "12m"], "object": {"metadata": {"namespace": "x"}}},
+        {"cells": ["long-name", None, None], "object": {"metadata": {"namespace": "team-a"}}},
+    ]
+    drawn = {"columnDefinitions": columns, "rows": rows}
+    assert table_lines(drawn, wide=wide, spaces=True) == [
+        "NAMESPACE   NAME        PHASE" + ("      ETA" if wide else ""),
+        "x           a           Training" + ("   12m" if wide else ""),
+        "team-a      long-name",
+    ]
+
+
+LINES = {
+    '{"at": "2026-11-25T10:11:12.5Z", "level": "INFO", "message": "started"}': "10:11:12 INFO started",
+    '{"message": "bare"}': "bare",
+    '{"level": "INFO", "message": "m", "traceback": "Traceback:\\n  x"}': "INFO m\nTraceback:\n  x",
+    "a line of a library": "a line of a library",
+    '{"no": "message"}': '{"no": "message"}',
+    "[1]": "[1]",
+    '{"at": 7, "message": 8}': "8",
+}
+
+
+@pytest.mark.parametrize("line", LINES)
+def test_a_line_of_json_is_made_readable(line: str) -> None:
+    assert readable(line) == LINES[line]
