@@ -10,8 +10,10 @@ from kubedistill_operator.status import find_condition
 
 _LABEL, _REASON = 128, 63
 _OVER = ("Succeeded", "Skipped")
-_TROUBLES = (("Failed", "True"), ("Validated", "False"), ("QuotaReserved", "False"), ("Progressing", "False"))
+_TROUBLES = (("Failed", "True"), ("Validated", "False"))
+_WAITS = (("QuotaReserved", "False"), ("Progressing", "False"))
 """Conditions that are not as they should be; the first that holds is why the job is where it is."""
+_AT_REST = ("Succeeded", "Failed", "Suspended")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +80,8 @@ def current_stage(status: Status) -> StageStatus | None:
 
 
 def _trouble(status: Status) -> tuple[tuple[str, str, str], ...]:
-    return next((found for kind, truth in _TROUBLES if (found := _named(status, kind, truth))), ())
+    asked = _TROUBLES if status.phase in _AT_REST else (*_TROUBLES, *_WAITS)  # a job at rest waits for nothing
+    return next((found for kind, truth in asked if (found := _named(status, kind, truth))), ())
 
 
 def _named(status: Status, kind: str, truth: str) -> tuple[tuple[str, str, str], ...]:

@@ -274,6 +274,12 @@ def test_one_condition_says_why_a_job_is_where_it_is(
     assert not facts.runs
 
 
+@pytest.mark.parametrize("phase", ["Succeeded", "Suspended"])
+def test_a_job_at_rest_waits_for_nothing(phase: Any, resource: Object) -> None:
+    conditions = tuple(Condition(type=kind, status="False", reason="R") for kind in ("QuotaReserved", "Progressing"))
+    assert read_facts(with_status(resource, Status(phase=phase, run=RUN, conditions=conditions))).conditions == ()
+
+
 def at_work(resource: Object, *, attempt: int = 2, **changes: Any) -> Job:
     stage = StageStatus(name="Train", state="Running", attempt=attempt)
     values = {"phase": "Training", "run": RUN, "stages": (stage,), **changes}
