@@ -24,7 +24,7 @@ from credentials import CONTROLLER_MANAGER, make_credentials, token_of, write_ku
 from kubernetes_binaries import NAMES, NoBinaries, cache_folder, find_binaries, find_binary, make_binaries
 
 ROOT = Path(__file__).parents[2]
-READY_SECONDS = 120
+READY_SECONDS = 300
 CONTROLLERS = (
     "garbage-collector-controller", "namespace-controller", "serviceaccount-controller",
     "serviceaccount-token-controller", "root-ca-certificate-publisher-controller", "resourcequota-controller",
