@@ -1,0 +1,269 @@
+"""Argo CD on a real API server: no difference to Git that nobody made, actions that do what they say, reverts that
+start nothing.
+"""
+
+import copy
+import json
+import secrets
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ruamel.yaml import YAML
+
+from kube_api import Api, Manifest, wait_for
+from lua_interpreter import Interpreter, interpreter
+from operator_desk import JOBS, LOOK_SECONDS, Desk, open_desk, small_job
+from player.background import playing
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = ROOT / "deploy" / "argocd"
+MANIFESTS = sorted(ROOT.glob("examples/*/job.yaml")) + sorted(ROOT.glob("api/kubedistill/cli/starters/*.yaml"))
+APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
+TRACKING = {"argocd.argoproj.io/tracking-id": "jobs:kubedistill.io/DistillationJob:ml/a"}
+RERUN, CANCEL = "kubedistill.io/rerun", "kubedistill.io/cancel"
+QUIET_SECONDS = 4.0
+
+
+@pytest.fixture(scope="module")
+def argo() -> Iterator[Interpreter]:
+    with interpreter() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def desk(
+    api: Api, kubeconfig: Path, operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Desk]:
+    name, folder = f"test-{secrets.token_hex(4)}", tmp_path_factory.mktemp("operator")
+    with open_desk(api, operator_kubeconfig, folder, name) as desk, playing(kubeconfig, namespace=name, scale=0.02):
+        yield desk
+
+
+class Git:
+    """A manifest in Git, and how Argo CD compares and applies it: as kubectl does, or on the server."""
+
+    def __init__(self, api: Api, namespace: str, manifest: Manifest) -> None:
+        self.api, self.namespace = api, namespace
+        self.manifest = copy.deepcopy(manifest)
+        annotations = self.manifest["metadata"].setdefault("annotations", {})
+        self.manifest["metadata"]["annotations"] = annotations | TRACKING
+
+    @property
+    def name(self) -> str:
+        return str(self.manifest["metadata"]["name"])
+
+    @property
+    def live(self) -> Manifest:
+        found = self.api.get(JOBS, self.name, namespace=self.namespace)
+        assert found is not None
+        return found
+
+    def create(self) -> None:
+        marked = copy.deepcopy(self.manifest)
+        marked["metadata"]["annotations"][APPLIED] = json.dumps(self.manifest)
+        self.api.create(marked, namespace=self.namespace)
+
+    def difference(self) -> dict[str, Any]:
+        """The patch by which Argo CD finds an application out of sync; empty where it is in sync."""
+        live = self.live
+        applied = json.loads((live["metadata"].get("annotations") or {}).get(APPLIED, "{}"))
+        return merge_patch(applied, self.manifest, live)
+
+    def difference_on_the_server(self) -> dict[str, Any]:
+        """The same with ServerSideDiff: what a dry run of the apply would change."""
+        live = self.live
+        after = self.api.apply(self.manifest, namespace=self.namespace, manager="argocd-controller", dry_run=True)
+        parts = ("spec", "metadata")
+        before, after = ({part: without_books(one[part]) for part in parts} for one in (live, after))
+        return {} if before == after else {"before": before, "after": after}
+
+    def heal(self) -> dict[str, Any]:
+        """selfHeal: apply what Git says, where that is a difference; gives the difference."""
+        if patch := self.difference():
+            self.api.patch(JOBS, self.name, patch, namespace=self.namespace)
+        return patch
+
+
+def without_books(part: dict[str, Any]) -> dict[str, Any]:
+    """An object without what the server keeps about who wrote it."""
+    return {name: value for name, value in part.items() if name not in ("managedFields", "resourceVersion")}
+
+
+def merge_patch(applied: Any, wanted: dict[str, Any], live: dict[str, Any]) -> dict[str, Any]:
+    """A three-way patch: what is wanted and not so, and what was applied once and is wanted no more."""
+    patch: dict[str, Any] = {name: None for name in applied if name not in wanted and name in live}
+    for name, value in wanted.items():
+        there = live.get(name)
+        if isinstance(value, dict) and isinstance(there, dict):
+            before = applied.get(name)
+            inner = merge_patch(before if isinstance(before, dict) else {}, value, there)
+            patch |= {name: inner} if inner else {}
+        elif value != there:
+            patch[name] = value
+    return patch
+
+
+def title(path: Path) -> str:
+    return path.parent.name if path.name == "job.yaml" else path.stem
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=title)
+def test_what_was_applied_is_no_difference_to_git(path: Path, api: Api, desk: Desk) -> None:
+    manifest = YAML(typ="safe").load(path.read_text())
+    manifest["metadata"] = {"name": f"seen-{secrets.token_hex(3)}"}
+    manifest["spec"]["suspend"] = True
+    git = Git(api, desk.namespaces[0], manifest)
+    git.create()
+    assert git.difference() == {}
+    assert git.difference_on_the_server() == {}
+    api.delete(JOBS, git.name, namespace=desk.namespaces[0])
+
+
+@pytest.fixture
+def finished(api: Api, desk: Desk) -> Callable[..., Git]:
+    """Applies a job of the sort that succeeds, and waits until it has."""
+
+    def apply(name: str, **spec: Any) -> Git:
+        git = Git(api, desk.namespaces[0], small_job(name, **spec))
+        git.create()
+        desk.becomes(name, "Succeeded")
+        return git
+
+    return apply
+
+
+def act(argo: Interpreter, desk: Desk, git: Git, action: str) -> None:
+    """What a click on an action does."""
+    live = git.live
+    offered = argo.run((SCRIPTS / "actions" / "discovery.lua").read_text(), live)
+    assert offered[action]["disabled"] is False
+    after = argo.run((SCRIPTS / "actions" / f"{action}.lua").read_text(), live)
+    wanted = {
+        "metadata": {"annotations": after["metadata"]["annotations"]},
+        "spec": {"suspend": after["spec"].get("suspend")},
+    }
+    was = {"metadata": {"annotations": live["metadata"]["annotations"]}}
+    desk.api.patch(JOBS, git.name, merge_patch(was, wanted, live), namespace=git.namespace)
+
+
+def health(argo: Interpreter, git: Git) -> str:
+    return str(argo.run((SCRIPTS / "health.lua").read_text(), git.live)["status"])
+
+
+def test_a_life_under_argo_cd_makes_no_difference_to_git(
+    desk: Desk, argo: Interpreter, finished: Callable[..., Git]
+) -> None:
+    git = finished("ok-life")
+    assert health(argo, git) == "Healthy"
+    assert argo.kstatus(git.live) == "Current"
+    assert (git.difference(), git.difference_on_the_server()) == ({}, {})
+
+
+def test_s9_an_action_runs_again_and_self_heal_leaves_it_alone(
+    desk: Desk, argo: Interpreter, finished: Callable[..., Git]
+) -> None:
+    git = finished("ok-again")
+    act(argo, desk, git, "rerun")
+    token = git.live["metadata"]["annotations"][RERUN]
+    run = f"rerun-{token}"
+    wait_for(lambda: over_with(desk, git.name, run), what="the second run is over", seconds=LOOK_SECONDS)
+    assert (git.heal(), git.difference_on_the_server()) == ({}, {}), "an annotation that Git has not is no difference"
+    quiet(desk, git.name, run=run, starts=2)
+
+
+@pytest.mark.parametrize("way", ["taken away", "replaced"])
+def test_s9_a_rerun_that_is_taken_back_starts_nothing(
+    way: str, desk: Desk, argo: Interpreter, finished: Callable[..., Git]
+) -> None:
+    git = finished(f"ok-{way.replace(' ', '-')}")
+    act(argo, desk, git, "rerun")
+    run = f"rerun-{git.live['metadata']['annotations'][RERUN]}"
+    wait_for(lambda: over_with(desk, git.name, run), what="the second run is over", seconds=LOOK_SECONDS)
+    if way == "replaced":  # Replace=true puts what Git has in the place of what is there
+        path = f"/apis/kubedistill.io/v1alpha1/namespaces/{git.namespace}/distillationjobs/{git.name}"
+        version = git.live["metadata"]["resourceVersion"]
+        body = {**git.manifest, "metadata": {**git.manifest["metadata"], "resourceVersion": version}}
+        desk.api.request("put", path, body=body)
+    else:
+        desk.api.patch(JOBS, git.name, {"metadata": {"annotations": {RERUN: None}}}, namespace=git.namespace)
+    assert RERUN not in git.live["metadata"]["annotations"]
+    quiet(desk, git.name, run=run, starts=2)
+
+
+def test_s8_self_heal_takes_a_run_id_back_and_starts_nothing(desk: Desk, finished: Callable[..., Git]) -> None:
+    git = finished("ok-run-id", runID="first")
+    desk.api.patch(JOBS, git.name, {"spec": {"runID": "second"}}, namespace=git.namespace)
+    wait_for(lambda: over_with(desk, git.name, "second"), what="the second run is over", seconds=LOOK_SECONDS)
+    assert git.heal() == {"spec": {"runID": "first"}}
+    quiet(desk, git.name, run="second", starts=2)
+    assert git.heal() == {}, "and it does so once"
+
+
+def test_a_run_id_that_git_does_not_set_is_left_alone(desk: Desk, finished: Callable[..., Git]) -> None:
+    git = finished("ok-no-run-id")
+    desk.api.patch(JOBS, git.name, {"spec": {"runID": "second"}}, namespace=git.namespace)
+    wait_for(lambda: over_with(desk, git.name, "second"), what="the second run is over", seconds=LOOK_SECONDS)
+    assert (git.heal(), git.difference_on_the_server()) == ({}, {})
+    quiet(desk, git.name, run="second", starts=2)
+
+
+def test_p1_p2_suspend_and_resume_by_actions_hold_where_git_does_not_set_suspend(
+    desk: Desk, argo: Interpreter, api: Api
+) -> None:
+    git = Git(api, desk.namespaces[0], small_job("slow-held"))
+    git.create()
+    wait_for(
+        lambda: desk.stage(git.name, "Prepare").get("state") == "Running", what="it prepares", seconds=LOOK_SECONDS
+    )
+    act(argo, desk, git, "suspend")
+    assert git.heal() == {}
+    desk.becomes(git.name, "Suspended")
+    assert (health(argo, git), argo.kstatus(git.live)) == ("Suspended", "Current")
+    act(argo, desk, git, "resume")
+    wait_for(lambda: desk.stage(git.name, "Prepare").get("attempt") == 2, what="it goes on", seconds=LOOK_SECONDS)
+    act(argo, desk, git, "cancel")
+    desk.becomes(git.name, "Failed")
+    assert (health(argo, git), argo.kstatus(git.live)) == ("Degraded", "Failed")
+    assert git.heal() == {}
+
+
+def test_self_heal_takes_suspend_back_where_git_sets_it(desk: Desk, argo: Interpreter, api: Api) -> None:
+    git = Git(api, desk.namespaces[0], small_job("slow-set", suspend=False))
+    git.create()
+    desk.becomes(git.name, "Preparing")
+    act(argo, desk, git, "suspend")
+    assert git.heal() == {"spec": {"suspend": False}}
+
+
+def test_what_the_operator_makes_belongs_to_the_job_so_nothing_of_it_is_pruned(desk: Desk, api: Api) -> None:
+    git = Git(api, desk.namespaces[0], small_job("slow-owned"))
+    git.create()
+    made = wait_for(
+        lambda: made if len(made := desk.made(job=git.name)) > 4 else None, what="children", seconds=LOOK_SECONDS
+    )
+    assert not [one["metadata"]["name"] for one in made if not one["metadata"].get("ownerReferences")]
+
+
+def test_the_patch_of_argocd_cm_leaves_other_settings_alone(api: Api, namespace: str) -> None:
+    before = {"url": "https://argocd.example.com", "resource.customizations.health.batch_Job": "return {}"}
+    there = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "argocd-cm"}, "data": before}
+    api.create(there, namespace=namespace)
+    patch = yaml.safe_load((SCRIPTS / "argocd-cm.yaml").read_text())
+    after = api.patch("v1/ConfigMap", "argocd-cm", {"data": patch["data"]}, namespace=namespace)
+    assert after["data"] == before | patch["data"]
+
+
+def over_with(desk: Desk, name: str, run: str) -> bool:
+    status = desk.status(name)
+    return (status.get("phase"), (status.get("run") or {}).get("id")) == ("Succeeded", run)
+
+
+def quiet(desk: Desk, name: str, *, run: str, starts: int) -> None:
+    """Assert that for a while no other run begins."""
+    time.sleep(QUIET_SECONDS)
+    assert over_with(desk, name, run)
+    assert desk.events(name).count("RunStarted") == starts
