@@ -1,6 +1,6 @@
 """The operator's settings file: pools, images, storage and limits that a platform team decides on."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -20,7 +20,7 @@ class Toleration(Model):
     effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
 
 
-_LABELLED_OR_CPU = {
+_LABELLED_OR_CPU: dict[str, Any] = {
     "anyOf": [
         {"required": ["nodeSelector"], "properties": {"nodeSelector": {"minProperties": 1}}},
         {"required": ["gpusPerNode"], "properties": {"gpusPerNode": {"const": 0}}},
