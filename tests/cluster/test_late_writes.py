@@ -1,0 +1,94 @@
+"""A leader that slept past its lease changes nothing when it wakes, as the API server's own audit log has it."""
+
+import base64
+import json
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from cluster_setup import OPERATOR, OPERATOR_NAMESPACE, account_kubeconfig
+from ground import Ground, make_ground
+from kube_api import wait_for
+from operator_process import Replica, replica
+from player.background import playing
+
+CREDENTIAL = "authentication.kubernetes.io/credential-id"
+JOBS = 12
+READS = ("get", "list", "watch")
+
+
+@pytest.fixture
+def ground(tmp_path: Path) -> Iterator[Ground]:
+    with make_ground(tmp_path / "plane", audited=True) as made:
+        yield made
+
+
+def kubeconfig(ground: Ground, name: str) -> Path:
+    """The operator's rights with a token of its own, by which the audit log tells replicas apart."""
+    file = ground.plane.folder / f"{name}.kubeconfig"
+    return account_kubeconfig(ground.api, OPERATOR, namespace=OPERATOR_NAMESPACE, file=file)
+
+
+def credential(kubeconfig: Path) -> str:
+    token = yaml.safe_load(kubeconfig.read_text())["users"][0]["user"]["token"]
+    payload = token.split(".")[1]
+    return f"JTI={json.loads(base64.urlsafe_b64decode(payload + '=' * (-len(payload) % 4)))['jti']}"
+
+
+def writes(ground: Ground, *, by: Path) -> list[dict[str, Any]]:
+    """All writes that a replica asked for and were carried out."""
+    lines = map(json.loads, ground.plane.audit_log.read_text().splitlines())
+    return [
+        one
+        for one in lines
+        if one["user"].get("extra", {}).get(CREDENTIAL) == [credential(by)]
+        and one["verb"] not in READS
+        and one["responseStatus"]["code"] < 400
+    ]
+
+
+@pytest.mark.own_plane
+@pytest.mark.timeout(1200)
+def test_a_leader_that_sleeps_in_the_middle_of_its_work_writes_nothing_when_it_wakes(
+    ground: Ground, tmp_path: Path
+) -> None:
+    tokens = {name: kubeconfig(ground, name) for name in ("first", "second")}
+
+    def begin(name: str) -> Any:
+        return replica(
+            tmp_path, kubeconfig=tokens[name], lease_namespace=OPERATOR_NAMESPACE, name=name,
+            watchNamespaces=[ground.namespace],
+        )  # fmt: skip
+
+    with playing(ground.plane.kubeconfig, namespace=ground.namespace, scale=0.05), begin("first") as first:
+        wait_for(first.leads, what="the first leads", seconds=180)
+        with begin("second") as second:
+            wait_for(lambda: second.probe("/readyz") == 200, what="the second is ready", seconds=180)
+            for number in range(JOBS):
+                ground.submit(f"ok-{number}")
+            wait_for(lambda: any(ground.phases().values()), what="some jobs have begun", seconds=180)
+            first.process.send_signal(signal.SIGSTOP)
+            await_takeover(second, ground, by=tokens["second"])
+            before = writes(ground, by=tokens["first"])
+            assert before, "it was at work when it fell asleep"
+            first.process.send_signal(signal.SIGCONT)
+            assert first.process.wait(60) == 1
+            time.sleep(1)
+            assert writes(ground, by=tokens["first"]) == before
+
+
+def await_takeover(second: Replica, ground: Ground, *, by: Path) -> None:
+    """Until the other replica leads and has gone on with every job."""
+    wait_for(second.leads, what="the second leads", seconds=180)
+    names = set(ground.phases())
+
+    def gone_on() -> bool:
+        objects = [one["objectRef"] for one in writes(ground, by=by)]
+        return names <= {one.get("name") for one in objects if one["resource"] == "distillationjobs"}
+
+    wait_for(gone_on, what="the second has written every job", seconds=300)
