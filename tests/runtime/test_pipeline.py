@@ -16,6 +16,7 @@ from bench import Bench
 from kubedistill.chain import CHAIN
 from kubedistill.contract import StageResult
 from kubedistill.errors import LowYield, StoreBusy
+from kubedistill.logs import SUBJECT
 from kubedistill.v1alpha1 import DistillationJob
 from kubedistill_runtime import pipeline
 from kubedistill_runtime.__main__ import main
@@ -101,13 +102,19 @@ def test_every_stage_runs_in_its_order_and_the_end_says_where_everything_is(firs
     assert all(Path(path).stat().st_size > 100 for path in last["report"].values())
 
 
-def test_every_attempt_leaves_what_it_was_told_and_how_it_ended(first: Desk) -> None:
+def test_every_attempt_leaves_what_it_was_told_how_it_ended_a_summary_and_its_log(first: Desk) -> None:
     for name in NAMES:
         folder = first.folder / f"{name.lower()}-1"
-        assert read_job(folder / "job.json").stage == name
-        assert StageResult.model_validate_json((folder / "result.json").read_text()).outcome == "Succeeded"
+        told = read_job(folder / "job.json")
+        assert told.stage == name
+        result = StageResult.model_validate_json((folder / "result.json").read_text())
+        assert result.outcome == "Succeeded"
+        assert result.summary
+        assert result.message
         lines = [json.loads(line) for line in (folder / "driver.log").read_text().splitlines()]
         assert (lines[0]["message"], lines[-1]["message"]) == ("stage started", "stage ended")
+        subject = [told.job.namespace, told.job.name, told.job.uid, name, 1]
+        assert all([line[key] for key in SUBJECT] == subject for line in lines)
 
 
 def test_every_stage_says_in_words_what_came_of_it(first: Desk) -> None:

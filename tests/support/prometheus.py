@@ -77,6 +77,10 @@ class Prometheus:
         """Alerts that are pending or firing."""
         return list(self._ask("alerts", {})["alerts"])
 
+    def rules(self) -> list[dict[str, Any]]:
+        """All rules, with the health of their last evaluation."""
+        return [rule for group in self._ask("rules", {})["groups"] for rule in group["rules"]]
+
     def targets_up(self) -> bool:
         """Whether every target answered its last scrape."""
         targets = self._ask("targets", {})["activeTargets"]

@@ -1,0 +1,54 @@
+"""Prometheus and promtool: where they are looked for, and what is said where they can't be had."""
+
+from pathlib import Path
+
+import pytest
+
+import prometheus
+from go_builds import NoBinaries
+
+
+@pytest.fixture(autouse=True)
+def bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine with an empty cache, and nothing on the PATH."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+
+
+def put(folder: Path, name: str, script: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+    (folder / name).chmod(0o755)
+    return folder / name
+
+
+def test_the_path_comes_before_the_cache(tmp_path: Path) -> None:
+    cached = put(tmp_path / "cache" / "kubedistill" / "prometheus", "promtool", "true")
+    assert prometheus.find_program("promtool") == cached
+    assert prometheus.find_program("promtool") != put(tmp_path / "bin", "promtool", "true")
+    assert prometheus.find_program("promtool") == tmp_path / "bin" / "promtool"
+
+
+def test_a_test_without_it_fails_and_says_what_to_do() -> None:
+    with pytest.raises(NoBinaries, match="promtool not found; run `make prometheus`"):
+        prometheus.promtool("check", "metrics")
+
+
+def test_where_it_can_not_be_fetched_that_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+    assert prometheus.main() == prometheus.NOTHING_TO_RUN
+    assert "no apt-get to fetch them with; put Prometheus 2.42 or newer on the PATH" in capsys.readouterr().err
+
+
+def test_a_package_that_can_not_be_had_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    put(tmp_path / "bin", "apt-get", "echo 'Unable to locate package' >&2; exit 100")
+    assert prometheus.main() == prometheus.NOTHING_TO_RUN
+    assert "put Prometheus 2.42 or newer on the PATH, since Unable to locate package" in capsys.readouterr().err
+
+
+def test_what_promtool_finds_fault_with_is_raised(tmp_path: Path) -> None:
+    put(tmp_path / "bin", "promtool", "echo FAILED >&2; exit 3")
+    with pytest.raises(prometheus.PromtoolFailed, match="FAILED"):
+        prometheus.promtool("check", "metrics", given="x 1\n")
