@@ -26,6 +26,10 @@ from player.mounts import Mounts
 
 _MARK = "KUBEDISTILL_POD"
 _RAY_SECONDS, _RAY_TRIES, _START_FAILED = 300, 5, 128
+_RAY_SETTINGS = {
+    "RAY_worker_niceness": "0",  # it steps back behind whatever else a machine does, which in a pod is nothing
+    "RAY_prestart_worker_first_driver": "0", "RAY_enable_worker_prestart": "0",  # a process a core that nobody needs
+}  # fmt: skip
 _ADDRESS = "127.0.0.2"  # Ray takes 127.0.0.1 for a mistake, and another address of the machine instead
 _BIN = str(Path(sys.executable).parent)
 
@@ -73,7 +77,10 @@ class Machine:
         token = await request_token(self.world.api, pod) if _mounts_token(pod) else ""
         mounts = Mounts(self.world.api, pod, folder, self.claims, token)
         await mounts.make()
-        environment = await mounts.environment() | {"PATH": f"{_BIN}:{os.environ.get('PATH', '')}"}
+        environment = await mounts.environment() | {
+            "PATH": f"{_BIN}:{os.environ.get('PATH', '')}",
+            "VLLM_CACHE_ROOT": str(self.folder.absolute() / "cache"),  # what is found out of a kind of model, once
+        }
         if child.kind == "RayJob":
             ray = await self._keep_starting_ray(child, folder, environment, uid=pod["metadata"]["uid"])
             environment |= ray
@@ -134,8 +141,7 @@ class Machine:
         port = _free_port()
         self._ray_folders[uid] = tempfile.mkdtemp(prefix="kd-ray-")  # short: Ray puts sockets below it
         access = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
-        # Ray steps back behind whatever else a machine does, which in a pod is nothing.
-        environment = {**environment, **access, "RAY_worker_niceness": "0"}
+        environment = {**environment, **access, **_RAY_SETTINGS}
         head = ["--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={self._ray_folders[uid]}"]
         await _ray(folder, environment, *head, *_flags(cluster["headGroupSpec"]))
         for group in cluster.get("workerGroupSpecs", ()):
