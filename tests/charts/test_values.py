@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
+from ruamel.yaml import YAML
 
 from chart_sets import CHART, Manifest, Render, of_kind, only, rules
 from helm import Helm
@@ -34,6 +35,13 @@ def test_settings_are_the_file_that_the_operator_reads(render: Render, tmp_path:
     assert settings.max_active_jobs_per_namespace == Settings().max_active_jobs_per_namespace
     mount = container(found)["volumeMounts"][0]
     assert f"--config={mount['mountPath']}/settings.yaml" in container(found)["args"]
+
+
+def test_the_settings_of_the_examples_are_taken_word_for_word(helm: Helm, tmp_path: Path) -> None:
+    example = Path(__file__).parents[2] / "examples" / "settings.yaml"
+    values = YAML(typ="safe").load(example.read_text(encoding="utf-8"))
+    (tmp_path / "settings.yaml").write_text(settings_file(helm.template(values={"settings": values})))
+    assert load_settings(tmp_path / "settings.yaml") == load_settings(example)
 
 
 def test_new_settings_make_new_pods_and_nothing_else_does(render: Render) -> None:
