@@ -65,11 +65,7 @@ SEEN: dict[str, tuple[str, str, set[str]]] = {
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_health_is_that_of_the_state(
-    state: str, argo: Interpreter, states: dict[str, Object], request: pytest.FixtureRequest
-) -> None:
-    if state == "p1 suspended and edited":
-        request.applymarker(pytest.mark.xfail(strict=True, reason="a suspended job does not say that it saw an edit"))
+def test_health_is_that_of_the_state(state: str, argo: Interpreter, states: dict[str, Object]) -> None:
     status, says, _ = SEEN[state]
     health = argo.run(HEALTH, states[state])
     assert health["status"] == status

@@ -13,7 +13,7 @@ from kubedistill_operator.names import CANCEL_ANNOTATION, RERUN_ANNOTATION, out_
 from kubedistill_operator.plan import Deletion, Event, Plan, StopRequest
 from kubedistill_operator.status import is_true, with_stage, without_conditions
 
-_HISTORY = 20
+_HISTORY, _MARKS = 20, 8
 _PER_RUN = ("Complete", "Failed", "Suspended", "Progressing", "QuotaReserved", "SpecDrift")
 _LIVE = ("Starting", "Running")
 
@@ -74,10 +74,8 @@ def start_run(situation: Situation) -> Plan | None:
     run = Run(id=run_id, digest=frozen.digest, started_at=stamp(situation.now))
     status = without_conditions(status, *_PER_RUN)
     status = situation.say(status, "Validated", "True", reason="Valid")
-    token = job.annotations.get(RERUN_ANNOTATION)
-    honoured = (*status.honoured, f"rerun:{token}")[-8:] if token else status.honoured
     status = status.model_copy(
-        update={"run": run, "stages": fresh_stages(), "result": None, "honoured": tuple(dict.fromkeys(honoured))}
+        update={"run": run, "stages": fresh_stages(), "result": None, "honoured": _honoured(situation, "rerun")}
     )
     return Plan(
         status=status,
@@ -129,7 +127,7 @@ def cancel(situation: Situation) -> Plan | None:
         return plan
     if situation.current is not None and situation.current.state == "Stopping":
         return None
-    status = situation.status.model_copy(update={"honoured": (*situation.status.honoured, f"cancel:{token}")[-8:]})
+    status = situation.status.model_copy(update={"honoured": _honoured(situation, "cancel")})
     status = situation.say(status, "Failed", "True", reason="Cancelled", message="cancelled by annotation")
     return Plan(
         status=status, events=(Event("RunCancelled", "cancelled by annotation", "Warning"),), why=("cancelled",)
@@ -145,7 +143,7 @@ def suspend(situation: Situation) -> Plan | None:
     if situation.current is not None and situation.current.state == "Stopping":
         return None
     if is_true(situation.status, "Suspended"):
-        return Plan(why=("suspended",))
+        return Plan(status=situation.status, why=("suspended",))
     status = situation.say(situation.status, "Suspended", "True", reason="AsAsked", message="spec.suspend is true")
     return Plan(status=status, events=(Event("Suspended", "saved and stopped"),), why=("suspended",))
 
@@ -165,6 +163,18 @@ def _wanted_run(situation: Situation) -> str | None:
     return wanted_run(
         run_id=job.spec.run_id if job.spec else None, annotations=job.annotations, status=situation.status
     )
+
+
+def _honoured(situation: Situation, verb: str) -> tuple[str, ...]:
+    """The latest marks that were honoured, with the one of a verb; one that is still on the job is never forgotten."""
+    on_the_job = {
+        name: f"{name}:{token}"
+        for name, annotation in (("rerun", RERUN_ANNOTATION), ("cancel", CANCEL_ANNOTATION))
+        if (token := situation.job.annotations.get(annotation))
+    }
+    marks = {*situation.status.honoured, *({on_the_job[verb]} if verb in on_the_job else ())}
+    kept = [mark for mark in situation.status.honoured if mark not in on_the_job.values()]
+    return (*kept, *(mark for mark in on_the_job.values() if mark in marks))[-_MARKS:]
 
 
 def _stop(situation: Situation, *, reason: str) -> Plan | None:

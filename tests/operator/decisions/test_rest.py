@@ -6,6 +6,7 @@ import pytest
 
 from kubedistill.chain import CHAIN
 from kubedistill.settings import Pool, Settings
+from kubedistill_operator.names import CANCEL_ANNOTATION, RERUN_ANNOTATION
 from kubedistill_operator.status import find_condition, is_true
 from world import World, small_spec
 
@@ -64,6 +65,32 @@ def test_s8_a_used_run_id_on_a_finished_job_is_said(finished: World) -> None:
     assert drift.reason == "RunIDReused"
     assert finished.status.run is not None
     assert finished.status.run.id == "again"
+
+
+def test_s10_a_cancellation_that_is_still_on_the_job_is_honoured_once_however_many_reruns_follow() -> None:
+    world = World()
+    world.settle()
+    world.annotations[CANCEL_ANNOTATION] = "once"
+    for _ in range(20):
+        world.settle()
+        world.now += 61
+        world.pods.clear()
+    assert world.status.phase == "Failed"
+    for number in range(12):
+        world.annotations[RERUN_ANNOTATION] = f"again-{number}"
+        world.settle()
+        assert world.status.phase == "Preparing", number
+        world.status = world.status.model_copy(update={"run": None, "stages": ()})
+    assert "cancel:once" in world.status.honoured
+    assert len(world.status.honoured) == 8
+
+
+def test_p1_an_edit_of_a_suspended_job_is_seen() -> None:
+    world = World(spec=small_spec(suspend=True))
+    world.settle()
+    edit(world, child_retention_seconds=5)
+    world.settle()
+    assert (world.status.phase, world.status.observed_generation) == ("Suspended", 2)
 
 
 def test_a_run_that_a_newer_operator_froze_goes_on_after_a_downgrade() -> None:
