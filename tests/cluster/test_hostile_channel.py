@@ -1,0 +1,214 @@
+"""Whatever stands in a channel: the operator goes on, the job ends as docs/behaviour.md says, and no other one notices.
+
+Rows A1, A2, A3, A14 and P1. What can't be read counts as absent, with a driver that ends without a result.
+"""
+
+import json
+import math
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kube_api import Api, wait_for
+from operator_desk import JOBS, LOOK_SECONDS, Desk, open_desk
+from player.background import playing
+from player.scenarios import END, OK, WORKING, Scenario, choose, step
+
+HUGE = "x" * 900 * 1024
+TERMINAL = "\x1b[31mred\x1b[0m\x07\x9b2J\r\nsecond line\t\u202eright to left\u2028end"
+PROGRESS = {"contract": 1, "at": "2026-01-01T00:00:00Z", "state": "Working", "done": 2, "total": 4, "unit": "rows"}
+RESULT = {
+    "contract": 1, "driver": "somebody", "outcome": "Succeeded", "startedAt": "2026-01-01T00:00:00Z",
+    "endedAt": "2026-01-01T00:00:00Z",
+}  # fmt: skip
+
+
+def written(values: dict[str, Any], **changes: Any) -> str:
+    """A message with some of its fields changed; what is no number in JSON is written as Python does."""
+    return json.dumps(values | changes)
+
+
+def unreadable(values: dict[str, Any], number: str) -> dict[str, str]:
+    """Texts that are no message of the contract; `number` is a field that holds a number."""
+    return {
+        "truncated": written(values)[:-9],
+        "huge": HUGE,
+        "huge-json": written(values, message=HUGE),
+        "empty-list": "[]",
+        "a-word": "done",
+        "newer": written(values, contract=99),
+        "no-version": written(values, contract=None),
+        "true-version": written(values, contract=True),
+        "wrong-types": written(values, **{number: "many", "message": {"$ref": "../other"}}),
+        "nan": written(values, **{number: math.nan}),
+        "infinite": written(values, **{number: math.inf}),
+        "beyond-float": written(values).replace("{", f'{{"{number}": 1e999, ', 1),
+        "negative": written(values, **{number: -1}),
+        "digits": written(values).replace("{", f'{{"{number}": {"9" * 5000}, ', 1),
+        "nested": "[" * 8000,
+        "control": written(values)[:-1] + "\x00\x01\x1b}",
+        "half-a-pair": written(values)[:-1] + ', "message": "\\ud800"}',
+        "terminal": TERMINAL,
+    }
+
+
+RESULTS = unreadable(RESULT, "gpuSeconds") | {
+    "stranger": written(RESULT),
+    "bad-outcome": written(RESULT, outcome="Glorious\nSucceeded"),
+    "bad-artifact": written(RESULT, artifacts={"gold": {"key": "", "uri": "file:///", "complete": True}}),
+}
+PROGRESSES = unreadable(PROGRESS, "done")
+OWNERS = {"another": "nobody:else", "nothing": "", "huge": HUGE, "terminal": TERMINAL}
+ENDS = step("Exit", after=1, code=0)
+HELD = {("Generate", 0): (step("Hold"),)}
+SAID = {"outcome": "Failed", "cause": "user", "reason": "Bad\x1b[2JReason", "message": TERMINAL + "x" * 9000}
+
+
+def plays(job: str) -> Scenario:
+    """`result-CASE`, `progress-CASE` and `owner-CASE` are told by their first driver, which then ends well or badly.
+
+    After Prepare a queue holds the job back: there is nothing more to see.
+    """
+    sort, _, case = job.partition("-")
+    texts = {"result": RESULTS, "progress": PROGRESSES, "owner": OWNERS}.get(sort, {})
+    if sort == "emptied":
+        steps = (*WORKING, step("Result", after=150, outcome="Succeeded"), ENDS)
+        return Scenario(job, "A14", {("Prepare", 1): steps, ("Prepare", 2): OK, **HELD})
+    if job == "says-bad-things":
+        steps = (*WORKING, step("Result", **SAID), step("Exit", code=1))
+        return Scenario(job, "A3", {("Prepare", 0): steps})
+    if case not in texts:
+        return choose(job)
+    key = {"result": "result.json", "progress": "progress.json", "owner": "owner"}[sort]
+    ends = END if sort == "progress" else (ENDS,)
+    wrote = step("Write", after=1, name=key, text=texts[case])
+    return Scenario(job, "A14", {("Prepare", 1): (*WORKING, wrote, *ends), ("Prepare", 2): OK, **HELD})
+
+
+@pytest.fixture(scope="module")
+def desk(
+    api: Api, kubeconfig: Path, operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Desk]:
+    folder, name = tmp_path_factory.mktemp("operator"), f"test-{secrets.token_hex(4)}"
+    with (
+        open_desk(api, operator_kubeconfig, folder, name) as desk,
+        playing(kubeconfig, namespace=name, scale=0.02, choose=plays),
+    ):
+        yield desk
+
+
+@pytest.fixture(scope="module")
+def beside(desk: Desk) -> Iterator[str]:
+    """A job that goes about its work while others are written to; it must not notice."""
+    desk.submit("slow-beside")
+    wait_for(lambda: is_running(desk, "slow-beside"), what="it works", seconds=LOOK_SECONDS)
+    (before,) = children(desk, "slow-beside")
+    yield "slow-beside"
+    (after,) = children(desk, "slow-beside")
+    assert (after["metadata"]["uid"], restarts(desk, "slow-beside")) == (before["metadata"]["uid"], 0)
+    assert is_running(desk, "slow-beside")
+
+
+def is_running(desk: Desk, name: str) -> bool:
+    return desk.stage(name, "Prepare").get("state") == "Running"
+
+
+def succeeds(desk: Desk, name: str) -> None:
+    """Wait until Prepare has succeeded, in whatever attempt."""
+    wait_for(
+        lambda: desk.stage(name, "Prepare").get("state") == "Succeeded", what=f"{name} is prepared",
+        seconds=3 * LOOK_SECONDS,
+    )  # fmt: skip
+
+
+def children(desk: Desk, name: str) -> list[dict[str, Any]]:
+    return desk.made(kinds=["batch/v1/Job", "ray.io/v1/RayJob"], job=name)
+
+
+def restarts(desk: Desk, name: str) -> int:
+    return sum((desk.stage(name, "Prepare").get("restarts") or {}).values())
+
+
+def write(desk: Desk, name: str, data: Any) -> None:
+    """Somebody with more rights than a driver writes into the channel of a job's first attempt."""
+    where = desk.namespaces[0]
+    (channel,) = [
+        one["metadata"]["name"]
+        for one in desk.made(kinds=["v1/ConfigMap"], job=name)
+        if one["metadata"]["name"].endswith("-out") and one["metadata"]["labels"]["kubedistill.io/stage"] == "Prepare"
+    ]
+    desk.api.patch("v1/ConfigMap", channel, {"data": data}, namespace=where)
+
+
+@pytest.mark.usefixtures("beside")
+def test_a14_a_result_that_nobody_can_read_counts_as_absent(desk: Desk) -> None:
+    names = [f"result-{case}" for case in RESULTS] + [f"owner-{case}" for case in OWNERS]
+    for name in names:
+        desk.submit(name)
+    for name in names:
+        succeeds(desk, name)
+        assert desk.stage(name, "Prepare")["attempt"] == 2, name
+        assert restarts(desk, name) == 1, name
+        assert desk.events(name).count("AttemptFailed") == 1, name
+    desk.check()
+
+
+@pytest.mark.usefixtures("beside")
+def test_a1_progress_that_nobody_can_read_changes_nothing(desk: Desk) -> None:
+    names = [f"progress-{case}" for case in PROGRESSES]
+    for name in names:
+        desk.submit(name)
+    for name in names:
+        succeeds(desk, name)
+        assert (desk.stage(name, "Prepare")["attempt"], restarts(desk, name)) == (1, 0), name
+    desk.check()
+
+
+def test_a3_what_a_driver_says_is_shown_on_one_line_without_anything_that_moves_a_terminal(desk: Desk) -> None:
+    desk.submit("says-bad-things")
+    desk.becomes("says-bad-things", "Failed")
+    condition = desk.condition("says-bad-things", "Failed")
+    assert condition is not None
+    assert condition[1] == "UserCodeError", "a reason that is none is left out"
+    status = desk.status("says-bad-things")
+    texts = [condition[2], status["message"], desk.stage("says-bad-things", "Prepare")["message"]]
+    for text in texts:
+        assert text.isprintable()
+        assert "second line" in text
+        assert len(text) <= 1024
+    told = [one["message"] for one in desk.api.list("v1/Event", namespace=desk.namespaces[0])]
+    assert all(text.isprintable() for text in told)
+    desk.check()
+
+
+EMPTIED: dict[str, Any] = {
+    "all": None,
+    "its keys": {"owner": None, "starts": None, "progress.json": None},
+    "its owner": {"owner": None},
+    "its count": {"starts": "many"},
+}
+
+
+@pytest.mark.usefixtures("beside")
+@pytest.mark.parametrize("what", EMPTIED)
+def test_a14_a_channel_that_somebody_empties_costs_an_attempt_at_most(desk: Desk, what: str) -> None:
+    name = f"emptied-{what.replace(' ', '-')}"
+    desk.submit(name)
+    wait_for(lambda: is_running(desk, name), what="it works", seconds=LOOK_SECONDS)
+    write(desk, name, EMPTIED[what])
+    succeeds(desk, name)
+    assert restarts(desk, name) == (what != "its count"), "a claim that is gone ends its driver, a count does not"
+    desk.check()
+
+
+def test_p1_a_job_whose_channel_was_emptied_is_suspended_all_the_same(desk: Desk) -> None:
+    desk.submit("slow-emptied")
+    wait_for(lambda: is_running(desk, "slow-emptied"), what="it works", seconds=LOOK_SECONDS)
+    write(desk, "slow-emptied", None)
+    desk.api.patch(JOBS, "slow-emptied", {"spec": {"suspend": True}}, namespace=desk.namespaces[0])
+    desk.becomes("slow-emptied", "Suspended")
+    assert "WriteRefused" not in desk.events("slow-emptied")
+    desk.check()
