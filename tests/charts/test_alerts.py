@@ -7,6 +7,7 @@ import pytest
 import yaml
 
 from chart_sets import Render, only
+from kubedistill_operator.decisions.waiting import WAITS
 from monitoring import RULES, read_alerts
 from prometheus import promtool
 
@@ -49,6 +50,18 @@ def test_an_alert_says_what_is_wrong_and_how_bad_it_is(name: str) -> None:
 
 def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
     assert sorted(re.findall(r"^## (\w+)$", RUNBOOKS, re.MULTILINE)) == sorted(ALERTS)
+
+
+def test_the_runbook_of_jobs_that_wait_names_every_reason_to() -> None:
+    runbook = RUNBOOKS.partition("## DistillationJobWaitsForPods\n")[2].partition("\n## ")[0]
+    reasons = {*WAITS.values(), "WaitingForNodes", "Unschedulable", "WriteRefused"}
+    assert {reason for reason in reasons if not re.search(rf"\b{reason}\b", runbook)} == set()
+
+
+def test_every_link_of_the_runbooks_leads_somewhere() -> None:
+    for page, heading in re.findall(r"\]\((\w+\.md)(?:#(\w+))?\)", RUNBOOKS):
+        text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+        assert not heading or heading in [one.lower() for one in re.findall(r"^## (.+)$", text, re.MULTILINE)]
 
 
 def test_the_chart_installs_all_alerts_with_the_address_of_their_runbooks(render: Render) -> None:
