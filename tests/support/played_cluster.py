@@ -23,7 +23,8 @@ def played_cluster(
 ) -> Iterator[Replica]:
     """Have jobs of the namespace carried out; their store is the claim `shared` unless they name another."""
     api.apply(CLAIM, namespace=namespace)
-    settings = {"watchNamespaces": [namespace], "storage": {"volumeClaim": "shared"}}
+    pools = {name: {"nodeSelector": {"kind": name}} for name in ("h200", "a100")}
+    settings = {"watchNamespaces": [namespace], "storage": {"volumeClaim": "shared"}, "pools": pools}
     started = replica(
         folder, kubeconfig=operator_kubeconfig, lease_namespace=namespace, name="operator", options=["--alone"],
         **settings,

@@ -17,6 +17,8 @@ from kubedistill.errors import (
 from kubedistill.v1alpha1 import KIND
 
 _MOST_CAUSES = 10
+_UNKNOWN_FIELD = "failed to create typed patch object"
+"""What a server-side apply says, with code 500, of a field that the schema does not have."""
 
 
 def read_answer(request: Request, *, code: int, body: bytes) -> Any:
@@ -41,7 +43,7 @@ def _failure(request: Request, *, code: int, said: Values) -> KubedistillError:
         return _absence(request, said)
     if request.verb == "log" and code not in (401, 403):
         return NotKept(f'the log of pod "{request.name}" can\'t be had ({message})', fix="Try again when it runs")
-    if code in (400, 413, 415, 422):
+    if code in (400, 413, 415, 422) or _UNKNOWN_FIELD in message:
         return _rejection(said, message)
     errors: dict[int, tuple[type[KubedistillError], str, str]] = {
         401: (NotAllowed, "the API server does not know who you are", "Log in again, or mend the kubeconfig's user"),

@@ -128,7 +128,10 @@ class AsyncApiServer:
                     for event in lines.take(chunk):
                         yield event
         finally:
+            transport = answer.response.connection.transport if answer.response.connection is not None else None
             answer.response.close()
+            if transport is not None:
+                transport.abort()  # TLS's polite goodbye would outlive the loop of a short program
 
     async def close(self) -> None:
         """Close the connections."""

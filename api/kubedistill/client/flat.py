@@ -1,6 +1,6 @@
 """The flat form of a job, as managed services have it: a dozen arguments in place of a manifest."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -35,18 +35,26 @@ def distillation_job(
     test_data: str | Path | None = None,
     hyperparameters: Mapping[str, Any] | None = None,
     name: str = "",
-    labels: tuple[str, ...] | list[str] | None = None,
+    labels: Sequence[str] | None = None,
+    teacher_pool: str | None = None,
+    student_pool: str | None = None,
     **spec: Any,
 ) -> DistillationJob:
     """A DistillationJob from a few arguments; `spec` holds any further part of the spec, in its own form.
 
+    Pools are those of the operator's settings; on one machine they are ignored. A student with a pool has one GPU.
     Models are sources such as hf://microsoft/Phi-4-mini-instruct, or names of docs/migration.md's table.
     Raises InvalidManifest, which names the argument.
     """
     values: dict[str, Any] = {
         "task": {"type": _task(task_type), **({"labels": list(labels)} if labels else {})},
-        "teachers": [{"name": "teacher", "model": _teacher(teacher_model)}],
-        "student": {"model": {"source": _teacher(student_model)["source"]}},
+        "teachers": [
+            {"name": "teacher", "model": _model(teacher_model), "resources": {"pool": teacher_pool}},
+        ],
+        "student": {
+            "model": {"source": _model(student_model)["source"]},
+            "resources": {"pool": student_pool, "gpusPerWorker": 1 if student_pool else 0},
+        },
         "data": {
             split: {"uri": str(path)}
             for split, path in (("train", training_data), ("validation", validation_data), ("test", test_data))
@@ -74,7 +82,7 @@ def _task(asked: str) -> str:
     return found
 
 
-def _teacher(name: str) -> dict[str, Any]:
+def _model(name: str) -> dict[str, Any]:
     """A source as it is, or the model that a well-known name stands for."""
     from kubedistill.azureml.models import load_models, plain_name
 

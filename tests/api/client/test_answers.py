@@ -41,6 +41,10 @@ CASES = {
         "spec.task: labels is required; list them\nspec.data.train: exactly one of uri",
     ),
     "a wrong body": (APPLY, 400, status("unknown field spec.x"), errors.Rejected, "unknown field spec.x. Mend"),
+    "an unknown field in an apply": (
+        APPLY, 500, status("failed to create typed patch object (a/b): .spce: field not declared in schema"),
+        errors.Rejected, ".spce: field not declared in schema. Mend the manifest",
+    ),
     "a busy server": (GET, 429, b"", errors.ClusterUnavailable, "HTTP 429"),
     "a proxy's page": (GET, 502, b"<html>Bad gateway</html>", errors.ClusterUnavailable, "Bad gateway"),
     "a log of a pod that waits": (LOG, 400, status("ContainerCreating"), errors.NotKept, "ContainerCreating"),

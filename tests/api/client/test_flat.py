@@ -12,6 +12,7 @@ PROGRAM: dict[str, Any] = {
     "teacher_model": "deepseek-ai/DeepSeek-V3", "student_model": "Phi-4-mini-instruct",
     "training_data": "train.jsonl", "validation_data": "validation.jsonl", "task_type": "conversation",
     "hyperparameters": {"learning_rate": 2e-5, "batch_size": 2, "num_epochs": "4", "temperature": 0.7},
+    "teacher_pool": "h200", "student_pool": "a100",
 }  # fmt: skip
 
 
@@ -23,9 +24,16 @@ def test_the_program_of_a_managed_service_is_a_job() -> None:
         "spec": {
             "task": {"type": "Conversation"},
             "teachers": [
-                {"name": "teacher", "model": {"source": "hf://deepseek-ai/DeepSeek-V3", "tensorParallelSize": 8}}
+                {
+                    "name": "teacher",
+                    "model": {"source": "hf://deepseek-ai/DeepSeek-V3", "tensorParallelSize": 8},
+                    "resources": {"pool": "h200"},
+                }
             ],
-            "student": {"model": {"source": "hf://microsoft/Phi-4-mini-instruct"}},
+            "student": {
+                "model": {"source": "hf://microsoft/Phi-4-mini-instruct"},
+                "resources": {"pool": "a100", "gpusPerWorker": 1},
+            },
             "data": {"train": {"uri": "train.jsonl"}, "validation": {"uri": "validation.jsonl"}},
             "generation": {"temperature": 0.7},
             "training": {"optimizer": {"learningRate": 2e-5}, "globalBatchSize": 2, "epochs": 4},
@@ -36,11 +44,12 @@ def test_the_program_of_a_managed_service_is_a_job() -> None:
 def test_any_further_part_of_the_spec_is_merged_in() -> None:
     job = distillation_job(
         **PROGRAM, test_data="test.jsonl", name="support", storage={"volumeClaim": "shared"},
-        training={"maxLength": 512}, student={"resources": {"pool": "a100"}},
+        training={"maxLength": 512}, student={"resources": {"workers": 4}},
     )  # fmt: skip
     assert job.metadata.name == "support"
     assert (job.spec.training.max_length, job.spec.training.epochs) == (512, 4)
-    assert job.spec.student.resources.pool == "a100"
+    resources = job.spec.student.resources
+    assert (resources.pool, resources.workers, resources.gpus_per_worker) == ("a100", 4, 1)
     assert job.spec.storage.volume_claim == "shared"
     assert job.spec.data.test is not None
 
