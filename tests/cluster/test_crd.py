@@ -163,6 +163,10 @@ MALFORMED: dict[str, tuple[dict[str, Any], str, str]] = {
         {"spec.data.test.configMapKeyRef": {"name": "a", "key": "b"}}, "spec.data.test",
         "exactly one of uri and configMapKeyRef must be set",
     ),
+    "validation from two places": (
+        {"spec.data.validation": {"uri": "v.jsonl", "configMapKeyRef": {"name": "a", "key": "b"}}},
+        "spec.data.validation", "exactly one of uri and configMapKeyRef must be set",
+    ),
     "answers of nobody": (
         {"spec.data.train.answers": "Mine"}, "spec.data.train.answers", 'supported values: "Teacher", "Given"',
     ),
@@ -203,6 +207,7 @@ MALFORMED: dict[str, tuple[dict[str, Any], str, str]] = {
     "yes for true": ({"spec.suspend": "yes"}, "spec.suspend", "must be of type boolean"),
     "a long name": ({"metadata.name": "n" * 33}, "metadata.name", "must be at most 32 characters"),
     "a name with a dot": ({"metadata.name": "a.b"}, "metadata.name", "must not hold a dot"),
+    "a name that begins with a digit": ({"metadata.name": "7b-to-1b"}, "metadata.name", "must begin with a letter"),
     "a name with capitals": ({"metadata.name": "Support"}, "metadata.name", "must consist of lower case alphanumeric"),
 }  # fmt: skip
 

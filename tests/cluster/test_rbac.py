@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from account_rights import rights
 from kube_api import JSON_PATCH, Api, Manifest, Refused, wait_for
 from small_manifests import config_map, distillation_job, owned_by
 
@@ -67,22 +68,6 @@ def nobody(account_kubeconfig: Any, namespace: str) -> Iterator[Api]:
         yield client
 
 
-def rights(api: Api, namespace: str) -> set[str]:
-    """All that an account may do in a namespace, as "verb resource.group/subresource"."""
-    review = {
-        "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": {"namespace": namespace},
-    }  # fmt: skip
-    status = api.request("post", "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", body=review)["status"]
-    assert not status["incomplete"]
-    return {
-        f"{verb} {_full_name(resource, group)}" + "".join(f" {name}" for name in rule.get("resourceNames", []))
-        for rule in status["resourceRules"]
-        for verb in rule["verbs"]
-        for resource in rule["resources"]
-        for group in rule["apiGroups"]
-    }
-
-
 def may(api: Api, verb: str, resource: str, *, namespace: str) -> bool:
     plain, _, subresource = resource.partition("/")
     name, _, group = plain.partition(".")
@@ -97,11 +82,6 @@ def may(api: Api, verb: str, resource: str, *, namespace: str) -> bool:
 
 def spelled(table: dict[str, str]) -> set[str]:
     return {f"{verb} {resource}" for resource, verbs in table.items() for verb in verbs.split()}
-
-
-def _full_name(resource: str, group: str) -> str:
-    name, slash, subresource = resource.partition("/")
-    return f"{name}.{group}{slash}{subresource}" if group else resource
 
 
 def test_rights_are_those_of_the_table(operator_api: Api, nobody: Api, namespace: str) -> None:
