@@ -34,7 +34,7 @@ class Condition(Model):
 
 
 class Restarts(Model):
-    """Attempts at a stage that ended before it did, by what is to blame."""
+    """Attempts at a stage, and drivers within one, that ended before it did, by what is to blame."""
 
     failure: Natural = 0
     """Our code or yours."""

@@ -177,7 +177,7 @@ JOB_GAUGES: Final = {
     "checkpoint_timestamp_seconds": ("When the training at work was last saved", _STAGE),
 }  # fmt: skip
 JOB_COUNTERS: Final = {
-    "restarts": ("Attempts that ended before their stage did", (*_JOB, "cause")),
+    "restarts": ("Attempts, and drivers within one, that ended before their stage did", (*_JOB, "cause")),
     "gpu_seconds": ("GPU-seconds of the run", _JOB),
     "samples_generated": ("Answers of the stage at work", _STAGE),
     "tokens_generated": ("Tokens of those answers", _STAGE),
