@@ -64,7 +64,7 @@ PROGRESSES = unreadable(PROGRESS, "done")
 OWNERS = {"another": "nobody:else", "nothing": "", "huge": HUGE, "terminal": TERMINAL}
 ENDS = step("Exit", after=1, code=0)
 HELD = {("Generate", 0): (step("Hold"),)}
-SAID = {"outcome": "Failed", "cause": "user", "reason": "Bad\x1b[2JReason", "message": TERMINAL + "x" * 9000}
+SAID = {"outcome": "Failed", "cause": "user", "reason": "Bad\x1b[2JReason", "message": TERMINAL + "x" * 3900}
 
 
 def plays(job: str) -> Scenario:
