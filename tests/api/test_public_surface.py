@@ -15,6 +15,9 @@ def test_public_name_is_there(name: str) -> None:
 
 def test_public_names_are_those_of_their_homes() -> None:
     assert kubedistill.DistillationJob.__module__ == "kubedistill.v1alpha1.job"
+    assert kubedistill.Client.__module__ == "kubedistill.client.sync"
+    assert kubedistill.AsyncClient.__module__ == "kubedistill.client.asynchronous"
+    assert kubedistill.distillation_job.__module__ == "kubedistill.client.flat"
     assert kubedistill.KubedistillError.__module__ == "kubedistill.errors"
     assert kubedistill.load_manifest.__module__ == "kubedistill.manifest"
 
@@ -36,6 +39,7 @@ def test_names_can_be_imported_at_once() -> None:
         ("import kubedistill", {"pydantic", "ruamel", "typer", "rich", "json"}),
         ("from kubedistill import KubedistillError", {"pydantic", "ruamel", "typer", "rich"}),
         ("from kubedistill import DistillationJob", {"ruamel", "typer"}),
+        ("from kubedistill import AsyncClient, Client", {"aiohttp", "kubernetes", "ruamel", "rich", "typer"}),
     ],
 )
 def test_import_is_lazy(statement: str, absent: set[str]) -> None:
