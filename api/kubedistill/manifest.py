@@ -11,12 +11,12 @@ from kubedistill.problems import find_problem, shown
 from kubedistill.v1alpha1 import API_VERSION, KIND, DistillationJob
 
 
-def load_manifest(path: Path) -> DistillationJob:
+def load_manifest(path: Path | str) -> DistillationJob:
     """Read a DistillationJob from a YAML 1.2 file (so 2e-5 is a number).
 
     Raises InvalidManifest with file, line, field path, problem and fix; further problems follow, a line each.
     """
-    document = read_document(path)
+    document = read_document(Path(path))
     for field, wanted in (("kind", KIND), ("apiVersion", API_VERSION)):
         if (found := document.values.get(field)) != wanted:
             problem = f"{shown(found)} is not {wanted}" if found is not None else "the field is required, and missing"

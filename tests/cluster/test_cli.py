@@ -7,6 +7,7 @@ import pty
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -166,6 +167,10 @@ def test_reports_and_logs_are_read_where_the_store_is_and_else_their_place_is_to
     kept = distill("logs", "ok-2", "--stage", "Train", "--store", str(store))
     assert (kept.returncode, kept.stdout) == (0, "10:11:12 INFO stage started\nplain\n")
     assert distill("logs", "ok-2", "--stage", "Train", "--store", str(store), "--json").stdout.startswith('{"at"')
+    assert distill("logs", "ok-2", "--stage", "Train", "--store", str(store), "-f").stdout == kept.stdout
+    unopened = distill("report", "ok-2", "--open")
+    assert unopened.returncode == 2
+    assert f"--open: the report is out of reach from here, at file://{page} on claim shared" in unopened.stderr
 
 
 def test_logs_are_read_from_a_drivers_pod(distill: Distill, api: Api, namespace: str, tmp_path: Path) -> None:
@@ -230,6 +235,24 @@ def test_a_gate_that_says_no_is_exit_code_3(distill: Distill, tmp_path: Path) ->
 def test_kubectl_finds_the_plugin(environment: dict[str, str]) -> None:
     said = subprocess.run([*PLUGIN, "get"], env=environment, capture_output=True, text=True, check=True)
     assert said.stderr.startswith("There are no jobs in namespace test-")
+
+
+def test_who_stops_watching_is_told_that_the_job_goes_on(
+    distill: Distill, environment: dict[str, str], namespace: str, tmp_path: Path
+) -> None:
+    distill("submit", manifest(tmp_path, "support"))
+    process = subprocess.Popen(
+        [*PLUGIN, "watch", "support"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
+    )  # fmt: skip
+    with process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith(f"{namespace}/support")
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=60)
+    assert (process.returncode, said) == (
+        130, f"The job goes on; `kubectl distill watch support -n {namespace}` follows it again.\n",
+    )  # fmt: skip
 
 
 @pytest.mark.usefixtures("carried_out")

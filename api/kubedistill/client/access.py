@@ -49,7 +49,9 @@ class Access:
         return configuration
 
 
-def find_access(*, kubeconfig: Path | None = None, context: str | None = None, namespace: str | None = None) -> Access:
+def find_access(
+    *, kubeconfig: Path | str | None = None, context: str | None = None, namespace: str | None = None
+) -> Access:
     """Look where kubectl looks: the named file, $KUBECONFIG, ~/.kube/config, the pod's account.
 
     Raises NoCluster where there is nothing, or no such context, and InvalidInput without the `kubernetes` library.

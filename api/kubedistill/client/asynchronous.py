@@ -16,6 +16,8 @@ from kubedistill.contract import Prices
 from kubedistill.report import Report
 from kubedistill.v1alpha1 import DistillationJob, Status
 
+Place = Path | str
+
 
 class AsyncClient:
     """Jobs of one cluster, found as kubectl finds it, or of this machine (`AsyncClient.local()`).
@@ -25,17 +27,19 @@ class AsyncClient:
     """
 
     def __init__(
-        self, *, kubeconfig: Path | None = None, context: str | None = None, namespace: str | None = None,
-        store: Path | None = None,
+        self, *, kubeconfig: Place | None = None, context: str | None = None, namespace: str | None = None,
+        store: Place | None = None,
     ) -> None:  # fmt: skip
         from kubedistill.client.api_server import AsyncApiServer
 
         access = find_access(kubeconfig=kubeconfig, context=context, namespace=namespace)
-        self._set_up(AsyncApiServer(access), namespace=access.namespace, store=store)
+        self._set_up(
+            AsyncApiServer(access), namespace=access.namespace, store=Path(store) if store is not None else None
+        )
 
     @classmethod
     def local(
-        cls, *, data_root: Path = Path(), store: Path | None = None, config_maps: Mapping[str, Path] | None = None,
+        cls, *, data_root: Place = Path(), store: Place | None = None, config_maps: Mapping[str, Path] | None = None,
         teacher_price: float | None = None, student_price: float | None = None,
     ) -> Self:  # fmt: skip
         """A client that runs jobs on this machine, as long as it is open; prices are US dollars per hour.
@@ -44,9 +48,10 @@ class AsyncClient:
         """
         from kubedistill.client.local import NAMESPACE, LocalMachine, Threaded
 
-        place = store or data_root / ".kubedistill"
+        root = Path(data_root)
+        place = Path(store) if store is not None else root / ".kubedistill"
         prices = Prices(teacher=teacher_price, student=student_price)
-        machine = LocalMachine(data_root=data_root, store=place, config_maps=config_maps or {}, prices=prices)
+        machine = LocalMachine(data_root=root, store=place, config_maps=config_maps or {}, prices=prices)
         client = cls.__new__(cls)
         client._set_up(Threaded(machine), namespace=NAMESPACE, store=place.absolute())
         return client
