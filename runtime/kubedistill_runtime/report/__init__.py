@@ -1,8 +1,6 @@
 """The report: the same facts for machines (JSON), for a terminal (Markdown) and for people (HTML)."""
 
 from kubedistill.report import Report
-from kubedistill_runtime.report.markdown import render_markdown
-from kubedistill_runtime.report.page import render_page
 from kubedistill_runtime.storage.store import Store
 
 FORMS = ("json", "md", "html")
@@ -10,6 +8,9 @@ FORMS = ("json", "md", "html")
 
 def write_report(report: Report, *, store: Store, folder: str, title: str) -> None:
     """Write report.json, report.md and report.html into a folder of the store."""
+    from kubedistill_runtime.report.markdown import render_markdown
+    from kubedistill_runtime.report.page import render_page  # brings matplotlib; the warm path goes without
+
     files = {
         "report.json": report.model_dump_json(by_alias=True, indent=1),
         "report.md": render_markdown(report, title=title),
