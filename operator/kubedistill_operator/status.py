@@ -90,12 +90,12 @@ def _phase(status: Status, current: StageStatus | None) -> str:
         return "Failed"
     if is_true(status, "Suspended"):
         return "Suspended"
-    if status.run is None or current is None:
+    if status.run is None or not status.stages:
         return "Pending"
     quota = find_condition(status, "QuotaReserved")
     if quota is not None and quota.status == "False":
         return "Queued"
-    return PHASES[current.name]
+    return PHASES[(current or status.stages[-1]).name]
 
 
 def _message(status: Status, current: StageStatus | None) -> str:
