@@ -12,12 +12,13 @@ from typing import Any
 from kubedistill.chain import CHAIN, STAGES, StageName
 from kubedistill.contract import ArtifactRef, StageJob, StageProgress, StageResult
 from kubedistill.settings import Pool, Settings
-from kubedistill.v1alpha1 import Spec, Status
+from kubedistill.v1alpha1 import Spec, StageStatus, Status
 from kubedistill_operator.clock import stamp
 from kubedistill_operator.decisions.reconcile import reconcile
 from kubedistill_operator.job import Job
 from kubedistill_operator.observed import Attempt, Channel, Child, Frozen, Observed, Pod, Refusal, Rival
 from kubedistill_operator.plan import Event, Plan
+from kubedistill_operator.status import find_condition
 
 NAMESPACE, NAME = "team", "quickstart"
 SETTINGS = Settings(pools={"cpu": Pool(gpus_per_node=0), "h100": Pool(node_selector={"gpu": "h100"})})
@@ -210,3 +211,25 @@ class World:
         self.result(name)
         self.end_child(name)
         self.settle()
+
+
+def begin(world: World, stage: StageName) -> str:
+    """Play the stages before one to their success, and start that one; returns its child's name."""
+    for one in CHAIN:
+        if one.name == stage:
+            break
+        world.complete_stage(one.name)
+    world.settle()
+    return world.live
+
+
+def stage_of(world: World, name: StageName) -> StageStatus:
+    """What the status says of a stage."""
+    return next(stage for stage in world.status.stages if stage.name == name)
+
+
+def reason_of(world: World, kind: str) -> tuple[str, str]:
+    """(status, reason) of a condition."""
+    condition = find_condition(world.status, kind)
+    assert condition is not None, [one.type for one in world.status.conditions]
+    return condition.status, condition.reason

@@ -2,30 +2,16 @@
 
 from dataclasses import replace
 
-import pytest
-
-from kubedistill.v1alpha1 import StageStatus
 from kubedistill_operator.observed import Pod
-from world import World
-
-
-@pytest.fixture
-def world() -> World:
-    return World()
+from world import World, begin, stage_of
 
 
 def begin_training(world: World) -> str:
-    """Play the stages before Train, and its start; returns the name of its child."""
-    for stage in ("Prepare", "Generate", "Curate"):
-        world.complete_stage(stage)
+    """Let Train's child run; returns its name."""
+    name = begin(world, "Train")
+    world.run_child(name)
     world.settle()
-    world.run_child(world.live)
-    world.settle()
-    return world.live
-
-
-def training(world: World) -> StageStatus:
-    return next(stage for stage in world.status.stages if stage.name == "Train")
+    return name
 
 
 def test_a6_a_job_that_failed_is_told_by_the_exit_code_of_its_pod(world: World) -> None:
@@ -54,7 +40,7 @@ def test_a7_what_a_pod_showed_counts_when_it_is_gone_before_the_grace_is_over(wo
     world.settle()
     world.now += 31
     world.settle()
-    stage = training(world)
+    stage = stage_of(world, "Train")
     assert (stage.restarts.failure, stage.restarts.infrastructure) == (1, 0)
     assert [
         event.message for event in world.events if event.reason == "AttemptFailed" and "OutOfMemory" in event.message
@@ -68,7 +54,7 @@ def test_a7_evidence_that_comes_late_counts_too(world: World) -> None:
     world.pods[name] = (Pod("p", "u", "Failed", world.now, node="n1", exit_reason="Evicted", exit_code=143),)
     world.now += 31
     world.settle()
-    assert training(world).restarts.preemption == 1
+    assert stage_of(world, "Train").restarts.preemption == 1
 
 
 def test_a13_a_child_that_runs_again_takes_back_what_its_end_seemed_to_show(world: World) -> None:
@@ -77,8 +63,8 @@ def test_a13_a_child_that_runs_again_takes_back_what_its_end_seemed_to_show(worl
     world.settle()
     world.children[name] = replace(world.children[name], evicted=False)
     world.settle()
-    assert training(world).ended_at == ""
-    assert training(world).reason == ""
+    assert stage_of(world, "Train").ended_at == ""
+    assert stage_of(world, "Train").reason == ""
     world.end_child(name)
     world.settle()
-    assert training(world).attempt == 1, "the grace begins anew"
+    assert stage_of(world, "Train").attempt == 1, "the grace begins anew"

@@ -1,4 +1,4 @@
-"""What becomes of edits to a job whose run is over, and what a downgrade of the operator does to one that isn't."""
+"""What becomes of a job that is suspended, over or deleted (rows P of docs/behaviour.md), and of edits to it."""
 
 from dataclasses import replace
 
@@ -8,7 +8,7 @@ from kubedistill.chain import CHAIN
 from kubedistill.settings import Pool, Settings
 from kubedistill_operator.names import CANCEL_ANNOTATION, RERUN_ANNOTATION
 from kubedistill_operator.status import find_condition, is_true
-from world import World, small_spec
+from world import World, begin, small_spec, stage_of
 
 
 @pytest.fixture
@@ -115,3 +115,72 @@ def test_the_pool_that_a_stage_overrides_sets_the_price() -> None:
     world = World(spec=spec.model_copy(update={"stages": stages}), settings=Settings(pools=pools))
     world.settle()
     assert world.jobs[world.live].prices.teacher == 2.0
+
+
+def test_p1_p2_suspend_saves_and_resume_goes_on(world: World) -> None:
+    name = begin(world, "Train")
+    world.run_child(name)
+    world.settle()
+    world.spec = small_spec(suspend=True)
+    world.settle()
+    assert world.channels[name].stop
+    assert world.status.phase == "Training"
+    world.result(name, outcome="Stopped", cause="none", reason="Stopped")
+    world.settle()
+    world.end_child(name)
+    world.settle()
+    assert world.status.phase == "Suspended"
+    assert name not in world.children
+    world.now += 10**6
+    world.settle()
+    assert world.children == {}, "those of earlier stages are kept no longer than in a run"
+    assert world.step().status is None
+    world.spec = small_spec()
+    world.settle()
+    world.complete_stage("Prepare")
+    stage = stage_of(world, "Train")
+    assert (stage.attempt, stage.state) == (2, "Starting")
+    assert stage.restarts.failure + stage.restarts.infrastructure + stage.restarts.preemption == 0
+
+
+def test_p1_a_driver_that_does_not_leave_has_a_minute(world: World) -> None:
+    name = begin(world, "Train")
+    world.run_child(name)
+    world.settle()
+    world.spec = small_spec(suspend=True)
+    world.settle()
+    world.now += 59
+    world.settle()
+    assert name in world.children
+    world.now += 2
+    world.settle()
+    assert name not in world.children
+
+
+def test_p3_a_job_that_is_deleted_is_only_looked_at(world: World) -> None:
+    begin(world, "Generate")
+    world.deleting = True
+    plan = world.reconcile()
+    assert (plan.status, plan.create, plan.delete) == (None, (), ())
+
+
+def test_p4_children_of_a_success_are_kept_for_a_while(world: World) -> None:
+    for stage in [stage.name for stage in CHAIN]:
+        world.complete_stage(stage)
+    assert world.created[-1] in world.children
+    world.now += 601
+    world.settle()
+    assert world.children == {}
+
+
+def test_no_attempt_begins_while_pods_of_the_last_one_run(world: World) -> None:
+    name = begin(world, "Generate")
+    world.run_child(name)
+    world.settle()
+    world.result(name)
+    world.settle()
+    assert stage_of(world, "Generate").state == "Succeeded"
+    assert stage_of(world, "Curate").state == "Pending"
+    world.end_child(name)
+    world.settle()
+    assert stage_of(world, "Curate").state == "Starting"

@@ -1,0 +1,164 @@
+"""Why a job waits, what it shows and when that ends: rows W of docs/behaviour.md, by their names."""
+
+from dataclasses import replace
+
+import pytest
+
+from kubedistill.v1alpha1 import Restarts
+from kubedistill_operator.observed import Pod, Refusal, Rival
+from world import World, begin, reason_of, small_spec, stage_of
+
+
+def test_w1_a_queue_may_take_for_ever(world: World) -> None:
+    world.spec = small_spec(queue={"name": "q"})
+    world.settle()
+    name = world.live
+    world.children[name] = replace(world.children[name], admitted=False)
+    world.settle()
+    world.now += 10**6
+    world.settle()
+    assert world.status.phase == "Queued"
+    assert reason_of(world, "QuotaReserved") == ("False", "Pending")
+    world.run_child(name)
+    world.settle()
+    assert reason_of(world, "QuotaReserved") == ("True", "Admitted")
+    assert world.status.phase == "Preparing"
+
+
+def test_w2_the_younger_job_waits_for_the_same_artifact(world: World) -> None:
+    world.complete_stage("Prepare")
+    world = World(rivals=(Rival("team", "older", "uid-0", created=1.0, keys={"answers": "key-answers"}),))
+    world.complete_stage("Prepare")
+    world.settle()
+    assert world.status.phase == "Queued"
+    assert reason_of(world, "QuotaReserved") == ("False", "SharedArtifact")
+    assert "team/older" in world.status.message
+    world.rivals = ()
+    world.settle()
+    assert stage_of(world, "Generate").state == "Starting"
+
+
+def test_w3_a_busy_namespace_makes_jobs_wait(world: World) -> None:
+    world.active_in_namespace = world.settings.max_active_jobs_per_namespace
+    world.settle()
+    assert reason_of(world, "QuotaReserved") == ("False", "NamespaceBusy")
+    assert world.created == []
+
+
+WAITS = {
+    "w4 no node yet": ("Unschedulable", "WaitingForNodes"),
+    "w5 image": ("ImagePullBackOff", "ImagePull"),
+    "w6 secret": ("CreateContainerConfigError", "SecretNotFound"),
+}
+
+
+@pytest.mark.parametrize("row", WAITS)
+def test_w4_to_w6_waiting_is_said_and_never_charged(world: World, row: str) -> None:
+    said, reason = WAITS[row]
+    name = begin(world, "Generate")
+    world.pods[name] = (Pod("p", "u", "Pending", world.now, waiting_reason=said, waiting_message="because"),)
+    world.settle()
+    if reason == "WaitingForNodes":
+        assert reason_of(world, "Progressing") == ("True", "Generate"), "pods take a moment everywhere"
+        assert "Waiting" not in [event.reason for event in world.events]
+        world.now += 15
+        world.settle()
+    assert reason_of(world, "Progressing") == ("False", reason)
+    assert "because" in world.status.message
+    world.now += 3601
+    world.settle()
+    assert world.status.phase == "Failed"
+    failed = "Unschedulable" if reason == "WaitingForNodes" else reason
+    assert reason_of(world, "Failed") == ("True", failed)
+    restarts = stage_of(world, "Generate").restarts
+    assert (restarts.failure, restarts.infrastructure, restarts.preemption) == (0, 0, 0)
+
+
+REFUSALS = {
+    "w7 quota": (Refusal("ExceededQuota", "exceeded quota: team"), "QuotaExceeded"),
+    "w8 policy": (Refusal("", "the policy says no"), "WriteRefused"),
+    "w8 a name that is taken": (Refusal("NameTaken", "delete it or rename the job"), "NameTaken"),
+}
+
+
+def refuse(world: World, refusal: Refusal) -> None:
+    """Play Prepare to its success, and have nothing made any more."""
+    world.settle()
+    world.run_child(world.live)
+    world.settle()
+    world.result(world.live)
+    world.end_child(world.live)
+    world.refusal = refusal
+    world.settle()
+
+
+@pytest.mark.parametrize("row", REFUSALS)
+def test_w7_w8_what_is_refused_is_said_and_made_when_the_cause_is_gone(world: World, row: str) -> None:
+    refusal, reason = REFUSALS[row]
+    refuse(world, refusal)
+    assert reason_of(world, "Progressing") == ("False", reason)
+    assert refusal.message in world.status.message
+    assert [event.message for event in world.events].count(f"{reason}: {refusal.message}") == 1
+    world.refusal = None
+    world.settle()
+    world.run_child(world.live)
+    world.settle()
+    assert reason_of(world, "Progressing") == ("True", "Generate")
+    assert stage_of(world, "Generate").attempt == 1
+    assert stage_of(world, "Generate").restarts == Restarts()
+
+
+def test_w7_what_is_refused_for_too_long_ends_the_run_and_was_tried_ever_more_seldom(world: World) -> None:
+    refuse(world, Refusal("ExceededQuota", "exceeded quota: team"))
+    began = world.now
+    while world.status.phase != "Failed":
+        plan = world.step()
+        assert plan.requeue_after is not None
+        world.now += plan.requeue_after
+    assert world.now - began == 3600
+    assert reason_of(world, "Failed") == ("True", "QuotaExceeded")
+    assert "longer than schedulingTimeoutSeconds 3600" in world.status.message
+    assert world.tries < 30
+
+
+def test_w7_a_run_that_can_not_be_frozen_waits_too(world: World) -> None:
+    world.step(until=1)
+    world.refusal = Refusal("ExceededQuota", "exceeded quota: team")
+    world.settle()
+    assert reason_of(world, "Progressing") == ("False", "QuotaExceeded")
+    world.refusal = None
+    world.settle()
+    assert world.created
+    assert reason_of(world, "Progressing") == ("True", "Prepare")
+
+
+def test_w4_a_cluster_whose_pods_are_on_nodes_is_given_time_to_come_up(world: World) -> None:
+    name = begin(world, "Generate")
+    world.children[name] = replace(
+        world.children[name], message="the head is not ready: containers with unready status"
+    )
+    world.pods[name] = (
+        Pod("head", "p", "Running", world.now, node="n1"),
+        Pod("worker", "q", "Pending", world.now, node="n1"),
+    )
+    for passed in (0, 15, 15, 15):
+        world.now += passed
+        world.settle()
+        assert reason_of(world, "Progressing") == ("True", "Generate")
+        assert "head is not ready" in world.status.message
+    world.now += 15
+    world.settle()
+    assert reason_of(world, "Progressing") == ("False", "WaitingForNodes")
+    told = [event for event in world.events if event.reason == "Waiting"]
+    assert [event.message for event in told] == [
+        "WaitingForNodes: the head is not ready: containers with unready status"
+    ]
+
+
+def test_w7_a_job_without_pods_says_where_kubernetes_tells_the_reason(world: World) -> None:
+    world.settle()
+    assert "the pods are being made" in world.status.message
+    world.now += 15
+    world.settle()
+    assert reason_of(world, "Progressing") == ("False", "WaitingForNodes")
+    assert f"`kubectl describe job {world.live}` says why" in world.status.message
