@@ -32,7 +32,7 @@ ENTRYPOINT ["kubedistill-operator"]
 CMD ["--help"]
 
 FROM ${BASE} AS runtime-cpu-base
-# wget is what KubeRay's probes of a Ray pod call.
+# KubeRay before 1.7 probes Ray's pods with wget.
 RUN apt-get update -q && apt-get install -q -y --no-install-recommends wget procps libgomp1 libnuma1 \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb
 
