@@ -28,7 +28,7 @@ def test_the_page_on_file_is_the_one_that_the_models_give(page: str) -> None:
         "### status.stages[]",
         "| `temperature` | number (0 to 2) |",
         "| `topP` | number (above 0 to 1) | `1.0` |",
-        "| `type` | `Auto`, `Sequence`, `CachedLogits` | `\"Auto\"` |",
+        '| `type` | `Auto`, `Sequence`, `CachedLogits` | `"Auto"` |',
         "| `configMapKeyRef` | object |  |",
         "- exactly one of uri and configMapKeyRef must be set",
         "| `labels` | map of string |",
