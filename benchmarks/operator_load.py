@@ -1,7 +1,8 @@
-"""The operator under load: 500 jobs with 3,000 played children on a real API server, then 1,000 jobs that are over.
+"""The operator under load: 500 jobs at once with 1,500 played children, then 1,000 jobs that are over.
 
-Its process has the rights of deploy/rbac and no others. A driver works for a minute, and a finished RayJob's cluster is
-let go as KubeRay does it: looked at every 3 s, and given 2 s. The time from a driver's result to the next child's POST
+Its process has the rights of deploy/rbac and no others, and the API server is a real one. A driver works for two
+minutes, so 500 jobs hand over about four times a second. A finished RayJob's cluster is let go as KubeRay does it:
+looked at every 3 s, and given 2 s. The time from a driver's result to the next child's POST
 is taken from the player's journal and the API server's audit log, which also counts the requests. The operator ends by
 itself, and is started again, when the API server does not answer for 10 s; `operatorEnds` says how often.
 """
@@ -30,12 +31,7 @@ from operator_process import Replica, launch
 from supervision import Supervisor, supervising
 
 FOLDER = ROOT / "build" / "bench-operator"
-COUNT, IDLE_COUNT, PER_SECOND, SCALE = (
-    int(os.environ.get("JOBS", "500")),
-    1000,
-    7.0,
-    float(os.environ.get("SCALE", "5")),
-)
+COUNT, IDLE_COUNT, PER_SECOND = int(os.environ.get("JOBS", "500")), 1000, 4.0
 LIMITS = {"handoverP95Seconds": 10.0, "rssMiB": 256.0, "idleCpuFraction": 0.02}
 SETTINGS: dict[str, Any] = {"maxActiveJobsPerNamespace": 10_000, "resyncSeconds": 120}
 STAGES = ("Prepare", "Generate", "Curate", "Train", "Evaluate", "Export")
@@ -58,8 +54,10 @@ def main() -> int:
 
         with supervising(start) as operator:
             with measuring_memory(operator) as peak, ground.player(scale=1, journal=journal):
-                seconds = run_jobs(ground)
+                seconds = run_jobs(ground, journal)
             requests = read_lines(ground.plane.audit_log)
+            with ground.player(scale=0.02, journal=FOLDER / "over"):
+                run_one(ground)
             idle, scrape = measure_idle(ground, operator.replicas[-1])
         shutil.copy(ground.plane.audit_log, FOLDER)
     entries = read_lines(journal)
@@ -77,27 +75,38 @@ def main() -> int:
     }  # fmt: skip
     print(json.dumps({"figures": figures}))
     missed = [name for name, limit in LIMITS.items() if figures[name] >= limit]
-    return 1 if missed or len(times) < (len(STAGES) - 1) * COUNT else 0
+    return 1 if missed or stages < 3 * COUNT else 0
 
 
-def run_jobs(ground: Ground) -> float:
-    """Submit at an even pace, and wait until all have succeeded; returns the seconds."""
+def run_jobs(ground: Ground, journal: Path) -> float:
+    """Submit at an even pace, wait for three results of each job on average, and delete all; returns the seconds."""
     began = time.monotonic()
     for number in range(COUNT):
-        ground.submit(f"minute-{number}", childRetentionSeconds=60)
+        ground.submit(f"minutes-{number}", childRetentionSeconds=60)
         time.sleep(max(0.0, began + number / PER_SECOND - time.monotonic()))
-    while (phases := Counter(ground.phases().values()))["Succeeded"] < COUNT:
+    while (stages := sum(entry["what"] == "Result" for entry in read_lines(journal))) < 3 * COUNT:
+        phases = Counter(ground.phases().values())
         assert not phases["Failed"], phases
-        print(f"{time.monotonic() - began:6.0f} s {dict(phases)}", flush=True)
+        print(f"{time.monotonic() - began:6.0f} s, {stages} results, {dict(phases)}", flush=True)
         time.sleep(15)
-    return time.monotonic() - began
+    seconds = time.monotonic() - began
+    for number in range(COUNT):
+        ground.api.delete(JOBS, f"minutes-{number}", namespace=ground.namespace)
+    return seconds
+
+
+def run_one(ground: Ground) -> None:
+    """Let one job succeed, whose status the others that are over take on."""
+    ground.submit("ok-0", childRetentionSeconds=0)
+    while ground.phases().get("ok-0") != "Succeeded":
+        time.sleep(1)
 
 
 def measure_idle(ground: Ground, operator: Replica) -> tuple[float, float]:
     """(part of a core that is used with 1,000 jobs that are over, with one resync; seconds of a scrape)."""
-    model = ground.api.get(JOBS, "minute-0", namespace=ground.namespace)
+    model = ground.api.get(JOBS, "ok-0", namespace=ground.namespace)
     assert model is not None
-    for number in range(COUNT, IDLE_COUNT):
+    for number in range(1, IDLE_COUNT):
         made = ground.api.create(small_job(f"over-{number}"), namespace=ground.namespace)
         status = {**model["status"], "observedGeneration": made["metadata"]["generation"]}
         ground.api.patch(JOBS, f"over-{number}", {"status": status}, namespace=ground.namespace, subresource="status")
@@ -135,7 +144,8 @@ def handovers(entries: list[Entry], requests: list[Entry]) -> Iterator[float]:
     for (job, stage), at in results.items():
         following = STAGES[STAGES.index(stage) + 1 :][:1]
         for name in following:
-            yield posted[children[job, name]] - at
+            if (child := children.get((job, name))) in posted:  # the last ones are deleted before they hand over
+                yield posted[child] - at
 
 
 def counted(requests: list[Entry]) -> Counter[tuple[str, str]]:

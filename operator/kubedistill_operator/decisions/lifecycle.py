@@ -145,6 +145,7 @@ def suspend(situation: Situation) -> Plan | None:
     if is_true(situation.status, "Suspended"):
         return Plan(status=situation.status, why=("suspended",))
     status = situation.say(situation.status, "Suspended", "True", reason="AsAsked", message="spec.suspend is true")
+    status = situation.say(status, "Progressing", "False", reason="Suspended")
     return Plan(status=status, events=(Event("Suspended", "saved and stopped"),), why=("suspended",))
 
 

@@ -91,6 +91,7 @@ def test_p1_an_edit_of_a_suspended_job_is_seen() -> None:
     edit(world, child_retention_seconds=5)
     world.settle()
     assert (world.status.phase, world.status.observed_generation) == ("Suspended", 2)
+    assert reason_of(world, "Progressing") == ("False", "Suspended")
 
 
 def test_a_run_that_a_newer_operator_froze_goes_on_after_a_downgrade() -> None:

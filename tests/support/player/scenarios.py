@@ -128,7 +128,7 @@ _STARTING = (
 )
 _RUNNING = (
     Scenario("slow", "P1, S7, S10", _on(ANY, 0, *START, *(_progress(n % 4 + 1, after=60) for n in range(600)))),
-    Scenario("minute", "A1", _on(ANY, 0, *START, *(_progress(n, after=12) for n in range(1, 5)), *END)),
+    Scenario("minutes", "A1", _on(ANY, 0, *START, *(_progress(n, after=30) for n in range(1, 5)), *END)),
     Scenario("deaf", "P1", _on("Generate", 0, *START, *(_progress(1, after=60) for _ in range(600))), deaf=True),
     Scenario("silent", "A8", _on("Generate", 1, *WORKING)),
     Scenario("never-starts", "A8", _on("Generate", 1, *UP)),
