@@ -8,7 +8,7 @@ from kubedistill.chain import CHAIN
 from kubedistill.settings import Pool, Settings
 from kubedistill_operator.names import CANCEL_ANNOTATION, RERUN_ANNOTATION
 from kubedistill_operator.status import find_condition, is_true
-from world import World, begin, small_spec, stage_of
+from world import World, begin, reason_of, small_spec, stage_of
 
 
 @pytest.fixture
