@@ -15,12 +15,13 @@ COMMAND = re.compile(
 RUN_BY = {
     r"kubectl distill (?!watch quickstart|report quickstart)": "tests/cluster/test_cli.py",
     r"kubectl distill (watch|report) quickstart": "tests/cluster/test_cli.py",
-    r"kubectl (apply|wait|get|describe)": "tests/cluster/test_quickstart.py",
+    r"kubectl (apply -f (?!examples/quickstart/cluster/files)|wait|get|describe)": "tests/cluster/test_quickstart.py",
     r"kubectl auth can-i": "tests/cluster/chart/test_rights.py",
     r"kubectl -n argocd patch": "tests/cluster/test_gitops.py",
     r"kubedistill init": "tests/api/cli/test_init.py",
     r"kubedistill validate": "tests/api/cli/test_validate.py",
     r"kubedistill preview": "tests/runtime/training/test_preview.py",
+    r"kubedistill watch": "tests/cluster/test_cli.py",
     r"kubedistill run": "tests/e2e",
     r"helm (install|upgrade|test|uninstall)": "tests/cluster/chart/test_lifecycle.py",
 }
@@ -30,6 +31,8 @@ NOT_RUN = {
     r"make demo-cluster": "takes minutes; tests/cluster/test_quickstart.py goes the same way with fewer records",
     r"make (test|test-unit|test-cluster)$": "is what runs this test",
     r"make (setup|lint|types|format|bench-\S+|soak|images|control-plane|helm|crds|chart|docs).*": "is for developers",
+    r"kubectl events": "`make demo-cluster` runs it; what it shows is tested in tests/cluster/test_quickstart.py",
+    r"kubectl (cp|delete pod|apply -f examples/quickstart/cluster/files.yaml)": "needs a pod on a node",
     r"pip install": "needs the package to be published",
 }
 """Why a command is not run."""
@@ -38,7 +41,9 @@ NOT_RUN = {
 def commands() -> Iterator[tuple[str, str]]:
     for page in PAGES:
         for block in re.findall(r"^```\w*\n(.*?)^```", page.read_text(), flags=re.DOTALL | re.MULTILINE):
-            for line in block.splitlines():
+            lines = block.splitlines()
+            prompted = [line for line in lines if line.startswith("$ ")]  # the others are what commands print
+            for line in prompted or lines:
                 if found := COMMAND.match(line.strip()):
                     yield page.name, found[1]
 

@@ -123,7 +123,7 @@ def applied(
     """The job after it was applied and has succeeded."""
     folder = tmp_path_factory.mktemp("quickstart")
     claim = fill_claim(folder / "claim", rows=ROWS)
-    settings = yaml.safe_load((QUICKSTART / "cluster" / "settings.yaml").read_text(encoding="utf-8"))
+    settings = yaml.safe_load((QUICKSTART / "cluster" / "values.yaml").read_text(encoding="utf-8"))["settings"]
     kubectl = Kubectl(kubeconfig, own_namespace, folder / "kubectl") if has_kubectl() else None
     with (
         replica(

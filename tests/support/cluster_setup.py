@@ -34,8 +34,13 @@ def ray_crds() -> list[Path]:
 
 def install_crds(api: Api) -> None:
     """Apply our CRD and KubeRay's, and wait until their kinds are served."""
-    files = [ROOT / "crds" / "kubedistill.io_distillationjobs.yaml", *ray_crds()]
-    apply_crds(api, [crd for file in files for crd in read_manifests(file)])
+    apply_crds(api, read_manifests(ROOT / "crds" / "kubedistill.io_distillationjobs.yaml"))
+    install_ray_crds(api)
+
+
+def install_ray_crds(api: Api) -> None:
+    """Apply KubeRay's CRDs, and wait until their kinds are served."""
+    apply_crds(api, [crd for file in ray_crds() for crd in read_manifests(file)])
 
 
 def apply_crds(api: Api, crds: list[Manifest]) -> None:

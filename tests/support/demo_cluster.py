@@ -1,12 +1,15 @@
-"""`make demo-cluster`: the quickstart under the operator on a real API server, as a person with kubectl sees it.
+"""`make demo-cluster`: from `helm install` to the report of the quickstart, on a real API server without nodes.
 
-Control plane, operator and player are processes of this machine; the player runs the drivers in earnest. All of it lies
-under build/demo-cluster, and nothing runs any more when this ends, however it ends.
+Control plane, operator and player are processes of this machine: the operator is what the installed Deployment asks
+for, with its account and its settings, and the player runs the drivers in earnest. All of it lies under
+build/demo-cluster, and nothing runs any more when this ends, however it ends.
 """
 
 import contextlib
+import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -14,31 +17,32 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import psutil
-import yaml
 
 from background import StartFailed
-from cluster_desk import CLAIM, QUICKSTART, Kubectl, fill_claim, has_kubectl
-from cluster_setup import (
-    OPERATOR,
-    OPERATOR_NAMESPACE,
-    ROOT,
-    account_kubeconfig,
-    install_crds,
-    install_operator_account,
-)
+from chart_release import Release
+from cluster_desk import CLAIM, Kubectl, fill_claim, has_kubectl
+from cluster_setup import OPERATOR_NAMESPACE, ROOT, install_ray_crds
 from control_plane import NOTHING_TO_RUN, ControlPlane
-from kube_api import Api
+from go_builds import NoBinaries
+from helm import Helm, make_helm
+from kube_api import Api, wait_for
 from kubedistill.report import Report
 from kubedistill.report_table import headline, table_lines
-from kubernetes_binaries import NoBinaries, make_binaries
-from operator_process import replica
+from kubernetes_binaries import make_binaries
 from player.background import playing
 
 FOLDER = ROOT / "build" / "demo-cluster"
 NAMESPACE, NAME = "default", "quickstart"
+PORT = 8080
+"""Where the operator of the default settings listens."""
 SCALE = 0.1
 """KubeRay's pauses are ten times as short as in a cluster."""
+INSTALL = (
+    f"helm install kubedistill charts/kubedistill --namespace {OPERATOR_NAMESPACE} --create-namespace"
+    " --values examples/quickstart/cluster/values.yaml"
+)
 COMMANDS = (
+    INSTALL,
     "kubectl apply -f examples/quickstart/cluster/claim.yaml",
     "kubectl apply -f examples/quickstart/job.yaml",
     "kubedistill watch quickstart",
@@ -54,14 +58,21 @@ COMMANDS = (
 def main() -> int:
     """Run the demo; the exit code is 0 where the job has succeeded and nothing is left over."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+    os.chdir(ROOT)  # the commands name files of the repository
     if not has_kubectl():
         sys.stderr.write("demo-cluster: it shows what kubectl shows, and there is no kubectl on the PATH\n")
+        return 1
+    if _is_taken(PORT):
+        sys.stderr.write(f"demo-cluster: the operator would listen at port {PORT}, and somebody else does\n")
         return 1
     if _tell(_still_running(), "runs already, or was left over by a demo that was killed"):
         return 1
     try:
         make_binaries()
-        with _cluster() as kubectl:
+        helm = make_helm()
+        with _cluster() as kubectl, contextlib.ExitStack() as operator:
+            _say(f"\n$ {INSTALL}")
+            operator.enter_context(_install(helm, kubectl))
             code = _show(kubectl)
     except NoBinaries as error:
         sys.stderr.write(f"demo-cluster: {error}\n")
@@ -76,35 +87,40 @@ def main() -> int:
 
 @contextlib.contextmanager
 def _cluster() -> Iterator[Kubectl]:
-    """A control plane with operator and player; all of them are gone afterwards."""
+    """A control plane with the player; both are gone afterwards."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
     plane = ControlPlane(FOLDER / "control-plane", dies_with_us=True)
-    _say("Starting a control plane, the operator and the player; their logs lie under build/demo-cluster.")
+    _say("Starting a control plane and the player; their logs lie under build/demo-cluster.")
     with contextlib.ExitStack() as stack:
         stack.callback(plane.down)
         plane.start_server()
-        api = stack.enter_context(Api(plane.kubeconfig))
-        install_crds(api)
+        with Api(plane.kubeconfig) as api:
+            install_ray_crds(api)
         plane.start_controllers()
-        install_operator_account(api)
-        account = account_kubeconfig(
-            api, OPERATOR, namespace=OPERATOR_NAMESPACE, file=FOLDER / "operator.kubeconfig"
-        )  # fmt: skip
-        settings = yaml.safe_load((QUICKSTART / "cluster" / "settings.yaml").read_text(encoding="utf-8"))
-        stack.enter_context(
-            replica(FOLDER, kubeconfig=account, lease_namespace=OPERATOR_NAMESPACE, name="operator", **settings)
-        )
         claims = {CLAIM: fill_claim(FOLDER / "claim")}
         stack.enter_context(playing(plane.kubeconfig, scale=SCALE, folder=FOLDER / "pods", claims=claims))
         stack.callback(signal.signal, signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C would leave things behind
         yield Kubectl(plane.kubeconfig, NAMESPACE, FOLDER / "kubectl")
 
 
+@contextlib.contextmanager
+def _install(binary: Path, kubectl: Kubectl) -> Iterator[None]:
+    """Install the chart as a person would, and run what its Deployment asks for, since no node does."""
+    helm = Helm(FOLDER / "helm", kubectl.kubeconfig, binary)
+    helm.home.mkdir()
+    _say(helm.run(*INSTALL.split()[1:]).rstrip())
+    with Api(kubectl.kubeconfig) as api:
+        release = Release(helm, api, "kubedistill", OPERATOR_NAMESPACE, port=PORT)
+        with release.replica(FOLDER, name="operator") as replica:
+            wait_for(replica.leads, what="the operator leads", seconds=120)
+            yield
+
+
 def _show(kubectl: Kubectl) -> int:
     """Run the commands as a person would; the exit code is that of the first one that failed."""
     began, code = time.monotonic(), 0
-    for command in COMMANDS:
+    for command in COMMANDS[1:]:
         if code and " wait " in command:
             continue
         _say(f"\n$ {command}")
@@ -150,6 +166,11 @@ def _still_running() -> list[str]:
             if process.pid != psutil.Process().pid and any(str(FOLDER) in word for word in words):
                 found.append(f"{process.pid} ({' '.join(process.cmdline())[:100]})")
     return found
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def _say(text: str) -> None:
