@@ -20,7 +20,7 @@ Found = TypeVar("Found")
 MERGE, JSON_PATCH, APPLY = (
     f"application/{kind}" for kind in ("merge-patch+json", "json-patch+json", "apply-patch+yaml")
 )
-_TIMEOUT = 30
+_TIMEOUT = 60
 
 
 class Refused(Exception):
@@ -134,7 +134,7 @@ class Api:
         return self._kind(f"{manifest['apiVersion']}/{manifest['kind']}")
 
 
-def wait_for(look: Callable[[], Found | None], *, what: str, seconds: float = 30) -> Found:
+def wait_for(look: Callable[[], Found | None], *, what: str, seconds: float = 90) -> Found:
     """Look until there is something to see, and return it; fails with `what` was expected."""
     until = time.monotonic() + seconds
     while not (found := look()):

@@ -68,7 +68,7 @@ class Played:
     def pods(self) -> list[Manifest]:
         return self.api.list("v1/Pod", namespace=self.namespace, labels={"kubedistill.io/child": self.name})
 
-    def becomes(self, *states: tuple[str, str], seconds: float = 30) -> None:
+    def becomes(self, *states: tuple[str, str], seconds: float = 90) -> None:
         """Wait until a RayJob has one of these states."""
         wait_for(lambda: self.state in states, what=f"{self.name} becomes {states}", seconds=seconds)
 

@@ -69,11 +69,11 @@ def test_a_cluster_that_never_comes_up_fails_at_its_deadline(workplace: Any) -> 
 def test_a_retry_is_another_cluster_and_another_start(workplace: Any) -> None:
     child = workplace.child("raises-1", stage="Train", backoffLimit=1)
     wait_for(lambda: child.status.get("failed") == 1, what="it has failed once")
+    wait_for(lambda: len(workplace.journal.of("Submitted", child=child.name)) == 2, what="it is submitted again")
     wait_for(lambda: child.state[0] == "Running", what="it runs again")
     names = {pod["metadata"]["labels"]["ray.io/cluster"] for pod in child.pods}
     assert child.status["rayClusterName"] in names
     submitted = workplace.journal.of("Submitted", child=child.name)
-    assert len(submitted) == 2
     assert _time(child.status["startTime"]) >= int(submitted[0]["at"])
 
 
