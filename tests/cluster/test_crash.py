@@ -25,7 +25,7 @@ from supervision import Supervisor, supervising
 KILLS, RESTARTS, SEED = 25, (7, 13, 19), 20261125
 """How often the operator is killed, and after which of these times the API server is restarted."""
 CHILDREN, AT_WORK = 8, 0.8
-"""Of ten kills, two come while it starts, and the others after at least so many further children."""
+"""Of ten kills, two come while it starts, and the others once so many children were made for each kill."""
 SCALE, MOST_SECONDS, PATIENCE = 0.05, 2.0, 900
 Charges = Mapping[str, Mapping[str, int]]
 
@@ -114,14 +114,13 @@ def test_fifty_jobs_end_as_ever_while_the_operator_and_the_api_server_are_killed
 
 def disturb(operator: Supervisor, ground: Ground, journal: Journal) -> None:
     """Kill the operator at random moments, spread over the lives of the jobs, and the API server in between."""
-    chance, before = random.Random(SEED), 0
+    chance = random.Random(SEED)
     for number in range(1, KILLS + 1):
         at_work = chance.random() < AT_WORK
         if at_work:
-            least = before + CHILDREN
+            least = number * CHILDREN  # of all that will ever be, so that no kill waits for more than there are
             wait_for(lambda least=least: count(journal) >= least, what=f"{least} children are made", seconds=PATIENCE)
         operator.kill(seconds=chance.uniform(0, MOST_SECONDS), at_work=at_work)
-        before = count(journal)
         if number in RESTARTS:
             ground.plane.restart_server(gently=number == RESTARTS[0])
 
