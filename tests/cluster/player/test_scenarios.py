@@ -27,7 +27,7 @@ TABLE: dict[str, tuple[str, Any, str, str]] = {
     "no-secret": ("Generate", WAITS, "0", ""),
     "no-quota": ("Generate", WAITS, "0", ""),
     "slow": ("Train", RUNS, "1", ""),
-    "minute": ("Train", OK, "1", "Succeeded"),
+    "minutes": ("Train", OK, "1", "Succeeded"),
     "deaf": ("Generate", RUNS, "1", ""),
     "silent": ("Generate", RUNS, "1", ""),
     "never-starts": ("Generate", (("Running", "PENDING"), None), "0", ""),
