@@ -28,7 +28,9 @@ def title(path: Path) -> str:
 
 
 def read(path: Path) -> Manifest:
+    """A manifest for the namespace of a test, whichever it was written for."""
     manifest: Manifest = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    manifest["metadata"].pop("namespace", None)
     return manifest
 
 
