@@ -137,7 +137,7 @@ def test_an_event_is_taken_and_shown_with_its_job(operator_kubeconfig: Path, api
 
 
 def test_an_object_is_deleted_only_while_it_is_the_one_that_was_seen(
-    operator_kubeconfig: Path, api: Api, namespace: str
+    kubeconfig: Path, api: Api, namespace: str
 ) -> None:
     async def scenario(cluster: Cluster) -> None:
         made = await cluster.create(config_map(namespace))
@@ -146,7 +146,7 @@ def test_an_object_is_deleted_only_while_it_is_the_one_that_was_seen(
         await cluster.delete("ConfigMap", "one", namespace=namespace, uid=made["metadata"]["uid"])
         assert await cluster.get("ConfigMap", "one", namespace=namespace) is None
 
-    run(operator_kubeconfig, scenario)
+    run(kubeconfig, scenario)
 
 
 def test_a_driver_is_asked_to_stop_by_a_patch(operator_kubeconfig: Path, namespace: str) -> None:
@@ -217,7 +217,7 @@ def test_a_new_job_is_observed_with_the_rights_that_we_have(operator_kubeconfig:
     run(operator_kubeconfig, scenario)
 
 
-def test_a_lease_is_taken_renewed_released_and_taken_over(operator_kubeconfig: Path) -> None:
+def test_a_lease_is_taken_renewed_released_and_taken_over(kubeconfig: Path) -> None:
     name = f"test-{secrets.token_hex(4)}"
 
     async def scenario(cluster: Cluster) -> None:
@@ -234,4 +234,4 @@ def test_a_lease_is_taken_renewed_released_and_taken_over(operator_kubeconfig: P
         assert found["spec"]["holderIdentity"] == "b"
         assert found["spec"]["leaseTransitions"] == 1
 
-    run(operator_kubeconfig, scenario)
+    run(kubeconfig, scenario)
