@@ -10,6 +10,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 import psutil
+from quietness import probe
 
 ROOT = Path(__file__).parents[1]
 STORE = ROOT / "build" / "bench-demo"
@@ -69,16 +70,6 @@ def watch(pid: int, peak: list[int], ended: Event) -> None:
             except (psutil.NoSuchProcess, psutil.AccessDenied):  # a helper that came and went
                 continue
         peak[0] = max(peak[0], total)
-
-
-def probe() -> float:
-    """Seconds that both cores take for a fixed piece of work: how quiet the machine is."""
-    began = time.monotonic()
-    work = "x = 0\nfor i in range(6_000_000): x += i"
-    both = [subprocess.Popen([sys.executable, "-c", work]) for _ in range(2)]
-    for one in both:
-        one.wait()
-    return time.monotonic() - began
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ itself, and is started again, when the API server does not answer for 10 s; `ope
 import json
 import os
 import shutil
-import subprocess
 import sys
 import time
 from collections import Counter
@@ -26,7 +25,10 @@ import psutil
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 
+from quietness import probe
+
 from ground import JOBS, Ground, make_ground, small_job
+from kubedistill.chain import CHAIN
 from operator_process import Replica, launch
 from supervision import Supervisor, supervising
 
@@ -34,7 +36,7 @@ FOLDER = ROOT / "build" / "bench-operator"
 COUNT, IDLE_COUNT, PER_SECOND = int(os.environ.get("JOBS", "500")), 1000, 4.0
 LIMITS = {"handoverP95Seconds": 10.0, "rssMiB": 256.0, "idleCpuFraction": 0.02}
 SETTINGS: dict[str, Any] = {"maxActiveJobsPerNamespace": 10_000, "resyncSeconds": 120}
-STAGES = ("Prepare", "Generate", "Curate", "Train", "Evaluate", "Export")
+STAGES = [stage.name for stage in CHAIN]
 _MIB = 2**20
 Entry = Mapping[str, Any]
 
@@ -180,16 +182,6 @@ def measuring_memory(operator: Supervisor) -> Iterator[list[int]]:
     finally:
         ended.set()
         watcher.join()
-
-
-def probe() -> float:
-    """Seconds that both cores take for a fixed piece of work: how quiet the machine is."""
-    began = time.monotonic()
-    work = "x = 0\nfor i in range(6_000_000): x += i"
-    both = [subprocess.Popen([sys.executable, "-c", work]) for _ in range(2)]
-    for one in both:
-        one.wait()
-    return time.monotonic() - began
 
 
 if __name__ == "__main__":

@@ -10,8 +10,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -26,11 +25,11 @@ _LEFT_OUT = (
 _CA_VARIABLES = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
 
 
-def find_engine() -> tuple[str, ...]:
+def find_engine() -> str:
     """The first engine that answers; exits where none does."""
     for engine in ("docker", "podman", "buildah"):
         if shutil.which(engine) and _runs(engine, "info"):
-            return (engine,)
+            return engine
     sys.exit("images: none of docker, podman and buildah is there and answers; install one of them")
 
 
@@ -49,10 +48,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
         tag = f"{options.prefix}/{image}:{version}"
         base = options.base or find_base(engine, argument=BASES[image])
         build(engine, image, tag=tag, version=version, base=base)
-        print(f"images: built {tag} on {base or 'its own base'} with {engine[0]}", flush=True)
+        print(f"images: built {tag} on {base or 'its own base'} with {engine}", flush=True)
 
 
-def build(engine: tuple[str, ...], image: str, *, tag: str, version: str, base: str | None) -> None:
+def build(engine: str, image: str, *, tag: str, version: str, base: str | None) -> None:
     """Build one target of the Dockerfile."""
     arguments = ["--target", image, "--tag", tag, "--file", str(ROOT / "Dockerfile")]
     arguments += ["--label", f"org.opencontainers.image.title=kubedistill {image}"]
@@ -65,28 +64,29 @@ def build(engine: tuple[str, ...], image: str, *, tag: str, version: str, base: 
     _build(engine, *arguments, str(ROOT))
 
 
-def find_base(engine: tuple[str, ...], *, argument: str) -> str | None:
+def find_base(engine: str, *, argument: str) -> str | None:
     """None where the Dockerfile's own base can be had, else a Debian, made where it isn't there yet."""
     default = next(
         line.partition("=")[2]
         for line in (ROOT / "Dockerfile").read_text().splitlines()
         if line.startswith(f"ARG {argument}=")
     )
-    if _runs(*engine, "pull", default):
+    if _runs(engine, "pull", default):
         return None
     if argument == "CUDA_BASE":
         sys.exit(f"images: {default} can't be had; name a base with CUDA by --base")
-    if not _runs(*engine, "inspect", DEBIAN) and not _runs(*engine, "inspect", "--type", "image", DEBIAN):
+    if not _runs(engine, "inspect", DEBIAN) and not _runs(engine, "inspect", "--type", "image", DEBIAN):
         print(f"images: {default} can't be had; making {DEBIAN} with debootstrap", flush=True)
         make_debian(engine)
     return DEBIAN
 
 
-def make_debian(engine: tuple[str, ...]) -> None:
+def make_debian(engine: str) -> None:
     """Make the smallest Debian that has Python, and import it as an image."""
     if shutil.which("debootstrap") is None or os.geteuid() != 0:
         sys.exit("images: that needs debootstrap, and root; install it, or name a base that can be had by --base")
-    with _folder() as folder:
+    with tempfile.TemporaryDirectory(prefix="kubedistill-images-") as made:
+        folder = Path(made)
         command = ["debootstrap", "--variant=minbase", f"--include={_PACKAGES}", _SUITE, str(folder / "root")]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
         for left in _LEFT_OUT:
@@ -98,10 +98,10 @@ def make_debian(engine: tuple[str, ...]) -> None:
         _build(engine, "--tag", DEBIAN, str(folder))
 
 
-def _build(engine: tuple[str, ...], *arguments: str) -> None:
+def _build(engine: str, *arguments: str) -> None:
     # Inside a container or a sandbox there is no other isolation to be had, and a build needs none from itself.
-    buildah = ("--isolation", "chroot", "--layers") if engine == ("buildah",) else ()
-    subprocess.run([*engine, "build", *buildah, "--network", "host", *arguments], check=True)
+    buildah = ("--isolation", "chroot", "--layers") if engine == "buildah" else ()
+    subprocess.run([engine, "build", *buildah, "--network", "host", *arguments], check=True)
 
 
 def _revision() -> str:
@@ -111,12 +111,6 @@ def _revision() -> str:
 
 def _runs(*command: str) -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
-
-
-@contextmanager
-def _folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="kubedistill-images-") as folder:
-        yield Path(folder)
 
 
 if __name__ == "__main__":

@@ -51,9 +51,7 @@ def commands() -> Iterator[tuple[str, str]]:
 @pytest.mark.parametrize(("page", "command"), sorted(set(commands())))
 def test_a_command_is_run_or_says_why_not(page: str, command: str) -> None:
     runs = [place for pattern, place in RUN_BY.items() if re.match(pattern, command)]
-    reasons = [
-        reason for pattern, reason in NOT_RUN.items() if re.fullmatch(pattern, command) or re.match(pattern, command)
-    ]
+    reasons = [reason for pattern, reason in NOT_RUN.items() if re.match(pattern, command)]
     assert runs or reasons, f"{page}: no test runs `{command}`"
     assert all((ROOT / place).exists() for place in runs)
 
