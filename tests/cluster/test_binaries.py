@@ -25,15 +25,13 @@ def bare_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KUBEBUILDER_ASSETS", raising=False)
 
 
-def test_assets_come_before_the_cache_and_the_cache_before_the_path(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_assets_come_before_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assets = put(tmp_path / "assets", "kube-apiserver")
-    path = put(tmp_path / "bin", *NAMES)
-    cache = put(cache_folder(), "kube-apiserver", "kube-controller-manager")
+    put(tmp_path / "bin", *NAMES)  # etcd of another version may be there for other uses
+    cache = put(cache_folder(), *NAMES)
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(assets))
     assert find_binaries() == {
-        "etcd": path / "etcd",
+        "etcd": cache / "etcd",
         "kube-apiserver": assets / "kube-apiserver",
         "kube-controller-manager": cache / "kube-controller-manager",
     }
@@ -59,7 +57,7 @@ def test_cache_is_another_one_for_other_versions(tmp_path: Path, monkeypatch: py
 
 # What is there, and what is said.
 MISSING = {
-    "nothing": ((), "etcd not found, and no apt-get to fetch it with; put etcd 3.4 or newer on the PATH"),
+    "nothing": ((), "etcd and kube-apiserver and kube-controller-manager not found, and no Go to build them with"),
     "etcd": (
         ("etcd",),
         "kube-apiserver and kube-controller-manager not found, and no Go to build them with; install Go 1.24",

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -24,17 +24,19 @@ def cache_of(module: Path, *, name: str) -> Path:
     return root / "kubedistill" / name / versions[:16]
 
 
-def build(programs: Sequence[str], *, module: Path, into: Path, flags: str = "-s -w") -> None:
-    """Build programs by their import paths, all or none of them; `flags` are the linker's.
+def build(programs: Mapping[str, str], *, module: Path, into: Path, flags: str = "-s -w") -> None:
+    """Build programs by their names and import paths, all or none of them; `flags` are the linker's.
 
     Raises CalledProcessError where Go fails, which has said why.
     """
     with tempfile.TemporaryDirectory(dir=into) as folder, _heartbeat():
-        subprocess.run(
-            ["nice", "-n", "19", "go", "build", "-buildvcs=false", "-trimpath", f"-ldflags={flags}",
-             "-o", f"{folder}/", *programs],
-            cwd=module, check=True, env=os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly", "GOWORK": "off"},
-        )  # fmt: skip
+        for name, program in programs.items():
+            subprocess.run(
+                ["nice", "-n", "19", "go", "build", "-buildvcs=false", "-trimpath", f"-ldflags={flags}",
+                 "-o", f"{folder}/{name}", program],
+                cwd=module, check=True,
+                env=os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly", "GOWORK": "off"},
+            )  # fmt: skip
         for built in Path(folder).iterdir():
             built.replace(into / built.name)
 

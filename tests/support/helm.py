@@ -48,7 +48,7 @@ def make_helm() -> Path:
             if shutil.which("go") is None:
                 raise NoBinaries("helm not found, and no Go to build it with; install helm 3.17 or newer") from None
         say("building helm from Go modules: 3 minutes on 2 cores, once")
-        build(["helm.sh/helm/v3/cmd/helm"], module=MODULE, into=_cache(), flags=_flags())
+        build({"helm": "helm.sh/helm/v3/cmd/helm"}, module=MODULE, into=_cache(), flags=_flags())
     return find_helm()
 
 

@@ -1,8 +1,9 @@
-"""The binaries of a control plane: found, fetched or built once, and kept in the user's cache.
+"""The binaries of a control plane: found, or built once from Go modules and kept in the user's cache.
 
-kube-apiserver and kube-controller-manager are built from Go modules, in the versions of tests/cluster/control-plane;
-etcd is Debian's. KUBEBUILDER_ASSETS names a folder that is looked into first (controller-runtime's setup-envtest fills
-one; it has no kube-controller-manager).
+Their versions are those of tests/cluster/control-plane, where etcd is the one that this Kubernetes is released with.
+An older etcd, such as Debian's 3.4, does not tell the API server how far its cache has come, so that every list is read
+and decoded anew: with 500 jobs the server does little else. KUBEBUILDER_ASSETS names a folder that is looked into first
+(controller-runtime's setup-envtest fills one; it has no kube-controller-manager).
 """
 
 import os
@@ -10,23 +11,22 @@ import re
 import shutil
 from pathlib import Path
 
-from debian_programs import fetch
 from go_builds import NoBinaries, build, cache_of, locked, say
 
 MODULE = Path(__file__).parents[1] / "cluster" / "control-plane"
-BUILT = ("kube-apiserver", "kube-controller-manager")
-NAMES = ("etcd", *BUILT)
+PROGRAMS = {
+    "etcd": "go.etcd.io/etcd/server/v3",
+    "kube-apiserver": "k8s.io/kubernetes/cmd/kube-apiserver",
+    "kube-controller-manager": "k8s.io/kubernetes/cmd/kube-controller-manager",
+}
+NAMES = tuple(PROGRAMS)
 
 
 def find_binary(name: str) -> Path | None:
-    """Where a binary is: KUBEBUILDER_ASSETS, the cache, and for etcd the PATH; None where it is nowhere."""
+    """Where a binary is, in KUBEBUILDER_ASSETS or the cache; None where it is in neither."""
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     folders = [Path(assets)] if assets else []
-    for folder in (*folders, cache_folder()):
-        if os.access(folder / name, os.X_OK):
-            return folder / name
-    found = shutil.which(name) if name == "etcd" else None
-    return Path(found) if found else None
+    return next((folder / name for folder in (*folders, cache_folder()) if os.access(folder / name, os.X_OK)), None)
 
 
 def find_binaries() -> dict[str, Path]:
@@ -38,11 +38,9 @@ def find_binaries() -> dict[str, Path]:
 
 
 def make_binaries() -> dict[str, Path]:
-    """Fetch and build what is missing; raises NoBinaries where there is nothing to do it with."""
+    """Build what is missing; raises NoBinaries where there is nothing to do it with."""
     with locked(cache_folder()):
-        if find_binary("etcd") is None:
-            fetch("etcd-server", ["etcd"], into=cache_folder(), wanted="etcd 3.4 or newer")
-        if missing := [name for name in BUILT if find_binary(name) is None]:
+        if missing := [name for name in NAMES if find_binary(name) is None]:
             _build(missing)
     return find_binaries()
 
@@ -68,7 +66,7 @@ def _build(names: list[str]) -> None:
         )
     version = kubernetes_version()
     say(f"building {' and '.join(names)} {version} from Go modules: about 10 minutes on 2 cores, once")
-    programs = [f"k8s.io/kubernetes/cmd/{name}" for name in names]
+    programs = {name: PROGRAMS[name] for name in names}
     build(programs, module=MODULE, into=cache_folder(), flags=_flags(version))
     say(f"built; they are kept in {cache_folder()}")
 

@@ -72,5 +72,5 @@ def _find() -> Path:
             if shutil.which("go") is None:
                 raise NoBinaries("NOTHING OF ARGO CD AND FLUX WAS TESTED: there is no Go to build an interpreter with")
             say("building the interpreter of Argo CD's scripts from Go modules: 1 minute on 2 cores, once")
-            build(["."], module=MODULE, into=folder)
+            build({_NAME: "."}, module=MODULE, into=folder)
     return folder / _NAME

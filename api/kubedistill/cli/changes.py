@@ -14,9 +14,9 @@ _STEP = 10
 def changes(before: Job | None, after: Job) -> Iterator[str]:
     """A line for the job when it begins or waits, and one for each stage that moved."""
     old = {one.name: one for one in before.status.stages} if before else {}
-    if before is None or _run_of(before) != _run_of(after):
+    if before is None or _run_of(before) not in ("", _run_of(after)):
         yield opening(after)
-        old = old if before is None else {}
+        old = {}
     for stage in after.status.stages:
         line = _stage_line(old.get(stage.name), stage)
         if line:
