@@ -188,7 +188,8 @@ class ControlPlane:
     def _audit_flags(self) -> list[str]:
         policy = self.folder / "audit-policy.json"
         policy.write_text(json.dumps(AUDIT_POLICY))
-        return [f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log}"]
+        # In one file: after 100 MB it would begin another.
+        return [f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log}", "--audit-log-maxsize=4096"]
 
     def _controller_flags(self) -> list[str]:
         credentials = self._credentials
@@ -199,6 +200,8 @@ class ControlPlane:
         return [
             f"--kubeconfig={kubeconfig}", "--secure-port=0", "--leader-elect=false",
             f"--controllers={','.join(CONTROLLERS)}", "--use-service-account-credentials=true",
+            # By default it may ask 20 times a second: pods of hundreds of jobs would be there for minutes.
+            "--kube-api-qps=200", "--kube-api-burst=400",
             f"--root-ca-file={credentials / 'ca.crt'}",
             f"--service-account-private-key-file={credentials / 'accounts.key'}",
         ]  # fmt: skip

@@ -117,7 +117,7 @@ class Controller:
         else:
             self.queue.forgive(key)
             if again is not None:
-                self.queue.add_after(key, again)
+                self.queue.add_after(key, again, urgent=again == 0)
             return "success" if again is None else "requeue_after" if again else "requeue"
         return "error"
 

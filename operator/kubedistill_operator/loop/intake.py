@@ -40,7 +40,7 @@ class Intake:
                 memory.pop(key, None)
             if self.controller.table.uid(key) in ("", metadata["uid"]):
                 self.controller.forget(key)
-            self.controller.queue.add(key)  # a look that is under way may bring it back into the table
+            self.controller.queue.add(key, urgent=True)  # a look that is under way may bring it back into the table
             return
         table = self.controller.table
         if key in self._asked and table.knows(key, uid=metadata["uid"], version=metadata["resourceVersion"]):
@@ -52,7 +52,7 @@ class Intake:
         if asked != self._asked.get(key):
             self._asked[key] = asked
             if table.needs_look(key):
-                self.controller.queue.add(key)
+                self.controller.queue.add(key, urgent=True)
 
     def see_child(self, kind: str | None, body: Body) -> None:
         """A RayJob or Job of ours was listed, made, changed or deleted; its end counts at once."""
@@ -63,7 +63,7 @@ class Intake:
         else:
             self.controller.table.see_child(key, body["metadata"]["name"])
         over = kind == _DELETED or read_child(body).state == "Ended"
-        self.controller.queue.add_after(key, 0 if over else _CROWD_SECONDS)
+        self.controller.queue.add_after(key, 0 if over else _CROWD_SECONDS, urgent=over)
 
     def see_channel(self, kind: str | None, body: Body) -> None:
         """A ConfigMap of ours changed: results count at once, claims after a moment, progress after a while."""
@@ -72,7 +72,7 @@ class Intake:
             return
         if kind == _DELETED:
             self._said.get(key, {}).pop(name, None)
-            self.controller.queue.add(key)
+            self.controller.queue.add(key, urgent=True)
             return
         channels = self._said.setdefault(key, {})
         data = body.get("data") or {}
@@ -81,14 +81,15 @@ class Intake:
         before = channels.get(name, (hash(""),))
         if said != before:
             channels[name] = said
-            self.controller.queue.add_after(key, 0 if result != before[0] else _CROWD_SECONDS)
+            ended = result != before[0]
+            self.controller.queue.add_after(key, 0 if ended else _CROWD_SECONDS, urgent=ended)
         else:
             self._carry_progress_on(key)
 
     def see_pod(self, kind: str | None, body: Body) -> None:
-        """A pod of ours changed."""
+        """A pod of ours changed; the next stage may wait for one that is gone."""
         if (key := self._key_of(kind, body)) is not None:
-            self.controller.queue.add_after(key, _CROWD_SECONDS)
+            self.controller.queue.add_after(key, _CROWD_SECONDS, urgent=kind == _DELETED)
 
     def _carry_progress_on(self, key: Key) -> None:
         now = self.controller.queue.clock()

@@ -18,7 +18,7 @@ _MOST_DOUBLINGS = 16
 
 @dataclass(slots=True)
 class WorkQueue:
-    """A dirty set with timers.
+    """A dirty set with timers, and a lane for what is urgent: an overloaded operator is late with progress first.
 
     A key that is added while it runs runs again afterwards. Taking a key clears its timer: the run that follows
     says anew when it wants to be repeated.
@@ -28,9 +28,12 @@ class WorkQueue:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     chance: Callable[[], float] = random.random
     """A number from 0 to 1, for jitter."""
-    _ready: deque[Key] = field(default_factory=deque)
+    _lanes: tuple[deque[Key], deque[Key]] = field(default_factory=lambda: (deque(), deque()))
+    """Urgent ones and others; an entry counts only while its key is dirty and does not run."""
     _dirty: dict[Key, float] = field(default_factory=dict)
     """Keys to be taken, and since when."""
+    _urgent: set[Key] = field(default_factory=set)
+    """Keys that are urgent, from the moment when that is known until they are taken."""
     _running: set[Key] = field(default_factory=set)
     _due: dict[Key, float] = field(default_factory=dict)
     _timers: list[tuple[float, Key]] = field(default_factory=list)
@@ -41,22 +44,25 @@ class WorkQueue:
     @property
     def depth(self) -> int:
         """Keys that wait to be taken now."""
-        return len(self._ready)
+        return len(self._dirty.keys() - self._running)
 
-    def add(self, key: Key) -> None:
-        """Have a key looked at as soon as there is a worker."""
-        if key in self._dirty:
+    def add(self, key: Key, *, urgent: bool = False) -> None:
+        """Have a key looked at as soon as there is a worker; an urgent one before all that are not."""
+        if key in self._dirty and (not urgent or key in self._urgent):
             return
-        self._dirty[key] = self.clock()
+        if urgent:
+            self._urgent.add(key)
+        self._dirty.setdefault(key, self.clock())
         if key not in self._running:
-            self._ready.append(key)
-            self._news.set()
+            self._line_up(key)
 
-    def add_after(self, key: Key, seconds: float) -> None:
+    def add_after(self, key: Key, seconds: float, *, urgent: bool = False) -> None:
         """Have a key looked at in so many seconds at the latest."""
-        if seconds <= 0:
-            self.add(key)
+        if seconds <= 0 or (urgent and key in self._dirty):  # whoever takes it clears its timer
+            self.add(key, urgent=urgent)
             return
+        if urgent:
+            self._urgent.add(key)
         due = self.clock() + seconds
         if due < self._due.get(key, float("inf")):
             self._due[key] = due
@@ -80,24 +86,27 @@ class WorkQueue:
         """Forget a key that is gone: its failures and its timer."""
         self.forgive(key)
         self._due.pop(key, None)
+        self._urgent.discard(key)
 
     def take(self) -> tuple[Key, float] | None:
         """The next key and the seconds that it waited, or None; whoever takes it must say when it is done."""
         self._ring()
-        if not self._ready:
-            return None
-        key = self._ready.popleft()
-        waited = self.clock() - self._dirty.pop(key)
-        self._due.pop(key, None)
-        self._running.add(key)
-        return key, waited
+        for lane in self._lanes:
+            while lane:
+                key = lane.popleft()
+                if key in self._dirty and key not in self._running:
+                    waited = self.clock() - self._dirty.pop(key)
+                    self._due.pop(key, None)
+                    self._urgent.discard(key)
+                    self._running.add(key)
+                    return key, waited
+        return None
 
     def done(self, key: Key) -> None:
         """Say that a key that was taken runs no more."""
         self._running.remove(key)
         if key in self._dirty:
-            self._ready.append(key)
-            self._news.set()
+            self._line_up(key)
 
     async def get(self) -> tuple[Key, float]:
         """Wait for a key; the same as take otherwise."""
@@ -111,6 +120,10 @@ class WorkQueue:
         while self._timers and self._due.get(self._timers[0][1]) != self._timers[0][0]:
             heapq.heappop(self._timers)
         return max(0.0, self._timers[0][0] - self.clock()) if self._timers else None
+
+    def _line_up(self, key: Key) -> None:
+        self._lanes[0 if key in self._urgent else 1].append(key)
+        self._news.set()
 
     def _ring(self) -> None:
         while (left := self.seconds_until_due()) is not None and left <= 0:

@@ -64,6 +64,52 @@ def test_a_key_that_is_added_while_it_runs_runs_again_afterwards_and_not_at_the_
     assert taken(queue) == []
 
 
+def test_what_is_urgent_comes_first_and_once(queue: WorkQueue) -> None:
+    for key in (A, B, C):
+        queue.add(key)
+    for _ in range(3):
+        queue.add(C, urgent=True)
+    assert queue.depth == 3
+    assert taken(queue) == [C, A, B]
+    for key in (A, B, C):
+        queue.done(key)
+    assert taken(queue) == []
+
+
+def test_a_key_is_urgent_for_one_run(queue: WorkQueue) -> None:
+    queue.add(B, urgent=True)
+    assert taken(queue) == [B]
+    queue.done(B)
+    for key in (A, B):
+        queue.add(key)
+    assert taken(queue) == [A, B]
+
+
+def test_a_key_that_becomes_urgent_while_it_runs_is_so_afterwards(queue: WorkQueue) -> None:
+    queue.add(B)
+    assert taken(queue) == [B]
+    queue.add(A)
+    queue.add(B, urgent=True)
+    queue.done(B)
+    assert taken(queue) == [B, A]
+
+
+def test_an_urgent_timer_makes_its_key_urgent_however_that_is_added(queue: WorkQueue, clock: Clock) -> None:
+    queue.add(A)
+    queue.add_after(C, 0.5, urgent=True)
+    queue.add_after(B, 1)
+    queue.add_after(B, 2, urgent=True)
+    clock.now += 1
+    assert taken(queue) == [C, B, A]
+
+
+def test_a_key_that_waits_is_not_kept_waiting_by_an_urgent_timer(queue: WorkQueue) -> None:
+    queue.add(A)
+    queue.add(B)
+    queue.add_after(B, 1, urgent=True)
+    assert taken(queue) == [B, A]
+
+
 def test_a_timer_rings_when_it_is_due_and_the_earliest_counts(queue: WorkQueue, clock: Clock) -> None:
     queue.add_after(A, 30)
     queue.add_after(A, 10)
@@ -189,17 +235,22 @@ class NoKeyIsLost(RuleBasedStateMachine):
         self.queue = WorkQueue(clock=self.clock, chance=lambda: 0.5)
         self.owed: set[Key] = set()
         self.due: dict[Key, float] = {}
+        self.urgent: set[Key] = set()
         self.running: list[Key] = []
 
-    @rule(key=KEYS)
-    def add(self, key: Key) -> None:
-        self.queue.add(key)
+    @rule(key=KEYS, urgent=st.booleans())
+    def add(self, key: Key, *, urgent: bool) -> None:
+        self.queue.add(key, urgent=urgent)
         self.owed.add(key)
+        self.urgent |= {key} if urgent else set()
 
-    @rule(key=KEYS, seconds=st.sampled_from([0.0, 0.5, 3.0, 40.0]))
-    def add_after(self, key: Key, seconds: float) -> None:
-        self.queue.add_after(key, seconds)
-        self._owe(key, seconds)
+    @rule(key=KEYS, seconds=st.sampled_from([0.0, 0.5, 3.0, 40.0]), urgent=st.booleans())
+    def add_after(self, key: Key, seconds: float, *, urgent: bool) -> None:
+        self._ring()  # a queue that is asked when takes what is due by then
+        self.queue.add_after(key, seconds, urgent=urgent)
+        self.urgent |= {key} if urgent else set()
+        if not (urgent and key in self.owed):
+            self._owe(key, seconds)
 
     @rule(key=KEYS)
     def fail(self, key: Key) -> None:
@@ -219,7 +270,9 @@ class NoKeyIsLost(RuleBasedStateMachine):
         key, _ = item
         assert key not in self.running, "never two at once"
         assert key in self.owed, "nothing runs that nobody asked for"
+        assert key in self.urgent or not self.urgent & self.owed - set(self.running), "what is urgent comes first"
         self.owed.discard(key)
+        self.urgent.discard(key)
         self.due.pop(key, None)
         self.running.append(key)
 
