@@ -1,5 +1,6 @@
 """The intake: every event marks the right key, at once where it is news, after a while where it is progress."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -182,6 +183,33 @@ def test_results_count_at_once_claims_and_requests_to_stop_after_a_moment(desk: 
         assert desk.due() == ([] if seconds else [KEY])
         desk.now += 1
         assert desk.due() == ([KEY] if seconds else [])
+
+
+OVERTAKING: dict[str, tuple[Callable[[Intake, Object], None], bool]] = {
+    "an edit": (lambda intake, job: intake.see_job("ADDED", job), True),
+    "the end of a child": (
+        lambda intake, job: intake.see_child("MODIFIED", child(job, "Train", jobDeploymentStatus="Complete")), True,
+    ),
+    "a result": (
+        lambda intake, job: intake.see_channel("MODIFIED", channel(job, "Train", owner="t:d1", result_json="{}")), True,
+    ),
+    "a pod that is gone": (lambda intake, job: intake.see_pod("DELETED", pod(job, "head", "Train")), True),
+    "a claim": (lambda intake, job: intake.see_channel("MODIFIED", channel(job, "Train", owner="t:d1")), False),
+    "a pod that comes up": (lambda intake, job: intake.see_pod("MODIFIED", pod(job, "head", "Train")), False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("news", OVERTAKING)
+def test_what_somebody_waits_for_overtakes_what_came_before_it(news: str, desk: Desk, resource: Object) -> None:
+    desk.intake.see_job("ADDED", resource)
+    desk.due()
+    earlier = ("team-b", "progress")
+    desk.queue.add(earlier)
+    tell, overtakes = OVERTAKING[news]
+    resource["metadata"] |= {"generation": 4, "resourceVersion": "4712"}
+    tell(desk.intake, resource)
+    desk.now += 1
+    assert desk.due() == ([KEY, earlier] if overtakes else [earlier, KEY])
 
 
 def test_progress_is_carried_on_at_once_and_then_at_most_every_30_seconds(desk: Desk, resource: Object) -> None:
