@@ -61,6 +61,19 @@ def adopt_child(situation: Situation) -> Plan | None:
     return Plan(status=status, requeue_after=0, why=(f"{stage.child} is there, or was",))
 
 
+def note_admission(situation: Situation) -> Plan | None:
+    """A child that waited is let in; one that also ended before anybody looked is known by its driver."""
+    stage, child, channel = situation.current, situation.observed.attempt.child, situation.observed.attempt.channel
+    quota = find_condition(situation.status, "QuotaReserved")
+    if stage is None or stage.state not in ("Starting", "Running") or quota is None or quota.status == "True":
+        return None
+    spoke = channel is not None and channel.starts > 0
+    if not (child.admitted if child is not None else spoke):
+        return None
+    status = situation.say(situation.status, "QuotaReserved", "True", reason="Admitted")
+    return Plan(status=status, requeue_after=0, why=("the child is admitted",))
+
+
 def wait_in_queue(situation: Situation) -> Plan | None:
     """A child that a queue holds back waits without any limit."""
     stage, child = situation.current, situation.observed.attempt.child
@@ -79,8 +92,6 @@ def wait_for_pods(situation: Situation) -> Plan | None:
     assert situation.run is not None
     reason, message = diagnose(child, situation.observed.attempt.pods, situation=situation)
     status = with_run(situation.status, counted_at=_counted_at(situation))
-    if find_condition(status, "QuotaReserved") is not None:
-        status = situation.say(status, "QuotaReserved", "True", reason="Admitted")
     limit = situation.run.spec.scheduling_timeout_seconds
     if seconds_since(stage.started_at, situation.now) >= limit:
         return _give_up(situation, status, stage, reason=reason, message=message, limit=limit)
@@ -124,8 +135,6 @@ def follow(situation: Situation) -> Plan | None:
     if stage is None or stage.state not in ("Starting", "Running") or child is None or child.state != "Running":
         return None
     status = situation.say(situation.status, "Progressing", "True", reason=stage.name)
-    if find_condition(status, "QuotaReserved") is not None:
-        status = situation.say(status, "QuotaReserved", "True", reason="Admitted")
     status = with_run(status, counted_at=_counted_at(situation))
     changes = {"state": "Running", "reason": "", "message": "loading", "ended_at": "", **_figures(situation, stage)}
     status = with_stage(status, stage.name, **changes)

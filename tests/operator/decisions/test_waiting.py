@@ -25,6 +25,24 @@ def test_w1_a_queue_may_take_for_ever(world: World) -> None:
     assert world.status.phase == "Preparing"
 
 
+@pytest.mark.parametrize("is_there", [True, False])
+def test_w1_a_child_that_was_let_in_and_ended_between_two_looks_had_its_turn(world: World, *, is_there: bool) -> None:
+    world.spec = small_spec(queue={"name": "q"})
+    world.settle()
+    name = world.live
+    world.children[name] = replace(world.children[name], admitted=False)
+    world.settle()
+    world.now += 60
+    world.run_child(name)
+    world.result(name)
+    world.end_child(name)
+    if not is_there:
+        del world.children[name]
+    world.settle()
+    assert stage_of(world, "Prepare").state == "Succeeded"
+    assert reason_of(world, "QuotaReserved") == ("True", "Admitted")
+
+
 def test_w2_the_younger_job_waits_for_the_same_artifact(world: World) -> None:
     world.complete_stage("Prepare")
     world = World(rivals=(Rival("team", "older", "uid-0", created=1.0, keys={"answers": "key-answers"}),))
