@@ -100,6 +100,11 @@ class Attempt:
     channel: Channel | None = None
     pods: tuple[Pod, ...] = ()
 
+    @property
+    def has_started(self) -> bool:
+        """Whether a driver of it was ever at work, even if nobody saw its child."""
+        return self.channel is not None and self.channel.starts > 0
+
 
 @dataclass(frozen=True, slots=True)
 class Rival:

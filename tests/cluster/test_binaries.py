@@ -57,7 +57,10 @@ def test_cache_is_another_one_for_other_versions(tmp_path: Path, monkeypatch: py
 
 # What is there, and what is said.
 MISSING = {
-    "nothing": ((), "etcd and kube-apiserver and kube-controller-manager not found, and no Go to build them with"),
+    "nothing": (
+        (),
+        "etcd and kube-apiserver and kube-controller-manager not found, and no Go to build them with; install Go 1.24",
+    ),
     "etcd": (
         ("etcd",),
         "kube-apiserver and kube-controller-manager not found, and no Go to build them with; install Go 1.24",

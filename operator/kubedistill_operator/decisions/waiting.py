@@ -52,8 +52,8 @@ def adopt_child(situation: Situation) -> Plan | None:
     stage, attempt = situation.current, situation.observed.attempt
     if stage is None or stage.state != "Starting":
         return None
-    spoke = attempt.channel is not None and attempt.channel.starts > 0
-    uid = attempt.child.uid if attempt.child is not None else stage.child_uid or (_NEVER_SEEN if spoke else "")
+    unseen = stage.child_uid or (_NEVER_SEEN if attempt.has_started else "")
+    uid = attempt.child.uid if attempt.child is not None else unseen
     if uid == stage.child_uid:
         return None
     status = with_stage(situation.status, stage.name, child_uid=uid, reason="", message="starting")
@@ -63,12 +63,11 @@ def adopt_child(situation: Situation) -> Plan | None:
 
 def note_admission(situation: Situation) -> Plan | None:
     """A child that waited is let in; one that also ended before anybody looked is known by its driver."""
-    stage, child, channel = situation.current, situation.observed.attempt.child, situation.observed.attempt.channel
+    stage, attempt = situation.current, situation.observed.attempt
     quota = find_condition(situation.status, "QuotaReserved")
     if stage is None or stage.state not in ("Starting", "Running") or quota is None or quota.status == "True":
         return None
-    spoke = channel is not None and channel.starts > 0
-    if not (child.admitted if child is not None else spoke):
+    if not (attempt.child.admitted if attempt.child is not None else attempt.has_started):
         return None
     status = situation.say(situation.status, "QuotaReserved", "True", reason="Admitted")
     return Plan(status=status, requeue_after=0, why=("the child is admitted",))

@@ -67,6 +67,12 @@ def test_a_step_of_a_stage_is_a_line(case: str, job: Callable[..., Job]) -> None
     assert list(changes(job("Training", before), job("Training", after))) == lines
 
 
+def test_a_run_that_begins_after_the_first_look_is_not_told_as_another(job: Callable[..., Job]) -> None:
+    waiting, begun = job("Pending", run=None), job("Training", stage("Running"))
+    assert list(changes(None, waiting)) == ["team-a/support: Classification, teacher → student"]
+    assert list(changes(waiting, begun)) == ["Train     Running"]
+
+
 def test_the_first_look_tells_the_job_and_all_that_was_done(job: Callable[..., Job]) -> None:
     now = job("Training", stage("Succeeded", "Prepare", **TIMES), stage("Running"), {"name": "Export"})
     assert list(changes(None, now)) == [OPENING, "Prepare   Succeeded in 24m02s", "Train     Running"]
