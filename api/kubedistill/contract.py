@@ -77,6 +77,8 @@ class StageJob(ContractModel):
     artifacts: dict[ArtifactName, str] = {}
     """Key of each artifact, as Prepare computed them; empty for Prepare itself."""
     prices: Prices = Prices()
+    date: str | None = None
+    """Today, YYYY-MM-DD, to a chat template that asks: the day the job was created, locally of its first run."""
 
 
 class StageProgress(ContractModel):

@@ -5,14 +5,17 @@ from itertools import islice
 from typing import Any
 
 from kubedistill.contract import StageJob
-from kubedistill_runtime.chat import ChatFormat, load_chat_format
+from kubedistill_runtime.answers import Answer, Answered, Turn
+from kubedistill_runtime.chat import ChatFormat
 from kubedistill_runtime.checks.data import read_records
 from kubedistill_runtime.curation.given import given_answers
-from kubedistill_runtime.records import Record
+from kubedistill_runtime.records import Record, arrange, open_turns
 from kubedistill_runtime.resolution import data_path, resolve
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.tasks import TASKS
+from kubedistill_runtime.training.rendering import Rendering
 from kubedistill_runtime.training.samples import Sample, make_samples
+from kubedistill_runtime.training.student_format import make_rendering
 
 _RECORDS = 3
 _PLACEHOLDER = "(the teacher's answer)"
@@ -26,17 +29,27 @@ def preview(job: StageJob, *, store: Store) -> dict[str, Any]:
     records = read_records(
         path, split="train", task=TASKS[task.type], labels=task.answer_labels, system_prompt=task.system_prompt
     )
-    chat = load_chat_format(resolved.student, at="spec.student.model.source")
-    shown = [_show(record, chat=chat, max_length=job.spec.training.max_length) for record in records[:_RECORDS]]
+    rendering = make_rendering(resolved)
+    shown = [_show(record, job=job, rendering=rendering) for record in records[:_RECORDS]]
     return {"records": shown, "objective": resolved.objective, "objectiveReason": resolved.objective_reason}
 
 
-def _show(record: Record, *, chat: ChatFormat, max_length: int) -> dict[str, Any]:
-    answer = record.references or (_PLACEHOLDER,)
-    standing_in = Record(record.id, record.messages, answer)
-    samples, overlong = make_samples(given_answers([standing_in]), chat=chat, stored_ids=False, max_length=max_length)
-    pieces = [piece for sample in samples for piece in _pieces(sample, chat=chat)]
+def _show(record: Record, *, job: StageJob, rendering: Rendering) -> dict[str, Any]:
+    train = job.spec.data.train
+    record = arrange(record, answers=train.answers)
+    answered = _stand_in(record, every_turn=train.targets == "All")
+    samples, overlong = make_samples([answered], rendering=rendering, max_length=job.spec.training.max_length)
+    pieces = [piece for sample in samples for piece in _pieces(sample, chat=rendering.chat)]
     return {"id": record.id, "pieces": pieces, "tokens": sum(len(one.ids_L) for one in samples), "overlong": overlong}
+
+
+def _stand_in(record: Record, *, every_turn: bool) -> Answered:
+    """The record with an answer to each turn that a model would answer, as far as it is known yet."""
+    if every_turn:
+        return given_answers([record], every_turn=True)[0]
+    unknown = len(open_turns(record)) - 1
+    replies = [*[_PLACEHOLDER] * unknown, *(record.references[:1] or (_PLACEHOLDER,))]
+    return Answered(record, 0, Answer("preview", tuple(Turn((), (), reply, "stop") for reply in replies)))
 
 
 def _pieces(sample: Sample, *, chat: ChatFormat) -> Iterator[dict[str, Any]]:

@@ -23,9 +23,9 @@ class Message:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One prompt: what the teacher sees, and the gold answers that judge it (none, one or several).
+    """One prompt: what a model sees, and the gold answers that judge it (none, one or several).
 
-    Assistant turns are places for the teacher's own replies; the record's text there is not used.
+    A model answers each user turn that has no assistant turn after it; the assistant turns of the record are context.
     """
 
     id: str
@@ -34,9 +34,39 @@ class Record:
     tags: tuple[str, ...] = ()
 
 
-def prompt_messages(record: Record) -> tuple[Message, ...]:
-    """The system and user turns: all that the teacher is given; it answers after each user turn."""
-    return tuple(message for message in record.messages if message.role != "assistant")
+def arrange(record: Record, *, answers: Literal["Teacher", "Given"]) -> Record:
+    """Return a record with the assistant turns that count.
+
+    A teacher answers every user turn itself, so the record's own replies are left out. Given answers keep them as
+    context: the reference answers the last user turn, and a reply after it is that reference where there is no other.
+    """
+    if answers == "Teacher":
+        asked = tuple(message for message in record.messages if message.role != "assistant")
+        return Record(record.id, asked, record.references, record.tags)
+    *before, last = record.messages
+    if last.role != "assistant":
+        return record
+    return Record(record.id, tuple(before), record.references or (last.content,), record.tags)
+
+
+def open_turns(record: Record) -> list[tuple[Message, ...]]:
+    """Return the messages before each reply that a model gives, those since its last reply alone."""
+    turns: list[tuple[Message, ...]] = []
+    waiting: tuple[Message, ...] = ()
+    for place, message in enumerate(record.messages):
+        waiting = (*waiting, message)
+        after = record.messages[place + 1 : place + 2]
+        if message.role == "user" and not (after and after[0].role == "assistant"):
+            turns.append(waiting)
+            waiting = ()
+    return turns
+
+
+def longest_prompt(record: Record) -> list[Message]:
+    """Return the messages before the last reply, with a least reply in the place of each that is not known yet."""
+    first, *others = open_turns(record)
+    least = Message("assistant", ".")
+    return [*first, *(message for turn in others for message in (least, *turn))]
 
 
 def encode_records(records: Iterable[Record]) -> bytes:

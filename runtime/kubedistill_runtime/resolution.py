@@ -3,6 +3,7 @@
 Cheap and repeatable: files are hashed once and remembered, and nothing is tokenised or loaded.
 """
 
+import datetime
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,15 +15,17 @@ from kubedistill.contract import StageJob
 from kubedistill.errors import InvalidData, InvalidInput, InvalidManifest, TokenizerMismatch
 from kubedistill.v1alpha1 import LABEL_TASKS, DataSource, Spec
 from kubedistill.v1alpha1.base import Model as ResourceModel
-from kubedistill_runtime.checks.tokenizers import TokenizerComparison, compare_tokenizers
+from kubedistill_runtime.chat.template import asks_for_date
+from kubedistill_runtime.checks.tokenizers import TokenizerComparison, compare_tokenizers, format_difference
 from kubedistill_runtime.models import Model, file_digest, find_model
 from kubedistill_runtime.records import SPLITS, Split
 from kubedistill_runtime.serving.engine import Sampling
 from kubedistill_runtime.storage.store import Store
+from kubedistill_runtime.training.rendering import Form
 
 # One number per artifact: raise it when a stage's output changes for the same inputs, defaults included.
 SCHEMAS: dict[ArtifactName, int] = {
-    "rows": 1, "answers": 1, "judge": 1, "dataset": 1, "student": 1, "report": 1, "export": 1,
+    "rows": 2, "answers": 2, "judge": 2, "dataset": 2, "student": 2, "report": 2, "export": 2,
 }  # fmt: skip
 DEFAULT_K = 32
 CPU_DTYPE = "Float32"
@@ -35,7 +38,10 @@ class Resolved:
     teacher: Model
     student: Model
     teacher_dtype: str
-    shared_tokenizer: bool
+    form: Form
+    """How the teacher's answers become the student's samples."""
+    date: datetime.date
+    """Today, as a chat template that asks is told."""
     sampling: Sampling
     """How training prompts are answered."""
     judge_sampling: Sampling
@@ -59,14 +65,16 @@ def resolve(job: StageJob, *, store: Store) -> Resolved:
     spec = job.spec
     teacher, student = _find_models(job, store=store)
     comparison = compare_tokenizers(teacher, student)
+    difference = format_difference(teacher, student) if comparison.shared else ""
     k = _resolve_k(spec, shared=comparison.shared)
-    objective, reason = _resolve_objective(spec, comparison=comparison, k=k)
+    objective, reason = _resolve_objective(spec, comparison=comparison, difference=difference, k=k)
     generation, dtype = spec.generation, spec.teachers[0].model.dtype
     resolved = Resolved(
         teacher=teacher,
         student=student,
         teacher_dtype=CPU_DTYPE if dtype == "Auto" else dtype,
-        shared_tokenizer=comparison.shared,
+        form=("Rendered" if difference else "Generated") if comparison.shared else "Text",
+        date=_resolve_date(job),
         sampling=Sampling(_resolve_temperature(spec), generation.top_p, generation.max_tokens, k),
         judge_sampling=Sampling(max_tokens=generation.max_tokens, k=k),
         objective=objective,
@@ -140,7 +148,13 @@ def _resolve_k(spec: Spec, *, shared: bool) -> int:
     return DEFAULT_K if shared else 0
 
 
-def _resolve_objective(spec: Spec, *, comparison: TokenizerComparison, k: int) -> tuple[str, str]:
+def _resolve_date(job: StageJob) -> datetime.date:
+    """The job's own day: a job that goes on after midnight must ask what it asked before."""
+    named = job.spec.task.date or job.date
+    return datetime.date.fromisoformat(named) if named else datetime.datetime.now(datetime.UTC).date()
+
+
+def _resolve_objective(spec: Spec, *, comparison: TokenizerComparison, difference: str, k: int) -> tuple[str, str]:
     wanted, at = spec.training.objective.type, "spec.training.objective.type"
     if wanted == "Sequence":
         return "Sequence", "as the manifest says"
@@ -156,10 +170,10 @@ def _resolve_objective(spec: Spec, *, comparison: TokenizerComparison, k: int) -
             f"CachedLogits is not possible: {obstacle}", at=at, fix="Remove generation.topLogprobs"
         )
     else:
-        return (
-            "CachedLogits",
-            "as the manifest says" if wanted == "CachedLogits" else "teacher and student share a tokenizer",
-        )
+        why = "as the manifest says" if wanted == "CachedLogits" else "teacher and student share a tokenizer"
+        if difference:
+            why += f"; the student has {difference}, so its own rendering is trained on"
+        return "CachedLogits", why
     if wanted == "CachedLogits":
         raise refusal
     return "Sequence", obstacle
@@ -196,22 +210,30 @@ def _compute_keys(spec: Spec, resolved: Resolved, *, files: dict[str, str]) -> d
         return keys[name]
 
     generation, training, k = spec.generation, spec.training, resolved.k
-    task = {**_values(spec.task), "labels": spec.task.answer_labels}
+    task = {**_values(spec.task, without=frozenset({"date"})), "labels": spec.task.answer_labels}
     # What is TooLong depends on the teacher, so the teacher enters rows; the student never does.
     model = _values(spec.teachers[0].model, without=_PLACEMENT)
     teacher = {**model, "digest": resolved.teacher.digest, "dtype": resolved.teacher_dtype}
+    teacher["date"] = date_for(resolved.teacher, resolved.date)
+    student = [resolved.student.digest, date_for(resolved.student, resolved.date)]
     held_out_by = generation.seed if len(files) < len(SPLITS) else None
-    rows = add("rows", files=files, task=task, heldOutBy=held_out_by, teachers=[teacher])
+    train = spec.data.train
+    rows = add("rows", files=files, task=task, heldOutBy=held_out_by, teachers=[teacher], answers=train.answers)
     drawn = {**_values(generation), "temperature": resolved.sampling.temperature, "topLogprobs": k}
-    answers = add("answers", rows=rows, generation=drawn, answers=spec.data.train.answers)
+    answers = add("answers", rows=rows, generation=drawn)
     judge = add("judge", rows=rows, maxTokens=generation.max_tokens, topLogprobs=k)
-    dataset = add("dataset", answers=answers, curation=_values(spec.curation))
+    dataset = add("dataset", answers=answers, targets=train.targets, curation=_values(spec.curation))
     objective = {**_values(training.objective), "type": resolved.objective, "ceWeight": resolved.ce_weight}
     learning = {**_values(training, without=_PACE), "objective": objective}
-    trained = add("student", dataset=dataset, judge=judge, student=resolved.student.digest, training=learning)
+    trained = add("student", dataset=dataset, judge=judge, student=student, training=learning)
     add("report", student=trained, judge=judge, evaluation=_values(spec.evaluation))
     add("export", student=trained, export=[_values(export) for export in spec.export])
     return keys
+
+
+def date_for(model: Model, date: datetime.date) -> str | None:
+    """The day as it enters keys: only where a model's template asks for it, or every day would pay the teacher anew."""
+    return date.isoformat() if asks_for_date(model) else None
 
 
 def _values(part: ResourceModel, *, without: frozenset[str] = frozenset()) -> dict[str, Any]:

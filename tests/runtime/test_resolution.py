@@ -17,6 +17,7 @@ from spec_fields import (
     ANSWERED,
     FIELDS,
     IN_PLACE_OF_URI,
+    NEEDS,
     NOTHING,
     ONE_LEGAL_VALUE,
     STUDENT,
@@ -47,6 +48,8 @@ def test_a_field_changes_exactly_these_keys(path: str, workshop: Workshop) -> No
             workshop.drop("task.labels")
         workshop.set(path, value)
 
+    if path in NEEDS:
+        workshop.set(*NEEDS[path])
     assert changed(workshop, edit) == expected
 
 

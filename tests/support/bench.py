@@ -39,4 +39,5 @@ class Bench:
 
     def _reply(self, prompt: Sequence[int], seed: int) -> list[int]:
         text = self.chat.tokenizer.decode(list(prompt)).removesuffix("<assistant>").removesuffix("<end>")
-        return list(self.chat.reply_ids(self.says(text.rpartition(">")[2]))[:-1])
+        ids: list[int] = self.chat.tokenizer.encode(self.says(text.rpartition(">")[2]), add_special_tokens=False)
+        return ids

@@ -18,6 +18,7 @@ FIELDS: dict[str, tuple[Any, set[str]]] = {
     "task.type": ("NLI", ALL),
     "task.labels": (["yes", "no", "perhaps"], ALL),
     "task.systemPrompt": ("Be brief.", ALL),
+    "task.date": ("2026-01-02", NOTHING),
     "teachers.0.name": ("other", NOTHING),
     "teachers.0.model.source": ("../{root}/teacher", NOTHING),
     "teachers.0.model.revision": ("main", NOTHING),
@@ -37,7 +38,8 @@ FIELDS: dict[str, tuple[Any, set[str]]] = {
     "student.resources.gpusPerWorker": (1, NOTHING),
     "data.train.uri": ("../{root}/data/train.jsonl", NOTHING),
     "data.train.configMapKeyRef": (None, NOTHING),
-    "data.train.answers": ("Given", ANSWERS),
+    "data.train.answers": ("Given", ALL),
+    "data.train.targets": ("All", DATASET),
     "data.validation.uri": ("../{root}/data/validation.jsonl", NOTHING),
     "data.validation.configMapKeyRef": (None, NOTHING),
     "data.test.uri": ("../{root}/data/test.jsonl", NOTHING),
@@ -97,6 +99,8 @@ FIELDS: dict[str, tuple[Any, set[str]]] = {
 WHOLE = {"export", "queue", "retry", "pods", "stages"}
 """Edited as a whole, since all of their fields change the same keys."""
 ONE_LEGAL_VALUE = {"training.objective.temperature"}
+NEEDS = {"data.train.targets": ("data.train.answers", "Given")}
+"""Fields that another field must have a value for."""
 IN_PLACE_OF_URI = {f"data.{split}.configMapKeyRef" for split in ("train", "validation", "test")}
 
 

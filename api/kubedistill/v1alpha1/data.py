@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, model_validator
 from kubedistill.v1alpha1.base import Fraction, Model, Uri, cel
 
 _ONE_SOURCE = "exactly one of uri and configMapKeyRef must be set"
+_TARGETS_OF_GIVEN = "targets: All needs answers: Given; a teacher answers every user turn anyway"
 
 
 class ConfigMapKeyRef(Model):
@@ -38,8 +39,28 @@ class DataSource(Model):
 class TrainData(DataSource):
     """The prompts that the student learns from."""
 
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            ("has(self.uri) != has(self.configMapKeyRef)", _ONE_SOURCE),
+            (
+                "!has(self.targets) || self.targets != 'All' || (has(self.answers) && self.answers == 'Given')",
+                _TARGETS_OF_GIVEN,
+            ),
+        )
+    )
+
     answers: Literal["Teacher", "Given"] = "Teacher"
-    """Who answers them. Given: each record's reference is the training target, and the teacher is only judged."""
+    """Who answers them. Given: the reference, or the assistant turn at the end, is the answer to the last user turn,
+    the assistant turns before it are context, and the teacher is only judged."""
+    targets: Literal["Last", "All"] = "Last"
+    """Which assistant turns of a conversation with answers Given are training targets. Last: the answer to the last
+    user turn. All: every assistant turn of the record."""
+
+    @model_validator(mode="after")
+    def _check_targets(self) -> Self:
+        if self.targets == "All" and self.answers != "Given":
+            raise ValueError(_TARGETS_OF_GIVEN)
+        return self
 
 
 class Data(Model):

@@ -1,5 +1,7 @@
 """Requests: from a situation to what an attempt's objects are built from."""
 
+from datetime import UTC, datetime
+
 from kubedistill.contract import JobRef, Prices, RunRef, StageJob
 from kubedistill_operator.children.pods import STORAGE_PATH, config_map_folders
 from kubedistill_operator.children.request import ChildRequest
@@ -44,6 +46,7 @@ def _stage_job(situation: Situation) -> StageJob:
         config_maps=config_map_folders(run.spec),
         artifacts={} if stage.name == "Prepare" else {one.name: one.key for one in artifacts},
         prices=_prices(situation),
+        date=datetime.fromtimestamp(job.created, UTC).date().isoformat(),
     )
 
 

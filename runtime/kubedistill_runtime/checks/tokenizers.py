@@ -1,8 +1,9 @@
-"""Whether two models share a tokenizer, decided from their files without loading either."""
+"""Whether two models share a tokenizer and a chat format, decided from their files without loading either."""
 
 from dataclasses import dataclass
 from typing import Any
 
+from kubedistill_runtime.chat.template import load_stop_ids, read_template
 from kubedistill_runtime.models import Model, read_object
 
 # Truncation and padding are settings of a call, not of the tokenizer; the rest decides which ids a text gets.
@@ -36,6 +37,28 @@ def compare_tokenizers(teacher: Model, student: Model) -> TokenizerComparison:
         if first.get(part) != second.get(part):
             return TokenizerComparison(shared=False, difference=f"tokenizers differ in {part}")
     return TokenizerComparison(shared=True, difference="")
+
+
+def format_difference(teacher: Model, student: Model) -> str:
+    """Return how two models with one vocabulary differ in asking or ending; "" where they do not.
+
+    Equal text in the template is not enough: it may write bos_token and its like, which tokenizer_config.json names.
+    """
+    if read_template(teacher) != read_template(student):
+        return "another chat template"
+    if set(load_stop_ids(teacher)) != set(load_stop_ids(student)):
+        return "other stop tokens"
+    if _named_tokens(teacher) != _named_tokens(student):
+        return "other special tokens"
+    return ""
+
+
+def _named_tokens(model: Model) -> dict[str, Any]:
+    """The special tokens that a tokenizer's settings name, by their role."""
+    path = model.path / "tokenizer_config.json"
+    settings = read_object(path, at=model.source, fix="Fix or remove it") if path.exists() else {}
+    tokens = {role: token for role, token in settings.items() if role.endswith("_token")}
+    return {role: token["content"] if isinstance(token, dict) else token for role, token in tokens.items()}
 
 
 def _count_ids(settings: dict[str, Any]) -> int:

@@ -6,9 +6,19 @@ from kubedistill_runtime.answers import Answer, Answered, Turn
 from kubedistill_runtime.records import Record
 
 
-def given_answers(records: Iterable[Record]) -> list[Answered]:
-    """The first reference of each record as its answer: text without ids, for the student's tokenizer to encode."""
-    return [
-        Answered(record, 0, Answer(f"given/{record.id}", (Turn((), (), record.references[0], "stop"),)))
-        for record in records
-    ]
+def given_answers(records: Iterable[Record], *, every_turn: bool = False) -> list[Answered]:
+    """Return the first reference of each record as the answer to its last user turn.
+
+    With every_turn the record's own assistant turns are targets too. The text has no ids: the student's tokenizer
+    encodes it.
+    """
+    return [_given(record, every_turn=every_turn) for record in records]
+
+
+def _given(record: Record, *, every_turn: bool) -> Answered:
+    replies = [record.references[0]]
+    if every_turn:
+        replies = [message.content for message in record.messages if message.role == "assistant"] + replies
+        asked = tuple(message for message in record.messages if message.role != "assistant")
+        record = Record(record.id, asked, record.references, record.tags)
+    return Answered(record, 0, Answer(f"given/{record.id}", tuple(Turn((), (), reply, "stop") for reply in replies)))

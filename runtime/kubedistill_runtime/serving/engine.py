@@ -1,5 +1,6 @@
 """What a stage may ask of an inference engine, whichever engine it is."""
 
+import datetime
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -44,6 +45,8 @@ class Serving:
     quantization: str | None = None
     tensor_parallel_size: int = 1
     pipeline_parallel_size: int = 1
+    date: datetime.date | None = None
+    """Today, where the model's template asks for it."""
 
 
 class Engine(Protocol):

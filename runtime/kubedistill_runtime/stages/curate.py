@@ -28,7 +28,7 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     keys, spec = resolved.keys, job.spec
     train = read_rows(store, keys["rows"], "train")
     if spec.data.train.answers == "Given":
-        asked = given_answers(train)
+        asked = given_answers(train, every_turn=spec.data.train.targets == "All")
     else:
         asked = read_answer_set(store, "answers", keys["answers"], "train")
     progress.working(done=0, total=len(asked), unit="answers")

@@ -7,7 +7,7 @@ from typing import Any
 from kubedistill.contract import StageJob
 from kubedistill.report import Example, Report
 from kubedistill_runtime.answers import Answered
-from kubedistill_runtime.chat import load_stop_ids
+from kubedistill_runtime.chat import asks_for_date, load_stop_ids
 from kubedistill_runtime.evaluation.arms import Judgement, Tested, judge
 from kubedistill_runtime.evaluation.gate import decide
 from kubedistill_runtime.models import Model, find_model
@@ -72,7 +72,7 @@ def _test(
     longest = job.spec.teachers[0].model.max_model_len
     serving = Serving(
         model=model, max_model_len=min(longest, model.max_positions or longest), dtype=CPU_DTYPE,
-        stop_ids=load_stop_ids(model),
+        stop_ids=load_stop_ids(model), date=resolved.date if asks_for_date(model) else None,
     )  # fmt: skip
     records = _limit(read_rows(store, resolved.keys["rows"], "test"), job)
     question = Question(records, Sampling(max_tokens=job.spec.generation.max_tokens))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from kubedistill.contract import StageJob
 from kubedistill.errors import LowYield
 from kubedistill_runtime.answers import Answered
-from kubedistill_runtime.chat import load_stop_ids
+from kubedistill_runtime.chat import asks_for_date, load_stop_ids
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.records import read_rows
 from kubedistill_runtime.resolution import Resolved, check_keys, resolve
@@ -58,6 +58,7 @@ def teacher_serving(job: StageJob, resolved: Resolved) -> Serving:
     return Serving(
         model=resolved.teacher, max_model_len=model.max_model_len, dtype=resolved.teacher_dtype, k=resolved.k,
         stop_ids=load_stop_ids(resolved.teacher), quantization=model.quantization,
+        date=resolved.date if asks_for_date(resolved.teacher) else None,
         tensor_parallel_size=model.tensor_parallel_size, pipeline_parallel_size=model.pipeline_parallel_size,
     )  # fmt: skip
 

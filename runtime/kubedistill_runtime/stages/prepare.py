@@ -14,7 +14,7 @@ from kubedistill_runtime.checks.lengths import check_length
 from kubedistill_runtime.checks.splits import check_sizes, drop_long, hold_out
 from kubedistill_runtime.export.targets import check_targets, is_filled, places
 from kubedistill_runtime.progress import Progress
-from kubedistill_runtime.records import SPLITS, Record, Split, encode_records, prompt_messages, read_rows
+from kubedistill_runtime.records import SPLITS, Record, Split, arrange, encode_records, longest_prompt, read_rows
 from kubedistill_runtime.resolution import Resolved, data_path, data_sources, resolve, root_path
 from kubedistill_runtime.serving.engine import Engines
 from kubedistill_runtime.stages import Outcome
@@ -90,9 +90,10 @@ def _read_splits(job: StageJob) -> tuple[dict[Split, list[Record]], dict[Split, 
     task, splits, places = job.spec.task, {}, {}
     for split, source in data_sources(job.spec).items():
         path = data_path(source, job=job, at=f"spec.data.{split}")
-        splits[split] = read_records(
+        records = read_records(
             path, split=split, task=TASKS[task.type], labels=task.answer_labels, system_prompt=task.system_prompt
         )
+        splits[split] = [arrange(record, answers=job.spec.data.train.answers) for record in records]
         places[split] = _place(split, job=job)
     return splits, places
 
@@ -114,13 +115,13 @@ def _fill_splits(splits: dict[Split, list[Record]], *, seed: int, places: dict[S
 def _drop_too_long(splits: dict[Split, list[Record]], *, job: StageJob, resolved: Resolved) -> dict[Split, int]:
     from kubedistill_runtime.chat import load_chat_format  # here, since a warm start needs no tokenizer
 
-    chat = load_chat_format(resolved.teacher, at="spec.teachers[0].model.source")
+    chat = load_chat_format(resolved.teacher, at="spec.teachers[0].model.source", date=resolved.date, generates=True)
     load_chat_format(resolved.student, at="spec.student.model.source")
     limit = job.spec.teachers[0].model.max_model_len
     too_long = {}
     for split in SPLITS:
         splits[split], too_long[split] = drop_long(
-            splits[split], count_tokens=lambda record: len(chat.prompt_ids(prompt_messages(record))), limit=limit
+            splits[split], count_tokens=lambda record: len(chat.prompt_ids(longest_prompt(record))), limit=limit
         )
     return too_long
 

@@ -6,7 +6,6 @@ from pathlib import Path
 from kubedistill.contract import StageJob
 from kubedistill.errors import LowYield
 from kubedistill_runtime.answers import Answered
-from kubedistill_runtime.chat import load_chat_format
 from kubedistill_runtime.curation.dataset import read_dataset
 from kubedistill_runtime.curation.given import given_answers
 from kubedistill_runtime.progress import Progress
@@ -19,6 +18,7 @@ from kubedistill_runtime.storage.claims import take_claim
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.answer_sets import read_answer_set
 from kubedistill_runtime.training.samples import make_samples
+from kubedistill_runtime.training.student_format import make_rendering
 from kubedistill_runtime.training.workers import Assignment, needs_ray, threads_per_worker, train_on_workers
 
 # What a model folder has beside its weights and configuration, and what training does not change.
@@ -32,10 +32,10 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     check_keys(job, resolved)
     keys, training = resolved.keys, job.spec.training
     progress.loading("preparing samples")
-    chat = load_chat_format(resolved.student, at="spec.student.model.source")
+    rendering = make_rendering(resolved)
 
     def samples_of(answered: list[Answered]) -> tuple[list, int]:  # type: ignore[type-arg]
-        return make_samples(answered, chat=chat, stored_ids=resolved.shared_tokenizer, max_length=training.max_length)
+        return make_samples(answered, rendering=rendering, max_length=training.max_length)
 
     train, overlong = samples_of(read_dataset(store, keys["dataset"]))
     validation, _ = samples_of(_validation(job, store=store, rows=keys["rows"], judge=keys["judge"]))
@@ -73,7 +73,9 @@ def _validation(job: StageJob, *, store: Store, rows: str, judge: str) -> list[A
     """The teacher's greedy answers, or the references where the answers are given; cut-off answers teach nothing."""
     if job.spec.data.train.answers == "Given":
         records = read_rows(store, rows, "validation")
-        return given_answers(record for record in records if record.references)
+        return given_answers(
+            (record for record in records if record.references), every_turn=job.spec.data.train.targets == "All"
+        )
     answered = read_answer_set(store, "judge", judge, "validation")
     return [one for one in answered if one.answer.turns and all(turn.finish == "stop" for turn in one.answer.turns)]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from kubedistill.errors import EngineLost
 from kubedistill_runtime.answers import Answer, Answered, Turn
 from kubedistill_runtime.chat import ChatFormat
-from kubedistill_runtime.records import Message, Record, prompt_messages
+from kubedistill_runtime.records import Message, open_turns
 from kubedistill_runtime.serving.engine import Engine, Sampling
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.library import SHARD_ROWS, Row, add_shard, find_answers, read_shards
@@ -90,7 +90,7 @@ def _answer_shard(rows: Sequence[Row], *, asker: Asker) -> list[Answer]:
 
 def _converse(rows: Sequence[Row], *, asker: Asker) -> list[Answer]:
     """Advance all rows turn by turn, feeding the model's own replies back to it."""
-    talks = [_Talk(row, questions=_questions(row.record)) for row in rows]
+    talks = [_Talk(row, questions=open_turns(row.record)) for row in rows]
     for turn in range(max(len(talk.questions) for talk in talks)):
         asked = [talk for talk in talks if talk.goes_on(turn)]
         prompts = [talk.ask(turn, chat=asker.chat) for talk in asked]
@@ -130,18 +130,6 @@ class _Talk:
     def hear(self, turn: Turn) -> None:
         self.turns.append(turn)
         self.history.append(Message("assistant", turn.text))
-
-
-def _questions(record: Record) -> list[tuple[Message, ...]]:
-    """The messages before each reply: a system message goes with the first question."""
-    questions: list[tuple[Message, ...]] = []
-    waiting: tuple[Message, ...] = ()
-    for message in prompt_messages(record):
-        waiting = (*waiting, message)
-        if message.role == "user":
-            questions.append(waiting)
-            waiting = ()
-    return questions
 
 
 def _seed(row: Row, *, turn: int, seed: int) -> int:

@@ -10,7 +10,7 @@ from kubedistill.canonical import canonical_json
 from kubedistill_runtime.answers import Answered
 from kubedistill_runtime.chat import load_chat_format
 from kubedistill_runtime.progress import Progress
-from kubedistill_runtime.records import Record, prompt_messages
+from kubedistill_runtime.records import Record, open_turns
 from kubedistill_runtime.serving.engine import Engines, Sampling, Serving
 from kubedistill_runtime.serving.figures import MeasuredEngine, ServingFigures, measure
 from kubedistill_runtime.storage.store import Store
@@ -71,7 +71,7 @@ def ask(
     progress.loading(f"starting the engine for {serving.model.source}")
     total, tokens, before = sum(len(part.rows) for part in asked.values()), 0, 0
     with engines.open(serving) as engine:
-        chat = load_chat_format(serving.model, at=at)
+        chat = load_chat_format(serving.model, at=at, date=serving.date)
         for name, question in questions.items():
             asker = Asker(engine, chat, question.sampling, serving.max_model_len, question.seed)
             part = asked[name]
@@ -83,7 +83,7 @@ def ask(
             tokens += answer_rows(part.rows, key=part.key, asker=asker, store=store, report=report)
             before += len(part.rows)
         if not store.exists(place):
-            prompts = [chat.prompt_ids(prompt_messages(record)) for record in questions[last].records[:256]]
+            prompts = [chat.prompt_ids(open_turns(record)[0]) for record in questions[last].records[:256]]
             fitting = [prompt for prompt in prompts if len(prompt) < serving.max_model_len]
             figures = measure(
                 cast(MeasuredEngine, engine), fitting, serving=serving, sampling=questions[last].sampling,

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from kubedistill.canonical import digest
 from kubedistill.errors import StorageUnavailable
 from kubedistill_runtime.answers import Answer, decode_answers, decode_row_keys, encode_answers
-from kubedistill_runtime.records import Record, prompt_messages
+from kubedistill_runtime.records import Record
 from kubedistill_runtime.serving.engine import Sampling, Serving
 from kubedistill_runtime.storage.store import Store
 
 SHARD_ROWS = 256
 SHARD_BYTES = 64 * 2**20
-_SCHEMA = 1  # raise it when the same row would be answered differently
+_SCHEMA = 2  # raise it when the same row would be answered differently
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ def model_key(serving: Serving, *, sampling: Sampling, seed: int) -> str:
             "quantization": serving.quantization,
             "sampling": [sampling.temperature, sampling.top_p, sampling.max_tokens, sampling.k],
             "seed": seed if sampling.temperature > 0 else None,
+            "date": serving.date.isoformat() if serving.date else None,
         }
     )
 
@@ -46,7 +47,7 @@ def model_key(serving: Serving, *, sampling: Sampling, seed: int) -> str:
 def make_rows(records: Iterable[Record], *, key: str, samples: int) -> list[Row]:
     """The rows of records under a model key; equal prompts have equal rows."""
     return [
-        Row(record, sample, digest([key, [(m.role, m.content) for m in prompt_messages(record)], sample]))
+        Row(record, sample, digest([key, [(m.role, m.content) for m in record.messages], sample]))
         for record in records
         for sample in range(samples)
     ]

@@ -81,6 +81,6 @@ def _stack_top(
         place = slice(start, start + sample.scored)
         start = place.stop
         if sample.top is not None:
-            has[place], ids[place], tail[place] = True, sample.top.ids_TK, sample.top.tail_T
+            has[place], ids[place], tail[place] = sample.known_N, sample.top.ids_TK, sample.top.tail_T
             logprobs[place] = sample.top.logprobs_TK
     return has, ids, logprobs, tail

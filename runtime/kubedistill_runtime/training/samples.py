@@ -9,9 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from kubedistill_runtime.answers import Answered, TopK, Turn
-from kubedistill_runtime.chat import ChatFormat
-from kubedistill_runtime.records import Message
+from kubedistill_runtime.answers import Answered, TopK
+from kubedistill_runtime.training.rendering import Rendering, Span
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +21,9 @@ class Sample:
     scored_L: NDArray[np.bool_]
     """True where the id is a target; it is predicted from the position before it."""
     top: TopK | None
-    """The teacher's distribution at each scored id, or None where it is not known."""
+    """The teacher's distribution at each scored id, or None where it is known at none."""
+    known_N: NDArray[np.bool_]
+    """Whether the teacher's distribution is known at each scored id."""
 
     @property
     def scored(self) -> int:
@@ -30,25 +31,14 @@ class Sample:
         return int(self.scored_L.sum())
 
 
-@dataclass(frozen=True, slots=True)
-class _Span:
-    prompt: tuple[int, ...]
-    completion: tuple[int, ...]
-    top: TopK | None
-
-
-def make_samples(
-    answered: Iterable[Answered], *, chat: ChatFormat, stored_ids: bool, max_length: int
-) -> tuple[list[Sample], int]:
+def make_samples(answered: Iterable[Answered], *, rendering: Rendering, max_length: int) -> tuple[list[Sample], int]:
     """Turn answers into samples; returns them and the number dropped for their length.
 
-    With stored_ids (one tokenizer) the teacher's own ids are used and nothing is tokenised again; without, and for
-    answers that were given as text, the student's format renders them. Turns share a sample as long as each prompt
-    begins with the whole turn before it.
+    Turns share a sample as long as each prompt begins with the whole turn before it.
     """
     samples, overlong = [], 0
     for one in answered:
-        for spans in _join(_spans(one, chat=chat, stored_ids=stored_ids)):
+        for spans in join_spans(rendering.spans(one)):
             sample = _make_sample(spans)
             if len(sample.ids_L) > max_length:
                 overlong += 1
@@ -57,29 +47,9 @@ def make_samples(
     return samples, overlong
 
 
-def _spans(answered: Answered, *, chat: ChatFormat, stored_ids: bool) -> Iterator[_Span]:
-    """One span per turn."""
-    history: list[Message] = []
-    questions = iter(message for message in answered.record.messages if message.role != "assistant")
-    for turn in answered.answer.turns:
-        for message in questions:
-            history.append(message)
-            if message.role == "user":
-                break
-        yield _stored(turn) if stored_ids and turn.completion_ids else _rendered(turn, history, chat=chat)
-        history.append(Message("assistant", turn.text))
-
-
-def _stored(turn: Turn) -> _Span:
-    return _Span(turn.prompt_ids, turn.completion_ids, turn.top)
-
-
-def _rendered(turn: Turn, history: list[Message], *, chat: ChatFormat) -> _Span:
-    return _Span(tuple(chat.prompt_ids(history)), tuple(chat.reply_ids(turn.text)), None)
-
-
-def _join(spans: Iterable[_Span]) -> Iterator[list[_Span]]:
-    group: list[_Span] = []
+def join_spans(spans: Iterable[Span]) -> Iterator[list[Span]]:
+    """Group the turns of one answer that can share a sample."""
+    group: list[Span] = []
     for span in spans:
         before = group[-1].prompt + group[-1].completion if group else ()
         if group and span.prompt[: len(before)] != before:
@@ -90,17 +60,31 @@ def _join(spans: Iterable[_Span]) -> Iterator[list[_Span]]:
         yield group
 
 
-def _make_sample(spans: list[_Span]) -> Sample:
+def _make_sample(spans: list[Span]) -> Sample:
     ids = np.array(spans[-1].prompt + spans[-1].completion, dtype=np.int32)
     scored = np.zeros(len(ids), dtype=np.bool_)
     for span in spans:
         scored[len(span.prompt) : len(span.prompt) + len(span.completion)] = True
-    tops = [span.top for span in spans if span.top is not None]
-    top = None
-    if len(tops) == len(spans):
-        top = TopK(
-            np.concatenate([one.ids_TK for one in tops]),
-            np.concatenate([one.logprobs_TK for one in tops]),
-            np.concatenate([one.tail_T for one in tops]),
-        )
-    return Sample(ids, scored, top)
+    known_N = np.concatenate([_known(span) for span in spans])
+    return Sample(ids, scored, _join_tops(spans) if known_N.any() else None, known_N)
+
+
+def _known(span: Span) -> NDArray[np.bool_]:
+    if span.top is not None and span.known_N is not None:
+        return span.known_N
+    return np.full(len(span.completion), span.top is not None)
+
+
+def _join_tops(spans: list[Span]) -> TopK:
+    """Lay the distributions of several turns end to end; a turn without any has rows of zeros."""
+    k = max(span.top.ids_TK.shape[1] for span in spans if span.top is not None)
+    tops = [span.top or _blank(len(span.completion), k=k) for span in spans]
+    return TopK(
+        np.concatenate([one.ids_TK for one in tops]),
+        np.concatenate([one.logprobs_TK for one in tops]),
+        np.concatenate([one.tail_T for one in tops]),
+    )
+
+
+def _blank(count: int, *, k: int) -> TopK:
+    return TopK(np.zeros((count, k), np.int32), np.zeros((count, k), np.float16), np.ones(count, np.float32))

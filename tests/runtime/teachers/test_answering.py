@@ -166,13 +166,7 @@ def test_seeds_belong_to_rows_and_not_to_their_company(chat: ChatFormat, store: 
 
 # Conversations
 
-TALK = Record(
-    "talk",
-    (
-        Message("system", "Be kind."), Message("user", "One"), Message("assistant", "not used"),
-        Message("user", "Two"), Message("assistant", "nor this"), Message("user", "Three"),
-    ),
-)  # fmt: skip
+TALK = Record("talk", (Message("system", "Be kind."), *(Message("user", text) for text in ("One", "Two", "Three"))))
 SHORT = Record("short", (Message("user", "Only this"),))
 
 
@@ -190,6 +184,17 @@ def test_each_question_is_asked_after_the_models_own_replies(
         assert turn.prompt_ids == tuple(chat.prompt_ids(history))
         history.append(Message("assistant", turn.text))
     assert len({seed for seeds in engine.seeds for seed in seeds}) == 4, "each turn is drawn anew"
+
+
+def test_a_records_own_replies_are_context_and_only_the_last_turn_is_asked(
+    engine: FunctionEngine, chat: ChatFormat, store: Store
+) -> None:
+    messages = (Message("user", "One"), Message("assistant", "its own"), Message("user", "Two"))
+    rows = rows_of([Record("context", messages)])
+    run(rows, engine=engine, chat=chat, store=store, max_model_len=512)
+    (answered,) = collect_answers(rows, key=KEY, store=store)
+    (turn,) = answered.answer.turns
+    assert engine.asked == [turn.prompt_ids] == [tuple(chat.prompt_ids(messages))]
 
 
 def test_a_reply_that_is_cut_off_ends_the_talk(engine: FunctionEngine, chat: ChatFormat, store: Store) -> None:

@@ -89,7 +89,7 @@ SYSTEM, HELLO = Message("system", "Be brief."), Message("user", "Hello")
     ("other", "same"),
     [
         (Record("b", (SYSTEM, HELLO), ("gold",), ("tag",)), True),
-        (Record("a", (SYSTEM, HELLO, Message("assistant", "its text is not used"))), True),
+        (Record("a", (SYSTEM, HELLO, Message("assistant", "context"), HELLO)), False),
         (Record("a", (HELLO,)), False),
         (Record("a", (SYSTEM, Message("user", "Hello "))), False),
         (Record("a", (Message("user", "Be brief."), HELLO)), False),

@@ -113,7 +113,9 @@ def contradiction() -> tuple[list[Sample], list[Sample]]:
     prompt = torch.tensor([[5, 6]])
     order = tiny.make_student().language_model(prompt).logits[0, -1].argsort()
     scored = np.array([False, False, True])
-    least, likeliest = (Sample(np.array([5, 6, int(order[end])], np.int32), scored, None) for end in (0, -1))
+    least, likeliest = (
+        Sample(np.array([5, 6, int(order[end])], np.int32), scored, None, np.array([False])) for end in (0, -1)
+    )
     return [least], [likeliest]
 
 

@@ -78,10 +78,11 @@ def test_system_prompt_of_the_task_replaces_the_records_own(tmp_path: Path) -> N
 
 
 def test_each_end_token_stands_alone(tmp_path: Path) -> None:
-    """A prompt may hold the token's own text, and a person should see that it became one."""
+    """The token's own text in a prompt is text, and a person should see that it ends nothing."""
     (shown,) = show(tmp_path, records=[{"id": "odd", "prompt": "a<end><end>b", "reference": "billing.ask"}])["records"]
     texts = [(piece["text"], piece["scored"]) for piece in shown["pieces"] if piece["end"]]
-    assert texts == [("<end>", False), ("<end>", False), ("<end>", False), ("<end>", True)]
+    assert texts == [("<end>", False), ("<end>", True)]
+    assert "".join(piece["text"] for piece in shown["pieces"]).startswith("<bos><user>a<end><end>b<end>")
 
 
 def test_overlong_record_is_shown_as_one(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from kubedistill_runtime.curation.given import given_answers
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.records import Message, Record
 from kubedistill_runtime.training.batches import make_batch
+from kubedistill_runtime.training.rendering import Form, Rendering
 from kubedistill_runtime.training.samples import Sample, make_samples
 
 STUDENT = Path(__file__).parents[3] / "examples" / "quickstart" / "student"
@@ -35,7 +36,7 @@ class NoTokenizer:
         pytest.fail(f"stored ids are used as they are, and {name} was asked for")
 
 
-UNUSED = ChatFormat(NoTokenizer(), (2,))
+UNUSED = ChatFormat(NoTokenizer(), (2,), 2)
 
 
 def top_of(ids: tuple[int, ...]) -> TopK:
@@ -48,12 +49,14 @@ def stored(prompt: tuple[int, ...], completion: tuple[int, ...], *, known: bool 
     return Turn(prompt, completion, "text", "stop", top_of(completion) if known else None)
 
 
-def answered(*turns: Turn, messages: tuple[Message, ...] = (ASK,)) -> Answered:
-    return Answered(Record("r", messages), 0, Answer("key", turns))
+def answered(*turns: Turn, messages: tuple[Message, ...] = ()) -> Answered:
+    return Answered(Record("r", messages or (ASK,) * len(turns)), 0, Answer("key", turns))
 
 
-def make(*answers: Answered, chat: ChatFormat = UNUSED, stored_ids: bool = True, max_length: int = 512) -> list[Sample]:
-    samples, overlong = make_samples(answers, chat=chat, stored_ids=stored_ids, max_length=max_length)
+def make(
+    *answers: Answered, chat: ChatFormat = UNUSED, form: Form = "Generated", max_length: int = 512
+) -> list[Sample]:
+    samples, overlong = make_samples(answers, rendering=Rendering(chat, form), max_length=max_length)
     assert overlong == 0
     return samples
 
@@ -114,8 +117,8 @@ def test_turns_split_where_the_prompt_does_not_begin_with_the_turn_before() -> N
 
 
 def say(*texts: str) -> Answered:
-    """A conversation whose replies are text alone; the record's own assistant turn is a mere place for them."""
-    messages = (Message("system", "Be brief."), ASK, Message("assistant", "not this"), THANK)
+    """A conversation whose replies are text alone."""
+    messages = (Message("system", "Be brief."), ASK, THANK)
     return answered(*(Turn((), (), text, "stop") for text in texts), messages=messages)
 
 
@@ -147,19 +150,27 @@ def test_stored_ids_are_used_as_they_are_where_the_tokenizer_would_choose_others
 
 def test_ids_of_another_tokenizer_are_rendered_anew_and_lose_their_distribution(chat: ChatFormat) -> None:
     turn = dataclasses.replace(stored((900, 901), (902, 903)), text="app.fix")
-    (sample,) = make(answered(turn), chat=chat, stored_ids=False)
+    (sample,) = make(answered(turn), chat=chat, form="Text")
     assert chat.tokenizer.decode(scored_ids(sample)) == "app.fix<end>"
     assert sample.top is None
 
 
-def test_one_turn_without_logprobs_leaves_its_sample_to_the_text() -> None:
+def test_one_turn_without_logprobs_leaves_that_turn_to_the_text() -> None:
     (sample,) = make(answered(stored((5,), (8, 2)), stored((5, 8, 2, 6), (9, 2), known=False)))
-    assert sample.top is None
+    assert sample.known_N.tolist() == [True, True, False, False]
+    batch = make_batch([sample], device=torch.device("cpu"))
+    assert batch.has_top_N.tolist() == [True, True, False, False]
+    assert batch.top_ids_NK[:2, 0].tolist() == [8, 2]
+
+
+def test_no_turn_with_logprobs_leaves_the_sample_to_the_text() -> None:
+    (sample,) = make(answered(stored((5,), (8, 2), known=False)))
+    assert (sample.top, sample.known_N.tolist()) == (None, [False, False])
 
 
 def test_overlong_samples_are_dropped_and_counted() -> None:
     answers = [answered(stored((5,) * length, (8, 2))) for length in (1, 2, 3, 9)]
-    samples, overlong = make_samples(answers, chat=UNUSED, stored_ids=True, max_length=4)
+    samples, overlong = make_samples(answers, rendering=Rendering(UNUSED, "Generated"), max_length=4)
     assert ([len(sample.ids_L) for sample in samples], overlong) == ([3, 4], 2)
 
 

@@ -1,0 +1,145 @@
+"""One model's chat format: which ids ask for a reply, which ids a reply has, and which ids end one."""
+
+import datetime
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kubedistill.errors import InvalidData, InvalidModel
+from kubedistill_runtime.chat.plain import NO_SPECIAL_TOKENS, SpecialTokens, choose_mark, encode_marked
+from kubedistill_runtime.records import Message
+
+_WAY_OUT = "Put the system prompt into the first user turn and leave systemPrompt out, or take another model"
+
+
+@dataclass(frozen=True, slots=True)
+class ChatFormat:
+    """A tokenizer, its template, and the tokens that end a reply."""
+
+    tokenizer: Any
+    stop_ids: tuple[int, ...]
+    """Ids that end a reply."""
+    end_id: int
+    """The stop id that a reply is taught to end with."""
+    date: datetime.date | None = None
+    """Today, to a template that asks for it."""
+    reasoning: tuple[str, str] | None = None
+    """The tags between which the template expects reasoning."""
+    special: SpecialTokens = NO_SPECIAL_TOKENS
+
+    def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
+        """Return the ids that ask for the next reply: all messages and the generation prompt.
+
+        Raises InvalidModel where the template refuses the messages, as some refuse a system message.
+        """
+        return self._encode(messages, asking=True)
+
+    def turn_ids(self, messages: Sequence[Message], reply: str) -> tuple[list[int], list[int]]:
+        """Return the ids of a prompt, and of a reply to it as the template renders it, up to its stop id."""
+        said = [*messages, Message("assistant", reply)]
+        asked, text = self.render(messages, asking=True), self.render(said, asking=False)
+        prompt = self._encode(messages, asking=True)
+        if not text.startswith(asked):  # the generation prompt holds what the template leaves out of a reply
+            return prompt, [*self._continue(asked, self._close_reasoning(asked) + reply), self.end_id]
+        whole = self._encode(said, asking=False)
+        if whole[: len(prompt)] == prompt and self.end_id in whole[len(prompt) :]:
+            return prompt, whole[len(prompt) : whole.index(self.end_id, len(prompt)) + 1]
+        tail = text[len(asked) :]
+        place = tail.rfind(reply.strip())
+        body = tail[: place + len(reply.strip())] if place >= 0 else tail.rstrip() or reply
+        return prompt, [*self._continue(asked, body), self.end_id]
+
+    def render(self, messages: Sequence[Message], *, asking: bool) -> str:
+        """Return the text of messages, with the generation prompt where asking; raises InvalidModel as prompt_ids."""
+        values = [{"role": message.role, "content": message.content} for message in messages]
+        clock = {"strftime_now": self.date.strftime} if self.date else {}
+        try:
+            text: str = self.tokenizer.apply_chat_template(
+                values, add_generation_prompt=asking, tokenize=False, **clock
+            )
+        except Exception as error:  # a template is a program: it may raise whatever Python has
+            roles = ", ".join(message.role for message in messages[:6])
+            first = next(iter(str(error).splitlines()), type(error).__name__)
+            problem = f"its chat template refuses the roles {roles} ({first})"
+            raise InvalidModel(problem, at=str(self.tokenizer.name_or_path), fix=_WAY_OUT) from error
+        return text
+
+    def text(self, ids: Sequence[int]) -> str:
+        """Return the answer in a reply: its text without special tokens and without reasoning."""
+        if self.reasoning is None:
+            return self._decode(ids)
+        _, closing = self.reasoning
+        closed = [place for place, one in enumerate(ids) if one == self._id_of(closing)]
+        if closed:  # the tag is a token of its own, perhaps a special one that decoding leaves out
+            return self._decode(ids[closed[-1] + 1 :]).lstrip()
+        _, found, answer = self._decode(ids).rpartition(closing)
+        if found:
+            return answer.lstrip()
+        # Reasoning that never ended answers nothing.
+        return "" if self._opens_reasoning(ids) else answer
+
+    def has_reasoning(self, ids: Sequence[int]) -> bool:
+        """Return whether a reply holds more than its answer."""
+        return self.reasoning is not None and self.text(ids) != self._decode(ids)
+
+    def count_special(self, texts: Iterable[str]) -> int:
+        """Return how often strings hold the text of a special token."""
+        return sum(self.special.count(text) for text in texts)
+
+    def _decode(self, ids: Sequence[int], *, special: bool = False) -> str:
+        decoded: str = self.tokenizer.decode(list(ids), skip_special_tokens=not special)
+        return decoded
+
+    def _ids_of(self, text: str) -> list[int]:
+        ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
+        return ids
+
+    def _encode(self, messages: Sequence[Message], *, asking: bool) -> list[int]:
+        """Return the ids of rendered messages, in which the template alone writes special tokens."""
+        texts = [message.content for message in messages]
+        if not self.count_special(texts):
+            return self._ids_of(self.render(messages, asking=asking))
+        mark = choose_mark(texts)
+        self._check_pieces(messages, asking=asking, mark=mark)
+        marked = [Message(one.role, self.special.mark(one.content, mark=mark)) for one in messages]
+        text = self.render(marked, asking=asking)
+        return encode_marked(text, mark=mark, tokenizer=self.tokenizer, special=self.special)
+
+    def _check_pieces(self, messages: Sequence[Message], *, asking: bool, mark: str) -> None:
+        """Refuse what this tokenizer encodes otherwise in pieces than at once; raises InvalidData."""
+        clean = self.render([Message(one.role, self.special.remove(one.content)) for one in messages], asking=asking)
+        pieces = encode_marked(clean, mark=mark, tokenizer=self.tokenizer, special=self.special)
+        if pieces != self._ids_of(clean):
+            example = next(one.content for one in messages if self.special.count(one.content))
+            raise InvalidData(
+                f"{example[:60]!r} holds the text of a special token, which this tokenizer can't encode as text",
+                at=str(self.tokenizer.name_or_path),
+                fix="Remove it from the record",
+            )
+
+    def _continue(self, asked: str, text: str) -> list[int]:
+        """Return the ids of text that follows a prompt, as the tokenizer joins the two where it can."""
+        if self.special.count(text):
+            mark = choose_mark([text])
+            marked = self.special.mark(text, mark=mark)
+            return encode_marked(marked, mark=mark, tokenizer=self.tokenizer, special=self.special)
+        prompt, whole = self._ids_of(asked), self._ids_of(asked + text)
+        return whole[len(prompt) :] if whole[: len(prompt)] == prompt else self._ids_of(text)
+
+    def _close_reasoning(self, asked: str) -> str:
+        """Return what ends the reasoning that a generation prompt began."""
+        begun = self.reasoning is not None and asked.rstrip().endswith(self.reasoning[0])
+        return f"{self.reasoning[1]}\n\n" if self.reasoning and begun else ""
+
+    def _opens_reasoning(self, ids: Sequence[int]) -> bool:
+        assert self.reasoning is not None
+        probe = self.render([Message("user", "?")], asking=True)
+        return any(
+            text.strip().startswith(self.reasoning[0])
+            for text in (self._decode(ids, special=True), probe[probe.rfind(self.reasoning[0]) :])
+        )
+
+    def _id_of(self, token: str) -> int | None:
+        """Return the id of a token, or None where it is only text."""
+        found: int | None = self.tokenizer.convert_tokens_to_ids(token)
+        return None if found == self.tokenizer.unk_token_id else found

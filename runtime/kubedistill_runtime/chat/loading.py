@@ -1,0 +1,78 @@
+"""Loading a chat format: which stop id ends a reply is asked of the template itself."""
+
+import datetime
+from typing import Any
+
+from kubedistill.errors import InvalidModel
+from kubedistill_runtime.chat.format import ChatFormat
+from kubedistill_runtime.chat.plain import read_special_tokens
+from kubedistill_runtime.chat.template import load_stop_ids, reasoning_markers
+from kubedistill_runtime.models import Model, cannot_load
+from kubedistill_runtime.records import Message
+
+_REPLY = "kubedistill"
+_STOP = "Add it to eos_token_id in generation_config.json"
+
+
+def load_chat_format(
+    model: Model, *, at: str, date: datetime.date | None = None, generates: bool = False
+) -> ChatFormat:
+    """Load a model's tokenizer and template, and find the token that ends its replies.
+
+    Raises InvalidModel where transformers can't load them, where there is no template, where the template leaves the
+    reply out, where nothing that ends a reply is a stop id, and, for a model that `generates` as it came, where the
+    token that its template writes after a reply would not stop it.
+    """
+    from transformers import AutoTokenizer
+
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(model.path, trust_remote_code=model.trust_remote_code)
+    except Exception as error:  # tokenizers raises Exception itself
+        raise cannot_load(model, error, what="tokenizer", at=at) from error
+    if tokenizer.chat_template is None:
+        raise InvalidModel(f"{model.path} has no chat template", at=at, fix="Use an instruction-tuned checkpoint")
+    template = tokenizer.get_chat_template()
+    if (stop_ids := load_stop_ids(model)) == ():
+        raise InvalidModel(f"{model.path} names no end-of-sequence token", at=at, fix="Set eos_token_id in its config")
+    chat = ChatFormat(
+        tokenizer, stop_ids, stop_ids[0], date if "strftime_now" in template else None, reasoning_markers(template),
+        read_special_tokens(tokenizer),
+    )  # fmt: skip
+    end_id = _find_end(chat, at=at, generates=generates)
+    return ChatFormat(chat.tokenizer, chat.stop_ids, end_id, chat.date, chat.reasoning, chat.special)
+
+
+def _find_end(chat: ChatFormat, *, at: str, generates: bool) -> int:
+    """Return the stop id that the template writes after a reply, else the tokenizer's own end of sequence."""
+    rendered = chat.render([Message("user", "?"), Message("assistant", _REPLY)], asking=False)
+    if _REPLY not in rendered:
+        raise InvalidModel(
+            "its chat template leaves the text of a message out; it may want content in parts, for images",
+            at=at,
+            fix="Use a checkpoint for text, or a template that writes message['content'] as a string",
+        )
+    after = chat.tokenizer.encode(rendered.rpartition(_REPLY)[2], add_special_tokens=False)
+    found = next((one for one in after if one in chat.stop_ids), None)
+    if found is not None:
+        return int(found)
+    ending = _first_special(after, tokenizer=chat.tokenizer)
+    if generates and ending is not None:
+        raise InvalidModel(
+            f"its chat template ends a reply with {ending!r}, which is not one of its stop tokens, so no answer ends",
+            at=at,
+            fix=_STOP,
+        )
+    own: int | None = chat.tokenizer.eos_token_id
+    if own is None or own not in chat.stop_ids:
+        said = f"{ending!r} after a reply" if ending is not None else "no token after a reply"
+        raise InvalidModel(
+            f"its chat template writes {said}, and neither that nor the tokenizer's end of sequence is a stop token",
+            at=at,
+            fix=_STOP,
+        )
+    return own
+
+
+def _first_special(ids: list[int], *, tokenizer: Any) -> str | None:
+    special = {number: token.content for number, token in tokenizer.added_tokens_decoder.items() if token.special}
+    return next((special[one] for one in ids if one in special), None)

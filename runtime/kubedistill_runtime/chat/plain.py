@@ -1,0 +1,74 @@
+"""Data as plain text: a user's "<|im_end|>" is eleven characters, not the token that ends a turn.
+
+Tokenizers turn such text into control ids (huggingface/transformers#31336). Here the characters are marked before the
+template is rendered, and only the special tokens that the template itself wrote become control ids.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+_MARKS = tuple(chr(code) for code in range(0xE000, 0xE010))  # private use: no text of the world holds all of them
+
+
+@dataclass(frozen=True, slots=True)
+class SpecialTokens:
+    """The special tokens of a tokenizer, by their text."""
+
+    pattern: re.Pattern[str] | None
+    strips_left: frozenset[str]
+    """Tokens that take the white space before them with them."""
+    strips_right: frozenset[str]
+
+    def count(self, text: str) -> int:
+        """Return how often a string holds the text of a special token."""
+        return len(self.pattern.findall(text)) if self.pattern else 0
+
+    def mark(self, text: str, *, mark: str) -> str:
+        """Break the text of each special token in two with a mark, so that it is none any more."""
+        return self.pattern.sub(lambda found: found[0][0] + mark + found[0][1:], text) if self.pattern else text
+
+    def remove(self, text: str) -> str:
+        """Return a string without the text of special tokens."""
+        return self.pattern.sub("", text) if self.pattern else text
+
+
+NO_SPECIAL_TOKENS = SpecialTokens(None, frozenset(), frozenset())
+
+
+def read_special_tokens(tokenizer: Any) -> SpecialTokens:
+    """Return the tokens that a tokenizer's added_tokens call special; single characters can't be told from text."""
+    tokens = [one for one in tokenizer.added_tokens_decoder.values() if one.special and len(one.content) > 1]
+    names = sorted((one.content for one in tokens), key=len, reverse=True)
+    return SpecialTokens(
+        re.compile("|".join(map(re.escape, names))) if names else None,
+        frozenset(one.content for one in tokens if one.lstrip),
+        frozenset(one.content for one in tokens if one.rstrip),
+    )
+
+
+def choose_mark(texts: Sequence[str]) -> str:
+    """Return a character that is in none of the texts."""
+    return next(mark for mark in _MARKS if not any(mark in text for text in texts))
+
+
+def encode_marked(text: str, *, mark: str, tokenizer: Any, special: SpecialTokens) -> list[int]:
+    """Return the ids of rendered text in which data was marked: the template's special tokens, all else as text.
+
+    Pieces between special tokens are encoded one by one, as the tokenizer itself does.
+    """
+    assert special.pattern is not None, "only the text of special tokens is marked"
+    ids: list[int] = []
+    position, strips = 0, False
+    for found in [*special.pattern.finditer(text), None]:
+        piece = text[position : found.start() if found else len(text)]
+        piece = piece.lstrip() if strips else piece
+        piece = piece.rstrip() if found and found[0] in special.strips_left else piece
+        if piece:
+            plain = piece.replace(mark, "")
+            ids += tokenizer.encode(plain, add_special_tokens=False, split_special_tokens=True)
+        if found:
+            ids.append(tokenizer.convert_tokens_to_ids(found[0]))
+            position, strips = found.end(), found[0] in special.strips_right
+    return ids

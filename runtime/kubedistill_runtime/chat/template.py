@@ -1,0 +1,57 @@
+"""What a model's files say about its chat format, read without loading its tokenizer."""
+
+import hashlib
+import json
+from typing import Any
+
+from kubedistill.canonical import digest
+from kubedistill_runtime.models import Model, read_object
+
+# Opening and closing tags of the reasoning that a template keeps apart from the answer.
+_REASONING = (
+    ("<think>", "</think>"),
+    ("[THINK]", "[/THINK]"),
+    ("<|START_THINKING|>", "<|END_THINKING|>"),
+    ("<seed:think>", "</seed:think>"),
+)
+# Files that decide which ids a conversation becomes.
+_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
+
+
+def read_template(model: Model) -> str:
+    """Return a model's chat template, or "" where it has none; transformers reads the .jinja file first."""
+    path = model.path / "chat_template.jinja"
+    if path.exists():
+        return path.read_text(encoding="utf-8")
+    config = model.path / "tokenizer_config.json"
+    found = read_object(config, at=model.source, fix="Fix or remove it").get("chat_template") if config.exists() else ""
+    if isinstance(found, list):  # several named templates; "default" is the one for plain conversations
+        named = {one.get("name"): one.get("template") for one in found if isinstance(one, dict)}
+        found = named.get("default")
+    return found if isinstance(found, str) else ""
+
+
+def load_stop_ids(model: Model) -> tuple[int, ...]:
+    """Return the ids that end a reply, from generation_config.json or config.json (Llama 3 has three)."""
+    path = model.path / "generation_config.json"
+    settings = read_object(path, at=model.source, fix="Fix or remove it") if path.exists() else {}
+    found = [values.get("eos_token_id") for values in (settings, model.config)]
+    named: Any = next((ids for ids in found if ids is not None), [])
+    return tuple(named) if isinstance(named, list) else (named,)
+
+
+def asks_for_date(model: Model) -> bool:
+    """Return whether the chat template writes today's date into the prompt."""
+    return "strftime_now" in read_template(model)
+
+
+def reasoning_markers(template: str) -> tuple[str, str] | None:
+    """Return the tags between which a template expects reasoning, or None where it knows none."""
+    return next((pair for pair in _REASONING if pair[1] in template), None)
+
+
+def format_digest(model: Model) -> str:
+    """Return a digest of all files that decide which ids a conversation becomes, and of the stop ids."""
+    files = {name: model.path / name for name in _FILES}
+    found = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items() if path.exists()}
+    return digest({"files": found, "stopIds": json.loads(json.dumps(load_stop_ids(model)))})

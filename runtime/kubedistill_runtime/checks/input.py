@@ -1,0 +1,141 @@
+"""The input of a job: its data files as the splits that a run is about, each reason for leaving a record out counted."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from kubedistill.contract import StageJob
+from kubedistill.errors import InvalidData, InvalidManifest
+from kubedistill_runtime.checks.data import DataFile, read_records
+from kubedistill_runtime.checks.splits import check_sizes, drop_duplicates, hold_out
+from kubedistill_runtime.curation.leaks import Leak, find_leaks
+from kubedistill_runtime.records import SPLITS, Record, Split, arrange
+from kubedistill_runtime.resolution import data_path, data_sources
+from kubedistill_runtime.tasks import TASKS
+
+Counts = dict[Split, int]
+_SHOWN = 80
+
+
+@dataclass(slots=True)
+class Input:
+    """What a job is about, as far as its data says."""
+
+    splits: dict[Split, list[Record]]
+    places: dict[Split, str]
+    """Field and file of each split, for messages."""
+    read: Counts
+    held_out: list[Split] = field(default_factory=list)
+    dropped: dict[str, Counts] = field(default_factory=dict)
+    """Records left out, by reason and split."""
+    notes: list[str] = field(default_factory=list)
+    """What a person should know, and what changes nothing."""
+
+    @property
+    def judged(self) -> int:
+        """Test records that have a reference."""
+        return sum(bool(record.references) for record in self.splits["test"])
+
+    def drop(self, reason: str, split: Split, count: int) -> None:
+        """Count records that are left out."""
+        if count:
+            self.dropped.setdefault(reason, {})[split] = count
+
+
+def read_split(job: StageJob, split: Split) -> DataFile:
+    """Read one data file; raises InvalidData, naming file and line, for all that is wrong with it."""
+    task = job.spec.task
+    path = data_path(data_sources(job.spec)[split], job=job, at=f"spec.data.{split}")
+    return read_records(
+        path, split=split, task=TASKS[task.type], labels=task.answer_labels, system_prompt=task.system_prompt
+    )
+
+
+def assemble(job: StageJob, files: dict[Split, DataFile]) -> Input:
+    """Make the splits out of the files: hold out what has no file, and leave out what counts twice or leaks.
+
+    Raises InvalidData or InvalidManifest where too little is left.
+    """
+    answers = job.spec.data.train.answers
+    splits = {split: [arrange(one, answers=answers) for one in file.records] for split, file in files.items()}
+    found = Input(
+        splits=splits,
+        places={split: place_of(job, split) for split in files},
+        read={split: len(records) for split, records in splits.items()},
+        notes=[f"{split}: {note}" for split, file in files.items() for note in file.notes],
+    )
+    _hold_out(found, seed=job.spec.generation.seed)
+    _drop_duplicates(found, labels=job.spec.task.answer_labels)
+    _drop_leaks(found)
+    check_sizes(found.splits, dropped=found.dropped, places=found.places)
+    check_given(job, found.splits, places=found.places)
+    if 0 < found.judged < len(found.splits["test"]):
+        found.notes.append(
+            f"{found.judged} of {len(found.splits['test'])} test records have a reference; accuracy is that of those"
+        )
+    return found
+
+
+def place_of(job: StageJob, split: Split) -> str:
+    """Return the field and the file of a split."""
+    at = f"spec.data.{split}"
+    return f"{at}: {data_path(data_sources(job.spec)[split], job=job, at=at)}"
+
+
+def check_given(job: StageJob, splits: dict[Split, list[Record]], *, places: dict[Split, str]) -> None:
+    """Refuse given answers that are not given; raises InvalidManifest."""
+    if job.spec.data.train.answers != "Given":
+        return
+    without = [record.id for record in splits["train"] if not record.references]
+    if without:
+        raise InvalidManifest(
+            f"answers are Given, and {len(without)} records have no reference, {without[0]!r} first",
+            at=places["train"],
+            fix="Add the references, or use answers: Teacher",
+        )
+    if not any(record.references for record in splits["validation"]):
+        raise InvalidManifest(
+            "answers are Given, and no validation record has a reference",
+            at=places["validation"],
+            fix="Add references, or leave data.validation out to hold records out of train",
+        )
+
+
+def _hold_out(found: Input, *, seed: int) -> None:
+    """Hold out of train what has no file of its own."""
+    found.held_out = [split for split in SPLITS if split not in found.splits]
+    for split in found.held_out:
+        found.splits["train"], found.splits[split] = hold_out(found.splits["train"], seed=seed, salt=split)
+        found.places[split] = f"{found.places['train']} (held out for {split})"
+
+
+def _drop_duplicates(found: Input, *, labels: Sequence[str]) -> None:
+    """Judge each prompt once: a prompt that stands twice would count twice in every test of significance."""
+    for split in ("validation", "test"):
+        found.splits[split], dropped = drop_duplicates(found.splits[split], labels=labels)
+        for reason, count in dropped.items():
+            found.drop(reason, split, count)
+
+
+def _drop_leaks(found: Input) -> None:
+    leaks = find_leaks(found.splits["train"], found.splits["test"])
+    if not leaks:
+        return
+    kept = [record for record in found.splits["train"] if record.id not in leaks]
+    found.drop("Leaked", "train", len(leaks))
+    record, leak = next(iter(leaks.items()))
+    if not kept:
+        raise InvalidData(
+            f"each of the {len(leaks)} training prompts is in the test data too: {_words(leak)!r} is in {record!r} and "
+            f"in {leak.test!r}",
+            at=found.places["test"],
+            fix="Name other records, or leave data.test out to hold records out of train",
+        )
+    found.notes.append(
+        f"{len(leaks)} of {len(leaks) + len(kept)} training prompts share words with test prompts and are left out: "
+        f"{_words(leak)!r} is in {record!r} and in {leak.test!r}"
+    )
+    found.splits["train"] = kept
+
+
+def _words(leak: Leak) -> str:
+    return leak.shared if len(leak.shared) <= _SHOWN else f"{leak.shared[:_SHOWN]}…"

@@ -1,0 +1,42 @@
+"""Whether teacher and student take the records: their templates, their lengths, their special tokens."""
+
+from collections.abc import Mapping, Sequence
+
+from kubedistill_runtime.chat import ChatFormat, load_chat_format
+from kubedistill_runtime.checks.input import Input
+from kubedistill_runtime.checks.prompts import check_prompts, count_special_text
+from kubedistill_runtime.checks.splits import drop_long
+from kubedistill_runtime.checks.student_lengths import check_student_lengths
+from kubedistill_runtime.records import SPLITS, Record, Split, longest_prompt
+from kubedistill_runtime.resolution import Resolved
+from kubedistill_runtime.training.student_format import STUDENT_AT
+
+TEACHER_AT = "spec.teachers[0].model.source"
+
+
+def fit_teacher(found: Input, *, resolved: Resolved) -> None:
+    """Leave out the prompts that are too long for the teacher; raises InvalidModel where it can't be asked them."""
+    chat = load_chat_format(resolved.teacher, at=TEACHER_AT, date=resolved.date, generates=True)
+    check_prompts(found.splits, chat=chat, at=TEACHER_AT)
+    for split in SPLITS:
+        found.splits[split], too_long = drop_long(
+            found.splits[split], count_tokens=lambda record: _count(record, chat=chat), limit=resolved.max_model_len
+        )
+        found.drop("TooLong", split, too_long)
+    if special := count_special_text(found.splits, chat=chat):
+        found.notes.append(
+            f"{special} records hold the text of a special token of the teacher, which is encoded as plain text"
+        )
+
+
+def check_student(
+    splits: Mapping[Split, Sequence[Record]], *, resolved: Resolved, places: Mapping[Split, str]
+) -> list[str]:
+    """Refuse a student that can't be asked the records; returns what a person should know of its lengths."""
+    chat = load_chat_format(resolved.student, at=STUDENT_AT, date=resolved.date)
+    check_prompts(splits, chat=chat, at=STUDENT_AT)
+    return check_student_lengths(splits, resolved=resolved, chat=chat, places=places)
+
+
+def _count(record: Record, *, chat: ChatFormat) -> int:
+    return len(chat.prompt_ids(longest_prompt(record)))

@@ -1,0 +1,63 @@
+"""Whether prompts arrive: a chat template must take the job's roles and write what users and systems say."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from kubedistill.errors import InvalidModel
+from kubedistill_runtime.chat import ChatFormat
+from kubedistill_runtime.records import Message, Record, Split, longest_prompt
+
+_RECORDS = 4
+"""Records of each order of roles that are rendered."""
+
+
+def check_prompts(splits: Mapping[Split, Sequence[Record]], *, chat: ChatFormat, at: str) -> None:
+    """Render sample records of each order of roles, every turn of them.
+
+    Raises InvalidModel, naming the model's field, where the template refuses them or leaves a message's text out.
+    """
+    for record in _samples(record for records in splits.values() for record in records):
+        try:
+            messages = longest_prompt(record)
+            text = chat.render(messages, asking=True)
+        except InvalidModel as refused:
+            raise InvalidModel(f"{refused.problem}; record {record.id!r}", at=at, fix=refused.fix) from refused
+        _check_written(messages, text=text, chat=chat, record=record, at=at)
+
+
+def _samples(records: Iterable[Record]) -> list[Record]:
+    seen: dict[tuple[str, ...], int] = {}
+    found = []
+    for record in records:
+        roles = tuple(message.role for message in record.messages)
+        seen[roles] = seen.get(roles, 0) + 1
+        if seen[roles] <= _RECORDS:
+            found.append(record)
+    return found
+
+
+def _check_written(
+    messages: Sequence[Message], *, text: str, chat: ChatFormat, record: Record, at: str
+) -> None:
+    """Look for each message after the one before it; a template may trim its ends, and drop replies' thoughts."""
+    start = 0
+    for message in messages:
+        if message.role == "assistant":
+            continue
+        place = text.find(message.content.strip(), start if message.role == "user" else 0)
+        if place < 0:
+            raise InvalidModel(
+                f"its chat template leaves the {message.role} message of record {record.id!r} out: "
+                f"{text[:120]!r} is all that it writes",
+                at=at,
+                fix=f"Use a checkpoint whose template writes {message.role} messages as they are",
+            )
+        start = place if message.role == "user" else start
+
+
+def count_special_text(splits: Mapping[Split, Sequence[Record]], *, chat: ChatFormat) -> int:
+    """Return how many records hold the text of one of the model's special tokens, which is encoded as text."""
+    return sum(
+        chat.count_special(message.content for message in record.messages) > 0
+        for records in splits.values()
+        for record in records
+    )

@@ -1,0 +1,75 @@
+"""Whether the student was made for sequences as long as the job's, as its own tokenizer counts them."""
+
+from collections.abc import Mapping, Sequence
+
+from kubedistill.errors import InvalidData, InvalidManifest
+from kubedistill_runtime.chat import ChatFormat
+from kubedistill_runtime.checks.splits import MIN_RECORDS
+from kubedistill_runtime.models import original_positions
+from kubedistill_runtime.records import SPLITS, Record, Split, longest_prompt
+from kubedistill_runtime.resolution import Resolved
+
+
+def student_context(resolved: Resolved) -> int:
+    """Return the longest sequence that the student is served with, in tokens.
+
+    A LongRoPE student has two sets of frequencies. It is trained with those of its original context wherever a sample
+    fits into that, so it is served within it: an engine opened beyond it would use the others for every request.
+    """
+    positions = resolved.student.max_positions or resolved.max_model_len
+    longest = min(resolved.max_model_len, positions)
+    original = original_positions(resolved.student.config)
+    return min(longest, original) if original and resolved.max_length <= original else longest
+
+
+def check_student_lengths(
+    splits: Mapping[Split, Sequence[Record]], *, resolved: Resolved, chat: ChatFormat, places: Mapping[Split, str]
+) -> list[str]:
+    """Count the prompts that leave the student no room for an answer; returns what a person should know.
+
+    Raises InvalidManifest where no training prompt fits, InvalidData where too few test prompts do.
+    """
+    context = student_context(resolved)
+    limits: dict[Split, int] = {"train": resolved.max_length, "validation": resolved.max_length, "test": context}
+    long = {split: _count_long(splits[split], chat=chat, limit=limits[split]) for split in SPLITS}
+    if long["train"] == len(splits["train"]):
+        raise InvalidManifest(
+            f"each of the {long['train']} training prompts has {limits['train']} tokens or more, as the student counts",
+            at="spec.training.maxLength",
+            fix="Raise it, shorten the prompts, or take a student with more positions",
+        )
+    if len(splits["test"]) - long["test"] < MIN_RECORDS["test"]:
+        raise InvalidData(
+            f"{long['test']} of {len(splits['test'])} test prompts do not fit into the student's {context} tokens",
+            at=places["test"],
+            fix="Shorten the prompts, or take a student with more positions",
+        )
+    return [*_warnings(splits, long=long, limits=limits), *_original_warning(resolved)]
+
+
+def _count_long(records: Sequence[Record], *, chat: ChatFormat, limit: int) -> int:
+    return sum(len(chat.prompt_ids(longest_prompt(record))) >= limit for record in records)
+
+
+def _warnings(
+    splits: Mapping[Split, Sequence[Record]], *, long: Mapping[Split, int], limits: Mapping[Split, int]
+) -> list[str]:
+    consequence = {
+        "train": "are not trained on", "validation": "are not validated on", "test": "count as unanswered",
+    }  # fmt: skip
+    return [
+        f"{long[split]} of {len(splits[split])} {split} prompts have {limits[split]} tokens or more, as the student "
+        f"counts, and {consequence[split]}"
+        for split in SPLITS
+        if long[split]
+    ]
+
+
+def _original_warning(resolved: Resolved) -> list[str]:
+    original = original_positions(resolved.student.config)
+    if original is None or resolved.max_length <= original:
+        return []
+    return [
+        f"training.maxLength {resolved.max_length} is beyond the {original} positions that the student was first made "
+        "for (LongRoPE): shorter samples are trained with other frequencies than it is served with"
+    ]
