@@ -92,7 +92,7 @@ def _read_splits(job: StageJob) -> tuple[dict[Split, list[Record]], dict[Split, 
         path = data_path(source, job=job, at=f"spec.data.{split}")
         splits[split] = read_records(
             path, split=split, task=TASKS[task.type], labels=task.answer_labels, system_prompt=task.system_prompt
-        )
+        ).records
         places[split] = _place(split, job=job)
     return splits, places
 
