@@ -28,7 +28,7 @@ def preview(job: StageJob, *, store: Store) -> dict[str, Any]:
     path = data_path(job.spec.data.train, job=job, at="spec.data.train")
     records = read_records(
         path, split="train", task=TASKS[task.type], labels=task.answer_labels, system_prompt=task.system_prompt
-    )
+    ).records
     rendering = make_rendering(resolved)
     shown = [_show(record, job=job, rendering=rendering) for record in records[:_RECORDS]]
     return {"records": shown, "objective": resolved.objective, "objectiveReason": resolved.objective_reason}

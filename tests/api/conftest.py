@@ -10,6 +10,7 @@ from hypothesis.strategies import SearchStrategy
 
 from kubedistill.crd import Schema, job_schema
 from kubedistill.report import Arm, Arms, Comparison, GateVerdict, Reductions, Report
+from kubedistill.v1alpha1 import label_key
 
 Values = dict[str, Any]
 MINIMAL_JOB: Values = {
@@ -95,8 +96,8 @@ def _valid_spec(draw: st.DrawFn, specs: SearchStrategy[Values]) -> Values:
     spec = draw(specs)
     task = spec["task"]
     if task["type"] in ("Classification", "NLI"):
-        labels = dict.fromkeys(task.get("labels", []))
-        task["labels"] = list(labels) if len(labels) > 1 else ["yes", "no"]
+        labels = {label_key(label): label.strip() for label in task.get("labels", []) if label.strip()}
+        task["labels"] = list(labels.values()) if len(labels) > 1 else ["yes", "no"]
     else:
         task.pop("labels", None)
     for source in spec["data"].values():

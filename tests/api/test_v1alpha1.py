@@ -1,6 +1,7 @@
 """The resource models: what a DistillationJob may hold, what is filled in, and what identifies it."""
 
 import json
+import unicodedata
 from typing import Any
 
 import pytest
@@ -10,7 +11,18 @@ from hypothesis.strategies import DataObject, SearchStrategy
 from pydantic import ValidationError
 
 from kubedistill.canonical import canonical_json, digest
-from kubedistill.v1alpha1 import DistillationJob, Metadata, Spec, Status, Task, Teacher, TeacherModel, spec_values
+from kubedistill.v1alpha1 import (
+    DistillationJob,
+    Metadata,
+    Spec,
+    Status,
+    Task,
+    Teacher,
+    TeacherModel,
+    find_label,
+    label_key,
+    spec_values,
+)
 
 Path = tuple[str | int, ...]
 
@@ -49,6 +61,20 @@ REFUSED: dict[str, tuple[Path, Any, str]] = {
     "a Classification without labels": (TASK, {"type": "Classification"}, "spec.task: Value error, labels is required"),
     "labels of a free text": (TASK, {"type": "QA", "labels": ["a", "b"]}, "spec.task: Value error, labels belongs to"),
     "a label twice": ((*TASK, "labels"), ["a", "b", "a"], "spec.task: Value error, labels holds the same label twice"),
+    "labels that differ in case": ((*TASK, "labels"), ["Yes", "no", "yes"],
+                                   "spec.task: Value error, labels holds the same label twice, as 'Yes' and 'yes'"),
+    "labels that differ in their Unicode form": ((*TASK, "labels"), ["caf\u00e9", "cafe\u0301"],
+                                                 "spec.task: Value error, labels holds the same label twice"),
+    "labels that fold to one": ((*TASK, "labels"), ["Stra\u00dfe", "STRASSE"],
+                                "spec.task: Value error, labels holds the same label twice"),
+    "a label with a space at its start": ((*TASK, "labels"), [" billing", "delivery"],
+                                          "spec.task: Value error, labels holds a label with white space at an end"),
+    "a label with a line break at its end": ((*TASK, "labels"), ["billing\n", "delivery"],
+                                             "spec.task: Value error, labels holds a label with white space at an end"),
+    "a label that is all space": ((*TASK, "labels"), ["\u00a0", "delivery"],
+                                  "spec.task: Value error, labels holds a label with white space at an end"),
+    "labels of NLI that differ in case": (TASK, {"type": "NLI", "labels": ["A", "a"]},
+                                          "spec.task: Value error, labels holds the same label twice"),
     "one label": ((*TASK, "labels"), ["a"], "spec.task.labels: Tuple should have at least 2 items"),
     "an empty label": ((*TASK, "labels"), ["a", ""], "spec.task.labels.1: String should have at least 1 character"),
     "no source": (("spec", "data", "train"), {}, f"spec.data.train: {ONE_SOURCE}"),
@@ -181,6 +207,34 @@ def test_models_are_frozen(job_values: dict) -> None:
 )
 def test_answers_may_be_the_labels_of_the_task(values: dict, labels: tuple[str, ...]) -> None:
     assert Task.model_validate_json(json.dumps(values)).answer_labels == labels
+
+
+@pytest.mark.parametrize(
+    ("text", "label"),
+    [
+        ("device.fix", "device.fix"),
+        (" DEVICE.fix\n", "device.fix"),
+        ("cafe\u0301", "caf\u00e9"),
+        ("CAFE\u0301", "caf\u00e9"),
+        ("STRASSE", "Stra\u00dfe"),
+        ("\u038c\u03a3\u039f\u03a3", "\u03cc\u03c3\u03bf\u03c2"),
+        ("cafe", None),
+        ("device", None),
+        ("device.fix.", None),
+        ("", None),
+    ],
+)
+def test_a_text_is_the_label_that_it_equals_but_for_case_form_and_white_space(text: str, label: str | None) -> None:
+    assert find_label(text, ("device.fix", "caf\u00e9", "Stra\u00dfe", "\u03cc\u03c3\u03bf\u03c2")) == label
+
+
+@given(st.text(min_size=1).filter(str.strip))
+def test_every_spelling_of_a_label_is_that_label(text: str) -> None:
+    label = text.strip()
+    for form in ("NFC", "NFD"):
+        for spelling in (label, label.casefold(), f"\t{label} \n"):
+            assert find_label(unicodedata.normalize(form, spelling), ("another", label)) in (label, "another")
+    assert label_key(label_key(label)) == label_key(label)
 
 
 def test_metadata_has_a_namespace_even_on_one_machine() -> None:

@@ -134,6 +134,12 @@ MALFORMED: dict[str, tuple[dict[str, Any], str, str]] = {
     "a number for a label": ({"spec.task.labels": ["a", 7]}, "spec.task.labels[1]", "must be of type string"),
     "an empty label": ({"spec.task.labels": ["a", ""]}, "spec.task.labels[1]", "should be at least 1 chars long"),
     "a label of a novel's length": ({"spec.task.labels": ["a", "b" * 129]}, "spec.task.labels[1]", "more than 128"),
+    "a label with a space at its end": (
+        {"spec.task.labels": ["a", "b "]}, "spec.task", "labels holds a label with white space at an end; remove",
+    ),
+    "a label with a no-break space at its start": (
+        {"spec.task.labels": ["a", "\u00a0b"]}, "spec.task", "labels holds a label with white space at an end; remove",
+    ),
     "no teacher": ({"spec.teachers": []}, "spec.teachers", "should have at least 1 items"),
     "two teachers": (
         {"spec.teachers": [{"name": name, "model": {"source": "t"}} for name in "ab"]}, "spec.teachers",

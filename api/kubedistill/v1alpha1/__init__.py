@@ -27,7 +27,7 @@ from kubedistill.v1alpha1.status import (
     StageStatus,
     Status,
 )
-from kubedistill.v1alpha1.task import LABEL_TASKS, NLI_LABELS, Task
+from kubedistill.v1alpha1.task import LABEL_TASKS, NLI_LABELS, Task, find_label, label_key
 from kubedistill.v1alpha1.training import Checkpoint, Objective, Optimizer, Training, Validation
 
 __all__ = [
@@ -77,5 +77,7 @@ __all__ = [
     "TrainData",
     "Training",
     "Validation",
+    "find_label",
+    "label_key",
     "spec_values",
 ]

@@ -1,6 +1,9 @@
 """spec.task: what the teacher is asked to do."""
 
 import datetime
+import unicodedata
+from collections.abc import Sequence
+from functools import lru_cache
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
@@ -25,6 +28,26 @@ NLI_LABELS = ("entailment", "neutral", "contradiction")
 LABEL_TASKS = ("Classification", "NLI")
 _NEEDS_LABELS = "labels is required for a Classification task; list the labels an answer may be"
 _HAS_NO_LABELS = "labels belongs to Classification and NLI tasks only; remove it"
+_PADDED = "labels holds a label with white space at an end; remove the white space"
+
+
+def label_key(text: str) -> str:
+    """Return what two spellings of one label have in common: outer white space, case and Unicode form do not count.
+
+    Canonical caseless matching, as in the Unicode Standard, section 3.13, definition D145.
+    """
+    folded = unicodedata.normalize("NFD", text.strip()).casefold()
+    return unicodedata.normalize("NFC", folded)
+
+
+def find_label(text: str, labels: Sequence[str]) -> str | None:
+    """Return the label, as the manifest declares it, that a text is; None if it is none of them."""
+    return _by_key(tuple(labels)).get(label_key(text))
+
+
+@lru_cache(maxsize=8)
+def _by_key(labels: tuple[str, ...]) -> dict[str, str]:
+    return {label_key(label): label for label in labels}
 
 
 class Task(Model):
@@ -34,13 +57,16 @@ class Task(Model):
         json_schema_extra=cel(
             ("self.type != 'Classification' || has(self.labels)", _NEEDS_LABELS),
             ("self.type in ['Classification', 'NLI'] || !has(self.labels)", _HAS_NO_LABELS),
+            ("!has(self.labels) || self.labels.all(label, label == label.trim())", _PADDED),
         )
     )
 
     type: TaskType
     """Kind of task; it decides how answers are checked and which metrics are reported."""
     labels: Annotated[tuple[Label, ...] | None, Field(min_length=2, max_length=512)] = None
-    """The labels that an answer may be, 2 to 512. Required for Classification; NLI has three of its own."""
+    """The labels that an answer may be, 2 to 512. Required for Classification; NLI has three of its own.
+
+    Answers and references are read as labels whatever their case, Unicode form and outer white space."""
     system_prompt: Annotated[str | None, Field(min_length=1, max_length=32768)] = None
     """System message put before every record, in place of the record's own. Absent: the record's own is kept."""
     date: Day | None = None
@@ -53,11 +79,25 @@ class Task(Model):
             raise ValueError(_NEEDS_LABELS)
         if self.type not in LABEL_TASKS and self.labels:
             raise ValueError(_HAS_NO_LABELS)
-        if self.labels and len(set(self.labels)) != len(self.labels):
-            raise ValueError("labels holds the same label twice; list each label once")
+        _check_distinct(self.labels or ())
         return self
 
     @property
     def answer_labels(self) -> tuple[str, ...]:
         """The labels that an answer may be; empty for a task of free text."""
         return self.labels or (NLI_LABELS if self.type == "NLI" else ())
+
+
+def _check_distinct(labels: Sequence[str]) -> None:
+    """Refuse labels that no answer can match, and labels that no answer can tell apart."""
+    seen: dict[str, str] = {}
+    for label in labels:
+        if label != label.strip():
+            raise ValueError(_PADDED)
+        key = label_key(label)
+        if key in seen:
+            raise ValueError(
+                f"labels holds the same label twice, as {seen[key]!r} and {label!r}; "
+                "case and Unicode form do not count, so keep one of them"
+            )
+        seen[key] = label

@@ -1,128 +1,133 @@
-"""Reading JSONL records: each line is either a record or the reason for refusing the file."""
+"""Reading data files: each value is either a record of the task or a reason for refusing the file."""
 
-import difflib
 import json
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from kubedistill.errors import InvalidData
+from kubedistill_runtime.checks.files import Entry, read_file
+from kubedistill_runtime.checks.keys import Remark, check_keys, present
+from kubedistill_runtime.checks.labels import read_labels
+from kubedistill_runtime.checks.problems import Problems
+from kubedistill_runtime.checks.shapes import Prompt, read_prompt, read_string
 from kubedistill_runtime.records import Message, Record, Split
 from kubedistill_runtime.tasks import Task
 
-_KEYS = ("messages", "prompt", "id", "tags", "reference")
-_ROLES = ("system", "user", "assistant")
+_MOST_NOTES = 20
 
 
-def read_records(
-    path: Path, *, split: Split, task: Task, labels: Sequence[str], system_prompt: str | None
-) -> list[Record]:
-    """Read a JSONL file of records, with the job's system prompt put in.
+@dataclass(frozen=True, slots=True)
+class DataFile:
+    """The records of one file, and what was read in another way than it was written, or not at all."""
+
+    records: list[Record]
+    notes: tuple[str, ...]
+
+
+def read_records(path: Path, *, split: Split, task: Task, labels: Sequence[str], system_prompt: str | None) -> DataFile:
+    """Read the records of a data file, with the job's system prompt put in.
 
     A record without id is named after its split and line, never after the file: equal content gives equal records.
-    Raises InvalidData, naming file and line, at the first line that is not a record of this task.
+    Raises InvalidData, naming file and line, for the first 20 values that are not records of this task.
     """
-    records: dict[str, Record] = {}
-    for place, line in _lines(path):
-        record = _parse_record(line, place=place, default_id=f"{split}-{place.rpartition(':')[2].zfill(6)}")
+    contents = read_file(path)
+    problems, remarks, records = Problems(), Counter[str](), dict[str, Record]()
+    for entry in contents.entries:
+        if problems.full:
+            break
+        if isinstance(entry, InvalidData):
+            problems.found.append(entry)
+            continue
+        said: set[str] = set()
+        record = _read_record(entry, split=split, task=task, labels=labels, problems=problems, remark=said.add)
+        if record is None:
+            continue
         record = _with_system_prompt(record, system_prompt)
-        if problem := task.check(record):
-            raise InvalidData(problem, at=place, fix="Reorder or remove messages")
-        for reference in record.references:
-            if labels and task.parse(reference, labels) is None:
-                raise InvalidData(
-                    f"reference {reference!r} is not one of the task's labels",
-                    at=place,
-                    fix=_nearest(reference, labels),
-                )
-        if record.id in records:
-            raise InvalidData(f"id {record.id!r} was used before", at=place, fix="Give each record an id of its own")
-        records[record.id] = record
+        with problems.collect():
+            _check_record(record, task=task, others=records, at=entry.place)
+            records[record.id] = record
+        remarks.update(said)
+    problems.refuse()
     if not records:
         raise InvalidData("the file holds no records", at=str(path), fix="Write one JSON object a line")
-    return list(records.values())
+    return DataFile(list(records.values()), (*contents.notes, *_notes(remarks, total=len(records))))
 
 
-def _lines(path: Path) -> Iterator[tuple[str, str]]:
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError as error:
-        fix = "Paths without a scheme are relative to the manifest's folder, in a cluster to storage.uri"
-        raise InvalidData("there is no such file", at=str(path), fix=fix) from error
-    except OSError as error:
-        raise InvalidData(
-            f"the file can't be read ({error.strerror})", at=str(path), fix="Name a JSONL file"
-        ) from error
-    for number, line in enumerate(data.split(b"\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            yield f"{path}:{number}", line.decode()
-        except UnicodeDecodeError as error:
-            raise InvalidData("the line is not UTF-8", at=f"{path}:{number}", fix="Convert the file") from error
-
-
-def _parse_record(line: str, *, place: str, default_id: str) -> Record:
-    try:
-        values = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        problem = f"the line is not JSON ({error})"
-        raise InvalidData(problem, at=place, fix="Write one whole JSON object a line") from error
+def _read_record(
+    entry: Entry, *, split: Split, task: Task, labels: Sequence[str], problems: Problems, remark: Remark
+) -> Record | None:
+    """The record of an entry; None where a part of it is a problem, which the others are looked at for all the same."""
+    before, at, values = len(problems.found), entry.place, entry.value
     if not isinstance(values, dict):
-        raise InvalidData("the line is not a JSON object", at=place, fix='Write {"messages": [...]}')
-    for key in values:
-        if key not in _KEYS and (near := difflib.get_close_matches(key, _KEYS, n=1, cutoff=0.8)):
-            raise InvalidData(f"unknown key {key!r}", at=place, fix=f"Did you mean {near[0]!r}?")
-    return Record(
-        id=_text(values.get("id", default_id), at=place, what="id"),
-        messages=_messages(values, at=place),
-        references=_texts(values.get("reference", []), at=place, what="reference"),
-        tags=_texts(values.get("tags", []), at=place, what="tags"),
-    )
+        problems.found.append(InvalidData("the record is not a JSON object", at=at, fix='Write {"messages": [...]}'))
+        return None
+    record = Record(f"{split}-{entry.number:06d}", ())
+    prompt = Prompt()
+    values = present(values)
+    with problems.collect():
+        key = check_keys(values, at=at, remark=remark)
+        prompt = read_prompt(values, key=key, at=at, remark=remark)
+    with problems.collect():
+        record = replace(record, id=_read_id(values.get("id", record.id), at=at))
+    with problems.collect():
+        record = replace(record, tags=_read_strings(values.get("tags", []), at=at, what="tags"))
+    with problems.collect():
+        references = _read_strings(values.get("reference", []), at=at, what="reference")
+        record = replace(record, messages=prompt.messages, references=references)
+        record = _take_answer(record, prompt, task=task, remark=remark)
+        if labels:
+            record = replace(record, references=read_labels(record.references, labels, at=at))
+    return record if len(problems.found) == before else None
 
 
-def _messages(values: dict[str, Any], *, at: str) -> tuple[Message, ...]:
-    if ("messages" in values) == ("prompt" in values):
-        raise InvalidData("a record has either messages or prompt", at=at, fix="Write exactly one of them")
-    if "prompt" in values:
-        return (Message("user", _text(values["prompt"], at=at, what="prompt")),)
-    found = values["messages"]
-    if not isinstance(found, list) or not found:
-        raise InvalidData("messages is not a list of messages", at=at, fix='Write [{"role": "user", "content": "…"}]')
-    messages = []
-    for message in found:
-        if not isinstance(message, dict) or message.get("role") not in _ROLES:
-            raise InvalidData("a message has no known role", at=at, fix=f"Use one of {', '.join(_ROLES)}")
-        messages.append(Message(message["role"], _text(message.get("content"), at=at, what="content")))
-    return tuple(messages)
+def _take_answer(record: Record, prompt: Prompt, *, task: Task, remark: Remark) -> Record:
+    """Make the answer that a record holds its reference, if it names none.
+
+    A conversation keeps its final assistant turn: it may be context as well as answer.
+    """
+    answer, name = prompt.answer, f"the {prompt.answer_key}"
+    if answer is None and not task.multi_turn and prompt.messages and prompt.messages[-1].role == "assistant":
+        answer, name = prompt.messages[-1].content, "the final assistant turn"
+        record = replace(record, messages=prompt.messages[:-1])
+    if answer is None:
+        return record
+    if record.references:
+        remark(f"{name} is not read, since the record has a reference")
+        return record
+    remark(f"{name} was read as the reference")
+    return replace(record, references=(answer,))
 
 
-def _text(value: Any, *, at: str, what: str) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise InvalidData(f"{what} is not a text, or is blank", at=at, fix="Write a JSON string")
-    try:
-        value.encode()
-    except UnicodeEncodeError as error:
-        raise InvalidData(f"{what} holds half a surrogate pair", at=at, fix="Write it as UTF-8") from error
-    return value
+def _check_record(record: Record, *, task: Task, others: dict[str, Record], at: str) -> None:
+    if problem := task.check(record):
+        raise InvalidData(problem, at=at, fix="Reorder or remove messages")
+    if record.id in others:
+        raise InvalidData(f"id {record.id!r} was used before", at=at, fix="Give each record an id of its own")
 
 
-def _texts(value: Any, *, at: str, what: str) -> tuple[str, ...]:
-    values = value if isinstance(value, list) else [value]
-    return tuple(_text(entry, at=at, what=what) for entry in values)
+def _read_id(value: Any, *, at: str) -> str:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return read_string(json.dumps(value) if is_number else value, at=at, what="id")
+
+
+def _read_strings(value: Any, *, at: str, what: str) -> tuple[str, ...]:
+    """A string or a list of them; whole numbers have one spelling, so they are taken as it."""
+    values = [one for one in (value if isinstance(value, list) else [value]) if one is not None]
+    whole = [str(one) if isinstance(one, int) and not isinstance(one, bool) else one for one in values]
+    return tuple(read_string(one, at=at, what=what) for one in whole)
 
 
 def _with_system_prompt(record: Record, system_prompt: str | None) -> Record:
     if system_prompt is None:
         return record
     rest = tuple(message for message in record.messages if message.role != "system")
-    return Record(record.id, (Message("system", system_prompt), *rest), record.references, record.tags)
+    return replace(record, messages=(Message("system", system_prompt), *rest))
 
 
-def _nearest(reference: str, labels: Sequence[str]) -> str:
-    near = difflib.get_close_matches(reference, labels, n=1)
-    return (
-        f"Did you mean {near[0]!r}?"
-        if near
-        else f"The labels are {', '.join(labels[:8])}{', …' if len(labels) > 8 else ''}"
-    )
+def _notes(remarks: Counter[str], *, total: int) -> list[str]:
+    shown = [f"{count:,} of {total:,} records: {remark}" for remark, count in sorted(remarks.items())]
+    more = [f"and {len(shown) - _MOST_NOTES} more notes"] if len(shown) > _MOST_NOTES else []
+    return shown[:_MOST_NOTES] + more

@@ -1,13 +1,18 @@
-"""Splits: hold-outs where a file is missing, lengths, and the least that each split needs."""
+"""Splits: hold-outs where a file is missing, duplicates, lengths, and the least that each split needs."""
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Literal
 
 from kubedistill.errors import InvalidData
-from kubedistill_runtime.records import SPLITS, Record, Split
+from kubedistill_runtime.records import SPLITS, Message, Record, Split
 
 MIN_RECORDS: dict[Split, int] = {"train": 16, "validation": 4, "test": 8}
 MAX_HELD_OUT = 1000
+
+Drop = Literal["Duplicate", "Conflicting"]
 
 
 def hold_out(records: Sequence[Record], *, seed: int, salt: str) -> tuple[list[Record], list[Record]]:
@@ -17,6 +22,35 @@ def hold_out(records: Sequence[Record], *, seed: int, salt: str) -> tuple[list[R
     chosen = {record.id for record in ranked[:count]}
     rest = [record for record in records if record.id not in chosen]
     return rest, [record for record in records if record.id in chosen]
+
+
+def drop_duplicates(records: Sequence[Record], *, labels: Sequence[str]) -> tuple[list[Record], dict[Drop, int]]:
+    """Keep one record of each prompt, in the order of the first ones; returns (distinct, numbers dropped by reason).
+
+    Records of free text with equal messages unite their references, which are equally right. Where the answer is a
+    label, the references that all of them share stay; a prompt whose references contradict each other is dropped whole
+    as Conflicting. The further records of a prompt that is kept are Duplicate.
+    """
+    by_prompt: dict[tuple[Message, ...], list[Record]] = defaultdict(list)
+    for record in records:
+        by_prompt[record.messages].append(record)
+    distinct: list[Record] = []
+    dropped: dict[Drop, int] = {"Duplicate": 0, "Conflicting": 0}
+    for same in by_prompt.values():
+        judged = [record.references for record in same if record.references]
+        references = _shared(judged) if labels else tuple(dict.fromkeys(text for texts in judged for text in texts))
+        if judged and not references:
+            dropped["Conflicting"] += len(same)
+            continue
+        dropped["Duplicate"] += len(same) - 1
+        distinct.append(replace(same[0], references=references))
+    return distinct, dropped
+
+
+def _shared(references: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """What all of several lists hold, in the order of the first."""
+    first, *others = references or [()]
+    return tuple(text for text in dict.fromkeys(first) if all(text in other for other in others))
 
 
 def drop_long(

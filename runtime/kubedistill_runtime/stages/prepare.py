@@ -92,7 +92,7 @@ def _read_splits(job: StageJob) -> tuple[dict[Split, list[Record]], dict[Split, 
         path = data_path(source, job=job, at=f"spec.data.{split}")
         records = read_records(
             path, split=split, task=TASKS[task.type], labels=task.answer_labels, system_prompt=task.system_prompt
-        )
+        ).records
         splits[split] = [arrange(record, answers=job.spec.data.train.answers) for record in records]
         places[split] = _place(split, job=job)
     return splits, places

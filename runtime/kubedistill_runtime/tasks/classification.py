@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 
+from kubedistill.v1alpha1 import find_label
 from kubedistill_runtime.tasks.task import Task, check_single_turn
 
 
 def parse_label(text: str, labels: Sequence[str]) -> str | None:
-    """The label that a text is, whatever its case and the white space around it."""
-    found = {label.casefold(): label for label in labels}
-    return found.get(text.strip().casefold())
+    """Return the label, as the manifest declares it, that a text is; None if it is none of them."""
+    return find_label(text, labels)
 
 
 CLASSIFICATION = Task(check=check_single_turn, parse=parse_label, metrics=("accuracy", "macroF1"))

@@ -11,4 +11,4 @@ def parse_reply(text: str, labels: Sequence[str]) -> str | None:
     return text.strip() or None
 
 
-CONVERSATION = Task(check=check_multi_turn, parse=parse_reply, metrics=("chrf", "bleu"))
+CONVERSATION = Task(check=check_multi_turn, parse=parse_reply, metrics=("chrf", "bleu"), multi_turn=True)

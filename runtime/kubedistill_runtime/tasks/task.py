@@ -16,6 +16,8 @@ class Task:
     """The answer in (text, labels), in the form that references have; None if the text is not in the required form."""
     metrics: tuple[str, ...]
     """Names in the table of metrics, the headline first."""
+    multi_turn: bool = False
+    """Whether a record may have several user turns; its assistant turns then stay in it."""
 
 
 def check_single_turn(record: Record) -> str | None:
@@ -27,7 +29,7 @@ def check_single_turn(record: Record) -> str | None:
 
 
 def check_multi_turn(record: Record) -> str | None:
-    """Ask for an optional system message, then user and assistant in turn, user first."""
+    """Ask for an optional system message, then user and assistant in turn, user first; either may be the last."""
     roles = [message.role for message in record.messages]
     turns = roles[1:] if roles[:1] == ["system"] else roles
     expected = ["user" if place % 2 == 0 else "assistant" for place in range(len(turns))]

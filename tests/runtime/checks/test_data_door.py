@@ -1,6 +1,7 @@
-"""The JSONL door: each bad line is refused with file, line and fix; each good one becomes a record."""
+"""Reading a data file: each bad line is refused with file, line and fix; each good one becomes a record."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,6 @@ from hypothesis import strategies as st
 
 from kubedistill.errors import InvalidData
 from kubedistill_runtime.checks.data import read_records
-from kubedistill_runtime.checks.splits import check_sizes, drop_long, hold_out
 from kubedistill_runtime.records import Message, Record, decode_records, encode_records
 from kubedistill_runtime.tasks import TASKS
 
@@ -22,7 +22,7 @@ def read(
 ) -> list[Record]:
     path = tmp_path / "train.jsonl"
     path.write_bytes(b"\n".join(line if isinstance(line, bytes) else line.encode() for line in lines))
-    return read_records(path, split="train", task=TASKS[task], labels=labels, system_prompt=None)
+    return read_records(path, split="train", task=TASKS[task], labels=labels, system_prompt=None).records
 
 
 BAD_LINES = {
@@ -30,20 +30,24 @@ BAD_LINES = {
     "cut in the middle": (GOOD[:40], "the line is not JSON"),
     "not an object": ("[1, 2]", "not a JSON object"),
     "not UTF-8": (b'{"prompt": "\xff"}', "not UTF-8"),
-    "no prompt": ('{"id": "a"}', "either messages or prompt"),
-    "both": ('{"prompt": "a", "messages": []}', "either messages or prompt"),
+    "no prompt": ('{"id": "a"}', "exactly one of messages, prompt"),
+    "both": ('{"prompt": "a", "messages": []}', "exactly one of messages, prompt"),
     "messages empty": ('{"messages": []}', "not a list of messages"),
     "unknown role": ('{"messages": [{"role": "bot", "content": "x"}]}', "no known role"),
-    "content missing": ('{"messages": [{"role": "user"}]}', "content is not a text"),
-    "content blank": ('{"prompt": "  "}', "prompt is not a text"),
-    "content a number": ('{"prompt": 7}', "prompt is not a text"),
+    "content missing": ('{"messages": [{"role": "user"}]}', "the content of message 1 is not a string"),
+    "content blank": ('{"prompt": "  "}', "prompt is not a string"),
+    "content a number": ('{"prompt": 7}', "prompt is not a string"),
     "lone surrogate": ('{"prompt": "\\ud800"}', "half a surrogate pair"),
     "reference no label": ('{"prompt": "a", "reference": "billing.fxi"}', "Did you mean 'billing.fix'"),
-    "reference a dict": ('{"prompt": "a", "reference": {"a": 1}}', "reference is not a text"),
+    "reference a dict": ('{"prompt": "a", "reference": {"a": 1}}', "reference is not a string"),
     "typo in a key": ('{"prompt": "a", "refernce": "billing.fix"}', "Did you mean 'reference'"),
-    "assistant turn": (
-        '{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}',
-        "the roles are user, assistant",
+    "two user turns": (
+        '{"messages": [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]}',
+        "the roles are user, user",
+    ),
+    "an assistant turn alone": (
+        '{"messages": [{"role": "assistant", "content": "billing.ask"}]}',
+        "the roles are none",
     ),
     "system last": (
         '{"messages": [{"role": "user", "content": "a"}, {"role": "system", "content": "b"}]}',
@@ -61,6 +65,28 @@ def test_bad_line_is_refused_with_its_place(case: str, tmp_path: Path) -> None:
     assert problem in str(caught.value)
     assert f"{tmp_path / 'train.jsonl'}:2: " in str(caught.value)
     assert caught.value.fix
+
+
+def test_all_problems_of_a_file_are_told_at_once_the_first_one_first(tmp_path: Path) -> None:
+    with pytest.raises(InvalidData) as caught:
+        read(tmp_path, GOOD[:40], GOOD, '{"prompt": 7, "reference": "billing.fxi"}', GOOD, '{"id": "a"}')
+    path = tmp_path / "train.jsonl"
+    assert (caught.value.at, caught.value.problem[:20]) == (f"{path}:1", "the line is not JSON")
+    places = [line.split(": ")[0] for line in str(caught.value).split("\n")]
+    assert places == [f"{path}:{line}" for line in (1, 3, 3, 5)]
+
+
+def test_at_most_twenty_problems_are_told_and_the_rest_is_not_read(tmp_path: Path) -> None:
+    labels = tuple(f"label {number}" for number in range(512))
+    lines = [json.dumps({"prompt": "a", "reference": f"labl {number}"}) for number in range(20_000)]
+    before = time.perf_counter()
+    with pytest.raises(InvalidData) as caught:
+        read(tmp_path, *lines, labels=labels)
+    assert time.perf_counter() - before < 10, "a guess for each of 20,000 takes minutes"
+    told = str(caught.value).split("\n")
+    assert len(told) == 21
+    assert told[19].startswith(f"{tmp_path / 'train.jsonl'}:20: ")
+    assert "the first 20" in told[20]
 
 
 def test_duplicate_id_names_the_second_place(tmp_path: Path) -> None:
@@ -93,7 +119,8 @@ def test_conversation_takes_turns_and_system_prompt_is_replaced(tmp_path: Path) 
     path = tmp_path / "c.jsonl"
     roles = ["system", "user", "assistant", "user"]
     path.write_text(json.dumps({"messages": [{"role": role, "content": role} for role in roles]}))
-    (record,) = read_records(path, split="train", task=TASKS["Conversation"], labels=(), system_prompt="Be kind.")
+    found = read_records(path, split="train", task=TASKS["Conversation"], labels=(), system_prompt="Be kind.")
+    (record,) = found.records
     assert record.messages[0] == Message("system", "Be kind.")
     assert [message.role for message in record.messages] == roles
 
@@ -113,33 +140,3 @@ RECORDS = st.lists(
 @given(RECORDS)
 def test_records_survive_encoding(records: list[Record]) -> None:
     assert list(decode_records(encode_records(records))) == records
-
-
-def prompts(count: int) -> list[Record]:
-    return [Record(f"r{number}", (Message("user", str(number)),)) for number in range(count)]
-
-
-@pytest.mark.parametrize(("count", "held"), [(9, 0), (100, 10), (20_000, 1000)])
-def test_hold_out_takes_a_tenth_and_at_most_a_thousand(count: int, held: int) -> None:
-    rest, out = hold_out(prompts(count), seed=0, salt="test")
-    assert (len(rest), len(out)) == (count - held, held)
-    assert not {record.id for record in rest} & {record.id for record in out}
-
-
-def test_hold_out_depends_on_seed_and_ids_but_not_on_order() -> None:
-    _, first = hold_out(prompts(100), seed=0, salt="test")
-    _, again = hold_out(prompts(100)[::-1], seed=0, salt="test")
-    _, other = hold_out(prompts(100), seed=1, salt="test")
-    assert set(first) == set(again) != set(other)
-
-
-def test_long_prompts_are_dropped_and_counted() -> None:
-    kept, dropped = drop_long(prompts(20), count_tokens=lambda record: int(record.id[1:]), limit=15)
-    assert (len(kept), dropped) == (15, 5)
-
-
-def test_too_few_records_name_split_and_reason() -> None:
-    splits = {"train": prompts(3), "validation": prompts(9), "test": prompts(9)}
-    places = {"train": "spec.data.train", "validation": "", "test": ""}
-    with pytest.raises(InvalidData, match=r"spec.data.train: 3 train records are left after 4 were dropped as TooLong"):
-        check_sizes(splits, too_long={"train": 4, "validation": 0, "test": 0}, places=places)  # type: ignore[arg-type]

@@ -1,0 +1,82 @@
+"""Keys of a record: those that are read, those that are misspelled, and those that are left out with a note."""
+
+import difflib
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+from kubedistill.errors import InvalidData
+
+PROMPT_KEYS = ("messages", "prompt", "conversations", "instruction")
+ANSWER_KEYS = {"prompt": "completion", "instruction": "output"}
+"""Where records of a shape hold their answer, if it is not the final message."""
+_OWN_KEYS = ("id", "tags", "reference")
+_GOLD = (
+    "label", "labels", "answer", "answers", "output", "completion", "expected", "expected_output", "gold",
+    "ground_truth", "ideal", "response", "solution", "target",
+)  # fmt: skip
+_GUESSES = {
+    **dict.fromkeys(_GOLD, "reference"),
+    **dict.fromkeys(("question", "query", "text", "input"), "prompt"),
+    **dict.fromkeys(("idx", "uuid", "custom_id", "prompt_id", "conversation_id"), "id"),
+    "context": "input", "conversation": "conversations", "dialogue": "messages",
+}  # fmt: skip
+_CONSEQUENCES = {
+    "tools": "no model is shown the tools",
+    "functions": "no model is shown the functions",
+    "weight": "every record counts once",
+}
+
+Remark = Callable[[str], None]
+"""Takes what a file's notes say of a record."""
+
+
+def present(values: Mapping[str, Any]) -> dict[str, Any]:
+    """An object without the keys whose value is null, which is what many tools write for absent ones."""
+    return {key: value for key, value in values.items() if value is not None}
+
+
+def check_keys(values: Mapping[str, Any], *, at: str, remark: Remark) -> str:
+    """Return the key that holds a record's prompt; raises InvalidData where none or several do, or one is misspelled.
+
+    Every other key that is not read is remarked, with a guess what was meant.
+    """
+    prompts = [key for key in PROMPT_KEYS if key in values]
+    _refuse_misspelled(values, has_prompt=bool(prompts), at=at)
+    if len(prompts) != 1:
+        keys = ", ".join(map(repr, sorted(values)[:8])) or "none"
+        problem = f"a record has exactly one of {', '.join(PROMPT_KEYS)}, and the keys of this one are {keys}"
+        raise InvalidData(problem, at=at, fix=_fix_for(values) if not prompts else "Keep one of them")
+    read = {prompts[0], *_OWN_KEYS, "system", ANSWER_KEYS.get(prompts[0])}
+    if "instruction" in prompts:
+        read.add("input")
+    for key in values:
+        if key not in read:
+            remark(f"the key {key!r} is not read{_guess(key, values, read=read)}")
+    return prompts[0]
+
+
+def _refuse_misspelled(values: Mapping[str, Any], *, has_prompt: bool, at: str) -> None:
+    """Refuse a key that is nearly one that a result depends on, where that one is missing."""
+    wanted = [key for key in ("reference", *(() if has_prompt else PROMPT_KEYS)) if key not in values]
+    for key in values:
+        if key in (*PROMPT_KEYS, *_OWN_KEYS):
+            continue
+        if near := difflib.get_close_matches(key.casefold(), wanted, n=1, cutoff=0.8):
+            raise InvalidData(f"unknown key {key!r}", at=at, fix=f"Did you mean {near[0]!r}?")
+
+
+def _fix_for(values: Mapping[str, Any]) -> str:
+    for key in values:
+        if _GUESSES.get(key.casefold()) in PROMPT_KEYS:
+            return f"Rename {key!r} to {_GUESSES[key.casefold()]!r}"
+    return 'Write {"prompt": "…"} or {"messages": [{"role": "user", "content": "…"}]}'
+
+
+def _guess(key: str, values: Mapping[str, Any], *, read: Collection[str | None]) -> str:
+    name = key.casefold()
+    if name in _CONSEQUENCES:
+        return f": {_CONSEQUENCES[name]}"
+    near = [_GUESSES[name]] if name in _GUESSES else difflib.get_close_matches(name, _OWN_KEYS, n=1, cutoff=0.8)
+    if near and near[0] in read and near[0] not in values:
+        return f"; did you mean {near[0]!r}?"
+    return ""

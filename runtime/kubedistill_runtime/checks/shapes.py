@@ -1,0 +1,134 @@
+"""Shapes: what other tools call messages, prompts and answers (OpenAI, ShareGPT, Alpaca, TRL), read as ours."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from kubedistill.errors import InvalidData
+from kubedistill_runtime.checks.keys import ANSWER_KEYS, Remark, present
+from kubedistill_runtime.records import Message
+
+_ROLES = {
+    "system": "system", "developer": "system", "user": "user", "human": "user", "assistant": "assistant",
+    "gpt": "assistant",
+}  # fmt: skip
+_TOOL_ROLES = ("tool", "function", "function_call", "observation", "ipython", "tool_response")
+_TURN_KEYS = ("role", "from", "content", "value", "weight")
+_NO_TOOLS = "Remove the record, or write the call and its result as text of the turns beside it"
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What a record asks, and the answer that it holds beside its messages."""
+
+    messages: tuple[Message, ...] = ()
+    answer: str | None = None
+    answer_key: str = ""
+
+
+def read_prompt(values: dict[str, Any], *, key: str, at: str, remark: Remark) -> Prompt:
+    """Read the messages of a record whose prompt has the given key; a final assistant turn is among them.
+
+    Raises InvalidData, naming the message, for what can't be read without loss.
+    """
+    if key == "instruction":
+        messages = [Message("user", _read_instruction(values, at=at, remark=remark))]
+    elif key == "prompt" and not isinstance(values[key], list):
+        messages = [Message("user", read_string(values[key], at=at, what=key))]
+    else:
+        messages = _read_turns(values[key], key=key, at=at, remark=remark)
+    if "system" in values:
+        if messages[0].role == "system":
+            raise InvalidData("the record has a system message and the key 'system'", at=at, fix="Keep one of them")
+        messages = [Message("system", read_string(values["system"], at=at, what="system")), *messages]
+    answer_key = ANSWER_KEYS.get(key, "")
+    return Prompt(
+        tuple(messages), _read_answer(values.get(answer_key), what=answer_key, at=at, remark=remark), answer_key
+    )
+
+
+def _read_answer(answer: Any, *, what: str, at: str, remark: Remark) -> str | None:
+    if answer is None or answer == "":  # Alpaca writes "" where there is none
+        return None
+    if not isinstance(answer, list):
+        return read_string(answer, at=at, what=what)
+    turns = _read_turns(answer, key=what, at=at, remark=remark)
+    if [turn.role for turn in turns] != ["assistant"]:
+        raise InvalidData(f"{what} is not one assistant turn", at=at, fix="Use messages for several turns")
+    return turns[0].content
+
+
+def read_string(value: Any, *, at: str, what: str) -> str:
+    """Return a string that is not blank and can be written as UTF-8."""
+    if not isinstance(value, str) or not value.strip():
+        fix = "Remove the record, or fill it in" if isinstance(value, str) else "Write a JSON string"
+        raise InvalidData(f"{what} is not a string, or is blank", at=at, fix=fix)
+    try:
+        value.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidData(f"{what} holds half a surrogate pair", at=at, fix="Write it as UTF-8") from error
+    return value
+
+
+def _read_instruction(values: dict[str, Any], *, at: str, remark: Remark) -> str:
+    instruction = read_string(values["instruction"], at=at, what="instruction")
+    if values.get("input", "") == "":
+        remark("Alpaca, whose instruction was read as the prompt")
+        return instruction
+    remark("Alpaca, whose instruction and input were read as the prompt, with an empty line between")
+    return f"{instruction}\n\n{read_string(values['input'], at=at, what='input')}"
+
+
+def _read_turns(found: Any, *, key: str, at: str, remark: Remark) -> list[Message]:
+    if not isinstance(found, list) or not found:
+        fix = 'Write [{"role": "user", "content": "…"}]'
+        raise InvalidData(f"{key} is not a list of messages", at=at, fix=fix)
+    turns = [_read_turn(turn, number=number, at=at, remark=remark) for number, turn in enumerate(found, start=1)]
+    if turns[-1].role == "assistant" and present(found[-1]).get("weight") == 0:
+        remark("a final assistant turn of weight 0, which was left out")
+        return turns[:-1] or turns
+    return turns
+
+
+def _read_turn(turn: Any, *, number: int, at: str, remark: Remark) -> Message:
+    what = f"message {number}"
+    if not isinstance(turn, dict):
+        raise InvalidData(f"{what} is not a JSON object", at=at, fix='Write {"role": "user", "content": "…"}')
+    values = present(turn)
+    role = _read_role(values, what=what, at=at, remark=remark)
+    if "from" in values:
+        remark("ShareGPT conversations, whose human and gpt turns were read as user and assistant turns")
+    for key in values.keys() - set(_TURN_KEYS):
+        if key in ("tool_calls", "function_call") and values[key]:
+            raise InvalidData(f"{what} holds tool calls, which are not read", at=at, fix=_NO_TOOLS)
+        remark(f"the key {key!r} of messages is not read")
+    if values.get("weight", 1) not in (0, 1):
+        remark("weights of messages are not read: every turn counts alike")
+    content = values.get("content", values.get("value"))
+    if isinstance(content, list):
+        content = _join_parts(content, what=what, at=at, remark=remark)
+    return Message(role, read_string(content, at=at, what=f"the content of {what}"))
+
+
+def _read_role(values: dict[str, Any], *, what: str, at: str, remark: Remark) -> str:
+    name = values.get("role", values.get("from"))
+    role = str(name).casefold()
+    if role in _TOOL_ROLES:
+        raise InvalidData(f"{what} has the role {name!r}, and tool calls are not read", at=at, fix=_NO_TOOLS)
+    if role not in _ROLES:
+        problem = f"{what} has no known role: {name!r}" if name is not None else f"{what} has no role"
+        raise InvalidData(problem, at=at, fix="Use one of system, user, assistant")
+    if name != _ROLES[role] and "role" in values:
+        remark(f"the role {name!r} was read as {_ROLES[role]!r}")
+    return _ROLES[role]
+
+
+def _join_parts(parts: Sequence[Any], *, what: str, at: str, remark: Remark) -> str:
+    texts = []
+    for part in parts:
+        kind = part.get("type") if isinstance(part, dict) else type(part).__name__
+        if kind != "text" or not isinstance(part.get("text"), str):
+            raise InvalidData(f"{what} holds a part of type {kind!r}, and only text is read", at=at, fix="Remove it")
+        texts.append(part["text"])
+    remark("content in parts, which were joined by line breaks" if len(texts) > 1 else "content in one part of text")
+    return "\n".join(texts)

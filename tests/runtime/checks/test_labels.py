@@ -1,0 +1,67 @@
+"""References of label tasks: mapped once to the declared label, or refused with a guess that looks another way."""
+
+import json
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from kubedistill.errors import InvalidData
+from kubedistill_runtime.checks.data import read_records
+from kubedistill_runtime.records import Record
+from kubedistill_runtime.tasks import TASKS
+
+LABELS = ("device.fix", "café", "Entailment")
+CYRILLIC_E = "\u0435"
+
+
+def read(tmp_path: Path, reference: object, *, task: str = "Classification") -> Record:
+    path = tmp_path / "test.jsonl"
+    path.write_text(json.dumps({"prompt": "a", "reference": reference}))
+    labels = LABELS if task == "Classification" else ()
+    return read_records(path, split="test", task=TASKS[task], labels=labels, system_prompt=None).records[0]
+
+
+@pytest.mark.parametrize(
+    ("reference", "labels"),
+    [
+        ("device.fix", ["device.fix"]),
+        ("DEVICE.FIX", ["device.fix"]),
+        ("device.fix\n", ["device.fix"]),
+        ("entailment", ["Entailment"]),
+        (unicodedata.normalize("NFD", "CAFÉ"), ["café"]),
+        (["DEVICE.FIX", "device.fix ", "entailment"], ["device.fix", "Entailment"]),
+        ([], []),
+    ],
+)
+def test_a_reference_becomes_the_label_that_the_manifest_declares(
+    reference: object, labels: list[str], tmp_path: Path
+) -> None:
+    assert list(read(tmp_path, reference).references) == labels
+
+
+@pytest.mark.parametrize("reference", [" Device.Fix \n", "cafe\u0301", "<b>5</b>\t"])
+@pytest.mark.parametrize("task", ["QA", "Conversation"])
+def test_free_text_keeps_its_bytes(reference: str, task: str, tmp_path: Path) -> None:
+    assert read(tmp_path, reference, task=task).references == (reference,)
+
+
+@pytest.mark.parametrize(
+    ("reference", "fix"),
+    [
+        ("device.fxi", "Did you mean 'device.fix'?"),
+        ("DEVICE.FXI", "Did you mean 'device.fix'?"),
+        (unicodedata.normalize("NFD", "caffé"), "Did you mean 'café'?"),
+        (f"d{CYRILLIC_E}vice.fix", "Did you mean 'device.fix'? The reference holds U+0435 (cyrillic small letter ie)"),
+        ("device\u00a0.fix", "Did you mean 'device.fix'? The reference holds U+00A0 (no-break space)"),
+        ("device.fix\u200b", "Did you mean 'device.fix'? The reference holds U+200B (zero width space)"),
+        ("zzz", "The labels are device.fix, café, Entailment"),
+    ],
+)
+def test_what_is_no_label_is_refused_with_a_guess_that_looks_another_way(
+    reference: str, fix: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InvalidData) as caught:
+        read(tmp_path, ["device.fix", reference])
+    assert repr(reference) in caught.value.problem
+    assert caught.value.fix == fix

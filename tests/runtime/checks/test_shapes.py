@@ -1,0 +1,243 @@
+"""The shapes that people have: read as our records where nothing is lost, with a note, else refused by name."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kubedistill.errors import InvalidData
+from kubedistill_runtime.checks.data import DataFile, read_records
+from kubedistill_runtime.records import Message, Record
+from kubedistill_runtime.tasks import TASKS
+
+
+def read(tmp_path: Path, *records: Any, task: str = "QA", labels: tuple[str, ...] = ()) -> DataFile:
+    path = tmp_path / "train.jsonl"
+    path.write_text("\n".join(record if isinstance(record, str) else json.dumps(record) for record in records))
+    return read_records(path, split="train", task=TASKS[task], labels=labels, system_prompt=None)
+
+
+def turns(*texts: str, roles: str = "user assistant") -> list[dict[str, Any]]:
+    names = roles.split() * len(texts)
+    return [{"role": role, "content": text} for role, text in zip(names, texts, strict=False)]
+
+
+def said(record: Record) -> list[tuple[str, str]]:
+    return [(message.role, message.content) for message in record.messages]
+
+
+Q, A = ("user", "Who?"), ("assistant", "Me.")
+S = ("system", "Be kind.")
+SHAREGPT = [{"from": "human", "value": "Who?"}, {"from": "gpt", "value": "Me."}]
+SYSTEM = {"role": "system", "content": "Be kind."}
+
+# What is written, then as single-turn (messages, references), as conversation (messages, references), and the notes.
+READ: dict[str, tuple[dict[str, Any], Any, Any, list[str]]] = {
+    "our own": ({"prompt": "Who?", "reference": "Me."}, ([Q], ["Me."]), ([Q], ["Me."]), []),
+    "OpenAI chat": (
+        {"messages": [SYSTEM, *turns("Who?", "Me.")]}, ([S, Q], ["Me."]), ([S, Q, A], []),
+        ["the final assistant turn was read as the reference"],
+    ),
+    "OpenAI chat with a reference": (
+        {"messages": turns("Who?", "Me."), "reference": "I."}, ([Q], ["I."]), ([Q, A], ["I."]),
+        ["the final assistant turn is not read, since the record has a reference"],
+    ),
+    "a developer's message": (
+        {"messages": [{"role": "developer", "content": "Be kind."}, *turns("Who?")]}, ([S, Q], []), ([S, Q], []),
+        ["the role 'developer' was read as 'system'"],
+    ),
+    "roles in capitals": (
+        {"messages": [{"role": "User", "content": "Who?"}]}, ([Q], []), ([Q], []),
+        ["the role 'User' was read as 'user'"],
+    ),
+    "content in one part": (
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "Who?"}]}]}, ([Q], []), ([Q], []),
+        ["content in one part of text"],
+    ),
+    "content in two parts": (
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": part} for part in "ab"]}]},
+        ([("user", "a\nb")], []), ([("user", "a\nb")], []), ["content in parts, which were joined by line breaks"],
+    ),
+    "names and nulls": (
+        {"messages": [{"role": "user", "content": "Who?", "name": "Jo", "tool_calls": None, "weight": None}],
+         "id": None, "tags": None, "reference": None, "tools": None},
+        ([Q], []), ([Q], []), ["the key 'name' of messages is not read"],
+    ),
+    "an empty list of tool calls": (
+        {"messages": [{"role": "user", "content": "Who?", "tool_calls": []}]}, ([Q], []), ([Q], []),
+        ["the key 'tool_calls' of messages is not read"],
+    ),
+    "an answer of weight 1": (
+        {"messages": [*turns("Who?"), {"role": "assistant", "content": "Me.", "weight": 1}]},
+        ([Q], ["Me."]), ([Q, A], []), ["the final assistant turn was read as the reference"],
+    ),
+    "an answer of weight 0": (
+        {"messages": [*turns("Who?"), {"role": "assistant", "content": "Me.", "weight": 0}]}, ([Q], []), ([Q], []),
+        ["a final assistant turn of weight 0, which was left out"],
+    ),
+    "tools and a weight of the record": (
+        {"messages": turns("Who?"), "tools": [{"type": "function"}], "weight": 2}, ([Q], []), ([Q], []),
+        ["the key 'tools' is not read: no model is shown the tools",
+         "the key 'weight' is not read: every record counts once"],
+    ),
+    "ShareGPT": (
+        {"conversations": SHAREGPT}, ([Q], ["Me."]), ([Q, A], []),
+        ["ShareGPT conversations, whose human and gpt turns were read as user and assistant turns",
+         "the final assistant turn was read as the reference"],
+    ),
+    "ShareGPT with a system prompt beside it": (
+        {"conversations": SHAREGPT[:1], "system": "Be kind."}, ([S, Q], []), ([S, Q], []),
+        ["ShareGPT conversations, whose human and gpt turns were read as user and assistant turns"],
+    ),
+    "ShareGPT with a system turn": (
+        {"conversations": [{"from": "system", "value": "Be kind."}, *SHAREGPT[:1]]}, ([S, Q], []), ([S, Q], []),
+        ["ShareGPT conversations, whose human and gpt turns were read as user and assistant turns"],
+    ),
+    "a system prompt beside messages": (
+        {"system": "Be kind.", "messages": turns("Who?")}, ([S, Q], []), ([S, Q], []), [],
+    ),
+    "Alpaca": (
+        {"instruction": "Who?", "input": "", "output": "Me."}, ([Q], ["Me."]), ([Q], ["Me."]),
+        ["Alpaca, whose instruction was read as the prompt", "the output was read as the reference"],
+    ),
+    "Alpaca with an input": (
+        {"instruction": "Add.", "input": "1, 2", "output": "3"},
+        ([("user", "Add.\n\n1, 2")], ["3"]), ([("user", "Add.\n\n1, 2")], ["3"]),
+        ["Alpaca, whose instruction and input were read as the prompt, with an empty line between",
+         "the output was read as the reference"],
+    ),
+    "Alpaca without an output": (
+        {"instruction": "Who?", "output": ""}, ([Q], []), ([Q], []),
+        ["Alpaca, whose instruction was read as the prompt"],
+    ),
+    "prompt and completion": (
+        {"prompt": "Who?", "completion": " Me."}, ([Q], [" Me."]), ([Q], [" Me."]),
+        ["the completion was read as the reference"],
+    ),
+    "prompt, completion and reference": (
+        {"prompt": "Who?", "completion": "Me.", "reference": ["I.", "You."]}, ([Q], ["I.", "You."]),
+        ([Q], ["I.", "You."]), ["the completion is not read, since the record has a reference"],
+    ),
+    "prompt and completion as messages": (
+        {"prompt": turns("Who?"), "completion": turns("Me.", roles="assistant")}, ([Q], ["Me."]), ([Q], ["Me."]),
+        ["the completion was read as the reference"],
+    ),
+    "an id that is a number": ({"prompt": "Who?", "id": 17}, ([Q], []), ([Q], []), []),
+    "a reference that is a number": ({"prompt": "Who?", "reference": [42, None]}, ([Q], ["42"]), ([Q], ["42"]), []),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("task", ["QA", "Conversation"])
+@pytest.mark.parametrize("shape", READ)
+def test_a_shape_is_read_without_loss_and_noted(shape: str, task: str, tmp_path: Path) -> None:
+    values, single, several, notes = READ[shape]
+    found = read(tmp_path, values, task=task)
+    (record,) = found.records
+    assert (said(record), list(record.references)) == (single if task == "QA" else several)
+    if task == "Conversation":
+        notes = [note for note in notes if "final assistant turn" not in note or "weight" in note]
+    assert list(found.notes) == [f"1 of 1 records: {note}" for note in notes]
+
+
+def test_a_conversation_may_end_with_either_turn(tmp_path: Path) -> None:
+    for count in (1, 2, 3, 4):
+        (record,) = read(tmp_path, {"messages": turns(*"abcd"[:count])}, task="Conversation").records
+        assert [message.content for message in record.messages] == list("abcd"[:count])
+
+
+def test_notes_say_each_thing_once_a_file_with_its_count(tmp_path: Path) -> None:
+    found = read(tmp_path, *({"prompt": "a", "label": "x"} for _ in range(1200)), {"prompt": "b"})
+    assert found.notes == ("1,200 of 1,201 records: the key 'label' is not read; did you mean 'reference'?",)
+
+
+GUESSES = {
+    "label": "reference", "answer": "reference", "answers": "reference", "output": "reference",
+    "expected_output": "reference", "gold": "reference", "target": "reference", "ideal": "reference",
+    "response": "reference", "Label": "reference", "ground_truth": "reference", "idx": "id", "ID": "id", "tag": "tags",
+    "source": None, "category": None, "prompt_id": "id",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", GUESSES)
+def test_a_key_that_is_not_read_is_named_with_a_guess(key: str, tmp_path: Path) -> None:
+    (note,) = read(tmp_path, {"prompt": "a", key: "x"}).notes
+    guess = f"; did you mean {GUESSES[key]!r}?" if GUESSES[key] else ""
+    assert note == f"1 of 1 records: the key {key!r} is not read{guess}"
+
+
+def test_no_guess_is_made_for_what_the_record_has(tmp_path: Path) -> None:
+    assert read(tmp_path, {"prompt": "a", "reference": "b", "label": "x", "references": "y"}).notes == (
+        "1 of 1 records: the key 'label' is not read",
+        "1 of 1 records: the key 'references' is not read",
+    )
+
+
+def test_a_thousand_unknown_keys_are_not_a_thousand_notes(tmp_path: Path) -> None:
+    notes = read(tmp_path, {"prompt": "a", **{f"column {number}": 1 for number in range(1000)}}).notes
+    assert (len(notes), notes[-1]) == (21, "and 980 more notes")
+
+
+TOOL = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "function": {"name": "f"}}]}
+REFUSED: dict[str, tuple[Any, str]] = {
+    "a tool call": ({"messages": [*turns("Who?"), TOOL]}, "message 2 holds tool calls"),
+    "a function call": ({"messages": [{**turns("a")[0], "function_call": {"name": "f"}}]}, "holds tool calls"),
+    "a tool's result": ({"messages": [{"role": "tool", "content": "4"}]}, "message 1 has the role 'tool'"),
+    "a function's result": ({"messages": [{"role": "function", "content": "4"}]}, "has the role 'function'"),
+    "ShareGPT's observation": ({"conversations": [{"from": "observation", "value": "4"}]}, "the role 'observation'"),
+    "an unknown role": ({"messages": [{"role": "bot", "content": "4"}]}, "message 1 has no known role: 'bot'"),
+    "no role": ({"messages": [{"content": "4"}]}, "message 1 has no role"),
+    "a role that is a list": ({"messages": [{"role": ["user"], "content": "4"}]}, "message 1 has no known role"),
+    "an image": ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "a part of type 'image_url'"),
+    "audio beside text": (
+        {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "input_audio"}]}]},
+        "a part of type 'input_audio'",
+    ),
+    "a part that is a string": ({"messages": [{"role": "user", "content": ["a"]}]}, "a part of type 'str'"),
+    "no parts": ({"messages": [{"role": "user", "content": []}]}, "the content of message 1 is not a string"),
+    "a content that is null": ({"messages": [{"role": "user", "content": None}]}, "the content of message 1 is not"),
+    "messages that are strings": ({"messages": ["hello"]}, "message 1 is not a JSON object"),
+    "conversations that are a string": ({"conversations": "hello"}, "conversations is not a list"),
+    "two system prompts": ({"system": "a", "messages": [SYSTEM, *turns("b")]}, "a system message and the key 'system'"),
+    "two prompts": ({"prompt": "a", "messages": turns("b")}, "exactly one of messages, prompt"),
+    "an instruction and messages": ({"instruction": "a", "messages": turns("b")}, "exactly one of messages, prompt"),
+    "SQuAD": ({"context": "a", "question": "b"}, "the keys of this one are 'context', 'question'"),
+    "a prompt that is null": ({"prompt": None}, "the keys of this one are none"),
+    "a completion of two turns": ({"prompt": turns("a"), "completion": turns("a", "b")}, "not one assistant turn"),
+    "true for an id": ({"prompt": "a", "id": True}, "id is not a string"),
+    "true for a reference": ({"prompt": "a", "reference": True}, "reference is not a string"),
+    "a reference with a dot": ({"prompt": "a", "reference": 3.10}, "reference is not a string"),
+    "a misspelled conversation": ({"conversation": turns("a")}, "unknown key 'conversation'"),
+    "a misspelled reference": ({"prompt": "a", "References": "b"}, "unknown key 'References'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_can_not_be_read_without_loss_is_refused_by_name(case: str, tmp_path: Path) -> None:
+    record, problem = REFUSED[case]
+    with pytest.raises(InvalidData) as caught:
+        read(tmp_path, record, task="Conversation")
+    assert problem in caught.value.problem
+    assert caught.value.at == f"{tmp_path / 'train.jsonl'}:1"
+    assert caught.value.fix
+
+
+def test_numbers_are_ids_as_they_are_written_and_may_not_repeat_a_string(tmp_path: Path) -> None:
+    found = read(tmp_path, {"prompt": "a", "id": 17}, {"prompt": "b", "id": 1.5}, {"prompt": "c", "id": None})
+    assert [record.id for record in found.records] == ["17", "1.5", "train-000003"]
+    with pytest.raises(InvalidData, match="id '17' was used before"):
+        read(tmp_path, {"prompt": "a", "id": 17}, {"prompt": "b", "id": "17"})
+
+
+def test_records_of_an_array_are_named_after_their_place(tmp_path: Path) -> None:
+    found = read(tmp_path, json.dumps([{"prompt": "a"}, {"prompt": "b"}], indent=2))
+    assert [record.id for record in found.records] == ["train-000001", "train-000002"]
+    assert found.notes == ("the file is a JSON array",)
+
+
+def test_the_final_turn_of_a_label_task_is_a_label(tmp_path: Path) -> None:
+    chat = {"messages": turns("Who?", " YES\n")}
+    (record,) = read(tmp_path, chat, task="Classification", labels=("yes", "no")).records
+    assert record == Record("train-000001", (Message("user", "Who?"),), ("yes",))
+    with pytest.raises(InvalidData, match="reference 'perhaps' is not one of the task's labels"):
+        read(tmp_path, {"messages": turns("Who?", "perhaps")}, task="Classification", labels=("yes", "no"))
