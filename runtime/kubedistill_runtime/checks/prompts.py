@@ -35,9 +35,7 @@ def _samples(records: Iterable[Record]) -> list[Record]:
     return found
 
 
-def _check_written(
-    messages: Sequence[Message], *, text: str, chat: ChatFormat, record: Record, at: str
-) -> None:
+def _check_written(messages: Sequence[Message], *, text: str, chat: ChatFormat, record: Record, at: str) -> None:
     """Look for each message after the one before it; a template may trim its ends, and drop replies' thoughts."""
     start = 0
     for message in messages:
