@@ -16,6 +16,7 @@ from kubedistill_runtime.storage.store import Store
 
 HUB_SCHEME = "hf://"
 DTYPE_BYTES = {"Float32": 4, "BFloat16": 2, "Float16": 2}
+_DIGESTS = "digests"
 _WEIGHTS = "*.safetensors"
 _IDENTITY = ("*.json", "*.jinja", "*.model", "*.txt", "*.py", _WEIGHTS)
 _SAVE = "Point it at a folder that transformers' save_pretrained wrote"
@@ -81,10 +82,15 @@ def folder_digest(path: Path, *, store: Store) -> str:
 
 
 def file_digest(path: Path, *, store: Store) -> str:
-    """The sha256 of a file, remembered in the store by path, size and time of change."""
+    """The sha256 of a file, remembered in the store until the file changes.
+
+    Size and times alone do not show every change: `rsync -t`, `cp -p`, tar and layers of images set the time of
+    modification. No program sets the time of the inode's change, and a file that was renamed into place has another
+    inode.
+    """
     status = path.stat()
-    stamp = [status.st_size, status.st_mtime_ns]
-    memory = f"digests/{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()}.json"
+    stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+    memory = f"{_DIGESTS}/{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()}.json"
     if store.exists(memory):
         known: dict[str, Any] = json.loads(store.read(memory))
         if known["stamp"] == stamp:
@@ -93,6 +99,12 @@ def file_digest(path: Path, *, store: Store) -> str:
         value = hashlib.file_digest(file, "sha256").hexdigest()
     store.put(memory, canonical_json({"stamp": stamp, "sha256": value}))
     return value
+
+
+def forget_digests(store: Store) -> None:
+    """Forget the digests of all files, so that each is read again when it is next asked for."""
+    for name in store.names(_DIGESTS):
+        store.delete(name)
 
 
 def cannot_load(model: Model, error: Exception, *, what: str, at: str) -> InvalidModel:
