@@ -27,7 +27,7 @@ def preview(job: StageJob, *, store: Store) -> dict[str, Any]:
         path, split="train", task=TASKS[task.type], labels=task.answer_labels, system_prompt=task.system_prompt
     )
     chat = load_chat_format(resolved.student, at="spec.student.model.source")
-    shown = [_show(record, chat=chat, max_length=job.spec.training.max_length) for record in records[:_RECORDS]]
+    shown = [_show(record, chat=chat, max_length=resolved.max_length) for record in records[:_RECORDS]]
     return {"records": shown, "objective": resolved.objective, "objectiveReason": resolved.objective_reason}
 
 

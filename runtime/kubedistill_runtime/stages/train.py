@@ -30,12 +30,12 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     started = time.monotonic()
     resolved = resolve(job, store=store)
     check_keys(job, resolved)
-    keys, training = resolved.keys, job.spec.training
+    keys, training = resolved.keys, job.spec.training.model_copy(update={"precision": resolved.precision})
     progress.loading("preparing samples")
     chat = load_chat_format(resolved.student, at="spec.student.model.source")
 
     def samples_of(answered: list[Answered]) -> tuple[list, int]:  # type: ignore[type-arg]
-        return make_samples(answered, chat=chat, stored_ids=resolved.shared_tokenizer, max_length=training.max_length)
+        return make_samples(answered, chat=chat, stored_ids=resolved.shared_tokenizer, max_length=resolved.max_length)
 
     train, overlong = samples_of(read_dataset(store, keys["dataset"]))
     validation, _ = samples_of(_validation(job, store=store, rows=keys["rows"], judge=keys["judge"]))
