@@ -152,7 +152,7 @@ def _score_rows(run: LocalRun, resolved: Resolved, *, store: Store) -> Scores:
     model = find_model(
         str(folder), revision=None, trust_remote_code=False, data_root=folder, store=store, at="artifacts/student"
     )
-    longest = spec.teachers[0].model.max_model_len
+    longest = resolved.max_model_len
     serving = Serving(model=model, max_model_len=min(longest, model.max_positions or longest), dtype=CPU_DTYPE)
     key = model_key(serving, sampling=Sampling(max_tokens=spec.generation.max_tokens), seed=0)
     rows = make_rows(read_rows(store, resolved.keys["rows"], "test"), key=key, samples=1)

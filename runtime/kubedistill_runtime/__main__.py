@@ -61,6 +61,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--prices", default="{}", type=_prices, metavar="JSON", help='USD per hour: {"teacher": 2.5, "student": 0.8}'
     )
+    parser.add_argument("--rehash", action="store_true", help="read every data and model file again, once")
     parser.add_argument("--preview", action="store_true", help="show what the student would train on")
     parser.add_argument("--bound-to-parent", action="store_true", help="end when the process that started this ends")
     return parser.parse_args(arguments)
@@ -153,13 +154,17 @@ def _preview(options: argparse.Namespace) -> int:
 
 def _local_run(options: argparse.Namespace) -> Any:
     from kubedistill.manifest import load_manifest
+    from kubedistill_runtime.models import forget_digests
     from kubedistill_runtime.pipeline import LocalRun
     from kubedistill_runtime.storage.store import open_store
 
+    job, store = load_manifest(options.manifest), open_store(options.store)
+    if options.rehash:
+        forget_digests(store)
     return LocalRun(
-        job=load_manifest(options.manifest),
+        job=job,
         data_root=options.data_root or options.manifest.absolute().parent,
-        store=open_store(options.store),
+        store=store,
         config_maps=dict(options.configmap),
         prices=options.prices,
     )

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,20 @@ from kubedistill_runtime.storage.store import Store
 
 HUB_SCHEME = "hf://"
 DTYPE_BYTES = {"Float32": 4, "BFloat16": 2, "Float16": 2}
+_DIGESTS = "digests"
 _WEIGHTS = "*.safetensors"
 _IDENTITY = ("*.json", "*.jinja", "*.model", "*.txt", "*.py", _WEIGHTS)
+_TEXT_CONFIGS = ("text_config", "llm_config", "language_config")
+_POSITIONS = (
+    "max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "max_target_positions",
+    "max_sequence_length", "max_seq_length", "seq_len",
+)  # fmt: skip
+_ORIGINAL = "original_max_position_embeddings"
+_LONG_ROPE = ("longrope", "su")
+# vLLM 0.32, config/model.py, _get_and_verify_max_len; telechat3-yarn is read as yarn.
+_STRETCHED_ALREADY = frozenset(
+    {*_LONG_ROPE, "llama3", "yarn", "telechat3-yarn", "deepseek_yarn", "deepseek_llama_scaling"}
+)
 _SAVE = "Point it at a folder that transformers' save_pretrained wrote"
 
 
@@ -35,17 +48,33 @@ class Model:
 
     @property
     def max_positions(self) -> int | None:
-        """Longest sequence that the architecture was made for, in tokens."""
-        return self.config.get("max_position_embeddings")
+        """Longest sequence that the model was made for, in tokens; None where its configuration does not say."""
+        positions = _declared_positions(text_config(self.config))
+        return None if positions is None else int(positions * _stretch(self.config))
 
     def memory_bytes(self, *, dtype: str, tokens: int) -> int:
         """Weights plus the KV cache of one request of so many tokens, in bytes."""
-        size = DTYPE_BYTES[dtype]
-        heads = self.config.get("num_attention_heads", 0)
-        head_dim = self.config.get("head_dim") or self.config.get("hidden_size", 0) // max(heads, 1)
-        kv_heads = self.config.get("num_key_value_heads") or heads
-        cache = 2 * self.config.get("num_hidden_layers", 0) * kv_heads * head_dim * tokens
+        size, config = DTYPE_BYTES[dtype], text_config(self.config)
+        heads = config.get("num_attention_heads", 0)
+        head_dim = config.get("head_dim") or config.get("hidden_size", 0) // max(heads, 1)
+        kv_heads = config.get("num_key_value_heads") or heads
+        cache = 2 * config.get("num_hidden_layers", 0) * kv_heads * head_dim * tokens
         return int((self.parameters + cache) * size)
+
+
+def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the part of a configuration that describes the language model: all of it, unless there are other parts."""
+    return next((config[name] for name in _TEXT_CONFIGS if isinstance(config.get(name), dict)), config)
+
+
+def original_positions(config: Mapping[str, Any]) -> int | None:
+    """Return the tokens up to which a LongRoPE model uses its short factors; None for every other model."""
+    text = text_config(config)
+    for rope in _rope_settings(text):
+        if _rope_kind(rope) in _LONG_ROPE or "long_factor" in rope:
+            places = (text.get(_ORIGINAL), rope.get(_ORIGINAL), config.get(_ORIGINAL))
+            return next((positions for positions in places if positions), _declared_positions(text))
+    return None
 
 
 def find_model(
@@ -81,10 +110,15 @@ def folder_digest(path: Path, *, store: Store) -> str:
 
 
 def file_digest(path: Path, *, store: Store) -> str:
-    """The sha256 of a file, remembered in the store by path, size and time of change."""
+    """The sha256 of a file, remembered in the store until the file changes.
+
+    Size and times alone do not show every change: `rsync -t`, `cp -p`, tar and layers of images set the time of
+    modification. No program sets the time of the inode's change, and a file that was renamed into place has another
+    inode.
+    """
     status = path.stat()
-    stamp = [status.st_size, status.st_mtime_ns]
-    memory = f"digests/{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()}.json"
+    stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
+    memory = f"{_DIGESTS}/{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()}.json"
     if store.exists(memory):
         known: dict[str, Any] = json.loads(store.read(memory))
         if known["stamp"] == stamp:
@@ -93,6 +127,12 @@ def file_digest(path: Path, *, store: Store) -> str:
         value = hashlib.file_digest(file, "sha256").hexdigest()
     store.put(memory, canonical_json({"stamp": stamp, "sha256": value}))
     return value
+
+
+def forget_digests(store: Store) -> None:
+    """Forget the digests of all files, so that each is read again when it is next asked for."""
+    for name in store.names(_DIGESTS):
+        store.delete(name)
 
 
 def cannot_load(model: Model, error: Exception, *, what: str, at: str) -> InvalidModel:
@@ -114,6 +154,40 @@ def read_object(path: Path, *, at: str, fix: str) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise InvalidModel(f"{path} is not a JSON object", at=at, fix=fix)
     return values
+
+
+def _declared_positions(text: Mapping[str, Any]) -> int | None:
+    """The least of the lengths that a configuration names, as vLLM reads it; Cohere's model_max_length goes first."""
+    override = text.get("model_max_length")
+    if isinstance(override, int) and override > 0:
+        return override
+    return min((text[key] for key in _POSITIONS if isinstance(text.get(key), int)), default=None)
+
+
+def _stretch(config: Mapping[str, Any]) -> float:
+    """The factor by which vLLM stretches the positions of a model with scaled rotary embeddings.
+
+    Most kinds of scaling leave the stretched length in the configuration, and so do all models of Gemma 3.
+    """
+    text = text_config(config)
+    if "gemma3" in str(text.get("model_type")):
+        return 1.0
+    factors = [rope.get("factor", 1.0) for rope in _rope_settings(text) if _rope_kind(rope) not in _STRETCHED_ALREADY]
+    return (factors[-1] if factors else None) or 1.0
+
+
+def _rope_settings(text: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The settings of rotary embeddings, of each kind of layer where they differ.
+
+    Transformers 4 writes rope_scaling, transformers 5 rope_parameters.
+    """
+    settings = text.get("rope_scaling") or text.get("rope_parameters") or {}
+    by_layer: list[Mapping[str, Any]] = [one for one in settings.values() if isinstance(one, dict)]
+    return by_layer or [settings]
+
+
+def _rope_kind(rope: Mapping[str, Any]) -> str:
+    return str(rope.get("rope_type") or rope.get("type") or "default")
 
 
 def _has_own_code(path: Path) -> bool:

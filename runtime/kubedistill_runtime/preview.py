@@ -30,15 +30,17 @@ def preview(job: StageJob, *, store: Store) -> dict[str, Any]:
         path, split="train", task=TASKS[task.type], labels=task.answer_labels, system_prompt=task.system_prompt
     ).records
     rendering = make_rendering(resolved)
-    shown = [_show(record, job=job, rendering=rendering) for record in records[:_RECORDS]]
+    shown = [
+        _show(record, job=job, rendering=rendering, max_length=resolved.max_length) for record in records[:_RECORDS]
+    ]
     return {"records": shown, "objective": resolved.objective, "objectiveReason": resolved.objective_reason}
 
 
-def _show(record: Record, *, job: StageJob, rendering: Rendering) -> dict[str, Any]:
+def _show(record: Record, *, job: StageJob, rendering: Rendering, max_length: int) -> dict[str, Any]:
     train = job.spec.data.train
     record = arrange(record, answers=train.answers)
     answered = _stand_in(record, every_turn=train.targets == "All")
-    samples, overlong = make_samples([answered], rendering=rendering, max_length=job.spec.training.max_length)
+    samples, overlong = make_samples([answered], rendering=rendering, max_length=max_length)
     pieces = [piece for sample in samples for piece in _pieces(sample, chat=rendering.chat)]
     return {"id": record.id, "pieces": pieces, "tokens": sum(len(one.ids_L) for one in samples), "overlong": overlong}
 

@@ -6,7 +6,7 @@ Cheap and repeatable: files are hashed once and remembered, and nothing is token
 import datetime
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import unquote, urlsplit
 
 from kubedistill.canonical import digest
@@ -28,7 +28,10 @@ SCHEMAS: dict[ArtifactName, int] = {
     "rows": 2, "answers": 2, "judge": 2, "dataset": 2, "student": 2, "report": 2, "export": 2,
 }  # fmt: skip
 DEFAULT_K = 32
+DEFAULT_MAX_MODEL_LEN = 4096
+DEFAULT_MAX_LENGTH = 2048
 CPU_DTYPE = "Float32"
+Precision = Literal["BF16", "FP32"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,12 @@ class Resolved:
     """How the teacher's answers become the student's samples."""
     date: datetime.date
     """Today, as a chat template that asks is told."""
+    max_model_len: int
+    """Longest prompt and answer together, in tokens of the teacher."""
+    max_length: int
+    """Longest sample, in tokens of the student."""
+    precision: Precision
+    """Precision of the student's forward pass."""
     sampling: Sampling
     """How training prompts are answered."""
     judge_sampling: Sampling
@@ -68,18 +77,21 @@ def resolve(job: StageJob, *, store: Store) -> Resolved:
     difference = format_difference(teacher, student) if comparison.shared else ""
     k = _resolve_k(spec, shared=comparison.shared)
     objective, reason = _resolve_objective(spec, comparison=comparison, difference=difference, k=k)
-    generation, dtype = spec.generation, spec.teachers[0].model.dtype
+    dtype = spec.teachers[0].model.dtype
     resolved = Resolved(
         teacher=teacher,
         student=student,
         teacher_dtype=CPU_DTYPE if dtype == "Auto" else dtype,
         form=("Rendered" if difference else "Generated") if comparison.shared else "Text",
         date=_resolve_date(job),
-        sampling=Sampling(_resolve_temperature(spec), generation.top_p, generation.max_tokens, k),
-        judge_sampling=Sampling(max_tokens=generation.max_tokens, k=k),
+        max_model_len=_resolve_length(spec.teachers[0].model.max_model_len, teacher, default=DEFAULT_MAX_MODEL_LEN),
+        max_length=_resolve_length(spec.training.max_length, student, default=DEFAULT_MAX_LENGTH),
+        precision=_resolve_precision(spec),
+        sampling=_resolve_sampling(spec, k=k),
+        judge_sampling=Sampling(max_tokens=spec.generation.max_tokens, k=k),
         objective=objective,
         objective_reason=reason,
-        ce_weight=spec.training.objective.ce_weight or 0.0,
+        ce_weight=_resolve_ce_weight(spec, objective=objective),
         keys={},
     )
     return replace(resolved, keys=_compute_keys(spec, resolved, files=_digest_files(job, store=store)))
@@ -132,6 +144,29 @@ def _find_models(job: StageJob, *, store: Store) -> tuple[Model, Model]:
         for model, at in ((teacher, "spec.teachers[0].model"), (student, "spec.student.model"))
     ]  # fmt: skip
     return found[0], found[1]
+
+
+def _resolve_length(wanted: int | None, model: Model, *, default: int) -> int:
+    """What the manifest names, else the default or what the model was made for, whichever is less."""
+    return wanted if wanted is not None else min(default, model.max_positions or default)
+
+
+def _resolve_precision(spec: Spec) -> Precision:
+    if spec.training.precision != "Auto":
+        return spec.training.precision
+    return "BF16" if spec.student.resources.gpus_per_worker else "FP32"
+
+
+def _resolve_sampling(spec: Spec, *, k: int) -> Sampling:
+    """How training prompts are answered; greedy decoding takes the likeliest token whatever topP says."""
+    temperature = _resolve_temperature(spec)
+    top_p = spec.generation.top_p if temperature > 0 else 1.0
+    return Sampling(temperature, top_p, spec.generation.max_tokens, k)
+
+
+def _resolve_ce_weight(spec: Spec, *, objective: str) -> float:
+    """The share of cross-entropy in CachedLogits; Sequence has nothing else."""
+    return spec.training.objective.ce_weight or 0.0 if objective == "CachedLogits" else 0.0
 
 
 def _resolve_temperature(spec: Spec) -> float:
@@ -195,13 +230,16 @@ _PLACEMENT = frozenset(
     {"source", "revision", "tensor_parallel_size", "pipeline_parallel_size", "trust_remote_code"}
 )  # fmt: skip
 _PACE = frozenset({"micro_batch_size", "checkpoint"})
+# What an artifact must reach to be used: checked when it is made and, where it is there, in Prepare.
+_YIELDS = frozenset({"min_success_ratio", "min_keep_ratio"})
 
 
 def _compute_keys(spec: Spec, resolved: Resolved, *, files: dict[str, str]) -> dict[ArtifactName, str]:
-    """The key of each artifact: a digest of all that determines it, the keys it stands on among it.
+    """The key of each artifact: a digest of all that determines its bytes, the keys it stands on among it.
 
-    What the spec leaves open enters as it was resolved, so spelling a default out changes no key. Pools, workers,
-    prices and engine versions stay out.
+    What the spec leaves open enters as it was resolved, so spelling a default out changes no key. What this job does
+    not use stays out: a seed where nothing is drawn, sampling where the answers are given. Pools, workers, prices
+    and engine versions stay out too.
     """
     keys: dict[ArtifactName, str] = {}
 
@@ -209,23 +247,22 @@ def _compute_keys(spec: Spec, resolved: Resolved, *, files: dict[str, str]) -> d
         keys[name] = digest({"artifact": name, "schema": SCHEMAS[name], **parts})
         return keys[name]
 
-    generation, training, k = spec.generation, spec.training, resolved.k
+    train, given = spec.data.train, spec.data.train.answers == "Given"
     task = {**_values(spec.task, without=frozenset({"date"})), "labels": spec.task.answer_labels}
+    held_out_by = spec.generation.seed if len(files) < len(SPLITS) else None
     # What is TooLong depends on the teacher, so the teacher enters rows; the student never does.
-    model = _values(spec.teachers[0].model, without=_PLACEMENT)
-    teacher = {**model, "digest": resolved.teacher.digest, "dtype": resolved.teacher_dtype}
-    teacher["date"] = date_for(resolved.teacher, resolved.date)
-    student = [resolved.student.digest, date_for(resolved.student, resolved.date)]
-    held_out_by = generation.seed if len(files) < len(SPLITS) else None
-    train = spec.data.train
-    rows = add("rows", files=files, task=task, heldOutBy=held_out_by, teachers=[teacher], answers=train.answers)
-    drawn = {**_values(generation), "temperature": resolved.sampling.temperature, "topLogprobs": k}
-    answers = add("answers", rows=rows, generation=drawn)
-    judge = add("judge", rows=rows, maxTokens=generation.max_tokens, topLogprobs=k)
-    dataset = add("dataset", answers=answers, targets=train.targets, curation=_values(spec.curation))
-    objective = {**_values(training.objective), "type": resolved.objective, "ceWeight": resolved.ce_weight}
-    learning = {**_values(training, without=_PACE), "objective": objective}
-    trained = add("student", dataset=dataset, judge=judge, student=student, training=learning)
+    teachers = [_teacher_values(spec, resolved)]
+    rows = add("rows", files=files, task=task, heldOutBy=held_out_by, teachers=teachers, answers=train.answers)
+    answers = add("answers", rows=rows, generation={} if given else _sampling_values(spec, resolved))
+    judge = add("judge", rows=rows, maxTokens=spec.generation.max_tokens, topLogprobs=resolved.k)
+    curation = _values(spec.curation, without=_YIELDS)
+    dataset = add("dataset", answers=answers, targets=train.targets, curation=curation)
+    # Given answers are validated on the references, which are in rows.
+    trained = add(
+        "student", dataset=dataset, judge=None if given else judge,
+        student=[resolved.student.digest, date_for(resolved.student, resolved.date)],
+        training=_training_values(spec, resolved),
+    )  # fmt: skip
     add("report", student=trained, judge=judge, evaluation=_values(spec.evaluation))
     add("export", student=trained, export=[_values(export) for export in spec.export])
     return keys
@@ -234,6 +271,34 @@ def _compute_keys(spec: Spec, resolved: Resolved, *, files: dict[str, str]) -> d
 def date_for(model: Model, date: datetime.date) -> str | None:
     """The day as it enters keys: only where a model's template asks for it, or every day would pay the teacher anew."""
     return date.isoformat() if asks_for_date(model) else None
+
+
+def _teacher_values(spec: Spec, resolved: Resolved) -> dict[str, Any]:
+    model = _values(spec.teachers[0].model, without=_PLACEMENT)
+    return {
+        **model, "digest": resolved.teacher.digest, "dtype": resolved.teacher_dtype,
+        "maxModelLen": resolved.max_model_len, "date": date_for(resolved.teacher, resolved.date),
+    }  # fmt: skip
+
+
+def _sampling_values(spec: Spec, resolved: Resolved) -> dict[str, Any]:
+    """How training prompts are answered; at temperature 0 no seed is used."""
+    sampling = resolved.sampling
+    return {
+        **_values(spec.generation, without=_YIELDS), "temperature": sampling.temperature, "topP": sampling.top_p,
+        "topLogprobs": resolved.k, "seed": spec.generation.seed if sampling.temperature > 0 else None,
+    }  # fmt: skip
+
+
+def _training_values(spec: Spec, resolved: Resolved) -> dict[str, Any]:
+    training, validation = spec.training, spec.training.validation
+    objective = {**_values(training.objective), "type": resolved.objective, "ceWeight": resolved.ce_weight}
+    # One validation an epoch, the last one at the end: as many of them as there are epochs never end it early.
+    patience = validation.patience if validation.every_steps else min(validation.patience, training.epochs)
+    return {
+        **_values(training, without=_PACE), "objective": objective, "maxLength": resolved.max_length,
+        "precision": resolved.precision, "validation": {**_values(validation), "patience": patience},
+    }  # fmt: skip
 
 
 def _values(part: ResourceModel, *, without: frozenset[str] = frozenset()) -> dict[str, Any]:

@@ -151,7 +151,7 @@ DEFAULTS = {
             "learningRate": 1e-5, "weightDecay": 0.01, "betas": [0.9, 0.95], "scheduler": "Cosine",
             "warmupRatio": 0.03, "maxGradNorm": 1.0,
         },
-        "epochs": 3, "maxSteps": None, "globalBatchSize": 16, "microBatchSize": None, "maxLength": 2048,
+        "epochs": 3, "maxSteps": None, "globalBatchSize": 16, "microBatchSize": None, "maxLength": None,
         "precision": "Auto", "seed": 0, "validation": {"everySteps": None, "patience": 3, "keepBest": True},
         "checkpoint": {"everyMinutes": 10, "keepLast": 2},
     },
@@ -174,7 +174,7 @@ def test_defaults_are_those_of_the_reference(job_values: dict) -> None:
     assert spec["teachers"] == [{
         "name": "main", "resources": {"pool": None, "replicas": 1},
         "model": {
-            "source": "teacher", "revision": None, "maxModelLen": 4096, "dtype": "Auto", "quantization": None,
+            "source": "teacher", "revision": None, "maxModelLen": None, "dtype": "Auto", "quantization": None,
             "tensorParallelSize": 1, "pipelineParallelSize": 1, "trustRemoteCode": False,
         },
     }]  # fmt: skip

@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from kubedistill.v1alpha1 import API_VERSION, KIND
 from kubedistill_runtime.__main__ import _ENVIRONMENT, main
+from workshop import Workshop
 
 
 def entry(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -66,3 +68,22 @@ def test_what_the_environment_says_already_is_left_alone(
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     main(["--job", str(tmp_path / "none.json")])
     assert {name: os.environ[name] for name in _ENVIRONMENT} == {**_ENVIRONMENT, "OMP_NUM_THREADS": "7"}
+
+
+@pytest.mark.parametrize("what", [("--preview",), ()])
+def test_rehash_reads_again_what_shows_no_change(
+    what: tuple[str, ...], workshop: Workshop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A store that remembers other digests stands for a file system that shows no change."""
+    workshop.set("teachers.0.model.maxModelLen", 4096)  # Prepare refuses it once all files are read
+    job = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "job"}, "spec": workshop.spec}
+    (workshop.root / "job.yaml").write_text(json.dumps(job))
+    workshop.keys()
+    right = {name: workshop.store.read(name) for name in workshop.store.names("digests")}
+    for name, memory in right.items():
+        workshop.store.put(name, json.dumps(json.loads(memory) | {"sha256": "wrong"}).encode())
+    arguments = ["--manifest", str(workshop.root / "job.yaml"), "--store", str(workshop.root / "store"), *what]
+    main(arguments)
+    assert {name: workshop.store.read(name) for name in right} != right
+    main([*arguments, "--rehash"])
+    assert {name: workshop.store.read(name) for name in right} == right

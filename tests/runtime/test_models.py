@@ -16,7 +16,7 @@ from huggingface_hub import errors
 from safetensors.numpy import save_file
 
 from kubedistill.errors import InvalidModel
-from kubedistill_runtime.models import Model, file_digest, find_model, folder_digest
+from kubedistill_runtime.models import Model, file_digest, find_model, folder_digest, forget_digests
 from kubedistill_runtime.storage.store import Store
 from workshop import QUICKSTART, write_model
 
@@ -175,13 +175,11 @@ def test_leave_to_run_code_is_part_of_what_a_model_is(folder: Path, store: Store
     assert trusted.digest == f"{plain.digest}+code"
 
 
-def test_a_digest_is_remembered_by_path_size_and_time_of_change(folder: Path, store: Store) -> None:
-    file = folder / "config.json"
-    status = file.stat()
-    before = file_digest(file, store=store)
-    file.write_bytes(b"x" * status.st_size)
-    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
-    assert file_digest(file, store=store) == before, "with the same size and time it is not read again"
+def test_a_digest_is_remembered_while_the_file_is_as_it_was(folder: Path, store: Store) -> None:
+    before = file_digest(folder / "config.json", store=store)
+    (memory,) = store.names("digests")
+    store.put(memory, store.read(memory).replace(before.encode(), b"remembered"))
+    assert file_digest(folder / "config.json", store=store) == "remembered"
 
 
 @pytest.mark.parametrize(("longer", "later"), [(False, True), (True, False), (True, True)])
@@ -192,6 +190,60 @@ def test_a_changed_file_is_read_again(*, longer: bool, later: bool, folder: Path
     file.write_bytes(b"x" * (status.st_size + longer))
     os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns + later))
     assert file_digest(file, store=store) != before
+
+
+def in_place(file: Path, data: bytes) -> None:
+    file.write_bytes(data)
+
+
+def by_rename(file: Path, data: bytes) -> None:
+    """As rsync, editors and hub clients do."""
+    other = file.with_name("other")
+    other.write_bytes(data)
+    other.rename(file)
+
+
+def through_a_link(file: Path, data: bytes) -> None:
+    """As the hub's cache and mounted ConfigMaps do: the name is a link, and the link is turned elsewhere."""
+    other = file.with_name("other")
+    other.write_bytes(data)
+    os.utime(other, ns=(file.stat().st_atime_ns, file.stat().st_mtime_ns))
+    file.unlink()
+    file.symlink_to(other)
+
+
+def wait_for_the_next_tick(file: Path) -> None:
+    """The file system's clock has ticks of some milliseconds; two edits within one have one time."""
+    probe = file.with_name("probe")
+    while not probe.exists() or probe.stat().st_ctime_ns <= file.stat().st_ctime_ns:
+        probe.write_bytes(b"")
+
+
+@pytest.mark.parametrize("edit", [in_place, by_rename, through_a_link])
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "chat_template.jinja", "train.jsonl"])
+def test_an_edit_of_the_same_size_and_time_is_seen(
+    name: str, edit: Callable[[Path, bytes], None], folder: Path, store: Store
+) -> None:
+    file = folder / name
+    file.write_bytes(b"before")
+    status = file.stat()
+    before = file_digest(file, store=store)
+    wait_for_the_next_tick(file)
+    edit(file, b"after.")
+    os.utime(file, ns=(status.st_atime_ns, status.st_mtime_ns))
+    after = file.stat()
+    assert (after.st_size, after.st_mtime_ns) == (status.st_size, status.st_mtime_ns)
+    assert file_digest(file, store=store) != before
+
+
+def test_digests_that_are_forgotten_are_taken_again(folder: Path, store: Store) -> None:
+    before = folder_digest(folder, store=store)
+    for memory in store.names("digests"):
+        values = json.loads(store.read(memory))
+        store.put(memory, json.dumps(values | {"sha256": "of other bytes"}).encode())
+    assert folder_digest(folder, store=store) != before
+    forget_digests(store)
+    assert folder_digest(folder, store=store) == before
 
 
 def test_a_copy_elsewhere_has_the_same_digest(folder: Path, store: Store, tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from kubedistill_runtime.resolution import check_keys
 from spec_fields import (
     ALL,
     ANSWERED,
+    CONDITIONS,
     FIELDS,
     IN_PLACE_OF_URI,
     NEEDS,
@@ -51,6 +52,22 @@ def test_a_field_changes_exactly_these_keys(path: str, workshop: Workshop) -> No
     if path in NEEDS:
         workshop.set(*NEEDS[path])
     assert changed(workshop, edit) == expected
+
+
+CONDITIONED = [
+    pytest.param(given, path, value, expected, id=f"{name}, {path} to {value}")
+    for name, (given, edits) in CONDITIONS.items()
+    for path, value, expected in edits
+]
+
+
+@pytest.mark.parametrize(("given", "path", "value", "expected"), CONDITIONED)
+def test_under_a_condition_a_field_changes_exactly_these_keys(
+    given: dict[str, Any], path: str, value: Any, expected: set[str], workshop: Workshop
+) -> None:
+    for condition, there in given.items():
+        workshop.set(condition, there)
+    assert changed(workshop, lambda job: job.set(path, value)) == expected
 
 
 def test_the_table_names_every_field_of_the_spec() -> None:
@@ -154,6 +171,7 @@ def test_spelling_every_default_out_changes_no_key(workshop: Workshop) -> None:
     def spell_out(workshop: Workshop) -> None:
         spec = workshop.stage_job().spec.model_dump(mode="json", by_alias=True, exclude_none=True)
         spec["generation"] |= {"temperature": 0, "topLogprobs": 32}
+        spec["training"] |= {"precision": "FP32", "maxLength": 64}
         spec["training"]["objective"] |= {"type": "CachedLogits", "ceWeight": 0}
         spec["teachers"][0]["model"]["dtype"] = "Float32"
         workshop.spec = spec

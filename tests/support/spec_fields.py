@@ -1,4 +1,4 @@
-"""The fields of the spec, and for each the artifacts whose key it changes: the specification of keys as a table."""
+"""The fields of the spec, and for each the artifacts whose key it changes: the specification of keys as two tables."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -13,7 +13,8 @@ ANSWERS = {"answers"} | DATASET
 ANSWERED = {"answers", "judge"} | DATASET
 ALL = {"rows"} | ANSWERED
 
-# Every field of the spec, a value other than its default, and the artifacts whose key it changes.
+# Every field of the spec, a value other than its default, and the artifacts whose key it changes in a job of labels,
+# which is answered greedily, and trained and validated on CPUs in 3 epochs.
 FIELDS: dict[str, tuple[Any, set[str]]] = {
     "task.type": ("NLI", ALL),
     "task.labels": (["yes", "no", "perhaps"], ALL),
@@ -35,7 +36,7 @@ FIELDS: dict[str, tuple[Any, set[str]]] = {
     "student.model.trustRemoteCode": (True, STUDENT),
     "student.resources.pool": ("a100", NOTHING),
     "student.resources.workers": (4, NOTHING),
-    "student.resources.gpusPerWorker": (1, NOTHING),
+    "student.resources.gpusPerWorker": (1, STUDENT),
     "data.train.uri": ("../{root}/data/train.jsonl", NOTHING),
     "data.train.configMapKeyRef": (None, NOTHING),
     "data.train.answers": ("Given", ALL),
@@ -45,13 +46,13 @@ FIELDS: dict[str, tuple[Any, set[str]]] = {
     "data.test.uri": ("../{root}/data/test.jsonl", NOTHING),
     "data.test.configMapKeyRef": (None, NOTHING),
     "generation.temperature": (1.0, ANSWERS),
-    "generation.topP": (0.9, ANSWERS),
+    "generation.topP": (0.9, NOTHING),
     "generation.maxTokens": (8, ANSWERED),
     "generation.samplesPerPrompt": (2, ANSWERS),
     "generation.topLogprobs": (8, ANSWERED),
-    "generation.seed": (1, ANSWERS),
-    "generation.minSuccessRatio": (0.5, ANSWERS),
-    "curation.minKeepRatio": (0.5, DATASET),
+    "generation.seed": (1, NOTHING),
+    "generation.minSuccessRatio": (0.5, NOTHING),
+    "curation.minKeepRatio": (0.5, NOTHING),
     "training.objective.type": ("Sequence", STUDENT),
     "training.objective.temperature": (None, NOTHING),
     "training.objective.ceWeight": (0.5, STUDENT),
@@ -66,7 +67,7 @@ FIELDS: dict[str, tuple[Any, set[str]]] = {
     "training.globalBatchSize": (8, STUDENT),
     "training.microBatchSize": (2, NOTHING),
     "training.maxLength": (48, STUDENT),
-    "training.precision": ("FP32", STUDENT),
+    "training.precision": ("BF16", STUDENT),
     "training.seed": (1, STUDENT),
     "training.validation.everySteps": (5, STUDENT),
     "training.validation.patience": (1, STUDENT),
@@ -96,6 +97,91 @@ FIELDS: dict[str, tuple[Any, set[str]]] = {
     "noProgressTimeoutSeconds": (60, NOTHING),
     "childRetentionSeconds": (60, NOTHING),
 }
+# What other fields say, and then fields, their new values, and the artifacts whose key each of them changes.
+CONDITIONS: dict[str, tuple[dict[str, Any], list[tuple[str, Any, set[str]]]]] = {
+    "at temperature 0.7": (
+        {"generation.temperature": 0.7},
+        [
+            ("generation.seed", 1, ANSWERS),
+            ("generation.topP", 0.9, ANSWERS),
+            ("generation.minSuccessRatio", 0.5, NOTHING),
+        ],
+    ),
+    "with several samples": (
+        {"generation.samplesPerPrompt": 2},
+        [
+            ("generation.seed", 1, ANSWERS),
+            ("generation.topP", 0.9, ANSWERS),
+            ("generation.temperature", 0.7, NOTHING),
+        ],
+    ),
+    "with several samples at temperature 0": (
+        {"generation.samplesPerPrompt": 2, "generation.temperature": 0},
+        [("generation.seed", 1, NOTHING), ("generation.samplesPerPrompt", 3, ANSWERS)],
+    ),
+    "in a conversation": (
+        {"task": {"type": "Conversation"}},
+        [("generation.seed", 1, ANSWERS), ("generation.topP", 0.9, ANSWERS), ("generation.temperature", 0.7, NOTHING)],
+    ),
+    "with answers Given": (
+        {"data.train.answers": "Given"},
+        [
+            ("generation.seed", 1, NOTHING),
+            ("generation.temperature", 0.7, NOTHING),
+            ("generation.samplesPerPrompt", 2, NOTHING),
+            ("generation.topP", 0.9, NOTHING),
+            ("generation.maxTokens", 8, {"judge", "report"}),
+            ("generation.topLogprobs", 8, {"judge", "report"}),
+            ("training.objective.type", "Sequence", NOTHING),
+            ("training.objective.ceWeight", 0.5, NOTHING),
+        ],
+    ),
+    "with answers Given and drawn": (
+        {"data.train.answers": "Given", "generation.temperature": 0.7},
+        [("generation.seed", 1, NOTHING), ("generation.topP", 0.9, NOTHING)],
+    ),
+    "with Sequence": (
+        {"training.objective.type": "Sequence"},
+        [("training.objective.ceWeight", 0.5, NOTHING), ("generation.topLogprobs", 8, ANSWERED)],
+    ),
+    "with CachedLogits": (
+        {"training.objective.type": "CachedLogits"},
+        [("training.objective.ceWeight", 0.5, STUDENT), ("training.objective.ceWeight", 0, NOTHING)],
+    ),
+    "on CPUs": (
+        {"student.resources.gpusPerWorker": 0},
+        [("training.precision", "FP32", NOTHING), ("training.precision", "BF16", STUDENT)],
+    ),
+    "on GPUs": (
+        {"student.resources.gpusPerWorker": 1},
+        [
+            ("training.precision", "BF16", NOTHING),
+            ("training.precision", "FP32", STUDENT),
+            ("student.resources.gpusPerWorker", 2, NOTHING),
+        ],
+    ),
+    "in FP32": ({"training.precision": "FP32"}, [("student.resources.gpusPerWorker", 1, NOTHING)]),
+    "validated once an epoch, in 3 epochs": (
+        {"training.epochs": 3},
+        [
+            ("training.validation.patience", 2, STUDENT),
+            ("training.validation.patience", 3, NOTHING),
+            ("training.validation.patience", 9, NOTHING),
+        ],
+    ),
+    "validated more often": (
+        {"training.validation.everySteps": 2}, [("training.validation.patience", 9, STUDENT)],
+    ),
+    "of models made for 64 tokens, with lengths that are absent": (
+        {"teachers.0.model": {"source": "teacher"}},
+        [
+            ("teachers.0.model.maxModelLen", 64, NOTHING),
+            ("teachers.0.model.maxModelLen", 63, ALL),
+            ("training.maxLength", 64, NOTHING),
+            ("training.maxLength", 63, STUDENT),
+        ],
+    ),
+}  # fmt: skip
 WHOLE = {"export", "queue", "retry", "pods", "stages"}
 """Edited as a whole, since all of their fields change the same keys."""
 ONE_LEGAL_VALUE = {"training.objective.temperature"}

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from kubedistill.errors import InvalidInput
+from kubedistill.files import create_file
 from kubedistill.v1alpha1.task import TaskType
 
 
@@ -18,8 +19,7 @@ def init(
     """Write a commented starter manifest."""
     starter = files("kubedistill.cli") / "starters" / f"{task.lower()}.yaml"
     try:
-        with output.open("x", encoding="utf-8") as file:
-            file.write(starter.read_text(encoding="utf-8"))
+        create_file(output, starter.read_text(encoding="utf-8"))
     except FileExistsError as error:
         raise InvalidInput("the file is there already", at=str(output), fix="Name another with --output") from error
     except OSError as error:

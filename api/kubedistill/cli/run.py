@@ -21,6 +21,9 @@ Store = Annotated[str | None, typer.Option(help="Folder for artifacts. [default:
 ConfigMaps = Annotated[
     list[str] | None, typer.Option("--configmap", help="Folder that stands for a ConfigMap.", metavar="NAME=DIR")
 ]
+Rehash = Annotated[
+    bool, typer.Option("--rehash", help="Read every data and model file again, also where nothing shows a change.")
+]
 Price = Annotated[float | None, typer.Option(min=0, help="US dollars per hour of its hardware.", show_default=False)]
 
 
@@ -31,6 +34,7 @@ def run(
     configmap: ConfigMaps = None,
     teacher_price: Price = None,
     student_price: Price = None,
+    rehash: Rehash = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the runtime's events, a JSON line each.")] = False,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what libraries print.")] = False,
 ) -> None:
@@ -39,7 +43,7 @@ def run(
     check_runtime()
     prices = Prices(teacher=teacher_price, student=student_price)
     arguments = runtime_arguments(manifest, store=store or default_store(job, manifest), config_maps=configmap or [])
-    arguments += ["--prices", prices.model_dump_json(exclude_none=True)]
+    arguments += ["--prices", prices.model_dump_json(exclude_none=True), *(["--rehash"] if rehash else [])]
     with contextlib.closing(run_runtime(arguments, verbose=verbose)) as events:
         if as_json:
             code = _pass_on(events)

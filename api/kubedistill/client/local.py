@@ -17,6 +17,7 @@ from kubedistill.client.local_status import begun, ended, suspended, told
 from kubedistill.client.request import WATCH_SECONDS, Request, Values
 from kubedistill.contract import Prices
 from kubedistill.errors import Conflict, InvalidInput, KubedistillError, NoSuchJob, NotKept
+from kubedistill.files import replace_file
 from kubedistill.marks import CANCEL_ANNOTATION, RERUN_ANNOTATION
 from kubedistill.process import Process, check_runtime, hear_runtime, start_runtime
 from kubedistill.v1alpha1 import DistillationJob, Status
@@ -191,7 +192,7 @@ class LocalMachine:
         folder = self.store / "runs" / f"{found.metadata.namespace}.{found.metadata.name}"
         folder.mkdir(parents=True, exist_ok=True)
         manifest = folder / "job.json"
-        manifest.write_text(json.dumps(manifest_of(found)))
+        replace_file(manifest, json.dumps(manifest_of(found)))
         pairs = [text for name, path in self._config_maps.items() for text in ("--configmap", f"{name}={path}")]
         return [
             "--manifest", str(manifest), "--data-root", str(self.data_root), "--store", str(self.store), *pairs,

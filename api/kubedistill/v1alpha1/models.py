@@ -14,8 +14,9 @@ class TeacherModel(Model):
     """Where the weights are: hf://organisation/name, or a folder; without a scheme it is relative to the data root."""
     revision: Annotated[str | None, Field(min_length=1, max_length=128)] = None
     """Branch, tag or commit of a hub model. Absent: its main branch, resolved once and recorded."""
-    max_model_len: Annotated[int, Field(ge=16, le=1_048_576)] = 4096
-    """Longest prompt and answer together, in tokens, 16 to 1,048,576. Longer prompts are dropped as TooLong."""
+    max_model_len: Annotated[int | None, Field(ge=16, le=1_048_576)] = None
+    """Longest prompt and answer together, in tokens, 16 to 1,048,576. Longer prompts are dropped as TooLong.
+    Absent: 4,096, or what the model was made for if that is less."""
     dtype: Literal["Auto", "BFloat16", "Float16", "Float32"] = "Auto"
     """Precision of weights and cache. Auto: Float32 on a CPU, the checkpoint's own on a GPU."""
     quantization: Annotated[str | None, Field(min_length=1, max_length=32)] = None

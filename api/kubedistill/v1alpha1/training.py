@@ -87,10 +87,11 @@ class Training(Model):
     """Samples per optimizer step over all workers, 1 to 65,536."""
     micro_batch_size: Annotated[int | None, Field(ge=1, le=65_536)] = None
     """Samples per forward pass of one worker; the rest is accumulated. Absent: the whole share, up to 16."""
-    max_length: Annotated[int, Field(ge=16, le=1_048_576)] = 2048
-    """Longest sample in tokens, 16 to 1,048,576; longer ones are dropped and counted."""
+    max_length: Annotated[int | None, Field(ge=16, le=1_048_576)] = None
+    """Longest sample in tokens, 16 to 1,048,576; longer ones are dropped and counted.
+    Absent: 2,048, or what the student was made for if that is less."""
     precision: Literal["Auto", "BF16", "FP32"] = "Auto"
-    """Precision of the forward pass. Auto: BF16 on a GPU, FP32 on a CPU. Weights are always updated in FP32."""
+    """Precision of the forward pass. Auto: BF16 with gpusPerWorker, else FP32. Weights are always updated in FP32."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Seed of the order of samples."""
     validation: Validation = Validation()

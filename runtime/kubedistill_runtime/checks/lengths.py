@@ -1,24 +1,22 @@
-"""Whether the teacher was made for sequences as long as the manifest wants them."""
-
-from collections.abc import Mapping
-from typing import Any
+"""Whether teacher and student were made for sequences as long as the manifest wants them."""
 
 from kubedistill.errors import InvalidManifest
 from kubedistill.v1alpha1 import Spec
 from kubedistill_runtime.models import Model
 
 
-def check_length(teacher: Model, *, spec: Spec) -> None:
-    """Refuse a maxModelLen beyond the teacher's positions, as vLLM would after minutes; raises InvalidManifest."""
-    wanted, longest = spec.teachers[0].model.max_model_len, teacher.max_positions
-    if longest is not None and wanted > longest and not _stretches(teacher.config):
-        raise InvalidManifest(
-            f"{wanted} tokens are wanted, and {teacher.source} was made for {longest}",
-            at="spec.teachers[0].model.maxModelLen",
-            fix=f"Set it to {longest} or less",
-        )
+def check_lengths(teacher: Model, student: Model, *, spec: Spec) -> None:
+    """Refuse lengths that the manifest names and a model was not made for; raises InvalidManifest.
+
+    vLLM would refuse the teacher's after minutes. A student is trained beyond its positions without a word, or
+    dies of it.
+    """
+    _check_length(spec.teachers[0].model.max_model_len, model=teacher, at="spec.teachers[0].model.maxModelLen")
+    _check_length(spec.training.max_length, model=student, at="spec.training.maxLength")
 
 
-def _stretches(config: Mapping[str, Any]) -> bool:
-    """Whether rotary positions are scaled, in which case the engine alone knows the limit."""
-    return any("factor" in (config.get(name) or {}) for name in ("rope_scaling", "rope_parameters"))
+def _check_length(wanted: int | None, *, model: Model, at: str) -> None:
+    longest = model.max_positions
+    if wanted is not None and longest is not None and wanted > longest:
+        problem = f"{wanted} tokens are wanted, and {model.source} was made for {longest}"
+        raise InvalidManifest(problem, at=at, fix=f"Set it to {longest} or less, or remove it")

@@ -3,19 +3,18 @@
 from pathlib import Path
 
 from kubedistill.errors import ModelDoesNotFit
-from kubedistill.v1alpha1 import Spec
 from kubedistill_runtime.resolution import Resolved
 
 # Weights, gradients and AdamW's two momenta, all float32; the teacher needs its weights and a cache.
 _TRAINING_BYTES = 16
 
 
-def check_memory(resolved: Resolved, *, spec: Spec, total_bytes: int | None = None) -> None:
+def check_memory(resolved: Resolved, *, total_bytes: int | None = None) -> None:
     """Refuse a teacher or student that this machine's memory can't hold; raises ModelDoesNotFit with both sizes."""
     total = total_bytes if total_bytes is not None else machine_bytes()
-    tokens = spec.teachers[0].model.max_model_len
+    teacher, tokens = resolved.teacher, resolved.max_model_len
     needs = {
-        "spec.teachers[0].model": resolved.teacher.memory_bytes(dtype=resolved.teacher_dtype, tokens=tokens),
+        "spec.teachers[0].model": teacher.memory_bytes(dtype=resolved.teacher_dtype, tokens=tokens),
         "spec.student.model": resolved.student.parameters * _TRAINING_BYTES,
     }
     for at, need in needs.items():

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 
 from kubedistill.canonical import canonical_json
 from kubedistill.contract import StageJob
-from kubedistill.errors import LowYield
 from kubedistill_runtime.answers import Answered
+from kubedistill_runtime.checks.yields import check_kept
 from kubedistill_runtime.curation.dataset import write_dataset
 from kubedistill_runtime.curation.filters import keep_first, make_filters
 from kubedistill_runtime.curation.given import given_answers
@@ -42,21 +42,11 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     ratio = len({answered.record.id for answered in kept}) / len(train)
     # First, since it is where to look when too few are kept.
     store.put(f"{folder_of('dataset', keys['dataset'])}/rejected.jsonl", _encode_rejected(rejected))
-    _check_yield(ratio, least=spec.curation.min_keep_ratio, counts=counts)
-    write_dataset(store, keys["dataset"], kept)
     summary = {"asked": len(asked), "kept": len(kept), "rejected": dict(sorted(counts.items())), "keepRatio": ratio}
+    check_kept(summary, spec=spec)
+    write_dataset(store, keys["dataset"], kept)
     publish(store, "dataset", keys["dataset"], summary)
     return Outcome(summary=summary, message=f"{len(kept):,} of {len(asked):,} answers kept")
-
-
-def _check_yield(ratio: float, *, least: float, counts: Counter[str]) -> None:
-    if ratio < least:
-        top = ", ".join(f"{count} {reason}" for reason, count in counts.most_common(3))
-        raise LowYield(
-            f"{ratio:.1%} of the prompts keep an answer, below minKeepRatio {least:.1%} ({top})",
-            at="spec.curation.minKeepRatio",
-            fix="Look at rejected.jsonl in the dataset artifact, mend the prompts or lower the ratio",
-        )
 
 
 def _encode_rejected(rejected: Iterable[tuple[Answered, str]]) -> bytes:

@@ -69,7 +69,7 @@ def _test(
     model: Model, name: str, *, job: StageJob, resolved: Resolved, engines: Engines, store: Store, progress: Progress
 ) -> Tested:
     """Have one student answer the test records greedily, and measure it."""
-    longest = job.spec.teachers[0].model.max_model_len
+    longest = resolved.max_model_len
     serving = Serving(
         model=model, max_model_len=min(longest, model.max_positions or longest), dtype=CPU_DTYPE,
         stop_ids=load_stop_ids(model), date=resolved.date if asks_for_date(model) else None,

@@ -4,9 +4,9 @@ import time
 from collections.abc import Sequence
 
 from kubedistill.contract import StageJob
-from kubedistill.errors import LowYield
 from kubedistill_runtime.answers import Answered
 from kubedistill_runtime.chat import asks_for_date, load_stop_ids
+from kubedistill_runtime.checks.yields import check_success
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.records import read_rows
 from kubedistill_runtime.resolution import Resolved, check_keys, resolve
@@ -32,10 +32,11 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     asking = ask(
         questions, serving=teacher_serving(job, resolved), at=_AT, engines=engines, store=store, progress=progress
     )
-    least = job.spec.generation.min_success_ratio
-    for name, asked in asking.asked.items():
-        _check_success(asked.answers(store), least=least, split=name)
-    splits = {name: describe_answers(part.rows, key=part.key, store=store) for name, part in asking.asked.items()}
+    splits = {}
+    for name, part in asking.asked.items():
+        success = {"asked": len(part.rows), "ended": _count_ended(part.answers(store))}
+        check_success(success, split=name, spec=job.spec)
+        splits[name] = {**describe_answers(part.rows, key=part.key, store=store), **success}
     rows_key = resolved.keys["rows"]
     train = {name: part for name, part in splits.items() if name == "train"}
     judge = {name: part for name, part in splits.items() if name != "train"}
@@ -56,7 +57,7 @@ def teacher_serving(job: StageJob, resolved: Resolved) -> Serving:
     """How the teacher's engine is started."""
     model = job.spec.teachers[0].model
     return Serving(
-        model=resolved.teacher, max_model_len=model.max_model_len, dtype=resolved.teacher_dtype, k=resolved.k,
+        model=resolved.teacher, max_model_len=resolved.max_model_len, dtype=resolved.teacher_dtype, k=resolved.k,
         stop_ids=load_stop_ids(resolved.teacher), quantization=model.quantization,
         date=resolved.date if asks_for_date(resolved.teacher) else None,
         tensor_parallel_size=model.tensor_parallel_size, pipeline_parallel_size=model.pipeline_parallel_size,
@@ -75,11 +76,5 @@ def _questions(job: StageJob, resolved: Resolved, *, store: Store) -> dict[str, 
     return questions
 
 
-def _check_success(answers: Sequence[Answered], *, least: float, split: str) -> None:
-    ended = sum(bool(one.answer.turns) and all(turn.finish == "stop" for turn in one.answer.turns) for one in answers)
-    if ended < least * len(answers):
-        raise LowYield(
-            f"{ended} of {len(answers)} {split} answers came to their end, below minSuccessRatio {least:.0%}",
-            at="spec.generation.minSuccessRatio",
-            fix="Raise generation.maxTokens or maxModelLen, or look at the teacher's chat template",
-        )
+def _count_ended(answers: Sequence[Answered]) -> int:
+    return sum(bool(one.answer.turns) and all(turn.finish == "stop" for turn in one.answer.turns) for one in answers)

@@ -10,8 +10,9 @@ from kubedistill.contract import StageJob
 from kubedistill.errors import InvalidManifest
 from kubedistill.v1alpha1 import Gate, Spec
 from kubedistill_runtime.checks.data import read_records
-from kubedistill_runtime.checks.lengths import check_length
+from kubedistill_runtime.checks.lengths import check_lengths
 from kubedistill_runtime.checks.splits import check_sizes, drop_long, hold_out
+from kubedistill_runtime.checks.yields import check_yields
 from kubedistill_runtime.export.targets import check_targets, is_filled, places
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.records import SPLITS, Record, Split, arrange, encode_records, longest_prompt, read_rows
@@ -26,10 +27,14 @@ _ACCURACY_GATES = ("min_accuracy", "min_gain", "min_gap_closed", "min_retention"
 
 
 def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Outcome:
-    """Check the input and make the rows artifact; raises InvalidInput before anything is written."""
+    """Check the input and make the rows artifact.
+
+    Raises InvalidInput before anything is written, and LowYield where an artifact that is there holds too little.
+    """
     resolved = resolve(job, store=store)
     keys, data_root = resolved.keys, root_path(job.data_root)
-    check_length(resolved.teacher, spec=job.spec)
+    check_lengths(resolved.teacher, resolved.student, spec=job.spec)
+    check_yields(resolved.keys, spec=job.spec, store=store)
     check_targets(job.spec.export, data_root=data_root, key=keys["export"])
     if find(store, "rows", keys["rows"]).complete:
         _check_other_choices(job, resolved, store=store)
@@ -69,7 +74,7 @@ def _make_rows(job: StageJob, resolved: Resolved, *, store: Store, engines: Engi
     read = {split: len(records) for split, records in splits.items()}
     held_out = _fill_splits(splits, seed=job.spec.generation.seed, places=places)
     engines.warm()  # the records are sound; loading the tokenizers takes as long as starting an engine
-    too_long = _drop_too_long(splits, job=job, resolved=resolved)
+    too_long = _drop_too_long(splits, resolved=resolved)
     check_sizes(splits, too_long=too_long, places=places)
     _check_given(job.spec, splits["train"], at=places["train"])
     judged = all(record.references for record in splits["test"])
@@ -112,16 +117,17 @@ def _fill_splits(splits: dict[Split, list[Record]], *, seed: int, places: dict[S
     return missing
 
 
-def _drop_too_long(splits: dict[Split, list[Record]], *, job: StageJob, resolved: Resolved) -> dict[Split, int]:
+def _drop_too_long(splits: dict[Split, list[Record]], *, resolved: Resolved) -> dict[Split, int]:
     from kubedistill_runtime.chat import load_chat_format  # here, since a warm start needs no tokenizer
 
     chat = load_chat_format(resolved.teacher, at="spec.teachers[0].model.source", date=resolved.date, generates=True)
     load_chat_format(resolved.student, at="spec.student.model.source")
-    limit = job.spec.teachers[0].model.max_model_len
     too_long = {}
     for split in SPLITS:
         splits[split], too_long[split] = drop_long(
-            splits[split], count_tokens=lambda record: len(chat.prompt_ids(longest_prompt(record))), limit=limit
+            splits[split],
+            count_tokens=lambda record: len(chat.prompt_ids(longest_prompt(record))),
+            limit=resolved.max_model_len,
         )
     return too_long
 

@@ -1,7 +1,6 @@
 """Train: make the student from the kept answers."""
 
 import time
-from pathlib import Path
 
 from kubedistill.contract import StageJob
 from kubedistill.errors import LowYield
@@ -17,12 +16,10 @@ from kubedistill_runtime.storage.artifacts import folder_of, publish
 from kubedistill_runtime.storage.claims import take_claim
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.answer_sets import read_answer_set
+from kubedistill_runtime.training.companions import write_companions
 from kubedistill_runtime.training.samples import make_samples
 from kubedistill_runtime.training.student_format import make_rendering
 from kubedistill_runtime.training.workers import Assignment, needs_ray, threads_per_worker, train_on_workers
-
-# What a model folder has beside its weights and configuration, and what training does not change.
-_COMPANIONS = ("tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt", "added_tokens.json", "*.jinja", "*.py")
 
 
 def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Outcome:
@@ -30,12 +27,12 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     started = time.monotonic()
     resolved = resolve(job, store=store)
     check_keys(job, resolved)
-    keys, training = resolved.keys, job.spec.training
+    keys, training = resolved.keys, job.spec.training.model_copy(update={"precision": resolved.precision})
     progress.loading("preparing samples")
     rendering = make_rendering(resolved)
 
     def samples_of(answered: list[Answered]) -> tuple[list, int]:  # type: ignore[type-arg]
-        return make_samples(answered, rendering=rendering, max_length=training.max_length)
+        return make_samples(answered, rendering=rendering, max_length=resolved.max_length)
 
     train, overlong = samples_of(read_dataset(store, keys["dataset"]))
     validation, _ = samples_of(_validation(job, store=store, rows=keys["rows"], judge=keys["judge"]))
@@ -58,7 +55,7 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
         gpus=gpus,
         report=lambda step, steps, figures: progress.working(done=step, total=steps, unit="steps", figures=figures),
     )  # fmt: skip
-    _copy_companions(resolved.student.path, store=store, folder=folder)
+    write_companions(resolved.student.path, store=store, folder=f"{folder}/model")
     summary |= {
         "objective": resolved.objective, "samples": len(train), "overlong": overlong,
         "withoutLogprobs": sum(sample.top is None for sample in train), "workers": workers,
@@ -78,9 +75,3 @@ def _validation(job: StageJob, *, store: Store, rows: str, judge: str) -> list[A
         )
     answered = read_answer_set(store, "judge", judge, "validation")
     return [one for one in answered if one.answer.turns and all(turn.finish == "stop" for turn in one.answer.turns)]
-
-
-def _copy_companions(source: Path, *, store: Store, folder: str) -> None:
-    for pattern in _COMPANIONS:
-        for file in source.glob(pattern):
-            store.put(f"{folder}/model/{file.name}", file.read_bytes())

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, GenerationConfig
 
 from kubedistill.errors import InvalidModel
 from kubedistill_runtime.models import Model, cannot_load
@@ -67,5 +67,10 @@ def load_language_model(model: Model) -> Any:
 
 
 def save_language_model(language_model: Any, folder: Path, *, dtype: str | None) -> None:
-    """Save a transformers folder in the precision that the checkpoint came in; the model itself takes it on."""
+    """Save a transformers folder in the precision that the checkpoint came in; the model itself takes it on.
+
+    Its companions are written by write_companions. The generation config is made anew, since transformers refuses to
+    save many that were published, such as a temperature without do_sample.
+    """
+    language_model.generation_config = GenerationConfig.from_model_config(language_model.config)
     language_model.to(getattr(torch, dtype or "float32")).save_pretrained(folder)

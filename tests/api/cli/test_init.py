@@ -1,5 +1,6 @@
 """kubedistill init: every starter is a manifest that can be validated at once."""
 
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import get_args
@@ -51,3 +52,20 @@ def test_unknown_task_is_refused_with_the_known_ones(called: Callable) -> None:
     refused = called("init", "Poetry")
     assert (refused.returncode, refused.stdout) == (2, "")
     assert all(task.lower() in refused.stderr for task in TASKS)
+
+
+def test_a_disk_that_is_full_in_the_middle_leaves_no_file(called: Callable, tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    try:
+        refused = called("init")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert refused.stderr == "InvalidInput: job.yaml: it can't be written (File too large). Name another file\n"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_not_overwritten(called: Callable, tmp_path: Path) -> None:
+    assert called("init", "-o", ".").stderr.startswith("InvalidInput: .: the file is there already.")
+    assert list(tmp_path.iterdir()) == []

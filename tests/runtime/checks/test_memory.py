@@ -34,7 +34,7 @@ def test_a_model_that_does_not_fit_is_refused_with_both_sizes(
     sizes: dict[str, int], at: str, needs: int, workshop: Workshop
 ) -> None:
     with pytest.raises(ModelDoesNotFit) as refused:
-        check_memory(of_size(workshop, **sizes), spec=workshop.stage_job().spec, total_bytes=8 * GIB)
+        check_memory(of_size(workshop, **sizes), total_bytes=8 * GIB)
     assert str(refused.value) == (
         f"{at}: it needs {needs} GiB of memory, and this machine has 8 GiB. "
         "Run the job on a cluster, or take a smaller model"
@@ -46,9 +46,9 @@ def test_a_model_that_just_fits_is_taken(dtype: str, workshop: Workshop) -> None
     workshop.set("teachers.0.model.dtype", dtype)
     size = {"Float32": 4, "BFloat16": 2}[dtype]
     resolved = of_size(workshop, teacher=8 * GIB // size, student=8 * GIB // TRAINING)
-    check_memory(resolved, spec=workshop.stage_job().spec, total_bytes=8 * GIB)
+    check_memory(resolved, total_bytes=8 * GIB)
     with pytest.raises(ModelDoesNotFit):
-        check_memory(resolved, spec=workshop.stage_job().spec, total_bytes=8 * GIB - 1)
+        check_memory(resolved, total_bytes=8 * GIB - 1)
 
 
 def test_the_teachers_cache_for_one_longest_request_counts(workshop: Workshop) -> None:
@@ -56,9 +56,9 @@ def test_the_teachers_cache_for_one_longest_request_counts(workshop: Workshop) -
     config = {"num_hidden_layers": 1, "num_attention_heads": 1, "hidden_size": 1000}
     resolved = replace(resolved, teacher=replace(resolved.teacher, config=config))
     need = 4 * (1000 + 2 * 1000 * 64)
-    check_memory(resolved, spec=workshop.stage_job().spec, total_bytes=need)
+    check_memory(resolved, total_bytes=need)
     with pytest.raises(ModelDoesNotFit):
-        check_memory(resolved, spec=workshop.stage_job().spec, total_bytes=need - 1)
+        check_memory(resolved, total_bytes=need - 1)
 
 
 def test_this_machine_has_memory() -> None:

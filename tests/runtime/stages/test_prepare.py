@@ -7,11 +7,12 @@ from pathlib import Path
 import pytest
 
 from bench import Bench
-from kubedistill.errors import InvalidManifest, InvalidModel
+from kubedistill.errors import InvalidManifest, InvalidModel, LowYield
 from kubedistill_runtime.export.targets import fill, places
 from kubedistill_runtime.records import Split, read_rows
+from kubedistill_runtime.stages.generate import teacher_serving
 from kubedistill_runtime.storage.artifacts import find, publish
-from workshop import QUICKSTART, write_records
+from workshop import COUNTS, QUICKSTART, write_records
 
 
 def rows_of(bench: Bench, split: Split) -> list[str]:
@@ -101,10 +102,73 @@ def test_a_student_without_a_template_is_refused_before_the_teacher_is_asked(
         bench.run("Prepare")
 
 
-def test_more_tokens_than_the_teacher_was_made_for_are_refused(bench: Bench) -> None:
-    bench.workshop.drop("teachers.0.model.maxModelLen")
-    with pytest.raises(InvalidManifest, match=r"4096 tokens are wanted, and .* was made for 512"):
+@pytest.mark.parametrize("been_through", [False, True])
+@pytest.mark.parametrize(
+    ("field", "at"),
+    [("teachers.0.model.maxModelLen", "spec.teachers[0].model.maxModelLen"), ("training.maxLength",) * 2],
+)
+def test_more_tokens_than_a_model_was_made_for_are_refused(
+    field: str, at: str, *, been_through: bool, bench: Bench
+) -> None:
+    if been_through:
         bench.run("Prepare")
+    bench.workshop.set(field, 513)
+    with pytest.raises(InvalidManifest, match=r"513 tokens are wanted, and .* was made for 512") as refused:
+        bench.run("Prepare")
+    assert refused.value.at.endswith(at)
+
+
+def test_a_job_that_names_no_length_fits_its_models(bench: Bench) -> None:
+    bench.workshop.drop("teachers.0.model.maxModelLen")
+    assert bench.run("Prepare", "Generate", "Curate").summary["kept"] == 40
+    assert teacher_serving(bench.workshop.stage_job(), bench.workshop.resolve()).max_model_len == 512
+
+
+def spoil(bench: Bench, *, split: str, ratio: float) -> None:
+    """Have the teacher never come to an end on a share of a split."""
+    count = COUNTS[split]
+    last = f"{split} asks "
+    bench.says = lambda text: "no " * 40 if text.startswith(last) and int(text[len(last) :]) < ratio * count else "yes"
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+def test_a_higher_least_share_of_answers_is_asked_of_what_is_there(split: str, bench: Bench) -> None:
+    bench.workshop.set("generation.minSuccessRatio", 0.5)
+    spoil(bench, split=split, ratio=0.25)
+    bench.run("Prepare", "Generate")
+    keys, count = bench.workshop.keys(), COUNTS[split]
+    bench.workshop.set("generation.minSuccessRatio", 0.75)
+    bench.run("Prepare")
+    bench.workshop.set("generation.minSuccessRatio", 0.76)
+    with pytest.raises(LowYield) as refused:
+        bench.run("Prepare")
+    assert bench.workshop.keys() == keys
+    assert refused.value.at == "spec.generation.minSuccessRatio"
+    assert refused.value.problem.startswith(f"{count * 3 // 4} of {count} {split} answers came to their end")
+
+
+def test_a_higher_least_share_of_kept_prompts_is_asked_of_what_is_there(bench: Bench) -> None:
+    bench.says = lambda text: "maybe" if int(text.rpartition(" ")[2]) < 10 and text.startswith("train") else "yes"
+    bench.run("Prepare", "Generate", "Curate")
+    keys = bench.workshop.keys()
+    bench.workshop.set("curation.minKeepRatio", 0.75)
+    bench.run("Prepare")
+    bench.workshop.set("curation.minKeepRatio", 0.8)
+    with pytest.raises(LowYield) as refused:
+        bench.run("Prepare")
+    assert bench.workshop.keys() == keys
+    assert refused.value.at == "spec.curation.minKeepRatio"
+    assert refused.value.problem == "75.0% of the prompts keep an answer, below minKeepRatio 80.0% (10 WrongFormat)"
+
+
+def test_a_lower_least_share_lets_through_what_was_refused(bench: Bench) -> None:
+    spoil(bench, split="train", ratio=0.5)
+    with pytest.raises(LowYield):
+        bench.run("Prepare", "Generate")
+    for field in ("generation.minSuccessRatio", "curation.minKeepRatio"):
+        bench.workshop.set(field, 0.5)
+    assert bench.run("Prepare", "Generate", "Curate").summary["keepRatio"] == 0.5
+    assert bench.run("Generate").summary["generated"] == 0
 
 
 def test_a_refusal_leaves_no_artifact(bench: Bench) -> None:

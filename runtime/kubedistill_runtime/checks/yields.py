@@ -1,0 +1,48 @@
+"""Whether enough came of a stage: asked where an artifact is made, and in Prepare of those that are there already.
+
+The ratios are not part of any key, since they change no byte of what is made.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from kubedistill.chain import ArtifactName
+from kubedistill.errors import LowYield
+from kubedistill.v1alpha1 import Spec
+from kubedistill_runtime.storage.artifacts import find, read_manifest
+from kubedistill_runtime.storage.store import Store
+
+
+def check_yields(keys: Mapping[ArtifactName, str], *, spec: Spec, store: Store) -> None:
+    """Hold the artifacts that are complete to the ratios of this manifest; raises LowYield."""
+    names: tuple[ArtifactName, ...] = ("answers", "judge")
+    for name in names:
+        if find(store, name, keys[name]).complete:
+            for split, part in read_manifest(store, name, keys[name])["splits"].items():
+                check_success(part, split=split, spec=spec)
+    if find(store, "dataset", keys["dataset"]).complete:
+        check_kept(read_manifest(store, "dataset", keys["dataset"]), spec=spec)
+
+
+def check_success(part: Mapping[str, Any], *, split: str, spec: Spec) -> None:
+    """Refuse a split of which too few answers came to their end, by its `asked` and `ended`; raises LowYield."""
+    least = spec.generation.min_success_ratio
+    if part["ended"] < least * part["asked"]:
+        raise LowYield(
+            f"{part['ended']} of {part['asked']} {split} answers came to their end, below minSuccessRatio {least:.0%}",
+            at="spec.generation.minSuccessRatio",
+            fix="Raise generation.maxTokens or maxModelLen, or look at the teacher's chat template",
+        )
+
+
+def check_kept(summary: Mapping[str, Any], *, spec: Spec) -> None:
+    """Refuse a dataset in which too few prompts keep an answer, by its `keepRatio`; raises LowYield."""
+    ratio, least = summary["keepRatio"], spec.curation.min_keep_ratio
+    if ratio < least:
+        reasons = sorted(summary["rejected"].items(), key=lambda item: -item[1])
+        top = ", ".join(f"{count} {reason}" for reason, count in reasons[:3])
+        raise LowYield(
+            f"{ratio:.1%} of the prompts keep an answer, below minKeepRatio {least:.1%} ({top})",
+            at="spec.curation.minKeepRatio",
+            fix="Look at rejected.jsonl in the dataset artifact, fix the prompts or lower the ratio",
+        )

@@ -1,0 +1,74 @@
+"""Companions: the files that a model folder has beside its weights, kept in the form in which they were published.
+
+Transformers 5 would write config.json in its own form: rope_theta, rope_scaling and torch_dtype are not in it, so
+transformers 4, llama.cpp, TGI and MLX would read another model out of it, without an error.
+"""
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from kubedistill_runtime.storage.store import Store
+
+_CONFIG, _GENERATION = "config.json", "generation_config.json"
+_AS_THEY_ARE = (
+    "tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt", "added_tokens.json", "chat_template.json",
+    "*preprocessor_config.json", "processor_config.json", "*.model", "*.tiktoken", "*.jinja", "*.py",
+)  # fmt: skip
+
+
+def write_companions(
+    source: Path,
+    *,
+    store: Store,
+    folder: str,
+    config: Mapping[str, Any] | None = None,
+    generation: Mapping[str, Any] | None = None,
+) -> None:
+    """Put the companions of the model in `source` beside the weights that were saved in a folder of the store.
+
+    `config` and `generation` are the keys of config.json and generation_config.json whose values are other than the
+    original's. A file without such keys is copied byte by byte.
+    """
+    for pattern in _AS_THEY_ARE:
+        for file in filter(Path.is_file, source.glob(pattern)):
+            store.put(f"{folder}/{file.name}", file.read_bytes())
+    _write_config(source / _CONFIG, store=store, name=f"{folder}/{_CONFIG}", changed=config or {})
+    _write_generation(source / _GENERATION, store=store, name=f"{folder}/{_GENERATION}", changed=generation or {})
+
+
+def _write_config(source: Path, *, store: Store, name: str, changed: Mapping[str, Any]) -> None:
+    original, saved = json.loads(source.read_bytes()), json.loads(store.read(name))
+    if original.get("model_type") != saved.get("model_type"):  # only a part of the original was trained and saved
+        store.put(name, _encode({**saved, **changed}))
+        return
+    changed = {**_describe_weights(original, saved), **changed}
+    kept = {key: value for key, value in original.items() if key != "quantization_config" or key in saved}
+    values = {**kept, **changed}
+    store.put(name, source.read_bytes() if values == original else _encode(values))
+
+
+def _write_generation(source: Path, *, store: Store, name: str, changed: Mapping[str, Any]) -> None:
+    """Where the original has no such file, readers take the end token and the like from config.json."""
+    if not changed and not source.exists():
+        store.delete(name)
+    elif not changed:
+        store.put(name, source.read_bytes())
+    else:
+        before = json.loads(source.read_bytes() if source.exists() else store.read(name))
+        before.pop("_from_model_config", None)  # with it, transformers would take config.json's word again
+        store.put(name, _encode({**before, **changed}))
+
+
+def _describe_weights(original: Mapping[str, Any], saved: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys that say what the saved weights are, where the original says something else: precision and class."""
+    dtype = next((key for key in ("torch_dtype", "dtype") if original.get(key)), None)
+    now = {"architectures": saved["architectures"]}
+    if dtype:
+        now[dtype] = saved.get("dtype") or saved["torch_dtype"]
+    return {key: value for key, value in now.items() if original.get(key) != value}
+
+
+def _encode(values: Mapping[str, Any]) -> bytes:
+    return f"{json.dumps(values, indent=2)}\n".encode()
