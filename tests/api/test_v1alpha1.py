@@ -131,6 +131,7 @@ DEFAULTS = {
     },
     "evaluation": {
         "sampleLimit": None,
+        "answerComparison": "Default",
         "gate": {
             "minAccuracy": None, "minGain": None, "minGapClosed": None, "minRetention": None, "maxLatencyRatio": None,
             "maxInvalidRate": None, "requireSignificance": True,
