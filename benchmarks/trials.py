@@ -18,8 +18,8 @@ from kubedistill.report import Report
 from kubedistill.v1alpha1 import API_VERSION, KIND, spec_values
 from kubedistill_runtime.answers import Answer, Answered, encode_answers
 from kubedistill_runtime.curation.dataset import read_dataset, write_dataset
-from kubedistill_runtime.evaluation.arms import parse_answer
-from kubedistill_runtime.evaluation.metrics import SCORES
+from kubedistill_runtime.evaluation.arms import parse_replies
+from kubedistill_runtime.evaluation.metrics import scores
 from kubedistill_runtime.evaluation.statistics import Scores
 from kubedistill_runtime.models import find_model
 from kubedistill_runtime.pipeline import LocalRun
@@ -157,5 +157,7 @@ def _score_rows(run: LocalRun, resolved: Resolved, *, store: Store) -> Scores:
     key = model_key(serving, sampling=Sampling(max_tokens=spec.generation.max_tokens), seed=0)
     rows = make_rows(read_rows(store, resolved.keys["rows"], "test"), key=key, samples=1)
     answers = collect_answers(rows, key=key, store=store)
-    score = SCORES["accuracy"]
-    return np.array([score(parse_answer(one, task=spec.task), one.record.references) for one in answers])
+    score = scores()["accuracy"]
+    replies = [parse_replies(one, task=spec.task) for one in answers]
+    last = [None if some is None else some[-1] for some in replies]
+    return np.array([score(text, one.record.references) for text, one in zip(last, answers, strict=True)])

@@ -23,14 +23,15 @@ class Arm(ReportModel):
     """One model on the test records."""
 
     accuracy: float | None
-    """Mean score against the references; null without references."""
+    """Mean score against the references, of the records that have one; null without references."""
     accuracy_ci95: tuple[float, float] | None = None
-    agreement: float
-    """Mean score against the teacher's answers."""
-    invalid_rate: float
-    """Share of answers that are not in the task's form."""
-    metrics: dict[str, float]
-    """The task's metrics by name, against the references or, without them, the teacher's answers."""
+    agreement: float | None
+    """Mean score against the teacher's answers, of all records; null without records."""
+    invalid_rate: float | None
+    """Share of answers that are not in the task's form; null without records."""
+    metrics: dict[str, float | None]
+    """The task's metrics by name, against the references or, without them, the teacher's answers; null where a metric
+    can't be computed."""
     parameters: int
     memory_bytes: int
     """Weights, and the cache of one longest request."""
@@ -38,6 +39,10 @@ class Arm(ReportModel):
     latency_seconds: float
     """Median time of one answer with nothing else to do."""
     latency_p95_seconds: float
+    first_token_seconds: float | None = None
+    """Median time to the first token of an answer."""
+    token_seconds: float | None = None
+    """Median time per further token."""
     throughput_per_hour: float
     """Answers per hour at saturation."""
     cost_per_thousand: float | None
@@ -60,26 +65,47 @@ class Comparison(ReportModel):
     measure: str
     """What the scores are: accuracy, exactMatch, chrf, or agreement with the teacher where there are no references."""
     retention: float | None
-    """Distilled score as a share of the teacher's."""
-    gain: float
-    """Distilled minus baseline score."""
+    """Distilled score as a share of the teacher's; null where the teacher scores 0."""
+    gain: float | None
+    """Distilled minus baseline score; null where no record was judged."""
     gap_closed: float | None
     """Gain as a share of teacher minus baseline; null unless the teacher is significantly better."""
-    p_value: float
+    p_value: float | None
     """Of no difference between distilled and baseline; exact McNemar, or paired permutation for graded scores."""
-    ci95: tuple[float, float]
+    ci95: tuple[float, float] | None
     """Paired bootstrap interval of the gain."""
     verdict: Verdict
     """Distilled against baseline."""
     rows: int
+    """Test records that the scores are of: those with a reference, or all where none has one."""
+    total_rows: int | None = None
+    """Test records with different prompts; null in older reports."""
+    duplicates: int = 0
+    """Test records that were left out because an earlier one has the same prompt."""
+
+
+class LatencyControl(ReportModel):
+    """The student before and after training, timed in turn: one architecture, so that its ratio shows the noise."""
+
+    rounds: int
+    output_tokens: int
+    """Fixed length of each timed answer; the end token is ignored."""
+    ratio: float
+    """Median over rounds of distilled over baseline time per answer."""
+    spread: tuple[float, float]
+    """Least and greatest ratio of a round."""
+    noise: bool
+    """Same architecture and dtype, and the ratio is more than 15 % from 1: latency decides nothing."""
 
 
 class Reductions(ReportModel):
-    """How much less the distilled student takes than the teacher; null across different hardware or without prices."""
+    """How much less the distilled student takes than the teacher; null where it is not known."""
 
     latency: float | None
+    """Null across different hardware, and where latency is noise."""
     memory: float | None
     cost: float | None
+    """Null without prices."""
 
 
 class GateVerdict(ReportModel):
@@ -87,6 +113,10 @@ class GateVerdict(ReportModel):
 
     passed: bool
     reasons: list[str]
+    limits: list[str] | None = None
+    """Fields of spec.evaluation.gate that are set; empty where no gate is set, null in older reports."""
+    notes: list[str] = []
+    """Limits that decided nothing, and why."""
 
 
 class Example(ReportModel):
@@ -95,6 +125,8 @@ class Example(ReportModel):
     id: str
     prompt: str
     reference: str | None
+    references: list[str] = []
+    """All that are equally right, the first one included."""
     teacher: str
     baseline: str
     distilled: str
@@ -107,13 +139,16 @@ class Report(ReportModel):
     arms: Arms
     comparison: Comparison
     reductions: Reductions
+    latency_control: LatencyControl | None = None
+    """Null where the two students were not timed in turn."""
     gate: GateVerdict
     data: dict[str, Any]
     """The funnel from lines read to answers kept."""
     training: dict[str, Any]
     """The curve, the objective and why it was chosen."""
     labels: list[dict[str, Any]]
-    """Accuracy per label of the three models; empty for tasks of free text."""
+    """Accuracy per label of the three models, of the records that have the label among their references; empty for
+    tasks of free text."""
     examples: list[Example]
     provenance: dict[str, Any]
     """What this was made from, and with."""

@@ -4,10 +4,11 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kubedistill.report import Arm, Report
+from kubedistill.report import Arm, Comparison, Report
+from kubedistill.report_words import fields_of, is_agreement, words_of
 
 NOT_KNOWN = "-"
-_LEAST_P = 0.0001
+NOISE = "noise"
 _DECIMAL = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K"))
 _BYTES = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
 
@@ -24,44 +25,46 @@ class Line:
 
 
 def table_lines(report: Report) -> list[Line]:
-    """The rows of a report's table."""
+    """The rows of a report's table; times of parts of an answer where one is known."""
     arms, compared, saved = report.arms, report.comparison, report.reductions
     cells = [arms.teacher, arms.baseline, arms.distilled]
-    score = _fraction_of(compared.measure)
+    score = _fraction_of(compared)
+    noise = report.latency_control is not None and report.latency_control.noise
 
     def line(name: str, texts: list[str], change: str = "") -> Line:
         return Line(name, texts[0], texts[1], texts[2], change)
 
     kept = NOT_KNOWN if compared.retention is None else f"{compared.retention:.0%} kept"
     speed = _ratio(arms.distilled.throughput_per_hour, arms.teacher.throughput_per_hour)
-    fewer = _saving(1 - arms.distilled.parameters / arms.teacher.parameters)
-    speed_known = speed if saved.latency is not None else ""
+    fewer = _saving(1 - arms.distilled.parameters / arms.teacher.parameters) if arms.teacher.parameters else ""
+    same_hardware = arms.teacher.hardware == arms.distilled.hardware
+    parts = {
+        "time to first token": [arm.first_token_seconds for arm in cells],
+        "time per output token": [arm.token_seconds for arm in cells],
+    }
     return [
         line("parameters", [short_number(arm.parameters) for arm in cells], fewer),
         line("memory", [short_bytes(arm.memory_bytes) for arm in cells], _saving(saved.memory)),
-        line("time per answer", [short_seconds(arm.latency_seconds) for arm in cells], _saving(saved.latency)),
+        line(
+            "time per answer", [short_seconds(arm.latency_seconds) for arm in cells],
+            NOISE if noise else _saving(saved.latency),
+        ),
+        *(line(name, list(map(_seconds, some))) for name, some in parts.items() if some != [None] * len(cells)),
         line(compared.measure, [_percent(score(arm)) for arm in cells], kept),
-        line("answers per hour", [f"{arm.throughput_per_hour:,.0f}" for arm in cells], speed_known),
+        line("answers per hour", [f"{arm.throughput_per_hour:,.0f}" for arm in cells], speed if same_hardware else ""),
         line("cost per 1,000 answers", [_dollars(arm.cost_per_thousand) for arm in cells], _saving(saved.cost)),
     ]  # fmt: skip
 
 
 def headline(report: Report) -> str:
     """One sentence on what came out."""
-    compared = report.comparison
-    score = _fraction_of(compared.measure)
-    before, after = _percent(score(report.arms.baseline)), _percent(score(report.arms.distilled))
-    text = f"{compared.measure} went from {before} to {after} (teacher {_percent(score(report.arms.teacher))})"
-    p_value = f"p {'' if compared.p_value < _LEAST_P else '= '}{short_p(compared.p_value)}"
-    if compared.verdict == "not distinguishable":
-        return f"{text}: not distinguishable from the untrained student ({p_value})"
-    closed = "" if compared.gap_closed is None else f", {compared.gap_closed:.0%} of the gap closed"
-    return f"{text}{closed}, {p_value}"
-
-
-def short_p(value: float) -> str:
-    """A p-value for people."""
-    return f"< {_LEAST_P:.4f}" if value < _LEAST_P else f"{value:.4f}"
+    compared, arms = report.comparison, report.arms
+    score = _fraction_of(compared)
+    scores = {"before": arms.baseline, "after": arms.distilled, "teacher": arms.teacher}
+    texts = {name: _percent(score(arm)) for name, arm in scores.items()}
+    said = words_of(compared).headline.format(**fields_of(compared), **texts)
+    partly = compared.rows and compared.total_rows is not None and compared.rows != compared.total_rows
+    return f"{said} ({compared.rows:,} of {compared.total_rows:,} test records have a reference)" if partly else said
 
 
 def short_number(value: float) -> str:
@@ -88,11 +91,15 @@ def _digits(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _fraction_of(measure: str) -> Callable[[Arm], float | None]:
+def _fraction_of(compared: Comparison) -> Callable[[Arm], float | None]:
     def score(arm: Arm) -> float | None:
-        return arm.agreement if measure.startswith("agreement") else arm.accuracy
+        return arm.agreement if is_agreement(compared) else arm.accuracy
 
     return score
+
+
+def _seconds(value: float | None) -> str:
+    return NOT_KNOWN if value is None else short_seconds(value)
 
 
 def _percent(value: float | None) -> str:

@@ -25,8 +25,10 @@ MINIMAL_JOB: Values = {
     },
 }
 TEXTS = st.text("abcXYZ019 /:._-é漢😀", min_size=1, max_size=12)
-QUANTITY = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$"
-QUANTITIES = st.sampled_from(["4", "500m", "1.5", "16Gi"])
+PATTERNS: dict[str, SearchStrategy[str]] = {
+    r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$": st.sampled_from(["4", "500m", "1.5", "16Gi"]),
+    r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$": st.dates().map(lambda day: day.isoformat()),
+}
 NAMES = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,9}[a-z0-9])?", fullmatch=True)
 
 
@@ -81,7 +83,7 @@ def _drawn_from(schema: Schema) -> SearchStrategy[Any]:
             _drawn_from(schema["items"]), min_size=schema.get("minItems", 0), max_size=min(4, schema["maxItems"])
         )
     if schema["type"] == "string":
-        return QUANTITIES if schema.get("pattern") == QUANTITY else NAMES if "pattern" in schema else TEXTS
+        return PATTERNS.get(schema.get("pattern", ""), NAMES if "pattern" in schema else TEXTS)
     if schema["type"] == "boolean":
         return st.booleans()
     least, most = schema["minimum"], schema["maximum"]
@@ -92,7 +94,7 @@ def _drawn_from(schema: Schema) -> SearchStrategy[Any]:
 
 @st.composite
 def _valid_spec(draw: st.DrawFn, specs: SearchStrategy[Values]) -> Values:
-    """A spec that the schema allows, with what the CEL rules forbid mended."""
+    """A spec that the schema allows, with what the CEL rules forbid put right."""
     spec = draw(specs)
     task = spec["task"]
     if task["type"] in ("Classification", "NLI"):
@@ -105,6 +107,8 @@ def _valid_spec(draw: st.DrawFn, specs: SearchStrategy[Values]) -> Values:
             source.pop("configMapKeyRef", None)
         elif "configMapKeyRef" not in source:
             source["uri"] = "data.jsonl"
+    if spec["data"]["train"].get("targets") == "All":
+        spec["data"]["train"]["answers"] = "Given"
     spec.get("training", {}).get("objective", {}).pop("temperature", None)
     return spec
 

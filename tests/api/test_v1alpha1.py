@@ -157,6 +157,7 @@ DEFAULTS = {
     },
     "evaluation": {
         "sampleLimit": None,
+        "answerComparison": "Default",
         "gate": {
             "minAccuracy": None, "minGain": None, "minGapClosed": None, "minRetention": None, "maxLatencyRatio": None,
             "maxInvalidRate": None, "requireSignificance": True,

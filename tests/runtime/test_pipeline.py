@@ -122,7 +122,7 @@ def test_every_stage_says_in_words_what_came_of_it(first: Desk) -> None:
     expected = {
         "Prepare": r"[\d,]+ records, CachedLogits: .+", "Generate": r"56 answers, 0 reused",
         "Curate": r"\d+ of \d+ answers kept", "Train": r"[\d,]+ steps, best at [\d,]+",
-        "Evaluate": "gate passed", "Export": "Safetensors",
+        "Evaluate": "no gate set(; latency is noise)?", "Export": "Safetensors",
     }  # fmt: skip
     assert [event["stage"] for event in ended] == list(expected)
     assert [event["message"] for event in ended if not re.fullmatch(expected[event["stage"]], event["message"])] == []

@@ -75,6 +75,7 @@ FIELDS: dict[str, tuple[Any, set[str]]] = {
     "training.checkpoint.everyMinutes": (1, NOTHING),
     "training.checkpoint.keepLast": (5, NOTHING),
     "evaluation.sampleLimit": (4, REPORT),
+    "evaluation.answerComparison": ("SQuAD", REPORT),
     "evaluation.gate.minAccuracy": (0.5, REPORT),
     "evaluation.gate.minGain": (0.1, REPORT),
     "evaluation.gate.minGapClosed": (0.1, REPORT),

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from kubedistill.report import LatencyControl
 from kubedistill.v1alpha1 import Task
 from kubedistill_runtime.answers import Answer, Answered, Turn
 from kubedistill_runtime.evaluation.arms import Judgement, Tested, judge
@@ -34,11 +35,13 @@ def answer(said: Said) -> Answer:
 
 def make_tested(
     said: Sequence[Said], references: Sequence[tuple[str, ...]], *, parameters: int, price: float | None = None,
-    **values: Any,
+    prompts: Sequence[str] | None = None, **values: Any,
 ) -> Tested:  # fmt: skip
     """One model after the test."""
     records = [
-        Record(f"r{row}", (Message("user", f"question {row}"),), references=reference)
+        Record(
+            f"r{row}", (Message("user", f"question {row}" if prompts is None else prompts[row]),), references=reference
+        )
         for row, reference in enumerate(references)
     ]
     answers = [Answered(record, 0, answer(text)) for record, text in zip(records, said, strict=True)]
@@ -48,19 +51,26 @@ def make_tested(
 def judged(
     *, teacher: Sequence[Said], baseline: Sequence[Said], distilled: Sequence[Said],
     references: Sequence[tuple[str, ...]], task: Task = LABELS, seed: int = 0, prices: bool = False,
-    **student: Any,
+    prompts: Sequence[str] | None = None, control: LatencyControl | None = None, **student: Any,
 ) -> Judgement:  # fmt: skip
     """Judge a trio; the teacher takes ten times the memory, five times the time and a tenth of the load."""
-    large = {"latency_seconds": 1.0, "throughput_per_hour": 1_000.0, "memory_bytes": 4000}
+    large = {"latency_seconds": 1.0, "throughput_per_hour": 1_000.0, "memory_bytes": 4000, "prompts": prompts}
+    small = {"parameters": 10, "price": 2.0 if prices else None, "prompts": prompts, **student}
     return judge(
         {
             "teacher": make_tested(teacher, references, parameters=100, price=8.0 if prices else None, **large),
-            "baseline": make_tested(baseline, references, parameters=10, price=2.0 if prices else None, **student),
-            "distilled": make_tested(distilled, references, parameters=10, price=2.0 if prices else None, **student),
+            "baseline": make_tested(baseline, references, **small),
+            "distilled": make_tested(distilled, references, **small),
         },
         task=task,
         seed=seed,
+        control=control,
     )
+
+
+def noise(*, ratio: float) -> LatencyControl:
+    """The control of latency; a ratio more than 15 % from 1 is noise."""
+    return LatencyControl(rounds=5, output_tokens=32, ratio=ratio, spread=(0.9, 1.9), noise=abs(ratio - 1) > 0.15)
 
 
 def right(count: int, *, of: int, first: int = 0) -> list[Said]:

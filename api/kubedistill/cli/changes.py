@@ -38,8 +38,10 @@ def ending(job: Job) -> Iterator[str]:
     found = job.status.result
     if found is not None and found.distilled_accuracy is not None and found.baseline_accuracy is not None:
         teacher = "" if found.teacher_accuracy is None else f" (teacher {found.teacher_accuracy:.1%})"
-        gap = "" if found.gap_closed is None else f", {found.gap_closed:.0%} of the gap closed"
-        yield f"Accuracy went from {found.baseline_accuracy:.1%} to {found.distilled_accuracy:.1%}{teacher}{gap}."
+        before, after = found.baseline_accuracy, found.distilled_accuracy
+        closed = found.gap_closed is not None and found.gap_closed > 0
+        gap = f", {found.gap_closed:.0%} of the gap closed" if closed else ""
+        yield f"Accuracy {'fell' if after < before else 'went'} from {before:.1%} to {after:.1%}{teacher}{gap}."
     if job.phase == "Succeeded":
         yield named(f"{job.name} succeeded. `kubedistill report {job.name} -n {job.namespace}` shows its report.")
     elif job.phase == "Failed":

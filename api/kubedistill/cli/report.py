@@ -14,6 +14,8 @@ from kubedistill.client.judging import Comparison, comparison_of
 from kubedistill.client.kept import find_report
 from kubedistill.client.request import Script
 from kubedistill.errors import InvalidInput
+from kubedistill.report import GateVerdict
+from kubedistill.report_words import gate_details, gate_text
 
 
 def report(
@@ -33,7 +35,7 @@ def report(
         chosen = comparison.report or comparison.result
         print_values(json.loads(chosen.model_dump_json(by_alias=True)), output)
     else:
-        _show(found, comparison)
+        show_comparison(found, comparison)
     if open_page:
         if comparison.report is None:
             fix = "Name the folder where the job's store is mounted here by --store"
@@ -46,16 +48,28 @@ def _find(name: str, *, namespace: str, store: Path | None) -> Script[tuple[Job,
     return job, comparison_of(job, (yield from find_report(job, store=store)))
 
 
-def _show(job: Job, comparison: Comparison) -> None:
+def show_comparison(job: Job, comparison: Comparison) -> None:
+    """Print a job's table, its one sentence, the gate and where the report is."""
     typer.echo(f"{job.namespace}/{job.name}: {job.phase}\n")
     typer.echo(f"{comparison}\n")
-    if comparison.report is not None:
-        gate = comparison.report.gate
-        typer.echo("Gate passed." if gate.passed else f"Gate failed: {'; '.join(gate.reasons)}.")
-    elif comparison.result.gate_passed is not None:
-        typer.echo("Gate passed." if comparison.result.gate_passed else f"Gate failed: {job.status.message}.")
+    gate = _gate_of(job, comparison)
+    if gate is not None:
+        details = gate_details(gate)
+        typer.echo(f"{gate_text(gate).capitalize()}{': ' if details else ''}{details}.")
     typer.echo(f"Report: {comparison.page}")
     if comparison.report is None:
         typer.echo(
             "It lies in the job's store. Where that is mounted here, name its folder by --store to see all of it."
         )
+
+
+def _gate_of(job: Job, comparison: Comparison) -> GateVerdict | None:
+    """The verdict of the report, or else what status and spec tell of it; None where the status has none."""
+    passed = comparison.result.gate_passed
+    if comparison.report is not None:
+        return comparison.report.gate
+    if passed is None:
+        return None
+    return GateVerdict(
+        passed=passed, reasons=[] if passed else [job.status.message], limits=job.spec.evaluation.gate.limits
+    )

@@ -14,6 +14,7 @@ from kubedistill.errors import EXIT_FAILED
 from kubedistill.process import Event
 from kubedistill.report import Report
 from kubedistill.report_table import headline, table_lines
+from kubedistill.report_words import control_text, gate_details, gate_state
 from kubedistill.v1alpha1 import DistillationJob
 
 _PLAIN_SECONDS = 10
@@ -132,11 +133,20 @@ def _show_result(finished: Event, *, console: Console) -> None:
     console.print()
     text = headline(report)
     _say(console, f"{text[:1].upper()}{text[1:]}.")
-    if report.gate.passed:
-        console.print(f"[green]Gate passed[/] in {finished['seconds']:.0f} s.", highlight=False)
-    else:
-        reasons = escape("; ".join(report.gate.reasons))
-        console.print(f"[red]Gate failed[/]: {reasons}", highlight=False, soft_wrap=True)
+    if report.latency_control is not None and report.latency_control.noise:
+        text = control_text(report.latency_control)
+        _say(console, f"{text[:1].upper()}{text[1:]}.")
+    console.print(_gate_line(report, seconds=finished["seconds"]), highlight=False, soft_wrap=True)
     for place in finished["exports"]:
         _say(console, f"Student: {place}")
     _say(console, f"Report: {finished['report']['html']}")
+
+
+def _gate_line(report: Report, *, seconds: float) -> str:
+    """The gate's verdict, as rich markup."""
+    state, details = gate_state(report.gate), escape(gate_details(report.gate))
+    if state == "failed":
+        return f"[red]Gate failed[/]: {details}"
+    if state == "not set":
+        return f"No gate was set. Done in {seconds:.0f} s."
+    return f"[green]Gate passed[/] in {seconds:.0f} s{': ' if details else ''}{details}."

@@ -1,7 +1,7 @@
 """kubedistill.io/v1alpha1: the one place where the resource's fields are declared."""
 
 from kubedistill.v1alpha1.data import ConfigMapKeyRef, Curation, Data, DataSource, Generation, TrainData
-from kubedistill.v1alpha1.evaluation import Evaluation, Export, Gate
+from kubedistill.v1alpha1.evaluation import AnswerComparison, Evaluation, Export, Gate
 from kubedistill.v1alpha1.job import (
     API_VERSION,
     GROUP,
@@ -39,6 +39,7 @@ __all__ = [
     "NLI_LABELS",
     "PLURAL",
     "VERSION",
+    "AnswerComparison",
     "ArtifactStatus",
     "Checkpoint",
     "Condition",

@@ -6,6 +6,7 @@ from pydantic import Field
 
 from kubedistill.v1alpha1.base import Count, Fraction, Model, Uri
 
+AnswerComparison = Literal["Default", "SQuAD"]
 Signed = Annotated[float, Field(ge=-1, le=1)]
 
 
@@ -21,11 +22,17 @@ class Gate(Model):
     min_retention: Annotated[float | None, Field(ge=0, le=2)] = None
     """Least accuracy as a share of the teacher's, 0 to 2. Needs references."""
     max_latency_ratio: Annotated[float | None, Field(gt=0, le=100)] = None
-    """Most latency as a share of the teacher's, above 0 to 100."""
+    """Most latency as a share of the teacher's, above 0 to 100. Not checked where the report calls latency noise."""
     max_invalid_rate: Fraction | None = None
     """Most answers in a wrong form, 0 to 1."""
     require_significance: bool = True
     """Refuse a student that can't be told from the baseline (paired test, p < 0.05)."""
+
+    @property
+    def limits(self) -> list[str]:
+        """The names of the limits that are set, as in a manifest; requireSignificance is one unless it is false."""
+        values = self.model_dump(by_alias=True)
+        return [name for name, value in values.items() if value is not None and value is not False]
 
 
 class Evaluation(Model):
@@ -33,6 +40,10 @@ class Evaluation(Model):
 
     sample_limit: Count | None = None
     """Test records that are used at most, the first ones. Absent: all."""
+    answer_comparison: AnswerComparison = "Default"
+    """When two QA answers are equal. Default: numbers by value, text whatever its case and outer punctuation, with
+    signs, decimal marks, percent, fractions and symbols kept; the guide lists examples. SQuAD: without ASCII
+    punctuation and English articles, as in that benchmark."""
     gate: Gate = Gate()
     """What the distilled student must reach to be exported."""
 

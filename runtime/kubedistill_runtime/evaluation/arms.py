@@ -1,20 +1,26 @@
 """The arms: three models' answers to the same records, scored alike."""
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from kubedistill.report import Arm, Arms, Comparison, Reductions
+from kubedistill.report import Arm, Arms, Comparison, LatencyControl, Reductions
+from kubedistill.v1alpha1 import AnswerComparison
 from kubedistill.v1alpha1 import Task as TaskSpec
 from kubedistill_runtime.answers import Answered
-from kubedistill_runtime.evaluation.metrics import SCORES, Score, measure
+from kubedistill_runtime.evaluation.metrics import Score, measure, scores
 from kubedistill_runtime.evaluation.statistics import Scores, compare, mean_ci95
+from kubedistill_runtime.records import Message
 from kubedistill_runtime.serving.figures import ServingFigures
 from kubedistill_runtime.tasks import TASKS
 
 AGREEMENT = "agreement with the teacher"
+
+Texts = Mapping[str, Sequence[str | None]]
+"""Parsed answers by arm; None is an answer that is not in the required form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +31,7 @@ class Tested:
     parameters: int
     figures: ServingFigures
     price: float | None = None
-    """US dollars per hour."""
+    """US dollars per hour of the hardware that the figures are from; None where that is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,97 +42,175 @@ class Judgement:
     comparison: Comparison
     reductions: Reductions
     labels: list[dict[str, object]]
+    control: LatencyControl | None = None
 
 
-def judge(tested: Mapping[str, Tested], *, task: TaskSpec, seed: int) -> Judgement:
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What is compared with what: the records that have a reference, or all with the teacher's answers."""
+
+    measure: str
+    texts: Texts
+    references: Sequence[Sequence[str]]
+    by_reference: bool
+
+
+def judge(
+    tested: Mapping[str, Tested], *, task: TaskSpec, seed: int, comparison: AnswerComparison = "Default",
+    control: LatencyControl | None = None,
+) -> Judgement:  # fmt: skip
     """Score teacher, baseline and distilled on the same records, and compare them.
 
-    Where some record has no reference, the scores are agreement with the teacher's answers, and are called so.
+    Records that have references are judged by them; where none has one, the scores are agreement with the teacher's
+    answers, and are called so. A reference judges the last reply of a conversation, agreement compares all of them.
+    A prompt that occurs more than once is judged once.
     """
-    records = [answered.record for answered in tested["teacher"].answers]
-    assert all([one.record.id for one in arm.answers] == [record.id for record in records] for arm in tested.values())
-    headline = SCORES[TASKS[task.type].metrics[0]]
-    parsed = {name: [parse_answer(one, task=task) for one in arm.answers] for name, arm in tested.items()}
-    teacher_texts = [[text or ""] for text in parsed["teacher"]]
-    judged = all(record.references for record in records)
-    references = [list(record.references) for record in records] if judged else teacher_texts
-    scores = {name: _score(headline, texts, references) for name, texts in parsed.items()}
-    agreement = {name: _score(headline, texts, teacher_texts) for name, texts in parsed.items()}
-    # Against the teacher's own answers nothing may be called accuracy.
-    metrics = [metric for metric in TASKS[task.type].metrics if judged or metric != "accuracy"]
+    tested, duplicates = _drop_duplicates(tested)
+    score = scores(comparison)[TASKS[task.type].metrics[0]]
+    replies = {name: [parse_replies(one, task=task) for one in arm.answers] for name, arm in tested.items()}
+    whole = {name: [None if one is None else "\n".join(one) for one in some] for name, some in replies.items()}
+    teacher = [[] if text is None else [text] for text in whole["teacher"]]
+    judged = _choose(tested, replies, whole, teacher=teacher, task=task)
+    scored = {name: _score(score, texts, judged.references) for name, texts in judged.texts.items()}
     arms = {
-        name: Arm(
-            accuracy=float(scores[name].mean()) if judged else None,
-            accuracy_ci95=mean_ci95(scores[name]) if judged else None,
-            agreement=float(agreement[name].mean()),
-            invalid_rate=sum(text is None for text in parsed[name]) / len(records),
-            metrics={metric: measure(metric, parsed[name], references) for metric in metrics},
-            parameters=arm.parameters, memory_bytes=arm.figures.memory_bytes,
-            peak_memory_bytes=arm.figures.peak_memory_bytes, latency_seconds=arm.figures.latency_seconds,
-            latency_p95_seconds=arm.figures.latency_p95_seconds,
-            throughput_per_hour=arm.figures.throughput_per_hour, cost_per_thousand=_cost(arm),
-            hardware=arm.figures.hardware,
+        name: _arm(
+            arm, task=task, judged=judged, comparison=comparison, name=name, score_N=scored[name],
+            agreement_N=_score(score, whole[name], teacher), invalid=whole[name].count(None),
         )
         for name, arm in tested.items()
     }  # fmt: skip
-    measure_name = TASKS[task.type].metrics[0] if judged else AGREEMENT
+    total, found = len(whole["teacher"]), _compare(scored, measure_name=judged.measure, seed=seed)
     return Judgement(
         arms=Arms(**arms),
-        comparison=_compare(scores, measure_name=measure_name, seed=seed),
-        reductions=_reduce(arms["teacher"], arms["distilled"]),
-        labels=_per_label(scores, references) if task.answer_labels and judged else [],
+        comparison=found.model_copy(update={"total_rows": total, "duplicates": duplicates}),
+        reductions=_reduce(arms["teacher"], arms["distilled"], control=control),
+        labels=_per_label(scored, judged.references) if task.answer_labels and judged.by_reference else [],
+        control=control,
     )
 
 
-def parse_answer(answered: Answered, *, task: TaskSpec) -> str | None:
-    """An answer in the form that references have; None where it is unfinished or not in the task's form."""
+def parse_replies(answered: Answered, *, task: TaskSpec) -> tuple[str, ...] | None:
+    """Return the replies in the form that references have; None where one is unfinished or not in the task's form."""
     turns = answered.answer.turns
     if not turns or any(turn.finish != "stop" for turn in turns):
         return None
     parsed = [TASKS[task.type].parse(turn.text, task.answer_labels) for turn in turns]
-    return None if None in parsed else "\n".join(text for text in parsed if text is not None)
+    return None if None in parsed else tuple(text for text in parsed if text is not None)
+
+
+def _drop_duplicates(tested: Mapping[str, Tested]) -> tuple[dict[str, Tested], int]:
+    """Keep the first record of each prompt; what any of them has as a reference is right for it."""
+    records = [answered.record for answered in tested["teacher"].answers]
+    assert all([one.record.id for one in arm.answers] == [record.id for record in records] for arm in tested.values())
+    rows: dict[tuple[Message, ...], list[int]] = defaultdict(list)
+    for row, record in enumerate(records):
+        rows[record.messages].append(row)
+    merged = [
+        (same[0], tuple(dict.fromkeys(reference for row in same for reference in records[row].references)))
+        for same in rows.values()
+    ]
+    kept = {}
+    for name, arm in tested.items():
+        answers = [
+            replace(arm.answers[row], record=replace(records[row], references=references)) for row, references in merged
+        ]
+        kept[name] = replace(arm, answers=answers)
+    return kept, len(records) - len(merged)
+
+
+def _choose(
+    tested: Mapping[str, Tested], replies: Mapping[str, Sequence[tuple[str, ...] | None]], whole: Texts, *,
+    teacher: Sequence[Sequence[str]], task: TaskSpec,
+) -> _Judged:  # fmt: skip
+    references = [answered.record.references for answered in tested["teacher"].answers]
+    rows = [row for row, some in enumerate(references) if some]
+    if not rows:
+        return _Judged(AGREEMENT, whole, teacher, by_reference=False)
+    last = {name: [None if (one := some[row]) is None else one[-1] for row in rows] for name, some in replies.items()}
+    return _Judged(TASKS[task.type].metrics[0], last, [references[row] for row in rows], by_reference=True)
 
 
 def _score(score: Score, texts: Sequence[str | None], references: Sequence[Sequence[str]]) -> Scores:
     return np.array([score(*row) for row in zip(texts, references, strict=True)], dtype=np.float64)
 
 
-def _compare(scores: Mapping[str, Scores], *, measure_name: str, seed: int) -> Comparison:
+def _arm(
+    arm: Tested, *, task: TaskSpec, judged: _Judged, comparison: AnswerComparison, name: str, score_N: Scores,
+    agreement_N: Scores, invalid: int,
+) -> Arm:  # fmt: skip
+    # Against the teacher's own answers nothing may be called accuracy.
+    metrics = [metric for metric in TASKS[task.type].metrics if judged.by_reference or metric != "accuracy"]
+    texts, figures = judged.texts[name], arm.figures
+    return Arm(
+        accuracy=_mean(score_N) if judged.by_reference else None,
+        accuracy_ci95=mean_ci95(score_N) if judged.by_reference else None,
+        agreement=_mean(agreement_N),
+        invalid_rate=_quotient(invalid, len(agreement_N)),
+        metrics={metric: measure(metric, texts, judged.references, comparison=comparison) for metric in metrics},
+        parameters=arm.parameters, memory_bytes=figures.memory_bytes, peak_memory_bytes=figures.peak_memory_bytes,
+        latency_seconds=figures.latency_seconds, latency_p95_seconds=figures.latency_p95_seconds,
+        throughput_per_hour=figures.throughput_per_hour, cost_per_thousand=_cost(arm), hardware=figures.hardware,
+    )  # fmt: skip
+
+
+def _compare(scored: Mapping[str, Scores], *, measure_name: str, seed: int) -> Comparison:
+    rows = len(scored["teacher"])
+    if not rows:
+        return Comparison(
+            measure=measure_name, retention=None, gain=None, gap_closed=None, p_value=None, ci95=None,
+            verdict="not distinguishable", rows=0,
+        )  # fmt: skip
     generator = np.random.default_rng(seed)
-    gain = compare(scores["distilled"], scores["baseline"], generator=generator)
-    gap = compare(scores["teacher"], scores["baseline"], generator=generator)
-    teacher = float(scores["teacher"].mean())
+    teacher_N, baseline_N, distilled_N = (scored[name] for name in ("teacher", "baseline", "distilled"))
+    gain = compare(distilled_N, baseline_N, generator=generator)
+    gap = compare(teacher_N, baseline_N, generator=generator)
+    closed = _quotient(float((distilled_N - baseline_N).sum()), float((teacher_N - baseline_N).sum()))
     return Comparison(
         measure=measure_name,
-        retention=float(scores["distilled"].mean()) / teacher if teacher > 0 else None,
+        retention=_quotient(float(distilled_N.sum()), float(teacher_N.sum())),
         gain=gain.mean,
-        gap_closed=gain.mean / gap.mean if gap.verdict == "better" else None,
+        gap_closed=closed if gap.verdict == "better" else None,
         p_value=gain.p_value,
         ci95=gain.ci95,
         verdict=gain.verdict,
-        rows=len(scores["teacher"]),
+        rows=rows,
     )
 
 
-def _reduce(teacher: Arm, distilled: Arm) -> Reductions:
-    same_hardware = teacher.hardware == distilled.hardware
-    costs = (teacher.cost_per_thousand, distilled.cost_per_thousand)
+def _reduce(teacher: Arm, distilled: Arm, *, control: LatencyControl | None) -> Reductions:
+    comparable = teacher.hardware == distilled.hardware and not (control and control.noise)
     return Reductions(
-        latency=1 - distilled.latency_seconds / teacher.latency_seconds if same_hardware else None,
-        memory=1 - distilled.memory_bytes / teacher.memory_bytes,
-        cost=1 - costs[1] / costs[0] if costs[0] and costs[1] is not None else None,
+        latency=_saved(distilled.latency_seconds, teacher.latency_seconds) if comparable else None,
+        memory=_saved(distilled.memory_bytes, teacher.memory_bytes),
+        cost=_saved(distilled.cost_per_thousand, teacher.cost_per_thousand),
     )
 
 
 def _cost(arm: Tested) -> float | None:
-    return None if arm.price is None else arm.price / arm.figures.throughput_per_hour * 1000
+    return None if arm.price is None else _quotient(arm.price * 1000, arm.figures.throughput_per_hour)
 
 
-def _per_label(scores: Mapping[str, Scores], references: Sequence[Sequence[str]]) -> list[dict[str, object]]:
+def _saved(after: float | None, before: float | None) -> float | None:
+    share = None if after is None or before is None else _quotient(after, before)
+    return None if share is None else 1 - share
+
+
+def _quotient(part: float, whole: float) -> float | None:
+    """A share, or None where it is not a number that JSON can hold."""
+    return part / whole if whole > 0 and math.isfinite(part / whole) else None
+
+
+def _mean(scores_N: Scores) -> float | None:
+    return float(scores_N.mean()) if len(scores_N) else None
+
+
+def _per_label(scored: Mapping[str, Scores], references: Sequence[Sequence[str]]) -> list[dict[str, object]]:
+    """Each label over the records that it is right for; one with two right labels counts for both."""
     places: dict[str, list[int]] = defaultdict(list)
-    for place, reference in enumerate(references):
-        places[reference[0]].append(place)
+    for place, labels in enumerate(references):
+        for label in dict.fromkeys(labels):
+            places[label].append(place)
     return [
-        {"label": label, "rows": len(rows), **{name: float(values[rows].mean()) for name, values in scores.items()}}
+        {"label": label, "rows": len(rows), **{name: float(values[rows].mean()) for name, values in scored.items()}}
         for label, rows in sorted(places.items())
     ]

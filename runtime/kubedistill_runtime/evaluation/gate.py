@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from kubedistill.report import GateVerdict
+from kubedistill.report_words import control_text, fields_of, words_of
 from kubedistill.v1alpha1 import Gate
 from kubedistill_runtime.evaluation.arms import Judgement
 
@@ -42,6 +43,8 @@ def _retention(gate: Gate, found: Judgement) -> str | None:
 
 
 def _latency(gate: Gate, found: Judgement) -> str | None:
+    if found.control is not None and found.control.noise:
+        return None  # decides nothing, and _notes says so
     saved = found.reductions.latency  # null across different hardware, where a ratio says nothing
     return _at_most("latency ratio", None if saved is None else 1 - saved, gate.max_latency_ratio, "maxLatencyRatio")
 
@@ -51,17 +54,20 @@ def _invalid(gate: Gate, found: Judgement) -> str | None:
 
 
 def _significance(gate: Gate, found: Judgement) -> str | None:
-    if not gate.require_significance or found.comparison.verdict == "better":
-        return None
-    return f"the student is {found.comparison.verdict} than the baseline (p = {found.comparison.p_value:.4f})".replace(
-        "not distinguishable than", "not distinguishable from"
-    )
+    refused = words_of(found.comparison).refused
+    return refused.format(**fields_of(found.comparison)) if gate.require_significance and refused else None
 
 
 RULES: tuple[Rule, ...] = (_accuracy, _gain, _gap_closed, _retention, _latency, _invalid, _significance)
 
 
 def decide(gate: Gate, found: Judgement) -> GateVerdict:
-    """Apply every rule; all reasons are listed."""
+    """Apply every rule; all reasons are listed, and the limits that decided nothing are noted."""
     reasons = [reason for rule in RULES if (reason := rule(gate, found))]
-    return GateVerdict(passed=not reasons, reasons=reasons)
+    return GateVerdict(passed=not reasons, reasons=reasons, limits=gate.limits, notes=_notes(gate, found))
+
+
+def _notes(gate: Gate, found: Judgement) -> list[str]:
+    if gate.max_latency_ratio is None or found.control is None or not found.control.noise:
+        return []
+    return [f"maxLatencyRatio {gate.max_latency_ratio:g} was not checked, since {control_text(found.control)}"]

@@ -2,6 +2,16 @@
 
 from kubedistill.report import Report
 from kubedistill.report_table import headline, table_lines
+from kubedistill.report_words import (
+    control_text,
+    fields_of,
+    gate_details,
+    gate_state,
+    records_text,
+    words_of,
+)
+
+_GATE = {"passed": "passed", "failed": "**failed**", "not set": "no gate set"}
 
 
 def render_markdown(report: Report, *, title: str) -> str:
@@ -10,9 +20,10 @@ def render_markdown(report: Report, *, title: str) -> str:
         f"| {line.name} | {line.teacher} | {line.baseline} | {line.distilled} | {line.change} |"
         for line in table_lines(report)
     ]
-    gate = "passed" if report.gate.passed else "**failed**: " + "; ".join(report.gate.reasons)
-    low, high = report.comparison.ci95
-    data = report.data
+    compared, data = report.comparison, report.data
+    details = gate_details(report.gate)
+    change = words_of(compared).markdown.format(**fields_of(compared))
+    control = [] if report.latency_control is None else [f"- Control: {control_text(report.latency_control)}"]
     return "\n".join(
         [
             f"# {title}",
@@ -23,12 +34,12 @@ def render_markdown(report: Report, *, title: str) -> str:
             "|---|---|---|---|---|",
             *rows,
             "",
-            f"- Gate: {gate}",
-            f"- Gain {100 * report.comparison.gain:+.1f} points, 95% interval {100 * low:+.1f} to {100 * high:+.1f}, "
-            f"{report.comparison.rows:,} test records",
+            f"- Gate: {_GATE[gate_state(report.gate)]}{': ' if details else ''}{details}",
+            f"- {change}, {records_text(compared)}",
             f"- Data: {data['asked']:,} answers asked for, {data['kept']:,} kept",
             f"- Objective: {report.training['objective']} ({report.training['objectiveReason']})",
             f"- Hardware: {report.provenance['hardware']}",
+            *control,
             "",
         ]
     )

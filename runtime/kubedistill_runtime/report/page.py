@@ -1,12 +1,24 @@
 """report.html: one self-contained page, the verdict first."""
 
 from dataclasses import dataclass
+from unicodedata import normalize
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from kubedistill.report import Report
-from kubedistill.report_table import Line, headline, short_p, table_lines
+from kubedistill.report import Example, Report
+from kubedistill.report_table import NOT_KNOWN, Line, headline, table_lines
+from kubedistill.report_words import (
+    control_text,
+    fields_of,
+    gate_details,
+    gate_state,
+    gate_text,
+    is_agreement,
+    p_text,
+    records_text,
+    words_of,
+)
 from kubedistill_runtime.report.plots import plot_curve, plot_scores
 
 
@@ -27,13 +39,17 @@ def render_page(report: Report, *, title: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"percent": lambda value: f"{value:.1%}", "short_p": short_p}
+    environment.filters |= {"percent": _percent}
+    environment.tests |= {"right": _is_right}
     plots = {"scores": plot_scores(report), "curve": plot_curve(report.training["curve"])}
     return environment.get_template("page.html.j2").render(
         report=report,
         title=title,
         headline=headline(report),
         tiles=_tiles(report),
+        gate={"state": gate_state(report.gate), "text": gate_text(report.gate), "details": gate_details(report.gate)},
+        records=records_text(report.comparison),
+        p_value=p_text(report.comparison.p_value),
         measured=_measured(report),
         lines=[*table_lines(report), *_further_lines(report)],
         labels=sorted(report.labels, key=lambda label: label["distilled"] - label["teacher"]),
@@ -43,17 +59,14 @@ def render_page(report: Report, *, title: str) -> str:
 
 
 def _tiles(report: Report) -> list[Tile]:
+    """The gain, the gap closed, the teacher's score kept, and what is saved, as far as they are known."""
     compared, saved = report.comparison, report.reductions
-    low, high = (f"{100 * end:+.1f}" for end in compared.ci95)
-    gain = f"points of {compared.measure} against the untrained student, 95% interval {low} to {high}"
-    tiles = [Tile(f"{100 * compared.gain:+.1f}", gain)]
-    if compared.gap_closed is None:
-        reason = "how much of the gap is closed: the teacher is not measurably better than the untrained student"
-        tiles.append(Tile("unknown", reason))
-    else:
-        tiles.append(Tile(f"{compared.gap_closed:.1%}", "of the gap between untrained student and teacher closed"))
-    if report.arms.distilled.accuracy is None:
-        tiles.append(Tile(f"{report.arms.distilled.agreement:.1%}", compared.measure))
+    words, fields = words_of(compared), fields_of(compared)
+    tiles = [Tile(words.figure.format(**fields), words.tile.format(**fields))]
+    if words.gap is not None:
+        tiles.append(Tile(*(text.format(**fields) for text in words.gap)))
+    if is_agreement(compared):
+        tiles.append(Tile(_percent(report.arms.distilled.agreement), compared.measure))
     elif compared.retention is not None:
         tiles.append(Tile(f"{compared.retention:.1%}", f"of the teacher's {compared.measure} kept"))
     for value, what in ((saved.memory, "memory"), (saved.latency, "time per answer"), (saved.cost, "cost per answer")):
@@ -63,19 +76,34 @@ def _tiles(report: Report) -> list[Tile]:
 
 
 def _measured(report: Report) -> str:
+    """Where the figures are from, and what the control of latency shows."""
     teacher, student = report.arms.teacher.hardware, report.arms.distilled.hardware
-    if teacher == student:
-        return f"Measured on {teacher}."
-    return f"The teacher was measured on {teacher}, the student on {student}, so their times are not compared."
+    said = f"Measured on {teacher}."
+    if teacher != student:
+        said = f"The teacher was measured on {teacher}, the student on {student}, so their times are not compared."
+    if report.latency_control is not None:
+        control = control_text(report.latency_control)
+        said += f" {control[:1].upper()}{control[1:]}."
+    return said
 
 
 def _further_lines(report: Report) -> list[Line]:
-    """What only the page has room for: the task's other metrics, and answers that are none."""
+    """What only the page has room for: the task's other metrics, and answers that are in a wrong form."""
     arms = (report.arms.teacher, report.arms.baseline, report.arms.distilled)
     others = [name for name in report.arms.distilled.metrics if name != report.comparison.measure]
-    rows = {name: [arm.metrics[name] for arm in arms] for name in others}
-    rows["answers in a wrong form"] = [arm.invalid_rate for arm in arms]
-    return [
-        Line(name, f"{teacher:.1%}", f"{baseline:.1%}", f"{distilled:.1%}", "")
-        for name, (teacher, baseline, distilled) in rows.items()
-    ]
+    rows = {name: [_percent(arm.metrics[name]) for arm in arms] for name in others}
+    rows["answers in a wrong form"] = [_percent(arm.invalid_rate) for arm in arms]
+    return [Line(name, teacher, baseline, distilled, "") for name, (teacher, baseline, distilled) in rows.items()]
+
+
+def _is_right(text: str, example: Example) -> bool:
+    """Whether an answer to a label task is one of the example's references."""
+    return _label(text) in {_label(reference) for reference in (*example.references, example.reference or "")}
+
+
+def _label(text: str) -> str:
+    return normalize("NFC", normalize("NFC", text).strip().casefold())
+
+
+def _percent(value: float | None) -> str:
+    return NOT_KNOWN if value is None else f"{value:.1%}"

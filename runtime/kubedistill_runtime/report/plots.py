@@ -33,6 +33,8 @@ def plot_scores(report: Report) -> str:
     def paint(axes: Any) -> None:
         for place, (_, arm, colour) in enumerate(bars):
             value = arm.agreement if arm.accuracy is None else arm.accuracy
+            if value is None:
+                continue
             axes.barh(place, value, color=colour, height=0.6)
             if arm.accuracy_ci95 is not None:
                 axes.plot(arm.accuracy_ci95, [place, place], color=_INK, linewidth=1.6)

@@ -6,6 +6,7 @@ from typing import Any
 
 from kubedistill.contract import StageJob
 from kubedistill.report import Example, Report
+from kubedistill.report_words import gate_text
 from kubedistill_runtime.answers import Answered
 from kubedistill_runtime.chat import asks_for_date, load_stop_ids
 from kubedistill_runtime.evaluation.arms import Judgement, Tested, judge
@@ -34,10 +35,13 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     tested = {"teacher": _teacher(job, resolved, store=store)}
     for name, model in (("baseline", resolved.student), ("distilled", _distilled(resolved, store=store))):
         tested[name] = _test(model, name, job=job, resolved=resolved, engines=engines, store=store, progress=progress)
-    judgement = judge(tested, task=job.spec.task, seed=job.spec.training.seed)
+    judgement = judge(
+        tested, task=job.spec.task, seed=job.spec.training.seed, comparison=job.spec.evaluation.answer_comparison
+    )
     gate = decide(job.spec.evaluation.gate, judgement)
     report = Report(
         arms=judgement.arms, comparison=judgement.comparison, reductions=judgement.reductions, gate=gate,
+        latency_control=judgement.control,
         data=_funnel(resolved, store=store), training=_training(resolved, store=store), labels=judgement.labels,
         examples=_examples(tested), provenance=_provenance(job, resolved, tested["distilled"].figures),
     )  # fmt: skip
@@ -45,7 +49,7 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     write_report(report, store=store, folder=folder_of("report", resolved.keys["report"]), title=job.job.name)
     headline = {**_headline(judgement), "gate": gate.model_dump()}
     publish(store, "report", resolved.keys["report"], headline)
-    message = "gate passed" if gate.passed else "gate failed"
+    message = f"{gate_text(gate)}; latency is noise" if headline["latencyNoise"] else gate_text(gate)
     return Outcome(summary={**headline, "seconds": round(time.monotonic() - started, 3)}, message=message)
 
 
@@ -118,6 +122,7 @@ def _examples(tested: dict[str, Tested]) -> list[Example]:
         Example(
             id=teacher.record.id, prompt="\n".join(m.content for m in teacher.record.messages if m.role == "user"),
             reference=teacher.record.references[0] if teacher.record.references else None,
+            references=list(teacher.record.references),
             teacher=text(teacher), baseline=text(baseline), distilled=text(distilled),
         )
         for teacher, baseline, distilled in telling[:_EXAMPLES]
@@ -141,5 +146,6 @@ def _headline(judgement: Judgement) -> dict[str, Any]:
         "measure": compared.measure, "teacherAccuracy": arms.teacher.accuracy,
         "baselineAccuracy": arms.baseline.accuracy, "distilledAccuracy": arms.distilled.accuracy,
         "retention": compared.retention, "gain": compared.gain, "gapClosed": compared.gap_closed,
-        "pValue": compared.p_value,
+        "pValue": compared.p_value, "rows": compared.rows, "totalRows": compared.total_rows,
+        "latencyNoise": judgement.control is not None and judgement.control.noise,
     }  # fmt: skip

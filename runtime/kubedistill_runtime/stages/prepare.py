@@ -77,7 +77,7 @@ def _make_rows(job: StageJob, resolved: Resolved, *, store: Store, engines: Engi
     too_long = _drop_too_long(splits, resolved=resolved)
     check_sizes(splits, too_long=too_long, places=places)
     _check_given(job.spec, splits["train"], at=places["train"])
-    judged = all(record.references for record in splits["test"])
+    judged = any(record.references for record in splits["test"])
     _check_references(job.spec, judged=judged)
     for split, records in splits.items():
         store.put(f"{folder_of('rows', resolved.keys['rows'])}/{split}.jsonl", encode_records(records))
@@ -149,7 +149,7 @@ def _check_references(spec: Spec, *, judged: bool) -> None:
         if not judged and gate[field] is not None:
             name = Gate.model_fields[field].alias
             raise InvalidManifest(
-                "not every test record has a reference, so accuracy is not known",
+                "no test record has a reference, so accuracy is not known",
                 at=f"spec.evaluation.gate.{name}",
                 fix="Add references to the test records, or remove this limit",
             )

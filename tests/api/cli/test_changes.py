@@ -110,6 +110,13 @@ ENDS = {
             "support succeeded. `kubedistill report support -n team-a` shows its report.",
         ],
     ),
+    "worse": (
+        "Succeeded", {"result": {"baselineAccuracy": 0.8, "distilledAccuracy": 0.4, "gapClosed": -0.8}},
+        [
+            "Accuracy fell from 80.0% to 40.0%.",
+            "support succeeded. `kubedistill report support -n team-a` shows its report.",
+        ],
+    ),
     "not judged by accuracy": (
         "Succeeded", {}, ["support succeeded. `kubedistill report support -n team-a` shows its report."],
     ),

@@ -8,7 +8,7 @@ import pytest
 
 from kubedistill.cli.screen import show
 from kubedistill.process import Event
-from kubedistill.report import Report
+from kubedistill.report import LatencyControl, Report
 from kubedistill.v1alpha1 import DistillationJob
 
 
@@ -162,6 +162,37 @@ def test_closed_gate_says_every_reason(
     code, lines, _ = shown([finished | {"exitCode": 3, "exports": []}], job, capsys)
     assert code == 3
     assert lines[-2] == "Gate failed: gain 0.1 < [0.2]; p too high"
+
+
+@pytest.mark.parametrize(
+    ("gate", "line"),
+    [
+        ({"limits": []}, "No gate was set. Done in 61 s."),
+        ({"limits": ["minGain"]}, "Gate passed in 61 s: minGain."),
+        (
+            {"limits": ["maxLatencyRatio"], "notes": ["[it] is noise"]},
+            "Gate passed in 61 s: maxLatencyRatio; [it] is noise.",
+        ),
+    ],
+)
+def test_a_gate_is_said_to_have_checked_what_it_checked(
+    gate: dict, line: str, job: DistillationJob, report: Report, finished: Event, capsys: pytest.CaptureFixture[str]
+) -> None:
+    changed = report.model_copy(update={"gate": report.gate.model_copy(update=gate)})
+    Path(finished["report"]["json"]).write_text(changed.model_dump_json(by_alias=True))
+    code, lines, _ = shown([finished], job, capsys)
+    assert (code, lines[-3]) == (0, line)
+
+
+def test_latency_that_is_noise_is_said(
+    job: DistillationJob, report: Report, finished: Event, capsys: pytest.CaptureFixture[str]
+) -> None:
+    control = LatencyControl(rounds=5, output_tokens=32, ratio=1.62, spread=(1.4, 1.9), noise=True)
+    changed = report.model_copy(update={"latency_control": control})
+    Path(finished["report"]["json"]).write_text(changed.model_dump_json(by_alias=True))
+    lines = shown([finished], job, capsys)[1]
+    assert lines[-4].startswith("Latency is noise: the distilled student takes 1.62 times (1.40 to 1.90 in 5 rounds)")
+    assert "time per answer 120 ms 12 ms 12 ms noise" in [" ".join(line.split()) for line in lines]
 
 
 def test_names_with_brackets_stay_what_they_are(job_values: dict, capsys: pytest.CaptureFixture[str]) -> None:

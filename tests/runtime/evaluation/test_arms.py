@@ -7,7 +7,7 @@ import pytest
 import trio
 from kubedistill.v1alpha1 import Task
 from kubedistill_runtime.answers import Answer, Answered, Turn
-from kubedistill_runtime.evaluation.arms import parse_answer
+from kubedistill_runtime.evaluation.arms import judge, parse_replies
 from kubedistill_runtime.records import Message, Record
 
 TALK, QUESTION = Task(type="Conversation"), Task(type="QA")
@@ -78,8 +78,83 @@ def test_without_references_it_is_agreement_with_the_teacher_and_nothing_is_call
     assert found.labels == []
 
 
-def test_one_record_without_reference_makes_it_agreement_for_all() -> None:
-    assert trio.usual(references=[("yes",)] * 39 + [()]).comparison.measure == "agreement with the teacher"
+def test_records_with_a_reference_are_judged_and_the_others_only_compared_with_the_teacher() -> None:
+    """The last 4 records, to which the teacher says no, have no reference; agreement is of all 40."""
+    found = trio.usual(references=[("yes",)] * 36 + [()] * 4)
+    arms = (found.arms.teacher, found.arms.baseline, found.arms.distilled)
+    assert (found.comparison.measure, found.comparison.rows, found.comparison.total_rows) == ("accuracy", 36, 40)
+    assert [arm.accuracy for arm in arms] == [1.0, 12 / 36, 30 / 36]
+    assert found.arms.distilled.agreement == 34 / 40
+    assert found.arms.distilled.metrics["accuracy"] == pytest.approx(30 / 36)
+    assert [label["rows"] for label in found.labels] == [36]
+
+
+def test_a_prompt_that_stands_twice_counts_once() -> None:
+    """6 prompts, each asked twice: p is that of 6 records, not of 12, and any record's reference is right."""
+    prompts = [f"question {row % 6}" for row in range(12)]
+    once = trio.judged(teacher=["yes"] * 6, baseline=["no"] * 6, distilled=["yes"] * 6, references=[("yes",)] * 6)
+    twice = trio.judged(
+        teacher=["yes"] * 12, baseline=["no"] * 12, distilled=["yes"] * 12, prompts=prompts,
+        references=[("yes",)] * 5 + [()] + [("yes",)] * 6,
+    )  # fmt: skip
+    assert twice.arms == once.arms
+    assert twice.comparison == once.comparison.model_copy(update={"duplicates": 6})
+    assert (once.comparison.rows, once.comparison.duplicates) == (6, 0)
+    assert once.comparison.p_value == 2 / 2**6
+
+
+def test_without_records_nothing_is_made_up() -> None:
+    found = trio.judged(teacher=[], baseline=[], distilled=[], references=[])
+    compared, arm = found.comparison, found.arms.distilled
+    assert (compared.gain, compared.retention, compared.gap_closed, compared.p_value, compared.ci95) == (None,) * 5
+    assert (arm.accuracy, arm.agreement, arm.invalid_rate) == (None, None, None)
+    assert (compared.rows, found.labels) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("lacking", "unknown"),
+    [("throughput_per_hour", "cost"), ("latency_seconds", "latency"), ("memory_bytes", "memory")],
+)
+def test_figures_of_0_divide_nothing(lacking: str, unknown: str) -> None:
+    arm = trio.make_tested(["yes"], [("yes",)], parameters=10, price=2.0, **{lacking: 0})
+    found = judge(dict.fromkeys(("teacher", "baseline", "distilled"), arm), task=trio.LABELS, seed=0)
+    assert getattr(found.reductions, unknown) is None
+    others = {"cost", "latency", "memory"} - {unknown}
+    assert {getattr(found.reductions, other) for other in others} == {0}
+
+
+def test_a_record_with_two_labels_counts_for_both() -> None:
+    found = trio.usual(references=[("no", "yes")] * 36 + [("no",)] * 4)
+    assert found.labels == [
+        {"label": "no", "rows": 40, "teacher": 1.0, "baseline": 1.0, "distilled": 1.0},
+        {"label": "yes", "rows": 36, "teacher": 1.0, "baseline": 1.0, "distilled": 1.0},
+    ]
+    assert found.arms.teacher.metrics == {"accuracy": 1.0, "macroF1": 1.0}
+
+
+@pytest.mark.parametrize("task", [trio.LABELS, QUESTION, TALK])
+def test_a_teacher_without_a_valid_answer_agrees_with_nobody(task: Task) -> None:
+    said = ["yes"] * 6 + [None] * 2
+    arms = trio.judged(teacher=said, baseline=said, distilled=["yes"] * 8, references=[()] * 8, task=task).arms
+    assert (arms.teacher.agreement, arms.baseline.agreement, arms.distilled.agreement) == (0.75, 0.75, 0.75)
+
+
+def test_a_reference_judges_the_last_reply_and_agreement_compares_all() -> None:
+    found = trio.judged(
+        teacher=[("Which order?", "It ships on Monday.")] * 12, baseline=[("It ships on Monday.", "No.")] * 12,
+        distilled=[("What do you mean?", "It ships on Monday.")] * 12, references=[("It ships on Monday.",)] * 12,
+        task=TALK,
+    )  # fmt: skip
+    assert found.arms.distilled.accuracy == found.arms.distilled.metrics["bleu"] == 1.0
+    assert found.arms.distilled.agreement < 0.9
+    assert found.arms.baseline.accuracy < 0.2
+
+
+def test_latency_that_is_noise_is_not_compared() -> None:
+    quiet, loud = trio.usual(control=trio.noise(ratio=1.1)), trio.usual(control=trio.noise(ratio=1.6))
+    assert quiet.reductions.latency == pytest.approx(0.8)
+    assert loud.reductions.latency is None
+    assert loud.reductions.memory == quiet.reductions.memory
 
 
 def test_invalid_answers_are_wrong_and_counted() -> None:
@@ -162,20 +237,20 @@ def test_conversations_compare_all_their_turns() -> None:
 @pytest.mark.parametrize(
     ("task", "turns", "parsed"),
     [
-        (trio.LABELS, [("yes", "stop")], "yes"),
-        (trio.LABELS, [(" YES\n", "stop")], "yes"),
+        (trio.LABELS, [("yes", "stop")], ("yes",)),
+        (trio.LABELS, [(" YES\n", "stop")], ("yes",)),
         (trio.LABELS, [("yes, surely", "stop")], None),
         (trio.LABELS, [("yes", "length")], None),
         (trio.LABELS, [], None),
-        (QUESTION, [(" Paris ", "stop")], "Paris"),
+        (QUESTION, [(" Paris ", "stop")], ("Paris",)),
         (QUESTION, [("  ", "stop")], None),
-        (TALK, [("Hello.", "stop"), ("Bye.", "stop")], "Hello.\nBye."),
+        (TALK, [("Hello.", "stop"), ("Bye.", "stop")], ("Hello.", "Bye.")),
         (TALK, [("Hello.", "stop"), ("Bye.", "length")], None),
         (TALK, [("Hello.", "stop"), (" ", "stop")], None),
     ],
 )
 def test_answer_is_parsed_only_when_every_turn_is_finished_and_in_form(
-    task: Task, turns: list[tuple[str, str]], parsed: str | None
+    task: Task, turns: list[tuple[str, str]], parsed: tuple[str, ...] | None
 ) -> None:
     answer = Answer("key", tuple(Turn((), (), text, finish) for text, finish in turns))
-    assert parse_answer(Answered(Record("r", (Message("user", "?"),)), 0, answer), task=task) == parsed
+    assert parse_replies(Answered(Record("r", (Message("user", "?"),)), 0, answer), task=task) == parsed

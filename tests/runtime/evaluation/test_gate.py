@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 import trio
+from kubedistill.report_words import gate_state
 from kubedistill.v1alpha1 import Gate
 from kubedistill_runtime.evaluation.arms import Judgement
 from kubedistill_runtime.evaluation.gate import RULES, decide
@@ -18,6 +19,9 @@ OTHER_HARDWARE = trio.usual(hardware="gpu")
 INVALID = trio.usual(distilled=["yes"] * 30 + ["maybe"] * 10)
 NOISE = trio.usual(distilled=trio.right(13, of=40))
 WORSE = trio.usual(distilled=["no"] * 40)
+NOTHING = trio.judged(teacher=[], baseline=[], distilled=[], references=[])
+QUIET, LOUD = (trio.usual(control=trio.noise(ratio=ratio)) for ratio in (1.14, 1.62))
+LOUD_ELSEWHERE = trio.usual(control=trio.noise(ratio=0.5), hardware="gpu")
 
 
 @pytest.mark.parametrize(
@@ -43,6 +47,16 @@ WORSE = trio.usual(distilled=["no"] * 40)
         ({"maxInvalidRate": 0.0}, GOOD, None),
         ({}, NOISE, "the student is not distinguishable from the baseline (p = 1.0000)"),
         ({}, WORSE, "the student is worse than the baseline (p = 0.0005)"),
+        ({}, NOTHING, "no test record was judged"),
+        ({"minGain": 0.0, "requireSignificance": False}, NOTHING, "gain is not known, and minGain asks for 0"),
+        (
+            {"maxInvalidRate": 1.0, "requireSignificance": False},
+            NOTHING,
+            "invalid rate is not known, and maxInvalidRate allows 1",
+        ),
+        ({"maxLatencyRatio": 0.19}, QUIET, "latency ratio 0.2000 is above maxLatencyRatio 0.19"),
+        ({"maxLatencyRatio": 0.19}, LOUD, None),
+        ({"maxLatencyRatio": 0.19}, LOUD_ELSEWHERE, None),
         ({"requireSignificance": False}, NOISE, None),
         ({"requireSignificance": False}, WORSE, None),
     ],
@@ -63,3 +77,42 @@ def test_every_missed_limit_is_listed() -> None:
     named = [*limits, "distinguishable"]
     assert len(verdict.reasons) == len(RULES) == len(named)
     assert all(name in reason for name, reason in zip(named, verdict.reasons, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("limits", "named", "state"),
+    [
+        ({}, ["requireSignificance"], "passed"),
+        ({"requireSignificance": False}, [], "not set"),
+        ({"minGain": 0.0, "requireSignificance": False}, ["minGain"], "passed"),
+        (
+            {"maxInvalidRate": 0.0, "minAccuracy": 0.9},
+            ["minAccuracy", "maxInvalidRate", "requireSignificance"],
+            "failed",
+        ),
+    ],
+)
+def test_verdict_names_the_limits_that_are_set(limits: dict[str, Any], named: list[str], state: str) -> None:
+    verdict = decide(Gate.model_validate(limits), GOOD)
+    assert (verdict.limits, gate_state(verdict)) == (named, state)
+
+
+@pytest.mark.parametrize(
+    ("limits", "found", "noted"),
+    [
+        ({"maxLatencyRatio": 0.19}, LOUD, True),
+        ({"maxLatencyRatio": 0.21}, LOUD, True),  # it would have passed, and still decides nothing
+        ({"maxLatencyRatio": 0.21}, LOUD_ELSEWHERE, True),
+        ({"maxLatencyRatio": 0.21}, QUIET, False),
+        ({"maxLatencyRatio": 0.21}, GOOD, False),
+        ({}, LOUD, False),
+    ],
+)
+def test_latency_that_is_noise_decides_nothing_and_is_noted(
+    limits: dict[str, Any], found: Judgement, *, noted: bool
+) -> None:
+    verdict = decide(Gate.model_validate(limits), found)
+    assert verdict.passed
+    assert [note.split()[:2] for note in verdict.notes] == (
+        [["maxLatencyRatio", f"{limits['maxLatencyRatio']:g}"]] if noted else []
+    )

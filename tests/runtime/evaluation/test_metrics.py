@@ -1,32 +1,19 @@
 """Metrics: known values, and the same numbers by another way."""
 
 import math
+import unicodedata
 from collections import Counter
 from collections.abc import Sequence
 
 import pytest
+import sacrebleu
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubedistill_runtime.evaluation.metrics import CORPUS, METRICS, SCORES, measure
-from kubedistill_runtime.evaluation.metrics.labels import exact, macro_f1
-from kubedistill_runtime.evaluation.metrics.text import bleu, chrf, exact_match, normalise, token_f1
-
-
-@pytest.mark.parametrize(
-    ("text", "normal"),
-    [
-        ("The Denver Broncos", "denver broncos"),
-        ("  A  quick,\tbrown\nfox! ", "quick brown fox"),
-        ("the an a", ""),
-        ("U.S. Army", "us army"),
-        ("It's an anaconda", "its anaconda"),  # an article inside a word is none
-        ("10,000", "10000"),
-        ("Théâtre", "théâtre"),
-    ],
-)
-def test_normalisation_is_squads(text: str, normal: str) -> None:
-    assert normalise(text) == normal
+from kubedistill_runtime.evaluation.metrics import CORPUS, METRICS, measure, scores
+from kubedistill_runtime.evaluation.metrics.labels import exact, macro_f1, matched
+from kubedistill_runtime.evaluation.metrics.normalization import squad_words
+from kubedistill_runtime.evaluation.metrics.text import bleu, chrf, exact_match, token_f1
 
 
 @pytest.mark.parametrize(
@@ -40,7 +27,9 @@ def test_normalisation_is_squads(text: str, normal: str) -> None:
         ("Santa Clara", ["Denver Broncos"], 0, 0),
         (None, ["Denver Broncos"], 0, 0),
         ("the", ["Denver Broncos"], 0, 0),
-        ("", ["a"], 1, 1),
+        ("the", ["a"], 0, 0),
+        (None, [""], 0, 0),
+        ("Denver", [], 0, 0),
     ],
 )
 def test_exact_match_and_token_f1(answer: str | None, references: list[str], match: float, f1: float) -> None:
@@ -48,19 +37,29 @@ def test_exact_match_and_token_f1(answer: str | None, references: list[str], mat
     assert token_f1(answer, references) == pytest.approx(f1)
 
 
+@pytest.mark.parametrize(
+    ("answer", "reference", "default", "squad"),
+    [("314", "3.14", 0, 1), ("the cat", "a cat", 1, 1), ("42.0", "42", 1, 0), ("the", "a", 0, 1)],
+)
+def test_rule_of_comparison_can_be_chosen(answer: str, reference: str, default: float, squad: float) -> None:
+    for name in ("exactMatch", "tokenF1"):
+        assert measure(name, [answer], [[reference]]) == default
+        assert measure(name, [answer], [[reference]], comparison="SQuAD") == squad
+
+
 words = st.lists(st.sampled_from(["red", "green", "blue", "the", "a"]), max_size=8).map(" ".join)
 
 
 @given(words, words)
 def test_token_f1_is_the_harmonic_mean_of_precision_and_recall(answer: str, reference: str) -> None:
-    given_words, wanted_words = normalise(answer).split(), normalise(reference).split()
+    given_words, wanted_words = squad_words(answer), squad_words(reference)
     if not given_words or not wanted_words:
         expected = float(given_words == wanted_words)
     else:
         shared = sum(min(given_words.count(word), wanted_words.count(word)) for word in set(given_words))
         precision, recall = shared / len(given_words), shared / len(wanted_words)
         expected = 2 * precision * recall / (precision + recall) if shared else 0.0
-    assert token_f1(answer, [reference]) == pytest.approx(expected)
+    assert token_f1(answer, [reference], words=squad_words) == pytest.approx(expected)
 
 
 labels = st.sampled_from(["a", "b", "c", "d"])
@@ -82,10 +81,35 @@ def test_macro_f1_equals_the_confusion_matrixs(rows: list[tuple[str | None, str]
     assert macro_f1([answer for answer, _ in rows], [[truth] for _, truth in rows]) == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(
+    ("answer", "references", "credited"),
+    [("b", ["a", "b"], "b"), ("c", ["a", "b"], "a"), (None, ["a", "b"], "a"), ("c", [], None)],
+)
+def test_the_reference_that_an_answer_matches_is_its_truth(
+    answer: str | None, references: list[str], credited: str | None
+) -> None:
+    assert matched(answer, references) == credited
+
+
+def test_macro_f1_credits_any_reference() -> None:
+    """All right: b is as right as a. One wrong answer then counts against the first reference."""
+    references = [["a", "b"], ["b", "a"], ["a"]]
+    assert macro_f1(["b", "b", "a"], references) == 1
+    assert macro_f1(["c", "b", "a"], references) == pytest.approx((2 / 3 + 1 + 0) / 3)  # labels a, b, c
+
+
 def test_unparsed_answer_is_never_right() -> None:
     assert exact(None, ["a"]) == 0
     assert macro_f1([None, None], [["a"], ["b"]]) == 0
-    assert [score(None, ["some reference"]) for score in SCORES.values()] == [0, 0, 0, 0]
+    assert [score(None, ["some reference"]) for score in scores().values()] == [0, 0, 0, 0]
+    assert [score(None, [""]) for score in scores().values()] == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("name", METRICS)
+def test_without_rows_or_references_nothing_is_made_up(name: str) -> None:
+    assert measure(name, [], []) is None
+    assert measure(name, ["word"], [[]]) in (0, None)
+    assert measure(name, [None], [[]]) in (0, None)
 
 
 def ngrams(items: Sequence[str], size: int) -> Counter[tuple[str, ...]]:
@@ -106,6 +130,50 @@ def test_bleu_is_the_formula() -> None:
     brevity = min(1.0, math.exp(1 - wanted_length / given_length))
     expected = brevity * math.exp(sum(math.log(precision) for precision in precisions) / 4)
     assert bleu(ANSWERS, [[reference] for reference in REFERENCES]) == pytest.approx(expected)
+
+
+IDENTICAL = {
+    "Chinese": ["今天天气很好，我们去公园。", "谢谢。"],
+    "Japanese": ["東京タワーは高いです。", "はい"],
+    "Thai": ["สวัสดีครับ", "ขอบคุณ"],
+    "Khmer": ["សួស្តី"],
+    "Arabic": ["القاهرة عاصمة مصر."],
+    "short": ["yes it is", "thank you"],
+    "one word": ["yes"],
+    "one sign": ["?"],
+    "mixed": ["iPhone 15 的价格是 5,999 元。"],
+}
+
+
+@pytest.mark.parametrize("kind", IDENTICAL)
+@pytest.mark.parametrize("name", ["bleu", "chrf"])
+def test_identical_texts_of_any_script_and_length_are_worth_1(name: str, kind: str) -> None:
+    texts = IDENTICAL[kind]
+    composed = [unicodedata.normalize("NFD", text) for text in texts]
+    assert measure(name, composed, [[text] for text in texts]) == 1.0
+
+
+def test_bleu_of_chinese_is_sacrebleus() -> None:
+    answers, wanted = ["今天天气很好，我们去公园。", "谢谢你。"], ["今天天气不好，我们去公园。", "谢谢。"]
+    expected = sacrebleu.corpus_bleu(answers, [wanted], tokenize="zh").score / 100
+    assert bleu(answers, [[text] for text in wanted]) == pytest.approx(expected)
+    assert expected > 0.5
+
+
+def test_bleu_of_short_texts_leaves_out_the_orders_that_no_answer_has() -> None:
+    """Three words, two of which are right: precisions 2/3, 1/2 and 0 of 1, which is smoothed to 1/2."""
+    assert bleu(["yes it was"], [["yes it is"]]) == pytest.approx((2 / 3 * 1 / 2 * 1 / 2) ** (1 / 3))
+
+
+def test_bleu_uses_every_reference_of_every_record() -> None:
+    references = [["it ships on tuesday then", "it ships on monday next"], ["no refund is due here"]]
+    assert bleu(["it ships on monday next", "no refund is due here"], references) == 1.0
+    assert bleu(["it ships on tuesday then", None], references) == pytest.approx(math.exp(1 - 10 / 5))
+
+
+def test_bleu_without_any_reference_is_not_known() -> None:
+    assert bleu(["some words"], [[]]) is None
+    assert bleu(["some words", "others here"], [[], ["others here"]]) == 1.0
 
 
 @pytest.mark.parametrize(("answer", "reference"), list(zip(ANSWERS, REFERENCES, strict=True)))
@@ -135,6 +203,6 @@ def test_reference_itself_is_worth_1_and_other_words_0(name: str) -> None:
 def test_metric_of_rows_is_their_mean_with_the_best_reference_of_each(name: str) -> None:
     assert name not in CORPUS
     answers, references = ["left", "right", None, "down"], [["up", "left"], ["right"], ["left"], ["up"]]
-    single = [SCORES[name](*row) for row in zip(answers, references, strict=True)]
+    single = [scores()[name](*row) for row in zip(answers, references, strict=True)]
     assert single[:3] == pytest.approx([1, 1, 0])
     assert measure(name, answers, references) == pytest.approx(sum(single) / 4)

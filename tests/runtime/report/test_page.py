@@ -113,6 +113,14 @@ def test_answers_to_label_tasks_are_marked_right_or_wrong(said: str, mark: str) 
     assert marks == ["hit", "miss", mark], "teacher, before, distilled"
 
 
+def test_any_reference_makes_an_answer_right() -> None:
+    example = {**made.make_values()["examples"][0], "references": ["near", "cafe\u0301"], "distilled": "CAFÉ"}
+    page = show(made.make_report(examples=[example]))
+    marks = [attributes["class"] for _, attributes in page.tags if (attributes.get("class") or "").startswith("text ")]
+    assert marks == ["text hit", "text miss", "text hit"], "teacher near, before far, distilled the second reference"
+    assert "near / cafe\u0301" in page.text
+
+
 def test_free_text_is_not_marked_at_all() -> None:
     classes = [attributes.get("class") for _, attributes in show(made.make_report(labels=[])).tags]
     assert not [name for name in classes if name and ("hit" in name or "miss" in name)]
@@ -124,7 +132,8 @@ def test_what_is_unknown_is_said_and_not_made_up() -> None:
         "gate failed",
         "not distinguishable from the untrained student (p = 0.3100)",
         "gap closed is not known, and minGapClosed asks for 0.6",
-        "unknown how much of the gap is closed: the teacher is not measurably better than the untrained student",
+        "No test record has a reference",
+        "1,000 test records, none with a reference",
         "80.0% agreement with the teacher",
         "25% more memory than the teacher",
         "The teacher was measured on NVIDIA H200, the student on cpu, 2 cores, so their times are not compared.",
@@ -133,8 +142,52 @@ def test_what_is_unknown_is_said_and_not_made_up() -> None:
         "records read 1,200 held out of train held out of train",
     ):
         assert part in text
-    for absent in ("Accuracy", "accuracy", "None", "nan", "of the teacher's", "less time per answer", "reference"):
+    for absent in ("Accuracy", "accuracy", "None", "nan", "of the teacher's", "less time per answer", "of the gap"):
         assert absent not in text
+
+
+BETTER = {"comparison__verdict": "better", "comparison__pValue": 0.01}
+OUTCOMES = {
+    "teacher no better": (
+        {**BETTER, "comparison__gapClosed": None},
+        "unknown how much of the gap is closed: the teacher is not measurably better than the untrained student",
+    ),
+    "worse": (
+        {"comparison__verdict": "worse", "comparison__gain": -0.4, "comparison__gapClosed": -0.8,
+         "comparison__ci95": [-0.5, -0.3]},
+        "40.0 points of accuracy lost against the untrained student, 95% interval -50.0 to -30.0",
+    ),
+    "not distinguishable": (
+        {"comparison__verdict": "not distinguishable", "comparison__pValue": 0.3},
+        "+40.0 points of accuracy against the untrained student, 95% interval +35.7 to +42.9: that may be chance",
+    ),
+    "some references": ({"comparison__totalRows": 1010}, "1,000 of 1,010 test records have a reference"),
+    "no gate": ({"gate": {"passed": True, "reasons": [], "limits": []}}, "no gate set"),
+    "gate": (
+        {"gate": {"passed": True, "reasons": [], "limits": ["minGain", "requireSignificance"]}},
+        "gate passed: minGain, requireSignificance",
+    ),
+    "noise": (
+        {"latencyControl": {"rounds": 5, "outputTokens": 32, "ratio": 1.62, "spread": [1.4, 1.9], "noise": True},
+         "reductions__latency": None},
+        "Latency is noise: the distilled student takes 1.62 times (1.40 to 1.90 in 5 rounds) the time",
+    ),
+    "note": (
+        {"gate": {"passed": True, "reasons": [], "limits": ["maxLatencyRatio"], "notes": ["it was not checked"]}},
+        "What the gate did not check it was not checked",
+    ),
+    "a metric that is not known": ({"arms__teacher__metrics": {"accuracy": 0.9, "macroF1": None}}, "macroF1 - 62.5%"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", OUTCOMES)
+def test_page_has_the_words_of_each_outcome(case: str) -> None:
+    paths, text = OUTCOMES[case]
+    found = show(made.make_report(**paths)).text
+    assert text in found
+    assert "None" not in found
+    if case in ("worse", "not distinguishable"):
+        assert "gap between" not in found
 
 
 def test_same_report_gives_the_same_page() -> None:

@@ -57,6 +57,38 @@ def test_markdown_has_headline_table_gate_and_data() -> None:
     ]
 
 
+MARKDOWN = {
+    "no gate": ({"gate": {"passed": True, "reasons": [], "limits": []}}, "- Gate: no gate set"),
+    "limits": ({"gate": {"passed": True, "reasons": [], "limits": ["minGain"]}}, "- Gate: passed: minGain"),
+    "worse": (
+        {"comparison__verdict": "worse", "comparison__gain": -0.4, "comparison__ci95": [-0.5, -0.3]},
+        "- Loss of 40.0 points, 95% interval -50.0 to -30.0, 1,000 test records",
+    ),
+    "some references": (
+        {"comparison__totalRows": 1010},
+        "- Gain +40.0 points, 95% interval +35.7 to +42.9, 1,000 of 1,010 test records have a reference",
+    ),
+    "noise": (
+        {"latencyControl": {"rounds": 5, "outputTokens": 32, "ratio": 1.62, "spread": [1.4, 1.9], "noise": True}},
+        "- Control: latency is noise: the distilled student takes 1.62 times (1.40 to 1.90 in 5 rounds) the time of "
+        "the same model before training, so that no time here decides anything",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", MARKDOWN)
+def test_markdown_has_the_words_of_each_outcome(case: str) -> None:
+    paths, line = MARKDOWN[case]
+    assert line in render_markdown(made.make_report(**paths), title="j").splitlines()
+
+
+def test_a_report_of_an_earlier_version_can_be_read() -> None:
+    """What this version added is absent there, and no verdict is made up for it."""
+    report = made.make_report()
+    assert (report.gate.limits, report.comparison.total_rows, report.latency_control) == (None, None, None)
+    assert "- Gate: passed" in render_markdown(report, title="j").splitlines()
+
+
 def test_markdown_of_unknowns_lists_the_reasons_and_makes_nothing_up() -> None:
     text = render_markdown(made.REPORTS["all unknown"], title="j")
     assert "- Gate: **failed**: gap closed is not known, and minGapClosed asks for 0.6" in text

@@ -5,14 +5,22 @@ from collections.abc import Sequence
 
 
 def exact(answer: str | None, references: Sequence[str]) -> float:
-    """1 where the answer is a reference."""
+    """Return 1 where the answer is a reference."""
     return float(answer is not None and answer in references)
 
 
-def macro_f1(answers: Sequence[str | None], references: Sequence[Sequence[str]]) -> float:
-    """The mean over labels of F1 = 2 TP / (2 TP + FP + FN); labels that occur nowhere do not count."""
-    truth = [reference[0] for reference in references]
+def matched(answer: str | None, references: Sequence[str]) -> str | None:
+    """Return the reference that the answer matches, else the first; None without references."""
+    return answer if answer in references else next(iter(references), None)
+
+
+def macro_f1(answers: Sequence[str | None], references: Sequence[Sequence[str]]) -> float | None:
+    """Return the mean over labels of F1 = 2 TP / (2 TP + FP + FN); labels that occur nowhere don't count.
+
+    The truth of a record is the reference that its answer matches, else its first. None where no label occurs.
+    """
+    truth = [matched(*row) for row in zip(answers, references, strict=True)]
     hits = Counter(label for label, answer in zip(truth, answers, strict=True) if label == answer)
-    given, wanted = Counter(answer for answer in answers if answer is not None), Counter(truth)
+    given, wanted = (Counter(label for label in some if label is not None) for some in (answers, truth))
     labels = given.keys() | wanted.keys()
-    return sum(2 * hits[label] / (given[label] + wanted[label]) for label in labels) / max(1, len(labels))
+    return sum(2 * hits[label] / (given[label] + wanted[label]) for label in labels) / len(labels) if labels else None

@@ -1,44 +1,67 @@
 """Metrics of free text."""
 
-import re
-import string
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from itertools import zip_longest
+from unicodedata import normalize
 
 import sacrebleu
 
-_ARTICLES = re.compile(r"\b(a|an|the)\b")
-_PUNCTUATION = str.maketrans("", "", string.punctuation)
+from kubedistill_runtime.evaluation.metrics.normalization import Words, answer_words
+from kubedistill_runtime.evaluation.metrics.scripts import separate
+
+Normalization = Callable[[str], Words]
 
 
-def normalise(text: str) -> str:
-    """Lower case, without punctuation, articles and spare space: SQuAD's rule (arXiv 1606.05250)."""
-    return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
+def exact_match(answer: str | None, references: Sequence[str], *, words: Normalization = answer_words) -> float:
+    """Return 1 where the normalized answer is a normalized reference."""
+    return float(answer is not None and words(answer) in map(words, references))
 
 
-def exact_match(answer: str | None, references: Sequence[str]) -> float:
-    """1 where the normalised answer is a normalised reference."""
-    return float(answer is not None and normalise(answer) in {normalise(reference) for reference in references})
+def token_f1(answer: str | None, references: Sequence[str], *, words: Normalization = answer_words) -> float:
+    """Return F1 of normalized words with the nearest reference (arXiv 1606.05250).
 
-
-def token_f1(answer: str | None, references: Sequence[str]) -> float:
-    """F1 of normalised words with the nearest reference (arXiv 1606.05250)."""
-    return max((_overlap(answer or "", reference) for reference in references), default=0.0)
+    In scripts without spaces between words, characters take their place.
+    """
+    if answer is None:
+        return 0.0
+    given = _pieces(words(answer))
+    return max((_overlap(given, _pieces(words(reference))) for reference in references), default=0.0)
 
 
 def chrf(answer: str | None, references: Sequence[str]) -> float:
-    """chrF of one answer (Popović 2015), 0 to 1."""
-    return float(sacrebleu.sentence_chrf(answer or "", list(references)).score) / 100
+    """Return chrF of one answer (Popović 2015), 0 to 1; texts are composed (NFC) first."""
+    if answer is None or not references:
+        return 0.0
+    texts = [normalize("NFC", reference) for reference in references]
+    return min(1.0, float(sacrebleu.sentence_chrf(normalize("NFC", answer), texts).score) / 100)
 
 
-def bleu(answers: Sequence[str | None], references: Sequence[Sequence[str]]) -> float:
-    """Corpus BLEU (Papineni et al. 2002) against the first references, 0 to 1."""
-    first = [reference[0] for reference in references]
-    return float(sacrebleu.corpus_bleu([answer or "" for answer in answers], [first]).score) / 100
+def bleu(answers: Sequence[str | None], references: Sequence[Sequence[str]]) -> float | None:
+    """Return corpus BLEU (Papineni et al. 2002) against all references, 0 to 1; None where no record has one.
+
+    Tokens are sacrebleu's 13a, and single characters of scripts without spaces between words. Orders for which all
+    answers are too short are left out (effective order), so that short texts are not 0 by their length.
+    """
+    rows = [(answer or "", texts) for answer, texts in zip(answers, references, strict=True) if texts]
+    if not rows:
+        return None
+    streams = [list(stream) for stream in zip_longest(*([_separated(text) for text in texts] for _, texts in rows))]
+    given = [_separated(answer) for answer, _ in rows]
+    # force: no warning about texts that look tokenized, which in scripts without spaces they are.
+    score = float(sacrebleu.corpus_bleu(given, streams, use_effective_order=True, force=True).score)
+    return min(1.0, score / 100)
 
 
-def _overlap(answer: str, reference: str) -> float:
-    given, wanted = normalise(answer).split(), normalise(reference).split()
+def _separated(text: str) -> str:
+    return separate(normalize("NFC", text))
+
+
+def _pieces(words: Words) -> list[str]:
+    return [piece for word in words for piece in separate(word).split()]
+
+
+def _overlap(given: Sequence[str], wanted: Sequence[str]) -> float:
     if not given or not wanted:
         return float(given == wanted)
     shared = sum((Counter(given) & Counter(wanted)).values())

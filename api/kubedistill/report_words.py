@@ -1,0 +1,159 @@
+"""The words of a report: one table from each outcome to what headline, tile, Markdown and gate say about it."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from kubedistill.report import Comparison, GateVerdict, LatencyControl, Verdict
+
+Outcome = Literal[
+    "better", "teacher no better", "worse", "not distinguishable",
+    "no references, better", "no references, worse", "no references, not distinguishable", "not judged",
+]  # fmt: skip
+LEAST_P = 0.0001
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What is said of one outcome; the fields in braces are those of `fields_of`, and of the headline's scores."""
+
+    headline: str
+    figure: str
+    """The tile's number and, in `tile`, what it is."""
+    tile: str
+    markdown: str
+    gap: tuple[str, str] | None = None
+    """A second tile about the gap between baseline and teacher; None where there is nothing to say about it."""
+    refused: str | None = None
+    """The gate's reason where significance is required; None where the student passes."""
+
+
+_WENT = "{measure} went from {before} to {after}"
+_FELL = "{measure} fell from {before} to {after}"
+_NO_REFERENCES = "no test record has a reference; "
+_AGAINST = "points of {measure} against the untrained student, 95% interval {low} to {high}"
+_LOST = "points of {measure} lost against the untrained student, 95% interval {low} to {high}"
+_CHANCE = f"{_AGAINST}: that may be chance"
+_GAINED_LINE = "Gain {gain} points, 95% interval {low} to {high}"
+_LOST_LINE = "Loss of {lost} points, 95% interval {low} to {high}"
+_CHANCE_LINE = "No measurable gain: {gain} points, 95% interval {low} to {high}"
+_GAP = ("{gap_exact}", "of the gap between untrained student and teacher closed")
+_NO_GAP = ("unknown", "how much of the gap is closed: the teacher is not measurably better than the untrained student")
+_WORSE = "the student is worse than the baseline ({p})"
+_SAME = "the student is not distinguishable from the baseline ({p})"
+
+WORDS: dict[Outcome, Words] = {
+    "better": Words(
+        f"{_WENT} (teacher {{teacher}}), {{gap}} of the gap closed, {{p}}", "{gain}", _AGAINST, _GAINED_LINE, gap=_GAP
+    ),
+    "teacher no better": Words(
+        f"{_WENT} (teacher {{teacher}}), {{p}}; the teacher is not measurably better than the untrained student",
+        "{gain}", _AGAINST, _GAINED_LINE, gap=_NO_GAP,
+    ),
+    "worse": Words(
+        f"{_FELL} (teacher {{teacher}}): the student lost {{lost}} points, {{p}}",
+        "{lost}", _LOST, _LOST_LINE, refused=_WORSE,
+    ),
+    "not distinguishable": Words(
+        f"{_WENT} (teacher {{teacher}}): not distinguishable from the untrained student ({{p}})",
+        "{gain}", _CHANCE, _CHANCE_LINE, refused=_SAME,
+    ),
+    "no references, better": Words(f"{_NO_REFERENCES}{_WENT}, {{p}}", "{gain}", _AGAINST, _GAINED_LINE),
+    "no references, worse": Words(
+        f"{_NO_REFERENCES}{_FELL}: the student lost {{lost}} points, {{p}}",
+        "{lost}", _LOST, _LOST_LINE, refused=_WORSE,
+    ),
+    "no references, not distinguishable": Words(
+        f"{_NO_REFERENCES}{_WENT}: not distinguishable from the untrained student ({{p}})",
+        "{gain}", _CHANCE, _CHANCE_LINE, refused=_SAME,
+    ),
+    "not judged": Words(
+        "there was no test record to judge", "none", "of the test records could be judged", "Nothing was judged",
+        refused="no test record was judged",
+    ),
+}  # fmt: skip
+
+_AGREED: dict[Verdict, Outcome] = {
+    "better": "no references, better", "worse": "no references, worse",
+    "not distinguishable": "no references, not distinguishable",
+}  # fmt: skip
+_GATE = {"passed": "gate passed", "failed": "gate failed", "not set": "no gate set"}
+
+
+def words_of(compared: Comparison) -> Words:
+    """Return the words of a comparison's outcome."""
+    return WORDS[outcome_of(compared)]
+
+
+def outcome_of(compared: Comparison) -> Outcome:
+    """Return which row of the table a comparison is."""
+    if compared.gain is None:
+        return "not judged"
+    if is_agreement(compared):
+        return _AGREED[compared.verdict]
+    if compared.verdict == "better" and compared.gap_closed is None:
+        return "teacher no better"
+    return compared.verdict
+
+
+def is_agreement(compared: Comparison) -> bool:
+    """Whether the scores are agreement with the teacher, since no record has a reference."""
+    return compared.measure.startswith("agreement")
+
+
+def fields_of(compared: Comparison) -> dict[str, str]:
+    """Return the parts of a comparison that the words name, as text."""
+    points = 100 * (compared.gain or 0.0)
+    low, high = compared.ci95 or (0.0, 0.0)
+    gap = compared.gap_closed or 0.0
+    return {
+        "measure": compared.measure, "gain": f"{points:+.1f}", "lost": f"{-points:.1f}", "low": f"{100 * low:+.1f}",
+        "high": f"{100 * high:+.1f}", "gap": f"{gap:.0%}", "gap_exact": f"{gap:.1%}", "p": p_text(compared.p_value),
+    }  # fmt: skip
+
+
+def p_text(value: float | None) -> str:
+    """p = 0.0123, p < 0.0001."""
+    if value is None:
+        return "p not known"
+    return f"p < {LEAST_P:.4f}" if value < LEAST_P else f"p = {value:.4f}"
+
+
+def records_text(compared: Comparison) -> str:
+    """How many test records the scores are of, and which were left out."""
+    total = compared.rows if compared.total_rows is None else compared.total_rows
+    text = f"{compared.rows:,} test records"
+    if is_agreement(compared):
+        text = f"{compared.rows:,} test records, none with a reference"
+    elif compared.rows != total:
+        text = f"{compared.rows:,} of {total:,} test records have a reference"
+    left_out = f"{compared.duplicates:,} more repeat the prompt of another and are left out"
+    return f"{text}; {left_out}" if compared.duplicates else text
+
+
+def gate_state(gate: GateVerdict) -> Literal["passed", "failed", "not set"]:
+    """Whether the gate passed or failed, or no limit was set."""
+    if not gate.passed:
+        return "failed"
+    return "not set" if gate.limits == [] else "passed"
+
+
+def gate_text(gate: GateVerdict) -> str:
+    """The gate in a few words, such as `gate passed`."""
+    return _GATE[gate_state(gate)]
+
+
+def gate_details(gate: GateVerdict) -> str:
+    """What the gate checked, or why it failed; empty where neither is known."""
+    return "; ".join(gate.reasons if not gate.passed else [", ".join(gate.limits or []), *gate.notes]).strip("; ")
+
+
+def control_text(control: LatencyControl) -> str:
+    """What the timed control shows."""
+    low, high = control.spread
+    found = f"{control.ratio:.2f} times ({low:.2f} to {high:.2f} in {control.rounds} rounds)"
+    if control.noise:
+        return (
+            f"latency is noise: the distilled student takes {found} the time of the same model before training, so "
+            "that no time here decides anything"
+        )
+    return f"the distilled student takes {found} the time of the student before training"
