@@ -59,6 +59,15 @@ class Prices(BaseModel):
     student: Annotated[float, Field(ge=0)] | None = None
 
 
+class Pools(BaseModel):
+    """Names of the pools whose hardware serves each model; empty where there is none."""
+
+    model_config = ConfigDict(frozen=True)
+
+    teacher: str = ""
+    student: str = ""
+
+
 class StageJob(ContractModel):
     """Everything a driver needs to run one attempt at one stage."""
 
@@ -77,6 +86,8 @@ class StageJob(ContractModel):
     artifacts: dict[ArtifactName, str] = {}
     """Key of each artifact, as Prepare computed them; empty for Prepare itself."""
     prices: Prices = Prices()
+    pools: Pools = Pools()
+    """The pools that the prices are of, and that the models are measured in."""
 
 
 class StageProgress(ContractModel):

@@ -38,6 +38,10 @@ class Arm(ReportModel):
     latency_seconds: float
     """Median time of one answer with nothing else to do."""
     latency_p95_seconds: float
+    first_token_seconds: float | None = None
+    """Time to the first token."""
+    token_seconds: float | None = None
+    """Time per output token after the first."""
     throughput_per_hour: float
     """Answers per hour at saturation."""
     cost_per_thousand: float | None
@@ -82,6 +86,20 @@ class Reductions(ReportModel):
     cost: float | None
 
 
+class LatencyControl(ReportModel):
+    """Both students timed in turn in one engine: two of one architecture take the same time, or it is noise."""
+
+    rounds: int
+    output_tokens: int
+    """Fixed length of each timed answer; the end token is ignored."""
+    ratio: float
+    """Median over the rounds of distilled / baseline time per answer."""
+    spread: tuple[float, float]
+    """Least and greatest ratio of a round."""
+    noise: bool
+    """Same architecture and dtype, and the ratio is more than 15 % from 1: latency decides nothing."""
+
+
 class GateVerdict(ReportModel):
     """Whether the student may be exported, and every limit that it misses."""
 
@@ -108,6 +126,8 @@ class Report(ReportModel):
     comparison: Comparison
     reductions: Reductions
     gate: GateVerdict
+    latency_control: LatencyControl | None = None
+    """Null where the students could not be timed in turn."""
     data: dict[str, Any]
     """The funnel from lines read to answers kept."""
     training: dict[str, Any]

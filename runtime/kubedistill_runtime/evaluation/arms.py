@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kubedistill.report import Arm, Arms, Comparison, Reductions
+from kubedistill.report import Arm, Arms, Comparison, LatencyControl, Reductions
 from kubedistill.v1alpha1 import Task as TaskSpec
 from kubedistill_runtime.answers import Answered
 from kubedistill_runtime.evaluation.metrics import SCORES, Score, measure
@@ -36,9 +36,12 @@ class Judgement:
     comparison: Comparison
     reductions: Reductions
     labels: list[dict[str, object]]
+    control: LatencyControl | None = None
 
 
-def judge(tested: Mapping[str, Tested], *, task: TaskSpec, seed: int) -> Judgement:
+def judge(
+    tested: Mapping[str, Tested], *, task: TaskSpec, seed: int, control: LatencyControl | None = None
+) -> Judgement:
     """Score teacher, baseline and distilled on the same records, and compare them.
 
     Where some record has no reference, the scores are agreement with the teacher's answers, and are called so.
@@ -64,6 +67,7 @@ def judge(tested: Mapping[str, Tested], *, task: TaskSpec, seed: int) -> Judgeme
             parameters=arm.parameters, memory_bytes=arm.figures.memory_bytes,
             peak_memory_bytes=arm.figures.peak_memory_bytes, latency_seconds=arm.figures.latency_seconds,
             latency_p95_seconds=arm.figures.latency_p95_seconds,
+            first_token_seconds=arm.figures.first_token_seconds, token_seconds=arm.figures.token_seconds,
             throughput_per_hour=arm.figures.throughput_per_hour, cost_per_thousand=_cost(arm),
             hardware=arm.figures.hardware,
         )
@@ -75,6 +79,7 @@ def judge(tested: Mapping[str, Tested], *, task: TaskSpec, seed: int) -> Judgeme
         comparison=_compare(scores, measure_name=measure_name, seed=seed),
         reductions=_reduce(arms["teacher"], arms["distilled"]),
         labels=_per_label(scores, references) if task.answer_labels and judged else [],
+        control=control,
     )
 
 
