@@ -59,6 +59,15 @@ class Prices(BaseModel):
     student: Annotated[float, Field(ge=0)] | None = None
 
 
+class Pools(BaseModel):
+    """Names of the pools whose hardware serves each model; empty where there is none."""
+
+    model_config = ConfigDict(frozen=True)
+
+    teacher: str = ""
+    student: str = ""
+
+
 class StageJob(ContractModel):
     """Everything a driver needs to run one attempt at one stage."""
 
@@ -79,6 +88,8 @@ class StageJob(ContractModel):
     prices: Prices = Prices()
     date: str | None = None
     """Today, YYYY-MM-DD, to a chat template that asks: the day the job was created, locally of its first run."""
+    pools: Pools = Pools()
+    """The pools that the prices are of, and that the models are measured in."""
 
 
 class StageProgress(ContractModel):

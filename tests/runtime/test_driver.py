@@ -159,6 +159,21 @@ def test_an_error_nobody_expected_is_the_codes_own_and_its_traceback_is_in_the_l
     assert {line["driver"] for line in lines} == {result.driver}
 
 
+def wrapped() -> Exception:
+    """What comes of an actor's error: Ray's traceback in colors around the error itself."""
+    from ray.exceptions import RayTaskError
+
+    text = "\x1b[36mray::Actor.work()\x1b[39m (pid=1, ip=127.0.0.1)\nTraceback\nKeyError: 'the shard'"
+    outer = RuntimeError("the work failed")
+    outer.__cause__ = RayTaskError("work", text, KeyError("the shard"), "ray::Actor", 1, "127.0.0.1")
+    return outer
+
+
+def test_an_error_nobody_expected_is_said_by_its_innermost_cause(run: Run) -> None:
+    result, _ = run(raising(wrapped()))
+    assert result.message == "Curate: KeyError: 'the shard'. The traceback is in driver.log"
+
+
 @pytest.mark.parametrize(
     "error",
     [ValueError(), RuntimeError("x" * 10_000), OSError("caf\udce9.jsonl")],

@@ -9,6 +9,7 @@ import numpy as np
 
 from kubedistill.errors import EngineLost
 from kubedistill_runtime.answers import TopK
+from kubedistill_runtime.models import Model
 from kubedistill_runtime.serving.engine import Completion, Sampling, Serving
 
 Reply = Callable[[Sequence[int], int], Sequence[int]]
@@ -33,6 +34,8 @@ class FunctionEngine:
     """A prompt that it is lost at whenever it is asked."""
     batches: list[list[tuple[int, ...]]] = field(default_factory=list)
     seeds: list[list[int]] = field(default_factory=list)
+    loaded: list[str] = field(default_factory=list)
+    """Sources of the models whose weights were loaded into it."""
 
     @property
     def asked(self) -> list[tuple[int, ...]]:
@@ -50,6 +53,8 @@ class FunctionEngine:
 
     def _complete(self, prompt: Sequence[int], sampling: Sampling, seed: int) -> Completion:
         ids = (*self.reply(prompt, seed if sampling.temperature else 0), self.stop_id)
+        if sampling.ignore_end:
+            ids = (*ids, *ids * sampling.max_tokens)
         finish = "stop" if len(ids) <= sampling.max_tokens else "length"
         ids = ids[: sampling.max_tokens]
         top = None
@@ -57,6 +62,9 @@ class FunctionEngine:
             ids_TK = np.array(ids, np.int32)[:, None] + np.arange(sampling.k, dtype=np.int32)
             top = TopK(ids_TK, np.full(ids_TK.shape, -2.0, np.float16), np.full(len(ids), 0.25, np.float32))
         return Completion(ids, finish, top)
+
+    def load_weights(self, model: Model) -> None:
+        self.loaded.append(model.source)
 
     def peak_bytes(self) -> int:
         return 2**20
@@ -71,6 +79,7 @@ class FunctionEngines:
     """GPUs."""
     opened: int = 0
     warmed: int = 0
+    machine: str = "a function"
 
     def warm(self) -> None:
         self.warmed += 1
@@ -79,6 +88,9 @@ class FunctionEngines:
     def open(self, serving: Serving) -> Iterator[FunctionEngine]:
         self.opened += 1
         yield self.engine
+
+    def hardware(self, *, gpus: int) -> str:
+        return self.machine
 
     def start_ray(self) -> None:
         raise AssertionError("one worker on a CPU needs no Ray")

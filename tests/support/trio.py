@@ -6,6 +6,7 @@ from typing import Any
 from kubedistill.report import LatencyControl
 from kubedistill.v1alpha1 import Task
 from kubedistill_runtime.answers import Answer, Answered, Turn
+from kubedistill_runtime.checks.splits import drop_duplicates
 from kubedistill_runtime.evaluation.arms import Judgement, Tested, judge
 from kubedistill_runtime.records import Message, Record
 from kubedistill_runtime.serving.figures import ServingFigures
@@ -37,14 +38,16 @@ def make_tested(
     said: Sequence[Said], references: Sequence[tuple[str, ...]], *, parameters: int, price: float | None = None,
     prompts: Sequence[str] | None = None, **values: Any,
 ) -> Tested:  # fmt: skip
-    """One model after the test."""
+    """One model after the test; of records with one prompt Prepare leaves one."""
     records = [
         Record(
             f"r{row}", (Message("user", f"question {row}" if prompts is None else prompts[row]),), references=reference
         )
         for row, reference in enumerate(references)
     ]
-    answers = [Answered(record, 0, answer(text)) for record, text in zip(records, said, strict=True)]
+    texts = {record.id: text for record, text in zip(records, said, strict=True)}
+    distinct, _ = drop_duplicates(records, labels=LABELS.answer_labels)
+    answers = [Answered(record, 0, answer(texts[record.id])) for record in distinct]
     return Tested(answers, parameters, figures(**values), price)
 
 
@@ -65,6 +68,7 @@ def judged(
         task=task,
         seed=seed,
         control=control,
+        duplicates=len(references) - len(set(prompts or range(len(references)))),
     )
 
 

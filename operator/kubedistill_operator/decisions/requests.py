@@ -2,7 +2,8 @@
 
 from datetime import UTC, datetime
 
-from kubedistill.contract import JobRef, Prices, RunRef, StageJob
+from kubedistill.contract import JobRef, Pools, Prices, RunRef, StageJob
+from kubedistill.v1alpha1 import Spec
 from kubedistill_operator.children.pods import STORAGE_PATH, config_map_folders
 from kubedistill_operator.children.request import ChildRequest
 from kubedistill_operator.decisions.situation import Situation
@@ -47,6 +48,15 @@ def _stage_job(situation: Situation) -> StageJob:
         artifacts={} if stage.name == "Prepare" else {one.name: one.key for one in artifacts},
         prices=_prices(situation),
         date=datetime.fromtimestamp(job.created, UTC).date().isoformat(),
+        pools=_pools(run.spec),
+    )
+
+
+def _pools(spec: Spec) -> Pools:
+    """The pools that serve each model: a stage's own comes before its model's."""
+    return Pools(
+        teacher=spec.stages.generate.pool or spec.teachers[0].resources.pool or "",
+        student=spec.stages.evaluate.pool or spec.student.resources.pool or "",
     )
 
 
@@ -54,16 +64,13 @@ def _prices(situation: Situation) -> Prices:
     """US dollars per hour of what serves each model: its GPUs, at its pool's price."""
     run = situation.run
     assert run is not None
-    teacher, student = run.spec.teachers[0], run.spec.student
-    gpus = teacher.model.tensor_parallel_size * teacher.model.pipeline_parallel_size
-    return Prices(
-        teacher=_price(situation, run.spec.stages.generate.pool or teacher.resources.pool, gpus=gpus),
-        student=_price(situation, run.spec.stages.evaluate.pool or student.resources.pool, gpus=1),
-    )
+    model, pools = run.spec.teachers[0].model, _pools(run.spec)
+    gpus = model.tensor_parallel_size * model.pipeline_parallel_size
+    return Prices(teacher=_price(situation, pools.teacher, gpus=gpus), student=_price(situation, pools.student, gpus=1))
 
 
-def _price(situation: Situation, pool: str | None, *, gpus: int) -> float | None:
+def _price(situation: Situation, pool: str, *, gpus: int) -> float | None:
     assert situation.run is not None
-    known = situation.run.pools.get(pool) if pool is not None else None
+    known = situation.run.pools.get(pool)
     price = known.price_per_gpu_hour if known is not None else None
     return None if price is None else price * gpus

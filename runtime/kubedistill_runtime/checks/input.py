@@ -1,4 +1,4 @@
-"""The input of a job: its data files as the splits that a run is about, each reason for leaving a record out counted."""
+"""The input of a job: its data files as the splits of a run, with each reason for leaving a record out counted."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -21,7 +21,7 @@ def check_prompts(splits: Mapping[Split, Sequence[Record]], *, chat: ChatFormat,
             text = chat.render(messages, asking=True)
         except InvalidModel as refused:
             raise InvalidModel(f"{refused.problem}; record {record.id!r}", at=at, fix=refused.fix) from refused
-        _check_written(messages, text=text, chat=chat, record=record, at=at)
+        _check_written(messages, text=text, record=record, at=at)
 
 
 def _samples(records: Iterable[Record]) -> list[Record]:
@@ -35,7 +35,7 @@ def _samples(records: Iterable[Record]) -> list[Record]:
     return found
 
 
-def _check_written(messages: Sequence[Message], *, text: str, chat: ChatFormat, record: Record, at: str) -> None:
+def _check_written(messages: Sequence[Message], *, text: str, record: Record, at: str) -> None:
     """Look for each message after the one before it; a template may trim its ends, and drop replies' thoughts."""
     start = 0
     for message in messages:

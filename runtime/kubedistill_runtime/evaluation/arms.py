@@ -3,7 +3,7 @@
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from kubedistill.v1alpha1 import Task as TaskSpec
 from kubedistill_runtime.answers import Answered
 from kubedistill_runtime.evaluation.metrics import Score, measure, scores
 from kubedistill_runtime.evaluation.statistics import Scores, compare, mean_ci95
-from kubedistill_runtime.records import Message
 from kubedistill_runtime.serving.figures import ServingFigures
 from kubedistill_runtime.tasks import TASKS
 
@@ -57,15 +56,16 @@ class _Judged:
 
 def judge(
     tested: Mapping[str, Tested], *, task: TaskSpec, seed: int, comparison: AnswerComparison = "Default",
-    control: LatencyControl | None = None,
+    control: LatencyControl | None = None, duplicates: int = 0,
 ) -> Judgement:  # fmt: skip
     """Score teacher, baseline and distilled on the same records, and compare them.
 
     Records that have references are judged by them; where none has one, the scores are agreement with the teacher's
     answers, and are called so. A reference judges the last reply of a conversation, agreement compares all of them.
-    A prompt that occurs more than once is judged once.
+    Prompts are distinct by now; `duplicates` is how many records repeated another's, for the report.
     """
-    tested, duplicates = _drop_duplicates(tested)
+    records = [answered.record for answered in tested["teacher"].answers]
+    assert all([one.record.id for one in arm.answers] == [record.id for record in records] for arm in tested.values())
     score = scores(comparison)[TASKS[task.type].metrics[0]]
     replies = {name: [parse_replies(one, task=task) for one in arm.answers] for name, arm in tested.items()}
     whole = {name: [None if one is None else "\n".join(one) for one in some] for name, some in replies.items()}
@@ -96,26 +96,6 @@ def parse_replies(answered: Answered, *, task: TaskSpec) -> tuple[str, ...] | No
         return None
     parsed = [TASKS[task.type].parse(turn.text, task.answer_labels) for turn in turns]
     return None if None in parsed else tuple(text for text in parsed if text is not None)
-
-
-def _drop_duplicates(tested: Mapping[str, Tested]) -> tuple[dict[str, Tested], int]:
-    """Keep the first record of each prompt; what any of them has as a reference is right for it."""
-    records = [answered.record for answered in tested["teacher"].answers]
-    assert all([one.record.id for one in arm.answers] == [record.id for record in records] for arm in tested.values())
-    rows: dict[tuple[Message, ...], list[int]] = defaultdict(list)
-    for row, record in enumerate(records):
-        rows[record.messages].append(row)
-    merged = [
-        (same[0], tuple(dict.fromkeys(reference for row in same for reference in records[row].references)))
-        for same in rows.values()
-    ]
-    kept = {}
-    for name, arm in tested.items():
-        answers = [
-            replace(arm.answers[row], record=replace(records[row], references=references)) for row, references in merged
-        ]
-        kept[name] = replace(arm, answers=answers)
-    return kept, len(records) - len(merged)
 
 
 def _choose(
@@ -149,6 +129,7 @@ def _arm(
         metrics={metric: measure(metric, texts, judged.references, comparison=comparison) for metric in metrics},
         parameters=arm.parameters, memory_bytes=figures.memory_bytes, peak_memory_bytes=figures.peak_memory_bytes,
         latency_seconds=figures.latency_seconds, latency_p95_seconds=figures.latency_p95_seconds,
+        first_token_seconds=figures.first_token_seconds, token_seconds=figures.token_seconds,
         throughput_per_hour=figures.throughput_per_hour, cost_per_thousand=_cost(arm), hardware=figures.hardware,
     )  # fmt: skip
 

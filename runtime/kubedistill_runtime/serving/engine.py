@@ -19,6 +19,8 @@ class Sampling:
     max_tokens: int = 1024
     k: int = 0
     """Alternatives reported per token; 0 for none."""
+    ignore_end: bool = False
+    """Go on to max_tokens whatever is drawn, so that every reply has one length."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,13 @@ class Serving:
     pipeline_parallel_size: int = 1
     date: datetime.date | None = None
     """Today, where the model's template asks for it."""
+    at: str = ""
+    """Field of the manifest that names the model, for errors."""
+
+    @property
+    def gpus(self) -> int:
+        """GPUs that the engine takes, where there are any."""
+        return self.tensor_parallel_size * self.pipeline_parallel_size
 
 
 class Engine(Protocol):
@@ -57,8 +66,16 @@ class Engine(Protocol):
     ) -> list[Completion]:
         """Answer prompts (as ids), in their order; the same prompts, sampling and seeds give the same ids.
 
-        Raises EngineLost when the engine dies.
+        Raises EngineLost when the engine dies, and InvalidModel or ModelDoesNotFit where it can't serve the model.
         """
+        ...
+
+    def load_weights(self, model: Model) -> None:
+        """Put the weights of another model of the same architecture in place of those that are loaded."""
+        ...
+
+    def peak_bytes(self) -> int:
+        """Return the most memory that the engine's process ever held, in bytes."""
         ...
 
 
@@ -71,6 +88,10 @@ class Engines(Protocol):
 
     def open(self, serving: Serving) -> AbstractContextManager[Engine]:
         """Start an engine; it is stopped, and its memory given back, when the context ends."""
+        ...
+
+    def hardware(self, *, gpus: int) -> str:
+        """Return what an engine of so many GPUs runs on: "2 x NVIDIA H200", or a processor and its cores."""
         ...
 
     def start_ray(self) -> None:

@@ -1,22 +1,37 @@
-"""Serving figures: how fast and how large a model is where it runs here."""
+"""Serving figures: how fast and how large a model is where its engine runs."""
 
-import os
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib import metadata
-from pathlib import Path
 from statistics import median, quantiles
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from kubedistill_runtime.serving.engine import Completion, Engine, Sampling, Serving
 
 _WARM_UP, _ALONE, _TOGETHER = 2, 16, 256
+PROMPTS = _TOGETHER
+"""Most prompts that a measurement uses."""
+
+Spread = tuple[float, float]
+"""A lower and an upper value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """Where an engine runs: figures of one machine say nothing of another."""
+
+    hardware: str
+    pool: str = ""
+    """Name of the pool in a cluster; empty on one machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class ServingFigures:
-    """Figures of one model on one machine; seconds, bytes and answers per hour."""
+    """Figures of one model on one machine; seconds, bytes and answers per hour.
+
+    Figures may have been stored by another version: it may lack what has a default here, and have what is unknown here.
+    """
 
     latency_seconds: float
     """Median time of one answer with nothing else to do."""
@@ -29,63 +44,119 @@ class ServingFigures:
     peak_memory_bytes: int
     """Most memory of the engine's process, with all that it had loaded."""
     hardware: str
+    """What the engine ran on."""
     versions: dict[str, str]
+    latency_quartiles_seconds: Spread | None = None
+    first_token_seconds: float | None = None
+    """Median time to the first token."""
+    token_seconds: float | None = None
+    """Median time per output token after the first; None where answers have one token."""
+    answer_tokens: int | None = None
+    """Length of the answer that latency_seconds is of: the median one."""
+    pool: str = ""
+    gpus: int = 0
+    """GPUs that the engine took, where there were any; 0 where that was not written down."""
 
     def to_values(self) -> dict[str, Any]:
-        """The figures as JSON values."""
+        """Return the figures as JSON values."""
         return asdict(self)
 
     @classmethod
     def from_values(cls, values: dict[str, Any]) -> Self:
-        """Read what to_values gave."""
-        return cls(**values)
+        """Read what to_values gave, of whichever version."""
+        known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
+        if known.get("latency_quartiles_seconds") is not None:
+            known["latency_quartiles_seconds"] = tuple(known["latency_quartiles_seconds"])
+        return cls(**known)
 
 
-class MeasuredEngine(Engine, Protocol):
-    """An engine that can also tell its memory."""
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """One prompt's times: of its first token alone, and of an answer of so many tokens."""
 
-    def peak_bytes(self) -> int:
-        """The most memory that the engine's process ever held, in bytes."""
-        ...
+    first: float
+    whole: float
+    tokens: int
+
+    @property
+    def per_token(self) -> float | None:
+        """Seconds per token after the first; None where there is no other."""
+        return max(0.0, self.whole - self.first) / (self.tokens - 1) if self.tokens > 1 else None
+
+    def seconds(self, tokens: int) -> float:
+        """The time of an answer of so many tokens, on the line through the two times that were measured."""
+        return self.first + (tokens - 1) * (self.per_token or 0.0)
+
+
+class Stopwatch:
+    """Times an engine's answers."""
+
+    def __init__(self, engine: Engine, *, clock: Callable[[], float]) -> None:
+        self._engine, self._clock = engine, clock
+
+    def batch(self, prompts: Sequence[Sequence[int]], *, sampling: Sampling) -> tuple[float, list[Completion]]:
+        """Return the seconds that one batch took, and its completions."""
+        began = self._clock()
+        completions = self._engine.generate(prompts, sampling=sampling, seeds=[0] * len(prompts))
+        return self._clock() - began, completions
+
+    def answer(self, prompt: Sequence[int], *, sampling: Sampling) -> Timing:
+        """Time one prompt alone, to its first token and to its end."""
+        first, _ = self.batch([prompt], sampling=Sampling(max_tokens=1, ignore_end=True))
+        whole, completions = self.batch([prompt], sampling=sampling)
+        return Timing(first, whole, len(completions[0].ids))
 
 
 def measure(
-    engine: MeasuredEngine,
+    engine: Engine,
     prompts: Sequence[Sequence[int]],
     *,
     serving: Serving,
     sampling: Sampling,
+    machine: Machine,
     clock: Callable[[], float],
 ) -> ServingFigures:
     """Time single answers one after another, then many at once; prompts are ids, and the first 256 are used."""
-
-    def time_answers(some: Sequence[Sequence[int]]) -> tuple[float, list[Completion]]:
-        began = clock()
-        completions = engine.generate(some, sampling=sampling, seeds=[0] * len(some))
-        return clock() - began, completions
-
+    watch = Stopwatch(engine, clock=clock)
     for prompt in prompts[:_WARM_UP]:
-        time_answers([prompt])
-    alone = [time_answers([prompt])[0] for prompt in prompts[:_ALONE]]
+        watch.answer(prompt, sampling=sampling)
+    alone = [watch.answer(prompt, sampling=sampling) for prompt in prompts[:_ALONE]]
     together = prompts[:_TOGETHER]
-    seconds, completions = time_answers(together)
+    seconds, completions = watch.batch(together, sampling=sampling)
+    whole = [timing.whole for timing in alone]
     return ServingFigures(
-        latency_seconds=median(alone),
-        latency_p95_seconds=quantiles(alone, n=20)[-1] if len(alone) > 1 else alone[0],
+        latency_seconds=median(whole),
+        latency_p95_seconds=percentile95(whole),
+        latency_quartiles_seconds=quartiles(whole),
+        first_token_seconds=median(timing.first for timing in alone),
+        token_seconds=median_token_seconds(alone),
+        answer_tokens=round(median(len(completion.ids) for completion in completions)),
         throughput_per_hour=len(together) / seconds * 3600,
         tokens_per_second=sum(len(completion.ids) for completion in completions) / seconds,
         memory_bytes=serving.model.memory_bytes(dtype=serving.dtype, tokens=serving.max_model_len),
         peak_memory_bytes=engine.peak_bytes(),
-        hardware=describe_hardware(),
+        hardware=machine.hardware,
+        pool=machine.pool,
+        gpus=serving.gpus,
         versions=installed_versions(),
     )
 
 
-def describe_hardware() -> str:
-    """The processor and the number of its cores that we may use."""
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{names[0] if names else platform.machine()}, {len(os.sched_getaffinity(0))} cores"
+def percentile95(values: Sequence[float]) -> float:
+    """Return the 95th percentile."""
+    return quantiles(values, n=20)[-1] if len(values) > 1 else values[0]
+
+
+def quartiles(values: Sequence[float]) -> Spread:
+    """Return the first and the third quartile."""
+    first, _, third = quantiles(values, n=4) if len(values) > 1 else (values[0],) * 3
+    return first, third
+
+
+def median_token_seconds(timings: Sequence[Timing]) -> float | None:
+    """Return the median time per token after the first; None where no answer had a second one."""
+    known = [seconds for timing in timings if (seconds := timing.per_token) is not None]
+    return median(known) if known else None
 
 
 def installed_versions() -> dict[str, str]:

@@ -10,11 +10,15 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from kubedistill.errors import EngineLost
+from kubedistill.errors import EngineLost, KubedistillError
+from kubedistill_runtime.models import Model
+from kubedistill_runtime.root_cause import describe_cause, find_root_cause
 from kubedistill_runtime.serving.engine import Completion, Engine, Sampling, Serving
+from kubedistill_runtime.serving.hardware import describe_processor, has_accelerators
 from kubedistill_runtime.serving.placement import ANYWHERE, on_workers
 from kubedistill_runtime.storage.store import Store
 
@@ -28,7 +32,10 @@ _ENVIRONMENT = {
     "RAY_enable_worker_prestart": "0",
     "RAY_TRAIN_ENABLE_V2": "1",
     "RAY_DEDUP_LOGS": "0",
+    "RAY_raylet_start_wait_time_s": "120",  # a busy machine needs more than Ray's 30
+    "RAY_gcs_server_port_wait_time_s": "120",
 }
+_RAY_STARTS = 2
 
 
 class LocalEngines:
@@ -62,6 +69,15 @@ class LocalEngines:
         """GPUs of the Ray session; 0 where there is none yet."""
         ray = sys.modules.get("ray")  # a stage that needs no Ray doesn't wait for its import
         return int(ray.cluster_resources().get("GPU", 0)) if ray is not None and ray.is_initialized() else 0
+
+    def hardware(self, *, gpus: int) -> str:
+        """Return what an engine of so many GPUs runs on; asked of its actor, unless that can only be this processor."""
+        if "RAY_ADDRESS" not in os.environ and not has_accelerators():
+            return describe_processor()
+        import ray
+
+        found: str = ray.get(self.actor(gpus=gpus).hardware.remote(gpus))
+        return found
 
     def lose_actor(self) -> None:
         """Forget an actor that died; the next call starts another."""
@@ -106,11 +122,27 @@ class LocalEngines:
         return self._actor
 
     def _start_ray(self) -> None:
+        """Start Ray or join the cluster's, a second time if need be; raises EngineLost with the cause."""
         import ray
 
         if ray.is_initialized():
             return
         os.environ.update({name: os.environ.get(name, value) for name, value in _ENVIRONMENT.items()})
+        for start in range(1, _RAY_STARTS + 1):
+            try:
+                self._init_ray()
+                return
+            except Exception as error:  # Ray raises plain Exceptions here, and a busy machine is behind most of them
+                log.warning("Ray did not start", exc_info=error, extra={"start": start})
+                self._sweep_ray()
+                if start == _RAY_STARTS:
+                    problem = f"Ray did not start, {_RAY_STARTS} times: {describe_cause(error)}"
+                    fix = "Start again when this machine is less busy, or look at its memory and /tmp"
+                    raise EngineLost(problem, at="Ray", fix=fix) from error
+
+    def _init_ray(self) -> None:
+        import ray
+
         if "RAY_ADDRESS" in os.environ:
             ray.init(log_to_driver=False, logging_level=logging.ERROR)
             return
@@ -123,6 +155,17 @@ class LocalEngines:
             object_store_memory=_OBJECT_STORE_BYTES, logging_level=logging.ERROR, _temp_dir=self._folder,
             _node_ip_address="127.0.0.1",
         )  # fmt: skip
+
+    def _sweep_ray(self) -> None:
+        """Remove what a start that failed left over."""
+        import ray
+
+        ray.shutdown()
+        if self._folder is not None:
+            _end(_marked(self._folder))
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = None
+            self._leftovers.unlink(missing_ok=True)
 
     def _record(self, folder: str) -> None:
         """Write down by what a killed session's processes are known, before there are any."""
@@ -175,6 +218,10 @@ class _ActorEngine:
         found: list[Completion] = self._call("generate", prompts, sampling=sampling, seeds=seeds)
         return found
 
+    def load_weights(self, model: Model) -> None:
+        self._call("load_weights", str(model.path))
+        self._serving = replace(self._serving, model=model)  # what the next engine starts with, should this one die
+
     def peak_bytes(self) -> int:
         peak: int = self._call("peak_bytes")
         return peak
@@ -186,19 +233,29 @@ class _ActorEngine:
 
     def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
         import ray
-        from ray.exceptions import RayActorError
+        from ray.exceptions import RayActorError, RayTaskError
 
-        serving = self._serving
-        actor = self._engines.actor(gpus=serving.tensor_parallel_size * serving.pipeline_parallel_size)
+        actor = self._engines.actor(gpus=self._serving.gpus)
         try:
             if not self._opened:
-                ray.get(actor.open.remote(serving))
+                ray.get(actor.open.remote(self._serving))
                 self._opened = True
             return ray.get(getattr(actor, method).remote(*arguments, **options))
+        except RayTaskError as error:
+            root = find_root_cause(error)
+            if isinstance(root, RayActorError):  # a worker of the engine, on another GPU
+                raise self._lose() from error
+            if isinstance(root, KubedistillError):
+                log.warning("the engine refused the model", exc_info=error)
+                raise root from error
+            raise
         except RayActorError as error:
-            self._opened = False
-            self._engines.lose_actor()
-            raise EngineLost("the inference engine died", at=serving.model.source, fix="Start again") from error
+            raise self._lose() from error
+
+    def _lose(self) -> EngineLost:
+        self._opened = False
+        self._engines.lose_actor()
+        return EngineLost("the inference engine died", at=self._serving.model.source, fix="Start again")
 
 
 def _descendants() -> list[Any]:

@@ -6,13 +6,18 @@ Shapes: T generated tokens, K alternatives stored per token.
 import gc
 import os
 import resource
+import traceback
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from kubedistill.errors import InvalidModel
 from kubedistill_runtime.answers import TopK
+from kubedistill_runtime.root_cause import describe_cause
 from kubedistill_runtime.serving.engine import Completion, Sampling, Serving
+from kubedistill_runtime.serving.hardware import describe_processor
+from kubedistill_runtime.serving.refusals import refusal
 
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",  # two OpenMP threads fall to a tenth of their speed when one core is busy
@@ -38,32 +43,22 @@ class VllmActor:
         self._stop_ids: list[int] = []
 
     def open(self, serving: Serving) -> None:
-        """Start an engine in place of the one before."""
-        from vllm import LLM
+        """Start an engine in place of the one before, and have it say one token.
 
+        Raises InvalidModel or ModelDoesNotFit where the engine refuses the model.
+        """
         self.close()
         self._stop_ids = list(serving.stop_ids)
-        self._engine = LLM(
-            str(serving.model.path),
-            dtype=_DTYPES[serving.dtype],
-            quantization=serving.quantization,
-            trust_remote_code=serving.model.trust_remote_code,
-            tensor_parallel_size=serving.tensor_parallel_size,
-            pipeline_parallel_size=serving.pipeline_parallel_size,
-            max_model_len=serving.max_model_len,
-            max_num_seqs=_MAX_SEQUENCES,
-            # Chunked prefill rewinds a request's random generator, which the CPU engine dies of; and the same
-            # prompts must meet the same kernels again after a kill.
-            enable_chunked_prefill=False,
-            enable_prefix_caching=False,
-            max_num_batched_tokens=max(serving.max_model_len, 8192),
-            kv_cache_memory_bytes=_cache_bytes(serving),
-            enforce_eager=True,
-            max_logprobs=max(serving.k, 1),
-            logprobs_mode="raw_logprobs",
-            skip_tokenizer_init=True,
-            disable_log_stats=True,
-        )
+        try:
+            self._engine = _start(serving)
+            # Some of what an engine can't do (a head size) shows at the first token only.
+            self.generate([[0]], sampling=Sampling(max_tokens=1), seeds=[0])
+        except Exception as error:  # vLLM and what it stands on have no error in common but this
+            traceback.clear_frames(
+                error.__traceback__
+            )  # they hold the engine; when it goes, so do the next one's groups
+            self._stop()
+            raise refusal(error, serving=serving) from error
 
     def generate(
         self, prompts: Sequence[Sequence[int]], *, sampling: Sampling, seeds: Sequence[int]
@@ -75,7 +70,7 @@ class VllmActor:
             SamplingParams(
                 temperature=sampling.temperature, top_p=sampling.top_p, max_tokens=sampling.max_tokens, seed=seed,
                 logprobs=sampling.k or None, flat_logprobs=bool(sampling.k), detokenize=False,
-                stop_token_ids=self._stop_ids,
+                stop_token_ids=None if sampling.ignore_end else self._stop_ids, ignore_eos=sampling.ignore_end,
             )
             for seed in seeds
         ]  # fmt: skip
@@ -83,13 +78,35 @@ class VllmActor:
         outputs = self._engine.generate(requests, settings, use_tqdm=False)
         return [_completion(output.outputs[0], k=sampling.k) for output in outputs]
 
+    def load_weights(self, path: str) -> None:
+        """Load the weights of another folder of the same architecture into the engine that runs.
+
+        Raises InvalidModel where the engine can't.
+        """
+        try:
+            self._engine.collective_rpc("reload_weights", kwargs={"weights_path": path})
+            self._engine.apply_model(_refresh_tied_heads)
+        except Exception as error:  # vLLM's loaders have no error in common but this
+            problem = f"this build of vLLM can't load other weights into its engine: {describe_cause(error)}"
+            raise InvalidModel(problem, at=path) from error
+
+    def hardware(self, gpus: int) -> str:
+        """Return what the engine runs on: the name of its GPUs and how many it takes, or the processor."""
+        from vllm.platforms import current_platform
+
+        return describe_processor() if current_platform.is_cpu() else f"{gpus} x {current_platform.get_device_name()}"
+
     def close(self) -> None:
         """Stop the engine and give its memory back."""
-        if self._engine is None:
-            return
+        if self._engine is not None:
+            self._stop()
+
+    def _stop(self) -> None:
+        """End what was started, an engine that is half there too."""
         from vllm.distributed import cleanup_dist_env_and_memory
 
-        self._engine.llm_engine.engine_core.shutdown()
+        if self._engine is not None:
+            self._engine.llm_engine.engine_core.shutdown()
         self._engine = None
         gc.collect()
         cleanup_dist_env_and_memory()
@@ -101,6 +118,41 @@ class VllmActor:
     def process_id(self) -> int:
         """This process, for whoever must clean up after a kill."""
         return os.getpid()
+
+
+def _start(serving: Serving) -> Any:
+    from vllm import LLM
+
+    return LLM(
+        str(serving.model.path),
+        dtype=_DTYPES[serving.dtype],
+        quantization=serving.quantization,
+        trust_remote_code=serving.model.trust_remote_code,
+        tensor_parallel_size=serving.tensor_parallel_size,
+        pipeline_parallel_size=serving.pipeline_parallel_size,
+        max_model_len=serving.max_model_len,
+        max_num_seqs=_MAX_SEQUENCES,
+        # Chunked prefill rewinds a request's random generator, which the CPU engine dies of; and the same
+        # prompts must meet the same kernels again after a kill.
+        enable_chunked_prefill=False,
+        enable_prefix_caching=False,
+        max_num_batched_tokens=max(serving.max_model_len, 8192),
+        kv_cache_memory_bytes=_cache_bytes(serving),
+        enforce_eager=True,
+        max_logprobs=max(serving.k, 1),
+        logprobs_mode="raw_logprobs",
+        skip_tokenizer_init=True,
+        disable_log_stats=True,
+    )
+
+
+def _refresh_tied_heads(module: Any) -> None:
+    """Prepare heads for their kernels again: a CPU engine packs a copy, and reload_weights skips tied ones."""
+    from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead, UnquantizedEmbeddingMethod
+
+    for layer in module.modules():
+        if isinstance(layer, ParallelLMHead) and isinstance(layer.quant_method, UnquantizedEmbeddingMethod):
+            layer.quant_method.process_weights_after_loading(layer)
 
 
 def top_k(ids_TJ: np.ndarray, logprobs_TJ: np.ndarray, *, k: int) -> TopK:

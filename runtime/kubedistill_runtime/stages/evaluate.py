@@ -1,6 +1,7 @@
 """Evaluate: judge the student against its teacher and against itself before training."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -8,21 +9,21 @@ from kubedistill.contract import StageJob
 from kubedistill.report import Example, Report
 from kubedistill.report_words import gate_text
 from kubedistill_runtime.answers import Answered
-from kubedistill_runtime.chat import asks_for_date, load_stop_ids
 from kubedistill_runtime.evaluation.arms import Judgement, Tested, judge
 from kubedistill_runtime.evaluation.gate import decide
+from kubedistill_runtime.evaluation.prices import Priced, price_of, why_unpriced
+from kubedistill_runtime.evaluation.students import compare_students
 from kubedistill_runtime.models import Model, find_model
 from kubedistill_runtime.progress import Progress, now
 from kubedistill_runtime.records import read_rows
 from kubedistill_runtime.report import write_report
-from kubedistill_runtime.resolution import CPU_DTYPE, Resolved, check_keys, resolve
-from kubedistill_runtime.serving.engine import Engines, Sampling, Serving
+from kubedistill_runtime.resolution import Resolved, check_keys, resolve
+from kubedistill_runtime.serving.engine import Engines
 from kubedistill_runtime.serving.figures import ServingFigures
 from kubedistill_runtime.stages import Outcome
 from kubedistill_runtime.storage.artifacts import folder_of, publish, read_manifest
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.answer_sets import read_answer_set
-from kubedistill_runtime.teachers.asking import Question, ask
 
 _EXAMPLES = 6
 
@@ -32,18 +33,23 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     started = time.monotonic()
     resolved = resolve(job, store=store)
     check_keys(job, resolved)
-    tested = {"teacher": _teacher(job, resolved, store=store)}
-    for name, model in (("baseline", resolved.student), ("distilled", _distilled(resolved, store=store))):
-        tested[name] = _test(model, name, job=job, resolved=resolved, engines=engines, store=store, progress=progress)
+    teacher = _teacher(job, resolved, store=store)
+    students = compare_students(
+        job, resolved, models={"baseline": resolved.student, "distilled": _distilled(resolved, store=store)},
+        records=_limit(read_rows(store, resolved.keys["rows"], "test"), job),
+        answer_tokens=teacher.figures.answer_tokens, engines=engines, store=store, progress=progress,
+    )  # fmt: skip
+    tested, funnel = {"teacher": teacher, **students.tested}, _funnel(resolved, store=store)
     judgement = judge(
-        tested, task=job.spec.task, seed=job.spec.training.seed, comparison=job.spec.evaluation.answer_comparison
-    )
+        tested, task=job.spec.task, seed=job.spec.training.seed, comparison=job.spec.evaluation.answer_comparison,
+        control=students.control, duplicates=funnel["dropped"].get("Duplicate", {}).get("test", 0),
+    )  # fmt: skip
     gate = decide(job.spec.evaluation.gate, judgement)
     report = Report(
         arms=judgement.arms, comparison=judgement.comparison, reductions=judgement.reductions, gate=gate,
-        latency_control=judgement.control,
-        data=_funnel(resolved, store=store), training=_training(resolved, store=store), labels=judgement.labels,
-        examples=_examples(tested), provenance=_provenance(job, resolved, tested["distilled"].figures),
+        latency_control=judgement.control, data=funnel,
+        training=_training(resolved, store=store), labels=judgement.labels, examples=_examples(tested),
+        provenance=_provenance(job, resolved, tested, untimed=students.untimed),
     )  # fmt: skip
     progress.loading("writing the report")
     write_report(report, store=store, folder=folder_of("report", resolved.keys["report"]), title=job.job.name)
@@ -57,7 +63,7 @@ def _teacher(job: StageJob, resolved: Resolved, *, store: Store) -> Tested:
     key = resolved.keys["judge"]
     answers = _limit(read_answer_set(store, "judge", key, "test"), job)
     figures = ServingFigures.from_values(read_manifest(store, "judge", key)["serving"])
-    return Tested(answers, resolved.teacher.parameters, figures, job.prices.teacher)
+    return Tested(answers, resolved.teacher.parameters, figures, price_of("teacher", figures, job=job))
 
 
 def _distilled(resolved: Resolved, *, store: Store) -> Model:
@@ -69,21 +75,6 @@ def _distilled(resolved: Resolved, *, store: Store) -> Model:
     return replace(model, source="the distilled student")
 
 
-def _test(
-    model: Model, name: str, *, job: StageJob, resolved: Resolved, engines: Engines, store: Store, progress: Progress
-) -> Tested:
-    """Have one student answer the test records greedily, and measure it."""
-    longest = resolved.max_model_len
-    serving = Serving(
-        model=model, max_model_len=min(longest, model.max_positions or longest), dtype=CPU_DTYPE,
-        stop_ids=load_stop_ids(model), date=resolved.date if asks_for_date(model) else None,
-    )  # fmt: skip
-    records = _limit(read_rows(store, resolved.keys["rows"], "test"), job)
-    question = Question(records, Sampling(max_tokens=job.spec.generation.max_tokens))
-    asking = ask({name: question}, serving=serving, at=name, engines=engines, store=store, progress=progress)
-    return Tested(asking.asked[name].answers(store), model.parameters, asking.figures, job.prices.student)
-
-
 def _limit(rows: list[Any], job: StageJob) -> list[Any]:
     return rows[: job.spec.evaluation.sample_limit]
 
@@ -92,7 +83,7 @@ def _funnel(resolved: Resolved, *, store: Store) -> dict[str, Any]:
     rows = read_manifest(store, "rows", resolved.keys["rows"])
     dataset = read_manifest(store, "dataset", resolved.keys["dataset"])
     return {
-        "read": rows["read"], "heldOut": rows["heldOut"], "dropped": {"TooLong": rows["tooLong"]},
+        "read": rows["read"], "heldOut": rows["heldOut"], "dropped": rows["dropped"],
         "counts": rows["counts"], "asked": dataset["asked"], "kept": dataset["kept"],
         "rejected": dataset["rejected"], "keepRatio": dataset["keepRatio"],
     }  # fmt: skip
@@ -129,14 +120,19 @@ def _examples(tested: dict[str, Tested]) -> list[Example]:
     ]  # fmt: skip
 
 
-def _provenance(job: StageJob, resolved: Resolved, figures: ServingFigures) -> dict[str, Any]:
+def _provenance(job: StageJob, resolved: Resolved, tested: Mapping[str, Tested], *, untimed: str) -> dict[str, Any]:
+    figures: dict[Priced, ServingFigures] = {
+        "teacher": tested["teacher"].figures, "student": tested["distilled"].figures,
+    }  # fmt: skip
+    unpriced = {name: reason for name, one in figures.items() if (reason := why_unpriced(name, one, job=job))}
     return {
         "job": f"{job.job.namespace}/{job.job.name}", "run": job.run.id, "specDigest": job.run.digest, "at": now(),
         "task": job.spec.task.type, "artifacts": resolved.keys,
         "teacher": {"source": resolved.teacher.source, "digest": resolved.teacher.digest},
         "student": {"source": resolved.student.source, "digest": resolved.student.digest},
         "seeds": {"generation": job.spec.generation.seed, "training": job.spec.training.seed},
-        "hardware": figures.hardware, "versions": figures.versions,
+        "hardware": figures["student"].hardware, "versions": figures["student"].versions,
+        **({"unpriced": unpriced} if unpriced else {}), **({"untimed": untimed} if untimed else {}),
     }  # fmt: skip
 
 

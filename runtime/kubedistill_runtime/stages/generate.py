@@ -11,6 +11,7 @@ from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.records import read_rows
 from kubedistill_runtime.resolution import Resolved, check_keys, resolve
 from kubedistill_runtime.serving.engine import Engines, Serving
+from kubedistill_runtime.serving.figures import Machine
 from kubedistill_runtime.stages import Outcome
 from kubedistill_runtime.storage.artifacts import publish
 from kubedistill_runtime.storage.store import Store
@@ -29,9 +30,9 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     resolved = resolve(job, store=store)
     check_keys(job, resolved)
     questions = _questions(job, resolved, store=store)
-    asking = ask(
-        questions, serving=teacher_serving(job, resolved), at=_AT, engines=engines, store=store, progress=progress
-    )
+    serving = teacher_serving(job, resolved)
+    machine = Machine(engines.hardware(gpus=serving.gpus), job.pools.teacher)
+    asking = ask(questions, serving=serving, at=_AT, engines=engines, store=store, progress=progress, machine=machine)
     splits = {}
     for name, part in asking.asked.items():
         success = {"asked": len(part.rows), "ended": _count_ended(part.answers(store))}
@@ -41,8 +42,8 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     train = {name: part for name, part in splits.items() if name == "train"}
     judge = {name: part for name, part in splits.items() if name != "train"}
     publish(store, "answers", resolved.keys["answers"], {"rowsKey": rows_key, "splits": train})
-    serving = asking.figures.to_values()
-    publish(store, "judge", resolved.keys["judge"], {"rowsKey": rows_key, "splits": judge, "serving": serving})
+    figures = asking.figures.to_values()
+    publish(store, "judge", resolved.keys["judge"], {"rowsKey": rows_key, "splits": judge, "serving": figures})
     rows, generated = sum(len(part["rows"]) for part in splits.values()), asking.generated
     return Outcome(
         summary={
@@ -61,6 +62,7 @@ def teacher_serving(job: StageJob, resolved: Resolved) -> Serving:
         stop_ids=load_stop_ids(resolved.teacher), quantization=model.quantization,
         date=resolved.date if asks_for_date(resolved.teacher) else None,
         tensor_parallel_size=model.tensor_parallel_size, pipeline_parallel_size=model.pipeline_parallel_size,
+        at=_AT,
     )  # fmt: skip
 
 

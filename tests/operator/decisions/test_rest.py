@@ -116,6 +116,46 @@ def test_the_pool_that_a_stage_overrides_sets_the_price() -> None:
     world = World(spec=spec.model_copy(update={"stages": stages}), settings=Settings(pools=pools))
     world.settle()
     assert world.jobs[world.live].prices.teacher == 2.0
+    assert world.jobs[world.live].pools.teacher == "cheap"
+
+
+@pytest.mark.parametrize(
+    ("teacher", "generate", "student", "evaluate", "expected"),
+    [
+        (None, None, None, None, ("", "")),
+        ("h100", None, None, None, ("h100", "")),
+        ("h100", "cheap", "cheap", None, ("cheap", "cheap")),
+        (None, None, "cheap", "h100", ("", "h100")),
+    ],
+)
+def test_a_driver_is_told_the_pools_that_its_prices_are_of(
+    teacher: str | None, generate: str | None, student: str | None, evaluate: str | None, expected: tuple[str, str]
+) -> None:
+    price = {"h100": 9.0, "cheap": 2.0, "": None}
+    pools = {
+        name: Pool(node_selector={"pool": name}, gpus_per_node=8, price_per_gpu_hour=price[name])
+        for name in ("h100", "cheap")
+    }
+    spec = small_spec()
+    stages = spec.stages.model_copy(
+        update={
+            "generate": spec.stages.generate.model_copy(update={"pool": generate}),
+            "evaluate": spec.stages.evaluate.model_copy(update={"pool": evaluate}),
+        }
+    )
+    main = spec.teachers[0]
+    teachers = (main.model_copy(update={"resources": main.resources.model_copy(update={"pool": teacher})}),)
+    resources = spec.student.resources.model_copy(update={"pool": student})
+    update = {
+        "stages": stages,
+        "teachers": teachers,
+        "student": spec.student.model_copy(update={"resources": resources}),
+    }
+    world = World(spec=spec.model_copy(update=update), settings=Settings(pools=pools))
+    world.settle()
+    told = world.jobs[world.live]
+    assert (told.pools.teacher, told.pools.student) == expected
+    assert (told.prices.teacher, told.prices.student) == tuple(price[name] for name in expected)
 
 
 def test_p1_p2_suspend_saves_and_resume_goes_on(world: World) -> None:

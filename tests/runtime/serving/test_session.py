@@ -19,7 +19,7 @@ from kubedistill_runtime.chat import load_chat_format, load_stop_ids
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.records import Message, Record
 from kubedistill_runtime.serving.engine import Engine, Sampling, Serving
-from kubedistill_runtime.serving.figures import measure
+from kubedistill_runtime.serving.figures import Machine, measure
 from kubedistill_runtime.serving.session import LocalEngines, reap_leftovers
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.answering import Asker, answer_rows, collect_answers
@@ -75,7 +75,12 @@ def test_same_seeds_give_the_same_ids(engine: Engine, prompts: list[list[int]]) 
 def test_figures_are_measured(engine: Engine, serving: Serving, prompts: list[list[int]]) -> None:
     import time
 
-    figures = measure(engine, prompts, serving=serving, sampling=Sampling(max_tokens=8), clock=time.monotonic)
+    figures = measure(
+        engine, prompts, serving=serving, sampling=Sampling(max_tokens=8), machine=Machine("here"),
+        clock=time.monotonic,
+    )  # fmt: skip
+    assert figures.first_token_seconds is not None
+    assert 0 < figures.first_token_seconds <= figures.latency_seconds
     assert 0 < figures.latency_seconds <= figures.latency_p95_seconds
     assert figures.throughput_per_hour > 3600 / figures.latency_seconds, "many at once are served faster"
     assert figures.memory_bytes == serving.model.parameters * 4 + 2 * 6 * 2 * 32 * 128 * 4

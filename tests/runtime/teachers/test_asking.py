@@ -7,13 +7,16 @@ import pytest
 
 from engines import FunctionEngine, FunctionEngines
 from kubedistill.contract import StageProgress
+from kubedistill.errors import LowYield
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.records import Message, Record
 from kubedistill_runtime.serving.engine import Sampling, Serving
+from kubedistill_runtime.serving.figures import Machine
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.asking import Asking, Question, ask
 
+HERE = Machine("a processor, 2 cores")
 GREEDY = Sampling(max_tokens=16, k=2)
 
 
@@ -29,12 +32,13 @@ class Desk:
     store: Store
     engines: FunctionEngines = field(default_factory=FunctionEngines)
     said: list[StageProgress] = field(default_factory=list)
+    machine: Machine = HERE
 
     def ask(self, **questions: Question) -> Asking:
         serving = Serving(self.model, max_model_len=128, k=2, stop_ids=(4,))
         return ask(
             questions, serving=serving, at="teacher", engines=self.engines, store=self.store,
-            progress=Progress(self.said.append),
+            progress=Progress(self.said.append), machine=self.machine,
         )  # fmt: skip
 
     def afresh(self) -> FunctionEngine:
@@ -88,11 +92,67 @@ def test_of_a_longer_list_only_what_is_new_is_asked_and_nothing_is_measured_agai
 
 def test_figures_that_are_gone_are_measured_again_without_asking_anew(desk: Desk) -> None:
     asking = desk.ask(**questions())
-    desk.store.delete(f"rows/{asking.asked['test'].key}/serving.json")
+    (figures,) = figures_of(desk, asking)
+    desk.store.delete(figures)
     engine = desk.afresh()
     again = desk.ask(**questions())
     assert again.generated == 0
     assert set(engine.asked) == {prompt_of(one.answer.turns) for one in asking.asked["test"].answers(desk.store)}
+
+
+def figures_of(desk: Desk, asking: Asking) -> list[str]:
+    return [name for name in desk.store.names(f"rows/{asking.asked['test'].key}") if "/serving-" in name]
+
+
+@pytest.mark.parametrize(
+    ("hardware", "pool", "opened"),
+    [
+        pytest.param("a processor, 2 cores", "", 0, id="the same machine"),
+        pytest.param("a processor, 8 cores", "", 1, id="more cores"),
+        pytest.param("2 x NVIDIA H200", "", 1, id="other hardware"),
+        pytest.param("a processor, 2 cores", "cheap", 1, id="a pool"),
+    ],
+)
+def test_figures_are_those_of_this_machine_and_pool(hardware: str, pool: str, opened: int, desk: Desk) -> None:
+    desk.ask(**questions())
+    engine = desk.afresh()
+    desk.machine = Machine(hardware, pool)
+    asking = desk.ask(**questions())
+    assert (asking.figures.hardware, asking.figures.pool) == (hardware, pool)
+    assert (desk.engines.opened, asking.generated) == (opened, 0), "answers are the same anywhere"
+    assert bool(engine.asked) == bool(opened)
+    desk.machine = HERE
+    desk.afresh()
+    desk.ask(**questions())
+    assert desk.engines.opened == 0, "figures of the other machine replaced none"
+
+
+def test_a_conversation_is_timed_on_the_prompt_that_was_asked(desk: Desk) -> None:
+    talk = (Message("system", "Be kind"), Message("user", "one"), Message("assistant", "no"), Message("user", "two"))
+    asking = desk.ask(test=Question([Record("talk", talk)], GREEDY))
+    (answered,) = asking.asked["test"].answers(desk.store)
+    first, second = (turn.prompt_ids for turn in answered.answer.turns)
+    asked = desk.engines.engine.asked
+    assert asked[:2] == [first, second]
+    assert set(asked[2:]) == {first}, "no user sends two turns in a row"
+
+
+def test_a_prompt_that_ends_the_engine_is_not_timed(desk: Desk) -> None:
+    plain = desk.ask(**questions())
+    deadly = prompt_of(plain.asked["test"].answers(desk.store)[0].answer.turns)
+    desk.store = Store(desk.store.root / "other")
+    engine = desk.afresh()
+    engine.deadly = deadly
+    asking = desk.ask(**questions())
+    assert asking.figures.answer_tokens is not None
+    assert [one.record.id for one in asking.asked["test"].answers(desk.store) if not one.answer.turns] == ["test-0"]
+
+
+def test_where_no_prompt_can_be_asked_there_is_a_reason(desk: Desk) -> None:
+    long = Question([Record("long", (Message("user", "word " * 400),))], GREEDY)
+    with pytest.raises(LowYield) as caught:
+        desk.ask(test=long)
+    assert (caught.value.at, "128 tokens" in caught.value.problem) == ("teacher", True)
 
 
 def prompt_of(turns: Sequence[object]) -> tuple[int, ...]:

@@ -1,0 +1,118 @@
+"""Students: before and after training, asked the same records and timed in turn."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from kubedistill.canonical import digest
+from kubedistill.contract import StageJob
+from kubedistill.errors import InvalidModel
+from kubedistill.report import LatencyControl
+from kubedistill_runtime.chat import asks_for_date, load_stop_ids
+from kubedistill_runtime.checks.student_lengths import student_context
+from kubedistill_runtime.evaluation.arms import Tested
+from kubedistill_runtime.evaluation.prices import price_of
+from kubedistill_runtime.models import Model
+from kubedistill_runtime.progress import Progress
+from kubedistill_runtime.records import Record
+from kubedistill_runtime.resolution import CPU_DTYPE, Resolved
+from kubedistill_runtime.serving.alternation import Alternation, Latency, StudentName, alternate, same_architecture
+from kubedistill_runtime.serving.engine import Engine, Engines, Sampling, Serving
+from kubedistill_runtime.serving.figures import Machine
+from kubedistill_runtime.storage.store import Store
+from kubedistill_runtime.teachers.asking import Asking, Measurement, Question, ask
+
+_AT = "spec.student.model.source"
+
+
+@dataclass(frozen=True, slots=True)
+class Students:
+    """Both students after the test, and how their times compare."""
+
+    tested: dict[str, Tested]
+    control: LatencyControl | None
+    untimed: str = ""
+    """Why they were not timed in turn, where they were not: their times are those of two engines."""
+
+
+def compare_students(
+    job: StageJob,
+    resolved: Resolved,
+    *,
+    models: Mapping[StudentName, Model],
+    records: Sequence[Record],
+    answer_tokens: int | None,
+    engines: Engines,
+    store: Store,
+    progress: Progress,
+) -> Students:
+    """Have both students answer the records greedily, and time them in turn in the second one's engine.
+
+    `answer_tokens` is the teacher's median length of an answer, where it is known.
+    """
+    question = Question(records, Sampling(max_tokens=job.spec.generation.max_tokens))
+    machine = Machine(engines.hardware(gpus=1), job.pools.student)
+
+    def test(name: StudentName, *also: Measurement) -> Asking:
+        return ask(
+            {name: question}, serving=student_serving(models[name], resolved=resolved), at=_AT, engines=engines,
+            store=store, progress=progress, machine=machine, also=also,
+        )  # fmt: skip
+
+    baseline = test("baseline")
+    tokens = answer_tokens or baseline.figures.answer_tokens or 1
+    if same_architecture(models["baseline"], models["distilled"]):
+        timing = _timing(models, answer_tokens=tokens, resolved=resolved, machine=machine, progress=progress)
+        distilled = test("distilled", timing)
+        values = distilled.measured[timing.name]
+    else:
+        distilled = test("distilled")
+        values = {"untimed": "their architectures differ, so no engine can have both"}
+    timed = Alternation.from_values(values) if "untimed" not in values else None
+
+    def tested(name: StudentName, asking: Asking, latency: Latency | None) -> Tested:
+        # The times of the alternation take the place of those that the student's own engine had alone.
+        figures = replace(asking.figures, **asdict(latency)) if latency else asking.figures
+        price = price_of("student", figures, job=job)
+        return Tested(asking.asked[name].answers(store), models[name].parameters, figures, price)
+
+    return Students(
+        {
+            "baseline": tested("baseline", baseline, timed.baseline if timed else None),
+            "distilled": tested("distilled", distilled, timed.distilled if timed else None),
+        },
+        timed.control if timed else None,
+        values.get("untimed", ""),
+    )
+
+
+def student_serving(model: Model, *, resolved: Resolved) -> Serving:
+    """Return how a student's engine is started."""
+    return Serving(
+        model=model, max_model_len=student_context(resolved), dtype=CPU_DTYPE, stop_ids=load_stop_ids(model), at=_AT,
+        date=resolved.date if asks_for_date(model) else None,
+    )  # fmt: skip
+
+
+def _timing(
+    models: Mapping[StudentName, Model], *, answer_tokens: int, resolved: Resolved, machine: Machine, progress: Progress
+) -> Measurement:
+    """The alternation as it is kept: for these two models, that length and that machine."""
+    max_model_len = student_serving(models["distilled"], resolved=resolved).max_model_len
+
+    def report(done: int, rounds: int) -> None:
+        message = "timing the students in turn"
+        progress.working(done=done, total=rounds, unit="rounds", message=message)
+
+    def take(engine: Engine, prompts: Sequence[Sequence[int]]) -> dict[str, Any]:
+        try:
+            return alternate(
+                engine, prompts, students=models, answer_tokens=answer_tokens, max_model_len=max_model_len,
+                clock=time.monotonic, report=report,
+            ).to_values()  # fmt: skip
+        except InvalidModel as error:  # the answers are judged all the same, and the report says why
+            return {"untimed": error.problem}
+
+    key = {"baseline": models["baseline"].digest, "answerTokens": answer_tokens, **asdict(machine)}
+    return Measurement(f"alternation-{digest(key)}", take)

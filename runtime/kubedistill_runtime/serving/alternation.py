@@ -1,0 +1,156 @@
+"""Alternation: two students of one architecture timed in turn in one engine, so that what disturbs one disturbs both.
+
+Each round times the same prompts with both, and the weights of the other are loaded into the running engine between:
+a second engine is refused by a GPU that the first one has filled, and an engine start per round would be the noise.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from statistics import median
+from typing import Any, Literal, Self
+
+from kubedistill.report import LatencyControl
+from kubedistill_runtime.models import Model
+from kubedistill_runtime.serving.engine import Engine, Sampling
+from kubedistill_runtime.serving.figures import (
+    Spread,
+    Stopwatch,
+    Timing,
+    median_token_seconds,
+    percentile95,
+    quartiles,
+)
+
+StudentName = Literal["baseline", "distilled"]
+
+ROUNDS = 5
+NOISE = 0.15
+"""A difference between equal architectures above which it is the machine that was measured."""
+_PROMPTS_PER_ROUND = 4
+_LEAST_TOKENS = 8
+# What a checkpoint's config says of how it was saved, and not of what is computed.
+_NOT_ARCHITECTURE = frozenset({"_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures"})
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """One student's times of an answer, in seconds."""
+
+    latency_seconds: float
+    latency_p95_seconds: float
+    latency_quartiles_seconds: Spread
+    first_token_seconds: float
+    token_seconds: float | None
+    answer_tokens: int
+    """Length of the answer that latency_seconds is of."""
+
+
+@dataclass(frozen=True, slots=True)
+class Alternation:
+    """Both students' times, and whether they can tell the students apart."""
+
+    baseline: Latency
+    distilled: Latency
+    control: LatencyControl
+
+    def to_values(self) -> dict[str, Any]:
+        """Return the alternation as JSON values."""
+        students = {"baseline": asdict(self.baseline), "distilled": asdict(self.distilled)}
+        return {**students, "control": self.control.model_dump(mode="json")}
+
+    @classmethod
+    def from_values(cls, values: Mapping[str, Any]) -> Self:
+        """Read what to_values gave."""
+        return cls(
+            _read_latency(values["baseline"]),
+            _read_latency(values["distilled"]),
+            LatencyControl.model_validate(values["control"]),
+        )
+
+
+def alternate(
+    engine: Engine,
+    prompts: Sequence[Sequence[int]],
+    *,
+    students: Mapping[StudentName, Model],
+    answer_tokens: int,
+    max_model_len: int,
+    clock: Callable[[], float],
+    report: Callable[[int, int], None] = lambda _done, _rounds: None,
+) -> Alternation:
+    """Time both students in turn, at one length of answer; the engine has the distilled one's weights.
+
+    Prompts are ids that were really asked, shorter than `max_model_len`; `answer_tokens` is the teacher's median
+    length. `report` hears of each round and may raise Stopped.
+    """
+    chosen, tokens = _choose(prompts, wanted=max(_LEAST_TOKENS, answer_tokens), max_model_len=max_model_len)
+    sampling = Sampling(max_tokens=tokens, ignore_end=True)
+    watch, loaded = Stopwatch(engine, clock=clock), "distilled"
+    timings: dict[StudentName, list[list[Timing]]] = {"baseline": [], "distilled": []}
+    order: tuple[StudentName, ...] = ("distilled", "baseline")
+    for number in range(ROUNDS):
+        report(number, ROUNDS)
+        asked = [chosen[(number * _PROMPTS_PER_ROUND + place) % len(chosen)] for place in range(_PROMPTS_PER_ROUND)]
+        for name in order:
+            if name != loaded:
+                engine.load_weights(students[name])
+                loaded = name
+            watch.answer(asked[0], sampling=sampling)  # new weights are cold
+            timings[name].append([watch.answer(prompt, sampling=sampling) for prompt in asked])
+        order = order[::-1]  # whoever was second is still loaded, and goes first
+    report(ROUNDS, ROUNDS)
+    ratios = [
+        _typical(distilled) / _typical(baseline)
+        for distilled, baseline in zip(timings["distilled"], timings["baseline"], strict=True)
+    ]
+    ratio = median(ratios)
+    return Alternation(
+        _summarize(timings["baseline"], answer_tokens=answer_tokens),
+        _summarize(timings["distilled"], answer_tokens=answer_tokens),
+        LatencyControl(
+            rounds=ROUNDS, output_tokens=tokens, ratio=ratio, spread=(min(ratios), max(ratios)),
+            noise=abs(ratio - 1) > NOISE,
+        ),
+    )  # fmt: skip
+
+
+def same_architecture(one: Model, other: Model) -> bool:
+    """Return whether two checkpoints differ in their weights alone, as transformers reads their configs."""
+    return _architecture(one) == _architecture(other)
+
+
+def _architecture(model: Model) -> dict[str, Any]:
+    from transformers import AutoConfig
+
+    config = AutoConfig.from_pretrained(model.path, trust_remote_code=model.trust_remote_code).to_dict()
+    return {name: value for name, value in config.items() if name not in _NOT_ARCHITECTURE}
+
+
+def _choose(prompts: Sequence[Sequence[int]], *, wanted: int, max_model_len: int) -> tuple[list[Sequence[int]], int]:
+    """The prompts that leave room for the wanted length, and that length; or the shortest prompt and what fits."""
+    roomy = [prompt for prompt in prompts if len(prompt) + wanted <= max_model_len]
+    if roomy:
+        return roomy[: ROUNDS * _PROMPTS_PER_ROUND], wanted
+    shortest = min(prompts, key=len)
+    return [shortest], max_model_len - len(shortest)
+
+
+def _typical(timings: Sequence[Timing]) -> float:
+    return median(timing.whole for timing in timings)
+
+
+def _summarize(rounds: Sequence[Sequence[Timing]], *, answer_tokens: int) -> Latency:
+    timings = [timing for one in rounds for timing in one]
+    seconds = [timing.seconds(answer_tokens) for timing in timings]
+    return Latency(
+        latency_seconds=median(seconds),
+        latency_p95_seconds=percentile95(seconds),
+        latency_quartiles_seconds=quartiles(seconds),
+        first_token_seconds=median(timing.first for timing in timings),
+        token_seconds=median_token_seconds(timings),
+        answer_tokens=answer_tokens,
+    )
+
+
+def _read_latency(values: Mapping[str, Any]) -> Latency:
+    return Latency(**{**values, "latency_quartiles_seconds": tuple(values["latency_quartiles_seconds"])})

@@ -1,0 +1,30 @@
+"""Hardware: what an engine runs on, in words that two machines of one kind share."""
+
+import math
+import os
+import platform
+from pathlib import Path
+
+_CPU_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+_ACCELERATORS = (Path("/dev/nvidiactl"), Path("/dev/kfd"))
+
+
+def describe_processor() -> str:
+    """Return the processor and the number of its cores that we may use."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{names[0] if names else platform.machine()}, {_usable_cores()} cores"
+
+
+def has_accelerators() -> bool:
+    """Return whether this machine has a GPU driver; says nothing of whether vLLM was built for it."""
+    return any(device.exists() for device in _ACCELERATORS)
+
+
+def _usable_cores() -> int:
+    """The cores that the kernel schedules us on, or fewer where a pod's limit allows less time (cgroup v2 cpu.max)."""
+    allowed = len(os.sched_getaffinity(0))
+    if not _CPU_QUOTA.exists():
+        return allowed
+    quota, period = _CPU_QUOTA.read_text().split()
+    return allowed if quota == "max" else max(1, min(allowed, math.ceil(int(quota) / int(period))))

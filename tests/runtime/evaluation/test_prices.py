@@ -1,0 +1,53 @@
+"""Prices: a price is put over figures of its own pool and GPUs, and of no other."""
+
+import pytest
+
+import trio
+from kubedistill.contract import Pools, Prices, StageJob
+from kubedistill_runtime.evaluation.prices import Priced, price_of, why_unpriced
+from workshop import Workshop
+
+PRICES = Prices(teacher=8.0, student=2.0)
+
+
+@pytest.fixture
+def job(workshop: Workshop) -> StageJob:
+    workshop.prices = PRICES
+    workshop.set("teachers.0.model.tensorParallelSize", 2)
+    workshop.set("teachers.0.model.pipelineParallelSize", 2)
+    return workshop.stage_job("Evaluate")
+
+
+@pytest.mark.parametrize(
+    ("name", "measured", "gpus", "pools", "price"),
+    [
+        pytest.param("teacher", "", 4, Pools(), 8.0, id="one machine"),
+        pytest.param("teacher", "h100", 4, Pools(teacher="h100"), 8.0, id="the same pool"),
+        pytest.param("student", "l4", 1, Pools(teacher="h100", student="l4"), 2.0, id="each its own pool"),
+        pytest.param("teacher", "", 0, Pools(), 8.0, id="figures of an older version"),
+        pytest.param("teacher", "h100", 4, Pools(teacher="h200"), None, id="moved to another pool"),
+        pytest.param("teacher", "", 0, Pools(teacher="h200"), None, id="older figures in a cluster"),
+        pytest.param("teacher", "h100", 4, Pools(), None, id="moved to one machine"),
+        pytest.param("student", "h100", 1, Pools(teacher="h100", student="l4"), None, id="the other model's pool"),
+        pytest.param("teacher", "h100", 8, Pools(teacher="h100"), None, id="twice the GPUs"),
+    ],
+)
+def test_a_move_gives_no_new_price_over_old_throughput(
+    name: Priced, measured: str, gpus: int, pools: Pools, price: float | None, job: StageJob
+) -> None:
+    job = job.model_copy(update={"pools": pools})
+    figures = trio.figures(pool=measured, gpus=gpus)
+    assert price_of(name, figures, job=job) == price
+    assert bool(why_unpriced(name, figures, job=job)) is (price is None)
+
+
+def test_without_a_price_there_is_nothing_to_explain(job: StageJob) -> None:
+    job = job.model_copy(update={"prices": Prices(), "pools": Pools(teacher="h200")})
+    figures = trio.figures(pool="h100")
+    assert (price_of("teacher", figures, job=job), why_unpriced("teacher", figures, job=job)) == (None, "")
+
+
+def test_the_reason_names_both_pools(job: StageJob) -> None:
+    reason = why_unpriced("teacher", trio.figures(), job=job.model_copy(update={"pools": Pools(teacher="h200")}))
+    assert "no pool" in reason
+    assert "h200" in reason

@@ -1,0 +1,108 @@
+"""Evaluate: how often an engine is started, what is measured again, and what the report says of time and cost."""
+
+import json
+import shutil
+from typing import Any
+
+import pytest
+
+from bench import Bench
+from kubedistill.contract import Pools, Prices
+from kubedistill_runtime.progress import Progress
+from kubedistill_runtime.stages.evaluate import run
+from kubedistill_runtime.storage.artifacts import publish
+from workshop import QUICKSTART
+
+
+@pytest.fixture
+def judged(bench: Bench) -> Bench:
+    """A bench whose student is there: a copy of the quickstart's, saved by another version."""
+    bench.run("Prepare", "Generate", "Curate")
+    folder, key = bench.artifact("student"), bench.workshop.keys()["student"]
+    shutil.copytree(QUICKSTART / "student", folder / "model")
+    config = json.loads((folder / "model" / "config.json").read_text())
+    (folder / "model" / "config.json").write_text(json.dumps({**config, "transformers_version": "0"}))
+    (folder / "curve.json").write_text(json.dumps({"train": [], "validation": [], "bestStep": 1}))
+    summary = {"steps": 1, "bestStep": 1, "validationLoss": 1.0, "objective": "CachedLogits", "samples": 40}
+    publish(bench.workshop.store, "student", key, {**summary, "overlong": 0, "withoutLogprobs": 0, "workers": 1})
+    bench.engines.opened = 0
+    return bench
+
+
+def evaluate(bench: Bench, *, pools: Pools = Pools(), prices: Prices = Prices()) -> dict[str, Any]:  # noqa: B008
+    job = bench.workshop.stage_job("Evaluate", keys=bench.workshop.keys())
+    job = job.model_copy(update={"pools": pools, "prices": prices})
+    run(job, bench.workshop.store, Progress(bench.said.append), bench.engines)
+    report: dict[str, Any] = json.loads((bench.artifact("report") / "report.json").read_text())
+    return report
+
+
+def test_the_students_are_timed_in_turn_with_two_engine_starts(judged: Bench) -> None:
+    report = evaluate(judged)
+    assert judged.engines.opened == 2
+    sources = judged.engines.engine.loaded
+    assert len(sources) == 5
+    assert sources[0] == sources[2] != sources[1] == "the distilled student"
+    control = report["latencyControl"]
+    assert (control["rounds"], control["outputTokens"]) == (5, 8), "the teacher says one word, which is too short"
+    assert control["spread"][0] <= control["ratio"] <= control["spread"][1]
+    for arm in report["arms"].values():
+        assert arm["firstTokenSeconds"] > 0
+        assert arm["hardware"] == "a function"
+    assert "untimed" not in report["provenance"]
+    rounds = [said.done for said in judged.said if said.unit == "rounds"]
+    assert rounds == [0, 1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("hardware", "pool", "opened"),
+    [("a function", "", 0), ("2 x NVIDIA H200", "", 2), ("a function", "cheap", 2)],
+    ids=["the same machine", "other hardware", "another pool"],
+)
+def test_times_of_this_machine_are_used_again_and_no_others(
+    hardware: str, pool: str, opened: int, judged: Bench
+) -> None:
+    before = evaluate(judged)
+    judged.engines.opened, judged.engines.machine = 0, hardware
+    report = evaluate(judged, pools=Pools(student=pool))
+    assert judged.engines.opened == opened
+    assert (report["latencyControl"] == before["latencyControl"]) is (opened == 0)
+    assert report["arms"]["distilled"]["hardware"] == hardware
+    assert report["arms"]["teacher"]["hardware"] == "a function", "the teacher's figures are those of Generate"
+    assert (report["reductions"]["latency"] is None) is (hardware != "a function")
+
+
+def test_cost_is_that_of_the_pool_that_was_measured(judged: Bench) -> None:
+    prices = Prices(teacher=8.0, student=2.0)
+    assert evaluate(judged, prices=prices)["arms"]["teacher"]["costPerThousand"] > 0
+    moved = evaluate(judged, pools=Pools(teacher="h200"), prices=prices)
+    assert moved["arms"]["teacher"]["costPerThousand"] is None
+    assert moved["arms"]["distilled"]["costPerThousand"] > 0
+    assert moved["reductions"]["cost"] is None
+    assert moved["provenance"]["unpriced"].keys() == {"teacher"}
+
+
+def test_students_of_two_architectures_are_timed_apart_and_the_report_says_so(judged: Bench) -> None:
+    path = judged.artifact("student") / "model" / "config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "rms_norm_eps": 1e-5}))
+    report = evaluate(judged)
+    assert report["latencyControl"] is None
+    assert "architectures differ" in report["provenance"]["untimed"]
+    assert judged.engines.engine.loaded == []
+    assert report["arms"]["distilled"]["latencySeconds"] > 0
+
+
+def test_an_engine_that_takes_no_other_weights_costs_the_comparison_and_not_the_report(
+    judged: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engines import FunctionEngine
+    from kubedistill.errors import InvalidModel
+
+    def refuse(self: FunctionEngine, model: object) -> None:
+        raise InvalidModel("no loader for it", at="student")
+
+    monkeypatch.setattr(FunctionEngine, "load_weights", refuse)
+    report = evaluate(judged)
+    assert report["latencyControl"] is None
+    assert report["provenance"]["untimed"] == "no loader for it"
+    assert report["arms"]["distilled"]["latencySeconds"] > 0
