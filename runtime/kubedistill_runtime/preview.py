@@ -12,7 +12,7 @@ from kubedistill_runtime.records import Record
 from kubedistill_runtime.resolution import data_path, resolve
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.tasks import TASKS
-from kubedistill_runtime.training.samples import Sample, make_samples
+from kubedistill_runtime.training.samples import Counts, Sample, make_samples
 
 _RECORDS = 3
 _PLACEHOLDER = "(the teacher's answer)"
@@ -34,9 +34,15 @@ def preview(job: StageJob, *, store: Store) -> dict[str, Any]:
 def _show(record: Record, *, chat: ChatFormat, max_length: int) -> dict[str, Any]:
     answer = record.references or (_PLACEHOLDER,)
     standing_in = Record(record.id, record.messages, answer)
-    samples, overlong = make_samples(given_answers([standing_in]), chat=chat, stored_ids=False, max_length=max_length)
+    answers, counts = given_answers([standing_in]), Counts()
+    samples = list(make_samples(answers, chat=chat, stored_ids=False, max_length=max_length, counts=counts))
     pieces = [piece for sample in samples for piece in _pieces(sample, chat=chat)]
-    return {"id": record.id, "pieces": pieces, "tokens": sum(len(one.ids_L) for one in samples), "overlong": overlong}
+    return {
+        "id": record.id,
+        "pieces": pieces,
+        "tokens": sum(len(one.ids_L) for one in samples),
+        "overlong": counts.overlong,
+    }
 
 
 def _pieces(sample: Sample, *, chat: ChatFormat) -> Iterator[dict[str, Any]]:

@@ -14,6 +14,7 @@ from kubedistill.contract import StageJob
 from kubedistill.errors import InvalidData, InvalidInput, InvalidManifest, TokenizerMismatch
 from kubedistill.v1alpha1 import LABEL_TASKS, DataSource, Spec
 from kubedistill.v1alpha1.base import Model as ResourceModel
+from kubedistill_runtime.chat import load_stop_ids
 from kubedistill_runtime.checks.tokenizers import TokenizerComparison, compare_tokenizers
 from kubedistill_runtime.models import Model, file_digest, find_model
 from kubedistill_runtime.records import SPLITS, Split
@@ -22,7 +23,8 @@ from kubedistill_runtime.storage.store import Store
 
 # One number per artifact: raise it when a stage's output changes for the same inputs, defaults included.
 SCHEMAS: dict[ArtifactName, int] = {
-    "rows": 1, "answers": 1, "judge": 1, "dataset": 1, "student": 1, "report": 1, "export": 1,
+    "rows": 1, "answers": 1, "judge": 1, "dataset": 1, "samples": 1, "student": 1, "report": 1,
+    "export": 1,
 }  # fmt: skip
 DEFAULT_K = 32
 CPU_DTYPE = "Float32"
@@ -59,7 +61,7 @@ def resolve(job: StageJob, *, store: Store) -> Resolved:
     spec = job.spec
     teacher, student = _find_models(job, store=store)
     comparison = compare_tokenizers(teacher, student)
-    k = _resolve_k(spec, shared=comparison.shared)
+    k = DEFAULT_K if spec.generation.top_logprobs is None else spec.generation.top_logprobs
     objective, reason = _resolve_objective(spec, comparison=comparison, k=k)
     generation, dtype = spec.generation, spec.teachers[0].model.dtype
     resolved = Resolved(
@@ -74,7 +76,8 @@ def resolve(job: StageJob, *, store: Store) -> Resolved:
         ce_weight=spec.training.objective.ce_weight or 0.0,
         keys={},
     )
-    return replace(resolved, keys=_compute_keys(spec, resolved, files=_digest_files(job, store=store)))
+    files, chat = _digest_files(job, store=store), _digest_chat_format(student, store=store)
+    return replace(resolved, keys=_compute_keys(spec, resolved, files=files, chat=chat))
 
 
 def check_keys(job: StageJob, resolved: Resolved) -> None:
@@ -134,12 +137,6 @@ def _resolve_temperature(spec: Spec) -> float:
     return 0.0 if short else 0.7
 
 
-def _resolve_k(spec: Spec, *, shared: bool) -> int:
-    if spec.generation.top_logprobs is not None:
-        return spec.generation.top_logprobs
-    return DEFAULT_K if shared else 0
-
-
 def _resolve_objective(spec: Spec, *, comparison: TokenizerComparison, k: int) -> tuple[str, str]:
     wanted, at = spec.training.objective.type, "spec.training.objective.type"
     if wanted == "Sequence":
@@ -181,9 +178,23 @@ _PLACEMENT = frozenset(
     {"source", "revision", "tensor_parallel_size", "pipeline_parallel_size", "trust_remote_code"}
 )  # fmt: skip
 _PACE = frozenset({"micro_batch_size", "checkpoint"})
+_CHAT_FORMAT = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
 
 
-def _compute_keys(spec: Spec, resolved: Resolved, *, files: dict[str, str]) -> dict[ArtifactName, str]:
+def _digest_chat_format(model: Model, *, store: Store) -> str:
+    """The digest of all that decides which ids a conversation becomes with a model's tokenizer and template."""
+    code = sorted(model.path.glob("*.py")) if model.trust_remote_code else []
+    files = [file for file in (*(model.path / name for name in _CHAT_FORMAT), *code) if file.is_file()]
+    return digest(
+        {
+            "files": {file.name: file_digest(file, store=store) for file in files},
+            "modelType": model.config.get("model_type"),  # it names the tokenizer's class where its own file does not
+            "stopIds": load_stop_ids(model),
+        }
+    )
+
+
+def _compute_keys(spec: Spec, resolved: Resolved, *, files: dict[str, str], chat: str) -> dict[ArtifactName, str]:
     """The key of each artifact: a digest of all that determines it, the keys it stands on among it.
 
     What the spec leaves open enters as it was resolved, so spelling a default out changes no key. Pools, workers,
@@ -207,8 +218,9 @@ def _compute_keys(spec: Spec, resolved: Resolved, *, files: dict[str, str]) -> d
     judge = add("judge", rows=rows, maxTokens=generation.max_tokens, topLogprobs=k)
     dataset = add("dataset", answers=answers, curation=_values(spec.curation))
     objective = {**_values(training.objective), "type": resolved.objective, "ceWeight": resolved.ce_weight}
-    learning = {**_values(training, without=_PACE), "objective": objective}
-    trained = add("student", dataset=dataset, judge=judge, student=resolved.student.digest, training=learning)
+    samples = add("samples", dataset=dataset, judge=judge, chatFormat=chat, maxLength=training.max_length)
+    learning = {**_values(training, without=_PACE | {"max_length"}), "objective": objective}
+    trained = add("student", samples=samples, student=resolved.student.digest, training=learning)
     add("report", student=trained, judge=judge, evaluation=_values(spec.evaluation))
     add("export", student=trained, export=[_values(export) for export in spec.export])
     return keys

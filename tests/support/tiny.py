@@ -51,7 +51,8 @@ def make_top(generator: np.random.Generator, count: int, *, k: int, vocabulary: 
 def make_sample(generator: np.random.Generator, *, prompt: int, reply: int, k: int = 5, known: bool = True) -> Sample:
     """Random ids, the last `reply` of them scored."""
     ids = generator.integers(3, VOCABULARY, prompt + reply).astype(np.int32)
-    return Sample(ids, np.arange(prompt + reply) >= prompt, make_top(generator, reply, k=k) if known else None)
+    top = make_top(generator, reply, k=k) if known else None
+    return Sample(ids, np.arange(prompt + reply) >= prompt, top, np.full(reply, known))
 
 
 def make_samples(lengths: Sequence[tuple[int, int]], *, seed: int = 0, known: bool = True) -> list[Sample]:

@@ -1,7 +1,9 @@
 """Evaluate: judge the student against its teacher and against itself before training."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from kubedistill.contract import StageJob
@@ -51,7 +53,7 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
 
 def _teacher(job: StageJob, resolved: Resolved, *, store: Store) -> Tested:
     key = resolved.keys["judge"]
-    answers = _limit(read_answer_set(store, "judge", key, "test"), job)
+    answers = _limit(read_answer_set(store, "judge", key, "test", distributions=False), job)
     figures = ServingFigures.from_values(read_manifest(store, "judge", key)["serving"])
     return Tested(answers, resolved.teacher.parameters, figures, job.prices.teacher)
 
@@ -77,11 +79,11 @@ def _test(
     records = _limit(read_rows(store, resolved.keys["rows"], "test"), job)
     question = Question(records, Sampling(max_tokens=job.spec.generation.max_tokens))
     asking = ask({name: question}, serving=serving, at=name, engines=engines, store=store, progress=progress)
-    return Tested(asking.asked[name].answers(store), model.parameters, asking.figures, job.prices.student)
+    return Tested(list(asking.asked[name].answers(store)), model.parameters, asking.figures, job.prices.student)
 
 
-def _limit(rows: list[Any], job: StageJob) -> list[Any]:
-    return rows[: job.spec.evaluation.sample_limit]
+def _limit(rows: Iterable[Any], job: StageJob) -> list[Any]:
+    return list(islice(rows, job.spec.evaluation.sample_limit))
 
 
 def _funnel(resolved: Resolved, *, store: Store) -> dict[str, Any]:

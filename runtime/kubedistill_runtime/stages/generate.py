@@ -1,11 +1,9 @@
 """Generate: the teacher answers every prompt, once, and is measured while it is warm."""
 
 import time
-from collections.abc import Sequence
 
 from kubedistill.contract import StageJob
 from kubedistill.errors import LowYield
-from kubedistill_runtime.answers import Answered
 from kubedistill_runtime.chat import load_stop_ids
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.records import read_rows
@@ -34,7 +32,7 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     )
     least = job.spec.generation.min_success_ratio
     for name, asked in asking.asked.items():
-        _check_success(asked.answers(store), least=least, split=name)
+        _check_success(asked.count_ended(store), of=len(asked.rows), least=least, split=name)
     splits = {name: describe_answers(part.rows, key=part.key, store=store) for name, part in asking.asked.items()}
     rows_key = resolved.keys["rows"]
     train = {name: part for name, part in splits.items() if name == "train"}
@@ -74,11 +72,10 @@ def _questions(job: StageJob, resolved: Resolved, *, store: Store) -> dict[str, 
     return questions
 
 
-def _check_success(answers: Sequence[Answered], *, least: float, split: str) -> None:
-    ended = sum(bool(one.answer.turns) and all(turn.finish == "stop" for turn in one.answer.turns) for one in answers)
-    if ended < least * len(answers):
+def _check_success(ended: int, *, of: int, least: float, split: str) -> None:
+    if ended < least * of:
         raise LowYield(
-            f"{ended} of {len(answers)} {split} answers came to their end, below minSuccessRatio {least:.0%}",
+            f"{ended} of {of} {split} answers came to their end, below minSuccessRatio {least:.0%}",
             at="spec.generation.minSuccessRatio",
             fix="Raise generation.maxTokens or maxModelLen, or look at the teacher's chat template",
         )

@@ -22,12 +22,25 @@ class Sample:
     scored_L: NDArray[np.bool_]
     """True where the id is a target; it is predicted from the position before it."""
     top: TopK | None
-    """The teacher's distribution at each scored id, or None where it is not known."""
+    """The teacher's distribution at each scored id, or None where none is known."""
+    known_N: NDArray[np.bool_]
+    """Whether the teacher's distribution is known at each scored id; where it is not, top holds zeros."""
 
     @property
     def scored(self) -> int:
         """Number of scored ids, N."""
-        return int(self.scored_L.sum())
+        return len(self.known_N)
+
+
+@dataclass(slots=True)
+class Counts:
+    """What became of answers on their way to samples."""
+
+    samples: int = 0
+    overlong: int = 0
+    """Samples dropped for their length."""
+    without_logprobs: int = 0
+    """Samples at which the teacher's distribution is not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,23 +51,23 @@ class _Span:
 
 
 def make_samples(
-    answered: Iterable[Answered], *, chat: ChatFormat, stored_ids: bool, max_length: int
-) -> tuple[list[Sample], int]:
-    """Turn answers into samples; returns them and the number dropped for their length.
+    answered: Iterable[Answered], *, chat: ChatFormat, stored_ids: bool, max_length: int, counts: Counts
+) -> Iterator[Sample]:
+    """Turn answers into samples, one after another, and count them.
 
     With stored_ids (one tokenizer) the teacher's own ids are used and nothing is tokenised again; without, and for
     answers that were given as text, the student's format renders them. Turns share a sample as long as each prompt
     begins with the whole turn before it.
     """
-    samples, overlong = [], 0
     for one in answered:
         for spans in _join(_spans(one, chat=chat, stored_ids=stored_ids)):
             sample = _make_sample(spans)
             if len(sample.ids_L) > max_length:
-                overlong += 1
+                counts.overlong += 1
             else:
-                samples.append(sample)
-    return samples, overlong
+                counts.samples += 1
+                counts.without_logprobs += sample.top is None
+                yield sample
 
 
 def _spans(answered: Answered, *, chat: ChatFormat, stored_ids: bool) -> Iterator[_Span]:
@@ -95,12 +108,22 @@ def _make_sample(spans: list[_Span]) -> Sample:
     scored = np.zeros(len(ids), dtype=np.bool_)
     for span in spans:
         scored[len(span.prompt) : len(span.prompt) + len(span.completion)] = True
-    tops = [span.top for span in spans if span.top is not None]
-    top = None
-    if len(tops) == len(spans):
-        top = TopK(
-            np.concatenate([one.ids_TK for one in tops]),
-            np.concatenate([one.logprobs_TK for one in tops]),
-            np.concatenate([one.tail_T for one in tops]),
-        )
-    return Sample(ids, scored, top)
+    known = np.repeat([span.top is not None for span in spans], [len(span.completion) for span in spans])
+    return Sample(ids, scored, _join_tops(spans), known)
+
+
+def _join_tops(spans: list[_Span]) -> TopK | None:
+    """The distributions of all spans one after another, zeros for a span that has none."""
+    k = next((span.top.ids_TK.shape[1] for span in spans if span.top is not None), None)
+    if k is None:
+        return None
+    tops = [span.top or _zeros(len(span.completion), k=k) for span in spans]
+    return TopK(
+        np.concatenate([one.ids_TK for one in tops]),
+        np.concatenate([one.logprobs_TK for one in tops]),
+        np.concatenate([one.tail_T for one in tops]),
+    )
+
+
+def _zeros(count: int, *, k: int) -> TopK:
+    return TopK(np.zeros((count, k), np.int32), np.zeros((count, k), np.float16), np.zeros(count, np.float32))
