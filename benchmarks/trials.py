@@ -110,13 +110,14 @@ def shuffle_teacher(trial: Trial, *, folder: Path, source: Store, target: Store)
         return
     for part in ("rows", *(folder_of(name, keys[name]) for name in ("rows", "answers", "judge"))):
         shutil.copytree(source.path(part), target.path(part), dirs_exist_ok=True)
-    validation = deal_answers(read_answer_set(source, "judge", keys["judge"], "validation"), generator=generator)
+    judged = list(read_answer_set(source, "judge", keys["judge"], "validation"))
+    validation = deal_answers(judged, generator=generator)
     shard = "rows/shuffled/validation.parquet"
     target.put(shard, encode_answers(one.answer for one in validation))
     judge = read_manifest(source, "judge", keys["judge"])
     judge["splits"]["validation"]["shards"] = [shard]
     publish(target, "judge", keys["judge"], judge)
-    dataset = read_dataset(source, keys["dataset"])
+    dataset = list(read_dataset(source, keys["dataset"]))
     write_dataset(target, keys["dataset"], deal_answers(dataset, generator=generator))
     publish(target, "dataset", keys["dataset"], read_manifest(source, "dataset", keys["dataset"]))
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 StageName = Literal["Prepare", "Generate", "Curate", "Train", "Evaluate", "Export"]
-ArtifactName = Literal["rows", "answers", "judge", "dataset", "student", "report", "export"]
+ArtifactName = Literal["rows", "answers", "judge", "dataset", "samples", "student", "report", "export"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,9 +20,9 @@ class Stage:
 CHAIN: tuple[Stage, ...] = (
     Stage("Prepare", ("rows",), (), accelerated=False),
     Stage("Generate", ("answers", "judge"), ("rows",), accelerated=True),
-    Stage("Curate", ("dataset",), ("rows", "answers"), accelerated=False),
-    Stage("Train", ("student",), ("dataset", "judge"), accelerated=True),
-    Stage("Evaluate", ("report",), ("rows", "judge", "student"), accelerated=True),
+    Stage("Curate", ("dataset", "samples"), ("rows", "answers", "judge"), accelerated=False),
+    Stage("Train", ("student",), ("samples",), accelerated=True),
+    Stage("Evaluate", ("report",), ("rows", "judge", "dataset", "student"), accelerated=True),
     Stage("Export", ("export",), ("student", "report"), accelerated=False),
 )
 STAGES: dict[StageName, Stage] = {stage.name: stage for stage in CHAIN}

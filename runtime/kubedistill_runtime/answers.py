@@ -6,6 +6,7 @@ Shapes: T generated tokens of a turn, K alternatives stored per token.
 import io
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,11 @@ class TopK:
     tail_T: NDArray[np.float32]
     """Mass outside the K ids, 0 to 1, measured before the logprobs were rounded."""
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of its arrays."""
+        return self.ids_TK.nbytes + self.logprobs_TK.nbytes + self.tail_T.nbytes
+
 
 @dataclass(frozen=True, slots=True)
 class Turn:
@@ -36,6 +42,8 @@ class Turn:
     finish: str
     """stop: the model ended by itself, and completion_ids ends with its stop token. length: it was cut off."""
     top: TopK | None = None
+    logprobs_T: NDArray[np.float32] | None = None
+    """Log-probability of each generated token in nats, also where it is outside the K; None where not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +53,16 @@ class Answer:
     row_key: str
     """sha256 of all that determines this answer; the same for the same prompt anywhere."""
     turns: tuple[Turn, ...] = field(default=())
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes in a file of answers before compression."""
+        return len(self.row_key) + sum(_turn_bytes(turn) for turn in self.turns)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the model answered, and ended every turn by itself."""
+        return bool(self.turns) and all(turn.finish == "stop" for turn in self.turns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +80,7 @@ _TURN = pa.struct(
         ("completion_ids", pa.list_(pa.int32())),
         ("text", pa.string()),
         ("finish", pa.string()),
+        ("logprobs", pa.binary()),
         ("k", pa.int32()),
         ("top_ids", pa.binary()),
         ("top_logprobs", pa.binary()),
@@ -69,34 +88,84 @@ _TURN = pa.struct(
     ]
 )
 SCHEMA = pa.schema([("row_key", pa.string()), ("turns", pa.list_(_TURN))])
+_PLAIN = ["row_key", *(f"turns.list.element.{name}" for name in ("prompt_ids", "completion_ids", "text", "finish"))]
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerTable:
+    """A file of answers as Arrow holds it; an answer is decoded where it is asked for."""
+
+    table: pa.Table
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that it takes in memory."""
+        return int(self.table.nbytes)
+
+    @property
+    def row_keys(self) -> list[str]:
+        """The row key of each answer."""
+        keys: list[str] = self.table.column("row_key").to_pylist()
+        return keys
+
+    def answer(self, place: int) -> Answer:
+        """The answer at a place, counted from 0."""
+        (row,) = self.table.slice(place, 1).to_pylist()
+        return Answer(row["row_key"], tuple(_turn(values) for values in row["turns"]))
 
 
 def encode_answers(answers: Iterable[Answer]) -> bytes:
-    """Encode answers as one parquet file; equal answers give equal bytes."""
+    """Encode answers as one parquet file; equal answers give equal bytes.
+
+    Arrow's offsets have 32 bits, so what is over 2 GiB by `nbytes` could not be read again.
+    """
     rows = [{"row_key": answer.row_key, "turns": [_turn_values(turn) for turn in answer.turns]} for answer in answers]
     sink = io.BytesIO()
     pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), sink, compression="zstd")
     return sink.getvalue()
 
 
+def open_answers(data: bytes, *, distributions: bool = True) -> AnswerTable:
+    """Open what encode_answers wrote, without its log-probabilities if they are not wanted.
+
+    Raises ValueError or OSError where it is anything else.
+    """
+    return AnswerTable(_read(data, columns=None if distributions else _PLAIN))
+
+
 def decode_answers(data: bytes) -> list[Answer]:
-    """Decode what encode_answers wrote; raises ValueError or OSError where it is anything else."""
-    rows = _read(data).to_pylist()
-    return [Answer(row["row_key"], tuple(_turn(values) for values in row["turns"])) for row in rows]
+    """Decode what encode_answers wrote; raises as open_answers does."""
+    table = open_answers(data)
+    return [table.answer(place) for place in range(table.table.num_rows)]
 
 
-def decode_row_keys(data: bytes) -> list[str]:
-    """The row keys of what encode_answers wrote, without the answers; raises as decode_answers does."""
-    keys: list[str] = _read(data, columns=["row_key"]).column("row_key").to_pylist()
+def decode_row_keys(source: bytes | Path) -> list[str]:
+    """The row keys of what encode_answers wrote, without the answers; raises as open_answers does."""
+    keys: list[str] = _read(source, columns=["row_key"]).column("row_key").to_pylist()
     return keys
 
 
-def _read(data: bytes, *, columns: list[str] | None = None) -> pa.Table:
-    # Nothing is read ahead or in threads: one of Arrow's that still holds `data` when Python ends aborts the process.
-    file = pq.ParquetFile(io.BytesIO(data), pre_buffer=False)
-    if not file.schema_arrow.equals(SCHEMA):
-        raise ValueError("its columns are not those of answers")
-    return file.read(columns, use_threads=False)
+def decode_ends(source: bytes | Path) -> dict[str, bool]:
+    """Whether each answer came to its end, by row key, without the answers; raises as open_answers does."""
+    rows = _read(source, columns=["row_key", "turns.list.element.finish"]).to_pylist()
+    return {
+        row["row_key"]: bool(row["turns"]) and all(turn["finish"] == "stop" for turn in row["turns"]) for row in rows
+    }
+
+
+def _read(source: bytes | Path, *, columns: list[str] | None = None) -> pa.Table:
+    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as opened:
+        # Nothing is read ahead or in threads: a thread of Arrow's that is alive when Python ends aborts the process.
+        file = pq.ParquetFile(opened, pre_buffer=False)
+        if not file.schema_arrow.equals(SCHEMA):
+            raise ValueError("its columns are not those of answers")
+        return file.read(columns, use_threads=False)
+
+
+def _turn_bytes(turn: Turn) -> int:
+    """Ids and log-probabilities have 4 bytes each."""
+    ids = len(turn.prompt_ids) + len(turn.completion_ids) + (0 if turn.logprobs_T is None else len(turn.logprobs_T))
+    return 4 * ids + len(turn.text.encode()) + (turn.top.nbytes if turn.top else 0)
 
 
 def _turn_values(turn: Turn) -> dict[str, Any]:
@@ -107,6 +176,8 @@ def _turn_values(turn: Turn) -> dict[str, Any]:
         "finish": turn.finish,
         "k": 0,
     }
+    if turn.logprobs_T is not None:
+        values["logprobs"] = turn.logprobs_T.astype("<f4").tobytes()
     if turn.top is not None:
         values |= {
             "k": turn.top.ids_TK.shape[1],
@@ -118,12 +189,15 @@ def _turn_values(turn: Turn) -> dict[str, Any]:
 
 
 def _turn(values: dict[str, Any]) -> Turn:
-    top = None
-    if values["k"]:
+    top, logprobs = None, values.get("logprobs")
+    if values.get("k"):
         shape = (len(values["completion_ids"]), values["k"])
         top = TopK(
             np.frombuffer(values["top_ids"], "<i4").reshape(shape),
             np.frombuffer(values["top_logprobs"], "<f2").reshape(shape),
             np.frombuffer(values["tail"], "<f4"),
         )
-    return Turn(tuple(values["prompt_ids"]), tuple(values["completion_ids"]), values["text"], values["finish"], top)
+    return Turn(
+        tuple(values["prompt_ids"]), tuple(values["completion_ids"]), values["text"], values["finish"], top,
+        None if logprobs is None else np.frombuffer(logprobs, "<f4"),
+    )  # fmt: skip

@@ -14,7 +14,7 @@ from kubedistill_runtime.resolution import data_path, resolve
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.tasks import TASKS
 from kubedistill_runtime.training.rendering import Rendering
-from kubedistill_runtime.training.samples import Sample, make_samples
+from kubedistill_runtime.training.samples import Counts, Sample, make_samples
 from kubedistill_runtime.training.student_format import make_rendering
 
 _RECORDS = 3
@@ -40,9 +40,11 @@ def _show(record: Record, *, job: StageJob, rendering: Rendering, max_length: in
     train = job.spec.data.train
     record = arrange(record, answers=train.answers)
     answered = _stand_in(record, every_turn=train.targets == "All")
-    samples, overlong = make_samples([answered], rendering=rendering, max_length=max_length)
+    counts = Counts()
+    samples = list(make_samples([answered], rendering=rendering, max_length=max_length, counts=counts))
     pieces = [piece for sample in samples for piece in _pieces(sample, chat=rendering.chat)]
-    return {"id": record.id, "pieces": pieces, "tokens": sum(len(one.ids_L) for one in samples), "overlong": overlong}
+    tokens = sum(len(one.ids_L) for one in samples)
+    return {"id": record.id, "pieces": pieces, "tokens": tokens, "overlong": counts.overlong}
 
 
 def _stand_in(record: Record, *, every_turn: bool) -> Answered:

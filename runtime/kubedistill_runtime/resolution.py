@@ -15,7 +15,7 @@ from kubedistill.contract import StageJob
 from kubedistill.errors import InvalidData, InvalidInput, InvalidManifest, TokenizerMismatch
 from kubedistill.v1alpha1 import LABEL_TASKS, DataSource, Spec
 from kubedistill.v1alpha1.base import Model as ResourceModel
-from kubedistill_runtime.chat.template import asks_for_date
+from kubedistill_runtime.chat.template import asks_for_date, load_stop_ids
 from kubedistill_runtime.checks.tokenizers import TokenizerComparison, compare_tokenizers, format_difference
 from kubedistill_runtime.models import Model, file_digest, find_model
 from kubedistill_runtime.records import SPLITS, Split
@@ -25,7 +25,7 @@ from kubedistill_runtime.training.rendering import Form
 
 # One number per artifact: raise it when a stage's output changes for the same inputs, defaults included.
 SCHEMAS: dict[ArtifactName, int] = {
-    "rows": 2, "answers": 2, "judge": 2, "dataset": 2, "student": 2, "report": 2, "export": 2,
+    "rows": 2, "answers": 2, "judge": 2, "dataset": 2, "samples": 2, "student": 2, "report": 2, "export": 2,
 }  # fmt: skip
 DEFAULT_K = 32
 DEFAULT_MAX_MODEL_LEN = 4096
@@ -75,7 +75,7 @@ def resolve(job: StageJob, *, store: Store) -> Resolved:
     teacher, student = _find_models(job, store=store)
     comparison = compare_tokenizers(teacher, student)
     difference = format_difference(teacher, student) if comparison.shared else ""
-    k = _resolve_k(spec, shared=comparison.shared)
+    k = DEFAULT_K if spec.generation.top_logprobs is None else spec.generation.top_logprobs
     objective, reason = _resolve_objective(spec, comparison=comparison, difference=difference, k=k)
     dtype = spec.teachers[0].model.dtype
     resolved = Resolved(
@@ -94,7 +94,8 @@ def resolve(job: StageJob, *, store: Store) -> Resolved:
         ce_weight=_resolve_ce_weight(spec, objective=objective),
         keys={},
     )
-    return replace(resolved, keys=_compute_keys(spec, resolved, files=_digest_files(job, store=store)))
+    files, chat = _digest_files(job, store=store), _digest_chat_format(student, store=store)
+    return replace(resolved, keys=_compute_keys(spec, resolved, files=files, chat=chat))
 
 
 def check_keys(job: StageJob, resolved: Resolved) -> None:
@@ -177,12 +178,6 @@ def _resolve_temperature(spec: Spec) -> float:
     return 0.0 if short else 0.7
 
 
-def _resolve_k(spec: Spec, *, shared: bool) -> int:
-    if spec.generation.top_logprobs is not None:
-        return spec.generation.top_logprobs
-    return DEFAULT_K if shared else 0
-
-
 def _resolve_date(job: StageJob) -> datetime.date:
     """The job's own day: a job that goes on after midnight must ask what it asked before."""
     named = job.spec.task.date or job.date
@@ -234,7 +229,23 @@ _PACE = frozenset({"micro_batch_size", "checkpoint"})
 _YIELDS = frozenset({"min_success_ratio", "min_keep_ratio"})
 
 
-def _compute_keys(spec: Spec, resolved: Resolved, *, files: dict[str, str]) -> dict[ArtifactName, str]:
+_CHAT_FORMAT = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
+
+
+def _digest_chat_format(model: Model, *, store: Store) -> str:
+    """The digest of all that decides which ids a conversation becomes with a model's tokenizer and template."""
+    code = sorted(model.path.glob("*.py")) if model.trust_remote_code else []
+    files = [file for file in (*(model.path / name for name in _CHAT_FORMAT), *code) if file.is_file()]
+    return digest(
+        {
+            "files": {file.name: file_digest(file, store=store) for file in files},
+            "modelType": model.config.get("model_type"),  # it names the tokenizer's class where its own file does not
+            "stopIds": load_stop_ids(model),
+        }
+    )
+
+
+def _compute_keys(spec: Spec, resolved: Resolved, *, files: dict[str, str], chat: str) -> dict[ArtifactName, str]:
     """The key of each artifact: a digest of all that determines its bytes, the keys it stands on among it.
 
     What the spec leaves open enters as it was resolved, so spelling a default out changes no key. What this job does
@@ -257,12 +268,12 @@ def _compute_keys(spec: Spec, resolved: Resolved, *, files: dict[str, str]) -> d
     judge = add("judge", rows=rows, maxTokens=spec.generation.max_tokens, topLogprobs=resolved.k)
     curation = _values(spec.curation, without=_YIELDS)
     dataset = add("dataset", answers=answers, targets=train.targets, curation=curation)
-    # Given answers are validated on the references, which are in rows.
-    trained = add(
-        "student", dataset=dataset, judge=None if given else judge,
-        student=[resolved.student.digest, date_for(resolved.student, resolved.date)],
-        training=_training_values(spec, resolved),
+    samples = add(
+        "samples", dataset=dataset, judge=None if given else judge,  # given answers are validated on the references
+        chat=[chat, date_for(resolved.student, resolved.date)], maxLength=resolved.max_length,
     )  # fmt: skip
+    training = _training_values(spec, resolved)
+    trained = add("student", samples=samples, student=resolved.student.digest, training=training)
     add("report", student=trained, judge=judge, evaluation=_values(spec.evaluation))
     add("export", student=trained, export=[_values(export) for export in spec.export])
     return keys

@@ -33,7 +33,7 @@ MESSAGES = {
     "Curate": r"\d+ of 64 answers kept", "Train": r"\d+ steps, best at \d+",
     "Evaluate": r"no gate set(; latency is noise)?", "Export": r"Safetensors",
 }  # fmt: skip
-ARTIFACTS = {"rows", "answers", "judge", "dataset", "student", "report", "export"}
+ARTIFACTS = {"rows", "answers", "judge", "dataset", "samples", "student", "report", "export"}
 SECONDS = 2400
 """Long enough for a machine that does much else."""
 

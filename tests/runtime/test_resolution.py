@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from kubedistill.contract import Prices
 from kubedistill.errors import InvalidData, InvalidInput, InvalidManifest, KubedistillError, TokenizerMismatch
@@ -14,13 +16,13 @@ from kubedistill.v1alpha1 import Spec
 from kubedistill_runtime.resolution import check_keys
 from spec_fields import (
     ALL,
-    ANSWERED,
     CONDITIONS,
     FIELDS,
     IN_PLACE_OF_URI,
     NEEDS,
     NOTHING,
     ONE_LEGAL_VALUE,
+    SAMPLES,
     STUDENT,
     leaves,
 )
@@ -84,14 +86,18 @@ def append(path: str, data: bytes = b" ") -> Edit:
     return edit
 
 
+def put(path: str, value: Any) -> Edit:
+    """A file with a JSON value, or with a text."""
+
+    def edit(workshop: Workshop) -> None:
+        (workshop.root / path).write_text(value if isinstance(value, str) else json.dumps(value))
+
+    return edit
+
+
 def replace_student_tokenizer(workshop: Workshop) -> None:
     other = tokenizer_values(added_tokens=[{"id": 3, "content": "<end>"}])
     (workshop.root / "student" / "tokenizer.json").write_text(json.dumps(other))
-
-
-def sequence_without_logprobs(workshop: Workshop) -> None:
-    workshop.set("generation.topLogprobs", 0)
-    workshop.set("training.objective.type", "Sequence")
 
 
 FILES: dict[str, tuple[Edit, set[str]]] = {
@@ -100,8 +106,14 @@ FILES: dict[str, tuple[Edit, set[str]]] = {
     "a record of test": (append("data/test.jsonl", b'{"prompt": "one more"}\n'), ALL),
     "the teacher's config": (append("teacher/config.json"), ALL),
     "the student's config": (append("student/config.json"), STUDENT),
-    "the student's tokenizer, spelled otherwise": (append("student/tokenizer.json"), STUDENT),
-    "the student's tokenizer": (replace_student_tokenizer, ANSWERED),
+    "the student's tokenizer, spelled otherwise": (append("student/tokenizer.json"), SAMPLES),
+    "the student's tokenizer": (replace_student_tokenizer, SAMPLES),
+    "the student's tokenizer_config": (put("student/tokenizer_config.json", {"add_bos_token": True}), SAMPLES),
+    "the student's special tokens": (put("student/special_tokens_map.json", {"eos_token": "<end>"}), SAMPLES),
+    "the student's template": (put("student/chat_template.jinja", "{{ messages }}"), SAMPLES),
+    "the student's stop ids": (put("student/generation_config.json", {"eos_token_id": [1, 2]}), SAMPLES),
+    "the student's other generation settings": (put("student/generation_config.json", {"top_k": 20}), STUDENT),
+    "the student's code, which may not run": (put("student/tokenization_own.py", "pass"), STUDENT),
 }
 
 
@@ -120,9 +132,24 @@ def test_weights_change_exactly_these_keys(model: str, expected: set[str], works
     assert changed(workshop, edit) == expected
 
 
-def test_another_tokenizer_reaches_the_answers_through_their_logprobs_alone(workshop: Workshop) -> None:
-    sequence_without_logprobs(workshop)
-    assert changed(workshop, replace_student_tokenizer) == STUDENT
+def test_another_tokenizer_of_the_student_leaves_the_teachers_answers(workshop: Workshop) -> None:
+    """Another student may follow, and no library is filled twice."""
+    workshop.set("training.objective.type", "Sequence")
+    assert changed(workshop, replace_student_tokenizer) == SAMPLES
+
+
+def test_code_that_may_run_is_part_of_the_students_chat_format(workshop: Workshop) -> None:
+    workshop.set("student.model.trustRemoteCode", True)
+    assert changed(workshop, put("student/tokenization_own.py", "pass")) == SAMPLES
+
+
+def test_two_students_with_one_chat_format_share_their_samples(workshop: Workshop) -> None:
+    def other_weights(workshop: Workshop) -> None:
+        shutil.copytree(workshop.root / "student", workshop.root / "larger")
+        save_file({"weight": np.ones((7, 4), np.float32)}, workshop.root / "larger" / "model.safetensors")
+        workshop.set("student.model.source", "larger")
+
+    assert changed(workshop, other_weights) == STUDENT
 
 
 def test_the_seed_changes_every_key_where_it_chooses_the_held_out_records(workshop: Workshop) -> None:
@@ -209,9 +236,10 @@ def test_temperature_is_what_the_task_needs_unless_spelled(
 
 
 @pytest.mark.parametrize(
-    ("other_tokenizer", "spelled", "k"), [(False, None, 32), (True, None, 0), (False, 0, 0), (False, 8, 8)]
+    ("other_tokenizer", "spelled", "k"),
+    [(False, None, 32), (True, None, 32), (False, 0, 0), (True, 0, 0), (False, 8, 8), (True, 8, 8)],
 )
-def test_as_many_alternatives_are_stored_as_the_student_can_use(
+def test_as_many_alternatives_are_stored_whatever_the_students_tokenizer(
     *, other_tokenizer: bool, spelled: int | None, k: int, workshop: Workshop
 ) -> None:
     if other_tokenizer:

@@ -16,8 +16,8 @@ from spec_fields import FIELDS
 GOLDEN = Path(__file__).parents[1] / "runtime" / "golden" / "defaults.json"
 COMMAND = ".venv/bin/python tests/support/artifact_defaults.py > tests/runtime/golden/defaults.json"
 STANDS_ON: dict[str, tuple[str, ...]] = {
-    "rows": (), "answers": ("rows",), "judge": ("rows",), "dataset": ("answers",), "student": ("dataset", "judge"),
-    "report": ("student",), "export": ("student",),
+    "rows": (), "answers": ("rows",), "judge": ("rows",), "dataset": ("answers",),
+    "samples": ("dataset", "judge"), "student": ("samples",), "report": ("student",), "export": ("student",),
 }  # fmt: skip
 # No more than a spec must have, so that all else in it is a default.
 LEAST: dict[str, Any] = {

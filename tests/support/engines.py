@@ -61,7 +61,7 @@ class FunctionEngine:
         if sampling.k:
             ids_TK = np.array(ids, np.int32)[:, None] + np.arange(sampling.k, dtype=np.int32)
             top = TopK(ids_TK, np.full(ids_TK.shape, -2.0, np.float16), np.full(len(ids), 0.25, np.float32))
-        return Completion(ids, finish, top)
+        return Completion(ids, finish, top, np.full(len(ids), -0.5, np.float32))
 
     def load_weights(self, model: Model) -> None:
         self.loaded.append(model.source)

@@ -8,7 +8,8 @@ from pydantic import BaseModel
 NOTHING: set[str] = set()
 EXPORT, REPORT = {"export"}, {"report"}
 STUDENT = {"student", "report", "export"}
-DATASET = {"dataset"} | STUDENT
+SAMPLES = {"samples"} | STUDENT
+DATASET = {"dataset"} | SAMPLES
 ANSWERS = {"answers"} | DATASET
 ANSWERED = {"answers", "judge"} | DATASET
 ALL = {"rows"} | ANSWERED
@@ -66,7 +67,7 @@ FIELDS: dict[str, tuple[Any, set[str]]] = {
     "training.maxSteps": (10, STUDENT),
     "training.globalBatchSize": (8, STUDENT),
     "training.microBatchSize": (2, NOTHING),
-    "training.maxLength": (48, STUDENT),
+    "training.maxLength": (48, SAMPLES),
     "training.precision": ("BF16", STUDENT),
     "training.seed": (1, STUDENT),
     "training.validation.everySteps": (5, STUDENT),

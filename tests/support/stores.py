@@ -17,12 +17,12 @@ def published_shards(store: Path) -> dict[str, str]:
 
 
 def facts_of(store: Path) -> dict[str, Any]:
-    """Shards, manifests without times, the dataset, the curve and the student's weights."""
+    """Shards, manifests without times, the dataset, the samples, the curve and the student's weights."""
     facts: dict[str, Any] = dict(published_shards(store))
     for path in sorted(store.glob("artifacts/*/*/manifest.json")):
         values = json.loads(path.read_text())
         facts[path.parent.parent.name] = {key: value for key, value in values.items() if key not in TIMED}
-    for name in ("dataset/*/*", "student/*/curve.json", "student/*/model/model.safetensors"):
+    for name in ("dataset/*/*", "samples/*/*", "student/*/curve.json", "student/*/model/model.safetensors"):
         for path in sorted(store.glob(f"artifacts/{name}")):
             facts[str(path.relative_to(store))] = hashlib.sha256(path.read_bytes()).hexdigest()
     facts["leftOver"] = sorted(

@@ -86,7 +86,7 @@ class Generation(Model):
     samples_per_prompt: Annotated[int, Field(ge=1, le=64)] = 1
     """Answers for each training prompt, 1 to 64."""
     top_logprobs: Annotated[int | None, Field(ge=0, le=512)] = None
-    """Alternatives stored per token, 0 to 512. Absent: 32 when teacher and student share a tokenizer, else 0."""
+    """Most likely tokens stored per position, 0 to 512. Absent: 32. The drawn token's logprob is always stored."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Seed of sampling and of hold-outs."""
     min_success_ratio: Fraction = 0.7

@@ -1,10 +1,7 @@
 """What a model's files say about its chat format, read without loading its tokenizer."""
 
-import hashlib
-import json
 from typing import Any
 
-from kubedistill.canonical import digest
 from kubedistill_runtime.models import Model, read_object
 
 # Opening and closing tags of the reasoning that a template keeps apart from the answer.
@@ -14,8 +11,6 @@ _REASONING = (
     ("<|START_THINKING|>", "<|END_THINKING|>"),
     ("<seed:think>", "</seed:think>"),
 )
-# Files that decide which ids a conversation becomes.
-_FILES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
 
 
 def read_template(model: Model) -> str:
@@ -48,10 +43,3 @@ def asks_for_date(model: Model) -> bool:
 def reasoning_markers(template: str) -> tuple[str, str] | None:
     """Return the tags between which a template expects reasoning, or None where it knows none."""
     return next((pair for pair in _REASONING if pair[1] in template), None)
-
-
-def format_digest(model: Model) -> str:
-    """Return a digest of all files that decide which ids a conversation becomes, and of the stop ids."""
-    files = {name: model.path / name for name in _FILES}
-    found = {name: hashlib.sha256(path.read_bytes()).hexdigest() for name, path in files.items() if path.exists()}
-    return digest({"files": found, "stopIds": json.loads(json.dumps(load_stop_ids(model)))})

@@ -62,15 +62,20 @@ def drop_long(
 
 
 def check_sizes(
-    splits: Mapping[Split, Sequence[Record]], *, too_long: Mapping[Split, int], places: Mapping[Split, str]
+    splits: Mapping[Split, Sequence[Record]],
+    *,
+    dropped: Mapping[str, Mapping[Split, int]],
+    places: Mapping[Split, str],
 ) -> None:
-    """Refuse splits that are too small to learn from or to judge by."""
+    """Refuse splits that are too small to learn from or to judge by; raises InvalidData."""
     for split in SPLITS:
         least, found = MIN_RECORDS[split], len(splits[split])
         if found < least:
-            dropped = f" after {too_long[split]} were dropped as TooLong" if too_long[split] else ""
+            reasons = {reason: counts[split] for reason, counts in dropped.items() if counts.get(split)}
+            after = ", ".join(f"{count} were dropped as {reason}" for reason, count in reasons.items())
+            after = f" after {after}" if after else ""
             raise InvalidData(
-                f"{found} {split} records are left{dropped}, and at least {least} are needed",
+                f"{found} {split} records are left{after}, and at least {least} are needed",
                 at=places[split],
-                fix="Add records" if not dropped else "Raise maxModelLen or shorten the prompts",
+                fix="Raise maxModelLen or shorten the prompts" if "TooLong" in reasons else "Add records",
             )

@@ -1,29 +1,61 @@
-"""The dataset artifact: the answers that were kept, beside their records."""
+"""The dataset artifact: the answers that were kept, beside their records, in parts of bounded size.
 
-from collections.abc import Sequence
+`answers-<number>.parquet` holds a part's answers and `records-<number>.jsonl`, line for line, their records.
+"""
+
+from collections.abc import Iterable, Iterator
 
 from kubedistill_runtime.answers import Answered, decode_answers, encode_answers
 from kubedistill_runtime.records import decode_records, encode_records
 from kubedistill_runtime.storage.artifacts import folder_of
 from kubedistill_runtime.storage.store import Store
 
+PART_ROWS = 256
+PART_BYTES = 64 * 2**20
 
-def write_dataset(store: Store, key: str, kept: Sequence[Answered]) -> None:
-    """Write the kept answers and, line for line, their records."""
+
+def write_dataset(store: Store, key: str, kept: Iterable[Answered]) -> None:
+    """Write the kept answers and their records; no more than one part is held in memory."""
     folder = folder_of("dataset", key)
-    store.put(f"{folder}/records.jsonl", encode_records(answered.record for answered in kept))
-    store.put(f"{folder}/train.parquet", encode_answers(answered.answer for answered in kept))
+    for number, part in enumerate(_cut(kept)):
+        store.put(f"{folder}/records-{number:06d}.jsonl", encode_records(answered.record for answered in part))
+        store.put(f"{folder}/answers-{number:06d}.parquet", encode_answers(answered.answer for answered in part))
 
 
-def read_dataset(store: Store, key: str) -> list[Answered]:
-    """Read what write_dataset wrote; the samples of a record are counted anew."""
-    folder = folder_of("dataset", key)
-    records = decode_records(store.read(f"{folder}/records.jsonl"))
-    answers = decode_answers(store.read(f"{folder}/train.parquet"))
+def read_dataset(store: Store, key: str) -> Iterator[Answered]:
+    """Read what write_dataset wrote, part by part; the samples of a record are counted anew."""
     seen: dict[str, int] = {}
-    dataset = []
-    for record, answer in zip(records, answers, strict=True):
-        sample = seen.get(record.id, 0)
-        seen[record.id] = sample + 1
-        dataset.append(Answered(record, sample, answer))
-    return dataset
+    for number in range(len(_parts(store, key)) // 2):
+        folder = folder_of("dataset", key)
+        records = decode_records(store.read(f"{folder}/records-{number:06d}.jsonl"))
+        answers = decode_answers(store.read(f"{folder}/answers-{number:06d}.parquet"))
+        for record, answer in zip(records, answers, strict=True):
+            sample = seen.get(record.id, 0)
+            seen[record.id] = sample + 1
+            yield Answered(record, sample, answer)
+
+
+def delete_parts(store: Store, key: str) -> None:
+    """Remove the parts of a dataset that is not to be."""
+    for name in _parts(store, key):
+        store.delete(name)
+
+
+def _parts(store: Store, key: str) -> list[str]:
+    folder = folder_of("dataset", key)
+    prefixes = (f"{folder}/answers-", f"{folder}/records-")
+    return [name for name in store.names(folder) if name.startswith(prefixes)]
+
+
+def _cut(kept: Iterable[Answered]) -> Iterator[list[Answered]]:
+    """Parts of at most PART_ROWS answers and PART_BYTES; an answer that is larger is a part of its own."""
+    part: list[Answered] = []
+    size = 0
+    for answered in kept:
+        if part and (len(part) == PART_ROWS or size + answered.answer.nbytes > PART_BYTES):
+            yield part
+            part, size = [], 0
+        part.append(answered)
+        size += answered.answer.nbytes
+    if part:
+        yield part

@@ -1,13 +1,13 @@
-"""Filters: each is a pure function that gives the reason for rejecting an answer, or None."""
+"""Filters: each is a function that gives the reason for rejecting an answer, or None."""
 
+import hashlib
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 
+from kubedistill.canonical import canonical_json
 from kubedistill.v1alpha1 import Task as TaskSpec
 from kubedistill_runtime.answers import Answered
-from kubedistill_runtime.curation.leaks import LeakIndex
-from kubedistill_runtime.records import Record
 from kubedistill_runtime.tasks import TASKS
 
 Filter = Callable[[Answered], str | None]
@@ -16,19 +16,17 @@ _NGRAM, _MAX_SHARE, _MAX_COMPRESSION = 10, 0.2, 8.0
 _LONG_ENOUGH = 50  # words; shorter texts repeat themselves by nature
 
 
-def make_filters(task: TaskSpec, *, test: Iterable[Record]) -> tuple[Filter, ...]:
-    """The filters of a task in their order; the first reason counts."""
-    leaks = LeakIndex.build(test)
+def make_filters(task: TaskSpec) -> tuple[Filter, ...]:
+    """The filters of a task in their order; the first reason counts. The last one remembers what it has seen."""
     kind, labels = TASKS[task.type], task.answer_labels
 
     def reject_format(answered: Answered) -> str | None:
         parsed = [kind.parse(turn.text, labels) for turn in answered.answer.turns]
         return "WrongFormat" if None in parsed else None
 
-    def reject_leak(answered: Answered) -> str | None:
-        return "Leaked" if leaks.overlaps(answered.record) else None
-
-    return (reject_unanswered, reject_unfinished, reject_empty, reject_format, reject_repetition, reject_leak)
+    return (
+        reject_unanswered, reject_unfinished, reject_empty, reject_format, reject_repetition, make_duplicate_filter(),
+    )  # fmt: skip
 
 
 def reject_unanswered(answered: Answered) -> str | None:
@@ -51,17 +49,20 @@ def reject_repetition(answered: Answered) -> str | None:
     return "Repetition" if any(_repeats(turn.text) for turn in answered.answer.turns) else None
 
 
-def keep_first(kept: Sequence[Answered]) -> tuple[list[Answered], list[Answered]]:
-    """Split off answers whose prompt and text were seen before; returns (kept, duplicates)."""
-    seen: set[tuple[object, ...]] = set()
-    first: list[Answered] = []
-    again: list[Answered] = []
-    for answered in kept:
-        texts = tuple(turn.text for turn in answered.answer.turns)
-        identity = (*((message.role, message.content) for message in answered.record.messages), texts)
-        (again if identity in seen else first).append(answered)
-        seen.add(identity)
-    return first, again
+def make_duplicate_filter() -> Filter:
+    """A filter that remembers: it rejects what another record with equal messages answered with equal texts.
+
+    Equal answers to one record stay, since how often an answer is drawn is what the teacher thinks of it.
+    """
+    first: dict[bytes, str] = {}
+
+    def reject_duplicate(answered: Answered) -> str | None:
+        messages = [(message.role, message.content) for message in answered.record.messages]
+        texts = [turn.text for turn in answered.answer.turns]
+        identity = hashlib.sha256(canonical_json([messages, texts])).digest()
+        return None if first.setdefault(identity, answered.record.id) == answered.record.id else "Duplicate"
+
+    return reject_duplicate
 
 
 def _repeats(text: str) -> bool:

@@ -75,7 +75,7 @@ def compare_students(
         # The times of the alternation take the place of those that the student's own engine had alone.
         figures = replace(asking.figures, **asdict(latency)) if latency else asking.figures
         price = price_of("student", figures, job=job)
-        return Tested(asking.asked[name].answers(store), models[name].parameters, figures, price)
+        return Tested(list(asking.asked[name].answers(store)), models[name].parameters, figures, price)
 
     return Students(
         {

@@ -6,6 +6,9 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from kubedistill_runtime.answers import TopK
 from kubedistill_runtime.models import Model
 
@@ -18,7 +21,7 @@ class Sampling:
     top_p: float = 1.0
     max_tokens: int = 1024
     k: int = 0
-    """Alternatives reported per token; 0 for none."""
+    """Alternatives reported per token; at 0 the drawn token's log-probability alone."""
     ignore_end: bool = False
     """Go on to max_tokens whatever is drawn, so that every reply has one length."""
 
@@ -32,6 +35,8 @@ class Completion:
     finish: str
     """stop or length."""
     top: TopK | None = None
+    logprobs_T: NDArray[np.float32] | None = None
+    """Log-probability of each generated id in nats; None where the engine gives none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ class VllmActor:
         settings = [
             SamplingParams(
                 temperature=sampling.temperature, top_p=sampling.top_p, max_tokens=sampling.max_tokens, seed=seed,
-                logprobs=sampling.k or None, flat_logprobs=bool(sampling.k), detokenize=False,
+                logprobs=sampling.k, flat_logprobs=True, detokenize=False,
                 stop_token_ids=None if sampling.ignore_end else self._stop_ids, ignore_eos=sampling.ignore_end,
             )
             for seed in seeds
@@ -171,14 +171,11 @@ def top_k(ids_TJ: np.ndarray, logprobs_TJ: np.ndarray, *, k: int) -> TopK:
 
 def _completion(output: Any, *, k: int) -> Completion:
     ids = tuple(output.token_ids)
-    top = None
-    if k:
-        shape = (len(ids), -1)
-        ids_TJ = np.asarray(output.logprobs.token_ids, dtype=np.int64).reshape(shape)
-        logprobs_TJ = np.asarray(output.logprobs.logprobs, dtype=np.float64).reshape(shape)
-        assert ids_TJ.shape[1] == k + 1, "every step holds the drawn token and k alternatives"
-        top = top_k(ids_TJ, logprobs_TJ, k=k)
-    return Completion(ids, output.finish_reason, top)
+    shape = (len(ids), k + 1)  # every step holds the drawn token and k alternatives
+    ids_TJ = np.asarray(output.logprobs.token_ids, dtype=np.int64).reshape(shape)
+    logprobs_TJ = np.asarray(output.logprobs.logprobs, dtype=np.float64).reshape(shape)
+    top = top_k(ids_TJ, logprobs_TJ, k=k) if k else None
+    return Completion(ids, output.finish_reason, top, logprobs_TJ[:, 0].astype(np.float32))
 
 
 def _cache_bytes(serving: Serving) -> int:

@@ -1,64 +1,181 @@
-"""Curate: keep the answers that are good enough to learn from, and say why the others are not."""
+"""Curate: keep the answers that are good enough to learn from, say why the others are not, and make samples of them."""
 
+import tempfile
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import BinaryIO
 
 from kubedistill.canonical import canonical_json
 from kubedistill.contract import StageJob
+from kubedistill.errors import LowYield
 from kubedistill_runtime.answers import Answered
 from kubedistill_runtime.checks.yields import check_kept
-from kubedistill_runtime.curation.dataset import write_dataset
-from kubedistill_runtime.curation.filters import keep_first, make_filters
+from kubedistill_runtime.curation.dataset import delete_parts, read_dataset, write_dataset
+from kubedistill_runtime.curation.filters import Filter, make_filters
 from kubedistill_runtime.curation.given import given_answers
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.records import read_rows
-from kubedistill_runtime.resolution import check_keys, resolve
+from kubedistill_runtime.resolution import Resolved, check_keys, resolve
 from kubedistill_runtime.serving.engine import Engines
 from kubedistill_runtime.stages import Outcome
-from kubedistill_runtime.storage.artifacts import folder_of, publish
+from kubedistill_runtime.storage.artifacts import find, folder_of, publish, read_manifest
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.answer_sets import read_answer_set
+from kubedistill_runtime.training.sample_store import write_samples
+from kubedistill_runtime.training.samples import Counts, make_samples
+from kubedistill_runtime.training.student_format import make_rendering
+
+_REPORT_EVERY = 256
 
 
 def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Outcome:
-    """Make the dataset artifact; raises LowYield where too few prompts keep an answer."""
+    """Make the artifacts dataset and samples, each unless it is there.
+
+    Raises LowYield where too few prompts keep an answer, or no answer makes a sample.
+    """
     del engines
     resolved = resolve(job, store=store)
     check_keys(job, resolved)
+    keys = resolved.keys
+    if not find(store, "dataset", keys["dataset"]).complete:
+        _make_dataset(job, resolved, store=store, progress=progress)
+    if not find(store, "samples", keys["samples"]).complete:
+        _make_samples(job, resolved, store=store, progress=progress)
+    summary = {
+        name: value
+        for part in (read_manifest(store, "dataset", keys["dataset"]), read_manifest(store, "samples", keys["samples"]))
+        for name, value in part.items()
+        if name not in ("name", "key")
+    }
+    return Outcome(summary=summary, message=f"{summary['kept']:,} of {summary['asked']:,} answers kept")
+
+
+@dataclass(slots=True)
+class _Sorting:
+    """Sorts answers, one after another, and writes down those that are rejected."""
+
+    filters: Sequence[Filter]
+    rejected: BinaryIO
+    progress: Progress
+    total: int
+    asked: int = 0
+    kept: int = 0
+    prompts: set[str] = field(default_factory=set)
+    """Ids of the records that keep an answer."""
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def keep(self, answers: Iterable[Answered]) -> Iterator[Answered]:
+        """The answers that pass all filters."""
+        for answered in answers:
+            if self.asked % _REPORT_EVERY == 0:
+                self.report()
+            self.asked += 1
+            reason = next((reason for reject in self.filters if (reason := reject(answered))), None)
+            if reason:
+                self.reasons[reason] += 1
+                self.rejected.write(_encode_rejected(answered, reason))
+            else:
+                self.kept += 1
+                self.prompts.add(answered.record.id)
+                yield answered
+
+    def report(self) -> None:
+        """Say how far it is."""
+        self.progress.working(done=self.asked, total=self.total, unit="answers", figures={"kept": self.kept})
+
+
+def _make_dataset(job: StageJob, resolved: Resolved, *, store: Store, progress: Progress) -> None:
     keys, spec = resolved.keys, job.spec
     train = read_rows(store, keys["rows"], "train")
     if spec.data.train.answers == "Given":
-        asked = given_answers(train, every_turn=spec.data.train.targets == "All")
+        asked, total = iter(given_answers(train, every_turn=_every_turn(job))), len(train)
     else:
         asked = read_answer_set(store, "answers", keys["answers"], "train")
-    progress.working(done=0, total=len(asked), unit="answers")
-    filters = make_filters(spec.task, test=read_rows(store, keys["rows"], "test"))
-    reasons = [next((reason for reject in filters if (reason := reject(answered))), None) for answered in asked]
-    kept, duplicates = keep_first([answered for answered, reason in zip(asked, reasons, strict=True) if not reason])
-    progress.working(done=len(asked), total=len(asked), unit="answers", figures={"kept": len(kept)})
-    rejected = [(answered, reason) for answered, reason in zip(asked, reasons, strict=True) if reason]
-    rejected += [(answered, "Duplicate") for answered in duplicates]
-    counts = Counter(reason for _, reason in rejected)
-    ratio = len({answered.record.id for answered in kept}) / len(train)
-    # First, since it is where to look when too few are kept.
-    store.put(f"{folder_of('dataset', keys['dataset'])}/rejected.jsonl", _encode_rejected(rejected))
-    summary = {"asked": len(asked), "kept": len(kept), "rejected": dict(sorted(counts.items())), "keepRatio": ratio}
-    check_kept(summary, spec=spec)
-    write_dataset(store, keys["dataset"], kept)
+        total = len(train) * spec.generation.samples_per_prompt
+    filters = make_filters(spec.task)
+    with tempfile.TemporaryDirectory() as staging:
+        with (Path(staging) / "rejected.jsonl").open("wb") as rejected:
+            sorting = _Sorting(filters, rejected, progress, total)
+            write_dataset(store, keys["dataset"], sorting.keep(asked))
+        store.put_folder(folder_of("dataset", keys["dataset"]), Path(staging))
+    sorting.report()
+    summary = {
+        "asked": sorting.asked, "kept": sorting.kept, "rejected": dict(sorted(sorting.reasons.items())),
+        "keepRatio": len(sorting.prompts) / len(train),
+    }  # fmt: skip
+    try:
+        check_kept(summary, spec=spec)
+    except LowYield:
+        delete_parts(store, keys["dataset"])  # but not rejected.jsonl, which is where to look
+        raise
     publish(store, "dataset", keys["dataset"], summary)
-    return Outcome(summary=summary, message=f"{len(kept):,} of {len(asked):,} answers kept")
 
 
-def _encode_rejected(rejected: Iterable[tuple[Answered, str]]) -> bytes:
-    lines = (
-        canonical_json(
-            {
-                "id": answered.record.id,
-                "sample": answered.sample,
-                "reason": reason,
-                "texts": [turn.text for turn in answered.answer.turns],
-            }
-        )
-        for answered, reason in rejected
+def _make_samples(job: StageJob, resolved: Resolved, *, store: Store, progress: Progress) -> None:
+    """Write the samples of the kept answers and of the validation answers, in the student's tokens."""
+    progress.loading("loading the student's tokenizer")
+    keys, rendering = resolved.keys, make_rendering(resolved)
+    folder = folder_of("samples", keys["samples"])
+    counts = {"train": Counts(), "validation": Counts()}
+    kept = read_manifest(store, "dataset", keys["dataset"])["kept"]
+    answers = {
+        "train": _watch(read_dataset(store, keys["dataset"]), total=kept, progress=progress),
+        "validation": _validation(job, store=store, rows=keys["rows"], judge=keys["judge"]),
+    }
+    for split, answered in answers.items():
+        samples = make_samples(answered, rendering=rendering, max_length=resolved.max_length, counts=counts[split])
+        write_samples(store, folder, split, samples)
+        if not counts[split].samples and split == "train":
+            raise _no_samples(counts[split])
+    publish(
+        store, "samples", keys["samples"],
+        {
+            "samples": counts["train"].samples, "overlong": counts["train"].overlong,
+            "withoutLogprobs": counts["train"].without_logprobs, "split": counts["train"].split,
+            "validation": {"samples": counts["validation"].samples, "overlong": counts["validation"].overlong},
+        },
+    )  # fmt: skip
+
+
+def _watch(answers: Iterable[Answered], *, total: int, progress: Progress) -> Iterator[Answered]:
+    """The answers as they are, while their number is told."""
+    for place, answered in enumerate(answers):
+        if place % _REPORT_EVERY == 0:
+            progress.working(done=place, total=total, unit="samples")
+        yield answered
+
+
+def _validation(job: StageJob, *, store: Store, rows: str, judge: str) -> Iterator[Answered]:
+    """The teacher's greedy answers, or the references where the answers are given; cut-off answers teach nothing."""
+    if job.spec.data.train.answers == "Given":
+        records = read_rows(store, rows, "validation")
+        judged = (record for record in records if record.references)
+        return iter(given_answers(judged, every_turn=_every_turn(job)))
+    return (one for one in read_answer_set(store, "judge", judge, "validation") if one.answer.ended)
+
+
+def _every_turn(job: StageJob) -> bool:
+    return job.spec.data.train.targets == "All"
+
+
+def _no_samples(counts: Counts) -> LowYield:
+    if counts.overlong:
+        problem = f"all {counts.overlong} samples are longer than maxLength"
+        return LowYield(problem, at="spec.training.maxLength", fix="Raise it")
+    return LowYield(
+        "no answer was kept, so there is nothing to train on",
+        at="spec.curation.minKeepRatio",
+        fix="Look at rejected.jsonl in the dataset artifact",
     )
-    return b"".join(line + b"\n" for line in lines)
+
+
+def _encode_rejected(answered: Answered, reason: str) -> bytes:
+    values = {
+        "id": answered.record.id,
+        "sample": answered.sample,
+        "reason": reason,
+        "texts": [turn.text for turn in answered.answer.turns],
+    }
+    return canonical_json(values) + b"\n"

@@ -1,8 +1,9 @@
 """Evaluate: judge the student against its teacher and against itself before training."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from itertools import islice
 from typing import Any
 
 from kubedistill.contract import StageJob
@@ -61,7 +62,7 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
 
 def _teacher(job: StageJob, resolved: Resolved, *, store: Store) -> Tested:
     key = resolved.keys["judge"]
-    answers = _limit(read_answer_set(store, "judge", key, "test"), job)
+    answers = _limit(read_answer_set(store, "judge", key, "test", distributions=False), job)
     figures = ServingFigures.from_values(read_manifest(store, "judge", key)["serving"])
     return Tested(answers, resolved.teacher.parameters, figures, price_of("teacher", figures, job=job))
 
@@ -75,8 +76,8 @@ def _distilled(resolved: Resolved, *, store: Store) -> Model:
     return replace(model, source="the distilled student")
 
 
-def _limit(rows: list[Any], job: StageJob) -> list[Any]:
-    return rows[: job.spec.evaluation.sample_limit]
+def _limit(rows: Iterable[Any], job: StageJob) -> list[Any]:
+    return list(islice(rows, job.spec.evaluation.sample_limit))
 
 
 def _funnel(resolved: Resolved, *, store: Store) -> dict[str, Any]:

@@ -1,10 +1,8 @@
 """Generate: the teacher answers every prompt, once, and is measured while it is warm."""
 
 import time
-from collections.abc import Sequence
 
 from kubedistill.contract import StageJob
-from kubedistill_runtime.answers import Answered
 from kubedistill_runtime.chat import asks_for_date, load_stop_ids
 from kubedistill_runtime.checks.yields import check_success
 from kubedistill_runtime.progress import Progress
@@ -35,7 +33,7 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     asking = ask(questions, serving=serving, at=_AT, engines=engines, store=store, progress=progress, machine=machine)
     splits = {}
     for name, part in asking.asked.items():
-        success = {"asked": len(part.rows), "ended": _count_ended(part.answers(store))}
+        success = {"asked": len(part.rows), "ended": part.count_ended(store)}
         check_success(success, split=name, spec=job.spec)
         splits[name] = {**describe_answers(part.rows, key=part.key, store=store), **success}
     rows_key = resolved.keys["rows"]
@@ -76,7 +74,3 @@ def _questions(job: StageJob, resolved: Resolved, *, store: Store) -> dict[str, 
     questions["validation"] = Question(read_rows(store, key, "validation"), resolved.judge_sampling)
     questions["test"] = Question(read_rows(store, key, "test"), resolved.judge_sampling)
     return questions
-
-
-def _count_ended(answers: Sequence[Answered]) -> int:
-    return sum(bool(one.answer.turns) and all(turn.finish == "stop" for turn in one.answer.turns) for one in answers)

@@ -11,7 +11,7 @@ from kubedistill_runtime.chat import ChatFormat
 from kubedistill_runtime.records import Message, open_turns
 from kubedistill_runtime.serving.engine import Engine, Sampling
 from kubedistill_runtime.storage.store import Store
-from kubedistill_runtime.teachers.library import SHARD_ROWS, Row, add_shard, find_answers, read_shards
+from kubedistill_runtime.teachers.library import SHARD_ROWS, Row, ShardReader, add_shard, find_answers, find_ended
 
 _ENGINE_LIVES = 2
 """Deaths of the engine on the same rows after which the rows are to blame."""
@@ -59,11 +59,16 @@ def answer_rows(
     return tokens
 
 
-def collect_answers(rows: Sequence[Row], *, key: str, store: Store) -> list[Answered]:
+def collect_answers(rows: Sequence[Row], *, key: str, store: Store) -> Iterator[Answered]:
     """The library's answers to rows, in their order."""
-    known = find_answers(store, key)
-    answers = read_shards(store, dict.fromkeys(known[row.key] for row in rows))
-    return [Answered(row.record, row.sample, answers[row.key]) for row in rows]
+    shards = ShardReader(store, where=find_answers(store, key))
+    return (Answered(row.record, row.sample, shards.answer(row.key)) for row in rows)
+
+
+def count_ended(rows: Sequence[Row], *, key: str, store: Store) -> int:
+    """How many rows have an answer that came to its end by itself."""
+    ended = find_ended(store, key)
+    return sum(row.key in ended for row in rows)
 
 
 def _cut(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
@@ -105,7 +110,7 @@ def _converse(rows: Sequence[Row], *, asker: Asker) -> list[Answer]:
                 talk.hear(Turn(tuple(prompts[place]), (), "", "length"))
             else:
                 text = asker.chat.text(reply.ids)
-                talk.hear(Turn(tuple(prompts[place]), reply.ids, text, reply.finish, reply.top))
+                talk.hear(Turn(tuple(prompts[place]), reply.ids, text, reply.finish, reply.top, reply.logprobs_T))
     return [Answer(talk.row.key, tuple(talk.turns)) for talk in talks]
 
 

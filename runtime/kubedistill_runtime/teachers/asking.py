@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from kubedistill_runtime.records import Record
 from kubedistill_runtime.serving.engine import Engine, Engines, Sampling, Serving
 from kubedistill_runtime.serving.figures import PROMPTS, Machine, ServingFigures, measure
 from kubedistill_runtime.storage.store import Store
-from kubedistill_runtime.teachers.answering import Asker, answer_rows, collect_answers, missing_rows
+from kubedistill_runtime.teachers.answering import Asker, answer_rows, collect_answers, count_ended, missing_rows
 from kubedistill_runtime.teachers.library import Row, make_rows, model_key
 
 
@@ -36,9 +36,13 @@ class Asked:
     rows: list[Row]
     key: str
 
-    def answers(self, store: Store) -> list[Answered]:
+    def answers(self, store: Store) -> Iterator[Answered]:
         """The answers, in the order of the records."""
         return collect_answers(self.rows, key=self.key, store=store)
+
+    def count_ended(self, store: Store) -> int:
+        """How many answers came to their end by themselves."""
+        return count_ended(self.rows, key=self.key, store=store)
 
 
 @dataclass(frozen=True, slots=True)

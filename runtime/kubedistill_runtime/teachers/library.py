@@ -4,18 +4,27 @@
 """
 
 import contextlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from kubedistill.canonical import digest
 from kubedistill.errors import StorageUnavailable
-from kubedistill_runtime.answers import Answer, decode_answers, decode_row_keys, encode_answers
+from kubedistill_runtime.answers import (
+    Answer,
+    AnswerTable,
+    decode_ends,
+    decode_row_keys,
+    encode_answers,
+    open_answers,
+)
 from kubedistill_runtime.records import Record
 from kubedistill_runtime.serving.engine import Sampling, Serving
 from kubedistill_runtime.storage.store import Store
 
 SHARD_ROWS = 256
-SHARD_BYTES = 64 * 2**20
+SHARD_BYTES = 64 * 2**20  # before compression
+CACHE_BYTES = 256 * 2**20
 _SCHEMA = 2  # raise it when the same row would be answered differently
 
 
@@ -60,37 +69,68 @@ def shard_name(key: str, rows: Sequence[Row]) -> str:
 
 def find_answers(store: Store, key: str) -> dict[str, str]:
     """The shard that holds each row key of a model; raises StorageUnavailable at one that is damaged."""
+    return locate_answers(store, (name for name in store.names(f"rows/{key}") if name.endswith(".parquet")))
+
+
+def locate_answers(store: Store, shards: Iterable[str]) -> dict[str, str]:
+    """The first of some shards that holds each row key; raises StorageUnavailable at one that is damaged or gone."""
     found: dict[str, str] = {}
-    for name in store.names(f"rows/{key}"):
-        if name.endswith(".parquet"):
-            with _shard_errors(store, name):
-                for row_key in decode_row_keys(store.read(name)):
-                    found.setdefault(row_key, name)
+    for name in shards:
+        with _shard_errors(store, name):
+            for row_key in decode_row_keys(store.path(name)):
+                found.setdefault(row_key, name)
     return found
 
 
-def read_shards(store: Store, names: Iterable[str]) -> dict[str, Answer]:
-    """The answers of some shards, by row key; the first shard that holds a key counts.
-
-    Raises StorageUnavailable at a shard that is damaged or gone.
-    """
-    answers: dict[str, Answer] = {}
-    for name in names:
+def find_ended(store: Store, key: str) -> set[str]:
+    """The row keys of a model whose answer came to its end; raises as find_answers does."""
+    where, ended = find_answers(store, key), set()
+    for name in dict.fromkeys(where.values()):
         with _shard_errors(store, name):
-            for answer in decode_answers(store.read(name)):
-                answers.setdefault(answer.row_key, answer)
-    return answers
+            found = decode_ends(store.path(name))
+        ended |= {row_key for row_key, has_ended in found.items() if has_ended and where[row_key] == name}
+    return ended
+
+
+@dataclass(slots=True)
+class ShardReader:
+    """Reads single answers out of shards, of which it keeps the last few in memory."""
+
+    store: Store
+    where: Mapping[str, str]
+    """The shard of each row key."""
+    distributions: bool = True
+    """Whether log-probabilities are read too."""
+    most_bytes: int = CACHE_BYTES
+    """Memory for shards; one is kept whatever its size."""
+    _open: OrderedDict[str, tuple[AnswerTable, dict[str, int]]] = field(default_factory=OrderedDict, init=False)
+
+    def answer(self, row_key: str) -> Answer:
+        """The answer of a row key; raises StorageUnavailable where its shard is damaged or gone."""
+        name = self.where[row_key]
+        if name not in self._open:
+            self._read(name)
+        self._open.move_to_end(name)
+        table, places = self._open[name]
+        with _shard_errors(self.store, name):
+            return table.answer(places[row_key])
+
+    def _read(self, name: str) -> None:
+        with _shard_errors(self.store, name):
+            table = open_answers(self.store.read(name), distributions=self.distributions)
+        self._open[name] = (table, {key: place for place, key in reversed(list(enumerate(table.row_keys)))})
+        while len(self._open) > 1 and sum(held.nbytes for held, _ in self._open.values()) > self.most_bytes:
+            self._open.popitem(last=False)
 
 
 def add_shard(store: Store, key: str, rows: Sequence[Row], answers: Sequence[Answer]) -> str:
     """Publish the answers to some rows, once; two shards where one would be too large. Returns the last name."""
-    data = encode_answers(answers)
-    if len(data) > SHARD_BYTES and len(rows) > 1:
+    if len(rows) > 1 and sum(answer.nbytes for answer in answers) > SHARD_BYTES:
         half = len(rows) // 2
         add_shard(store, key, rows[:half], answers[:half])
         return add_shard(store, key, rows[half:], answers[half:])
     name = shard_name(key, rows)
-    store.put_if_absent(name, data)
+    store.put_if_absent(name, encode_answers(answers))
     return name
 
 

@@ -38,9 +38,10 @@ def order_samples(count: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
 
 def split_step(samples: Sequence[Sample], *, rank: int, world: int, micro: int) -> Iterator[list[Sample]]:
     """One worker's micro-batches of a step's samples; samples of like length meet, so that little is padded."""
-    mine = sorted(samples, key=lambda sample: len(sample.ids_L))[rank::world]
+    lengths = [len(sample.ids_L) for sample in samples]
+    mine = sorted(range(len(samples)), key=lengths.__getitem__)[rank::world]
     for start in range(0, len(mine), micro):
-        yield mine[start : start + micro]
+        yield [samples[place] for place in mine[start : start + micro]]
 
 
 def make_batch(samples: Sequence[Sample], *, device: torch.device) -> Batch:

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from kubedistill_runtime.chat.template import load_stop_ids
+from kubedistill_runtime.models import Model
 from kubedistill_runtime.storage.store import Store
 
 _CONFIG, _GENERATION = "config.json", "generation_config.json"
@@ -36,6 +38,16 @@ def write_companions(
             store.put(f"{folder}/{file.name}", file.read_bytes())
     _write_config(source / _CONFIG, store=store, name=f"{folder}/{_CONFIG}", changed=config or {})
     _write_generation(source / _GENERATION, store=store, name=f"{folder}/{_GENERATION}", changed=generation or {})
+
+
+def stated_stops(student: Model) -> dict[str, Any]:
+    """Return the keys of generation_config.json that make the export stop where the student was taught to stop.
+
+    Stop ids of config.json alone are not read by whoever reads a generation_config.json that names none.
+    """
+    path = student.path / _GENERATION
+    named = json.loads(path.read_bytes()).get("eos_token_id") if path.exists() else None
+    return {} if named is not None or not path.exists() else {"eos_token_id": list(load_stop_ids(student))}
 
 
 def _write_config(source: Path, *, store: Store, name: str, changed: Mapping[str, Any]) -> None:

@@ -90,10 +90,7 @@ class Loop:
         state.step += 1
         self._tokens += scored
         loss = self.collective.sum_number(loss)
-        if not math.isfinite(loss):
-            raise TrainingFailed(
-                f"the loss of step {state.step} is {loss}", at="spec.training.optimizer.learningRate", fix="Lower it"
-            )
+        _check_loss(loss, f"step {state.step}")
         state.curve.train.append({"step": state.step, "loss": loss, "learningRate": rate, "tokens": scored})
         if self.collective.rank == 0:
             self.hooks.report(state.step, schedule.steps, {"loss": loss, "tokens": self._tokens})
@@ -124,9 +121,10 @@ class Loop:
 
     def _validate(self, state: State) -> None:
         loss = self.measure(self.validation)
+        _check_loss(loss, f"validation after step {state.step}")
         state.curve.validation.append({"step": state.step, "loss": loss})
         state.waited += 1
-        if loss < state.best_loss:
+        if state.best_loss is None or loss < state.best_loss:
             state.best_loss, state.waited, state.curve.best_step = loss, 0, state.step
             if self.training.validation.keep_best:
                 state.best_weights = {name: value.detach().clone() for name, value in self.student.state_dict().items()}
@@ -150,6 +148,11 @@ class Loop:
     def _agree(self, stopping: bool) -> bool:
         """Rank 0 alone knows of the wish to stop; the sum tells the others."""
         return self.collective.sum_number(float(stopping and self.collective.rank == 0)) > 0
+
+
+def _check_loss(loss: float, what: str) -> None:
+    if not math.isfinite(loss):
+        raise TrainingFailed(f"the loss of {what} is {loss}", at="spec.training.optimizer.learningRate", fix="Lower it")
 
 
 def make_optimizer(student: Student, training: Training) -> torch.optim.AdamW:

@@ -28,23 +28,40 @@ class Sample:
     @property
     def scored(self) -> int:
         """Number of scored ids, N."""
-        return int(self.scored_L.sum())
+        return len(self.known_N)
 
 
-def make_samples(answered: Iterable[Answered], *, rendering: Rendering, max_length: int) -> tuple[list[Sample], int]:
-    """Turn answers into samples; returns them and the number dropped for their length.
+@dataclass(slots=True)
+class Counts:
+    """What became of answers on their way to samples."""
+
+    samples: int = 0
+    overlong: int = 0
+    """Samples dropped for their length."""
+    without_logprobs: int = 0
+    """Samples at which the teacher's distribution is not known."""
+    split: int = 0
+    """Answers of several turns that became several samples, since the template rewrites what was said before."""
+
+
+def make_samples(
+    answered: Iterable[Answered], *, rendering: Rendering, max_length: int, counts: Counts
+) -> Iterator[Sample]:
+    """Turn answers into samples, one after another, and count them.
 
     Turns share a sample as long as each prompt begins with the whole turn before it.
     """
-    samples, overlong = [], 0
     for one in answered:
-        for spans in join_spans(rendering.spans(one)):
+        groups = list(join_spans(rendering.spans(one)))
+        counts.split += len(groups) > 1
+        for spans in groups:
             sample = _make_sample(spans)
             if len(sample.ids_L) > max_length:
-                overlong += 1
+                counts.overlong += 1
             else:
-                samples.append(sample)
-    return samples, overlong
+                counts.samples += 1
+                counts.without_logprobs += sample.top is None
+                yield sample
 
 
 def join_spans(spans: Iterable[Span]) -> Iterator[list[Span]]:
@@ -87,4 +104,4 @@ def _join_tops(spans: list[Span]) -> TopK:
 
 
 def _blank(count: int, *, k: int) -> TopK:
-    return TopK(np.zeros((count, k), np.int32), np.zeros((count, k), np.float16), np.ones(count, np.float32))
+    return TopK(np.zeros((count, k), np.int32), np.zeros((count, k), np.float16), np.zeros(count, np.float32))

@@ -31,7 +31,8 @@ class State:
 
     step: int = 0
     curve: Curve = field(default_factory=Curve)
-    best_loss: float = float("inf")
+    best_loss: float | None = None
+    """Lowest validation loss; None until the first validation."""
     best_weights: dict[str, Tensor] | None = None
     """Weights with the lowest validation loss; None until the first validation, or where the last are wanted."""
     waited: int = 0

@@ -19,7 +19,7 @@ from kubedistill_runtime.models import Model
 from kubedistill_runtime.storage.claims import Claim, read_latest
 from kubedistill_runtime.storage.store import open_store
 from kubedistill_runtime.training.board import Board, OwnBoard, SharedBoard
-from kubedistill_runtime.training.samples import Sample
+from kubedistill_runtime.training.sample_store import open_samples
 
 Report = Callable[[int, int, dict[str, float]], None]
 """Hears (step, steps, figures)."""
@@ -36,11 +36,11 @@ class Assignment:
     training: Training
     objective: str
     ce_weight: float
-    train: list[Sample]
-    validation: list[Sample]
     store: str
+    samples: str
+    """Folder of the samples artifact in the store."""
     folder: str
-    """Name of the student artifact in the store."""
+    """Folder of the student artifact in the store."""
     claim: int
     threads: int
 
@@ -64,7 +64,7 @@ def train_on_workers(assignment: Assignment, *, workers: int, gpus: int, report:
     with tempfile.TemporaryDirectory(prefix="kd-train-") as scratch, ThreadPoolExecutor(max_workers=1) as waiter:
         trainer = TorchTrainer(
             _work,
-            train_loop_config={"assignment": _share(assignment) if apart else assignment, "board": board},
+            train_loop_config={"assignment": assignment, "board": board},
             scaling_config=_scale(workers, gpus) if apart else ScalingConfig(num_workers=0),
             run_config=RunConfig(name="train", storage_path=scratch),
             torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
@@ -80,12 +80,6 @@ def train_on_workers(assignment: Assignment, *, workers: int, gpus: int, report:
         except TrainingFailedError as error:
             raise _original(error) from error
     return summary
-
-
-def _share(assignment: Assignment) -> Any:
-    import ray
-
-    return ray.put(assignment)
 
 
 def _scale(workers: int, gpus: int) -> Any:
@@ -110,7 +104,6 @@ def _follow(board: Board, fitting: Future[Any], *, report: Report) -> None:
 
 def _work(config: dict[str, Any]) -> dict[str, Any]:
     """One worker's whole life; returns a summary."""
-    import ray
     import ray.train
     import torch
 
@@ -119,8 +112,8 @@ def _work(config: dict[str, Any]) -> dict[str, Any]:
     from kubedistill_runtime.training.objectives import OBJECTIVES
     from kubedistill_runtime.training.student import Student, load_language_model, save_language_model
 
-    given, board = config["assignment"], config["board"]
-    assignment: Assignment = given if isinstance(given, Assignment) else ray.get(given)
+    assignment: Assignment = config["assignment"]
+    board: Board = config["board"]
     torch.set_num_threads(assignment.threads)
     world = ray.train.get_context().get_world_size()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -140,7 +133,8 @@ def _work(config: dict[str, Any]) -> dict[str, Any]:
     language_model = load_language_model(assignment.student)
     student = Student(language_model, objective=OBJECTIVES[assignment.objective], ce_weight=assignment.ce_weight)
     loop = Loop(
-        student.to(device), assignment.training, assignment.train, assignment.validation, device, collective,
+        student.to(device), assignment.training, open_samples(store, assignment.samples, "train"),
+        open_samples(store, assignment.samples, "validation"), device, collective,
         Hooks(save, report, lambda: stopping, time.monotonic),
     )  # fmt: skip
     state = loop.run(read_latest(store, assignment.folder))
@@ -149,7 +143,7 @@ def _work(config: dict[str, Any]) -> dict[str, Any]:
             dtype = assignment.student.config.get("dtype") or assignment.student.config.get("torch_dtype")
             save_language_model(language_model, Path(staging), dtype=dtype)
             store.put_folder(f"{assignment.folder}/model", Path(staging))
-        store.put(f"{assignment.folder}/curve.json", json.dumps(state.curve.to_values()).encode())
+        store.put(f"{assignment.folder}/curve.json", json.dumps(state.curve.to_values(), allow_nan=False).encode())
     best = state.curve.best_step or state.step
     return {"steps": state.step, "bestStep": best, "validationLoss": state.best_loss}
 

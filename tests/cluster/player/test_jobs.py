@@ -15,7 +15,7 @@ def test_a_job_runs_one_pod_and_is_complete(workplace: Any) -> None:
     assert pod["status"]["phase"] == "Succeeded"
     assert pod["metadata"]["labels"]["batch.kubernetes.io/job-name"] == child.name
     assert child.status["succeeded"] == 1
-    assert child.result["artifacts"].keys() == {"dataset"}
+    assert child.result["artifacts"].keys() == {"dataset", "samples"}
 
 
 def test_a_pod_that_was_killed_stays_to_say_why(workplace: Any) -> None:

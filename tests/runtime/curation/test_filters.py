@@ -1,16 +1,18 @@
-"""Filters and leaks: which answers are rejected, and for which reason."""
+"""Filters: which answers are rejected, and for which reason."""
+
+from collections import Counter
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kubedistill.v1alpha1 import Task
 from kubedistill_runtime.answers import Answer, Answered, Turn
-from kubedistill_runtime.curation.filters import keep_first, make_filters
-from kubedistill_runtime.curation.leaks import LeakIndex
+from kubedistill_runtime.curation.filters import make_duplicate_filter, make_filters
 from kubedistill_runtime.records import Message, Record
 
 LABELS = Task(type="Classification", labels=("a.b", "c.d"))
 TALK = Task(type="Conversation")
-WORDS = " ".join(f"word{number}" for number in range(20))
 
 
 def answered(*texts: str, finish: str = "stop", prompt: str = "hello", record_id: str = "r") -> Answered:
@@ -28,7 +30,6 @@ def answered(*texts: str, finish: str = "stop", prompt: str = "hello", record_id
         (LABELS, answered("a.b", finish="length"), "Unfinished"),
         (LABELS, answered("  "), "Empty"),
         (LABELS, answered(), "Unanswered"),
-        (LABELS, answered("a.b", prompt=WORDS), "Leaked"),
         (TALK, answered("Sure.", "Bye."), None),
         (TALK, answered("Sure.", "Bye.", finish="length"), "Unfinished"),
         (TALK, answered("so it goes on and on and on again my dear friend " * 20), "Repetition"),
@@ -36,22 +37,47 @@ def answered(*texts: str, finish: str = "stop", prompt: str = "hello", record_id
     ],
 )
 def test_first_reason_counts(task: Task, answer: Answered, reason: str | None) -> None:
-    test = [Record("t", (Message("user", f"Oh, {WORDS} and more."),))]
-    reasons = (reject(answer) for reject in make_filters(task, test=test))
+    reasons = (reject(answer) for reject in make_filters(task))
     assert next((found for found in reasons if found), None) == reason
 
 
-def test_same_prompt_with_same_text_is_kept_once() -> None:
-    kept, again = keep_first(
-        [answered("a"), answered("b"), answered("a", record_id="s"), answered("a", prompt="other")]
-    )
-    assert (len(kept), [one.record.id for one in again]) == (3, ["s"])
+def duplicates(*answers: Answered) -> list[int]:
+    """The places of the answers that are rejected as duplicates."""
+    reject = make_duplicate_filter()
+    return [place for place, one in enumerate(answers) if reject(one) == "Duplicate"]
 
 
-def test_short_messages_leak_only_when_equal() -> None:
-    index = LeakIndex.build([Record("t", (Message("user", "Where is my parcel?"),))])
-    leaks = {
-        text: index.overlaps(Record("r", (Message("user", text),)))
-        for text in ("where is MY parcel", "where is my", WORDS)
-    }
-    assert leaks == {"where is MY parcel": True, "where is my": False, WORDS: False}
+SYSTEM = Record("s", (Message("system", "Be brief."), Message("user", "hello")))
+A_TURN = Answer("key", (Turn((1,), (2,), "a", "stop"),))
+
+
+@pytest.mark.parametrize(
+    ("answers", "rejected"),
+    [
+        ((answered("a"), answered("a"), answered("b"), answered("a")), []),
+        ((answered("a"), answered("a", record_id="s")), [1]),
+        ((answered("a"), answered("b", record_id="s")), []),
+        ((answered("a"), answered("a", record_id="s", prompt="other")), []),
+        ((answered("a"), Answered(SYSTEM, 0, A_TURN)), []),
+        ((answered("a", "b"), answered("ab", record_id="s"), answered("a", "b", record_id="t")), [2]),
+        ((answered("a"), answered("a", record_id="s"), answered("a"), answered("a", record_id="s")), [1, 3]),
+        ((answered("a", record_id="s"), answered("b", record_id="t"), answered("b", record_id="s")), [2]),
+    ],
+    ids=[
+        "draws of one record stay", "an equal record goes", "its other answer stays", "another prompt stays",
+        "another system prompt stays", "turns are not run together", "all draws of the equal record go",
+        "each text belongs to the record that said it first",
+    ],
+)  # fmt: skip
+def test_duplicates_are_equal_records_and_draws_are_data(answers: tuple[Answered, ...], rejected: list[int]) -> None:
+    assert duplicates(*answers) == rejected
+
+
+@given(st.lists(st.sampled_from("abc"), min_size=1, max_size=40), st.integers(0, 3))
+def test_frequencies_of_the_draws_survive_and_those_of_equal_records_are_not_added(
+    draws: list[str], copies: int
+) -> None:
+    records = [answered(text, record_id=str(copy)) for copy in range(copies + 1) for text in draws]
+    reject = make_duplicate_filter()
+    kept = Counter(one.answer.turns[0].text for one in records if not reject(one))
+    assert kept == Counter(draws)

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -18,7 +19,7 @@ from kubedistill.errors import EngineLost
 from kubedistill_runtime.chat import load_chat_format, load_stop_ids
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.records import Message, Record
-from kubedistill_runtime.serving.engine import Engine, Sampling, Serving
+from kubedistill_runtime.serving.engine import Completion, Engine, Sampling, Serving
 from kubedistill_runtime.serving.figures import Machine, measure
 from kubedistill_runtime.serving.session import LocalEngines, reap_leftovers
 from kubedistill_runtime.storage.store import Store
@@ -58,10 +59,39 @@ def test_stored_logprobs_are_those_of_transformers(engine: Engine, teacher: Mode
         stored_TK = completion.top.logprobs_TK
         half_step_TK = np.spacing(np.abs(stored_TK)).astype(np.float64) / 2  # all that float16 may have changed
         assert (np.abs(stored_TK.astype(np.float64) - chosen_TK.numpy()) <= half_step_TK + 1e-4).all()
+        drawn_T = expected_TV.gather(1, torch.tensor(completion.ids)[:, None])[:, 0]
+        assert completion.logprobs_T is not None
+        np.testing.assert_allclose(completion.logprobs_T, drawn_T.numpy(), atol=1e-4)
         assert np.abs(np.exp(chosen_TK.numpy()).sum(1) + completion.top.tail_T - 1).max() < 1e-4
         assert completion.ids[-1] in load_stop_ids(teacher)
         assert completion.finish == "stop"
         assert completion.ids == tuple(expected_TV.argmax(-1).tolist()), "greedy replies are the likeliest ids"
+
+
+def test_the_drawn_tokens_logprob_is_there_without_others_and_outside_the_most_likely(
+    engine: Engine, prompts: list[list[int]]
+) -> None:
+    """At temperature 2 many a drawn token is not among the two most likely ones."""
+    few, none = (
+        engine.generate(prompts, sampling=Sampling(2.0, max_tokens=8, k=k), seeds=list(range(len(prompts))))
+        for k in (2, 0)
+    )
+    outside = 0
+    for one, other in zip(few, none, strict=True):
+        assert (one.ids, other.top) == (other.ids, None)
+        assert one.logprobs_T is not None
+        assert other.logprobs_T is not None
+        assert one.logprobs_T.dtype == other.logprobs_T.dtype == np.float32
+        np.testing.assert_allclose(one.logprobs_T, other.logprobs_T, atol=1e-5)
+        for token, logprob, ids_K, logprobs_K in zip(
+            one.ids, one.logprobs_T, one.top.ids_TK, one.top.logprobs_TK, strict=True
+        ):
+            if token in ids_K:
+                assert logprob == pytest.approx(float(logprobs_K[ids_K == token][0]), abs=2e-2, rel=1e-3)
+            else:
+                outside += 1
+                assert logprob <= logprobs_K.min() + 2e-2
+    assert outside > 0, "the case must be met"
 
 
 def test_same_seeds_give_the_same_ids(engine: Engine, prompts: list[list[int]]) -> None:
@@ -94,11 +124,16 @@ def test_a_dead_engine_is_lost_and_started_anew(
 
     sampling, seeds = Sampling(max_tokens=8), [0] * len(prompts)
     with engines.open(serving) as engine:
-        before = engine.generate(prompts, sampling=sampling, seeds=seeds)
+        before = plain(engine.generate(prompts, sampling=sampling, seeds=seeds))
         psutil.Process(ray.get(engines.actor().process_id.remote())).kill()
         with pytest.raises(EngineLost):
             engine.generate(prompts, sampling=sampling, seeds=seeds)
-        assert engine.generate(prompts, sampling=sampling, seeds=seeds) == before
+        assert plain(engine.generate(prompts, sampling=sampling, seeds=seeds)) == before
+
+
+def plain(completions: list[Completion]) -> list[Any]:
+    """Completions without arrays, which don't compare."""
+    return [(one.ids, one.finish, one.logprobs_T.tolist()) for one in completions if one.logprobs_T is not None]
 
 
 class DeadlyRow:
@@ -121,7 +156,7 @@ def test_a_row_that_kills_the_engine_is_quarantined_alone(
     rows = make_rows(records, key="k", samples=1)
     asker = Asker(DeadlyRow(engine, deadly=prompts[5]), chat, Sampling(max_tokens=8, k=K), 128, seed=0)
     answer_rows(rows, key="k", asker=asker, store=store, report=lambda _done, _tokens: None)
-    answered = collect_answers(rows, key="k", store=store)
+    answered = list(collect_answers(rows, key="k", store=store))
     assert [one.record.id for one in answered if not one.answer.turns] == ["5"]
 
 

@@ -1,17 +1,26 @@
 """Curate: every rejection has a reason and is kept with it, and too few kept answers end the job."""
 
+import itertools
 import json
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from bench import Bench
 from kubedistill.errors import LowYield
+from kubedistill_runtime.curation import dataset as dataset_module
 from kubedistill_runtime.curation.dataset import read_dataset
 from kubedistill_runtime.records import Message
+from kubedistill_runtime.storage.artifacts import folder_of
+from kubedistill_runtime.storage.store import Store
+from kubedistill_runtime.training.sample_store import SampleStore, open_samples
 from workshop import write_records
 
+MADE = ("dataset", "samples")
 PHRASE = "so it goes on my dear friend "
 
 
@@ -22,10 +31,13 @@ def rejected(bench: Bench) -> list[dict[str, Any]]:
 
 def test_all_good_answers_are_kept(bench: Bench) -> None:
     summary = bench.run("Prepare", "Generate", "Curate").summary
-    assert summary == {"asked": 40, "kept": 40, "rejected": {}, "keepRatio": 1.0}
-    assert (bench.said[-1].done, bench.said[-1].figures) == (40, {"kept": 40})
+    assert summary == {
+        "asked": 40, "kept": 40, "rejected": {}, "keepRatio": 1.0, "samples": 40, "overlong": 0, "withoutLogprobs": 0,
+        "validation": {"samples": 8, "overlong": 0},
+    }  # fmt: skip
+    assert (40, 40, "answers", {"kept": 40}) in [(one.done, one.total, one.unit, one.figures) for one in bench.said]
     assert rejected(bench) == []
-    dataset = read_dataset(bench.workshop.store, bench.workshop.keys()["dataset"])
+    dataset = list(read_dataset(bench.workshop.store, bench.workshop.keys()["dataset"]))
     assert [one.record.id for one in dataset] == [f"train-{number:06d}" for number in range(1, 41)]
     assert {one.answer.turns[0].text for one in dataset} == {"yes"}
     assert all(one.answer.turns[0].top is not None for one in dataset)
@@ -61,18 +73,38 @@ def test_what_the_engine_died_of_is_unanswered(bench: Bench) -> None:
     assert rejected(bench)[0]["texts"] == []
 
 
-def test_a_prompt_that_is_a_test_prompt_is_leaked(bench: Bench) -> None:
-    prompts = [f"train asks {number}" for number in range(39)] + ["Test asks 2!"]
-    write_records(bench.workshop.root / "data" / "train.jsonl", prompts)
-    assert bench.run("Prepare", "Generate", "Curate").summary["rejected"] == {"Leaked": 1}
-    assert rejected(bench)[0]["id"] == "train-000040"
+def test_draws_of_one_record_stay_as_often_as_they_were_drawn(bench: Bench) -> None:
+    """The teacher says yes to two of three draws; a flat list of both answers would teach one half."""
+    bench.workshop.set("generation.samplesPerPrompt", 6)
+    bench.workshop.set("generation.temperature", 1.0)
+    draws: Counter[str] = Counter()
 
+    def reply(prompt: Sequence[int], seed: int) -> list[int]:
+        text = "yes" if seed % 3 else "no"
+        draws[text] += "train asks" in bench.chat.tokenizer.decode(list(prompt))
+        return list(bench.chat.reply_ids(text)[:-1])
 
-def test_samples_that_say_the_same_are_kept_once_and_the_prompt_counts_once(bench: Bench) -> None:
-    bench.workshop.set("generation.samplesPerPrompt", 3)
+    bench.engines.engine.reply = reply
     summary = bench.run("Prepare", "Generate", "Curate").summary
-    assert summary == {"asked": 120, "kept": 40, "rejected": {"Duplicate": 80}, "keepRatio": 1.0}
-    assert {one["sample"] for one in rejected(bench)} == {1, 2}
+    assert (summary["asked"], summary["kept"], summary["rejected"]) == (240, 240, {})
+    kept = Counter(
+        one.answer.turns[0].text for one in read_dataset(bench.workshop.store, bench.workshop.keys()["dataset"])
+    )
+    assert kept == draws
+    assert min(draws.values()) > 40, "both answers are drawn"
+    samples = open_samples(bench.workshop.store, folder_of("samples", bench.workshop.keys()["samples"]), "train")
+    assert len(samples) == 240, "and Train sees each of them"
+
+
+def test_equal_records_are_kept_once_with_all_their_draws_and_count_once(bench: Bench) -> None:
+    prompts = [f"train asks {number % 30}" for number in range(40)]
+    write_records(bench.workshop.root / "data" / "train.jsonl", prompts)
+    bench.workshop.set("generation.samplesPerPrompt", 3)
+    bench.workshop.set("curation.minKeepRatio", 0.75)
+    summary = bench.run("Prepare", "Generate", "Curate").summary
+    assert (summary["asked"], summary["kept"], summary["rejected"]) == (120, 90, {"Duplicate": 30})
+    assert summary["keepRatio"] == 0.75
+    assert {one["id"] for one in rejected(bench)} == {f"train-{number:06d}" for number in range(31, 41)}
 
 
 @pytest.mark.parametrize(("least", "fails"), [(0.75, False), (0.76, True), (0.0, False)])
@@ -90,7 +122,8 @@ def test_too_few_kept_prompts_end_the_job_with_the_reasons(least: float, *, fail
     assert low.value.at == "spec.curation.minKeepRatio"
     assert "rejected.jsonl" in low.value.fix
     assert len(rejected(bench)) == 10, "the file that the message sends people to is there"
-    assert not (bench.artifact("dataset") / "manifest.json").exists()
+    assert [path.name for path in bench.artifact("dataset").iterdir()] == ["rejected.jsonl"]
+    assert not bench.artifact("samples").exists()
 
 
 def test_given_answers_pass_the_same_filters(bench: Bench) -> None:
@@ -98,4 +131,145 @@ def test_given_answers_pass_the_same_filters(bench: Bench) -> None:
     bench.run("Prepare", "Generate")
     train = tuple(bench.chat.prompt_ids([Message("user", "train asks 3")]))
     assert train not in bench.engines.engine.asked
-    assert bench.run("Curate").summary == {"asked": 40, "kept": 40, "rejected": {}, "keepRatio": 1.0}
+    assert bench.run("Curate").summary == {
+        "asked": 40, "kept": 40, "rejected": {}, "keepRatio": 1.0, "samples": 40, "overlong": 0,
+        "withoutLogprobs": 40, "validation": {"samples": 8, "overlong": 0},
+    }  # fmt: skip
+
+
+# Samples
+
+
+def samples_of(bench: Bench, split: str = "train") -> SampleStore:
+    return open_samples(bench.workshop.store, folder_of("samples", bench.workshop.keys()["samples"]), split)
+
+
+def test_samples_are_the_ids_and_distributions_that_the_teacher_left(bench: Bench) -> None:
+    bench.run("Prepare", "Generate", "Curate")
+    dataset = read_dataset(bench.workshop.store, bench.workshop.keys()["dataset"])
+    for sample, one in zip(samples_of(bench), dataset, strict=True):
+        (turn,) = one.answer.turns
+        assert sample.ids_L.tolist() == [*turn.prompt_ids, *turn.completion_ids]
+        np.testing.assert_array_equal(sample.top.ids_TK, turn.top.ids_TK)
+    assert len(samples_of(bench, "validation")) == 8
+
+
+@pytest.mark.parametrize("some_fit", [True, False])
+def test_samples_that_are_too_long_are_counted_and_where_none_is_left_the_job_ends(
+    *, some_fit: bool, bench: Bench
+) -> None:
+    long = [f"train asks {'really ' * (0 if number % 2 and some_fit else 12)}{number}" for number in range(40)]
+    write_records(bench.workshop.root / "data" / "train.jsonl", long)
+    bench.workshop.set("training.maxLength", 16)
+    bench.run("Prepare", "Generate")
+    if some_fit:
+        summary = bench.run("Curate").summary
+        assert (summary["kept"], summary["samples"], summary["overlong"]) == (40, 20, 20)
+        return
+    with pytest.raises(LowYield, match="all 40 samples are longer than maxLength") as low:
+        bench.run("Curate")
+    assert low.value.at == "spec.training.maxLength"
+    assert (bench.artifact("dataset") / "manifest.json").exists(), "another maxLength needs no other dataset"
+    assert not (bench.artifact("samples") / "manifest.json").exists()
+
+
+def test_where_no_answer_is_kept_there_is_nothing_to_train_on(bench: Bench) -> None:
+    bench.workshop.set("curation.minKeepRatio", 0.0)
+    bench.says = lambda text: "maybe"
+    bench.run("Prepare", "Generate")
+    with pytest.raises(LowYield, match="no answer was kept") as low:
+        bench.run("Curate")
+    assert low.value.at == "spec.curation.minKeepRatio"
+
+
+def test_another_max_length_makes_samples_anew_and_leaves_the_dataset(bench: Bench) -> None:
+    bench.run("Prepare", "Generate", "Curate")
+    before = {path.name: path.stat().st_mtime_ns for path in bench.artifact("dataset").iterdir()}
+    bench.workshop.set("training.maxLength", 32)
+    assert bench.run("Curate").summary["samples"] == 40
+    assert {path.name: path.stat().st_mtime_ns for path in bench.artifact("dataset").iterdir()} == before
+
+
+def test_curate_again_writes_the_same_bytes(bench: Bench) -> None:
+    bench.run("Prepare", "Generate", "Curate")
+
+    def contents() -> dict[str, bytes]:
+        return {str(path): path.read_bytes() for name in MADE for path in bench.artifact(name).iterdir()}
+
+    before = contents()
+    for name in MADE:
+        (bench.artifact(name) / "manifest.json").unlink()
+    bench.run("Curate")
+    assert contents() == before
+
+
+@pytest.mark.parametrize("place", [0, 1, 2, 3, 4, 5])
+def test_killed_at_any_write_and_started_again_it_leaves_the_same_bytes(
+    place: int, bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bench.run("Prepare", "Generate")
+    monkeypatch.setattr(dataset_module, "PART_ROWS", 16)
+    kept: dict[str, bytes] = {}
+
+    class Killed(BaseException):
+        """What no handler of ours may catch, as none can catch SIGKILL."""
+
+    put, count = Store.put, itertools.count()
+
+    def dying(self: Store, name: str, data: bytes) -> None:
+        if "artifacts/" in name and next(count) == place:
+            raise Killed
+        put(self, name, data)
+
+    monkeypatch.setattr(Store, "put", dying)
+    with pytest.raises(Killed):
+        bench.run("Curate")
+    monkeypatch.setattr(Store, "put", put)
+    assert not (bench.artifact("samples") / "manifest.json").exists()
+    kept |= {str(path): path.read_bytes() for path in bench.artifact("dataset").glob("*")}
+    bench.run("Curate")
+    assert len(list(bench.artifact("dataset").iterdir())) == 2 * 3 + 2
+    assert all(Path(name).read_bytes() == data for name, data in kept.items())
+
+
+# Validation that is empty
+
+
+def overlong(bench: Bench) -> None:
+    write_records(bench.workshop.root / "data" / "validation.jsonl", ["word " * 20 + str(one) for one in range(8)])
+    bench.workshop.set("training.maxLength", 16)
+
+
+def cut_off(bench: Bench) -> None:
+    bench.workshop.set("generation.minSuccessRatio", 0.0)
+    bench.says = lambda text: "yes " * 40 if text.startswith("validation") else "yes"
+
+
+def without_references(bench: Bench) -> None:
+    bench.workshop.set("data.train.answers", "Given")
+    path = bench.workshop.root / "data" / "validation.jsonl"
+    write_records(path, [f"validation asks {number}" for number in range(8)], reference=None)
+
+
+def deadly(bench: Bench) -> None:
+    """Every validation prompt kills the engine, so that none has an answer."""
+    bench.workshop.set("generation.minSuccessRatio", 0.0)
+    write_records(bench.workshop.root / "data" / "validation.jsonl", ["the same deadly prompt"] * 8)
+    bench.engines.engine.deadly = tuple(bench.chat.prompt_ids([Message("user", "the same deadly prompt")]))
+
+
+@pytest.mark.parametrize("empty", [overlong, cut_off, without_references, deadly])
+def test_without_validation_samples_the_best_loss_is_null_and_never_infinite(
+    empty: Callable[[Bench], None], bench: Bench
+) -> None:
+    empty(bench)
+    bench.workshop.set("training.epochs", 1)
+    summary = bench.run("Prepare", "Generate", "Curate").summary
+    assert summary["validation"]["samples"] == 0
+    trained = bench.run("Train").summary
+    assert trained["validationLoss"] is None
+    assert trained["bestStep"] == trained["steps"] == 3
+    texts = [path.read_text() for path in bench.workshop.store.root.glob("artifacts/*/*/*.json")]
+    assert not any(word in text for text in texts for word in ("Infinity", "NaN"))
+    curve = json.loads((bench.artifact("student") / "curve.json").read_text())
+    assert curve["validation"] == []

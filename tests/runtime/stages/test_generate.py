@@ -19,7 +19,7 @@ def test_answers_and_judge_are_left_with_the_teachers_figures(bench: Bench) -> N
     }  # fmt: skip
     store, keys = bench.workshop.store, bench.workshop.keys()
     for name, split, count in (("answers", "train", 40), ("judge", "validation", 8), ("judge", "test", 8)):
-        answered = read_answer_set(store, name, keys[name], split)
+        answered = list(read_answer_set(store, name, keys[name], split))
         assert len(answered) == count
         assert answered[0].record.id == f"{split}-000001"
         assert {one.answer.turns[0].text for one in answered} == {"yes"}

@@ -23,7 +23,7 @@ def test_rows_are_left_with_the_figures_of_the_funnel(bench: Bench) -> None:
     outcome = bench.run("Prepare")
     assert outcome.keys == bench.workshop.keys()
     assert outcome.summary == {
-        "read": {"train": 40, "validation": 8, "test": 8}, "tooLong": {"train": 0, "validation": 0, "test": 0},
+        "read": {"train": 40, "validation": 8, "test": 8}, "dropped": {}, "judged": 8, "notes": [],
         "counts": {"train": 40, "validation": 8, "test": 8}, "heldOut": [], "objective": "CachedLogits",
         "objectiveReason": "teacher and student share a tokenizer", "topLogprobs": 32,
     }  # fmt: skip
@@ -82,8 +82,10 @@ def test_gates_on_accuracy_need_references(gate: str, *, been_through: bool, ben
     if been_through:
         bench.run("Prepare")
     bench.workshop.set(f"evaluation.gate.{gate}", 0.1)
-    with pytest.raises(InvalidManifest, match=rf"^spec.evaluation.gate.{gate}: no test record has a reference"):
+    with pytest.raises(InvalidManifest, match=r"^spec.evaluation.gate.") as refused:
         bench.run("Prepare")
+    assert refused.value.at == f"spec.evaluation.gate.{gate}"
+    assert refused.value.problem.startswith("0 test records have a reference")
 
 
 @pytest.mark.parametrize("been_through", [False, True])

@@ -1,6 +1,7 @@
 """Answering: each row is asked once, in the same batches after every kill, and its turns feed on each other."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,7 +61,7 @@ def test_rows_are_asked_in_batches_of_a_shard(engine: FunctionEngine, chat: Chat
 def test_answers_come_back_in_the_order_of_the_rows(engine: FunctionEngine, chat: ChatFormat, store: Store) -> None:
     rows = rows_of(records(300), samples=2)
     run(rows, engine=engine, chat=chat, store=store)
-    answered = collect_answers(rows, key=KEY, store=store)
+    answered = list(collect_answers(rows, key=KEY, store=store))
     assert [(one.record.id, one.sample) for one in answered] == [(row.record.id, row.sample) for row in rows]
     for one, prompt, seed in zip(
         answered, engine.asked, (seed for seeds in engine.seeds for seed in seeds), strict=True
@@ -71,13 +72,39 @@ def test_answers_come_back_in_the_order_of_the_rows(engine: FunctionEngine, chat
         assert turn.text == chat.text(turn.completion_ids)
         assert turn.top is not None
         assert turn.top.ids_TK.shape == (len(turn.completion_ids), 2)
+        assert turn.logprobs_T is not None
+        assert turn.logprobs_T.tolist() == [-0.5] * len(turn.completion_ids)
+
+
+def test_the_drawn_tokens_logprobs_are_stored_where_no_others_are(
+    engine: FunctionEngine, chat: ChatFormat, store: Store
+) -> None:
+    rows = rows_of(records(3))
+    run(rows, engine=engine, chat=chat, store=store, k=0)
+    for one in collect_answers(rows, key=KEY, store=store):
+        (turn,) = one.answer.turns
+        assert turn.top is None
+        assert turn.logprobs_T is not None
+        assert turn.logprobs_T.shape == (len(turn.completion_ids),)
+
+
+def test_an_engine_that_gives_no_logprobs_leaves_none(chat: ChatFormat, store: Store) -> None:
+    class Silent(FunctionEngine):
+        def generate(self, prompts, *, sampling, seeds):  # type: ignore[no-untyped-def]
+            given = FunctionEngine.generate(self, prompts, sampling=sampling, seeds=seeds)
+            return [replace(one, top=None, logprobs_T=None) for one in given]
+
+    rows = rows_of(records(3))
+    run(rows, engine=Silent(), chat=chat, store=store)
+    turns = [one.answer.turns[0] for one in collect_answers(rows, key=KEY, store=store)]
+    assert [(turn.top, turn.logprobs_T) for turn in turns] == [(None, None)] * 3
 
 
 def test_tokens_are_counted(engine: FunctionEngine, chat: ChatFormat, store: Store) -> None:
     rows = rows_of(records(20))
     asker = Asker(engine, chat, Sampling(max_tokens=16), 128, 0)
     tokens = answer_rows(rows, key=KEY, asker=asker, store=store, report=lambda _done, _tokens: None)
-    answered = collect_answers(rows, key=KEY, store=store)
+    answered = list(collect_answers(rows, key=KEY, store=store))
     assert tokens == sum(len(one.answer.turns[0].completion_ids) for one in answered)
     assert answer_rows(rows, key=KEY, asker=asker, store=store, report=lambda _done, _tokens: None) == 0
 
@@ -105,7 +132,7 @@ def test_only_missing_rows_are_asked(engine: FunctionEngine, chat: ChatFormat, s
     assert run(more, engine=second, chat=chat, store=store) == [100, 110]
     assert len(second.asked) == 10
     assert before.items() < published_shards(store.root).items()
-    assert len(collect_answers(more, key=KEY, store=store)) == 110
+    assert len(list(collect_answers(more, key=KEY, store=store))) == 110
 
 
 def test_equal_prompts_are_asked_once_and_all_are_counted(
@@ -115,7 +142,7 @@ def test_equal_prompts_are_asked_once_and_all_are_counted(
     rows = rows_of(same, records(3))
     assert run(rows, engine=engine, chat=chat, store=store) == [0, 400, 403]
     assert len(engine.asked) == 4
-    answered = collect_answers(rows, key=KEY, store=store)
+    answered = list(collect_answers(rows, key=KEY, store=store))
     assert len({one.answer.row_key for one in answered[:400]}) == 1
 
 
@@ -247,7 +274,7 @@ def test_a_row_that_kills_the_engine_is_left_out_and_all_others_are_answered(cha
     rows = rows_of(records(40))
     engine = FunctionEngine(deadly=tuple(chat.prompt_ids(rows[17].record.messages)))
     run(rows, engine=engine, chat=chat, store=store)
-    answered = collect_answers(rows, key=KEY, store=store)
+    answered = list(collect_answers(rows, key=KEY, store=store))
     assert [one.record.id for one in answered if not one.answer.turns] == ["r17"]
     assert len(published_shards(store.root)) == 1
     assert missing_rows(rows, key=KEY, store=store) == [], "it is not asked again by the next run"

@@ -62,7 +62,10 @@ def questions(train: int = 20, test: int = 8) -> dict[str, Question]:
 
 def test_all_questions_are_answered_and_counted_over_one_scale(desk: Desk) -> None:
     asking = desk.ask(**questions())
-    assert {name: len(part.answers(desk.store)) for name, part in asking.asked.items()} == {"train": 40, "test": 8}
+    assert {name: len(list(part.answers(desk.store))) for name, part in asking.asked.items()} == {
+        "train": 40,
+        "test": 8,
+    }
     assert (asking.generated, desk.engines.opened) == (48, 1)
     assert [(said.state, said.done, said.total) for said in desk.said] == [
         ("Loading", 0, 0), ("Working", 0, 48), ("Working", 40, 48), ("Working", 40, 48), ("Working", 48, 48),

@@ -1,7 +1,7 @@
 """The library: which answers are the same, and shards that are written once and believed only if they are whole."""
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,13 +15,31 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from kubedistill.errors import StorageUnavailable
-from kubedistill_runtime.answers import Answer, TopK, Turn, decode_answers, decode_row_keys, encode_answers
+from kubedistill_runtime.answers import (
+    Answer,
+    TopK,
+    Turn,
+    decode_answers,
+    decode_ends,
+    decode_row_keys,
+    encode_answers,
+    open_answers,
+)
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.records import Message, Record
 from kubedistill_runtime.serving.engine import Sampling, Serving
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers import library
-from kubedistill_runtime.teachers.library import Row, add_shard, find_answers, make_rows, model_key, read_shards
+from kubedistill_runtime.teachers.library import (
+    Row,
+    ShardReader,
+    add_shard,
+    find_answers,
+    find_ended,
+    locate_answers,
+    make_rows,
+    model_key,
+)
 
 KEY = "k" * 64
 SERVING = Serving(Model("teacher", Path("teacher"), "digest", 1000, {}), max_model_len=128, k=4)
@@ -34,6 +52,11 @@ def row(name: str) -> Row:
 
 def answer(name: str, *, text: str = "yes") -> Answer:
     return Answer(f"row-{name}", (Turn((1, 2), (3, 4), text, "stop"),))
+
+
+def read_all(store: Store, names: Sequence[str], **options: Any) -> dict[str, Answer]:
+    shards = ShardReader(store, locate_answers(store, names), **options)
+    return {row_key: shards.answer(row_key) for row_key in shards.where}
 
 
 def add(store: Store, *names: str, text: str = "yes") -> str:
@@ -123,17 +146,70 @@ def test_the_first_shard_that_holds_a_row_counts(store: Store) -> None:
     known = find_answers(store, KEY)
     assert known.keys() == {"row-a", "row-b", "row-c"}
     assert known["row-b"] == names[0]
-    first = read_shards(store, names)["row-b"]
+    first = read_all(store, names)["row-b"]
     assert first == next(one for one in decode_answers(store.read(names[0])) if one.row_key == "row-b")
 
 
 def test_what_is_too_large_for_one_shard_becomes_two(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(library, "SHARD_BYTES", len(encode_answers([answer("a"), answer("b")])))
+    monkeypatch.setattr(library, "SHARD_BYTES", 2 * answer("a").nbytes)
     add(store, *"abcdefgh")
     names = store.names(f"rows/{KEY}")
-    assert len(names) > 1
-    assert all(len(store.read(name)) <= library.SHARD_BYTES for name in names)
-    assert read_shards(store, names) == {f"row-{name}": answer(name) for name in "abcdefgh"}
+    assert [decode_row_keys(store.read(name)) for name in names].count(["row-a", "row-b"]) == 1
+    assert len(names) == 4
+    assert read_all(store, names) == {f"row-{name}": answer(name) for name in "abcdefgh"}
+
+
+def test_a_shard_is_measured_before_compression(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What compresses well would else be written with more bytes than Arrow's 32-bit offsets can find again."""
+    monkeypatch.setattr(library, "SHARD_BYTES", 2**16)
+    top = TopK(np.zeros((256, 32), np.int32), np.zeros((256, 32), np.float16), np.zeros(256, np.float32))
+    answers = [Answer(f"row-{name}", (Turn((), (7,) * 256, "", "stop", top),)) for name in "abcd"]
+    assert len(encode_answers(answers)) < 2**16 < answers[0].nbytes * 2
+    add_shard(store, KEY, [row(name) for name in "abcd"], answers)
+    assert len(store.names(f"rows/{KEY}")) == 4
+
+
+def test_answers_are_read_in_any_order_from_few_shards_in_memory(store: Store) -> None:
+    names = [add(store, f"{first}1", f"{first}2", text=first) for first in "abcd"]
+    shards = ShardReader(store, locate_answers(store, names), most_bytes=1)
+    for name in ("d2", "a1", "a2", "b1", "a2", "c1", "d1"):
+        assert shards.answer(f"row-{name}") == answer(name, text=name[0])
+        assert len(shards._open) == 1, "one is kept whatever its size"
+    large = ShardReader(store, shards.where)
+    assert [large.answer(f"row-{first}1").turns[0].text for first in "abcd"] == list("abcd")
+    assert len(large._open) == 4
+
+
+def test_a_shard_of_duplicates_is_read_at_its_first(store: Store) -> None:
+    name = add_shard(store, KEY, [row("a"), row("a")], [answer("a", text="first"), answer("a", text="second")])
+    assert read_all(store, [name])["row-a"].turns[0].text == "first"
+
+
+def test_without_distributions_only_they_are_missing(store: Store) -> None:
+    top = TopK(np.zeros((2, 3), np.int32), np.zeros((2, 3), np.float16), np.zeros(2, np.float32))
+    whole = Turn((1,), (2, 3), "yes", "stop", top, np.zeros(2, np.float32))
+    name = add_shard(store, KEY, [row("a")], [Answer("row-a", (whole,))])
+    (turn,) = read_all(store, [name], distributions=False)["row-a"].turns
+    assert turn == replace(whole, top=None, logprobs_T=None)
+
+
+def test_what_came_to_its_end_is_known_without_the_answers(store: Store) -> None:
+    ended, cut = Turn((1,), (2,), "a", "stop"), Turn((1,), (2,), "a", "length")
+    turns = {"ended": (ended, ended), "cut": (ended, cut), "unanswered": ()}
+    add_shard(store, KEY, [row(name) for name in turns], [Answer(f"row-{name}", turns[name]) for name in turns])
+    assert find_ended(store, KEY) == {"row-ended"}
+
+
+def test_an_end_counts_in_the_first_shard_that_holds_the_row(store: Store) -> None:
+    for name, finish in (("a", "stop"), ("b", "length")):
+        add_shard(
+            store,
+            KEY,
+            [row(name), row("both")],
+            [Answer(f"row-{one}", (Turn((), (), "", finish),)) for one in (name, "both")],
+        )
+    first = find_answers(store, KEY)["row-both"] == find_answers(store, KEY)["row-a"]
+    assert ("row-both" in find_ended(store, KEY)) == first
 
 
 def test_one_answer_that_is_too_large_is_kept_whole(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -168,13 +244,21 @@ DAMAGED: dict[str, Callable[[bytes], bytes]] = {
 }
 
 
-@pytest.mark.parametrize("read", ["find_answers", "read_shards"])
+READERS: dict[str, Callable[[Store, str], Any]] = {
+    "find_answers": lambda store, name: find_answers(store, KEY),
+    "locate_answers": lambda store, name: locate_answers(store, [name]),
+    "find_ended": lambda store, name: find_ended(store, KEY),
+    "ShardReader": lambda store, name: ShardReader(store, {"row-a": name}).answer("row-a"),
+}
+
+
+@pytest.mark.parametrize("read", READERS)
 @pytest.mark.parametrize("damage", DAMAGED)
 def test_a_damaged_shard_is_named_with_the_way_out(damage: str, read: str, store: Store) -> None:
     name = add(store, "a", "b")
     store.put(name, DAMAGED[damage](store.read(name)))
     with pytest.raises(StorageUnavailable) as refused:
-        find_answers(store, KEY) if read == "find_answers" else read_shards(store, [name])
+        READERS[read](store, name)
     assert refused.value.at == str(store.path(name))
     assert refused.value.problem.startswith("the shard is no file of answers (")
     assert refused.value.fix.startswith("Delete it, artifacts/answers and artifacts/judge, and start again")
@@ -188,8 +272,10 @@ def test_a_foreign_file_among_the_shards_is_named(store: Store) -> None:
 
 
 def test_a_shard_that_is_gone_is_named(store: Store) -> None:
-    with pytest.raises(StorageUnavailable, match=r"gone.parquet: the shard is gone\. Delete it, artifacts/answers"):
-        read_shards(store, [f"rows/{KEY}/gone.parquet"])
+    name = f"rows/{KEY}/gone.parquet"
+    for read in (READERS["locate_answers"], READERS["ShardReader"]):
+        with pytest.raises(StorageUnavailable, match=r"gone.parquet: the shard is gone\. Delete it, artifacts/answers"):
+            read(store, name)
 
 
 # Encoding
@@ -213,7 +299,8 @@ def tops(draw: st.DrawFn, length: int) -> TopK:
 def turns(draw: st.DrawFn) -> Turn:
     completion = draw(IDS)
     top = draw(st.none() | tops(len(completion)))
-    return Turn(draw(IDS), completion, draw(TEXTS), draw(st.sampled_from(["stop", "length"])), top)
+    logprobs = draw(st.none() | npst.arrays(np.float32, len(completion), elements=st.floats(-1e4, 0, width=32)))
+    return Turn(draw(IDS), completion, draw(TEXTS), draw(st.sampled_from(["stop", "length"])), top, logprobs)
 
 
 ANSWERS = st.lists(st.builds(Answer, TEXTS, st.lists(turns(), max_size=3).map(tuple)), max_size=4)
@@ -222,12 +309,18 @@ ANSWERS = st.lists(st.builds(Answer, TEXTS, st.lists(turns(), max_size=3).map(tu
 def plain(answers: list[Answer]) -> list[Any]:
     """Answers without arrays, which don't compare."""
 
-    def values(top: TopK | None) -> Any:
-        return top and [
-            (part.tolist(), part.dtype.str, part.shape) for part in (top.ids_TK, top.logprobs_TK, top.tail_T)
-        ]
+    def values(*arrays: np.ndarray) -> Any:
+        return [(part.tolist(), part.dtype.str, part.shape) for part in arrays]
 
-    return [(one.row_key, [(replace(turn, top=None), values(turn.top)) for turn in one.turns]) for one in answers]
+    def arrays(turn: Turn) -> Any:
+        top = turn.top and values(turn.top.ids_TK, turn.top.logprobs_TK, turn.top.tail_T)
+        return (
+            replace(turn, top=None, logprobs_T=None),
+            top,
+            None if turn.logprobs_T is None else values(turn.logprobs_T),
+        )
+
+    return [(one.row_key, [arrays(turn) for turn in one.turns]) for one in answers]
 
 
 @given(ANSWERS)
@@ -236,3 +329,17 @@ def test_answers_survive_encoding_and_equal_answers_give_equal_bytes(answers: li
     assert plain(decode_answers(data)) == plain(answers)
     assert encode_answers(decode_answers(data)) == data
     assert decode_row_keys(data) == [one.row_key for one in answers]
+    assert decode_ends(data) == {one.row_key: one.ended for one in answers}
+    table = open_answers(data)
+    assert plain([table.answer(place) for place in reversed(range(len(answers)))]) == plain(answers[::-1])
+
+
+@given(ANSWERS.filter(bool))
+def test_an_answer_is_no_smaller_than_what_arrow_finds_by_32_bits(answers: list[Answer]) -> None:
+    held = sum(part.nbytes for one in answers for turn in one.turns for part in _arrays(turn))
+    assert sum(one.nbytes for one in answers) >= held
+
+
+def _arrays(turn: Turn) -> list[np.ndarray]:
+    top = [turn.top.ids_TK, turn.top.logprobs_TK, turn.top.tail_T] if turn.top else []
+    return top if turn.logprobs_T is None else [*top, turn.logprobs_T]

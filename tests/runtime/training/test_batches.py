@@ -69,7 +69,7 @@ def test_each_target_is_the_id_after_its_position(shape: list[tuple[int, int]], 
 
 
 def test_sample_without_scored_ids_has_no_targets() -> None:
-    silent = Sample(np.array([5, 6, 7], np.int32), np.zeros(3, np.bool_), None, np.zeros(0, np.bool_))
+    silent = Sample(np.array([5, 6, 7], np.int32), np.zeros(3, np.bool_), None, np.empty(0, np.bool_))
     batch = make_batch([silent], device=CPU)
     assert (len(batch.targets_N), len(batch.positions_N), batch.attention_BL.tolist()) == (0, 0, [[1, 1, 1]])
     assert float(tiny.make_student()(batch).detach()) == 0.0

@@ -164,6 +164,27 @@ def test_without_validation_the_last_weights_are_kept() -> None:
     record = tiny.run(tiny.make_training(**SHORT), tiny.make_student(), train=TRAIN)
     assert (record.state.step, record.state.curve.validation, record.state.curve.best_step) == (6, [], 0)
     assert record.state.best_weights is None
+    assert record.state.best_loss is None, "no loss is not an infinite one"
+
+
+@pytest.mark.parametrize("stop_after", [1, 4])
+def test_that_nothing_was_validated_is_remembered_over_a_stop(stop_after: int) -> None:
+    training = tiny.make_training(**SHORT)
+    stopped = tiny.run(training, tiny.make_student(), train=TRAIN, stop_after=stop_after)
+    resumed = tiny.run(training, tiny.make_student(), train=TRAIN, resume=stopped.saved[stop_after])
+    assert (resumed.state.step, resumed.state.best_loss) == (6, None)
+
+
+def test_validation_loss_that_is_no_number_fails_and_names_the_step() -> None:
+    """Both would stand in curve.json, which is then no JSON."""
+
+    class Overflowing(Loop):
+        def measure(self, samples: Sequence[Sample]) -> float:
+            return float("inf")
+
+    loop = Overflowing(tiny.make_student(), tiny.make_training(**SHORT), TRAIN, VALIDATION)
+    with pytest.raises(TrainingFailed, match=r"learningRate: the loss of validation after step 2 is inf"):
+        loop.run()
 
 
 def test_loss_that_is_no_number_fails_and_names_the_field_and_is_not_saved() -> None:

@@ -19,7 +19,7 @@ from kubedistill_runtime.chat import ChatFormat, load_chat_format
 from kubedistill_runtime.curation.given import given_answers
 from kubedistill_runtime.records import Message, Record
 from kubedistill_runtime.training.rendering import NO_TOKEN, Rendering, move_top
-from kubedistill_runtime.training.samples import Sample, make_samples
+from kubedistill_runtime.training.samples import Counts, Sample, make_samples
 
 SPECIAL = ("<bos>", "<eos>", "<eot>", "<user>", "<bot>", "<sys>")
 
@@ -83,9 +83,10 @@ def test_what_is_scored_is_the_reply_as_the_template_renders_it_and_its_stop_tok
     record = Record("r", (*messages, *(Message("user", asked) for asked, _ in turns)))
     answer = Answer("k", tuple(Turn((), (), reply, "stop") for _, reply in turns))
     rendering = Rendering(chat, "Text")
-    samples, overlong = make_samples([Answered(record, 0, answer)], rendering=rendering, max_length=100_000)
+    counts = Counts()
+    samples = list(make_samples([Answered(record, 0, answer)], rendering=rendering, max_length=9999, counts=counts))
     spans = list(rendering.spans(Answered(record, 0, answer)))
-    assert (len(spans), overlong) == (len(turns), 0)
+    assert len(spans) == len(turns)
     for span, (asked, reply) in zip(spans, turns, strict=True):
         messages = [*messages, Message("user", asked)]
         assert list(span.prompt) == chat.prompt_ids(messages)
@@ -97,7 +98,7 @@ def test_what_is_scored_is_the_reply_as_the_template_renders_it_and_its_stop_tok
         second.prompt[: len(first.prompt + first.completion)] != first.prompt + first.completion
         for first, second in itertools.pairwise(spans)
     )
-    assert len(samples) == 1 + rewritten
+    assert counts == Counts(1 + rewritten, without_logprobs=1 + rewritten, split=int(rewritten > 0))
 
 
 def top_of(*rows: dict[int, float]) -> TopK:
@@ -168,7 +169,7 @@ def chatml(tmp_path: Path) -> ChatFormat:
 def taught(record: Record, chat: ChatFormat, *, every_turn: bool = False) -> list[tuple[str, str]]:
     """What is read and what is scored, by sample."""
     answers = given_answers([record], every_turn=every_turn)
-    samples, _ = make_samples(answers, rendering=Rendering(chat, "Text"), max_length=10_000)
+    samples = list(make_samples(answers, rendering=Rendering(chat, "Text"), max_length=9999, counts=Counts()))
     decode = chat.tokenizer.decode
     return [(decode(sample.ids_L.tolist()), decode(scored(sample))) for sample in samples]
 
@@ -203,7 +204,8 @@ def test_a_teachers_thought_is_not_taught_and_its_distributions_follow_the_answe
     turn = Turn(tuple(chat.prompt_ids(talk("ask"))), said, chat.text(said), "stop", top)
     answered = Answered(Record("r", talk("ask")), 0, Answer("k", (turn,)))
     stops = frozenset(chat.stop_ids)
-    ((sample,), _) = make_samples([answered], rendering=Rendering(chat, "Generated", stops), max_length=1000)
+    rendering = Rendering(chat, "Generated", stops)
+    (sample,) = make_samples([answered], rendering=rendering, max_length=1000, counts=Counts())
     assert chat.tokenizer.decode(scored(sample)) == "<think>\n\n</think>\n\nyes<|im_end|>"
     assert sample.top is not None
     known = sample.top.ids_TK[sample.known_N, 0].tolist()

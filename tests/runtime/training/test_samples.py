@@ -17,7 +17,7 @@ from kubedistill_runtime.models import Model
 from kubedistill_runtime.records import Message, Record
 from kubedistill_runtime.training.batches import make_batch
 from kubedistill_runtime.training.rendering import Form, Rendering
-from kubedistill_runtime.training.samples import Sample, make_samples
+from kubedistill_runtime.training.samples import Counts, Sample, make_samples
 
 STUDENT = Path(__file__).parents[3] / "examples" / "quickstart" / "student"
 ASK = Message("user", "Where is my parcel?")
@@ -56,8 +56,10 @@ def answered(*turns: Turn, messages: tuple[Message, ...] = ()) -> Answered:
 def make(
     *answers: Answered, chat: ChatFormat = UNUSED, form: Form = "Generated", max_length: int = 512
 ) -> list[Sample]:
-    samples, overlong = make_samples(answers, rendering=Rendering(chat, form), max_length=max_length)
-    assert overlong == 0
+    counts = Counts()
+    samples = list(make_samples(answers, rendering=Rendering(chat, form), max_length=max_length, counts=counts))
+    unknown = sum(sample.top is None for sample in samples)
+    assert counts == Counts(len(samples), 0, unknown, split=counts.split)
     return samples
 
 
@@ -155,23 +157,25 @@ def test_ids_of_another_tokenizer_are_rendered_anew_and_lose_their_distribution(
     assert sample.top is None
 
 
-def test_one_turn_without_logprobs_leaves_that_turn_to_the_text() -> None:
-    (sample,) = make(answered(stored((5,), (8, 2)), stored((5, 8, 2, 6), (9, 2), known=False)))
-    assert sample.known_N.tolist() == [True, True, False, False]
+@pytest.mark.parametrize("known", [(True, False), (False, True), (False, False)])
+def test_a_turn_without_logprobs_leaves_the_others_theirs(known: tuple[bool, bool]) -> None:
+    first, second = (stored((5,), (8, 2), known=known[0]), stored((5, 8, 2, 6), (9, 2), known=known[1]))
+    (sample,) = make(answered(first, second))
+    assert sample.known_N.tolist() == [known[0], known[0], known[1], known[1]]
+    if not any(known):
+        assert sample.top is None
+        return
+    assert sample.top.tail_T.tolist() == [8 * known[0], 2 * known[0], 9 * known[1], 2 * known[1]]
     batch = make_batch([sample], device=torch.device("cpu"))
-    assert batch.has_top_N.tolist() == [True, True, False, False]
-    assert batch.top_ids_NK[:2, 0].tolist() == [8, 2]
-
-
-def test_no_turn_with_logprobs_leaves_the_sample_to_the_text() -> None:
-    (sample,) = make(answered(stored((5,), (8, 2), known=False)))
-    assert (sample.top, sample.known_N.tolist()) == (None, [False, False])
+    assert batch.has_top_N.tolist() == sample.known_N.tolist(), "what is not known is learned from the text"
 
 
 def test_overlong_samples_are_dropped_and_counted() -> None:
-    answers = [answered(stored((5,) * length, (8, 2))) for length in (1, 2, 3, 9)]
-    samples, overlong = make_samples(answers, rendering=Rendering(UNUSED, "Generated"), max_length=4)
-    assert ([len(sample.ids_L) for sample in samples], overlong) == ([3, 4], 2)
+    answers = [answered(stored((5,) * length, (8, 2), known=length > 1)) for length in (1, 2, 3, 9)]
+    counts = Counts()
+    samples = list(make_samples(answers, rendering=Rendering(UNUSED, "Generated"), max_length=4, counts=counts))
+    assert [len(sample.ids_L) for sample in samples] == [3, 4]
+    assert counts == Counts(samples=2, overlong=2, without_logprobs=1)
 
 
 ids = st.lists(st.integers(3, 90), min_size=1, max_size=5).map(tuple)

@@ -143,7 +143,8 @@ def keys_of(job: StageJob) -> dict[ArtifactName, str]:
     keys["answers"] = key("teachers", "generation", of={"rows": keys["rows"]})
     keys["judge"] = key("teachers", of={"rows": keys["rows"]})
     keys["dataset"] = key("curation", of={"answers": keys["answers"]})
-    keys["student"] = key("student", "training", of={"dataset": keys["dataset"], "judge": keys["judge"]})
+    keys["samples"] = key("student", "training", of={"dataset": keys["dataset"], "judge": keys["judge"]})
+    keys["student"] = key("student", "training", of={"samples": keys["samples"]})
     keys["report"] = key("evaluation", of={"student": keys["student"], "judge": keys["judge"]})
     keys["export"] = key("export", of={"student": keys["student"]})
     return keys

@@ -1,0 +1,214 @@
+"""Prepare's input: what is left out and why, what is refused before the spend, and what a person is told."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import Bench
+from chat_models import FAMILIES, write_chat_model
+from kubedistill.errors import InvalidData, InvalidManifest, InvalidModel
+from kubedistill_runtime.records import Record, Split, read_rows
+from workshop import write_model
+
+INTRO = (
+    "Below is a message that a customer sent to our support team. Read it and name the one label that fits it best. "
+    "Message: "
+)
+
+
+def write(bench: Bench, split: Split, records: list[dict[str, Any]]) -> None:
+    path = bench.workshop.root / "data" / f"{split}.jsonl"
+    path.write_text("".join(json.dumps(record) + "\n" for record in records))
+
+
+def asks(prompts: list[str], *, reference: str | None = "yes") -> list[dict[str, Any]]:
+    return [{"prompt": prompt, **({"reference": reference} if reference else {})} for prompt in prompts]
+
+
+def rows(bench: Bench, split: Split) -> list[Record]:
+    return read_rows(bench.workshop.store, bench.workshop.keys()["rows"], split)
+
+
+def numbered(count: int, *, before: str = "", word: str = "asks") -> list[str]:
+    return [f"{before}somebody {word} number {place}" for place in range(count)]
+
+
+def test_a_shared_instruction_is_no_leak(bench: Bench) -> None:
+    bench.workshop.drop("teachers.0.model.maxModelLen")
+    write(bench, "train", asks(numbered(40, before=INTRO)))
+    write(bench, "test", asks(numbered(8, before=INTRO, word="tests")))
+    assert bench.run("Prepare").summary["dropped"] == {}
+
+
+def test_a_training_prompt_that_is_a_test_prompt_is_left_out_before_the_teacher_is_asked(bench: Bench) -> None:
+    write(bench, "train", asks([*numbered(39), "SOMEBODY tests number 2"]))
+    write(bench, "test", asks(numbered(8, word="tests")))
+    summary = bench.run("Prepare").summary
+    assert (summary["dropped"], summary["counts"]["train"]) == ({"Leaked": {"train": 1}}, 39)
+    (note,) = summary["notes"]
+    assert "'train-000040'" in note
+    assert "'test-000003'" in note
+
+
+def test_test_data_that_is_the_training_data_is_refused_in_prepare(bench: Bench) -> None:
+    shutil.copy(bench.workshop.root / "data" / "train.jsonl", bench.workshop.root / "data" / "test.jsonl")
+    with pytest.raises(InvalidData, match=r"^spec.data.test: ") as refused:
+        bench.run("Prepare")
+    assert "each of the 40 training prompts" in refused.value.problem
+    assert bench.engines.opened == 0
+
+
+@pytest.mark.parametrize("split", ["validation", "test"])
+def test_a_prompt_that_stands_twice_is_judged_once(split: Split, bench: Bench) -> None:
+    prompts = numbered(8, word=split)
+    write(bench, split, asks([*prompts, *prompts[:3]]))
+    summary = bench.run("Prepare").summary
+    assert (summary["dropped"], summary["counts"][split]) == ({"Duplicate": {split: 3}}, 8)
+
+
+def test_some_references_are_enough_to_judge_those_by_and_the_share_is_said(bench: Bench) -> None:
+    write(bench, "test", [*asks(numbered(9, word="tests")), *asks(["one without"], reference=None)])
+    bench.workshop.set("evaluation.gate.minAccuracy", 0.1)
+    summary = bench.run("Prepare").summary
+    assert (summary["judged"], summary["counts"]["test"]) == (9, 10)
+    assert summary["notes"] == ["9 of 10 test records have a reference; accuracy is that of those"]
+
+
+def test_a_gold_column_of_another_name_is_named_once_with_a_guess(bench: Bench) -> None:
+    write(bench, "test", [{"prompt": prompt, "label": "yes"} for prompt in numbered(8, word="tests")])
+    (note,) = bench.run("Prepare").summary["notes"]
+    assert note.startswith("test: ")
+    assert "'label'" in note
+    assert "'reference'" in note
+
+
+def test_labels_are_read_in_whatever_case_and_kept_as_the_manifest_has_them(bench: Bench) -> None:
+    bench.workshop.set("task.labels", ["Café", "no"])
+    for split, count in (("train", 40), ("validation", 8), ("test", 8)):
+        write(bench, split, asks(numbered(count, word=split), reference=" CAFE\u0301\n"))
+    bench.run("Prepare")
+    assert {record.references for split in ("train", "validation", "test") for record in rows(bench, split)} == {
+        ("Café",)
+    }
+
+
+def conversation(bench: Bench, **train: Any) -> None:
+    """Records of two user turns that end with an assistant turn, as chat logs do."""
+    bench.workshop.set("task", {"type": "Conversation"})
+    bench.workshop.set("data.train", {"uri": "data/train.jsonl", **train})
+    for split, count in (("train", 40), ("validation", 8), ("test", 8)):
+        texts = [(f"{split} {place} one", "its own", f"{split} {place} two", "at the end") for place in range(count)]
+        roles = ("user", "assistant", "user", "assistant")
+        write(bench, split, [
+            {"messages": [{"role": role, "content": text} for role, text in zip(roles, said, strict=True)]}
+            for said in texts
+        ])  # fmt: skip
+
+
+def test_given_answers_are_the_last_assistant_turns_with_the_others_as_context(bench: Bench) -> None:
+    conversation(bench, answers="Given")
+    bench.run("Prepare")
+    record = rows(bench, "train")[0]
+    assert [message.content for message in record.messages] == ["train 0 one", "its own", "train 0 two"]
+    assert record.references == ("at the end",)
+
+
+def test_a_teacher_answers_every_user_turn_itself(bench: Bench) -> None:
+    conversation(bench)
+    bench.run("Prepare")
+    record = rows(bench, "train")[0]
+    assert [message.content for message in record.messages] == ["train 0 one", "train 0 two"]
+
+
+def test_given_answers_without_one_for_validation_are_refused_before_training(bench: Bench) -> None:
+    bench.workshop.set("data.train.answers", "Given")
+    write(bench, "validation", asks(numbered(8, word="validates"), reference=None))
+    with pytest.raises(InvalidManifest, match=r"^spec.data.validation: "):
+        bench.run("Prepare")
+
+
+def use(bench: Bench, tmp_path: Path, *, teacher: str | None = None, student: str | None = None, **config: Any) -> None:
+    """Put a family's chat format in the place of teacher or student."""
+    for role, name in (("teacher", teacher), ("student", student)):
+        if name is None:
+            continue
+        folder = tmp_path / f"other-{role}"
+        write_model(folder, size=2)
+        write_chat_model(folder, FAMILIES[name], **(config if role == "student" else {}))
+        bench.workshop.set("teachers.0.model.source" if role == "teacher" else "student.model.source", str(folder))
+
+
+@pytest.mark.parametrize(("role", "at"), [("teacher", "spec.teachers[0]"), ("student", "spec.student")])
+def test_a_template_that_refuses_the_system_prompt_is_refused_with_the_way_out(
+    role: str, at: str, bench: Bench, tmp_path: Path
+) -> None:
+    bench.workshop.set("task.systemPrompt", "Route the message.")
+    use(bench, tmp_path, **{role: "gemma-2"})
+    with pytest.raises(InvalidModel) as refused:
+        bench.run("Prepare")
+    assert refused.value.at == f"{at}.model.source"
+    assert "System role not supported" in refused.value.problem
+    assert "first user turn" in refused.value.fix
+
+
+@pytest.mark.parametrize("name", ["gemma-2", "mistral"])
+@pytest.mark.parametrize("role", ["teacher", "student"])
+def test_conversations_go_with_templates_that_insist_on_alternating_roles(
+    role: str, name: str, bench: Bench, tmp_path: Path
+) -> None:
+    conversation(bench)
+    use(bench, tmp_path, **{role: name})
+    bench.workshop.drop("teachers.0.model.maxModelLen")
+    assert bench.run("Prepare").summary["counts"]["test"] == 8
+
+
+SILENT: dict[str, Callable[[str], str]] = {
+    "drops what systems say": lambda template: template.replace(
+        "message['content']", "(message['content'] if message['role'] != 'system' else '')"
+    ),
+    "cuts long messages": lambda template: template.replace("message['content']", "message['content'][:8]"),
+    "writes the first message alone": lambda template: template.replace("in messages", "in messages[:1]"),
+}
+
+
+@pytest.mark.parametrize("name", SILENT)
+def test_a_template_that_leaves_text_out_is_refused(name: str, bench: Bench, tmp_path: Path) -> None:
+    bench.workshop.set("task.systemPrompt", "Route the message.")
+    use(bench, tmp_path, student="qwen-2.5")
+    settings = json.loads((tmp_path / "other-student" / "tokenizer_config.json").read_text())
+    settings["chat_template"] = SILENT[name](settings["chat_template"])
+    (tmp_path / "other-student" / "tokenizer_config.json").write_text(json.dumps(settings))
+    with pytest.raises(InvalidModel, match=r"^spec.student.model.source: "):
+        bench.run("Prepare")
+
+
+def test_text_that_looks_like_a_special_token_is_counted(bench: Bench) -> None:
+    write(bench, "train", asks([*numbered(39), "say <end> and <assistant> to me"]))
+    (note,) = bench.run("Prepare").summary["notes"]
+    assert note.startswith("1 records hold the text of a special token")
+
+
+def test_prompts_that_are_too_long_for_the_student_are_said_by_name(bench: Bench, tmp_path: Path) -> None:
+    use(bench, tmp_path, student="qwen-2.5", max_position_embeddings=64)
+    bench.workshop.drop("teachers.0.model.maxModelLen")
+    write(bench, "test", asks([*numbered(8, word="tests"), "word " * 50]))
+    (note,) = bench.run("Prepare").summary["notes"]
+    assert note.startswith("1 of 9 test prompts have 64 tokens or more")
+
+
+def test_a_student_that_no_training_prompt_fits_is_refused(bench: Bench, tmp_path: Path) -> None:
+    use(bench, tmp_path, student="qwen-2.5", max_position_embeddings=24)
+    with pytest.raises(InvalidManifest) as refused:
+        bench.run("Prepare")
+    assert refused.value.at == "spec.training.maxLength"
+
+
+def test_a_student_that_hardly_a_test_prompt_fits_is_refused(bench: Bench, tmp_path: Path) -> None:
+    use(bench, tmp_path, student="qwen-2.5", max_position_embeddings=64)
+    write(bench, "test", asks([f"{'word ' * 50}{place}" for place in range(9)]))
+    with pytest.raises(InvalidData, match=r"^spec.data.test: "):
+        bench.run("Prepare")
