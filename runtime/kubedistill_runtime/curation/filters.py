@@ -2,12 +2,10 @@
 
 import zlib
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from kubedistill.v1alpha1 import Task as TaskSpec
 from kubedistill_runtime.answers import Answered
-from kubedistill_runtime.curation.leaks import LeakIndex
-from kubedistill_runtime.records import Record
 from kubedistill_runtime.tasks import TASKS
 
 Filter = Callable[[Answered], str | None]
@@ -16,19 +14,15 @@ _NGRAM, _MAX_SHARE, _MAX_COMPRESSION = 10, 0.2, 8.0
 _LONG_ENOUGH = 50  # words; shorter texts repeat themselves by nature
 
 
-def make_filters(task: TaskSpec, *, test: Iterable[Record]) -> tuple[Filter, ...]:
-    """The filters of a task in their order; the first reason counts."""
-    leaks = LeakIndex.build(test)
+def make_filters(task: TaskSpec) -> tuple[Filter, ...]:
+    """Return the filters of a task in their order; the first reason counts."""
     kind, labels = TASKS[task.type], task.answer_labels
 
     def reject_format(answered: Answered) -> str | None:
         parsed = [kind.parse(turn.text, labels) for turn in answered.answer.turns]
         return "WrongFormat" if None in parsed else None
 
-    def reject_leak(answered: Answered) -> str | None:
-        return "Leaked" if leaks.overlaps(answered.record) else None
-
-    return (reject_unanswered, reject_unfinished, reject_empty, reject_format, reject_repetition, reject_leak)
+    return (reject_unanswered, reject_unfinished, reject_empty, reject_format, reject_repetition)
 
 
 def reject_unanswered(answered: Answered) -> str | None:

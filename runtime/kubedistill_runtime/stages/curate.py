@@ -32,7 +32,7 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     else:
         asked = read_answer_set(store, "answers", keys["answers"], "train")
     progress.working(done=0, total=len(asked), unit="answers")
-    filters = make_filters(spec.task, test=read_rows(store, keys["rows"], "test"))
+    filters = make_filters(spec.task)
     reasons = [next((reason for reject in filters if (reason := reject(answered))), None) for answered in asked]
     kept, duplicates = keep_first([answered for answered, reason in zip(asked, reasons, strict=True) if not reason])
     progress.working(done=len(asked), total=len(asked), unit="answers", figures={"kept": len(kept)})

@@ -10,7 +10,6 @@ from bench import Bench
 from kubedistill.errors import LowYield
 from kubedistill_runtime.curation.dataset import read_dataset
 from kubedistill_runtime.records import Message
-from workshop import write_records
 
 PHRASE = "so it goes on my dear friend "
 
@@ -59,13 +58,6 @@ def test_what_the_engine_died_of_is_unanswered(bench: Bench) -> None:
     bench.engines.engine.deadly = tuple(bench.chat.prompt_ids([Message("user", "train asks 3")]))
     assert bench.run("Prepare", "Generate", "Curate").summary["rejected"] == {"Unanswered": 1}
     assert rejected(bench)[0]["texts"] == []
-
-
-def test_a_prompt_that_is_a_test_prompt_is_leaked(bench: Bench) -> None:
-    prompts = [f"train asks {number}" for number in range(39)] + ["Test asks 2!"]
-    write_records(bench.workshop.root / "data" / "train.jsonl", prompts)
-    assert bench.run("Prepare", "Generate", "Curate").summary["rejected"] == {"Leaked": 1}
-    assert rejected(bench)[0]["id"] == "train-000040"
 
 
 def test_samples_that_say_the_same_are_kept_once_and_the_prompt_counts_once(bench: Bench) -> None:

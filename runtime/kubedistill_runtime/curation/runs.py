@@ -1,0 +1,84 @@
+"""Runs: every 13 words in a row of many prompts, as 64-bit hashes in columns.
+
+Shapes: W items of all prompts, end to end; R runs; N prompts.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from kubedistill_runtime.curation.words import WORD, weigh
+
+NGRAM = 13  # the length that GPT-3's decontamination used (arXiv 2005.14165, appendix C)
+_BASE = 0x9E3779B97F4A7C15  # odd, so that it has an inverse modulo 2 ** 64
+
+Places = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Runs:
+    """Runs of 13 words; equal runs have equal hashes within one process, and different ones nearly always others."""
+
+    hash_R: NDArray[np.uint64]
+    record_R: Places
+    """Place of the prompt."""
+    start_R: Places
+    """Place of the first item in the prompt."""
+    end_R: Places
+    """Place after the last item in the prompt."""
+
+    def only(self, mask_R: NDArray[np.bool_]) -> Self:
+        """Return the runs that a mask holds."""
+        return replace(
+            self,
+            hash_R=self.hash_R[mask_R],
+            record_R=self.record_R[mask_R],
+            start_R=self.start_R[mask_R],
+            end_R=self.end_R[mask_R],
+        )
+
+
+def find_runs(prompts: Sequence[Sequence[str]], *, first: int) -> Runs:
+    """Return the runs of prompts that are cut into items; `first` is the place of the first prompt.
+
+    A run ends where its items weigh as much as 13 words. Hashes are polynomials of the items' own hashes modulo
+    2 ** 64, taken from one cumulative sum (Karp and Rabin 1987).
+    """
+    items = [item for prompt in prompts for item in prompt]
+    count_N = np.array([len(prompt) for prompt in prompts], np.int64)
+    offset_N = np.cumsum(count_N) - count_N
+    record_W = np.repeat(np.arange(len(prompts)), count_N)
+    weight_W = np.fromiter(weigh(items), np.int64, len(items))
+    sum_W = np.concatenate([[0], np.cumsum(weight_W)])
+    end_W = np.searchsorted(sum_W, sum_W[:-1] + NGRAM * WORD)
+    start_R = np.flatnonzero(end_W <= (offset_N + count_N)[record_W])
+    end_R, record_R = end_W[start_R], record_W[start_R]
+    hash_R = _hash_between(items, start_R, end_R)
+    return Runs(hash_R, record_R + first, start_R - offset_N[record_R], end_R - offset_N[record_R])
+
+
+def concatenate(parts: Sequence[Runs]) -> Runs:
+    """Return the runs of all parts, in their order."""
+    return Runs(
+        np.concatenate([np.empty(0, np.uint64), *(part.hash_R for part in parts)]),
+        *(
+            np.concatenate([np.empty(0, np.int64), *(getattr(part, name) for part in parts)])
+            for name in ("record_R", "start_R", "end_R")
+        ),
+    )
+
+
+def _hash_between(items: Sequence[str], start_R: Places, end_R: Places) -> NDArray[np.uint64]:
+    code_W = np.fromiter(map(hash, items), np.int64, len(items)).view(np.uint64)
+    sum_W = np.concatenate([np.zeros(1, np.uint64), np.cumsum(code_W * _powers(_BASE, len(items)))])
+    return (sum_W[end_R] - sum_W[start_R]) * _powers(pow(_BASE, -1, 2**64), len(items))[start_R]
+
+
+def _powers(base: int, count: int) -> NDArray[np.uint64]:
+    """1, base, base², … modulo 2 ** 64."""
+    factors = np.full(count, base, np.uint64)
+    factors[:1] = 1
+    return np.cumprod(factors)
