@@ -18,7 +18,7 @@ import numpy as np
 from trials import QUICKSTART, Outcome, Trial, run_trial, shuffle_teacher
 
 from kubedistill_runtime.evaluation.statistics import Difference, compare
-from kubedistill_runtime.serving.figures import describe_hardware
+from kubedistill_runtime.serving.hardware import describe_processor
 from kubedistill_runtime.storage.store import open_store
 
 FOLDER = Path(__file__).resolve().parents[1] / "build/bench-quality"
@@ -177,7 +177,7 @@ def print_machine(results: Results) -> None:
     loads, seconds = [outcome.load for outcome in outcomes], sum(outcome.seconds for outcome in outcomes)
     print(f"\nlearning rate {LEARNING_RATE:g}, {CHOSEN_EPOCHS} epochs; all runs together {seconds / 60:.1f} minutes")
     print(
-        f"{describe_hardware()}; load at the end of each run: mean {mean(loads):.1f}, most {max(loads):.1f}; ", end=""
+        f"{describe_processor()}; load at the end of each run: mean {mean(loads):.1f}, most {max(loads):.1f}; ", end=""
     )
     print(f"now {os.getloadavg()[0]:.1f}\n")
 

@@ -23,7 +23,9 @@ from kubedistill_runtime.serving.figures import (
 
 StudentName = Literal["baseline", "distilled"]
 
-ROUNDS = 5
+LEAST_ROUNDS, MOST_ROUNDS = 5, 15
+_SECONDS = 2.0
+"""Small students are so quick that more rounds than five fit in here; each makes the median surer."""
 NOISE = 0.15
 """A difference between equal architectures above which it is the machine that was measured."""
 _PROMPTS_PER_ROUND = 4
@@ -88,8 +90,9 @@ def alternate(
     watch, loaded = Stopwatch(engine, clock=clock), "distilled"
     timings: dict[StudentName, list[list[Timing]]] = {"baseline": [], "distilled": []}
     order: tuple[StudentName, ...] = ("distilled", "baseline")
-    for number in range(ROUNDS):
-        report(number, ROUNDS)
+    began, number = clock(), 0
+    while number < LEAST_ROUNDS or (number < MOST_ROUNDS and clock() - began < _SECONDS):
+        report(number, max(LEAST_ROUNDS, number))
         asked = [chosen[(number * _PROMPTS_PER_ROUND + place) % len(chosen)] for place in range(_PROMPTS_PER_ROUND)]
         for name in order:
             if name != loaded:
@@ -98,7 +101,8 @@ def alternate(
             watch.answer(asked[0], sampling=sampling)  # new weights are cold
             timings[name].append([watch.answer(prompt, sampling=sampling) for prompt in asked])
         order = order[::-1]  # whoever was second is still loaded, and goes first
-    report(ROUNDS, ROUNDS)
+        number += 1
+    report(number, number)
     ratios = [
         _typical(distilled) / _typical(baseline)
         for distilled, baseline in zip(timings["distilled"], timings["baseline"], strict=True)
@@ -108,7 +112,7 @@ def alternate(
         _summarize(timings["baseline"], answer_tokens=answer_tokens),
         _summarize(timings["distilled"], answer_tokens=answer_tokens),
         LatencyControl(
-            rounds=ROUNDS, output_tokens=tokens, ratio=ratio, spread=(min(ratios), max(ratios)),
+            rounds=number, output_tokens=tokens, ratio=ratio, spread=(min(ratios), max(ratios)),
             noise=abs(ratio - 1) > NOISE,
         ),
     )  # fmt: skip
@@ -130,7 +134,7 @@ def _choose(prompts: Sequence[Sequence[int]], *, wanted: int, max_model_len: int
     """The prompts that leave room for the wanted length, and that length; or the shortest prompt and what fits."""
     roomy = [prompt for prompt in prompts if len(prompt) + wanted <= max_model_len]
     if roomy:
-        return roomy[: ROUNDS * _PROMPTS_PER_ROUND], wanted
+        return roomy[: MOST_ROUNDS * _PROMPTS_PER_ROUND], wanted
     shortest = min(prompts, key=len)
     return [shortest], max_model_len - len(shortest)
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from kubedistill.errors import Stopped
 from kubedistill_runtime.models import Model, find_model
-from kubedistill_runtime.serving.alternation import ROUNDS, Alternation, alternate, same_architecture
+from kubedistill_runtime.serving.alternation import LEAST_ROUNDS, MOST_ROUNDS, Alternation, alternate, same_architecture
 from kubedistill_runtime.serving.engine import Completion, Sampling, Serving
 from kubedistill_runtime.serving.session import LocalEngines
 from kubedistill_runtime.storage.store import Store
@@ -88,13 +88,20 @@ def test_first_token_tokens_and_whole_answers_are_told_apart() -> None:
 def test_both_are_asked_the_same_in_every_round_and_take_turns_at_going_first() -> None:
     pair = ratio_of(1.0)
     control = pair.alternate().control
-    assert (control.rounds, ROUNDS) == (5, 5)
+    assert (control.rounds, LEAST_ROUNDS) == (5, 5)
     assert pair.loads == ["baseline", "distilled", "baseline", "distilled", "baseline"], "one load a round"
     for name in ("baseline", "distilled"):
         lengths = [length for student, length, tokens in pair.calls if student == name]
         assert lengths == [length for student, length, tokens in pair.calls if student == "distilled"]
     firsts = [name for place, (name, *_) in enumerate(pair.calls) if place % (len(pair.calls) // 5) == 0]
     assert firsts == ["distilled", "baseline", "distilled", "baseline", "distilled"]
+
+
+@pytest.mark.parametrize(("seconds", "rounds"), [(1.0, 5), (0.0009, 8), (0.00001, MOST_ROUNDS)])
+def test_quick_students_are_timed_in_more_rounds(seconds: float, rounds: int) -> None:
+    pair = Pair(lambda name, call: seconds)
+    assert pair.alternate(tokens=20).control.rounds == rounds
+    assert len(pair.loads) == rounds
 
 
 def test_a_burst_of_load_moves_one_round_and_not_the_ratio() -> None:

@@ -10,6 +10,7 @@ import pytest
 import ray
 
 from kubedistill.errors import EngineLost
+from kubedistill_runtime.serving import session
 from kubedistill_runtime.serving.session import LocalEngines
 
 WAIT = "RAY_raylet_start_wait_time_s"
@@ -48,6 +49,7 @@ def start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[SlowRay]
         monkeypatch.setattr(ray, "init", slow.init)
         monkeypatch.setattr(ray, "shutdown", slow.shutdown)
         monkeypatch.setattr(ray, "is_initialized", lambda: slow.started)
+        monkeypatch.setattr(session, "_descendants", list)  # the real session of other tests is not ours to end
         return LocalEngines(leftovers=tmp_path / "processes.json", ahead=False)
 
     return start

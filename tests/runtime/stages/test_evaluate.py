@@ -40,18 +40,18 @@ def evaluate(bench: Bench, *, pools: Pools = Pools(), prices: Prices = Prices())
 def test_the_students_are_timed_in_turn_with_two_engine_starts(judged: Bench) -> None:
     report = evaluate(judged)
     assert judged.engines.opened == 2
-    sources = judged.engines.engine.loaded
-    assert len(sources) == 5
-    assert sources[0] == sources[2] != sources[1] == "the distilled student"
     control = report["latencyControl"]
-    assert (control["rounds"], control["outputTokens"]) == (5, 8), "the teacher says one word, which is too short"
+    sources = judged.engines.engine.loaded
+    assert len(sources) == control["rounds"] >= 5
+    assert sources[0] == sources[2] != sources[1] == "the distilled student"
+    assert control["outputTokens"] == 8, "the teacher says one word, which is too short"
     assert control["spread"][0] <= control["ratio"] <= control["spread"][1]
     for arm in report["arms"].values():
         assert arm["firstTokenSeconds"] > 0
         assert arm["hardware"] == "a function"
     assert "untimed" not in report["provenance"]
     rounds = [said.done for said in judged.said if said.unit == "rounds"]
-    assert rounds == [0, 1, 2, 3, 4, 5]
+    assert rounds == list(range(control["rounds"] + 1))
 
 
 @pytest.mark.parametrize(
