@@ -14,7 +14,7 @@ from kubedistill.errors import InvalidInput, StageFailed
 
 Event = dict[str, Any]
 Process = subprocess.Popen[str]
-_LAST_EVENTS = ("finished", "failed", "preview")
+_LAST_EVENTS = ("finished", "failed", "preview", "validated")
 _SECONDS_TO_STOP = 30
 
 
@@ -31,6 +31,11 @@ def check_runtime() -> None:
             "the runtime is not installed here, only the client",
             fix="Run `make setup` in a clone, or use the image kubedistill/runtime-cpu",
         )
+
+
+def has_checks() -> bool:
+    """Return whether the runtime's checks can run here; they need no Ray and no engine."""
+    return all(find_spec(name) is not None for name in ("kubedistill_runtime", "transformers"))
 
 
 def start_runtime(arguments: Sequence[str], *, verbose: bool = False, apart: bool = False) -> Process:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kubedistill.errors import EXIT_SUCCESS, KubedistillError
+from kubedistill.errors import EXIT_BAD_INPUT, EXIT_SUCCESS, KubedistillError
 
 if TYPE_CHECKING:
     from kubedistill.contract import StageJob
@@ -42,6 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if options.job:
             return _run_one(options.job)
+        if options.validate:
+            return _validate(options)
         return _preview(options) if options.preview else _run_all(options)
     except KubedistillError as error:
         _emit({"event": "failed", "reason": error.reason, "message": str(error), "exitCode": error.exit_code})
@@ -62,6 +64,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--prices", default="{}", type=_prices, metavar="JSON", help='USD per hour: {"teacher": 2.5, "student": 0.8}'
     )
     parser.add_argument("--rehash", action="store_true", help="read every data and model file again, once")
+    parser.add_argument("--validate", action="store_true", help="say all that a run would be refused for")
     parser.add_argument("--preview", action="store_true", help="show what the student would train on")
     parser.add_argument("--bound-to-parent", action="store_true", help="end when the process that started this ends")
     return parser.parse_args(arguments)
@@ -152,13 +155,23 @@ def _preview(options: argparse.Namespace) -> int:
     return EXIT_SUCCESS
 
 
-def _local_run(options: argparse.Namespace) -> Any:
+def _validate(options: argparse.Namespace) -> int:
+    from kubedistill_runtime.storage.store import locate_store
+    from kubedistill_runtime.validation import validate
+
+    run = _local_run(options, store=locate_store(options.store))
+    found = validate(run.stage_job("Prepare", attempt=1, keys={}))
+    _emit({"event": "validated", **found.to_values()})
+    return EXIT_BAD_INPUT if found.problems else EXIT_SUCCESS
+
+
+def _local_run(options: argparse.Namespace, *, store: "Store | None" = None) -> Any:
     from kubedistill.manifest import load_manifest
     from kubedistill_runtime.models import forget_digests
     from kubedistill_runtime.pipeline import LocalRun
     from kubedistill_runtime.storage.store import open_store
 
-    job, store = load_manifest(options.manifest), open_store(options.store)
+    job, store = load_manifest(options.manifest), store or open_store(options.store)
     if options.rehash:
         forget_digests(store)
     return LocalRun(

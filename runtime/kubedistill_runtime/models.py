@@ -78,21 +78,24 @@ def original_positions(config: Mapping[str, Any]) -> int | None:
 
 
 def find_model(
-    source: str, *, revision: str | None, trust_remote_code: bool, data_root: Path, store: Store, at: str
-) -> Model:
+    source: str, *, revision: str | None, trust_remote_code: bool, data_root: Path, store: Store | None, at: str,
+    fetch: bool = True,
+) -> Model:  # fmt: skip
     """Find a model's folder, identify it and read its sizes.
 
-    Raises InvalidModel, naming the field `at`, where there is no usable checkpoint.
+    Without a store a folder is not identified, since that reads all of it; without fetch nothing is downloaded.
+    Raises InvalidModel, naming the field `at`, where there is no usable checkpoint, NotAtHand where one is on the hub.
     """
     if source.startswith(HUB_SCHEME):
-        path = _download(source.removeprefix(HUB_SCHEME), revision=revision, at=at)
+        path = _download(source.removeprefix(HUB_SCHEME), revision=revision, at=at, fetch=fetch)
         identity = path.name
     else:
         path = _folder(source, data_root=data_root, at=at)
         identity = ""
     config = _read_config(path, at=at)
     parameters = sum(_count_parameters(file, at=at) for file in _weight_files(path, at=at))
-    identity = identity or folder_digest(path, store=store)
+    if store is not None:
+        identity = identity or folder_digest(path, store=store)
     return Model(
         source=source,
         path=path,
@@ -210,12 +213,21 @@ def _folder(source: str, *, data_root: Path, at: str) -> Path:
     return path
 
 
-def _download(repository: str, *, revision: str | None, at: str) -> Path:
+class NotAtHand(InvalidModel):
+    """A model of the hub that is not on this machine, and was not to be fetched."""
+
+
+def _download(repository: str, *, revision: str | None, at: str, fetch: bool) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(repository, revision=revision, allow_patterns=list(_IDENTITY)))
+        patterns = list(_IDENTITY)
+        return Path(
+            snapshot_download(repository, revision=revision, allow_patterns=patterns, local_files_only=not fetch)
+        )
     except Exception as error:  # the hub's client and its transport have no error in common but this
+        if not fetch:
+            raise NotAtHand(f"{repository} is not on this machine", at=at, fix="A run fetches it") from error
         fix = "Check the name, the revision and HF_TOKEN, or use a folder"
         problem = f"{repository} can't be fetched from the hub ({_first_line(error)})"
         raise InvalidModel(problem, at=at, fix=fix) from error

@@ -1,6 +1,7 @@
 """The pipeline: all stages of one job on this machine, each skipped where its artifacts are complete."""
 
 import contextlib
+import datetime
 import fcntl
 import json
 import os
@@ -39,6 +40,7 @@ class LocalRun:
     store: Store
     config_maps: dict[str, str] = field(default_factory=dict)
     prices: Prices = field(default_factory=Prices)
+    today: datetime.date = field(default_factory=lambda: datetime.datetime.now(datetime.UTC).date())
 
     @property
     def run(self) -> RunRef:
@@ -55,6 +57,22 @@ class LocalRun:
         """Where this run's messages, logs and report lie."""
         return self.job_folder / self.run.id
 
+    @property
+    def date(self) -> str:
+        """The day of the job's first run, YYYY-MM-DD: what a chat template that asks for the date is told."""
+        try:
+            return self.store.read(self._first_day).decode()
+        except FileNotFoundError:  # there was no run yet
+            return self.today.isoformat()
+
+    @property
+    def _first_day(self) -> str:
+        return f"runs/{self.job.metadata.namespace}.{self.job.metadata.name}/first-day"
+
+    def record_day(self) -> None:
+        """Keep the day of the first run, so that a run of another day asks the same."""
+        self.store.put_if_absent(self._first_day, self.today.isoformat().encode())
+
     def stage_job(self, stage: StageName, *, attempt: int, keys: Mapping[ArtifactName, str]) -> StageJob:
         """What a driver is told for one attempt."""
         metadata = self.job.metadata
@@ -62,7 +80,7 @@ class LocalRun:
             job=JobRef(namespace=metadata.namespace, name=metadata.name, uid=metadata.uid), run=self.run,
             stage=stage, attempt=attempt, token=f"{self.run.id}-{stage.lower()}-{attempt}", spec=self.job.spec,
             store=self.store.uri, data_root=self.data_root.absolute().as_uri(), config_maps=self.config_maps,
-            artifacts=dict(keys), prices=self.prices,
+            artifacts=dict(keys), prices=self.prices, date=self.date,
         )  # fmt: skip
 
 
@@ -76,6 +94,7 @@ def run_pipeline(run: LocalRun, *, emit: Emit) -> int:
         leftovers = run.job_folder / "processes.json"
         reap_leftovers(leftovers)
         run.store.sweep()
+        run.record_day()
         keys = _probe(run, emit=emit)
         with contextlib.closing(LocalEngines(leftovers=leftovers, ahead=True)) as engines:
             for stage in CHAIN:
@@ -132,6 +151,8 @@ def _advance(
     )  # fmt: skip
     if error:
         raise error
+    for note in result.summary.get("notes", ()):
+        emit({"event": "note", "message": note})
 
 
 def _complete(store: Store, keys: Mapping[ArtifactName, str], names: tuple[ArtifactName, ...]) -> bool:

@@ -7,12 +7,11 @@ from typing import Any
 from kubedistill.contract import StageJob
 from kubedistill_runtime.answers import Answer, Answered, Turn
 from kubedistill_runtime.chat import ChatFormat
-from kubedistill_runtime.checks.data import read_records
+from kubedistill_runtime.checks.input import assemble, read_split
 from kubedistill_runtime.curation.given import given_answers
-from kubedistill_runtime.records import Record, arrange, open_turns
-from kubedistill_runtime.resolution import data_path, resolve
+from kubedistill_runtime.records import SPLITS, Record, open_turns
+from kubedistill_runtime.resolution import data_sources, resolve
 from kubedistill_runtime.storage.store import Store
-from kubedistill_runtime.tasks import TASKS
 from kubedistill_runtime.training.rendering import Rendering
 from kubedistill_runtime.training.samples import Counts, Sample, make_samples
 from kubedistill_runtime.training.student_format import make_rendering
@@ -22,24 +21,33 @@ _PLACEHOLDER = "(the teacher's answer)"
 
 
 def preview(job: StageJob, *, store: Store) -> dict[str, Any]:
-    """Three records with template, loss mask and end token; a reference stands in for the teacher's answer."""
+    """Show three training records as samples, and what is asked of each other split.
+
+    The records are those that Prepare leaves, rendered as Train sees them; a reference stands in for an answer that
+    the teacher has not given yet. Raises what Prepare raises for the data.
+    """
     resolved = resolve(job, store=store)
-    task = job.spec.task
-    path = data_path(job.spec.data.train, job=job, at="spec.data.train")
-    records = read_records(
-        path, split="train", task=TASKS[task.type], labels=task.answer_labels, system_prompt=task.system_prompt
-    ).records
+    data = assemble(job, {split: read_split(job, split) for split in data_sources(job.spec)})
     rendering = make_rendering(resolved)
     shown = [
-        _show(record, job=job, rendering=rendering, max_length=resolved.max_length) for record in records[:_RECORDS]
+        _show(record, job=job, rendering=rendering, max_length=resolved.max_length)
+        for record in data.splits["train"][:_RECORDS]
     ]
-    return {"records": shown, "objective": resolved.objective, "objectiveReason": resolved.objective_reason}
+    asked = {split: _ask(data.splits[split][0], chat=rendering.chat) for split in SPLITS[1:]}
+    return {
+        "records": shown, "asked": asked, "notes": data.notes,
+        "objective": resolved.objective, "objectiveReason": resolved.objective_reason,
+    }  # fmt: skip
+
+
+def _ask(record: Record, *, chat: ChatFormat) -> dict[str, Any]:
+    """A record as the student is asked it: the prompt of its first reply, and what that is judged by."""
+    text = chat.tokenizer.decode(chat.prompt_ids(open_turns(record)[0]))
+    return {"id": record.id, "prompt": text, "references": list(record.references)}
 
 
 def _show(record: Record, *, job: StageJob, rendering: Rendering, max_length: int) -> dict[str, Any]:
-    train = job.spec.data.train
-    record = arrange(record, answers=train.answers)
-    answered = _stand_in(record, every_turn=train.targets == "All")
+    answered = _stand_in(record, every_turn=job.spec.data.train.targets == "All")
     counts = Counts()
     samples = list(make_samples([answered], rendering=rendering, max_length=max_length, counts=counts))
     pieces = [piece for sample in samples for piece in _pieces(sample, chat=rendering.chat)]

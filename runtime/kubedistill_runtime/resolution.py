@@ -6,32 +6,29 @@ Cheap and repeatable: files are hashed once and remembered, and nothing is token
 import datetime
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from kubedistill.canonical import digest
 from kubedistill.chain import ArtifactName
 from kubedistill.contract import StageJob
 from kubedistill.errors import InvalidData, InvalidInput, InvalidManifest, TokenizerMismatch
 from kubedistill.v1alpha1 import LABEL_TASKS, DataSource, Spec
-from kubedistill.v1alpha1.base import Model as ResourceModel
-from kubedistill_runtime.chat.template import asks_for_date, load_stop_ids
 from kubedistill_runtime.checks.tokenizers import TokenizerComparison, compare_tokenizers, format_difference
+from kubedistill_runtime.keys import compute_keys, digest_chat_format
 from kubedistill_runtime.models import Model, file_digest, find_model
 from kubedistill_runtime.records import SPLITS, Split
 from kubedistill_runtime.serving.engine import Sampling
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.training.rendering import Form
 
-# One number per artifact: raise it when a stage's output changes for the same inputs, defaults included.
-SCHEMAS: dict[ArtifactName, int] = {
-    "rows": 2, "answers": 2, "judge": 2, "dataset": 2, "samples": 2, "student": 2, "report": 2, "export": 2,
-}  # fmt: skip
 DEFAULT_K = 32
 DEFAULT_MAX_MODEL_LEN = 4096
 DEFAULT_MAX_LENGTH = 2048
 CPU_DTYPE = "Float32"
 Precision = Literal["BF16", "FP32"]
+Role = Literal["teacher", "student"]
+ROLES: tuple[Role, ...] = ("teacher", "student")
+MODEL_AT: dict[Role, str] = {"teacher": "spec.teachers[0].model", "student": "spec.student.model"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,19 +68,29 @@ def resolve(job: StageJob, *, store: Store) -> Resolved:
 
     Raises InvalidManifest, InvalidData, InvalidModel or TokenizerMismatch, naming the field.
     """
+    teacher, student = (find_named_model(job, role, store=store) for role in ROLES)
+    resolved = choose(job, teacher=teacher, student=student)
+    files, chat = _digest_files(job, store=store), digest_chat_format(student, store=store)
+    return replace(resolved, keys=compute_keys(job.spec, resolved, files=files, chat=chat))
+
+
+def choose(job: StageJob, *, teacher: Model, student: Model) -> Resolved:
+    """Make every open choice of a job's spec for two models; nothing is hashed, so there are no keys.
+
+    Raises InvalidManifest or TokenizerMismatch, naming the field.
+    """
     spec = job.spec
-    teacher, student = _find_models(job, store=store)
     comparison = compare_tokenizers(teacher, student)
     difference = format_difference(teacher, student) if comparison.shared else ""
     k = DEFAULT_K if spec.generation.top_logprobs is None else spec.generation.top_logprobs
     objective, reason = _resolve_objective(spec, comparison=comparison, difference=difference, k=k)
     dtype = spec.teachers[0].model.dtype
-    resolved = Resolved(
+    return Resolved(
         teacher=teacher,
         student=student,
         teacher_dtype=CPU_DTYPE if dtype == "Auto" else dtype,
         form=("Rendered" if difference else "Generated") if comparison.shared else "Text",
-        date=_resolve_date(job),
+        date=date_of(job),
         max_model_len=_resolve_length(spec.teachers[0].model.max_model_len, teacher, default=DEFAULT_MAX_MODEL_LEN),
         max_length=_resolve_length(spec.training.max_length, student, default=DEFAULT_MAX_LENGTH),
         precision=_resolve_precision(spec),
@@ -94,8 +101,18 @@ def resolve(job: StageJob, *, store: Store) -> Resolved:
         ce_weight=_resolve_ce_weight(spec, objective=objective),
         keys={},
     )
-    files, chat = _digest_files(job, store=store), _digest_chat_format(student, store=store)
-    return replace(resolved, keys=_compute_keys(spec, resolved, files=files, chat=chat))
+
+
+def find_named_model(job: StageJob, role: Role, *, store: Store | None, fetch: bool = True) -> Model:
+    """Find the model that a spec names; without a store it is not identified, and without fetch not downloaded.
+
+    Raises InvalidModel, naming the field.
+    """
+    model = job.spec.teachers[0].model if role == "teacher" else job.spec.student.model
+    return find_model(
+        model.source, revision=model.revision, trust_remote_code=model.trust_remote_code,
+        data_root=root_path(job.data_root), store=store, at=f"{MODEL_AT[role]}.source", fetch=fetch,
+    )  # fmt: skip
 
 
 def check_keys(job: StageJob, resolved: Resolved) -> None:
@@ -135,18 +152,6 @@ def root_path(uri: str) -> Path:
     return Path(unquote(urlsplit(uri).path))
 
 
-def _find_models(job: StageJob, *, store: Store) -> tuple[Model, Model]:
-    teacher, student = job.spec.teachers[0].model, job.spec.student.model
-    found = [
-        find_model(
-            model.source, revision=model.revision, trust_remote_code=model.trust_remote_code,
-            data_root=root_path(job.data_root), store=store, at=f"{at}.source",
-        )
-        for model, at in ((teacher, "spec.teachers[0].model"), (student, "spec.student.model"))
-    ]  # fmt: skip
-    return found[0], found[1]
-
-
 def _resolve_length(wanted: int | None, model: Model, *, default: int) -> int:
     """What the manifest names, else the default or what the model was made for, whichever is less."""
     return wanted if wanted is not None else min(default, model.max_positions or default)
@@ -178,8 +183,8 @@ def _resolve_temperature(spec: Spec) -> float:
     return 0.0 if short else 0.7
 
 
-def _resolve_date(job: StageJob) -> datetime.date:
-    """The job's own day: a job that goes on after midnight must ask what it asked before."""
+def date_of(job: StageJob) -> datetime.date:
+    """Return the job's own day: a job that goes on after midnight must ask what it asked before."""
     named = job.spec.task.date or job.date
     return datetime.date.fromisoformat(named) if named else datetime.datetime.now(datetime.UTC).date()
 
@@ -218,99 +223,3 @@ def _digest_files(job: StageJob, *, store: Store) -> dict[str, str]:
             raise InvalidData("there is no such file", at=f"spec.data.{split}: {path}", fix=fix)
         digests[split] = file_digest(path, store=store)
     return digests
-
-
-# How fast a result comes, not what it is. Whether the code of a checkpoint runs is part of the model's digest.
-_PLACEMENT = frozenset(
-    {"source", "revision", "tensor_parallel_size", "pipeline_parallel_size", "trust_remote_code"}
-)  # fmt: skip
-_PACE = frozenset({"micro_batch_size", "checkpoint"})
-# What an artifact must reach to be used: checked when it is made and, where it is there, in Prepare.
-_YIELDS = frozenset({"min_success_ratio", "min_keep_ratio"})
-
-
-_CHAT_FORMAT = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
-
-
-def _digest_chat_format(model: Model, *, store: Store) -> str:
-    """The digest of all that decides which ids a conversation becomes with a model's tokenizer and template."""
-    code = sorted(model.path.glob("*.py")) if model.trust_remote_code else []
-    files = [file for file in (*(model.path / name for name in _CHAT_FORMAT), *code) if file.is_file()]
-    return digest(
-        {
-            "files": {file.name: file_digest(file, store=store) for file in files},
-            "modelType": model.config.get("model_type"),  # it names the tokenizer's class where its own file does not
-            "stopIds": load_stop_ids(model),
-        }
-    )
-
-
-def _compute_keys(spec: Spec, resolved: Resolved, *, files: dict[str, str], chat: str) -> dict[ArtifactName, str]:
-    """The key of each artifact: a digest of all that determines its bytes, the keys it stands on among it.
-
-    What the spec leaves open enters as it was resolved, so spelling a default out changes no key. What this job does
-    not use stays out: a seed where nothing is drawn, sampling where the answers are given. Pools, workers, prices
-    and engine versions stay out too.
-    """
-    keys: dict[ArtifactName, str] = {}
-
-    def add(name: ArtifactName, **parts: Any) -> str:
-        keys[name] = digest({"artifact": name, "schema": SCHEMAS[name], **parts})
-        return keys[name]
-
-    train, given = spec.data.train, spec.data.train.answers == "Given"
-    task = {**_values(spec.task, without=frozenset({"date"})), "labels": spec.task.answer_labels}
-    held_out_by = spec.generation.seed if len(files) < len(SPLITS) else None
-    # What is TooLong depends on the teacher, so the teacher enters rows; the student never does.
-    teachers = [_teacher_values(spec, resolved)]
-    rows = add("rows", files=files, task=task, heldOutBy=held_out_by, teachers=teachers, answers=train.answers)
-    answers = add("answers", rows=rows, generation={} if given else _sampling_values(spec, resolved))
-    judge = add("judge", rows=rows, maxTokens=spec.generation.max_tokens, topLogprobs=resolved.k)
-    curation = _values(spec.curation, without=_YIELDS)
-    dataset = add("dataset", answers=answers, targets=train.targets, curation=curation)
-    samples = add(
-        "samples", dataset=dataset, judge=None if given else judge,  # given answers are validated on the references
-        chat=[chat, date_for(resolved.student, resolved.date)], maxLength=resolved.max_length,
-    )  # fmt: skip
-    training = _training_values(spec, resolved)
-    trained = add("student", samples=samples, student=resolved.student.digest, training=training)
-    add("report", student=trained, judge=judge, evaluation=_values(spec.evaluation))
-    add("export", student=trained, export=[_values(export) for export in spec.export])
-    return keys
-
-
-def date_for(model: Model, date: datetime.date) -> str | None:
-    """The day as it enters keys: only where a model's template asks for it, or every day would pay the teacher anew."""
-    return date.isoformat() if asks_for_date(model) else None
-
-
-def _teacher_values(spec: Spec, resolved: Resolved) -> dict[str, Any]:
-    model = _values(spec.teachers[0].model, without=_PLACEMENT)
-    return {
-        **model, "digest": resolved.teacher.digest, "dtype": resolved.teacher_dtype,
-        "maxModelLen": resolved.max_model_len, "date": date_for(resolved.teacher, resolved.date),
-    }  # fmt: skip
-
-
-def _sampling_values(spec: Spec, resolved: Resolved) -> dict[str, Any]:
-    """How training prompts are answered; at temperature 0 no seed is used."""
-    sampling = resolved.sampling
-    return {
-        **_values(spec.generation, without=_YIELDS), "temperature": sampling.temperature, "topP": sampling.top_p,
-        "topLogprobs": resolved.k, "seed": spec.generation.seed if sampling.temperature > 0 else None,
-    }  # fmt: skip
-
-
-def _training_values(spec: Spec, resolved: Resolved) -> dict[str, Any]:
-    training, validation = spec.training, spec.training.validation
-    objective = {**_values(training.objective), "type": resolved.objective, "ceWeight": resolved.ce_weight}
-    # One validation an epoch, the last one at the end: as many of them as there are epochs never end it early.
-    patience = validation.patience if validation.every_steps else min(validation.patience, training.epochs)
-    return {
-        **_values(training, without=_PACE), "objective": objective, "maxLength": resolved.max_length,
-        "precision": resolved.precision, "validation": {**_values(validation), "patience": patience},
-    }  # fmt: skip
-
-
-def _values(part: ResourceModel, *, without: frozenset[str] = frozenset()) -> dict[str, Any]:
-    return part.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude_none=True, exclude=set(without))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from artifact_defaults import GOLDEN, STANDS_ON, complaint, current_defaults
-from kubedistill_runtime.resolution import SCHEMAS
+from kubedistill_runtime.keys import SCHEMAS
 from workshop import Workshop
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from kubedistill.v1alpha1 import Spec
-from kubedistill_runtime.resolution import SCHEMAS
+from kubedistill_runtime.keys import SCHEMAS
 from spec_fields import FIELDS
 
 GOLDEN = Path(__file__).parents[1] / "runtime" / "golden" / "defaults.json"
@@ -48,7 +48,7 @@ def complaint(name: str, *, golden: dict[str, Any], now: dict[str, Any]) -> str 
     paths = golden["defaults"].keys() | now["defaults"].keys()
     moved = sorted(path for path in paths if golden["defaults"].get(path, "") != now["defaults"].get(path, ""))
     if moved and golden["schema"] == now["schema"]:
-        return f"{', '.join(moved)} changed: raise SCHEMAS[{name!r}] in resolution.py, then run {COMMAND}"
+        return f"{', '.join(moved)} changed: raise SCHEMAS[{name!r}] in keys.py, then run {COMMAND}"
     return f"{name} changed: run {COMMAND}" if golden != now else None
 
 

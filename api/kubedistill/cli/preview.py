@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from kubedistill.cli.process import show_failure
-from kubedistill.cli.run import ConfigMaps, Store, default_store
-from kubedistill.cli.validate import Manifest
+from kubedistill.cli.run import Store, default_store
+from kubedistill.cli.validate import ConfigMaps, Manifest
 from kubedistill.manifest import load_manifest
 from kubedistill.process import Event, check_runtime, run_runtime, runtime_arguments
 
@@ -52,5 +52,13 @@ def _show(event: Event) -> None:
                 text.append(f"[[{piece['text']}]]")
         console.print(f"\n[bold]{escape(record['id'])}[/] [dim]{record['tokens']} tokens[/]", highlight=False)
         console.print(text, soft_wrap=True)
+    for split, asked in event["asked"].items():
+        judged = " or ".join(repr(one) for one in asked["references"]) or "nothing: there is no reference"
+        console.print(
+            f"\n[bold]{escape(asked['id'])}[/] [dim]asked of {split}, judged by {escape(judged)}[/]", highlight=False
+        )
+        console.print(Text(asked["prompt"], style="dim"), soft_wrap=True)
+    for note in event["notes"]:
+        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
     marks = "underlined; the end token is magenta" if console.is_terminal else "in [[ ]]"
     console.print(f"\nThe loss is taken on what is {marks}.", style="dim", highlight=False, markup=False)

@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 
 import typer
 
-from kubedistill.cli.validate import Manifest
+from kubedistill.cli.validate import ConfigMaps, Manifest
 from kubedistill.contract import Prices
 from kubedistill.errors import EXIT_FAILED
 from kubedistill.manifest import load_manifest
@@ -18,9 +18,6 @@ from kubedistill.process import Event, check_runtime, run_runtime, runtime_argum
 from kubedistill.v1alpha1 import DistillationJob
 
 Store = Annotated[str | None, typer.Option(help="Folder for artifacts. [default: .kubedistill beside the manifest]")]
-ConfigMaps = Annotated[
-    list[str] | None, typer.Option("--configmap", help="Folder that stands for a ConfigMap.", metavar="NAME=DIR")
-]
 Rehash = Annotated[
     bool, typer.Option("--rehash", help="Read every data and model file again, also where nothing shows a change.")
 ]

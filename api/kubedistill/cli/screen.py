@@ -75,6 +75,8 @@ def _show_bars(events: Iterable[Event], *, console: Console) -> Event:
             last = event
             if event["event"] == "stage":
                 _show_stage(bars, tasks[event["stage"]], event)
+            elif event["event"] == "note":
+                _say(bars.console, event["message"])
             elif event["event"] == "progress":
                 progress = event["progress"]
                 bars.update(

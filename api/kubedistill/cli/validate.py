@@ -1,36 +1,68 @@
 """kubedistill validate"""
 
+import contextlib
 import json
+import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit
 
 import typer
 
-from kubedistill.errors import InvalidData
+from kubedistill.cli.process import show_failure
+from kubedistill.cli.program import named
+from kubedistill.errors import EXIT_BAD_INPUT, InvalidData, KubedistillError
 from kubedistill.manifest import load_manifest
+from kubedistill.process import has_checks, run_runtime, runtime_arguments
 from kubedistill.v1alpha1 import DistillationJob
 
 Manifest = Annotated[Path, typer.Argument(help="A DistillationJob, as YAML.", show_default=False)]
+ConfigMaps = Annotated[
+    list[str] | None, typer.Option("--configmap", help="Folder that stands for a ConfigMap.", metavar="NAME=DIR")
+]
+Findings = dict[str, Any]
+_NO_RUNTIME = "the records, models and tokenizers, since the runtime is not installed here, only the client"
 
 
 def validate(
     manifest: Manifest,
     *,
-    schema_only: Annotated[bool, typer.Option(help="Do not look at the data files.")] = False,
+    configmap: ConfigMaps = None,
+    quick: Annotated[bool, typer.Option(help="Check the manifest alone.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check a manifest, and that its local data files are there."""
+    """Check a manifest, its records, models and tokenizers, and say all that a run would be refused for."""
     job = load_manifest(manifest)
-    if not schema_only:
-        _check_files(job, folder=manifest.parent)
-    if as_json:
-        typer.echo(json.dumps({"valid": True, "name": job.metadata.name}))
+    if quick:
+        found: Findings = {"problems": [], "notes": [], "unchecked": []}
+    elif has_checks():
+        found = _ask_runtime(manifest, config_maps=configmap or [], as_json=as_json)
     else:
-        typer.echo(f"{manifest}: {job.metadata.name} is valid")
+        found = _check_files(job, folder=manifest.parent)
+    if as_json:
+        typer.echo(json.dumps({"valid": not found["problems"], "name": job.metadata.name, **found}))
+    else:
+        _show(found, manifest=manifest, name=job.metadata.name)
+    if found["problems"]:
+        raise typer.Exit(EXIT_BAD_INPUT)
 
 
-def _check_files(job: DistillationJob, *, folder: Path) -> None:
+def _ask_runtime(manifest: Path, *, config_maps: list[str], as_json: bool) -> Findings:
+    """Have the runtime run Prepare's checks; it writes nothing, and fetches nothing."""
+    arguments = runtime_arguments(manifest, store=str(manifest.parent / ".kubedistill"), config_maps=config_maps)
+    with contextlib.closing(run_runtime([*arguments, "--validate"], verbose=False)) as events:
+        for event in events:
+            if event["event"] == "failed":
+                show_failure(event, as_json=as_json)
+                raise typer.Exit(event["exitCode"])
+            if event["event"] == "validated":
+                return {name: event[name] for name in ("problems", "notes", "unchecked")}
+    raise AssertionError("run_runtime raises where there was no last word")
+
+
+def _check_files(job: DistillationJob, *, folder: Path) -> Findings:
+    """Check what needs no runtime: that the data files are there."""
+    problems = []
     for split in ("train", "validation", "test"):
         source = getattr(job.spec.data, split)
         if source is None or source.uri is None:
@@ -40,14 +72,31 @@ def _check_files(job: DistillationJob, *, folder: Path) -> None:
             path = folder / (unquote(parts.path) if parts.scheme else source.uri)
             if problem := _problem_of(path):
                 fix = "Paths without a scheme are relative to the manifest's folder"
-                raise InvalidData(problem, at=f"spec.data.{split}.uri: {path}", fix=fix)
+                problems.append(InvalidData(problem, at=f"spec.data.{split}: {path}", fix=fix))
+    return {"problems": [_values(one) for one in problems], "notes": [], "unchecked": [_NO_RUNTIME]}
 
 
 def _problem_of(path: Path) -> str:
-    """What is wrong with a data file; empty if nothing is."""
+    """Return what is wrong with a data file; empty if nothing is."""
     try:
         if not path.is_file():
             return "there is no such file"
         return "" if path.stat().st_size else "the file is empty"
     except OSError as error:  # a folder that may not be entered, a name too long for the file system
         return f"it can't be read ({error.strerror})"
+
+
+def _values(error: KubedistillError) -> dict[str, str]:
+    return {"reason": error.reason, "at": error.at, "message": str(error)}
+
+
+def _show(found: Findings, *, manifest: Path, name: str) -> None:
+    """Print problems to standard error, and the rest to standard output."""
+    for problem in found["problems"]:
+        sys.stderr.write(f"{problem['reason']}: {named(problem['message'])}\n")
+    for note in found["notes"]:
+        typer.echo(f"note: {note}")
+    for unchecked in found["unchecked"]:
+        typer.echo(f"not checked: {unchecked}")
+    if not found["problems"]:
+        typer.echo(f"{manifest}: {name} is valid" + (", as far as it was checked" if found["unchecked"] else ""))

@@ -2,16 +2,25 @@
 
 from collections.abc import Mapping, Sequence
 
+from kubedistill.contract import StageJob
 from kubedistill_runtime.chat import ChatFormat, load_chat_format
 from kubedistill_runtime.checks.input import Input
 from kubedistill_runtime.checks.prompts import check_prompts, count_special_text
 from kubedistill_runtime.checks.splits import drop_long
 from kubedistill_runtime.checks.student_lengths import check_student_lengths
+from kubedistill_runtime.models import Model
 from kubedistill_runtime.records import SPLITS, Record, Split, longest_prompt
-from kubedistill_runtime.resolution import Resolved
+from kubedistill_runtime.resolution import MODEL_AT, Resolved, Role, date_of
 from kubedistill_runtime.training.student_format import STUDENT_AT
 
-TEACHER_AT = "spec.teachers[0].model.source"
+TEACHER_AT = f"{MODEL_AT['teacher']}.source"
+
+
+def check_model(role: Role, model: Model, *, job: StageJob, splits: Mapping[Split, Sequence[Record]]) -> None:
+    """Refuse a model that can't be asked the records; raises InvalidModel, naming the model's field."""
+    at = f"{MODEL_AT[role]}.source"
+    chat = load_chat_format(model, at=at, date=date_of(job), generates=role == "teacher")
+    check_prompts(splits, chat=chat, at=at)
 
 
 def fit_teacher(found: Input, *, resolved: Resolved) -> None:

@@ -3,16 +3,14 @@
 Without accelerators, and on a warm store without loading a tokenizer.
 """
 
-from collections.abc import Mapping
 from typing import Any
 
 from kubedistill.contract import StageJob
-from kubedistill.errors import InvalidManifest
-from kubedistill.v1alpha1 import Gate, Spec
+from kubedistill_runtime.checks.gates import check_references
 from kubedistill_runtime.checks.input import Input, assemble, place_of, read_split
 from kubedistill_runtime.checks.lengths import check_lengths
 from kubedistill_runtime.checks.models import check_student, fit_teacher
-from kubedistill_runtime.checks.splits import MIN_RECORDS, check_sizes
+from kubedistill_runtime.checks.splits import check_sizes
 from kubedistill_runtime.checks.yields import check_yields
 from kubedistill_runtime.export.targets import check_targets, is_filled, places
 from kubedistill_runtime.progress import Progress
@@ -23,7 +21,6 @@ from kubedistill_runtime.stages import Outcome
 from kubedistill_runtime.storage.artifacts import find, folder_of, publish, read_manifest
 from kubedistill_runtime.storage.store import Store
 
-_ACCURACY_GATES = ("min_accuracy", "min_gain", "min_gap_closed", "min_retention")
 _FUNNEL = ("read", "heldOut", "dropped", "counts", "judged")
 
 
@@ -57,19 +54,6 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     records = sum(summary["counts"].values())
     message = f"{records:,} records, {resolved.objective}: {resolved.objective_reason}"
     return Outcome(summary=summary, message=message, keys=keys)
-
-
-def check_references(spec: Spec, *, judged: int) -> None:
-    """Refuse gates on accuracy where too few references say which answer is right; raises InvalidManifest."""
-    gate: Mapping[str, Any] = spec.evaluation.gate.model_dump()
-    for field in _ACCURACY_GATES:
-        if judged < MIN_RECORDS["test"] and gate[field] is not None:
-            name = Gate.model_fields[field].alias
-            raise InvalidManifest(
-                f"{judged} test records have a reference, and accuracy is known from {MIN_RECORDS['test']} up",
-                at=f"spec.evaluation.gate.{name}",
-                fix="Add references to the test records, or remove this limit",
-            )
 
 
 def _make_rows(job: StageJob, resolved: Resolved, *, store: Store, engines: Engines) -> list[str]:

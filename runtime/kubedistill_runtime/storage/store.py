@@ -106,17 +106,22 @@ class Store:
 
 
 def open_store(uri: str) -> Store:
-    """Open the store at a URI or path; raises InvalidManifest for a scheme that this version does not serve."""
+    """Open the store at a URI or path, and make its folder; raises as locate_store does."""
+    store = locate_store(uri)
+    with storage_errors(store.root):
+        store.root.mkdir(parents=True, exist_ok=True)
+    return store
+
+
+def locate_store(uri: str) -> Store:
+    """Return the store at a URI or path, whether or not it is there; raises InvalidManifest for an unknown scheme."""
     parts = urlsplit(uri)
     if parts.scheme not in ("", "file"):
         raise InvalidManifest(
             f"storage of scheme '{parts.scheme}' is not served yet", at="spec.storage.uri", fix="Use a file:// URI"
         )
     path = Path(unquote(parts.path)) if parts.scheme else Path(uri)
-    store = Store(path.absolute())
-    with storage_errors(store.root):
-        store.root.mkdir(parents=True, exist_ok=True)
-    return store
+    return Store(path.absolute())
 
 
 def _temporary_name(target: Path) -> Path:

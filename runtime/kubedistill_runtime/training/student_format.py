@@ -1,10 +1,10 @@
 """The student's side of rendering: its chat format, and how a job's answers are rendered in it."""
 
 from kubedistill_runtime.chat import load_chat_format, load_stop_ids
-from kubedistill_runtime.resolution import Resolved
+from kubedistill_runtime.resolution import MODEL_AT, Resolved
 from kubedistill_runtime.training.rendering import Rendering
 
-STUDENT_AT = "spec.student.model.source"
+STUDENT_AT = f"{MODEL_AT['student']}.source"
 
 
 def make_rendering(resolved: Resolved) -> Rendering:

@@ -1,0 +1,115 @@
+"""Keys: the digest of all that determines an artifact, known before the artifact exists."""
+
+import datetime
+from typing import TYPE_CHECKING, Any
+
+from kubedistill.canonical import digest
+from kubedistill.chain import ArtifactName
+from kubedistill.v1alpha1 import Spec
+from kubedistill.v1alpha1.base import Model as ResourceModel
+from kubedistill_runtime.chat.template import asks_for_date, load_stop_ids
+from kubedistill_runtime.models import Model, file_digest
+from kubedistill_runtime.records import SPLITS
+from kubedistill_runtime.storage.store import Store
+
+if TYPE_CHECKING:
+    from kubedistill_runtime.resolution import Resolved
+
+# One number per artifact: raise it when a stage's output changes for the same inputs, defaults included.
+SCHEMAS: dict[ArtifactName, int] = {
+    "rows": 2, "answers": 2, "judge": 2, "dataset": 2, "samples": 2, "student": 2, "report": 2, "export": 2,
+}  # fmt: skip
+# How fast a result comes, not what it is. Whether the code of a checkpoint runs is part of the model's digest.
+_PLACEMENT = frozenset(
+    {"source", "revision", "tensor_parallel_size", "pipeline_parallel_size", "trust_remote_code"}
+)  # fmt: skip
+_PACE = frozenset({"micro_batch_size", "checkpoint"})
+# What an artifact must reach to be used: checked when it is made and, where it is there, in Prepare.
+_YIELDS = frozenset({"min_success_ratio", "min_keep_ratio"})
+
+
+_CHAT_FORMAT = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
+
+
+def digest_chat_format(model: Model, *, store: Store) -> str:
+    """The digest of all that decides which ids a conversation becomes with a model's tokenizer and template."""
+    code = sorted(model.path.glob("*.py")) if model.trust_remote_code else []
+    files = [file for file in (*(model.path / name for name in _CHAT_FORMAT), *code) if file.is_file()]
+    return digest(
+        {
+            "files": {file.name: file_digest(file, store=store) for file in files},
+            "modelType": model.config.get("model_type"),  # it names the tokenizer's class where its own file does not
+            "stopIds": load_stop_ids(model),
+        }
+    )
+
+
+def compute_keys(spec: Spec, resolved: "Resolved", *, files: dict[str, str], chat: str) -> dict[ArtifactName, str]:
+    """The key of each artifact: a digest of all that determines its bytes, the keys it stands on among it.
+
+    What the spec leaves open enters as it was resolved, so spelling a default out changes no key. What this job does
+    not use stays out: a seed where nothing is drawn, sampling where the answers are given. Pools, workers, prices
+    and engine versions stay out too.
+    """
+    keys: dict[ArtifactName, str] = {}
+
+    def add(name: ArtifactName, **parts: Any) -> str:
+        keys[name] = digest({"artifact": name, "schema": SCHEMAS[name], **parts})
+        return keys[name]
+
+    train, given = spec.data.train, spec.data.train.answers == "Given"
+    task = {**_values(spec.task, without=frozenset({"date"})), "labels": spec.task.answer_labels}
+    held_out_by = spec.generation.seed if len(files) < len(SPLITS) else None
+    # What is TooLong depends on the teacher, so the teacher enters rows; the student never does.
+    teachers = [_teacher_values(spec, resolved)]
+    rows = add("rows", files=files, task=task, heldOutBy=held_out_by, teachers=teachers, answers=train.answers)
+    answers = add("answers", rows=rows, generation={} if given else _sampling_values(spec, resolved))
+    judge = add("judge", rows=rows, maxTokens=spec.generation.max_tokens, topLogprobs=resolved.k)
+    curation = _values(spec.curation, without=_YIELDS)
+    dataset = add("dataset", answers=answers, targets=train.targets, curation=curation)
+    samples = add(
+        "samples", dataset=dataset, judge=None if given else judge,  # given answers are validated on the references
+        chat=[chat, date_for(resolved.student, resolved.date)], maxLength=resolved.max_length,
+    )  # fmt: skip
+    training = _training_values(spec, resolved)
+    trained = add("student", samples=samples, student=resolved.student.digest, training=training)
+    add("report", student=trained, judge=judge, evaluation=_values(spec.evaluation))
+    add("export", student=trained, export=[_values(export) for export in spec.export])
+    return keys
+
+
+def date_for(model: Model, date: datetime.date) -> str | None:
+    """The day as it enters keys: only where a model's template asks for it, or every day would pay the teacher anew."""
+    return date.isoformat() if asks_for_date(model) else None
+
+
+def _teacher_values(spec: Spec, resolved: "Resolved") -> dict[str, Any]:
+    model = _values(spec.teachers[0].model, without=_PLACEMENT)
+    return {
+        **model, "digest": resolved.teacher.digest, "dtype": resolved.teacher_dtype,
+        "maxModelLen": resolved.max_model_len, "date": date_for(resolved.teacher, resolved.date),
+    }  # fmt: skip
+
+
+def _sampling_values(spec: Spec, resolved: "Resolved") -> dict[str, Any]:
+    """How training prompts are answered; at temperature 0 no seed is used."""
+    sampling = resolved.sampling
+    return {
+        **_values(spec.generation, without=_YIELDS), "temperature": sampling.temperature, "topP": sampling.top_p,
+        "topLogprobs": resolved.k, "seed": spec.generation.seed if sampling.temperature > 0 else None,
+    }  # fmt: skip
+
+
+def _training_values(spec: Spec, resolved: "Resolved") -> dict[str, Any]:
+    training, validation = spec.training, spec.training.validation
+    objective = {**_values(training.objective), "type": resolved.objective, "ceWeight": resolved.ce_weight}
+    # One validation an epoch, the last one at the end: as many of them as there are epochs never end it early.
+    patience = validation.patience if validation.every_steps else min(validation.patience, training.epochs)
+    return {
+        **_values(training, without=_PACE), "objective": objective, "maxLength": resolved.max_length,
+        "precision": resolved.precision, "validation": {**_values(validation), "patience": patience},
+    }  # fmt: skip
+
+
+def _values(part: ResourceModel, *, without: frozenset[str] = frozenset()) -> dict[str, Any]:
+    return part.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude_none=True, exclude=set(without))

@@ -1,0 +1,100 @@
+"""Validation: all that Prepare would refuse, at once, with nothing written and nothing fetched."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+from kubedistill.contract import StageJob
+from kubedistill.errors import KubedistillError, ModelDoesNotFit
+from kubedistill_runtime.checks.gates import check_references
+from kubedistill_runtime.checks.input import Input, assemble, read_split
+from kubedistill_runtime.checks.lengths import check_lengths
+from kubedistill_runtime.checks.memory import check_memory
+from kubedistill_runtime.checks.models import check_model, check_student, fit_teacher
+from kubedistill_runtime.checks.splits import check_sizes
+from kubedistill_runtime.export.targets import check_targets
+from kubedistill_runtime.models import Model, NotAtHand
+from kubedistill_runtime.resolution import ROLES, Resolved, Role, choose, data_sources, find_named_model, root_path
+
+_T = TypeVar("_T")
+
+
+@dataclass(slots=True)
+class Findings:
+    """What validation found."""
+
+    problems: list[KubedistillError] = field(default_factory=list)
+    """What a run would be refused for."""
+    notes: list[str] = field(default_factory=list)
+    """What a person should know."""
+    unchecked: list[str] = field(default_factory=list)
+    """What could not be checked here, and why."""
+
+    def attempt(self, check: Callable[[], _T]) -> _T | None:
+        """Run a check; returns its result, or None where it refuses."""
+        try:
+            return check()
+        except NotAtHand as error:
+            self.unchecked.append(f"{error.at}: {error.problem}: its template, tokenizer and lengths")
+        except KubedistillError as error:
+            self.problems.append(error)
+        return None
+
+    def to_values(self) -> dict[str, Any]:
+        """Return the findings as JSON values."""
+        problems = [{"reason": one.reason, "at": one.at, "message": str(one)} for one in self.problems]
+        return {"problems": problems, "notes": self.notes, "unchecked": self.unchecked}
+
+
+def validate(job: StageJob) -> Findings:
+    """Run every check that the files at hand allow; the first problem hides no other that does not depend on it."""
+    found = Findings()
+    data = _check_data(job, found)
+    models = {role: _find(job, role, found) for role in ROLES}
+    teacher, student = models["teacher"], models["student"]
+    found.attempt(lambda: check_targets(job.spec.export, data_root=root_path(job.data_root), key=""))
+    if teacher is None or student is None:
+        for role, model in models.items():
+            if model is not None and data is not None:
+                _check_alone(role, model, job=job, data=data, found=found)
+        return found
+    resolved = found.attempt(lambda: choose(job, teacher=teacher, student=student))
+    if resolved is not None:
+        _check_models(job, resolved, data=data, found=found)
+    return found
+
+
+def _check_data(job: StageJob, found: Findings) -> Input | None:
+    files = {split: found.attempt(lambda split=split: read_split(job, split)) for split in data_sources(job.spec)}  # type: ignore[misc]
+    read = {split: file for split, file in files.items() if file is not None}
+    if len(read) < len(files):
+        return None
+    data = found.attempt(lambda: assemble(job, read))
+    if data is not None:
+        found.attempt(lambda: check_references(job.spec, judged=data.judged))
+    return data
+
+
+def _find(job: StageJob, role: Role, found: Findings) -> Model | None:
+    return found.attempt(lambda: find_named_model(job, role, store=None, fetch=False))
+
+
+def _check_alone(role: Role, model: Model, *, job: StageJob, data: Input, found: Findings) -> None:
+    """Check what one model's template alone can refuse."""
+    found.attempt(lambda: check_model(role, model, job=job, splits=data.splits))
+    found.notes += data.notes
+
+
+def _check_models(job: StageJob, resolved: Resolved, *, data: Input | None, found: Findings) -> None:
+    found.attempt(lambda: check_lengths(resolved.teacher, resolved.student, spec=job.spec))
+    try:
+        check_memory(resolved)
+    except ModelDoesNotFit as error:  # it may fit where the job is to run
+        found.notes.append(f"this machine could not run it: {error.at}: {error.problem}")
+    found.notes.append(f"objective {resolved.objective}: {resolved.objective_reason}")
+    if data is None:
+        return
+    found.attempt(lambda: fit_teacher(data, resolved=resolved))
+    found.attempt(lambda: check_sizes(data.splits, dropped=data.dropped, places=data.places))
+    lengths = found.attempt(lambda: check_student(data.splits, resolved=resolved, places=data.places))
+    found.notes += [*data.notes, *(lengths or [])]
