@@ -10,6 +10,7 @@ from bench import Bench
 from kubedistill.errors import LowYield
 from kubedistill_runtime.curation.dataset import read_dataset
 from kubedistill_runtime.records import Message
+from workshop import write_records
 
 PHRASE = "so it goes on my dear friend "
 
@@ -91,3 +92,12 @@ def test_given_answers_pass_the_same_filters(bench: Bench) -> None:
     train = tuple(bench.chat.prompt_ids([Message("user", "train asks 3")]))
     assert train not in bench.engines.engine.asked
     assert bench.run("Curate").summary == {"asked": 40, "kept": 40, "rejected": {}, "keepRatio": 1.0}
+
+
+def test_given_answers_are_labels_as_the_manifest_declares_them(bench: Bench) -> None:
+    prompts = [f"train asks {number}" for number in range(40)]
+    write_records(bench.workshop.root / "data" / "train.jsonl", prompts, reference=" YES\n")
+    bench.workshop.set("data.train.answers", "Given")
+    bench.run("Prepare", "Generate", "Curate")
+    dataset = read_dataset(bench.workshop.store, bench.workshop.keys()["dataset"])
+    assert {(one.record.references, one.answer.turns[0].text) for one in dataset} == {(("yes",), "yes")}
