@@ -7,7 +7,7 @@ from functools import lru_cache
 
 _CJK = (
     "\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3041-\u30fa\u30fc-\u30ff\u31f0-\u31ff\u3400-\u4dbf\u4e00-\u9fff"
-    "\uf900-\ufaff\uff66-\uff9f\U00020000-\U000323af"
+    "\uf900-\ufaff\uff66-\uff9f"
 )
 _SOUTH_EAST = "\u0e01-\u0e3a\u0e40-\u0eff\u1000-\u109f\u1780-\u17d3\u19e0-\u19ff\ua9e0-\ua9ff\uaa60-\uaa7f"
 WORD, CJK, SOUTH_EAST = 4, 2, 1
@@ -15,8 +15,8 @@ WORD, CJK, SOUTH_EAST = 4, 2, 1
 
 
 def _characters(*categories: str, without: str = "") -> str:
-    """All characters of some Unicode categories, in the two planes that have signs and marks."""
-    found = map(chr, range(0x20000))
+    """All characters of some categories; with one beyond the first plane, a class is searched ten times slower."""
+    found = map(chr, range(0x10000))
     return "".join(char for char in found if unicodedata.category(char) in categories and char not in without)
 
 
