@@ -33,7 +33,7 @@ def preview(job: StageJob, *, store: Store) -> dict[str, Any]:
         _show(record, job=job, rendering=rendering, max_length=resolved.max_length)
         for record in data.splits["train"][:_RECORDS]
     ]
-    asked = {split: _ask(data.splits[split][0], chat=rendering.chat) for split in SPLITS[1:]}
+    asked = {split: _ask(data.splits[split][0], chat=rendering.chat) for split in SPLITS[1:] if data.splits[split]}
     return {
         "records": shown, "asked": asked, "notes": data.notes,
         "objective": resolved.objective, "objectiveReason": resolved.objective_reason,

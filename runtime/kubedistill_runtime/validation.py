@@ -6,8 +6,7 @@ from typing import Any, TypeVar
 
 from kubedistill.contract import StageJob
 from kubedistill.errors import KubedistillError, ModelDoesNotFit
-from kubedistill_runtime.checks.gates import check_references
-from kubedistill_runtime.checks.input import Input, assemble, read_split
+from kubedistill_runtime.checks.input import Input, assemble, check_enough, read_split
 from kubedistill_runtime.checks.lengths import check_lengths
 from kubedistill_runtime.checks.memory import check_memory
 from kubedistill_runtime.checks.models import check_model, check_student, fit_teacher
@@ -71,7 +70,7 @@ def _check_data(job: StageJob, found: Findings) -> Input | None:
         return None
     data = found.attempt(lambda: assemble(job, read))
     if data is not None:
-        found.attempt(lambda: check_references(job.spec, judged=data.judged))
+        found.attempt(lambda: check_enough(job, data))
     return data
 
 

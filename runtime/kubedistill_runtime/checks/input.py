@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from kubedistill.contract import StageJob
 from kubedistill.errors import InvalidData, InvalidManifest
 from kubedistill_runtime.checks.data import DataFile, read_records
+from kubedistill_runtime.checks.gates import check_references
 from kubedistill_runtime.checks.splits import check_sizes, drop_duplicates, hold_out
 from kubedistill_runtime.curation.leaks import Leak, find_leaks
 from kubedistill_runtime.records import SPLITS, Record, Split, arrange
@@ -53,7 +54,7 @@ def read_split(job: StageJob, split: Split) -> DataFile:
 def assemble(job: StageJob, files: dict[Split, DataFile]) -> Input:
     """Make the splits out of the files: hold out what has no file, and leave out what counts twice or leaks.
 
-    Raises InvalidData or InvalidManifest where too little is left.
+    Raises InvalidData where nothing is left to train on.
     """
     answers = job.spec.data.train.answers
     splits = {split: [arrange(one, answers=answers) for one in file.records] for split, file in files.items()}
@@ -66,13 +67,18 @@ def assemble(job: StageJob, files: dict[Split, DataFile]) -> Input:
     _hold_out(found, seed=job.spec.generation.seed)
     _drop_duplicates(found, labels=job.spec.task.answer_labels)
     _drop_leaks(found)
-    check_sizes(found.splits, dropped=found.dropped, places=found.places)
-    check_given(job, found.splits, places=found.places)
     if 0 < found.judged < len(found.splits["test"]):
         found.notes.append(
             f"{found.judged} of {len(found.splits['test'])} test records have a reference; accuracy is that of those"
         )
     return found
+
+
+def check_enough(job: StageJob, found: Input) -> None:
+    """Refuse input with too little to learn from or to judge by; raises InvalidData or InvalidManifest."""
+    check_sizes(found.splits, dropped=found.dropped, places=found.places)
+    _check_given(job, found.splits, places=found.places)
+    check_references(job.spec, judged=found.judged)
 
 
 def place_of(job: StageJob, split: Split) -> str:
@@ -81,7 +87,7 @@ def place_of(job: StageJob, split: Split) -> str:
     return f"{at}: {data_path(data_sources(job.spec)[split], job=job, at=at)}"
 
 
-def check_given(job: StageJob, splits: dict[Split, list[Record]], *, places: dict[Split, str]) -> None:
+def _check_given(job: StageJob, splits: dict[Split, list[Record]], *, places: dict[Split, str]) -> None:
     """Refuse given answers that are not given; raises InvalidManifest."""
     if job.spec.data.train.answers != "Given":
         return

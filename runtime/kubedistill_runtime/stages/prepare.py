@@ -7,7 +7,7 @@ from typing import Any
 
 from kubedistill.contract import StageJob
 from kubedistill_runtime.checks.gates import check_references
-from kubedistill_runtime.checks.input import Input, assemble, place_of, read_split
+from kubedistill_runtime.checks.input import Input, assemble, check_enough, place_of, read_split
 from kubedistill_runtime.checks.lengths import check_lengths
 from kubedistill_runtime.checks.models import check_student, fit_teacher
 from kubedistill_runtime.checks.splits import check_sizes
@@ -59,7 +59,7 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
 def _make_rows(job: StageJob, resolved: Resolved, *, store: Store, engines: Engines) -> list[str]:
     """Make the rows artifact; returns what a person should know of the student, which rows do not depend on."""
     found = assemble(job, {split: read_split(job, split) for split in data_sources(job.spec)})
-    check_references(job.spec, judged=found.judged)
+    check_enough(job, found)
     engines.warm()  # the records are sound; loading the tokenizers takes as long as starting an engine
     fit_teacher(found, resolved=resolved)
     check_sizes(found.splits, dropped=found.dropped, places=found.places)

@@ -129,12 +129,21 @@ def test_preview_marks_what_is_scored(kubedistill: Callable, manifest: str, runt
         "id": "a[/]", "tokens": 5,
         "pieces": [{"text": text, "scored": scored, "end": end} for text, scored, end in pieces],
     }]  # fmt: skip
-    event = {"event": "preview", "records": records, "objective": "Sequence", "objectiveReason": "tokenizers [differ]"}
+    asked = {
+        "validation": {"id": "v[1]", "prompt": "user: [/b]", "references": []},
+        "test": {"id": "t", "prompt": "user: yo", "references": ["hey", "[hi]"]},
+    }
+    event = {
+        "event": "preview", "records": records, "objective": "Sequence", "objectiveReason": "tokenizers [differ]",
+        "asked": asked, "notes": ["train: [one] note"],
+    }  # fmt: skip
     runtime(f"{SAY}say(**{event!r})")
     shown = kubedistill("preview", manifest)
     assert (shown.returncode, shown.stderr) == (0, "")
     assert shown.stdout == (
         "objective Sequence (tokenizers [differ])\n\na[/] 5 tokens\nuser: hi [/b][[hello]][[<end>]]\n\n"
+        "v[1] asked of validation, judged by nothing: there is no reference\nuser: [/b]\n\n"
+        "t asked of test, judged by 'hey' or '[hi]'\nuser: yo\nnote: train: [one] note\n\n"
         "The loss is taken on what is in [[ ]].\n"
     )
     assert json.loads(kubedistill("preview", manifest, "--json").stdout) == event

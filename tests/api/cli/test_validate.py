@@ -1,4 +1,4 @@
-"""kubedistill validate: a manifest, and the data files on this machine."""
+"""kubedistill validate: what the runtime's checks find, and what is checked where there is no runtime."""
 
 import json
 from collections.abc import Callable
@@ -7,6 +7,15 @@ from pathlib import Path
 import pytest
 
 FIX = "Paths without a scheme are relative to the manifest's folder"
+FOUND = {
+    "problems": [
+        {"reason": "InvalidData", "at": "train.jsonl:3", "message": "train.jsonl:3: the line is not JSON. Fix it"},
+        {"reason": "InvalidModel", "at": "spec.student", "message": "spec.student: no template. Take another"},
+    ],
+    "notes": ["train: 40 records were read as ShareGPT"],
+    "unchecked": ["spec.teachers[0].model.source: x/y is not on this machine: its template"],
+}
+NOTHING: dict[str, list[str]] = {"problems": [], "notes": [], "unchecked": []}
 
 
 @pytest.fixture
@@ -16,14 +25,52 @@ def data(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_manifest_with_its_files_is_valid(called: Callable, manifest: str, data: Path) -> None:
+@pytest.fixture
+def finds(runtime: Callable[[str], None]) -> Callable[[object], None]:
+    """Has the runtime find something."""
+
+    def find(findings: object) -> None:
+        runtime(f"print(json.dumps({{'event': 'validated', **json.loads({json.dumps(json.dumps(findings))})}}))")
+
+    return find
+
+
+@pytest.fixture
+def without_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Only the client is installed."""
+    monkeypatch.setattr("kubedistill.cli.validate.has_checks", lambda: False)
+
+
+def test_all_problems_are_said_at_once_and_the_rest_beside_them(
+    called: Callable, manifest: str, finds: Callable
+) -> None:
+    finds(FOUND)
+    checked = called("validate", manifest)
+    assert checked.returncode == 2
+    assert checked.stderr.splitlines() == [f"{one['reason']}: {one['message']}" for one in FOUND["problems"]]
+    assert checked.stdout.splitlines() == [f"note: {FOUND['notes'][0]}", f"not checked: {FOUND['unchecked'][0]}"]
+
+
+def test_a_job_without_problems_is_valid(called: Callable, manifest: str, finds: Callable) -> None:
+    finds(NOTHING)
     checked = called("validate", manifest)
     assert (checked.returncode, checked.stdout, checked.stderr) == (0, "job.yaml: support is valid\n", "")
 
 
-def test_json_says_the_same_to_machines(called: Callable, manifest: str, data: Path) -> None:
+def test_what_was_not_checked_is_part_of_the_verdict(called: Callable, manifest: str, finds: Callable) -> None:
+    finds({**NOTHING, "unchecked": ["the teacher"]})
+    checked = called("validate", manifest)
+    assert checked.stdout.splitlines()[-1] == "job.yaml: support is valid, as far as it was checked"
+
+
+@pytest.mark.parametrize(("findings", "code"), [(NOTHING, 0), (FOUND, 2)])
+def test_json_says_the_same_to_machines(
+    findings: dict[str, object], code: int, called: Callable, manifest: str, finds: Callable
+) -> None:
+    finds(findings)
     checked = called("validate", "--json", manifest)
-    assert json.loads(checked.stdout) == {"valid": True, "name": "support"}
+    assert checked.returncode == code
+    assert json.loads(checked.stdout) == {"valid": code == 0, "name": "support", **findings}
 
 
 BAD_DATA = {
@@ -34,28 +81,33 @@ BAD_DATA = {
 }
 
 
+@pytest.mark.usefixtures("without_runtime")
 @pytest.mark.parametrize("case", BAD_DATA)
-def test_bad_data_file_is_named(case: str, called: Callable, manifest: str, data: Path) -> None:
+def test_without_the_runtime_a_bad_data_file_is_named(case: str, called: Callable, manifest: str, data: Path) -> None:
     spoil, uri, problem = BAD_DATA[case]
     spoil(data / "test.jsonl")
     (data / manifest).write_text((data / manifest).read_text().replace("test.jsonl", uri))
     refused = called("validate", manifest)
-    assert (refused.returncode, refused.stdout) == (2, "")
-    assert refused.stderr == f"InvalidData: spec.data.test.uri: {uri}: {problem}. {FIX}\n"
+    assert refused.returncode == 2
+    assert refused.stderr == f"InvalidData: spec.data.test: {uri}: {problem}. {FIX}\n"
 
 
-def test_file_uris_are_looked_at_and_others_are_not(called: Callable, manifest: str, data: Path) -> None:
+@pytest.mark.usefixtures("without_runtime")
+def test_without_the_runtime_file_uris_are_looked_at_and_others_are_not(
+    called: Callable, manifest: str, data: Path
+) -> None:
     text = (data / manifest).read_text()
     (data / manifest).write_text(
         text.replace("train.jsonl", (data / "train.jsonl").as_uri()).replace("test.jsonl", "s3://b/t")
     )
-    assert called("validate", manifest).returncode == 0
+    checked = called("validate", manifest)
+    assert checked.returncode == 0
+    assert "not checked: the records, models and tokenizers" in checked.stdout
     (data / "train.jsonl").unlink()
-    refused = called("validate", manifest)
-    assert refused.stderr == f"InvalidData: spec.data.train.uri: {data / 'train.jsonl'}: there is no such file. {FIX}\n"
+    assert called("validate", manifest).returncode == 2
 
 
-def test_schema_only_looks_at_no_file(called: Callable, manifest: str) -> None:
+def test_quick_looks_at_no_file(called: Callable, manifest: str) -> None:
     assert called("validate", manifest, "--quick").returncode == 0
 
 
