@@ -121,7 +121,9 @@ def encode_answers(answers: Iterable[Answer]) -> bytes:
     """
     rows = [{"row_key": answer.row_key, "turns": [_turn_values(turn) for turn in answer.turns]} for answer in answers]
     sink = io.BytesIO()
-    pq.write_table(pa.Table.from_pylist(rows, schema=SCHEMA), sink, compression="zstd")
+    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    # No two distributions are equal, so dictionaries of them would only double the time to write and to read.
+    pq.write_table(table, sink, compression="zstd", use_dictionary=False, write_statistics=False)
     return sink.getvalue()
 
 

@@ -102,6 +102,17 @@ def test_every_stage_runs_in_its_order_and_the_end_says_where_everything_is(firs
     assert all(Path(path).stat().st_size > 100 for path in last["report"].values())
 
 
+def test_a_job_whose_validation_answers_are_all_cut_off_says_null_to_its_end(fresh: Desk) -> None:
+    fresh.workshop.set("generation.minSuccessRatio", 0.0)
+    fresh.bench.says = lambda text: "yes " * 40 if text.startswith("validation") else "yes"
+    assert fresh.run() == 0
+    (trained,) = (event for event in fresh.events if event.get("stage") == "Train" and "summary" in event)
+    assert trained["summary"]["validationLoss"] is None
+    report = json.loads((fresh.folder / "report.json").read_text(), parse_constant=pytest.fail)
+    assert report["training"]["validationLoss"] is None
+    assert "not validated" in (fresh.folder / "report.html").read_text()
+
+
 def test_every_attempt_leaves_what_it_was_told_how_it_ended_a_summary_and_its_log(first: Desk) -> None:
     for name in NAMES:
         folder = first.folder / f"{name.lower()}-1"

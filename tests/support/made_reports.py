@@ -40,7 +40,8 @@ def make_values() -> dict[str, Any]:
         },
         "training": {
             "objective": "CachedLogits", "objectiveReason": "teacher and student share a tokenizer", "samples": 1195,
-            "steps": 4, "bestStep": 3, "overlong": 0, "withoutLogprobs": 0, "workers": 1, "topLogprobs": 32,
+            "steps": 4, "bestStep": 3, "validationLoss": 0.9, "overlong": 0, "withoutLogprobs": 0, "workers": 1,
+            "topLogprobs": 32,
             "curve": {
                 "train": [{"step": step, "loss": loss} for step, loss in enumerate(losses, start=1)],
                 "validation": [{"step": 2, "loss": 1.1}, {"step": 4, "loss": 0.9}], "bestStep": 4,
@@ -89,6 +90,7 @@ def make_unknown() -> Report:
         "data__read": {"train": 1200}, "data__heldOut": ["validation", "test"], "data__rejected": {},
         "gate": {"passed": False, "reasons": ["gap closed is not known, and minGapClosed asks for 0.6"]},
         "training__curve__validation": [], "training__curve__bestStep": 0,
+        "training__validationLoss": None,
     }  # fmt: skip
     values = change(make_values(), **unknown)
     values["examples"][0]["reference"] = None

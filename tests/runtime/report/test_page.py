@@ -135,6 +135,7 @@ def test_what_is_unknown_is_said_and_not_made_up() -> None:
         "No test record has a reference",
         "1,000 test records, none with a reference",
         "80.0% agreement with the teacher",
+        "4 steps, not validated, so the last checkpoint was kept",
         "25% more memory than the teacher",
         "The teacher was measured on NVIDIA H200, the student on cpu, 2 cores, so their times are not compared.",
         "Cost is unknown without a price of the hardware.",
