@@ -10,6 +10,13 @@ Outcome = Literal[
     "no references, better", "no references, worse", "no references, not distinguishable", "not judged",
 ]  # fmt: skip
 LEAST_P = 0.0001
+DROPPED = {
+    "TooLong": "too long for the teacher",
+    "Leaked": "in the test data too",
+    "Duplicate": "repeat another prompt",
+    "Conflicting": "references contradict each other",
+}
+"""Why a record is left out before the teacher is asked, by the reason that report.data.dropped has."""
 
 
 @dataclass(frozen=True, slots=True)

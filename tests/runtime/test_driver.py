@@ -105,11 +105,12 @@ def test_a_stage_that_succeeds_reports_its_artifacts_and_figures(
 ) -> None:
     def curate(job: StageJob, store: Store, progress: Progress, engines: Any) -> Outcome:
         publish(store, "dataset", job.artifacts["dataset"], {})
+        publish(store, "samples", job.artifacts["samples"], {})
         return Outcome(summary={"kept": 3})
 
     result, error = run(curate)
     assert (result.outcome, result.cause, result.reason, error) == ("Succeeded", "none", "", None)
-    assert {name: one.complete for name, one in result.artifacts.items()} == {"dataset": True}
+    assert {name: one.complete for name, one in result.artifacts.items()} == {"dataset": True, "samples": True}
     assert result.artifacts["dataset"].key == workshop.keys()["dataset"]
     assert result.summary == {"kept": 3}
     assert result.started_at <= result.ended_at

@@ -34,7 +34,7 @@ def make_values() -> dict[str, Any]:
         "gate": {"passed": True, "reasons": []},
         "data": {
             "read": {"train": 1200, "validation": 300, "test": 1000}, "heldOut": [],
-            "dropped": {"TooLong": {"train": 3, "validation": 0, "test": 0}},
+            "dropped": {"TooLong": {"train": 3}, "Duplicate": {"test": 2}},
             "counts": {"train": 1197, "validation": 300, "test": 1000}, "asked": 1197, "kept": 1195,
             "rejected": {"Unfinished": 2}, "keepRatio": 0.998,
         },

@@ -180,7 +180,7 @@ CONDITIONS: dict[str, tuple[dict[str, Any], list[tuple[str, Any, set[str]]]]] = 
             ("teachers.0.model.maxModelLen", 64, NOTHING),
             ("teachers.0.model.maxModelLen", 63, ALL),
             ("training.maxLength", 64, NOTHING),
-            ("training.maxLength", 63, STUDENT),
+            ("training.maxLength", 63, SAMPLES),
         ],
     ),
 }  # fmt: skip

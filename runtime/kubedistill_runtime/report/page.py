@@ -9,6 +9,7 @@ from markupsafe import Markup
 from kubedistill.report import Example, Report
 from kubedistill.report_table import NOT_KNOWN, Line, headline, table_lines
 from kubedistill.report_words import (
+    DROPPED,
     control_text,
     fields_of,
     gate_details,
@@ -51,6 +52,7 @@ def render_page(report: Report, *, title: str) -> str:
         records=records_text(report.comparison),
         p_value=p_text(report.comparison.p_value),
         measured=_measured(report),
+        dropped_words=DROPPED,
         lines=[*table_lines(report), *_further_lines(report)],
         labels=sorted(report.labels, key=lambda label: label["distilled"] - label["teacher"]),
         # Our own drawings; their text nodes were escaped by matplotlib.

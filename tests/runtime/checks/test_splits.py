@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kubedistill.errors import InvalidData
 from kubedistill_runtime.checks.splits import check_sizes, drop_duplicates, drop_long, hold_out
-from kubedistill_runtime.records import Message, Record
+from kubedistill_runtime.records import Message, Record, Split
 
 
 def prompts(count: int) -> list[Record]:
@@ -37,8 +37,12 @@ def test_long_prompts_are_dropped_and_counted() -> None:
 def test_too_few_records_name_split_and_reason() -> None:
     splits = {"train": prompts(3), "validation": prompts(9), "test": prompts(9)}
     places = {"train": "spec.data.train", "validation": "", "test": ""}
-    with pytest.raises(InvalidData, match=r"spec.data.train: 3 train records are left after 4 were dropped as TooLong"):
-        check_sizes(splits, too_long={"train": 4, "validation": 0, "test": 0}, places=places)  # type: ignore[arg-type]
+    dropped: dict[str, dict[Split, int]] = {"TooLong": {"train": 4, "test": 1}, "Leaked": {"train": 2}, "Other": {}}
+    with pytest.raises(InvalidData) as refused:
+        check_sizes(splits, dropped=dropped, places=places)  # type: ignore[arg-type]
+    assert refused.value.at == "spec.data.train"
+    assert "3 train records are left" in refused.value.problem
+    assert "4 were dropped as TooLong, 2 were dropped as Leaked" in refused.value.problem
 
 
 def asked(prompt: str, *references: str, record_id: str = "r") -> Record:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from bench import Bench
-from kubedistill.errors import LowYield
+from kubedistill.errors import EngineLost, LowYield
 from kubedistill_runtime.curation import dataset as dataset_module
 from kubedistill_runtime.curation.dataset import read_dataset
 from kubedistill_runtime.records import Message
@@ -33,7 +33,7 @@ def test_all_good_answers_are_kept(bench: Bench) -> None:
     summary = bench.run("Prepare", "Generate", "Curate").summary
     assert summary == {
         "asked": 40, "kept": 40, "rejected": {}, "keepRatio": 1.0, "samples": 40, "overlong": 0, "withoutLogprobs": 0,
-        "validation": {"samples": 8, "overlong": 0},
+        "split": 0, "validation": {"samples": 8, "overlong": 0},
     }  # fmt: skip
     assert (40, 40, "answers", {"kept": 40}) in [(one.done, one.total, one.unit, one.figures) for one in bench.said]
     assert rejected(bench) == []
@@ -82,7 +82,8 @@ def test_draws_of_one_record_stay_as_often_as_they_were_drawn(bench: Bench) -> N
     def reply(prompt: Sequence[int], seed: int) -> list[int]:
         text = "yes" if seed % 3 else "no"
         draws[text] += "train asks" in bench.chat.tokenizer.decode(list(prompt))
-        return list(bench.chat.reply_ids(text)[:-1])
+        ids: list[int] = bench.chat.tokenizer.encode(text, add_special_tokens=False)
+        return ids
 
     bench.engines.engine.reply = reply
     summary = bench.run("Prepare", "Generate", "Curate").summary
@@ -133,7 +134,7 @@ def test_given_answers_pass_the_same_filters(bench: Bench) -> None:
     assert train not in bench.engines.engine.asked
     assert bench.run("Curate").summary == {
         "asked": 40, "kept": 40, "rejected": {}, "keepRatio": 1.0, "samples": 40, "overlong": 0,
-        "withoutLogprobs": 40, "validation": {"samples": 8, "overlong": 0},
+        "withoutLogprobs": 40, "split": 0, "validation": {"samples": 8, "overlong": 0},
     }  # fmt: skip
 
 
@@ -154,19 +155,27 @@ def test_samples_are_the_ids_and_distributions_that_the_teacher_left(bench: Benc
     assert len(samples_of(bench, "validation")) == 8
 
 
-@pytest.mark.parametrize("some_fit", [True, False])
-def test_samples_that_are_too_long_are_counted_and_where_none_is_left_the_job_ends(
-    *, some_fit: bool, bench: Bench
-) -> None:
-    long = [f"train asks {'really ' * (0 if number % 2 and some_fit else 12)}{number}" for number in range(40)]
-    write_records(bench.workshop.root / "data" / "train.jsonl", long)
-    bench.workshop.set("training.maxLength", 16)
+def tokens(bench: Bench, prompt: str) -> int:
+    return len(bench.chat.prompt_ids([Message("user", prompt)]))
+
+
+def test_samples_that_are_too_long_are_counted(bench: Bench) -> None:
+    prompts = [f"train asks {'really ' * (12 if number % 2 else 0)}{number}" for number in range(40)]
+    write_records(bench.workshop.root / "data" / "train.jsonl", prompts)
+    bench.workshop.set("training.maxLength", min(tokens(bench, prompt) for prompt in prompts[1::2]))
+    summary = bench.run("Prepare", "Generate", "Curate").summary
+    assert (summary["kept"], summary["samples"], summary["overlong"]) == (40, 20, 20)
+
+
+def test_where_no_sample_is_short_enough_the_job_ends(bench: Bench) -> None:
+    """Each prompt fits, and leaves room for one id of its answer; the answer has at least two."""
+    word = "really " * 12
+    prompts = [f"{word}{first}{second}" for first in "abcdefgh" for second in "abcde"]
+    longest = max(tokens(bench, prompt) for prompt in prompts)
+    write_records(bench.workshop.root / "data" / "train.jsonl", [p for p in prompts if tokens(bench, p) == longest])
+    bench.workshop.set("training.maxLength", longest + 1)
     bench.run("Prepare", "Generate")
-    if some_fit:
-        summary = bench.run("Curate").summary
-        assert (summary["kept"], summary["samples"], summary["overlong"]) == (40, 20, 20)
-        return
-    with pytest.raises(LowYield, match="all 40 samples are longer than maxLength") as low:
+    with pytest.raises(LowYield, match="samples are longer than maxLength") as low:
         bench.run("Curate")
     assert low.value.at == "spec.training.maxLength"
     assert (bench.artifact("dataset") / "manifest.json").exists(), "another maxLength needs no other dataset"
@@ -245,20 +254,20 @@ def cut_off(bench: Bench) -> None:
     bench.says = lambda text: "yes " * 40 if text.startswith("validation") else "yes"
 
 
-def without_references(bench: Bench) -> None:
-    bench.workshop.set("data.train.answers", "Given")
-    path = bench.workshop.root / "data" / "validation.jsonl"
-    write_records(path, [f"validation asks {number}" for number in range(8)], reference=None)
-
-
 def deadly(bench: Bench) -> None:
     """Every validation prompt kills the engine, so that none has an answer."""
     bench.workshop.set("generation.minSuccessRatio", 0.0)
-    write_records(bench.workshop.root / "data" / "validation.jsonl", ["the same deadly prompt"] * 8)
-    bench.engines.engine.deadly = tuple(bench.chat.prompt_ids([Message("user", "the same deadly prompt")]))
+    usual = bench.engines.engine.reply
+
+    def reply(prompt: Sequence[int], seed: int) -> Sequence[int]:
+        if "validation asks" in bench.chat.tokenizer.decode(list(prompt)):
+            raise EngineLost("the engine was told to die", at="test", fix="Start again")
+        return usual(prompt, seed)
+
+    bench.engines.engine.reply = reply
 
 
-@pytest.mark.parametrize("empty", [overlong, cut_off, without_references, deadly])
+@pytest.mark.parametrize("empty", [overlong, cut_off, deadly])
 def test_without_validation_samples_the_best_loss_is_null_and_never_infinite(
     empty: Callable[[Bench], None], bench: Bench
 ) -> None:

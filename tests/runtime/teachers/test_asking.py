@@ -131,7 +131,7 @@ def test_figures_are_those_of_this_machine_and_pool(hardware: str, pool: str, op
 
 
 def test_a_conversation_is_timed_on_the_prompt_that_was_asked(desk: Desk) -> None:
-    talk = (Message("system", "Be kind"), Message("user", "one"), Message("assistant", "no"), Message("user", "two"))
+    talk = (Message("system", "Be kind"), Message("user", "one"), Message("user", "two"))
     asking = desk.ask(test=Question([Record("talk", talk)], GREEDY))
     (answered,) = asking.asked["test"].answers(desk.store)
     first, second = (turn.prompt_ids for turn in answered.answer.turns)
@@ -142,7 +142,7 @@ def test_a_conversation_is_timed_on_the_prompt_that_was_asked(desk: Desk) -> Non
 
 def test_a_prompt_that_ends_the_engine_is_not_timed(desk: Desk) -> None:
     plain = desk.ask(**questions())
-    deadly = prompt_of(plain.asked["test"].answers(desk.store)[0].answer.turns)
+    deadly = prompt_of(next(plain.asked["test"].answers(desk.store)).answer.turns)
     desk.store = Store(desk.store.root / "other")
     engine = desk.afresh()
     engine.deadly = deadly
