@@ -1,5 +1,6 @@
 """The pipeline: a whole job in one process, on an engine that is a function; run again it does what is missing."""
 
+import datetime
 import fcntl
 import json
 import os
@@ -37,6 +38,7 @@ class Desk:
     bench: Bench
     name: str = "job"
     events: list[dict[str, Any]] = field(default_factory=list)
+    today: datetime.date = datetime.date(2026, 11, 27)
 
     @property
     def workshop(self) -> Workshop:
@@ -55,7 +57,7 @@ class Desk:
         job = DistillationJob.model_validate_json(self.manifest(), by_alias=True, by_name=False)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(pipeline, "LocalEngines", lambda **_: self.bench.engines)
-            run = LocalRun(job, self.workshop.root, self.workshop.store)
+            run = LocalRun(job, self.workshop.root, self.workshop.store, today=self.today)
             return run_pipeline(run, emit=lambda event: self.events.append(dict(event)))
 
     def states(self) -> dict[str, str]:
@@ -273,3 +275,23 @@ def test_after_a_failure_the_lock_is_free(fresh: Desk) -> None:
     for _ in range(2):
         with pytest.raises(LowYield):
             fresh.run()
+
+
+def test_a_template_that_asks_for_the_date_is_told_that_of_the_first_run(fresh: Desk, tmp_path: Path) -> None:
+    """Another run on another day pays nobody again."""
+    model = tmp_path / "dated"
+    shutil.copytree(QUICKSTART / "student", model)
+    settings = json.loads((model / "tokenizer_config.json").read_text())
+    settings["chat_template"] = settings["chat_template"].replace("{{ '<bos>' }}", "<bos>{{ strftime_now('%d %b') }}")
+    (model / "tokenizer_config.json").write_text(json.dumps(settings))
+    for path in ("teachers.0.model.source", "student.model.source"):
+        fresh.workshop.set(path, str(model))
+    assert fresh.run() == 0
+    engine = fresh.bench.engines.engine
+    prompt = fresh.bench.chat.tokenizer.decode(list(engine.asked[0]))
+    assert prompt.startswith("<bos>27 Nov<user>")
+    fresh.today = datetime.date(2026, 11, 28)
+    engine.batches.clear()
+    assert fresh.run() == 0
+    assert set(fresh.states().values()) == {"Succeeded", "Skipped"}
+    assert not engine.batches

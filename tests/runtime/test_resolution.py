@@ -13,7 +13,7 @@ from safetensors.numpy import save_file
 from kubedistill.contract import Prices
 from kubedistill.errors import InvalidData, InvalidInput, InvalidManifest, KubedistillError, TokenizerMismatch
 from kubedistill.v1alpha1 import Spec
-from kubedistill_runtime.resolution import check_keys
+from kubedistill_runtime.resolution import check_keys, date_of
 from spec_fields import (
     ALL,
     CONDITIONS,
@@ -160,6 +160,39 @@ def test_the_seed_changes_every_key_where_it_chooses_the_held_out_records(worksh
 
 def test_a_file_of_its_own_in_place_of_held_out_records_changes_every_key(workshop: Workshop) -> None:
     assert changed(workshop, lambda job: job.drop("data.validation")) == ALL
+
+
+DATED = "{{ strftime_now('%d %b %Y') }}{{ messages }}"
+
+
+def ask_for_date(workshop: Workshop, *models: str) -> None:
+    """Give models a chat template that writes today's date."""
+    for model in models:
+        (workshop.root / model / "tokenizer_config.json").write_text(json.dumps({"chat_template": DATED}))
+
+
+DATES: dict[str, tuple[tuple[str, ...], set[str]]] = {
+    "nobody asks": ((), NOTHING),
+    "the teacher asks": (("teacher",), ALL),
+    "the student asks": (("student",), SAMPLES),
+    "both ask": (("teacher", "student"), ALL),
+}
+
+
+@pytest.mark.parametrize("name", DATES)
+def test_the_day_enters_keys_only_where_a_template_asks_for_it(name: str, workshop: Workshop) -> None:
+    models, expected = DATES[name]
+    ask_for_date(workshop, *models)
+    workshop.set("task.date", "2026-01-02")
+    assert changed(workshop, lambda job: job.set("task.date", "2026-01-03")) == expected
+
+
+def test_the_manifests_day_comes_before_the_jobs_and_that_before_the_clock(workshop: Workshop) -> None:
+    job = workshop.stage_job().model_copy(update={"date": "2025-05-06"})
+    assert date_of(job).isoformat() == "2025-05-06"
+    workshop.set("task.date", "2024-03-04")
+    named = workshop.stage_job().model_copy(update={"date": "2025-05-06"})
+    assert date_of(named).isoformat() == "2024-03-04"
 
 
 @pytest.mark.parametrize("price", [{"teacher": 2.5}, {"student": 0.8}])
