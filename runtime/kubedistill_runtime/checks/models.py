@@ -8,7 +8,7 @@ from kubedistill_runtime.checks.input import Input
 from kubedistill_runtime.checks.prompts import check_prompts, count_special_text
 from kubedistill_runtime.checks.splits import drop_long
 from kubedistill_runtime.checks.student_lengths import check_student_lengths
-from kubedistill_runtime.models import Model
+from kubedistill_runtime.models import Model, original_positions
 from kubedistill_runtime.records import SPLITS, Record, Split, longest_prompt
 from kubedistill_runtime.resolution import MODEL_AT, Resolved, Role, date_of
 from kubedistill_runtime.training.student_format import STUDENT_AT
@@ -32,6 +32,12 @@ def fit_teacher(found: Input, *, resolved: Resolved) -> None:
             found.splits[split], count_tokens=lambda record: _count(record, chat=chat), limit=resolved.max_model_len
         )
         found.drop("TooLong", split, too_long)
+    original = original_positions(resolved.teacher.config)
+    if original is not None and resolved.max_model_len > original:
+        found.notes.append(
+            f"the teacher was first made for {original} positions (LongRoPE), and maxModelLen {resolved.max_model_len} "
+            "makes the engine use its other frequencies for every prompt, short ones too"
+        )
     if special := count_special_text(found.splits, chat=chat):
         found.notes.append(
             f"{special} records hold the text of a special token of the teacher, which is encoded as plain text"

@@ -200,6 +200,20 @@ def test_prompts_that_are_too_long_for_the_student_are_said_by_name(bench: Bench
     assert note.startswith("1 of 9 test prompts have 64 tokens or more")
 
 
+def test_a_teacher_that_is_opened_beyond_its_original_context_is_said_by_name(bench: Bench, tmp_path: Path) -> None:
+    rope = {"type": "longrope", "long_factor": [1.0], "short_factor": [1.0]}
+    use(bench, tmp_path, teacher="phi-3-mini-128k")
+    path = tmp_path / "other-teacher" / "config.json"
+    values = {"max_position_embeddings": 131_072, "original_max_position_embeddings": 4096, "rope_scaling": rope}
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    bench.workshop.set("teachers.0.model.maxModelLen", 4096)
+    assert bench.run("Prepare").summary["notes"] == []
+    bench.workshop.set("teachers.0.model.maxModelLen", 8192)
+    (note,) = bench.run("Prepare").summary["notes"]
+    assert "4096" in note
+    assert "8192" in note
+
+
 def test_a_student_that_no_training_prompt_fits_is_refused(bench: Bench, tmp_path: Path) -> None:
     use(bench, tmp_path, student="qwen-2.5", max_position_embeddings=24)
     with pytest.raises(InvalidManifest) as refused:
