@@ -141,6 +141,19 @@ def data_path(source: DataSource, *, job: StageJob, at: str) -> Path:
     return root_path(job.data_root) / (unquote(parts.path) if parts.scheme else source.uri)
 
 
+def find_data(job: StageJob, split: Split) -> Path:
+    """Return the path of a split's data file; raises InvalidData, naming the field, where there is none."""
+    path = data_path(data_sources(job.spec)[split], job=job, at=f"spec.data.{split}")
+    try:
+        if path.is_file():
+            return path
+        problem = "there is no such file"
+    except OSError as error:  # a folder that may not be entered, a name too long for the file system
+        problem = f"it can't be read ({error.strerror})"
+    fix = "Paths without a scheme are relative to the manifest's folder, in a cluster to storage.uri"
+    raise InvalidData(problem, at=f"spec.data.{split}: {path}", fix=fix)
+
+
 def data_sources(spec: Spec) -> dict[Split, DataSource]:
     """The data sources that a spec names, by split."""
     found = {split: getattr(spec.data, split) for split in SPLITS}
@@ -215,11 +228,4 @@ def _resolve_objective(spec: Spec, *, comparison: TokenizerComparison, differenc
 
 
 def _digest_files(job: StageJob, *, store: Store) -> dict[str, str]:
-    digests: dict[str, str] = {}
-    for split, source in data_sources(job.spec).items():
-        path = data_path(source, job=job, at=f"spec.data.{split}")
-        if not path.is_file():
-            fix = "Paths without a scheme are relative to the manifest's folder, in a cluster to storage.uri"
-            raise InvalidData("there is no such file", at=f"spec.data.{split}: {path}", fix=fix)
-        digests[split] = file_digest(path, store=store)
-    return digests
+    return {split: file_digest(find_data(job, split), store=store) for split in data_sources(job.spec)}

@@ -10,7 +10,7 @@ from kubedistill_runtime.checks.gates import check_references
 from kubedistill_runtime.checks.splits import check_sizes, drop_duplicates, hold_out
 from kubedistill_runtime.curation.leaks import Leak, find_leaks
 from kubedistill_runtime.records import SPLITS, Record, Split, arrange
-from kubedistill_runtime.resolution import data_path, data_sources
+from kubedistill_runtime.resolution import data_path, data_sources, find_data
 from kubedistill_runtime.tasks import TASKS
 
 Counts = dict[Split, int]
@@ -45,9 +45,12 @@ class Input:
 def read_split(job: StageJob, split: Split) -> DataFile:
     """Read one data file; raises InvalidData, naming file and line, for all that is wrong with it."""
     task = job.spec.task
-    path = data_path(data_sources(job.spec)[split], job=job, at=f"spec.data.{split}")
     return read_records(
-        path, split=split, task=TASKS[task.type], labels=task.answer_labels, system_prompt=task.system_prompt
+        find_data(job, split),
+        split=split,
+        task=TASKS[task.type],
+        labels=task.answer_labels,
+        system_prompt=task.system_prompt,
     )
 
 
