@@ -8,7 +8,7 @@ from kubedistill.contract import ArtifactRef, StageJob, StageResult
 from kubedistill.errors import ChannelUnavailable, KubedistillError, Stopped, StorageUnavailable
 from kubedistill_runtime.channel import Channel, run_folder
 from kubedistill_runtime.progress import Progress, now
-from kubedistill_runtime.report import place_report
+from kubedistill_runtime.report import names_of, place_report
 from kubedistill_runtime.root_cause import describe_cause, find_root_cause
 from kubedistill_runtime.serving.engine import Engines
 from kubedistill_runtime.stages import Outcome, stage_function
@@ -33,7 +33,10 @@ def run_stage(
         outcome = stage_function(job.stage)(job, store, progress, engines)
         artifacts = _artifacts(job, outcome, store=store)
         if (report := artifacts.get("report")) is not None and report.complete:
-            place_report(store, artifact=folder_of("report", report.key), run=run_folder(job))
+            place_report(
+                store, artifact=folder_of("report", report.key), run=run_folder(job), names=names_of(job),
+                title=job.job.name,
+            )  # fmt: skip
         result = StageResult(
             driver=driver, outcome="Succeeded", started_at=started, ended_at=now(), artifacts=artifacts,
             summary=outcome.summary, message=outcome.message,

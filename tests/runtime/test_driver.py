@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+import made_reports as made
 from engines import FunctionEngines
 from kubedistill import errors
 from kubedistill.chain import STAGES
@@ -18,7 +19,7 @@ from kubedistill_runtime import driver
 from kubedistill_runtime.channel import FileChannel
 from kubedistill_runtime.logs import log_to
 from kubedistill_runtime.progress import Progress
-from kubedistill_runtime.report import FORMS
+from kubedistill_runtime.report import FORMS, names_of, write_report
 from kubedistill_runtime.stages import Outcome, StageFunction
 from kubedistill_runtime.storage.artifacts import publish
 from kubedistill_runtime.storage.store import Store, storage_errors
@@ -67,24 +68,49 @@ def read_result(channel: FileChannel) -> StageResult:
 
 
 @pytest.mark.parametrize(("stage", "complete"), [("Prepare", True), ("Prepare", False), ("Evaluate", True)])
-def test_the_report_lies_in_the_folder_of_the_run_that_shows_it(
+def test_the_report_is_in_the_folder_of_the_run_that_shows_it(
     run: Run, workshop: Workshop, stage: str, complete: bool
 ) -> None:
     keys = workshop.keys()
 
     def work(job: StageJob, store: Store, progress: Progress, engines: Any) -> Outcome:
         if complete:
-            for form in FORMS:
-                store.put(f"artifacts/report/{keys['report']}/report.{form}", form.encode())
+            folder = f"artifacts/report/{keys['report']}"
+            write_report(made.make_report(provenance=own_provenance(job)), store=store, folder=folder, title="job")
             publish(store, "report", keys["report"], {})
         return Outcome(keys=keys if stage == "Prepare" else {})
 
     run(work, stage=stage)
     store = workshop.store
     placed = {form: store.path(f"runs/default.job/local/report.{form}") for form in FORMS}
+    made_at = store.path(f"artifacts/report/{keys['report']}")
     assert {form: path.read_text() for form, path in placed.items() if path.exists()} == (
-        {form: form for form in FORMS} if complete else {}
+        {form: (made_at / f"report.{form}").read_text() for form in FORMS} if complete else {}
     )
+
+
+def own_provenance(job: StageJob) -> dict[str, Any]:
+    return made.make_values()["provenance"] | names_of(job)
+
+
+def test_a_report_that_another_job_made_carries_the_name_of_the_job_that_shows_it(run: Run, workshop: Workshop) -> None:
+    keys = workshop.keys()
+
+    def work(job: StageJob, store: Store, progress: Progress, engines: Any) -> Outcome:
+        folder = f"artifacts/report/{keys['report']}"
+        report = made.make_report(provenance=own_provenance(job) | {"job": "default/other", "run": "first"})
+        write_report(report, store=store, folder=folder, title="other")
+        publish(store, "report", keys["report"], {})
+        return Outcome(keys=keys)
+
+    run(work, stage="Prepare")
+    folder = workshop.store.path("runs/default.job/local")
+    shown = json.loads((folder / "report.json").read_text())
+    assert {name: shown["provenance"][name] for name in ("job", "run", "madeBy")} == {
+        "job": "default/job", "run": "local", "madeBy": "default/other, run first",
+    }  # fmt: skip
+    assert "<title>job" in (folder / "report.html").read_text()
+    assert (folder / "report.md").read_text().startswith("# job\n")
 
 
 @pytest.mark.parametrize("problem", [None, LowYield("too few")])

@@ -1,5 +1,6 @@
 """One model's chat format: which ids ask for a reply, which ids a reply has, and which ids end one."""
 
+import bisect
 import datetime
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from typing import Any
 
 from kubedistill.errors import InvalidData, InvalidModel
 from kubedistill_runtime.chat.plain import NO_SPECIAL_TOKENS, SpecialTokens, choose_mark, encode_marked
+from kubedistill_runtime.chat.template import REASONING
 from kubedistill_runtime.records import Message
 
 _WAY_OUT = "Put the system prompt into the first user turn and leave systemPrompt out, or take another model"
@@ -65,22 +67,28 @@ class ChatFormat:
         return text
 
     def text(self, ids: Sequence[int]) -> str:
-        """Return the answer in a reply: its text without special tokens and without reasoning."""
-        if self.reasoning is None:
-            return self._decode(ids)
-        _, closing = self.reasoning
-        closed = [place for place, one in enumerate(ids) if one == self._id_of(closing)]
-        if closed:  # the tag is a token of its own, perhaps a special one that decoding leaves out
-            return self._decode(ids[closed[-1] + 1 :]).lstrip()
-        _, found, answer = self._decode(ids).rpartition(closing)
-        if found:
-            return answer.lstrip()
-        # Reasoning that never ended answers nothing.
-        return "" if self._opens_reasoning(ids) else answer
+        """Return the answer in a reply: its text without the stop token, special tokens and reasoning."""
+        answer, _ = self._split(ids)
+        return answer
 
     def has_reasoning(self, ids: Sequence[int]) -> bool:
         """Return whether a reply holds more than its answer."""
-        return self.reasoning is not None and self.text(ids) != self._decode(ids)
+        _, reasoned = self._split(ids)
+        return reasoned
+
+    def _split(self, ids: Sequence[int]) -> tuple[str, bool]:
+        """Return the answer in a reply, and whether it was split from reasoning."""
+        said = ids[:-1] if ids and ids[-1] in self.stop_ids else ids  # a stop token need not be a special one
+        whole = self._decode(said, special=True)  # a tag may be a special token, which decoding would leave out
+        tags = self.reasoning or next((pair for pair in REASONING if whole.lstrip().startswith(pair[0])), None)
+        if tags is None:
+            return self._decode(said), False
+        opening, closing = tags
+        if closing in whole:
+            return self._after(closing, said, times=whole.count(closing)).lstrip(), True
+        # Reasoning that never ended answers nothing.
+        begun = whole.lstrip().startswith(opening) or self._asks_for_reasoning()
+        return ("", True) if begun else (self._decode(said), False)
 
     def count_special(self, texts: Iterable[str]) -> int:
         """Return how often strings hold the text of a special token."""
@@ -128,18 +136,21 @@ class ChatFormat:
 
     def _close_reasoning(self, asked: str) -> str:
         """Return what ends the reasoning that a generation prompt began."""
-        begun = self.reasoning is not None and asked.rstrip().endswith(self.reasoning[0])
-        return f"{self.reasoning[1]}\n\n" if self.reasoning and begun else ""
+        return f"{self.reasoning[1]}\n\n" if self.reasoning and self._begins_reasoning(asked) else ""
 
-    def _opens_reasoning(self, ids: Sequence[int]) -> bool:
-        assert self.reasoning is not None
-        probe = self.render([Message("user", "?")], asking=True)
-        return any(
-            text.strip().startswith(self.reasoning[0])
-            for text in (self._decode(ids, special=True), probe[probe.rfind(self.reasoning[0]) :])
-        )
+    def _after(self, closing: str, ids: Sequence[int], *, times: int) -> str:
+        """Return the text after the last of so many tags, wherever tokens begin and end."""
 
-    def _id_of(self, token: str) -> int | None:
-        """Return the id of a token, or None where it is only text."""
-        found: int | None = self.tokenizer.convert_tokens_to_ids(token)
-        return None if found == self.tokenizer.unk_token_id else found
+        def has_all(count: int) -> bool:
+            return self._decode(ids[:count], special=True).count(closing) == times
+
+        place = bisect.bisect_left(range(len(ids)), True, key=has_all)
+        before = self._decode(ids[:place], special=True)
+        return before.rpartition(closing)[2] + self._decode(ids[place:])
+
+    def _asks_for_reasoning(self) -> bool:
+        """Return whether the generation prompt opens a thought."""
+        return self._begins_reasoning(self.render([Message("user", "?")], asking=True))
+
+    def _begins_reasoning(self, asked: str) -> bool:
+        return self.reasoning is not None and asked.rstrip().endswith(self.reasoning[0])

@@ -36,7 +36,7 @@ def load_chat_format(
         raise InvalidModel(f"{model.path} names no end-of-sequence token", at=at, fix="Set eos_token_id in its config")
     chat = ChatFormat(
         tokenizer, stop_ids, stop_ids[0], date if "strftime_now" in template else None, reasoning_markers(template),
-        read_special_tokens(tokenizer),
+        read_special_tokens(tokenizer, stop_ids=stop_ids),
     )  # fmt: skip
     end_id = _find_end(chat, at=at, generates=generates)
     return ChatFormat(chat.tokenizer, chat.stop_ids, end_id, chat.date, chat.reasoning, chat.special)
@@ -74,5 +74,6 @@ def _find_end(chat: ChatFormat, *, at: str, generates: bool) -> int:
 
 
 def _first_special(ids: list[int], *, tokenizer: Any) -> str | None:
-    special = {number: token.content for number, token in tokenizer.added_tokens_decoder.items() if token.special}
-    return next((special[one] for one in ids if one in special), None)
+    """Return the first token after a reply where it is an added one; text such as a newline ends nothing."""
+    added = tokenizer.added_tokens_decoder
+    return next((added[one].content for one in ids if one in added and added[one].special), None)

@@ -14,8 +14,9 @@ _MARKS = tuple(chr(code) for code in range(0xE000, 0xE010))  # private use: no t
 
 @dataclass(frozen=True, slots=True)
 class SpecialTokens:
-    """The special tokens of a tokenizer, by their text."""
+    """The tokens of a tokenizer that are no text: those that it calls special, and those that end a reply."""
 
+    ids: frozenset[int]
     pattern: re.Pattern[str] | None
     strips_left: frozenset[str]
     """Tokens that take the white space before them with them."""
@@ -34,14 +35,17 @@ class SpecialTokens:
         return self.pattern.sub("", text) if self.pattern else text
 
 
-NO_SPECIAL_TOKENS = SpecialTokens(None, frozenset(), frozenset())
+NO_SPECIAL_TOKENS = SpecialTokens(frozenset(), None, frozenset(), frozenset())
 
 
-def read_special_tokens(tokenizer: Any) -> SpecialTokens:
-    """Return the tokens that a tokenizer's added_tokens call special; single characters can't be told from text."""
-    tokens = [one for one in tokenizer.added_tokens_decoder.values() if one.special and len(one.content) > 1]
+def read_special_tokens(tokenizer: Any, *, stop_ids: Sequence[int]) -> SpecialTokens:
+    """Return the added tokens that are called special or are stop tokens; one character can't be told from text."""
+    added = tokenizer.added_tokens_decoder
+    found = {number: one for number, one in added.items() if one.special or number in stop_ids}
+    tokens = [one for one in found.values() if len(one.content) > 1]
     names = sorted((one.content for one in tokens), key=len, reverse=True)
     return SpecialTokens(
+        frozenset(found),
         re.compile("|".join(map(re.escape, names))) if names else None,
         frozenset(one.content for one in tokens if one.lstrip),
         frozenset(one.content for one in tokens if one.rstrip),
@@ -66,9 +70,17 @@ def encode_marked(text: str, *, mark: str, tokenizer: Any, special: SpecialToken
         piece = piece.lstrip() if strips else piece
         piece = piece.rstrip() if found and found[0] in special.strips_left else piece
         if piece:
-            plain = piece.replace(mark, "")
-            ids += tokenizer.encode(plain, add_special_tokens=False, split_special_tokens=True)
+            ids += _encode_piece(piece, mark=mark, tokenizer=tokenizer, special=special)
         if found:
             ids.append(tokenizer.convert_tokens_to_ids(found[0]))
             position, strips = found.end(), found[0] in special.strips_right
     return ids
+
+
+def _encode_piece(piece: str, *, mark: str, tokenizer: Any, special: SpecialTokens) -> list[int]:
+    plain: list[int] = tokenizer.encode(piece.replace(mark, ""), add_special_tokens=False, split_special_tokens=True)
+    if special.ids.isdisjoint(plain):
+        return plain
+    # Tokenizers know how to leave special tokens alone, but not those that only generation_config.json makes one.
+    parts = (tokenizer.encode(part, add_special_tokens=False, split_special_tokens=True) for part in piece.split(mark))
+    return [one for part in parts for one in part]

@@ -4,8 +4,9 @@ from typing import Any
 
 from kubedistill_runtime.models import Model, read_object
 
-# Opening and closing tags of the reasoning that a template keeps apart from the answer.
-_REASONING = (
+REASONING = (
+    # What opens the reasoning of a reply, and what comes between it and the answer.
+    ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),  # Harmony, of gpt-oss
     ("<think>", "</think>"),
     ("[THINK]", "[/THINK]"),
     ("<|START_THINKING|>", "<|END_THINKING|>"),
@@ -42,4 +43,6 @@ def asks_for_date(model: Model) -> bool:
 
 def reasoning_markers(template: str) -> tuple[str, str] | None:
     """Return the tags between which a template expects reasoning, or None where it knows none."""
-    return next((pair for pair in _REASONING if pair[1] in template), None)
+    if "<|channel|>" in template and "final" in template:  # Harmony's tags are put together by macros
+        return REASONING[0]
+    return next((pair for pair in REASONING if pair[1] in template), None)

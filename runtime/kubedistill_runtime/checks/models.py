@@ -3,13 +3,13 @@
 from collections.abc import Mapping, Sequence
 
 from kubedistill.contract import StageJob
-from kubedistill_runtime.chat import ChatFormat, load_chat_format
+from kubedistill_runtime.chat import load_chat_format
 from kubedistill_runtime.checks.input import Input
-from kubedistill_runtime.checks.prompts import check_prompts, count_special_text
+from kubedistill_runtime.checks.prompts import check_prompts, count_special_text, count_tokens
 from kubedistill_runtime.checks.splits import drop_long
 from kubedistill_runtime.checks.student_lengths import check_student_lengths
 from kubedistill_runtime.models import Model, original_positions
-from kubedistill_runtime.records import SPLITS, Record, Split, longest_prompt
+from kubedistill_runtime.records import SPLITS, Record, Split
 from kubedistill_runtime.resolution import MODEL_AT, Resolved, Role, date_of
 from kubedistill_runtime.training.student_format import STUDENT_AT
 
@@ -29,7 +29,9 @@ def fit_teacher(found: Input, *, resolved: Resolved) -> None:
     check_prompts(found.splits, chat=chat, at=TEACHER_AT)
     for split in SPLITS:
         found.splits[split], too_long = drop_long(
-            found.splits[split], count_tokens=lambda record: _count(record, chat=chat), limit=resolved.max_model_len
+            found.splits[split],
+            count_tokens=lambda record: count_tokens(record, chat=chat, model=resolved.teacher, at=TEACHER_AT),
+            limit=resolved.max_model_len,
         )
         found.drop("TooLong", split, too_long)
     original = original_positions(resolved.teacher.config)
@@ -51,7 +53,3 @@ def check_student(
     chat = load_chat_format(resolved.student, at=STUDENT_AT, date=resolved.date)
     check_prompts(splits, chat=chat, at=STUDENT_AT)
     return check_student_lengths(splits, resolved=resolved, chat=chat, places=places)
-
-
-def _count(record: Record, *, chat: ChatFormat) -> int:
-    return len(chat.prompt_ids(longest_prompt(record)))

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from kubedistill.errors import InvalidModel
 from kubedistill_runtime.chat import ChatFormat
+from kubedistill_runtime.models import Model, text_config
 from kubedistill_runtime.records import Message, Record, Split, longest_prompt
 
 _RECORDS = 4
@@ -50,6 +51,19 @@ def _check_written(messages: Sequence[Message], *, text: str, record: Record, at
                 fix=f"Use a checkpoint whose template writes {message.role} messages as they are",
             )
         start = place if message.role == "user" else start
+
+
+def count_tokens(record: Record, *, chat: ChatFormat, model: Model, at: str) -> int:
+    """Return the tokens of a record's longest prompt; raises InvalidModel at an id that no embedding is for."""
+    ids = chat.prompt_ids(longest_prompt(record))
+    embeddings = text_config(model.config).get("vocab_size")
+    if embeddings is not None and max(ids, default=0) >= embeddings:
+        raise InvalidModel(
+            f"its tokenizer gives id {max(ids)} to record {record.id!r}, and it has embeddings for {embeddings} ids",
+            at=at,
+            fix="Put the tokenizer beside it that it was trained with",
+        )
+    return len(ids)
 
 
 def count_special_text(splits: Mapping[Split, Sequence[Record]], *, chat: ChatFormat) -> int:

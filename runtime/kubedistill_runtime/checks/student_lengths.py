@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 
 from kubedistill.errors import InvalidData, InvalidManifest
 from kubedistill_runtime.chat import ChatFormat
+from kubedistill_runtime.checks.prompts import count_tokens
 from kubedistill_runtime.checks.splits import MIN_RECORDS
-from kubedistill_runtime.models import original_positions
-from kubedistill_runtime.records import SPLITS, Record, Split, longest_prompt
+from kubedistill_runtime.models import Model, original_positions
+from kubedistill_runtime.records import SPLITS, Record, Split
 from kubedistill_runtime.resolution import Resolved
+from kubedistill_runtime.training.student_format import STUDENT_AT
 
 
 def student_context(resolved: Resolved) -> int:
@@ -31,7 +33,9 @@ def check_student_lengths(
     """
     context = student_context(resolved)
     limits: dict[Split, int] = {"train": resolved.max_length, "validation": resolved.max_length, "test": context}
-    long = {split: _count_long(splits[split], chat=chat, limit=limits[split]) for split in SPLITS}
+    long = {
+        split: _count_long(splits[split], chat=chat, model=resolved.student, limit=limits[split]) for split in SPLITS
+    }
     if long["train"] == len(splits["train"]):
         raise InvalidManifest(
             f"each of the {long['train']} training prompts has {limits['train']} tokens or more, as the student counts",
@@ -47,8 +51,8 @@ def check_student_lengths(
     return [*_warnings(splits, long=long, limits=limits), *_original_warning(resolved)]
 
 
-def _count_long(records: Sequence[Record], *, chat: ChatFormat, limit: int) -> int:
-    return sum(len(chat.prompt_ids(longest_prompt(record))) >= limit for record in records)
+def _count_long(records: Sequence[Record], *, chat: ChatFormat, model: Model, limit: int) -> int:
+    return sum(count_tokens(record, chat=chat, model=model, at=STUDENT_AT) >= limit for record in records)
 
 
 def _warnings(

@@ -1,5 +1,8 @@
 """The report: the same facts for machines (JSON), for a terminal (Markdown) and for people (HTML)."""
 
+from collections.abc import Mapping
+
+from kubedistill.contract import StageJob
 from kubedistill.report import Report
 from kubedistill_runtime.storage.store import Store
 
@@ -20,7 +23,22 @@ def write_report(report: Report, *, store: Store, folder: str, title: str) -> No
         store.put(f"{folder}/{name}", text.encode())
 
 
-def place_report(store: Store, *, artifact: str, run: str) -> None:
-    """Copy a report from its artifact's folder to its run's, where a person looks; the artifact may be older."""
-    for form in FORMS:
-        store.put(f"{run}/report.{form}", store.read(f"{artifact}/report.{form}"))
+def names_of(job: StageJob) -> dict[str, str]:
+    """Return what a report's provenance says of the run that it is for."""
+    return {"job": f"{job.job.namespace}/{job.job.name}", "run": job.run.id, "specDigest": job.run.digest}
+
+
+def place_report(store: Store, *, artifact: str, run: str, names: Mapping[str, str], title: str) -> None:
+    """Put a report from its artifact's folder into its run's, where a person looks.
+
+    The artifact may be another job's, that did the same work: `names` are what its provenance has of this run.
+    """
+    report = Report.model_validate_json(store.read(f"{artifact}/report.json"))
+    known = report.provenance
+    if all(known.get(name) == value for name, value in names.items()):
+        for form in FORMS:
+            store.put(f"{run}/report.{form}", store.read(f"{artifact}/report.{form}"))
+        return
+    made_by = f"{known.get('job')}, run {known.get('run')}"
+    own = report.model_copy(update={"provenance": {**known, **names, "madeBy": made_by}})
+    write_report(own, store=store, folder=run, title=title)

@@ -17,7 +17,7 @@ from kubedistill_runtime.evaluation.students import compare_students
 from kubedistill_runtime.models import Model, find_model
 from kubedistill_runtime.progress import Progress, now
 from kubedistill_runtime.records import read_rows
-from kubedistill_runtime.report import write_report
+from kubedistill_runtime.report import names_of, write_report
 from kubedistill_runtime.resolution import Resolved, check_keys, resolve
 from kubedistill_runtime.serving.engine import Engines
 from kubedistill_runtime.serving.figures import ServingFigures
@@ -127,7 +127,7 @@ def _provenance(job: StageJob, resolved: Resolved, tested: Mapping[str, Tested],
     }  # fmt: skip
     unpriced = {name: reason for name, one in figures.items() if (reason := why_unpriced(name, one, job=job))}
     return {
-        "job": f"{job.job.namespace}/{job.job.name}", "run": job.run.id, "specDigest": job.run.digest, "at": now(),
+        **names_of(job), "at": now(),
         "task": job.spec.task.type, "artifacts": resolved.keys,
         "teacher": {"source": resolved.teacher.source, "digest": resolved.teacher.digest},
         "student": {"source": resolved.student.source, "digest": resolved.student.digest},

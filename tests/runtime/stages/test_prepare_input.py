@@ -200,6 +200,19 @@ def test_prompts_that_are_too_long_for_the_student_are_said_by_name(bench: Bench
     assert note.startswith("1 of 9 test prompts have 64 tokens or more")
 
 
+@pytest.mark.parametrize(("role", "at"), [("teacher", "spec.teachers[0]"), ("student", "spec.student")])
+def test_a_tokenizer_with_more_ids_than_the_model_has_embeddings_is_refused(
+    role: str, at: str, bench: Bench, tmp_path: Path
+) -> None:
+    use(bench, tmp_path, **{role: "qwen-2.5"})
+    path = tmp_path / f"other-{role}" / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"vocab_size": 200}))
+    bench.workshop.set("training.objective.type", "Sequence")
+    with pytest.raises(InvalidModel, match="has embeddings for 200 ids") as refused:
+        bench.run("Prepare")
+    assert refused.value.at == f"{at}.model.source"
+
+
 def test_a_teacher_that_is_opened_beyond_its_original_context_is_said_by_name(bench: Bench, tmp_path: Path) -> None:
     rope = {"type": "longrope", "long_factor": [1.0], "short_factor": [1.0]}
     use(bench, tmp_path, teacher="phi-3-mini-128k")
