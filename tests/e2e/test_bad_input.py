@@ -67,6 +67,17 @@ def first_lines(count: int, *, split: str) -> Change:
     return change
 
 
+def without_references(job: SmallJob) -> None:
+    file = job.manifest.with_name("test.jsonl")
+    records = [json.loads(one) for one in file.read_text().splitlines()]
+    file.write_text(
+        "".join(
+            json.dumps({"messages": one["messages"]} if "messages" in one else {"prompt": one["prompt"]}) + "\n"
+            for one in records
+        )
+    )
+
+
 def twice(job: SmallJob) -> None:
     file = job.manifest.with_name("train.jsonl")
     first = file.read_text().splitlines(keepends=True)[0]
@@ -94,8 +105,8 @@ CASES = {
         line(7, '{"messages": [{"role"'), ("train.jsonl:7", "not JSON", "one whole JSON object a line")
     ),
     "wrong roles": Case(
-        line(3, '{"messages": [{"role": "assistant", "content": "x"}]}'),
-        ("train.jsonl:3", "roles are assistant", "Reorder or remove"),
+        line(3, '{"messages": [{"role": "user", "content": "x"}, {"role": "user", "content": "y"}]}'),
+        ("train.jsonl:3", "roles are user, user", "Reorder or remove"),
     ),
     "an unknown role": Case(
         line(3, '{"messages": [{"role": "robot", "content": "x"}]}'),
@@ -122,7 +133,7 @@ CASES = {
     ),
     "a model without config": Case(without_config, ("spec.student.model.source", "no config.json", "save_pretrained")),
     "a gate without references": Case(
-        line(1, '{"prompt": "Hello there"}', split="test"),
+        without_references,
         ("spec.evaluation.gate.minGain", "reference", "Add references"),
     ),
 }
@@ -156,7 +167,7 @@ def test_some_long_prompts_are_dropped_and_counted(tmp_path: Path) -> None:
     (folder / "job.json").write_text(stage_job("Prepare", job=job, store=store))
     assert main(["--job", str(folder / "job.json")]) == 0
     result = json.loads((folder / "result.json").read_text())
-    assert result["summary"]["tooLong"] == {"train": 1, "validation": 0, "test": 0}
+    assert result["summary"]["dropped"] == {"TooLong": {"train": 1}}
     assert result["summary"]["counts"]["train"] == 63
 
 
