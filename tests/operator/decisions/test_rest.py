@@ -1,6 +1,7 @@
 """What becomes of a job that is suspended, over or deleted (rows P of docs/behaviour.md), and of edits to it."""
 
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -225,3 +226,15 @@ def test_no_attempt_begins_while_pods_of_the_last_one_run(world: World) -> None:
     world.end_child(name)
     world.settle()
     assert stage_of(world, "Curate").state == "Starting"
+
+
+def test_a_driver_is_told_the_day_that_the_job_was_created_in_every_stage() -> None:
+    """A chat template that asks for the date must hear the same one in all stages, whatever day they run on."""
+    world = World()
+    world.settle()
+    first = world.jobs[world.live].date
+    assert first == datetime.fromtimestamp(world.job.created, UTC).date().isoformat()
+    world.complete_stage("Prepare")
+    world.now += 86_400
+    world.settle()
+    assert world.jobs[world.live].date == first
