@@ -95,7 +95,7 @@ def read_string(value: Any, *, at: str, what: str) -> str:
 def _read_instruction(values: dict[str, Any], *, at: str, remark: Remark) -> str:
     instruction = read_string(values["instruction"], at=at, what="instruction")
     key, answer_key = first_filled(values, INPUT_KEYS), first_filled(values, ANSWER_KEYS["instruction"])
-    shape = "Dolly" if "context" == key or "response" == answer_key else "Alpaca"
+    shape = "Dolly" if key == "context" or answer_key == "response" else "Alpaca"
     if values.get(key, "") == "":
         remark(f"{shape}, whose instruction was read as the prompt")
         return instruction
