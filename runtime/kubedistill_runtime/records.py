@@ -19,6 +19,8 @@ class Message:
 
     role: str
     content: str
+    target: bool = True
+    """Whether an assistant turn may be learned; one that may not is context alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,5 +90,10 @@ def read_rows(store: Store, key: str, split: Split) -> list[Record]:
 
 
 def _values(record: Record) -> dict[str, object]:
-    messages = [{"role": message.role, "content": message.content} for message in record.messages]
+    messages = [_message_values(message) for message in record.messages]
     return {"id": record.id, "messages": messages, "references": record.references, "tags": record.tags}
+
+
+def _message_values(message: Message) -> dict[str, object]:
+    values: dict[str, object] = {"role": message.role, "content": message.content}
+    return values if message.target else {**values, "target": False}

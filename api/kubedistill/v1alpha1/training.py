@@ -26,7 +26,7 @@ class Objective(Model):
     temperature: Annotated[float, Field(gt=0, le=10)] = 1.0
     """Softens the loss, above 0 to 10. Sequence and CachedLogits need 1."""
     ce_weight: Fraction | None = None
-    """Share of plain cross-entropy in CachedLogits, 0 to 1. Absent: 0 on the teacher's text, 0.5 with answers Given."""
+    """Share of plain cross-entropy in CachedLogits, 0 to 1; all of it where no distribution is stored. Absent: 0."""
 
     @model_validator(mode="after")
     def _check_temperature(self) -> Self:

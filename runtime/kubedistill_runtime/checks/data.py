@@ -17,6 +17,7 @@ from kubedistill_runtime.records import Message, Record, Split
 from kubedistill_runtime.tasks import Task
 
 _MOST_NOTES = 20
+_GREETED = "Remove the assistant's greeting, or move it into the system message; the first turn is the user's"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,9 +104,15 @@ def _take_answer(record: Record, prompt: Prompt, *, task: Task, remark: Remark) 
 
 def _check_record(record: Record, *, task: Task, others: dict[str, Record], at: str) -> None:
     if problem := task.check(record):
-        raise InvalidData(problem, at=at, fix="Reorder or remove messages")
+        raise InvalidData(problem, at=at, fix=_GREETED if _is_greeted(record) else "Reorder or remove messages")
     if record.id in others:
         raise InvalidData(f"id {record.id!r} was used before", at=at, fix="Give each record an id of its own")
+
+
+def _is_greeted(record: Record) -> bool:
+    """Whether a conversation begins with what the assistant says."""
+    roles = [message.role for message in record.messages if message.role != "system"]
+    return roles[:1] == ["assistant"]
 
 
 def _read_id(value: Any, *, at: str) -> str:

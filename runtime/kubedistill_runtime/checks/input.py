@@ -97,7 +97,8 @@ def _check_given(job: StageJob, splits: dict[Split, list[Record]], *, places: di
     without = [record.id for record in splits["train"] if not record.references]
     if without:
         raise InvalidManifest(
-            f"answers are Given, and {len(without)} records have no reference, {without[0]!r} first",
+            f"answers are Given, and {len(without)} records have no reference and no assistant turn to learn at the "
+            f"end, {without[0]!r} first",
             at=places["train"],
             fix="Add the references, or use answers: Teacher",
         )

@@ -1,24 +1,26 @@
 """Keys of a record: those that are read, those that are misspelled, and those that are left out with a note."""
 
 import difflib
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any
 
 from kubedistill.errors import InvalidData
 
 PROMPT_KEYS = ("messages", "prompt", "conversations", "instruction")
-ANSWER_KEYS = {"prompt": "completion", "instruction": "output"}
-"""Where records of a shape hold their answer, if it is not the final message."""
+ANSWER_KEYS = {"prompt": ("completion",), "instruction": ("output", "response")}
+"""Where records of a shape hold their answer, if it is not the final message; the first one that is filled counts."""
+INPUT_KEYS = ("input", "context")
+"""Where Alpaca and Dolly hold what an instruction is about."""
 _OWN_KEYS = ("id", "tags", "reference")
 _GOLD = (
     "label", "labels", "answer", "answers", "output", "completion", "expected", "expected_output", "gold",
-    "ground_truth", "ideal", "response", "solution", "target",
+    "ground_truth", "ideal", "response", "solution", "target", "chosen", "preferred",
 )  # fmt: skip
 _GUESSES = {
     **dict.fromkeys(_GOLD, "reference"),
     **dict.fromkeys(("question", "query", "text", "input"), "prompt"),
     **dict.fromkeys(("idx", "uuid", "custom_id", "prompt_id", "conversation_id"), "id"),
-    "context": "input", "conversation": "conversations", "dialogue": "messages",
+    "conversation": "conversations", "dialogue": "messages",
 }  # fmt: skip
 _CONSEQUENCES = {
     "tools": "no model is shown the tools",
@@ -35,24 +37,47 @@ def present(values: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if value is not None}
 
 
+def first_filled(values: Mapping[str, Any], keys: Sequence[str]) -> str:
+    """Return the first key with a value that is not empty, else the first one."""
+    return next((key for key in keys if values.get(key) not in (None, "")), keys[0])
+
+
 def check_keys(values: Mapping[str, Any], *, at: str, remark: Remark) -> str:
     """Return the key that holds a record's prompt; raises InvalidData where none or several do, or one is misspelled.
 
     Every other key that is not read is remarked, with a guess what was meant.
     """
     prompts = [key for key in PROMPT_KEYS if key in values]
+    if "prompt" in prompts and len(prompts) == 2 and _is_first_turn(values["prompt"], values):
+        prompts.remove("prompt")
+        remark("the prompt is not read, since it is the first user turn of the record")
     _refuse_misspelled(values, has_prompt=bool(prompts), at=at)
     if len(prompts) != 1:
         keys = ", ".join(map(repr, sorted(values)[:8])) or "none"
         problem = f"a record has exactly one of {', '.join(PROMPT_KEYS)}, and the keys of this one are {keys}"
         raise InvalidData(problem, at=at, fix=_fix_for(values) if not prompts else "Keep one of them")
-    read = {prompts[0], *_OWN_KEYS, "system", ANSWER_KEYS.get(prompts[0])}
-    if "instruction" in prompts:
-        read.add("input")
+    read = {prompts[0], *_OWN_KEYS, "system", *_read_beside(prompts[0], values)}
     for key in values:
-        if key not in read:
+        if key not in read and key not in PROMPT_KEYS:
             remark(f"the key {key!r} is not read{_guess(key, values, read=read)}")
     return prompts[0]
+
+
+def _is_first_turn(prompt: Any, values: Mapping[str, Any]) -> bool:
+    """Whether a prompt repeats the first user turn of the messages beside it, as in ultrachat_200k."""
+    turns = values.get("messages", values.get("conversations"))
+    for turn in turns if isinstance(turns, list) else ():
+        if isinstance(turn, dict) and turn.get("role", turn.get("from")) in ("user", "human"):
+            content = turn.get("content", turn.get("value"))
+            return isinstance(prompt, str) and isinstance(content, str) and prompt.strip() == content.strip()
+    return False
+
+
+def _read_beside(prompt: str, values: Mapping[str, Any]) -> set[str]:
+    """The keys that are read beside a prompt's, those that are empty among them."""
+    families = [ANSWER_KEYS.get(prompt, ()), INPUT_KEYS if prompt == "instruction" else ()]
+    chosen = {first_filled(values, keys) for keys in families if keys}
+    return chosen | {key for keys in families for key in keys if values.get(key) == ""}
 
 
 def _refuse_misspelled(values: Mapping[str, Any], *, has_prompt: bool, at: str) -> None:
@@ -72,7 +97,7 @@ def _fix_for(values: Mapping[str, Any]) -> str:
     return 'Write {"prompt": "…"} or {"messages": [{"role": "user", "content": "…"}]}'
 
 
-def _guess(key: str, values: Mapping[str, Any], *, read: Collection[str | None]) -> str:
+def _guess(key: str, values: Mapping[str, Any], *, read: Collection[str]) -> str:
     name = key.casefold()
     if name in _CONSEQUENCES:
         return f": {_CONSEQUENCES[name]}"

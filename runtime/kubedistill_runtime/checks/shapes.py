@@ -1,11 +1,13 @@
-"""Shapes: what other tools call messages, prompts and answers (OpenAI, ShareGPT, Alpaca, TRL), read as ours."""
+"""Shapes: what other tools call messages, prompts and answers (OpenAI, ShareGPT, Alpaca, Dolly, TRL), read as ours."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from kubedistill.errors import InvalidData
-from kubedistill_runtime.checks.keys import ANSWER_KEYS, Remark, present
+from kubedistill_runtime.checks.context import refuse_lost_context
+from kubedistill_runtime.checks.keys import ANSWER_KEYS, INPUT_KEYS, Remark, first_filled, present
 from kubedistill_runtime.records import Message
 
 _ROLES = {
@@ -13,7 +15,9 @@ _ROLES = {
     "gpt": "assistant",
 }  # fmt: skip
 _TOOL_ROLES = ("tool", "function", "function_call", "observation", "ipython", "tool_response")
-_TURN_KEYS = ("role", "from", "content", "value", "weight")
+_TARGET_KEYS = ("weight", "train", "training")
+"""Whether a turn is learned: OpenAI's key and Axolotl's two."""
+_TURN_KEYS = ("role", "from", "content", "value", *_TARGET_KEYS)
 _NO_TOOLS = "Remove the record, or write the call and its result as text of the turns beside it"
 
 
@@ -37,14 +41,26 @@ def read_prompt(values: dict[str, Any], *, key: str, at: str, remark: Remark) ->
         messages = [Message("user", read_string(values[key], at=at, what=key))]
     else:
         messages = _read_turns(values[key], key=key, at=at, remark=remark)
-    if "system" in values:
-        if messages[0].role == "system":
-            raise InvalidData("the record has a system message and the key 'system'", at=at, fix="Keep one of them")
-        messages = [Message("system", read_string(values["system"], at=at, what="system")), *messages]
-    answer_key = ANSWER_KEYS.get(key, "")
-    return Prompt(
-        tuple(messages), _read_answer(values.get(answer_key), what=answer_key, at=at, remark=remark), answer_key
-    )
+    messages = _with_system(messages, values.get("system"), at=at)
+    refuse_lost_context(values, messages, at=at)
+    if key not in ANSWER_KEYS:
+        return Prompt(tuple(messages))
+    answer_key = first_filled(values, ANSWER_KEYS[key])
+    answer = _read_answer(values.get(answer_key), what=answer_key, at=at, remark=remark)
+    return Prompt(tuple(messages), answer, answer_key)
+
+
+def _with_system(messages: list[Message], system: Any, *, at: str) -> list[Message]:
+    if _is_blank(system):
+        return messages
+    if messages and messages[0].role == "system":
+        raise InvalidData("the record has a system message and the key 'system'", at=at, fix="Keep one of them")
+    return [Message("system", read_string(system, at=at, what="system")), *messages]
+
+
+def _is_blank(value: Any) -> bool:
+    """Whether a value is what tools write for a system prompt that is absent."""
+    return value is None or value == [] or (isinstance(value, str) and not value.strip())
 
 
 def _read_answer(answer: Any, *, what: str, at: str, remark: Remark) -> str | None:
@@ -60,9 +76,15 @@ def _read_answer(answer: Any, *, what: str, at: str, remark: Remark) -> str | No
 
 def read_string(value: Any, *, at: str, what: str) -> str:
     """Return a string that is not blank and can be written as UTF-8."""
-    if not isinstance(value, str) or not value.strip():
-        fix = "Remove the record, or fill it in" if isinstance(value, str) else "Write a JSON string"
-        raise InvalidData(f"{what} is not a string, or is blank", at=at, fix=fix)
+    if value is None or (isinstance(value, str) and not value.strip()):
+        problem = f"{what} is missing" if value is None else f"{what} is blank"
+        raise InvalidData(problem, at=at, fix="Remove the record, or fill it in")
+    if isinstance(value, dict | list):
+        kind = "a list" if isinstance(value, list) else "a JSON object"
+        raise InvalidData(f"{what} is {kind}, not a string", at=at, fix="Write a JSON string")
+    if not isinstance(value, str):
+        found = json.dumps(value)
+        raise InvalidData(f"{what} is {found}, not a string", at=at, fix=f'Write "{found}"')
     try:
         value.encode()
     except UnicodeEncodeError as error:
@@ -72,22 +94,35 @@ def read_string(value: Any, *, at: str, what: str) -> str:
 
 def _read_instruction(values: dict[str, Any], *, at: str, remark: Remark) -> str:
     instruction = read_string(values["instruction"], at=at, what="instruction")
-    if values.get("input", "") == "":
-        remark("Alpaca, whose instruction was read as the prompt")
+    key, answer_key = first_filled(values, INPUT_KEYS), first_filled(values, ANSWER_KEYS["instruction"])
+    shape = "Dolly" if key == "context" or answer_key == "response" else "Alpaca"
+    if values.get(key, "") == "":
+        remark(f"{shape}, whose instruction was read as the prompt")
         return instruction
-    remark("Alpaca, whose instruction and input were read as the prompt, with an empty line between")
-    return f"{instruction}\n\n{read_string(values['input'], at=at, what='input')}"
+    remark(f"{shape}, whose instruction and {key} were read as the prompt, with an empty line between")
+    return f"{instruction}\n\n{read_string(values[key], at=at, what=key)}"
 
 
 def _read_turns(found: Any, *, key: str, at: str, remark: Remark) -> list[Message]:
     if not isinstance(found, list) or not found:
         fix = 'Write [{"role": "user", "content": "…"}]'
         raise InvalidData(f"{key} is not a list of messages", at=at, fix=fix)
-    turns = [_read_turn(turn, number=number, at=at, remark=remark) for number, turn in enumerate(found, start=1)]
-    if turns[-1].role == "assistant" and present(found[-1]).get("weight") == 0:
+    first = 2 if _is_empty_system(found[0]) else 1
+    turns = [
+        _read_turn(turn, number=number, at=at, remark=remark) for number, turn in enumerate(found[first - 1 :], first)
+    ]
+    if turns and turns[-1].role == "assistant" and not turns[-1].target:
         remark("a final assistant turn of weight 0, which was left out")
         return turns[:-1] or turns
     return turns
+
+
+def _is_empty_system(turn: Any) -> bool:
+    """Whether a turn is a system message without text, which many tools write where there is no system prompt."""
+    if not isinstance(turn, dict):
+        return False
+    role = str(turn.get("role", turn.get("from"))).casefold()
+    return _ROLES.get(role) == "system" and _is_blank(turn.get("content", turn.get("value")))
 
 
 def _read_turn(turn: Any, *, number: int, at: str, remark: Remark) -> Message:
@@ -102,12 +137,25 @@ def _read_turn(turn: Any, *, number: int, at: str, remark: Remark) -> Message:
         if key in ("tool_calls", "function_call") and values[key]:
             raise InvalidData(f"{what} holds tool calls, which are not read", at=at, fix=_NO_TOOLS)
         remark(f"the key {key!r} of messages is not read")
-    if values.get("weight", 1) not in (0, 1):
-        remark("weights of messages are not read: every turn counts alike")
+    target = _read_target(values, what=what, at=at, remark=remark)
     content = values.get("content", values.get("value"))
     if isinstance(content, list):
         content = _join_parts(content, what=what, at=at, remark=remark)
-    return Message(role, read_string(content, at=at, what=f"the content of {what}"))
+    content = read_string(content, at=at, what=f"the content of {what}")
+    return Message(role, content, target=target or role != "assistant")
+
+
+def _read_target(values: dict[str, Any], *, what: str, at: str, remark: Remark) -> bool:
+    """Whether a turn may be learned; a weight between, below or above 0 and 1 is remarked."""
+    flags = {key: values[key] for key in _TARGET_KEYS if key in values}
+    for key, flag in flags.items():
+        if not isinstance(flag, int | float):
+            least, most = ("0", "1") if key == "weight" else ("false", "true")
+            problem = f"{key!r} of {what} is {json.dumps(flag)}, not {least} or {most}"
+            raise InvalidData(problem, at=at, fix=f"Write {least} where the turn is not to be learned, else {most}")
+        if flag not in (0, 1):
+            remark("weights of messages are not read: every turn counts alike")
+    return 0 not in flags.values()
 
 
 def _read_role(values: dict[str, Any], *, what: str, at: str, remark: Remark) -> str:

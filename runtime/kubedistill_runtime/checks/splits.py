@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Literal
 
 from kubedistill.errors import InvalidData
-from kubedistill_runtime.records import SPLITS, Message, Record, Split
+from kubedistill_runtime.records import SPLITS, Record, Split
 
 MIN_RECORDS: dict[Split, int] = {"train": 16, "validation": 4, "test": 8}
 MAX_HELD_OUT = 1000
@@ -31,9 +31,9 @@ def drop_duplicates(records: Sequence[Record], *, labels: Sequence[str]) -> tupl
     label, the references that all of them share stay; a prompt whose references contradict each other is dropped whole
     as Conflicting. The further records of a prompt that is kept are Duplicate.
     """
-    by_prompt: dict[tuple[Message, ...], list[Record]] = defaultdict(list)
+    by_prompt: dict[tuple[tuple[str, str], ...], list[Record]] = defaultdict(list)
     for record in records:
-        by_prompt[record.messages].append(record)
+        by_prompt[tuple((message.role, message.content) for message in record.messages)].append(record)
     distinct: list[Record] = []
     dropped: dict[Drop, int] = {"Duplicate": 0, "Conflicting": 0}
     for same in by_prompt.values():

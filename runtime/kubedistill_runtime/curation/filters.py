@@ -1,19 +1,15 @@
 """Filters: each is a function that gives the reason for rejecting an answer, or None."""
 
 import hashlib
-import zlib
-from collections import Counter
 from collections.abc import Callable
 
 from kubedistill.canonical import canonical_json
 from kubedistill.v1alpha1 import Task as TaskSpec
 from kubedistill_runtime.answers import Answered
+from kubedistill_runtime.curation.repetition import is_repetitive
 from kubedistill_runtime.tasks import TASKS
 
 Filter = Callable[[Answered], str | None]
-
-_NGRAM, _MAX_SHARE, _MAX_COMPRESSION = 10, 0.2, 8.0
-_LONG_ENOUGH = 50  # words; shorter texts repeat themselves by nature
 
 
 def make_filters(task: TaskSpec) -> tuple[Filter, ...]:
@@ -45,8 +41,8 @@ def reject_empty(answered: Answered) -> str | None:
 
 
 def reject_repetition(answered: Answered) -> str | None:
-    """Reject a text that is mostly one phrase: a 10-gram with over 20 % of all, or text that zlib shrinks 8 times."""
-    return "Repetition" if any(_repeats(turn.text) for turn in answered.answer.turns) else None
+    """Reject a text that says one phrase over and over."""
+    return "Repetition" if any(is_repetitive(turn.text) for turn in answered.answer.turns) else None
 
 
 def make_duplicate_filter() -> Filter:
@@ -63,13 +59,3 @@ def make_duplicate_filter() -> Filter:
         return None if first.setdefault(identity, answered.record.id) == answered.record.id else "Duplicate"
 
     return reject_duplicate
-
-
-def _repeats(text: str) -> bool:
-    words = text.split()
-    if len(words) < _LONG_ENOUGH:
-        return False
-    grams = Counter(zip(*(words[start:] for start in range(_NGRAM)), strict=False))
-    share = max(grams.values()) * _NGRAM / len(words)
-    data = text.encode()
-    return (max(grams.values()) > 1 and share > _MAX_SHARE) or len(data) / len(zlib.compress(data)) > _MAX_COMPRESSION

@@ -1,6 +1,6 @@
-"""Runs: every 13 words in a row of many prompts, as 64-bit hashes in columns.
+"""Runs: every so many words in a row of many texts, as 64-bit hashes in columns.
 
-Shapes: W items of all prompts, end to end; R runs; N prompts.
+Shapes: W items of all texts, end to end; R runs; N texts.
 """
 
 from collections.abc import Sequence
@@ -20,15 +20,15 @@ Places = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """Runs of 13 words; equal runs have equal hashes within one process, and different ones nearly always others."""
+    """Runs of equally many words; in one process equal runs have equal hashes, others nearly always different ones."""
 
     hash_R: NDArray[np.uint64]
     record_R: Places
-    """Place of the prompt."""
+    """Place of the text."""
     start_R: Places
-    """Place of the first item in the prompt."""
+    """Place of the first item in the text."""
     end_R: Places
-    """Place after the last item in the prompt."""
+    """Place after the last item in the text."""
 
     def only(self, mask_R: NDArray[np.bool_]) -> Self:
         """Return the runs that a mask holds."""
@@ -41,19 +41,19 @@ class Runs:
         )
 
 
-def find_runs(prompts: Sequence[Sequence[str]], *, first: int) -> Runs:
-    """Return the runs of prompts that are cut into items; `first` is the place of the first prompt.
+def find_runs(texts: Sequence[Sequence[str]], *, first: int = 0, words: int = NGRAM) -> Runs:
+    """Return the runs of texts that are cut into items; `first` is the place of the first text.
 
-    A run ends where its items weigh as much as 13 words. Hashes are polynomials of the items' own hashes modulo
+    A run ends where its items weigh as much as `words` words. Hashes are polynomials of the items' own hashes modulo
     2 ** 64, taken from one cumulative sum (Karp and Rabin 1987).
     """
-    items = [item for prompt in prompts for item in prompt]
-    count_N = np.array([len(prompt) for prompt in prompts], np.int64)
+    items = [item for text in texts for item in text]
+    count_N = np.array([len(text) for text in texts], np.int64)
     offset_N = np.cumsum(count_N) - count_N
-    record_W = np.repeat(np.arange(len(prompts)), count_N)
+    record_W = np.repeat(np.arange(len(texts)), count_N)
     weight_W = np.fromiter(weigh(items), np.int64, len(items))
     sum_W = np.concatenate([[0], np.cumsum(weight_W)])
-    end_W = np.searchsorted(sum_W, sum_W[:-1] + NGRAM * WORD)
+    end_W = np.searchsorted(sum_W, sum_W[:-1] + words * WORD)
     start_R = np.flatnonzero(end_W <= (offset_N + count_N)[record_W])
     end_R, record_R = end_W[start_R], record_W[start_R]
     hash_R = _hash_between(items, start_R, end_R)

@@ -34,12 +34,12 @@ BAD_LINES = {
     "both": ('{"prompt": "a", "messages": []}', "exactly one of messages, prompt"),
     "messages empty": ('{"messages": []}', "not a list of messages"),
     "unknown role": ('{"messages": [{"role": "bot", "content": "x"}]}', "no known role"),
-    "content missing": ('{"messages": [{"role": "user"}]}', "the content of message 1 is not a string"),
-    "content blank": ('{"prompt": "  "}', "prompt is not a string"),
-    "content a number": ('{"prompt": 7}', "prompt is not a string"),
+    "content missing": ('{"messages": [{"role": "user"}]}', "the content of message 1 is missing"),
+    "content blank": ('{"prompt": "  "}', "prompt is blank"),
+    "content a number": ('{"prompt": 7}', "prompt is 7, not a string"),
     "lone surrogate": ('{"prompt": "\\ud800"}', "half a surrogate pair"),
     "reference no label": ('{"prompt": "a", "reference": "billing.fxi"}', "Did you mean 'billing.fix'"),
-    "reference a dict": ('{"prompt": "a", "reference": {"a": 1}}', "reference is not a string"),
+    "reference a dict": ('{"prompt": "a", "reference": {"a": 1}}', "reference is a JSON object, not a string"),
     "typo in a key": ('{"prompt": "a", "refernce": "billing.fix"}', "Did you mean 'reference'"),
     "two user turns": (
         '{"messages": [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]}',
@@ -130,7 +130,7 @@ RECORDS = st.lists(
     st.builds(
         Record,
         TEXT,
-        st.lists(st.builds(Message, st.just("user"), TEXT), min_size=1).map(tuple),
+        st.lists(st.builds(Message, st.just("user"), TEXT, st.booleans()), min_size=1).map(tuple),
         st.lists(TEXT).map(tuple),
     ),
     max_size=5,
@@ -140,3 +140,11 @@ RECORDS = st.lists(
 @given(RECORDS)
 def test_records_survive_encoding(records: list[Record]) -> None:
     assert list(decode_records(encode_records(records))) == records
+
+
+def test_only_a_turn_that_is_no_target_says_so() -> None:
+    messages = (Message("user", "a"), Message("assistant", "b", target=False))
+    (line,) = encode_records([Record("r", messages)]).splitlines()
+    assert json.loads(line)["messages"] == [
+        {"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "target": False}
+    ]  # fmt: skip

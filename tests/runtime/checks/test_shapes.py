@@ -111,6 +111,67 @@ READ: dict[str, tuple[dict[str, Any], Any, Any, list[str]]] = {
         {"instruction": "Who?", "output": ""}, ([Q], []), ([Q], []),
         ["Alpaca, whose instruction was read as the prompt"],
     ),
+    "Alpaca with an empty system prompt": (
+        {"instruction": "Who?", "input": "", "output": "Me.", "system": "", "history": []}, ([Q], ["Me."]),
+        ([Q], ["Me."]),
+        ["Alpaca, whose instruction was read as the prompt", "the key 'history' is not read",
+         "the output was read as the reference"],
+    ),
+    "a blank system prompt beside a system message": (
+        {"messages": [SYSTEM, *turns("Who?")], "system": " \n"}, ([S, Q], []), ([S, Q], []), [],
+    ),
+    "an empty system message": (
+        {"messages": [{"role": "system", "content": ""}, *turns("Who?")]}, ([Q], []), ([Q], []), [],
+    ),
+    "a system message without content beside a system prompt": (
+        {"messages": [{"role": "system", "content": None}, *turns("Who?")], "system": "Be kind."},
+        ([S, Q], []), ([S, Q], []), [],
+    ),
+    "an empty system turn of ShareGPT": (
+        {"conversations": [{"from": "system", "value": " "}, *SHAREGPT[:1]]}, ([Q], []), ([Q], []),
+        ["ShareGPT conversations, whose human and gpt turns were read as user and assistant turns"],
+    ),
+    "ultrachat": (
+        {"prompt": "Who?", "prompt_id": "f0e3", "messages": turns("Who?", "Me.")}, ([Q], ["Me."]), ([Q, A], []),
+        ["the final assistant turn was read as the reference", "the key 'prompt_id' is not read; did you mean 'id'?",
+         "the prompt is not read, since it is the first user turn of the record"],
+    ),
+    "a prompt beside messages with a system message": (
+        {"prompt": "Who?\n", "messages": [SYSTEM, *turns("Who?")]}, ([S, Q], []), ([S, Q], []),
+        ["the prompt is not read, since it is the first user turn of the record"],
+    ),
+    "a prompt beside ShareGPT": (
+        {"prompt": "Who?", "conversations": SHAREGPT[:1]}, ([Q], []), ([Q], []),
+        ["ShareGPT conversations, whose human and gpt turns were read as user and assistant turns",
+         "the prompt is not read, since it is the first user turn of the record"],
+    ),
+    "Dolly": (
+        {"instruction": "Add.", "context": "1, 2", "response": "3", "category": "math"},
+        ([("user", "Add.\n\n1, 2")], ["3"]), ([("user", "Add.\n\n1, 2")], ["3"]),
+        ["Dolly, whose instruction and context were read as the prompt, with an empty line between",
+         "the key 'category' is not read", "the response was read as the reference"],
+    ),
+    "Dolly without a context": (
+        {"instruction": "Who?", "context": "", "response": "Me."}, ([Q], ["Me."]), ([Q], ["Me."]),
+        ["Dolly, whose instruction was read as the prompt", "the response was read as the reference"],
+    ),
+    "Alpaca with an empty output and a response": (
+        {"instruction": "Who?", "output": "", "response": "Me."}, ([Q], ["Me."]), ([Q], ["Me."]),
+        ["Dolly, whose instruction was read as the prompt", "the response was read as the reference"],
+    ),
+    "a context that the prompt was made of": (
+        {"prompt": "Read this.\nIt  rains.\nWho?", "context": "It rains."},
+        ([("user", "Read this.\nIt  rains.\nWho?")], []), ([("user", "Read this.\nIt  rains.\nWho?")], []),
+        ["the key 'context' is not read"],
+    ),
+    "passages that the prompt was made of": (
+        {"messages": turns("One. Two. Who?"), "documents": [{"id": 7, "text": "One."}, "Two."]},
+        ([("user", "One. Two. Who?")], []), ([("user", "One. Two. Who?")], []), ["the key 'documents' is not read"],
+    ),
+    "preferences": (
+        {"prompt": "Who?", "chosen": "Me.", "rejected": "You."}, ([Q], []), ([Q], []),
+        ["the key 'chosen' is not read; did you mean 'reference'?", "the key 'rejected' is not read"],
+    ),
     "prompt and completion": (
         {"prompt": "Who?", "completion": " Me."}, ([Q], [" Me."]), ([Q], [" Me."]),
         ["the completion was read as the reference"],
@@ -178,6 +239,38 @@ def test_a_thousand_unknown_keys_are_not_a_thousand_notes(tmp_path: Path) -> Non
     assert (len(notes), notes[-1]) == (21, "and 980 more notes")
 
 
+def conversation(**last_but_two: Any) -> dict[str, Any]:
+    """A record whose first assistant turn has some more keys."""
+    first, reply, *others = turns("a", "b", "c", "d")
+    return {"messages": [first, {**reply, **last_but_two}, *others]}
+
+
+@pytest.mark.parametrize(
+    ("keys", "target"),
+    [
+        ({}, True), ({"weight": 1}, True), ({"weight": 0}, False), ({"weight": 0.0}, False), ({"weight": False}, False),
+        ({"weight": None}, True), ({"train": False}, False), ({"training": False}, False), ({"train": True}, True),
+        ({"train": True, "weight": 0}, False), ({"weight": 0.5}, True),
+    ],
+)  # fmt: skip
+def test_a_turn_of_weight_0_is_context_alone(keys: dict[str, Any], target: bool, tmp_path: Path) -> None:
+    (record,) = read(tmp_path, conversation(**keys), task="Conversation").records
+    assert [message.target for message in record.messages] == [True, target, True, True]
+    assert [message.content for message in record.messages] == ["a", "b", "c", "d"]
+
+
+def test_a_turn_of_sharegpt_may_be_context_alone(tmp_path: Path) -> None:
+    record = {"conversations": [SHAREGPT[0], {**SHAREGPT[1], "train": False}, *SHAREGPT]}
+    (found,) = read(tmp_path, record, task="Conversation").records
+    assert [message.target for message in found.messages] == [True, False, True, True]
+
+
+def test_a_question_of_weight_0_is_a_question(tmp_path: Path) -> None:
+    asked, *others = turns("a", "b")
+    (found,) = read(tmp_path, {"messages": [{**asked, "weight": 0}, *others]}, task="Conversation").records
+    assert found.messages == (Message("user", "a"), Message("assistant", "b"))
+
+
 TOOL = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "function": {"name": "f"}}]}
 REFUSED: dict[str, tuple[Any, str]] = {
     "a tool call": ({"messages": [*turns("Who?"), TOOL]}, "message 2 holds tool calls"),
@@ -194,8 +287,36 @@ REFUSED: dict[str, tuple[Any, str]] = {
         "a part of type 'input_audio'",
     ),
     "a part that is a string": ({"messages": [{"role": "user", "content": ["a"]}]}, "a part of type 'str'"),
-    "no parts": ({"messages": [{"role": "user", "content": []}]}, "the content of message 1 is not a string"),
-    "a content that is null": ({"messages": [{"role": "user", "content": None}]}, "the content of message 1 is not"),
+    "no parts": ({"messages": [{"role": "user", "content": []}]}, "the content of message 1 is blank"),
+    "a content that is null": (
+        {"messages": [{"role": "user", "content": None}]}, "the content of message 1 is missing",
+    ),
+    "a system message alone that is empty": ({"messages": [{"role": "system", "content": ""}]}, "the roles are none"),
+    "an empty system message that is not the first": (
+        {"messages": [*turns("a"), {"role": "system", "content": ""}]}, "the content of message 2 is blank",
+    ),
+    "a system prompt that is a number": ({"prompt": "a", "system": 7}, "system is 7, not a string"),
+    "a prompt that is not the first turn": (
+        {"prompt": "c", "messages": turns("a", "b", "c")}, "exactly one of messages, prompt",
+    ),
+    "a prompt and no messages": ({"prompt": "a", "messages": []}, "exactly one of messages, prompt"),
+    "three prompts": (
+        {"prompt": "a", "messages": turns("a"), "conversations": SHAREGPT}, "exactly one of messages, prompt",
+    ),
+    "a weight in words": (conversation(weight="0"), "'weight' of message 2 is \"0\", not 0 or 1"),
+    "a string for train": (conversation(train="no"), "'train' of message 2 is \"no\", not false or true"),
+    "an input and a context": (
+        {"instruction": "a", "input": "b", "context": "c"}, "the key 'context' is not read, and no message holds",
+    ),
+    "a context beside messages": ({"messages": turns("a"), "context": "It rains."}, "the key 'context' is not read"),
+    "a passage beside a prompt": ({"prompt": "a", "Passage": "It rains."}, "the key 'Passage' is not read"),
+    "one of two documents": ({"prompt": "One. Who?", "documents": ["One.", "Two."]}, "the key 'documents' is not read"),
+    "an input beside a prompt": ({"prompt": "Add.", "input": "1, 2"}, "the key 'input' is not read"),
+    "another name of the system prompt": ({"prompt": "a", "system_prompt": "Be kind."}, "the key 'system_prompt' is"),
+    "LLaMA-Factory's history": (
+        {"instruction": "b", "input": "", "output": "c", "history": [["a", "It rains."]]}, "the key 'history' is not",
+    ),
+    "a history beside a prompt": ({"prompt": "b", "chat_history": turns("a")}, "the key 'chat_history' is not read"),
     "messages that are strings": ({"messages": ["hello"]}, "message 1 is not a JSON object"),
     "conversations that are a string": ({"conversations": "hello"}, "conversations is not a list"),
     "two system prompts": ({"system": "a", "messages": [SYSTEM, *turns("b")]}, "a system message and the key 'system'"),
@@ -204,9 +325,12 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "SQuAD": ({"context": "a", "question": "b"}, "the keys of this one are 'context', 'question'"),
     "a prompt that is null": ({"prompt": None}, "the keys of this one are none"),
     "a completion of two turns": ({"prompt": turns("a"), "completion": turns("a", "b")}, "not one assistant turn"),
-    "true for an id": ({"prompt": "a", "id": True}, "id is not a string"),
-    "true for a reference": ({"prompt": "a", "reference": True}, "reference is not a string"),
-    "a reference with a dot": ({"prompt": "a", "reference": 3.10}, "reference is not a string"),
+    "true for an id": ({"prompt": "a", "id": True}, "id is true, not a string"),
+    "true for a reference": ({"prompt": "a", "reference": True}, "reference is true, not a string"),
+    "a reference with a dot": ({"prompt": "a", "reference": 3.5}, "reference is 3.5, not a string"),
+    "false among references": ({"prompt": "a", "reference": ["b", False]}, "reference is false, not a string"),
+    "a list in a list of references": ({"prompt": "a", "reference": [["b"]]}, "reference is a list, not a string"),
+    "a number for an output": ({"instruction": "a", "output": 2.5}, "output is 2.5, not a string"),
     "a misspelled conversation": ({"conversation": turns("a")}, "unknown key 'conversation'"),
     "a misspelled reference": ({"prompt": "a", "References": "b"}, "unknown key 'References'"),
 }  # fmt: skip
@@ -220,6 +344,29 @@ def test_what_can_not_be_read_without_loss_is_refused_by_name(case: str, tmp_pat
     assert problem in caught.value.problem
     assert caught.value.at == f"{tmp_path / 'train.jsonl'}:1"
     assert caught.value.fix
+
+
+FIXES: dict[str, tuple[Any, str]] = {
+    "a number": ({"prompt": "a", "reference": 3.5}, 'Write "3.5"'),
+    "a truth value": ({"prompt": "a", "reference": True}, 'Write "true"'),
+    "a history": ({"prompt": "b", "history": [["a", "It rains."]]}, "user and assistant turns"),
+    "a context": ({"prompt": "b", "context": "It rains."}, "into the prompt"),
+    "a system prompt of another name": ({"prompt": "b", "system_prompt": "Be kind."}, "Rename it to 'system'"),
+    "a greeting": ({"messages": turns("Hello!", "a", roles="assistant user")}, "into the system message"),
+    "a greeting after a system message": (
+        {"messages": [SYSTEM, *turns("Hello!", "a", roles="assistant user")]}, "into the system message",
+    ),
+    "two questions": ({"messages": turns("a", "b", roles="user user")}, "Reorder or remove messages"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("task", ["QA", "Conversation"])
+@pytest.mark.parametrize("case", FIXES)
+def test_the_way_out_is_told(case: str, task: str, tmp_path: Path) -> None:
+    record, fix = FIXES[case]
+    with pytest.raises(InvalidData) as caught:
+        read(tmp_path, record, task=task)
+    assert fix in caught.value.fix
 
 
 def test_numbers_are_ids_as_they_are_written_and_may_not_repeat_a_string(tmp_path: Path) -> None:

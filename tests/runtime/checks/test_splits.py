@@ -98,3 +98,11 @@ def test_order_changes_no_prompt_and_no_count(records: list[Record], labels: tup
     assert len(ways) == 1
     distinct, _ = drop_duplicates(records, labels=labels)
     assert drop_duplicates(distinct, labels=labels) == (distinct, {"Duplicate": 0, "Conflicting": 0})
+
+
+def test_what_is_learned_of_a_prompt_does_not_make_it_another() -> None:
+    first, second = (
+        Record(name, (Message("user", "a"), Message("assistant", "b", target=target), Message("user", "c")))
+        for name, target in (("first", True), ("second", False))
+    )
+    assert drop_duplicates([first, second], labels=()) == ([first], {"Duplicate": 1, "Conflicting": 0})

@@ -117,6 +117,40 @@ def test_given_answers_are_the_last_assistant_turns_with_the_others_as_context(b
     assert record.references == ("at the end",)
 
 
+def weigh(bench: Bench, *weights: float) -> None:
+    """Give the assistant turns of all training records their weights."""
+    path = bench.workshop.root / "data" / "train.jsonl"
+    records = [json.loads(line) for line in path.read_text().splitlines()]
+    for record in records:
+        for message, weight in zip(record["messages"][1::2], weights, strict=True):
+            message["weight"] = weight
+    write(bench, "train", records)
+
+
+def test_a_given_turn_of_weight_0_stays_context_and_says_so(bench: Bench) -> None:
+    conversation(bench, answers="Given", targets="All")
+    weigh(bench, 0, 1)
+    bench.run("Prepare")
+    record = rows(bench, "train")[0]
+    assert [message.target for message in record.messages] == [True, False, True]
+    assert record.references == ("at the end",)
+
+
+@pytest.mark.parametrize("weights", [(0, 0), (1, 0)])
+def test_a_given_record_without_a_turn_to_learn_at_its_end_is_refused(weights: tuple[int, int], bench: Bench) -> None:
+    conversation(bench, answers="Given", targets="All")
+    weigh(bench, *weights)
+    with pytest.raises(InvalidManifest, match=r"no assistant turn to learn at the end"):
+        bench.run("Prepare")
+
+
+def test_a_teacher_answers_turns_of_weight_0_too(bench: Bench) -> None:
+    conversation(bench)
+    weigh(bench, 0, 0)
+    bench.run("Prepare")
+    assert [message.content for message in rows(bench, "train")[0].messages] == ["train 0 one", "train 0 two"]
+
+
 def test_a_teacher_answers_every_user_turn_itself(bench: Bench) -> None:
     conversation(bench)
     bench.run("Prepare")

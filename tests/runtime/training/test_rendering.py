@@ -6,6 +6,7 @@ Shapes: T ids of a reply as it was given, N ids as it is taught, K alternatives.
 import itertools
 import json
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -186,6 +187,37 @@ def test_with_every_turn_each_assistant_turn_is_a_target(chatml: ChatFormat) -> 
     record = Record("r", talk("FIRST", "in between", "SECOND"), references=("to the second",))
     ((_, target),) = taught(record, chatml, every_turn=True)
     assert target == "in between<|im_end|>to the second<|im_end|>"
+
+
+def kept_as_context(record: Record, *places: int) -> Record:
+    """The record with the turns at some places not to be learned."""
+    messages = [replace(message, target=place not in places) for place, message in enumerate(record.messages)]
+    return replace(record, messages=tuple(messages))
+
+
+FOUR = Record("r", talk("ONE", "first", "TWO", "second", "THREE", "third", "FOUR"), references=("fourth",))
+
+
+@pytest.mark.parametrize(
+    ("places", "learned"),
+    [
+        ((1,), ["second", "third", "fourth"]),
+        ((3,), ["first", "third", "fourth"]),
+        ((5,), ["first", "second", "fourth"]),
+        ((1, 3, 5), ["fourth"]),
+    ],
+)
+def test_a_turn_that_is_no_target_is_read_in_its_place_and_never_scored(
+    places: tuple[int, ...], learned: list[str], chatml: ChatFormat
+) -> None:
+    ((whole, target),) = taught(kept_as_context(FOUR, *places), chatml, every_turn=True)
+    assert target == "".join(f"{text}<|im_end|>" for text in learned)
+    ((every, _),) = taught(FOUR, chatml, every_turn=True)
+    assert whole == every
+
+
+def test_a_turn_that_is_no_target_is_context_where_only_the_last_one_is_learned(chatml: ChatFormat) -> None:
+    assert taught(kept_as_context(FOUR, 1, 5), chatml) == taught(FOUR, chatml)
 
 
 def test_a_template_that_drops_thoughts_makes_each_turn_a_sample_of_its_own(tmp_path: Path) -> None:
