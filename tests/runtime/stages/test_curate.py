@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -18,7 +19,7 @@ from kubedistill_runtime.records import Message
 from kubedistill_runtime.storage.artifacts import folder_of
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.training.sample_store import SampleStore, open_samples
-from workshop import write_records
+from workshop import QUICKSTART, write_records
 
 MADE = ("dataset", "samples")
 PHRASE = "so it goes on my dear friend "
@@ -282,3 +283,35 @@ def test_without_validation_samples_the_best_loss_is_null_and_never_infinite(
     assert not any(word in text for text in texts for word in ("Infinity", "NaN"))
     curve = json.loads((bench.artifact("student") / "curve.json").read_text())
     assert curve["validation"] == []
+
+
+def other_template(bench: Bench, tmp_path: Path) -> None:
+    """A student with the teacher's vocabulary and a chat template of its own."""
+    folder = tmp_path / "other-template"
+    shutil.copytree(QUICKSTART / "student", folder)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    settings["chat_template"] = (
+        "<bos>{% for message in messages %}{{ '### ' + message['role'] + ': ' + message['content'] + '<end>' }}"
+        "{% endfor %}{% if add_generation_prompt %}{{ '### assistant: ' }}{% endif %}"
+    )
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    bench.workshop.set("student.model.source", str(folder))
+
+
+def test_a_student_with_another_template_learns_its_own_rendering_with_the_teachers_distributions(
+    bench: Bench, tmp_path: Path
+) -> None:
+    other_template(bench, tmp_path)
+    prepared = bench.run("Prepare").summary
+    assert prepared["objective"] == "CachedLogits"
+    assert "another chat template" in prepared["objectiveReason"]
+    assert bench.run("Generate", "Curate").summary["withoutLogprobs"] == 0
+    folder = folder_of("samples", bench.workshop.keys()["samples"])
+    sample = open_samples(bench.workshop.store, folder, "train")[0]
+    decode = bench.chat.tokenizer.decode
+    assert decode(sample.ids_L.tolist()) == "<bos>### user: train asks 0<end>### assistant: yes<end>"
+    assert decode(sample.ids_L[sample.scored_L].tolist()) == "yes<end>"
+    assert sample.known_N.all()
+    # The function engine's likeliest id is the one that it drew.
+    assert sample.top is not None
+    assert sample.top.ids_TK[:, 0].tolist() == sample.ids_L[sample.scored_L].tolist()
