@@ -155,7 +155,8 @@ def _meet(train: _Prompts, hash_K: NDArray[np.uint64]) -> tuple[list[bytes], _Hi
         known_R = _look_up(runs.hash_R, hash_K)
         hit_R = known_R >= 0
         columns.append((known_R[hit_R], runs.record_R[hit_R], runs.start_R[hit_R]))
-    return identities, _Hits(*(np.concatenate(parts) for parts in zip(*columns, strict=True)), size_N=size_N)
+    known_H, record_H, start_H = (np.concatenate(parts) for parts in zip(*columns, strict=True))
+    return identities, _Hits(known_H, record_H, start_H, size_N)
 
 
 def _look_up(hash_R: NDArray[np.uint64], hash_K: NDArray[np.uint64]) -> Places:

@@ -227,8 +227,8 @@ WHOLE: dict[str, tuple[list[str], list[str], list[int]]] = {
     ),
     "other remainders": ([f"{LONG} {tail}" for tail in "abcde"], [f"{LONG} x"], []),
     "a template and a short message": (
-        [f"{LONG} {message}" for message in ("card", "my card", "card lost", "no", "hi")], [f"{LONG} card", f"{LONG} x"],
-        [0],
+        [f"{LONG} {message}" for message in ("card", "my card", "card lost", "no", "hi")],
+        [f"{LONG} card", f"{LONG} x"], [0],
     ),
     "a test prompt and a template with other remainders": (
         [*(f"{LONG} {CHINESE}{tail}" for tail in "甲乙丙丁"), *(f"{LONG} {tail}" for tail in "abcd")],
