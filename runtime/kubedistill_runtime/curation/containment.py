@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from kubedistill_runtime.curation.runs import Places, hash_between
 
+_MANY_TEST_PROMPTS = 3
+
 
 @dataclass(frozen=True, slots=True)
 class Chains:
@@ -61,7 +63,16 @@ def count_related(test: Chains, train: Chains, *, size_N: Places, hash_K: NDArra
     train_R += _mark_parts(_find_contained(whole, test, hash_K=hash_K), size_R)
     pairs = _find_contained(test, test, hash_K=hash_K)
     others = pairs.only(test.record[pairs.first_P] != test.record[pairs.place_P])
-    return Related(train_R, _mark_whole(others, test, test) + _mark_parts(others, size_R))
+    wholes = others.only(~_are_templates(others, test))
+    return Related(train_R, _mark_whole(wholes, test, test) + _mark_parts(others, size_R))
+
+
+def _are_templates(pairs: _Pairs, test: Chains) -> NDArray[np.bool_]:
+    """Which inner test prompts are a template without its text: those in several that are in no others themselves."""
+    inner_P, outer_P = test.record[pairs.first_P], test.record[pairs.place_P]
+    final_P = ~np.isin(outer_P, inner_P)
+    different = np.unique(np.stack([inner_P[final_P], outer_P[final_P]]), axis=1)
+    return np.bincount(different[0], minlength=int(inner_P.max(initial=-1)) + 1)[inner_P] >= _MANY_TEST_PROMPTS
 
 
 def _find_contained(inner: Chains, outer: Chains, *, hash_K: NDArray[np.uint64]) -> _Pairs:

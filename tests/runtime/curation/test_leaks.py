@@ -225,6 +225,9 @@ WHOLE: dict[str, tuple[list[str], list[str], list[int]]] = {
     "test prompts that contain each other": (
         [f"{' '.join(LONG.split()[:14])} other"], [" ".join(LONG.split()[:size]) for size in (14, 16, 20)], [0],
     ),
+    "a template without its text": (
+        [f"{LONG} {tail}" for tail in "abcde"], [LONG, *(f"{LONG} {tail}" for tail in "uvwxyz")], [],
+    ),
     "other remainders": ([f"{LONG} {tail}" for tail in "abcde"], [f"{LONG} x"], []),
     "a template and a short message": (
         [f"{LONG} {message}" for message in ("card", "my card", "card lost", "no", "hi")],
