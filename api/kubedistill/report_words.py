@@ -12,7 +12,7 @@ Outcome = Literal[
 LEAST_P = 0.0001
 DROPPED = {
     "TooLong": "too long for the teacher",
-    "Leaked": "in the test data too",
+    "Leaked": "in the test or validation data too",
     "Duplicate": "repeat another prompt",
     "Conflicting": "references contradict each other",
 }

@@ -7,7 +7,7 @@ from typing import Any
 from kubedistill.contract import StageJob
 from kubedistill_runtime.answers import Answer, Answered, Turn
 from kubedistill_runtime.chat import ChatFormat
-from kubedistill_runtime.checks.input import assemble, read_split
+from kubedistill_runtime.checks.input import assemble, describe_judged, read_split
 from kubedistill_runtime.curation.given import given_answers
 from kubedistill_runtime.records import SPLITS, Record, open_turns
 from kubedistill_runtime.resolution import data_sources, resolve
@@ -35,7 +35,8 @@ def preview(job: StageJob, *, store: Store) -> dict[str, Any]:
     ]
     asked = {split: _ask(data.splits[split][0], chat=rendering.chat) for split in SPLITS[1:] if data.splits[split]}
     return {
-        "records": shown, "asked": asked, "notes": data.notes,
+        "records": shown, "asked": asked,
+        "notes": [*data.notes, *describe_judged(data.splits["test"], spec=job.spec)],
         "objective": resolved.objective, "objectiveReason": resolved.objective_reason,
     }  # fmt: skip
 

@@ -6,7 +6,15 @@ from typing import Any, TypeVar
 
 from kubedistill.contract import StageJob
 from kubedistill.errors import KubedistillError, ModelDoesNotFit
-from kubedistill_runtime.checks.input import Input, assemble, check_enough, read_split
+from kubedistill_runtime.checks.gates import check_sample_limit
+from kubedistill_runtime.checks.input import (
+    Input,
+    assemble,
+    check_enough,
+    describe_judged,
+    read_split,
+    sample_test,
+)
 from kubedistill_runtime.checks.lengths import check_lengths
 from kubedistill_runtime.checks.memory import check_memory
 from kubedistill_runtime.checks.models import check_model, check_student, fit_teacher
@@ -49,6 +57,7 @@ def validate(job: StageJob) -> Findings:
     """Run every check that the files at hand allow; the first problem hides no other that does not depend on it."""
     found = Findings()
     data = _check_data(job, found)
+    found.attempt(lambda: check_sample_limit(job.spec))
     models = {role: _find(job, role, found) for role in ROLES}
     teacher, student = models["teacher"], models["student"]
     found.attempt(lambda: check_targets(job.spec.export, data_root=root_path(job.data_root), key=""))
@@ -81,7 +90,7 @@ def _find(job: StageJob, role: Role, found: Findings) -> Model | None:
 def _check_alone(role: Role, model: Model, *, job: StageJob, data: Input, found: Findings) -> None:
     """Check what one model's template alone can refuse."""
     found.attempt(lambda: check_model(role, model, job=job, splits=data.splits))
-    found.notes += data.notes
+    found.notes += [*data.notes, *describe_judged(data.splits["test"], spec=job.spec)]
 
 
 def _check_models(job: StageJob, resolved: Resolved, *, data: Input | None, found: Findings) -> None:
@@ -95,5 +104,6 @@ def _check_models(job: StageJob, resolved: Resolved, *, data: Input | None, foun
         return
     found.attempt(lambda: fit_teacher(data, resolved=resolved))
     found.attempt(lambda: check_sizes(data.splits, dropped=data.dropped, places=data.places))
-    lengths = found.attempt(lambda: check_student(data.splits, resolved=resolved, places=data.places))
-    found.notes += [*data.notes, *(lengths or [])]
+    asked = sample_test(data.splits, spec=job.spec)
+    lengths = found.attempt(lambda: check_student(asked, resolved=resolved, places=data.places))
+    found.notes += [*data.notes, *describe_judged(asked["test"], spec=job.spec), *(lengths or [])]

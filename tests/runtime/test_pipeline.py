@@ -155,7 +155,7 @@ def test_run_again_everything_is_skipped_but_the_door(done: Desk) -> None:
 
 EDITS: dict[str, tuple[Callable[[Desk], Any], set[str]]] = {
     "training": (lambda desk: desk.workshop.set("training.seed", 1), {"Train", "Evaluate", "Export"}),
-    "evaluation": (lambda desk: desk.workshop.set("evaluation.sampleLimit", 4), {"Evaluate"}),
+    "evaluation": (lambda desk: desk.workshop.set("evaluation.sampleLimit", 8), {"Evaluate"}),
     "export": (lambda desk: desk.workshop.set("export.0.uri", "elsewhere"), {"Export"}),
     "workers of a pool": (lambda desk: desk.workshop.set("student.resources.pool", "a100"), set()),
     "an export that was removed": (lambda desk: shutil.rmtree(desk.workshop.root / "out"), {"Export"}),

@@ -69,9 +69,9 @@ class Data(Model):
     train: TrainData
     """Prompts that the student learns from."""
     validation: DataSource | None = None
-    """Prompts that choose the best checkpoint. Absent: held out of train by a seeded hash, min(10 %, 1,000)."""
+    """Prompts that choose the best checkpoint. Absent: held out of train by a seeded hash, about min(10 %, 1,000)."""
     test: DataSource | None = None
-    """Prompts that judge the result. Absent: held out of train by a seeded hash, min(10 %, 1,000)."""
+    """Prompts that judge the result. Absent: held out of train by a seeded hash, about min(10 %, 1,000)."""
 
 
 class Generation(Model):

@@ -39,7 +39,7 @@ class Evaluation(Model):
     """How the student is judged against its teacher and against itself before training."""
 
     sample_limit: Count | None = None
-    """Test records that are used at most, the first ones. Absent: all."""
+    """Test records that are judged at most, chosen by a hash of their ids; at least 8. Absent: all."""
     answer_comparison: AnswerComparison = "Default"
     """When two QA answers are equal. Default: numbers by value, text whatever its case and outer punctuation, with
     signs, decimal marks, percent, fractions and symbols kept; the guide lists examples. SQuAD: without ASCII

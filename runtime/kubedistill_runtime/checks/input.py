@@ -1,19 +1,22 @@
 """The input of a job: its data files as the splits of a run, with each reason for leaving a record out counted."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from kubedistill.contract import StageJob
 from kubedistill.errors import InvalidData, InvalidManifest
+from kubedistill.v1alpha1 import Spec
 from kubedistill_runtime.checks.data import DataFile, read_records
 from kubedistill_runtime.checks.gates import check_references
-from kubedistill_runtime.checks.splits import check_sizes, drop_duplicates, hold_out
-from kubedistill_runtime.curation.leaks import Leak, find_leaks
+from kubedistill_runtime.checks.splits import check_sizes, drop_duplicates, hold_out, sample
+from kubedistill_runtime.curation.leaks import Leak, find_equal, find_leaks
 from kubedistill_runtime.records import SPLITS, Record, Split, arrange
 from kubedistill_runtime.resolution import data_path, data_sources, find_data
 from kubedistill_runtime.tasks import TASKS
 
 Counts = dict[Split, int]
+_Learnt = Literal["train", "validation"]
 _SHOWN = 80
 
 
@@ -31,15 +34,11 @@ class Input:
     notes: list[str] = field(default_factory=list)
     """What a person should know, and what changes nothing."""
 
-    @property
-    def judged(self) -> int:
-        """Test records that have a reference."""
-        return sum(bool(record.references) for record in self.splits["test"])
-
     def drop(self, reason: str, split: Split, count: int) -> None:
         """Count records that are left out."""
         if count:
-            self.dropped.setdefault(reason, {})[split] = count
+            counts = self.dropped.setdefault(reason, {})
+            counts[split] = counts.get(split, 0) + count
 
 
 def read_split(job: StageJob, split: Split) -> DataFile:
@@ -57,7 +56,7 @@ def read_split(job: StageJob, split: Split) -> DataFile:
 def assemble(job: StageJob, files: dict[Split, DataFile]) -> Input:
     """Make the splits out of the files: hold out what has no file, and leave out what counts twice or leaks.
 
-    Raises InvalidData where nothing is left to train on.
+    Raises InvalidData where all training or validation records leak.
     """
     answers = job.spec.data.train.answers
     splits = {split: [arrange(one, answers=answers) for one in file.records] for split, file in files.items()}
@@ -69,11 +68,9 @@ def assemble(job: StageJob, files: dict[Split, DataFile]) -> Input:
     )
     _hold_out(found, seed=job.spec.generation.seed)
     _drop_duplicates(found, labels=job.spec.task.answer_labels)
-    _drop_leaks(found)
-    if 0 < found.judged < len(found.splits["test"]):
-        found.notes.append(
-            f"{found.judged} of {len(found.splits['test'])} test records have a reference; accuracy is that of those"
-        )
+    for split, leaks in _find_test_leaks(found).items():
+        _drop_leaks(found, split, of="test", leaks=leaks)
+    _drop_leaks(found, "train", of="validation", leaks=find_equal(found.splits["train"], found.splits["validation"]))
     return found
 
 
@@ -81,7 +78,25 @@ def check_enough(job: StageJob, found: Input) -> None:
     """Refuse input with too little to learn from or to judge by; raises InvalidData or InvalidManifest."""
     check_sizes(found.splits, dropped=found.dropped, places=found.places)
     _check_given(job, found.splits, places=found.places)
-    check_references(job.spec, judged=found.judged)
+    check_references(job.spec, judged=count_judged(found.splits["test"], spec=job.spec))
+
+
+def sample_test(splits: Mapping[Split, Sequence[Record]], *, spec: Spec) -> dict[Split, Sequence[Record]]:
+    """Return the splits with those test records alone that the students are asked."""
+    return {**splits, "test": sample(splits["test"], limit=spec.evaluation.sample_limit)}
+
+
+def count_judged(test: Sequence[Record], *, spec: Spec) -> int:
+    """Return the number of test records that are judged and have a reference."""
+    return sum(bool(record.references) for record in sample(test, limit=spec.evaluation.sample_limit))
+
+
+def describe_judged(test: Sequence[Record], *, spec: Spec) -> list[str]:
+    """Return what a person should know where some of the judged test records have no reference."""
+    total, judged = len(sample(test, limit=spec.evaluation.sample_limit)), count_judged(test, spec=spec)
+    if not 0 < judged < total:
+        return []
+    return [f"{judged} of {total} test records that are judged have a reference; accuracy is that of those"]
 
 
 def place_of(job: StageJob, split: Split) -> str:
@@ -126,25 +141,36 @@ def _drop_duplicates(found: Input, *, labels: Sequence[str]) -> None:
             found.drop(reason, split, count)
 
 
-def _drop_leaks(found: Input) -> None:
-    leaks = find_leaks(found.splits["train"], found.splits["test"])
+def _find_test_leaks(found: Input) -> dict[_Learnt, dict[str, Leak]]:
+    """What each split leaks of the test data; boilerplate is what the prompts of both together share."""
+    splits: tuple[_Learnt, ...] = ("validation", "train")
+    together = [replace(one, id=f"{split}/{one.id}") for split in splits for one in found.splits[split]]
+    leaks = find_leaks(together, found.splits["test"])
+    return {
+        split: {one.id: leaks[name] for one in found.splits[split] if (name := f"{split}/{one.id}") in leaks}
+        for split in splits
+    }
+
+
+def _drop_leaks(found: Input, split: _Learnt, *, of: Literal["validation", "test"], leaks: Mapping[str, Leak]) -> None:
+    """Leave out the records of a split that leak another one; raises InvalidData where all of them do."""
     if not leaks:
         return
-    kept = [record for record in found.splits["train"] if record.id not in leaks]
-    found.drop("Leaked", "train", len(leaks))
+    prompts = "training prompts" if split == "train" else "validation prompts"
+    kept = [record for record in found.splits[split] if record.id not in leaks]
+    found.drop("Leaked", split, len(leaks))
     record, leak = next(iter(leaks.items()))
+    example = f"{_words(leak)!r} is in {record!r} and in {leak.test!r}"
     if not kept:
+        other = of if split == "train" else split
         raise InvalidData(
-            f"each of the {len(leaks)} training prompts is in the test data too: {_words(leak)!r} is in {record!r} and "
-            f"in {leak.test!r}",
-            at=found.places["test"],
-            fix="Name other records, or leave data.test out to hold records out of train",
+            f"each of the {len(leaks)} {prompts} is in the {of} data too: {example}",
+            at=found.places[other],
+            fix=f"Name other records, or leave data.{other} out to hold records out of train",
         )
-    found.notes.append(
-        f"{len(leaks)} of {len(leaks) + len(kept)} training prompts share words with test prompts and are left out: "
-        f"{_words(leak)!r} is in {record!r} and in {leak.test!r}"
-    )
-    found.splits["train"] = kept
+    shared = "share words with test prompts" if of == "test" else "are validation prompts too"
+    found.notes.append(f"{len(leaks)} of {len(leaks) + len(kept)} {prompts} {shared} and are left out: {example}")
+    found.splits[split] = kept
 
 
 def _words(leak: Leak) -> str:

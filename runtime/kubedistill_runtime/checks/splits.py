@@ -1,8 +1,9 @@
-"""Splits: hold-outs where a file is missing, duplicates, lengths, and the least that each split needs."""
+"""Splits: hold-outs where a file is missing, duplicates, lengths, samples, and the least that each split needs."""
 
 import hashlib
+import json
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
 
@@ -16,12 +17,28 @@ Drop = Literal["Duplicate", "Conflicting"]
 
 
 def hold_out(records: Sequence[Record], *, seed: int, salt: str) -> tuple[list[Record], list[Record]]:
-    """Split off min(10 %, 1,000) records, chosen by a hash of seed and id; returns (rest, held out)."""
+    """Split off about min(10 %, 1,000) records; returns (rest, held out).
+
+    Records that begin alike, up to the first user turn, are held out together: they repeat a prompt, or expand one
+    conversation. Groups are taken in the order of a hash of seed and beginning, as long as each brings the number
+    nearer to what it should be. A beginning that more than twice as many records have is a greeting rather than a
+    conversation: such a group is divided by its next user turns.
+    """
     count = min(len(records) // 10, MAX_HELD_OUT)
-    ranked = sorted(records, key=lambda record: hashlib.sha256(f"{seed}/{salt}/{record.id}".encode()).digest())
-    chosen = {record.id for record in ranked[:count]}
+    groups = dict(_group(records, turns=1, most=2 * count))
+    chosen: set[str] = set()
+    for key in sorted(groups, key=lambda key: hashlib.sha256(f"{seed}/{salt}/{key}".encode()).digest()):
+        if len(groups[key]) <= 2 * (count - len(chosen)):
+            chosen.update(record.id for record in groups[key])
     rest = [record for record in records if record.id not in chosen]
     return rest, [record for record in records if record.id in chosen]
+
+
+def sample(records: Sequence[Record], *, limit: int | None) -> list[Record]:
+    """Return at most `limit` records, chosen by a hash of their ids, in their order; without a limit, all of them."""
+    ranked = sorted(records, key=lambda record: hashlib.sha256(record.id.encode()).digest())
+    chosen = {record.id for record in ranked[:limit]}
+    return [record for record in records if record.id in chosen]
 
 
 def drop_duplicates(records: Sequence[Record], *, labels: Sequence[str]) -> tuple[list[Record], dict[Drop, int]]:
@@ -45,6 +62,24 @@ def drop_duplicates(records: Sequence[Record], *, labels: Sequence[str]) -> tupl
         dropped["Duplicate"] += len(same) - 1
         distinct.append(replace(same[0], references=references))
     return distinct, dropped
+
+
+def _group(records: Sequence[Record], *, turns: int, most: int) -> Iterator[tuple[str, list[Record]]]:
+    """Records by what they say up to some user turn; a group of more than `most` by one turn more, if it has one."""
+    groups: dict[tuple[Message, ...], list[Record]] = defaultdict(list)
+    for record in records:
+        groups[_beginning(record, turns=turns)].append(record)
+    for beginning, group in groups.items():
+        if len(group) > most and any(len(record.messages) > len(beginning) for record in group):
+            yield from _group(group, turns=turns + 1, most=most)
+        else:
+            yield json.dumps([[message.role, message.content] for message in beginning]), group
+
+
+def _beginning(record: Record, *, turns: int) -> tuple[Message, ...]:
+    """The messages up to a user turn, or all where there are fewer."""
+    asked = [place for place, message in enumerate(record.messages) if message.role == "user"]
+    return record.messages[: asked[turns - 1] + 1] if turns <= len(asked) else record.messages
 
 
 def _shared(references: Sequence[tuple[str, ...]]) -> tuple[str, ...]:

@@ -1,6 +1,7 @@
 """Leaks: training prompts that are a test prompt, or share 13 words in a row with one.
 
-Words that many prompts share (an instruction, a passage with several questions) are boilerplate, not leaks.
+Words that prompts with different remainders share (an instruction, a passage with several questions) are boilerplate,
+not leaks. A prompt that contains another one whole is no such remainder of it.
 Shapes: N prompts; R runs of the test prompts; K distinct ones of them; H places where training prompts have one.
 """
 
@@ -11,6 +12,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
+from kubedistill_runtime.curation.containment import Chains, count_related
 from kubedistill_runtime.curation.runs import Places, Runs, concatenate, find_runs
 from kubedistill_runtime.curation.words import join_items, join_operators, split_tokens
 from kubedistill_runtime.records import Record
@@ -32,6 +34,35 @@ class Leak:
 
 
 @dataclass(frozen=True, slots=True)
+class _Prompts:
+    """Records as they are compared: every message that a model sees, laid end to end."""
+
+    records: Sequence[Record]
+    common: str | None
+    """A system message that all records of both sides have, which tells none of them apart."""
+
+    def text(self, place: int) -> str:
+        messages = self.records[place].messages
+        shown = [one.content for one in messages if (one.role, one.content) != ("system", self.common)]
+        return "\n".join(shown)
+
+    def tokens(self, place: int) -> list[str]:
+        return split_tokens(self.text(place))
+
+    def items(self, place: int) -> list[str]:
+        return join_operators(self.tokens(place))
+
+    def identify(self, place: int, tokens: Sequence[str]) -> bytes:
+        """What equal prompts have in common; one without words or signs is equal only to itself."""
+        text = "\n".join(tokens) if tokens else f"\n{self.text(place)}"
+        return blake2b(text.encode(), digest_size=16).digest()
+
+    def shorten(self, place: int) -> str:
+        text = " ".join(self.text(place).split())
+        return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …"
+
+
+@dataclass(frozen=True, slots=True)
 class _Hits:
     """Where training prompts have a run that a test prompt has."""
 
@@ -39,58 +70,93 @@ class _Hits:
     """Place of the run among the distinct ones."""
     record_H: Places
     start_H: Places
+    size_N: Places
+    """Number of runs of each training prompt, those that no test prompt has among them."""
 
 
 def find_leaks(train: Sequence[Record], test: Sequence[Record]) -> dict[str, Leak]:
     """Return the training records that leak test records, by id, in their order.
 
-    Compared are the user messages, laid end to end: a short message in common is not a leak, a conversation is. Equal
+    Compared are all messages, laid end to end, without a system message that every record of both sides has. Equal
     prompts (case folded, NFC, signs kept, punctuation not) always leak. Longer ones leak by 13 words in a row none of
-    which is boilerplate, that is, in 13 words that 3 different training prompts or 2 different test prompts have. Time
-    and memory are linear in the number of words.
+    which is boilerplate, that is, in 13 words that 3 different training prompts or 2 different test prompts have;
+    prompts that contain the test prompt whole, or that it contains, are not counted among those. Time and memory are
+    linear in the number of words, as long as few prompts contain each other.
     """
-    test_identities, runs = _cut(test)
-    twins = {identity: place for place, identity in reversed(list(enumerate(test_identities)))}
+    trained, tested = _lay_out(train, test)
+    test_identities, runs = _cut(tested)
     runs = runs.only(_mark_first(test_identities)[runs.record_R])
     hash_K, known_R = np.unique(runs.hash_R, return_inverse=True)
-    identities, hits = _meet(train, hash_K)
-    run_K = _find_leaking(runs, known_R, hits, distinct_N=_mark_first(identities))
-    is_twin_N = np.array([identity in twins for identity in identities], np.bool_)
+    identities, hits = _meet(trained, hash_K)
+    run_K = _find_leaking(runs, known_R, hits, hash_K=hash_K, distinct_N=_mark_first(identities))
+    twins = _find_twins(identities, test_identities, trained=trained, tested=tested)
+    is_twin_N = np.array([record.id in twins for record in train], np.bool_)
     leaking_H = np.flatnonzero((run_K[hits.known_H] >= 0) & ~is_twin_N[hits.record_H])
-    partial = _explain(runs, run_K, hits, leaking_H, train=train, test=test)
-    leaks = {}
-    for record, identity in zip(train, identities, strict=True):
-        if identity in twins:
-            leaks[record.id] = Leak(_shorten(record), test[twins[identity]].id)
-        elif record.id in partial:
-            leaks[record.id] = partial[record.id]
-    return leaks
+    found = twins | _explain(runs, run_K, hits, leaking_H, trained=trained, tested=tested)
+    return {record.id: found[record.id] for record in train if record.id in found}
 
 
-def _cut(records: Sequence[Record]) -> tuple[list[bytes], Runs]:
-    identities, runs = zip(*_cut_batches(records), strict=True) if records else ((), ())
+def find_equal(train: Sequence[Record], others: Sequence[Record]) -> dict[str, Leak]:
+    """Return the training records whose whole prompt is that of another record, by id, in their order."""
+    trained, tested = _lay_out(train, others)
+    found = [
+        [prompts.identify(place, prompts.tokens(place)) for place in range(len(prompts.records))]
+        for prompts in (trained, tested)
+    ]
+    return _find_twins(*found, trained=trained, tested=tested)
+
+
+def _lay_out(train: Sequence[Record], test: Sequence[Record]) -> tuple[_Prompts, _Prompts]:
+    systems = {
+        tuple(message.content for message in record.messages if message.role == "system")
+        for records in (train, test)
+        for record in records
+    }
+    common = next(iter(systems)) if len(systems) == 1 else ()
+    system = common[0] if len(common) == 1 else None
+    return _Prompts(train, system), _Prompts(test, system)
+
+
+def _find_twins(
+    identities: Sequence[bytes], test_identities: Sequence[bytes], *, trained: _Prompts, tested: _Prompts
+) -> dict[str, Leak]:
+    first = {identity: place for place, identity in reversed(list(enumerate(test_identities)))}
+    return {
+        trained.records[place].id: Leak(trained.shorten(place), tested.records[first[identity]].id)
+        for place, identity in enumerate(identities)
+        if identity in first
+    }
+
+
+def _cut(prompts: _Prompts) -> tuple[list[bytes], Runs]:
+    identities, runs = zip(*_cut_batches(prompts), strict=True) if prompts.records else ((), ())
     return [identity for batch in identities for identity in batch], concatenate(runs)
 
 
-def _cut_batches(records: Sequence[Record]) -> Iterator[tuple[list[bytes], Runs]]:
+def _cut_batches(prompts: _Prompts) -> Iterator[tuple[list[bytes], Runs]]:
     """Who each prompt is, and its runs, some prompts at a time: words take far more memory than their hashes."""
-    for first in range(0, len(records), _BATCH):
-        batch = records[first : first + _BATCH]
-        tokens = [_tokens(record) for record in batch]
-        identities = [_identify(found, record=record) for found, record in zip(tokens, batch, strict=True)]
+    count = len(prompts.records)
+    for first in range(0, count, _BATCH):
+        places = range(first, min(first + _BATCH, count))
+        tokens = [prompts.tokens(place) for place in places]
+        identities = [prompts.identify(place, found) for place, found in zip(places, tokens, strict=True)]
         yield identities, find_runs([join_operators(found) for found in tokens], first=first)
 
 
-def _meet(train: Sequence[Record], hash_K: NDArray[np.uint64]) -> tuple[list[bytes], _Hits]:
+def _meet(train: _Prompts, hash_K: NDArray[np.uint64]) -> tuple[list[bytes], _Hits]:
     """Who each training prompt is, and the runs of test prompts that are in it."""
     identities: list[bytes] = []
+    size_N = np.zeros(len(train.records), np.int64)
     columns = [(np.empty(0, np.int64),) * 3]
     for batch, runs in _cut_batches(train):
+        first = len(identities)
         identities += batch
+        size_N[first : len(identities)] = np.bincount(runs.record_R - first, minlength=len(batch))
         known_R = _look_up(runs.hash_R, hash_K)
         hit_R = known_R >= 0
         columns.append((known_R[hit_R], runs.record_R[hit_R], runs.start_R[hit_R]))
-    return identities, _Hits(*(np.concatenate(parts) for parts in zip(*columns, strict=True)))
+    known_H, record_H, start_H = (np.concatenate(parts) for parts in zip(*columns, strict=True))
+    return identities, _Hits(known_H, record_H, start_H, size_N)
 
 
 def _look_up(hash_R: NDArray[np.uint64], hash_K: NDArray[np.uint64]) -> Places:
@@ -103,14 +169,18 @@ def _look_up(hash_R: NDArray[np.uint64], hash_K: NDArray[np.uint64]) -> Places:
     return known_R
 
 
-def _find_leaking(runs: Runs, known_R: Places, hits: _Hits, *, distinct_N: NDArray[np.bool_]) -> Places:
+def _find_leaking(
+    runs: Runs, known_R: Places, hits: _Hits, *, hash_K: NDArray[np.uint64], distinct_N: NDArray[np.bool_]
+) -> Places:
     """For each distinct run, a place of it in a test prompt where none of its words is boilerplate, or -1."""
-    size = int(known_R.max(initial=-1)) + 1
+    size = len(hash_K)
     counted_H = distinct_N[hits.record_H]
-    train_K = _count_prompts(hits.known_H[counted_H], hits.record_H[counted_H], size=size)
-    test_K = _count_prompts(known_R, runs.record_R, size=size)
-    boilerplate_R = ((train_K >= MANY_TRAINING_PROMPTS) | (test_K >= SEVERAL_TEST_PROMPTS))[known_R]
-    own_R = _have_own_words(runs, boilerplate_R)
+    test = Chains(known_R, runs.record_R, runs.start_R)
+    train = Chains(hits.known_H[counted_H], hits.record_H[counted_H], hits.start_H[counted_H])
+    related = count_related(test, train, size_N=hits.size_N, hash_K=hash_K)
+    train_R = _count_prompts(train.known, train.record, size=size)[known_R] - related.train_R
+    test_R = _count_prompts(test.known, test.record, size=size)[known_R] - related.test_R
+    own_R = _have_own_words(runs, (train_R >= MANY_TRAINING_PROMPTS) | (test_R >= SEVERAL_TEST_PROMPTS))
     run_K = np.full(size, -1, np.int64)
     place_R = np.flatnonzero(own_R)
     run_K[known_R[place_R]] = place_R
@@ -139,17 +209,17 @@ def _have_own_words(runs: Runs, boilerplate_R: NDArray[np.bool_]) -> NDArray[np.
 
 
 def _explain(
-    runs: Runs, run_K: Places, hits: _Hits, leaking_H: Places, *, train: Sequence[Record], test: Sequence[Record]
+    runs: Runs, run_K: Places, hits: _Hits, leaking_H: Places, *, trained: _Prompts, tested: _Prompts
 ) -> dict[str, Leak]:
     """The first words that each leaking record shares; what only hashes alike is left out."""
     leaks = {}
     for record, first in zip(*np.unique(hits.record_H[leaking_H], return_index=True), strict=True):
         hit = leaking_H[first]
         run, start = run_K[hits.known_H[hit]], hits.start_H[hit]
-        other = test[runs.record_R[run]]
-        shared = _items(other)[runs.start_R[run] : runs.end_R[run]]
-        if _items(train[record])[start : start + len(shared)] == shared:
-            leaks[train[record].id] = Leak(join_items(shared), other.id)
+        other = runs.record_R[run]
+        shared = tested.items(other)[runs.start_R[run] : runs.end_R[run]]
+        if trained.items(record)[start : start + len(shared)] == shared:
+            leaks[trained.records[record].id] = Leak(join_items(shared), tested.records[other].id)
     return leaks
 
 
@@ -159,26 +229,3 @@ def _mark_first(identities: Sequence[bytes]) -> NDArray[np.bool_]:
     marked_N = np.zeros(len(identities), np.bool_)
     marked_N[list(first.values())] = True
     return marked_N
-
-
-def _identify(tokens: Sequence[str], *, record: Record) -> bytes:
-    """What equal prompts have in common; one without words or signs is equal only to itself."""
-    text = "\n".join(tokens) if tokens else f"\n{_text(record)}"
-    return blake2b(text.encode(), digest_size=16).digest()
-
-
-def _items(record: Record) -> list[str]:
-    return join_operators(_tokens(record))
-
-
-def _tokens(record: Record) -> list[str]:
-    return split_tokens(_text(record))
-
-
-def _text(record: Record) -> str:
-    return "\n".join(message.content for message in record.messages if message.role == "user")
-
-
-def _shorten(record: Record) -> str:
-    text = " ".join(_text(record).split())
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …"

@@ -56,7 +56,8 @@ def find_runs(texts: Sequence[Sequence[str]], *, first: int = 0, words: int = NG
     end_W = np.searchsorted(sum_W, sum_W[:-1] + words * WORD)
     start_R = np.flatnonzero(end_W <= (offset_N + count_N)[record_W])
     end_R, record_R = end_W[start_R], record_W[start_R]
-    hash_R = _hash_between(items, start_R, end_R)
+    code_W = np.fromiter(map(hash, items), np.int64, len(items)).view(np.uint64)
+    hash_R = hash_between(code_W, start_R, end_R)
     return Runs(hash_R, record_R + first, start_R - offset_N[record_R], end_R - offset_N[record_R])
 
 
@@ -71,10 +72,10 @@ def concatenate(parts: Sequence[Runs]) -> Runs:
     )
 
 
-def _hash_between(items: Sequence[str], start_R: Places, end_R: Places) -> NDArray[np.uint64]:
-    code_W = np.fromiter(map(hash, items), np.int64, len(items)).view(np.uint64)
-    sum_W = np.concatenate([np.zeros(1, np.uint64), np.cumsum(code_W * _powers(_BASE, len(items)))])
-    return (sum_W[end_R] - sum_W[start_R]) * _powers(pow(_BASE, -1, 2**64), len(items))[start_R]
+def hash_between(code_W: NDArray[np.uint64], start_R: Places, end_R: Places) -> NDArray[np.uint64]:
+    """Return the hash of each stretch of codes, from `start` to before `end`."""
+    sum_W = np.concatenate([np.zeros(1, np.uint64), np.cumsum(code_W * _powers(_BASE, len(code_W)))])
+    return (sum_W[end_R] - sum_W[start_R]) * _powers(pow(_BASE, -1, 2**64), len(code_W) + 1)[start_R]
 
 
 def _powers(base: int, count: int) -> NDArray[np.uint64]:

@@ -1,22 +1,22 @@
 """Evaluate: judge the student against its teacher and against itself before training."""
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
 from typing import Any
 
 from kubedistill.contract import StageJob
 from kubedistill.report import Example, Report
 from kubedistill.report_words import gate_text
 from kubedistill_runtime.answers import Answered
+from kubedistill_runtime.checks.splits import sample
 from kubedistill_runtime.evaluation.arms import Judgement, Tested, judge
 from kubedistill_runtime.evaluation.gate import decide
 from kubedistill_runtime.evaluation.prices import Priced, price_of, why_unpriced
 from kubedistill_runtime.evaluation.students import compare_students
 from kubedistill_runtime.models import Model, find_model
 from kubedistill_runtime.progress import Progress, now
-from kubedistill_runtime.records import read_rows
+from kubedistill_runtime.records import Record, read_rows
 from kubedistill_runtime.report import names_of, write_report
 from kubedistill_runtime.resolution import Resolved, check_keys, resolve
 from kubedistill_runtime.serving.engine import Engines
@@ -34,11 +34,12 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     started = time.monotonic()
     resolved = resolve(job, store=store)
     check_keys(job, resolved)
-    teacher = _teacher(job, resolved, store=store)
+    records = sample(read_rows(store, resolved.keys["rows"], "test"), limit=job.spec.evaluation.sample_limit)
+    teacher = _teacher(job, resolved, records=records, store=store)
     students = compare_students(
         job, resolved, models={"baseline": resolved.student, "distilled": _distilled(resolved, store=store)},
-        records=_limit(read_rows(store, resolved.keys["rows"], "test"), job),
-        answer_tokens=teacher.figures.answer_tokens, engines=engines, store=store, progress=progress,
+        records=records, answer_tokens=teacher.figures.answer_tokens, engines=engines, store=store,
+        progress=progress,
     )  # fmt: skip
     tested, funnel = {"teacher": teacher, **students.tested}, _funnel(resolved, store=store)
     judgement = judge(
@@ -60,9 +61,10 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     return Outcome(summary={**headline, "seconds": round(time.monotonic() - started, 3)}, message=message)
 
 
-def _teacher(job: StageJob, resolved: Resolved, *, store: Store) -> Tested:
-    key = resolved.keys["judge"]
-    answers = _limit(read_answer_set(store, "judge", key, "test", distributions=False), job)
+def _teacher(job: StageJob, resolved: Resolved, *, records: Sequence[Record], store: Store) -> Tested:
+    key, asked = resolved.keys["judge"], {record.id for record in records}
+    given = read_answer_set(store, "judge", key, "test", distributions=False)
+    answers = [one for one in given if one.record.id in asked]
     figures = ServingFigures.from_values(read_manifest(store, "judge", key)["serving"])
     return Tested(answers, resolved.teacher.parameters, figures, price_of("teacher", figures, job=job))
 
@@ -74,10 +76,6 @@ def _distilled(resolved: Resolved, *, store: Store) -> Model:
         store=store, at="artifacts/student",
     )  # fmt: skip
     return replace(model, source="the distilled student")
-
-
-def _limit(rows: Iterable[Any], job: StageJob) -> list[Any]:
-    return list(islice(rows, job.spec.evaluation.sample_limit))
 
 
 def _funnel(resolved: Resolved, *, store: Store) -> dict[str, Any]:

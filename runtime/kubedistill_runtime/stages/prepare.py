@@ -6,8 +6,17 @@ Without accelerators, and on a warm store without loading a tokenizer.
 from typing import Any
 
 from kubedistill.contract import StageJob
-from kubedistill_runtime.checks.gates import check_references
-from kubedistill_runtime.checks.input import Input, assemble, check_enough, place_of, read_split
+from kubedistill_runtime.checks.gates import check_references, check_sample_limit
+from kubedistill_runtime.checks.input import (
+    Input,
+    assemble,
+    check_enough,
+    count_judged,
+    describe_judged,
+    place_of,
+    read_split,
+    sample_test,
+)
 from kubedistill_runtime.checks.lengths import check_lengths
 from kubedistill_runtime.checks.models import check_student, fit_teacher
 from kubedistill_runtime.checks.splits import check_sizes
@@ -21,7 +30,7 @@ from kubedistill_runtime.stages import Outcome
 from kubedistill_runtime.storage.artifacts import find, folder_of, publish, read_manifest
 from kubedistill_runtime.storage.store import Store
 
-_FUNNEL = ("read", "heldOut", "dropped", "counts", "judged")
+_FUNNEL = ("read", "heldOut", "dropped", "counts")
 
 
 def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Outcome:
@@ -32,6 +41,7 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     resolved = resolve(job, store=store)
     keys, data_root = resolved.keys, root_path(job.data_root)
     check_lengths(resolved.teacher, resolved.student, spec=job.spec)
+    check_sample_limit(job.spec)
     check_targets(job.spec.export, data_root=data_root, key=keys["export"])
     check_yields(keys, spec=job.spec, store=store)
     if find(store, "rows", keys["rows"]).complete:
@@ -40,10 +50,12 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
         progress.loading("reading records and tokenizers")
         notes = _make_rows(job, resolved, store=store, engines=engines)
     manifest = read_manifest(store, "rows", keys["rows"])
-    check_references(job.spec, judged=manifest["judged"])
+    test = read_rows(store, keys["rows"], "test")
+    judged = count_judged(test, spec=job.spec)
+    check_references(job.spec, judged=judged)
     summary = {name: manifest[name] for name in _FUNNEL} | {
         "objective": resolved.objective, "objectiveReason": resolved.objective_reason, "topLogprobs": resolved.k,
-        "notes": [*manifest["notes"], *notes],
+        "judged": judged, "notes": [*manifest["notes"], *describe_judged(test, spec=job.spec), *notes],
     }  # fmt: skip
     targets = places(job.spec.export, data_root=data_root, store=store, key=keys["export"])
     if not all(is_filled(target, key=keys["export"]) for target in targets):
@@ -63,7 +75,7 @@ def _make_rows(job: StageJob, resolved: Resolved, *, store: Store, engines: Engi
     engines.warm()  # the records are sound; loading the tokenizers takes as long as starting an engine
     fit_teacher(found, resolved=resolved)
     check_sizes(found.splits, dropped=found.dropped, places=found.places)
-    notes = check_student(found.splits, resolved=resolved, places=found.places)
+    notes = check_student(sample_test(found.splits, spec=job.spec), resolved=resolved, places=found.places)
     folder = folder_of("rows", resolved.keys["rows"])
     for split, records in found.splits.items():
         store.put(f"{folder}/{split}.jsonl", encode_records(records))
@@ -77,7 +89,6 @@ def _funnel(found: Input) -> dict[str, Any]:
         "heldOut": found.held_out,
         "dropped": found.dropped,
         "counts": {split: len(records) for split, records in found.splits.items()},
-        "judged": found.judged,
         "notes": found.notes,
     }
 
@@ -87,7 +98,9 @@ def _check_student(job: StageJob, resolved: Resolved, *, store: Store) -> list[s
     if find(store, "student", resolved.keys["student"]).complete:
         return []
     splits = {split: read_rows(store, resolved.keys["rows"], split) for split in SPLITS}
-    return check_student(splits, resolved=resolved, places={split: _place(job, split) for split in SPLITS})
+    return check_student(
+        sample_test(splits, spec=job.spec), resolved=resolved, places={split: _place(job, split) for split in SPLITS}
+    )
 
 
 def _place(job: StageJob, split: Split) -> str:

@@ -1,13 +1,15 @@
 """Splits: hold-outs, lengths, sizes and records that are there twice."""
 
+from dataclasses import replace
 from itertools import permutations
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kubedistill.errors import InvalidData
-from kubedistill_runtime.checks.splits import check_sizes, drop_duplicates, drop_long, hold_out
+from kubedistill_runtime.checks.splits import check_sizes, drop_duplicates, drop_long, hold_out, sample
 from kubedistill_runtime.records import Message, Record, Split
 
 
@@ -27,6 +29,70 @@ def test_hold_out_depends_on_seed_and_ids_but_not_on_order() -> None:
     _, again = hold_out(prompts(100)[::-1], seed=0, salt="test")
     _, other = hold_out(prompts(100), seed=1, salt="test")
     assert set(first) == set(again) != set(other)
+
+
+def expansions(conversations: int, *, turns: int, greeting: str = "") -> list[Record]:
+    """For each conversation, records that hold one more of its user turns each."""
+    system = Message("system", "Be brief.")
+    records = []
+    for number in range(conversations):
+        said = [*([greeting] if greeting else []), *(f"{number} says {turn}" for turn in range(turns))]
+        messages = [Message("user", text) for text in said]
+        records += [
+            Record(f"{number}/{size}", (system, *messages[: len(said) - turns + size])) for size in range(1, turns + 1)
+        ]
+    return records
+
+
+GROUPS: dict[str, tuple[list[Record], int, int]] = {
+    # Records, how many are held out, and in how many groups.
+    "5 records of each conversation": (expansions(60, turns=5), 30, 6),
+    "groups that do not fit the number": (expansions(18, turns=5), 10, 2),
+    "prompts that stand 10 times": ([Record(f"{n}", (Message("user", f"{n % 20}"),)) for n in range(200)], 20, 2),
+    "a greeting before each conversation": (expansions(60, turns=5, greeting="Hello"), 30, 6),
+    "one prompt alone": ([Record(f"{n}", (Message("user", "a"),)) for n in range(50)], 0, 0),
+    "other system messages": (
+        [Record(f"{n}", (Message("system", f"{n}"), Message("user", "Sum it up."))) for n in range(100)], 10, 10,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", GROUPS)
+def test_records_that_begin_alike_are_held_out_together(case: str) -> None:
+    records, count, groups = GROUPS[case]
+    rest, out = hold_out(records, seed=0, salt="test")
+    assert len(out) == count
+    apart = 3 if "greeting" in case else 2
+    beginnings = {record.messages[:apart] for record in out}
+    assert len(beginnings) == groups
+    assert beginnings.isdisjoint(record.messages[:apart] for record in rest)
+
+
+@given(st.permutations(expansions(12, turns=5)), st.integers(0, 3))
+def test_order_and_ids_change_no_hold_out(records: list[Record], seed: int) -> None:
+    _, expected = hold_out(expansions(12, turns=5), seed=seed, salt="test")
+    _, out = hold_out(records, seed=seed, salt="test")
+    assert set(out) == set(expected)
+    _, named = hold_out([replace(record, id=f"x{record.id}") for record in records], seed=seed, salt="test")
+    assert {record.messages for record in named} == {record.messages for record in expected}
+
+
+@given(st.integers(0, 60), st.none() | st.integers(1, 70), st.randoms())
+def test_a_sample_depends_on_ids_and_not_on_order_and_a_greater_one_holds_it(
+    count: int, limit: int | None, random: Random
+) -> None:
+    records = prompts(count)
+    chosen = sample(records, limit=limit)
+    assert len(chosen) == (count if limit is None else min(count, limit))
+    assert chosen == [record for record in records if record in set(chosen)]
+    assert set(chosen) <= set(sample(records, limit=None if limit is None else limit + 1))
+    random.shuffle(records)
+    assert set(sample(records, limit=limit)) == set(chosen)
+
+
+def test_a_sample_is_not_the_beginning_of_the_file() -> None:
+    places = [int(record.id[1:]) for record in sample(prompts(1000), limit=100)]
+    assert 400 < sum(places) / 100 < 600
 
 
 def test_long_prompts_are_dropped_and_counted() -> None:

@@ -30,6 +30,11 @@ def asks(*texts: str, system: str | None = None, record_id: str = "r") -> Record
     return Record(record_id, (*first, *(Message("user", text) for text in texts)))
 
 
+def talk(*texts: str) -> Record:
+    """Turns of user and assistant by turns, the last one the user's."""
+    return Record("r", tuple(Message(("user", "assistant")[place % 2], text) for place, text in enumerate(texts)))
+
+
 def prompts(texts: Sequence[str], split: str = "train") -> list[Record]:
     return [asks(text, record_id=f"{split} {number}") for number, text in enumerate(texts)]
 
@@ -49,6 +54,17 @@ PAIRS: dict[str, tuple[Record, Record, bool]] = {
     "its start": (asks("Yes"), asks("Yes, please"), False),
     "a greeting in common": (asks("Thanks", "Where is it?"), asks("Thanks", "I want my money back"), False),
     "a whole talk": (asks("Thanks", "Where is it?"), asks("Thanks", "Where is it?"), True),
+    "another system message": (asks(LONG, system="Be brief."), asks(LONG, system="Be kind."), True),
+    "a context of one's own": (
+        asks("What is it?", system="Ticket 17: no light"), asks("What is it?", system="Ticket 18: no sound"), False,
+    ),
+    "the same context": (
+        asks("What is it?", system="Ticket 17: no light"), asks("What is it?", system="Ticket 17: No light."), True,
+    ),
+    "13 words of a context": (asks("What?", system=f"{LONG} a"), asks("Who?", system=f"b {LONG}"), True),
+    "an earlier reply of its own": (talk("Hi", "Which book?", "Yes"), talk("Hi", "Which film?", "Yes"), False),
+    "the same replies": (talk("Hi", "Which book?", "Yes"), talk("hi", "which book", "yes"), True),
+    "13 words of a reply": (talk("Hi", f"a {LONG}", "Yes"), talk("Oh", LONG, "No"), True),
     "a system message in common": (asks("one", system=LONG), asks("two", system=LONG), False),
     "no words at all": (asks("???"), asks("!!!"), False),
     "the same signs": (asks("???"), asks("???"), True),
@@ -189,7 +205,53 @@ def test_a_leak_is_found_within_a_template(name: str) -> None:
 
 
 def test_a_whole_prompt_leaks_even_if_all_its_words_are_boilerplate() -> None:
-    assert leaked([LONG] * 5 + [f"{LONG} {number}" for number in range(5)], [LONG, f"{LONG} x"]) == [0, 1, 2, 3, 4]
+    assert leaked([LONG] * 5 + [f"{LONG} {number}" for number in range(5)], [LONG, f"{LONG} x"]) == list(range(10))
+
+
+WHOLE: dict[str, tuple[list[str], list[str], list[int]]] = {
+    # Training prompts, test prompts, and the training prompts that leak.
+    "a test prompt with 5 tails": ([f"{LONG} {tail}" for tail in "abcde"], [LONG], [0, 1, 2, 3, 4]),
+    "a test prompt with 5 heads": ([f"{head} {LONG}" for head in "abcde"], [LONG], [0, 1, 2, 3, 4]),
+    "amid others": ([f"{head} {LONG} {head}" for head in "abcde"], [f"{LONG}!"], [0, 1, 2, 3, 4]),
+    "13 words with 3 tails": ([f"{' '.join(LONG.split()[:13])} {tail}" for tail in "abc"],
+                              [" ".join(LONG.split()[:13])], [0, 1, 2]),
+    "12 words with 3 tails": ([f"{' '.join(LONG.split()[:12])} {tail}" for tail in "abc"],
+                              [" ".join(LONG.split()[:12])], []),
+    "Chinese with 4 tails": ([f"{CHINESE}{tail}" for tail in "甲乙丙丁"], [CHINESE], [0, 1, 2, 3]),
+    "Thai with 4 tails": ([f"{THAI} {tail}" for tail in "กขคง"], [THAI], [0, 1, 2, 3]),
+    "a test prompt and what it was made of": (
+        [" ".join(LONG.split()[:size]) for size in (14, 15, 16, 17)], [LONG], [0, 1, 2, 3],
+    ),
+    "test prompts that contain each other": (
+        [f"{' '.join(LONG.split()[:14])} other"], [" ".join(LONG.split()[:size]) for size in (14, 16, 20)], [0],
+    ),
+    "a template without its text": (
+        [f"{LONG} {tail}" for tail in "abcde"], [LONG, *(f"{LONG} {tail}" for tail in "uvwxyz")], [],
+    ),
+    "other remainders": ([f"{LONG} {tail}" for tail in "abcde"], [f"{LONG} x"], []),
+    "a template and a short message": (
+        [f"{LONG} {message}" for message in ("card", "my card", "card lost", "no", "hi")],
+        [f"{LONG} card", f"{LONG} x"], [0],
+    ),
+    "a test prompt and a template with other remainders": (
+        [*(f"{LONG} {CHINESE}{tail}" for tail in "甲乙丙丁"), *(f"{LONG} {tail}" for tail in "abcd")],
+        [f"{LONG} {CHINESE}"], [0, 1, 2, 3],
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", WHOLE)
+def test_a_prompt_that_stands_whole_in_another_leaks_however_often(case: str) -> None:
+    train, test, leaks = WHOLE[case]
+    assert leaked(train, test) == leaks
+
+
+@pytest.mark.parametrize("count", [2, 5, 40])
+def test_expansions_of_a_test_conversation_leak(count: int) -> None:
+    """Each training record has one more turn of the conversation that a test record is a part of."""
+    turns = messages(count + 2, seed=5, words=15)
+    train = [asks(*turns[:size], record_id=f"train {size}") for size in range(1, count + 1) if size != count // 2]
+    assert len(find_leaks(train, [asks(*turns[: count // 2])])) == len(train)
 
 
 @pytest.mark.parametrize("shape", ["{}", TEMPLATES["Alpaca"]])

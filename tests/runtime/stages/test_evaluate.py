@@ -8,14 +8,20 @@ import pytest
 
 from bench import Bench
 from kubedistill.contract import Pools, Prices
+from kubedistill_runtime.checks.splits import sample
 from kubedistill_runtime.progress import Progress
+from kubedistill_runtime.records import read_rows
 from kubedistill_runtime.stages.evaluate import run
 from kubedistill_runtime.storage.artifacts import publish
-from workshop import QUICKSTART
+from workshop import QUICKSTART, write_records
 
 
 @pytest.fixture
 def judged(bench: Bench) -> Bench:
+    return with_student(bench)
+
+
+def with_student(bench: Bench) -> Bench:
     """A bench whose student is there: a copy of the quickstart's, saved by another version."""
     bench.run("Prepare", "Generate", "Curate")
     folder, key = bench.artifact("student"), bench.workshop.keys()["student"]
@@ -52,6 +58,17 @@ def test_the_students_are_timed_in_turn_with_two_engine_starts(judged: Bench) ->
     assert "untimed" not in report["provenance"]
     rounds = [said.done for said in judged.said if said.unit == "rounds"]
     assert rounds == list(range(control["rounds"] + 1))
+
+
+def test_all_arms_are_judged_on_one_sample(bench: Bench) -> None:
+    write_records(bench.workshop.root / "data" / "test.jsonl", [f"test asks {number}" for number in range(30)])
+    bench.workshop.set("evaluation.sampleLimit", 12)
+    report = evaluate(with_student(bench))
+    records = read_rows(bench.workshop.store, bench.workshop.keys()["rows"], "test")
+    chosen = [record.id for record in sample(records, limit=12)]
+    assert [one["id"] for one in report["examples"]] == chosen[: len(report["examples"])]
+    assert chosen != [record.id for record in records[:12]]
+    assert (report["comparison"]["rows"], report["comparison"]["totalRows"]) == (12, 12)
 
 
 @pytest.mark.parametrize(

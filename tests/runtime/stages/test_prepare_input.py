@@ -11,7 +11,9 @@ import pytest
 from bench import Bench
 from chat_models import FAMILIES, write_chat_model
 from kubedistill.errors import InvalidData, InvalidManifest, InvalidModel
+from kubedistill_runtime.checks.splits import sample
 from kubedistill_runtime.records import Record, Split, read_rows
+from kubedistill_runtime.validation import validate
 from workshop import write_model
 
 INTRO = (
@@ -62,6 +64,141 @@ def test_test_data_that_is_the_training_data_is_refused_in_prepare(bench: Bench)
     assert bench.engines.opened == 0
 
 
+def test_validation_prompts_that_are_test_prompts_choose_no_checkpoint(bench: Bench) -> None:
+    tested = numbered(8, word="tests")
+    write(bench, "test", asks(tested))
+    write(bench, "validation", asks([*numbered(8, word="validates"), *tested[:3]]))
+    summary = bench.run("Prepare").summary
+    assert (summary["dropped"], summary["counts"]["validation"]) == ({"Leaked": {"validation": 3}}, 8)
+    (note,) = summary["notes"]
+    assert note.startswith("3 of 11 validation prompts share words with test prompts and are left out: ")
+    assert "'somebody tests number 0' is in 'validation-000009' and in 'test-000001'" in note
+
+
+def test_validation_data_that_is_the_test_data_is_refused(bench: Bench) -> None:
+    shutil.copy(bench.workshop.root / "data" / "test.jsonl", bench.workshop.root / "data" / "validation.jsonl")
+    with pytest.raises(InvalidData, match=r"^spec.data.validation: ") as refused:
+        bench.run("Prepare")
+    assert "each of the 8 validation prompts is in the test data" in refused.value.problem
+
+
+def test_training_prompts_that_are_validation_prompts_are_left_out(bench: Bench) -> None:
+    validated = numbered(8, word="validates")
+    write(bench, "validation", asks(validated))
+    write(bench, "train", asks([*numbered(40), "Somebody, VALIDATES number 3?", *validated[:1]]))
+    summary = bench.run("Prepare").summary
+    assert (summary["dropped"], summary["counts"]["train"]) == ({"Leaked": {"train": 2}}, 40)
+    (note,) = summary["notes"]
+    assert note.startswith("2 of 42 training prompts are validation prompts too and are left out: ")
+    assert "'validation-000004'" in note
+
+
+def test_validation_data_that_is_the_training_data_is_refused(bench: Bench) -> None:
+    shutil.copy(bench.workshop.root / "data" / "train.jsonl", bench.workshop.root / "data" / "validation.jsonl")
+    with pytest.raises(InvalidData, match=r"^spec.data.validation: ") as refused:
+        bench.run("Prepare")
+    assert "each of the 40 training prompts is in the validation data" in refused.value.problem
+
+
+def test_prompts_that_leak_both_are_counted_once_each(bench: Bench) -> None:
+    tested, validated = numbered(8, word="tests"), numbered(8, word="validates")
+    for split, prompts in (("test", tested), ("validation", [*validated, tested[0]])):
+        write(bench, split, asks(prompts))
+    write(bench, "train", asks([*numbered(40), tested[0], tested[1], validated[0]]))
+    summary = bench.run("Prepare").summary
+    assert (summary["dropped"], len(summary["notes"])) == ({"Leaked": {"validation": 1, "train": 3}}, 3)
+
+
+def test_a_passage_that_training_prompts_share_leaks_no_validation_prompt(bench: Bench) -> None:
+    """What is boilerplate is told from training and validation prompts together."""
+    bench.workshop.drop("teachers.0.model.maxModelLen")
+    for split, count in (("train", 40), ("validation", 1), ("test", 1)):
+        more = [] if split == "train" else numbered(8, word=split)
+        write(bench, split, asks([*numbered(count, before=INTRO, word=f"once {split}"), *more]))
+    assert bench.run("Prepare").summary["dropped"] == {}
+
+
+def test_a_system_prompt_of_the_job_is_no_leak_and_one_of_the_record_tells_records_apart(bench: Bench) -> None:
+    bench.workshop.drop("teachers.0.model.maxModelLen")
+    bench.workshop.set("task.systemPrompt", INTRO)
+    assert bench.run("Prepare").summary["dropped"] == {}
+    bench.workshop.drop("task.systemPrompt")
+    for split, count in (("train", 40), ("validation", 8), ("test", 8)):
+        write(bench, split, [
+            {"messages": [{"role": "system", "content": f"Ticket {split} {place}"},
+                          {"role": "user", "content": "Is it urgent?"}], "reference": "yes"}
+            for place in range(count)
+        ])  # fmt: skip
+    assert bench.run("Prepare").summary["dropped"] == {}
+
+
+@pytest.mark.parametrize("turns", [1, 5])
+def test_held_out_prompts_have_no_expansion_in_train(turns: int, bench: Bench) -> None:
+    """Without files of their own, validation and test hold whole conversations, each prefix of them a record."""
+    bench.workshop.drop("teachers.0.model.maxModelLen")
+    bench.workshop.set("task", {"type": "Conversation"})
+    bench.workshop.set("data", {"train": {"uri": "data/train.jsonl"}})
+    write(bench, "train", [
+        {"messages": [
+            {"role": ("user", "assistant")[place % 2], "content": f"talk {number} turn {place}"}
+            for place in range(2 * size - 1)
+        ]}
+        for number in range(200 // turns) for size in range(1, turns + 1)
+    ])  # fmt: skip
+    bench.run("Prepare")
+    first = {split: {record.messages[0] for record in rows(bench, split)} for split in ("train", "validation", "test")}
+    assert len(first["train"] | first["validation"] | first["test"]) == sum(map(len, first.values()))
+    assert {split: len(rows(bench, split)) for split in ("validation", "test")} == {
+        "validation": 20, "test": 20 if turns == 5 else 18,
+    }  # fmt: skip
+
+
+def test_references_count_among_the_test_records_that_are_judged(bench: Bench) -> None:
+    """The references are on records that the sample leaves out: refused before the teacher is asked."""
+    records = asks(numbered(100, word="tests"), reference=None)
+    for place, one in enumerate(records):
+        one["id"] = f"t{place}"
+    write(bench, "test", records)
+    bench.run("Prepare")
+    judged = {record.id for record in sample(rows(bench, "test"), limit=20)}
+    for one in records:
+        one.update({} if one["id"] in judged else {"reference": "yes"})
+    write(bench, "test", records)
+    bench.workshop.set("evaluation.gate.minAccuracy", 0.1)
+    assert bench.run("Prepare").summary["judged"] == 80
+    bench.workshop.set("evaluation.sampleLimit", 20)
+    with pytest.raises(InvalidManifest, match=r"^spec.evaluation.gate.minAccuracy: 0 test records that are judged"):
+        bench.run("Prepare")
+    assert {problem.at for problem in validate(bench.workshop.stage_job()).problems} >= {
+        "spec.evaluation.gate.minAccuracy"
+    }
+
+
+def test_the_share_with_references_is_that_of_the_sample(bench: Bench) -> None:
+    write(bench, "test", [*asks(numbered(60, word="tests")), *asks(numbered(60, word="asks for"), reference=None)])
+    whole = bench.run("Prepare").summary
+    bench.workshop.set("evaluation.sampleLimit", 40)
+    summary = bench.run("Prepare").summary
+    expected = sum(bool(record.references) for record in sample(rows(bench, "test"), limit=40))
+    assert (whole["judged"], summary["judged"]) == (60, expected)
+    assert 10 < expected < 30
+    assert f"{expected} of 40 test records that are judged have a reference" in summary["notes"][0]
+
+
+@pytest.mark.parametrize("warm", [False, True])
+@pytest.mark.parametrize("limit", [1, 7, 8])
+def test_a_sample_limit_below_what_can_be_judged_is_refused(limit: int, *, warm: bool, bench: Bench) -> None:
+    if warm:
+        bench.run("Prepare")
+    bench.workshop.set("evaluation.sampleLimit", limit)
+    if limit == 8:
+        assert bench.run("Prepare").summary["judged"] == 8
+        return
+    with pytest.raises(InvalidManifest, match=r"^spec.evaluation.sampleLimit: "):
+        bench.run("Prepare")
+    assert "spec.evaluation.sampleLimit" in {problem.at for problem in validate(bench.workshop.stage_job()).problems}
+
+
 @pytest.mark.parametrize("split", ["validation", "test"])
 def test_a_prompt_that_stands_twice_is_judged_once(split: Split, bench: Bench) -> None:
     prompts = numbered(8, word=split)
@@ -75,7 +212,7 @@ def test_some_references_are_enough_to_judge_those_by_and_the_share_is_said(benc
     bench.workshop.set("evaluation.gate.minAccuracy", 0.1)
     summary = bench.run("Prepare").summary
     assert (summary["judged"], summary["counts"]["test"]) == (9, 10)
-    assert summary["notes"] == ["9 of 10 test records have a reference; accuracy is that of those"]
+    assert summary["notes"] == ["9 of 10 test records that are judged have a reference; accuracy is that of those"]
 
 
 def test_a_gold_column_of_another_name_is_named_once_with_a_guess(bench: Bench) -> None:
