@@ -16,7 +16,7 @@ from kubedistill_runtime.resolution import data_path, data_sources, find_data
 from kubedistill_runtime.tasks import TASKS
 
 Counts = dict[Split, int]
-_Learnt = Literal["train", "validation"]
+_Guarded = Literal["train", "validation"]
 _SHOWN = 80
 
 
@@ -141,9 +141,9 @@ def _drop_duplicates(found: Input, *, labels: Sequence[str]) -> None:
             found.drop(reason, split, count)
 
 
-def _find_test_leaks(found: Input) -> dict[_Learnt, dict[str, Leak]]:
+def _find_test_leaks(found: Input) -> dict[_Guarded, dict[str, Leak]]:
     """What each split leaks of the test data; boilerplate is what the prompts of both together share."""
-    splits: tuple[_Learnt, ...] = ("validation", "train")
+    splits: tuple[_Guarded, ...] = ("validation", "train")
     together = [replace(one, id=f"{split}/{one.id}") for split in splits for one in found.splits[split]]
     leaks = find_leaks(together, found.splits["test"])
     return {
@@ -152,7 +152,7 @@ def _find_test_leaks(found: Input) -> dict[_Learnt, dict[str, Leak]]:
     }
 
 
-def _drop_leaks(found: Input, split: _Learnt, *, of: Literal["validation", "test"], leaks: Mapping[str, Leak]) -> None:
+def _drop_leaks(found: Input, split: _Guarded, *, of: Literal["validation", "test"], leaks: Mapping[str, Leak]) -> None:
     """Leave out the records of a split that leak another one; raises InvalidData where all of them do."""
     if not leaks:
         return

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Literal
 
 from kubedistill.errors import InvalidData
-from kubedistill_runtime.records import SPLITS, Record, Split
+from kubedistill_runtime.records import SPLITS, Message, Record, Split
 
 MIN_RECORDS: dict[Split, int] = {"train": 16, "validation": 4, "test": 8}
 MAX_HELD_OUT = 1000
