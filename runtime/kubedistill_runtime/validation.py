@@ -15,7 +15,7 @@ from kubedistill_runtime.checks.input import (
     read_split,
     sample_test,
 )
-from kubedistill_runtime.checks.lengths import check_lengths
+from kubedistill_runtime.checks.lengths import check_length, check_lengths
 from kubedistill_runtime.checks.memory import check_memory
 from kubedistill_runtime.checks.models import check_model, check_student, fit_teacher
 from kubedistill_runtime.checks.splits import check_sizes
@@ -63,7 +63,7 @@ def validate(job: StageJob) -> Findings:
     found.attempt(lambda: check_targets(job.spec.export, data_root=root_path(job.data_root), key=""))
     if teacher is None or student is None:
         for role, model in models.items():
-            if model is not None and data is not None:
+            if model is not None:
                 _check_alone(role, model, job=job, data=data, found=found)
         return found
     resolved = found.attempt(lambda: choose(job, teacher=teacher, student=student))
@@ -87,8 +87,11 @@ def _find(job: StageJob, role: Role, found: Findings) -> Model | None:
     return found.attempt(lambda: find_named_model(job, role, store=None, fetch=False))
 
 
-def _check_alone(role: Role, model: Model, *, job: StageJob, data: Input, found: Findings) -> None:
-    """Check what one model's template alone can refuse."""
+def _check_alone(role: Role, model: Model, *, job: StageJob, data: Input | None, found: Findings) -> None:
+    """Check what needs one of the two models alone."""
+    found.attempt(lambda: check_length(role, model, spec=job.spec))
+    if data is None:
+        return
     found.attempt(lambda: check_model(role, model, job=job, splits=data.splits))
     found.notes += [*data.notes, *describe_judged(data.splits["test"], spec=job.spec)]
 

@@ -83,6 +83,15 @@ def test_of_one_model_at_hand_the_template_is_checked_alone(
     assert problem.at == "spec.student.model.source"
 
 
+def test_of_one_model_at_hand_the_length_is_checked_whatever_the_data(bench: Bench) -> None:
+    bench.workshop.set("student.model.source", "nowhere")
+    bench.workshop.set("teachers.0.model.maxModelLen", 600)
+    lines(bench, "train", "{")
+    assert [problem.at for problem in check(bench).problems][1:] == [
+        "spec.student.model.source", "spec.teachers[0].model.maxModelLen",
+    ]  # fmt: skip
+
+
 SIBLINGS: dict[str, tuple[dict[str, Any], str]] = {
     "a length beyond the positions": ({"training.maxLength": 600}, "spec.training.maxLength"),
     "a gate without references": ({"evaluation.gate.minAccuracy": 0.5}, "spec.evaluation.gate.minAccuracy"),

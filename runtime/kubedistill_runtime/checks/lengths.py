@@ -3,6 +3,7 @@
 from kubedistill.errors import InvalidManifest
 from kubedistill.v1alpha1 import Spec
 from kubedistill_runtime.models import Model
+from kubedistill_runtime.resolution import Role
 
 
 def check_lengths(teacher: Model, student: Model, *, spec: Spec) -> None:
@@ -11,11 +12,16 @@ def check_lengths(teacher: Model, student: Model, *, spec: Spec) -> None:
     vLLM would refuse the teacher's after minutes. A student is trained beyond its positions without a word, or
     dies of it.
     """
-    _check_length(spec.teachers[0].model.max_model_len, model=teacher, at="spec.teachers[0].model.maxModelLen")
-    _check_length(spec.training.max_length, model=student, at="spec.training.maxLength")
+    check_length("teacher", teacher, spec=spec)
+    check_length("student", student, spec=spec)
 
 
-def _check_length(wanted: int | None, *, model: Model, at: str) -> None:
+def check_length(role: Role, model: Model, *, spec: Spec) -> None:
+    """Refuse the length that the manifest names for one model; raises InvalidManifest."""
+    if role == "teacher":
+        wanted, at = spec.teachers[0].model.max_model_len, "spec.teachers[0].model.maxModelLen"
+    else:
+        wanted, at = spec.training.max_length, "spec.training.maxLength"
     longest = model.max_positions
     if wanted is not None and longest is not None and wanted > longest:
         problem = f"{wanted} tokens are wanted, and {model.source} was made for {longest}"
