@@ -11,6 +11,8 @@ from kubedistill_runtime.chat.plain import NO_SPECIAL_TOKENS, SpecialTokens, cho
 from kubedistill_runtime.chat.template import REASONING
 from kubedistill_runtime.records import Message
 
+_HEAD = 48
+"""Ids in which an opening tag is found, however it is spelled."""
 _WAY_OUT = "Put the system prompt into the first user turn and leave systemPrompt out, or take another model"
 
 
@@ -73,16 +75,18 @@ class ChatFormat:
 
     def has_reasoning(self, ids: Sequence[int]) -> bool:
         """Return whether a reply holds more than its answer."""
+        if self._tags_of(ids) is None:
+            return False
         _, reasoned = self._split(ids)
         return reasoned
 
     def _split(self, ids: Sequence[int]) -> tuple[str, bool]:
         """Return the answer in a reply, and whether it was split from reasoning."""
         said = ids[:-1] if ids and ids[-1] in self.stop_ids else ids  # a stop token need not be a special one
-        whole = self._decode(said, special=True)  # a tag may be a special token, which decoding would leave out
-        tags = self.reasoning or next((pair for pair in REASONING if whole.lstrip().startswith(pair[0])), None)
+        tags = self._tags_of(said)
         if tags is None:
             return self._decode(said), False
+        whole = self._decode(said, special=True)  # a tag may be a special token, which decoding would leave out
         opening, closing = tags
         if closing in whole:
             return self._after(closing, said, times=whole.count(closing)).lstrip(), True
@@ -137,6 +141,13 @@ class ChatFormat:
     def _close_reasoning(self, asked: str) -> str:
         """Return what ends the reasoning that a generation prompt began."""
         return f"{self.reasoning[1]}\n\n" if self.reasoning and self._begins_reasoning(asked) else ""
+
+    def _tags_of(self, ids: Sequence[int]) -> tuple[str, str] | None:
+        """Return the tags that may be in a reply: the template's, else those of a known pair that it begins with."""
+        if self.reasoning is not None:
+            return self.reasoning
+        head = self._decode(ids[:_HEAD], special=True).lstrip()
+        return next((pair for pair in REASONING if head.startswith(pair[0])), None)
 
     def _after(self, closing: str, ids: Sequence[int], *, times: int) -> str:
         """Return the text after the last of so many tags, wherever tokens begin and end."""

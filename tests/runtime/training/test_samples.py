@@ -30,7 +30,10 @@ def chat() -> ChatFormat:
 
 
 class NoTokenizer:
-    """Fails when asked anything."""
+    """Fails when asked for ids or a rendering; whether a reply begins with a thought may be looked at."""
+
+    def decode(self, ids: list[int], *, skip_special_tokens: bool) -> str:
+        return "text"
 
     def __getattr__(self, name: str) -> Any:
         pytest.fail(f"stored ids are used as they are, and {name} was asked for")
