@@ -157,7 +157,7 @@ def _score_rows(run: LocalRun, resolved: Resolved, *, store: Store) -> Scores:
     serving = Serving(model=model, max_model_len=min(longest, model.max_positions or longest), dtype=CPU_DTYPE)
     key = model_key(serving, sampling=Sampling(max_tokens=spec.generation.max_tokens), seed=0)
     rows = make_rows(read_rows(store, resolved.keys["rows"], "test"), key=key, samples=1)
-    answers = collect_answers(rows, key=key, store=store)
+    answers = list(collect_answers(rows, key=key, store=store))
     score = scores()["accuracy"]
     replies = [parse_replies(one, task=spec.task) for one in answers]
     last = [None if some is None else some[-1] for some in replies]
