@@ -83,7 +83,9 @@ _AGREED: dict[Verdict, Outcome] = {
     "better": "no references, better", "worse": "no references, worse",
     "not distinguishable": "no references, not distinguishable",
 }  # fmt: skip
-_GATE = {"passed": "gate passed", "failed": "gate failed", "not set": "no gate set"}
+_GATE = {
+    "passed": "gate passed", "failed": "gate failed", "not set": "no gate set", "not checked": "no limit was checked",
+}  # fmt: skip
 
 
 def words_of(compared: Comparison) -> Words:
@@ -137,11 +139,13 @@ def records_text(compared: Comparison) -> str:
     return f"{text}; {left_out}" if compared.duplicates else text
 
 
-def gate_state(gate: GateVerdict) -> Literal["passed", "failed", "not set"]:
-    """Whether the gate passed or failed, or no limit was set."""
+def gate_state(gate: GateVerdict) -> Literal["passed", "failed", "not set", "not checked"]:
+    """Whether the gate passed or failed, or no limit was set, or none of those that were set could be checked."""
     if not gate.passed:
         return "failed"
-    return "not set" if gate.limits == [] else "passed"
+    if gate.limits == []:
+        return "not checked" if gate.notes else "not set"
+    return "passed"
 
 
 def gate_text(gate: GateVerdict) -> str:

@@ -28,17 +28,21 @@ _PACE = frozenset({"micro_batch_size", "checkpoint"})
 _YIELDS = frozenset({"min_success_ratio", "min_keep_ratio"})
 
 
-_CHAT_FORMAT = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "chat_template.jinja")
+_CHAT_FORMAT = (
+    "tokenizer*", "special_tokens_map.json", "added_tokens.json", "vocab*", "merges.txt", "*.model", "*.tiktoken",
+    "*.jinja",
+)  # fmt: skip
 
 
 def digest_chat_format(model: Model, *, store: Store) -> str:
     """The digest of all that decides which ids a conversation becomes with a model's tokenizer and template."""
-    code = sorted(model.path.glob("*.py")) if model.trust_remote_code else []
-    files = [file for file in (*(model.path / name for name in _CHAT_FORMAT), *code) if file.is_file()]
+    patterns = (*_CHAT_FORMAT, "*.py") if model.trust_remote_code else _CHAT_FORMAT
+    files = sorted({file for pattern in patterns for file in model.path.glob(pattern) if file.is_file()})
     return digest(
         {
             "files": {file.name: file_digest(file, store=store) for file in files},
-            "modelType": model.config.get("model_type"),  # it names the tokenizer's class where its own file does not
+            # They name the tokenizer's class where its own file does not.
+            "class": [model.config.get("tokenizer_class"), model.config.get("model_type")],
             "stopIds": load_stop_ids(model),
         }
     )

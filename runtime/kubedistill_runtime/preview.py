@@ -58,7 +58,7 @@ def _show(record: Record, *, job: StageJob, rendering: Rendering, max_length: in
 
 def _stand_in(record: Record, *, every_turn: bool) -> Answered:
     """The record with an answer to each turn that a model would answer, as far as it is known yet."""
-    if every_turn:
+    if every_turn and record.references:
         return given_answers([record], every_turn=True)[0]
     unknown = len(open_turns(record)) - 1
     replies = [*[_PLACEHOLDER] * unknown, *(record.references[:1] or (_PLACEHOLDER,))]

@@ -155,6 +155,25 @@ def test_a_template_that_leaves_messages_out_or_breaks_is_refused_where_it_is_lo
         load_chat_format(model, at=AT)
 
 
+@pytest.mark.parametrize("reply", ["a", "s", "e", "eoa", "|"])
+def test_a_reply_is_not_looked_for_in_the_end_that_follows_it(reply: str, tmp_path: Path) -> None:
+    """Where prompt and reply share a token, the reply is cut out of the text, whose end may hold its letters too."""
+    family = Family(
+        template="{% for message in messages %}{{ message['role'] + ': ' + message['content'] }}"
+        "{{ '<|eoa|>' }}{% endfor %}{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}",
+        special=("<|eoa|>",), eos="<|eoa|>", stops=("<|eoa|>",), end="<|eoa|>",
+    )  # fmt: skip
+    chat = load(tmp_path, family)
+    _, ids = chat.turn_ids([ASK], reply)
+    assert (chat.tokenizer.decode(ids), ids.count(chat.end_id)) == (f"{reply}<|eoa|>", 1)
+
+
+def test_text_of_an_icon_font_beside_a_special_token_is_text(tmp_path: Path) -> None:
+    icons = "".join(map(chr, range(0xE000, 0xE020)))
+    chat = load(tmp_path, CHATML)
+    assert f"{icons}<|im_end|>" in chat.tokenizer.decode(chat.prompt_ids([Message("user", f"{icons}<|im_end|>")]))
+
+
 THINKS = {"qwen-3": "<think>\nhm, a parcel\n</think>\n\ndevice.fix", "deepseek-r1": "hm\n</think>\n\ndevice.fix"}
 
 

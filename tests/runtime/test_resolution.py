@@ -117,6 +117,17 @@ FILES: dict[str, tuple[Edit, set[str]]] = {
 }
 
 
+TOKENIZER_FILES = ["added_tokens.json", "special_tokens_map.json", "vocab.json", "merges.txt", "chat_template.jinja"]
+
+
+@pytest.mark.parametrize("name", TOKENIZER_FILES)
+def test_every_file_that_decides_ids_changes_the_samples(name: str, workshop: Workshop) -> None:
+    def edit(workshop: Workshop) -> None:
+        (workshop.root / "student" / name).write_text("{}")
+
+    assert "samples" in changed(workshop, edit)
+
+
 @pytest.mark.parametrize("name", FILES)
 def test_a_file_changes_exactly_these_keys(name: str, workshop: Workshop) -> None:
     edit, expected = FILES[name]

@@ -151,4 +151,6 @@ def _gate_line(report: Report, *, seconds: float) -> str:
         return f"[red]Gate failed[/]: {details}"
     if state == "not set":
         return f"No gate was set. Done in {seconds:.0f} s."
+    if state == "not checked":
+        return f"No limit was checked. Done in {seconds:.0f} s: {details}."
     return f"[green]Gate passed[/] in {seconds:.0f} s{': ' if details else ''}{details}."

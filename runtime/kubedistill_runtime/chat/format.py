@@ -11,6 +11,7 @@ from kubedistill_runtime.chat.plain import NO_SPECIAL_TOKENS, SpecialTokens, cho
 from kubedistill_runtime.chat.template import REASONING
 from kubedistill_runtime.records import Message
 
+_PROBE = "kubedistill"
 _HEAD = 48
 """Ids in which an opening tag is found, however it is spelled."""
 _WAY_OUT = "Put the system prompt into the first user turn and leave systemPrompt out, or take another model"
@@ -48,10 +49,13 @@ class ChatFormat:
         whole = self._encode(said, asking=False)
         if whole[: len(prompt)] == prompt and self.end_id in whole[len(prompt) :]:
             return prompt, whole[len(prompt) : whole.index(self.end_id, len(prompt)) + 1]
-        tail = text[len(asked) :]
-        place = tail.rfind(reply.strip())
-        body = tail[: place + len(reply.strip())] if place >= 0 else tail.rstrip() or reply
-        return prompt, [*self._continue(asked, body), self.end_id]
+        return prompt, [*self._continue(asked, self._cut(text[len(asked) :], messages, asked) or reply), self.end_id]
+
+    def _cut(self, tail: str, messages: Sequence[Message], asked: str) -> str:
+        """Return what a template writes between a prompt and the end of a reply, without what it writes after it."""
+        probe = self.render([*messages, Message("assistant", _PROBE)], asking=False)[len(asked) :]
+        after = probe.rpartition(_PROBE)[2]
+        return tail.removesuffix(after)
 
     def render(self, messages: Sequence[Message], *, asking: bool) -> str:
         """Return the text of messages, with the generation prompt where asking; raises InvalidModel as prompt_ids."""

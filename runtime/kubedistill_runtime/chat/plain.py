@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-_MARKS = tuple(chr(code) for code in range(0xE000, 0xE010))  # private use: no text of the world holds all of them
+_PRIVATE_USE = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,8 @@ def read_special_tokens(tokenizer: Any, *, stop_ids: Sequence[int]) -> SpecialTo
 
 def choose_mark(texts: Sequence[str]) -> str:
     """Return a character that is in none of the texts."""
-    return next(mark for mark in _MARKS if not any(mark in text for text in texts))
+    used = set().union(*texts)
+    return next(mark for codes in _PRIVATE_USE for mark in map(chr, codes) if mark not in used)
 
 
 def encode_marked(text: str, *, mark: str, tokenizer: Any, special: SpecialTokens) -> list[int]:

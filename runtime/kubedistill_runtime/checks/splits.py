@@ -66,14 +66,14 @@ def drop_duplicates(records: Sequence[Record], *, labels: Sequence[str]) -> tupl
 
 def _group(records: Sequence[Record], *, turns: int, most: int) -> Iterator[tuple[str, list[Record]]]:
     """Records by what they say up to some user turn; a group of more than `most` by one turn more, if it has one."""
-    groups: dict[tuple[Message, ...], list[Record]] = defaultdict(list)
+    groups: dict[tuple[tuple[str, str], ...], list[Record]] = defaultdict(list)
     for record in records:
-        groups[_beginning(record, turns=turns)].append(record)
+        groups[tuple((one.role, one.content) for one in _beginning(record, turns=turns))].append(record)
     for beginning, group in groups.items():
         if len(group) > most and any(len(record.messages) > len(beginning) for record in group):
             yield from _group(group, turns=turns + 1, most=most)
         else:
-            yield json.dumps([[message.role, message.content] for message in beginning]), group
+            yield json.dumps(beginning), group
 
 
 def _beginning(record: Record, *, turns: int) -> tuple[Message, ...]:

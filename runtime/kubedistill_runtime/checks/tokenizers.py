@@ -7,6 +7,7 @@ from kubedistill_runtime.chat.template import load_stop_ids, read_template
 from kubedistill_runtime.models import Model, read_object
 
 # Truncation and padding are settings of a call, not of the tokenizer; the rest decides which ids a text gets.
+_FIX = "Fix or remove it"
 _IRRELEVANT = ("truncation", "padding", "version")
 
 
@@ -50,13 +51,24 @@ def format_difference(teacher: Model, student: Model) -> str:
         return "other stop tokens"
     if _named_tokens(teacher) != _named_tokens(student):
         return "other special tokens"
+    if _settings(teacher) != _settings(student):
+        return "other settings of the tokenizer"
     return ""
+
+
+def _settings(model: Model) -> dict[str, Any]:
+    """What else decides how transformers encodes text: added tokens, and the class, which has rules of its own."""
+    places = (model.path / name for name in ("special_tokens_map.json", "added_tokens.json"))
+    files = {path.name: read_object(path, at=model.source, fix=_FIX) for path in places if path.exists()}
+    path = model.path / "tokenizer_config.json"
+    own = read_object(path, at=model.source, fix=_FIX) if path.exists() else {}
+    return {**files, "class": own.get("tokenizer_class") or model.config.get("tokenizer_class")}
 
 
 def _named_tokens(model: Model) -> dict[str, Any]:
     """The special tokens that a tokenizer's settings name, by their role."""
     path = model.path / "tokenizer_config.json"
-    settings = read_object(path, at=model.source, fix="Fix or remove it") if path.exists() else {}
+    settings = read_object(path, at=model.source, fix=_FIX) if path.exists() else {}
     tokens = {role: token for role, token in settings.items() if role.endswith("_token")}
     return {role: token["content"] if isinstance(token, dict) else token for role, token in tokens.items()}
 

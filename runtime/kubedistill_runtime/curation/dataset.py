@@ -35,12 +35,6 @@ def read_dataset(store: Store, key: str) -> Iterator[Answered]:
             yield Answered(record, sample, answer)
 
 
-def delete_parts(store: Store, key: str) -> None:
-    """Remove the parts of a dataset that is not to be."""
-    for name in _parts(store, key):
-        store.delete(name)
-
-
 def _parts(store: Store, key: str) -> list[str]:
     folder = folder_of("dataset", key)
     prefixes = (f"{folder}/answers-", f"{folder}/records-")

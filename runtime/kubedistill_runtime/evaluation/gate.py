@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from kubedistill.report import GateVerdict
-from kubedistill.report_words import control_text, fields_of, words_of
+from kubedistill.report_words import control_text, fields_of, is_agreement, words_of
 from kubedistill.v1alpha1 import Gate
 from kubedistill_runtime.evaluation.arms import Judgement
 
@@ -31,22 +31,31 @@ def _accuracy(gate: Gate, found: Judgement) -> str | None:
 
 
 def _gain(gate: Gate, found: Judgement) -> str | None:
-    return _at_least("gain", found.comparison.gain, gate.min_gain, "minGain")
+    return _at_least("gain", _judged(found, found.comparison.gain), gate.min_gain, "minGain")
 
 
 def _gap_closed(gate: Gate, found: Judgement) -> str | None:
-    return _at_least("gap closed", found.comparison.gap_closed, gate.min_gap_closed, "minGapClosed")
+    gap_closed = _judged(found, found.comparison.gap_closed)
+    return _at_least("gap closed", gap_closed, gate.min_gap_closed, "minGapClosed")
 
 
 def _retention(gate: Gate, found: Judgement) -> str | None:
-    return _at_least("retention", found.comparison.retention, gate.min_retention, "minRetention")
+    retention = _judged(found, found.comparison.retention)
+    return _at_least("retention", retention, gate.min_retention, "minRetention")
+
+
+def _judged(found: Judgement, value: float | None) -> float | None:
+    """Return a value that is about being right; agreement with the teacher is not."""
+    return None if is_agreement(found.comparison) else value
 
 
 def _latency(gate: Gate, found: Judgement) -> str | None:
     if found.control is not None and found.control.noise:
         return None  # decides nothing, and _notes says so
-    saved = found.reductions.latency  # null across different hardware, where a ratio says nothing
-    return _at_most("latency ratio", None if saved is None else 1 - saved, gate.max_latency_ratio, "maxLatencyRatio")
+    ratio = None
+    if found.reductions.latency is not None:  # null across different hardware, where a ratio says nothing
+        ratio = found.arms.distilled.latency_seconds / found.arms.teacher.latency_seconds
+    return _at_most("latency ratio", ratio, gate.max_latency_ratio, "maxLatencyRatio")
 
 
 def _invalid(gate: Gate, found: Judgement) -> str | None:
@@ -64,7 +73,9 @@ RULES: tuple[Rule, ...] = (_accuracy, _gain, _gap_closed, _retention, _latency, 
 def decide(gate: Gate, found: Judgement) -> GateVerdict:
     """Apply every rule; all reasons are listed, and the limits that decided nothing are noted."""
     reasons = [reason for rule in RULES if (reason := rule(gate, found))]
-    return GateVerdict(passed=not reasons, reasons=reasons, limits=gate.limits, notes=_notes(gate, found))
+    notes = _notes(gate, found)
+    limits = [name for name in gate.limits if not (notes and name == "maxLatencyRatio")]
+    return GateVerdict(passed=not reasons, reasons=reasons, limits=limits, notes=notes)
 
 
 def _notes(gate: Gate, found: Judgement) -> list[str]:

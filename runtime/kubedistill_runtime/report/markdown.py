@@ -11,7 +11,7 @@ from kubedistill.report_words import (
     words_of,
 )
 
-_GATE = {"passed": "passed", "failed": "**failed**", "not set": "no gate set"}
+_GATE = {"passed": "passed", "failed": "**failed**", "not set": "no gate set", "not checked": "no limit was checked"}
 
 
 def render_markdown(report: Report, *, title: str) -> str:

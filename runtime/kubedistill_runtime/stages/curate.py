@@ -12,8 +12,8 @@ from kubedistill.contract import StageJob
 from kubedistill.errors import LowYield
 from kubedistill_runtime.answers import Answered
 from kubedistill_runtime.checks.yields import check_kept
-from kubedistill_runtime.curation.dataset import delete_parts, read_dataset, write_dataset
-from kubedistill_runtime.curation.filters import Filter, make_filters
+from kubedistill_runtime.curation.dataset import read_dataset, write_dataset
+from kubedistill_runtime.curation.filters import Filter, make_filters, reject_empty
 from kubedistill_runtime.curation.given import given_answers
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.records import read_rows
@@ -105,11 +105,8 @@ def _make_dataset(job: StageJob, resolved: Resolved, *, store: Store, progress: 
         "asked": sorting.asked, "kept": sorting.kept, "rejected": dict(sorted(sorting.reasons.items())),
         "keepRatio": len(sorting.prompts) / len(train),
     }  # fmt: skip
-    try:
-        check_kept(summary, spec=spec)
-    except LowYield:
-        delete_parts(store, keys["dataset"])  # but not rejected.jsonl, which is where to look
-        raise
+    # The parts stay: another job's lower ratio may have published them meanwhile, and they are the same bytes.
+    check_kept(summary, spec=spec)
     publish(store, "dataset", keys["dataset"], summary)
 
 
@@ -133,7 +130,8 @@ def _make_samples(job: StageJob, resolved: Resolved, *, store: Store, progress: 
         store, "samples", keys["samples"],
         {
             "samples": counts["train"].samples, "overlong": counts["train"].overlong,
-            "withoutLogprobs": counts["train"].without_logprobs, "split": counts["train"].split,
+            "withoutLogprobs": counts["train"].without_logprobs,
+            "split": counts["train"].split, "unspelled": counts["train"].unspelled,
             "validation": {"samples": counts["validation"].samples, "overlong": counts["validation"].overlong},
         },
     )  # fmt: skip
@@ -153,7 +151,8 @@ def _validation(job: StageJob, *, store: Store, rows: str, judge: str) -> Iterat
         records = read_rows(store, rows, "validation")
         judged = (record for record in records if record.references)
         return iter(given_answers(judged, every_turn=_every_turn(job)))
-    return (one for one in read_answer_set(store, "judge", judge, "validation") if one.answer.ended)
+    asked = read_answer_set(store, "judge", judge, "validation")
+    return (one for one in asked if one.answer.ended and reject_empty(one) is None)
 
 
 def _every_turn(job: StageJob) -> bool:

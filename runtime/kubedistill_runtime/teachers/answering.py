@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from kubedistill.errors import EngineLost
+from kubedistill.errors import EngineLost, InvalidData
 from kubedistill_runtime.answers import Answer, Answered, Turn
 from kubedistill_runtime.chat import ChatFormat
 from kubedistill_runtime.records import Message, open_turns
@@ -99,18 +99,18 @@ def _converse(rows: Sequence[Row], *, asker: Asker) -> list[Answer]:
     for turn in range(max(len(talk.questions) for talk in talks)):
         asked = [talk for talk in talks if talk.goes_on(turn)]
         prompts = [talk.ask(turn, chat=asker.chat) for talk in asked]
-        fitting = [place for place, ids in enumerate(prompts) if len(ids) < asker.max_model_len]
+        fitting = [place for place, ids in enumerate(prompts) if ids is not None and len(ids) < asker.max_model_len]
         seeds = [_seed(asked[place].row, turn=turn, seed=asker.seed) for place in fitting]
-        batch = [prompts[place] for place in fitting]
+        batch = [ids for place in fitting if (ids := prompts[place]) is not None]
         completions = asker.engine.generate(batch, sampling=asker.sampling, seeds=seeds) if batch else []
         replies = dict(zip(fitting, completions, strict=True))
         for place, talk in enumerate(asked):
             reply = replies.get(place)
-            if reply is None:  # the conversation has outgrown the model
-                talk.hear(Turn(tuple(prompts[place]), (), "", "length"))
+            if reply is None:  # the conversation has outgrown the model, or can't be encoded
+                talk.hear(Turn(tuple(prompts[place] or ()), (), "", "length"))
             else:
                 text = asker.chat.text(reply.ids)
-                talk.hear(Turn(tuple(prompts[place]), reply.ids, text, reply.finish, reply.top, reply.logprobs_T))
+                talk.hear(Turn(tuple(prompts[place] or ()), reply.ids, text, reply.finish, reply.top, reply.logprobs_T))
     return [Answer(talk.row.key, tuple(talk.turns)) for talk in talks]
 
 
@@ -128,9 +128,13 @@ class _Talk:
         """Whether this turn is to be asked: there is a question, and every reply so far came to its end."""
         return turn < len(self.questions) and all(earlier.finish == "stop" for earlier in self.turns)
 
-    def ask(self, turn: int, *, chat: ChatFormat) -> list[int]:
+    def ask(self, turn: int, *, chat: ChatFormat) -> list[int] | None:
+        """Return the ids of the next prompt; None where the model's own reply can't be written as text in it."""
         self.history += self.questions[turn]
-        return chat.prompt_ids(self.history)
+        try:
+            return chat.prompt_ids(self.history)
+        except InvalidData:  # Prepare has seen that the record can be encoded, so the model's reply is to blame
+            return None
 
     def hear(self, turn: Turn) -> None:
         self.turns.append(turn)

@@ -96,7 +96,9 @@ def ask(
         return figures.to_values()
 
     own = Measurement(f"serving-{digest(asdict(machine))}", take_figures)
-    wanted = {one.name: f"rows/{asked[last].key}/{one.name}.json" for one in (own, *also)}
+    # Figures are of these prompts: another job's may be longer.
+    workload = digest([row.key for row in asked[last].rows[:PROMPTS]])[:16]
+    wanted = {one.name: f"rows/{asked[last].key}/{one.name}-{workload}.json" for one in (own, *also)}
     tokens = 0
     if any(missing.values()) or not all(store.exists(place) for place in wanted.values()):
         progress.loading(f"starting the engine for {serving.model.source}")

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from kubedistill.errors import InvalidData
 from kubedistill_runtime.answers import Answered, TopK
 from kubedistill_runtime.training.rendering import Rendering, Span
 
@@ -40,6 +41,8 @@ class Counts:
     """Samples dropped for their length."""
     without_logprobs: int = 0
     """Samples at which the teacher's distribution is not known."""
+    unspelled: int = 0
+    """Answers that hold the text of a special token which the student's tokenizer can't encode as text."""
     split: int = 0
     """Answers of several turns that became several samples, since the template rewrites what was said before."""
 
@@ -52,7 +55,11 @@ def make_samples(
     Turns share a sample as long as each prompt begins with the whole turn before it.
     """
     for one in answered:
-        groups = list(join_spans(rendering.spans(one)))
+        try:
+            groups = list(join_spans(rendering.spans(one)))
+        except InvalidData:  # Prepare has seen that the record can be encoded, so the answer is to blame
+            counts.unspelled += 1
+            continue
         counts.split += len(groups) > 1
         for spans in groups:
             sample = _make_sample(spans)

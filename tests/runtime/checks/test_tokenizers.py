@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kubedistill.errors import InvalidModel
-from kubedistill_runtime.checks.tokenizers import TokenizerComparison, compare_tokenizers
+from kubedistill_runtime.checks.tokenizers import TokenizerComparison, compare_tokenizers, format_difference
 from kubedistill_runtime.models import Model
 from workshop import QUICKSTART, tokenizer_values
 
@@ -73,6 +73,43 @@ def test_pieces_of_a_unigram_model_are_counted(tmp_path: Path) -> None:
 def test_the_quickstart_shares_one_tokenizer() -> None:
     teacher, student = (Model(name, QUICKSTART / name, "digest", 0, {}) for name in ("teacher", "student"))
     assert compare_tokenizers(teacher, student).shared
+
+
+FORMATS: dict[str, tuple[dict[str, dict[str, Any]], str]] = {
+    # Files that the student has otherwise, and what differs.
+    "nothing": ({}, ""),
+    "the template": ({"tokenizer_config.json": {"chat_template": "b"}}, "another chat template"),
+    "the stop tokens": ({"generation_config.json": {"eos_token_id": [3, 5]}}, "other stop tokens"),
+    "the order of the stop tokens": ({"generation_config.json": {"eos_token_id": [4, 3]}}, ""),
+    "a special token": (
+        {"tokenizer_config.json": {"chat_template": "a", "bos_token": "<x>"}}, "other special tokens",
+    ),
+    "a special token, spelled as an object": (
+        {"tokenizer_config.json": {"chat_template": "a", "bos_token": {"content": "<s>", "lstrip": False}}}, "",
+    ),
+    "the class": (
+        {"tokenizer_config.json": {"chat_template": "a", "bos_token": "<s>", "tokenizer_class": "LlamaTokenizer"}},
+        "other settings of the tokenizer",
+    ),
+    "added tokens": ({"added_tokens.json": {"yes": 7}}, "other settings of the tokenizer"),
+    "special tokens": ({"special_tokens_map.json": {"eos_token": "</s>"}}, "other settings of the tokenizer"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_of_one_vocabulary_the_difference_in_asking_and_ending_is_named(name: str, tmp_path: Path) -> None:
+    files = {
+        "tokenizer_config.json": {"chat_template": "a", "bos_token": "<s>"},
+        "generation_config.json": {"eos_token_id": [3, 4]},
+    }
+    others, difference = FORMATS[name]
+    models = []
+    for role, written in (("teacher", files), ("student", files | others)):
+        model = write(tmp_path / role, tokenizer_values())
+        for file, values in written.items():
+            (model.path / file).write_text(json.dumps(values))
+        models.append(model)
+    assert format_difference(*models) == difference
 
 
 @pytest.mark.parametrize("broken", ["", "{", "[]"])

@@ -8,7 +8,7 @@ import pytest
 
 from kubedistill_runtime.answers import Answer, Answered, TopK, Turn, decode_answers
 from kubedistill_runtime.curation import dataset
-from kubedistill_runtime.curation.dataset import delete_parts, read_dataset, write_dataset
+from kubedistill_runtime.curation.dataset import read_dataset, write_dataset
 from kubedistill_runtime.curation.given import given_answers
 from kubedistill_runtime.records import Message, Record
 from kubedistill_runtime.storage.store import Store
@@ -121,11 +121,3 @@ def test_a_dataset_is_read_part_by_part(store: Store, monkeypatch: pytest.Monkey
     store.delete("artifacts/dataset/key/answers-000001.parquet")
     with pytest.raises(FileNotFoundError):
         next(reading)
-
-
-def test_parts_are_removed_and_what_else_is_there_stays(store: Store) -> None:
-    write_dataset(store, "key", [kept("a", 0)])
-    store.put("artifacts/dataset/key/rejected.jsonl", b"")
-    delete_parts(store, "key")
-    assert names_of(store) == ["rejected.jsonl"]
-    assert list(read_dataset(store, "key")) == []

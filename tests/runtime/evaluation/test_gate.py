@@ -97,6 +97,28 @@ def test_verdict_names_the_limits_that_are_set(limits: dict[str, Any], named: li
     assert (verdict.limits, gate_state(verdict)) == (named, state)
 
 
+NO_JUDGE = {"minGain": 0.1, "minRetention": 0.5, "minGapClosed": 0.1, "minAccuracy": 0.1}
+
+
+@pytest.mark.parametrize("field", NO_JUDGE)
+def test_agreement_with_the_teacher_passes_no_limit_that_needs_references(field: str) -> None:
+    verdict = decide(Gate.model_validate({field: NO_JUDGE[field]}), NO_REFERENCES)
+    assert not verdict.passed
+    assert any(field in reason and "not known" in reason for reason in verdict.reasons)
+
+
+def test_a_limit_is_compared_with_the_ratio_itself() -> None:
+    """1 - (1 - 0.3) is more than 0.3 in floating point."""
+    found = trio.usual(latency_seconds=0.3)
+    assert decide(Gate.model_validate({"maxLatencyRatio": 0.3}), found).passed
+
+
+def test_a_gate_whose_only_limit_was_not_checked_does_not_say_that_it_passed() -> None:
+    limits = {"maxLatencyRatio": 0.01, "requireSignificance": False}
+    verdict = decide(Gate.model_validate(limits), LOUD)
+    assert (verdict.passed, verdict.limits, gate_state(verdict)) == (True, [], "not checked")
+
+
 @pytest.mark.parametrize(
     ("limits", "found", "noted"),
     [

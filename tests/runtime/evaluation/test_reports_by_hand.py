@@ -159,10 +159,10 @@ CASES = {
             # 8 dollars an hour at 1,000 answers, against 2 dollars at 10,000.
             "arms.teacher.costPerThousand": 8.0, "arms.distilled.costPerThousand": 0.2,
             "reductions.cost": 1 - 0.2 / 8, "latencyControl.ratio": 1.62, "latencyControl.noise": True,
-            "gate.limits": ["maxLatencyRatio"], "comparison.pValue": 2 / 2**8,
+            "gate.limits": [], "comparison.pValue": 2 / 2**8,
         },
         headline="accuracy went from 0.0% to 100.0% (teacher 100.0%), 100% of the gap closed, p = 0.0078",
-        gate="gate passed",
+        gate="no limit was checked",
     ),
     "latency is not noise": Case(
         teacher="yyyyyyyy", baseline="nnnnnnnn", distilled="yyyyyyyy", references=[YES] * 8,

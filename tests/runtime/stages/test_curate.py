@@ -13,10 +13,13 @@ import pytest
 
 from bench import Bench
 from kubedistill.errors import EngineLost, LowYield
+from kubedistill.v1alpha1 import Spec
+from kubedistill_runtime.checks.yields import check_kept
 from kubedistill_runtime.curation import dataset as dataset_module
 from kubedistill_runtime.curation.dataset import read_dataset
 from kubedistill_runtime.records import Message
-from kubedistill_runtime.storage.artifacts import folder_of
+from kubedistill_runtime.stages import curate
+from kubedistill_runtime.storage.artifacts import folder_of, publish
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.training.sample_store import SampleStore, open_samples
 from workshop import QUICKSTART, write_records
@@ -34,7 +37,7 @@ def test_all_good_answers_are_kept(bench: Bench) -> None:
     summary = bench.run("Prepare", "Generate", "Curate").summary
     assert summary == {
         "asked": 40, "kept": 40, "rejected": {}, "keepRatio": 1.0, "samples": 40, "overlong": 0, "withoutLogprobs": 0,
-        "split": 0, "validation": {"samples": 8, "overlong": 0},
+        "split": 0, "unspelled": 0, "validation": {"samples": 8, "overlong": 0},
     }  # fmt: skip
     assert (40, 40, "answers", {"kept": 40}) in [(one.done, one.total, one.unit, one.figures) for one in bench.said]
     assert rejected(bench) == []
@@ -124,8 +127,37 @@ def test_too_few_kept_prompts_end_the_job_with_the_reasons(least: float, *, fail
     assert low.value.at == "spec.curation.minKeepRatio"
     assert "rejected.jsonl" in low.value.fix
     assert len(rejected(bench)) == 10, "the file that the message sends people to is there"
-    assert [path.name for path in bench.artifact("dataset").iterdir()] == ["rejected.jsonl"]
+    assert not (bench.artifact("dataset") / "manifest.json").exists()
     assert not bench.artifact("samples").exists()
+
+
+def test_a_job_with_a_higher_ratio_leaves_the_dataset_that_another_job_published(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The ratio is in no key, so two jobs may make one dataset at the same time."""
+    bench.says = lambda text: "maybe" if int(text.rpartition(" ")[2]) < 10 else "yes"
+    bench.workshop.set("curation.minKeepRatio", 1.0)
+    bench.run("Prepare", "Generate")
+
+    def check(summary: dict[str, Any], *, spec: Spec) -> None:
+        publish(bench.workshop.store, "dataset", bench.workshop.keys()["dataset"], summary)  # the other job's
+        check_kept(summary, spec=spec)
+
+    monkeypatch.setattr(curate, "check_kept", check)
+    with pytest.raises(LowYield):
+        bench.run("Curate")
+    assert len(list(read_dataset(bench.workshop.store, bench.workshop.keys()["dataset"]))) == 30
+
+
+def test_a_validation_answer_without_text_is_not_validated_on(bench: Bench) -> None:
+    usual = bench.engines.engine.reply
+
+    def reply(prompt: Sequence[int], seed: int) -> Sequence[int]:
+        silent = "validation asks 1" in bench.chat.tokenizer.decode(list(prompt))
+        return [] if silent else usual(prompt, seed)
+
+    bench.engines.engine.reply = reply
+    assert bench.run("Prepare", "Generate", "Curate").summary["validation"]["samples"] == 7
 
 
 def test_given_answers_pass_the_same_filters(bench: Bench) -> None:
@@ -135,7 +167,7 @@ def test_given_answers_pass_the_same_filters(bench: Bench) -> None:
     assert train not in bench.engines.engine.asked
     assert bench.run("Curate").summary == {
         "asked": 40, "kept": 40, "rejected": {}, "keepRatio": 1.0, "samples": 40, "overlong": 0,
-        "withoutLogprobs": 40, "split": 0, "validation": {"samples": 8, "overlong": 0},
+        "withoutLogprobs": 40, "split": 0, "unspelled": 0, "validation": {"samples": 8, "overlong": 0},
     }  # fmt: skip
 
 

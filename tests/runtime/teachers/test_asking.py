@@ -85,6 +85,18 @@ def test_nothing_missing_opens_no_engine_and_gives_the_same_answers_and_figures(
     ]
 
 
+def test_other_prompts_have_figures_of_their_own(desk: Desk) -> None:
+    """Times of one job's short prompts say nothing of another's long ones."""
+    short = desk.ask(test=Question(records(8, split="short"), GREEDY))
+    long = [Record(f"l{place}", (Message("user", f"{place} and so on " * 9),)) for place in range(8)]
+    engine = desk.afresh()
+    desk.ask(test=Question(long, GREEDY))
+    timed = [prompt for batch in engine.batches[1:] for prompt in batch]
+    assert min(map(len, timed)) > 30
+    assert len(figures_of(desk, short)) == 2
+    assert len(desk.ask(test=Question(records(8, split="short"), GREEDY)).asked["test"].rows) == 8
+
+
 def test_of_a_longer_list_only_what_is_new_is_asked_and_nothing_is_measured_again(desk: Desk) -> None:
     desk.ask(**questions())
     engine = desk.afresh()

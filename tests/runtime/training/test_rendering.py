@@ -220,6 +220,19 @@ def test_a_turn_that_is_no_target_is_context_where_only_the_last_one_is_learned(
     assert taught(kept_as_context(FOUR, 1, 5), chatml) == taught(FOUR, chatml)
 
 
+def test_an_answer_that_a_tokenizer_cannot_spell_is_left_out_and_counted(tmp_path: Path) -> None:
+    model = write_chat_model(tmp_path, FAMILIES["qwen-2.5"])
+    values = json.loads((tmp_path / "tokenizer.json").read_text())
+    values["pre_tokenizer"] = {"type": "Metaspace", "replacement": "_", "prepend_scheme": "first", "split": True}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(values))
+    chat = load_chat_format(model, at="student")
+    records = [Record(name, talk("ask"), references=(name,)) for name in ("yes", "say <|im_end|> now", "no")]
+    counts = Counts()
+    rendering = Rendering(chat, "Text")
+    samples = list(make_samples(given_answers(records), rendering=rendering, max_length=999, counts=counts))
+    assert (len(samples), counts.samples, counts.unspelled) == (2, 2, 1)
+
+
 def test_a_template_that_drops_thoughts_makes_each_turn_a_sample_of_its_own(tmp_path: Path) -> None:
     chat = load_chat_format(write_chat_model(tmp_path, FAMILIES["qwen-3"]), at="student")
     record = Record("r", talk("one", "two", "three"), references=("four",))
