@@ -120,7 +120,9 @@ def check_keys(job: StageJob, resolved: Resolved) -> None:
     changed = sorted(name for name, key in job.artifacts.items() if resolved.keys[name] != key)
     if changed:
         raise InvalidInput(
-            "data or model files changed while the job ran", at=", ".join(changed), fix="Start the job again"
+            "data or model files changed while the job ran, or kubedistill was upgraded",
+            at=", ".join(changed),
+            fix="Start the job again",
         )
 
 
