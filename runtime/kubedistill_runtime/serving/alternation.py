@@ -27,7 +27,7 @@ LEAST_ROUNDS, MOST_ROUNDS = 5, 15
 _SECONDS = 2.0
 """Small students are so quick that more rounds than five fit in here; each makes the median surer."""
 NOISE = 0.15
-"""A difference between equal architectures above which it is the machine that was measured."""
+"""How much slower one of two equal architectures may be; above, it is the machine that was measured."""
 _PROMPTS_PER_ROUND = 4
 _LEAST_TOKENS = 8
 # What a checkpoint's config says of how it was saved, and not of what is computed.
@@ -113,7 +113,7 @@ def alternate(
         _summarize(timings["distilled"], answer_tokens=answer_tokens),
         LatencyControl(
             rounds=number, output_tokens=tokens, ratio=ratio, spread=(min(ratios), max(ratios)),
-            noise=abs(ratio - 1) > NOISE,
+            noise=max(ratio, 1 / ratio) - 1 > NOISE,
         ),
     )  # fmt: skip
 

@@ -67,13 +67,19 @@ def ratio_of(ratio: float) -> Pair:
 
 @pytest.mark.parametrize(
     ("ratio", "noise"),
-    [(1.0, False), (1.14, False), (0.86, False), (1.16, True), (0.84, True), (1.6, True), (0.29, True)],
+    [(1.0, False), (1.14, False), (0.88, False), (1.16, True), (0.86, True), (0.84, True), (1.6, True), (0.29, True)],
 )
 def test_more_than_15_percent_between_equal_architectures_is_noise(ratio: float, noise: bool) -> None:
     control = ratio_of(ratio).alternate().control
     assert control.ratio == pytest.approx(ratio)
     assert control.spread == pytest.approx((ratio, ratio))
     assert control.noise is noise
+
+
+@given(ratio=st.floats(0.2, 5))
+def test_noise_does_not_depend_on_which_student_is_the_slow_one(ratio: float) -> None:
+    if abs(max(ratio, 1 / ratio) - 1.15) > 1e-6:  # the limit itself is a matter of rounding
+        assert ratio_of(ratio).alternate().control.noise is ratio_of(1 / ratio).alternate().control.noise
 
 
 def test_first_token_tokens_and_whole_answers_are_told_apart() -> None:
