@@ -95,7 +95,7 @@ class LatencyControl(ReportModel):
     spread: tuple[float, float]
     """Least and greatest ratio of a round."""
     noise: bool
-    """Same architecture and dtype, and the ratio is more than 15 % from 1: latency decides nothing."""
+    """Same architecture and dtype, and one of the two takes more than 15 % longer: latency decides nothing."""
 
 
 class Reductions(ReportModel):

@@ -9,7 +9,7 @@ from kubedistill.errors import ChannelUnavailable, KubedistillError, Stopped, St
 from kubedistill_runtime.channel import Channel, run_folder
 from kubedistill_runtime.progress import Progress, now
 from kubedistill_runtime.report import names_of, place_report
-from kubedistill_runtime.root_cause import describe_cause, find_root_cause
+from kubedistill_runtime.root_cause import name_cause
 from kubedistill_runtime.serving.engine import Engines
 from kubedistill_runtime.stages import Outcome, stage_function
 from kubedistill_runtime.storage.artifacts import find, folder_of
@@ -46,10 +46,7 @@ def run_stage(
         result = _failure(caught, driver=driver, started=started)
     except Exception as caught:  # a stage may run anybody's model; its bug must become a result, not a silent death
         log.exception("stage raised", extra={"driver": driver})
-        root = type(find_root_cause(caught)).__name__
-        error = _UnexpectedError(
-            f"{root}: {describe_cause(caught)}", at=job.stage, fix="The traceback is in driver.log"
-        )
+        error = _UnexpectedError(name_cause(caught), at=job.stage, fix="The traceback is in driver.log")
         result = _failure(error, driver=driver, started=started)
     result = result.model_copy(update={"gpu_seconds": progress.gpu_seconds()})
     log.info("stage ended", extra={"driver": driver, "outcome": result.outcome, "reason": result.reason})

@@ -1,6 +1,7 @@
 """Root causes: what went wrong first, in one line that a person can read."""
 
 import re
+from collections.abc import Sequence
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -10,47 +11,102 @@ _LONGEST = 400
 """Characters; vLLM lists all architectures that it knows where it knows one not."""
 
 
+_BARE = (LookupError, StopIteration, StopAsyncIteration)
+"""Errors whose own text is a key at most, so that the error raised from them says more."""
+
+
 def find_root_cause(error: BaseException) -> BaseException:
     """Return the innermost error of a chain.
 
     The links are Ray's `cause`, the one of `raise ... from ...`, and the error that a pydantic validator raised.
     """
-    seen = {id(error)}
-    while (cause := _cause(error)) is not None and id(cause) not in seen:
-        error = cause
-        seen.add(id(error))
-    return error
+    return _chain(error)[-1]
 
 
 def describe_cause(error: BaseException) -> str:
-    """Return the root cause's own line, without color codes, and its type where it has no words."""
-    root = find_root_cause(error)
-    lines = [line.strip() for line in _COLORS.sub("", _text(root)).splitlines() if line.strip()]
-    if not lines:
-        return type(root).__name__
-    # Ray's text is a traceback, whose last line is the error; any other error says it in its first line.
-    line = lines[-1] if _is_traceback(lines) else lines[0]
-    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+    """Return the root cause's own line, without color codes.
+
+    Of a cause without words, such as a KeyError, it is the line of the error raised from it, or the type and the line.
+    A pydantic error is said with its field.
+    """
+    chain = _chain(error)
+    root, line = chain[-1], _own_line(chain)
+    if isinstance(root, _BARE) or not line:
+        outer = (_line(one) for one in reversed(chain[:-1]) if not _relays(one) and not isinstance(one, _BARE))
+        name = type(root).__name__
+        line = next(filter(None, outer), f"{name}: {line}" if line else name)
+    return _cut(line)
+
+
+def name_cause(error: BaseException) -> str:
+    """Return the root cause's type and its own line, such as `KeyError: 'lm_head.bias'`."""
+    chain = _chain(error)
+    name = type(chain[-1]).__name__
+    return f"{name}: {_cut(_own_line(chain) or name)}"
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """An error and its causes, the innermost one last."""
+    chain, seen = [error], {id(error)}
+    while (cause := _cause(chain[-1])) is not None and id(cause) not in seen:
+        chain.append(cause)
+        seen.add(id(cause))
+    return chain
 
 
 def _cause(error: BaseException) -> BaseException | None:
     found = getattr(error, "cause", None)  # a KubedistillError's `cause` is a string
     if isinstance(found, BaseException):
         return found
-    for problem in _problems(error):
-        if isinstance(raised := problem.get("ctx", {}).get("error"), BaseException):
-            return raised
+    if isinstance(error, ValidationError) and (raised := _raised(_problem(error))) is not None:
+        return raised
     return error.__cause__
 
 
-def _text(error: BaseException) -> str:
-    problems = _problems(error)
-    return str(problems[0]["msg"]) if problems else str(error)
+def _own_line(chain: Sequence[BaseException]) -> str:
+    """The innermost error's line; what a pydantic validator raised is said with its field."""
+    line = _line(chain[-1])
+    return f"{_field(chain[-2])}{line}" if len(chain) > 1 and isinstance(chain[-2], ValidationError) else line
 
 
-def _problems(error: BaseException) -> list[ErrorDetails]:
-    """What a pydantic ValidationError lists; its own text begins with a count and ends with a URL."""
-    return error.errors() if isinstance(error, ValidationError) else []
+def _line(error: BaseException) -> str:
+    """The line that says what is wrong; empty where there is none."""
+    if isinstance(error, ValidationError):  # its own text begins with a count and ends with a URL
+        return f"{_field(error)}{_problem(error)['msg']}"
+    lines = _lines(error)
+    # Ray's text is a traceback, whose last line is the error; any other error says it in its first line.
+    return "" if not lines else lines[-1] if _is_traceback(lines) else lines[0]
+
+
+def _cut(line: str) -> str:
+    return line if len(line) <= _LONGEST else f"{line[:_LONGEST]}…"
+
+
+def _lines(error: BaseException) -> list[str]:
+    return [line.strip() for line in _COLORS.sub("", str(error)).splitlines() if line.strip()]
+
+
+def _problem(error: ValidationError) -> ErrorDetails:
+    """The problem to be told: the first one that a validator raised, else the first one."""
+    problems = error.errors()
+    return next((one for one in problems if _raised(one) is not None), problems[0])
+
+
+def _raised(problem: ErrorDetails) -> BaseException | None:
+    raised = problem.get("ctx", {}).get("error")
+    return raised if isinstance(raised, BaseException) else None
+
+
+def _field(error: ValidationError) -> str:
+    """How many problems there are, if more than one, and the field of the one that is told: `2 errors: a.0.b: `."""
+    count = f"{error.error_count()} errors: " if error.error_count() > 1 else ""
+    field = ".".join(str(part) for part in _problem(error)["loc"])
+    return f"{count}{field}: " if field else count
+
+
+def _relays(error: BaseException) -> bool:
+    """Whether an error's text is but the traceback of its cause, as Ray's is."""
+    return _is_traceback(_lines(error))
 
 
 def _is_traceback(lines: list[str]) -> bool:

@@ -4,11 +4,11 @@ import itertools
 from collections.abc import Callable
 
 import pytest
-from pydantic import BaseModel, model_validator
+from pydantic import BaseModel, field_validator, model_validator
 from ray.exceptions import RayTaskError
 
 from kubedistill.errors import InvalidModel, StorageUnavailable
-from kubedistill_runtime.root_cause import describe_cause, find_root_cause
+from kubedistill_runtime.root_cause import describe_cause, find_root_cause, name_cause
 
 
 def chained(*errors: Exception) -> Exception:
@@ -80,8 +80,98 @@ def test_the_innermost_error_speaks(make: Callable[[], Exception], root: type[Ex
     assert describe_cause(error) == line
 
 
-def test_a_field_that_is_missing_is_said_without_count_and_link() -> None:
-    assert describe_cause(refused()) == "Field required"
+class Layer(BaseModel):
+    size: int
+    heads: int
+
+    @field_validator("heads")
+    @classmethod
+    def refuse_odd(cls, heads: int) -> int:
+        if heads % 2:
+            raise ValueError(f"{heads} heads can't be paired")
+        return heads
+
+
+class Config(BaseModel):
+    name: str
+    layers: list[Layer]
+
+
+GOOD_LAYER = {"size": 1, "heads": 2}
+
+
+@pytest.mark.parametrize(
+    ("values", "line"),
+    [
+        pytest.param({"layers": []}, "name: Field required", id="missing"),
+        pytest.param({}, "2 errors: name: Field required", id="two missing"),
+        pytest.param(
+            {"name": "a", "layers": [GOOD_LAYER, {"heads": 2}]}, "layers.1.size: Field required", id="deep"
+        ),
+        pytest.param(
+            {"name": "a", "layers": [{"size": 1, "heads": 3}]}, "layers.0.heads: 3 heads can't be paired",
+            id="a field's validator",
+        ),
+        pytest.param(
+            {"layers": [GOOD_LAYER, {"size": 1, "heads": 3}]}, "2 errors: layers.1.heads: 3 heads can't be paired",
+            id="a field's validator and another field",
+        ),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("wrap", [lambda error: error, rayed], ids=["here", "over Ray"])
+def test_a_field_that_is_wrong_is_named_without_a_link(
+    wrap: Callable[[Exception], Exception], values: dict[str, object], line: str
+) -> None:
+    with pytest.raises(ValueError) as caught:  # noqa: PT011  # its words are what is tested
+        Config.model_validate(values)
+    assert describe_cause(wrap(caught.value)) == line
+
+
+@pytest.mark.parametrize(
+    ("make", "line"),
+    [
+        pytest.param(lambda: KeyError("lm_head.bias"), "KeyError: 'lm_head.bias'", id="alone"),
+        pytest.param(
+            lambda: chained(KeyError("lm_head.bias"), ValueError("the weights have no bias")),
+            "the weights have no bias", id="outer",
+        ),
+        pytest.param(
+            lambda: chained(IndexError("list index out of range"), RuntimeError(), OSError("torn file")),
+            "torn file", id="a silent one between",
+        ),
+        pytest.param(lambda: chained(StopIteration(), RuntimeError("no shard")), "no shard", id="StopIteration"),
+        pytest.param(StopIteration, "StopIteration", id="silent"),
+        pytest.param(lambda: chained(KeyError("a"), IndexError("b")), "KeyError: 'a'", id="all are bare"),
+        pytest.param(lambda: rayed(KeyError("lm_head.bias")), "KeyError: 'lm_head.bias'", id="Ray"),
+        pytest.param(
+            lambda: rayed(KeyError("a"), traceback="Traceback (most recent call last):\n  File\nKeyError: "),
+            "KeyError: 'a'", id="Ray's traceback is no outer text",
+        ),
+        pytest.param(
+            lambda: chained(rayed(KeyError("a")), InvalidModel("no such weight", at="student")),
+            "student: no such weight", id="ours over Ray",
+        ),
+        pytest.param(lambda: chained(ValueError(), RuntimeError("can't read it")), "can't read it", id="silent cause"),
+        pytest.param(lambda: chained(AssertionError(), KeyError("a")), "AssertionError", id="silent, and a bare one"),
+    ],
+)  # fmt: skip
+def test_a_cause_that_says_less_than_what_was_raised_from_it_does_not_speak(
+    make: Callable[[], Exception], line: str
+) -> None:
+    assert describe_cause(make()) == line
+
+
+@pytest.mark.parametrize(
+    ("make", "line"),
+    [
+        pytest.param(lambda: chained(KeyError("a"), RuntimeError("it failed")), "KeyError: 'a'", id="bare"),
+        pytest.param(lambda: rayed(ValueError("deep")), "ValueError: deep", id="Ray"),
+        pytest.param(StopIteration, "StopIteration: StopIteration", id="silent"),
+        pytest.param(refused, "ValidationError: name: Field required", id="a field"),
+    ],
+)
+def test_with_its_type_the_innermost_error_always_speaks(make: Callable[[], Exception], line: str) -> None:
+    assert name_cause(make()) == line
 
 
 def test_a_cause_that_no_pickle_holds_is_the_last_line_of_its_traceback() -> None:

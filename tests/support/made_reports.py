@@ -110,3 +110,39 @@ REPORTS = {
         provenance__teacher={"source": HOSTILE, "digest": HOSTILE}, arms__teacher__hardware=HOSTILE,
     ),
 }  # fmt: skip
+
+
+MOVED = "measured in pool h200, and the price is that of pool cheap"
+"""Why a cost is not known although there is a price."""
+COSTS: dict[str, tuple[dict[str, Any], list[str]]] = {
+    "both known": ({}, []),
+    "no price": (
+        {"arms__teacher__costPerThousand": None, "arms__distilled__costPerThousand": None},
+        ["cost is unknown without a price of the hardware"],
+    ),
+    "no price of the teacher": (
+        {"arms__teacher__costPerThousand": None}, ["the teacher's cost is unknown without a price of its hardware"],
+    ),
+    "no price of the student": (
+        {"arms__distilled__costPerThousand": None}, ["the student's cost is unknown without a price of its hardware"],
+    ),
+    "the teacher moved": (
+        {"arms__teacher__costPerThousand": None, "provenance__unpriced": {"teacher": MOVED}},
+        [f"the teacher's cost is unknown: {MOVED}"],
+    ),
+    "the student moved": (
+        {"arms__distilled__costPerThousand": None, "provenance__unpriced": {"student": MOVED}},
+        [f"the student's cost is unknown: {MOVED}"],
+    ),
+    "both moved": (
+        {"arms__teacher__costPerThousand": None, "arms__distilled__costPerThousand": None,
+         "provenance__unpriced": {"teacher": MOVED, "student": MOVED}},
+        [f"the teacher's cost is unknown: {MOVED}", f"the student's cost is unknown: {MOVED}"],
+    ),
+    "the student moved, and no price of the teacher": (
+        {"arms__teacher__costPerThousand": None, "arms__distilled__costPerThousand": None,
+         "provenance__unpriced": {"student": MOVED}},
+        [f"the student's cost is unknown: {MOVED}", "the teacher's cost is unknown without a price of its hardware"],
+    ),
+}  # fmt: skip
+"""Changes of a report, and what it says of its costs."""

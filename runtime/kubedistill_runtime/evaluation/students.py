@@ -1,5 +1,6 @@
 """Students: before and after training, asked the same records and timed in turn."""
 
+import logging
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -7,7 +8,6 @@ from typing import Any
 
 from kubedistill.canonical import digest
 from kubedistill.contract import StageJob
-from kubedistill.errors import InvalidModel
 from kubedistill.report import LatencyControl
 from kubedistill_runtime.chat import asks_for_date, load_stop_ids
 from kubedistill_runtime.checks.student_lengths import student_context
@@ -17,11 +17,20 @@ from kubedistill_runtime.models import Model
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.records import Record
 from kubedistill_runtime.resolution import CPU_DTYPE, Resolved
-from kubedistill_runtime.serving.alternation import Alternation, Latency, StudentName, alternate, same_architecture
+from kubedistill_runtime.serving.alternation import (
+    Alternation,
+    Latency,
+    StudentName,
+    Untimed,
+    alternate,
+    same_architecture,
+)
 from kubedistill_runtime.serving.engine import Engine, Engines, Sampling, Serving
 from kubedistill_runtime.serving.figures import Machine
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.asking import Asking, Measurement, Question, ask
+
+log = logging.getLogger(__name__)
 
 _AT = "spec.student.model.source"
 
@@ -62,14 +71,18 @@ def compare_students(
 
     baseline = test("baseline")
     tokens = answer_tokens or baseline.figures.answer_tokens or 1
+    timed: Alternation | None = None
+    untimed = "their architectures differ, so no engine can have both"
     if same_architecture(models["baseline"], models["distilled"]):
         timing = _timing(models, answer_tokens=tokens, resolved=resolved, machine=machine, progress=progress)
-        distilled = test("distilled", timing)
-        values = distilled.measured[timing.name]
+        try:
+            distilled = test("distilled", timing)
+            timed, untimed = Alternation.from_values(distilled.measured[timing.name]), ""
+        except Untimed as error:  # nothing is stored of it, so a later run tries again
+            log.warning("the students were not timed in turn", exc_info=error)
+            distilled, untimed = test("distilled"), str(error)
     else:
         distilled = test("distilled")
-        values = {"untimed": "their architectures differ, so no engine can have both"}
-    timed = Alternation.from_values(values) if "untimed" not in values else None
 
     def tested(name: StudentName, asking: Asking, latency: Latency | None) -> Tested:
         # The times of the alternation take the place of those that the student's own engine had alone.
@@ -83,7 +96,7 @@ def compare_students(
             "distilled": tested("distilled", distilled, timed.distilled if timed else None),
         },
         timed.control if timed else None,
-        values.get("untimed", ""),
+        untimed,
     )
 
 
@@ -106,13 +119,10 @@ def _timing(
         progress.working(done=done, total=rounds, unit="rounds", message=message)
 
     def take(engine: Engine, prompts: Sequence[Sequence[int]]) -> dict[str, Any]:
-        try:
-            return alternate(
-                engine, prompts, students=models, answer_tokens=answer_tokens, max_model_len=max_model_len,
-                clock=time.monotonic, report=report,
-            ).to_values()  # fmt: skip
-        except InvalidModel as error:  # the answers are judged all the same, and the report says why
-            return {"untimed": error.problem}
+        return alternate(
+            engine, prompts, students=models, answer_tokens=answer_tokens, max_model_len=max_model_len,
+            clock=time.monotonic, report=report,
+        ).to_values()  # fmt: skip
 
     key = {"baseline": models["baseline"].digest, "answerTokens": answer_tokens, **asdict(machine)}
-    return Measurement(f"alternation-{digest(key)}", take)
+    return Measurement(f"in-turn-{digest(key)}", take)

@@ -10,6 +10,7 @@ from kubedistill.report_words import (
     records_text,
     words_of,
 )
+from kubedistill_runtime.report.notes import cost_notes, time_notes
 
 _GATE = {"passed": "passed", "failed": "**failed**", "not set": "no gate set", "not checked": "no limit was checked"}
 
@@ -23,7 +24,7 @@ def render_markdown(report: Report, *, title: str) -> str:
     compared, data = report.comparison, report.data
     details = gate_details(report.gate)
     change = words_of(compared).markdown.format(**fields_of(compared))
-    control = [] if report.latency_control is None else [f"- Control: {control_text(report.latency_control)}"]
+    control = [] if report.latency_control is None else [control_text(report.latency_control)]
     return "\n".join(
         [
             f"# {title}",
@@ -39,7 +40,8 @@ def render_markdown(report: Report, *, title: str) -> str:
             f"- Data: {data['asked']:,} answers asked for, {data['kept']:,} kept",
             f"- Objective: {report.training['objective']} ({report.training['objectiveReason']})",
             f"- Hardware: {report.provenance['hardware']}",
-            *control,
+            *(f"- Control: {note}" for note in (*control, *time_notes(report))),
+            *(f"- Cost: {note}" for note in cost_notes(report)),
             "",
         ]
     )

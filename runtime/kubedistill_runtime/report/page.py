@@ -20,6 +20,7 @@ from kubedistill.report_words import (
     records_text,
     words_of,
 )
+from kubedistill_runtime.report.notes import as_sentence, cost_notes, time_notes
 from kubedistill_runtime.report.plots import plot_curve, plot_scores
 
 
@@ -78,15 +79,13 @@ def _tiles(report: Report) -> list[Tile]:
 
 
 def _measured(report: Report) -> str:
-    """Where the figures are from, and what the control of latency shows."""
+    """Where the figures are from, what the control of latency shows, and why a time or a cost is not known."""
     teacher, student = report.arms.teacher.hardware, report.arms.distilled.hardware
-    said = f"Measured on {teacher}."
+    said = f"measured on {teacher}"
     if teacher != student:
-        said = f"The teacher was measured on {teacher}, the student on {student}, so their times are not compared."
-    if report.latency_control is not None:
-        control = control_text(report.latency_control)
-        said += f" {control[:1].upper()}{control[1:]}."
-    return said
+        said = f"the teacher was measured on {teacher}, the student on {student}, so their times are not compared"
+    control = [] if report.latency_control is None else [control_text(report.latency_control)]
+    return " ".join(as_sentence(note) for note in (said, *control, *time_notes(report), *cost_notes(report)))
 
 
 def _further_lines(report: Report) -> list[Line]:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any, Literal, Self
 
+from kubedistill.errors import InvalidModel
 from kubedistill.report import LatencyControl
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.serving.engine import Engine, Sampling
@@ -27,11 +28,15 @@ LEAST_ROUNDS, MOST_ROUNDS = 5, 15
 _SECONDS = 2.0
 """Small students are so quick that more rounds than five fit in here; each makes the median surer."""
 NOISE = 0.15
-"""A difference between equal architectures above which it is the machine that was measured."""
+"""How much slower one of two equal architectures may be; above, it is the machine that was measured."""
 _PROMPTS_PER_ROUND = 4
 _LEAST_TOKENS = 8
 # What a checkpoint's config says of how it was saved, and not of what is computed.
 _NOT_ARCHITECTURE = frozenset({"_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures"})
+
+
+class Untimed(Exception):  # not a failure: the report is made all the same, and says this
+    """Why two students can't be timed in turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +88,8 @@ def alternate(
     """Time both students in turn, at one length of answer; the engine has the distilled one's weights.
 
     Prompts are ids that were really asked, shorter than `max_model_len`; `answer_tokens` is the teacher's median
-    length. `report` hears of each round and may raise Stopped.
+    length. `report` hears of each round and may raise Stopped. Raises Untimed where no prompt leaves room for an answer
+    that is long enough to be timed, or the engine takes no other weights.
     """
     chosen, tokens = _choose(prompts, wanted=max(_LEAST_TOKENS, answer_tokens), max_model_len=max_model_len)
     sampling = Sampling(max_tokens=tokens, ignore_end=True)
@@ -96,7 +102,7 @@ def alternate(
         asked = [chosen[(number * _PROMPTS_PER_ROUND + place) % len(chosen)] for place in range(_PROMPTS_PER_ROUND)]
         for name in order:
             if name != loaded:
-                engine.load_weights(students[name])
+                _load(engine, students[name])
                 loaded = name
             watch.answer(asked[0], sampling=sampling)  # new weights are cold
             timings[name].append([watch.answer(prompt, sampling=sampling) for prompt in asked])
@@ -113,7 +119,7 @@ def alternate(
         _summarize(timings["distilled"], answer_tokens=answer_tokens),
         LatencyControl(
             rounds=number, output_tokens=tokens, ratio=ratio, spread=(min(ratios), max(ratios)),
-            noise=abs(ratio - 1) > NOISE,
+            noise=max(ratio, 1 / ratio) - 1 > NOISE,
         ),
     )  # fmt: skip
 
@@ -130,13 +136,27 @@ def _architecture(model: Model) -> dict[str, Any]:
     return {name: value for name, value in config.items() if name not in _NOT_ARCHITECTURE}
 
 
+def _load(engine: Engine, student: Model) -> None:
+    try:
+        engine.load_weights(student)
+    except InvalidModel as error:
+        raise Untimed(error.problem) from error
+
+
 def _choose(prompts: Sequence[Sequence[int]], *, wanted: int, max_model_len: int) -> tuple[list[Sequence[int]], int]:
-    """The prompts that leave room for the wanted length, and that length; or the shortest prompt and what fits."""
-    roomy = [prompt for prompt in prompts if len(prompt) + wanted <= max_model_len]
-    if roomy:
+    """The prompts that leave room for the wanted length, and that length; or the shortest prompt and what fits.
+
+    Fewer tokens than _LEAST_TOKENS are not timed: the time per token would be that of one or two, which is noise.
+    """
+    if roomy := [prompt for prompt in prompts if len(prompt) + wanted <= max_model_len]:
         return roomy[: MOST_ROUNDS * _PROMPTS_PER_ROUND], wanted
     shortest = min(prompts, key=len)
-    return [shortest], max_model_len - len(shortest)
+    if (room := max_model_len - len(shortest)) >= _LEAST_TOKENS:
+        return [shortest], room
+    raise Untimed(
+        f"the prompts leave room for at most {room} of the student's {max_model_len} tokens, and the shortest answer "
+        f"that can be timed has {_LEAST_TOKENS}"
+    )
 
 
 def _typical(timings: Sequence[Timing]) -> float:

@@ -143,13 +143,13 @@ def measure(
 
 
 def percentile95(values: Sequence[float]) -> float:
-    """Return the 95th percentile."""
-    return quantiles(values, n=20)[-1] if len(values) > 1 else values[0]
+    """Return the 95th percentile, which is within the values."""
+    return quantiles(values, n=20, method="inclusive")[-1] if len(values) > 1 else values[0]
 
 
 def quartiles(values: Sequence[float]) -> Spread:
-    """Return the first and the third quartile."""
-    first, _, third = quantiles(values, n=4) if len(values) > 1 else (values[0],) * 3
+    """Return the first and the third quartile, which are within the values."""
+    first, _, third = quantiles(values, n=4, method="inclusive") if len(values) > 1 else (values[0],) * 3
     return first, third
 
 

@@ -20,6 +20,7 @@ from kubedistill_runtime.root_cause import describe_cause, find_root_cause
 from kubedistill_runtime.serving.engine import Completion, Engine, Sampling, Serving
 from kubedistill_runtime.serving.hardware import describe_processor, has_accelerators
 from kubedistill_runtime.serving.placement import ANYWHERE, on_workers
+from kubedistill_runtime.serving.refusals import is_lost
 from kubedistill_runtime.storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -76,12 +77,40 @@ class LocalEngines:
             return describe_processor()
         import ray
 
-        found: str = ray.get(self.actor(gpus=gpus).hardware.remote(gpus))
+        with self.using_actor(gpus=gpus, at="Ray") as actor:
+            found: str = ray.get(actor.hardware.remote(gpus))
         return found
 
-    def lose_actor(self) -> None:
-        """Forget an actor that died; the next call starts another."""
-        self._actor = None
+    @contextlib.contextmanager
+    def using_actor(self, *, gpus: int, at: str) -> Iterator[Any]:
+        """Give the engine actor for calls; raises its own errors as they were, and EngineLost where it was lost.
+
+        An actor that died, or whose device or workers did, is ended, and the next call starts another.
+        """
+        from ray.exceptions import OutOfMemoryError, RayError
+
+        try:
+            yield self.actor(gpus=gpus)
+        except RayError as error:
+            root = find_root_cause(error)
+            if is_lost(error) or isinstance(error, OutOfMemoryError):
+                self._lose_actor()
+            elif not isinstance(root, KubedistillError):
+                raise
+            log.warning("the engine was lost or refused the model", exc_info=error)
+            if isinstance(root, KubedistillError):
+                raise root from error
+            raise EngineLost(f"the inference engine died: {describe_cause(error)}", at=at, fix="Start again") from error
+
+    def _lose_actor(self) -> None:
+        """End an actor that died or whose device broke: a process keeps a broken device for as long as it lives."""
+        import ray
+        from ray.exceptions import RayError
+
+        actor, self._actor = self._actor, None
+        if actor is not None:
+            with contextlib.suppress(RayError):  # Ray may have gone with it
+                ray.kill(actor)
 
     @contextlib.contextmanager
     def open(self, serving: Serving) -> Iterator[Engine]:
@@ -233,29 +262,16 @@ class _ActorEngine:
 
     def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
         import ray
-        from ray.exceptions import RayActorError, RayTaskError
 
-        actor = self._engines.actor(gpus=self._serving.gpus)
         try:
-            if not self._opened:
-                ray.get(actor.open.remote(self._serving))
-                self._opened = True
-            return ray.get(getattr(actor, method).remote(*arguments, **options))
-        except RayTaskError as error:
-            root = find_root_cause(error)
-            if isinstance(root, RayActorError):  # a worker of the engine, on another GPU
-                raise self._lose() from error
-            if isinstance(root, KubedistillError):
-                log.warning("the engine refused the model", exc_info=error)
-                raise root from error
+            with self._engines.using_actor(gpus=self._serving.gpus, at=self._serving.model.source) as actor:
+                if not self._opened:
+                    ray.get(actor.open.remote(self._serving))
+                    self._opened = True
+                return ray.get(getattr(actor, method).remote(*arguments, **options))
+        except EngineLost:
+            self._opened = False
             raise
-        except RayActorError as error:
-            raise self._lose() from error
-
-    def _lose(self) -> EngineLost:
-        self._opened = False
-        self._engines.lose_actor()
-        return EngineLost("the inference engine died", at=self._serving.model.source, fix="Start again")
 
 
 def _descendants() -> list[Any]:

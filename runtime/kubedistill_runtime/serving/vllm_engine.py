@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
-from kubedistill.errors import InvalidModel
+from kubedistill.errors import EngineLost, InvalidModel
 from kubedistill_runtime.answers import TopK
 from kubedistill_runtime.root_cause import describe_cause
 from kubedistill_runtime.serving.engine import Completion, Sampling, Serving
 from kubedistill_runtime.serving.hardware import describe_processor
-from kubedistill_runtime.serving.refusals import refusal
+from kubedistill_runtime.serving.refusals import is_lost, refusal
 
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",  # two OpenMP threads fall to a tenth of their speed when one core is busy
@@ -45,7 +45,8 @@ class VllmActor:
     def open(self, serving: Serving) -> None:
         """Start an engine in place of the one before, and have it say one token.
 
-        Raises InvalidModel or ModelDoesNotFit where the engine refuses the model.
+        Raises InvalidModel or ModelDoesNotFit where the engine refuses the model, EngineLost where it dies of something
+        else.
         """
         self.close()
         self._stop_ids = list(serving.stop_ids)
@@ -54,11 +55,11 @@ class VllmActor:
             # Some of what an engine can't do (a head size) shows at the first token only.
             self.generate([[0]], sampling=Sampling(max_tokens=1), seeds=[0])
         except Exception as error:  # vLLM and what it stands on have no error in common but this
-            traceback.clear_frames(
-                error.__traceback__
-            )  # they hold the engine; when it goes, so do the next one's groups
-            self._stop()
-            raise refusal(error, serving=serving) from error
+            refused = refusal(error, serving=serving)
+            if not isinstance(refused, EngineLost):  # then the session ends this process, and all that hangs in it
+                traceback.clear_frames(error.__traceback__)  # they hold the engine, and it the next one's groups
+                self._stop()
+            raise refused from error
 
     def generate(
         self, prompts: Sequence[Sequence[int]], *, sampling: Sampling, seeds: Sequence[int]
@@ -81,12 +82,14 @@ class VllmActor:
     def load_weights(self, path: str) -> None:
         """Load the weights of another folder of the same architecture into the engine that runs.
 
-        Raises InvalidModel where the engine can't.
+        Raises InvalidModel where the engine can't, and what it met where the engine died.
         """
         try:
             self._engine.collective_rpc("reload_weights", kwargs={"weights_path": path})
             self._engine.apply_model(_refresh_tied_heads)
         except Exception as error:  # vLLM's loaders have no error in common but this
+            if is_lost(error):
+                raise
             problem = f"this build of vLLM can't load other weights into its engine: {describe_cause(error)}"
             raise InvalidModel(problem, at=path) from error
 

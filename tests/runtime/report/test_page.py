@@ -192,5 +192,21 @@ def test_page_has_the_words_of_each_outcome(case: str) -> None:
         assert "gap between" not in found
 
 
+@pytest.mark.parametrize("case", made.COSTS)
+def test_page_says_why_a_cost_is_not_known(case: str) -> None:
+    paths, notes = made.COSTS[case]
+    text = show(made.make_report(**paths)).text
+    for note in notes:
+        assert f"{note[0].upper()}{note[1:]}." in text
+    assert text.count("cost is unknown") + text.count("Cost is unknown") == len(notes)
+    assert text.count("without a price") == sum("without a price" in note for note in notes)
+
+
+def test_page_says_why_the_students_were_not_timed_in_turn() -> None:
+    text = show(made.make_report(provenance__untimed="no loader for <b>it</b>.")).text
+    assert "not timed in turn, but each in its own engine: no loader for <b>it</b>. " in f"{text} "
+    assert "timed in turn" not in show(made.make_report()).text
+
+
 def test_same_report_gives_the_same_page() -> None:
     assert render_page(made.make_report(), title="j") == render_page(made.make_report(), title="j")

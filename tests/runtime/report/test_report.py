@@ -82,6 +82,19 @@ def test_markdown_has_the_words_of_each_outcome(case: str) -> None:
     assert line in render_markdown(made.make_report(**paths), title="j").splitlines()
 
 
+@pytest.mark.parametrize("case", made.COSTS)
+def test_markdown_says_why_a_cost_is_not_known(case: str) -> None:
+    paths, notes = made.COSTS[case]
+    lines = render_markdown(made.make_report(**paths), title="j").splitlines()
+    assert [line for line in lines if line.startswith("- Cost: ")] == [f"- Cost: {note}" for note in notes]
+
+
+def test_markdown_says_why_the_students_were_not_timed_in_turn() -> None:
+    lines = render_markdown(made.make_report(provenance__untimed="no loader"), title="j").splitlines()
+    assert "- Control: the students were not timed in turn, but each in its own engine: no loader" in lines
+    assert not [line for line in render_markdown(made.make_report(), title="j").splitlines() if "Control" in line]
+
+
 def test_a_report_of_an_earlier_version_can_be_read() -> None:
     """What this version added is absent there, and no verdict is made up for it."""
     report = made.make_report()

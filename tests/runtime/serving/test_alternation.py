@@ -12,9 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
-from kubedistill.errors import Stopped
+from kubedistill.errors import InvalidModel, Stopped
 from kubedistill_runtime.models import Model, find_model
-from kubedistill_runtime.serving.alternation import LEAST_ROUNDS, MOST_ROUNDS, Alternation, alternate, same_architecture
+from kubedistill_runtime.serving.alternation import (
+    LEAST_ROUNDS,
+    MOST_ROUNDS,
+    Alternation,
+    Untimed,
+    alternate,
+    same_architecture,
+)
 from kubedistill_runtime.serving.engine import Completion, Sampling, Serving
 from kubedistill_runtime.serving.session import LocalEngines
 from kubedistill_runtime.storage.store import Store
@@ -67,13 +74,19 @@ def ratio_of(ratio: float) -> Pair:
 
 @pytest.mark.parametrize(
     ("ratio", "noise"),
-    [(1.0, False), (1.14, False), (0.86, False), (1.16, True), (0.84, True), (1.6, True), (0.29, True)],
+    [(1.0, False), (1.14, False), (0.88, False), (1.16, True), (0.86, True), (0.84, True), (1.6, True), (0.29, True)],
 )
 def test_more_than_15_percent_between_equal_architectures_is_noise(ratio: float, noise: bool) -> None:
     control = ratio_of(ratio).alternate().control
     assert control.ratio == pytest.approx(ratio)
     assert control.spread == pytest.approx((ratio, ratio))
     assert control.noise is noise
+
+
+@given(ratio=st.floats(0.2, 5))
+def test_noise_does_not_depend_on_which_student_is_the_slow_one(ratio: float) -> None:
+    if abs(max(ratio, 1 / ratio) - 1.15) > 1e-6:  # the limit itself is a matter of rounding
+        assert ratio_of(ratio).alternate().control.noise is ratio_of(1 / ratio).alternate().control.noise
 
 
 def test_first_token_tokens_and_whole_answers_are_told_apart() -> None:
@@ -132,10 +145,34 @@ def test_answers_have_one_length_within_the_limit(teacher: int, limit: int, time
     assert found.baseline.latency_seconds == pytest.approx(4 + teacher), "as long as the teacher's answer would take"
 
 
-def test_a_prompt_that_leaves_room_for_one_token_is_timed_to_it() -> None:
-    found = ratio_of(1.0).alternate(prompts=[[1] * 63], limit=64)
-    assert (found.control.output_tokens, found.baseline.token_seconds) == (1, None)
-    assert found.baseline.latency_seconds == found.baseline.first_token_seconds
+@pytest.mark.parametrize("room", [1, 2, 7])
+def test_prompts_that_leave_room_for_a_few_tokens_are_not_timed(room: int) -> None:
+    pair = ratio_of(1.0)
+    with pytest.raises(Untimed, match=f"at most {room} of the student's 64 tokens"):
+        pair.alternate(prompts=[[1] * (64 - room), [1] * 63], limit=64)
+    assert (pair.calls, pair.loads) == ([], [])
+
+
+def test_one_prompt_with_room_is_timed_alone_among_many_without() -> None:
+    pair = ratio_of(1.0)
+    found = pair.alternate(prompts=[[1] * 62, [1] * 44, [1] * 63], tokens=20, limit=64)
+    assert found.control.output_tokens == 20
+    assert {length for _, length, _ in pair.calls} == {44}
+    assert found.baseline.token_seconds == pytest.approx(1.0)
+
+
+def test_the_least_length_that_can_be_timed_is_timed() -> None:
+    found = ratio_of(1.0).alternate(prompts=[[1] * 56, [1] * 60], tokens=400, limit=64)
+    assert (found.control.output_tokens, found.baseline.token_seconds) == (8, pytest.approx(1.0))
+
+
+def test_an_engine_that_takes_no_other_weights_times_nothing() -> None:
+    class Fixed(Pair):
+        def load_weights(self, model: Model) -> None:
+            raise InvalidModel("no loader for it", at="student")
+
+    with pytest.raises(Untimed, match="no loader for it"):
+        Fixed(lambda name, call: 1.0).alternate()
 
 
 @given(

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.serving import hardware, session
 from kubedistill_runtime.serving.engine import Completion, Sampling, Serving
-from kubedistill_runtime.serving.figures import Machine, ServingFigures, Timing, measure
+from kubedistill_runtime.serving.figures import Machine, ServingFigures, Timing, measure, percentile95, quartiles
 from kubedistill_runtime.serving.session import LocalEngines
 from kubedistill_runtime.serving.vllm_engine import VllmActor
 
@@ -80,13 +80,33 @@ def test_the_spread_of_single_answers_is_kept() -> None:
     engine = ClockedEngine(first=lambda prompt: 1.0 * prompt[0], token=0.0, length=lambda prompt: 2)
     found = measured(engine, [[place] for place in range(1, 17)])
     assert found.latency_seconds == pytest.approx(8.5)
-    assert found.latency_quartiles_seconds == pytest.approx((4.25, 12.75))
-    assert found.latency_p95_seconds == pytest.approx(16.15)
+    assert found.latency_quartiles_seconds == pytest.approx((4.75, 12.25))
+    assert found.latency_p95_seconds == pytest.approx(15.25)
 
 
 def test_answers_of_one_token_have_no_time_per_token() -> None:
     found = measured(ClockedEngine(first=lambda prompt: 0.5, token=9.0, length=lambda prompt: 1), [[1]] * 4)
     assert (found.token_seconds, found.first_token_seconds, found.answer_tokens) == (None, 0.5, 1)
+
+
+@given(values=st.lists(st.floats(0, 100), min_size=1, max_size=40))
+def test_quartiles_and_percentiles_are_within_what_was_measured(values: list[float]) -> None:
+    first, third = quartiles(values)
+    slack = 1e-9 * max(values)
+    assert min(values) - slack <= first <= third + slack <= max(values) + 2 * slack
+    assert third - slack <= percentile95(values) <= max(values) + slack
+
+
+@pytest.mark.parametrize(
+    ("values", "spread", "high"),
+    [([0.1, 5.0], (1.325, 3.775), 4.755), ([1.0, 1.0, 9.0], (1.0, 5.0), 8.2), ([3.0], (3.0, 3.0), 3.0)],
+)
+def test_few_values_are_not_drawn_beyond_their_ends(
+    values: list[float], spread: tuple[float, float], high: float
+) -> None:
+    """Quantiles of a population, which are drawn beyond the data, are -1.125, 6.225 and 9.165 for the first."""
+    assert quartiles(values) == pytest.approx(spread)
+    assert percentile95(values) == pytest.approx(high)
 
 
 def test_one_prompt_is_enough() -> None:

@@ -3,17 +3,22 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError, RayTaskError, WorkerCrashedError
+from torch.distributed import DistBackendError
 
-from kubedistill.errors import InvalidInput, InvalidModel, ModelDoesNotFit
+from kubedistill.errors import EngineLost, InvalidInput, InvalidModel, ModelDoesNotFit
 from kubedistill_runtime.chat import load_stop_ids
 from kubedistill_runtime.models import Model, find_model
+from kubedistill_runtime.root_cause import describe_cause
 from kubedistill_runtime.serving.engine import Sampling, Serving
-from kubedistill_runtime.serving.refusals import refusal
+from kubedistill_runtime.serving.refusals import is_lost, refusal
 from kubedistill_runtime.serving.session import LocalEngines
+from kubedistill_runtime.serving.vllm_engine import VllmActor
 from kubedistill_runtime.storage.store import Store
 from workshop import QUICKSTART
 
@@ -43,6 +48,158 @@ def test_memory_that_ran_out_is_told_from_what_is_not_supported(error: Exception
     assert "hf://a/b" in found.problem
     assert str(error) in found.problem
     assert found.fix
+
+
+def dead_actor() -> Exception:
+    """What an engine meets whose worker on another GPU died."""
+    return RayActorError(actor_id="a1", error_msg="The actor died unexpectedly before finishing this task.")
+
+
+def raised_from(outer: Exception, inner: Exception) -> Exception:
+    outer.__cause__ = inner
+    return outer
+
+
+class AcceleratorError(RuntimeError):
+    """PyTorch's error of a device, where the build has it."""
+
+
+LOST = [
+    pytest.param(dead_actor(), id="a worker"),
+    pytest.param(raised_from(RuntimeError("the engine core failed"), dead_actor()), id="a worker, wrapped"),
+    pytest.param(WorkerCrashedError(), id="a worker's process"),
+    pytest.param(NodeDiedError("the node died"), id="a node"),
+    pytest.param(RuntimeError("NCCL error: unhandled cuda error (run with NCCL_DEBUG=INFO for details)"), id="NCCL"),
+    pytest.param(
+        DistBackendError("NCCL error in: ProcessGroupNCCL.cpp:94, remote process exited"), id="torch.distributed"
+    ),
+    pytest.param(RuntimeError("CUDA error: an illegal memory access was encountered\nCompile with"), id="CUDA"),
+    pytest.param(AcceleratorError("unspecified launch failure"), id="a device by its class"),
+    pytest.param(RuntimeError("CUDA error: uncorrectable ECC error encountered"), id="ECC"),
+    pytest.param(RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"), id="cuDNN"),
+    pytest.param(RuntimeError("Worker failed with error 'CUDA error: unspecified launch failure'"), id="quoted"),
+]
+
+
+@pytest.mark.parametrize("error", LOST)
+def test_what_died_while_the_engine_loaded_is_lost_and_no_fault_of_the_model(error: Exception) -> None:
+    found = refusal(error, serving=SERVING)
+    assert (type(found), found.cause, found.at) == (EngineLost, "infrastructure", AT)
+    assert describe_cause(error) in found.problem
+    assert "hf://a/b" in found.problem
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        pytest.param(RuntimeError("CUDA error: out of memory"), ModelDoesNotFit, id="CUDA's memory"),
+        pytest.param(AcceleratorError("CUDA error: out of memory"), ModelDoesNotFit, id="memory by another class"),
+        pytest.param(OutOfMemoryError("the node ran low on memory"), ModelDoesNotFit, id="a node's memory"),
+        pytest.param(InvalidModel("no loader, says a CUDA error"), InvalidModel, id="decided before"),
+        pytest.param(ValueError("no kernel for CUDA arch sm_70"), InvalidModel, id="a word alone"),
+        pytest.param(KeyError("lm_head.bias"), InvalidModel, id="a bare key"),
+    ],
+)
+def test_what_only_sounds_like_a_lost_device_is_not_lost(error: Exception, kind: type[InvalidInput]) -> None:
+    assert not is_lost(error)
+    assert type(refusal(error, serving=SERVING)) is kind
+
+
+@pytest.mark.parametrize("error", LOST)
+def test_weights_that_a_lost_engine_did_not_take_are_no_fault_of_the_model(error: Exception) -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise error
+
+    actor = VllmActor.__new__(VllmActor)
+    actor._engine = SimpleNamespace(collective_rpc=fail)
+    with pytest.raises(type(error)):
+        actor.load_weights("folder")
+
+
+def test_weights_that_a_living_engine_does_not_take_are() -> None:
+    def fail(*arguments: object, **options: object) -> None:
+        raise KeyError("lm_head.bias")
+
+    actor = VllmActor.__new__(VllmActor)
+    actor._engine = SimpleNamespace(collective_rpc=fail)
+    with pytest.raises(InvalidModel, match=r"KeyError: 'lm_head\.bias'"):
+        actor.load_weights("folder")
+
+
+@pytest.mark.parametrize("method", ["generate", "load_weights", "hardware"])
+@pytest.mark.parametrize(
+    "error",
+    [
+        dead_actor(),
+        OutOfMemoryError("the node ran low on memory"),
+        RayTaskError("open", "ray::VllmActor", dead_actor(), "ray::VllmActor", 1, "127.0.0.1"),
+        RayTaskError("open", "ray::VllmActor", EngineLost("died", at=AT), "ray::VllmActor", 1, "127.0.0.1"),
+        RayTaskError("open", "ray::VllmActor", RuntimeError("NCCL error: x"), "ray::VllmActor", 1, "127.0.0.1"),
+    ],
+    ids=["the actor", "killed for memory", "a worker", "while loading", "NCCL"],
+)
+def test_an_actor_that_is_lost_is_ended_and_another_is_started(
+    error: Exception, method: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    engines, ended, started = faked_session(monkeypatch, tmp_path, answers=[error])
+    with pytest.raises(EngineLost) as caught:
+        call(engines, method)
+    assert caught.value.cause == "infrastructure"
+    assert ended == [started[0]]
+    call(engines, method)
+    assert len(started) == 2
+
+
+@pytest.mark.parametrize("method", ["generate", "load_weights", "hardware"])
+@pytest.mark.parametrize(
+    "cause", [InvalidModel("no", at=AT), ModelDoesNotFit("no", at=AT), ZeroDivisionError("a bug")], ids=repr
+)
+def test_an_actor_that_refuses_lives_on(
+    cause: Exception, method: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    error = RayTaskError("open", "ray::VllmActor", cause, "ray::VllmActor", 1, "127.0.0.1")
+    engines, ended, started = faked_session(monkeypatch, tmp_path, answers=[error.as_instanceof_cause()])
+    with pytest.raises(type(cause)):
+        call(engines, method)
+    call(engines, method)
+    assert (len(started), ended) == (1, [])
+
+
+def call(engines: LocalEngines, method: str) -> None:
+    if method == "hardware":
+        engines.hardware(gpus=1)
+        return
+    engine = engines.open(SERVING).__enter__()
+    if method == "generate":
+        engine.generate([[1]], sampling=Sampling(max_tokens=1), seeds=[0])
+    else:
+        engine.load_weights(SERVING.model)
+
+
+def faked_session(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, answers: list[Exception]
+) -> tuple[LocalEngines, list[object], list[object]]:
+    """A session whose Ray raises these errors first; returns it, the actors that it ended and those that it started."""
+    ended: list[object] = []
+    started: list[object] = []
+    method = SimpleNamespace(remote=lambda *arguments, **options: None)
+
+    def get(answer: object) -> object:
+        if answers:
+            raise answers.pop(0)
+        return answer
+
+    def start(self: LocalEngines, *, gpus: int = 1) -> object:
+        if self._actor is None:
+            self._actor = SimpleNamespace(open=method, generate=method, load_weights=method, hardware=method)
+            started.append(self._actor)
+        return self._actor
+
+    monkeypatch.setattr("ray.get", get)
+    monkeypatch.setattr("ray.kill", ended.append)
+    monkeypatch.setattr(LocalEngines, "_start_actor", start)
+    monkeypatch.setenv("RAY_ADDRESS", "ray://head")
+    return LocalEngines(leftovers=tmp_path / "none", ahead=False), ended, started
 
 
 def change_head_dim(folder: Path) -> None:

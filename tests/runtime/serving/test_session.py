@@ -19,6 +19,7 @@ from kubedistill.errors import EngineLost
 from kubedistill_runtime.chat import load_chat_format, load_stop_ids
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.records import Message, Record
+from kubedistill_runtime.serving import session
 from kubedistill_runtime.serving.engine import Completion, Engine, Sampling, Serving
 from kubedistill_runtime.serving.figures import Machine, measure
 from kubedistill_runtime.serving.session import LocalEngines, reap_leftovers
@@ -129,6 +130,19 @@ def test_a_dead_engine_is_lost_and_started_anew(
         with pytest.raises(EngineLost):
             engine.generate(prompts, sampling=sampling, seeds=seeds)
         assert plain(engine.generate(prompts, sampling=sampling, seeds=seeds)) == before
+
+
+def test_a_dead_actor_that_is_asked_for_its_hardware_is_lost_and_started_anew(
+    engines: LocalEngines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import ray
+
+    monkeypatch.setattr(session, "has_accelerators", lambda: True)
+    before = engines.hardware(gpus=1)
+    psutil.Process(ray.get(engines.actor().process_id.remote())).kill()
+    with pytest.raises(EngineLost):
+        engines.hardware(gpus=1)
+    assert engines.hardware(gpus=1) == before
 
 
 def plain(completions: list[Completion]) -> list[Any]:

@@ -118,8 +118,39 @@ def test_an_engine_that_takes_no_other_weights_costs_the_comparison_and_not_the_
     def refuse(self: FunctionEngine, model: object) -> None:
         raise InvalidModel("no loader for it", at="student")
 
-    monkeypatch.setattr(FunctionEngine, "load_weights", refuse)
-    report = evaluate(judged)
+    with monkeypatch.context() as patch:
+        patch.setattr(FunctionEngine, "load_weights", refuse)
+        report = evaluate(judged)
+    assert judged.engines.opened == 2, "the answers and figures are those that were taken before it failed"
     assert report["latencyControl"] is None
     assert report["provenance"]["untimed"] == "no loader for it"
     assert report["arms"]["distilled"]["latencySeconds"] > 0
+    again = evaluate(judged)
+    assert again["latencyControl"]["rounds"] >= 5, "a failure is not remembered as a measurement"
+    assert "untimed" not in again["provenance"]
+
+
+def test_prompts_that_leave_no_room_cost_the_comparison_and_not_the_report(
+    judged: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("kubedistill_runtime.serving.alternation._LEAST_TOKENS", 10_000)
+    report = evaluate(judged)
+    assert report["latencyControl"] is None
+    assert "leave room for at most" in report["provenance"]["untimed"]
+    assert report["arms"]["distilled"]["latencySeconds"] > 0
+
+
+def test_an_engine_that_is_lost_while_it_is_timed_fails_the_stage(
+    judged: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from engines import FunctionEngine
+    from kubedistill.errors import EngineLost
+
+    def die(self: FunctionEngine, model: object) -> None:
+        raise EngineLost("died", at="student")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(FunctionEngine, "load_weights", die)
+        with pytest.raises(EngineLost):
+            evaluate(judged)
+    assert evaluate(judged)["latencyControl"]["rounds"] >= 5

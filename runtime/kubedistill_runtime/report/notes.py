@@ -1,0 +1,28 @@
+"""Notes of a report: why a cost or a comparison of times is not there."""
+
+from kubedistill.report import Report
+
+
+def cost_notes(report: Report) -> list[str]:
+    """Return why costs are not known, as sentences without a period; empty where both are known."""
+    unpriced: dict[str, str] = report.provenance.get("unpriced", {})
+    arms = {"teacher": report.arms.teacher, "student": report.arms.distilled}
+    unknown = [name for name, arm in arms.items() if arm.cost_per_thousand is None]
+    notes = [f"the {name}'s cost is unknown: {unpriced[name]}" for name in unknown if name in unpriced]
+    without = [name for name in unknown if name not in unpriced]
+    if without == list(arms):
+        notes.append("cost is unknown without a price of the hardware")
+    else:
+        notes += [f"the {name}'s cost is unknown without a price of its hardware" for name in without]
+    return notes
+
+
+def time_notes(report: Report) -> list[str]:
+    """Return why the students were not timed in turn, as a sentence without a period; empty where they were."""
+    untimed = report.provenance.get("untimed")
+    return [f"the students were not timed in turn, but each in its own engine: {untimed}"] if untimed else []
+
+
+def as_sentence(note: str) -> str:
+    """Return a note with a capital and a period."""
+    return f"{note[:1].upper()}{note[1:].rstrip('.')}."
