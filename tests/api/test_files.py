@@ -1,5 +1,6 @@
 """Files that commands write: whole or absent, whatever fails while they are written."""
 
+import contextlib
 import errno
 import os
 import re
@@ -16,13 +17,15 @@ Write = Callable[[Path, str], None]
 WRITERS = pytest.mark.parametrize("write", [create_file, replace_file])
 
 
-@pytest.fixture
+@contextlib.contextmanager
 def small_disk() -> Iterator[None]:
-    """No file of this process may grow beyond 1,000 bytes."""
+    """No file of this process may grow beyond 1,000 bytes, pytest's own output neither: so no fixture, but a moment."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def fail(error: BaseException) -> Callable[..., Any]:
@@ -49,8 +52,8 @@ def test_a_file_has_the_permissions_that_the_user_gives_to_new_files(write: Writ
 
 
 @WRITERS
-def test_a_disk_that_is_full_in_the_middle_leaves_nothing(write: Write, small_disk: None, tmp_path: Path) -> None:
-    with pytest.raises(OSError, match="File too large"):
+def test_a_disk_that_is_full_in_the_middle_leaves_nothing(write: Write, tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="File too large"), small_disk():
         write(tmp_path / "job.yaml", "x" * 100_000)
     assert list(tmp_path.iterdir()) == []
 
@@ -66,9 +69,9 @@ def test_a_write_that_does_not_reach_the_disk_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_file_that_could_not_be_replaced_is_as_it_was(small_disk: None, tmp_path: Path) -> None:
+def test_a_file_that_could_not_be_replaced_is_as_it_was(tmp_path: Path) -> None:
     (tmp_path / "job.yaml").write_text("mine")
-    with pytest.raises(OSError, match="File too large"):
+    with pytest.raises(OSError, match="File too large"), small_disk():
         replace_file(tmp_path / "job.yaml", "x" * 100_000)
     assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"job.yaml": "mine"}
 
