@@ -7,7 +7,7 @@ from kubedistill.canonical import digest
 from kubedistill.chain import ArtifactName
 from kubedistill.v1alpha1 import Spec
 from kubedistill.v1alpha1.base import Model as ResourceModel
-from kubedistill_runtime.chat.template import asks_for_date, load_stop_ids
+from kubedistill_runtime.chat.template import date_for, load_stop_ids
 from kubedistill_runtime.models import Model, file_digest
 from kubedistill_runtime.records import SPLITS
 from kubedistill_runtime.storage.store import Store
@@ -73,7 +73,7 @@ def compute_keys(spec: Spec, resolved: "Resolved", *, files: dict[str, str], cha
     dataset = add("dataset", answers=answers, targets=train.targets, curation=curation)
     samples = add(
         "samples", dataset=dataset, judge=None if given else judge,  # given answers are validated on the references
-        chat=[chat, date_for(resolved.student, resolved.date)], maxLength=resolved.max_length,
+        chat=[chat, _day_for(resolved.student, resolved.date)], maxLength=resolved.max_length,
     )  # fmt: skip
     training = _training_values(spec, resolved)
     trained = add("student", samples=samples, student=resolved.student.digest, training=training)
@@ -82,16 +82,17 @@ def compute_keys(spec: Spec, resolved: "Resolved", *, files: dict[str, str], cha
     return keys
 
 
-def date_for(model: Model, date: datetime.date) -> str | None:
+def _day_for(model: Model, date: datetime.date) -> str | None:
     """The day as it enters keys: only where a model's template asks for it, or every day would pay the teacher anew."""
-    return date.isoformat() if asks_for_date(model) else None
+    day = date_for(model, date)
+    return day.isoformat() if day else None
 
 
 def _teacher_values(spec: Spec, resolved: "Resolved") -> dict[str, Any]:
     model = _values(spec.teachers[0].model, without=_PLACEMENT)
     return {
         **model, "digest": resolved.teacher.digest, "dtype": resolved.teacher_dtype,
-        "maxModelLen": resolved.max_model_len, "date": date_for(resolved.teacher, resolved.date),
+        "maxModelLen": resolved.max_model_len, "date": _day_for(resolved.teacher, resolved.date),
     }  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Loading a chat format: which stop id ends a reply is asked of the template itself."""
 
 import datetime
+from dataclasses import replace
 from typing import Any
 
 from kubedistill.errors import InvalidModel
@@ -38,8 +39,7 @@ def load_chat_format(
         tokenizer, stop_ids, stop_ids[0], date if "strftime_now" in template else None, reasoning_markers(template),
         read_special_tokens(tokenizer, stop_ids=stop_ids),
     )  # fmt: skip
-    end_id = _find_end(chat, at=at, generates=generates)
-    return ChatFormat(chat.tokenizer, chat.stop_ids, end_id, chat.date, chat.reasoning, chat.special)
+    return replace(chat, end_id=_find_end(chat, at=at, generates=generates))
 
 
 def _find_end(chat: ChatFormat, *, at: str, generates: bool) -> int:

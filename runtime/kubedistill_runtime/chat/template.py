@@ -1,5 +1,6 @@
 """What a model's files say about its chat format, read without loading its tokenizer."""
 
+import datetime
 from typing import Any
 
 from kubedistill_runtime.models import Model, read_object
@@ -39,6 +40,11 @@ def load_stop_ids(model: Model) -> tuple[int, ...]:
 def asks_for_date(model: Model) -> bool:
     """Return whether the chat template writes today's date into the prompt."""
     return "strftime_now" in read_template(model)
+
+
+def date_for(model: Model, date: datetime.date) -> datetime.date | None:
+    """Return the day where a model's template asks for it, else None."""
+    return date if asks_for_date(model) else None
 
 
 def reasoning_markers(template: str) -> tuple[str, str] | None:

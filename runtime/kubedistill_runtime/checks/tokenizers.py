@@ -6,8 +6,8 @@ from typing import Any
 from kubedistill_runtime.chat.template import load_stop_ids, read_template
 from kubedistill_runtime.models import Model, read_object
 
-# Truncation and padding are settings of a call, not of the tokenizer; the rest decides which ids a text gets.
 _FIX = "Fix or remove it"
+# Truncation and padding are settings of a call, not of the tokenizer; the rest decides which ids a text gets.
 _IRRELEVANT = ("truncation", "padding", "version")
 
 
@@ -60,17 +60,18 @@ def _settings(model: Model) -> dict[str, Any]:
     """What else decides how transformers encodes text: added tokens, and the class, which has rules of its own."""
     places = (model.path / name for name in ("special_tokens_map.json", "added_tokens.json"))
     files = {path.name: read_object(path, at=model.source, fix=_FIX) for path in places if path.exists()}
-    path = model.path / "tokenizer_config.json"
-    own = read_object(path, at=model.source, fix=_FIX) if path.exists() else {}
-    return {**files, "class": own.get("tokenizer_class") or model.config.get("tokenizer_class")}
+    return {**files, "class": _read_config(model).get("tokenizer_class") or model.config.get("tokenizer_class")}
 
 
 def _named_tokens(model: Model) -> dict[str, Any]:
     """The special tokens that a tokenizer's settings name, by their role."""
-    path = model.path / "tokenizer_config.json"
-    settings = read_object(path, at=model.source, fix=_FIX) if path.exists() else {}
-    tokens = {role: token for role, token in settings.items() if role.endswith("_token")}
+    tokens = {role: token for role, token in _read_config(model).items() if role.endswith("_token")}
     return {role: token["content"] if isinstance(token, dict) else token for role, token in tokens.items()}
+
+
+def _read_config(model: Model) -> dict[str, Any]:
+    path = model.path / "tokenizer_config.json"
+    return read_object(path, at=model.source, fix=_FIX) if path.exists() else {}
 
 
 def _count_ids(settings: dict[str, Any]) -> int:

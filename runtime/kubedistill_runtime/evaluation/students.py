@@ -9,7 +9,7 @@ from typing import Any
 from kubedistill.canonical import digest
 from kubedistill.contract import StageJob
 from kubedistill.report import LatencyControl
-from kubedistill_runtime.chat import asks_for_date, load_stop_ids
+from kubedistill_runtime.chat import date_for, load_stop_ids
 from kubedistill_runtime.checks.student_lengths import student_context
 from kubedistill_runtime.evaluation.arms import Tested
 from kubedistill_runtime.evaluation.prices import price_of
@@ -104,7 +104,7 @@ def student_serving(model: Model, *, resolved: Resolved) -> Serving:
     """Return how a student's engine is started."""
     return Serving(
         model=model, max_model_len=student_context(resolved), dtype=CPU_DTYPE, stop_ids=load_stop_ids(model), at=_AT,
-        date=resolved.date if asks_for_date(model) else None,
+        date=date_for(model, resolved.date),
     )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 import time
 
 from kubedistill.contract import StageJob
-from kubedistill_runtime.chat import asks_for_date, load_stop_ids
+from kubedistill_runtime.chat import date_for, load_stop_ids
 from kubedistill_runtime.checks.yields import check_success
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.records import read_rows
@@ -58,7 +58,7 @@ def teacher_serving(job: StageJob, resolved: Resolved) -> Serving:
     return Serving(
         model=resolved.teacher, max_model_len=resolved.max_model_len, dtype=resolved.teacher_dtype, k=resolved.k,
         stop_ids=load_stop_ids(resolved.teacher), quantization=model.quantization,
-        date=resolved.date if asks_for_date(resolved.teacher) else None,
+        date=date_for(resolved.teacher, resolved.date),
         tensor_parallel_size=model.tensor_parallel_size, pipeline_parallel_size=model.pipeline_parallel_size,
         at=_AT,
     )  # fmt: skip
