@@ -20,7 +20,8 @@ KubedistillError
 ├── StageFailed (RuntimeError)     the work began and could not end, exit 1
 │   ├── LowYield                   too few answers survived
 │   ├── MissingDependency          a compiler, library or package that the image or environment lacks
-│   ├── StorageUnavailable         the store is full, read-only or gone
+│   ├── StorageUnavailable         the store is full or gone
+│   │   └── StorageNotWritable     the store refuses this process; only a change of its rights or mount helps
 │   ├── ChannelUnavailable         the API server can't be told how the stage is doing
 │   ├── EngineLost                 the inference engine died under us
 │   ├── TrainingFailed             the training loop raised
@@ -146,6 +147,11 @@ class MissingDependency(StageFailed):
 class StorageUnavailable(StageFailed):
     cause = "infrastructure"
     reason = "StorageUnavailable"
+
+
+class StorageNotWritable(StorageUnavailable):
+    cause = "user"
+    reason = "StorageNotWritable"
 
 
 class ChannelUnavailable(StageFailed):
