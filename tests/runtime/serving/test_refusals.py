@@ -8,7 +8,14 @@ from typing import Any
 
 import pytest
 import torch
-from ray.exceptions import ActorDiedError, NodeDiedError, OutOfMemoryError, RayActorError, RayTaskError, WorkerCrashedError
+from ray.exceptions import (
+    ActorDiedError,
+    NodeDiedError,
+    OutOfMemoryError,
+    RayActorError,
+    RayTaskError,
+    WorkerCrashedError,
+)
 from torch.distributed import DistBackendError
 
 from kubedistill.errors import EngineLost, InvalidInput, InvalidModel, MissingDependency, ModelDoesNotFit
