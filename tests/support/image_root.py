@@ -1,7 +1,7 @@
 """The root file system of an image, and processes in it as a kubelet starts them: by root, without a container engine.
 
-Such a process sees its own mounts, a root that is read-only and no more of the machine than /dev, /proc and the
-network; its user needs no entry in /etc/passwd, and it has no capability and can get none.
+Such a process sees its own mounts, a root that is read-only and no more of the machine than /dev, /proc, /sys and
+the network; its user needs no entry in /etc/passwd, and it has no capability and can get none.
 """
 
 import json
@@ -31,6 +31,8 @@ while [ "$1" != -- ]; do
 done
 shift
 mount -t proc proc "$root/proc"
+mount --rbind /sys "$root/sys"
+mount -o remount,bind,ro "$root/sys"
 mount --rbind /dev "$root/dev"
 mount -o remount,bind,ro "$root"
 exec chroot "$root" setpriv --reuid "${user%:*}" --regid "${user#*:}" "$groups" --bounding-set=-all \\

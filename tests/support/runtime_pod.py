@@ -23,7 +23,7 @@ ENVIRONMENT = Path(sys.prefix).resolve()
 _PYTHON = Path(sys.base_prefix).resolve()
 _STORE, _DATA, _JOB = "/kubedistill/storage", "/kubedistill/data", "/kubedistill/job"
 _ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
-_SECONDS = 600
+_SECONDS = 1200
 
 
 @dataclass(frozen=True, slots=True)
