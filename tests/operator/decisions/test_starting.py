@@ -157,6 +157,19 @@ def test_s9_rerun_is_honoured_once(world: World) -> None:
     assert [stage.state for stage in world.status.stages] == ["Succeeded", *["Skipped"] * 5]
 
 
+def test_s9_a_stage_is_skipped_by_what_the_run_s_own_image_makes(world: World) -> None:
+    """As a run of 0.1, whose Curate makes no samples, that was suspended in Train and goes on under this version."""
+    name = begin(world, "Prepare")
+    world.run_child(name)
+    known = {"rows": True, "answers": True, "judge": True, "dataset": True, "student": False, "report": False}
+    world.result(
+        name, artifacts={one: ArtifactRef(key=one, uri="", complete=complete) for one, complete in known.items()}
+    )
+    world.end_child(name)
+    world.settle()
+    assert [stage.state for stage in world.status.stages[:4]] == ["Succeeded", "Skipped", "Skipped", "Starting"]
+
+
 def test_s10_cancel_saves_and_ends_for_good(world: World) -> None:
     name = begin(world, "Train")
     world.run_child(name)
