@@ -1,7 +1,6 @@
 """The store: named bytes that are either whole or absent, whatever is killed and whenever."""
 
 import contextlib
-import errno
 import os
 import shutil
 import uuid
@@ -10,17 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from kubedistill.errors import InvalidManifest, StorageUnavailable
+from kubedistill.errors import InvalidManifest
+from kubedistill_runtime.storage.failures import closest_existing, storage_errors
 
 _TEMPORARY = ".tmp-"
-_NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
     """A folder used as an object store; names are relative and use slashes.
 
-    Every method raises StorageUnavailable where the disk is full, read-only or gone.
+    Every method raises StorageUnavailable where the disk is full or gone, and StorageNotWritable where it refuses.
     """
 
     root: Path
@@ -36,7 +35,8 @@ class Store:
 
     def exists(self, name: str) -> bool:
         """Whether the name holds bytes, or names under it do."""
-        return self.path(name).exists()
+        with storage_errors(self.root):
+            return self.path(name).exists()
 
     def read(self, name: str) -> bytes:
         """The bytes of a name; raises FileNotFoundError where there are none."""
@@ -46,18 +46,18 @@ class Store:
     def names(self, prefix: str) -> list[str]:
         """The names right under a prefix, sorted; unfinished ones are not there."""
         folder = self.path(prefix)
-        if not folder.is_dir():
-            return []
-        return sorted(f"{prefix}/{entry.name}" for entry in folder.iterdir() if not entry.name.startswith(_TEMPORARY))
+        with storage_errors(self.root):
+            entries = list(folder.iterdir()) if folder.is_dir() else []
+        return sorted(f"{prefix}/{entry.name}" for entry in entries if not entry.name.startswith(_TEMPORARY))
 
     def put(self, name: str, data: bytes) -> None:
         """Write a name's bytes, replacing what it held; a reader sees the old bytes or the new, never a part."""
-        with storage_errors(self.root), self._temporary(name, data) as temporary:
+        with storage_errors(self.root), _temporary(self.path(name), data) as temporary:
             temporary.replace(self.path(name))
 
     def put_if_absent(self, name: str, data: bytes) -> bool:
         """Write a name's bytes unless it holds some already; of two writers exactly one gets True."""
-        with storage_errors(self.root), self._temporary(name, data) as temporary:
+        with storage_errors(self.root), _temporary(self.path(name), data) as temporary:
             try:
                 os.link(temporary, self.path(name))
             except FileExistsError:
@@ -92,17 +92,15 @@ class Store:
                 if not Path(f"/proc/{writer}").exists():
                     leftover.unlink(missing_ok=True)
 
-    @contextlib.contextmanager
-    def _temporary(self, name: str, data: bytes) -> Iterator[Path]:
-        target = self.path(name)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = _temporary_name(target)
-        try:
-            temporary.write_bytes(data)
-            _sync(temporary)
-            yield temporary
-        finally:
-            temporary.unlink(missing_ok=True)
+    def probe(self, *names: str) -> None:
+        """Write and delete a file under each name, or under the closest folder that is there."""
+        with storage_errors(self.root):
+            for folder in dict.fromkeys(closest_existing(self.path(name)) for name in names):
+                published = _temporary_name(folder / "probe")
+                for publish in (os.replace, os.link):
+                    with _temporary(published, b"probe") as temporary:
+                        publish(temporary, published)
+                        published.unlink()
 
 
 def open_store(uri: str) -> Store:
@@ -124,6 +122,19 @@ def locate_store(uri: str) -> Store:
     return Store(path.absolute())
 
 
+@contextlib.contextmanager
+def _temporary(target: Path, data: bytes) -> Iterator[Path]:
+    """Write bytes into a temporary file beside a target; the file is gone afterwards, unless it was renamed."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = _temporary_name(target)
+    try:
+        temporary.write_bytes(data)
+        _sync(temporary)
+        yield temporary
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
 def _temporary_name(target: Path) -> Path:
     return target.with_name(f"{_TEMPORARY}{os.getpid()}-{uuid.uuid4().hex}")
 
@@ -134,16 +145,3 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-@contextlib.contextmanager
-def storage_errors(root: Path) -> Iterator[None]:
-    """Turn what the operating system says of a full, read-only or lost disk into StorageUnavailable."""
-    try:
-        yield
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        fix = "Free some space and start again" if error.errno in _NO_ROOM else "Check the volume and start again"
-        problem = f"the store can't be used ({error.strerror})"
-        raise StorageUnavailable(problem, at=str(root), fix=f"{fix}; what was published is kept") from error
