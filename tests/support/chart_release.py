@@ -25,6 +25,7 @@ class Release:
     name: str
     namespace: str
     port: int = field(default_factory=free_port)
+    chart: Path = CHART
 
     @property
     def operator(self) -> str:
@@ -80,7 +81,7 @@ class Release:
 
     def _put(self, verb: str, settings: Values, options: tuple[str, ...], values: dict[str, Any]) -> str:
         given = {"settings": {"port": self.port, **settings}, "crds": {"install": False}, **values}
-        return self.helm.run(verb, self.name, str(CHART), "--namespace", self.namespace, *options, values=given)
+        return self.helm.run(verb, self.name, str(self.chart), "--namespace", self.namespace, *options, values=given)
 
     def _moved(self, argument: str, spec: Manifest, place: Path) -> str:
         """An argument with the places of ConfigMaps moved to this machine, where they are written."""
