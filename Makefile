@@ -15,7 +15,7 @@ FIND_PYTHON = test -n "$(PYTHON)" || { echo "kubedistill needs Python 3.11 or 3.
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
-.PHONY: bench-operator soak setup demo demo-cluster test test-unit test-cluster test-images control-plane helm prometheus lint format types models data crds chart dashboards docs images clean
+.PHONY: bench-operator soak setup demo demo-cluster test test-unit test-cluster test-images control-plane helm prometheus lint format types models data crds chart dashboards docs images package clean
 .DEFAULT_GOAL := help
 
 help:  ## Say what can be made
@@ -99,6 +99,9 @@ docs: setup  ## Regenerate docs/reference.md from the resource models
 images:  ## Build images with docker, podman or buildah: ARGS="operator runtime-cpu runtime" (default: the first two)
 	@$(FIND_PYTHON)
 	$(PYTHON) deploy/images/build.py $(ARGS)
+
+package: setup  ## Package the chart into dist/, with checksums and the list of its images
+	@helm=$$($(HELM)) && $(BIN)/python charts/package_chart.py --helm "$$helm"
 
 bench-%: setup  ## Measure one figure; the last line is JSON (benchmarks/README.md lists them)
 	$(BIN)/python benchmarks/$(subst -,_,$*).py

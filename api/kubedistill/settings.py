@@ -5,10 +5,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from kubedistill.v1alpha1.base import Model, Name, Uri
-from kubedistill.v1alpha1.operation import Quantity, Seconds
+from kubedistill.v1alpha1.operation import ObjectName, Quantity, Seconds
 
 Image = Annotated[str, Field(min_length=1, max_length=512)]
 Namespace = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+_DOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+Registry = Annotated[str, Field(min_length=1, max_length=255, pattern=rf"^{_DOMAIN}(:[0-9]{{1,5}})?(/[a-z0-9._-]+)*$")]
 
 
 class Toleration(Model):
@@ -61,7 +63,11 @@ class Images(Model):
     """Image of Ray heads and workers."""
     runtime_cpu: Image = "kubedistill/runtime-cpu:0.1.0"
     """Image of the stages that need no GPU."""
+    registry: Registry | None = None
+    """Registry that images are pulled from whose own name has none, such as registry.example.com:5000/mirror."""
     pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    pull_secrets: Annotated[tuple[ObjectName, ...], Field(max_length=16)] = ()
+    """Secrets in the job's namespace that pull the images, besides those that the job names."""
 
 
 class DefaultStorage(Model):

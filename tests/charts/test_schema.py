@@ -46,6 +46,29 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "an account that is none": (
         {"serviceAccountPolicy": {"allowed": ["it's mine"]}}, "at '/serviceAccountPolicy/allowed/0'",
     ),
+    "a switch of an umbrella that is a text": ({"enabled": "yes"}, "at '/enabled': got string, want boolean"),
+    "a probe of one's own": (
+        {"readinessProbe": {"httpGet": {"path": "/"}}},
+        "at '/readinessProbe': additional properties 'httpGet' not allowed",
+    ),
+    "a budget in other words": (
+        {"podDisruptionBudget": {"minAvailable": 1}},
+        "at '/podDisruptionBudget': additional properties 'minAvailable' not allowed",
+    ),
+    "a timeout without unit": (
+        {"metrics": {"podMonitor": {"scrapeTimeout": "10"}}},
+        "at '/metrics/podMonitor/scrapeTimeout': '10' does not match",
+    ),
+    "a namespace of monitors that is none": (
+        {"metrics": {"serviceMonitor": {"namespace": "Monitoring"}}}, "'Monitoring' does not match",
+    ),
+    "an annotation that is no text": (
+        {"service": {"annotations": {"prometheus.io/port": 8080}}},
+        "at '/service/annotations/prometheus.io~1port': got number, want string",
+    ),
+    "fewer revisions than none": (
+        {"revisionHistoryLimit": -1}, "at '/revisionHistoryLimit': minimum: got -1, want 0",
+    ),
     "a name that is none": (
         {"fullnameOverride": "My Operator"}, "at '/fullnameOverride': 'My Operator' does not match",
     ),

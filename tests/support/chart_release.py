@@ -30,6 +30,7 @@ class Release:
     name: str
     namespace: str
     port: int = field(default_factory=free_port)
+    chart: Path = CHART
 
     @property
     def operator(self) -> str:
@@ -111,7 +112,7 @@ class Release:
 
     def _put(self, verb: str, settings: Values, options: tuple[str, ...], values: dict[str, Any]) -> str:
         given = {"settings": {"port": self.port, **settings}, "crds": {"install": False}, **values}
-        return self.helm.run(verb, self.name, str(CHART), "--namespace", self.namespace, *options, values=given)
+        return self.helm.run(verb, self.name, str(self.chart), "--namespace", self.namespace, *options, values=given)
 
     def _variables(self, uid: str = "") -> dict[str, str]:
         """What the variables of the container are in a pod of its own, or in that of a uid."""
