@@ -22,7 +22,7 @@ _FIXES = {
     "tuple_type": "Write a list: a dash before each item",
     "model_type": "Write a mapping of fields",
     "finite_number": "Write a finite number",
-    "string_pattern_mismatch": "Use lower-case letters, digits and dashes",
+    "string_pattern_mismatch": "Write it in that form",
 }
 
 

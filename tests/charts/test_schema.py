@@ -30,6 +30,13 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"settings": {"pools": {"H200": {"gpusPerNode": 0}}}},
         "at '/settings/pools': additional properties 'H200' not allowed",
     ),
+    "a label key that is none": (
+        {"settings": {"topologySpread": {"a b": {}}}}, "at '/settings/topologySpread': additional properties 'a b'",
+    ),
+    "root": ({"settings": {"podSecurityContext": {"runAsUser": 0}}}, "at '/settings/podSecurityContext/runAsUser'"),
+    "a proxy without a scheme": (
+        {"settings": {"proxy": {"httpProxy": "proxy:3128"}}}, "at '/settings/proxy/httpProxy': 'proxy:3128' does not",
+    ),
     "an unknown mode": (
         {"settings": {"submissionMode": "SidecarMode"}}, "value must be one of 'HTTPMode', 'K8sJobMode'",
     ),

@@ -37,6 +37,15 @@ def test_the_settings_of_the_examples_are_taken_word_for_word(helm: Helm, tmp_pa
     assert load_settings(tmp_path / "settings.yaml") == load_settings(example)
 
 
+@pytest.mark.parametrize("field", ["runAsUser", "runAsGroup", "fsGroup", "fsGroupChangePolicy"])
+def test_a_null_in_the_security_context_of_jobs_reaches_the_operator(
+    field: str, render: Render, tmp_path: Path
+) -> None:
+    (tmp_path / "settings.yaml").write_text(settings_file(render(**{f"settings__podSecurityContext__{field}": None})))
+    found = load_settings(tmp_path / "settings.yaml").pod_security_context.model_dump(by_alias=True)
+    assert found == {**Settings().pod_security_context.model_dump(by_alias=True), field: None}
+
+
 def test_new_settings_make_new_pods_and_nothing_else_does(render: Render) -> None:
     def sums(**values: Any) -> str:
         template = only(render(**values), "Deployment")["spec"]["template"]

@@ -13,7 +13,7 @@ from kube_api import Api, Manifest, wait_for
 from kubedistill.contract import MESSAGE_BYTES, JobRef, RunRef, StageJob, StageProgress, StageResult
 from kubedistill.errors import ChannelUnavailable, ClaimLost
 from kubedistill.manifest import load_manifest
-from kubedistill.settings import Images, Resources
+from kubedistill.settings import Images, Settings
 from kubedistill.v1alpha1 import spec_values
 from kubedistill_operator.children.access import role, role_binding, service_account
 from kubedistill_operator.children.configmaps import channel_config_map
@@ -113,7 +113,7 @@ def make_request(namespace: str) -> ChildRequest:
     )  # fmt: skip
     return ChildRequest(
         stage_job=job, pools={}, images=Images(runtime="r", runtime_cpu="c"), queue=None, volume_claim=None,
-        resources=Resources(), ray_version="2.60.0", submission_mode="HTTPMode", create_service_accounts=True,
+        settings=Settings(),
     )  # fmt: skip
 
 

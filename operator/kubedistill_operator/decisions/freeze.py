@@ -36,9 +36,8 @@ class FrozenRun:
 def freeze(job: Job, run_id: str, *, settings: Settings) -> FrozenRun:
     """The run that would start now."""
     assert job.spec is not None, "a spec that can't be read is never started"
-    return FrozenRun(
-        run_id, spec_digest(job.spec), job.spec, settings.pools, settings.images, frozen_spec=spec_values(job.spec)
-    )
+    images = settings.images.model_copy(update={"pull_secrets": ()})  # a renewed Secret serves running jobs too
+    return FrozenRun(run_id, spec_digest(job.spec), job.spec, settings.pools, images, frozen_spec=spec_values(job.spec))
 
 
 def spec_digest(spec: Spec) -> str:

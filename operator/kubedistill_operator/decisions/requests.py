@@ -22,10 +22,7 @@ def make_request(situation: Situation) -> ChildRequest:
         images=run.images,
         queue=live.queue if live is not None else run.spec.queue,
         volume_claim=run.spec.storage.volume_claim or settings.storage.volume_claim,
-        resources=settings.cpu_resources,
-        ray_version=settings.ray_version,
-        submission_mode=settings.submission_mode,
-        create_service_accounts=settings.rbac.create_service_accounts,
+        settings=settings,
     )
 
 
