@@ -24,10 +24,8 @@ CHART = Path(__file__).parent / "kubedistill"
 ROLES = Path(__file__).parents[1] / "deploy" / "rbac"
 BEGIN, END = "<!-- values: made by `make chart` -->", "<!-- end of values -->"
 _MADE = "# Made by `make chart` from charts/chart_values.py and api/kubedistill/settings.py.\n"
-_REQUIRED = {
-    "Settings": ["podSecurityContext", "port", "rbac", "watchNamespaces"], "Rbac": ["createServiceAccounts", "nodes"],
-}  # fmt: skip
-"""Settings that templates read too, and the section that would come back with its defaults if it were null."""
+_READ_BY_TEMPLATES = {"Settings": ["port", "rbac", "watchNamespaces"], "Rbac": ["createServiceAccounts", "nodes"]}
+"""Settings that templates read too."""
 
 Schema = dict[str, Any]
 
@@ -52,7 +50,7 @@ def schema() -> Schema:
     settings = Settings.model_json_schema()["$defs"].keys() | {"Settings"}
     for name, definition in {"": found, **found["$defs"]}.items():
         sections = [field for field, node in definition["properties"].items() if "$ref" in node]
-        required = _REQUIRED.get(name, []) if name in settings else sections
+        required = _READ_BY_TEMPLATES.get(name, []) if name in settings else sections
         definition["required"] = sorted({*definition.get("required", ()), *required})
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}
 

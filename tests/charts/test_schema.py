@@ -61,10 +61,6 @@ EMPTIED: dict[str, tuple[dict[str, Any], str]] = {
     "a whole section": ({"image": None}, "missing property 'image'"),
     "a section of a section": ({"metrics": {"podMonitor": None}}, "at '/metrics': missing property 'podMonitor'"),
     "a setting that the chart reads": ({"settings": {"port": None}}, "at '/settings': missing property 'port'"),
-    "one whose defaults would come back": (
-        {"settings": {"podSecurityContext": None}},
-        "at '/settings': missing property 'podSecurityContext'",
-    ),
     "another one": ({"settings": {"rbac": {"nodes": None}}}, "at '/settings/rbac': missing property 'nodes'"),
 }
 
