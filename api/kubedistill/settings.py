@@ -160,7 +160,7 @@ class Settings(Model):
     pod_security_context: PodSecurityContext = PodSecurityContext(
         run_as_user=65532, run_as_group=65532, fs_group=65532, fs_group_change_policy="OnRootMismatch"
     )
-    """Who the pods of jobs run as, never root. On OpenShift set runAsUser, runAsGroup and fsGroup to null."""
+    """Who the pods of jobs run as, never root. On OpenShift set each of runAsUser, runAsGroup and fsGroup to null."""
     topology_spread: Annotated[dict[LabelKey, Spread], Field(max_length=8)] = Field(default_factory=dict)
     """Spread of the workers of a stage, by the label of nodes that names a place, such as kubernetes.io/hostname."""
     scheduler_name: ObjectName | None = None

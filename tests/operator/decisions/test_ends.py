@@ -26,7 +26,7 @@ USER_ERRORS = {
 
 
 @pytest.mark.parametrize("reason", USER_ERRORS)
-def test_a3_what_only_a_person_can_fix_is_not_tried_again(world: World, reason: str) -> None:
+def test_a3_s11_what_only_a_person_can_fix_is_not_tried_again(world: World, reason: str) -> None:
     world.settle()
     name = world.live
     world.run_child(name)
