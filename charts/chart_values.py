@@ -163,7 +163,8 @@ class NetworkPolicy(Model):
     kuberay_from: Annotated[list[Object], Field(max_length=32)] = [
         {"namespaceSelector": {}, "podSelector": {"matchLabels": {"app.kubernetes.io/name": "kuberay-operator"}}}
     ]
-    """NetworkPolicyPeers that are KubeRay's operator."""
+    """NetworkPolicyPeers that are KubeRay's operator. The default trusts a label in every namespace: name KubeRay's own
+    where others may set labels."""
 
 
 class ServiceAccountPolicy(Model):
