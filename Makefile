@@ -12,11 +12,11 @@ PROMETHEUS := $(BIN)/python tests/support/prometheus.py
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
-.PHONY: bench-operator soak setup demo demo-cluster test test-unit test-cluster control-plane helm prometheus lint format types models data crds chart dashboards docs images clean
+.PHONY: bench-operator soak setup demo demo-cluster test test-unit test-cluster e2e-node control-plane helm prometheus lint format types models data crds chart dashboards docs images clean
 .DEFAULT_GOAL := help
 
 help:  ## Say what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## Install everything into .venv (about 2 minutes, 7 GB)
 
@@ -49,6 +49,9 @@ else
 		echo "test-cluster: NOTHING WAS TESTED AGAINST A CLUSTER, for want of the above"; \
 	else exit $$code; fi
 endif
+
+e2e-node: setup  ## Try images and chart on a real node, by hand: root, 25 GB, an hour; ARGS="--rebuild|--down|--scenario NAME"
+	$(BIN)/python tests/support/e2e_node.py $(ARGS)
 
 control-plane: setup  ## A Kubernetes API server on loopback: ARGS="up|down|restart|status|build" (default up)
 	@$(CONTROL_PLANE) $(ARGS)
@@ -100,4 +103,5 @@ soak: setup  ## Measure how the operator's memory grows over 5,000 jobs: LIVES=5
 
 clean:  ## Remove what was built, but for the environment
 	@! test -d build/control-plane || $(CONTROL_PLANE) down
+	@! test -d build/e2e-node/state || $(BIN)/python tests/support/e2e_node.py --down
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
