@@ -7,9 +7,11 @@ import argparse
 import contextlib
 import ctypes
 import json
+import logging
 import os
 import signal
 import sys
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -98,6 +100,7 @@ def _run_one(path: Path) -> int:
     log_to(None, job=job)
     store = locate_store(job.store)  # a store that can't be made is for the stage's result to tell
     with _open_channel(job, folder=path.parent, store=store, driver=driver) as opened:
+        logging.getLogger("kubedistill_runtime").info("driver started", extra={"startupSeconds": round(_age(), 1)})
         engines = LocalEngines(leftovers=path.parent / "processes.json", ahead=False)
         channel = SignalledChannel(opened, second=_leave)
         channel.listen()
@@ -107,6 +110,13 @@ def _run_one(path: Path) -> int:
             engines.close()
     _emit(json.loads(result.to_json()))
     return error.exit_code if error else EXIT_SUCCESS
+
+
+def _age() -> float:
+    """Seconds since this process started."""
+    import psutil
+
+    return time.time() - psutil.Process().create_time()
 
 
 @contextlib.contextmanager

@@ -29,6 +29,14 @@ class Executor(Protocol):
         """Start the driver of a child whose pods run."""
         ...
 
+    async def look(self, child: Child) -> None:
+        """Bring what is known of a driver that was submitted up to date."""
+        ...
+
+    async def withdraw(self, child: Child) -> None:
+        """Stop the driver of a child that is being deleted."""
+        ...
+
     async def end(self, pod: Object) -> None:
         """End what runs in a pod that was deleted."""
         ...

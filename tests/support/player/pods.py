@@ -16,21 +16,26 @@ REPLICA_LABEL = "ray.io/worker-group-replica-index"
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One group of equal pods of a cluster: head or worker, its name, template and number."""
+    """One group of equal pods of a cluster: head or worker, its name, template, number and `ray start` parameters."""
 
     role: str
     group: str
     template: Values
     count: int
+    parameters: Values
 
 
 def slots_of(spec: Values) -> list[Slot]:
     """The pods that a RayCluster of this rayClusterSpec has."""
-    head = Slot(HEAD, "headgroup", spec["headGroupSpec"]["template"], 1)
+    first = spec["headGroupSpec"]
+    head = Slot(HEAD, "headgroup", first["template"], 1, first.get("rayStartParams", {}))
     workers = [
-        Slot(WORKER, group["groupName"], group["template"], group.get("replicas", 0) * group.get("numOfHosts", 1))
+        Slot(
+            WORKER, group["groupName"], group["template"], group.get("replicas", 0) * group.get("numOfHosts", 1),
+            group.get("rayStartParams", {}),
+        )
         for group in spec.get("workerGroupSpecs", ())
-    ]
+    ]  # fmt: skip
     return [head, *workers]
 
 
