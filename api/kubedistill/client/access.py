@@ -7,7 +7,7 @@ from typing import Any
 
 from kubedistill.errors import InvalidInput, NoCluster
 
-_DEFAULT = Path.home() / ".kube" / "config"
+_DEFAULT = Path(os.environ.get("HOME", "/"), ".kube", "config")  # Path.home() raises for a user without a name
 _POD = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _FIX = "Name a kubeconfig by --kubeconfig or $KUBECONFIG"
 
