@@ -197,10 +197,12 @@ class Values(Model):
     log_level: Literal["debug", "info", "warning"] = "info"
     replicas: Annotated[int, Field(ge=0, le=9)] = 1
     """One leads by a Lease, the others wait for it to go."""
+    min_ready_seconds: Annotated[int, Field(ge=0, le=300)] = 15
+    """How long a new replica must stay ready before an old one leaves and a rollout counts as done."""
     revision_history_limit: Annotated[int, Field(ge=0)] = 10
     """Old ReplicaSets that are kept for `kubectl rollout undo`."""
     strategy: Object = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
-    """A new replica is ready while it waits; the old one gives the Lease back when it is told to leave.
+    """A replica is ready when it leads and watches, or sees another one renew the Lease.
     rollingUpdate is left out of other types."""
     crds: Crds = Crds()
     rbac: Roles = Roles()

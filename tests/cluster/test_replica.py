@@ -2,15 +2,17 @@
 
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kube_api import Api, Manifest, wait_for
-from operator_process import COMMAND, replica
+from operator_process import COMMAND, Replica, replica
 from player.background import playing
 
 JOBS = "kubedistill.io/v1alpha1/DistillationJob"
@@ -46,9 +48,9 @@ def place(api: Api, operator_kubeconfig: Path, namespace: str) -> str:
 def start(place: str, operator_kubeconfig: Path, tmp_path: Path) -> Any:
     """A function that starts a replica for the namespace."""
 
-    def begin(name: str = "replica", **settings: Any) -> Any:
-        given = SETTINGS | {"watchNamespaces": [place]} | settings
-        return replica(tmp_path, kubeconfig=operator_kubeconfig, lease_namespace=place, name=name, **given)
+    def begin(name: str = "replica", *, kubeconfig: Path = operator_kubeconfig, **given: Any) -> Any:
+        settings = SETTINGS | {"watchNamespaces": [place]}
+        return replica(tmp_path, kubeconfig=kubeconfig, lease_namespace=place, name=name, **(settings | given))
 
     return begin
 
@@ -80,6 +82,27 @@ def played(kubeconfig: Path, place: str) -> Iterator[None]:
         yield
 
 
+def hold_lease(api: Api, identity: str, *, namespace: str) -> None:
+    """Leave the Lease as a replica does that died a moment ago."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    spec = {
+        "holderIdentity": identity, "leaseDurationSeconds": 15, "acquireTime": now, "renewTime": now,
+        "leaseTransitions": 0,
+    }  # fmt: skip
+    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": OPERATOR}, "spec": spec}
+    api.create(lease, namespace=namespace)
+
+
+def watch_readiness(operator: Replica, *, until: Callable[[], bool], seconds: float) -> set[int]:
+    """What /readyz answers, again and again, until something is so."""
+    seen, end = set(), time.monotonic() + seconds
+    while not until():
+        assert time.monotonic() < end, (seen, operator.readiness(), operator.log.read_text()[-4000:])
+        seen.add(operator.probe("/readyz"))
+        time.sleep(0.05)
+    return seen
+
+
 def holder(api: Api, namespace: str) -> str:
     lease = api.get(LEASES, OPERATOR, namespace=namespace)
     return ((lease or {}).get("spec") or {}).get("holderIdentity", "")
@@ -91,7 +114,8 @@ def test_a_job_goes_from_apply_to_succeeded_and_leaves_no_series_when_it_is_dele
 ) -> None:
     with start() as operator:
         wait_for(operator.leads, what="the operator leads", seconds=60)
-        assert (operator.probe("/healthz"), operator.probe("/readyz")) == (200, 200)
+        wait_for(lambda: operator.probe("/readyz") == 200, what="it watches", seconds=60)
+        assert operator.probe("/healthz") == 200
         api.create(job("ok-1"), namespace=place)
         wait_for(lambda: phase("ok-1") in ("Succeeded", "Failed"), what="the job ends", seconds=240)
         assert phase("ok-1") == "Succeeded", (api.get(JOBS, "ok-1", namespace=place), operator.log.read_text()[-4000:])
@@ -166,6 +190,78 @@ def test_a_leader_that_sleeps_past_its_lease_ends_when_it_wakes(api: Api, place:
             assert "the lease is lost" in first.log.read_text()
             assert holder(api, place) == held
             assert second.leads()
+
+
+def test_a_replica_is_not_ready_for_a_lease_that_a_dead_one_holds(api: Api, place: str, start: Any) -> None:
+    hold_lease(api, "another-pod_uid-1_aaaa", namespace=place)
+    with start(environment={"POD_UID": "uid-2"}) as operator:
+        wait_for(lambda: "Lease" in operator.readiness(), what="it waits for the Lease", seconds=60)
+        began = time.monotonic()
+        assert watch_readiness(operator, until=operator.leads, seconds=60) == {503}
+        assert time.monotonic() - began > 10, "another pod's Lease is waited for"
+        wait_for(lambda: operator.probe("/readyz") == 200, what="it watches", seconds=60)
+
+
+def test_a_replica_takes_the_lease_of_its_own_pods_former_process_at_once(api: Api, place: str, start: Any) -> None:
+    hold_lease(api, "pod_uid-1_aaaa", namespace=place)
+    with start(environment={"POD_UID": "uid-1"}) as operator:
+        wait_for(lambda: operator.probe("/healthz") == 200, what="it answers", seconds=60)
+        wait_for(operator.leads, what="it leads", seconds=10)
+        assert "_uid-1_" in holder(api, place)
+
+
+BROKEN = {
+    "before it watches": "async def fail(**_): raise KeyError('getpwuid(): uid not found: 65532')",
+    "a while later": "import asyncio\nasync def fail(**_): await asyncio.sleep(3); raise KeyError('no start')",
+}
+"""How kopf may fail as the lead begins."""
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_replica_that_dies_as_it_takes_the_lead_was_never_ready(case: str, api: Api, place: str, start: Any) -> None:
+    program = (
+        f"import kopf\n{BROKEN[case]}\nkopf.spawn_tasks = fail\nfrom kubedistill_operator.__main__ import main\nmain()"
+    )
+    with start(command=[sys.executable, "-c", program], environment={"POD_UID": "uid-1"}) as operator:
+        seen = watch_readiness(operator, until=lambda: operator.process.poll() is not None, seconds=90)
+        assert operator.process.returncode == 1
+        assert holder(api, place), "it had taken the lead"
+        assert seen <= {0, 503}
+
+
+def test_a_replica_that_leads_and_may_not_watch_is_not_ready_and_says_so(
+    api: Api, place: str, start: Any, account_kubeconfig: Callable[..., Path]
+) -> None:
+    """kopf asks again for two minutes before that ends it."""
+    rules = [
+        {"apiGroups": ["*"], "resources": [name], "verbs": ["*"]}
+        for name in ("distillationjobs", "rayjobs", "jobs", "configmaps", "leases")
+    ]
+    api.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "half"}}, namespace=place)
+    role = {"apiVersion": f"{RBAC}/v1", "kind": "Role", "metadata": {"name": "half"}, "rules": rules}
+    binding = {
+        "apiVersion": f"{RBAC}/v1", "kind": "RoleBinding", "metadata": {"name": "half"},
+        "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": "half"},
+        "subjects": [{"kind": "ServiceAccount", "name": "half", "namespace": place}],
+    }  # fmt: skip
+    for manifest in (role, binding):
+        api.create(manifest, namespace=place)
+    with start(kubeconfig=account_kubeconfig("half", namespace=place)) as operator:
+        missing = f"no watch yet of /api/v1/namespaces/{place}/pods"
+        wait_for(lambda: missing in operator.readiness(), what="the others are watched", seconds=60)
+        assert operator.leads()
+        ends = time.monotonic() + 5
+        assert watch_readiness(operator, until=lambda: time.monotonic() > ends, seconds=10) == {503}
+
+
+def test_a_replica_that_may_not_read_the_lease_says_so(
+    api: Api, place: str, start: Any, account_kubeconfig: Callable[..., Path]
+) -> None:
+    with start(kubeconfig=account_kubeconfig("default", namespace=place)) as operator:
+        wait_for(lambda: "leases" in operator.readiness(), what="it says what it may not read", seconds=60)
+        assert operator.probe("/readyz") == 503
+        assert "403" in operator.readiness()
+        assert [line for line in operator.lines() if line["level"] == "WARNING" and "403" in line["message"]]
 
 
 def test_explain_says_what_would_be_done_and_does_nothing(
