@@ -9,10 +9,13 @@ STAMP  := $(VENV)/.synced
 CONTROL_PLANE := $(BIN)/python tests/support/control_plane.py
 HELM   := $(BIN)/python tests/support/helm.py
 PROMETHEUS := $(BIN)/python tests/support/prometheus.py
+IMAGE_TOOLS := $(BIN)/python tests/support/image_tools.py
+IMAGE_TESTS := tests/cluster/chart/image
+FIND_PYTHON = test -n "$(PYTHON)" || { echo "kubedistill needs Python 3.11 or 3.12 on the PATH, or PYTHON=/path/to/one"; exit 1; }
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
-.PHONY: bench-operator soak setup demo demo-cluster test test-unit test-cluster e2e-node control-plane helm prometheus lint format types models data crds chart dashboards docs images clean
+.PHONY: bench-operator soak setup demo demo-cluster test test-unit test-cluster test-images e2e-node control-plane helm prometheus lint format types models data crds chart dashboards docs images package clean
 .DEFAULT_GOAL := help
 
 help:  ## Say what can be made
@@ -21,7 +24,7 @@ help:  ## Say what can be made
 setup: $(STAMP)  ## Install everything into .venv (about 2 minutes, 7 GB)
 
 $(STAMP): pyproject.toml uv.lock
-	@test -n "$(PYTHON)" || { echo "kubedistill needs Python 3.11 or 3.12 on the PATH, or PYTHON=/path/to/one"; exit 1; }
+	@$(FIND_PYTHON)
 	test -x $(BIN)/uv || { $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install -q 'uv==0.13.9'; }
 	$(BIN)/uv sync --locked --extra cpu --extra operator --inexact --compile-bytecode --quiet
 	touch $@
@@ -32,7 +35,7 @@ demo: setup  ## Run the quickstart from prompts to a judged student; everything 
 demo-cluster: setup  ## The same under the operator, on a Kubernetes API server of its own, as kubectl shows it
 	$(BIN)/python tests/support/demo_cluster.py
 
-test: test-unit test-cluster  ## Run all tests
+test: test-unit test-cluster test-images  ## Run all tests
 
 test-unit: setup lint types  ## Lint, types and the tests that need no cluster
 	$(BIN)/pytest --ignore=tests/cluster --ignore=tests/charts
@@ -41,14 +44,22 @@ test-unit: setup lint types  ## Lint, types and the tests that need no cluster
 test-cluster: setup  ## Tests against a real API server; its binaries are built once (15 minutes, Go 1.24 or newer)
 ifdef KUBEDISTILL_TEST_KUBECONFIG
 	@$(HELM) && $(PROMETHEUS)
-	$(BIN)/pytest tests/charts tests/cluster -m 'not own_plane'
+	$(BIN)/pytest tests/charts tests/cluster --ignore=$(IMAGE_TESTS) -m 'not own_plane'
 else
 	@$(CONTROL_PLANE) build && $(HELM) && $(PROMETHEUS); code=$$?; \
-	if [ $$code -eq 0 ]; then $(BIN)/pytest tests/charts tests/cluster; \
+	if [ $$code -eq 0 ]; then $(BIN)/pytest tests/charts tests/cluster --ignore=$(IMAGE_TESTS); \
 	elif [ $$code -eq 3 ] && [ "$$CI" != true ]; then \
 		echo "test-cluster: NOTHING WAS TESTED AGAINST A CLUSTER, for want of the above"; \
 	else exit $$code; fi
 endif
+
+# Where CI is true nothing may be left out.
+test-images: setup  ## Build the operator's image and run it on a real API server (as root; 5 minutes)
+	@$(if $(KUBEDISTILL_TEST_KUBECONFIG),true,$(CONTROL_PLANE) build) && $(HELM) && $(IMAGE_TOOLS); code=$$?; \
+	if [ $$code -eq 0 ]; then $(BIN)/pytest $(IMAGE_TESTS); \
+	elif [ $$code -eq 3 ] && [ "$$CI" != true ]; then \
+		echo "test-images: NO IMAGE WAS BUILT OR STARTED, for want of the above"; \
+	else exit $$code; fi
 
 e2e-node: setup  ## Try images and chart on a real node, by hand: root, 25 GB, an hour; ARGS="--rebuild|--down|--scenario NAME"
 	$(BIN)/python tests/support/e2e_node.py $(ARGS)
@@ -88,8 +99,12 @@ dashboards: setup  ## Regenerate the Grafana dashboards of charts/kubedistill fr
 docs: setup  ## Regenerate docs/reference.md from the resource models
 	$(BIN)/python -m kubedistill.reference > docs/reference.md
 
-images: setup  ## Build images with docker, podman or buildah: ARGS="operator runtime-cpu runtime" (default: the first two)
-	$(BIN)/python deploy/images/build.py $(ARGS)
+images:  ## Build images with docker, podman or buildah: ARGS="operator runtime-cpu runtime" (default: the first two)
+	@$(FIND_PYTHON)
+	$(PYTHON) deploy/images/build.py $(ARGS)
+
+package: setup  ## Package the chart into dist/, with checksums and the list of its images
+	@helm=$$($(HELM)) && $(BIN)/python charts/package_chart.py --helm "$$helm"
 
 bench-%: setup  ## Measure one figure; the last line is JSON (benchmarks/README.md lists them)
 	$(BIN)/python benchmarks/$(subst -,_,$*).py

@@ -19,7 +19,8 @@ KubedistillError
 │   └── NotKept                    a report or log that is not there, or not to be had from here
 ├── StageFailed (RuntimeError)     the work began and could not end, exit 1
 │   ├── LowYield                   too few answers survived
-│   ├── StorageUnavailable         the store is full, read-only or gone
+│   ├── StorageUnavailable         the store is full or gone
+│   │   └── StorageNotWritable     the store refuses this process; only a change of its rights or mount helps
 │   ├── ChannelUnavailable         the API server can't be told how the stage is doing
 │   ├── EngineLost                 the inference engine died under us
 │   ├── TrainingFailed             the training loop raised
@@ -140,6 +141,11 @@ class LowYield(StageFailed):
 class StorageUnavailable(StageFailed):
     cause = "infrastructure"
     reason = "StorageUnavailable"
+
+
+class StorageNotWritable(StorageUnavailable):
+    cause = "user"
+    reason = "StorageNotWritable"
 
 
 class ChannelUnavailable(StageFailed):

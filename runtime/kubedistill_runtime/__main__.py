@@ -94,11 +94,11 @@ def _run_one(path: Path) -> int:
     from kubedistill_runtime.driver import run_stage
     from kubedistill_runtime.logs import log_to
     from kubedistill_runtime.serving.session import LocalEngines
-    from kubedistill_runtime.storage.store import open_store
+    from kubedistill_runtime.storage.store import locate_store
 
     job, driver = read_job(path), uuid.uuid4().hex
     log_to(None, job=job)
-    store = open_store(job.store)
+    store = locate_store(job.store)  # a store that can't be made is for the stage's result to tell
     with _open_channel(job, folder=path.parent, store=store, driver=driver) as opened:
         logging.getLogger("kubedistill_runtime").info("driver started", extra={"startupSeconds": round(_age(), 1)})
         engines = LocalEngines(leftovers=path.parent / "processes.json", ahead=False)

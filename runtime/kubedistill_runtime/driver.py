@@ -7,6 +7,7 @@ from kubedistill.chain import STAGES, ArtifactName
 from kubedistill.contract import ArtifactRef, StageJob, StageResult
 from kubedistill.errors import ChannelUnavailable, KubedistillError, Stopped, StorageUnavailable
 from kubedistill_runtime.channel import Channel, run_folder
+from kubedistill_runtime.checks.storage import check_store
 from kubedistill_runtime.progress import Progress, now
 from kubedistill_runtime.report import names_of, place_report
 from kubedistill_runtime.root_cause import name_cause
@@ -30,6 +31,7 @@ def run_stage(
     progress = Progress(channel.publish_progress, channel.asked_to_stop, gpus=engines.gpus)
     error: KubedistillError | None = None
     try:
+        check_store(job, store=store)
         outcome = stage_function(job.stage)(job, store, progress, engines)
         artifacts = _artifacts(job, outcome, store=store)
         if (report := artifacts.get("report")) is not None and report.complete:

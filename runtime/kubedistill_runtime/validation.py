@@ -1,4 +1,4 @@
-"""Validation: all that Prepare would refuse, at once, with nothing written and nothing fetched."""
+"""Validation: all that Prepare would refuse, at once, with nothing left behind and nothing fetched."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,9 +19,11 @@ from kubedistill_runtime.checks.lengths import check_length, check_lengths
 from kubedistill_runtime.checks.memory import check_memory
 from kubedistill_runtime.checks.models import check_model, check_student, fit_teacher
 from kubedistill_runtime.checks.splits import check_sizes
+from kubedistill_runtime.checks.storage import check_store
 from kubedistill_runtime.export.targets import check_targets
 from kubedistill_runtime.models import Model, NotAtHand
 from kubedistill_runtime.resolution import ROLES, Resolved, Role, choose, data_sources, find_named_model, root_path
+from kubedistill_runtime.storage.store import locate_store
 
 _T = TypeVar("_T")
 
@@ -56,6 +58,7 @@ class Findings:
 def validate(job: StageJob) -> Findings:
     """Run every check that the files at hand allow; the first problem hides no other that does not depend on it."""
     found = Findings()
+    found.attempt(lambda: check_store(job, store=locate_store(job.store)))
     data = _check_data(job, found)
     found.attempt(lambda: check_sample_limit(job.spec))
     models = {role: _find(job, role, found) for role in ROLES}

@@ -54,6 +54,15 @@ def test_nothing_of_a_working_copy_gets_in_but_what_is_installed() -> None:
     assert {word for line in copied for word in line.split()} <= let_in | {"deploy/images/install.sh"}
 
 
+def test_images_are_built_without_an_environment_of_the_clone() -> None:
+    command = ["make", "--no-print-directory", "-n", "images", "ARGS=operator"]
+    would = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "deploy/images/build.py operator" in would
+    assert ".venv" not in would
+    listed = [sys.executable, "-S", "-I", "-c", f"import runpy; runpy.run_path({str(SCRIPT)!r})"]
+    assert subprocess.run(listed, check=False).returncode == 0, "it stands on the standard library alone"
+
+
 def test_an_image_that_does_not_exist_is_refused_with_those_that_do() -> None:
     run = subprocess.run([sys.executable, SCRIPT, "gpu"], capture_output=True, text=True, check=False)
     assert run.returncode == 2

@@ -1,16 +1,20 @@
 """Replicas of the operator as processes with their own rights only: a job's life, and who leads when one dies."""
 
+import contextlib
+import http.client
 import signal
 import subprocess
+import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from kube_api import Api, Manifest, wait_for
-from operator_process import COMMAND, replica
+from operator_process import COMMAND, Replica, replica
 from player.background import playing
 
 JOBS = "kubedistill.io/v1alpha1/DistillationJob"
@@ -46,9 +50,9 @@ def place(api: Api, operator_kubeconfig: Path, namespace: str) -> str:
 def start(place: str, operator_kubeconfig: Path, tmp_path: Path) -> Any:
     """A function that starts a replica for the namespace."""
 
-    def begin(name: str = "replica", **settings: Any) -> Any:
-        given = SETTINGS | {"watchNamespaces": [place]} | settings
-        return replica(tmp_path, kubeconfig=operator_kubeconfig, lease_namespace=place, name=name, **given)
+    def begin(name: str = "replica", *, kubeconfig: Path = operator_kubeconfig, **given: Any) -> Any:
+        settings = SETTINGS | {"watchNamespaces": [place]}
+        return replica(tmp_path, kubeconfig=kubeconfig, lease_namespace=place, name=name, **(settings | given))
 
     return begin
 
@@ -78,6 +82,29 @@ def phase(api: Api, place: str) -> Any:
 def played(kubeconfig: Path, place: str) -> Iterator[None]:
     with playing(kubeconfig, namespace=place):
         yield
+
+
+def hold_lease(api: Api, identity: str, *, namespace: str) -> None:
+    """Leave the Lease as a replica does that died a moment ago."""
+    now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    spec = {
+        "holderIdentity": identity, "leaseDurationSeconds": 15, "acquireTime": now, "renewTime": now,
+        "leaseTransitions": 0,
+    }  # fmt: skip
+    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": OPERATOR}, "spec": spec}
+    api.create(lease, namespace=namespace)
+
+
+def watch_probe(operator: Replica, *, until: Callable[[], bool], seconds: float) -> list[tuple[int, bool]]:
+    """(status of /readyz, whether it leads) again and again, until something is so."""
+    seen, end = [], time.monotonic() + seconds
+    while not until():
+        assert time.monotonic() < end, (seen[-1:], operator.log.read_text()[-4000:])
+        status = operator.probe("/readyz")
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            seen.append((status, operator.leads()))
+        time.sleep(0.05)
+    return seen
 
 
 def holder(api: Api, namespace: str) -> str:
@@ -166,6 +193,79 @@ def test_a_leader_that_sleeps_past_its_lease_ends_when_it_wakes(api: Api, place:
             assert "the lease is lost" in first.log.read_text()
             assert holder(api, place) == held
             assert second.leads()
+
+
+def test_a_replica_is_ready_once_it_leads_and_watches_and_never_for_a_dead_holders_lease(
+    api: Api, place: str, start: Any
+) -> None:
+    hold_lease(api, "another-pod_uid-1_aaaa", namespace=place)
+    with start(environment={"POD_UID": "uid-2"}) as operator:
+        wait_for(lambda: operator.probe("/healthz") == 200, what="it answers", seconds=60)
+        began = time.monotonic()
+        seen = watch_probe(operator, until=lambda: operator.probe("/readyz") == 200, seconds=60)
+        assert time.monotonic() - began > 10, "another pod's Lease is waited for"
+        assert {status for status, _ in seen} == {503}
+        assert operator.leads()
+
+
+def test_a_replica_takes_the_lease_of_its_own_pods_former_process_at_once(api: Api, place: str, start: Any) -> None:
+    hold_lease(api, "pod_uid-1_aaaa", namespace=place)
+    with start(environment={"POD_UID": "uid-1"}) as operator:
+        wait_for(lambda: operator.probe("/healthz") == 200, what="it answers", seconds=60)
+        wait_for(operator.leads, what="it leads", seconds=10)
+        assert "_uid-1_" in holder(api, place)
+
+
+BROKEN = {
+    "before it watches": "async def fail(**_): raise KeyError('getpwuid(): uid not found: 65532')",
+    "a while later": "import asyncio\nasync def fail(**_): await asyncio.sleep(3); raise KeyError('no start')",
+}
+"""How kopf may fail as the lead begins."""
+
+
+@pytest.mark.parametrize("case", BROKEN)
+def test_a_replica_that_dies_as_it_takes_the_lead_was_never_ready(case: str, api: Api, place: str, start: Any) -> None:
+    program = (
+        f"import kopf\n{BROKEN[case]}\nkopf.spawn_tasks = fail\nfrom kubedistill_operator.__main__ import main\nmain()"
+    )
+    with start(command=[sys.executable, "-c", program], environment={"POD_UID": "uid-1"}) as operator:
+        seen = watch_probe(operator, until=lambda: operator.process.poll() is not None, seconds=90)
+        assert operator.process.returncode == 1
+        assert holder(api, place), "it had taken the lead"
+        assert {status for status, _ in seen} <= {0, 503}
+
+
+def test_a_replica_that_may_not_watch_was_never_ready(
+    api: Api, place: str, start: Any, account_kubeconfig: Callable[..., Path]
+) -> None:
+    """A list of pods is refused: what kopf can't watch ends it, and that takes it some time."""
+    rules = [
+        {"apiGroups": ["*"], "resources": [name], "verbs": ["*"]}
+        for name in ("distillationjobs", "rayjobs", "jobs", "configmaps", "leases")
+    ]
+    api.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "half"}}, namespace=place)
+    role = {"apiVersion": f"{RBAC}/v1", "kind": "Role", "metadata": {"name": "half"}, "rules": rules}
+    binding = {
+        "apiVersion": f"{RBAC}/v1", "kind": "RoleBinding", "metadata": {"name": "half"},
+        "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": "half"},
+        "subjects": [{"kind": "ServiceAccount", "name": "half", "namespace": place}],
+    }  # fmt: skip
+    for manifest in (role, binding):
+        api.create(manifest, namespace=place)
+    with start(kubeconfig=account_kubeconfig("half", namespace=place)) as operator:
+        wait_for(operator.leads, what="it leads", seconds=60)
+        seen = watch_probe(operator, until=lambda: operator.process.poll() is not None, seconds=90)
+        assert {status for status, _ in seen} <= {0, 503}
+
+
+def test_a_replica_that_may_not_read_the_lease_says_so(
+    api: Api, place: str, start: Any, account_kubeconfig: Callable[..., Path]
+) -> None:
+    with start(kubeconfig=account_kubeconfig("default", namespace=place)) as operator:
+        wait_for(lambda: "leases" in operator.readiness(), what="it says what it may not read", seconds=60)
+        assert operator.probe("/readyz") == 503
+        assert "403" in operator.readiness()
+        assert [line for line in operator.lines() if line["level"] == "WARNING" and "403" in line["message"]]
 
 
 def test_explain_says_what_would_be_done_and_does_nothing(

@@ -22,7 +22,8 @@ from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.report import FORMS, names_of, write_report
 from kubedistill_runtime.stages import Outcome, StageFunction
 from kubedistill_runtime.storage.artifacts import publish
-from kubedistill_runtime.storage.store import Store, storage_errors
+from kubedistill_runtime.storage.failures import storage_errors
+from kubedistill_runtime.storage.store import Store
 from stage_jobs import stage_job
 from workshop import Workshop
 

@@ -18,6 +18,13 @@ def entry(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
+def write_manifest(workshop: Workshop) -> Path:
+    path = workshop.root / "job.yaml"
+    job = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "job"}, "spec": workshop.spec}
+    path.write_text(json.dumps(job))
+    return path
+
+
 def test_a_bad_job_file_ends_with_2_and_one_event(tmp_path: Path) -> None:
     (tmp_path / "job.json").write_text("{}")
     ended = entry("--job", str(tmp_path / "job.json"))
@@ -60,6 +67,17 @@ def test_a_missing_manifest_ends_with_2(tmp_path: Path, capsys: pytest.CaptureFi
     assert (event["event"], event["reason"]) == ("failed", "InvalidManifest")
 
 
+@pytest.mark.parametrize("what", [(), ("--validate",)])
+def test_a_store_that_can_not_be_written_is_said_before_all_else(
+    what: tuple[str, ...], workshop: Workshop, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main(["--manifest", str(write_manifest(workshop)), "--store", "/sys/kubedistill", *what])
+    (event,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    first = event["problems"][0] if what else event
+    assert first["reason"] == "StorageNotWritable"
+    assert first["message"].startswith("/sys/kubedistill: ")
+
+
 def test_what_the_environment_says_already_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -76,13 +94,12 @@ def test_rehash_reads_again_what_shows_no_change(
 ) -> None:
     """A store that remembers other digests stands for a file system that shows no change."""
     workshop.set("teachers.0.model.maxModelLen", 4096)  # Prepare refuses it once all files are read
-    job = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "job"}, "spec": workshop.spec}
-    (workshop.root / "job.yaml").write_text(json.dumps(job))
+    manifest = write_manifest(workshop)
     workshop.keys()
     right = {name: workshop.store.read(name) for name in workshop.store.names("digests")}
     for name, memory in right.items():
         workshop.store.put(name, json.dumps(json.loads(memory) | {"sha256": "wrong"}).encode())
-    arguments = ["--manifest", str(workshop.root / "job.yaml"), "--store", str(workshop.root / "store"), *what]
+    arguments = ["--manifest", str(manifest), "--store", str(workshop.root / "store"), *what]
     main(arguments)
     assert {name: workshop.store.read(name) for name in right} != right
     main([*arguments, "--rehash"])

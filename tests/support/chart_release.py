@@ -4,16 +4,21 @@ import os
 import signal
 import subprocess
 import sys
+import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from cluster_setup import account_kubeconfig
+from cluster_setup import account_kubeconfig, account_token
 from helm import CHART, Helm, Values
+from image_root import ImageRoot
 from kube_api import Api, Manifest
 from operator_process import Replica, free_port
+
+ACCOUNT_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +30,7 @@ class Release:
     name: str
     namespace: str
     port: int = field(default_factory=free_port)
+    chart: Path = CHART
 
     @property
     def operator(self) -> str:
@@ -49,27 +55,53 @@ class Release:
         assert found, f"{self.operator} is installed"
         return found
 
+    def pod(self) -> Manifest:
+        """The spec of the pods that its Deployment makes."""
+        spec: Manifest = self.deployment()["spec"]["template"]["spec"]
+        return spec
+
     def kubeconfig(self, folder: Path) -> Path:
         """What the pods of its Deployment may do, as a kubeconfig."""
-        account = self.deployment()["spec"]["template"]["spec"]["serviceAccountName"]
+        account = self.pod()["serviceAccountName"]
         return account_kubeconfig(self.api, account, namespace=self.namespace, file=folder / f"{account}.kubeconfig")
 
     @contextmanager
     def replica(self, folder: Path, *, name: str = "replica") -> Iterator[Replica]:
-        """A process as the Deployment describes one; it is asked to leave in the end, as a pod is."""
+        """A process as the Deployment describes one, in our own environment."""
         place = folder / name
         place.mkdir()
-        spec = self.deployment()["spec"]["template"]["spec"]
-        (container,) = spec["containers"]
-        command = [str(Path(sys.executable).parent / container["command"][0])]
-        command += [self._moved(argument, spec, place) for argument in container["args"]]
-        environment = {one["name"]: _value(one, namespace=self.namespace) for one in container["env"]}
-        log = place / "operator.log"
-        with log.open("wb") as stream:
-            process = subprocess.Popen(
-                command, stdout=stream, stderr=stream,
-                env=os.environ | environment | {"KUBECONFIG": str(self.kubeconfig(place))},
+        (container,) = self.pod()["containers"]
+        command = [str(Path(sys.executable).parent / container["command"][0]), *container["args"]]
+        for path, source in self._volumes(place).items():
+            command = [argument.replace(path, str(source)) if source else argument for argument in command]
+        environment = os.environ | self._variables() | {"KUBECONFIG": str(self.kubeconfig(place))}
+        with (place / "operator.log").open("wb") as stream:
+            process = subprocess.Popen(command, stdout=stream, stderr=stream, env=environment)
+        with self._attended(process, log=place / "operator.log") as replica:
+            yield replica
+
+    @contextmanager
+    def pod_process(
+        self, image: ImageRoot, folder: Path, *, user: str, name: str = "pod", uid: str = ""
+    ) -> Iterator[Replica]:
+        """A process as the Deployment describes one, in the image and as a user, with what a kubelet mounts."""
+        place = folder / name
+        place.mkdir()
+        (container,) = self.pod()["containers"]
+        server = urlsplit(self.api.server)
+        reached_by = {"KUBERNETES_SERVICE_HOST": str(server.hostname), "KUBERNETES_SERVICE_PORT": str(server.port)}
+        with (place / "operator.log").open("wb") as stream:
+            process = image.start(
+                [*container["command"], *container["args"]], user=user, host=name, stdout=stream, stderr=stream,
+                environment=self._variables(uid) | reached_by,
+                mounts=self._volumes(place) | {ACCOUNT_FOLDER: self._account(place / "account")},
             )  # fmt: skip
+        with self._attended(process, log=place / "operator.log") as replica:
+            yield replica
+
+    @contextmanager
+    def _attended(self, process: "subprocess.Popen[bytes]", *, log: Path) -> Iterator[Replica]:
+        """It is asked to leave in the end, as a pod is."""
         try:
             yield Replica(process, self.port, log)
             process.send_signal(signal.SIGTERM)
@@ -80,25 +112,43 @@ class Release:
 
     def _put(self, verb: str, settings: Values, options: tuple[str, ...], values: dict[str, Any]) -> str:
         given = {"settings": {"port": self.port, **settings}, "crds": {"install": False}, **values}
-        return self.helm.run(verb, self.name, str(CHART), "--namespace", self.namespace, *options, values=given)
+        return self.helm.run(verb, self.name, str(self.chart), "--namespace", self.namespace, *options, values=given)
 
-    def _moved(self, argument: str, spec: Manifest, place: Path) -> str:
-        """An argument with the places of ConfigMaps moved to this machine, where they are written."""
-        (container,) = spec["containers"]
-        maps = {one["name"]: one["configMap"]["name"] for one in spec["volumes"] if "configMap" in one}
-        for mount in container["volumeMounts"]:
-            if mount["name"] in maps and mount["mountPath"] in argument:
-                data = self.api.get("v1/ConfigMap", maps[mount["name"]], namespace=self.namespace)
-                assert data, f"ConfigMap {maps[mount['name']]} is installed"
-                for file, text in data["data"].items():
-                    (place / file).write_text(text)
-                argument = argument.replace(mount["mountPath"], str(place))
-        return argument
+    def _variables(self, uid: str = "") -> dict[str, str]:
+        """What the variables of the container are in a pod of its own, or in that of a uid."""
+        (container,) = self.pod()["containers"]
+        fields = {"metadata.namespace": self.namespace, "metadata.uid": uid or str(uuid.uuid4())}
+        return {
+            one["name"]: fields[one["valueFrom"]["fieldRef"]["fieldPath"]] if "valueFrom" in one else str(one["value"])
+            for one in container["env"]
+        }
 
+    def _volumes(self, place: Path) -> dict[str, Path | None]:
+        """By the path in the container: a folder with the files of a ConfigMap, or None for an emptyDir."""
+        pod = self.pod()
+        (container,) = pod["containers"]
+        volumes = {volume["name"]: volume for volume in pod["volumes"]}
+        return {
+            mount["mountPath"]: self._write_config_map(volumes[mount["name"]], place)
+            for mount in container["volumeMounts"]
+        }
 
-def _value(variable: Manifest, *, namespace: str) -> str:
-    """The value of a variable; the only field that is asked for is the pod's namespace."""
-    if "valueFrom" in variable:
-        assert variable["valueFrom"]["fieldRef"]["fieldPath"] == "metadata.namespace"
-        return namespace
-    return str(variable["value"])
+    def _write_config_map(self, volume: Manifest, place: Path) -> Path | None:
+        if "emptyDir" in volume:
+            return None
+        found = self.api.get("v1/ConfigMap", volume["configMap"]["name"], namespace=self.namespace)
+        assert found, f"the ConfigMap of the volume {volume['name']} is installed"
+        folder = place / volume["name"]
+        folder.mkdir()
+        for file, text in found["data"].items():
+            (folder / file).write_text(text)
+        return folder
+
+    def _account(self, folder: Path) -> Path:
+        """What a kubelet mounts of the pod's ServiceAccount."""
+        folder.mkdir()
+        token = account_token(self.api, self.pod()["serviceAccountName"], namespace=self.namespace)
+        (folder / "token").write_text(token)
+        (folder / "ca.crt").write_bytes(self.api.ca)
+        (folder / "namespace").write_text(self.namespace)
+        return folder

@@ -64,12 +64,18 @@ def install_operator_account(api: Api) -> None:
 
 def account_kubeconfig(api: Api, account: str, *, namespace: str, file: Path, seconds: int = 7200) -> Path:
     """A kubeconfig with a token of a ServiceAccount, good for so many seconds."""
+    token = account_token(api, account, namespace=namespace, seconds=seconds)
+    return write_kubeconfig(file, server=api.server, ca=api.ca, token=token)
+
+
+def account_token(api: Api, account: str, *, namespace: str, seconds: int = 7200) -> str:
+    """A token of a ServiceAccount, good for so many seconds."""
     request = {
         "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": seconds},
     }  # fmt: skip
     path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
-    token = api.request("post", path, body=request)["status"]["token"]
-    return write_kubeconfig(file, server=api.server, ca=api.ca, token=token)
+    token: str = api.request("post", path, body=request)["status"]["token"]
+    return token
 
 
 def refuse_cluster_in_use(api: Api) -> None:

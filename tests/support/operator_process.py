@@ -1,12 +1,13 @@
 """A replica of the operator as a process of its own, as it runs in a pod."""
 
 import json
+import os
 import socket
 import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +37,17 @@ class Replica:
         except OSError:
             return 0
 
+    def readiness(self) -> str:
+        """What /readyz says; empty where nobody answers."""
+        try:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5) as answer:
+                return str(answer.read().decode())
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.read().decode()
+        except OSError:
+            return ""
+
     def metrics(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
         """All series by name and labels."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as answer:
@@ -64,6 +76,8 @@ def launch(
     lease_namespace: str,
     name: str = "replica",
     options: Sequence[str] = (),
+    command: Sequence[str] = COMMAND,
+    environment: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> Replica:
     """Start one; the caller ends it."""
@@ -73,7 +87,10 @@ def launch(
     log = folder / f"{name}.log"
     arguments = ["--config", str(config), "--kubeconfig", str(kubeconfig), "--lease-namespace", lease_namespace]
     with log.open("wb") as stream:
-        process = subprocess.Popen([*COMMAND, "run", *arguments, *options], stdout=stream, stderr=stream)
+        process = subprocess.Popen(
+            [*command, "run", *arguments, *options], stdout=stream, stderr=stream,
+            env=os.environ | dict(environment or {}),
+        )  # fmt: skip
     return Replica(process, port, log)
 
 

@@ -7,7 +7,8 @@ from typing import Any
 
 from kubedistill.errors import InvalidInput, NoCluster
 
-_DEFAULT = Path.home() / ".kube" / "config"
+# Not Path.home(): without $HOME that needs an entry in /etc/passwd, which the user of a pod need not have.
+_DEFAULT = Path(os.environ.get("HOME", "/")) / ".kube" / "config"
 _POD = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 _FIX = "Name a kubeconfig by --kubeconfig or $KUBECONFIG"
 

@@ -11,6 +11,7 @@ from kubedistill.client.job import Job
 from kubedistill.client.request import Request, Script
 from kubedistill.errors import NotAllowed, NotKept
 from kubedistill.report import Report
+from kubedistill.stored import read_stored_json
 from kubedistill.v1alpha1 import StageStatus
 
 _STORE_HERE = "Name the folder where its store is mounted here by --store (Client(store=…))"
@@ -55,7 +56,7 @@ def find_report(job: Job, *, store: Path | None) -> Script[KeptReport]:
     names = list(_report_names(job))
     found = next((name for name in names if kept.folder and (kept.folder / f"{name}.json").is_file()), None)
     if found is not None and kept.folder is not None:
-        report = Report.model_validate_json((kept.folder / f"{found}.json").read_bytes())
+        report = read_stored_json(Report, (kept.folder / f"{found}.json").read_bytes())
         return KeptReport(report, str(kept.folder / f"{found}.html"))
     if job.status.result is None or not names:
         fix = f"`kubedistill watch {job.name}` follows it"

@@ -1,6 +1,7 @@
 """The cluster: the only module that talks to the API server. Plain dicts in and out, a timeout on every call."""
 
 import os
+import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,6 +41,25 @@ class Login:
     token: str | None
     certificate_path: str | None
     key_path: str | None
+
+    def open_session(self, *, accepted: Callable[[str], None]) -> aiohttp.ClientSession:
+        """A session, which its user closes; `accepted` is told the URL of every request that was answered with 200."""
+        context = ssl.create_default_context(cafile=self.ca_path)
+        if self.insecure:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        if self.certificate_path and self.key_path:
+            context.load_cert_chain(self.certificate_path, self.key_path)
+
+        async def on_request_end(_session: object, _context: object, end: aiohttp.TraceRequestEndParams) -> None:
+            if end.response.status == 200:
+                accepted(str(end.url))
+
+        trace = aiohttp.TraceConfig()
+        trace.on_request_end.append(on_request_end)
+        return aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0, ssl=context), trace_configs=[trace], trust_env=uses_proxy(),
+            headers={"Authorization": f"Bearer {self.token}"} if self.token else {},
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

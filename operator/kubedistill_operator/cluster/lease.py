@@ -5,6 +5,7 @@ and 15 s after its last change another replica takes it. Only durations count, n
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -17,6 +18,8 @@ from kubedistill_operator.plan import Manifest
 DURATION_SECONDS, DEADLINE_SECONDS, RETRY_SECONDS = 15.0, 10.0, 2.0
 REQUEST_SECONDS: Final = 4.0
 _MARGIN_SECONDS = 1.0
+
+log = logging.getLogger(__name__)
 
 
 class LeaseApi(Protocol):
@@ -48,21 +51,32 @@ class Lease:
     namespace: str
     name: str
     identity: str
-    """Different for every process."""
+    """Different for every process; parts are joined by `_`."""
+    pod: str = ""
+    """Uid of our pod, a part of its processes' identities: what a former one held is free. Empty: outside a pod."""
     clock: Callable[[], float] = boot_seconds
     wall: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    problem: str = ""
+    """Why the last request for the lease failed; empty where it did not."""
     _held: Manifest | None = None
     """The Lease as we last wrote it."""
     _renewed: float = 0.0
     """When the request that last renewed it began."""
     _seen: tuple[Any, ...] = ()
     _seen_at: float = field(default=0.0)
+    _renewal_seen: float = float("-inf")
+    """When we last saw that another replica had renewed the lease since our look before."""
 
     @property
     def leads(self) -> bool:
         """Whether we hold the lease and may write."""
         return self._held is not None and self.clock() < self._renewed + DEADLINE_SECONDS
+
+    @property
+    def follows(self) -> bool:
+        """Whether another replica leads: it was seen to renew the lease. Holding it is not enough: the dead do too."""
+        return not self.leads and self.clock() < self._renewal_seen + DURATION_SECONDS
 
     def guard(self) -> float:
         """Seconds that a write may take so that it has ended before another replica leads; raises LeaseLost."""
@@ -100,11 +114,16 @@ class Lease:
         """One step, which the API server may fail and must not delay."""
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
-                return await step()
+                done = await step()
         except LeaseLost:
             raise
-        except (OperatorFailure, TimeoutError):
+        except (OperatorFailure, TimeoutError) as error:
+            if (problem := str(error) or f"no answer within {REQUEST_SECONDS:.0f} s") != self.problem:
+                log.warning("the Lease %s/%s: %s", self.namespace, self.name, problem)
+            self.problem = problem
             return False
+        self.problem = ""
+        return done
 
     async def _take(self) -> bool:
         began = self.clock()
@@ -144,11 +163,15 @@ class Lease:
 
     def _is_free(self, spec: Manifest, *, version: object) -> bool:
         """Whether nobody holds a lease, or its holder has not renewed it for as long as it may, by our own clock."""
-        holder, seen = spec.get("holderIdentity"), (spec.get("holderIdentity"), spec.get("renewTime"), version)
-        if seen != self._seen:
+        holder, renewed = spec.get("holderIdentity"), spec.get("renewTime")
+        if (seen := (holder, renewed, version)) != self._seen:
+            if holder and self._seen[:1] == (holder,) and self._seen[1] != renewed:
+                self._renewal_seen = self.clock()
             self._seen, self._seen_at = seen, self.clock()
+        if not holder or holder == self.identity or (self.pod and self.pod in holder.split("_")):
+            return True
         patience = max(float(spec.get("leaseDurationSeconds") or 0.0), DURATION_SECONDS)
-        return not holder or holder == self.identity or self.clock() >= self._seen_at + patience
+        return self.clock() >= self._seen_at + patience
 
     def _note(self, written: Manifest, began: float) -> None:
         self._held, self._renewed = written, began

@@ -103,7 +103,8 @@ def note_drift(situation: Situation) -> Plan | None:
     run, job = situation.run, situation.job
     if run is None or _wanted_run(situation) is not None:
         return None
-    changed = job.spec is None or spec_digest(job.spec) != run.digest
+    # Not run.digest: another version made it, of fields that this one may not know.
+    changed = job.spec is None or spec_digest(job.spec) != spec_digest(run.spec)
     reused = job.spec is not None and job.spec.run_id not in (None, run.spec.run_id)
     drifted = is_true(situation.status, "SpecDrift")
     if not changed and not reused:

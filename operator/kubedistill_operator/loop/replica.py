@@ -23,7 +23,7 @@ from kubedistill_operator.cluster.lease import REQUEST_SECONDS, Lease
 from kubedistill_operator.cluster.observation import Observer
 from kubedistill_operator.loop.controller import Controller
 from kubedistill_operator.loop.intake import Intake
-from kubedistill_operator.loop.watch import resync, watch
+from kubedistill_operator.loop.watch import Streams, resync, watch
 from kubedistill_operator.loop.workqueue import WorkQueue
 from kubedistill_operator.telemetry.health import make_app, serving
 from kubedistill_operator.telemetry.metrics import Metrics
@@ -66,7 +66,7 @@ class Replica:
     """Ends the process at once: what is under way must not write any more."""
     metrics: Metrics = field(default_factory=Metrics)
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
-    _unready: str = "the API server was not reached yet"
+    _unready: Callable[[], str] = lambda: "the API server was not reached yet"
 
     async def run(self) -> None:
         """Live until SIGTERM or SIGINT.
@@ -77,22 +77,23 @@ class Replica:
         self._take_signals()
         connection = await Connection.find(self.options.kubeconfig)
         lease_cluster = self._open(connection, guard=lambda: REQUEST_SECONDS)
-        identity = f"{socket.gethostname()}_{uuid.uuid4().hex[:8]}"
+        pod = os.environ.get("POD_UID", "")
+        identity = "_".join(part for part in (socket.gethostname(), pod, uuid.uuid4().hex[:8]) if part)
         namespace = self.options.lease_namespace or own_namespace()
-        lease = Lease(lease_cluster, namespace, self.options.lease_name, identity)
+        lease = Lease(lease_cluster, namespace, self.options.lease_name, identity, pod)
         cluster = self._open(connection, guard=(lambda: WRITE_SECONDS) if self.options.alone else lease.guard)
         controller = make_controller(cluster, settings=self.settings, metrics=self.metrics)
         self.metrics.watch(
             controller.table, depth=lambda: controller.queue.depth, leads=lambda: self.options.alone or lease.leads
         )
         app = make_app(
-            alive={"reconcile": lambda: _stuck(controller)}, ready={"cluster": lambda: self._unready},
+            alive={"reconcile": lambda: _stuck(controller)}, ready={"replica": self._check_ready},
             registry=self.metrics.registry,
         )  # fmt: skip
         async with lease_cluster, cluster, serving(app, port=self.settings.port):
             if not await self._unless_stopped(check_installed(cluster)):
                 return
-            self._unready = ""
+            self._unready = lambda: "" if lease.follows else lease.problem or "no other replica renews the Lease"
             if not self.options.alone and not await self._unless_stopped(lease.acquire()):
                 return
             log.info("leads the cluster at %s", connection.server)
@@ -100,6 +101,8 @@ class Replica:
 
     async def _lead(self, controller: Controller, *, lease: Lease, connection: Connection) -> None:
         """Work until told to stop, or until a part of us ends by itself, which none may."""
+        streams = Streams(self.settings.watch_namespaces)
+        self._unready = streams.missing
         leave_watch = asyncio.Event()
         work = [controller.run(), resync(controller, settings=self.settings, sleep=asyncio.sleep)]
         if not self.options.alone:
@@ -107,7 +110,7 @@ class Replica:
         parts = [asyncio.create_task(part) for part in work]
         follow = asyncio.create_task(
             watch(
-                Intake(controller), login=connection.log_in, namespaces=self.settings.watch_namespaces,
+                Intake(controller), login=connection.log_in, identity=lease.identity, streams=streams,
                 stop=leave_watch, started=self._take_signals,
             )
         )  # fmt: skip
@@ -144,6 +147,10 @@ class Replica:
             return True
         task.cancel()
         return False
+
+    def _check_ready(self) -> str:
+        """Why we neither lead nor follow yet; empty where we do."""
+        return self._unready()
 
     def _open(self, connection: Connection, *, guard: Callable[[], float]) -> Cluster:
         host = connection.server.rpartition("://")[2]

@@ -7,19 +7,23 @@ import asyncio
 import logging
 import random
 from collections.abc import Awaitable, Callable, Collection
+from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import kopf
 
 from kubedistill.settings import Settings
-from kubedistill.v1alpha1 import GROUP, KIND, PLURAL, VERSION
+from kubedistill.v1alpha1 import KIND
 from kubedistill_operator.cluster.client import Cluster, Login, uses_proxy
 from kubedistill_operator.cluster.failures import OperatorFailure
+from kubedistill_operator.cluster.kinds import KINDS
 from kubedistill_operator.job import Key
 from kubedistill_operator.loop.controller import Controller
 from kubedistill_operator.loop.intake import Intake
 from kubedistill_operator.names import MANAGED_BY
 
+_CHILDREN = ("RayJob", "Job", "ConfigMap", "Pod")
 _SELECTOR = ",".join(f"{name}={value}" for name, value in MANAGED_BY.items())
 _BACKOFFS = (1, 1, 2, 3, 5, 8, 13, 21, 34, 55)
 _SPREAD = 0.1
@@ -60,15 +64,40 @@ class _NoProgress(kopf.ProgressStorage):
         return essence
 
 
+@dataclass(slots=True)
+class Streams:
+    """The watches that we need, and whether they are open; kopf opens each one after its first list."""
+
+    namespaces: Collection[str]
+    """Empty: all."""
+    _pending: set[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        spaces = self.namespaces or ("",)
+        self._pending = {KINDS[kind].path(namespace=space) for kind in (KIND, *_CHILDREN) for space in spaces}
+
+    def missing(self) -> str:
+        """Which watch was never open yet; empty where all were."""
+        return f"no watch yet of {min(self._pending)}" if self._pending else ""
+
+    def note(self, url: str) -> None:
+        """Note a request that the server has accepted; its URL may have a path of its own before ours."""
+        request = urlsplit(url)
+        if "watch" in parse_qs(request.query):
+            self._pending = {path for path in self._pending if not request.path.endswith(path)}
+
+
 async def watch(
-    intake: Intake, *, login: Callable[[], Awaitable[Login]], namespaces: Collection[str], stop: asyncio.Event,
+    intake: Intake, *, login: Callable[[], Awaitable[Login]], identity: str, streams: Streams, stop: asyncio.Event,
     started: Callable[[], None] = lambda: None,
 ) -> None:  # fmt: skip
     """Follow jobs, children, channels and pods until told to stop; raises what ended it otherwise."""
     before = asyncio.all_tasks()
     tasks = await kopf.spawn_tasks(
-        registry=_registry(intake, login=login), settings=_settings(), standalone=True, clusterwide=not namespaces,
-        namespaces=list(namespaces), stop_flag=stop,
+        registry=_registry(intake, login=login, streams=streams), settings=_settings(), standalone=True,
+        clusterwide=not streams.namespaces, namespaces=list(streams.namespaces), stop_flag=stop,
+        # Without one kopf asks for a user name, which an image does not have. It exports no type for it.
+        identity=identity,  # type: ignore[arg-type]
     )  # fmt: skip
     started()  # kopf has taken the signals; whoever had them takes them back here
     await kopf.run_tasks(tasks, ignored=before)
@@ -114,37 +143,40 @@ def _settings() -> kopf.OperatorSettings:
     settings.networking.request_timeout = 60.0
     settings.networking.trust_env = uses_proxy()
     settings.process.ultimate_exiting_timeout = None
-    for resource in (
-        ("ray.io", "v1", "rayjobs"),
-        ("batch", "v1", "jobs"),
-        ("", "v1", "configmaps"),
-        ("", "v1", "pods"),
-    ):
-        settings.watching.label_selectors[resource] = _SELECTOR
+    for kind in _CHILDREN:
+        settings.watching.label_selectors[_resource(kind)] = _SELECTOR
     return settings
 
 
-def _registry(intake: Intake, *, login: Callable[[], Awaitable[Login]]) -> kopf.OperatorRegistry:
+def _registry(intake: Intake, *, login: Callable[[], Awaitable[Login]], streams: Streams) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
-    for group, version, plural, see in (
-        (GROUP, VERSION, PLURAL, intake.see_job),
-        ("ray.io", "v1", "rayjobs", intake.see_child),
-        ("batch", "v1", "jobs", intake.see_child),
-        ("", "v1", "configmaps", intake.see_channel),
-        ("", "v1", "pods", intake.see_pod),
+    for kind, see in (
+        (KIND, intake.see_job),
+        ("RayJob", intake.see_child),
+        ("Job", intake.see_child),
+        ("ConfigMap", intake.see_channel),
+        ("Pod", intake.see_pod),
     ):
-        kopf.on.event(group, version, plural, id=f"see-{plural}", registry=registry)(_handler(see))
+        kopf.on.event(*_resource(kind), id=f"see-{kind}", registry=registry)(_handler(see))
+    sessions: dict[Login, kopf.AiohttpSession] = {}
 
     @kopf.on.login(registry=registry)
-    async def log_in(**_: Any) -> kopf.ConnectionInfo:
+    async def log_in(**_: Any) -> kopf.AiohttpSession:
         found = await login()
-        return kopf.ConnectionInfo(
-            server=found.server, ca_path=found.ca_path, insecure=found.insecure or None, token=found.token,
-            certificate_path=found.certificate_path, private_key_path=found.key_path,
-            trust_env=uses_proxy(),
-        )  # fmt: skip
+        if found not in sessions:
+            sessions.clear()
+            session = found.open_session(accepted=streams.note)
+            sessions[found] = kopf.AiohttpSession(server=found.server, aiohttp_session=session)
+        return sessions[found]  # kopf gives up where it gets again what the server has refused
 
     return registry
+
+
+def _resource(kind: str) -> tuple[str, str, str]:
+    """(group, version, plural) of a kind."""
+    found = KINDS[kind]
+    group, _, version = found.api_version.rpartition("/")
+    return group, version, found.plural
 
 
 def _handler(see: Callable[[str | None, Any], None]) -> Callable[..., Awaitable[None]]:

@@ -1,6 +1,8 @@
 """Which cluster and which namespace: as kubectl would have it, or one message that says what to name."""
 
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -80,3 +82,15 @@ def test_without_the_library_the_way_to_get_it_is_told(kubeconfig: Path, monkeyp
     monkeypatch.setitem(sys.modules, "kubernetes", None)
     with pytest.raises(InvalidInput, match="pip install 'kubedistill\\[client\\]'"):
         find_access(kubeconfig=kubeconfig)
+
+
+def test_a_user_that_no_system_file_knows_and_without_a_home_has_no_kubeconfig() -> None:
+    program = (
+        "import pwd\ndef fail(uid): raise KeyError(uid)\npwd.getpwuid = fail\n"
+        "from kubedistill.client import access\nprint(access._DEFAULT)"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "HOME"}
+    found = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env=environment, check=False
+    )
+    assert (found.returncode, found.stdout) == (0, "/.kube/config\n"), found.stderr

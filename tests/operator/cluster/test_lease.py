@@ -164,6 +164,98 @@ def test_a_lease_that_is_released_is_taken_at_the_next_look() -> None:
     play(scenario)
 
 
+async def crash_while_it_leads(time: VirtualTime, board: Board, identity: str) -> None:
+    """A leader that renews once more and dies without giving the Lease back."""
+    leading = asyncio.ensure_future(lead(candidate(Api(board, time), identity)))
+    await time.run(3)
+    leading.cancel()
+
+
+SUCCESSORS = {
+    "the same pod, restarted": ("pod_uid-1_aaaa", "pod_uid-1_bbbb", "uid-1", True),
+    "another pod": ("pod-a_uid-1_aaaa", "pod-b_uid-2_bbbb", "uid-2", False),
+    "a pod of the same name, made anew": ("pod_uid-1_aaaa", "pod_uid-2_bbbb", "uid-2", False),
+    "a pod whose uid begins alike": ("pod_uid-10_aaaa", "pod_uid-1_bbbb", "uid-1", False),
+    "two processes of one host, outside a pod": ("host_aaaa", "host_bbbb", "", False),
+}
+
+
+@pytest.mark.parametrize("case", SUCCESSORS)
+def test_only_the_lease_of_our_own_pods_former_process_is_taken_at_once(case: str) -> None:
+    former, ours, pod, at_once = SUCCESSORS[case]
+
+    async def scenario(time: VirtualTime, board: Board) -> None:
+        await crash_while_it_leads(time, board, former)
+        lease = candidate(Api(board, time), ours, pod=pod)
+        leading = asyncio.ensure_future(lead(lease))
+        await time.run(1)
+        assert lease.leads is at_once
+        await time.run(DURATION_SECONDS + 3)
+        assert lease.leads
+        leading.cancel()
+
+    play(scenario)
+
+
+def test_a_replica_follows_while_it_sees_another_renew_the_lease() -> None:
+    async def scenario(time: VirtualTime, board: Board) -> None:
+        leader, api = candidate(Api(board, time), "a"), Api(board, time)
+        follower = candidate(api, "b")
+        leading = asyncio.ensure_future(lead(leader))
+        await time.run(1)
+        waiting = asyncio.ensure_future(follower.acquire())
+        await time.run(0)
+        assert not follower.follows, "one look does not tell a live holder from a dead one"
+        await time.run(5)
+        assert follower.follows
+        assert not leader.follows
+        leading.cancel()
+        await time.run(DURATION_SECONDS - 3)
+        assert follower.follows, "a leader that is late, or a server that is away for a moment, changes nothing"
+        await time.run(6)
+        assert waiting.done()
+        assert not follower.follows, "it leads"
+
+    play(scenario)
+
+
+def test_a_replica_that_cannot_read_the_lease_does_not_follow() -> None:
+    async def scenario(time: VirtualTime, board: Board) -> None:
+        leading = asyncio.ensure_future(lead(candidate(Api(board, time), "a")))
+        api = Api(board, time)
+        follower = candidate(api, "b")
+        waiting = asyncio.ensure_future(follower.acquire())
+        await time.run(7)
+        assert follower.follows
+        api.away = True
+        await time.run(DURATION_SECONDS + 3)
+        assert not follower.follows
+        assert follower.problem == "away"
+        api.away = False
+        await time.run(7)
+        assert follower.follows
+        assert not follower.problem
+        leading.cancel()
+        waiting.cancel()
+
+    play(scenario)
+
+
+def test_replicas_that_all_die_as_they_take_the_lead_never_follow() -> None:
+    async def scenario(time: VirtualTime, board: Board) -> None:
+        followed = []
+        for life in range(6):
+            lease = candidate(Api(board, time), f"pod-{life}")
+            taking = asyncio.ensure_future(lease.acquire())
+            while not taking.done():
+                await time.run(0.5)
+                followed.append(lease.follows)
+        assert len(followed) > 5 * 2 * DURATION_SECONDS
+        assert not any(followed)
+
+    play(scenario)
+
+
 def test_releasing_what_is_not_held_asks_nothing() -> None:
     async def scenario(time: VirtualTime, board: Board) -> None:
         api = Api(board, time)

@@ -1,4 +1,4 @@
-"""The resync: every job that needs a look gets one, thorough and spread out; those that are gone are forgotten."""
+"""The watches that must be open, and the resync: every job that needs a look gets one, those gone are forgotten."""
 
 import asyncio
 from typing import Any
@@ -12,7 +12,7 @@ from kubedistill.v1alpha1 import Status
 from kubedistill_operator.cluster.client import Cluster
 from kubedistill_operator.loop.controller import Controller
 from kubedistill_operator.loop.replica import make_controller
-from kubedistill_operator.loop.watch import resync
+from kubedistill_operator.loop.watch import Streams, resync
 from kubedistill_operator.telemetry.metrics import Metrics
 from operator_objects import DISTILLATIONS, RUN, with_status
 from virtual_time import VirtualTime
@@ -125,3 +125,36 @@ def test_only_the_namespaces_that_are_watched_are_asked_for(spaces: tuple[str, .
         assert keys(controller) == [f"in-{space}" for space in spaces]
 
     run(resource, scenario, settings=SETTINGS.model_copy(update={"watch_namespaces": spaces}))
+
+
+PATHS = {
+    "/apis/kubedistill.io/v1alpha1/distillationjobs", "/apis/ray.io/v1/rayjobs", "/apis/batch/v1/jobs",
+    "/api/v1/configmaps", "/api/v1/pods",
+}  # fmt: skip
+
+
+def test_we_watch_once_each_kind_was_listed_and_its_watch_accepted() -> None:
+    streams = Streams(())
+    for path in sorted(PATHS):
+        streams.note(f"https://server{path}")
+        assert f"no watch yet of {path}" == streams.missing(), "a list alone is no watch"
+        streams.note(f"https://server{path}?watch=true&resourceVersion=7")
+    assert streams.missing() == ""
+
+
+def test_every_namespace_is_watched_by_itself_also_behind_a_proxy_with_a_path_of_its_own() -> None:
+    streams = Streams(("team-a", "team-b"))
+    for space in ("team-a", "team-b"):
+        assert f"/namespaces/{space}/" in streams.missing()
+        for path in PATHS:
+            root, _, plural = path.rpartition("/")
+            streams.note(f"https://proxy/k8s/clusters/c-1{root}/namespaces/{space}/{plural}?watch=true")
+    assert streams.missing() == ""
+
+
+def test_a_watch_of_another_kind_or_of_one_object_opens_none_of_ours() -> None:
+    streams = Streams(())
+    for path in ("/api/v1/namespaces", "/api/v1/namespaces/x/pods", "/apis/other.io/v1/jobs", "/api/v1/pods/one"):
+        streams.note(f"https://server{path}?watch=true")
+    assert streams.missing() == "no watch yet of /api/v1/configmaps"
+    assert len(streams._pending) == len(PATHS)

@@ -200,6 +200,18 @@ def test_a_result_that_the_api_server_refuses_ends_with_1_and_lies_in_the_store(
     assert StageResult.model_validate_json(store.read(f"{FOLDER}/result.json")).outcome == "Succeeded"
 
 
+@pytest.mark.parametrize("store", [Store(Path("/sys/kubedistill"))], ids=["a folder that the kernel lets nobody make"])
+def test_a_store_that_can_not_be_written_is_told_before_the_stage_begins(
+    pod: None, run: Run, server: ConfigMapServer
+) -> None:
+    begun: list[Progress] = []
+    assert run(begun.append) == EXIT_FAILED
+    assert begun == []
+    result = told(server)
+    assert (result.outcome, result.cause, result.reason) == ("Failed", "user", "StorageNotWritable")
+    assert "/sys/kubedistill: " in result.message
+
+
 def test_outside_of_a_cluster_a_channel_by_name_is_refused(
     run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

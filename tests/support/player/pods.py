@@ -50,13 +50,22 @@ def cluster_pod(child: Child, slot: Slot, *, index: int = 0) -> Object:
         **template.get("labels", {}), **({REPLICA_LABEL: str(index)} if slot.role == WORKER else {}),
         "ray.io/cluster": cluster, "ray.io/node-type": slot.role, "ray.io/group": slot.group,
     }  # fmt: skip
-    return _pod(child, f"{cluster}-{kind}", labels=labels, template=slot.template)
+    pod = _pod(child, f"{cluster}-{kind}", labels=labels, template=slot.template)
+    return pod if slot.role == HEAD else {**pod, "spec": {**pod["spec"], "initContainers": [_init(pod["spec"])]}}
 
 
 def job_pod(child: Child) -> Object:
     """The pod of a batch Job; the API server has put the labels of the controller into the template."""
     template = child.spec["template"]
     return _pod(child, child.name, labels=template["metadata"]["labels"], template=template)
+
+
+def _init(spec: Values) -> Object:
+    """A worker's wait for its head: kuberay:ray-operator/controllers/ray/common/pod.go DefaultWorkerPodTemplate."""
+    first = spec["containers"][0]
+    kept = {name: first[name] for name in ("image", "securityContext", "env", "volumeMounts") if name in first}
+    size = {"cpu": "200m", "memory": "256Mi"}
+    return {"name": "wait-gcs-ready", **kept, "resources": {"requests": size, "limits": size}}
 
 
 def _pod(child: Child, prefix: str, *, labels: Values, template: Values) -> Object:

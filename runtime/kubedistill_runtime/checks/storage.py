@@ -1,0 +1,17 @@
+"""Storage: whether this process can write where a stage will, found by writing before anything is spent."""
+
+from kubedistill.chain import STAGES
+from kubedistill.contract import StageJob
+from kubedistill_runtime.channel import attempt_folder
+from kubedistill_runtime.storage.artifacts import folder_of
+from kubedistill_runtime.storage.store import Store
+
+
+def check_store(job: StageJob, *, store: Store) -> None:
+    """Write and delete a file wherever the stage will write.
+
+    Raises StorageNotWritable where that is refused, and StorageUnavailable where the volume is full or gone.
+    """
+    artifacts = [folder_of(name, "") for stage in STAGES.values() for name in stage.makes]
+    made = [folder_of(name, job.artifacts.get(name, "")) for name in STAGES[job.stage].makes]
+    store.probe("", "digests", "rows", attempt_folder(job), *artifacts, *made)

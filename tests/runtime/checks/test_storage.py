@@ -1,0 +1,166 @@
+"""The store's door: who may write is found out by writing, and a refusal names the command that allows it."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from identities import run_as, shared_folder
+from kubedistill.errors import StorageNotWritable, StorageUnavailable
+from kubedistill_runtime.checks.storage import check_store
+from kubedistill_runtime.storage.store import Store
+from stage_jobs import stage_job
+
+POD, OPENSHIFT = (65532, 65532, ()), (1000720000, 0, ())
+Identity = tuple[int, int, tuple[int, ...]]
+
+
+@pytest.fixture
+def root() -> Iterator[Path]:
+    with shared_folder() as folder:
+        yield folder / "it's a store"
+
+
+def check(root: Path, identity: Identity) -> None:
+    uid, gid, groups = identity
+    run_as(lambda: check_store(stage_job(stage="Train"), store=Store(root)), uid=uid, gid=gid, groups=groups)
+
+
+def make(folder: Path, owner: str, mode: int) -> None:
+    folder.mkdir(parents=True)
+    uid, gid = owner.split(":")
+    os.chown(folder, int(uid), int(gid))
+    folder.chmod(mode)
+
+
+def command_in(refusal: StorageNotWritable) -> str:
+    found = re.search(r"where it is mounted: (.*); or let the cluster", refusal.fix)
+    assert found is not None
+    return found[1]
+
+
+@pytest.mark.parametrize(
+    ("owner", "mode", "identity", "allowed"),
+    [
+        ("0:0", 0o755, POD, False),
+        ("0:65532", 0o2775, POD, True),
+        ("0:65532", 0o755, POD, False),
+        ("65532:0", 0o755, POD, True),
+        ("65532:0", 0o555, POD, False),
+        ("0:0", 0o700, POD, False),
+        ("0:2000", 0o770, POD, False),
+        ("0:2000", 0o770, (65532, 65532, (2000,)), True),
+        ("0:0", 0o775, OPENSHIFT, True),
+        ("0:0", 0o755, OPENSHIFT, False),
+    ],
+)
+def test_a_refusal_names_process_owner_and_mode_and_its_command_ends_it(
+    owner: str, mode: int, identity: Identity, *, allowed: bool, root: Path
+) -> None:
+    make(root, owner, mode)
+    if not allowed:
+        with pytest.raises(StorageNotWritable) as refused:
+            check(root, identity)
+        assert (refused.value.cause, refused.value.at) == ("user", str(root))
+        facts = (f"process {identity[0]}:{identity[1]} ", str(root), f"belongs to {owner} with mode {mode:04o}")
+        assert all(fact in refused.value.problem for fact in facts)
+        subprocess.run(command_in(refused.value), shell=True, check=True)
+    check(root, identity)
+    assert list(root.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["artifacts", "artifacts/rows", "artifacts/student", "artifacts/student/k", "rows", "digests", "runs",
+             "runs/team-a.support/one"],
+)  # fmt: skip
+def test_a_folder_of_another_user_is_found_wherever_the_stage_writes(name: str, root: Path) -> None:
+    make(root, "0:65532", 0o2775)
+    make(root / name, "0:0", 0o755)
+    for folder in (root / name).parents:
+        if folder.is_relative_to(root):
+            os.chown(folder, 65532, 65532)
+    job = stage_job(stage="Train", artifacts={"student": "k"})
+    with pytest.raises(StorageNotWritable) as refused:
+        run_as(lambda: check_store(job, store=Store(root)), uid=65532, gid=65532)
+    assert f"can't write {root / name}" in refused.value.problem
+    subprocess.run(command_in(refused.value), shell=True, check=True)
+    run_as(lambda: check_store(job, store=Store(root)), uid=65532, gid=65532)
+
+
+def test_a_folder_of_another_users_job_is_no_reason_to_refuse(root: Path) -> None:
+    make(root, "0:65532", 0o2775)
+    make(root / "runs" / "team-b.other", "0:0", 0o700)
+    os.chown(root / "runs", 65532, 65532)
+    check(root, POD)
+
+
+def test_a_store_that_is_not_there_yet_is_made_by_the_command_and_nothing_else_is_touched(root: Path) -> None:
+    with pytest.raises(StorageNotWritable) as refused:
+        check(root / "deep", POD)
+    assert f"can't write {root.parent}" in refused.value.problem
+    assert not root.exists()
+    subprocess.run(command_in(refused.value), shell=True, check=True)
+    check(root / "deep", POD)
+    assert (root.parent.stat().st_gid, root.stat().st_gid, (root / "deep").stat().st_gid) == (0, 0, 65532)
+
+
+def test_further_groups_are_named(root: Path) -> None:
+    make(root, "0:0", 0o755)
+    with pytest.raises(StorageNotWritable, match=r"process 65532:65532 with groups 7,2000 can't"):
+        check(root, (65532, 65532, (2000, 7, 65532)))
+
+
+@pytest.mark.parametrize("ask", [lambda store: store.exists("runs/a"), lambda store: store.names("runs/a")])
+def test_a_folder_that_hides_its_names_is_a_refusal_too(ask: Callable[[Store], Any], root: Path) -> None:
+    make(root / "runs", "0:0", 0o700)
+    with pytest.raises(StorageNotWritable, match="belongs to 0:0 with mode 0700"):
+        run_as(lambda: ask(Store(root)), uid=65532, gid=65532)
+
+
+CHECK = """
+import sys
+from pathlib import Path
+from kubedistill.errors import StorageUnavailable
+from kubedistill_runtime.storage.store import Store
+try: Store(Path(sys.argv[1])).probe("", "rows")
+except StorageUnavailable as error: print(error.reason, error.cause, error.fix)
+"""
+
+
+@pytest.mark.parametrize(
+    ("prepare", "reason", "fix"),
+    [
+        ("mount -o remount,ro {root}", "StorageNotWritable user", "Mount it for reading and writing"),
+        ("head -c 64K /dev/zero > {root}/all || true", "StorageUnavailable infrastructure", "Free some space"),
+    ],
+)
+def test_a_read_only_mount_and_a_full_disk_are_told_apart(prepare: str, reason: str, fix: str, root: Path) -> None:
+    root.mkdir()
+    quoted = shlex.quote(str(root))
+    script = f'mount -t tmpfs -o size=16k store {quoted} && {prepare.format(root=quoted)} && exec "$@"'
+    command = [
+        "unshare",
+        "--map-root-user",
+        "--mount",
+        "bash",
+        "-c",
+        script,
+        "-",
+        sys.executable,
+        "-c",
+        CHECK,
+        str(root),
+    ]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert told.startswith(reason)
+    assert fix in told
+
+
+def test_a_refusal_is_a_kind_of_unavailable_so_that_records_are_dropped_and_not_the_work() -> None:
+    assert issubclass(StorageNotWritable, StorageUnavailable)

@@ -1,0 +1,104 @@
+"""The root file system of an image, and processes in it as a kubelet starts them: by root, without a container engine.
+
+Such a process sees its own mounts, a root that is read-only and no more of the machine than /dev, /proc and the
+network; its user needs no entry in /etc/passwd, and it has no capability and can get none.
+"""
+
+import json
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from image_tools import MOUNT
+
+# Links of an image, such as /var/run, are its own: only chroot follows them inside of it.
+_ENTER = """
+set -eu
+root=$1 user=$2 host=$3; shift 3
+hostname "$host"
+mount --bind "$root" "$root"
+while [ "$1" != -- ]; do
+  target=$root$(chroot "$root" sh -c 'mkdir -p "$0" && readlink -f "$0"' "$1")
+  if [ -n "$2" ]; then
+    mount --bind "$2" "$target"
+    mount -o remount,bind,ro "$target"
+  else
+    mount -t tmpfs -o mode=0777 tmpfs "$target"
+  fi
+  shift 2
+done
+shift
+mount -t proc proc "$root/proc"
+mount --bind /dev "$root/dev"
+mount -o remount,bind,ro "$root"
+exec chroot "$root" setpriv --reuid "${user%:*}" --regid "${user#*:}" --clear-groups --bounding-set=-all \\
+  --inh-caps=-all --no-new-privs env -i "$@"
+"""
+_PATH = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRoot:
+    """An image that was unpacked."""
+
+    folder: Path
+    environment: dict[str, str]
+    working_folder: str
+    entrypoint: tuple[str, ...]
+    default_arguments: tuple[str, ...]
+
+    def start(
+        self, command: Sequence[str], *, user: str, environment: Mapping[str, str] | None = None,
+        mounts: Mapping[str, Path | None] | None = None, host: str = "pod", **options: Any,
+    ) -> "subprocess.Popen[bytes]":  # fmt: skip
+        """Start a process as `uid:gid`; a mount is a folder, read-only, or None for an empty one to write to."""
+        places = [part for path, source in (mounts or {}).items() for part in (path, str(source or ""))]
+        variables = [f"{name}={value}" for name, value in {**self.environment, **(environment or {})}.items()]
+        entered = ["-C", self.working_folder, *variables, *command]
+        arguments = [str(self.folder), user, host, *places, "--", *entered]
+        return subprocess.Popen([*MOUNT, "sh", "-c", _ENTER, "enter", *arguments], env=_PATH, **options)
+
+    def run(self, command: Sequence[str], **options: Any) -> tuple[int, str]:
+        """(exit status, output) of a process."""
+        with self.start(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options) as process:
+            output, _ = process.communicate(timeout=120)
+        return process.returncode, output.decode()
+
+
+def unpack(engine: str, image: str, folder: Path) -> ImageRoot:
+    """Unpack an image that an engine holds, with what it says of its processes."""
+    folder.mkdir()
+    found = json.loads(_output(engine, "inspect", "--type", "image", image))
+    if engine == "buildah":
+        config = found["OCIv1"]["config"]
+        _unpack_by_mount(engine, image, folder)
+    else:
+        config = found[0]["Config"]
+        _unpack_by_export(engine, image, folder)
+    environment = dict(variable.split("=", 1) for variable in config["Env"])
+    return ImageRoot(
+        folder, environment, config["WorkingDir"], tuple(config["Entrypoint"]), tuple(config.get("Cmd") or ())
+    )
+
+
+def _unpack_by_mount(engine: str, image: str, folder: Path) -> None:
+    container = _output(engine, "from", image)
+    try:
+        subprocess.run(["cp", "-a", f"{_output(engine, 'mount', container)}/.", str(folder)], check=True)
+    finally:
+        _output(engine, "rm", container)
+
+
+def _unpack_by_export(engine: str, image: str, folder: Path) -> None:
+    container = _output(engine, "create", image)
+    try:
+        with subprocess.Popen([engine, "export", container], stdout=subprocess.PIPE) as export:
+            subprocess.run(["tar", "-x", "-C", str(folder)], stdin=export.stdout, check=True)
+    finally:
+        _output(engine, "rm", container)
+
+
+def _output(*command: str) -> str:
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
