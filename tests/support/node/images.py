@@ -63,7 +63,7 @@ def make_tiny_image(tag: str, program: Path, command: Sequence[str]) -> Image:
         (Path(folder) / "Dockerfile").write_text(
             f"FROM scratch\nCOPY {program.name} /{program.name}\nENTRYPOINT {json.dumps(list(command))}\n"
         )
-        _buildah("build", "--isolation", "chroot", "--tag", tag, folder)
+        _buildah("build", "--isolation", "chroot", "--layers", "--tag", tag, folder)
     image = find_image(tag)
     assert image, f"{tag} was built"
     return image
