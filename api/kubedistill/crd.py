@@ -107,7 +107,7 @@ def _with_old_names(schema: Schema) -> Schema:
         for part in rename.within:
             node = node["properties"][part]
             node = node.get("items", node)
-        words = f"Deprecated since {rename.since}, {rename.new} has its place: read and written until nobody uses it."
+        words = f"Deprecated since {rename.since}: use {rename.new}. Both are written for two minor versions."
         node["properties"][rename.old] = {**node["properties"][rename.new], "description": words}
     return schema
 

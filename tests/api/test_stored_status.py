@@ -62,7 +62,7 @@ def test_the_schema_keeps_the_old_names_and_says_what_has_their_place() -> None:
     for rename in RENAMES:
         old, new = schema[rename.old], schema[rename.new]
         assert {**old, "description": new["description"]} == new
-        assert old["description"].startswith(f"Deprecated since {rename.since}, {rename.new} ")
+        assert old["description"].startswith(f"Deprecated since {rename.since}: use {rename.new}.")
 
 
 def test_a_status_that_is_no_object_is_an_empty_one() -> None:
