@@ -18,6 +18,8 @@ from kubedistill.stored import read_stored
 from kubedistill.v1alpha1 import Spec
 
 CONTRACT = 1
+ACCEPTED_CONTRACTS = range(max(1, CONTRACT - 1), CONTRACT + 1)
+"""Versions that the operator understands: a run, and so its driver, may be older than it."""
 STAGE_JOB_BYTES = 256 * 1024
 MESSAGE_BYTES = 16 * 1024
 CHANNEL_VARIABLE = "KUBEDISTILL_CHANNEL"

@@ -29,6 +29,12 @@ def test_revisions_are_kept_for_an_undo(limit: int, render: Render) -> None:
     assert only(render(revisionHistoryLimit=limit), "Deployment")["spec"]["revisionHistoryLimit"] == limit
 
 
+@pytest.mark.parametrize(("seconds", "written"), [(0, None), (60, 60)])
+def test_a_replica_must_stay_ready_unless_that_is_turned_off(seconds: int, written: int | None, render: Render) -> None:
+    assert only(render(), "Deployment")["spec"]["minReadySeconds"] == 15
+    assert only(render(minReadySeconds=seconds), "Deployment")["spec"].get("minReadySeconds") == written
+
+
 PROBES: dict[str, tuple[dict[str, int], dict[str, int]]] = {
     "as it is": ({}, {"periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3}),
     "a delay": (

@@ -21,11 +21,11 @@ _PHASES = {
 _MESSAGE = 1024
 
 
-def begun(spec: Spec, *, honoured: tuple[str, ...] = ()) -> Status:
+def begun(spec: Spec, *, handled_requests: tuple[str, ...] = ()) -> Status:
     """A run that has just begun."""
     run = Run(id=spec.run_id or LOCAL_RUN, digest=digest(spec_values(spec)), started_at=_now())
     stages = tuple(StageStatus(name=stage.name) for stage in CHAIN)
-    return Status(phase="Pending", run=run, stages=stages, honoured=honoured)
+    return Status(phase="Pending", run=run, stages=stages, handled_requests=handled_requests)
 
 
 def told(status: Status, event: Event) -> Status:

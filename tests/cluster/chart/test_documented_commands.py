@@ -4,7 +4,7 @@ import json
 import re
 import shlex
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,20 @@ def owner(api: Api) -> tuple[str, str]:
     return found["meta.helm.sh/release-name"], found["meta.helm.sh/release-namespace"]
 
 
+def disown_kind(api: Api) -> None:
+    """Make the kind look as if no Helm had ever seen it."""
+    names = ("meta.helm.sh/release-name", "meta.helm.sh/release-namespace")
+    metadata = {"labels": {"app.kubernetes.io/managed-by": None}, "annotations": dict.fromkeys(names)}
+    api.patch(CRDS, KIND, {"metadata": metadata})
+
+
+@pytest.fixture(autouse=True)
+def _kind_without_owner(api: Api) -> Iterator[None]:
+    """Else annotations stay kubectl's, and Helm 4 does not write over what is another manager's."""
+    yield
+    disown_kind(api)
+
+
 AGAIN = blocks(README, under="Install again under another name")
 REINSTALLS = {"taken over": AGAIN[0], "annotated": AGAIN[1], "left to others": AGAIN[2]}
 
@@ -78,10 +92,7 @@ def test_the_kind_that_an_uninstall_left_does_not_keep_a_release_of_another_name
 def test_a_kind_that_was_applied_by_hand_is_labelled_first(
     api: Api, new_release: Callable[..., Release], kubectl: Kubectl
 ) -> None:
-    by_hand = {"metadata": {"labels": {"app.kubernetes.io/managed-by": None}, "annotations": {
-        "meta.helm.sh/release-name": None, "meta.helm.sh/release-namespace": None,
-    }}}  # fmt: skip
-    api.patch(CRDS, KIND, by_hand)
+    disown_kind(api)
     again = new_release("again")
     page = README.read_text(encoding="utf-8")
     (label,) = re.findall(r"`(kubectl label crd .*?)`", page)
