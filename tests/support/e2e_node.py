@@ -31,8 +31,6 @@ from player.background import playing
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "build" / "e2e-node"
 OPERATOR_NAMESPACE, NAMESPACE = "kubedistill-system", "distillation"
-SETTINGS = {"cpuResources": {"cpu": "500m", "memory": "6Gi"}}
-"""Head and worker fit on 2 cores together."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -123,7 +121,7 @@ def _install(helm: Helm) -> None:
     values = QUICKSTART / "cluster" / "values.yaml"
     helm.run(
         "install", "kubedistill", str(CHART), "--namespace", OPERATOR_NAMESPACE, "--create-namespace", "--wait",
-        "--timeout", "10m", "--values", str(values), values={"settings": SETTINGS},
+        "--timeout", "10m", "--values", str(values),
     )  # fmt: skip
     helm.run("test", "kubedistill", "--namespace", OPERATOR_NAMESPACE, "--timeout", "5m")
 

@@ -72,8 +72,9 @@ class RealNode:
     def up(self) -> None:
         """Start the control plane and the node on empty state, and wait until pods find names."""
         self.down()
+        shutil.rmtree(self.logs, ignore_errors=True)
+        self.logs.mkdir(parents=True)
         (self.state / "network").mkdir(parents=True)
-        self.logs.mkdir(parents=True, exist_ok=True)
         self._make_links()
         self._start_plane()
         self._start_containerd()

@@ -42,7 +42,8 @@ def span_lines(outcome: Outcome) -> list[str]:
         for span in SPANS:
             total.add(span, stage.seconds[span])
     shares = " | ".join(f"{total.seconds[span] / outcome.seconds:.0%}" for span in SPANS)
-    return [*lines, _row("sum", total), f"| of the wall | {shares} | {outcome.seconds:.0f} s |", ""]
+    lines += [_row("sum", total), f"| of the wall | {shares} | {outcome.seconds:.0f} s |", ""]
+    return [*lines, *(f"- {name}: {meaning}" for name, meaning in SPANS.items()), ""]
 
 
 def ours_share(outcome: Outcome) -> float:

@@ -94,8 +94,9 @@ class Ground:
         return self.until(name, trains, what="trains", seconds=seconds)
 
     def pods(self, name: str) -> list[Object]:
-        """The pods of a job."""
-        return self.api.list("v1/Pod", namespace=self.namespace, labels={"kubedistill.io/job": name})
+        """The pods of a job that run or are about to."""
+        found = self.api.list("v1/Pod", namespace=self.namespace, labels={"kubedistill.io/job": name})
+        return [pod for pod in found if pod["status"]["phase"] not in ("Succeeded", "Failed")]
 
     def left(self) -> list[str]:
         """What is in the namespace besides the claim and its pod's own."""
@@ -154,7 +155,7 @@ def suspended(ground: Ground) -> Outcome:
     asked = time.time()
     ground.until("suspended", lambda status: status.get("phase") == "Suspended", what="Suspended", seconds=180)
     took = time.time() - asked
-    wait_for(lambda: not ground.pods("suspended"), what="a suspended job has no pods", seconds=120)
+    wait_for(lambda: not ground.pods("suspended"), what="no pod of a suspended job runs", seconds=120)
     _patch(ground, "suspended", {"spec": {"suspend": False}})
     ground.succeed("suspended")
     charged = {name: count for name, count in ground.stage("suspended", "Train")["restarts"].items() if count}

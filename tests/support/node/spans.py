@@ -1,12 +1,6 @@
 """Where the time of a job goes: marks of each stage in their order, and whose the time between two of them is. Pure.
 
-The wall is from `kubectl apply` to Succeeded, and every moment of it belongs to one span:
-
-pod     a child is made until its driver's container runs; a Job's driver has ended until the Job says so
-Ray     that container runs until the driver's process starts; the driver has ended until the cluster's pods are gone
-engine  vLLM's process, its imports, the model's load and the first token
-work    the rest of what a stage does
-ours    the driver's imports and claim, and the operator: from what it waits for to what it does next
+The wall is from `kubectl apply` to Succeeded, and every moment of it belongs to one span.
 """
 
 import json
@@ -18,7 +12,14 @@ from typing import Any
 from node.recorder import Record
 
 Object = dict[str, Any]
-SPANS = ("pod", "Ray", "engine", "work", "ours")
+SPANS = {
+    "pod": "a child is made until its driver's container runs; a Job's driver has ended until the Job says so",
+    "Ray": "that container runs until the driver's process starts; the driver has ended until the cluster's pods are "
+    "gone, or the next child is made",
+    "engine": "vLLM's process, its imports, the model's load and the first token",
+    "work": "the rest of what a stage does",
+    "ours": "the driver's imports and claim, and the operator: from what it waits for to what it does next",
+}
 _STAGE, _ATTEMPT, _JOB = (f"kubedistill.io/{name}" for name in ("stage", "attempt", "job"))
 _NODE_TYPE = "ray.io/node-type"
 
