@@ -10,7 +10,7 @@ ARG BASE=docker.io/library/python:3.11-slim-bookworm
 ARG CUDA_BASE=docker.io/nvidia/cuda:13.0.3-base-ubuntu24.04
 
 FROM scratch AS lock
-COPY pyproject.toml uv.lock README.md LICENSE deploy/images/install.sh /
+COPY pyproject.toml uv.lock README.md LICENSE deploy/images/install.sh deploy/images/left-out.txt /
 
 FROM scratch AS source
 COPY api /api
@@ -37,6 +37,8 @@ RUN apt-get update -q && apt-get install -q -y --no-install-recommends wget proc
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb
 
 FROM runtime-cpu-base AS runtime-cpu-environment
+# An index with CPU builds of torch, such as https://download.pytorch.org/whl/cpu; PyPI has the one for CUDA only.
+ARG TORCH_INDEX=
 COPY --from=lock / /source
 RUN --mount=type=secret,id=ca sh /source/install.sh dependencies cpu
 COPY --from=source / /source

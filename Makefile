@@ -38,7 +38,7 @@ demo-cluster: setup  ## The same under the operator, on a Kubernetes API server 
 test: test-unit test-cluster test-images  ## Run all tests
 
 test-unit: setup lint types  ## Lint, types and the tests that need no cluster
-	$(BIN)/pytest --ignore=tests/cluster --ignore=tests/charts
+	$(BIN)/pytest --ignore=tests/cluster --ignore=tests/charts --ignore=tests/images
 
 # With KUBEDISTILL_TEST_KUBECONFIG, which is never KUBECONFIG, they use that cluster instead of one of their own.
 test-cluster: setup  ## Tests against a real API server; its binaries are built once (15 minutes, Go 1.24 or newer)
@@ -54,9 +54,9 @@ else
 endif
 
 # Where CI is true nothing may be left out.
-test-images: setup  ## Build the operator's image and run it on a real API server (as root; 5 minutes)
+test-images: setup  ## Build images and run what is in them: operator, base of runtime-cpu (as root; 10 minutes)
 	@$(if $(KUBEDISTILL_TEST_KUBECONFIG),true,$(CONTROL_PLANE) build) && $(HELM) && $(IMAGE_TOOLS); code=$$?; \
-	if [ $$code -eq 0 ]; then $(BIN)/pytest $(IMAGE_TESTS); \
+	if [ $$code -eq 0 ]; then $(BIN)/pytest $(IMAGE_TESTS) tests/images; \
 	elif [ $$code -eq 3 ] && [ "$$CI" != true ]; then \
 		echo "test-images: NO IMAGE WAS BUILT OR STARTED, for want of the above"; \
 	else exit $$code; fi

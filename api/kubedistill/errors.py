@@ -19,6 +19,7 @@ KubedistillError
 │   └── NotKept                    a report or log that is not there, or not to be had from here
 ├── StageFailed (RuntimeError)     the work began and could not end, exit 1
 │   ├── LowYield                   too few answers survived
+│   ├── MissingDependency          a compiler, library or package that the image or environment lacks
 │   ├── StorageUnavailable         the store is full or gone
 │   │   └── StorageNotWritable     the store refuses this process; only a change of its rights or mount helps
 │   ├── ChannelUnavailable         the API server can't be told how the stage is doing
@@ -136,6 +137,11 @@ class StageFailed(KubedistillError, RuntimeError):
 class LowYield(StageFailed):
     cause = "user"
     reason = "LowYield"
+
+
+class MissingDependency(StageFailed):
+    cause = "user"
+    reason = "MissingDependency"
 
 
 class StorageUnavailable(StageFailed):

@@ -15,8 +15,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 IMAGES = ("operator", "runtime-cpu", "runtime")
-BASES = {"operator": "BASE", "runtime-cpu": "BASE", "runtime": "CUDA_BASE"}
-"""The build argument that names each image's base."""
+BASES = {"operator": "BASE", "runtime-cpu": "BASE", "runtime-cpu-base": "BASE", "runtime": "CUDA_BASE"}
+"""The build argument that names the base of each image, and of the stage that tests mount an environment into."""
 DEBIAN = "localhost/kubedistill-base:bookworm"
 _SUITE, _PACKAGES = "bookworm", "python3,python3-venv,ca-certificates"
 _LEFT_OUT = (
@@ -38,20 +38,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("images", nargs="*", metavar="IMAGE", help=f"{', '.join(IMAGES)}; default: the first two")
     parser.add_argument("--base", help="the base image; default: the Dockerfile's, or Debian where it can't be had")
+    parser.add_argument("--torch-index", metavar="URL", help="an index with CPU builds of torch, for runtime-cpu")
     parser.add_argument("--prefix", default="kubedistill", help="registry and organisation (default: kubedistill)")
     options = parser.parse_args(arguments)
-    if unknown := set(options.images) - set(IMAGES):
+    if unknown := set(options.images) - set(BASES):
         parser.error(f"there is no image {', '.join(sorted(unknown))}; choose from {', '.join(IMAGES)}")
     engine = find_engine()
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
     for image in options.images or IMAGES[:2]:
         tag = f"{options.prefix}/{image}:{version}"
         base = options.base or find_base(engine, argument=BASES[image])
-        build(engine, image, tag=tag, version=version, base=base)
+        build(engine, image, tag=tag, version=version, base=base, torch_index=options.torch_index)
         print(f"images: built {tag} on {base or 'its own base'} with {engine}", flush=True)
 
 
-def build(engine: str, image: str, *, tag: str, version: str, base: str | None) -> None:
+def build(engine: str, image: str, *, tag: str, version: str, base: str | None, torch_index: str | None) -> None:
     """Build one target of the Dockerfile."""
     arguments = ["--target", image, "--tag", tag, "--file", str(ROOT / "Dockerfile")]
     arguments += ["--label", f"org.opencontainers.image.title=kubedistill {image}"]
@@ -59,6 +60,7 @@ def build(engine: str, image: str, *, tag: str, version: str, base: str | None) 
     arguments += ["--label", f"org.opencontainers.image.version={version}"]
     arguments += ["--label", f"org.opencontainers.image.revision={_revision()}"]
     arguments += ["--build-arg", f"{BASES[image]}={base}"] if base else []
+    arguments += ["--build-arg", f"TORCH_INDEX={torch_index}"] if torch_index and image == "runtime-cpu" else []
     bundle = next((os.environ[name] for name in _CA_VARIABLES if os.environ.get(name)), None)
     arguments += ["--secret", f"id=ca,src={bundle}"] if bundle else []
     _build(engine, *arguments, str(ROOT))

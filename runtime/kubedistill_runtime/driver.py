@@ -8,6 +8,7 @@ from kubedistill.contract import ArtifactRef, StageJob, StageResult
 from kubedistill.errors import ChannelUnavailable, KubedistillError, Stopped, StorageUnavailable
 from kubedistill_runtime.channel import Channel, run_folder
 from kubedistill_runtime.checks.storage import check_store
+from kubedistill_runtime.dependencies import missing_dependency
 from kubedistill_runtime.progress import Progress, now
 from kubedistill_runtime.report import names_of, place_report
 from kubedistill_runtime.root_cause import name_cause
@@ -48,7 +49,9 @@ def run_stage(
         result = _failure(caught, driver=driver, started=started)
     except Exception as caught:  # a stage may run anybody's model; its bug must become a result, not a silent death
         log.exception("stage raised", extra={"driver": driver})
-        error = _UnexpectedError(name_cause(caught), at=job.stage, fix="The traceback is in driver.log")
+        error = missing_dependency(caught, at=job.stage) or _UnexpectedError(
+            name_cause(caught), at=job.stage, fix="The traceback is in driver.log"
+        )
         result = _failure(error, driver=driver, started=started)
     result = result.model_copy(update={"gpu_seconds": progress.gpu_seconds()})
     log.info("stage ended", extra={"driver": driver, "outcome": result.outcome, "reason": result.reason})

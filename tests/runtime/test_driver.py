@@ -187,6 +187,13 @@ def test_an_error_nobody_expected_is_the_codes_own_and_its_traceback_is_in_the_l
     assert {line["driver"] for line in lines} == {result.driver}
 
 
+def test_a_missing_library_is_told_with_a_fix_and_is_not_retried(run: Run) -> None:
+    library = "libcudart.so.13: cannot open shared object file: No such file or directory"
+    result, _ = run(raising(OSError(library)))
+    assert (result.outcome, result.cause, result.reason) == ("Failed", "user", "MissingDependency")
+    assert result.message == f"Curate: {library}. Add it to the image, or install it on this machine"
+
+
 def wrapped() -> Exception:
     """What comes of an actor's error: Ray's traceback in colors around the error itself."""
     from ray.exceptions import RayTaskError

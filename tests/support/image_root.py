@@ -16,24 +16,24 @@ from image_tools import MOUNT
 # Links of an image, such as /var/run, are its own: only chroot follows them inside of it.
 _ENTER = """
 set -eu
-root=$1 user=$2 host=$3; shift 3
+root=$1 user=$2 groups=$3 host=$4; shift 4
 hostname "$host"
 mount --bind "$root" "$root"
 while [ "$1" != -- ]; do
-  target=$root$(chroot "$root" sh -c 'mkdir -p "$0" && readlink -f "$0"' "$1")
-  if [ -n "$2" ]; then
-    mount --bind "$2" "$target"
-    mount -o remount,bind,ro "$target"
-  else
+  target=$root$(chroot "$root" sh -c 'mkdir -p "$0" && readlink -f "$0"' "$2")
+  if [ "$1" = tmpfs ]; then
     mount -t tmpfs -o mode=0777 tmpfs "$target"
+  else
+    mount --bind "$3" "$target"
+    mount -o "remount,bind,$1" "$target"
   fi
-  shift 2
+  shift 3
 done
 shift
 mount -t proc proc "$root/proc"
-mount --bind /dev "$root/dev"
+mount --rbind /dev "$root/dev"
 mount -o remount,bind,ro "$root"
-exec chroot "$root" setpriv --reuid "${user%:*}" --regid "${user#*:}" --clear-groups --bounding-set=-all \\
+exec chroot "$root" setpriv --reuid "${user%:*}" --regid "${user#*:}" "$groups" --bounding-set=-all \\
   --inh-caps=-all --no-new-privs env -i "$@"
 """
 _PATH = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
@@ -50,20 +50,29 @@ class ImageRoot:
     default_arguments: tuple[str, ...]
 
     def start(
-        self, command: Sequence[str], *, user: str, environment: Mapping[str, str] | None = None,
-        mounts: Mapping[str, Path | None] | None = None, host: str = "pod", **options: Any,
+        self, command: Sequence[str], *, user: str, groups: Sequence[int] = (),
+        environment: Mapping[str, str] | None = None, mounts: Mapping[str, Path | None] | None = None,
+        writable: Mapping[str, Path] | None = None, host: str = "pod", **options: Any,
     ) -> "subprocess.Popen[bytes]":  # fmt: skip
-        """Start a process as `uid:gid`; a mount is a folder, read-only, or None for an empty one to write to."""
-        places = [part for path, source in (mounts or {}).items() for part in (path, str(source or ""))]
+        """Start a process as `uid:gid` with further groups.
+
+        A mount is a folder, read-only, or None for an empty one to write to; what is `writable` is the folder itself.
+        """
+        places = [part for path, source in (mounts or {}).items() for part in _mount(path, source)]
+        places += [part for path, source in (writable or {}).items() for part in ("rw", path, str(source))]
         variables = [f"{name}={value}" for name, value in {**self.environment, **(environment or {})}.items()]
         entered = ["-C", self.working_folder, *variables, *command]
-        arguments = [str(self.folder), user, host, *places, "--", *entered]
+        further = f"--groups={','.join(map(str, groups))}" if groups else "--clear-groups"
+        arguments = [str(self.folder), user, further, host, *places, "--", *entered]
         return subprocess.Popen([*MOUNT, "sh", "-c", _ENTER, "enter", *arguments], env=_PATH, **options)
 
-    def run(self, command: Sequence[str], **options: Any) -> tuple[int, str]:
+    def run(self, command: Sequence[str], *, seconds: float = 120, **options: Any) -> tuple[int, str]:
         """(exit status, output) of a process."""
         with self.start(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options) as process:
-            output, _ = process.communicate(timeout=120)
+            try:
+                output, _ = process.communicate(timeout=seconds)
+            finally:
+                process.kill()
         return process.returncode, output.decode()
 
 
@@ -77,10 +86,13 @@ def unpack(engine: str, image: str, folder: Path) -> ImageRoot:
     else:
         config = found[0]["Config"]
         _unpack_by_export(engine, image, folder)
-    environment = dict(variable.split("=", 1) for variable in config["Env"])
-    return ImageRoot(
-        folder, environment, config["WorkingDir"], tuple(config["Entrypoint"]), tuple(config.get("Cmd") or ())
-    )
+    environment = dict(variable.split("=", 1) for variable in config.get("Env") or ())
+    entrypoint, arguments = (tuple(config.get(name) or ()) for name in ("Entrypoint", "Cmd"))
+    return ImageRoot(folder, environment, config.get("WorkingDir") or "/", entrypoint, arguments)
+
+
+def _mount(path: str, source: Path | None) -> tuple[str, str, str]:
+    return ("tmpfs", path, "") if source is None else ("ro", path, str(source))
 
 
 def _unpack_by_mount(engine: str, image: str, folder: Path) -> None:

@@ -3,6 +3,7 @@
 import re
 
 from kubedistill.errors import EngineLost, InvalidModel, KubedistillError, ModelDoesNotFit
+from kubedistill_runtime.dependencies import missing_dependency
 from kubedistill_runtime.root_cause import describe_cause, find_root_cause, name_cause
 from kubedistill_runtime.serving.engine import Serving
 
@@ -22,8 +23,11 @@ _DEVICE_ERRORS = frozenset({"AcceleratorError", "DistBackendError", "DistNetwork
 def refusal(error: BaseException, *, serving: Serving) -> KubedistillError:
     """Return what a failed start of an engine is; each says the root cause.
 
-    EngineLost where a worker or a device died, ModelDoesNotFit where memory ran out, else InvalidModel.
+    MissingDependency where this environment lacks something, EngineLost where a worker or a device died,
+    ModelDoesNotFit where memory ran out, else InvalidModel.
     """
+    if (missing := missing_dependency(error, at=serving.at)) is not None:
+        return missing
     reason, name = describe_cause(error), serving.model.source
     if is_lost(error):
         return EngineLost(f"the inference engine of {name} died: {reason}", at=serving.at, fix="Start again")

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from kubedistill.errors import EngineLost, KubedistillError
+from kubedistill_runtime.dependencies import missing_dependency
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.root_cause import describe_cause, find_root_cause
 from kubedistill_runtime.serving.engine import Completion, Engine, Sampling, Serving
@@ -83,7 +84,7 @@ class LocalEngines:
 
     @contextlib.contextmanager
     def using_actor(self, *, gpus: int, at: str) -> Iterator[Any]:
-        """Give the engine actor for calls; raises its own errors as they were, and EngineLost where it was lost.
+        """Give the engine actor for calls; raises its own errors as they were, MissingDependency and EngineLost.
 
         An actor that died, or whose device or workers did, is ended, and the next call starts another.
         """
@@ -92,6 +93,8 @@ class LocalEngines:
         try:
             yield self.actor(gpus=gpus)
         except RayError as error:
+            if (missing := missing_dependency(error, at=at)) is not None:
+                raise missing from error
             root = find_root_cause(error)
             if is_lost(error) or isinstance(error, OutOfMemoryError):
                 self._lose_actor()

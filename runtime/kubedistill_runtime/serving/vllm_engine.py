@@ -16,7 +16,7 @@ from kubedistill.errors import EngineLost, InvalidModel
 from kubedistill_runtime.answers import TopK
 from kubedistill_runtime.root_cause import describe_cause
 from kubedistill_runtime.serving.engine import Completion, Sampling, Serving
-from kubedistill_runtime.serving.hardware import describe_processor
+from kubedistill_runtime.serving.hardware import describe_processor, has_accelerators
 from kubedistill_runtime.serving.refusals import is_lost, refusal
 
 _ENVIRONMENT = {
@@ -27,6 +27,8 @@ _ENVIRONMENT = {
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; the size that counts is given to each engine
     "HF_HUB_OFFLINE": "1",  # models are folders by now
 }
+_WITHOUT_COMPILER = {"TORCH_COMPILE_DISABLE": "1"}
+"""On processors. What vLLM compiles of an eager engine there is the count of a token's rank: one C++ compiler, for that."""
 _MAX_SEQUENCES = 256
 _MAX_CACHE_BYTES = 2**30
 _DTYPES = {"Float32": "float32", "BFloat16": "bfloat16", "Float16": "float16"}
@@ -36,7 +38,7 @@ class VllmActor:
     """Holds at most one engine; made a Ray actor by the session."""
 
     def __init__(self) -> None:
-        os.environ.update(_ENVIRONMENT)
+        os.environ.update(_ENVIRONMENT if has_accelerators() else _ENVIRONMENT | _WITHOUT_COMPILER)
         from vllm import LLM, SamplingParams  # noqa: F401  # takes 10 s, while the driver does something else
 
         self._engine: Any = None

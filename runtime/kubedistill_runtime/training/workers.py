@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from kubedistill.errors import KubedistillError, TrainingFailed
 from kubedistill.v1alpha1 import Training
+from kubedistill_runtime.dependencies import missing_dependency
 from kubedistill_runtime.models import Model
+from kubedistill_runtime.root_cause import describe_cause
 from kubedistill_runtime.storage.artifacts import TRAINED
 from kubedistill_runtime.storage.claims import Claim, read_latest
 from kubedistill_runtime.storage.store import Store, open_store
@@ -174,8 +176,10 @@ def _original(error: Exception) -> KubedistillError:
             if isinstance(cause, KubedistillError):
                 return cause
             cause = getattr(cause, "cause", None) or cause.__cause__
-    first = str(failures[0] if failures else error).strip().splitlines()[-1]
-    return TrainingFailed(f"a worker failed: {first}", at="Train", fix="The traceback is in driver.log")
+    first = failures[0] if failures else error
+    return missing_dependency(first, at="Train") or TrainingFailed(
+        f"a worker failed: {describe_cause(first)}", at="Train", fix="The traceback is in driver.log"
+    )
 
 
 def threads_per_worker(workers: int, *, parameters: int) -> int:

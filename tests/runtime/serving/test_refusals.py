@@ -8,10 +8,17 @@ from typing import Any
 
 import pytest
 import torch
-from ray.exceptions import NodeDiedError, OutOfMemoryError, RayActorError, RayTaskError, WorkerCrashedError
+from ray.exceptions import (
+    ActorDiedError,
+    NodeDiedError,
+    OutOfMemoryError,
+    RayActorError,
+    RayTaskError,
+    WorkerCrashedError,
+)
 from torch.distributed import DistBackendError
 
-from kubedistill.errors import EngineLost, InvalidInput, InvalidModel, ModelDoesNotFit
+from kubedistill.errors import EngineLost, InvalidInput, InvalidModel, MissingDependency, ModelDoesNotFit
 from kubedistill_runtime.chat import load_stop_ids
 from kubedistill_runtime.models import Model, find_model
 from kubedistill_runtime.root_cause import describe_cause
@@ -200,6 +207,19 @@ def faked_session(
     monkeypatch.setattr(LocalEngines, "_start_actor", start)
     monkeypatch.setenv("RAY_ADDRESS", "ray://head")
     return LocalEngines(leftovers=tmp_path / "none", ahead=False), ended, started
+
+
+@pytest.mark.parametrize("method", ["generate", "load_weights", "hardware"])
+def test_an_environment_that_lacks_a_library_is_not_taken_for_a_lost_engine(
+    method: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    library = "libgomp.so.1: cannot open shared object file: No such file or directory"
+    text = f"ray::VllmActor.__init__()\nTraceback (most recent call last):\n  File\nOSError: {library}"
+    died = ActorDiedError(RayTaskError("__init__", text, OSError(library), "ray::VllmActor", 1, "127.0.0.1"))
+    engines, _, _ = faked_session(monkeypatch, tmp_path, answers=[died])
+    with pytest.raises(MissingDependency) as caught:
+        call(engines, method)
+    assert caught.value.problem == f"OSError: {library}"
 
 
 def change_head_dim(folder: Path) -> None:

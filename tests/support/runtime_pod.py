@@ -1,0 +1,112 @@
+"""A pod of the runtime-cpu image: its base stage, with this clone's environment and code in it at their own paths."""
+
+import re
+import secrets
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from config_map_server import NAME, serve_config_map
+from image_root import ImageRoot
+from kubedistill.canonical import digest
+from kubedistill.chain import ArtifactName, StageName
+from kubedistill.contract import JobRef, RunRef, StageJob, StageResult
+from kubedistill.v1alpha1 import Spec
+from small_job import MARK, QUICKSTART, alive, make_job
+
+ROOT = Path(__file__).parents[2]
+ENVIRONMENT = Path(sys.prefix).resolve()
+_PYTHON = Path(sys.base_prefix).resolve()
+_STORE, _DATA, _JOB = "/kubedistill/storage", "/kubedistill/data", "/kubedistill/job"
+_ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+_SECONDS = 600
+
+
+@dataclass(frozen=True, slots=True)
+class RuntimePod:
+    """Runs stages of the small job, one after another; `folder` is scratch of the machine's."""
+
+    base: ImageRoot
+    environment: Path
+    credentials: Path
+    folder: Path
+
+    @property
+    def store(self) -> Path:
+        """The claim, as the machine sees it."""
+        return self.folder / "store"
+
+    def run(
+        self, stage: StageName, *, user: str, groups: Sequence[int] = (), keys: Mapping[ArtifactName, str] | None = None
+    ) -> tuple[StageResult, str]:
+        """Run a stage to its end; (result, output)."""
+        token = f"small-{stage.lower()}"
+        mounted = self.folder / token
+        mark = f"{token}-{secrets.token_hex(8)}"
+        (mounted / "job").mkdir(parents=True)
+        # Without a cluster's Ray the driver starts one, and keeps a note of it beside job.json.
+        shutil.chown(mounted / "job", int(user.partition(":")[0]))
+        (mounted / "job" / "job.json").write_text(self._job(stage, token=token, keys=keys or {}).to_json())
+        data = {"owner": token, "starts": "0"}
+        with serve_config_map(self.credentials, mounted / "account", data) as server:
+            driver = [f"{ENVIRONMENT}/bin/python", "-m", "kubedistill_runtime", "--job", f"{_JOB}/job.json"]
+            try:
+                _, output = self.base.run(
+                    driver, user=user, groups=groups, environment=self._variables(server.port) | {MARK: mark},
+                    mounts=self._mounts() | {_ACCOUNT: server.account},
+                    writable={_STORE: self.store, _JOB: mounted / "job"}, seconds=_SECONDS,
+                )  # fmt: skip
+            finally:
+                _end_all(mark)
+            assert "result.json" in server.data, output[-4000:]
+            return StageResult.model_validate_json(server.data["result.json"]), output
+
+    def _job(self, stage: StageName, *, token: str, keys: Mapping[ArtifactName, str]) -> StageJob:
+        spec = make_job(self.folder / "data").spec
+        spec["training"]["epochs"] = 2
+        return StageJob(
+            job=JobRef(namespace="team", name="small"), run=RunRef(id="one", digest=digest(spec)), stage=stage,
+            attempt=1, token=token, spec=Spec.model_validate(spec, strict=False), store=f"file://{_STORE}/small",
+            data_root=f"file://{_DATA}", artifacts=dict(keys), date="2026-11-27",
+        )  # fmt: skip
+
+    def _variables(self, port: int) -> dict[str, str]:
+        """The environment of the image, of the kubelet and of the operator's pod template."""
+        image = image_environment()
+        return image | {
+            "PATH": f"{ENVIRONMENT}/bin:{image['PATH']}", "PYTHONPATH": f"{ROOT}/api:{ROOT}/runtime",
+            "KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(port), "KUBEDISTILL_CHANNEL": NAME,
+        }  # fmt: skip
+
+    def _mounts(self) -> dict[str, Path | None]:
+        own = (ROOT / "api", ROOT / "runtime", QUICKSTART, *([] if Path("/usr") == _PYTHON else [_PYTHON]))
+        return {"/tmp": None, str(ENVIRONMENT): self.environment, _DATA: self.folder / "data"} | {
+            str(path): path for path in own
+        }
+
+
+def image_environment() -> dict[str, str]:
+    """The variables that the Dockerfile gives the runtime-cpu image."""
+    _, _, stage = (ROOT / "Dockerfile").read_text().partition(" AS runtime-cpu\n")
+    line = re.search(r"^ENV (.+)$", stage, flags=re.MULTILINE)
+    assert line is not None
+    return dict(word.split("=", 1) for word in line[1].split())
+
+
+def make_store(folder: Path, *, group: int, mode: int) -> None:
+    """A claim's folder, of root."""
+    folder.mkdir()
+    shutil.chown(folder, 0, group)
+    folder.chmod(mode)
+
+
+def _end_all(mark: str) -> None:
+    """End the processes that carry a mark: Ray's outlive the one that started them."""
+    found = alive(mark)
+    for process in found:
+        process.kill()
+    psutil.wait_procs(found, timeout=10)
