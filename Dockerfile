@@ -10,9 +10,10 @@ ARG BASE=docker.io/library/python:3.11-slim-bookworm
 ARG CUDA_BASE=docker.io/nvidia/cuda:13.0.3-base-ubuntu24.04
 
 FROM scratch AS lock
-COPY pyproject.toml uv.lock README.md LICENSE deploy/images/install.sh deploy/images/left-out.txt /
+COPY pyproject.toml uv.lock deploy/images/install.sh deploy/images/left-out.txt /
 
 FROM scratch AS source
+COPY README.md LICENSE /
 COPY api /api
 COPY operator /operator
 COPY runtime /runtime
