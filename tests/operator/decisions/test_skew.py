@@ -76,8 +76,8 @@ def test_pools_and_images_of_a_later_version_are_read_for_what_is_known() -> Non
     world = World()
     frozen = json.loads(frozen_manifest(world.job, freeze(world.job, "1", settings=SETTINGS))["data"]["run.json"])
     later = json.loads(json.dumps(frozen))
-    later["pools"]["h100"] |= {"runtimeClassName": "nvidia", "tolerations": [{"key": "a", "seconds": 3}]}
-    later["images"] |= {"pullSecrets": ["a"]}
+    later["pools"]["h100"] |= {"laterField": "nvidia", "tolerations": [{"key": "a", "laterField": 3}]}
+    later["images"] |= {"laterField": ["a"]}
     run = thaw(Frozen("1", later["digest"], later))
     assert run.pools["h100"].node_selector == {"gpu": "h100"}
     assert [one.key for one in run.pools["h100"].tolerations] == ["a"]
