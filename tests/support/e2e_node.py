@@ -36,7 +36,8 @@ OPERATOR_NAMESPACE, NAMESPACE = "kubedistill-system", "distillation"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the scenarios; the exit code is 0 where all of them held, 3 where the machine can't run them."""
     options = _parse(arguments)
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job would ignore the first
+        signal.signal(number, signal.default_int_handler)
     if options.down:
         RealNode(FOLDER, {}).down()
         return 0
