@@ -58,7 +58,7 @@ def find_problem(
 
 def shown(value: Any) -> str:
     """A value as it is shown in a sentence."""
-    text = json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -14,7 +14,7 @@ FIRST_RUN = "1"
 def wanted_run(*, run_id: str | None, annotations: Mapping[str, str], status: Status) -> str | None:
     """The id of a run that is asked for and has not begun; None where there is none. `run_id` is spec.runID."""
     token = annotations.get(RERUN_ANNOTATION)
-    if token and f"rerun:{token}" not in status.honoured:
+    if token and f"rerun:{token}" not in status.handled_requests:
         return rerun_id(token)
     if status.run is None:
         return run_id or FIRST_RUN

@@ -78,7 +78,8 @@ class LocalRun:
         metadata = self.job.metadata
         return StageJob(
             job=JobRef(namespace=metadata.namespace, name=metadata.name, uid=metadata.uid), run=self.run,
-            stage=stage, attempt=attempt, token=f"{self.run.id}-{stage.lower()}-{attempt}", spec=self.job.spec,
+            stage=stage, attempt=attempt, token=f"{self.run.id}-{stage.lower()}-{attempt}",
+            frozen_spec=spec_values(self.job.spec),
             store=self.store.uri, data_root=self.data_root.absolute().as_uri(), config_maps=self.config_maps,
             artifacts=dict(keys), prices=self.prices, date=self.date,
         )  # fmt: skip

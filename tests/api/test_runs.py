@@ -15,7 +15,7 @@ CASES = {
     "a new name": ("b", "", Status(run=FIRST), "b"),
     "a name that was used": ("old", "", Status(run=FIRST, run_history=OVER), None),
     "a rerun": (None, "t1", Status(run=FIRST), "rerun-t1"),
-    "a rerun that was honoured": (None, "t1", Status(run=FIRST, honoured=("rerun:t1",)), None),
+    "a rerun that was honoured": (None, "t1", Status(run=FIRST, handled_requests=("rerun:t1",)), None),
     "a rerun before the first run": (None, "t1", Status(), "rerun-t1"),
 }
 

@@ -14,6 +14,7 @@ from kubedistill.contract import MESSAGE_BYTES, JobRef, RunRef, StageJob, StageP
 from kubedistill.errors import ChannelUnavailable, ClaimLost
 from kubedistill.manifest import load_manifest
 from kubedistill.settings import Images, Resources
+from kubedistill.v1alpha1 import spec_values
 from kubedistill_operator.children.access import role, role_binding, service_account
 from kubedistill_operator.children.configmaps import channel_config_map
 from kubedistill_operator.children.request import ChildRequest
@@ -106,7 +107,8 @@ def pod(api: Api, namespace: str, tmp_path: Path) -> Pod:
 def make_request(namespace: str) -> ChildRequest:
     job = StageJob(
         job=JobRef(namespace=namespace, name="quickstart", uid="uid"), run=RunRef(id="one", digest="digest"),
-        stage="Train", attempt=1, token="quickstart-train-abcde.uid", spec=load_manifest(QUICKSTART / "job.yaml").spec,
+        stage="Train", attempt=1, token="quickstart-train-abcde.uid",
+        frozen_spec=spec_values(load_manifest(QUICKSTART / "job.yaml").spec),
         store="file:///kubedistill/storage", data_root="file:///kubedistill/storage",
     )  # fmt: skip
     return ChildRequest(

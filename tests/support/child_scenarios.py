@@ -156,7 +156,7 @@ def stage_job(spec: Spec, stage: StageName, *, job: str, attempt: int = 1, run: 
     child = child_name(job, stage, uid=UID, run=run, attempt=attempt)
     return StageJob(
         job=JobRef(namespace="team-a", name=job, uid=UID), run=RunRef(id=run, digest="d" * 64), stage=stage,
-        attempt=attempt, token=attempt_token(child, uid=UID), spec=spec, store="file:///kubedistill/storage",
+        attempt=attempt, token=attempt_token(child, uid=UID), frozen_spec=spec_values(spec), store="file:///kubedistill/storage",
         data_root="file:///kubedistill/storage", config_maps=config_map_folders(spec),
         artifacts={name: name[:1] * 64 for name in needed},
     )  # fmt: skip
