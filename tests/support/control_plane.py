@@ -73,6 +73,11 @@ class ControlPlane:
         return f"https://127.0.0.1:{self._ports()['kube-apiserver']}"
 
     @property
+    def etcd_url(self) -> str:
+        """Where etcd listens, to whoever asks."""
+        return f"http://127.0.0.1:{self._ports()['etcd']}"
+
+    @property
     def ca(self) -> bytes:
         """The certificate of its authority, as PEM."""
         return (self._credentials / "ca.crt").read_bytes()

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,16 +64,19 @@ def launch(
     lease_namespace: str,
     name: str = "replica",
     options: Sequence[str] = (),
+    environment: Mapping[str, str] | None = None,
     **settings: Any,
 ) -> Replica:
-    """Start one; the caller ends it."""
+    """Start one, in this process's environment or in another; the caller ends it."""
     port = free_port()
     config = folder / f"{name}.yaml"
     config.write_text(json.dumps({"port": port, **settings}))  # YAML is a superset
     log = folder / f"{name}.log"
     arguments = ["--config", str(config), "--kubeconfig", str(kubeconfig), "--lease-namespace", lease_namespace]
     with log.open("wb") as stream:
-        process = subprocess.Popen([*COMMAND, "run", *arguments, *options], stdout=stream, stderr=stream)
+        process = subprocess.Popen(
+            [*COMMAND, "run", *arguments, *options], stdout=stream, stderr=stream, env=environment
+        )
     return Replica(process, port, log)
 
 
