@@ -39,7 +39,7 @@ class Global(Model):
 class Image(Model):
     """The operator's image."""
 
-    registry: Text = ""
+    registry: Registry | Literal[""] = ""
     """Registry, such as ghcr.io; empty for that of global, else the container engine's own."""
     repository: Annotated[str, Field(min_length=1, max_length=512)] = "kubedistill/operator"
     tag: Annotated[str, Field(max_length=128)] = ""

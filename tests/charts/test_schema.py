@@ -13,6 +13,9 @@ from helm import Helm, HelmFailed
 # Values, and what is said of them.
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown value": ({"replicaCount": 2}, "at '': additional properties 'replicaCount' not allowed"),
+    "a registry that is a URL": (
+        {"image": {"registry": "https://ghcr.io"}}, "at '/image/registry': 'https://ghcr.io' does not match",
+    ),
     "one further down": ({"image": {"name": "x"}}, "at '/image': additional properties 'name' not allowed"),
     "an unknown setting": (
         {"settings": {"resyncSecond": 5}}, "at '/settings': additional properties 'resyncSecond' not allowed",

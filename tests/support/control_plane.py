@@ -81,6 +81,11 @@ class ControlPlane:
         return f"https://{self.address}:{self._ports()['kube-apiserver']}"
 
     @property
+    def etcd_url(self) -> str:
+        """Where etcd listens, to whoever asks."""
+        return f"http://127.0.0.1:{self._ports()['etcd']}"
+
+    @property
     def ca(self) -> bytes:
         """The certificate of its authority, as PEM."""
         return (self.credentials / "ca.crt").read_bytes()

@@ -18,6 +18,8 @@ JOB_PATH = "/kubedistill/job"
 CONFIG_MAPS_PATH = "/kubedistill/configmaps"
 COMMAND = ("python", "-m", "kubedistill_runtime", "--job", f"{JOB_PATH}/job.json")
 _LINUX = {"kubernetes.io/os": "linux"}
+# CUDA images ask for all GPUs of their node, and NVIDIA's container runtime gives them to pods that requested none.
+_NO_GPUS = {"NVIDIA_VISIBLE_DEVICES": "void"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ def container(
 ) -> Manifest:
     """A container without privileges; `secrets` says whether it gets those of spec.pods.envFromSecrets."""
     settings = request.settings
-    variables = {**(environment or {}), **network_variables(settings)}
+    variables = {**({} if site.gpus else _NO_GPUS), **(environment or {}), **network_variables(settings)}
     from_secrets = [{"secretRef": {"name": secret}} for secret in request.spec.pods.env_from_secrets if secrets]
     return {
         "name": name,

@@ -9,7 +9,7 @@ from kubedistill.canonical import digest
 from kubedistill.contract import CONTRACT
 from kubedistill.settings import Images, Pool, Settings
 from kubedistill.stored import read_stored
-from kubedistill.v1alpha1 import API_VERSION, KIND, LIVE_FIELDS, Spec, spec_values
+from kubedistill.v1alpha1 import API_VERSION, KIND, LIVE_FIELDS, Spec, spec_values, without_former_defaults
 from kubedistill_operator.children.request import owner_reference
 from kubedistill_operator.job import Job
 from kubedistill_operator.names import MANAGED_BY, frozen_name
@@ -42,8 +42,12 @@ def freeze(job: Job, run_id: str, *, settings: Settings) -> FrozenRun:
 
 def spec_digest(spec: Spec) -> str:
     """The digest of a spec without defaults, live fields and the run's own name."""
-    live = {Spec.model_fields[name].alias or name for name in (*LIVE_FIELDS, "run_id")}
-    return digest({name: value for name, value in spec_values(spec).items() if name not in live})
+    return digest(_run_values(spec))
+
+
+def has_digest(spec: Spec, wanted: str) -> bool:
+    """Whether a spec has a digest now, or had it to an earlier version, which left its own defaults out."""
+    return wanted in (spec_digest(spec), digest(without_former_defaults(_run_values(spec))))
 
 
 def frozen_manifest(job: Job, run: FrozenRun) -> Manifest:
@@ -87,6 +91,11 @@ def thaw(frozen: Frozen) -> FrozenRun:
         frozen_spec=values["spec"],
         contract=frozen.contract,
     )
+
+
+def _run_values(spec: Spec) -> dict[str, Any]:
+    live = {Spec.model_fields[name].alias or name for name in (*LIVE_FIELDS, "run_id")}
+    return {name: value for name, value in spec_values(spec).items() if name not in live}
 
 
 def _values(part: Pool | Images) -> dict[str, Any]:

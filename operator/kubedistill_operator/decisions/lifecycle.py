@@ -6,7 +6,7 @@ Each takes a Situation and gives a Plan, or None where it has nothing to say. No
 from kubedistill.runs import wanted_run
 from kubedistill.v1alpha1 import Run, RunRecord
 from kubedistill_operator.clock import seconds_since, stamp
-from kubedistill_operator.decisions.freeze import freeze, frozen_manifest, spec_digest
+from kubedistill_operator.decisions.freeze import freeze, frozen_manifest, has_digest, spec_digest
 from kubedistill_operator.decisions.placement import find_obstacle
 from kubedistill_operator.decisions.situation import Situation, fresh_stages
 from kubedistill_operator.names import CANCEL_ANNOTATION, RERUN_ANNOTATION, out_name
@@ -98,7 +98,7 @@ def keep_frozen(situation: Situation) -> Plan | None:
     """The frozen run must be there before anything is made from it; it is written again if a crash came between."""
     if situation.status.run is None or situation.run is not None or situation.is_over:
         return None
-    if situation.job.spec is None or spec_digest(situation.job.spec) != situation.status.run.digest:
+    if situation.job.spec is None or not has_digest(situation.job.spec, situation.status.run.digest):
         message = "the frozen run is gone and the spec has changed since; set a new spec.runID"
         status = situation.say(situation.status, "Failed", "True", reason="FrozenRunLost", message=message)
         return Plan(status=status, events=(Event("RunFailed", message, "Warning"),), why=(message,))
@@ -112,7 +112,7 @@ def note_drift(situation: Situation) -> Plan | None:
     if run is None or _wanted_run(situation) is not None:
         return None
     # Not run.digest: another version made it, of fields that this one may not know.
-    changed = job.spec is None or spec_digest(job.spec) != spec_digest(run.spec)
+    changed = job.spec is None or not has_digest(job.spec, spec_digest(run.spec))
     reused = job.spec is not None and job.spec.run_id not in (None, run.spec.run_id)
     drifted = is_true(situation.status, "SpecDrift")
     if not changed and not reused:
@@ -171,7 +171,9 @@ def _wanted_run(situation: Situation) -> str | None:
     """The id of a run that is asked for and has not begun; None where there is none."""
     job = situation.job
     return wanted_run(
-        run_id=job.spec.run_id if job.spec else None, annotations=job.annotations, status=situation.status
+        run_id=job.spec.run_id if job.spec and not job.problem else None,
+        annotations=job.annotations,
+        status=situation.status,
     )
 
 

@@ -11,6 +11,8 @@ from kubedistill.errors import StorageNotWritable, StorageUnavailable
 
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
+_NO_LINKS = (errno.EACCES, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
+"""What file systems without hard links answer in a folder where the same process may write and rename."""
 
 
 @contextlib.contextmanager
@@ -29,6 +31,15 @@ def storage_errors(root: Path, *, whole: bool = True) -> Iterator[None]:
         fix = "Free some space and start again" if error.errno in _NO_ROOM else "Check the volume and start again"
         problem = f"the folder can't be used ({error.strerror})"
         raise StorageUnavailable(problem, at=str(root), fix=f"{fix}; what was published is kept") from error
+
+
+def explain_link_failure(error: OSError, *, folder: Path) -> OSError | StorageNotWritable:
+    """Return what a hard link that failed means, in a folder where writing and renaming did not fail."""
+    if error.errno not in _NO_LINKS:
+        return error
+    problem = f"the file system of {folder} makes no hard links ({error.strerror})"
+    fix = "Use a volume that has them, such as NFS, CephFS, EFS or Filestore: SMB shares and mounted buckets do not"
+    return StorageNotWritable(problem, at=str(folder), fix=fix)
 
 
 def closest_existing(path: Path) -> Path:

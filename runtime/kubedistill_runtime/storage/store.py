@@ -1,5 +1,6 @@
 """The store: named bytes that are either whole or absent, whatever is killed and whenever."""
 
+import contextlib
 import os
 import shutil
 from dataclasses import dataclass
@@ -51,11 +52,11 @@ class Store:
             return self.path(name).read_bytes()
 
     def names(self, prefix: str) -> list[str]:
-        """The names right under a prefix, sorted; unfinished ones are not there."""
+        """The names right under a prefix, sorted, without hidden ones: unfinished, or of the file system and others."""
         folder = self.path(prefix)
         with storage_errors(self.root):
             entries = list(folder.iterdir()) if folder.is_dir() else []
-        return sorted(f"{prefix}/{entry.name}" for entry in entries if not is_unfinished(entry.name))
+        return sorted(f"{prefix}/{entry.name}" for entry in entries if not entry.name.startswith("."))
 
     def put(self, name: str, data: bytes | Path) -> None:
         """Write a name's bytes, those of a file elsewhere among them, replacing what the name held.
@@ -98,13 +99,17 @@ class Store:
             return True
 
     def delete(self, name: str) -> None:
-        """Remove a name and all under it; nothing happens where there is nothing."""
+        """Remove a name and all under it; nothing happens where there is nothing.
+
+        A folder goes under another name first, so what can't be removed of it, such as a file that another NFS client
+        has open, is left to a sweep.
+        """
         path = self.path(name)
-        with storage_errors(self.root):
+        with storage_errors(self.root), contextlib.suppress(FileNotFoundError):
             if path.is_dir():
-                shutil.rmtree(path)
+                shutil.rmtree(path.rename(path.with_name(unfinished_name())), ignore_errors=True)
             else:
-                path.unlink(missing_ok=True)
+                path.unlink()
 
     def sweep(self, prefix: str = "", *, seconds: float = ABANDONED_SECONDS) -> None:
         """Remove what killed writers left unfinished under a prefix.

@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+from kubedistill_runtime.storage.failures import explain_link_failure
 from kubedistill_runtime.storage.sharing import make_folder, share
 
 ABANDONED_SECONDS = 6 * 3600.0
@@ -52,12 +53,20 @@ def written_beside(target: Path, data: bytes | Path) -> Iterator[Path]:
 
 
 def try_writing(folder: Path) -> None:
-    """Write a file in a folder, publish it in both ways of the store, and delete it."""
+    """Write a file in a folder, publish it in both ways of the store, and delete it.
+
+    Raises StorageNotWritable where all but the hard link went well, and OSError where more failed.
+    """
     published = folder / unfinished_name()
-    for publish in (os.replace, os.link):
-        with written_beside(published, b"probe") as temporary:
-            publish(temporary, published)
-            published.unlink()
+    with written_beside(published, b"probe") as temporary:
+        temporary.replace(published)
+        published.unlink()
+    with written_beside(published, b"probe") as temporary:
+        try:
+            os.link(temporary, published)
+        except OSError as error:
+            raise explain_link_failure(error, folder=folder) from error
+        published.unlink()
 
 
 def copy_folder(source: Path, target: Path) -> None:

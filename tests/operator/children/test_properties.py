@@ -140,13 +140,14 @@ def test_no_pod_but_the_drivers_may_talk_to_the_api_server(request: ChildRequest
 
 @given(requests())
 def test_secrets_are_named_and_never_read(request: ChildRequest) -> None:
-    """Variables are two plain words of ours and the platform's; all else comes from Secrets, by their names."""
+    """Variables are three plain words of ours and the platform's; all else comes from Secrets, by their names."""
     secrets = [{"secretRef": {"name": name}} for name in request.spec.pods.env_from_secrets]
     for role, template in templates(build_children(request)[-1]).items():
         for container in template["spec"]["containers"]:
             variables = {one["name"]: one["value"] for one in container.get("env", [])}
             assert variables.items() <= {
-                "RAY_USAGE_STATS_ENABLED": "0", "KUBEDISTILL_CHANNEL": request.channel,
+                "RAY_USAGE_STATS_ENABLED": "0", "NVIDIA_VISIBLE_DEVICES": "void",
+                "KUBEDISTILL_CHANNEL": request.channel,
                 **network_variables(request.settings),
             }.items()  # fmt: skip
             assert container.get("envFrom", []) == ([] if role == "submitter" else secrets)

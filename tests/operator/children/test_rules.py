@@ -85,6 +85,15 @@ def test_head_runs_the_driver_and_no_worker(name: str) -> None:
     assert not [key for key in keys(pod["containers"]) if "gpu" in key]
 
 
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_containers_that_request_no_gpu_are_given_none_by_nvidias_runtime(name: str) -> None:
+    for template in templates(child(request_of(name))).values():
+        (container,) = template["spec"]["containers"]
+        asked = any("gpu" in resource for resource in container["resources"]["limits"])
+        variables = {one["name"]: one["value"] for one in container.get("env", [])}
+        assert variables.get("NVIDIA_VISIBLE_DEVICES") == (None if asked else "void")
+
+
 @pytest.mark.parametrize("name", RAYJOBS)
 def test_workers_are_of_a_fixed_number_and_never_restart_in_place(name: str) -> None:
     for group in child(request_of(name))["spec"]["rayClusterSpec"].get("workerGroupSpecs", []):
