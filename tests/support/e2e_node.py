@@ -50,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (NotPossible, NoBinaries) as error:
         _say(f"e2e-node: NOTHING WAS RUN: {error}")
         return 3
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
     outcomes: list[Outcome] = []
     failure = ""
     try:
