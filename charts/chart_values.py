@@ -200,7 +200,7 @@ class Values(Model):
     min_ready_seconds: Annotated[int, Field(ge=0, le=300)] = 15
     """How long a new replica must stay ready before an old one leaves and a rollout counts as done."""
     revision_history_limit: Annotated[int, Field(ge=0)] = 10
-    """Old ReplicaSets that are kept for `kubectl rollout undo`."""
+    """Old ReplicaSets that are kept. Go back by `helm rollback`: `kubectl rollout undo` leaves the new settings."""
     strategy: Object = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
     """A replica is ready when it leads and watches, or sees another one renew the Lease.
     rollingUpdate is left out of other types."""
