@@ -26,8 +26,14 @@ def test_settings_are_the_file_that_the_operator_reads(render: Render, tmp_path:
     assert settings.resync_seconds == 2_000_000_000
     assert settings.storage.uri == "s/on:no#t"
     assert settings.max_active_jobs_per_namespace == Settings().max_active_jobs_per_namespace
-    mount = operator_container(found)["volumeMounts"][0]
-    assert f"--config={mount['mountPath']}/settings.yaml" in operator_container(found)["args"]
+
+
+def test_settings_do_not_change_under_an_operator_of_an_earlier_version(render: Render) -> None:
+    """A container that restarts during an upgrade would meet settings that it does not know; a subPath stays."""
+    container = operator_container(render())
+    mount = container["volumeMounts"][0]
+    assert mount["subPath"] == "settings.yaml"
+    assert f"--config={mount['mountPath']}" in container["args"]
 
 
 def test_the_settings_of_the_examples_are_taken_word_for_word(helm: Helm, tmp_path: Path) -> None:

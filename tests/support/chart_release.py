@@ -124,13 +124,14 @@ class Release:
         }
 
     def _volumes(self, place: Path) -> dict[str, Path | None]:
-        """By the path in the container: a folder with the files of a ConfigMap, or None for an emptyDir."""
+        """By the path in the container: the folder of a ConfigMap or a file of it, or None for an emptyDir."""
         pod = self.pod()
         (container,) = pod["containers"]
         volumes = {volume["name"]: volume for volume in pod["volumes"]}
         return {
-            mount["mountPath"]: self._write_config_map(volumes[mount["name"]], place)
+            mount["mountPath"]: folder / mount["subPath"] if folder and "subPath" in mount else folder
             for mount in container["volumeMounts"]
+            for folder in [self._write_config_map(volumes[mount["name"]], place)]
         }
 
     def _write_config_map(self, volume: Manifest, place: Path) -> Path | None:
