@@ -22,6 +22,8 @@ from control_plane import ControlPlane
 from kube_api import Manifest
 
 RELEASES = ROOT / "tests" / "upgrade"
+_OTHERS = ("crd", "release", "values")
+"""Files of a release that are not jobs; the last one is what its chart stored."""
 _RBAC = "rbac.authorization.k8s.io/v1"
 _RESOURCES = {
     "kubedistill.io/v1alpha1/DistillationJob": ("/apis/kubedistill.io/v1alpha1", "distillationjobs"),
@@ -137,7 +139,7 @@ _Strings.yaml_implicit_resolvers = {
 
 @cache
 def _read_jobs(folder: Path) -> dict[str, StoredJob]:
-    files = [file for file in sorted(folder.glob("*.yaml")) if file.stem not in ("crd", "release")]
+    files = [file for file in sorted(folder.glob("*.yaml")) if file.stem not in _OTHERS]
     texts = {file.stem: file.read_text(encoding="utf-8") for file in files}
     return {name: StoredJob(name, tuple(yaml.load_all(text, Loader=_Strings))) for name, text in texts.items()}
 

@@ -139,7 +139,8 @@ def test_only_k8s_job_mode_has_a_submitter(mode: str) -> None:
 def test_submitter_sees_neither_secrets_nor_store_nor_job() -> None:
     pod = templates(child(request_of("generate-in-k8s-job-mode")))["submitter"]["spec"]
     (container,) = pod["containers"]
-    assert not {"env", "envFrom", "volumeMounts", "command"} & container.keys()
+    assert not {"envFrom", "volumeMounts", "command"} & container.keys()
+    assert container["env"] == [{"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"}]
     assert "volumes" not in pod
     assert pod["imagePullSecrets"] == [{"name": "registry"}]
 
