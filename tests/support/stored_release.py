@@ -104,6 +104,12 @@ class StoredRelease:
         return schema
 
     @property
+    def artifacts(self) -> list[str]:
+        """The artifacts that its images know."""
+        names: list[str] = self.stage_job_schema["properties"]["artifacts"]["propertyNames"]["enum"]
+        return names
+
+    @property
     def jobs(self) -> dict[str, StoredJob]:
         return _read_jobs(self.folder)
 

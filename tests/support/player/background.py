@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
+from typing import get_args
 
+from kubedistill.chain import ArtifactName
 from player.actions import World
 from player.api import Api
 from player.controller import Player
@@ -31,11 +33,13 @@ def playing(
     claims: Mapping[str, Path] | None = None,
     on_node: bool = False,
     log: Path | None = None,
+    makes: Collection[str] = get_args(ArtifactName),
 ) -> Iterator[Journal]:
     """Play until the context ends, and give the journal; raises what the player raised.
 
     With a folder for pods, drivers are real; `claims` are the folders of volume claims. `on_node` leaves pods and Jobs
-    to a cluster that runs them itself. `log` is a file for the journal.
+    to a cluster that runs them itself. `log` is a file for the journal. `makes` are the artifacts that the
+    images of played drivers know.
     """
     journal, ready, failures = Journal(log), threading.Event(), []
     stop: list[Callable[[], object]] = []
@@ -46,6 +50,7 @@ def playing(
             player = node_player(api, journal)
         else:
             world = World(api, Kubelet(api), journal, scale, as_account)
+            world.makes = makes
             world.executor = Machine(world, folder, claims or {}) if folder else None
             player = Player(world, namespace, choose)
         task = asyncio.get_running_loop().create_task(player.run())
