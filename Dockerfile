@@ -10,9 +10,10 @@ ARG BASE=docker.io/library/python:3.11-slim-bookworm
 ARG CUDA_BASE=docker.io/nvidia/cuda:13.0.3-base-ubuntu24.04
 
 FROM scratch AS lock
-COPY pyproject.toml uv.lock README.md LICENSE deploy/images/install.sh deploy/images/left-out.txt /
+COPY pyproject.toml uv.lock deploy/images/install.sh deploy/images/left-out.txt /
 
 FROM scratch AS source
+COPY README.md LICENSE /
 COPY api /api
 COPY operator /operator
 COPY runtime /runtime
@@ -46,7 +47,10 @@ RUN --mount=type=secret,id=ca sh /source/install.sh project cpu
 
 FROM runtime-cpu-base AS runtime-cpu
 COPY --from=runtime-cpu-environment /opt/kubedistill /opt/kubedistill
-ENV PATH=/opt/kubedistill/bin:/usr/local/bin:/usr/bin:/bin HOME=/tmp PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
+# A login shell, in which some operators of KubeRay start Ray, sets PATH anew.
+RUN echo 'PATH=/opt/kubedistill/bin:$PATH' > /etc/profile.d/kubedistill.sh
+ENV PATH=/opt/kubedistill/bin:/usr/local/bin:/usr/bin:/bin HOME=/tmp USER=kubedistill PYTHONUNBUFFERED=1 \
+    PYTHONDONTWRITEBYTECODE=1
 USER 65532:65532
 WORKDIR /tmp
 CMD ["kubedistill", "--help"]
@@ -65,8 +69,9 @@ RUN --mount=type=secret,id=ca sh /source/install.sh project gpu
 
 FROM runtime-base AS runtime
 COPY --from=runtime-environment /opt/kubedistill /opt/kubedistill
-ENV PATH=/opt/kubedistill/bin:/usr/local/cuda/bin:/usr/local/bin:/usr/bin:/bin HOME=/tmp PYTHONUNBUFFERED=1 \
-    PYTHONDONTWRITEBYTECODE=1 NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
+RUN echo 'PATH=/opt/kubedistill/bin:/usr/local/cuda/bin:$PATH' > /etc/profile.d/kubedistill.sh
+ENV PATH=/opt/kubedistill/bin:/usr/local/cuda/bin:/usr/local/bin:/usr/bin:/bin HOME=/tmp USER=kubedistill \
+    PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 NVIDIA_VISIBLE_DEVICES=all NVIDIA_DRIVER_CAPABILITIES=compute,utility
 USER 65532:65532
 WORKDIR /tmp
 CMD ["kubedistill", "--help"]

@@ -15,11 +15,11 @@ FIND_PYTHON = test -n "$(PYTHON)" || { echo "kubedistill needs Python 3.11 or 3.
 export UV_PYTHON_DOWNLOADS := never
 export UV_PROJECT_ENVIRONMENT := $(VENV)
 
-.PHONY: bench-operator soak setup demo demo-cluster test test-unit test-cluster test-images control-plane helm prometheus lint format types models data crds chart dashboards docs images clean
+.PHONY: bench-operator soak setup demo demo-cluster test test-unit test-cluster test-images e2e-node control-plane helm prometheus lint format types models data crds chart dashboards docs images package clean
 .DEFAULT_GOAL := help
 
 help:  ## Say what can be made
-	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## Install everything into .venv (about 2 minutes, 7 GB)
 
@@ -61,6 +61,9 @@ test-images: setup  ## Build images and run what is in them: operator, base of r
 		echo "test-images: NO IMAGE WAS BUILT OR STARTED, for want of the above"; \
 	else exit $$code; fi
 
+e2e-node: setup  ## Try images and chart on a real node, by hand: root, 25 GB, an hour; ARGS="--rebuild|--down|--scenario NAME"
+	$(BIN)/python tests/support/e2e_node.py $(ARGS)
+
 control-plane: setup  ## A Kubernetes API server on loopback: ARGS="up|down|restart|status|build" (default up)
 	@$(CONTROL_PLANE) $(ARGS)
 
@@ -100,6 +103,9 @@ images:  ## Build images with docker, podman or buildah: ARGS="operator runtime-
 	@$(FIND_PYTHON)
 	$(PYTHON) deploy/images/build.py $(ARGS)
 
+package: setup  ## Package the chart into dist/, with checksums and the list of its images
+	@helm=$$($(HELM)) && $(BIN)/python charts/package_chart.py --helm "$$helm"
+
 bench-%: setup  ## Measure one figure; the last line is JSON (benchmarks/README.md lists them)
 	$(BIN)/python benchmarks/$(subst -,_,$*).py
 
@@ -112,4 +118,5 @@ soak: setup  ## Measure how the operator's memory grows over 5,000 jobs: LIVES=5
 
 clean:  ## Remove what was built, but for the environment
 	@! test -d build/control-plane || $(CONTROL_PLANE) down
+	@! test -d build/e2e-node/state || $(BIN)/python tests/support/e2e_node.py --down
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

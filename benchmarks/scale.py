@@ -21,6 +21,7 @@ from quietness import probe
 
 from kubedistill.contract import JobRef, RunRef, StageJob
 from kubedistill.manifest import load_manifest
+from kubedistill.v1alpha1 import spec_values
 from kubedistill_runtime.answers import Answer, TopK, Turn
 from kubedistill_runtime.records import Message, Record, encode_records
 from kubedistill_runtime.resolution import resolve
@@ -143,8 +144,8 @@ def load_job(folder: Path) -> tuple[StageJob, Store]:
     store = open_store(str(folder / "store"))
     job = StageJob(
         job=JobRef(namespace="default", name="scale"), run=RunRef(id="local", digest=""), stage="Curate", attempt=1,
-        token="", spec=spec.model_copy(update={"task": task, "training": training}), store=store.uri,
-        data_root=QUICKSTART.as_uri(),
+        token="", frozen_spec=spec_values(spec.model_copy(update={"task": task, "training": training})),
+        store=store.uri, data_root=QUICKSTART.as_uri(),
     )  # fmt: skip
     return job, store
 

@@ -6,9 +6,9 @@ What is a plain dict here is handed to Kubernetes as it is, which checks it.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
-from kubedistill.settings import Namespace, Settings
+from kubedistill.settings import Namespace, Registry, Settings
 from kubedistill.v1alpha1.base import Model
 from kubedistill.v1alpha1.operation import ObjectName
 
@@ -19,11 +19,28 @@ OwnName = Annotated[str, Field(max_length=53, pattern=r"^([a-z]([-a-z0-9]*[a-z0-
 Duration = Annotated[str, Field(pattern=r"^([0-9]+(ms|s|m|h))+$", max_length=16)]
 
 
+class SecretReference(Model):
+    """A Secret as pods name it."""
+
+    name: ObjectName
+
+
+class Global(Model):
+    """What an umbrella chart hands to every chart; other charts' keys are allowed."""
+
+    model_config = ConfigDict(extra="allow")
+
+    image_registry: Registry | Literal[""] = ""
+    """Registry of images whose name has none, where image.registry or settings.images.registry is empty."""
+    image_pull_secrets: Annotated[list[ObjectName | SecretReference], Field(max_length=16)] = []
+    """Names or {name: …}, where imagePullSecrets or settings.images.pullSecrets is empty."""
+
+
 class Image(Model):
     """The operator's image."""
 
-    registry: Text = ""
-    """Registry, such as ghcr.io; empty for the container engine's own."""
+    registry: Registry | Literal[""] = ""
+    """Registry, such as ghcr.io; empty for that of global, else the container engine's own."""
     repository: Annotated[str, Field(min_length=1, max_length=512)] = "kubedistill/operator"
     tag: Annotated[str, Field(max_length=128)] = ""
     """Empty: the chart's appVersion."""
@@ -79,13 +96,28 @@ class DisruptionBudget(Model):
     max_unavailable: Annotated[int, Field(ge=1)] | Annotated[str, Field(pattern=r"^[0-9]+%$")] = 1
 
 
+class Service(Model):
+    """The Service of the operator's metrics and probes."""
+
+    annotations: Labels = {}
+    labels: Labels = {}
+
+
 class Monitor(Model):
     """A monitor of the Prometheus operator."""
 
     enabled: bool = False
+    namespace: Annotated[str, Field(max_length=63, pattern=r"^([a-z0-9]([-a-z0-9]*[a-z0-9])?)?$")] = ""
+    """Where your Prometheus looks for monitors. Empty: the release's namespace."""
     labels: Labels = {}
     """Labels that your Prometheus selects monitors by, such as release: kube-prometheus-stack."""
     interval: Duration = "30s"
+    scrape_timeout: Annotated[str, Field(pattern=r"^([0-9]+(ms|s|m|h))*$", max_length=16)] = ""
+    """At most the interval. Empty: as your Prometheus has it."""
+    relabelings: Annotated[list[Object], Field(max_length=32)] = []
+    """Further relabelings of targets, after the chart's own."""
+    metric_relabelings: Annotated[list[Object], Field(max_length=32)] = []
+    """Relabelings of samples, such as one that drops a series."""
 
 
 class Rules(Model):
@@ -131,7 +163,8 @@ class NetworkPolicy(Model):
     kuberay_from: Annotated[list[Object], Field(max_length=32)] = [
         {"namespaceSelector": {}, "podSelector": {"matchLabels": {"app.kubernetes.io/name": "kuberay-operator"}}}
     ]
-    """NetworkPolicyPeers that are KubeRay's operator."""
+    """NetworkPolicyPeers that are KubeRay's operator. The default trusts a label in every namespace: name KubeRay's own
+    where others may set labels."""
 
 
 class ServiceAccountPolicy(Model):
@@ -146,15 +179,19 @@ class ServiceAccountPolicy(Model):
 class Values(Model):
     """All values of the chart."""
 
+    enabled: bool = True
+    """For the `condition` of an umbrella chart that depends on this one; the chart itself does not read it."""
     name_override: OwnName = ""
     """Instead of the chart's name in names and labels."""
     fullname_override: OwnName = ""
     """Instead of the release's name in names."""
     common_labels: Labels = {}
     """Labels of every object that the chart makes."""
+    common_annotations: Labels = {}
+    """Annotations of every object that the chart makes; those of the operator's pods are podAnnotations."""
     image: Image = Image()
     image_pull_secrets: Annotated[list[Object], Field(max_length=16)] = []
-    """Such as {name: registry-key}; for the operator's pods only."""
+    """Such as {name: registry-key}; for the operator's pods only. Empty: those of global."""
     settings: Settings = Settings()
     """The operator's settings file."""
     log_level: Literal["debug", "info", "warning"] = "info"
@@ -162,8 +199,11 @@ class Values(Model):
     """One leads by a Lease, the others wait for it to go."""
     min_ready_seconds: Annotated[int, Field(ge=0, le=300)] = 15
     """How long a new replica must stay ready before an old one leaves and a rollout counts as done."""
+    revision_history_limit: Annotated[int, Field(ge=0)] = 10
+    """Old ReplicaSets that are kept. Go back by `helm rollback`: `kubectl rollout undo` leaves the new settings."""
     strategy: Object = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}
-    """A replica is ready when it leads and watches, or sees another one renew the Lease."""
+    """A replica is ready when it leads and watches, or sees another one renew the Lease.
+    rollingUpdate is left out of other types."""
     crds: Crds = Crds()
     rbac: Roles = Roles()
     service_account: ServiceAccount = ServiceAccount()
@@ -177,7 +217,8 @@ class Values(Model):
         "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
     }  # fmt: skip
     resources: Object = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}}
-    node_selector: Labels = {}
+    node_selector: Labels = {"kubernetes.io/os": "linux"}
+    """Labels of the nodes for the operator and `helm test`; those of jobs' pods are settings."""
     affinity: Object = {}
     tolerations: Annotated[list[Object], Field(max_length=32)] = []
     topology_spread_constraints: Annotated[list[Object], Field(max_length=8)] = [
@@ -194,11 +235,11 @@ class Values(Model):
     extra_env: Annotated[list[Object], Field(max_length=64)] = []
     extra_volumes: Annotated[list[Object], Field(max_length=16)] = []
     extra_volume_mounts: Annotated[list[Object], Field(max_length=16)] = []
+    service: Service = Service()
     pod_disruption_budget: DisruptionBudget = DisruptionBudget()
     metrics: Metrics = Metrics()
     network_policy: NetworkPolicy = NetworkPolicy()
     service_account_policy: ServiceAccountPolicy = ServiceAccountPolicy()
     extra_objects: Annotated[list[Object | str], Field(max_length=64)] = []
     """Further manifests, as maps or as texts; both may hold templates."""
-    global_: Annotated[Object, Field(alias="global")] = {}
-    """What Helm hands to every chart of an umbrella; nothing of it is used."""
+    global_: Annotated[Global, Field(alias="global")] = Global()

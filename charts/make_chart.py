@@ -1,7 +1,7 @@
 """The chart generator: `make chart` writes what follows from the models into charts/kubedistill.
 
 values.yaml and values.schema.json come from chart_values, the CRD template from kubedistill.crd, the rules of the roles
-from deploy/rbac, and README.md gets its table of values between two marks.
+from deploy/rbac; README.md gets its table of values between two marks, and Chart.yaml its list of images.
 """
 
 import io
@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 
 from chart_values import Values
+from kubedistill import __version__
 from kubedistill.crd import write_crd
 from kubedistill.settings import Settings
 
@@ -24,8 +25,17 @@ CHART = Path(__file__).parent / "kubedistill"
 ROLES = Path(__file__).parents[1] / "deploy" / "rbac"
 BEGIN, END = "<!-- values: made by `make chart` -->", "<!-- end of values -->"
 _MADE = "# Made by `make chart` from charts/chart_values.py and api/kubedistill/settings.py.\n"
-_READ_BY_TEMPLATES = {"Settings": ["port", "rbac", "watchNamespaces"], "Rbac": ["createServiceAccounts", "nodes"]}
-"""Settings that templates read too."""
+_READ_BY_TEMPLATES = {
+    "Settings": ["port", "rbac", "watchNamespaces"],
+    "Rbac": ["createServiceAccounts", "nodes"],
+    "Image": ["repository"],
+    "DisruptionBudget": ["maxUnavailable"],
+    "Rules": ["runbooks"],
+    "": ["logLevel"],
+}
+"""Values that templates can't do without, besides whole sections."""
+_SINCE_0_1 = {"service"}
+"""Sections that `helm upgrade --reuse-values` doesn't find in what a release of 0.1 has stored."""
 
 Schema = dict[str, Any]
 
@@ -37,7 +47,18 @@ def files() -> dict[str, str]:
         "values.schema.json": json.dumps(schema(), indent=2, ensure_ascii=False) + "\n",
         "templates/crd.yaml": crd_template(),
         "templates/_rules.tpl": rules_template(),
+        "Chart.yaml": with_images((CHART / "Chart.yaml").read_text(encoding="utf-8")),
         "README.md": with_table((CHART / "README.md").read_text(encoding="utf-8")),
+    }
+
+
+def images() -> dict[str, str]:
+    """All images that an installation with default values pulls, by what they are for."""
+    operator, jobs = Values().image, Settings().images
+    return {
+        "operator": f"{operator.repository}:{__version__}",
+        "runtime": jobs.runtime,
+        "runtime-cpu": jobs.runtime_cpu,
     }
 
 
@@ -49,8 +70,8 @@ def schema() -> Schema:
     found = _plain(Values.model_json_schema())
     settings = Settings.model_json_schema()["$defs"].keys() | {"Settings"}
     for name, definition in {"": found, **found["$defs"]}.items():
-        sections = [field for field, node in definition["properties"].items() if "$ref" in node]
-        required = _READ_BY_TEMPLATES.get(name, []) if name in settings else sections
+        sections = {field for field, node in definition["properties"].items() if "$ref" in node} - _SINCE_0_1
+        required = {*_READ_BY_TEMPLATES.get(name, ()), *(() if name in settings else sections)}
         definition["required"] = sorted({*definition.get("required", ()), *required})
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **found}
 
@@ -63,11 +84,7 @@ def crd_template() -> str:
     text = re.sub(r"{{|}}", lambda found: f'{{{{ "{found[0]}" }}}}', text)
     metadata = "metadata:\n  name: "
     assert text.count(f"\n{metadata}") == 1, "only the CRD itself has metadata at the margin"
-    added = (
-        'metadata:\n  labels: {{- include "kubedistill.labels" . | nindent 4 }}\n'
-        '  {{- with include "kubedistill.crdAnnotations" . }}\n  annotations: {{- . | nindent 4 }}\n  {{- end }}\n'
-        "  name: "
-    )
+    added = 'metadata:\n  {{- include "kubedistill.crdMetadata" . | nindent 2 }}\n  name: '
     return f"{_MADE}{{{{- if .Values.crds.install }}}}\n{text.replace(metadata, added, 1)}{{{{- end }}}}\n"
 
 
@@ -88,6 +105,15 @@ def rules_template() -> str:
         f'{{{{- define "kubedistill.rules.{name}" -}}}}\n{text}\n{{{{- end }}}}\n' for name, text in rules.items()
     ]
     return "\n".join(["{{/* Made by `make chart` from deploy/rbac. */}}", *blocks])
+
+
+def with_images(chart: str) -> str:
+    """A Chart.yaml with Artifact Hub's list of images made anew."""
+    lines = [f"    - name: {name}\n      image: {image}\n" for name, image in images().items()]
+    made = "".join(["  artifacthub.io/images: |\n", *lines])
+    replaced, count = re.subn(r"^  artifacthub\.io/images: \|\n(    .*\n)+", made, chart, flags=re.MULTILINE)
+    assert count == 1, "Chart.yaml has one annotation artifacthub.io/images"
+    return replaced
 
 
 def with_table(readme: str) -> str:

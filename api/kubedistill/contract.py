@@ -1,18 +1,25 @@
 """The stage contract: what a driver is told, what it says meanwhile, and what it says last.
 
 The operator and the runtime share these models and nothing else. A StageJob is at most 256 KiB, the others 16 KiB;
-whatever is larger goes to storage.
+whatever is larger goes to storage. Either side may be the older one: a reader ignores fields that it does not know, and
+what it must not ignore (a new stage, artifact, state or outcome) raises CONTRACT.
 """
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Annotated, Any, Literal, Self, get_args
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 from kubedistill.chain import ArtifactName, StageName
+from kubedistill.problems import field_path, find_problem
+from kubedistill.stored import read_stored
 from kubedistill.v1alpha1 import Spec
 
 CONTRACT = 1
+ACCEPTED_CONTRACTS = range(max(1, CONTRACT - 1), CONTRACT + 1)
+"""Versions that the operator understands: a run, and so its driver, may be older than it."""
 STAGE_JOB_BYTES = 256 * 1024
 MESSAGE_BYTES = 16 * 1024
 CHANNEL_VARIABLE = "KUBEDISTILL_CHANNEL"
@@ -68,28 +75,50 @@ class Pools(BaseModel):
     student: str = ""
 
 
+def _without_unknown(keys: object) -> object:
+    """The keys of the artifacts that this version knows; no stage of it reads any other."""
+    if not isinstance(keys, Mapping):
+        return keys
+    return {name: key for name, key in keys.items() if name in get_args(ArtifactName)}
+
+
 class StageJob(ContractModel):
-    """Everything a driver needs to run one attempt at one stage."""
+    """Everything a driver needs to run one attempt at one stage; of the contract that its run was frozen with."""
 
     job: JobRef
     run: RunRef
     stage: StageName
     attempt: Annotated[int, Field(ge=1)]
     token: str
-    spec: Spec
+    frozen_spec: Annotated[dict[str, Any], Field(alias="spec")]
+    """The spec as JSON values, as it was frozen: no defaults, since they are those of the runtime that reads it."""
     store: str
     """Root of the store, as a URI."""
     data_root: str
     """What paths without a scheme are relative to, as a URI."""
     config_maps: dict[str, str] = {}
     """Folder in which each ConfigMap that the spec names is mounted."""
-    artifacts: dict[ArtifactName, str] = {}
+    artifacts: Annotated[dict[ArtifactName, str], BeforeValidator(_without_unknown)] = {}
     """Key of each artifact, as Prepare computed them; empty for Prepare itself."""
     prices: Prices = Prices()
     date: str | None = None
     """Today, YYYY-MM-DD, to a chat template that asks: the day the job was created, locally of its first run."""
     pools: Pools = Pools()
     """The pools that the prices are of, and that the models are measured in."""
+
+    @cached_property
+    def spec(self) -> Spec:
+        """The spec as this version understands it."""
+        return read_stored(Spec, self.frozen_spec)
+
+    @model_validator(mode="after")
+    def _check_spec(self) -> Self:
+        try:
+            self.spec  # noqa: B018  # read here, so that whatever is read later is valid
+        except ValidationError as error:
+            found = find_problem(error, model=Spec, place=lambda location: field_path(("spec", *location)))
+            raise ValueError(str(found)) from error
+        return self
 
 
 class StageProgress(ContractModel):

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import SafeRepresenter
 
+from kubedistill.stored_status import RENAMES
 from kubedistill.v1alpha1 import GROUP, KIND, PLURAL, VERSION, DistillationJob, Spec, Status
 
 Schema = dict[str, Any]
@@ -95,7 +96,20 @@ def structural_schema(model: type[BaseModel], *, at: str, defaults: bool) -> Sch
     """The structural schema of a model; raises NotStructural, with a dotted path that begins with `at`."""
     source = model.model_json_schema()
     definitions = source.pop("$defs", {})
-    return _Converter(definitions).convert(source, at=at, defaults=defaults)
+    schema = _Converter(definitions).convert(source, at=at, defaults=defaults)
+    return _with_old_names(schema) if model is Status else schema
+
+
+def _with_old_names(schema: Schema) -> Schema:
+    """The schema of the status with the names that stored objects may still have."""
+    for rename in RENAMES:
+        node = schema
+        for part in rename.within:
+            node = node["properties"][part]
+            node = node.get("items", node)
+        words = f"Deprecated since {rename.since}: use {rename.new}. Both are written for two minor versions."
+        node["properties"][rename.old] = {**node["properties"][rename.new], "description": words}
+    return schema
 
 
 def write_crd(stream: TextIO) -> None:

@@ -22,7 +22,7 @@ _FIXES = {
     "tuple_type": "Write a list: a dash before each item",
     "model_type": "Write a mapping of fields",
     "finite_number": "Write a finite number",
-    "string_pattern_mismatch": "Use lower-case letters, digits and dashes",
+    "string_pattern_mismatch": "Write it in that form",
 }
 
 
@@ -58,7 +58,7 @@ def find_problem(
 
 def shown(value: Any) -> str:
     """A value as it is shown in a sentence."""
-    text = json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 

@@ -5,10 +5,19 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import ConfigDict, Field, model_validator
 
 from kubedistill.v1alpha1.base import Model, Name, Uri
-from kubedistill.v1alpha1.operation import Quantity, Seconds
+from kubedistill.v1alpha1.operation import DOMAIN, ObjectName, Quantity, Seconds
 
 Image = Annotated[str, Field(min_length=1, max_length=512)]
 Namespace = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+_LABEL = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
+LabelKey = Annotated[str, Field(min_length=1, max_length=317, pattern=f"^({DOMAIN}/)?{_LABEL}$")]
+Registry = Annotated[str, Field(min_length=1, max_length=255, pattern=f"^{DOMAIN}(:[0-9]{{1,5}})?(/[a-z0-9._-]+)*$")]
+ConfigMapKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$")]
+# No dollar sign: Kubernetes replaces $(NAME) in variables.
+ProxyUrl = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^https?://[!-#%-~]+$")]
+NoProxy = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-A-Za-z0-9._:/*\[\]]+$")]
+UserId = Annotated[int, Field(ge=1, le=2**31 - 1)]
+GroupId = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
 class Toleration(Model):
@@ -48,6 +57,10 @@ class Pool(Model):
     """Processor cores that a pod asks for with each GPU, or in all where it has none."""
     host_memory_per_gpu: Quantity = "64Gi"
     """Main memory that a pod asks for with each GPU, or in all where it has none."""
+    ephemeral_storage: Quantity | None = None
+    """Local disk that each pod requests. Absent: none."""
+    runtime_class_name: ObjectName | None = None
+    """RuntimeClass of its pods, such as nvidia. Absent: the nodes' own."""
     price_per_gpu_hour: Annotated[float | None, Field(ge=0, le=10_000)] = None
     """US dollars for one GPU for one hour. Absent: costs are not reported."""
     allowed_namespaces: Annotated[tuple[Namespace, ...], Field(max_length=1024)] = ()
@@ -58,10 +71,14 @@ class Images(Model):
     """Container images of the pods that a job starts."""
 
     runtime: Image = "kubedistill/runtime:0.1.0"
-    """Image of Ray heads and workers."""
+    """Image of the stages with GPUs, head and workers alike."""
     runtime_cpu: Image = "kubedistill/runtime-cpu:0.1.0"
-    """Image of the stages that need no GPU."""
+    """Image of all other stages."""
+    registry: Registry | None = None
+    """Registry that images are pulled from whose own name has none, such as registry.example.com:5000/mirror."""
     pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    pull_secrets: Annotated[tuple[ObjectName, ...], Field(max_length=16)] = ()
+    """Secrets in the job's namespace that pull the images, besides those that the job names."""
 
 
 class DefaultStorage(Model):
@@ -80,6 +97,46 @@ class Resources(Model):
 
     cpu: Quantity = "2"
     memory: Quantity = "8Gi"
+    ephemeral_storage: Quantity | None = None
+    """Local disk that it requests. Absent: none."""
+
+
+class PodSecurityContext(Model):
+    """Who the pods of jobs run as. A field without a value is left out: the image or the platform decides."""
+
+    run_as_user: UserId | None = None
+    run_as_group: GroupId | None = None
+    fs_group: GroupId | None = None
+    """Group that mounted volumes are made writable for, where their driver supports it."""
+    fs_group_change_policy: Literal["Always", "OnRootMismatch"] | None = None
+
+
+class Spread(Model):
+    """How far the workers of a stage may gather in one place."""
+
+    max_skew: Annotated[int, Field(ge=1, le=1024)] = 1
+    """Pods by which two places may differ."""
+    when_unsatisfiable: Literal["DoNotSchedule", "ScheduleAnyway"] = "ScheduleAnyway"
+
+
+class Proxy(Model):
+    """Proxies for what pods of jobs fetch, as variables of every container. Whoever may read pods sees them."""
+
+    http_proxy: ProxyUrl | None = None
+    """Proxy for http, such as http://proxy.example.com:3128."""
+    https_proxy: ProxyUrl | None = None
+    """Proxy for https."""
+    no_proxy: Annotated[tuple[NoProxy, ...], Field(max_length=64)] = ()
+    """Hosts that are reached directly, besides this pod, the cluster's Services and the API server."""
+
+
+class CaBundle(Model):
+    """Certificate authorities that pods of jobs trust instead of the image's own."""
+
+    config_map: ObjectName | None = None
+    """ConfigMap in the job's namespace with a PEM file of all authorities, public ones too. Absent: the image's own."""
+    key: ConfigMapKey = "ca.crt"
+    """Key of the ConfigMap."""
 
 
 class Rbac(Model):
@@ -98,6 +155,18 @@ class Settings(Model):
     """Kinds of node, by the name that jobs use."""
     cpu_resources: Resources = Resources()
     """What heads of Ray clusters and the stages without GPU ask for."""
+    cpu_limits: Literal["None", "AsRequested"] = "None"
+    """AsRequested suits namespaces with a LimitRange or a quota on limits.cpu; any limit leaves idle cores idle."""
+    pod_security_context: PodSecurityContext = PodSecurityContext(
+        run_as_user=65532, run_as_group=65532, fs_group=65532, fs_group_change_policy="OnRootMismatch"
+    )
+    """Who the pods of jobs run as, never root. On OpenShift set each of runAsUser, runAsGroup and fsGroup to null."""
+    topology_spread: Annotated[dict[LabelKey, Spread], Field(max_length=8)] = Field(default_factory=dict)
+    """Spread of the workers of a stage, by the label of nodes that names a place, such as kubernetes.io/hostname."""
+    scheduler_name: ObjectName | None = None
+    """Scheduler of all pods of jobs. Absent: the cluster's default."""
+    proxy: Proxy = Proxy()
+    ca_bundle: CaBundle = CaBundle()
     images: Images = Images()
     ray_version: Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$", max_length=16)] = "2.60.0"
     """Version of Ray in the runtime image."""

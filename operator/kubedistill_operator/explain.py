@@ -9,8 +9,8 @@ from kubedistill.errors import InvalidInput
 from kubedistill.settings import Settings
 from kubedistill.v1alpha1 import KIND
 from kubedistill_operator.cluster.client import Cluster, Connection
-from kubedistill_operator.cluster.execution import status_values
-from kubedistill_operator.cluster.failures import LeaseLost, Refused
+from kubedistill_operator.cluster.failures import LeaseLost, NotUnderstood, Refused
+from kubedistill_operator.cluster.status_writing import status_values
 from kubedistill_operator.job import Job, parse_job
 from kubedistill_operator.loop.controller import Controller
 from kubedistill_operator.loop.replica import make_controller
@@ -32,7 +32,7 @@ class Explanation:
         job, plan = self.job, self.plan
         yield f"{job.namespace}/{job.name}: {job.status.phase or 'Pending'}, generation {job.generation}"
         if job.problem:
-            yield f"  its spec can't be read: {job.problem}"
+            yield f"  its spec {'starts no new run' if job.spec else 'can not be read'}: {job.problem}"
         yield from (f"  there is {line}" for line in _there(self.observed))
         yield f"because: {'; '.join(plan.why) or 'nothing asks for anything'}"
         yield from (f"  would {line}" for line in _doings(plan, job))
@@ -55,7 +55,10 @@ async def explain(namespace: str, name: str, *, settings: Settings, kubeconfig: 
 
 
 async def _decide(controller: Controller, job: Job) -> Explanation:
-    look, plan = await controller.decide(job, await controller.observer.observe(job, thorough=True))
+    try:
+        look, plan = await controller.decide(job, await controller.observer.observe(job, thorough=True))
+    except NotUnderstood as error:
+        return Explanation(job, Observed(), Plan(why=(str(error),)))
     return Explanation(job, look.observed, plan)
 
 

@@ -2,21 +2,22 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import ValidationError
 
 from kubedistill.problems import field_path, find_problem
+from kubedistill.stored import read_stored
+from kubedistill.stored_status import StoredStatus, read_status
 from kubedistill.v1alpha1 import GROUP, Spec, Status
 from kubedistill_operator.clock import seconds_of
+from kubedistill_operator.status import derive_phase
 
 Key = tuple[str, str]
 """(namespace, name) of a job."""
 
 _PROBLEM = 700
-_LASTING = ("runHistory", "honoured")
-"""What a damaged status still keeps, each for itself: without them a run that is over would start again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +35,12 @@ class Job:
     """Our own annotations only."""
     spec: Spec | None = None
     problem: str = ""
-    """Why the spec can't be read, where it can't."""
+    """What of the spec can't be read, or is not known; a new run is refused for it."""
     status: Status = field(default_factory=Status)
+    not_understood: str = ""
+    """What of the stored status is not understood; then nothing is decided about the job."""
+    stored_status: Mapping[str, Any] = field(default_factory=dict)
+    """The status as it is stored: a write carries on what this version does not know."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """All metadata as it was read, for whoever writes the job: what is left out of a write counts as given up."""
 
@@ -44,6 +49,9 @@ def parse_job(resource: Mapping[str, Any]) -> Job:
     """Read a resource as the API server gives it; fields of a newer version are ignored."""
     metadata = resource["metadata"]
     spec, problem = _read_spec(resource.get("spec"))
+    stored_status = resource.get("status")
+    stored_status = stored_status if isinstance(stored_status, Mapping) else {}
+    found = _read_status(stored_status)
     annotations = metadata.get("annotations") or {}
     return Job(
         namespace=metadata["namespace"],
@@ -56,34 +64,28 @@ def parse_job(resource: Mapping[str, Any]) -> Job:
         annotations={key: value for key, value in annotations.items() if key.startswith(f"{GROUP}/")},
         spec=spec,
         problem=problem,
-        status=_read_status(resource.get("status")),
+        status=found.status,
+        not_understood=found.problem,
+        stored_status=stored_status,
         metadata={name: value for name, value in metadata.items() if name != "managedFields"},
     )
 
 
 def _read_spec(values: object) -> tuple[Spec | None, str]:
+    """The spec as far as it is known, and what is wrong with it; a new run starts of none that is not known whole."""
     try:
-        return Spec.model_validate_json(json.dumps(values), extra="ignore", by_alias=True, by_name=False), ""
+        return Spec.model_validate_json(json.dumps(values), by_alias=True, by_name=False), ""
     except ValidationError as error:
         found = find_problem(error, model=Spec, place=lambda location: field_path(("spec", *location)))
+    try:
+        return read_stored(Spec, values), str(found)[:_PROBLEM]
+    except ValidationError:
         return None, str(found)[:_PROBLEM]
 
 
-def _read_status(values: object) -> Status:
-    if not isinstance(values, dict):
-        return Status()
-    if (status := _parse_status(values)) is not None:
-        return status
-    kept = {name: values[name] for name in _LASTING if _keeps(values, name)}
-    return _parse_status(kept) or Status()  # written by another hand or version: the rest is found out again
-
-
-def _keeps(values: dict[str, Any], name: str) -> bool:
-    return name in values and _parse_status({name: values[name]}) is not None
-
-
-def _parse_status(values: dict[str, Any]) -> Status | None:
-    try:
-        return Status.model_validate_json(json.dumps(values), extra="ignore", by_alias=True, by_name=False)
-    except ValidationError:
-        return None
+def _read_status(values: Mapping[str, Any]) -> StoredStatus:
+    stored = read_status(values)
+    if stored.status.phase is None and values.get("phase"):  # one of another version
+        phase = derive_phase(stored.status)
+        return replace(stored, status=stored.status.model_copy(update={"phase": phase}))
+    return stored

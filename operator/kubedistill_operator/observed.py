@@ -5,7 +5,7 @@ Times are seconds since the epoch, UTC.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from kubedistill.chain import ArtifactName
 from kubedistill.contract import StageProgress, StageResult
@@ -88,8 +88,13 @@ class Frozen:
 
     run_id: str
     digest: str
-    values: Mapping[str, object]
+    values: Mapping[str, Any]
     """{spec, pools, images, contract}."""
+
+    @property
+    def contract(self) -> int:
+        """Contract of the version that froze it."""
+        return int(self.values["contract"])
 
 
 @dataclass(frozen=True, slots=True)

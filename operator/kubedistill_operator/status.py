@@ -3,11 +3,13 @@
 from typing import Any, Literal
 
 from kubedistill.chain import StageName
+from kubedistill.stored_status import NOT_UNDERSTOOD
 from kubedistill.v1alpha1 import Condition, StageStatus, Status
+from kubedistill.v1alpha1.status import Phase
 from kubedistill_operator.clock import stamp
 
 Truth = Literal["True", "False", "Unknown"]
-PHASES = {
+PHASES: dict[StageName, Phase] = {
     "Prepare": "Preparing", "Generate": "Generating", "Curate": "Curating", "Train": "Training",
     "Evaluate": "Evaluating", "Export": "Exporting",
 }  # fmt: skip
@@ -59,6 +61,18 @@ def is_true(status: Status, kind: str) -> bool:
     return found is not None and found.status == "True"
 
 
+def is_not_understood(status: Status) -> bool:
+    """Whether the operator has stopped acting on the job, since it did not understand what is stored."""
+    found = find_condition(status, "Stalled")
+    return found is not None and found.reason == NOT_UNDERSTOOD
+
+
+def derive_phase(status: Status) -> Phase:
+    """The phase that the conditions, and else the current stage, stand for."""
+    current = next((stage for stage in status.stages if stage.state not in _DONE), None)
+    return _phase(status, current)
+
+
 def summarise(status: Status, *, now: float, generation: int) -> Status:
     """Derive phase, columns and the conditions that follow from others (kstatus's pair among them)."""
     current = next((stage for stage in status.stages if stage.state not in _DONE), None)
@@ -83,7 +97,7 @@ def summarise(status: Status, *, now: float, generation: int) -> Status:
     return _kstatus(status, now=now, generation=generation)
 
 
-def _phase(status: Status, current: StageStatus | None) -> str:
+def _phase(status: Status, current: StageStatus | None) -> Phase:
     if is_true(status, "Complete"):
         return "Succeeded"
     if is_true(status, "Failed"):

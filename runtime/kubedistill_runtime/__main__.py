@@ -7,38 +7,31 @@ import argparse
 import contextlib
 import ctypes
 import json
+import logging
 import os
 import signal
 import sys
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kubedistill.errors import EXIT_BAD_INPUT, EXIT_SUCCESS, KubedistillError
+from kubedistill_runtime.environment import set_environment
 
 if TYPE_CHECKING:
     from kubedistill.contract import StageJob
     from kubedistill_runtime.channel import Channel
     from kubedistill_runtime.storage.store import Store
 
-_ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",  # a second OpenMP thread waits for the first whenever a core is busy
-    "OMP_WAIT_POLICY": "PASSIVE",  # where there are more, they sleep while they wait
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine lives in our actor: starts in 3 s, and dies with it
-    "VLLM_NO_USAGE_STATS": "1",
-    "DO_NOT_TRACK": "1",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "TOKENIZERS_PARALLELISM": "false",
-}
 _PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one stage or a whole job; returns the exit code."""
     options = _parse(arguments)
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    set_environment(os.environ)
     try:
         if options.job:
             return _run_one(options.job)
@@ -98,6 +91,7 @@ def _run_one(path: Path) -> int:
     log_to(None, job=job)
     store = locate_store(job.store)  # a store that can't be made is for the stage's result to tell
     with _open_channel(job, folder=path.parent, store=store, driver=driver) as opened:
+        logging.getLogger("kubedistill_runtime").info("driver started", extra={"startupSeconds": round(_age(), 1)})
         engines = LocalEngines(leftovers=path.parent / "processes.json", ahead=False)
         channel = SignalledChannel(opened, second=_leave)
         channel.listen()
@@ -107,6 +101,13 @@ def _run_one(path: Path) -> int:
             engines.close()
     _emit(json.loads(result.to_json()))
     return error.exit_code if error else EXIT_SUCCESS
+
+
+def _age() -> float:
+    """Seconds since this process started."""
+    import psutil
+
+    return time.time() - psutil.Process().create_time()
 
 
 @contextlib.contextmanager

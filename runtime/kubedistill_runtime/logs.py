@@ -10,6 +10,7 @@ from pathlib import Path
 from kubedistill.contract import StageJob
 from kubedistill.errors import StorageUnavailable
 from kubedistill.logs import JsonFormatter, Subject
+from kubedistill_runtime.storage.sharing import make_folder, share
 from kubedistill_runtime.storage.store import Store
 
 _KEPT_LINES = 20_000
@@ -18,9 +19,11 @@ _FIRST_SECONDS = 1.0
 
 def log_to(path: Path | None, *, job: StageJob) -> None:
     """Send the root logger's records to a file, or to standard error; every line speaks of that attempt."""
+    handler: logging.Handler = logging.StreamHandler()
     if path is not None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    handler = logging.FileHandler(path) if path else logging.StreamHandler()
+        make_folder(path.parent)
+        handler = logging.FileHandler(path)
+        share(path)
     handler.setFormatter(_formatter(job))
     root = logging.getLogger()
     for earlier in list(root.handlers):

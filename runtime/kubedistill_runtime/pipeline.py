@@ -27,6 +27,7 @@ from kubedistill_runtime.resolution import resolve
 from kubedistill_runtime.serving.session import LocalEngines, reap_leftovers
 from kubedistill_runtime.storage.artifacts import find, read_manifest
 from kubedistill_runtime.storage.failures import storage_errors
+from kubedistill_runtime.storage.sharing import make_folder, share
 from kubedistill_runtime.storage.store import Store
 
 Emit = Callable[[Mapping[str, Any]], None]
@@ -80,7 +81,8 @@ class LocalRun:
         metadata = self.job.metadata
         return StageJob(
             job=JobRef(namespace=metadata.namespace, name=metadata.name, uid=metadata.uid), run=self.run,
-            stage=stage, attempt=attempt, token=f"{self.run.id}-{stage.lower()}-{attempt}", spec=self.job.spec,
+            stage=stage, attempt=attempt, token=f"{self.run.id}-{stage.lower()}-{attempt}",
+            frozen_spec=spec_values(self.job.spec),
             store=self.store.uri, data_root=self.data_root.absolute().as_uri(), config_maps=self.config_maps,
             artifacts=dict(keys), prices=self.prices, date=self.date,
         )  # fmt: skip
@@ -96,7 +98,6 @@ def run_pipeline(run: LocalRun, *, emit: Emit) -> int:
     with _locked(run.job_folder, store=run.store):
         leftovers = run.job_folder / "processes.json"
         reap_leftovers(leftovers)
-        run.store.sweep()
         run.record_day()
         keys = _probe(run, emit=emit)
         with contextlib.closing(LocalEngines(leftovers=leftovers, ahead=True)) as engines:
@@ -193,8 +194,9 @@ class _LoudChannel:
 def _locked(folder: Path, *, store: Store) -> Iterator[None]:
     """Hold the job's lock; the kernel lets go of it when this process dies, however it dies."""
     with storage_errors(store.root):
-        folder.mkdir(parents=True, exist_ok=True)
+        make_folder(folder)
         descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+        share(folder / "lock")
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -24,13 +24,16 @@ RUN_BY = {
     r"kubedistill watch": "tests/cluster/test_cli.py",
     r"kubedistill run": "tests/e2e",
     r"helm (install|upgrade|test|uninstall)": "tests/cluster/chart/test_lifecycle.py",
+    r"helm template": "tests/cluster/chart/test_documented_commands.py",
+    r"kubectl (annotate crd|apply --server-side)": "tests/cluster/chart/test_documented_commands.py",
 }
 """Where a command is run: a test file, or a folder of them."""
 NOT_RUN = {
     r"make demo": "takes minutes; `make bench-demo` runs it and tests/e2e its job",
     r"make demo-cluster": "takes minutes; tests/cluster/test_quickstart.py goes the same way with fewer records",
-    r"make (test|test-unit|test-cluster)$": "is what runs this test",
+    r"make (test|test-unit|test-cluster|test-images)$": "is what runs this test",
     r"make (setup|lint|types|format|bench-\S+|soak|images|control-plane|helm|crds|chart|docs).*": "is for developers",
+    r"make e2e-node": "takes an hour, as root",
     r"kubectl events": "`make demo-cluster` runs it; what it shows is tested in tests/cluster/test_quickstart.py",
     r"kubectl (cp|delete pod|apply -f examples/quickstart/cluster/files.yaml)": "needs a pod on a node",
     r"pip install": "needs the package to be published",

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from kubedistill import errors
+from kubedistill.stored_status import NOT_UNDERSTOOD
 from kubedistill_operator.decisions import causes, waiting
 
 ROOT = Path(__file__).parents[2]
@@ -54,7 +55,7 @@ def table() -> set[str]:
 @pytest.fixture
 def known() -> set[str]:
     found = {*said_by_deciders(), *said_by_errors(), *causes._BY_EVIDENCE, *waiting.WAITS.values()}
-    return (found | BY_ENDPOINTS) - FINE - ON_THE_COMMAND_LINE
+    return (found | BY_ENDPOINTS | {NOT_UNDERSTOOD}) - FINE - ON_THE_COMMAND_LINE
 
 
 def test_every_reason_is_explained(known: set[str]) -> None:

@@ -30,6 +30,20 @@ def test_an_image_runs_as_a_number_that_is_not_root_and_writes_no_bytecode(image
     assert "HOME=/tmp" in lines, "the one folder that pods can write"
 
 
+@pytest.mark.parametrize("image", ["runtime-cpu", "runtime"])
+def test_ray_is_found_in_a_login_shell_and_by_a_user_without_a_name(image: str) -> None:
+    lines = stage(image)
+    profile = re.search(r"RUN echo '(.+)' > /etc/profile.d/\S+\.sh\n", lines)
+    assert profile, "KubeRay starts Ray in a login shell where its operator has ENABLE_LOGIN_SHELL"
+    path = subprocess.run(
+        ["sh", "-c", f"PATH=/bin; {profile[1]}; echo $PATH"], capture_output=True, text=True, check=True
+    )
+    image_path = re.search(r"PATH=(\S+) HOME", lines)
+    assert image_path
+    assert image_path[1].startswith(path.stdout.strip().removesuffix("/bin"))
+    assert " USER=" in lines, "getpass asks /etc/passwd only where no variable names the user"
+
+
 @pytest.mark.parametrize(("image", "extra"), list(zip(IMAGES, ("operator", "cpu", "gpu"), strict=True)))
 def test_an_image_holds_one_extra_of_the_lock(image: str, extra: str) -> None:
     lines = stage(f"{image}-environment")

@@ -133,7 +133,7 @@ FIELDS = {
     ),
     "name with capitals": (
         ("name: support", "name: Support"), "4: metadata.name",
-        "string should match pattern", "Use lower-case letters, digits and dashes",
+        "string should match pattern", "Write it in that form",
     ),
     "missing": (
         ("    train: {uri: train.jsonl}\n", ""), "16: spec.data.train",

@@ -15,8 +15,21 @@ CASES = {
     "a new name": ("b", "", Status(run=FIRST), "b"),
     "a name that was used": ("old", "", Status(run=FIRST, run_history=OVER), None),
     "a rerun": (None, "t1", Status(run=FIRST), "rerun-t1"),
-    "a rerun that was honoured": (None, "t1", Status(run=FIRST, honoured=("rerun:t1",)), None),
+    "a rerun that was handled": (None, "t1", Status(run=FIRST, handled_requests=("rerun:t1",)), None),
     "a rerun before the first run": (None, "t1", Status(), "rerun-t1"),
+    "a rerun that was taken back before it began": (
+        None,
+        "t1",
+        Status(run_history=(RunRecord(id="1", outcome="Superseded"),), handled_requests=("rerun:t1",)),
+        "rerun-1-2",
+    ),
+    "a new name that was taken back before it began": ("old", "", Status(run_history=OVER), "rerun-old-2"),
+    "the same again": (
+        "old",
+        "",
+        Status(run_history=(*OVER, RunRecord(id="rerun-old-2", outcome="Superseded"))),
+        "rerun-old-3",
+    ),
 }
 
 

@@ -58,9 +58,6 @@ def test_chart_package_and_images_have_one_version() -> None:
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     assert {chart["version"], str(chart["appVersion"]), project["version"]} == {__version__}
-    images = {image["image"] for image in yaml.safe_load(chart["annotations"]["artifacthub.io/images"])}
-    launched = Settings().images
-    assert images == {f"{Values().image.repository}:{__version__}", launched.runtime, launched.runtime_cpu}
 
 
 def read(path: Path) -> list[Manifest]:

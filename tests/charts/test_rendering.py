@@ -43,6 +43,8 @@ def test_every_object_says_where_it_is_and_only_values_name_other_namespaces(
     values = values_of(name)
     named = values.get("settings", {}).get("watchNamespaces", [])
     named = {*named, *values.get("networkPolicy", {}).get("jobNamespaces", [])}
+    monitors = values.get("metrics", {})
+    named |= {monitors.get(one, {}).get("namespace") for one in ("serviceMonitor", "podMonitor")}
     extras = [one for one in manifests if not set(_OURS.items()) <= set(one["metadata"].get("labels", {}).items())]
     for one in manifests:
         where = one["metadata"].get("namespace")
@@ -73,6 +75,33 @@ def test_names_of_services_and_label_values_are_short_enough(name: str, helm: He
             assert len(one["metadata"]["name"]) <= 63
             assert "." not in one["metadata"]["name"]
         assert all(len(value) <= 63 for value in one["metadata"].get("labels", {}).values())
+
+
+def test_names_that_look_like_numbers_stay_strings(helm: Helm) -> None:
+    """A namespace may be called after the number of a pull request."""
+    monitor = {"enabled": True, "namespace": "4711"}
+    values = {
+        "fullnameOverride": "e5", "serviceAccount": {"name": "12"}, "priorityClassName": "7",
+        "settings": {"watchNamespaces": ["0815", "1e3"]}, "networkPolicy": {"enabled": True, "jobNamespaces": ["0815"]},
+        "metrics": {"serviceMonitor": monitor, "podMonitor": monitor, "dashboards": {"enabled": True}},
+        "podDisruptionBudget": {"enabled": True}, "replicas": 2,
+    }  # fmt: skip
+    found = helm.template("1e3", namespace="1234", values=values)
+    for one in found:
+        labels = one["metadata"]["labels"]
+        assert all(isinstance(value, str) for value in (one["metadata"]["name"], *labels.values())), one["kind"]
+        assert one["metadata"].get("namespace", "1234") in {"1234", "0815", "1e3", "4711"}, one["kind"]
+    assert all(isinstance(value, str) for selector in _selectors(found) for value in selector.values())
+    spec = only(found, "Deployment")["spec"]["template"]["spec"]
+    assert (spec["serviceAccountName"], spec["priorityClassName"]) == ("12", "7")
+    assert only(found, "ServiceMonitor")["spec"]["namespaceSelector"] == {"matchNames": ["1234"]}
+
+
+@every_set
+def test_pods_run_on_linux_unless_it_is_said_otherwise(name: str, manifests: list[Manifest]) -> None:
+    nowhere = "kubernetes.io/os" in values_of(name).get("nodeSelector", {})
+    for _, spec in pods(manifests):
+        assert ("kubernetes.io/os" not in spec.get("nodeSelector", {})) is nowhere
 
 
 @every_set

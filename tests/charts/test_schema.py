@@ -13,6 +13,9 @@ from helm import Helm, HelmFailed
 # Values, and what is said of them.
 WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown value": ({"replicaCount": 2}, "at '': additional properties 'replicaCount' not allowed"),
+    "a registry that is a URL": (
+        {"image": {"registry": "https://ghcr.io"}}, "at '/image/registry': 'https://ghcr.io' does not match",
+    ),
     "one further down": ({"image": {"name": "x"}}, "at '/image': additional properties 'name' not allowed"),
     "an unknown setting": (
         {"settings": {"resyncSecond": 5}}, "at '/settings': additional properties 'resyncSecond' not allowed",
@@ -30,6 +33,13 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"settings": {"pools": {"H200": {"gpusPerNode": 0}}}},
         "at '/settings/pools': additional properties 'H200' not allowed",
     ),
+    "a label key that is none": (
+        {"settings": {"topologySpread": {"a b": {}}}}, "at '/settings/topologySpread': additional properties 'a b'",
+    ),
+    "root": ({"settings": {"podSecurityContext": {"runAsUser": 0}}}, "at '/settings/podSecurityContext/runAsUser'"),
+    "a proxy without a scheme": (
+        {"settings": {"proxy": {"httpProxy": "proxy:3128"}}}, "at '/settings/proxy/httpProxy': 'proxy:3128' does not",
+    ),
     "an unknown mode": (
         {"settings": {"submissionMode": "SidecarMode"}}, "value must be one of 'HTTPMode', 'K8sJobMode'",
     ),
@@ -45,6 +55,29 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "an account that is none": (
         {"serviceAccountPolicy": {"allowed": ["it's mine"]}}, "at '/serviceAccountPolicy/allowed/0'",
+    ),
+    "a switch of an umbrella that is a text": ({"enabled": "yes"}, "at '/enabled': got string, want boolean"),
+    "a probe of one's own": (
+        {"readinessProbe": {"httpGet": {"path": "/"}}},
+        "at '/readinessProbe': additional properties 'httpGet' not allowed",
+    ),
+    "a budget in other words": (
+        {"podDisruptionBudget": {"minAvailable": 1}},
+        "at '/podDisruptionBudget': additional properties 'minAvailable' not allowed",
+    ),
+    "a timeout without unit": (
+        {"metrics": {"podMonitor": {"scrapeTimeout": "10"}}},
+        "at '/metrics/podMonitor/scrapeTimeout': '10' does not match",
+    ),
+    "a namespace of monitors that is none": (
+        {"metrics": {"serviceMonitor": {"namespace": "Monitoring"}}}, "'Monitoring' does not match",
+    ),
+    "an annotation that is no text": (
+        {"service": {"annotations": {"prometheus.io/port": 8080}}},
+        "at '/service/annotations/prometheus.io~1port': got number, want string",
+    ),
+    "fewer revisions than none": (
+        {"revisionHistoryLimit": -1}, "at '/revisionHistoryLimit': minimum: got -1, want 0",
     ),
     "a name that is none": (
         {"fullnameOverride": "My Operator"}, "at '/fullnameOverride': 'My Operator' does not match",

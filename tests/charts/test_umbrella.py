@@ -1,4 +1,4 @@
-"""The chart with KubeRay: one release for both, or for ours alone. KubeRay's own is played by a chart of one object."""
+"""The chart as a part of others: with KubeRay, whose own is played by a chart of one object, and on a condition."""
 
 import shutil
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import yaml
 
-from chart_sets import CHART, Manifest, of_kind
+from chart_sets import CHART, Manifest, of_kind, only, umbrella_chart
 from helm import Helm, HelmFailed
 
 UMBRELLA = CHART.with_name("kubedistill-with-kuberay")
@@ -58,3 +58,23 @@ def test_values_of_ours_are_as_strict_as_without_it(umbrella: Path, helm: Helm) 
 
 def test_ours_is_asked_for_in_the_version_that_is_here() -> None:
     assert versions()["kubedistill"] == yaml.safe_load((CHART / "Chart.yaml").read_text())["version"]
+
+
+@pytest.mark.parametrize(
+    ("values", "installed"),
+    [({}, True), ({"kubedistill": {"enabled": True}}, True), ({"kubedistill": {"enabled": False}}, False)],
+)
+def test_condition_of_an_umbrella_decides(values: dict[str, Any], installed: bool, tmp_path: Path, helm: Helm) -> None:
+    found = helm.template("distill", chart=umbrella_chart(tmp_path), values=values)
+    assert found == (helm.template("distill") if installed else [])
+
+
+def test_without_an_umbrella_enabled_decides_nothing(helm: Helm) -> None:
+    assert helm.template(values={"enabled": False}) == helm.template()
+
+
+def test_a_dependency_under_another_name_is_called_so(tmp_path: Path, helm: Helm) -> None:
+    chart = umbrella_chart(tmp_path, alias="gpu")
+    found = helm.template("distill", chart=chart, values={"gpu": {"enabled": True, "replicas": 2}})
+    assert only(found, "Deployment")["metadata"]["name"] == "distill-gpu-operator"
+    assert only(found, "Deployment")["spec"]["replicas"] == 2

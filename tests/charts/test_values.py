@@ -4,19 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from ruamel.yaml import YAML
 
-from chart_sets import CHART, Manifest, Render, of_kind, only, rules
+from chart_sets import Manifest, Render, of_kind, only, operator_container, rules
 from helm import Helm
 from kubedistill.settings import Settings
-from kubedistill_operator.names import JOB_UID_LABEL, STAGE_LABEL
 from kubedistill_operator.settings_file import load_settings
-
-
-def container(manifests: list[Manifest]) -> Manifest:
-    (found,) = only(manifests, "Deployment")["spec"]["template"]["spec"]["containers"]
-    return found
 
 
 def settings_file(manifests: list[Manifest]) -> str:
@@ -33,8 +26,14 @@ def test_settings_are_the_file_that_the_operator_reads(render: Render, tmp_path:
     assert settings.resync_seconds == 2_000_000_000
     assert settings.storage.uri == "s/on:no#t"
     assert settings.max_active_jobs_per_namespace == Settings().max_active_jobs_per_namespace
-    mount = container(found)["volumeMounts"][0]
-    assert f"--config={mount['mountPath']}/settings.yaml" in container(found)["args"]
+
+
+def test_settings_do_not_change_under_an_operator_of_an_earlier_version(render: Render) -> None:
+    """A container that restarts during an upgrade would meet settings that it does not know; a subPath stays."""
+    container = operator_container(render())
+    mount = container["volumeMounts"][0]
+    assert mount["subPath"] == "settings.yaml"
+    assert f"--config={mount['mountPath']}" in container["args"]
 
 
 def test_the_settings_of_the_examples_are_taken_word_for_word(helm: Helm, tmp_path: Path) -> None:
@@ -42,6 +41,15 @@ def test_the_settings_of_the_examples_are_taken_word_for_word(helm: Helm, tmp_pa
     values = YAML(typ="safe").load(example.read_text(encoding="utf-8"))
     (tmp_path / "settings.yaml").write_text(settings_file(helm.template(values={"settings": values})))
     assert load_settings(tmp_path / "settings.yaml") == load_settings(example)
+
+
+@pytest.mark.parametrize("field", ["runAsUser", "runAsGroup", "fsGroup", "fsGroupChangePolicy"])
+def test_a_null_in_the_security_context_of_jobs_reaches_the_operator(
+    field: str, render: Render, tmp_path: Path
+) -> None:
+    (tmp_path / "settings.yaml").write_text(settings_file(render(**{f"settings__podSecurityContext__{field}": None})))
+    found = load_settings(tmp_path / "settings.yaml").pod_security_context.model_dump(by_alias=True)
+    assert found == {**Settings().pod_security_context.model_dump(by_alias=True), field: None}
 
 
 def test_new_settings_make_new_pods_and_nothing_else_does(render: Render) -> None:
@@ -55,11 +63,14 @@ def test_new_settings_make_new_pods_and_nothing_else_does(render: Render) -> Non
 
 def test_port_is_the_one_of_the_settings_everywhere(render: Render) -> None:
     found = render(settings__port=9090)
-    assert container(found)["ports"] == [{"name": "http", "containerPort": 9090}]
+    assert operator_container(found)["ports"] == [{"name": "http", "containerPort": 9090}]
     assert only(found, "Service")["spec"]["ports"][0]["port"] == 9090
     assert ":9090/readyz" in str(only(found, "Pod"))
 
 
+MONITORS: dict[str, Any] = {
+    f"metrics__{name}__enabled": True for name in ("serviceMonitor", "podMonitor", "prometheusRule", "dashboards")
+}
 IMAGES: dict[str, tuple[dict[str, str], str]] = {
     "as it is": ({}, "kubedistill/operator:0.1.0"),
     "another tag": ({"tag": "0.2.0"}, "kubedistill/operator:0.2.0"),
@@ -74,7 +85,7 @@ IMAGES: dict[str, tuple[dict[str, str], str]] = {
 def test_image_is_named_by_tag_or_digest(case: str, render: Render) -> None:
     image, name = IMAGES[case]
     found = render(image=image)
-    assert container(found)["image"] == name
+    assert operator_container(found)["image"] == name
     assert only(found, "Pod")["spec"]["containers"][0]["image"] == name
 
 
@@ -116,7 +127,7 @@ def test_accounts_are_made_and_nodes_looked_at_only_where_settings_allow_it(
 
 def test_lease_is_the_releases_own(render: Render) -> None:
     found = render(fullnameOverride="ours")
-    assert "--lease-name=ours-operator" in container(found)["args"]
+    assert "--lease-name=ours-operator" in operator_container(found)["args"]
     assert rules(found, "Role", "-lease") == {
         "create leases.coordination.k8s.io",
         "get leases.coordination.k8s.io ours-operator",
@@ -143,22 +154,6 @@ def test_crd_is_kept_unless_it_is_said_otherwise(render: Render) -> None:
     assert of_kind(render(crds__install=False), "CustomResourceDefinition") == []
 
 
-@pytest.mark.parametrize(("replicas", "budgets"), [(0, 0), (1, 0), (2, 1), (3, 1)])
-def test_a_budget_never_blocks_the_drain_of_a_single_replica(replicas: int, budgets: int, render: Render) -> None:
-    found = render(replicas=replicas, podDisruptionBudget__enabled=True)
-    assert len(of_kind(found, "PodDisruptionBudget")) == budgets
-    assert only(found, "Deployment")["spec"]["replicas"] == replicas
-
-
-def test_replicas_are_spread_over_nodes(render: Render) -> None:
-    deployment = only(render(replicas=2), "Deployment")["spec"]
-    (spread,) = deployment["template"]["spec"]["topologySpreadConstraints"]
-    assert spread["labelSelector"] == deployment["selector"]
-    mine = {"maxSkew": 2, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule", "labelSelector": {"a": "b"}}
-    deployment = only(render(topologySpreadConstraints=[mine]), "Deployment")["spec"]
-    assert deployment["template"]["spec"]["topologySpreadConstraints"][0]["topologyKey"] == "zone"
-
-
 def test_an_account_of_others_is_bound_and_not_made(render: Render) -> None:
     found = render(serviceAccount__create=False, serviceAccount__name="theirs")
     assert of_kind(found, "ServiceAccount") == []
@@ -168,35 +163,37 @@ def test_an_account_of_others_is_bound_and_not_made(render: Render) -> None:
 
 
 def test_common_labels_are_everywhere_and_do_not_replace_ours(render: Render) -> None:
-    found = render(commonLabels={"team": "ml", "app.kubernetes.io/instance": "other"})
+    theirs = {"team": "ml", "app.kubernetes.io/instance": "other", "app.kubernetes.io/component": "other"}
+    found = render(commonLabels=theirs, **MONITORS)
     assert all(one["metadata"]["labels"]["team"] == "ml" for one in found)
     assert all(one["metadata"]["labels"]["app.kubernetes.io/instance"] == "team" for one in found)
+    assert only(found, "Deployment")["metadata"]["labels"]["app.kubernetes.io/component"] == "operator"
+    assert only(found, "Pod")["metadata"]["labels"]["app.kubernetes.io/component"] == "test"
 
 
-def test_monitors_see_the_operator_and_the_pods_of_jobs(render: Render) -> None:
-    values = {f"metrics__{kind}": {"enabled": True, "labels": {"release": "kps"}} for kind in ("podMonitor",)}
-    found = render(**values, metrics__serviceMonitor__enabled=True, settings__watchNamespaces=["a"])
-    service, pod = only(found, "ServiceMonitor"), only(found, "PodMonitor")
-    assert service["spec"]["endpoints"][0]["port"] == only(found, "Service")["spec"]["ports"][0]["name"]
-    assert service["spec"]["endpoints"][0]["honorLabels"] is True
-    assert pod["metadata"]["labels"]["release"] == "kps"
-    assert pod["spec"]["selector"]["matchExpressions"] == [{"key": JOB_UID_LABEL, "operator": "Exists"}]
-    assert pod["spec"]["namespaceSelector"] == {"matchNames": ["a"]}
-    sources = [rule["sourceLabels"][0] for rule in pod["spec"]["podMetricsEndpoints"][0]["relabelings"]]
-    assert f"__meta_kubernetes_pod_label_{STAGE_LABEL.replace('.', '_').replace('/', '_')}" in sources
-    everywhere = only(render(metrics__podMonitor__enabled=True), "PodMonitor")
-    assert everywhere["spec"]["namespaceSelector"] == {"any": True}
+def test_common_annotations_are_everywhere_and_do_not_replace_ours(render: Render) -> None:
+    theirs = {"owner": "ml", "helm.sh/hook": "post-install", "helm.sh/resource-policy": "delete", "grafana_folder": "x"}
+    found = render(commonAnnotations=theirs, crds__annotations={"owner": "platform"}, **MONITORS)
+    crd = only(found, "CustomResourceDefinition")["metadata"]["annotations"]
+    assert (crd["owner"], crd["helm.sh/resource-policy"]) == ("platform", "keep")
+    assert only(found, "Pod")["metadata"]["annotations"]["helm.sh/hook"] == "test"
+    assert all(one["metadata"]["annotations"]["owner"] for one in found)
+    (dashboard, *_) = [one for one in of_kind(found, "ConfigMap") if "grafana_dashboard" in one["metadata"]["labels"]]
+    assert dashboard["metadata"]["annotations"]["grafana_folder"] == "kubedistill"
+    assert "owner" not in only(found, "Deployment")["spec"]["template"]["metadata"]["annotations"]
 
 
-def test_every_dashboard_of_the_folder_is_handed_to_grafana(render: Render) -> None:
-    found = render(metrics__dashboards__enabled=True)
-    shown = [one for one in of_kind(found, "ConfigMap") if "grafana_dashboard" in one["metadata"]["labels"]]
-    files = sorted((CHART / "dashboards").glob("*.json"))
-    assert files
-    for file in files:
-        (one,) = [one for one in shown if file.name in one["data"]]
-        assert yaml.safe_load(one["data"][file.name]) == yaml.safe_load(file.read_text(encoding="utf-8"))
-    assert len(shown) == len(files)
+def test_service_has_labels_and_annotations_of_its_own_and_is_found_by_its_monitor(render: Render) -> None:
+    labels = {"team": "monitoring", "app.kubernetes.io/component": "other"}
+    found = render(
+        service={"labels": labels, "annotations": {"owner": "monitoring"}}, commonLabels={"team": "ml"},
+        commonAnnotations={"owner": "ml", "other": "ml"}, **MONITORS,
+    )  # fmt: skip
+    service, monitor = only(found, "Service")["metadata"], only(found, "ServiceMonitor")
+    assert service["annotations"] == {"owner": "monitoring", "other": "ml"}
+    assert service["labels"]["team"] == "monitoring"
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= service["labels"].items()
+    assert only(found, "Service")["spec"]["selector"].keys().isdisjoint({"team"})
 
 
 def test_network_policies_let_in_who_must(render: Render) -> None:

@@ -13,7 +13,8 @@ from kube_api import Api, Manifest, wait_for
 from kubedistill.contract import MESSAGE_BYTES, JobRef, RunRef, StageJob, StageProgress, StageResult
 from kubedistill.errors import ChannelUnavailable, ClaimLost
 from kubedistill.manifest import load_manifest
-from kubedistill.settings import Images, Resources
+from kubedistill.settings import Images, Settings
+from kubedistill.v1alpha1 import spec_values
 from kubedistill_operator.children.access import role, role_binding, service_account
 from kubedistill_operator.children.configmaps import channel_config_map
 from kubedistill_operator.children.request import ChildRequest
@@ -106,12 +107,13 @@ def pod(api: Api, namespace: str, tmp_path: Path) -> Pod:
 def make_request(namespace: str) -> ChildRequest:
     job = StageJob(
         job=JobRef(namespace=namespace, name="quickstart", uid="uid"), run=RunRef(id="one", digest="digest"),
-        stage="Train", attempt=1, token="quickstart-train-abcde.uid", spec=load_manifest(QUICKSTART / "job.yaml").spec,
+        stage="Train", attempt=1, token="quickstart-train-abcde.uid",
+        frozen_spec=spec_values(load_manifest(QUICKSTART / "job.yaml").spec),
         store="file:///kubedistill/storage", data_root="file:///kubedistill/storage",
     )  # fmt: skip
     return ChildRequest(
         stage_job=job, pools={}, images=Images(runtime="r", runtime_cpu="c"), queue=None, volume_claim=None,
-        resources=Resources(), ray_version="2.60.0", submission_mode="HTTPMode", create_service_accounts=True,
+        settings=Settings(),
     )  # fmt: skip
 
 

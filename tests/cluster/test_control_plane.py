@@ -25,7 +25,7 @@ def plane(tmp_path: Path) -> Iterator[ControlPlane]:
 
 def test_server_answers(api: Api) -> None:
     version = api.request("get", "/version")
-    assert (version["major"], int(version["minor"].rstrip("+")) >= 29) == ("1", True), "CEL rules came with 1.29"
+    assert (version["major"], int(version["minor"].rstrip("+")) >= 30) == ("1", True), "ratcheting is on from 1.30"
 
 
 def test_server_refuses_who_has_no_role(api: Api, namespace: str, account_kubeconfig: Any) -> None:

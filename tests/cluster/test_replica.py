@@ -1,7 +1,5 @@
 """Replicas of the operator as processes with their own rights only: a job's life, and who leads when one dies."""
 
-import contextlib
-import http.client
 import signal
 import subprocess
 import sys
@@ -95,14 +93,12 @@ def hold_lease(api: Api, identity: str, *, namespace: str) -> None:
     api.create(lease, namespace=namespace)
 
 
-def watch_probe(operator: Replica, *, until: Callable[[], bool], seconds: float) -> list[tuple[int, bool]]:
-    """(status of /readyz, whether it leads) again and again, until something is so."""
-    seen, end = [], time.monotonic() + seconds
+def watch_readiness(operator: Replica, *, until: Callable[[], bool], seconds: float) -> set[int]:
+    """What /readyz answers, again and again, until something is so."""
+    seen, end = set(), time.monotonic() + seconds
     while not until():
-        assert time.monotonic() < end, (seen[-1:], operator.log.read_text()[-4000:])
-        status = operator.probe("/readyz")
-        with contextlib.suppress(OSError, http.client.HTTPException):
-            seen.append((status, operator.leads()))
+        assert time.monotonic() < end, (seen, operator.readiness(), operator.log.read_text()[-4000:])
+        seen.add(operator.probe("/readyz"))
         time.sleep(0.05)
     return seen
 
@@ -118,7 +114,8 @@ def test_a_job_goes_from_apply_to_succeeded_and_leaves_no_series_when_it_is_dele
 ) -> None:
     with start() as operator:
         wait_for(operator.leads, what="the operator leads", seconds=60)
-        assert (operator.probe("/healthz"), operator.probe("/readyz")) == (200, 200)
+        wait_for(lambda: operator.probe("/readyz") == 200, what="it watches", seconds=60)
+        assert operator.probe("/healthz") == 200
         api.create(job("ok-1"), namespace=place)
         wait_for(lambda: phase("ok-1") in ("Succeeded", "Failed"), what="the job ends", seconds=240)
         assert phase("ok-1") == "Succeeded", (api.get(JOBS, "ok-1", namespace=place), operator.log.read_text()[-4000:])
@@ -195,17 +192,14 @@ def test_a_leader_that_sleeps_past_its_lease_ends_when_it_wakes(api: Api, place:
             assert second.leads()
 
 
-def test_a_replica_is_ready_once_it_leads_and_watches_and_never_for_a_dead_holders_lease(
-    api: Api, place: str, start: Any
-) -> None:
+def test_a_replica_is_not_ready_for_a_lease_that_a_dead_one_holds(api: Api, place: str, start: Any) -> None:
     hold_lease(api, "another-pod_uid-1_aaaa", namespace=place)
     with start(environment={"POD_UID": "uid-2"}) as operator:
-        wait_for(lambda: operator.probe("/healthz") == 200, what="it answers", seconds=60)
+        wait_for(lambda: "Lease" in operator.readiness(), what="it waits for the Lease", seconds=60)
         began = time.monotonic()
-        seen = watch_probe(operator, until=lambda: operator.probe("/readyz") == 200, seconds=60)
+        assert watch_readiness(operator, until=operator.leads, seconds=60) == {503}
         assert time.monotonic() - began > 10, "another pod's Lease is waited for"
-        assert {status for status, _ in seen} == {503}
-        assert operator.leads()
+        wait_for(lambda: operator.probe("/readyz") == 200, what="it watches", seconds=60)
 
 
 def test_a_replica_takes_the_lease_of_its_own_pods_former_process_at_once(api: Api, place: str, start: Any) -> None:
@@ -229,16 +223,16 @@ def test_a_replica_that_dies_as_it_takes_the_lead_was_never_ready(case: str, api
         f"import kopf\n{BROKEN[case]}\nkopf.spawn_tasks = fail\nfrom kubedistill_operator.__main__ import main\nmain()"
     )
     with start(command=[sys.executable, "-c", program], environment={"POD_UID": "uid-1"}) as operator:
-        seen = watch_probe(operator, until=lambda: operator.process.poll() is not None, seconds=90)
+        seen = watch_readiness(operator, until=lambda: operator.process.poll() is not None, seconds=90)
         assert operator.process.returncode == 1
         assert holder(api, place), "it had taken the lead"
-        assert {status for status, _ in seen} <= {0, 503}
+        assert seen <= {0, 503}
 
 
-def test_a_replica_that_may_not_watch_was_never_ready(
+def test_a_replica_that_leads_and_may_not_watch_is_not_ready_and_says_so(
     api: Api, place: str, start: Any, account_kubeconfig: Callable[..., Path]
 ) -> None:
-    """A list of pods is refused: what kopf can't watch ends it, and that takes it some time."""
+    """kopf asks again for two minutes before that ends it."""
     rules = [
         {"apiGroups": ["*"], "resources": [name], "verbs": ["*"]}
         for name in ("distillationjobs", "rayjobs", "jobs", "configmaps", "leases")
@@ -253,9 +247,11 @@ def test_a_replica_that_may_not_watch_was_never_ready(
     for manifest in (role, binding):
         api.create(manifest, namespace=place)
     with start(kubeconfig=account_kubeconfig("half", namespace=place)) as operator:
-        wait_for(operator.leads, what="it leads", seconds=60)
-        seen = watch_probe(operator, until=lambda: operator.process.poll() is not None, seconds=90)
-        assert {status for status, _ in seen} <= {0, 503}
+        missing = f"no watch yet of /api/v1/namespaces/{place}/pods"
+        wait_for(lambda: missing in operator.readiness(), what="the others are watched", seconds=60)
+        assert operator.leads()
+        ends = time.monotonic() + 5
+        assert watch_readiness(operator, until=lambda: time.monotonic() > ends, seconds=10) == {503}
 
 
 def test_a_replica_that_may_not_read_the_lease_says_so(

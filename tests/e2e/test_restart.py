@@ -48,7 +48,7 @@ def test_three_workers_of_ray_train_give_the_curve_of_one(reference: Reference, 
     import shutil
 
     store, student = copy_store(), reference.job.spec["student"]
-    (one,) = reference.store.glob("artifacts/student/*/curve.json")
+    (one,) = reference.store.glob("artifacts/student/*/trained/curve.json")
     for name in ("student", "report", "export"):
         shutil.rmtree(store / "artifacts" / name)
     reference.job.edit(student={**student, "resources": {"workers": 3}})
@@ -58,7 +58,7 @@ def test_three_workers_of_ray_train_give_the_curve_of_one(reference: Reference, 
         reference.job.edit(student=student)
     assert ended.code == 0, ended.stderr[-3000:]
     assert ended.summary("Train")["workers"] == 3
-    (three,) = store.glob("artifacts/student/*/curve.json")
+    (three,) = store.glob("artifacts/student/*/trained/curve.json")
     losses = [[step["loss"] for step in json.loads(path.read_text())["train"]] for path in (one, three)]
     assert len(losses[0]) == len(losses[1])
     assert max(abs(a - b) for a, b in zip(*losses, strict=True)) < 1e-3

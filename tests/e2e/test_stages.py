@@ -76,6 +76,8 @@ def test_asked_to_stop_training_saves_and_leaves(
 
     code, result = run_alone("Train", reference=reference, store=store, folder=tmp_path / "again")
     assert code == 0
-    curves = [next(root.glob("artifacts/student/*/curve.json")).read_text() for root in (store, reference.store)]
+    curves = [
+        next(root.glob("artifacts/student/*/trained/curve.json")).read_text() for root in (store, reference.store)
+    ]
     assert json.loads(curves[0]) == json.loads(curves[1])
     assert result.artifacts["student"].complete

@@ -3,9 +3,18 @@
 import re
 from pathlib import Path
 
+import yaml
+
 from demo_cluster import COMMANDS
+from kubedistill.chain import CHAIN
+from kubedistill.manifest import load_manifest
+from kubedistill.settings import Settings
+from kubedistill_operator.children.layout import lay_out
+from kubedistill_operator.children.pods import image_of
+from kubedistill_operator.children.quantities import number
 
 ROOT = Path(__file__).parents[2]
+CLUSTER = ROOT / "examples" / "quickstart" / "cluster"
 PAGE = (ROOT / "docs" / "cluster.md").read_text(encoding="utf-8")
 NEEDS_A_NODE = ("kubectl apply -f examples/quickstart/cluster/files.yaml", "kubectl cp ", "kubectl delete pod files")
 """Copying files needs a pod that runs; the player's pods are processes, and files are put where they see them."""
@@ -26,3 +35,22 @@ def test_files_that_the_page_names_exist() -> None:
     named = set(re.findall(r"examples/quickstart/[\w./-]+", PAGE))
     assert named
     assert [name for name in named if not (ROOT / name).exists()] == []
+
+
+def test_every_stage_of_the_quickstart_fits_what_the_page_says_and_needs_no_gpu_image() -> None:
+    values = yaml.safe_load((CLUSTER / "values.yaml").read_text(encoding="utf-8"))
+    settings = Settings.model_validate(values["settings"], by_alias=True)
+    spec = load_manifest(CLUSTER.parent / "job.yaml").spec
+    for stage in CHAIN:
+        layout = lay_out(stage.name, spec, namespace="default", pools={}, resources=settings.cpu_resources)
+        sites = [layout.driver, *(group.site for group in layout.groups for _ in range(group.pods))]
+        assert sum(number(site.cpu) for site in sites) <= 1
+        assert sum(number(site.memory) for site in sites) <= 8 * 2**30
+        assert image_of(settings.images, layout) == settings.images.runtime_cpu
+    assert "1 core and 8 GiB" in PAGE
+
+
+def test_files_are_copied_as_the_user_and_group_that_jobs_run_as() -> None:
+    (pod,) = yaml.safe_load_all((CLUSTER / "files.yaml").read_text(encoding="utf-8"))
+    ours = Settings().pod_security_context.model_dump(by_alias=True)
+    assert pod["spec"]["securityContext"].items() >= ours.items()

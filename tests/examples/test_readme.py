@@ -47,7 +47,27 @@ def test_make_targets_exist() -> None:
         assert (ROOT / "benchmarks" / f"{benchmark}.py").is_file()
 
 
+GPU_PAGE, GPU_SECTION = "docs/acceptance.md", "What no GPU has run"
+
+
+def test_what_no_gpu_has_run_is_said_before_the_manifests_and_before_the_cluster() -> None:
+    note = f"({GPU_PAGE}#{GPU_SECTION.lower().replace(' ', '-')})"
+    manifest, cluster, promise = (README.index(mark) for mark in ("```yaml", "## In a cluster", "## What it promises"))
+    assert note in README[:manifest]
+    assert note in README[cluster:promise]
+    assert f"\n## {GPU_SECTION}\n" in (ROOT / GPU_PAGE).read_text(encoding="utf-8")
+
+
+def test_an_example_that_needs_gpus_says_that_it_does_not_work_yet() -> None:
+    page = (ROOT / GPU_PAGE).read_text(encoding="utf-8").partition(f"## {GPU_SECTION}")[2]
+    texts = {path.parent.name: path.read_text(encoding="utf-8") for path in (ROOT / "examples").glob("*/job.yaml")}
+    on_gpus = {name for name, text in texts.items() if "hf://" in text}
+    assert set(SHOWN) <= on_gpus
+    assert [name for name in sorted(on_gpus) if GPU_SECTION not in texts[name].partition("apiVersion")[0]] == []
+    assert [name for name in SHOWN if f"examples/{name}" not in page] == []
+
+
 def test_links_lead_to_files() -> None:
-    links = re.findall(r"\]\(([^)#]+)\)", README)
+    links = re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", README)
     assert links
     assert [link for link in links if not (ROOT / link).exists()] == []

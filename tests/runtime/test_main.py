@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from kubedistill.v1alpha1 import API_VERSION, KIND
-from kubedistill_runtime.__main__ import _ENVIRONMENT, main
+from kubedistill_runtime.__main__ import main
+from kubedistill_runtime.environment import VARIABLES
 from workshop import Workshop
 
 
@@ -81,11 +82,11 @@ def test_a_store_that_can_not_be_written_is_said_before_all_else(
 def test_what_the_environment_says_already_is_left_alone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    for name in _ENVIRONMENT:
+    for name in VARIABLES:
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OMP_NUM_THREADS", "7")
     main(["--job", str(tmp_path / "none.json")])
-    assert {name: os.environ[name] for name in _ENVIRONMENT} == {**_ENVIRONMENT, "OMP_NUM_THREADS": "7"}
+    assert {name: os.environ[name] for name in VARIABLES} == {**VARIABLES, "OMP_NUM_THREADS": "7"}
 
 
 @pytest.mark.parametrize("what", [("--preview",), ()])

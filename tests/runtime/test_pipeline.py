@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -216,8 +217,9 @@ def test_a_pool_is_noted_once_and_ignored(path: str, *, noted: bool, done: Desk)
 
 
 def test_what_a_killed_writer_left_is_swept(done: Desk) -> None:
-    left = done.workshop.store.path("rows/.tmp-999999999-abc")
+    left = done.workshop.store.path(f"rows/.tmp-1-{uuid.uuid4().hex}")
     left.write_bytes(b"half a shard")
+    os.utime(left, (0, 0))
     done.run()
     assert not left.exists()
 

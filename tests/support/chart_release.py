@@ -30,6 +30,7 @@ class Release:
     name: str
     namespace: str
     port: int = field(default_factory=free_port)
+    chart: Path = CHART
 
     @property
     def operator(self) -> str:
@@ -111,7 +112,7 @@ class Release:
 
     def _put(self, verb: str, settings: Values, options: tuple[str, ...], values: dict[str, Any]) -> str:
         given = {"settings": {"port": self.port, **settings}, "crds": {"install": False}, **values}
-        return self.helm.run(verb, self.name, str(CHART), "--namespace", self.namespace, *options, values=given)
+        return self.helm.run(verb, self.name, str(self.chart), "--namespace", self.namespace, *options, values=given)
 
     def _variables(self, uid: str = "") -> dict[str, str]:
         """What the variables of the container are in a pod of its own, or in that of a uid."""
@@ -123,13 +124,14 @@ class Release:
         }
 
     def _volumes(self, place: Path) -> dict[str, Path | None]:
-        """By the path in the container: a folder with the files of a ConfigMap, or None for an emptyDir."""
+        """By the path in the container: the folder of a ConfigMap or a file of it, or None for an emptyDir."""
         pod = self.pod()
         (container,) = pod["containers"]
         volumes = {volume["name"]: volume for volume in pod["volumes"]}
         return {
-            mount["mountPath"]: self._write_config_map(volumes[mount["name"]], place)
+            mount["mountPath"]: folder / mount["subPath"] if folder and "subPath" in mount else folder
             for mount in container["volumeMounts"]
+            for folder in [self._write_config_map(volumes[mount["name"]], place)]
         }
 
     def _write_config_map(self, volume: Manifest, place: Path) -> Path | None:

@@ -1,5 +1,7 @@
 """The chart's value sets, as `ct` finds them too, and what a rendered set is looked through for."""
 
+import json
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -7,6 +9,8 @@ from typing import Any
 from ruamel.yaml import YAML
 
 CHART = Path(__file__).parents[2] / "charts" / "kubedistill"
+STORED = Path(__file__).parents[2] / "tests" / "upgrade" / "0.1" / "values.yaml"
+"""All values of the chart of 0.1, which a release of it has stored."""
 SETS = {path.name.removesuffix("-values.yaml"): path for path in sorted((CHART / "ci").glob("*-values.yaml"))}
 
 Manifest = dict[str, Any]
@@ -23,6 +27,24 @@ def values_of(name: str) -> dict[str, Any]:
     return dict(YAML(typ="safe").load(SETS[name].read_text(encoding="utf-8")))  # 1e-1 is a number, as it is to Helm
 
 
+def chart_with_stored_values(folder: Path) -> Path:
+    """The chart as `helm upgrade --reuse-values` sees it after 0.1: with the defaults of then."""
+    chart = folder / "stored" / CHART.name
+    shutil.copytree(CHART, chart)
+    shutil.copyfile(STORED, chart / "values.yaml")
+    return chart
+
+
+def umbrella_chart(folder: Path, *, alias: str = CHART.name) -> Path:
+    """A chart that depends on this one alone, if `<alias>.enabled` is true."""
+    chart = folder / "platform"
+    shutil.copytree(CHART, chart / "charts" / CHART.name)
+    dependency = {"name": CHART.name, "alias": alias, "version": "*", "condition": f"{alias}.enabled"}
+    metadata = {"apiVersion": "v2", "name": "platform", "version": "1.0.0", "dependencies": [dependency]}
+    (chart / "Chart.yaml").write_text(json.dumps(metadata))
+    return chart
+
+
 def of_kind(manifests: list[Manifest], kind: str) -> list[Manifest]:
     """All objects of a kind."""
     return [one for one in manifests if one["kind"] == kind]
@@ -31,6 +53,12 @@ def of_kind(manifests: list[Manifest], kind: str) -> list[Manifest]:
 def only(manifests: list[Manifest], kind: str) -> Manifest:
     """The one object of a kind."""
     (found,) = of_kind(manifests, kind)
+    return found
+
+
+def operator_container(manifests: list[Manifest]) -> Manifest:
+    """The one container of the operator's Deployment."""
+    (found,) = only(manifests, "Deployment")["spec"]["template"]["spec"]["containers"]
     return found
 
 

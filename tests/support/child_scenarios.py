@@ -14,7 +14,7 @@ import yaml
 from kubedistill.chain import STAGES, StageName
 from kubedistill.contract import JobRef, RunRef, StageJob
 from kubedistill.manifest import load_manifest
-from kubedistill.settings import Settings
+from kubedistill.settings import Rbac, Settings
 from kubedistill.v1alpha1 import Spec, spec_values
 from kubedistill_operator.children.attempt import build_children
 from kubedistill_operator.children.pods import config_map_folders
@@ -61,6 +61,41 @@ SETTINGS = Settings.model_validate_json(
     )
 )  # fmt: skip
 
+EVERY_SETTING = Settings.model_validate_json(
+    json.dumps(
+        {
+            "pools": {
+                "gpu": {
+                    "nodeSelector": {"nvidia.com/gpu.present": "true"}, "tolerations": [_NVIDIA_TAINT],
+                    "ephemeralStorage": "100Gi", "runtimeClassName": "nvidia",
+                },
+            },
+            "cpuResources": {"cpu": "500m", "memory": "4Gi", "ephemeralStorage": "2Gi"},
+            "cpuLimits": "AsRequested",
+            "podSecurityContext": {
+                "runAsUser": 1000, "runAsGroup": 2000, "fsGroup": 3000, "fsGroupChangePolicy": "Always",
+            },
+            "topologySpread": {
+                "kubernetes.io/hostname": {}, "topology.kubernetes.io/zone": {
+                    "maxSkew": 2, "whenUnsatisfiable": "DoNotSchedule",
+                },
+            },
+            "schedulerName": "volcano",
+            "proxy": {
+                "httpProxy": "http://proxy.example.com:3128", "httpsProxy": "http://proxy.example.com:3129",
+                "noProxy": [".example.com", "10.0.0.0/8"],
+            },
+            "caBundle": {"configMap": "company-ca", "key": "ca-bundle.crt"},
+            "images": {"registry": "registry.example.com/mirror", "pullSecrets": ["company", "registry"]},
+            "submissionMode": "K8sJobMode",
+        }
+    )
+)  # fmt: skip
+"""Every setting that shapes pods, with a value that is not its default."""
+_EVERY: dict[str, Any] = {
+    "settings": EVERY_SETTING, "pools": EVERY_SETTING.pools, "images": EVERY_SETTING.images,
+}  # fmt: skip
+
 Values = Mapping[str, Any]
 
 
@@ -104,8 +139,19 @@ SCENARIOS: dict[str, Scenario] = {
     "generate-in-k8s-job-mode": Scenario(
         "llama-405b-to-8b", "Generate",
         {"pods": {"imagePullSecrets": ["registry"], "envFromSecrets": ["hub-token"]}},
-        {"submission_mode": "K8sJobMode"},
+        {"settings": SETTINGS.model_copy(update={"submission_mode": "K8sJobMode"})},
     ),
+    "generate-with-every-setting": Scenario(
+        "quickstart", "Generate",
+        {
+            "teachers": [
+                {"name": "router", "resources": {"pool": "gpu", "replicas": 2}, "model": {"source": "teacher"}}
+            ],
+            "pods": {"imagePullSecrets": ["registry", "own"], "envFromSecrets": ["hub-token"]},
+        },
+        _EVERY,
+    ),
+    "prepare-with-every-setting": Scenario("quickstart", "Prepare", request=_EVERY),
     "curate-in-a-queue": Scenario(
         "quickstart", "Curate", {"queue": {"name": "research", "priorityClass": "low"}}
     ),
@@ -135,7 +181,7 @@ SCENARIOS: dict[str, Scenario] = {
                 "priorityClassName": "batch",
             },
         },
-        {"volume_claim": None, "create_service_accounts": False},
+        {"volume_claim": None, "settings": SETTINGS.model_copy(update={"rbac": Rbac(create_service_accounts=False)})},
     ),
 }  # fmt: skip
 
@@ -156,7 +202,7 @@ def stage_job(spec: Spec, stage: StageName, *, job: str, attempt: int = 1, run: 
     child = child_name(job, stage, uid=UID, run=run, attempt=attempt)
     return StageJob(
         job=JobRef(namespace="team-a", name=job, uid=UID), run=RunRef(id=run, digest="d" * 64), stage=stage,
-        attempt=attempt, token=attempt_token(child, uid=UID), spec=spec, store="file:///kubedistill/storage",
+        attempt=attempt, token=attempt_token(child, uid=UID), frozen_spec=spec_values(spec), store="file:///kubedistill/storage",
         data_root="file:///kubedistill/storage", config_maps=config_map_folders(spec),
         artifacts={name: name[:1] * 64 for name in needed},
     )  # fmt: skip
@@ -166,8 +212,7 @@ def make_request(job: StageJob, **changes: Any) -> ChildRequest:
     """A request under the settings above."""
     values: dict[str, Any] = {
         "pools": SETTINGS.pools, "images": SETTINGS.images, "queue": job.spec.queue, "volume_claim": "shared",
-        "resources": SETTINGS.cpu_resources, "ray_version": SETTINGS.ray_version, "submission_mode": "HTTPMode",
-        "create_service_accounts": True,
+        "settings": SETTINGS,
     }  # fmt: skip
     return ChildRequest(stage_job=job, **{**values, **changes})
 

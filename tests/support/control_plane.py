@@ -1,7 +1,8 @@
 """A real control plane on loopback: etcd, kube-apiserver and kube-controller-manager as plain processes, RBAC on.
 
 `make control-plane ARGS=up|down|restart|status|build`. Its state is under build/control-plane, or where
-KUBEDISTILL_CONTROL_PLANE says. There is no scheduler and no node: tests play pods, Jobs and RayJobs themselves.
+KUBEDISTILL_CONTROL_PLANE says. There is no scheduler and no node: tests play pods, Jobs and RayJobs themselves. Only
+`make e2e-node` adds a node (tests/support/node).
 """
 
 import argparse
@@ -25,6 +26,7 @@ from kubernetes_binaries import NAMES, NoBinaries, cache_folder, find_binaries, 
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 300
+SERVICE_RANGE, SERVER_IN_CLUSTER = "10.96.0.0/24", "10.96.0.1"
 CONTROLLERS = (
     "garbage-collector-controller", "namespace-controller", "serviceaccount-controller",
     "serviceaccount-token-controller", "root-ca-certificate-publisher-controller", "resourcequota-controller",
@@ -51,6 +53,12 @@ class ControlPlane:
     dies_with_us: bool = False
     audited: bool = False
     """Whether the API server writes down every request of the operator, but for watches."""
+    address: str = "127.0.0.1"
+    """Where the API server listens."""
+    users: tuple[tuple[str, str], ...] = ()
+    """Users besides the administrator and the controller manager, each with its group."""
+    server_flags: tuple[str, ...] = ()
+    controller_flags: tuple[str, ...] = ()
 
     @property
     def kubeconfig(self) -> Path:
@@ -70,27 +78,44 @@ class ControlPlane:
     @property
     def url(self) -> str:
         """Where the API server listens."""
-        return f"https://127.0.0.1:{self._ports()['kube-apiserver']}"
+        return f"https://{self.address}:{self._ports()['kube-apiserver']}"
+
+    @property
+    def etcd_url(self) -> str:
+        """Where etcd listens, to whoever asks."""
+        return f"http://127.0.0.1:{self._ports()['etcd']}"
 
     @property
     def ca(self) -> bytes:
         """The certificate of its authority, as PEM."""
-        return (self._credentials / "ca.crt").read_bytes()
+        return (self.credentials / "ca.crt").read_bytes()
+
+    @property
+    def credentials(self) -> Path:
+        """The folder of its keys, certificates and tokens."""
+        return self.folder / "credentials"
+
+    def kubeconfig_of(self, user: str) -> Path:
+        """Write a kubeconfig of one of its users."""
+        file = self.kubeconfig if user == "admin" else self.folder / f"{user.split(':')[-1]}.kubeconfig"
+        token = token_of(user, folder=self.credentials)
+        return write_kubeconfig(file, server=self.url, ca=self.ca, token=token)
 
     def up(self) -> None:
         """Start what does not run, on the state that is there, and wait until it works; raises StartFailed."""
         self.start_server()
         self.start_controllers()
 
+    def make_credentials(self) -> None:
+        """Make its keys, certificates and tokens, unless they are there."""
+        make_credentials(self.credentials, users=self.users, addresses=(SERVER_IN_CLUSTER, self.address))
+
     def start_server(self) -> None:
         """Start etcd and the API server, and wait until it is ready."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        make_credentials(self._credentials)
+        self.make_credentials()
         if not any(self.pids.values()):
             self._choose_ports()
-        write_kubeconfig(
-            self.kubeconfig, server=self.url, ca=self.ca, token=token_of("admin", folder=self._credentials)
-        )
+        self.kubeconfig_of("admin")
         self._start("etcd", self._etcd_flags())
         self._start("kube-apiserver", self._server_flags())
         self._wait("kube-apiserver", lambda: self.ask("/readyz") == http.client.OK)
@@ -119,19 +144,15 @@ class ControlPlane:
 
     def ask(self, path: str) -> int | None:
         """The HTTP status of a GET by the administrator; None where nobody answers."""
-        context = ssl.create_default_context(cafile=str(self._credentials / "ca.crt"))
-        token = token_of("admin", folder=self._credentials)
+        context = ssl.create_default_context(cafile=str(self.credentials / "ca.crt"))
+        token = token_of("admin", folder=self.credentials)
         port = self._ports()["kube-apiserver"]
-        with contextlib.closing(http.client.HTTPSConnection("127.0.0.1", port, context=context, timeout=5)) as server:
+        with contextlib.closing(http.client.HTTPSConnection(self.address, port, context=context, timeout=5)) as server:
             try:
                 server.request("GET", path, headers={"Authorization": f"Bearer {token}"})
                 return server.getresponse().status
             except (OSError, http.client.HTTPException):
                 return None
-
-    @property
-    def _credentials(self) -> Path:
-        return self.folder / "credentials"
 
     def _process(self, name: str) -> Background:
         return Background(self.folder / "processes", name)
@@ -169,10 +190,11 @@ class ControlPlane:
         ]  # fmt: skip
 
     def _server_flags(self) -> list[str]:
-        ports, credentials = self._ports(), self._credentials
+        ports, credentials = self._ports(), self.credentials
         return [
             f"--etcd-servers=http://127.0.0.1:{ports['etcd']}",
-            "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", f"--secure-port={ports['kube-apiserver']}",
+            f"--bind-address={self.address}", f"--advertise-address={self.address}",
+            f"--secure-port={ports['kube-apiserver']}",
             "--endpoint-reconciler-type=none",  # an endpoint may not be loopback, and no pod looks for one
             "--authorization-mode=RBAC",
             # Some platforms refuse owner references that would block a deletion from whoever may not set finalizers.
@@ -182,7 +204,8 @@ class ControlPlane:
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={credentials / 'accounts.pub'}",
             f"--service-account-signing-key-file={credentials / 'accounts.key'}",
-            "--service-cluster-ip-range=10.96.0.0/24", *(self._audit_flags() if self.audited else ()),
+            f"--service-cluster-ip-range={SERVICE_RANGE}", *(self._audit_flags() if self.audited else ()),
+            *self.server_flags,
         ]  # fmt: skip
 
     def _audit_flags(self) -> list[str]:
@@ -192,18 +215,14 @@ class ControlPlane:
         return [f"--audit-policy-file={policy}", f"--audit-log-path={self.audit_log}", "--audit-log-maxsize=4096"]
 
     def _controller_flags(self) -> list[str]:
-        credentials = self._credentials
-        kubeconfig = write_kubeconfig(
-            self.folder / "controller-manager.kubeconfig", server=self.url, ca=self.ca,
-            token=token_of(CONTROLLER_MANAGER, folder=credentials),
-        )  # fmt: skip
+        credentials = self.credentials
         return [
-            f"--kubeconfig={kubeconfig}", "--secure-port=0", "--leader-elect=false",
+            f"--kubeconfig={self.kubeconfig_of(CONTROLLER_MANAGER)}", "--secure-port=0", "--leader-elect=false",
             f"--controllers={','.join(CONTROLLERS)}", "--use-service-account-credentials=true",
             # By default it may ask 20 times a second: pods of hundreds of jobs would be there for minutes.
             "--kube-api-qps=200", "--kube-api-burst=400",
             f"--root-ca-file={credentials / 'ca.crt'}",
-            f"--service-account-private-key-file={credentials / 'accounts.key'}",
+            f"--service-account-private-key-file={credentials / 'accounts.key'}", *self.controller_flags,
         ]  # fmt: skip
 
 

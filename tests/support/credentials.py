@@ -5,6 +5,7 @@ import json
 import os
 import secrets
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 CONTROLLER_MANAGER = "system:kube-controller-manager"
@@ -12,10 +13,11 @@ _EC_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"
 _DAYS = ("-days", "3650")
 
 
-def make_credentials(folder: Path) -> None:
+def make_credentials(folder: Path, *, users: Sequence[tuple[str, str]] = (), addresses: Sequence[str] = ()) -> None:
     """Make ca.crt, server.crt, server.key, accounts.key, accounts.pub and tokens.csv, unless they are there.
 
-    Users are known by token: `admin` may do everything, the controller manager what the server's own roles give it.
+    Users are known by token: `admin` may do everything, the controller manager what the server's own roles give it, and
+    further `users`, each with a group, likewise. `addresses` are the server's besides loopback.
     """
     if (folder / "tokens.csv").is_file():
         return
@@ -24,23 +26,30 @@ def make_credentials(folder: Path) -> None:
         folder, "req", "-x509", *_EC_KEY, *_DAYS, "-subj", "/CN=kubedistill-tests", "-keyout", "ca.key",
         "-out", "ca.crt", "-addext", "keyUsage=critical,keyCertSign",
     )  # fmt: skip
-    _openssl(
-        folder, "req", "-x509", *_EC_KEY, *_DAYS, "-subj", "/CN=kube-apiserver", "-keyout", "server.key",
-        "-out", "server.crt", "-CA", "ca.crt", "-CAkey", "ca.key",
-        "-addext", "basicConstraints=critical,CA:FALSE", "-addext", "extendedKeyUsage=serverAuth",
-        "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:kubernetes.default.svc",
-    )  # fmt: skip
+    names = ["IP:127.0.0.1", "DNS:localhost", "DNS:kubernetes.default.svc", *(f"IP:{one}" for one in addresses)]
+    make_certificate(folder, "server", "/CN=kube-apiserver", usage="serverAuth", names=names)
     _openssl(folder, "genrsa", "-out", "accounts.key", "2048")
     _openssl(folder, "rsa", "-in", "accounts.key", "-pubout", "-out", "accounts.pub")
     rows = [
         f'{secrets.token_urlsafe(32)},admin,admin,"system:masters"',
         f"{secrets.token_urlsafe(32)},{CONTROLLER_MANAGER},{CONTROLLER_MANAGER}",
+        *(f'{secrets.token_urlsafe(32)},{user},{user},"{group}"' for user, group in users),
     ]
     write_private(folder / "tokens.csv", "\n".join(rows) + "\n")
 
 
+def make_certificate(folder: Path, name: str, subject: str, *, usage: str, names: Sequence[str] = ()) -> None:
+    """Make name.crt and name.key, signed by the CA of the folder."""
+    alternatives = ("-addext", f"subjectAltName={','.join(names)}") if names else ()
+    _openssl(
+        folder, "req", "-x509", *_EC_KEY, *_DAYS, "-subj", subject, "-keyout", f"{name}.key", "-out", f"{name}.crt",
+        "-CA", "ca.crt", "-CAkey", "ca.key", "-addext", "basicConstraints=critical,CA:FALSE",
+        "-addext", f"extendedKeyUsage={usage}", *alternatives,
+    )  # fmt: skip
+
+
 def token_of(user: str, *, folder: Path) -> str:
-    """The token of `admin` or of the controller manager."""
+    """The token of a user."""
     rows = [line.split(",") for line in (folder / "tokens.csv").read_text().splitlines()]
     return next(row[0] for row in rows if row[1] == user)
 

@@ -3,6 +3,7 @@
 `python tests/support/helm.py` makes it and prints where it is; exit code 3 where it can't be had.
 """
 
+import json
 import os
 import re
 import shutil
@@ -86,8 +87,9 @@ class Helm:
         )  # fmt: skip
 
     def _write(self, values: Values) -> Path:
-        with tempfile.NamedTemporaryFile("w", suffix=".yaml", dir=self.home, delete=False) as file:
-            yaml.safe_dump(dict(values), file)
+        # As JSON: PyYAML writes the string "1e3" in a way that Helm reads as a number.
+        with tempfile.NamedTemporaryFile("w", suffix=".json", dir=self.home, delete=False) as file:
+            json.dump(dict(values), file)
         return Path(file.name)
 
     def _environment(self) -> dict[str, str]:

@@ -20,7 +20,8 @@ root=$1 user=$2 groups=$3 host=$4; shift 4
 hostname "$host"
 mount --bind "$root" "$root"
 while [ "$1" != -- ]; do
-  target=$root$(chroot "$root" sh -c 'mkdir -p "$0" && readlink -f "$0"' "$2")
+  if [ -f "$3" ]; then make='mkdir -p "${0%/*}" && touch "$0"'; else make='mkdir -p "$0"'; fi
+  target=$root$(chroot "$root" sh -c "$make"' && readlink -f "$0"' "$2")
   if [ "$1" = tmpfs ]; then
     mount -t tmpfs -o mode=0777 tmpfs "$target"
   else
@@ -58,7 +59,8 @@ class ImageRoot:
     ) -> "subprocess.Popen[bytes]":  # fmt: skip
         """Start a process as `uid:gid` with further groups.
 
-        A mount is a folder, read-only, or None for an empty one to write to; what is `writable` is the folder itself.
+        A mount is a folder or a file, read-only, or None for an empty folder to write to; what is `writable` is the
+        folder itself.
         """
         places = [part for path, source in (mounts or {}).items() for part in _mount(path, source)]
         places += [part for path, source in (writable or {}).items() for part in ("rw", path, str(source))]

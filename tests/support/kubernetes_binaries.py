@@ -67,11 +67,11 @@ def _build(names: list[str]) -> None:
     version = kubernetes_version()
     say(f"building {' and '.join(names)} {version} from Go modules: about 10 minutes on 2 cores, once")
     programs = {name: PROGRAMS[name] for name in names}
-    build(programs, module=MODULE, into=cache_folder(), flags=_flags(version))
+    build(programs, module=MODULE, into=cache_folder(), flags=version_flags(version))
     say(f"built; they are kept in {cache_folder()}")
 
 
-def _flags(version: str) -> str:
+def version_flags(version: str) -> str:
     """The linker flags that name the version: without them the server's is a placeholder that kubectl can't read."""
     major, minor, _ = version.removeprefix("v").split(".")
     values = {

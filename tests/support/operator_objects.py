@@ -14,9 +14,10 @@ NODES, CLAIMS, EVENTS = "v1/nodes", "v1/persistentvolumeclaims", "v1/events"
 RUN = Run(id="one", digest="d" * 64, started_at="2026-03-01T12:00:00Z")
 
 
-def with_status(resource: Object, status: Status) -> Job:
-    """The job of a resource whose status is that one."""
-    return parse_job(resource | {"status": status.model_dump(mode="json", by_alias=True, exclude_none=True)})
+def with_status(resource: Object, status: Status, *, stored: Object | None = None) -> Job:
+    """The job of a resource whose status is that one, with what another version stored in its place."""
+    values = status.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return parse_job(resource | {"status": values | (stored or {})})
 
 
 def at_stage(resource: Object, name: StageName, *, state: str = "Running", attempt: int = 1) -> Job:

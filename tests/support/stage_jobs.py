@@ -1,10 +1,8 @@
 """What a driver is told, where a test doesn't mind of which job."""
 
-import json
 from typing import Any
 
 from kubedistill.contract import JobRef, RunRef, StageJob
-from kubedistill.v1alpha1 import Spec
 
 SPEC = {
     "task": {"type": "QA"}, "teachers": [{"name": "main", "model": {"source": "teacher"}}],
@@ -16,5 +14,5 @@ def stage_job(**changes: Any) -> StageJob:
     """The second attempt at Train of team-a/support."""
     return StageJob(
         job=JobRef(namespace="team-a", name="support", uid="u-1"), run=RunRef(id="one", digest="d"), stage="Train",
-        attempt=2, token="t", spec=Spec.model_validate_json(json.dumps(SPEC)), store="file:///store", data_root="file:///data",
+        attempt=2, token="t", frozen_spec=SPEC, store="file:///store", data_root="file:///data",
     ).model_copy(update=changes)  # fmt: skip

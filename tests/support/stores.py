@@ -22,7 +22,12 @@ def facts_of(store: Path) -> dict[str, Any]:
     for path in sorted(store.glob("artifacts/*/*/manifest.json")):
         values = json.loads(path.read_text())
         facts[path.parent.parent.name] = {key: value for key, value in values.items() if key not in TIMED}
-    for name in ("dataset/*/*", "samples/*/*", "student/*/curve.json", "student/*/model/model.safetensors"):
+    for name in (
+        "dataset/*/*",
+        "samples/*/*",
+        "student/*/trained/curve.json",
+        "student/*/trained/model/model.safetensors",
+    ):
         for path in sorted(store.glob(f"artifacts/{name}")):
             facts[str(path.relative_to(store))] = hashlib.sha256(path.read_bytes()).hexdigest()
     facts["leftOver"] = sorted(

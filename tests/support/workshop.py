@@ -12,7 +12,7 @@ from safetensors.numpy import save_file
 from kubedistill.canonical import digest
 from kubedistill.chain import ArtifactName, StageName
 from kubedistill.contract import JobRef, Prices, RunRef, StageJob
-from kubedistill.v1alpha1 import Spec
+from kubedistill.v1alpha1 import Spec, spec_values
 from kubedistill_runtime.resolution import Resolved, resolve
 from kubedistill_runtime.storage.store import Store
 
@@ -59,7 +59,8 @@ class Workshop:
         spec = Spec.model_validate_json(json.dumps(self.spec), by_alias=True, by_name=False)
         return StageJob(
             job=JobRef(namespace="default", name="job"), run=RunRef(id="local", digest=digest(self.spec)),
-            stage=stage, attempt=1, token="token", spec=spec, store=self.store.uri, data_root=self.root.as_uri(),
+            stage=stage, attempt=1, token="token", frozen_spec=spec_values(spec),
+            store=self.store.uri, data_root=self.root.as_uri(),
             config_maps=self.config_maps, artifacts=keys or {}, prices=self.prices,
         )  # fmt: skip
 

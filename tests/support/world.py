@@ -41,6 +41,8 @@ class World:
     """One job and its cluster; time moves only when a test moves it."""
 
     spec: Spec = field(default_factory=small_spec)
+    problem: str = ""
+    """Why no run may start with the spec, where none may."""
     settings: Settings = SETTINGS
     now: float = 1_800_000_000.0
     annotations: dict[str, str] = field(default_factory=dict)
@@ -71,7 +73,7 @@ class World:
     def job(self) -> Job:
         return Job(
             NAMESPACE, NAME, uid="job-uid", generation=self.generation, created=1_700_000_000.0, deleting=self.deleting,
-            annotations=self.annotations, spec=self.spec, status=self.status,
+            annotations=self.annotations, spec=self.spec, problem=self.problem, status=self.status,
         )  # fmt: skip
 
     def observe(self) -> Observed:

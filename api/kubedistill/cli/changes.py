@@ -21,7 +21,8 @@ def changes(before: Job | None, after: Job) -> Iterator[str]:
         line = _stage_line(old.get(stage.name), stage)
         if line:
             yield f"{stage.name:<9} {line}"
-    held = after.phase in ("Queued", "Suspended") or (after.phase == "Pending" and after.status.message)
+    stalled = after.message != after.status.message
+    held = stalled or after.phase in ("Queued", "Suspended") or (after.phase == "Pending" and after.message)
     if held and (before is None or _held(before) != _held(after)):
         yield _held(after)
 
@@ -89,7 +90,7 @@ def _state_line(stage: StageStatus) -> str:
 
 
 def _held(job: Job) -> str:
-    return f"{job.phase}: {job.status.message}" if job.status.message else job.phase
+    return f"{job.phase}: {job.message}" if job.message else job.phase
 
 
 def _run_of(job: Job) -> str:

@@ -61,10 +61,10 @@ def job_names(context: typer.Context, incomplete: str) -> list[str]:
     asked = {name: context.params.get(name) for name in ("kubeconfig", "context", "namespace")}
     try:
         with session(**asked) as found:
-            jobs = found.run(scripts.select(namespace=found.namespace))
+            jobs = found.run(scripts.resources(namespace=found.namespace))
     except KubedistillError:  # a shell that completes has no place for a message
         return []
-    return [job.name for job in jobs if job.name.startswith(incomplete)]
+    return [name for job in jobs if (name := str(job["metadata"]["name"])).startswith(incomplete)]
 
 
 JobName = Annotated[

@@ -47,12 +47,12 @@ def _show_one(connection: Session, name: str, output: Form | None) -> None:
 
 def _list(connection: Session, namespace: str, name: str, output: Form | None) -> None:
     if output in ("json", "yaml", "name"):
-        found = connection.run(scripts.select(namespace=namespace))
+        found = connection.run(scripts.resources(namespace=namespace))
         if output == "name":
             for one in found:
-                print_resource(one.values, "name")
+                print_resource(one, "name")
             return
-        items = [without_managers(one.values) for one in found]
+        items = [without_managers(one) for one in found]
         print_values({"apiVersion": "v1", "kind": "List", "items": items}, output)
         return
     if name:

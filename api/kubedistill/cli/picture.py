@@ -36,7 +36,7 @@ def picture(job: Job, *, now: datetime | None = None) -> RenderableType:
 
 
 def _said(job: Job) -> str:
-    return f" [dim]{escape(job.status.message)}[/]" if job.status.message and not job.is_over else ""
+    return f" [dim]{escape(job.message)}[/]" if job.message and not job.is_over else ""
 
 
 def _stages(job: Job, *, now: datetime) -> Table:

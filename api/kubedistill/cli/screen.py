@@ -15,6 +15,7 @@ from kubedistill.process import Event
 from kubedistill.report import Report
 from kubedistill.report_table import headline, table_lines
 from kubedistill.report_words import control_text, gate_details, gate_state
+from kubedistill.stored import read_stored_json
 from kubedistill.v1alpha1 import DistillationJob
 
 _PLAIN_SECONDS = 10
@@ -123,7 +124,7 @@ def _outcome(event: Event) -> str:
 
 
 def _show_result(finished: Event, *, console: Console) -> None:
-    report = Report.model_validate_json(Path(finished["report"]["json"]).read_bytes())
+    report = read_stored_json(Report, Path(finished["report"]["json"]).read_bytes())
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("")
     for name in ("teacher", "before", "distilled", "against teacher"):

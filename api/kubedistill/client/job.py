@@ -1,6 +1,5 @@
 """A job as the cluster, or this machine, has it."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,8 +9,9 @@ from pydantic import ValidationError
 from kubedistill.errors import EXIT_FAILED, EXIT_GATE, EXIT_SUCCESS, GateMissed, InvalidManifest, JobFailed
 from kubedistill.problems import field_path, find_problem
 from kubedistill.runs import wanted_run
+from kubedistill.stored import read_stored
+from kubedistill.stored_status import NOT_UNDERSTOOD, read_status
 from kubedistill.v1alpha1 import API_VERSION, KIND, Condition, DistillationJob, Spec, Status, spec_values
-from kubedistill.v1alpha1.status import Phase
 
 _OVER = ("Succeeded", "Failed")
 
@@ -30,9 +30,16 @@ class Job:
     """The whole resource as JSON values."""
 
     @property
-    def phase(self) -> Phase:
-        """Where it is, for people."""
-        return self.status.phase or "Pending"
+    def phase(self) -> str:
+        """Where it is, for people; the word of a newer operator as it is."""
+        stored = self.values.get("status") or {}
+        return str(stored.get("phase") or self.status.phase or "Pending")
+
+    @property
+    def message(self) -> str:
+        """What goes on, in a sentence; where the operator does not act on it, why."""
+        stalled = self.condition("Stalled")
+        return stalled.message if stalled and stalled.reason == NOT_UNDERSTOOD else self.status.message
 
     @property
     def wanted_run(self) -> str | None:
@@ -81,14 +88,14 @@ def read_job(values: Mapping[str, Any]) -> Job:
     """Read a resource as a server gives it; fields of a newer version are ignored. Raises InvalidManifest."""
     metadata = values["metadata"]
     try:
-        spec = Spec.model_validate_json(json.dumps(values.get("spec")), extra="ignore", by_alias=True, by_name=False)
+        spec = read_stored(Spec, values.get("spec"))
     except ValidationError as error:
         first = find_problem(error, model=Spec, place=lambda location: field_path(("spec", *location)))
         at = f"{metadata.get('namespace', '')}/{metadata['name']}: {first.at}"
         raise InvalidManifest(first.problem, at=at, fix="Is this kubedistill older than the cluster's?") from error
     return Job(
         name=metadata["name"], namespace=metadata.get("namespace", ""), uid=metadata.get("uid", ""), spec=spec,
-        status=_read_status(values.get("status") or {}), annotations=metadata.get("annotations") or {}, values=values,
+        status=read_status(values.get("status")).status, annotations=metadata.get("annotations") or {}, values=values,
     )  # fmt: skip
 
 
@@ -96,10 +103,3 @@ def manifest_of(job: DistillationJob) -> dict[str, Any]:
     """A job as a manifest without defaults."""
     metadata = job.metadata.model_dump(include={"name", *(job.metadata.model_fields_set & {"namespace"})})
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec_values(job.spec)}
-
-
-def _read_status(values: Mapping[str, Any]) -> Status:
-    try:
-        return Status.model_validate_json(json.dumps(values), extra="ignore", by_alias=True, by_name=False)
-    except ValidationError:  # a newer operator's words: what people look at first can still be told
-        return Status(message=str(values.get("message", ""))[:1024])

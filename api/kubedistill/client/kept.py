@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
+from pydantic import ValidationError
+
 from kubedistill.client import scripts
 from kubedistill.client.job import Job
 from kubedistill.client.request import Request, Script
 from kubedistill.errors import NotAllowed, NotKept
+from kubedistill.problems import find_problem
 from kubedistill.report import Report
+from kubedistill.stored import read_stored_json
 from kubedistill.v1alpha1 import StageStatus
 
 _STORE_HERE = "Name the folder where its store is mounted here by --store (Client(store=…))"
@@ -55,12 +59,20 @@ def find_report(job: Job, *, store: Path | None) -> Script[KeptReport]:
     names = list(_report_names(job))
     found = next((name for name in names if kept.folder and (kept.folder / f"{name}.json").is_file()), None)
     if found is not None and kept.folder is not None:
-        report = Report.model_validate_json((kept.folder / f"{found}.json").read_bytes())
-        return KeptReport(report, str(kept.folder / f"{found}.html"))
+        return KeptReport(_read_report(kept.folder / f"{found}.json"), str(kept.folder / f"{found}.html"))
     if job.status.result is None or not names:
         fix = f"`kubedistill watch {job.name}` follows it"
         raise NotKept(f"there is no report yet; the job is {job.phase}", at=f"{job.namespace}/{job.name}", fix=fix)
     return KeptReport(None, Kept(kept.uri, kept.claim, store).place(f"{names[-1]}.html"))
+
+
+def _read_report(path: Path) -> Report:
+    try:
+        return read_stored_json(Report, path.read_bytes())
+    except ValidationError as error:
+        found = find_problem(error, model=Report)
+        fix = "Upgrade kubedistill to the version that wrote it, or open the page beside it"
+        raise NotKept(f"the report can't be read ({found.at}: {found.problem})", at=str(path), fix=fix) from error
 
 
 def report(name: str, *, namespace: str, store: Path | None) -> Script[Report]:

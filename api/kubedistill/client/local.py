@@ -20,6 +20,7 @@ from kubedistill.errors import Conflict, InvalidInput, KubedistillError, NoSuchJ
 from kubedistill.files import replace_file
 from kubedistill.marks import CANCEL_ANNOTATION, RERUN_ANNOTATION
 from kubedistill.process import Process, check_runtime, hear_runtime, start_runtime
+from kubedistill.stored_status import with_both_names
 from kubedistill.v1alpha1 import DistillationJob, Status
 
 NAMESPACE = "default"
@@ -144,11 +145,14 @@ class LocalMachine:
         if token := annotations.get(RERUN_ANNOTATION):
             if job.is_running:
                 raise Conflict(f"{metadata['name']} runs", fix="Wait for it, or suspend it first")
-            self._start(job, honoured=(*job.status.honoured, f"rerun:{token}")[-8:])
+            self._start(job, handled_requests=(*job.status.handled_requests, f"rerun:{token}")[-8:])
         self._note(job)
 
-    def _start(self, job: _LocalJob, *, honoured: tuple[str, ...] | None = None) -> None:
-        job.status = begun(job.job.spec, honoured=job.status.honoured if honoured is None else honoured)
+    def _start(self, job: _LocalJob, *, handled_requests: tuple[str, ...] | None = None) -> None:
+        job.status = begun(
+            job.job.spec,
+            handled_requests=job.status.handled_requests if handled_requests is None else handled_requests,
+        )
         job.leaving, before = "", job.runner
         # The runtime is bound to the thread that starts it, so that thread must be there as long as it is.
         job.runner = threading.Thread(target=self._run, args=(job, before), name="kubedistill-local", daemon=True)
@@ -225,7 +229,7 @@ class LocalMachine:
 
     @staticmethod
     def _shown(job: _LocalJob) -> Values:
-        status = json.loads(job.status.model_dump_json(by_alias=True, exclude_none=True))
+        status = with_both_names(job.status.model_dump(mode="json", by_alias=True, exclude_none=True))
         return {**job.values, "metadata": dict(job.values["metadata"]), "status": status}
 
 

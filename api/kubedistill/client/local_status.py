@@ -10,6 +10,7 @@ from kubedistill.client.judging import result_of
 from kubedistill.errors import EXIT_SUCCESS, GateMissed
 from kubedistill.process import Event
 from kubedistill.report import Report
+from kubedistill.stored import read_stored_json
 from kubedistill.v1alpha1 import Condition, Run, Spec, StageStatus, Status, spec_values
 
 LOCAL_RUN = "local"
@@ -20,11 +21,11 @@ _PHASES = {
 _MESSAGE = 1024
 
 
-def begun(spec: Spec, *, honoured: tuple[str, ...] = ()) -> Status:
+def begun(spec: Spec, *, handled_requests: tuple[str, ...] = ()) -> Status:
     """A run that has just begun."""
     run = Run(id=spec.run_id or LOCAL_RUN, digest=digest(spec_values(spec)), started_at=_now())
     stages = tuple(StageStatus(name=stage.name) for stage in CHAIN)
-    return Status(phase="Pending", run=run, stages=stages, honoured=honoured)
+    return Status(phase="Pending", run=run, stages=stages, handled_requests=handled_requests)
 
 
 def told(status: Status, event: Event) -> Status:
@@ -85,7 +86,7 @@ def _progressed(status: Status, event: Event) -> Status:
 
 
 def _finished(status: Status, event: Event) -> Status:
-    report = Report.model_validate_json(Path(event["report"]["json"]).read_bytes())
+    report = read_stored_json(Report, Path(event["report"]["json"]).read_bytes())
     status = status.model_copy(update={"result": result_of(report)})
     if event["exitCode"] == EXIT_SUCCESS:
         return _over(status, "Complete", reason="Done", message=f"done in {event['seconds']:.0f} s")

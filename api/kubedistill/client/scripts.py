@@ -56,8 +56,13 @@ def get(name: str, *, namespace: str) -> Script[Job]:
 
 def select(*, namespace: str) -> Script[list[Job]]:
     """All jobs of a namespace, or of all where it is empty."""
+    return [read_job(one) for one in (yield from resources(namespace=namespace))]
+
+
+def resources(*, namespace: str) -> Script[list[Values]]:
+    """The same as JSON values, also those that this version can't read."""
     found = yield Request("list", namespace=namespace)
-    return [read_job(one) for one in found["items"]]
+    return list(found["items"])
 
 
 def table(*, namespace: str, name: str = "") -> Script[Values]:

@@ -14,6 +14,7 @@ from kubedistill.v1alpha1.job import (
     Spec,
     Storage,
     spec_values,
+    without_former_defaults,
 )
 from kubedistill.v1alpha1.models import Student, StudentModel, StudentResources, Teacher, TeacherModel, TeacherResources
 from kubedistill.v1alpha1.operation import Pods, Queue, Retry, StageOverrides, StageResources
@@ -81,4 +82,5 @@ __all__ = [
     "find_label",
     "label_key",
     "spec_values",
+    "without_former_defaults",
 ]

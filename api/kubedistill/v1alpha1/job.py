@@ -1,5 +1,6 @@
 """The DistillationJob resource itself."""
 
+import copy
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -117,3 +118,30 @@ LIVE_FIELDS = frozenset({"suspend", "child_retention_seconds", "active_deadline_
 def spec_values(spec: Spec) -> dict[str, Any]:
     """The spec as JSON values without defaults: the form that digests are made of."""
     return spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude_none=True)
+
+
+FORMER_DEFAULTS: tuple[tuple[tuple[str, ...], object], ...] = (
+    (("training", "maxLength"), 2048),
+    (("teachers", "*", "model", "maxModelLen"), 4096),
+)
+"""Fields whose default has gone, with the value that it was. Manifests have it in them, and CRDs have stored it."""
+
+
+def without_former_defaults(values: dict[str, Any]) -> dict[str, Any]:
+    """Return a spec's values as an earlier version would have written them: without what were defaults then."""
+    kept = copy.deepcopy(values)
+    for path, value in FORMER_DEFAULTS:
+        _remove(kept, path, value)
+    return kept
+
+
+def _remove(values: Any, path: tuple[str, ...], value: object) -> None:
+    """Remove a field that has a value, and what is empty then."""
+    first, *rest = path
+    for name in [*range(len(values))] if first == "*" else [first] if first in values else []:
+        if rest:
+            _remove(values[name], tuple(rest), value)
+            if values[name] == {}:
+                del values[name]
+        elif values[name] == value:
+            del values[name]

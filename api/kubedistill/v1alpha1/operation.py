@@ -7,9 +7,9 @@ from pydantic import Field
 from kubedistill.v1alpha1.base import Model, Name
 
 Quantity = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$")]
-_SUBDOMAIN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
-ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=_SUBDOMAIN)]
-LabelledName = Annotated[str, Field(min_length=1, max_length=63, pattern=_SUBDOMAIN)]
+DOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
+ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=f"^{DOMAIN}$")]
+LabelledName = Annotated[str, Field(min_length=1, max_length=63, pattern=f"^{DOMAIN}$")]
 """Name of an object that others name in a label."""
 LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")]
 AnnotationValue = Annotated[str, Field(max_length=4096)]

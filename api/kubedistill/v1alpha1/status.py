@@ -166,8 +166,8 @@ class Status(Model):
     """The execution that all this is about."""
     run_history: Annotated[tuple[RunRecord, ...], Field(max_length=20, json_schema_extra=keyed_by("id"))] = ()
     """Earlier runs, the latest last, at most 20."""
-    honoured: Annotated[tuple[Short, ...], Field(max_length=8)] = ()
-    """Tokens of the annotations rerun and cancel that were acted on."""
+    handled_requests: Annotated[tuple[Short, ...], Field(max_length=16)] = ()
+    """Tokens of the annotations rerun and cancel that were acted on, the latest 8."""
     eta: Short = ""
     """Time left of the stage at work, for people."""
     gpu_hours: Short = ""

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, model_validator
 
+from kubedistill.stored import is_stored
 from kubedistill.v1alpha1.base import Model, cel
 
 TaskType = Literal["Classification", "NLI", "Conversation", "QA"]
@@ -74,12 +75,13 @@ class Task(Model):
     machine the day of its first run. Ignored where no template asks."""
 
     @model_validator(mode="after")
-    def _check_labels(self) -> Self:
+    def _check_labels(self, info: ValidationInfo) -> Self:
         if self.type == "Classification" and not self.labels:
             raise ValueError(_NEEDS_LABELS)
         if self.type not in LABEL_TASKS and self.labels:
             raise ValueError(_HAS_NO_LABELS)
-        _check_distinct(self.labels or ())
+        if not is_stored(info):  # 0.1 took labels that differ in case or white space alone
+            _check_distinct(self.labels or ())
         return self
 
     @property

@@ -33,12 +33,25 @@
 {{- $_ := set $own "app.kubernetes.io/version" .Chart.AppVersion -}}
 {{- $_ := set $own "app.kubernetes.io/managed-by" .Release.Service -}}
 {{- $_ := set $own "app.kubernetes.io/part-of" "kubedistill" -}}
-{{- merge $own .Values.commonLabels | toYaml -}}
+{{- merge $own (.Values.commonLabels | default dict) | toYaml -}}
+{{- end }}
+
+{{/* Labels and annotations of an object: those of its own come first, then those of all objects. */}}
+{{- define "kubedistill.metadata" -}}
+labels: {{- merge (deepCopy (.labels | default dict)) (include "kubedistill.labels" .root | fromYaml) | toYaml | nindent 2 }}
+{{- with merge (deepCopy (.annotations | default dict)) (.root.Values.commonAnnotations | default dict) }}
+annotations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
+{{- define "kubedistill.crdMetadata" -}}
+{{- $keep := empty .Values.crds.keep | ternary dict (dict "helm.sh/resource-policy" "keep") -}}
+{{- include "kubedistill.metadata" (dict "root" . "annotations" (merge $keep (.Values.crds.annotations | default dict))) -}}
 {{- end }}
 
 {{- define "kubedistill.selector" -}}
 app.kubernetes.io/name: {{ include "kubedistill.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
 {{/* The operator's pods, and not that of a test. */}}
@@ -49,7 +62,8 @@ app.kubernetes.io/component: operator
 
 {{- define "kubedistill.image" -}}
 {{- $image := .Values.image -}}
-{{- with $image.registry }}{{ . }}/{{ end -}}
+{{- $hasOwn := regexMatch "^(localhost|[^/]*[.:][^/]*)/" $image.repository -}}
+{{- with $image.registry | default (ternary "" (.Values.global).imageRegistry $hasOwn) }}{{ . }}/{{ end -}}
 {{- $image.repository -}}
 {{- if $image.digest -}}
 @{{ $image.digest }}
@@ -58,12 +72,46 @@ app.kubernetes.io/component: operator
 {{- end -}}
 {{- end }}
 
-{{- define "kubedistill.crdAnnotations" -}}
-{{- $annotations := deepCopy .Values.crds.annotations -}}
-{{- if .Values.crds.keep -}}
-{{- $_ := set $annotations "helm.sh/resource-policy" "keep" -}}
+{{/* Names of the Secrets of global.imagePullSecrets, as JSON; charts write them as names or as references. */}}
+{{- define "kubedistill.globalPullSecrets" -}}
+{{- $names := list -}}
+{{- range (.Values.global).imagePullSecrets -}}
+{{- if kindIs "string" . }}{{ $names = append $names . }}{{ else }}{{ $names = append $names .name }}{{ end -}}
 {{- end -}}
-{{- with $annotations }}{{ toYaml . }}{{ end -}}
+{{- uniq $names | toJson -}}
+{{- end }}
+
+{{- define "kubedistill.imagePullSecrets" -}}
+{{- $shared := list -}}
+{{- range include "kubedistill.globalPullSecrets" . | fromJsonArray }}{{ $shared = append $shared (dict "name" .) }}{{ end -}}
+{{- with .Values.imagePullSecrets | default $shared }}{{ toYaml . }}{{ end -}}
+{{- end }}
+
+{{/* The operator's settings file: the values of global are used where settings.images has none of its own. */}}
+{{- define "kubedistill.settings" -}}
+{{- $images := dict -}}
+{{- with (.Values.global).imageRegistry }}{{ $_ := set $images "registry" . }}{{ end -}}
+{{- with include "kubedistill.globalPullSecrets" . | fromJsonArray }}{{ $_ := set $images "pullSecrets" . }}{{ end -}}
+{{- merge (deepCopy .Values.settings) (dict "images" $images) | toYaml -}}
+{{- end }}
+
+{{/* A probe. The API server does not store a delay of 0, which GitOps tools would show as a difference. */}}
+{{- define "kubedistill.probe" -}}
+{{- $probe := merge (dict "httpGet" (dict "path" .path "port" "http")) .values -}}
+{{- empty $probe.initialDelaySeconds | ternary (omit $probe "initialDelaySeconds") $probe | toYaml -}}
+{{- end }}
+
+{{/* How often a monitor scrapes, and what becomes of the samples. */}}
+{{- define "kubedistill.scrape" -}}
+{{- with .interval }}
+interval: {{ . }}
+{{- end }}
+{{- with .scrapeTimeout }}
+scrapeTimeout: {{ . }}
+{{- end }}
+{{- with .metricRelabelings }}
+metricRelabelings: {{- toYaml . | nindent 0 }}
+{{- end }}
 {{- end }}
 
 {{/* What pods of jobs have, and nothing else: the label by which monitors and policies know them. */}}

@@ -37,11 +37,12 @@ def build_children(request: ChildRequest) -> tuple[Manifest, ...]:
     """
     check_children(
         request.spec, namespace=request.namespace, pools=request.pools,
-        create_service_accounts=request.create_service_accounts,
+        create_service_accounts=request.settings.rbac.create_service_accounts,
     )  # fmt: skip
     layout = lay_out(
-        request.stage, request.spec, namespace=request.namespace, pools=request.pools, resources=request.resources
-    )
+        request.stage, request.spec, namespace=request.namespace, pools=request.pools,
+        resources=request.settings.cpu_resources,
+    )  # fmt: skip
     account = service_account(request)
     build = build_rayjob if request.kind == "RayJob" else build_job
     return (

@@ -2,7 +2,7 @@
 
 from kubedistill.contract import CHANNEL_VARIABLE
 from kubedistill_operator.children.layout import Layout
-from kubedistill_operator.children.pods import COMMAND, container, driver_volumes, pod_template
+from kubedistill_operator.children.pods import COMMAND, container, driver_volumes, image_of, pod_template
 from kubedistill_operator.children.request import ChildRequest
 from kubedistill_operator.plan import Manifest
 
@@ -11,7 +11,7 @@ def build_job(request: ChildRequest, layout: Layout) -> Manifest:
     """One pod, tried once: the operator counts the attempts, and deletes the Job when it has seen enough of it."""
     volumes = driver_volumes(request)
     driver = container(
-        request, "driver", image=request.images.runtime_cpu, site=layout.driver, volumes=volumes,
+        request, "driver", image=image_of(request.images, layout), site=layout.driver, volumes=volumes,
         environment={CHANNEL_VARIABLE: request.channel},
     ) | {"command": [*COMMAND]}  # fmt: skip
     return {

@@ -1,8 +1,10 @@
 """The two ConfigMaps of an attempt: what its driver is told, and where it answers."""
 
+import json
+
 from kubedistill.contract import MESSAGE_BYTES, STAGE_JOB_BYTES
 from kubedistill.errors import InvalidManifest
-from kubedistill.v1alpha1 import Spec
+from kubedistill.v1alpha1 import Spec, spec_values
 from kubedistill_operator.children.request import ChildRequest
 from kubedistill_operator.plan import Manifest
 
@@ -10,8 +12,8 @@ from kubedistill_operator.plan import Manifest
 def check_size(spec: Spec) -> None:
     """Raise InvalidManifest where a StageJob can't carry a spec."""
     most = STAGE_JOB_BYTES - MESSAGE_BYTES  # what it has beside the spec is small
-    if (size := len(spec.model_dump_json(by_alias=True, exclude_none=True).encode())) > most:
-        problem = f"{size // 1024} KiB with all defaults, and {most // 1024} KiB is the most"
+    if (size := len(json.dumps(spec_values(spec), ensure_ascii=False).encode())) > most:
+        problem = f"{size // 1024} KiB, and {most // 1024} KiB is the most"
         raise InvalidManifest(problem, at="spec", fix="Shorten its longest texts")
 
 

@@ -18,6 +18,7 @@ class Site:
     cpu: str
     memory: str
     gpus: int = 0
+    ephemeral_storage: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,9 +141,10 @@ def _check_gpus(wanted: int, place: _Place, *, at: str) -> None:
 
 def _site(pool: Pool | None, gpus: int, resources: Resources) -> Site:
     if pool is None:
-        return Site(None, resources.cpu, resources.memory)
+        return Site(None, resources.cpu, resources.memory, ephemeral_storage=resources.ephemeral_storage)
     share = max(1, gpus)
-    return Site(pool, cores(pool.cpu_per_gpu * share), times(pool.host_memory_per_gpu, share), gpus)
+    cpu, memory = cores(pool.cpu_per_gpu * share), times(pool.host_memory_per_gpu, share)
+    return Site(pool, cpu, memory, gpus=gpus, ephemeral_storage=pool.ephemeral_storage)
 
 
 def _overridden(site: Site, override: StageResources) -> Site:

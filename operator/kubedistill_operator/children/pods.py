@@ -6,9 +6,10 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Literal
 
-from kubedistill.settings import Pool, Toleration
+from kubedistill.settings import Images, Pool, Settings, Toleration
 from kubedistill.v1alpha1 import Spec
-from kubedistill_operator.children.layout import Site
+from kubedistill_operator.children.layout import Layout, Site
+from kubedistill_operator.children.network import CA_FILE, CA_PATH, network_variables
 from kubedistill_operator.children.request import ChildRequest
 from kubedistill_operator.plan import Manifest
 
@@ -16,6 +17,9 @@ STORAGE_PATH = "/kubedistill/storage"
 JOB_PATH = "/kubedistill/job"
 CONFIG_MAPS_PATH = "/kubedistill/configmaps"
 COMMAND = ("python", "-m", "kubedistill_runtime", "--job", f"{JOB_PATH}/job.json")
+_LINUX = {"kubernetes.io/os": "linux"}
+# CUDA images ask for all GPUs of their node, and NVIDIA's container runtime gives them to pods that requested none.
+_NO_GPUS = {"NVIDIA_VISIBLE_DEVICES": "void"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +30,14 @@ class Volume:
     path: str
     source: Mapping[str, Any]
     read_only: bool = False
+
+
+def image_of(images: Images, layout: Layout) -> str:
+    """Return the image of all pods of a stage, from the settings' registry unless it names its own."""
+    image = images.runtime if layout.gpus else images.runtime_cpu
+    host, slash, _ = image.partition("/")
+    names_registry = bool(slash) and (host == "localhost" or "." in host or ":" in host)
+    return f"{images.registry}/{image}" if images.registry and not names_registry else image
 
 
 def config_map_folders(spec: Spec) -> dict[str, str]:
@@ -63,18 +75,20 @@ def container(
     secrets: bool = True,
 ) -> Manifest:
     """A container without privileges; `secrets` says whether it gets those of spec.pods.envFromSecrets."""
+    settings = request.settings
+    variables = {**({} if site.gpus else _NO_GPUS), **(environment or {}), **network_variables(settings)}
     from_secrets = [{"secretRef": {"name": secret}} for secret in request.spec.pods.env_from_secrets if secrets]
     return {
         "name": name,
         "image": image,
         "imagePullPolicy": request.images.pull_policy,
         **_present(
-            env=[{"name": key, "value": value} for key, value in (environment or {}).items()],
+            env=[{"name": key, "value": value} for key, value in variables.items()],
             envFrom=from_secrets,
         ),
-        "resources": _resources(site),
+        "resources": _resources(site, limit_cpu=settings.cpu_limits == "AsRequested"),
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-        **_present(volumeMounts=[_mount(volume) for volume in volumes]),
+        **_present(volumeMounts=[_mount(volume) for volume in (*volumes, *_ca_volumes(settings))]),
     }
 
 
@@ -86,9 +100,11 @@ def pod_template(
     volumes: Sequence[Volume] = (),
     restart: Literal["Always", "Never"],
     token: bool,
+    spread: Sequence[Manifest] = (),
 ) -> Manifest:
     """A pod of one container; `token` says whether it may talk to the API server."""
-    pods = request.spec.pods
+    pods, settings = request.spec.pods, request.settings
+    pull_secrets = dict.fromkeys((*settings.images.pull_secrets, *pods.image_pull_secrets))
     return {
         "metadata": {"labels": {**pods.labels, **request.labels}, **_present(annotations=dict(pods.annotations))},
         "spec": {
@@ -98,32 +114,48 @@ def pod_template(
             # A Service named vllm would otherwise set VLLM_PORT, which vLLM takes for its own.
             "enableServiceLinks": False,
             **_present(
-                imagePullSecrets=[{"name": secret} for secret in pods.image_pull_secrets],
+                imagePullSecrets=[{"name": secret} for secret in pull_secrets],
                 priorityClassName=pods.priority_class_name,
+                schedulerName=settings.scheduler_name,
             ),
-            "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+            "securityContext": {
+                "runAsNonRoot": True,
+                **settings.pod_security_context.model_dump(by_alias=True, exclude_none=True),
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
             **_whereabouts(site, pools=request.pools),
+            **_present(topologySpreadConstraints=list(spread)),
             "containers": [container],
-            **_present(volumes=[{"name": volume.name, **volume.source} for volume in volumes]),
+            **_present(volumes=[{"name": one.name, **one.source} for one in (*volumes, *_ca_volumes(settings))]),
         },
     }
 
 
-def _resources(site: Site) -> Manifest:
-    """Memory and GPUs are held to what was asked for. Cores are not: a limit would only make idle ones useless."""
+def _ca_volumes(settings: Settings) -> tuple[Volume, ...]:
+    bundle = settings.ca_bundle
+    if bundle.config_map is None:
+        return ()
+    source = {"configMap": {"name": bundle.config_map, "items": [{"key": bundle.key, "path": CA_FILE}]}}
+    return (Volume("ca", CA_PATH, source, read_only=True),)
+
+
+def _resources(site: Site, *, limit_cpu: bool) -> Manifest:
+    """Limit memory and GPUs to what is requested. A CPU limit would only leave idle cores idle, so it is a setting."""
     gpus = {site.pool.gpu_resource: str(site.gpus)} if site.pool and site.gpus else {}
+    disk = {"ephemeral-storage": site.ephemeral_storage} if site.ephemeral_storage else {}
     return {
-        "requests": {"cpu": site.cpu, "memory": site.memory, **gpus},
-        "limits": {"memory": site.memory, **gpus},
+        "requests": {"cpu": site.cpu, "memory": site.memory, **disk, **gpus},
+        "limits": {**({"cpu": site.cpu} if limit_cpu else {}), "memory": site.memory, **gpus},
     }
 
 
 def _whereabouts(site: Site, *, pools: Mapping[str, Pool]) -> Manifest:
     if site.pool is None:
-        return _present(affinity=_away_from_gpus(pools))
+        return _present(nodeSelector={**_LINUX}, affinity=_away_from_gpus(pools))
     return _present(
-        nodeSelector=dict(site.pool.node_selector),
+        nodeSelector={**_LINUX, **site.pool.node_selector},
         tolerations=[_toleration(one) for one in site.pool.tolerations],
+        runtimeClassName=site.pool.runtime_class_name,
     )
 
 

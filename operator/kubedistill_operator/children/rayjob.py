@@ -10,6 +10,7 @@ from kubedistill_operator.children.pods import (
     Volume,
     container,
     driver_volumes,
+    image_of,
     pod_template,
     storage_volumes,
 )
@@ -30,35 +31,36 @@ _LEAST_OBJECT_STORE = 128 * 2**20
 
 def build_rayjob(request: ChildRequest, layout: Layout) -> Manifest:
     """One submission to one cluster, both gone when it has ended; the operator counts attempts and deadlines."""
-    groups = [_worker_group(request, group) for group in layout.groups]
-    submitter = {"submitterPodTemplate": _submitter(request)} if request.submission_mode == "K8sJobMode" else {}
+    settings, image = request.settings, image_of(request.images, layout)
+    groups = [_worker_group(request, group, image=image) for group in layout.groups]
+    submitter = {"submitterPodTemplate": _submitter(request, image=image)}
     return {
         "apiVersion": "ray.io/v1",
         "kind": "RayJob",
         "metadata": request.metadata(request.name, labels=request.child_labels),
         "spec": {
             "entrypoint": shlex.join(COMMAND),
-            "submissionMode": request.submission_mode,
+            "submissionMode": settings.submission_mode,
             "backoffLimit": 0,
             "preRunningDeadlineSeconds": request.spec.scheduling_timeout_seconds,
             "shutdownAfterJobFinishes": True,
             "ttlSecondsAfterFinished": _TTL_SECONDS,
             "rayClusterSpec": {
-                "rayVersion": request.ray_version,
+                "rayVersion": settings.ray_version,
                 "authOptions": {"mode": "token"},
-                "headGroupSpec": _head_group(request, layout.driver),
+                "headGroupSpec": _head_group(request, layout.driver, image=image),
                 **({"workerGroupSpecs": groups} if groups else {}),
             },
-            **submitter,
+            **(submitter if settings.submission_mode == "K8sJobMode" else {}),
         },
     }
 
 
-def _head_group(request: ChildRequest, site: Site) -> Manifest:
+def _head_group(request: ChildRequest, site: Site, *, image: str) -> Manifest:
     """The head runs the driver and no worker, whatever it has. It may restart in place: a second driver goes on."""
     volumes = (*driver_volumes(request), _shared_memory(site))
     driver = container(
-        request, "ray-head", image=request.images.runtime, site=site, volumes=volumes,
+        request, "ray-head", image=image, site=site, volumes=volumes,
         environment={**_RAY_VARIABLES, CHANNEL_VARIABLE: request.channel},
     ) | {"ports": _ports(_HEAD_PORTS)}  # fmt: skip
     return {
@@ -67,12 +69,12 @@ def _head_group(request: ChildRequest, site: Site) -> Manifest:
     }
 
 
-def _worker_group(request: ChildRequest, group: Group) -> Manifest:
+def _worker_group(request: ChildRequest, group: Group, *, image: str) -> Manifest:
     """Workers never restart in place: the cluster replaces a pod that failed, maybe on a better node."""
     site = group.site
     volumes = (*storage_volumes(request), _shared_memory(site))
     worker = container(
-        request, "ray-worker", image=request.images.runtime, site=site, volumes=volumes, environment=_RAY_VARIABLES
+        request, "ray-worker", image=image, site=site, volumes=volumes, environment=_RAY_VARIABLES
     ) | {"ports": _ports(_METRICS)}  # fmt: skip
     return {
         "groupName": group.name,
@@ -85,15 +87,27 @@ def _worker_group(request: ChildRequest, group: Group) -> Manifest:
             "num-gpus": str(site.gpus),
             "object-store-memory": str(_object_store(site)),
         },
-        "template": pod_template(request, worker, site=site, volumes=volumes, restart="Never", token=False),
+        "template": pod_template(
+            request, worker, site=site, volumes=volumes, restart="Never", token=False, spread=_spread(request)
+        ),
     }
 
 
-def _submitter(request: ChildRequest) -> Manifest:
+def _spread(request: ChildRequest) -> list[Manifest]:
+    """Return the constraints that keep the workers of one attempt, and no other pods, apart."""
+    workers = {"matchLabels": {**request.labels, "ray.io/node-type": "worker"}}
+    return [
+        {
+            "topologyKey": key, "maxSkew": spread.max_skew, "whenUnsatisfiable": spread.when_unsatisfiable,
+            "labelSelector": workers,
+        }
+        for key, spread in request.settings.topology_spread.items()
+    ]  # fmt: skip
+
+
+def _submitter(request: ChildRequest, *, image: str) -> Manifest:
     """K8sJobMode's extra pod, which only calls `ray job submit`; KubeRay's own has no security context."""
-    submitter = container(
-        request, "ray-job-submitter", image=request.images.runtime, site=_SUBMITTER, secrets=False
-    )  # fmt: skip
+    submitter = container(request, "ray-job-submitter", image=image, site=_SUBMITTER, secrets=False)
     return pod_template(request, submitter, site=_SUBMITTER, restart="Never", token=False)
 
 

@@ -2,11 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from kubedistill.chain import STAGES, StageName
 from kubedistill.contract import StageJob
-from kubedistill.settings import Images, Pool, Resources
+from kubedistill.settings import Images, Pool, Settings
 from kubedistill.v1alpha1 import API_VERSION, KIND, Queue, Spec
 from kubedistill_operator import names
 from kubedistill_operator.observed import ChildKind
@@ -28,12 +28,8 @@ class ChildRequest:
     """The job's queue as it is now: a field that acts at once, so not the one that was frozen."""
     volume_claim: str | None
     """The claim that holds the store: the job's, or the settings' for a job that names no storage."""
-    resources: Resources
-    """What pods without a pool ask for."""
-    ray_version: str
-    submission_mode: Literal["HTTPMode", "K8sJobMode"]
-    create_service_accounts: bool
-    """Whether a job that names no ServiceAccount gets one."""
+    settings: Settings
+    """The operator's settings as they are now, for everything else."""
 
     @property
     def spec(self) -> Spec:

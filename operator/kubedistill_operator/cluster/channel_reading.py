@@ -3,19 +3,16 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from kubedistill.contract import CONTRACT, MESSAGE_BYTES, StageProgress, StageResult
+from kubedistill.contract import ACCEPTED_CONTRACTS, MESSAGE_BYTES, StageProgress, StageResult
 from kubedistill.problems import find_problem
 from kubedistill_operator.clock import seconds_of, stamp
 from kubedistill_operator.cluster.child_reading import Resource, clip
 from kubedistill_operator.observed import Channel
-
-ACCEPTED_CONTRACTS: Final = range(max(1, CONTRACT - 1), CONTRACT + 1)
-"""Versions that are read: a driver may be as old as its run."""
 
 _MOST_STARTS = 1_000_000
 _MOST_COUNT = 2**53

@@ -4,7 +4,12 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
+from pydantic import ValidationError
+
+from kubedistill.contract import ACCEPTED_CONTRACTS
+from kubedistill.problems import field_path, shown
 from kubedistill_operator.clock import seconds_of
+from kubedistill_operator.cluster.failures import NotUnderstood
 from kubedistill_operator.decisions.freeze import thaw
 from kubedistill_operator.observed import Child, ChildState, Frozen
 
@@ -50,14 +55,26 @@ def read_child(resource: Resource, *, started: bool = False) -> Child:
 
 
 def read_frozen(resource: Resource) -> Frozen | None:
-    """Read a run as it was frozen; None where nobody can."""
+    """Read a run as it was frozen; None where nobody can. Raises NotUnderstood for one of another version."""
     try:
         values = json.loads(_mapping(resource, "data")["run.json"])
         frozen = Frozen(run_id=str(values["id"]), digest=str(values["digest"]), values=values)
+        if frozen.contract not in ACCEPTED_CONTRACTS:
+            raise NotUnderstood(f"{_frozen_at(resource)} contract {frozen.contract} is not understood")
         thaw(frozen)
+    except ValidationError as error:
+        chosen = next((one for one in error.errors() if one["type"] == "literal_error"), None)
+        if chosen is None:
+            return None
+        problem = f"{field_path(chosen['loc'])}: {shown(chosen['input'])} is not one of {chosen['ctx']['expected']}"
+        raise NotUnderstood(f"{_frozen_at(resource)} {problem}") from error
     except (KeyError, TypeError, ValueError, AssertionError, RecursionError):
         return None
     return frozen
+
+
+def _frozen_at(resource: Resource) -> str:
+    return f"ConfigMap {resource['metadata']['name']}, run.json:"
 
 
 def is_owned(resource: Resource, *, uid: str) -> bool:

@@ -1,11 +1,14 @@
 """The cluster: the only module that talks to the API server. Plain dicts in and out, a timeout on every call."""
 
+import contextlib
 import os
 import ssl
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 from typing import Any, Self
+from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 import aiohttp
@@ -57,7 +60,8 @@ class Login:
         trace = aiohttp.TraceConfig()
         trace.on_request_end.append(on_request_end)
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=context), trace_configs=[trace], trust_env=uses_proxy(),
+            connector=aiohttp.TCPConnector(limit=0, ssl=context), trace_configs=[trace],
+            trust_env=uses_proxy(self.server),
             headers={"Authorization": f"Bearer {self.token}"} if self.token else {},
         )  # fmt: skip
 
@@ -75,8 +79,6 @@ class Connection:
         Raises InvalidInput where there is neither.
         """
         configuration = Configuration()
-        # With trust_env aiohttp looks for a .netrc before every request, on another thread.
-        configuration.client_session_kwargs = {"trust_env": uses_proxy()}
         named = kubeconfig or (Path(os.environ["KUBECONFIG"]) if os.environ.get("KUBECONFIG") else None)
         try:
             if named is None and os.environ.get(_IN_CLUSTER):
@@ -88,6 +90,8 @@ class Connection:
         except (config.ConfigException, OSError) as error:
             problem = f"there is no way to a cluster ({error})"
             raise InvalidInput(problem, at=str(named or ""), fix="Name a kubeconfig by --kubeconfig") from error
+        # With trust_env aiohttp looks for a .netrc before every request, on another thread.
+        configuration.client_session_kwargs = {"trust_env": uses_proxy(configuration.host)}
         return cls(configuration)
 
     @property
@@ -109,9 +113,22 @@ class Connection:
         )
 
 
-def uses_proxy() -> bool:
-    """Whether the environment names a proxy."""
-    return bool(getproxies())
+def uses_proxy(server: str) -> bool:
+    """Whether the environment may name a proxy for a server.
+
+    NO_PROXY may hold networks, such as 10.0.0.0/8, which aiohttp does not know; other names it looks up itself.
+    """
+    proxies = getproxies()
+    return bool(proxies) and not _is_within(urlsplit(server).hostname or "", proxies.get("no", "").split(","))
+
+
+def _is_within(host: str, networks: list[str]) -> bool:
+    """Whether a host is an address of one of some networks; what is no address and no network is ignored."""
+    for network in networks:
+        with contextlib.suppress(ValueError):
+            if ip_address(host) in ip_network(network.strip(), strict=False):
+                return True
+    return False
 
 
 class Cluster:

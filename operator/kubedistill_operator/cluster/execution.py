@@ -3,14 +3,13 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from pydantic import ValidationError
-
-from kubedistill.v1alpha1 import API_VERSION, GROUP, KIND, Status
+from kubedistill.stored_status import NOT_UNDERSTOOD
+from kubedistill.v1alpha1 import API_VERSION, GROUP, KIND
 from kubedistill_operator.cluster.client import Cluster
 from kubedistill_operator.cluster.events import event_manifest
 from kubedistill_operator.cluster.failures import NotThere, Obstructed, OperatorFailure, Outdated, Refused, Retry, Taken
+from kubedistill_operator.cluster.status_writing import stalled_values, status_values
 from kubedistill_operator.job import Job, parse_job
 from kubedistill_operator.names import JOB_UID_LABEL, MANAGED_BY
 from kubedistill_operator.observed import Refusal
@@ -36,7 +35,7 @@ class Executor:
         Obstructed where a name is taken.
         """
         if plan.status is not None:
-            job = await self._write_status(plan.status, job)
+            job = await self._write_status(status_values(plan.status, stored=job.stored_status), job)
         try:
             for deletion in plan.delete:
                 await self.cluster.delete(deletion.kind, deletion.name, namespace=job.namespace, uid=deletion.uid)
@@ -57,13 +56,22 @@ class Executor:
         except OperatorFailure as error:
             log.warning("event %s was not sent: %s", event.reason, error)
 
-    async def _write_status(self, status: Status, job: Job) -> Job:
+    async def stop_acting(self, job: Job, problem: str) -> Job:
+        """Say, once, that a status is not understood; nothing else of it is changed. Gives the job as it is then."""
+        values = stalled_values(job, problem, now=self.clock())
+        if values is None:
+            return job
+        job = await self._write_status(values, job)
+        await self.tell(Event(NOT_UNDERSTOOD, problem, "Warning"), job)
+        return job
+
+    async def _write_status(self, status: Manifest, job: Job) -> Job:
         metadata = {
             # Without its labels and annotations their owners lose them, and write them anew when they apply the same.
             **job.metadata,
             "name": job.name, "namespace": job.namespace, "uid": job.uid, "resourceVersion": job.resource_version,
         }  # fmt: skip
-        manifest = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "status": status_values(status)}
+        manifest = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "status": status}
         try:
             written = await self.cluster.replace(manifest, subresource="status")
         except NotThere as error:
@@ -130,19 +138,6 @@ def read_refusal(error: Refused | Obstructed) -> Refusal:
     return Refusal("ExceededQuota" if "quota:" in str(error) else "", str(error))
 
 
-def status_values(status: Status) -> Manifest:
-    """A status as JSON values without what is empty; a text that is too long is cut, since all else would be lost."""
-    try:
-        fit = Status.model_validate_json(status.model_dump_json(by_alias=True))
-    except ValidationError as error:
-        values = status.model_dump(mode="json", by_alias=True)
-        for problem in error.errors():
-            if problem["type"] == "string_too_long":
-                _cut(values, problem["loc"], most=problem["ctx"]["max_length"])
-        fit = Status.model_validate(values, strict=False, by_alias=True)
-    return dict(_without_empty(fit.model_dump(mode="json", by_alias=True, exclude_none=True)))
-
-
 def is_same(ours: Manifest, found: Manifest) -> bool:
     """Whether what was found is what we would have made: our labels (run and attempt among them) and our owners."""
     wanted, labels = ours["metadata"], found["metadata"].get("labels") or {}
@@ -155,16 +150,3 @@ def is_same(ours: Manifest, found: Manifest) -> bool:
 def _is_leftover(found: Manifest, *, uid: str) -> bool:
     labels = found["metadata"].get("labels") or {}
     return bool(MANAGED_BY.items() <= labels.items()) and labels.get(JOB_UID_LABEL) != uid
-
-
-def _cut(values: Any, location: tuple[int | str, ...], *, most: int) -> None:
-    *parents, last = location
-    for part in parents:
-        values = values[part]
-    values[last] = f"{values[last][: most - 1]}…"
-
-
-def _without_empty(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: _without_empty(one) for name, one in value.items() if one not in ("", [])}
-    return [_without_empty(one) for one in value] if isinstance(value, list) else value

@@ -6,6 +6,7 @@ OperatorFailure
 ├── NotThere     there is no such object
 ├── Taken        an object of that name is there
 ├── Obstructed   an object stands where ours should, and people must remove it
+├── NotUnderstood another version wrote what is stored, and nothing may be done on the word of it
 ├── Refused      the server said no, and will again: rights, quota, policy, schema
 └── LeaseLost    another replica may lead by now: nothing may be written any more
 """
@@ -37,6 +38,15 @@ class Taken(OperatorFailure):
 
 class Obstructed(OperatorFailure):
     """An object stands where ours should; the message says which, and how to get rid of it."""
+
+
+class NotUnderstood(OperatorFailure):
+    """Another version wrote what is stored of a job; the message says which field, and how the job goes on."""
+
+    def __init__(self, problem: str) -> None:
+        super().__init__(
+            f"{problem}. Nothing is done about this job: run the version of the operator that wrote it, or a later one"
+        )
 
 
 class Refused(OperatorFailure):

@@ -16,7 +16,7 @@ from kubedistill.v1alpha1 import StageStatus
 from kubedistill_operator.cluster.channel_reading import read_channel
 from kubedistill_operator.cluster.child_reading import is_owned, read_child, read_frozen
 from kubedistill_operator.cluster.client import Cluster
-from kubedistill_operator.cluster.failures import Obstructed
+from kubedistill_operator.cluster.failures import NotUnderstood, Obstructed
 from kubedistill_operator.cluster.nodes import Nodes
 from kubedistill_operator.cluster.pod_reading import may_run, node_name, read_pod
 from kubedistill_operator.job import Job
@@ -77,8 +77,11 @@ class Observer:
         """Read the current attempt by name, and all else that is the job's where it matters or is asked for.
 
         Other jobs are the caller's to add: they are known only when the decision is made.
-        Raises Retry and Refused as the cluster does, and Obstructed where a frozen run can't be read.
+        Raises Retry and Refused as the cluster does, Obstructed where a frozen run can't be read, and NotUnderstood
+        where another version wrote the status or the frozen run.
         """
+        if job.not_understood:
+            raise NotUnderstood(job.not_understood)
         stage = current_stage(job)
         child, channel = await self._read_attempt(job, stage)
         attempt, earlier = Attempt(child, channel), tuple[Attempt, ...]()

@@ -36,7 +36,9 @@ def skip_complete(situation: Situation) -> Plan | None:
     stage = situation.current
     if stage is None or stage.state != "Pending" or stage.name == CHAIN[0].name:
         return None
-    if not all(situation.complete(name) for name in situation.chain_stage.makes):
+    # What Prepare did not name, the image of this run does not make: an earlier version may have frozen it.
+    named = [name for name in situation.chain_stage.makes if situation.key(name)]
+    if not named or not all(situation.complete(name) for name in named):
         return None
     result = situation.status.result
     if stage.name == "Evaluate" and (result is None or not result.gate_passed):

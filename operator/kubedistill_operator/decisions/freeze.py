@@ -8,7 +8,8 @@ from typing import Any
 from kubedistill.canonical import digest
 from kubedistill.contract import CONTRACT
 from kubedistill.settings import Images, Pool, Settings
-from kubedistill.v1alpha1 import API_VERSION, KIND, LIVE_FIELDS, Spec, spec_values
+from kubedistill.stored import read_stored
+from kubedistill.v1alpha1 import API_VERSION, KIND, LIVE_FIELDS, Spec, spec_values, without_former_defaults
 from kubedistill_operator.children.request import owner_reference
 from kubedistill_operator.job import Job
 from kubedistill_operator.names import MANAGED_BY, frozen_name
@@ -23,29 +24,39 @@ class FrozenRun:
     id: str
     digest: str
     spec: Spec
+    """The spec as this version understands it."""
     pools: Mapping[str, Pool]
     images: Images
+    frozen_spec: dict[str, Any]
+    """The spec as JSON values: what the version that froze it wrote, and what the run's image reads."""
+    contract: int = CONTRACT
+    """Contract of the version that froze it, and so of the run's image."""
 
 
 def freeze(job: Job, run_id: str, *, settings: Settings) -> FrozenRun:
     """The run that would start now."""
     assert job.spec is not None, "a spec that can't be read is never started"
-    return FrozenRun(run_id, spec_digest(job.spec), job.spec, settings.pools, settings.images)
+    images = settings.images.model_copy(update={"pull_secrets": ()})  # a renewed Secret serves running jobs too
+    return FrozenRun(run_id, spec_digest(job.spec), job.spec, settings.pools, images, frozen_spec=spec_values(job.spec))
 
 
 def spec_digest(spec: Spec) -> str:
     """The digest of a spec without defaults, live fields and the run's own name."""
-    live = {Spec.model_fields[name].alias or name for name in (*LIVE_FIELDS, "run_id")}
-    return digest({name: value for name, value in spec_values(spec).items() if name not in live})
+    return digest(_run_values(spec))
+
+
+def has_digest(spec: Spec, wanted: str) -> bool:
+    """Whether a spec has a digest now, or had it to an earlier version, which left its own defaults out."""
+    return wanted in (spec_digest(spec), digest(without_former_defaults(_run_values(spec))))
 
 
 def frozen_manifest(job: Job, run: FrozenRun) -> Manifest:
     """The immutable ConfigMap that holds a run, owned by the job."""
     values = {
-        "contract": CONTRACT,
+        "contract": run.contract,
         "id": run.id,
         "digest": run.digest,
-        "spec": spec_values(run.spec),
+        "spec": run.frozen_spec,
         "pools": {name: _values(pool) for name, pool in run.pools.items()},
         "images": _values(run.images),
     }
@@ -74,10 +85,17 @@ def thaw(frozen: Frozen) -> FrozenRun:
     return FrozenRun(
         id=frozen.run_id,
         digest=frozen.digest,
-        spec=Spec.model_validate_json(json.dumps(values["spec"]), extra="ignore"),
-        pools={name: Pool.model_validate_json(json.dumps(pool), extra="ignore") for name, pool in pools.items()},
-        images=Images.model_validate_json(json.dumps(values["images"]), extra="ignore"),
+        spec=read_stored(Spec, values["spec"]),
+        pools={name: read_stored(Pool, pool) for name, pool in pools.items()},
+        images=read_stored(Images, values["images"]),
+        frozen_spec=values["spec"],
+        contract=frozen.contract,
     )
+
+
+def _run_values(spec: Spec) -> dict[str, Any]:
+    live = {Spec.model_fields[name].alias or name for name in (*LIVE_FIELDS, "run_id")}
+    return {name: value for name, value in spec_values(spec).items() if name not in live}
 
 
 def _values(part: Pool | Images) -> dict[str, Any]:

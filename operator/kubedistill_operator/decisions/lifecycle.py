@@ -6,14 +6,14 @@ Each takes a Situation and gives a Plan, or None where it has nothing to say. No
 from kubedistill.runs import wanted_run
 from kubedistill.v1alpha1 import Run, RunRecord
 from kubedistill_operator.clock import seconds_since, stamp
-from kubedistill_operator.decisions.freeze import freeze, frozen_manifest, spec_digest
+from kubedistill_operator.decisions.freeze import freeze, frozen_manifest, has_digest, spec_digest
 from kubedistill_operator.decisions.placement import find_obstacle
 from kubedistill_operator.decisions.situation import Situation, fresh_stages
 from kubedistill_operator.names import CANCEL_ANNOTATION, RERUN_ANNOTATION, out_name
 from kubedistill_operator.plan import Deletion, Event, Plan, StopRequest
-from kubedistill_operator.status import is_true, with_stage, without_conditions
+from kubedistill_operator.status import is_not_understood, is_true, with_stage, without_conditions
 
-_HISTORY, _MARKS = 20, 8
+_HISTORY, _REQUESTS = 20, 8
 _PER_RUN = ("Complete", "Failed", "Suspended", "Progressing", "QuotaReserved", "SpecDrift")
 _LIVE = ("Starting", "Running")
 
@@ -21,6 +21,14 @@ _LIVE = ("Starting", "Running")
 def leave_deleted(situation: Situation) -> Plan | None:
     """A job that is being deleted is only looked at; the garbage collector takes what it owns."""
     return Plan(why=("the job is being deleted",)) if situation.job.deleting else None
+
+
+def go_on_understood(situation: Situation) -> Plan | None:
+    """A status that was not understood is understood again: nothing but the condition stood still."""
+    if not is_not_understood(situation.status):
+        return None
+    status = without_conditions(situation.status, "Stalled")
+    return Plan(status=status, requeue_after=0, why=("the status is understood again",))
 
 
 def rest_when_over(situation: Situation) -> Plan | None:
@@ -64,7 +72,7 @@ def start_run(situation: Situation) -> Plan | None:
     job, status = situation.job, situation.status
     if status.run is not None:
         return None
-    if job.spec is None:
+    if job.spec is None or job.problem:
         return _refuse(situation, reason="InvalidSpec", message=job.problem)
     if obstacle := find_obstacle(job.spec, job.namespace, observed=situation.observed, settings=situation.settings):
         return _refuse(situation, reason=obstacle.reason, message=obstacle.message)
@@ -75,7 +83,7 @@ def start_run(situation: Situation) -> Plan | None:
     status = without_conditions(status, *_PER_RUN)
     status = situation.say(status, "Validated", "True", reason="Valid")
     status = status.model_copy(
-        update={"run": run, "stages": fresh_stages(), "result": None, "honoured": _honoured(situation, "rerun")}
+        update={"run": run, "stages": fresh_stages(), "result": None, "handled_requests": _handled(situation, "rerun")}
     )
     return Plan(
         status=status,
@@ -90,7 +98,7 @@ def keep_frozen(situation: Situation) -> Plan | None:
     """The frozen run must be there before anything is made from it; it is written again if a crash came between."""
     if situation.status.run is None or situation.run is not None or situation.is_over:
         return None
-    if situation.job.spec is None or spec_digest(situation.job.spec) != situation.status.run.digest:
+    if situation.job.spec is None or not has_digest(situation.job.spec, situation.status.run.digest):
         message = "the frozen run is gone and the spec has changed since; set a new spec.runID"
         status = situation.say(situation.status, "Failed", "True", reason="FrozenRunLost", message=message)
         return Plan(status=status, events=(Event("RunFailed", message, "Warning"),), why=(message,))
@@ -103,7 +111,8 @@ def note_drift(situation: Situation) -> Plan | None:
     run, job = situation.run, situation.job
     if run is None or _wanted_run(situation) is not None:
         return None
-    changed = job.spec is None or spec_digest(job.spec) != run.digest
+    # Not run.digest: another version made it, of fields that this one may not know.
+    changed = job.spec is None or not has_digest(job.spec, spec_digest(run.spec))
     reused = job.spec is not None and job.spec.run_id not in (None, run.spec.run_id)
     drifted = is_true(situation.status, "SpecDrift")
     if not changed and not reused:
@@ -119,15 +128,15 @@ def note_drift(situation: Situation) -> Plan | None:
 
 
 def cancel(situation: Situation) -> Plan | None:
-    """Stop for good, as the annotation asks; honoured once per token."""
+    """Stop for good, as the annotation asks; handled once per token."""
     token = situation.job.annotations.get(CANCEL_ANNOTATION)
-    if not token or f"cancel:{token}" in situation.status.honoured or situation.status.run is None:
+    if not token or f"cancel:{token}" in situation.status.handled_requests or situation.status.run is None:
         return None
     if (plan := _stop(situation, reason="Cancelled")) is not None:
         return plan
     if situation.current is not None and situation.current.state == "Stopping":
         return None
-    status = situation.status.model_copy(update={"honoured": _honoured(situation, "cancel")})
+    status = situation.status.model_copy(update={"handled_requests": _handled(situation, "cancel")})
     status = situation.say(status, "Failed", "True", reason="Cancelled", message="cancelled by annotation")
     return Plan(
         status=status, events=(Event("RunCancelled", "cancelled by annotation", "Warning"),), why=("cancelled",)
@@ -162,20 +171,22 @@ def _wanted_run(situation: Situation) -> str | None:
     """The id of a run that is asked for and has not begun; None where there is none."""
     job = situation.job
     return wanted_run(
-        run_id=job.spec.run_id if job.spec else None, annotations=job.annotations, status=situation.status
+        run_id=job.spec.run_id if job.spec and not job.problem else None,
+        annotations=job.annotations,
+        status=situation.status,
     )
 
 
-def _honoured(situation: Situation, verb: str) -> tuple[str, ...]:
-    """The latest marks that were honoured, with the one of a verb; one that is still on the job is never forgotten."""
+def _handled(situation: Situation, verb: str) -> tuple[str, ...]:
+    """The latest requests that were handled, with that of a verb; one that is still on the job is never forgotten."""
     on_the_job = {
         name: f"{name}:{token}"
         for name, annotation in (("rerun", RERUN_ANNOTATION), ("cancel", CANCEL_ANNOTATION))
         if (token := situation.job.annotations.get(annotation))
     }
-    marks = {*situation.status.honoured, *({on_the_job[verb]} if verb in on_the_job else ())}
-    kept = [mark for mark in situation.status.honoured if mark not in on_the_job.values()]
-    return (*kept, *(mark for mark in on_the_job.values() if mark in marks))[-_MARKS:]
+    handled = {*situation.status.handled_requests, *({on_the_job[verb]} if verb in on_the_job else ())}
+    kept = [one for one in situation.status.handled_requests if one not in on_the_job.values()]
+    return (*kept, *(one for one in on_the_job.values() if one in handled))[-_REQUESTS:]
 
 
 def _stop(situation: Situation, *, reason: str) -> Plan | None:

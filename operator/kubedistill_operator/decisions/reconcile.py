@@ -15,6 +15,7 @@ from kubedistill_operator.decisions.attempts import (
 from kubedistill_operator.decisions.freeze import FrozenRun, thaw
 from kubedistill_operator.decisions.lifecycle import (
     cancel,
+    go_on_understood,
     keep_frozen,
     leave_deleted,
     note_drift,
@@ -51,6 +52,7 @@ Decider = Callable[[Situation], Plan | None]
 
 DECIDERS: tuple[Decider, ...] = (
     leave_deleted,
+    go_on_understood,
     note_drift,
     rest_when_over,
     note_admission,

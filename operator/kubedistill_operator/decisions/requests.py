@@ -22,10 +22,7 @@ def make_request(situation: Situation) -> ChildRequest:
         images=run.images,
         queue=live.queue if live is not None else run.spec.queue,
         volume_claim=run.spec.storage.volume_claim or settings.storage.volume_claim,
-        resources=settings.cpu_resources,
-        ray_version=settings.ray_version,
-        submission_mode=settings.submission_mode,
-        create_service_accounts=settings.rbac.create_service_accounts,
+        settings=settings,
     )
 
 
@@ -36,12 +33,13 @@ def _stage_job(situation: Situation) -> StageJob:
     store = run.spec.storage.uri or situation.settings.storage.uri or _STORAGE_ROOT
     artifacts = situation.status.run.artifacts if situation.status.run else ()
     return StageJob(
+        contract=run.contract,
         job=JobRef(namespace=job.namespace, name=job.name, uid=job.uid),
         run=RunRef(id=run.id, digest=run.digest),
         stage=stage.name,
         attempt=stage.attempt,
         token=attempt_token(stage.child, uid=job.uid),
-        spec=run.spec,
+        frozen_spec=run.frozen_spec,
         store=store,
         data_root=store,
         config_maps=config_map_folders(run.spec),

@@ -9,7 +9,7 @@ from kubedistill.settings import Settings
 from kubedistill.v1alpha1 import KIND
 from kubedistill_operator.cluster.client import Cluster
 from kubedistill_operator.cluster.execution import Executor, read_refusal
-from kubedistill_operator.cluster.failures import LeaseLost, Obstructed, Refused, Retry
+from kubedistill_operator.cluster.failures import LeaseLost, NotUnderstood, Obstructed, Refused, Retry
 from kubedistill_operator.cluster.observation import Look, Observer
 from kubedistill_operator.decisions.reconcile import reconcile
 from kubedistill_operator.job import Job, Key, parse_job
@@ -133,10 +133,22 @@ class Controller:
         job = parse_job(resource)
         self._wake(self.table.update(job))
         about_attempt(job)
-        look = await self.observer.observe(job, thorough=key in self._thorough or job.uid not in self._known)
+        try:
+            look = await self.observer.observe(job, thorough=key in self._thorough or job.uid not in self._known)
+        except NotUnderstood as error:
+            await self._stop_acting(job, str(error))
+            return None
         self._thorough.discard(key)
         self._known.add(job.uid)
         return await self._go_on(job, look)
+
+    async def _stop_acting(self, job: Job, problem: str) -> None:
+        """Say why nothing is done about a job, and leave it at that until it changes."""
+        log.warning("nothing is done: %s", problem)
+        if not job.deleting:
+            job = await self.executor.stop_acting(job, problem)
+        self._wake(self.table.update(job))
+        self.table.rest(job)
 
     async def _go_on(self, job: Job, look: Look) -> float | None:
         """Decide and do; once more from the same look while nothing but the status has changed by that."""

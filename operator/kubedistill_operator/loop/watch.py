@@ -15,7 +15,7 @@ import kopf
 
 from kubedistill.settings import Settings
 from kubedistill.v1alpha1 import KIND
-from kubedistill_operator.cluster.client import Cluster, Login, uses_proxy
+from kubedistill_operator.cluster.client import Cluster, Login
 from kubedistill_operator.cluster.failures import OperatorFailure
 from kubedistill_operator.cluster.kinds import KINDS
 from kubedistill_operator.job import Key
@@ -141,7 +141,6 @@ def _settings() -> kopf.OperatorSettings:
     settings.persistence.progress_storage = _NoProgress()
     settings.networking.error_backoffs = _BACKOFFS
     settings.networking.request_timeout = 60.0
-    settings.networking.trust_env = uses_proxy()
     settings.process.ultimate_exiting_timeout = None
     for kind in _CHILDREN:
         settings.watching.label_selectors[_resource(kind)] = _SELECTOR

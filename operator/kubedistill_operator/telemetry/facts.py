@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from kubedistill.v1alpha1 import StageStatus, Status
 from kubedistill_operator.clock import seconds_of
 from kubedistill_operator.job import Job
-from kubedistill_operator.status import find_condition
+from kubedistill_operator.status import find_condition, is_not_understood
 
 _LABEL, _REASON = 128, 63
 _OVER = ("Succeeded", "Skipped")
@@ -80,6 +80,8 @@ def current_stage(status: Status) -> StageStatus | None:
 
 
 def _trouble(status: Status) -> tuple[tuple[str, str, str], ...]:
+    if is_not_understood(status):
+        return _named(status, "Stalled", "True")
     asked = _TROUBLES if status.phase in _AT_REST else (*_TROUBLES, *_WAITS)  # a job at rest waits for nothing
     return next((found for kind, truth in asked if (found := _named(status, kind, truth))), ())
 

@@ -12,6 +12,7 @@ from kubedistill.settings import DefaultStorage
 from kubedistill_operator.job import Job, Key
 from kubedistill_operator.names import CANCEL_ANNOTATION, RERUN_ANNOTATION
 from kubedistill_operator.observed import Rival
+from kubedistill_operator.status import is_not_understood
 from kubedistill_operator.telemetry.facts import Facts, read_facts
 from kubedistill_operator.telemetry.work import Work
 
@@ -174,9 +175,10 @@ def make_entry(job: Job, *, storage: DefaultStorage) -> Entry:
         version=job.resource_version,
         created=job.created,
         live=not (over or job.deleting or status.phase == "Suspended"),
-        active=any(stage.state in _ACTIVE for stage in status.stages),
+        # Nobody knows what a job does whose status is not understood: it may have a child.
+        active=any(stage.state in _ACTIVE for stage in status.stages) or (bool(job.not_understood) and not over),
         waits_for=_waits_for(job),
-        quiet=job.deleting or (over and status.observed_generation >= job.generation and not _asks(job)),
+        quiet=job.deleting or (over and not _needs_word(job) and not _asks(job)),
         store=store_of(job, storage=storage),
         keys={one.name: one.key for one in artifacts if not one.complete},
         facts=read_facts(job),
@@ -197,10 +199,16 @@ def _waits_for(job: Job) -> str:
     return next((one.reason for one in job.status.conditions if one.type == "QuotaReserved"), "")
 
 
+def _needs_word(job: Job) -> bool:
+    """Whether its status is to say something else than it does: of an edit, or of what is not understood."""
+    seen = job.status.observed_generation >= job.generation
+    return not seen or bool(job.not_understood) or is_not_understood(job.status)
+
+
 def _asks(job: Job) -> bool:
-    """Whether an annotation asks for something that has not been honoured."""
+    """Whether an annotation asks for something that has not been handled."""
     wanted = {"rerun": job.annotations.get(RERUN_ANNOTATION), "cancel": job.annotations.get(CANCEL_ANNOTATION)}
-    return any(token and f"{verb}:{token}" not in job.status.honoured for verb, token in wanted.items())
+    return any(token and f"{verb}:{token}" not in job.status.handled_requests for verb, token in wanted.items())
 
 
 def _is_newer(version: str, than: str) -> bool:

@@ -4,8 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from pydantic import ValidationError
+
 from kubedistill.contract import StageJob, StageProgress, StageResult
 from kubedistill.errors import InvalidInput
+from kubedistill.problems import find_problem
+from kubedistill.stored import read_stored_json
 from kubedistill_runtime.storage.store import Store
 
 
@@ -64,7 +68,8 @@ def attempt_folder(job: StageJob) -> str:
 def read_job(path: Path) -> StageJob:
     """Read a StageJob from its file; raises InvalidInput where it is not one."""
     try:
-        return StageJob.model_validate_json(path.read_bytes())
+        return read_stored_json(StageJob, path.read_bytes())
     except (OSError, ValueError) as error:
-        problem = f"not a stage job ({str(error).splitlines()[0]})"
+        why = find_problem(error, model=StageJob) if isinstance(error, ValidationError) else error
+        problem = f"not a stage job ({str(why).splitlines()[0]})"
         raise InvalidInput(problem, at=str(path), fix="Take a job.json from a run's folder") from error

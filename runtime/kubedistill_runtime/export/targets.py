@@ -1,18 +1,24 @@
 """Export targets: folders outside the store that we may fill, and must not overwrite."""
 
-import glob
 import json
-import os
 import shutil
-import uuid
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from kubedistill.errors import InvalidManifest, StorageUnavailable
+from kubedistill.errors import InvalidManifest
 from kubedistill.v1alpha1 import Export
 from kubedistill_runtime.storage.artifacts import folder_of
+from kubedistill_runtime.storage.failures import closest_existing, storage_errors
+from kubedistill_runtime.storage.sharing import make_folder, share
 from kubedistill_runtime.storage.store import Store
+from kubedistill_runtime.storage.unfinished import (
+    discard,
+    is_abandoned,
+    is_unfinished,
+    try_writing,
+    unfinished_name,
+)
 
 MARK = "kubedistill.json"
 """Written into each exported folder: the key of the export, by which we know the folder as ours."""
@@ -20,12 +26,14 @@ _STAGING = ".kubedistill-"
 
 
 def check_targets(exports: Sequence[Export], *, data_root: Path, key: str) -> None:
-    """Refuse a target that holds somebody else's files, before anything is spent."""
+    """Refuse a target that holds somebody else's files or can't be written, before anything is spent."""
     for index, export in enumerate(exports):
         at = f"spec.export[{index}].uri"
         target = target_path(export, data_root=data_root, at=at)
         if target is None or is_filled(target, key=key):
             continue
+        with storage_errors(target.parent, whole=False):
+            try_writing(closest_existing(target.parent))
         if target.exists() and not (target / MARK).is_file() and (target.is_file() or any(target.iterdir())):
             raise InvalidManifest(
                 f"{target} holds files that are not an export of ours", at=at, fix="Name a new folder"
@@ -61,28 +69,25 @@ def fill(target: Path, *, key: str, write: Callable[[Path], None]) -> None:
     """Put an export into its folder by one rename, replacing an earlier export of ours."""
     if is_filled(target, key=key):
         return
-    staging = target.with_name(f".{target.name}{_STAGING}{os.getpid()}-{uuid.uuid4().hex}")
-    retired = staging.with_suffix(".old")
-    _sweep(target)
+    beside = f".{target.name}{_STAGING}"
+    staging, retired = (target.with_name(unfinished_name(beside)) for _ in range(2))
     try:
-        staging.mkdir(parents=True)
-        write(staging)
-        (staging / MARK).write_text(json.dumps({"key": key}))
-        if target.exists():
-            target.rename(retired)
-        staging.rename(target)
-    except OSError as error:
-        raise StorageUnavailable(
-            f"the export can't be written ({os.strerror(error.errno or 0)})", at=str(target), fix="Free some space"
-        ) from error
+        with storage_errors(target.parent, whole=False):
+            make_folder(staging)
+            _sweep(target.parent, prefix=beside)
+            write(staging)
+            (staging / MARK).write_text(json.dumps({"key": key}))
+            share(staging / MARK)
+            if target.exists():
+                target.rename(retired)
+            staging.rename(target)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
         shutil.rmtree(retired, ignore_errors=True)
 
 
-def _sweep(target: Path) -> None:
-    """Remove what writers that were killed on this machine left beside a target."""
-    for left in target.parent.glob(f".{glob.escape(target.name)}{_STAGING}*"):
-        writer = left.name.rpartition(_STAGING)[2].partition("-")[0]
-        if not Path(f"/proc/{writer}").exists():
-            shutil.rmtree(left, ignore_errors=True)
+def _sweep(folder: Path, *, prefix: str) -> None:
+    """Remove what killed writers left beside a target."""
+    for left in list(folder.iterdir()):
+        if is_unfinished(left.name, prefix) and is_abandoned(left, prefix=prefix):
+            discard(left, prefix=prefix)

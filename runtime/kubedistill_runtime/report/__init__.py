@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from kubedistill.contract import StageJob
 from kubedistill.report import Report
+from kubedistill.stored import read_stored_json
 from kubedistill_runtime.storage.store import Store
 
 FORMS = ("json", "md", "html")
@@ -33,7 +34,7 @@ def place_report(store: Store, *, artifact: str, run: str, names: Mapping[str, s
 
     The artifact may be another job's, that did the same work: `names` are what its provenance has of this run.
     """
-    report = Report.model_validate_json(store.read(f"{artifact}/report.json"))
+    report = read_stored_json(Report, store.read(f"{artifact}/report.json"))
     known = report.provenance
     if all(known.get(name) == value for name, value in names.items()):
         for form in FORMS:

@@ -150,6 +150,7 @@ class LocalEngines:
 
             # Another actor takes the place of one that died: GPUs that are set aside once stay so.
             self._place = self._place or (on_workers(gpus) if "RAY_ADDRESS" in os.environ else ANYWHERE)
+            log.info("engine process starting")
             self._actor = ray.remote(**self._place)(VllmActor).remote()
         return self._actor
 
@@ -269,7 +270,10 @@ class _ActorEngine:
         try:
             with self._engines.using_actor(gpus=self._serving.gpus, at=self._serving.model.source) as actor:
                 if not self._opened:
+                    model = {"model": self._serving.model.source}
+                    log.info("engine starting", extra=model)
                     ray.get(actor.open.remote(self._serving))
+                    log.info("engine ready", extra=model)
                     self._opened = True
                 return ray.get(getattr(actor, method).remote(*arguments, **options))
         except EngineLost:

@@ -28,7 +28,7 @@ _ENVIRONMENT = {
     "HF_HUB_OFFLINE": "1",  # models are folders by now
 }
 _WITHOUT_COMPILER = {"TORCH_COMPILE_DISABLE": "1"}
-"""On processors. What vLLM compiles of an eager engine there is the count of a token's rank: one C++ compiler, for that."""
+"""On CPUs. All that vLLM compiles of an eager engine there is the count of a token's rank, which we do not keep."""
 _MAX_SEQUENCES = 256
 _MAX_CACHE_BYTES = 2**30
 _DTYPES = {"Float32": "float32", "BFloat16": "bfloat16", "Float16": "float16"}

@@ -99,7 +99,7 @@ def _make_dataset(job: StageJob, resolved: Resolved, *, store: Store, progress: 
         with (Path(staging) / "rejected.jsonl").open("wb") as rejected:
             sorting = _Sorting(filters, rejected, progress, total)
             write_dataset(store, keys["dataset"], sorting.keep(asked))
-        store.put_folder(folder_of("dataset", keys["dataset"]), Path(staging))
+        store.put(f"{folder_of('dataset', keys['dataset'])}/rejected.jsonl", Path(rejected.name))
     sorting.report()
     summary = {
         "asked": sorting.asked, "kept": sorting.kept, "rejected": dict(sorted(sorting.reasons.items())),

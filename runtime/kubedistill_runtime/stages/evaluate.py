@@ -22,7 +22,7 @@ from kubedistill_runtime.resolution import Resolved, check_keys, resolve
 from kubedistill_runtime.serving.engine import Engines
 from kubedistill_runtime.serving.figures import ServingFigures
 from kubedistill_runtime.stages import Outcome
-from kubedistill_runtime.storage.artifacts import folder_of, publish, read_manifest
+from kubedistill_runtime.storage.artifacts import folder_of, publish, read_manifest, trained_folder
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.answer_sets import read_answer_set
 
@@ -70,7 +70,7 @@ def _teacher(job: StageJob, resolved: Resolved, *, records: Sequence[Record], st
 
 
 def _distilled(resolved: Resolved, *, store: Store) -> Model:
-    folder = store.path(f"{folder_of('student', resolved.keys['student'])}/model")
+    folder = store.path(f"{trained_folder(store, resolved.keys['student'])}/model")
     model = find_model(
         str(folder), revision=None, trust_remote_code=resolved.student.trust_remote_code, data_root=folder,
         store=store, at="artifacts/student",
@@ -91,11 +91,9 @@ def _funnel(resolved: Resolved, *, store: Store) -> dict[str, Any]:
 def _training(resolved: Resolved, *, store: Store) -> dict[str, Any]:
     import json
 
-    folder, manifest = (
-        folder_of("student", resolved.keys["student"]),
-        read_manifest(store, "student", resolved.keys["student"]),
-    )
-    curve = json.loads(store.read(f"{folder}/curve.json"))
+    key = resolved.keys["student"]
+    manifest = read_manifest(store, "student", key)
+    curve = json.loads(store.read(f"{trained_folder(store, key)}/curve.json"))
     figures = {name: value for name, value in manifest.items() if name not in ("name", "key")}
     return {**figures, "objectiveReason": resolved.objective_reason, "topLogprobs": resolved.k, "curve": curve}
 

@@ -7,7 +7,7 @@ from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.resolution import check_keys, resolve, root_path
 from kubedistill_runtime.serving.engine import Engines
 from kubedistill_runtime.stages import Outcome
-from kubedistill_runtime.storage.artifacts import folder_of, publish
+from kubedistill_runtime.storage.artifacts import publish, trained_folder
 from kubedistill_runtime.storage.store import Store
 
 
@@ -16,7 +16,7 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     del engines
     resolved = resolve(job, store=store)
     check_keys(job, resolved)
-    student = store.path(f"{folder_of('student', resolved.keys['student'])}/model")
+    student = store.path(f"{trained_folder(store, resolved.keys['student'])}/model")
     key, exports = resolved.keys["export"], job.spec.export
     targets = places(exports, data_root=root_path(job.data_root), store=store, key=key)
     done: list[dict[str, str]] = []

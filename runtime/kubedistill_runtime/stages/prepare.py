@@ -38,6 +38,7 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
 
     Raises InvalidInput before anything is written, and LowYield where an artifact that is there holds too little.
     """
+    store.sweep()
     resolved = resolve(job, store=store)
     keys, data_root = resolved.keys, root_path(job.data_root)
     check_lengths(resolved.teacher, resolved.student, spec=job.spec)

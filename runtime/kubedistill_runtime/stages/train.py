@@ -8,9 +8,8 @@ from kubedistill_runtime.resolution import check_keys, resolve
 from kubedistill_runtime.serving.engine import Engines
 from kubedistill_runtime.stages import Outcome
 from kubedistill_runtime.storage.artifacts import folder_of, publish, read_manifest
-from kubedistill_runtime.storage.claims import take_claim
+from kubedistill_runtime.storage.claims import end_line, take_claim
 from kubedistill_runtime.storage.store import Store
-from kubedistill_runtime.training.companions import stated_stops, write_companions
 from kubedistill_runtime.training.workers import Assignment, needs_ray, threads_per_worker, train_on_workers
 
 
@@ -36,13 +35,11 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
         gpus=gpus,
         report=lambda step, steps, figures: progress.working(done=step, total=steps, unit="steps", figures=figures),
     )  # fmt: skip
-    stops = stated_stops(resolved.student)
-    write_companions(resolved.student.path, store=store, folder=f"{folder}/model", generation=stops)
     summary |= {
         "objective": resolved.objective, "samples": samples["samples"], "overlong": samples["overlong"],
         "withoutLogprobs": samples["withoutLogprobs"], "workers": workers,
     }  # fmt: skip
     publish(store, "student", keys["student"], summary)
-    store.delete(f"{folder}/steps")
+    end_line(store, folder)
     message = f"{summary['steps']:,} steps, best at {summary['bestStep']:,}"
     return Outcome(summary={**summary, "seconds": round(time.monotonic() - started, 3)}, message=message)

@@ -8,10 +8,19 @@ from kubedistill.chain import ArtifactName
 from kubedistill.contract import ArtifactRef
 from kubedistill_runtime.storage.store import Store
 
+TRAINED = "trained"
+"""The part of a student's artifact that appears at once: model, curve and summary. Claims and steps come earlier."""
+
 
 def folder_of(name: ArtifactName, key: str) -> str:
     """The name under which an artifact's files lie in the store."""
     return f"artifacts/{name}/{key}"
+
+
+def trained_folder(store: Store, key: str) -> str:
+    """The name under which a student's model and curve are; version 0.1 had them in the artifact's folder itself."""
+    trained = f"{folder_of('student', key)}/{TRAINED}"
+    return trained if store.exists(trained) else folder_of("student", key)
 
 
 def publish(store: Store, name: ArtifactName, key: str, manifest: dict[str, Any]) -> None:

@@ -4,6 +4,7 @@ A driver takes the next number n; what it saves is `steps/<n>-<step>`, and whoev
 (n, step). So nothing that an older driver still writes is ever resumed past its successor's work.
 """
 
+import math
 from dataclasses import dataclass
 
 from kubedistill_runtime.storage.store import Store
@@ -31,6 +32,12 @@ def take_claim(store: Store, prefix: str) -> Claim:
     while not store.put_if_absent(f"{prefix}/claims/{number:06d}", b""):
         number += 1
     return Claim(store, prefix, number)
+
+
+def end_line(store: Store, prefix: str) -> None:
+    """Remove the states of a line whose work is published, and what its drivers left unfinished."""
+    store.delete(f"{prefix}/steps")
+    store.sweep(prefix, seconds=-math.inf)  # a driver that still writes has lost to the one that published
 
 
 def read_latest(store: Store, prefix: str) -> bytes | None:

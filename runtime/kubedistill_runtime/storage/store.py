@@ -3,16 +3,24 @@
 import contextlib
 import os
 import shutil
-import uuid
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from kubedistill.errors import InvalidManifest
 from kubedistill_runtime.storage.failures import closest_existing, storage_errors
-
-_TEMPORARY = ".tmp-"
+from kubedistill_runtime.storage.sharing import make_folder
+from kubedistill_runtime.storage.unfinished import (
+    ABANDONED_SECONDS,
+    copy_folder,
+    discard,
+    is_abandoned,
+    is_unfinished,
+    sync,
+    try_writing,
+    unfinished_name,
+    written_beside,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,70 +52,88 @@ class Store:
             return self.path(name).read_bytes()
 
     def names(self, prefix: str) -> list[str]:
-        """The names right under a prefix, sorted; unfinished ones are not there."""
+        """The names right under a prefix, sorted, without hidden ones: unfinished, or of the file system and others."""
         folder = self.path(prefix)
         with storage_errors(self.root):
             entries = list(folder.iterdir()) if folder.is_dir() else []
-        return sorted(f"{prefix}/{entry.name}" for entry in entries if not entry.name.startswith(_TEMPORARY))
+        return sorted(f"{prefix}/{entry.name}" for entry in entries if not entry.name.startswith("."))
 
-    def put(self, name: str, data: bytes) -> None:
-        """Write a name's bytes, replacing what it held; a reader sees the old bytes or the new, never a part."""
-        with storage_errors(self.root), _temporary(self.path(name), data) as temporary:
+    def put(self, name: str, data: bytes | Path) -> None:
+        """Write a name's bytes, those of a file elsewhere among them, replacing what the name held.
+
+        A reader sees the old bytes or the new, never a part.
+        """
+        with storage_errors(self.root), written_beside(self.path(name), data) as temporary:
             temporary.replace(self.path(name))
 
     def put_if_absent(self, name: str, data: bytes) -> bool:
         """Write a name's bytes unless it holds some already; of two writers exactly one gets True."""
-        with storage_errors(self.root), _temporary(self.path(name), data) as temporary:
+        with storage_errors(self.root), written_beside(self.path(name), data) as temporary:
             try:
                 os.link(temporary, self.path(name))
             except FileExistsError:
                 return False
             return True
 
-    def put_folder(self, name: str, folder: Path) -> None:
-        """Move a folder's files into the store under a name; the caller's manifest makes them count."""
+    def put_folder(self, name: str, folder: Path) -> bool:
+        """Copy a folder to a name unless it holds one already; a reader sees all of it or nothing.
+
+        Of two writers exactly one gets True, and what it wrote is never touched again.
+        """
+        target = self.path(name)
+        if self.exists(name):
+            return False
         with storage_errors(self.root):
-            for source in sorted(path for path in folder.rglob("*") if path.is_file()):
-                target = self.path(f"{name}/{source.relative_to(folder).as_posix()}")
-                target.parent.mkdir(parents=True, exist_ok=True)
-                temporary = _temporary_name(target)
-                shutil.copyfile(source, temporary)
-                _sync(temporary)
-                temporary.replace(target)
+            temporary = target.with_name(unfinished_name())
+            try:
+                copy_folder(folder, temporary)
+                for path in (*temporary.rglob("*"), temporary):
+                    sync(path)
+                temporary.rename(target)
+            except OSError:
+                if target.exists():
+                    return False
+                raise
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+            return True
 
     def delete(self, name: str) -> None:
-        """Remove a name and all under it; nothing happens where there is nothing."""
-        path = self.path(name)
-        with storage_errors(self.root):
-            if path.is_dir():
-                shutil.rmtree(path)
-            else:
-                path.unlink(missing_ok=True)
+        """Remove a name and all under it; nothing happens where there is nothing.
 
-    def sweep(self) -> None:
-        """Remove what writers that were killed on this machine left unfinished."""
-        with storage_errors(self.root):
-            for leftover in self.root.rglob(f"{_TEMPORARY}*"):
-                writer = leftover.name.removeprefix(_TEMPORARY).partition("-")[0]
-                if not Path(f"/proc/{writer}").exists():
-                    leftover.unlink(missing_ok=True)
+        A folder goes under another name first, so what can't be removed of it, such as a file that another NFS client
+        has open, is left to a sweep.
+        """
+        path = self.path(name)
+        with storage_errors(self.root), contextlib.suppress(FileNotFoundError):
+            if path.is_dir():
+                shutil.rmtree(path.rename(path.with_name(unfinished_name())), ignore_errors=True)
+            else:
+                path.unlink()
+
+    def sweep(self, prefix: str = "", *, seconds: float = ABANDONED_SECONDS) -> None:
+        """Remove what killed writers left unfinished under a prefix.
+
+        A writer in another pod or on another machine counts as killed after `seconds` without a write.
+        """
+        for folder, folders, files in os.walk(self.path(prefix)):  # unlike rglob it bears folders that go away
+            for name in filter(is_unfinished, (*folders, *files)):
+                if is_abandoned(Path(folder, name), seconds=seconds):
+                    discard(Path(folder, name))
+            folders[:] = [name for name in folders if not is_unfinished(name)]
 
     def probe(self, *names: str) -> None:
         """Write and delete a file under each name, or under the closest folder that is there."""
         with storage_errors(self.root):
             for folder in dict.fromkeys(closest_existing(self.path(name)) for name in names):
-                published = _temporary_name(folder / "probe")
-                for publish in (os.replace, os.link):
-                    with _temporary(published, b"probe") as temporary:
-                        publish(temporary, published)
-                        published.unlink()
+                try_writing(folder)
 
 
 def open_store(uri: str) -> Store:
     """Open the store at a URI or path, and make its folder; raises as locate_store does."""
     store = locate_store(uri)
     with storage_errors(store.root):
-        store.root.mkdir(parents=True, exist_ok=True)
+        make_folder(store.root)
     return store
 
 
@@ -120,28 +146,3 @@ def locate_store(uri: str) -> Store:
         )
     path = Path(unquote(parts.path)) if parts.scheme else Path(uri)
     return Store(path.absolute())
-
-
-@contextlib.contextmanager
-def _temporary(target: Path, data: bytes) -> Iterator[Path]:
-    """Write bytes into a temporary file beside a target; the file is gone afterwards, unless it was renamed."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    temporary = _temporary_name(target)
-    try:
-        temporary.write_bytes(data)
-        _sync(temporary)
-        yield temporary
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _temporary_name(target: Path) -> Path:
-    return target.with_name(f"{_TEMPORARY}{os.getpid()}-{uuid.uuid4().hex}")
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

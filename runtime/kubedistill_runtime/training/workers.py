@@ -11,17 +11,21 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kubedistill.errors import KubedistillError, TrainingFailed
 from kubedistill.v1alpha1 import Training
 from kubedistill_runtime.dependencies import missing_dependency
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.root_cause import describe_cause
+from kubedistill_runtime.storage.artifacts import TRAINED
 from kubedistill_runtime.storage.claims import Claim, read_latest
-from kubedistill_runtime.storage.store import open_store
+from kubedistill_runtime.storage.store import Store, open_store
 from kubedistill_runtime.training.board import Board, OwnBoard, SharedBoard
 from kubedistill_runtime.training.sample_store import open_samples
+
+if TYPE_CHECKING:
+    from kubedistill_runtime.training.state import State
 
 Report = Callable[[int, int, dict[str, float]], None]
 """Hears (step, steps, figures)."""
@@ -112,7 +116,7 @@ def _work(config: dict[str, Any]) -> dict[str, Any]:
     from kubedistill_runtime.training.collective import Alone, Group
     from kubedistill_runtime.training.loop import Hooks, Loop
     from kubedistill_runtime.training.objectives import OBJECTIVES
-    from kubedistill_runtime.training.student import Student, load_language_model, save_language_model
+    from kubedistill_runtime.training.student import Student, load_language_model
 
     assignment: Assignment = config["assignment"]
     board: Board = config["board"]
@@ -140,14 +144,27 @@ def _work(config: dict[str, Any]) -> dict[str, Any]:
         Hooks(save, report, lambda: stopping, time.monotonic),
     )  # fmt: skip
     state = loop.run(read_latest(store, assignment.folder))
-    if collective.rank == 0:
-        with tempfile.TemporaryDirectory() as staging:
-            dtype = assignment.student.config.get("dtype") or assignment.student.config.get("torch_dtype")
-            save_language_model(language_model, Path(staging), dtype=dtype)
-            store.put_folder(f"{assignment.folder}/model", Path(staging))
-        store.put(f"{assignment.folder}/curve.json", json.dumps(state.curve.to_values(), allow_nan=False).encode())
-    best = state.curve.best_step or state.step
-    return {"steps": state.step, "bestStep": best, "validationLoss": state.best_loss}
+    return _publish(assignment, language_model, state, store=store) if collective.rank == 0 else {}
+
+
+def _publish(assignment: Assignment, language_model: Any, state: "State", *, store: Store) -> dict[str, Any]:
+    """Make the trained student appear at once, with the files beside its weights, unless it is there; say what is."""
+    from kubedistill_runtime.training.companions import stated_stops, write_companions
+    from kubedistill_runtime.training.student import save_language_model
+
+    source = assignment.student
+    with tempfile.TemporaryDirectory() as folder:
+        staging = Store(Path(folder))
+        dtype = source.config.get("dtype") or source.config.get("torch_dtype")
+        save_language_model(language_model, staging.path("model"), dtype=dtype)
+        write_companions(source.path, store=staging, folder="model", generation=stated_stops(source))
+        staging.put("curve.json", json.dumps(state.curve.to_values(), allow_nan=False).encode())
+        best = state.curve.best_step or state.step
+        summary = {"steps": state.step, "bestStep": best, "validationLoss": state.best_loss}
+        staging.put("summary.json", json.dumps(summary, allow_nan=False).encode())
+        store.put_folder(f"{assignment.folder}/{TRAINED}", staging.root)
+    published: dict[str, Any] = json.loads(store.read(f"{assignment.folder}/{TRAINED}/summary.json"))
+    return published
 
 
 def _original(error: Exception) -> KubedistillError:

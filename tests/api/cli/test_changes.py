@@ -162,6 +162,18 @@ def test_the_picture_has_a_bar_for_each_stage(job: Callable[..., Job]) -> None:
     assert "failed, HeadLost" in lines[5]
 
 
+def test_why_the_operator_does_nothing_about_a_job_is_told_once_and_shown(job: Callable[..., Job]) -> None:
+    stalled = {"type": "Stalled", "status": "True", "reason": "StatusNotUnderstood", "message": "why"}
+    train = stage("Running", percent=40)
+    before, after = job("Training", train), job("Dreaming", train, conditions=[stalled], message="Train: 40%")
+    assert list(changes(before, after)) == ["Dreaming: why"]
+    assert list(changes(after, after)) == []
+    console = Console(width=100, no_color=True)
+    with console.capture() as captured:
+        console.print(picture(after, now=datetime(2026, 11, 25, tzinfo=UTC)))
+    assert "Dreaming why" in captured.get()
+
+
 @pytest.mark.parametrize("wide", [True, False])
 def test_the_servers_table_is_printed_as_kubectl_prints_it(wide: bool) -> None:
     columns = [{"name": "Name", "priority": 0}, {"name": "Phase", "priority": 0}, {"name": "ETA", "priority": 1}]

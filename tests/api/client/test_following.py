@@ -83,7 +83,7 @@ def test_the_end_of_an_earlier_run_is_no_end(server, make_job, clock) -> None:
     asked = {"kubedistill.io/rerun": "again"}
     server.answers = [make_job("Succeeded", annotations=asked)]
     server.watches = [[
-        event(make_job("Preparing", version=2, annotations=asked, honoured=["rerun:again"])),
-        event(make_job("Succeeded", version=3, annotations=asked, honoured=["rerun:again"])),
+        event(make_job("Preparing", version=2, annotations=asked, handledRequests=["rerun:again"])),
+        event(make_job("Succeeded", version=3, annotations=asked, handledRequests=["rerun:again"])),
     ]]  # fmt: skip
     assert phases(server, clock) == ["Succeeded", "Preparing", "Succeeded"]

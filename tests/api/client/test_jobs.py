@@ -44,10 +44,20 @@ def test_a_job_of_a_newer_version_is_read_as_far_as_it_is_known(make_job: Callab
     values["spec"]["brandNew"] = True
     assert read_job(values).phase == "Training"
     values["status"]["phase"] = "Dreaming"
-    assert read_job(values | {"status": {**values["status"], "message": "zzz"}}).status.message == "zzz"
+    newer = read_job(values | {"status": {**values["status"], "message": "zzz"}})
+    assert (newer.phase, newer.status.message, newer.is_over) == ("Dreaming", "zzz", False)
     values["spec"]["task"]["type"] = "Dreams"
     with pytest.raises(InvalidManifest, match=r"team-a/support: spec.task.type: .*Is this kubedistill older"):
         read_job(values)
+
+
+def test_of_a_status_that_is_not_understood_the_rest_is_shown(make_job: Callable[..., Any]) -> None:
+    why = 'status.stages[1].state: "Paused" is not one of ...'
+    stalled = {"type": "Stalled", "status": "True", "reason": "StatusNotUnderstood", "message": why}
+    stages = [{"name": "Train", "state": "Running"}, {"name": "Export", "state": "Paused"}, {"name": "Reflect"}]
+    job = read_job(make_job("Paused", conditions=[stalled], stages=stages, message="Train: 40%"))
+    assert (job.phase, job.message, job.status.message) == ("Paused", why, "Train: 40%")
+    assert [(one.name, one.state) for one in job.status.stages] == [("Train", "Running"), ("Export", "Pending")]
 
 
 SUBMISSIONS = {

@@ -43,6 +43,18 @@ def ask(server: Any, job: Any, model: str = "support", **options: Any) -> Any:
     return Driver(server).run(evaluate(model, **given))
 
 
+def test_a_report_of_a_newer_version_is_named(server: Any, judged: Any, store: Path) -> None:
+    path = store / "artifacts" / "report" / KEY / "report.json"
+    values = make_values()
+    path.write_text(json.dumps(values | {"fairness": {"groups": []}}))
+    assert ask(server, judged, store=store).accuracy == 0.8
+    values["comparison"]["verdict"] = "faster"
+    path.write_text(json.dumps(values))
+    with pytest.raises(NotKept, match=r'comparison.verdict: "faster" is not one of .*Upgrade kubedistill') as caught:
+        ask(server, judged, store=store)
+    assert caught.value.at == str(path)
+
+
 @pytest.mark.parametrize(("model", "accuracy"), [("support", 0.8), ("support/baseline", 0.4), ("support/teacher", 0.9)])
 def test_each_model_has_its_figures(model: str, accuracy: float, server: Any, judged: Any, store: Path) -> None:
     figures = ask(server, judged, model, store=store)

@@ -208,7 +208,7 @@ def test_a_replica_answers_its_probes_and_holds_the_lease_of_its_release(
     paths = [container[probe]["httpGet"]["path"] for probe in ("livenessProbe", "readinessProbe")]
     with release.replica(tmp_path) as replica:
         wait_for(replica.leads, what="it leads", seconds=120)
-        assert [replica.probe(path) for path in paths] == [200, 200]
+        wait_for(lambda: {replica.probe(path) for path in paths} == {200}, what="it is live and ready", seconds=60)
         lease = release.api.get(LEASES, release.operator, namespace=release.namespace)
         assert lease
         assert lease["spec"]["holderIdentity"]

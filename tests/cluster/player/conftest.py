@@ -12,7 +12,6 @@ import pytest
 
 from kube_api import Api, Manifest, wait_for
 from kubedistill.contract import JobRef, RunRef, StageJob
-from kubedistill.v1alpha1 import Spec
 from player.background import playing
 from player.journal import Journal
 
@@ -135,7 +134,7 @@ class Workplace:
 def stage_job(job: str, *, stage: str, attempt: int, token: str) -> StageJob:
     return StageJob(
         job=JobRef(namespace="default", name=job), run=RunRef(id="one", digest="0"), stage=stage, attempt=attempt,
-        token=token, spec=Spec.model_validate_json(json.dumps(SPEC)), store=f"file:///stores/{job}",
+        token=token, frozen_spec=SPEC, store=f"file:///stores/{job}",
         data_root="file:///data",
     )  # fmt: skip
 

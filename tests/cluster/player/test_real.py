@@ -14,7 +14,7 @@ import pytest
 from kube_api import wait_for
 from kubedistill.chain import StageName
 from kubedistill.contract import JobRef, RunRef, StageJob
-from kubedistill.v1alpha1 import Spec
+from kubedistill.v1alpha1 import Spec, spec_values
 from small_job import make_job, small_spec
 
 MOUNTS = [
@@ -61,7 +61,7 @@ def told(stage: StageName, *, token: str, keys: dict[Any, str] | None = None) ->
     spec = Spec.model_validate_json(json.dumps(small_spec()))
     return StageJob(
         job=JobRef(namespace="default", name="real", uid=str(uuid.uuid4())), run=RunRef(id="one", digest="0" * 64),
-        stage=stage, attempt=1, token=token, spec=spec, store="file:///kubedistill/storage/store",
+        stage=stage, attempt=1, token=token, frozen_spec=spec_values(spec), store="file:///kubedistill/storage/store",
         data_root="file:///kubedistill/storage/job", artifacts=keys or {},
     )  # fmt: skip
 

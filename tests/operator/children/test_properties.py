@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from child_scenarios import gpus, make_request, read_spec, stage_job, templates
+from child_scenarios import EVERY_SETTING, SETTINGS, gpus, make_request, read_spec, stage_job, templates
 from kubedistill.chain import STAGES
 from kubedistill.errors import InvalidInput
 from kubedistill.settings import Pool
 from kubedistill_operator.children.attempt import build_children, check_children
+from kubedistill_operator.children.network import network_variables
 from kubedistill_operator.children.quantities import number
 from kubedistill_operator.children.request import ChildRequest
 from kubedistill_operator.names import child_name
@@ -70,7 +71,7 @@ def requests(draw: st.DrawFn) -> ChildRequest:
     )  # fmt: skip
     return make_request(
         job, pools={"mine": pool}, volume_claim=draw(st.sampled_from(["shared", None])),
-        submission_mode=draw(st.sampled_from(["HTTPMode", "K8sJobMode"])),
+        settings=draw(st.sampled_from([SETTINGS, EVERY_SETTING])),
     )  # fmt: skip
 
 
@@ -113,7 +114,10 @@ def test_ray_counts_what_the_pods_of_its_workers_have(request: ChildRequest) -> 
 def test_every_container_says_what_it_needs_and_may_do_nothing_more(request: ChildRequest) -> None:
     for template in templates(build_children(request)[-1]).values():
         pod = template["spec"]
-        assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+        chosen = request.settings.pod_security_context.model_dump(by_alias=True)
+        assert pod["securityContext"] == {
+            "runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}, **chosen,
+        }  # fmt: skip
         assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
         assert all(kind in ("configMap", "persistentVolumeClaim", "emptyDir")
                    for volume in pod.get("volumes", []) for kind in volume.keys() - {"name"})  # fmt: skip
@@ -136,13 +140,15 @@ def test_no_pod_but_the_drivers_may_talk_to_the_api_server(request: ChildRequest
 
 @given(requests())
 def test_secrets_are_named_and_never_read(request: ChildRequest) -> None:
-    """Variables are two plain words of ours; all else comes from Secrets, by their names."""
+    """Variables are three plain words of ours and the platform's; all else comes from Secrets, by their names."""
     secrets = [{"secretRef": {"name": name}} for name in request.spec.pods.env_from_secrets]
     for role, template in templates(build_children(request)[-1]).items():
         for container in template["spec"]["containers"]:
             variables = {one["name"]: one["value"] for one in container.get("env", [])}
             assert variables.items() <= {
-                "RAY_USAGE_STATS_ENABLED": "0", "KUBEDISTILL_CHANNEL": request.channel,
+                "RAY_USAGE_STATS_ENABLED": "0", "NVIDIA_VISIBLE_DEVICES": "void",
+                "KUBEDISTILL_CHANNEL": request.channel,
+                **network_variables(request.settings),
             }.items()  # fmt: skip
             assert container.get("envFrom", []) == ([] if role == "submitter" else secrets)
 

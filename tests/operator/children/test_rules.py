@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from child_scenarios import SCENARIOS, Manifest, make_request, read_spec, request_of, stage_job, templates
+from child_scenarios import SCENARIOS, SETTINGS, Manifest, make_request, read_spec, request_of, stage_job, templates
 from kubedistill.v1alpha1 import Queue, spec_values
 from kubedistill_operator.children.attempt import build_children
 from kubedistill_operator.children.request import ChildRequest
@@ -73,7 +73,6 @@ def test_job_is_tried_once_and_stays_until_the_operator_deletes_it(name: str) ->
     assert not {"ttlSecondsAfterFinished", "activeDeadlineSeconds", "suspend"} & spec.keys()
     (container,) = spec["template"]["spec"]["containers"]
     assert container["command"] == ["python", "-m", "kubedistill_runtime", "--job", "/kubedistill/job/job.json"]
-    assert container["image"] == request_of(name).images.runtime_cpu
 
 
 @pytest.mark.parametrize("name", RAYJOBS)
@@ -84,6 +83,15 @@ def test_head_runs_the_driver_and_no_worker(name: str) -> None:
     pod = cluster["headGroupSpec"]["template"]["spec"]
     assert pod["restartPolicy"] == "Always"
     assert not [key for key in keys(pod["containers"]) if "gpu" in key]
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_containers_that_request_no_gpu_are_given_none_by_nvidias_runtime(name: str) -> None:
+    for template in templates(child(request_of(name))).values():
+        (container,) = template["spec"]["containers"]
+        asked = any("gpu" in resource for resource in container["resources"]["limits"])
+        variables = {one["name"]: one["value"] for one in container.get("env", [])}
+        assert variables.get("NVIDIA_VISIBLE_DEVICES") == (None if asked else "void")
 
 
 @pytest.mark.parametrize("name", RAYJOBS)
@@ -121,7 +129,8 @@ def test_shared_memory_holds_the_object_store_and_fits_into_the_pod(name: str) -
 
 @pytest.mark.parametrize("mode", ["HTTPMode", "K8sJobMode"])
 def test_only_k8s_job_mode_has_a_submitter(mode: str) -> None:
-    request = dataclasses.replace(request_of("generate-in-k8s-job-mode"), submission_mode=mode)
+    settings = SETTINGS.model_copy(update={"submission_mode": mode})
+    request = dataclasses.replace(request_of("generate-in-k8s-job-mode"), settings=settings)
     spec = child(request)["spec"]
     assert spec["submissionMode"] == mode
     assert ("submitterPodTemplate" in spec) == (mode == "K8sJobMode")
@@ -130,7 +139,8 @@ def test_only_k8s_job_mode_has_a_submitter(mode: str) -> None:
 def test_submitter_sees_neither_secrets_nor_store_nor_job() -> None:
     pod = templates(child(request_of("generate-in-k8s-job-mode")))["submitter"]["spec"]
     (container,) = pod["containers"]
-    assert not {"env", "envFrom", "volumeMounts", "command"} & container.keys()
+    assert not {"envFrom", "volumeMounts", "command"} & container.keys()
+    assert container["env"] == [{"name": "NVIDIA_VISIBLE_DEVICES", "value": "void"}]
     assert "volumes" not in pod
     assert pod["imagePullSecrets"] == [{"name": "registry"}]
 
@@ -178,12 +188,13 @@ def test_pools_send_workers_to_their_nodes_and_the_driver_away_from_gpus() -> No
     worker, driver = found["teacher"]["spec"], found["driver"]["spec"]
     assert worker["nodeSelector"] == {
         "cloud.google.com/gke-accelerator": "nvidia-l4", "cloud.google.com/gke-spot": "true",
+        "kubernetes.io/os": "linux",
     }  # fmt: skip
     assert worker["tolerations"] == [
         {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},
         {"key": "cloud.google.com/gke-spot", "operator": "Equal", "value": "true", "effect": "NoSchedule"},
     ]
-    assert not {"nodeSelector", "tolerations"} & driver.keys()
+    assert (driver["nodeSelector"], "tolerations" in driver) == ({"kubernetes.io/os": "linux"}, False)
     wishes = driver["affinity"]["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
     unwanted = {one["preference"]["matchExpressions"][0]["key"]: one["preference"] for one in wishes}
     assert unwanted.keys() == {

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubedistill.contract import CONTRACT, ArtifactRef, StageProgress, StageResult
+from kubedistill.contract import ACCEPTED_CONTRACTS, CONTRACT, ArtifactRef, StageProgress, StageResult
 from kubedistill.v1alpha1 import ArtifactStatus, StageStatus
-from kubedistill_operator.cluster.channel_reading import ACCEPTED_CONTRACTS, read_channel
+from kubedistill_operator.cluster.channel_reading import read_channel
 from kubedistill_operator.observed import Channel
 
 Values = dict[str, Any]

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
+from urllib.request import getproxies_environment
 
 import pytest
 from aiohttp import web
 
 from fake_api import FakeApi, refusal, serving
 from kubedistill_operator.cluster import client as module
-from kubedistill_operator.cluster.client import Cluster
+from kubedistill_operator.cluster.client import Cluster, uses_proxy
 from kubedistill_operator.cluster.failures import LeaseLost, NotThere, OperatorFailure, Outdated, Refused, Retry, Taken
 from kubedistill_operator.cluster.kinds import KINDS
 
@@ -42,6 +43,31 @@ def test_every_kind_has_its_path() -> None:
         "/apis/kubedistill.io/v1alpha1/namespaces/a/distillationjobs/b/status"
     )
     assert KINDS["Pod"].path(namespace="../../x", name="a/b") == "/api/v1/namespaces/..%2F..%2Fx/pods/a%2Fb"
+
+
+@pytest.mark.parametrize(
+    ("server", "no_proxy", "proxied"),
+    [
+        ("https://172.30.0.1:443", None, True),
+        ("https://172.30.0.1:443", ".svc,10.0.0.0/8,172.30.0.0/16", False),  # as OpenShift gives it to its pods
+        ("https://172.30.0.1:443", ".svc, 172.30.0.1", False),
+        ("https://172.30.0.1:443", "10.0.0.0/8,*.corp,172.30.0.0/33", True),
+        ("https://[fd00::1]:443", "fd00::/8", False),
+        ("https://[fd00::1]:443", "10.0.0.0/8", True),
+        ("https://api.example.com:6443", "10.0.0.0/8", True),
+    ],
+)
+def test_networks_in_no_proxy_are_reached_directly(
+    server: str, no_proxy: str | None, proxied: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (*getproxies_environment(), "no"):
+        for variable in (f"{name}_proxy", f"{name}_PROXY".upper()):
+            monkeypatch.delenv(variable, raising=False)
+    assert not uses_proxy(server)
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.example.com:3128")
+    if no_proxy is not None:
+        monkeypatch.setenv("NO_PROXY", no_proxy)
+    assert uses_proxy(server) == proxied
 
 
 def test_an_object_lives_as_long_as_it_should() -> None:

@@ -12,8 +12,9 @@ from fake_api import FakeApi, refusal, serving
 from kubedistill.v1alpha1 import Condition, StageStatus, Status
 from kubedistill_operator.cluster.client import Cluster
 from kubedistill_operator.cluster.events import event_manifest
-from kubedistill_operator.cluster.execution import Executor, is_same, status_values
+from kubedistill_operator.cluster.execution import Executor, is_same
 from kubedistill_operator.cluster.failures import LeaseLost, Obstructed, Outdated, Refused, Retry
+from kubedistill_operator.cluster.status_writing import status_values
 from kubedistill_operator.job import Job, parse_job
 from kubedistill_operator.plan import Deletion, Event, Manifest, Plan, StopRequest
 from operator_objects import DISTILLATIONS, EVENTS, MAPS, RAYJOBS, at_stage, channel, child

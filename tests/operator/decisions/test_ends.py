@@ -19,14 +19,21 @@ def test_a2_a_result_of_a_stranger_counts_as_absent(world: World) -> None:
     assert stage_of(world, "Generate").state == "Succeeded"
 
 
-def test_a3_a_users_mistake_is_not_tried_again(world: World) -> None:
+USER_ERRORS = {
+    "InvalidData": "train.jsonl:7: not JSON. Mend it",
+    "StorageNotWritable": "/kubedistill/storage: user 65532 of group 65532 may not write it. Run `chgrp -R 65532 …`",
+}
+
+
+@pytest.mark.parametrize("reason", USER_ERRORS)
+def test_a3_s11_what_only_a_person_can_fix_is_not_tried_again(world: World, reason: str) -> None:
     world.settle()
     name = world.live
     world.run_child(name)
-    world.result(name, outcome="Failed", cause="user", reason="InvalidData", message="train.jsonl:7: not JSON. Mend it")
+    world.result(name, outcome="Failed", cause="user", reason=reason, message=USER_ERRORS[reason])
     world.settle()
-    assert reason_of(world, "Failed") == ("True", "InvalidData")
-    assert "train.jsonl:7" in world.status.message
+    assert reason_of(world, "Failed") == ("True", reason)
+    assert USER_ERRORS[reason] in world.status.message
     assert len(world.created) == 1
 
 

@@ -82,8 +82,8 @@ def test_s10_a_cancellation_that_is_still_on_the_job_is_honoured_once_however_ma
         world.settle()
         assert world.status.phase == "Preparing", number
         world.status = world.status.model_copy(update={"run": None, "stages": ()})
-    assert "cancel:once" in world.status.honoured
-    assert len(world.status.honoured) == 8
+    assert "cancel:once" in world.status.handled_requests
+    assert len(world.status.handled_requests) == 8
 
 
 def test_p1_an_edit_of_a_suspended_job_is_seen() -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from kubedistill.chain import CHAIN
 from kubedistill.contract import ArtifactRef
-from kubedistill.settings import Pool
+from kubedistill.settings import Images, PodSecurityContext, Pool
 from kubedistill_operator.status import find_condition, is_true
 from world import World, begin, reason_of, small_spec, stage_of
 
@@ -58,6 +58,19 @@ def test_s1_the_run_is_frozen_before_anything_is_made(world: World) -> None:
     assert plan.create[0]["immutable"] is True
     assert world.status.phase == "Preparing"
     assert [event.reason for event in world.events] == ["RunStarted"]
+
+
+def test_new_settings_reach_the_next_pods_of_a_run_but_for_its_pools_and_images(world: World) -> None:
+    world.step()
+    images = Images(runtime="later", runtime_cpu="later", registry="later.io", pull_secrets=("later",))
+    changes = {"images": images, "pools": {}, "pod_security_context": PodSecurityContext(fs_group=7)}
+    world.settings = world.settings.model_copy(update=changes)
+    (job,) = [one for plan in world.settle() for one in plan.create if one["kind"] == "Job"]
+    pod = job["spec"]["template"]["spec"]
+    assert pod["containers"][0]["image"] == Images().runtime_cpu
+    assert "h100" in str(pod["affinity"]), "the pools are those of the start"
+    assert pod["securityContext"]["fsGroup"] == 7
+    assert pod["imagePullSecrets"] == [{"name": "later"}]
 
 
 @pytest.mark.parametrize(
@@ -155,6 +168,19 @@ def test_s9_rerun_is_honoured_once(world: World) -> None:
     world.settle()
     assert [one.id for one in world.status.run_history] == ["1"]
     assert [stage.state for stage in world.status.stages] == ["Succeeded", *["Skipped"] * 5]
+
+
+def test_s9_a_stage_is_skipped_by_what_the_run_s_own_image_makes(world: World) -> None:
+    """As a run of 0.1, whose Curate makes no samples, that was suspended in Train and goes on under this version."""
+    name = begin(world, "Prepare")
+    world.run_child(name)
+    known = {"rows": True, "answers": True, "judge": True, "dataset": True, "student": False, "report": False}
+    world.result(
+        name, artifacts={one: ArtifactRef(key=one, uri="", complete=complete) for one, complete in known.items()}
+    )
+    world.end_child(name)
+    world.settle()
+    assert [stage.state for stage in world.status.stages[:4]] == ["Succeeded", "Skipped", "Skipped", "Starting"]
 
 
 def test_s10_cancel_saves_and_ends_for_good(world: World) -> None:

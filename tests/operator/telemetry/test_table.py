@@ -17,11 +17,12 @@ from operator_objects import RUN, with_status
 
 Object = dict[str, Any]
 SHARED = {"uri": "s3://bucket/store"}
+STALLED = Condition(type="Stalled", status="True", reason="StatusNotUnderstood")
 
 
 def make(
     resource: Object, name: str, *, namespace: str = "team-a", version: int = 1, storage: Object | None = None,
-    status: Status | None = None, **metadata: Any,
+    status: Status | None = None, stored: Object | None = None, **metadata: Any,
 ) -> Job:  # fmt: skip
     """A job of its own."""
     spec = resource["spec"] | ({"storage": storage} if storage else {})
@@ -29,7 +30,7 @@ def make(
         **resource["metadata"], "name": name, "namespace": namespace, "uid": f"uid-of-{namespace}-{name}",
         "resourceVersion": str(version), **metadata,
     }  # fmt: skip
-    return with_status({**resource, "spec": spec, "metadata": about}, status or Status())
+    return with_status({**resource, "spec": spec, "metadata": about}, status or Status(), stored=stored or {})
 
 
 def running(**artifacts: bool) -> Status:
@@ -150,8 +151,10 @@ NEEDS_LOOK: dict[str, tuple[Object, bool]] = {
     "its spec was edited since": ({"status": over(), "generation": 4}, True),
     "a rerun is asked for": ({"status": over(), "annotations": {"kubedistill.io/rerun": "7"}}, True),
     "a rerun was honoured": (
-        {"status": over(honoured=("rerun:7",)), "annotations": {"kubedistill.io/rerun": "7"}}, False,
+        {"status": over(handled_requests=("rerun:7",)), "annotations": {"kubedistill.io/rerun": "7"}}, False,
     ),
+    "its status is not understood": ({"status": over(), "stored": {"stages": [{"name": "Reflect"}]}}, True),
+    "its status was not understood": ({"status": over(conditions=(STALLED,))}, True),
     "it is being deleted": ({"status": running(), "deletionTimestamp": "2026-03-01T12:00:00Z"}, False),
 }  # fmt: skip
 
@@ -186,6 +189,28 @@ def test_a_job_that_had_nothing_to_do_needs_no_look_until_it_changes(table: Tabl
     assert not table.needs_look(("team-a", "one"))
     table.update(make(resource, "one", status=over(), generation=5, version=8))
     assert table.needs_look(("team-a", "one"))
+
+
+NOT_UNDERSTOOD = {
+    "in mid-run": (running(rows=False), True),
+    "over": (over(), False),
+    "of a phase that is not known": (Status(run=RUN), True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", NOT_UNDERSTOOD)
+def test_a_job_that_is_not_understood_counts_as_one_with_a_child_unless_it_is_over(
+    case: str, table: Table, resource: Object
+) -> None:
+    status, active = NOT_UNDERSTOOD[case]
+    table.update(make(resource, "one", status=status, stored={"stages": [{"name": "Reflect", "state": "Running"}]}))
+    assert table.active_beside(make(resource, "other")) == active
+
+
+def test_metrics_say_that_a_job_is_not_understood(resource: Object) -> None:
+    facts = read_facts(make(resource, "one", status=running().model_copy(update={"conditions": (STALLED,)})))
+    assert facts.conditions == (("Stalled", "True", "StatusNotUnderstood"),)
+    assert not facts.runs
 
 
 def test_old_news_changes_nothing(table: Table, resource: Object) -> None:

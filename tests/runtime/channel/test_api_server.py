@@ -27,6 +27,21 @@ def test_a_call_brings_the_object(api: ApiServer, server: ConfigMapServer) -> No
     assert (call.method, call.path, call.token, call.patch) == ("GET", PATH, "first-token", [])
 
 
+def test_neither_a_proxy_nor_other_authorities_come_between(
+    api: ApiServer, server: ConfigMapServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = make_server_credentials(tmp_path / "other")
+    with socket.socket() as unheard:
+        unheard.bind(("127.0.0.1", 0))
+        for name in ("HTTPS_PROXY", "https_proxy", "HTTP_PROXY", "http_proxy"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{unheard.getsockname()[1]}")
+        for name in ("NO_PROXY", "no_proxy"):
+            monkeypatch.delenv(name, raising=False)
+        for name in ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
+            monkeypatch.setenv(name, str(other / "ca.crt"))
+        assert api.call("GET", PATH).values == server.values()
+
+
 HICCUPS = {
     "reset": (Fault(reset=True), "(ConnectionReset|SSL|RemoteDisconnected|BrokenPipe)"),
     "cut off before a word": (Fault(raw=b""), "RemoteDisconnected"),

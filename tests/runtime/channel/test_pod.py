@@ -87,7 +87,7 @@ def test_what_succeeds_is_told_by_the_driver_that_claimed_the_attempt(
     assert json.loads(server.data["progress.json"])["done"] == 1
     assert StageResult.model_validate_json(store.read(f"{FOLDER}/result.json")) == result
     assert StageJob.model_validate_json(store.read(f"{FOLDER}/job.json")).token == TOKEN
-    assert log_lines(store) == ["stage started", "stage ended"]
+    assert log_lines(store) == ["driver started", "stage started", "stage ended"]
     assert [path.name for path in (tmp_path / "mounted").iterdir()] == ["job.json"], "that folder is read-only in a pod"
 
 
@@ -136,7 +136,7 @@ def test_a_second_sigterm_ends_the_driver_and_its_log_is_kept(
         run(work)
     assert left.value.code == 128 + signal.SIGTERM
     assert "result.json" not in server.data
-    assert log_lines(store) == ["stage started", "saving"]
+    assert log_lines(store) == ["driver started", "stage started", "saving"]
 
 
 def test_a_driver_that_loses_its_attempt_ends_with_75_and_says_nothing_more(
@@ -187,7 +187,7 @@ def test_a_second_driver_leaves_the_log_of_the_first(
     assert run(step) == EXIT_SUCCESS
     assert server.data["starts"] == "2"
     assert "the head is going away" in log_lines(store)
-    assert log_lines(store, "driver-2.log") == ["stage started", "stage ended"]
+    assert log_lines(store, "driver-2.log") == ["driver started", "stage started", "stage ended"]
 
 
 def test_a_result_that_the_api_server_refuses_ends_with_1_and_lies_in_the_store(

@@ -1,5 +1,6 @@
 """The store's door: who may write is found out by writing, and a refusal names the command that allows it."""
 
+import errno
 import os
 import re
 import shlex
@@ -160,6 +161,37 @@ def test_a_read_only_mount_and_a_full_disk_are_told_apart(prepare: str, reason: 
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert told.startswith(reason)
     assert fix in told
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.EACCES, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL])
+def test_a_file_system_without_hard_links_is_named_and_no_command_for_rights(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "link", refuse_with(code))
+        with pytest.raises(StorageNotWritable) as refused:
+            Store(tmp_path).probe("", "rows")
+    assert "hard links" in refused.value.problem
+    assert "NFS" in refused.value.fix
+    assert "chgrp" not in refused.value.fix
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO, errno.ESTALE])
+def test_a_link_that_fails_for_another_reason_says_nothing_of_the_file_system(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "link", refuse_with(code))
+    with pytest.raises(StorageUnavailable) as failed:
+        Store(tmp_path).probe("")
+    assert (failed.value.reason, failed.value.cause) == ("StorageUnavailable", "infrastructure")
+
+
+def refuse_with(code: int) -> Callable[[Path, Path], None]:
+    def refuse(source: Path, target: Path) -> None:
+        raise OSError(code, os.strerror(code), str(source), None, str(target))
+
+    return refuse
 
 
 def test_a_refusal_is_a_kind_of_unavailable_so_that_records_are_dropped_and_not_the_work() -> None:

@@ -3,13 +3,16 @@
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
-from kubedistill.errors import InvalidManifest
+from identities import run_as, shared_folder
+from kubedistill.errors import InvalidManifest, StorageNotWritable
 from kubedistill.v1alpha1 import Export
 from kubedistill_runtime.export.targets import check_targets, fill, is_filled
+from kubedistill_runtime.storage.unfinished import unfinished_name
 
 
 def write(folder: Path) -> None:
@@ -54,7 +57,7 @@ def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -
     target = tmp_path / "student"
     fill(target, key="k1", write=write)
     (tmp_path / ".student-mine").mkdir()
-    living = tmp_path / f".student.kubedistill-{os.getpid()}-0"
+    living = tmp_path / unfinished_name(".student.kubedistill-")
     living.mkdir()
     subprocess.run([sys.executable, "-c", KILLED, str(target)], check=False)
     assert is_filled(target, key="k1")
@@ -62,6 +65,28 @@ def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -
     fill(target, key="k2", write=write)
     assert is_filled(target, key="k2")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".student-mine", living.name, "student"]
+
+
+@pytest.mark.parametrize(("age", "stays"), [(0, True), (7 * 3600, False)])
+def test_what_another_pod_writes_beside_a_target_is_spared_while_it_writes(
+    age: float, *, stays: bool, tmp_path: Path
+) -> None:
+    beside = tmp_path / f".student.kubedistill-0123456789ab-1-{'0' * 32}"
+    beside.mkdir()
+    os.utime(beside, (time.time() - age, time.time() - age))
+    fill(tmp_path / "student", key="k", write=write)
+    assert beside.exists() is stays
+
+
+def test_a_target_that_can_not_be_written_is_refused_before_anything_is_spent() -> None:
+    with shared_folder() as root:
+        (root / "deep").mkdir()
+        exports = [Export(uri="deep/new/out")]
+        with pytest.raises(StorageNotWritable) as refused:
+            run_as(lambda: check_targets(exports, data_root=root, key="k"), uid=65532, gid=65532)
+        parent = root / "deep" / "new"
+        assert f"mkdir -p {parent} && chgrp 65532 {parent} && chmod ug+rwX {parent};" in refused.value.fix
+        assert list((root / "deep").iterdir()) == []
 
 
 @pytest.mark.parametrize(("content", "refused"), [(None, False), ("", False), ("mine.txt", True)])

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -118,11 +119,12 @@ def test_figures_are_measured(engine: Engine, serving: Serving, prompts: list[li
     assert figures.peak_memory_bytes > figures.memory_bytes
 
 
-def test_a_dead_engine_is_lost_and_started_anew(
-    engines: LocalEngines, serving: Serving, prompts: list[list[int]]
+def test_a_dead_engine_is_lost_and_started_anew_and_the_log_says_when_each_is_ready(
+    engines: LocalEngines, serving: Serving, prompts: list[list[int]], caplog: pytest.LogCaptureFixture
 ) -> None:
     import ray
 
+    caplog.set_level(logging.INFO, session.__name__)
     sampling, seeds = Sampling(max_tokens=8), [0] * len(prompts)
     with engines.open(serving) as engine:
         before = plain(engine.generate(prompts, sampling=sampling, seeds=seeds))
@@ -130,6 +132,9 @@ def test_a_dead_engine_is_lost_and_started_anew(
         with pytest.raises(EngineLost):
             engine.generate(prompts, sampling=sampling, seeds=seeds)
         assert plain(engine.generate(prompts, sampling=sampling, seeds=seeds)) == before
+    said = [record.message for record in caplog.records if record.levelno == logging.INFO]
+    started = ["engine starting", "engine ready"]
+    assert said[-5:] == [*started, "engine process starting", *started]
 
 
 def test_a_dead_actor_that_is_asked_for_its_hardware_is_lost_and_started_anew(

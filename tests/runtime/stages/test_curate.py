@@ -313,7 +313,7 @@ def test_without_validation_samples_the_best_loss_is_null_and_never_infinite(
     assert trained["bestStep"] == trained["steps"] == 3
     texts = [path.read_text() for path in bench.workshop.store.root.glob("artifacts/*/*/*.json")]
     assert not any(word in text for text in texts for word in ("Infinity", "NaN"))
-    curve = json.loads((bench.artifact("student") / "curve.json").read_text())
+    curve = json.loads((bench.artifact("student") / "trained" / "curve.json").read_text())
     assert curve["validation"] == []
 
 

@@ -1,6 +1,7 @@
 """Export: the judged student in every form and place that the manifest names, once."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,16 @@ def test_each_place_gets_its_copy_and_says_whose_it_is(trained: Bench, tmp_path:
     key = trained.workshop.keys()["export"]
     assert read_manifest(trained.workshop.store, "export", key)["exports"] == exports
     assert [said.done for said in trained.said] == [0, 1]
+
+
+@pytest.mark.parametrize("layout", ["model", "trained/model"])
+def test_garbage_of_0_1_in_a_published_model_is_not_exported(layout: str, bench: Bench) -> None:
+    """A full disk left it there; 0.1 had the model in the artifact's folder itself."""
+    model = bench.artifact("student") / layout
+    shutil.copytree(QUICKSTART / "student", model)
+    (model / f".tmp-471-{'d84a' * 8}").write_bytes(b"half")
+    (export,) = bench.run("Export").summary["exports"]
+    assert files(bench.workshop.store.path(export["path"])).keys() == {*files(QUICKSTART / "student"), MARK}
 
 
 def test_killed_between_two_places_it_goes_on_with_the_second(trained: Bench) -> None:

@@ -1,13 +1,17 @@
 """Claims: a driver that lost its place never overtakes the one that took it."""
 
+import errno
+import math
+import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubedistill_runtime.storage.claims import read_latest, take_claim
+from kubedistill_runtime.storage.claims import end_line, read_latest, take_claim
 from kubedistill_runtime.storage.store import Store
 
 LINE = "artifacts/student/key"
@@ -49,6 +53,40 @@ def test_a_driver_that_was_thought_dead_is_not_gone_on_from(store: Store) -> Non
     new.save(60, b"new", keep_last=2)
     old.save(900, b"old, and further on", keep_last=2)
     assert read_latest(store, LINE) == b"new"
+
+
+@pytest.mark.parametrize("foreign", [".DS_Store", "._000009", ".nfs0000000002273a940000254d", ".snapshot"])
+def test_files_of_file_systems_and_desktops_are_no_places_in_the_line(foreign: str, store: Store) -> None:
+    claim = take_claim(store, LINE)
+    claim.save(5, b"first", keep_last=2)
+    for folder in ("claims", "steps"):
+        (store.path(LINE) / folder / foreign).write_bytes(b"of others")
+    assert take_claim(store, LINE).number == 2
+    claim.save(10, b"second", keep_last=2)
+    assert store.names(f"{LINE}/steps") == [f"{LINE}/steps/000001-000000005", f"{LINE}/steps/000001-000000010"]
+    assert read_latest(store, LINE) == b"second"
+
+
+def test_a_state_that_another_nfs_client_has_open_does_not_fail_the_end_of_the_line(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take_claim(store, LINE).save(5, b"state", keep_last=2)
+    held = ".nfs0000000002273a940000254d"
+    (store.path(LINE) / "steps" / held).write_bytes(b"state")
+    unlink = os.unlink
+
+    def refuse(path: str, **options: Any) -> None:
+        if path == held:
+            raise OSError(errno.EBUSY, os.strerror(errno.EBUSY), path)
+        unlink(path, **options)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "unlink", refuse)
+        end_line(store, LINE)
+    assert not store.exists(f"{LINE}/steps")
+    assert read_latest(store, LINE) is None
+    store.sweep(seconds=-math.inf)
+    assert [path.name for path in store.path(LINE).iterdir()] == ["claims"]
 
 
 def test_a_state_is_never_rewritten(store: Store) -> None:

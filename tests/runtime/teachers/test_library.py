@@ -220,6 +220,7 @@ def test_one_answer_that_is_too_large_is_kept_whole(store: Store, monkeypatch: p
 
 def test_other_files_beside_the_shards_are_none(store: Store) -> None:
     store.put(f"rows/{KEY}/serving.json", b"{}")
+    store.put(f"rows/{KEY}/._0123.parquet", b"what macOS writes beside a copied file")
     assert find_answers(store, KEY) == {}
 
 

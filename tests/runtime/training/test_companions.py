@@ -137,7 +137,7 @@ def test_a_model_without_generation_settings_gets_none_unless_some_are_changed(s
     assert not (exported / "generation_config.json").exists()
     assert load_stop_ids(find(exported, store=store)) == (2, 3, 4)
 
-    exported = export(source, store, generation={"eos_token_id": [3]})
+    exported = export(source, Store(store.root / "changed"), generation={"eos_token_id": [3]})
     after = json.loads((exported / "generation_config.json").read_bytes())
     assert {key: after.get(key) for key in ("eos_token_id", "bos_token_id", "_from_model_config")} == {
         "eos_token_id": [3], "bos_token_id": 1, "_from_model_config": None,

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kubedistill.contract import JobRef, RunRef, StageJob
-from kubedistill.v1alpha1 import Spec
+from kubedistill.v1alpha1 import Spec, spec_values
 from kubedistill_runtime.chat import load_chat_format
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.preview import preview
@@ -38,7 +38,7 @@ def show(tmp_path: Path, *, records: list[dict[str, Any]] = RECORDS, max_length:
     )
     job = StageJob(
         job=JobRef(namespace="default", name="j"), run=RunRef(id="local", digest="d"), stage="Prepare", attempt=1,
-        token="t", spec=spec, store="", data_root=tmp_path.as_uri(),
+        token="t", frozen_spec=spec_values(spec), store="", data_root=tmp_path.as_uri(),
     )  # fmt: skip
     return preview(job, store=open_store(str(tmp_path / "store")))
 

@@ -2,10 +2,11 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
+from kubedistill.chain import ArtifactName
 from player import pods
 from player.api import Api, Object, Refused
 from player.child import HEAD, KINDS, ONLY, WORKER, Child, RayJobInfo, Wish, is_running, role_of
@@ -27,6 +28,14 @@ class Executor(Protocol):
 
     async def start(self, child: Child) -> None:
         """Start the driver of a child whose pods run."""
+        ...
+
+    async def look(self, child: Child) -> None:
+        """Bring what is known of a driver that was submitted up to date."""
+        ...
+
+    async def withdraw(self, child: Child) -> None:
+        """Stop the driver of a child that is being deleted."""
         ...
 
     async def end(self, pod: Object) -> None:
@@ -56,6 +65,8 @@ class World:
     executor: Executor | None = None
     stores: dict[str, set[str]] = field(default_factory=dict)
     """The keys that each store holds, by its URI, in script mode."""
+    makes: Collection[str] = get_args(ArtifactName)
+    """The artifacts that the images of drivers know, in script mode."""
 
 
 @dataclass(slots=True)
@@ -224,7 +235,9 @@ async def claim(script: Script, values: Values) -> None:
         return
     script.is_running = True
     store = script.world.stores.setdefault(job.store, set())
-    script.drivers.append(Driver(await driver_api(script.world, child), child.channel_key, job, store))
+    script.drivers.append(
+        Driver(await driver_api(script.world, child), child.channel_key, job, store, script.world.makes)
+    )
     script.world.journal.note(child, "DriverStarted", driver=script.drivers[-1].id)
     await script.as_driver(Driver.claim)
 

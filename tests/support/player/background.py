@@ -4,18 +4,21 @@ import asyncio
 import contextlib
 import logging
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
+from typing import get_args
 
+from kubedistill.chain import ArtifactName
 from player.actions import World
 from player.api import Api
 from player.controller import Player
 from player.journal import Journal
 from player.kubelet import Kubelet
+from player.on_node import node_player
 from player.real import Machine
 from player.scenarios import Scenario, choose
 
-log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
@@ -28,19 +31,28 @@ def playing(
     as_account: bool = True,
     folder: Path | None = None,
     claims: Mapping[str, Path] | None = None,
+    on_node: bool = False,
+    log: Path | None = None,
+    makes: Collection[str] = get_args(ArtifactName),
 ) -> Iterator[Journal]:
     """Play until the context ends, and give the journal; raises what the player raised.
 
-    With a folder for pods, drivers are real; `claims` are the folders of volume claims.
+    With a folder for pods, drivers are real; `claims` are the folders of volume claims. `on_node` leaves pods and Jobs
+    to a cluster that runs them itself. `log` is a file for the journal. `makes` are the artifacts that the
+    images of played drivers know.
     """
-    journal, ready, failures = Journal(), threading.Event(), []
+    journal, ready, failures = Journal(log), threading.Event(), []
     stop: list[Callable[[], object]] = []
 
     async def play() -> None:
         api = Api.from_kubeconfig(kubeconfig)
-        world = World(api, Kubelet(api), journal, scale, as_account)
-        world.executor = Machine(world, folder, claims or {}) if folder else None
-        player = Player(world, namespace, choose)
+        if on_node:
+            player = node_player(api, journal)
+        else:
+            world = World(api, Kubelet(api), journal, scale, as_account)
+            world.makes = makes
+            world.executor = Machine(world, folder, claims or {}) if folder else None
+            player = Player(world, namespace, choose)
         task = asyncio.get_running_loop().create_task(player.run())
         stop.append(lambda: task.get_loop().call_soon_threadsafe(task.cancel))
         ready.set()
@@ -54,7 +66,7 @@ def playing(
         try:
             asyncio.run(play())
         except Exception as error:  # raised when the context ends; until then a test can only wonder
-            log.exception("the player failed")
+            logger.exception("the player failed")
             failures.append(error)
         finally:
             ready.set()

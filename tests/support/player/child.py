@@ -48,10 +48,14 @@ class RayJobInfo:
     started: float = 0.0
     ended: float = 0.0
     exit_code: int = 0
+    said: str = ""
+    """The message of a real dashboard."""
 
     @property
     def message(self) -> str:
         """What Ray says of it: ray:python/ray/dashboard/modules/job/common.py JobInfo, and job_supervisor.py."""
+        if self.said:
+            return self.said
         failed = f"Job entrypoint command failed with exit code {self.exit_code}. No logs available."
         return {**_RAY_SAYS, "FAILED": failed}[self.status]
 

@@ -30,6 +30,10 @@ class Player:
     world: World
     namespace: str = ""
     choose: Callable[[str], Scenario] = choose
+    clusters: RayClusters | None = None
+    """What makes the pods of RayClusters; by default as manifests that a kubelet is played for."""
+    plays_jobs: bool = True
+    """Whether it plays the Job controller too."""
     children: dict[str, Child] = field(default_factory=dict)
     """By uid, until the child and its pods are gone."""
     _mirrors: dict[str, Mirror] = field(default_factory=dict)
@@ -46,8 +50,8 @@ class Player:
         """Watch and play; raises what a part of it raised."""
         self._failure = asyncio.get_running_loop().create_future()
         handlers = {
-            "rayjobs": self._take_child("RayJob"), "jobs": self._take_child("Job"), "pods": self._take_pod,
-            "configmaps": self._take_channel,
+            "rayjobs": self._take_child("RayJob"), "pods": self._take_pod, "configmaps": self._take_channel,
+            **({"jobs": self._take_child("Job")} if self.plays_jobs else {}),
         }  # fmt: skip
         await self.world.kubelet.start()
         try:
@@ -152,7 +156,7 @@ class Player:
 
     async def _keep_ray_job(self, child: Child) -> None:
         """KubeRay's loop for one RayJob: wait for something, take a poll's time to notice it, act."""
-        clusters, poll = RayClusters(self.world.api), kuberay.POLL_SECONDS * self.world.scale
+        clusters, poll = self.clusters or RayClusters(self.world.api), kuberay.POLL_SECONDS * self.world.scale
         while not child.gone:
             seen = child.changes
             await self._look(child, clusters)
@@ -163,6 +167,8 @@ class Player:
         state = child.status.get("jobDeploymentStatus", "")
         if child.cluster is not None and not child.is_deleting:
             await clusters.mend(child)
+        if self.world.executor is not None and state == "Running":
+            await self.world.executor.look(child)
         cluster, head = child.cluster, child.driver_pod
         seen = kuberay.Seen(
             cluster.status if cluster else None, child.info, child.reachable, child.submitter, child.submitter_ended,
@@ -192,6 +198,8 @@ class Player:
         elif effect == "DeleteCluster":
             await clusters.delete(child)
         elif effect == "RemoveFinalizer":
+            if self.world.executor is not None:
+                await self.world.executor.withdraw(child)
             await self._drop_finalizer(child)
 
     @staticmethod

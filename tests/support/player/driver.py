@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, get_args
 
 from kubedistill.canonical import digest
 from kubedistill.chain import STAGES, ArtifactName
@@ -36,6 +36,8 @@ class Driver:
     job: StageJob
     store: set[str]
     """The keys that its store holds: what a driver would find in a real one, and leave there."""
+    makes: Collection[str] = get_args(ArtifactName)
+    """The artifacts that its image knows."""
     id: str = field(default_factory=lambda: uuid.uuid4().hex)
     started_at: str = field(default_factory=now)
 
@@ -119,7 +121,9 @@ class Driver:
 
     def _artifacts(self, complete: list[str] | None) -> dict[str, Any]:
         """Prepare names them all, with what the store holds; another stage makes its own."""
-        keys, made = keys_of(self.job), STAGES[self.job.stage].makes
+        told = {**keys_of(self.job), **self.job.artifacts}  # what Prepare named is not named anew
+        keys = {name: key for name, key in told.items() if name in self.makes}
+        made = [name for name in STAGES[self.job.stage].makes if name in keys]
         self.store |= {keys[name] for name in made}
         if self.job.stage != "Prepare":
             keys = {name: keys[name] for name in made}

@@ -16,21 +16,26 @@ REPLICA_LABEL = "ray.io/worker-group-replica-index"
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """One group of equal pods of a cluster: head or worker, its name, template and number."""
+    """One group of equal pods of a cluster: head or worker, its name, template, number and `ray start` parameters."""
 
     role: str
     group: str
     template: Values
     count: int
+    parameters: Values
 
 
 def slots_of(spec: Values) -> list[Slot]:
     """The pods that a RayCluster of this rayClusterSpec has."""
-    head = Slot(HEAD, "headgroup", spec["headGroupSpec"]["template"], 1)
+    first = spec["headGroupSpec"]
+    head = Slot(HEAD, "headgroup", first["template"], 1, first.get("rayStartParams", {}))
     workers = [
-        Slot(WORKER, group["groupName"], group["template"], group.get("replicas", 0) * group.get("numOfHosts", 1))
+        Slot(
+            WORKER, group["groupName"], group["template"], group.get("replicas", 0) * group.get("numOfHosts", 1),
+            group.get("rayStartParams", {}),
+        )
         for group in spec.get("workerGroupSpecs", ())
-    ]
+    ]  # fmt: skip
     return [head, *workers]
 
 
@@ -45,13 +50,22 @@ def cluster_pod(child: Child, slot: Slot, *, index: int = 0) -> Object:
         **template.get("labels", {}), **({REPLICA_LABEL: str(index)} if slot.role == WORKER else {}),
         "ray.io/cluster": cluster, "ray.io/node-type": slot.role, "ray.io/group": slot.group,
     }  # fmt: skip
-    return _pod(child, f"{cluster}-{kind}", labels=labels, template=slot.template)
+    pod = _pod(child, f"{cluster}-{kind}", labels=labels, template=slot.template)
+    return pod if slot.role == HEAD else {**pod, "spec": {**pod["spec"], "initContainers": [_init(pod["spec"])]}}
 
 
 def job_pod(child: Child) -> Object:
     """The pod of a batch Job; the API server has put the labels of the controller into the template."""
     template = child.spec["template"]
     return _pod(child, child.name, labels=template["metadata"]["labels"], template=template)
+
+
+def _init(spec: Values) -> Object:
+    """A worker's wait for its head: kuberay:ray-operator/controllers/ray/common/pod.go DefaultWorkerPodTemplate."""
+    first = spec["containers"][0]
+    kept = {name: first[name] for name in ("image", "securityContext", "env", "volumeMounts") if name in first}
+    size = {"cpu": "200m", "memory": "256Mi"}
+    return {"name": "wait-gcs-ready", **kept, "resources": {"requests": size, "limits": size}}
 
 
 def _pod(child: Child, prefix: str, *, labels: Values, template: Values) -> Object:

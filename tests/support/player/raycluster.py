@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from player.api import Api, Object, Refused
 from player.child import HEAD, WORKER, Child, is_ready, is_running, role_of
-from player.pods import REPLICA_LABEL, cluster_pod, slots_of
+from player.pods import REPLICA_LABEL, Slot, cluster_pod, slots_of
 from player.transitions import EMPTY_CLUSTER, stamp
 
 HEAD_STAYS_AWAY = "ray.io/disable-provisioned-head-restart"
@@ -45,6 +45,10 @@ class RayClusters:
         for pod in child.live_pods:
             await self.api.delete("pods", (child.key[0], pod["metadata"]["name"]), uid=pod["metadata"]["uid"])
 
+    def pod(self, child: Child, slot: Slot, *, index: int) -> Object:
+        """The manifest of one pod of a slot."""
+        return cluster_pod(child, slot, index=index)
+
     async def _make_missing(self, child: Child) -> None:
         assert child.cluster is not None
         stays_away = (child.object["metadata"].get("annotations") or {}).get(HEAD_STAYS_AWAY) == "true"
@@ -58,7 +62,7 @@ class RayClusters:
                 try:
                     if child.refuse_pods:
                         raise Refused(403, child.refuse_pods)
-                    pod = await self.api.create("pods", child.key, cluster_pod(child, slot, index=index))
+                    pod = await self.api.create("pods", child.key, self.pod(child, slot, index=index))
                 except Refused as error:
                     child.cluster.refusal = f"Failed to create {slot.role} pod: {error.message}"
                     return

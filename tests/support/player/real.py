@@ -90,6 +90,12 @@ class Machine:
             command = [*container.get("command", ()), *container.get("args", ())]
         return await _spawn([mounts.translate(word) for word in command], environment, folder=folder, log="driver.log")
 
+    async def look(self, child: Child) -> None:
+        """Nothing: the watcher of the driver's process tells of its end."""
+
+    async def withdraw(self, child: Child) -> None:
+        """Nothing: the driver ends with its pod."""
+
     async def kill(self, pod: Object) -> None:
         """SIGKILL for all that runs in a pod."""
         uid = pod["metadata"]["uid"]

@@ -1,0 +1,93 @@
+"""Writing status: what was decided becomes JSON values, and what another version wrote beside it stays."""
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
+
+from kubedistill.stored_status import NOT_UNDERSTOOD, with_both_names, with_new_names
+from kubedistill.v1alpha1 import Status
+from kubedistill_operator.clock import stamp
+from kubedistill_operator.job import Job
+from kubedistill_operator.plan import Manifest
+
+_MESSAGE = 1024
+
+
+def status_values(status: Status, *, stored: Mapping[str, Any] | None = None) -> Manifest:
+    """A status as JSON values without what is empty; a text that is too long is cut, since all else would be lost.
+
+    Fields of `stored` that this version does not know stay, as long as the object that has them does.
+    """
+    try:
+        fit = Status.model_validate_json(status.model_dump_json(by_alias=True))
+    except ValidationError as error:
+        values = status.model_dump(mode="json", by_alias=True)
+        for problem in error.errors():
+            if problem["type"] == "string_too_long":
+                _cut(values, problem["loc"], most=problem["ctx"]["max_length"])
+        fit = Status.model_validate(values, strict=False, by_alias=True)
+    known = dict(_without_empty(fit.model_dump(mode="json", by_alias=True, exclude_none=True)))
+    return with_both_names(_carry_on(known, with_new_names(stored or {}), Status))
+
+
+def stalled_values(job: Job, problem: str, *, now: float) -> Manifest | None:
+    """The stored status with condition Stalled, for a status that is not understood; None where it says that already.
+
+    All else stays as it is stored. Reconciling goes, since kstatus allows one of the two.
+    """
+    conditions = [dict(one) for one in job.stored_status.get("conditions") or ()]
+    before = next((one for one in conditions if one.get("type") == "Stalled"), {})
+    message = problem[:_MESSAGE]
+    if (before.get("reason"), before.get("message")) == (NOT_UNDERSTOOD, message):
+        return None
+    stalled = {
+        "type": "Stalled", "status": "True", "reason": NOT_UNDERSTOOD, "message": message,
+        "lastTransitionTime": before.get("lastTransitionTime") or stamp(now), "observedGeneration": job.generation,
+    }  # fmt: skip
+    others = [one for one in conditions if one.get("type") not in ("Stalled", "Reconciling")]
+    return {**job.stored_status, "conditions": [*others, stalled]}
+
+
+def _carry_on(values: Any, stored: Any, model: type[BaseModel] | None) -> Any:
+    """The values with the fields of what is stored that a model does not know; items of lists go by their keys."""
+    if model is None or not isinstance(stored, Mapping):
+        return values
+    fields = {field.alias or name: field for name, field in model.model_fields.items()}
+    carried = {name: value for name, value in stored.items() if name not in fields}
+    for name, value in values.items():
+        below, before = _model_in(fields[name].annotation), stored.get(name)
+        if isinstance(value, list) and below is not None and isinstance(before, list):
+            key = _key_of(fields[name])
+            by_key = {one[key]: one for one in before}
+            carried[name] = [_carry_on(one, by_key.get(one[key]), below) for one in value]
+        else:
+            carried[name] = _carry_on(value, before, below)
+    return carried
+
+
+def _key_of(field: FieldInfo) -> str:
+    """The field that tells items of a list apart, as the API server is told too."""
+    extra: Any = field.json_schema_extra
+    return str(extra["x-kubernetes-list-map-keys"][0])
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    """The model that a field holds, alone, in a list or optionally."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next((found for one in get_args(annotation) if (found := _model_in(one))), None)
+
+
+def _cut(values: Any, location: tuple[int | str, ...], *, most: int) -> None:
+    *parents, last = location
+    for part in parents:
+        values = values[part]
+    values[last] = f"{values[last][: most - 1]}…"
+
+
+def _without_empty(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_empty(one) for name, one in value.items() if one not in ("", [])}
+    return [_without_empty(one) for one in value] if isinstance(value, list) else value

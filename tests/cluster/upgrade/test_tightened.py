@@ -1,0 +1,35 @@
+"""Objects that an earlier CRD took and today's refuses: they can still be suspended, annotated and deleted."""
+
+import pytest
+
+from cluster_setup import ROOT, apply_crds, read_manifests
+from kube_api import Api, Refused
+from old_cluster import TIGHT, OldCluster
+from operator_desk import JOBS, small_job
+from tightened import Stored, stored_rows
+
+pytestmark = pytest.mark.own_plane
+
+
+def test_what_a_new_rule_refuses_stays_usable_where_it_is_stored(old_cluster: OldCluster) -> None:
+    (crd,) = read_manifests(ROOT / "crds" / "kubedistill.io_distillationjobs.yaml")
+    apply_crds(old_cluster.api, [crd])
+    for one in stored_rows(old_cluster.old.crd, crd).values():
+        with pytest.raises(Refused):
+            old_cluster.api.create(small_job(f"{one.name}-anew", **one.spec), namespace=TIGHT, dry_run=True)
+        check_usable(old_cluster.api, one)
+
+
+def check_usable(api: Api, one: Stored) -> None:
+    """Suspend a stored job and let it go on, ask for a cancellation and a rerun, write its status, delete it."""
+    for suspended in (True, False):
+        changed = api.patch(JOBS, one.name, {"spec": {"suspend": suspended}}, namespace=TIGHT)
+        assert changed["spec"]["suspend"] is suspended
+        assert changed["spec"].items() >= one.spec.items()
+    for verb in ("kubedistill.io/cancel", "kubedistill.io/rerun"):
+        marked = api.patch(JOBS, one.name, {"metadata": {"annotations": {verb: "now"}}}, namespace=TIGHT)
+        assert marked["metadata"]["annotations"][verb] == "now"
+    told = api.patch(JOBS, one.name, {"status": {"phase": "Pending"}}, namespace=TIGHT, subresource="status")
+    assert told["status"]["phase"] == "Pending"
+    api.delete(JOBS, one.name, namespace=TIGHT)
+    assert api.get(JOBS, one.name, namespace=TIGHT) is None

@@ -1,0 +1,188 @@
+"""A status of another version: nothing is done about the job, nothing of it is dropped, and it goes on as it was."""
+
+import copy
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import pytest
+
+from controller_desk import KEY, Desk, finish_stage, play
+from operator_objects import DISTILLATIONS, EVENTS, JOBS, MAPS, RAYJOBS
+
+Object = dict[str, Any]
+Scenario = Callable[[Desk], Awaitable[None]]
+
+
+def status_of(desk: Desk) -> Object:
+    return copy.deepcopy((desk.api.find(DISTILLATIONS, "support") or {})["status"])
+
+
+def store(desk: Desk, status: Object, **changes: Any) -> None:
+    """Another version's operator, or a user, writes the job."""
+    found = desk.api.find(DISTILLATIONS, "support") or {}
+    metadata = {**found["metadata"], **changes.pop("metadata", {})}
+    desk.api.put({**found, **changes, "metadata": metadata, "status": status}, collection=DISTILLATIONS)
+
+
+def stalled(status: Object) -> Object | None:
+    return next((one for one in status["conditions"] if one["type"] == "Stalled"), None)
+
+
+def told(desk: Desk) -> list[str]:
+    events = [one for place, one in desk.api.objects.items() if place[0] == EVENTS]
+    return [one["message"] for one in events if one["reason"] == "StatusNotUnderstood"]
+
+
+async def look(desk: Desk) -> None:
+    desk.controller.queue.add(KEY)
+    await desk.settle()
+
+
+async def to_train(desk: Desk) -> None:
+    """The job is in Train, whose RayJob runs."""
+    await look(desk)
+    for _ in range(3):
+        finish_stage(desk.api)
+        await look(desk)
+        await desk.wait(40)
+    assert status_of(desk)["stage"] == "Train"
+
+
+def without_conditions(status: Object) -> Object:
+    return {name: value for name, value in status.items() if name != "conditions"}
+
+
+def newer(status: Object, case: str) -> Object:
+    """The status as a newer operator would have written it."""
+    status = copy.deepcopy(status) | {"budget": {"spent": 3}}
+    train = next(one for one in status["stages"] if one["name"] == "Train")
+    if case == "stage":
+        status["stages"].insert(4, {"name": "Reflect", "state": "Running", "attempt": 1, "child": "support-reflect-a"})
+    elif case == "state":
+        train["state"] = "Paused"
+    elif case == "outcome":
+        status["runHistory"] = [{"id": "zero", "outcome": "Paused"}]
+    elif case == "artifact":
+        status["run"]["artifacts"].append({"name": "embeddings", "key": "k"})
+    else:
+        status["conditions"][0]["status"] = "Maybe"
+    return status
+
+
+CASES = ("stage", "state", "outcome", "artifact", "condition")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_in_mid_run_nothing_is_done_or_dropped_and_the_job_goes_on_when_it_is_understood(
+    case: str, resource: Object
+) -> None:
+    async def scenario(desk: Desk) -> None:
+        await to_train(desk)
+        before = status_of(desk)
+        stored = newer(before, case)
+        children = desk.count(RAYJOBS), desk.count(JOBS), desk.count(MAPS)
+        store(desk, stored)
+        await look(desk)
+        found = stalled(status_of(desk))
+        assert found is not None
+        assert (found["status"], found["reason"]) == ("True", "StatusNotUnderstood")
+        assert "is not one of" in found["message"]
+        assert without_conditions(status_of(desk)) == without_conditions(stored)
+        finish_stage(desk.api)
+        for _ in range(3):
+            await look(desk)
+            await desk.wait(7200)
+        assert (desk.count(RAYJOBS), desk.count(JOBS), desk.count(MAPS)) == children
+        assert told(desk) == [found["message"]]
+        assert without_conditions(status_of(desk)) == without_conditions(stored)
+        store(desk, before | {"budget": {"spent": 3}, "conditions": [*before["conditions"], found]})
+        await look(desk)
+        await desk.wait(40)
+        after = status_of(desk)
+        assert stalled(after) is None
+        assert after["stage"] == "Evaluate", "what the driver said meanwhile was not lost"
+        assert after["budget"] == {"spent": 3}
+        assert [one["attempt"] for one in after["stages"]][:5] == [1] * 5
+
+    play(scenario, resource)
+
+
+def test_a_job_that_is_over_says_so_too_and_is_left_alone(resource: Object) -> None:
+    async def scenario(desk: Desk) -> None:
+        await to_train(desk)
+        for _ in range(3):
+            finish_stage(desk.api)
+            await look(desk)
+            await desk.wait(40)
+        before = status_of(desk)
+        assert before["phase"] == "Succeeded"
+        store(desk, before | {"runHistory": [{"id": "zero", "outcome": "Paused"}]})
+        await look(desk)
+        assert (stalled(status_of(desk)) or {})["reason"] == "StatusNotUnderstood"
+        runs = desk.api.writes()
+        await desk.wait(7200)
+        await look(desk)
+        assert desk.api.writes() == runs
+        store(desk, status_of(desk) | {"runHistory": []})
+        await look(desk)
+        assert without_conditions(status_of(desk)) == without_conditions(before)
+        assert {one["type"] for one in status_of(desk)["conditions"]} == {one["type"] for one in before["conditions"]}
+
+    play(scenario, resource)
+
+
+WAITING: dict[str, Object] = {
+    "suspend": {"spec": {"suspend": True}},
+    "cancel": {"metadata": {"annotations": {"kubedistill.io/cancel": "1"}}},
+    "rerun": {"metadata": {"annotations": {"kubedistill.io/rerun": "1"}}},
+    "deletion": {"metadata": {"deletionTimestamp": "2026-03-01T12:00:00Z"}},
+}
+
+
+@pytest.mark.parametrize("case", WAITING)
+def test_what_is_asked_of_it_waits_and_a_deletion_is_left_to_kubernetes(case: str, resource: Object) -> None:
+    async def scenario(desk: Desk) -> None:
+        await to_train(desk)
+        stored = newer(status_of(desk), "state")
+        changes = copy.deepcopy(WAITING[case])
+        changes |= {"spec": resource["spec"] | changes["spec"]} if "spec" in changes else {}
+        store(desk, stored, **changes)
+        done = desk.api.writes()
+        await look(desk)
+        wrote = [method for method, path in desk.api.writes()[len(done) :] if not path.endswith("/events")]
+        assert wrote == ([] if case == "deletion" else ["PUT"])
+        assert without_conditions(status_of(desk)) == without_conditions(stored)
+
+    play(scenario, resource)
+
+
+FROZEN: dict[str, tuple[Callable[[Object], Any], str]] = {
+    "a newer contract": (lambda run: run.update(contract=99), "contract 99 is not understood"),
+    "a choice of a newer spec": (lambda run: run["spec"]["task"].update(type="Rank"), 'task.type: "Rank" is not one'),
+    "a choice of newer images": (lambda run: run["images"].update(pullPolicy="Lazily"), '"Lazily" is not one of'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FROZEN)
+def test_a_run_that_another_version_froze_is_not_made_again(case: str, resource: Object) -> None:
+    change, problem = FROZEN[case]
+
+    async def scenario(desk: Desk) -> None:
+        await to_train(desk)
+        (place,) = [place for place, one in desk.api.objects.items() if "run.json" in one.get("data", {})]
+        frozen = desk.api.objects[place]
+        run = json.loads(frozen["data"]["run.json"])
+        change(run)
+        before = status_of(desk)
+        desk.controller.observer.forget(desk.job().uid)  # a new operator leads
+        desk.api.put({**frozen, "data": {"run.json": json.dumps(run)}}, collection=MAPS)
+        await look(desk)
+        assert problem in (stalled(status_of(desk)) or {})["message"]
+        assert without_conditions(status_of(desk)) == without_conditions(before)
+        desk.api.put(frozen, collection=MAPS)
+        desk.controller.resync(KEY)
+        await look(desk)
+        assert stalled(status_of(desk)) is None
+
+    play(scenario, resource)

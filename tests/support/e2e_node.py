@@ -1,0 +1,168 @@
+"""`make e2e-node`: the product as users install it, on a real node: its images, its chart, real pods and real Ray.
+
+It needs root and a Debian machine with 25 GB free; the first run builds for half an hour. It writes
+build/e2e-node/report.md, and build/e2e-node/logs.
+"""
+
+import argparse
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+from background import StartFailed
+from cluster_setup import install_ray_crds
+from go_builds import NoBinaries
+from helm import CHART, Helm, HelmFailed, make_helm
+from kube_api import Api
+from node.binaries import make_node_binaries
+from node.images import Image, make_images
+from node.real_node import RealNode
+from node.recorder import recording
+from node.report import MOST_OURS, ours_share, write_report
+from node.requirements import NotPossible, check_machine, check_network, install_packages
+from node.scenarios import QUICKSTART, SCENARIOS, Ground, Outcome, ScenarioFailed, make_claim
+from player.background import playing
+
+ROOT = Path(__file__).parents[2]
+FOLDER = ROOT / "build" / "e2e-node"
+OPERATOR_NAMESPACE, NAMESPACE = "kubedistill-system", "distillation"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the scenarios; the exit code is 0 where all of them held, 3 where the machine can't run them."""
+    options = _parse(arguments)
+    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job would ignore the first
+        signal.signal(number, signal.default_int_handler)
+    if options.down:
+        RealNode(FOLDER, {}).down()
+        return 0
+    try:
+        check_machine(FOLDER)
+        install_packages()
+        check_network()
+        binaries, helm = make_node_binaries(), make_helm()
+        images = make_images(_version(), force=options.rebuild)
+    except (NotPossible, NoBinaries) as error:
+        _say(f"e2e-node: NOTHING WAS RUN: {error}")
+        return 3
+    except KeyboardInterrupt:
+        return 128 + signal.SIGINT
+    outcomes: list[Outcome] = []
+    failure = ""
+    try:
+        with _node(binaries) as node:
+            _run(node, helm, images, outcomes=outcomes, names=options.scenario or tuple(SCENARIOS))
+    except (ScenarioFailed, StartFailed, HelmFailed, AssertionError, RuntimeError) as error:
+        failure = str(error) or repr(error)
+    except KeyboardInterrupt:
+        failure = "interrupted"
+    return _report(outcomes, images, failure=failure)
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="e2e-node", description=__doc__)
+    parser.add_argument("--rebuild", action="store_true", help="build the images even where they are of this tree")
+    parser.add_argument("--scenario", action="append", choices=tuple(SCENARIOS), help="only these; all by default")
+    parser.add_argument("--down", action="store_true", help="only remove what a run that was killed left behind")
+    return parser.parse_args(arguments)
+
+
+@contextlib.contextmanager
+def _node(binaries: dict[str, Path]) -> Iterator[RealNode]:
+    """A node that is removed in the end, whatever happens; a second Ctrl-C does not disturb that."""
+    node = RealNode(FOLDER, binaries)
+    try:
+        _say("starting the node")
+        node.up()
+        yield node
+    finally:
+        handlers = {one: signal.signal(one, signal.SIG_IGN) for one in (signal.SIGINT, signal.SIGTERM)}
+        _say("removing the node")
+        node.down()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _run(node: RealNode, helm: Path, images: list[Image], *, outcomes: list[Outcome], names: Sequence[str]) -> None:
+    _say("importing the images")
+    node.load(images)
+    kubeconfig = node.plane.kubeconfig
+    with contextlib.ExitStack() as stack:
+        api = stack.enter_context(Api(kubeconfig))
+        install_ray_crds(api)
+        _start_kuberay(node, stack)
+        _install(Helm(node.state / "helm", kubeconfig, helm))
+        _make_namespace(api)
+        storage = FOLDER / "storage"
+        make_claim(api, _kubectl(kubeconfig), namespace=NAMESPACE, storage=storage)
+        record = stack.enter_context(recording(kubeconfig, namespace=NAMESPACE))
+        ground = Ground(node, api, record, NAMESPACE, storage)
+        for name in names:
+            _say(f"scenario {name}")
+            outcomes.append(SCENARIOS[name](ground))
+            _say(f"{outcomes[-1].name}: {outcomes[-1].seen} ({outcomes[-1].seconds:.0f} s)")
+
+
+def _start_kuberay(node: RealNode, stack: contextlib.ExitStack) -> None:
+    """The KubeRay that KUBERAY_MANAGER names, as a process of this machine, else the player in its place."""
+    manager = os.environ.get("KUBERAY_MANAGER")
+    if manager is None:
+        stack.enter_context(playing(node.plane.kubeconfig, on_node=True, log=node.logs / "player.jsonl"))
+        return
+    command = [manager, "--use-kubernetes-proxy", "--enable-leader-election=false"]
+    node.start("kuberay", ["env", f"KUBECONFIG={node.plane.kubeconfig}", *command])
+
+
+def _install(helm: Helm) -> None:
+    _say("installing the chart")
+    helm.home.mkdir()
+    values = QUICKSTART / "cluster" / "values.yaml"
+    helm.run(
+        "install", "kubedistill", str(CHART), "--namespace", OPERATOR_NAMESPACE, "--create-namespace", "--wait",
+        "--timeout", "10m", "--values", str(values),
+    )  # fmt: skip
+    helm.run("test", "kubedistill", "--namespace", OPERATOR_NAMESPACE, "--timeout", "5m")
+
+
+def _make_namespace(api: Api) -> None:
+    """A namespace for jobs that refuses pods with privileges."""
+    labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+    api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE, "labels": labels}})
+
+
+def _kubectl(kubeconfig: Path) -> Callable[..., None]:
+    def run(*arguments: str) -> None:
+        command = ["kubectl", f"--kubeconfig={kubeconfig}", f"--namespace={NAMESPACE}", *arguments]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"kubectl {' '.join(arguments)} failed: {done.stderr.strip()}")
+
+    return run
+
+
+def _report(outcomes: list[Outcome], images: list[Image], *, failure: str) -> int:
+    kuberay = os.environ.get("KUBERAY_MANAGER") or "played by tests/support/player, with real pods and real Ray"
+    measured = next((one for one in outcomes if one.stages), None)
+    if not failure and measured is not None and (share := ours_share(measured)) > MOST_OURS:
+        failure = f"{share:.0%} of the quickstart's wall is ours; at most {MOST_OURS:.0%} may be"
+    _say("\n" + write_report(FOLDER / "report.md", outcomes, images=images, kuberay=kuberay, failure=failure))
+    return 1 if failure else 0
+
+
+def _version() -> str:
+    version: str = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    return version
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

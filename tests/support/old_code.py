@@ -1,0 +1,49 @@
+"""The code of an earlier version, out of this repository's history: its operator, its player, its command line."""
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from cluster_setup import ROOT
+
+_SOURCES = ("api", "operator", "runtime", "crds", "deploy/rbac", "examples/quickstart", "tests/support")
+_FIX = "run `git fetch --unshallow` where the clone is shallow, and test from a clone rather than from an archive"
+
+
+class NoHistory(Exception):
+    """The commit is not in the history that is at hand."""
+
+
+@dataclass(frozen=True, slots=True)
+class OldCode:
+    """A folder with the sources of one commit; it runs with the packages of this environment."""
+
+    folder: Path
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of a process that runs this code and not today's."""
+        roots = [self.folder / name for name in ("api", "operator", "runtime", "tests/support")]
+        before = os.environ.get("PYTHONPATH")
+        return os.environ | {"PYTHONPATH": os.pathsep.join([*map(str, roots), *([before] if before else [])])}
+
+    def python(self, program: str, *, text: str = "") -> str:
+        """Run a program with a text as its input, and return what it prints."""
+        command = [sys.executable, "-c", program]
+        ran = subprocess.run(
+            command, input=text, env=self.environment, cwd=self.folder, capture_output=True, text=True, check=False
+        )
+        assert ran.returncode == 0, ran.stderr
+        return ran.stdout
+
+
+def check_out(commit: str, folder: Path) -> OldCode:
+    """Write the sources of a commit into a new folder; raises NoHistory where there is no such commit."""
+    folder.mkdir(parents=True)
+    archive = subprocess.run(["git", "archive", commit, *_SOURCES], cwd=ROOT, capture_output=True, check=False)
+    if archive.returncode:
+        raise NoHistory(f"no code of {commit} ({archive.stderr.decode().strip()}): {_FIX}")
+    subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
+    return OldCode(folder)

@@ -1,0 +1,100 @@
+"""Specs that an earlier version took and stored: what today's rules refuse, and what were defaults then."""
+
+import json
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from kubedistill.client.job import read_job
+from kubedistill.stored import read_stored
+from kubedistill.v1alpha1 import Spec, spec_values
+from kubedistill_operator.decisions.freeze import has_digest, spec_digest
+from kubedistill_operator.job import parse_job
+from kubedistill_operator.status import find_condition, is_true
+from operator_desk import small_job
+from world import World, begin, reason_of, small_spec
+
+LABELS = {
+    "white space at an end": ["yes", "no "],
+    "case alone": ["yes", "Yes"],
+    "Unicode form alone": ["caf\u00e9", "cafe\u0301"],
+}
+"""Labels that 0.1 took for different ones, by what tells them apart."""
+DEFAULTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "a default that the CRD stored": ({"training": {"epochs": 2, "maxLength": 2048}}, {"training": {"epochs": 2}}),
+    "a part that holds nothing else": ({"training": {"maxLength": 2048}}, {}),
+    "a default that the manifest names": (
+        {"teachers": [{"name": "big", "model": {"source": "teacher", "maxModelLen": 4096}}]},
+        {"teachers": [{"name": "big", "model": {"source": "teacher"}}]},
+    ),
+}
+"""What is stored, and what 0.1 froze of it."""
+
+
+def resource(labels: list[str]) -> dict[str, Any]:
+    made = small_job("old", task={"type": "Classification", "labels": labels})
+    return {**made, "metadata": {"name": "old", "namespace": "team", "uid": "u"}}
+
+
+@pytest.mark.parametrize("labels", LABELS.values(), ids=LABELS)
+def test_a_stored_spec_is_read_and_starts_no_new_run(labels: list[str]) -> None:
+    stored = resource(labels)
+    with pytest.raises(ValidationError):
+        Spec.model_validate_json(json.dumps(stored["spec"]))
+    job = parse_job(stored)
+    assert job.spec is not None
+    assert job.spec.task.labels == tuple(labels)
+    assert job.problem.startswith("spec.task: labels holds")
+    assert read_job(stored).spec == job.spec, "a client shows and suspends it"
+
+
+@pytest.fixture
+def padded() -> World:
+    """A run that 0.1 froze, at Generate."""
+    values = spec_values(small_spec()) | {"task": {"type": "Classification", "labels": LABELS["white space at an end"]}}
+    world = World(spec=read_stored(Spec, values))
+    begin(world, "Generate")
+    world.problem = "spec.task: labels holds a label with white space at an end"
+    return world
+
+
+def test_a_run_under_former_rules_goes_on(padded: World) -> None:
+    for stage in ("Generate", "Curate", "Train", "Evaluate", "Export"):
+        padded.complete_stage(stage)
+    assert padded.status.phase == "Succeeded"
+    assert find_condition(padded.status, "SpecDrift") is None
+
+
+def test_a_run_under_former_rules_is_suspended(padded: World) -> None:
+    padded.run_child(padded.live)
+    padded.settle()
+    padded.spec = padded.spec.model_copy(update={"suspend": True})
+    padded.settle()
+    assert padded.channels[padded.live].stop
+
+
+def test_no_run_starts_under_former_rules() -> None:
+    world = World(problem="spec.task: labels holds a label with white space at an end")
+    world.settle()
+    assert world.status.run is None
+    assert reason_of(world, "Validated") == ("False", "InvalidSpec")
+
+
+@pytest.mark.parametrize(("stored", "frozen"), DEFAULTS.values(), ids=DEFAULTS)
+def test_a_former_default_is_no_edit(stored: dict[str, Any], frozen: dict[str, Any]) -> None:
+    live, run = (small_spec(**changes) for changes in (stored, frozen))
+    assert spec_digest(live) != spec_digest(run)
+    assert has_digest(live, spec_digest(run))
+    assert not has_digest(small_spec(**stored, curation={"minKeepRatio": 0.5}), spec_digest(run))
+
+
+def test_an_upgrade_tells_of_no_edit() -> None:
+    world = World(spec=small_spec(training={"epochs": 2}))
+    begin(world, "Generate")
+    world.spec = small_spec(training={"epochs": 2, "maxLength": 2048})
+    world.settle()
+    assert not is_true(world.status, "SpecDrift")
+    world.spec = small_spec(training={"epochs": 3, "maxLength": 2048})
+    world.settle()
+    assert is_true(world.status, "SpecDrift")
