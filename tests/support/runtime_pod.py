@@ -92,9 +92,9 @@ class RuntimePod:
 def image_environment() -> dict[str, str]:
     """The variables that the Dockerfile gives the runtime-cpu image."""
     _, _, stage = (ROOT / "Dockerfile").read_text().partition(" AS runtime-cpu\n")
-    line = re.search(r"^ENV (.+)$", stage, flags=re.MULTILINE)
-    assert line is not None
-    return dict(word.split("=", 1) for word in line[1].split())
+    found = re.search(r"^ENV ((?:.*\\\n)*.*)$", stage, flags=re.MULTILINE)
+    assert found is not None
+    return dict(word.split("=", 1) for word in found[1].replace("\\\n", " ").split())
 
 
 def make_store(folder: Path, *, group: int, mode: int) -> None:
