@@ -15,7 +15,6 @@ from image_root import ImageRoot
 from kubedistill.canonical import digest
 from kubedistill.chain import ArtifactName, StageName
 from kubedistill.contract import JobRef, RunRef, StageJob, StageResult
-from kubedistill.v1alpha1 import Spec
 from small_job import MARK, QUICKSTART, alive, make_job
 
 ROOT = Path(__file__).parents[2]
@@ -70,7 +69,7 @@ class RuntimePod:
         spec["training"]["epochs"] = 2
         return StageJob(
             job=JobRef(namespace="team", name="small"), run=RunRef(id="one", digest=digest(spec)), stage=stage,
-            attempt=1, token=token, spec=Spec.model_validate(spec, strict=False), store=f"file://{_STORE}/small",
+            attempt=1, token=token, frozen_spec=spec, store=f"file://{_STORE}/small",
             data_root=f"file://{_DATA}", artifacts=dict(keys), date="2026-11-27",
         )  # fmt: skip
 
