@@ -12,7 +12,7 @@ from cluster_setup import ROOT, apply_crds, install_ray_crds, read_manifests
 from control_plane import ControlPlane
 from helm import Helm
 from kube_api import Api, Manifest, wait_for
-from old_code import check_out
+from old_code import unpack_operator
 from old_driver import OldDriver
 from operator_desk import JOBS, make_namespace, small_job
 from operator_process import Replica, replica
@@ -61,11 +61,11 @@ class OldCluster:
 
     @contextmanager
     def downgraded(self) -> Iterator[None]:
-        """Stop today's operator, and run the old version's own under its own CRD. Raises NoHistory without its code."""
+        """Stop today's operator, and run the old version's own under its own CRD."""
         assert self.release is not None, "it was upgraded before"
         self.operator.close()
         self.api.apply(self.old.crd)
-        code = check_out(self.old.commit, self.folder / "code")
+        code = unpack_operator(self.old.operator, self.folder / "code")
         started = replica(
             self.folder, kubeconfig=self.release.kubeconfig(self.folder), lease_namespace=SYSTEM,
             options=["--alone"], environment=code.environment, name="old", **self.settings,

@@ -1,14 +1,16 @@
-"""The code of an earlier version, out of this repository's history: its operator, its player, its command line."""
+"""The code of an earlier version: all of it out of this repository's history, or its operator out of tests/upgrade."""
 
 import os
 import subprocess
 import sys
+import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from cluster_setup import ROOT
 
-_SOURCES = ("api", "operator", "runtime", "crds", "deploy/rbac", "examples/quickstart", "tests/support")
+_OPERATOR = ("api", "operator")
+_SOURCES = (*_OPERATOR, "runtime", "crds", "deploy/rbac", "examples/quickstart", "tests/support")
 _FIX = "run `git fetch --unshallow` where the clone is shallow, and test from a clone rather than from an archive"
 
 
@@ -25,7 +27,7 @@ class OldCode:
     @property
     def environment(self) -> dict[str, str]:
         """The environment of a process that runs this code and not today's."""
-        roots = [self.folder / name for name in ("api", "operator", "runtime", "tests/support")]
+        roots = [self.folder / name for name in (*_OPERATOR, "runtime", "tests/support")]
         before = os.environ.get("PYTHONPATH")
         return os.environ | {"PYTHONPATH": os.pathsep.join([*map(str, roots), *([before] if before else [])])}
 
@@ -42,8 +44,26 @@ class OldCode:
 def check_out(commit: str, folder: Path) -> OldCode:
     """Write the sources of a commit into a new folder; raises NoHistory where there is no such commit."""
     folder.mkdir(parents=True)
-    archive = subprocess.run(["git", "archive", commit, *_SOURCES], cwd=ROOT, capture_output=True, check=False)
+    subprocess.run(["tar", "-x", "-C", str(folder)], input=_archive(commit, _SOURCES), check=True)
+    return OldCode(folder)
+
+
+def pack_operator(commit: str, file: Path) -> None:
+    """Write the operator of a commit into an archive, for clones without its history; raises NoHistory."""
+    packed = subprocess.run(["xz", "-9e"], input=_archive(commit, _OPERATOR), capture_output=True, check=True)
+    file.write_bytes(packed.stdout)
+
+
+def unpack_operator(file: Path, folder: Path) -> OldCode:
+    """Write what `pack_operator` packed into a new folder."""
+    folder.mkdir(parents=True)
+    with tarfile.open(file) as archive:
+        archive.extractall(folder, filter="data")
+    return OldCode(folder)
+
+
+def _archive(commit: str, sources: tuple[str, ...]) -> bytes:
+    archive = subprocess.run(["git", "archive", commit, *sources], cwd=ROOT, capture_output=True, check=False)
     if archive.returncode:
         raise NoHistory(f"no code of {commit} ({archive.stderr.decode().strip()}): {_FIX}")
-    subprocess.run(["tar", "-x", "-C", str(folder)], input=archive.stdout, check=True)
-    return OldCode(folder)
+    return archive.stdout

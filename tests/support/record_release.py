@@ -29,7 +29,7 @@ from cluster_setup import (
 )
 from control_plane import ControlPlane
 from kube_api import Api, Manifest, wait_for
-from old_code import OldCode, check_out
+from old_code import OldCode, check_out, pack_operator
 from operator_desk import JOBS, make_namespace, small_job
 from operator_process import replica
 from stored_release import KINDS, RELEASES, resource_of
@@ -200,6 +200,7 @@ def record(commit: str, into: Path) -> None:
             _write(into / f"{scene.name}.yaml", list(scene.objects()))
         _write(into / "crd.yaml", read_manifests(code.folder / "crds" / "kubedistill.io_distillationjobs.yaml"))
         _write(into / "release.yaml", [{"commit": commit, "recordedAt": int(time.time())}])
+        pack_operator(commit, into / "operator.tar.xz")
         schema = code.python(
             "import json; from kubedistill.contract import StageJob; print(json.dumps(StageJob.model_json_schema()))"
         )

@@ -93,6 +93,11 @@ class StoredRelease:
         return str(self._release["commit"])
 
     @property
+    def operator(self) -> Path:
+        """The archive of its operator's code."""
+        return self.folder / "operator.tar.xz"
+
+    @property
     def crd(self) -> Manifest:
         (crd,) = read_manifests(self.folder / "crd.yaml")
         return crd
