@@ -36,6 +36,8 @@ KubedistillError
 
 from typing import ClassVar
 
+from kubedistill.printing import printable
+
 EXIT_SUCCESS, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_GATE, EXIT_CLAIM_LOST = 0, 1, 2, 3, 75
 
 
@@ -53,7 +55,7 @@ class KubedistillError(Exception):
     def __str__(self) -> str:
         place = f"{self.at}: " if self.at else ""
         remedy = f". {self.fix}" if self.fix else ""
-        return f"{place}{self.problem}{remedy}"
+        return printable(f"{place}{self.problem}{remedy}")
 
     def __reduce__(self) -> tuple[object, ...]:
         # Ray carries errors between processes by pickle, which knows nothing of keyword-only arguments.

@@ -13,6 +13,7 @@ import prometheus_client
 import typer
 
 from kubedistill.errors import EXIT_FAILED, InvalidInput, KubedistillError
+from kubedistill.printing import printable
 from kubedistill.settings import Settings
 from kubedistill_operator.cluster.failures import OperatorFailure
 from kubedistill_operator.explain import explain as explain_job
@@ -62,7 +63,7 @@ def explain(
         raise InvalidInput(f"{job!r} is not NAMESPACE/NAME", fix="Write it as in team-a/support")
     found = asyncio.run(explain_job(namespace, name, settings=_settings(config), kubeconfig=kubeconfig))
     for line in found.lines():
-        typer.echo(line)
+        _say(line)
 
 
 def main() -> None:
@@ -70,11 +71,16 @@ def main() -> None:
     try:
         app()
     except KubedistillError as error:
-        typer.echo(f"{error.reason}: {error}", err=True)
+        _say(f"{error.reason}: {error}", err=True)
         sys.exit(error.exit_code)
     except OperatorFailure as error:
-        typer.echo(str(error), err=True)
+        _say(str(error), err=True)
         sys.exit(EXIT_FAILED)
+
+
+def _say(text: str, *, err: bool = False) -> None:
+    """Print a text without what a terminal would obey."""
+    typer.echo(printable(text), err=err)
 
 
 async def _run(settings: Settings, options: Options) -> None:

@@ -4,7 +4,10 @@ import pytest
 
 from kubedistill.chain import CHAIN
 from kubedistill.v1alpha1 import Condition, Run, StageStatus, Status
-from kubedistill_operator.status import summarise
+from kubedistill_operator.cluster.events import event_manifest
+from kubedistill_operator.job import Job
+from kubedistill_operator.plan import Event
+from kubedistill_operator.status import summarise, with_condition, with_stage
 
 RUN = Run(id="1", digest="d", started_at="2026-11-25T00:00:00Z")
 COMPLETE = (Condition(type="Complete", status="True", reason="Done"),)
@@ -30,3 +33,24 @@ PHASES = {
 def test_the_phase_follows_the_stages(case: str) -> None:
     status, phase = PHASES[case]
     assert summarise(status, now=0.0, generation=1).phase == phase
+
+
+SAID = {
+    "an escape sequence in what the API server refuses": ("422 \x1b[2J\x9b: no", r"422 \u001b[2J\u009b: no"),
+    "several problems, a line each": ("spec.a: bad\nspec.b: bad\n", "spec.a: bad spec.b: bad"),
+    "a bidi control": ("user\u202egnp.exe", r"user\u202egnp.exe"),
+    "more than a condition holds": ("\x01" * 2000, (r"\u0001" * 2000)[:1024]),
+}
+
+
+@pytest.mark.parametrize("case", SAID)
+def test_no_message_of_a_status_holds_what_a_terminal_obeys(case: str) -> None:
+    message, told = SAID[case]
+    status = Status(run=RUN, stages=stages(0))
+    status = with_condition(status, "Failed", "True", reason="Rejected", message=message, now=0.0, generation=1)
+    status = summarise(with_stage(status, "Prepare", message=message), now=0.0, generation=1)
+    assert {status.message, status.stages[0].message, *(one.message for one in status.conditions if one.message)} == {
+        told
+    }
+    event = event_manifest(Event("RunFailed", message), Job("team-a", "j", "u", status=status), now=0.0, instance="i")
+    assert event["message"] == told

@@ -11,6 +11,7 @@ import shlex
 import sys
 
 from kubedistill.cli.app import app
+from kubedistill.cli.output import say_line
 
 _PROGRAM, _VARIABLE = "kubectl-distill", "_KUBECTL_DISTILL_COMPLETE"
 _FILES_TOO, _NOTHING_ELSE = 0, 4
@@ -19,8 +20,9 @@ _FILES_TOO, _NOTHING_ELSE = 0, 4
 def main() -> None:
     """Print the completions of the words that this was called with."""
     found = complete(sys.argv[1:])
-    sys.stdout.write("".join(f"{one}\n" for one in found))
-    sys.stdout.write(f":{_NOTHING_ELSE if found else _FILES_TOO}\n")
+    for one in found:
+        say_line(one)
+    say_line(f":{_NOTHING_ELSE if found else _FILES_TOO}")
 
 
 def complete(words: list[str]) -> list[str]:

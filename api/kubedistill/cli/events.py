@@ -4,11 +4,9 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-import typer
-
 from kubedistill.cli.changes import short_time
 from kubedistill.cli.cluster import Context, JobName, Kubeconfig, Namespace, session
-from kubedistill.cli.output import DataOutput, print_values
+from kubedistill.cli.output import DataOutput, print_values, say_line
 from kubedistill.client import scripts
 from kubedistill.client.scripts import event_time
 
@@ -28,13 +26,13 @@ def events(
         print_values({"apiVersion": "v1", "kind": "List", "items": found}, output)
         return
     if not found:
-        typer.echo(f"There are no events about {job}; a cluster keeps them for an hour.", err=True)
+        say_line(f"There are no events about {job}; a cluster keeps them for an hour.", err=True)
         return
     now = datetime.now(UTC)
     width = max(len(one["reason"]) for one in found)
-    typer.echo(f"{'AGE':<8} {'TYPE':<8} {'REASON':<{width}} MESSAGE")
+    say_line(f"{'AGE':<8} {'TYPE':<8} {'REASON':<{width}} MESSAGE")
     for event in found:
-        typer.echo(f"{_age(event, now):<8} {event['type']:<8} {event['reason']:<{width}} {event['message']}")
+        say_line(f"{_age(event, now):<8} {event['type']:<8} {event['reason']:<{width}} {event['message']}")
 
 
 def _age(event: Mapping[str, Any], now: datetime) -> str:

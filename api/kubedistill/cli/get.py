@@ -5,8 +5,9 @@ from typing import Annotated, Any, Literal
 import typer
 
 from kubedistill.cli.cluster import Context, Kubeconfig, Namespace, Session, job_names, session
-from kubedistill.cli.output import print_resource, print_values, without_managers
+from kubedistill.cli.output import print_resource, print_values, say_line, without_managers
 from kubedistill.client import scripts
+from kubedistill.printing import printable_line
 
 Form = Literal["json", "yaml", "name", "wide"]
 
@@ -38,11 +39,10 @@ def _show_one(connection: Session, name: str, output: Form | None) -> None:
     if output is not None and output != "wide":
         print_resource(found.values, output)
         return
-    from rich.console import Console
-
     from kubedistill.cli.picture import picture
+    from kubedistill.cli.terminal import Terminal
 
-    Console().print(picture(found), soft_wrap=True)
+    Terminal().print(picture(found), soft_wrap=True)
 
 
 def _list(connection: Session, namespace: str, name: str, output: Form | None) -> None:
@@ -60,10 +60,10 @@ def _list(connection: Session, namespace: str, name: str, output: Form | None) -
     drawn = connection.run(scripts.table(namespace=namespace, name=name))
     if not drawn["rows"]:
         place = f"namespace {namespace}" if namespace else "the cluster"
-        typer.echo(f"There are no jobs in {place}.", err=True)
+        say_line(f"There are no jobs in {place}.", err=True)
         return
     for line in table_lines(drawn, wide=output == "wide", spaces=not namespace):
-        typer.echo(line)
+        say_line(line)
 
 
 def table_lines(drawn: dict[str, Any], *, wide: bool, spaces: bool) -> list[str]:
@@ -82,4 +82,4 @@ def table_lines(drawn: dict[str, Any], *, wide: bool, spaces: bool) -> list[str]
 
 
 def _cell(value: Any) -> str:
-    return "" if value is None else str(value)
+    return "" if value is None else printable_line(str(value))

@@ -1,16 +1,15 @@
 """kubedistill import azureml"""
 
-import io
-import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from ruamel.yaml import YAML
 
 from kubedistill.azureml.models import load_models
 from kubedistill.azureml.translation import translate
+from kubedistill.cli.output import print_json, print_yaml, say
 
 importing = typer.Typer(name="import", help="Read jobs of other services.", no_args_is_help=True)
 Source = Annotated[Path, typer.Argument(help="An Azure ML distillation job, as YAML.", show_default=False)]
@@ -33,15 +32,10 @@ def azureml(
     translation = translate(job, models=load_models(models))
     if as_json:
         remarks = [asdict(remark) for remark in translation.remarks]
-        typer.echo(json.dumps({"job": translation.values, "remarks": remarks}))
+        print_json({"job": translation.values, "remarks": remarks})
         return
-    typer.echo(_yaml(translation.values), nl=False)
-    for remark in translation.remarks:
-        typer.echo(f"{remark.field}: {'left out: ' if remark.dropped else ''}{remark.message}", err=True)
-
-
-def _yaml(values: dict[str, Any]) -> str:
-    writer, text = YAML(), io.StringIO()
+    writer = YAML()
     writer.indent(mapping=2, sequence=4, offset=2)
-    writer.dump(values, text)
-    return text.getvalue()
+    print_yaml(translation.values, writer)
+    for remark in translation.remarks:
+        say(f"{remark.field}: {'left out: ' if remark.dropped else ''}{remark.message}", err=True)

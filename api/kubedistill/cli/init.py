@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from kubedistill.cli.output import say_line
 from kubedistill.errors import InvalidInput
 from kubedistill.files import create_file
 from kubedistill.v1alpha1.task import TaskType
@@ -26,4 +27,4 @@ def init(
         raise InvalidInput(
             f"it can't be written ({error.strerror})", at=str(output), fix="Name another file"
         ) from error
-    typer.echo(f"wrote {output}; edit it, then: kubedistill validate {output}")
+    say_line(f"wrote {output}; edit it, then: kubedistill validate {output}")

@@ -8,6 +8,7 @@ import typer
 
 from kubedistill.chain import StageName
 from kubedistill.cli.cluster import Context, JobName, Kubeconfig, Namespace, Session, StoreHere, session
+from kubedistill.cli.output import say_colored, say_line
 from kubedistill.client import scripts
 from kubedistill.client.logs import Log
 from kubedistill.client.logs import logs as read_logs
@@ -57,20 +58,25 @@ def _whatever_is_there(connection: Session, job: str, stage: str | None, store: 
 
 def _print(log: Log, *, skip: int, raw: bool) -> None:
     if skip == 0:
-        typer.echo(f"{log.stage}, {log.source}:", err=True)
+        say_line(f"{log.stage}, {log.source}:", err=True)
     for line in log.lines[skip:]:
-        typer.echo(line if raw else readable(line))
+        if raw:
+            say_line(line)
+        else:
+            say_colored(*readable(line))
 
 
-def readable(line: str) -> str:
-    """A line of JSON as people read it; any other line as it is."""
+def readable(line: str) -> list[tuple[str, str | None]]:
+    """A line of JSON as people read it, in parts with the color of each; any other line as it is."""
     try:
         said = json.loads(line)
     except ValueError:
-        return line
+        return [(line, None)]
     if not isinstance(said, dict) or "message" not in said:
-        return line
-    level = str(said.get("level", ""))
-    marked = typer.style(level, fg=_LEVELS[level]) if level in _LEVELS else level
-    text = " ".join(part for part in (str(said.get("at", ""))[11:19], marked, str(said["message"])) if part)
-    return f"{text}\n{said['traceback']}" if said.get("traceback") else text
+        return [(line, None)]
+    time, level = str(said.get("at", ""))[11:19], str(said.get("level", ""))
+    parts: list[tuple[str, str | None]] = []
+    for text, color in ((time, None), (level, _LEVELS.get(level)), (str(said["message"]), None)):
+        if text:
+            parts += [(" ", None), (text, color)] if parts else [(text, color)]
+    return [*parts, (f"\n{said['traceback']}", None)] if said.get("traceback") else parts

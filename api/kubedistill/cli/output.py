@@ -1,13 +1,17 @@
-"""What commands print for machines: JSON, YAML, or names that kubectl takes."""
+"""What commands print: text for people, by way of one filter, and JSON, YAML or names for machines."""
 
+import io
 import json
-import sys
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from kubedistill.cli.cluster import RESOURCE
+from kubedistill.printing import printable, printable_line
+
+if TYPE_CHECKING:
+    from ruamel.yaml import YAML
 
 Form = Literal["json", "yaml", "name"]
 Output = Annotated[Form | None, typer.Option("--output", "-o", help="Form of the output.", show_default=False)]
@@ -16,22 +20,53 @@ DataOutput = Annotated[
 ]
 
 
+def say(text: str, *, err: bool = False) -> None:
+    """Print a text that may have several lines, to standard output or standard error."""
+    typer.echo(printable(text), err=err)
+
+
+def say_line(text: str, *, err: bool = False) -> None:
+    """Print a text on one line, whatever is in it."""
+    typer.echo(printable_line(text), err=err)
+
+
+def print_json(values: Any) -> None:
+    """Print JSON values on one line, at once."""
+    say_line(json.dumps(values))
+
+
+def print_yaml(values: Any, writer: "YAML") -> None:
+    """Print values as YAML; where they hold what is not printable, all characters beyond ASCII are escapes."""
+    text = io.StringIO()
+    writer.dump(values, text)
+    if printable(text.getvalue()) != text.getvalue():
+        text, writer.allow_unicode = io.StringIO(), False
+        writer.dump(values, text)
+    say(text.getvalue().removesuffix("\n"))
+
+
+def say_colored(*parts: tuple[str, str | None]) -> None:
+    """Print parts of a text that may have several lines, each in its own color or in none."""
+    texts = [(printable(text), color) for text, color in parts]
+    typer.echo("".join(typer.style(text, fg=color) if color else text for text, color in texts))
+
+
 def print_values(values: Any, form: Literal["json", "yaml"]) -> None:
     """Print JSON values in a form."""
     if form == "json":
-        typer.echo(json.dumps(values, indent=4))
+        say(json.dumps(values, indent=4))
         return
     from ruamel.yaml import YAML
 
     yaml = YAML(typ="safe", pure=True)
     yaml.default_flow_style = False
-    yaml.dump(values, sys.stdout)
+    print_yaml(values, yaml)
 
 
 def print_resource(values: Mapping[str, Any], form: Form) -> None:
     """Print a resource, without who has written which of its fields."""
     if form == "name":
-        typer.echo(f"{RESOURCE}/{values['metadata']['name']}")
+        say_line(f"{RESOURCE}/{values['metadata']['name']}")
         return
     print_values(without_managers(values), form)
 

@@ -6,10 +6,10 @@ from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
-from rich.text import Text
 
 from kubedistill.cli.changes import elapsed, ending, opening, short_time
 from kubedistill.client.job import Job
+from kubedistill.printing import printable_line
 from kubedistill.v1alpha1 import StageStatus
 
 _MARKS = {
@@ -25,18 +25,23 @@ def picture(job: Job, *, now: datetime | None = None) -> RenderableType:
     now = now or datetime.now(UTC)
     colour = _PHASES.get(job.phase, "cyan")
     parts: list[RenderableType] = [
-        Text.from_markup(f"[bold]{escape(opening(job))}[/]"),
-        Text.from_markup(f"[{colour}]{job.phase}[/]{_said(job)}"),
+        f"[bold]{_text(opening(job))}[/]",
+        f"[{colour}]{_text(job.phase)}[/]{_said(job)}",
     ]
     if job.status.stages:
         parts += [_stages(job, now=now)]
     if job.is_over:
-        parts += [Text(line) for line in ending(job)]
+        parts += [_text(line) for line in ending(job)]
     return Group(*parts)
 
 
+def _text(text: str) -> str:
+    """A text as rich's markup, on one line; filtered here, since a line break would forge a line of the picture."""
+    return escape(printable_line(text))
+
+
 def _said(job: Job) -> str:
-    return f" [dim]{escape(job.message)}[/]" if job.message and not job.is_over else ""
+    return f" [dim]{_text(job.message)}[/]" if job.message and not job.is_over else ""
 
 
 def _stages(job: Job, *, now: datetime) -> Table:
@@ -47,7 +52,7 @@ def _stages(job: Job, *, now: datetime) -> Table:
         time = elapsed(stage, now=now)
         bar = ProgressBar(total=100, completed=_percent(stage), width=_BAR)
         grid.add_row(
-            _MARKS.get(stage.state, "[dim]○[/]"), stage.name, bar, escape(_note(stage)),
+            _MARKS.get(stage.state, "[dim]○[/]"), _text(stage.name), bar, _text(_note(stage)),
             "" if time is None else f"[dim]{short_time(time)}[/]",
         )  # fmt: skip
     return grid

@@ -1,11 +1,11 @@
 """kubedistill preview"""
 
 import contextlib
-import json
 from typing import Annotated
 
 import typer
 
+from kubedistill.cli.output import print_json
 from kubedistill.cli.process import show_failure
 from kubedistill.cli.run import Store, default_store
 from kubedistill.cli.validate import ConfigMaps, Manifest
@@ -30,17 +30,18 @@ def preview(
                 show_failure(event, as_json=as_json)
                 raise typer.Exit(event["exitCode"])
             if event["event"] == "preview":
-                typer.echo(json.dumps(event)) if as_json else _show(event)
+                print_json(event) if as_json else _show(event)
 
 
 def _show(event: Event) -> None:
-    from rich.console import Console
     from rich.markup import escape
     from rich.text import Text
 
-    console = Console()
+    from kubedistill.cli.terminal import Terminal
+
+    console = Terminal()
     reason = escape(event["objectiveReason"])
-    console.print(f"[dim]objective[/] {event['objective']} [dim]({reason})[/]", highlight=False, soft_wrap=True)
+    console.print(f"[dim]objective[/] {event['objective']} [dim]({reason})[/]", soft_wrap=True)
     for record in event["records"]:
         text = Text()
         for piece in record["pieces"]:
@@ -50,15 +51,13 @@ def _show(event: Event) -> None:
                 text.append(piece["text"], style="bold magenta" if piece["end"] else "bold green underline")
             else:
                 text.append(f"[[{piece['text']}]]")
-        console.print(f"\n[bold]{escape(record['id'])}[/] [dim]{record['tokens']} tokens[/]", highlight=False)
+        console.print(f"\n[bold]{escape(record['id'])}[/] [dim]{record['tokens']} tokens[/]")
         console.print(text, soft_wrap=True)
     for split, asked in event["asked"].items():
         judged = " or ".join(repr(one) for one in asked["references"]) or "nothing: there is no reference"
-        console.print(
-            f"\n[bold]{escape(asked['id'])}[/] [dim]asked of {split}, judged by {escape(judged)}[/]", highlight=False
-        )
+        console.print(f"\n[bold]{escape(asked['id'])}[/] [dim]asked of {split}, judged by {escape(judged)}[/]")
         console.print(Text(asked["prompt"], style="dim"), soft_wrap=True)
     for note in event["notes"]:
-        console.print(f"note: {note}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"note: {note}", markup=False, soft_wrap=True)
     marks = "underlined; the end token is magenta" if console.is_terminal else "in [[ ]]"
-    console.print(f"\nThe loss is taken on what is {marks}.", style="dim", highlight=False, markup=False)
+    console.print(f"\nThe loss is taken on what is {marks}.", style="dim", markup=False)

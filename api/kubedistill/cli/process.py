@@ -1,8 +1,6 @@
 """How a command says why it ends."""
 
-import json
-import sys
-
+from kubedistill.cli.output import print_json, say
 from kubedistill.cli.program import named
 from kubedistill.errors import KubedistillError
 from kubedistill.process import Event
@@ -16,6 +14,6 @@ def failed_event(error: KubedistillError) -> Event:
 def show_failure(failed: Event, *, as_json: bool) -> None:
     """Say why a command ends: a line of JSON to standard output, or a message to standard error."""
     if as_json:
-        sys.stdout.write(json.dumps(failed) + "\n")
+        print_json(failed)
     else:
-        sys.stderr.write(f"{failed['reason']}: {named(failed['message'])}\n")
+        say(f"{failed['reason']}: {named(failed['message'])}", err=True)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from kubedistill.cli.cluster import Context, JobName, Kubeconfig, Namespace, StoreHere, session
-from kubedistill.cli.output import DataOutput, print_values
+from kubedistill.cli.output import DataOutput, print_values, say, say_line
 from kubedistill.client import scripts
 from kubedistill.client.job import Job
 from kubedistill.client.judging import Comparison, comparison_of
@@ -50,17 +50,15 @@ def _find(name: str, *, namespace: str, store: Path | None) -> Script[tuple[Job,
 
 def show_comparison(job: Job, comparison: Comparison) -> None:
     """Print a job's table, its one sentence, the gate and where the report is."""
-    typer.echo(f"{job.namespace}/{job.name}: {job.phase}\n")
-    typer.echo(f"{comparison}\n")
+    say(f"{job.namespace}/{job.name}: {job.phase}\n")
+    say(f"{comparison}\n")
     gate = _gate_of(job, comparison)
     if gate is not None:
         details = gate_details(gate)
-        typer.echo(f"{gate_text(gate).capitalize()}{': ' if details else ''}{details}.")
-    typer.echo(f"Report: {comparison.page}")
+        say_line(f"{gate_text(gate).capitalize()}{': ' if details else ''}{details}.")
+    say_line(f"Report: {comparison.page}")
     if comparison.report is None:
-        typer.echo(
-            "It lies in the job's store. Where that is mounted here, name its folder by --store to see all of it."
-        )
+        say_line("It lies in the job's store. Where that is mounted here, name its folder by --store to see all of it.")
 
 
 def _gate_of(job: Job, comparison: Comparison) -> GateVerdict | None:

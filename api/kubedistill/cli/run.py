@@ -1,8 +1,6 @@
 """kubedistill run"""
 
 import contextlib
-import json
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +8,7 @@ from urllib.parse import unquote, urlsplit
 
 import typer
 
+from kubedistill.cli.output import print_json
 from kubedistill.cli.validate import ConfigMaps, Manifest
 from kubedistill.contract import Prices
 from kubedistill.errors import EXIT_FAILED
@@ -55,8 +54,7 @@ def _pass_on(events: Iterable[Event]) -> int:
     """Print events as they come; returns the exit code."""
     code = EXIT_FAILED
     for event in events:
-        sys.stdout.write(json.dumps(event) + "\n")
-        sys.stdout.flush()
+        print_json(event)
         code = event.get("exitCode", code)
     return code
 

@@ -4,12 +4,12 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from kubedistill.chain import CHAIN
+from kubedistill.cli.terminal import Terminal
 from kubedistill.errors import EXIT_FAILED
 from kubedistill.process import Event
 from kubedistill.report import Report
@@ -24,14 +24,14 @@ _MARKS = {"Succeeded": "[green]✓[/]", "Skipped": "[dim]–[/]", "Failed": "[re
 
 def show(events: Iterable[Event], *, job: DistillationJob) -> int:
     """Show a run's events as they come; returns the exit code."""
-    console = Console()
-    console.print(f"[bold]{job.metadata.name}[/]  {escape(_models(job))}", highlight=False, soft_wrap=True)
+    console = Terminal()
+    console.print(f"[bold]{job.metadata.name}[/]  {escape(_models(job))}", soft_wrap=True)
     last = (_show_bars if console.is_terminal else _show_lines)(events, console=console)
     if last.get("event") == "finished":
         _show_result(last, console=console)
     elif last.get("event") == "failed":
         message = f"[red]{last['reason']}[/]: {escape(last['message'])}"
-        Console(stderr=True).print(message, highlight=False, soft_wrap=True)
+        Terminal(stderr=True).print(message, soft_wrap=True)
     return int(last.get("exitCode", EXIT_FAILED))
 
 
@@ -39,7 +39,7 @@ def _models(job: DistillationJob) -> str:
     return f"{job.spec.task.type}: {job.spec.teachers[0].model.source} → {job.spec.student.model.source}"
 
 
-def _show_lines(events: Iterable[Event], *, console: Console) -> Event:
+def _show_lines(events: Iterable[Event], *, console: Terminal) -> Event:
     """A line per change of a stage, and one every ten seconds."""
     last: Event = {}
     spoken = 0.0
@@ -55,12 +55,12 @@ def _show_lines(events: Iterable[Event], *, console: Console) -> Event:
     return last
 
 
-def _say(console: Console, text: str) -> None:
+def _say(console: Terminal, text: str) -> None:
     """Print a text as it is: paths and reasons may hold brackets, which are rich's markup."""
-    console.print(text.rstrip(), highlight=False, markup=False, soft_wrap=True)
+    console.print(text.rstrip(), markup=False, soft_wrap=True)
 
 
-def _show_bars(events: Iterable[Event], *, console: Console) -> Event:
+def _show_bars(events: Iterable[Event], *, console: Terminal) -> Event:
     """A bar per stage, with rate and time left."""
     last: Event = {}
     columns = (
@@ -77,7 +77,7 @@ def _show_bars(events: Iterable[Event], *, console: Console) -> Event:
             if event["event"] == "stage":
                 _show_stage(bars, tasks[event["stage"]], event)
             elif event["event"] == "note":
-                _say(bars.console, event["message"])
+                _say(console, event["message"])
             elif event["event"] == "progress":
                 progress = event["progress"]
                 bars.update(
@@ -123,7 +123,7 @@ def _outcome(event: Event) -> str:
     return f"{event['message']} ({event['seconds']:.1f} s)"
 
 
-def _show_result(finished: Event, *, console: Console) -> None:
+def _show_result(finished: Event, *, console: Terminal) -> None:
     report = read_stored_json(Report, Path(finished["report"]["json"]).read_bytes())
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("")
@@ -139,7 +139,7 @@ def _show_result(finished: Event, *, console: Console) -> None:
     if report.latency_control is not None and report.latency_control.noise:
         text = control_text(report.latency_control)
         _say(console, f"{text[:1].upper()}{text[1:]}.")
-    console.print(_gate_line(report, seconds=finished["seconds"]), highlight=False, soft_wrap=True)
+    console.print(_gate_line(report, seconds=finished["seconds"]), soft_wrap=True)
     for place in finished["exports"]:
         _say(console, f"Student: {place}")
     _say(console, f"Report: {finished['report']['html']}")

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from kubedistill.cli.cluster import RESOURCE, Context, Kubeconfig, Namespace, session
-from kubedistill.cli.output import Output, print_resource
+from kubedistill.cli.output import Output, print_resource, say_line
 from kubedistill.cli.program import named
 from kubedistill.cli.validate import Manifest
 from kubedistill.cli.watch import follow_job
@@ -38,9 +38,9 @@ def submit(
         if output is not None:
             print_resource(job.values, output)
         else:
-            typer.echo(f"{RESOURCE}/{job.name} {submitted.change}{suffix}")
+            say_line(f"{RESOURCE}/{job.name} {submitted.change}{suffix}")
             if submitted.change == "configured" and (hint := _hint(job)):
-                typer.echo(hint, err=True)
+                say_line(hint, err=True)
         if watch and not dry_run:
             raise typer.Exit(follow_job(connection, job.name, namespace=job.namespace, timeout=None))
 

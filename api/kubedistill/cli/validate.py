@@ -1,14 +1,13 @@
 """kubedistill validate"""
 
 import contextlib
-import json
-import sys
 from pathlib import Path
 from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit
 
 import typer
 
+from kubedistill.cli.output import print_json, say, say_line
 from kubedistill.cli.process import show_failure
 from kubedistill.cli.program import named
 from kubedistill.errors import EXIT_BAD_INPUT, InvalidData, KubedistillError
@@ -40,7 +39,7 @@ def validate(
     else:
         found = _check_files(job, folder=manifest.parent)
     if as_json:
-        typer.echo(json.dumps({"valid": not found["problems"], "name": job.metadata.name, **found}))
+        print_json({"valid": not found["problems"], "name": job.metadata.name, **found})
     else:
         _show(found, manifest=manifest, name=job.metadata.name)
     if found["problems"]:
@@ -93,10 +92,10 @@ def _values(error: KubedistillError) -> dict[str, str]:
 def _show(found: Findings, *, manifest: Path, name: str) -> None:
     """Print problems to standard error, and the rest to standard output."""
     for problem in found["problems"]:
-        sys.stderr.write(f"{problem['reason']}: {named(problem['message'])}\n")
+        say(f"{problem['reason']}: {named(problem['message'])}", err=True)
     for note in found["notes"]:
-        typer.echo(f"note: {note}")
+        say(f"note: {note}")
     for unchecked in found["unchecked"]:
-        typer.echo(f"not checked: {unchecked}")
+        say(f"not checked: {unchecked}")
     if not found["problems"]:
-        typer.echo(f"{manifest}: {name} is valid" + (", as far as it was checked" if found["unchecked"] else ""))
+        say_line(f"{manifest}: {name} is valid" + (", as far as it was checked" if found["unchecked"] else ""))

@@ -3,10 +3,8 @@
 from collections.abc import Callable
 from functools import partial
 
-import typer
-
 from kubedistill.cli.cluster import RESOURCE, Context, JobName, Kubeconfig, Namespace, session
-from kubedistill.cli.output import Output, print_resource
+from kubedistill.cli.output import Output, print_resource, say_line
 from kubedistill.client import scripts
 from kubedistill.client.job import Job
 from kubedistill.client.request import Script
@@ -30,7 +28,7 @@ def _verb(name: str, ask: Ask, tell: Callable[[Job], str], text: str) -> Callabl
         if output is not None:
             print_resource(found.values, output)
         else:
-            typer.echo(f"{RESOURCE}/{found.name} {tell(found)}")
+            say_line(f"{RESOURCE}/{found.name} {tell(found)}")
 
     command.__name__, command.__doc__ = name, text
     return command

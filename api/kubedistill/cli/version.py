@@ -1,13 +1,13 @@
 """kubedistill version"""
 
-import json
 from typing import Annotated
 
 import typer
 
 from kubedistill import __version__
+from kubedistill.cli.output import print_json, say_line
 
 
 def version(*, as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Print the version."""
-    typer.echo(json.dumps({"version": __version__}) if as_json else __version__)
+    print_json({"version": __version__}) if as_json else say_line(__version__)

@@ -7,13 +7,14 @@ import typer
 
 from kubedistill.cli.changes import changes, ending
 from kubedistill.cli.cluster import Context, JobName, Kubeconfig, Namespace, Session, session
+from kubedistill.cli.output import say_line
 from kubedistill.cli.program import named
 from kubedistill.client.following import follow
 from kubedistill.client.job import Job
 from kubedistill.errors import EXIT_FAILED
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from kubedistill.cli.terminal import Terminal
 
 _EXIT_INTERRUPTED = 130
 
@@ -36,18 +37,18 @@ def watch(
 def follow_job(connection: Session, name: str, *, namespace: str, timeout: float | None) -> int:
     """Show a job as it changes; returns its exit code."""
     versions: Iterator[Job] = connection.driver.stream(follow(name, namespace=namespace, seconds=timeout))
-    from rich.console import Console
+    from kubedistill.cli.terminal import Terminal
 
-    console = Console()
+    console = Terminal()
     try:
         last = _draw(versions, console) if console.is_terminal else _say(versions)
     except KeyboardInterrupt:
-        typer.echo(named(f"The job goes on; `kubedistill watch {name} -n {namespace}` follows it again."), err=True)
+        say_line(named(f"The job goes on; `kubedistill watch {name} -n {namespace}` follows it again."), err=True)
         return _EXIT_INTERRUPTED
     return EXIT_FAILED if last is None else last.exit_code
 
 
-def _draw(versions: Iterator[Job], console: "Console") -> Job | None:
+def _draw(versions: Iterator[Job], console: "Terminal") -> Job | None:
     """A picture that is drawn anew."""
     from rich.live import Live
 
@@ -66,8 +67,8 @@ def _say(versions: Iterator[Job]) -> Job | None:
     last: Job | None = None
     for job in versions:
         for line in changes(last, job):
-            typer.echo(line)
+            say_line(line)
         last = job
     for line in ending(last) if last is not None else ():
-        typer.echo(line)
+        say_line(line)
     return last

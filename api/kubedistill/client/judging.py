@@ -10,6 +10,7 @@ from kubedistill.client.job import Job
 from kubedistill.client.kept import KeptReport, check_readable, find_report
 from kubedistill.client.request import Script
 from kubedistill.errors import InvalidInput, NotKept
+from kubedistill.printing import printable_line
 from kubedistill.report import Arm, ArmName, Report
 from kubedistill.report_table import headline, table_lines
 from kubedistill.v1alpha1 import Result
@@ -100,7 +101,7 @@ def comparison_text(comparison: Comparison) -> str:
         for row in rows
     ]
     said = [] if comparison.report is None else ["", f"{headline(comparison.report)}."]
-    return "\n".join([line.rstrip() for line in [*lines, *said]])
+    return "\n".join([printable_line(line.rstrip()) for line in [*lines, *said]])
 
 
 def evaluate(

@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import TYPE_CHECKING
 
+from kubedistill.printing import printable_line
+
 if TYPE_CHECKING:
     from kubedistill.client.job import Job
     from kubedistill.client.judging import Comparison
@@ -19,13 +21,13 @@ _BAR = (
 def job_html(job: "Job") -> str:
     """A job: its phase, its stages with their progress, and what came out."""
     rows = [
-        (_MARKS.get(stage.state, "○"), stage.name, stage.state, _bar(stage), escape(stage.message))
+        (_MARKS.get(stage.state, "○"), _text(stage.name), _text(stage.state), _bar(stage), _text(stage.message))
         for stage in job.status.stages
     ]
     models = f"{job.spec.teachers[0].model.source} → {job.spec.student.model.source}"
     parts = [
-        f"<p><b>{escape(job.namespace)}/{escape(job.name)}</b> <b>{escape(job.phase)}</b><br>{escape(models)}</p>",
-        f"<p>{escape(job.status.message)}</p>" if job.status.message else "",
+        f"<p><b>{_text(job.namespace)}/{_text(job.name)}</b> <b>{_text(job.phase)}</b><br>{_text(models)}</p>",
+        f"<p>{_text(job.status.message)}</p>" if job.status.message else "",
         _table((), rows, escaped=True),
         _result(job),
     ]
@@ -38,8 +40,13 @@ def comparison_html(comparison: "Comparison") -> str:
     from kubedistill.report_table import headline
 
     heads = ("", "teacher", "before", "distilled", "against teacher")
-    said = f"<p>{escape(headline(comparison.report))}.</p>" if comparison.report is not None else ""
-    return f"<div>{_table(heads, rows_of(comparison))}{said}<p>Report: <code>{escape(comparison.page)}</code></p></div>"
+    said = f"<p>{_text(headline(comparison.report))}.</p>" if comparison.report is not None else ""
+    return f"<div>{_table(heads, rows_of(comparison))}{said}<p>Report: <code>{_text(comparison.page)}</code></p></div>"
+
+
+def _text(text: str) -> str:
+    """A text as HTML on one line; a bidi control would reorder what stands around it."""
+    return escape(printable_line(text))
 
 
 def _bar(stage: "StageStatus") -> str:
@@ -57,6 +64,6 @@ def _result(job: "Job") -> str:
 
 def _table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, escaped: bool = False) -> str:
     """A table; `escaped` says that the cells are HTML already."""
-    head = f"<tr>{''.join(f'<th>{escape(one)}</th>' for one in heads)}</tr>" if heads else ""
-    body = "".join(f"<tr>{''.join(f'<td>{one if escaped else escape(one)}</td>' for one in row)}</tr>" for row in rows)
+    head = f"<tr>{''.join(f'<th>{_text(one)}</th>' for one in heads)}</tr>" if heads else ""
+    body = "".join(f"<tr>{''.join(f'<td>{one if escaped else _text(one)}</td>' for one in row)}</tr>" for row in rows)
     return f"<table>{head}{body}</table>" if body else ""

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from kubedistill.v1alpha1 import API_VERSION, KIND
 from kubedistill_operator.job import Job
 from kubedistill_operator.plan import Event, Manifest
+from kubedistill_operator.status import one_line
 
 COMPONENT = "kubedistill-operator"
 _MOST = 1024  # longer messages are refused
@@ -27,7 +28,7 @@ def event_manifest(event: Event, job: Job, *, now: float, instance: str) -> Mani
         },
         "type": event.type,
         "reason": event.reason,
-        "message": event.message[:_MOST] or event.reason,
+        "message": one_line(event.message)[:_MOST] or event.reason,
         "action": event.reason,
         "eventTime": time.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "firstTimestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ"),

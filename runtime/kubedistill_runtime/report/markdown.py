@@ -1,5 +1,6 @@
 """report.md: the report for a terminal or a pull request."""
 
+from kubedistill.printing import printable_line
 from kubedistill.report import Report
 from kubedistill.report_table import headline, table_lines
 from kubedistill.report_words import (
@@ -25,23 +26,22 @@ def render_markdown(report: Report, *, title: str) -> str:
     details = gate_details(report.gate)
     change = words_of(compared).markdown.format(**fields_of(compared))
     control = [] if report.latency_control is None else [control_text(report.latency_control)]
-    return "\n".join(
-        [
-            f"# {title}",
-            "",
-            f"{headline(report)[:1].upper()}{headline(report)[1:]}.",
-            "",
-            "| | teacher | student before | student distilled | distilled against teacher |",
-            "|---|---|---|---|---|",
-            *rows,
-            "",
-            f"- Gate: {_GATE[gate_state(report.gate)]}{': ' if details else ''}{details}",
-            f"- {change}, {records_text(compared)}",
-            f"- Data: {data['asked']:,} answers asked for, {data['kept']:,} kept",
-            f"- Objective: {report.training['objective']} ({report.training['objectiveReason']})",
-            f"- Hardware: {report.provenance['hardware']}",
-            *(f"- Control: {note}" for note in (*control, *time_notes(report))),
-            *(f"- Cost: {note}" for note in cost_notes(report)),
-            "",
-        ]
-    )
+    lines = [
+        f"# {title}",
+        "",
+        f"{headline(report)[:1].upper()}{headline(report)[1:]}.",
+        "",
+        "| | teacher | student before | student distilled | distilled against teacher |",
+        "|---|---|---|---|---|",
+        *rows,
+        "",
+        f"- Gate: {_GATE[gate_state(report.gate)]}{': ' if details else ''}{details}",
+        f"- {change}, {records_text(compared)}",
+        f"- Data: {data['asked']:,} answers asked for, {data['kept']:,} kept",
+        f"- Objective: {report.training['objective']} ({report.training['objectiveReason']})",
+        f"- Hardware: {report.provenance['hardware']}",
+        *(f"- Control: {note}" for note in (*control, *time_notes(report))),
+        *(f"- Cost: {note}" for note in cost_notes(report)),
+        "",
+    ]
+    return "\n".join(map(printable_line, lines))

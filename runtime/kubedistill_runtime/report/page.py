@@ -6,6 +6,7 @@ from unicodedata import normalize
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from kubedistill.printing import printable
 from kubedistill.report import Example, Report
 from kubedistill.report_table import NOT_KNOWN, Line, headline, table_lines
 from kubedistill.report_words import (
@@ -44,7 +45,7 @@ def render_page(report: Report, *, title: str) -> str:
     environment.filters |= {"percent": _percent}
     environment.tests |= {"right": _is_right}
     plots = {"scores": plot_scores(report), "curve": plot_curve(report.training["curve"])}
-    return environment.get_template("page.html.j2").render(
+    page = environment.get_template("page.html.j2").render(
         report=report,
         title=title,
         headline=headline(report),
@@ -59,6 +60,7 @@ def render_page(report: Report, *, title: str) -> str:
         # Our own drawings; their text nodes were escaped by matplotlib.
         plots={name: Markup(svg) for name, svg in plots.items()},  # noqa: S704
     )
+    return printable(page)
 
 
 def _tiles(report: Report) -> list[Tile]:

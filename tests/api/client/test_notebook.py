@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from kubedistill.client.job import Job
+from kubedistill.printing import printable
 from made_reports import HOSTILE
 
 
@@ -27,6 +28,8 @@ def test_a_job_that_has_not_begun_shows_that(a_job: Callable[..., Job]) -> None:
 
 def test_texts_are_texts(a_job: Callable[..., Job]) -> None:
     stages = [{"name": "Train", "state": "Failed", "message": HOSTILE}]
-    page = a_job("Failed", message=HOSTILE, stages=stages)._repr_html_()
+    page = a_job("Failed", message=f"{HOSTILE}\u202egnp", stages=stages)._repr_html_()
+    assert r"\u202egnp" in page
+    assert printable(page) == page
     assert "<script" not in page
     assert "<img" not in page

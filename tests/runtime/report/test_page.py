@@ -1,13 +1,15 @@
 """report.html: a page that is whole by itself, true, and safe to open."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 
 import pytest
 
 import made_reports as made
+from kubedistill.printing import printable
 from kubedistill.report import Report
+from kubedistill_runtime.report.markdown import render_markdown
 from kubedistill_runtime.report.page import render_page
 
 
@@ -210,3 +212,16 @@ def test_page_says_why_the_students_were_not_timed_in_turn() -> None:
 
 def test_same_report_gives_the_same_page() -> None:
     assert render_page(made.make_report(), title="j") == render_page(made.make_report(), title="j")
+
+
+@pytest.mark.parametrize("render", [render_page, render_markdown])
+def test_what_would_be_obeyed_is_shown_as_escapes(render: Callable[..., str]) -> None:
+    text = "a\x1b[2J\x9b\u202egnp"
+    report = made.make_report(
+        arms__teacher__hardware=text, provenance__hardware=text, training__objectiveReason=f"{text}\n# forged",
+        gate={"passed": False, "reasons": [text]},
+    )  # fmt: skip
+    shown = render(report, title=text)
+    assert shown.count(r"a\u001b[2J\u009b\u202egnp") >= 4
+    assert printable(shown) == shown
+    assert render is render_page or "\n# forged" not in shown
