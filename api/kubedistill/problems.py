@@ -23,6 +23,10 @@ _FIXES = {
     "model_type": "Write a mapping of fields",
     "finite_number": "Write a finite number",
     "string_pattern_mismatch": "Write it in that form",
+    "one_line": "Remove line breaks, tabs and escape sequences",
+    "some_lines": "Remove escape sequences and carriage returns",
+    "object_name": "Write lower case letters, digits, - and .",
+    "data_key": "Write letters, digits, -, _ and .",
 }
 
 

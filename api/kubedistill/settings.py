@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from kubedistill.v1alpha1.base import Model, Name, Uri
-from kubedistill.v1alpha1.operation import DOMAIN, ObjectName, Quantity, Seconds
+from kubedistill.v1alpha1.base import DOMAIN, Model, Name, Uri
+from kubedistill.v1alpha1.operation import ObjectName, Quantity, Seconds
 
 Image = Annotated[str, Field(min_length=1, max_length=512)]
 Namespace = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]

@@ -11,6 +11,7 @@ from hypothesis.strategies import SearchStrategy
 from kubedistill.crd import Schema, job_schema
 from kubedistill.report import Arm, Arms, Comparison, GateVerdict, Reductions, Report
 from kubedistill.v1alpha1 import label_key
+from kubedistill.v1alpha1.base import ONE_LINE, SOME_LINES
 
 Values = dict[str, Any]
 MINIMAL_JOB: Values = {
@@ -28,6 +29,8 @@ TEXTS = st.text("abcXYZ019 /:._-é漢😀", min_size=1, max_size=12)
 PATTERNS: dict[str, SearchStrategy[str]] = {
     r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$": st.sampled_from(["4", "500m", "1.5", "16Gi"]),
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$": st.dates().map(lambda day: day.isoformat()),
+    ONE_LINE.pattern: TEXTS,
+    SOME_LINES.pattern: TEXTS,
 }
 NAMES = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,9}[a-z0-9])?", fullmatch=True)
 

@@ -23,6 +23,8 @@ def nodes(schema: Schema, path: str = "") -> Iterator[tuple[str, Schema]]:
         yield from nodes(field, f"{path}.{name}".removeprefix("."))
     if "items" in schema:
         yield from nodes(schema["items"], f"{path}[]")
+    if isinstance(schema.get("additionalProperties"), dict):
+        yield from nodes(schema["additionalProperties"], f"{path}.*")
 
 
 SPEC = job_schema()["properties"]["spec"]
@@ -74,6 +76,25 @@ def test_pydantic_and_the_schema_agree_at_every_limit(path: str, job_values: dic
         spec = copy.deepcopy(job_values["spec"])
         put(spec, path, value)
         assert VALIDATOR.is_valid(spec) == (problems_of_types(spec) == []), value
+
+
+SEVERAL_LINES = {"task.systemPrompt", "pods.annotations.*"}
+OBEYED = ("\x01", "\x1b[2J", "a\rb", "a\x7f", "\x9b2J", "a\x85b", "\x00")
+BREAKS = ("a\tb", "a\nb")
+
+
+@pytest.mark.parametrize(
+    "path", [path for path, node in SPEC_NODES.items() if node["type"] == "string" and "enum" not in node]
+)
+def test_no_string_holds_what_a_terminal_obeys(path: str, job_values: dict) -> None:
+    def takes(text: str) -> bool:
+        spec = copy.deepcopy(job_values["spec"])
+        put(spec, path, text)
+        assert VALIDATOR.is_valid(spec) == (problems_of_types(spec) == [])
+        return VALIDATOR.is_valid(spec)
+
+    assert not any(map(takes, OBEYED))
+    assert {takes(text) for text in BREAKS} == {path in SEVERAL_LINES}
 
 
 @given(data=st.data())

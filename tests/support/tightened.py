@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kube_api import Manifest
+from kubedistill.v1alpha1.base import ONE_LINE, SOME_LINES, DataKey, NewForm, ObjectReference
 
 _LIMITS = {
     "minLength": max, "minItems": max, "minimum": max, "maxLength": min, "maxItems": min, "maximum": min,
@@ -19,6 +20,47 @@ class Stored:
     spec: Mapping[str, Any]
 
 
+_HOSTILE = "\x1b]0;x\x07\x9b"
+_FOLDER = {"configMapKeyRef": {"name": "../../etc", "key": "../passwd"}}
+_OBEYED = Stored(
+    "obeyed",
+    {
+        "task": {"type": "Classification", "labels": ["yes", f"no{_HOSTILE}"], "systemPrompt": _HOSTILE},
+        "teachers": [{"name": "main", "model": {"source": _HOSTILE, "revision": _HOSTILE, "quantization": _HOSTILE}}],
+        "student": {"model": {"source": f"a\nb{_HOSTILE}", "revision": _HOSTILE}},
+        "data": {split: {"uri": _HOSTILE} for split in ("train", "validation", "test")},
+        "storage": {"uri": _HOSTILE, "volumeClaim": "../../etc"},
+        "export": [{"uri": _HOSTILE}],
+        "pods": {"annotations": {"a": _HOSTILE}},
+    },
+)
+_MOUNTED = Stored("mounted", {"data": dict.fromkeys(("train", "validation", "test"), _FOLDER)})
+_NAME, _KEY = (
+    next(one for one in kind.__metadata__ if isinstance(one, NewForm)) for kind in (ObjectReference, DataKey)
+)
+_FORMS: dict[str, tuple[NewForm, Stored]] = {
+    "spec.task.labels[]": (ONE_LINE, _OBEYED),
+    "spec.task.systemPrompt": (SOME_LINES, _OBEYED),
+    "spec.teachers[].model.source": (ONE_LINE, _OBEYED),
+    "spec.teachers[].model.revision": (ONE_LINE, _OBEYED),
+    "spec.teachers[].model.quantization": (ONE_LINE, _OBEYED),
+    "spec.student.model.source": (ONE_LINE, _OBEYED),
+    "spec.student.model.revision": (ONE_LINE, _OBEYED),
+    "spec.storage.uri": (ONE_LINE, _OBEYED),
+    "spec.storage.volumeClaim": (_NAME, _OBEYED),
+    "spec.export[].uri": (ONE_LINE, _OBEYED),
+    "spec.pods.annotations[]": (SOME_LINES, _OBEYED),
+} | {
+    f"spec.data.{split}.{field}": row
+    for split in ("train", "validation", "test")
+    for field, row in (
+        ("uri", (ONE_LINE, _OBEYED)),
+        ("configMapKeyRef.name", (_NAME, _MOUNTED)),
+        ("configMapKeyRef.key", (_KEY, _MOUNTED)),
+    )
+}
+"""Strings that got a form, and an object that does not have it."""
+
 TIGHTENED: dict[str, Stored | str] = {
     "spec.task: !has(self.labels) || self.labels.all(label, label == label.trim())": Stored(
         "padded", {"task": {"type": "Classification", "labels": ["yes", "no "]}}
@@ -26,14 +68,15 @@ TIGHTENED: dict[str, Stored | str] = {
     "spec.data.train: !has(self.targets) || self.targets != 'All' || (has(self.answers) && self.answers == 'Given')": (
         "targets is new, and its default is allowed"
     ),
+    **{f"{field}: pattern {form.pattern}": stored for field, (form, stored) in _FORMS.items()},
 }
 """By the field and what is new about it: an object that an earlier CRD stored, or why there can be none."""
 
 
 def stored_rows(old: Manifest, new: Manifest) -> dict[str, Stored]:
-    """The jobs that one CRD stores and a later one refuses."""
-    rows = {row: TIGHTENED.get(row) for row in sorted(tightenings(old, new))}
-    return {row: one for row, one in rows.items() if isinstance(one, Stored)}
+    """The jobs that one CRD stores and a later one refuses, by name."""
+    rows = [TIGHTENED.get(row) for row in sorted(tightenings(old, new))]
+    return {one.name: one for one in rows if isinstance(one, Stored)}
 
 
 def tightenings(old: Manifest, new: Manifest) -> set[str]:

@@ -13,6 +13,7 @@ from kubedistill_operator.decisions.freeze import has_digest, spec_digest
 from kubedistill_operator.job import parse_job
 from kubedistill_operator.status import find_condition, is_true
 from operator_desk import small_job
+from tightened import TIGHTENED, Stored
 from world import World, begin, reason_of, small_spec
 
 LABELS = {
@@ -46,6 +47,20 @@ def test_a_stored_spec_is_read_and_starts_no_new_run(labels: list[str]) -> None:
     assert job.spec is not None
     assert job.spec.task.labels == tuple(labels)
     assert job.problem.startswith("spec.task: labels holds")
+    assert read_job(stored).spec == job.spec, "a client shows and suspends it"
+
+
+OBJECTS = {one.name: one for one in TIGHTENED.values() if isinstance(one, Stored)}
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_what_a_new_rule_refuses_is_read_where_it_is_stored(name: str) -> None:
+    metadata = {"name": name, "namespace": "team", "uid": "u"}
+    stored = {**small_job(name, **OBJECTS[name].spec), "metadata": metadata}
+    job = parse_job(stored)
+    assert job.spec is not None
+    assert job.problem
+    assert {field: spec_values(job.spec)[field] for field in OBJECTS[name].spec} == OBJECTS[name].spec
     assert read_job(stored).spec == job.spec, "a client shows and suspends it"
 
 

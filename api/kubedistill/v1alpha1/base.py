@@ -1,10 +1,47 @@
 """What all resource models share: camelCase on the wire, frozen in memory, unknown fields refused."""
 
+import re
+from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
+    ValidationInfo,
+)
 from pydantic.alias_generators import to_camel
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
+
+from kubedistill.stored import is_stored
+
+
+@dataclass(frozen=True, slots=True)
+class NewForm:
+    """The form of a string in new specs. Stored ones may have another, since an earlier version took any."""
+
+    pattern: str
+    """For the CRD; `$` is the very end."""
+    kind: str
+    """Name of the error in problems.py, which has its fix."""
+    message: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        """Check a string after everything else about it."""
+        return core_schema.with_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        """Add the pattern."""
+        return handler(schema) | {"pattern": self.pattern}
+
+    def _check(self, text: str, info: ValidationInfo) -> str:
+        if not is_stored(info) and re.fullmatch(self.pattern.removesuffix("$"), text) is None:
+            raise PydanticCustomError(self.kind, self.message)
+        return text
 
 
 def _check_uri(uri: str) -> str:
@@ -15,8 +52,26 @@ def _check_uri(uri: str) -> str:
     return uri
 
 
+DOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Uri = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_check_uri)]
+ONE_LINE = NewForm(r"^[^\x00-\x1f\x7f-\x9f]*$", "one_line", "String should be one line without control characters")
+SOME_LINES = NewForm(
+    r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$", "some_lines", "String should have no control characters but tab and newline"
+)
+Uri = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_check_uri), ONE_LINE]
+Word = Annotated[str, Field(min_length=1, max_length=128), ONE_LINE]
+"""A name that is not Kubernetes': a revision, a label of answers."""
+ObjectReference = Annotated[
+    str,
+    Field(min_length=1, max_length=253),
+    NewForm(f"^{DOMAIN}$", "object_name", "String should be the name of an object in Kubernetes"),
+]
+DataKey = Annotated[
+    str,
+    Field(min_length=1, max_length=253),
+    NewForm(r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$", "data_key", "String should be a key of a ConfigMap"),
+]
+"""A key of a ConfigMap, which is a file's name too: never `..`, nor a path."""
 Name = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 

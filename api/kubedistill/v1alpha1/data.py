@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from kubedistill.v1alpha1.base import Fraction, Model, Uri, cel
+from kubedistill.v1alpha1.base import DataKey, Fraction, Model, ObjectReference, Uri, cel
 
 _ONE_SOURCE = "exactly one of uri and configMapKeyRef must be set"
 _TARGETS_OF_GIVEN = "targets: All needs answers: Given; a teacher answers every user turn anyway"
@@ -13,9 +13,9 @@ _TARGETS_OF_GIVEN = "targets: All needs answers: Given; a teacher answers every 
 class ConfigMapKeyRef(Model):
     """One key of a ConfigMap in the job's namespace."""
 
-    name: Annotated[str, Field(min_length=1, max_length=253)]
+    name: ObjectReference
     """Name of the ConfigMap."""
-    key: Annotated[str, Field(min_length=1, max_length=253)]
+    key: DataKey
     """Key in its data."""
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from kubedistill.v1alpha1.base import Model, Uri, cel, keyed_by
+from kubedistill.v1alpha1.base import Model, ObjectReference, Uri, cel, keyed_by
 from kubedistill.v1alpha1.data import Curation, Data, Generation
 from kubedistill.v1alpha1.evaluation import Evaluation, Export
 from kubedistill.v1alpha1.models import Student, Teacher
@@ -24,7 +24,7 @@ class Storage(Model):
 
     uri: Uri | None = None
     """Root of the store, such as file:///kubedistill/storage/team-a. On one machine --store takes its place."""
-    volume_claim: Annotated[str | None, Field(min_length=1, max_length=253)] = None
+    volume_claim: ObjectReference | None = None
     """ReadWriteMany PersistentVolumeClaim that is mounted at /kubedistill/storage."""
 
 

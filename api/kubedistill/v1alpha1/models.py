@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from kubedistill.v1alpha1.base import Model, Name, Uri
+from kubedistill.v1alpha1.base import ONE_LINE, Model, Name, Uri, Word
 
 
 class TeacherModel(Model):
@@ -12,14 +12,14 @@ class TeacherModel(Model):
 
     source: Uri
     """Where the weights are: hf://organisation/name, or a folder; without a scheme it is relative to the data root."""
-    revision: Annotated[str | None, Field(min_length=1, max_length=128)] = None
+    revision: Word | None = None
     """Branch, tag or commit of a hub model. Absent: its main branch, resolved once and recorded."""
     max_model_len: Annotated[int | None, Field(ge=16, le=1_048_576)] = None
     """Longest prompt and answer together, in tokens, 16 to 1,048,576. Longer prompts are dropped as TooLong.
     Absent: 4,096, or what the model was made for if that is less."""
     dtype: Literal["Auto", "BFloat16", "Float16", "Float32"] = "Auto"
     """Precision of weights and cache. Auto: Float32 on a CPU, the checkpoint's own on a GPU."""
-    quantization: Annotated[str | None, Field(min_length=1, max_length=32)] = None
+    quantization: Annotated[str, Field(min_length=1, max_length=32), ONE_LINE] | None = None
     """vLLM's name of a quantisation method. Absent: as the checkpoint says."""
     tensor_parallel_size: Annotated[int, Field(ge=1, le=64)] = 1
     """GPUs that share each layer, 1 to 64; keep it inside a node."""
@@ -54,7 +54,7 @@ class StudentModel(Model):
 
     source: Uri
     """Where the weights are: hf://organisation/name, or a folder; without a scheme it is relative to the data root."""
-    revision: Annotated[str | None, Field(min_length=1, max_length=128)] = None
+    revision: Word | None = None
     """Branch, tag or commit of a hub model. Absent: its main branch, resolved once and recorded."""
     trust_remote_code: bool = False
     """Let the checkpoint run Python code of its own. Off unless you have read that code."""

@@ -4,15 +4,14 @@ from typing import Annotated
 
 from pydantic import Field
 
-from kubedistill.v1alpha1.base import Model, Name
+from kubedistill.v1alpha1.base import DOMAIN, SOME_LINES, Model, Name
 
 Quantity = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$")]
-DOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=f"^{DOMAIN}$")]
 LabelledName = Annotated[str, Field(min_length=1, max_length=63, pattern=f"^{DOMAIN}$")]
 """Name of an object that others name in a label."""
 LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")]
-AnnotationValue = Annotated[str, Field(max_length=4096)]
+AnnotationValue = Annotated[str, Field(max_length=4096), SOME_LINES]
 Seconds = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 

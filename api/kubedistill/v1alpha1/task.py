@@ -9,10 +9,9 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, model_validator
 
 from kubedistill.stored import is_stored
-from kubedistill.v1alpha1.base import Model, cel
+from kubedistill.v1alpha1.base import SOME_LINES, Model, Word, cel
 
 TaskType = Literal["Classification", "NLI", "Conversation", "QA"]
-Label = Annotated[str, Field(min_length=1, max_length=128)]
 
 
 def _check_date(text: str) -> str:
@@ -64,11 +63,11 @@ class Task(Model):
 
     type: TaskType
     """Kind of task; it decides how answers are checked and which metrics are reported."""
-    labels: Annotated[tuple[Label, ...] | None, Field(min_length=2, max_length=512)] = None
+    labels: Annotated[tuple[Word, ...] | None, Field(min_length=2, max_length=512)] = None
     """The labels that an answer may be, 2 to 512. Required for Classification; NLI has three of its own.
 
     Answers and references are read as labels whatever their case, Unicode form and outer white space."""
-    system_prompt: Annotated[str | None, Field(min_length=1, max_length=32768)] = None
+    system_prompt: Annotated[str, Field(min_length=1, max_length=32768), SOME_LINES] | None = None
     """System message put before every record, in place of the record's own. Absent: the record's own is kept."""
     date: Day | None = None
     """Today, YYYY-MM-DD, as a chat template that asks for the date is told. Absent: the day the job was created, on one
