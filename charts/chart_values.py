@@ -160,11 +160,11 @@ class NetworkPolicy(Model):
     """Ports at which the operator may reach the API server."""
     job_namespaces: Annotated[list[Namespace], Field(max_length=256)] = []
     """Namespaces in which pods of jobs accept only each other, KubeRay and the scraper: who reaches Ray runs code."""
-    kuberay_from: Annotated[list[Object], Field(max_length=32)] = [
-        {"namespaceSelector": {}, "podSelector": {"matchLabels": {"app.kubernetes.io/name": "kuberay-operator"}}}
-    ]
-    """NetworkPolicyPeers that are KubeRay's operator. The default trusts a label in every namespace: name KubeRay's own
-    where others may set labels."""
+    kuberay_namespaces: Annotated[list[Namespace], Field(max_length=8)] = []
+    """Namespaces of KubeRay's operator, none of them with jobs: whoever may set labels there reaches Ray. Needed with
+    jobNamespaces."""
+    kuberay_from: Annotated[list[Object], Field(max_length=32)] = []
+    """Further NetworkPolicyPeers that are KubeRay's operator. One of all namespaces does not count."""
 
 
 class ServiceAccountPolicy(Model):

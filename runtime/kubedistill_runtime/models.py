@@ -9,10 +9,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from kubedistill.canonical import canonical_json, digest
 from kubedistill.errors import InvalidModel
+from kubedistill.paths import uri_path
 from kubedistill_runtime.storage.store import Store
 
 HUB_SCHEME = "hf://"
@@ -203,11 +204,11 @@ def _first_line(error: Exception) -> str:
 
 
 def _folder(source: str, *, data_root: Path, at: str) -> Path:
-    parts = urlsplit(source)
-    if parts.scheme not in ("", "file"):
+    named = uri_path(source, root=data_root, at=at)
+    if named is None:
         fix = "Use hf://, a file:// URI or a path"
-        raise InvalidModel(f"models of scheme '{parts.scheme}' are not served yet", at=at, fix=fix)
-    path = (data_root / (unquote(parts.path) if parts.scheme else source)).resolve()
+        raise InvalidModel(f"models of scheme '{urlsplit(source).scheme}' are not served yet", at=at, fix=fix)
+    path = named.resolve()
     if not path.is_dir():
         raise InvalidModel(f"{path} is not a folder", at=at, fix=_SAVE)
     return path

@@ -7,18 +7,19 @@ import datetime
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from kubedistill.chain import ArtifactName
 from kubedistill.contract import StageJob
 from kubedistill.errors import InvalidData, InvalidInput, InvalidManifest, TokenizerMismatch
+from kubedistill.paths import entry_path, uri_path
 from kubedistill.v1alpha1 import LABEL_TASKS, DataSource, Spec
 from kubedistill_runtime.checks.tokenizers import TokenizerComparison, compare_tokenizers, format_difference
 from kubedistill_runtime.keys import compute_keys, digest_chat_format
 from kubedistill_runtime.models import Model, file_digest, find_model
 from kubedistill_runtime.records import SPLITS, Split
 from kubedistill_runtime.serving.engine import Sampling
-from kubedistill_runtime.storage.store import Store
+from kubedistill_runtime.storage.store import Store, locate_store
 from kubedistill_runtime.training.rendering import Form
 
 DEFAULT_K = 32
@@ -133,14 +134,13 @@ def data_path(source: DataSource, *, job: StageJob, at: str) -> Path:
         if reference.name not in job.config_maps:
             fix = f"Pass --configmap {reference.name}=FOLDER"
             raise InvalidManifest(f"ConfigMap {reference.name!r} is not given", at=f"{at}.configMapKeyRef", fix=fix)
-        return Path(job.config_maps[reference.name]) / reference.key
+        return entry_path(Path(job.config_maps[reference.name]), reference.key, at=f"{at}.configMapKeyRef.key")
     assert source.uri is not None, "the resource model asks for exactly one source"
-    parts = urlsplit(source.uri)
-    if parts.scheme not in ("", "file"):
-        raise InvalidManifest(
-            f"data of scheme '{parts.scheme}' is not served yet", at=f"{at}.uri", fix="Use a file:// URI or a path"
-        )
-    return root_path(job.data_root) / (unquote(parts.path) if parts.scheme else source.uri)
+    path = uri_path(source.uri, root=root_path(job.data_root), at=f"{at}.uri")
+    if path is None:
+        problem = f"data of scheme '{urlsplit(source.uri).scheme}' is not served yet"
+        raise InvalidManifest(problem, at=f"{at}.uri", fix="Use a file:// URI or a path")
+    return path
 
 
 def find_data(job: StageJob, split: Split) -> Path:
@@ -164,7 +164,7 @@ def data_sources(spec: Spec) -> dict[Split, DataSource]:
 
 def root_path(uri: str) -> Path:
     """The folder behind a file:// URI."""
-    return Path(unquote(urlsplit(uri).path))
+    return locate_store(uri).root
 
 
 def _resolve_length(wanted: int | None, model: Model, *, default: int) -> int:

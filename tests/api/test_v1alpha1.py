@@ -90,6 +90,7 @@ REFUSED: dict[str, tuple[Path, Any, str]] = {
     "a name with a dot": (("metadata", "name"), "a.b", "metadata.name: String should match pattern"),
     "a name that ends in a dash": (("metadata", "name"), "a-", "metadata.name: String should match pattern"),
     "a name that begins with a digit": (("metadata", "name"), "7b", "metadata.name: String should match pattern"),
+    "a namespace that is a path": (("metadata", "namespace"), "../..", "metadata.namespace: String should match"),
     "a queue that is no name": (("spec", "queue"), {"name": "Team A"}, "spec.queue.name: String should match pattern"),
     "a queue too long for a label": (("spec", "queue"), {"name": "a" * 64}, "spec.queue.name: String should have at"),
     "a secret that is no name": (("spec", "pods"), {"envFromSecrets": ["my_token"]},

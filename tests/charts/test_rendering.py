@@ -82,7 +82,8 @@ def test_names_that_look_like_numbers_stay_strings(helm: Helm) -> None:
     monitor = {"enabled": True, "namespace": "4711"}
     values = {
         "fullnameOverride": "e5", "serviceAccount": {"name": "12"}, "priorityClassName": "7",
-        "settings": {"watchNamespaces": ["0815", "1e3"]}, "networkPolicy": {"enabled": True, "jobNamespaces": ["0815"]},
+        "settings": {"watchNamespaces": ["0815", "1e3"]},
+        "networkPolicy": {"enabled": True, "jobNamespaces": ["0815"], "kuberayNamespaces": ["1e3"]},
         "metrics": {"serviceMonitor": monitor, "podMonitor": monitor, "dashboards": {"enabled": True}},
         "podDisruptionBudget": {"enabled": True}, "replicas": 2,
     }  # fmt: skip

@@ -7,7 +7,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from chart_sets import Manifest, Render, of_kind, only, operator_container, rules
-from helm import Helm
+from helm import Helm, HelmFailed
 from kubedistill.settings import Settings
 from kubedistill_operator.settings_file import load_settings
 
@@ -198,7 +198,7 @@ def test_service_has_labels_and_annotations_of_its_own_and_is_found_by_its_monit
 
 def test_network_policies_let_in_who_must(render: Render) -> None:
     scraper = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
-    found = render(networkPolicy={"enabled": True, "metricsFrom": [scraper], "jobNamespaces": ["a"]})
+    found = render(networkPolicy={"enabled": True, "metricsFrom": [scraper], "jobNamespaces": ["a"], **KUBERAY})
     own, jobs = of_kind(found, "NetworkPolicy")
     assert scraper in own["spec"]["ingress"][0]["from"]
     tests = own["spec"]["ingress"][0]["from"][1]["podSelector"]["matchLabels"]
@@ -209,6 +209,45 @@ def test_network_policies_let_in_who_must(render: Render) -> None:
     assert [one["port"] for one in kuberay["ports"]] == [8265]
     assert metrics["from"] == [scraper]
     assert of_kind(render(), "NetworkPolicy") == []
+
+
+KUBERAY = {"kuberayNamespaces": ["kuberay"]}
+LABEL = {"matchLabels": {"app.kubernetes.io/name": "kuberay-operator"}}
+OF_0_1 = {"namespaceSelector": {}, "podSelector": LABEL}
+"""What 0.1 had by default: whoever sets a label, in any namespace."""
+PLACE = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kuberay"}}}
+PEERS = {
+    "by namespace": (KUBERAY, [PLACE | {"podSelector": LABEL}]),
+    "with the default of 0.1, as --reuse-values has it": (
+        {**KUBERAY, "kuberayFrom": [OF_0_1]},
+        [PLACE | {"podSelector": LABEL}],
+    ),
+    "by peers alone": ({"kuberayFrom": [PLACE]}, [PLACE]),
+    "by both": ({**KUBERAY, "kuberayFrom": [PLACE]}, [PLACE | {"podSelector": LABEL}, PLACE]),
+}
+
+
+@pytest.mark.parametrize("case", PEERS)
+def test_ray_lets_in_kuberay_and_no_label_that_jobs_may_set(case: str, render: Render) -> None:
+    values, peers = PEERS[case]
+    jobs = of_kind(render(networkPolicy={"enabled": True, "jobNamespaces": ["a"], **values}), "NetworkPolicy")[1]
+    assert jobs["spec"]["ingress"][1] == {"from": peers, "ports": [{"port": 8265}]}
+
+
+UNREACHABLE = {
+    "nobody": ({}, "nobody could submit"),
+    "whoever sets the label": ({"kuberayFrom": [OF_0_1]}, "nobody could submit"),
+    "whoever is anywhere": ({"kuberayFrom": [{"namespaceSelector": {}}]}, "nobody could submit"),
+    "a namespace with jobs": ({"kuberayNamespaces": ["kuberay", "a"]}, "a is one of jobNamespaces too"),
+}
+
+
+@pytest.mark.parametrize("case", UNREACHABLE)
+def test_policies_of_jobs_are_refused_without_a_kuberay_that_jobs_can_not_be(case: str, render: Render) -> None:
+    values, problem = UNREACHABLE[case]
+    with pytest.raises(HelmFailed) as caught:
+        render(networkPolicy={"enabled": True, "jobNamespaces": ["a"], **values})
+    assert f"networkPolicy.kuberayNamespaces: {problem}" in str(caught.value)
 
 
 def test_extra_objects_are_templates(render: Render) -> None:

@@ -4,7 +4,7 @@ import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import typer
 
@@ -13,6 +13,7 @@ from kubedistill.cli.validate import ConfigMaps, Manifest
 from kubedistill.contract import Prices
 from kubedistill.errors import EXIT_FAILED
 from kubedistill.manifest import load_manifest
+from kubedistill.paths import uri_path
 from kubedistill.process import Event, check_runtime, run_runtime, runtime_arguments
 from kubedistill.v1alpha1 import DistillationJob
 
@@ -61,5 +62,6 @@ def _pass_on(events: Iterable[Event]) -> int:
 
 def default_store(job: DistillationJob, manifest: Path) -> str:
     """The manifest's own store where it is a folder, else .kubedistill beside the manifest."""
-    parts = urlsplit(job.spec.storage.uri or "")
-    return unquote(parts.path) if parts.scheme == "file" else str(manifest.absolute().parent / ".kubedistill")
+    uri = job.spec.storage.uri or ""
+    own = uri_path(uri, root=Path(), at="spec.storage.uri") if urlsplit(uri).scheme == "file" else None
+    return str(own or manifest.absolute().parent / ".kubedistill")

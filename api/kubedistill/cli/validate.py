@@ -3,7 +3,6 @@
 import contextlib
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import unquote, urlsplit
 
 import typer
 
@@ -12,6 +11,7 @@ from kubedistill.cli.process import show_failure
 from kubedistill.cli.program import named
 from kubedistill.errors import EXIT_BAD_INPUT, InvalidData, KubedistillError
 from kubedistill.manifest import load_manifest
+from kubedistill.paths import uri_path
 from kubedistill.process import has_checks, run_runtime, runtime_arguments
 from kubedistill.v1alpha1 import DistillationJob
 
@@ -66,12 +66,10 @@ def _check_files(job: DistillationJob, *, folder: Path) -> Findings:
         source = getattr(job.spec.data, split)
         if source is None or source.uri is None:
             continue
-        parts = urlsplit(source.uri)
-        if parts.scheme in ("", "file"):
-            path = folder / (unquote(parts.path) if parts.scheme else source.uri)
-            if problem := _problem_of(path):
-                fix = "Paths without a scheme are relative to the manifest's folder"
-                problems.append(InvalidData(problem, at=f"spec.data.{split}: {path}", fix=fix))
+        path = uri_path(source.uri, root=folder, at=f"spec.data.{split}.uri")
+        if path is not None and (problem := _problem_of(path)):
+            fix = "Paths without a scheme are relative to the manifest's folder"
+            problems.append(InvalidData(problem, at=f"spec.data.{split}: {path}", fix=fix))
     return {"problems": [_values(one) for one in problems], "notes": [], "unchecked": [_NO_RUNTIME]}
 
 

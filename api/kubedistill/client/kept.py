@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
@@ -12,6 +12,7 @@ from kubedistill.client import scripts
 from kubedistill.client.job import Job
 from kubedistill.client.request import Request, Script
 from kubedistill.errors import NotAllowed, NotKept
+from kubedistill.paths import uri_path
 from kubedistill.problems import find_problem
 from kubedistill.report import Report
 from kubedistill.stored import read_stored_json
@@ -128,6 +129,7 @@ def _told_store(job: Job) -> Script[str]:
 
 
 def _folder(uri: str) -> Path | None:
-    parts = urlsplit(uri)
-    folder = Path(unquote(parts.path)) if parts.scheme == "file" else None
+    if urlsplit(uri).scheme != "file":
+        return None
+    folder = uri_path(uri, root=Path(), at="spec.storage.uri")
     return folder if folder is not None and folder.is_dir() else None

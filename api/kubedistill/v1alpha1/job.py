@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from kubedistill.v1alpha1.base import Model, ObjectReference, Uri, cel, keyed_by
+from kubedistill.v1alpha1.base import Model, Name, ObjectReference, Uri, cel, keyed_by
 from kubedistill.v1alpha1.data import Curation, Data, Generation
 from kubedistill.v1alpha1.evaluation import Evaluation, Export
 from kubedistill.v1alpha1.models import Student, Teacher
@@ -83,7 +83,7 @@ class Metadata(BaseModel):
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
     name: Annotated[str, Field(min_length=1, max_length=MAX_NAME_LENGTH, pattern=r"^[a-z]([-a-z0-9]*[a-z0-9])?$")]
-    namespace: Annotated[str, Field(min_length=1, max_length=63)] = "default"
+    namespace: Name = "default"
     uid: str = ""
 
 

@@ -120,3 +120,25 @@ matchExpressions:
 - key: kubedistill.io/job-uid
   operator: Exists
 {{- end }}
+
+{{/* Who may submit to Ray. A label in all namespaces is no KubeRay: jobs set labels of their pods. */}}
+{{- define "kubedistill.kuberayPeers" -}}
+{{- $peers := list }}
+{{- range $namespace := .kuberayNamespaces }}
+{{- if has $namespace $.jobNamespaces }}
+{{- fail (printf "networkPolicy.kuberayNamespaces: %s is one of jobNamespaces too, where jobs may set KubeRay's label on their pods. Run KubeRay in a namespace without jobs, and name that." $namespace) }}
+{{- end }}
+{{- $place := dict "matchLabels" (dict "kubernetes.io/metadata.name" $namespace) }}
+{{- $labels := dict "matchLabels" (dict "app.kubernetes.io/name" "kuberay-operator") }}
+{{- $peers = append $peers (dict "namespaceSelector" $place "podSelector" $labels) }}
+{{- end }}
+{{- range .kuberayFrom }}
+{{- if not (and (hasKey . "namespaceSelector") (empty .namespaceSelector)) }}
+{{- $peers = append $peers . }}
+{{- end }}
+{{- end }}
+{{- if not $peers }}
+{{- fail "networkPolicy.kuberayNamespaces: nobody could submit to Ray in jobNamespaces. Name the namespace of KubeRay's operator." }}
+{{- end }}
+{{- toYaml $peers }}
+{{- end }}

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from operator import itemgetter
+from pathlib import Path
 from typing import Any, Literal
 
+from kubedistill.paths import entry_path
 from kubedistill.settings import Images, Pool, Settings, Toleration
 from kubedistill.v1alpha1 import Spec
 from kubedistill_operator.children.layout import Layout, Site
@@ -41,10 +43,14 @@ def image_of(images: Images, layout: Layout) -> str:
 
 
 def config_map_folders(spec: Spec) -> dict[str, str]:
-    """Where a driver has each ConfigMap that the spec names: the `configMaps` of its StageJob."""
+    """Where a driver has each ConfigMap that the spec names: the `configMaps` of its StageJob.
+
+    Raises InvalidManifest for a name that is a path; an earlier CRD took those.
+    """
     sources = (spec.data.train, spec.data.validation, spec.data.test)
     named = [source.config_map_key_ref.name for source in sources if source and source.config_map_key_ref]
-    return {name: f"{CONFIG_MAPS_PATH}/{name}" for name in named}
+    folder, at = Path(CONFIG_MAPS_PATH), "spec.data: configMapKeyRef.name"
+    return {name: str(entry_path(folder, name, at=at)) for name in named}
 
 
 def storage_volumes(request: ChildRequest) -> tuple[Volume, ...]:

@@ -13,7 +13,7 @@ _STORAGE_ROOT = f"file://{STORAGE_PATH}"
 
 
 def make_request(situation: Situation) -> ChildRequest:
-    """What the current stage's allotted attempt is made from; raises nothing."""
+    """What the current stage's allotted attempt is made from; raises InvalidManifest."""
     run, settings, live = situation.run, situation.settings, situation.live_spec
     assert run is not None, "an attempt belongs to a run"
     return ChildRequest(

@@ -4,9 +4,10 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from kubedistill.errors import InvalidManifest
+from kubedistill.paths import uri_path
 from kubedistill.v1alpha1 import Export
 from kubedistill_runtime.storage.artifacts import folder_of
 from kubedistill_runtime.storage.failures import closest_existing, storage_errors
@@ -44,10 +45,11 @@ def target_path(export: Export, *, data_root: Path, at: str) -> Path | None:
     """The folder that an export is copied to, or None where it stays in the store."""
     if export.uri is None:
         return None
-    parts = urlsplit(export.uri)
-    if parts.scheme not in ("", "file"):
-        raise InvalidManifest(f"export to '{parts.scheme}' is not served yet", at=at, fix="Use a file:// URI or a path")
-    return data_root / (unquote(parts.path) if parts.scheme else export.uri)
+    path = uri_path(export.uri, root=data_root, at=at)
+    if path is None:
+        problem = f"export to '{urlsplit(export.uri).scheme}' is not served yet"
+        raise InvalidManifest(problem, at=at, fix="Use a file:// URI or a path")
+    return path
 
 
 def places(exports: Sequence[Export], *, data_root: Path, store: Store, key: str) -> list[Path]:

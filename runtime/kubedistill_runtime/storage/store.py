@@ -5,9 +5,10 @@ import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from kubedistill.errors import InvalidManifest
+from kubedistill.paths import uri_path
 from kubedistill_runtime.storage.failures import closest_existing, storage_errors
 from kubedistill_runtime.storage.sharing import make_folder
 from kubedistill_runtime.storage.unfinished import (
@@ -139,10 +140,8 @@ def open_store(uri: str) -> Store:
 
 def locate_store(uri: str) -> Store:
     """Return the store at a URI or path, whether or not it is there; raises InvalidManifest for an unknown scheme."""
-    parts = urlsplit(uri)
-    if parts.scheme not in ("", "file"):
-        raise InvalidManifest(
-            f"storage of scheme '{parts.scheme}' is not served yet", at="spec.storage.uri", fix="Use a file:// URI"
-        )
-    path = Path(unquote(parts.path)) if parts.scheme else Path(uri)
+    path = uri_path(uri, root=Path(), at="spec.storage.uri")
+    if path is None:
+        problem = f"storage of scheme '{urlsplit(uri).scheme}' is not served yet"
+        raise InvalidManifest(problem, at="spec.storage.uri", fix="Use a file:// URI")
     return Store(path.absolute())

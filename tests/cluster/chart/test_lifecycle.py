@@ -125,7 +125,8 @@ def test_two_releases_do_not_clash(
     teams = [new_namespace() for _ in releases]
     for release, team in zip(releases, teams, strict=True):
         release.install(
-            {**SETTINGS, "watchNamespaces": [team]}, networkPolicy={"enabled": True, "jobNamespaces": [team]}
+            {**SETTINGS, "watchNamespaces": [team]},
+            networkPolicy={"enabled": True, "jobNamespaces": [team], "kuberayNamespaces": ["kuberay"]},
         )
         api.create(claim("shared"), namespace=team)
         api.create(gpu_job("ok-1"), namespace=team)

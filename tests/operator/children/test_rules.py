@@ -7,8 +7,11 @@ from typing import Any
 import pytest
 
 from child_scenarios import SCENARIOS, SETTINGS, Manifest, make_request, read_spec, request_of, stage_job, templates
-from kubedistill.v1alpha1 import Queue, spec_values
+from kubedistill.errors import InvalidManifest
+from kubedistill.stored import read_stored
+from kubedistill.v1alpha1 import Queue, Spec, spec_values
 from kubedistill_operator.children.attempt import build_children
+from kubedistill_operator.children.pods import config_map_folders
 from kubedistill_operator.children.request import ChildRequest
 
 RAYJOBS = [name for name in SCENARIOS if request_of(name).kind == "RayJob"]
@@ -224,6 +227,16 @@ def test_service_account_is_the_same_object_for_every_attempt() -> None:
     ]
     assert accounts[0] == accounts[1]
     assert accounts[0]["metadata"]["name"] == "quickstart-driver"
+
+
+@pytest.mark.parametrize("name", ["../../etc", "..", "a/b"])
+def test_no_name_of_a_configmap_leads_out_of_their_folder(name: str) -> None:
+    """An earlier CRD took them, and a run that it froze may have one."""
+    spec = spec_values(request_of("prepare-quickstart").spec)
+    data = {"train": {"configMapKeyRef": {"name": name, "key": "train.jsonl"}}}
+    with pytest.raises(InvalidManifest) as caught:
+        config_map_folders(read_stored(Spec, {**spec, "data": data}))
+    assert caught.value.at == "spec.data: configMapKeyRef.name"
 
 
 def test_labels_of_a_user_never_hide_a_pod_from_the_operator() -> None:
