@@ -11,7 +11,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent, DocumentStartEvent
+from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent, DocumentStartEvent, NodeEvent
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from kubedistill.errors import InvalidManifest
@@ -20,6 +20,9 @@ from kubedistill.problems import Location, field_path
 MAX_BYTES = 1024 * 1024  # the API server takes no larger object
 MAX_DEPTH = 64
 MAX_VALUES = 100_000
+MAX_BUILT = 4 * MAX_BYTES
+"""Characters of all values together, with what stands behind aliases at each of its places."""
+_TOO_MANY = f"more than {MAX_VALUES:,} values"
 _TAG = "tag:yaml.org,2002:"
 _TEXTS = {"str", "timestamp", "value"}
 
@@ -101,8 +104,11 @@ def _read(path: Path, *, wanted: Wanted) -> str:
 
 def _check_shape(text: str, *, path: Path) -> None:
     """Refuse what would take the parser minutes or its whole stack, and other versions of YAML."""
-    depth = 0
+    depth = values = 0
     for event in YAML(typ="safe", pure=True).parse(text):
+        values += isinstance(event, NodeEvent)
+        if values > 2 * MAX_VALUES:  # a mapping has a key beside each value
+            raise InvalidManifest(_TOO_MANY, at=f"{path}:{event.start_mark.line + 1}", fix="Remove what is not needed")
         if isinstance(event, CollectionStartEvent):
             depth += 1
             if depth > MAX_DEPTH:
@@ -125,13 +131,14 @@ class _Reading:
 
     path: Path
     left: int = MAX_VALUES
+    characters_left: int = MAX_BUILT
     inside: list[Node] = field(default_factory=list)
 
     def value(self, node: Node) -> Any:
         """The JSON value of a node."""
         self.left -= 1
         if self.left < 0:
-            raise self._refusal(node, f"more than {MAX_VALUES:,} values", fix="Remove aliases that multiply")
+            raise self._refusal(node, _TOO_MANY, fix="Remove aliases that multiply")
         if isinstance(node, ScalarNode):
             return self._scalar(node)
         if any(node is outer for outer in self.inside):
@@ -153,6 +160,7 @@ class _Reading:
                 for source in self._merge_sources(value):
                     merged = source | merged
                 continue
+            self._count(key)
             name = self._text(key)
             if name in own:
                 raise self._refusal(key, f"the field `{name}` is there twice", fix="Remove one of them")
@@ -167,7 +175,14 @@ class _Reading:
                 raise self._refusal(node, "`<<` takes mappings only", fix="Write the fields out")
             yield source
 
+    def _count(self, node: ScalarNode) -> None:
+        self.characters_left -= len(node.value)
+        if self.characters_left < 0:
+            problem = f"more than {MAX_BUILT // MAX_BYTES} MiB of values"
+            raise self._refusal(node, problem, fix="Remove aliases that multiply")
+
     def _scalar(self, node: ScalarNode) -> Any:
+        self._count(node)
         kind = (node.tag or "").removeprefix(_TAG)
         if kind in _TEXTS:
             return self._text(node)

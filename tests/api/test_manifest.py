@@ -3,6 +3,7 @@
 import contextlib
 import json
 import time
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from kubedistill.document import MAX_BYTES, MAX_DEPTH
+from kubedistill import document
+from kubedistill.document import MAX_BYTES, MAX_DEPTH, read_document
 from kubedistill.errors import InvalidManifest
 from kubedistill.manifest import load_manifest
 from kubedistill.v1alpha1 import DistillationJob
@@ -227,6 +229,41 @@ def test_bad_file_is_refused_with_its_line(case: str, folder: Path) -> None:
     assert error.at == place
     assert error.problem.startswith(problem)
     assert error.fix.startswith(fix)
+
+
+LONG = "x" * 300_000
+BOMBS = {
+    "a text": f"a: &a {LONG}\nb: [{'*a, ' * 500}]\n",
+    "a number": f"a: &a 0x{'f' * 300_000}\nb: [{'*a, ' * 500}]\n",
+    "a key": f"a: &a {{? {LONG} : 1}}\nb: [{'*a, ' * 500}]\n",
+    "a key that is merged": f"a: &a {{? {LONG} : 1}}\nb: {{<<: [{'*a, ' * 500}]}}\n",
+    "texts in texts": f"a: &a {LONG}\nb: &b [{'*a, ' * 10}]\nc: [{'*b, ' * 50}]\n",
+}
+
+
+@pytest.mark.parametrize("case", BOMBS)
+def test_what_aliases_build_is_bounded_in_bytes(case: str, folder: Path) -> None:
+    """A text of 100 KB behind 90,000 aliases took 5.5 GB; these would take 150 MB and more."""
+    (folder / "job.yaml").write_text(BOMBS[case])
+    tracemalloc.start()
+    try:
+        with pytest.raises(InvalidManifest) as caught:
+            read_document(folder / "job.yaml")
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert caught.value.at.startswith(f"{folder / 'job.yaml'}:")
+    assert "more than 4 MiB of values" in caught.value.problem
+    assert most < 20 * 2**20
+
+
+def test_a_file_of_many_values_is_refused_while_it_is_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the parser would take a minute and 300 MB for a file of 1 MiB, and refuse it then."""
+    monkeypatch.setattr(document, "MAX_VALUES", 100)
+    (folder / "job.yaml").write_text("a:\n" + "- b\n" * 1000)
+    with pytest.raises(InvalidManifest) as caught:
+        read_document(folder / "job.yaml")
+    assert caught.value.at == f"{folder / 'job.yaml'}:199"
 
 
 def test_aliases_that_multiply_are_refused_at_once(folder: Path) -> None:
