@@ -96,8 +96,9 @@ chart: crds  ## The same
 dashboards: setup  ## Regenerate the Grafana dashboards of charts/kubedistill from charts/make_dashboards.py
 	$(BIN)/python charts/make_dashboards.py
 
-docs: setup  ## Regenerate docs/reference.md from the resource models
+docs: setup  ## Regenerate docs/reference.md from the resource models, and docs/permissions.md from the roles
 	$(BIN)/python -m kubedistill.reference > docs/reference.md
+	$(BIN)/python deploy/rbac/page.py
 
 images:  ## Build images with docker, podman or buildah: ARGS="operator runtime-cpu runtime" (default: the first two)
 	@$(FIND_PYTHON)

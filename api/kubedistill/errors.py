@@ -9,6 +9,7 @@ KubedistillError
 │   ├── ModelDoesNotFit            a model larger than the place it must run in
 │   ├── UnknownPool                a pool that the operator's settings don't have
 │   ├── PoolNotAllowed             a pool that is not for the job's namespace
+│   ├── PolicyViolated             what the operator's settings allow no job
 │   ├── TooFewGPUs                 more GPUs in one pod than a node of its pool has
 │   ├── NoCluster                  no kubeconfig, or no such context in it
 │   ├── NotInstalled               a cluster that knows no DistillationJobs
@@ -98,6 +99,10 @@ class UnknownPool(InvalidInput):
 
 class PoolNotAllowed(InvalidInput):
     reason = "PoolNotAllowed"
+
+
+class PolicyViolated(InvalidInput):
+    reason = "PolicyViolated"
 
 
 class TooFewGPUs(InvalidInput):

@@ -16,6 +16,7 @@ ConfigMapKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^\.?
 # No dollar sign: Kubernetes replaces $(NAME) in variables.
 ProxyUrl = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^https?://[!-#%-~]+$")]
 NoProxy = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-A-Za-z0-9._:/*\[\]]+$")]
+Source = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^[a-z][a-z0-9+.-]*:[!-~]*$")]
 UserId = Annotated[int, Field(ge=1, le=2**31 - 1)]
 GroupId = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
@@ -148,6 +149,16 @@ class Rbac(Model):
     """Whether it may make a ServiceAccount for each job that names none."""
 
 
+class Policy(Model):
+    """What no job may do, whatever its manifest says; checked when a run starts, and frozen with it."""
+
+    allow_trust_remote_code: bool = True
+    """Whether a job may set trustRemoteCode, by which a checkpoint runs Python code of its own."""
+    allowed_sources: Annotated[tuple[Source, ...], Field(max_length=64)] = ()
+    """Sources that models may come from: hf://org/name is one model, hf://org/ all of an organization, hf:// the whole
+    hub, file: all paths. Empty: all."""
+
+
 class Settings(Model):
     """The operator's settings file."""
 
@@ -186,6 +197,7 @@ class Settings(Model):
     port: Annotated[int, Field(ge=1, le=65535)] = 8080
     """Port of /healthz, /readyz and /metrics."""
     rbac: Rbac = Rbac()
+    policy: Policy = Policy()
 
     @model_validator(mode="after")
     def _check_pools(self) -> Self:

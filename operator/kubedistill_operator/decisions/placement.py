@@ -3,10 +3,11 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kubedistill.errors import InvalidInput
+from kubedistill.errors import InvalidInput, PolicyViolated
 from kubedistill.settings import Settings
 from kubedistill.v1alpha1 import Spec
 from kubedistill_operator.children.attempt import check_children
+from kubedistill_operator.decisions.policy import check_policy
 from kubedistill_operator.observed import Observed
 
 
@@ -47,6 +48,14 @@ def _can_not_be_built(place: Place) -> Obstacle | None:
     return None
 
 
+def _against_policy(place: Place) -> Obstacle | None:
+    try:
+        check_policy(place.spec, place.settings.policy)
+    except PolicyViolated as error:  # it says what is not allowed; here that is an answer
+        return Obstacle(error.reason, str(error))
+    return None
+
+
 def _no_storage(place: Place) -> Obstacle | None:
     uri = place.spec.storage.uri or place.settings.storage.uri
     if place.claim is None and (uri is None or uri.startswith("file:")):
@@ -71,7 +80,7 @@ def _storage_not_shared(place: Place) -> Obstacle | None:
     return Obstacle("StorageNotShared", f"{message} nodes; name a ReadWriteMany claim")
 
 
-CHECKS: tuple[Check, ...] = (_can_not_be_built, _no_storage, _claim_not_found, _storage_not_shared)
+CHECKS: tuple[Check, ...] = (_against_policy, _can_not_be_built, _no_storage, _claim_not_found, _storage_not_shared)
 
 
 def find_obstacle(spec: Spec, namespace: str, *, observed: Observed, settings: Settings) -> Obstacle | None:

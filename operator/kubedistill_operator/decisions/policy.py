@@ -1,0 +1,36 @@
+"""Policy: what the platform allows no job, whatever its manifest says."""
+
+from collections.abc import Iterator
+from urllib.parse import unquote
+
+from kubedistill.errors import PolicyViolated
+from kubedistill.settings import Policy
+from kubedistill.v1alpha1 import Spec, StudentModel, TeacherModel
+
+
+def check_policy(spec: Spec, policy: Policy) -> None:
+    """Raise PolicyViolated, at the field, for what the policy does not allow."""
+    for at, model in _models(spec):
+        if model.trust_remote_code and not policy.allow_trust_remote_code:
+            fix = "Remove it, and use a model that needs no code of its own"
+            raise PolicyViolated("policy.allowTrustRemoteCode is false here", at=f"{at}.trustRemoteCode", fix=fix)
+        if policy.allowed_sources and not any(_matches(model.source, one) for one in policy.allowed_sources):
+            fix = f"Use a model from one of {', '.join(policy.allowed_sources)}"
+            raise PolicyViolated(f"{model.source!r} is not allowed here", at=f"{at}.source", fix=fix)
+
+
+def _models(spec: Spec) -> Iterator[tuple[str, TeacherModel | StudentModel]]:
+    for index, teacher in enumerate(spec.teachers):
+        yield f"spec.teachers[{index}].model", teacher.model
+    yield "spec.student.model", spec.student.model
+
+
+def _matches(source: str, allowed: str) -> bool:
+    """Whether a source is the allowed one, or in it where that ends as a folder or a scheme does."""
+    uri = source if ":" in source.partition("/")[0] else f"file:{source}"
+    scheme, _, rest = uri.partition(":")
+    if allowed in (f"{scheme}:", f"{scheme}://"):
+        return True
+    if ".." in unquote(rest).split("/"):  # it leads out of any folder
+        return False
+    return uri == allowed or (allowed.endswith("/") and uri.startswith(allowed))

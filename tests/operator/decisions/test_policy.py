@@ -1,0 +1,97 @@
+"""What the platform allows no job: row S12 of docs/behaviour.md."""
+
+from typing import Any
+
+import pytest
+
+from kubedistill.errors import PolicyViolated
+from kubedistill.settings import Policy
+from kubedistill.v1alpha1 import Spec, spec_values
+from kubedistill_operator.decisions.policy import check_policy
+from kubedistill_operator.status import find_condition
+from world import World, small_spec
+
+LLAMA = "hf://meta-llama/Llama-3.1-8B"
+ALLOWED: dict[str, tuple[str, ...]] = {
+    "all, without a policy": (),
+    "the model itself": (LLAMA,),
+    "all of the organization": ("hf://meta-llama/",),
+    "the whole hub": ("hf://",),
+    "one of several": ("file:", "hf://meta-llama/"),
+}
+REFUSED: dict[str, tuple[str, str]] = {
+    "another model": (LLAMA, "hf://meta-llama/Llama-3.1-70B"),
+    "a longer name": (LLAMA, f"{LLAMA}-Instruct"),
+    "another organization": ("hf://meta-llama/", "hf://meta-llama-2/x"),
+    "a way out of the organization": ("hf://meta-llama/", "hf://meta-llama/../evil/x"),
+    "a path": ("hf://", "models/x"),
+    "a path that looks like it": ("hf://", "hf/x"),
+    "a folder beside": ("file:///models/", "file:///models-2/x"),
+    "a way out of the folder": ("file:///models/", "file:///models/../x"),
+    "a hidden way out": ("file:///models/", "file:///models/%2e%2e/x"),
+    "the hub": ("file:", "hf://a/b"),
+    "another case": ("file:", "FILE:///x"),
+}
+PATHS = {
+    "a relative path": "models/x",
+    "a way up": "../x",
+    "a URI": "file:///models/x",
+    "a URI without slashes": "file:x",
+}
+
+
+def spec_of(teacher: str, student: str = LLAMA, **model: Any) -> Spec:
+    values = spec_values(small_spec())
+    values["teachers"][0]["model"] = {"source": teacher, **model}
+    values["student"]["model"] = {"source": student}
+    return Spec.model_validate(values, by_alias=True, strict=False)
+
+
+@pytest.mark.parametrize("case", ALLOWED)
+def test_a_source_that_is_listed_is_allowed(case: str) -> None:
+    check_policy(spec_of(LLAMA), Policy(allowed_sources=ALLOWED[case]))
+
+
+@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
+def test_all_paths_are_allowed_as_one(path: str) -> None:
+    check_policy(spec_of(path, path), Policy(allowed_sources=("file:",)))
+
+
+@pytest.mark.parametrize("role", ["teacher", "student"])
+@pytest.mark.parametrize("case", REFUSED)
+def test_any_other_source_is_refused_at_its_field(case: str, role: str) -> None:
+    allowed, source = REFUSED[case]
+    good = f"{allowed}a/b" if allowed.endswith(("/", ":")) else allowed
+    spec = spec_of(source, good) if role == "teacher" else spec_of(good, source)
+    with pytest.raises(PolicyViolated) as caught:
+        check_policy(spec, Policy(allowed_sources=(allowed,)))
+    assert caught.value.at == ("spec.teachers[0].model.source" if role == "teacher" else "spec.student.model.source")
+    assert allowed in caught.value.fix
+
+
+def test_own_code_of_a_checkpoint_is_refused_where_it_is_not_allowed() -> None:
+    spec = spec_of(LLAMA, trustRemoteCode=True)
+    check_policy(spec, Policy())
+    with pytest.raises(PolicyViolated) as caught:
+        check_policy(spec, Policy(allow_trust_remote_code=False))
+    assert caught.value.at == "spec.teachers[0].model.trustRemoteCode"
+
+
+def test_s12_a_job_against_the_policy_starts_nothing_until_the_settings_change(world: World) -> None:
+    allowed = world.settings
+    world.settings = allowed.model_copy(update={"policy": Policy(allowed_sources=("hf://nobody/",))})
+    plan = world.step()
+    assert plan.create == ()
+    validated = find_condition(world.status, "Validated")
+    assert validated is not None
+    assert (validated.status, validated.reason) == ("False", "PolicyViolated")
+    assert validated.message.startswith("spec.teachers[0].model.source: ")
+    world.settings = allowed
+    assert world.step().create != ()
+
+
+def test_a_run_goes_on_under_the_policy_of_its_start(world: World) -> None:
+    world.complete_stage("Prepare")
+    world.settings = world.settings.model_copy(update={"policy": Policy(allowed_sources=("hf://nobody/",))})
+    world.complete_stage("Generate")
+    assert world.status.phase == "Curating"
