@@ -26,8 +26,8 @@ class Objective(Model):
     temperature: Annotated[float, Field(gt=0, le=10)] = 1.0
     """Softens the loss, above 0 to 10. Sequence and CachedLogits need 1."""
     ce_weight: Fraction | None = None
-    """Share of plain cross-entropy in CachedLogits, 0 to 1. A token without a stored distribution (a repaired answer, or one
-    that the student's template writes otherwise) is trained on cross-entropy alone. Absent: 0."""
+    """Share of plain cross-entropy in CachedLogits, 0 to 1. A token without a stored distribution (a repaired answer,
+    or one that the student's template writes otherwise) is trained on cross-entropy alone. Absent: 0."""
 
     @model_validator(mode="after")
     def _check_temperature(self) -> Self:
