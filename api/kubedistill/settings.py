@@ -66,6 +66,8 @@ class Pool(Model):
     """US dollars for one GPU for one hour. Absent: costs are not reported."""
     allowed_namespaces: Annotated[tuple[Namespace, ...], Field(max_length=1024)] = ()
     """Namespaces whose jobs may use the pool. Empty: all."""
+    max_gpus_per_namespace: Annotated[int | None, Field(ge=1, le=1_000_000)] = None
+    """GPUs of the pool that jobs of one namespace may hold at a time; further stages are Queued. Absent: no limit."""
 
 
 class Images(Model):

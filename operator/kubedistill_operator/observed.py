@@ -145,5 +145,7 @@ class Observed:
     rivals: tuple[Rival, ...] = ()
     active_in_namespace: int = 0
     """Other jobs of the namespace that have a child now."""
+    gpus_in_namespace: Mapping[str, int] = field(default_factory=dict)
+    """GPUs that those jobs hold, by pool."""
     refusal: Refusal | None = None
     """Why what was decided a moment ago could not be made; None where it could, or nothing was to be made."""

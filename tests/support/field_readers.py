@@ -132,6 +132,7 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "pools.*.runtimeClassName": (_PODS, "pool.runtime_class_name"),
     "pools.*.pricePerGpuHour": (f"{_DECISIONS}/requests.py", "known.price_per_gpu_hour"),
     "pools.*.allowedNamespaces": (_LAYOUT, "pool.allowed_namespaces"),
+    "pools.*.maxGpusPerNamespace": (f"{_DECISIONS}/pool_limits.py", "pool.max_gpus_per_namespace"),
     "cpuResources.cpu": (_LAYOUT, "resources.cpu"),
     "cpuResources.memory": (_LAYOUT, "resources.memory"),
     "cpuResources.ephemeralStorage": (_LAYOUT, "resources.ephemeral_storage"),

@@ -57,6 +57,7 @@ class World:
     claim_access_modes: tuple[str, ...] | None = ("ReadWriteMany",)
     rivals: tuple[Rival, ...] = ()
     active_in_namespace: int = 0
+    gpus_in_namespace: dict[str, int] = field(default_factory=dict)
     refusal: Refusal | None = None
     """Why the API server makes nothing, where it does not."""
     tries: int = 0
@@ -85,7 +86,7 @@ class World:
             attempt=self.attempt(name), earlier=tuple(self.attempt(other) for other in sorted(others)),
             frozen=self.frozen.get(self.status.run.id) if self.status.run else None,
             claim_access_modes=self.claim_access_modes, rivals=self.rivals,
-            active_in_namespace=self.active_in_namespace,
+            active_in_namespace=self.active_in_namespace, gpus_in_namespace=self.gpus_in_namespace,
         )  # fmt: skip
 
     def attempt(self, name: str) -> Attempt:

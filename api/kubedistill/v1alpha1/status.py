@@ -57,6 +57,10 @@ class StageStatus(Model):
     """Name of its RayJob or Job."""
     child_uid: Annotated[str, Field(alias="childUID", max_length=64)] = ""
     """UID of it, once it was seen."""
+    pool: Short = ""
+    """Pool whose GPUs the latest try holds, or held; empty without GPUs."""
+    gpus: Natural = 0
+    """GPUs that it holds, or held."""
     started_at: Short = ""
     """When the latest try was decided on, RFC 3339."""
     ended_at: Short = ""

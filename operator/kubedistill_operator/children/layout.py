@@ -36,6 +36,10 @@ class Layout:
 
     driver: Site
     groups: tuple[Group, ...] = ()
+    pool: str | None = None
+    """Name of the pool."""
+    field: str = ""
+    """The field that names it, or would."""
 
     @property
     def gpus(self) -> int:
@@ -74,9 +78,10 @@ def lay_out(stage: StageName, spec: Spec, *, namespace: str, pools: Mapping[str,
     place = _find_place(stage, spec, override, namespace=namespace, pools=pools)
     demand = _demand(stage, spec, place)
     if demand is None:
-        return Layout(_overridden(_site(place.pool, 0, resources), override))
+        driver = _overridden(_site(place.pool, 0, resources), override)
+        return Layout(driver, pool=place.name, field=place.field)
     group = Group(demand.group, demand.pods, _site(place.pool, demand.gpus, resources))
-    return Layout(_overridden(_site(None, 0, resources), override), (group,))
+    return Layout(_overridden(_site(None, 0, resources), override), (group,), pool=place.name, field=place.field)
 
 
 def _find_place(

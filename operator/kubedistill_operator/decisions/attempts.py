@@ -9,6 +9,7 @@ from kubedistill.v1alpha1 import Result, StageStatus
 from kubedistill_operator.children.attempt import build_children
 from kubedistill_operator.clock import seconds_since, stamp
 from kubedistill_operator.decisions.causes import Cause, backoff
+from kubedistill_operator.decisions.pool_limits import holding, lack_of_room
 from kubedistill_operator.decisions.requests import make_request
 from kubedistill_operator.decisions.situation import OVER, Situation
 from kubedistill_operator.names import child_name
@@ -84,18 +85,27 @@ def wait_for_turn(situation: Situation) -> Plan | None:
     return None
 
 
+def wait_for_gpus(situation: Situation) -> Plan | None:
+    """Before an attempt: the jobs of the namespace hold no more of the pool than it allows."""
+    stage = situation.current
+    if stage is None or stage.state != "Pending" or situation.run is None:
+        return None
+    lack = lack_of_room(situation)
+    return _queue(situation, "PoolBusy", lack) if lack else None
+
+
 def begin_attempt(situation: Situation) -> Plan | None:
     """Allot the next attempt: the status first, so that no crash can allot it twice."""
     stage, run = situation.current, situation.run
     if stage is None or stage.state != "Pending" or run is None:
         return None
     attempt = stage.attempt + 1
-    job = situation.job
+    job, held = situation.job, holding(situation)
     name = child_name(job.name, stage.name, uid=job.uid, run=run.id, attempt=attempt)
     status = with_stage(
         situation.status, stage.name, state="Starting", attempt=attempt, child=name, child_uid="",
         started_at=stamp(situation.now), ended_at="", progressed_at="", percent=0, eta_seconds=None, starts=0,
-        reason="", message="starting",
+        reason="", message="starting", pool=held.pool, gpus=held.gpus,
     )  # fmt: skip
     status = with_run(status, counted_at="")
     status = situation.say(status, "Progressing", "True", reason=stage.name)

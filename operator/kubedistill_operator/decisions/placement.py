@@ -3,11 +3,12 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kubedistill.errors import InvalidInput, PolicyViolated
+from kubedistill.errors import InvalidInput, PolicyViolated, TooFewGPUs
 from kubedistill.settings import Settings
 from kubedistill.v1alpha1 import Spec
 from kubedistill_operator.children.attempt import check_children
 from kubedistill_operator.decisions.policy import check_policy
+from kubedistill_operator.decisions.pool_limits import check_pool_limits
 from kubedistill_operator.observed import Observed
 
 
@@ -56,6 +57,14 @@ def _against_policy(place: Place) -> Obstacle | None:
     return None
 
 
+def _beyond_a_pools_limit(place: Place) -> Obstacle | None:
+    try:
+        check_pool_limits(place.spec, namespace=place.namespace, settings=place.settings)
+    except TooFewGPUs as error:  # it says what would wait for ever; here that is an answer
+        return Obstacle(error.reason, str(error))
+    return None
+
+
 def _no_storage(place: Place) -> Obstacle | None:
     uri = place.spec.storage.uri or place.settings.storage.uri
     if place.claim is None and (uri is None or uri.startswith("file:")):
@@ -80,7 +89,14 @@ def _storage_not_shared(place: Place) -> Obstacle | None:
     return Obstacle("StorageNotShared", f"{message} nodes; name a ReadWriteMany claim")
 
 
-CHECKS: tuple[Check, ...] = (_against_policy, _can_not_be_built, _no_storage, _claim_not_found, _storage_not_shared)
+CHECKS: tuple[Check, ...] = (
+    _against_policy,
+    _can_not_be_built,
+    _beyond_a_pools_limit,
+    _no_storage,
+    _claim_not_found,
+    _storage_not_shared,
+)
 
 
 def find_obstacle(spec: Spec, namespace: str, *, observed: Observed, settings: Settings) -> Obstacle | None:

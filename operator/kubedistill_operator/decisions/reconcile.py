@@ -10,6 +10,7 @@ from kubedistill_operator.decisions.attempts import (
     make_child,
     skip_complete,
     sweep_children,
+    wait_for_gpus,
     wait_for_turn,
 )
 from kubedistill_operator.decisions.freeze import FrozenRun, thaw
@@ -74,6 +75,7 @@ DECIDERS: tuple[Decider, ...] = (
     finish_run,
     skip_complete,
     wait_for_turn,
+    wait_for_gpus,
     begin_attempt,
     make_child,
     wait_in_queue,

@@ -4,6 +4,7 @@ It is a hint, never a reason to make or delete anything: that is read anew. It a
 how many jobs of a namespace have a child, which jobs need no look, and what metrics show.
 """
 
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -36,8 +37,10 @@ class Entry:
     """Whether it will make artifacts without anybody asking for it."""
     active: bool
     """Whether it has a child now."""
+    gpus: Mapping[str, int]
+    """GPUs that it holds, by pool."""
     waits_for: str
-    """Why it is queued: NamespaceBusy, SharedArtifact, …; empty where it is not."""
+    """Why it is queued: NamespaceBusy, PoolBusy, SharedArtifact, …; empty where it is not."""
     quiet: bool
     """Whether it is over, and nothing new is asked of it."""
     store: Store
@@ -145,17 +148,24 @@ class Table:
             if namespace == job.namespace and entry.uid != job.uid
         )
 
+    def gpus_beside(self, job: Job) -> dict[str, int]:
+        """How many GPUs other jobs of the namespace hold, by pool."""
+        held: Counter[str] = Counter()
+        for (namespace, _), entry in self._entries.items():
+            if namespace == job.namespace and entry.uid != job.uid:
+                held.update(entry.gpus)
+        return dict(held)
+
     def _freed(self, key: Key, old: Entry | None, new: Entry | None) -> list[Key]:
         """Jobs that wait for what this one has just given up: room in its namespace, or the making of an artifact."""
         if old is None:
             return []
-        room = old.active and not (new and new.active)
+        room = {"NamespaceBusy"} if old.active and not (new and new.active) else set()
+        room |= {"PoolBusy"} if old.gpus != (new.gpus if new else {}) else set()
         made = old.live and bool(set(old.keys.items()) - set(new.keys.items() if new and new.live else ()))
         waiting = [(other, entry) for other, entry in self._entries.items() if entry.waits_for and other != key]
         for_room = [
-            (entry.created, other)
-            for other, entry in waiting
-            if room and entry.waits_for == "NamespaceBusy" and other[0] == key[0]
+            (entry.created, other) for other, entry in waiting if entry.waits_for in room and other[0] == key[0]
         ]
         for_making = [
             other
@@ -177,6 +187,7 @@ def make_entry(job: Job, *, storage: DefaultStorage) -> Entry:
         live=not (over or job.deleting or status.phase == "Suspended"),
         # Nobody knows what a job does whose status is not understood: it may have a child.
         active=any(stage.state in _ACTIVE for stage in status.stages) or (bool(job.not_understood) and not over),
+        gpus={stage.pool: stage.gpus for stage in status.stages if stage.state in _ACTIVE and stage.gpus},
         waits_for=_waits_for(job),
         quiet=job.deleting or (over and not _needs_word(job) and not _asks(job)),
         store=store_of(job, storage=storage),

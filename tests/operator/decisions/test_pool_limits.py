@@ -1,0 +1,110 @@
+"""GPUs of a pool that the jobs of a namespace hold at a time: rows S13 and W9 of docs/behaviour.md."""
+
+import pytest
+
+from kubedistill.settings import Pool, Settings
+from kubedistill.v1alpha1 import Condition, Run, StageStatus, Status
+from kubedistill_operator.job import Job
+from kubedistill_operator.status import find_condition
+from kubedistill_operator.telemetry.table import Table
+from world import NAMESPACE, World, begin, reason_of, small_spec, stage_of
+
+TEACHER = {
+    "name": "big",
+    "model": {"source": "t", "tensorParallelSize": 4},
+    "resources": {"pool": "h100", "replicas": 2},
+}
+
+
+def limited(most: int | None) -> Settings:
+    return Settings(pools={"h100": Pool(node_selector={"gpu": "h100"}, max_gpus_per_namespace=most)})
+
+
+@pytest.fixture
+def asks_for_8() -> World:
+    """A job whose Generate holds 8 GPUs of pool h100, and whose other stages hold none."""
+    return World(spec=small_spec(teachers=[TEACHER]), settings=limited(10))
+
+
+def test_an_attempt_says_what_it_holds(asks_for_8: World) -> None:
+    begin(asks_for_8, "Generate")
+    generate, prepare = stage_of(asks_for_8, "Generate"), stage_of(asks_for_8, "Prepare")
+    assert (generate.pool, generate.gpus) == ("h100", 8)
+    assert (prepare.pool, prepare.gpus) == ("", 0)
+
+
+@pytest.mark.parametrize(
+    ("held", "most", "waits"),
+    [
+        ({}, 8, False), ({"h100": 2}, 10, False), ({"h100": 3}, 10, True), ({"a100": 9}, 10, False),
+        ({"h100": 99}, None, False),
+    ],
+)  # fmt: skip
+def test_w9_a_stage_waits_while_others_hold_the_gpus(
+    held: dict[str, int], most: int | None, waits: bool, asks_for_8: World
+) -> None:
+    asks_for_8.settings = limited(most)
+    asks_for_8.gpus_in_namespace = held
+    asks_for_8.complete_stage("Prepare")
+    asks_for_8.settle()
+    assert (stage_of(asks_for_8, "Generate").state == "Pending") is waits
+    if waits:
+        assert asks_for_8.status.phase == "Queued"
+        assert reason_of(asks_for_8, "QuotaReserved") == ("False", "PoolBusy")
+        assert {"3", "8", "10", '"h100"'} <= set(asks_for_8.status.message.replace(",", "").split())
+        asks_for_8.gpus_in_namespace = {}
+        asks_for_8.settle()
+        assert stage_of(asks_for_8, "Generate").state == "Starting"
+
+
+def test_w9_a_limit_of_this_moment_holds_for_runs_that_have_started(asks_for_8: World) -> None:
+    asks_for_8.step()
+    assert asks_for_8.status.run is not None
+    asks_for_8.settings, asks_for_8.gpus_in_namespace = limited(9), {"h100": 2}
+    asks_for_8.complete_stage("Prepare")
+    asks_for_8.settle()
+    assert reason_of(asks_for_8, "QuotaReserved") == ("False", "PoolBusy")
+
+
+def test_s13_a_stage_that_could_never_start_is_refused_at_the_start(asks_for_8: World) -> None:
+    asks_for_8.settings = limited(7)
+    assert asks_for_8.step().create == ()
+    validated = find_condition(asks_for_8.status, "Validated")
+    assert validated is not None
+    assert validated.reason == "TooFewGPUs"
+    assert validated.message.startswith("spec.teachers[0].resources.pool: ")
+    asks_for_8.settings = limited(8)
+    assert asks_for_8.step().create != ()
+
+
+def job(name: str, *stages: StageStatus, queued: bool = False, namespace: str = NAMESPACE) -> Job:
+    waiting = (Condition(type="QuotaReserved", status="False", reason="PoolBusy"),) if queued else ()
+    status = Status(
+        phase="Queued" if queued else "Generating", run=Run(id="1", digest="d", started_at="2026-03-01T12:00:00Z"),
+        stages=stages, conditions=waiting,
+    )  # fmt: skip
+    return Job(namespace, name, uid=f"{namespace}/{name}", spec=small_spec(), status=status)
+
+
+def held(state: str, gpus: int = 4, pool: str = "h100") -> StageStatus:
+    return StageStatus.model_validate({"name": "Generate", "state": state, "pool": pool, "gpus": gpus})
+
+
+def test_w9_what_is_held_is_counted_from_status_which_no_user_writes() -> None:
+    table = Table(Settings().storage)
+    ours = job("ours", held("Pending"))
+    for one in (
+        ours, job("runs", held("Running")), job("stops", held("Stopping")), job("done", held("Succeeded")),
+        job("cpu", held("Running", 0, "")), job("elsewhere", held("Running"), namespace="other"),
+        job("other-pool", held("Starting", 2, "a100")),
+    ):  # fmt: skip
+        table.update(one)
+    assert table.gpus_beside(ours) == {"h100": 8, "a100": 2}
+
+
+def test_w9_who_waits_is_woken_when_gpus_are_given_up() -> None:
+    table = Table(Settings().storage)
+    for one in (job("waits", held("Pending"), queued=True), job("runs", held("Running"))):
+        table.update(one)
+    assert table.update(job("runs", held("Running"))) == []
+    assert table.update(job("runs", held("Succeeded"))) == [(NAMESPACE, "waits")]
