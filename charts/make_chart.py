@@ -93,13 +93,15 @@ def rules_template() -> str:
     accounts = '- apiGroups: [""]\n  resources: [serviceaccounts]\n'
     rules = {
         name: (ROLES / f"{name}.yaml").read_text(encoding="utf-8").partition("\nrules:\n")[2].strip()
-        for name in ("operator", "nodes", "lease")
+        for name in ("operator", "nodes", "namespaces", "lease")
     }
     rules["operator"] = re.sub(
         rf"{re.escape(accounts)}.*\n",
         lambda found: f"{{{{- if .Values.settings.rbac.createServiceAccounts }}}}\n{found[0]}{{{{- end }}}}\n",
         rules["operator"],
     )
+    namespaces = rules.pop("namespaces")
+    rules["operator"] += f"\n{{{{- if .Values.settings.propagateLabels }}}}\n{namespaces}\n{{{{- end }}}}"
     rules["lease"] = rules["lease"].replace("[kubedistill-operator]", '[{{ include "kubedistill.operator" . }}]')
     blocks = [
         f'{{{{- define "kubedistill.rules.{name}" -}}}}\n{text}\n{{{{- end }}}}\n' for name, text in rules.items()

@@ -1,9 +1,11 @@
 """The operator's settings file: pools, images, storage and limits that a platform team decides on."""
 
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
+from kubedistill.marks import OUR_DOMAINS, QUEUE_DOMAINS, is_reserved
 from kubedistill.v1alpha1.base import DOMAIN, Model, Name, Uri
 from kubedistill.v1alpha1.operation import ObjectName, Quantity, Seconds
 
@@ -200,6 +202,9 @@ class Settings(Model):
     """Port of /healthz, /readyz and /metrics."""
     rbac: Rbac = Rbac()
     policy: Policy = Policy()
+    propagate_labels: Annotated[tuple[LabelKey, ...], Field(max_length=16)] = ()
+    """Labels that the children and pods of a run carry, and metric distillation_job_labels shows, as its namespace or
+    else its job has them at its start, such as a cost center."""
 
     @model_validator(mode="after")
     def _check_pools(self) -> Self:
@@ -209,3 +214,18 @@ class Settings(Model):
                     f"pools.{name}.nodeSelector is required for a pool with GPUs; name a label of its nodes"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _check_labels(self) -> Self:
+        names: dict[str, str] = {}
+        for key in self.propagate_labels:
+            if is_reserved(key, domains=(*OUR_DOMAINS, *QUEUE_DOMAINS)):
+                raise ValueError(f"propagateLabels holds {key}, which is set by others; remove it")
+            if (other := names.setdefault(metric_label(key), key)) != key:
+                raise ValueError(f"propagateLabels holds {other} and {key}, one label to Prometheus; remove one")
+        return self
+
+
+def metric_label(key: str) -> str:
+    """The name of a Kubernetes label in Prometheus, as kube-state-metrics has it."""
+    return f"label_{re.sub(r'[^a-zA-Z0-9_]', '_', key)}"

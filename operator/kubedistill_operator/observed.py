@@ -147,5 +147,7 @@ class Observed:
     """Other jobs of the namespace that have a child now."""
     gpus_in_namespace: Mapping[str, int] = field(default_factory=dict)
     """GPUs that those jobs hold, by pool."""
+    namespace_labels: Mapping[str, str] = field(default_factory=dict)
+    """Labels of the namespace, before a run starts that is to carry some of them."""
     refusal: Refusal | None = None
     """Why what was decided a moment ago could not be made; None where it could, or nothing was to be made."""

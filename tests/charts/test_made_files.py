@@ -49,7 +49,10 @@ def test_the_full_role_is_that_of_deploy(helm: Helm) -> None:
         return {one["metadata"]["name"].rpartition(".")[2]: one["rules"] for one in roles}
 
     theirs = rules([one for file in (ROOT / "deploy" / "rbac").glob("*.yaml") for one in read(file)])
+    namespaces = theirs.pop("kubedistill-operator-namespaces")
     ours = rules(helm.template())
+    propagating = rules(helm.template(values={"settings": {"propagateLabels": ["team"]}}))
+    assert propagating == {**ours, "kubedistill-operator": ours["kubedistill-operator"] + namespaces}
     assert {name: ours[name] for name in theirs} == theirs
     assert ours.keys() - theirs.keys() == {"kubedistill-view", "kubedistill-edit"}
 

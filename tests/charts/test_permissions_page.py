@@ -15,9 +15,10 @@ WITHOUT = {"createServiceAccounts": {"get serviceaccounts", "create serviceaccou
 """Settings of rbac, and the rights that go where one is false: no others, as the page and docs/platform.md say."""
 
 
-def rendered(render: Render, **settings: bool) -> set[str]:
+def rendered(render: Render, *, propagate: tuple[str, ...] = (), **rbac: bool) -> set[str]:
     """What the chart's roles let the operator do where jobs are."""
-    roles = {one["metadata"]["name"]: one["rules"] for one in of_kind(render(settings__rbac=settings), "ClusterRole")}
+    found = of_kind(render(settings__rbac=rbac, settings__propagateLabels=[*propagate]), "ClusterRole")
+    roles = {one["metadata"]["name"]: one["rules"] for one in found}
     rules = [rule for name, rules in roles.items() if name.endswith(("-operator", "-nodes")) for rule in rules]
     return read_rights(MADE["print_rules"](rules))
 
@@ -36,6 +37,11 @@ def test_a_right_that_is_not_in_the_roles_does_not_stay_on_the_page() -> None:
 def test_the_charts_roles_are_those_of_the_page(render: Render) -> None:
     everybodys = {right for right in read_rights(printed_blocks()[OPERATOR]) if "selfsubject" in right}
     assert rendered(render) == read_rights(printed_blocks()[OPERATOR]) - everybodys
+
+
+def test_labels_of_namespaces_are_read_only_where_some_are_propagated(render: Render) -> None:
+    assert rendered(render, propagate=("team",)) - rendered(render) == {"get namespaces"}
+    assert "`settings.propagateLabels` adds `namespaces` (get)" in PAGE.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("setting", WITHOUT)

@@ -167,6 +167,7 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "port": (f"{_OPERATOR}/loop/replica.py", "settings.port"),
     "rbac.nodes": (f"{_OPERATOR}/cluster/observation.py", "rbac.nodes"),
     "rbac.createServiceAccounts": (f"{_CHILDREN}/attempt.py", "rbac.create_service_accounts"),
+    "propagateLabels": (f"{_DECISIONS}/cost_labels.py", "settings.propagate_labels"),
     "policy.allowTrustRemoteCode": (f"{_DECISIONS}/policy.py", "policy.allow_trust_remote_code"),
     "policy.allowedSources": (f"{_DECISIONS}/policy.py", "policy.allowed_sources"),
 }

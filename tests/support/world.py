@@ -58,6 +58,9 @@ class World:
     rivals: tuple[Rival, ...] = ()
     active_in_namespace: int = 0
     gpus_in_namespace: dict[str, int] = field(default_factory=dict)
+    namespace_labels: dict[str, str] = field(default_factory=dict)
+    labels: dict[str, str] = field(default_factory=dict)
+    """Labels of the job."""
     refusal: Refusal | None = None
     """Why the API server makes nothing, where it does not."""
     tries: int = 0
@@ -75,6 +78,7 @@ class World:
         return Job(
             NAMESPACE, NAME, uid="job-uid", generation=self.generation, created=1_700_000_000.0, deleting=self.deleting,
             annotations=self.annotations, spec=self.spec, problem=self.problem, status=self.status,
+            metadata={"labels": self.labels},
         )  # fmt: skip
 
     def observe(self) -> Observed:
@@ -87,6 +91,7 @@ class World:
             frozen=self.frozen.get(self.status.run.id) if self.status.run else None,
             claim_access_modes=self.claim_access_modes, rivals=self.rivals,
             active_in_namespace=self.active_in_namespace, gpus_in_namespace=self.gpus_in_namespace,
+            namespace_labels=self.namespace_labels,
         )  # fmt: skip
 
     def attempt(self, name: str) -> Attempt:

@@ -113,6 +113,10 @@ class Run(Model):
     """Whether an artifact had vanished and was made again; that happens once."""
     artifacts: Annotated[tuple[ArtifactStatus, ...], Field(max_length=16, json_schema_extra=keyed_by("name"))] = ()
     """Its artifacts, once Prepare has named them."""
+    labels: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=16)] = Field(
+        default_factory=dict
+    )
+    """Labels of its namespace or job that its children, pods and metrics carry, as they were at its start."""
 
 
 class RunRecord(Model):

@@ -4,20 +4,18 @@ import re
 from collections.abc import Iterable
 
 from kubedistill.errors import InvalidManifest
+from kubedistill.marks import OUR_DOMAINS, QUEUE_DOMAINS, is_reserved
 from kubedistill.v1alpha1 import Pods
 
 _PART = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
 _KEY = re.compile(rf"((?=[^/]{{1,253}}/){_PART}(\.{_PART})*/)?{_NAME}")
-_OURS = ("kubedistill.io", "ray.io", "batch.kubernetes.io")
-_QUEUES = ("kueue.x-k8s.io",)  # as a label it would queue each pod; as an annotation it asks for a topology
-_SINGLE = ("app.kubernetes.io/managed-by", "job-name", "controller-uid")
 
 
 def check_names(pods: Pods) -> None:
     """Raise InvalidManifest for a label or annotation that Kubernetes refuses, or that is not the user's to set."""
-    _check(pods.labels, at="spec.pods.labels", reserved=(*_OURS, *_QUEUES))
-    _check(pods.annotations, at="spec.pods.annotations", reserved=_OURS)
+    _check(pods.labels, at="spec.pods.labels", reserved=(*OUR_DOMAINS, *QUEUE_DOMAINS))
+    _check(pods.annotations, at="spec.pods.annotations", reserved=OUR_DOMAINS)
 
 
 def _check(keys: Iterable[str], *, at: str, reserved: tuple[str, ...]) -> None:
@@ -25,6 +23,5 @@ def _check(keys: Iterable[str], *, at: str, reserved: tuple[str, ...]) -> None:
         if not _KEY.fullmatch(key):
             fix = "Use letters, digits, dashes, underscores and dots, after a domain and a slash if you like"
             raise InvalidManifest(f'"{key}" is no name', at=at, fix=fix)
-        domain = key.partition("/")[0] if "/" in key else ""
-        if key in _SINGLE or any(domain == one or domain.endswith(f".{one}") for one in reserved):
+        if is_reserved(key, domains=reserved):
             raise InvalidManifest(f'"{key}" is set by others than you', at=at, fix="Remove it")

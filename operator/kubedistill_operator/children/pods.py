@@ -111,8 +111,9 @@ def pod_template(
     """A pod of one container; `token` says whether it may talk to the API server."""
     pods, settings = request.spec.pods, request.settings
     pull_secrets = dict.fromkeys((*settings.images.pull_secrets, *pods.image_pull_secrets))
+    labels = {**pods.labels, **request.cost_labels, **request.labels}
     return {
-        "metadata": {"labels": {**pods.labels, **request.labels}, **_present(annotations=dict(pods.annotations))},
+        "metadata": {"labels": labels, **_present(annotations=dict(pods.annotations))},
         "spec": {
             "restartPolicy": restart,
             "serviceAccountName": request.service_account,

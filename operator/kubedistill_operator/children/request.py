@@ -1,7 +1,7 @@
 """The request for a child: everything that decides what the objects of one attempt look like."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from kubedistill.chain import STAGES, StageName
@@ -30,6 +30,8 @@ class ChildRequest:
     """The claim that holds the store: the job's, or the settings' for a job that names no storage."""
     settings: Settings
     """The operator's settings as they are now, for everything else."""
+    cost_labels: Mapping[str, str] = field(default_factory=dict)
+    """Labels of the namespace or the job that the child and its pods carry too."""
 
     @property
     def spec(self) -> Spec:
@@ -74,7 +76,7 @@ class ChildRequest:
         queue = {} if self.queue is None else {_QUEUE_LABEL: self.queue.name}
         if self.queue is not None and self.queue.priority_class is not None:
             queue[_PRIORITY_LABEL] = self.queue.priority_class
-        return {**self.labels, **queue}
+        return {**self.cost_labels, **self.labels, **queue}
 
     @property
     def service_account(self) -> str:

@@ -36,6 +36,7 @@ KINDS: dict[str, Kind] = {
         Kind("PersistentVolumeClaim", "v1", "persistentvolumeclaims"),
         Kind("Event", "v1", "events"),
         Kind("Node", "v1", "nodes", namespaced=False),
+        Kind("Namespace", "v1", "namespaces", namespaced=False),
         Kind("Role", _RBAC, "roles"),
         Kind("RoleBinding", _RBAC, "rolebindings"),
         Kind("Lease", "coordination.k8s.io/v1", "leases"),

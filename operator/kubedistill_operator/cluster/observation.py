@@ -6,6 +6,7 @@ the word of a cache.
 """
 
 import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,7 +17,7 @@ from kubedistill.v1alpha1 import StageStatus
 from kubedistill_operator.cluster.channel_reading import read_channel
 from kubedistill_operator.cluster.child_reading import is_owned, read_child, read_frozen
 from kubedistill_operator.cluster.client import Cluster
-from kubedistill_operator.cluster.failures import NotUnderstood, Obstructed
+from kubedistill_operator.cluster.failures import NotUnderstood, Obstructed, Refused
 from kubedistill_operator.cluster.nodes import Nodes
 from kubedistill_operator.cluster.pod_reading import may_run, node_name, read_pod
 from kubedistill_operator.job import Job
@@ -32,6 +33,7 @@ from kubedistill_operator.names import (
 from kubedistill_operator.observed import Attempt, Channel, Child, ChildKind, Frozen, Observed, Pod
 from kubedistill_operator.plan import Manifest
 
+log = logging.getLogger(__name__)
 _OVER = ("Succeeded", "Skipped")
 _UNDER_WAY = ("Starting", "Running", "Stopping", "Failed")
 
@@ -94,6 +96,7 @@ class Observer:
             earlier=earlier,
             frozen=await self._read_frozen(job),
             claim_access_modes=await self._read_claim(job),
+            namespace_labels=await self._read_namespace(job),
         )
         return Look(observed, thorough)
 
@@ -173,6 +176,17 @@ class Observer:
             return None
         found = await self.cluster.get("PersistentVolumeClaim", claim, namespace=job.namespace)
         return tuple((found.get("spec") or {}).get("accessModes") or ()) if found is not None else None
+
+    async def _read_namespace(self, job: Job) -> dict[str, str]:
+        """Labels of the namespace that a run would start with; empty where none is wanted or they may not be read."""
+        if not self.settings.propagate_labels or job.status.run is not None:
+            return {}
+        try:
+            found = await self.cluster.get("Namespace", job.namespace)
+        except Refused as error:  # the right is optional, and no reason to keep a job from starting
+            log.warning("labels of namespace %s are not propagated: %s", job.namespace, error)
+            return {}
+        return _labels(found) if found is not None else {}
 
 
 def current_stage(job: Job) -> StageStatus | None:

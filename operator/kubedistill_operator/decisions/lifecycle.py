@@ -6,6 +6,7 @@ Each takes a Situation and gives a Plan, or None where it has nothing to say. No
 from kubedistill.runs import wanted_run
 from kubedistill.v1alpha1 import Run, RunRecord
 from kubedistill_operator.clock import seconds_since, stamp
+from kubedistill_operator.decisions.cost_labels import cost_labels
 from kubedistill_operator.decisions.freeze import freeze, frozen_manifest, has_digest, spec_digest
 from kubedistill_operator.decisions.placement import find_obstacle
 from kubedistill_operator.decisions.situation import Situation, fresh_stages
@@ -79,7 +80,9 @@ def start_run(situation: Situation) -> Plan | None:
     run_id = _wanted_run(situation)
     assert run_id is not None, "where there is no run, one is wanted"
     frozen = freeze(job, run_id, settings=situation.settings)
-    run = Run(id=run_id, digest=frozen.digest, started_at=stamp(situation.now))
+    run = Run(
+        id=run_id, digest=frozen.digest, started_at=stamp(situation.now), labels=cost_labels(situation)
+    )  # fmt: skip
     status = without_conditions(status, *_PER_RUN)
     status = situation.say(status, "Validated", "True", reason="Valid")
     status = status.model_copy(

@@ -39,6 +39,8 @@ class Facts:
     """Of the attempts that are over."""
     restarts: Mapping[str, int] = field(default_factory=dict)
     """By cause, all stages together."""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Labels of the namespace or the job that the run carries."""
     conditions: tuple[tuple[str, str, str], ...] = ()
     """(type, status, reason) of those that are not as they should be: one at most, and SpecDrift."""
 
@@ -70,6 +72,7 @@ def read_facts(job: Job) -> Facts:
             cause: sum(getattr(stage.restarts, cause) for stage in stages)
             for cause in ("failure", "infrastructure", "preemption")
         },
+        labels=status.run.labels if status.run else {},
         conditions=trouble + _named(status, "SpecDrift", "True"),
     )
 

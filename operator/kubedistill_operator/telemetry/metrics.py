@@ -1,25 +1,26 @@
 """Metrics: the loop under the names that controller boards know, and every job as it is at the scrape.
 
-Series of a job are made from the table when Prometheus asks, at most 25 each, and vanish with it; what its driver says
+Series of a job are made from the table when Prometheus asks, at most 26 each, and vanish with it; what its driver says
 is shown while it is at work. Counters and histograms
 are labelled by namespace and strategy, never by job.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final, get_args
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
+from kubedistill.settings import metric_label
 from kubedistill.v1alpha1.status import Phase, StageStatus, Status
 from kubedistill_operator.clock import seconds_of
-from kubedistill_operator.job import Job
+from kubedistill_operator.job import Job, Key
 from kubedistill_operator.telemetry.facts import Facts
 from kubedistill_operator.telemetry.table import Table
 from kubedistill_operator.telemetry.work import Work
 
-MOST_SERIES: Final = 25
+MOST_SERIES: Final = 26
 RESULTS: Final = ("success", "requeue", "requeue_after", "error")
 _CONTROLLER = {"controller": "distillationjob"}
 _QUEUE = {"name": "distillationjob"}
@@ -160,11 +161,13 @@ class JobCollector:
         families = _families()
         for key, entry in self.table:
             _add(families, list(key), entry.facts, self.table.work(key))
+        families["labels"] = _labels_family({key: entry.facts.labels for key, entry in self.table})
         yield from families.values()
 
 
 JOB_GAUGES: Final = {
     "info": ("What a job is", (*_JOB, "strategy", "queue", "student", "teacher_kind")),
+    "labels": ("Labels that settings.propagateLabels names", _JOB),
     "status_phase": ("The phase that a job is in", (*_JOB, "phase")),
     "status_condition": ("Why a job is not where it should be", (*_JOB, "condition", "status", "reason")),
     "created_timestamp_seconds": ("When a job was made", _JOB),
@@ -193,6 +196,17 @@ def _families() -> dict[str, Metric]:
         for kind, families in kinds
         for name, (text, labels) in families.items()
     }
+
+
+def _labels_family(jobs: Mapping[Key, Mapping[str, str]]) -> Metric:
+    """The labels of the jobs that carry some; each series has the names of all, and nothing for those that it lacks."""
+    keys = sorted({key for labels in jobs.values() for key in labels})
+    text, names = JOB_GAUGES["labels"]
+    family = GaugeMetricFamily(f"{JOB_PREFIX}labels", text, labels=[*names, *map(metric_label, keys)])
+    for job, labels in jobs.items():
+        if labels:
+            family.add_metric([*job, *(labels.get(key, "") for key in keys)], 1)
+    return family
 
 
 def _add(families: dict[str, Metric], job: list[str], facts: Facts, work: Work | None) -> None:

@@ -316,3 +316,33 @@ def test_access_modes_of_the_claim_are_read_before_a_run_starts(source: str, res
     assert found.claim_access_modes is None, "there is no such claim"
     _, asked = observe(with_status(resource, Status(run=RUN)), lambda api: None, settings=settings)
     assert not [path for path in asked if "persistentvolumeclaims" in path]
+
+
+NAMESPACE, LABELS = "/api/v1/namespaces/team-a", {"team": "a"}
+
+
+@pytest.mark.parametrize(
+    ("settings", "status", "allowed", "found"),
+    [
+        (Settings(propagate_labels=("team",)), Status(), True, LABELS),
+        (Settings(propagate_labels=("team",)), Status(), False, {}),
+        (Settings(propagate_labels=("team",)), Status(run=RUN), True, {}),
+        (Settings(), Status(), True, {}),
+    ],
+    ids=["before a run", "without the right", "in a run", "without the setting"],
+)
+def test_labels_of_the_namespace_are_read_only_for_a_run_that_is_to_carry_some(
+    settings: Settings, status: Status, allowed: bool, found: Object, resource: Object
+) -> None:
+    async def before(_method: str, path: str) -> web.Response | None:
+        if path != NAMESPACE:
+            return None
+        return web.json_response({"metadata": {"labels": LABELS}}) if allowed else refusal(403, "Forbidden", "no")
+
+    def prepare(api: FakeApi) -> None:
+        put_frozen(api, resource)
+        api.before = before
+
+    observed, asked = observe(with_status(resource, status), prepare, settings=settings)
+    assert observed.namespace_labels == found
+    assert (NAMESPACE in asked) is (bool(settings.propagate_labels) and status.run is None)

@@ -1,0 +1,13 @@
+"""Cost labels: what a run's children, pods and metrics carry of the labels of its namespace and its job."""
+
+from collections.abc import Mapping
+
+from kubedistill_operator.decisions.situation import Situation
+
+
+def cost_labels(situation: Situation) -> dict[str, str]:
+    """The labels that settings.propagateLabels names; the namespace's own come first, since tenants label jobs."""
+    found = situation.observed.namespace_labels
+    own: Mapping[str, str] = situation.job.metadata.get("labels") or {}
+    keys = situation.settings.propagate_labels
+    return {key: value for key in keys if (value := found.get(key, own.get(key))) is not None}
