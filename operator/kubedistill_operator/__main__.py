@@ -17,6 +17,7 @@ from kubedistill.printing import printable
 from kubedistill.settings import Settings
 from kubedistill_operator.cluster.failures import OperatorFailure
 from kubedistill_operator.explain import explain as explain_job
+from kubedistill_operator.images import all_images
 from kubedistill_operator.loop.replica import LEASE_NAME, Options, Replica
 from kubedistill_operator.settings_file import load_settings
 from kubedistill_operator.telemetry.logs import log_to
@@ -64,6 +65,13 @@ def explain(
     found = asyncio.run(explain_job(namespace, name, settings=_settings(config), kubeconfig=kubeconfig))
     for line in found.lines():
         _say(line)
+
+
+@app.command()
+def images(*, config: Config = None) -> None:
+    """Print every image that the operator and its jobs pull, a line each: for a registry of your own."""
+    for image in all_images(_settings(config).images):
+        _say(image)
 
 
 def main() -> None:

@@ -150,7 +150,7 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "caBundle.configMap": (_PODS, "bundle.config_map"),
     "caBundle.key": (_PODS, "bundle.key"),
     "images.runtime": (_PODS, "images.runtime if"),
-    "images.runtimeCpu": (_PODS, "images.runtime_cpu"),
+    "images.runtimeCpu": (_PODS, "images.runtime_cpu,"),
     "images.registry": (_PODS, "images.registry"),
     "images.pullPolicy": (_PODS, "images.pull_policy"),
     "images.pullSecrets": (_PODS, "images.pull_secrets"),

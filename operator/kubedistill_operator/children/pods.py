@@ -13,6 +13,7 @@ from kubedistill.v1alpha1 import Spec
 from kubedistill_operator.children.layout import Layout, Site
 from kubedistill_operator.children.network import CA_FILE, CA_PATH, network_variables
 from kubedistill_operator.children.request import ChildRequest
+from kubedistill_operator.images import pulled_name
 from kubedistill_operator.plan import Manifest
 
 STORAGE_PATH = "/kubedistill/storage"
@@ -35,11 +36,8 @@ class Volume:
 
 
 def image_of(images: Images, layout: Layout) -> str:
-    """Return the image of all pods of a stage, from the settings' registry unless it names its own."""
-    image = images.runtime if layout.gpus else images.runtime_cpu
-    host, slash, _ = image.partition("/")
-    names_registry = bool(slash) and (host == "localhost" or "." in host or ":" in host)
-    return f"{images.registry}/{image}" if images.registry and not names_registry else image
+    """Return the image of all pods of a stage."""
+    return pulled_name(images.runtime if layout.gpus else images.runtime_cpu, registry=images.registry)
 
 
 def config_map_folders(spec: Spec) -> dict[str, str]:
