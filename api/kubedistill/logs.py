@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
+from kubedistill.printing import printable_line
+
 SUBJECT: Final = ("namespace", "name", "uid", "stage", "attempt")
 """Of what job, stage and attempt a line speaks."""
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
@@ -51,7 +53,7 @@ class JsonFormatter(logging.Formatter):
         }
         if record.exc_info:
             line["traceback"] = hide_credentials(self.formatException(record.exc_info))
-        return json.dumps(line, default=lambda value: hide_credentials(str(value)))
+        return printable_line(json.dumps(line, default=lambda value: hide_credentials(str(value))))
 
 
 def hide_credentials(text: str) -> str:

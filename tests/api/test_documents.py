@@ -36,6 +36,7 @@ NOT_RUN = {
     r"make e2e-node": "takes an hour, as root",
     r"kubectl events": "`make demo-cluster` runs it; what it shows is tested in tests/cluster/test_quickstart.py",
     r"kubectl (cp|delete pod|apply -f examples/quickstart/cluster/files.yaml)": "needs a pod on a node",
+    r"kubectl exec": "needs a pod on a node; tests/charts/test_operations_page.py runs what it runs there",
     r"pip install": "needs the package to be published",
 }
 """Why a command is not run."""

@@ -4,8 +4,11 @@ import json
 import logging
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kubedistill.logs import JsonFormatter, hide_credentials
+from kubedistill.printing import printable_line
 
 
 def line(formatter: JsonFormatter, message: str = "hello", *, logger: str = "a", **extra: object) -> dict[str, object]:
@@ -79,3 +82,11 @@ def test_what_looks_like_a_credential_is_hidden(text: str, expected: str) -> Non
 )
 def test_what_is_none_stays(text: str) -> None:
     assert hide_credentials(text) == text
+
+
+@given(message=st.text())
+def test_a_line_is_one_line_and_nothing_in_it_is_obeyed(message: str) -> None:
+    record = logging.LogRecord("kubedistill", logging.INFO, "", 0, "%s", (message,), None)
+    line = JsonFormatter().format(record)
+    assert printable_line(line) == line
+    assert json.loads(line)["message"] == hide_credentials(message)

@@ -59,8 +59,8 @@ class StageStatus(Model):
     """UID of it, once it was seen."""
     pool: Short = ""
     """Pool whose GPUs the latest try holds, or held; empty without GPUs."""
-    gpus: Natural = 0
-    """GPUs that it holds, or held."""
+    gpus: Natural | None = None
+    """GPUs that it holds, or held; absent without GPUs."""
     started_at: Short = ""
     """When the latest try was decided on, RFC 3339."""
     ended_at: Short = ""
@@ -113,9 +113,7 @@ class Run(Model):
     """Whether an artifact had vanished and was made again; that happens once."""
     artifacts: Annotated[tuple[ArtifactStatus, ...], Field(max_length=16, json_schema_extra=keyed_by("name"))] = ()
     """Its artifacts, once Prepare has named them."""
-    labels: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=16)] = Field(
-        default_factory=dict
-    )
+    labels: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=16)] | None = None
     """Labels of its namespace or job that its children, pods and metrics carry, as they were at its start."""
 
 

@@ -23,7 +23,7 @@ def make_request(situation: Situation) -> ChildRequest:
         queue=live.queue if live is not None else run.spec.queue,
         volume_claim=run.spec.storage.volume_claim or settings.storage.volume_claim,
         settings=settings,
-        cost_labels=situation.status.run.labels if situation.status.run else {},
+        cost_labels=(situation.status.run.labels if situation.status.run else None) or {},
     )
 
 

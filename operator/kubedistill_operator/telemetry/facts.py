@@ -72,7 +72,7 @@ def read_facts(job: Job) -> Facts:
             cause: sum(getattr(stage.restarts, cause) for stage in stages)
             for cause in ("failure", "infrastructure", "preemption")
         },
-        labels=status.run.labels if status.run else {},
+        labels=(status.run.labels if status.run else None) or {},
         conditions=trouble + _named(status, "SpecDrift", "True"),
     )
 

@@ -30,7 +30,7 @@ def test_an_attempt_says_what_it_holds(asks_for_8: World) -> None:
     begin(asks_for_8, "Generate")
     generate, prepare = stage_of(asks_for_8, "Generate"), stage_of(asks_for_8, "Prepare")
     assert (generate.pool, generate.gpus) == ("h100", 8)
-    assert (prepare.pool, prepare.gpus) == ("", 0)
+    assert (prepare.pool, prepare.gpus) == ("", None)
 
 
 @pytest.mark.parametrize(
