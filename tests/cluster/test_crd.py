@@ -213,6 +213,26 @@ MALFORMED: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "a run named in capitals": ({"spec.runID": "Run_2"}, "spec.runID", "should match '^[a-z0-9]"),
     "yes for true": ({"spec.suspend": "yes"}, "spec.suspend", "must be of type boolean"),
+    "an escape sequence": (
+        {"spec.teachers.0.model.source": "a\x1b]0;x\x07"}, "spec.teachers[0].model.source", "should match '^[^",
+    ),
+    "a line break at the end": ({"spec.student.model.source": "a\n"}, "spec.student.model.source", "should match '^[^"),
+    "a control character of C1": ({"spec.task.labels": ["a", "b\x9b2J"]}, "spec.task.labels[1]", "should match '^[^"),
+    "an escape sequence in a text": (
+        {"spec.task.systemPrompt": "a\x1b"}, "spec.task.systemPrompt", "should match '^[^",
+    ),
+    "an escape sequence in an annotation": (
+        {"spec.pods.annotations": {"a": "b\x1b"}}, "spec.pods.annotations.a", "should match '^[^",
+    ),
+    "a path for a ConfigMap": (
+        {"spec.data.train": {"configMapKeyRef": {"name": "../../etc", "key": "a"}}},
+        "spec.data.train.configMapKeyRef.name", "should match '^[a-z0-9]",
+    ),
+    "a path for a key": (
+        {"spec.data.train": {"configMapKeyRef": {"name": "a", "key": "../a"}}},
+        "spec.data.train.configMapKeyRef.key", "should match",
+    ),
+    "a path for a claim": ({"spec.storage.volumeClaim": "../a"}, "spec.storage.volumeClaim", "should match '^[a-z0-9]"),
     "a long name": ({"metadata.name": "n" * 33}, "metadata.name", "must be at most 32 characters"),
     "a name with a dot": ({"metadata.name": "a.b"}, "metadata.name", "must not hold a dot"),
     "a name that begins with a digit": ({"metadata.name": "7b-to-1b"}, "metadata.name", "must begin with a letter"),
@@ -245,6 +265,11 @@ def test_malformed_manifest_is_refused_with_field_and_fix(case: str, api: Api, n
     assert field in problem
     assert fix in caught.value.message
     assert "must validate one and only one schema" not in caught.value.message, "no riddles"
+
+
+def test_texts_have_lines_and_tabs(api: Api, namespace: str) -> None:
+    texts = {"spec.task.systemPrompt": "a:\n\t\u202eb\n", "spec.pods.annotations": {"a": "b\n\tc\n"}}
+    api.create(edited(texts), namespace=namespace, dry_run=True, strict=True)
 
 
 def test_every_case_changes_a_manifest_that_is_good(api: Api, namespace: str) -> None:

@@ -1,16 +1,22 @@
 """Objects that an earlier CRD took and today's refuses: they can still be suspended, annotated and deleted."""
 
+import os
+import subprocess
+import sys
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 from cluster_setup import ROOT, apply_crds, read_manifests
 from kube_api import Api, Refused, wait_for
+from kubedistill.printing import printable
 from old_cluster import TIGHT, OldCluster
 from operator_desk import JOBS, small_job
 from tightened import Stored, stored_rows
 
 pytestmark = pytest.mark.own_plane
+BIN = Path(sys.executable).parent
 
 
 def test_what_a_new_rule_refuses_stays_usable_where_it_is_stored(old_cluster: OldCluster) -> None:
@@ -19,6 +25,7 @@ def test_what_a_new_rule_refuses_stays_usable_where_it_is_stored(old_cluster: Ol
     for one in stored_rows(old_cluster.old.crd, crd).values():
         # A server that has taken a CRD goes on with the one before for a moment.
         wait_for(partial(is_refused, old_cluster.api, one), what=f"a new job like {one.name} is refused", seconds=60)
+        check_printed(old_cluster, one)
         check_usable(old_cluster.api, one)
 
 
@@ -29,6 +36,16 @@ def is_refused(api: Api, one: Stored) -> bool:
     except Refused:
         return True
     return False
+
+
+def check_printed(cluster: OldCluster, one: Stored) -> None:
+    """List and show a stored job: whatever is in it, a terminal obeys none of it."""
+    environment = os.environ | {"KUBECONFIG": str(cluster.plane.kubeconfig), "TERM": "dumb", "NO_COLOR": "1"}
+    for arguments in (["-A", "-o", "wide"], [one.name, "-n", TIGHT], [one.name, "-n", TIGHT, "-o", "yaml"]):
+        command = [str(BIN / "kubedistill"), "get", *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        assert one.name in done.stdout
+        assert printable(done.stdout) == done.stdout
 
 
 def check_usable(api: Api, one: Stored) -> None:
