@@ -9,7 +9,7 @@ import pytest
 from account_rights import rights
 from chart_release import Release
 from cluster_setup import account_kubeconfig
-from kube_api import Api, wait_for
+from kube_api import Api, Refused, wait_for
 from operator_desk import claim, small_job
 from player.background import playing
 from printed_rights import has_kubectl, print_rights, printed_blocks, read_rights
@@ -90,6 +90,21 @@ def test_operator_may_do_less_where_settings_say_so(
     shown = read_rights(BLOCKS[OPERATOR]) - ACCOUNTS - {"get nodes"}
     wait_for(lambda: shown <= rights_of(kubeconfig, namespace), what="the roles are noticed")
     assert rights_of(kubeconfig, namespace) == shown
+
+
+def test_operator_of_a_team_reads_the_labels_of_its_namespace_where_some_are_propagated(
+    installed: Callable[..., Release], namespace: str, tmp_path: Path
+) -> None:
+    release = installed(narrow=True, propagateLabels=["team"])
+    kubeconfig = release.kubeconfig(tmp_path)
+    shown = (read_rights(BLOCKS[OPERATOR]) | {"get namespaces"}) - {"get nodes"}
+    wait_for(lambda: shown <= rights_of(kubeconfig, namespace), what="the roles are noticed")
+    with Api(kubeconfig) as operator:
+        found = operator.get("v1/Namespace", namespace)
+        assert found is not None
+        assert found["metadata"]["labels"]["kubernetes.io/metadata.name"] == namespace
+        with pytest.raises(Refused, match="403"):
+            operator.get("v1/Namespace", "default")
 
 
 def test_driver_may_do_what_the_page_shows(
