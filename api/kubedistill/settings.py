@@ -148,6 +148,15 @@ class Rbac(Model):
     """Whether it may make a ServiceAccount for each job that names none."""
 
 
+class Policy(Model):
+    """What jobs may ask for."""
+
+    allow_trust_remote_code: bool = True
+    """Whether jobs may run code that comes with a model."""
+    allowed_sources: Annotated[tuple[Uri, ...], Field(max_length=256)] = ()
+    """Beginnings of the sources that jobs may read models from, such as hf://mistralai/. Empty: all."""
+
+
 class Settings(Model):
     """The operator's settings file."""
 
@@ -173,6 +182,7 @@ class Settings(Model):
     submission_mode: Literal["HTTPMode", "K8sJobMode"] = "HTTPMode"
     """How KubeRay submits a driver."""
     storage: DefaultStorage = DefaultStorage()
+    policy: Policy = Policy()
     watch_namespaces: Annotated[tuple[Namespace, ...], Field(max_length=256)] = ()
     """Namespaces that are watched. Empty: all."""
     max_active_jobs_per_namespace: Annotated[int, Field(ge=1, le=100_000)] = 100

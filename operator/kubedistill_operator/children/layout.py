@@ -79,6 +79,13 @@ def lay_out(stage: StageName, spec: Spec, *, namespace: str, pools: Mapping[str,
     return Layout(_overridden(_site(None, 0, resources), override), (group,))
 
 
+def named_pools(spec: Spec) -> set[str]:
+    """Return the names of the pools that a spec names."""
+    stages = (getattr(spec.stages, stage.lower()).pool for stage in STAGES)
+    names = (*(teacher.resources.pool for teacher in spec.teachers), spec.student.resources.pool, *stages)
+    return {name for name in names if name is not None}
+
+
 def _find_place(
     stage: StageName, spec: Spec, override: StageResources, *, namespace: str, pools: Mapping[str, Pool]
 ) -> _Place:
