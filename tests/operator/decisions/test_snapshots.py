@@ -12,6 +12,7 @@ from kubedistill.settings import DefaultStorage, Images, Policy, Pool, Resources
 from kubedistill_operator.decisions.freeze import freeze, frozen_manifest
 from kubedistill_operator.names import frozen_name
 from kubedistill_operator.observed import Frozen, Refusal
+from kubedistill_operator.status import find_condition
 from world import NAME, SETTINGS, UID, World, begin, reason_of, small_spec, stage_of
 
 FORGED = ("False", "FrozenRunForged")
@@ -362,3 +363,37 @@ def test_only_the_pools_of_a_job_enter_its_pods(world: World) -> None:
     (job,) = [one for plan in plans for one in plan.create if one["kind"] == "Job"]
     assert "h100" in str(job["spec"]["template"]["spec"]["affinity"])
     assert "bad" not in json.dumps([one for plan in plans for one in plan.create])
+
+
+def freeze_bad_pool(world: World) -> None:
+    """Have the run as 0.1 froze it, with a pool whose label no pod may name."""
+    as_0_1_froze_it(world)
+    (old,) = world.frozen.values()
+    pools = {"h100": {"nodeSelector": {"nvidia.com/gpu.product": "NVIDIA H200"}}}
+    world.frozen[old.name] = replace(old, values={**old.values, "pools": pools})
+
+
+def test_f5_a_refused_pool_fails_with_field_and_fix_once_a_child_was_made(world: World) -> None:
+    name = begin(world, "Prepare")
+    freeze_bad_pool(world)
+    world.run_child(name)
+    world.settle()
+    world.result(name)
+    world.end_child(name)
+    world.settle()
+    assert reason_of(world, "Failed") == ("True", "InvalidPool")
+    assert "settings.pools.h100.nodeSelector.nvidia.com/gpu.product" in world.status.message
+    assert "new spec.runID" in world.status.message
+    assert world.created == [name]
+    world.spec = small_spec(runID="second")
+    world.settle()
+    assert len(world.created) == 2, "by the settings of now"
+
+
+def test_f5_before_any_child_the_settings_of_now_heal_it(world: World) -> None:
+    world.step()
+    freeze_bad_pool(world)
+    world.settle()
+    assert told(world, "SnapshotAdopted") == told(world, "RunRefrozen") == 1
+    assert len(world.created) == 1
+    assert find_condition(world.status, "Failed") is None
