@@ -84,6 +84,8 @@ class FrozenRun:
     """The spec as JSON values: what the version that froze it wrote, and what the run's image reads."""
     contract: int = CONTRACT
     """Contract of the version that froze it, and so of the run's image."""
+    checks_job: bool = True
+    """Whether the run's image takes the digest of its StageJob; that of 0.1 does not."""
 
     @property
     def snapshot(self) -> str:
@@ -142,13 +144,14 @@ def thaw(frozen: Frozen, *, settings: Settings) -> FrozenRun:
     values = frozen.values
     spec = read_stored(Spec, values["spec"])
     kept = dict(values)
-    if "storage" not in values:
+    by_0_1 = "storage" not in values
+    if by_0_1:
         kept = RunSettings.of(spec, settings).model_dump(mode="json", by_alias=True) | kept
         kept |= {"images": _IMAGES_OF_0_1 | values["images"]}
     kept["pools"] = {name: pool for name, pool in values["pools"].items() if name in named_pools(spec)}
     return FrozenRun(
         frozen.run_id, frozen.digest, spec, read_stored(RunSettings, kept), frozen_spec=values["spec"],
-        contract=frozen.contract,
+        contract=frozen.contract, checks_job=not by_0_1,
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ def make_request(situation: Situation) -> ChildRequest:
         queue=live.queue if live is not None else run.spec.queue,
         volume_claim=run.settings.storage.volume_claim,
         settings=run.settings.over(settings),
+        checks_job=run.checks_job,
     )
 
 

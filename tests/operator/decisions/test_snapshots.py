@@ -265,8 +265,10 @@ def test_f6_a_run_of_0_1_keeps_the_images_that_were_its_defaults(world: World) -
     name = begin(world, "Generate")
     as_0_1_froze_it(world)
     world.settings = SETTINGS.model_copy(update={"images": Images(runtime="later", runtime_cpu="later")})
-    head = next_child(world, name)["spec"]["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]
+    spec = next_child(world, name)["spec"]
+    head = spec["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]
     assert head["containers"][0]["image"] == "kubedistill/runtime:0.1.0"
+    assert "--job-sha256" not in spec["entrypoint"], "which these images do not know"
 
 
 def change_settings(world: World) -> Settings:
