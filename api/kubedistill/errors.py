@@ -7,6 +7,7 @@ KubedistillError
 │   ├── InvalidModel               a model folder that can't be used
 │   ├── TokenizerMismatch          an objective that needs one tokenizer, and two are there
 │   ├── ModelDoesNotFit            a model larger than the place it must run in
+│   ├── BadCredentials             a token that is refused, or is needed and not there
 │   ├── UnknownPool                a pool that the operator's settings don't have
 │   ├── PoolNotAllowed             a pool that is not for the job's namespace
 │   ├── TooFewGPUs                 more GPUs in one pod than a node of its pool has
@@ -20,6 +21,7 @@ KubedistillError
 ├── StageFailed (RuntimeError)     the work began and could not end, exit 1
 │   ├── LowYield                   too few answers survived
 │   ├── MissingDependency          a compiler, library or package that the image or environment lacks
+│   ├── ArtifactMissing            what an earlier stage made is gone from the store, or part of it
 │   ├── StorageUnavailable         the store is full or gone
 │   │   └── StorageNotWritable     the store refuses this process; only a change of its rights or mount helps
 │   ├── ChannelUnavailable         the API server can't be told how the stage is doing
@@ -90,6 +92,10 @@ class ModelDoesNotFit(InvalidInput):
     reason = "ModelDoesNotFit"
 
 
+class BadCredentials(InvalidInput):
+    reason = "BadCredentials"
+
+
 class UnknownPool(InvalidInput):
     reason = "UnknownPool"
 
@@ -144,6 +150,11 @@ class MissingDependency(StageFailed):
     reason = "MissingDependency"
 
 
+class ArtifactMissing(StageFailed):
+    cause = "none"
+    reason = "ArtifactMissing"
+
+
 class StorageUnavailable(StageFailed):
     cause = "infrastructure"
     reason = "StorageUnavailable"
@@ -173,6 +184,7 @@ class JobFailed(StageFailed):
 
 
 class GateMissed(JobFailed):
+    cause = "user"
     reason = "EvaluationGate"
     exit_code = EXIT_GATE
 
@@ -183,6 +195,7 @@ class ClusterUnavailable(KubedistillError, OSError):
 
 
 class WaitTimeout(KubedistillError, TimeoutError):
+    cause = "none"
     reason = "WaitTimeout"
 
 
@@ -192,6 +205,7 @@ class Stopped(KubedistillError):
 
 
 class StoreBusy(KubedistillError):
+    cause = "none"
     reason = "StoreBusy"
 
 
