@@ -43,7 +43,10 @@ def run(workshop: Workshop, channel: FileChannel, monkeypatch: pytest.MonkeyPatc
 
     def run(function: StageFunction, *, stage: Any = "Curate", channel: Any = channel) -> Any:
         monkeypatch.setattr(driver, "stage_function", lambda name: function)
-        job = workshop.stage_job(stage, keys={} if stage == "Prepare" else workshop.keys())
+        keys = workshop.keys()
+        job = workshop.stage_job(stage, keys={} if stage == "Prepare" else keys)
+        for name in STAGES[stage].needs:
+            publish(workshop.store, name, keys[name], {})
         return driver.run_stage(job, store=workshop.store, channel=channel, engines=FunctionEngines())
 
     return run
@@ -142,6 +145,39 @@ def test_a_stage_that_succeeds_reports_its_artifacts_and_figures(
     assert result.summary == {"kept": 3}
     assert result.started_at <= result.ended_at
     assert read_result(channel) == result
+
+
+@pytest.mark.parametrize("when", ["before it began", "while it read"])
+def test_a15_whatever_a_stage_raises_over_what_has_vanished_is_artifact_missing(
+    when: str, run: Run, workshop: Workshop
+) -> None:
+    keys = workshop.keys()
+    rows = f"artifacts/rows/{keys['rows']}"
+
+    def curate(job: StageJob, store: Store, progress: Progress, engines: Any) -> Outcome:
+        if when == "before it began":
+            pytest.fail("it can't begin")
+        store.delete(rows)
+        return Outcome(summary={"read": len(store.read(f"{rows}/train.jsonl"))})
+
+    if when == "before it began":
+        with workshop.store.draft(rows) as draft:
+            workshop.store.put(f"{draft}/train.jsonl", b"{}")
+            publish(workshop.store, "rows", keys["rows"], {}, draft=draft)
+        workshop.store.delete(f"{rows}/train.jsonl")
+    result, error = run(curate)
+    assert (result.outcome, result.cause, result.reason) == ("Failed", "none", "ArtifactMissing")
+    assert isinstance(error, errors.ArtifactMissing)
+    assert error.at == str(workshop.store.path(rows))
+
+
+def test_a_stage_that_is_asked_to_leave_leaves_whatever_has_vanished(run: Run, workshop: Workshop) -> None:
+    def curate(job: StageJob, store: Store, progress: Progress, engines: Any) -> Outcome:
+        store.delete("artifacts/rows")
+        raise Stopped("asked to")
+
+    result, _ = run(curate)
+    assert (result.outcome, result.reason) == ("Stopped", "Stopped")
 
 
 def test_prepare_reports_every_artifact_and_which_are_there(run: Run, workshop: Workshop) -> None:
