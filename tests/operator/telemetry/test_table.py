@@ -34,10 +34,13 @@ def make(
 
 
 def running(**artifacts: bool) -> Status:
-    """A run with a child, whose artifacts are complete or about to be made."""
+    """A run whose child generates, and whose artifacts are complete or not."""
     found = tuple(ArtifactStatus(name=name, key=name * 3, complete=done) for name, done in artifacts.items())
     run = Run(id="one", digest="d", started_at="2026-03-01T12:00:00Z", artifacts=found)
     return Status(phase="Generating", run=run, stages=(StageStatus(name="Generate", state="Running"),))
+
+
+RUN_WITH_ANSWERS = running(answers=False).run
 
 
 def waiting(reason: str = "NamespaceBusy") -> Status:
@@ -51,7 +54,7 @@ def table() -> Iterator[Table]:
     return Table(DefaultStorage())
 
 
-def test_jobs_on_the_same_store_are_rivals_for_what_they_are_about_to_make(table: Table, resource: Object) -> None:
+def test_jobs_on_the_same_store_are_rivals_for_what_their_children_make(table: Table, resource: Object) -> None:
     ours = make(resource, "ours", storage=SHARED, status=running(answers=False))
     for job in (
         ours,
@@ -59,9 +62,8 @@ def test_jobs_on_the_same_store_are_rivals_for_what_they_are_about_to_make(table
         make(resource, "elsewhere", storage={"uri": "s3://bucket/other"}, status=running(answers=False)),
         make(resource, "done", storage=SHARED, status=running(rows=True)),
         make(resource, "over", storage=SHARED, status=running(answers=False).model_copy(update={"phase": "Failed"})),
-        make(
-            resource, "rests", storage=SHARED, status=running(answers=False).model_copy(update={"phase": "Suspended"})
-        ),
+        make(resource, "has no child", storage=SHARED, status=waiting().model_copy(update={"run": RUN_WITH_ANSWERS})),
+        make(resource, "makes other things", storage=SHARED, status=running(student=False)),
         make(
             resource, "leaves", storage=SHARED, status=running(answers=False), deletionTimestamp="2026-03-01T12:00:00Z"
         ),
@@ -104,7 +106,7 @@ def test_only_other_jobs_of_the_namespace_that_have_a_child_take_room(table: Tab
 
 GIVEN_UP: dict[str, tuple[Status | None, list[str]]] = {
     "nothing": (running(answers=False), []),
-    "its child": (waiting().model_copy(update={"run": running(answers=False).run}), ["same namespace"]),
+    "its child": (waiting().model_copy(update={"run": RUN_WITH_ANSWERS}), ["same namespace", "same store"]),
     "an artifact that is complete": (running(answers=True), ["same store"]),
     "all, since it failed": (running(answers=False).model_copy(update={"phase": "Failed"}), ["same store"]),
     "all, since it is gone": (None, ["same namespace", "same store"]),
