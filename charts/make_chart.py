@@ -134,7 +134,7 @@ def table(model: BaseModel, *, at: str = "") -> Iterator[tuple[str, str, str]]:
             continue
         yield f"{at}{name}", _cell(default), _cell_text(field.description)
         if inner is not None:
-            yield from table(inner(), at=f"{at}{name}{step}.")
+            yield from table(inner.model_construct(), at=f"{at}{name}{step}.")
 
 
 def main() -> None:

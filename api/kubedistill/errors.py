@@ -10,6 +10,7 @@ KubedistillError
 │   ├── BadCredentials             a token that is refused, or is needed and not there
 │   ├── UnknownPool                a pool that the operator's settings don't have
 │   ├── PoolNotAllowed             a pool that is not for the job's namespace
+│   ├── InvalidPool                a pool that Kubernetes would refuse in a pod
 │   ├── TooFewGPUs                 more GPUs in one pod than a node of its pool has
 │   ├── NoCluster                  no kubeconfig, or no such context in it
 │   ├── NotInstalled               a cluster that knows no DistillationJobs
@@ -102,6 +103,10 @@ class UnknownPool(InvalidInput):
 
 class PoolNotAllowed(InvalidInput):
     reason = "PoolNotAllowed"
+
+
+class InvalidPool(InvalidInput):
+    reason = "InvalidPool"
 
 
 class TooFewGPUs(InvalidInput):

@@ -64,6 +64,10 @@ REASONS: dict[str, Reason] = {
     ),
     "UnknownPool": _POOL,
     "PoolNotAllowed": _POOL,
+    "InvalidPool": Reason(
+        "user", "Kubernetes refuses a string of the pool that the run was started with",
+        "ask the platform team to correct the field that the message names, then set a new `spec.runID`",
+    ),
     "TooFewGPUs": Reason(
         "user", "a pod asks for more GPUs than a node of the pool has",
         "lower `tensorParallelSize` or `gpusPerWorker`, or name another pool",
@@ -102,7 +106,8 @@ REASONS: dict[str, Reason] = {
         "user", "KubeRay refuses the RayJob", "a version of KubeRay that this operator does not know; tell us"
     ),
     "FrozenRunLost": Reason(
-        "user", "somebody deleted the run's ConfigMap, and it can't be made again as it was", "set a new `runID`"
+        "user", "the ConfigMap of the frozen run was deleted, and spec or settings have changed since",
+        "set a new `spec.runID`",
     ),
     "DeadlineExceeded": Reason(
         "user", "the run was active longer than `activeDeadlineSeconds`", "raise it, and rerun"
@@ -187,8 +192,8 @@ REASONS: dict[str, Reason] = {
         "waiting", "an object of that name belongs to somebody else", "delete it, or rename the job"
     ),
     "FrozenRunForged": Reason(
-        "waiting", "the run's ConfigMap is not what the operator wrote",
-        "delete it, and see who may write ConfigMaps there",
+        "waiting", "a ConfigMap that somebody else wrote has the name of the frozen run",
+        "delete the ConfigMap that the message names",
     ),
     # Nothing went wrong.
     "StatusNotUnderstood": Reason(

@@ -2,15 +2,14 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, model_validator
 
+from kubedistill.pod_strings import GpuResource, Image, LabelKey, LabelValue, TolerationKey
+from kubedistill.stored import is_stored
 from kubedistill.v1alpha1.base import Model, Name, Uri
 from kubedistill.v1alpha1.operation import DOMAIN, ObjectName, Quantity, Seconds
 
-Image = Annotated[str, Field(min_length=1, max_length=512)]
 Namespace = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
-_LABEL = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
-LabelKey = Annotated[str, Field(min_length=1, max_length=317, pattern=f"^({DOMAIN}/)?{_LABEL}$")]
 Registry = Annotated[str, Field(min_length=1, max_length=255, pattern=f"^{DOMAIN}(:[0-9]{{1,5}})?(/[a-z0-9._-]+)*$")]
 ConfigMapKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$")]
 # No dollar sign: Kubernetes replaces $(NAME) in variables.
@@ -20,13 +19,36 @@ UserId = Annotated[int, Field(ge=1, le=2**31 - 1)]
 GroupId = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
+_EXISTS: dict[str, Any] = {"required": ["operator"], "properties": {"operator": {"const": "Exists"}}}
+_KEYED_OR_ALL: dict[str, Any] = {
+    "anyOf": [_EXISTS, {"required": ["key"], "properties": {"key": {"minLength": 1}}}],
+    "if": _EXISTS,
+    "then": {"properties": {"value": {"const": ""}}},
+}
+"""A toleration has a key unless it tolerates all, and a value only to be equal to, in JSON schema's words."""
+
+
 class Toleration(Model):
     """One taint that pods of a pool accept."""
 
-    key: Annotated[str, Field(max_length=316)] = ""
+    model_config = ConfigDict(json_schema_extra=_KEYED_OR_ALL)
+
+    key: TolerationKey = ""
+    """Key of the taint. Empty, with Exists: all taints."""
     operator: Literal["Equal", "Exists"] = "Equal"
-    value: Annotated[str, Field(max_length=63)] = ""
+    value: LabelValue = ""
+    """Value of the taint, for Equal."""
     effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
+
+    @model_validator(mode="after")
+    def _check_operator(self, info: ValidationInfo) -> Self:
+        if is_stored(info):
+            return self
+        if not self.key and self.operator != "Exists":
+            raise ValueError("a toleration without a key must have operator Exists; Name a key, or set the operator")
+        if self.value and self.operator == "Exists":
+            raise ValueError("a toleration with operator Exists has no value; Remove the value")
+        return self
 
 
 _LABELLED_OR_CPU: dict[str, Any] = {
@@ -43,11 +65,11 @@ class Pool(Model):
 
     model_config = ConfigDict(json_schema_extra=_LABELLED_OR_CPU)
 
-    node_selector: Annotated[dict[str, str], Field(max_length=32)] = Field(default_factory=dict)
+    node_selector: Annotated[dict[LabelKey, LabelValue], Field(max_length=32)] = Field(default_factory=dict)
     """Labels that its nodes carry."""
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=16)] = ()
     """Taints that its nodes may carry."""
-    gpu_resource: Annotated[str, Field(min_length=1, max_length=253)] = "nvidia.com/gpu"
+    gpu_resource: GpuResource = "nvidia.com/gpu"
     """Name of the extended resource that stands for one GPU."""
     gpus_per_node: Annotated[int, Field(ge=0, le=64)] = 8
     """GPUs of each node, 0 to 64; 0 for a pool of CPUs."""
@@ -86,7 +108,7 @@ class DefaultStorage(Model):
 
     uri: Uri | None = None
     """Root of the store."""
-    volume_claim: Annotated[str | None, Field(min_length=1, max_length=253)] = None
+    volume_claim: ObjectName | None = None
     """PersistentVolumeClaim in the job's namespace."""
     single_node: bool = False
     """Allow ReadWriteOnce claims, for clusters of one node."""
@@ -148,6 +170,15 @@ class Rbac(Model):
     """Whether it may make a ServiceAccount for each job that names none."""
 
 
+class Policy(Model):
+    """What jobs may ask for."""
+
+    allow_trust_remote_code: bool = True
+    """Whether jobs may run code that comes with a model."""
+    allowed_sources: Annotated[tuple[Uri, ...], Field(max_length=256)] = ()
+    """Beginnings of the sources that jobs may read models from, such as hf://mistralai/. Empty: all."""
+
+
 class Settings(Model):
     """The operator's settings file."""
 
@@ -173,6 +204,7 @@ class Settings(Model):
     submission_mode: Literal["HTTPMode", "K8sJobMode"] = "HTTPMode"
     """How KubeRay submits a driver."""
     storage: DefaultStorage = DefaultStorage()
+    policy: Policy = Policy()
     watch_namespaces: Annotated[tuple[Namespace, ...], Field(max_length=256)] = ()
     """Namespaces that are watched. Empty: all."""
     max_active_jobs_per_namespace: Annotated[int, Field(ge=1, le=100_000)] = 100

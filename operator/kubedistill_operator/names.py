@@ -22,9 +22,9 @@ def out_name(child: str) -> str:
     return f"{child}-out"
 
 
-def frozen_name(job: str, *, uid: str, run: str) -> str:
-    """The name of the ConfigMap that holds a run as it was started."""
-    return f"{job}-run-{_short(uid, run)}"
+def frozen_name(job: str, *, uid: str, run: str, snapshot: str = "") -> str:
+    """The name of the ConfigMap that holds a frozen run; it ends in the digest of its bytes, but in 0.1 it had none."""
+    return f"{job}-run-{_short(uid, run)}" + (f"-{snapshot}" if snapshot else "")
 
 
 def service_account_name(job: str) -> str:

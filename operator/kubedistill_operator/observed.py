@@ -84,12 +84,23 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """The immutable ConfigMap that holds a run as it was started."""
+    """A ConfigMap that has the name of a frozen run; `freeze.is_intact` says whether it is the one of status."""
 
-    run_id: str
-    digest: str
+    name: str
+    snapshot: str
+    """The sha256 of its run.json."""
     values: Mapping[str, Any]
-    """{spec, pools, images, contract}."""
+    """The content of run.json; empty where that is no JSON object."""
+
+    @property
+    def run_id(self) -> str:
+        """The run's name."""
+        return str(self.values["id"])
+
+    @property
+    def digest(self) -> str:
+        """The digest of its spec."""
+        return str(self.values["digest"])
 
     @property
     def contract(self) -> int:

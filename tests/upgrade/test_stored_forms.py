@@ -19,9 +19,9 @@ from kubedistill.report_table import table_lines
 from kubedistill.settings import Settings
 from kubedistill.stored import read_stored_json
 from kubedistill_operator.cluster.channel_reading import read_channel
-from kubedistill_operator.cluster.child_reading import read_child, read_frozen
+from kubedistill_operator.cluster.child_reading import check_frozen, read_child, read_frozen
 from kubedistill_operator.cluster.status_writing import status_values
-from kubedistill_operator.decisions.freeze import thaw
+from kubedistill_operator.decisions.freeze import is_intact, thaw
 from kubedistill_operator.decisions.requests import make_request
 from kubedistill_operator.decisions.situation import Situation
 from kubedistill_operator.job import parse_job
@@ -67,8 +67,10 @@ def test_a_snapshot_is_found_and_read(stored: StoredJob) -> None:
     name = frozen_name(stored.name, uid=stored.job["metadata"]["uid"], run=run.id)
     for config_map in stored.of("ConfigMap"):
         if config_map["metadata"]["name"] in texts:
-            assert read_frozen(config_map) is not None
+            check_frozen(read_frozen(config_map))
     assert json.loads(texts[name])["digest"] == run.digest
+    (found,) = [read_frozen(one) for one in stored.of("ConfigMap") if one["metadata"]["name"] == name]
+    assert is_intact(found, run)
 
 
 def test_what_a_driver_was_told_is_read_by_today_s_runtime(stored: StoredJob, tmp_path: Path) -> None:
@@ -104,11 +106,12 @@ def requests_of(old: StoredRelease) -> Iterator[tuple[str, dict[str, Any]]]:
     """What a driver of each live attempt would be told if its child were made today."""
     for name, stored in old.jobs.items():
         job = parse_job(stored.job)
-        frozen = {found.run_id: found for one in stored.of("ConfigMap") if (found := read_frozen(one)) is not None}
+        found = [read_frozen(one) for one in stored.of("ConfigMap")]
+        frozen = {one.run_id: one for one in found if "pools" in one.values}
         assert job.status.run is not None
         observed = Observed(frozen=frozen[job.status.run.id])
         assert observed.frozen is not None
-        situation = Situation(job, observed, NOW, Settings(), thaw(observed.frozen))
+        situation = Situation(job, observed, NOW, Settings(), thaw(observed.frozen, settings=Settings()))
         if situation.current is not None and situation.current.child:
             yield name, json.loads(make_request(situation).stage_job.to_json())
 

@@ -99,8 +99,12 @@ class Run(Model):
     """Its name: spec.runID, or the token of a rerun."""
     digest: Annotated[str, Field(max_length=64)]
     """Digest of the spec as it was frozen, without defaults."""
+    snapshot_digest: Annotated[str, Field(max_length=64)] = ""
+    """The sha256 of run.json in the ConfigMap that holds the frozen run; other bytes are not used."""
     started_at: Short
     """When it was frozen, RFC 3339."""
+    begun_at: Short = ""
+    """When a child of it was first seen, RFC 3339; until then it takes over changed settings."""
     active_seconds: Annotated[float, Field(ge=0)] = 0.0
     """Seconds with an admitted child, all tries together."""
     counted_at: Short = ""

@@ -79,7 +79,7 @@ def start_run(situation: Situation) -> Plan | None:
     run_id = _wanted_run(situation)
     assert run_id is not None, "where there is no run, one is wanted"
     frozen = freeze(job, run_id, settings=situation.settings)
-    run = Run(id=run_id, digest=frozen.digest, started_at=stamp(situation.now))
+    run = Run(id=run_id, digest=frozen.digest, snapshot_digest=frozen.snapshot, started_at=stamp(situation.now))
     status = without_conditions(status, *_PER_RUN)
     status = situation.say(status, "Validated", "True", reason="Valid")
     status = status.model_copy(
@@ -92,18 +92,6 @@ def start_run(situation: Situation) -> Plan | None:
         requeue_after=0,
         why=(f"run {run_id} starts",),
     )
-
-
-def keep_frozen(situation: Situation) -> Plan | None:
-    """The frozen run must be there before anything is made from it; it is written again if a crash came between."""
-    if situation.status.run is None or situation.run is not None or situation.is_over:
-        return None
-    if situation.job.spec is None or not has_digest(situation.job.spec, situation.status.run.digest):
-        message = "the frozen run is gone and the spec has changed since; set a new spec.runID"
-        status = situation.say(situation.status, "Failed", "True", reason="FrozenRunLost", message=message)
-        return Plan(status=status, events=(Event("RunFailed", message, "Warning"),), why=(message,))
-    frozen = freeze(situation.job, situation.status.run.id, settings=situation.settings)
-    return Plan(create=(frozen_manifest(situation.job, frozen),), requeue_after=0, why=("the run is frozen",))
 
 
 def note_drift(situation: Situation) -> Plan | None:

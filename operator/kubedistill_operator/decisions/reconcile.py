@@ -12,11 +12,10 @@ from kubedistill_operator.decisions.attempts import (
     sweep_children,
     wait_for_turn,
 )
-from kubedistill_operator.decisions.freeze import FrozenRun, thaw
+from kubedistill_operator.decisions.freeze import FrozenRun, is_intact, thaw
 from kubedistill_operator.decisions.lifecycle import (
     cancel,
     go_on_understood,
-    keep_frozen,
     leave_deleted,
     note_drift,
     rest_when_over,
@@ -34,6 +33,7 @@ from kubedistill_operator.decisions.outcome import (
     record_success,
 )
 from kubedistill_operator.decisions.situation import Situation
+from kubedistill_operator.decisions.snapshots import adopt_snapshot, keep_frozen, refreeze
 from kubedistill_operator.decisions.waiting import (
     adopt_child,
     enforce_progress,
@@ -55,13 +55,13 @@ DECIDERS: tuple[Decider, ...] = (
     go_on_understood,
     note_drift,
     rest_when_over,
+    adopt_snapshot,
     note_admission,
     record_restart,
     record_success,
     supersede,
     start_run,
     wait_for_leave,
-    keep_frozen,
     sweep_children,
     cancel,
     suspend,
@@ -69,6 +69,8 @@ DECIDERS: tuple[Decider, ...] = (
     finish_stopping,
     enforce_deadline,
     note_end,
+    keep_frozen,  # after what needs no frozen run: a job whose run was forged can be cancelled and suspended
+    refreeze,
     record_failure,
     adopt_child,
     finish_run,
@@ -85,7 +87,7 @@ DECIDERS: tuple[Decider, ...] = (
 
 def reconcile(job: Job, observed: Observed, *, now: float, settings: Settings) -> Plan:
     """Decide what to do about a job; the same inputs give the same Plan, and an unchanged status is left out of it."""
-    situation = Situation(job, observed, now, settings, _thawed(observed))
+    situation = Situation(job, observed, now, settings, _thawed(job, observed, settings))
     plan = next((plan for decider in DECIDERS if (plan := decider(situation)) is not None), Plan())
     if plan.status is None:
         return plan
@@ -93,5 +95,7 @@ def reconcile(job: Job, observed: Observed, *, now: float, settings: Settings) -
     return replace(plan, status=None if status == job.status else status)
 
 
-def _thawed(observed: Observed) -> FrozenRun | None:
-    return thaw(observed.frozen) if observed.frozen is not None else None
+def _thawed(job: Job, observed: Observed, settings: Settings) -> FrozenRun | None:
+    """The frozen run, if what was found is the one that status means."""
+    run, found = job.status.run, observed.frozen
+    return thaw(found, settings=settings) if run and found and is_intact(found, run) else None

@@ -35,13 +35,8 @@ def wait_for_leave(situation: Situation) -> Plan | None:
     if refusal is None or stage is None or spec is None:
         return None
     reason = WAITS.get(refusal.reason, "WriteRefused")
-    known = find_condition(situation.status, "Progressing")
-    since = known.last_transition_time if known is not None and known.status == "False" else stamp(situation.now)
-    waited, limit = seconds_since(since, situation.now), spec.scheduling_timeout_seconds
-    if waited >= limit:
-        return _give_up(situation, situation.status, stage, reason=reason, message=refusal.message, limit=limit)
-    again = min(max(LOOK_SECONDS, waited / _SHARE), MOST_SECONDS, limit - waited)
-    return _wait(situation, situation.status, stage, reason=reason, message=refusal.message, seconds=again)
+    limit = spec.scheduling_timeout_seconds
+    return wait_in_the_way(situation, stage, reason=reason, message=refusal.message, limit=limit)
 
 
 def adopt_child(situation: Situation) -> Plan | None:
@@ -49,14 +44,15 @@ def adopt_child(situation: Situation) -> Plan | None:
 
     One that came and went while nobody looked is known by its driver, which has started.
     """
-    stage, attempt = situation.current, situation.observed.attempt
-    if stage is None or stage.state != "Starting":
+    run, stage, attempt = situation.status.run, situation.current, situation.observed.attempt
+    if run is None or stage is None or stage.state != "Starting":
         return None
     unseen = stage.child_uid or (_NEVER_SEEN if attempt.has_started else "")
     uid = attempt.child.uid if attempt.child is not None else unseen
     if uid == stage.child_uid:
         return None
     status = with_stage(situation.status, stage.name, child_uid=uid, reason="", message="starting")
+    status = with_run(status, begun_at=run.begun_at or stamp(situation.now))
     status = situation.say(status, "Progressing", "True", reason=stage.name)
     return Plan(status=status, requeue_after=0, why=(f"{stage.child} is there, or was",))
 
@@ -141,6 +137,17 @@ def follow(situation: Situation) -> Plan | None:
     return Plan(status=status, events=events, requeue_after=PROGRESS_SECONDS, why=(f"{stage.name} runs",))
 
 
+def wait_in_the_way(situation: Situation, stage: StageStatus, *, reason: str, message: str, limit: float) -> Plan:
+    """Wait for people to remove what keeps an attempt from being made, for `limit` seconds at most."""
+    known = find_condition(situation.status, "Progressing")
+    since = known.last_transition_time if known is not None and known.status == "False" else stamp(situation.now)
+    waited = seconds_since(since, situation.now)
+    if waited >= limit:
+        return _give_up(situation, situation.status, stage, reason=reason, message=message, limit=limit)
+    again = min(max(LOOK_SECONDS, waited / _SHARE), MOST_SECONDS, limit - waited)
+    return _wait(situation, situation.status, stage, reason=reason, message=message, seconds=again)
+
+
 def diagnose(child: Child, pods: Sequence[Pod], *, situation: Situation) -> tuple[str, str]:
     """(reason, message) of an admitted child that does not run."""
     for pod in pods:
@@ -172,10 +179,10 @@ def _wait(
 
 
 def _give_up(
-    situation: Situation, status: Status, stage: StageStatus, *, reason: str, message: str, limit: int
+    situation: Situation, status: Status, stage: StageStatus, *, reason: str, message: str, limit: float
 ) -> Plan:
     """End a run that has waited for too long."""
-    message = f"{message}; that lasted longer than schedulingTimeoutSeconds {limit}"
+    message = f"{message}; that lasted longer than schedulingTimeoutSeconds {limit:.0f}"
     status = with_stage(status, stage.name, state="Failed", reason=reason, message=message)
     status = situation.say(status, "Failed", "True", reason=reason, message=message)
     event = Event("RunFailed", f"{reason}: {message}", "Warning")

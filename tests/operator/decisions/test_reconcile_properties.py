@@ -7,9 +7,10 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from kubedistill.chain import CHAIN
+from kubedistill.settings import Resources
 from kubedistill.v1alpha1 import StageStatus, Status
 from kubedistill_operator.observed import Pod
-from world import World, small_spec
+from world import SETTINGS, World, small_spec
 
 DONE = ("Succeeded", "Skipped")
 CAUSES = st.sampled_from(["user", "failure", "infrastructure", "preemption", "nonsense"])
@@ -34,6 +35,8 @@ class AnyJob(RuleBasedStateMachine):
         self.run_id = ""
         self.was_over = ""
         self.adopted: set[str] = set()
+        self.forged: set[str] = set()
+        self.snapshots: dict[str, str] = {}
 
     @initialize(done=st.integers(0, len(CHAIN)))
     def some_stages_went_well(self, done: int) -> None:
@@ -63,6 +66,8 @@ class AnyJob(RuleBasedStateMachine):
         made = set(world.children) - children
         assert len(made) <= 1
         assert not made or not live, f"{made} was made while {live} may still run"
+        frozen = world.frozen_run
+        assert not made or (frozen is not None and frozen.name not in self.forged), "made from a forged run"
         assert not made & self.adopted, f"{made} was there before; a new attempt has a new name"
         self.adopted |= {stage.child for stage in world.status.stages if stage.child_uid}
 
@@ -173,6 +178,22 @@ class AnyJob(RuleBasedStateMachine):
     def an_artifact_vanishes(self) -> None:
         self.world.stored.discard("answers")
 
+    @rule(forgery=st.sampled_from(["deleted", "swapped", "restored"]))
+    def somebody_touches_the_frozen_run(self, forgery: str) -> None:
+        found = self.world.frozen_run
+        if found is None:
+            return
+        if forgery == "deleted" or found.name in self.forged:
+            del self.world.frozen[found.name]
+            self.forged.discard(found.name)
+        elif forgery == "swapped":
+            self.world.frozen[found.name] = replace(found, snapshot="forged", values={**found.values, "pools": {}})
+            self.forged.add(found.name)
+
+    @rule(cores=st.sampled_from(["2", "3"]))
+    def the_platform_edits_the_settings(self, cores: str) -> None:
+        self.world.settings = SETTINGS.model_copy(update={"cpu_resources": Resources(cpu=cores)})
+
     # The user.
 
     @rule(suspend=st.booleans(), epochs=st.sampled_from([3, 5]), run_id=st.sampled_from([None, None, "a", "b"]))
@@ -212,6 +233,12 @@ class AnyJob(RuleBasedStateMachine):
             if before.state in DONE and stage.state not in DONE:
                 assert stage.name == "Prepare" or (run is not None and run.rewound)
         self.seen = {stage.name: stage for stage in status.stages}
+
+    @invariant()
+    def a_run_that_has_begun_keeps_its_snapshot(self) -> None:
+        run = self.world.status.run
+        if run is not None and run.begun_at:
+            assert run.snapshot_digest == self.snapshots.setdefault(run.id, run.snapshot_digest)
 
     @invariant()
     def every_attempt_and_every_further_driver_is_charged_once_at_most(self) -> None:
