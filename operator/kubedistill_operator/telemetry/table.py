@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from kubedistill.chain import STAGES, ArtifactName
 from kubedistill.settings import DefaultStorage
 from kubedistill.v1alpha1 import Status
+from kubedistill_operator.decisions.stores import Store, find_store
 from kubedistill_operator.job import Job, Key
 from kubedistill_operator.names import CANCEL_ANNOTATION, RERUN_ANNOTATION
 from kubedistill_operator.observed import Rival
@@ -21,9 +22,6 @@ _ACTIVE = ("Starting", "Running", "Stopping")
 _OVER = ("Succeeded", "Failed")
 _WOKEN = 2
 """Jobs that are woken for one place; there are more where one of them can't take it, and they look again by time."""
-
-Store = tuple[str, str, str]
-"""(namespace, claim, URI); the namespace matters only where a claim does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +127,7 @@ class Table:
 
     def rivals(self, job: Job) -> tuple[Rival, ...]:
         """Other jobs on the same store, with the artifacts that their children are making."""
-        store = store_of(job, storage=self.storage)
+        store = _find_store(job, storage=self.storage)
         return tuple(
             Rival(namespace, name, entry.uid, entry.keys)
             for (namespace, name), entry in self._entries.items()
@@ -176,18 +174,17 @@ def make_entry(job: Job, *, storage: DefaultStorage) -> Entry:
         active=any(stage.state in _ACTIVE for stage in status.stages) or (bool(job.not_understood) and not over),
         waits_for=_waits_for(job),
         quiet=job.deleting or (over and not _needs_word(job) and not _asks(job)),
-        store=store_of(job, storage=storage),
+        store=_find_store(job, storage=storage),
         keys={} if over or job.deleting else _making(status),
         facts=read_facts(job),
     )
 
 
-def store_of(job: Job, *, storage: DefaultStorage) -> Store:
-    """Where a job keeps its artifacts, so that equal stores are equal values."""
-    own = job.spec.storage if job.spec else None
-    claim = (own.volume_claim if own else None) or storage.volume_claim or ""
-    uri = (own.uri if own else None) or storage.uri or ""
-    return (job.namespace if claim else "", claim, uri.rstrip("/"))
+def _find_store(job: Job, *, storage: DefaultStorage) -> Store:
+    """The job's store; one whose spec can't be read shares with none of another namespace."""
+    if job.spec is None:
+        return (job.namespace, "", "")
+    return find_store(job.spec, namespace=job.namespace, storage=storage)
 
 
 def _making(status: Status) -> dict[ArtifactName, str]:
