@@ -156,6 +156,10 @@ REASONS: dict[str, Reason] = {
         "wait; it is used when it is there, and made here where that takes longer than `schedulingTimeoutSeconds`",
     ),
     "NamespaceBusy": Reason("queued", "the namespace has its number of active jobs", "wait"),
+    "OnHold": Reason(
+        "queued", "the job has no status, as after a restore, and the settings hold such jobs",
+        "`kubectl annotate dj NAME kubedistill.io/release=yes` when it shall start",
+    ),
     "WaitingForNodes": _NODES,
     "Unschedulable": _NODES,
     "ImagePull": Reason(

@@ -245,6 +245,9 @@ class Settings(Model):
     """Namespaces that are watched. Empty: all."""
     max_active_jobs_per_namespace: Annotated[int, Field(ge=1, le=100_000)] = 100
     """Jobs with a child at a time; further ones are Queued."""
+    on_restore: Literal["Run", "Hold"] = "Run"
+    """What to do with jobs that have no status, as after a restore. Run: start them, and skip what the store holds.
+    Hold: start none, new ones neither, before it has the annotation kubedistill.io/release."""
     node_lost_seconds: Seconds = 300
     """Seconds after which pods on an absent or NotReady node count as gone."""
     scale_up_grace_seconds: Seconds = 900

@@ -161,6 +161,11 @@ def _busy(world: World) -> None:
     world.settle()
 
 
+def _held(world: World) -> None:
+    world.settings = world.settings.model_copy(update={"on_restore": "Hold"})
+    world.settle()
+
+
 def _waiting(reason: str, *, stage: str = "Generate") -> Play:
     def play(world: World) -> None:
         name = begin(world, stage)
@@ -274,6 +279,7 @@ STATES: dict[str, Play] = {
     "w1 in a queue": _queued,
     "w2 another job makes the same": _shared,
     "w3 busy namespace": _busy,
+    "w9 on hold": _held,
     "w4 no node": _waiting("Unschedulable"),
     "w4 no node for the first stage": _waiting("Unschedulable", stage="Prepare"),
     "w5 image": _waiting("ImagePullBackOff"),
