@@ -124,12 +124,11 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """Another live job on the same storage and the artifacts that it is about to make."""
+    """Another job on the same store, and the artifacts that its child is making."""
 
     namespace: str
     name: str
     uid: str
-    created: float
     keys: Mapping[ArtifactName, str] = field(default_factory=dict)
 
 

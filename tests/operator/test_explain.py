@@ -67,7 +67,7 @@ def test_what_is_there_is_said_before(resource: Object) -> None:
             (waiting, Pod("worker", "u", "Running", 0.0)),
         ),
         earlier=(Attempt(pods=(Pod("lingers", "u", "Running", 0.0),)),),
-        rivals=(Rival("team-b", "other", "u", 0.0),),
+        rivals=(Rival("team-b", "other", "u"),),
     )
     assert lines(Plan(), resource, observed)[1:-1] == [
         "  there is now RayJob x: Waiting, held back by its queue (ExceededQuota: too many)",

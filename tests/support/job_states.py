@@ -151,13 +151,18 @@ def _queued(world: World) -> None:
 
 
 def _shared(world: World) -> None:
-    world.rivals = (Rival("team", "older", "uid-0", created=1.0, keys={"answers": "key-answers"}),)
+    world.rivals = (Rival("team", "older", "uid-0", keys={"answers": "key-answers"}),)
     world.complete_stage("Prepare")
     world.settle()
 
 
 def _busy(world: World) -> None:
     world.active_in_namespace = world.settings.max_active_jobs_per_namespace
+    world.settle()
+
+
+def _held(world: World) -> None:
+    world.settings = world.settings.model_copy(update={"on_restore": "Hold"})
     world.settle()
 
 
@@ -272,8 +277,9 @@ STATES: dict[str, Play] = {
     "s10 cancelling": _cancelling,
     "s10 cancelled": _cancelled,
     "w1 in a queue": _queued,
-    "w2 an older job makes the same": _shared,
+    "w2 another job makes the same": _shared,
     "w3 busy namespace": _busy,
+    "w9 on hold": _held,
     "w4 no node": _waiting("Unschedulable"),
     "w4 no node for the first stage": _waiting("Unschedulable", stage="Prepare"),
     "w5 image": _waiting("ImagePullBackOff"),

@@ -14,7 +14,7 @@ from kubedistill_operator.decisions.situation import OVER, Situation
 from kubedistill_operator.names import child_name
 from kubedistill_operator.observed import Rival
 from kubedistill_operator.plan import Deletion, Event, Plan
-from kubedistill_operator.status import with_run, with_stage
+from kubedistill_operator.status import find_condition, with_run, with_stage, without_conditions
 
 _WAIT_SECONDS = 5
 
@@ -68,7 +68,7 @@ def sweep_children(situation: Situation) -> Plan | None:
 
 
 def wait_for_turn(situation: Situation) -> Plan | None:
-    """Before an attempt: old pods are gone, the backoff is over, no older job makes the same, and there is room."""
+    """Before an attempt: old pods are gone, the backoff is over, no other job makes the same, and there is room."""
     stage = situation.current
     if stage is None or stage.state != "Pending":
         return None
@@ -76,8 +76,8 @@ def wait_for_turn(situation: Situation) -> Plan | None:
         return Plan(requeue_after=_WAIT_SECONDS, why=("pods of an earlier attempt still run",))
     if (left := _backoff_left(situation, stage)) > 0:
         return Plan(requeue_after=left, why=(f"next attempt in {left:.0f} s",))
-    if (rival := _older_rival(situation)) is not None:
-        return _queue(situation, "SharedArtifact", f"{rival.namespace}/{rival.name} is making the same artifact")
+    if (plan := _wait_for_rival(situation)) is not None:
+        return plan
     limit = situation.settings.max_active_jobs_per_namespace
     if situation.observed.active_in_namespace >= limit:
         return _queue(situation, "NamespaceBusy", f"{limit} jobs of this namespace have a child")
@@ -133,17 +133,50 @@ def _backoff_left(situation: Situation, stage: StageStatus) -> float:
     return max(waits, default=0.0) - seconds_since(stage.ended_at, situation.now) if stage.ended_at else 0.0
 
 
-def _older_rival(situation: Situation) -> Rival | None:
-    """Another live job on the same storage that is to make an artifact of this stage before us."""
+def _wait_for_rival(situation: Situation) -> Plan | None:
+    """Wait while another job's child makes what this stage would, and look at the store again when that has ended.
+
+    After schedulingTimeoutSeconds this job makes it itself.
+    """
+    assert situation.run is not None
+    rival, limit = _find_rival(situation), situation.run.spec.scheduling_timeout_seconds
+    waiting = find_condition(situation.status, "QuotaReserved")
+    waits = waiting is not None and (waiting.status, waiting.reason) == ("False", "SharedArtifact")
+    if rival is None:
+        return _look_again(situation) if waits else None
+    if waits and waiting and seconds_since(waiting.last_transition_time, situation.now) >= limit:
+        return None
+    # Whoever reads this job need not be allowed to read those of another namespace.
+    same = rival.namespace == situation.job.namespace
+    who = f"{rival.namespace}/{rival.name}" if same else "a job of another namespace"
+    return _queue(situation, "SharedArtifact", f"{who} is making the same artifact")
+
+
+def _find_rival(situation: Situation) -> Rival | None:
+    """Another job on the same store whose child makes an artifact of this stage."""
     made: dict[ArtifactName, str] = {name: situation.key(name) for name in situation.chain_stage.makes}
-    own = (situation.job.created, situation.job.uid)
-    for rival in situation.observed.rivals:
-        same = any(key and rival.keys.get(name) == key for name, key in made.items())
-        if same and (rival.created, rival.uid) < own:
-            return rival
-    return None
+    return next(
+        (
+            rival
+            for rival in situation.observed.rivals
+            for name, key in made.items()
+            if key and rival.keys.get(name) == key
+        ),
+        None,
+    )
+
+
+def _look_again(situation: Situation) -> Plan:
+    """Have Prepare say anew what is complete: what it said was true before another job went on."""
+    status = with_stage(situation.status, CHAIN[0].name, state="Pending", percent=0, reason="", message="")
+    status = without_conditions(status, "QuotaReserved")
+    why = "another job has stopped making the same artifact: Prepare looks again"
+    return Plan(status=status, requeue_after=0, why=(why,))
 
 
 def _queue(situation: Situation, reason: str, message: str) -> Plan:
-    status = situation.say(situation.status, "QuotaReserved", "False", reason=reason, message=message)
+    known, status = find_condition(situation.status, "QuotaReserved"), situation.status
+    if known is not None and known.reason != reason:  # each wait has a time of its own
+        status = without_conditions(status, "QuotaReserved")
+    status = situation.say(status, "QuotaReserved", "False", reason=reason, message=message)
     return Plan(status=status, requeue_after=30, why=(message,))

@@ -9,9 +9,9 @@ from kubedistill_operator.clock import seconds_since, stamp
 from kubedistill_operator.decisions.freeze import freeze, frozen_manifest, has_digest, spec_digest
 from kubedistill_operator.decisions.placement import find_obstacle
 from kubedistill_operator.decisions.situation import Situation, fresh_stages
-from kubedistill_operator.names import CANCEL_ANNOTATION, RERUN_ANNOTATION, out_name
+from kubedistill_operator.names import CANCEL_ANNOTATION, RELEASE_ANNOTATION, RERUN_ANNOTATION, out_name
 from kubedistill_operator.plan import Deletion, Event, Plan, StopRequest
-from kubedistill_operator.status import is_not_understood, is_true, with_stage, without_conditions
+from kubedistill_operator.status import find_condition, is_not_understood, is_true, with_stage, without_conditions
 
 _HISTORY, _REQUESTS = 20, 8
 _PER_RUN = ("Complete", "Failed", "Suspended", "Progressing", "QuotaReserved", "SpecDrift")
@@ -65,6 +65,20 @@ def supersede(situation: Situation) -> Plan | None:
         update={"run": None, "stages": (), "result": None, "run_history": history}
     )
     return Plan(status=status, requeue_after=0, why=(f"run {run.id} gives way to {wanted}",))
+
+
+def hold_restored(situation: Situation) -> Plan | None:
+    """Where the settings say so, leave a job alone that no status tells the past of, until somebody releases it."""
+    status = situation.status
+    if situation.settings.on_restore != "Hold" or situation.job.annotations.get(RELEASE_ANNOTATION):
+        return None
+    if status.run is not None or status.run_history:
+        return None
+    message = f"settings.onRestore holds jobs without status; annotate it with {RELEASE_ANNOTATION} to start it"
+    held = situation.say(status, "QuotaReserved", "False", reason="OnHold", message=message)
+    known = find_condition(status, "QuotaReserved")
+    events = () if known is not None and known.reason == "OnHold" else (Event("Held", message),)
+    return Plan(status=held, events=events, why=(message,))
 
 
 def start_run(situation: Situation) -> Plan | None:
@@ -192,6 +206,7 @@ def _stop(situation: Situation, *, reason: str) -> Plan | None:
 
 
 def _refuse(situation: Situation, *, reason: str, message: str) -> Plan:
-    status = situation.say(situation.status, "Validated", "False", reason=reason, message=message)
+    released = without_conditions(situation.status, "QuotaReserved")
+    status = situation.say(released, "Validated", "False", reason=reason, message=message)
     events = () if status == situation.status else (Event("ValidationFailed", f"{reason}: {message}", "Warning"),)
     return Plan(status=status, events=events, requeue_after=60, why=(message,))

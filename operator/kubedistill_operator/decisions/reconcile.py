@@ -16,6 +16,7 @@ from kubedistill_operator.decisions.freeze import FrozenRun, is_intact, thaw
 from kubedistill_operator.decisions.lifecycle import (
     cancel,
     go_on_understood,
+    hold_restored,
     leave_deleted,
     note_drift,
     rest_when_over,
@@ -60,6 +61,7 @@ DECIDERS: tuple[Decider, ...] = (
     record_restart,
     record_success,
     supersede,
+    hold_restored,
     start_run,
     wait_for_leave,
     sweep_children,

@@ -10,6 +10,7 @@ from kubedistill.errors import InvalidInput
 from kubedistill_operator.children.attempt import check_children
 from kubedistill_operator.decisions.freeze import FrozenRun, RunSettings, freeze, frozen_manifest, has_digest
 from kubedistill_operator.decisions.situation import Situation
+from kubedistill_operator.decisions.stores import find_uri
 from kubedistill_operator.decisions.waiting import wait_in_the_way
 from kubedistill_operator.plan import Event, Plan
 from kubedistill_operator.status import with_run, with_stage
@@ -50,7 +51,9 @@ def refreeze(situation: Situation) -> Plan | None:
     run, known = situation.run, situation.status.run
     if run is None or known is None or situation.is_over or not _is_untouched(situation):
         return None
-    fresh = FrozenRun(run.id, run.digest, run.spec, RunSettings.of(run.spec, situation.settings), run.frozen_spec)
+    store = find_uri(run.spec, namespace=situation.job.namespace, storage=situation.settings.storage)
+    kept = RunSettings.of(run.spec, situation.settings, store=store)
+    fresh = FrozenRun(run.id, run.digest, run.spec, kept, run.frozen_spec)
     if fresh.snapshot == known.snapshot_digest:
         return None
     try:
