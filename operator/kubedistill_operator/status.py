@@ -50,6 +50,11 @@ def without_conditions(status: Status, *kinds: str) -> Status:
     return status.model_copy(update={"conditions": tuple(one for one in status.conditions if one.type not in kinds)})
 
 
+def increase(before: float, said: float) -> float:
+    """How much a count has grown; one that is less than before began anew, as a second driver of 0.1 begins."""
+    return said - before if said >= before else said
+
+
 def find_condition(status: Status, kind: str) -> Condition | None:
     """A condition by type."""
     return next((one for one in status.conditions if one.type == kind), None)

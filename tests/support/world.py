@@ -173,8 +173,8 @@ class World:
         token = channel.owner.partition(":")[0]
         self.channels[name] = replace(channel, owner=f"{token}:{driver}", starts=channel.starts + 1)
 
-    def progress(self, name: str, *, done: int, total: int = 100) -> None:
-        said = StageProgress(at=stamp(self.now), state="Working", done=done, total=total, unit="rows")
+    def progress(self, name: str, *, done: int, total: int = 100, **changes: Any) -> None:
+        said = StageProgress(at=stamp(self.now), state="Working", done=done, total=total, unit="rows", **changes)
         self.channels[name] = replace(self.channels[name], progress=said)
 
     def result(self, name: str, *, driver: str = "d1", **changes: Any) -> None:

@@ -68,7 +68,9 @@ class StageStatus(Model):
     eta_seconds: Annotated[float, Field(ge=0)] | None = None
     """Seconds that the rest will take at this rate."""
     gpu_seconds: Annotated[float, Field(ge=0)] = 0.0
-    """GPU-seconds of all tries."""
+    """GPU-seconds of all tries, the latest one as far as its driver has said."""
+    latest_gpu_seconds: Annotated[float, Field(ge=0)] = 0.0
+    """Those of the latest try, which are in gpuSeconds already."""
     starts: Natural = 0
     """Drivers that claimed the latest try; over 1, a head was lost and its driver started again."""
     restarts: Restarts = Restarts()

@@ -3,9 +3,12 @@
 Each takes a Situation and gives a Plan, or None where it has nothing to say. None calls another.
 """
 
+from dataclasses import replace
+
 from kubedistill.runs import wanted_run
 from kubedistill.v1alpha1 import Run, RunRecord
 from kubedistill_operator.clock import seconds_since, stamp
+from kubedistill_operator.decisions.ends import UNTIL_OVER, account, fail_run
 from kubedistill_operator.decisions.freeze import freeze, frozen_manifest, has_digest, spec_digest
 from kubedistill_operator.decisions.placement import find_obstacle
 from kubedistill_operator.decisions.situation import Situation, fresh_stages
@@ -15,7 +18,6 @@ from kubedistill_operator.status import is_not_understood, is_true, with_stage, 
 
 _HISTORY, _REQUESTS = 20, 8
 _PER_RUN = ("Complete", "Failed", "Suspended", "Progressing", "QuotaReserved", "SpecDrift")
-_LIVE = ("Starting", "Running")
 
 
 def leave_deleted(situation: Situation) -> Plan | None:
@@ -64,7 +66,9 @@ def supersede(situation: Situation) -> Plan | None:
     status = without_conditions(situation.status, *_PER_RUN).model_copy(
         update={"run": None, "stages": (), "result": None, "run_history": history}
     )
-    return Plan(status=status, requeue_after=0, why=(f"run {run.id} gives way to {wanted}",))
+    told = f"run {run.id} gives way to {wanted}"
+    events = () if situation.is_over else (Event("RunSuperseded", told, about=run.id),)
+    return Plan(status=status, events=events, requeue_after=0, why=(told,))
 
 
 def start_run(situation: Situation) -> Plan | None:
@@ -100,8 +104,7 @@ def keep_frozen(situation: Situation) -> Plan | None:
         return None
     if situation.job.spec is None or not has_digest(situation.job.spec, situation.status.run.digest):
         message = "the frozen run is gone and the spec has changed since; set a new spec.runID"
-        status = situation.say(situation.status, "Failed", "True", reason="FrozenRunLost", message=message)
-        return Plan(status=status, events=(Event("RunFailed", message, "Warning"),), why=(message,))
+        return fail_run(situation, reason="FrozenRunLost", message=message)
     frozen = freeze(situation.job, situation.status.run.id, settings=situation.settings)
     return Plan(create=(frozen_manifest(situation.job, frozen),), requeue_after=0, why=("the run is frozen",))
 
@@ -136,11 +139,10 @@ def cancel(situation: Situation) -> Plan | None:
         return plan
     if situation.current is not None and situation.current.state == "Stopping":
         return None
-    status = situation.status.model_copy(update={"handled_requests": _handled(situation, "cancel")})
-    status = situation.say(status, "Failed", "True", reason="Cancelled", message="cancelled by annotation")
-    return Plan(
-        status=status, events=(Event("RunCancelled", "cancelled by annotation", "Warning"),), why=("cancelled",)
-    )
+    plan = fail_run(situation, reason="Cancelled", message="cancelled by annotation", event="RunCancelled")
+    assert plan.status is not None, "an end is written down"
+    status = plan.status.model_copy(update={"handled_requests": _handled(situation, "cancel")})
+    return replace(plan, status=status)
 
 
 def suspend(situation: Situation) -> Plan | None:
@@ -192,10 +194,10 @@ def _handled(situation: Situation, verb: str) -> tuple[str, ...]:
 def _stop(situation: Situation, *, reason: str) -> Plan | None:
     """Ask a live attempt to save and leave; None where none is live."""
     stage = situation.current
-    if stage is None or stage.state not in _LIVE:
+    if stage is None or stage.state not in UNTIL_OVER:
         return None
     status = with_stage(
-        situation.status, stage.name, state="Stopping", reason=reason, ended_at=stamp(situation.now),
+        account(situation), stage.name, state="Stopping", reason=reason, ended_at=stamp(situation.now),
         message="asked to save and leave",
     )  # fmt: skip
     channel = situation.observed.attempt.channel
