@@ -78,10 +78,10 @@ def derive_phase(status: Status) -> Phase:
     return _phase(status, current)
 
 
-def summarise(status: Status, *, now: float, generation: int) -> Status:
+def summarise(status: Status, *, now: float, generation: int, deleting: bool = False) -> Status:
     """Derive phase, columns and the conditions that follow from others (kstatus's pair among them)."""
     current = next((stage for stage in status.stages if stage.state not in _DONE), None)
-    phase = _phase(status, current)
+    phase: Phase = "Deleting" if deleting else _phase(status, current)
     over = phase in ("Succeeded", "Failed")
     status = status.model_copy(
         update={
@@ -144,7 +144,7 @@ def _kstatus(status: Status, *, now: float, generation: int) -> Status:
     """
     validated = find_condition(status, "Validated")
     stalled = status.phase == "Failed" or (validated is not None and validated.status == "False")
-    begun = status.phase in ("Succeeded", "Suspended") or any(stage.child_uid for stage in status.stages)
+    begun = status.phase in ("Succeeded", "Suspended", "Deleting") or any(stage.child_uid for stage in status.stages)
     kind = "Stalled" if stalled else None if begun else "Reconciling"
     status = without_conditions(status, *({"Stalled", "Reconciling"} - {kind}))
     if kind is None:

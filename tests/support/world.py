@@ -49,6 +49,7 @@ class World:
     status: Status = field(default_factory=Status)
     generation: int = 1
     deleting: bool = False
+    finalizers: tuple[str, ...] = ()
     children: dict[str, Child] = field(default_factory=dict)
     channels: dict[str, Channel] = field(default_factory=dict)
     jobs: dict[str, StageJob] = field(default_factory=dict)
@@ -73,7 +74,8 @@ class World:
     def job(self) -> Job:
         return Job(
             NAMESPACE, NAME, uid="job-uid", generation=self.generation, created=1_700_000_000.0, deleting=self.deleting,
-            annotations=self.annotations, spec=self.spec, problem=self.problem, status=self.status,
+            finalizers=self.finalizers, annotations=self.annotations, spec=self.spec, problem=self.problem,
+            status=self.status,
         )  # fmt: skip
 
     def observe(self) -> Observed:

@@ -94,7 +94,7 @@ def begin_attempt(situation: Situation) -> Plan | None:
     status = with_stage(
         situation.status, stage.name, state="Starting", attempt=attempt, child=name, child_uid="",
         started_at=stamp(situation.now), ended_at="", progressed_at="", percent=0, eta_seconds=None, starts=0,
-        latest_gpu_seconds=0.0, reason="", message="starting",
+        latest_gpu_seconds=None, reason="", message="starting",
     )  # fmt: skip
     status = with_run(status, counted_at="")
     status = situation.say(status, "Progressing", "True", reason=stage.name)

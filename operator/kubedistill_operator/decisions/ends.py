@@ -7,16 +7,31 @@ from kubedistill.v1alpha1 import Restarts, StageStatus, Status
 from kubedistill_operator.clock import seconds_since, stamp
 from kubedistill_operator.decisions.causes import Cause
 from kubedistill_operator.decisions.situation import LIVE, Situation
-from kubedistill_operator.plan import Event, Plan
+from kubedistill_operator.names import out_name
+from kubedistill_operator.plan import Event, Plan, StopRequest
 from kubedistill_operator.status import find_condition, increase, is_true, with_run, with_stage, without_conditions
 
-GRACEFUL = ("Suspended", "Superseded", "Cancelled")
+GRACEFUL = ("Suspended", "Superseded", "Cancelled", "Deleted")
 """Reasons for which a driver is given time to save."""
 UNTIL_OVER = ("Starting", "Running")
 Outcome = Literal["Succeeded", "Failed", "Stopped"]
 _STATES: dict[Outcome, str] = {"Succeeded": "Succeeded", "Failed": "Stopping", "Stopped": "Pending"}
 _EVENTS: dict[Outcome, str] = {"Succeeded": "StageSucceeded", "Failed": "AttemptFailed", "Stopped": "AttemptStopped"}
 _DIGITS = 3
+
+
+def ask_to_leave(situation: Situation, *, reason: str) -> Plan | None:
+    """Ask an attempt that is under way to save and leave; None where there is none."""
+    stage = situation.current
+    if stage is None or stage.state not in UNTIL_OVER:
+        return None
+    status = with_stage(
+        account(situation), stage.name, state="Stopping", reason=reason, ended_at=stamp(situation.now),
+        message="asked to save and leave",
+    )  # fmt: skip
+    channel = situation.observed.attempt.channel
+    stop = StopRequest(out_name(stage.child)) if channel is not None and not channel.stop else None
+    return Plan(status=status, stop=stop, requeue_after=5, why=(f"{reason}: {stage.child} is asked to leave",))
 
 
 def end_attempt(
@@ -67,15 +82,19 @@ def fail_run(
 def conclude(
     situation: Situation, status: Status, kind: Literal["Complete", "Failed"], *, reason: str, message: str
 ) -> Status:
-    """Set the condition that a run ends with, and those that must agree with it: it works, rests and queues no more."""
-    status = situation.say(status, kind, "True", reason=reason, message=message)
-    status = situation.say(status, "Progressing", "False", reason=kind)
+    """Set the condition that a run ends with, and those that must agree with it."""
+    return come_to_rest(situation, situation.say(status, kind, "True", reason=reason, message=message), reason=kind)
+
+
+def come_to_rest(situation: Situation, status: Status, *, reason: str, message: str = "") -> Status:
+    """The status of a job that works no more: it does not progress, and is neither suspended nor in a queue."""
+    status = situation.say(status, "Progressing", "False", reason=reason, message=message)
     if is_true(status, "Suspended"):
-        status = situation.say(status, "Suspended", "False", reason=kind)
+        status = situation.say(status, "Suspended", "False", reason=reason)
     quota = find_condition(status, "QuotaReserved")
     if quota is not None and quota.status == "False":
         status = without_conditions(status, "QuotaReserved")
-    return with_run(status, counted_at="")
+    return with_run(status, counted_at="") if status.run is not None else status
 
 
 def account(situation: Situation, *, has_ended: bool = False, has_child: bool = True) -> Status:
@@ -106,10 +125,10 @@ def count_gpus(situation: Situation, stage: StageStatus, *, has_ended: bool = Fa
     A driver that ends silently though its child runs held its GPUs until now. What such an attempt still says after
     that is less, and adds nothing.
     """
-    said = _gpu_seconds_said(situation, has_ended=has_ended)
-    if said is None or (stage.state == "Stopping" and said < stage.latest_gpu_seconds):
+    said, counted = _gpu_seconds_said(situation, has_ended=has_ended), stage.latest_gpu_seconds or 0.0
+    if said is None or (stage.state == "Stopping" and said < counted):
         return {}
-    more = increase(stage.latest_gpu_seconds, said)
+    more = increase(counted, said)
     return {"gpu_seconds": round(stage.gpu_seconds + more, _DIGITS), "latest_gpu_seconds": said}
 
 

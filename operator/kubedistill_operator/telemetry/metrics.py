@@ -1,6 +1,6 @@
 """Metrics: the loop under the names that controller boards know, and every job as it is at the scrape.
 
-Series of a job are made from the table when Prometheus asks, at most 25 each, and vanish with it; what its driver says
+Series of a job are made from the table when Prometheus asks, at most 26 each, and vanish with it; what its driver says
 is shown while it is at work. Counters and histograms
 are labelled by namespace and strategy, never by job.
 """
@@ -20,7 +20,7 @@ from kubedistill_operator.telemetry.facts import Facts
 from kubedistill_operator.telemetry.table import Table
 from kubedistill_operator.telemetry.work import Work
 
-MOST_SERIES: Final = 25
+MOST_SERIES: Final = 26
 RESULTS: Final = ("success", "requeue", "requeue_after", "error")
 _CONTROLLER = {"controller": "distillationjob"}
 _QUEUE = {"name": "distillationjob"}

@@ -331,8 +331,7 @@ def test_a_status_is_written_without_what_is_empty() -> None:
         "observedGeneration": 0, "phase": "Training",
         "conditions": [{"type": "Complete", "status": "False", "reason": "NotYet", "observedGeneration": 0}],
         "stages": [{
-            "name": "Train", "state": "Pending", "attempt": 0, "percent": 0, "gpuSeconds": 0.0,
-            "latestGpuSeconds": 0.0, "starts": 0,
+            "name": "Train", "state": "Pending", "attempt": 0, "percent": 0, "gpuSeconds": 0.0, "starts": 0,
             "restarts": {"failure": 0, "infrastructure": 0, "preemption": 0},
         }],
     }  # fmt: skip

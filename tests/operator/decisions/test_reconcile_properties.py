@@ -11,6 +11,7 @@ from kubedistill.v1alpha1 import StageStatus, Status
 from kubedistill_operator.decisions.ends import GRACEFUL
 from kubedistill_operator.observed import Pod
 from kubedistill_operator.plan import Plan
+from kubedistill_operator.status import is_true
 from world import World, small_spec
 
 DONE = ("Succeeded", "Skipped")
@@ -31,6 +32,10 @@ ENDS = st.sampled_from(
 def is_under_way(stage: StageStatus) -> bool:
     """Whether the end of its attempt has not been told yet."""
     return stage.state in LIVE and (stage.state != "Stopping" or stage.reason in GRACEFUL)
+
+
+def is_over(status: Status) -> bool:
+    return is_true(status, "Complete") or is_true(status, "Failed")
 
 
 class AnyJob(RuleBasedStateMachine):
@@ -73,6 +78,9 @@ class AnyJob(RuleBasedStateMachine):
         world, children, before = self.world, set(self.world.children), self.world.status
         live = {name for name in {*world.children, *world.pods} if self._may_run(name)}
         plan = world.step(until=until)
+        if world.deleting:
+            assert not plan.create, "nothing is made for a job that is being deleted"
+            assert "orphan" not in world.finalizers or plan == Plan()
         self._check_told(before, plan)
         assert self._charged(world.status) - self._charged(before) <= 1, "a budget is charged one at a time"
         made = set(world.children) - children
@@ -96,10 +104,9 @@ class AnyJob(RuleBasedStateMachine):
                 assert ends == 0 or any(is_under_way(one) for one in before.stages), told
             else:
                 assert ends == 1, told
-        over_before = before.phase in OVER and before.run is not None
         run_ends = sum(told.count(f"Run{end}") for end in ("Succeeded", "Failed", "Cancelled", "Superseded"))
-        ended = before.run is not None and (plan.status.phase in OVER or plan.status.run is None)
-        assert run_ends == (1 if ended and not over_before else 0), told
+        ended = before.run is not None and (is_over(plan.status) or plan.status.run is None)
+        assert run_ends == (1 if ended and not is_over(before) else 0), told
 
     @staticmethod
     def _charged(status: Status) -> int:
@@ -230,6 +237,22 @@ class AnyJob(RuleBasedStateMachine):
     def user_annotates(self, verb: str, token: str) -> None:
         self.world.annotations[f"kubedistill.io/{verb}"] = token
 
+    @precondition(lambda self: not self.world.deleting)
+    @rule(chance=st.integers(0, 9), finalizers=st.sampled_from([("a/b",), ("foregroundDeletion", "a/b"), ("orphan",)]))
+    def user_deletes(self, chance: int, finalizers: tuple[str, ...]) -> None:
+        if chance == 0:  # there is no way back
+            self.world.deleting, self.world.finalizers = True, finalizers
+
+    @precondition(lambda self: self.world.deleting and "orphan" not in self.world.finalizers)
+    @rule()
+    def a_deletion_leaves_nothing(self) -> None:
+        for _ in range(3):
+            self.world.pods.clear()
+            self.reconcile_until_nothing_is_left()
+            self.world.now += 61
+        assert not self.world.children
+        assert self.world.status.phase == "Deleting"
+
     def _child(self) -> str:
         """The current attempt's child, if it is there."""
         current = next((one for one in self.world.status.stages if one.state not in DONE), None)
@@ -244,7 +267,7 @@ class AnyJob(RuleBasedStateMachine):
         if run is None or run.id != self.run_id:
             self.run_id, self.seen, self.was_over = (run.id if run else ""), {}, ""
             self.active_seconds = 0.0
-        if self.was_over:
+        if self.was_over and not self.world.deleting:
             assert status.phase == self.was_over, "a terminal phase is final within a run"
         if status.phase in ("Succeeded", "Failed"):
             self.was_over = status.phase
@@ -268,7 +291,7 @@ class AnyJob(RuleBasedStateMachine):
         for stage in self.world.status.stages:
             names = [name for name, job in self.world.jobs.items() if job.stage == stage.name]
             assert stage.gpu_seconds <= sum(self.spent.get(name, 0.0) for name in names) + 0.01
-            assert stage.latest_gpu_seconds <= stage.gpu_seconds
+            assert (stage.latest_gpu_seconds or 0.0) <= stage.gpu_seconds
 
     @invariant()
     def every_attempt_and_every_further_driver_is_charged_once_at_most(self) -> None:
@@ -295,7 +318,8 @@ class AnyJob(RuleBasedStateMachine):
         assert len(truths) == len(self.world.status.conditions)
         assert not ("Reconciling" in truths and "Stalled" in truths)
         over = "Failed" if truths.get("Failed") == "True" else "Succeeded" if truths.get("Complete") == "True" else ""
-        assert over == (self.world.status.phase if self.world.status.phase in OVER else "")
+        phase = self.world.status.phase
+        assert phase == "Deleting" or over == (phase if phase in OVER else "")
         if over:
             assert truths.get("Progressing") == "False"
             assert truths.get("Suspended") != "True"

@@ -155,7 +155,8 @@ NEEDS_LOOK: dict[str, tuple[Object, bool]] = {
     ),
     "its status is not understood": ({"status": over(), "stored": {"stages": [{"name": "Reflect"}]}}, True),
     "its status was not understood": ({"status": over(conditions=(STALLED,))}, True),
-    "it is being deleted": ({"status": running(), "deletionTimestamp": "2026-03-01T12:00:00Z"}, False),
+    "it is being deleted": ({"status": running(), "deletionTimestamp": "2026-03-01T12:00:00Z"}, True),
+    "it is over and being deleted": ({"status": over(), "deletionTimestamp": "2026-03-01T12:00:00Z"}, True),
 }  # fmt: skip
 
 
