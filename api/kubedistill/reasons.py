@@ -213,6 +213,10 @@ REASONS: dict[str, Reason] = {
     "Superseded": _ASKED,
     "Suspended": _ASKED,
     "AsAsked": _ASKED,
+    "Deleted": Reason(
+        "none", "the job is being deleted, and a finalizer holds it",
+        "the message names the finalizer; whoever set it removes it",
+    ),
     "Stopped": _LEFT,
     "ClaimLost": _LEFT,
     "StoreBusy": Reason(

@@ -62,6 +62,8 @@ class Child:
     evicted: bool = False
     """Whether a queue took its admission away after it had been given."""
     deleting: bool = False
+    is_owned: bool = True
+    """Whether it still belongs to the job, and not to nobody since a deletion with `--cascade=orphan`."""
 
     @property
     def is_live(self) -> bool:

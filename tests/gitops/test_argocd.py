@@ -62,6 +62,7 @@ SEEN: dict[str, tuple[str, str, set[str]]] = {
     "p1 suspended and edited": ("Suspended", "spec.suspend is true", HELD),
     "p1 suspended and cancelled": ("Degraded", "Cancelled: ", OVER),
     "p2 resumed": ("Progressing", "", LIVE),
+    "p3 held by a finalizer": ("Progressing", "Deleted: nothing of it runs", set()),
 }
 
 

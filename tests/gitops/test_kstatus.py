@@ -15,6 +15,7 @@ KSTATUS = {
         "s3 no claim", "s10 cancelled", "w5 image for too long", "a3 a user's mistake", "a4 the gate says no",
         "a17 deadline", "p1 suspended and cancelled",
     ],
+    "Terminating": ["p3 held by a finalizer"],
 }  # fmt: skip
 EXPECTED = {name: kind for kind, names in KSTATUS.items() for name in names}
 

@@ -24,7 +24,8 @@ def as_object(world: World) -> Object:
         "kind": "DistillationJob",
         "metadata": {
             "name": NAME, "namespace": NAMESPACE, "uid": "job-uid", "generation": world.generation,
-            "annotations": dict(world.annotations),
+            "annotations": dict(world.annotations), "finalizers": list(world.finalizers),
+            **({"deletionTimestamp": "2027-01-15T08:00:00Z"} if world.deleting else {}),
         },
         "spec": world.spec.model_dump(mode="json", by_alias=True, exclude_none=True),
         **({"status": status} if world.status.phase else {}),
@@ -257,6 +258,15 @@ def _resumed(world: World) -> None:
     world.settle()
 
 
+def _held(world: World) -> None:
+    name = work(world, "Train")
+    world.deleting, world.finalizers = True, ("example.com/block",)
+    world.settle()
+    world.result(name, outcome="Stopped", cause="none", reason="Stopped")
+    world.end_child(name)
+    world.settle()
+
+
 def _edit_not_seen(world: World) -> None:
     finish(world)
     edit(world, runID="second")
@@ -300,4 +310,5 @@ STATES: dict[str, Play] = {
     "p1 suspended and edited": _edited_when_suspended,
     "p1 suspended and cancelled": _cancelled_when_suspended,
     "p2 resumed": _resumed,
+    "p3 held by a finalizer": _held,
 }

@@ -9,6 +9,7 @@ from kubedistill.v1alpha1 import Result, StageStatus
 from kubedistill_operator.children.attempt import build_children
 from kubedistill_operator.clock import seconds_since, stamp
 from kubedistill_operator.decisions.causes import Cause, backoff
+from kubedistill_operator.decisions.ends import conclude, fail_run
 from kubedistill_operator.decisions.requests import make_request
 from kubedistill_operator.decisions.situation import OVER, Situation
 from kubedistill_operator.names import child_name
@@ -24,8 +25,7 @@ def finish_run(situation: Situation) -> Plan | None:
     if not situation.status.stages or situation.current is not None or situation.is_over:
         return None
     message = f"{_praise(situation.status.result)}the student is exported"
-    status = situation.say(situation.status, "Complete", "True", reason="Exported", message=message)
-    status = situation.say(status, "Progressing", "False", reason="Complete")
+    status = conclude(situation, situation.status, "Complete", reason="Exported", message=message)
     run = situation.status.run
     events = (Event("RunSucceeded", f"run {run.id if run else ''}: {message}"),)
     return Plan(status=status, events=events, requeue_after=0, why=("done",))
@@ -43,8 +43,7 @@ def skip_complete(situation: Situation) -> Plan | None:
     result = situation.status.result
     if stage.name == "Evaluate" and (result is None or not result.gate_passed):
         message = "the gate said no when this student was judged"
-        status = situation.say(situation.status, "Failed", "True", reason="EvaluationGate", message=message)
-        return Plan(status=status, events=(Event("RunFailed", message, "Warning"),), requeue_after=0, why=(message,))
+        return fail_run(situation, reason="EvaluationGate", message=message)
     status = with_stage(situation.status, stage.name, state="Skipped", percent=100, message="already there")
     return Plan(
         status=status, events=(Event("StageSkipped", stage.name),), requeue_after=0, why=(f"{stage.name} is cached",)
@@ -95,7 +94,7 @@ def begin_attempt(situation: Situation) -> Plan | None:
     status = with_stage(
         situation.status, stage.name, state="Starting", attempt=attempt, child=name, child_uid="",
         started_at=stamp(situation.now), ended_at="", progressed_at="", percent=0, eta_seconds=None, starts=0,
-        reason="", message="starting",
+        latest_gpu_seconds=None, reason="", message="starting",
     )  # fmt: skip
     status = with_run(status, counted_at="")
     status = situation.say(status, "Progressing", "True", reason=stage.name)
@@ -111,10 +110,7 @@ def make_child(situation: Situation) -> Plan | None:
     try:
         manifests = build_children(make_request(situation))
     except InvalidInput as error:  # what the settings of this moment or the size of the spec don't allow
-        status = with_stage(situation.status, stage.name, state="Failed", reason=error.reason, message=str(error))
-        status = situation.say(status, "Failed", "True", reason=error.reason, message=str(error))
-        event = Event("RunFailed", f"{error.reason}: {error}", "Warning")
-        return Plan(status=status, events=(event,), requeue_after=0, why=(str(error),))
+        return fail_run(situation, reason=error.reason, message=str(error))
     return Plan(create=manifests, requeue_after=_WAIT_SECONDS, why=(f"{stage.child} is made",))
 
 

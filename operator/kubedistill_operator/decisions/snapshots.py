@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from kubedistill.errors import InvalidInput
 from kubedistill_operator.children.attempt import check_children
+from kubedistill_operator.decisions.ends import fail_run
 from kubedistill_operator.decisions.freeze import FrozenRun, RunSettings, freeze, frozen_manifest, has_digest
 from kubedistill_operator.decisions.situation import Situation
 from kubedistill_operator.decisions.stores import find_uri
@@ -42,8 +43,7 @@ def keep_frozen(situation: Situation) -> Plan | None:
     if fresh is not None and (not run.snapshot_digest or _is_untouched(situation)):
         return _freeze_anew(situation, fresh)
     message = "the frozen run is gone, and spec and settings have changed since; set a new spec.runID"
-    status = situation.say(situation.status, "Failed", "True", reason="FrozenRunLost", message=message)
-    return Plan(status=status, events=(Event("RunFailed", f"FrozenRunLost: {message}", "Warning"),), why=(message,))
+    return fail_run(situation, reason="FrozenRunLost", message=message)
 
 
 def refreeze(situation: Situation) -> Plan | None:

@@ -173,7 +173,7 @@ def make_entry(job: Job, *, storage: DefaultStorage) -> Entry:
         # Nobody knows what a job does whose status is not understood: it may have a child.
         active=any(stage.state in _ACTIVE for stage in status.stages) or (bool(job.not_understood) and not over),
         waits_for=_waits_for(job),
-        quiet=job.deleting or (over and not _needs_word(job) and not _asks(job)),
+        quiet=over and not job.deleting and not _needs_word(job) and not _asks(job),
         store=_find_store(job, storage=storage),
         keys={} if over or job.deleting else _making(status),
         facts=read_facts(job),

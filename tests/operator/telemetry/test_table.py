@@ -180,7 +180,8 @@ NEEDS_LOOK: dict[str, tuple[Object, bool]] = {
     ),
     "its status is not understood": ({"status": over(), "stored": {"stages": [{"name": "Reflect"}]}}, True),
     "its status was not understood": ({"status": over(conditions=(STALLED,))}, True),
-    "it is being deleted": ({"status": running(), "deletionTimestamp": "2026-03-01T12:00:00Z"}, False),
+    "it is being deleted": ({"status": running(), "deletionTimestamp": "2026-03-01T12:00:00Z"}, True),
+    "it is over and being deleted": ({"status": over(), "deletionTimestamp": "2026-03-01T12:00:00Z"}, True),
 }  # fmt: skip
 
 
@@ -269,7 +270,7 @@ def test_facts_are_what_status_says(resource: Object) -> None:
         StageStatus(name="Generate", state="Skipped"),
         StageStatus(
             name="Train", state="Running", percent=50, gpu_seconds=2.5, progressed_at="2026-03-01T12:00:10Z",
-            restarts=Restarts(failure=1, preemption=3),
+            latest_gpu_seconds=2.0, restarts=Restarts(failure=1, preemption=3),
         ),
         StageStatus(name="Export"),
     )  # fmt: skip
@@ -282,7 +283,7 @@ def test_facts_are_what_status_says(resource: Object) -> None:
     assert (facts.strategy, facts.queue, facts.student, facts.teacher_kind) == ("Auto", "gpu", "student", "Model")
     assert (facts.phase, facts.stage, facts.stage_ratio, facts.ratio) == ("Training", "Train", 0.5, 2.5 / 4)
     assert (facts.created, facts.started, facts.completed) == (1772366400.0, 1772366400.0, None)
-    assert (facts.progressed, facts.gpu_seconds) == (1772366410.0, 3.5)
+    assert (facts.progressed, facts.gpu_seconds, facts.latest_gpu_seconds) == (1772366410.0, 3.5, 2.0)
     assert facts.restarts == {"failure": 2, "infrastructure": 0, "preemption": 3}
     assert facts.conditions == (("SpecDrift", "True", "Edited"),)
     assert (facts.attempt, facts.runs) == (0, True)
