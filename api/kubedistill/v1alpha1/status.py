@@ -57,6 +57,8 @@ class StageStatus(Model):
     """Name of its RayJob or Job."""
     child_uid: Annotated[str, Field(alias="childUID", max_length=64)] = ""
     """UID of it, once it was seen."""
+    job_digest: Annotated[str, Field(max_length=64)] = ""
+    """The sha256 of what the driver of the latest try is told."""
     started_at: Short = ""
     """When the latest try was decided on, RFC 3339."""
     ended_at: Short = ""

@@ -3,6 +3,9 @@
 Each takes a Situation and gives a Plan, or None where it has nothing to say. None calls another.
 """
 
+from dataclasses import replace
+
+from kubedistill.canonical import text_digest
 from kubedistill.chain import CHAIN, ArtifactName
 from kubedistill.errors import InvalidInput
 from kubedistill.v1alpha1 import Result, StageStatus
@@ -96,6 +99,8 @@ def begin_attempt(situation: Situation) -> Plan | None:
         started_at=stamp(situation.now), ended_at="", progressed_at="", percent=0, eta_seconds=None, starts=0,
         latest_gpu_seconds=None, reason="", message="starting",
     )  # fmt: skip
+    told = make_request(replace(situation, job=replace(job, status=status))).stage_job
+    status = with_stage(status, stage.name, job_digest=text_digest(told.to_json()))
     status = with_run(status, counted_at="")
     status = situation.say(status, "Progressing", "True", reason=stage.name)
     events = (Event("StageStarted", f"{stage.name} attempt {attempt} as {name}"),)
@@ -107,8 +112,12 @@ def make_child(situation: Situation) -> Plan | None:
     stage = situation.current
     if stage is None or stage.state != "Starting" or stage.child_uid or situation.observed.attempt.child is not None:
         return None
+    request = make_request(situation)
+    if stage.job_digest != text_digest(request.stage_job.to_json()):  # another version, or 0.1's run under new settings
+        status = with_stage(situation.status, stage.name, state="Pending", reason="", message="")
+        return Plan(status=status, requeue_after=0, why=(f"what {stage.child} was to be told is told differently now",))
     try:
-        manifests = build_children(make_request(situation))
+        manifests = build_children(request)
     except InvalidInput as error:  # what the settings of this moment or the size of the spec don't allow
         return fail_run(situation, reason=error.reason, message=str(error))
     return Plan(create=manifests, requeue_after=_WAIT_SECONDS, why=(f"{stage.child} is made",))

@@ -14,7 +14,7 @@ from kubedistill_operator.decisions.situation import Situation
 from kubedistill_operator.decisions.stores import find_uri
 from kubedistill_operator.decisions.waiting import wait_in_the_way
 from kubedistill_operator.plan import Event, Plan
-from kubedistill_operator.status import with_run, with_stage
+from kubedistill_operator.status import with_run
 
 
 def adopt_snapshot(situation: Situation) -> Plan | None:
@@ -32,14 +32,15 @@ def keep_frozen(situation: Situation) -> Plan | None:
     run, stage, found = situation.status.run, situation.current, situation.observed.frozen
     if run is None or stage is None or situation.run is not None or situation.is_over:
         return None
+    fresh = _freeze_now(situation)
+    is_free = found is None or not found.name.endswith(run.snapshot_digest or found.name)
+    if is_free and fresh is not None and fresh.snapshot == run.snapshot_digest:
+        return Plan(create=(frozen_manifest(situation.job, fresh),), requeue_after=0, why=("the run is frozen",))
     if found is not None:
         message = f"ConfigMap {found.name} does not hold the run whose digest status.run has; delete it"
         spec, at_work = situation.live_spec, stage.state == "Running"
         limit = math.inf if at_work or spec is None else spec.scheduling_timeout_seconds
         return wait_in_the_way(situation, stage, reason="FrozenRunForged", message=message, limit=limit)
-    fresh = _freeze_now(situation)
-    if fresh is not None and fresh.snapshot == run.snapshot_digest:
-        return Plan(create=(frozen_manifest(situation.job, fresh),), requeue_after=0, why=("the run is frozen",))
     if fresh is not None and (not run.snapshot_digest or _is_untouched(situation)):
         return _freeze_anew(situation, fresh)
     message = "the frozen run is gone, and spec and settings have changed since; set a new spec.runID"
@@ -76,11 +77,8 @@ def _freeze_now(situation: Situation) -> FrozenRun | None:
 
 
 def _freeze_anew(situation: Situation, fresh: FrozenRun) -> Plan:
-    """Another snapshot of the run, its digest first; what was made for an attempt is told the old one, so it ends."""
+    """Another snapshot of the run, its digest first."""
     status = with_run(situation.status, snapshot_digest=fresh.snapshot)
-    stage = situation.current
-    if stage is not None and stage.state == "Starting" and not stage.child_uid:
-        status = with_stage(status, stage.name, state="Pending", reason="", message="")
     message = f"run {fresh.id} takes over the settings of now; no child of it was made before"
     return Plan(
         status=status,

@@ -233,6 +233,7 @@ REFUSED: dict[str, dict[str, Any]] = {
     "podSecurityContext.fsGroup": {"podSecurityContext": {"fsGroup": -1}},
     "podSecurityContext.fsGroupChangePolicy": {"podSecurityContext": {"fsGroupChangePolicy": "Never"}},
     "cpuLimits": {"cpuLimits": "Always"},
+    "storage.volumeClaim": {"storage": {"volumeClaim": "My Claim"}},
     "schedulerName": {"schedulerName": "my scheduler"},
     "caBundle.configMap": {"caBundle": {"configMap": "../etc"}},
     "caBundle.key": {"caBundle": {"configMap": "a", "key": "../ca.crt"}},

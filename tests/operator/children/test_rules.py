@@ -255,3 +255,18 @@ def test_gpu_resource_of_another_vendor_is_counted_for_ray_too() -> None:
 @pytest.mark.parametrize("name", ["prepare-quickstart", "generate-quickstart-on-cpu"])
 def test_an_image_of_0_1_is_given_no_option_that_it_does_not_know(name: str) -> None:
     assert "--job-sha256" not in str(child(dataclasses.replace(request_of(name), checks_job=False)))
+
+
+SOURCES = {"configMap", "persistentVolumeClaim", "emptyDir"}
+"""What pods mount: objects that Kubernetes looks for in the pod's own namespace, and memory."""
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_nothing_that_is_made_for_a_job_names_another_namespace(name: str) -> None:
+    for one in build_children(request_of(name)):
+        assert one["metadata"]["namespace"] == "team-a"
+        assert {subject["namespace"] for subject in one.get("subjects", ())} <= {"team-a"}
+    for template in templates(child(request_of(name))).values():
+        pod = template["spec"]
+        assert {source for volume in pod.get("volumes", ()) for source in volume.keys() - {"name"}} <= SOURCES
+        assert not pod.keys() & {"hostNetwork", "hostPID", "hostIPC", "hostUsers", "nodeName"}

@@ -126,11 +126,9 @@ def test_f2_what_was_planted_under_the_name_of_0_1_is_not_used(world: World) -> 
     text = frozen_manifest(world.job, run)["data"]["run.json"]
     world.frozen[planted] = Frozen(planted, text_digest(text), json.loads(text))
     world.settle()
-    assert reason_of(world, "Progressing") == FORGED
-    assert world.created == []
-    del world.frozen[planted]
-    world.settle()
     assert len(world.created) == 1
+    assert world.frozen_run is not None
+    assert world.frozen_run.name.endswith(run_of(world).snapshot_digest)
 
 
 def test_f2_it_ends_the_run_in_time_but_not_a_driver_at_work(world: World) -> None:
@@ -281,9 +279,9 @@ def test_f6_a_run_of_0_1_keeps_the_store_that_0_1_gave_it(world: World) -> None:
     assert world.jobs[world.live].store == world.jobs[world.live].data_root == "file:///kubedistill/storage/all"
 
 
-def change_settings(world: World) -> Settings:
-    """Have the platform give the pool another label."""
-    h100 = Pool(node_selector={"gpu": "h100-sxm"})
+def change_settings(world: World, *, price: float | None = None) -> Settings:
+    """Have the platform give the pool another label, and maybe a price."""
+    h100 = Pool(node_selector={"gpu": "h100-sxm"}, price_per_gpu_hour=price)
     world.settings = SETTINGS.model_copy(update={"pools": {**SETTINGS.pools, "h100": h100}})
     return world.settings
 
@@ -319,12 +317,13 @@ def test_f4_it_is_told_once_and_what_an_attempt_was_told_is_not_used(world: Worl
         world.step()
     first = world.live
     assert stage_of(world, "Prepare").state == "Starting"
-    change_settings(world)
+    change_settings(world, price=3)
     world.refusal = None
     world.settle()
     assert told(world, "RunRefrozen") == 1
-    assert world.live != first, "its ConfigMap holds what the old settings said"
+    assert world.live != first, "its ConfigMap holds the old price"
     assert world.created == [world.live]
+    assert world.jobs[world.live].prices.teacher == 3
     change_settings(world)
     world.settle()
     assert told(world, "RunRefrozen") == 1
@@ -409,3 +408,21 @@ def test_f5_before_any_child_the_settings_of_now_heal_it(world: World) -> None:
     assert told(world, "SnapshotAdopted") == told(world, "RunRefrozen") == 1
     assert len(world.created) == 1
     assert find_condition(world.status, "Failed") is None
+
+
+def test_f7_what_another_version_tells_otherwise_is_told_in_a_new_attempt(world: World) -> None:
+    """The child of an attempt was refused, by a quota say, until the operator was upgraded."""
+    world.refusal = Refusal("ExceededQuota", "exceeded quota: team")
+    for _ in range(6):
+        world.step()
+    before = stage_of(world, "Prepare")
+    told_by_0_1 = before.model_copy(update={"job_digest": ""})
+    world.status = world.status.model_copy(update={"stages": (told_by_0_1, *world.status.stages[1:])})
+    world.refusal = None
+    world.settle()
+    after = stage_of(world, "Prepare")
+    assert (before.state, before.attempt, after.attempt) == ("Starting", 1, 2)
+    assert world.created == [after.child]
+    assert after.child != before.child
+    assert after.job_digest == text_digest(world.jobs[after.child].to_json())
+    assert after.restarts == before.restarts, "nothing is charged"
