@@ -49,8 +49,9 @@ FROM runtime-cpu-base AS runtime-cpu
 COPY --from=runtime-cpu-environment /opt/kubedistill /opt/kubedistill
 # A login shell, in which some operators of KubeRay start Ray, sets PATH anew.
 RUN echo 'PATH=/opt/kubedistill/bin:$PATH' > /etc/profile.d/kubedistill.sh
+# The image has no compiler.
 ENV PATH=/opt/kubedistill/bin:/usr/local/bin:/usr/bin:/bin HOME=/tmp USER=kubedistill PYTHONUNBUFFERED=1 \
-    PYTHONDONTWRITEBYTECODE=1
+    PYTHONDONTWRITEBYTECODE=1 TORCH_COMPILE_DISABLE=1
 USER 65532:65532
 WORKDIR /tmp
 CMD ["kubedistill", "--help"]

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 import helm
+from go_builds import NOTHING_TO_RUN
 
 
 def put(folder: Path, name: str) -> Path:
@@ -33,7 +34,7 @@ def test_the_one_on_the_path_comes_before_the_one_that_was_built(tmp_path: Path)
 def test_a_machine_without_helm_and_go_is_told_what_to_install(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(helm.NoBinaries, match="helm not found; run `make helm`"):
         helm.find_helm()
-    assert helm.main() == helm.NOTHING_TO_RUN
+    assert helm.main() == NOTHING_TO_RUN
     assert "no Go to build it with; install helm 3.17 or newer" in capsys.readouterr().err
 
 

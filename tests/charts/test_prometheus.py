@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import prometheus
-from go_builds import NoBinaries
+from go_builds import NOTHING_TO_RUN, NoBinaries
 
 
 @pytest.fixture(autouse=True)
@@ -35,7 +35,7 @@ def test_a_test_without_it_fails_and_says_what_to_do() -> None:
 
 
 def test_where_it_can_not_be_fetched_that_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    assert prometheus.main() == prometheus.NOTHING_TO_RUN
+    assert prometheus.main() == NOTHING_TO_RUN
     assert "no apt-get to fetch them with; put Prometheus 2.42 or newer on the PATH" in capsys.readouterr().err
 
 
@@ -44,7 +44,7 @@ def test_a_package_that_can_not_be_had_is_named(
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)
     put(tmp_path / "bin", "apt-get", "echo 'Unable to locate package' >&2; exit 100")
-    assert prometheus.main() == prometheus.NOTHING_TO_RUN
+    assert prometheus.main() == NOTHING_TO_RUN
     assert "put Prometheus 2.42 or newer on the PATH, since Unable to locate package" in capsys.readouterr().err
 
 

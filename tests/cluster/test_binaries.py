@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 import control_plane
+from go_builds import NOTHING_TO_RUN
 from kubernetes_binaries import NAMES, NoBinaries, cache_folder, find_binaries, kubernetes_version, make_binaries
 
 
@@ -80,5 +81,5 @@ def test_what_is_missing_and_can_not_be_made_is_said(
     with pytest.raises(NoBinaries, match=message):
         make_binaries()
     for verb in ("build", "up"):
-        assert control_plane.main([verb]) == control_plane.NOTHING_TO_RUN
+        assert control_plane.main([verb]) == NOTHING_TO_RUN
         assert message in capsys.readouterr().err

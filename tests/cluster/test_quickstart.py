@@ -233,7 +233,8 @@ def test_its_folder_keeps_what_every_stage_was_told_and_said(applied: Applied) -
         assert result.outcome == "Succeeded"
         assert StageProgress.model_validate_json((folder / "progress.json").read_bytes()).at < result.ended_at
         lines = [json.loads(line) for line in (folder / "driver.log").read_text().splitlines()]
-        assert (lines[0]["message"], lines[-1]["message"]) == ("stage started", "stage ended")
+        messages = [line["message"] for line in lines]
+        assert (messages[:2], messages[-1]) == (["driver started", "stage started"], "stage ended")
     assert all((applied.run_folder / f"report.{form}").stat().st_size > 100 for form in ("json", "md", "html"))
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 
 from background import Background, StartFailed
 from credentials import CONTROLLER_MANAGER, make_credentials, token_of, write_kubeconfig
+from go_builds import NOTHING_TO_RUN
 from kubernetes_binaries import NAMES, NoBinaries, cache_folder, find_binaries, find_binary, make_binaries
 
 ROOT = Path(__file__).parents[2]
@@ -41,8 +42,6 @@ AUDIT_POLICY = {
         {"level": "None"},
     ],
 }  # fmt: skip
-NOTHING_TO_RUN = 3
-"""Exit code where binaries are missing and can't be had."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,8 +22,8 @@ from background import StartFailed
 from chart_release import Release
 from cluster_desk import CLAIM, Kubectl, fill_claim, has_kubectl
 from cluster_setup import OPERATOR_NAMESPACE, ROOT, install_ray_crds
-from control_plane import NOTHING_TO_RUN, ControlPlane
-from go_builds import NoBinaries
+from control_plane import ControlPlane
+from go_builds import NOTHING_TO_RUN, NoBinaries
 from helm import Helm, make_helm
 from kube_api import Api, wait_for
 from kubedistill.report import Report

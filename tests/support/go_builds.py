@@ -8,9 +8,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+
+NOTHING_TO_RUN = 3
+"""Exit code where a program is missing and can't be had."""
 
 
 class NoBinaries(Exception):
@@ -39,6 +42,20 @@ def build(programs: Mapping[str, str], *, module: Path, into: Path, flags: str =
             )  # fmt: skip
         for built in Path(folder).iterdir():
             built.replace(into / built.name)
+
+
+def have(make: Callable[[], Iterable[Path]]) -> int:
+    """Make programs and print where they are; return the exit code of a command that does nothing else."""
+    try:
+        for program in make():
+            sys.stdout.write(f"{program}\n")
+    except NoBinaries as error:
+        say(str(error))
+        return NOTHING_TO_RUN
+    except subprocess.CalledProcessError as error:  # Go has said itself what it lacks
+        say(str(error))
+        return 1
+    return 0
 
 
 @contextmanager

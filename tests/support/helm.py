@@ -17,11 +17,10 @@ from typing import Any
 
 import yaml
 
-from go_builds import NoBinaries, build, cache_of, locked, say
+from go_builds import NoBinaries, build, cache_of, have, locked, say
 
 MODULE = Path(__file__).parents[1] / "charts" / "helm"
 CHART = Path(__file__).parents[2] / "charts" / "kubedistill"
-NOTHING_TO_RUN = 3
 
 Manifest = dict[str, Any]
 Values = Mapping[str, Any]
@@ -120,15 +119,7 @@ def _cache() -> Path:
 
 def main() -> int:
     """Have helm, or say what is missing."""
-    try:
-        sys.stdout.write(f"{make_helm()}\n")
-    except NoBinaries as error:
-        say(str(error))
-        return NOTHING_TO_RUN
-    except subprocess.CalledProcessError as error:  # Go has said itself what it lacks
-        say(str(error))
-        return 1
-    return 0
+    return have(lambda: [make_helm()])
 
 
 if __name__ == "__main__":

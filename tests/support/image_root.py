@@ -1,7 +1,8 @@
 """The root file system of an image, and processes in it as a kubelet starts them: by root, without a container engine.
 
 Such a process sees its own mounts, a root that is read-only and no more of the machine than /dev, /proc, /sys and
-the network; its user needs no entry in /etc/passwd, and it has no capability and can get none.
+the network; its user needs no entry in /etc/passwd, it has no capability and can get none, and it is killed when the
+process that started it ends.
 """
 
 import json
@@ -37,7 +38,7 @@ mount -o remount,bind,ro "$root/sys"
 mount --rbind /dev "$root/dev"
 mount -o remount,bind,ro "$root"
 exec chroot "$root" setpriv --reuid "${user%:*}" --regid "${user#*:}" "$groups" --bounding-set=-all \\
-  --inh-caps=-all --no-new-privs env -i "$@"
+  --inh-caps=-all --no-new-privs --pdeathsig KILL env -i "$@"
 """
 _PATH = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 

@@ -11,17 +11,16 @@ import subprocess
 import sys
 from pathlib import Path
 
-from go_builds import NoBinaries, say
+from go_builds import NoBinaries, have, say
 
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "deploy" / "images" / "build.py"
 MOUNT = ("unshare", "--mount", "--uts", "--propagation", "private")
 """What a command begins with that may mount without anybody else's seeing it."""
-NOTHING_TO_RUN = 3
 
 
-def make_tools() -> None:
-    """Have an engine and the right to mount; raises NoBinaries, which says what is missing."""
+def make_tools() -> list[Path]:
+    """Have an engine and the right to mount, and return the engine; raises NoBinaries, which says what is missing."""
     if os.geteuid() != 0:
         raise NoBinaries("images: only root may mount an image's root file system; run the tests as root")
     allowed = subprocess.run([*MOUNT, "mount", "-t", "tmpfs", "tmpfs", "/mnt"], capture_output=True, check=False)
@@ -31,6 +30,7 @@ def make_tools() -> None:
     missing += [] if find_engine() else ["buildah"]
     if missing:
         _install(missing)
+    return [Path(find_engine())]
 
 
 def find_engine() -> str:
@@ -55,12 +55,7 @@ def _install(packages: list[str]) -> None:
 
 def main() -> int:
     """Have them, or say what is missing."""
-    try:
-        make_tools()
-    except NoBinaries as error:
-        say(str(error))
-        return NOTHING_TO_RUN
-    return 0
+    return have(make_tools)
 
 
 if __name__ == "__main__":

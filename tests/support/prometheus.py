@@ -20,12 +20,11 @@ from typing import Any
 import yaml
 
 from debian_programs import fetch
-from go_builds import NoBinaries, locked, say
+from go_builds import NoBinaries, have, locked
 from kube_api import wait_for
 from operator_process import free_port
 
 PROGRAMS = ("prometheus", "promtool")
-NOTHING_TO_RUN = 3
 
 Sample = tuple[dict[str, str], float]
 
@@ -142,13 +141,7 @@ def _cache() -> Path:
 
 def main() -> int:
     """Have both programs, or say what is missing."""
-    try:
-        for program in make_programs():
-            sys.stdout.write(f"{program}\n")
-    except NoBinaries as error:
-        say(str(error))
-        return NOTHING_TO_RUN
-    return 0
+    return have(make_programs)
 
 
 if __name__ == "__main__":

@@ -42,14 +42,15 @@ class RuntimePod:
     def run(
         self, stage: StageName, *, user: str, groups: Sequence[int] = (), keys: Mapping[ArtifactName, str] | None = None
     ) -> tuple[StageResult, str]:
-        """Run a stage to its end; (result, output)."""
-        token = f"small-{stage.lower()}"
+        """Run a stage to its end, in a run of its user's; (result, output)."""
+        uid = user.partition(":")[0]
+        token = f"{uid}-{stage.lower()}"
         mounted = self.folder / token
         mark = f"{token}-{secrets.token_hex(8)}"
         (mounted / "job").mkdir(parents=True)
         # Without a cluster's Ray the driver starts one, and keeps a note of it beside job.json.
-        shutil.chown(mounted / "job", int(user.partition(":")[0]))
-        (mounted / "job" / "job.json").write_text(self._job(stage, token=token, keys=keys or {}).to_json())
+        shutil.chown(mounted / "job", int(uid))
+        (mounted / "job" / "job.json").write_text(self._job(stage, run=uid, token=token, keys=keys or {}).to_json())
         data = {"owner": token, "starts": "0"}
         with serve_config_map(self.credentials, mounted / "account", data) as server:
             driver = [f"{ENVIRONMENT}/bin/python", "-m", "kubedistill_runtime", "--job", f"{_JOB}/job.json"]
@@ -64,11 +65,11 @@ class RuntimePod:
             assert "result.json" in server.data, output[-4000:]
             return StageResult.model_validate_json(server.data["result.json"]), output
 
-    def _job(self, stage: StageName, *, token: str, keys: Mapping[ArtifactName, str]) -> StageJob:
+    def _job(self, stage: StageName, *, run: str, token: str, keys: Mapping[ArtifactName, str]) -> StageJob:
         spec = make_job(self.folder / "data").spec
         spec["training"]["epochs"] = 2
         return StageJob(
-            job=JobRef(namespace="team", name="small"), run=RunRef(id="one", digest=digest(spec)), stage=stage,
+            job=JobRef(namespace="team", name="small"), run=RunRef(id=run, digest=digest(spec)), stage=stage,
             attempt=1, token=token, frozen_spec=spec, store=f"file://{_STORE}/small",
             data_root=f"file://{_DATA}", artifacts=dict(keys), date="2026-11-27",
         )  # fmt: skip

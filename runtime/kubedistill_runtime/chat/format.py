@@ -11,7 +11,8 @@ from kubedistill_runtime.chat.plain import NO_SPECIAL_TOKENS, SpecialTokens, cho
 from kubedistill_runtime.chat.template import REASONING
 from kubedistill_runtime.records import Message
 
-_PROBE = "kubedistill"
+PROBE = "kubedistill"
+"""A reply that shows what a template writes around one."""
 _HEAD = 48
 """Ids in which an opening tag is found, however it is spelled."""
 _WAY_OUT = "Put the system prompt into the first user turn and leave systemPrompt out, or take another model"
@@ -53,8 +54,8 @@ class ChatFormat:
 
     def _cut(self, tail: str, messages: Sequence[Message], asked: str) -> str:
         """Return what a template writes between a prompt and the end of a reply, without what it writes after it."""
-        probe = self.render([*messages, Message("assistant", _PROBE)], asking=False)[len(asked) :]
-        after = probe.rpartition(_PROBE)[2]
+        probe = self.render([*messages, Message("assistant", PROBE)], asking=False)[len(asked) :]
+        after = probe.rpartition(PROBE)[2]
         return tail.removesuffix(after)
 
     def render(self, messages: Sequence[Message], *, asking: bool) -> str:

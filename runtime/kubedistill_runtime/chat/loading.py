@@ -5,13 +5,12 @@ from dataclasses import replace
 from typing import Any
 
 from kubedistill.errors import InvalidModel
-from kubedistill_runtime.chat.format import ChatFormat
+from kubedistill_runtime.chat.format import PROBE, ChatFormat
 from kubedistill_runtime.chat.plain import read_special_tokens
 from kubedistill_runtime.chat.template import load_stop_ids, reasoning_markers
 from kubedistill_runtime.models import Model, cannot_load
 from kubedistill_runtime.records import Message
 
-_REPLY = "kubedistill"
 _STOP = "Add it to eos_token_id in generation_config.json"
 
 
@@ -44,14 +43,14 @@ def load_chat_format(
 
 def _find_end(chat: ChatFormat, *, at: str, generates: bool) -> int:
     """Return the stop id that the template writes after a reply, else the tokenizer's own end of sequence."""
-    rendered = chat.render([Message("user", "?"), Message("assistant", _REPLY)], asking=False)
-    if _REPLY not in rendered:
+    rendered = chat.render([Message("user", "?"), Message("assistant", PROBE)], asking=False)
+    if PROBE not in rendered:
         raise InvalidModel(
             "its chat template leaves the text of a message out; it may want content in parts, for images",
             at=at,
             fix="Use a checkpoint for text, or a template that writes message['content'] as a string",
         )
-    after = chat.tokenizer.encode(rendered.rpartition(_REPLY)[2], add_special_tokens=False)
+    after = chat.tokenizer.encode(rendered.rpartition(PROBE)[2], add_special_tokens=False)
     found = next((one for one in after if one in chat.stop_ids), None)
     if found is not None:
         return int(found)
