@@ -173,7 +173,8 @@ def _is_outdated(situation: Situation) -> bool:
     if not lacks or stage.name == prepare.name:
         return False
     looked = seconds_of(prepare.started_at) or 0.0
-    made = {pair for rival in situation.observed.rivals if rival.made_at > looked for pair in rival.made.items()}
+    # Times are to the second: what ended in the second in which Prepare began may have been there or not.
+    made = {pair for rival in situation.observed.rivals if rival.made_at >= looked for pair in rival.made.items()}
     return lacks.items() <= made
 
 
