@@ -126,12 +126,17 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """Another job on the same store, and the artifacts that its child is making."""
+    """Another job on the same store that makes, or has made, an artifact which this one still lacks."""
 
     namespace: str
     name: str
     uid: str
     keys: Mapping[ArtifactName, str] = field(default_factory=dict)
+    """Artifacts that its child is making."""
+    made: Mapping[ArtifactName, str] = field(default_factory=dict)
+    """Artifacts that were complete when it last said so."""
+    made_at: float = 0.0
+    """When its latest stage ended."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,20 @@ def test_s2_s3_each_is_healed_when_its_cause_is_gone(desk: Desk) -> None:
         assert desk.condition(name, "Validated") == ("True", "Valid", "")
 
 
+def test_w2_of_jobs_of_the_same_work_one_makes_each_artifact(desk: Desk) -> None:
+    """Applied at once to one store: they wait for one another, look again, and skip what is there."""
+    names = [f"ok-twin-{number}" for number in range(3)]
+    for name in names:
+        desk.submit(name, storage={"volumeClaim": "shared", "uri": "file:///kubedistill/storage/twins"})
+    for name in names:
+        desk.becomes(name, "Succeeded")
+    for stage in ("Generate", "Curate", "Train", "Evaluate", "Export"):
+        states = sorted(desk.stage(name, stage)["state"] for name in names)
+        assert states == ["Skipped", "Skipped", "Succeeded"], stage
+    charged = [desk.stage(name, stage).get("restarts") or {} for name in names for stage in ("Prepare", "Train")]
+    assert not any(sum(one.values()) for one in charged)
+
+
 def test_w9_a_job_without_status_is_held_until_it_is_annotated_and_what_runs_goes_on(desk: Desk) -> None:
     """A job that the API server has as a backup left it; one that is at work is none of those."""
     where = desk.namespaces[0]

@@ -10,7 +10,7 @@ from kubedistill.chain import CHAIN, ArtifactName
 from kubedistill.errors import InvalidInput
 from kubedistill.v1alpha1 import Result, StageStatus
 from kubedistill_operator.children.attempt import build_children
-from kubedistill_operator.clock import seconds_since, stamp
+from kubedistill_operator.clock import seconds_of, seconds_since, stamp
 from kubedistill_operator.decisions.causes import Cause, backoff
 from kubedistill_operator.decisions.ends import conclude, fail_run
 from kubedistill_operator.decisions.requests import make_request
@@ -148,7 +148,7 @@ def _wait_for_rival(situation: Situation) -> Plan | None:
     waiting = find_condition(situation.status, "QuotaReserved")
     waits = waiting is not None and (waiting.status, waiting.reason) == ("False", "SharedArtifact")
     if rival is None:
-        return _look_again(situation) if waits else None
+        return _look_again(situation) if waits or _is_outdated(situation) else None
     if waits and waiting and seconds_since(waiting.last_transition_time, situation.now) >= limit:
         return None
     # Whoever reads this job need not be allowed to read those of another namespace.
@@ -171,11 +171,23 @@ def _find_rival(situation: Situation) -> Rival | None:
     )
 
 
+def _is_outdated(situation: Situation) -> bool:
+    """Whether another job has made all that this stage would since Prepare began to look."""
+    prepare, stage = situation.status.stages[0], situation.chain_stage
+    lacks = {name: key for name in stage.makes if (key := situation.key(name)) and not situation.complete(name)}
+    if not lacks or stage.name == prepare.name:
+        return False
+    looked = seconds_of(prepare.started_at) or 0.0
+    # Times are to the second: what ended in the second in which Prepare began may have been there or not.
+    made = {pair for rival in situation.observed.rivals if rival.made_at >= looked for pair in rival.made.items()}
+    return lacks.items() <= made
+
+
 def _look_again(situation: Situation) -> Plan:
     """Have Prepare say anew what is complete: what it said was true before another job went on."""
     status = with_stage(situation.status, CHAIN[0].name, state="Pending", percent=0, reason="", message="")
     status = without_conditions(status, "QuotaReserved")
-    why = "another job has stopped making the same artifact: Prepare looks again"
+    why = "another job has gone on with the same artifact since Prepare looked: it looks again"
     return Plan(status=status, requeue_after=0, why=(why,))
 
 

@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 from kubedistill.chain import STAGES, ArtifactName
 from kubedistill.settings import DefaultStorage
 from kubedistill.v1alpha1 import Status
+from kubedistill_operator.clock import seconds_of
 from kubedistill_operator.decisions.stores import Store, find_store
 from kubedistill_operator.job import Job, Key
 from kubedistill_operator.names import CANCEL_ANNOTATION, RERUN_ANNOTATION
 from kubedistill_operator.observed import Rival
 from kubedistill_operator.status import is_not_understood
-from kubedistill_operator.telemetry.facts import Facts, read_facts
+from kubedistill_operator.telemetry.facts import Facts, current_stage, read_facts
 from kubedistill_operator.telemetry.work import Work
 
 _ACTIVE = ("Starting", "Running", "Stopping")
@@ -40,6 +41,10 @@ class Entry:
     store: Store
     keys: Mapping[ArtifactName, str]
     """Artifacts that its child is making."""
+    made: Mapping[ArtifactName, str]
+    """Artifacts that are complete, as far as it knows."""
+    made_at: float
+    """When its latest stage ended."""
     facts: Facts
 
 
@@ -126,12 +131,21 @@ class Table:
         return not (entry.quiet or self._rested.get(key) == entry.version)
 
     def rivals(self, job: Job) -> tuple[Rival, ...]:
-        """Other jobs on the same store, with the artifacts that their children are making."""
+        """Other jobs on the same store that make, or have made, an artifact which this one still lacks.
+
+        Nobody asks for them but before an attempt, and there may be many jobs: else it gives none.
+        """
+        stage = current_stage(job.status)
+        lacks = _artifacts(job.status, complete=False).items()
+        if stage is None or stage.state != "Pending" or not lacks:
+            return ()
         store = _find_store(job, storage=self.storage)
         return tuple(
-            Rival(namespace, name, entry.uid, entry.keys)
+            Rival(namespace, name, entry.uid, entry.keys, entry.made, entry.made_at)
             for (namespace, name), entry in self._entries.items()
-            if entry.keys and entry.store == store and entry.uid != job.uid
+            if entry.store == store
+            and not (lacks.isdisjoint(entry.keys.items()) and lacks.isdisjoint(entry.made.items()))
+            and entry.uid != job.uid
         )
 
     def active_beside(self, job: Job) -> int:
@@ -176,6 +190,8 @@ def make_entry(job: Job, *, storage: DefaultStorage) -> Entry:
         quiet=over and not job.deleting and not _needs_word(job) and not _asks(job),
         store=_find_store(job, storage=storage),
         keys={} if over or job.deleting else _making(status),
+        made=_artifacts(status, complete=True),
+        made_at=seconds_of(max((stage.ended_at for stage in status.stages), default="")) or 0.0,
         facts=read_facts(job),
     )
 
@@ -190,9 +206,13 @@ def _find_store(job: Job, *, storage: DefaultStorage) -> Store:
 def _making(status: Status) -> dict[ArtifactName, str]:
     """The keys of the artifacts that the job's child makes, if it has one; Prepare has named them before."""
     active = next((stage for stage in status.stages if stage.state in _ACTIVE), None)
-    artifacts = status.run.artifacts if status.run else ()
     makes = STAGES[active.name].makes if active is not None else ()
-    return {one.name: one.key for one in artifacts if one.name in makes and not one.complete}
+    return {name: key for name, key in _artifacts(status, complete=False).items() if name in makes}
+
+
+def _artifacts(status: Status, *, complete: bool) -> dict[ArtifactName, str]:
+    """The keys of the run's artifacts that are complete, or are not."""
+    return {one.name: one.key for one in (status.run.artifacts if status.run else ()) if one.complete is complete}
 
 
 def _waits_for(job: Job) -> str:

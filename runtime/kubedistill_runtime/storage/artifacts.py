@@ -112,12 +112,20 @@ def remove_broken(store: Store, name: ArtifactName, key: str) -> None:
 
 
 def _is_whole(store: Store, folder: str) -> bool:
-    """Whether a manifest is there and every file that it lists; version 0.1 listed none."""
+    """Whether a manifest is there and every file that it lists; version 0.1 listed none.
+
+    A file of its own must have its size. One elsewhere, a shard of answers, is whole or damaged for all artifacts that
+    name it: who reads it says which file to delete, and making this artifact again would not mend it.
+    """
     try:
         files = json.loads(store.read(f"{folder}/{_MANIFEST}")).get("files", {})
     except FileNotFoundError:
         return False
-    return all(store.sizes(file) == {file: size} for file, size in files.items())
+    found = {file: store.sizes(file).get(file) for file in files}
+    return all(
+        found[file] == size if file.startswith(f"{folder}/") else found[file] is not None
+        for file, size in files.items()
+    )
 
 
 def _missing(store: Store, name: ArtifactName, key: str) -> ArtifactMissing:

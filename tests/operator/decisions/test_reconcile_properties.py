@@ -10,7 +10,7 @@ from kubedistill.chain import CHAIN
 from kubedistill.settings import Resources
 from kubedistill.v1alpha1 import StageStatus, Status
 from kubedistill_operator.decisions.ends import GRACEFUL
-from kubedistill_operator.observed import Pod
+from kubedistill_operator.observed import Pod, Rival
 from kubedistill_operator.plan import Plan
 from kubedistill_operator.status import is_true
 from world import SETTINGS, World, small_spec
@@ -229,6 +229,14 @@ class AnyJob(RuleBasedStateMachine):
     @rule()
     def an_artifact_vanishes(self) -> None:
         self.world.stored.discard("answers")
+
+    @rule(at_work=st.booleans(), made=st.booleans())
+    def another_job_goes_on(self, at_work: bool, made: bool) -> None:
+        keys = {name: f"key-{name}" for name in ("answers", "judge", "student")}
+        other = Rival("team", "other", "u", keys=keys if at_work else {}, made=keys if made else {})
+        self.world.rivals = (replace(other, made_at=self.world.now),)
+        if made:
+            self.world.stored |= set(keys)
 
     @rule(forgery=st.sampled_from(["deleted", "swapped", "restored"]))
     def somebody_touches_the_frozen_run(self, forgery: str) -> None:

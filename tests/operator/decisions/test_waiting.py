@@ -99,6 +99,35 @@ def test_w2_the_wait_ends_at_scheduling_timeout_seconds_whatever_was_waited_for_
     assert (world.status.phase, reason_of(world, "QuotaReserved")) == ("Generating", ("True", "Admitted"))
 
 
+@pytest.mark.parametrize("whole", [True, False], ids=["the store has it", "it has vanished since"])
+def test_w2_what_another_job_has_made_since_prepare_looked_is_looked_for_once(world: World, *, whole: bool) -> None:
+    """There was nothing to wait for: the other job was over before this one's turn came."""
+    world.settle()
+    world.active_in_namespace = world.settings.max_active_jobs_per_namespace
+    world.complete_stage("Prepare")
+    world.now += 60
+    made = {"answers": "key-answers", "judge": "key-judge"}
+    world.rivals = (Rival("team", "other", "uid-0", made=made, made_at=world.now),)
+    world.stored |= set(made) if whole else set()
+    world.now += 60
+    world.active_in_namespace = 0
+    world.complete_stage("Prepare")
+    assert stage_of(world, "Prepare").attempt == 2
+    assert stage_of(world, "Generate").state == ("Skipped" if whole else "Starting")
+    assert [name for name in world.created if "prepare" in name][2:] == []
+
+
+def test_w2_a_job_that_made_it_before_prepare_looked_or_not_all_of_it_tells_no_news(world: World) -> None:
+    world.settle()
+    made = {"answers": "key-answers", "judge": "key-judge"}
+    world.rivals = (
+        Rival("team", "earlier", "uid-0", made=made, made_at=world.now - 1),
+        Rival("team", "half", "uid-1", made={"answers": "key-answers"}, made_at=world.now + 999),
+    )
+    world.complete_stage("Prepare")
+    assert (stage_of(world, "Prepare").attempt, stage_of(world, "Generate").state) == (1, "Starting")
+
+
 def test_w2_another_jobs_work_on_other_artifacts_is_not_waited_for(world: World) -> None:
     world.rivals = (
         Rival("team", "other", "uid-0", keys={"answers": "another-key"}),

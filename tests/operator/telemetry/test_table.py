@@ -56,7 +56,7 @@ def table() -> Table:
 
 
 def test_jobs_on_the_same_store_are_rivals_for_what_their_children_make(table: Table, resource: Object) -> None:
-    ours = make(resource, "ours", storage=SHARED, status=running(answers=False))
+    ours = make(resource, "ours", storage=SHARED, status=waiting().model_copy(update={"run": RUN_WITH_ANSWERS}))
     for job in (
         ours,
         make(resource, "maker", storage=SHARED, status=running(rows=True, answers=False), namespace="team-b"),
@@ -71,9 +71,14 @@ def test_jobs_on_the_same_store_are_rivals_for_what_their_children_make(table: T
         ),
     ):
         table.update(job)
+    table.update(make(resource, "has made", storage=SHARED, status=running(answers=True, judge=True)))
     rivals = table.rivals(ours)
-    assert [(rival.namespace, rival.name, dict(rival.keys)) for rival in rivals] == [
-        ("team-b", "maker", {"answers": "answersanswersanswers"})
+    at_work = make(resource, "ours", storage=SHARED, status=running(answers=False))
+    assert table.rivals(at_work) == (), "it makes it already"
+    answers = {"answers": "answersanswersanswers"}
+    assert [(rival.namespace, rival.name, rival.keys, rival.made) for rival in rivals] == [
+        ("team-b", "maker", answers, {"rows": "rowsrowsrows"}),
+        ("team-a", "has made", {}, answers | {"judge": "judgejudgejudge"}),
     ]
 
 

@@ -21,11 +21,16 @@ from kubedistill_runtime.channel import FileChannel
 from kubedistill_runtime.chat import ChatFormat
 from kubedistill_runtime.driver import run_stage
 from kubedistill_runtime.stages import train
-from kubedistill_runtime.storage.artifacts import find, folder_of
+from kubedistill_runtime.storage.artifacts import find, folder_of, read_manifest
 from kubedistill_runtime.storage.store import Store
 from workshop import QUICKSTART, Workshop, make_workshop
 
 AT_PUBLISHING = [(stage.name, name) for stage in CHAIN for name in stage.makes]
+PARTS: dict[ArtifactName, str] = {
+    "rows": "test.jsonl", "answers": ".parquet", "judge": ".parquet", "dataset": "records-000000.jsonl",
+    "samples": "train-index.bin", "student": "model.safetensors", "report": "report.json",
+}  # fmt: skip
+"""A file of each artifact that is read on."""
 File = tuple[str, int]
 """A file's digest and its inode."""
 
@@ -138,6 +143,26 @@ def test_a_driver_that_finds_all_made_is_over_at_once(stage: StageName, at: Call
     assert files_of(bench, stage) == before
     if stage == "Evaluate":
         assert late.summary == {name: value for name, value in first.summary.items() if name != "seconds"}
+
+
+@pytest.mark.parametrize(("stage", "name"), [(stage.name, name) for stage in CHAIN for name in stage.needs])
+def test_a15_what_vanishes_in_part_is_found_by_the_stage_that_reads_it_and_made_anew(
+    stage: StageName, name: ArtifactName, at: Callable[[StageName], Bench]
+) -> None:
+    """The manifest stays, and one file that it lists is gone."""
+    bench = at(stage)
+    store, key = bench.workshop.store, bench.workshop.keys()[name]
+    store.delete(next(file for file in read_manifest(store, name, key)["files"] if file.endswith(PARTS[name])))
+    assert drive(bench, stage, job="first").reason == "ArtifactMissing"
+    prepared = drive(bench, "Prepare", job="first").artifacts
+    for maker in CHAIN[1:]:
+        if maker.name == stage:
+            break
+        lacks = not all(prepared[made].complete for made in maker.makes)
+        assert not lacks or name in maker.makes or name == "rows", f"{maker.name} is to be skipped"
+        if lacks:
+            assert drive(bench, maker.name, job="first").outcome == "Succeeded"
+    assert drive(bench, stage, job="first").outcome == "Succeeded"
 
 
 def test_a_driver_that_was_killed_before_it_told_of_its_student_leaves_nothing_to_train(

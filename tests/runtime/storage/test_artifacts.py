@@ -61,7 +61,8 @@ def test_what_is_not_whole_is_not_complete_and_is_made_anew(store: Store, harm: 
 def test_an_artifact_needs_the_files_elsewhere_that_it_names(store: Store) -> None:
     store.put(SHARD, b"answers")
     publish(store, "answers", "k", {"rowsKey": "r"}, files=[SHARD])
-    assert find(store, "answers", "k").complete
+    store.put(SHARD, b"damaged")
+    assert find(store, "answers", "k").complete, "to make it again would not mend the shard"
     store.delete(SHARD)
     assert not find(store, "answers", "k").complete
     remove_broken(store, "answers", "k")
