@@ -128,6 +128,10 @@ def test_runbooks_name_no_reason_that_there_is_not() -> None:
     assert words & REASONS.keys()
 
 
+ENDS = ("Complete", "Failed")
+"""Conditions that Progressing=False points to."""
+
+
 def test_what_argo_cd_and_alerts_are_shown_is_in_the_table() -> None:
     """In every state of a job that others meet, the condition that health and alerts read has a reason of the table."""
     troubles = (("Failed", "True"), ("Validated", "False"), ("QuotaReserved", "False"), ("SpecDrift", "True"))
@@ -136,7 +140,7 @@ def test_what_argo_cd_and_alerts_are_shown_is_in_the_table() -> None:
         for condition in play(state).status.conditions:
             if (condition.type, condition.status) in troubles:
                 found[state] = condition.reason
-            if (condition.type, condition.status) == ("Progressing", "False") and condition.reason != "Complete":
+            if (condition.type, condition.status) == ("Progressing", "False") and condition.reason not in ENDS:
                 found[f"{state}, waiting"] = condition.reason
     assert {state: reason for state, reason in found.items() if reason not in REASONS} == {}
     assert {"SharedArtifact", "QuotaExceeded", "InvalidData", "Edited"} <= set(found.values())

@@ -258,7 +258,7 @@ def _resumed(world: World) -> None:
     world.settle()
 
 
-def _held(world: World) -> None:
+def _held_by_a_finalizer(world: World) -> None:
     name = work(world, "Train")
     world.deleting, world.finalizers = True, ("example.com/block",)
     world.settle()
@@ -310,5 +310,5 @@ STATES: dict[str, Play] = {
     "p1 suspended and edited": _edited_when_suspended,
     "p1 suspended and cancelled": _cancelled_when_suspended,
     "p2 resumed": _resumed,
-    "p3 held by a finalizer": _held,
+    "p3 held by a finalizer": _held_by_a_finalizer,
 }
