@@ -7,9 +7,11 @@ KubedistillError
 │   ├── InvalidModel               a model folder that can't be used
 │   ├── TokenizerMismatch          an objective that needs one tokenizer, and two are there
 │   ├── ModelDoesNotFit            a model larger than the place it must run in
+│   ├── BadCredentials             a token that is refused, or is needed and not there
 │   ├── UnknownPool                a pool that the operator's settings don't have
 │   ├── PoolNotAllowed             a pool that is not for the job's namespace
 │   ├── PolicyViolated             what the operator's settings allow no job
+│   ├── InvalidPool                a pool that Kubernetes would refuse in a pod
 │   ├── TooFewGPUs                 more GPUs in one pod than a node of its pool has
 │   ├── NoCluster                  no kubeconfig, or no such context in it
 │   ├── NotInstalled               a cluster that knows no DistillationJobs
@@ -21,6 +23,7 @@ KubedistillError
 ├── StageFailed (RuntimeError)     the work began and could not end, exit 1
 │   ├── LowYield                   too few answers survived
 │   ├── MissingDependency          a compiler, library or package that the image or environment lacks
+│   ├── ArtifactMissing            what an earlier stage made is gone from the store, or part of it
 │   ├── StorageUnavailable         the store is full or gone
 │   │   └── StorageNotWritable     the store refuses this process; only a change of its rights or mount helps
 │   ├── ChannelUnavailable         the API server can't be told how the stage is doing
@@ -93,6 +96,10 @@ class ModelDoesNotFit(InvalidInput):
     reason = "ModelDoesNotFit"
 
 
+class BadCredentials(InvalidInput):
+    reason = "BadCredentials"
+
+
 class UnknownPool(InvalidInput):
     reason = "UnknownPool"
 
@@ -103,6 +110,10 @@ class PoolNotAllowed(InvalidInput):
 
 class PolicyViolated(InvalidInput):
     reason = "PolicyViolated"
+
+
+class InvalidPool(InvalidInput):
+    reason = "InvalidPool"
 
 
 class TooFewGPUs(InvalidInput):
@@ -151,6 +162,11 @@ class MissingDependency(StageFailed):
     reason = "MissingDependency"
 
 
+class ArtifactMissing(StageFailed):
+    cause = "none"
+    reason = "ArtifactMissing"
+
+
 class StorageUnavailable(StageFailed):
     cause = "infrastructure"
     reason = "StorageUnavailable"
@@ -180,6 +196,7 @@ class JobFailed(StageFailed):
 
 
 class GateMissed(JobFailed):
+    cause = "user"
     reason = "EvaluationGate"
     exit_code = EXIT_GATE
 
@@ -190,6 +207,7 @@ class ClusterUnavailable(KubedistillError, OSError):
 
 
 class WaitTimeout(KubedistillError, TimeoutError):
+    cause = "none"
     reason = "WaitTimeout"
 
 
@@ -199,6 +217,7 @@ class Stopped(KubedistillError):
 
 
 class StoreBusy(KubedistillError):
+    cause = "none"
     reason = "StoreBusy"
 
 

@@ -17,7 +17,7 @@ _RESOLUTION, _LOOP, _GATE = (
 _SCHEDULE, _YIELDS = f"{_RUNTIME}/training/schedule.py", f"{_RUNTIME}/checks/yields.py"
 _EVALUATE = f"{_RUNTIME}/stages/evaluate.py"
 _LAYOUT, _PODS, _RAYJOB = f"{_CHILDREN}/layout.py", f"{_CHILDREN}/pods.py", f"{_CHILDREN}/rayjob.py"
-_OUTCOME, _WAITING = f"{_DECISIONS}/outcome.py", f"{_DECISIONS}/waiting.py"
+_OUTCOME, _ENDS, _WAITING = (f"{_DECISIONS}/{name}.py" for name in ("outcome", "ends", "waiting"))
 _SPLITS, _STAGES = ("train", "validation", "test"), ("prepare", "generate", "curate", "train", "evaluate", "export")
 
 SPEC: dict[str, tuple[str, str]] = {
@@ -92,15 +92,15 @@ SPEC: dict[str, tuple[str, str]] = {
     "evaluation.gate.requireSignificance": (_GATE, "gate.require_significance"),
     "export[].format": (f"{_RUNTIME}/stages/export.py", "export.format"),
     "export[].uri": (f"{_RUNTIME}/export/targets.py", "export.uri"),
-    "storage.uri": (f"{_DECISIONS}/requests.py", "spec.storage.uri"),
-    "storage.volumeClaim": (f"{_DECISIONS}/requests.py", "spec.storage.volume_claim"),
+    "storage.uri": (f"{_DECISIONS}/stores.py", "spec.storage.uri"),
+    "storage.volumeClaim": (f"{_DECISIONS}/freeze.py", "spec.storage.volume_claim"),
     "runID": (f"{_API}/client/job.py", "spec.run_id"),
     "suspend": (f"{_DECISIONS}/lifecycle.py", "spec.suspend"),
     "queue.name": (f"{_CHILDREN}/request.py", "queue.name"),
     "queue.priorityClass": (f"{_CHILDREN}/request.py", "queue.priority_class"),
-    "retry.maxFailures": (_OUTCOME, "retry.max_failures"),
-    "retry.maxInfrastructureFailures": (_OUTCOME, "retry.max_infrastructure_failures"),
-    "retry.maxPreemptions": (_OUTCOME, "retry.max_preemptions"),
+    "retry.maxFailures": (_ENDS, "retry.max_failures"),
+    "retry.maxInfrastructureFailures": (_ENDS, "retry.max_infrastructure_failures"),
+    "retry.maxPreemptions": (_ENDS, "retry.max_preemptions"),
     "pods.serviceAccountName": (f"{_CHILDREN}/request.py", "pods.service_account_name"),
     "pods.imagePullSecrets": (_PODS, "pods.image_pull_secrets"),
     "pods.envFromSecrets": (_PODS, "pods.env_from_secrets"),
@@ -156,11 +156,14 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "images.pullSecrets": (_PODS, "images.pull_secrets"),
     "rayVersion": (_RAYJOB, "settings.ray_version"),
     "submissionMode": (_RAYJOB, "settings.submission_mode"),
-    "storage.uri": (f"{_DECISIONS}/requests.py", "settings.storage.uri"),
-    "storage.volumeClaim": (f"{_DECISIONS}/requests.py", "settings.storage.volume_claim"),
+    "storage.uri": (f"{_DECISIONS}/stores.py", "storage.uri.rstrip"),
+    "storage.shared[].uri": (f"{_DECISIONS}/stores.py", "group.uri"),
+    "storage.shared[].namespaces": (f"{_DECISIONS}/stores.py", "group.namespaces"),
+    "storage.volumeClaim": (f"{_DECISIONS}/freeze.py", "settings.storage.volume_claim"),
     "storage.singleNode": (f"{_DECISIONS}/placement.py", "settings.storage.single_node"),
     "watchNamespaces": (f"{_OPERATOR}/loop/replica.py", "settings.watch_namespaces"),
     "maxActiveJobsPerNamespace": (f"{_DECISIONS}/attempts.py", "settings.max_active_jobs_per_namespace"),
+    "onRestore": (f"{_DECISIONS}/lifecycle.py", "settings.on_restore"),
     "nodeLostSeconds": (f"{_DECISIONS}/situation.py", "settings.node_lost_seconds"),
     "scaleUpGraceSeconds": (_WAITING, "settings.scale_up_grace_seconds"),
     "resyncSeconds": (f"{_OPERATOR}/loop/watch.py", "resync_seconds"),

@@ -32,6 +32,8 @@ class ChildRequest:
     """The operator's settings as they are now, for everything else."""
     cost_labels: Mapping[str, str] = field(default_factory=dict)
     """Labels of the namespace or the job that the child and its pods carry too."""
+    checks_job: bool = True
+    """Whether the run's image takes the digest of its StageJob; that of a run that 0.1 froze does not."""
 
     @property
     def spec(self) -> Spec:

@@ -16,6 +16,10 @@ from kubedistill_operator.observed import Refusal
 from kubedistill_operator.plan import Event, Manifest, Plan
 
 _UNPROCESSABLE = 422
+_CONTENT = {
+    "ConfigMap": ("data", "binaryData", "immutable"), "Role": ("rules",), "RoleBinding": ("roleRef", "subjects"),
+}  # fmt: skip
+"""What an object says beside its metadata, of kinds to which the API server adds nothing."""
 
 log = logging.getLogger(__name__)
 
@@ -139,12 +143,21 @@ def read_refusal(error: Refused | Obstructed) -> Refusal:
 
 
 def is_same(ours: Manifest, found: Manifest) -> bool:
-    """Whether what was found is what we would have made: our labels (run and attempt among them) and our owners."""
+    """Whether what was found is what we would have made: labels (run and attempt among them), owners and content."""
+    if not _has_content(ours, found):
+        return False
     wanted, labels = ours["metadata"], found["metadata"].get("labels") or {}
     owners = {owner["uid"] for owner in found["metadata"].get("ownerReferences") or ()}
     return all(
         labels.get(name) == value for name, value in wanted.get("labels", {}).items() if name.startswith(f"{GROUP}/")
     ) and owners.issuperset(owner["uid"] for owner in wanted.get("ownerReferences", ()))
+
+
+def _has_content(ours: Manifest, found: Manifest) -> bool:
+    """Whether what was found says what we would, as far as nobody else ever changes it: a channel is its driver's."""
+    if ours["kind"] == "ConfigMap" and not ours.get("immutable"):
+        return True
+    return all(found.get(field) == ours.get(field) for field in _CONTENT.get(ours["kind"], ()))
 
 
 def _is_leftover(found: Manifest, *, uid: str) -> bool:

@@ -9,6 +9,7 @@ from kubedistill.v1alpha1 import Spec
 from kubedistill_operator.children.attempt import check_children
 from kubedistill_operator.decisions.policy import check_policy
 from kubedistill_operator.decisions.pool_limits import check_pool_limits
+from kubedistill_operator.decisions.stores import find_uri
 from kubedistill_operator.observed import Observed
 
 
@@ -66,8 +67,8 @@ def _beyond_a_pools_limit(place: Place) -> Obstacle | None:
 
 
 def _no_storage(place: Place) -> Obstacle | None:
-    uri = place.spec.storage.uri or place.settings.storage.uri
-    if place.claim is None and (uri is None or uri.startswith("file:")):
+    uri = find_uri(place.spec, namespace=place.namespace, storage=place.settings.storage)
+    if place.claim is None and uri.startswith("file:"):
         fix = "name a ReadWriteMany claim, or ask the platform team for a default"
         return Obstacle("NoStorage", f"spec.storage.volumeClaim: {fix}")
     return None

@@ -23,7 +23,9 @@ def holding(situation: Situation) -> Holding:
     stage, run = situation.current, situation.run
     assert stage is not None
     assert run is not None
-    layout = lay_out(stage.name, run.spec, namespace=situation.job.namespace, pools=run.pools, resources=Resources())
+    layout = lay_out(
+        stage.name, run.spec, namespace=situation.job.namespace, pools=run.settings.pools, resources=Resources()
+    )
     return Holding(layout.pool or "", layout.gpus) if layout.gpus else Holding()
 
 

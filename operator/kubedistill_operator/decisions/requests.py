@@ -4,12 +4,10 @@ from datetime import UTC, datetime
 
 from kubedistill.contract import JobRef, Pools, Prices, RunRef, StageJob
 from kubedistill.v1alpha1 import Spec
-from kubedistill_operator.children.pods import STORAGE_PATH, config_map_folders
+from kubedistill_operator.children.pods import config_map_folders
 from kubedistill_operator.children.request import ChildRequest
 from kubedistill_operator.decisions.situation import Situation
 from kubedistill_operator.names import attempt_token
-
-_STORAGE_ROOT = f"file://{STORAGE_PATH}"
 
 
 def make_request(situation: Situation) -> ChildRequest:
@@ -18,11 +16,12 @@ def make_request(situation: Situation) -> ChildRequest:
     assert run is not None, "an attempt belongs to a run"
     return ChildRequest(
         stage_job=_stage_job(situation),
-        pools=run.pools,
-        images=run.images,
+        pools=run.settings.pools,
+        images=run.settings.images,
         queue=live.queue if live is not None else run.spec.queue,
-        volume_claim=run.spec.storage.volume_claim or settings.storage.volume_claim,
-        settings=settings,
+        volume_claim=run.settings.storage.volume_claim,
+        settings=run.settings.over(settings),
+        checks_job=run.checks_job,
         cost_labels=(situation.status.run.labels if situation.status.run else None) or {},
     )
 
@@ -31,7 +30,7 @@ def _stage_job(situation: Situation) -> StageJob:
     run, stage, job = situation.run, situation.current, situation.job
     assert run is not None
     assert stage is not None
-    store = run.spec.storage.uri or situation.settings.storage.uri or _STORAGE_ROOT
+    store = run.settings.storage.uri
     artifacts = situation.status.run.artifacts if situation.status.run else ()
     return StageJob(
         contract=run.contract,
@@ -70,6 +69,6 @@ def _prices(situation: Situation) -> Prices:
 
 def _price(situation: Situation, pool: str, *, gpus: int) -> float | None:
     assert situation.run is not None
-    known = situation.run.pools.get(pool)
+    known = situation.run.settings.pools.get(pool)
     price = known.price_per_gpu_hour if known is not None else None
     return None if price is None else price * gpus

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from kubedistill.contract import StageProgress
 from kubedistill.v1alpha1 import StageStatus, Status
 from kubedistill_operator.clock import seconds_since, stamp
+from kubedistill_operator.decisions.ends import count_gpus, end_attempt, fail_run
 from kubedistill_operator.decisions.situation import Situation
 from kubedistill_operator.observed import Child, Pod
 from kubedistill_operator.plan import Event, Plan
@@ -35,13 +36,8 @@ def wait_for_leave(situation: Situation) -> Plan | None:
     if refusal is None or stage is None or spec is None:
         return None
     reason = WAITS.get(refusal.reason, "WriteRefused")
-    known = find_condition(situation.status, "Progressing")
-    since = known.last_transition_time if known is not None and known.status == "False" else stamp(situation.now)
-    waited, limit = seconds_since(since, situation.now), spec.scheduling_timeout_seconds
-    if waited >= limit:
-        return _give_up(situation, situation.status, stage, reason=reason, message=refusal.message, limit=limit)
-    again = min(max(LOOK_SECONDS, waited / _SHARE), MOST_SECONDS, limit - waited)
-    return _wait(situation, situation.status, stage, reason=reason, message=refusal.message, seconds=again)
+    limit = spec.scheduling_timeout_seconds
+    return wait_in_the_way(situation, stage, reason=reason, message=refusal.message, limit=limit)
 
 
 def adopt_child(situation: Situation) -> Plan | None:
@@ -49,14 +45,15 @@ def adopt_child(situation: Situation) -> Plan | None:
 
     One that came and went while nobody looked is known by its driver, which has started.
     """
-    stage, attempt = situation.current, situation.observed.attempt
-    if stage is None or stage.state != "Starting":
+    run, stage, attempt = situation.status.run, situation.current, situation.observed.attempt
+    if run is None or stage is None or stage.state != "Starting":
         return None
     unseen = stage.child_uid or (_NEVER_SEEN if attempt.has_started else "")
     uid = attempt.child.uid if attempt.child is not None else unseen
     if uid == stage.child_uid:
         return None
     status = with_stage(situation.status, stage.name, child_uid=uid, reason="", message="starting")
+    status = with_run(status, begun_at=run.begun_at or stamp(situation.now))
     status = situation.say(status, "Progressing", "True", reason=stage.name)
     return Plan(status=status, requeue_after=0, why=(f"{stage.child} is there, or was",))
 
@@ -90,10 +87,10 @@ def wait_for_pods(situation: Situation) -> Plan | None:
         return None
     assert situation.run is not None
     reason, message = diagnose(child, situation.observed.attempt.pods, situation=situation)
-    status = with_run(situation.status, counted_at=_counted_at(situation))
     limit = situation.run.spec.scheduling_timeout_seconds
     if seconds_since(stage.started_at, situation.now) >= limit:
-        return _give_up(situation, status, stage, reason=reason, message=message, limit=limit)
+        return _give_up(situation, reason=reason, message=message, limit=limit)
+    status = with_run(situation.status, counted_at=_counted_at(situation))
     pods = situation.observed.attempt.pods
     patience = _COMING_UP_SECONDS if pods and all(pod.node for pod in pods) else LOOK_SECONDS
     left = patience - seconds_since(_counted_at(situation), situation.now)
@@ -115,17 +112,9 @@ def enforce_progress(situation: Situation) -> Plan | None:
     silent = seconds_since(heard or stage.started_at, situation.now)
     if silent < limit:
         return None
-    restarts = stage.restarts.model_copy(update={"failure": stage.restarts.failure + 1})
-    message = f"no progress for {silent:.0f} s"
-    status = with_stage(
-        situation.status, stage.name, state="Stopping", reason="NoProgress", message=message, restarts=restarts,
-        ended_at=stamp(situation.now),
-    )  # fmt: skip
-    if restarts.failure > spec.retry.max_failures:
-        status = with_stage(status, stage.name, state="Failed")
-        status = situation.say(status, "Failed", "True", reason="NoProgress", message=message)
-    event = Event("AttemptFailed", f"{stage.name} attempt {stage.attempt}: NoProgress: {message}", "Warning")
-    return Plan(status=status, events=(event,), requeue_after=0, why=(message,))
+    return end_attempt(
+        situation, "Failed", reason="NoProgress", message=f"no progress for {silent:.0f} s", cause="failure"
+    )
 
 
 def follow(situation: Situation) -> Plan | None:
@@ -139,6 +128,17 @@ def follow(situation: Situation) -> Plan | None:
     status = with_stage(status, stage.name, **changes)
     events = () if stage.state == "Running" else (Event("StageRunning", f"{stage.name} in {child.name}"),)
     return Plan(status=status, events=events, requeue_after=PROGRESS_SECONDS, why=(f"{stage.name} runs",))
+
+
+def wait_in_the_way(situation: Situation, stage: StageStatus, *, reason: str, message: str, limit: float) -> Plan:
+    """Wait for people to remove what keeps an attempt from being made, for `limit` seconds at most."""
+    known = find_condition(situation.status, "Progressing")
+    since = known.last_transition_time if known is not None and known.status == "False" else stamp(situation.now)
+    waited = seconds_since(since, situation.now)
+    if waited >= limit:
+        return _give_up(situation, reason=reason, message=message, limit=limit)
+    again = min(max(LOOK_SECONDS, waited / _SHARE), MOST_SECONDS, limit - waited)
+    return _wait(situation, situation.status, stage, reason=reason, message=message, seconds=again)
 
 
 def diagnose(child: Child, pods: Sequence[Pod], *, situation: Situation) -> tuple[str, str]:
@@ -171,15 +171,10 @@ def _wait(
     return Plan(status=status, events=events, requeue_after=seconds, why=(f"waiting: {reason}",))
 
 
-def _give_up(
-    situation: Situation, status: Status, stage: StageStatus, *, reason: str, message: str, limit: int
-) -> Plan:
+def _give_up(situation: Situation, *, reason: str, message: str, limit: float) -> Plan:
     """End a run that has waited for too long."""
-    message = f"{message}; that lasted longer than schedulingTimeoutSeconds {limit}"
-    status = with_stage(status, stage.name, state="Failed", reason=reason, message=message)
-    status = situation.say(status, "Failed", "True", reason=reason, message=message)
-    event = Event("RunFailed", f"{reason}: {message}", "Warning")
-    return Plan(status=status, events=(event,), requeue_after=0, why=(message,))
+    message = f"{message}; that lasted longer than schedulingTimeoutSeconds {limit:.0f}"
+    return fail_run(situation, reason=reason, message=message)
 
 
 def _figures(situation: Situation, stage: StageStatus) -> dict[str, object]:
@@ -190,6 +185,7 @@ def _figures(situation: Situation, stage: StageStatus) -> dict[str, object]:
         "percent": min(100, round(100 * progress.done / progress.total)) if progress.total else stage.percent,
         "eta_seconds": progress.eta_seconds, "starts": max(stage.starts, channel.starts),
         "message": progress.message or f"{progress.done:,} of {progress.total:,} {progress.unit}",
+        **count_gpus(situation, stage),
     }  # fmt: skip
     if heard := _latest(stage, progress):
         figures["progressed_at"] = heard

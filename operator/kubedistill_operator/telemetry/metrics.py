@@ -16,6 +16,7 @@ from kubedistill.settings import metric_label
 from kubedistill.v1alpha1.status import Phase, StageStatus, Status
 from kubedistill_operator.clock import seconds_of
 from kubedistill_operator.job import Job, Key
+from kubedistill_operator.status import increase
 from kubedistill_operator.telemetry.facts import Facts
 from kubedistill_operator.telemetry.table import Table
 from kubedistill_operator.telemetry.work import Work
@@ -230,7 +231,8 @@ def _add(families: dict[str, Metric], job: list[str], facts: Facts, work: Work |
         add("stage_progress_ratio", facts.stage_ratio, facts.stage)
     for cause, count in facts.restarts.items():
         add("restarts", count, cause)
-    add("gpu_seconds", facts.gpu_seconds + (work.gpu_seconds if work else 0.0))
+    uncounted = increase(facts.latest_gpu_seconds, work.gpu_seconds) if work else 0.0
+    add("gpu_seconds", facts.gpu_seconds + uncounted)
     for family, value in work.values.items() if work else ():
         add(family, value, facts.stage)
 

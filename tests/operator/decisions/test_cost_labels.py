@@ -1,4 +1,4 @@
-"""Labels of a namespace or a job on its children, pods and metrics: row S14 of docs/behaviour.md."""
+"""Labels of a namespace or a job on its children, pods and metrics: row S15 of docs/behaviour.md."""
 
 from typing import Any
 
@@ -34,7 +34,7 @@ def made(world: World) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("stage", ["Prepare", "Generate"])
-def test_s14_child_and_pods_carry_the_labels_and_the_namespaces_come_first(stage: str, world: World) -> None:
+def test_s15_child_and_pods_carry_the_labels_and_the_namespaces_come_first(stage: str, world: World) -> None:
     objects = made(world)
     if stage == "Generate":
         name = world.live
@@ -53,7 +53,7 @@ def test_s14_child_and_pods_carry_the_labels_and_the_namespaces_come_first(stage
     assert TEAM not in objects[0]["metadata"]["labels"], "ConfigMaps and Roles cost nothing"
 
 
-def test_s14_a_run_keeps_the_labels_of_its_start(world: World) -> None:
+def test_s15_a_run_keeps_the_labels_of_its_start(world: World) -> None:
     world.step()
     world.labels, world.namespace_labels, world.settings = {TEAM: "other"}, {}, SETTINGS
     child = made(world)[-1]
@@ -61,7 +61,7 @@ def test_s14_a_run_keeps_the_labels_of_its_start(world: World) -> None:
     assert child["metadata"]["labels"][TEAM] == "support"
 
 
-def test_s14_without_the_setting_nothing_is_propagated(world: World) -> None:
+def test_s15_without_the_setting_nothing_is_propagated(world: World) -> None:
     world.settings = SETTINGS
     assert not {TEAM, CENTER} & made(world)[-1]["metadata"]["labels"].keys()
 
@@ -98,7 +98,7 @@ def job(name: str, **labels: str) -> Job:
     return Job("ns", name, uid=name, spec=small_spec(), status=Status(run=run))
 
 
-def test_s14_metrics_show_the_labels_for_joins() -> None:
+def test_s15_metrics_show_the_labels_for_joins() -> None:
     assert series(job("plain"), job("one", **{CENTER: "4711"}), job("two", other="x")) == [
         {
             "namespace": "ns",

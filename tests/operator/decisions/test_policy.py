@@ -1,4 +1,4 @@
-"""What the platform allows no job: row S12 of docs/behaviour.md."""
+"""What the platform allows no job: row S13 of docs/behaviour.md."""
 
 from typing import Any
 
@@ -77,7 +77,7 @@ def test_own_code_of_a_checkpoint_is_refused_where_it_is_not_allowed() -> None:
     assert caught.value.at == "spec.teachers[0].model.trustRemoteCode"
 
 
-def test_s12_a_job_against_the_policy_starts_nothing_until_the_settings_change(world: World) -> None:
+def test_s13_a_job_against_the_policy_starts_nothing_until_the_settings_change(world: World) -> None:
     allowed = world.settings
     world.settings = allowed.model_copy(update={"policy": Policy(allowed_sources=("hf://nobody/",))})
     plan = world.step()
@@ -88,6 +88,15 @@ def test_s12_a_job_against_the_policy_starts_nothing_until_the_settings_change(w
     assert validated.message.startswith("spec.teachers[0].model.source: ")
     world.settings = allowed
     assert world.step().create != ()
+
+
+def test_a_run_without_a_child_keeps_the_policy_of_its_start_where_a_new_one_refuses_it(world: World) -> None:
+    world.step()
+    assert world.status.run is not None
+    digest = world.status.run.snapshot_digest
+    world.settings = world.settings.model_copy(update={"policy": Policy(allowed_sources=("hf://nobody/",))})
+    world.complete_stage("Prepare")
+    assert world.status.run.snapshot_digest == digest
 
 
 def test_a_run_goes_on_under_the_policy_of_its_start(world: World) -> None:

@@ -1,4 +1,4 @@
-"""GPUs of a pool that the jobs of a namespace hold at a time: rows S13 and W9 of docs/behaviour.md."""
+"""GPUs of a pool that the jobs of a namespace hold at a time: rows S14 and W10 of docs/behaviour.md."""
 
 import pytest
 
@@ -40,7 +40,7 @@ def test_an_attempt_says_what_it_holds(asks_for_8: World) -> None:
         ({"h100": 99}, None, False),
     ],
 )  # fmt: skip
-def test_w9_a_stage_waits_while_others_hold_the_gpus(
+def test_w10_a_stage_waits_while_others_hold_the_gpus(
     held: dict[str, int], most: int | None, waits: bool, asks_for_8: World
 ) -> None:
     asks_for_8.settings = limited(most)
@@ -57,7 +57,7 @@ def test_w9_a_stage_waits_while_others_hold_the_gpus(
         assert stage_of(asks_for_8, "Generate").state == "Starting"
 
 
-def test_w9_a_limit_of_this_moment_holds_for_runs_that_have_started(asks_for_8: World) -> None:
+def test_w10_a_limit_of_this_moment_holds_for_runs_that_have_started(asks_for_8: World) -> None:
     asks_for_8.step()
     assert asks_for_8.status.run is not None
     asks_for_8.settings, asks_for_8.gpus_in_namespace = limited(9), {"h100": 2}
@@ -66,7 +66,7 @@ def test_w9_a_limit_of_this_moment_holds_for_runs_that_have_started(asks_for_8: 
     assert reason_of(asks_for_8, "QuotaReserved") == ("False", "PoolBusy")
 
 
-def test_s13_a_stage_that_could_never_start_is_refused_at_the_start(asks_for_8: World) -> None:
+def test_s14_a_stage_that_could_never_start_is_refused_at_the_start(asks_for_8: World) -> None:
     asks_for_8.settings = limited(7)
     assert asks_for_8.step().create == ()
     validated = find_condition(asks_for_8.status, "Validated")
@@ -90,7 +90,7 @@ def held(state: str, gpus: int = 4, pool: str = "h100") -> StageStatus:
     return StageStatus.model_validate({"name": "Generate", "state": state, "pool": pool, "gpus": gpus})
 
 
-def test_w9_what_is_held_is_counted_from_status_which_no_user_writes() -> None:
+def test_w10_what_is_held_is_counted_from_status_which_no_user_writes() -> None:
     table = Table(Settings().storage)
     ours = job("ours", held("Pending"))
     for one in (
@@ -102,7 +102,7 @@ def test_w9_what_is_held_is_counted_from_status_which_no_user_writes() -> None:
     assert table.gpus_beside(ours) == {"h100": 8, "a100": 2}
 
 
-def test_w9_who_waits_is_woken_when_gpus_are_given_up() -> None:
+def test_w10_who_waits_is_woken_when_gpus_are_given_up() -> None:
     table = Table(Settings().storage)
     for one in (job("waits", held("Pending"), queued=True), job("runs", held("Running"))):
         table.update(one)
