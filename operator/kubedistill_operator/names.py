@@ -10,6 +10,10 @@ JOB_UID_LABEL, STAGE_LABEL = marks.JOB_UID_LABEL, marks.STAGE_LABEL
 RUN_LABEL, ATTEMPT_LABEL = marks.RUN_LABEL, marks.ATTEMPT_LABEL
 RERUN_ANNOTATION, CANCEL_ANNOTATION = marks.RERUN_ANNOTATION, marks.CANCEL_ANNOTATION
 MANAGED_BY = {"app.kubernetes.io/managed-by": "kubedistill"}
+DRIVER_CONTAINER = "driver"
+HEAD_CONTAINER, WORKER_CONTAINER, SUBMITTER_CONTAINER = "ray-head", "ray-worker", "ray-job-submitter"
+CONTAINERS = (DRIVER_CONTAINER, HEAD_CONTAINER, WORKER_CONTAINER, SUBMITTER_CONTAINER)
+"""The containers that are ours; whatever else a pod has, a webhook or KubeRay has put there."""
 
 
 def child_name(job: str, stage: StageName, *, uid: str, run: str, attempt: int) -> str:

@@ -88,6 +88,7 @@ EVERY_SETTING = Settings.model_validate_json(
             "caBundle": {"configMap": "company-ca", "key": "ca-bundle.crt"},
             "images": {"registry": "registry.example.com/mirror", "pullSecrets": ["company", "registry"]},
             "submissionMode": "K8sJobMode",
+            "mesh": "Inherit",
         }
     )
 )  # fmt: skip

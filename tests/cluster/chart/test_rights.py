@@ -85,9 +85,9 @@ def test_operator_of_a_team_may_do_nothing_elsewhere(
 def test_operator_may_do_less_where_settings_say_so(
     scope: str, installed: Callable[..., Release], namespace: str, tmp_path: Path
 ) -> None:
-    release = installed(narrow=SCOPES[scope], rbac={"nodes": False, "createServiceAccounts": False})
+    release = installed(narrow=SCOPES[scope], rbac={"nodes": False, "createServiceAccounts": False, "events": False})
     kubeconfig = release.kubeconfig(tmp_path)
-    shown = read_rights(BLOCKS[OPERATOR]) - ACCOUNTS - {"get nodes"}
+    shown = read_rights(BLOCKS[OPERATOR]) - ACCOUNTS - {"get nodes", "list events"}
     wait_for(lambda: shown <= rights_of(kubeconfig, namespace), what="the roles are noticed")
     assert rights_of(kubeconfig, namespace) == shown
 

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from child_scenarios import SCENARIOS, SETTINGS, Manifest, make_request, read_spec, request_of, stage_job, templates
+from kubedistill.contract import StageJob
 from kubedistill.v1alpha1 import Queue, spec_values
 from kubedistill_operator.children.attempt import build_children
 from kubedistill_operator.children.request import ChildRequest
@@ -230,7 +231,7 @@ def test_labels_of_a_user_never_hide_a_pod_from_the_operator() -> None:
     found = templates(child(request_of("export-with-workload-identity")))["driver"]["metadata"]
     assert found["labels"]["team"] == "support"
     assert found["labels"].items() >= request_of("export-with-workload-identity").labels.items()
-    assert found["annotations"] == {"example.com/cost-centre": "4711"}
+    assert found["annotations"]["example.com/cost-centre"] == "4711"
 
 
 def test_gpu_resource_of_another_vendor_is_counted_for_ray_too() -> None:
@@ -241,3 +242,25 @@ def test_gpu_resource_of_another_vendor_is_counted_for_ray_too() -> None:
     ]
     assert group["rayStartParams"]["num-gpus"] == "2"
     assert group["template"]["spec"]["containers"][0]["resources"]["limits"]["vendor.example/accelerator"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("mesh", "own", "label", "annotation"),
+    [
+        ("Disabled", {}, "false", "disabled"),
+        ("Inherit", {}, None, None),
+        ("Disabled", {"labels": {"sidecar.istio.io/inject": "true"}}, "true", "disabled"),
+        ("Disabled", {"annotations": {"linkerd.io/inject": "enabled"}}, "false", "enabled"),
+    ],
+)
+@pytest.mark.parametrize("scenario", ["prepare-quickstart", "generate-in-k8s-job-mode"])
+def test_a_mesh_puts_no_sidecar_into_pods_unless_settings_or_job_say_so(
+    scenario: str, mesh: str, own: dict[str, Any], label: str | None, annotation: str | None
+) -> None:
+    request = request_of(scenario)
+    job = request.stage_job.model_copy(update={"frozen_spec": {**request.stage_job.frozen_spec, "pods": own}})
+    settings = request.settings.model_copy(update={"mesh": mesh})
+    request = dataclasses.replace(request, stage_job=StageJob.model_validate_json(job.to_json()), settings=settings)
+    for template in templates(child(request)).values():
+        assert template["metadata"]["labels"].get("sidecar.istio.io/inject") == label
+        assert template["metadata"].get("annotations", {}).get("linkerd.io/inject") == annotation
