@@ -55,6 +55,9 @@ class World:
     pods: dict[str, tuple[Pod, ...]] = field(default_factory=dict)
     frozen: dict[str, Frozen] = field(default_factory=dict)
     claim_access_modes: tuple[str, ...] | None = ("ReadWriteMany",)
+    missing_config_maps: tuple[str, ...] = ()
+    pods_refused: str = ""
+    """What an Event says of pods that could not be made."""
     rivals: tuple[Rival, ...] = ()
     active_in_namespace: int = 0
     refusal: Refusal | None = None
@@ -84,12 +87,15 @@ class World:
         return Observed(
             attempt=self.attempt(name), earlier=tuple(self.attempt(other) for other in sorted(others)),
             frozen=self.frozen.get(self.status.run.id) if self.status.run else None,
-            claim_access_modes=self.claim_access_modes, rivals=self.rivals,
+            claim_access_modes=self.claim_access_modes, missing_config_maps=self.missing_config_maps,
+            rivals=self.rivals,
             active_in_namespace=self.active_in_namespace,
         )  # fmt: skip
 
     def attempt(self, name: str) -> Attempt:
-        return Attempt(self.children.get(name), self.channels.get(name), self.pods.get(name, ()))
+        pods = self.pods.get(name, ())
+        refused = "" if pods else self.pods_refused
+        return Attempt(self.children.get(name), self.channels.get(name), pods, refused)
 
     def reconcile(self) -> Plan:
         return reconcile(self.job, self.observe(), now=self.now, settings=self.settings)

@@ -135,7 +135,7 @@ def read_refusal(error: Refused | Obstructed) -> Refusal:
     """What a decision needs to know of a creation that was refused."""
     if isinstance(error, Obstructed):
         return Refusal("NameTaken", str(error))
-    return Refusal("ExceededQuota" if "quota:" in str(error) else "", str(error))
+    return Refusal("", str(error))
 
 
 def is_same(ours: Manifest, found: Manifest) -> bool:

@@ -13,12 +13,14 @@ from typing import Any
 from kubedistill.chain import STAGES, StageName
 from kubedistill.settings import Settings
 from kubedistill.v1alpha1 import StageStatus
+from kubedistill_operator.children.pods import config_map_folders
 from kubedistill_operator.cluster.channel_reading import read_channel
 from kubedistill_operator.cluster.child_reading import is_owned, read_child, read_frozen
 from kubedistill_operator.cluster.client import Cluster
 from kubedistill_operator.cluster.failures import NotUnderstood, Obstructed
 from kubedistill_operator.cluster.nodes import Nodes
 from kubedistill_operator.cluster.pod_reading import may_run, node_name, read_pod
+from kubedistill_operator.cluster.refused_pods import RefusedPods
 from kubedistill_operator.job import Job
 from kubedistill_operator.names import (
     ATTEMPT_LABEL,
@@ -67,11 +69,13 @@ class Observer:
     settings: Settings
     clock: Callable[[], float]
     nodes: Nodes = field(init=False)
+    refused_pods: RefusedPods = field(init=False)
     _frozen: dict[str, Frozen] = field(default_factory=dict)
     """By the uid of the job: the run of its status."""
 
     def __post_init__(self) -> None:
         self.nodes = Nodes(self.cluster, self.clock, allowed=self.settings.rbac.nodes)
+        self.refused_pods = RefusedPods(self.cluster, self.clock, allowed=self.settings.rbac.events)
 
     async def observe(self, job: Job, *, thorough: bool = False) -> Look:
         """Read the current attempt by name, and all else that is the job's where it matters or is asked for.
@@ -90,10 +94,11 @@ class Observer:
         elif stage is not None and not _is_steady(stage, child, channel):
             attempt = replace(attempt, pods=await self._list_pods(job, stage))
         observed = Observed(
-            attempt=attempt,
+            attempt=await self._explain(_with_driver(attempt), namespace=job.namespace),
             earlier=earlier,
             frozen=await self._read_frozen(job),
             claim_access_modes=await self._read_claim(job),
+            missing_config_maps=await self._find_missing(job),
         )
         return Look(observed, thorough)
 
@@ -148,6 +153,13 @@ class Observer:
         nodes = await self.nodes.look_at(node_name(pod) for pod in pods if may_run(pod))
         return [(pod, read_pod(pod, node=nodes.get(node_name(pod)))) for pod in pods]
 
+    async def _explain(self, attempt: Attempt, *, namespace: str) -> Attempt:
+        """The attempt with the reason why it has no pod, where that has to be asked for."""
+        child = attempt.child
+        if child is None or child.state != "Waiting" or not child.admitted or attempt.pods:
+            return attempt
+        return replace(attempt, pods_refused=await self.refused_pods.explain(child, namespace=namespace))
+
     async def _read_frozen(self, job: Job) -> Frozen | None:
         run = job.status.run
         if run is None:
@@ -174,6 +186,17 @@ class Observer:
         found = await self.cluster.get("PersistentVolumeClaim", claim, namespace=job.namespace)
         return tuple((found.get("spec") or {}).get("accessModes") or ()) if found is not None else None
 
+    async def _find_missing(self, job: Job) -> tuple[str, ...]:
+        """ConfigMaps that a run's pods would mount and that are not there; kubelet would wait for them in silence."""
+        if job.spec is None or job.status.run is not None:
+            return ()
+        bundle = self.settings.ca_bundle.config_map
+        wanted = sorted({*config_map_folders(job.spec), *([bundle] if bundle else [])})
+        found = await asyncio.gather(
+            *(self.cluster.exists("ConfigMap", name, namespace=job.namespace) for name in wanted)
+        )
+        return tuple(name for name, there in zip(wanted, found, strict=True) if not there)
+
 
 def current_stage(job: Job) -> StageStatus | None:
     """The stage whose latest attempt is not settled yet; None where there is no such attempt."""
@@ -191,9 +214,17 @@ def _is_steady(stage: StageStatus, child: Child | None, channel: Channel | None)
     return (
         stage.state == "Running"
         and child is not None
-        and (child.state, child.admitted, child.deleting) == ("Running", True, False)
+        and (child.state, child.admitted, child.ready, child.deleting) == ("Running", True, True, False)
         and channel is not None
     )
+
+
+def _with_driver(attempt: Attempt) -> Attempt:
+    """The attempt of a Job whose driver is at work: it is not told to be ready while a sidecar is not."""
+    child = attempt.child
+    if child is None or child.state != "Waiting" or attempt.driver != "Running":
+        return attempt
+    return replace(attempt, child=replace(child, state="Running"))
 
 
 def _group_of(job: Job, stage: StageStatus, *, run: str) -> Group:

@@ -41,6 +41,7 @@ from kubedistill_operator.decisions.waiting import (
     note_admission,
     wait_for_leave,
     wait_for_pods,
+    wait_for_remains,
     wait_in_queue,
 )
 from kubedistill_operator.job import Job
@@ -66,6 +67,7 @@ DECIDERS: tuple[Decider, ...] = (
     cancel,
     suspend,
     resume,
+    wait_for_remains,
     finish_stopping,
     enforce_deadline,
     note_end,

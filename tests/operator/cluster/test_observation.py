@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from aiohttp import web
 
 from fake_api import FakeApi, refusal, serving
 from kubedistill.contract import StageResult
-from kubedistill.settings import DefaultStorage, Rbac, Settings
+from kubedistill.settings import CaBundle, DefaultStorage, Rbac, Settings
 from kubedistill.v1alpha1 import Status
 from kubedistill_operator.cluster.client import Cluster
 from kubedistill_operator.cluster.failures import Obstructed
@@ -19,6 +20,7 @@ from kubedistill_operator.job import Job, parse_job
 from kubedistill_operator.observed import Observed
 from operator_objects import (
     CLAIMS,
+    EVENTS,
     JOBS,
     MAPS,
     NODES,
@@ -302,6 +304,85 @@ def test_a_frozen_run_that_nobody_can_read_is_named(resource: Object) -> None:
 
     with pytest.raises(Obstructed, match=r"ConfigMap support-run-\w+ holds no run that can be read; delete it"):
         observe(at_stage(resource, "Train"), prepare)
+
+
+def test_why_a_child_has_no_pod_is_asked_of_its_events_once_it_is_some_seconds_old(resource: Object) -> None:
+    job = at_stage(resource, "Curate", state="Starting")
+    made = child(resource, "Curate", active=0)
+    created = datetime.fromtimestamp(NOW - 10, UTC).isoformat()
+
+    def prepare(api: FakeApi, *, created: str = created) -> None:
+        put_frozen(api, resource)
+        api.put({**made, "metadata": {**made["metadata"], "creationTimestamp": created}}, collection=JOBS)
+        uid = made["metadata"]["uid"]
+        for name, reason, told_at, of in (
+            ("a", "FailedCreate", "2026-03-01T12:00:09Z", uid), ("b", "FailedCreate", "2026-03-01T12:00:08Z", uid),
+            ("c", "FailedCreate", "2026-03-01T12:00:10Z", "of-another"), ("d", "Odd", "2026-03-01T12:00:10Z", uid),
+        ):  # fmt: skip
+            event = {"involvedObject": {"uid": of}, "type": "Warning", "reason": reason, "lastTimestamp": told_at}
+            api.put(event | {"metadata": {"name": name, "namespace": "team-a"}, "message": name}, collection=EVENTS)
+
+    found, _ = observe(job, prepare)
+    assert found.attempt.pods_refused == "a"
+    young = datetime.fromtimestamp(NOW - 1, UTC).isoformat()
+    found, asked = observe(job, lambda api: prepare(api, created=young))
+    assert found.attempt.pods_refused == ""
+    assert not [path for path in asked if path.endswith("/events")], "pods take a moment, and Events are dear to list"
+    found, asked = observe(job, prepare, settings=Settings(rbac=Rbac(events=False)))
+    assert found.attempt.pods_refused == ""
+    assert not [path for path in asked if path.endswith("/events")]
+
+    def with_pod(api: FakeApi) -> None:
+        prepare(api)
+        api.put(pod(resource, "driver", "Curate", phase="Pending"), collection=PODS)
+
+    _, asked = observe(job, with_pod)
+    assert not [path for path in asked if path.endswith("/events")]
+
+
+def test_events_that_may_not_be_listed_are_not_asked_for_again_and_again(resource: Object) -> None:
+    async def play() -> list[int]:
+        time, asked = [NOW], []
+        async with serving(FakeApi()) as api, Cluster(api.configuration, guard=lambda: 10.0) as cluster:
+            put_frozen(api, resource)
+            api.put(child(resource, "Curate", active=0), collection=JOBS)
+
+            async def before(_method: str, path: str) -> web.Response | None:
+                return refusal(403, "Forbidden", "no") if path.endswith("/events") else None
+
+            api.before = before
+            observer = Observer(cluster, Settings(), lambda: time[0])
+            for seconds in (0, 300, 601):
+                time[0] = NOW + 86_400 + seconds
+                api.requests.clear()
+                look = await observer.observe(at_stage(resource, "Curate", state="Starting"))
+                assert look.observed.attempt.pods_refused == ""
+                asked.append(len([path for _, path in api.requests if path.endswith("/events")]))
+        return asked
+
+    assert asyncio.run(play()) == [1, 0, 1]
+
+
+def test_config_maps_that_pods_would_mount_are_looked_up_before_a_run_starts_and_not_read(resource: Object) -> None:
+    resource["spec"]["data"] = {
+        "train": {"configMapKeyRef": {"name": "prompts", "key": "a"}},
+        "test": {"configMapKeyRef": {"name": "gone", "key": "b"}},
+    }
+    settings = Settings(ca_bundle=CaBundle(config_map="bundle"))
+    there = {"metadata": {"name": "prompts", "namespace": "team-a"}, "data": {"a": "secret"}}
+    servers: list[FakeApi] = []
+
+    def prepare(api: FakeApi) -> None:
+        api.put(there, collection=MAPS)
+        servers.append(api)
+
+    found, asked = observe(parse_job(resource), prepare, settings=settings)
+    assert found.missing_config_maps == ("bundle", "gone")
+    read = [path for path in asked if path.endswith("/prompts")]
+    assert servers[0].metadata_only == read
+    assert len(read) == 1
+    _, asked = observe(with_status(resource, Status(run=RUN)), lambda api: None, settings=settings)
+    assert not [path for path in asked if path.endswith(("/prompts", "/bundle"))], "the run is frozen, they are not"
 
 
 @pytest.mark.parametrize("source", ["spec", "settings"])

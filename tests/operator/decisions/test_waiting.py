@@ -66,12 +66,11 @@ def test_w3_a_busy_namespace_makes_jobs_wait(world: World) -> None:
 WAITS = {
     "w4 no node yet": ("Unschedulable", "WaitingForNodes"),
     "w5 image": ("ImagePullBackOff", "ImagePull"),
-    "w6 secret": ("CreateContainerConfigError", "SecretNotFound"),
 }
 
 
 @pytest.mark.parametrize("row", WAITS)
-def test_w4_to_w6_waiting_is_said_and_never_charged(world: World, row: str) -> None:
+def test_w4_w5_waiting_is_said_and_never_charged(world: World, row: str) -> None:
     said, reason = WAITS[row]
     name = begin(world, "Generate")
     world.pods[name] = (Pod("p", "u", "Pending", world.now, waiting_reason=said, waiting_message="because"),)
@@ -93,7 +92,8 @@ def test_w4_to_w6_waiting_is_said_and_never_charged(world: World, row: str) -> N
 
 
 REFUSALS = {
-    "w7 quota": (Refusal("ExceededQuota", "exceeded quota: team"), "QuotaExceeded"),
+    "w7 quota": (Refusal("", "exceeded quota: team"), "QuotaExceeded"),
+    "w7 a quota on what the child does not say": (Refusal("", "failed quota: q: must specify cpu"), "QuotaExceeded"),
     "w8 policy": (Refusal("", "the policy says no"), "WriteRefused"),
     "w8 a name that is taken": (Refusal("NameTaken", "delete it or rename the job"), "NameTaken"),
 }
@@ -127,7 +127,7 @@ def test_w7_w8_what_is_refused_is_said_and_made_when_the_cause_is_gone(world: Wo
 
 
 def test_w7_what_is_refused_for_too_long_ends_the_run_and_was_tried_ever_more_seldom(world: World) -> None:
-    refuse(world, Refusal("ExceededQuota", "exceeded quota: team"))
+    refuse(world, Refusal("", "exceeded quota: team"))
     began = world.now
     while world.status.phase != "Failed":
         plan = world.step()
@@ -141,7 +141,7 @@ def test_w7_what_is_refused_for_too_long_ends_the_run_and_was_tried_ever_more_se
 
 def test_w7_a_run_that_can_not_be_frozen_waits_too(world: World) -> None:
     world.step(until=1)
-    world.refusal = Refusal("ExceededQuota", "exceeded quota: team")
+    world.refusal = Refusal("", "exceeded quota: team")
     world.settle()
     assert reason_of(world, "Progressing") == ("False", "QuotaExceeded")
     world.refusal = None
@@ -173,10 +173,10 @@ def test_w4_a_cluster_whose_pods_are_on_nodes_is_given_time_to_come_up(world: Wo
     ]
 
 
-def test_w7_a_job_without_pods_says_where_kubernetes_tells_the_reason(world: World) -> None:
+def test_w9_a_job_without_pods_and_without_an_event_names_the_command_that_tells_more(world: World) -> None:
     world.settle()
     assert "the pods are being made" in world.status.message
     world.now += 15
     world.settle()
-    assert reason_of(world, "Progressing") == ("False", "WaitingForNodes")
-    assert f"`kubectl describe job {world.live}` says why" in world.status.message
+    assert reason_of(world, "Progressing") == ("False", "PodsRefused")
+    assert f"`kubectl -n team describe job {world.live}` says why" in world.status.message

@@ -412,21 +412,25 @@ def test_what_is_under_way_is_brought_to_its_end_and_nothing_else_is_begun(resou
     play(scenario, resource, clock=time.time)
 
 
-def test_pods_of_an_earlier_attempt_keep_the_next_one_waiting(resource: Object) -> None:
+def test_pods_of_an_earlier_cluster_keep_the_next_one_waiting(resource: Object) -> None:
     async def scenario(desk: Desk) -> None:
         desk.controller.queue.add(KEY)
         await desk.settle()
-        finish_stage(desk.api)
-        kept = next(one for place, one in desk.api.objects.items() if place[0] == JOBS)
-        pod = {"metadata": {**kept["metadata"], "name": "lingers"}, "status": {"phase": "Running"}}
-        desk.api.put(pod, collection=PODS)
-        desk.controller.queue.add(KEY)
-        await desk.settle()
-        assert desk.job().status.stages[0].state == "Succeeded"
-        assert desk.count(RAYJOBS) == 0
+        for done in ("Prepare", "Generate"):
+            assert finish_stage(desk.api) == done
+            if done == "Generate":
+                cluster = next(one for place, one in desk.api.objects.items() if place[0] == RAYJOBS)
+                pod = {"metadata": {**cluster["metadata"], "name": "lingers"}, "status": {"phase": "Running"}}
+                desk.api.put(pod, collection=PODS)
+            desk.controller.queue.add(KEY)
+            await desk.settle()
+        assert finish_stage(desk.api) == "Curate", "which needs nothing of it"
+        await desk.wait(10)
+        assert desk.job().status.stages[2].state == "Succeeded"
+        assert desk.count(RAYJOBS) == 1
         desk.api.put(pod | {"status": {"phase": "Succeeded"}}, collection=PODS)
         await desk.wait(10)
-        assert desk.count(RAYJOBS) == 1
+        assert desk.count(RAYJOBS) == 2
 
     play(scenario, resource)
 
