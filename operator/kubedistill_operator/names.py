@@ -31,8 +31,13 @@ def frozen_name(job: str, *, uid: str, run: str) -> str:
     return f"{job}-run-{_short(uid, run)}"
 
 
-def service_account_name(job: str) -> str:
-    """The name of the ServiceAccount of a job that names none."""
+def service_account_name(job: str, *, uid: str) -> str:
+    """The name of the ServiceAccount of a job that names none: not that of an earlier job of the same name."""
+    return f"{former_service_account_name(job)}-{_short(uid)}"
+
+
+def former_service_account_name(job: str) -> str:
+    """The same for a run that version 0.1 began, which goes on with it."""
     return f"{job}-driver"
 
 

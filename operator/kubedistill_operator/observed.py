@@ -170,6 +170,8 @@ class Refusal:
     reason: str
     """NameTaken, or empty where the message is all that is known: a quota, a policy, a right that is missing."""
     message: str
+    is_passing: bool = False
+    """Whether what is in the way is about to go by itself."""
 
 
 @dataclass(frozen=True, slots=True)

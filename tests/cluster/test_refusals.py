@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from kube_api import Api, Manifest, Refused, wait_for
-from operator_desk import Desk, open_desk
+from kubedistill_operator.names import service_account_name
+from operator_desk import JOBS, Desk, claim, open_desk
 from player.background import playing
+from small_manifests import owned_by
 
 QUOTAS, RAYJOBS = "v1/ResourceQuota", "ray.io/v1/RayJob"
 ADMISSION = "admissionregistration.k8s.io/v1"
@@ -152,12 +154,29 @@ def test_w8_a_policy_that_refuses_the_child_is_shown_and_goes_on_when_it_is_lift
 
 
 def test_w8_a_name_that_is_taken_is_shown_and_goes_on_when_it_is_free(desk: Desk) -> None:
-    theirs = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "ok-4-driver"}}
-    desk.api.create(theirs, namespace=desk.namespaces[0])
-    desk.submit("ok-4")
+    where = desk.namespaces[0]
+    desk.submit("ok-4", storage={"volumeClaim": "later", "uri": "file:///kubedistill/storage/ok-4"})
+    desk.shows("ok-4", "Validated", reason="ClaimNotFound")
+    job = desk.job("ok-4") or {}
+    name = service_account_name("ok-4", uid=job["metadata"]["uid"])
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
+    desk.api.create(owned_by(job, account), namespace=where)  # as somebody would who wants to give it rights
+    desk.api.create(claim("later"), namespace=where)
     message = desk.shows("ok-4", "Progressing", reason="NameTaken")
-    assert "ServiceAccount" in message
+    assert name in message
     assert "delete it or rename the job" in message
     assert waited(desk, "ok-4", "Prepare") < SHOWN_SECONDS
-    desk.api.delete("v1/ServiceAccount", "ok-4-driver", namespace=desk.namespaces[0])
+    desk.api.delete("v1/ServiceAccount", name, namespace=where)
     desk.becomes("ok-4", "Succeeded")
+
+
+def test_w8_what_an_orphaned_job_has_left_is_in_nobodys_way(desk: Desk) -> None:
+    where = desk.namespaces[0]
+    desk.submit("ok-5", schedulingTimeoutSeconds=30)
+    desk.becomes("ok-5", "Succeeded")
+    earlier = {one["metadata"]["uid"] for one in desk.api.list("v1/ServiceAccount", namespace=where)}
+    desk.api.delete(JOBS, "ok-5", namespace=where, propagation="Orphan")
+    wait_for(lambda: desk.job("ok-5") is None, what="the job is gone")
+    desk.submit("ok-5", schedulingTimeoutSeconds=30)
+    desk.becomes("ok-5", "Succeeded")
+    assert earlier < {one["metadata"]["uid"] for one in desk.api.list("v1/ServiceAccount", namespace=where)}

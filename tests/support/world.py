@@ -67,6 +67,8 @@ class World:
     events: list[Event] = field(default_factory=list)
     created: list[str] = field(default_factory=list)
     """Every child that was ever created, in order."""
+    created_manifests: list[dict[str, Any]] = field(default_factory=list)
+    """Everything that was created, in order."""
     writes: int = 0
     stored: set[str] = field(default_factory=set)
     """Artifacts that the store holds whole."""
@@ -148,6 +150,7 @@ class World:
 
     def _create(self, manifest: dict[str, Any]) -> None:
         kind, name, data = manifest["kind"], manifest["metadata"]["name"], manifest.get("data", {})
+        self.created_manifests.append(manifest)
         if kind in ("RayJob", "Job"):
             if name not in self.children:
                 self.created.append(name)

@@ -3,12 +3,22 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from kubedistill.stored_status import NOT_UNDERSTOOD
 from kubedistill.v1alpha1 import API_VERSION, GROUP, KIND
 from kubedistill_operator.cluster.client import Cluster
 from kubedistill_operator.cluster.events import event_manifest
-from kubedistill_operator.cluster.failures import NotThere, Obstructed, OperatorFailure, Outdated, Refused, Retry, Taken
+from kubedistill_operator.cluster.failures import (
+    Leaving,
+    NotThere,
+    Obstructed,
+    OperatorFailure,
+    Outdated,
+    Refused,
+    Retry,
+    Taken,
+)
 from kubedistill_operator.cluster.status_writing import stalled_values, status_values
 from kubedistill_operator.job import Job, parse_job
 from kubedistill_operator.names import JOB_UID_LABEL, MANAGED_BY
@@ -16,6 +26,7 @@ from kubedistill_operator.observed import Refusal
 from kubedistill_operator.plan import Event, Manifest, Plan
 
 _UNPROCESSABLE = 422
+_RIGHTS = ("ServiceAccount", "Role", "RoleBinding")
 
 log = logging.getLogger(__name__)
 
@@ -106,11 +117,11 @@ class Executor:
             raise Retry(f"namespace {job.namespace} is gone") from error
         what = f"{manifest['kind']} {job.namespace}/{name}"
         if found is None or "deletionTimestamp" in found["metadata"]:
-            raise Retry(f"{what} is on its way out")
+            raise Leaving(f"{what} is on its way out; see its finalizers if it stays")
         if is_same(manifest, found):
             return found
-        if _is_leftover(found, uid=job.uid):
-            raise Retry(f"{what} belongs to an earlier job of this name, and is about to be collected")
+        if _is_collected(found, uid=job.uid):
+            raise Leaving(f"{what} belongs to an earlier job of this name, and is about to be collected")
         raise Obstructed(f"{what} is there and not ours; delete it or rename the job")
 
     async def _with_owner(self, manifest: Manifest, uids: Mapping[str, str]) -> Manifest:
@@ -134,12 +145,17 @@ class Executor:
 def read_refusal(error: Refused | Obstructed) -> Refusal:
     """What a decision needs to know of a creation that was refused."""
     if isinstance(error, Obstructed):
-        return Refusal("NameTaken", str(error))
+        return Refusal("NameTaken", str(error), is_passing=isinstance(error, Leaving))
     return Refusal("", str(error))
 
 
 def is_same(ours: Manifest, found: Manifest) -> bool:
-    """Whether what was found is what we would have made: our labels (run and attempt among them) and our owners."""
+    """Whether what was found is what we would have made: our labels (run and attempt among them) and our owners.
+
+    What gives rights is compared whole: nobody else's account, Role or binding is taken for ours.
+    """
+    if ours["kind"] in _RIGHTS:
+        return _holds(found, ours)
     wanted, labels = ours["metadata"], found["metadata"].get("labels") or {}
     owners = {owner["uid"] for owner in found["metadata"].get("ownerReferences") or ()}
     return all(
@@ -147,6 +163,18 @@ def is_same(ours: Manifest, found: Manifest) -> bool:
     ) and owners.issuperset(owner["uid"] for owner in wanted.get("ownerReferences", ()))
 
 
-def _is_leftover(found: Manifest, *, uid: str) -> bool:
+def _holds(found: Any, ours: Any) -> bool:
+    """Whether all that we would have written is there as it is; maps may hold more, which others have added."""
+    if isinstance(ours, Mapping):
+        return isinstance(found, Mapping) and all(_holds(found.get(name), value) for name, value in ours.items())
+    if isinstance(ours, list | tuple):
+        same = isinstance(found, list | tuple) and len(found) == len(ours)
+        return same and all(_holds(*pair) for pair in zip(found, ours, strict=True))
+    return bool(found == ours)
+
+
+def _is_collected(found: Manifest, *, uid: str) -> bool:
+    """Whether an object of an earlier job has an owner still: without one it stays for ever."""
     labels = found["metadata"].get("labels") or {}
-    return bool(MANAGED_BY.items() <= labels.items()) and labels.get(JOB_UID_LABEL) != uid
+    earlier = MANAGED_BY.items() <= labels.items() and labels.get(JOB_UID_LABEL) != uid
+    return bool(earlier and found["metadata"].get("ownerReferences"))

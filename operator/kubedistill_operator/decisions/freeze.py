@@ -12,7 +12,7 @@ from kubedistill.stored import read_stored
 from kubedistill.v1alpha1 import API_VERSION, KIND, LIVE_FIELDS, Spec, spec_values, without_former_defaults
 from kubedistill_operator.children.request import owner_reference
 from kubedistill_operator.job import Job
-from kubedistill_operator.names import MANAGED_BY, frozen_name
+from kubedistill_operator.names import MANAGED_BY, frozen_name, service_account_name
 from kubedistill_operator.observed import Frozen
 from kubedistill_operator.plan import Manifest
 
@@ -29,6 +29,8 @@ class FrozenRun:
     images: Images
     frozen_spec: dict[str, Any]
     """The spec as JSON values: what the version that froze it wrote, and what the run's image reads."""
+    account: str = ""
+    """The ServiceAccount of its pods where the spec names none; empty in a run that version 0.1 began."""
     contract: int = CONTRACT
     """Contract of the version that froze it, and so of the run's image."""
 
@@ -37,7 +39,10 @@ def freeze(job: Job, run_id: str, *, settings: Settings) -> FrozenRun:
     """The run that would start now."""
     assert job.spec is not None, "a spec that can't be read is never started"
     images = settings.images.model_copy(update={"pull_secrets": ()})  # a renewed Secret serves running jobs too
-    return FrozenRun(run_id, spec_digest(job.spec), job.spec, settings.pools, images, frozen_spec=spec_values(job.spec))
+    return FrozenRun(
+        run_id, spec_digest(job.spec), job.spec, settings.pools, images, frozen_spec=spec_values(job.spec),
+        account=service_account_name(job.name, uid=job.uid),
+    )  # fmt: skip
 
 
 def spec_digest(spec: Spec) -> str:
@@ -59,6 +64,7 @@ def frozen_manifest(job: Job, run: FrozenRun) -> Manifest:
         "spec": run.frozen_spec,
         "pools": {name: _values(pool) for name, pool in run.pools.items()},
         "images": _values(run.images),
+        "account": run.account,
     }
     return {
         "apiVersion": "v1",
@@ -89,6 +95,7 @@ def thaw(frozen: Frozen) -> FrozenRun:
         pools={name: read_stored(Pool, pool) for name, pool in pools.items()},
         images=read_stored(Images, values["images"]),
         frozen_spec=values["spec"],
+        account=str(values.get("account") or ""),
         contract=frozen.contract,
     )
 

@@ -7,7 +7,7 @@ from kubedistill.v1alpha1 import Spec
 from kubedistill_operator.children.pods import STORAGE_PATH, config_map_folders
 from kubedistill_operator.children.request import ChildRequest
 from kubedistill_operator.decisions.situation import Situation
-from kubedistill_operator.names import attempt_token
+from kubedistill_operator.names import attempt_token, former_service_account_name
 
 _STORAGE_ROOT = f"file://{STORAGE_PATH}"
 
@@ -20,6 +20,7 @@ def make_request(situation: Situation) -> ChildRequest:
         stage_job=_stage_job(situation),
         pools=run.pools,
         images=run.images,
+        account=run.account or former_service_account_name(situation.job.name),
         queue=live.queue if live is not None else run.spec.queue,
         volume_claim=run.spec.storage.volume_claim or settings.storage.volume_claim,
         settings=settings,

@@ -14,7 +14,7 @@ from kubedistill_operator.observed import Attempt
 from kubedistill_operator.plan import Event, Plan
 from kubedistill_operator.status import find_condition, with_run, with_stage
 
-LOOK_SECONDS, PROGRESS_SECONDS, _STEP_SECONDS = 15, 30, 5
+LOOK_SECONDS, PROGRESS_SECONDS, _STEP_SECONDS, _MOMENT_SECONDS = 15, 30, 5, 2
 _COMING_UP_SECONDS = 60
 """What a Ray cluster may take once its pods are on nodes: its probes alone begin after 10 s, worker after head."""
 MOST_SECONDS, _SHARE = 300, 4
@@ -29,6 +29,8 @@ def wait_for_leave(situation: Situation) -> Plan | None:
     if refusal is None or stage is None or spec is None:
         return None
     reason = refusal.reason or find_refusal(refusal.message, otherwise="WriteRefused")
+    if refusal.is_passing and seconds_since(_asked_since(situation, stage), situation.now) < LOOK_SECONDS:
+        return Plan(requeue_after=_MOMENT_SECONDS, why=(refusal.message,))
     known = find_condition(situation.status, "Progressing")
     since = known.last_transition_time if known is not None and known.status == "False" else stamp(situation.now)
     waited, limit = seconds_since(since, situation.now), spec.scheduling_timeout_seconds
@@ -87,11 +89,12 @@ def wait_for_pods(situation: Situation) -> Plan | None:
     reason, message = found.reason, found.message
     status = with_run(situation.status, counted_at=_counted_at(situation))
     limit = situation.run.spec.scheduling_timeout_seconds
-    if seconds_since(stage.started_at, situation.now) >= limit:
+    waited = seconds_since(_counted_at(situation), situation.now)  # neither in a queue nor for the API server
+    if waited >= limit:
         return _give_up(situation, status, stage, reason=reason, message=message, limit=limit)
     pods = situation.observed.attempt.pods
     patience = _COMING_UP_SECONDS if pods and all(pod.node for pod in pods) else LOOK_SECONDS
-    left = patience - seconds_since(_counted_at(situation), situation.now)
+    left = patience - waited
     if found.is_usual and left > 0:
         status = with_stage(status, stage.name, message=message)
         return Plan(status=status, requeue_after=min(left, LOOK_SECONDS), why=(message,))
@@ -201,6 +204,12 @@ def _remains(situation: Situation) -> list[Attempt]:
     if stage.name == CHAIN[0].name:
         return running
     return [attempt for attempt in running if not attempt.is_job] if situation.chain_stage.accelerated else []
+
+
+def _asked_since(situation: Situation, stage: StageStatus) -> str:
+    """Since when what is to be made has been asked for."""
+    run = situation.status.run
+    return stage.started_at if stage.state == "Starting" or run is None else run.started_at
 
 
 def _waited(situation: Situation, stage: StageStatus) -> float:

@@ -6,11 +6,22 @@ from typing import Any
 
 import pytest
 
-from child_scenarios import SCENARIOS, SETTINGS, Manifest, make_request, read_spec, request_of, stage_job, templates
+from child_scenarios import (
+    SCENARIOS,
+    SETTINGS,
+    UID,
+    Manifest,
+    make_request,
+    read_spec,
+    request_of,
+    stage_job,
+    templates,
+)
 from kubedistill.contract import StageJob
 from kubedistill.v1alpha1 import Queue, spec_values
 from kubedistill_operator.children.attempt import build_children
 from kubedistill_operator.children.request import ChildRequest
+from kubedistill_operator.names import service_account_name
 
 RAYJOBS = [name for name in SCENARIOS if request_of(name).kind == "RayJob"]
 JOBS = [name for name in SCENARIOS if request_of(name).kind == "Job"]
@@ -224,7 +235,7 @@ def test_service_account_is_the_same_object_for_every_attempt() -> None:
         for stage, attempt, run in (("Prepare", 1, "1"), ("Train", 7, "next"))
     ]
     assert accounts[0] == accounts[1]
-    assert accounts[0]["metadata"]["name"] == "quickstart-driver"
+    assert accounts[0]["metadata"]["name"] == service_account_name("quickstart", uid=UID)
 
 
 def test_labels_of_a_user_never_hide_a_pod_from_the_operator() -> None:

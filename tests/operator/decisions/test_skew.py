@@ -11,6 +11,7 @@ from kubedistill.contract import CONTRACT
 from kubedistill.v1alpha1 import Spec, spec_values
 from kubedistill.v1alpha1.base import Model
 from kubedistill_operator.decisions.freeze import freeze, frozen_manifest, thaw
+from kubedistill_operator.names import service_account_name
 from kubedistill_operator.observed import Frozen
 from world import SETTINGS, World, begin, reason_of, small_spec
 
@@ -101,3 +102,27 @@ def test_a_contract_that_is_no_number_makes_a_run_unreadable(contract: Any, worl
     begin(world, "Train")
     with pytest.raises((TypeError, ValueError)):
         thaw(stored(world.frozen["1"], contract=contract))
+
+
+def test_a_run_that_0_1_began_keeps_its_account_and_a_new_one_gets_its_own() -> None:
+    former, new = "quickstart-driver", service_account_name("quickstart", uid="job-uid")
+    world = World()
+    begin(world, "Curate")
+    assert accounts(world) == {new}
+    world.frozen["1"] = stored(world.frozen["1"], account=None)
+    world.created_manifests.clear()
+    begin_next(world)
+    assert accounts(world) == {former}
+
+
+def accounts(world: World) -> set[str]:
+    """The accounts that were made, and that pods run as."""
+    made = {one["metadata"]["name"] for one in world.created_manifests if one["kind"] == "ServiceAccount"}
+    bound = {
+        subject["name"]
+        for one in world.created_manifests
+        if one["kind"] == "RoleBinding"
+        for subject in one["subjects"]
+    }
+    assert made == bound
+    return made

@@ -43,6 +43,24 @@ def test_w1_a_child_that_was_let_in_and_ended_between_two_looks_had_its_turn(wor
     assert reason_of(world, "QuotaReserved") == ("True", "Admitted")
 
 
+def test_w1_what_a_child_waits_for_in_a_queue_is_not_counted_as_waiting_for_pods(world: World) -> None:
+    world.spec = small_spec(queue={"name": "q"})
+    while not world.children:
+        world.step()
+    name = world.live
+    world.children[name] = replace(world.children[name], admitted=False)
+    world.settle()
+    world.now += 10**6
+    world.children[name] = replace(world.children[name], admitted=True)
+    world.settle()
+    world.now += 3599
+    world.settle()
+    assert world.status.phase == "Preparing"
+    world.now += 1
+    world.settle()
+    assert world.status.phase == "Failed"
+
+
 def test_w2_the_younger_job_waits_for_the_same_artifact(world: World) -> None:
     world.complete_stage("Prepare")
     world = World(rivals=(Rival("team", "older", "uid-0", created=1.0, keys={"answers": "key-answers"}),))
@@ -180,3 +198,30 @@ def test_w9_a_job_without_pods_and_without_an_event_names_the_command_that_tells
     world.settle()
     assert reason_of(world, "Progressing") == ("False", "PodsRefused")
     assert f"`kubectl -n team describe job {world.live}` says why" in world.status.message
+
+
+def test_w8_an_object_that_is_about_to_go_is_named_only_if_it_stays(world: World) -> None:
+    refuse(world, Refusal("NameTaken", "ConfigMap team/x is on its way out", is_passing=True))
+    began = world.now
+    shown = 0.0
+    while not shown:
+        plan = world.step()
+        shown = world.now - began if reason_of(world, "Progressing")[0] == "False" else 0.0
+        world.now += plan.requeue_after or 0
+    assert 15 <= shown <= 30, "what goes within seconds is no news"
+    assert reason_of(world, "Progressing") == ("False", "NameTaken")
+    while world.status.phase != "Failed":
+        plan = world.step()
+        world.now += plan.requeue_after or 0
+    assert 3600 <= world.now - began < 3700
+    assert reason_of(world, "Failed") == ("True", "NameTaken")
+
+
+def test_w8_a_run_whose_frozen_form_is_in_the_way_is_told_too(world: World) -> None:
+    world.step(until=1)
+    world.refusal = Refusal("NameTaken", "ConfigMap team/x is on its way out", is_passing=True)
+    world.settle()
+    assert "Waiting" not in [event.reason for event in world.events]
+    world.now += 15
+    world.settle()
+    assert reason_of(world, "Progressing") == ("False", "NameTaken")
