@@ -275,3 +275,11 @@ def test_a_mesh_puts_no_sidecar_into_pods_unless_settings_or_job_say_so(
     for template in templates(child(request)).values():
         assert template["metadata"]["labels"].get("sidecar.istio.io/inject") == label
         assert template["metadata"].get("annotations", {}).get("linkerd.io/inject") == annotation
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_driver_finds_its_job_among_the_owners_of_its_channel(scenario: str) -> None:
+    """What is not there for a minute tells it that the job is gone: runtime's ConfigMapChannel leaves then."""
+    request = request_of(scenario)
+    (channel,) = [one for one in build_children(request) if one["metadata"]["name"] == request.channel]
+    assert [owner["uid"] for owner in channel["metadata"]["ownerReferences"]] == [request.stage_job.job.uid]
