@@ -17,6 +17,7 @@ from kubedistill_operator.children.pods import config_map_folders
 from kubedistill_operator.cluster.channel_reading import read_channel
 from kubedistill_operator.cluster.child_reading import is_owned, read_child, read_frozen
 from kubedistill_operator.cluster.client import Cluster
+from kubedistill_operator.cluster.failed_pods import FailedPods
 from kubedistill_operator.cluster.failures import NotUnderstood, Obstructed
 from kubedistill_operator.cluster.nodes import Nodes
 from kubedistill_operator.cluster.pod_reading import may_run, node_name, read_pod
@@ -70,12 +71,14 @@ class Observer:
     clock: Callable[[], float]
     nodes: Nodes = field(init=False)
     refused_pods: RefusedPods = field(init=False)
+    failed_pods: FailedPods = field(init=False)
     _frozen: dict[str, Frozen] = field(default_factory=dict)
     """By the uid of the job: the run of its status."""
 
     def __post_init__(self) -> None:
         self.nodes = Nodes(self.cluster, self.clock, allowed=self.settings.rbac.nodes)
         self.refused_pods = RefusedPods(self.cluster, self.clock, allowed=self.settings.rbac.events)
+        self.failed_pods = FailedPods(self.clock)
 
     async def observe(self, job: Job, *, thorough: bool = False) -> Look:
         """Read the current attempt by name, and all else that is the job's where it matters or is asked for.
@@ -94,7 +97,7 @@ class Observer:
         elif stage is not None and not _is_steady(stage, child, channel):
             attempt = replace(attempt, pods=await self._list_pods(job, stage))
         observed = Observed(
-            attempt=await self._explain(_with_driver(attempt), namespace=job.namespace),
+            attempt=await self._explain(self._recall_pods(_with_driver(attempt), job), namespace=job.namespace),
             earlier=earlier,
             frozen=await self._read_frozen(job),
             claim_access_modes=await self._read_claim(job),
@@ -105,6 +108,7 @@ class Observer:
     def forget(self, uid: str) -> None:
         """Forget a job that is gone."""
         self._frozen.pop(uid, None)
+        self.failed_pods.forget(uid)
 
     async def _read_attempt(self, job: Job, stage: StageStatus | None) -> tuple[Child | None, Channel | None]:
         if stage is None:
@@ -152,6 +156,16 @@ class Observer:
         pods = await self.cluster.select("Pod", namespace=namespace, labels=selector)
         nodes = await self.nodes.look_at(node_name(pod) for pod in pods if may_run(pod))
         return [(pod, read_pod(pod, node=nodes.get(node_name(pod)))) for pod in pods]
+
+    def _recall_pods(self, attempt: Attempt, job: Job) -> Attempt:
+        """An attempt that is over, with the pods that failed just before and are gone by now."""
+        stage, run = current_stage(job), job.status.run
+        if stage is None or run is None or attempt.is_live:
+            return attempt
+        there = {pod.uid for pod in attempt.pods}
+        made = labels(job.name, uid=job.uid, stage=stage.name, run=run.id, attempt=stage.attempt)
+        gone = [pod for pod in self.failed_pods.recall(job.uid, labels=made) if pod.uid not in there]
+        return replace(attempt, pods=(*attempt.pods, *gone))
 
     async def _explain(self, attempt: Attempt, *, namespace: str) -> Attempt:
         """The attempt with the reason why it has no pod, where that has to be asked for."""

@@ -13,6 +13,7 @@ from kubedistill.contract import StageResult
 from kubedistill.settings import CaBundle, DefaultStorage, Rbac, Settings
 from kubedistill.v1alpha1 import Status
 from kubedistill_operator.cluster.client import Cluster
+from kubedistill_operator.cluster.failed_pods import FailedPods
 from kubedistill_operator.cluster.failures import Obstructed
 from kubedistill_operator.cluster.observation import Observer
 from kubedistill_operator.decisions.freeze import freeze, frozen_manifest
@@ -397,3 +398,49 @@ def test_access_modes_of_the_claim_are_read_before_a_run_starts(source: str, res
     assert found.claim_access_modes is None, "there is no such claim"
     _, asked = observe(with_status(resource, Status(run=RUN)), lambda api: None, settings=settings)
     assert not [path for path in asked if "persistentvolumeclaims" in path]
+
+
+FULL = "Pod ephemeral local storage usage exceeds the total limit of containers 1Gi."
+
+
+def recalled(resource: Object, *, seconds: float, status: str = "Failed", attempt: int = 1) -> list[tuple[str, str]]:
+    """(reason, message) of the pods of an attempt, some seconds after the watch has shown a worker that is gone."""
+
+    async def play() -> list[tuple[str, str]]:
+        time = [NOW]
+        async with serving(FakeApi()) as api, Cluster(api.configuration, guard=lambda: 10.0) as cluster:
+            working(resource, driver=child(resource, "Train", jobDeploymentStatus=status), starts="1")(api)
+            observer = Observer(cluster, Settings(), lambda: time[0])
+            worker = pod(resource, "worker", "Train", attempt=attempt, phase="Failed", reason="Evicted", message=FULL)
+            uid = resource["metadata"]["uid"]
+            for other in (worker, pod(resource, "well", "Train", phase="Running")):
+                observer.failed_pods.see(other, job_uid=uid)
+            time[0] += seconds
+            found = (await observer.observe(at_stage(resource, "Train"))).observed.attempt
+        return [(one.exit_reason, one.exit_message) for one in found.pods if one.name in ("worker", "well")]
+
+    return asyncio.run(play())
+
+
+def test_a_worker_that_kuberay_deleted_at_once_still_tells_why_its_attempt_ended(resource: Object) -> None:
+    assert recalled(resource, seconds=5) == [("Evicted", FULL)]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [{"seconds": 5, "status": "Running"}, {"seconds": 121}, {"seconds": 5, "attempt": 2}],
+    ids=["the driver goes on with another worker", "it was long ago", "it was of another attempt"],
+)
+def test_a_worker_that_failed_explains_no_other_end(case: dict[str, Any], resource: Object) -> None:
+    assert recalled(resource, **case) == []
+
+
+def test_failed_pods_of_one_job_are_few_and_go_with_it() -> None:
+    pods = FailedPods(lambda: NOW)
+    for number in range(200):
+        metadata = {"name": f"p{number}", "uid": f"u{number}", "labels": {"a": "b"}}
+        pods.see({"metadata": metadata, "status": {"phase": "Failed"}}, job_uid="job")
+    assert [one.name for one in pods.recall("job", labels={"a": "b"})] == [f"p{number}" for number in range(136, 200)]
+    assert pods.recall("another", labels={}) == ()
+    pods.forget("job")
+    assert pods.recall("job", labels={}) == ()
