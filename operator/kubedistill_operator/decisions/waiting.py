@@ -101,21 +101,34 @@ def wait_for_pods(situation: Situation) -> Plan | None:
     return _wait(situation, status, stage, reason=reason, message=message, seconds=LOOK_SECONDS)
 
 
-def wait_for_remains(situation: Situation) -> Plan | None:
-    """What still runs of an attempt that is over is waited for where it is in the way, and named when it stays.
+def wait_for_end(situation: Situation) -> Plan | None:
+    """An attempt that was ended and whose pods or child stay is named; it may have been asked to save before."""
+    stage, attempt = situation.current, situation.observed.attempt
+    if stage is None or stage.state != "Stopping" or not situation.runs(attempt):
+        return None
+    if attempt.child is not None and not attempt.child.deleting:
+        return None
+    saving = STOP_SECONDS if stage.reason in GRACEFUL else 0
+    waited = seconds_since(stage.ended_at, situation.now) - saving
+    if waited < LOOK_SECONDS:
+        return None
+    found = describe_remains(attempt, situation=situation, waited=waited)
+    return _tell(situation, situation.status, reason=found.reason, message=found.message, seconds=LOOK_SECONDS)
 
-    Before an attempt that ends at schedulingTimeoutSeconds. A driver that was asked to save has its time for that.
-    """
+
+def wait_for_remains(situation: Situation) -> Plan | None:
+    """What still runs of attempts before is waited for where it is in the way, named, and not waited for for ever."""
     stage, remains = situation.current, _remains(situation)
     if stage is None or not remains:
         return None
-    waited = _waited(situation, stage)
+    waited = seconds_since(_over_since(situation), situation.now)
     if waited < LOOK_SECONDS:
         left = min(_STEP_SECONDS, LOOK_SECONDS - waited)
-        return Plan(requeue_after=left, why=("an earlier attempt has not ended yet",))
+        return Plan(requeue_after=left, why=("pods of an earlier attempt still run",))
     found = describe_remains(remains[0], situation=situation, waited=waited)
     limit = situation.run.spec.scheduling_timeout_seconds if situation.run is not None else None
-    if stage.state == "Pending" and limit is not None and waited >= limit:
+    # Not before pods of a lost node count as gone: then it goes on by itself.
+    if limit is not None and waited >= max(limit, situation.settings.node_lost_seconds + LOOK_SECONDS):
         return _give_up(situation, situation.status, stage, reason=found.reason, message=found.message, limit=limit)
     return _tell(situation, situation.status, reason=found.reason, message=found.message, seconds=LOOK_SECONDS)
 
@@ -187,39 +200,33 @@ def _give_up(
 
 
 def _remains(situation: Situation) -> list[Attempt]:
-    """The attempts that must be gone before this one goes on.
+    """The attempts that must be gone before one begins.
 
-    One that is being ended waits for itself. Prepare begins a run, or begins it again, and waits for all; a Ray
-    cluster waits for the GPUs of others; a stage without either starts at once.
+    Prepare begins a run, or begins it again, and waits for all; a Ray cluster waits for the GPUs of others; a stage
+    without either starts at once.
     """
-    stage, observed = situation.current, situation.observed
-    if stage is None:
+    stage = situation.current
+    if stage is None or stage.state != "Pending":
         return []
-    if stage.state == "Stopping":
-        child = observed.attempt.child
-        return [observed.attempt] if (child is None or child.deleting) and situation.runs(observed.attempt) else []
-    if stage.state != "Pending":
-        return []
-    running = [attempt for attempt in observed.earlier if situation.runs(attempt)]
+    running = [attempt for attempt in situation.observed.earlier if situation.runs(attempt)]
     if stage.name == CHAIN[0].name:
         return running
     return [attempt for attempt in running if not attempt.is_job] if situation.chain_stage.accelerated else []
+
+
+def _over_since(situation: Situation) -> str:
+    """Since when nothing of the run should run."""
+    run, suspended = situation.status.run, find_condition(situation.status, "Suspended")
+    times = [stage.ended_at for stage in situation.status.stages]
+    times += [run.started_at] if run is not None else []
+    times += [suspended.last_transition_time] if suspended is not None else []
+    return max(times)
 
 
 def _asked_since(situation: Situation, stage: StageStatus) -> str:
     """Since when what is to be made has been asked for."""
     run = situation.status.run
     return stage.started_at if stage.state == "Starting" or run is None else run.started_at
-
-
-def _waited(situation: Situation, stage: StageStatus) -> float:
-    """Seconds since what is waited for had to end."""
-    if stage.state == "Stopping":
-        saving = STOP_SECONDS if stage.reason in GRACEFUL else 0
-        return seconds_since(stage.ended_at, situation.now) - saving
-    run = situation.status.run
-    ends = [one.ended_at for one in situation.status.stages if one.ended_at]
-    return seconds_since(max([*ends, run.started_at if run is not None else ""]), situation.now)
 
 
 def _figures(situation: Situation, stage: StageStatus) -> dict[str, object]:

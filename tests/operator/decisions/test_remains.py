@@ -149,3 +149,36 @@ def test_w12_a_deleted_rayjob_that_stays_is_shown_while_a_job_stops(world: World
     del world.children[name]
     world.settle()
     assert world.status.phase == "Suspended"
+
+
+def test_a1_a_stage_that_is_there_already_is_skipped_whatever_still_runs(world: World) -> None:
+    world.stored |= {"student"}
+    last = succeed(world, "Generate")
+    world.complete_stage("Curate")
+    assert stage_of(world, "Train").state == "Skipped"
+    assert stage_of(world, "Evaluate").state == "Pending"
+    world.end_child(last)
+    world.settle()
+    assert stage_of(world, "Evaluate").state == "Starting"
+
+
+def test_w13_time_that_a_job_was_suspended_is_no_time_that_it_waited(world: World) -> None:
+    name = succeed(world, "Prepare")
+    world.pods[name] = (Pod("p", "u", "Running", world.now, node="n1"),)
+    world.spec = small_spec(suspend=True)
+    world.settle()
+    world.now += 100_000
+    world.spec = small_spec()
+    world.settle()
+    assert world.status.phase != "Failed"
+
+
+def test_w13_a_short_schedulingtimeout_waits_for_a_lost_node_to_count_as_gone(world: World) -> None:
+    world.spec = small_spec(schedulingTimeoutSeconds=30)
+    name = succeed(world, "Train")
+    world.children[name] = replace(world.children[name], state="Ended")
+    world.pods[name] = (Pod("p", "u", "Running", world.now, node="node-7", node_lost_since=world.now),)
+    for _ in range(20):
+        world.now += 15
+        world.settle()
+    assert stage_of(world, "Evaluate").state == "Starting"
