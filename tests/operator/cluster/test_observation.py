@@ -444,3 +444,31 @@ def test_failed_pods_of_one_job_are_few_and_go_with_it() -> None:
     assert pods.recall("another", labels={}) == ()
     pods.forget("job")
     assert pods.recall("job", labels={}) == ()
+
+
+SIDECARS: dict[str, tuple[str, Object, tuple[str, str]]] = {
+    # state of the stage, state of the driver's container: state of the child, what the driver does
+    "a sidecar is not ready yet and the driver works": ("Starting", {"running": {}}, ("Running", "Running")),
+    "a sidecar is not ready any more and the driver works": ("Running", {"running": {}}, ("Running", "Running")),
+    "the driver has ended beside a sidecar": (
+        "Running", {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}, ("Waiting", "Ended"),
+    ),
+    "the driver waits for its image": ("Starting", {"waiting": {"reason": "PodInitializing"}}, ("Waiting", "Waiting")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SIDECARS)
+def test_the_driver_of_a_job_that_is_not_ready_is_looked_at_itself(case: str, resource: Object) -> None:
+    state, container, expected = SIDECARS[case]
+    statuses = [{"name": "driver", "state": container}, {"name": "agent", "state": {"running": {}}}]
+
+    def prepare(api: FakeApi) -> None:
+        put_frozen(api, resource)
+        api.put(child(resource, "Curate", active=1, ready=0), collection=JOBS)
+        api.put(channel(resource, "Curate", starts="1"), collection=MAPS)
+        api.put(pod(resource, "p", "Curate", phase="Running", containerStatuses=statuses), collection=PODS)
+
+    found, _ = observe(at_stage(resource, "Curate", state=state), prepare)
+    assert found.attempt.child is not None
+    assert (found.attempt.child.state, found.attempt.driver) == expected
+    assert found.attempt.is_live == (expected[1] != "Ended")
