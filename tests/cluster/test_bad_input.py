@@ -66,8 +66,6 @@ def desk(
         playing(kubeconfig, namespace=name, scale=0.02, choose=mend_later),
     ):
         api.create(claim("disk", mode="ReadWriteOnce"), namespace=name)
-        for job in ON_THEIR_OWN:  # they take a while, and nobody has to wait for them
-            desk.submit(job)
         yield desk
 
 
@@ -77,6 +75,13 @@ def wrong(desk: Desk) -> dict[str, str]:
     for name, (spec, _, _, _) in WRONG.items():
         desk.submit(name, **spec)
     return {name: desk.shows(name, "Validated", reason=reason) for name, (_, reason, _, _) in WRONG.items()}
+
+
+@pytest.fixture(scope="module")
+def on_their_own(desk: Desk) -> None:
+    """Jobs that take a while, for which nobody has to wait."""
+    for name in ON_THEIR_OWN:
+        desk.submit(name)
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -102,7 +107,7 @@ def test_s2_s3_what_waits_to_be_mended_is_looked_at_once_a_minute_and_written_ne
     assert desk.counted("controller_runtime_reconcile_errors_total") == 0
 
 
-@pytest.mark.usefixtures("wrong")
+@pytest.mark.usefixtures("wrong", "on_their_own")
 def test_s2_s3_each_is_healed_when_its_cause_is_gone(desk: Desk) -> None:
     where = desk.namespaces[0]
     desk.api.patch(JOBS, "ok-unknown-pool", {"spec": on_pool("gpu")}, namespace=where)
@@ -167,6 +172,7 @@ def restarts(desk: Desk, name: str, stage: str) -> int:
     return sum((desk.stage(name, stage).get("restarts") or {}).values())
 
 
+@pytest.mark.usefixtures("on_their_own")
 def test_w12_kuberay_that_is_away_is_named_and_costs_nothing(desk: Desk) -> None:
     desk.becomes("kuberay-late-1", "Succeeded")
     told = [one for one in desk.api.list("v1/Event", namespace=desk.namespaces[0]) if one["reason"] == "Waiting"]
@@ -175,12 +181,14 @@ def test_w12_kuberay_that_is_away_is_named_and_costs_nothing(desk: Desk) -> None
     assert [restarts(desk, "kuberay-late-1", stage) for stage in ("Generate", "Train", "Evaluate")] == [0, 0, 0]
 
 
+@pytest.mark.usefixtures("on_their_own")
 def test_a18_a_sidecar_that_does_not_end_keeps_no_stage_waiting(desk: Desk) -> None:
     desk.becomes("sidecar-1", "Succeeded")
     assert [restarts(desk, "sidecar-1", stage) for stage in ("Prepare", "Curate", "Export")] == [0, 0, 0]
     wait_for(lambda: not desk.made(kinds=["batch/v1/Job"], job="sidecar-1"), what="its Jobs are gone, each at once")
 
 
+@pytest.mark.usefixtures("on_their_own")
 def test_a18_a_driver_that_runs_out_of_memory_beside_a_sidecar_is_seen_at_once(desk: Desk) -> None:
     desk.becomes("oom-beside-1", "Succeeded")
     curate = desk.stage("oom-beside-1", "Curate")
