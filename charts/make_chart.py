@@ -139,7 +139,7 @@ def table(model: BaseModel, *, at: str = "") -> Iterator[tuple[str, str, str]]:
             continue
         yield f"{at}{name}", _cell(default), _cell_text(field.description)
         if inner is not None:
-            yield from table(inner(), at=f"{at}{name}{step}.")
+            yield from table(inner.model_construct(), at=f"{at}{name}{step}.")
 
 
 def main() -> None:
@@ -169,7 +169,7 @@ def _values_lines(model: BaseModel, *, indent: str) -> Iterator[str]:
 def _fields(model: BaseModel) -> Iterator[tuple[str, FieldInfo, Any]]:
     """(name on the wire, field, value) of all fields."""
     for name, field in type(model).model_fields.items():
-        yield field.alias or name, field, getattr(model, name)
+        yield field.alias or name, field, getattr(model, name, None)  # a required field of an item has no value
 
 
 def _items_of(annotation: Any) -> tuple[type[BaseModel] | None, str]:

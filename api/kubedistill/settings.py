@@ -1,16 +1,17 @@
 """The operator's settings file: pools, images, storage and limits that a platform team decides on."""
 
+import re
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, ValidationInfo, model_validator
 
+from kubedistill.pod_strings import GpuResource, Image, LabelKey, LabelValue, TolerationKey
+from kubedistill.stored import is_stored
 from kubedistill.v1alpha1.base import Model, Name, Uri
 from kubedistill.v1alpha1.operation import DOMAIN, ObjectName, Quantity, Seconds
 
-Image = Annotated[str, Field(min_length=1, max_length=512)]
-Namespace = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
-_LABEL = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
-LabelKey = Annotated[str, Field(min_length=1, max_length=317, pattern=f"^({DOMAIN}/)?{_LABEL}$")]
+NAMESPACE = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+Namespace = Annotated[str, Field(min_length=1, max_length=63, pattern=NAMESPACE)]
 Registry = Annotated[str, Field(min_length=1, max_length=255, pattern=f"^{DOMAIN}(:[0-9]{{1,5}})?(/[a-z0-9._-]+)*$")]
 ConfigMapKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$")]
 # No dollar sign: Kubernetes replaces $(NAME) in variables.
@@ -20,13 +21,36 @@ UserId = Annotated[int, Field(ge=1, le=2**31 - 1)]
 GroupId = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
+_EXISTS: dict[str, Any] = {"required": ["operator"], "properties": {"operator": {"const": "Exists"}}}
+_KEYED_OR_ALL: dict[str, Any] = {
+    "anyOf": [_EXISTS, {"required": ["key"], "properties": {"key": {"minLength": 1}}}],
+    "if": _EXISTS,
+    "then": {"properties": {"value": {"const": ""}}},
+}
+"""A toleration has a key unless it tolerates all, and a value only to be equal to, in JSON schema's words."""
+
+
 class Toleration(Model):
     """One taint that pods of a pool accept."""
 
-    key: Annotated[str, Field(max_length=316)] = ""
+    model_config = ConfigDict(json_schema_extra=_KEYED_OR_ALL)
+
+    key: TolerationKey = ""
+    """Key of the taint. Empty, with Exists: all taints."""
     operator: Literal["Equal", "Exists"] = "Equal"
-    value: Annotated[str, Field(max_length=63)] = ""
+    value: LabelValue = ""
+    """Value of the taint, for Equal."""
     effect: Literal["", "NoSchedule", "PreferNoSchedule", "NoExecute"] = ""
+
+    @model_validator(mode="after")
+    def _check_operator(self, info: ValidationInfo) -> Self:
+        if is_stored(info):
+            return self
+        if not self.key and self.operator != "Exists":
+            raise ValueError("a toleration without a key must have operator Exists; Name a key, or set the operator")
+        if self.value and self.operator == "Exists":
+            raise ValueError("a toleration with operator Exists has no value; Remove the value")
+        return self
 
 
 _LABELLED_OR_CPU: dict[str, Any] = {
@@ -43,11 +67,11 @@ class Pool(Model):
 
     model_config = ConfigDict(json_schema_extra=_LABELLED_OR_CPU)
 
-    node_selector: Annotated[dict[str, str], Field(max_length=32)] = Field(default_factory=dict)
+    node_selector: Annotated[dict[LabelKey, LabelValue], Field(max_length=32)] = Field(default_factory=dict)
     """Labels that its nodes carry."""
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=16)] = ()
     """Taints that its nodes may carry."""
-    gpu_resource: Annotated[str, Field(min_length=1, max_length=253)] = "nvidia.com/gpu"
+    gpu_resource: GpuResource = "nvidia.com/gpu"
     """Name of the extended resource that stands for one GPU."""
     gpus_per_node: Annotated[int, Field(ge=0, le=64)] = 8
     """GPUs of each node, 0 to 64; 0 for a pool of CPUs."""
@@ -81,15 +105,49 @@ class Images(Model):
     """Secrets in the job's namespace that pull the images, besides those that the job names."""
 
 
+class SharedStorage(Model):
+    """One store for the jobs of several namespaces that name none of their own."""
+
+    uri: Uri
+    """Root of the store, as it is: no namespace is appended."""
+    namespaces: Annotated[tuple[Namespace, ...], Field(min_length=1, max_length=1024)]
+    """Namespaces that use it. Whoever may make jobs in one can read and use what the others have made."""
+
+
 class DefaultStorage(Model):
     """Where jobs that name no storage of their own keep their artifacts."""
 
     uri: Uri | None = None
-    """Root of the store."""
-    volume_claim: Annotated[str | None, Field(min_length=1, max_length=253)] = None
+    """Root of all stores: each namespace has its own below it, by its name. Absent: the root of the claim."""
+    shared: Annotated[tuple[SharedStorage, ...], Field(max_length=64)] = ()
+    """Stores of several namespaces. Empty: no two namespaces share one."""
+    volume_claim: ObjectName | None = None
     """PersistentVolumeClaim in the job's namespace."""
     single_node: bool = False
     """Allow ReadWriteOnce claims, for clusters of one node."""
+
+    @model_validator(mode="after")
+    def _check_shared(self, info: ValidationInfo) -> Self:
+        if is_stored(info):
+            return self
+        seen: dict[str, int] = {}
+        for number, group in enumerate(self.shared):
+            at = f"storage.shared[{number}]"
+            for named in (*group.namespaces, group.uri.rstrip("/")):
+                if (other := seen.setdefault(named, number)) != number:
+                    raise ValueError(f"{at} has {named}, and so has shared[{other}]; Name it in one of them")
+            if (owner := self._owner_of(group.uri)) is not None:
+                fix = "Name a place that is no namespace's, such as _shared"
+                raise ValueError(f"{at}.uri is in the store of namespace {owner}; {fix}")
+        return self
+
+    def _owner_of(self, uri: str) -> str | None:
+        """The namespace whose own store a URI is in, whether or not there is such a namespace."""
+        root = f"{self.uri.rstrip('/')}/" if self.uri is not None else None
+        if root is None or not uri.startswith(root):
+            return None
+        first = uri.removeprefix(root).partition("/")[0]
+        return first if re.fullmatch(NAMESPACE, first) else None
 
 
 class Resources(Model):
@@ -150,6 +208,15 @@ class Rbac(Model):
     """Whether it may make a ServiceAccount for each job that names none."""
 
 
+class Policy(Model):
+    """What jobs may ask for."""
+
+    allow_trust_remote_code: bool = True
+    """Whether jobs may run code that comes with a model."""
+    allowed_sources: Annotated[tuple[Uri, ...], Field(max_length=256)] = ()
+    """Beginnings of the sources that jobs may read models from, such as hf://mistralai/. Empty: all."""
+
+
 class Settings(Model):
     """The operator's settings file."""
 
@@ -177,10 +244,14 @@ class Settings(Model):
     submission_mode: Literal["HTTPMode", "K8sJobMode"] = "HTTPMode"
     """How KubeRay submits a driver."""
     storage: DefaultStorage = DefaultStorage()
+    policy: Policy = Policy()
     watch_namespaces: Annotated[tuple[Namespace, ...], Field(max_length=256)] = ()
     """Namespaces that are watched. Empty: all."""
     max_active_jobs_per_namespace: Annotated[int, Field(ge=1, le=100_000)] = 100
     """Jobs with a child at a time; further ones are Queued."""
+    on_restore: Literal["Run", "Hold"] = "Run"
+    """What to do with jobs that have no status, as after a restore. Run: start them, and skip what the store holds.
+    Hold: start none, new ones neither, before it has the annotation kubedistill.io/release."""
     node_lost_seconds: Seconds = 300
     """Seconds after which pods on an absent or NotReady node count as gone."""
     scale_up_grace_seconds: Seconds = 900

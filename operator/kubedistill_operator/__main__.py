@@ -50,6 +50,14 @@ def run(
 
 
 @app.command()
+def check(*, config: Config = None) -> None:
+    """Read a settings file as the operator does at its start, and say whether it would start with it."""
+    settings = _settings(config)
+    pools = ", ".join(sorted(settings.pools)) or "none"
+    typer.echo(f"{config or 'the defaults'}: valid; pools: {pools}")
+
+
+@app.command()
 def explain(
     job: Annotated[str, typer.Argument(help="NAMESPACE/NAME of a DistillationJob.", show_default=False)],
     *,

@@ -9,6 +9,7 @@ from kubedistill.chain import StageName
 JOB_UID_LABEL, STAGE_LABEL = marks.JOB_UID_LABEL, marks.STAGE_LABEL
 RUN_LABEL, ATTEMPT_LABEL = marks.RUN_LABEL, marks.ATTEMPT_LABEL
 RERUN_ANNOTATION, CANCEL_ANNOTATION = marks.RERUN_ANNOTATION, marks.CANCEL_ANNOTATION
+RELEASE_ANNOTATION = marks.RELEASE_ANNOTATION
 MANAGED_BY = {"app.kubernetes.io/managed-by": "kubedistill"}
 DRIVER_CONTAINER = "driver"
 HEAD_CONTAINER, WORKER_CONTAINER, SUBMITTER_CONTAINER = "ray-head", "ray-worker", "ray-job-submitter"
@@ -26,9 +27,9 @@ def out_name(child: str) -> str:
     return f"{child}-out"
 
 
-def frozen_name(job: str, *, uid: str, run: str) -> str:
-    """The name of the ConfigMap that holds a run as it was started."""
-    return f"{job}-run-{_short(uid, run)}"
+def frozen_name(job: str, *, uid: str, run: str, snapshot: str = "") -> str:
+    """The name of the ConfigMap that holds a frozen run; it ends in the digest of its bytes, but in 0.1 it had none."""
+    return f"{job}-run-{_short(uid, run)}" + (f"-{snapshot}" if snapshot else "")
 
 
 def service_account_name(job: str, *, uid: str) -> str:

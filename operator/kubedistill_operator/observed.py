@@ -75,6 +75,8 @@ class Child:
     noticed: bool = True
     """Whether its controller has said anything of it."""
     deleting: bool = False
+    is_owned: bool = True
+    """Whether it still belongs to the job, and not to nobody since a deletion with `--cascade=orphan`."""
 
     @property
     def is_live(self) -> bool:
@@ -97,12 +99,23 @@ class Channel:
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """The immutable ConfigMap that holds a run as it was started."""
+    """A ConfigMap that has the name of a frozen run; `freeze.is_intact` says whether it is the one of status."""
 
-    run_id: str
-    digest: str
+    name: str
+    snapshot: str
+    """The sha256 of its run.json."""
     values: Mapping[str, Any]
-    """{spec, pools, images, contract}."""
+    """The content of run.json; empty where that is no JSON object."""
+
+    @property
+    def run_id(self) -> str:
+        """The run's name."""
+        return str(self.values["id"])
+
+    @property
+    def digest(self) -> str:
+        """The digest of its spec."""
+        return str(self.values["digest"])
 
     @property
     def contract(self) -> int:
@@ -154,13 +167,17 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """Another live job on the same storage and the artifacts that it is about to make."""
+    """Another job on the same store that makes, or has made, an artifact which this one still lacks."""
 
     namespace: str
     name: str
     uid: str
-    created: float
     keys: Mapping[ArtifactName, str] = field(default_factory=dict)
+    """Artifacts that its child is making."""
+    made: Mapping[ArtifactName, str] = field(default_factory=dict)
+    """Artifacts that were complete when it last said so."""
+    made_at: float = 0.0
+    """When its latest stage ended."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     set_environment(os.environ)
     try:
         if options.job:
-            return _run_one(options.job)
+            return _run_one(options.job, sha256=options.job_sha256)
         if options.validate:
             return _validate(options)
         return _preview(options) if options.preview else _run_all(options)
@@ -48,6 +48,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--job", type=Path, help="run the stage of a job.json")
     what.add_argument("--manifest", type=Path, help="run all stages of a DistillationJob on this machine")
+    parser.add_argument("--job-sha256", metavar="HEX", help="refuse a job.json that has another sha256")
     parser.add_argument("--data-root", type=Path, help="what paths are relative to; the manifest's folder by default")
     parser.add_argument("--store", default=".kubedistill", help="folder for artifacts")
     parser.add_argument(
@@ -79,7 +80,7 @@ def _prices(text: str) -> Any:
         raise argparse.ArgumentTypeError(f"{text!r} is not a JSON object of prices from 0 up") from error
 
 
-def _run_one(path: Path) -> int:
+def _run_one(path: Path, *, sha256: str | None) -> int:
     from kubedistill_runtime.channel import read_job
     from kubedistill_runtime.channel.signals import SignalledChannel
     from kubedistill_runtime.driver import run_stage
@@ -87,7 +88,7 @@ def _run_one(path: Path) -> int:
     from kubedistill_runtime.serving.session import LocalEngines
     from kubedistill_runtime.storage.store import locate_store
 
-    job, driver = read_job(path), uuid.uuid4().hex
+    job, driver = read_job(path, sha256=sha256), uuid.uuid4().hex
     log_to(None, job=job)
     store = locate_store(job.store)  # a store that can't be made is for the stage's result to tell
     with _open_channel(job, folder=path.parent, store=store, driver=driver) as opened:

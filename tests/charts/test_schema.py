@@ -33,6 +33,37 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"settings": {"pools": {"H200": {"gpusPerNode": 0}}}},
         "at '/settings/pools': additional properties 'H200' not allowed",
     ),
+    "a label of nodes with a space": (
+        {"settings": {"pools": {"h200": {"nodeSelector": {"gpu": "NVIDIA H200"}}}}},
+        "at '/settings/pools/h200/nodeSelector/gpu': 'NVIDIA H200' does not match",
+    ),
+    "a key of nodes with a space": (
+        {"settings": {"pools": {"h200": {"nodeSelector": {"x y": "a"}}}}},
+        "at '/settings/pools/h200/nodeSelector': additional properties 'x y' not allowed",
+    ),
+    "a toleration of nothing": (
+        {"settings": {"pools": {"h200": {"nodeSelector": {"gpu": "h200"}, "tolerations": [{}]}}}},
+        "at '/settings/pools/h200/tolerations/0'",
+    ),
+    "Exists with a value": (
+        {"settings": {"pools": {"h200": {"nodeSelector": {"gpu": "h200"}, "tolerations": [
+            {"key": "gpu", "operator": "Exists", "value": "a"}]}}}},
+        "at '/settings/pools/h200/tolerations/0/value': value must be ''",
+    ),
+    "a GPU resource that is none": (
+        {"settings": {"pools": {"h200": {"nodeSelector": {"gpu": "h200"}, "gpuResource": "gpu here"}}}},
+        "at '/settings/pools/h200/gpuResource': 'gpu here' does not match",
+    ),
+    "a quota's resource": (
+        {"settings": {"pools": {"h200": {"nodeSelector": {"gpu": "h200"}, "gpuResource": "requests.a.com/gpu"}}}},
+        "at '/settings/pools/h200/gpuResource': 'not' failed",
+    ),
+    "an image that is none": (
+        {"settings": {"images": {"runtime": "My Image"}}}, "at '/settings/images/runtime': 'My Image' does not match",
+    ),
+    "a claim that is none": (
+        {"settings": {"storage": {"volumeClaim": "My Claim"}}}, "at '/settings/storage/volumeClaim'",
+    ),
     "a label key that is none": (
         {"settings": {"topologySpread": {"a b": {}}}}, "at '/settings/topologySpread': additional properties 'a b'",
     ),

@@ -16,6 +16,7 @@ from operator_desk import Desk, open_desk
 from player.background import playing
 from player.child import Child, Cluster
 from player.pods import cluster_pod, slots_of
+from pool_strings import AT_BOUNDARY, ROWS, worker
 
 LIMIT_RANGE = {"limits": [{"type": "Container", "default": {"cpu": "500m"}}]}
 QUOTA = {"hard": {"limits.cpu": "100"}}
@@ -130,3 +131,18 @@ def test_every_pod_has_the_limits_that_are_demanded(name: str, api: Api, desk: D
     for namespace in desk.namespaces:
         for pod in built_pods(name, limited):
             api.create(pod, namespace=namespace, dry_run=True, strict=True)
+
+
+def test_kubernetes_takes_and_refuses_the_strings_of_pools_that_the_settings_do(api: Api, namespace: str) -> None:
+    asked = {name: row for name, row in ROWS.items() if row.refused not in AT_BOUNDARY}
+    assert len(asked) > 30
+    taken = {name: is_taken(api, worker(row), namespace=namespace) for name, row in asked.items()}
+    assert taken == {name: not row.refused for name, row in asked.items()}
+
+
+def is_taken(api: Api, pod: Manifest, *, namespace: str) -> bool:
+    try:
+        api.create(pod, namespace=namespace, dry_run=True)
+    except Refused as error:
+        return "422" not in str(error)  # anything else is no verdict on its strings
+    return True

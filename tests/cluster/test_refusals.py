@@ -110,7 +110,7 @@ NO_PODS = {
 }
 
 
-def test_w9_why_the_pods_of_a_job_are_refused_is_what_the_api_server_says(desk: Desk) -> None:
+def test_w11_why_the_pods_of_a_job_are_refused_is_what_the_api_server_says(desk: Desk) -> None:
     where = desk.namespaces[0]
     for name, (pods, _, _) in NO_PODS.items():
         desk.submit(name, pods=pods)
@@ -139,7 +139,7 @@ def small_containers(desk: Desk) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("small_containers")
-def test_w7_w9_limits_of_a_namespace_are_told_from_its_quota(desk: Desk) -> None:
+def test_w7_w11_limits_of_a_namespace_are_told_from_its_quota(desk: Desk) -> None:
     desk.submit("ok-8")
     message = desk.shows("ok-8", "Progressing", reason="PodsRefused")
     assert "maximum memory usage per Container is 16Mi" in message

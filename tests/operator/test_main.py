@@ -124,3 +124,21 @@ def test_a_server_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) -
 def test_the_lease_is_in_the_namespace_of_the_pod(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("POD_NAMESPACE", "system")
     assert own_namespace() == "system"
+
+
+BAD_POOL = 'pools:\n  h200:\n    nodeSelector: {nvidia.com/gpu.product: "NVIDIA H200"}\n'
+
+
+@pytest.mark.parametrize("command", ["check", "run"])
+def test_a_string_that_kubernetes_refuses_is_found_before_any_job_meets_it(command: str, tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").write_text(BAD_POOL)
+    found = run(command, "--config", "settings.yaml", folder=tmp_path)
+    assert (found.returncode, found.stdout) == (2, "")
+    assert found.stderr.startswith("InvalidSettings: settings.yaml:3: pools.h200.nodeSelector.nvidia.com/gpu.product: ")
+
+
+def test_check_says_what_the_operator_would_start_with(tmp_path: Path) -> None:
+    (tmp_path / "settings.yaml").write_text(BAD_POOL.replace("NVIDIA H200", "NVIDIA-H200"))
+    found = run("check", "--config", "settings.yaml", folder=tmp_path)
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout == "settings.yaml: valid; pools: h200\n"

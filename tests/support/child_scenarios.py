@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from kubedistill.canonical import text_digest
 from kubedistill.chain import STAGES, StageName
 from kubedistill.contract import JobRef, RunRef, StageJob
 from kubedistill.manifest import load_manifest
@@ -26,6 +27,7 @@ ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "operator" / "children" / "golden"
 COMMAND = ".venv/bin/python tests/support/child_scenarios.py"
 ELIDED = "(the StageJob, which has a test of its own)"
+ELIDED_DIGEST = "sha256-of-job.json"
 UID = "5a1f1c1e-7c0e-4b53-9f0e-2f1d3a5b7c90"
 
 _NVIDIA_TAINT = {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"}
@@ -253,10 +255,9 @@ def gpus(child: Manifest, resource: str = "nvidia.com/gpu") -> int:
 def render(name: str) -> str:
     """A scenario's objects as YAML, in the order in which they are made."""
     objects = json.loads(json.dumps(build_children(request_of(name))))
-    for one in objects:
-        if "job.json" in one.get("data", {}):
-            one["data"]["job.json"] = ELIDED
-    return yaml.safe_dump_all(objects, sort_keys=False, width=120)
+    (told,) = [one["data"] for one in objects if "job.json" in one.get("data", {})]
+    digest, told["job.json"] = text_digest(told["job.json"]), ELIDED
+    return yaml.safe_dump_all(objects, sort_keys=False, width=120).replace(digest, ELIDED_DIGEST)
 
 
 def write_files() -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from kubedistill.canonical import text_digest
 from kubedistill.chain import CHAIN, STAGES, StageName
 from kubedistill.contract import ArtifactRef, StageJob, StageProgress, StageResult
 from kubedistill.settings import Pool, Settings
@@ -16,11 +17,12 @@ from kubedistill.v1alpha1 import Spec, StageStatus, Status
 from kubedistill_operator.clock import stamp
 from kubedistill_operator.decisions.reconcile import reconcile
 from kubedistill_operator.job import Job
+from kubedistill_operator.names import frozen_name
 from kubedistill_operator.observed import Attempt, Channel, Child, Frozen, Observed, Pod, Refusal, Rival
 from kubedistill_operator.plan import Event, Plan
 from kubedistill_operator.status import find_condition
 
-NAMESPACE, NAME = "team", "quickstart"
+NAMESPACE, NAME, UID = "team", "quickstart", "job-uid"
 SETTINGS = Settings(pools={"cpu": Pool(gpus_per_node=0), "h100": Pool(node_selector={"gpu": "h100"})})
 
 
@@ -49,11 +51,13 @@ class World:
     status: Status = field(default_factory=Status)
     generation: int = 1
     deleting: bool = False
+    finalizers: tuple[str, ...] = ()
     children: dict[str, Child] = field(default_factory=dict)
     channels: dict[str, Channel] = field(default_factory=dict)
     jobs: dict[str, StageJob] = field(default_factory=dict)
     pods: dict[str, tuple[Pod, ...]] = field(default_factory=dict)
     frozen: dict[str, Frozen] = field(default_factory=dict)
+    """ConfigMaps of frozen runs, by name."""
     claim_access_modes: tuple[str, ...] | None = ("ReadWriteMany",)
     missing_config_maps: tuple[str, ...] = ()
     pods_refused: str = ""
@@ -77,8 +81,9 @@ class World:
     @property
     def job(self) -> Job:
         return Job(
-            NAMESPACE, NAME, uid="job-uid", generation=self.generation, created=1_700_000_000.0, deleting=self.deleting,
-            annotations=self.annotations, spec=self.spec, problem=self.problem, status=self.status,
+            NAMESPACE, NAME, uid=UID, generation=self.generation, created=1_700_000_000.0, deleting=self.deleting,
+            finalizers=self.finalizers, annotations=self.annotations, spec=self.spec, problem=self.problem,
+            status=self.status,
         )  # fmt: skip
 
     def observe(self) -> Observed:
@@ -88,7 +93,7 @@ class World:
         others = [other for other in {*self.children, *self.pods} if other != name]
         return Observed(
             attempt=self.attempt(name), earlier=tuple(self.attempt(other) for other in sorted(others)),
-            frozen=self.frozen.get(self.status.run.id) if self.status.run else None,
+            frozen=self.frozen_run,
             claim_access_modes=self.claim_access_modes, missing_config_maps=self.missing_config_maps,
             rivals=self.rivals,
             active_in_namespace=self.active_in_namespace,
@@ -98,6 +103,15 @@ class World:
         pods = self.pods.get(name, ())
         refused = "" if pods else self.pods_refused
         return Attempt(self.children.get(name), self.channels.get(name), pods, refused)
+
+    @property
+    def frozen_run(self) -> Frozen | None:
+        """The ConfigMap of the run of the status."""
+        run = self.status.run
+        if run is None:
+            return None
+        names = [frozen_name(NAME, uid=UID, run=run.id, snapshot=one) for one in (run.snapshot_digest, "")]
+        return next((self.frozen[name] for name in names if name in self.frozen), None)
 
     def reconcile(self) -> Plan:
         return reconcile(self.job, self.observe(), now=self.now, settings=self.settings)
@@ -157,7 +171,7 @@ class World:
                 self.children[name] = Child(kind, name, f"uid-{next(self._uids)}", self.now, "Waiting")
         elif "run.json" in data:
             values = json.loads(data["run.json"])
-            self.frozen.setdefault(values["id"], Frozen(values["id"], values["digest"], values))
+            self.frozen.setdefault(name, Frozen(name, text_digest(data["run.json"]), values))
         elif "job.json" in data:
             self.jobs.setdefault(name, StageJob.model_validate_json(data["job.json"]))
         elif "owner" in data:
@@ -182,8 +196,8 @@ class World:
         token = channel.owner.partition(":")[0]
         self.channels[name] = replace(channel, owner=f"{token}:{driver}", starts=channel.starts + 1)
 
-    def progress(self, name: str, *, done: int, total: int = 100) -> None:
-        said = StageProgress(at=stamp(self.now), state="Working", done=done, total=total, unit="rows")
+    def progress(self, name: str, *, done: int, total: int = 100, **changes: Any) -> None:
+        said = StageProgress(at=stamp(self.now), state="Working", done=done, total=total, unit="rows", **changes)
         self.channels[name] = replace(self.channels[name], progress=said)
 
     def result(self, name: str, *, driver: str = "d1", **changes: Any) -> None:

@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 
 from cluster_setup import ROOT, read_manifests
+from job_states import as_object, play
 from kubedistill.chain import CHAIN
 from kubedistill.contract import StageResult
 from kubedistill.report import Report
@@ -19,15 +20,16 @@ from kubedistill.report_table import table_lines
 from kubedistill.settings import Settings
 from kubedistill.stored import read_stored_json
 from kubedistill_operator.cluster.channel_reading import read_channel
-from kubedistill_operator.cluster.child_reading import read_child, read_frozen
+from kubedistill_operator.cluster.child_reading import check_frozen, read_child, read_frozen
 from kubedistill_operator.cluster.status_writing import status_values
-from kubedistill_operator.decisions.freeze import thaw
+from kubedistill_operator.decisions.freeze import is_intact, thaw
 from kubedistill_operator.decisions.requests import make_request
 from kubedistill_operator.decisions.situation import Situation
 from kubedistill_operator.job import parse_job
 from kubedistill_operator.names import child_name, frozen_name
 from kubedistill_operator.observed import Observed
 from kubedistill_runtime.channel import read_job
+from old_code import unpack_operator
 from stored_release import StoredJob, StoredRelease, releases
 from tightened import TIGHTENED, tightenings
 
@@ -67,8 +69,10 @@ def test_a_snapshot_is_found_and_read(stored: StoredJob) -> None:
     name = frozen_name(stored.name, uid=stored.job["metadata"]["uid"], run=run.id)
     for config_map in stored.of("ConfigMap"):
         if config_map["metadata"]["name"] in texts:
-            assert read_frozen(config_map) is not None
+            check_frozen(read_frozen(config_map))
     assert json.loads(texts[name])["digest"] == run.digest
+    (found,) = [read_frozen(one) for one in stored.of("ConfigMap") if one["metadata"]["name"] == name]
+    assert is_intact(found, run)
 
 
 def test_what_a_driver_was_told_is_read_by_today_s_runtime(stored: StoredJob, tmp_path: Path) -> None:
@@ -104,11 +108,12 @@ def requests_of(old: StoredRelease) -> Iterator[tuple[str, dict[str, Any]]]:
     """What a driver of each live attempt would be told if its child were made today."""
     for name, stored in old.jobs.items():
         job = parse_job(stored.job)
-        frozen = {found.run_id: found for one in stored.of("ConfigMap") if (found := read_frozen(one)) is not None}
+        found = [read_frozen(one) for one in stored.of("ConfigMap")]
+        frozen = {one.run_id: one for one in found if "pools" in one.values}
         assert job.status.run is not None
         observed = Observed(frozen=frozen[job.status.run.id])
         assert observed.frozen is not None
-        situation = Situation(job, observed, NOW, Settings(), thaw(observed.frozen))
+        situation = Situation(job, observed, NOW, Settings(), thaw(observed.frozen, settings=Settings()))
         if situation.current is not None and situation.current.child:
             yield name, json.loads(make_request(situation).stage_job.to_json())
 
@@ -145,3 +150,24 @@ def test_every_rule_that_is_new_has_an_object_that_breaks_it(old: StoredRelease)
     """A row of tests/support/tightened.py; tests/cluster/upgrade tries its object on a real API server."""
     (crd,) = read_manifests(ROOT / "crds" / "kubedistill.io_distillationjobs.yaml")
     assert tightenings(old.crd, crd) <= TIGHTENED.keys()
+
+
+DECIDE = """
+import json, sys
+from kubedistill.settings import Settings
+from kubedistill_operator.decisions.reconcile import reconcile
+from kubedistill_operator.job import parse_job
+from kubedistill_operator.observed import Observed
+from kubedistill_operator.plan import Plan
+print(reconcile(parse_job(json.load(sys.stdin)), Observed(), now=1.8e9, settings=Settings()) == Plan())
+"""
+
+
+def test_p3_an_earlier_operator_leaves_a_job_alone_whose_phase_it_does_not_know(
+    old: StoredRelease, tmp_path: Path
+) -> None:
+    """Only a job that is being deleted has it, and of such a job 0.1 reads no more than that."""
+    held = as_object(play("p3 held by a finalizer"))
+    assert held["status"]["phase"] == "Deleting"
+    code = unpack_operator(old.operator, tmp_path / "old")
+    assert code.python(DECIDE, text=json.dumps(held)) == "True\n"

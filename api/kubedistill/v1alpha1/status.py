@@ -9,7 +9,7 @@ from kubedistill.v1alpha1.base import Model, keyed_by
 
 Phase = Literal[
     "Pending", "Queued", "Preparing", "Generating", "Curating", "Training", "Evaluating", "Exporting",
-    "Succeeded", "Failed", "Suspended",
+    "Succeeded", "Failed", "Suspended", "Deleting",
 ]  # fmt: skip
 Text = Annotated[str, Field(max_length=1024)]
 Short = Annotated[str, Field(max_length=253)]
@@ -57,6 +57,8 @@ class StageStatus(Model):
     """Name of its RayJob or Job."""
     child_uid: Annotated[str, Field(alias="childUID", max_length=64)] = ""
     """UID of it, once it was seen."""
+    job_digest: Annotated[str, Field(max_length=64)] = ""
+    """The sha256 of what the driver of the latest try is told."""
     started_at: Short = ""
     """When the latest try was decided on, RFC 3339."""
     ended_at: Short = ""
@@ -68,7 +70,9 @@ class StageStatus(Model):
     eta_seconds: Annotated[float, Field(ge=0)] | None = None
     """Seconds that the rest will take at this rate."""
     gpu_seconds: Annotated[float, Field(ge=0)] = 0.0
-    """GPU-seconds of all tries."""
+    """GPU-seconds of all tries, the latest one as far as its driver has said."""
+    latest_gpu_seconds: Annotated[float, Field(ge=0)] | None = None
+    """Those of the latest try, which are in gpuSeconds already; absent until its driver says any."""
     starts: Natural = 0
     """Drivers that claimed the latest try; over 1, a head was lost and its driver started again."""
     restarts: Restarts = Restarts()
@@ -99,8 +103,12 @@ class Run(Model):
     """Its name: spec.runID, or the token of a rerun."""
     digest: Annotated[str, Field(max_length=64)]
     """Digest of the spec as it was frozen, without defaults."""
+    snapshot_digest: Annotated[str, Field(max_length=64)] = ""
+    """The sha256 of run.json in the ConfigMap that holds the frozen run; other bytes are not used."""
     started_at: Short
     """When it was frozen, RFC 3339."""
+    begun_at: Short = ""
+    """When a child of it was first seen, RFC 3339; until then it takes over changed settings."""
     active_seconds: Annotated[float, Field(ge=0)] = 0.0
     """Seconds with an admitted child, all tries together."""
     counted_at: Short = ""

@@ -8,7 +8,7 @@ from kubedistill.v1alpha1 import Spec
 from kubedistill_operator.children.access import check_service_account, role, role_binding, service_account
 from kubedistill_operator.children.batch import build_job
 from kubedistill_operator.children.configmaps import channel_config_map, check_size, job_config_map
-from kubedistill_operator.children.layout import lay_out
+from kubedistill_operator.children.layout import check_pools, lay_out
 from kubedistill_operator.children.pod_names import check_names
 from kubedistill_operator.children.rayjob import build_rayjob
 from kubedistill_operator.children.request import ChildRequest
@@ -20,8 +20,9 @@ __all__ = ["ChildRequest", "build_children", "check_children"]
 def check_children(spec: Spec, *, namespace: str, pools: Mapping[str, Pool], create_service_accounts: bool) -> None:
     """Find, before a run starts, what would keep any of its children from being made.
 
-    Raises InvalidInput (UnknownPool, PoolNotAllowed, TooFewGPUs, InvalidManifest) with the field and the fix.
+    Raises InvalidInput (InvalidPool, UnknownPool, PoolNotAllowed, TooFewGPUs, InvalidManifest) with field and fix.
     """
+    check_pools(spec, pools)
     for stage in STAGES:
         lay_out(stage, spec, namespace=namespace, pools=pools, resources=Resources())
     check_names(spec.pods)

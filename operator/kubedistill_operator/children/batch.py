@@ -2,7 +2,7 @@
 
 from kubedistill.contract import CHANNEL_VARIABLE
 from kubedistill_operator.children.layout import Layout
-from kubedistill_operator.children.pods import COMMAND, container, driver_volumes, image_of, pod_template
+from kubedistill_operator.children.pods import container, driver_command, driver_volumes, image_of, pod_template
 from kubedistill_operator.children.request import ChildRequest
 from kubedistill_operator.names import DRIVER_CONTAINER
 from kubedistill_operator.plan import Manifest
@@ -14,7 +14,7 @@ def build_job(request: ChildRequest, layout: Layout) -> Manifest:
     driver = container(
         request, DRIVER_CONTAINER, image=image_of(request.images, layout), site=layout.driver, volumes=volumes,
         environment={CHANNEL_VARIABLE: request.channel},
-    ) | {"command": [*COMMAND]}  # fmt: skip
+    ) | {"command": driver_command(request)}  # fmt: skip
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",

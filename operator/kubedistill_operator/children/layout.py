@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import partial
+
+from pydantic import ValidationError
 
 from kubedistill.chain import STAGES, StageName
-from kubedistill.errors import PoolNotAllowed, TooFewGPUs, UnknownPool
+from kubedistill.errors import InvalidPool, PoolNotAllowed, TooFewGPUs, UnknownPool
+from kubedistill.problems import Location, field_path, find_problem
 from kubedistill.settings import Pool, Resources
 from kubedistill.v1alpha1 import Spec, StageResources
 from kubedistill_operator.children.quantities import cores, times
@@ -77,6 +81,28 @@ def lay_out(stage: StageName, spec: Spec, *, namespace: str, pools: Mapping[str,
         return Layout(_overridden(_site(place.pool, 0, resources), override))
     group = Group(demand.group, demand.pods, _site(place.pool, demand.gpus, resources))
     return Layout(_overridden(_site(None, 0, resources), override), (group,))
+
+
+def named_pools(spec: Spec) -> set[str]:
+    """Return the names of the pools that a spec names."""
+    stages = (getattr(spec.stages, stage.lower()).pool for stage in STAGES)
+    names = (*(teacher.resources.pool for teacher in spec.teachers), spec.student.resources.pool, *stages)
+    return {name for name in names if name is not None}
+
+
+def check_pools(spec: Spec, pools: Mapping[str, Pool]) -> None:
+    """Raise InvalidPool for a pool of a spec that Kubernetes would refuse; a run may have been frozen with one."""
+    for name in sorted(named_pools(spec) & pools.keys()):
+        try:
+            Pool.model_validate_json(pools[name].model_dump_json(by_alias=True))
+        except ValidationError as error:
+            found = find_problem(error, model=Pool, place=partial(_field_of, name))
+            fix = f"{found.fix}; a run that has begun takes that over under a new spec.runID"
+            raise InvalidPool(found.problem, at=found.at, fix=fix) from error
+
+
+def _field_of(pool: str, location: Location) -> str:
+    return field_path(("settings", "pools", pool, *(part for part in location if part != "[key]")))
 
 
 def _find_place(

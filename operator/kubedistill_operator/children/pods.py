@@ -6,6 +6,7 @@ from itertools import groupby
 from operator import itemgetter
 from typing import Any, Literal
 
+from kubedistill.canonical import text_digest
 from kubedistill.settings import Images, Pool, Settings, Toleration
 from kubedistill.v1alpha1 import Spec
 from kubedistill_operator.children.layout import Layout, Site
@@ -16,7 +17,7 @@ from kubedistill_operator.plan import Manifest
 STORAGE_PATH = "/kubedistill/storage"
 JOB_PATH = "/kubedistill/job"
 CONFIG_MAPS_PATH = "/kubedistill/configmaps"
-COMMAND = ("python", "-m", "kubedistill_runtime", "--job", f"{JOB_PATH}/job.json")
+_COMMAND = ("python", "-m", "kubedistill_runtime", "--job", f"{JOB_PATH}/job.json")
 _LINUX = {"kubernetes.io/os": "linux"}
 # CUDA images ask for all GPUs of their node, and NVIDIA's container runtime gives them to pods that requested none.
 _NO_GPUS = {"NVIDIA_VISIBLE_DEVICES": "void"}
@@ -42,6 +43,12 @@ class Volume:
     path: str
     source: Mapping[str, Any]
     read_only: bool = False
+
+
+def driver_command(request: ChildRequest) -> list[str]:
+    """Return the command of a driver: with the digest of its StageJob, so that it does no other work."""
+    checked = ("--job-sha256", text_digest(request.stage_job.to_json())) if request.checks_job else ()
+    return [*_COMMAND, *checked]
 
 
 def image_of(images: Images, layout: Layout) -> str:

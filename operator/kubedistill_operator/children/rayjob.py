@@ -6,9 +6,9 @@ import shlex
 from kubedistill.contract import CHANNEL_VARIABLE
 from kubedistill_operator.children.layout import Group, Layout, Site
 from kubedistill_operator.children.pods import (
-    COMMAND,
     Volume,
     container,
+    driver_command,
     driver_volumes,
     image_of,
     pod_template,
@@ -40,7 +40,7 @@ def build_rayjob(request: ChildRequest, layout: Layout) -> Manifest:
         "kind": "RayJob",
         "metadata": request.metadata(request.name, labels=request.child_labels),
         "spec": {
-            "entrypoint": shlex.join(COMMAND),
+            "entrypoint": shlex.join(driver_command(request)),
             "submissionMode": settings.submission_mode,
             "backoffLimit": 0,
             "preRunningDeadlineSeconds": request.spec.scheduling_timeout_seconds,

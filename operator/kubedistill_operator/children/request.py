@@ -32,6 +32,8 @@ class ChildRequest:
     """The claim that holds the store: the job's, or the settings' for a job that names no storage."""
     settings: Settings
     """The operator's settings as they are now, for everything else."""
+    checks_job: bool = True
+    """Whether the run's image takes the digest of its StageJob; that of a run that 0.1 froze does not."""
 
     @property
     def spec(self) -> Spec:

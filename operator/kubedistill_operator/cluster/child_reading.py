@@ -6,11 +6,14 @@ from typing import Any, Final
 
 from pydantic import ValidationError
 
+from kubedistill.canonical import text_digest
 from kubedistill.contract import ACCEPTED_CONTRACTS
 from kubedistill.problems import field_path, shown
+from kubedistill.settings import Settings
 from kubedistill_operator.clock import seconds_of
 from kubedistill_operator.cluster.failures import NotUnderstood
 from kubedistill_operator.decisions.freeze import thaw
+from kubedistill_operator.names import JOB_UID_LABEL
 from kubedistill_operator.observed import Child, ChildState, Frozen
 
 Resource = Mapping[str, Any]
@@ -53,30 +56,37 @@ def read_child(resource: Resource, *, started: bool = False) -> Child:
         deleting="deletionTimestamp" in metadata,
         ready=resource["kind"] == "RayJob" or bool(_mapping(resource, "status").get("ready")),
         noticed=resource["kind"] == "Job" or bool(_mapping(resource, "status").get("jobDeploymentStatus")),
+        is_owned=is_owned(resource, uid=str(_mapping(metadata, "labels").get(JOB_UID_LABEL))),
     )
 
 
-def read_frozen(resource: Resource) -> Frozen | None:
-    """Read a run as it was frozen; None where nobody can. Raises NotUnderstood for one of another version."""
+def read_frozen(resource: Resource) -> Frozen:
+    """Read a ConfigMap that has the name of a frozen run, whatever is in it."""
+    text = _mapping(resource, "data").get("run.json")
+    text = text if isinstance(text, str) else ""
     try:
-        values = json.loads(_mapping(resource, "data")["run.json"])
-        frozen = Frozen(run_id=str(values["id"]), digest=str(values["digest"]), values=values)
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        values = None
+    return Frozen(resource["metadata"]["name"], text_digest(text), values if isinstance(values, dict) else {})
+
+
+def check_frozen(frozen: Frozen) -> None:
+    """Raise NotUnderstood where an intact run is one of another version, which this one can't read."""
+    at = f"ConfigMap {frozen.name}, run.json:"
+    try:
         if frozen.contract not in ACCEPTED_CONTRACTS:
-            raise NotUnderstood(f"{_frozen_at(resource)} contract {frozen.contract} is not understood")
-        thaw(frozen)
+            raise NotUnderstood(f"{at} contract {frozen.contract} is not understood")
+        thaw(frozen, settings=Settings())
     except ValidationError as error:
-        chosen = next((one for one in error.errors() if one["type"] == "literal_error"), None)
+        found = error.errors()
+        chosen = next((one for one in found if one["type"] == "literal_error"), None)
         if chosen is None:
-            return None
+            raise NotUnderstood(f"{at} {field_path(found[0]['loc'])}: {found[0]['msg']}") from error
         problem = f"{field_path(chosen['loc'])}: {shown(chosen['input'])} is not one of {chosen['ctx']['expected']}"
-        raise NotUnderstood(f"{_frozen_at(resource)} {problem}") from error
-    except (KeyError, TypeError, ValueError, AssertionError, RecursionError):
-        return None
-    return frozen
-
-
-def _frozen_at(resource: Resource) -> str:
-    return f"ConfigMap {resource['metadata']['name']}, run.json:"
+        raise NotUnderstood(f"{at} {problem}") from error
+    except (KeyError, TypeError, ValueError) as error:
+        raise NotUnderstood(f"{at} {type(error).__name__}: {error}") from error
 
 
 def is_owned(resource: Resource, *, uid: str) -> bool:

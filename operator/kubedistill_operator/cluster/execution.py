@@ -26,7 +26,10 @@ from kubedistill_operator.observed import Refusal
 from kubedistill_operator.plan import Event, Manifest, Plan
 
 _UNPROCESSABLE = 422
-_RIGHTS = ("ServiceAccount", "Role", "RoleBinding")
+_WHOLE = ("ServiceAccount", "Role", "RoleBinding")
+"""Kinds that give rights: all that we write of them must be there as it is."""
+_CONTENT = ("data", "binaryData", "immutable")
+"""What an immutable ConfigMap says beside its metadata."""
 
 log = logging.getLogger(__name__)
 
@@ -150,12 +153,14 @@ def read_refusal(error: Refused | Obstructed) -> Refusal:
 
 
 def is_same(ours: Manifest, found: Manifest) -> bool:
-    """Whether what was found is what we would have made: our labels (run and attempt among them) and our owners.
+    """Whether what was found is what we would have made: labels (run and attempt among them), owners and content.
 
     What gives rights is compared whole: nobody else's account, Role or binding is taken for ours.
     """
-    if ours["kind"] in _RIGHTS:
+    if ours["kind"] in _WHOLE:
         return _holds(found, ours)
+    if not _has_content(ours, found):
+        return False
     wanted, labels = ours["metadata"], found["metadata"].get("labels") or {}
     owners = {owner["uid"] for owner in found["metadata"].get("ownerReferences") or ()}
     return all(
@@ -171,6 +176,13 @@ def _holds(found: Any, ours: Any) -> bool:
         same = isinstance(found, list | tuple) and len(found) == len(ours)
         return same and all(_holds(*pair) for pair in zip(found, ours, strict=True))
     return bool(found == ours)
+
+
+def _has_content(ours: Manifest, found: Manifest) -> bool:
+    """Whether what was found says what we would, as far as nobody else ever changes it: a channel is its driver's."""
+    if ours["kind"] != "ConfigMap" or not ours.get("immutable"):
+        return True
+    return all(found.get(field) == ours.get(field) for field in _CONTENT)
 
 
 def _is_collected(found: Manifest, *, uid: str) -> bool:

@@ -12,16 +12,17 @@ from typing import Any
 
 from kubedistill.chain import STAGES, StageName
 from kubedistill.settings import Settings
-from kubedistill.v1alpha1 import StageStatus
+from kubedistill.v1alpha1 import Run, StageStatus
 from kubedistill_operator.children.pods import config_map_folders
 from kubedistill_operator.cluster.channel_reading import read_channel
-from kubedistill_operator.cluster.child_reading import is_owned, read_child, read_frozen
+from kubedistill_operator.cluster.child_reading import check_frozen, is_owned, read_child, read_frozen
 from kubedistill_operator.cluster.client import Cluster
 from kubedistill_operator.cluster.failed_pods import FailedPods
-from kubedistill_operator.cluster.failures import NotUnderstood, Obstructed
+from kubedistill_operator.cluster.failures import NotUnderstood
 from kubedistill_operator.cluster.nodes import Nodes
 from kubedistill_operator.cluster.pod_reading import may_run, node_name, read_pod
 from kubedistill_operator.cluster.refused_pods import RefusedPods
+from kubedistill_operator.decisions.freeze import is_intact
 from kubedistill_operator.job import Job
 from kubedistill_operator.names import (
     ATTEMPT_LABEL,
@@ -84,8 +85,8 @@ class Observer:
         """Read the current attempt by name, and all else that is the job's where it matters or is asked for.
 
         Other jobs are the caller's to add: they are known only when the decision is made.
-        Raises Retry and Refused as the cluster does, Obstructed where a frozen run can't be read, and NotUnderstood
-        where another version wrote the status or the frozen run.
+        Raises Retry and Refused as the cluster does, and NotUnderstood where another version wrote the status or the
+        frozen run.
         """
         if job.not_understood:
             raise NotUnderstood(job.not_understood)
@@ -180,17 +181,22 @@ class Observer:
             self.forget(job.uid)
             return None
         known = self._frozen.get(job.uid)
-        if known is not None and known.run_id == run.id:
+        if known is not None and known.run_id == run.id and is_intact(known, run):
             return known
-        name = frozen_name(job.name, uid=job.uid, run=run.id)
-        config_map = await self.cluster.get("ConfigMap", name, namespace=job.namespace)
-        if config_map is None:
-            return None
-        frozen = read_frozen(config_map) if is_owned(config_map, uid=job.uid) else None
-        if frozen is None:
-            raise Obstructed(f"ConfigMap {name} holds no run that can be read; delete it, and it is made again")
-        self._frozen[job.uid] = frozen
+        frozen = await self._find_frozen(job, run)
+        if frozen is not None and is_intact(frozen, run):
+            check_frozen(frozen)
+            self._frozen[job.uid] = frozen
         return frozen
+
+    async def _find_frozen(self, job: Job, run: Run) -> Frozen | None:
+        """The ConfigMap of the run; that of a run that 0.1 froze has no digest in its name."""
+        for snapshot in dict.fromkeys((run.snapshot_digest, "")):
+            name = frozen_name(job.name, uid=job.uid, run=run.id, snapshot=snapshot)
+            found = await self.cluster.get("ConfigMap", name, namespace=job.namespace)
+            if found is not None:
+                return read_frozen(found)
+        return None
 
     async def _read_claim(self, job: Job) -> tuple[str, ...] | None:
         """Access modes of the claim that a run would start with; they don't matter once it has."""

@@ -27,13 +27,11 @@ _PREEMPTED = (
 )
 _EVICTED, _BY_NODE = "Evicted", "The node "
 """Kubelet's reason for a pod that it put out, and how its sentence begins where the node was short of something."""
-_NOT_STARTED = ("StartError", "ContainerCannotRun")
-"""Reasons of a container whose command could not be run at all."""
 _EXIT_CODE = "failed with exit code"
 """What Ray says of a driver whose process ended by itself, and not of one that it lost."""
 _BY_EVIDENCE: dict[str, Cause] = {
     "ValidationFailed": "user", "Preempted": "preemption", "NodeLost": "infrastructure", "OutOfMemory": "failure",
-    "StorageExceeded": "failure", "ImageRefused": "failure", "UserCodeError": "failure",
+    "StorageExceeded": "failure", "UserCodeError": "failure",
     "ChildVanished": "infrastructure", "HeadLost": "infrastructure",
 }  # fmt: skip
 """What evidence may show, and what that costs; the strongest first, since evidence goes away while we wait."""
@@ -61,7 +59,9 @@ Clue = Callable[[Evidence], Blame | None]
 
 
 def blame_result(result: StageResult) -> Blame:
-    """What a driver's own result says."""
+    """What a driver's own result says; one that left unasked was told to by SIGTERM, as pods are that must leave."""
+    if result.outcome == "Stopped":
+        return Blame("preemption", "Preempted", f"the driver was told to leave: {result.message or 'it has saved'}")
     cause: Cause = next((known for known in _CAUSES if known == result.cause), "failure")
     return Blame(cause, result.reason or "UserCodeError", result.message or "the driver gave no reason")
 
@@ -134,8 +134,7 @@ def _driver_ended(evidence: Evidence) -> Blame | None:
     if ended is None:
         return None
     said = f": {ended.exit_message}" if ended.exit_message else ""
-    reason = "ImageRefused" if ended.exit_reason in _NOT_STARTED else "UserCodeError"
-    return _found(reason, f"pod {ended.name} ended with exit code {ended.exit_code}{said}")
+    return _found("UserCodeError", f"pod {ended.name} ended with exit code {ended.exit_code}{said}")
 
 
 def _head_lost(evidence: Evidence) -> Blame | None:

@@ -204,7 +204,7 @@ def _gpus(stage: StageStatus, *, situation: Situation) -> int:
     run = situation.run
     assert run is not None, "an attempt belongs to a run"
     layout = lay_out(
-        stage.name, run.spec, namespace=situation.job.namespace, pools=run.pools,
+        stage.name, run.spec, namespace=situation.job.namespace, pools=run.settings.pools,
         resources=situation.settings.cpu_resources,
     )  # fmt: skip
     return layout.gpus

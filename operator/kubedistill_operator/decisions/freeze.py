@@ -1,20 +1,73 @@
-"""Freezing: a run keeps the spec, the pools and the images that it was started with, whatever is edited later."""
+"""Freezing: a run keeps the spec and the settings that it was started with, whatever is edited later.
+
+The digest of the frozen run is in the job's status, which nobody but the operator writes: whoever may make ConfigMaps
+in the job's namespace can plant or swap one, but not one that is used.
+"""
 
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, Self
 
-from kubedistill.canonical import digest
+from kubedistill.canonical import digest, text_digest
 from kubedistill.contract import CONTRACT
-from kubedistill.settings import Images, Pool, Settings
+from kubedistill.settings import Images, Policy, Pool, Resources, Settings
 from kubedistill.stored import read_stored
-from kubedistill.v1alpha1 import API_VERSION, KIND, LIVE_FIELDS, Spec, spec_values, without_former_defaults
+from kubedistill.v1alpha1 import API_VERSION, KIND, LIVE_FIELDS, Run, Spec, spec_values, without_former_defaults
+from kubedistill.v1alpha1.base import Model
+from kubedistill_operator.children.layout import named_pools
 from kubedistill_operator.children.request import owner_reference
+from kubedistill_operator.decisions.stores import find_uri, uri_of_0_1
 from kubedistill_operator.job import Job
-from kubedistill_operator.names import MANAGED_BY, frozen_name, service_account_name
+from kubedistill_operator.names import MANAGED_BY, frozen_name
 from kubedistill_operator.observed import Frozen
 from kubedistill_operator.plan import Manifest
+
+_IMAGES_OF_0_1 = {"runtime": "kubedistill/runtime:0.1.0", "runtimeCpu": "kubedistill/runtime-cpu:0.1.0"}
+"""What 0.1 left out of a run that it froze."""
+
+
+class RunStorage(Model):
+    """Where a run keeps its artifacts."""
+
+    uri: str
+    """Root of the store."""
+    volume_claim: str | None = None
+    """Claim that holds the store; None where it is no claim."""
+
+
+class RunSettings(Model):
+    """What a run keeps of the operator's settings; everything else of them acts on the next pod."""
+
+    pools: dict[str, Pool]
+    """Those that the spec names."""
+    images: Images
+    storage: RunStorage
+    cpu_resources: Resources
+    ray_version: str
+    submission_mode: Literal["HTTPMode", "K8sJobMode"]
+    policy: Policy
+
+    @classmethod
+    def of(cls, spec: Spec, settings: Settings, *, store: str) -> Self:
+        """What a run of a spec would keep now; `store` is the root of its store."""
+        named = named_pools(spec)
+        return cls(
+            pools={name: pool for name, pool in settings.pools.items() if name in named},
+            images=settings.images.model_copy(update={"pull_secrets": ()}),  # a renewed Secret serves running jobs too
+            storage=RunStorage(
+                uri=store,
+                volume_claim=spec.storage.volume_claim or settings.storage.volume_claim,
+            ),
+            cpu_resources=settings.cpu_resources,
+            ray_version=settings.ray_version,
+            submission_mode=settings.submission_mode,
+            policy=settings.policy,
+        )
+
+    def over(self, settings: Settings) -> Settings:
+        """The settings of now, with those that the run keeps in their place."""
+        kept = {name: getattr(self, name) for name in ("cpu_resources", "ray_version", "submission_mode", "policy")}
+        return settings.model_copy(update=kept)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,85 +78,91 @@ class FrozenRun:
     digest: str
     spec: Spec
     """The spec as this version understands it."""
-    pools: Mapping[str, Pool]
-    images: Images
+    settings: RunSettings
     frozen_spec: dict[str, Any]
     """The spec as JSON values: what the version that froze it wrote, and what the run's image reads."""
-    account: str = ""
-    """The ServiceAccount of its pods where the spec names none; empty in a run that version 0.1 began."""
     contract: int = CONTRACT
     """Contract of the version that froze it, and so of the run's image."""
+    checks_job: bool = True
+    """Whether the run's image takes the digest of its StageJob; that of 0.1 does not."""
+
+    @property
+    def snapshot(self) -> str:
+        """The digest of the run as it is written now."""
+        return text_digest(_snapshot_text(self))
 
 
 def freeze(job: Job, run_id: str, *, settings: Settings) -> FrozenRun:
     """The run that would start now."""
     assert job.spec is not None, "a spec that can't be read is never started"
-    images = settings.images.model_copy(update={"pull_secrets": ()})  # a renewed Secret serves running jobs too
-    return FrozenRun(
-        run_id, spec_digest(job.spec), job.spec, settings.pools, images, frozen_spec=spec_values(job.spec),
-        account=service_account_name(job.name, uid=job.uid),
-    )  # fmt: skip
+    store = find_uri(job.spec, namespace=job.namespace, storage=settings.storage)
+    kept = RunSettings.of(job.spec, settings, store=store)
+    return FrozenRun(run_id, spec_digest(job.spec), job.spec, kept, frozen_spec=spec_values(job.spec))
 
 
 def spec_digest(spec: Spec) -> str:
     """The digest of a spec without defaults, live fields and the run's own name."""
-    return digest(_run_values(spec))
+    return digest(_run_values(spec_values(spec)))
 
 
 def has_digest(spec: Spec, wanted: str) -> bool:
     """Whether a spec has a digest now, or had it to an earlier version, which left its own defaults out."""
-    return wanted in (spec_digest(spec), digest(without_former_defaults(_run_values(spec))))
+    values = _run_values(spec_values(spec))
+    return wanted in (digest(values), digest(without_former_defaults(values)))
+
+
+def is_intact(frozen: Frozen, run: Run) -> bool:
+    """Whether a ConfigMap holds the run of a status: byte for byte, or by its spec for a run that 0.1 froze."""
+    if run.snapshot_digest:
+        return frozen.snapshot == run.snapshot_digest
+    spec = frozen.values.get("spec")
+    return isinstance(spec, dict) and frozen.values.get("id") == run.id and digest(_run_values(spec)) == run.digest
 
 
 def frozen_manifest(job: Job, run: FrozenRun) -> Manifest:
     """The immutable ConfigMap that holds a run, owned by the job."""
-    values = {
-        "contract": run.contract,
-        "id": run.id,
-        "digest": run.digest,
-        "spec": run.frozen_spec,
-        "pools": {name: _values(pool) for name, pool in run.pools.items()},
-        "images": _values(run.images),
-        "account": run.account,
-    }
+    text = _snapshot_text(run)
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
         "immutable": True,
         "metadata": {
-            "name": frozen_name(job.name, uid=job.uid, run=run.id),
+            "name": frozen_name(job.name, uid=job.uid, run=run.id, snapshot=text_digest(text)),
             "namespace": job.namespace,
             "labels": MANAGED_BY,
             "ownerReferences": [owner_reference(API_VERSION, KIND, name=job.name, uid=job.uid)],
         },
-        "data": {"run.json": json.dumps(values, sort_keys=True)},
+        "data": {"run.json": text},
     }
 
 
-def thaw(frozen: Frozen) -> FrozenRun:
-    """Read a run back; raises ValueError where somebody tampered with it.
+def thaw(frozen: Frozen, *, settings: Settings) -> FrozenRun:
+    """Read an intact run back; what 0.1 did not freeze comes from the settings of now. Raises ValueError.
 
     What a newer operator has written beside what is known here is left aside, so that a downgrade blocks no run.
     """
     values = frozen.values
-    pools = values["pools"]
-    assert isinstance(pools, Mapping), "the reader checks the shape"
+    spec = read_stored(Spec, values["spec"])
+    kept = dict(values)
+    by_0_1 = "storage" not in values
+    if by_0_1:
+        now = RunSettings.of(spec, settings, store=uri_of_0_1(spec, storage=settings.storage))
+        kept = now.model_dump(mode="json", by_alias=True) | kept
+        kept |= {"images": _IMAGES_OF_0_1 | values["images"]}
+    kept["pools"] = {name: pool for name, pool in values["pools"].items() if name in named_pools(spec)}
     return FrozenRun(
-        id=frozen.run_id,
-        digest=frozen.digest,
-        spec=read_stored(Spec, values["spec"]),
-        pools={name: read_stored(Pool, pool) for name, pool in pools.items()},
-        images=read_stored(Images, values["images"]),
-        frozen_spec=values["spec"],
-        account=str(values.get("account") or ""),
-        contract=frozen.contract,
-    )
+        frozen.run_id, frozen.digest, spec, read_stored(RunSettings, kept), frozen_spec=values["spec"],
+        contract=frozen.contract, checks_job=not by_0_1,
+    )  # fmt: skip
 
 
-def _run_values(spec: Spec) -> dict[str, Any]:
+def _snapshot_text(run: FrozenRun) -> str:
+    """run.json: with all defaults of settings, which are those of the version that freezes, and none of the spec."""
+    values = {"contract": run.contract, "id": run.id, "digest": run.digest, "spec": run.frozen_spec}
+    values |= run.settings.model_dump(mode="json", by_alias=True, exclude_none=True)
+    return json.dumps(values, sort_keys=True)
+
+
+def _run_values(values: dict[str, Any]) -> dict[str, Any]:
     live = {Spec.model_fields[name].alias or name for name in (*LIVE_FIELDS, "run_id")}
-    return {name: value for name, value in spec_values(spec).items() if name not in live}
-
-
-def _values(part: Pool | Images) -> dict[str, Any]:
-    return part.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude_none=True)
+    return {name: value for name, value in values.items() if name not in live}

@@ -12,12 +12,12 @@ from kubedistill_operator.decisions.attempts import (
     sweep_children,
     wait_for_turn,
 )
-from kubedistill_operator.decisions.freeze import FrozenRun, thaw
+from kubedistill_operator.decisions.deletion import delete_children, leave_orphaned, rest_deleted, stop_deleted
+from kubedistill_operator.decisions.freeze import FrozenRun, is_intact, thaw
 from kubedistill_operator.decisions.lifecycle import (
     cancel,
     go_on_understood,
-    keep_frozen,
-    leave_deleted,
+    hold_restored,
     note_drift,
     rest_when_over,
     resume,
@@ -34,6 +34,7 @@ from kubedistill_operator.decisions.outcome import (
     record_success,
 )
 from kubedistill_operator.decisions.situation import Situation
+from kubedistill_operator.decisions.snapshots import adopt_snapshot, keep_frozen, refreeze
 from kubedistill_operator.decisions.waiting import (
     adopt_child,
     enforce_progress,
@@ -53,17 +54,17 @@ from kubedistill_operator.status import summarise
 Decider = Callable[[Situation], Plan | None]
 
 DECIDERS: tuple[Decider, ...] = (
-    leave_deleted,
     go_on_understood,
     note_drift,
     rest_when_over,
+    adopt_snapshot,
     note_admission,
     record_restart,
     record_success,
     supersede,
+    hold_restored,
     start_run,
     wait_for_leave,
-    keep_frozen,
     sweep_children,
     cancel,
     suspend,
@@ -72,6 +73,8 @@ DECIDERS: tuple[Decider, ...] = (
     finish_stopping,
     enforce_deadline,
     note_end,
+    keep_frozen,  # after what needs no frozen run: a job whose run was forged can be cancelled and suspended
+    refreeze,
     record_failure,
     adopt_child,
     finish_run,
@@ -85,17 +88,29 @@ DECIDERS: tuple[Decider, ...] = (
     enforce_progress,
     follow,
 )
+DELETION_DECIDERS: tuple[Decider, ...] = (
+    leave_orphaned,
+    record_success,
+    stop_deleted,
+    delete_children,
+    finish_stopping,
+    rest_deleted,
+)
+"""Those of a job that is being deleted."""
 
 
 def reconcile(job: Job, observed: Observed, *, now: float, settings: Settings) -> Plan:
     """Decide what to do about a job; the same inputs give the same Plan, and an unchanged status is left out of it."""
-    situation = Situation(job, observed, now, settings, _thawed(observed))
-    plan = next((plan for decider in DECIDERS if (plan := decider(situation)) is not None), Plan())
+    situation = Situation(job, observed, now, settings, _thawed(job, observed, settings))
+    deciders = DELETION_DECIDERS if job.deleting else DECIDERS
+    plan = next((plan for decider in deciders if (plan := decider(situation)) is not None), Plan())
     if plan.status is None:
         return plan
-    status = summarise(plan.status, now=now, generation=job.generation)
+    status = summarise(plan.status, now=now, generation=job.generation, deleting=job.deleting)
     return replace(plan, status=None if status == job.status else status)
 
 
-def _thawed(observed: Observed) -> FrozenRun | None:
-    return thaw(observed.frozen) if observed.frozen is not None else None
+def _thawed(job: Job, observed: Observed, settings: Settings) -> FrozenRun | None:
+    """The frozen run, if what was found is the one that status means."""
+    run, found = job.status.run, observed.frozen
+    return thaw(found, settings=settings) if run and found and is_intact(found, run) else None

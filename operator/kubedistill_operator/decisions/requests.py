@@ -4,12 +4,10 @@ from datetime import UTC, datetime
 
 from kubedistill.contract import JobRef, Pools, Prices, RunRef, StageJob
 from kubedistill.v1alpha1 import Spec
-from kubedistill_operator.children.pods import STORAGE_PATH, config_map_folders
+from kubedistill_operator.children.pods import config_map_folders
 from kubedistill_operator.children.request import ChildRequest
 from kubedistill_operator.decisions.situation import Situation
-from kubedistill_operator.names import attempt_token, former_service_account_name
-
-_STORAGE_ROOT = f"file://{STORAGE_PATH}"
+from kubedistill_operator.names import attempt_token, former_service_account_name, service_account_name
 
 
 def make_request(situation: Situation) -> ChildRequest:
@@ -18,20 +16,28 @@ def make_request(situation: Situation) -> ChildRequest:
     assert run is not None, "an attempt belongs to a run"
     return ChildRequest(
         stage_job=_stage_job(situation),
-        pools=run.pools,
-        images=run.images,
-        account=run.account or former_service_account_name(situation.job.name),
+        pools=run.settings.pools,
+        images=run.settings.images,
+        account=_account(situation),
         queue=live.queue if live is not None else run.spec.queue,
-        volume_claim=run.spec.storage.volume_claim or settings.storage.volume_claim,
-        settings=settings,
+        volume_claim=run.settings.storage.volume_claim,
+        settings=run.settings.over(settings),
+        checks_job=run.checks_job,
     )
+
+
+def _account(situation: Situation) -> str:
+    """The ServiceAccount of a job that names none; a run that version 0.1 began goes on with the one that it has."""
+    run, job = situation.run, situation.job
+    assert run is not None
+    return service_account_name(job.name, uid=job.uid) if run.checks_job else former_service_account_name(job.name)
 
 
 def _stage_job(situation: Situation) -> StageJob:
     run, stage, job = situation.run, situation.current, situation.job
     assert run is not None
     assert stage is not None
-    store = run.spec.storage.uri or situation.settings.storage.uri or _STORAGE_ROOT
+    store = run.settings.storage.uri
     artifacts = situation.status.run.artifacts if situation.status.run else ()
     return StageJob(
         contract=run.contract,
@@ -70,6 +76,6 @@ def _prices(situation: Situation) -> Prices:
 
 def _price(situation: Situation, pool: str, *, gpus: int) -> float | None:
     assert situation.run is not None
-    known = situation.run.pools.get(pool)
+    known = situation.run.settings.pools.get(pool)
     price = known.price_per_gpu_hour if known is not None else None
     return None if price is None else price * gpus

@@ -8,7 +8,8 @@ from kubedistill.contract import StageProgress
 from kubedistill.v1alpha1 import StageStatus, Status
 from kubedistill_operator.clock import seconds_since, stamp
 from kubedistill_operator.decisions.diagnosis import describe_remains, diagnose, find_refusal
-from kubedistill_operator.decisions.outcome import GRACEFUL, STOP_SECONDS
+from kubedistill_operator.decisions.ends import GRACEFUL, count_gpus, end_attempt, fail_run
+from kubedistill_operator.decisions.outcome import STOP_SECONDS
 from kubedistill_operator.decisions.situation import Situation
 from kubedistill_operator.observed import Attempt
 from kubedistill_operator.plan import Event, Plan
@@ -28,16 +29,11 @@ def wait_for_leave(situation: Situation) -> Plan | None:
     spec = situation.run.spec if situation.run is not None else situation.live_spec
     if refusal is None or stage is None or spec is None:
         return None
-    reason = refusal.reason or find_refusal(refusal.message, otherwise="WriteRefused")
     if refusal.is_passing and seconds_since(_asked_since(situation, stage), situation.now) < LOOK_SECONDS:
         return Plan(requeue_after=_MOMENT_SECONDS, why=(refusal.message,))
-    known = find_condition(situation.status, "Progressing")
-    since = known.last_transition_time if known is not None and known.status == "False" else stamp(situation.now)
-    waited, limit = seconds_since(since, situation.now), spec.scheduling_timeout_seconds
-    if waited >= limit:
-        return _give_up(situation, situation.status, stage, reason=reason, message=refusal.message, limit=limit)
-    again = min(max(LOOK_SECONDS, waited / _SHARE), MOST_SECONDS, limit - waited)
-    return _wait(situation, situation.status, stage, reason=reason, message=refusal.message, seconds=again)
+    reason = refusal.reason or find_refusal(refusal.message, otherwise="WriteRefused")
+    limit = spec.scheduling_timeout_seconds
+    return wait_in_the_way(situation, stage, reason=reason, message=refusal.message, limit=limit)
 
 
 def adopt_child(situation: Situation) -> Plan | None:
@@ -45,14 +41,15 @@ def adopt_child(situation: Situation) -> Plan | None:
 
     One that came and went while nobody looked is known by its driver, which has started.
     """
-    stage, attempt = situation.current, situation.observed.attempt
-    if stage is None or stage.state != "Starting":
+    run, stage, attempt = situation.status.run, situation.current, situation.observed.attempt
+    if run is None or stage is None or stage.state != "Starting":
         return None
     unseen = stage.child_uid or (_NEVER_SEEN if attempt.has_started else "")
     uid = attempt.child.uid if attempt.child is not None else unseen
     if uid == stage.child_uid:
         return None
     status = with_stage(situation.status, stage.name, child_uid=uid, reason="", message="starting")
+    status = with_run(status, begun_at=run.begun_at or stamp(situation.now))
     status = situation.say(status, "Progressing", "True", reason=stage.name)
     return Plan(status=status, requeue_after=0, why=(f"{stage.child} is there, or was",))
 
@@ -87,11 +84,11 @@ def wait_for_pods(situation: Situation) -> Plan | None:
     assert situation.run is not None
     found = diagnose(child, situation.observed.attempt, situation=situation)
     reason, message = found.reason, found.message
-    status = with_run(situation.status, counted_at=_counted_at(situation))
     limit = situation.run.spec.scheduling_timeout_seconds
     waited = seconds_since(_counted_at(situation), situation.now)  # neither in a queue nor for the API server
     if waited >= limit:
-        return _give_up(situation, status, stage, reason=reason, message=message, limit=limit)
+        return _give_up(situation, reason=reason, message=message, limit=limit)
+    status = with_run(situation.status, counted_at=_counted_at(situation))
     pods = situation.observed.attempt.pods
     patience = _COMING_UP_SECONDS if pods and all(pod.node for pod in pods) else LOOK_SECONDS
     left = patience - waited
@@ -129,7 +126,7 @@ def wait_for_remains(situation: Situation) -> Plan | None:
     limit = situation.run.spec.scheduling_timeout_seconds if situation.run is not None else None
     # Not before pods of a lost node count as gone: then it goes on by itself.
     if limit is not None and waited >= max(limit, situation.settings.node_lost_seconds + LOOK_SECONDS):
-        return _give_up(situation, situation.status, stage, reason=found.reason, message=found.message, limit=limit)
+        return _give_up(situation, reason=found.reason, message=found.message, limit=limit)
     return _tell(situation, situation.status, reason=found.reason, message=found.message, seconds=LOOK_SECONDS)
 
 
@@ -145,17 +142,9 @@ def enforce_progress(situation: Situation) -> Plan | None:
     silent = seconds_since(heard or stage.started_at, situation.now)
     if silent < limit:
         return None
-    restarts = stage.restarts.model_copy(update={"failure": stage.restarts.failure + 1})
-    message = f"no progress for {silent:.0f} s"
-    status = with_stage(
-        situation.status, stage.name, state="Stopping", reason="NoProgress", message=message, restarts=restarts,
-        ended_at=stamp(situation.now),
-    )  # fmt: skip
-    if restarts.failure > spec.retry.max_failures:
-        status = with_stage(status, stage.name, state="Failed")
-        status = situation.say(status, "Failed", "True", reason="NoProgress", message=message)
-    event = Event("AttemptFailed", f"{stage.name} attempt {stage.attempt}: NoProgress: {message}", "Warning")
-    return Plan(status=status, events=(event,), requeue_after=0, why=(message,))
+    return end_attempt(
+        situation, "Failed", reason="NoProgress", message=f"no progress for {silent:.0f} s", cause="failure"
+    )
 
 
 def follow(situation: Situation) -> Plan | None:
@@ -169,6 +158,17 @@ def follow(situation: Situation) -> Plan | None:
     status = with_stage(status, stage.name, **changes)
     events = () if stage.state == "Running" else (Event("StageRunning", f"{stage.name} in {child.name}"),)
     return Plan(status=status, events=events, requeue_after=PROGRESS_SECONDS, why=(f"{stage.name} runs",))
+
+
+def wait_in_the_way(situation: Situation, stage: StageStatus, *, reason: str, message: str, limit: float) -> Plan:
+    """Wait for people to remove what keeps an attempt from being made, for `limit` seconds at most."""
+    known = find_condition(situation.status, "Progressing")
+    since = known.last_transition_time if known is not None and known.status == "False" else stamp(situation.now)
+    waited = seconds_since(since, situation.now)
+    if waited >= limit:
+        return _give_up(situation, reason=reason, message=message, limit=limit)
+    again = min(max(LOOK_SECONDS, waited / _SHARE), MOST_SECONDS, limit - waited)
+    return _wait(situation, situation.status, stage, reason=reason, message=message, seconds=again)
 
 
 def _wait(
@@ -188,15 +188,10 @@ def _tell(situation: Situation, status: Status, *, reason: str, message: str, se
     return Plan(status=status, events=events, requeue_after=seconds, why=(f"waiting: {reason}",))
 
 
-def _give_up(
-    situation: Situation, status: Status, stage: StageStatus, *, reason: str, message: str, limit: int
-) -> Plan:
+def _give_up(situation: Situation, *, reason: str, message: str, limit: float) -> Plan:
     """End a run that has waited for too long."""
-    message = f"{message}; that lasted longer than schedulingTimeoutSeconds {limit}"
-    status = with_stage(status, stage.name, state="Failed", reason=reason, message=message)
-    status = situation.say(status, "Failed", "True", reason=reason, message=message)
-    event = Event("RunFailed", f"{reason}: {message}", "Warning")
-    return Plan(status=status, events=(event,), requeue_after=0, why=(message,))
+    message = f"{message}; that lasted longer than schedulingTimeoutSeconds {limit:.0f}"
+    return fail_run(situation, reason=reason, message=message)
 
 
 def _remains(situation: Situation) -> list[Attempt]:
@@ -237,6 +232,7 @@ def _figures(situation: Situation, stage: StageStatus) -> dict[str, object]:
         "percent": min(100, round(100 * progress.done / progress.total)) if progress.total else stage.percent,
         "eta_seconds": progress.eta_seconds, "starts": max(stage.starts, channel.starts),
         "message": progress.message or f"{progress.done:,} of {progress.total:,} {progress.unit}",
+        **count_gpus(situation, stage),
     }  # fmt: skip
     if heard := _latest(stage, progress):
         figures["progressed_at"] = heard

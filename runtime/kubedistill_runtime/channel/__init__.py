@@ -1,5 +1,6 @@
 """Channels: how a driver tells the one who started it how far it is and how it ended."""
 
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -65,10 +66,16 @@ def attempt_folder(job: StageJob) -> str:
     return f"{run_folder(job)}/{job.stage.lower()}-{job.attempt}"
 
 
-def read_job(path: Path) -> StageJob:
-    """Read a StageJob from its file; raises InvalidInput where it is not one."""
+def read_job(path: Path, *, sha256: str | None = None) -> StageJob:
+    """Read a StageJob from its file; raises InvalidInput where it is not one, or does not have that digest."""
     try:
-        return read_stored_json(StageJob, path.read_bytes())
+        text = path.read_bytes()
+        if sha256 is not None and (found := hashlib.sha256(text).hexdigest()) != sha256:
+            fix = "Find out who else writes the ConfigMap that it comes from"
+            raise InvalidInput(f"its sha256 is {found}, and the operator wrote {sha256}", at=str(path), fix=fix)
+        return read_stored_json(StageJob, text)
+    except InvalidInput:  # which is a ValueError too
+        raise
     except (OSError, ValueError) as error:
         why = find_problem(error, model=StageJob) if isinstance(error, ValidationError) else error
         problem = f"not a stage job ({str(why).splitlines()[0]})"

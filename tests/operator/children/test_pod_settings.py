@@ -21,6 +21,9 @@ EVERY = "generate-with-every-setting"
 RESTRICTED = {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
 
 
+DIGEST = "a" * 64
+
+
 def read(values: dict[str, Any]) -> Settings:
     """Return settings as the operator reads them from a file."""
     return Settings.model_validate_json(json.dumps(values), by_alias=True, by_name=False)
@@ -62,7 +65,7 @@ def test_the_gpu_image_is_for_the_pods_of_stages_with_gpus_alone(name: str) -> N
         ("kubedistill/runtime-cpu:0.1.0", "r.io/m/kubedistill/runtime-cpu:0.1.0"),
         ("runtime-cpu", "r.io/m/runtime-cpu"),
         ("runtime:0.1.0", "r.io/m/runtime:0.1.0"),
-        ("kubedistill/runtime@sha256:aa", "r.io/m/kubedistill/runtime@sha256:aa"),
+        (f"kubedistill/runtime@sha256:{DIGEST}", f"r.io/m/kubedistill/runtime@sha256:{DIGEST}"),
         ("ghcr.io/kubedistill/runtime:0.1.0", "ghcr.io/kubedistill/runtime:0.1.0"),
         ("localhost/runtime", "localhost/runtime"),
         ("mirror:5000/runtime", "mirror:5000/runtime"),
@@ -230,6 +233,7 @@ REFUSED: dict[str, dict[str, Any]] = {
     "podSecurityContext.fsGroup": {"podSecurityContext": {"fsGroup": -1}},
     "podSecurityContext.fsGroupChangePolicy": {"podSecurityContext": {"fsGroupChangePolicy": "Never"}},
     "cpuLimits": {"cpuLimits": "Always"},
+    "storage.volumeClaim": {"storage": {"volumeClaim": "My Claim"}},
     "schedulerName": {"schedulerName": "my scheduler"},
     "caBundle.configMap": {"caBundle": {"configMap": "../etc"}},
     "caBundle.key": {"caBundle": {"configMap": "a", "key": "../ca.crt"}},
@@ -257,6 +261,6 @@ def test_what_the_api_server_would_refuse_in_a_pod_the_settings_refuse(field: st
 def test_the_scenario_sets_every_setting_that_shapes_pods() -> None:
     same = {name for name in Settings.model_fields if getattr(EVERY_SETTING, name) == getattr(Settings(), name)}
     assert same == {
-        "ray_version", "storage", "watch_namespaces", "max_active_jobs_per_namespace", "node_lost_seconds",
-        "scale_up_grace_seconds", "resync_seconds", "port", "rbac",
+        "ray_version", "storage", "policy", "watch_namespaces", "max_active_jobs_per_namespace", "on_restore",
+        "node_lost_seconds", "scale_up_grace_seconds", "resync_seconds", "port", "rbac",
     }  # fmt: skip

@@ -1,6 +1,8 @@
 """The rules of design section 5 for children, on the objects of every scenario."""
 
 import dataclasses
+import hashlib
+import shlex
 from collections.abc import Iterator
 from typing import Any
 
@@ -29,6 +31,13 @@ JOBS = [name for name in SCENARIOS if request_of(name).kind == "Job"]
 
 def child(request: ChildRequest) -> Manifest:
     return build_children(request)[-1]
+
+
+def driver_command(name: str) -> list[str]:
+    """The command of a scenario's driver, with the digest of the bytes that it is to be told."""
+    (told,) = [one["data"]["job.json"] for one in build_children(request_of(name)) if "job.json" in one.get("data", {})]
+    job = ["python", "-m", "kubedistill_runtime", "--job", "/kubedistill/job/job.json"]
+    return [*job, "--job-sha256", hashlib.sha256(told.encode()).hexdigest()]
 
 
 def keys(value: Any) -> Iterator[str]:
@@ -65,7 +74,7 @@ def test_objects_come_in_the_order_in_which_they_need_each_other(name: str) -> N
 @pytest.mark.parametrize("name", RAYJOBS)
 def test_rayjob_is_tried_once_and_leaves_deadlines_to_the_operator(name: str) -> None:
     spec = child(request_of(name))["spec"]
-    assert spec["entrypoint"] == "python -m kubedistill_runtime --job /kubedistill/job/job.json"
+    assert shlex.split(spec["entrypoint"]) == driver_command(name)
     assert (spec["backoffLimit"], spec["shutdownAfterJobFinishes"]) == (0, True)
     assert 0 < spec["ttlSecondsAfterFinished"] <= 60
     assert spec["preRunningDeadlineSeconds"] == request_of(name).spec.scheduling_timeout_seconds
@@ -84,7 +93,7 @@ def test_job_is_tried_once_and_stays_until_the_operator_deletes_it(name: str) ->
     assert spec["template"]["spec"]["restartPolicy"] == "Never"
     assert not {"ttlSecondsAfterFinished", "activeDeadlineSeconds", "suspend"} & spec.keys()
     (container,) = spec["template"]["spec"]["containers"]
-    assert container["command"] == ["python", "-m", "kubedistill_runtime", "--job", "/kubedistill/job/job.json"]
+    assert container["command"] == driver_command(name)
 
 
 @pytest.mark.parametrize("name", RAYJOBS)
@@ -283,3 +292,23 @@ def test_a_driver_finds_its_job_among_the_owners_of_its_channel(scenario: str) -
     request = request_of(scenario)
     (channel,) = [one for one in build_children(request) if one["metadata"]["name"] == request.channel]
     assert [owner["uid"] for owner in channel["metadata"]["ownerReferences"]] == [request.stage_job.job.uid]
+
+
+@pytest.mark.parametrize("name", ["prepare-quickstart", "generate-quickstart-on-cpu"])
+def test_an_image_of_0_1_is_given_no_option_that_it_does_not_know(name: str) -> None:
+    assert "--job-sha256" not in str(child(dataclasses.replace(request_of(name), checks_job=False)))
+
+
+SOURCES = {"configMap", "persistentVolumeClaim", "emptyDir"}
+"""What pods mount: objects that Kubernetes looks for in the pod's own namespace, and memory."""
+
+
+@pytest.mark.parametrize("name", SCENARIOS)
+def test_nothing_that_is_made_for_a_job_names_another_namespace(name: str) -> None:
+    for one in build_children(request_of(name)):
+        assert one["metadata"]["namespace"] == "team-a"
+        assert {subject["namespace"] for subject in one.get("subjects", ())} <= {"team-a"}
+    for template in templates(child(request_of(name))).values():
+        pod = template["spec"]
+        assert {source for volume in pod.get("volumes", ()) for source in volume.keys() - {"name"}} <= SOURCES
+        assert not pod.keys() & {"hostNetwork", "hostPID", "hostIPC", "hostUsers", "nodeName"}

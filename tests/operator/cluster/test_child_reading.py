@@ -1,6 +1,7 @@
 """Reading children: every status that KubeRay and the Job controller write, with their traps by name."""
 
 import copy
+import hashlib
 from typing import Any
 
 import pytest
@@ -8,13 +9,18 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubedistill.settings import Pool, Settings
-from kubedistill_operator.cluster.child_reading import clip, is_owned, read_child, read_frozen
-from kubedistill_operator.decisions.freeze import freeze, frozen_manifest, thaw
+from kubedistill.v1alpha1 import Run
+from kubedistill_operator.cluster.child_reading import check_frozen, clip, is_owned, read_child, read_frozen
+from kubedistill_operator.cluster.failures import NotUnderstood
+from kubedistill_operator.decisions.freeze import freeze, frozen_manifest, is_intact, thaw
 from kubedistill_operator.job import parse_job
 from kubedistill_operator.observed import Child
 
 Values = dict[str, Any]
-METADATA = {"name": "support-train-abcde", "uid": "child-uid", "creationTimestamp": "2026-03-01T12:00:00Z"}
+METADATA = {
+    "name": "support-train-abcde", "uid": "child-uid", "creationTimestamp": "2026-03-01T12:00:00Z",
+    "labels": {"kubedistill.io/job-uid": "job-uid"}, "ownerReferences": [{"uid": "job-uid"}],
+}  # fmt: skip
 
 
 def rayjob(*, deployment: str = "", job: str = "", spec: Values | None = None, **status: Any) -> Values:
@@ -200,6 +206,19 @@ def test_a_child_that_is_being_deleted_says_so() -> None:
     assert read_child(resource).deleting
 
 
+@pytest.mark.parametrize(
+    ("metadata", "owned"),
+    [
+        ({}, True),
+        ({"ownerReferences": []}, False),
+        ({"ownerReferences": [{"uid": "another"}]}, False),
+        ({"labels": {}}, False),
+    ],
+)
+def test_p10_a_child_that_was_orphaned_says_so(metadata: Values, *, owned: bool) -> None:
+    assert read_child(rayjob() | {"metadata": METADATA | metadata}).is_owned == owned
+
+
 def test_long_texts_are_cut_to_one_line() -> None:
     child = read_child(rayjob(deployment="Failed", reason="x" * 5000, message="a\n  b\tc" * 5000))
     assert len(child.reason) == len(child.message) == 700
@@ -235,10 +254,12 @@ def frozen_map(resource: Values) -> Values:
 
 
 def test_a_frozen_run_comes_back(resource: Values) -> None:
-    frozen = read_frozen(frozen_map(resource))
-    assert frozen is not None
-    assert frozen.run_id == "one"
-    assert thaw(frozen).spec == parse_job(resource).spec
+    config_map = frozen_map(resource)
+    frozen = read_frozen(config_map)
+    assert (frozen.name, frozen.run_id) == (config_map["metadata"]["name"], "one")
+    assert frozen.snapshot == hashlib.sha256(config_map["data"]["run.json"].encode()).hexdigest()
+    check_frozen(frozen)
+    assert thaw(frozen, settings=Settings()).spec == parse_job(resource).spec
 
 
 @pytest.mark.parametrize(
@@ -247,12 +268,18 @@ def test_a_frozen_run_comes_back(resource: Values) -> None:
      '{"id": "one", "digest": "d", "spec": {}, "pools": {}, "images": {}}',
      '{"id": "one", "digest": "d", "spec": 7, "pools": 7, "images": 7}'],
 )  # fmt: skip
-def test_a_frozen_run_that_nobody_can_read_is_none(text: str, resource: Values) -> None:
+def test_a_frozen_run_that_nobody_can_read_is_of_another_version_if_it_is_ours(text: str, resource: Values) -> None:
     config_map = frozen_map(resource)
     config_map["data"]["run.json"] = text
-    assert read_frozen(config_map) is None
-    del config_map["data"]
-    assert read_frozen(config_map) is None
+    frozen = read_frozen(config_map)
+    assert not is_intact(frozen, Run(id="one", digest="d", started_at=""))
+    with pytest.raises(NotUnderstood, match=rf"ConfigMap {config_map['metadata']['name']}, run.json: "):
+        check_frozen(frozen)
+
+
+@pytest.mark.parametrize("data", [None, {}, {"run.json": 7}, {"run.json": None}, []])
+def test_a_config_map_without_a_run_is_read_as_none(data: Any, resource: Values) -> None:
+    assert read_frozen({**frozen_map(resource), "data": data}).values == {}
 
 
 def test_owners_are_told_by_uid(resource: Values) -> None:

@@ -326,6 +326,11 @@ def test_events_of_another_attempt_run_or_generation_are_others(resource: Object
     other = replace(other, status=other.status.model_copy(update={"attempt": 2}))
     assert len({name(job), name(other), name(replace(job, generation=4)), name(at_stage(resource, "Export"))}) == 4
     assert name(job) == name(at_stage(resource, "Train"))
+    ends = {
+        event_manifest(Event("RunSuperseded", "", about=run), job, now=NOW, instance="r")["metadata"]["name"]
+        for run in ("one", "two", "one")
+    }
+    assert len(ends) == 2, "a job may give up several runs before it begins the next stage"
 
 
 def test_a_status_is_written_without_what_is_empty() -> None:
@@ -413,3 +418,32 @@ def test_what_gives_rights_is_ours_only_if_it_is_whole(
     assert is_same(made, found)
     change(found)
     assert is_same(made, found) == ours
+
+
+SEALED = {"kind": "ConfigMap", "metadata": {"name": "a"}, "immutable": True, "data": {"run.json": "{}"}}
+BOUND = {
+    "kind": "RoleBinding", "metadata": {"name": "a"}, "roleRef": {"kind": "Role", "name": "a"},
+    "subjects": [{"kind": "ServiceAccount", "name": "a"}],
+}  # fmt: skip
+GRANTED = {"kind": "Role", "metadata": {"name": "a"}, "rules": [{"verbs": ["get"], "resourceNames": ["a-out"]}]}
+CHANGES: dict[str, tuple[Manifest, Manifest]] = {
+    "other bytes": (SEALED, {"data": {"run.json": "{} "}}),
+    "more keys": (SEALED, {"data": {"run.json": "{}", "more": ""}}),
+    "keys of bytes": (SEALED, {"binaryData": {"job.json": "e30="}}),
+    "no data": (SEALED, {"data": None}),
+    "not sealed": (SEALED, {"immutable": False}),
+    "a wider role": (GRANTED, {"rules": [{"verbs": ["*"]}]}),
+    "somebody else's binding": (BOUND, {"subjects": [{"kind": "User", "name": "eve"}]}),
+    "a binding to another role": (BOUND, {"roleRef": {"kind": "ClusterRole", "name": "edit"}}),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+def test_what_is_found_with_other_content_is_not_ours(change: str) -> None:
+    ours, changes = CHANGES[change]
+    assert is_same(ours, copy.deepcopy(ours))
+    assert not is_same(ours, ours | changes)
+
+
+def test_a_channel_is_ours_whatever_its_driver_wrote(resource: Object) -> None:
+    assert is_same(channel(resource, "Train"), channel(resource, "Train", owner="t:1", starts="1"))

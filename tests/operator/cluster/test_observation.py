@@ -14,10 +14,10 @@ from kubedistill.settings import CaBundle, DefaultStorage, Rbac, Settings
 from kubedistill.v1alpha1 import Status
 from kubedistill_operator.cluster.client import Cluster
 from kubedistill_operator.cluster.failed_pods import FailedPods
-from kubedistill_operator.cluster.failures import Obstructed
 from kubedistill_operator.cluster.observation import Observer
-from kubedistill_operator.decisions.freeze import freeze, frozen_manifest
+from kubedistill_operator.decisions.freeze import freeze, frozen_manifest, is_intact
 from kubedistill_operator.job import Job, parse_job
+from kubedistill_operator.names import frozen_name
 from kubedistill_operator.observed import Observed
 from operator_objects import (
     CLAIMS,
@@ -44,9 +44,21 @@ RESULT = StageResult(
 RUNNING = {"jobDeploymentStatus": "Running", "jobStatus": "RUNNING"}
 
 
+def frozen_run(resource: Object) -> Object:
+    """The ConfigMap of the run."""
+    return frozen_manifest(parse_job(resource), freeze(parse_job(resource), RUN.id, settings=Settings()))
+
+
 def put_frozen(api: FakeApi, resource: Object) -> None:
-    manifest = frozen_manifest(parse_job(resource), freeze(parse_job(resource), RUN.id, settings=Settings()))
-    api.put(manifest, collection=MAPS)
+    api.put(frozen_run(resource), collection=MAPS)
+
+
+def begun(resource: Object, *, snapshot: bool = True) -> Job:
+    """The job in Train, with the digest of its frozen run, or as 0.1 left it."""
+    job = at_stage(resource, "Train")
+    frozen = freeze(parse_job(resource), RUN.id, settings=Settings())
+    run = RUN.model_copy(update={"digest": frozen.digest, "snapshot_digest": frozen.snapshot if snapshot else ""})
+    return with_status(resource, job.status.model_copy(update={"run": run}))
 
 
 def observe(
@@ -83,7 +95,7 @@ def working(resource: Object, *, driver: Object | None = None, **data: str) -> C
 def test_while_a_driver_works_child_channel_and_frozen_run_are_read_by_name_and_nothing_else(
     result: str, resource: Object
 ) -> None:
-    found, asked = observe(at_stage(resource, "Train"), working(resource, starts="1", result_json=result))
+    found, asked = observe(begun(resource), working(resource, starts="1", result_json=result))
     assert found.attempt.child is not None
     assert found.attempt.child.state == "Running"
     assert found.attempt.channel is not None
@@ -287,7 +299,7 @@ def test_a_frozen_run_is_read_once(resource: Object) -> None:
             working(resource, starts="1")(api)
             observer = Observer(cluster, Settings(), lambda: NOW)
             for _ in range(3):
-                assert not (await observer.observe(at_stage(resource, "Train"))).thorough
+                assert not (await observer.observe(begun(resource))).thorough
             return len([path for _, path in api.requests if "support-run-" in path])
 
     assert asyncio.run(play()) == 1
@@ -298,13 +310,33 @@ def test_a_frozen_run_that_is_not_there_is_none(resource: Object) -> None:
     assert found.frozen is None
 
 
-def test_a_frozen_run_that_nobody_can_read_is_named(resource: Object) -> None:
-    def prepare(api: FakeApi) -> None:
-        manifest = frozen_manifest(parse_job(resource), freeze(parse_job(resource), RUN.id, settings=Settings()))
-        api.put(manifest | {"data": {}}, collection=MAPS)
+def test_f2_a_frozen_run_with_other_bytes_is_read_each_time_until_it_is_the_one_of_status(resource: Object) -> None:
+    async def play() -> list[bool]:
+        async with serving(FakeApi()) as api, Cluster(api.configuration, guard=lambda: 10.0) as cluster:
+            job, observer = begun(resource), Observer(cluster, Settings(), lambda: NOW)
+            assert job.status.run is not None
+            seen = []
+            for change in ({"data": {}}, {"data": {"run.json": "{}"}}, {}, {"data": {}}):
+                api.put(frozen_run(resource) | change, collection=MAPS)
+                frozen = (await observer.observe(job)).observed.frozen
+                assert frozen is not None
+                seen.append(is_intact(frozen, job.status.run))
+            return seen
 
-    with pytest.raises(Obstructed, match=r"ConfigMap support-run-\w+ holds no run that can be read; delete it"):
-        observe(at_stage(resource, "Train"), prepare)
+    assert asyncio.run(play()) == [False, False, True, True], "what was read intact does not change any more"
+
+
+def test_f6_a_run_of_0_1_is_found_by_the_name_that_it_had(resource: Object) -> None:
+    manifest = frozen_run(resource)
+    name = frozen_name("support", uid=resource["metadata"]["uid"], run=RUN.id)
+    assert manifest["metadata"]["name"].startswith(f"{name}-")
+    old = manifest | {"metadata": manifest["metadata"] | {"name": name}}
+    for job in (begun(resource, snapshot=False), begun(resource)):
+        found, _ = observe(job, lambda api: api.put(old, collection=MAPS) and None)
+        assert found.frozen is not None
+        assert found.frozen.name == name
+        assert job.status.run is not None
+        assert is_intact(found.frozen, job.status.run)
 
 
 def test_why_a_child_has_no_pod_is_asked_of_its_events_once_it_is_some_seconds_old(resource: Object) -> None:

@@ -16,25 +16,25 @@ REFUSED_PODS = {
     "w7 a quota on what pods do not state": (
         'pods "p" is forbidden: failed quota: q: must specify limits.cpu for: driver', "QuotaExceeded",
     ),
-    "w9 a priority class": (
+    "w11 a priority class": (
         'pods "p" is forbidden: no PriorityClass with name no-such-class was found', "PriorityClassNotFound",
     ),
-    "w9 an account": (
+    "w11 an account": (
         'pods "p" is forbidden: error looking up service account team/nobody: serviceaccount "nobody" not found',
         "ServiceAccountNotFound",
     ),
-    "w9 a limit range": ('pods "p" is forbidden: maximum memory usage per Container is 1Gi, but limit is 4Gi',
+    "w11 a limit range": ('pods "p" is forbidden: maximum memory usage per Container is 1Gi, but limit is 4Gi',
                          "PodsRefused"),
-    "w9 pod security": ('pods "p" is forbidden: violates PodSecurity "restricted:latest": seccompProfile',
+    "w11 pod security": ('pods "p" is forbidden: violates PodSecurity "restricted:latest": seccompProfile',
                         "PodsRefused"),
-    "w9 a field of the settings": ('Pod "p" is invalid: spec.containers[0].resources.limits[gpu here]: Invalid value',
+    "w11 a field of the settings": ('Pod "p" is invalid: spec.containers[0].resources.limits[gpu here]: Invalid value',
                                    "PodsRefused"),
-    "w9 a webhook": ('admission webhook "policy.example.com" denied the request: no quota label', "PodsRefused"),
+    "w11 a webhook": ('admission webhook "policy.example.com" denied the request: no quota label', "PodsRefused"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("row", REFUSED_PODS)
-def test_w7_w9_why_a_job_has_no_pod_is_what_its_event_says(world: World, row: str) -> None:
+def test_w7_w11_why_a_job_has_no_pod_is_what_its_event_says(world: World, row: str) -> None:
     message, reason = REFUSED_PODS[row]
     world.settle()
     world.pods_refused = message
@@ -48,7 +48,7 @@ def test_w7_w9_why_a_job_has_no_pod_is_what_its_event_says(world: World, row: st
 
 
 @pytest.mark.parametrize("row", REFUSED_PODS)
-def test_w7_w9_why_a_ray_cluster_has_no_pod_is_what_its_condition_says(world: World, row: str) -> None:
+def test_w7_w11_why_a_ray_cluster_has_no_pod_is_what_its_condition_says(world: World, row: str) -> None:
     message, reason = REFUSED_PODS[row]
     name = begin(world, "Generate")
     world.children[name] = replace(world.children[name], reason="FailedCreate", message=message)
@@ -56,7 +56,7 @@ def test_w7_w9_why_a_ray_cluster_has_no_pod_is_what_its_condition_says(world: Wo
     assert reason_of(world, "Progressing") == ("False", reason)
 
 
-def test_w9_the_same_refusal_of_pods_with_other_names_is_written_once(world: World) -> None:
+def test_w11_the_same_refusal_of_pods_with_other_names_is_written_once(world: World) -> None:
     world.settle()
     said = set()
     for name in ("abcde", "fghij", "klmno"):
@@ -121,7 +121,7 @@ def head(world: World, **changes: Any) -> Pod:
     return Pod(**({"name": "head", "uid": "u", "phase": "Running", "created": world.now, "node": "n1"} | changes))
 
 
-def test_w11_a_container_that_ends_again_and_again_is_named_and_charged_after_some_restarts(world: World) -> None:
+def test_a6_a_container_that_ends_again_and_again_is_named_and_charged_after_some_restarts(world: World) -> None:
     name = begin(world, "Generate")
     crash = {"exit_code": 127, "exit_reason": "Error", "exit_message": "ray: command not found"}
     for restarts in range(1, 5):
@@ -142,7 +142,7 @@ def test_w11_a_container_that_ends_again_and_again_is_named_and_charged_after_so
     assert name not in world.children
 
 
-def test_w11_a_container_that_was_started_again_and_is_ready_loops_no_more(world: World) -> None:
+def test_a6_a_container_that_was_started_again_and_is_ready_loops_no_more(world: World) -> None:
     name = begin(world, "Generate")
     world.pods[name] = (head(world, restarts=7, exit_code=1, ready_since=world.now),)
     world.settle()

@@ -113,7 +113,7 @@ def test_a7_a13_a_pod_is_put_out_for_what_it_used_or_for_its_node(world: World, 
     assert sentence in told[0] or cause == "preemption"
 
 
-def test_a6_a_command_that_is_not_in_the_image_is_told_by_its_image(world: World) -> None:
+def test_a6_a_command_that_is_not_in_the_image_is_told_in_the_words_of_the_runtime(world: World) -> None:
     world.settle()
     name = world.live
     words = 'exec: "python": executable file not found in $PATH'
@@ -125,4 +125,5 @@ def test_a6_a_command_that_is_not_in_the_image_is_told_by_its_image(world: World
     world.now += 31
     world.settle()
     stage = world.status.stages[0]
-    assert (stage.restarts.failure, stage.reason) == (1, "ImageRefused")
+    assert (stage.restarts.failure, stage.reason) == (1, "UserCodeError")
+    assert words in stage.message

@@ -98,11 +98,11 @@ def test_p1_an_edit_of_a_suspended_job_is_seen() -> None:
 def test_a_run_that_a_newer_operator_froze_goes_on_after_a_downgrade() -> None:
     world = World()
     world.settle()
-    ((run, frozen),) = world.frozen.items()
+    ((name, frozen),) = world.frozen.items()
     values = dict(frozen.values)
     values["spec"] = {**values["spec"], "novelty": {"a": 1}}  # type: ignore[dict-item]
     values["images"] = {"novelty": "x"}
-    world.frozen[run] = replace(frozen, values=values)
+    world.frozen[name] = replace(frozen, values=values)
     world.complete_stage("Prepare")
     assert [stage.state for stage in world.status.stages][:1] == ["Succeeded"]
 
@@ -197,13 +197,6 @@ def test_p1_a_driver_that_does_not_leave_has_a_minute(world: World) -> None:
     world.now += 2
     world.settle()
     assert name not in world.children
-
-
-def test_p3_a_job_that_is_deleted_is_only_looked_at(world: World) -> None:
-    begin(world, "Generate")
-    world.deleting = True
-    plan = world.reconcile()
-    assert (plan.status, plan.create, plan.delete) == (None, (), ())
 
 
 def test_p4_children_of_a_success_are_kept_for_a_while(world: World) -> None:

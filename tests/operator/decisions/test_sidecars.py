@@ -1,4 +1,4 @@
-"""Containers beside the driver's that do not end: its own end is the attempt's; row A18 of docs/behaviour.md."""
+"""Containers beside the driver's that do not end: its own end is the attempt's; row A19 of docs/behaviour.md."""
 
 from dataclasses import replace
 
@@ -25,7 +25,7 @@ def run_beside_sidecar(world: World) -> str:
     return name
 
 
-def test_a18_a_job_whose_driver_has_succeeded_is_deleted_and_the_next_stage_begins(world: World) -> None:
+def test_a19_a_job_whose_driver_has_succeeded_is_deleted_and_the_next_stage_begins(world: World) -> None:
     name = run_beside_sidecar(world)
     world.result(name)
     leave_to_sidecar(world, name)
@@ -35,7 +35,7 @@ def test_a18_a_job_whose_driver_has_succeeded_is_deleted_and_the_next_stage_begi
     assert name not in world.children
 
 
-def test_a18_the_last_job_is_deleted_too(world: World) -> None:
+def test_a19_the_last_job_is_deleted_too(world: World) -> None:
     name = begin(world, "Export")
     world.run_child(name)
     world.settle()
@@ -46,7 +46,7 @@ def test_a18_the_last_job_is_deleted_too(world: World) -> None:
     assert name not in world.children
 
 
-def test_a18_a_job_that_has_ended_is_kept_as_it_was(world: World) -> None:
+def test_a19_a_job_that_has_ended_is_kept_as_it_was(world: World) -> None:
     name = begin(world, "Export")
     world.run_child(name)
     world.settle()
@@ -66,7 +66,7 @@ ENDS = {
 
 @pytest.mark.parametrize("state", ["Running", "Waiting"])
 @pytest.mark.parametrize("end", ENDS)
-def test_a18_a_driver_that_ends_without_a_result_is_charged_after_the_grace(world: World, end: str, state: str) -> None:
+def test_a19_a_driver_that_ends_without_a_result_is_charged_after_the_grace(world: World, end: str, state: str) -> None:
     code, said, reason, cause = ENDS[end]
     name = run_beside_sidecar(world)
     leave_to_sidecar(world, name, code=code, reason=said)
@@ -90,7 +90,7 @@ def test_a18_a_driver_that_ends_without_a_result_is_charged_after_the_grace(worl
     assert stage_of(world, "Prepare").attempt == 2
 
 
-def test_a18_a_sidecar_that_ends_before_the_driver_ends_nothing(world: World) -> None:
+def test_a19_a_sidecar_that_ends_before_the_driver_ends_nothing(world: World) -> None:
     name = run_beside_sidecar(world)
     world.children[name] = replace(world.children[name], ready=False)
     world.pods[name] = (Pod("p", "u", "Running", world.now, node="n1", driver="Running"),)

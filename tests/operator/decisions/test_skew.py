@@ -11,7 +11,6 @@ from kubedistill.contract import CONTRACT
 from kubedistill.v1alpha1 import Spec, spec_values
 from kubedistill.v1alpha1.base import Model
 from kubedistill_operator.decisions.freeze import freeze, frozen_manifest, thaw
-from kubedistill_operator.names import service_account_name
 from kubedistill_operator.observed import Frozen
 from world import SETTINGS, World, begin, reason_of, small_spec
 
@@ -36,6 +35,17 @@ def stored(frozen: Frozen, **changes: Any) -> Frozen:
     return replace(frozen, values={**frozen.values, **changes})
 
 
+def frozen_run(world: World) -> Frozen:
+    (found,) = world.frozen.values()
+    return found
+
+
+def store(world: World, **changes: Any) -> None:
+    """Have another version's operator freeze the run, and write its digest into status."""
+    found = stored(frozen_run(world), **changes)
+    world.frozen[found.name] = found
+
+
 def later_spec(**changes: Any) -> Spec:
     return LaterSpec.model_validate_json(json.dumps(spec_values(small_spec()) | changes))
 
@@ -49,8 +59,8 @@ def test_an_image_is_told_no_default_that_came_after_it(world: World) -> None:
 
 def test_a_driver_is_told_what_is_stored_also_what_this_operator_does_not_know(world: World) -> None:
     begin(world, "Curate")
-    spec = {**world.frozen["1"].values["spec"], "training": {"adapter": {"type": "LoRA"}}, "budget": None}
-    world.frozen["1"] = stored(world.frozen["1"], spec=spec)
+    spec = {**frozen_run(world).values["spec"], "training": {"adapter": {"type": "LoRA"}}, "budget": None}
+    store(world, spec=spec)
     job = world.jobs[begin_next(world)]
     assert json.loads(job.to_json())["spec"] == spec
     assert job.spec == small_spec()
@@ -69,7 +79,7 @@ def begin_next(world: World) -> str:
 
 def test_a_driver_is_told_in_the_contract_of_its_run(world: World) -> None:
     begin(world, "Curate")
-    world.frozen["1"] = stored(world.frozen["1"], contract=CONTRACT - 1)
+    store(world, contract=CONTRACT - 1)
     assert world.jobs[begin_next(world)].contract == CONTRACT - 1
 
 
@@ -79,16 +89,16 @@ def test_pools_and_images_of_a_later_version_are_read_for_what_is_known() -> Non
     later = json.loads(json.dumps(frozen))
     later["pools"]["h100"] |= {"laterField": "nvidia", "tolerations": [{"key": "a", "laterField": 3}]}
     later["images"] |= {"laterField": ["a"]}
-    run = thaw(Frozen("1", later["digest"], later))
-    assert run.pools["h100"].node_selector == {"gpu": "h100"}
-    assert [one.key for one in run.pools["h100"].tolerations] == ["a"]
-    assert run.images == SETTINGS.images
+    run = thaw(Frozen("a", "", later), settings=SETTINGS)
+    assert run.settings.pools["h100"].node_selector == {"gpu": "h100"}
+    assert [one.key for one in run.settings.pools["h100"].tolerations] == ["a"]
+    assert run.settings.images == SETTINGS.images
 
 
 def test_a_spec_that_another_version_froze_has_not_drifted(world: World) -> None:
     name = begin(world, "Train")
-    world.frozen["1"] = stored(world.frozen["1"], spec={**world.frozen["1"].values["spec"], "budget": {"type": "a"}})
-    world.frozen["1"] = replace(world.frozen["1"], digest="of the spec with a budget")
+    spec = {**frozen_run(world).values["spec"], "budget": {"type": "a"}}
+    store(world, spec=spec, digest="of the spec with a budget")
     world.run_child(name)
     world.settle()
     assert not [one for one in world.status.conditions if one.type == "SpecDrift"]
@@ -101,28 +111,4 @@ def test_a_spec_that_another_version_froze_has_not_drifted(world: World) -> None
 def test_a_contract_that_is_no_number_makes_a_run_unreadable(contract: Any, world: World) -> None:
     begin(world, "Train")
     with pytest.raises((TypeError, ValueError)):
-        thaw(stored(world.frozen["1"], contract=contract))
-
-
-def test_a_run_that_0_1_began_keeps_its_account_and_a_new_one_gets_its_own() -> None:
-    former, new = "quickstart-driver", service_account_name("quickstart", uid="job-uid")
-    world = World()
-    begin(world, "Curate")
-    assert accounts(world) == {new}
-    world.frozen["1"] = stored(world.frozen["1"], account=None)
-    world.created_manifests.clear()
-    begin_next(world)
-    assert accounts(world) == {former}
-
-
-def accounts(world: World) -> set[str]:
-    """The accounts that were made, and that pods run as."""
-    made = {one["metadata"]["name"] for one in world.created_manifests if one["kind"] == "ServiceAccount"}
-    bound = {
-        subject["name"]
-        for one in world.created_manifests
-        if one["kind"] == "RoleBinding"
-        for subject in one["subjects"]
-    }
-    assert made == bound
-    return made
+        thaw(stored(frozen_run(world), contract=contract), settings=SETTINGS)

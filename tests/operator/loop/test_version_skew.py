@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from controller_desk import KEY, Desk, finish_stage, play
+from kubedistill.canonical import text_digest
 from operator_objects import DISTILLATIONS, EVENTS, JOBS, MAPS, RAYJOBS
 
 Object = dict[str, Any]
@@ -176,12 +177,17 @@ def test_a_run_that_another_version_froze_is_not_made_again(case: str, resource:
         change(run)
         before = status_of(desk)
         desk.controller.observer.forget(desk.job().uid)  # a new operator leads
-        desk.api.put({**frozen, "data": {"run.json": json.dumps(run)}}, collection=MAPS)
+        text = json.dumps(run)
+        name = f"{frozen['metadata']['name'].rpartition('-')[0]}-{text_digest(text)}"
+        theirs = {**frozen, "metadata": frozen["metadata"] | {"name": name}, "data": {"run.json": text}}
+        desk.api.put(theirs, collection=MAPS)
+        stored = copy.deepcopy(before)
+        stored["run"]["snapshotDigest"] = text_digest(text)
+        store(desk, stored)
         await look(desk)
         assert problem in (stalled(status_of(desk)) or {})["message"]
-        assert without_conditions(status_of(desk)) == without_conditions(before)
-        desk.api.put(frozen, collection=MAPS)
-        desk.controller.resync(KEY)
+        assert without_conditions(status_of(desk)) == without_conditions(stored)
+        store(desk, before | {"conditions": status_of(desk)["conditions"]})
         await look(desk)
         assert stalled(status_of(desk)) is None
 

@@ -1,5 +1,6 @@
 """The entry in a pod: it claims its attempt, hears SIGTERM and the operator, and ends with the right code."""
 
+import hashlib
 import json
 import logging
 import os
@@ -56,9 +57,34 @@ def run(job: StageJob, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyP
             return work(progress) or Outcome(summary={"steps": 3})
 
         monkeypatch.setattr(driver, "stage_function", lambda _name: stage)
-        return main(["--job", str(path)])
+        return main(["--job", str(path), "--job-sha256", hashlib.sha256(path.read_bytes()).hexdigest()])
 
     return run
+
+
+FORGED: dict[str, Callable[[StageJob], str]] = {
+    "another store": lambda job: job.model_copy(update={"store": "file:///kubedistill/storage/theirs"}).to_json(),
+    "another owner's attempt": lambda job: job.model_copy(update={"token": "theirs"}).to_json(),
+    "one more byte": lambda job: f"{job.to_json()} ",
+    "nothing": lambda job: "",
+    "no stage job": lambda job: "{}",
+}
+
+
+@pytest.mark.parametrize("forged", FORGED)
+def test_f7_a_job_with_other_bytes_is_refused_before_anything_is_read_or_written(
+    forged: str, job: StageJob, pod: None, server: ConfigMapServer, store: Store, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    path = tmp_path / "job.json"
+    path.write_text(FORGED[forged](job))
+    before = dict(server.data)
+    assert main(["--job", str(path), "--job-sha256", hashlib.sha256(job.to_json().encode()).hexdigest()]) == 2
+    (event,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
+    assert (event["event"], event["exitCode"]) == ("failed", 2)
+    assert event["message"].startswith(f"{path}: its sha256 is {hashlib.sha256(path.read_bytes()).hexdigest()}, ")
+    assert server.data == before
+    assert list(store.names("")) == []
 
 
 def step(progress: Progress, done: int = 1) -> None:

@@ -112,7 +112,7 @@ _SECOND: Steps = (step("Progress", driver=1, done=2, total=4), _progress(3), *EN
 """The first driver of an attempt finds a second one in its way, which does the rest."""
 _NO_GPU = step("Hamper", state="Unschedulable", message="0/3 nodes are available: 3 Insufficient nvidia.com/gpu.")
 _RAISED = _failure("failure", "UserCodeError", "ValueError: no such optimizer")
-_MISSING = _failure("infrastructure", "ArtifactMissing", "the judge artifact is gone")
+_MISSING = _failure("none", "ArtifactMissing", "the judge artifact is gone")
 _BAD_GATE = {
     "teacherAccuracy": 0.9, "baselineAccuracy": 0.5, "distilledAccuracy": 0.55, "retention": 0.61, "gain": 0.05,
     "gate": {"passed": False, "reasons": ["gain 0.05 is below minGain 0.1"]},
@@ -151,9 +151,9 @@ _ENDING = (
     Scenario("crashes", "A6, A14", _on("Train", 1, *WORKING, _exit(1, after=1))),
     Scenario("oom-driver", "A7", _on("Curate", 1, *WORKING, _midway("KillDriver", reason="OOMKilled"))),
     Scenario(
-        "oom-beside", "A7, A18", _on("Curate", 1, *WORKING, _midway("KillDriver", reason="OOMKilled")), sidecar=True
+        "oom-beside", "A7, A19", _on("Curate", 1, *WORKING, _midway("KillDriver", reason="OOMKilled")), sidecar=True
     ),
-    Scenario("sidecar", "A18", sidecar=True),
+    Scenario("sidecar", "A19", sidecar=True),
     Scenario("oom-worker", "A7", _on("Train", 1, *WORKING, _midway("KillWorker", reason="OOMKilled"), _exit(1))),
     Scenario("dashboard-dies", "A9, A14", _on("Generate", 1, *WORKING, _midway("SilenceDashboard"))),
     Scenario(
