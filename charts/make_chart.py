@@ -36,6 +36,16 @@ _READ_BY_TEMPLATES = {
 """Values that templates can't do without, besides whole sections."""
 _SINCE_0_1 = {"service"}
 """Sections that `helm upgrade --reuse-values` doesn't find in what a release of 0.1 has stored."""
+_OPTIONAL_RULES = {
+    '- apiGroups: [""]\n  resources: [serviceaccounts]\n  verbs: [get, create]\n': (
+        ".Values.settings.rbac.createServiceAccounts"
+    ),
+    # Values that a release of 0.1 has stored don't have it, and absent means true.
+    '- apiGroups: [""]\n  resources: [events]\n  verbs: [list]\n': (
+        'ne (toString .Values.settings.rbac.events) "false"'
+    ),
+}
+"""Rules of the operator's role that a setting takes away, and when they stay."""
 
 Schema = dict[str, Any]
 
@@ -90,22 +100,17 @@ def crd_template() -> str:
 
 def rules_template() -> str:
     """The rules of deploy/rbac, as a release needs them: with its Lease, and as its settings say."""
-    accounts = '- apiGroups: [""]\n  resources: [serviceaccounts]\n'
     rules = {
-        name: (ROLES / f"{name}.yaml").read_text(encoding="utf-8").partition("\nrules:\n")[2].strip()
+        name: (ROLES / f"{name}.yaml").read_text(encoding="utf-8").partition("\nrules:\n")[2].strip() + "\n"
         for name in ("operator", "nodes", "namespaces", "lease")
     }
-    rules["operator"] = re.sub(
-        rf"{re.escape(accounts)}.*\n",
-        lambda found: f"{{{{- if .Values.settings.rbac.createServiceAccounts }}}}\n{found[0]}{{{{- end }}}}\n",
-        rules["operator"],
-    )
+    for rule, condition in _OPTIONAL_RULES.items():
+        assert rules["operator"].count(rule) == 1, f"deploy/rbac/operator.yaml has one rule like this: {rule}"
+        rules["operator"] = rules["operator"].replace(rule, f"{{{{- if {condition} }}}}\n{rule}{{{{- end }}}}\n")
     namespaces = rules.pop("namespaces")
-    rules["operator"] += f"\n{{{{- if .Values.settings.propagateLabels }}}}\n{namespaces}\n{{{{- end }}}}"
+    rules["operator"] += f"{{{{- if .Values.settings.propagateLabels }}}}\n{namespaces}{{{{- end }}}}\n"
     rules["lease"] = rules["lease"].replace("[kubedistill-operator]", '[{{ include "kubedistill.operator" . }}]')
-    blocks = [
-        f'{{{{- define "kubedistill.rules.{name}" -}}}}\n{text}\n{{{{- end }}}}\n' for name, text in rules.items()
-    ]
+    blocks = [f'{{{{- define "kubedistill.rules.{name}" -}}}}\n{text}{{{{- end }}}}\n' for name, text in rules.items()]
     return "\n".join(["{{/* Made by `make chart` from deploy/rbac. */}}", *blocks])
 
 

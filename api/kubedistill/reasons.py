@@ -37,6 +37,9 @@ _NODES = Reason(
     "waiting", "no node has room for a pod; first the cluster may be scaling up",
     "the message is the scheduler's; check the pool's nodes",
 )  # fmt: skip
+_MISSING = Reason(
+    "waiting", "a Secret or ConfigMap that a pod needs is missing", "create it; the job goes on by itself"
+)
 _LOST = Reason(
     "infrastructure", "a machine or a child went away",
     "nothing: the next attempt or driver goes on from the last shard or checkpoint",
@@ -176,9 +179,8 @@ REASONS: dict[str, Reason] = {
         "waiting", "kubelet does not start the image: it runs as root, or lacks the program that is to run",
         "name the runtime's own image under `settings.images`, or one that is made from it",
     ),
-    "SecretNotFound": Reason(
-        "waiting", "a Secret or ConfigMap that a pod needs is missing", "create it; the pod goes on by itself"
-    ),
+    "SecretNotFound": _MISSING,
+    "ConfigMapNotFound": _MISSING,
     "ServiceAccountNotFound": Reason(
         "waiting", "the ServiceAccount of the pods is missing", "create it; the job goes on by itself"
     ),
@@ -195,6 +197,10 @@ REASONS: dict[str, Reason] = {
     "KubeRayAbsent": Reason(
         "waiting", "KubeRay's operator does not act on the RayJob",
         "see whether it runs; the job goes on by itself, and the message says what holds GPUs meanwhile",
+    ),
+    "PodsRemain": Reason(
+        "waiting", "pods of an attempt before have not ended",
+        "wait; look at the pods and the node that the message names",
     ),
     "WriteRefused": Reason(
         "waiting", "a policy of the cluster refuses what the job needs", "the message is the policy's"

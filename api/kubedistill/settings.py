@@ -206,6 +206,8 @@ class Rbac(Model):
 
     nodes: bool = True
     """Whether it may look at nodes; without, a lost node is charged to infrastructure and found later."""
+    events: bool = True
+    """Whether it may list Events; without, a job whose pods are refused names the command that says why."""
     create_service_accounts: bool = True
     """Whether it may make a ServiceAccount for each job that names none."""
 
@@ -239,6 +241,8 @@ class Settings(Model):
     """Scheduler of all pods of jobs. Absent: the cluster's default."""
     proxy: Proxy = Proxy()
     ca_bundle: CaBundle = CaBundle()
+    mesh: Literal["Disabled", "Inherit"] = "Disabled"
+    """Disabled asks Istio and Linkerd to put no sidecar into the pods of jobs; Inherit leaves it to the namespace."""
     images: Images = Images()
     ray_version: Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$", max_length=16)] = "2.60.0"
     """Version of Ray in the runtime image."""

@@ -11,6 +11,10 @@ RUN_LABEL, ATTEMPT_LABEL = marks.RUN_LABEL, marks.ATTEMPT_LABEL
 RERUN_ANNOTATION, CANCEL_ANNOTATION = marks.RERUN_ANNOTATION, marks.CANCEL_ANNOTATION
 RELEASE_ANNOTATION = marks.RELEASE_ANNOTATION
 MANAGED_BY = {"app.kubernetes.io/managed-by": "kubedistill"}
+DRIVER_CONTAINER = "driver"
+HEAD_CONTAINER, WORKER_CONTAINER, SUBMITTER_CONTAINER = "ray-head", "ray-worker", "ray-job-submitter"
+CONTAINERS = (DRIVER_CONTAINER, HEAD_CONTAINER, WORKER_CONTAINER, SUBMITTER_CONTAINER)
+"""The containers that are ours; whatever else a pod has, a webhook or KubeRay has put there."""
 
 
 def child_name(job: str, stage: StageName, *, uid: str, run: str, attempt: int) -> str:
@@ -28,8 +32,13 @@ def frozen_name(job: str, *, uid: str, run: str, snapshot: str = "") -> str:
     return f"{job}-run-{_short(uid, run)}" + (f"-{snapshot}" if snapshot else "")
 
 
-def service_account_name(job: str) -> str:
-    """The name of the ServiceAccount of a job that names none."""
+def service_account_name(job: str, *, uid: str) -> str:
+    """The name of the ServiceAccount of a job that names none: not that of an earlier job of the same name."""
+    return f"{former_service_account_name(job)}-{_short(uid)}"
+
+
+def former_service_account_name(job: str) -> str:
+    """The same for a run that version 0.1 began, which goes on with it."""
     return f"{job}-driver"
 
 

@@ -5,13 +5,14 @@ Times are seconds since the epoch, UTC.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from kubedistill.chain import ArtifactName
 from kubedistill.contract import StageProgress, StageResult
 
 ChildKind = Literal["RayJob", "Job"]
 ChildState = Literal["Waiting", "Running", "Ended"]
+ContainerState = Literal["", "Waiting", "Running", "Ended"]
 PodPhase = Literal["Pending", "Running", "Succeeded", "Failed", "Unknown"]
 
 
@@ -31,6 +32,14 @@ class Pod:
     """Exit code of the last container that ended."""
     exit_reason: str = ""
     """OOMKilled, Error, Evicted, Preempting, …"""
+    exit_message: str = ""
+    """What kubelet says of that, or the last line that the container wrote."""
+    restarts: int = 0
+    """How often one of its containers was started again in place."""
+    ready_since: float | None = None
+    """Since when all of it runs and is ready."""
+    driver: ContainerState = ""
+    """What the container of a Job's driver does, whatever the others do; empty where there is none or nobody knows."""
     deleting: bool = False
     node_lost_since: float | None = None
     """Since when its node is absent or NotReady."""
@@ -61,6 +70,10 @@ class Child:
     """False while a queue holds it back."""
     evicted: bool = False
     """Whether a queue took its admission away after it had been given."""
+    ready: bool = True
+    """Whether all containers of a Job's pod are ready; a RayJob tells nothing like it."""
+    noticed: bool = True
+    """Whether its controller has said anything of it."""
     deleting: bool = False
     is_owned: bool = True
     """Whether it still belongs to the job, and not to nobody since a deletion with `--cascade=orphan`."""
@@ -117,6 +130,34 @@ class Attempt:
     child: Child | None = None
     channel: Channel | None = None
     pods: tuple[Pod, ...] = ()
+    pods_refused: str = ""
+    """Why no pod of it could be made, as an Event tells it; empty where none does, or Events may not be read."""
+
+    @property
+    def is_job(self) -> bool:
+        """Whether it is known for one without a Ray cluster, though its child may be gone."""
+        return self.child.kind == "Job" if self.child is not None else any(pod.driver for pod in self.pods)
+
+    @property
+    def driver(self) -> ContainerState:
+        """What the driver of a Job does, as its pod shows; empty where it has no pod, or is a RayJob."""
+        ours = self.pods if self.child is not None and self.child.kind == "Job" else ()
+        return max((pod.driver for pod in ours), key=get_args(ContainerState).index, default="")
+
+    @property
+    def lingers(self) -> bool:
+        """Whether its driver has ended and sidecars keep its Job from ending."""
+        return self.driver == "Ended" and self.child is not None and self.child.state != "Ended"
+
+    @property
+    def is_live(self) -> bool:
+        """Whether its driver runs or may still start.
+
+        A Job has one pod: once the driver's container has ended nothing more comes, whatever sidecars do.
+        """
+        if self.child is None or not self.child.is_live:
+            return False
+        return self.driver != "Ended"
 
     @property
     def has_started(self) -> bool:
@@ -144,8 +185,10 @@ class Refusal:
     """What the API server would not have made."""
 
     reason: str
-    """ExceededQuota, NameTaken, or empty for all else: a policy, a right that is missing."""
+    """NameTaken, or empty where the message is all that is known: a quota, a policy, a right that is missing."""
     message: str
+    is_passing: bool = False
+    """Whether what is in the way is about to go by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,6 +202,8 @@ class Observed:
     frozen: Frozen | None = None
     claim_access_modes: tuple[str, ...] | None = None
     """Access modes of the storage claim; None where the claim does not exist or none is named."""
+    missing_config_maps: tuple[str, ...] = ()
+    """ConfigMaps that pods would mount and that are not there; looked up before a run starts."""
     rivals: tuple[Rival, ...] = ()
     active_in_namespace: int = 0
     """Other jobs of the namespace that have a child now."""

@@ -11,22 +11,20 @@ from job_states import STATES, play
 from kubedistill import errors, process
 from kubedistill.reasons import REASONS
 from kubedistill.stored_status import NOT_UNDERSTOOD
-from kubedistill_operator.decisions import causes, waiting
+from kubedistill_operator.cluster.execution import read_refusal
+from kubedistill_operator.cluster.failures import Obstructed
+from kubedistill_operator.decisions import causes, diagnosis
 from kubedistill_operator.loop.replica import NotInstalled
 from kubedistill_operator.settings_file import InvalidSettings
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 DECISIONS = ROOT / "operator" / "kubedistill_operator" / "decisions"
+NAME_TAKEN = read_refusal(Obstructed("")).reason
 FINE = {"", "Admitted", "Complete", "Exported", "Resumed", "Valid"}
 """Reasons of conditions that ask for nothing."""
 OTHERS = {"WaitingForNodes", "Unschedulable", "WriteRefused", "Edited", "RunIDReused"}
 """Reasons that deciders hand on by a variable."""
-COMING = {
-    "CrashLooping", "ImageRefused", "KubeRayAbsent", "PodsRefused", "PriorityClassNotFound",
-    "ServiceAccountNotFound", "StorageExceeded",
-}  # fmt: skip
-"""Reasons of features that are being built; a name goes from here as its feature comes."""
 
 
 def said_by_deciders() -> Iterator[str]:
@@ -64,7 +62,7 @@ def tables(page: str, *, section: str = "") -> list[list[str]]:
 @pytest.fixture
 def said() -> set[str]:
     """Every reason that the sources say."""
-    said = {*said_by_deciders(), *causes._BY_EVIDENCE, *waiting.WAITS.values(), NOT_UNDERSTOOD, *OTHERS}
+    said = {*said_by_deciders(), *causes._BY_EVIDENCE, *diagnosis.REASONS, NAME_TAKEN, NOT_UNDERSTOOD, *OTHERS}
     return (said | {process.RuntimeDied.reason, *(kind.reason for kind in error_classes())}) - FINE
 
 
@@ -73,7 +71,7 @@ def test_every_reason_is_in_the_table(said: set[str]) -> None:
 
 
 def test_no_reason_is_in_the_table_that_nothing_says(said: set[str]) -> None:
-    assert not REASONS.keys() - said - COMING
+    assert not REASONS.keys() - said
     sources = "".join(path.read_text() for path in DECISIONS.glob("*.py"))
     assert not [reason for reason in OTHERS if f'"{reason}"' not in sources]
 
@@ -89,7 +87,7 @@ def test_an_error_is_charged_as_the_table_says() -> None:
 
 def test_evidence_and_waits_are_charged_as_the_table_says() -> None:
     assert {reason: REASONS[reason].cause for reason in causes._BY_EVIDENCE} == causes._BY_EVIDENCE
-    assert {REASONS[reason].cause for reason in waiting.WAITS.values()} == {"waiting"}
+    assert {REASONS[reason].cause for reason in diagnosis.REASONS - {"CrashLooping"}} == {"waiting"}
 
 
 def test_the_guide_has_the_table() -> None:
@@ -119,7 +117,7 @@ def test_the_behavior_page_charges_as_the_table_says() -> None:
     }
     assert {place: cause for place, cause in waits.items() if cause not in ("waiting", "queued")} == {}
     named = set(re.findall(r"\b[A-Z]\w+", (DOCS / "behaviour.md").read_text()))
-    assert {name for name, one in REASONS.items() if one.cause in ("waiting", "queued")} - named - COMING == set()
+    assert {name for name, one in REASONS.items() if one.cause in ("waiting", "queued")} - named == set()
 
 
 def test_runbooks_name_no_reason_that_there_is_not() -> None:

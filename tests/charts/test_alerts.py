@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from chart_sets import Render, only
-from kubedistill_operator.decisions.waiting import WAITS
+from kubedistill_operator.decisions import diagnosis
 from monitoring import RULES, read_alerts
 from prometheus import promtool
 
@@ -54,7 +54,7 @@ def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:
 
 def test_the_runbook_of_jobs_that_wait_names_every_reason_to() -> None:
     runbook = RUNBOOKS.partition("## DistillationJobWaitsForPods\n")[2].partition("\n## ")[0]
-    reasons = {*WAITS.values(), "WaitingForNodes", "Unschedulable", "WriteRefused"}
+    reasons = {*diagnosis.REASONS, "WriteRefused", "NameTaken"}
     assert {reason for reason in reasons if not re.search(rf"\b{reason}\b", runbook)} == set()
 
 

@@ -111,16 +111,19 @@ def test_roles_in_other_namespaces_can_be_left_to_others(render: Render) -> None
 
 
 @pytest.mark.parametrize("namespaces", [[], ["a"]])
-def test_accounts_are_made_and_nodes_looked_at_only_where_settings_allow_it(
+def test_accounts_are_made_and_nodes_and_events_looked_at_only_where_settings_allow_it(
     namespaces: list[str], render: Render
 ) -> None:
     kind = "Role" if namespaces else "ClusterRole"
     allowed = render(settings__watchNamespaces=namespaces)
     refused = render(
-        settings__watchNamespaces=namespaces, settings__rbac__createServiceAccounts=False, settings__rbac__nodes=False
+        settings__watchNamespaces=namespaces,
+        settings__rbac__createServiceAccounts=False,
+        settings__rbac__nodes=False,
+        settings__rbac__events=False,
     )
     before, after = rules(allowed, kind, "kubedistill-operator"), rules(refused, kind, "kubedistill-operator")
-    assert before - after == {"get serviceaccounts", "create serviceaccounts"}
+    assert before - after == {"get serviceaccounts", "create serviceaccounts", "list events"}
     assert rules(allowed, "ClusterRole", "-nodes") == {"get nodes"}
     assert rules(refused, "ClusterRole", "-nodes") == set()
 

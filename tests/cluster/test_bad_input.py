@@ -15,6 +15,7 @@ from kube_api import Api, wait_for
 from operator_desk import CLAIMS, JOBS, Desk, claim, open_desk
 from player.background import playing
 from player.scenarios import OK, Scenario, choose, step
+from small_manifests import config_map
 
 SHOWN_SECONDS, LOOKED_AGAIN_SECONDS = 30, 60
 OPEN = {"gpu": {"nodeSelector": {"kind": "gpu"}}}
@@ -35,7 +36,16 @@ WRONG: dict[str, tuple[dict[str, Any], str, str, str]] = {
     "ok-closed-pool": (on_pool("theirs"), "PoolNotAllowed", "spec.student.resources.pool", "namespace"),
     "ok-own-disk": (on_claim("disk", "own-disk"), "StorageNotShared", "spec.storage.volumeClaim", "ReadWriteMany"),
     "ok-no-disk": (on_claim("none", "no-disk"), "ClaimNotFound", "spec.storage.volumeClaim", "make it"),
+    "ok-no-data": (
+        {"data": {"train": {"configMapKeyRef": {"name": "prompts", "key": "train.jsonl"}}}},
+        "ConfigMapNotFound",
+        "spec.data.train.configMapKeyRef.name",
+        "create it",
+    ),
 }
+
+
+ON_THEIR_OWN = ("kuberay-late-1", "sidecar-1", "oom-beside-1")
 
 
 def mend_later(job: str) -> Scenario:
@@ -67,6 +77,13 @@ def wrong(desk: Desk) -> dict[str, str]:
     return {name: desk.shows(name, "Validated", reason=reason) for name, (_, reason, _, _) in WRONG.items()}
 
 
+@pytest.fixture(scope="module")
+def on_their_own(desk: Desk) -> None:
+    """Jobs that take a while, for which nobody has to wait."""
+    for name in ON_THEIR_OWN:
+        desk.submit(name)
+
+
 @pytest.mark.parametrize("name", WRONG)
 def test_s2_s3_what_can_not_start_says_field_and_fix(desk: Desk, wrong: dict[str, str], name: str) -> None:
     _, reason, field, fix = WRONG[name]
@@ -90,7 +107,7 @@ def test_s2_s3_what_waits_to_be_mended_is_looked_at_once_a_minute_and_written_ne
     assert desk.counted("controller_runtime_reconcile_errors_total") == 0
 
 
-@pytest.mark.usefixtures("wrong")
+@pytest.mark.usefixtures("wrong", "on_their_own")
 def test_s2_s3_each_is_healed_when_its_cause_is_gone(desk: Desk) -> None:
     where = desk.namespaces[0]
     desk.api.patch(JOBS, "ok-unknown-pool", {"spec": on_pool("gpu")}, namespace=where)
@@ -99,7 +116,8 @@ def test_s2_s3_each_is_healed_when_its_cause_is_gone(desk: Desk) -> None:
     desk.api.delete(CLAIMS, "disk", namespace=where)
     wait_for(lambda: desk.api.get(CLAIMS, "disk", namespace=where) is None, what="the claim is gone")
     desk.api.create(claim("disk"), namespace=where)
-    for name in ("ok-no-disk", "ok-own-disk"):
+    desk.api.create(config_map("prompts", **{"train.jsonl": ""}), namespace=where)
+    for name in ("ok-no-disk", "ok-own-disk", "ok-no-data"):
         desk.becomes(
             name, "Preparing", "Generating", "Succeeded", seconds=LOOKED_AGAIN_SECONDS + SHOWN_SECONDS
         )  # fmt: skip
@@ -182,3 +200,31 @@ def test_w6_a_job_goes_on_when_its_secret_is_there(desk: Desk) -> None:
     desk.becomes("mended-1", "Succeeded")
     generate = desk.stage("mended-1", "Generate")
     assert (generate["attempt"], sum((generate.get("restarts") or {}).values())) == (1, 0)
+
+
+def restarts(desk: Desk, name: str, stage: str) -> int:
+    return sum((desk.stage(name, stage).get("restarts") or {}).values())
+
+
+@pytest.mark.usefixtures("on_their_own")
+def test_w12_kuberay_that_is_away_is_named_and_costs_nothing(desk: Desk) -> None:
+    desk.becomes("kuberay-late-1", "Succeeded")
+    told = [one for one in desk.api.list("v1/Event", namespace=desk.namespaces[0]) if one["reason"] == "Waiting"]
+    said = [one["message"] for one in told if one["involvedObject"]["name"] == "kuberay-late-1"]
+    assert [message.partition(":")[0] for message in said] == ["KubeRayAbsent"] * 3, "once for each Ray cluster"
+    assert [restarts(desk, "kuberay-late-1", stage) for stage in ("Generate", "Train", "Evaluate")] == [0, 0, 0]
+
+
+@pytest.mark.usefixtures("on_their_own")
+def test_a19_a_sidecar_that_does_not_end_keeps_no_stage_waiting(desk: Desk) -> None:
+    desk.becomes("sidecar-1", "Succeeded")
+    assert [restarts(desk, "sidecar-1", stage) for stage in ("Prepare", "Curate", "Export")] == [0, 0, 0]
+    wait_for(lambda: not desk.made(kinds=["batch/v1/Job"], job="sidecar-1"), what="its Jobs are gone, each at once")
+
+
+@pytest.mark.usefixtures("on_their_own")
+def test_a19_a_driver_that_runs_out_of_memory_beside_a_sidecar_is_seen_at_once(desk: Desk) -> None:
+    desk.becomes("oom-beside-1", "Succeeded")
+    curate = desk.stage("oom-beside-1", "Curate")
+    assert (curate["attempt"], curate["restarts"]["failure"]) == (2, 1)
+    assert desk.events("oom-beside-1").count("AttemptFailed") == 1

@@ -113,6 +113,7 @@ def make_request(namespace: str) -> ChildRequest:
     )  # fmt: skip
     return ChildRequest(
         stage_job=job, pools={}, images=Images(runtime="r", runtime_cpu="c"), queue=None, volume_claim=None,
+        account="quickstart-driver",
         settings=Settings(),
     )  # fmt: skip
 

@@ -24,7 +24,7 @@ RIGHTS = {
     f"rolebindings.{RBAC}": "get create",
     "pods": "get list watch",
     "persistentvolumeclaims": "get",
-    "events": "create patch",
+    "events": "create patch list",
     "nodes": "get",
 }
 LEASES = {"create leases.coordination.k8s.io"} | {
@@ -53,6 +53,7 @@ NEVER = {
     f"clusterroles.{RBAC}": "get create bind escalate",
     f"clusterrolebindings.{RBAC}": "create",
     "persistentvolumeclaims": "list create delete",
+    "events": "get watch update delete",
     "nodes": "list watch patch",
     "nodes/proxy": "get",
     "namespaces": "get list watch create delete",

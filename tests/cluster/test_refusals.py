@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from kube_api import Api, Manifest, Refused, wait_for
-from operator_desk import Desk, open_desk
+from kubedistill_operator.names import service_account_name
+from operator_desk import JOBS, Desk, claim, open_desk
 from player.background import playing
+from small_manifests import owned_by
 
 QUOTAS, RAYJOBS = "v1/ResourceQuota", "ray.io/v1/RayJob"
 ADMISSION = "admissionregistration.k8s.io/v1"
@@ -100,6 +102,57 @@ def test_w7_a_quota_on_pods_of_a_ray_cluster_is_shown(desk: Desk) -> None:
     desk.api.delete("kubedistill.io/v1alpha1/DistillationJob", "no-quota-1", namespace=desk.namespaces[0])
 
 
+NOBODY, NO_CLASS = "nobody", f"none-{secrets.token_hex(4)}"
+# Name of a job: its pods, the reason, what the message names.
+NO_PODS = {
+    "ok-6": ({"serviceAccountName": NOBODY}, "ServiceAccountNotFound", f'serviceaccount "{NOBODY}" not found'),
+    "ok-7": ({"priorityClassName": NO_CLASS}, "PriorityClassNotFound", NO_CLASS),
+}
+
+
+def test_w11_why_the_pods_of_a_job_are_refused_is_what_the_api_server_says(desk: Desk) -> None:
+    where = desk.namespaces[0]
+    for name, (pods, _, _) in NO_PODS.items():
+        desk.submit(name, pods=pods)
+    for name, (_, reason, named) in NO_PODS.items():
+        message = desk.shows(name, "Progressing", reason=reason)
+        assert named in message
+        assert waited(desk, name, "Prepare") < SHOWN_SECONDS
+    desk.api.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": NOBODY}}, namespace=where)
+    desk.api.create(
+        {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": NO_CLASS}, "value": 1}
+    )
+    for name in NO_PODS:
+        desk.becomes(name, "Succeeded")
+        assert sum((desk.stage(name, "Prepare").get("restarts") or {}).values()) == 0
+    desk.api.delete("scheduling.k8s.io/v1/PriorityClass", NO_CLASS)
+
+
+@pytest.fixture
+def small_containers(desk: Desk) -> Iterator[None]:
+    """A LimitRange and a quota that no pod of a job meets."""
+    most = {"limits": [{"type": "Container", "max": {"memory": "16Mi"}}]}
+    kind, where = {"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "small"}}, desk.namespaces[0]
+    desk.api.create({**kind, "spec": most}, namespace=where)
+    yield
+    desk.api.delete("v1/LimitRange", "small", namespace=where)
+
+
+@pytest.mark.usefixtures("small_containers")
+def test_w7_w11_limits_of_a_namespace_are_told_from_its_quota(desk: Desk) -> None:
+    desk.submit("ok-8")
+    message = desk.shows("ok-8", "Progressing", reason="PodsRefused")
+    assert "maximum memory usage per Container is 16Mi" in message
+    desk.api.delete("v1/LimitRange", "small", namespace=desk.namespaces[0])
+    limit(desk, **{"limits.cpu": "100"})
+    desk.submit("ok-9")
+    message = desk.shows("ok-9", "Progressing", reason="QuotaExceeded")
+    assert "must specify limits.cpu" in message
+    desk.api.delete(QUOTAS, "limits", namespace=desk.namespaces[0])
+    for name in ("ok-8", "ok-9"):
+        desk.becomes(name, "Succeeded")
+
+
 def policy(namespace: str) -> tuple[Manifest, Manifest]:
     """A policy that takes no RayJobs, and its binding to a namespace."""
     rules = [{"apiGroups": ["ray.io"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["rayjobs"]}]
@@ -152,12 +205,30 @@ def test_w8_a_policy_that_refuses_the_child_is_shown_and_goes_on_when_it_is_lift
 
 
 def test_w8_a_name_that_is_taken_is_shown_and_goes_on_when_it_is_free(desk: Desk) -> None:
-    theirs = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "ok-4-driver"}}
-    desk.api.create(theirs, namespace=desk.namespaces[0])
-    desk.submit("ok-4")
+    where = desk.namespaces[0]
+    desk.submit("ok-4", storage={"volumeClaim": "later", "uri": "file:///kubedistill/storage/ok-4"})
+    desk.shows("ok-4", "Validated", reason="ClaimNotFound")
+    job = desk.job("ok-4") or {}
+    name = service_account_name("ok-4", uid=job["metadata"]["uid"])
+    account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
+    desk.api.create(owned_by(job, account), namespace=where)  # as somebody would who wants to give it rights
+    desk.api.create(claim("later"), namespace=where)
+    desk.api.patch(JOBS, "ok-4", {"metadata": {"annotations": {"looked-at": "at once"}}}, namespace=where)
     message = desk.shows("ok-4", "Progressing", reason="NameTaken")
-    assert "ServiceAccount" in message
+    assert name in message
     assert "delete it or rename the job" in message
     assert waited(desk, "ok-4", "Prepare") < SHOWN_SECONDS
-    desk.api.delete("v1/ServiceAccount", "ok-4-driver", namespace=desk.namespaces[0])
+    desk.api.delete("v1/ServiceAccount", name, namespace=where)
     desk.becomes("ok-4", "Succeeded")
+
+
+def test_w8_what_an_orphaned_job_has_left_is_in_nobodys_way(desk: Desk) -> None:
+    where = desk.namespaces[0]
+    first = desk.submit("ok-5", schedulingTimeoutSeconds=30)
+    account = service_account_name("ok-5", uid=first["metadata"]["uid"])
+    wait_for(lambda: desk.api.get("v1/ServiceAccount", account, namespace=where), what="its account is there")
+    desk.api.delete(JOBS, "ok-5", namespace=where, propagation="Orphan")
+    wait_for(lambda: desk.job("ok-5") is None, what="the job is gone")
+    desk.submit("ok-5", schedulingTimeoutSeconds=30)
+    desk.becomes("ok-5", "Succeeded")
+    assert desk.api.get("v1/ServiceAccount", account, namespace=where), "it stays, and serves nobody"

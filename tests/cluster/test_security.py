@@ -165,7 +165,7 @@ def plant_for(desk: Desk, eve: Api, job: Manifest, kind: str) -> tuple[str, ...]
         told = {"job.json": json.dumps({"spec": {}, "store": "file:///kubedistill/storage/theirs"})}
         return (f"{MAPS}/{plant(eve, desk, job, child_of(job, 'Generate'), **told)}",)
     if kind == "account":
-        account = names.service_account_name(name)
+        account = names.service_account_name(name, uid=job["metadata"]["uid"])
         eve.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": account}}, namespace=where)
         return (f"v1/ServiceAccount/{account}",)
     metadata = {"name": child_of(job, "Generate"), "labels": labels_of(job)}
@@ -326,6 +326,32 @@ def test_t11_pods_with_a_job_s_labels_hold_up_that_job_and_no_other(desk: Desk, 
     assert desk.stage("ok-6", "Prepare").get("child", "") == ""
     desk.api.delete(PODS, "decoy", namespace=where)
     desk.becomes("ok-6", "Succeeded")
+
+
+def test_t18_a_forged_event_gives_a_wrong_reason_to_that_job_and_changes_nothing_else(
+    desk: Desk, tenants: Tenants
+) -> None:
+    eve, (where, elsewhere) = tenants({**JOB_RIGHTS, "events": "create", "jobs.batch": "get list"}), desk.namespaces
+    for space in desk.namespaces:
+        desk.submit("ok-8", namespace=space, pods={"priorityClassName": "no-such-class"})
+    desk.shows("ok-8", "Progressing", reason="PriorityClassNotFound")
+    (job,) = eve.list(BATCH, namespace=where, labels={"kubedistill.io/job": "ok-8"})
+    event = {
+        "apiVersion": "v1", "kind": "Event", "metadata": {"name": "forged"}, "type": "Warning",
+        "involvedObject": {"kind": "Job", "namespace": where, "name": job["metadata"]["name"],
+                           "uid": job["metadata"]["uid"]},
+        "reason": "FailedCreate", "message": "exceeded quota: \u001b[2Jcall 555",
+        "lastTimestamp": "2099-01-01T00:00:00Z",
+    }  # fmt: skip
+    eve.create(event, namespace=where)
+    message = desk.shows("ok-8", "Progressing", reason="QuotaExceeded")
+    assert message == "exceeded quota: [2Jcall 555"
+    assert desk.made(job="ok-8", kinds=(PODS,)) == []
+    assert sum((desk.stage("ok-8", "Prepare").get("restarts") or {}).values()) == 0
+    said = [one for one in desk.status("ok-8", namespace=elsewhere)["conditions"] if one["type"] == "Progressing"]
+    assert [one["reason"] for one in said] == ["PriorityClassNotFound"]
+    for space in desk.namespaces:
+        desk.api.delete(JOBS, "ok-8", namespace=space)
 
 
 OF_THE_PLATFORM = {

@@ -21,6 +21,7 @@ from kube_api import Api, Refused, wait_for
 from kubedistill.chain import STAGES, StageName
 from kubedistill.contract import ArtifactRef, StageJob, StageResult
 from kubedistill.errors import EXIT_CLAIM_LOST, EXIT_SUCCESS
+from kubedistill_operator.names import service_account_name
 from operator_desk import Desk, open_desk
 from small_job import make_job
 
@@ -46,12 +47,17 @@ class Place:
     started: list["subprocess.Popen[str]"] = field(default_factory=list)
 
     @property
+    def account_name(self) -> str:
+        """The account that the operator makes for the job."""
+        return service_account_name(self.name, uid=(self.desk.job(self.name) or {})["metadata"]["uid"])
+
+    @property
     def account(self) -> Path:
         """What a kubelet mounts: the token of the account that the operator made."""
         folder, namespace = self.folder / "account", self.desk.namespaces[0]
         if not folder.exists():
             folder.mkdir()
-            path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{self.name}-driver/token"
+            path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{self.account_name}/token"
             body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
             answer = self.desk.api.request("post", path, body=body)
             (folder / "token").write_text(answer["status"]["token"])
@@ -115,7 +121,7 @@ def test_a_driver_has_no_verb_on_anything_but_its_own_channel(
 ) -> None:
     child, namespace = place.child("Prepare"), desk.namespaces[0]
     with (
-        Api(account_kubeconfig(f"{place.name}-driver", namespace=namespace)) as driver,
+        Api(account_kubeconfig(place.account_name, namespace=namespace)) as driver,
         Api(account_kubeconfig("default", namespace=namespace)) as nobody,
     ):
         own = {f"{verb} configmaps {child}-out" for verb in ("get", "patch")}

@@ -42,6 +42,7 @@ SEEN: dict[str, tuple[str, str, set[str]]] = {
     "w5 image": ("Progressing", "ImagePull: pod p: because", LIVE),
     "w5 image for too long": ("Degraded", "ImagePull: ", OVER),
     "w6 secret": ("Progressing", "SecretNotFound", LIVE),
+    "w12 KubeRay away": ("Progressing", "KubeRayAbsent: RayJob quickstart-generate-", LIVE),
     "w7 quota": ("Progressing", "QuotaExceeded: exceeded quota: team", LIVE),
     "a1 Prepare at work": ("Progressing", "Preparing: 40 of 100", LIVE),
     "a1 Generate at work": ("Progressing", "Generating: 40 of 100", LIVE),

@@ -62,7 +62,7 @@ def test_what_is_there_is_said_before(resource: Object) -> None:
     waiting = Pod("head", "u", "Pending", 0.0, waiting_reason="ImagePullBackOff")
     observed = Observed(
         attempt=Attempt(
-            Child("RayJob", "x", "u", 0.0, "Waiting", reason="ExceededQuota", message="too many", admitted=False),
+            Child("RayJob", "x", "u", 0.0, "Waiting", reason="FailedCreate", message="too many", admitted=False),
             Channel("t:d", starts=2, result=RESULT, problem="progress.json: not JSON"),
             (waiting, Pod("worker", "u", "Running", 0.0)),
         ),
@@ -70,7 +70,7 @@ def test_what_is_there_is_said_before(resource: Object) -> None:
         rivals=(Rival("team-b", "other", "u"),),
     )
     assert lines(Plan(), resource, observed)[1:-1] == [
-        "  there is now RayJob x: Waiting, held back by its queue (ExceededQuota: too many)",
+        "  there is now RayJob x: Waiting, held back by its queue (FailedCreate: too many)",
         "  there is now its pods: head Pending (ImagePullBackOff), worker Running",
         "  there is now its channel: 2 starts, result Failed, which can't all be read: progress.json: not JSON",
         "  there is earlier a child that is gone",

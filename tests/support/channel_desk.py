@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from kubedistill_runtime.channel.cluster import ConfigMapChannel
 
+JOB_UID = "job-uid"
 TOKEN = "job-train-abcde.uid"
 Claim = Callable[..., ConfigMapChannel]
 """Claims the attempt for a driver, by name."""

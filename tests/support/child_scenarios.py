@@ -20,7 +20,7 @@ from kubedistill.v1alpha1 import Spec, spec_values
 from kubedistill_operator.children.attempt import build_children
 from kubedistill_operator.children.pods import config_map_folders
 from kubedistill_operator.children.request import ChildRequest
-from kubedistill_operator.names import attempt_token, child_name
+from kubedistill_operator.names import attempt_token, child_name, service_account_name
 from kubedistill_operator.plan import Manifest
 
 ROOT = Path(__file__).parents[2]
@@ -90,6 +90,7 @@ EVERY_SETTING = Settings.model_validate_json(
             "caBundle": {"configMap": "company-ca", "key": "ca-bundle.crt"},
             "images": {"registry": "registry.example.com/mirror", "pullSecrets": ["company", "registry"]},
             "submissionMode": "K8sJobMode",
+            "mesh": "Inherit",
         }
     )
 )  # fmt: skip
@@ -214,6 +215,7 @@ def make_request(job: StageJob, **changes: Any) -> ChildRequest:
     """A request under the settings above."""
     values: dict[str, Any] = {
         "pools": SETTINGS.pools, "images": SETTINGS.images, "queue": job.spec.queue, "volume_claim": "shared",
+        "account": service_account_name(job.job.name, uid=job.job.uid),
         "settings": SETTINGS,
     }  # fmt: skip
     return ChildRequest(stage_job=job, **{**values, **changes})

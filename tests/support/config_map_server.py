@@ -54,6 +54,8 @@ class ConfigMapServer:
 
     account: Path
     data: dict[str, str]
+    owners: tuple[str, ...] = ()
+    """Uids of its owners."""
     version: int = 1
     token: str = "first-token"
     """The token that it takes."""
@@ -81,7 +83,11 @@ class ConfigMapServer:
         new.replace(self.account / "token")
 
     def values(self) -> dict[str, Any]:
-        metadata = {"name": NAME, "namespace": NAMESPACE, "resourceVersion": str(self.version)}
+        owners = [{"kind": "DistillationJob", "name": "job", "uid": uid} for uid in self.owners]
+        metadata = {
+            "name": NAME, "namespace": NAMESPACE, "resourceVersion": str(self.version),
+            **({"ownerReferences": owners} if owners else {}),
+        }  # fmt: skip
         return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": dict(self.data)}
 
     def apply(self, patch: list[dict[str, str]]) -> bool:
@@ -103,12 +109,14 @@ class ConfigMapServer:
 
 
 @contextlib.contextmanager
-def serve_config_map(credentials: Path, account: Path, data: dict[str, str]) -> Iterator[ConfigMapServer]:
+def serve_config_map(
+    credentials: Path, account: Path, data: dict[str, str], *, owner: str
+) -> Iterator[ConfigMapServer]:
     """Serve one ConfigMap on 127.0.0.1 until the context ends; nothing of what went wrong in it is swallowed."""
     account.mkdir(parents=True)
     shutil.copy(credentials / "ca.crt", account / "ca.crt")
     (account / "namespace").write_text(NAMESPACE)
-    kept = ConfigMapServer(account, data)
+    kept = ConfigMapServer(account, data, owners=(owner,))
     kept.give_token(kept.token)
     server = _Server(kept, credentials)
     kept.port = server.server_address[1]

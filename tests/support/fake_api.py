@@ -27,6 +27,8 @@ class FakeApi:
     objects: dict[Place, Object] = field(default_factory=dict)
     requests: list[tuple[str, str]] = field(default_factory=list)
     """(method, path) of every request, in order."""
+    metadata_only: list[str] = field(default_factory=list)
+    """Paths of objects of which nothing but their metadata was asked for."""
     before: Callable[[str, str], Awaitable[web.Response | None]] | None = None
     """Asked before every request; what it gives is the answer."""
     server: str = ""
@@ -75,6 +77,9 @@ class FakeApi:
         if found is None:
             return refusal(404, "NotFound", f'{collection} "{name}" not found')
         if request.method == "GET":
+            if "PartialObjectMetadata" in request.headers["Accept"]:
+                found = {"kind": "PartialObjectMetadata", "metadata": found["metadata"]}
+                self.metadata_only.append(request.path)
             return web.json_response(found)
         if request.method == "PUT":
             return self._replace(collection, namespace, found, body, subresource)
@@ -89,12 +94,14 @@ class FakeApi:
 
     def _list(self, request: web.Request, collection: str, namespace: str) -> web.Response:
         wanted = dict(part.split("=") for part in request.query.get("labelSelector", "").split(",") if part)
+        fields = [part.split("=") for part in request.query.get("fieldSelector", "").split(",") if part]
         found = [
             one
             for (place, space, _), one in sorted(self.objects.items())
             if place == collection
             and namespace in ("", space)
             and wanted.items() <= one["metadata"].get("labels", {}).items()
+            and all(_value_at(one, path) == value for path, value in fields)
         ]
         start = int(request.query.get("continue", "0"))
         end = start + min(self.page, int(request.query.get("limit", "500")))
@@ -165,6 +172,12 @@ async def serving(api: FakeApi) -> AsyncIterator[FakeApi]:
     finally:
         await runner.cleanup()
         await asyncio.sleep(0)  # what closes its sockets runs once more
+
+
+def _value_at(values: Any, path: str) -> Any:
+    for step in path.split("."):
+        values = values.get(step, {})
+    return values
 
 
 def _parse(path: str) -> tuple[str, str, str, str]:

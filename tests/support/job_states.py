@@ -167,10 +167,10 @@ def _held(world: World) -> None:
     world.settle()
 
 
-def _waiting(reason: str, *, stage: str = "Generate") -> Play:
+def _waiting(reason: str, *, stage: str = "Generate", message: str = "because") -> Play:
     def play(world: World) -> None:
         name = begin(world, stage)
-        pod = Pod("p", "u", "Pending", world.now, waiting_reason=reason, waiting_message="because")
+        pod = Pod("p", "u", "Pending", world.now, waiting_reason=reason, waiting_message=message)
         world.pods[name] = (pod,)
         world.settle()
 
@@ -183,13 +183,20 @@ def _waited_too_long(world: World) -> None:
     world.settle()
 
 
+def _no_kuberay(world: World) -> None:
+    name = begin(world, "Generate")
+    world.children[name] = replace(world.children[name], noticed=False)
+    world.now += 15
+    world.settle()
+
+
 def _quota(world: World) -> None:
     world.settle()
     world.run_child(world.live)
     world.settle()
     world.result(world.live)
     world.end_child(world.live)
-    world.refusal = Refusal("ExceededQuota", "exceeded quota: team")
+    world.refusal = Refusal("", "exceeded quota: team")
     world.settle()
 
 
@@ -294,8 +301,9 @@ STATES: dict[str, Play] = {
     "w4 no node for the first stage": _waiting("Unschedulable", stage="Prepare"),
     "w5 image": _waiting("ImagePullBackOff"),
     "w5 image for too long": _waited_too_long,
-    "w6 secret": _waiting("CreateContainerConfigError"),
+    "w6 secret": _waiting("CreateContainerConfigError", message='secret "hub" not found'),
     "w7 quota": _quota,
+    "w12 KubeRay away": _no_kuberay,
     **{f"a1 {stage} at work": (lambda world, stage=stage: (work(world, stage), None)[1]) for stage in STAGES},
     "a1 succeeded": finish,
     "a1 succeeded and edited": _edited_when_over,

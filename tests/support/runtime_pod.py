@@ -22,6 +22,7 @@ ENVIRONMENT = Path(sys.prefix).resolve()
 _PYTHON = Path(sys.base_prefix).resolve()
 _STORE, _DATA, _JOB = "/kubedistill/storage", "/kubedistill/data", "/kubedistill/job"
 _ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
+_JOB_UID = "small-uid"
 _SECONDS = 1200
 
 
@@ -52,7 +53,7 @@ class RuntimePod:
         shutil.chown(mounted / "job", int(uid))
         (mounted / "job" / "job.json").write_text(self._job(stage, run=uid, token=token, keys=keys or {}).to_json())
         data = {"owner": token, "starts": "0"}
-        with serve_config_map(self.credentials, mounted / "account", data) as server:
+        with serve_config_map(self.credentials, mounted / "account", data, owner=_JOB_UID) as server:
             driver = [f"{ENVIRONMENT}/bin/python", "-m", "kubedistill_runtime", "--job", f"{_JOB}/job.json"]
             try:
                 _, output = self.base.run(
@@ -69,8 +70,8 @@ class RuntimePod:
         spec = make_job(self.folder / "data").spec
         spec["training"]["epochs"] = 2
         return StageJob(
-            job=JobRef(namespace="team", name="small"), run=RunRef(id=run, digest=digest(spec)), stage=stage,
-            attempt=1, token=token, frozen_spec=spec, store=f"file://{_STORE}/small",
+            job=JobRef(namespace="team", name="small", uid=_JOB_UID), run=RunRef(id=run, digest=digest(spec)),
+            stage=stage, attempt=1, token=token, frozen_spec=spec, store=f"file://{_STORE}/small",
             data_root=f"file://{_DATA}", artifacts=dict(keys), date="2026-11-27",
         )  # fmt: skip
 

@@ -59,6 +59,9 @@ class World:
     frozen: dict[str, Frozen] = field(default_factory=dict)
     """ConfigMaps of frozen runs, by name."""
     claim_access_modes: tuple[str, ...] | None = ("ReadWriteMany",)
+    missing_config_maps: tuple[str, ...] = ()
+    pods_refused: str = ""
+    """What an Event says of pods that could not be made."""
     rivals: tuple[Rival, ...] = ()
     active_in_namespace: int = 0
     gpus_in_namespace: dict[str, int] = field(default_factory=dict)
@@ -72,6 +75,8 @@ class World:
     events: list[Event] = field(default_factory=list)
     created: list[str] = field(default_factory=list)
     """Every child that was ever created, in order."""
+    created_manifests: list[dict[str, Any]] = field(default_factory=list)
+    """Everything that was created, in order."""
     writes: int = 0
     stored: set[str] = field(default_factory=set)
     """Artifacts that the store holds whole."""
@@ -94,13 +99,15 @@ class World:
         return Observed(
             attempt=self.attempt(name), earlier=tuple(self.attempt(other) for other in sorted(others)),
             frozen=self.frozen_run,
-            claim_access_modes=self.claim_access_modes, rivals=self.rivals,
-            active_in_namespace=self.active_in_namespace, gpus_in_namespace=self.gpus_in_namespace,
-            namespace_labels=self.namespace_labels,
+            claim_access_modes=self.claim_access_modes, missing_config_maps=self.missing_config_maps,
+            rivals=self.rivals, active_in_namespace=self.active_in_namespace,
+            gpus_in_namespace=self.gpus_in_namespace, namespace_labels=self.namespace_labels,
         )  # fmt: skip
 
     def attempt(self, name: str) -> Attempt:
-        return Attempt(self.children.get(name), self.channels.get(name), self.pods.get(name, ()))
+        pods = self.pods.get(name, ())
+        refused = "" if pods else self.pods_refused
+        return Attempt(self.children.get(name), self.channels.get(name), pods, refused)
 
     @property
     def frozen_run(self) -> Frozen | None:
@@ -162,6 +169,7 @@ class World:
 
     def _create(self, manifest: dict[str, Any]) -> None:
         kind, name, data = manifest["kind"], manifest["metadata"]["name"], manifest.get("data", {})
+        self.created_manifests.append(manifest)
         if kind in ("RayJob", "Job"):
             if name not in self.children:
                 self.created.append(name)

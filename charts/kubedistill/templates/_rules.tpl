@@ -36,6 +36,12 @@
 - apiGroups: [""]
   resources: [events]
   verbs: [create, patch]
+# Optional: why a Job has no pod, its Event alone says.
+{{- if ne (toString .Values.settings.rbac.events) "false" }}
+- apiGroups: [""]
+  resources: [events]
+  verbs: [list]
+{{- end }}
 {{- if .Values.settings.propagateLabels }}
 - apiGroups: [""]
   resources: [namespaces]

@@ -4,6 +4,7 @@ from kubedistill.contract import CHANNEL_VARIABLE
 from kubedistill_operator.children.layout import Layout
 from kubedistill_operator.children.pods import container, driver_command, driver_volumes, image_of, pod_template
 from kubedistill_operator.children.request import ChildRequest
+from kubedistill_operator.names import DRIVER_CONTAINER
 from kubedistill_operator.plan import Manifest
 
 
@@ -11,7 +12,7 @@ def build_job(request: ChildRequest, layout: Layout) -> Manifest:
     """One pod, tried once: the operator counts the attempts, and deletes the Job when it has seen enough of it."""
     volumes = driver_volumes(request)
     driver = container(
-        request, "driver", image=image_of(request.images, layout), site=layout.driver, volumes=volumes,
+        request, DRIVER_CONTAINER, image=image_of(request.images, layout), site=layout.driver, volumes=volumes,
         environment={CHANNEL_VARIABLE: request.channel},
     ) | {"command": driver_command(request)}  # fmt: skip
     return {

@@ -1,7 +1,7 @@
 """Pods: what all pods of a child have in common, whichever child they are of."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
@@ -24,6 +24,18 @@ _COMMAND = ("python", "-m", "kubedistill_runtime", "--job", f"{JOB_PATH}/job.jso
 _LINUX = {"kubernetes.io/os": "linux"}
 # CUDA images ask for all GPUs of their node, and NVIDIA's container runtime gives them to pods that requested none.
 _NO_GPUS = {"NVIDIA_VISIBLE_DEVICES": "void"}
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """Labels and annotations of a pod."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    annotations: Mapping[str, str] = field(default_factory=dict)
+
+
+_NO_MESH = Marks({"sidecar.istio.io/inject": "false"}, {"linkerd.io/inject": "disabled"})
+"""What asks for no sidecar, unless the job's own labels or annotations say otherwise."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +111,7 @@ def container(
         ),
         "resources": _resources(site, limit_cpu=settings.cpu_limits == "AsRequested"),
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+        "terminationMessagePolicy": "FallbackToLogsOnError",  # its last line tells why a container does not start
         **_present(volumeMounts=[_mount(volume) for volume in (*volumes, *_ca_volumes(settings))]),
     }
 
@@ -115,10 +128,11 @@ def pod_template(
 ) -> Manifest:
     """A pod of one container; `token` says whether it may talk to the API server."""
     pods, settings = request.spec.pods, request.settings
+    no_mesh = _NO_MESH if settings.mesh == "Disabled" else Marks()
     pull_secrets = dict.fromkeys((*settings.images.pull_secrets, *pods.image_pull_secrets))
-    labels = {**pods.labels, **request.cost_labels, **request.labels}
+    labels = {**no_mesh.labels, **pods.labels, **request.cost_labels, **request.labels}
     return {
-        "metadata": {"labels": labels, **_present(annotations=dict(pods.annotations))},
+        "metadata": {"labels": labels, **_present(annotations={**no_mesh.annotations, **pods.annotations})},
         "spec": {
             "restartPolicy": restart,
             "serviceAccountName": request.service_account,

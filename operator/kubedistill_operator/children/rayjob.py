@@ -16,6 +16,7 @@ from kubedistill_operator.children.pods import (
 )
 from kubedistill_operator.children.quantities import mebibytes, number
 from kubedistill_operator.children.request import ChildRequest
+from kubedistill_operator.names import HEAD_CONTAINER, SUBMITTER_CONTAINER, WORKER_CONTAINER
 from kubedistill_operator.plan import Manifest
 
 _TTL_SECONDS = 2
@@ -60,7 +61,7 @@ def _head_group(request: ChildRequest, site: Site, *, image: str) -> Manifest:
     """The head runs the driver and no worker, whatever it has. It may restart in place: a second driver goes on."""
     volumes = (*driver_volumes(request), _shared_memory(site))
     driver = container(
-        request, "ray-head", image=image, site=site, volumes=volumes,
+        request, HEAD_CONTAINER, image=image, site=site, volumes=volumes,
         environment={**_RAY_VARIABLES, CHANNEL_VARIABLE: request.channel},
     ) | {"ports": _ports(_HEAD_PORTS)}  # fmt: skip
     return {
@@ -74,7 +75,7 @@ def _worker_group(request: ChildRequest, group: Group, *, image: str) -> Manifes
     site = group.site
     volumes = (*storage_volumes(request), _shared_memory(site))
     worker = container(
-        request, "ray-worker", image=image, site=site, volumes=volumes, environment=_RAY_VARIABLES
+        request, WORKER_CONTAINER, image=image, site=site, volumes=volumes, environment=_RAY_VARIABLES
     ) | {"ports": _ports(_METRICS)}  # fmt: skip
     return {
         "groupName": group.name,
@@ -107,7 +108,7 @@ def _spread(request: ChildRequest) -> list[Manifest]:
 
 def _submitter(request: ChildRequest, *, image: str) -> Manifest:
     """K8sJobMode's extra pod, which only calls `ray job submit`; KubeRay's own has no security context."""
-    submitter = container(request, "ray-job-submitter", image=image, site=_SUBMITTER, secrets=False)
+    submitter = container(request, SUBMITTER_CONTAINER, image=image, site=_SUBMITTER, secrets=False)
     return pod_template(request, submitter, site=_SUBMITTER, restart="Never", token=False)
 
 

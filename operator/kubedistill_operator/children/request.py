@@ -26,6 +26,8 @@ class ChildRequest:
     """As frozen with the run."""
     queue: Queue | None
     """The job's queue as it is now: a field that acts at once, so not the one that was frozen."""
+    account: str
+    """The ServiceAccount of a job that names none, as frozen with the run."""
     volume_claim: str | None
     """The claim that holds the store: the job's, or the settings' for a job that names no storage."""
     settings: Settings
@@ -83,7 +85,7 @@ class ChildRequest:
     @property
     def service_account(self) -> str:
         """The ServiceAccount of the pods."""
-        return self.spec.pods.service_account_name or names.service_account_name(self.stage_job.job.name)
+        return self.spec.pods.service_account_name or self.account
 
     @property
     def owner(self) -> dict[str, Any]:

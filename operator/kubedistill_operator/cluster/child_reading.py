@@ -54,6 +54,8 @@ def read_child(resource: Resource, *, started: bool = False) -> Child:
         admitted=not held_back,
         evicted=held_back and started and state != "Ended",
         deleting="deletionTimestamp" in metadata,
+        ready=resource["kind"] == "RayJob" or bool(_mapping(resource, "status").get("ready")),
+        noticed=resource["kind"] == "Job" or bool(_mapping(resource, "status").get("jobDeploymentStatus")),
         is_owned=is_owned(resource, uid=str(_mapping(metadata, "labels").get(JOB_UID_LABEL))),
     )
 
@@ -121,11 +123,11 @@ def _shorten(message: str) -> str:
 
 
 def _why_no_pods(status: Resource, reason: str, message: str) -> tuple[str, str]:
-    """What the Ray cluster says of pods that it could not make, usually for a quota, or of a head that is not ready."""
+    """What the Ray cluster says of pods that it could not make, or of a head that is not ready."""
     conditions = _list(_mapping(status, "rayClusterStatus"), "conditions")
     said = {(one.get("type"), one.get("status")): str(one.get("message") or "") for one in conditions}
     if (refusal := said.get(("ReplicaFailure", "True"))) is not None:
-        return ("ExceededQuota" if "exceeded quota" in refusal else "FailedCreate"), refusal
+        return "FailedCreate", refusal
     if unready := said.get(("HeadPodReady", "False")):
         return reason, f"the head is not ready: {unready}"
     return reason, message

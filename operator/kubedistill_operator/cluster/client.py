@@ -25,6 +25,7 @@ from kubedistill_operator.plan import Manifest
 READ_SECONDS, LIST_SECONDS, WRITE_SECONDS = 10.0, 30.0, 10.0
 _PAGE = 500
 _JSON, _PATCH = "application/json", "application/json-patch+json"
+_NAME_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _NAMES_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _IN_CLUSTER = "KUBERNETES_SERVICE_HOST"
 
@@ -157,9 +158,19 @@ class Cluster:
         except NotThere:
             return None
 
-    async def select(self, kind: str, *, namespace: str = "", labels: str = "") -> list[Manifest]:
-        """All objects of a kind that a label selector selects, as they are now."""
-        return [item async for item in self._pages(kind, namespace=namespace, labels=labels, accept=_JSON)]
+    async def exists(self, kind: str, name: str, *, namespace: str = "") -> bool:
+        """Whether an object is there; its content is not read."""
+        try:
+            path = KINDS[kind].path(namespace=namespace, name=name)
+            await self._request("GET", path, seconds=READ_SECONDS, accept=_NAME_ONLY)
+        except NotThere:
+            return False
+        return True
+
+    async def select(self, kind: str, *, namespace: str = "", labels: str = "", fields: str = "") -> list[Manifest]:
+        """All objects of a kind that a label selector and a field selector select, as they are now."""
+        pages = self._pages(kind, namespace=namespace, labels=labels, fields=fields, accept=_JSON)
+        return [item async for item in pages]
 
     async def names(self, kind: str, *, namespace: str = "") -> set[tuple[str, str]]:
         """(namespace, name) of all objects of a kind; far cheaper than a list."""
@@ -205,10 +216,14 @@ class Cluster:
         except (NotThere, Outdated):
             return
 
-    async def _pages(self, kind: str, *, namespace: str, labels: str, accept: str) -> AsyncIterator[Manifest]:
+    async def _pages(
+        self, kind: str, *, namespace: str, labels: str, accept: str, fields: str = ""
+    ) -> AsyncIterator[Manifest]:
         following = ""
         while True:
-            query = {"limit": str(_PAGE), "labelSelector": labels, "continue": following}
+            query = {
+                "limit": str(_PAGE), "labelSelector": labels, "fieldSelector": fields, "continue": following,
+            }  # fmt: skip
             page = await self._request(
                 "GET", KINDS[kind].path(namespace=namespace), seconds=LIST_SECONDS, accept=accept,
                 query={name: value for name, value in query.items() if value},

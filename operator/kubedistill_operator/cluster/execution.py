@@ -3,12 +3,22 @@
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from kubedistill.stored_status import NOT_UNDERSTOOD
 from kubedistill.v1alpha1 import API_VERSION, GROUP, KIND
 from kubedistill_operator.cluster.client import Cluster
 from kubedistill_operator.cluster.events import event_manifest
-from kubedistill_operator.cluster.failures import NotThere, Obstructed, OperatorFailure, Outdated, Refused, Retry, Taken
+from kubedistill_operator.cluster.failures import (
+    Leaving,
+    NotThere,
+    Obstructed,
+    OperatorFailure,
+    Outdated,
+    Refused,
+    Retry,
+    Taken,
+)
 from kubedistill_operator.cluster.status_writing import stalled_values, status_values
 from kubedistill_operator.job import Job, parse_job
 from kubedistill_operator.names import JOB_UID_LABEL, MANAGED_BY
@@ -16,10 +26,10 @@ from kubedistill_operator.observed import Refusal
 from kubedistill_operator.plan import Event, Manifest, Plan
 
 _UNPROCESSABLE = 422
-_CONTENT = {
-    "ConfigMap": ("data", "binaryData", "immutable"), "Role": ("rules",), "RoleBinding": ("roleRef", "subjects"),
-}  # fmt: skip
-"""What an object says beside its metadata, of kinds to which the API server adds nothing."""
+_WHOLE = ("ServiceAccount", "Role", "RoleBinding")
+"""Kinds that give rights: all that we write of them must be there as it is."""
+_CONTENT = ("data", "binaryData", "immutable")
+"""What an immutable ConfigMap says beside its metadata."""
 
 log = logging.getLogger(__name__)
 
@@ -110,11 +120,11 @@ class Executor:
             raise Retry(f"namespace {job.namespace} is gone") from error
         what = f"{manifest['kind']} {job.namespace}/{name}"
         if found is None or "deletionTimestamp" in found["metadata"]:
-            raise Retry(f"{what} is on its way out")
+            raise Leaving(f"{what} is on its way out; see its finalizers if it stays")
         if is_same(manifest, found):
             return found
-        if _is_leftover(found, uid=job.uid):
-            raise Retry(f"{what} belongs to an earlier job of this name, and is about to be collected")
+        if _is_collected(found, uid=job.uid):
+            raise Leaving(f"{what} belongs to an earlier job of this name, and is about to be collected")
         raise Obstructed(f"{what} is there and not ours; delete it or rename the job")
 
     async def _with_owner(self, manifest: Manifest, uids: Mapping[str, str]) -> Manifest:
@@ -138,12 +148,17 @@ class Executor:
 def read_refusal(error: Refused | Obstructed) -> Refusal:
     """What a decision needs to know of a creation that was refused."""
     if isinstance(error, Obstructed):
-        return Refusal("NameTaken", str(error))
-    return Refusal("ExceededQuota" if "quota:" in str(error) else "", str(error))
+        return Refusal("NameTaken", str(error), is_passing=isinstance(error, Leaving))
+    return Refusal("", str(error))
 
 
 def is_same(ours: Manifest, found: Manifest) -> bool:
-    """Whether what was found is what we would have made: labels (run and attempt among them), owners and content."""
+    """Whether what was found is what we would have made: labels (run and attempt among them), owners and content.
+
+    What gives rights is compared whole: nobody else's account, Role or binding is taken for ours.
+    """
+    if ours["kind"] in _WHOLE:
+        return _holds(found, ours)
     if not _has_content(ours, found):
         return False
     wanted, labels = ours["metadata"], found["metadata"].get("labels") or {}
@@ -153,13 +168,25 @@ def is_same(ours: Manifest, found: Manifest) -> bool:
     ) and owners.issuperset(owner["uid"] for owner in wanted.get("ownerReferences", ()))
 
 
+def _holds(found: Any, ours: Any) -> bool:
+    """Whether all that we would have written is there as it is; maps may hold more, which others have added."""
+    if isinstance(ours, Mapping):
+        return isinstance(found, Mapping) and all(_holds(found.get(name), value) for name, value in ours.items())
+    if isinstance(ours, list | tuple):
+        same = isinstance(found, list | tuple) and len(found) == len(ours)
+        return same and all(_holds(*pair) for pair in zip(found, ours, strict=True))
+    return bool(found == ours)
+
+
 def _has_content(ours: Manifest, found: Manifest) -> bool:
     """Whether what was found says what we would, as far as nobody else ever changes it: a channel is its driver's."""
-    if ours["kind"] == "ConfigMap" and not ours.get("immutable"):
+    if ours["kind"] != "ConfigMap" or not ours.get("immutable"):
         return True
-    return all(found.get(field) == ours.get(field) for field in _CONTENT.get(ours["kind"], ()))
+    return all(found.get(field) == ours.get(field) for field in _CONTENT)
 
 
-def _is_leftover(found: Manifest, *, uid: str) -> bool:
+def _is_collected(found: Manifest, *, uid: str) -> bool:
+    """Whether an object of an earlier job has an owner still: without one it stays for ever."""
     labels = found["metadata"].get("labels") or {}
-    return bool(MANAGED_BY.items() <= labels.items()) and labels.get(JOB_UID_LABEL) != uid
+    earlier = MANAGED_BY.items() <= labels.items() and labels.get(JOB_UID_LABEL) != uid
+    return bool(earlier and found["metadata"].get("ownerReferences"))

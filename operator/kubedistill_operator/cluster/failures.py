@@ -6,6 +6,7 @@ OperatorFailure
 ├── NotThere     there is no such object
 ├── Taken        an object of that name is there
 ├── Obstructed   an object stands where ours should, and people must remove it
+│   └── Leaving  it is about to go by itself
 ├── NotUnderstood another version wrote what is stored, and nothing may be done on the word of it
 ├── Refused      the server said no, and will again: rights, quota, policy, schema
 └── LeaseLost    another replica may lead by now: nothing may be written any more
@@ -38,6 +39,10 @@ class Taken(OperatorFailure):
 
 class Obstructed(OperatorFailure):
     """An object stands where ours should; the message says which, and how to get rid of it."""
+
+
+class Leaving(Obstructed):
+    """An object stands where ours should and is about to go, unless a finalizer holds it."""
 
 
 class NotUnderstood(OperatorFailure):

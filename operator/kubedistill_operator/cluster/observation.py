@@ -14,12 +14,15 @@ from typing import Any
 from kubedistill.chain import STAGES, StageName
 from kubedistill.settings import Settings
 from kubedistill.v1alpha1 import Run, StageStatus
+from kubedistill_operator.children.pods import config_map_folders
 from kubedistill_operator.cluster.channel_reading import read_channel
 from kubedistill_operator.cluster.child_reading import check_frozen, is_owned, read_child, read_frozen
 from kubedistill_operator.cluster.client import Cluster
+from kubedistill_operator.cluster.failed_pods import FailedPods
 from kubedistill_operator.cluster.failures import NotUnderstood, Refused
 from kubedistill_operator.cluster.nodes import Nodes
 from kubedistill_operator.cluster.pod_reading import may_run, node_name, read_pod
+from kubedistill_operator.cluster.refused_pods import RefusedPods
 from kubedistill_operator.decisions.freeze import is_intact
 from kubedistill_operator.job import Job
 from kubedistill_operator.names import (
@@ -70,11 +73,15 @@ class Observer:
     settings: Settings
     clock: Callable[[], float]
     nodes: Nodes = field(init=False)
+    refused_pods: RefusedPods = field(init=False)
+    failed_pods: FailedPods = field(init=False)
     _frozen: dict[str, Frozen] = field(default_factory=dict)
     """By the uid of the job: the run of its status."""
 
     def __post_init__(self) -> None:
         self.nodes = Nodes(self.cluster, self.clock, allowed=self.settings.rbac.nodes)
+        self.refused_pods = RefusedPods(self.cluster, self.clock, allowed=self.settings.rbac.events)
+        self.failed_pods = FailedPods(self.clock)
 
     async def observe(self, job: Job, *, thorough: bool = False) -> Look:
         """Read the current attempt by name, and all else that is the job's where it matters or is asked for.
@@ -93,17 +100,19 @@ class Observer:
         elif stage is not None and not _is_steady(stage, child, channel):
             attempt = replace(attempt, pods=await self._list_pods(job, stage))
         observed = Observed(
-            attempt=attempt,
+            attempt=await self._explain(self._recall_pods(_with_driver(attempt), job), namespace=job.namespace),
             earlier=earlier,
             frozen=await self._read_frozen(job),
             claim_access_modes=await self._read_claim(job),
             namespace_labels=await self._read_namespace(job),
+            missing_config_maps=await self._find_missing(job),
         )
         return Look(observed, thorough)
 
     def forget(self, uid: str) -> None:
         """Forget a job that is gone."""
         self._frozen.pop(uid, None)
+        self.failed_pods.forget(uid)
 
     async def _read_attempt(self, job: Job, stage: StageStatus | None) -> tuple[Child | None, Channel | None]:
         if stage is None:
@@ -152,6 +161,23 @@ class Observer:
         nodes = await self.nodes.look_at(node_name(pod) for pod in pods if may_run(pod))
         return [(pod, read_pod(pod, node=nodes.get(node_name(pod)))) for pod in pods]
 
+    def _recall_pods(self, attempt: Attempt, job: Job) -> Attempt:
+        """An attempt that is over, with the pods that failed just before and are gone by now."""
+        stage, run = current_stage(job), job.status.run
+        if stage is None or run is None or attempt.is_live:
+            return attempt
+        there = {pod.uid for pod in attempt.pods}
+        made = labels(job.name, uid=job.uid, stage=stage.name, run=run.id, attempt=stage.attempt)
+        gone = [pod for pod in self.failed_pods.recall(job.uid, labels=made) if pod.uid not in there]
+        return replace(attempt, pods=(*attempt.pods, *gone))
+
+    async def _explain(self, attempt: Attempt, *, namespace: str) -> Attempt:
+        """The attempt with the reason why it has no pod, where that has to be asked for."""
+        child = attempt.child
+        if child is None or child.state != "Waiting" or not child.admitted or attempt.pods:
+            return attempt
+        return replace(attempt, pods_refused=await self.refused_pods.explain(child, namespace=namespace))
+
     async def _read_frozen(self, job: Job) -> Frozen | None:
         run = job.status.run
         if run is None:
@@ -194,6 +220,17 @@ class Observer:
             return {}
         return _labels(found) if found is not None else {}
 
+    async def _find_missing(self, job: Job) -> tuple[str, ...]:
+        """ConfigMaps that a run's pods would mount and that are not there; kubelet would wait for them in silence."""
+        if job.spec is None or job.status.run is not None:
+            return ()
+        bundle = self.settings.ca_bundle.config_map
+        wanted = sorted({*config_map_folders(job.spec), *([bundle] if bundle else [])})
+        found = await asyncio.gather(
+            *(self.cluster.exists("ConfigMap", name, namespace=job.namespace) for name in wanted)
+        )
+        return tuple(name for name, there in zip(wanted, found, strict=True) if not there)
+
 
 def current_stage(job: Job) -> StageStatus | None:
     """The stage whose latest attempt is not settled yet; None where there is no such attempt."""
@@ -211,9 +248,17 @@ def _is_steady(stage: StageStatus, child: Child | None, channel: Channel | None)
     return (
         stage.state == "Running"
         and child is not None
-        and (child.state, child.admitted, child.deleting) == ("Running", True, False)
+        and (child.state, child.admitted, child.ready, child.deleting) == ("Running", True, True, False)
         and channel is not None
     )
+
+
+def _with_driver(attempt: Attempt) -> Attempt:
+    """The attempt of a Job whose driver is at work: it is not told to be ready while a sidecar is not."""
+    child = attempt.child
+    if child is None or child.state != "Waiting" or attempt.driver != "Running":
+        return attempt
+    return replace(attempt, child=replace(child, state="Running"))
 
 
 def _group_of(job: Job, stage: StageStatus, *, run: str) -> Group:

@@ -6,9 +6,12 @@ from typing import Any, Final, cast, get_args
 
 from kubedistill_operator.clock import seconds_of
 from kubedistill_operator.cluster.child_reading import Resource, clip
-from kubedistill_operator.observed import Pod, PodPhase
+from kubedistill_operator.names import CONTAINERS, DRIVER_CONTAINER
+from kubedistill_operator.observed import ContainerState, Pod, PodPhase
 
 _PHASES: Final = get_args(PodPhase)
+_LINE = 300
+"""Most characters of what a container or kubelet says of an end."""
 _ORDINARY_WAITS = ("", "PodInitializing", "ContainerCreating")
 _LEAVING_TAINTS = frozenset(
     {
@@ -51,7 +54,7 @@ def read_pod(resource: Resource, *, node: Node | None = None) -> Pod:
     metadata, status = resource["metadata"], _part(resource, "status")
     phase = status.get("phase")
     waiting_reason, waiting_message = _why_waiting(status)
-    exit_code, exit_reason = _how_ended(status)
+    exit_code, exit_reason, exit_message = _how_ended(status)
     return Pod(
         name=metadata["name"],
         uid=metadata["uid"],
@@ -62,6 +65,10 @@ def read_pod(resource: Resource, *, node: Node | None = None) -> Pod:
         waiting_message=clip(waiting_message),
         exit_code=exit_code,
         exit_reason=clip(exit_reason),
+        exit_message=clip(exit_message, _LINE),
+        restarts=max(map(_restarts, _containers(status)), default=0),
+        ready_since=_ready_since(status),
+        driver=next((_state(one) for one in _containers(status) if one.get("name") == DRIVER_CONTAINER), ""),
         deleting="deletionTimestamp" in metadata,
         node_lost_since=node.lost_since if node else None,
         node_tainted=node.tainted if node else False,
@@ -90,9 +97,15 @@ def _why_waiting(status: Resource) -> tuple[str, str]:
     return (str(waits[0].get("reason") or ""), str(waits[0].get("message") or "")) if waits else ("", "")
 
 
-def _how_ended(status: Resource) -> tuple[int | None, str]:
-    """(exit code, reason): who made the pod leave before how its last container ended."""
-    ends = [end for one in _containers(status) for end in _ends(one)]
+def _how_ended(status: Resource) -> tuple[int | None, str, str]:
+    """(exit code, reason, message): who made the pod leave before how its last container ended.
+
+    A container that a webhook has put there ends as it likes, often after ours: it counts only where none of ours
+    has ended and the pod does not work.
+    """
+    ours = [end for one in _containers(status) if one.get("name") in CONTAINERS for end in _ends(one)]
+    others = [] if _ready_since(status) is not None else _containers(status)
+    ends = ours or [end for one in others for end in _ends(one)]
     last = max(ends, key=lambda end: seconds_of(str(end.get("finishedAt") or "")) or 0.0, default={})
     code = last.get("exitCode")
     disrupted = next(
@@ -104,7 +117,31 @@ def _how_ended(status: Resource) -> tuple[int | None, str]:
         "",
     )
     reason = disrupted or str(status.get("reason") or "") or str(last.get("reason") or "")
-    return (code if isinstance(code, int) else None), reason
+    message = str(status.get("message") or "") or _last_line(str(last.get("message") or ""))
+    return (code if isinstance(code, int) else None), reason, message
+
+
+def _last_line(text: str) -> str:
+    """The last line of a container's log with something in it; kubelet keeps the end of the log of one that failed."""
+    return next((line for line in reversed(text.splitlines()) if line.strip()), "")
+
+
+def _state(container: Resource) -> ContainerState:
+    state = _part(container, "state")
+    return "Ended" if "terminated" in state else "Running" if "running" in state else "Waiting"
+
+
+def _restarts(container: Resource) -> int:
+    count = container.get("restartCount")
+    return count if isinstance(count, int) else 0
+
+
+def _ready_since(status: Resource) -> float | None:
+    """Since when all containers of a pod work; None where one does not."""
+    for condition in _items({"status": status}, "status", "conditions"):
+        if condition.get("type") == "Ready" and condition.get("status") == "True":
+            return seconds_of(str(condition.get("lastTransitionTime") or "")) or 0.0
+    return None
 
 
 def _ends(container: Resource) -> Iterator[Resource]:

@@ -55,7 +55,7 @@ def skip_complete(situation: Situation) -> Plan | None:
 
 
 def sweep_children(situation: Situation) -> Plan | None:
-    """Delete earlier children: at once where they failed, after childRetentionSeconds where they succeeded."""
+    """Delete earlier children: after childRetentionSeconds, and at once where they failed or only sidecars run."""
     spec = situation.live_spec or (situation.run.spec if situation.run else None)
     retention = spec.child_retention_seconds if spec else 0
     done = {stage.child: stage for stage in situation.status.stages if stage.state in OVER and stage.child}
@@ -65,18 +65,16 @@ def sweep_children(situation: Situation) -> Plan | None:
         if child is None or child.deleting:
             continue
         stage = done.get(child.name)
-        if stage is None or seconds_since(stage.ended_at, situation.now) >= retention:
+        if stage is None or attempt.lingers or seconds_since(stage.ended_at, situation.now) >= retention:
             due.append(Deletion(child.kind, child.name, child.uid))
     return Plan(delete=tuple(due), requeue_after=0, why=("earlier children are deleted",)) if due else None
 
 
 def wait_for_turn(situation: Situation) -> Plan | None:
-    """Before an attempt: old pods are gone, the backoff is over, no other job makes the same, and there is room."""
+    """Before an attempt: the backoff is over, no other job makes the same, and there is room."""
     stage = situation.current
     if stage is None or stage.state != "Pending":
         return None
-    if any(situation.runs(attempt) for attempt in situation.observed.earlier):
-        return Plan(requeue_after=_WAIT_SECONDS, why=("pods of an earlier attempt still run",))
     if (left := _backoff_left(situation, stage)) > 0:
         return Plan(requeue_after=left, why=(f"next attempt in {left:.0f} s",))
     if (plan := _wait_for_rival(situation)) is not None:

@@ -22,15 +22,17 @@ _PREEMPTED = (
     "PreemptionByScheduler",
     "TerminationByKubelet",
     "NodeShutdown",
-    "Evicted",
     "DeletionByTaintManager",
     "EvictionByEvictionAPI",
 )
+_EVICTED, _BY_NODE = "Evicted", "The node "
+"""Kubelet's reason for a pod that it put out, and how its sentence begins where the node was short of something."""
 _EXIT_CODE = "failed with exit code"
 """What Ray says of a driver whose process ended by itself, and not of one that it lost."""
 _BY_EVIDENCE: dict[str, Cause] = {
     "ValidationFailed": "user", "Preempted": "preemption", "NodeLost": "infrastructure", "OutOfMemory": "failure",
-    "UserCodeError": "failure", "ChildVanished": "infrastructure", "HeadLost": "infrastructure",
+    "StorageExceeded": "failure", "UserCodeError": "failure",
+    "ChildVanished": "infrastructure", "HeadLost": "infrastructure",
 }  # fmt: skip
 """What evidence may show, and what that costs; the strongest first, since evidence goes away while we wait."""
 
@@ -92,8 +94,13 @@ def _preempted(evidence: Evidence) -> Blame | None:
     child = evidence.child
     if child is not None and child.evicted:
         return _found("Preempted", "the queue took the quota back")
-    left = next((pod for pod in evidence.pods if pod.exit_reason in _PREEMPTED or pod.node_tainted), None)
+    left = next((pod for pod in evidence.pods if _had_to_leave(pod)), None)
     return _found("Preempted", f"pod {left.name} had to leave node {left.node}") if left else None
+
+
+def _had_to_leave(pod: Pod) -> bool:
+    by_pressure = pod.exit_reason == _EVICTED and pod.exit_message.startswith(_BY_NODE)
+    return pod.exit_reason in _PREEMPTED or by_pressure or pod.node_tainted
 
 
 def _node_lost(evidence: Evidence) -> Blame | None:
@@ -104,6 +111,12 @@ def _node_lost(evidence: Evidence) -> Blame | None:
 def _out_of_memory(evidence: Evidence) -> Blame | None:
     killed = next((pod for pod in evidence.pods if pod.exit_reason == "OOMKilled"), None)
     return _found("OutOfMemory", f"pod {killed.name} used more memory than its limit") if killed else None
+
+
+def _storage_exceeded(evidence: Evidence) -> Blame | None:
+    """A pod that was put out for what it used itself, and not for its node: kubelet's sentence names the limit."""
+    full = next((pod for pod in evidence.pods if pod.exit_reason == _EVICTED and not _had_to_leave(pod)), None)
+    return _found("StorageExceeded", f"pod {full.name}: {full.exit_message or full.exit_reason}") if full else None
 
 
 def _vanished(evidence: Evidence) -> Blame | None:
@@ -118,7 +131,10 @@ def _driver_ended(evidence: Evidence) -> Blame | None:
         crashed = child.reason == "AppFailed" and _EXIT_CODE in child.message
         return _found("UserCodeError", child.message) if crashed else None
     ended = next((pod for pod in evidence.pods if pod.exit_code), None)
-    return _found("UserCodeError", f"pod {ended.name} ended with exit code {ended.exit_code}") if ended else None
+    if ended is None:
+        return None
+    said = f": {ended.exit_message}" if ended.exit_message else ""
+    return _found("UserCodeError", f"pod {ended.name} ended with exit code {ended.exit_code}{said}")
 
 
 def _head_lost(evidence: Evidence) -> Blame | None:
@@ -127,7 +143,16 @@ def _head_lost(evidence: Evidence) -> Blame | None:
     return _found("HeadLost", child.message or f"{child.kind} ended ({child.reason or 'no reason'})")
 
 
-CLUES: tuple[Clue, ...] = (_refused, _preempted, _node_lost, _out_of_memory, _vanished, _driver_ended, _head_lost)
+CLUES: tuple[Clue, ...] = (
+    _refused,
+    _preempted,
+    _node_lost,
+    _out_of_memory,
+    _storage_exceeded,
+    _vanished,
+    _driver_ended,
+    _head_lost,
+)
 
 
 def backoff(cause: Cause, restarts: int) -> float:

@@ -3,6 +3,7 @@
 Each takes a Situation and gives a Plan, or None where it has nothing to say. None calls another.
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 
 from kubedistill.runs import wanted_run
@@ -14,6 +15,7 @@ from kubedistill_operator.decisions.freeze import freeze, frozen_manifest, has_d
 from kubedistill_operator.decisions.placement import find_obstacle
 from kubedistill_operator.decisions.situation import Situation, fresh_stages
 from kubedistill_operator.names import CANCEL_ANNOTATION, RELEASE_ANNOTATION, RERUN_ANNOTATION
+from kubedistill_operator.observed import Attempt
 from kubedistill_operator.plan import Deletion, Event, Plan
 from kubedistill_operator.status import find_condition, is_not_understood, is_true, with_stage, without_conditions
 
@@ -39,10 +41,12 @@ def rest_when_over(situation: Situation) -> Plan | None:
     failed = situation.status.phase == "Failed"
     ended = max((stage.ended_at for stage in situation.status.stages), default="")
     left = 0.0 if failed else retention - seconds_since(ended, situation.now)
-    children = [one.child for one in (situation.observed.attempt, *situation.observed.earlier) if one.child is not None]
-    alive = tuple(Deletion(child.kind, child.name, child.uid) for child in children if not child.deleting)
+    attempts = (situation.observed.attempt, *situation.observed.earlier)
+    alive = _deletions(attempts)
     if left > 0:
-        return Plan(requeue_after=left if alive else None, why=("the run is over; its children are kept for a while",))
+        lingering = _deletions(one for one in attempts if one.lingers)
+        why = "the run is over; its children are kept for a while"
+        return Plan(delete=lingering, requeue_after=left if alive else None, why=(why,))
     return Plan(delete=alive, why=("the run is over",))
 
 
@@ -169,6 +173,12 @@ def resume(situation: Situation) -> Plan | None:
     status = situation.say(situation.status, "Suspended", "False", reason="Resumed")
     status = with_stage(status, "Prepare", state="Pending", percent=0, reason="", message="")
     return Plan(status=status, events=(Event("Resumed", "spec.suspend is false"),), requeue_after=0, why=("resumed",))
+
+
+def _deletions(attempts: Iterable[Attempt]) -> tuple[Deletion, ...]:
+    """The children that are still to be deleted."""
+    children = [one.child for one in attempts if one.child is not None and not one.child.deleting]
+    return tuple(Deletion(child.kind, child.name, child.uid) for child in children)
 
 
 def _wanted_run(situation: Situation) -> str | None:

@@ -12,6 +12,7 @@ from kubedistill.contract import StageResult
 from kubedistill.v1alpha1 import ArtifactStatus, Result, StageStatus
 from kubedistill_operator.clock import seconds_since, stamp
 from kubedistill_operator.decisions.causes import Blame, Evidence, blame_evidence, blame_result, strongest
+from kubedistill_operator.decisions.diagnosis import LOOPING_RESTARTS, describe_loop, find_loop
 from kubedistill_operator.decisions.ends import (
     GRACEFUL,
     UNTIL_OVER,
@@ -24,7 +25,7 @@ from kubedistill_operator.decisions.ends import (
 )
 from kubedistill_operator.decisions.situation import Situation, fresh_stages
 from kubedistill_operator.names import attempt_token, out_name
-from kubedistill_operator.observed import Child
+from kubedistill_operator.observed import Attempt, Child
 from kubedistill_operator.plan import Deletion, Event, Plan, StopRequest
 from kubedistill_operator.status import with_run, with_stage
 
@@ -115,7 +116,7 @@ def note_end(situation: Situation) -> Plan | None:
     stage, child = situation.current, situation.observed.attempt.child
     if stage is None or stage.state not in UNTIL_OVER or not stage.child_uid or valid_result(situation) is not None:
         return None
-    if child is not None and child.uid == stage.child_uid and child.is_live:
+    if child is not None and child.uid == stage.child_uid and situation.observed.attempt.is_live:
         return None
     ended_at, blame = stage.ended_at or stamp(situation.now), _seen(situation, stage)
     left = GRACE_SECONDS - seconds_since(ended_at, situation.now)
@@ -198,11 +199,19 @@ def _blame(situation: Situation, stage: StageStatus) -> Blame | None:
         return None if result.outcome == "Succeeded" else blame_result(result)
     if not stage.child_uid:
         return None
-    if attempt.child is not None and attempt.child.uid == stage.child_uid and attempt.child.is_live:
-        return None
+    if attempt.child is not None and attempt.child.uid == stage.child_uid and attempt.is_live:
+        return _blame_loop(attempt)
     if not stage.ended_at or seconds_since(stage.ended_at, situation.now) < GRACE_SECONDS:
         return None
     return _seen(situation, stage)
+
+
+def _blame_loop(attempt: Attempt) -> Blame | None:
+    """A container that ends again and again before its child runs will do so for ever."""
+    pod = find_loop(attempt.pods) if attempt.child is not None and attempt.child.state == "Waiting" else None
+    if pod is None or pod.restarts < LOOPING_RESTARTS:
+        return None
+    return Blame("failure", "CrashLooping", describe_loop(pod))
 
 
 def _seen(situation: Situation, stage: StageStatus) -> Blame:

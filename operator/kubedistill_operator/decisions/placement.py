@@ -90,6 +90,22 @@ def _storage_not_shared(place: Place) -> Obstacle | None:
     return Obstacle("StorageNotShared", f"{message} nodes; name a ReadWriteMany claim")
 
 
+def _config_map_not_found(place: Place) -> Obstacle | None:
+    if not place.observed.missing_config_maps:
+        return None
+    missing = place.observed.missing_config_maps[0]
+    sources = {split: getattr(place.spec.data, split) for split in ("train", "validation", "test")}
+    at = next(
+        (
+            f"spec.data.{split}.configMapKeyRef.name"
+            for split, source in sources.items()
+            if source and source.config_map_key_ref and source.config_map_key_ref.name == missing
+        ),
+        "settings.caBundle.configMap",
+    )
+    return Obstacle("ConfigMapNotFound", f"{at}: there is no ConfigMap {missing!r} in this namespace; create it")
+
+
 CHECKS: tuple[Check, ...] = (
     _against_policy,
     _can_not_be_built,
@@ -97,6 +113,7 @@ CHECKS: tuple[Check, ...] = (
     _no_storage,
     _claim_not_found,
     _storage_not_shared,
+    _config_map_not_found,
 )
 
 

@@ -41,8 +41,10 @@ from kubedistill_operator.decisions.waiting import (
     enforce_progress,
     follow,
     note_admission,
+    wait_for_end,
     wait_for_leave,
     wait_for_pods,
+    wait_for_remains,
     wait_in_queue,
 )
 from kubedistill_operator.job import Job
@@ -68,6 +70,7 @@ DECIDERS: tuple[Decider, ...] = (
     cancel,
     suspend,
     resume,
+    wait_for_end,
     finish_stopping,
     enforce_deadline,
     note_end,
@@ -77,6 +80,7 @@ DECIDERS: tuple[Decider, ...] = (
     adopt_child,
     finish_run,
     skip_complete,
+    wait_for_remains,
     wait_for_turn,
     wait_for_gpus,
     begin_attempt,

@@ -7,7 +7,7 @@ from kubedistill.v1alpha1 import Spec
 from kubedistill_operator.children.pods import config_map_folders
 from kubedistill_operator.children.request import ChildRequest
 from kubedistill_operator.decisions.situation import Situation
-from kubedistill_operator.names import attempt_token
+from kubedistill_operator.names import attempt_token, former_service_account_name, service_account_name
 
 
 def make_request(situation: Situation) -> ChildRequest:
@@ -18,12 +18,20 @@ def make_request(situation: Situation) -> ChildRequest:
         stage_job=_stage_job(situation),
         pools=run.settings.pools,
         images=run.settings.images,
+        account=_account(situation),
         queue=live.queue if live is not None else run.spec.queue,
         volume_claim=run.settings.storage.volume_claim,
         settings=run.settings.over(settings),
         checks_job=run.checks_job,
         cost_labels=(situation.status.run.labels if situation.status.run else None) or {},
     )
+
+
+def _account(situation: Situation) -> str:
+    """The ServiceAccount of a job that names none; a run that version 0.1 began goes on with the one that it has."""
+    run, job = situation.run, situation.job
+    assert run is not None
+    return service_account_name(job.name, uid=job.uid) if run.checks_job else former_service_account_name(job.name)
 
 
 def _stage_job(situation: Situation) -> StageJob:

@@ -3,30 +3,24 @@
 Each takes a Situation and gives a Plan, or None where it has nothing to say. None calls another.
 """
 
-from collections.abc import Sequence
-
+from kubedistill.chain import CHAIN
 from kubedistill.contract import StageProgress
 from kubedistill.v1alpha1 import StageStatus, Status
 from kubedistill_operator.clock import seconds_since, stamp
-from kubedistill_operator.decisions.ends import count_gpus, end_attempt, fail_run
+from kubedistill_operator.decisions.diagnosis import describe_remains, diagnose, find_refusal
+from kubedistill_operator.decisions.ends import GRACEFUL, count_gpus, end_attempt, fail_run
+from kubedistill_operator.decisions.outcome import STOP_SECONDS
 from kubedistill_operator.decisions.situation import Situation
-from kubedistill_operator.observed import Child, Pod
+from kubedistill_operator.observed import Attempt
 from kubedistill_operator.plan import Event, Plan
 from kubedistill_operator.status import find_condition, with_run, with_stage
 
-LOOK_SECONDS, PROGRESS_SECONDS = 15, 30
+LOOK_SECONDS, PROGRESS_SECONDS, _STEP_SECONDS, _MOMENT_SECONDS = 15, 30, 5, 2
 _COMING_UP_SECONDS = 60
 """What a Ray cluster may take once its pods are on nodes: its probes alone begin after 10 s, worker after head."""
 MOST_SECONDS, _SHARE = 300, 4
 """What is refused is tried again after a share of the time that it has been refused for, or after so many seconds."""
 _NEVER_SEEN = "never seen"
-
-WAITS = {
-    "ImagePullBackOff": "ImagePull", "ErrImagePull": "ImagePull", "InvalidImageName": "ImagePull",
-    "CreateContainerConfigError": "SecretNotFound", "CreateContainerError": "ImagePull",
-    "FailedCreate": "QuotaExceeded", "ExceededQuota": "QuotaExceeded", "NameTaken": "NameTaken",
-}  # fmt: skip
-"""What Kubernetes says of a pod or child that waits, and what we call it."""
 
 
 def wait_for_leave(situation: Situation) -> Plan | None:
@@ -35,7 +29,9 @@ def wait_for_leave(situation: Situation) -> Plan | None:
     spec = situation.run.spec if situation.run is not None else situation.live_spec
     if refusal is None or stage is None or spec is None:
         return None
-    reason = WAITS.get(refusal.reason, "WriteRefused")
+    if refusal.is_passing and seconds_since(_asked_since(situation, stage), situation.now) < LOOK_SECONDS:
+        return Plan(requeue_after=_MOMENT_SECONDS, why=(refusal.message,))
+    reason = refusal.reason or find_refusal(refusal.message, otherwise="WriteRefused")
     limit = spec.scheduling_timeout_seconds
     return wait_in_the_way(situation, stage, reason=reason, message=refusal.message, limit=limit)
 
@@ -86,18 +82,52 @@ def wait_for_pods(situation: Situation) -> Plan | None:
     if stage is None or stage.state != "Starting" or child is None or child.state != "Waiting":
         return None
     assert situation.run is not None
-    reason, message = diagnose(child, situation.observed.attempt.pods, situation=situation)
+    found = diagnose(child, situation.observed.attempt, situation=situation)
+    reason, message = found.reason, found.message
     limit = situation.run.spec.scheduling_timeout_seconds
-    if seconds_since(stage.started_at, situation.now) >= limit:
+    waited = seconds_since(_counted_at(situation), situation.now)  # neither in a queue nor for the API server
+    if waited >= limit:
         return _give_up(situation, reason=reason, message=message, limit=limit)
     status = with_run(situation.status, counted_at=_counted_at(situation))
     pods = situation.observed.attempt.pods
     patience = _COMING_UP_SECONDS if pods and all(pod.node for pod in pods) else LOOK_SECONDS
-    left = patience - seconds_since(_counted_at(situation), situation.now)
-    if reason == "WaitingForNodes" and left > 0:  # pods take a moment everywhere, and nobody needs to hear of it
+    left = patience - waited
+    if found.is_usual and left > 0:
         status = with_stage(status, stage.name, message=message)
         return Plan(status=status, requeue_after=min(left, LOOK_SECONDS), why=(message,))
     return _wait(situation, status, stage, reason=reason, message=message, seconds=LOOK_SECONDS)
+
+
+def wait_for_end(situation: Situation) -> Plan | None:
+    """An attempt that was ended and whose pods or child stay is named; it may have been asked to save before."""
+    stage, attempt = situation.current, situation.observed.attempt
+    if stage is None or stage.state != "Stopping" or not situation.runs(attempt):
+        return None
+    if attempt.child is not None and not attempt.child.deleting:
+        return None
+    saving = STOP_SECONDS if stage.reason in GRACEFUL else 0
+    waited = seconds_since(stage.ended_at, situation.now) - saving
+    if waited < LOOK_SECONDS:
+        return None
+    found = describe_remains(attempt, situation=situation, waited=waited)
+    return _tell(situation, situation.status, reason=found.reason, message=found.message, seconds=LOOK_SECONDS)
+
+
+def wait_for_remains(situation: Situation) -> Plan | None:
+    """What still runs of attempts before is waited for where it is in the way, named, and not waited for for ever."""
+    stage, remains = situation.current, _remains(situation)
+    if stage is None or not remains:
+        return None
+    waited = seconds_since(_over_since(situation), situation.now)
+    if waited < LOOK_SECONDS:
+        left = min(_STEP_SECONDS, LOOK_SECONDS - waited)
+        return Plan(requeue_after=left, why=("pods of an earlier attempt still run",))
+    found = describe_remains(remains[0], situation=situation, waited=waited)
+    limit = situation.run.spec.scheduling_timeout_seconds if situation.run is not None else None
+    # Not before pods of a lost node count as gone: then it goes on by itself.
+    if limit is not None and waited >= max(limit, situation.settings.node_lost_seconds + LOOK_SECONDS):
+        return _give_up(situation, reason=found.reason, message=found.message, limit=limit)
+    return _tell(situation, situation.status, reason=found.reason, message=found.message, seconds=LOOK_SECONDS)
 
 
 def enforce_progress(situation: Situation) -> Plan | None:
@@ -141,32 +171,19 @@ def wait_in_the_way(situation: Situation, stage: StageStatus, *, reason: str, me
     return _wait(situation, situation.status, stage, reason=reason, message=message, seconds=again)
 
 
-def diagnose(child: Child, pods: Sequence[Pod], *, situation: Situation) -> tuple[str, str]:
-    """(reason, message) of an admitted child that does not run."""
-    for pod in pods:
-        if pod.waiting_reason in WAITS:
-            return WAITS[pod.waiting_reason], f"pod {pod.name}: {pod.waiting_message or pod.waiting_reason}"
-    if child.reason in WAITS:
-        return WAITS[child.reason], child.message
-    unscheduled = [pod for pod in pods if pod.waiting_reason == "Unschedulable"]
-    if unscheduled:
-        first = min(unscheduled, key=lambda pod: pod.created)
-        patient = situation.now - first.created < situation.settings.scale_up_grace_seconds
-        return "WaitingForNodes" if patient else "Unschedulable", f"pod {first.name}: {first.waiting_message}"
-    if child.kind == "Job" and not pods and situation.now - child.created >= LOOK_SECONDS:
-        why = f"`kubectl describe job {child.name}` says why, often a resource quota"  # Kubernetes tells it there alone
-        return "WaitingForNodes", f"no pod of it could be made yet; {why}"
-    return "WaitingForNodes", child.message or "the pods are being made"
-
-
 def _wait(
     situation: Situation, status: Status, stage: StageStatus, *, reason: str, message: str, seconds: float
 ) -> Plan:
-    """Say why an attempt waits, with an Event where that is new, and look again."""
+    """Say why an attempt waits, in its stage too, and look again."""
+    status = with_stage(status, stage.name, reason=reason, message=message)
+    return _tell(situation, status, reason=reason, message=message, seconds=seconds)
+
+
+def _tell(situation: Situation, status: Status, *, reason: str, message: str, seconds: float) -> Plan:
+    """Say why the run does not go on, with an Event where that is new, and look again."""
     known = find_condition(situation.status, "Progressing")
     said = known is not None and known.status == "False" and known.reason == reason
     status = situation.say(status, "Progressing", "False", reason=reason, message=message)
-    status = with_stage(status, stage.name, reason=reason, message=message)
     events = () if said else (Event("Waiting", f"{reason}: {message}", "Warning"),)
     return Plan(status=status, events=events, requeue_after=seconds, why=(f"waiting: {reason}",))
 
@@ -175,6 +192,36 @@ def _give_up(situation: Situation, *, reason: str, message: str, limit: float) -
     """End a run that has waited for too long."""
     message = f"{message}; that lasted longer than schedulingTimeoutSeconds {limit:.0f}"
     return fail_run(situation, reason=reason, message=message)
+
+
+def _remains(situation: Situation) -> list[Attempt]:
+    """The attempts that must be gone before one begins.
+
+    Prepare begins a run, or begins it again, and waits for all; a Ray cluster waits for the GPUs of others; a stage
+    without either starts at once.
+    """
+    stage = situation.current
+    if stage is None or stage.state != "Pending":
+        return []
+    running = [attempt for attempt in situation.observed.earlier if situation.runs(attempt)]
+    if stage.name == CHAIN[0].name:
+        return running
+    return [attempt for attempt in running if not attempt.is_job] if situation.chain_stage.accelerated else []
+
+
+def _over_since(situation: Situation) -> str:
+    """Since when nothing of the run should run."""
+    run, suspended = situation.status.run, find_condition(situation.status, "Suspended")
+    times = [stage.ended_at for stage in situation.status.stages]
+    times += [run.started_at] if run is not None else []
+    times += [suspended.last_transition_time] if suspended is not None else []
+    return max(times)
+
+
+def _asked_since(situation: Situation, stage: StageStatus) -> str:
+    """Since when what is to be made has been asked for."""
+    run = situation.status.run
+    return stage.started_at if stage.state == "Starting" or run is None else run.started_at
 
 
 def _figures(situation: Situation, stage: StageStatus) -> dict[str, object]:

@@ -8,6 +8,7 @@ from kubedistill.v1alpha1 import GROUP
 from kubedistill_operator.cluster.child_reading import read_child
 from kubedistill_operator.job import Key, parse_job
 from kubedistill_operator.loop.controller import Controller
+from kubedistill_operator.names import JOB_UID_LABEL
 
 PROGRESS_SECONDS: Final = 30.0
 """At least that long between two looks at a job that only made progress."""
@@ -88,8 +89,10 @@ class Intake:
 
     def see_pod(self, kind: str | None, body: Body) -> None:
         """A pod of ours changed; the next stage may wait for one that is gone."""
-        if (key := self._key_of(kind, body)) is not None:
-            self.controller.queue.add_after(key, _CROWD_SECONDS, urgent=kind == _DELETED)
+        if (key := self._key_of(kind, body)) is None:
+            return
+        self.controller.observer.failed_pods.see(body, job_uid=body["metadata"]["labels"].get(JOB_UID_LABEL, ""))
+        self.controller.queue.add_after(key, _CROWD_SECONDS, urgent=kind == _DELETED)
 
     def _carry_progress_on(self, key: Key) -> None:
         now = self.controller.queue.clock()

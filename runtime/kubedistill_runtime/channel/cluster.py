@@ -34,6 +34,8 @@ _PROGRESS_SECONDS, _LOOK_SECONDS = 10.0, 5.0
 _SLOWEST_SECONDS = 60.0
 """The longest pause between two tries at telling progress, and between two tries at telling anything else."""
 _CLAIMS = 5
+_ORPHANED_SECONDS = 60.0
+"""How long a ConfigMap may not name the driver's job as its owner until the driver saves and leaves."""
 _Given = TypeVar("_Given")
 
 
@@ -46,6 +48,8 @@ class ConfigMapChannel:
 
     config_map: ConfigMap
     claim: str
+    job_uid: str
+    """Whom the ConfigMap belongs to; a job that was deleted without its dependents leaves a driver without a reader."""
     starts: int
     """How many drivers have claimed this attempt, this one included."""
     store: Store
@@ -61,6 +65,8 @@ class ConfigMapChannel:
     _misses: int = field(default=0, init=False)
     _stop: bool = field(default=False, init=False)
     _lost: ClaimLost | None = field(default=None, init=False)
+    _orphaned_at: float | None = field(default=None, init=False)
+    _is_orphan: bool = field(default=False, init=False)
 
     def publish_progress(self, progress: StageProgress) -> None:
         """Say how far the stage is, at most every 10 s; what is left unsaid goes with the next word, or the last.
@@ -82,7 +88,8 @@ class ConfigMapChannel:
     def publish_result(self, result: StageResult) -> None:
         """Write the result to the store and then, for up to 10 minutes, to the ConfigMap.
 
-        Raises ChannelUnavailable when the API server took it in none of that time.
+        Raises ClaimLost where the job is gone that it would be told to, and ChannelUnavailable when the API server
+        took it in none of that time.
         """
         self._check()
         self._look()
@@ -90,6 +97,8 @@ class ConfigMapChannel:
         if self._untold is not None:
             self._keep(self._untold)
         keep(self.store, f"{self.folder}/result.json", result.to_json())
+        if self._is_orphan:
+            raise ClaimLost("the job of this attempt is gone, and nobody waits for its result", at=str(self.config_map))
         told = assign("/data/result.json", fit_result(result, whole=f"{self.store.uri}/{self.folder}/result.json"))
         insist(lambda: self._write(*self._pending(), told), at=str(self.config_map), clock=self.clock, sleep=self.sleep)
 
@@ -127,7 +136,18 @@ class ConfigMapChannel:
             self._lost = lost
             raise
         self._looked, self._misses = self.clock(), 0
-        self._stop = self._stop or content.stop
+        self._note_owner(content)
+        self._stop = self._stop or content.stop or self._is_orphan
+
+    def _note_owner(self, content: Content) -> None:
+        """Once is no proof: it takes two looks, a minute apart, to find that the job is gone."""
+        if self.job_uid in content.owners:
+            self._orphaned_at = None
+        elif self._orphaned_at is None:
+            self._orphaned_at = self.clock()
+        elif not self._is_orphan and self.clock() - self._orphaned_at >= _ORPHANED_SECONDS:
+            log.warning("the job is gone; saving and leaving", extra={"job": self.job_uid})
+            self._is_orphan = True
 
     def _check(self) -> None:
         if self._lost is not None:
@@ -168,7 +188,7 @@ def claim_channel(
             starts = int(claimed.data["starts"])
             log.info("attempt claimed", extra={"driver": driver, "starts": starts})
             channel = ConfigMapChannel(
-                config_map, claim, starts, store, attempt_folder(job), _read_spent(claimed), clock, sleep
+                config_map, claim, job.job.uid, starts, store, attempt_folder(job), _read_spent(claimed), clock, sleep
             )
             keep(store, f"{channel.folder}/job.json", job.to_json())
             return channel

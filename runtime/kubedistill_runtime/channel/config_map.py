@@ -26,6 +26,8 @@ class Content:
 
     version: str
     data: Mapping[str, str]
+    owners: frozenset[str] = frozenset()
+    """Uids of the objects that it goes with."""
 
     @property
     def owner(self) -> str:
@@ -79,7 +81,7 @@ class ConfigMap:
         version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
         if not (isinstance(version, str) and _is_text(data)):
             raise HiccupError("its reply is no ConfigMap")
-        return Content(version, data)
+        return Content(version, data, _owners(metadata))
 
 
 def expect(path: str, value: str) -> Change:
@@ -95,6 +97,12 @@ def replace(path: str, value: str) -> Change:
 def assign(path: str, value: str) -> Change:
     """Set the value at a path, whether there is one or not."""
     return {"op": "add", "path": path, "value": value}
+
+
+def _owners(metadata: Any) -> frozenset[str]:
+    found = metadata.get("ownerReferences") if isinstance(metadata, dict) else None
+    owners = found if isinstance(found, list) else []
+    return frozenset(str(owner.get("uid")) for owner in owners if isinstance(owner, dict))
 
 
 def _is_text(data: Any) -> bool:

@@ -163,8 +163,12 @@ def test_only_our_labels_and_the_users_are_there_and_only_the_users_annotations(
         assert {"app.kubernetes.io/managed-by", "kubedistill.io/job-uid"} <= labels.keys()
         assert one["metadata"].keys() == {"name", "namespace", "labels", "ownerReferences"}
     for template in templates(build_children(request)[-1]).values():
-        assert template["metadata"]["labels"] == {**request.spec.pods.labels, **ours}
-        assert template["metadata"].get("annotations", {}) == request.spec.pods.annotations
+        no_mesh = request.settings.mesh == "Disabled"
+        label, annotation = {"sidecar.istio.io/inject": "false"}, {"linkerd.io/inject": "disabled"}
+        metadata = template["metadata"]
+        assert metadata["labels"] == {**(label if no_mesh else {}), **request.spec.pods.labels, **ours}
+        annotations = {**(annotation if no_mesh else {}), **request.spec.pods.annotations}
+        assert metadata.get("annotations", {}) == annotations
 
 
 @given(requests())

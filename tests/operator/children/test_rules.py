@@ -8,13 +8,25 @@ from typing import Any
 
 import pytest
 
-from child_scenarios import SCENARIOS, SETTINGS, Manifest, make_request, read_spec, request_of, stage_job, templates
+from child_scenarios import (
+    SCENARIOS,
+    SETTINGS,
+    UID,
+    Manifest,
+    make_request,
+    read_spec,
+    request_of,
+    stage_job,
+    templates,
+)
+from kubedistill.contract import StageJob
 from kubedistill.errors import InvalidManifest
 from kubedistill.stored import read_stored
 from kubedistill.v1alpha1 import Queue, Spec, spec_values
 from kubedistill_operator.children.attempt import build_children
 from kubedistill_operator.children.pods import config_map_folders
 from kubedistill_operator.children.request import ChildRequest
+from kubedistill_operator.names import service_account_name
 
 RAYJOBS = [name for name in SCENARIOS if request_of(name).kind == "RayJob"]
 JOBS = [name for name in SCENARIOS if request_of(name).kind == "Job"]
@@ -235,7 +247,7 @@ def test_service_account_is_the_same_object_for_every_attempt() -> None:
         for stage, attempt, run in (("Prepare", 1, "1"), ("Train", 7, "next"))
     ]
     assert accounts[0] == accounts[1]
-    assert accounts[0]["metadata"]["name"] == "quickstart-driver"
+    assert accounts[0]["metadata"]["name"] == service_account_name("quickstart", uid=UID)
 
 
 @pytest.mark.parametrize("name", ["../../etc", "..", "a/b"])
@@ -252,7 +264,7 @@ def test_labels_of_a_user_never_hide_a_pod_from_the_operator() -> None:
     found = templates(child(request_of("export-with-workload-identity")))["driver"]["metadata"]
     assert found["labels"]["team"] == "support"
     assert found["labels"].items() >= request_of("export-with-workload-identity").labels.items()
-    assert found["annotations"] == {"example.com/cost-centre": "4711"}
+    assert found["annotations"]["example.com/cost-centre"] == "4711"
 
 
 def test_gpu_resource_of_another_vendor_is_counted_for_ray_too() -> None:
@@ -263,6 +275,36 @@ def test_gpu_resource_of_another_vendor_is_counted_for_ray_too() -> None:
     ]
     assert group["rayStartParams"]["num-gpus"] == "2"
     assert group["template"]["spec"]["containers"][0]["resources"]["limits"]["vendor.example/accelerator"] == "2"
+
+
+@pytest.mark.parametrize(
+    ("mesh", "own", "label", "annotation"),
+    [
+        ("Disabled", {}, "false", "disabled"),
+        ("Inherit", {}, None, None),
+        ("Disabled", {"labels": {"sidecar.istio.io/inject": "true"}}, "true", "disabled"),
+        ("Disabled", {"annotations": {"linkerd.io/inject": "enabled"}}, "false", "enabled"),
+    ],
+)
+@pytest.mark.parametrize("scenario", ["prepare-quickstart", "generate-in-k8s-job-mode"])
+def test_a_mesh_puts_no_sidecar_into_pods_unless_settings_or_job_say_so(
+    scenario: str, mesh: str, own: dict[str, Any], label: str | None, annotation: str | None
+) -> None:
+    request = request_of(scenario)
+    job = request.stage_job.model_copy(update={"frozen_spec": {**request.stage_job.frozen_spec, "pods": own}})
+    settings = request.settings.model_copy(update={"mesh": mesh})
+    request = dataclasses.replace(request, stage_job=StageJob.model_validate_json(job.to_json()), settings=settings)
+    for template in templates(child(request)).values():
+        assert template["metadata"]["labels"].get("sidecar.istio.io/inject") == label
+        assert template["metadata"].get("annotations", {}).get("linkerd.io/inject") == annotation
+
+
+@pytest.mark.parametrize("scenario", SCENARIOS)
+def test_a_driver_finds_its_job_among_the_owners_of_its_channel(scenario: str) -> None:
+    """What is not there for a minute tells it that the job is gone: runtime's ConfigMapChannel leaves then."""
+    request = request_of(scenario)
+    (channel,) = [one for one in build_children(request) if one["metadata"]["name"] == request.channel]
+    assert [owner["uid"] for owner in channel["metadata"]["ownerReferences"]] == [request.stage_job.job.uid]
 
 
 @pytest.mark.parametrize("name", ["prepare-quickstart", "generate-quickstart-on-cpu"])

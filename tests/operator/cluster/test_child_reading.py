@@ -34,7 +34,7 @@ def batch_job(*, spec: Values | None = None, **status: Any) -> Values:
 
 def test_a_rayjob_without_a_status_waits() -> None:
     child = read_child({"kind": "RayJob", "metadata": METADATA, "spec": {}})
-    assert child == Child("RayJob", "support-train-abcde", "child-uid", 1772366400.0, "Waiting")
+    assert child == Child("RayJob", "support-train-abcde", "child-uid", 1772366400.0, "Waiting", noticed=False)
 
 
 CRASHED = "Job entrypoint command failed with exit code -9"
@@ -95,7 +95,7 @@ TRAPS = {
                  "message": 'pods "a" is forbidden: exceeded quota: gpus'},
             ]},
         ),
-        ("Waiting", "ExceededQuota", 'pods "a" is forbidden: exceeded quota: gpus'),
+        ("Waiting", "FailedCreate", 'pods "a" is forbidden: exceeded quota: gpus'),
     ),
     "pods that can't be made for another reason": (
         rayjob(

@@ -9,12 +9,14 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from child_scenarios import request_of
 from fake_api import FakeApi, refusal, serving
 from kubedistill.v1alpha1 import Condition, StageStatus, Status
+from kubedistill_operator.children.attempt import build_children
 from kubedistill_operator.cluster.client import Cluster
 from kubedistill_operator.cluster.events import event_manifest
 from kubedistill_operator.cluster.execution import Executor, is_same
-from kubedistill_operator.cluster.failures import LeaseLost, Obstructed, Outdated, Refused, Retry
+from kubedistill_operator.cluster.failures import LeaseLost, Leaving, Obstructed, Outdated, Refused, Retry
 from kubedistill_operator.cluster.status_writing import status_values
 from kubedistill_operator.job import Job, parse_job
 from kubedistill_operator.plan import Deletion, Event, Manifest, Plan, StopRequest
@@ -161,6 +163,11 @@ def leftover(found: Manifest) -> None:
     found["metadata"]["labels"]["kubedistill.io/job-uid"] = "earlier"
 
 
+def orphaned(found: Manifest) -> None:
+    leftover(found)
+    no_owner(found)
+
+
 def on_its_way_out(found: Manifest) -> None:
     found["metadata"]["deletionTimestamp"] = "2026-03-01T12:00:00Z"
 
@@ -170,8 +177,9 @@ TAKEN = [
     (other_run, Obstructed, "not ours"),
     (no_owner, Obstructed, "not ours"),
     (foreign, Obstructed, "not ours"),
-    (leftover, Retry, "belongs to an earlier job of this name, and is about to be collected"),
-    (on_its_way_out, Retry, "is on its way out"),
+    (leftover, Leaving, "belongs to an earlier job of this name, and is about to be collected"),
+    (orphaned, Obstructed, "not ours"),
+    (on_its_way_out, Leaving, "is on its way out"),
 ]
 
 
@@ -357,6 +365,59 @@ def test_what_is_found_is_ours_only_with_our_labels_and_owner(resource: Object) 
     assert is_same(ours, found)
     found["metadata"]["labels"] = found["metadata"]["labels"] | {"kueue.x-k8s.io/queue-name": "gpu", "added": "later"}
     assert is_same(ours, found), "what others add does not matter"
+
+
+def wider(found: Manifest) -> None:
+    found["rules"] = [{**found["rules"][0], "resourceNames": ["another-out"]}]
+
+
+def one_rule_more(found: Manifest) -> None:
+    found["rules"] = [*found["rules"], {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"]}]
+
+
+def second_owner(found: Manifest) -> None:
+    owners = found["metadata"]["ownerReferences"]
+    found["metadata"]["ownerReferences"] = [*owners, {**owners[0], "uid": "another"}]
+
+
+def other_subject(found: Manifest) -> None:
+    found["subjects"] = [{**found["subjects"][0], "name": "default"}]
+
+
+def mounts_its_token(found: Manifest) -> None:
+    found["automountServiceAccountToken"] = True
+
+
+def not_managed(found: Manifest) -> None:
+    found["metadata"]["labels"] = {
+        name: value for name, value in found["metadata"]["labels"].items() if not name.startswith("app.")
+    }
+
+
+def added_to(found: Manifest) -> None:
+    """What OpenShift and policies add to every account."""
+    found["metadata"]["annotations"] = {"openshift.io/internal-registry-pull-secret-ref": "x"}
+    found["metadata"]["labels"] = {**found["metadata"]["labels"], "cost": "1"}
+    found["imagePullSecrets"] = found["secrets"] = [{"name": "driver-dockercfg"}]
+
+
+PLANTED = [
+    ("ServiceAccount", mounts_its_token, False), ("ServiceAccount", second_owner, False),
+    ("ServiceAccount", no_owner, False), ("ServiceAccount", not_managed, False), ("ServiceAccount", added_to, True),
+    ("Role", wider, False), ("Role", one_rule_more, False), ("Role", no_owner, False),
+    ("RoleBinding", other_subject, False), ("RoleBinding", second_owner, False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("kind", "change", "ours"), PLANTED, ids=lambda value: getattr(value, "__name__", str(value)))
+def test_what_gives_rights_is_ours_only_if_it_is_whole(
+    kind: str, change: Callable[[Manifest], None], ours: bool
+) -> None:
+    made = next(one for one in build_children(request_of("prepare-quickstart")) if one["kind"] == kind)
+    found = copy.deepcopy(made)
+    assert is_same(made, found)
+    change(found)
+    assert is_same(made, found) == ours
 
 
 SEALED = {"kind": "ConfigMap", "metadata": {"name": "a"}, "immutable": True, "data": {"run.json": "{}"}}

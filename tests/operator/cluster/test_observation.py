@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,9 +10,10 @@ from aiohttp import web
 
 from fake_api import FakeApi, refusal, serving
 from kubedistill.contract import StageResult
-from kubedistill.settings import DefaultStorage, Rbac, Settings
+from kubedistill.settings import CaBundle, DefaultStorage, Rbac, Settings
 from kubedistill.v1alpha1 import Status
 from kubedistill_operator.cluster.client import Cluster
+from kubedistill_operator.cluster.failed_pods import FailedPods
 from kubedistill_operator.cluster.observation import Observer
 from kubedistill_operator.decisions.freeze import freeze, frozen_manifest, is_intact
 from kubedistill_operator.job import Job, parse_job
@@ -19,6 +21,7 @@ from kubedistill_operator.names import frozen_name
 from kubedistill_operator.observed import Observed
 from operator_objects import (
     CLAIMS,
+    EVENTS,
     JOBS,
     MAPS,
     NODES,
@@ -336,6 +339,85 @@ def test_f6_a_run_of_0_1_is_found_by_the_name_that_it_had(resource: Object) -> N
         assert is_intact(found.frozen, job.status.run)
 
 
+def test_why_a_child_has_no_pod_is_asked_of_its_events_once_it_is_some_seconds_old(resource: Object) -> None:
+    job = at_stage(resource, "Curate", state="Starting")
+    made = child(resource, "Curate", active=0)
+    created = datetime.fromtimestamp(NOW - 10, UTC).isoformat()
+
+    def prepare(api: FakeApi, *, created: str = created) -> None:
+        put_frozen(api, resource)
+        api.put({**made, "metadata": {**made["metadata"], "creationTimestamp": created}}, collection=JOBS)
+        uid = made["metadata"]["uid"]
+        for name, reason, told_at, of in (
+            ("a", "FailedCreate", "2026-03-01T12:00:09Z", uid), ("b", "FailedCreate", "2026-03-01T12:00:08Z", uid),
+            ("c", "FailedCreate", "2026-03-01T12:00:10Z", "of-another"), ("d", "Odd", "2026-03-01T12:00:10Z", uid),
+        ):  # fmt: skip
+            event = {"involvedObject": {"uid": of}, "type": "Warning", "reason": reason, "lastTimestamp": told_at}
+            api.put(event | {"metadata": {"name": name, "namespace": "team-a"}, "message": name}, collection=EVENTS)
+
+    found, _ = observe(job, prepare)
+    assert found.attempt.pods_refused == "a"
+    young = datetime.fromtimestamp(NOW - 1, UTC).isoformat()
+    found, asked = observe(job, lambda api: prepare(api, created=young))
+    assert found.attempt.pods_refused == ""
+    assert not [path for path in asked if path.endswith("/events")], "pods take a moment, and Events are dear to list"
+    found, asked = observe(job, prepare, settings=Settings(rbac=Rbac(events=False)))
+    assert found.attempt.pods_refused == ""
+    assert not [path for path in asked if path.endswith("/events")]
+
+    def with_pod(api: FakeApi) -> None:
+        prepare(api)
+        api.put(pod(resource, "driver", "Curate", phase="Pending"), collection=PODS)
+
+    _, asked = observe(job, with_pod)
+    assert not [path for path in asked if path.endswith("/events")]
+
+
+def test_events_that_may_not_be_listed_are_not_asked_for_again_and_again(resource: Object) -> None:
+    async def play() -> list[int]:
+        time, asked = [NOW], []
+        async with serving(FakeApi()) as api, Cluster(api.configuration, guard=lambda: 10.0) as cluster:
+            put_frozen(api, resource)
+            api.put(child(resource, "Curate", active=0), collection=JOBS)
+
+            async def before(_method: str, path: str) -> web.Response | None:
+                return refusal(403, "Forbidden", "no") if path.endswith("/events") else None
+
+            api.before = before
+            observer = Observer(cluster, Settings(), lambda: time[0])
+            for seconds in (0, 300, 601):
+                time[0] = NOW + 86_400 + seconds
+                api.requests.clear()
+                look = await observer.observe(at_stage(resource, "Curate", state="Starting"))
+                assert look.observed.attempt.pods_refused == ""
+                asked.append(len([path for _, path in api.requests if path.endswith("/events")]))
+        return asked
+
+    assert asyncio.run(play()) == [1, 0, 1]
+
+
+def test_config_maps_that_pods_would_mount_are_looked_up_before_a_run_starts_and_not_read(resource: Object) -> None:
+    resource["spec"]["data"] = {
+        "train": {"configMapKeyRef": {"name": "prompts", "key": "a"}},
+        "test": {"configMapKeyRef": {"name": "gone", "key": "b"}},
+    }
+    settings = Settings(ca_bundle=CaBundle(config_map="bundle"))
+    there = {"metadata": {"name": "prompts", "namespace": "team-a"}, "data": {"a": "secret"}}
+    servers: list[FakeApi] = []
+
+    def prepare(api: FakeApi) -> None:
+        api.put(there, collection=MAPS)
+        servers.append(api)
+
+    found, asked = observe(parse_job(resource), prepare, settings=settings)
+    assert found.missing_config_maps == ("bundle", "gone")
+    read = [path for path in asked if path.endswith("/prompts")]
+    assert servers[0].metadata_only == read
+    assert len(read) == 1
+    _, asked = observe(with_status(resource, Status(run=RUN)), lambda api: None, settings=settings)
+    assert not [path for path in asked if path.endswith(("/prompts", "/bundle"))], "the run is frozen, they are not"
+
+
 @pytest.mark.parametrize("source", ["spec", "settings"])
 def test_access_modes_of_the_claim_are_read_before_a_run_starts(source: str, resource: Object) -> None:
     if source == "spec":
@@ -348,6 +430,80 @@ def test_access_modes_of_the_claim_are_read_before_a_run_starts(source: str, res
     assert found.claim_access_modes is None, "there is no such claim"
     _, asked = observe(with_status(resource, Status(run=RUN)), lambda api: None, settings=settings)
     assert not [path for path in asked if "persistentvolumeclaims" in path]
+
+
+FULL = "Pod ephemeral local storage usage exceeds the total limit of containers 1Gi."
+
+
+def recalled(resource: Object, *, seconds: float, status: str = "Failed", attempt: int = 1) -> list[tuple[str, str]]:
+    """(reason, message) of the pods of an attempt, some seconds after the watch has shown a worker that is gone."""
+
+    async def play() -> list[tuple[str, str]]:
+        time = [NOW]
+        async with serving(FakeApi()) as api, Cluster(api.configuration, guard=lambda: 10.0) as cluster:
+            working(resource, driver=child(resource, "Train", jobDeploymentStatus=status), starts="1")(api)
+            observer = Observer(cluster, Settings(), lambda: time[0])
+            worker = pod(resource, "worker", "Train", attempt=attempt, phase="Failed", reason="Evicted", message=FULL)
+            uid = resource["metadata"]["uid"]
+            for other in (worker, pod(resource, "well", "Train", phase="Running")):
+                observer.failed_pods.see(other, job_uid=uid)
+            time[0] += seconds
+            found = (await observer.observe(at_stage(resource, "Train"))).observed.attempt
+        return [(one.exit_reason, one.exit_message) for one in found.pods if one.name in ("worker", "well")]
+
+    return asyncio.run(play())
+
+
+def test_a_worker_that_kuberay_deleted_at_once_still_tells_why_its_attempt_ended(resource: Object) -> None:
+    assert recalled(resource, seconds=5) == [("Evicted", FULL)]
+
+
+@pytest.mark.parametrize(
+    "case",
+    [{"seconds": 5, "status": "Running"}, {"seconds": 121}, {"seconds": 5, "attempt": 2}],
+    ids=["the driver goes on with another worker", "it was long ago", "it was of another attempt"],
+)
+def test_a_worker_that_failed_explains_no_other_end(case: dict[str, Any], resource: Object) -> None:
+    assert recalled(resource, **case) == []
+
+
+def test_failed_pods_of_one_job_are_few_and_go_with_it() -> None:
+    pods = FailedPods(lambda: NOW)
+    for number in range(200):
+        metadata = {"name": f"p{number}", "uid": f"u{number}", "labels": {"a": "b"}}
+        pods.see({"metadata": metadata, "status": {"phase": "Failed"}}, job_uid="job")
+    assert [one.name for one in pods.recall("job", labels={"a": "b"})] == [f"p{number}" for number in range(136, 200)]
+    assert pods.recall("another", labels={}) == ()
+    pods.forget("job")
+    assert pods.recall("job", labels={}) == ()
+
+
+SIDECARS: dict[str, tuple[str, Object, tuple[str, str]]] = {
+    # state of the stage, state of the driver's container: state of the child, what the driver does
+    "a sidecar is not ready yet and the driver works": ("Starting", {"running": {}}, ("Running", "Running")),
+    "a sidecar is not ready any more and the driver works": ("Running", {"running": {}}, ("Running", "Running")),
+    "the driver has ended beside a sidecar": (
+        "Running", {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}, ("Waiting", "Ended"),
+    ),
+    "the driver waits for its image": ("Starting", {"waiting": {"reason": "PodInitializing"}}, ("Waiting", "Waiting")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", SIDECARS)
+def test_the_driver_of_a_job_that_is_not_ready_is_looked_at_itself(case: str, resource: Object) -> None:
+    state, container, expected = SIDECARS[case]
+    statuses = [{"name": "driver", "state": container}, {"name": "agent", "state": {"running": {}}}]
+
+    def prepare(api: FakeApi) -> None:
+        put_frozen(api, resource)
+        api.put(child(resource, "Curate", active=1, ready=0), collection=JOBS)
+        api.put(channel(resource, "Curate", starts="1"), collection=MAPS)
+        api.put(pod(resource, "p", "Curate", phase="Running", containerStatuses=statuses), collection=PODS)
+
+    found, _ = observe(at_stage(resource, "Curate", state=state), prepare)
+    assert found.attempt.child is not None
+    assert (found.attempt.child.state, found.attempt.driver) == expected
+    assert found.attempt.is_live == (expected[1] != "Ended")
 
 
 NAMESPACE, LABELS = "/api/v1/namespaces/team-a", {"team": "a"}

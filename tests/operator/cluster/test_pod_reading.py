@@ -130,6 +130,79 @@ ENDS = {
 }  # fmt: skip
 
 
+SIDECAR = {"name": "istio-proxy", "state": terminated(143, "Error", at="2026-03-01T13:00:09Z")}
+TARGET = {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet"}
+READY = {"type": "Ready", "status": "True", "lastTransitionTime": "2026-03-01T12:30:00Z"}
+FULL = "Pod ephemeral local storage usage exceeds the total limit of containers 1Gi."
+# How it ended: exit code, reason, message.
+ENDS_BESIDE_OTHERS = {
+    "a sidecar that was started as an init container ends after the driver": (
+        pod(
+            phase="Failed", initContainerStatuses=[SIDECAR],
+            containerStatuses=[container(**terminated(137, "OOMKilled"))],
+        ),
+        (137, "OOMKilled", ""),
+    ),
+    "a sidecar ran out of memory and the driver works": (
+        pod(
+            phase="Running", conditions=[READY],
+            containerStatuses=[
+                container(running={}),
+                {"name": "agent", "state": {"running": {}}, "lastState": terminated(137, "OOMKilled")},
+            ],
+        ),
+        (None, "", ""),
+    ),
+    "an init container that somebody put there failed": (
+        pod(phase="Failed", initContainerStatuses=[{"name": "vault", "state": terminated(1, "Error")}]),
+        (1, "Error", ""),
+    ),
+    "the last line of what it wrote": (
+        pod(
+            phase="Failed",
+            containerStatuses=[
+                container(terminated={"exitCode": 127, "reason": "Error", "message": "a\n ray: command not found \n\n"})
+            ],
+        ),
+        (127, "Error", "ray: command not found"),
+    ),
+    "put out for what it used": (pod(phase="Failed", reason="Evicted", message=FULL), (None, "Evicted", FULL)),
+    "put out for its node": (
+        pod(phase="Failed", reason="Evicted", message="The node was low on resource: memory.", conditions=[TARGET]),
+        (None, "TerminationByKubelet", "The node was low on resource: memory."),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", ENDS_BESIDE_OTHERS)
+def test_how_a_pod_ended_is_how_our_container_did(case: str) -> None:
+    resource, expected = ENDS_BESIDE_OTHERS[case]
+    found = read_pod(resource)
+    assert (found.exit_code, found.exit_reason, found.exit_message) == expected
+
+
+@pytest.mark.parametrize(
+    ("statuses", "expected"),
+    [
+        ([container(running={}), {"name": "agent", "state": {"running": {}}}], "Running"),
+        ([container(**terminated(0, "Completed")), {"name": "agent", "state": {"running": {}}}], "Ended"),
+        ([container(running={}), {"name": "agent", "state": terminated(0, "Completed")}], "Running"),
+        ([container(waiting={"reason": "PodInitializing"})], "Waiting"),
+        ([{"name": "ray-head", "state": terminated(1, "Error")}], ""),
+    ],
+)
+def test_what_a_driver_does_is_what_its_own_container_does(statuses: list[Values], expected: str) -> None:
+    assert read_pod(pod(phase="Running", containerStatuses=statuses)).driver == expected
+
+
+def test_a_pod_that_is_ready_says_since_when_and_how_often_a_container_came_back() -> None:
+    found = read_pod(
+        pod(phase="Running", conditions=[READY], containerStatuses=[container(running={}) | {"restartCount": 3}])
+    )
+    assert (found.ready_since, found.restarts) == (1772368200.0, 3)
+    assert read_pod(pod(phase="Running", conditions=[READY | {"status": "False"}])).ready_since is None
+
+
 @pytest.mark.parametrize("case", ENDS)
 def test_how_a_pod_ended(case: str) -> None:
     resource, expected = ENDS[case]

@@ -2,6 +2,9 @@
 
 from dataclasses import replace
 
+import pytest
+
+from kubedistill.chain import StageName
 from kubedistill_operator.observed import Pod
 from world import World, begin, stage_of
 
@@ -51,7 +54,9 @@ def test_a7_evidence_that_comes_late_counts_too(world: World) -> None:
     name = begin_training(world)
     world.end_child(name, reason="SubmissionFailed")
     world.settle()
-    world.pods[name] = (Pod("p", "u", "Failed", world.now, node="n1", exit_reason="Evicted", exit_code=143),)
+    world.pods[name] = (
+        Pod("p", "u", "Failed", world.now, node="n1", exit_reason="TerminationByKubelet", exit_code=143),
+    )
     world.now += 31
     world.settle()
     assert stage_of(world, "Train").restarts.preemption == 1
@@ -68,3 +73,57 @@ def test_a13_a_child_that_runs_again_takes_back_what_its_end_seemed_to_show(worl
     world.end_child(name)
     world.settle()
     assert stage_of(world, "Train").attempt == 1, "the grace begins anew"
+
+
+FULL = "Pod ephemeral local storage usage exceeds the total limit of containers 1Gi."
+EMPTY_DIR = 'Usage of EmptyDir volume "shared-mem" exceeds the limit "2Gi".'
+# Kubelet's reason and sentence, and what that is charged to.
+PUT_OUT = {
+    "a7 ephemeral-storage": ("Evicted", FULL, "failure", "StorageExceeded"),
+    "a7 one container's": ("Evicted", "Container driver exceeded its local ephemeral storage limit", "failure",
+                           "StorageExceeded"),
+    "a7 emptyDir": ("Evicted", EMPTY_DIR, "failure", "StorageExceeded"),
+    "a13 its node was short": ("TerminationByKubelet", "The node was low on resource: memory.", "preemption",
+                               "Preempted"),
+    "a13 its node was short, as old kubelets say": (
+        "Evicted", "The node was low on resource: ephemeral-storage.", "preemption", "Preempted",
+    ),
+    "a13 pressure, as old kubelets say": ("Evicted", "The node had condition: [DiskPressure].", "preemption",
+                                          "Preempted"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("stage", ["Curate", "Train"])
+@pytest.mark.parametrize("row", PUT_OUT)
+def test_a7_a13_a_pod_is_put_out_for_what_it_used_or_for_its_node(world: World, row: str, stage: StageName) -> None:
+    said, sentence, cause, reason = PUT_OUT[row]
+    name = begin(world, stage)
+    world.run_child(name)
+    world.settle()
+    world.end_child(name, reason="BackoffLimitExceeded")
+    world.pods[name] = (
+        Pod("p", "u", "Failed", world.now, node="n1", exit_code=137, exit_reason=said, exit_message=sentence),
+    )
+    world.settle()
+    world.now += 31
+    world.settle()
+    assert getattr(stage_of(world, stage).restarts, cause) == 1
+    told = [event.message for event in world.events if event.reason == "AttemptFailed"]
+    assert [f": {reason}: " in message for message in told] == [True]
+    assert sentence in told[0] or cause == "preemption"
+
+
+def test_a6_a_command_that_is_not_in_the_image_is_told_in_the_words_of_the_runtime(world: World) -> None:
+    world.settle()
+    name = world.live
+    words = 'exec: "python": executable file not found in $PATH'
+    world.end_child(name, reason="BackoffLimitExceeded")
+    world.pods[name] = (
+        Pod("p", "u", "Failed", world.now, exit_code=128, exit_reason="StartError", exit_message=words),
+    )
+    world.settle()
+    world.now += 31
+    world.settle()
+    stage = world.status.stages[0]
+    assert (stage.restarts.failure, stage.reason) == (1, "UserCodeError")
+    assert words in stage.message

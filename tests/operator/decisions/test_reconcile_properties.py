@@ -6,7 +6,7 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from kubedistill.chain import CHAIN
+from kubedistill.chain import CHAIN, STAGES, StageName
 from kubedistill.settings import Resources
 from kubedistill.v1alpha1 import StageStatus, Status
 from kubedistill_operator.decisions.ends import GRACEFUL
@@ -88,7 +88,8 @@ class AnyJob(RuleBasedStateMachine):
         assert self._charged(world.status) - self._charged(before) <= 1, "a budget is charged one at a time"
         made = set(world.children) - children
         assert len(made) <= 1
-        assert not made or not live, f"{made} was made while {live} may still run"
+        for name in made:
+            assert not self._in_the_way(world.jobs[name].stage, live), f"{name} was made while {live} may still run"
         frozen = world.frozen_run
         assert not made or (frozen is not None and frozen.name not in self.forged), "made from a forged run"
         assert not made & self.adopted, f"{made} was there before; a new attempt has a new name"
@@ -117,6 +118,14 @@ class AnyJob(RuleBasedStateMachine):
     def _charged(status: Status) -> int:
         charges = (stage.restarts for stage in status.stages)
         return sum(one.failure + one.infrastructure + one.preemption for one in charges)
+
+    def _in_the_way(self, stage: StageName, live: set[str]) -> set[str]:
+        """Which of those that may run must be gone before an attempt at a stage is made."""
+        if stage == CHAIN[0].name:
+            return live
+        if not STAGES[stage].accelerated:
+            return {name for name in live if self.world.jobs[name].stage == stage}
+        return {name for name in live if name not in self.world.children or self.world.children[name].kind == "RayJob"}
 
     def _may_run(self, name: str) -> bool:
         child = self.world.children.get(name)

@@ -208,19 +208,6 @@ def test_p4_children_of_a_success_are_kept_for_a_while(world: World) -> None:
     assert world.children == {}
 
 
-def test_no_attempt_begins_while_pods_of_the_last_one_run(world: World) -> None:
-    name = begin(world, "Generate")
-    world.run_child(name)
-    world.settle()
-    world.result(name)
-    world.settle()
-    assert stage_of(world, "Generate").state == "Succeeded"
-    assert stage_of(world, "Curate").state == "Pending"
-    world.end_child(name)
-    world.settle()
-    assert stage_of(world, "Curate").state == "Starting"
-
-
 def test_a_driver_is_told_the_day_that_the_job_was_created_in_every_stage() -> None:
     """A chat template that asks for the date must hear the same one in all stages, whatever day they run on."""
     world = World()

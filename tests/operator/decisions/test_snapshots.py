@@ -10,7 +10,7 @@ import pytest
 from kubedistill.canonical import text_digest
 from kubedistill.settings import DefaultStorage, Images, Policy, Pool, Resources, Settings
 from kubedistill_operator.decisions.freeze import freeze, frozen_manifest
-from kubedistill_operator.names import frozen_name
+from kubedistill_operator.names import frozen_name, service_account_name
 from kubedistill_operator.observed import Frozen, Refusal
 from kubedistill_operator.status import find_condition
 from world import NAME, SETTINGS, UID, World, begin, reason_of, small_spec, stage_of
@@ -264,6 +264,23 @@ def test_f6_a_run_of_0_1_keeps_the_images_that_were_its_defaults(world: World) -
     head = spec["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]
     assert head["containers"][0]["image"] == "kubedistill/runtime:0.1.0"
     assert "--job-sha256" not in spec["entrypoint"], "which these images do not know"
+
+
+@pytest.mark.parametrize("by_0_1", [True, False])
+def test_f6_a_run_of_0_1_keeps_its_account_and_any_other_gets_its_own(by_0_1: bool, world: World) -> None:
+    name = begin(world, "Curate")
+    if by_0_1:
+        as_0_1_froze_it(world)
+    world.created_manifests.clear()
+    world.run_child(name)
+    world.settle()
+    world.result(name)
+    world.end_child(name)
+    world.settle()
+    made = {one["metadata"]["name"] for one in world.created_manifests if one["kind"] == "ServiceAccount"}
+    bindings = [one for one in world.created_manifests if one["kind"] == "RoleBinding"]
+    assert made == {subject["name"] for one in bindings for subject in one["subjects"]}
+    assert made == {f"{NAME}-driver" if by_0_1 else service_account_name(NAME, uid=UID)}
 
 
 def test_f6_a_run_of_0_1_keeps_the_store_that_0_1_gave_it(world: World) -> None:

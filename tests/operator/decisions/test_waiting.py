@@ -43,6 +43,24 @@ def test_w1_a_child_that_was_let_in_and_ended_between_two_looks_had_its_turn(wor
     assert reason_of(world, "QuotaReserved") == ("True", "Admitted")
 
 
+def test_w1_what_a_child_waits_for_in_a_queue_is_not_counted_as_waiting_for_pods(world: World) -> None:
+    world.spec = small_spec(queue={"name": "q"})
+    while not world.children:
+        world.step()
+    name = world.live
+    world.children[name] = replace(world.children[name], admitted=False)
+    world.settle()
+    world.now += 10**6
+    world.children[name] = replace(world.children[name], admitted=True)
+    world.settle()
+    world.now += 3599
+    world.settle()
+    assert world.status.phase == "Preparing"
+    world.now += 1
+    world.settle()
+    assert world.status.phase == "Failed"
+
+
 def share(world: World, *, namespace: str = "team") -> World:
     """Play Prepare, while another job's child makes the answers."""
     world.rivals = (Rival(namespace, "other", "uid-0", keys={"answers": "key-answers"}),)
@@ -147,12 +165,11 @@ def test_w3_a_busy_namespace_makes_jobs_wait(world: World) -> None:
 WAITS = {
     "w4 no node yet": ("Unschedulable", "WaitingForNodes"),
     "w5 image": ("ImagePullBackOff", "ImagePull"),
-    "w6 secret": ("CreateContainerConfigError", "SecretNotFound"),
 }
 
 
 @pytest.mark.parametrize("row", WAITS)
-def test_w4_to_w6_waiting_is_said_and_never_charged(world: World, row: str) -> None:
+def test_w4_w5_waiting_is_said_and_never_charged(world: World, row: str) -> None:
     said, reason = WAITS[row]
     name = begin(world, "Generate")
     world.pods[name] = (Pod("p", "u", "Pending", world.now, waiting_reason=said, waiting_message="because"),)
@@ -174,7 +191,8 @@ def test_w4_to_w6_waiting_is_said_and_never_charged(world: World, row: str) -> N
 
 
 REFUSALS = {
-    "w7 quota": (Refusal("ExceededQuota", "exceeded quota: team"), "QuotaExceeded"),
+    "w7 quota": (Refusal("", "exceeded quota: team"), "QuotaExceeded"),
+    "w7 a quota on what the child does not say": (Refusal("", "failed quota: q: must specify cpu"), "QuotaExceeded"),
     "w8 policy": (Refusal("", "the policy says no"), "WriteRefused"),
     "w8 a name that is taken": (Refusal("NameTaken", "delete it or rename the job"), "NameTaken"),
 }
@@ -208,7 +226,7 @@ def test_w7_w8_what_is_refused_is_said_and_made_when_the_cause_is_gone(world: Wo
 
 
 def test_w7_what_is_refused_for_too_long_ends_the_run_and_was_tried_ever_more_seldom(world: World) -> None:
-    refuse(world, Refusal("ExceededQuota", "exceeded quota: team"))
+    refuse(world, Refusal("", "exceeded quota: team"))
     began = world.now
     while world.status.phase != "Failed":
         plan = world.step()
@@ -222,7 +240,7 @@ def test_w7_what_is_refused_for_too_long_ends_the_run_and_was_tried_ever_more_se
 
 def test_w7_a_run_that_can_not_be_frozen_waits_too(world: World) -> None:
     world.step(until=1)
-    world.refusal = Refusal("ExceededQuota", "exceeded quota: team")
+    world.refusal = Refusal("", "exceeded quota: team")
     world.settle()
     assert reason_of(world, "Progressing") == ("False", "QuotaExceeded")
     world.refusal = None
@@ -254,10 +272,37 @@ def test_w4_a_cluster_whose_pods_are_on_nodes_is_given_time_to_come_up(world: Wo
     ]
 
 
-def test_w7_a_job_without_pods_says_where_kubernetes_tells_the_reason(world: World) -> None:
+def test_w11_a_job_without_pods_and_without_an_event_names_the_command_that_tells_more(world: World) -> None:
     world.settle()
     assert "the pods are being made" in world.status.message
     world.now += 15
     world.settle()
-    assert reason_of(world, "Progressing") == ("False", "WaitingForNodes")
-    assert f"`kubectl describe job {world.live}` says why" in world.status.message
+    assert reason_of(world, "Progressing") == ("False", "PodsRefused")
+    assert f"`kubectl -n team describe job {world.live}` says why" in world.status.message
+
+
+def test_w8_an_object_that_is_about_to_go_is_named_only_if_it_stays(world: World) -> None:
+    refuse(world, Refusal("NameTaken", "ConfigMap team/x is on its way out", is_passing=True))
+    began = world.now
+    shown = 0.0
+    while not shown:
+        plan = world.step()
+        shown = world.now - began if reason_of(world, "Progressing")[0] == "False" else 0.0
+        world.now += plan.requeue_after or 0
+    assert 15 <= shown <= 30, "what goes within seconds is no news"
+    assert reason_of(world, "Progressing") == ("False", "NameTaken")
+    while world.status.phase != "Failed":
+        plan = world.step()
+        world.now += plan.requeue_after or 0
+    assert 3600 <= world.now - began < 3700
+    assert reason_of(world, "Failed") == ("True", "NameTaken")
+
+
+def test_w8_a_run_whose_frozen_form_is_in_the_way_is_told_too(world: World) -> None:
+    world.step(until=1)
+    world.refusal = Refusal("NameTaken", "ConfigMap team/x is on its way out", is_passing=True)
+    world.settle()
+    assert "Waiting" not in [event.reason for event in world.events]
+    world.now += 15
+    world.settle()
+    assert reason_of(world, "Progressing") == ("False", "NameTaken")

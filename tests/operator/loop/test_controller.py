@@ -445,26 +445,30 @@ def test_what_is_under_way_is_brought_to_its_end_and_nothing_else_is_begun(resou
     play(scenario, resource, clock=time.time)
 
 
-def test_pods_of_an_earlier_attempt_keep_the_next_one_waiting(resource: Object) -> None:
+def test_pods_of_an_earlier_cluster_keep_the_next_one_waiting(resource: Object) -> None:
     async def scenario(desk: Desk) -> None:
         desk.controller.queue.add(KEY)
         await desk.settle()
-        finish_stage(desk.api)
-        kept = next(one for place, one in desk.api.objects.items() if place[0] == JOBS)
-        pod = {"metadata": {**kept["metadata"], "name": "lingers"}, "status": {"phase": "Running"}}
-        desk.api.put(pod, collection=PODS)
-        desk.controller.queue.add(KEY)
-        await desk.settle()
-        assert desk.job().status.stages[0].state == "Succeeded"
-        assert desk.count(RAYJOBS) == 0
+        for done in ("Prepare", "Generate"):
+            assert finish_stage(desk.api) == done
+            if done == "Generate":
+                cluster = next(one for place, one in desk.api.objects.items() if place[0] == RAYJOBS)
+                pod = {"metadata": {**cluster["metadata"], "name": "lingers"}, "status": {"phase": "Running"}}
+                desk.api.put(pod, collection=PODS)
+            desk.controller.queue.add(KEY)
+            await desk.settle()
+        assert finish_stage(desk.api) == "Curate", "which needs nothing of it"
+        await desk.wait(10)
+        assert desk.job().status.stages[2].state == "Succeeded"
+        assert desk.count(RAYJOBS) == 1
         desk.api.put(pod | {"status": {"phase": "Succeeded"}}, collection=PODS)
         await desk.wait(10)
-        assert desk.count(RAYJOBS) == 1
+        assert desk.count(RAYJOBS) == 2
 
     play(scenario, resource)
 
 
-def test_a_later_job_of_the_same_name_starts_when_what_is_left_of_the_earlier_is_collected(resource: Object) -> None:
+def test_a_later_job_of_the_same_name_starts_at_once_and_takes_nothing_over_from_the_earlier(resource: Object) -> None:
     async def scenario(desk: Desk) -> None:
         desk.controller.queue.add(KEY)
         await desk.settle()
@@ -472,13 +476,50 @@ def test_a_later_job_of_the_same_name_starts_when_what_is_left_of_the_earlier_is
         desk.api.put({**resource, "metadata": {**resource["metadata"], "uid": "later"}}, collection=DISTILLATIONS)
         desk.controller.queue.add(KEY)
         await desk.settle()
-        assert desk.count(JOBS) == 1, "the ServiceAccount still belongs to the earlier job"
-        for place, one in list(desk.api.objects.items()):
-            if first.uid in json.dumps(one["metadata"].get("ownerReferences", [])):
-                del desk.api.objects[place]
-        await desk.wait(10)
         second = desk.job()
         assert second.status.stages[0].child != first.status.stages[0].child
+        assert desk.count(JOBS) == 2, "the garbage collector takes the earlier one"
+        accounts = [one["metadata"] for place, one in desk.api.objects.items() if place[0] == "v1/serviceaccounts"]
+        assert {one["ownerReferences"][0]["uid"] for one in accounts} == {first.uid, "later"}
+
+    play(scenario, resource)
+
+
+BUSY = {
+    "conflict": lambda: refusal(409, "Conflict", "Operation cannot be fulfilled on resourcequotas"),
+    "too many requests": lambda: refusal(429, "TooManyRequests", "try later", **{"Retry-After": "1"}),
+    "request timeout": lambda: refusal(408, "Timeout", "slow"),
+    "a webhook that is away": lambda: refusal(
+        500, "InternalError", "failed calling webhook: context deadline exceeded"
+    ),
+    "unavailable": lambda: refusal(503, "ServiceUnavailable", "apiserver is shutting down"),
+    "gateway": lambda: web.Response(status=504, text="<html>"),
+    "server timeout": lambda: refusal(504, "Timeout", "request did not complete within requested timeout"),
+    "an expired token": lambda: refusal(401, "Unauthorized", "Unauthorized"),
+}
+
+
+@pytest.mark.parametrize("answer", BUSY)
+@pytest.mark.parametrize("method", ["POST", "GET", "PUT"])
+def test_w8_an_api_server_in_trouble_ends_no_job_however_long_it_lasts(
+    method: str, answer: str, resource: Object
+) -> None:
+    resource["spec"]["schedulingTimeoutSeconds"] = 60
+
+    async def scenario(desk: Desk) -> None:
+        async def before(asked: str, path: str) -> web.Response | None:
+            return BUSY[answer]() if asked == method and not path.endswith("/events") else None
+
+        desk.api.before = before
+        desk.controller.queue.add(KEY)
+        for _ in range(12):
+            await desk.wait(300)
+        assert desk.job().status.phase != "Failed"
+        desk.api.before = None
+        await desk.wait(600)
+        await desk.wait(30)
+        assert desk.job().status.phase == "Preparing", "what it waits for now has begun just now"
+        assert desk.job().status.stages[0].attempt == 1
         assert desk.count(JOBS) == 1
 
     play(scenario, resource)

@@ -276,3 +276,16 @@ def test_a_channel_that_is_deleted_is_news(desk: Desk, resource: Object) -> None
     desk.due()
     desk.intake.see_channel("DELETED", channel(resource, "Train"))
     assert desk.due() == [KEY]
+
+
+@pytest.mark.parametrize("kind", ["MODIFIED", "DELETED"])
+def test_a_pod_that_failed_is_remembered_since_it_may_be_gone_when_the_job_is_looked_at(
+    kind: str, desk: Desk, resource: Object
+) -> None:
+    desk.intake.see_job(None, resource)
+    failed = pod(resource, "worker", "Train", phase="Failed", reason="Evicted", message="too much")
+    desk.intake.see_pod(kind, failed)
+    found = desk.controller.observer.failed_pods.recall(resource["metadata"]["uid"], labels={})
+    assert [(one.name, one.exit_message) for one in found] == [("worker", "too much")]
+    desk.controller.forget(KEY)
+    assert desk.controller.observer.failed_pods.recall(resource["metadata"]["uid"], labels={}) == ()

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from channel_desk import TOKEN, Claim, Time
+from channel_desk import JOB_UID, TOKEN, Claim, Time
 from config_map_server import NAME, ConfigMapServer, make_server_credentials, serve_config_map
-from kubedistill.contract import StageJob
+from kubedistill.contract import JobRef, StageJob
 from kubedistill_runtime.channel.api_server import ApiServer
 from kubedistill_runtime.channel.cluster import ConfigMapChannel, claim_channel
 from kubedistill_runtime.storage.store import Store
@@ -26,7 +26,7 @@ def credentials(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def server(credentials: Path, tmp_path: Path) -> Iterator[ConfigMapServer]:
-    with serve_config_map(credentials, tmp_path / "account", {"owner": TOKEN, "starts": "0"}) as kept:
+    with serve_config_map(credentials, tmp_path / "account", {"owner": TOKEN, "starts": "0"}, owner=JOB_UID) as kept:
         yield kept
 
 
@@ -38,7 +38,8 @@ def api(server: ConfigMapServer) -> ApiServer:
 @pytest.fixture(scope="session")
 def job(tmp_path_factory: pytest.TempPathFactory) -> StageJob:
     workshop = make_workshop(tmp_path_factory.mktemp("workshop"))
-    return workshop.stage_job("Train", keys={"student": "key"}).model_copy(update={"token": TOKEN})
+    ref = JobRef(namespace="default", name="job", uid=JOB_UID)
+    return workshop.stage_job("Train", keys={"student": "key"}).model_copy(update={"token": TOKEN, "job": ref})
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from channel_desk import TOKEN, Claim, Time
 from config_map_server import ConfigMapServer, Fault
 from kubedistill.contract import MESSAGE_BYTES, ArtifactRef, StageProgress, StageResult
 from kubedistill.errors import EXIT_CLAIM_LOST, ChannelUnavailable, ClaimLost
+from kubedistill_runtime.channel.cluster import ConfigMapChannel
 from kubedistill_runtime.storage.store import Store
 
 TIME = "2026-01-01T00:00:00.000Z"
@@ -443,3 +444,74 @@ def test_every_change_of_every_driver_is_within_its_own_claim(
     drivers[1].publish_result(result("second"))
     for patch in server.patches[2:]:
         assert patch[0] == {"op": "test", "path": "/data/owner", "value": f"{TOKEN}:second"}
+
+
+# A job that is gone
+
+
+def look(channel: ConfigMapChannel, time: Time, *, at: float) -> bool:
+    time.now = at
+    return channel.asked_to_stop()
+
+
+def test_a_driver_whose_job_was_deleted_without_it_saves_and_leaves(
+    claim: Claim, server: ConfigMapServer, store: Store, time: Time
+) -> None:
+    channel = claim()
+    assert not look(channel, time, at=5)
+    server.owners = ()  # kubectl delete --cascade=orphan takes it away
+    assert not look(channel, time, at=10)
+    assert not look(channel, time, at=69)
+    assert look(channel, time, at=75)
+    channel.publish_progress(progress(1))
+    with pytest.raises(ClaimLost, match="the job of this attempt is gone") as caught:
+        channel.publish_result(result())
+    assert caught.value.exit_code == EXIT_CLAIM_LOST
+    assert StageResult.model_validate_json(store.read(RESULT)) == result(), "what it made is kept"
+    assert "result.json" not in server.data
+
+
+def test_a_driver_of_an_earlier_job_of_the_same_name_leaves_too(
+    claim: Claim, server: ConfigMapServer, time: Time
+) -> None:
+    channel = claim()
+    server.owners = ("uid-of-the-restored-job",)
+    assert not look(channel, time, at=10)
+    assert look(channel, time, at=70)
+
+
+def test_an_owner_that_is_back_a_minute_later_was_never_gone(claim: Claim, server: ConfigMapServer, time: Time) -> None:
+    channel, owners = claim(), server.owners
+    server.owners = ()
+    assert not look(channel, time, at=10)
+    server.owners = owners
+    assert not look(channel, time, at=40)
+    server.owners = ()
+    for at in (60, 100, 119):
+        assert not look(channel, time, at=at)
+    server.owners = (*owners, "somebody-else")
+    assert not look(channel, time, at=130)
+    channel.publish_result(result())
+    assert told_result(server) == result()
+
+
+def test_an_api_server_that_is_away_says_nothing_of_the_owner(
+    claim: Claim, server: ConfigMapServer, time: Time
+) -> None:
+    channel = claim()
+    server.always = Fault(status=503)
+    for at in range(10, 400, 10):
+        assert not look(channel, time, at=at)
+    server.always = None
+    assert not look(channel, time, at=500)
+    channel.publish_result(result())
+    assert told_result(server) == result()
+
+
+def test_a_result_that_comes_within_the_minute_is_told(claim: Claim, server: ConfigMapServer, time: Time) -> None:
+    channel = claim()
+    server.owners = ()
+    assert not look(channel, time, at=10)
+    time.now = 40
+    channel.publish_result(result())
+    assert told_result(server) == result()

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from channel_desk import TOKEN, Time
+from channel_desk import JOB_UID, TOKEN, Time
 from config_map_server import NAME, ConfigMapServer, Fault, serve_config_map
 from kubedistill.contract import StageJob, StageProgress, StageResult
 from kubedistill.errors import ClaimLost
@@ -130,7 +130,7 @@ class Drivers(RuleBasedStateMachine):
 
 @pytest.fixture(scope="module")
 def shared(credentials: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ConfigMapServer]:
-    with serve_config_map(credentials, tmp_path_factory.mktemp("drivers") / "account", {}) as server:
+    with serve_config_map(credentials, tmp_path_factory.mktemp("drivers") / "account", {}, owner=JOB_UID) as server:
         yield server
 
 

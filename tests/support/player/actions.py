@@ -135,7 +135,8 @@ async def kill_driver(script: Script, values: Values) -> None:
         child.pods.pop(pod["metadata"]["name"], None)
         await world.api.delete("pods", (child.key[0], pod["metadata"]["name"]), grace=0)
     elif role_of(pod) == ONLY or pod["spec"].get("restartPolicy") == "Never":
-        await world.kubelet.set_status(pod, pods.ended(pod, code=137, reason=reason, now=now))
+        status = pods.driver_ended if role_of(pod) == ONLY else pods.ended
+        await world.kubelet.set_status(pod, status(pod, code=137, reason=reason, now=now))
     else:
         await world.kubelet.set_status(pod, pods.restarted(pod, code=137, reason=reason, now=now))
     child.info, child.slow_start, script.is_running = None, bool(values.get("pending")), False
@@ -276,7 +277,7 @@ async def end_driver(world: World, child: Child, *, code: int, status: str = "",
         child.ring()
     elif (pod := child.driver_pod) is not None and is_running(pod):
         reason = "Completed" if code == 0 else "Error"
-        await world.kubelet.set_status(pod, pods.ended(pod, code=code, reason=reason, now=now))
+        await world.kubelet.set_status(pod, pods.driver_ended(pod, code=code, reason=reason, now=now))
 
 
 async def driver_api(world: World, child: Child) -> Api:

@@ -17,7 +17,7 @@ Key = tuple[str, str]
 """Namespace and name."""
 ROOTS = {
     "configmaps": "/api/v1", "nodes": "/api/v1", "pods": "/api/v1", "secrets": "/api/v1", "serviceaccounts": "/api/v1",
-    "services": "/api/v1",
+    "events": "/api/v1", "services": "/api/v1",
     "distillationjobs": "/apis/kubedistill.io/v1alpha1", "jobs": "/apis/batch/v1", "rayjobs": "/apis/ray.io/v1",
 }  # fmt: skip
 MERGE, JSON_PATCH = "application/merge-patch+json", "application/json-patch+json"

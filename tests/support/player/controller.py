@@ -5,6 +5,7 @@ It watches RayJobs, Jobs, pods and channels, and plays every child by its scenar
 
 import asyncio
 import time
+import uuid
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,11 +14,11 @@ from player import jobs, kuberay
 from player.actions import Script, World
 from player.api import Key, Mirror, Object, Refused
 from player.child import KINDS, Child, Cluster, Kind, RayJobInfo, is_ready, is_running
-from player.pods import job_pod
+from player.pods import beside, job_pod
 from player.raycluster import RayClusters
 from player.scenarios import Scenario, choose
 from player.script import play
-from player.transitions import FINALIZER, Effect, apply
+from player.transitions import FINALIZER, Effect, apply, stamp
 
 _IDLE_SECONDS = 0.5
 """A deadline that is over is seen that late at the latest."""
@@ -42,6 +43,8 @@ class Player:
     _started: set[str] = field(default_factory=set)
     """Pods of Jobs whose driver has started."""
     _ending: set[str] = field(default_factory=set)
+    _refused: set[str] = field(default_factory=set)
+    """Jobs whose pods were refused, which was told."""
     _channels: dict[Key, Child] = field(default_factory=dict)
     _owners: dict[Key, Child] = field(default_factory=dict)
     """The child of each pod."""
@@ -156,6 +159,7 @@ class Player:
 
     async def _keep_ray_job(self, child: Child) -> None:
         """KubeRay's loop for one RayJob: wait for something, take a poll's time to notice it, act."""
+        await asyncio.sleep(self.choose(child.job).kuberay_away * self.world.scale)
         clusters, poll = self.clusters or RayClusters(self.world.api), kuberay.POLL_SECONDS * self.world.scale
         while not child.gone:
             seen = child.changes
@@ -242,12 +246,31 @@ class Player:
         try:
             if child.refuse_pods:
                 raise Refused(403, child.refuse_pods)
-            pod = await self.world.api.create("pods", child.key, job_pod(child))
-        except Refused:  # Kubernetes says so in an Event alone, and tries again
+            pod = job_pod(child)
+            pod = await self.world.api.create("pods", child.key, beside(pod) if self.choose(child.job).sidecar else pod)
+        except Refused as error:
+            await self._tell_refusal(child, error)
             await child.wait(_IDLE_SECONDS)
         else:
             child.pods[pod["metadata"]["name"]] = pod
             child.ring()
+
+    async def _tell_refusal(self, child: Child, error: Refused) -> None:
+        """Kubernetes says it in an Event alone, counts the same up in it, and tries again."""
+        if child.uid in self._refused:
+            return
+        self._refused.add(child.uid)
+        name, now = f"{child.name}.{uuid.uuid4().hex[:16]}", stamp(time.time())
+        event = {
+            "apiVersion": "v1", "kind": "Event", "metadata": {"name": name, "namespace": child.key[0]},
+            "involvedObject": {
+                "apiVersion": child.object["apiVersion"], "kind": child.kind, "namespace": child.key[0],
+                "name": child.name, "uid": child.uid,
+            },
+            "type": "Warning", "reason": "FailedCreate", "message": f"Error creating: {error.message}",
+            "firstTimestamp": now, "lastTimestamp": now, "count": 1, "source": {"component": "job-controller"},
+        }  # fmt: skip
+        await self.world.api.create("events", (child.key[0], name), event)
 
     async def _write_status(self, child: Child, status: Object) -> bool:
         """Write a status; False where the object has moved on or gone, which the watch will tell."""

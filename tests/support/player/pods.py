@@ -132,6 +132,22 @@ def ended(pod: Values, *, code: int, reason: str, now: float) -> Object:
     }  # fmt: skip
 
 
+def driver_ended(pod: Values, *, code: int, reason: str, now: float) -> Object:
+    """The status of a Job's pod whose driver ended; a container that somebody has put beside it runs on."""
+    status = ended(pod, code=code, reason=reason, now=now)
+    driver, *others = status["containerStatuses"]
+    if not others:
+        return status
+    running_on = [{**one, "state": {"running": {"startedAt": stamp(now)}}, "ready": True} for one in others]
+    return {**status, "phase": "Running", "containerStatuses": [driver, *running_on]}
+
+
+def beside(pod: Object) -> Object:
+    """A pod with a sidecar, as a webhook changes it when it is made."""
+    spec = pod["spec"]
+    return {**pod, "spec": {**spec, "containers": [*spec["containers"], {"name": "agent", "image": "agent"}]}}
+
+
 def evicted(reason: str, message: str, *, now: float) -> Object:
     """The status of a pod that its kubelet put out: under pressure, or as the node shuts down."""
     target = _condition("DisruptionTarget", "True", now, reason=reason, message=message)

@@ -46,6 +46,10 @@ class Scenario:
     """Seconds that a deleted pod takes to end."""
     deaf: bool = False
     """Whether drivers ignore `stop`."""
+    sidecar: bool = False
+    """Whether a webhook puts a container into the pods of Jobs that does not end by itself."""
+    kuberay_away: float = 0.0
+    """Seconds for which KubeRay does not look at a new RayJob."""
 
     def steps_of(self, child: Child) -> Steps:
         """What is played for a child."""
@@ -124,6 +128,7 @@ _STARTING = (
     Scenario("no-image", "W5", _on("Generate", 0, _hamper("ImagePullBackOff", 'Back-off pulling image "no:such"'))),
     Scenario("no-image-cpu", "W5", _on("Prepare", 0, _hamper("ErrImagePull", 'failed to pull image "no:such"'))),
     Scenario("no-secret", "W6", _on("Generate", 0, _hamper("CreateContainerConfigError", 'secret "hub" not found'))),
+    Scenario("kuberay-late", "W12", kuberay_away=1000),
     Scenario("no-quota", "W7", _on("Generate", 0, step("RefusePods", message="forbidden: exceeded quota: team"))),
 )
 _RUNNING = (
@@ -145,6 +150,10 @@ _ENDING = (
     Scenario("always-raises", "A6, A16", _on("Train", 0, *_RAISED)),
     Scenario("crashes", "A6, A14", _on("Train", 1, *WORKING, _exit(1, after=1))),
     Scenario("oom-driver", "A7", _on("Curate", 1, *WORKING, _midway("KillDriver", reason="OOMKilled"))),
+    Scenario(
+        "oom-beside", "A7, A19", _on("Curate", 1, *WORKING, _midway("KillDriver", reason="OOMKilled")), sidecar=True
+    ),
+    Scenario("sidecar", "A19", sidecar=True),
     Scenario("oom-worker", "A7", _on("Train", 1, *WORKING, _midway("KillWorker", reason="OOMKilled"), _exit(1))),
     Scenario("dashboard-dies", "A9, A14", _on("Generate", 1, *WORKING, _midway("SilenceDashboard"))),
     Scenario(
