@@ -5,6 +5,7 @@ What kubectl would print is made from the roles in this folder, and for a driver
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,12 @@ def page(text: str) -> str:
 
 
 def print_rules(rules: Rules) -> str:
-    """Rules as `kubectl auth can-i --list` prints them."""
-    rows = [_HEADS, *(row for rule in rules for row in _rows(rule))]
+    """Rules as `kubectl auth can-i --list` prints them: a line for each resource, whichever rules name it."""
+    verbs: dict[tuple[str, str], list[str]] = {}
+    for resource, names, verb in (row for rule in rules for row in _rows(rule)):
+        verbs.setdefault((resource, names), []).append(verb)
+    found = [(resource, "[]", f"[{names}]", f"[{' '.join(all_)}]") for (resource, names), all_ in verbs.items()]
+    rows = [_HEADS, *found]
     widths = [max(len(row[0]) for row in rows), _URLS, max(len(row[2]) for row in rows)]
     return "".join(
         "   ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]) + "\n"
@@ -67,12 +72,12 @@ def print_rules(rules: Rules) -> str:
     )
 
 
-def _rows(rule: Mapping[str, Any]) -> Iterator[tuple[str, str, str, str]]:
-    names, verbs = (" ".join(rule.get(field, ())) for field in ("resourceNames", "verbs"))
-    for group in rule["apiGroups"]:
-        for resource in rule["resources"]:
-            name, slash, subresource = resource.partition("/")
-            yield (f"{name}.{group}{slash}{subresource}" if group else resource), "[]", f"[{names}]", f"[{verbs}]"
+def _rows(rule: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """(resource with group, names, verb) of all that a rule allows."""
+    names = " ".join(rule.get("resourceNames", ()))
+    for group, resource, verb in product(rule["apiGroups"], rule["resources"], rule["verbs"]):
+        name, slash, subresource = resource.partition("/")
+        yield (f"{name}.{group}{slash}{subresource}" if group else resource), names, verb
 
 
 def _role(name: str) -> Rules:
