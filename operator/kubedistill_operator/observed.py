@@ -117,6 +117,8 @@ class Attempt:
     child: Child | None = None
     channel: Channel | None = None
     pods: tuple[Pod, ...] = ()
+    is_whole: bool = True
+    """Whether what is made last of it is there too; asked until its child is adopted."""
 
     @property
     def has_started(self) -> bool:

@@ -94,7 +94,8 @@ class World:
         )  # fmt: skip
 
     def attempt(self, name: str) -> Attempt:
-        return Attempt(self.children.get(name), self.channels.get(name), self.pods.get(name, ()))
+        whole = name in self.jobs  # whose ConfigMap is made last
+        return Attempt(self.children.get(name), self.channels.get(name), self.pods.get(name, ()), is_whole=whole)
 
     @property
     def frozen_run(self) -> Frozen | None:

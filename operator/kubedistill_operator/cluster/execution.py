@@ -94,11 +94,10 @@ class Executor:
             log.warning("%s/%s was emptied or sealed by somebody, and no driver can be asked there", namespace, channel)
 
     async def _create(self, manifests: tuple[Manifest, ...], job: Job) -> None:
-        uids: dict[str, str] = {}
+        uids: dict[tuple[str, str], str] = {}
         for manifest in manifests:
             made = await self._create_one(await self._with_owner(manifest, uids), job)
-            if manifest["kind"] == "ConfigMap":
-                uids[manifest["metadata"]["name"]] = made["metadata"]["uid"]
+            uids[manifest["kind"], manifest["metadata"]["name"]] = made["metadata"]["uid"]
 
     async def _create_one(self, manifest: Manifest, job: Job) -> Manifest:
         try:
@@ -117,13 +116,13 @@ class Executor:
             raise Retry(f"{what} belongs to an earlier job of this name, and is about to be collected")
         raise Obstructed(f"{what} is there and not ours; delete it or rename the job")
 
-    async def _with_owner(self, manifest: Manifest, uids: Mapping[str, str]) -> Manifest:
-        """The manifest with the uid of the ConfigMap that owns it, where it is owned by one."""
+    async def _with_owner(self, manifest: Manifest, uids: Mapping[tuple[str, str], str]) -> Manifest:
+        """The manifest with the uid of the child that owns it, where it is owned by one."""
         owners = []
         for owner in manifest["metadata"].get("ownerReferences", ()):
             if not owner["uid"]:
-                name = owner["name"]
-                uid = uids.get(name) or await self._uid_of(owner["kind"], name, manifest["metadata"]["namespace"])
+                kind, name = owner["kind"], owner["name"]
+                uid = uids.get((kind, name)) or await self._uid_of(kind, name, manifest["metadata"]["namespace"])
                 owner = {**owner, "uid": uid}  # noqa: PLW2901
             owners.append(owner)
         return {**manifest, "metadata": {**manifest["metadata"], "ownerReferences": owners}}
@@ -150,7 +149,17 @@ def is_same(ours: Manifest, found: Manifest) -> bool:
     owners = {owner["uid"] for owner in found["metadata"].get("ownerReferences") or ()}
     return all(
         labels.get(name) == value for name, value in wanted.get("labels", {}).items() if name.startswith(f"{GROUP}/")
-    ) and owners.issuperset(owner["uid"] for owner in wanted.get("ownerReferences", ()))
+    ) and (owners.issuperset(owner["uid"] for owner in wanted.get("ownerReferences", ())) or _is_of_0_1(ours, found))
+
+
+def _is_of_0_1(ours: Manifest, found: Manifest) -> bool:
+    """Whether 0.1 made it: it gave an attempt's objects to the job, and its Role to ConfigMap `<child>`."""
+    wanted, owners = ours["metadata"], found["metadata"].get("ownerReferences") or ()
+    if not any(owner["kind"] in ("RayJob", "Job") for owner in wanted.get("ownerReferences", ())):
+        return False
+    job = wanted["labels"][JOB_UID_LABEL]
+    former = [one["uid"] == job or (one["kind"], one["name"]) == ("ConfigMap", wanted["name"]) for one in owners]
+    return bool(former) and all(former)
 
 
 def _has_content(ours: Manifest, found: Manifest) -> bool:
