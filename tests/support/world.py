@@ -88,7 +88,7 @@ class World:
         others = [other for other in {*self.children, *self.pods} if other != name]
         return Observed(
             attempt=self.attempt(name), earlier=tuple(self.attempt(other) for other in sorted(others)),
-            frozen=self.frozen_run,
+            frozen=None if self.deleting else self.frozen_run,
             claim_access_modes=self.claim_access_modes, rivals=self.rivals,
             active_in_namespace=self.active_in_namespace,
         )  # fmt: skip

@@ -92,7 +92,7 @@ class Observer:
         observed = Observed(
             attempt=attempt,
             earlier=earlier,
-            frozen=await self._read_frozen(job),
+            frozen=None if job.deleting else await self._read_frozen(job),  # nothing is made of it any more
             claim_access_modes=await self._read_claim(job),
         )
         return Look(observed, thorough)

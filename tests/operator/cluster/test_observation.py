@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -362,6 +363,14 @@ def test_f6_a_run_of_0_1_is_found_by_the_name_that_it_had(resource: Object) -> N
         assert found.frozen.name == name
         assert job.status.run is not None
         assert is_intact(found.frozen, job.status.run)
+
+
+def test_p3_a_job_that_is_being_deleted_needs_no_frozen_run(resource: Object) -> None:
+    found, asked = observe(
+        replace(begun(resource), deleting=True), lambda api: api.put(frozen_run(resource), collection=MAPS) and None
+    )
+    assert found.frozen is None
+    assert not [path for path in asked if "support-run-" in path]
 
 
 @pytest.mark.parametrize("source", ["spec", "settings"])
