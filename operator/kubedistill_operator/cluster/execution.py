@@ -1,7 +1,7 @@
 """Execution: a Plan carried out in its order, so that the next reconcile understands what a crash left."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kubedistill.stored_status import NOT_UNDERSTOOD
@@ -95,6 +95,11 @@ class Executor:
 
     async def _create(self, manifests: tuple[Manifest, ...], job: Job) -> None:
         uids: dict[tuple[str, str], str] = {}
+        for manifest in manifests:  # nothing owned by a child may be in the way of it, or it would start for nothing
+            if any(not owner["uid"] for owner in manifest["metadata"].get("ownerReferences", ())):
+                found = await self.cluster.get(manifest["kind"], manifest["metadata"]["name"], namespace=job.namespace)
+                if found is not None:
+                    _check_ours(manifest, found, job)
         for manifest in manifests:
             made = await self._create_one(await self._with_owner(manifest, uids), job)
             uids[manifest["kind"], manifest["metadata"]["name"]] = made["metadata"]["uid"]
@@ -107,14 +112,10 @@ class Executor:
             found = await self.cluster.get(manifest["kind"], name, namespace=job.namespace)
         except NotThere as error:
             raise Retry(f"namespace {job.namespace} is gone") from error
-        what = f"{manifest['kind']} {job.namespace}/{name}"
-        if found is None or "deletionTimestamp" in found["metadata"]:
-            raise Retry(f"{what} is on its way out")
-        if is_same(manifest, found):
-            return found
-        if _is_leftover(found, uid=job.uid):
-            raise Retry(f"{what} belongs to an earlier job of this name, and is about to be collected")
-        raise Obstructed(f"{what} is there and not ours; delete it or rename the job")
+        if found is None:
+            raise Retry(f"{manifest['kind']} {job.namespace}/{name} is on its way out")
+        _check_ours(manifest, found, job)
+        return found
 
     async def _with_owner(self, manifest: Manifest, uids: Mapping[tuple[str, str], str]) -> Manifest:
         """The manifest with the uid of the child that owns it, where it is owned by one."""
@@ -134,6 +135,18 @@ class Executor:
         return str(found["metadata"]["uid"])
 
 
+def _check_ours(manifest: Manifest, found: Manifest, job: Job) -> None:
+    """Raise Retry where what has the name of ours is about to go, and Obstructed where it is somebody else's."""
+    what = f"{manifest['kind']} {job.namespace}/{manifest['metadata']['name']}"
+    if "deletionTimestamp" in found["metadata"]:
+        raise Retry(f"{what} is on its way out")
+    if is_same(manifest, found):
+        return
+    if _is_leftover(found, uid=job.uid):
+        raise Retry(f"{what} belongs to an earlier job of this name, and is about to be collected")
+    raise Obstructed(f"{what} is there and not ours; delete it or rename the job")
+
+
 def read_refusal(error: Refused | Obstructed) -> Refusal:
     """What a decision needs to know of a creation that was refused."""
     if isinstance(error, Obstructed):
@@ -146,10 +159,16 @@ def is_same(ours: Manifest, found: Manifest) -> bool:
     if not _has_content(ours, found):
         return False
     wanted, labels = ours["metadata"], found["metadata"].get("labels") or {}
-    owners = {owner["uid"] for owner in found["metadata"].get("ownerReferences") or ()}
+    owners = found["metadata"].get("ownerReferences") or ()
     return all(
         labels.get(name) == value for name, value in wanted.get("labels", {}).items() if name.startswith(f"{GROUP}/")
-    ) and (owners.issuperset(owner["uid"] for owner in wanted.get("ownerReferences", ())) or _is_of_0_1(ours, found))
+    ) and (all(_is_among(one, owners) for one in wanted.get("ownerReferences", ())) or _is_of_0_1(ours, found))
+
+
+def _is_among(owner: Manifest, owners: Sequence[Manifest]) -> bool:
+    """Whether an owner is one of them; a child that is not there yet goes by its name."""
+    field = "uid" if owner["uid"] else "name"
+    return any((one["kind"], one[field]) == (owner["kind"], owner[field]) for one in owners)
 
 
 def _is_of_0_1(ours: Manifest, found: Manifest) -> bool:

@@ -250,6 +250,28 @@ def test_what_0_1_made_of_an_attempt_counts_as_made(case: str, resource: Object)
         execute(plan, resource, prepare=prepare)
 
 
+def job_map(resource: Object) -> Manifest:
+    found = channel(resource, "Train")
+    return found | {"metadata": found["metadata"] | {"name": child(resource, "Train")["metadata"]["name"]}}
+
+
+@pytest.mark.parametrize("planted", ["Role", "ConfigMap"])
+def test_no_child_is_made_while_something_that_it_would_own_is_somebody_else_s(planted: str, resource: Object) -> None:
+    own = role(resource)
+    work = job_map(resource) | {"apiVersion": "v1", "kind": "ConfigMap"}
+    work["metadata"] = work["metadata"] | {"ownerReferences": own["metadata"]["ownerReferences"]}
+    theirs = {"metadata": {"name": own["metadata"]["name"], "namespace": "team-a"}}
+    plan = Plan(create=(rayjob(resource), own, work))
+
+    async def scenario(api: FakeApi, executor: Executor, job: Job) -> None:
+        api.put(theirs, collection=ROLES if planted == "Role" else MAPS)
+        with pytest.raises(Obstructed, match=f"{planted} team-a/support-train-.* is there and not ours"):
+            await executor.execute(plan, job)
+        assert api.writes() == []
+
+    run(scenario, resource)
+
+
 def test_nothing_is_made_for_an_owner_that_is_gone(resource: Object) -> None:
     with pytest.raises(Retry, match="RayJob team-a/x is gone, and was to own what is made"):
         execute(Plan(create=(role(resource, owner="x"),)), resource)
