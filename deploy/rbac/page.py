@@ -92,7 +92,9 @@ def _driver_rules() -> Rules:
         job=JobRef(namespace="team-a", name="support", uid="u"), run=RunRef(id="1", digest="d"), stage="Prepare",
         attempt=1, token="", frozen_spec=spec_values(spec), store="file:///", data_root="file:///",
     )  # fmt: skip
-    request = ChildRequest(stage_job, pools={}, images=Images(), queue=None, volume_claim=None, settings=Settings())
+    request = ChildRequest(
+        stage_job, pools={}, images=Images(), queue=None, volume_claim=None, settings=Settings(), account="job-driver"
+    )  # fmt: skip
     made: Rules = role(request)["rules"]
     short = request.name.rpartition("-")[2]
     return [

@@ -132,6 +132,8 @@ class Attempt:
     pods: tuple[Pod, ...] = ()
     pods_refused: str = ""
     """Why no pod of it could be made, as an Event tells it; empty where none does, or Events may not be read."""
+    is_whole: bool = True
+    """Whether what is made last of it is there too; asked until its child is adopted."""
 
     @property
     def is_job(self) -> bool:

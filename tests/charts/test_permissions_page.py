@@ -11,7 +11,10 @@ from printed_rights import PAGE, printed_blocks, read_rights
 
 MADE: dict[str, Any] = runpy.run_path(str(Path(__file__).parents[2] / "deploy" / "rbac" / "page.py"))
 OPERATOR = "The operator where jobs are"
-WITHOUT = {"createServiceAccounts": {"get serviceaccounts", "create serviceaccounts"}, "nodes": {"get nodes"}}
+WITHOUT = {
+    "createServiceAccounts": {"get serviceaccounts", "create serviceaccounts"}, "nodes": {"get nodes"},
+    "events": {"list events"},
+}  # fmt: skip
 """Settings of rbac, and the rights that go where one is false: no others, as the page and docs/platform.md say."""
 
 

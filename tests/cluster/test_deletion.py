@@ -12,10 +12,11 @@ from typing import Any
 
 import pytest
 
+from cluster_setup import account_kubeconfig
 from kube_api import Api, Refused, wait_for
 from operator_desk import JOBS, LOOK_SECONDS, Desk, open_desk, small_job
 from player.background import playing
-from player.scenarios import WORKING, Scenario, choose
+from player.scenarios import WORKING, Scenario, choose, step
 
 CRD = "apiextensions.k8s.io/v1/CustomResourceDefinition"
 QUIET_SECONDS = 4.0
@@ -33,10 +34,11 @@ SPECS = {
 
 
 def hold(job: str) -> Scenario:
-    """`at-STAGE…`: the driver of that stage works for ever; any other name as always."""
+    """`at-STAGE…`: the driver of that stage works until it is asked to leave; any other name as always."""
     if not job.startswith("at-"):
         return choose(job)
-    return Scenario(job, "P3", {(job.split("-")[1].title(), 0): WORKING})
+    works = (*WORKING, step("Progress", after=10**6, done=2, total=4))
+    return Scenario(job, "P3", {(job.split("-")[1].title(), 0): works})
 
 
 @pytest.fixture(scope="module")
@@ -140,9 +142,43 @@ def test_p3_p10_a_finalizer_holds_a_job_and_no_gpus_and_orphans_go_on(desk: Desk
         found = desk.made(job=name)
         assert [one for one in found if one["kind"] == "RayJob" and "deletionTimestamp" not in one["metadata"]]
         assert not [one for one in found if "stop" in one.get("data", {})], "nobody asks its driver to leave"
-        for one in found:
-            desk.api.delete(kind_of(one), one["metadata"]["name"], namespace=desk.namespaces[0])
+    for one in desk.made():
+        desk.api.delete(kind_of(one), one["metadata"]["name"], namespace=desk.namespaces[0])
     gone(desk)
+
+
+def test_what_an_attempt_was_given_goes_with_its_child_and_no_driver_keeps_a_right(
+    desk: Desk, api: Api, tmp_path: Path
+) -> None:
+    name, namespace = "at-train-alone", desk.namespaces[0]
+    desk.submit(name, childRetentionSeconds=0)
+    wait_for(
+        lambda: desk.stage(name, "Train").get("state") == "Running", what="it trains", seconds=LOOK_SECONDS
+    )  # fmt: skip
+    train = desk.stage(name, "Train")["child"]
+
+    def given() -> set[tuple[str, str]]:
+        found = [one for one in desk.made(job=name) if one["kind"] in ("Role", "RoleBinding") or told(one)]
+        return {(one["kind"], one["metadata"]["name"]) for one in found}
+
+    own = {("Role", train), ("RoleBinding", train), ("ConfigMap", train)}
+    wait_for(lambda: given() == own, what="only Train's are left", seconds=LOOK_SECONDS)
+    (binding,) = [one for one in desk.made(job=name) if one["kind"] == "RoleBinding"]
+    account = binding["subjects"][0]["name"]
+    with Api(account_kubeconfig(api, account, namespace=namespace, file=tmp_path / "driver")) as driver:
+        driver.patch("v1/ConfigMap", f"{train}-out", {"data": {"seen": "yes"}}, namespace=namespace)
+        for stage in ("Prepare", "Generate", "Curate"):
+            channel = f"{desk.stage(name, stage)['child']}-out"
+            assert api.get("v1/ConfigMap", channel, namespace=namespace) is not None, "it stays with the job"
+            with pytest.raises(Refused) as refused:
+                driver.patch("v1/ConfigMap", channel, {"data": {"owner": "me"}}, namespace=namespace)
+            assert refused.value.code == 403
+    desk.api.delete(JOBS, name, namespace=namespace)
+    gone(desk)
+
+
+def told(one: dict[str, Any]) -> bool:
+    return "job.json" in (one.get("data") or {})
 
 
 def kind_of(one: dict[str, Any]) -> str:

@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from child_scenarios import EVERY_SETTING, SCENARIOS, SETTINGS, request_of
+from child_scenarios import EVERY_SETTING, SCENARIOS, SETTINGS, build_child, request_of
 from kube_api import Api, Manifest, Refused, wait_for
 from kubedistill.settings import PodSecurityContext, Settings
-from kubedistill_operator.children.attempt import build_children
 from operator_desk import Desk, open_desk
 from player.background import playing
 from player.child import Child, Cluster
@@ -38,7 +37,7 @@ NEEDED: tuple[Manifest, ...] = (
 def built_pods(name: str, settings: Settings) -> list[Manifest]:
     """Return the pods of a scenario as the Job controller and KubeRay make them, one a group, with the submitter's."""
     request = dataclasses.replace(request_of(name), settings=settings)
-    child = copy.deepcopy(build_children(request)[-1])
+    child = copy.deepcopy(build_child(request))
     spec = child["spec"]
     if child["kind"] == "Job":
         return [plain_pod(spec["template"])]
@@ -79,7 +78,7 @@ def test_the_restricted_standard_takes_every_pod(name: str, case: str, api: Api,
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_the_server_takes_every_child_with_every_setting(name: str, api: Api, restricted: str) -> None:
-    child = copy.deepcopy(build_children(dataclasses.replace(request_of(name), settings=EVERY_SETTING))[-1])
+    child = copy.deepcopy(build_child(dataclasses.replace(request_of(name), settings=EVERY_SETTING)))
     child["metadata"]["namespace"] = restricted
     del child["metadata"]["ownerReferences"]
     taken = api.create(child, namespace=restricted, dry_run=True, strict=True)

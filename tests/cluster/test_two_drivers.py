@@ -66,12 +66,11 @@ class Place:
         return folder
 
     def child(self, stage: StageName) -> str:
-        """The name of the child of a stage's attempt, once all that belongs to it is there."""
-        kind = "ray.io/v1/RayJob" if stage == "Generate" else "batch/v1/Job"
+        """The name of the child of a stage's attempt, once all that belongs to it is there; its job is made last."""
 
         def look() -> str:
             found = self.desk.stage(self.name, stage).get("child", "")
-            return found if found and self.desk.api.get(kind, found, namespace=self.desk.namespaces[0]) else ""
+            return found if found and self.desk.api.get(MAP, found, namespace=self.desk.namespaces[0]) else ""
 
         return wait_for(look, what=f"{stage} has its child", seconds=120)
 

@@ -229,6 +229,11 @@ def request_of(name: str) -> ChildRequest:
     return make_request(stage_job(spec, one.stage, job=job), **one.request)
 
 
+def build_child(request: ChildRequest) -> Manifest:
+    """The RayJob or Job of an attempt."""
+    return next(one for one in build_children(request) if one["kind"] == request.kind)
+
+
 def templates(child: Manifest) -> dict[str, Manifest]:
     """The pod templates of a RayJob or Job, by role; the driver's is "driver"."""
     spec = child["spec"]

@@ -20,7 +20,9 @@ def with_status(resource: Object, status: Status, *, stored: Object | None = Non
     return parse_job(resource | {"status": values | (stored or {})})
 
 
-def at_stage(resource: Object, name: StageName, *, state: str = "Running", attempt: int = 1) -> Job:
+def at_stage(
+    resource: Object, name: StageName, *, state: str = "Running", attempt: int = 1, child_uid: str = ""
+) -> Job:
     """A job in the middle of its run: the stages before are done, this one is in a state."""
     uid, job = resource["metadata"]["uid"], resource["metadata"]["name"]
     done = list(STAGES)[: list(STAGES).index(name)]
@@ -28,7 +30,7 @@ def at_stage(resource: Object, name: StageName, *, state: str = "Running", attem
         StageStatus(name=one, state="Succeeded", attempt=1, child=child_of(resource, one, attempt=1)) for one in done
     ]
     child = names.child_name(job, name, uid=uid, run=RUN.id, attempt=attempt)
-    stages.append(StageStatus(name=name, state=state, attempt=attempt, child=child))
+    stages.append(StageStatus(name=name, state=state, attempt=attempt, child=child, child_uid=child_uid))
     stages += [StageStatus(name=one) for one in list(STAGES)[len(done) + 1 :]]
     return with_status(resource, Status(phase="Training", stage=name, attempt=attempt, run=RUN, stages=tuple(stages)))
 

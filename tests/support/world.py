@@ -98,16 +98,16 @@ class World:
         others = [other for other in {*self.children, *self.pods} if other != name]
         return Observed(
             attempt=self.attempt(name), earlier=tuple(self.attempt(other) for other in sorted(others)),
-            frozen=self.frozen_run,
+            frozen=None if self.deleting else self.frozen_run,
             claim_access_modes=self.claim_access_modes, missing_config_maps=self.missing_config_maps,
             rivals=self.rivals, active_in_namespace=self.active_in_namespace,
             gpus_in_namespace=self.gpus_in_namespace, namespace_labels=self.namespace_labels,
         )  # fmt: skip
 
     def attempt(self, name: str) -> Attempt:
-        pods = self.pods.get(name, ())
+        pods, whole = self.pods.get(name, ()), name in self.jobs  # whose ConfigMap is made last
         refused = "" if pods else self.pods_refused
-        return Attempt(self.children.get(name), self.channels.get(name), pods, refused)
+        return Attempt(self.children.get(name), self.channels.get(name), pods, refused, is_whole=whole)
 
     @property
     def frozen_run(self) -> Frozen | None:

@@ -2,7 +2,7 @@
 
 from kubedistill.errors import InvalidManifest
 from kubedistill.v1alpha1 import Pods
-from kubedistill_operator.children.request import ChildRequest, owner_reference
+from kubedistill_operator.children.request import ChildRequest
 from kubedistill_operator.names import job_labels
 from kubedistill_operator.plan import Manifest
 
@@ -29,25 +29,21 @@ def service_account(request: ChildRequest) -> Manifest | None:
 
 
 def role(request: ChildRequest) -> Manifest:
-    """Leave to read and patch the attempt's channel; it goes with ConfigMap `<child>`, whose uid is filled in later."""
+    """Allow the attempt's channel to be read and patched; it goes with the child, so no driver keeps the right."""
     rule = {
         "apiGroups": [""], "resources": ["configmaps"], "resourceNames": [request.channel], "verbs": ["get", "patch"],
     }  # fmt: skip
     return {
-        "apiVersion": f"{_RBAC}/v1", "kind": "Role", "metadata": request.metadata(request.name, owner=_owner(request)),
+        "apiVersion": f"{_RBAC}/v1", "kind": "Role", "metadata": request.metadata(request.name, owner=request.child),
         "rules": [rule],
     }  # fmt: skip
 
 
 def role_binding(request: ChildRequest) -> Manifest:
-    """Who has that leave; it goes with ConfigMap `<child>` too."""
+    """Say who may; it goes with the child too."""
     return {
         "apiVersion": f"{_RBAC}/v1", "kind": "RoleBinding",
-        "metadata": request.metadata(request.name, owner=_owner(request)),
+        "metadata": request.metadata(request.name, owner=request.child),
         "roleRef": {"apiGroup": _RBAC, "kind": "Role", "name": request.name},
         "subjects": [{"kind": "ServiceAccount", "name": request.service_account, "namespace": request.namespace}],
     }  # fmt: skip
-
-
-def _owner(request: ChildRequest) -> Manifest:
-    return owner_reference("v1", "ConfigMap", name=request.name, uid="")

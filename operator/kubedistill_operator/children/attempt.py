@@ -31,9 +31,10 @@ def check_children(spec: Spec, *, namespace: str, pools: Mapping[str, Pool], cre
 
 
 def build_children(request: ChildRequest) -> tuple[Manifest, ...]:
-    """Everything that an attempt needs, the RayJob or Job last.
+    """Everything that an attempt needs, in an order that a crash may cut off anywhere.
 
-    Role and RoleBinding are owned by ConfigMap `<child>`, whose uid is left empty: whoever creates them fills it in.
+    The RayJob or Job comes first, since it owns what goes with it; its uid is left empty: whoever creates them fills it
+    in. Its driver's pod mounts ConfigMap `<child>`, which comes last: no driver starts before it may write its channel.
     Raises what check_children does.
     """
     check_children(
@@ -48,9 +49,9 @@ def build_children(request: ChildRequest) -> tuple[Manifest, ...]:
     build = build_rayjob if request.kind == "RayJob" else build_job
     return (
         *([account] if account else []),
-        job_config_map(request),
+        build(request, layout),
         role(request),
         role_binding(request),
         channel_config_map(request),
-        build(request, layout),
+        job_config_map(request),
     )

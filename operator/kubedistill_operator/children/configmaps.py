@@ -18,9 +18,10 @@ def check_size(spec: Spec) -> None:
 
 
 def job_config_map(request: ChildRequest) -> Manifest:
-    """`<child>`: the StageJob, which never changes."""
+    """`<child>`: the StageJob, which never changes. Its pod starts when it is there, and it goes with the child."""
+    metadata = request.metadata(request.name, owner=request.child)
     return {
-        "apiVersion": "v1", "kind": "ConfigMap", "metadata": request.metadata(request.name), "immutable": True,
+        "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "immutable": True,
         "data": {"job.json": request.stage_job.to_json()},
     }  # fmt: skip
 

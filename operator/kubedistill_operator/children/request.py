@@ -93,6 +93,12 @@ class ChildRequest:
         job = self.stage_job.job
         return owner_reference(API_VERSION, KIND, name=job.name, uid=job.uid)
 
+    @property
+    def child(self) -> dict[str, Any]:
+        """The RayJob or Job as an owner: what it owns goes with it. Whoever creates them fills its uid in."""
+        api_version = "ray.io/v1" if self.kind == "RayJob" else "batch/v1"
+        return owner_reference(api_version, self.kind, name=self.name, uid="")
+
     def metadata(
         self, name: str, *, labels: dict[str, str] | None = None, owner: dict[str, Any] | None = None
     ) -> dict[str, Any]:

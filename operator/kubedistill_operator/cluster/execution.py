@@ -1,7 +1,7 @@
 """Execution: a Plan carried out in its order, so that the next reconcile understands what a crash left."""
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,11 +104,15 @@ class Executor:
             log.warning("%s/%s was emptied or sealed by somebody, and no driver can be asked there", namespace, channel)
 
     async def _create(self, manifests: tuple[Manifest, ...], job: Job) -> None:
-        uids: dict[str, str] = {}
+        uids: dict[tuple[str, str], str] = {}
+        for manifest in manifests:  # nothing owned by a child may be in the way of it, or it would start for nothing
+            if any(not owner["uid"] for owner in manifest["metadata"].get("ownerReferences", ())):
+                found = await self.cluster.get(manifest["kind"], manifest["metadata"]["name"], namespace=job.namespace)
+                if found is not None:
+                    _check_ours(manifest, found, job)
         for manifest in manifests:
             made = await self._create_one(await self._with_owner(manifest, uids), job)
-            if manifest["kind"] == "ConfigMap":
-                uids[manifest["metadata"]["name"]] = made["metadata"]["uid"]
+            uids[manifest["kind"], manifest["metadata"]["name"]] = made["metadata"]["uid"]
 
     async def _create_one(self, manifest: Manifest, job: Job) -> Manifest:
         try:
@@ -118,22 +122,18 @@ class Executor:
             found = await self.cluster.get(manifest["kind"], name, namespace=job.namespace)
         except NotThere as error:
             raise Retry(f"namespace {job.namespace} is gone") from error
-        what = f"{manifest['kind']} {job.namespace}/{name}"
-        if found is None or "deletionTimestamp" in found["metadata"]:
-            raise Leaving(f"{what} is on its way out; see its finalizers if it stays")
-        if is_same(manifest, found):
-            return found
-        if _is_collected(found, uid=job.uid):
-            raise Leaving(f"{what} belongs to an earlier job of this name, and is about to be collected")
-        raise Obstructed(f"{what} is there and not ours; delete it or rename the job")
+        if found is None:
+            raise Leaving(f"{manifest['kind']} {job.namespace}/{name} is on its way out")
+        _check_ours(manifest, found, job)
+        return found
 
-    async def _with_owner(self, manifest: Manifest, uids: Mapping[str, str]) -> Manifest:
-        """The manifest with the uid of the ConfigMap that owns it, where it is owned by one."""
+    async def _with_owner(self, manifest: Manifest, uids: Mapping[tuple[str, str], str]) -> Manifest:
+        """The manifest with the uid of the child that owns it, where it is owned by one."""
         owners = []
         for owner in manifest["metadata"].get("ownerReferences", ()):
             if not owner["uid"]:
-                name = owner["name"]
-                uid = uids.get(name) or await self._uid_of(owner["kind"], name, manifest["metadata"]["namespace"])
+                kind, name = owner["kind"], owner["name"]
+                uid = uids.get((kind, name)) or await self._uid_of(kind, name, manifest["metadata"]["namespace"])
                 owner = {**owner, "uid": uid}  # noqa: PLW2901
             owners.append(owner)
         return {**manifest, "metadata": {**manifest["metadata"], "ownerReferences": owners}}
@@ -143,6 +143,18 @@ class Executor:
         if found is None:
             raise Retry(f"{kind} {namespace}/{name} is gone, and was to own what is made")
         return str(found["metadata"]["uid"])
+
+
+def _check_ours(manifest: Manifest, found: Manifest, job: Job) -> None:
+    """Raise Leaving where what has the name of ours is about to go, and Obstructed where it is somebody else's."""
+    what = f"{manifest['kind']} {job.namespace}/{manifest['metadata']['name']}"
+    if "deletionTimestamp" in found["metadata"]:
+        raise Leaving(f"{what} is on its way out; see its finalizers if it stays")
+    if is_same(manifest, found):
+        return
+    if _is_collected(found, uid=job.uid):
+        raise Leaving(f"{what} belongs to an earlier job of this name, and is about to be collected")
+    raise Obstructed(f"{what} is there and not ours; delete it or rename the job")
 
 
 def read_refusal(error: Refused | Obstructed) -> Refusal:
@@ -157,15 +169,34 @@ def is_same(ours: Manifest, found: Manifest) -> bool:
 
     What gives rights is compared whole: nobody else's account, Role or binding is taken for ours.
     """
-    if ours["kind"] in _WHOLE:
-        return _holds(found, ours)
-    if not _has_content(ours, found):
-        return False
     wanted, labels = ours["metadata"], found["metadata"].get("labels") or {}
-    owners = {owner["uid"] for owner in found["metadata"].get("ownerReferences") or ()}
-    return all(
+    owners = found["metadata"].get("ownerReferences") or ()
+    if not all(_is_among(one, owners) for one in wanted.get("ownerReferences", ())) and not _is_of_0_1(ours, found):
+        return False
+    if ours["kind"] in _WHOLE:
+        without_owners = {name: value for name, value in wanted.items() if name != "ownerReferences"}
+        return len(owners) == len(wanted.get("ownerReferences", ())) and _holds(
+            found, {**ours, "metadata": without_owners}
+        )
+    return _has_content(ours, found) and all(
         labels.get(name) == value for name, value in wanted.get("labels", {}).items() if name.startswith(f"{GROUP}/")
-    ) and owners.issuperset(owner["uid"] for owner in wanted.get("ownerReferences", ()))
+    )
+
+
+def _is_among(owner: Manifest, owners: Sequence[Manifest]) -> bool:
+    """Whether an owner is one of them; a child that is not there yet goes by its name."""
+    field = "uid" if owner["uid"] else "name"
+    return any((one["kind"], one[field]) == (owner["kind"], owner[field]) for one in owners)
+
+
+def _is_of_0_1(ours: Manifest, found: Manifest) -> bool:
+    """Whether 0.1 made it: it gave an attempt's objects to the job, and its Role to ConfigMap `<child>`."""
+    wanted, owners = ours["metadata"], found["metadata"].get("ownerReferences") or ()
+    if not any(owner["kind"] in ("RayJob", "Job") for owner in wanted.get("ownerReferences", ())):
+        return False
+    job = wanted["labels"][JOB_UID_LABEL]
+    former = [one["uid"] == job or (one["kind"], one["name"]) == ("ConfigMap", wanted["name"]) for one in owners]
+    return bool(former) and all(former)
 
 
 def _holds(found: Any, ours: Any) -> bool:

@@ -34,7 +34,7 @@ from kubedistill_operator.names import (
     labels,
     out_name,
 )
-from kubedistill_operator.observed import Attempt, Channel, Child, ChildKind, Frozen, Observed, Pod
+from kubedistill_operator.observed import Attempt, Child, ChildKind, Frozen, Observed, Pod
 from kubedistill_operator.plan import Manifest
 
 log = logging.getLogger(__name__)
@@ -93,16 +93,15 @@ class Observer:
         if job.not_understood:
             raise NotUnderstood(job.not_understood)
         stage = current_stage(job)
-        child, channel = await self._read_attempt(job, stage)
-        attempt, earlier = Attempt(child, channel), tuple[Attempt, ...]()
+        attempt, earlier = await self._read_attempt(job, stage), tuple[Attempt, ...]()
         if thorough := thorough or stage is None or stage.state == "Failed":
             attempt, earlier = await self._list_attempts(job, stage, attempt)
-        elif stage is not None and not _is_steady(stage, child, channel):
+        elif stage is not None and not _is_steady(stage, attempt):
             attempt = replace(attempt, pods=await self._list_pods(job, stage))
         observed = Observed(
             attempt=await self._explain(self._recall_pods(_with_driver(attempt), job), namespace=job.namespace),
             earlier=earlier,
-            frozen=await self._read_frozen(job),
+            frozen=None if job.deleting else await self._read_frozen(job),  # nothing is made of it any more
             claim_access_modes=await self._read_claim(job),
             namespace_labels=await self._read_namespace(job),
             missing_config_maps=await self._find_missing(job),
@@ -114,17 +113,25 @@ class Observer:
         self._frozen.pop(uid, None)
         self.failed_pods.forget(uid)
 
-    async def _read_attempt(self, job: Job, stage: StageStatus | None) -> tuple[Child | None, Channel | None]:
+    async def _read_attempt(self, job: Job, stage: StageStatus | None) -> Attempt:
         if stage is None:
-            return None, None
-        child, channel = await asyncio.gather(
+            return Attempt()
+        found, channel = await asyncio.gather(
             self.cluster.get(child_kind(stage.name), stage.child, namespace=job.namespace),
             self.cluster.get("ConfigMap", out_name(stage.child), namespace=job.namespace),
         )
         said = read_channel(channel, now=self.clock()) if channel and is_owned(channel, uid=job.uid) else None
         started = stage.state == "Running" or (said is not None and said.starts > 0)
-        ours = child is not None and _labels(child).get(JOB_UID_LABEL) == job.uid
-        return (read_child(child, started=started) if child is not None and ours else None), said
+        ours = found is not None and _labels(found).get(JOB_UID_LABEL) == job.uid
+        child = read_child(found, started=started) if found is not None and ours else None
+        return Attempt(child, said, is_whole=await self._is_whole(job, stage, child))
+
+    async def _is_whole(self, job: Job, stage: StageStatus, child: Child | None) -> bool:
+        """Whether ConfigMap `<child>`, which is made last, is there; 0.1 gave it to the job."""
+        if child is None or stage.state != "Starting" or stage.child_uid:
+            return True
+        found = await self.cluster.get("ConfigMap", stage.child, namespace=job.namespace)
+        return found is not None and any(is_owned(found, uid=uid) for uid in (child.uid, job.uid))
 
     async def _list_attempts(
         self, job: Job, stage: StageStatus | None, current: Attempt
@@ -146,7 +153,7 @@ class Observer:
             if stage is None or child["metadata"]["name"] != stage.child
         ]
         orphans = (Attempt(pods=tuple(pods)) for _, pods in sorted(groups.items()))
-        return Attempt(current.child, current.channel, tuple(own)), (*earlier, *orphans)
+        return replace(current, pods=tuple(own)), (*earlier, *orphans)
 
     async def _list_pods(self, job: Job, stage: StageStatus) -> tuple[Pod, ...]:
         """The pods of the current attempt."""
@@ -243,13 +250,14 @@ def child_kind(stage: StageName) -> ChildKind:
     return "RayJob" if STAGES[stage].accelerated else "Job"
 
 
-def _is_steady(stage: StageStatus, child: Child | None, channel: Channel | None) -> bool:
+def _is_steady(stage: StageStatus, attempt: Attempt) -> bool:
     """Whether a driver is at work, or has just said how that ended, and nothing more has to be known."""
+    child = attempt.child
     return (
         stage.state == "Running"
         and child is not None
         and (child.state, child.admitted, child.ready, child.deleting) == ("Running", True, True, False)
-        and channel is not None
+        and attempt.channel is not None
     )
 
 

@@ -117,8 +117,10 @@ def begin_attempt(situation: Situation) -> Plan | None:
 
 def make_child(situation: Situation) -> Plan | None:
     """Make what an allotted attempt lacks; what is there already is left as it is."""
-    stage = situation.current
-    if stage is None or stage.state != "Starting" or stage.child_uid or situation.observed.attempt.child is not None:
+    stage, attempt = situation.current, situation.observed.attempt
+    if stage is None or stage.state != "Starting" or stage.child_uid:
+        return None
+    if attempt.child is not None and attempt.is_whole:
         return None
     request = make_request(situation)
     if stage.job_digest != text_digest(request.stage_job.to_json()):  # another version, or 0.1's run under new settings

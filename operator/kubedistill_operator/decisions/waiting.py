@@ -37,12 +37,12 @@ def wait_for_leave(situation: Situation) -> Plan | None:
 
 
 def adopt_child(situation: Situation) -> Plan | None:
-    """Record the child's uid once it is seen: from now on its absence means that it vanished.
+    """Record the child's uid once it is seen with all that it needs: from now on its absence means that it vanished.
 
     One that came and went while nobody looked is known by its driver, which has started.
     """
     run, stage, attempt = situation.status.run, situation.current, situation.observed.attempt
-    if run is None or stage is None or stage.state != "Starting":
+    if run is None or stage is None or stage.state != "Starting" or not (attempt.is_whole or attempt.has_started):
         return None
     unseen = stage.child_uid or (_NEVER_SEEN if attempt.has_started else "")
     uid = attempt.child.uid if attempt.child is not None else unseen

@@ -16,12 +16,13 @@ from kubedistill.contract import MESSAGE_BYTES, StageJob, StageProgress, StageRe
 from kubedistill.errors import ChannelUnavailable, ClaimLost, StorageUnavailable
 from kubedistill.stored import read_stored_json
 from kubedistill_runtime.channel import attempt_folder
-from kubedistill_runtime.channel.api_server import ApiServer, HiccupError
+from kubedistill_runtime.channel.api_server import PATIENCE_SECONDS, ApiServer, HiccupError
 from kubedistill_runtime.channel.config_map import (
     Change,
     ChangeRefusedError,
     ConfigMap,
     Content,
+    NotAllowedError,
     assign,
     expect,
     replace,
@@ -63,6 +64,8 @@ class ConfigMapChannel:
     _tried: float = field(default=float("-inf"), init=False)
     _looked: float = field(default=float("-inf"), init=False)
     _misses: int = field(default=0, init=False)
+    _denied_at: float | None = field(default=None, init=False)
+    """Since when the API server has denied every call."""
     _stop: bool = field(default=False, init=False)
     _lost: ClaimLost | None = field(default=None, init=False)
     _orphaned_at: float | None = field(default=None, init=False)
@@ -135,7 +138,7 @@ class ConfigMapChannel:
         except ClaimLost as lost:
             self._lost = lost
             raise
-        self._looked, self._misses = self.clock(), 0
+        self._looked, self._misses, self._denied_at = self.clock(), 0, None
         self._note_owner(content)
         self._stop = self._stop or content.stop or self._is_orphan
 
@@ -165,6 +168,15 @@ class ConfigMapChannel:
 
     def _miss(self, problem: Exception) -> None:
         self._misses += 1
+        if not isinstance(problem, NotAllowedError):
+            self._denied_at = None
+        elif self._denied_at is None:
+            self._denied_at = self.clock()
+        elif self.clock() - self._denied_at >= PATIENCE_SECONDS:  # its Role went with its child
+            self._lost = ClaimLost(
+                "nobody waits for this attempt any more: its rights are gone", at=str(self.config_map)
+            )
+            raise self._lost
         log.warning("no answer of use from the API server", extra={"problem": str(problem), "misses": self._misses})
 
 

@@ -16,6 +16,10 @@ _RIGHTS_SECONDS = 30.0
 """How long a new RoleBinding may take to reach the API server that is asked."""
 
 
+class NotAllowedError(HiccupError):
+    """The driver may not read or write its ConfigMap: not yet, or no more, since its Role went with its child."""
+
+
 class ChangeRefusedError(Exception):
     """A patch was refused as a whole: one of its tests failed, or the ConfigMap can't be changed like that."""
 
@@ -74,7 +78,7 @@ class ConfigMap:
             raise ClaimLost("nobody waits for this attempt any more: its ConfigMap is gone", at=str(self))
         if reply.status == 403:
             fix = "The driver's ServiceAccount needs get and patch on it"
-            raise HiccupError(f"it answered {reply.reason}", patience=_RIGHTS_SECONDS, fix=fix)
+            raise NotAllowedError(f"it answered {reply.reason}", patience=_RIGHTS_SECONDS, fix=fix)
         if reply.reason:
             raise ChannelUnavailable(f"the API server answered {reply.reason}", at=str(self))
         metadata, data = reply.values.get("metadata"), reply.values.get("data", {})

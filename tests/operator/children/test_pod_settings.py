@@ -9,9 +9,8 @@ import pytest
 import requests.utils
 from pydantic import ValidationError
 
-from child_scenarios import EVERY_SETTING, SCENARIOS, SETTINGS, Manifest, gpus, request_of, templates
+from child_scenarios import EVERY_SETTING, SCENARIOS, SETTINGS, Manifest, build_child, gpus, request_of, templates
 from kubedistill.settings import Images, PodSecurityContext, Settings
-from kubedistill_operator.children.attempt import build_children
 from kubedistill_operator.children.request import ChildRequest
 from player.child import Child, Cluster
 from player.pods import cluster_pod, slots_of
@@ -30,7 +29,7 @@ def read(values: dict[str, Any]) -> Settings:
 
 
 def child(request: ChildRequest) -> Manifest:
-    return build_children(request)[-1]
+    return build_child(request)
 
 
 def pods(name: str, **values: Any) -> dict[str, Manifest]:

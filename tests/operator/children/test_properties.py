@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from child_scenarios import EVERY_SETTING, SETTINGS, gpus, make_request, read_spec, stage_job, templates
+from child_scenarios import EVERY_SETTING, SETTINGS, build_child, gpus, make_request, read_spec, stage_job, templates
 from kubedistill.chain import STAGES
 from kubedistill.errors import InvalidInput
 from kubedistill.settings import Pool
@@ -90,7 +90,7 @@ def asked_for(request: ChildRequest) -> int:
 
 @given(requests())
 def test_gpus_are_those_that_the_spec_asks_for_and_no_pod_outgrows_a_node(request: ChildRequest) -> None:
-    child = build_children(request)[-1]
+    child = build_child(request)
     assert gpus(child) == asked_for(request)
     for template in templates(child).values():
         for container in template["spec"]["containers"]:
@@ -101,7 +101,7 @@ def test_gpus_are_those_that_the_spec_asks_for_and_no_pod_outgrows_a_node(reques
 
 @given(requests())
 def test_ray_counts_what_the_pods_of_its_workers_have(request: ChildRequest) -> None:
-    cluster = build_children(request)[-1]["spec"].get("rayClusterSpec", {})
+    cluster = build_child(request)["spec"].get("rayClusterSpec", {})
     for group in cluster.get("workerGroupSpecs", []):
         (container,) = group["template"]["spec"]["containers"]
         started, asked = group["rayStartParams"], container["resources"]["requests"]
@@ -112,7 +112,7 @@ def test_ray_counts_what_the_pods_of_its_workers_have(request: ChildRequest) -> 
 
 @given(requests())
 def test_every_container_says_what_it_needs_and_may_do_nothing_more(request: ChildRequest) -> None:
-    for template in templates(build_children(request)[-1]).values():
+    for template in templates(build_child(request)).values():
         pod = template["spec"]
         chosen = request.settings.pod_security_context.model_dump(by_alias=True)
         assert pod["securityContext"] == {
@@ -132,7 +132,7 @@ def test_every_container_says_what_it_needs_and_may_do_nothing_more(request: Chi
 
 @given(requests())
 def test_no_pod_but_the_drivers_may_talk_to_the_api_server(request: ChildRequest) -> None:
-    found = templates(build_children(request)[-1])
+    found = templates(build_child(request))
     assert {role: one["spec"]["automountServiceAccountToken"] for role, one in found.items()} == {
         role: role == "driver" for role in found
     }
@@ -142,7 +142,7 @@ def test_no_pod_but_the_drivers_may_talk_to_the_api_server(request: ChildRequest
 def test_secrets_are_named_and_never_read(request: ChildRequest) -> None:
     """Variables are three plain words of ours and the platform's; all else comes from Secrets, by their names."""
     secrets = [{"secretRef": {"name": name}} for name in request.spec.pods.env_from_secrets]
-    for role, template in templates(build_children(request)[-1]).items():
+    for role, template in templates(build_child(request)).items():
         for container in template["spec"]["containers"]:
             variables = {one["name"]: one["value"] for one in container.get("env", [])}
             assert variables.items() <= {
@@ -162,7 +162,7 @@ def test_only_our_labels_and_the_users_are_there_and_only_the_users_annotations(
         assert labels.items() <= ours.items()
         assert {"app.kubernetes.io/managed-by", "kubedistill.io/job-uid"} <= labels.keys()
         assert one["metadata"].keys() == {"name", "namespace", "labels", "ownerReferences"}
-    for template in templates(build_children(request)[-1]).values():
+    for template in templates(build_child(request)).values():
         no_mesh = request.settings.mesh == "Disabled"
         label, annotation = {"sidecar.istio.io/inject": "false"}, {"linkerd.io/inject": "disabled"}
         metadata = template["metadata"]
@@ -172,12 +172,12 @@ def test_only_our_labels_and_the_users_are_there_and_only_the_users_annotations(
 
 
 @given(requests())
-def test_everything_goes_with_the_job_and_keeps_nobody_waiting(request: ChildRequest) -> None:
+def test_everything_goes_with_the_job_or_its_child_and_keeps_nobody_waiting(request: ChildRequest) -> None:
     for one in build_children(request):
         (owner,) = one["metadata"]["ownerReferences"]
         assert (owner["controller"], owner["blockOwnerDeletion"]) == (True, False)
-        if one["kind"] in ("Role", "RoleBinding"):
-            assert (owner["kind"], owner["name"], owner["uid"]) == ("ConfigMap", request.name, "")
+        if one["kind"] in ("Role", "RoleBinding") or "job.json" in one.get("data", {}):
+            assert (owner["kind"], owner["name"], owner["uid"]) == (request.kind, request.name, "")
         else:
             job = request.stage_job.job
             assert (owner["kind"], owner["name"], owner["uid"]) == ("DistillationJob", job.name, job.uid)

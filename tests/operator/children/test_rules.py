@@ -13,6 +13,7 @@ from child_scenarios import (
     SETTINGS,
     UID,
     Manifest,
+    build_child,
     make_request,
     read_spec,
     request_of,
@@ -33,7 +34,7 @@ JOBS = [name for name in SCENARIOS if request_of(name).kind == "Job"]
 
 
 def child(request: ChildRequest) -> Manifest:
-    return build_children(request)[-1]
+    return build_child(request)
 
 
 def driver_command(name: str) -> list[str]:
@@ -71,7 +72,10 @@ def test_objects_come_in_the_order_in_which_they_need_each_other(name: str) -> N
     request = request_of(name)
     kinds = [one["kind"] for one in build_children(request)]
     account = ["ServiceAccount"] if request.spec.pods.service_account_name is None else []
-    assert kinds == [*account, "ConfigMap", "Role", "RoleBinding", "ConfigMap", request.kind]
+    assert kinds == [*account, request.kind, "Role", "RoleBinding", "ConfigMap", "ConfigMap"]
+    last = build_children(request)[-1]["metadata"]["name"]
+    mounted = templates(child(request))["driver"]["spec"]["volumes"]
+    assert last in [(one.get("configMap") or {}).get("name") for one in mounted], "its driver waits for the last"
 
 
 @pytest.mark.parametrize("name", RAYJOBS)
@@ -196,7 +200,8 @@ def test_config_maps_of_the_data_lie_where_the_driver_is_told() -> None:
 @pytest.mark.parametrize("name", ["generate-on-spot", "curate-in-a-queue"])
 def test_queue_is_named_on_the_child_and_on_nothing_else(name: str) -> None:
     request = dataclasses.replace(request_of(name), queue=Queue(name="team-a.gpu", priority_class="high"))
-    *others, job = build_children(request)
+    job = child(request)
+    others = [one for one in build_children(request) if one != job]
     assert job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"] == "team-a.gpu"
     assert job["metadata"]["labels"]["kueue.x-k8s.io/priority-class"] == "high"
     assert "kueue" not in str([*others, job["spec"]])

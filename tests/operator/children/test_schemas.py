@@ -11,7 +11,7 @@ import kubernetes.client as models
 import pytest
 import yaml
 
-from child_scenarios import SCENARIOS, Manifest, request_of, templates
+from child_scenarios import SCENARIOS, Manifest, build_child, request_of, templates
 from kubedistill_operator.children.attempt import build_children
 
 ROOT = Path(__file__).parents[3]
@@ -95,7 +95,7 @@ def complaints(rayjob: Manifest, kuberay: jsonschema.Draft4Validator | None) -> 
 
 
 def child_of(name: str) -> Manifest:
-    return build_children(request_of(name))[-1]
+    return build_child(request_of(name))
 
 
 @pytest.mark.parametrize("by", [BY])

@@ -3,6 +3,7 @@
 import asyncio
 import copy
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -196,13 +197,65 @@ def test_a_name_that_is_taken(
     assert type(caught.value) is failure
 
 
-def role(resource: Object, *, owner: str) -> Manifest:
-    metadata = child(resource, "Train")["metadata"]
+def role(resource: Object, *, owner: str = "", **metadata: Any) -> Manifest:
+    """The Role of an attempt, which its RayJob owns."""
+    made = child(resource, "Train")["metadata"]
+    owners = [{"kind": "RayJob", "name": owner or made["name"], "uid": ""}]
     return {
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "Role",
-        "metadata": metadata | {"ownerReferences": [{"kind": "ConfigMap", "name": owner, "uid": ""}]},
-    }
+        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+        "metadata": made | {"ownerReferences": owners} | metadata,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("before", ["nothing", "the RayJob is there", "the RayJob was made in an earlier plan"])
+def test_role_and_binding_belong_to_the_child_that_was_made_with_them(before: str, resource: Object) -> None:
+    owner = rayjob(resource)
+    name = owner["metadata"]["name"]
+    create = (role(resource),) if "earlier" in before else (owner, role(resource))
+
+    def prepare(api: FakeApi) -> None:
+        if before != "nothing":
+            api.put(owner, collection=RAYJOBS)
+
+    api = execute(Plan(create=create), resource, prepare=prepare)
+    uid = (api.find(RAYJOBS, name) or {})["metadata"]["uid"]
+    assert uid
+    assert (api.find(ROLES, name) or {})["metadata"]["ownerReferences"][0]["uid"] == uid
+    assert create[-1]["metadata"]["ownerReferences"][0]["uid"] == "", "the plan is left as it was"
+
+
+def config_map_owner(resource: Object) -> list[Object]:
+    return [{"kind": "ConfigMap", "name": child(resource, "Train")["metadata"]["name"], "uid": "its-config-map"}]
+
+
+def job_owner(resource: Object) -> list[Object]:
+    return [{"kind": "DistillationJob", "name": "support", "uid": resource["metadata"]["uid"]}]
+
+
+FOUND: dict[str, tuple[Callable[[Object], list[Object]], bool]] = {
+    "of 0.1, which gave it to the ConfigMap": (config_map_owner, True),
+    "of 0.1, which gave it to the job": (job_owner, True),
+    "of another ConfigMap": (lambda resource: [config_map_owner(resource)[0] | {"name": "other"}], False),
+    "of another child": (lambda resource: [{"kind": "RayJob", "name": "other", "uid": "u"}], False),
+    "of the job and of somebody else": (
+        lambda resource: [*job_owner(resource), {"kind": "Deployment", "name": "x", "uid": "u"}], False,
+    ),
+    "of nobody": (lambda resource: [], False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", FOUND)
+def test_what_0_1_made_of_an_attempt_counts_as_made(case: str, resource: Object) -> None:
+    """A child that a quota refused under 0.1 is made after the upgrade; all else of its attempt is there already."""
+    owners, counts = FOUND[case]
+    found = role(resource, ownerReferences=owners(resource))
+    plan = Plan(create=(rayjob(resource), role(resource)))
+
+    def prepare(api: FakeApi) -> None:
+        api.put(found, collection=ROLES)
+
+    with nullcontext() if counts else pytest.raises(Obstructed):
+        execute(plan, resource, prepare=prepare)
 
 
 def job_map(resource: Object) -> Manifest:
@@ -210,25 +263,25 @@ def job_map(resource: Object) -> Manifest:
     return found | {"metadata": found["metadata"] | {"name": child(resource, "Train")["metadata"]["name"]}}
 
 
-@pytest.mark.parametrize("before", ["nothing", "the ConfigMap is there", "the ConfigMap was made in an earlier plan"])
-def test_role_and_binding_belong_to_the_config_map_that_was_made_with_them(before: str, resource: Object) -> None:
-    owner = job_map(resource)
-    name = owner["metadata"]["name"]
-    create = (role(resource, owner=name),) if "earlier" in before else (owner, role(resource, owner=name))
+@pytest.mark.parametrize("planted", ["Role", "ConfigMap"])
+def test_no_child_is_made_while_something_that_it_would_own_is_somebody_else_s(planted: str, resource: Object) -> None:
+    own = role(resource)
+    work = job_map(resource) | {"apiVersion": "v1", "kind": "ConfigMap"}
+    work["metadata"] = work["metadata"] | {"ownerReferences": own["metadata"]["ownerReferences"]}
+    theirs = {"metadata": {"name": own["metadata"]["name"], "namespace": "team-a"}}
+    plan = Plan(create=(rayjob(resource), own, work))
 
-    def prepare(api: FakeApi) -> None:
-        if before != "nothing":
-            api.put(owner, collection=MAPS)
+    async def scenario(api: FakeApi, executor: Executor, job: Job) -> None:
+        api.put(theirs, collection=ROLES if planted == "Role" else MAPS)
+        with pytest.raises(Obstructed, match=f"{planted} team-a/support-train-.* is there and not ours"):
+            await executor.execute(plan, job)
+        assert api.writes() == []
 
-    api = execute(Plan(create=create), resource, prepare=prepare)
-    uid = (api.find(MAPS, name) or {})["metadata"]["uid"]
-    assert uid
-    assert (api.find(ROLES, name) or {})["metadata"]["ownerReferences"][0]["uid"] == uid
-    assert create[-1]["metadata"]["ownerReferences"][0]["uid"] == "", "the plan is left as it was"
+    run(scenario, resource)
 
 
 def test_nothing_is_made_for_an_owner_that_is_gone(resource: Object) -> None:
-    with pytest.raises(Retry, match="ConfigMap team-a/x is gone, and was to own what is made"):
+    with pytest.raises(Retry, match="RayJob team-a/x is gone, and was to own what is made"):
         execute(Plan(create=(role(resource, owner="x"),)), resource)
 
 

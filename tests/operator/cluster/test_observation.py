@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -111,6 +112,34 @@ def test_while_a_driver_works_child_channel_and_frozen_run_are_read_by_name_and_
             next(path for path in asked if path.startswith(f"{root}/support-run-")),
         ]
     )  # fmt: skip
+
+
+WHOLE: dict[str, tuple[list[Object], bool]] = {
+    "it is not there": ([], False),
+    "its child owns it": ([{"kind": "RayJob", "name": "x", "uid": "CHILD"}], True),
+    "the job owns it, as 0.1 made it": ([{"kind": "DistillationJob", "name": "support", "uid": "JOB"}], True),
+    "another job's child owns it": ([{"kind": "RayJob", "name": "x", "uid": "another"}], False),
+}
+
+
+@pytest.mark.parametrize("case", WHOLE)
+@pytest.mark.parametrize("adopted", [False, True])
+def test_an_attempt_is_whole_when_what_is_made_last_is_there(case: str, *, adopted: bool, resource: Object) -> None:
+    owners, whole = WHOLE[case]
+    train = child(resource, "Train", **RUNNING)
+    uids = {"CHILD": train["metadata"]["uid"], "JOB": resource["metadata"]["uid"]}
+
+    def prepare(api: FakeApi) -> None:
+        working(resource, driver=train)(api)
+        made = [one | {"uid": uids.get(one["uid"], one["uid"])} for one in owners]
+        if made:
+            metadata = {**train["metadata"], "ownerReferences": made, "uid": "config-map"}
+            api.put({"metadata": metadata, "data": {"job.json": "{}"}}, collection=MAPS)
+
+    job = at_stage(resource, "Train", state="Starting", child_uid="u" if adopted else "")
+    found, asked = observe(job, prepare)
+    assert found.attempt.is_whole == (whole or adopted)
+    assert any(path.endswith(f"/configmaps/{train['metadata']['name']}") for path in asked) == (not adopted)
 
 
 Case = Callable[[Object], tuple[Job, Callable[[FakeApi], None]]]
@@ -416,6 +445,14 @@ def test_config_maps_that_pods_would_mount_are_looked_up_before_a_run_starts_and
     assert len(read) == 1
     _, asked = observe(with_status(resource, Status(run=RUN)), lambda api: None, settings=settings)
     assert not [path for path in asked if path.endswith(("/prompts", "/bundle"))], "the run is frozen, they are not"
+
+
+def test_p3_a_job_that_is_being_deleted_needs_no_frozen_run(resource: Object) -> None:
+    found, asked = observe(
+        replace(begun(resource), deleting=True), lambda api: api.put(frozen_run(resource), collection=MAPS) and None
+    )
+    assert found.frozen is None
+    assert not [path for path in asked if "support-run-" in path]
 
 
 @pytest.mark.parametrize("source", ["spec", "settings"])

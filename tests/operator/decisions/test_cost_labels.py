@@ -33,6 +33,10 @@ def made(world: World) -> list[dict[str, Any]]:
     return [one for plan in world.settle() for one in plan.create]
 
 
+def child_of(objects: list[dict[str, Any]]) -> dict[str, Any]:
+    return next(one for one in objects if one["kind"] in ("Job", "RayJob"))
+
+
 @pytest.mark.parametrize("stage", ["Prepare", "Generate"])
 def test_s15_child_and_pods_carry_the_labels_and_the_namespaces_come_first(stage: str, world: World) -> None:
     objects = made(world)
@@ -43,7 +47,7 @@ def test_s15_child_and_pods_carry_the_labels_and_the_namespaces_come_first(stage
         world.result(name)
         world.end_child(name)
         objects = made(world)
-    child = objects[-1]
+    child = child_of(objects)
     assert child["kind"] == ("Job" if stage == "Prepare" else "RayJob")
     wanted = {TEAM: "support", CENTER: "4711"}
     for labels in (child["metadata"]["labels"], *(one["metadata"]["labels"] for one in templates(child).values())):
@@ -56,14 +60,14 @@ def test_s15_child_and_pods_carry_the_labels_and_the_namespaces_come_first(stage
 def test_s15_a_run_keeps_the_labels_of_its_start(world: World) -> None:
     world.step()
     world.labels, world.namespace_labels, world.settings = {TEAM: "other"}, {}, SETTINGS
-    child = made(world)[-1]
+    child = child_of(made(world))
     assert child["metadata"]["labels"][CENTER] == "4711"
     assert child["metadata"]["labels"][TEAM] == "support"
 
 
 def test_s15_without_the_setting_nothing_is_propagated(world: World) -> None:
     world.settings = SETTINGS
-    assert not {TEAM, CENTER} & made(world)[-1]["metadata"]["labels"].keys()
+    assert not {TEAM, CENTER} & child_of(made(world))["metadata"]["labels"].keys()
 
 
 REFUSED = {

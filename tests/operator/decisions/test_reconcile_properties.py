@@ -155,7 +155,7 @@ class AnyJob(RuleBasedStateMachine):
     @rule(driver=st.sampled_from(["d1", "d2", "d3"]), of_0_1=st.booleans())
     def driver_starts(self, driver: str, of_0_1: bool) -> None:
         name = self._child()
-        if name in self.world.channels and self.world.children[name].state != "Ended":
+        if self._can_start(name) and self.world.children[name].state != "Ended":
             self.world.run_child(name, driver=driver)
             if of_0_1:  # then it counts from 0; ours count on from what the one before it said
                 self.said[name] = 0.0
@@ -163,8 +163,13 @@ class AnyJob(RuleBasedStateMachine):
     @precondition(lambda self: self._child())
     @rule(done=st.integers(0, 200), total=st.sampled_from([0, 100]), seconds=st.sampled_from([0.0, 0.0004, 7.0, 900.0]))
     def driver_works(self, done: int, total: int, seconds: float) -> None:
-        if self._child() in self.world.channels:
+        if self._can_start(self._child()):
             self.world.progress(self._child(), done=done, total=total, gpu_seconds=self._spend(seconds))
+
+    def _can_start(self, name: str) -> bool:
+        """A driver's pod waits for the ConfigMap of its job, which is made last."""
+        assert name not in self.world.jobs or name in self.world.channels, "whoever starts finds its channel"
+        return name in self.world.jobs
 
     def _spend(self, seconds: float) -> float:
         """The driver at work has had GPUs for a while; what it says of that."""
@@ -194,6 +199,8 @@ class AnyJob(RuleBasedStateMachine):
         name = self._child()
         channel = self.world.channels.get(name)
         if channel is None or channel.result is not None or self.world.children[name].state == "Ended":
+            return
+        if not self._can_start(name):
             return
         self.world.run_child(name, driver="d9")
         self._step()

@@ -147,6 +147,27 @@ def test_an_api_server_that_does_not_listen_is_asked_less_and_less(
     assert tried == [0, 20, 60, *range(120, 600, 60)]
 
 
+def tell_every_minute(channel: ConfigMapChannel, time: Time, *, until: int) -> None:
+    for second in range(int(time.now), until, 60):
+        time.now = float(second)
+        channel.publish_progress(progress(second))
+
+
+def test_a_driver_that_has_no_right_any_more_leaves_since_its_child_is_gone(
+    claim: Claim, server: ConfigMapServer, time: Time
+) -> None:
+    channel = claim()
+    server.always = FAULTS["403"]
+    tell_every_minute(channel, time, until=600)
+    server.always = FAULTS["500"]
+    tell_every_minute(channel, time, until=1200)
+    server.always = FAULTS["403"]
+    tell_every_minute(channel, time, until=1800)
+    with pytest.raises(ClaimLost, match="its rights are gone") as lost:
+        tell_every_minute(channel, time, until=2000)
+    assert lost.value.exit_code == EXIT_CLAIM_LOST
+
+
 def test_progress_with_endless_figures_loses_them(claim: Claim, server: ConfigMapServer) -> None:
     figures = {f"metric-{number}": number / 7 for number in range(2000)}
     claim().publish_progress(progress(3, figures=figures, message="epoch 1"))

@@ -20,6 +20,8 @@ _EXIT_STATUS = {0: "SUCCEEDED"}
 _BAD_INPUT, _CLAIM_LOST = 2, 75
 HEAD_SECONDS = 15
 """From a head's restart in place until it is ready: its readiness probe waits for 10 s, and Ray starts meanwhile."""
+_MOUNT_SECONDS = 0.05
+"""Between two looks of the kubelet at what a pod is to mount."""
 Values = Mapping[str, Any]
 
 
@@ -226,6 +228,7 @@ async def evict(script: Script, values: Values) -> None:
 async def claim(script: Script, values: Values) -> None:
     """A driver starts: it reads its job and claims the attempt."""
     child = script.child
+    await mounted(script)
     child.heard = child.submissions
     if child.info is not None:
         child.info.status = "RUNNING"
@@ -241,6 +244,13 @@ async def claim(script: Script, values: Values) -> None:
     )
     script.world.journal.note(child, "DriverStarted", driver=script.drivers[-1].id)
     await script.as_driver(Driver.claim)
+
+
+async def mounted(script: Script) -> None:
+    """Wait as the kubelet does: no container starts before the ConfigMap that it mounts is there."""
+    child = script.child
+    while not child.is_deleting and await script.world.api.get("configmaps", child.key) is None:
+        await asyncio.sleep(_MOUNT_SECONDS)
 
 
 async def progress(script: Script, values: Values) -> None:

@@ -1,5 +1,6 @@
 """A pod's volumes and environment as folders and variables of this machine."""
 
+import asyncio
 import base64
 import json
 import os
@@ -14,6 +15,7 @@ from player.api import Api, Object
 Values = Mapping[str, Any]
 ACCOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 ACCOUNT_VARIABLE = "KUBEDISTILL_SERVICE_ACCOUNT"
+_TRIES, _TRY_SECONDS = 300, 0.1
 _PASSED_ON = ("PATH", "LANG", "LD_LIBRARY_PATH")
 
 
@@ -100,8 +102,11 @@ class Mounts:
         return files
 
     async def _config_map(self, name: str, *, items: list[Values] | None) -> dict[str, str]:
-        found = await self.api.get("configmaps", self._key(name))
-        if found is None:
+        for _ in range(_TRIES):  # as the kubelet, which starts no container before it has all that it mounts
+            if (found := await self.api.get("configmaps", self._key(name))) is not None:
+                break
+            await asyncio.sleep(_TRY_SECONDS)
+        else:
             raise FileNotFoundError(f"ConfigMap {name}, which pod {self.pod['metadata']['name']} mounts")
         data = found.get("data") or {}
         return {one["path"]: data[one["key"]] for one in items} if items else data
