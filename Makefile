@@ -35,7 +35,10 @@ demo: setup  ## Run the quickstart from prompts to a judged student; everything 
 demo-cluster: setup  ## The same under the operator, on a Kubernetes API server of its own, as kubectl shows it
 	$(BIN)/python tests/support/demo_cluster.py
 
-test: test-unit test-cluster test-images  ## Run all tests
+# Tests of a cluster wait more than they compute.
+test: setup  ## Run all tests, those of a cluster beside the others
+	$(MAKE) -j2 test-unit test-cluster
+	$(MAKE) test-images
 
 test-unit: setup lint types  ## Lint, types and the tests that need no cluster
 	$(BIN)/pytest --ignore=tests/cluster --ignore=tests/charts --ignore=tests/images

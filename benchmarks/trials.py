@@ -26,7 +26,7 @@ from kubedistill_runtime.pipeline import LocalRun
 from kubedistill_runtime.records import read_rows
 from kubedistill_runtime.resolution import CPU_DTYPE, Resolved, resolve
 from kubedistill_runtime.serving.engine import Sampling, Serving
-from kubedistill_runtime.storage.artifacts import find, folder_of, publish, read_manifest
+from kubedistill_runtime.storage.artifacts import find, folder_of, publish, read_figures
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.answer_sets import read_answer_set
 from kubedistill_runtime.teachers.answering import collect_answers
@@ -114,12 +114,12 @@ def shuffle_teacher(trial: Trial, *, folder: Path, source: Store, target: Store)
     validation = deal_answers(judged, generator=generator)
     shard = "rows/shuffled/validation.parquet"
     target.put(shard, encode_answers(one.answer for one in validation))
-    judge = read_manifest(source, "judge", keys["judge"])
+    judge = read_figures(source, "judge", keys["judge"])
     judge["splits"]["validation"]["shards"] = [shard]
-    publish(target, "judge", keys["judge"], judge)
+    publish(target, "judge", keys["judge"], judge, files=[shard])
     dataset = list(read_dataset(source, keys["dataset"]))
-    write_dataset(target, keys["dataset"], deal_answers(dataset, generator=generator))
-    publish(target, "dataset", keys["dataset"], read_manifest(source, "dataset", keys["dataset"]))
+    write_dataset(target, folder_of("dataset", keys["dataset"]), deal_answers(dataset, generator=generator))
+    publish(target, "dataset", keys["dataset"], read_figures(source, "dataset", keys["dataset"]))
 
 
 def deal_answers(answered: Sequence[Answered], *, generator: np.random.Generator) -> list[Answered]:

@@ -164,7 +164,7 @@ def _values_lines(model: BaseModel, *, indent: str) -> Iterator[str]:
 def _fields(model: BaseModel) -> Iterator[tuple[str, FieldInfo, Any]]:
     """(name on the wire, field, value) of all fields."""
     for name, field in type(model).model_fields.items():
-        yield field.alias or name, field, getattr(model, name)
+        yield field.alias or name, field, getattr(model, name, None)  # a required field of an item has no value
 
 
 def _items_of(annotation: Any) -> tuple[type[BaseModel] | None, str]:

@@ -134,6 +134,9 @@ class StageProgress(ContractModel):
     """Units per second."""
     eta_seconds: float | None = None
     gpu_seconds: float = 0.0
+    """Of all drivers of the attempt until now."""
+    gpus: Annotated[int, Field(ge=0)] = 0
+    """GPUs that are held for this driver; 0 where it does not know."""
     figures: dict[str, float] = {}
     message: Annotated[str, Field(max_length=1024)] = ""
 
@@ -159,6 +162,7 @@ class StageResult(ContractModel):
     started_at: str
     ended_at: str
     gpu_seconds: float = 0.0
+    """Of all drivers of the attempt."""
     artifacts: dict[ArtifactName, ArtifactRef] = {}
     summary: dict[str, Any] = {}
     """A few figures for people and metrics; the artifact has the rest."""

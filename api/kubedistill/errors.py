@@ -7,6 +7,7 @@ KubedistillError
 │   ├── InvalidModel               a model folder that can't be used
 │   ├── TokenizerMismatch          an objective that needs one tokenizer, and two are there
 │   ├── ModelDoesNotFit            a model larger than the place it must run in
+│   ├── BadCredentials             a token that is refused, or is needed and not there
 │   ├── UnknownPool                a pool that the operator's settings don't have
 │   ├── PoolNotAllowed             a pool that is not for the job's namespace
 │   ├── InvalidPool                a pool that Kubernetes would refuse in a pod
@@ -21,6 +22,7 @@ KubedistillError
 ├── StageFailed (RuntimeError)     the work began and could not end, exit 1
 │   ├── LowYield                   too few answers survived
 │   ├── MissingDependency          a compiler, library or package that the image or environment lacks
+│   ├── ArtifactMissing            what an earlier stage made is gone from the store, or part of it
 │   ├── StorageUnavailable         the store is full or gone
 │   │   └── StorageNotWritable     the store refuses this process; only a change of its rights or mount helps
 │   ├── ChannelUnavailable         the API server can't be told how the stage is doing
@@ -91,6 +93,10 @@ class ModelDoesNotFit(InvalidInput):
     reason = "ModelDoesNotFit"
 
 
+class BadCredentials(InvalidInput):
+    reason = "BadCredentials"
+
+
 class UnknownPool(InvalidInput):
     reason = "UnknownPool"
 
@@ -149,6 +155,11 @@ class MissingDependency(StageFailed):
     reason = "MissingDependency"
 
 
+class ArtifactMissing(StageFailed):
+    cause = "none"
+    reason = "ArtifactMissing"
+
+
 class StorageUnavailable(StageFailed):
     cause = "infrastructure"
     reason = "StorageUnavailable"
@@ -178,6 +189,7 @@ class JobFailed(StageFailed):
 
 
 class GateMissed(JobFailed):
+    cause = "user"
     reason = "EvaluationGate"
     exit_code = EXIT_GATE
 
@@ -188,6 +200,7 @@ class ClusterUnavailable(KubedistillError, OSError):
 
 
 class WaitTimeout(KubedistillError, TimeoutError):
+    cause = "none"
     reason = "WaitTimeout"
 
 
@@ -197,6 +210,7 @@ class Stopped(KubedistillError):
 
 
 class StoreBusy(KubedistillError):
+    cause = "none"
     reason = "StoreBusy"
 
 

@@ -1,5 +1,6 @@
 """The operator's settings file: pools, images, storage and limits that a platform team decides on."""
 
+import re
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, ValidationInfo, model_validator
@@ -9,7 +10,8 @@ from kubedistill.stored import is_stored
 from kubedistill.v1alpha1.base import Model, Name, Uri
 from kubedistill.v1alpha1.operation import DOMAIN, ObjectName, Quantity, Seconds
 
-Namespace = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+NAMESPACE = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+Namespace = Annotated[str, Field(min_length=1, max_length=63, pattern=NAMESPACE)]
 Registry = Annotated[str, Field(min_length=1, max_length=255, pattern=f"^{DOMAIN}(:[0-9]{{1,5}})?(/[a-z0-9._-]+)*$")]
 ConfigMapKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$")]
 # No dollar sign: Kubernetes replaces $(NAME) in variables.
@@ -103,15 +105,49 @@ class Images(Model):
     """Secrets in the job's namespace that pull the images, besides those that the job names."""
 
 
+class SharedStorage(Model):
+    """One store for the jobs of several namespaces that name none of their own."""
+
+    uri: Uri
+    """Root of the store, as it is: no namespace is appended."""
+    namespaces: Annotated[tuple[Namespace, ...], Field(min_length=1, max_length=1024)]
+    """Namespaces that use it. Whoever may make jobs in one can read and use what the others have made."""
+
+
 class DefaultStorage(Model):
     """Where jobs that name no storage of their own keep their artifacts."""
 
     uri: Uri | None = None
-    """Root of the store."""
+    """Root of all stores: each namespace has its own below it, by its name. Absent: the root of the claim."""
+    shared: Annotated[tuple[SharedStorage, ...], Field(max_length=64)] = ()
+    """Stores of several namespaces. Empty: no two namespaces share one."""
     volume_claim: ObjectName | None = None
     """PersistentVolumeClaim in the job's namespace."""
     single_node: bool = False
     """Allow ReadWriteOnce claims, for clusters of one node."""
+
+    @model_validator(mode="after")
+    def _check_shared(self, info: ValidationInfo) -> Self:
+        if is_stored(info):
+            return self
+        seen: dict[str, int] = {}
+        for number, group in enumerate(self.shared):
+            at = f"storage.shared[{number}]"
+            for named in (*group.namespaces, group.uri.rstrip("/")):
+                if (other := seen.setdefault(named, number)) != number:
+                    raise ValueError(f"{at} has {named}, and so has shared[{other}]; Name it in one of them")
+            if (owner := self._owner_of(group.uri)) is not None:
+                fix = "Name a place that is no namespace's, such as _shared"
+                raise ValueError(f"{at}.uri is in the store of namespace {owner}; {fix}")
+        return self
+
+    def _owner_of(self, uri: str) -> str | None:
+        """The namespace whose own store a URI is in, whether or not there is such a namespace."""
+        root = f"{self.uri.rstrip('/')}/" if self.uri is not None else None
+        if root is None or not uri.startswith(root):
+            return None
+        first = uri.removeprefix(root).partition("/")[0]
+        return first if re.fullmatch(NAMESPACE, first) else None
 
 
 class Resources(Model):
@@ -209,6 +245,9 @@ class Settings(Model):
     """Namespaces that are watched. Empty: all."""
     max_active_jobs_per_namespace: Annotated[int, Field(ge=1, le=100_000)] = 100
     """Jobs with a child at a time; further ones are Queued."""
+    on_restore: Literal["Run", "Hold"] = "Run"
+    """What to do with jobs that have no status, as after a restore. Run: start them, and skip what the store holds.
+    Hold: start none, new ones neither, before it has the annotation kubedistill.io/release."""
     node_lost_seconds: Seconds = 300
     """Seconds after which pods on an absent or NotReady node count as gone."""
     scale_up_grace_seconds: Seconds = 900

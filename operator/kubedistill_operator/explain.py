@@ -92,7 +92,7 @@ def _there(observed: Observed) -> Iterator[str]:
             problem = f", which can't all be read: {channel.problem}" if channel.problem else ""
             yield f"{title} its channel: {channel.starts} starts{result}{problem}"
     for rival in observed.rivals:
-        yield f"a rival on the same store: {rival.namespace}/{rival.name}"
+        yield f"a job with the same artifacts on the same store: {rival.namespace}/{rival.name}"
 
 
 def _pods(attempt: Attempt) -> Iterator[str]:

@@ -18,6 +18,8 @@ Key = tuple[str, str]
 """(namespace, name) of a job."""
 
 _PROBLEM = 700
+_ORPHAN = "orphan"
+"""The garbage collector's finalizer while it makes orphans of what a job owns."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class Job:
     resource_version: str = ""
     created: float = 0.0
     deleting: bool = False
+    finalizers: tuple[str, ...] = ()
+    """Who holds the job when it is deleted."""
     annotations: Mapping[str, str] = field(default_factory=dict)
     """Our own annotations only."""
     spec: Spec | None = None
@@ -43,6 +47,11 @@ class Job:
     """The status as it is stored: a write carries on what this version does not know."""
     metadata: Mapping[str, Any] = field(default_factory=dict)
     """All metadata as it was read, for whoever writes the job: what is left out of a write counts as given up."""
+
+    @property
+    def orphans(self) -> bool:
+        """Whether it is being deleted in a way that leaves what it owns."""
+        return self.deleting and _ORPHAN in self.finalizers
 
 
 def parse_job(resource: Mapping[str, Any]) -> Job:
@@ -61,6 +70,7 @@ def parse_job(resource: Mapping[str, Any]) -> Job:
         resource_version=metadata.get("resourceVersion", ""),
         created=seconds_of(metadata.get("creationTimestamp", "")) or 0.0,
         deleting="deletionTimestamp" in metadata,
+        finalizers=tuple(metadata.get("finalizers") or ()),
         annotations={key: value for key, value in annotations.items() if key.startswith(f"{GROUP}/")},
         spec=spec,
         problem=problem,

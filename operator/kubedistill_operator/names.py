@@ -9,6 +9,7 @@ from kubedistill.chain import StageName
 JOB_UID_LABEL, STAGE_LABEL = marks.JOB_UID_LABEL, marks.STAGE_LABEL
 RUN_LABEL, ATTEMPT_LABEL = marks.RUN_LABEL, marks.ATTEMPT_LABEL
 RERUN_ANNOTATION, CANCEL_ANNOTATION = marks.RERUN_ANNOTATION, marks.CANCEL_ANNOTATION
+RELEASE_ANNOTATION = marks.RELEASE_ANNOTATION
 MANAGED_BY = {"app.kubernetes.io/managed-by": "kubedistill"}
 
 

@@ -62,6 +62,8 @@ class Child:
     evicted: bool = False
     """Whether a queue took its admission away after it had been given."""
     deleting: bool = False
+    is_owned: bool = True
+    """Whether it still belongs to the job, and not to nobody since a deletion with `--cascade=orphan`."""
 
     @property
     def is_live(self) -> bool:
@@ -124,13 +126,17 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class Rival:
-    """Another live job on the same storage and the artifacts that it is about to make."""
+    """Another job on the same store that makes, or has made, an artifact which this one still lacks."""
 
     namespace: str
     name: str
     uid: str
-    created: float
     keys: Mapping[ArtifactName, str] = field(default_factory=dict)
+    """Artifacts that its child is making."""
+    made: Mapping[ArtifactName, str] = field(default_factory=dict)
+    """Artifacts that were complete when it last said so."""
+    made_at: float = 0.0
+    """When its latest stage ended."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ class Event:
     """CamelCase, a verb in the past where something happened: StageStarted, StageSucceeded, AttemptFailed, …"""
     message: str
     type: Literal["Normal", "Warning"] = "Normal"
+    about: str = ""
+    """What tells it from others of its reason at the same stage and attempt of the job; empty where there are none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,6 +50,11 @@ def without_conditions(status: Status, *kinds: str) -> Status:
     return status.model_copy(update={"conditions": tuple(one for one in status.conditions if one.type not in kinds)})
 
 
+def increase(before: float, said: float) -> float:
+    """How much a count has grown; one that is less than before began anew, as a second driver of 0.1 begins."""
+    return said - before if said >= before else said
+
+
 def find_condition(status: Status, kind: str) -> Condition | None:
     """A condition by type."""
     return next((one for one in status.conditions if one.type == kind), None)
@@ -73,10 +78,10 @@ def derive_phase(status: Status) -> Phase:
     return _phase(status, current)
 
 
-def summarise(status: Status, *, now: float, generation: int) -> Status:
+def summarise(status: Status, *, now: float, generation: int, deleting: bool = False) -> Status:
     """Derive phase, columns and the conditions that follow from others (kstatus's pair among them)."""
     current = next((stage for stage in status.stages if stage.state not in _DONE), None)
-    phase = _phase(status, current)
+    phase: Phase = "Deleting" if deleting else _phase(status, current)
     over = phase in ("Succeeded", "Failed")
     status = status.model_copy(
         update={
@@ -139,7 +144,7 @@ def _kstatus(status: Status, *, now: float, generation: int) -> Status:
     """
     validated = find_condition(status, "Validated")
     stalled = status.phase == "Failed" or (validated is not None and validated.status == "False")
-    begun = status.phase in ("Succeeded", "Suspended") or any(stage.child_uid for stage in status.stages)
+    begun = status.phase in ("Succeeded", "Suspended", "Deleting") or any(stage.child_uid for stage in status.stages)
     kind = "Stalled" if stalled else None if begun else "Reconciling"
     status = without_conditions(status, *({"Stalled", "Reconciling"} - {kind}))
     if kind is None:

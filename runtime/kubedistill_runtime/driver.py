@@ -3,9 +3,16 @@
 import logging
 import uuid
 
-from kubedistill.chain import STAGES, ArtifactName
+from kubedistill.chain import CHAIN, STAGES, ArtifactName
 from kubedistill.contract import ArtifactRef, StageJob, StageResult
-from kubedistill.errors import ChannelUnavailable, KubedistillError, Stopped, StorageUnavailable
+from kubedistill.errors import (
+    ArtifactMissing,
+    ChannelUnavailable,
+    ClaimLost,
+    KubedistillError,
+    Stopped,
+    StorageUnavailable,
+)
 from kubedistill_runtime.channel import Channel, run_folder
 from kubedistill_runtime.checks.storage import check_store
 from kubedistill_runtime.dependencies import missing_dependency
@@ -14,7 +21,8 @@ from kubedistill_runtime.report import names_of, place_report
 from kubedistill_runtime.root_cause import name_cause
 from kubedistill_runtime.serving.engine import Engines
 from kubedistill_runtime.stages import Outcome, stage_function
-from kubedistill_runtime.storage.artifacts import find, folder_of
+from kubedistill_runtime.stages.reuse import reuse_made
+from kubedistill_runtime.storage.artifacts import check_needs, find, folder_of, remove_broken
 from kubedistill_runtime.storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -33,7 +41,7 @@ def run_stage(
     error: KubedistillError | None = None
     try:
         check_store(job, store=store)
-        outcome = stage_function(job.stage)(job, store, progress, engines)
+        outcome = reuse_made(job, store=store) or _make(job, store=store, progress=progress, engines=engines)
         artifacts = _artifacts(job, outcome, store=store)
         if (report := artifacts.get("report")) is not None and report.complete:
             place_report(
@@ -45,12 +53,14 @@ def run_stage(
             summary=outcome.summary, message=outcome.message,
         )  # fmt: skip
     except KubedistillError as caught:
-        error = caught
-        result = _failure(caught, driver=driver, started=started)
+        error = caught if isinstance(caught, Stopped | ClaimLost) else _find_missing(job, store=store) or caught
+        result = _failure(error, driver=driver, started=started)
     except Exception as caught:  # a stage may run anybody's model; its bug must become a result, not a silent death
         log.exception("stage raised", extra={"driver": driver})
-        error = missing_dependency(caught, at=job.stage) or _UnexpectedError(
-            name_cause(caught), at=job.stage, fix="The traceback is in driver.log"
+        error = (
+            _find_missing(job, store=store)
+            or missing_dependency(caught, at=job.stage)
+            or _UnexpectedError(name_cause(caught), at=job.stage, fix="The traceback is in driver.log")
         )
         result = _failure(error, driver=driver, started=started)
     result = result.model_copy(update={"gpu_seconds": progress.gpu_seconds()})
@@ -64,6 +74,26 @@ def run_stage(
 
 class _UnexpectedError(KubedistillError):
     reason = "UserCodeError"
+
+
+def _make(job: StageJob, *, store: Store, progress: Progress, engines: Engines) -> Outcome:
+    """Run the stage's function; what it reads must be whole, and what is left of what it makes goes first."""
+    check_needs(job, store=store)
+    if job.stage != CHAIN[0].name:
+        for name in STAGES[job.stage].makes:
+            remove_broken(store, name, job.artifacts[name])
+    return stage_function(job.stage)(job, store, progress, engines)
+
+
+def _find_missing(job: StageJob, *, store: Store) -> ArtifactMissing | None:
+    """What vanished while the stage read it, if anything did: then whatever the stage raised comes from that."""
+    try:
+        check_needs(job, store=store)
+    except ArtifactMissing as missing:
+        return missing
+    except StorageUnavailable:  # the store can't be asked, which the stage's own error says
+        return None
+    return None
 
 
 def _failure(error: KubedistillError, *, driver: str, started: str) -> StageResult:

@@ -12,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from kubedistill.canonical import canonical_json, digest
-from kubedistill.errors import InvalidModel
+from kubedistill.errors import BadCredentials, InvalidModel
 from kubedistill_runtime.storage.store import Store
 
 HUB_SCHEME = "hf://"
@@ -84,7 +84,8 @@ def find_model(
     """Find a model's folder, identify it and read its sizes.
 
     Without a store a folder is not identified, since that reads all of it; without fetch nothing is downloaded.
-    Raises InvalidModel, naming the field `at`, where there is no usable checkpoint, NotAtHand where one is on the hub.
+    Raises InvalidModel, naming the field `at`, where there is no usable checkpoint, NotAtHand where one is on the hub,
+    and BadCredentials where the hub refuses the token.
     """
     if source.startswith(HUB_SCHEME):
         path = _download(source.removeprefix(HUB_SCHEME), revision=revision, at=at, fetch=fetch)
@@ -228,9 +229,26 @@ def _download(repository: str, *, revision: str | None, at: str, fetch: bool) ->
     except Exception as error:  # the hub's client and its transport have no error in common but this
         if not fetch:
             raise NotAtHand(f"{repository} is not on this machine", at=at, fix="A run fetches it") from error
-        fix = "Check the name, the revision and HF_TOKEN, or use a folder"
         problem = f"{repository} can't be fetched from the hub ({_first_line(error)})"
+        if _refuses_token(error):
+            fix = "Put a token that may read it into HF_TOKEN; in a cluster by a Secret of spec.pods.envFromSecrets"
+            raise BadCredentials(problem, at=at, fix=fix) from error
+        fix = "Check the name, the revision and HF_TOKEN, or use a folder"
         raise InvalidModel(problem, at=at, fix=fix) from error
+
+
+def _refuses_token(error: Exception) -> bool:
+    """Whether the hub refused the token, or the lack of one; it says 404, or 401, of what is not there at all."""
+    from huggingface_hub.errors import DisabledRepoError, GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
+
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, HfHubHTTPError):
+        cause = cause.__cause__
+    if cause is None or isinstance(cause, DisabledRepoError):
+        return False
+    if isinstance(cause, RepositoryNotFoundError):
+        return isinstance(cause, GatedRepoError)
+    return cause.response.status_code in (401, 403)
 
 
 def _read_config(path: Path, *, at: str) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from kubedistill_runtime.logs import log_to
 from kubedistill_runtime.report import FORMS
 from kubedistill_runtime.resolution import resolve
 from kubedistill_runtime.serving.session import LocalEngines, reap_leftovers
-from kubedistill_runtime.storage.artifacts import find, read_manifest
+from kubedistill_runtime.storage.artifacts import find, read_figures
 from kubedistill_runtime.storage.failures import storage_errors
 from kubedistill_runtime.storage.sharing import make_folder, share
 from kubedistill_runtime.storage.store import Store
@@ -164,7 +164,7 @@ def _complete(store: Store, keys: Mapping[ArtifactName, str], names: tuple[Artif
 
 
 def _gate(store: Store, keys: Mapping[ArtifactName, str]) -> dict[str, Any]:
-    gate: dict[str, Any] = read_manifest(store, "report", keys["report"])["gate"]
+    gate: dict[str, Any] = read_figures(store, "report", keys["report"])["gate"]
     return gate
 
 

@@ -58,7 +58,7 @@ class Progress:
 
     def _say(self, progress: StageProgress) -> None:
         self._held = max(self._held, self.gpus())
-        self.publish(progress.model_copy(update={"gpu_seconds": self.gpu_seconds()}))
+        self.publish(progress.model_copy(update={"gpu_seconds": self.gpu_seconds(), "gpus": self._held}))
 
 
 def now() -> str:

@@ -152,7 +152,7 @@ def find_data(job: StageJob, split: Split) -> Path:
         problem = "there is no such file"
     except OSError as error:  # a folder that may not be entered, a name too long for the file system
         problem = f"it can't be read ({error.strerror})"
-    fix = "Paths without a scheme are relative to the manifest's folder, in a cluster to storage.uri"
+    fix = "Paths without a scheme are relative to the manifest's folder, in a cluster to the job's store"
     raise InvalidData(problem, at=f"spec.data.{split}: {path}", fix=fix)
 
 

@@ -16,6 +16,7 @@ RUN_BY = {
     r"kubectl distill (?!watch quickstart|report quickstart)": "tests/cluster/test_cli.py",
     r"kubectl distill (watch|report) quickstart": "tests/cluster/test_cli.py",
     r"kubectl (apply -f (?!examples/quickstart/cluster/files)|wait|get|describe)": "tests/cluster/test_quickstart.py",
+    r"kubectl annotate dj": "tests/cluster/test_bad_input.py",
     r"kubectl auth can-i": "tests/cluster/chart/test_rights.py",
     r"kubectl -n argocd patch": "tests/cluster/test_gitops.py",
     r"kubedistill init": "tests/api/cli/test_init.py",

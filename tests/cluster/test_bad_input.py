@@ -111,6 +111,40 @@ def test_s2_s3_each_is_healed_when_its_cause_is_gone(desk: Desk) -> None:
         assert desk.condition(name, "Validated") == ("True", "Valid", "")
 
 
+def test_w2_of_jobs_of_the_same_work_one_makes_each_artifact(desk: Desk) -> None:
+    """Applied at once to one store: they wait for one another, look again, and skip what is there."""
+    names = [f"ok-twin-{number}" for number in range(3)]
+    for name in names:
+        desk.submit(name, storage={"volumeClaim": "shared", "uri": "file:///kubedistill/storage/twins"})
+    for name in names:
+        desk.becomes(name, "Succeeded")
+    for stage in ("Generate", "Curate", "Train", "Evaluate", "Export"):
+        states = sorted(desk.stage(name, stage)["state"] for name in names)
+        assert states == ["Skipped", "Skipped", "Succeeded"], stage
+    charged = [desk.stage(name, stage).get("restarts") or {} for name in names for stage in ("Prepare", "Train")]
+    assert not any(sum(one.values()) for one in charged)
+
+
+def test_w9_a_job_without_status_is_held_until_it_is_annotated_and_what_runs_goes_on(desk: Desk) -> None:
+    """A job that the API server has as a backup left it; one that is at work is none of those."""
+    where = desk.namespaces[0]
+    desk.submit("mended-2")
+    desk.becomes("mended-2", "Preparing", "Generating")
+    desk.stop()
+    desk.submit("ok-restored")
+    desk.start(onRestore="Hold")
+    assert "kubedistill.io/release" in desk.shows("ok-restored", "QuotaReserved", reason="OnHold")
+    assert desk.phase("ok-restored") == "Pending"
+    desk.becomes("mended-2", "Succeeded")
+    assert (desk.events("ok-restored"), desk.made(job="ok-restored")) == (["Held"], [])
+    desk.api.patch(
+        JOBS, "ok-restored", {"metadata": {"annotations": {"kubedistill.io/release": "yes"}}}, namespace=where
+    )
+    desk.becomes("ok-restored", "Succeeded")
+    desk.stop()
+    desk.start(onRestore="Run")
+
+
 # Name of a scenario: the stage that waits, the reason, what the message names.
 WAITS = {
     "no-secret": ("Generate", "SecretNotFound", 'secret "hub" not found'),

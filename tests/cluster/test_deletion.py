@@ -1,6 +1,6 @@
 """A job that is deleted leaves nothing in the cluster, and never keeps its namespace, be the operator up or down.
 
-Row P3 of docs/behaviour.md.
+Rows P3 and P10 of docs/behaviour.md.
 """
 
 import secrets
@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -98,6 +99,56 @@ def test_p3_a_deleted_job_leaves_nothing(desk: Desk, operator: str) -> None:
     gone(desk)
 
 
+FOREIGN = "example.com/block"
+HELD = {"at-generate-held": "Background", "at-generate-front": "Foreground"}
+ORPHANED = {"at-generate-orphan": (), "at-generate-both": (FOREIGN,)}
+
+
+def children(desk: Desk, name: str) -> list[str]:
+    """What of a job may hold GPUs."""
+    return [one["metadata"]["name"] for one in desk.made(job=name) if one["kind"] in ("Job", "RayJob", "Pod")]
+
+
+def release(desk: Desk, *names: str) -> None:
+    """Take the finalizers of others from jobs."""
+    for name in names:
+        desk.api.patch(JOBS, name, {"metadata": {"finalizers": None}}, namespace=desk.namespaces[0])
+        wait_for(lambda name=name: desk.job(name) is None, what=f"{name} is gone")
+
+
+def test_p3_p10_a_finalizer_holds_a_job_and_no_gpus_and_orphans_go_on(desk: Desk, operator: str) -> None:
+    work(desk, *HELD, *ORPHANED)
+    for name, finalizers in {**dict.fromkeys(HELD, (FOREIGN,)), **ORPHANED}.items():
+        patch = {"metadata": {"finalizers": list(finalizers)}}
+        desk.api.patch(JOBS, name, patch, namespace=desk.namespaces[0])
+    if operator == "down":
+        desk.stop()
+    for name, propagation in {**HELD, **dict.fromkeys(ORPHANED, "Orphan")}.items():
+        desk.api.delete(JOBS, name, namespace=desk.namespaces[0], propagation=propagation)
+    wait_for(lambda: desk.job("at-generate-orphan") is None, what="its children are orphans")
+    if operator == "down":
+        desk.start()
+    for name in HELD:
+        desk.becomes(name, "Deleting", seconds=LOOK_SECONDS)
+        wait_for(lambda name=name: not children(desk, name), what=f"{name} holds nothing", seconds=2 * LOOK_SECONDS)
+        wait_for(lambda name=name: FOREIGN in desk.status(name)["message"], what=f"{name} says why it is still there")
+        assert desk.stage(name, "Generate")["state"] == "Pending", "its attempt is accounted for"
+    desk.becomes("at-generate-both", "Generating")
+    release(desk, *HELD, "at-generate-both")
+    time.sleep(QUIET_SECONDS)
+    for name in ORPHANED:
+        found = desk.made(job=name)
+        assert [one for one in found if one["kind"] == "RayJob" and "deletionTimestamp" not in one["metadata"]]
+        assert not [one for one in found if "stop" in one.get("data", {})], "nobody asks its driver to leave"
+        for one in found:
+            desk.api.delete(kind_of(one), one["metadata"]["name"], namespace=desk.namespaces[0])
+    gone(desk)
+
+
+def kind_of(one: dict[str, Any]) -> str:
+    return f"{one['apiVersion']}/{one['kind']}"
+
+
 @pytest.mark.parametrize("propagation", ["Background", "Foreground"])
 def test_p3_a_job_that_is_deleted_and_applied_again_at_once_is_a_new_job(desk: Desk, propagation: str) -> None:
     name = f"at-generate-again-{propagation.lower()}"
@@ -141,7 +192,8 @@ def test_p3_a_namespace_with_jobs_in_every_phase_is_deleted_without_help(desk: D
     crd = desk.api.get(CRD, "distillationjobs.kubedistill.io")
     assert crd is not None
     column = crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["status"]["properties"]["phase"]
-    assert set(PHASES.values()) == set(column["enum"]) - {""}, "no phase is left out"
+    held = {"Deleting"}  # whose finalizer holds the namespace too
+    assert set(PHASES.values()) == set(column["enum"]) - {""} - held, "no phase is left out"
     spaces = {"up": desk.namespaces[1], "down": desk.namespaces[2]}
     for namespace in spaces.values():
         for name in PHASES:

@@ -4,6 +4,7 @@ It runs once, on a slice of its records, and every test looks at another side of
 """
 
 import contextlib
+import hashlib
 import json
 import re
 import secrets
@@ -241,6 +242,44 @@ def test_applied_again_unchanged_it_stays_as_it_is(applied: Applied) -> None:
     version = applied.job["metadata"]["resourceVersion"]
     applied.apply(applied.manifest)
     assert applied.job["metadata"]["resourceVersion"] == version
+
+
+def test_two_jobs_of_the_same_work_make_each_artifact_once(applied: Applied, tmp_path: Path) -> None:
+    """Applied at once, with a training that nobody has done: each stage is one job's, and the other skips it."""
+    job = yaml.safe_load(applied.manifest.read_text(encoding="utf-8"))
+    job["spec"]["training"] = {**job["spec"].get("training", {}), "seed": 7}
+    twins = ("twin-1", "twin-2")
+    for name in twins:
+        applied.api.create({**job, "metadata": {"name": name}}, namespace=applied.namespace)
+    published: dict[Path, dict[str, tuple[str, int]]] = {}
+
+    def look() -> list[dict[str, Any]]:
+        """The jobs' statuses once both are over; what is complete is looked at when it first is."""
+        for manifest in applied.claim.glob("artifacts/*/*/manifest.json"):
+            published.setdefault(manifest.parent, files_in(manifest.parent))
+        found = [applied.api.get(JOBS, name, namespace=applied.namespace) or {} for name in twins]
+        statuses = [one.get("status") or {} for one in found]
+        return statuses if all(one.get("phase") in ("Succeeded", "Failed") for one in statuses) else []
+
+    statuses = wait_for(look, what="both are over", seconds=SECONDS)
+    assert [one["phase"] for one in statuses] == ["Succeeded", "Succeeded"], statuses
+    states = [{stage["name"]: stage["state"] for stage in one["stages"]} for one in statuses]
+    for stage in ("Generate", "Curate"):
+        assert [one[stage] for one in states] == ["Skipped", "Skipped"], stage
+    for stage in ("Train", "Evaluate", "Export"):
+        assert sorted(one[stage] for one in states) == ["Skipped", "Succeeded"], stage
+    assert statuses[0]["result"] == statuses[1]["result"]
+    assert len(list(applied.claim.glob("artifacts/student/*"))) == 2, "the quickstart's, and the one of both"
+    assert {folder: files_in(folder) for folder in published} == published
+
+
+def files_in(folder: Path) -> dict[str, tuple[str, int]]:
+    """The digest and the inode of each file of an artifact; what drivers note of their turns is no part of it."""
+    return {
+        str(path.relative_to(folder)): (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_ino)
+        for path in folder.rglob("*")
+        if path.is_file() and not {"claims", "steps"} & {*path.parts}
+    }
 
 
 def test_the_pod_that_carries_files_into_the_claim_is_one(applied: Applied) -> None:

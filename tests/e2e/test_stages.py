@@ -41,9 +41,11 @@ def test_a_changed_file_is_noticed_before_a_stage_works(
 ) -> None:
     data = reference.job.manifest.with_name("train.jsonl")
     before = data.read_text()
+    store = copy_store()
+    shutil.rmtree(store / "artifacts" / "samples")
     data.write_text(before + '{"prompt": "One more", "reference": "app.fix"}\n')
     try:
-        code, result = run_alone("Curate", reference=reference, store=copy_store(), folder=tmp_path / "attempt")
+        code, result = run_alone("Curate", reference=reference, store=store, folder=tmp_path / "attempt")
     finally:
         data.write_text(before)
     assert (code, result.outcome, result.cause) == (2, "Failed", "user")

@@ -34,8 +34,9 @@ SEEN: dict[str, tuple[str, str, set[str]]] = {
     "s10 cancelling": ("Progressing", "asked to save and leave", LIVE),
     "s10 cancelled": ("Degraded", "Cancelled: ", OVER),
     "w1 in a queue": ("Progressing", "Pending: waiting in the queue", LIVE),
-    "w2 an older job makes the same": ("Progressing", "SharedArtifact: team/older", LIVE),
+    "w2 another job makes the same": ("Progressing", "SharedArtifact: team/older", LIVE),
     "w3 busy namespace": ("Progressing", "NamespaceBusy", LIVE),
+    "w9 on hold": ("Progressing", "OnHold: settings.onRestore", {"suspend"}),
     "w4 no node": ("Progressing", "pod p: because", LIVE),
     "w4 no node for the first stage": ("Progressing", "pod p: because", LIVE),
     "w5 image": ("Progressing", "ImagePull: pod p: because", LIVE),
@@ -61,6 +62,7 @@ SEEN: dict[str, tuple[str, str, set[str]]] = {
     "p1 suspended and edited": ("Suspended", "spec.suspend is true", HELD),
     "p1 suspended and cancelled": ("Degraded", "Cancelled: ", OVER),
     "p2 resumed": ("Progressing", "", LIVE),
+    "p3 held by a finalizer": ("Progressing", "Deleted: nothing of it runs", set()),
 }
 
 
@@ -198,7 +200,7 @@ PAGE = {
     "started, without a child yet": ["s1 applied", "s7 superseded"],
     "at work, or between two attempts": ["a1 Train at work", "a6 between two attempts", "p1 suspending", "p2 resumed"],
     "in a queue, or waiting for nodes, images, secrets, quota": [
-        "w1 in a queue", "w2 an older job makes the same", "w4 no node", "w5 image", "w6 secret", "w7 quota",
+        "w1 in a queue", "w2 another job makes the same", "w4 no node", "w5 image", "w6 secret", "w7 quota",
     ],
     "edited, and the operator has not seen it yet": ["a1 an edit that was not seen"],
     "suspended": ["p1 suspended", "p1 suspended from the start"],

@@ -67,7 +67,7 @@ def test_what_is_there_is_said_before(resource: Object) -> None:
             (waiting, Pod("worker", "u", "Running", 0.0)),
         ),
         earlier=(Attempt(pods=(Pod("lingers", "u", "Running", 0.0),)),),
-        rivals=(Rival("team-b", "other", "u", 0.0),),
+        rivals=(Rival("team-b", "other", "u"),),
     )
     assert lines(Plan(), resource, observed)[1:-1] == [
         "  there is now RayJob x: Waiting, held back by its queue (ExceededQuota: too many)",
@@ -75,7 +75,7 @@ def test_what_is_there_is_said_before(resource: Object) -> None:
         "  there is now its channel: 2 starts, result Failed, which can't all be read: progress.json: not JSON",
         "  there is earlier a child that is gone",
         "  there is earlier its pods: lingers Running",
-        "  there is a rival on the same store: team-b/other",
+        "  there is a job with the same artifacts on the same store: team-b/other",
     ]
 
 

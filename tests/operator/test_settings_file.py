@@ -34,6 +34,13 @@ def test_settings_come_as_they_are_written(path: Path) -> None:
     assert settings.resync_seconds == Settings().resync_seconds, "what is not written takes its default"
 
 
+@pytest.mark.parametrize("uri", ["s3://b/all", "s3://b/all/_shared/ab", "s3://b/all-of-them", "file:///elsewhere"])
+def test_a_store_may_be_shared_where_no_namespace_has_its_own(uri: str, path: Path) -> None:
+    """The root itself too: what version 0.1 kept there for all namespaces can be used on by those that are named."""
+    path.write_text(f"storage: {{uri: s3://b/all, shared: [{{uri: {uri}, namespaces: [a, b]}}]}}\n")
+    assert load_settings(path).storage.shared[0].uri == uri
+
+
 def test_no_settings_are_the_defaults(path: Path) -> None:
     path.write_text("{}")
     assert load_settings(path) == Settings()
@@ -54,6 +61,22 @@ REFUSED = {
     "pool without nodes": (
         "pools:\n  a100: {gpusPerNode: 4}\n",
         "1: pools.a100.nodeSelector is required for a pool with GPUs. Name a label of its nodes",
+    ),
+    "a namespace with two stores": (
+        "storage: {shared: [{uri: s3://b/x, namespaces: [a, b]}, {uri: s3://b/y, namespaces: [b]}]}\n",
+        "1: storage: storage.shared[1] has b, and so has shared[0]. Name it in one of them",
+    ),
+    "one store twice": (
+        "storage: {shared: [{uri: s3://b/x, namespaces: [a]}, {uri: s3://b/x/, namespaces: [b]}]}\n",
+        "1: storage: storage.shared[1] has s3://b/x, and so has shared[0]. Name it in one of them",
+    ),
+    "a shared store in that of a namespace": (
+        "storage: {uri: s3://b/all/, shared: [{uri: s3://b/all/team-a/more, namespaces: [a, b]}]}\n",
+        "1: storage: storage.shared[0].uri is in the store of namespace team-a. Name a place that is no namespace's",
+    ),
+    "a store that nobody shares": (
+        "storage: {shared: [{uri: s3://b/x, namespaces: []}]}\n",
+        "1: storage.shared[0].namespaces: ",
     ),
     "a field by its Python name": ("node_lost_seconds: 5\n", "1: node_lost_seconds: unknown field `node_lost_seconds`"),
     "no YAML": ("pools: [\n", "2: not YAML ("),

@@ -43,7 +43,10 @@ def run(workshop: Workshop, channel: FileChannel, monkeypatch: pytest.MonkeyPatc
 
     def run(function: StageFunction, *, stage: Any = "Curate", channel: Any = channel) -> Any:
         monkeypatch.setattr(driver, "stage_function", lambda name: function)
-        job = workshop.stage_job(stage, keys={} if stage == "Prepare" else workshop.keys())
+        keys = workshop.keys()
+        job = workshop.stage_job(stage, keys={} if stage == "Prepare" else keys)
+        for name in STAGES[stage].needs:
+            publish(workshop.store, name, keys[name], {})
         return driver.run_stage(job, store=workshop.store, channel=channel, engines=FunctionEngines())
 
     return run
@@ -94,12 +97,18 @@ def own_provenance(job: StageJob) -> dict[str, Any]:
     return made.make_values()["provenance"] | names_of(job)
 
 
-def test_a_report_that_another_job_made_carries_the_name_of_the_job_that_shows_it(run: Run, workshop: Workshop) -> None:
+@pytest.mark.parametrize(
+    ("maker", "said"),
+    [("default/other", "default/other, run first"), ("secret/other", "a job of another namespace")],
+)
+def test_a_report_that_another_job_made_carries_the_name_of_the_job_that_shows_it(
+    maker: str, said: str, run: Run, workshop: Workshop
+) -> None:
     keys = workshop.keys()
 
     def work(job: StageJob, store: Store, progress: Progress, engines: Any) -> Outcome:
         folder = f"artifacts/report/{keys['report']}"
-        report = made.make_report(provenance=own_provenance(job) | {"job": "default/other", "run": "first"})
+        report = made.make_report(provenance=own_provenance(job) | {"job": maker, "run": "first"})
         write_report(report, store=store, folder=folder, title="other")
         publish(store, "report", keys["report"], {})
         return Outcome(keys=keys)
@@ -108,8 +117,9 @@ def test_a_report_that_another_job_made_carries_the_name_of_the_job_that_shows_i
     folder = workshop.store.path("runs/default.job/local")
     shown = json.loads((folder / "report.json").read_text())
     assert {name: shown["provenance"][name] for name in ("job", "run", "madeBy")} == {
-        "job": "default/job", "run": "local", "madeBy": "default/other, run first",
+        "job": "default/job", "run": "local", "madeBy": said,
     }  # fmt: skip
+    assert not any("secret" in (folder / f"report.{form}").read_text() for form in FORMS)
     assert "<title>job" in (folder / "report.html").read_text()
     assert (folder / "report.md").read_text().startswith("# job\n")
 
@@ -142,6 +152,39 @@ def test_a_stage_that_succeeds_reports_its_artifacts_and_figures(
     assert result.summary == {"kept": 3}
     assert result.started_at <= result.ended_at
     assert read_result(channel) == result
+
+
+@pytest.mark.parametrize("when", ["before it began", "while it read"])
+def test_a15_whatever_a_stage_raises_over_what_has_vanished_is_artifact_missing(
+    when: str, run: Run, workshop: Workshop
+) -> None:
+    keys = workshop.keys()
+    rows = f"artifacts/rows/{keys['rows']}"
+
+    def curate(job: StageJob, store: Store, progress: Progress, engines: Any) -> Outcome:
+        if when == "before it began":
+            pytest.fail("it can't begin")
+        store.delete(rows)
+        return Outcome(summary={"read": len(store.read(f"{rows}/train.jsonl"))})
+
+    if when == "before it began":
+        with workshop.store.draft(rows) as draft:
+            workshop.store.put(f"{draft}/train.jsonl", b"{}")
+            publish(workshop.store, "rows", keys["rows"], {}, draft=draft)
+        workshop.store.delete(f"{rows}/train.jsonl")
+    result, error = run(curate)
+    assert (result.outcome, result.cause, result.reason) == ("Failed", "none", "ArtifactMissing")
+    assert isinstance(error, errors.ArtifactMissing)
+    assert error.at == str(workshop.store.path(rows))
+
+
+def test_a_stage_that_is_asked_to_leave_leaves_whatever_has_vanished(run: Run, workshop: Workshop) -> None:
+    def curate(job: StageJob, store: Store, progress: Progress, engines: Any) -> Outcome:
+        store.delete("artifacts/rows")
+        raise Stopped("asked to")
+
+    result, _ = run(curate)
+    assert (result.outcome, result.reason) == ("Stopped", "Stopped")
 
 
 def test_prepare_reports_every_artifact_and_which_are_there(run: Run, workshop: Workshop) -> None:

@@ -39,7 +39,7 @@ def test_gpu_seconds_count_from_the_drivers_begin_once_it_knows_of_gpus() -> Non
     assert desk.work(1, seconds=30).gpu_seconds == 60
     desk.gpus, desk.seconds = 0, 45  # the engine's pods go before the driver does
     assert desk.progress.gpu_seconds() == 90
-    assert [said.gpu_seconds for said in desk.said] == [0, 60]
+    assert [(said.gpu_seconds, said.gpus) for said in desk.said] == [(0, 0), (60, 2)]
 
 
 def test_loading_counts_nothing() -> None:

@@ -24,7 +24,8 @@ def as_object(world: World) -> Object:
         "kind": "DistillationJob",
         "metadata": {
             "name": NAME, "namespace": NAMESPACE, "uid": "job-uid", "generation": world.generation,
-            "annotations": dict(world.annotations),
+            "annotations": dict(world.annotations), "finalizers": list(world.finalizers),
+            **({"deletionTimestamp": "2027-01-15T08:00:00Z"} if world.deleting else {}),
         },
         "spec": world.spec.model_dump(mode="json", by_alias=True, exclude_none=True),
         **({"status": status} if world.status.phase else {}),
@@ -151,13 +152,18 @@ def _queued(world: World) -> None:
 
 
 def _shared(world: World) -> None:
-    world.rivals = (Rival("team", "older", "uid-0", created=1.0, keys={"answers": "key-answers"}),)
+    world.rivals = (Rival("team", "older", "uid-0", keys={"answers": "key-answers"}),)
     world.complete_stage("Prepare")
     world.settle()
 
 
 def _busy(world: World) -> None:
     world.active_in_namespace = world.settings.max_active_jobs_per_namespace
+    world.settle()
+
+
+def _held(world: World) -> None:
+    world.settings = world.settings.model_copy(update={"on_restore": "Hold"})
     world.settle()
 
 
@@ -252,6 +258,15 @@ def _resumed(world: World) -> None:
     world.settle()
 
 
+def _held_by_a_finalizer(world: World) -> None:
+    name = work(world, "Train")
+    world.deleting, world.finalizers = True, ("example.com/block",)
+    world.settle()
+    world.result(name, outcome="Stopped", cause="none", reason="Stopped")
+    world.end_child(name)
+    world.settle()
+
+
 def _edit_not_seen(world: World) -> None:
     finish(world)
     edit(world, runID="second")
@@ -272,8 +287,9 @@ STATES: dict[str, Play] = {
     "s10 cancelling": _cancelling,
     "s10 cancelled": _cancelled,
     "w1 in a queue": _queued,
-    "w2 an older job makes the same": _shared,
+    "w2 another job makes the same": _shared,
     "w3 busy namespace": _busy,
+    "w9 on hold": _held,
     "w4 no node": _waiting("Unschedulable"),
     "w4 no node for the first stage": _waiting("Unschedulable", stage="Prepare"),
     "w5 image": _waiting("ImagePullBackOff"),
@@ -294,4 +310,5 @@ STATES: dict[str, Play] = {
     "p1 suspended and edited": _edited_when_suspended,
     "p1 suspended and cancelled": _cancelled_when_suspended,
     "p2 resumed": _resumed,
+    "p3 held by a finalizer": _held_by_a_finalizer,
 }

@@ -115,9 +115,13 @@ class OldCluster:
 
 
 def check(operator: Replica) -> None:
-    """Fail where an operator has met what nobody foresaw."""
+    """Fail where an operator has met what nobody foresaw.
+
+    That an API server takes up a changed CRD, and refuses a watch meanwhile, is foreseen: kopf says so and tries again.
+    """
     bad = [line for line in operator.lines() if line["level"] in ("ERROR", "CRITICAL")]
-    assert not bad, bad[0]
+    unforeseen = [line for line in bad if "storage is (re)initializing" not in line["message"]]
+    assert not unforeseen, unforeseen[0]
 
 
 @contextmanager

@@ -51,6 +51,7 @@ class World:
     status: Status = field(default_factory=Status)
     generation: int = 1
     deleting: bool = False
+    finalizers: tuple[str, ...] = ()
     children: dict[str, Child] = field(default_factory=dict)
     channels: dict[str, Channel] = field(default_factory=dict)
     jobs: dict[str, StageJob] = field(default_factory=dict)
@@ -76,7 +77,8 @@ class World:
     def job(self) -> Job:
         return Job(
             NAMESPACE, NAME, uid=UID, generation=self.generation, created=1_700_000_000.0, deleting=self.deleting,
-            annotations=self.annotations, spec=self.spec, problem=self.problem, status=self.status,
+            finalizers=self.finalizers, annotations=self.annotations, spec=self.spec, problem=self.problem,
+            status=self.status,
         )  # fmt: skip
 
     def observe(self) -> Observed:
@@ -185,8 +187,8 @@ class World:
         token = channel.owner.partition(":")[0]
         self.channels[name] = replace(channel, owner=f"{token}:{driver}", starts=channel.starts + 1)
 
-    def progress(self, name: str, *, done: int, total: int = 100) -> None:
-        said = StageProgress(at=stamp(self.now), state="Working", done=done, total=total, unit="rows")
+    def progress(self, name: str, *, done: int, total: int = 100, **changes: Any) -> None:
+        said = StageProgress(at=stamp(self.now), state="Working", done=done, total=total, unit="rows", **changes)
         self.channels[name] = replace(self.channels[name], progress=said)
 
     def result(self, name: str, *, driver: str = "d1", **changes: Any) -> None:

@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 
 from cluster_setup import ROOT, read_manifests
+from job_states import as_object, play
 from kubedistill.chain import CHAIN
 from kubedistill.contract import StageResult
 from kubedistill.report import Report
@@ -28,6 +29,7 @@ from kubedistill_operator.job import parse_job
 from kubedistill_operator.names import child_name, frozen_name
 from kubedistill_operator.observed import Observed
 from kubedistill_runtime.channel import read_job
+from old_code import unpack_operator
 from stored_release import StoredJob, StoredRelease, releases
 from tightened import TIGHTENED, tightenings
 
@@ -148,3 +150,24 @@ def test_every_rule_that_is_new_has_an_object_that_breaks_it(old: StoredRelease)
     """A row of tests/support/tightened.py; tests/cluster/upgrade tries its object on a real API server."""
     (crd,) = read_manifests(ROOT / "crds" / "kubedistill.io_distillationjobs.yaml")
     assert tightenings(old.crd, crd) <= TIGHTENED.keys()
+
+
+DECIDE = """
+import json, sys
+from kubedistill.settings import Settings
+from kubedistill_operator.decisions.reconcile import reconcile
+from kubedistill_operator.job import parse_job
+from kubedistill_operator.observed import Observed
+from kubedistill_operator.plan import Plan
+print(reconcile(parse_job(json.load(sys.stdin)), Observed(), now=1.8e9, settings=Settings()) == Plan())
+"""
+
+
+def test_p3_an_earlier_operator_leaves_a_job_alone_whose_phase_it_does_not_know(
+    old: StoredRelease, tmp_path: Path
+) -> None:
+    """Only a job that is being deleted has it, and of such a job 0.1 reads no more than that."""
+    held = as_object(play("p3 held by a finalizer"))
+    assert held["status"]["phase"] == "Deleting"
+    code = unpack_operator(old.operator, tmp_path / "old")
+    assert code.python(DECIDE, text=json.dumps(held)) == "True\n"

@@ -22,7 +22,7 @@ def changes(before: Job | None, after: Job) -> Iterator[str]:
         if line:
             yield f"{stage.name:<9} {line}"
     stalled = after.message != after.status.message
-    held = stalled or after.phase in ("Queued", "Suspended") or (after.phase == "Pending" and after.message)
+    held = stalled or after.phase in ("Queued", "Suspended", "Deleting") or (after.phase == "Pending" and after.message)
     if held and (before is None or _held(before) != _held(after)):
         yield _held(after)
 

@@ -16,7 +16,8 @@ _MARKS = {
     "Succeeded": "[green]✓[/]", "Skipped": "[dim]–[/]", "Failed": "[red]✗[/]", "Running": "[cyan]●[/]",
     "Starting": "[cyan]○[/]", "Stopping": "[yellow]●[/]",
 }  # fmt: skip
-_PHASES = {"Succeeded": "green", "Failed": "red", "Suspended": "yellow", "Queued": "yellow", "Pending": "yellow"}
+_PHASES = {"Succeeded": "green", "Failed": "red", "Suspended": "yellow", "Queued": "yellow", "Pending": "yellow",
+           "Deleting": "yellow"}  # fmt: skip
 _BAR = 24
 
 

@@ -9,7 +9,7 @@ from kubedistill.v1alpha1.base import Model, keyed_by
 
 Phase = Literal[
     "Pending", "Queued", "Preparing", "Generating", "Curating", "Training", "Evaluating", "Exporting",
-    "Succeeded", "Failed", "Suspended",
+    "Succeeded", "Failed", "Suspended", "Deleting",
 ]  # fmt: skip
 Text = Annotated[str, Field(max_length=1024)]
 Short = Annotated[str, Field(max_length=253)]
@@ -70,7 +70,9 @@ class StageStatus(Model):
     eta_seconds: Annotated[float, Field(ge=0)] | None = None
     """Seconds that the rest will take at this rate."""
     gpu_seconds: Annotated[float, Field(ge=0)] = 0.0
-    """GPU-seconds of all tries."""
+    """GPU-seconds of all tries, the latest one as far as its driver has said."""
+    latest_gpu_seconds: Annotated[float, Field(ge=0)] | None = None
+    """Those of the latest try, which are in gpuSeconds already; absent until its driver says any."""
     starts: Natural = 0
     """Drivers that claimed the latest try; over 1, a head was lost and its driver started again."""
     restarts: Restarts = Restarts()

@@ -9,10 +9,11 @@ if obj.status ~= nil then
   end
 end
 local suspended = obj.spec.suspend == true
+local leaves = obj.metadata.deletionTimestamp ~= nil
 
 return {
-  suspend = { disabled = over or suspended, displayName = "Suspend", iconClass = "fa fa-fw fa-pause" },
-  resume = { disabled = over or not suspended, displayName = "Resume", iconClass = "fa fa-fw fa-play" },
-  rerun = { disabled = not over, displayName = "Run again", iconClass = "fa fa-fw fa-redo" },
-  cancel = { disabled = over or not begun, displayName = "Cancel", iconClass = "fa fa-fw fa-stop" },
+  suspend = { disabled = leaves or over or suspended, displayName = "Suspend", iconClass = "fa fa-fw fa-pause" },
+  resume = { disabled = leaves or over or not suspended, displayName = "Resume", iconClass = "fa fa-fw fa-play" },
+  rerun = { disabled = leaves or not over, displayName = "Run again", iconClass = "fa fa-fw fa-redo" },
+  cancel = { disabled = leaves or over or not begun, displayName = "Cancel", iconClass = "fa fa-fw fa-stop" },
 }

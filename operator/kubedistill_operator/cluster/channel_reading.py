@@ -16,7 +16,7 @@ from kubedistill_operator.observed import Channel
 
 _MOST_STARTS = 1_000_000
 _MOST_COUNT = 2**53
-_MOST_GPU_SECONDS = 1e12
+_MOST_GPU_SECONDS, _MOST_GPUS = 1e12, 100_000
 _MOST_FIGURE, _MOST_FIGURES = 1e300, 32
 _SHORT, _NAME, _KEY = 32, 253, 64
 _REASON = re.compile(r"[A-Za-z][A-Za-z0-9]{0,62}")
@@ -94,6 +94,8 @@ def _read_progress(values: Any) -> StageProgress:
     if max(found.done, found.total) > _MOST_COUNT:
         raise ValueError("done, total: too large")
     _check_amount("gpuSeconds", found.gpu_seconds)
+    if found.gpus > _MOST_GPUS:
+        raise ValueError("gpus: too many")
     _check_amount("etaSeconds", found.eta_seconds or 0.0)
     return found.model_copy(
         update={

@@ -13,6 +13,7 @@ from kubedistill.settings import Settings
 from kubedistill_operator.clock import seconds_of
 from kubedistill_operator.cluster.failures import NotUnderstood
 from kubedistill_operator.decisions.freeze import thaw
+from kubedistill_operator.names import JOB_UID_LABEL
 from kubedistill_operator.observed import Child, ChildState, Frozen
 
 Resource = Mapping[str, Any]
@@ -53,6 +54,7 @@ def read_child(resource: Resource, *, started: bool = False) -> Child:
         admitted=not held_back,
         evicted=held_back and started and state != "Ended",
         deleting="deletionTimestamp" in metadata,
+        is_owned=is_owned(resource, uid=str(_mapping(metadata, "labels").get(JOB_UID_LABEL))),
     )
 
 

@@ -12,10 +12,11 @@ _MOST = 1024  # longer messages are refused
 
 
 def event_manifest(event: Event, job: Job, *, now: float, instance: str) -> Manifest:
-    """The Event about a job: one for each reason, run, stage, attempt and generation of its spec."""
+    """The Event about a job: one for each reason, subject, run, stage, attempt and generation of its spec."""
     status = job.status
     run = status.run.id if status.run else ""
-    told = (job.uid, event.reason, run, status.stage, str(status.attempt), str(job.generation))
+    about = (event.about,) if event.about else ()
+    told = (job.uid, event.reason, run, status.stage, str(status.attempt), str(job.generation), *about)
     digest = hashlib.sha256("/".join(told).encode()).hexdigest()[:16]
     time = datetime.fromtimestamp(now, UTC)
     return {

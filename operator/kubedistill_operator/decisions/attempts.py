@@ -10,14 +10,15 @@ from kubedistill.chain import CHAIN, ArtifactName
 from kubedistill.errors import InvalidInput
 from kubedistill.v1alpha1 import Result, StageStatus
 from kubedistill_operator.children.attempt import build_children
-from kubedistill_operator.clock import seconds_since, stamp
+from kubedistill_operator.clock import seconds_of, seconds_since, stamp
 from kubedistill_operator.decisions.causes import Cause, backoff
+from kubedistill_operator.decisions.ends import conclude, fail_run
 from kubedistill_operator.decisions.requests import make_request
 from kubedistill_operator.decisions.situation import OVER, Situation
 from kubedistill_operator.names import child_name
 from kubedistill_operator.observed import Rival
 from kubedistill_operator.plan import Deletion, Event, Plan
-from kubedistill_operator.status import with_run, with_stage
+from kubedistill_operator.status import find_condition, with_run, with_stage, without_conditions
 
 _WAIT_SECONDS = 5
 
@@ -27,8 +28,7 @@ def finish_run(situation: Situation) -> Plan | None:
     if not situation.status.stages or situation.current is not None or situation.is_over:
         return None
     message = f"{_praise(situation.status.result)}the student is exported"
-    status = situation.say(situation.status, "Complete", "True", reason="Exported", message=message)
-    status = situation.say(status, "Progressing", "False", reason="Complete")
+    status = conclude(situation, situation.status, "Complete", reason="Exported", message=message)
     run = situation.status.run
     events = (Event("RunSucceeded", f"run {run.id if run else ''}: {message}"),)
     return Plan(status=status, events=events, requeue_after=0, why=("done",))
@@ -46,8 +46,7 @@ def skip_complete(situation: Situation) -> Plan | None:
     result = situation.status.result
     if stage.name == "Evaluate" and (result is None or not result.gate_passed):
         message = "the gate said no when this student was judged"
-        status = situation.say(situation.status, "Failed", "True", reason="EvaluationGate", message=message)
-        return Plan(status=status, events=(Event("RunFailed", message, "Warning"),), requeue_after=0, why=(message,))
+        return fail_run(situation, reason="EvaluationGate", message=message)
     status = with_stage(situation.status, stage.name, state="Skipped", percent=100, message="already there")
     return Plan(
         status=status, events=(Event("StageSkipped", stage.name),), requeue_after=0, why=(f"{stage.name} is cached",)
@@ -71,7 +70,7 @@ def sweep_children(situation: Situation) -> Plan | None:
 
 
 def wait_for_turn(situation: Situation) -> Plan | None:
-    """Before an attempt: old pods are gone, the backoff is over, no older job makes the same, and there is room."""
+    """Before an attempt: old pods are gone, the backoff is over, no other job makes the same, and there is room."""
     stage = situation.current
     if stage is None or stage.state != "Pending":
         return None
@@ -79,8 +78,8 @@ def wait_for_turn(situation: Situation) -> Plan | None:
         return Plan(requeue_after=_WAIT_SECONDS, why=("pods of an earlier attempt still run",))
     if (left := _backoff_left(situation, stage)) > 0:
         return Plan(requeue_after=left, why=(f"next attempt in {left:.0f} s",))
-    if (rival := _older_rival(situation)) is not None:
-        return _queue(situation, "SharedArtifact", f"{rival.namespace}/{rival.name} is making the same artifact")
+    if (plan := _wait_for_rival(situation)) is not None:
+        return plan
     limit = situation.settings.max_active_jobs_per_namespace
     if situation.observed.active_in_namespace >= limit:
         return _queue(situation, "NamespaceBusy", f"{limit} jobs of this namespace have a child")
@@ -98,7 +97,7 @@ def begin_attempt(situation: Situation) -> Plan | None:
     status = with_stage(
         situation.status, stage.name, state="Starting", attempt=attempt, child=name, child_uid="",
         started_at=stamp(situation.now), ended_at="", progressed_at="", percent=0, eta_seconds=None, starts=0,
-        reason="", message="starting",
+        latest_gpu_seconds=None, reason="", message="starting",
     )  # fmt: skip
     told = make_request(replace(situation, job=replace(job, status=status))).stage_job
     status = with_stage(status, stage.name, job_digest=text_digest(told.to_json()))
@@ -120,10 +119,7 @@ def make_child(situation: Situation) -> Plan | None:
     try:
         manifests = build_children(request)
     except InvalidInput as error:  # what the settings of this moment or the size of the spec don't allow
-        status = with_stage(situation.status, stage.name, state="Failed", reason=error.reason, message=str(error))
-        status = situation.say(status, "Failed", "True", reason=error.reason, message=str(error))
-        event = Event("RunFailed", f"{error.reason}: {error}", "Warning")
-        return Plan(status=status, events=(event,), requeue_after=0, why=(str(error),))
+        return fail_run(situation, reason=error.reason, message=str(error))
     return Plan(create=manifests, requeue_after=_WAIT_SECONDS, why=(f"{stage.child} is made",))
 
 
@@ -142,17 +138,62 @@ def _backoff_left(situation: Situation, stage: StageStatus) -> float:
     return max(waits, default=0.0) - seconds_since(stage.ended_at, situation.now) if stage.ended_at else 0.0
 
 
-def _older_rival(situation: Situation) -> Rival | None:
-    """Another live job on the same storage that is to make an artifact of this stage before us."""
+def _wait_for_rival(situation: Situation) -> Plan | None:
+    """Wait while another job's child makes what this stage would, and look at the store again when that has ended.
+
+    After schedulingTimeoutSeconds this job makes it itself.
+    """
+    assert situation.run is not None
+    rival, limit = _find_rival(situation), situation.run.spec.scheduling_timeout_seconds
+    waiting = find_condition(situation.status, "QuotaReserved")
+    waits = waiting is not None and (waiting.status, waiting.reason) == ("False", "SharedArtifact")
+    if rival is None:
+        return _look_again(situation) if waits or _is_outdated(situation) else None
+    if waits and waiting and seconds_since(waiting.last_transition_time, situation.now) >= limit:
+        return None
+    # Whoever reads this job need not be allowed to read those of another namespace.
+    same = rival.namespace == situation.job.namespace
+    who = f"{rival.namespace}/{rival.name}" if same else "a job of another namespace"
+    return _queue(situation, "SharedArtifact", f"{who} is making the same artifact")
+
+
+def _find_rival(situation: Situation) -> Rival | None:
+    """Another job on the same store whose child makes an artifact of this stage."""
     made: dict[ArtifactName, str] = {name: situation.key(name) for name in situation.chain_stage.makes}
-    own = (situation.job.created, situation.job.uid)
-    for rival in situation.observed.rivals:
-        same = any(key and rival.keys.get(name) == key for name, key in made.items())
-        if same and (rival.created, rival.uid) < own:
-            return rival
-    return None
+    return next(
+        (
+            rival
+            for rival in situation.observed.rivals
+            for name, key in made.items()
+            if key and rival.keys.get(name) == key
+        ),
+        None,
+    )
+
+
+def _is_outdated(situation: Situation) -> bool:
+    """Whether another job has made all that this stage would since Prepare began to look."""
+    prepare, stage = situation.status.stages[0], situation.chain_stage
+    lacks = {name: key for name in stage.makes if (key := situation.key(name)) and not situation.complete(name)}
+    if not lacks or stage.name == prepare.name:
+        return False
+    looked = seconds_of(prepare.started_at) or 0.0
+    # Times are to the second: what ended in the second in which Prepare began may have been there or not.
+    made = {pair for rival in situation.observed.rivals if rival.made_at >= looked for pair in rival.made.items()}
+    return lacks.items() <= made
+
+
+def _look_again(situation: Situation) -> Plan:
+    """Have Prepare say anew what is complete: what it said was true before another job went on."""
+    status = with_stage(situation.status, CHAIN[0].name, state="Pending", percent=0, reason="", message="")
+    status = without_conditions(status, "QuotaReserved")
+    why = "another job has gone on with the same artifact since Prepare looked: it looks again"
+    return Plan(status=status, requeue_after=0, why=(why,))
 
 
 def _queue(situation: Situation, reason: str, message: str) -> Plan:
-    status = situation.say(situation.status, "QuotaReserved", "False", reason=reason, message=message)
+    known, status = find_condition(situation.status, "QuotaReserved"), situation.status
+    if known is not None and known.reason != reason:  # each wait has a time of its own
+        status = without_conditions(status, "QuotaReserved")
+    status = situation.say(status, "QuotaReserved", "False", reason=reason, message=message)
     return Plan(status=status, requeue_after=30, why=(message,))

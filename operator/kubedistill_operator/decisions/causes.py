@@ -57,7 +57,9 @@ Clue = Callable[[Evidence], Blame | None]
 
 
 def blame_result(result: StageResult) -> Blame:
-    """What a driver's own result says."""
+    """What a driver's own result says; one that left unasked was told to by SIGTERM, as pods are that must leave."""
+    if result.outcome == "Stopped":
+        return Blame("preemption", "Preempted", f"the driver was told to leave: {result.message or 'it has saved'}")
     cause: Cause = next((known for known in _CAUSES if known == result.cause), "failure")
     return Blame(cause, result.reason or "UserCodeError", result.message or "the driver gave no reason")
 

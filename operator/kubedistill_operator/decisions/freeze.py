@@ -15,14 +15,13 @@ from kubedistill.stored import read_stored
 from kubedistill.v1alpha1 import API_VERSION, KIND, LIVE_FIELDS, Run, Spec, spec_values, without_former_defaults
 from kubedistill.v1alpha1.base import Model
 from kubedistill_operator.children.layout import named_pools
-from kubedistill_operator.children.pods import STORAGE_PATH
 from kubedistill_operator.children.request import owner_reference
+from kubedistill_operator.decisions.stores import find_uri, uri_of_0_1
 from kubedistill_operator.job import Job
 from kubedistill_operator.names import MANAGED_BY, frozen_name
 from kubedistill_operator.observed import Frozen
 from kubedistill_operator.plan import Manifest
 
-_CLAIMED_STORE = f"file://{STORAGE_PATH}"
 _IMAGES_OF_0_1 = {"runtime": "kubedistill/runtime:0.1.0", "runtimeCpu": "kubedistill/runtime-cpu:0.1.0"}
 """What 0.1 left out of a run that it froze."""
 
@@ -49,14 +48,14 @@ class RunSettings(Model):
     policy: Policy
 
     @classmethod
-    def of(cls, spec: Spec, settings: Settings) -> Self:
-        """What a run of a spec would keep now."""
+    def of(cls, spec: Spec, settings: Settings, *, store: str) -> Self:
+        """What a run of a spec would keep now; `store` is the root of its store."""
         named = named_pools(spec)
         return cls(
             pools={name: pool for name, pool in settings.pools.items() if name in named},
             images=settings.images.model_copy(update={"pull_secrets": ()}),  # a renewed Secret serves running jobs too
             storage=RunStorage(
-                uri=spec.storage.uri or settings.storage.uri or _CLAIMED_STORE,
+                uri=store,
                 volume_claim=spec.storage.volume_claim or settings.storage.volume_claim,
             ),
             cpu_resources=settings.cpu_resources,
@@ -96,7 +95,8 @@ class FrozenRun:
 def freeze(job: Job, run_id: str, *, settings: Settings) -> FrozenRun:
     """The run that would start now."""
     assert job.spec is not None, "a spec that can't be read is never started"
-    kept = RunSettings.of(job.spec, settings)
+    store = find_uri(job.spec, namespace=job.namespace, storage=settings.storage)
+    kept = RunSettings.of(job.spec, settings, store=store)
     return FrozenRun(run_id, spec_digest(job.spec), job.spec, kept, frozen_spec=spec_values(job.spec))
 
 
@@ -146,7 +146,8 @@ def thaw(frozen: Frozen, *, settings: Settings) -> FrozenRun:
     kept = dict(values)
     by_0_1 = "storage" not in values
     if by_0_1:
-        kept = RunSettings.of(spec, settings).model_dump(mode="json", by_alias=True) | kept
+        now = RunSettings.of(spec, settings, store=uri_of_0_1(spec, storage=settings.storage))
+        kept = now.model_dump(mode="json", by_alias=True) | kept
         kept |= {"images": _IMAGES_OF_0_1 | values["images"]}
     kept["pools"] = {name: pool for name, pool in values["pools"].items() if name in named_pools(spec)}
     return FrozenRun(

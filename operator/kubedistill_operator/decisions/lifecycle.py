@@ -3,24 +3,21 @@
 Each takes a Situation and gives a Plan, or None where it has nothing to say. None calls another.
 """
 
+from dataclasses import replace
+
 from kubedistill.runs import wanted_run
 from kubedistill.v1alpha1 import Run, RunRecord
 from kubedistill_operator.clock import seconds_since, stamp
+from kubedistill_operator.decisions.ends import ask_to_leave, fail_run
 from kubedistill_operator.decisions.freeze import freeze, frozen_manifest, has_digest, spec_digest
 from kubedistill_operator.decisions.placement import find_obstacle
 from kubedistill_operator.decisions.situation import Situation, fresh_stages
-from kubedistill_operator.names import CANCEL_ANNOTATION, RERUN_ANNOTATION, out_name
-from kubedistill_operator.plan import Deletion, Event, Plan, StopRequest
-from kubedistill_operator.status import is_not_understood, is_true, with_stage, without_conditions
+from kubedistill_operator.names import CANCEL_ANNOTATION, RELEASE_ANNOTATION, RERUN_ANNOTATION
+from kubedistill_operator.plan import Deletion, Event, Plan
+from kubedistill_operator.status import find_condition, is_not_understood, is_true, with_stage, without_conditions
 
 _HISTORY, _REQUESTS = 20, 8
 _PER_RUN = ("Complete", "Failed", "Suspended", "Progressing", "QuotaReserved", "SpecDrift")
-_LIVE = ("Starting", "Running")
-
-
-def leave_deleted(situation: Situation) -> Plan | None:
-    """A job that is being deleted is only looked at; the garbage collector takes what it owns."""
-    return Plan(why=("the job is being deleted",)) if situation.job.deleting else None
 
 
 def go_on_understood(situation: Situation) -> Plan | None:
@@ -54,7 +51,7 @@ def supersede(situation: Situation) -> Plan | None:
     run = situation.status.run
     if wanted is None or run is None:
         return None
-    if (plan := _stop(situation, reason="Superseded")) is not None:
+    if (plan := ask_to_leave(situation, reason="Superseded")) is not None:
         return plan
     if situation.current is not None and situation.current.state == "Stopping":
         return None
@@ -64,7 +61,23 @@ def supersede(situation: Situation) -> Plan | None:
     status = without_conditions(situation.status, *_PER_RUN).model_copy(
         update={"run": None, "stages": (), "result": None, "run_history": history}
     )
-    return Plan(status=status, requeue_after=0, why=(f"run {run.id} gives way to {wanted}",))
+    told = f"run {run.id} gives way to {wanted}"
+    events = () if situation.is_over else (Event("RunSuperseded", told, about=run.id),)
+    return Plan(status=status, events=events, requeue_after=0, why=(told,))
+
+
+def hold_restored(situation: Situation) -> Plan | None:
+    """Where the settings say so, leave a job alone that no status tells the past of, until somebody releases it."""
+    status = situation.status
+    if situation.settings.on_restore != "Hold" or situation.job.annotations.get(RELEASE_ANNOTATION):
+        return None
+    if status.run is not None or status.run_history:
+        return None
+    message = f"settings.onRestore holds jobs without status; annotate it with {RELEASE_ANNOTATION} to start it"
+    held = situation.say(status, "QuotaReserved", "False", reason="OnHold", message=message)
+    known = find_condition(status, "QuotaReserved")
+    events = () if known is not None and known.reason == "OnHold" else (Event("Held", message),)
+    return Plan(status=held, events=events, why=(message,))
 
 
 def start_run(situation: Situation) -> Plan | None:
@@ -120,22 +133,21 @@ def cancel(situation: Situation) -> Plan | None:
     token = situation.job.annotations.get(CANCEL_ANNOTATION)
     if not token or f"cancel:{token}" in situation.status.handled_requests or situation.status.run is None:
         return None
-    if (plan := _stop(situation, reason="Cancelled")) is not None:
+    if (plan := ask_to_leave(situation, reason="Cancelled")) is not None:
         return plan
     if situation.current is not None and situation.current.state == "Stopping":
         return None
-    status = situation.status.model_copy(update={"handled_requests": _handled(situation, "cancel")})
-    status = situation.say(status, "Failed", "True", reason="Cancelled", message="cancelled by annotation")
-    return Plan(
-        status=status, events=(Event("RunCancelled", "cancelled by annotation", "Warning"),), why=("cancelled",)
-    )
+    plan = fail_run(situation, reason="Cancelled", message="cancelled by annotation", event="RunCancelled")
+    assert plan.status is not None, "an end is written down"
+    status = plan.status.model_copy(update={"handled_requests": _handled(situation, "cancel")})
+    return replace(plan, status=status)
 
 
 def suspend(situation: Situation) -> Plan | None:
     """Save and stop while spec.suspend is true; nothing is charged."""
     if situation.live_spec is None or not situation.live_spec.suspend:
         return None
-    if (plan := _stop(situation, reason="Suspended")) is not None:
+    if (plan := ask_to_leave(situation, reason="Suspended")) is not None:
         return plan
     if situation.current is not None and situation.current.state == "Stopping":
         return None
@@ -177,21 +189,8 @@ def _handled(situation: Situation, verb: str) -> tuple[str, ...]:
     return (*kept, *(one for one in on_the_job.values() if one in handled))[-_REQUESTS:]
 
 
-def _stop(situation: Situation, *, reason: str) -> Plan | None:
-    """Ask a live attempt to save and leave; None where none is live."""
-    stage = situation.current
-    if stage is None or stage.state not in _LIVE:
-        return None
-    status = with_stage(
-        situation.status, stage.name, state="Stopping", reason=reason, ended_at=stamp(situation.now),
-        message="asked to save and leave",
-    )  # fmt: skip
-    channel = situation.observed.attempt.channel
-    stop = StopRequest(out_name(stage.child)) if channel is not None and not channel.stop else None
-    return Plan(status=status, stop=stop, requeue_after=5, why=(f"{reason}: {stage.child} is asked to leave",))
-
-
 def _refuse(situation: Situation, *, reason: str, message: str) -> Plan:
-    status = situation.say(situation.status, "Validated", "False", reason=reason, message=message)
+    released = without_conditions(situation.status, "QuotaReserved")
+    status = situation.say(released, "Validated", "False", reason=reason, message=message)
     events = () if status == situation.status else (Event("ValidationFailed", f"{reason}: {message}", "Warning"),)
     return Plan(status=status, events=events, requeue_after=60, why=(message,))

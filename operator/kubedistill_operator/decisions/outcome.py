@@ -1,25 +1,36 @@
-"""Deciders about how an attempt ended: success, failure by cause and budget, deadlines, and the way out.
+"""Deciders about how an attempt ended: success, failure by its cause, deadlines, and the way out.
 
 Each takes a Situation and gives a Plan, or None where it has nothing to say. None calls another.
 """
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from kubedistill.contract import StageResult
-from kubedistill.v1alpha1 import ArtifactStatus, Restarts, Result, StageStatus, Status
+from kubedistill.v1alpha1 import ArtifactStatus, Result, StageStatus
 from kubedistill_operator.clock import seconds_since, stamp
-from kubedistill_operator.decisions.causes import Blame, Cause, Evidence, blame_evidence, blame_result, strongest
-from kubedistill_operator.decisions.situation import LIVE, Situation, fresh_stages
+from kubedistill_operator.decisions.causes import Blame, Evidence, blame_evidence, blame_result, strongest
+from kubedistill_operator.decisions.ends import (
+    GRACEFUL,
+    UNTIL_OVER,
+    account,
+    active_seconds,
+    charge,
+    end_attempt,
+    fail_run,
+    is_spent,
+)
+from kubedistill_operator.decisions.situation import Situation, fresh_stages
 from kubedistill_operator.names import attempt_token, out_name
+from kubedistill_operator.observed import Child
 from kubedistill_operator.plan import Deletion, Event, Plan, StopRequest
 from kubedistill_operator.status import with_run, with_stage
 
 GRACE_SECONDS, STOP_SECONDS = 30, 60
-GRACEFUL = ("Suspended", "Superseded", "Cancelled")
-"""Reasons for which a driver is given time to save."""
-_UNTIL_OVER = ("Starting", "Running")
+_KEPT = ("attempt", "restarts", "gpu_seconds", "latest_gpu_seconds")
+"""What a stage that begins anew keeps of what it has had."""
 _DIGITS = 6
 """Decimals of a figure in the status, which is read by people too."""
 
@@ -27,35 +38,34 @@ _DIGITS = 6
 def record_restart(situation: Situation) -> Plan | None:
     """Charge each further driver of an attempt to infrastructure, one at a time; only the channel tells of them."""
     stage, channel, run = situation.current, situation.observed.attempt.channel, situation.run
-    if stage is None or stage.state not in _UNTIL_OVER or channel is None or run is None:
+    if stage is None or stage.state not in UNTIL_OVER or channel is None or run is None:
         return None
     number = max(1, stage.starts) + 1
     if channel.starts < number:
         return None
-    restarts = _charge(stage.restarts, "infrastructure")
-    status = with_stage(_count(situation), stage.name, starts=number, restarts=restarts)
+    restarts = charge(stage.restarts, "infrastructure")
+    if is_spent(situation, restarts, "infrastructure") and valid_result(situation) is None:
+        message = f"driver {number - 1} was lost, and the budget with it"
+        return end_attempt(
+            situation, "Failed", reason="DriverRestarted", message=message, cause="infrastructure", starts=number
+        )
+    status = with_stage(account(situation), stage.name, starts=number, restarts=restarts)
     message = f"{stage.name} attempt {stage.attempt}: driver {number} goes on where the one before it was lost"
-    if restarts.infrastructure > run.spec.retry.max_infrastructure_failures and valid_result(situation) is None:
-        return _fail(situation, status, reason="DriverRestarted", message=message)
-    event = Event("DriverRestarted", message, "Warning")
+    event = Event("DriverRestarted", message, "Warning", about=str(number))
     return Plan(status=status, events=(event,), requeue_after=0, why=(message,))
 
 
 def record_success(situation: Situation) -> Plan | None:
     """A valid result of the current owner decides, whatever the child says of itself."""
     stage, result, channel = situation.current, valid_result(situation), situation.observed.attempt.channel
-    if (
-        stage is None
-        or result is None
-        or result.outcome != "Succeeded"
-        or stage.state not in (*_UNTIL_OVER, "Stopping")
-    ):
+    if stage is None or result is None or result.outcome != "Succeeded" or stage.state not in (*UNTIL_OVER, "Stopping"):
         return None
-    status = with_stage(
-        _count(situation, stop=True), stage.name, state="Succeeded", percent=100, eta_seconds=0.0, reason="",
-        ended_at=stamp(situation.now), gpu_seconds=stage.gpu_seconds + result.gpu_seconds, message=result.message,
+    plan = end_attempt(
+        situation, "Succeeded", message=result.message, percent=100, eta_seconds=0.0,
         starts=max(stage.starts, channel.starts) if channel is not None else stage.starts,
     )  # fmt: skip
+    status = plan.status
+    assert status is not None, "an end is written down"
     found = {one.name: one for one in status.run.artifacts} if status.run else {}
     found |= {
         name: ArtifactStatus(name=name, key=ref.key, complete=ref.complete, uri=ref.uri)
@@ -65,10 +75,10 @@ def record_success(situation: Situation) -> Plan | None:
     judged = result.summary if stage.name == "Evaluate" else result.summary.get("report")
     if isinstance(judged, dict):
         status = status.model_copy(update={"result": read_result(judged)})
+    plan = replace(plan, status=status)
     if stage.name == "Evaluate" and (status.result is None or not status.result.gate_passed):
-        return _fail(situation, status, reason="EvaluationGate", message=_gate_message(result.summary))
-    event = Event("StageSucceeded", f"{stage.name} attempt {stage.attempt}: {result.message or 'done'}")
-    return Plan(status=status, events=(event,), requeue_after=0, why=(f"{stage.name} succeeded",))
+        return fail_run(situation, reason="EvaluationGate", message=_gate_message(result.summary), after=plan)
+    return plan
 
 
 def enforce_deadline(situation: Situation) -> Plan | None:
@@ -78,38 +88,23 @@ def enforce_deadline(situation: Situation) -> Plan | None:
     run = situation.status.run
     if limit is None or run is None or situation.current is None:
         return None
-    active = run.active_seconds + (seconds_since(run.counted_at, situation.now) if run.counted_at else 0.0)
-    if active < limit:
+    if (active := active_seconds(situation)) < limit:
         return None
     message = f"the run was active for {active:.0f} s, and activeDeadlineSeconds is {limit}"
-    return _fail(situation, _count(situation), reason="DeadlineExceeded", message=message)
+    return fail_run(situation, reason="DeadlineExceeded", message=message)
 
 
 def record_failure(situation: Situation) -> Plan | None:
     """Charge an attempt that ended without success to its cause, once, and retry while the budget lasts."""
     stage = situation.current
-    if stage is None or stage.state not in _UNTIL_OVER:
+    if stage is None or stage.state not in UNTIL_OVER:
         return None
     blame = _blame(situation, stage)
     if blame is None:
         return None
     if blame.reason == "ArtifactMissing":
         return _rewind(situation, blame)
-    restarts = _charge(stage.restarts, blame.cause)
-    status = with_stage(
-        _count(situation), stage.name, state="Stopping", reason=blame.reason, message=blame.message, restarts=restarts,
-        ended_at=stamp(situation.now), gpu_seconds=stage.gpu_seconds + _spent(situation),
-    )  # fmt: skip
-    event = Event("AttemptFailed", f"{stage.name} attempt {stage.attempt}: {blame.reason}: {blame.message}", "Warning")
-    assert situation.run is not None
-    retry = situation.run.spec.retry
-    budget = {
-        "failure": retry.max_failures, "infrastructure": retry.max_infrastructure_failures,
-        "preemption": retry.max_preemptions,
-    }  # fmt: skip
-    if blame.cause == "user" or getattr(restarts, blame.cause) > budget[blame.cause]:
-        return _fail(situation, status, reason=blame.reason, message=blame.message)
-    return Plan(status=status, events=(event,), requeue_after=0, why=(f"{blame.cause}: {blame.reason}",))
+    return end_attempt(situation, "Failed", reason=blame.reason, message=blame.message, cause=blame.cause)
 
 
 def note_end(situation: Situation) -> Plan | None:
@@ -118,7 +113,7 @@ def note_end(situation: Situation) -> Plan | None:
     What its pods show is written down at once, since a RayJob's pods are gone before the grace is over.
     """
     stage, child = situation.current, situation.observed.attempt.child
-    if stage is None or stage.state not in _UNTIL_OVER or not stage.child_uid or valid_result(situation) is not None:
+    if stage is None or stage.state not in UNTIL_OVER or not stage.child_uid or valid_result(situation) is not None:
         return None
     if child is not None and child.uid == stage.child_uid and child.is_live:
         return None
@@ -144,12 +139,24 @@ def finish_stopping(situation: Situation) -> Plan | None:
             stop = StopRequest(out_name(stage.child)) if unasked else None
             return Plan(stop=stop, requeue_after=STOP_SECONDS - waited, why=("the driver is saving",))
     if child is not None:
-        deletion = () if child.deleting else (Deletion(child.kind, child.name, child.uid),)
-        return Plan(delete=deletion, requeue_after=5, why=(f"{child.name} is deleted",))
+        return _delete_child(situation, child)
     if situation.runs(attempt):
         return Plan(requeue_after=5, why=("pods of the old attempt still run",))
-    status = with_stage(_count(situation, stop=True), stage.name, state="Pending")
+    if stage.reason in GRACEFUL:
+        said = valid_result(situation)
+        message = said.message if said is not None and said.message else "ended without a last word"
+        return end_attempt(situation, "Stopped", reason=stage.reason, message=message)
+    status = with_stage(account(situation, has_child=False), stage.name, state="Pending")
     return Plan(status=status, requeue_after=0, why=(f"attempt {stage.attempt} is gone",))
+
+
+def _delete_child(situation: Situation, child: Child) -> Plan:
+    """Delete the child, once, with what a driver that says nothing has held until now in the accounts."""
+    if child.deleting:
+        return Plan(requeue_after=5, why=(f"{child.name} is being deleted",))
+    deletion = Deletion(child.kind, child.name, child.uid)
+    status = account(situation, has_ended=True)
+    return Plan(status=status, delete=(deletion,), requeue_after=5, why=(f"{child.name} is deleted",))
 
 
 def valid_result(situation: Situation) -> StageResult | None:
@@ -205,53 +212,17 @@ def _seen(situation: Situation, stage: StageStatus) -> Blame:
     return strongest(blame, reason=stage.reason if stage.ended_at else "", message=stage.message)
 
 
-def _charge(restarts: Restarts, cause: Cause) -> Restarts:
-    return restarts if cause == "user" else restarts.model_copy(update={cause: getattr(restarts, cause) + 1})
-
-
-def _spent(situation: Situation) -> float:
-    channel = situation.observed.attempt.channel
-    if channel is None:
-        return 0.0
-    said = channel.result or channel.progress
-    return said.gpu_seconds if said else 0.0
-
-
-def _count(situation: Situation, *, stop: bool = False) -> Status:
-    """The status with the run's active seconds counted up to now."""
-    run = situation.status.run
-    assert run is not None
-    active = run.active_seconds + (seconds_since(run.counted_at, situation.now) if run.counted_at else 0.0)
-    return with_run(
-        situation.status,
-        active_seconds=round(active, 3),
-        counted_at="" if stop else run.counted_at and stamp(situation.now),
-    )
-
-
 def _rewind(situation: Situation, blame: Blame) -> Plan:
     """Make a vanished artifact again, once per run: Prepare looks at what is there, the rest follows."""
     run = situation.status.run
     assert run is not None
     if run.rewound:
-        return _fail(situation, _count(situation), reason=blame.reason, message=f"{blame.message}; it vanished twice")
-    old = {stage.name: stage for stage in situation.status.stages}
+        return fail_run(situation, reason=blame.reason, message=f"{blame.message}; it vanished twice")
+    plan = end_attempt(situation, "Failed", reason=blame.reason, message=blame.message)
+    assert plan.status is not None, "an end is written down"
+    old = {stage.name: stage for stage in plan.status.stages}
     stages = tuple(
-        fresh.model_copy(update={"attempt": old[fresh.name].attempt, "restarts": old[fresh.name].restarts})
-        for fresh in fresh_stages()
+        fresh.model_copy(update={name: getattr(old[fresh.name], name) for name in _KEPT}) for fresh in fresh_stages()
     )
-    status = with_run(_count(situation, stop=True), rewound=True).model_copy(update={"stages": stages})
-    return Plan(
-        status=status, events=(Event("Rewound", blame.message, "Warning"),), requeue_after=0, why=(blame.message,)
-    )
-
-
-def _fail(situation: Situation, status: Status, *, reason: str, message: str) -> Plan:
-    live = next((stage for stage in status.stages if stage.state in LIVE), None)
-    if live is not None:
-        status = with_stage(
-            status, live.name, state="Failed", reason=reason, message=message, ended_at=stamp(situation.now)
-        )
-    status = situation.say(status, "Failed", "True", reason=reason, message=message)
-    event = Event("RunFailed", f"{reason}: {message}", "Warning")
-    return Plan(status=status, events=(event,), requeue_after=0, why=(message,))
+    status = with_run(plan.status, rewound=True, counted_at="").model_copy(update={"stages": stages})
+    return replace(plan, status=status, events=(*plan.events, Event("Rewound", blame.message, "Warning")))

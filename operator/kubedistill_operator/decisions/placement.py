@@ -7,6 +7,7 @@ from kubedistill.errors import InvalidInput
 from kubedistill.settings import Settings
 from kubedistill.v1alpha1 import Spec
 from kubedistill_operator.children.attempt import check_children
+from kubedistill_operator.decisions.stores import find_uri
 from kubedistill_operator.observed import Observed
 
 
@@ -48,8 +49,8 @@ def _can_not_be_built(place: Place) -> Obstacle | None:
 
 
 def _no_storage(place: Place) -> Obstacle | None:
-    uri = place.spec.storage.uri or place.settings.storage.uri
-    if place.claim is None and (uri is None or uri.startswith("file:")):
+    uri = find_uri(place.spec, namespace=place.namespace, storage=place.settings.storage)
+    if place.claim is None and uri.startswith("file:"):
         fix = "name a ReadWriteMany claim, or ask the platform team for a default"
         return Obstacle("NoStorage", f"spec.storage.volumeClaim: {fix}")
     return None

@@ -12,11 +12,12 @@ from kubedistill_operator.decisions.attempts import (
     sweep_children,
     wait_for_turn,
 )
+from kubedistill_operator.decisions.deletion import delete_children, leave_orphaned, rest_deleted, stop_deleted
 from kubedistill_operator.decisions.freeze import FrozenRun, is_intact, thaw
 from kubedistill_operator.decisions.lifecycle import (
     cancel,
     go_on_understood,
-    leave_deleted,
+    hold_restored,
     note_drift,
     rest_when_over,
     resume,
@@ -51,7 +52,6 @@ from kubedistill_operator.status import summarise
 Decider = Callable[[Situation], Plan | None]
 
 DECIDERS: tuple[Decider, ...] = (
-    leave_deleted,
     go_on_understood,
     note_drift,
     rest_when_over,
@@ -60,6 +60,7 @@ DECIDERS: tuple[Decider, ...] = (
     record_restart,
     record_success,
     supersede,
+    hold_restored,
     start_run,
     wait_for_leave,
     sweep_children,
@@ -83,15 +84,25 @@ DECIDERS: tuple[Decider, ...] = (
     enforce_progress,
     follow,
 )
+DELETION_DECIDERS: tuple[Decider, ...] = (
+    leave_orphaned,
+    record_success,
+    stop_deleted,
+    delete_children,
+    finish_stopping,
+    rest_deleted,
+)
+"""Those of a job that is being deleted."""
 
 
 def reconcile(job: Job, observed: Observed, *, now: float, settings: Settings) -> Plan:
     """Decide what to do about a job; the same inputs give the same Plan, and an unchanged status is left out of it."""
     situation = Situation(job, observed, now, settings, _thawed(job, observed, settings))
-    plan = next((plan for decider in DECIDERS if (plan := decider(situation)) is not None), Plan())
+    deciders = DELETION_DECIDERS if job.deleting else DECIDERS
+    plan = next((plan for decider in deciders if (plan := decider(situation)) is not None), Plan())
     if plan.status is None:
         return plan
-    status = summarise(plan.status, now=now, generation=job.generation)
+    status = summarise(plan.status, now=now, generation=job.generation, deleting=job.deleting)
     return replace(plan, status=None if status == job.status else status)
 
 

@@ -8,8 +8,10 @@ from dataclasses import replace
 
 from kubedistill.errors import InvalidInput
 from kubedistill_operator.children.attempt import check_children
+from kubedistill_operator.decisions.ends import fail_run
 from kubedistill_operator.decisions.freeze import FrozenRun, RunSettings, freeze, frozen_manifest, has_digest
 from kubedistill_operator.decisions.situation import Situation
+from kubedistill_operator.decisions.stores import find_uri
 from kubedistill_operator.decisions.waiting import wait_in_the_way
 from kubedistill_operator.plan import Event, Plan
 from kubedistill_operator.status import with_run
@@ -42,8 +44,7 @@ def keep_frozen(situation: Situation) -> Plan | None:
     if fresh is not None and (not run.snapshot_digest or _is_untouched(situation)):
         return _freeze_anew(situation, fresh)
     message = "the frozen run is gone, and spec and settings have changed since; set a new spec.runID"
-    status = situation.say(situation.status, "Failed", "True", reason="FrozenRunLost", message=message)
-    return Plan(status=status, events=(Event("RunFailed", f"FrozenRunLost: {message}", "Warning"),), why=(message,))
+    return fail_run(situation, reason="FrozenRunLost", message=message)
 
 
 def refreeze(situation: Situation) -> Plan | None:
@@ -51,7 +52,9 @@ def refreeze(situation: Situation) -> Plan | None:
     run, known = situation.run, situation.status.run
     if run is None or known is None or situation.is_over or not _is_untouched(situation):
         return None
-    fresh = FrozenRun(run.id, run.digest, run.spec, RunSettings.of(run.spec, situation.settings), run.frozen_spec)
+    store = find_uri(run.spec, namespace=situation.job.namespace, storage=situation.settings.storage)
+    kept = RunSettings.of(run.spec, situation.settings, store=store)
+    fresh = FrozenRun(run.id, run.digest, run.spec, kept, run.frozen_spec)
     if fresh.snapshot == known.snapshot_digest:
         return None
     try:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from kubedistill.contract import StageProgress
 from kubedistill.v1alpha1 import StageStatus, Status
 from kubedistill_operator.clock import seconds_since, stamp
+from kubedistill_operator.decisions.ends import count_gpus, end_attempt, fail_run
 from kubedistill_operator.decisions.situation import Situation
 from kubedistill_operator.observed import Child, Pod
 from kubedistill_operator.plan import Event, Plan
@@ -86,10 +87,10 @@ def wait_for_pods(situation: Situation) -> Plan | None:
         return None
     assert situation.run is not None
     reason, message = diagnose(child, situation.observed.attempt.pods, situation=situation)
-    status = with_run(situation.status, counted_at=_counted_at(situation))
     limit = situation.run.spec.scheduling_timeout_seconds
     if seconds_since(stage.started_at, situation.now) >= limit:
-        return _give_up(situation, status, stage, reason=reason, message=message, limit=limit)
+        return _give_up(situation, reason=reason, message=message, limit=limit)
+    status = with_run(situation.status, counted_at=_counted_at(situation))
     pods = situation.observed.attempt.pods
     patience = _COMING_UP_SECONDS if pods and all(pod.node for pod in pods) else LOOK_SECONDS
     left = patience - seconds_since(_counted_at(situation), situation.now)
@@ -111,17 +112,9 @@ def enforce_progress(situation: Situation) -> Plan | None:
     silent = seconds_since(heard or stage.started_at, situation.now)
     if silent < limit:
         return None
-    restarts = stage.restarts.model_copy(update={"failure": stage.restarts.failure + 1})
-    message = f"no progress for {silent:.0f} s"
-    status = with_stage(
-        situation.status, stage.name, state="Stopping", reason="NoProgress", message=message, restarts=restarts,
-        ended_at=stamp(situation.now),
-    )  # fmt: skip
-    if restarts.failure > spec.retry.max_failures:
-        status = with_stage(status, stage.name, state="Failed")
-        status = situation.say(status, "Failed", "True", reason="NoProgress", message=message)
-    event = Event("AttemptFailed", f"{stage.name} attempt {stage.attempt}: NoProgress: {message}", "Warning")
-    return Plan(status=status, events=(event,), requeue_after=0, why=(message,))
+    return end_attempt(
+        situation, "Failed", reason="NoProgress", message=f"no progress for {silent:.0f} s", cause="failure"
+    )
 
 
 def follow(situation: Situation) -> Plan | None:
@@ -143,7 +136,7 @@ def wait_in_the_way(situation: Situation, stage: StageStatus, *, reason: str, me
     since = known.last_transition_time if known is not None and known.status == "False" else stamp(situation.now)
     waited = seconds_since(since, situation.now)
     if waited >= limit:
-        return _give_up(situation, situation.status, stage, reason=reason, message=message, limit=limit)
+        return _give_up(situation, reason=reason, message=message, limit=limit)
     again = min(max(LOOK_SECONDS, waited / _SHARE), MOST_SECONDS, limit - waited)
     return _wait(situation, situation.status, stage, reason=reason, message=message, seconds=again)
 
@@ -178,15 +171,10 @@ def _wait(
     return Plan(status=status, events=events, requeue_after=seconds, why=(f"waiting: {reason}",))
 
 
-def _give_up(
-    situation: Situation, status: Status, stage: StageStatus, *, reason: str, message: str, limit: float
-) -> Plan:
+def _give_up(situation: Situation, *, reason: str, message: str, limit: float) -> Plan:
     """End a run that has waited for too long."""
     message = f"{message}; that lasted longer than schedulingTimeoutSeconds {limit:.0f}"
-    status = with_stage(status, stage.name, state="Failed", reason=reason, message=message)
-    status = situation.say(status, "Failed", "True", reason=reason, message=message)
-    event = Event("RunFailed", f"{reason}: {message}", "Warning")
-    return Plan(status=status, events=(event,), requeue_after=0, why=(message,))
+    return fail_run(situation, reason=reason, message=message)
 
 
 def _figures(situation: Situation, stage: StageStatus) -> dict[str, object]:
@@ -197,6 +185,7 @@ def _figures(situation: Situation, stage: StageStatus) -> dict[str, object]:
         "percent": min(100, round(100 * progress.done / progress.total)) if progress.total else stage.percent,
         "eta_seconds": progress.eta_seconds, "starts": max(stage.starts, channel.starts),
         "message": progress.message or f"{progress.done:,} of {progress.total:,} {progress.unit}",
+        **count_gpus(situation, stage),
     }  # fmt: skip
     if heard := _latest(stage, progress):
         figures["progressed_at"] = heard

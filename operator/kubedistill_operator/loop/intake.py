@@ -25,7 +25,7 @@ class Intake:
 
     controller: Controller
     _asked: dict[Key, tuple[object, ...]] = field(default_factory=dict)
-    """What people last asked of a job: uid, generation, annotations, deletion."""
+    """What people last asked of a job: uid, generation, annotations, deletion and what holds it."""
     _said: dict[Key, dict[str, tuple[object, ...]]] = field(default_factory=dict)
     """What drivers last said, by channel, besides progress."""
     _progress_due: dict[Key, float] = field(default_factory=dict)
@@ -48,7 +48,7 @@ class Intake:
         job = parse_job(body)
         for other in table.see(job):
             self.controller.queue.add(other)
-        asked = (job.uid, job.generation, tuple(sorted(job.annotations.items())), job.deleting)
+        asked = (job.uid, job.generation, tuple(sorted(job.annotations.items())), job.deleting, job.finalizers)
         if asked != self._asked.get(key):
             self._asked[key] = asked
             if table.needs_look(key):

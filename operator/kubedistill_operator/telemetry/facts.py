@@ -13,7 +13,7 @@ _OVER = ("Succeeded", "Skipped")
 _TROUBLES = (("Failed", "True"), ("Validated", "False"))
 _WAITS = (("QuotaReserved", "False"), ("Progressing", "False"))
 """Conditions that are not as they should be; the first that holds is why the job is where it is."""
-_AT_REST = ("Succeeded", "Failed", "Suspended")
+_AT_REST = ("Succeeded", "Failed", "Suspended", "Deleting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,9 @@ class Facts:
     stage_ratio: float = 0.0
     ratio: float = 0.0
     gpu_seconds: float = 0.0
-    """Of the attempts that are over."""
+    """Of all attempts, as far as they are counted."""
+    latest_gpu_seconds: float = 0.0
+    """Those of the attempt at work among them."""
     restarts: Mapping[str, int] = field(default_factory=dict)
     """By cause, all stages together."""
     conditions: tuple[tuple[str, str, str], ...] = ()
@@ -66,6 +68,7 @@ def read_facts(job: Job) -> Facts:
         stage_ratio=current.percent / 100 if current else 0.0,
         ratio=_ratio(stages),
         gpu_seconds=sum(stage.gpu_seconds for stage in stages),
+        latest_gpu_seconds=(current.latest_gpu_seconds or 0.0) if current else 0.0,
         restarts={
             cause: sum(getattr(stage.restarts, cause) for stage in stages)
             for cause in ("failure", "infrastructure", "preemption")

@@ -1,6 +1,6 @@
 """Metrics: the loop under the names that controller boards know, and every job as it is at the scrape.
 
-Series of a job are made from the table when Prometheus asks, at most 25 each, and vanish with it; what its driver says
+Series of a job are made from the table when Prometheus asks, at most 26 each, and vanish with it; what its driver says
 is shown while it is at work. Counters and histograms
 are labelled by namespace and strategy, never by job.
 """
@@ -15,11 +15,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from kubedistill.v1alpha1.status import Phase, StageStatus, Status
 from kubedistill_operator.clock import seconds_of
 from kubedistill_operator.job import Job
+from kubedistill_operator.status import increase
 from kubedistill_operator.telemetry.facts import Facts
 from kubedistill_operator.telemetry.table import Table
 from kubedistill_operator.telemetry.work import Work
 
-MOST_SERIES: Final = 25
+MOST_SERIES: Final = 26
 RESULTS: Final = ("success", "requeue", "requeue_after", "error")
 _CONTROLLER = {"controller": "distillationjob"}
 _QUEUE = {"name": "distillationjob"}
@@ -216,7 +217,8 @@ def _add(families: dict[str, Metric], job: list[str], facts: Facts, work: Work |
         add("stage_progress_ratio", facts.stage_ratio, facts.stage)
     for cause, count in facts.restarts.items():
         add("restarts", count, cause)
-    add("gpu_seconds", facts.gpu_seconds + (work.gpu_seconds if work else 0.0))
+    uncounted = increase(facts.latest_gpu_seconds, work.gpu_seconds) if work else 0.0
+    add("gpu_seconds", facts.gpu_seconds + uncounted)
     for family, value in work.values.items() if work else ():
         add(family, value, facts.stage)
 

@@ -7,22 +7,22 @@ how many jobs of a namespace have a child, which jobs need no look, and what met
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from kubedistill.chain import ArtifactName
+from kubedistill.chain import STAGES, ArtifactName
 from kubedistill.settings import DefaultStorage
+from kubedistill.v1alpha1 import Status
+from kubedistill_operator.clock import seconds_of
+from kubedistill_operator.decisions.stores import Store, find_store
 from kubedistill_operator.job import Job, Key
 from kubedistill_operator.names import CANCEL_ANNOTATION, RERUN_ANNOTATION
 from kubedistill_operator.observed import Rival
 from kubedistill_operator.status import is_not_understood
-from kubedistill_operator.telemetry.facts import Facts, read_facts
+from kubedistill_operator.telemetry.facts import Facts, current_stage, read_facts
 from kubedistill_operator.telemetry.work import Work
 
 _ACTIVE = ("Starting", "Running", "Stopping")
 _OVER = ("Succeeded", "Failed")
 _WOKEN = 2
 """Jobs that are woken for one place; there are more where one of them can't take it, and they look again by time."""
-
-Store = tuple[str, str, str]
-"""(namespace, claim, URI); the namespace matters only where a claim does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +32,6 @@ class Entry:
     uid: str
     version: str
     created: float
-    live: bool
-    """Whether it will make artifacts without anybody asking for it."""
     active: bool
     """Whether it has a child now."""
     waits_for: str
@@ -42,7 +40,11 @@ class Entry:
     """Whether it is over, and nothing new is asked of it."""
     store: Store
     keys: Mapping[ArtifactName, str]
-    """Artifacts that it is about to make."""
+    """Artifacts that its child is making."""
+    made: Mapping[ArtifactName, str]
+    """Artifacts that are complete, as far as it knows."""
+    made_at: float
+    """When its latest stage ended."""
     facts: Facts
 
 
@@ -129,12 +131,21 @@ class Table:
         return not (entry.quiet or self._rested.get(key) == entry.version)
 
     def rivals(self, job: Job) -> tuple[Rival, ...]:
-        """Other live jobs on the same store, with the artifacts that they are about to make."""
-        store = store_of(job, storage=self.storage)
+        """Other jobs on the same store that make, or have made, an artifact which this one still lacks.
+
+        Nobody asks for them but before an attempt, and there may be many jobs: else it gives none.
+        """
+        stage = current_stage(job.status)
+        lacks = _artifacts(job.status, complete=False).items()
+        if stage is None or stage.state != "Pending" or not lacks:
+            return ()
+        store = _find_store(job, storage=self.storage)
         return tuple(
-            Rival(namespace, name, entry.uid, entry.created, entry.keys)
+            Rival(namespace, name, entry.uid, entry.keys, entry.made, entry.made_at)
             for (namespace, name), entry in self._entries.items()
-            if entry.live and entry.keys and entry.store == store and entry.uid != job.uid
+            if entry.store == store
+            and not (lacks.isdisjoint(entry.keys.items()) and lacks.isdisjoint(entry.made.items()))
+            and entry.uid != job.uid
         )
 
     def active_beside(self, job: Job) -> int:
@@ -150,7 +161,7 @@ class Table:
         if old is None:
             return []
         room = old.active and not (new and new.active)
-        made = old.live and bool(set(old.keys.items()) - set(new.keys.items() if new and new.live else ()))
+        made = bool(set(old.keys.items()) - set(new.keys.items() if new else ()))
         waiting = [(other, entry) for other, entry in self._entries.items() if entry.waits_for and other != key]
         for_room = [
             (entry.created, other)
@@ -169,28 +180,39 @@ def make_entry(job: Job, *, storage: DefaultStorage) -> Entry:
     """What to remember of a job."""
     status = job.status
     over = status.phase in _OVER
-    artifacts = status.run.artifacts if status.run else ()
     return Entry(
         uid=job.uid,
         version=job.resource_version,
         created=job.created,
-        live=not (over or job.deleting or status.phase == "Suspended"),
         # Nobody knows what a job does whose status is not understood: it may have a child.
         active=any(stage.state in _ACTIVE for stage in status.stages) or (bool(job.not_understood) and not over),
         waits_for=_waits_for(job),
-        quiet=job.deleting or (over and not _needs_word(job) and not _asks(job)),
-        store=store_of(job, storage=storage),
-        keys={one.name: one.key for one in artifacts if not one.complete},
+        quiet=over and not job.deleting and not _needs_word(job) and not _asks(job),
+        store=_find_store(job, storage=storage),
+        keys={} if over or job.deleting else _making(status),
+        made=_artifacts(status, complete=True),
+        made_at=seconds_of(max((stage.ended_at for stage in status.stages), default="")) or 0.0,
         facts=read_facts(job),
     )
 
 
-def store_of(job: Job, *, storage: DefaultStorage) -> Store:
-    """Where a job keeps its artifacts, so that equal stores are equal values."""
-    own = job.spec.storage if job.spec else None
-    claim = (own.volume_claim if own else None) or storage.volume_claim or ""
-    uri = (own.uri if own else None) or storage.uri or ""
-    return (job.namespace if claim else "", claim, uri.rstrip("/"))
+def _find_store(job: Job, *, storage: DefaultStorage) -> Store:
+    """The job's store; one whose spec can't be read shares with none of another namespace."""
+    if job.spec is None:
+        return (job.namespace, "", "")
+    return find_store(job.spec, namespace=job.namespace, storage=storage)
+
+
+def _making(status: Status) -> dict[ArtifactName, str]:
+    """The keys of the artifacts that the job's child makes, if it has one; Prepare has named them before."""
+    active = next((stage for stage in status.stages if stage.state in _ACTIVE), None)
+    makes = STAGES[active.name].makes if active is not None else ()
+    return {name: key for name, key in _artifacts(status, complete=False).items() if name in makes}
+
+
+def _artifacts(status: Status, *, complete: bool) -> dict[ArtifactName, str]:
+    """The keys of the run's artifacts that are complete, or are not."""
+    return {one.name: one.key for one in (status.run.artifacts if status.run else ()) if one.complete is complete}
 
 
 def _waits_for(job: Job) -> str:

@@ -6,6 +6,7 @@ refused by the API server, however late it comes.
 
 import json
 import logging
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from typing import TypeVar
 
 from kubedistill.contract import MESSAGE_BYTES, StageJob, StageProgress, StageResult
 from kubedistill.errors import ChannelUnavailable, ClaimLost, StorageUnavailable
+from kubedistill.stored import read_stored_json
 from kubedistill_runtime.channel import attempt_folder
 from kubedistill_runtime.channel.api_server import ApiServer, HiccupError
 from kubedistill_runtime.channel.config_map import (
@@ -49,6 +51,8 @@ class ConfigMapChannel:
     store: Store
     folder: str
     """Where in the store the result goes first."""
+    spent: float
+    """GPU-seconds of the drivers before this one, which its own come on top of."""
     clock: Callable[[], float]
     sleep: Callable[[float], None]
     _untold: StageProgress | None = field(default=None, init=False)
@@ -64,6 +68,7 @@ class ConfigMapChannel:
         An API server that doesn't listen never ends a stage: the next try tells more.
         """
         self._check()
+        progress = progress.model_copy(update={"gpu_seconds": self.spent + progress.gpu_seconds})
         self._untold = progress
         if self.clock() - self._tried < self._pause(_PROGRESS_SECONDS):
             return
@@ -81,6 +86,7 @@ class ConfigMapChannel:
         """
         self._check()
         self._look()
+        result = result.model_copy(update={"gpu_seconds": self.spent + result.gpu_seconds})
         if self._untold is not None:
             self._keep(self._untold)
         keep(self.store, f"{self.folder}/result.json", result.to_json())
@@ -153,40 +159,51 @@ def claim_channel(
     """
     config_map, claim = ConfigMap(api, api.namespace, name), f"{job.token}:{driver}"
 
-    def attempt() -> int | None:
+    def attempt() -> Content | None:
         return _try_to_claim(config_map, token=job.token, claim=claim)
 
     for _ in range(_CLAIMS):
-        starts = insist(attempt, at=str(config_map), clock=clock, sleep=sleep)
-        if starts is not None:
+        claimed = insist(attempt, at=str(config_map), clock=clock, sleep=sleep)
+        if claimed is not None:
+            starts = int(claimed.data["starts"])
             log.info("attempt claimed", extra={"driver": driver, "starts": starts})
-            channel = ConfigMapChannel(config_map, claim, starts, store, attempt_folder(job), clock, sleep)
+            channel = ConfigMapChannel(
+                config_map, claim, starts, store, attempt_folder(job), _read_spent(claimed), clock, sleep
+            )
             keep(store, f"{channel.folder}/job.json", job.to_json())
             return channel
     raise ChannelUnavailable(f"the claim was refused {_CLAIMS} times", at=str(config_map))
 
 
-def _try_to_claim(config_map: ConfigMap, *, token: str, claim: str) -> int | None:
-    """Claim what was read, if it still is as it was read; returns the count of starts, or None where it isn't."""
+def _try_to_claim(config_map: ConfigMap, *, token: str, claim: str) -> Content | None:
+    """Claim what was read, if it still is as it was read; returns what it is then, or None where it isn't."""
     found = config_map.read()
     starts = found.data.get("starts", "")
     if not (starts.isascii() and starts.isdecimal() and len(starts) < 10):
         raise ChannelUnavailable(f"starts is {starts[:20]!r}, no count", at=str(config_map))
     if found.owner == claim:  # the reply to an earlier try was lost, not the try
-        return int(starts)
+        return found
     if found.owner != token and not found.owner.startswith(f"{token}:"):
         raise ClaimLost("the ConfigMap waits for another attempt", at=str(config_map))
     if "result.json" in found.data:
         raise ClaimLost("this attempt has its result already", at=str(config_map))
     try:
-        config_map.change(
+        return config_map.change(
             expect("/metadata/resourceVersion", found.version),  # no result has come in the meantime
             expect("/data/owner", found.owner), expect("/data/starts", starts),
             replace("/data/owner", claim), replace("/data/starts", str(int(starts) + 1)),
         )  # fmt: skip
     except ChangeRefusedError:
         return None
-    return int(starts) + 1
+
+
+def _read_spent(claimed: Content) -> float:
+    """GPU-seconds that the drivers before have told of; none where their last progress can't be read."""
+    try:
+        spent = read_stored_json(StageProgress, claimed.data.get("progress.json", "")).gpu_seconds
+    except ValueError:  # there is none, or somebody else who may write the ConfigMap wrote it
+        return 0.0
+    return spent if 0 <= spent < math.inf else 0.0
 
 
 def insist(

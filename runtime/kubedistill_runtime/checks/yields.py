@@ -9,7 +9,7 @@ from typing import Any
 from kubedistill.chain import ArtifactName
 from kubedistill.errors import LowYield
 from kubedistill.v1alpha1 import Spec
-from kubedistill_runtime.storage.artifacts import find, read_manifest
+from kubedistill_runtime.storage.artifacts import find, read_figures
 from kubedistill_runtime.storage.store import Store
 
 
@@ -18,10 +18,10 @@ def check_yields(keys: Mapping[ArtifactName, str], *, spec: Spec, store: Store) 
     names: tuple[ArtifactName, ...] = ("answers", "judge")
     for name in names:
         if find(store, name, keys[name]).complete:
-            for split, part in read_manifest(store, name, keys[name])["splits"].items():
+            for split, part in read_figures(store, name, keys[name])["splits"].items():
                 check_success(part, split=split, spec=spec)
     if find(store, "dataset", keys["dataset"]).complete:
-        check_kept(read_manifest(store, "dataset", keys["dataset"]), spec=spec)
+        check_kept(read_figures(store, "dataset", keys["dataset"]), spec=spec)
 
 
 def check_success(part: Mapping[str, Any], *, split: str, spec: Spec) -> None:

@@ -14,9 +14,8 @@ PART_ROWS = 256
 PART_BYTES = 64 * 2**20
 
 
-def write_dataset(store: Store, key: str, kept: Iterable[Answered]) -> None:
-    """Write the kept answers and their records; no more than one part is held in memory."""
-    folder = folder_of("dataset", key)
+def write_dataset(store: Store, folder: str, kept: Iterable[Answered]) -> None:
+    """Write the kept answers and their records into a folder; no more than one part is held in memory."""
     for number, part in enumerate(_cut(kept)):
         store.put(f"{folder}/records-{number:06d}.jsonl", encode_records(answered.record for answered in part))
         store.put(f"{folder}/answers-{number:06d}.parquet", encode_answers(answered.answer for answered in part))

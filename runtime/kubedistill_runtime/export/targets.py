@@ -65,6 +65,11 @@ def is_filled(target: Path, *, key: str) -> bool:
     return mark.is_file() and json.loads(mark.read_bytes()).get("key") == key
 
 
+def are_filled(exports: Sequence[Export], *, data_root: Path, store: Store, key: str) -> bool:
+    """Whether every export of this key is in its folder, whole."""
+    return all(is_filled(target, key=key) for target in places(exports, data_root=data_root, store=store, key=key))
+
+
 def fill(target: Path, *, key: str, write: Callable[[Path], None]) -> None:
     """Put an export into its folder by one rename, replacing an earlier export of ours."""
     if is_filled(target, key=key):
@@ -78,12 +83,22 @@ def fill(target: Path, *, key: str, write: Callable[[Path], None]) -> None:
             write(staging)
             (staging / MARK).write_text(json.dumps({"key": key}))
             share(staging / MARK)
-            if target.exists():
-                target.rename(retired)
-            staging.rename(target)
+            _replace(target, staging, retired=retired, key=key)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
         shutil.rmtree(retired, ignore_errors=True)
+
+
+def _replace(target: Path, staging: Path, *, retired: Path, key: str) -> None:
+    """Give an export its folder's name; one of this key that another driver has put there by now stays."""
+    try:
+        staging.rename(target)
+    except OSError:
+        if not target.exists():
+            raise
+        if not is_filled(target, key=key):
+            target.rename(retired)
+            staging.rename(target)
 
 
 def _sweep(folder: Path, *, prefix: str) -> None:

@@ -20,7 +20,7 @@ from kubedistill_runtime.records import read_rows
 from kubedistill_runtime.resolution import Resolved, check_keys, resolve
 from kubedistill_runtime.serving.engine import Engines
 from kubedistill_runtime.stages import Outcome
-from kubedistill_runtime.storage.artifacts import find, folder_of, publish, read_manifest
+from kubedistill_runtime.storage.artifacts import draft_artifact, find, leave_draft, publish, read_figures
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.answer_sets import read_answer_set
 from kubedistill_runtime.training.sample_store import write_samples
@@ -41,14 +41,10 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     keys = resolved.keys
     if not find(store, "dataset", keys["dataset"]).complete:
         _make_dataset(job, resolved, store=store, progress=progress)
+    check_kept(read_figures(store, "dataset", keys["dataset"]), spec=job.spec)  # another job's ratio may be lower
     if not find(store, "samples", keys["samples"]).complete:
         _make_samples(job, resolved, store=store, progress=progress)
-    summary = {
-        name: value
-        for part in (read_manifest(store, "dataset", keys["dataset"]), read_manifest(store, "samples", keys["samples"]))
-        for name, value in part.items()
-        if name not in ("name", "key")
-    }
+    summary = read_figures(store, "dataset", keys["dataset"]) | read_figures(store, "samples", keys["samples"])
     return Outcome(summary=summary, message=f"{summary['kept']:,} of {summary['asked']:,} answers kept")
 
 
@@ -95,46 +91,47 @@ def _make_dataset(job: StageJob, resolved: Resolved, *, store: Store, progress: 
         asked = read_answer_set(store, "answers", keys["answers"], "train")
         total = len(train) * spec.generation.samples_per_prompt
     filters = make_filters(spec.task)
-    with tempfile.TemporaryDirectory() as staging:
+    with draft_artifact(store, "dataset", keys["dataset"]) as draft, tempfile.TemporaryDirectory() as staging:
         with (Path(staging) / "rejected.jsonl").open("wb") as rejected:
             sorting = _Sorting(filters, rejected, progress, total)
-            write_dataset(store, keys["dataset"], sorting.keep(asked))
-        store.put(f"{folder_of('dataset', keys['dataset'])}/rejected.jsonl", Path(rejected.name))
-    sorting.report()
-    summary = {
-        "asked": sorting.asked, "kept": sorting.kept, "rejected": dict(sorted(sorting.reasons.items())),
-        "keepRatio": len(sorting.prompts) / len(train),
-    }  # fmt: skip
-    # The parts stay: another job's lower ratio may have published them meanwhile, and they are the same bytes.
-    check_kept(summary, spec=spec)
-    publish(store, "dataset", keys["dataset"], summary)
+            write_dataset(store, draft, sorting.keep(asked))
+        store.put(f"{draft}/rejected.jsonl", Path(rejected.name))
+        sorting.report()
+        figures = {
+            "asked": sorting.asked, "kept": sorting.kept, "rejected": dict(sorted(sorting.reasons.items())),
+            "keepRatio": len(sorting.prompts) / len(train),
+        }  # fmt: skip
+        try:
+            check_kept(figures, spec=spec)
+        except LowYield:  # whoever reads of it wants to see what was rejected
+            leave_draft(store, "dataset", keys["dataset"], draft=draft)
+            raise
+        publish(store, "dataset", keys["dataset"], figures, draft=draft)
 
 
 def _make_samples(job: StageJob, resolved: Resolved, *, store: Store, progress: Progress) -> None:
     """Write the samples of the kept answers and of the validation answers, in the student's tokens."""
     progress.loading("loading the student's tokenizer")
     keys, rendering = resolved.keys, make_rendering(resolved)
-    folder = folder_of("samples", keys["samples"])
     counts = {"train": Counts(), "validation": Counts()}
-    kept = read_manifest(store, "dataset", keys["dataset"])["kept"]
+    kept = read_figures(store, "dataset", keys["dataset"])["kept"]
     answers = {
         "train": _watch(read_dataset(store, keys["dataset"]), total=kept, progress=progress),
         "validation": _validation(job, store=store, rows=keys["rows"], judge=keys["judge"]),
     }
-    for split, answered in answers.items():
-        samples = make_samples(answered, rendering=rendering, max_length=resolved.max_length, counts=counts[split])
-        write_samples(store, folder, split, samples)
-        if not counts[split].samples and split == "train":
-            raise _no_samples(counts[split])
-    publish(
-        store, "samples", keys["samples"],
-        {
+    with draft_artifact(store, "samples", keys["samples"]) as draft:
+        for split, answered in answers.items():
+            samples = make_samples(answered, rendering=rendering, max_length=resolved.max_length, counts=counts[split])
+            write_samples(store, draft, split, samples)
+            if not counts[split].samples and split == "train":
+                raise _no_samples(counts[split])
+        figures = {
             "samples": counts["train"].samples, "overlong": counts["train"].overlong,
             "withoutLogprobs": counts["train"].without_logprobs,
             "split": counts["train"].split, "unspelled": counts["train"].unspelled,
             "validation": {"samples": counts["validation"].samples, "overlong": counts["validation"].overlong},
-        },
-    )  # fmt: skip
+        }  # fmt: skip
+        publish(store, "samples", keys["samples"], figures, draft=draft)
 
 
 def _watch(answers: Iterable[Answered], *, total: int, progress: Progress) -> Iterator[Answered]:

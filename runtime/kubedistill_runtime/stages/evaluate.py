@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from kubedistill.contract import StageJob
-from kubedistill.report import Example, Report
+from kubedistill.report import Example, GateVerdict, Report
 from kubedistill.report_words import gate_text
 from kubedistill_runtime.answers import Answered
 from kubedistill_runtime.checks.splits import sample
@@ -22,7 +22,7 @@ from kubedistill_runtime.resolution import Resolved, check_keys, resolve
 from kubedistill_runtime.serving.engine import Engines
 from kubedistill_runtime.serving.figures import ServingFigures
 from kubedistill_runtime.stages import Outcome
-from kubedistill_runtime.storage.artifacts import folder_of, publish, read_manifest, trained_folder
+from kubedistill_runtime.storage.artifacts import draft_artifact, publish, read_figures, trained_folder
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.answer_sets import read_answer_set
 
@@ -54,10 +54,12 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
         provenance=_provenance(job, resolved, tested, untimed=students.untimed),
     )  # fmt: skip
     progress.loading("writing the report")
-    write_report(report, store=store, folder=folder_of("report", resolved.keys["report"]), title=job.job.name)
-    headline = {**_headline(judgement), "gate": gate.model_dump()}
-    publish(store, "report", resolved.keys["report"], headline)
-    message = f"{gate_text(gate)}; latency is noise" if headline["latencyNoise"] else gate_text(gate)
+    with draft_artifact(store, "report", resolved.keys["report"]) as draft:
+        write_report(report, store=store, folder=draft, title=job.job.name)
+        headline = {**_headline(judgement), "gate": gate.model_dump()}
+        headline = publish(store, "report", resolved.keys["report"], headline, draft=draft)
+    message = gate_text(GateVerdict.model_validate(headline["gate"]))
+    message = f"{message}; latency is noise" if headline["latencyNoise"] else message
     return Outcome(summary={**headline, "seconds": round(time.monotonic() - started, 3)}, message=message)
 
 
@@ -65,7 +67,7 @@ def _teacher(job: StageJob, resolved: Resolved, *, records: Sequence[Record], st
     key, asked = resolved.keys["judge"], {record.id for record in records}
     given = read_answer_set(store, "judge", key, "test", distributions=False)
     answers = [one for one in given if one.record.id in asked]
-    figures = ServingFigures.from_values(read_manifest(store, "judge", key)["serving"])
+    figures = ServingFigures.from_values(read_figures(store, "judge", key)["serving"])
     return Tested(answers, resolved.teacher.parameters, figures, price_of("teacher", figures, job=job))
 
 
@@ -79,8 +81,8 @@ def _distilled(resolved: Resolved, *, store: Store) -> Model:
 
 
 def _funnel(resolved: Resolved, *, store: Store) -> dict[str, Any]:
-    rows = read_manifest(store, "rows", resolved.keys["rows"])
-    dataset = read_manifest(store, "dataset", resolved.keys["dataset"])
+    rows = read_figures(store, "rows", resolved.keys["rows"])
+    dataset = read_figures(store, "dataset", resolved.keys["dataset"])
     return {
         "read": rows["read"], "heldOut": rows["heldOut"], "dropped": rows["dropped"],
         "counts": rows["counts"], "asked": dataset["asked"], "kept": dataset["kept"],
@@ -92,9 +94,8 @@ def _training(resolved: Resolved, *, store: Store) -> dict[str, Any]:
     import json
 
     key = resolved.keys["student"]
-    manifest = read_manifest(store, "student", key)
+    figures = read_figures(store, "student", key)
     curve = json.loads(store.read(f"{trained_folder(store, key)}/curve.json"))
-    figures = {name: value for name, value in manifest.items() if name not in ("name", "key")}
     return {**figures, "objectiveReason": resolved.objective_reason, "topLogprobs": resolved.k, "curve": curve}
 
 

@@ -7,7 +7,7 @@ from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.resolution import check_keys, resolve, root_path
 from kubedistill_runtime.serving.engine import Engines
 from kubedistill_runtime.stages import Outcome
-from kubedistill_runtime.storage.artifacts import publish, trained_folder
+from kubedistill_runtime.storage.artifacts import folder_of, publish, trained_folder
 from kubedistill_runtime.storage.store import Store
 
 
@@ -25,5 +25,5 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
         write = FORMATS[export.format]
         fill(target, key=key, write=lambda staging, write=write: write(student, staging))  # type: ignore[misc]
         done.append({"format": export.format, "path": str(target if export.uri else target.relative_to(store.root))})
-    publish(store, "export", key, {"exports": done})
+    publish(store, "export", key, {"exports": done}, files=[folder_of("export", key)])
     return Outcome(summary={"exports": done}, message=", ".join(one["format"] for one in done))

@@ -1,6 +1,8 @@
 """Generate: the teacher answers every prompt, once, and is measured while it is warm."""
 
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from kubedistill.contract import StageJob
 from kubedistill_runtime.chat import date_for, load_stop_ids
@@ -39,9 +41,12 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     rows_key = resolved.keys["rows"]
     train = {name: part for name, part in splits.items() if name == "train"}
     judge = {name: part for name, part in splits.items() if name != "train"}
-    publish(store, "answers", resolved.keys["answers"], {"rowsKey": rows_key, "splits": train})
+    publish(
+        store, "answers", resolved.keys["answers"], {"rowsKey": rows_key, "splits": train}, files=_shards(train)
+    )  # fmt: skip
     figures = asking.figures.to_values()
-    publish(store, "judge", resolved.keys["judge"], {"rowsKey": rows_key, "splits": judge, "serving": figures})
+    judged = {"rowsKey": rows_key, "splits": judge, "serving": figures}
+    publish(store, "judge", resolved.keys["judge"], judged, files=_shards(judge))
     rows, generated = sum(len(part["rows"]) for part in splits.values()), asking.generated
     return Outcome(
         summary={
@@ -50,6 +55,11 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
         },
         message=f"{generated:,} answers, {rows - generated:,} reused",
     )  # fmt: skip
+
+
+def _shards(splits: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The shards that hold the answers of some splits."""
+    return list(dict.fromkeys(shard for part in splits.values() for shard in part["shards"]))
 
 
 def teacher_serving(job: StageJob, resolved: Resolved) -> Serving:

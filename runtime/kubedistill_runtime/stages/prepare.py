@@ -21,13 +21,13 @@ from kubedistill_runtime.checks.lengths import check_lengths
 from kubedistill_runtime.checks.models import check_student, fit_teacher
 from kubedistill_runtime.checks.splits import check_sizes
 from kubedistill_runtime.checks.yields import check_yields
-from kubedistill_runtime.export.targets import check_targets, is_filled, places
+from kubedistill_runtime.export.targets import are_filled, check_targets
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.records import SPLITS, Split, encode_records, read_rows
 from kubedistill_runtime.resolution import Resolved, data_sources, resolve, root_path
 from kubedistill_runtime.serving.engine import Engines
 from kubedistill_runtime.stages import Outcome
-from kubedistill_runtime.storage.artifacts import find, folder_of, publish, read_manifest
+from kubedistill_runtime.storage.artifacts import draft_artifact, find, folder_of, publish, read_figures
 from kubedistill_runtime.storage.store import Store
 
 _FUNNEL = ("read", "heldOut", "dropped", "counts")
@@ -50,20 +50,19 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     else:
         progress.loading("reading records and tokenizers")
         notes = _make_rows(job, resolved, store=store, engines=engines)
-    manifest = read_manifest(store, "rows", keys["rows"])
+    rows = read_figures(store, "rows", keys["rows"])
     test = read_rows(store, keys["rows"], "test")
     judged = count_judged(test, spec=job.spec)
     check_references(job.spec, judged=judged)
-    summary = {name: manifest[name] for name in _FUNNEL} | {
+    summary = {name: rows[name] for name in _FUNNEL} | {
         "objective": resolved.objective, "objectiveReason": resolved.objective_reason, "topLogprobs": resolved.k,
-        "judged": judged, "notes": [*manifest["notes"], *describe_judged(test, spec=job.spec), *notes],
+        "judged": judged, "notes": [*rows["notes"], *describe_judged(test, spec=job.spec), *notes],
     }  # fmt: skip
-    targets = places(job.spec.export, data_root=data_root, store=store, key=keys["export"])
-    if not all(is_filled(target, key=keys["export"]) for target in targets):
+    if not are_filled(job.spec.export, data_root=data_root, store=store, key=keys["export"]):
         # Somebody removed a copy, or another job put its own there since: it is to be made again.
         store.delete(f"{folder_of('export', keys['export'])}/manifest.json")
     if find(store, "report", keys["report"]).complete:
-        summary["report"] = read_manifest(store, "report", keys["report"])  # what Evaluate, if skipped, does not say
+        summary["report"] = read_figures(store, "report", keys["report"])  # what Evaluate, if skipped, does not say
     records = sum(summary["counts"].values())
     message = f"{records:,} records, {resolved.objective}: {resolved.objective_reason}"
     return Outcome(summary=summary, message=message, keys=keys)
@@ -77,10 +76,10 @@ def _make_rows(job: StageJob, resolved: Resolved, *, store: Store, engines: Engi
     fit_teacher(found, resolved=resolved)
     check_sizes(found.splits, dropped=found.dropped, places=found.places)
     notes = check_student(sample_test(found.splits, spec=job.spec), resolved=resolved, places=found.places)
-    folder = folder_of("rows", resolved.keys["rows"])
-    for split, records in found.splits.items():
-        store.put(f"{folder}/{split}.jsonl", encode_records(records))
-    publish(store, "rows", resolved.keys["rows"], _funnel(found))
+    with draft_artifact(store, "rows", resolved.keys["rows"]) as draft:
+        for split, records in found.splits.items():
+            store.put(f"{draft}/{split}.jsonl", encode_records(records))
+        publish(store, "rows", resolved.keys["rows"], _funnel(found), draft=draft)
     return notes
 
 

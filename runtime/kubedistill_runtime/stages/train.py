@@ -1,13 +1,14 @@
 """Train: make the student from the samples."""
 
 import time
+from typing import Any
 
 from kubedistill.contract import StageJob
 from kubedistill_runtime.progress import Progress
-from kubedistill_runtime.resolution import check_keys, resolve
+from kubedistill_runtime.resolution import Resolved, check_keys, resolve
 from kubedistill_runtime.serving.engine import Engines
 from kubedistill_runtime.stages import Outcome
-from kubedistill_runtime.storage.artifacts import folder_of, publish, read_manifest
+from kubedistill_runtime.storage.artifacts import TRAINED, folder_of, publish, read_figures, read_trained
 from kubedistill_runtime.storage.claims import end_line, take_claim
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.training.workers import Assignment, needs_ray, threads_per_worker, train_on_workers
@@ -18,16 +19,32 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     started = time.monotonic()
     resolved = resolve(job, store=store)
     check_keys(job, resolved)
-    keys, training = resolved.keys, job.spec.training.model_copy(update={"precision": resolved.precision})
-    samples = read_manifest(store, "samples", keys["samples"])
-    folder = folder_of("student", keys["student"])
+    key = resolved.keys["student"]
+    folder = folder_of("student", key)
+    # A driver that was killed between the two writes, or another job's, has left a student that is trained already.
+    trained = read_trained(store, folder) or _train(job, resolved, store=store, progress=progress, engines=engines)
+    end_line(store, folder)
+    samples = read_figures(store, "samples", resolved.keys["samples"])
+    summary = {
+        **trained, "objective": resolved.objective, "samples": samples["samples"], "overlong": samples["overlong"],
+        "withoutLogprobs": samples["withoutLogprobs"], "workers": job.spec.student.resources.workers,
+    }  # fmt: skip
+    summary = publish(store, "student", key, summary, files=[f"{folder}/{TRAINED}"])
+    message = f"{summary['steps']:,} steps, best at {summary['bestStep']:,}"
+    return Outcome(summary={**summary, "seconds": round(time.monotonic() - started, 3)}, message=message)
+
+
+def _train(job: StageJob, resolved: Resolved, *, store: Store, progress: Progress, engines: Engines) -> dict[str, Any]:
+    """Train on the job's workers; returns what the trained student's summary says."""
+    training = job.spec.training.model_copy(update={"precision": resolved.precision})
     workers, gpus = job.spec.student.resources.workers, job.spec.student.resources.gpus_per_worker
+    folder = folder_of("student", resolved.keys["student"])
     if needs_ray(workers, gpus):
         engines.start_ray()
-    summary = train_on_workers(
+    return train_on_workers(
         Assignment(
             student=resolved.student, training=training, objective=resolved.objective, ce_weight=resolved.ce_weight,
-            store=store.uri, samples=folder_of("samples", keys["samples"]), folder=folder,
+            store=store.uri, samples=folder_of("samples", resolved.keys["samples"]), folder=folder,
             claim=take_claim(store, folder).number,
             threads=threads_per_worker(workers, parameters=resolved.student.parameters),
         ),
@@ -35,11 +52,3 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
         gpus=gpus,
         report=lambda step, steps, figures: progress.working(done=step, total=steps, unit="steps", figures=figures),
     )  # fmt: skip
-    summary |= {
-        "objective": resolved.objective, "samples": samples["samples"], "overlong": samples["overlong"],
-        "withoutLogprobs": samples["withoutLogprobs"], "workers": workers,
-    }  # fmt: skip
-    publish(store, "student", keys["student"], summary)
-    end_line(store, folder)
-    message = f"{summary['steps']:,} steps, best at {summary['bestStep']:,}"
-    return Outcome(summary={**summary, "seconds": round(time.monotonic() - started, 3)}, message=message)

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -76,27 +77,51 @@ class Store:
             return True
 
     def put_folder(self, name: str, folder: Path) -> bool:
-        """Copy a folder to a name unless it holds one already; a reader sees all of it or nothing.
+        """Copy a folder to a name unless it holds one already; returns what move returns."""
+        if self.exists(name):
+            return False
+        with self.draft(name) as draft:
+            with storage_errors(self.root):
+                copy_folder(folder, self.path(draft))
+            return self.move(draft, name)
+
+    @contextlib.contextmanager
+    def draft(self, name: str) -> Iterator[str]:
+        """Make a folder for what is to appear at a name at once; gives its own name, and is gone afterwards."""
+        above, slash, _ = name.rpartition("/")
+        draft = f"{above}{slash}{unfinished_name()}"
+        with storage_errors(self.root):
+            make_folder(self.path(draft))
+        try:
+            yield draft
+        finally:
+            shutil.rmtree(self.path(draft), ignore_errors=True)
+
+    def move(self, draft: str, name: str) -> bool:
+        """Give a folder another name unless that holds one already; a reader sees all of it or nothing.
 
         Of two writers exactly one gets True, and what it wrote is never touched again.
         """
-        target = self.path(name)
+        source, target = self.path(draft), self.path(name)
         if self.exists(name):
             return False
         with storage_errors(self.root):
-            temporary = target.with_name(unfinished_name())
+            for path in (*source.rglob("*"), source):
+                sync(path)
             try:
-                copy_folder(folder, temporary)
-                for path in (*temporary.rglob("*"), temporary):
-                    sync(path)
-                temporary.rename(target)
+                source.rename(target)
             except OSError:
                 if target.exists():
                     return False
                 raise
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
             return True
+
+    def sizes(self, name: str) -> dict[str, int]:
+        """The size in bytes of each file under a name, or of the file of that name; empty where there is none."""
+        path = self.path(name)
+        with storage_errors(self.root):
+            files = [path] if path.is_file() else sorted(one for one in path.rglob("*") if one.is_file())
+            return {str(one.relative_to(self.root)): one.stat().st_size for one in files if not is_unfinished(one.name)}
 
     def delete(self, name: str) -> None:
         """Remove a name and all under it; nothing happens where there is nothing.

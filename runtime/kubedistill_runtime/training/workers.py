@@ -18,7 +18,7 @@ from kubedistill.v1alpha1 import Training
 from kubedistill_runtime.dependencies import missing_dependency
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.root_cause import describe_cause
-from kubedistill_runtime.storage.artifacts import TRAINED
+from kubedistill_runtime.storage.artifacts import TRAINED, read_trained
 from kubedistill_runtime.storage.claims import Claim, read_latest
 from kubedistill_runtime.storage.store import Store, open_store
 from kubedistill_runtime.training.board import Board, OwnBoard, SharedBoard
@@ -163,7 +163,8 @@ def _publish(assignment: Assignment, language_model: Any, state: "State", *, sto
         summary = {"steps": state.step, "bestStep": best, "validationLoss": state.best_loss}
         staging.put("summary.json", json.dumps(summary, allow_nan=False).encode())
         store.put_folder(f"{assignment.folder}/{TRAINED}", staging.root)
-    published: dict[str, Any] = json.loads(store.read(f"{assignment.folder}/{TRAINED}/summary.json"))
+    published = read_trained(store, assignment.folder)
+    assert published is not None, "it is there, whoever of two put it there"
     return published
 
 

@@ -184,13 +184,13 @@ def running(command: Path, manifest: str, tmp_path: Path, runtime: Callable) -> 
 
 def test_ctrl_c_is_130_without_a_traceback(running: subprocess.Popen[str]) -> None:
     os.killpg(running.pid, signal.SIGINT)
-    _, errors = running.communicate(timeout=30)
+    _, errors = running.communicate(timeout=120)
     assert (running.returncode, errors) == (130, "")
 
 
 def test_closed_pipe_ends_the_run_quietly(running: subprocess.Popen[str]) -> None:
     running.stdout.close()
     errors = running.stderr.read()
-    assert (running.wait(timeout=30), errors) == (1, "")
+    assert (running.wait(timeout=120), errors) == (1, "")
     with pytest.raises(ProcessLookupError):
         os.killpg(running.pid, 0)

@@ -86,6 +86,7 @@ def test_another_run_is_told_anew(job: Callable[..., Job]) -> None:
 
 HELD = {
     "suspended": ("Suspended", "spec.suspend is true", ["Suspended: spec.suspend is true"]),
+    "held": ("Deleting", "finalizer a/b", ["Deleting: finalizer a/b"]),
     "in a queue": ("Queued", "SharedArtifact: other makes it", ["Queued: SharedArtifact: other makes it"]),
     "not valid": ("Pending", "UnknownPool: there is no pool", ["Pending: UnknownPool: there is no pool"]),
     "not begun": ("Pending", "", []),

@@ -127,6 +127,7 @@ def test_a_pod_that_is_deleted_has_time_to_leave(make_workplace: Callable[..., A
 
 
 @pytest.mark.engine
+@pytest.mark.timeout(1200)
 def test_a_real_driver_prepares_and_two_generate_as_the_head_is_lost(
     make_workplace: Callable[..., Any], tmp_path: Path
 ) -> None:
@@ -137,7 +138,7 @@ def test_a_real_driver_prepares_and_two_generate_as_the_head_is_lost(
     for stage, starts in (("Prepare", "1"), ("Generate", "2")):
         name = f"head-lost-{stage.lower()}-1"
         child = workplace.child("head-lost", stage=stage, told=told(stage, token=name, keys=keys), pod=pod_of(name))
-        wait_for(partial(getattr, child, "result"), what=f"{stage} has a result", seconds=300)
+        wait_for(partial(getattr, child, "result"), what=f"{stage} has a result", seconds=500)
         assert child.result["outcome"] == "Succeeded", child.result
         assert child.channel["owner"] == f"{name}:{child.result['driver']}"
         assert child.channel["starts"] == starts

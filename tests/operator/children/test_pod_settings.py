@@ -261,6 +261,6 @@ def test_what_the_api_server_would_refuse_in_a_pod_the_settings_refuse(field: st
 def test_the_scenario_sets_every_setting_that_shapes_pods() -> None:
     same = {name for name in Settings.model_fields if getattr(EVERY_SETTING, name) == getattr(Settings(), name)}
     assert same == {
-        "ray_version", "storage", "policy", "watch_namespaces", "max_active_jobs_per_namespace", "node_lost_seconds",
-        "scale_up_grace_seconds", "resync_seconds", "port", "rbac",
+        "ray_version", "storage", "policy", "watch_namespaces", "max_active_jobs_per_namespace", "on_restore",
+        "node_lost_seconds", "scale_up_grace_seconds", "resync_seconds", "port", "rbac",
     }  # fmt: skip

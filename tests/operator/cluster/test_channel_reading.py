@@ -70,6 +70,8 @@ REFUSED: dict[str, tuple[str, str]] = {
     "not JSON": ("hello", "expected value"),
     "not an object": ("[]", "not an object"),
     "a number that is none": ('{"contract": 1, "etaSeconds": NaN}', "expected value"),
+    "GPUs that nobody has": (changed(PROGRESS, gpus=10**9), "gpus: too many"),
+    "GPUs that are owed": (changed(PROGRESS, gpus=-1), "gpus"),
     "nested without end": ("[" * 10_000, "recursion limit exceeded"),
     "half a character": ('{"contract": 1, "at": "\\ud800"}', "unexpected end of hex escape"),
     "a version of the future": (changed(PROGRESS, contract=CONTRACT + 1), "contract: 2 is not understood"),

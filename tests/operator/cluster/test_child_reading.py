@@ -17,7 +17,10 @@ from kubedistill_operator.job import parse_job
 from kubedistill_operator.observed import Child
 
 Values = dict[str, Any]
-METADATA = {"name": "support-train-abcde", "uid": "child-uid", "creationTimestamp": "2026-03-01T12:00:00Z"}
+METADATA = {
+    "name": "support-train-abcde", "uid": "child-uid", "creationTimestamp": "2026-03-01T12:00:00Z",
+    "labels": {"kubedistill.io/job-uid": "job-uid"}, "ownerReferences": [{"uid": "job-uid"}],
+}  # fmt: skip
 
 
 def rayjob(*, deployment: str = "", job: str = "", spec: Values | None = None, **status: Any) -> Values:
@@ -201,6 +204,19 @@ def test_a_child_that_is_being_deleted_says_so() -> None:
     resource = copy.deepcopy(rayjob(deployment="Running"))
     resource["metadata"] = {**METADATA, "deletionTimestamp": "2026-03-01T12:00:00Z"}
     assert read_child(resource).deleting
+
+
+@pytest.mark.parametrize(
+    ("metadata", "owned"),
+    [
+        ({}, True),
+        ({"ownerReferences": []}, False),
+        ({"ownerReferences": [{"uid": "another"}]}, False),
+        ({"labels": {}}, False),
+    ],
+)
+def test_p10_a_child_that_was_orphaned_says_so(metadata: Values, *, owned: bool) -> None:
+    assert read_child(rayjob() | {"metadata": METADATA | metadata}).is_owned == owned
 
 
 def test_long_texts_are_cut_to_one_line() -> None:

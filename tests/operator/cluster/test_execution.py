@@ -318,6 +318,11 @@ def test_events_of_another_attempt_run_or_generation_are_others(resource: Object
     other = replace(other, status=other.status.model_copy(update={"attempt": 2}))
     assert len({name(job), name(other), name(replace(job, generation=4)), name(at_stage(resource, "Export"))}) == 4
     assert name(job) == name(at_stage(resource, "Train"))
+    ends = {
+        event_manifest(Event("RunSuperseded", "", about=run), job, now=NOW, instance="r")["metadata"]["name"]
+        for run in ("one", "two", "one")
+    }
+    assert len(ends) == 2, "a job may give up several runs before it begins the next stage"
 
 
 def test_a_status_is_written_without_what_is_empty() -> None:

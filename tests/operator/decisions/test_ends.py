@@ -183,7 +183,7 @@ def test_a15_a_vanished_artifact_is_made_again_once(world: World) -> None:
     world.run_child(name)
     missing = {
         "outcome": "Failed",
-        "cause": "infrastructure",
+        "cause": "none",
         "reason": "ArtifactMissing",
         "message": "answers are gone",
     }

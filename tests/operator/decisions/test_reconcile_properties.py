@@ -9,10 +9,15 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from kubedistill.chain import CHAIN
 from kubedistill.settings import Resources
 from kubedistill.v1alpha1 import StageStatus, Status
-from kubedistill_operator.observed import Pod
+from kubedistill_operator.decisions.ends import GRACEFUL
+from kubedistill_operator.observed import Pod, Rival
+from kubedistill_operator.plan import Plan
+from kubedistill_operator.status import is_true
 from world import SETTINGS, World, small_spec
 
 DONE = ("Succeeded", "Skipped")
+OVER = ("Succeeded", "Failed")
+LIVE = ("Starting", "Running", "Stopping")
 CAUSES = st.sampled_from(["user", "failure", "infrastructure", "preemption", "nonsense"])
 ENDS = st.sampled_from(
     [
@@ -25,6 +30,15 @@ ENDS = st.sampled_from(
 )
 
 
+def is_under_way(stage: StageStatus) -> bool:
+    """Whether the end of its attempt has not been told yet."""
+    return stage.state in LIVE and (stage.state != "Stopping" or stage.reason in GRACEFUL)
+
+
+def is_over(status: Status) -> bool:
+    return is_true(status, "Complete") or is_true(status, "Failed")
+
+
 class AnyJob(RuleBasedStateMachine):
     """One job, a hostile cluster, and an operator that is killed between any two writes."""
 
@@ -34,9 +48,14 @@ class AnyJob(RuleBasedStateMachine):
         self.seen: dict[str, StageStatus] = {}
         self.run_id = ""
         self.was_over = ""
+        self.active_seconds = 0.0
         self.adopted: set[str] = set()
         self.forged: set[str] = set()
         self.snapshots: dict[str, str] = {}
+        self.said: dict[str, float] = {}
+        """GPU-seconds that the driver at work says, by child."""
+        self.spent: dict[str, float] = {}
+        """GPU-seconds that all drivers have really had, by child."""
 
     @initialize(done=st.integers(0, len(CHAIN)))
     def some_stages_went_well(self, done: int) -> None:
@@ -61,7 +80,11 @@ class AnyJob(RuleBasedStateMachine):
     def _step(self, *, until: int = 99) -> None:
         world, children, before = self.world, set(self.world.children), self.world.status
         live = {name for name in {*world.children, *world.pods} if self._may_run(name)}
-        world.step(until=until)
+        plan = world.step(until=until)
+        if world.deleting:
+            assert not plan.create, "nothing is made for a job that is being deleted"
+            assert "orphan" not in world.finalizers or plan == Plan()
+        self._check_told(before, plan)
         assert self._charged(world.status) - self._charged(before) <= 1, "a budget is charged one at a time"
         made = set(world.children) - children
         assert len(made) <= 1
@@ -70,6 +93,25 @@ class AnyJob(RuleBasedStateMachine):
         assert not made or (frozen is not None and frozen.name not in self.forged), "made from a forged run"
         assert not made & self.adopted, f"{made} was there before; a new attempt has a new name"
         self.adopted |= {stage.child for stage in world.status.stages if stage.child_uid}
+
+    @staticmethod
+    def _check_told(before: Status, plan: Plan) -> None:
+        """What a plan ends it tells: each attempt by one Event, and each run by one."""
+        if plan.status is None:
+            return
+        told = [event.reason for event in plan.events]
+        after = {stage.name: stage for stage in plan.status.stages}
+        for stage in before.stages:
+            new = after.get(stage.name)
+            ends = told.count("StageSucceeded") + told.count("AttemptFailed") + told.count("AttemptStopped")
+            if new is None or not is_under_way(stage) or is_under_way(new):
+                ends -= told.count("StageSucceeded")  # of an attempt that was given up and spoke after all
+                assert ends == 0 or any(is_under_way(one) for one in before.stages), told
+            else:
+                assert ends == 1, told
+        run_ends = sum(told.count(f"Run{end}") for end in ("Succeeded", "Failed", "Cancelled", "Superseded"))
+        ended = before.run is not None and (is_over(plan.status) or plan.status.run is None)
+        assert run_ends == (1 if ended and not is_over(before) else 0), told
 
     @staticmethod
     def _charged(status: Status) -> int:
@@ -101,17 +143,26 @@ class AnyJob(RuleBasedStateMachine):
         self._step()
 
     @precondition(lambda self: self._child())
-    @rule(driver=st.sampled_from(["d1", "d2", "d3"]))
-    def driver_starts(self, driver: str) -> None:
+    @rule(driver=st.sampled_from(["d1", "d2", "d3"]), of_0_1=st.booleans())
+    def driver_starts(self, driver: str, of_0_1: bool) -> None:
         name = self._child()
         if name in self.world.channels and self.world.children[name].state != "Ended":
             self.world.run_child(name, driver=driver)
+            if of_0_1:  # then it counts from 0; ours count on from what the one before it said
+                self.said[name] = 0.0
 
     @precondition(lambda self: self._child())
-    @rule(done=st.integers(0, 200), total=st.sampled_from([0, 100]))
-    def driver_works(self, done: int, total: int) -> None:
+    @rule(done=st.integers(0, 200), total=st.sampled_from([0, 100]), seconds=st.sampled_from([0.0, 0.0004, 7.0, 900.0]))
+    def driver_works(self, done: int, total: int, seconds: float) -> None:
         if self._child() in self.world.channels:
-            self.world.progress(self._child(), done=done, total=total)
+            self.world.progress(self._child(), done=done, total=total, gpu_seconds=self._spend(seconds))
+
+    def _spend(self, seconds: float) -> float:
+        """The driver at work has had GPUs for a while; what it says of that."""
+        name = self._child()
+        self.spent[name] = self.spent.get(name, 0.0) + seconds
+        self.said[name] = self.said.get(name, 0.0) + seconds
+        return self.said[name]
 
     @precondition(lambda self: self._child())
     @rule(
@@ -125,7 +176,8 @@ class AnyJob(RuleBasedStateMachine):
         if channel is None or channel.result is not None or name not in self.world.jobs:
             return
         if channel.owner.endswith(f":{driver}"):  # the API server refuses a write of anybody else
-            self.world.result(name, driver=driver, outcome=outcome, cause=cause, reason="Why")
+            spent = self._spend(3.0)
+            self.world.result(name, driver=driver, outcome=outcome, cause=cause, reason="Why", gpu_seconds=spent)
 
     @precondition(lambda self: self._child())
     @rule(pods_linger=st.booleans(), killed_after=st.integers(1, 8))
@@ -178,6 +230,14 @@ class AnyJob(RuleBasedStateMachine):
     def an_artifact_vanishes(self) -> None:
         self.world.stored.discard("answers")
 
+    @rule(at_work=st.booleans(), made=st.booleans())
+    def another_job_goes_on(self, at_work: bool, made: bool) -> None:
+        keys = {name: f"key-{name}" for name in ("answers", "judge", "student")}
+        other = Rival("team", "other", "u", keys=keys if at_work else {}, made=keys if made else {})
+        self.world.rivals = (replace(other, made_at=self.world.now),)
+        if made:
+            self.world.stored |= set(keys)
+
     @rule(forgery=st.sampled_from(["deleted", "swapped", "restored"]))
     def somebody_touches_the_frozen_run(self, forgery: str) -> None:
         found = self.world.frozen_run
@@ -206,6 +266,22 @@ class AnyJob(RuleBasedStateMachine):
     def user_annotates(self, verb: str, token: str) -> None:
         self.world.annotations[f"kubedistill.io/{verb}"] = token
 
+    @precondition(lambda self: not self.world.deleting)
+    @rule(chance=st.integers(0, 9), finalizers=st.sampled_from([("a/b",), ("foregroundDeletion", "a/b"), ("orphan",)]))
+    def user_deletes(self, chance: int, finalizers: tuple[str, ...]) -> None:
+        if chance == 0:  # there is no way back
+            self.world.deleting, self.world.finalizers = True, finalizers
+
+    @precondition(lambda self: self.world.deleting and "orphan" not in self.world.finalizers)
+    @rule()
+    def a_deletion_leaves_nothing(self) -> None:
+        for _ in range(3):
+            self.world.pods.clear()
+            self.reconcile_until_nothing_is_left()
+            self.world.now += 61
+        assert not self.world.children
+        assert self.world.status.phase == "Deleting"
+
     def _child(self) -> str:
         """The current attempt's child, if it is there."""
         current = next((one for one in self.world.status.stages if one.state not in DONE), None)
@@ -219,7 +295,8 @@ class AnyJob(RuleBasedStateMachine):
         run = status.run
         if run is None or run.id != self.run_id:
             self.run_id, self.seen, self.was_over = (run.id if run else ""), {}, ""
-        if self.was_over:
+            self.active_seconds = 0.0
+        if self.was_over and not self.world.deleting:
             assert status.phase == self.was_over, "a terminal phase is final within a run"
         if status.phase in ("Succeeded", "Failed"):
             self.was_over = status.phase
@@ -228,10 +305,14 @@ class AnyJob(RuleBasedStateMachine):
             if before is None:
                 continue
             assert stage.attempt >= before.attempt
+            assert stage.gpu_seconds >= before.gpu_seconds, "accounts never fall"
             for cause in ("failure", "infrastructure", "preemption"):
                 assert getattr(stage.restarts, cause) >= getattr(before.restarts, cause)
             if before.state in DONE and stage.state not in DONE:
                 assert stage.name == "Prepare" or (run is not None and run.rewound)
+        if run is not None:
+            assert run.active_seconds >= self.active_seconds, "accounts never fall"
+            self.active_seconds = run.active_seconds
         self.seen = {stage.name: stage for stage in status.stages}
 
     @invariant()
@@ -239,6 +320,13 @@ class AnyJob(RuleBasedStateMachine):
         run = self.world.status.run
         if run is not None and run.begun_at:
             assert run.snapshot_digest == self.snapshots.setdefault(run.id, run.snapshot_digest)
+
+    @invariant()
+    def nothing_is_counted_twice(self) -> None:
+        for stage in self.world.status.stages:
+            names = [name for name, job in self.world.jobs.items() if job.stage == stage.name]
+            assert stage.gpu_seconds <= sum(self.spent.get(name, 0.0) for name in names) + 0.01
+            assert (stage.latest_gpu_seconds or 0.0) <= stage.gpu_seconds
 
     @invariant()
     def every_attempt_and_every_further_driver_is_charged_once_at_most(self) -> None:
@@ -264,6 +352,14 @@ class AnyJob(RuleBasedStateMachine):
         assert not (truths.get("Complete") == "True" and truths.get("Failed") == "True")
         assert len(truths) == len(self.world.status.conditions)
         assert not ("Reconciling" in truths and "Stalled" in truths)
+        over = "Failed" if truths.get("Failed") == "True" else "Succeeded" if truths.get("Complete") == "True" else ""
+        phase = self.world.status.phase
+        assert phase == "Deleting" or over == (phase if phase in OVER else "")
+        if over:
+            assert truths.get("Progressing") == "False"
+            assert truths.get("Suspended") != "True"
+            assert truths.get("QuotaReserved") != "False"
+            assert not [stage.name for stage in self.world.status.stages if stage.state in LIVE]
 
 
 TestAnyJob = AnyJob.TestCase

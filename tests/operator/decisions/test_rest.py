@@ -199,13 +199,6 @@ def test_p1_a_driver_that_does_not_leave_has_a_minute(world: World) -> None:
     assert name not in world.children
 
 
-def test_p3_a_job_that_is_deleted_is_only_looked_at(world: World) -> None:
-    begin(world, "Generate")
-    world.deleting = True
-    plan = world.reconcile()
-    assert (plan.status, plan.create, plan.delete) == (None, (), ())
-
-
 def test_p4_children_of_a_success_are_kept_for_a_while(world: World) -> None:
     for stage in [stage.name for stage in CHAIN]:
         world.complete_stage(stage)

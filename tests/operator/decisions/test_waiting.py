@@ -43,16 +43,97 @@ def test_w1_a_child_that_was_let_in_and_ended_between_two_looks_had_its_turn(wor
     assert reason_of(world, "QuotaReserved") == ("True", "Admitted")
 
 
-def test_w2_the_younger_job_waits_for_the_same_artifact(world: World) -> None:
-    world.complete_stage("Prepare")
-    world = World(rivals=(Rival("team", "older", "uid-0", created=1.0, keys={"answers": "key-answers"}),))
+def share(world: World, *, namespace: str = "team") -> World:
+    """Play Prepare, while another job's child makes the answers."""
+    world.rivals = (Rival(namespace, "other", "uid-0", keys={"answers": "key-answers"}),)
     world.complete_stage("Prepare")
     world.settle()
+    return world
+
+
+@pytest.mark.parametrize(("namespace", "who"), [("team", "team/other"), ("secret", "a job of another namespace")])
+def test_w2_while_another_jobs_child_makes_the_same_a_job_waits(world: World, namespace: str, who: str) -> None:
+    share(world, namespace=namespace)
     assert world.status.phase == "Queued"
     assert reason_of(world, "QuotaReserved") == ("False", "SharedArtifact")
-    assert "team/older" in world.status.message
+    assert world.status.message == f"SharedArtifact: {who} is making the same artifact"
+    assert "secret" not in world.status.model_dump_json()
+
+
+@pytest.mark.parametrize("made", [True, False])
+def test_w2_when_that_has_ended_prepare_looks_again(world: World, *, made: bool) -> None:
+    share(world)
+    world.now += 600
+    world.stored |= {"answers", "judge"} if made else set()
     world.rivals = ()
     world.settle()
+    assert stage_of(world, "Prepare").attempt == 2
+    world.complete_stage("Prepare")
+    generate = stage_of(world, "Generate")
+    assert (generate.state, generate.attempt) == (("Skipped", 0) if made else ("Starting", 1))
+    assert [name for name in world.created if "generate" in name] == ([] if made else [generate.child])
+    assert stage_of(world, "Prepare").restarts.model_dump() == dict.fromkeys(
+        ("failure", "infrastructure", "preemption"), 0
+    )
+
+
+def test_w2_the_wait_ends_at_scheduling_timeout_seconds_whatever_was_waited_for_before(world: World) -> None:
+    world.spec = small_spec(schedulingTimeoutSeconds=100)
+    world.settle()
+    world.active_in_namespace = world.settings.max_active_jobs_per_namespace
+    world.complete_stage("Prepare")
+    assert reason_of(world, "QuotaReserved") == ("False", "NamespaceBusy")
+    world.now += 99
+    world.active_in_namespace = 0
+    world.rivals = (Rival("team", "other", "uid-0", keys={"judge": "key-judge"}),)
+    world.settle()
+    assert reason_of(world, "QuotaReserved") == ("False", "SharedArtifact")
+    world.now += 99
+    world.settle()
+    assert stage_of(world, "Generate").state == "Pending"
+    world.now += 1
+    world.settle()
+    assert (stage_of(world, "Generate").state, stage_of(world, "Prepare").attempt) == ("Starting", 1)
+    world.run_child(world.live)
+    world.settle()
+    assert (world.status.phase, reason_of(world, "QuotaReserved")) == ("Generating", ("True", "Admitted"))
+
+
+@pytest.mark.parametrize("whole", [True, False], ids=["the store has it", "it has vanished since"])
+def test_w2_what_another_job_has_made_since_prepare_looked_is_looked_for_once(world: World, *, whole: bool) -> None:
+    """There was nothing to wait for: the other job was over before this one's turn came."""
+    world.settle()
+    world.active_in_namespace = world.settings.max_active_jobs_per_namespace
+    world.complete_stage("Prepare")
+    world.now += 60
+    made = {"answers": "key-answers", "judge": "key-judge"}
+    world.rivals = (Rival("team", "other", "uid-0", made=made, made_at=world.now),)
+    world.stored |= set(made) if whole else set()
+    world.now += 60
+    world.active_in_namespace = 0
+    world.complete_stage("Prepare")
+    assert stage_of(world, "Prepare").attempt == 2
+    assert stage_of(world, "Generate").state == ("Skipped" if whole else "Starting")
+    assert [name for name in world.created if "prepare" in name][2:] == []
+
+
+def test_w2_a_job_that_made_it_before_prepare_looked_or_not_all_of_it_tells_no_news(world: World) -> None:
+    world.settle()
+    made = {"answers": "key-answers", "judge": "key-judge"}
+    world.rivals = (
+        Rival("team", "earlier", "uid-0", made=made, made_at=world.now - 1),
+        Rival("team", "half", "uid-1", made={"answers": "key-answers"}, made_at=world.now + 999),
+    )
+    world.complete_stage("Prepare")
+    assert (stage_of(world, "Prepare").attempt, stage_of(world, "Generate").state) == (1, "Starting")
+
+
+def test_w2_another_jobs_work_on_other_artifacts_is_not_waited_for(world: World) -> None:
+    world.rivals = (
+        Rival("team", "other", "uid-0", keys={"answers": "another-key"}),
+        Rival("team", "later", "uid-1", keys={"student": "key-student"}),
+    )
+    world.complete_stage("Prepare")
     assert stage_of(world, "Generate").state == "Starting"
 
 

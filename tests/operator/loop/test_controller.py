@@ -56,6 +56,39 @@ def test_a_job_lives_from_apply_to_success_and_then_rests(resource: Object) -> N
     play(scenario, resource)
 
 
+def test_p3_a_job_that_a_finalizer_holds_stops_and_then_rests(resource: Object) -> None:
+    async def scenario(desk: Desk) -> None:
+        desk.controller.queue.add(KEY)
+        await desk.settle()
+        finish_stage(desk.api)
+        desk.controller.queue.add(KEY)
+        await desk.settle()
+        await desk.wait(40)
+        assert desk.job().status.phase == "Generating"
+        stored = desk.api.find(DISTILLATIONS, "support") or {}
+        held = {"deletionTimestamp": AT, "finalizers": ["example.com/block"]}
+        desk.api.put({**stored, "metadata": {**stored["metadata"], **held}}, collection=DISTILLATIONS)
+        desk.controller.queue.add(KEY)
+        await desk.settle()
+        (rayjob,) = [one for place, one in desk.api.objects.items() if place[0] == RAYJOBS]
+        channel = desk.api.find(MAPS, f"{rayjob['metadata']['name']}-out") or {}
+        assert desk.job().status.phase == "Deleting"
+        assert channel["data"].get("stop") == "true"
+        await desk.wait(61)
+        await desk.wait(6)
+        assert (desk.count(RAYJOBS), desk.count(JOBS)) == (0, 0)
+        job = desk.job()
+        assert (job.status.phase, job.finalizers) == ("Deleting", ("example.com/block",))
+        desk.controller.resync(KEY)
+        await desk.wait(600)
+        desk.api.requests.clear()
+        desk.controller.resync(KEY)
+        await desk.wait(3600)
+        assert desk.api.requests == [], "a job that is held asks nothing any more"
+
+    play(scenario, resource)
+
+
 def test_a_job_that_is_gone_is_forgotten(resource: Object) -> None:
     async def scenario(desk: Desk) -> None:
         desk.controller.queue.add(KEY)

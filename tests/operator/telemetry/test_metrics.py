@@ -1,4 +1,4 @@
-"""Metrics: the exposition parses, a job has 25 series at most, and leaves none behind."""
+"""Metrics: the exposition parses, a job has 26 series at most, and leaves none behind."""
 
 from collections import Counter
 from typing import Any, get_args
@@ -53,7 +53,7 @@ def busy(resource: Object, *, name: str = "support", **changes: Any) -> Job:
     resource["spec"]["queue"] = {"name": "gpu"}
     stage = StageStatus(
         name="Train", state="Running", attempt=2, percent=50, progressed_at="2026-03-01T13:00:00Z", gpu_seconds=7.5,
-        started_at="2026-03-01T12:00:00Z", restarts=Restarts(infrastructure=1),
+        latest_gpu_seconds=1.5, started_at="2026-03-01T12:00:00Z", restarts=Restarts(infrastructure=1),
     )  # fmt: skip
     conditions = tuple(
         Condition(type=kind, status="True", reason="R") for kind in ("Validated", "Progressing", "SpecDrift")
@@ -90,7 +90,15 @@ def test_what_a_driver_says_is_shown_beside_it(metrics: Metrics, table: Table, r
     assert value(metrics, f"{prefix}_train_loss", **job, stage="Train") == 0.25
     assert value(metrics, f"{prefix}_tokens_trained_total", **job, stage="Train") == 640
     assert value(metrics, f"{prefix}_checkpoint_timestamp_seconds", **job, stage="Train") == 1772370000
-    assert value(metrics, f"{prefix}_gpu_seconds_total", **job) == 11.5, "with the attempts that are over"
+    assert value(metrics, f"{prefix}_gpu_seconds_total", **job) == 10.0, "what is counted of it is in it once"
+
+
+def test_a10_the_gpu_seconds_of_a_second_driver_of_0_1_come_on_top(
+    metrics: Metrics, table: Table, resource: Object
+) -> None:
+    table.update(busy(resource))
+    table.hear(("team-a", "support"), Work("Train", 2, gpu_seconds=0.5))
+    assert value(metrics, "distillation_job_gpu_seconds_total", namespace="team-a", name="support") == 8.0
 
 
 TRUTHS = st.sampled_from(("True", "False", "Unknown"))

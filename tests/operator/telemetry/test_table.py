@@ -1,17 +1,17 @@
 """The table of jobs: rivals, room, who may go on when another job gives something up, and who needs no look."""
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from kubedistill.contract import StageProgress
-from kubedistill.settings import DefaultStorage
-from kubedistill.v1alpha1 import ArtifactStatus, Condition, Restarts, Run, StageStatus, Status
+from kubedistill.settings import DefaultStorage, SharedStorage
+from kubedistill.v1alpha1 import ArtifactStatus, Condition, Restarts, Run, Spec, StageStatus, Status
+from kubedistill_operator.decisions.stores import find_store
 from kubedistill_operator.job import Job
 from kubedistill_operator.observed import Channel
 from kubedistill_operator.telemetry.facts import read_facts
-from kubedistill_operator.telemetry.table import Table, store_of
+from kubedistill_operator.telemetry.table import Table
 from kubedistill_operator.telemetry.work import Work, read_work
 from operator_objects import RUN, with_status
 
@@ -34,10 +34,13 @@ def make(
 
 
 def running(**artifacts: bool) -> Status:
-    """A run with a child, whose artifacts are complete or about to be made."""
+    """A run whose child generates, and whose artifacts are complete or not."""
     found = tuple(ArtifactStatus(name=name, key=name * 3, complete=done) for name, done in artifacts.items())
     run = Run(id="one", digest="d", started_at="2026-03-01T12:00:00Z", artifacts=found)
     return Status(phase="Generating", run=run, stages=(StageStatus(name="Generate", state="Running"),))
+
+
+RUN_WITH_ANSWERS = running(answers=False).run
 
 
 def waiting(reason: str = "NamespaceBusy") -> Status:
@@ -47,47 +50,69 @@ def waiting(reason: str = "NamespaceBusy") -> Status:
 
 
 @pytest.fixture
-def table() -> Iterator[Table]:
-    return Table(DefaultStorage())
+def table() -> Table:
+    """team-a and team-b share a store, and nobody else does."""
+    return Table(DefaultStorage(shared=(SharedStorage(**SHARED, namespaces=("team-a", "team-b")),)))
 
 
-def test_jobs_on_the_same_store_are_rivals_for_what_they_are_about_to_make(table: Table, resource: Object) -> None:
-    ours = make(resource, "ours", storage=SHARED, status=running(answers=False))
+def test_jobs_on_the_same_store_are_rivals_for_what_their_children_make(table: Table, resource: Object) -> None:
+    ours = make(resource, "ours", storage=SHARED, status=waiting().model_copy(update={"run": RUN_WITH_ANSWERS}))
     for job in (
         ours,
         make(resource, "maker", storage=SHARED, status=running(rows=True, answers=False), namespace="team-b"),
         make(resource, "elsewhere", storage={"uri": "s3://bucket/other"}, status=running(answers=False)),
+        make(resource, "stranger", storage=SHARED, status=running(answers=False), namespace="team-c"),
         make(resource, "done", storage=SHARED, status=running(rows=True)),
         make(resource, "over", storage=SHARED, status=running(answers=False).model_copy(update={"phase": "Failed"})),
-        make(
-            resource, "rests", storage=SHARED, status=running(answers=False).model_copy(update={"phase": "Suspended"})
-        ),
+        make(resource, "has no child", storage=SHARED, status=waiting().model_copy(update={"run": RUN_WITH_ANSWERS})),
+        make(resource, "makes other things", storage=SHARED, status=running(student=False)),
         make(
             resource, "leaves", storage=SHARED, status=running(answers=False), deletionTimestamp="2026-03-01T12:00:00Z"
         ),
     ):
         table.update(job)
+    table.update(make(resource, "has made", storage=SHARED, status=running(answers=True, judge=True)))
     rivals = table.rivals(ours)
-    assert [(rival.namespace, rival.name, dict(rival.keys)) for rival in rivals] == [
-        ("team-b", "maker", {"answers": "answersanswersanswers"})
+    at_work = make(resource, "ours", storage=SHARED, status=running(answers=False))
+    assert table.rivals(at_work) == (), "it makes it already"
+    answers = {"answers": "answersanswersanswers"}
+    assert [(rival.namespace, rival.name, rival.keys, rival.made) for rival in rivals] == [
+        ("team-b", "maker", answers, {"rows": "rowsrowsrows"}),
+        ("team-a", "has made", {}, answers | {"judge": "judgejudgejudge"}),
     ]
 
 
+GROUP = SharedStorage(uri="s3://shared/", namespaces=("team-a", "team-b"))
 STORES: list[tuple[Object, Object, bool]] = [
-    ({"storage": {"uri": "s3://b/x"}}, {"storage": {"uri": "s3://b/x/"}, "namespace": "team-b"}, True),
+    ({"storage": {"uri": "s3://b/x"}}, {"storage": {"uri": "s3://b/x/"}}, True),
+    ({"storage": {"uri": "s3://b/x"}}, {"storage": {"uri": "s3://b/x/"}, "namespace": "team-b"}, False),
     ({"storage": {"uri": "s3://b/x"}}, {"storage": {"uri": "s3://b/y"}}, False),
     ({"storage": {"volumeClaim": "c"}}, {"storage": {"volumeClaim": "c"}}, True),
     ({"storage": {"volumeClaim": "c"}}, {"storage": {"volumeClaim": "c"}, "namespace": "team-b"}, False),
     ({"storage": {"volumeClaim": "c"}}, {"storage": {"volumeClaim": "d"}}, False),
-    ({}, {"storage": {"uri": "s3://default/"}}, True),
+    ({"namespace": "solo"}, {"storage": {"uri": "s3://default/solo/"}, "namespace": "solo"}, True),
+    ({"namespace": "solo"}, {"namespace": "lone"}, False),
+    ({}, {"namespace": "team-b"}, True),
+    ({}, {"storage": {"uri": "s3://shared"}, "namespace": "team-b"}, True),
+    ({}, {"storage": {"uri": "s3://shared"}, "namespace": "solo"}, False),
+    ({}, {"storage": {"uri": "s3://default/team-b"}, "namespace": "team-b"}, False),
+    ({}, {"storage": {"volumeClaim": "own"}, "namespace": "team-b"}, False),
+    ({"storage": {"volumeClaim": "own"}}, {"storage": {"volumeClaim": "own"}, "namespace": "team-b"}, False),
 ]
+"""The settings have s3://default for all, and GROUP."""
 
 
 @pytest.mark.parametrize(("one", "other", "same"), STORES)
 def test_what_is_the_same_store(one: Object, other: Object, same: bool, resource: Object) -> None:
-    storage = DefaultStorage(uri="s3://default")
-    first, second = make(resource, "a", **one), make(resource, "b", **other)
-    assert (store_of(first, storage=storage) == store_of(second, storage=storage)) == same
+    storage = DefaultStorage(uri="s3://default", shared=(GROUP,))
+    jobs = [parse(make(resource, "a", **one)), parse(make(resource, "b", **other))]
+    first, second = (find_store(spec, namespace=namespace, storage=storage) for namespace, spec in jobs)
+    assert (first == second) is same
+
+
+def parse(job: Job) -> tuple[str, Spec]:
+    assert job.spec is not None, job.problem
+    return job.namespace, job.spec
 
 
 def test_only_other_jobs_of_the_namespace_that_have_a_child_take_room(table: Table, resource: Object) -> None:
@@ -104,7 +129,7 @@ def test_only_other_jobs_of_the_namespace_that_have_a_child_take_room(table: Tab
 
 GIVEN_UP: dict[str, tuple[Status | None, list[str]]] = {
     "nothing": (running(answers=False), []),
-    "its child": (waiting().model_copy(update={"run": running(answers=False).run}), ["same namespace"]),
+    "its child": (waiting().model_copy(update={"run": RUN_WITH_ANSWERS}), ["same namespace", "same store"]),
     "an artifact that is complete": (running(answers=True), ["same store"]),
     "all, since it failed": (running(answers=False).model_copy(update={"phase": "Failed"}), ["same store"]),
     "all, since it is gone": (None, ["same namespace", "same store"]),
@@ -120,7 +145,12 @@ def test_who_waits_goes_on_when_another_job_gives_up(case: str, table: Table, re
         make(resource, "same namespace", status=waiting()),
         make(resource, "same store", storage=SHARED, status=waiting("SharedArtifact"), namespace="team-b"),
         make(resource, "same store, but wants room", storage=SHARED, status=waiting(), namespace="team-b"),
-        make(resource, "same namespace, but wants artifact", status=waiting("SharedArtifact")),
+        make(
+            resource,
+            "same namespace, but wants artifact",
+            storage={"uri": "s3://bucket/other"},
+            status=waiting("SharedArtifact"),
+        ),
         make(resource, "in Kueue's queue", storage=SHARED, status=waiting("Pending")),
         make(resource, "works", storage=SHARED, status=running()),
         make(resource, "apart", status=waiting(), namespace="team-c"),
@@ -155,7 +185,8 @@ NEEDS_LOOK: dict[str, tuple[Object, bool]] = {
     ),
     "its status is not understood": ({"status": over(), "stored": {"stages": [{"name": "Reflect"}]}}, True),
     "its status was not understood": ({"status": over(conditions=(STALLED,))}, True),
-    "it is being deleted": ({"status": running(), "deletionTimestamp": "2026-03-01T12:00:00Z"}, False),
+    "it is being deleted": ({"status": running(), "deletionTimestamp": "2026-03-01T12:00:00Z"}, True),
+    "it is over and being deleted": ({"status": over(), "deletionTimestamp": "2026-03-01T12:00:00Z"}, True),
 }  # fmt: skip
 
 
@@ -244,7 +275,7 @@ def test_facts_are_what_status_says(resource: Object) -> None:
         StageStatus(name="Generate", state="Skipped"),
         StageStatus(
             name="Train", state="Running", percent=50, gpu_seconds=2.5, progressed_at="2026-03-01T12:00:10Z",
-            restarts=Restarts(failure=1, preemption=3),
+            latest_gpu_seconds=2.0, restarts=Restarts(failure=1, preemption=3),
         ),
         StageStatus(name="Export"),
     )  # fmt: skip
@@ -257,7 +288,7 @@ def test_facts_are_what_status_says(resource: Object) -> None:
     assert (facts.strategy, facts.queue, facts.student, facts.teacher_kind) == ("Auto", "gpu", "student", "Model")
     assert (facts.phase, facts.stage, facts.stage_ratio, facts.ratio) == ("Training", "Train", 0.5, 2.5 / 4)
     assert (facts.created, facts.started, facts.completed) == (1772366400.0, 1772366400.0, None)
-    assert (facts.progressed, facts.gpu_seconds) == (1772366410.0, 3.5)
+    assert (facts.progressed, facts.gpu_seconds, facts.latest_gpu_seconds) == (1772366410.0, 3.5, 2.0)
     assert facts.restarts == {"failure": 2, "infrastructure": 0, "preemption": 3}
     assert facts.conditions == (("SpecDrift", "True", "Edited"),)
     assert (facts.attempt, facts.runs) == (0, True)

@@ -33,7 +33,7 @@ def store(tmp_path: Path) -> Store:
 
 def test_records_and_answers_come_back_in_their_order(store: Store) -> None:
     written = [kept("b", 0), kept("a", 0), kept("b", 1)]
-    write_dataset(store, "key", written)
+    write_dataset(store, "artifacts/dataset/key", written)
     found = list(read_dataset(store, "key"))
     assert [(one.record, one.sample, one.answer.row_key) for one in found] == [
         (one.record, one.sample, one.answer.row_key) for one in written
@@ -50,18 +50,18 @@ def test_records_and_answers_come_back_in_their_order(store: Store) -> None:
 
 
 def test_samples_are_counted_anew_where_earlier_ones_were_rejected(store: Store) -> None:
-    write_dataset(store, "key", [kept("a", 2), kept("a", 5), kept("b", 1)])
+    write_dataset(store, "artifacts/dataset/key", [kept("a", 2), kept("a", 5), kept("b", 1)])
     assert [(one.record.id, one.sample) for one in read_dataset(store, "key")] == [("a", 0), ("a", 1), ("b", 0)]
 
 
 def test_nothing_kept_comes_back_as_nothing(store: Store) -> None:
-    write_dataset(store, "key", [])
+    write_dataset(store, "artifacts/dataset/key", [])
     assert list(read_dataset(store, "key")) == []
 
 
 def test_given_answers_are_the_first_references_without_ids(store: Store) -> None:
     given = given_answers([Record("a", (Message("user", "x"),), ("first", "second"))])
-    write_dataset(store, "key", given)
+    write_dataset(store, "artifacts/dataset/key", given)
     (one,) = read_dataset(store, "key")
     assert one.answer.turns == (Turn((), (), "first", "stop"),)
 
@@ -85,7 +85,7 @@ def test_a_dataset_is_cut_into_parts_by_rows_and_bytes(
     monkeypatch.setattr(dataset, "PART_ROWS", rows)
     monkeypatch.setattr(dataset, "PART_BYTES", answers_per_part * kept("a", 0).answer.nbytes)
     written = [kept("a", sample) for sample in range(count)]
-    write_dataset(store, "key", written)
+    write_dataset(store, "artifacts/dataset/key", written)
     parts = [name for name in store.names("artifacts/dataset/key") if name.endswith(".parquet")]
     assert [len(decode_answers(store.read(name))) for name in parts] == sizes
     found = list(read_dataset(store, "key"))
@@ -109,13 +109,13 @@ def test_answers_are_taken_no_faster_than_their_parts_are_written(
             there.append(len(names_of(store)))
             yield kept("a", sample)
 
-    write_dataset(store, "key", answers())
+    write_dataset(store, "artifacts/dataset/key", answers())
     assert there == [0, 0, 0, 2, 2, 4]
 
 
 def test_a_dataset_is_read_part_by_part(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(dataset, "PART_ROWS", 2)
-    write_dataset(store, "key", [kept("a", sample) for sample in range(6)])
+    write_dataset(store, "artifacts/dataset/key", [kept("a", sample) for sample in range(6)])
     reading = read_dataset(store, "key")
     assert [next(reading).answer.row_key for _ in range(2)] == ["key-a-0", "key-a-1"]
     store.delete("artifacts/dataset/key/answers-000001.parquet")

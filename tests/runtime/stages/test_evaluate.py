@@ -36,6 +36,8 @@ def with_student(bench: Bench) -> Bench:
 
 
 def evaluate(bench: Bench, *, pools: Pools = Pools(), prices: Prices = Prices()) -> dict[str, Any]:  # noqa: B008
+    """Make the report; one that is there is removed, as another evaluation would have another key."""
+    shutil.rmtree(bench.artifact("report"), ignore_errors=True)
     job = bench.workshop.stage_job("Evaluate", keys=bench.workshop.keys())
     job = job.model_copy(update={"pools": pools, "prices": prices})
     run(job, bench.workshop.store, Progress(bench.said.append), bench.engines)

@@ -110,4 +110,4 @@ def test_artifact_is_complete_once_its_manifest_exists(store: Store) -> None:
     assert not find(store, "rows", "k").complete
     publish(store, "rows", "k", {"count": 1})
     assert find(store, "rows", "k").complete
-    assert read_manifest(store, "rows", "k") == {"name": "rows", "key": "k", "count": 1}
+    assert read_manifest(store, "rows", "k") == {"name": "rows", "key": "k", "files": {}, "count": 1}

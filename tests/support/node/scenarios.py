@@ -164,6 +164,21 @@ def suspended(ground: Ground) -> Outcome:
     return Outcome("suspend and resume", time.time() - began, f"Suspended {took:.0f} s after it was asked, Succeeded")
 
 
+def twins(ground: Ground) -> Outcome:
+    """A second job of the same work while the first one trains: it waits, and trains nothing."""
+    began = ground.apply("twin-1", _trains_again(seed=4))
+    ground.train("twin-1")
+    ground.apply("twin-2", _trains_again(seed=4))
+    ground.until("twin-2", lambda status: "SharedArtifact" in status.get("message", ""), what="waits", seconds=300)
+    for name in ("twin-1", "twin-2"):
+        ground.succeed(name)
+    ran = [{stage["name"]: stage["state"] for stage in ground.status(name)["stages"]} for name in ("twin-1", "twin-2")]
+    twice = [stage for stage in ("Train", "Evaluate", "Export") if ran[0][stage] == ran[1][stage]]
+    if twice:
+        raise ScenarioFailed(f"both jobs made what {', '.join(twice)} makes: {json.dumps(ran)}")
+    return Outcome("two jobs of the same work", time.time() - began, "each stage ran once, both Succeeded")
+
+
 def deleted(ground: Ground) -> Outcome:
     """Delete a job in Train, and those of the scenarios before: nothing of them is left but the store."""
     began = ground.apply("deleted", _trains_again(seed=3))
@@ -179,7 +194,7 @@ def deleted(ground: Ground) -> Outcome:
 
 
 SCENARIOS: Mapping[str, Callable[[Ground], Outcome]] = {
-    "quickstart": quickstart, "head-killed": head_killed, "suspended": suspended, "deleted": deleted,
+    "quickstart": quickstart, "head-killed": head_killed, "suspended": suspended, "twins": twins, "deleted": deleted,
 }  # fmt: skip
 
 

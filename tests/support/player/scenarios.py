@@ -108,7 +108,7 @@ _SECOND: Steps = (step("Progress", driver=1, done=2, total=4), _progress(3), *EN
 """The first driver of an attempt finds a second one in its way, which does the rest."""
 _NO_GPU = step("Hamper", state="Unschedulable", message="0/3 nodes are available: 3 Insufficient nvidia.com/gpu.")
 _RAISED = _failure("failure", "UserCodeError", "ValueError: no such optimizer")
-_MISSING = _failure("infrastructure", "ArtifactMissing", "the judge artifact is gone")
+_MISSING = _failure("none", "ArtifactMissing", "the judge artifact is gone")
 _BAD_GATE = {
     "teacherAccuracy": 0.9, "baselineAccuracy": 0.5, "distilledAccuracy": 0.55, "retention": 0.61, "gain": 0.05,
     "gate": {"passed": False, "reasons": ["gain 0.05 is below minGain 0.1"]},

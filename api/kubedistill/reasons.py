@@ -1,0 +1,246 @@
+"""Reasons: the words by which a job or a command says why it waits, failed or was refused.
+
+The one table of them: errors, operator, guide, behavior page, runbooks and Argo CD's health are tested against it.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+Cause = Literal["user", "failure", "infrastructure", "preemption", "waiting", "queued", "none"]
+"""Which budget an end is charged to: none for `user`, which is not tried again, and none for the last three.
+
+`waiting` ends at schedulingTimeoutSeconds, `queued` does not; `none` is no fault.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """One reason: whom it is charged to, what it means and what to do."""
+
+    cause: Cause
+    meaning: str
+    fix: str = "nothing"
+    shown: Literal["job", "command"] = "job"
+    """Where people meet it: in the status of a job, or only as the answer to a command."""
+
+
+_INVALID = Reason("user", "a field is wrong", "the message names the field and the fix")
+_POOL = Reason(
+    "user", "the pool is not in the operator's settings, or not for this namespace",
+    "name one that the message lists, or ask the platform team",
+)  # fmt: skip
+_CLAIM = Reason(
+    "user", "the storage claim is missing, or can't be mounted on several nodes",
+    "make a ReadWriteMany claim of that name; the job goes on by itself",
+)  # fmt: skip
+_NODES = Reason(
+    "waiting", "no node has room for a pod; first the cluster may be scaling up",
+    "the message is the scheduler's; check the pool's nodes",
+)  # fmt: skip
+_LOST = Reason(
+    "infrastructure", "a machine or a child went away",
+    "nothing: the next attempt or driver goes on from the last shard or checkpoint",
+)  # fmt: skip
+_RAISED = Reason("failure", "the driver raised", "`kubectl distill logs NAME`; the log is kept in the store too")
+_EDITED = Reason(
+    "none", "an edit waits for a new `runID`, or that one was used before (SpecDrift)",
+    "set a new `runID` when the run shall take the edit",
+)  # fmt: skip
+_ASKED = Reason("none", "somebody asked for it")
+_LEFT = Reason("none", "a driver left because it was asked to, or because another one has its place")
+
+REASONS: dict[str, Reason] = {
+    # Refused before anything starts.
+    "InvalidSpec": _INVALID,
+    "InvalidManifest": _INVALID,
+    "InvalidInput": Reason("user", "an option, a file or an environment variable is wrong", "the message names it"),
+    "InvalidData": Reason(
+        "user", "a record or a file is wrong",
+        "the message names the lines, up to 20 of a file; `kubedistill validate` finds all before a run",
+    ),
+    "InvalidModel": Reason(
+        "user", "a model folder or repository can't be used, or this build of vLLM can't serve it",
+        "check `source` and `revision`; the message has vLLM's own reason",
+    ),
+    "UnknownPool": _POOL,
+    "PoolNotAllowed": _POOL,
+    "InvalidPool": Reason(
+        "user", "Kubernetes refuses a string of the pool that the run was started with",
+        "ask the platform team to correct the field that the message names, then set a new `spec.runID`",
+    ),
+    "TooFewGPUs": Reason(
+        "user", "a pod asks for more GPUs than a node of the pool has",
+        "lower `tensorParallelSize` or `gpusPerWorker`, or name another pool",
+    ),
+    "NoStorage": Reason(
+        "user", "neither the job nor the settings name a storage claim", "name one in `storage.volumeClaim`"
+    ),
+    "ClaimNotFound": _CLAIM,
+    "StorageNotShared": _CLAIM,
+    "TokenizerMismatch": Reason(
+        "user", "`CachedLogits` with two tokenizers", "`objective: {type: Auto}`, or a student of the teacher's family"
+    ),
+    "ModelDoesNotFit": Reason(
+        "user", "weights and cache are larger than the place",
+        "a larger pool, more GPUs per copy, a shorter `maxModelLen`",
+    ),
+    # Ends that trying again does not change.
+    "LowYield": Reason(
+        "user", "too few prompts were answered, or too few answers kept, now or when an earlier job made what is there",
+        "the message counts reasons; fix the prompts, or lower `minSuccessRatio` or `minKeepRatio` knowingly",
+    ),
+    "EvaluationGate": Reason("user", "the student missed a limit", "the message names each; read the report"),
+    "BadCredentials": Reason(
+        "user", "a token was refused, or one is needed and there is none",
+        "put a token that may read what the message names into a Secret of `pods.envFromSecrets`, then rerun",
+    ),
+    "StorageNotWritable": Reason(
+        "user", "the store refuses this process: its rights, a read-only mount, or a file system without hard links",
+        "do what the message names, then start again",
+    ),
+    "MissingDependency": Reason(
+        "user", "the image or this machine lacks a compiler, a library or a package",
+        "add it to the image, name that under `settings.images`, and rerun; not tried again",
+    ),
+    "ValidationFailed": Reason(
+        "user", "KubeRay refuses the RayJob", "a version of KubeRay that this operator does not know; tell us"
+    ),
+    "FrozenRunLost": Reason(
+        "user", "the ConfigMap of the frozen run was deleted, and spec or settings have changed since",
+        "set a new `spec.runID`",
+    ),
+    "DeadlineExceeded": Reason(
+        "user", "the run was active longer than `activeDeadlineSeconds`", "raise it, and rerun"
+    ),
+    # Attempts that end and are tried again, from a budget of spec.retry.
+    "UserCodeError": _RAISED,
+    "TrainingFailed": _RAISED,
+    "OutOfMemory": Reason(
+        "failure", "a pod used more memory than its limit",
+        "more memory in `stages.NAME.memory` or the pool; smaller `microBatchSize` or `maxLength`",
+    ),
+    "StorageExceeded": Reason(
+        "failure", "a pod used more local disk than its limit",
+        "the message is kubelet's; raise `ephemeralStorage` of the pool or of `settings.cpuResources`",
+    ),
+    "CrashLooping": Reason(
+        "failure", "a container of a pod ends again and again", "the message has its exit code and its last line"
+    ),
+    "NoProgress": Reason(
+        "failure", "nothing was done for `noProgressTimeoutSeconds`, or nothing ever for `startupTimeoutSeconds`",
+        "the log; raise the limit where loading is slow",
+    ),
+    "HeadLost": _LOST,
+    "DriverRestarted": _LOST,
+    "NodeLost": _LOST,
+    "ChildVanished": _LOST,
+    "EngineLost": Reason(
+        "infrastructure", "the inference engine died, or Ray did not start twice",
+        "the log says why; often memory, or a busy machine",
+    ),
+    "StorageUnavailable": Reason(
+        "infrastructure", "the store is full or gone", "free some space or check the volume; the message names the path"
+    ),
+    "ChannelUnavailable": Reason(
+        "infrastructure", "the driver can't reach the API server", "NetworkPolicy or the ServiceAccount's rights"
+    ),
+    "Preempted": Reason("preemption", "the pods had to leave", "nothing: the same, from another budget"),
+    "ArtifactMissing": Reason(
+        "none", "something in the store vanished",
+        "nothing: it is made again, once per run; if it vanishes again, see who deletes it",
+    ),
+    # Waits.
+    "Pending": Reason("queued", "a queue has not admitted the child", "wait, or ask for quota"),
+    "SharedArtifact": Reason(
+        "queued", "another job is making the same artifact",
+        "wait; it is used when it is there, and made here where that takes longer than `schedulingTimeoutSeconds`",
+    ),
+    "NamespaceBusy": Reason("queued", "the namespace has its number of active jobs", "wait"),
+    "OnHold": Reason(
+        "queued", "the job has no status, as after a restore, and the settings hold such jobs",
+        "`kubectl annotate dj NAME kubedistill.io/release=yes` when it shall start",
+    ),
+    "WaitingForNodes": _NODES,
+    "Unschedulable": _NODES,
+    "ImagePull": Reason(
+        "waiting", "an image can't be pulled", "check the name and `pods.imagePullSecrets`"
+    ),
+    "ImageRefused": Reason(
+        "waiting", "kubelet does not start the image: it runs as root, or lacks the program that is to run",
+        "name the runtime's own image under `settings.images`, or one that is made from it",
+    ),
+    "SecretNotFound": Reason(
+        "waiting", "a Secret or ConfigMap that a pod needs is missing", "create it; the pod goes on by itself"
+    ),
+    "ServiceAccountNotFound": Reason(
+        "waiting", "the ServiceAccount of the pods is missing", "create it; the job goes on by itself"
+    ),
+    "PriorityClassNotFound": Reason(
+        "waiting", "the PriorityClass of the pods is missing",
+        "create it, or name another in `pods.priorityClassName` and rerun",
+    ),
+    "QuotaExceeded": Reason(
+        "waiting", "a ResourceQuota refuses what the job needs", "raise it; the job goes on by itself"
+    ),
+    "PodsRefused": Reason(
+        "waiting", "the API server refuses the pods of a child", "the message says why, or which command does"
+    ),
+    "KubeRayAbsent": Reason(
+        "waiting", "KubeRay's operator does not act on the RayJob",
+        "see whether it runs; the job goes on by itself, and the message says what holds GPUs meanwhile",
+    ),
+    "WriteRefused": Reason(
+        "waiting", "a policy of the cluster refuses what the job needs", "the message is the policy's"
+    ),
+    "NameTaken": Reason(
+        "waiting", "an object of that name belongs to somebody else", "delete it, or rename the job"
+    ),
+    "FrozenRunForged": Reason(
+        "waiting", "a ConfigMap that somebody else wrote has the name of the frozen run",
+        "delete the ConfigMap that the message names",
+    ),
+    # Nothing went wrong.
+    "StatusNotUnderstood": Reason(
+        "none",
+        "another version of the operator wrote the job, and this one does not understand a value in it;"
+        " it does nothing about the job",
+        "ask the platform team to run that version of the operator again, or a later one; the job goes on by itself."
+        " If no other version ran, correct that field: `kubectl edit dj NAME --subresource=status`",
+    ),
+    "Edited": _EDITED,
+    "RunIDReused": _EDITED,
+    "Cancelled": _ASKED,
+    "Superseded": _ASKED,
+    "Suspended": _ASKED,
+    "AsAsked": _ASKED,
+    "Deleted": Reason(
+        "none", "the job is being deleted, and a finalizer holds it",
+        "the message names the finalizer; whoever set it removes it",
+    ),
+    "Stopped": _LEFT,
+    "ClaimLost": _LEFT,
+    "StoreBusy": Reason(
+        "none", "another run of the job on this machine uses the store", "wait for it, or stop it"
+    ),
+    # Answers of commands.
+    "NoCluster": Reason("user", "no kubeconfig, or no such context in it", "name one", shown="command"),
+    "NotInstalled": Reason(
+        "user", "the cluster does not know DistillationJobs, or RayJobs", "install them", shown="command"
+    ),
+    "NotAllowed": Reason("user", "the user may not do that", "ask for the right that it names", shown="command"),
+    "NoSuchJob": Reason("user", "the job is not there", "check name and namespace", shown="command"),
+    "Rejected": Reason("user", "the API server does not take the manifest", "the message says why", shown="command"),
+    "Conflict": Reason("user", "somebody else writes the job, or it runs", "try again", shown="command"),
+    "NotKept": Reason(
+        "user", "a report or log is not there, or not available from here", "the message says where", shown="command"
+    ),
+    "JobFailed": Reason("failure", "the job that was waited for failed", "its status has the reason", shown="command"),
+    "ClusterUnavailable": Reason(
+        "infrastructure", "the API server does not answer", "try again", shown="command"
+    ),
+    "WaitTimeout": Reason(
+        "none", "the job took longer than it was waited for", "wait again; the job goes on", shown="command"
+    ),
+    "InvalidSettings": Reason("user", "the operator's settings are wrong", "the message says where", shown="command"),
+    "RuntimeDied": Reason("failure", "the local process ended without a word", "its log says more", shown="command"),
+}  # fmt: skip

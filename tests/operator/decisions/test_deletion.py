@@ -1,0 +1,175 @@
+"""What becomes of a job that is deleted while a finalizer holds it: rows P3 and P10 of docs/behaviour.md."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from kubedistill.chain import CHAIN
+from kubedistill_operator.plan import Plan
+from world import World, begin, reason_of, small_spec, stage_of
+
+FOREIGN = "example.com/block"
+
+
+def delete(world: World, *finalizers: str) -> None:
+    """Set the job's deletionTimestamp, and let the operator look."""
+    world.deleting, world.finalizers = True, finalizers or (FOREIGN,)
+    world.settle()
+
+
+@pytest.fixture
+def generating() -> World:
+    """A job whose Generate is at work, and whose driver has said what it spent."""
+    world = World()
+    name = begin(world, "Generate")
+    world.run_child(name)
+    world.progress(name, done=10, gpu_seconds=90.0, gpus=2)
+    world.settle()
+    return world
+
+
+def test_p3_the_driver_saves_and_its_child_goes(generating: World) -> None:
+    name = generating.live
+    delete(generating)
+    assert generating.channels[name].stop
+    assert (generating.status.phase, stage_of(generating, "Generate").state) == ("Deleting", "Stopping")
+    assert list(generating.children) == [name], "it has a minute; those of earlier stages go at once"
+    generating.result(name, outcome="Stopped", cause="none", reason="Stopped", gpu_seconds=97.0)
+    generating.settle()
+    generating.end_child(name)
+    generating.settle()
+    assert not generating.children
+    stage = stage_of(generating, "Generate")
+    assert (stage.state, stage.gpu_seconds) == ("Pending", 97.0)
+    assert sum((stage.restarts.failure, stage.restarts.infrastructure, stage.restarts.preemption)) == 0
+    assert generating.events[-1].reason == "AttemptStopped"
+    assert reason_of(generating, "Progressing") == ("False", "Deleted")
+    assert FOREIGN in generating.status.message
+    assert generating.step() == Plan(), "and that is a fixed point"
+
+
+def test_p3_a_driver_that_does_not_leave_has_a_minute(generating: World) -> None:
+    name = generating.live
+    delete(generating)
+    generating.now += 59
+    generating.settle()
+    assert name in generating.children
+    generating.now += 1
+    generating.settle()
+    assert name not in generating.children
+    assert stage_of(generating, "Generate").gpu_seconds == 90 + 2 * 60, "its silence has held GPUs"
+    assert stage_of(generating, "Generate").state == "Stopping", "its pods still run"
+    generating.pods.clear()
+    generating.settle()
+    assert stage_of(generating, "Generate").state == "Pending"
+
+
+def begin_after_failure(world: World) -> None:
+    world.settle()
+    world.run_child(world.live)
+    world.result(world.live, outcome="Failed", cause="failure", reason="Trouble")
+    world.end_child(world.live)
+
+
+def wait_in_queue(world: World) -> None:
+    world.spec = small_spec(queue={"name": "q"})
+    world.settle()
+    world.children[world.live] = replace(world.children[world.live], admitted=False)
+    world.settle()
+
+
+def suspend(world: World) -> None:
+    begin(world, "Curate")
+    world.spec = small_spec(suspend=True)
+
+
+def succeed(world: World) -> None:
+    for stage in CHAIN:
+        world.complete_stage(stage.name)
+
+
+def fail(world: World) -> None:
+    world.settle()
+    world.run_child(world.live)
+    world.result(world.live, outcome="Failed", cause="user", reason="InvalidData")
+
+
+STATES: dict[str, Callable[[World], object]] = {
+    "that was never looked at": lambda world: None,
+    "that has begun, without a child yet": lambda world: world.step(),
+    "whose child was just made": World.settle,
+    "that waits in a queue": wait_in_queue,
+    "between two attempts": begin_after_failure,
+    "that is to be suspended": suspend,
+    "that was not valid": lambda world: setattr(world, "problem", "spec.task: not known"),
+    "that has succeeded": succeed,
+    "that has failed": fail,
+}
+
+
+@pytest.mark.parametrize("state", STATES)
+@pytest.mark.parametrize("finalizers", [(FOREIGN,), ("foregroundDeletion", FOREIGN)], ids=["foreign", "foreground"])
+def test_p3_a_job_in_any_state_comes_to_rest_without_a_child(state: str, finalizers: tuple[str, ...]) -> None:
+    world = World()
+    STATES[state](world)
+    made = list(world.created)
+    delete(world, *finalizers)
+    for _ in range(3):
+        world.now += 61
+        for name in list(world.pods):
+            world.end_child(name)
+        world.settle()
+    assert (world.status.phase, world.children, world.created) == ("Deleting", {}, made)
+    assert world.step() == Plan()
+
+
+def test_p3_a_result_that_comes_last_counts_and_nothing_follows(generating: World) -> None:
+    name = generating.live
+    delete(generating)
+    generating.result(name, gpu_seconds=99.0)
+    generating.end_child(name)
+    generating.settle()
+    assert (stage_of(generating, "Generate").state, stage_of(generating, "Generate").gpu_seconds) == ("Succeeded", 99)
+    assert (stage_of(generating, "Curate").state, generating.children) == ("Pending", {})
+
+
+def test_p3_an_operator_that_was_down_stops_it_when_it_is_back(generating: World) -> None:
+    name = generating.live
+    generating.deleting, generating.finalizers = True, (FOREIGN,)
+    generating.now += 10**5
+    generating.progress(name, done=100, gpu_seconds=2e5, gpus=2)
+    generating.settle()
+    assert generating.channels[name].stop, "the driver has its minute from now on"
+    generating.now += 61
+    generating.settle()
+    assert generating.children == {}
+
+
+@pytest.mark.parametrize("finalizers", [("orphan",), ("orphan", FOREIGN)])
+def test_p10_who_deletes_with_orphans_wants_the_children_to_go_on(
+    finalizers: tuple[str, ...], generating: World
+) -> None:
+    before = generating.status
+    delete(generating, *finalizers)
+    generating.now += 10**4
+    for _ in range(3):
+        assert generating.step() == Plan()
+    assert (generating.status, generating.channels[generating.live].stop) == (before, False)
+
+
+@pytest.mark.parametrize("stopping", [False, True])
+def test_p10_children_that_were_orphaned_go_on_though_another_finalizer_holds_the_job(
+    *, stopping: bool, generating: World
+) -> None:
+    """The garbage collector takes the ownerReferences away and then its own finalizer, and somebody's is left."""
+    if stopping:
+        generating.spec = small_spec(suspend=True)
+        generating.settle()
+    generating.children = {name: replace(one, is_owned=False) for name, one in generating.children.items()}
+    kept = dict(generating.children)
+    generating.channels.clear()  # read only where they are the job's
+    delete(generating)
+    generating.now += 10**4
+    generating.settle()
+    assert generating.children == kept

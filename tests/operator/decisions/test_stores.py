@@ -1,0 +1,86 @@
+"""Stores: no two namespaces have one by accident, and a run keeps the one that it was started with."""
+
+import itertools
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kubedistill.settings import DefaultStorage, SharedStorage
+from kubedistill_operator.decisions.placement import find_obstacle
+from kubedistill_operator.decisions.stores import find_store, find_uri
+from kubedistill_operator.observed import Observed
+from world import NAMESPACE, SETTINGS, World, begin, small_spec
+
+GROUP = SharedStorage(uri="s3://shared/ab", namespaces=("a", "b"))
+ROOT = "file:///kubedistill/storage"
+
+URIS: list[tuple[dict[str, str], str, DefaultStorage, str]] = [
+    ({}, "a", DefaultStorage(), ROOT),
+    ({"volumeClaim": "own"}, "a", DefaultStorage(), ROOT),
+    ({}, "a", DefaultStorage(uri="s3://all"), "s3://all/a"),
+    ({}, "a", DefaultStorage(uri="s3://all/"), "s3://all/a"),
+    ({}, "a", DefaultStorage(uri=f"{ROOT}/x", volume_claim="c"), f"{ROOT}/x/a"),
+    ({"uri": "s3://own"}, "a", DefaultStorage(uri="s3://all", shared=(GROUP,)), "s3://own"),
+    ({}, "a", DefaultStorage(uri="s3://all", shared=(GROUP,)), "s3://shared/ab"),
+    ({}, "b", DefaultStorage(shared=(GROUP,)), "s3://shared/ab"),
+    ({}, "c", DefaultStorage(uri="s3://all", shared=(GROUP,)), "s3://all/c"),
+]
+
+
+@pytest.mark.parametrize(("own", "namespace", "storage", "uri"), URIS)
+def test_where_a_job_keeps_its_artifacts(
+    own: dict[str, str], namespace: str, storage: DefaultStorage, uri: str
+) -> None:
+    assert find_uri(small_spec(storage=own), namespace=namespace, storage=storage) == uri
+
+
+OWN = st.fixed_dictionaries(
+    {}, optional={"uri": st.sampled_from(["s3://all", "s3://all/b", "s3://shared/ab", "s3://x"]),
+                  "volumeClaim": st.sampled_from(["c", "d"])},
+)  # fmt: skip
+DEFAULTS = st.builds(
+    DefaultStorage, uri=st.sampled_from([None, "s3://all", "s3://all/"]), volume_claim=st.sampled_from([None, "c"]),
+    shared=st.sampled_from([(), (GROUP,)]),
+)  # fmt: skip
+
+
+@given(own=st.tuples(OWN, OWN), namespaces=st.tuples(*[st.sampled_from("abc")] * 2), storage=DEFAULTS)
+def test_jobs_of_two_namespaces_share_a_store_only_in_a_group(
+    own: tuple[dict[str, str], dict[str, str]], namespaces: tuple[str, str], storage: DefaultStorage
+) -> None:
+    first, second = (
+        find_store(small_spec(storage=one), namespace=namespace, storage=storage)
+        for one, namespace in zip(own, namespaces, strict=True)
+    )
+    if first == second and namespaces[0] != namespaces[1]:
+        assert storage.shared == (GROUP,)
+        assert set(namespaces) == {"a", "b"}
+        assert first[2] == GROUP.uri
+
+
+@pytest.mark.parametrize(("scheme", "starts"), [("s3://shared/ab", True), ("file:///shared", False)])
+def test_a_shared_bucket_is_storage_and_a_shared_folder_needs_a_claim(scheme: str, starts: bool) -> None:
+    group = SharedStorage(uri=scheme, namespaces=(NAMESPACE,))
+    settings = SETTINGS.model_copy(update={"storage": DefaultStorage(shared=(group,))})
+    obstacle = find_obstacle(small_spec(storage={}), NAMESPACE, observed=Observed(), settings=settings)
+    assert (obstacle.reason if obstacle else None) == (None if starts else "NoStorage")
+
+
+def test_a_run_keeps_its_store_whatever_the_settings_become() -> None:
+    """Before and after an upgrade, a group that is made or dissolved, and another root."""
+    storages = [
+        DefaultStorage(uri=f"{ROOT}/one", volume_claim="c"),
+        DefaultStorage(uri=f"{ROOT}/two", volume_claim="c"),
+        DefaultStorage(volume_claim="c", shared=(SharedStorage(uri=f"{ROOT}/us", namespaces=(NAMESPACE,)),)),
+    ]
+    stores = (f"{ROOT}/one/{NAMESPACE}", f"{ROOT}/two/{NAMESPACE}", f"{ROOT}/us")
+    for (before, store), after in itertools.product(zip(storages, stores, strict=True), storages):
+        settings = [SETTINGS.model_copy(update={"storage": storage}) for storage in (before, after)]
+        world = World(spec=small_spec(storage={}), settings=settings[0])
+        begin(world, "Generate")
+        world.settings = settings[1]
+        world.complete_stage("Generate")
+        assert {job.store for job in world.jobs.values()} == {store}
+        assert {job.data_root for job in world.jobs.values()} == {store}
+        assert len(world.jobs) == 3
