@@ -34,8 +34,8 @@ def keep_frozen(situation: Situation) -> Plan | None:
     if run is None or stage is None or situation.run is not None or situation.is_over:
         return None
     fresh = _freeze_now(situation)
-    is_free = found is None or not found.name.endswith(run.snapshot_digest or found.name)
-    if is_free and fresh is not None and fresh.snapshot == run.snapshot_digest:
+    decoy = found is not None and run.snapshot_digest and not found.name.endswith(run.snapshot_digest)
+    if (found is None or decoy) and fresh is not None and fresh.snapshot == run.snapshot_digest:
         return Plan(create=(frozen_manifest(situation.job, fresh),), requeue_after=0, why=("the run is frozen",))
     if found is not None:
         message = f"ConfigMap {found.name} does not hold the run whose digest status.run has; delete it"
