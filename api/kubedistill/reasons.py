@@ -37,6 +37,13 @@ _NODES = Reason(
     "waiting", "no node has room for a pod; first the cluster may be scaling up",
     "the message is the scheduler's; check the pool's nodes",
 )  # fmt: skip
+_MISSING = Reason(
+    "waiting", "a Secret or ConfigMap that a pod needs is missing", "create it; the job goes on by itself"
+)
+_UNKNOWN = Reason(
+    "waiting", "what `pods.priorityClassName` or `pods.serviceAccountName` names is missing",
+    "create it, or set a new `runID` with another name",
+)  # fmt: skip
 _LOST = Reason(
     "infrastructure", "a machine or a child went away",
     "nothing: the next attempt or driver goes on from the last shard or checkpoint",
@@ -67,6 +74,9 @@ REASONS: dict[str, Reason] = {
     "InvalidPool": Reason(
         "user", "Kubernetes refuses a string of the pool that the run was started with",
         "ask the platform team to correct the field that the message names, then set a new `spec.runID`",
+    ),
+    "PolicyViolated": Reason(
+        "user", "the platform does not allow the model's source, or code of its own", "use what the message lists"
     ),
     "TooFewGPUs": Reason(
         "user", "a pod asks for more GPUs than a node of the pool has",
@@ -120,11 +130,17 @@ REASONS: dict[str, Reason] = {
         "more memory in `stages.NAME.memory` or the pool; smaller `microBatchSize` or `maxLength`",
     ),
     "StorageExceeded": Reason(
-        "failure", "a pod used more local disk than its limit",
-        "the message is kubelet's; raise `ephemeralStorage` of the pool or of `settings.cpuResources`",
+        "failure", "a pod used more local disk or shared memory than its limit",
+        "the message is kubelet's; more `ephemeralStorage` in the pool or in `cpuResources`, or a higher limit of the"
+        " namespace",
+    ),
+    "ImageRefused": Reason(
+        "failure", "an image runs as root, or lacks the command",
+        "build it from ours, and name it under `settings.images`",
     ),
     "CrashLooping": Reason(
-        "failure", "a container of a pod ends again and again", "the message has its exit code and its last line"
+        "failure", "a container ends before the stage begins, each time that it is started",
+        "the message has exit code and last line; often an image without Ray",
     ),
     "NoProgress": Reason(
         "failure", "nothing was done for `noProgressTimeoutSeconds`, or nothing ever for `startupTimeoutSeconds`",
@@ -156,6 +172,9 @@ REASONS: dict[str, Reason] = {
         "wait; it is used when it is there, and made here where that takes longer than `schedulingTimeoutSeconds`",
     ),
     "NamespaceBusy": Reason("queued", "the namespace has its number of active jobs", "wait"),
+    "PoolBusy": Reason(
+        "queued", "other jobs of the namespace hold as many GPUs of the pool as the platform allows", "wait"
+    ),
     "OnHold": Reason(
         "queued", "the job has no status, as after a restore, and the settings hold such jobs",
         "`kubectl annotate dj NAME kubedistill.io/release=yes` when it shall start",
@@ -165,29 +184,24 @@ REASONS: dict[str, Reason] = {
     "ImagePull": Reason(
         "waiting", "an image can't be pulled", "check the name and `pods.imagePullSecrets`"
     ),
-    "ImageRefused": Reason(
-        "waiting", "kubelet does not start the image: it runs as root, or lacks the program that is to run",
-        "name the runtime's own image under `settings.images`, or one that is made from it",
+    "SecretNotFound": _MISSING,
+    "ConfigMapNotFound": _MISSING,
+    "PriorityClassNotFound": _UNKNOWN,
+    "ServiceAccountNotFound": _UNKNOWN,
+    "PodsRefused": Reason(
+        "waiting", "the API server makes no pod of the stage: a policy, a LimitRange or a setting",
+        "the message is its own, or names the command that shows it",
     ),
-    "SecretNotFound": Reason(
-        "waiting", "a Secret or ConfigMap that a pod needs is missing", "create it; the pod goes on by itself"
+    "KubeRayAbsent": Reason(
+        "waiting", "KubeRay does not look at the RayJob",
+        "ask the platform team to start KubeRay's operator; the job goes on by itself",
     ),
-    "ServiceAccountNotFound": Reason(
-        "waiting", "the ServiceAccount of the pods is missing", "create it; the job goes on by itself"
-    ),
-    "PriorityClassNotFound": Reason(
-        "waiting", "the PriorityClass of the pods is missing",
-        "create it, or name another in `pods.priorityClassName` and rerun",
+    "PodsRemain": Reason(
+        "waiting", "pods of the stage before have not ended",
+        "wait; look at the pods and the node that the message names",
     ),
     "QuotaExceeded": Reason(
         "waiting", "a ResourceQuota refuses what the job needs", "raise it; the job goes on by itself"
-    ),
-    "PodsRefused": Reason(
-        "waiting", "the API server refuses the pods of a child", "the message says why, or which command does"
-    ),
-    "KubeRayAbsent": Reason(
-        "waiting", "KubeRay's operator does not act on the RayJob",
-        "see whether it runs; the job goes on by itself, and the message says what holds GPUs meanwhile",
     ),
     "WriteRefused": Reason(
         "waiting", "a policy of the cluster refuses what the job needs", "the message is the policy's"
@@ -206,6 +220,10 @@ REASONS: dict[str, Reason] = {
         " it does nothing about the job",
         "ask the platform team to run that version of the operator again, or a later one; the job goes on by itself."
         " If no other version ran, correct that field: `kubectl edit dj NAME --subresource=status`",
+    ),
+    "Deleted": Reason(
+        "none", "the job is being deleted, and a finalizer holds it",
+        "the message names the finalizer; whoever set it removes it",
     ),
     "Edited": _EDITED,
     "RunIDReused": _EDITED,

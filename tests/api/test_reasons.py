@@ -23,8 +23,8 @@ FINE = {"", "Admitted", "Complete", "Exported", "Resumed", "Valid"}
 OTHERS = {"WaitingForNodes", "Unschedulable", "WriteRefused", "Edited", "RunIDReused"}
 """Reasons that deciders hand on by a variable."""
 COMING = {
-    "CrashLooping", "ImageRefused", "KubeRayAbsent", "PodsRefused", "PriorityClassNotFound",
-    "ServiceAccountNotFound", "StorageExceeded",
+    "ConfigMapNotFound", "CrashLooping", "Deleted", "ImageRefused", "KubeRayAbsent", "PodsRefused", "PodsRemain",
+    "PolicyViolated", "PoolBusy", "PriorityClassNotFound", "ServiceAccountNotFound", "StorageExceeded",
 }  # fmt: skip
 """Reasons of features that are being built; a name goes from here as its feature comes."""
 

@@ -125,7 +125,7 @@ def test_w2_of_jobs_of_the_same_work_one_makes_each_artifact(desk: Desk) -> None
     assert not any(sum(one.values()) for one in charged)
 
 
-def test_w9_a_job_without_status_is_held_until_it_is_annotated_and_what_runs_goes_on(desk: Desk) -> None:
+def test_w14_a_job_without_status_is_held_until_it_is_annotated_and_what_runs_goes_on(desk: Desk) -> None:
     """A job that the API server has as a backup left it; one that is at work is none of those."""
     where = desk.namespaces[0]
     desk.submit("mended-2")

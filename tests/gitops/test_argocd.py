@@ -36,7 +36,7 @@ SEEN: dict[str, tuple[str, str, set[str]]] = {
     "w1 in a queue": ("Progressing", "Pending: waiting in the queue", LIVE),
     "w2 another job makes the same": ("Progressing", "SharedArtifact: team/older", LIVE),
     "w3 busy namespace": ("Progressing", "NamespaceBusy", LIVE),
-    "w9 on hold": ("Progressing", "OnHold: settings.onRestore", {"suspend"}),
+    "w14 on hold": ("Progressing", "OnHold: settings.onRestore", {"suspend"}),
     "w4 no node": ("Progressing", "pod p: because", LIVE),
     "w4 no node for the first stage": ("Progressing", "pod p: because", LIVE),
     "w5 image": ("Progressing", "ImagePull: pod p: because", LIVE),

@@ -10,7 +10,7 @@ from lua_interpreter import Interpreter
 
 # What kstatus says. It reads observedGeneration, Reconciling and Stalled, and a Ready that we never set.
 KSTATUS = {
-    "InProgress": ["s1 applied", "s7 superseded", "w3 busy namespace", "w9 on hold", "a1 an edit that was not seen"],
+    "InProgress": ["s1 applied", "s7 superseded", "w3 busy namespace", "w14 on hold", "a1 an edit that was not seen"],
     "Failed": [
         "s3 no claim", "s10 cancelled", "w5 image for too long", "a3 a user's mistake", "a4 the gate says no",
         "a17 deadline", "p1 suspended and cancelled",

@@ -289,7 +289,7 @@ STATES: dict[str, Play] = {
     "w1 in a queue": _queued,
     "w2 another job makes the same": _shared,
     "w3 busy namespace": _busy,
-    "w9 on hold": _held,
+    "w14 on hold": _held,
     "w4 no node": _waiting("Unschedulable"),
     "w4 no node for the first stage": _waiting("Unschedulable", stage="Prepare"),
     "w5 image": _waiting("ImagePullBackOff"),

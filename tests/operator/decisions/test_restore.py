@@ -1,4 +1,4 @@
-"""A job that comes back without its status: rows S12 and W9 of docs/behaviour.md, by their names."""
+"""A job that comes back without its status: rows S15 and W14 of docs/behaviour.md, by their names."""
 
 import pytest
 
@@ -20,7 +20,7 @@ def restored(*, whole: list[StageName]) -> World:
 
 
 @pytest.mark.parametrize("count", range(1, len(ALL) + 1))
-def test_s12_stages_are_skipped_where_the_store_is_whole(count: int) -> None:
+def test_s15_stages_are_skipped_where_the_store_is_whole(count: int) -> None:
     world = restored(whole=ALL[:count])
     world.complete_stage("Prepare")
     states = [stage.state for stage in world.status.stages]
@@ -33,7 +33,7 @@ def test_s12_stages_are_skipped_where_the_store_is_whole(count: int) -> None:
     assert world.status.result.gate_passed
 
 
-def test_s12_what_is_not_whole_in_the_midst_is_made_again_and_what_follows_is_not() -> None:
+def test_s15_what_is_not_whole_in_the_midst_is_made_again_and_what_follows_is_not() -> None:
     world = restored(whole=[stage for stage in ALL if stage != "Curate"])
     world.complete_stage("Prepare")
     world.complete_stage("Curate")
@@ -41,7 +41,7 @@ def test_s12_what_is_not_whole_in_the_midst_is_made_again_and_what_follows_is_no
     assert [name.split("-")[1] for name in world.created] == ["prepare", "curate"]
 
 
-def test_w9_nothing_starts_until_it_is_annotated() -> None:
+def test_w14_nothing_starts_until_it_is_annotated() -> None:
     world = restored(whole=ALL)
     world.settings = HOLD
     for _ in range(3):
@@ -56,7 +56,7 @@ def test_w9_nothing_starts_until_it_is_annotated() -> None:
     assert world.status.phase == "Succeeded"
 
 
-def test_w9_settings_that_say_run_start_it_too() -> None:
+def test_w14_settings_that_say_run_start_it_too() -> None:
     world = World(settings=HOLD)
     world.settle()
     world.settings = SETTINGS
@@ -65,7 +65,7 @@ def test_w9_settings_that_say_run_start_it_too() -> None:
     assert find_condition(world.status, "QuotaReserved") is None
 
 
-def test_w9_a_job_that_is_released_and_refused_says_why_it_is_refused() -> None:
+def test_w14_a_job_that_is_released_and_refused_says_why_it_is_refused() -> None:
     world = World(settings=HOLD, claim_access_modes=None)
     world.settle()
     world.annotations[RELEASE_ANNOTATION] = "yes"
@@ -75,7 +75,7 @@ def test_w9_a_job_that_is_released_and_refused_says_why_it_is_refused() -> None:
 
 
 @pytest.mark.parametrize("asks", ["goes on", "another runID"])
-def test_w9_a_job_whose_past_is_known_is_not_held(asks: str) -> None:
+def test_w14_a_job_whose_past_is_known_is_not_held(asks: str) -> None:
     world = World()
     begin(world, "Train")
     world.settings = HOLD
@@ -88,7 +88,7 @@ def test_w9_a_job_whose_past_is_known_is_not_held(asks: str) -> None:
     assert world.created
 
 
-def test_w9_a_job_that_is_held_can_be_deleted() -> None:
+def test_w14_a_job_that_is_held_can_be_deleted() -> None:
     world = World(settings=HOLD)
     world.settle()
     world.deleting = True
