@@ -121,10 +121,9 @@ def _is_whole(store: Store, folder: str) -> bool:
         files = json.loads(store.read(f"{folder}/{_MANIFEST}")).get("files", {})
     except FileNotFoundError:
         return False
-    found = {file: store.sizes(file).get(file) for file in files}
+    own = store.sizes(folder)
     return all(
-        found[file] == size if file.startswith(f"{folder}/") else found[file] is not None
-        for file, size in files.items()
+        own.get(file) == size if file.startswith(f"{folder}/") else store.exists(file) for file, size in files.items()
     )
 
 
