@@ -221,10 +221,6 @@ REASONS: dict[str, Reason] = {
         "ask the platform team to run that version of the operator again, or a later one; the job goes on by itself."
         " If no other version ran, correct that field: `kubectl edit dj NAME --subresource=status`",
     ),
-    "Deleted": Reason(
-        "none", "the job is being deleted, and a finalizer holds it",
-        "the message names the finalizer; whoever set it removes it",
-    ),
     "Edited": _EDITED,
     "RunIDReused": _EDITED,
     "Cancelled": _ASKED,

@@ -23,7 +23,7 @@ FINE = {"", "Admitted", "Complete", "Exported", "Resumed", "Valid"}
 OTHERS = {"WaitingForNodes", "Unschedulable", "WriteRefused", "Edited", "RunIDReused"}
 """Reasons that deciders hand on by a variable."""
 COMING = {
-    "ConfigMapNotFound", "CrashLooping", "Deleted", "ImageRefused", "KubeRayAbsent", "PodsRefused", "PodsRemain",
+    "ConfigMapNotFound", "CrashLooping", "ImageRefused", "KubeRayAbsent", "PodsRefused", "PodsRemain",
     "PolicyViolated", "PoolBusy", "PriorityClassNotFound", "ServiceAccountNotFound", "StorageExceeded",
 }  # fmt: skip
 """Reasons of features that are being built; a name goes from here as its feature comes."""
