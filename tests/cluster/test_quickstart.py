@@ -274,11 +274,11 @@ def test_two_jobs_of_the_same_work_make_each_artifact_once(applied: Applied, tmp
 
 
 def files_in(folder: Path) -> dict[str, tuple[str, int]]:
-    """The digest and the inode of each file of an artifact; what drivers note of their turns is no part of it."""
+    """The digest and the inode of each file of an artifact, but of none that is being written or is a driver's turn."""
     return {
         str(path.relative_to(folder)): (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_ino)
         for path in folder.rglob("*")
-        if path.is_file() and not {"claims", "steps"} & {*path.parts}
+        if not path.name.startswith(".tmp-") and path.is_file() and not {"claims", "steps"} & {*path.parts}
     }
 
 

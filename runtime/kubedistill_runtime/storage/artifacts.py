@@ -115,16 +115,15 @@ def _is_whole(store: Store, folder: str) -> bool:
     """Whether a manifest is there and every file that it lists; version 0.1 listed none.
 
     A file of its own must have its size. One elsewhere, a shard of answers, is whole or damaged for all artifacts that
-    name it: who reads it says which file to delete, and making this artifact again would not mend it.
+    name it: who reads it says which file to delete, and making this artifact again would not repair it.
     """
     try:
         files = json.loads(store.read(f"{folder}/{_MANIFEST}")).get("files", {})
     except FileNotFoundError:
         return False
-    found = {file: store.sizes(file).get(file) for file in files}
+    own = store.sizes(folder)
     return all(
-        found[file] == size if file.startswith(f"{folder}/") else found[file] is not None
-        for file, size in files.items()
+        own.get(file) == size if file.startswith(f"{folder}/") else store.exists(file) for file, size in files.items()
     )
 
 

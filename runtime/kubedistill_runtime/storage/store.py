@@ -119,10 +119,14 @@ class Store:
 
     def sizes(self, name: str) -> dict[str, int]:
         """The size in bytes of each file under a name, or of the file of that name; empty where there is none."""
-        path = self.path(name)
+        path, found = self.path(name), dict[str, int]()
         with storage_errors(self.root):
-            files = [path] if path.is_file() else sorted(one for one in path.rglob("*") if one.is_file())
-            return {str(one.relative_to(self.root)): one.stat().st_size for one in files if not is_unfinished(one.name)}
+            inside = [Path(folder, file) for folder, _, files in os.walk(path) for file in files]
+            for file in sorted(inside) or [path]:
+                with contextlib.suppress(FileNotFoundError):  # a checkpoint that another driver has just removed
+                    if not is_unfinished(file.name) and not file.is_dir():
+                        found[str(file.relative_to(self.root))] = file.stat().st_size
+        return found
 
     def delete(self, name: str) -> None:
         """Remove a name and all under it; nothing happens where there is nothing.

@@ -164,7 +164,7 @@ def _publish(assignment: Assignment, language_model: Any, state: "State", *, sto
         staging.put("summary.json", json.dumps(summary, allow_nan=False).encode())
         store.put_folder(f"{assignment.folder}/{TRAINED}", staging.root)
     published = read_trained(store, assignment.folder)
-    assert published is not None, "it is there, whoever of two put it there"
+    assert published is not None, "this driver or another one has put it there"
     return published
 
 

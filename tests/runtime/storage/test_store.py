@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,20 @@ def test_artifact_is_complete_once_its_manifest_exists(store: Store) -> None:
     publish(store, "rows", "k", {"count": 1})
     assert find(store, "rows", "k").complete
     assert read_manifest(store, "rows", "k") == {"name": "rows", "key": "k", "files": {}, "count": 1}
+
+
+def test_sizes_are_those_of_what_is_there_while_others_remove_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.put("a/trained/model", b"12345")
+    store.put("a/steps/1", b"1")
+    store.put("a/steps/2", b"22")
+    assert store.sizes("a") == {"a/steps/1": 1, "a/steps/2": 2, "a/trained/model": 5}
+    assert store.sizes("a/trained/model") == {"a/trained/model": 5}
+    assert store.sizes("a/none") == {}
+    walk = os.walk
+
+    def walk_and_lose(path: Path) -> Iterator[object]:
+        yield from list(walk(path))
+        store.delete("a/steps")
+
+    monkeypatch.setattr(os, "walk", walk_and_lose)
+    assert store.sizes("a") == {"a/trained/model": 5}

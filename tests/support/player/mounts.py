@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from kubedistill.canonical import text_digest
 from player.api import Api, Object
 
 Values = Mapping[str, Any]
@@ -30,6 +31,8 @@ class Mounts:
     """Folders of volume claims; another claim gets one beside the pods."""
     token: str = ""
     places: dict[str, Path] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+    """The sha256 of each job.json as it was stored, and as it is mounted, with places of this machine."""
 
     async def make(self) -> None:
         """Write every volume; what is mapped to a claim's folder is there already."""
@@ -58,7 +61,8 @@ class Mounts:
         return found
 
     def translate(self, text: str) -> str:
-        """A text with every mount path in it replaced by its folder."""
+        """A text with every mount path in it replaced by its folder, or the digest of a job that was stored."""
+        text = self.digests.get(text, text)
         for path, folder in sorted(self.places.items(), key=lambda place: -len(place[0])):
             text = text.replace(f"file://{path}", folder.as_uri())
             if text == path or text.startswith(f"{path}/"):
@@ -115,7 +119,10 @@ class Mounts:
         """A stage's job names places in the pod: they become folders of this machine."""
         job = folder / "job.json"
         if job.is_file() and not any(path.startswith(claimed) for claimed in self._claimed(volumes)):
-            job.write_text(json.dumps(_map_texts(json.loads(job.read_text()), self.translate)))
+            stored = job.read_text()
+            mounted = json.dumps(_map_texts(json.loads(stored), self.translate))
+            job.write_text(mounted)
+            self.digests[text_digest(stored)] = text_digest(mounted)
 
     def _claimed(self, volumes: Mapping[str, Values]) -> list[str]:
         mounts = self._container.get("volumeMounts", ())
