@@ -162,23 +162,13 @@ def is_same(ours: Manifest, found: Manifest) -> bool:
     owners = found["metadata"].get("ownerReferences") or ()
     return all(
         labels.get(name) == value for name, value in wanted.get("labels", {}).items() if name.startswith(f"{GROUP}/")
-    ) and (all(_is_among(one, owners) for one in wanted.get("ownerReferences", ())) or _is_of_0_1(ours, found))
+    ) and all(_is_among(one, owners) for one in wanted.get("ownerReferences", ()))
 
 
 def _is_among(owner: Manifest, owners: Sequence[Manifest]) -> bool:
     """Whether an owner is one of them; a child that is not there yet goes by its name."""
     field = "uid" if owner["uid"] else "name"
     return any((one["kind"], one[field]) == (owner["kind"], owner[field]) for one in owners)
-
-
-def _is_of_0_1(ours: Manifest, found: Manifest) -> bool:
-    """Whether 0.1 made it: it gave an attempt's objects to the job, and its Role to ConfigMap `<child>`."""
-    wanted, owners = ours["metadata"], found["metadata"].get("ownerReferences") or ()
-    if not any(owner["kind"] in ("RayJob", "Job") for owner in wanted.get("ownerReferences", ())):
-        return False
-    job = wanted["labels"][JOB_UID_LABEL]
-    former = [one["uid"] == job or (one["kind"], one["name"]) == ("ConfigMap", wanted["name"]) for one in owners]
-    return bool(former) and all(former)
 
 
 def _has_content(ours: Manifest, found: Manifest) -> bool:
