@@ -171,13 +171,12 @@ def is_same(ours: Manifest, found: Manifest) -> bool:
     """
     wanted, labels = ours["metadata"], found["metadata"].get("labels") or {}
     owners = found["metadata"].get("ownerReferences") or ()
-    if not all(_is_among(one, owners) for one in wanted.get("ownerReferences", ())) and not _is_of_0_1(ours, found):
+    if not all(_is_among(one, owners) for one in wanted.get("ownerReferences", ())):
         return False
     if ours["kind"] in _WHOLE:
         without_owners = {name: value for name, value in wanted.items() if name != "ownerReferences"}
-        return len(owners) == len(wanted.get("ownerReferences", ())) and _holds(
-            found, {**ours, "metadata": without_owners}
-        )
+        alone = len(owners) == len(wanted.get("ownerReferences", ()))
+        return alone and _holds(found, {**ours, "metadata": without_owners})
     return _has_content(ours, found) and all(
         labels.get(name) == value for name, value in wanted.get("labels", {}).items() if name.startswith(f"{GROUP}/")
     )
@@ -187,16 +186,6 @@ def _is_among(owner: Manifest, owners: Sequence[Manifest]) -> bool:
     """Whether an owner is one of them; a child that is not there yet goes by its name."""
     field = "uid" if owner["uid"] else "name"
     return any((one["kind"], one[field]) == (owner["kind"], owner[field]) for one in owners)
-
-
-def _is_of_0_1(ours: Manifest, found: Manifest) -> bool:
-    """Whether 0.1 made it: it gave an attempt's objects to the job, and its Role to ConfigMap `<child>`."""
-    wanted, owners = ours["metadata"], found["metadata"].get("ownerReferences") or ()
-    if not any(owner["kind"] in ("RayJob", "Job") for owner in wanted.get("ownerReferences", ())):
-        return False
-    job = wanted["labels"][JOB_UID_LABEL]
-    former = [one["uid"] == job or (one["kind"], one["name"]) == ("ConfigMap", wanted["name"]) for one in owners]
-    return bool(former) and all(former)
 
 
 def _holds(found: Any, ours: Any) -> bool:

@@ -3,7 +3,6 @@
 import asyncio
 import copy
 from collections.abc import Awaitable, Callable
-from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any
 
@@ -222,40 +221,6 @@ def test_role_and_binding_belong_to_the_child_that_was_made_with_them(before: st
     assert uid
     assert (api.find(ROLES, name) or {})["metadata"]["ownerReferences"][0]["uid"] == uid
     assert create[-1]["metadata"]["ownerReferences"][0]["uid"] == "", "the plan is left as it was"
-
-
-def config_map_owner(resource: Object) -> list[Object]:
-    return [{"kind": "ConfigMap", "name": child(resource, "Train")["metadata"]["name"], "uid": "its-config-map"}]
-
-
-def job_owner(resource: Object) -> list[Object]:
-    return [{"kind": "DistillationJob", "name": "support", "uid": resource["metadata"]["uid"]}]
-
-
-FOUND: dict[str, tuple[Callable[[Object], list[Object]], bool]] = {
-    "of 0.1, which gave it to the ConfigMap": (config_map_owner, True),
-    "of 0.1, which gave it to the job": (job_owner, True),
-    "of another ConfigMap": (lambda resource: [config_map_owner(resource)[0] | {"name": "other"}], False),
-    "of another child": (lambda resource: [{"kind": "RayJob", "name": "other", "uid": "u"}], False),
-    "of the job and of somebody else": (
-        lambda resource: [*job_owner(resource), {"kind": "Deployment", "name": "x", "uid": "u"}], False,
-    ),
-    "of nobody": (lambda resource: [], False),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("case", FOUND)
-def test_what_0_1_made_of_an_attempt_counts_as_made(case: str, resource: Object) -> None:
-    """A child that a quota refused under 0.1 is made after the upgrade; all else of its attempt is there already."""
-    owners, counts = FOUND[case]
-    found = role(resource, ownerReferences=owners(resource))
-    plan = Plan(create=(rayjob(resource), role(resource)))
-
-    def prepare(api: FakeApi) -> None:
-        api.put(found, collection=ROLES)
-
-    with nullcontext() if counts else pytest.raises(Obstructed):
-        execute(plan, resource, prepare=prepare)
 
 
 def job_map(resource: Object) -> Manifest:

@@ -5,7 +5,8 @@ import pytest
 from kubedistill.chain import CHAIN
 from kubedistill.contract import ArtifactRef
 from kubedistill.settings import Images, PodSecurityContext, Pool
-from kubedistill_operator.status import find_condition, is_true
+from kubedistill.v1alpha1 import Restarts
+from kubedistill_operator.status import find_condition, is_true, with_stage
 from world import World, begin, reason_of, small_spec, stage_of
 
 FORBIDDEN = Pool(node_selector={"a": "b"}, allowed_namespaces=("other",))
@@ -196,3 +197,16 @@ def test_s10_cancel_saves_and_ends_for_good(world: World) -> None:
     world.settle()
     assert reason_of(world, "Failed") == ("True", "Cancelled")
     assert name not in world.children
+
+
+def test_f7_a_child_that_was_made_without_its_work_gives_way_when_that_would_be_another(world: World) -> None:
+    """The operator was killed between the two, and the next one is of another version."""
+    for _ in range(5):
+        world.step(until=2)  # its account and the child, and no more
+    name = world.live
+    assert name not in world.jobs, "its pod waits for what it is told"
+    world.status = with_stage(world.status, "Prepare", job_digest="of another version")
+    world.settle()
+    assert name not in world.children
+    assert (stage_of(world, "Prepare").attempt, world.live in world.jobs) == (2, True)
+    assert stage_of(world, "Prepare").restarts == Restarts()
