@@ -91,7 +91,7 @@ def test_s2_s3_what_can_not_start_says_field_and_fix(desk: Desk, wrong: dict[str
     assert fix in wrong[name]
     assert desk.phase(name) == "Pending"
     assert desk.status(name)["message"].startswith(f"{reason}: ")
-    assert desk.events(name) == ["ValidationFailed"]
+    assert desk.tells(name, "ValidationFailed") == ["ValidationFailed"]
     assert desk.made(job=name) == []
 
 
@@ -154,7 +154,7 @@ def test_w9_a_job_without_status_is_held_until_it_is_annotated_and_what_runs_goe
     assert "kubedistill.io/release" in desk.shows("ok-restored", "QuotaReserved", reason="OnHold")
     assert desk.phase("ok-restored") == "Pending"
     desk.becomes("mended-2", "Succeeded")
-    assert (desk.events("ok-restored"), desk.made(job="ok-restored")) == (["Held"], [])
+    assert (desk.tells("ok-restored", "Held"), desk.made(job="ok-restored")) == (["Held"], [])
     desk.api.patch(
         JOBS, "ok-restored", {"metadata": {"annotations": {"kubedistill.io/release": "yes"}}}, namespace=where
     )
@@ -181,7 +181,7 @@ def test_w4_w5_w6_what_a_pod_waits_for_is_shown_within_30_seconds_and_never_char
     message = desk.shows(name, "Progressing", reason=reason, seconds=SHOWN_SECONDS)
     assert named in message
     assert desk.stage(name, stage)["reason"] == reason
-    assert "Waiting" in desk.events(name)
+    desk.tells(name, "Waiting")
     assert sum((desk.stage(name, stage).get("restarts") or {}).values()) == 0
     desk.api.delete(JOBS, name, namespace=desk.namespaces[0])
 
@@ -227,4 +227,4 @@ def test_a19_a_driver_that_runs_out_of_memory_beside_a_sidecar_is_seen_at_once(d
     desk.becomes("oom-beside-1", "Succeeded")
     curate = desk.stage("oom-beside-1", "Curate")
     assert (curate["attempt"], curate["restarts"]["failure"]) == (2, 1)
-    assert desk.events("oom-beside-1").count("AttemptFailed") == 1
+    assert desk.tells("oom-beside-1", "AttemptFailed").count("AttemptFailed") == 1

@@ -89,8 +89,8 @@ def test_many_jobs_are_waited_for_at_once(config: Path) -> None:
     async def main() -> list[Any]:
         async with AsyncClient(kubeconfig=config) as client:
             names = ("ok-2", "gate-no-2", "user-error-2")
-            for name in names:
-                await client.jobs.create_or_update(job(name))
+            for epochs, name in enumerate(names, 1):  # each its own work, or one would have the report of another
+                await client.jobs.create_or_update(job(name, training={"epochs": epochs}))
             waits = [client.jobs.wait(name, timeout=SECONDS) for name in names]
             ends = await asyncio.gather(*waits, return_exceptions=True)
             phases = [one.phase async for one in client.jobs.stream("ok-2", timeout=SECONDS)]

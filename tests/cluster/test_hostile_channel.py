@@ -152,7 +152,7 @@ def test_a14_a_result_that_nobody_can_read_counts_as_absent(desk: Desk) -> None:
         succeeds(desk, name)
         assert desk.stage(name, "Prepare")["attempt"] == 2, name
         assert restarts(desk, name) == 1, name
-        assert desk.events(name).count("AttemptFailed") == 1, name
+        assert desk.tells(name, "AttemptFailed").count("AttemptFailed") == 1, name
     desk.check()
 
 

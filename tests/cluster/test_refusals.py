@@ -78,7 +78,7 @@ def test_w7_a_quota_on_children_is_shown_costs_little_and_ends_when_it_is_raised
     assert desk.counted("controller_runtime_reconcile_total") - looked <= 4, "every 15 seconds"
     assert desk.counted("rest_client_requests_total") - asked <= 80
     assert (desk.job("ok-1") or {})["metadata"]["resourceVersion"] == version, "the same is not written again"
-    assert desk.events("ok-1").count("Waiting") == 1
+    assert desk.tells("ok-1", "Waiting").count("Waiting") == 1
     limit(desk, **{"count/rayjobs.ray.io": "100"})
     desk.becomes("ok-1", "Succeeded")
     generate = desk.stage("ok-1", "Generate")

@@ -182,7 +182,7 @@ def check_planted(desk: Desk, planted: Planted) -> None:
     name = planted.job["metadata"]["name"]
     assert planted.things[-1].rpartition("/")[2] in planted.shown
     assert planted.made == ()
-    assert desk.events(name).count("Waiting") == 1
+    assert desk.tells(name, "Waiting").count("Waiting") == 1
     desk.becomes(name, "Succeeded")
     check_honest(desk, name)
 

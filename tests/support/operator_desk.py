@@ -120,6 +120,11 @@ class Desk:
         found = self.api.list("v1/Event", namespace=self.namespaces[0])
         return [one["reason"] for one in found if one["involvedObject"]["name"] == name]
 
+    def tells(self, name: str, reason: str) -> list[str]:
+        """The reasons of the Events about a job, one with this reason among them: Events come after the status."""
+        wait_for(lambda: reason in self.events(name), what=f"an Event {reason} about {name}")
+        return self.events(name)
+
     def counted(self, metric: str) -> float:
         """A counter of the operator, summed over its labels."""
         assert self.operator is not None
