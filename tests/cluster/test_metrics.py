@@ -75,6 +75,7 @@ class Scene:
 
     def submit(self, name: str) -> None:
         job = distillation_job(name)
+        job["metadata"]["labels"] = {"team": "support"}
         job["spec"]["data"] = {"train": {"uri": "train.jsonl"}}
         # A store of its own, so that nobody waits for another's artifact.
         job["spec"]["storage"] = {"uri": f"file:///kubedistill/storage/{name}", "volumeClaim": "shared"}
@@ -115,7 +116,7 @@ def scene(
     api.apply(CLAIM, namespace=namespace)
     started = replica(
         folder, kubeconfig=operator_kubeconfig, lease_namespace=OPERATOR_NAMESPACE, options=["--alone"],
-        watchNamespaces=[namespace], storage={"volumeClaim": "shared"},
+        watchNamespaces=[namespace], storage={"volumeClaim": "shared"}, propagateLabels=["team"],
     )  # fmt: skip
 
     def scenario(job: str) -> Scenario:

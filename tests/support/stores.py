@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-TIMED = ("seconds", "serving", "at", "files")
+TIMED = ("seconds", "serving", "at", "files", "latencyNoise")
 """What a manifest has of times; a report's file that holds some may be a digit longer."""
 
 

@@ -4,6 +4,7 @@ It watches RayJobs, Jobs, pods and channels, and plays every child by its scenar
 """
 
 import asyncio
+import contextlib
 import time
 import uuid
 from collections.abc import Callable, Coroutine
@@ -270,7 +271,8 @@ class Player:
             "type": "Warning", "reason": "FailedCreate", "message": f"Error creating: {error.message}",
             "firstTimestamp": now, "lastTimestamp": now, "count": 1, "source": {"component": "job-controller"},
         }  # fmt: skip
-        await self.world.api.create("events", (child.key[0], name), event)
+        with contextlib.suppress(Refused):  # a namespace that is being deleted takes no Events either
+            await self.world.api.create("events", (child.key[0], name), event)
 
     async def _write_status(self, child: Child, status: Object) -> bool:
         """Write a status; False where the object has moved on or gone, which the watch will tell."""
