@@ -12,27 +12,27 @@ from kubedistill.chain import ArtifactName, StageName
 from runtime_pod import RuntimePod, make_store
 
 CLAIM_GROUP = 65532
-RELAY: tuple[tuple[str, tuple[int, ...], tuple[StageName, ...]], ...] = (
-    ("65532:65532", (), ("Prepare", "Generate", "Curate")),
-    ("1000720000:0", (CLAIM_GROUP,), ("Prepare", "Train")),
-)
-"""The image's own user, then one of OpenShift's with the claim's group: each starts Ray."""
+USERS = {
+    "the image's own": ("65532:65532", ()),
+    "one of OpenShift's, with the claim's group": ("1000720000:0", (CLAIM_GROUP,)),
+}
+STAGES: tuple[StageName, ...] = ("Prepare", "Generate", "Curate", "Train")
 
 
 @pytest.mark.timeout(2400)  # the first one waits for the image; a busy machine takes its time
-def test_stages_run_as_users_without_a_name_and_share_a_store_by_group(pod: RuntimePod) -> None:
+@pytest.mark.parametrize("who", USERS)
+def test_all_stages_run_as_a_user_without_a_name_and_write_by_group(who: str, pod: RuntimePod) -> None:
+    user, groups = USERS[who]
     make_store(pod.store, group=CLAIM_GROUP, mode=0o2775)
-    for user, groups, stages in RELAY:
-        before = set(pod.store.rglob("*"))
-        keys: dict[ArtifactName, str] = {}
-        for stage in stages:
-            result, output = pod.run(stage, user=user, groups=groups, keys=keys)
-            assert (result.outcome, result.reason) == ("Succeeded", ""), output[-4000:]
-            keys = keys or {name: artifact.key for name, artifact in result.artifacts.items()}
-            if stage != "Prepare":
-                assert all(artifact.complete for artifact in result.artifacts.values())
-        written = {(path.lstat().st_uid, path.lstat().st_gid) for path in set(pod.store.rglob("*")) - before}
-        assert written == {(int(user.split(":")[0]), CLAIM_GROUP)}
+    keys: dict[ArtifactName, str] = {}
+    for stage in STAGES:
+        result, output = pod.run(stage, user=user, groups=groups, keys=keys)
+        assert (result.outcome, result.reason) == ("Succeeded", ""), output[-4000:]
+        keys = keys or {name: artifact.key for name, artifact in result.artifacts.items()}
+        if stage != "Prepare":
+            assert all(artifact.complete for artifact in result.artifacts.values())
+    written = list(pod.store.rglob("*"))
+    assert {(path.lstat().st_uid, path.lstat().st_gid) for path in written} == {(int(user.split(":")[0]), CLAIM_GROUP)}
 
 
 @pytest.mark.timeout(1200)
