@@ -8,13 +8,12 @@ from pydantic import ConfigDict, Field, ValidationInfo, model_validator
 from kubedistill.marks import OUR_DOMAINS, QUEUE_DOMAINS, is_reserved
 from kubedistill.pod_strings import GpuResource, Image, LabelKey, LabelValue, TolerationKey
 from kubedistill.stored import is_stored
-from kubedistill.v1alpha1.base import DOMAIN, Model, Name, Uri
+from kubedistill.v1alpha1.base import DATA_KEY, DOMAIN, NAME, Model, Name, Uri
 from kubedistill.v1alpha1.operation import ObjectName, Quantity, Seconds
 
-NAMESPACE = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
-Namespace = Annotated[str, Field(min_length=1, max_length=63, pattern=NAMESPACE)]
+Namespace = Name
 Registry = Annotated[str, Field(min_length=1, max_length=255, pattern=f"^{DOMAIN}(:[0-9]{{1,5}})?(/[a-z0-9._-]+)*$")]
-ConfigMapKey = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$")]
+ConfigMapKey = Annotated[str, Field(min_length=1, max_length=253, pattern=DATA_KEY)]
 # No dollar sign: Kubernetes replaces $(NAME) in variables.
 ProxyUrl = Annotated[str, Field(min_length=1, max_length=1024, pattern=r"^https?://[!-#%-~]+$")]
 NoProxy = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-A-Za-z0-9._:/*\[\]]+$")]
@@ -151,7 +150,7 @@ class DefaultStorage(Model):
         if root is None or not uri.startswith(root):
             return None
         first = uri.removeprefix(root).partition("/")[0]
-        return first if re.fullmatch(NAMESPACE, first) else None
+        return first if re.fullmatch(NAME, first) else None
 
 
 class Resources(Model):

@@ -1,9 +1,10 @@
 """What one reconcile decides: a plain value that the controller carries out, status first."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from kubedistill.v1alpha1 import Status
+from kubedistill_operator.observed import Child
 
 Manifest = dict[str, Any]
 """A Kubernetes object as JSON values."""
@@ -28,6 +29,11 @@ class Deletion:
     kind: str
     name: str
     uid: str
+
+    @classmethod
+    def of(cls, child: Child) -> Self:
+        """The deletion of a child as it was seen."""
+        return cls(child.kind, child.name, child.uid)
 
 
 @dataclass(frozen=True, slots=True)

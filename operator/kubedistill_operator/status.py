@@ -21,14 +21,14 @@ _MESSAGE = 1024
 
 
 def one_line(text: str) -> str:
-    """A text as status and Events have it: one line, in which nothing is left that a terminal would obey."""
-    return printable_line(" ".join(text.split()))
+    """A text as status and Events have it: one line of what they take, with nothing that a terminal would obey."""
+    return printable_line(" ".join(text.split()))[:_MESSAGE]
 
 
 def with_stage(status: Status, name: StageName, **changes: Any) -> Status:
     """The status with one stage changed; a message becomes one line."""
     if "message" in changes:
-        changes["message"] = one_line(changes["message"])[:_MESSAGE]
+        changes["message"] = one_line(changes["message"])
     stages = tuple(stage.model_copy(update=changes) if stage.name == name else stage for stage in status.stages)
     return status.model_copy(update={"stages": stages})
 
@@ -46,7 +46,7 @@ def with_condition(
     before = find_condition(status, kind)
     since = before.last_transition_time if before is not None and before.status == truth else stamp(now)
     condition = Condition(
-        type=kind, status=truth, reason=reason, message=one_line(message)[:_MESSAGE], last_transition_time=since,
+        type=kind, status=truth, reason=reason, message=one_line(message), last_transition_time=since,
         observed_generation=generation,
     )  # fmt: skip
     others = tuple(one for one in status.conditions if one.type != kind)

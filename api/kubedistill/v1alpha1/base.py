@@ -52,6 +52,8 @@ def _check_uri(uri: str) -> str:
     return uri
 
 
+NAME = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$"
+DATA_KEY = r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$"
 DOMAIN = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*"
 Fraction = Annotated[float, Field(ge=0, le=1)]
 ONE_LINE = NewForm(r"^[^\x00-\x1f\x7f-\x9f]*$", "one_line", "String should be one line without control characters")
@@ -69,10 +71,10 @@ ObjectReference = Annotated[
 DataKey = Annotated[
     str,
     Field(min_length=1, max_length=253),
-    NewForm(r"^\.?[-_a-zA-Z0-9][-._a-zA-Z0-9]*$", "data_key", "String should be a key of a ConfigMap"),
+    NewForm(DATA_KEY, "data_key", "String should be a key of a ConfigMap"),
 ]
 """A key of a ConfigMap, which is a file's name too: never `..`, nor a path."""
-Name = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+Name = Annotated[str, Field(min_length=1, max_length=63, pattern=NAME)]
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 
 

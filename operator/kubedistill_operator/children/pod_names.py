@@ -5,11 +5,11 @@ from collections.abc import Iterable
 
 from kubedistill.errors import InvalidManifest
 from kubedistill.marks import OUR_DOMAINS, QUEUE_DOMAINS, is_reserved
+from kubedistill.pod_strings import LABEL
 from kubedistill.v1alpha1 import Pods
+from kubedistill.v1alpha1.base import DOMAIN
 
-_PART = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_NAME = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
-_KEY = re.compile(rf"((?=[^/]{{1,253}}/){_PART}(\.{_PART})*/)?{_NAME}")
+_KEY = re.compile(rf"((?=[^/]{{1,253}}/){DOMAIN}/)?{LABEL}")
 
 
 def check_names(pods: Pods) -> None:

@@ -9,7 +9,6 @@ from kubedistill_operator.plan import Event, Manifest
 from kubedistill_operator.status import one_line
 
 COMPONENT = "kubedistill-operator"
-_MOST = 1024  # longer messages are refused
 
 
 def event_manifest(event: Event, job: Job, *, now: float, instance: str) -> Manifest:
@@ -29,7 +28,7 @@ def event_manifest(event: Event, job: Job, *, now: float, instance: str) -> Mani
         },
         "type": event.type,
         "reason": event.reason,
-        "message": one_line(event.message)[:_MOST] or event.reason,
+        "message": one_line(event.message) or event.reason,
         "action": event.reason,
         "eventTime": time.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
         "firstTimestamp": time.strftime("%Y-%m-%dT%H:%M:%SZ"),

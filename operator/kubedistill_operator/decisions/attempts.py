@@ -66,7 +66,7 @@ def sweep_children(situation: Situation) -> Plan | None:
             continue
         stage = done.get(child.name)
         if stage is None or attempt.lingers or seconds_since(stage.ended_at, situation.now) >= retention:
-            due.append(Deletion(child.kind, child.name, child.uid))
+            due.append(Deletion.of(child))
     return Plan(delete=tuple(due), requeue_after=0, why=("earlier children are deleted",)) if due else None
 
 
@@ -100,7 +100,7 @@ def begin_attempt(situation: Situation) -> Plan | None:
     if stage is None or stage.state != "Pending" or run is None:
         return None
     attempt = stage.attempt + 1
-    job, held = situation.job, holding(situation)
+    job, held = situation.job, holding(situation, stage.name)
     name = child_name(job.name, stage.name, uid=job.uid, run=run.id, attempt=attempt)
     status = with_stage(
         situation.status, stage.name, state="Starting", attempt=attempt, child=name, child_uid="",

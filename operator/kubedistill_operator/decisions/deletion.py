@@ -27,7 +27,7 @@ def delete_children(situation: Situation) -> Plan | None:
     leaves = stage is not None and stage.state in LIVE
     attempts = (*situation.observed.earlier, *(() if leaves else (situation.observed.attempt,)))
     found = [one.child for one in attempts if one.child is not None]
-    due = tuple(Deletion(one.kind, one.name, one.uid) for one in found if one.is_owned and not one.deleting)
+    due = tuple(Deletion.of(one) for one in found if one.is_owned and not one.deleting)
     return Plan(delete=due, requeue_after=0, why=("the children are deleted",)) if due else None
 
 

@@ -4,8 +4,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from kubedistill.v1alpha1 import StageStatus
-from kubedistill_operator.children.layout import lay_out
+from kubedistill_operator.decisions.pool_limits import holding
 from kubedistill_operator.decisions.situation import Situation
 from kubedistill_operator.observed import Attempt, Child, Pod
 
@@ -195,16 +194,6 @@ def _describe_held(child: Child | None, pods: Sequence[Pod], *, situation: Situa
     if not pods:
         return "no pod of it is there, and no GPU is held"
     stage = next((one for one in situation.status.stages if child is not None and one.child == child.name), None)
-    gpus = _gpus(stage, situation=situation) if stage is not None else 0
+    gpus = holding(situation, stage.name).gpus if stage is not None else 0
     held = f", with the {gpus} GPUs of {stage.name}" if gpus and stage is not None else ""
     return f"these pods still run{held}: {', '.join(sorted(pod.name for pod in pods))}"
-
-
-def _gpus(stage: StageStatus, *, situation: Situation) -> int:
-    run = situation.run
-    assert run is not None, "an attempt belongs to a run"
-    layout = lay_out(
-        stage.name, run.spec, namespace=situation.job.namespace, pools=run.settings.pools,
-        resources=situation.settings.cpu_resources,
-    )  # fmt: skip
-    return layout.gpus

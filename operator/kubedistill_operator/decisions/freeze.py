@@ -95,9 +95,14 @@ class FrozenRun:
 def freeze(job: Job, run_id: str, *, settings: Settings) -> FrozenRun:
     """The run that would start now."""
     assert job.spec is not None, "a spec that can't be read is never started"
-    store = find_uri(job.spec, namespace=job.namespace, storage=settings.storage)
-    kept = RunSettings.of(job.spec, settings, store=store)
+    kept = settings_of_now(job.spec, namespace=job.namespace, settings=settings)
     return FrozenRun(run_id, spec_digest(job.spec), job.spec, kept, frozen_spec=spec_values(job.spec))
+
+
+def settings_of_now(spec: Spec, *, namespace: str, settings: Settings) -> RunSettings:
+    """What a run of a spec that starts now keeps of the settings."""
+    store = find_uri(spec, namespace=namespace, storage=settings.storage)
+    return RunSettings.of(spec, settings, store=store)
 
 
 def spec_digest(spec: Spec) -> str:

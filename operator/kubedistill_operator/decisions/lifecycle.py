@@ -178,7 +178,7 @@ def resume(situation: Situation) -> Plan | None:
 def _deletions(attempts: Iterable[Attempt]) -> tuple[Deletion, ...]:
     """The children that are still to be deleted."""
     children = [one.child for one in attempts if one.child is not None and not one.child.deleting]
-    return tuple(Deletion(child.kind, child.name, child.uid) for child in children)
+    return tuple(Deletion.of(child) for child in children)
 
 
 def _wanted_run(situation: Situation) -> str | None:

@@ -155,7 +155,7 @@ def _delete_child(situation: Situation, child: Child) -> Plan:
     """Delete the child, once, with what a driver that says nothing has held until now in the accounts."""
     if child.deleting:
         return Plan(requeue_after=5, why=(f"{child.name} is being deleted",))
-    deletion = Deletion(child.kind, child.name, child.uid)
+    deletion = Deletion.of(child)
     status = account(situation, has_ended=True)
     return Plan(status=status, delete=(deletion,), requeue_after=5, why=(f"{child.name} is deleted",))
 

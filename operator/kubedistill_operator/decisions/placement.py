@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kubedistill.errors import InvalidInput, PolicyViolated, TooFewGPUs
+from kubedistill.errors import InvalidInput
 from kubedistill.settings import Settings
 from kubedistill.v1alpha1 import Spec
 from kubedistill_operator.children.attempt import check_children
@@ -39,29 +39,16 @@ class Place:
 Check = Callable[[Place], Obstacle | None]
 
 
-def _can_not_be_built(place: Place) -> Obstacle | None:
-    create = place.settings.rbac.create_service_accounts
+def _refused(place: Place) -> Obstacle | None:
+    settings = place.settings
     try:
+        check_policy(place.spec, settings.policy)
         check_children(
-            place.spec, namespace=place.namespace, pools=place.settings.pools, create_service_accounts=create
-        )
-    except InvalidInput as error:  # it says what no node can hold; here that is an answer
-        return Obstacle(error.reason, str(error))
-    return None
-
-
-def _against_policy(place: Place) -> Obstacle | None:
-    try:
-        check_policy(place.spec, place.settings.policy)
-    except PolicyViolated as error:  # it says what is not allowed; here that is an answer
-        return Obstacle(error.reason, str(error))
-    return None
-
-
-def _beyond_a_pools_limit(place: Place) -> Obstacle | None:
-    try:
-        check_pool_limits(place.spec, namespace=place.namespace, settings=place.settings)
-    except TooFewGPUs as error:  # it says what would wait for ever; here that is an answer
+            place.spec, namespace=place.namespace, pools=settings.pools,
+            create_service_accounts=settings.rbac.create_service_accounts,
+        )  # fmt: skip
+        check_pool_limits(place.spec, namespace=place.namespace, settings=settings)
+    except InvalidInput as error:  # what is not allowed, what no node can hold or what would wait for ever
         return Obstacle(error.reason, str(error))
     return None
 
@@ -107,9 +94,7 @@ def _config_map_not_found(place: Place) -> Obstacle | None:
 
 
 CHECKS: tuple[Check, ...] = (
-    _against_policy,
-    _can_not_be_built,
-    _beyond_a_pools_limit,
+    _refused,
     _no_storage,
     _claim_not_found,
     _storage_not_shared,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from kubedistill.chain import STAGES
+from kubedistill.chain import STAGES, StageName
 from kubedistill.errors import TooFewGPUs
 from kubedistill.settings import Resources, Settings
 from kubedistill.v1alpha1 import Spec
@@ -18,13 +18,12 @@ class Holding:
     gpus: int = 0
 
 
-def holding(situation: Situation) -> Holding:
-    """What the next attempt at the current stage would hold."""
-    stage, run = situation.current, situation.run
-    assert stage is not None
-    assert run is not None
+def holding(situation: Situation, stage: StageName) -> Holding:
+    """What an attempt at a stage of the run holds."""
+    run = situation.run
+    assert run is not None, "an attempt belongs to a run"
     layout = lay_out(
-        stage.name, run.spec, namespace=situation.job.namespace, pools=run.settings.pools, resources=Resources()
+        stage, run.spec, namespace=situation.job.namespace, pools=run.settings.pools, resources=Resources()
     )
     return Holding(layout.pool or "", layout.gpus) if layout.gpus else Holding()
 
@@ -34,7 +33,7 @@ def lack_of_room(situation: Situation) -> str:
 
     The limit is the settings' of this moment, so that a change acts on runs that have started too.
     """
-    wanted = holding(situation)
+    wanted = holding(situation, situation.chain_stage.name)
     pool = situation.settings.pools.get(wanted.pool)
     limit = pool.max_gpus_per_namespace if pool is not None else None
     held = situation.observed.gpus_in_namespace.get(wanted.pool, 0)

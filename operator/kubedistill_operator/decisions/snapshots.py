@@ -9,10 +9,9 @@ from dataclasses import replace
 from kubedistill.errors import InvalidInput
 from kubedistill_operator.children.attempt import check_children
 from kubedistill_operator.decisions.ends import fail_run
-from kubedistill_operator.decisions.freeze import FrozenRun, RunSettings, freeze, frozen_manifest, has_digest
+from kubedistill_operator.decisions.freeze import FrozenRun, freeze, frozen_manifest, has_digest, settings_of_now
 from kubedistill_operator.decisions.policy import check_policy
 from kubedistill_operator.decisions.situation import Situation
-from kubedistill_operator.decisions.stores import find_uri
 from kubedistill_operator.decisions.waiting import wait_in_the_way
 from kubedistill_operator.plan import Event, Plan
 from kubedistill_operator.status import with_run
@@ -53,8 +52,7 @@ def refreeze(situation: Situation) -> Plan | None:
     run, known = situation.run, situation.status.run
     if run is None or known is None or situation.is_over or not _is_untouched(situation):
         return None
-    store = find_uri(run.spec, namespace=situation.job.namespace, storage=situation.settings.storage)
-    kept = RunSettings.of(run.spec, situation.settings, store=store)
+    kept = settings_of_now(run.spec, namespace=situation.job.namespace, settings=situation.settings)
     fresh = FrozenRun(run.id, run.digest, run.spec, kept, run.frozen_spec)
     if fresh.snapshot == known.snapshot_digest:
         return None
