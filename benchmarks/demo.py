@@ -31,11 +31,15 @@ def main() -> int:
         if event.get("event") == "stage" and "seconds" in event:
             print(f"{event['stage']:<9} {event['seconds']:7.1f} s")
     figures = {
-        "seconds": round(seconds, 1), "peakPssGiB": round(peak / _GIB, 2), "againSeconds": round(again, 2),
-        "gapClosed": round(report["comparison"]["gapClosed"], 3), "pValue": report["comparison"]["pValue"],
+        "seconds": round(seconds, 1),
+        "peakPssGiB": round(peak / _GIB, 2),
+        "againSeconds": round(again, 2),
+        "gapClosed": round(report["comparison"]["gapClosed"], 3),
+        "pValue": report["comparison"]["pValue"],
         "accuracy": {arm: round(values["accuracy"], 4) for arm, values in report["arms"].items()},
-        "probeRatio": round(probe() / quiet, 2), "load": [round(one, 2) for one in os.getloadavg()],
-    }  # fmt: skip
+        "probeRatio": round(probe() / quiet, 2),
+        "load": [round(one, 2) for one in os.getloadavg()],
+    }
     print(json.dumps({"figures": figures}))
     started = {event["stage"] for event in events_again if event.get("state") == "Running"}
     holds = seconds <= 120 and peak <= 4 * _GIB and again < 3 and started == {"Prepare"}

@@ -42,10 +42,12 @@ def main() -> int:
             replicas = [other, start(ground, started, number + 2)]
     times.sort()
     figures = {
-        "handoverP95Seconds": round(times[int(0.95 * (COUNT - 1) + 0.5)], 1), "handovers": COUNT,
-        "handoverMedianSeconds": round(statistics.median(times), 1), "handoverMostSeconds": round(times[-1], 1),
+        "handoverP95Seconds": round(times[int(0.95 * (COUNT - 1) + 0.5)], 1),
+        "handovers": COUNT,
+        "handoverMedianSeconds": round(statistics.median(times), 1),
+        "handoverMostSeconds": round(times[-1], 1),
         "load": [round(one, 2) for one in os.getloadavg()],
-    }  # fmt: skip
+    }
     print(json.dumps({"figures": figures}))
     return 0 if figures["handoverP95Seconds"] <= LIMIT_SECONDS else 1
 
@@ -54,10 +56,13 @@ def start(ground: Ground, started: ExitStack, number: int) -> Replica:
     """One more replica, once it is ready: the first leads, any other waits."""
     made = started.enter_context(
         replica(
-            FOLDER, kubeconfig=ground.operator_kubeconfig, lease_namespace="kubedistill-system",
-            name=f"replica-{number}", watchNamespaces=[ground.namespace],
+            FOLDER,
+            kubeconfig=ground.operator_kubeconfig,
+            lease_namespace="kubedistill-system",
+            name=f"replica-{number}",
+            watchNamespaces=[ground.namespace],
         )
-    )  # fmt: skip
+    )
     is_there = made.leads if number == 0 else lambda: made.probe("/readyz") == 200
     wait_for(is_there, what=f"replica {number} is there", seconds=_PATIENCE)
     return made

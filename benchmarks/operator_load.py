@@ -50,9 +50,13 @@ def main() -> int:
 
         def start(number: int) -> Replica:
             return launch(
-                FOLDER, kubeconfig=ground.operator_kubeconfig, lease_namespace="kubedistill-system",
-                name=f"operator-{number}", watchNamespaces=[ground.namespace], **SETTINGS,
-            )  # fmt: skip
+                FOLDER,
+                kubeconfig=ground.operator_kubeconfig,
+                lease_namespace="kubedistill-system",
+                name=f"operator-{number}",
+                watchNamespaces=[ground.namespace],
+                **SETTINGS,
+            )
 
         with supervising(start) as operator:
             with measuring_memory(operator) as peak, ground.player(scale=1, journal=journal):
@@ -69,12 +73,19 @@ def main() -> int:
         print(f"{count / stages:6.2f} {verb:<7} {what} per stage")
     figures = {
         "handoverP95Seconds": round(times[int(0.95 * len(times))], 2),
-        "handoverMedianSeconds": round(times[len(times) // 2], 2), "handovers": len(times),
-        "rssMiB": round(peak[0] / _MIB, 1), "apiRequestsPerStage": round(len(requests) / stages, 1),
-        "idleCpuFraction": round(idle, 4), "scrapeSeconds": round(scrape, 2), "jobs": COUNT, "children": stages,
-        "seconds": round(seconds), "operatorEnds": len(operator.exits), "probeRatio": round(probe() / quiet, 2),
+        "handoverMedianSeconds": round(times[len(times) // 2], 2),
+        "handovers": len(times),
+        "rssMiB": round(peak[0] / _MIB, 1),
+        "apiRequestsPerStage": round(len(requests) / stages, 1),
+        "idleCpuFraction": round(idle, 4),
+        "scrapeSeconds": round(scrape, 2),
+        "jobs": COUNT,
+        "children": stages,
+        "seconds": round(seconds),
+        "operatorEnds": len(operator.exits),
+        "probeRatio": round(probe() / quiet, 2),
         "load": [round(one, 2) for one in os.getloadavg()],
-    }  # fmt: skip
+    }
     print(json.dumps({"figures": figures}))
     missed = [name for name, limit in LIMITS.items() if figures[name] >= limit]
     return 1 if missed or stages < 3 * COUNT else 0
@@ -138,9 +149,10 @@ def handovers(entries: list[Entry], requests: list[Entry]) -> Iterator[float]:
     posted = {
         request["objectRef"]["name"]: datetime.fromisoformat(request["requestReceivedTimestamp"]).timestamp()
         for request in requests
-        if request["verb"] == "create" and request["objectRef"]["resource"] in ("jobs", "rayjobs")
+        if request["verb"] == "create"
+        and request["objectRef"]["resource"] in ("jobs", "rayjobs")
         and request["responseStatus"]["code"] == 201
-    }  # fmt: skip
+    }
     results = {(one["job"], one["stage"]): one["at"] for one in entries if one["what"] == "Result"}
     children = {(one["job"], one["stage"]): one["child"] for one in entries if one["what"] == "Seen"}
     for (job, stage), at in results.items():

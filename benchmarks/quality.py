@@ -70,9 +70,10 @@ def main() -> int:
     print_differences(results)
     print_machine(results)
     broken = broken_claims(
-        leads=differences(results["cached"], results["sequence"]), shuffled=accuracies_of(results["shuffled"]),
+        leads=differences(results["cached"], results["sequence"]),
+        shuffled=accuracies_of(results["shuffled"]),
         verdicts=[outcome.report.comparison.verdict for outcome in results["self"]],
-    )  # fmt: skip
+    )
     for claim in broken:
         print(f"DOES NOT HOLD: {claim}")
     print(json.dumps({"figures": figures_of(results)}))
@@ -83,9 +84,16 @@ def trial_of(name: str, *, seed: int, test: Path) -> Trial:
     """The trial of one arm with one seed."""
     arm = ARMS[name]
     return Trial(
-        name=f"{name}-{seed}", objective=arm.objective, temperature=arm.temperature, learning_rate=LEARNING_RATE,
-        epochs=CHOSEN_EPOCHS, seed=seed, test=test, teacher=arm.teacher, answers=arm.answers,
-    )  # fmt: skip
+        name=f"{name}-{seed}",
+        objective=arm.objective,
+        temperature=arm.temperature,
+        learning_rate=LEARNING_RATE,
+        epochs=CHOSEN_EPOCHS,
+        seed=seed,
+        test=test,
+        teacher=arm.teacher,
+        answers=arm.answers,
+    )
 
 
 def run_arm(name: str, *, seed: int, test: Path) -> Outcome:
@@ -120,12 +128,16 @@ def print_grid() -> None:
         for epochs in EPOCHS:
             trials = [
                 Trial(
-                    name=f"rate{rate * 1000:g}-epochs{epochs}-{seed}".replace(".", "p"), objective="Sequence",
-                    temperature=0.0, learning_rate=rate, epochs=epochs, seed=seed,
+                    name=f"rate{rate * 1000:g}-epochs{epochs}-{seed}".replace(".", "p"),
+                    objective="Sequence",
+                    temperature=0.0,
+                    learning_rate=rate,
+                    epochs=epochs,
+                    seed=seed,
                     test=QUICKSTART / "data/validation.jsonl",
                 )
                 for seed in SEEDS
-            ]  # fmt: skip
+            ]
             values = [float(run_trial(one, folder=FOLDER / "choice", store=store).scores.mean()) for one in trials]
             row = f"learning rate {rate:g}, {epochs} epochs"
             print(f"{row:34}  {'  '.join(f'{value:6.1%}' for value in values)}  {mean(values):6.1%}", flush=True)
@@ -151,16 +163,24 @@ def print_differences(results: Results) -> None:
         for seed, difference in zip(SEEDS, differences(results["cached"], results[other]), strict=True):
             low, high = (100 * limit for limit in difference.ci95)
             print_difference(
-                f"CachedLogits minus {ARMS[other].title}", seed=seed, points=100 * difference.mean,
-                p_value=difference.p_value, interval=(low, high), verdict=difference.verdict,
-            )  # fmt: skip
+                f"CachedLogits minus {ARMS[other].title}",
+                seed=seed,
+                points=100 * difference.mean,
+                p_value=difference.p_value,
+                interval=(low, high),
+                verdict=difference.verdict,
+            )
     for seed, outcome in zip(SEEDS, results["self"], strict=True):
         found = outcome.report.comparison
         low, high = (100 * limit for limit in found.ci95)
         print_difference(
-            "teacher = baseline minus baseline", seed=seed, points=100 * found.gain, p_value=found.p_value,
-            interval=(low, high), verdict=found.verdict,
-        )  # fmt: skip
+            "teacher = baseline minus baseline",
+            seed=seed,
+            points=100 * found.gain,
+            p_value=found.p_value,
+            interval=(low, high),
+            verdict=found.verdict,
+        )
 
 
 def print_difference(

@@ -143,10 +143,15 @@ def load_job(folder: Path) -> tuple[StageJob, Store]:
     training = spec.training.model_copy(update={"max_length": 1024})
     store = open_store(str(folder / "store"))
     job = StageJob(
-        job=JobRef(namespace="default", name="scale"), run=RunRef(id="local", digest=""), stage="Curate", attempt=1,
-        token="", frozen_spec=spec_values(spec.model_copy(update={"task": task, "training": training})),
-        store=store.uri, data_root=QUICKSTART.as_uri(),
-    )  # fmt: skip
+        job=JobRef(namespace="default", name="scale"),
+        run=RunRef(id="local", digest=""),
+        stage="Curate",
+        attempt=1,
+        token="",
+        frozen_spec=spec_values(spec.model_copy(update={"task": task, "training": training})),
+        store=store.uri,
+        data_root=QUICKSTART.as_uri(),
+    )
     return job, store
 
 

@@ -41,9 +41,12 @@ def main() -> int:
 
         def start(number: int) -> Replica:
             return launch(
-                FOLDER, kubeconfig=ground.operator_kubeconfig, lease_namespace="kubedistill-system",
-                name=f"operator-{number}", watchNamespaces=[ground.namespace],
-            )  # fmt: skip
+                FOLDER,
+                kubeconfig=ground.operator_kubeconfig,
+                lease_namespace="kubedistill-system",
+                name=f"operator-{number}",
+                watchNamespaces=[ground.namespace],
+            )
 
         with supervising(start) as operator:
             samples = list(live(ground, operator))
@@ -54,10 +57,15 @@ def main() -> int:
     assert len(counted) >= LEAST_SAMPLES, f"the operator ended {len(operator.exits)} times, the last time too late"
     slope = 1000 * statistics.linear_regression(*zip(*counted, strict=True)).slope
     figures = {
-        "lives": LIVES, "rssSlopeMiBPer1000Lives": round(slope, 3), "rssMiBAfterWarmUp": round(counted[0][1], 1),
-        "rssMiB": round(counted[-1][1], 1), "errors": len(errors), "operatorEnds": len(operator.exits),
-        "seconds": round(time.monotonic() - began), "load": [round(one, 2) for one in os.getloadavg()],
-    }  # fmt: skip
+        "lives": LIVES,
+        "rssSlopeMiBPer1000Lives": round(slope, 3),
+        "rssMiBAfterWarmUp": round(counted[0][1], 1),
+        "rssMiB": round(counted[-1][1], 1),
+        "errors": len(errors),
+        "operatorEnds": len(operator.exits),
+        "seconds": round(time.monotonic() - began),
+        "load": [round(one, 2) for one in os.getloadavg()],
+    }
     print(json.dumps({"figures": figures}))
     return 0 if slope < LIMIT_MIB and not errors else 1
 

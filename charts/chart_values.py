@@ -210,12 +210,17 @@ class Values(Model):
     pod_labels: Labels = {}
     pod_annotations: Labels = {}
     pod_security_context: Object = {
-        "runAsNonRoot": True, "runAsUser": 65532, "runAsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"},
-    }  # fmt: skip
+        "runAsNonRoot": True,
+        "runAsUser": 65532,
+        "runAsGroup": 65532,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
     """On OpenShift set runAsUser and runAsGroup to null."""
     security_context: Object = {
-        "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]},
-    }  # fmt: skip
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
     resources: Object = {"requests": {"cpu": "100m", "memory": "256Mi"}, "limits": {"memory": "1Gi"}}
     node_selector: Labels = {"kubernetes.io/os": "linux"}
     """Labels of the nodes for the operator and `helm test`; those of jobs' pods are settings."""

@@ -20,16 +20,30 @@ def files() -> dict[str, str]:
 
 def _page(dashboard: Dashboard) -> Json:
     return {
-        "uid": f"kubedistill-{dashboard.name}", "title": dashboard.title, "tags": ["kubedistill"],
-        "schemaVersion": 39, "version": 1, "editable": True, "refresh": "30s", "graphTooltip": 1,
-        "time": {"from": "now-24h", "to": "now"}, "timezone": "",
+        "uid": f"kubedistill-{dashboard.name}",
+        "title": dashboard.title,
+        "tags": ["kubedistill"],
+        "schemaVersion": 39,
+        "version": 1,
+        "editable": True,
+        "refresh": "30s",
+        "graphTooltip": 1,
+        "time": {"from": "now-24h", "to": "now"},
+        "timezone": "",
         "links": [
-            {"type": "dashboards", "title": "kubedistill", "tags": ["kubedistill"], "asDropdown": True,
-             "includeVars": True, "keepTime": True}
+            {
+                "type": "dashboards",
+                "title": "kubedistill",
+                "tags": ["kubedistill"],
+                "asDropdown": True,
+                "includeVars": True,
+                "keepTime": True,
+            }
         ],
         "templating": {"list": [_DATASOURCE_VARIABLE, *(_variable(one) for one in dashboard.variables)]},
-        "annotations": {"list": []}, "panels": _panels(dashboard),
-    }  # fmt: skip
+        "annotations": {"list": []},
+        "panels": _panels(dashboard),
+    }
 
 
 _DATASOURCE: Json = {"type": "prometheus", "uid": "${datasource}"}
@@ -41,9 +55,14 @@ _DATASOURCE_VARIABLE: Json = {
 def _variable(variable: Variable) -> Json:
     choices: Json = {"includeAll": True, "multi": True, "allValue": ".*", "current": {"text": "All", "value": "$__all"}}
     return {
-        "name": variable.name, "type": "query", "datasource": _DATASOURCE, "query": variable.query, "refresh": 2,
-        "sort": 1, **(choices if variable.several else {}),
-    }  # fmt: skip
+        "name": variable.name,
+        "type": "query",
+        "datasource": _DATASOURCE,
+        "query": variable.query,
+        "refresh": 2,
+        "sort": 1,
+        **(choices if variable.several else {}),
+    }
 
 
 def _panels(dashboard: Dashboard) -> list[Json]:
@@ -70,22 +89,29 @@ def _panel(panel: Panel) -> Json:
     table = panel.kind == "table"
     targets = [
         {
-            "refId": chr(ord("A") + place), "datasource": _DATASOURCE, "expr": query.expression,
-            "legendFormat": query.legend, **({"instant": True, "format": "table"} if table else {}),
+            "refId": chr(ord("A") + place),
+            "datasource": _DATASOURCE,
+            "expr": query.expression,
+            "legendFormat": query.legend,
+            **({"instant": True, "format": "table"} if table else {}),
             **({"instant": True} if panel.kind == "stat" else {}),
         }
         for place, query in enumerate(panel.queries)
-    ]  # fmt: skip
+    ]
     about = {"description": panel.text} if panel.text else {}
     defaults: Json = {"unit": panel.unit}
     if panel.kind == "timeseries":
         stacking = {"stacking": {"mode": "normal"}, "fillOpacity": 60} if panel.stacked else {"fillOpacity": 0}
         defaults |= {"min": 0, "custom": {"lineWidth": 1, "showPoints": "never", **stacking}}
     return {
-        "type": panel.kind, "title": panel.title, **about, "datasource": _DATASOURCE, "targets": targets,
+        "type": panel.kind,
+        "title": panel.title,
+        **about,
+        "datasource": _DATASOURCE,
+        "targets": targets,
         "fieldConfig": {"defaults": defaults, "overrides": _job_columns() if table else []},
         **_options(panel),
-    }  # fmt: skip
+    }
 
 
 def _options(panel: Panel) -> Json:
@@ -118,9 +144,11 @@ def _job_columns() -> list[Json]:
         "url": f"/d/kubedistill-{JOB.name}?var-namespace=${{__data.fields.namespace}}&var-name=${{__data.fields.name}}",
     }
     bar = [
-        {"id": "unit", "value": "percentunit"}, {"id": "min", "value": 0}, {"id": "max", "value": 1},
+        {"id": "unit", "value": "percentunit"},
+        {"id": "min", "value": 0},
+        {"id": "max", "value": 1},
         {"id": "custom.cellOptions", "value": {"type": "gauge", "mode": "basic"}},
-    ]  # fmt: skip
+    ]
     return [
         {"matcher": {"id": "byName", "options": "name"}, "properties": [{"id": "links", "value": [link]}]},
         {"matcher": {"id": "byName", "options": "Progress"}, "properties": bar},

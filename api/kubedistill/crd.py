@@ -62,9 +62,13 @@ def crd() -> dict[str, Any]:
         "schema": {"openAPIV3Schema": job_schema()},
     }
     names = {
-        "kind": KIND, "listKind": f"{KIND}List", "plural": PLURAL, "singular": KIND.lower(),
-        "shortNames": [SHORT_NAME], "categories": [*CATEGORIES],
-    }  # fmt: skip
+        "kind": KIND,
+        "listKind": f"{KIND}List",
+        "plural": PLURAL,
+        "singular": KIND.lower(),
+        "shortNames": [SHORT_NAME],
+        "categories": [*CATEGORIES],
+    }
     return {
         "apiVersion": "apiextensions.k8s.io/v1",
         "kind": "CustomResourceDefinition",

@@ -114,15 +114,17 @@ def _check_shape(text: str, *, path: Path) -> None:
             if depth > MAX_DEPTH:
                 raise InvalidManifest(
                     f"nested deeper than {MAX_DEPTH} levels",
-                    at=f"{path}:{event.start_mark.line + 1}", fix="Mend the brackets or the indentation",
-                )  # fmt: skip
+                    at=f"{path}:{event.start_mark.line + 1}",
+                    fix="Mend the brackets or the indentation",
+                )
         elif isinstance(event, CollectionEndEvent):
             depth -= 1
         elif isinstance(event, DocumentStartEvent) and event.version not in (None, (1, 2)):
             raise InvalidManifest(
                 f"the file asks for YAML {'.'.join(map(str, event.version))}",
-                at=f"{path}:{event.start_mark.line + 1}", fix="Remove the %YAML line: manifests are YAML 1.2",
-            )  # fmt: skip
+                at=f"{path}:{event.start_mark.line + 1}",
+                fix="Remove the %YAML line: manifests are YAML 1.2",
+            )
 
 
 @dataclass(slots=True)

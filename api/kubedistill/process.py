@@ -42,9 +42,13 @@ def start_runtime(arguments: Sequence[str], *, verbose: bool = False, apart: boo
     """Start the runtime, bound to the thread that calls this; `apart` keeps the terminal's signals from it."""
     command = [sys.executable, "-m", "kubedistill_runtime", "--bound-to-parent", *arguments]
     return subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=None if verbose else subprocess.DEVNULL, encoding="utf-8",
-        errors="replace", start_new_session=apart,
-    )  # fmt: skip
+        command,
+        stdout=subprocess.PIPE,
+        stderr=None if verbose else subprocess.DEVNULL,
+        encoding="utf-8",
+        errors="replace",
+        start_new_session=apart,
+    )
 
 
 def hear_runtime(process: Process) -> Generator[Event, None, None]:

@@ -46,14 +46,15 @@ def table_lines(report: Report) -> list[Line]:
         line("parameters", [short_number(arm.parameters) for arm in cells], fewer),
         line("memory", [short_bytes(arm.memory_bytes) for arm in cells], _saving(saved.memory)),
         line(
-            "time per answer", [short_seconds(arm.latency_seconds) for arm in cells],
+            "time per answer",
+            [short_seconds(arm.latency_seconds) for arm in cells],
             NOISE if noise else _saving(saved.latency),
         ),
         *(line(name, list(map(_seconds, some))) for name, some in parts.items() if some != [None] * len(cells)),
         line(compared.measure, [_percent(score(arm)) for arm in cells], kept),
         line("answers per hour", [f"{arm.throughput_per_hour:,.0f}" for arm in cells], speed if same_hardware else ""),
         line("cost per 1,000 answers", [_dollars(arm.cost_per_thousand) for arm in cells], _saving(saved.cost)),
-    ]  # fmt: skip
+    ]
 
 
 def headline(report: Report) -> str:

@@ -115,9 +115,15 @@ def fields_of(compared: Comparison) -> dict[str, str]:
     low, high = compared.ci95 or (0.0, 0.0)
     gap = compared.gap_closed or 0.0
     return {
-        "measure": compared.measure, "gain": f"{points:+.1f}", "lost": f"{-points:.1f}", "low": f"{100 * low:+.1f}",
-        "high": f"{100 * high:+.1f}", "gap": f"{gap:.0%}", "gap_exact": f"{gap:.1%}", "p": p_text(compared.p_value),
-    }  # fmt: skip
+        "measure": compared.measure,
+        "gain": f"{points:+.1f}",
+        "lost": f"{-points:.1f}",
+        "low": f"{100 * low:+.1f}",
+        "high": f"{100 * high:+.1f}",
+        "gap": f"{gap:.0%}",
+        "gap_exact": f"{gap:.1%}",
+        "p": p_text(compared.p_value),
+    }
 
 
 def p_text(value: float | None) -> str:

@@ -89,12 +89,18 @@ def _driver_rules() -> Rules:
     """The rules of the first attempt of a job `support`; what differs from uid to uid is abcde."""
     spec = load_manifest(ROOT / "examples" / "quickstart" / "job.yaml").spec
     stage_job = StageJob(
-        job=JobRef(namespace="team-a", name="support", uid="u"), run=RunRef(id="1", digest="d"), stage="Prepare",
-        attempt=1, token="", frozen_spec=spec_values(spec), store="file:///", data_root="file:///",
-    )  # fmt: skip
+        job=JobRef(namespace="team-a", name="support", uid="u"),
+        run=RunRef(id="1", digest="d"),
+        stage="Prepare",
+        attempt=1,
+        token="",
+        frozen_spec=spec_values(spec),
+        store="file:///",
+        data_root="file:///",
+    )
     request = ChildRequest(
         stage_job, pools={}, images=Images(), queue=None, volume_claim=None, settings=Settings(), account="job-driver"
-    )  # fmt: skip
+    )
     made: Rules = role(request)["rules"]
     short = request.name.rpartition("-")[2]
     return [

@@ -46,9 +46,13 @@ def with_condition(
     before = find_condition(status, kind)
     since = before.last_transition_time if before is not None and before.status == truth else stamp(now)
     condition = Condition(
-        type=kind, status=truth, reason=reason, message=one_line(message), last_transition_time=since,
+        type=kind,
+        status=truth,
+        reason=reason,
+        message=one_line(message),
+        last_transition_time=since,
         observed_generation=generation,
-    )  # fmt: skip
+    )
     others = tuple(one for one in status.conditions if one.type != kind)
     return status.model_copy(update={"conditions": tuple(sorted((*others, condition), key=lambda one: one.type))})
 
@@ -93,13 +97,16 @@ def summarise(status: Status, *, now: float, generation: int, deleting: bool = F
     over = phase in ("Succeeded", "Failed")
     status = status.model_copy(
         update={
-            "observed_generation": generation, "phase": phase, "stage": "" if over or current is None else current.name,
+            "observed_generation": generation,
+            "phase": phase,
+            "stage": "" if over or current is None else current.name,
             "progress": "" if over or current is None else f"{current.percent}%",
-            "attempt": None if over or current is None else current.attempt, "eta": "" if over else _eta(current),
+            "attempt": None if over or current is None else current.attempt,
+            "eta": "" if over else _eta(current),
             "gpu_hours": f"{sum(stage.gpu_seconds for stage in status.stages) / 3600:.1f}",
             "message": _message(status, current)[:_MESSAGE],
         }
-    )  # fmt: skip
+    )
     if status.stages:
         for kind, name in MILESTONES.items():
             done = any(stage.name == name and stage.state in _DONE for stage in status.stages)

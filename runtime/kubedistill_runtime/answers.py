@@ -200,6 +200,10 @@ def _turn(values: dict[str, Any]) -> Turn:
             np.frombuffer(values["tail"], "<f4"),
         )
     return Turn(
-        tuple(values["prompt_ids"]), tuple(values["completion_ids"]), values["text"], values["finish"], top,
+        tuple(values["prompt_ids"]),
+        tuple(values["completion_ids"]),
+        values["text"],
+        values["finish"],
+        top,
         None if logprobs is None else np.frombuffer(logprobs, "<f4"),
-    )  # fmt: skip
+    )

@@ -45,13 +45,21 @@ def run_stage(
         artifacts = _artifacts(job, outcome, store=store)
         if (report := artifacts.get("report")) is not None and report.complete:
             place_report(
-                store, artifact=folder_of("report", report.key), run=run_folder(job), names=names_of(job),
+                store,
+                artifact=folder_of("report", report.key),
+                run=run_folder(job),
+                names=names_of(job),
                 title=job.job.name,
-            )  # fmt: skip
+            )
         result = StageResult(
-            driver=driver, outcome="Succeeded", started_at=started, ended_at=now(), artifacts=artifacts,
-            summary=outcome.summary, message=outcome.message,
-        )  # fmt: skip
+            driver=driver,
+            outcome="Succeeded",
+            started_at=started,
+            ended_at=now(),
+            artifacts=artifacts,
+            summary=outcome.summary,
+            message=outcome.message,
+        )
     except KubedistillError as caught:
         error = caught if isinstance(caught, Stopped | ClaimLost) else _find_missing(job, store=store) or caught
         result = _failure(error, driver=driver, started=started)
@@ -98,9 +106,14 @@ def _find_missing(job: StageJob, *, store: Store) -> ArtifactMissing | None:
 
 def _failure(error: KubedistillError, *, driver: str, started: str) -> StageResult:
     return StageResult(
-        driver=driver, outcome="Stopped" if isinstance(error, Stopped) else "Failed", cause=error.cause,
-        reason=error.reason, message=_readable(error)[:4096], started_at=started, ended_at=now(),
-    )  # fmt: skip
+        driver=driver,
+        outcome="Stopped" if isinstance(error, Stopped) else "Failed",
+        cause=error.cause,
+        reason=error.reason,
+        message=_readable(error)[:4096],
+        started_at=started,
+        ended_at=now(),
+    )
 
 
 def _readable(error: KubedistillError) -> str:

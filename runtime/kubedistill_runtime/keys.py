@@ -72,9 +72,12 @@ def compute_keys(spec: Spec, resolved: "Resolved", *, files: dict[str, str], cha
     curation = _values(spec.curation, without=_YIELDS)
     dataset = add("dataset", answers=answers, targets=train.targets, curation=curation)
     samples = add(
-        "samples", dataset=dataset, judge=None if given else judge,  # given answers are validated on the references
-        chat=[chat, _day_for(resolved.student, resolved.date)], maxLength=resolved.max_length,
-    )  # fmt: skip
+        "samples",
+        dataset=dataset,
+        judge=None if given else judge,  # given answers are validated on the references
+        chat=[chat, _day_for(resolved.student, resolved.date)],
+        maxLength=resolved.max_length,
+    )
     training = _training_values(spec, resolved)
     trained = add("student", samples=samples, student=resolved.student.digest, training=training)
     add("report", student=trained, judge=judge, evaluation=_values(spec.evaluation))
@@ -91,18 +94,24 @@ def _day_for(model: Model, date: datetime.date) -> str | None:
 def _teacher_values(spec: Spec, resolved: "Resolved") -> dict[str, Any]:
     model = _values(spec.teachers[0].model, without=_PLACEMENT)
     return {
-        **model, "digest": resolved.teacher.digest, "dtype": resolved.teacher_dtype,
-        "maxModelLen": resolved.max_model_len, "date": _day_for(resolved.teacher, resolved.date),
-    }  # fmt: skip
+        **model,
+        "digest": resolved.teacher.digest,
+        "dtype": resolved.teacher_dtype,
+        "maxModelLen": resolved.max_model_len,
+        "date": _day_for(resolved.teacher, resolved.date),
+    }
 
 
 def _sampling_values(spec: Spec, resolved: "Resolved") -> dict[str, Any]:
     """How training prompts are answered; at temperature 0 no seed is used."""
     sampling = resolved.sampling
     return {
-        **_values(spec.generation, without=_YIELDS), "temperature": sampling.temperature, "topP": sampling.top_p,
-        "topLogprobs": resolved.k, "seed": spec.generation.seed if sampling.temperature > 0 else None,
-    }  # fmt: skip
+        **_values(spec.generation, without=_YIELDS),
+        "temperature": sampling.temperature,
+        "topP": sampling.top_p,
+        "topLogprobs": resolved.k,
+        "seed": spec.generation.seed if sampling.temperature > 0 else None,
+    }
 
 
 def _training_values(spec: Spec, resolved: "Resolved") -> dict[str, Any]:
@@ -111,9 +120,12 @@ def _training_values(spec: Spec, resolved: "Resolved") -> dict[str, Any]:
     # One validation an epoch, the last one at the end: as many of them as there are epochs never end it early.
     patience = validation.patience if validation.every_steps else min(validation.patience, training.epochs)
     return {
-        **_values(training, without=_PACE), "objective": objective, "maxLength": resolved.max_length,
-        "precision": resolved.precision, "validation": {**_values(validation), "patience": patience},
-    }  # fmt: skip
+        **_values(training, without=_PACE),
+        "objective": objective,
+        "maxLength": resolved.max_length,
+        "precision": resolved.precision,
+        "validation": {**_values(validation), "patience": patience},
+    }
 
 
 def _values(part: ResourceModel, *, without: frozenset[str] = frozenset()) -> dict[str, Any]:

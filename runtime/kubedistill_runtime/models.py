@@ -79,9 +79,15 @@ def original_positions(config: Mapping[str, Any]) -> int | None:
 
 
 def find_model(
-    source: str, *, revision: str | None, trust_remote_code: bool, data_root: Path, store: Store | None, at: str,
+    source: str,
+    *,
+    revision: str | None,
+    trust_remote_code: bool,
+    data_root: Path,
+    store: Store | None,
+    at: str,
     fetch: bool = True,
-) -> Model:  # fmt: skip
+) -> Model:
     """Find a model's folder, identify it and read its sizes.
 
     Without a store a folder is not identified, since that reads all of it; without fetch nothing is downloaded.

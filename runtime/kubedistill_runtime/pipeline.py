@@ -80,12 +80,19 @@ class LocalRun:
         """What a driver is told for one attempt."""
         metadata = self.job.metadata
         return StageJob(
-            job=JobRef(namespace=metadata.namespace, name=metadata.name, uid=metadata.uid), run=self.run,
-            stage=stage, attempt=attempt, token=f"{self.run.id}-{stage.lower()}-{attempt}",
+            job=JobRef(namespace=metadata.namespace, name=metadata.name, uid=metadata.uid),
+            run=self.run,
+            stage=stage,
+            attempt=attempt,
+            token=f"{self.run.id}-{stage.lower()}-{attempt}",
             frozen_spec=spec_values(self.job.spec),
-            store=self.store.uri, data_root=self.data_root.absolute().as_uri(), config_maps=self.config_maps,
-            artifacts=dict(keys), prices=self.prices, date=self.date,
-        )  # fmt: skip
+            store=self.store.uri,
+            data_root=self.data_root.absolute().as_uri(),
+            config_maps=self.config_maps,
+            artifacts=dict(keys),
+            prices=self.prices,
+            date=self.date,
+        )
 
 
 def run_pipeline(run: LocalRun, *, emit: Emit) -> int:
@@ -112,10 +119,13 @@ def run_pipeline(run: LocalRun, *, emit: Emit) -> int:
     report = {form: str(run.folder / f"report.{form}") for form in FORMS}
     emit(
         {
-            "event": "finished", "exitCode": code, "report": report, "seconds": seconds,
+            "event": "finished",
+            "exitCode": code,
+            "report": report,
+            "seconds": seconds,
             "exports": [str(place) for place in exports] if passed else [],
         }
-    )  # fmt: skip
+    )
     return code
 
 
@@ -148,11 +158,15 @@ def _advance(
     result, error = run_stage(job, store=run.store, channel=channel, engines=engines)
     emit(
         {
-            "event": "stage", "stage": stage.name, "attempt": attempt, "summary": result.summary,
-            "state": "Failed" if error else "Succeeded", "message": result.message,
+            "event": "stage",
+            "stage": stage.name,
+            "attempt": attempt,
+            "summary": result.summary,
+            "state": "Failed" if error else "Succeeded",
+            "message": result.message,
             "seconds": round(time.monotonic() - started, 3),
         }
-    )  # fmt: skip
+    )
     if error:
         raise error
     for note in result.summary.get("notes", ()):

@@ -35,10 +35,12 @@ def preview(job: StageJob, *, store: Store) -> dict[str, Any]:
     ]
     asked = {split: _ask(data.splits[split][0], chat=rendering.chat) for split in SPLITS[1:] if data.splits[split]}
     return {
-        "records": shown, "asked": asked,
+        "records": shown,
+        "asked": asked,
         "notes": [*data.notes, *describe_judged(data.splits["test"], spec=job.spec)],
-        "objective": resolved.objective, "objectiveReason": resolved.objective_reason,
-    }  # fmt: skip
+        "objective": resolved.objective,
+        "objectiveReason": resolved.objective_reason,
+    }
 
 
 def _ask(record: Record, *, chat: ChatFormat) -> dict[str, Any]:

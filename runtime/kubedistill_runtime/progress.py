@@ -49,10 +49,17 @@ class Progress:
         state: State = "Stopping" if self.asked_to_stop() else "Working"
         self._say(
             StageProgress(
-                at=now(), state=state, done=done, total=total, unit=unit, rate=rate,
-                eta_seconds=(total - done) / rate if rate else None, figures=dict(figures or {}), message=message,
+                at=now(),
+                state=state,
+                done=done,
+                total=total,
+                unit=unit,
+                rate=rate,
+                eta_seconds=(total - done) / rate if rate else None,
+                figures=dict(figures or {}),
+                message=message,
             )
-        )  # fmt: skip
+        )
         if state == "Stopping":
             raise Stopped("the stage was asked to stop", fix="Start the job again to go on from here")
 

@@ -111,9 +111,14 @@ def find_named_model(job: StageJob, role: Role, *, store: Store | None, fetch: b
     """
     model = job.spec.teachers[0].model if role == "teacher" else job.spec.student.model
     return find_model(
-        model.source, revision=model.revision, trust_remote_code=model.trust_remote_code,
-        data_root=root_path(job.data_root), store=store, at=f"{MODEL_AT[role]}.source", fetch=fetch,
-    )  # fmt: skip
+        model.source,
+        revision=model.revision,
+        trust_remote_code=model.trust_remote_code,
+        data_root=root_path(job.data_root),
+        store=store,
+        at=f"{MODEL_AT[role]}.source",
+        fetch=fetch,
+    )
 
 
 def check_keys(job: StageJob, resolved: Resolved) -> None:

@@ -128,10 +128,19 @@ def _with_defaults(value: Any, schema: Schema) -> Any:
 
 def _arm(*, accuracy: float | None, agreement: float, scale: int, cost: float | None) -> Arm:
     return Arm(
-        accuracy=accuracy, agreement=agreement, invalid_rate=0.01, metrics={}, parameters=295_392 * scale,
-        memory_bytes=3 * 2**20 * scale, peak_memory_bytes=2**30, latency_seconds=0.012 * scale,
-        latency_p95_seconds=0.02 * scale, throughput_per_hour=1_200_000 / scale, cost_per_thousand=cost, hardware="cpu",
-    )  # fmt: skip
+        accuracy=accuracy,
+        agreement=agreement,
+        invalid_rate=0.01,
+        metrics={},
+        parameters=295_392 * scale,
+        memory_bytes=3 * 2**20 * scale,
+        peak_memory_bytes=2**30,
+        latency_seconds=0.012 * scale,
+        latency_p95_seconds=0.02 * scale,
+        throughput_per_hour=1_200_000 / scale,
+        cost_per_thousand=cost,
+        hardware="cpu",
+    )
 
 
 @pytest.fixture(scope="session")
@@ -144,10 +153,20 @@ def report() -> Report:
             distilled=_arm(accuracy=0.8, agreement=0.85, scale=1, cost=0.05),
         ),
         comparison=Comparison(
-            measure="accuracy", retention=0.8889, gain=0.4, gap_closed=0.8, p_value=1e-9, ci95=(0.35, 0.45),
-            verdict="better", rows=1000,
+            measure="accuracy",
+            retention=0.8889,
+            gain=0.4,
+            gap_closed=0.8,
+            p_value=1e-9,
+            ci95=(0.35, 0.45),
+            verdict="better",
+            rows=1000,
         ),
         reductions=Reductions(latency=0.9, memory=0.9, cost=0.9),
         gate=GateVerdict(passed=True, reasons=[]),
-        data={}, training={}, labels=[], examples=[], provenance={},
-    )  # fmt: skip
+        data={},
+        training={},
+        labels=[],
+        examples=[],
+        provenance={},
+    )

@@ -41,12 +41,18 @@ RESULTS = st.builds(
 @st.composite
 def stage_jobs(draw: st.DrawFn, specs: SearchStrategy[dict]) -> StageJob:
     return StageJob(
-        job=JobRef(namespace="team-a", name="support", uid=draw(st.text())), run=RunRef(id="local", digest="0" * 64),
-        stage=draw(STAGES), attempt=draw(st.integers(1, 2**31)), token=draw(st.text()),
-        frozen_spec=draw(specs), store="file:///kept", data_root="file:///data",
+        job=JobRef(namespace="team-a", name="support", uid=draw(st.text())),
+        run=RunRef(id="local", digest="0" * 64),
+        stage=draw(STAGES),
+        attempt=draw(st.integers(1, 2**31)),
+        token=draw(st.text()),
+        frozen_spec=draw(specs),
+        store="file:///kept",
+        data_root="file:///data",
         config_maps=draw(st.dictionaries(st.text(), st.text())),
-        artifacts=draw(st.dictionaries(ARTIFACTS, st.text())), prices=draw(st.builds(Prices)),
-    )  # fmt: skip
+        artifacts=draw(st.dictionaries(ARTIFACTS, st.text())),
+        prices=draw(st.builds(Prices)),
+    )
 
 
 @given(data=st.data())
@@ -71,16 +77,26 @@ def example(kind: type[BaseModel], job_values: dict) -> dict[str, Any]:
     """The shortest message of a kind."""
     return {
         StageJob: {
-            "job": {"namespace": "a", "name": "b"}, "run": {"id": "local", "digest": "0"}, "stage": "Train",
-            "attempt": 1, "token": "t", "spec": job_values["spec"], "store": "file:///s", "dataRoot": "file:///d",
-            "artifacts": {"rows": "k"}, "prices": {},
+            "job": {"namespace": "a", "name": "b"},
+            "run": {"id": "local", "digest": "0"},
+            "stage": "Train",
+            "attempt": 1,
+            "token": "t",
+            "spec": job_values["spec"],
+            "store": "file:///s",
+            "dataRoot": "file:///d",
+            "artifacts": {"rows": "k"},
+            "prices": {},
         },
         StageProgress: {"at": "2026-01-01T00:00:00Z", "state": "Working", "figures": {"loss": 1.0}},
         StageResult: {
-            "driver": "d", "outcome": "Succeeded", "startedAt": "s", "endedAt": "e",
+            "driver": "d",
+            "outcome": "Succeeded",
+            "startedAt": "s",
+            "endedAt": "e",
             "artifacts": {"rows": {"key": "k", "uri": "u", "complete": True}},
         },
-    }[kind]  # fmt: skip
+    }[kind]
 
 
 KINDS = (StageJob, StageProgress, StageResult)
@@ -128,17 +144,26 @@ def test_names_on_the_way_are_camel_case(kind: type[BaseModel], job_values: dict
 
 def test_longest_texts_leave_room_in_a_message() -> None:
     result = StageResult(
-        driver="d" * 32, outcome="Failed", message="x" * 4096, started_at="s", ended_at="e",
+        driver="d" * 32,
+        outcome="Failed",
+        message="x" * 4096,
+        started_at="s",
+        ended_at="e",
         artifacts={name: ArtifactRef(key="k" * 64, uri="u" * 512, complete=True) for name in get_args(ArtifactName)},
-    )  # fmt: skip
+    )
     assert len(result.to_json().encode()) < MESSAGE_BYTES
 
 
 def test_every_cause_of_an_error_can_be_told() -> None:
     error = KubedistillError("it broke", at="here", fix="Mend it")
     result = StageResult(
-        driver="d", outcome="Failed", cause=error.cause, reason=error.reason, message=str(error), started_at="s",
+        driver="d",
+        outcome="Failed",
+        cause=error.cause,
+        reason=error.reason,
+        message=str(error),
+        started_at="s",
         ended_at="e",
-    )  # fmt: skip
+    )
     again = StageResult.model_validate_json(result.to_json())
     assert (again.cause, again.reason, again.message) == ("failure", "InternalError", "here: it broke. Mend it")

@@ -197,9 +197,13 @@ def test_names_are_those_of_the_design() -> None:
     document = crd()
     assert document["metadata"]["name"] == "distillationjobs.kubedistill.io"
     assert document["spec"]["names"] == {
-        "kind": "DistillationJob", "listKind": "DistillationJobList", "plural": "distillationjobs",
-        "singular": "distillationjob", "shortNames": ["dj"], "categories": ["all", "distill"],
-    }  # fmt: skip
+        "kind": "DistillationJob",
+        "listKind": "DistillationJobList",
+        "plural": "distillationjobs",
+        "singular": "distillationjob",
+        "shortNames": ["dj"],
+        "categories": ["all", "distill"],
+    }
     (version,) = document["spec"]["versions"]
     assert (version["name"], version["served"], version["storage"]) == ("v1alpha1", True, True)
     assert version["subresources"] == {"status": {}}
@@ -209,8 +213,13 @@ def test_columns_show_declared_fields() -> None:
     kinds = {path: node["type"] for path, node in nodes(job_schema())}
     columns = crd()["spec"]["versions"][0]["additionalPrinterColumns"]
     assert [column["name"] for column in columns if not column.get("priority")] == [
-        "PHASE", "STAGE", "PROGRESS", "ATTEMPT", "QUEUE", "AGE",
-    ]  # fmt: skip
+        "PHASE",
+        "STAGE",
+        "PROGRESS",
+        "ATTEMPT",
+        "QUEUE",
+        "AGE",
+    ]
     wide = [column["name"] for column in columns if column.get("priority") == 1]
     assert wide == ["TEACHER", "STUDENT", "ETA", "GPU-HOURS", "MESSAGE"]
     for name, kind, path, _ in COLUMNS:

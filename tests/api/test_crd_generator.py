@@ -76,8 +76,10 @@ def test_generator_translates_what_it_knows() -> None:
         "properties": {
             "limits": {"type": "object", "properties": filled, "default": {}},
             "listed": {
-                "type": "array", "maxItems": 3, "items": {"type": "object", "properties": LIMITS},
+                "type": "array",
+                "maxItems": 3,
+                "items": {"type": "object", "properties": LIMITS},
                 "default": [{"over": 0.25, "pair": [1, 2], "one": "Only", "maybe": True}],
             },
         },
-    }  # fmt: skip
+    }

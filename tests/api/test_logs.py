@@ -19,8 +19,12 @@ def line(formatter: JsonFormatter, message: str = "hello", *, logger: str = "a",
 
 def test_a_line_says_when_what_and_of_whom() -> None:
     assert line(JsonFormatter(lambda: {"name": "support"})) == {
-        "at": "1970-01-01T00:00:00.250Z", "level": "INFO", "logger": "a", "message": "hello", "name": "support",
-    }  # fmt: skip
+        "at": "1970-01-01T00:00:00.250Z",
+        "level": "INFO",
+        "logger": "a",
+        "message": "hello",
+        "name": "support",
+    }
 
 
 def test_our_own_fields_are_kept_and_those_of_libraries_are_not() -> None:

@@ -332,8 +332,10 @@ def test_further_problems_follow_a_line_each(folder: Path) -> None:
     first, *others = str(refusal(text)).splitlines()
     assert first.startswith("job.yaml:12: spec.teachers[0].model.src: unknown field `src`")
     assert [line.split(": ")[1] for line in others] == [
-        "spec.teachers[0].model.maxModelLength", "spec.training.epochs", "spec.teachers[0].model.source",
-    ]  # fmt: skip
+        "spec.teachers[0].model.maxModelLength",
+        "spec.training.epochs",
+        "spec.teachers[0].model.source",
+    ]
 
 
 def test_only_ten_problems_are_told(folder: Path) -> None:
@@ -378,9 +380,11 @@ def test_json_is_yaml_too(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     values = {
-        "apiVersion": "kubedistill.io/v1alpha1", "kind": "DistillationJob", "metadata": {"name": "a"},
+        "apiVersion": "kubedistill.io/v1alpha1",
+        "kind": "DistillationJob",
+        "metadata": {"name": "a"},
         "spec": data.draw(valid_specs),
-    }  # fmt: skip
+    }
     path = tmp_path_factory.getbasetemp() / "job.json"
     path.write_text(json.dumps(values, ensure_ascii=ascii_only, indent=indent), encoding="utf-8")
     assert load_manifest(path) == DistillationJob.model_validate_json(json.dumps(values))

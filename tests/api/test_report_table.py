@@ -55,11 +55,10 @@ def test_table_compares_three_models(report: Report) -> None:
 
 def test_what_is_not_known_is_a_dash_or_nothing(report: Report) -> None:
     unknown = with_arms(
-        changed(
-            report, comparison={"retention": None}, reductions={"latency": None, "memory": None, "cost": None}
-        ),
-        cost_per_thousand=None, accuracy=None,
-    )  # fmt: skip
+        changed(report, comparison={"retention": None}, reductions={"latency": None, "memory": None, "cost": None}),
+        cost_per_thousand=None,
+        accuracy=None,
+    )
     lines = {line.name: line for line in table_lines(unknown)}
     assert lines["accuracy"] == Line("accuracy", "-", "-", "-", "-")
     assert lines["cost per 1,000 answers"] == Line("cost per 1,000 answers", "-", "-", "-", "")

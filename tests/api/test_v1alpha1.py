@@ -184,13 +184,22 @@ DEFAULTS = {
 def test_defaults_are_those_of_the_reference(job_values: dict) -> None:
     spec = read(job_values).spec.model_dump(mode="json", by_alias=True)
     assert {name: spec[name] for name in DEFAULTS} == DEFAULTS
-    assert spec["teachers"] == [{
-        "name": "main", "resources": {"pool": None, "replicas": 1},
-        "model": {
-            "source": "teacher", "revision": None, "maxModelLen": None, "dtype": "Auto", "quantization": None,
-            "tensorParallelSize": 1, "pipelineParallelSize": 1, "trustRemoteCode": False,
-        },
-    }]  # fmt: skip
+    assert spec["teachers"] == [
+        {
+            "name": "main",
+            "resources": {"pool": None, "replicas": 1},
+            "model": {
+                "source": "teacher",
+                "revision": None,
+                "maxModelLen": None,
+                "dtype": "Auto",
+                "quantization": None,
+                "tensorParallelSize": 1,
+                "pipelineParallelSize": 1,
+                "trustRemoteCode": False,
+            },
+        }
+    ]
     assert spec["student"] == {
         "model": {"source": "student", "revision": None, "trustRemoteCode": False},
         "resources": {"pool": None, "workers": 1, "gpusPerWorker": 0},

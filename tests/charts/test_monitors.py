@@ -44,9 +44,12 @@ def test_monitors_elsewhere_still_see_this_release_and_clash_with_no_other(helm:
 def test_monitors_scrape_and_relabel_as_they_are_told(render: Render) -> None:
     target, sample = {"targetLabel": "node"}, {"action": "drop", "regex": "x"}
     told = {
-        "enabled": True, "interval": "1m", "scrapeTimeout": "20s", "relabelings": [target],
+        "enabled": True,
+        "interval": "1m",
+        "scrapeTimeout": "20s",
+        "relabelings": [target],
         "metricRelabelings": [sample],
-    }  # fmt: skip
+    }
     found = render(metrics={"serviceMonitor": told, "podMonitor": told})
     plain = render(**MONITORS)
     for kind, field in (("ServiceMonitor", "endpoints"), ("PodMonitor", "podMetricsEndpoints")):

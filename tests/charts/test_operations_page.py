@@ -129,9 +129,13 @@ def test_no_secret_and_no_content_of_a_configmap_is_audited() -> None:
 
 def test_every_section_that_the_platform_team_was_promised_is_there() -> None:
     assert {line.removeprefix("## ") for line in PAGE.splitlines() if line.startswith("## ")} >= {
-        "Which versions go together", "What stays readable", "Where GPUs are shared without Kueue", "Who pays",
-        "Without a way to a registry", "Who may do what, and how it is seen",
-    }  # fmt: skip
+        "Which versions go together",
+        "What stays readable",
+        "Where GPUs are shared without Kueue",
+        "Who pays",
+        "Without a way to a registry",
+        "Who may do what, and how it is seen",
+    }
     for setting in ("maxGpusPerNamespace", "propagateLabels", "policy"):
         assert setting in json.dumps(Settings.model_json_schema())
         assert setting in PAGE

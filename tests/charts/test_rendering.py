@@ -81,12 +81,15 @@ def test_names_that_look_like_numbers_stay_strings(helm: Helm) -> None:
     """A namespace may be called after the number of a pull request."""
     monitor = {"enabled": True, "namespace": "4711"}
     values = {
-        "fullnameOverride": "e5", "serviceAccount": {"name": "12"}, "priorityClassName": "7",
+        "fullnameOverride": "e5",
+        "serviceAccount": {"name": "12"},
+        "priorityClassName": "7",
         "settings": {"watchNamespaces": ["0815", "1e3"]},
         "networkPolicy": {"enabled": True, "jobNamespaces": ["0815"], "kuberayNamespaces": ["1e3"]},
         "metrics": {"serviceMonitor": monitor, "podMonitor": monitor, "dashboards": {"enabled": True}},
-        "podDisruptionBudget": {"enabled": True}, "replicas": 2,
-    }  # fmt: skip
+        "podDisruptionBudget": {"enabled": True},
+        "replicas": 2,
+    }
     found = helm.template("1e3", namespace="1234", values=values)
     for one in found:
         labels = one["metadata"]["labels"]

@@ -62,8 +62,10 @@ def test_emptied_values_leave_nothing_of_themselves(helm: Helm, tmp_path: Path) 
     )
     (container,) = spec["template"]["spec"]["containers"]
     assert container["readinessProbe"] == {
-        "httpGet": {"path": "/readyz", "port": "http"}, "periodSeconds": 10, "failureThreshold": 3,
-    }  # fmt: skip
+        "httpGet": {"path": "/readyz", "port": "http"},
+        "periodSeconds": 10,
+        "failureThreshold": 3,
+    }
     assert "interval" not in only(found, "ServiceMonitor")["spec"]["endpoints"][0]
     assert settings_of(found, tmp_path) == Settings()
 

@@ -189,9 +189,11 @@ def test_common_annotations_are_everywhere_and_do_not_replace_ours(render: Rende
 def test_service_has_labels_and_annotations_of_its_own_and_is_found_by_its_monitor(render: Render) -> None:
     labels = {"team": "monitoring", "app.kubernetes.io/component": "other"}
     found = render(
-        service={"labels": labels, "annotations": {"owner": "monitoring"}}, commonLabels={"team": "ml"},
-        commonAnnotations={"owner": "ml", "other": "ml"}, **MONITORS,
-    )  # fmt: skip
+        service={"labels": labels, "annotations": {"owner": "monitoring"}},
+        commonLabels={"team": "ml"},
+        commonAnnotations={"owner": "ml", "other": "ml"},
+        **MONITORS,
+    )
     service, monitor = only(found, "Service")["metadata"], only(found, "ServiceMonitor")
     assert service["annotations"] == {"owner": "monitoring", "other": "ml"}
     assert service["labels"]["team"] == "monitoring"

@@ -118,9 +118,7 @@ def test_s2_s3_each_is_healed_when_its_cause_is_gone(desk: Desk) -> None:
     desk.api.create(claim("disk"), namespace=where)
     desk.api.create(config_map("prompts", **{"train.jsonl": ""}), namespace=where)
     for name in ("ok-no-disk", "ok-own-disk", "ok-no-data"):
-        desk.becomes(
-            name, "Preparing", "Generating", "Succeeded", seconds=LOOKED_AGAIN_SECONDS + SHOWN_SECONDS
-        )  # fmt: skip
+        desk.becomes(name, "Preparing", "Generating", "Succeeded", seconds=LOOKED_AGAIN_SECONDS + SHOWN_SECONDS)
     desk.stop()
     desk.start(pools=OPEN | {"theirs": {"nodeSelector": {"kind": "theirs"}, "allowedNamespaces": [where]}})
     desk.becomes("ok-closed-pool", "Preparing", "Generating", "Succeeded", seconds=SHOWN_SECONDS)

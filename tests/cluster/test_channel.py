@@ -60,9 +60,13 @@ class Pod:
         sleep: Callable[[float], None] = lambda _: None,
     ) -> ConfigMapChannel:
         return claim_channel(
-            self.request.stage_job, api=server or self.server, name=name or self.request.channel, driver=driver,
-            store=self.store, sleep=sleep,
-        )  # fmt: skip
+            self.request.stage_job,
+            api=server or self.server,
+            name=name or self.request.channel,
+            driver=driver,
+            store=self.store,
+            sleep=sleep,
+        )
 
     def interrupted(self, before: Callable[[], object]) -> ApiServer:
         return Interrupted(self.server.host, self.server.port, self.server.account, before=before)
@@ -89,8 +93,10 @@ def pod(api: Api, namespace: str, tmp_path: Path) -> Pod:
         del manifest["metadata"]["ownerReferences"]  # the owners are not in this cluster
         api.create(manifest)
     token = {
-        "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": 3600},
-    }  # fmt: skip
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenRequest",
+        "spec": {"expirationSeconds": 3600},
+    }
     path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account['metadata']['name']}/token"
     folder = tmp_path / "account"
     folder.mkdir()
@@ -106,16 +112,24 @@ def pod(api: Api, namespace: str, tmp_path: Path) -> Pod:
 
 def make_request(namespace: str) -> ChildRequest:
     job = StageJob(
-        job=JobRef(namespace=namespace, name="quickstart", uid="uid"), run=RunRef(id="one", digest="digest"),
-        stage="Train", attempt=1, token="quickstart-train-abcde.uid",
+        job=JobRef(namespace=namespace, name="quickstart", uid="uid"),
+        run=RunRef(id="one", digest="digest"),
+        stage="Train",
+        attempt=1,
+        token="quickstart-train-abcde.uid",
         frozen_spec=spec_values(load_manifest(QUICKSTART / "job.yaml").spec),
-        store="file:///kubedistill/storage", data_root="file:///kubedistill/storage",
-    )  # fmt: skip
+        store="file:///kubedistill/storage",
+        data_root="file:///kubedistill/storage",
+    )
     return ChildRequest(
-        stage_job=job, pools={}, images=Images(runtime="r", runtime_cpu="c"), queue=None, volume_claim=None,
+        stage_job=job,
+        pools={},
+        images=Images(runtime="r", runtime_cpu="c"),
+        queue=None,
+        volume_claim=None,
         account="quickstart-driver",
         settings=Settings(),
-    )  # fmt: skip
+    )
 
 
 def may_read(pod: Pod) -> bool:
@@ -204,7 +218,7 @@ def test_of_drivers_that_claim_at_once_one_is_left(pod: Pod) -> None:
     threads = [
         threading.Thread(target=lambda number=number: claimed.append(pod.claim(f"driver-{number}")))
         for number in range(4)
-    ]  # fmt: skip
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -234,9 +248,12 @@ def test_an_account_may_read_and_write_its_own_channel_and_nothing_else(pod: Pod
         pod.claim("first", name="other")
     path = f"/api/v1/namespaces/{pod.request.namespace}"
     for method, place in (
-        ("GET", f"{path}/configmaps"), ("GET", f"{path}/secrets"), ("GET", f"{path}/pods"),
-        ("DELETE", f"{path}/configmaps/{pod.request.channel}"), ("GET", f"{path}/serviceaccounts"),
-    ):  # fmt: skip
+        ("GET", f"{path}/configmaps"),
+        ("GET", f"{path}/secrets"),
+        ("GET", f"{path}/pods"),
+        ("DELETE", f"{path}/configmaps/{pod.request.channel}"),
+        ("GET", f"{path}/serviceaccounts"),
+    ):
         assert pod.server.call(method, place).status == 403, place
 
 

@@ -140,9 +140,10 @@ def test_reports_and_logs_are_read_where_the_store_is_and_else_their_place_is_to
     storage = {"uri": "file:///kubedistill/storage/a", "volumeClaim": "shared"}
     assert distill("submit", manifest(tmp_path, "ok-2", storage=storage), "--watch").returncode == 0
     key = next(
-        one["key"] for one in api.get(JOBS, "ok-2", namespace=namespace)["status"]["run"]["artifacts"]
+        one["key"]
+        for one in api.get(JOBS, "ok-2", namespace=namespace)["status"]["run"]["artifacts"]
         if one["name"] == "report"
-    )  # fmt: skip
+    )
     far = distill("report", "ok-2")
     assert far.returncode == 0
     assert "accuracy    90.0%   30.0%      84.0%         93% kept" in far.stdout
@@ -243,17 +244,22 @@ def test_who_stops_watching_is_told_that_the_job_goes_on(
 ) -> None:
     distill("submit", manifest(tmp_path, "support"))
     process = subprocess.Popen(
-        [*PLUGIN, "watch", "support"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [*PLUGIN, "watch", "support"],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
-    )  # fmt: skip
+    )
     with process:
         assert process.stdout is not None
         assert process.stdout.readline().startswith(f"{namespace}/support")
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (
-        130, f"The job goes on; `kubectl distill watch support -n {namespace}` follows it again.\n",
-    )  # fmt: skip
+        130,
+        f"The job goes on; `kubectl distill watch support -n {namespace}` follows it again.\n",
+    )
 
 
 @pytest.mark.usefixtures("carried_out")

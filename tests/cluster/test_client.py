@@ -47,9 +47,13 @@ def carried_out(
 
 def job(name: str, **spec: Any) -> DistillationJob:
     return distillation_job(
-        name=name, teacher_model="./teacher", student_model="./student", training_data="train.jsonl", task_type="qa",
+        name=name,
+        teacher_model="./teacher",
+        student_model="./student",
+        training_data="train.jsonl",
+        task_type="qa",
         **spec,
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.usefixtures("carried_out")
@@ -151,10 +155,12 @@ def test_who_may_only_look_may_only_look(
     rules = [{"apiGroups": ["kubedistill.io"], "resources": ["distillationjobs"], "verbs": ["get", "list", "watch"]}]
     role = {"apiVersion": f"{group}/v1", "kind": "Role", "metadata": {"name": "look"}, "rules": rules}
     binding = {
-        "apiVersion": f"{group}/v1", "kind": "RoleBinding", "metadata": {"name": "look"},
+        "apiVersion": f"{group}/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "look"},
         "roleRef": {"apiGroup": group, "kind": "Role", "name": "look"},
         "subjects": [{"kind": "ServiceAccount", "name": "guest", "namespace": namespace}],
-    }  # fmt: skip
+    }
     guest = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "guest"}}
     for manifest in (guest, role, binding):
         api.create(manifest, namespace=namespace)

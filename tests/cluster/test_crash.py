@@ -91,9 +91,13 @@ def test_fifty_jobs_end_as_ever_while_the_operator_and_the_api_server_are_killed
 
     def start(number: int) -> Replica:
         return launch(
-            tmp_path, kubeconfig=ground.operator_kubeconfig, lease_namespace="kubedistill-system", options=["--alone"],
-            name=f"operator-{number}", watchNamespaces=[ground.namespace],
-        )  # fmt: skip
+            tmp_path,
+            kubeconfig=ground.operator_kubeconfig,
+            lease_namespace="kubedistill-system",
+            options=["--alone"],
+            name=f"operator-{number}",
+            watchNamespaces=[ground.namespace],
+        )
 
     with playing(ground.plane.kubeconfig, namespace=ground.namespace, scale=SCALE) as journal:
         for name in names:

@@ -66,9 +66,14 @@ def test_spec_has_the_same_digest_when_it_comes_back_with_defaults(path: Path, a
 def test_columns_are_printed(api: Api, namespace: str) -> None:
     api.create(distillation_job("shown"), namespace=namespace)
     status = {
-        "phase": "Training", "stage": "Train", "progress": "50%", "attempt": 2, "eta": "3m", "gpuHours": "1.5",
+        "phase": "Training",
+        "stage": "Train",
+        "progress": "50%",
+        "attempt": 2,
+        "eta": "3m",
+        "gpuHours": "1.5",
         "message": "step 5 of 10",
-    }  # fmt: skip
+    }
     api.patch(JOB, "shown", {"status": status}, namespace=namespace, subresource="status")
     path = f"/apis/kubedistill.io/v1alpha1/namespaces/{namespace}/distillationjobs"
     table = api.request("get", path, accept="application/json;as=Table;v=v1;g=meta.k8s.io")
@@ -80,9 +85,19 @@ def test_columns_are_printed(api: Api, namespace: str) -> None:
         name for name, *_, wide in COLUMNS if wide
     ]
     assert shown | {"AGE": "", "QUEUE": ""} == {
-        "Name": "shown", "PHASE": "Training", "STAGE": "Train", "PROGRESS": "50%", "ATTEMPT": 2, "QUEUE": "", "AGE": "",
-        "TEACHER": "teacher", "STUDENT": "student", "ETA": "3m", "GPU-HOURS": "1.5", "MESSAGE": "step 5 of 10",
-    }  # fmt: skip
+        "Name": "shown",
+        "PHASE": "Training",
+        "STAGE": "Train",
+        "PROGRESS": "50%",
+        "ATTEMPT": 2,
+        "QUEUE": "",
+        "AGE": "",
+        "TEACHER": "teacher",
+        "STUDENT": "student",
+        "ETA": "3m",
+        "GPU-HOURS": "1.5",
+        "MESSAGE": "step 5 of 10",
+    }
 
 
 def test_short_name_and_categories_are_discovered(api: Api) -> None:

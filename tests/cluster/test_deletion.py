@@ -71,9 +71,10 @@ def work(desk: Desk, *names: str) -> None:
         desk.submit(name)
     for name in names:
         wait_for(
-            lambda name=name: desk.stage(name, "Generate").get("state") == "Running", what=f"{name} generates",
+            lambda name=name: desk.stage(name, "Generate").get("state") == "Running",
+            what=f"{name} generates",
             seconds=LOOK_SECONDS,
-        )  # fmt: skip
+        )
     for name in names:
         made = {one["kind"] for one in desk.made(job=name)}
         assert made >= {"ConfigMap", "ServiceAccount", "Role", "RoleBinding", "Job", "RayJob", "Pod"}, made
@@ -152,9 +153,7 @@ def test_what_an_attempt_was_given_goes_with_its_child_and_no_driver_keeps_a_rig
 ) -> None:
     name, namespace = "at-train-alone", desk.namespaces[0]
     desk.submit(name, childRetentionSeconds=0)
-    wait_for(
-        lambda: desk.stage(name, "Train").get("state") == "Running", what="it trains", seconds=LOOK_SECONDS
-    )  # fmt: skip
+    wait_for(lambda: desk.stage(name, "Train").get("state") == "Running", what="it trains", seconds=LOOK_SECONDS)
     train = desk.stage(name, "Train")["child"]
 
     def given() -> set[tuple[str, str]]:
@@ -195,9 +194,10 @@ def test_p3_a_job_that_is_deleted_and_applied_again_at_once_is_a_new_job(desk: D
     new = (desk.job(name) or {})["metadata"]["uid"]
     assert new != old
     wait_for(
-        lambda: desk.stage(name, "Generate").get("state") == "Running", what="the new one generates",
+        lambda: desk.stage(name, "Generate").get("state") == "Running",
+        what="the new one generates",
         seconds=LOOK_SECONDS,
-    )  # fmt: skip
+    )
     wait_for(lambda: owners(desk, name) == {new}, what="what the old one made has gone", seconds=LOOK_SECONDS)
     assert desk.stage(name, "Generate")["attempt"] == 1
     desk.api.delete(JOBS, name, namespace=desk.namespaces[0])

@@ -57,9 +57,11 @@ def job(api: Api, namespace: str) -> Job:
 
 def config_map(namespace: str, *, name: str = "one", labels: dict[str, str] | None = None) -> Manifest:
     return {
-        "apiVersion": "v1", "kind": "ConfigMap", "data": {"owner": "t"},
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "data": {"owner": "t"},
         "metadata": {"name": name, "namespace": namespace, "labels": labels or {}},
-    }  # fmt: skip
+    }
 
 
 def test_a_status_is_written_without_the_spec_and_comes_back_the_same(

@@ -119,9 +119,10 @@ def is_running(desk: Desk, name: str) -> bool:
 def succeeds(desk: Desk, name: str) -> None:
     """Wait until Prepare has succeeded, in whatever attempt."""
     wait_for(
-        lambda: desk.stage(name, "Prepare").get("state") == "Succeeded", what=f"{name} is prepared",
+        lambda: desk.stage(name, "Prepare").get("state") == "Succeeded",
+        what=f"{name} is prepared",
         seconds=3 * LOOK_SECONDS,
-    )  # fmt: skip
+    )
 
 
 def children(desk: Desk, name: str) -> list[dict[str, Any]]:

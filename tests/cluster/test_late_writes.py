@@ -61,9 +61,12 @@ def test_a_leader_that_sleeps_in_the_middle_of_its_work_writes_nothing_when_it_w
 
     def begin(name: str) -> Any:
         return replica(
-            tmp_path, kubeconfig=tokens[name], lease_namespace=OPERATOR_NAMESPACE, name=name,
+            tmp_path,
+            kubeconfig=tokens[name],
+            lease_namespace=OPERATOR_NAMESPACE,
+            name=name,
             watchNamespaces=[ground.namespace],
-        )  # fmt: skip
+        )
 
     with playing(ground.plane.kubeconfig, namespace=ground.namespace, scale=0.05), begin("first") as first:
         wait_for(first.leads, what="the first leads", seconds=180)

@@ -115,9 +115,14 @@ def scene(
     wait_for(lambda: api.get("v1/ServiceAccount", "default", namespace=namespace), what="the namespace has its account")
     api.apply(CLAIM, namespace=namespace)
     started = replica(
-        folder, kubeconfig=operator_kubeconfig, lease_namespace=OPERATOR_NAMESPACE, options=["--alone"],
-        watchNamespaces=[namespace], storage={"volumeClaim": "shared"}, propagateLabels=["team"],
-    )  # fmt: skip
+        folder,
+        kubeconfig=operator_kubeconfig,
+        lease_namespace=OPERATOR_NAMESPACE,
+        options=["--alone"],
+        watchNamespaces=[namespace],
+        storage={"volumeClaim": "shared"},
+        propagateLabels=["team"],
+    )
 
     def scenario(job: str) -> Scenario:
         return QUEUED if job in ("queued-1", "queued-2") else STAYING.get(job) or choose(job)

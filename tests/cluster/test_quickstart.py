@@ -128,11 +128,15 @@ def applied(
     kubectl = Kubectl(kubeconfig, own_namespace, folder / "kubectl") if has_kubectl() else None
     with (
         replica(
-            folder, kubeconfig=operator_kubeconfig, lease_namespace=OPERATOR_NAMESPACE, options=["--alone"],
-            watchNamespaces=[own_namespace], **settings,
+            folder,
+            kubeconfig=operator_kubeconfig,
+            lease_namespace=OPERATOR_NAMESPACE,
+            options=["--alone"],
+            watchNamespaces=[own_namespace],
+            **settings,
         ) as operator,
         playing(kubeconfig, namespace=own_namespace, scale=0.05, folder=folder / "pods", claims={CLAIM: claim}),
-    ):  # fmt: skip
+    ):
         desk = Applied(api, own_namespace, sliced(folder), claim, operator, kubectl)
         desk.apply(QUICKSTART / "cluster" / "claim.yaml")
         desk.apply(desk.manifest)
@@ -183,8 +187,11 @@ def test_its_result_is_that_of_its_report(applied: Applied) -> None:
 def test_it_is_a_row_that_reads_well(applied: Applied) -> None:
     row = applied.row()
     assert {name: row[name] for name in ("PHASE", "TEACHER", "STUDENT", "GPU-HOURS")} == {
-        "PHASE": "Succeeded", "TEACHER": "teacher", "STUDENT": "student", "GPU-HOURS": "0.0",
-    }  # fmt: skip
+        "PHASE": "Succeeded",
+        "TEACHER": "teacher",
+        "STUDENT": "student",
+        "GPU-HOURS": "0.0",
+    }
     assert not any(row[name] for name in ("STAGE", "PROGRESS", "ATTEMPT", "QUEUE", "ETA")), "nothing is at work"
     told = r"accuracy went from [\d.]+% to [\d.]+% \(teacher [\d.]+%\); the student is exported"
     assert re.fullmatch(told, row["MESSAGE"])

@@ -146,10 +146,12 @@ def role(name: str, *, resource: str, verbs: str, names: tuple[str, ...] = ()) -
 
 def binding(name: str, *, kind: str, role: str, account: str, namespace: str) -> Manifest:
     return {
-        "apiVersion": f"{RBAC}/v1", "kind": "RoleBinding", "metadata": {"name": name},
+        "apiVersion": f"{RBAC}/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": name},
         "roleRef": {"apiGroup": RBAC, "kind": kind, "name": role},
         "subjects": [{"kind": "ServiceAccount", "name": account, "namespace": namespace}],
-    }  # fmt: skip
+    }
 
 
 def test_driver_gets_its_own_channel_and_nothing_else(operator_api: Api, nobody: Api, namespace: str) -> None:
@@ -193,9 +195,11 @@ def test_nobody_is_granted_what_the_operator_has_not(case: str, operator_api: Ap
 
 def test_lease_is_held_in_the_own_namespace_only(operator_api: Api, namespace: str) -> None:
     lease: Manifest = {
-        "apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "kubedistill-operator"},
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": "kubedistill-operator"},
         "spec": {"holderIdentity": "one", "leaseDurationSeconds": 15},
-    }  # fmt: skip
+    }
     held = operator_api.create(lease, namespace=NAMESPACE, dry_run=True)
     assert held["spec"]["holderIdentity"] == "one"
     with pytest.raises(Refused, match="403 Forbidden"):

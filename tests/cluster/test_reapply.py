@@ -93,9 +93,10 @@ def test_the_same_applied_again_writes_nothing(desk: Desk, way: str, phase: str)
     desk.becomes(name, phase)
     if phase == "Generating":
         wait_for(
-            lambda: desk.stage(name, "Generate").get("percent") == 25, what="all is said that the driver says",
+            lambda: desk.stage(name, "Generate").get("percent") == 25,
+            what="all is said that the driver says",
             seconds=LOOK_SECONDS,
-        )  # fmt: skip
+        )
     before = wait_for(lambda: calm(desk, name), what="nothing moves any more", seconds=LOOK_SECONDS)
     for _ in range(2):
         WAYS[way](desk, job)
@@ -113,9 +114,10 @@ def calm(desk: Desk, name: str) -> dict[str, str] | None:
 def test_no_mark_of_another_tool_reaches_a_child(desk: Desk) -> None:
     client_side(desk, marked_job("silent-marked"))
     wait_for(
-        lambda: desk.stage("silent-marked", "Generate").get("state") == "Running", what="it generates",
+        lambda: desk.stage("silent-marked", "Generate").get("state") == "Running",
+        what="it generates",
         seconds=LOOK_SECONDS,
-    )  # fmt: skip
+    )
     made = desk.made(job="silent-marked")
     frozen = [one for one in desk.made(kinds=["v1/ConfigMap"]) if "run.json" in one["data"]]
     assert {one["kind"] for one in made} >= {
@@ -178,9 +180,10 @@ def test_p1_p2_a_revert_of_suspend_in_mid_run_goes_on_with_the_same_run(desk: De
     server_side(desk, job)
     desk.becomes("slow-suspended", "Preparing")
     wait_for(
-        lambda: desk.stage("slow-suspended", "Prepare").get("state") == "Running", what="it prepares",
+        lambda: desk.stage("slow-suspended", "Prepare").get("state") == "Running",
+        what="it prepares",
         seconds=LOOK_SECONDS,
-    )  # fmt: skip
+    )
     run = desk.status("slow-suspended")["run"]["id"]
     desk.api.patch(JOBS, "slow-suspended", {"spec": {"suspend": True}}, namespace=desk.namespaces[0])
     desk.becomes("slow-suspended", "Suspended")

@@ -158,18 +158,24 @@ def policy(namespace: str) -> tuple[Manifest, Manifest]:
     rules = [{"apiGroups": ["ray.io"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["rayjobs"]}]
     name = f"none-in-{namespace}"
     return {
-        "apiVersion": ADMISSION, "kind": "ValidatingAdmissionPolicy", "metadata": {"name": name},
+        "apiVersion": ADMISSION,
+        "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": name},
         "spec": {
-            "failurePolicy": "Fail", "matchConstraints": {"resourceRules": rules},
+            "failurePolicy": "Fail",
+            "matchConstraints": {"resourceRules": rules},
             "validations": [{"expression": "false", "message": "GPUs are frozen until Monday"}],
         },
     }, {
-        "apiVersion": ADMISSION, "kind": "ValidatingAdmissionPolicyBinding", "metadata": {"name": name},
+        "apiVersion": ADMISSION,
+        "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": name},
         "spec": {
-            "policyName": name, "validationActions": ["Deny"],
+            "policyName": name,
+            "validationActions": ["Deny"],
             "matchResources": {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}}},
         },
-    }  # fmt: skip
+    }
 
 
 @pytest.fixture

@@ -31,14 +31,18 @@ def place(api: Api, operator_kubeconfig: Path, namespace: str) -> str:
     rules = [{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"]}]
     role = {"apiVersion": f"{RBAC}/v1", "kind": "Role", "metadata": {"name": "lease"}, "rules": rules}
     binding = {
-        "apiVersion": f"{RBAC}/v1", "kind": "RoleBinding", "metadata": {"name": "lease"},
+        "apiVersion": f"{RBAC}/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "lease"},
         "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": "lease"},
         "subjects": [{"kind": "ServiceAccount", "name": OPERATOR, "namespace": SYSTEM}],
-    }  # fmt: skip
+    }
     claim = {
-        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "shared"},
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": "shared"},
         "spec": {"accessModes": ["ReadWriteMany"], "resources": {"requests": {"storage": "1Gi"}}},
-    }  # fmt: skip
+    }
     for manifest in (role, binding, claim):
         api.create(manifest, namespace=namespace)
     return namespace
@@ -86,9 +90,12 @@ def hold_lease(api: Api, identity: str, *, namespace: str) -> None:
     """Leave the Lease as a replica does that died a moment ago."""
     now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     spec = {
-        "holderIdentity": identity, "leaseDurationSeconds": 15, "acquireTime": now, "renewTime": now,
+        "holderIdentity": identity,
+        "leaseDurationSeconds": 15,
+        "acquireTime": now,
+        "renewTime": now,
         "leaseTransitions": 0,
-    }  # fmt: skip
+    }
     lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": OPERATOR}, "spec": spec}
     api.create(lease, namespace=namespace)
 
@@ -240,10 +247,12 @@ def test_a_replica_that_leads_and_may_not_watch_is_not_ready_and_says_so(
     api.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "half"}}, namespace=place)
     role = {"apiVersion": f"{RBAC}/v1", "kind": "Role", "metadata": {"name": "half"}, "rules": rules}
     binding = {
-        "apiVersion": f"{RBAC}/v1", "kind": "RoleBinding", "metadata": {"name": "half"},
+        "apiVersion": f"{RBAC}/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "half"},
         "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": "half"},
         "subjects": [{"kind": "ServiceAccount", "name": "half", "namespace": place}],
-    }  # fmt: skip
+    }
     for manifest in (role, binding):
         api.create(manifest, namespace=place)
     with start(kubeconfig=account_kubeconfig("half", namespace=place)) as operator:

@@ -243,19 +243,34 @@ def forged_result(job: Manifest, owner: str, **changes: Any) -> str:
     """A result as the driver of an owner would write it, with keys that another namespace's job has too."""
     spec = job["spec"]
     uri = spec["storage"]["uri"]
-    told = StageJob.model_validate_json(json.dumps({
-        "job": {"namespace": "x", "name": "x"}, "run": {"id": "1", "digest": "d"}, "stage": "Prepare", "attempt": 1,
-        "token": "t", "spec": spec, "store": uri, "dataRoot": uri,
-    }))  # fmt: skip
+    told = StageJob.model_validate_json(
+        json.dumps(
+            {
+                "job": {"namespace": "x", "name": "x"},
+                "run": {"id": "1", "digest": "d"},
+                "stage": "Prepare",
+                "attempt": 1,
+                "token": "t",
+                "spec": spec,
+                "store": uri,
+                "dataRoot": uri,
+            }
+        )
+    )
     artifacts = {
         name: {"key": key, "uri": f"{uri}/artifacts/{name}/{key}", "complete": False}
         for name, key in keys_of(told).items()
     }
     values = {
-        "contract": 1, "driver": owner.rpartition(":")[2], "outcome": "Succeeded", "message": "forged",
-        "gpuSeconds": 9e9, "startedAt": "2026-01-01T00:00:00Z", "endedAt": "2026-01-01T00:00:00Z",
+        "contract": 1,
+        "driver": owner.rpartition(":")[2],
+        "outcome": "Succeeded",
+        "message": "forged",
+        "gpuSeconds": 9e9,
+        "startedAt": "2026-01-01T00:00:00Z",
+        "endedAt": "2026-01-01T00:00:00Z",
         "artifacts": artifacts,
-    }  # fmt: skip
+    }
     return json.dumps(values | changes)
 
 
@@ -337,12 +352,20 @@ def test_t18_a_forged_event_gives_a_wrong_reason_to_that_job_and_changes_nothing
     desk.shows("ok-8", "Progressing", reason="PriorityClassNotFound")
     (job,) = eve.list(BATCH, namespace=where, labels={"kubedistill.io/job": "ok-8"})
     event = {
-        "apiVersion": "v1", "kind": "Event", "metadata": {"name": "forged"}, "type": "Warning",
-        "involvedObject": {"kind": "Job", "namespace": where, "name": job["metadata"]["name"],
-                           "uid": job["metadata"]["uid"]},
-        "reason": "FailedCreate", "message": "exceeded quota: \u001b[2Jcall 555",
+        "apiVersion": "v1",
+        "kind": "Event",
+        "metadata": {"name": "forged"},
+        "type": "Warning",
+        "involvedObject": {
+            "kind": "Job",
+            "namespace": where,
+            "name": job["metadata"]["name"],
+            "uid": job["metadata"]["uid"],
+        },
+        "reason": "FailedCreate",
+        "message": "exceeded quota: \u001b[2Jcall 555",
         "lastTimestamp": "2099-01-01T00:00:00Z",
-    }  # fmt: skip
+    }
     eve.create(event, namespace=where)
     message = desk.shows("ok-8", "Progressing", reason="QuotaExceeded")
     assert message == "exceeded quota: [2Jcall 555"
@@ -369,10 +392,12 @@ OF_THE_PLATFORM = {
 def test_t14_to_t18_are_written_by_nobody_who_has_all_rights_of_a_namespace(desk: Desk, tenants: Tenants) -> None:
     eve, (where, elsewhere) = tenants({**JOB_RIGHTS, "configmaps": "*", "pods": "*", "secrets": "*"}), desk.namespaces
     binding = {
-        "apiVersion": f"{RBAC}/v1", "kind": "RoleBinding", "metadata": {"name": "admins"},
+        "apiVersion": f"{RBAC}/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "admins"},
         "roleRef": {"apiGroup": RBAC, "kind": "ClusterRole", "name": "admin"},
         "subjects": [{"kind": "Group", "name": f"system:serviceaccounts:{where}", "apiGroup": RBAC}],
-    }  # fmt: skip
+    }
     desk.api.create(binding, namespace=where)
     wait_for(lambda: may(eve, ("create", "deployments.apps"), where), what="it is an admin of its namespace")
     spaces = {"the tenant's own": where, "another tenant's": elsewhere}

@@ -90,10 +90,12 @@ class Place:
         (mounted / "job.json").write_text(job.to_json())
         server = urlsplit(self.desk.api.server)
         environment = {
-            **os.environ, "KUBEDISTILL_CHANNEL": channel or f"{child}-out",
-            "KUBEDISTILL_SERVICE_ACCOUNT": str(self.account), "KUBERNETES_SERVICE_HOST": str(server.hostname),
+            **os.environ,
+            "KUBEDISTILL_CHANNEL": channel or f"{child}-out",
+            "KUBEDISTILL_SERVICE_ACCOUNT": str(self.account),
+            "KUBERNETES_SERVICE_HOST": str(server.hostname),
             "KUBERNETES_SERVICE_PORT": str(server.port),
-        }  # fmt: skip
+        }
         command = [sys.executable, "-m", "kubedistill_runtime", "--job", str(mounted / "job.json")]
         self.started.append(
             subprocess.Popen(command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

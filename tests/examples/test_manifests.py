@@ -52,9 +52,12 @@ def test_the_pools_of_the_settings_can_hold_every_stage(name: str, examples: Pat
     job = load_manifest(examples / name / "job.yaml")
     for stage in CHAIN:
         layout = lay_out(
-            stage.name, job.spec, namespace=job.metadata.namespace or "default", pools=settings.pools,
+            stage.name,
+            job.spec,
+            namespace=job.metadata.namespace or "default",
+            pools=settings.pools,
             resources=settings.cpu_resources,
-        )  # fmt: skip
+        )
         assert layout.gpus <= 64
 
 
@@ -87,6 +90,7 @@ def test_what_stands_beside_a_job_fits_it(path: str, kinds: list[str], examples:
     else:
         claim = objects[-1]
         assert (named["ServiceAccount"], claim["metadata"]["name"]) == (
-            spec.pods.service_account_name, spec.storage.volume_claim,
-        )  # fmt: skip
+            spec.pods.service_account_name,
+            spec.storage.volume_claim,
+        )
         assert claim["spec"]["accessModes"] == ["ReadWriteMany"]

@@ -129,10 +129,13 @@ def test_an_index_of_cpu_builds_replaces_torch_and_all_that_only_it_brings(
     if bundle := os.environ.get("SSL_CERT_FILE"):
         shutil.copy(bundle, tmp_path / "secrets" / "ca")
     code, output = base.run(
-        ["sh", "-ec", INSTALL], user="0:0", seconds=800,
+        ["sh", "-ec", INSTALL],
+        user="0:0",
+        seconds=800,
         environment={"TORCH_INDEX": f"{index}{torch_index}" if torch_index else "", "HOME": "/tmp"},
-        mounts={"/tmp": None, "/opt": None, "/run/secrets": tmp_path / "secrets"}, writable={"/source": source},
-    )  # fmt: skip
+        mounts={"/tmp": None, "/opt": None, "/run/secrets": tmp_path / "secrets"},
+        writable={"/source": source},
+    )
     assert code == 0, output
     *found, listed = output.splitlines()
     assert {one["name"]: one["version"] for one in json.loads(listed)} == ALWAYS | packages

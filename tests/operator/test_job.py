@@ -82,18 +82,20 @@ def test_a_status_comes_back_as_it_was_written(resource: Values) -> None:
 
 def test_a_status_of_a_newer_version_is_read_for_what_is_known(resource: Values) -> None:
     resource["status"] = {
-        "phase": "Training", "mood": "good",
+        "phase": "Training",
+        "mood": "good",
         "stages": [{"name": "Train", "attempt": 2, "colour": "red"}],
-    }  # fmt: skip
+    }
     status = parse_job(resource).status
     assert (status.phase, status.stages[0].attempt) == ("Training", 2)
 
 
 def test_a_phase_of_another_version_is_derived_anew(resource: Values) -> None:
     resource["status"] = {
-        "phase": "Distilling", "run": {"id": "one", "digest": "d", "startedAt": ""},
+        "phase": "Distilling",
+        "run": {"id": "one", "digest": "d", "startedAt": ""},
         "stages": [{"name": "Prepare", "state": "Succeeded"}, {"name": "Generate", "state": "Running"}],
-    }  # fmt: skip
+    }
     job = parse_job(resource)
     assert (job.status.phase, job.not_understood) == ("Generating", "")
     resource["status"]["conditions"] = [{"type": "Complete", "status": "True", "reason": "Exported"}]

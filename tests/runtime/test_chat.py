@@ -161,8 +161,11 @@ def test_a_reply_is_not_looked_for_in_the_end_that_follows_it(reply: str, tmp_pa
     family = Family(
         template="{% for message in messages %}{{ message['role'] + ': ' + message['content'] }}"
         "{{ '<|eoa|>' }}{% endfor %}{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}",
-        special=("<|eoa|>",), eos="<|eoa|>", stops=("<|eoa|>",), end="<|eoa|>",
-    )  # fmt: skip
+        special=("<|eoa|>",),
+        eos="<|eoa|>",
+        stops=("<|eoa|>",),
+        end="<|eoa|>",
+    )
     chat = load(tmp_path, family)
     _, ids = chat.turn_ids([ASK], reply)
     assert (chat.tokenizer.decode(ids), ids.count(chat.end_id)) == (f"{reply}<|eoa|>", 1)
@@ -242,9 +245,13 @@ def test_a_student_of_channels_is_taught_the_final_one(tmp_path: Path) -> None:
 def unmarked(tmp_path: Path) -> ChatFormat:
     """A tokenizer that calls its stop token an ordinary one, as Yi's once did; generation_config alone names it."""
     family = Family(
-        template=CHATML.template, special=("<|endoftext|>",), plain=("<|im_start|>", "<|im_end|>"),
-        eos="<|endoftext|>", stops=("<|im_end|>",), end="<|im_end|>",
-    )  # fmt: skip
+        template=CHATML.template,
+        special=("<|endoftext|>",),
+        plain=("<|im_start|>", "<|im_end|>"),
+        eos="<|endoftext|>",
+        stops=("<|im_end|>",),
+        end="<|im_end|>",
+    )
     return load(tmp_path, family, generates=True)
 
 

@@ -117,8 +117,10 @@ def test_a_report_that_another_job_made_carries_the_name_of_the_job_that_shows_i
     folder = workshop.store.path("runs/default.job/local")
     shown = json.loads((folder / "report.json").read_text())
     assert {name: shown["provenance"][name] for name in ("job", "run", "madeBy")} == {
-        "job": "default/job", "run": "local", "madeBy": said,
-    }  # fmt: skip
+        "job": "default/job",
+        "run": "local",
+        "madeBy": said,
+    }
     assert not any("secret" in (folder / f"report.{form}").read_text() for form in FORMS)
     assert "<title>job" in (folder / "report.html").read_text()
     assert (folder / "report.md").read_text().startswith("# job\n")

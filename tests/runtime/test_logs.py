@@ -30,9 +30,13 @@ def test_a_record_is_one_line_with_its_extra_fields(tmp_path: Path) -> None:
     (line,) = lines(path)
     assert line.pop("at").endswith("Z")
     assert line == {
-        "level": "INFO", "logger": "kubedistill_runtime.test", "message": "stage Train\nstarted", **ABOUT,
-        "driver": "d", "path": str(path),
-    }  # fmt: skip
+        "level": "INFO",
+        "logger": "kubedistill_runtime.test",
+        "message": "stage Train\nstarted",
+        **ABOUT,
+        "driver": "d",
+        "path": str(path),
+    }
 
 
 def test_every_thread_of_a_driver_speaks_of_its_attempt(tmp_path: Path) -> None:

@@ -47,13 +47,19 @@ def folder(tmp_path: Path, marker: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     folder = tmp_path / "model"
     shutil.copytree(QUICKSTART / "student", folder)
     (folder / "own_code.py").write_text(CODE.format(marker=str(marker)))
-    edit(folder / "config.json", model_type="own", auto_map={
-        "AutoConfig": "own_code.OwnConfig", "AutoModelForCausalLM": "own_code.OwnModel",
-    })  # fmt: skip
+    edit(
+        folder / "config.json",
+        model_type="own",
+        auto_map={
+            "AutoConfig": "own_code.OwnConfig",
+            "AutoModelForCausalLM": "own_code.OwnModel",
+        },
+    )
     edit(
         folder / "tokenizer_config.json",
-        tokenizer_class="OwnTokenizer", auto_map={"AutoTokenizer": [None, "own_code.OwnTokenizer"]},
-    )  # fmt: skip
+        tokenizer_class="OwnTokenizer",
+        auto_map={"AutoTokenizer": [None, "own_code.OwnTokenizer"]},
+    )
     monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
     return folder
 

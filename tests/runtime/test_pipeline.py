@@ -134,10 +134,13 @@ def test_every_attempt_leaves_what_it_was_told_how_it_ended_a_summary_and_its_lo
 def test_every_stage_says_in_words_what_came_of_it(first: Desk) -> None:
     ended = [event for event in first.events if event["event"] == "stage" and event["state"] == "Succeeded"]
     expected = {
-        "Prepare": r"[\d,]+ records, CachedLogits: .+", "Generate": r"56 answers, 0 reused",
-        "Curate": r"\d+ of \d+ answers kept", "Train": r"[\d,]+ steps, best at [\d,]+",
-        "Evaluate": "no gate set(; latency is noise)?", "Export": "Safetensors",
-    }  # fmt: skip
+        "Prepare": r"[\d,]+ records, CachedLogits: .+",
+        "Generate": r"56 answers, 0 reused",
+        "Curate": r"\d+ of \d+ answers kept",
+        "Train": r"[\d,]+ steps, best at [\d,]+",
+        "Evaluate": "no gate set(; latency is noise)?",
+        "Export": "Safetensors",
+    }
     assert [event["stage"] for event in ended] == list(expected)
     assert [event["message"] for event in ended if not re.fullmatch(expected[event["stage"]], event["message"])] == []
 

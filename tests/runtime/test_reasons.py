@@ -61,10 +61,23 @@ def tell(error: Exception, *, workshop: Workshop, monkeypatch: pytest.MonkeyPatc
 def test_what_a_stage_can_raise_is_known() -> None:
     """A new one has to be thought of here, and in the table."""
     assert set(raised()) == {
-        "ArtifactMissing", "BadCredentials", "EngineLost", "InvalidData", "InvalidInput", "InvalidManifest",
-        "InvalidModel", "LowYield", "MissingDependency", "ModelDoesNotFit", "Stopped", "StorageNotWritable",
-        "StorageUnavailable", "TokenizerMismatch", "TrainingFailed", "UserCodeError",
-    }  # fmt: skip
+        "ArtifactMissing",
+        "BadCredentials",
+        "EngineLost",
+        "InvalidData",
+        "InvalidInput",
+        "InvalidManifest",
+        "InvalidModel",
+        "LowYield",
+        "MissingDependency",
+        "ModelDoesNotFit",
+        "Stopped",
+        "StorageNotWritable",
+        "StorageUnavailable",
+        "TokenizerMismatch",
+        "TrainingFailed",
+        "UserCodeError",
+    }
 
 
 @pytest.mark.parametrize("reason", sorted(raised()))

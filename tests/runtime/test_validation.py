@@ -44,8 +44,11 @@ def test_all_problems_of_all_files_are_found_at_once(bench: Bench) -> None:
     bench.workshop.set("export", [{"uri": "data"}])
     found = check(bench)
     assert [problem.reason for problem in found.problems] == [
-        "InvalidData", "InvalidData", "InvalidModel", "InvalidManifest",
-    ]  # fmt: skip
+        "InvalidData",
+        "InvalidData",
+        "InvalidModel",
+        "InvalidManifest",
+    ]
     assert all(f"train.jsonl:{line}" in str(found.problems[0]) for line in (41, 42))
     assert "Did you mean 'yes'" in str(found.problems[1])
 
@@ -88,8 +91,9 @@ def test_of_one_model_at_hand_the_length_is_checked_whatever_the_data(bench: Ben
     bench.workshop.set("teachers.0.model.maxModelLen", 600)
     lines(bench, "train", "{")
     assert [problem.at for problem in check(bench).problems][1:] == [
-        "spec.student.model.source", "spec.teachers[0].model.maxModelLen",
-    ]  # fmt: skip
+        "spec.student.model.source",
+        "spec.teachers[0].model.maxModelLen",
+    ]
 
 
 SIBLINGS: dict[str, tuple[dict[str, Any], str]] = {

@@ -6,8 +6,10 @@ from kube_api import Api
 def rights(api: Api, namespace: str) -> set[str]:
     """All that an account may do in a namespace, as "verb resource.group/subresource", with a name where one counts."""
     review = {
-        "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectRulesReview", "spec": {"namespace": namespace},
-    }  # fmt: skip
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectRulesReview",
+        "spec": {"namespace": namespace},
+    }
     status = api.request("post", "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", body=review)["status"]
     assert not status["incomplete"]
     return {

@@ -48,13 +48,16 @@ class Background:
             command = ["setpriv", "--pdeathsig", "KILL", *command]
         # Not subprocess: a Popen that nobody waits for complains when it is collected.
         pid = os.posix_spawnp(
-            command[0], command, os.environ, setsid=True,
+            command[0],
+            command,
+            os.environ,
+            setsid=True,
             file_actions=[
                 (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
                 (os.POSIX_SPAWN_OPEN, 1, self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644),
                 (os.POSIX_SPAWN_DUP2, 1, 2),
             ],
-        )  # fmt: skip
+        )
         self._pid_file.write_text(f"{pid} {_stat(pid)[1]}")
 
     def stop(self, *, gently: bool) -> None:

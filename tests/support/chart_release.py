@@ -92,10 +92,14 @@ class Release:
         reached_by = {"KUBERNETES_SERVICE_HOST": str(server.hostname), "KUBERNETES_SERVICE_PORT": str(server.port)}
         with (place / "operator.log").open("wb") as stream:
             process = image.start(
-                [*container["command"], *container["args"]], user=user, host=name, stdout=stream, stderr=stream,
+                [*container["command"], *container["args"]],
+                user=user,
+                host=name,
+                stdout=stream,
+                stderr=stream,
                 environment=self._variables(uid) | reached_by,
                 mounts=self._volumes(place) | {ACCOUNT_FOLDER: self._account(place / "account")},
-            )  # fmt: skip
+            )
         with self._attended(process, log=place / "operator.log") as replica:
             yield replica
 

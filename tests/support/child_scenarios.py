@@ -204,20 +204,29 @@ def stage_job(spec: Spec, stage: StageName, *, job: str, attempt: int = 1, run: 
     needed = [name for one in STAGES.values() for name in one.makes] if stage != "Prepare" else []
     child = child_name(job, stage, uid=UID, run=run, attempt=attempt)
     return StageJob(
-        job=JobRef(namespace="team-a", name=job, uid=UID), run=RunRef(id=run, digest="d" * 64), stage=stage,
-        attempt=attempt, token=attempt_token(child, uid=UID), frozen_spec=spec_values(spec), store="file:///kubedistill/storage",
-        data_root="file:///kubedistill/storage", config_maps=config_map_folders(spec),
+        job=JobRef(namespace="team-a", name=job, uid=UID),
+        run=RunRef(id=run, digest="d" * 64),
+        stage=stage,
+        attempt=attempt,
+        token=attempt_token(child, uid=UID),
+        frozen_spec=spec_values(spec),
+        store="file:///kubedistill/storage",
+        data_root="file:///kubedistill/storage",
+        config_maps=config_map_folders(spec),
         artifacts={name: name[:1] * 64 for name in needed},
-    )  # fmt: skip
+    )
 
 
 def make_request(job: StageJob, **changes: Any) -> ChildRequest:
     """A request under the settings above."""
     values: dict[str, Any] = {
-        "pools": SETTINGS.pools, "images": SETTINGS.images, "queue": job.spec.queue, "volume_claim": "shared",
+        "pools": SETTINGS.pools,
+        "images": SETTINGS.images,
+        "queue": job.spec.queue,
+        "volume_claim": "shared",
         "account": service_account_name(job.job.name, uid=job.job.uid),
         "settings": SETTINGS,
-    }  # fmt: skip
+    }
     return ChildRequest(stage_job=job, **{**values, **changes})
 
 

@@ -71,8 +71,10 @@ def account_kubeconfig(api: Api, account: str, *, namespace: str, file: Path, se
 def account_token(api: Api, account: str, *, namespace: str, seconds: int = 7200) -> str:
     """A token of a ServiceAccount, good for so many seconds."""
     request = {
-        "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"expirationSeconds": seconds},
-    }  # fmt: skip
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenRequest",
+        "spec": {"expirationSeconds": seconds},
+    }
     path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{account}/token"
     token: str = api.request("post", path, body=request)["status"]["token"]
     return token
@@ -89,14 +91,19 @@ def refuse_cluster_in_use(api: Api) -> None:
 def _may_get(api: Api, resource: str, *, group: str) -> bool:
     """Whether the server has noticed the role that lets the operator get it; this takes some milliseconds."""
     review = {
-        "apiVersion": "authorization.k8s.io/v1", "kind": "SubjectAccessReview",
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
         "spec": {
             "user": f"system:serviceaccount:{OPERATOR_NAMESPACE}:{OPERATOR}",
             "resourceAttributes": {
-                "verb": "get", "resource": resource, "group": group, "namespace": OPERATOR_NAMESPACE, "name": OPERATOR,
+                "verb": "get",
+                "resource": resource,
+                "group": group,
+                "namespace": OPERATOR_NAMESPACE,
+                "name": OPERATOR,
             },
         },
-    }  # fmt: skip
+    }
     return bool(
         api.request("post", "/apis/authorization.k8s.io/v1/subjectaccessreviews", body=review)["status"]["allowed"]
     )

@@ -85,9 +85,11 @@ class ConfigMapServer:
     def values(self) -> dict[str, Any]:
         owners = [{"kind": "DistillationJob", "name": "job", "uid": uid} for uid in self.owners]
         metadata = {
-            "name": NAME, "namespace": NAMESPACE, "resourceVersion": str(self.version),
+            "name": NAME,
+            "namespace": NAMESPACE,
+            "resourceVersion": str(self.version),
             **({"ownerReferences": owners} if owners else {}),
-        }  # fmt: skip
+        }
         return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": dict(self.data)}
 
     def apply(self, patch: list[dict[str, str]]) -> bool:

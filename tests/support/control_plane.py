@@ -183,29 +183,38 @@ class ControlPlane:
         ports = self._ports()
         client, peer = (f"http://127.0.0.1:{ports[name]}" for name in ("etcd", "etcd-peer"))
         return [
-            "--name=tests", f"--data-dir={self.folder / 'etcd'}", "--logger=zap", "--log-level=warn",
-            f"--listen-client-urls={client}", f"--advertise-client-urls={client}",
-            f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=tests={peer}",
-        ]  # fmt: skip
+            "--name=tests",
+            f"--data-dir={self.folder / 'etcd'}",
+            "--logger=zap",
+            "--log-level=warn",
+            f"--listen-client-urls={client}",
+            f"--advertise-client-urls={client}",
+            f"--listen-peer-urls={peer}",
+            f"--initial-advertise-peer-urls={peer}",
+            f"--initial-cluster=tests={peer}",
+        ]
 
     def _server_flags(self) -> list[str]:
         ports, credentials = self._ports(), self.credentials
         return [
             f"--etcd-servers=http://127.0.0.1:{ports['etcd']}",
-            f"--bind-address={self.address}", f"--advertise-address={self.address}",
+            f"--bind-address={self.address}",
+            f"--advertise-address={self.address}",
             f"--secure-port={ports['kube-apiserver']}",
             "--endpoint-reconciler-type=none",  # an endpoint may not be loopback, and no pod looks for one
             "--authorization-mode=RBAC",
             # Some platforms refuse owner references that would block a deletion from whoever may not set finalizers.
             "--enable-admission-plugins=OwnerReferencesPermissionEnforcement",
             f"--token-auth-file={credentials / 'tokens.csv'}",
-            f"--tls-cert-file={credentials / 'server.crt'}", f"--tls-private-key-file={credentials / 'server.key'}",
+            f"--tls-cert-file={credentials / 'server.crt'}",
+            f"--tls-private-key-file={credentials / 'server.key'}",
             "--service-account-issuer=https://kubernetes.default.svc",
             f"--service-account-key-file={credentials / 'accounts.pub'}",
             f"--service-account-signing-key-file={credentials / 'accounts.key'}",
-            f"--service-cluster-ip-range={SERVICE_RANGE}", *(self._audit_flags() if self.audited else ()),
+            f"--service-cluster-ip-range={SERVICE_RANGE}",
+            *(self._audit_flags() if self.audited else ()),
             *self.server_flags,
-        ]  # fmt: skip
+        ]
 
     def _audit_flags(self) -> list[str]:
         policy = self.folder / "audit-policy.json"
@@ -216,13 +225,18 @@ class ControlPlane:
     def _controller_flags(self) -> list[str]:
         credentials = self.credentials
         return [
-            f"--kubeconfig={self.kubeconfig_of(CONTROLLER_MANAGER)}", "--secure-port=0", "--leader-elect=false",
-            f"--controllers={','.join(CONTROLLERS)}", "--use-service-account-credentials=true",
+            f"--kubeconfig={self.kubeconfig_of(CONTROLLER_MANAGER)}",
+            "--secure-port=0",
+            "--leader-elect=false",
+            f"--controllers={','.join(CONTROLLERS)}",
+            "--use-service-account-credentials=true",
             # By default it may ask 20 times a second: pods of hundreds of jobs would be there for minutes.
-            "--kube-api-qps=200", "--kube-api-burst=400",
+            "--kube-api-qps=200",
+            "--kube-api-burst=400",
             f"--root-ca-file={credentials / 'ca.crt'}",
-            f"--service-account-private-key-file={credentials / 'accounts.key'}", *self.controller_flags,
-        ]  # fmt: skip
+            f"--service-account-private-key-file={credentials / 'accounts.key'}",
+            *self.controller_flags,
+        ]
 
 
 def default_plane() -> ControlPlane:

@@ -66,9 +66,16 @@ async def desk(resource: Object, *, settings: Settings = SETTINGS, **options: An
         api.put(claim, collection=CLAIMS)
         api.put(resource, collection=DISTILLATIONS)
         controller = Controller(
-            cluster, WorkQueue(clock=clock, chance=lambda: 0.0), Table(settings.storage),
-            Observer(cluster, settings, clock), Executor(cluster, clock, "r"), Metrics(), settings, clock, **options,
-        )  # fmt: skip
+            cluster,
+            WorkQueue(clock=clock, chance=lambda: 0.0),
+            Table(settings.storage),
+            Observer(cluster, settings, clock),
+            Executor(cluster, clock, "r"),
+            Metrics(),
+            settings,
+            clock,
+            **options,
+        )
         yield Desk(api, controller, now)
 
 

@@ -23,9 +23,20 @@ def make_credentials(folder: Path, *, users: Sequence[tuple[str, str]] = (), add
         return
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     _openssl(
-        folder, "req", "-x509", *_EC_KEY, *_DAYS, "-subj", "/CN=kubedistill-tests", "-keyout", "ca.key",
-        "-out", "ca.crt", "-addext", "keyUsage=critical,keyCertSign",
-    )  # fmt: skip
+        folder,
+        "req",
+        "-x509",
+        *_EC_KEY,
+        *_DAYS,
+        "-subj",
+        "/CN=kubedistill-tests",
+        "-keyout",
+        "ca.key",
+        "-out",
+        "ca.crt",
+        "-addext",
+        "keyUsage=critical,keyCertSign",
+    )
     names = ["IP:127.0.0.1", "DNS:localhost", "DNS:kubernetes.default.svc", *(f"IP:{one}" for one in addresses)]
     make_certificate(folder, "server", "/CN=kube-apiserver", usage="serverAuth", names=names)
     _openssl(folder, "genrsa", "-out", "accounts.key", "2048")
@@ -42,10 +53,27 @@ def make_certificate(folder: Path, name: str, subject: str, *, usage: str, names
     """Make name.crt and name.key, signed by the CA of the folder."""
     alternatives = ("-addext", f"subjectAltName={','.join(names)}") if names else ()
     _openssl(
-        folder, "req", "-x509", *_EC_KEY, *_DAYS, "-subj", subject, "-keyout", f"{name}.key", "-out", f"{name}.crt",
-        "-CA", "ca.crt", "-CAkey", "ca.key", "-addext", "basicConstraints=critical,CA:FALSE",
-        "-addext", f"extendedKeyUsage={usage}", *alternatives,
-    )  # fmt: skip
+        folder,
+        "req",
+        "-x509",
+        *_EC_KEY,
+        *_DAYS,
+        "-subj",
+        subject,
+        "-keyout",
+        f"{name}.key",
+        "-out",
+        f"{name}.crt",
+        "-CA",
+        "ca.crt",
+        "-CAkey",
+        "ca.key",
+        "-addext",
+        "basicConstraints=critical,CA:FALSE",
+        "-addext",
+        f"extendedKeyUsage={usage}",
+        *alternatives,
+    )
 
 
 def token_of(user: str, *, folder: Path) -> str:

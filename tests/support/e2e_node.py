@@ -123,9 +123,18 @@ def _install(helm: Helm) -> None:
     helm.home.mkdir()
     values = QUICKSTART / "cluster" / "values.yaml"
     helm.run(
-        "install", "kubedistill", str(CHART), "--namespace", OPERATOR_NAMESPACE, "--create-namespace", "--wait",
-        "--timeout", "10m", "--values", str(values),
-    )  # fmt: skip
+        "install",
+        "kubedistill",
+        str(CHART),
+        "--namespace",
+        OPERATOR_NAMESPACE,
+        "--create-namespace",
+        "--wait",
+        "--timeout",
+        "10m",
+        "--values",
+        str(values),
+    )
     helm.run("test", "kubedistill", "--namespace", OPERATOR_NAMESPACE, "--timeout", "5m")
 
 

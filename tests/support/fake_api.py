@@ -55,10 +55,13 @@ class FakeApi:
     def write_kubeconfig(self, path: Path) -> Path:
         """The same for a process of its own."""
         values = {
-            "apiVersion": "v1", "kind": "Config", "current-context": "test", "users": [{"name": "me", "user": {}}],
+            "apiVersion": "v1",
+            "kind": "Config",
+            "current-context": "test",
+            "users": [{"name": "me", "user": {}}],
             "clusters": [{"name": "here", "cluster": {"server": self.server}}],
             "contexts": [{"name": "test", "context": {"cluster": "here", "user": "me"}}],
-        }  # fmt: skip
+        }
         path.write_text(json.dumps(values))  # YAML is a superset
         return path
 
@@ -142,9 +145,11 @@ class FakeApi:
     def _store(self, collection: str, namespace: str, manifest: Object) -> Object:
         version = next(self._versions)
         metadata = {
-            "uid": f"uid-{version}", "creationTimestamp": "2026-03-01T12:00:00Z", **manifest["metadata"],
+            "uid": f"uid-{version}",
+            "creationTimestamp": "2026-03-01T12:00:00Z",
+            **manifest["metadata"],
             "resourceVersion": str(version),
-        }  # fmt: skip
+        }
         stored = {**manifest, "metadata": metadata}
         self.objects[collection, namespace, metadata["name"]] = stored
         return stored

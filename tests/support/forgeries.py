@@ -46,9 +46,13 @@ def owner_of(job: Manifest) -> Manifest:
     """The job as the operator would name it as an owner."""
     metadata = job["metadata"]
     return {
-        "apiVersion": job["apiVersion"], "kind": job["kind"], "name": metadata["name"], "uid": metadata["uid"],
-        "controller": True, "blockOwnerDeletion": False,
-    }  # fmt: skip
+        "apiVersion": job["apiVersion"],
+        "kind": job["kind"],
+        "name": metadata["name"],
+        "uid": metadata["uid"],
+        "controller": True,
+        "blockOwnerDeletion": False,
+    }
 
 
 def labels_of(job: Manifest, *, stage: Any = "Generate") -> dict[str, str]:

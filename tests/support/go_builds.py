@@ -35,11 +35,23 @@ def build(programs: Mapping[str, str], *, module: Path, into: Path, flags: str =
     with tempfile.TemporaryDirectory(dir=into) as folder, _heartbeat():
         for name, program in programs.items():
             subprocess.run(
-                ["nice", "-n", "19", "go", "build", "-buildvcs=false", "-trimpath", f"-ldflags={flags}",
-                 "-o", f"{folder}/{name}", program],
-                cwd=module, check=True,
+                [
+                    "nice",
+                    "-n",
+                    "19",
+                    "go",
+                    "build",
+                    "-buildvcs=false",
+                    "-trimpath",
+                    f"-ldflags={flags}",
+                    "-o",
+                    f"{folder}/{name}",
+                    program,
+                ],
+                cwd=module,
+                check=True,
                 env=os.environ | {"CGO_ENABLED": "0", "GOFLAGS": "-mod=readonly", "GOWORK": "off"},
-            )  # fmt: skip
+            )
         for built in Path(folder).iterdir():
             built.replace(into / built.name)
 

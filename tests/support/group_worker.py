@@ -19,9 +19,14 @@ def train(task: dict[str, Any], *, collective: Collective | None = None) -> tiny
     validation = tiny.make_samples(task.get("validationLengths", []), seed=2)
     student = tiny.make_student(ce_weight=0.3, dtype=getattr(torch, task["dtype"]))
     return tiny.run(
-        tiny.make_training(**task["training"]), student, train=[*ids, *texts], validation=validation,
-        collective=collective, stop_after=task.get("stopAfter"), resume=task.get("resume"),
-    )  # fmt: skip
+        tiny.make_training(**task["training"]),
+        student,
+        train=[*ids, *texts],
+        validation=validation,
+        collective=collective,
+        stop_after=task.get("stopAfter"),
+        resume=task.get("resume"),
+    )
 
 
 def main(folder: Path, *, rank: int, world: int) -> None:

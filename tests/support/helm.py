@@ -61,9 +61,14 @@ class Helm:
     binary: Path = field(default_factory=find_helm)
 
     def template(
-        self, release: str = "kubedistill", *, namespace: str = "kubedistill-system", values: Values | None = None,
-        options: Sequence[str] = (), chart: Path = CHART,
-    ) -> list[Manifest]:  # fmt: skip
+        self,
+        release: str = "kubedistill",
+        *,
+        namespace: str = "kubedistill-system",
+        values: Values | None = None,
+        options: Sequence[str] = (),
+        chart: Path = CHART,
+    ) -> list[Manifest]:
         """What a release would install, tests included."""
         text = self.run("template", release, str(chart), "--namespace", namespace, *options, values=values)
         return [one for one in yaml.load_all(text, Loader=yaml.CSafeLoader) if one]
@@ -81,9 +86,12 @@ class Helm:
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
         """A command that goes on while the test plays the cluster."""
         return subprocess.Popen(
-            [str(self.binary), *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            [str(self.binary), *arguments],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
             env=self._environment(),
-        )  # fmt: skip
+        )
 
     def _write(self, values: Values) -> Path:
         # As JSON: PyYAML writes the string "1e3" in a way that Helm reads as a number.
@@ -107,9 +115,11 @@ def _flags() -> str:
     package = "helm.sh/helm/v3"
     values = {
         f"{package}/internal/version.version": helm[1],
-        f"{package}/pkg/lint/rules.k8sVersionMajor": "1", f"{package}/pkg/lint/rules.k8sVersionMinor": kubernetes[1],
-        f"{package}/pkg/chartutil.k8sVersionMajor": "1", f"{package}/pkg/chartutil.k8sVersionMinor": kubernetes[1],
-    }  # fmt: skip
+        f"{package}/pkg/lint/rules.k8sVersionMajor": "1",
+        f"{package}/pkg/lint/rules.k8sVersionMinor": kubernetes[1],
+        f"{package}/pkg/chartutil.k8sVersionMajor": "1",
+        f"{package}/pkg/chartutil.k8sVersionMinor": kubernetes[1],
+    }
     return " ".join(["-s -w", *(f"-X {name}={value}" for name, value in values.items())])
 
 

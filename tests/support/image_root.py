@@ -54,10 +54,17 @@ class ImageRoot:
     default_arguments: tuple[str, ...]
 
     def start(
-        self, command: Sequence[str], *, user: str, groups: Sequence[int] = (),
-        environment: Mapping[str, str] | None = None, mounts: Mapping[str, Path | None] | None = None,
-        writable: Mapping[str, Path] | None = None, host: str = "pod", **options: Any,
-    ) -> "subprocess.Popen[bytes]":  # fmt: skip
+        self,
+        command: Sequence[str],
+        *,
+        user: str,
+        groups: Sequence[int] = (),
+        environment: Mapping[str, str] | None = None,
+        mounts: Mapping[str, Path | None] | None = None,
+        writable: Mapping[str, Path] | None = None,
+        host: str = "pod",
+        **options: Any,
+    ) -> "subprocess.Popen[bytes]":
         """Start a process as `uid:gid` with further groups.
 
         A mount is a folder or a file, read-only, or None for an empty folder to write to; what is `writable` is the

@@ -23,13 +23,17 @@ def as_object(world: World) -> Object:
         "apiVersion": "kubedistill.io/v1alpha1",
         "kind": "DistillationJob",
         "metadata": {
-            "name": NAME, "namespace": NAMESPACE, "uid": "job-uid", "generation": world.generation,
-            "annotations": dict(world.annotations), "finalizers": list(world.finalizers),
+            "name": NAME,
+            "namespace": NAMESPACE,
+            "uid": "job-uid",
+            "generation": world.generation,
+            "annotations": dict(world.annotations),
+            "finalizers": list(world.finalizers),
             **({"deletionTimestamp": "2027-01-15T08:00:00Z"} if world.deleting else {}),
         },
         "spec": world.spec.model_dump(mode="json", by_alias=True, exclude_none=True),
         **({"status": status} if world.status.phase else {}),
-    }  # fmt: skip
+    }
 
 
 def play(state: str) -> World:

@@ -64,9 +64,11 @@ class Api:
         where = namespace or manifest["metadata"].get("namespace")
         query = [("fieldValidation", "Strict" if strict else "Ignore")]
         with _refusals():
-            return self._kind_of(manifest).create(
-                body=manifest, namespace=where, query_params=query, **_dry(dry_run)
-            ).to_dict()  # fmt: skip
+            return (
+                self._kind_of(manifest)
+                .create(body=manifest, namespace=where, query_params=query, **_dry(dry_run))
+                .to_dict()
+            )
 
     def apply(
         self, manifest: Manifest, *, namespace: str | None = None, manager: str = "tests", dry_run: bool = False
@@ -74,10 +76,18 @@ class Api:
         """Apply a manifest server-side, by force."""
         where = namespace or manifest["metadata"].get("namespace")
         with _refusals():
-            return self._kind_of(manifest).server_side_apply(
-                body=manifest, namespace=where, field_manager=manager, force_conflicts=True, _request_timeout=_TIMEOUT,
-                **_dry(dry_run),
-            ).to_dict()  # fmt: skip
+            return (
+                self._kind_of(manifest)
+                .server_side_apply(
+                    body=manifest,
+                    namespace=where,
+                    field_manager=manager,
+                    force_conflicts=True,
+                    _request_timeout=_TIMEOUT,
+                    **_dry(dry_run),
+                )
+                .to_dict()
+            )
 
     def get(self, kind: str, name: str, *, namespace: str | None = None) -> Manifest | None:
         """One object; None where it is not there."""
@@ -97,16 +107,22 @@ class Api:
         return found.to_dict()["items"]
 
     def patch(
-        self, kind: str, name: str, patch: Any, *, namespace: str | None = None, subresource: str | None = None,
+        self,
+        kind: str,
+        name: str,
+        patch: Any,
+        *,
+        namespace: str | None = None,
+        subresource: str | None = None,
         content_type: str = MERGE,
-    ) -> Manifest:  # fmt: skip
+    ) -> Manifest:
         """Patch an object or its subresource: a merge patch, unless content_type says otherwise."""
         resource = self._kind(kind)
         target = resource.subresources[subresource] if subresource else resource
         with _refusals():
             return target.patch(
                 body=patch, name=name, namespace=namespace, content_type=content_type, _request_timeout=_TIMEOUT
-            ).to_dict()  # fmt: skip
+            ).to_dict()
 
     def delete(self, kind: str, name: str, *, namespace: str | None = None, propagation: str = "Background") -> None:
         """Delete an object; it is well if it was not there."""

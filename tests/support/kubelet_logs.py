@@ -31,9 +31,11 @@ def node_with_logs(api: Api, name: str, *, folder: Path, logs: Mapping[str, str]
 def pod_on(node: str, name: str, *, labels: Mapping[str, str], container: str) -> dict[str, Any]:
     """A pod that runs on a node."""
     return {
-        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": dict(labels)},
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "labels": dict(labels)},
         "spec": {"nodeName": node, "containers": [{"name": container, "image": "x"}]},
-    }  # fmt: skip
+    }
 
 
 @contextmanager

@@ -75,9 +75,13 @@ def version_flags(version: str) -> str:
     """The linker flags that name the version: without them the server's is a placeholder that kubectl can't read."""
     major, minor, _ = version.removeprefix("v").split(".")
     values = {
-        "gitVersion": version, "gitMajor": major, "gitMinor": minor, "gitTreeState": "clean", "gitCommit": "none",
+        "gitVersion": version,
+        "gitMajor": major,
+        "gitMinor": minor,
+        "gitTreeState": "clean",
+        "gitCommit": "none",
         "buildDate": "1970-01-01T00:00:00Z",
-    }  # fmt: skip
+    }
     packages = ("k8s.io/component-base/version", "k8s.io/client-go/pkg/version")
     settings = [f"-X {package}.{name}={value}" for package in packages for name, value in values.items()]
     return " ".join(["-s -w", *settings])

@@ -67,9 +67,14 @@ class OldCluster:
         self.api.apply(self.old.crd)
         code = unpack_operator(self.old.operator, self.folder / "code")
         started = replica(
-            self.folder, kubeconfig=self.release.kubeconfig(self.folder), lease_namespace=SYSTEM,
-            options=["--alone"], environment=code.environment, name="old", **self.settings,
-        )  # fmt: skip
+            self.folder,
+            kubeconfig=self.release.kubeconfig(self.folder),
+            lease_namespace=SYSTEM,
+            options=["--alone"],
+            environment=code.environment,
+            name="old",
+            **self.settings,
+        )
         with started as operator:
             wait_for(operator.leads, what="the old operator leads", seconds=SECONDS)
             yield

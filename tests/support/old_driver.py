@@ -44,9 +44,15 @@ class OldDriver:
     def ends(self, outcome: str) -> None:
         """Write the result, and let the cluster end as KubeRay ends it."""
         self._write(
-            "result.json", contract=1, driver=self.channel["owner"].partition(":")[2], outcome=outcome, startedAt=now(),
-            endedAt=now(), gpuSeconds=10.0, artifacts=self._made() if outcome == "Succeeded" else {},
-        )  # fmt: skip
+            "result.json",
+            contract=1,
+            driver=self.channel["owner"].partition(":")[2],
+            outcome=outcome,
+            startedAt=now(),
+            endedAt=now(),
+            gpuSeconds=10.0,
+            artifacts=self._made() if outcome == "Succeeded" else {},
+        )
         self.leaves()
 
     def leaves(self) -> None:

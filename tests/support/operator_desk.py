@@ -46,10 +46,13 @@ class Desk:
         given = {"storage": {"volumeClaim": "shared"}, "watchNamespaces": list(self.namespaces), **self.settings}
         self.operator = self._runs.enter_context(
             replica(
-                self.folder, kubeconfig=self.kubeconfig, lease_namespace=OPERATOR_NAMESPACE, options=["--alone"],
+                self.folder,
+                kubeconfig=self.kubeconfig,
+                lease_namespace=OPERATOR_NAMESPACE,
+                options=["--alone"],
                 **given,
             )
-        )  # fmt: skip
+        )
         wait_for(self.operator.leads, what="the operator leads", seconds=LOOK_SECONDS)
 
     def stop(self) -> None:
@@ -158,9 +161,11 @@ def make_namespace(api: Api, name: str) -> None:
 def claim(name: str, *, mode: str = "ReadWriteMany") -> Manifest:
     """A volume claim."""
     return {
-        "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": name},
+        "apiVersion": "v1",
+        "kind": "PersistentVolumeClaim",
+        "metadata": {"name": name},
         "spec": {"accessModes": [mode], "resources": {"requests": {"storage": "1Gi"}}},
-    }  # fmt: skip
+    }
 
 
 def small_job(name: str, *, metadata: Any = None, **spec: Any) -> Manifest:

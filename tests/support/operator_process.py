@@ -88,9 +88,11 @@ def launch(
     arguments = ["--config", str(config), "--kubeconfig", str(kubeconfig), "--lease-namespace", lease_namespace]
     with log.open("wb") as stream:
         process = subprocess.Popen(
-            [*command, "run", *arguments, *options], stdout=stream, stderr=stream,
+            [*command, "run", *arguments, *options],
+            stdout=stream,
+            stderr=stream,
             env=os.environ | dict(environment or {}),
-        )  # fmt: skip
+        )
     return Replica(process, port, log)
 
 

@@ -26,9 +26,13 @@ def played_cluster(
     pools = {name: {"nodeSelector": {"kind": name}} for name in ("h200", "a100")}
     settings = {"watchNamespaces": [namespace], "storage": {"volumeClaim": "shared"}, "pools": pools}
     started = replica(
-        folder, kubeconfig=operator_kubeconfig, lease_namespace=namespace, name="operator", options=["--alone"],
+        folder,
+        kubeconfig=operator_kubeconfig,
+        lease_namespace=namespace,
+        name="operator",
+        options=["--alone"],
         **settings,
-    )  # fmt: skip
+    )
     with started as operator, playing(kubeconfig, namespace=namespace, scale=scale):
         wait_for(lambda: operator.probe("/readyz") == 200, what="the operator is ready", seconds=60)
         yield operator

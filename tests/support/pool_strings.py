@@ -88,9 +88,12 @@ def worker(row: Row) -> Manifest:
     request = request_of(SCENARIO)
     pool = read_stored(Pool, values(row))
     layout = lay_out(
-        request.stage, request.spec, namespace=request.namespace, pools={NAME: pool},
+        request.stage,
+        request.spec,
+        namespace=request.namespace,
+        pools={NAME: pool},
         resources=request.settings.cpu_resources,
-    )  # fmt: skip
+    )
     (template,) = [one for role, one in templates(build_rayjob(request, layout)).items() if role == "teacher"]
     spec = template["spec"] | {"serviceAccountName": "default"}
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "worker"}, "spec": spec}

@@ -183,9 +183,13 @@ def record(commit: str, into: Path) -> None:
             stack.callback(scene.stop)
         given = {**SETTINGS, "watchNamespaces": names}
         operator = replica(
-            folder, kubeconfig=folder / "operator.kubeconfig", lease_namespace=OPERATOR_NAMESPACE,
-            options=["--alone"], environment=code.environment, **given,
-        )  # fmt: skip
+            folder,
+            kubeconfig=folder / "operator.kubeconfig",
+            lease_namespace=OPERATOR_NAMESPACE,
+            options=["--alone"],
+            environment=code.environment,
+            **given,
+        )
         with operator as leader:
             wait_for(leader.leads, what="the operator leads", seconds=SECONDS)
             with ThreadPoolExecutor(len(SCENES)) as pool:

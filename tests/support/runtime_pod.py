@@ -57,10 +57,14 @@ class RuntimePod:
             driver = [f"{ENVIRONMENT}/bin/python", "-m", "kubedistill_runtime", "--job", f"{_JOB}/job.json"]
             try:
                 _, output = self.base.run(
-                    driver, user=user, groups=groups, environment=self._variables(server.port) | {MARK: mark},
+                    driver,
+                    user=user,
+                    groups=groups,
+                    environment=self._variables(server.port) | {MARK: mark},
                     mounts=self._mounts() | {_ACCOUNT: server.account},
-                    writable={_STORE: self.store, _JOB: mounted / "job"}, seconds=_SECONDS,
-                )  # fmt: skip
+                    writable={_STORE: self.store, _JOB: mounted / "job"},
+                    seconds=_SECONDS,
+                )
             finally:
                 _end_all(mark)
             assert "result.json" in server.data, output[-4000:]
@@ -70,18 +74,28 @@ class RuntimePod:
         spec = make_job(self.folder / "data").spec
         spec["training"]["epochs"] = 2
         return StageJob(
-            job=JobRef(namespace="team", name="small", uid=_JOB_UID), run=RunRef(id=run, digest=digest(spec)),
-            stage=stage, attempt=1, token=token, frozen_spec=spec, store=f"file://{_STORE}/small",
-            data_root=f"file://{_DATA}", artifacts=dict(keys), date="2026-11-27",
-        )  # fmt: skip
+            job=JobRef(namespace="team", name="small", uid=_JOB_UID),
+            run=RunRef(id=run, digest=digest(spec)),
+            stage=stage,
+            attempt=1,
+            token=token,
+            frozen_spec=spec,
+            store=f"file://{_STORE}/small",
+            data_root=f"file://{_DATA}",
+            artifacts=dict(keys),
+            date="2026-11-27",
+        )
 
     def _variables(self, port: int) -> dict[str, str]:
         """The environment of the image, of the kubelet and of the operator's pod template."""
         image = image_environment()
         return image | {
-            "PATH": f"{ENVIRONMENT}/bin:{image['PATH']}", "PYTHONPATH": f"{ROOT}/api:{ROOT}/runtime",
-            "KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(port), "KUBEDISTILL_CHANNEL": NAME,
-        }  # fmt: skip
+            "PATH": f"{ENVIRONMENT}/bin:{image['PATH']}",
+            "PYTHONPATH": f"{ROOT}/api:{ROOT}/runtime",
+            "KUBERNETES_SERVICE_HOST": "127.0.0.1",
+            "KUBERNETES_SERVICE_PORT": str(port),
+            "KUBEDISTILL_CHANNEL": NAME,
+        }
 
     def _mounts(self) -> dict[str, Path | None]:
         own = (ROOT / "api", ROOT / "runtime", QUICKSTART, *([] if Path("/usr") == _PYTHON else [_PYTHON]))

@@ -30,9 +30,11 @@ class SmallJob:
     def edit(self, **parts: Any) -> None:
         self.spec.update(parts)
         manifest = {
-            "apiVersion": "kubedistill.io/v1alpha1", "kind": "DistillationJob", "metadata": {"name": "small"},
+            "apiVersion": "kubedistill.io/v1alpha1",
+            "kind": "DistillationJob",
+            "metadata": {"name": "small"},
             "spec": self.spec,
-        }  # fmt: skip
+        }
         self.manifest.write_text(json.dumps(manifest))
 
 
@@ -81,9 +83,12 @@ def start(
     """Start `kubedistill run` in a process group of its own; all it starts carries the mark."""
     return subprocess.Popen(
         [*prefix, KUBEDISTILL, "run", str(manifest), "--store", str(store), "--json", "--verbose"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
         env={**os.environ, MARK: mark or uuid.uuid4().hex},
-    )  # fmt: skip
+    )
 
 
 def finish(process: subprocess.Popen[str], *, mark: str = "") -> Ended:

@@ -24,9 +24,13 @@ def config_map(name: str, **data: str) -> Manifest:
 def owned_by(owner: Manifest, manifest: Manifest, *, blocks_deletion: bool = False) -> Manifest:
     """A copy of a manifest with an owner that is in the cluster, as its controller."""
     reference = {
-        "apiVersion": owner["apiVersion"], "kind": owner["kind"], "name": owner["metadata"]["name"],
-        "uid": owner["metadata"]["uid"], "controller": True, "blockOwnerDeletion": blocks_deletion,
-    }  # fmt: skip
+        "apiVersion": owner["apiVersion"],
+        "kind": owner["kind"],
+        "name": owner["metadata"]["name"],
+        "uid": owner["metadata"]["uid"],
+        "controller": True,
+        "blockOwnerDeletion": blocks_deletion,
+    }
     owned = copy.deepcopy(manifest)
     owned["metadata"]["ownerReferences"] = [reference]
     return owned

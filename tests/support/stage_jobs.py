@@ -13,6 +13,12 @@ SPEC = {
 def stage_job(**changes: Any) -> StageJob:
     """The second attempt at Train of team-a/support."""
     return StageJob(
-        job=JobRef(namespace="team-a", name="support", uid="u-1"), run=RunRef(id="one", digest="d"), stage="Train",
-        attempt=2, token="t", frozen_spec=SPEC, store="file:///store", data_root="file:///data",
-    ).model_copy(update=changes)  # fmt: skip
+        job=JobRef(namespace="team-a", name="support", uid="u-1"),
+        run=RunRef(id="one", digest="d"),
+        stage="Train",
+        attempt=2,
+        token="t",
+        frozen_spec=SPEC,
+        store="file:///store",
+        data_root="file:///data",
+    ).model_copy(update=changes)

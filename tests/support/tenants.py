@@ -16,10 +16,12 @@ def account(name: str, rights: dict[str, str], *, namespace: str) -> Iterator[Ma
     yield {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
     yield {"apiVersion": f"{RBAC}/v1", "kind": "Role", "metadata": {"name": name}, "rules": rules}
     yield {
-        "apiVersion": f"{RBAC}/v1", "kind": "RoleBinding", "metadata": {"name": name},
+        "apiVersion": f"{RBAC}/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": name},
         "roleRef": {"apiGroup": RBAC, "kind": "Role", "name": name},
         "subjects": [{"kind": "ServiceAccount", "name": name, "namespace": namespace}],
-    }  # fmt: skip
+    }
 
 
 def spelled(rights: dict[str, str]) -> list[tuple[str, str]]:
@@ -33,8 +35,9 @@ def may(client: Api, right: tuple[str, str], namespace: str) -> bool:
     name, _, group = plain.partition(".")
     asked = {"verb": verb, "resource": name, "group": group, "subresource": subresource, "namespace": namespace}
     review = {
-        "apiVersion": "authorization.k8s.io/v1", "kind": "SelfSubjectAccessReview",
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SelfSubjectAccessReview",
         "spec": {"resourceAttributes": asked},
-    }  # fmt: skip
+    }
     answer = client.request("post", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews", body=review)
     return bool(answer["status"]["allowed"])

@@ -88,10 +88,16 @@ class Record:
 
 
 def run(
-    training: Training, student: Student, *, train: Sequence[Sample], validation: Sequence[Sample] = (),
-    collective: Collective | None = None, resume: bytes | None = None, stop_after: int | None = None,
+    training: Training,
+    student: Student,
+    *,
+    train: Sequence[Sample],
+    validation: Sequence[Sample] = (),
+    collective: Collective | None = None,
+    resume: bytes | None = None,
+    stop_after: int | None = None,
     seconds_per_step: float = 0.0,
-) -> Record:  # fmt: skip
+) -> Record:
     """Run the loop and write down what happens; stop_after asks it to leave once that step is done."""
     record = Record(student)
     done = 0
@@ -105,9 +111,11 @@ def run(
         record.gradients.append(gradients)
 
     hooks = Hooks(
-        save=record.saved.__setitem__, report=report, stopping=lambda: done == stop_after,
+        save=record.saved.__setitem__,
+        report=report,
+        stopping=lambda: done == stop_after,
         clock=lambda: done * seconds_per_step,
-    )  # fmt: skip
+    )
     loop = Loop(student, training, train, validation, collective=collective or Alone(), hooks=hooks)
     try:
         record.state = loop.run(resume)

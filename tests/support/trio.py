@@ -20,9 +20,15 @@ Said = str | None | tuple[str, ...]
 def figures(**values: Any) -> ServingFigures:
     """Serving figures of a small model; name what differs."""
     defaults = {
-        "latency_seconds": 0.2, "latency_p95_seconds": 0.3, "throughput_per_hour": 10_000.0, "tokens_per_second": 50.0,
-        "memory_bytes": 400, "peak_memory_bytes": 900, "hardware": "cpu", "versions": {"python": "3.11"},
-    }  # fmt: skip
+        "latency_seconds": 0.2,
+        "latency_p95_seconds": 0.3,
+        "throughput_per_hour": 10_000.0,
+        "tokens_per_second": 50.0,
+        "memory_bytes": 400,
+        "peak_memory_bytes": 900,
+        "hardware": "cpu",
+        "versions": {"python": "3.11"},
+    }
     return ServingFigures(**{**defaults, **values})
 
 
@@ -35,9 +41,14 @@ def answer(said: Said) -> Answer:
 
 
 def make_tested(
-    said: Sequence[Said], references: Sequence[tuple[str, ...]], *, parameters: int, price: float | None = None,
-    prompts: Sequence[str] | None = None, **values: Any,
-) -> Tested:  # fmt: skip
+    said: Sequence[Said],
+    references: Sequence[tuple[str, ...]],
+    *,
+    parameters: int,
+    price: float | None = None,
+    prompts: Sequence[str] | None = None,
+    **values: Any,
+) -> Tested:
     """One model after the test; of records with one prompt Prepare leaves one."""
     records = [
         Record(
@@ -52,10 +63,18 @@ def make_tested(
 
 
 def judged(
-    *, teacher: Sequence[Said], baseline: Sequence[Said], distilled: Sequence[Said],
-    references: Sequence[tuple[str, ...]], task: Task = LABELS, seed: int = 0, prices: bool = False,
-    prompts: Sequence[str] | None = None, control: LatencyControl | None = None, **student: Any,
-) -> Judgement:  # fmt: skip
+    *,
+    teacher: Sequence[Said],
+    baseline: Sequence[Said],
+    distilled: Sequence[Said],
+    references: Sequence[tuple[str, ...]],
+    task: Task = LABELS,
+    seed: int = 0,
+    prices: bool = False,
+    prompts: Sequence[str] | None = None,
+    control: LatencyControl | None = None,
+    **student: Any,
+) -> Judgement:
     """Judge a trio; the teacher takes ten times the memory, five times the time and a tenth of the load."""
     large = {"latency_seconds": 1.0, "throughput_per_hour": 1_000.0, "memory_bytes": 4000, "prompts": prompts}
     small = {"parameters": 10, "price": 2.0 if prices else None, "prompts": prompts, **student}
@@ -85,7 +104,10 @@ def right(count: int, *, of: int, first: int = 0) -> list[Said]:
 def usual(**more: Any) -> Judgement:
     """40 records: teacher 36 right, baseline 12, distilled 30."""
     fields = {
-        "teacher": right(36, of=40), "baseline": right(12, of=40), "distilled": right(30, of=40),
-        "references": [("yes",)] * 40, **more,
-    }  # fmt: skip
+        "teacher": right(36, of=40),
+        "baseline": right(12, of=40),
+        "distilled": right(30, of=40),
+        "references": [("yes",)] * 40,
+        **more,
+    }
     return judged(**fields)

@@ -58,11 +58,18 @@ class Workshop:
     def stage_job(self, stage: StageName = "Prepare", *, keys: dict[ArtifactName, str] | None = None) -> StageJob:
         spec = Spec.model_validate_json(json.dumps(self.spec), by_alias=True, by_name=False)
         return StageJob(
-            job=JobRef(namespace="default", name="job"), run=RunRef(id="local", digest=digest(self.spec)),
-            stage=stage, attempt=1, token="token", frozen_spec=spec_values(spec),
-            store=self.store.uri, data_root=self.root.as_uri(),
-            config_maps=self.config_maps, artifacts=keys or {}, prices=self.prices,
-        )  # fmt: skip
+            job=JobRef(namespace="default", name="job"),
+            run=RunRef(id="local", digest=digest(self.spec)),
+            stage=stage,
+            attempt=1,
+            token="token",
+            frozen_spec=spec_values(spec),
+            store=self.store.uri,
+            data_root=self.root.as_uri(),
+            config_maps=self.config_maps,
+            artifacts=keys or {},
+            prices=self.prices,
+        )
 
     def resolve(self) -> Resolved:
         return resolve(self.stage_job(), store=self.store)

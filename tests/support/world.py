@@ -34,7 +34,7 @@ def small_spec(**changes: Any) -> Spec:
         "student": {"model": {"source": "student"}, "resources": {"pool": "h100"}},
         "data": {"train": {"uri": "train.jsonl"}},
         "storage": {"uri": "file:///kubedistill/storage/team", "volumeClaim": "shared"},
-    }  # fmt: skip
+    }
     return Spec.model_validate_json(json.dumps(values | changes))
 
 
@@ -85,11 +85,19 @@ class World:
     @property
     def job(self) -> Job:
         return Job(
-            NAMESPACE, NAME, uid=UID, generation=self.generation, created=1_700_000_000.0, deleting=self.deleting,
-            finalizers=self.finalizers, annotations=self.annotations, spec=self.spec, problem=self.problem,
+            NAMESPACE,
+            NAME,
+            uid=UID,
+            generation=self.generation,
+            created=1_700_000_000.0,
+            deleting=self.deleting,
+            finalizers=self.finalizers,
+            annotations=self.annotations,
+            spec=self.spec,
+            problem=self.problem,
             status=self.status,
             metadata={"labels": self.labels},
-        )  # fmt: skip
+        )
 
     def observe(self) -> Observed:
         """What the operator would see now."""
@@ -97,12 +105,16 @@ class World:
         name = current.child if current is not None and current.state != "Pending" else ""
         others = [other for other in {*self.children, *self.pods} if other != name]
         return Observed(
-            attempt=self.attempt(name), earlier=tuple(self.attempt(other) for other in sorted(others)),
+            attempt=self.attempt(name),
+            earlier=tuple(self.attempt(other) for other in sorted(others)),
             frozen=None if self.deleting else self.frozen_run,
-            claim_access_modes=self.claim_access_modes, missing_config_maps=self.missing_config_maps,
-            rivals=self.rivals, active_in_namespace=self.active_in_namespace,
-            gpus_in_namespace=self.gpus_in_namespace, namespace_labels=self.namespace_labels,
-        )  # fmt: skip
+            claim_access_modes=self.claim_access_modes,
+            missing_config_maps=self.missing_config_maps,
+            rivals=self.rivals,
+            active_in_namespace=self.active_in_namespace,
+            gpus_in_namespace=self.gpus_in_namespace,
+            namespace_labels=self.namespace_labels,
+        )
 
     def attempt(self, name: str) -> Attempt:
         pods, whole = self.pods.get(name, ()), name in self.jobs  # whose ConfigMap is made last
@@ -213,10 +225,13 @@ class World:
         names = [made for one in CHAIN for made in one.makes] if stage == "Prepare" else STAGES[stage].makes
         artifacts = {one: ArtifactRef(key=f"key-{one}", uri="", complete=one in self.stored) for one in names}
         values: dict[str, Any] = {
-            "driver": driver, "outcome": "Succeeded", "started_at": stamp(self.now), "ended_at": stamp(self.now),
+            "driver": driver,
+            "outcome": "Succeeded",
+            "started_at": stamp(self.now),
+            "ended_at": stamp(self.now),
             "artifacts": artifacts,
             "summary": self._summary(stage),
-        }  # fmt: skip
+        }
         self.channels[name] = replace(self.channels[name], result=StageResult(**(values | changes)))
 
     def _summary(self, stage: StageName) -> dict[str, Any]:

@@ -29,8 +29,10 @@ def complete(words: list[str]) -> list[str]:
     """The completions of the last word."""
     line = [_PROGRAM, *(words or [""])]
     os.environ |= {
-        _VARIABLE: "complete_bash", "COMP_WORDS": shlex.join(line), "COMP_CWORD": str(len(line) - 1),
-    }  # fmt: skip
+        _VARIABLE: "complete_bash",
+        "COMP_WORDS": shlex.join(line),
+        "COMP_CWORD": str(len(line) - 1),
+    }
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
         app(prog_name=_PROGRAM)

@@ -53,9 +53,12 @@ def _stages(job: Job, *, now: datetime) -> Table:
         time = elapsed(stage, now=now)
         bar = ProgressBar(total=100, completed=_percent(stage), width=_BAR)
         grid.add_row(
-            _MARKS.get(stage.state, "[dim]○[/]"), _text(stage.name), bar, _text(_note(stage)),
+            _MARKS.get(stage.state, "[dim]○[/]"),
+            _text(stage.name),
+            bar,
+            _text(_note(stage)),
             "" if time is None else f"[dim]{short_time(time)}[/]",
-        )  # fmt: skip
+        )
     return grid
 
 

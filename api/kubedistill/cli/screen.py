@@ -64,9 +64,12 @@ def _show_bars(events: Iterable[Event], *, console: Terminal) -> Event:
     """A bar per stage, with rate and time left."""
     last: Event = {}
     columns = (
-        TextColumn("{task.fields[mark]}"), TextColumn("{task.description:<9}"), BarColumn(bar_width=24),
-        TextColumn("{task.fields[text]}", markup=False), TimeElapsedColumn(),
-    )  # fmt: skip
+        TextColumn("{task.fields[mark]}"),
+        TextColumn("{task.description:<9}"),
+        BarColumn(bar_width=24),
+        TextColumn("{task.fields[text]}", markup=False),
+        TimeElapsedColumn(),
+    )
     with Progress(SpinnerColumn("dots", finished_text=" "), *columns, console=console) as bars:
         tasks: dict[str, TaskID] = {
             stage.name: bars.add_task(stage.name, total=None, start=False, mark="[dim]○[/]", text="", visible=False)
@@ -81,9 +84,11 @@ def _show_bars(events: Iterable[Event], *, console: Terminal) -> Event:
             elif event["event"] == "progress":
                 progress = event["progress"]
                 bars.update(
-                    tasks[event["stage"]], total=progress.get("total") or None, completed=progress.get("done", 0),
+                    tasks[event["stage"]],
+                    total=progress.get("total") or None,
+                    completed=progress.get("done", 0),
                     text=_describe(event),
-                )  # fmt: skip
+                )
     return last
 
 

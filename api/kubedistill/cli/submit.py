@@ -30,9 +30,7 @@ def submit(
     load_manifest(manifest)
     values = read_document(manifest).values  # with the labels and annotations, which the model leaves out
     with session(kubeconfig=kubeconfig, context=context, namespace=namespace) as connection:
-        script = scripts.submit(
-            values, namespace=namespace, default=connection.namespace, force=force, dry_run=dry_run
-        )  # fmt: skip
+        script = scripts.submit(values, namespace=namespace, default=connection.namespace, force=force, dry_run=dry_run)
         submitted = connection.run(script)
         job, suffix = submitted.job, " (server dry run)" if dry_run else ""
         if output is not None:

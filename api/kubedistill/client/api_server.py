@@ -45,9 +45,13 @@ class _Call:
     def arguments(self) -> dict[str, Any]:
         """What both clients' param_serialize takes; the library knows no type for our kinds."""
         return {
-            "method": self.method, "resource_path": self.path, "query_params": self.query, "body": self.body,
-            "header_params": dict(self.headers), "auth_settings": ["BearerToken"],
-        }  # fmt: skip
+            "method": self.method,
+            "resource_path": self.path,
+            "query_params": self.query,
+            "body": self.body,
+            "header_params": dict(self.headers),
+            "auth_settings": ["BearerToken"],
+        }
 
 
 class ApiServer:

@@ -27,9 +27,13 @@ class AsyncClient:
     """
 
     def __init__(
-        self, *, kubeconfig: Place | None = None, context: str | None = None, namespace: str | None = None,
+        self,
+        *,
+        kubeconfig: Place | None = None,
+        context: str | None = None,
+        namespace: str | None = None,
         store: Place | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         from kubedistill.client.api_server import AsyncApiServer
 
         access = find_access(kubeconfig=kubeconfig, context=context, namespace=namespace)
@@ -39,9 +43,14 @@ class AsyncClient:
 
     @classmethod
     def local(
-        cls, *, data_root: Place = Path(), store: Place | None = None, config_maps: Mapping[str, Path] | None = None,
-        teacher_price: float | None = None, student_price: float | None = None,
-    ) -> Self:  # fmt: skip
+        cls,
+        *,
+        data_root: Place = Path(),
+        store: Place | None = None,
+        config_maps: Mapping[str, Path] | None = None,
+        teacher_price: float | None = None,
+        student_price: float | None = None,
+    ) -> Self:
         """A client that runs jobs on this machine, as long as it is open; prices are US dollars per hour.
 
         Paths of a job are relative to `data_root`; the store is `.kubedistill` in it unless it is named.

@@ -94,9 +94,14 @@ def read_job(values: Mapping[str, Any]) -> Job:
         at = f"{metadata.get('namespace', '')}/{metadata['name']}: {first.at}"
         raise InvalidManifest(first.problem, at=at, fix="Is this kubedistill older than the cluster's?") from error
     return Job(
-        name=metadata["name"], namespace=metadata.get("namespace", ""), uid=metadata.get("uid", ""), spec=spec,
-        status=read_status(values.get("status")).status, annotations=metadata.get("annotations") or {}, values=values,
-    )  # fmt: skip
+        name=metadata["name"],
+        namespace=metadata.get("namespace", ""),
+        uid=metadata.get("uid", ""),
+        spec=spec,
+        status=read_status(values.get("status")).status,
+        annotations=metadata.get("annotations") or {},
+        values=values,
+    )
 
 
 def manifest_of(job: DistillationJob) -> dict[str, Any]:

@@ -145,10 +145,14 @@ def result_of(report: Report) -> Result:
     """The figures of a report that people look for first."""
     arms, compared = report.arms, report.comparison
     return Result(
-        teacher_accuracy=arms.teacher.accuracy, baseline_accuracy=arms.baseline.accuracy,
-        distilled_accuracy=arms.distilled.accuracy, retention=compared.retention, gain=compared.gain,
-        gap_closed=compared.gap_closed, gate_passed=report.gate.passed,
-    )  # fmt: skip
+        teacher_accuracy=arms.teacher.accuracy,
+        baseline_accuracy=arms.baseline.accuracy,
+        distilled_accuracy=arms.distilled.accuracy,
+        retention=compared.retention,
+        gain=compared.gain,
+        gap_closed=compared.gap_closed,
+        gate_passed=report.gate.passed,
+    )
 
 
 def _figure(arm: Arm, metric: str) -> float | None:

@@ -199,9 +199,16 @@ class LocalMachine:
         replace_file(manifest, json.dumps(manifest_of(found)))
         pairs = [text for name, path in self._config_maps.items() for text in ("--configmap", f"{name}={path}")]
         return [
-            "--manifest", str(manifest), "--data-root", str(self.data_root), "--store", str(self.store), *pairs,
-            "--prices", self._prices.model_dump_json(exclude_none=True),
-        ]  # fmt: skip
+            "--manifest",
+            str(manifest),
+            "--data-root",
+            str(self.data_root),
+            "--store",
+            str(self.store),
+            *pairs,
+            "--prices",
+            self._prices.model_dump_json(exclude_none=True),
+        ]
 
     def _tell(self, job: _LocalJob, status: Status) -> None:
         with self._changed:

@@ -98,10 +98,14 @@ def _over(status: Status, kind: str, *, reason: str, message: str) -> Status:
     phase = "Succeeded" if kind == "Complete" else "Failed"
     return status.model_copy(
         update={
-            "phase": phase, "stage": "", "progress": "", "eta": "", "message": message[:_MESSAGE],
+            "phase": phase,
+            "stage": "",
+            "progress": "",
+            "eta": "",
+            "message": message[:_MESSAGE],
             "conditions": (condition,),
         }
-    )  # fmt: skip
+    )
 
 
 def _with_stage(status: Status, name: StageName, changes: dict[str, Any]) -> Status:

@@ -23,27 +23,35 @@ def service_account(request: ChildRequest) -> Manifest | None:
     job = request.stage_job.job
     metadata = request.metadata(request.service_account, labels=job_labels(job.name, uid=job.uid))
     return {
-        "apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata,
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
+        "metadata": metadata,
         "automountServiceAccountToken": False,
-    }  # fmt: skip
+    }
 
 
 def role(request: ChildRequest) -> Manifest:
     """Allow the attempt's channel to be read and patched; it goes with the child, so no driver keeps the right."""
     rule = {
-        "apiGroups": [""], "resources": ["configmaps"], "resourceNames": [request.channel], "verbs": ["get", "patch"],
-    }  # fmt: skip
+        "apiGroups": [""],
+        "resources": ["configmaps"],
+        "resourceNames": [request.channel],
+        "verbs": ["get", "patch"],
+    }
     return {
-        "apiVersion": f"{_RBAC}/v1", "kind": "Role", "metadata": request.metadata(request.name, owner=request.child),
+        "apiVersion": f"{_RBAC}/v1",
+        "kind": "Role",
+        "metadata": request.metadata(request.name, owner=request.child),
         "rules": [rule],
-    }  # fmt: skip
+    }
 
 
 def role_binding(request: ChildRequest) -> Manifest:
     """Say who may; it goes with the child too."""
     return {
-        "apiVersion": f"{_RBAC}/v1", "kind": "RoleBinding",
+        "apiVersion": f"{_RBAC}/v1",
+        "kind": "RoleBinding",
         "metadata": request.metadata(request.name, owner=request.child),
         "roleRef": {"apiGroup": _RBAC, "kind": "Role", "name": request.name},
         "subjects": [{"kind": "ServiceAccount", "name": request.service_account, "namespace": request.namespace}],
-    }  # fmt: skip
+    }

@@ -38,13 +38,18 @@ def build_children(request: ChildRequest) -> tuple[Manifest, ...]:
     Raises what check_children does.
     """
     check_children(
-        request.spec, namespace=request.namespace, pools=request.pools,
+        request.spec,
+        namespace=request.namespace,
+        pools=request.pools,
         create_service_accounts=request.settings.rbac.create_service_accounts,
-    )  # fmt: skip
+    )
     layout = lay_out(
-        request.stage, request.spec, namespace=request.namespace, pools=request.pools,
+        request.stage,
+        request.spec,
+        namespace=request.namespace,
+        pools=request.pools,
         resources=request.settings.cpu_resources,
-    )  # fmt: skip
+    )
     account = service_account(request)
     build = build_rayjob if request.kind == "RayJob" else build_job
     return (

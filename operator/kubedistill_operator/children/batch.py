@@ -12,9 +12,13 @@ def build_job(request: ChildRequest, layout: Layout) -> Manifest:
     """One pod, tried once: the operator counts the attempts, and deletes the Job when it has seen enough of it."""
     volumes = driver_volumes(request)
     driver = container(
-        request, DRIVER_CONTAINER, image=image_of(request.images, layout), site=layout.driver, volumes=volumes,
+        request,
+        DRIVER_CONTAINER,
+        image=image_of(request.images, layout),
+        site=layout.driver,
+        volumes=volumes,
         environment={CHANNEL_VARIABLE: request.channel},
-    ) | {"command": driver_command(request)}  # fmt: skip
+    ) | {"command": driver_command(request)}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -23,8 +27,6 @@ def build_job(request: ChildRequest, layout: Layout) -> Manifest:
             "backoffLimit": 0,
             "completions": 1,
             "parallelism": 1,
-            "template": pod_template(
-                request, driver, site=layout.driver, volumes=volumes, restart="Never", token=True
-            ),
+            "template": pod_template(request, driver, site=layout.driver, volumes=volumes, restart="Never", token=True),
         },
-    }  # fmt: skip
+    }

@@ -21,14 +21,19 @@ def job_config_map(request: ChildRequest) -> Manifest:
     """`<child>`: the StageJob, which never changes. Its pod starts when it is there, and it goes with the child."""
     metadata = request.metadata(request.name, owner=request.child)
     return {
-        "apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "immutable": True,
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": metadata,
+        "immutable": True,
         "data": {"job.json": request.stage_job.to_json()},
-    }  # fmt: skip
+    }
 
 
 def channel_config_map(request: ChildRequest) -> Manifest:
     """`<child>-out`: claimed by whoever shows the token, and written by nobody else."""
     return {
-        "apiVersion": "v1", "kind": "ConfigMap", "metadata": request.metadata(request.channel),
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": request.metadata(request.channel),
         "data": {"owner": request.stage_job.token, "starts": "0"},
-    }  # fmt: skip
+    }

@@ -61,9 +61,13 @@ def _head_group(request: ChildRequest, site: Site, *, image: str) -> Manifest:
     """The head runs the driver and no worker, whatever it has. It may restart in place: a second driver goes on."""
     volumes = (*driver_volumes(request), _shared_memory(site))
     driver = container(
-        request, HEAD_CONTAINER, image=image, site=site, volumes=volumes,
+        request,
+        HEAD_CONTAINER,
+        image=image,
+        site=site,
+        volumes=volumes,
         environment={**_RAY_VARIABLES, CHANNEL_VARIABLE: request.channel},
-    ) | {"ports": _ports(_HEAD_PORTS)}  # fmt: skip
+    ) | {"ports": _ports(_HEAD_PORTS)}
     return {
         "rayStartParams": {"num-cpus": "0", "num-gpus": "0", "object-store-memory": str(_object_store(site))},
         "template": pod_template(request, driver, site=site, volumes=volumes, restart="Always", token=True),
@@ -76,7 +80,7 @@ def _worker_group(request: ChildRequest, group: Group, *, image: str) -> Manifes
     volumes = (*storage_volumes(request), _shared_memory(site))
     worker = container(
         request, WORKER_CONTAINER, image=image, site=site, volumes=volumes, environment=_RAY_VARIABLES
-    ) | {"ports": _ports(_METRICS)}  # fmt: skip
+    ) | {"ports": _ports(_METRICS)}
     return {
         "groupName": group.name,
         "replicas": group.pods,
@@ -99,11 +103,13 @@ def _spread(request: ChildRequest) -> list[Manifest]:
     workers = {"matchLabels": {**request.labels, "ray.io/node-type": "worker"}}
     return [
         {
-            "topologyKey": key, "maxSkew": spread.max_skew, "whenUnsatisfiable": spread.when_unsatisfiable,
+            "topologyKey": key,
+            "maxSkew": spread.max_skew,
+            "whenUnsatisfiable": spread.when_unsatisfiable,
             "labelSelector": workers,
         }
         for key, spread in request.settings.topology_spread.items()
-    ]  # fmt: skip
+    ]
 
 
 def _submitter(request: ChildRequest, *, image: str) -> Manifest:

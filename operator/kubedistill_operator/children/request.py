@@ -104,14 +104,20 @@ class ChildRequest:
     ) -> dict[str, Any]:
         """The metadata of an object of this attempt: its labels and, as owner, the job, unless told otherwise."""
         return {
-            "name": name, "namespace": self.namespace, "labels": labels or self.labels,
+            "name": name,
+            "namespace": self.namespace,
+            "labels": labels or self.labels,
             "ownerReferences": [owner or self.owner],
-        }  # fmt: skip
+        }
 
 
 def owner_reference(api_version: str, kind: str, *, name: str, uid: str) -> dict[str, Any]:
     """A controller that does not keep its own deletion waiting."""
     return {
-        "apiVersion": api_version, "kind": kind, "name": name, "uid": uid,
-        "controller": True, "blockOwnerDeletion": False,
-    }  # fmt: skip
+        "apiVersion": api_version,
+        "kind": kind,
+        "name": name,
+        "uid": uid,
+        "controller": True,
+        "blockOwnerDeletion": False,
+    }

@@ -99,10 +99,12 @@ def _read_progress(values: Any) -> StageProgress:
     _check_amount("etaSeconds", found.eta_seconds or 0.0)
     return found.model_copy(
         update={
-            "at": stamp(seconds), "done": min(found.done, found.total) if found.total else found.done,
-            "unit": clip(found.unit, _SHORT), "message": clip(found.message),
+            "at": stamp(seconds),
+            "done": min(found.done, found.total) if found.total else found.done,
+            "unit": clip(found.unit, _SHORT),
+            "message": clip(found.message),
         }
-    )  # fmt: skip
+    )
 
 
 def _read_result(values: Any) -> StageResult:
@@ -115,10 +117,12 @@ def _read_result(values: Any) -> StageResult:
     reason = found.reason if _REASON.fullmatch(found.reason) else ""
     return found.model_copy(
         update={
-            "reason": reason, "message": clip(found.message), "cause": clip(found.cause, _SHORT),
+            "reason": reason,
+            "message": clip(found.message),
+            "cause": clip(found.cause, _SHORT),
             "summary": _plain(found.summary),
         }
-    )  # fmt: skip
+    )
 
 
 def _plain(value: Any) -> Any:

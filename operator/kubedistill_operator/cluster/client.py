@@ -61,10 +61,11 @@ class Login:
         trace = aiohttp.TraceConfig()
         trace.on_request_end.append(on_request_end)
         return aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(limit=0, ssl=context), trace_configs=[trace],
+            connector=aiohttp.TCPConnector(limit=0, ssl=context),
+            trace_configs=[trace],
             trust_env=uses_proxy(self.server),
             headers={"Authorization": f"Bearer {self.token}"} if self.token else {},
-        )  # fmt: skip
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,9 +209,11 @@ class Cluster:
     async def delete(self, kind: str, name: str, *, namespace: str, uid: str) -> None:
         """Delete an object and what it owns, in the background; it is well if it is gone or another one by now."""
         options = {
-            "apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"uid": uid},
+            "apiVersion": "v1",
+            "kind": "DeleteOptions",
+            "preconditions": {"uid": uid},
             "propagationPolicy": "Background",
-        }  # fmt: skip
+        }
         try:
             await self._write("DELETE", KINDS[kind].path(namespace=namespace, name=name), options)
         except (NotThere, Outdated):
@@ -222,12 +225,18 @@ class Cluster:
         following = ""
         while True:
             query = {
-                "limit": str(_PAGE), "labelSelector": labels, "fieldSelector": fields, "continue": following,
-            }  # fmt: skip
+                "limit": str(_PAGE),
+                "labelSelector": labels,
+                "fieldSelector": fields,
+                "continue": following,
+            }
             page = await self._request(
-                "GET", KINDS[kind].path(namespace=namespace), seconds=LIST_SECONDS, accept=accept,
+                "GET",
+                KINDS[kind].path(namespace=namespace),
+                seconds=LIST_SECONDS,
+                accept=accept,
                 query={name: value for name, value in query.items() if value},
-            )  # fmt: skip
+            )
             for item in page.get("items") or []:
                 yield {"kind": kind, **item}
             following = (page.get("metadata") or {}).get("continue") or ""
@@ -239,15 +248,26 @@ class Cluster:
         return await self._request(method, path, seconds=seconds, body=body, content=content)
 
     async def _request(
-        self, method: str, path: str, *, seconds: float, body: Any = None, query: dict[str, str] | None = None,
-        accept: str = _JSON, content: str = _JSON,
-    ) -> Manifest:  # fmt: skip
+        self,
+        method: str,
+        path: str,
+        *,
+        seconds: float,
+        body: Any = None,
+        query: dict[str, str] | None = None,
+        accept: str = _JSON,
+        content: str = _JSON,
+    ) -> Manifest:
         code = "<error>"
         try:
             request = await self._client.param_serialize(
-                method, path, query_params=list((query or {}).items()), body=body, auth_settings=["BearerToken"],
+                method,
+                path,
+                query_params=list((query or {}).items()),
+                body=body,
+                auth_settings=["BearerToken"],
                 header_params={"Accept": accept, "Content-Type": content},
-            )  # fmt: skip
+            )
             answer = await self._client.call_api(*request, _request_timeout=aiohttp.ClientTimeout(total=seconds))
             text = await answer.read()
             code = str(answer.status)

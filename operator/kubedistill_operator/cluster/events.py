@@ -24,7 +24,11 @@ def event_manifest(event: Event, job: Job, *, now: float, instance: str) -> Mani
         "kind": "Event",
         "metadata": {"name": f"{job.name}.{digest}", "namespace": job.namespace},
         "involvedObject": {
-            "apiVersion": API_VERSION, "kind": KIND, "namespace": job.namespace, "name": job.name, "uid": job.uid,
+            "apiVersion": API_VERSION,
+            "kind": KIND,
+            "namespace": job.namespace,
+            "name": job.name,
+            "uid": job.uid,
         },
         "type": event.type,
         "reason": event.reason,
@@ -37,4 +41,4 @@ def event_manifest(event: Event, job: Job, *, now: float, instance: str) -> Mani
         "source": {"component": COMPONENT},
         "reportingComponent": COMPONENT,
         "reportingInstance": instance,
-    }  # fmt: skip
+    }

@@ -83,8 +83,11 @@ class Executor:
         metadata = {
             # Without its labels and annotations their owners lose them, and write them anew when they apply the same.
             **job.metadata,
-            "name": job.name, "namespace": job.namespace, "uid": job.uid, "resourceVersion": job.resource_version,
-        }  # fmt: skip
+            "name": job.name,
+            "namespace": job.namespace,
+            "uid": job.uid,
+            "resourceVersion": job.resource_version,
+        }
         manifest = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "status": status}
         try:
             written = await self.cluster.replace(manifest, subresource="status")

@@ -183,10 +183,13 @@ class Lease:
             "kind": "Lease",
             "metadata": {**metadata, "name": self.name, "namespace": self.namespace},
             "spec": {
-                "holderIdentity": self.identity, "leaseDurationSeconds": int(DURATION_SECONDS), "acquireTime": now,
-                "renewTime": now, "leaseTransitions": transitions,
+                "holderIdentity": self.identity,
+                "leaseDurationSeconds": int(DURATION_SECONDS),
+                "acquireTime": now,
+                "renewTime": now,
+                "leaseTransitions": transitions,
             },
-        }  # fmt: skip
+        }
 
     def _stamp(self) -> str:
         return datetime.fromtimestamp(self.wall(), UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")

@@ -43,9 +43,13 @@ def stalled_values(job: Job, problem: str, *, now: float) -> Manifest | None:
     if (before.get("reason"), before.get("message")) == (NOT_UNDERSTOOD, message):
         return None
     stalled = {
-        "type": "Stalled", "status": "True", "reason": NOT_UNDERSTOOD, "message": message,
-        "lastTransitionTime": before.get("lastTransitionTime") or stamp(now), "observedGeneration": job.generation,
-    }  # fmt: skip
+        "type": "Stalled",
+        "status": "True",
+        "reason": NOT_UNDERSTOOD,
+        "message": message,
+        "lastTransitionTime": before.get("lastTransitionTime") or stamp(now),
+        "observedGeneration": job.generation,
+    }
     others = [one for one in conditions if one.get("type") not in ("Stalled", "Reconciling")]
     return {**job.stored_status, "conditions": [*others, stalled]}
 

@@ -103,10 +103,24 @@ def begin_attempt(situation: Situation) -> Plan | None:
     job, held = situation.job, holding(situation, stage.name)
     name = child_name(job.name, stage.name, uid=job.uid, run=run.id, attempt=attempt)
     status = with_stage(
-        situation.status, stage.name, state="Starting", attempt=attempt, child=name, child_uid="",
-        started_at=stamp(situation.now), ended_at="", progressed_at="", percent=0, eta_seconds=None, starts=0,
-        latest_gpu_seconds=None, reason="", message="starting", pool=held.pool, gpus=held.gpus or None,
-    )  # fmt: skip
+        situation.status,
+        stage.name,
+        state="Starting",
+        attempt=attempt,
+        child=name,
+        child_uid="",
+        started_at=stamp(situation.now),
+        ended_at="",
+        progressed_at="",
+        percent=0,
+        eta_seconds=None,
+        starts=0,
+        latest_gpu_seconds=None,
+        reason="",
+        message="starting",
+        pool=held.pool,
+        gpus=held.gpus or None,
+    )
     told = make_request(replace(situation, job=replace(job, status=status))).stage_job
     status = with_stage(status, stage.name, job_digest=text_digest(told.to_json()))
     status = with_run(status, counted_at="")

@@ -26,9 +26,13 @@ def ask_to_leave(situation: Situation, *, reason: str) -> Plan | None:
     if stage is None or stage.state not in UNTIL_OVER:
         return None
     status = with_stage(
-        account(situation), stage.name, state="Stopping", reason=reason, ended_at=stamp(situation.now),
+        account(situation),
+        stage.name,
+        state="Stopping",
+        reason=reason,
+        ended_at=stamp(situation.now),
         message="asked to save and leave",
-    )  # fmt: skip
+    )
     channel = situation.observed.attempt.channel
     stop = StopRequest(out_name(stage.child)) if channel is not None and not channel.stop else None
     return Plan(status=status, stop=stop, requeue_after=5, why=(f"{reason}: {stage.child} is asked to leave",))
@@ -52,9 +56,15 @@ def end_attempt(
     assert stage is not None, "an attempt belongs to a stage"
     restarts = stage.restarts if cause is None else charge(stage.restarts, cause)
     status = with_stage(
-        account(situation, has_ended=True, has_child=outcome == "Failed"), stage.name, state=_STATES[outcome],
-        reason=reason, message=message, restarts=restarts, ended_at=stamp(situation.now), **changes,
-    )  # fmt: skip
+        account(situation, has_ended=True, has_child=outcome == "Failed"),
+        stage.name,
+        state=_STATES[outcome],
+        reason=reason,
+        message=message,
+        restarts=restarts,
+        ended_at=stamp(situation.now),
+        **changes,
+    )
     which = f"{stage.name} attempt {stage.attempt}"
     told = f"{which}: {reason}{': ' if reason else ''}{message or 'done'}"
     event = Event(_EVENTS[outcome], told, "Warning" if outcome == "Failed" else "Normal", about=which)
@@ -142,9 +152,10 @@ def is_spent(situation: Situation, restarts: Restarts, cause: Cause) -> bool:
     assert situation.run is not None, "an attempt belongs to a run"
     retry = situation.run.spec.retry
     most: dict[Cause, int] = {
-        "failure": retry.max_failures, "infrastructure": retry.max_infrastructure_failures,
+        "failure": retry.max_failures,
+        "infrastructure": retry.max_infrastructure_failures,
         "preemption": retry.max_preemptions,
-    }  # fmt: skip
+    }
     return cause == "user" or getattr(restarts, cause) > most[cause]
 
 

@@ -156,9 +156,14 @@ def thaw(frozen: Frozen, *, settings: Settings) -> FrozenRun:
         kept |= {"images": _IMAGES_OF_0_1 | values["images"]}
     kept["pools"] = {name: pool for name, pool in values["pools"].items() if name in named_pools(spec)}
     return FrozenRun(
-        frozen.run_id, frozen.digest, spec, read_stored(RunSettings, kept), frozen_spec=values["spec"],
-        contract=frozen.contract, checks_job=not by_0_1,
-    )  # fmt: skip
+        frozen.run_id,
+        frozen.digest,
+        spec,
+        read_stored(RunSettings, kept),
+        frozen_spec=values["spec"],
+        contract=frozen.contract,
+        checks_job=not by_0_1,
+    )
 
 
 def _snapshot_text(run: FrozenRun) -> str:

@@ -98,9 +98,12 @@ def start_run(situation: Situation) -> Plan | None:
     assert run_id is not None, "where there is no run, one is wanted"
     frozen = freeze(job, run_id, settings=situation.settings)
     run = Run(
-        id=run_id, digest=frozen.digest, snapshot_digest=frozen.snapshot, started_at=stamp(situation.now),
+        id=run_id,
+        digest=frozen.digest,
+        snapshot_digest=frozen.snapshot,
+        started_at=stamp(situation.now),
         labels=cost_labels(situation) or None,
-    )  # fmt: skip
+    )
     status = without_conditions(status, *_PER_RUN)
     status = situation.say(status, "Validated", "True", reason="Valid")
     status = status.model_copy(

@@ -62,9 +62,13 @@ def record_success(situation: Situation) -> Plan | None:
     if stage is None or result is None or result.outcome != "Succeeded" or stage.state not in (*UNTIL_OVER, "Stopping"):
         return None
     plan = end_attempt(
-        situation, "Succeeded", message=result.message, percent=100, eta_seconds=0.0,
+        situation,
+        "Succeeded",
+        message=result.message,
+        percent=100,
+        eta_seconds=0.0,
         starts=max(stage.starts, channel.starts) if channel is not None else stage.starts,
-    )  # fmt: skip
+    )
     status = plan.status
     assert status is not None, "an end is written down"
     found = {one.name: one for one in status.run.artifacts} if status.run else {}

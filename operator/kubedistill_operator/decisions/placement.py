@@ -44,9 +44,11 @@ def _refused(place: Place) -> Obstacle | None:
     try:
         check_policy(place.spec, settings.policy)
         check_children(
-            place.spec, namespace=place.namespace, pools=settings.pools,
+            place.spec,
+            namespace=place.namespace,
+            pools=settings.pools,
             create_service_accounts=settings.rbac.create_service_accounts,
-        )  # fmt: skip
+        )
         check_pool_limits(place.spec, namespace=place.namespace, settings=settings)
     except InvalidInput as error:  # what is not allowed, what no node can hold or what would wait for ever
         return Obstacle(error.reason, str(error))

@@ -59,9 +59,11 @@ def refreeze(situation: Situation) -> Plan | None:
     try:
         check_policy(fresh.spec, fresh.settings.policy)
         check_children(
-            fresh.spec, namespace=situation.job.namespace, pools=fresh.settings.pools,
+            fresh.spec,
+            namespace=situation.job.namespace,
+            pools=fresh.settings.pools,
             create_service_accounts=situation.settings.rbac.create_service_accounts,
-        )  # fmt: skip
+        )
     except InvalidInput:  # then the settings that it was started with are the better ones
         return None
     return _freeze_anew(situation, fresh)

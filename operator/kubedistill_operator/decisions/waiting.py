@@ -230,10 +230,11 @@ def _figures(situation: Situation, stage: StageStatus) -> dict[str, object]:
         return {}
     figures: dict[str, object] = {
         "percent": min(100, round(100 * progress.done / progress.total)) if progress.total else stage.percent,
-        "eta_seconds": progress.eta_seconds, "starts": max(stage.starts, channel.starts),
+        "eta_seconds": progress.eta_seconds,
+        "starts": max(stage.starts, channel.starts),
         "message": progress.message or f"{progress.done:,} of {progress.total:,} {progress.unit}",
         **count_gpus(situation, stage),
-    }  # fmt: skip
+    }
     if heard := _latest(stage, progress):
         figures["progressed_at"] = heard
     return figures

@@ -188,9 +188,11 @@ class Controller:
     def _reconcile(self, job: Job, look: Look) -> tuple[Look, Plan]:
         """Decide, with what is known of other jobs at this moment."""
         observed = replace(
-            look.observed, rivals=self.table.rivals(job), active_in_namespace=self.table.active_beside(job),
+            look.observed,
+            rivals=self.table.rivals(job),
+            active_in_namespace=self.table.active_beside(job),
             gpus_in_namespace=self.table.gpus_beside(job),
-        )  # fmt: skip
+        )
         look = replace(look, observed=observed)
         return look, self.reconcile(job, look.observed, now=self.clock(), settings=self.settings)
 

@@ -87,9 +87,10 @@ class Replica:
             controller.table, depth=lambda: controller.queue.depth, leads=lambda: self.options.alone or lease.leads
         )
         app = make_app(
-            alive={"reconcile": lambda: _stuck(controller)}, ready={"replica": self._check_ready},
+            alive={"reconcile": lambda: _stuck(controller)},
+            ready={"replica": self._check_ready},
             registry=self.metrics.registry,
-        )  # fmt: skip
+        )
         async with lease_cluster, cluster, serving(app, port=self.settings.port):
             if not await self._unless_stopped(check_installed(cluster)):
                 return
@@ -110,10 +111,14 @@ class Replica:
         parts = [asyncio.create_task(part) for part in work]
         follow = asyncio.create_task(
             watch(
-                Intake(controller), login=connection.log_in, identity=lease.identity, streams=streams,
-                stop=leave_watch, started=self._take_signals,
+                Intake(controller),
+                login=connection.log_in,
+                identity=lease.identity,
+                streams=streams,
+                stop=leave_watch,
+                started=self._take_signals,
             )
-        )  # fmt: skip
+        )
         told = asyncio.create_task(self._stop.wait())
         await asyncio.wait({told, follow, *parts}, return_when=asyncio.FIRST_COMPLETED)
         if not self._stop.is_set():
@@ -155,9 +160,10 @@ class Replica:
     def _open(self, connection: Connection, *, guard: Callable[[], float]) -> Cluster:
         host = connection.server.rpartition("://")[2]
         return Cluster(
-            connection.configuration, guard=guard,
+            connection.configuration,
+            guard=guard,
             witness=lambda method, code: self.metrics.count_request(method, code, host=host),
-        )  # fmt: skip
+        )
 
     def _take_signals(self) -> None:
         """Be told by SIGTERM and SIGINT; kopf takes them too when it starts, and these are taken back."""
@@ -169,10 +175,15 @@ class Replica:
 def make_controller(cluster: Cluster, *, settings: Settings, metrics: Metrics) -> Controller:
     """A controller with an empty queue and table."""
     return Controller(
-        cluster=cluster, queue=WorkQueue(), table=Table(settings.storage),
-        observer=Observer(cluster, settings, time.time), executor=Executor(cluster, time.time, socket.gethostname()),
-        metrics=metrics, settings=settings, clock=time.time,
-    )  # fmt: skip
+        cluster=cluster,
+        queue=WorkQueue(),
+        table=Table(settings.storage),
+        observer=Observer(cluster, settings, time.time),
+        executor=Executor(cluster, time.time, socket.gethostname()),
+        metrics=metrics,
+        settings=settings,
+        clock=time.time,
+    )
 
 
 async def check_installed(cluster: Cluster) -> None:

@@ -88,25 +88,37 @@ class Streams:
 
 
 async def watch(
-    intake: Intake, *, login: Callable[[], Awaitable[Login]], identity: str, streams: Streams, stop: asyncio.Event,
+    intake: Intake,
+    *,
+    login: Callable[[], Awaitable[Login]],
+    identity: str,
+    streams: Streams,
+    stop: asyncio.Event,
     started: Callable[[], None] = lambda: None,
-) -> None:  # fmt: skip
+) -> None:
     """Follow jobs, children, channels and pods until told to stop; raises what ended it otherwise."""
     before = asyncio.all_tasks()
     tasks = await kopf.spawn_tasks(
-        registry=_registry(intake, login=login, streams=streams), settings=_settings(), standalone=True,
-        clusterwide=not streams.namespaces, namespaces=list(streams.namespaces), stop_flag=stop,
+        registry=_registry(intake, login=login, streams=streams),
+        settings=_settings(),
+        standalone=True,
+        clusterwide=not streams.namespaces,
+        namespaces=list(streams.namespaces),
+        stop_flag=stop,
         # Without one kopf asks for a user name, which an image does not have. It exports no type for it.
         identity=identity,  # type: ignore[arg-type]
-    )  # fmt: skip
+    )
     started()  # kopf has taken the signals; whoever had them takes them back here
     await kopf.run_tasks(tasks, ignored=before)
 
 
 async def resync(
-    controller: Controller, *, settings: Settings, sleep: Callable[[float], Awaitable[None]],
+    controller: Controller,
+    *,
+    settings: Settings,
+    sleep: Callable[[float], Awaitable[None]],
     chance: Callable[[], float] = random.random,
-) -> None:  # fmt: skip
+) -> None:
     """Every now and then look at all jobs anew, whatever the watches said, and forget those that are gone."""
     while True:
         spread = _SPREAD * settings.resync_seconds

@@ -32,9 +32,13 @@ class HiccupError(Exception):
     """
 
     def __init__(
-        self, problem: str, *, retry_after: float = 0.0, patience: float = PATIENCE_SECONDS,
+        self,
+        problem: str,
+        *,
+        retry_after: float = 0.0,
+        patience: float = PATIENCE_SECONDS,
         fix: str = "Check that the pod reaches it",
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(problem)
         self.retry_after, self.patience, self.fix = retry_after, patience, fix
 
@@ -118,9 +122,10 @@ def find_api_server(environment: Mapping[str, str] = os.environ) -> ApiServer:
     host, port = environment.get("KUBERNETES_SERVICE_HOST", ""), environment.get("KUBERNETES_SERVICE_PORT", "")
     if not (host and port.isascii() and port.isdecimal() and int(port) < 65536):
         raise ChannelUnavailable(
-            f"no API server at host '{host}', port '{port}'", at="KUBERNETES_SERVICE_HOST and _PORT",
+            f"no API server at host '{host}', port '{port}'",
+            at="KUBERNETES_SERVICE_HOST and _PORT",
             fix="Run this in a pod, or without KUBEDISTILL_CHANNEL",
-        )  # fmt: skip
+        )
     return ApiServer(host, int(port), Path(environment.get(ACCOUNT_VARIABLE) or _ACCOUNT))
 
 

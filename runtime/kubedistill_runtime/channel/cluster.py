@@ -181,9 +181,15 @@ class ConfigMapChannel:
 
 
 def claim_channel(
-    job: StageJob, *, api: ApiServer, name: str, driver: str, store: Store,
-    clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep,
-) -> ConfigMapChannel:  # fmt: skip
+    job: StageJob,
+    *,
+    api: ApiServer,
+    name: str,
+    driver: str,
+    store: Store,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> ConfigMapChannel:
     """Become the driver of an attempt, and put its job.json into the store for the record.
 
     Raises ClaimLost where the ConfigMap waits for another attempt or has a result already, and ChannelUnavailable
@@ -222,9 +228,11 @@ def _try_to_claim(config_map: ConfigMap, *, token: str, claim: str) -> Content |
     try:
         return config_map.change(
             expect("/metadata/resourceVersion", found.version),  # no result has come in the meantime
-            expect("/data/owner", found.owner), expect("/data/starts", starts),
-            replace("/data/owner", claim), replace("/data/starts", str(int(starts) + 1)),
-        )  # fmt: skip
+            expect("/data/owner", found.owner),
+            expect("/data/starts", starts),
+            replace("/data/owner", claim),
+            replace("/data/starts", str(int(starts) + 1)),
+        )
     except ChangeRefusedError:
         return None
 

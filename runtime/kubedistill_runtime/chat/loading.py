@@ -35,9 +35,13 @@ def load_chat_format(
     if (stop_ids := load_stop_ids(model)) == ():
         raise InvalidModel(f"{model.path} names no end-of-sequence token", at=at, fix="Set eos_token_id in its config")
     chat = ChatFormat(
-        tokenizer, stop_ids, stop_ids[0], date if "strftime_now" in template else None, reasoning_markers(template),
+        tokenizer,
+        stop_ids,
+        stop_ids[0],
+        date if "strftime_now" in template else None,
+        reasoning_markers(template),
         read_special_tokens(tokenizer, stop_ids=stop_ids),
-    )  # fmt: skip
+    )
     return replace(chat, end_id=_find_end(chat, at=at, generates=generates))
 
 

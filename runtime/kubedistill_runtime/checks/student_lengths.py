@@ -59,8 +59,10 @@ def _warnings(
     splits: Mapping[Split, Sequence[Record]], *, long: Mapping[Split, int], limits: Mapping[Split, int]
 ) -> list[str]:
     consequence = {
-        "train": "are not trained on", "validation": "are not validated on", "test": "count as unanswered",
-    }  # fmt: skip
+        "train": "are not trained on",
+        "validation": "are not validated on",
+        "test": "count as unanswered",
+    }
     return [
         f"{long[split]} of {len(splits[split])} {split} prompts have {limits[split]} tokens or more, as the student "
         f"counts, and {consequence[split]}"

@@ -21,8 +21,13 @@ def make_filters(task: TaskSpec) -> tuple[Filter, ...]:
         return "WrongFormat" if None in parsed else None
 
     return (
-        reject_unanswered, reject_unfinished, reject_empty, reject_format, reject_repetition, make_duplicate_filter(),
-    )  # fmt: skip
+        reject_unanswered,
+        reject_unfinished,
+        reject_empty,
+        reject_format,
+        reject_repetition,
+        make_duplicate_filter(),
+    )
 
 
 def reject_unanswered(answered: Answered) -> str | None:

@@ -55,9 +55,14 @@ class _Judged:
 
 
 def judge(
-    tested: Mapping[str, Tested], *, task: TaskSpec, seed: int, comparison: AnswerComparison = "Default",
-    control: LatencyControl | None = None, duplicates: int = 0,
-) -> Judgement:  # fmt: skip
+    tested: Mapping[str, Tested],
+    *,
+    task: TaskSpec,
+    seed: int,
+    comparison: AnswerComparison = "Default",
+    control: LatencyControl | None = None,
+    duplicates: int = 0,
+) -> Judgement:
     """Score teacher, baseline and distilled on the same records, and compare them.
 
     Records that have references are judged by them; where none has one, the scores are agreement with the teacher's
@@ -74,11 +79,17 @@ def judge(
     scored = {name: _score(score, texts, judged.references) for name, texts in judged.texts.items()}
     arms = {
         name: _arm(
-            arm, task=task, judged=judged, comparison=comparison, name=name, score_N=scored[name],
-            agreement_N=_score(score, whole[name], teacher), invalid=whole[name].count(None),
+            arm,
+            task=task,
+            judged=judged,
+            comparison=comparison,
+            name=name,
+            score_N=scored[name],
+            agreement_N=_score(score, whole[name], teacher),
+            invalid=whole[name].count(None),
         )
         for name, arm in tested.items()
-    }  # fmt: skip
+    }
     total, found = len(whole["teacher"]), _compare(scored, measure_name=judged.measure, seed=seed)
     return Judgement(
         arms=Arms(**arms),
@@ -99,9 +110,13 @@ def parse_replies(answered: Answered, *, task: TaskSpec) -> tuple[str, ...] | No
 
 
 def _choose(
-    tested: Mapping[str, Tested], replies: Mapping[str, Sequence[tuple[str, ...] | None]], whole: Texts, *,
-    teacher: Sequence[Sequence[str]], task: TaskSpec,
-) -> _Judged:  # fmt: skip
+    tested: Mapping[str, Tested],
+    replies: Mapping[str, Sequence[tuple[str, ...] | None]],
+    whole: Texts,
+    *,
+    teacher: Sequence[Sequence[str]],
+    task: TaskSpec,
+) -> _Judged:
     references = [answered.record.references for answered in tested["teacher"].answers]
     rows = [row for row, some in enumerate(references) if some]
     if not rows:
@@ -115,9 +130,16 @@ def _score(score: Score, texts: Sequence[str | None], references: Sequence[Seque
 
 
 def _arm(
-    arm: Tested, *, task: TaskSpec, judged: _Judged, comparison: AnswerComparison, name: str, score_N: Scores,
-    agreement_N: Scores, invalid: int,
-) -> Arm:  # fmt: skip
+    arm: Tested,
+    *,
+    task: TaskSpec,
+    judged: _Judged,
+    comparison: AnswerComparison,
+    name: str,
+    score_N: Scores,
+    agreement_N: Scores,
+    invalid: int,
+) -> Arm:
     # Against the teacher's own answers nothing may be called accuracy.
     metrics = [metric for metric in TASKS[task.type].metrics if judged.by_reference or metric != "accuracy"]
     texts, figures = judged.texts[name], arm.figures
@@ -127,20 +149,32 @@ def _arm(
         agreement=_mean(agreement_N),
         invalid_rate=_quotient(invalid, len(agreement_N)),
         metrics={metric: measure(metric, texts, judged.references, comparison=comparison) for metric in metrics},
-        parameters=arm.parameters, memory_bytes=figures.memory_bytes, peak_memory_bytes=figures.peak_memory_bytes,
-        latency_seconds=figures.latency_seconds, latency_p95_seconds=figures.latency_p95_seconds,
-        first_token_seconds=figures.first_token_seconds, token_seconds=figures.token_seconds,
-        throughput_per_hour=figures.throughput_per_hour, cost_per_thousand=_cost(arm), hardware=figures.hardware,
-    )  # fmt: skip
+        parameters=arm.parameters,
+        memory_bytes=figures.memory_bytes,
+        peak_memory_bytes=figures.peak_memory_bytes,
+        latency_seconds=figures.latency_seconds,
+        latency_p95_seconds=figures.latency_p95_seconds,
+        first_token_seconds=figures.first_token_seconds,
+        token_seconds=figures.token_seconds,
+        throughput_per_hour=figures.throughput_per_hour,
+        cost_per_thousand=_cost(arm),
+        hardware=figures.hardware,
+    )
 
 
 def _compare(scored: Mapping[str, Scores], *, measure_name: str, seed: int) -> Comparison:
     rows = len(scored["teacher"])
     if not rows:
         return Comparison(
-            measure=measure_name, retention=None, gain=None, gap_closed=None, p_value=None, ci95=None,
-            verdict="not distinguishable", rows=0,
-        )  # fmt: skip
+            measure=measure_name,
+            retention=None,
+            gain=None,
+            gap_closed=None,
+            p_value=None,
+            ci95=None,
+            verdict="not distinguishable",
+            rows=0,
+        )
     generator = np.random.default_rng(seed)
     teacher_N, baseline_N, distilled_N = (scored[name] for name in ("teacher", "baseline", "distilled"))
     gain = compare(distilled_N, baseline_N, generator=generator)

@@ -65,9 +65,15 @@ def compare_students(
 
     def test(name: StudentName, *also: Measurement) -> Asking:
         return ask(
-            {name: question}, serving=student_serving(models[name], resolved=resolved), at=_AT, engines=engines,
-            store=store, progress=progress, machine=machine, also=also,
-        )  # fmt: skip
+            {name: question},
+            serving=student_serving(models[name], resolved=resolved),
+            at=_AT,
+            engines=engines,
+            store=store,
+            progress=progress,
+            machine=machine,
+            also=also,
+        )
 
     baseline = test("baseline")
     tokens = answer_tokens or baseline.figures.answer_tokens or 1
@@ -103,9 +109,13 @@ def compare_students(
 def student_serving(model: Model, *, resolved: Resolved) -> Serving:
     """Return how a student's engine is started."""
     return Serving(
-        model=model, max_model_len=student_context(resolved), dtype=CPU_DTYPE, stop_ids=load_stop_ids(model), at=_AT,
+        model=model,
+        max_model_len=student_context(resolved),
+        dtype=CPU_DTYPE,
+        stop_ids=load_stop_ids(model),
+        at=_AT,
         date=date_for(model, resolved.date),
-    )  # fmt: skip
+    )
 
 
 def _timing(
@@ -120,9 +130,14 @@ def _timing(
 
     def take(engine: Engine, prompts: Sequence[Sequence[int]]) -> dict[str, Any]:
         return alternate(
-            engine, prompts, students=models, answer_tokens=answer_tokens, max_model_len=max_model_len,
-            clock=time.monotonic, report=report,
-        ).to_values()  # fmt: skip
+            engine,
+            prompts,
+            students=models,
+            answer_tokens=answer_tokens,
+            max_model_len=max_model_len,
+            clock=time.monotonic,
+            report=report,
+        ).to_values()
 
     key = {"baseline": models["baseline"].digest, "answerTokens": answer_tokens, **asdict(machine)}
     return Measurement(f"in-turn-{digest(key)}", take)

@@ -118,10 +118,13 @@ def alternate(
         _summarize(timings["baseline"], answer_tokens=answer_tokens),
         _summarize(timings["distilled"], answer_tokens=answer_tokens),
         LatencyControl(
-            rounds=number, output_tokens=tokens, ratio=ratio, spread=(min(ratios), max(ratios)),
+            rounds=number,
+            output_tokens=tokens,
+            ratio=ratio,
+            spread=(min(ratios), max(ratios)),
             noise=max(ratio, 1 / ratio) - 1 > NOISE,
         ),
-    )  # fmt: skip
+    )
 
 
 def same_architecture(one: Model, other: Model) -> bool:

@@ -43,10 +43,16 @@ def is_lost(error: BaseException) -> bool:
     from ray import exceptions as of_ray
 
     died = (
-        of_ray.RayActorError, of_ray.WorkerCrashedError, of_ray.NodeDiedError, of_ray.LocalRayletDiedError,
-        of_ray.ObjectLostError, of_ray.ActorPlacementGroupRemoved, of_ray.TaskPlacementGroupRemoved,
-        of_ray.RaySystemError, of_ray.RpcError,
-    )  # fmt: skip
+        of_ray.RayActorError,
+        of_ray.WorkerCrashedError,
+        of_ray.NodeDiedError,
+        of_ray.LocalRayletDiedError,
+        of_ray.ObjectLostError,
+        of_ray.ActorPlacementGroupRemoved,
+        of_ray.TaskPlacementGroupRemoved,
+        of_ray.RaySystemError,
+        of_ray.RpcError,
+    )
     root = find_root_cause(error)
     if isinstance(root, KubedistillError):  # that has been decided where it was raised
         return isinstance(root, EngineLost)

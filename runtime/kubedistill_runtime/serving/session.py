@@ -184,10 +184,15 @@ class LocalEngines:
         self._folder = tempfile.mkdtemp(prefix="kd-")  # short: Ray puts sockets below it
         self._record(self._folder)
         ray.init(
-            address="local", num_cpus=os.cpu_count(), include_dashboard=False, log_to_driver=False,
-            object_store_memory=_OBJECT_STORE_BYTES, logging_level=logging.ERROR, _temp_dir=self._folder,
+            address="local",
+            num_cpus=os.cpu_count(),
+            include_dashboard=False,
+            log_to_driver=False,
+            object_store_memory=_OBJECT_STORE_BYTES,
+            logging_level=logging.ERROR,
+            _temp_dir=self._folder,
             _node_ip_address="127.0.0.1",
-        )  # fmt: skip
+        )
 
     def _sweep_ray(self) -> None:
         """Remove what a start that failed left over."""

@@ -71,12 +71,18 @@ class VllmActor:
 
         settings = [
             SamplingParams(
-                temperature=sampling.temperature, top_p=sampling.top_p, max_tokens=sampling.max_tokens, seed=seed,
-                logprobs=sampling.k, flat_logprobs=True, detokenize=False,
-                stop_token_ids=None if sampling.ignore_end else self._stop_ids, ignore_eos=sampling.ignore_end,
+                temperature=sampling.temperature,
+                top_p=sampling.top_p,
+                max_tokens=sampling.max_tokens,
+                seed=seed,
+                logprobs=sampling.k,
+                flat_logprobs=True,
+                detokenize=False,
+                stop_token_ids=None if sampling.ignore_end else self._stop_ids,
+                ignore_eos=sampling.ignore_end,
             )
             for seed in seeds
-        ]  # fmt: skip
+        ]
         requests = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
         outputs = self._engine.generate(requests, settings, use_tqdm=False)
         return [_completion(output.outputs[0], k=sampling.k) for output in outputs]

@@ -98,9 +98,11 @@ def _make_dataset(job: StageJob, resolved: Resolved, *, store: Store, progress: 
         store.put(f"{draft}/rejected.jsonl", Path(rejected.name))
         sorting.report()
         figures = {
-            "asked": sorting.asked, "kept": sorting.kept, "rejected": dict(sorted(sorting.reasons.items())),
+            "asked": sorting.asked,
+            "kept": sorting.kept,
+            "rejected": dict(sorted(sorting.reasons.items())),
             "keepRatio": len(sorting.prompts) / len(train),
-        }  # fmt: skip
+        }
         try:
             check_kept(figures, spec=spec)
         except LowYield:  # whoever reads of it wants to see what was rejected
@@ -126,11 +128,13 @@ def _make_samples(job: StageJob, resolved: Resolved, *, store: Store, progress: 
             if not counts[split].samples and split == "train":
                 raise _no_samples(counts[split])
         figures = {
-            "samples": counts["train"].samples, "overlong": counts["train"].overlong,
+            "samples": counts["train"].samples,
+            "overlong": counts["train"].overlong,
             "withoutLogprobs": counts["train"].without_logprobs,
-            "split": counts["train"].split, "unspelled": counts["train"].unspelled,
+            "split": counts["train"].split,
+            "unspelled": counts["train"].unspelled,
             "validation": {"samples": counts["validation"].samples, "overlong": counts["validation"].overlong},
-        }  # fmt: skip
+        }
         publish(store, "samples", keys["samples"], figures, draft=draft)
 
 

@@ -37,22 +37,37 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     records = sample(read_rows(store, resolved.keys["rows"], "test"), limit=job.spec.evaluation.sample_limit)
     teacher = _teacher(job, resolved, records=records, store=store)
     students = compare_students(
-        job, resolved, models={"baseline": resolved.student, "distilled": _distilled(resolved, store=store)},
-        records=records, answer_tokens=teacher.figures.answer_tokens, engines=engines, store=store,
+        job,
+        resolved,
+        models={"baseline": resolved.student, "distilled": _distilled(resolved, store=store)},
+        records=records,
+        answer_tokens=teacher.figures.answer_tokens,
+        engines=engines,
+        store=store,
         progress=progress,
-    )  # fmt: skip
+    )
     tested, funnel = {"teacher": teacher, **students.tested}, _funnel(resolved, store=store)
     judgement = judge(
-        tested, task=job.spec.task, seed=job.spec.training.seed, comparison=job.spec.evaluation.answer_comparison,
-        control=students.control, duplicates=funnel["dropped"].get("Duplicate", {}).get("test", 0),
-    )  # fmt: skip
+        tested,
+        task=job.spec.task,
+        seed=job.spec.training.seed,
+        comparison=job.spec.evaluation.answer_comparison,
+        control=students.control,
+        duplicates=funnel["dropped"].get("Duplicate", {}).get("test", 0),
+    )
     gate = decide(job.spec.evaluation.gate, judgement)
     report = Report(
-        arms=judgement.arms, comparison=judgement.comparison, reductions=judgement.reductions, gate=gate,
-        latency_control=judgement.control, data=funnel,
-        training=_training(resolved, store=store), labels=judgement.labels, examples=_examples(tested),
+        arms=judgement.arms,
+        comparison=judgement.comparison,
+        reductions=judgement.reductions,
+        gate=gate,
+        latency_control=judgement.control,
+        data=funnel,
+        training=_training(resolved, store=store),
+        labels=judgement.labels,
+        examples=_examples(tested),
         provenance=_provenance(job, resolved, tested, untimed=students.untimed),
-    )  # fmt: skip
+    )
     progress.loading("writing the report")
     with draft_artifact(store, "report", resolved.keys["report"]) as draft:
         write_report(report, store=store, folder=draft, title=job.job.name)
@@ -74,9 +89,13 @@ def _teacher(job: StageJob, resolved: Resolved, *, records: Sequence[Record], st
 def _distilled(resolved: Resolved, *, store: Store) -> Model:
     folder = store.path(f"{trained_folder(store, resolved.keys['student'])}/model")
     model = find_model(
-        str(folder), revision=None, trust_remote_code=resolved.student.trust_remote_code, data_root=folder,
-        store=store, at="artifacts/student",
-    )  # fmt: skip
+        str(folder),
+        revision=None,
+        trust_remote_code=resolved.student.trust_remote_code,
+        data_root=folder,
+        store=store,
+        at="artifacts/student",
+    )
     return replace(model, source="the distilled student")
 
 
@@ -84,10 +103,15 @@ def _funnel(resolved: Resolved, *, store: Store) -> dict[str, Any]:
     rows = read_figures(store, "rows", resolved.keys["rows"])
     dataset = read_figures(store, "dataset", resolved.keys["dataset"])
     return {
-        "read": rows["read"], "heldOut": rows["heldOut"], "dropped": rows["dropped"],
-        "counts": rows["counts"], "asked": dataset["asked"], "kept": dataset["kept"],
-        "rejected": dataset["rejected"], "keepRatio": dataset["keepRatio"],
-    }  # fmt: skip
+        "read": rows["read"],
+        "heldOut": rows["heldOut"],
+        "dropped": rows["dropped"],
+        "counts": rows["counts"],
+        "asked": dataset["asked"],
+        "kept": dataset["kept"],
+        "rejected": dataset["rejected"],
+        "keepRatio": dataset["keepRatio"],
+    }
 
 
 def _training(resolved: Resolved, *, store: Store) -> dict[str, Any]:
@@ -109,37 +133,51 @@ def _examples(tested: dict[str, Tested]) -> list[Example]:
     telling = [row for row in together if text(row[1]) != text(row[2])] or together
     return [
         Example(
-            id=teacher.record.id, prompt="\n".join(m.content for m in teacher.record.messages if m.role == "user"),
+            id=teacher.record.id,
+            prompt="\n".join(m.content for m in teacher.record.messages if m.role == "user"),
             reference=teacher.record.references[0] if teacher.record.references else None,
             references=list(teacher.record.references),
-            teacher=text(teacher), baseline=text(baseline), distilled=text(distilled),
+            teacher=text(teacher),
+            baseline=text(baseline),
+            distilled=text(distilled),
         )
         for teacher, baseline, distilled in telling[:_EXAMPLES]
-    ]  # fmt: skip
+    ]
 
 
 def _provenance(job: StageJob, resolved: Resolved, tested: Mapping[str, Tested], *, untimed: str) -> dict[str, Any]:
     figures: dict[Priced, ServingFigures] = {
-        "teacher": tested["teacher"].figures, "student": tested["distilled"].figures,
-    }  # fmt: skip
+        "teacher": tested["teacher"].figures,
+        "student": tested["distilled"].figures,
+    }
     unpriced = {name: reason for name, one in figures.items() if (reason := why_unpriced(name, one, job=job))}
     return {
-        **names_of(job), "at": now(),
-        "task": job.spec.task.type, "artifacts": resolved.keys,
+        **names_of(job),
+        "at": now(),
+        "task": job.spec.task.type,
+        "artifacts": resolved.keys,
         "teacher": {"source": resolved.teacher.source, "digest": resolved.teacher.digest},
         "student": {"source": resolved.student.source, "digest": resolved.student.digest},
         "seeds": {"generation": job.spec.generation.seed, "training": job.spec.training.seed},
-        "hardware": figures["student"].hardware, "versions": figures["student"].versions,
-        **({"unpriced": unpriced} if unpriced else {}), **({"untimed": untimed} if untimed else {}),
-    }  # fmt: skip
+        "hardware": figures["student"].hardware,
+        "versions": figures["student"].versions,
+        **({"unpriced": unpriced} if unpriced else {}),
+        **({"untimed": untimed} if untimed else {}),
+    }
 
 
 def _headline(judgement: Judgement) -> dict[str, Any]:
     compared, arms = judgement.comparison, judgement.arms
     return {
-        "measure": compared.measure, "teacherAccuracy": arms.teacher.accuracy,
-        "baselineAccuracy": arms.baseline.accuracy, "distilledAccuracy": arms.distilled.accuracy,
-        "retention": compared.retention, "gain": compared.gain, "gapClosed": compared.gap_closed,
-        "pValue": compared.p_value, "rows": compared.rows, "totalRows": compared.total_rows,
+        "measure": compared.measure,
+        "teacherAccuracy": arms.teacher.accuracy,
+        "baselineAccuracy": arms.baseline.accuracy,
+        "distilledAccuracy": arms.distilled.accuracy,
+        "retention": compared.retention,
+        "gain": compared.gain,
+        "gapClosed": compared.gap_closed,
+        "pValue": compared.p_value,
+        "rows": compared.rows,
+        "totalRows": compared.total_rows,
         "latencyNoise": judgement.control is not None and judgement.control.noise,
-    }  # fmt: skip
+    }

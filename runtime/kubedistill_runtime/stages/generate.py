@@ -41,20 +41,21 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     rows_key = resolved.keys["rows"]
     train = {name: part for name, part in splits.items() if name == "train"}
     judge = {name: part for name, part in splits.items() if name != "train"}
-    publish(
-        store, "answers", resolved.keys["answers"], {"rowsKey": rows_key, "splits": train}, files=_shards(train)
-    )  # fmt: skip
+    publish(store, "answers", resolved.keys["answers"], {"rowsKey": rows_key, "splits": train}, files=_shards(train))
     figures = asking.figures.to_values()
     judged = {"rowsKey": rows_key, "splits": judge, "serving": figures}
     publish(store, "judge", resolved.keys["judge"], judged, files=_shards(judge))
     rows, generated = sum(len(part["rows"]) for part in splits.values()), asking.generated
     return Outcome(
         summary={
-            "answers": rows, "generated": generated, "reused": rows - generated,
-            "teacherTokens": asking.tokens, "seconds": round(time.monotonic() - started, 3),
+            "answers": rows,
+            "generated": generated,
+            "reused": rows - generated,
+            "teacherTokens": asking.tokens,
+            "seconds": round(time.monotonic() - started, 3),
         },
         message=f"{generated:,} answers, {rows - generated:,} reused",
-    )  # fmt: skip
+    )
 
 
 def _shards(splits: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -66,12 +67,17 @@ def teacher_serving(job: StageJob, resolved: Resolved) -> Serving:
     """How the teacher's engine is started."""
     model = job.spec.teachers[0].model
     return Serving(
-        model=resolved.teacher, max_model_len=resolved.max_model_len, dtype=resolved.teacher_dtype, k=resolved.k,
-        stop_ids=load_stop_ids(resolved.teacher), quantization=model.quantization,
+        model=resolved.teacher,
+        max_model_len=resolved.max_model_len,
+        dtype=resolved.teacher_dtype,
+        k=resolved.k,
+        stop_ids=load_stop_ids(resolved.teacher),
+        quantization=model.quantization,
         date=date_for(resolved.teacher, resolved.date),
-        tensor_parallel_size=model.tensor_parallel_size, pipeline_parallel_size=model.pipeline_parallel_size,
+        tensor_parallel_size=model.tensor_parallel_size,
+        pipeline_parallel_size=model.pipeline_parallel_size,
         at=_AT,
-    )  # fmt: skip
+    )
 
 
 def _questions(job: StageJob, resolved: Resolved, *, store: Store) -> dict[str, Question]:

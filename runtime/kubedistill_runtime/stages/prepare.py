@@ -55,9 +55,12 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     judged = count_judged(test, spec=job.spec)
     check_references(job.spec, judged=judged)
     summary = {name: rows[name] for name in _FUNNEL} | {
-        "objective": resolved.objective, "objectiveReason": resolved.objective_reason, "topLogprobs": resolved.k,
-        "judged": judged, "notes": [*rows["notes"], *describe_judged(test, spec=job.spec), *notes],
-    }  # fmt: skip
+        "objective": resolved.objective,
+        "objectiveReason": resolved.objective_reason,
+        "topLogprobs": resolved.k,
+        "judged": judged,
+        "notes": [*rows["notes"], *describe_judged(test, spec=job.spec), *notes],
+    }
     if not are_filled(job.spec.export, data_root=data_root, store=store, key=keys["export"]):
         # Somebody removed a copy, or another job put its own there since: it is to be made again.
         store.delete(f"{folder_of('export', keys['export'])}/manifest.json")

@@ -26,9 +26,13 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     end_line(store, folder)
     samples = read_figures(store, "samples", resolved.keys["samples"])
     summary = {
-        **trained, "objective": resolved.objective, "samples": samples["samples"], "overlong": samples["overlong"],
-        "withoutLogprobs": samples["withoutLogprobs"], "workers": job.spec.student.resources.workers,
-    }  # fmt: skip
+        **trained,
+        "objective": resolved.objective,
+        "samples": samples["samples"],
+        "overlong": samples["overlong"],
+        "withoutLogprobs": samples["withoutLogprobs"],
+        "workers": job.spec.student.resources.workers,
+    }
     summary = publish(store, "student", key, summary, files=[f"{folder}/{TRAINED}"])
     message = f"{summary['steps']:,} steps, best at {summary['bestStep']:,}"
     return Outcome(summary={**summary, "seconds": round(time.monotonic() - started, 3)}, message=message)
@@ -43,12 +47,17 @@ def _train(job: StageJob, resolved: Resolved, *, store: Store, progress: Progres
         engines.start_ray()
     return train_on_workers(
         Assignment(
-            student=resolved.student, training=training, objective=resolved.objective, ce_weight=resolved.ce_weight,
-            store=store.uri, samples=folder_of("samples", resolved.keys["samples"]), folder=folder,
+            student=resolved.student,
+            training=training,
+            objective=resolved.objective,
+            ce_weight=resolved.ce_weight,
+            store=store.uri,
+            samples=folder_of("samples", resolved.keys["samples"]),
+            folder=folder,
             claim=take_claim(store, folder).number,
             threads=threads_per_worker(workers, parameters=resolved.student.parameters),
         ),
         workers=workers,
         gpus=gpus,
         report=lambda step, steps, figures: progress.working(done=step, total=steps, unit="steps", figures=figures),
-    )  # fmt: skip
+    )

@@ -147,5 +147,6 @@ def _asked_prompts(asked: Asked, *, serving: Serving, store: Store, at: str) -> 
         return fitting
     raise LowYield(
         f"no prompt fits the {serving.max_model_len} tokens of {serving.model.source}, or each of them ends its engine",
-        at=at, fix="Shorten the prompts, or raise maxModelLen where the model has more positions",
-    )  # fmt: skip
+        at=at,
+        fix="Shorten the prompts, or raise maxModelLen where the model has more positions",
+    )

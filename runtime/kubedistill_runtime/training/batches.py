@@ -63,10 +63,15 @@ def make_batch(samples: Sequence[Sample], *, device: torch.device) -> Batch:
 
     positions_N = np.concatenate(positions)
     return Batch(
-        ids_BL=tensor(ids_BL), attention_BL=tensor(attention_BL), positions_N=tensor(positions_N),
-        targets_N=tensor(ids_BL.reshape(-1)[positions_N + 1]), has_top_N=tensor(has_top_N),
-        top_ids_NK=tensor(ids_NK), top_logprobs_NK=tensor(logprobs_NK), tail_N=tensor(tail_N),
-    )  # fmt: skip
+        ids_BL=tensor(ids_BL),
+        attention_BL=tensor(attention_BL),
+        positions_N=tensor(positions_N),
+        targets_N=tensor(ids_BL.reshape(-1)[positions_N + 1]),
+        has_top_N=tensor(has_top_N),
+        top_ids_NK=tensor(ids_NK),
+        top_logprobs_NK=tensor(logprobs_NK),
+        tail_N=tensor(tail_N),
+    )
 
 
 def _stack_top(

@@ -42,10 +42,14 @@ class State:
 def encode_state(state: State, *, student: torch.nn.Module, optimizer: torch.optim.Optimizer) -> bytes:
     """Encode a state, the student's weights and the optimizer's momenta among it."""
     values = {
-        "step": state.step, "curve": state.curve.to_values(), "best_loss": state.best_loss,
-        "best_weights": state.best_weights, "waited": state.waited,
-        "student": student.state_dict(), "optimizer": optimizer.state_dict(),
-    }  # fmt: skip
+        "step": state.step,
+        "curve": state.curve.to_values(),
+        "best_loss": state.best_loss,
+        "best_weights": state.best_weights,
+        "waited": state.waited,
+        "student": student.state_dict(),
+        "optimizer": optimizer.state_dict(),
+    }
     sink = io.BytesIO()
     torch.save(values, sink)
     return sink.getvalue()
@@ -63,6 +67,9 @@ def decode_state(data: bytes, *, student: torch.nn.Module, optimizer: torch.opti
     optimizer.load_state_dict(values["optimizer"])
     curve = values["curve"]
     return State(
-        step=values["step"], curve=Curve(curve["train"], curve["validation"], curve["bestStep"]),
-        best_loss=values["best_loss"], best_weights=values["best_weights"], waited=values["waited"],
-    )  # fmt: skip
+        step=values["step"],
+        curve=Curve(curve["train"], curve["validation"], curve["bestStep"]),
+        best_loss=values["best_loss"],
+        best_weights=values["best_weights"],
+        waited=values["waited"],
+    )

@@ -139,10 +139,14 @@ def _work(config: dict[str, Any]) -> dict[str, Any]:
     language_model = load_language_model(assignment.student)
     student = Student(language_model, objective=OBJECTIVES[assignment.objective], ce_weight=assignment.ce_weight)
     loop = Loop(
-        student.to(device), assignment.training, open_samples(store, assignment.samples, "train"),
-        open_samples(store, assignment.samples, "validation"), device, collective,
+        student.to(device),
+        assignment.training,
+        open_samples(store, assignment.samples, "train"),
+        open_samples(store, assignment.samples, "validation"),
+        device,
+        collective,
         Hooks(save, report, lambda: stopping, time.monotonic),
-    )  # fmt: skip
+    )
     state = loop.run(read_latest(store, assignment.folder))
     return _publish(assignment, language_model, state, store=store) if collective.rank == 0 else {}
 

@@ -159,8 +159,9 @@ def test_field_that_is_left_out_is_named_with_the_reason(
     assert named[name].dropped
     assert why in named[name].message
     assert {**after.values, "spec": {**after.values["spec"], "teachers": []}} == {
-        **before.values, "spec": {**before.values["spec"], "teachers": []},
-    }  # fmt: skip
+        **before.values,
+        "spec": {**before.values["spec"], "teachers": []},
+    }
 
 
 @pytest.mark.parametrize(("field", "value"), SILENT)
@@ -204,16 +205,21 @@ def test_every_value_of_a_sample_is_carried_over_or_named(
     done = translated(azure_job)
     spec = done.values["spec"]
     assert spec["generation"] == {
-        "temperature": inference["temperature"], "topP": 0.95, "maxTokens": inference["max_tokens"],
+        "temperature": inference["temperature"],
+        "topP": 0.95,
+        "maxTokens": inference["max_tokens"],
         "minSuccessRatio": 0.7,
-    }  # fmt: skip
+    }
     assert spec["training"] == {"epochs": 5, "globalBatchSize": 2}
     assert spec["data"] == {"train": {"uri": "train.jsonl"}, "validation": {"uri": "validation.jsonl"}}
     assert {remark.field for remark in done.remarks if remark.dropped} == {
-        *(f"{CONNECTION}.{name}" for name in ("type", "endpoint", "api_key")), f"{REQUESTS}.request_batch_size",
-        "hyperparameters.learning_rate_multiplier", "resources.instance_type", "outputs.registered_model.type",
+        *(f"{CONNECTION}.{name}" for name in ("type", "endpoint", "api_key")),
+        f"{REQUESTS}.request_batch_size",
+        "hyperparameters.learning_rate_multiplier",
+        "resources.instance_type",
+        "outputs.registered_model.type",
         *(f"prompt_settings.{name}" for name in prompts or ()),
-    }  # fmt: skip
+    }
 
 
 def test_the_remarks_that_name_no_loss_say_what_is_different(azure_job: dict[str, Any], translated: Translate) -> None:
@@ -244,9 +250,10 @@ def test_a_field_that_two_names_set_is_set_by_one_and_the_other_is_named(
 def test_a_job_without_a_name_has_that_of_its_file(azure_job: dict[str, Any], translated: Translate) -> None:
     del azure_job["name"]
     assert translated(azure_job).values["metadata"] == {
-        "name": "azure", "labels": {"kubedistill.io/experiment": "entailment"},
+        "name": "azure",
+        "labels": {"kubedistill.io/experiment": "entailment"},
         "annotations": {"kubernetes.io/description": "Teach the small one"},
-    }  # fmt: skip
+    }
 
 
 # What is wrong: a field and its value (None: taken away), and the whole message.

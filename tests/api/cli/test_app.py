@@ -98,8 +98,11 @@ def test_exit_code_is_that_of_the_run(
     assert ended.returncode == code
     if option:
         assert json.loads(ended.stdout) == {
-            "event": "failed", "reason": "Why", "message": "because [of]", "exitCode": code,
-        }  # fmt: skip
+            "event": "failed",
+            "reason": "Why",
+            "message": "because [of]",
+            "exitCode": code,
+        }
         assert ended.stderr == ""
     else:
         assert ended.stderr == "Why: because [of]\n"
@@ -125,18 +128,25 @@ def test_failed_preview_tells_why(
 
 def test_preview_marks_what_is_scored(kubedistill: Callable, manifest: str, runtime: Callable) -> None:
     pieces = [("user: hi [/b]", False, False), ("hello", True, False), ("<end>", True, True)]
-    records = [{
-        "id": "a[/]", "tokens": 5,
-        "pieces": [{"text": text, "scored": scored, "end": end} for text, scored, end in pieces],
-    }]  # fmt: skip
+    records = [
+        {
+            "id": "a[/]",
+            "tokens": 5,
+            "pieces": [{"text": text, "scored": scored, "end": end} for text, scored, end in pieces],
+        }
+    ]
     asked = {
         "validation": {"id": "v[1]", "prompt": "user: [/b]", "references": []},
         "test": {"id": "t", "prompt": "user: yo", "references": ["hey", "[hi]"]},
     }
     event = {
-        "event": "preview", "records": records, "objective": "Sequence", "objectiveReason": "tokenizers [differ]",
-        "asked": asked, "notes": ["train: [one] note"],
-    }  # fmt: skip
+        "event": "preview",
+        "records": records,
+        "objective": "Sequence",
+        "objectiveReason": "tokenizers [differ]",
+        "asked": asked,
+        "notes": ["train: [one] note"],
+    }
     runtime(f"{SAY}say(**{event!r})")
     shown = kubedistill("preview", manifest)
     assert (shown.returncode, shown.stderr) == (0, "")
@@ -153,9 +163,16 @@ def test_runtime_gets_store_prices_and_config_maps(kubedistill: Callable, manife
     runtime(f"{SAY}say(event='finished', arguments=sys.argv[1:], exitCode=0)")
     ended = kubedistill("run", manifest, "--json", "--store", "s", "--configmap", "a=b", "--teacher-price", "2.5")
     assert json.loads(ended.stdout)["arguments"] == [
-        "--bound-to-parent", "--manifest", "job.yaml", "--store", "s", "--configmap", "a=b",
-        "--prices", '{"teacher":2.5}',
-    ]  # fmt: skip
+        "--bound-to-parent",
+        "--manifest",
+        "job.yaml",
+        "--store",
+        "s",
+        "--configmap",
+        "a=b",
+        "--prices",
+        '{"teacher":2.5}',
+    ]
 
 
 @pytest.mark.parametrize(

@@ -23,10 +23,13 @@ def job(job_values: dict[str, Any]) -> Callable[..., Job]:
 
     def make(phase: str, *stages: dict[str, Any], **status: Any) -> Job:
         metadata = {**job_values["metadata"], "namespace": "team-a"}
-        return read_job({
-            **job_values, "metadata": metadata,
-            "status": {"phase": phase, "run": RUN, "stages": list(stages), **status},
-        })  # fmt: skip
+        return read_job(
+            {
+                **job_values,
+                "metadata": metadata,
+                "status": {"phase": phase, "run": RUN, "stages": list(stages), **status},
+            }
+        )
 
     return make
 
@@ -144,10 +147,12 @@ def test_times_are_short(seconds: float, text: str) -> None:
 
 def test_the_picture_has_a_bar_for_each_stage(job: Callable[..., Job]) -> None:
     stages = [
-        stage("Succeeded", "Prepare", **TIMES), stage("Skipped", "Generate"),
+        stage("Succeeded", "Prepare", **TIMES),
+        stage("Skipped", "Generate"),
         stage("Running", percent=40, etaSeconds=730, attempt=2, startedAt="2026-11-25T00:24:02Z"),
-        stage("Failed", "Evaluate", reason="HeadLost"), {"name": "Export"},
-    ]  # fmt: skip
+        stage("Failed", "Evaluate", reason="HeadLost"),
+        {"name": "Export"},
+    ]
     console = Terminal(width=80, record=True, file=open("/dev/null", "w"))  # noqa: PTH123, SIM115
     now = datetime(2026, 11, 25, 0, 30, 2, tzinfo=UTC)
     with console.file:

@@ -43,15 +43,22 @@ def hostile_job(job_values: dict[str, Any]) -> dict[str, Any]:
     job_values["spec"]["teachers"][0]["model"]["source"] = HOSTILE
     stage = {"name": "Train", "state": "Failed", "attempt": 1, "reason": "UserCodeError", "message": HOSTILE}
     failed = {
-        "type": "Failed", "status": "True", "reason": "UserCodeError", "message": HOSTILE,
+        "type": "Failed",
+        "status": "True",
+        "reason": "UserCodeError",
+        "message": HOSTILE,
         "lastTransitionTime": "2026-11-27T00:00:00Z",
-    }  # fmt: skip
+    }
     run = {"id": "1", "digest": "d", "startedAt": "2026-11-25T00:00:00Z"}
     metadata = {**job_values["metadata"], "namespace": "team-a", "uid": "u-1", "resourceVersion": "1", "generation": 1}
     status = {
-        "phase": "Failed", "run": run, "stages": [stage], "conditions": [failed], "message": HOSTILE,
+        "phase": "Failed",
+        "run": run,
+        "stages": [stage],
+        "conditions": [failed],
+        "message": HOSTILE,
         "result": {"distilledAccuracy": 0.8, "gatePassed": False},
-    }  # fmt: skip
+    }
     return {**job_values, "metadata": metadata, "status": status}
 
 
@@ -67,9 +74,12 @@ def _server(hostile_job: dict[str, Any], tmp_path: Path, monkeypatch: pytest.Mon
             if request.verb == "apply":
                 raise Rejected(f"spec: {HOSTILE}", at=HOSTILE)
             answers: dict[str, Any] = {
-                "get": hostile_job, "merge": hostile_job, "log": LOG, "watch": [],
+                "get": hostile_job,
+                "merge": hostile_job,
+                "log": LOG,
+                "watch": [],
                 "table": {"columnDefinitions": COLUMNS, "rows": [self.row]},
-            }  # fmt: skip
+            }
             pod = {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "driver"}]}}
             items = {"Event": [{**EVENT, "metadata": {}}], "Pod": [pod], "DistillationJob": [hostile_job]}
             return answers[request.verb] if request.verb in answers else {"items": items[request.kind]}

@@ -53,9 +53,10 @@ def test_json_tells_machines_what_differs(called: Callable, azure: Path) -> None
     said = json.loads(imported.stdout)
     assert said["job"]["metadata"] == {"name": "math"}
     assert said["remarks"][2] == {
-        "field": "hyperparameters.learning_rate_multiplier", "dropped": True,
+        "field": "hyperparameters.learning_rate_multiplier",
+        "dropped": True,
         "message": "the rate that it multiplies is not known; set learningRate",
-    }  # fmt: skip
+    }
 
 
 def test_a_table_of_ones_own_names_other_models(called: Callable, azure: Path, tmp_path: Path) -> None:

@@ -148,5 +148,8 @@ def test_config_map_without_name_or_folder_is_refused(entry: str) -> None:
 def test_events_are_json_for_every_command() -> None:
     error = InvalidInput("it broke", at="a", fix="Mend it")
     assert json.loads(json.dumps(failed_event(error))) == {
-        "event": "failed", "reason": "InvalidInput", "message": "a: it broke. Mend it", "exitCode": 2,
-    }  # fmt: skip
+        "event": "failed",
+        "reason": "InvalidInput",
+        "message": "a: it broke. Mend it",
+        "exitCode": 2,
+    }

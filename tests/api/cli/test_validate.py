@@ -125,6 +125,8 @@ def test_json_tells_errors_to_machines(called: Callable) -> None:
     refused = called("validate", "none.yaml", "--json")
     assert (refused.returncode, refused.stderr) == (2, "")
     assert json.loads(refused.stdout) == {
-        "event": "failed", "reason": "InvalidManifest", "exitCode": 2,
+        "event": "failed",
+        "reason": "InvalidManifest",
+        "exitCode": 2,
         "message": "none.yaml: the manifest can't be read (No such file or directory). Name a YAML file",
-    }  # fmt: skip
+    }

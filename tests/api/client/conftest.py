@@ -22,9 +22,12 @@ def make_job(job_values: Values) -> MakeJob:
     def make(phase: str = "", *, version: int = 1, annotations: Values | None = None, **status: Any) -> Values:
         values = copy.deepcopy(job_values)
         values["metadata"] |= {
-            "namespace": "team-a", "uid": "u-1", "resourceVersion": str(version), "generation": 1,
+            "namespace": "team-a",
+            "uid": "u-1",
+            "resourceVersion": str(version),
+            "generation": 1,
             "annotations": annotations or {},
-        }  # fmt: skip
+        }
         run = {"id": "1", "digest": "d", "startedAt": "2026-11-25T00:00:00Z"}
         values["status"] = {"phase": phase, "run": run, **status} if phase else {}
         return values

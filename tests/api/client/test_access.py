@@ -25,9 +25,13 @@ def kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         {"name": "two", "context": {"cluster": "c", "user": "u"}},
     ]
     values = {
-        "apiVersion": "v1", "kind": "Config", "current-context": "one", "contexts": contexts,
-        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}], "users": [{"name": "u", "user": {}}],
-    }  # fmt: skip
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "one",
+        "contexts": contexts,
+        "clusters": [{"name": "c", "cluster": {"server": "https://127.0.0.1:1"}}],
+        "users": [{"name": "u", "user": {}}],
+    }
     path.write_text(json.dumps(values))
     return path
 

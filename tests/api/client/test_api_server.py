@@ -74,10 +74,13 @@ def access(tmp_path: Path) -> Iterator[Access]:
 
 def write(folder: Path, server: str, **user: Any) -> Path:
     values = {
-        "apiVersion": "v1", "kind": "Config", "current-context": "c", "users": [{"name": "u", "user": user}],
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "c",
+        "users": [{"name": "u", "user": user}],
         "clusters": [{"name": "c", "cluster": {"server": server}}],
         "contexts": [{"name": "c", "context": {"cluster": "c", "user": "u"}}],
-    }  # fmt: skip
+    }
     path = folder / "kubeconfig"
     path.write_text(json.dumps(values))
     return path

@@ -43,9 +43,13 @@ def test_the_program_of_a_managed_service_is_a_job() -> None:
 
 def test_any_further_part_of_the_spec_is_merged_in() -> None:
     job = distillation_job(
-        **PROGRAM, test_data="test.jsonl", name="support", storage={"volumeClaim": "shared"},
-        training={"maxLength": 512}, student={"resources": {"workers": 4}},
-    )  # fmt: skip
+        **PROGRAM,
+        test_data="test.jsonl",
+        name="support",
+        storage={"volumeClaim": "shared"},
+        training={"maxLength": 512},
+        student={"resources": {"workers": 4}},
+    )
     assert job.metadata.name == "support"
     assert (job.spec.training.max_length, job.spec.training.epochs) == (512, 4)
     resources = job.spec.student.resources

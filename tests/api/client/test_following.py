@@ -35,8 +35,9 @@ def test_every_version_is_shown_once_up_to_the_end(server, make_job, clock) -> N
     assert phases(server, clock) == ["Preparing", "Training", "Succeeded"]
     watch = server.asked[1]
     assert (watch.verb, dict(watch.query)) == (
-        "watch", {"fieldSelector": "metadata.name=support", "resourceVersion": "1"},
-    )  # fmt: skip
+        "watch",
+        {"fieldSelector": "metadata.name=support", "resourceVersion": "1"},
+    )
 
 
 @pytest.mark.parametrize("end", [[], [{"type": "ERROR", "object": {"code": 410}}], [AWAY]])
@@ -82,8 +83,10 @@ def test_a_time_limit_ends_it_and_says_where_the_job_is(server, make_job, clock)
 def test_the_end_of_an_earlier_run_is_no_end(server, make_job, clock) -> None:
     asked = {"kubedistill.io/rerun": "again"}
     server.answers = [make_job("Succeeded", annotations=asked)]
-    server.watches = [[
-        event(make_job("Preparing", version=2, annotations=asked, handledRequests=["rerun:again"])),
-        event(make_job("Succeeded", version=3, annotations=asked, handledRequests=["rerun:again"])),
-    ]]  # fmt: skip
+    server.watches = [
+        [
+            event(make_job("Preparing", version=2, annotations=asked, handledRequests=["rerun:again"])),
+            event(make_job("Succeeded", version=3, annotations=asked, handledRequests=["rerun:again"])),
+        ]
+    ]
     assert phases(server, clock) == ["Succeeded", "Preparing", "Succeeded"]

@@ -103,9 +103,18 @@ def test_the_runtime_is_told_where_data_store_and_config_maps_are(
             client.jobs.wait("support", timeout=SECONDS)
     store = tmp_path / ".kubedistill"
     assert json.loads((store / "arguments").read_text()) == [
-        "--bound-to-parent", "--manifest", str(store / "runs/default.support/job.json"), "--data-root", str(tmp_path),
-        "--store", str(store), "--configmap", f"prompts={tmp_path}", "--prices", '{"teacher":2.5}',
-    ]  # fmt: skip
+        "--bound-to-parent",
+        "--manifest",
+        str(store / "runs/default.support/job.json"),
+        "--data-root",
+        str(tmp_path),
+        "--store",
+        str(store),
+        "--configmap",
+        f"prompts={tmp_path}",
+        "--prices",
+        '{"teacher":2.5}',
+    ]
     written = json.loads((store / "runs/default.support/job.json").read_text())
     assert written == {**manifest_of(job), "metadata": {"name": "support", "namespace": "default"}}
 

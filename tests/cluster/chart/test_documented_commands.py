@@ -28,8 +28,11 @@ GIT, HAND = "argocd-controller", "kubectl"
 def blocks(page: Path, *, under: str, kind: str = "") -> list[str]:
     """The blocks of one language below a title of a page."""
     section = page.read_text(encoding="utf-8").partition(f"\n## {under}\n")[2].partition("\n## ")[0]
-    found = [text for language, text in re.findall(r"^```(\w*)\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
-             if language == kind]  # fmt: skip
+    found = [
+        text
+        for language, text in re.findall(r"^```(\w*)\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+        if language == kind
+    ]
     assert found, f"{page.name} shows blocks under {under!r}"
     return found
 
@@ -161,8 +164,9 @@ def test_kustomize_patches_a_job_by_path_and_loses_a_teacher_by_name(
         )
 
     assert merged("outside-lists", student={"resources": {"workers": 4}})["spec"]["student"] == {
-        "model": {"source": "student"}, "resources": {"workers": 4},
-    }  # fmt: skip
+        "model": {"source": "student"},
+        "resources": {"workers": 4},
+    }
     broken = merged("in-a-list", teachers=[{"name": "main", "resources": {"pool": "h200"}}])
     with pytest.raises(Refused, match=r"spec\.teachers\[0\]\.model: Required value"):
         api.create(broken, namespace=namespace, dry_run=True)
@@ -192,9 +196,10 @@ def test_git_takes_a_job_over_from_another_manager(
     for line in blocks(ARGO, under="Two managers", kind="bash")[0].splitlines():
         _, *arguments, file = shlex.split(line)
         kubectl(*arguments, str(tmp_path / file))
-    assert api.apply(job, namespace=namespace, manager=GIT, dry_run=True)["spec"] == api.get(
-        JOBS, "support", namespace=namespace
-    )["spec"], "nothing changes by it"  # fmt: skip
+    assert (
+        api.apply(job, namespace=namespace, manager=GIT, dry_run=True)["spec"]
+        == api.get(JOBS, "support", namespace=namespace)["spec"]
+    ), "nothing changes by it"
     taken = api.apply(after, namespace=namespace, manager=GIT)["spec"]
     assert [one["name"] for one in taken["teachers"]] == [one["name"] for one in after["spec"]["teachers"]]
     sources = {"uri", "configMapKeyRef"}

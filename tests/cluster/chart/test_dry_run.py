@@ -19,9 +19,10 @@ STUBS = Path(__file__).parent / "monitoring_crds.yaml"
 def _monitoring(api: Api) -> None:
     """The Prometheus operator's kinds, unless the cluster has its own."""
     missing = [
-        crd for crd in read_manifests(STUBS)
+        crd
+        for crd in read_manifests(STUBS)
         if api.get("apiextensions.k8s.io/v1/CustomResourceDefinition", crd["metadata"]["name"]) is None
-    ]  # fmt: skip
+    ]
     apply_crds(api, missing)
 
 
@@ -69,9 +70,11 @@ def test_pods_may_run_where_only_the_restricted_standard_may(
     for metadata, spec in pods(rendered):
         # The account is made in earnest, not in a dry run; the default one stands in for it.
         pod = {
-            "apiVersion": "v1", "kind": "Pod", "metadata": {"labels": metadata["labels"], "name": "one"},
+            "apiVersion": "v1",
+            "kind": "Pod",
+            "metadata": {"labels": metadata["labels"], "name": "one"},
             "spec": {**spec, "serviceAccountName": "default", "restartPolicy": "Never"},
-        }  # fmt: skip
+        }
         api.create(pod, namespace=spaces["somewhere"], dry_run=True, strict=True)
 
 

@@ -63,8 +63,12 @@ def test_an_applied_job_succeeds_with_status_events_and_metrics(
         status = ended(api, "ok-1", namespace=namespace)
         assert status["phase"] == "Succeeded", status
         assert {one["type"] for one in status["conditions"] if one["status"] == "True"} >= {
-            "Complete", "DataGenerated", "Evaluated", "StudentTrained", "Validated",
-        }  # fmt: skip
+            "Complete",
+            "DataGenerated",
+            "Evaluated",
+            "StudentTrained",
+            "Validated",
+        }
         assert [(stage["name"], stage["state"], stage["attempt"]) for stage in status["stages"]] == [
             (name, "Succeeded", 1) for name in STAGES
         ]

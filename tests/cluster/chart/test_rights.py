@@ -139,10 +139,12 @@ def test_users_may_do_with_jobs_what_their_role_in_the_namespace_says(
     api.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "jane"}}, namespace=namespace)
     subject = {"kind": "ServiceAccount", "name": "jane", "namespace": namespace}
     binding = {
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "jane"},
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": "jane"},
         "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
         "subjects": [subject],
-    }  # fmt: skip
+    }
     api.create(binding, namespace=namespace)
     kubeconfig = account_kubeconfig(api, "jane", namespace=namespace, file=tmp_path / "jane")
     jobs = "distillationjobs.kubedistill.io"

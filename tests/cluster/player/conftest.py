@@ -115,45 +115,71 @@ class Workplace:
 
     def _grant(self, name: str, labels: dict[str, str]) -> None:
         group = "rbac.authorization.k8s.io"
-        rule = {"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [f"{name}-out"],
-                "verbs": ["get", "patch"]}  # fmt: skip
+        rule = {
+            "apiGroups": [""],
+            "resources": ["configmaps"],
+            "resourceNames": [f"{name}-out"],
+            "verbs": ["get", "patch"],
+        }
         self._create(f"{group}/v1", "Role", name, labels, rules=[rule])
         self._create(
-            f"{group}/v1", "RoleBinding", name, labels, roleRef={"apiGroup": group, "kind": "Role", "name": name},
+            f"{group}/v1",
+            "RoleBinding",
+            name,
+            labels,
+            roleRef={"apiGroup": group, "kind": "Role", "name": name},
             subjects=[{"kind": "ServiceAccount", "name": "default", "namespace": self.namespace}],
-        )  # fmt: skip
+        )
 
     def _create(
-        self, version: str, kind: str, name: str, labels: dict[str, str],
-        annotations: dict[str, str] | None = None, **parts: Any,
-    ) -> None:  # fmt: skip
+        self,
+        version: str,
+        kind: str,
+        name: str,
+        labels: dict[str, str],
+        annotations: dict[str, str] | None = None,
+        **parts: Any,
+    ) -> None:
         metadata = {"name": name, "namespace": self.namespace, "labels": labels, "annotations": annotations or {}}
         self.api.create({"apiVersion": version, "kind": kind, "metadata": metadata, **parts})
 
 
 def stage_job(job: str, *, stage: str, attempt: int, token: str) -> StageJob:
     return StageJob(
-        job=JobRef(namespace="default", name=job), run=RunRef(id="one", digest="0"), stage=stage, attempt=attempt,
-        token=token, frozen_spec=SPEC, store=f"file:///stores/{job}",
+        job=JobRef(namespace="default", name=job),
+        run=RunRef(id="one", digest="0"),
+        stage=stage,
+        attempt=attempt,
+        token=token,
+        frozen_spec=SPEC,
+        store=f"file:///stores/{job}",
         data_root="file:///data",
-    )  # fmt: skip
+    )
 
 
 def ray_job_spec(pods: dict[str, Any], pod: dict[str, Any]) -> dict[str, Any]:
     head = {**pods, "spec": pod}
     worker = {**pods, "spec": {"containers": [CONTAINER], "restartPolicy": "Never"}}
     group = {
-        "groupName": "workers", "replicas": 1, "minReplicas": 1, "maxReplicas": 1, "template": worker,
+        "groupName": "workers",
+        "replicas": 1,
+        "minReplicas": 1,
+        "maxReplicas": 1,
+        "template": worker,
         "rayStartParams": {"num-cpus": "1"},
-    }  # fmt: skip
+    }
     return {
-        "entrypoint": ENTRYPOINT, "submissionMode": "HTTPMode", "backoffLimit": 0, "shutdownAfterJobFinishes": True,
+        "entrypoint": ENTRYPOINT,
+        "submissionMode": "HTTPMode",
+        "backoffLimit": 0,
+        "shutdownAfterJobFinishes": True,
         "ttlSecondsAfterFinished": 0,
         "rayClusterSpec": {
-            "rayVersion": "2.60.0", "headGroupSpec": {"rayStartParams": {"num-cpus": "0"}, "template": head},
+            "rayVersion": "2.60.0",
+            "headGroupSpec": {"rayStartParams": {"num-cpus": "0"}, "template": head},
             "workerGroupSpecs": [group],
         },
-    }  # fmt: skip
+    }
 
 
 def job_spec(pods: dict[str, Any], pod: dict[str, Any]) -> dict[str, Any]:

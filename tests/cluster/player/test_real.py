@@ -40,10 +40,13 @@ sys.exit(int(code))
 def pod_of(child: str, **container: Any) -> dict[str, Any]:
     """The pod of a driver: its job, its store, its channel."""
     runtime = {
-        "name": "driver", "image": "nobody/runs:it", "command": ["python", "-m", "kubedistill_runtime", "--job"],
-        "args": ["/kubedistill/job/job.json"], "env": [{"name": "KUBEDISTILL_CHANNEL", "value": f"{child}-out"}],
+        "name": "driver",
+        "image": "nobody/runs:it",
+        "command": ["python", "-m", "kubedistill_runtime", "--job"],
+        "args": ["/kubedistill/job/job.json"],
+        "env": [{"name": "KUBEDISTILL_CHANNEL", "value": f"{child}-out"}],
         "volumeMounts": MOUNTS,
-    }  # fmt: skip
+    }
     volumes = [
         {"name": "job", "configMap": {"name": child}},
         {"name": "storage", "persistentVolumeClaim": {"claimName": "shared"}},
@@ -60,10 +63,16 @@ def looking(*, code: int = 0, seconds: int = 0) -> dict[str, Any]:
 def told(stage: StageName, *, token: str, keys: dict[Any, str] | None = None) -> StageJob:
     spec = Spec.model_validate_json(json.dumps(small_spec()))
     return StageJob(
-        job=JobRef(namespace="default", name="real", uid=str(uuid.uuid4())), run=RunRef(id="one", digest="0" * 64),
-        stage=stage, attempt=1, token=token, frozen_spec=spec_values(spec), store="file:///kubedistill/storage/store",
-        data_root="file:///kubedistill/storage/job", artifacts=keys or {},
-    )  # fmt: skip
+        job=JobRef(namespace="default", name="real", uid=str(uuid.uuid4())),
+        run=RunRef(id="one", digest="0" * 64),
+        stage=stage,
+        attempt=1,
+        token=token,
+        frozen_spec=spec_values(spec),
+        store="file:///kubedistill/storage/store",
+        data_root="file:///kubedistill/storage/job",
+        artifacts=keys or {},
+    )
 
 
 def alive_in(namespace: str) -> list[str]:

@@ -83,9 +83,7 @@ def test_scenario(workplace: Any, name: str) -> None:
     stage, end, starts, outcome = TABLE[name]
     mode = {"submissionMode": "K8sJobMode"} if name.startswith("submitter") else {}
     child = workplace.child(name, stage=stage, queue=name.startswith(("queued", "kueue")), **mode)
-    wait_for(
-        lambda: _seen(child) == (end, starts, outcome), what=f"{name} ends as {TABLE[name]}, not {_seen(child)}"
-    )  # fmt: skip
+    wait_for(lambda: _seen(child) == (end, starts, outcome), what=f"{name} ends as {TABLE[name]}, not {_seen(child)}")
 
 
 def _seen(child: Any) -> tuple[Any, str, str]:

@@ -171,9 +171,10 @@ def test_a_job_that_is_over_stays_over_and_may_be_run_again(upgraded: Upgraded) 
     before = upgraded.cluster.stored[OVER].status
     assert upgraded.status[OVER] == before
     wait_for(
-        lambda: (upgraded.cluster.status(OVER).get("run") or {}).get("id") == "rerun-new", what="it runs",
+        lambda: (upgraded.cluster.status(OVER).get("run") or {}).get("id") == "rerun-new",
+        what="it runs",
         seconds=SECONDS,
-    )  # fmt: skip
+    )
     after = upgraded.cluster.becomes(OVER, "Succeeded")
     assert [one["id"] for one in after["runHistory"]] == [before["run"]["id"]]
 

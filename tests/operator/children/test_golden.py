@@ -46,10 +46,12 @@ def test_driver_can_write_the_channel_that_it_is_named_and_nothing_else(name: st
     assert channel["data"] == {"owner": request.stage_job.token, "starts": "0"}
     assert objects["Role"]["rules"] == [
         {
-            "apiGroups": [""], "resources": ["configmaps"], "resourceNames": [f"{request.name}-out"],
+            "apiGroups": [""],
+            "resources": ["configmaps"],
+            "resourceNames": [f"{request.name}-out"],
             "verbs": ["get", "patch"],
         }
-    ]  # fmt: skip
+    ]
     assert objects["RoleBinding"]["roleRef"]["name"] == objects["Role"]["metadata"]["name"]
     assert objects["RoleBinding"]["subjects"] == [
         {"kind": "ServiceAccount", "name": driver["serviceAccountName"], "namespace": "team-a"}

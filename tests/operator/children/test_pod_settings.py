@@ -53,8 +53,10 @@ def test_the_gpu_image_is_for_the_pods_of_stages_with_gpus_alone(name: str) -> N
     built = child(request)
     resource = "nvidia.com/gpu"
     image = request.images.runtime if gpus(built, resource) else request.images.runtime_cpu
-    found = {one["spec"]["containers"][0]["image"].removeprefix("registry.example.com/mirror/")
-             for one in templates(built).values()}  # fmt: skip
+    found = {
+        one["spec"]["containers"][0]["image"].removeprefix("registry.example.com/mirror/")
+        for one in templates(built).values()
+    }
     assert found == {image}
 
 
@@ -141,8 +143,10 @@ def test_every_pod_keeps_to_linux_and_to_its_pool(name: str) -> None:
 def test_a_runtime_class_is_for_the_pods_of_its_pool_and_the_scheduler_for_all() -> None:
     found = templates(child(request_of(EVERY)))
     assert {role: pod["spec"].get("runtimeClassName") for role, pod in found.items()} == {
-        "driver": None, "teacher": "nvidia", "submitter": None,
-    }  # fmt: skip
+        "driver": None,
+        "teacher": "nvidia",
+        "submitter": None,
+    }
     assert {pod["spec"]["schedulerName"] for pod in found.values()} == {"volcano"}
     assert not any({"schedulerName", "runtimeClassName"} & pod.keys() for pod in pods(GPU_STAGE).values())
 
@@ -153,8 +157,9 @@ def test_spread_is_of_the_workers_of_one_attempt_and_of_no_other_pod() -> None:
     found = {role: one["spec"].get("topologySpreadConstraints", []) for role, one in templates(built).items()}
     assert (found["driver"], found["submitter"]) == ([], [])
     assert [(one["topologyKey"], one["maxSkew"], one["whenUnsatisfiable"]) for one in found["teacher"]] == [
-        ("kubernetes.io/hostname", 1, "ScheduleAnyway"), ("topology.kubernetes.io/zone", 2, "DoNotSchedule"),
-    ]  # fmt: skip
+        ("kubernetes.io/hostname", 1, "ScheduleAnyway"),
+        ("topology.kubernetes.io/zone", 2, "DoNotSchedule"),
+    ]
     later = dataclasses.replace(request, stage_job=request.stage_job.model_copy(update={"attempt": 2}))
     labels = [*pod_labels(built), *pod_labels(child(later))]
     for constraint in found["teacher"]:
@@ -260,7 +265,16 @@ def test_what_the_api_server_would_refuse_in_a_pod_the_settings_refuse(field: st
 def test_the_scenario_sets_every_setting_that_shapes_pods() -> None:
     same = {name for name in Settings.model_fields if getattr(EVERY_SETTING, name) == getattr(Settings(), name)}
     assert same == {
-        "ray_version", "storage", "policy", "watch_namespaces", "max_active_jobs_per_namespace", "on_restore",
-        "node_lost_seconds", "scale_up_grace_seconds", "resync_seconds", "port", "rbac",
+        "ray_version",
+        "storage",
+        "policy",
+        "watch_namespaces",
+        "max_active_jobs_per_namespace",
+        "on_restore",
+        "node_lost_seconds",
+        "scale_up_grace_seconds",
+        "resync_seconds",
+        "port",
+        "rbac",
         "propagate_labels",  # by way of the run's status
-    }  # fmt: skip
+    }

@@ -35,44 +35,51 @@ def specs(draw: st.DrawFn, pool: Pool) -> dict[str, Any]:
     """Specs that fit the pool named mine, as far as GPUs go."""
     room = pool.gpus_per_node
     model = {
-        "source": "teacher", "tensorParallelSize": draw(st.integers(1, max(1, room))),
+        "source": "teacher",
+        "tensorParallelSize": draw(st.integers(1, max(1, room))),
         "pipelineParallelSize": draw(st.integers(1, 4)) if room else 1,
-    }  # fmt: skip
+    }
     place = {"pool": "mine"} if room else draw(st.sampled_from([{"pool": "mine"}, {}]))
     stage = st.sampled_from([{}, {"cpu": "3"}, {"memory": "6Gi"}, {"pool": "mine"}])
     return {
         "task": {"type": "QA"},
-        "teachers": [
-            {"name": "main", "model": model, "resources": {**place, "replicas": draw(st.integers(1, 8))}}
-        ],
+        "teachers": [{"name": "main", "model": model, "resources": {**place, "replicas": draw(st.integers(1, 8))}}],
         "student": {
             "model": {"source": "student"},
             "resources": {
-                **place, "workers": draw(st.integers(1, 16)), "gpusPerWorker": draw(st.integers(0, min(room, 16))),
+                **place,
+                "workers": draw(st.integers(1, 16)),
+                "gpusPerWorker": draw(st.integers(0, min(room, 16))),
             },
         },
         "data": {"train": {"uri": "train.jsonl"}},
         "pods": {
-            "labels": draw(USER_LABELS), "annotations": draw(USER_ANNOTATIONS),
+            "labels": draw(USER_LABELS),
+            "annotations": draw(USER_ANNOTATIONS),
             "envFromSecrets": draw(st.lists(st.sampled_from(["hub-token", "bucket-key"]), unique=True)),
             **draw(st.sampled_from([{}, {"serviceAccountName": "distiller"}])),
         },
         "stages": {draw(STAGE).lower(): draw(stage)},
         "queue": {"name": "research"},
-    }  # fmt: skip
+    }
 
 
 @st.composite
 def requests(draw: st.DrawFn) -> ChildRequest:
     pool = draw(POOLS)
     job = stage_job(
-        read_spec(draw(specs(pool))), draw(STAGE), job=draw(NAMES), attempt=draw(st.integers(1, 99)),
+        read_spec(draw(specs(pool))),
+        draw(STAGE),
+        job=draw(NAMES),
+        attempt=draw(st.integers(1, 99)),
         run=draw(st.sampled_from(["1", "second"])),
-    )  # fmt: skip
+    )
     return make_request(
-        job, pools={"mine": pool}, volume_claim=draw(st.sampled_from(["shared", None])),
+        job,
+        pools={"mine": pool},
+        volume_claim=draw(st.sampled_from(["shared", None])),
         settings=draw(st.sampled_from([SETTINGS, EVERY_SETTING])),
-    )  # fmt: skip
+    )
 
 
 def asked_for(request: ChildRequest) -> int:
@@ -116,18 +123,24 @@ def test_every_container_says_what_it_needs_and_may_do_nothing_more(request: Chi
         pod = template["spec"]
         chosen = request.settings.pod_security_context.model_dump(by_alias=True)
         assert pod["securityContext"] == {
-            "runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}, **chosen,
-        }  # fmt: skip
+            "runAsNonRoot": True,
+            "seccompProfile": {"type": "RuntimeDefault"},
+            **chosen,
+        }
         assert not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys()
-        assert all(kind in ("configMap", "persistentVolumeClaim", "emptyDir")
-                   for volume in pod.get("volumes", []) for kind in volume.keys() - {"name"})  # fmt: skip
+        assert all(
+            kind in ("configMap", "persistentVolumeClaim", "emptyDir")
+            for volume in pod.get("volumes", [])
+            for kind in volume.keys() - {"name"}
+        )
         for container in pod["containers"]:
             resources = container["resources"]
             assert number(resources["requests"]["cpu"]) > 0
             assert number(resources["requests"]["memory"]) == number(resources["limits"]["memory"]) > 0
             assert container["securityContext"] == {
-                "allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]},
-            }  # fmt: skip
+                "allowPrivilegeEscalation": False,
+                "capabilities": {"drop": ["ALL"]},
+            }
 
 
 @given(requests())
@@ -145,11 +158,15 @@ def test_secrets_are_named_and_never_read(request: ChildRequest) -> None:
     for role, template in templates(build_child(request)).items():
         for container in template["spec"]["containers"]:
             variables = {one["name"]: one["value"] for one in container.get("env", [])}
-            assert variables.items() <= {
-                "RAY_USAGE_STATS_ENABLED": "0", "NVIDIA_VISIBLE_DEVICES": "void",
-                "KUBEDISTILL_CHANNEL": request.channel,
-                **network_variables(request.settings),
-            }.items()  # fmt: skip
+            assert (
+                variables.items()
+                <= {
+                    "RAY_USAGE_STATS_ENABLED": "0",
+                    "NVIDIA_VISIBLE_DEVICES": "void",
+                    "KUBEDISTILL_CHANNEL": request.channel,
+                    **network_variables(request.settings),
+                }.items()
+            )
             assert container.get("envFrom", []) == ([] if role == "submitter" else secrets)
 
 
@@ -207,16 +224,18 @@ def test_what_fits_no_node_is_refused_before_anything_is_built(
     place = {"pool": "mine"} if named else {}
     spec = read_spec(
         {
-            "task": {"type": "QA"}, "data": {"train": {"uri": "a"}},
+            "task": {"type": "QA"},
+            "data": {"train": {"uri": "a"}},
             "teachers": [
                 {
-                    "name": "main", "resources": place,
+                    "name": "main",
+                    "resources": place,
                     "model": {"source": "a", "tensorParallelSize": tensor, "pipelineParallelSize": pipeline},
                 }
             ],
             "student": {"model": {"source": "a"}, "resources": {**place, "gpusPerWorker": per_worker}},
         }
-    )  # fmt: skip
+    )
     room = pool.gpus_per_node if named else 0
     teacher_fits = tensor <= room if room else tensor == pipeline == 1
     fits = teacher_fits and per_worker <= room

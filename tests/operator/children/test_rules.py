@@ -87,9 +87,16 @@ def test_rayjob_is_tried_once_and_leaves_deadlines_to_the_operator(name: str) ->
     assert spec["preRunningDeadlineSeconds"] == request_of(name).spec.scheduling_timeout_seconds
     assert spec["rayClusterSpec"]["authOptions"] == {"mode": "token"}
     forbidden = {
-        "clusterSelector", "deletionStrategy", "activeDeadlineSeconds", "runtimeEnvYAML", "suspend", "jobId",
-        "enableInTreeAutoscaling", "autoscalerOptions", "gcsFaultToleranceOptions",
-    }  # fmt: skip
+        "clusterSelector",
+        "deletionStrategy",
+        "activeDeadlineSeconds",
+        "runtimeEnvYAML",
+        "suspend",
+        "jobId",
+        "enableInTreeAutoscaling",
+        "autoscalerOptions",
+        "gcsFaultToleranceOptions",
+    }
     assert not forbidden & set(keys(spec))
 
 
@@ -216,9 +223,10 @@ def test_pools_send_workers_to_their_nodes_and_the_driver_away_from_gpus() -> No
     found = templates(child(request_of("generate-on-spot")))
     worker, driver = found["teacher"]["spec"], found["driver"]["spec"]
     assert worker["nodeSelector"] == {
-        "cloud.google.com/gke-accelerator": "nvidia-l4", "cloud.google.com/gke-spot": "true",
+        "cloud.google.com/gke-accelerator": "nvidia-l4",
+        "cloud.google.com/gke-spot": "true",
         "kubernetes.io/os": "linux",
-    }  # fmt: skip
+    }
     assert worker["tolerations"] == [
         {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},
         {"key": "cloud.google.com/gke-spot", "operator": "Equal", "value": "true", "effect": "NoSchedule"},
@@ -227,8 +235,10 @@ def test_pools_send_workers_to_their_nodes_and_the_driver_away_from_gpus() -> No
     wishes = driver["affinity"]["nodeAffinity"]["preferredDuringSchedulingIgnoredDuringExecution"]
     unwanted = {one["preference"]["matchExpressions"][0]["key"]: one["preference"] for one in wishes}
     assert unwanted.keys() == {
-        "cloud.google.com/gke-accelerator", "cloud.google.com/gke-spot", "nvidia.com/gpu.product",
-    }  # fmt: skip
+        "cloud.google.com/gke-accelerator",
+        "cloud.google.com/gke-spot",
+        "nvidia.com/gpu.product",
+    }
     assert all(one["matchExpressions"][0]["operator"] == "NotIn" for one in unwanted.values())
 
 
@@ -241,8 +251,9 @@ def test_workload_identity_is_the_same_account_on_every_pod() -> None:
     spec = read_spec({**spec_values(request_of("generate-on-spot").spec), "pods": {"serviceAccountName": "distiller"}})
     found = templates(child(make_request(stage_job(spec, "Generate", job="quickstart"))))
     assert {role: one["spec"]["serviceAccountName"] for role, one in found.items()} == {
-        "driver": "distiller", "teacher": "distiller",
-    }  # fmt: skip
+        "driver": "distiller",
+        "teacher": "distiller",
+    }
 
 
 def test_service_account_is_the_same_object_for_every_attempt() -> None:

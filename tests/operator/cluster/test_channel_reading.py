@@ -218,9 +218,14 @@ def test_nothing_in_a_config_map_raises_and_what_is_read_fits_into_status(data: 
         done = found.progress
         percent = min(100, round(100 * done.done / done.total)) if done.total else 0
         StageStatus(
-            name="Train", percent=percent, eta_seconds=done.eta_seconds, gpu_seconds=done.gpu_seconds,
-            message=done.message, progressed_at=done.at, starts=found.starts,
-        )  # fmt: skip
+            name="Train",
+            percent=percent,
+            eta_seconds=done.eta_seconds,
+            gpu_seconds=done.gpu_seconds,
+            message=done.message,
+            progressed_at=done.at,
+            starts=found.starts,
+        )
     if found.result is not None:
         for name, artifact in found.result.artifacts.items():
             ArtifactStatus(name=name, key=artifact.key, complete=artifact.complete)

@@ -19,9 +19,11 @@ MAPS = "v1/configmaps"
 
 def config_map(name: str = "one", **labels: str) -> dict[str, Any]:
     return {
-        "apiVersion": "v1", "kind": "ConfigMap", "data": {"a": "1"},
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "data": {"a": "1"},
         "metadata": {"name": name, "namespace": "team-a", "labels": labels},
-    }  # fmt: skip
+    }
 
 
 def run(scenario: Callable[[FakeApi, Cluster], Awaitable[Any]], **options: Any) -> Any:

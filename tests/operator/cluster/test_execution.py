@@ -201,9 +201,10 @@ def role(resource: Object, *, owner: str = "", **metadata: Any) -> Manifest:
     made = child(resource, "Train")["metadata"]
     owners = [{"kind": "RayJob", "name": owner or made["name"], "uid": ""}]
     return {
-        "apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role",
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
         "metadata": made | {"ownerReferences": owners} | metadata,
-    }  # fmt: skip
+    }
 
 
 @pytest.mark.parametrize("before", ["nothing", "the RayJob is there", "the RayJob was made in an earlier plan"])
@@ -355,13 +356,21 @@ def test_a_status_is_written_without_what_is_empty() -> None:
     condition = Condition(type="Complete", status="False", reason="NotYet")
     status = Status(phase="Training", stages=(StageStatus(name="Train"),), conditions=(condition,))
     assert status_values(status) == {
-        "observedGeneration": 0, "phase": "Training",
+        "observedGeneration": 0,
+        "phase": "Training",
         "conditions": [{"type": "Complete", "status": "False", "reason": "NotYet", "observedGeneration": 0}],
-        "stages": [{
-            "name": "Train", "state": "Pending", "attempt": 0, "percent": 0, "gpuSeconds": 0.0, "starts": 0,
-            "restarts": {"failure": 0, "infrastructure": 0, "preemption": 0},
-        }],
-    }  # fmt: skip
+        "stages": [
+            {
+                "name": "Train",
+                "state": "Pending",
+                "attempt": 0,
+                "percent": 0,
+                "gpuSeconds": 0.0,
+                "starts": 0,
+                "restarts": {"failure": 0, "infrastructure": 0, "preemption": 0},
+            }
+        ],
+    }
 
 
 def test_a_status_that_was_written_reads_the_same(resource: Object) -> None:

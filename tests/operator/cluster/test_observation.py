@@ -108,10 +108,11 @@ def test_while_a_driver_works_child_channel_and_frozen_run_are_read_by_name_and_
     train = child_of(resource, "Train", attempt=1)
     assert sorted(asked) == sorted(
         [
-            f"/apis/ray.io/v1/namespaces/team-a/rayjobs/{train}", f"{root}/{train}-out",
+            f"/apis/ray.io/v1/namespaces/team-a/rayjobs/{train}",
+            f"{root}/{train}-out",
             next(path for path in asked if path.startswith(f"{root}/support-run-")),
         ]
-    )  # fmt: skip
+    )
 
 
 WHOLE: dict[str, tuple[list[Object], bool]] = {
@@ -378,9 +379,11 @@ def test_why_a_child_has_no_pod_is_asked_of_its_events_once_it_is_some_seconds_o
         api.put({**made, "metadata": {**made["metadata"], "creationTimestamp": created}}, collection=JOBS)
         uid = made["metadata"]["uid"]
         for name, reason, told_at, of in (
-            ("a", "FailedCreate", "2026-03-01T12:00:09Z", uid), ("b", "FailedCreate", "2026-03-01T12:00:08Z", uid),
-            ("c", "FailedCreate", "2026-03-01T12:00:10Z", "of-another"), ("d", "Odd", "2026-03-01T12:00:10Z", uid),
-        ):  # fmt: skip
+            ("a", "FailedCreate", "2026-03-01T12:00:09Z", uid),
+            ("b", "FailedCreate", "2026-03-01T12:00:08Z", uid),
+            ("c", "FailedCreate", "2026-03-01T12:00:10Z", "of-another"),
+            ("d", "Odd", "2026-03-01T12:00:10Z", uid),
+        ):
             event = {"involvedObject": {"uid": of}, "type": "Warning", "reason": reason, "lastTimestamp": told_at}
             api.put(event | {"metadata": {"name": name, "namespace": "team-a"}, "message": name}, collection=EVENTS)
 

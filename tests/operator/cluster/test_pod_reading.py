@@ -222,11 +222,13 @@ def node(*, ready: str = "True", since: str = "2026-03-01T13:00:00Z", taints: li
     return {
         "metadata": METADATA | {"name": "n1"},
         "spec": {"taints": [{"key": key, "effect": "NoSchedule"} for key in taints or []]},
-        "status": {"conditions": [
-            {"type": "MemoryPressure", "status": "False"},
-            {"type": "Ready", "status": ready, "lastTransitionTime": since},
-        ]},
-    }  # fmt: skip
+        "status": {
+            "conditions": [
+                {"type": "MemoryPressure", "status": "False"},
+                {"type": "Ready", "status": ready, "lastTransitionTime": since},
+            ]
+        },
+    }
 
 
 NODES = {

@@ -74,9 +74,13 @@ def test_a_status_that_is_not_understood_gets_one_condition_and_keeps_all_else(r
     assert others == NEWER["conditions"]
     assert job.not_understood.startswith('status.stages[0].name: "Reflect" is not one of')
     assert stalled == {
-        "type": "Stalled", "status": "True", "reason": "StatusNotUnderstood", "message": job.not_understood,
-        "observedGeneration": 3, "lastTransitionTime": "2026-03-01T12:00:00Z",
-    }  # fmt: skip
+        "type": "Stalled",
+        "status": "True",
+        "reason": "StatusNotUnderstood",
+        "message": job.not_understood,
+        "observedGeneration": 3,
+        "lastTransitionTime": "2026-03-01T12:00:00Z",
+    }
     assert {**written, "conditions": stored["conditions"]} == stored
     again = job_of(resource, written)
     assert stalled_values(again, job.not_understood, now=0) is None

@@ -26,7 +26,7 @@ def world() -> World:
         settings=SETTINGS.model_copy(update={"propagate_labels": (TEAM, CENTER)}),
         namespace_labels={CENTER: "4711", "kubernetes.io/metadata.name": "team"},
         labels={TEAM: "support", CENTER: "0815", "argocd.argoproj.io/instance": "x"},
-    )  # fmt: skip
+    )
 
 
 def made(world: World) -> list[dict[str, Any]]:

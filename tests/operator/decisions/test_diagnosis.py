@@ -183,9 +183,10 @@ def test_w12_a_rayjob_that_a_queue_has_just_let_in_has_15_seconds_too(world: Wor
 
 def test_w12_a_cluster_that_is_ready_without_being_told_so_names_the_pods_that_hold_gpus(world: World) -> None:
     world.spec = small_spec(
-        teachers=[{"name": "big", "model": {"source": "teacher", "tensorParallelSize": 4},
-                   "resources": {"pool": "h100"}}],
-    )  # fmt: skip
+        teachers=[
+            {"name": "big", "model": {"source": "teacher", "tensorParallelSize": 4}, "resources": {"pool": "h100"}}
+        ]
+    )
     name = begin(world, "Generate")
     world.settle()
     since = world.now

@@ -80,9 +80,11 @@ def test_s14_a_stage_that_could_never_start_is_refused_at_the_start(asks_for_8: 
 def job(name: str, *stages: StageStatus, queued: bool = False, namespace: str = NAMESPACE) -> Job:
     waiting = (Condition(type="QuotaReserved", status="False", reason="PoolBusy"),) if queued else ()
     status = Status(
-        phase="Queued" if queued else "Generating", run=Run(id="1", digest="d", started_at="2026-03-01T12:00:00Z"),
-        stages=stages, conditions=waiting,
-    )  # fmt: skip
+        phase="Queued" if queued else "Generating",
+        run=Run(id="1", digest="d", started_at="2026-03-01T12:00:00Z"),
+        stages=stages,
+        conditions=waiting,
+    )
     return Job(namespace, name, uid=f"{namespace}/{name}", spec=small_spec(), status=status)
 
 
@@ -94,10 +96,14 @@ def test_w10_what_is_held_is_counted_from_status_which_no_user_writes() -> None:
     table = Table(Settings().storage)
     ours = job("ours", held("Pending"))
     for one in (
-        ours, job("runs", held("Running")), job("stops", held("Stopping")), job("done", held("Succeeded")),
-        job("cpu", held("Running", 0, "")), job("elsewhere", held("Running"), namespace="other"),
+        ours,
+        job("runs", held("Running")),
+        job("stops", held("Stopping")),
+        job("done", held("Succeeded")),
+        job("cpu", held("Running", 0, "")),
+        job("elsewhere", held("Running"), namespace="other"),
         job("other-pool", held("Starting", 2, "a100")),
-    ):  # fmt: skip
+    ):
         table.update(one)
     assert table.gpus_beside(ours) == {"h100": 8, "a100": 2}
 

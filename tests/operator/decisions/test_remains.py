@@ -66,7 +66,7 @@ def test_w12_w13_a_rayjob_whose_end_nobody_tells_is_shown_and_ends_the_run_at_la
     world.spec = small_spec(
         childRetentionSeconds=86_400,
         student={"model": {"source": "student"}, "resources": {"pool": "h100", "workers": 2, "gpusPerWorker": 4}},
-    )  # fmt: skip
+    )
     name = succeed(world, "Train")
     assert reason_of(world, "Progressing") == ("True", "Train")
     world.now += 15
@@ -78,8 +78,9 @@ def test_w12_w13_a_rayjob_whose_end_nobody_tells_is_shown_and_ends_the_run_at_la
     assert reason_of(world, "Progressing") == ("False", "KubeRayAbsent")
     assert "8 GPUs" in world.status.message
     assert [event.message.partition(":")[0] for event in world.events if event.reason == "Waiting"] == [
-        "PodsRemain", "KubeRayAbsent",
-    ]  # fmt: skip
+        "PodsRemain",
+        "KubeRayAbsent",
+    ]
     world.now += 3570
     world.settle()
     assert reason_of(world, "Failed") == ("True", "KubeRayAbsent")

@@ -63,9 +63,11 @@ def test_f1_a_run_keeps_these_settings_and_no_others(world: World) -> None:
     world.settings = Settings(
         pools={**SETTINGS.pools, "theirs": Pool(node_selector={"of": "another"}, allowed_namespaces=("other",))},
         storage=DefaultStorage(uri="file:///elsewhere", volume_claim="else"),
-        cpu_resources=Resources(cpu="3"), ray_version="2.61.0", submission_mode="K8sJobMode",
+        cpu_resources=Resources(cpu="3"),
+        ray_version="2.61.0",
+        submission_mode="K8sJobMode",
         policy=Policy(allow_trust_remote_code=False),
-    )  # fmt: skip
+    )
     world.spec = small_spec(storage={})
     name = begin(world, "Generate")
     values = next(iter(world.frozen.values())).values
@@ -214,8 +216,10 @@ def as_0_1_froze_it(world: World) -> Frozen:
     (found,) = world.frozen.values()
     run = freeze(world.job, "1", settings=world.settings)
     values = {"contract": 1, "id": "1", "digest": run.digest, "spec": run.frozen_spec, "images": {}}
-    values["pools"] = {name: pool.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-                       for name, pool in world.settings.pools.items()}  # fmt: skip
+    values["pools"] = {
+        name: pool.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        for name, pool in world.settings.pools.items()
+    }
     old = Frozen(frozen_name(NAME, uid=UID, run="1"), text_digest(json.dumps(values)), values)
     world.frozen = {old.name: old}
     world.status = world.status.model_copy(

@@ -23,8 +23,10 @@ def test_a1_a_whole_run_succeeds_stage_by_stage(world: World) -> None:
     assert len(world.created) == len(STAGES) == len(set(world.created))
     assert [event.reason for event in world.events].count("StageSucceeded") == len(STAGES)
     assert {one for one in ("DataGenerated", "StudentTrained", "Evaluated") if is_true(world.status, one)} == {
-        "DataGenerated", "StudentTrained", "Evaluated",
-    }  # fmt: skip
+        "DataGenerated",
+        "StudentTrained",
+        "Evaluated",
+    }
     assert world.step().status is None, "a run that is over is a fixed point"
 
 

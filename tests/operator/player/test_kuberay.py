@@ -22,7 +22,7 @@ def look(state: str, seen: Seen, *, spec: dict[str, Any] | None = None, scale: f
         "metadata": {"name": "child", "namespace": "default", "finalizers": [FINALIZER]},
         "spec": {**SPEC, **(spec or {})},
         "status": {"jobDeploymentStatus": state, "rayClusterName": "child-x", "startTime": stamp(NOW - 100), **status},
-    }  # fmt: skip
+    }
     return Look(rayjob, seen, NOW, scale)
 
 

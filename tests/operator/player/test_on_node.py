@@ -95,8 +95,10 @@ def test_a_driver_is_submitted_with_the_clusters_token_and_looked_at() -> None:
     assert {token for _, _, token in ray.asked} == {f"Bearer {TOKEN}"}
     assert child.info
     assert (child.info.status, child.info.started, child.info.message) == (
-        "RUNNING", 1_800_000_000, "Job is currently running.",
-    )  # fmt: skip
+        "RUNNING",
+        1_800_000_000,
+        "Job is currently running.",
+    )
 
 
 def test_how_a_driver_ended_is_what_ray_says() -> None:

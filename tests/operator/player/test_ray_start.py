@@ -23,9 +23,7 @@ def child() -> Child:
 @pytest.fixture(scope="module")
 def pods(child: Child) -> dict[str, Manifest]:
     slots = slots_of(child.spec["rayClusterSpec"])
-    return {
-        slot.role: with_ray(cluster_pod(child, slot), slot, cluster="quick", namespace="demo") for slot in slots
-    }  # fmt: skip
+    return {slot.role: with_ray(cluster_pod(child, slot), slot, cluster="quick", namespace="demo") for slot in slots}
 
 
 def container(pod: Manifest) -> dict[str, Any]:
@@ -85,9 +83,13 @@ def test_nothing_of_the_template_is_lost(child: Child, pods: dict[str, Manifest]
         assert {name: made[name] for name in template if name != "containers"} == {
             name: value for name, value in template.items() if name != "containers"
         }
-        assert container({"spec": template}).items() <= {
-            **container({"spec": made}), "env": container({"spec": template})["env"],
-        }.items()  # fmt: skip
+        assert (
+            container({"spec": template}).items()
+            <= {
+                **container({"spec": made}),
+                "env": container({"spec": template})["env"],
+            }.items()
+        )
         assert (
             container({"spec": made})["env"][: len(container({"spec": template})["env"])]
             == (container({"spec": template})["env"])

@@ -145,9 +145,18 @@ def test_only_initializing_and_running_are_suspended(state: str) -> None:
 
 def test_suspension_and_retry_clear_all_but_counters_and_start() -> None:
     status = at(
-        "Suspending", jobStatus="RUNNING", dashboardURL="u", message="m", reason="r", failed=1, startTime="then",
-        jobStatusCheckFailureStartTime="t", rayJobInfo={"startTime": "s"}, rayClusterStatus=READY, **NAMES,
-    )  # fmt: skip
+        "Suspending",
+        jobStatus="RUNNING",
+        dashboardURL="u",
+        message="m",
+        reason="r",
+        failed=1,
+        startTime="then",
+        jobStatusCheckFailureStartTime="t",
+        rayJobInfo={"startTime": "s"},
+        rayClusterStatus=READY,
+        **NAMES,
+    )
     kept = {"failed": 1, "succeeded": 0, "startTime": "then", "rayJobInfo": {}, "rayClusterStatus": EMPTY_CLUSTER}
     assert written(after(status, "ResourcesGone")) == at("Suspended", **kept)
     assert written(after({**status, "jobDeploymentStatus": "Retrying"}, "ResourcesGone")) == kept
@@ -234,9 +243,13 @@ def test_no_sequence_of_events_leaves_the_documented_graph(
     status: dict[str, Any] = {}
     for second, (name, job, finished) in enumerate(events):
         values = {
-            **NAMES, "dashboardURL": "u", "message": "m", "jobStatus": job, "submitterFinished": finished,
+            **NAMES,
+            "dashboardURL": "u",
+            "message": "m",
+            "jobStatus": job,
+            "submitterFinished": finished,
             "rayClusterStatus": READY,
-        }  # fmt: skip
+        }
         new = apply(status, Event(name, values), spec=spec, now=NOW + second).status
         if new is None:
             continue

@@ -42,9 +42,15 @@ def test_a_line_speaks_of_the_job_that_is_being_looked_at(stream: io.StringIO, r
     first, second = lines(stream)
     assert first.pop("at").endswith("Z")
     assert first == {
-        "level": "INFO", "logger": "a", "message": "hello you", "namespace": "team-a", "name": "support",
-        "uid": job.uid, "stage": "Train", "attempt": 1,
-    }  # fmt: skip
+        "level": "INFO",
+        "logger": "a",
+        "message": "hello you",
+        "namespace": "team-a",
+        "name": "support",
+        "uid": job.uid,
+        "stage": "Train",
+        "attempt": 1,
+    }
     assert "uid" not in second
 
 

@@ -52,9 +52,16 @@ def busy(resource: Object, *, name: str = "support", **changes: Any) -> Job:
     resource["metadata"]["name"] = name
     resource["spec"]["queue"] = {"name": "gpu"}
     stage = StageStatus(
-        name="Train", state="Running", attempt=2, percent=50, progressed_at="2026-03-01T13:00:00Z", gpu_seconds=7.5,
-        latest_gpu_seconds=1.5, started_at="2026-03-01T12:00:00Z", restarts=Restarts(infrastructure=1),
-    )  # fmt: skip
+        name="Train",
+        state="Running",
+        attempt=2,
+        percent=50,
+        progressed_at="2026-03-01T13:00:00Z",
+        gpu_seconds=7.5,
+        latest_gpu_seconds=1.5,
+        started_at="2026-03-01T12:00:00Z",
+        restarts=Restarts(infrastructure=1),
+    )
     conditions = tuple(
         Condition(type=kind, status="True", reason="R") for kind in ("Validated", "Progressing", "SpecDrift")
     )
@@ -66,9 +73,10 @@ def test_a_job_is_shown_as_it_is(metrics: Metrics, table: Table, resource: Objec
     table.update(busy(resource))
     job = {"namespace": "team-a", "name": "support"}
     prefix = "distillation_job"
-    assert value(
-        metrics, f"{prefix}_info", **job, strategy="Auto", queue="gpu", student="student", teacher_kind="Model"
-    ) == 1  # fmt: skip
+    assert (
+        value(metrics, f"{prefix}_info", **job, strategy="Auto", queue="gpu", student="student", teacher_kind="Model")
+        == 1
+    )
     assert {phase: value(metrics, f"{prefix}_status_phase", **job, phase=phase) for phase in get_args(Phase)} == {
         phase: float(phase == "Training") for phase in get_args(Phase)
     }
@@ -112,9 +120,12 @@ def test_no_job_has_more_series_than_it_may(data: st.DataObject) -> None:
     metrics.watch(table, depth=lambda: 0, leads=lambda: False)
     before = len(scrape(metrics))
     stage = StageStatus(
-        name=data.draw(st.sampled_from(list(STAGES))), state=data.draw(STATES), attempt=2,
-        progressed_at="2026-03-01T13:00:00Z", ended_at="2026-03-01T14:00:00Z",
-    )  # fmt: skip
+        name=data.draw(st.sampled_from(list(STAGES))),
+        state=data.draw(STATES),
+        attempt=2,
+        progressed_at="2026-03-01T13:00:00Z",
+        ended_at="2026-03-01T14:00:00Z",
+    )
     conditions = tuple(
         Condition(type=kind, status=data.draw(TRUTHS), reason="R", last_transition_time="2026-03-01T14:00:00Z")
         for kind in data.draw(CONDITIONS)
@@ -134,10 +145,13 @@ def small_job(*, student: str = "student", queue: str = "gpu") -> Object:
     return {
         "metadata": {"name": "support", "namespace": "team-a", "uid": "u"},
         "spec": {
-            "task": {"type": "QA"}, "teachers": [{"name": "main", "model": {"source": "t"}}],
-            "student": {"model": {"source": student}}, "data": {"train": {"uri": "x"}}, "queue": {"name": queue},
+            "task": {"type": "QA"},
+            "teachers": [{"name": "main", "model": {"source": "t"}}],
+            "student": {"model": {"source": student}},
+            "data": {"train": {"uri": "x"}},
+            "queue": {"name": queue},
         },
-    }  # fmt: skip
+    }
 
 
 def test_a_job_that_is_gone_leaves_no_series(metrics: Metrics, table: Table, resource: Object) -> None:

@@ -21,15 +21,26 @@ STALLED = Condition(type="Stalled", status="True", reason="StatusNotUnderstood")
 
 
 def make(
-    resource: Object, name: str, *, namespace: str = "team-a", version: int = 1, storage: Object | None = None,
-    status: Status | None = None, stored: Object | None = None, **metadata: Any,
-) -> Job:  # fmt: skip
+    resource: Object,
+    name: str,
+    *,
+    namespace: str = "team-a",
+    version: int = 1,
+    storage: Object | None = None,
+    status: Status | None = None,
+    stored: Object | None = None,
+    **metadata: Any,
+) -> Job:
     """A job of its own."""
     spec = resource["spec"] | ({"storage": storage} if storage else {})
     about = {
-        **resource["metadata"], "name": name, "namespace": namespace, "uid": f"uid-of-{namespace}-{name}",
-        "resourceVersion": str(version), **metadata,
-    }  # fmt: skip
+        **resource["metadata"],
+        "name": name,
+        "namespace": namespace,
+        "uid": f"uid-of-{namespace}-{name}",
+        "resourceVersion": str(version),
+        **metadata,
+    }
     return with_status({**resource, "spec": spec, "metadata": about}, status or Status(), stored=stored or {})
 
 
@@ -274,11 +285,16 @@ def test_facts_are_what_status_says(resource: Object) -> None:
         StageStatus(name="Prepare", state="Succeeded", gpu_seconds=1.0, restarts=Restarts(failure=1)),
         StageStatus(name="Generate", state="Skipped"),
         StageStatus(
-            name="Train", state="Running", percent=50, gpu_seconds=2.5, progressed_at="2026-03-01T12:00:10Z",
-            latest_gpu_seconds=2.0, restarts=Restarts(failure=1, preemption=3),
+            name="Train",
+            state="Running",
+            percent=50,
+            gpu_seconds=2.5,
+            progressed_at="2026-03-01T12:00:10Z",
+            latest_gpu_seconds=2.0,
+            restarts=Restarts(failure=1, preemption=3),
         ),
         StageStatus(name="Export"),
-    )  # fmt: skip
+    )
     conditions = (
         Condition(type="Progressing", status="True", reason="Train"),
         Condition(type="SpecDrift", status="True", reason="Edited"),

@@ -53,8 +53,6 @@ def claim(api: ApiServer, job: StageJob, store: Store, time: Time) -> Claim:
 
     def claim(driver: str = "first", *, store: Store = store, token: str = TOKEN) -> ConfigMapChannel:
         told = job.model_copy(update={"token": token})
-        return claim_channel(
-            told, api=api, name=NAME, driver=driver, store=store, clock=time.clock, sleep=time.sleep
-        )  # fmt: skip
+        return claim_channel(told, api=api, name=NAME, driver=driver, store=store, clock=time.clock, sleep=time.sleep)
 
     return claim

@@ -180,10 +180,11 @@ def test_a_pod_knows_the_server_from_its_environment(host: str) -> None:
 def test_an_account_may_be_mounted_elsewhere(server: ConfigMapServer) -> None:
     found = find_api_server(
         {
-            "KUBERNETES_SERVICE_HOST": "127.0.0.1", "KUBERNETES_SERVICE_PORT": str(server.port),
+            "KUBERNETES_SERVICE_HOST": "127.0.0.1",
+            "KUBERNETES_SERVICE_PORT": str(server.port),
             "KUBEDISTILL_SERVICE_ACCOUNT": str(server.account),
         }
-    )  # fmt: skip
+    )
     assert found.namespace == "team"
     assert found.call("GET", PATH).status == 200
 

@@ -101,8 +101,10 @@ def test_the_last_progress_is_told_with_the_result(claim: Claim, server: ConfigM
     assert said(server) == 1
     channel.publish_result(result())
     assert [change["path"] for change in server.patches[-1]] == [
-        "/data/owner", "/data/progress.json", "/data/result.json",
-    ]  # fmt: skip
+        "/data/owner",
+        "/data/progress.json",
+        "/data/result.json",
+    ]
     assert said(server) == 2
 
 

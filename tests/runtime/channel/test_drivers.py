@@ -47,9 +47,14 @@ class Drivers(RuleBasedStateMachine):
         self.places[place] = None
         try:
             self.places[place] = claim_channel(
-                self.job, api=self.api, name=NAME, driver=f"driver-{self.born}", store=self.store,
-                clock=self.time.clock, sleep=self.time.sleep,
-            )  # fmt: skip
+                self.job,
+                api=self.api,
+                name=NAME,
+                driver=f"driver-{self.born}",
+                store=self.store,
+                clock=self.time.clock,
+                sleep=self.time.sleep,
+            )
         except ClaimLost:
             assert "result.json" in self.server.data, "only a result keeps a new driver out"
 
@@ -57,9 +62,12 @@ class Drivers(RuleBasedStateMachine):
     def work(self, place: int) -> None:
         self.steps += 1
         driver, done = self.driver(place), self.steps
-        self.act(place, lambda channel: channel.publish_progress(
-            StageProgress(at=TIME, state="Working", done=done, message=driver)
-        ))  # fmt: skip
+        self.act(
+            place,
+            lambda channel: channel.publish_progress(
+                StageProgress(at=TIME, state="Working", done=done, message=driver)
+            ),
+        )
 
     @rule(place=PLACES)
     def end(self, place: int) -> None:

@@ -73,9 +73,14 @@ FORGED: dict[str, Callable[[StageJob], str]] = {
 
 @pytest.mark.parametrize("forged", FORGED)
 def test_f7_a_job_with_other_bytes_is_refused_before_anything_is_read_or_written(
-    forged: str, job: StageJob, pod: None, server: ConfigMapServer, store: Store, tmp_path: Path,
+    forged: str,
+    job: StageJob,
+    pod: None,
+    server: ConfigMapServer,
+    store: Store,
+    tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
-) -> None:  # fmt: skip
+) -> None:
     path = tmp_path / "job.json"
     path.write_text(FORGED[forged](job))
     before = dict(server.data)

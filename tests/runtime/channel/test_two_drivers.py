@@ -62,9 +62,11 @@ class Driver:
                 self.lost = lost
 
         hooks = Hooks(
-            save=lambda step, data: self.claim.save(step, data, keep_last=2), report=report,
-            stopping=lambda: self.lost is not None or self.steps[-1] == leave_at, clock=lambda: len(self.steps) * 600.0,
-        )  # fmt: skip
+            save=lambda step, data: self.claim.save(step, data, keep_last=2),
+            report=report,
+            stopping=lambda: self.lost is not None or self.steps[-1] == leave_at,
+            clock=lambda: len(self.steps) * 600.0,
+        )
         try:
             return Loop(self.student, TRAINING, SAMPLES, (), hooks=hooks).run(read_latest(self.store, LINE))
         except Stopped:
@@ -88,9 +90,14 @@ def undisturbed(one_thread: None) -> dict[str, torch.Tensor]:
     ids=["it speaks at its next step", "it is silent for two steps", "it is silent to the end"],
 )
 def test_a_loser_ends_at_its_next_word_and_nobody_goes_on_from_its_state(
-    seconds: float, steps: int, claim: ClaimAttempt, server: ConfigMapServer, store: Store, time: Time,
+    seconds: float,
+    steps: int,
+    claim: ClaimAttempt,
+    server: ConfigMapServer,
+    store: Store,
+    time: Time,
     undisturbed: dict[str, torch.Tensor],
-) -> None:  # fmt: skip
+) -> None:
     loser, winners = Driver(claim("loser"), store), []
 
     def take_over() -> None:

@@ -146,5 +146,6 @@ def test_only_a_turn_that_is_no_target_says_so() -> None:
     messages = (Message("user", "a"), Message("assistant", "b", target=False))
     (line,) = encode_records([Record("r", messages)]).splitlines()
     assert json.loads(line)["messages"] == [
-        {"role": "user", "content": "a"}, {"role": "assistant", "content": "b", "target": False}
-    ]  # fmt: skip
+        {"role": "user", "content": "a"},
+        {"role": "assistant", "content": "b", "target": False},
+    ]

@@ -57,9 +57,11 @@ def prompts(count: int, *, words: int) -> list[Record]:
 
 def told(workshop: Workshop, splits: dict[Split, list[Record]], **sizes: Any) -> list[str]:
     return check_student_lengths(
-        splits, resolved=resolved_for(workshop, **sizes), chat=WordChat(),  # type: ignore[arg-type]
+        splits,
+        resolved=resolved_for(workshop, **sizes),
+        chat=WordChat(),  # type: ignore[arg-type]
         places={split: f"spec.data.{split}" for split in splits},
-    )  # fmt: skip
+    )
 
 
 def test_each_split_is_counted_by_the_limit_that_counts_for_it(workshop: Workshop) -> None:

@@ -41,8 +41,10 @@ def test_records_and_answers_come_back_in_their_order(store: Store) -> None:
     for one, other in zip(found, written, strict=True):
         (turn,), (expected,) = one.answer.turns, other.answer.turns
         assert (turn.prompt_ids, turn.completion_ids, turn.text) == (
-            expected.prompt_ids, expected.completion_ids, expected.text,
-        )  # fmt: skip
+            expected.prompt_ids,
+            expected.completion_ids,
+            expected.text,
+        )
         assert turn.top is not None
         np.testing.assert_array_equal(turn.top.logprobs_TK, TOP.logprobs_TK)
         np.testing.assert_array_equal(turn.top.tail_T, TOP.tail_T)

@@ -88,11 +88,7 @@ PHRASE = [f"phrase{number}" for number in range(10)]
 
 @given(count=st.integers(1, 6), between=st.integers(0, 60))
 def test_a_phrase_counts_from_three_occurrences_and_over_a_fifth_of_the_text(count: int, between: int) -> None:
-    words = [
-        word
-        for place in range(count)
-        for word in (*PHRASE, *DIFFERENT[place * between : (place + 1) * between])
-    ]  # fmt: skip
+    words = [word for place in range(count) for word in (*PHRASE, *DIFFERENT[place * between : (place + 1) * between])]
     share = len(PHRASE) / (len(PHRASE) + between)
     assert is_repetitive(" ".join(words)) == (count >= 3 and share > 0.2)
 

@@ -94,9 +94,12 @@ def test_a_prompt_that_stands_twice_counts_once() -> None:
     prompts = [f"question {row % 6}" for row in range(12)]
     once = trio.judged(teacher=["yes"] * 6, baseline=["no"] * 6, distilled=["yes"] * 6, references=[("yes",)] * 6)
     twice = trio.judged(
-        teacher=["yes"] * 12, baseline=["no"] * 12, distilled=["yes"] * 12, prompts=prompts,
+        teacher=["yes"] * 12,
+        baseline=["no"] * 12,
+        distilled=["yes"] * 12,
+        prompts=prompts,
         references=[("yes",)] * 5 + [()] + [("yes",)] * 6,
-    )  # fmt: skip
+    )
     assert twice.arms == once.arms
     assert twice.comparison == once.comparison.model_copy(update={"duplicates": 6})
     assert (once.comparison.rows, once.comparison.duplicates) == (6, 0)
@@ -141,10 +144,12 @@ def test_a_teacher_without_a_valid_answer_agrees_with_nobody(task: Task) -> None
 
 def test_a_reference_judges_the_last_reply_and_agreement_compares_all() -> None:
     found = trio.judged(
-        teacher=[("Which order?", "It ships on Monday.")] * 12, baseline=[("It ships on Monday.", "No.")] * 12,
-        distilled=[("What do you mean?", "It ships on Monday.")] * 12, references=[("It ships on Monday.",)] * 12,
+        teacher=[("Which order?", "It ships on Monday.")] * 12,
+        baseline=[("It ships on Monday.", "No.")] * 12,
+        distilled=[("What do you mean?", "It ships on Monday.")] * 12,
+        references=[("It ships on Monday.",)] * 12,
         task=TALK,
-    )  # fmt: skip
+    )
     assert found.arms.distilled.accuracy == found.arms.distilled.metrics["bleu"] == 1.0
     assert found.arms.distilled.agreement < 0.9
     assert found.arms.baseline.accuracy < 0.2
@@ -198,9 +203,11 @@ def test_labels_are_scored_each_by_its_records() -> None:
 
 def test_seed_decides_the_resamples_and_nothing_else() -> None:
     fields = {
-        "teacher": trio.right(360, of=400), "baseline": trio.right(120, of=400),
-        "distilled": trio.right(300, of=400, first=50), "references": [("yes",)] * 400,
-    }  # fmt: skip
+        "teacher": trio.right(360, of=400),
+        "baseline": trio.right(120, of=400),
+        "distilled": trio.right(300, of=400, first=50),
+        "references": [("yes",)] * 400,
+    }
     one, again, other = (trio.judged(**fields, seed=seed) for seed in (0, 0, 1))
     assert one == again
     assert one.comparison.ci95 != other.comparison.ci95

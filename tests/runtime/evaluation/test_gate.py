@@ -69,9 +69,13 @@ def test_limit(limits: dict[str, Any], found: Judgement, reason: str | None) -> 
 
 def test_every_missed_limit_is_listed() -> None:
     limits = {
-        "minAccuracy": 1.0, "minGain": 1.0, "minGapClosed": 1.0, "minRetention": 2.0, "maxLatencyRatio": 0.01,
+        "minAccuracy": 1.0,
+        "minGain": 1.0,
+        "minGapClosed": 1.0,
+        "minRetention": 2.0,
+        "maxLatencyRatio": 0.01,
         "maxInvalidRate": 0.0,
-    }  # fmt: skip
+    }
     verdict = decide(Gate.model_validate(limits), trio.usual(distilled=[*trio.right(12, of=40)[:-1], None]))
     assert not verdict.passed
     named = [*limits, "distinguishable"]

@@ -247,16 +247,24 @@ def report_of(case: Case) -> Report:
         for name, some in (("teacher", case.teacher), ("baseline", case.baseline), ("distilled", case.distilled))
     }
     found = trio.judged(
-        **said, references=case.references, task=case.task, prompts=case.prompts, control=case.control,
+        **said,
+        references=case.references,
+        task=case.task,
+        prompts=case.prompts,
+        control=case.control,
         prices=case.prices,
-    )  # fmt: skip
+    )
     return made.make_report().model_copy(
         update={
-            "arms": found.arms, "comparison": found.comparison, "reductions": found.reductions,
-            "latency_control": found.control, "labels": found.labels, "examples": [],
+            "arms": found.arms,
+            "comparison": found.comparison,
+            "reductions": found.reductions,
+            "latency_control": found.control,
+            "labels": found.labels,
+            "examples": [],
             "gate": decide(Gate.model_validate(case.limits), found),
         }
-    )  # fmt: skip
+    )
 
 
 def at(values: Any, path: str) -> Any:

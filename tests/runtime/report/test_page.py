@@ -79,11 +79,19 @@ def test_page_says_the_verdict_first() -> None:
     text = show(made.make_report()).text
     verdict = "Accuracy went from 40.0% to 80.0% (teacher 90.0%), 80% of the gap closed, p < 0.0001."
     order = [
-        "gate passed", verdict, "+40.0 points of accuracy against the untrained student, 95% interval +35.7 to +42.9",
-        "80.0% of the gap", "88.9% of the teacher's accuracy kept", "88% less memory", "55% less time per answer",
-        "92% less cost per answer", "Teacher and student side by side", "From prompts to training set",
-        "What they say", "Where this comes from",
-    ]  # fmt: skip
+        "gate passed",
+        verdict,
+        "+40.0 points of accuracy against the untrained student, 95% interval +35.7 to +42.9",
+        "80.0% of the gap",
+        "88.9% of the teacher's accuracy kept",
+        "88% less memory",
+        "55% less time per answer",
+        "92% less cost per answer",
+        "Teacher and student side by side",
+        "From prompts to training set",
+        "What they say",
+        "Where this comes from",
+    ]
     assert [text.index(part) for part in order] == sorted(text.index(part) for part in order)
     assert "Why the gate said no" not in text
 
@@ -91,10 +99,15 @@ def test_page_says_the_verdict_first() -> None:
 def test_table_has_all_three_models_and_the_other_metrics() -> None:
     text = show(made.make_report()).text
     for row in (
-        "parameters 2.56M 295K 295K 88% less", "accuracy 90.0% 40.0% 80.0% 89% kept", "macroF1 62.5% 62.5% 62.5%",
-        "answers in a wrong form 2.5% 2.5% 2.5%", "cost per 1,000 answers $0.0200 $0.0016 $0.0016 92% less",
-        "records read 1,200 300 1,000", "rejected: Unfinished 2", "answers kept 1,195",
-    ):  # fmt: skip
+        "parameters 2.56M 295K 295K 88% less",
+        "accuracy 90.0% 40.0% 80.0% 89% kept",
+        "macroF1 62.5% 62.5% 62.5%",
+        "answers in a wrong form 2.5% 2.5% 2.5%",
+        "cost per 1,000 answers $0.0200 $0.0016 $0.0016 92% less",
+        "records read 1,200 300 1,000",
+        "rejected: Unfinished 2",
+        "answers kept 1,195",
+    ):
         assert row in text
     assert text.count("accuracy 90.0% 40.0% 80.0%") == 1, "the headline is no further metric"
 
@@ -218,9 +231,11 @@ def test_same_report_gives_the_same_page() -> None:
 def test_what_would_be_obeyed_is_shown_as_escapes(render: Callable[..., str]) -> None:
     text = "a\x1b[2J\x9b\u202egnp"
     report = made.make_report(
-        arms__teacher__hardware=text, provenance__hardware=text, training__objectiveReason=f"{text}\n# forged",
+        arms__teacher__hardware=text,
+        provenance__hardware=text,
+        training__objectiveReason=f"{text}\n# forged",
         gate={"passed": False, "reasons": [text]},
-    )  # fmt: skip
+    )
     shown = render(report, title=text)
     assert shown.count(r"a\u001b[2J\u009b\u202egnp") >= 4
     assert printable(shown) == shown

@@ -117,8 +117,9 @@ def test_markdown_of_unknowns_lists_the_reasons_and_makes_nothing_up() -> None:
 def test_any_curve_can_be_drawn(train: list[float], validation: list[tuple[int, float]]) -> None:
     curve = {
         "train": [{"step": step, "loss": loss} for step, loss in enumerate(train, start=1)],
-        "validation": [{"step": step, "loss": loss} for step, loss in validation], "bestStep": 1,
-    }  # fmt: skip
+        "validation": [{"step": step, "loss": loss} for step, loss in validation],
+        "bestStep": 1,
+    }
     assert plot_curve(curve).startswith("<svg")
 
 

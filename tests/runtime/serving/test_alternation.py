@@ -63,9 +63,13 @@ class Pair:
         self, *, tokens: int = 20, limit: int = 512, prompts: Sequence[Sequence[int]] = PROMPTS
     ) -> Alternation:
         return alternate(
-            self, prompts, students={"baseline": BASELINE, "distilled": DISTILLED}, answer_tokens=tokens,
-            max_model_len=limit, clock=lambda: self.now,
-        )  # fmt: skip
+            self,
+            prompts,
+            students={"baseline": BASELINE, "distilled": DISTILLED},
+            answer_tokens=tokens,
+            max_model_len=limit,
+            clock=lambda: self.now,
+        )
 
 
 def ratio_of(ratio: float) -> Pair:
@@ -198,9 +202,14 @@ def test_who_is_asked_to_stop_stops_between_rounds() -> None:
     pair = ratio_of(1.0)
     with pytest.raises(Stopped):
         alternate(
-            pair, PROMPTS, students={"baseline": BASELINE, "distilled": DISTILLED}, answer_tokens=8,
-            max_model_len=512, clock=lambda: pair.now, report=stop,
-        )  # fmt: skip
+            pair,
+            PROMPTS,
+            students={"baseline": BASELINE, "distilled": DISTILLED},
+            answer_tokens=8,
+            max_model_len=512,
+            clock=lambda: pair.now,
+            report=stop,
+        )
     assert len(pair.loads) == 2
 
 
@@ -252,9 +261,13 @@ def test_weights_that_were_loaded_into_an_engine_answer_as_in_an_engine_of_their
         copy_student(tmp_path / name, tie_word_embeddings=tied)
         shake(tmp_path / name, tied=tied)
         models[name] = find_model(
-            str(tmp_path / name), revision=None, trust_remote_code=False, data_root=tmp_path, store=Store(tmp_path),
+            str(tmp_path / name),
+            revision=None,
+            trust_remote_code=False,
+            data_root=tmp_path,
+            store=Store(tmp_path),
             at="student",
-        )  # fmt: skip
+        )
     sampling, prompts = Sampling(max_tokens=6, k=4, ignore_end=True), [list(range(5, 30)), list(range(90, 99))]
 
     def answers(engine: object) -> list[tuple[tuple[int, ...], list[list[float]]]]:

@@ -226,9 +226,16 @@ def change_head_dim(folder: Path) -> None:
     from transformers import LlamaConfig, LlamaForCausalLM
 
     config = LlamaConfig(
-        vocab_size=1024, hidden_size=60, intermediate_size=64, num_hidden_layers=1, num_attention_heads=3,
-        num_key_value_heads=1, head_dim=20, max_position_embeddings=512, tie_word_embeddings=True,
-    )  # fmt: skip
+        vocab_size=1024,
+        hidden_size=60,
+        intermediate_size=64,
+        num_hidden_layers=1,
+        num_attention_heads=3,
+        num_key_value_heads=1,
+        head_dim=20,
+        max_position_embeddings=512,
+        tie_word_embeddings=True,
+    )
     LlamaForCausalLM(config).save_pretrained(folder)
 
 

@@ -108,9 +108,8 @@ def test_figures_are_measured(engine: Engine, serving: Serving, prompts: list[li
     import time
 
     figures = measure(
-        engine, prompts, serving=serving, sampling=Sampling(max_tokens=8), machine=Machine("here"),
-        clock=time.monotonic,
-    )  # fmt: skip
+        engine, prompts, serving=serving, sampling=Sampling(max_tokens=8), machine=Machine("here"), clock=time.monotonic
+    )
     assert figures.first_token_seconds is not None
     assert 0 < figures.first_token_seconds <= figures.latency_seconds
     assert 0 < figures.latency_seconds <= figures.latency_p95_seconds

@@ -36,9 +36,17 @@ def rejected(bench: Bench) -> list[dict[str, Any]]:
 def test_all_good_answers_are_kept(bench: Bench) -> None:
     summary = bench.run("Prepare", "Generate", "Curate").summary
     assert summary == {
-        "asked": 40, "kept": 40, "rejected": {}, "keepRatio": 1.0, "samples": 40, "overlong": 0, "withoutLogprobs": 0,
-        "split": 0, "unspelled": 0, "validation": {"samples": 8, "overlong": 0},
-    }  # fmt: skip
+        "asked": 40,
+        "kept": 40,
+        "rejected": {},
+        "keepRatio": 1.0,
+        "samples": 40,
+        "overlong": 0,
+        "withoutLogprobs": 0,
+        "split": 0,
+        "unspelled": 0,
+        "validation": {"samples": 8, "overlong": 0},
+    }
     assert (40, 40, "answers", {"kept": 40}) in [(one.done, one.total, one.unit, one.figures) for one in bench.said]
     assert rejected(bench) == []
     dataset = list(read_dataset(bench.workshop.store, bench.workshop.keys()["dataset"]))
@@ -168,9 +176,17 @@ def test_given_answers_pass_the_same_filters(bench: Bench) -> None:
     train = tuple(bench.chat.prompt_ids([Message("user", "train asks 3")]))
     assert train not in bench.engines.engine.asked
     assert bench.run("Curate").summary == {
-        "asked": 40, "kept": 40, "rejected": {}, "keepRatio": 1.0, "samples": 40, "overlong": 0,
-        "withoutLogprobs": 40, "split": 0, "unspelled": 0, "validation": {"samples": 8, "overlong": 0},
-    }  # fmt: skip
+        "asked": 40,
+        "kept": 40,
+        "rejected": {},
+        "keepRatio": 1.0,
+        "samples": 40,
+        "overlong": 0,
+        "withoutLogprobs": 40,
+        "split": 0,
+        "unspelled": 0,
+        "validation": {"samples": 8, "overlong": 0},
+    }
 
 
 # Samples

@@ -15,8 +15,11 @@ def test_answers_and_judge_are_left_with_the_teachers_figures(bench: Bench) -> N
     outcome = bench.run("Prepare", "Generate")
     reply = len([*bench.chat.tokenizer.encode("yes"), bench.chat.end_id])
     assert {name: outcome.summary[name] for name in ("answers", "generated", "reused", "teacherTokens")} == {
-        "answers": 56, "generated": 56, "reused": 0, "teacherTokens": 56 * reply,
-    }  # fmt: skip
+        "answers": 56,
+        "generated": 56,
+        "reused": 0,
+        "teacherTokens": 56 * reply,
+    }
     store, keys = bench.workshop.store, bench.workshop.keys()
     for name, split, count in (("answers", "train", 40), ("judge", "validation", 8), ("judge", "test", 8)):
         answered = list(read_answer_set(store, name, keys[name], split))

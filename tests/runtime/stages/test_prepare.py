@@ -23,10 +23,16 @@ def test_rows_are_left_with_the_figures_of_the_funnel(bench: Bench) -> None:
     outcome = bench.run("Prepare")
     assert outcome.keys == bench.workshop.keys()
     assert outcome.summary == {
-        "read": {"train": 40, "validation": 8, "test": 8}, "dropped": {}, "judged": 8, "notes": [],
-        "counts": {"train": 40, "validation": 8, "test": 8}, "heldOut": [], "objective": "CachedLogits",
-        "objectiveReason": "teacher and student share a tokenizer", "topLogprobs": 32,
-    }  # fmt: skip
+        "read": {"train": 40, "validation": 8, "test": 8},
+        "dropped": {},
+        "judged": 8,
+        "notes": [],
+        "counts": {"train": 40, "validation": 8, "test": 8},
+        "heldOut": [],
+        "objective": "CachedLogits",
+        "objectiveReason": "teacher and student share a tokenizer",
+        "topLogprobs": 32,
+    }
     assert bench.engines.warmed == 1
     assert bench.engines.opened == 0
 

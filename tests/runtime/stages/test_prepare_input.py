@@ -124,11 +124,20 @@ def test_a_system_prompt_of_the_job_is_no_leak_and_one_of_the_record_tells_recor
     assert bench.run("Prepare").summary["dropped"] == {}
     bench.workshop.drop("task.systemPrompt")
     for split, count in (("train", 40), ("validation", 8), ("test", 8)):
-        write(bench, split, [
-            {"messages": [{"role": "system", "content": f"Ticket {split} {place}"},
-                          {"role": "user", "content": "Is it urgent?"}], "reference": "yes"}
-            for place in range(count)
-        ])  # fmt: skip
+        write(
+            bench,
+            split,
+            [
+                {
+                    "messages": [
+                        {"role": "system", "content": f"Ticket {split} {place}"},
+                        {"role": "user", "content": "Is it urgent?"},
+                    ],
+                    "reference": "yes",
+                }
+                for place in range(count)
+            ],
+        )
     assert bench.run("Prepare").summary["dropped"] == {}
 
 
@@ -138,19 +147,27 @@ def test_held_out_prompts_have_no_expansion_in_train(turns: int, bench: Bench) -
     bench.workshop.drop("teachers.0.model.maxModelLen")
     bench.workshop.set("task", {"type": "Conversation"})
     bench.workshop.set("data", {"train": {"uri": "data/train.jsonl"}})
-    write(bench, "train", [
-        {"messages": [
-            {"role": ("user", "assistant")[place % 2], "content": f"talk {number} turn {place}"}
-            for place in range(2 * size - 1)
-        ]}
-        for number in range(200 // turns) for size in range(1, turns + 1)
-    ])  # fmt: skip
+    write(
+        bench,
+        "train",
+        [
+            {
+                "messages": [
+                    {"role": ("user", "assistant")[place % 2], "content": f"talk {number} turn {place}"}
+                    for place in range(2 * size - 1)
+                ]
+            }
+            for number in range(200 // turns)
+            for size in range(1, turns + 1)
+        ],
+    )
     bench.run("Prepare")
     first = {split: {record.messages[0] for record in rows(bench, split)} for split in ("train", "validation", "test")}
     assert len(first["train"] | first["validation"] | first["test"]) == sum(map(len, first.values()))
     assert {split: len(rows(bench, split)) for split in ("validation", "test")} == {
-        "validation": 20, "test": 20 if turns == 5 else 18,
-    }  # fmt: skip
+        "validation": 20,
+        "test": 20 if turns == 5 else 18,
+    }
 
 
 def test_references_count_among_the_test_records_that_are_judged(bench: Bench) -> None:
@@ -240,10 +257,14 @@ def conversation(bench: Bench, **train: Any) -> None:
     for split, count in (("train", 40), ("validation", 8), ("test", 8)):
         texts = [(f"{split} {place} one", "its own", f"{split} {place} two", "at the end") for place in range(count)]
         roles = ("user", "assistant", "user", "assistant")
-        write(bench, split, [
-            {"messages": [{"role": role, "content": text} for role, text in zip(roles, said, strict=True)]}
-            for said in texts
-        ])  # fmt: skip
+        write(
+            bench,
+            split,
+            [
+                {"messages": [{"role": role, "content": text} for role, text in zip(roles, said, strict=True)]}
+                for said in texts
+            ],
+        )
 
 
 def test_given_answers_are_the_last_assistant_turns_with_the_others_as_context(bench: Bench) -> None:

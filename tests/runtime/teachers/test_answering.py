@@ -29,9 +29,18 @@ def rows_of(*parts: Sequence[Record], samples: int = 1) -> list[Row]:
 
 
 def run(
-    rows: Sequence[Row], *, engine: FunctionEngine, chat: ChatFormat, store: Store, max_model_len: int = 128,
-    temperature: float = 1.0, max_tokens: int = 16, seed: int = 0, k: int = 2, stop_after: int | None = None,
-) -> list[int]:  # fmt: skip
+    rows: Sequence[Row],
+    *,
+    engine: FunctionEngine,
+    chat: ChatFormat,
+    store: Store,
+    max_model_len: int = 128,
+    temperature: float = 1.0,
+    max_tokens: int = 16,
+    seed: int = 0,
+    k: int = 2,
+    stop_after: int | None = None,
+) -> list[int]:
     """Answer rows; returns what was reported. stop_after asks it to leave once so many rows are answered."""
     reports: list[int] = []
 
@@ -126,8 +135,9 @@ def test_only_missing_rows_are_asked(engine: FunctionEngine, chat: ChatFormat, s
     before = published_shards(store.root)
     more = rows_of(records(5, start=500), records(100), records(5, start=600))
     assert [row.record.id for row in missing_rows(more, key=KEY, store=store)] == [
-        *(f"r{number}" for number in range(500, 505)), *(f"r{number}" for number in range(600, 605)),
-    ]  # fmt: skip
+        *(f"r{number}" for number in range(500, 505)),
+        *(f"r{number}" for number in range(600, 605)),
+    ]
     second = FunctionEngine()
     assert run(more, engine=second, chat=chat, store=store) == [100, 110]
     assert len(second.asked) == 10

@@ -37,9 +37,14 @@ class Desk:
     def ask(self, **questions: Question) -> Asking:
         serving = Serving(self.model, max_model_len=128, k=2, stop_ids=(4,))
         return ask(
-            questions, serving=serving, at="teacher", engines=self.engines, store=self.store,
-            progress=Progress(self.said.append), machine=self.machine,
-        )  # fmt: skip
+            questions,
+            serving=serving,
+            at="teacher",
+            engines=self.engines,
+            store=self.store,
+            progress=Progress(self.said.append),
+            machine=self.machine,
+        )
 
     def afresh(self) -> FunctionEngine:
         """Engines that nobody has used."""
@@ -68,8 +73,12 @@ def test_all_questions_are_answered_and_counted_over_one_scale(desk: Desk) -> No
     }
     assert (asking.generated, desk.engines.opened) == (48, 1)
     assert [(said.state, said.done, said.total) for said in desk.said] == [
-        ("Loading", 0, 0), ("Working", 0, 48), ("Working", 40, 48), ("Working", 40, 48), ("Working", 48, 48),
-    ]  # fmt: skip
+        ("Loading", 0, 0),
+        ("Working", 0, 48),
+        ("Working", 40, 48),
+        ("Working", 40, 48),
+        ("Working", 48, 48),
+    ]
     tokens = [said.figures.get("tokens") for said in desk.said]
     assert tokens[1:] == [0, tokens[2], tokens[2], asking.tokens], "counted over all questions"
 

@@ -140,8 +140,10 @@ def test_a_model_without_generation_settings_gets_none_unless_some_are_changed(s
     exported = export(source, Store(store.root / "changed"), generation={"eos_token_id": [3]})
     after = json.loads((exported / "generation_config.json").read_bytes())
     assert {key: after.get(key) for key in ("eos_token_id", "bos_token_id", "_from_model_config")} == {
-        "eos_token_id": [3], "bos_token_id": 1, "_from_model_config": None,
-    }  # fmt: skip
+        "eos_token_id": [3],
+        "bos_token_id": 1,
+        "_from_model_config": None,
+    }
 
 
 def test_a_part_of_the_original_is_described_as_it_was_saved(source: Path, store: Store) -> None:

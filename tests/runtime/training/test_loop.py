@@ -29,9 +29,14 @@ def assert_same_end(one: tiny.Record, other: tiny.Record) -> None:
 
 def go(*, resume: bytes | None = None, stop_after: int | None = None, seconds_per_step: float = 0.0) -> tiny.Record:
     return tiny.run(
-        tiny.make_training(**SHORT), tiny.make_student(), train=TRAIN, validation=VALIDATION, resume=resume,
-        stop_after=stop_after, seconds_per_step=seconds_per_step,
-    )  # fmt: skip
+        tiny.make_training(**SHORT),
+        tiny.make_student(),
+        train=TRAIN,
+        validation=VALIDATION,
+        resume=resume,
+        stop_after=stop_after,
+        seconds_per_step=seconds_per_step,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -124,13 +129,18 @@ def learn_a_contradiction(
 ) -> tiny.Record:
     train, validation = contradiction()
     training = tiny.make_training(
-        optimizer={"scheduler": "Constant"}, epochs=steps,
+        optimizer={"scheduler": "Constant"},
+        epochs=steps,
         validation={"everySteps": 1, "patience": patience, "keepBest": keep_best},
-    )  # fmt: skip
+    )
     return tiny.run(
-        training, tiny.make_student("Sequence"), train=train, validation=validation, stop_after=stop_after,
+        training,
+        tiny.make_student("Sequence"),
+        train=train,
+        validation=validation,
+        stop_after=stop_after,
         resume=resume,
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize("patience", [1, 2, 5])

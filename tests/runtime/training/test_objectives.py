@@ -45,12 +45,15 @@ def make_rows(count: int, *, known: float = 1.0) -> tuple[Batch, Tensor]:
     has_top_N = torch.from_numpy(generator.random(count) < known)
     empty = torch.zeros(0, dtype=torch.int64)
     batch = Batch(
-        ids_BL=empty, attention_BL=empty, positions_N=empty,
+        ids_BL=empty,
+        attention_BL=empty,
+        positions_N=empty,
         targets_N=torch.from_numpy(generator.integers(0, V, count)),
-        has_top_N=has_top_N, top_ids_NK=torch.from_numpy(top.ids_TK).long() * has_top_N[:, None],
+        has_top_N=has_top_N,
+        top_ids_NK=torch.from_numpy(top.ids_TK).long() * has_top_N[:, None],
         top_logprobs_NK=torch.from_numpy(top.logprobs_TK).float() * has_top_N[:, None],
         tail_N=torch.from_numpy(top.tail_T) * has_top_N,
-    )  # fmt: skip
+    )
     return batch, torch.from_numpy(generator.normal(size=(count, H))).float().requires_grad_()
 
 
@@ -133,8 +136,10 @@ def test_bfloat16_products_still_sum_in_float32() -> None:
     loss = OBJECTIVES["CachedLogits"].loss(batch, rounded_NH, head, 0.0)
     loss.backward()
     assert (loss.dtype, rounded_NH.grad.dtype, head.weight_VH.grad.dtype) == (
-        torch.float32, torch.bfloat16, torch.float32,
-    )  # fmt: skip
+        torch.float32,
+        torch.bfloat16,
+        torch.float32,
+    )
     torch.testing.assert_close(loss, exact, rtol=0.02, atol=0)
 
 

@@ -37,9 +37,15 @@ def show(tmp_path: Path, *, records: list[dict[str, Any]] = RECORDS, max_length:
         )
     )
     job = StageJob(
-        job=JobRef(namespace="default", name="j"), run=RunRef(id="local", digest="d"), stage="Prepare", attempt=1,
-        token="t", frozen_spec=spec_values(spec), store="", data_root=tmp_path.as_uri(),
-    )  # fmt: skip
+        job=JobRef(namespace="default", name="j"),
+        run=RunRef(id="local", digest="d"),
+        stage="Prepare",
+        attempt=1,
+        token="t",
+        frozen_spec=spec_values(spec),
+        store="",
+        data_root=tmp_path.as_uri(),
+    )
     return preview(job, store=open_store(str(tmp_path / "store")))
 
 

@@ -45,10 +45,16 @@ def families(draw: st.DrawFn) -> Family:
         "{% if add_generation_prompt %}<bot>" + after_role + opened + "{% endif %}"
     )
     return Family(
-        template=template.replace("\n", "{{ '\\n' }}"), special=SPECIAL, bos="<bos>", eos="<eos>",
-        stops=draw(st.permutations(["<eos>", "<eot>"])), end=end or "<eos>", plain=("<think>", "</think>"),
-        sentencepiece=draw(st.booleans()), dummy_prefix=draw(st.booleans()),
-    )  # fmt: skip
+        template=template.replace("\n", "{{ '\\n' }}"),
+        special=SPECIAL,
+        bos="<bos>",
+        eos="<eos>",
+        stops=draw(st.permutations(["<eos>", "<eot>"])),
+        end=end or "<eos>",
+        plain=("<think>", "</think>"),
+        sentencepiece=draw(st.booleans()),
+        dummy_prefix=draw(st.booleans()),
+    )
 
 
 TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=("C",)), min_size=1, max_size=12).filter(str.strip)
@@ -115,10 +121,13 @@ def top_of(*rows: dict[int, float]) -> TopK:
 def rows_of(top: TopK) -> list[dict[int, float]]:
     """What move_top left of each distribution."""
     return [
-        {int(one): round(float(np.exp(np.float64(logprob))), 3) for one, logprob in zip(*row, strict=True)
-         if one != NO_TOKEN and np.isfinite(logprob)}
+        {
+            int(one): round(float(np.exp(np.float64(logprob))), 3)
+            for one, logprob in zip(*row, strict=True)
+            if one != NO_TOKEN and np.isfinite(logprob)
+        }
         for row in zip(top.ids_TK, top.logprobs_TK, strict=True)
-    ]  # fmt: skip
+    ]
 
 
 STOPS, END = frozenset({1, 2}), 9
@@ -238,8 +247,9 @@ def test_a_template_that_drops_thoughts_makes_each_turn_a_sample_of_its_own(tmp_
     record = Record("r", talk("one", "two", "three"), references=("four",))
     found = taught(record, chat, every_turn=True)
     assert [target for _, target in found] == [
-        "<think>\n\n</think>\n\ntwo<|im_end|>", "<think>\n\n</think>\n\nfour<|im_end|>"
-    ]  # fmt: skip
+        "<think>\n\n</think>\n\ntwo<|im_end|>",
+        "<think>\n\n</think>\n\nfour<|im_end|>",
+    ]
 
 
 def test_a_teachers_thought_is_not_taught_and_its_distributions_follow_the_answer(tmp_path: Path) -> None:

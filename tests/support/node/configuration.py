@@ -42,9 +42,13 @@ def network(*, leases: Path) -> str:
     """One bridge for all pods; nothing is masqueraded, so pods reach pods, services and this machine only."""
     address = {"type": "host-local", "dataDir": str(leases), "ranges": [[{"subnet": POD_RANGE}]]}
     bridge = {
-        "type": "bridge", "bridge": POD_LINK, "isDefaultGateway": True, "hairpinMode": True, "ipMasq": False,
+        "type": "bridge",
+        "bridge": POD_LINK,
+        "isDefaultGateway": True,
+        "hairpinMode": True,
+        "ipMasq": False,
         "ipam": address,
-    }  # fmt: skip
+    }
     return json.dumps({"cniVersion": "0.4.0", "name": "pods", "plugins": [bridge]})
 
 
@@ -52,31 +56,51 @@ def kubelet(*, state: Path, logs: Path, ca: Path) -> str:
     """A kubelet for cgroup v1 and v2 that leaves images alone, which it could pull from nowhere."""
     socket = f"unix://{state}/containerd.sock"
     return _yaml(
-        "kubelet.config.k8s.io/v1beta1", "KubeletConfiguration",
+        "kubelet.config.k8s.io/v1beta1",
+        "KubeletConfiguration",
         address=NODE_ADDRESS,
         authentication={
-            "anonymous": {"enabled": False}, "webhook": {"enabled": True}, "x509": {"clientCAFile": str(ca)},
+            "anonymous": {"enabled": False},
+            "webhook": {"enabled": True},
+            "x509": {"clientCAFile": str(ca)},
         },
-        authorization={"mode": "Webhook"}, cgroupDriver="cgroupfs", failCgroupV1=False, failSwapOn=False,
-        clusterDNS=[DNS_ADDRESS], clusterDomain="cluster.local", resolvConf=str(state / "resolv.conf"),
-        containerRuntimeEndpoint=socket, imageServiceEndpoint=socket, podLogsDir=str(logs),
-        volumePluginDir=str(state / "volume-plugins"), healthzBindAddress="127.0.0.1",
-        imageGCHighThresholdPercent=100, imageGCLowThresholdPercent=99,
+        authorization={"mode": "Webhook"},
+        cgroupDriver="cgroupfs",
+        failCgroupV1=False,
+        failSwapOn=False,
+        clusterDNS=[DNS_ADDRESS],
+        clusterDomain="cluster.local",
+        resolvConf=str(state / "resolv.conf"),
+        containerRuntimeEndpoint=socket,
+        imageServiceEndpoint=socket,
+        podLogsDir=str(logs),
+        volumePluginDir=str(state / "volume-plugins"),
+        healthzBindAddress="127.0.0.1",
+        imageGCHighThresholdPercent=100,
+        imageGCLowThresholdPercent=99,
         evictionHard={
-            "memory.available": "100Mi", "nodefs.available": "1%", "nodefs.inodesFree": "1%", "imagefs.available": "1%",
+            "memory.available": "100Mi",
+            "nodefs.available": "1%",
+            "nodefs.inodesFree": "1%",
+            "imagefs.available": "1%",
         },
-    )  # fmt: skip
+    )
 
 
 def kube_proxy(*, kubeconfig: Path) -> str:
     """Services by iptables; connection tracking stays as the machine has it."""
     return _yaml(
-        "kubeproxy.config.k8s.io/v1alpha1", "KubeProxyConfiguration",
-        clientConnection={"kubeconfig": str(kubeconfig)}, mode="iptables", clusterCIDR=POD_RANGE,
-        hostnameOverride=NODE, bindAddress=NODE_ADDRESS, healthzBindAddress="127.0.0.1:10256",
+        "kubeproxy.config.k8s.io/v1alpha1",
+        "KubeProxyConfiguration",
+        clientConnection={"kubeconfig": str(kubeconfig)},
+        mode="iptables",
+        clusterCIDR=POD_RANGE,
+        hostnameOverride=NODE,
+        bindAddress=NODE_ADDRESS,
+        healthzBindAddress="127.0.0.1:10256",
         metricsBindAddress="127.0.0.1:10249",
         conntrack={"maxPerCore": 0, "min": 0, "tcpEstablishedTimeout": "0s", "tcpCloseWaitTimeout": "0s"},
-    )  # fmt: skip
+    )
 
 
 def _yaml(api_version: str, kind: str, **values: Any) -> str:

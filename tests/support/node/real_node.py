@@ -58,16 +58,21 @@ class RealNode:
         """The control plane, with all controllers and a way to the kubelet."""
         credentials = self.state / "plane" / "credentials"
         return ControlPlane(
-            self.state / "plane", address=NODE_ADDRESS, users=_USERS,
+            self.state / "plane",
+            address=NODE_ADDRESS,
+            users=_USERS,
             server_flags=(
-                "--authorization-mode=Node", "--enable-admission-plugins=NodeRestriction", "--allow-privileged=true",
-                "--endpoint-reconciler-type=lease", "--kubelet-preferred-address-types=InternalIP",
+                "--authorization-mode=Node",
+                "--enable-admission-plugins=NodeRestriction",
+                "--allow-privileged=true",
+                "--endpoint-reconciler-type=lease",
+                "--kubelet-preferred-address-types=InternalIP",
                 f"--kubelet-client-certificate={credentials / 'kubelet-client.crt'}",
                 f"--kubelet-client-key={credentials / 'kubelet-client.key'}",
                 f"--client-ca-file={credentials / 'ca.crt'}",
             ),
             controller_flags=("--controllers=*",),
-        )  # fmt: skip
+        )
 
     def up(self) -> None:
         """Start the control plane and the node on empty state, and wait until pods find names."""
@@ -87,8 +92,9 @@ class RealNode:
                 api.apply(manifest)
             wait_for(
                 lambda: _is_true(api.get("apps/v1/Deployment", "coredns", namespace="kube-system"), "Available"),
-                what="the cluster's DNS is available", seconds=_READY_SECONDS,
-            )  # fmt: skip
+                what="the cluster's DNS is available",
+                seconds=_READY_SECONDS,
+            )
 
     def down(self) -> None:
         """Stop everything, and remove processes, mounts, links and rules; images and logs stay."""
@@ -151,10 +157,15 @@ class RealNode:
         subject = "/O=system:masters/CN=kube-apiserver"
         make_certificate(plane.credentials, "kubelet-client", subject, usage="clientAuth")
         plane.up()
-        self.start("kube-scheduler", [
-            str(self.binaries["kube-scheduler"]), f"--kubeconfig={plane.kubeconfig_of('system:kube-scheduler')}",
-            "--leader-elect=false", "--secure-port=0",
-        ])  # fmt: skip
+        self.start(
+            "kube-scheduler",
+            [
+                str(self.binaries["kube-scheduler"]),
+                f"--kubeconfig={plane.kubeconfig_of('system:kube-scheduler')}",
+                "--leader-elect=false",
+                "--secure-port=0",
+            ],
+        )
 
     def _start_containerd(self) -> None:
         file = self.state / "containerd.toml"
@@ -182,12 +193,18 @@ class RealNode:
         ca = self.plane.credentials / "ca.crt"
         kubelet.write_text(configuration.kubelet(state=self.state, logs=self.logs / "pods", ca=ca))
         proxy.write_text(configuration.kube_proxy(kubeconfig=self.plane.kubeconfig_of("system:kube-proxy")))
-        self.start("kubelet", [
-            str(self.binaries["kubelet"]), f"--config={kubelet}",
-            f"--kubeconfig={self.plane.kubeconfig_of(f'system:node:{NODE}')}", f"--hostname-override={NODE}",
-            f"--node-ip={NODE_ADDRESS}", f"--root-dir={self.state / 'kubelet'}",
-            f"--cert-dir={self.state / 'kubelet-certificates'}",
-        ])  # fmt: skip
+        self.start(
+            "kubelet",
+            [
+                str(self.binaries["kubelet"]),
+                f"--config={kubelet}",
+                f"--kubeconfig={self.plane.kubeconfig_of(f'system:node:{NODE}')}",
+                f"--hostname-override={NODE}",
+                f"--node-ip={NODE_ADDRESS}",
+                f"--root-dir={self.state / 'kubelet'}",
+                f"--cert-dir={self.state / 'kubelet-certificates'}",
+            ],
+        )
         self.start("kube-proxy", [str(self.binaries["kube-proxy"]), f"--config={proxy}"])
 
     def _end_containers(self) -> None:

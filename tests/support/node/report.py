@@ -19,15 +19,21 @@ def write_report(
     file: Path, outcomes: Sequence[Outcome], *, images: Sequence[Image], kuberay: str, failure: str
 ) -> str:
     """Write the report, and return it."""
-    text = "\n".join([
-        "# make e2e-node", "",
-        f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {_commit()}, {_machine()}.",
-        f"KubeRay: {kuberay}. Images: " + ", ".join(f"{one.tag} ({one.id[:12]})" for one in images) + ".", "",
-        "| scenario | s | seen |", "|---|---|---|",
-        *(f"| {one.name} | {one.seconds:.0f} | {one.seen} |" for one in outcomes),
-        *([f"| **failed** | | {failure} |"] if failure else []), "",
-        *(line for one in outcomes if one.stages for line in span_lines(one)),
-    ])  # fmt: skip
+    text = "\n".join(
+        [
+            "# make e2e-node",
+            "",
+            f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {_commit()}, {_machine()}.",
+            f"KubeRay: {kuberay}. Images: " + ", ".join(f"{one.tag} ({one.id[:12]})" for one in images) + ".",
+            "",
+            "| scenario | s | seen |",
+            "|---|---|---|",
+            *(f"| {one.name} | {one.seconds:.0f} | {one.seen} |" for one in outcomes),
+            *([f"| **failed** | | {failure} |"] if failure else []),
+            "",
+            *(line for one in outcomes if one.stages for line in span_lines(one)),
+        ]
+    )
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(text)
     return text

@@ -205,13 +205,19 @@ def make_claim(api: Api, kubectl: Callable[..., None], *, namespace: str, storag
     os.chown(storage, 0, GROUP)
     storage.chmod(0o2775)
     claim = yaml.safe_load((QUICKSTART / "cluster" / "claim.yaml").read_text())
-    api.create({
-        "apiVersion": "v1", "kind": "PersistentVolume", "metadata": {"name": "distillation"},
-        "spec": {
-            "accessModes": claim["spec"]["accessModes"], "capacity": claim["spec"]["resources"]["requests"],
-            "claimRef": {"namespace": namespace, "name": claim["metadata"]["name"]}, "hostPath": {"path": str(storage)},
-        },
-    })  # fmt: skip
+    api.create(
+        {
+            "apiVersion": "v1",
+            "kind": "PersistentVolume",
+            "metadata": {"name": "distillation"},
+            "spec": {
+                "accessModes": claim["spec"]["accessModes"],
+                "capacity": claim["spec"]["resources"]["requests"],
+                "claimRef": {"namespace": namespace, "name": claim["metadata"]["name"]},
+                "hostPath": {"path": str(storage)},
+            },
+        }
+    )
     folder = QUICKSTART / "cluster"
     kubectl("apply", "-f", str(folder / "claim.yaml"), "-f", str(folder / "files.yaml"))
     kubectl("wait", "--for=condition=Ready", "pod/files", "--timeout=300s")

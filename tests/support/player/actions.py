@@ -310,9 +310,10 @@ async def request_token(api: Api, pod: Values, *, seconds: int = 3600) -> str:
     key = (pod["metadata"]["namespace"], pod["spec"].get("serviceAccountName", "default"))
     bound = {"apiVersion": "v1", "kind": "Pod", "name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]}
     body = {
-        "apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest",
+        "apiVersion": "authentication.k8s.io/v1",
+        "kind": "TokenRequest",
         "spec": {"expirationSeconds": seconds, "boundObjectRef": bound},
-    }  # fmt: skip
+    }
     answer = await api.create("serviceaccounts", key, body, sub="token")
     return str(answer["status"]["token"])
 

@@ -54,9 +54,11 @@ class Player:
         """Watch and play; raises what a part of it raised."""
         self._failure = asyncio.get_running_loop().create_future()
         handlers = {
-            "rayjobs": self._take_child("RayJob"), "pods": self._take_pod, "configmaps": self._take_channel,
+            "rayjobs": self._take_child("RayJob"),
+            "pods": self._take_pod,
+            "configmaps": self._take_channel,
             **({"jobs": self._take_child("Job")} if self.plays_jobs else {}),
-        }  # fmt: skip
+        }
         await self.world.kubelet.start()
         try:
             for kind, handler in handlers.items():
@@ -176,9 +178,13 @@ class Player:
             await self.world.executor.look(child)
         cluster, head = child.cluster, child.driver_pod
         seen = kuberay.Seen(
-            cluster.status if cluster else None, child.info, child.reachable, child.submitter, child.submitter_ended,
+            cluster.status if cluster else None,
+            child.info,
+            child.reachable,
+            child.submitter,
+            child.submitter_ended,
             head="Gone" if head is None else "Ready" if is_ready(head) else "Coming",
-        )  # fmt: skip
+        )
         look = kuberay.Look(child.object, seen, time.time(), self.world.scale)
         event = kuberay.next_event(look)
         if event is None:
@@ -263,14 +269,24 @@ class Player:
         self._refused.add(child.uid)
         name, now = f"{child.name}.{uuid.uuid4().hex[:16]}", stamp(time.time())
         event = {
-            "apiVersion": "v1", "kind": "Event", "metadata": {"name": name, "namespace": child.key[0]},
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": name, "namespace": child.key[0]},
             "involvedObject": {
-                "apiVersion": child.object["apiVersion"], "kind": child.kind, "namespace": child.key[0],
-                "name": child.name, "uid": child.uid,
+                "apiVersion": child.object["apiVersion"],
+                "kind": child.kind,
+                "namespace": child.key[0],
+                "name": child.name,
+                "uid": child.uid,
             },
-            "type": "Warning", "reason": "FailedCreate", "message": f"Error creating: {error.message}",
-            "firstTimestamp": now, "lastTimestamp": now, "count": 1, "source": {"component": "job-controller"},
-        }  # fmt: skip
+            "type": "Warning",
+            "reason": "FailedCreate",
+            "message": f"Error creating: {error.message}",
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+            "source": {"component": "job-controller"},
+        }
         with contextlib.suppress(Refused):  # a namespace that is being deleted takes no Events either
             await self.world.api.create("events", (child.key[0], name), event)
 

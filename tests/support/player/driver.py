@@ -129,11 +129,12 @@ class Driver:
             keys = {name: keys[name] for name in made}
         return {
             name: ArtifactRef(
-                key=key, uri=f"{self.job.store}/artifacts/{name}/{key}",
+                key=key,
+                uri=f"{self.job.store}/artifacts/{name}/{key}",
                 complete=key in self.store if complete is None else name in complete,
             ).model_dump()
             for name, key in keys.items()
-        }  # fmt: skip
+        }
 
 
 def keys_of(job: StageJob) -> dict[ArtifactName, str]:
@@ -160,9 +161,15 @@ def summary_of(job: StageJob, *, store: Collection[str]) -> dict[str, Any]:
     if job.stage != "Evaluate" and not is_judged:
         return {"seconds": 1.0}
     figures = {
-        "measure": "accuracy", "teacherAccuracy": 0.9, "baselineAccuracy": 0.3, "distilledAccuracy": 0.84,
-        "retention": 0.9333, "gain": 0.54, "gapClosed": 0.9, "pValue": 0.0001,
-    }  # fmt: skip
+        "measure": "accuracy",
+        "teacherAccuracy": 0.9,
+        "baselineAccuracy": 0.3,
+        "distilledAccuracy": 0.84,
+        "retention": 0.9333,
+        "gain": 0.54,
+        "gapClosed": 0.9,
+        "pValue": 0.0001,
+    }
     judged = {**figures, "gate": {"passed": True, "reasons": []}, "seconds": 1.0}
     return {"seconds": 1.0, "report": judged} if is_judged else judged
 

@@ -124,10 +124,15 @@ def _complete(look: Look) -> Values:
     for name in ("SuccessCriteriaMet", "Complete"):
         conditions = _put(conditions, name, "True", "CompletionsReached", "the pod succeeded", look.now)
     return {
-        "startTime": look.status.get("startTime") or stamp(look.now), "completionTime": stamp(look.now),
-        "succeeded": 1, "active": None, "ready": 0, "terminating": 0, "conditions": conditions,
+        "startTime": look.status.get("startTime") or stamp(look.now),
+        "completionTime": stamp(look.now),
+        "succeeded": 1,
+        "active": None,
+        "ready": 0,
+        "terminating": 0,
+        "conditions": conditions,
         "uncountedTerminatedPods": {},
-    }  # fmt: skip
+    }
 
 
 def _fail(reason: str, message: str) -> Callable[[Look], Values]:
@@ -136,9 +141,14 @@ def _fail(reason: str, message: str) -> Callable[[Look], Values]:
         for name in ("FailureTarget", "Failed"):
             conditions = _put(conditions, name, "True", reason, message, look.now)
         return {
-            "startTime": look.status.get("startTime") or stamp(look.now), "failed": look.failed or None,
-            "active": None, "ready": 0, "terminating": 0, "conditions": conditions, "uncountedTerminatedPods": {},
-        }  # fmt: skip
+            "startTime": look.status.get("startTime") or stamp(look.now),
+            "failed": look.failed or None,
+            "active": None,
+            "ready": 0,
+            "terminating": 0,
+            "conditions": conditions,
+            "uncountedTerminatedPods": {},
+        }
 
     return change
 
@@ -146,9 +156,11 @@ def _fail(reason: str, message: str) -> Callable[[Look], Values]:
 def _counts(look: Look) -> Values:
     terminating = sum("deletionTimestamp" in pod["metadata"] and not _is_over(pod) for pod in look.pods)
     return {
-        "active": len(look.live) or None, "ready": sum(map(is_ready, look.live)), "terminating": terminating,
+        "active": len(look.live) or None,
+        "ready": sum(map(is_ready, look.live)),
+        "terminating": terminating,
         "uncountedTerminatedPods": {},
-    }  # fmt: skip
+    }
 
 
 def _counts_differ(look: Look) -> bool:
@@ -176,9 +188,13 @@ def _condition(look: Look, name: str, status: str, reason: str, message: str) ->
 
 def _put(conditions: Sequence[Object], name: str, status: str, reason: str, message: str, now: float) -> list[Object]:
     made = {
-        "type": name, "status": status, "reason": reason, "message": message,
-        "lastProbeTime": stamp(now), "lastTransitionTime": stamp(now),
-    }  # fmt: skip
+        "type": name,
+        "status": status,
+        "reason": reason,
+        "message": message,
+        "lastProbeTime": stamp(now),
+        "lastTransitionTime": stamp(now),
+    }
     return [*(one for one in conditions if one["type"] != name), made]
 
 

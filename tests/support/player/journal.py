@@ -19,9 +19,15 @@ class Journal:
     def note(self, child: Child, what: str, **more: Any) -> None:
         """Write down one thing about a child."""
         entry = {
-            "at": time.time(), "what": what, "namespace": child.key[0], "child": child.name, "job": child.job,
-            "stage": child.stage, "attempt": child.attempt, **more,
-        }  # fmt: skip
+            "at": time.time(),
+            "what": what,
+            "namespace": child.key[0],
+            "child": child.name,
+            "job": child.job,
+            "stage": child.stage,
+            "attempt": child.attempt,
+            **more,
+        }
         self.entries.append(entry)
         if self.file is not None:
             with self.file.open("a") as lines:

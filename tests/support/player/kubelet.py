@@ -39,9 +39,11 @@ class Kubelet:
             return
         labels = {"kubernetes.io/hostname": name, "kubedistill.io/player": "true"}
         await self._tolerate(
-            409, self.api.create("nodes", ("", ""), {"apiVersion": "v1", "kind": "Node",
-                                 "metadata": {"name": name, "labels": labels}})
-        )  # fmt: skip
+            409,
+            self.api.create(
+                "nodes", ("", ""), {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": labels}}
+            ),
+        )
         await self.api.patch("nodes", ("", name), {"spec": {"taints": []}})
         await self.api.patch("nodes", ("", name), _readiness("True", "KubeletReady"), sub="status")
         self.nodes.add(name)
@@ -100,8 +102,12 @@ class Kubelet:
     async def _bind(self, pod: Object, *, node: str) -> None:
         await self.add_node(node)
         target = {"apiVersion": "v1", "kind": "Node", "name": node}
-        binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod["metadata"]["name"]},
-                   "target": target}  # fmt: skip
+        binding = {
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": {"name": pod["metadata"]["name"]},
+            "target": target,
+        }
         await self._tolerate((404, 409), self.api.create("pods", _key(pod), binding, sub="binding"))
 
     @staticmethod

@@ -152,10 +152,16 @@ def _how_is_job(look: Look) -> Event | None:
         return Event("JobNotFound", {"submitterFinished": finished})
     info = seen.info
     times = {name: stamp(at) for name, at in (("startTime", info.started), ("endTime", info.ended)) if at}
-    return Event("JobInfo", {
-        "jobStatus": info.status, "message": info.message, "submitterFinished": finished,
-        "rayClusterStatus": seen.cluster, **times,
-    })  # fmt: skip
+    return Event(
+        "JobInfo",
+        {
+            "jobStatus": info.status,
+            "message": info.message,
+            "submitterFinished": finished,
+            "rayClusterStatus": seen.cluster,
+            **times,
+        },
+    )
 
 
 def _is_cluster_gone(look: Look) -> Event | None:

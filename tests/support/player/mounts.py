@@ -47,9 +47,11 @@ class Mounts:
         server = urlsplit(self.api.server)
         found = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         found |= {
-            "HOME": str(self.folder), "KUBERNETES_SERVICE_HOST": server.hostname or "",
-            "KUBERNETES_SERVICE_PORT": str(server.port or 443), "KUBEDISTILL_POD": self.pod["metadata"]["uid"],
-        }  # fmt: skip
+            "HOME": str(self.folder),
+            "KUBERNETES_SERVICE_HOST": server.hostname or "",
+            "KUBERNETES_SERVICE_PORT": str(server.port or 443),
+            "KUBEDISTILL_POD": self.pod["metadata"]["uid"],
+        }
         if account := self.places.get(ACCOUNT_PATH):
             found[ACCOUNT_VARIABLE] = str(account)
         for source in self._container.get("envFrom", ()):

@@ -57,8 +57,9 @@ class NodeClusters(RayClusters):
         name = child.cluster.name
         if not child.live_pods:
             for kind, manifest in (
-                ("secrets", token_secret(child, cluster=name)), ("services", head_service(child, cluster=name)),
-            ):  # fmt: skip
+                ("secrets", token_secret(child, cluster=name)),
+                ("services", head_service(child, cluster=name)),
+            ):
                 try:
                     await self.api.create(kind, child.key, manifest)
                 except Refused as error:

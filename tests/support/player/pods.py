@@ -31,11 +31,14 @@ def slots_of(spec: Values) -> list[Slot]:
     head = Slot(HEAD, "headgroup", first["template"], 1, first.get("rayStartParams", {}))
     workers = [
         Slot(
-            WORKER, group["groupName"], group["template"], group.get("replicas", 0) * group.get("numOfHosts", 1),
+            WORKER,
+            group["groupName"],
+            group["template"],
+            group.get("replicas", 0) * group.get("numOfHosts", 1),
             group.get("rayStartParams", {}),
         )
         for group in spec.get("workerGroupSpecs", ())
-    ]  # fmt: skip
+    ]
     return [head, *workers]
 
 
@@ -45,11 +48,16 @@ def cluster_pod(child: Child, slot: Slot, *, index: int = 0) -> Object:
     cluster, kind = child.cluster.name, slot.role if slot.role == HEAD else f"{slot.group}-{WORKER}"
     template = slot.template.get("metadata") or {}
     labels = {
-        "ray.io/is-ray-node": "yes", "ray.io/identifier": f"{cluster}-{slot.role}"[:_LONGEST],
-        "app.kubernetes.io/name": "kuberay", "app.kubernetes.io/created-by": "kuberay-operator",
-        **template.get("labels", {}), **({REPLICA_LABEL: str(index)} if slot.role == WORKER else {}),
-        "ray.io/cluster": cluster, "ray.io/node-type": slot.role, "ray.io/group": slot.group,
-    }  # fmt: skip
+        "ray.io/is-ray-node": "yes",
+        "ray.io/identifier": f"{cluster}-{slot.role}"[:_LONGEST],
+        "app.kubernetes.io/name": "kuberay",
+        "app.kubernetes.io/created-by": "kuberay-operator",
+        **template.get("labels", {}),
+        **({REPLICA_LABEL: str(index)} if slot.role == WORKER else {}),
+        "ray.io/cluster": cluster,
+        "ray.io/node-type": slot.role,
+        "ray.io/group": slot.group,
+    }
     pod = _pod(child, f"{cluster}-{kind}", labels=labels, template=slot.template)
     return pod if slot.role == HEAD else {**pod, "spec": {**pod["spec"], "initContainers": [_init(pod["spec"])]}}
 
@@ -71,13 +79,20 @@ def _init(spec: Values) -> Object:
 def _pod(child: Child, prefix: str, *, labels: Values, template: Values) -> Object:
     name = f"{prefix[: _LONGEST - 6].rstrip('-')}-{uuid.uuid4().hex[:5]}"
     owner = {
-        "apiVersion": child.object["apiVersion"], "kind": child.kind, "name": child.name, "uid": child.uid,
-        "controller": True, "blockOwnerDeletion": True,
-    }  # fmt: skip
+        "apiVersion": child.object["apiVersion"],
+        "kind": child.kind,
+        "name": child.name,
+        "uid": child.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
     metadata = {
-        "name": name, "namespace": child.key[0], "labels": dict(labels),
-        "annotations": dict((template.get("metadata") or {}).get("annotations") or {}), "ownerReferences": [owner],
-    }  # fmt: skip
+        "name": name,
+        "namespace": child.key[0],
+        "labels": dict(labels),
+        "annotations": dict((template.get("metadata") or {}).get("annotations") or {}),
+        "ownerReferences": [owner],
+    }
     return {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": template["spec"]}
 
 
@@ -90,19 +105,24 @@ def waiting(pod: Values, wish: Wish, *, now: float) -> Object:
     """The status of a pod whose containers wait for something."""
     state = {"waiting": {"reason": wish.reason, "message": wish.message}}
     return {
-        "phase": "Pending", "startTime": stamp(now), "containerStatuses": _containers(pod, state, ready=False),
+        "phase": "Pending",
+        "startTime": stamp(now),
+        "containerStatuses": _containers(pod, state, ready=False),
         "conditions": _conditions(pod, now, ready=False),
-    }  # fmt: skip
+    }
 
 
 def running(pod: Values, *, now: float) -> Object:
     """The status of a pod that runs and is ready."""
     state = {"running": {"startedAt": stamp(now)}}
     return {
-        "phase": "Running", "startTime": pod.get("status", {}).get("startTime") or stamp(now), "podIP": "10.0.0.1",
-        "podIPs": [{"ip": "10.0.0.1"}], "containerStatuses": _containers(pod, state, ready=True),
+        "phase": "Running",
+        "startTime": pod.get("status", {}).get("startTime") or stamp(now),
+        "podIP": "10.0.0.1",
+        "podIPs": [{"ip": "10.0.0.1"}],
+        "containerStatuses": _containers(pod, state, ready=True),
         "conditions": _conditions(pod, now, ready=True),
-    }  # fmt: skip
+    }
 
 
 def restarted(pod: Values, *, code: int, reason: str, now: float) -> Object:
@@ -112,9 +132,10 @@ def restarted(pod: Values, *, code: int, reason: str, now: float) -> Object:
     first["restartCount"] += 1
     first["lastState"] = {"terminated": _terminated(code, reason, now)}
     return {
-        **status, "containerStatuses": [{**one, "ready": False} for one in status["containerStatuses"]],
+        **status,
+        "containerStatuses": [{**one, "ready": False} for one in status["containerStatuses"]],
         "conditions": _conditions(pod, now, ready=False),
-    }  # fmt: skip
+    }
 
 
 def back(pod: Values, *, now: float) -> Object:
@@ -127,9 +148,10 @@ def ended(pod: Values, *, code: int, reason: str, now: float) -> Object:
     """The status of a pod whose containers ended and stay so."""
     state = {"terminated": _terminated(code, reason, now)}
     return {
-        "phase": "Failed" if code else "Succeeded", "containerStatuses": _containers(pod, state, ready=False),
+        "phase": "Failed" if code else "Succeeded",
+        "containerStatuses": _containers(pod, state, ready=False),
         "conditions": _conditions(pod, now, ready=False),
-    }  # fmt: skip
+    }
 
 
 def driver_ended(pod: Values, *, code: int, reason: str, now: float) -> Object:
@@ -168,12 +190,17 @@ def _containers(pod: Values, state: Object, *, ready: bool) -> list[Object]:
     before = {one["name"]: one for one in pod.get("status", {}).get("containerStatuses", [])}
     return [
         {
-            "name": one["name"], "image": one["image"], "imageID": "", "ready": ready, "started": ready, "state": state,
+            "name": one["name"],
+            "image": one["image"],
+            "imageID": "",
+            "ready": ready,
+            "started": ready,
+            "state": state,
             "lastState": before.get(one["name"], {}).get("lastState", {}),
             "restartCount": before.get(one["name"], {}).get("restartCount", 0),
         }
         for one in pod["spec"]["containers"]
-    ]  # fmt: skip
+    ]
 
 
 def _conditions(pod: Values, now: float, *, ready: bool) -> list[Object]:

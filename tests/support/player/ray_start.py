@@ -43,10 +43,11 @@ def ray_start(container: Values, slot: Slot, *, head: str) -> str:
     """The command line of `ray start`; parameters of the template come first."""
     flags = {
         "memory": str(int(number(container["resources"]["limits"]["memory"]))),
-        "metrics-export-port": str(_METRICS_PORT), "dashboard-agent-listen-port": str(_AGENT_PORT),
+        "metrics-export-port": str(_METRICS_PORT),
+        "dashboard-agent-listen-port": str(_AGENT_PORT),
         **({"dashboard-host": "0.0.0.0"} if slot.role == HEAD else {"address": f"{head}:{GCS_PORT}"}),
         **slot.parameters,
-    }  # fmt: skip
+    }
     words = ["ray start", *(["--head"] if slot.role == HEAD else []), "--block"]
     return " ".join([*words, *(f"--{name}={value}" for name, value in sorted(flags.items()))])
 
@@ -54,9 +55,12 @@ def ray_start(container: Values, slot: Slot, *, head: str) -> str:
 def head_service(child: Child, *, cluster: str) -> Object:
     """The Service by which workers find the head, its address published before it is ready."""
     labels = {
-        "ray.io/cluster": cluster, "ray.io/node-type": HEAD, "ray.io/identifier": f"{cluster}-{HEAD}"[:63],
-        "app.kubernetes.io/name": "kuberay", "app.kubernetes.io/created-by": "kuberay-operator",
-    }  # fmt: skip
+        "ray.io/cluster": cluster,
+        "ray.io/node-type": HEAD,
+        "ray.io/identifier": f"{cluster}-{HEAD}"[:63],
+        "app.kubernetes.io/name": "kuberay",
+        "app.kubernetes.io/created-by": "kuberay-operator",
+    }
     container = child.spec["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["containers"][0]
     ports = [{"name": one["name"], "port": one["containerPort"]} for one in container["ports"]]
     spec = {"clusterIP": "None", "publishNotReadyAddresses": True, "selector": labels, "ports": ports}
@@ -66,9 +70,11 @@ def head_service(child: Child, *, cluster: str) -> Object:
 def token_secret(child: Child, *, cluster: str) -> Object:
     """The Secret with a token of the cluster's own."""
     return {
-        "apiVersion": "v1", "kind": "Secret", "metadata": _metadata(child, cluster),
+        "apiVersion": "v1",
+        "kind": "Secret",
+        "metadata": _metadata(child, cluster),
         "stringData": {TOKEN_KEY: secrets.token_hex(32)},
-    }  # fmt: skip
+    }
 
 
 def _metadata(child: Child, name: str) -> Object:
@@ -81,19 +87,26 @@ def _wait_for_head(container: Values, *, cluster: str, head: str) -> Object:
     wait = f"until ray health-check --address {head}:{GCS_PORT} >/dev/null 2>&1; do sleep 5; done"
     kept = {name: container[name] for name in ("image", "imagePullPolicy", "securityContext", "volumeMounts")}
     return {
-        **copy.deepcopy(kept), "name": "wait-gcs-ready", "command": _SHELL, "args": [wait],
+        **copy.deepcopy(kept),
+        "name": "wait-gcs-ready",
+        "command": _SHELL,
+        "args": [wait],
         "env": [*container.get("env", ()), *_token(cluster), {"name": "FQ_RAY_IP", "value": head}],
         "resources": {"limits": _FEW, "requests": _FEW},
-    }  # fmt: skip
+    }
 
 
 def _environment(slot: Slot, *, cluster: str, head: str) -> Sequence[Object]:
     address = "127.0.0.1" if slot.role == HEAD else head
     values = {
-        "RAY_CLUSTER_NAME": cluster, "RAY_PORT": str(GCS_PORT), "RAY_ADDRESS": f"{address}:{GCS_PORT}",
-        "RAY_NODE_TYPE_NAME": slot.group, "RAY_USAGE_STATS_KUBERAY_IN_USE": "1",
-        "RAY_DASHBOARD_ENABLE_K8S_DISK_USAGE": "1", **({} if slot.role == HEAD else {"FQ_RAY_IP": head}),
-    }  # fmt: skip
+        "RAY_CLUSTER_NAME": cluster,
+        "RAY_PORT": str(GCS_PORT),
+        "RAY_ADDRESS": f"{address}:{GCS_PORT}",
+        "RAY_NODE_TYPE_NAME": slot.group,
+        "RAY_USAGE_STATS_KUBERAY_IN_USE": "1",
+        "RAY_DASHBOARD_ENABLE_K8S_DISK_USAGE": "1",
+        **({} if slot.role == HEAD else {"FQ_RAY_IP": head}),
+    }
     name = {"name": "RAY_CLOUD_INSTANCE_ID", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}
     return [*_token(cluster), name, *({"name": key, "value": value} for key, value in values.items())]
 

@@ -79,13 +79,17 @@ def describe(child: Child, *, now: float) -> Object:
     ready = cluster.status.get("state") == "ready" or (complete and not cluster.refusal)
     head = _head(child)
     status = {
-        **EMPTY_CLUSTER, "desiredWorkerReplicas": wanted - 1, "minWorkerReplicas": wanted - 1,
-        "maxWorkerReplicas": wanted - 1, "readyWorkerReplicas": sum(map(is_ready, workers)),
-        "availableWorkerReplicas": sum(map(is_running, workers)), "lastUpdateTime": stamp(now),
+        **EMPTY_CLUSTER,
+        "desiredWorkerReplicas": wanted - 1,
+        "minWorkerReplicas": wanted - 1,
+        "maxWorkerReplicas": wanted - 1,
+        "readyWorkerReplicas": sum(map(is_ready, workers)),
+        "availableWorkerReplicas": sum(map(is_running, workers)),
+        "lastUpdateTime": stamp(now),
         "endpoints": _endpoints(child),
         "head": {"podName": head["metadata"]["name"], "serviceName": f"{cluster.name}-head-svc"} if head else {},
         "conditions": _conditions(child, ready=ready, now=now),
-    }  # fmt: skip
+    }
     return {**status, "state": "ready"} if ready else status
 
 
@@ -98,7 +102,7 @@ def _conditions(child: Child, *, ready: bool, now: float) -> list[Object]:
         ("RayClusterProvisioned", ready, *(_PROVISIONED if ready else _PROVISIONING)),
         ("RayClusterSuspended", False, "RayClusterSuspended", ""),
         ("RayClusterSuspending", False, "RayClusterSuspending", ""),
-    ]  # fmt: skip
+    ]
     if cluster.refusal:
         role = HEAD if "head pod" in cluster.refusal else WORKER
         wanted.append(("ReplicaFailure", True, f"FailedCreate{role.title()}Pod", cluster.refusal))

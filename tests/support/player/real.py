@@ -175,9 +175,14 @@ async def _ray(folder: Path, environment: Mapping[str, str], *arguments: str) ->
 async def _spawn(command: Sequence[str], environment: Mapping[str, str], *, folder: Path, log: str) -> Process:
     with (folder / log).open("ab") as output:
         return await asyncio.create_subprocess_exec(
-            *command, env=dict(environment), cwd=folder / "work", stdin=asyncio.subprocess.DEVNULL, stdout=output,
-            stderr=output, start_new_session=True,
-        )  # fmt: skip
+            *command,
+            env=dict(environment),
+            cwd=folder / "work",
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
 
 
 def _end_all(uid: str) -> None:

@@ -102,9 +102,17 @@ def stamp(now: float) -> str:
 def _telling(cluster: Values) -> Values:
     """utils/consistency.go InconsistentRayClusterStatus: the parts whose change counts."""
     names = (
-        "state", "reason", "readyWorkerReplicas", "availableWorkerReplicas", "desiredWorkerReplicas",
-        "minWorkerReplicas", "maxWorkerReplicas", "endpoints", "head", "conditions",
-    )  # fmt: skip
+        "state",
+        "reason",
+        "readyWorkerReplicas",
+        "availableWorkerReplicas",
+        "desiredWorkerReplicas",
+        "minWorkerReplicas",
+        "maxWorkerReplicas",
+        "endpoints",
+        "head",
+        "conditions",
+    )
     return {name: cluster[name] for name in names if cluster.get(name)}
 
 
@@ -131,10 +139,13 @@ def _begin(status: Values, event: Values, spec: Values) -> Values:
     chosen = None if _mode(spec) == "InteractiveMode" else spec.get("jobId") or event["jobId"]
     cluster = spec.get("clusterSelector", {}).get("ray.io/cluster") or event["rayClusterName"]
     return {
-        "jobDeploymentStatus": "Initializing", "startTime": event["now"],
-        "jobId": status.get("jobId") or chosen, "rayClusterName": status.get("rayClusterName") or cluster,
-        "rayClusterStatus": EMPTY_CLUSTER, "rayJobInfo": {},
-    }  # fmt: skip
+        "jobDeploymentStatus": "Initializing",
+        "startTime": event["now"],
+        "jobId": status.get("jobId") or chosen,
+        "rayClusterName": status.get("rayClusterName") or cluster,
+        "rayClusterStatus": EMPTY_CLUSTER,
+        "rayJobInfo": {},
+    }
 
 
 def _to(deployment: str) -> Callable[[Values, Values, Values], Values]:
@@ -166,10 +177,14 @@ def _job_info(status: Values, event: Values, spec: Values) -> Values:
         state, reason = ("Failed", "AppFailed") if job == "FAILED" else ("Complete", None)
     times = {name: event[name] for name in ("startTime", "endTime") if event.get(name)}
     return {
-        "jobDeploymentStatus": state, "jobStatus": job, "reason": reason, "message": event.get("message"),
-        "rayJobInfo": {**status.get("rayJobInfo", {}), **times}, "jobStatusCheckFailureStartTime": None,
+        "jobDeploymentStatus": state,
+        "jobStatus": job,
+        "reason": reason,
+        "message": event.get("message"),
+        "rayJobInfo": {**status.get("rayJobInfo", {}), **times},
+        "jobStatusCheckFailureStartTime": None,
         "rayClusterStatus": event.get("rayClusterStatus", status.get("rayClusterStatus", {})),
-    }  # fmt: skip
+    }
 
 
 def _resubmit(_status: Values, _event: Values, spec: Values) -> Values | None:
@@ -190,9 +205,10 @@ def _check_timeout(status: Values, _event: Values, _spec: Values) -> Values | No
     if not status.get("jobStatusCheckFailureStartTime"):
         return None
     return {
-        "jobDeploymentStatus": "Failed", "reason": "JobStatusCheckTimeoutExceeded",
+        "jobDeploymentStatus": "Failed",
+        "reason": "JobStatusCheckTimeoutExceeded",
         "message": f"no answer from the dashboard since {status['jobStatusCheckFailureStartTime']}",
-    }  # fmt: skip
+    }
 
 
 def _submitter_failed(status: Values, event: Values, spec: Values) -> Values | None:
@@ -207,10 +223,11 @@ def _submitter_timeout(_status: Values, _event: Values, spec: Values) -> Values 
     if _mode(spec) not in ("K8sJobMode", "SidecarMode"):
         return None
     return {
-        "jobDeploymentStatus": "Failed", "jobStatus": "FAILED",
+        "jobDeploymentStatus": "Failed",
+        "jobStatus": "FAILED",
         "reason": "JobDeploymentStatusTransitionGracePeriodExceeded",
         "message": "the submitter ended long before the job",
-    }  # fmt: skip
+    }
 
 
 def _grace_over(status: Values, _event: Values, _spec: Values) -> Values | None:
@@ -218,8 +235,9 @@ def _grace_over(status: Values, _event: Values, _spec: Values) -> Values | None:
         return None
     return {
         "jobDeploymentStatus": "Failed" if status["jobStatus"] == "FAILED" else "Complete",
-        "reason": "JobDeploymentStatusTransitionGracePeriodExceeded", "message": "the job ended, its submitter did not",
-    }  # fmt: skip
+        "reason": "JobDeploymentStatusTransitionGracePeriodExceeded",
+        "message": "the job ended, its submitter did not",
+    }
 
 
 def _head_gone(_status: Values, _event: Values, spec: Values) -> Values | None:

@@ -68,10 +68,11 @@ def _has_unbounded_group(rayjob: Values) -> bool:
     if cluster.get("enableInTreeAutoscaling"):
         return False
     return any(
-        group.get("minReplicas") is None or group.get("maxReplicas") is None or
-        not 0 <= group["minReplicas"] <= group["maxReplicas"]
+        group.get("minReplicas") is None
+        or group.get("maxReplicas") is None
+        or not 0 <= group["minReplicas"] <= group["maxReplicas"]
         for group in cluster.get("workerGroupSpecs", ())
-    )  # fmt: skip
+    )
 
 
 def _has_resources_twice(rayjob: Values) -> bool:

@@ -20,9 +20,11 @@ def scores(comparison: AnswerComparison = "Default") -> Mapping[str, Score]:
     """Return the metrics of single rows by name, with the rule by which short answers are equal."""
     words = NORMALIZATIONS[comparison]
     return {
-        "accuracy": exact, "exactMatch": partial(exact_match, words=words), "tokenF1": partial(token_f1, words=words),
+        "accuracy": exact,
+        "exactMatch": partial(exact_match, words=words),
+        "tokenF1": partial(token_f1, words=words),
         "chrf": chrf,
-    }  # fmt: skip
+    }
 
 
 METRICS = (*scores(), *CORPUS)
