@@ -6,10 +6,11 @@ PYTHON ?= $(shell for name in python3.12 python3.11 python3; do \
 VENV   := .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/.synced
-CONTROL_PLANE := $(BIN)/python tests/support/control_plane.py
-HELM   := $(BIN)/python tests/support/helm.py
-PROMETHEUS := $(BIN)/python tests/support/prometheus.py
-IMAGE_TOOLS := $(BIN)/python tests/support/image_tools.py
+SUPPORT := PYTHONPATH="tests:$$PYTHONPATH" $(BIN)/python -m support
+CONTROL_PLANE := $(SUPPORT).control_plane
+HELM   := $(SUPPORT).helm
+PROMETHEUS := $(SUPPORT).prometheus
+IMAGE_TOOLS := $(SUPPORT).image_tools
 IMAGE_TESTS := tests/cluster/chart/image
 FIND_PYTHON = test -n "$(PYTHON)" || { echo "kubedistill needs Python 3.11 or 3.12 on the PATH, or PYTHON=/path/to/one"; exit 1; }
 export UV_PYTHON_DOWNLOADS := never
@@ -33,7 +34,7 @@ demo: setup  ## Run the quickstart from prompts to a judged student; everything 
 	$(BIN)/kubedistill run examples/quickstart/job.yaml --store build/demo
 
 demo-cluster: setup  ## The same under the operator, on a Kubernetes API server of its own, as kubectl shows it
-	$(BIN)/python tests/support/demo_cluster.py
+	$(SUPPORT).demo_cluster
 
 # Tests of a cluster wait more than they compute.
 test: setup  ## Run all tests, those of a cluster beside the others
@@ -65,7 +66,7 @@ test-images: setup  ## Build images and run what is in them: operator, base of r
 	else exit $$code; fi
 
 e2e-node: setup  ## Try images and chart on a real node, by hand: root, 25 GB, an hour; ARGS="--rebuild|--down|--scenario NAME"
-	$(BIN)/python tests/support/e2e_node.py $(ARGS)
+	$(SUPPORT).e2e_node $(ARGS)
 
 control-plane: setup  ## A Kubernetes API server on loopback: ARGS="up|down|restart|status|build" (default up)
 	@$(CONTROL_PLANE) $(ARGS)
@@ -122,5 +123,5 @@ soak: setup  ## Measure how the operator's memory grows over 5,000 jobs: LIVES=5
 
 clean:  ## Remove what was built, but for the environment
 	@! test -d build/control-plane || $(CONTROL_PLANE) down
-	@! test -d build/e2e-node/state || $(BIN)/python tests/support/e2e_node.py --down
+	@! test -d build/e2e-node/state || $(SUPPORT).e2e_node --down
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -15,11 +15,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "support"))
+sys.path.insert(0, str(ROOT / "tests"))
 
-from ground import Ground, make_ground
-from kube_api import wait_for
-from operator_process import Replica, replica
+from support.cluster_fixture import ClusterFixture, make_cluster_fixture
+from support.kube_api import wait_for
+from support.operator_process import Replica, replica
 
 FOLDER = ROOT / "build" / "bench-handover"
 COUNT, LIMIT_SECONDS, RENEWAL_SECONDS, SEED = 12, 30.0, 2.0, 5
@@ -30,16 +30,16 @@ def main() -> int:
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
     chance = random.Random(SEED)
-    with make_ground(FOLDER / "plane") as ground, ExitStack() as started:
-        replicas = [start(ground, started, number) for number in range(2)]
+    with make_cluster_fixture(FOLDER / "plane") as fixture, ExitStack() as started:
+        replicas = [start(fixture, started, number) for number in range(2)]
         times = []
         for number in range(COUNT):
             leader, other = replicas
             time.sleep(chance.uniform(0, RENEWAL_SECONDS))
-            times.append(hand_over(ground, leader, f"job-{number}"))
+            times.append(hand_over(fixture, leader, f"job-{number}"))
             print(f"{times[-1]:5.1f} s", flush=True)
             wait_for(other.leads, what="the other one leads", seconds=_PATIENCE)
-            replicas = [other, start(ground, started, number + 2)]
+            replicas = [other, start(fixture, started, number + 2)]
     times.sort()
     figures = {
         "handoverP95Seconds": round(times[int(0.95 * (COUNT - 1) + 0.5)], 1),
@@ -52,15 +52,15 @@ def main() -> int:
     return 0 if figures["handoverP95Seconds"] <= LIMIT_SECONDS else 1
 
 
-def start(ground: Ground, started: ExitStack, number: int) -> Replica:
+def start(fixture: ClusterFixture, started: ExitStack, number: int) -> Replica:
     """One more replica, once it is ready: the first leads, any other waits."""
     made = started.enter_context(
         replica(
             FOLDER,
-            kubeconfig=ground.operator_kubeconfig,
+            kubeconfig=fixture.operator_kubeconfig,
             lease_namespace="kubedistill-system",
             name=f"replica-{number}",
-            watchNamespaces=[ground.namespace],
+            watchNamespaces=[fixture.namespace],
         )
     )
     is_there = made.leads if number == 0 else lambda: made.probe("/readyz") == 200
@@ -68,12 +68,12 @@ def start(ground: Ground, started: ExitStack, number: int) -> Replica:
     return made
 
 
-def hand_over(ground: Ground, leader: Replica, job: str) -> float:
+def hand_over(fixture: ClusterFixture, leader: Replica, job: str) -> float:
     """Kill the leader, and submit a job at once; the seconds until it has a status."""
     leader.process.kill()
     killed = time.monotonic()
-    ground.submit(job)
-    wait_for(lambda: ground.phases()[job], what=f"{job} is looked at", seconds=_PATIENCE)
+    fixture.submit(job)
+    wait_for(lambda: fixture.phases()[job], what=f"{job} is looked at", seconds=_PATIENCE)
     return time.monotonic() - killed
 
 

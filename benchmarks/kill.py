@@ -7,11 +7,11 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "support"))
+sys.path.insert(0, str(ROOT / "tests"))
 
-from kills import kill_every_stage
-from small_job import OFFLINE, Reference, make_job, run_job
-from stores import facts_of
+from support.kill_runs import kill_every_stage
+from support.small_job import OFFLINE, Reference, make_job, run_job
+from support.store_facts import facts_of
 
 ROUNDS = 4
 

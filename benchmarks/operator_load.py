@@ -23,14 +23,14 @@ from typing import Any
 import psutil
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "support"))
+sys.path.insert(0, str(ROOT / "tests"))
 
 from quietness import probe
 
-from ground import JOBS, Ground, make_ground, small_job
 from kubedistill.chain import CHAIN
-from operator_process import Replica, launch
-from supervision import Supervisor, supervising
+from support.cluster_fixture import JOBS, ClusterFixture, make_cluster_fixture, small_job
+from support.operator_process import Replica, launch
+from support.supervision import Supervisor, supervising
 
 FOLDER = ROOT / "build" / "bench-operator"
 COUNT, IDLE_COUNT, PER_SECOND = int(os.environ.get("JOBS", "500")), 1000, 4.0
@@ -46,26 +46,26 @@ def main() -> int:
     FOLDER.mkdir(parents=True)
     journal = FOLDER / "journal"
     quiet = probe()
-    with make_ground(FOLDER / "plane", audited=True) as ground:
+    with make_cluster_fixture(FOLDER / "plane", audited=True) as fixture:
 
         def start(number: int) -> Replica:
             return launch(
                 FOLDER,
-                kubeconfig=ground.operator_kubeconfig,
+                kubeconfig=fixture.operator_kubeconfig,
                 lease_namespace="kubedistill-system",
                 name=f"operator-{number}",
-                watchNamespaces=[ground.namespace],
+                watchNamespaces=[fixture.namespace],
                 **SETTINGS,
             )
 
         with supervising(start) as operator:
-            with measuring_memory(operator) as peak, ground.player(scale=1, journal=journal):
-                seconds = run_jobs(ground, journal)
-            requests = read_lines(ground.plane.audit_log)
-            with ground.player(scale=0.02, journal=FOLDER / "over"):
-                run_one(ground)
-            idle, scrape = measure_idle(ground, operator.replicas[-1])
-        shutil.copy(ground.plane.audit_log, FOLDER)
+            with measuring_memory(operator) as peak, fixture.player(scale=1, journal=journal):
+                seconds = run_jobs(fixture, journal)
+            requests = read_lines(fixture.plane.audit_log)
+            with fixture.player(scale=0.02, journal=FOLDER / "over"):
+                run_one(fixture)
+            idle, scrape = measure_idle(fixture, operator.replicas[-1])
+        shutil.copy(fixture.plane.audit_log, FOLDER)
     entries = read_lines(journal)
     times = sorted(handovers(entries, requests))
     stages = sum(entry["what"] == "Result" for entry in entries)
@@ -91,38 +91,38 @@ def main() -> int:
     return 1 if missed or stages < 3 * COUNT else 0
 
 
-def run_jobs(ground: Ground, journal: Path) -> float:
+def run_jobs(fixture: ClusterFixture, journal: Path) -> float:
     """Submit at an even pace, wait for three results of each job on average, and delete all; returns the seconds."""
     began = time.monotonic()
     for number in range(COUNT):
-        ground.submit(f"minutes-{number}", childRetentionSeconds=60)
+        fixture.submit(f"minutes-{number}", childRetentionSeconds=60)
         time.sleep(max(0.0, began + number / PER_SECOND - time.monotonic()))
     while (stages := sum(entry["what"] == "Result" for entry in read_lines(journal))) < 3 * COUNT:
-        phases = Counter(ground.phases().values())
+        phases = Counter(fixture.phases().values())
         assert not phases["Failed"], phases
         print(f"{time.monotonic() - began:6.0f} s, {stages} results, {dict(phases)}", flush=True)
         time.sleep(15)
     seconds = time.monotonic() - began
     for number in range(COUNT):
-        ground.api.delete(JOBS, f"minutes-{number}", namespace=ground.namespace)
+        fixture.api.delete(JOBS, f"minutes-{number}", namespace=fixture.namespace)
     return seconds
 
 
-def run_one(ground: Ground) -> None:
+def run_one(fixture: ClusterFixture) -> None:
     """Let one job succeed, whose status the others that are over take on."""
-    ground.submit("ok-0", childRetentionSeconds=0)
-    while ground.phases().get("ok-0") != "Succeeded":
+    fixture.submit("ok-0", childRetentionSeconds=0)
+    while fixture.phases().get("ok-0") != "Succeeded":
         time.sleep(1)
 
 
-def measure_idle(ground: Ground, operator: Replica) -> tuple[float, float]:
+def measure_idle(fixture: ClusterFixture, operator: Replica) -> tuple[float, float]:
     """(part of a core that is used with 1,000 jobs that are over, with one resync; seconds of a scrape)."""
-    model = ground.api.get(JOBS, "ok-0", namespace=ground.namespace)
+    model = fixture.api.get(JOBS, "ok-0", namespace=fixture.namespace)
     assert model is not None
     for number in range(1, IDLE_COUNT):
-        made = ground.api.create(small_job(f"over-{number}"), namespace=ground.namespace)
+        made = fixture.api.create(small_job(f"over-{number}"), namespace=fixture.namespace)
         status = {**model["status"], "observedGeneration": made["metadata"]["generation"]}
-        ground.api.patch(JOBS, f"over-{number}", {"status": status}, namespace=ground.namespace, subresource="status")
+        fixture.api.patch(JOBS, f"over-{number}", {"status": status}, namespace=fixture.namespace, subresource="status")
     wait_until_calm(operator)
     began, process = time.monotonic(), psutil.Process(operator.process.pid)
     spent = sum(process.cpu_times()[:2])

@@ -18,11 +18,11 @@ from pathlib import Path
 import psutil
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "tests" / "support"))
+sys.path.insert(0, str(ROOT / "tests"))
 
-from ground import JOBS, Ground, make_ground
-from operator_process import Replica, launch
-from supervision import Supervisor, supervising
+from support.cluster_fixture import JOBS, ClusterFixture, make_cluster_fixture
+from support.operator_process import Replica, launch
+from support.supervision import Supervisor, supervising
 
 FOLDER = ROOT / "build" / "soak"
 LIVES, AT_ONCE, SCALE = int(os.environ.get("LIVES", "5000")), 24, 0.02
@@ -37,19 +37,19 @@ def main() -> int:
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
     began = time.monotonic()
-    with make_ground(FOLDER / "plane") as ground, ground.player(scale=SCALE, journal=FOLDER / "journal"):
+    with make_cluster_fixture(FOLDER / "plane") as fixture, fixture.player(scale=SCALE, journal=FOLDER / "journal"):
 
         def start(number: int) -> Replica:
             return launch(
                 FOLDER,
-                kubeconfig=ground.operator_kubeconfig,
+                kubeconfig=fixture.operator_kubeconfig,
                 lease_namespace="kubedistill-system",
                 name=f"operator-{number}",
-                watchNamespaces=[ground.namespace],
+                watchNamespaces=[fixture.namespace],
             )
 
         with supervising(start) as operator:
-            samples = list(live(ground, operator))
+            samples = list(live(fixture, operator))
         lines = [line for replica in operator.replicas for line in replica.lines()]
     errors = [line for line in lines if line["level"] == "ERROR"]
     final = [(lives, rss) for run, lives, rss in samples if run == samples[-1][0]]
@@ -70,18 +70,18 @@ def main() -> int:
     return 0 if slope < LIMIT_MIB and not errors else 1
 
 
-def live(ground: Ground, operator: Supervisor) -> Iterator[tuple[int, int, float]]:
+def live(fixture: ClusterFixture, operator: Supervisor) -> Iterator[tuple[int, int, float]]:
     """Keep some jobs going and delete those that are over; gives (process, lives so far, MiB) every now and then."""
     begun = over = told = 0
     while over < LIVES:
-        phases = ground.phases()
+        phases = fixture.phases()
         for name, phase in phases.items():
             if phase in _OVER:
                 assert phase == "Succeeded", name
-                ground.api.delete(JOBS, name, namespace=ground.namespace)
+                fixture.api.delete(JOBS, name, namespace=fixture.namespace)
                 over += 1
         for _ in range(min(AT_ONCE - len(phases), LIVES - begun)):
-            submit(ground, begun)
+            submit(fixture, begun)
             begun += 1
         if over - told >= LIVES // 100:
             told = over
@@ -92,12 +92,12 @@ def live(ground: Ground, operator: Supervisor) -> Iterator[tuple[int, int, float
         time.sleep(0.5)
 
 
-def submit(ground: Ground, number: int) -> None:
+def submit(fixture: ClusterFixture, number: int) -> None:
     """A job of its own store, which makes everything, or one whose artifacts the first one has made."""
     if number % 10:
-        ground.submit(f"ok-{number}", storage=_SHARED)
+        fixture.submit(f"ok-{number}", storage=_SHARED)
     else:
-        ground.submit(f"ok-{number}", **({} if number else {"storage": _SHARED}))
+        fixture.submit(f"ok-{number}", **({} if number else {"storage": _SHARED}))
 
 
 if __name__ == "__main__":

@@ -13,8 +13,8 @@ from kubedistill.logs import SUBJECT
 from kubedistill_operator.telemetry import logs as operator
 from kubedistill_runtime import logs as runtime
 from kubedistill_runtime.storage.store import Store
-from operator_objects import at_stage
-from stage_jobs import SPEC, stage_job
+from support.operator_objects import at_stage
+from support.stage_jobs import SPEC, stage_job
 
 RESOURCE = {"metadata": {"namespace": "team-a", "name": "support", "uid": "u-1"}, "spec": SPEC}
 SECRET = "hunter2hunter2"

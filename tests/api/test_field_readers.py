@@ -7,9 +7,9 @@ import pytest
 from pydantic import BaseModel
 
 import kubedistill
-from field_readers import SETTINGS, SPEC, UNREAD, leaves
 from kubedistill.settings import Settings
 from kubedistill.v1alpha1 import Spec
+from support.field_readers import SETTINGS, SPEC, UNREAD, leaves
 
 ROOT = Path(kubedistill.__file__).parents[2]
 MODELS: dict[str, tuple[type[BaseModel], dict[str, tuple[str, str]]]] = {

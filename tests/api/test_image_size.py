@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from left_out import left_out, patterns
+from support.image_exclusions import left_out, patterns
 
 SITE_PACKAGES = Path(sysconfig.get_paths()["purelib"])
 BASE_BYTES = 200_000_000

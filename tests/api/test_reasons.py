@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from job_states import STATES, play
 from kubedistill import errors, process
 from kubedistill.reasons import REASONS
 from kubedistill.stored_status import NOT_UNDERSTOOD
@@ -16,6 +15,7 @@ from kubedistill_operator.cluster.failures import Obstructed
 from kubedistill_operator.decisions import causes, diagnosis
 from kubedistill_operator.loop.replica import NotInstalled
 from kubedistill_operator.settings_file import InvalidSettings
+from support.job_states import STATES, play
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"

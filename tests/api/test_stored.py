@@ -16,7 +16,7 @@ from kubedistill.report import Report
 from kubedistill.settings import Images, Pool
 from kubedistill.stored import read_stored, read_stored_json
 from kubedistill.v1alpha1 import DistillationJob, Spec, Status
-from made_reports import make_values
+from support.sample_reports import make_values
 
 Values = dict[str, Any]
 SPEC: Values = {

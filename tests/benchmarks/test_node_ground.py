@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from node.images import SOURCES, is_of_this_tree
-from node.requirements import has_cgroups
+from support.node.images import SOURCES, is_of_this_tree
+from support.node.requirements import has_cgroups
 
 
 @pytest.mark.parametrize(

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from node.recorder import Change, Record
-from node.report import ours_share, span_lines
-from node.scenarios import Outcome
-from node.spans import SPANS, spans_of
+from support.node.recorder import Change, Record
+from support.node.report import ours_share, span_lines
+from support.node.scenarios import Outcome
+from support.node.spans import SPANS, spans_of
 
 T0 = 1_800_000_000.0
 APPLIED, SUCCEEDED = T0, T0 + 100

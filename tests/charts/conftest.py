@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from chart_sets import Manifest, Render, values_of
-from helm import Helm
+from support.chart_sets import Manifest, Render, values_of
+from support.helm import Helm
 
 
 @pytest.fixture(scope="session")

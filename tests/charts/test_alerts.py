@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 import yaml
 
-from chart_sets import Render, only
 from kubedistill_operator.decisions import diagnosis
-from monitoring import RULES, read_alerts
-from prometheus import promtool
+from support.chart_sets import Render, only
+from support.monitoring import RULES, read_alerts
+from support.prometheus import promtool
 
 ROOT = Path(__file__).parents[2]
 ALERTS = read_alerts()

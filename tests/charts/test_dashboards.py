@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from make_dashboards import FOLDER, files
-from monitoring import DASHBOARDS, metrics_in, read_alerts, read_choices, read_queries, series_by_metric
+from support.monitoring import DASHBOARDS, metrics_in, read_alerts, read_choices, read_queries, series_by_metric
 
 SERIES = series_by_metric()
 ASKED = {

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from chart_sets import Render, of_kind, only, operator_container
+from support.chart_sets import Render, of_kind, only, operator_container
 
 STRATEGIES: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "as it is": ({}, {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}),

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from chart_sets import Manifest, of_kind, only, pods
-from helm import Helm, HelmFailed
 from kubedistill.settings import Images, Settings
 from kubedistill_operator.settings_file import load_settings
+from support.chart_sets import Manifest, of_kind, only, pods
+from support.helm import Helm, HelmFailed
 
 OPERATOR = "kubedistill/operator:0.1.0"
 MIRROR, OWN = "mirror.example.com:5000/all", "registry.example.com"

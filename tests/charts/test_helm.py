@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-import helm
-from go_builds import NOTHING_TO_RUN
+from support import helm
+from support.go_builds import NOTHING_TO_RUN
 
 
 def put(folder: Path, name: str) -> Path:

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import yaml
 
-from chart_sets import CHART, Manifest, of_kind, only
 from chart_values import Values
-from helm import Helm
 from kubedistill import __version__
 from kubedistill.crd import crd
 from kubedistill.settings import Settings
 from make_chart import files, with_table
+from support.chart_sets import CHART, Manifest, of_kind, only
+from support.helm import Helm
 
 ROOT = Path(__file__).parents[2]
 

@@ -4,9 +4,9 @@ from typing import Any
 
 import yaml
 
-from chart_sets import CHART, Render, of_kind, only
-from helm import Helm
 from kubedistill_operator.names import JOB_UID_LABEL, STAGE_LABEL
+from support.chart_sets import CHART, Render, of_kind, only
+from support.helm import Helm
 
 MONITORS: dict[str, Any] = {
     f"metrics__{name}__enabled": True for name in ("serviceMonitor", "podMonitor", "prometheusRule", "dashboards")

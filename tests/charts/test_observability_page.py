@@ -6,14 +6,14 @@ from pathlib import Path
 
 import yaml
 
-from chart_sets import Render, of_kind
 from kubedistill.logs import SUBJECT
 from kubedistill_operator.telemetry.metrics import MOST_SERIES
 from kubedistill_runtime.channel import attempt_folder
 from kubedistill_runtime.logs import _KEPT_LINES
-from monitoring import DASHBOARDS, metrics_table
-from prometheus import promtool
-from stage_jobs import stage_job
+from support.chart_sets import Render, of_kind
+from support.monitoring import DASHBOARDS, metrics_table
+from support.prometheus import promtool
+from support.stage_jobs import stage_job
 
 PAGE = (Path(__file__).parents[2] / "docs" / "observability.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)

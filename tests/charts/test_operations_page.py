@@ -9,15 +9,15 @@ import pytest
 import yaml
 from typer.testing import CliRunner
 
-from chart_sets import Render, pods
 from kubedistill import __version__
 from kubedistill.contract import CONTRACT
 from kubedistill.settings import Settings
 from kubedistill.stored_status import RENAMES
 from kubedistill_operator.__main__ import app
-from kubernetes_binaries import kubernetes_version
 from make_chart import images as chart_images
-from prometheus import promtool
+from support.chart_sets import Render, pods
+from support.kubernetes_binaries import kubernetes_version
+from support.prometheus import promtool
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")

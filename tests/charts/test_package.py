@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 import yaml
 
-from chart_sets import CHART, Manifest, of_kind, pods
-from helm import Helm
 from package_chart import package
+from support.chart_sets import CHART, Manifest, of_kind, pods
+from support.helm import Helm
 
 
 @pytest.fixture(scope="session")

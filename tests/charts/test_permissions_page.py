@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from chart_sets import Render, of_kind
-from printed_rights import PAGE, printed_blocks, read_rights
+from support.chart_sets import Render, of_kind
+from support.printed_rights import PAGE, printed_blocks, read_rights
 
 MADE: dict[str, Any] = runpy.run_path(str(Path(__file__).parents[2] / "deploy" / "rbac" / "page.py"))
 OPERATOR = "The operator where jobs are"

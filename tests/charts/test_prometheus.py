@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-import prometheus
-from go_builds import NOTHING_TO_RUN, NoBinaries
+from support import prometheus
+from support.go_builds import NOTHING_TO_RUN, NoBinaries
 
 
 @pytest.fixture(autouse=True)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from chart_sets import CLUSTER_SCOPED, SETS, Manifest, only, pods, values_of
-from helm import CHART, Helm
+from support.chart_sets import CLUSTER_SCOPED, SETS, Manifest, only, pods, values_of
+from support.helm import CHART, Helm
 
 every_set = pytest.mark.parametrize("name", SETS)
 Rendered = Callable[[str], list[Manifest]]

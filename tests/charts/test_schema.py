@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from chart_sets import SETS, values_of
 from chart_values import Values
-from helm import Helm, HelmFailed
+from support.chart_sets import SETS, values_of
+from support.helm import Helm, HelmFailed
 
 # Values, and what is said of them.
 WRONG: dict[str, tuple[dict[str, Any], str]] = {

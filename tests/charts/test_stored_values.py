@@ -7,12 +7,12 @@ from typing import Any
 import pytest
 import yaml
 
-from chart_sets import STORED, Manifest, chart_with_stored_values, of_kind, only, values_of
 from chart_values import Values
-from helm import Helm, HelmFailed
 from kubedistill.settings import Settings
 from kubedistill_operator.settings_file import load_settings
 from make_chart import table
+from support.chart_sets import STORED, Manifest, chart_with_stored_values, of_kind, only, values_of
+from support.helm import Helm, HelmFailed
 
 
 def settings_of(manifests: list[Manifest], folder: Path) -> Settings:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import yaml
 
-from chart_sets import CHART, Manifest, of_kind, only, umbrella_chart
-from helm import Helm, HelmFailed
+from support.chart_sets import CHART, Manifest, of_kind, only, umbrella_chart
+from support.helm import Helm, HelmFailed
 
 UMBRELLA = CHART.with_name("kubedistill-with-kuberay")
 KUBERAY = "kuberay-operator"

@@ -12,17 +12,17 @@ from pathlib import Path
 
 import pytest
 
-import cluster_setup
-from cluster_setup import (
+from support import cluster_setup
+from support.cluster_setup import (
     OPERATOR,
     OPERATOR_NAMESPACE,
     install_crds,
     install_operator_account,
     refuse_cluster_in_use,
 )
-from control_plane import ControlPlane, default_plane
-from kube_api import Api, wait_for
-from kubernetes_binaries import find_binaries
+from support.control_plane import ControlPlane, default_plane
+from support.kube_api import Api, wait_for
+from support.kubernetes_binaries import find_binaries
 
 AccountKubeconfig = Callable[..., Path]
 

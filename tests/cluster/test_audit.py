@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from cluster_setup import ROOT, account_kubeconfig, install_crds
-from control_plane import ControlPlane
-from kube_api import Api, Refused, wait_for
-from small_manifests import config_map, distillation_job
+from support.cluster_setup import ROOT, account_kubeconfig, install_crds
+from support.control_plane import ControlPlane
+from support.kube_api import Api, Refused, wait_for
+from support.small_manifests import config_map, distillation_job
 
 pytestmark = pytest.mark.own_plane
 JOBS = "kubedistill.io/v1alpha1/DistillationJob"

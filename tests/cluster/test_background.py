@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from background import Background, StartFailed
-from kube_api import wait_for
+from support.background import Background, StartFailed
+from support.kube_api import wait_for
 
 SLEEP = ["sleep", "600"]
 STUBBORN = ["sh", "-c", "trap '' TERM; echo deaf; while :; do sleep 0.05; done"]
@@ -49,7 +49,7 @@ def test_process_that_is_deaf_to_sigterm_is_killed(tmp_path: Path, monkeypatch: 
 
 DYING_PARENT = """
 import os, pathlib, sys, time
-from background import Background
+from support.background import Background
 process = Background(pathlib.Path(sys.argv[1]), "child")
 process.start(["sleep", "600"], dies_with_us=True)
 while pathlib.Path(f"/proc/{process.pid}/comm").read_text() != "sleep\\n":
@@ -59,9 +59,9 @@ os.kill(os.getpid(), 9)
 
 
 def test_process_dies_with_its_parent(tmp_path: Path) -> None:
-    support = str(Path(__file__).parents[1] / "support")
+    tests = str(Path(__file__).parents[1])
     parent = subprocess.run(
-        [sys.executable, "-c", DYING_PARENT, str(tmp_path)], check=False, env={**os.environ, "PYTHONPATH": support}
+        [sys.executable, "-c", DYING_PARENT, str(tmp_path)], check=False, env={**os.environ, "PYTHONPATH": tests}
     )
     assert parent.returncode == -signal.SIGKILL
     wait_for(lambda: Background(tmp_path, "child").pid is None, what="the child is gone", seconds=5)

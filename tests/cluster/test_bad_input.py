@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from kube_api import Api, wait_for
-from operator_desk import CLAIMS, JOBS, Desk, claim, open_desk
-from player.background import playing
-from player.scenarios import OK, Scenario, choose, step
-from small_manifests import config_map
+from support.fake_kuberay.background import playing
+from support.fake_kuberay.scenarios import OK, Scenario, choose, step
+from support.kube_api import Api, wait_for
+from support.operator_harness import CLAIMS, JOBS, OperatorHarness, claim, open_harness
+from support.small_manifests import config_map
 
 SHOWN_SECONDS, LOOKED_AGAIN_SECONDS = 30, 60
 OPEN = {"gpu": {"nodeSelector": {"kind": "gpu"}}}
@@ -57,108 +57,110 @@ def mend_later(job: str) -> Scenario:
 
 
 @pytest.fixture(scope="module")
-def desk(
+def harness(
     api: Api, kubeconfig: Path, operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Desk]:
+) -> Iterator[OperatorHarness]:
     folder, name = tmp_path_factory.mktemp("operator"), f"test-{secrets.token_hex(4)}"
     with (
-        open_desk(api, operator_kubeconfig, folder, name, pools=OPEN | CLOSED) as desk,
+        open_harness(api, operator_kubeconfig, folder, name, pools=OPEN | CLOSED) as harness,
         playing(kubeconfig, namespace=name, scale=0.02, choose=mend_later),
     ):
         api.create(claim("disk", mode="ReadWriteOnce"), namespace=name)
-        yield desk
+        yield harness
 
 
 @pytest.fixture(scope="module")
-def wrong(desk: Desk) -> dict[str, str]:
+def wrong(harness: OperatorHarness) -> dict[str, str]:
     """Every job of the table, submitted and looked at; gives what each says."""
     for name, (spec, _, _, _) in WRONG.items():
-        desk.submit(name, **spec)
-    return {name: desk.shows(name, "Validated", reason=reason) for name, (_, reason, _, _) in WRONG.items()}
+        harness.submit(name, **spec)
+    return {name: harness.shows(name, "Validated", reason=reason) for name, (_, reason, _, _) in WRONG.items()}
 
 
 @pytest.fixture(scope="module")
-def on_their_own(desk: Desk) -> None:
+def on_their_own(harness: OperatorHarness) -> None:
     """Jobs that take a while, for which nobody has to wait."""
     for name in ON_THEIR_OWN:
-        desk.submit(name)
+        harness.submit(name)
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_s2_s3_what_can_not_start_says_field_and_fix(desk: Desk, wrong: dict[str, str], name: str) -> None:
+def test_s2_s3_what_can_not_start_says_field_and_fix(
+    harness: OperatorHarness, wrong: dict[str, str], name: str
+) -> None:
     _, reason, field, fix = WRONG[name]
     assert field in wrong[name]
     assert fix in wrong[name]
-    assert desk.phase(name) == "Pending"
-    assert desk.status(name)["message"].startswith(f"{reason}: ")
-    assert desk.tells(name, "ValidationFailed") == ["ValidationFailed"]
-    assert desk.made(job=name) == []
+    assert harness.phase(name) == "Pending"
+    assert harness.status(name)["message"].startswith(f"{reason}: ")
+    assert harness.tells(name, "ValidationFailed") == ["ValidationFailed"]
+    assert harness.made(job=name) == []
 
 
 def test_s2_s3_what_waits_to_be_mended_is_looked_at_once_a_minute_and_written_never(
-    desk: Desk, wrong: dict[str, str]
+    harness: OperatorHarness, wrong: dict[str, str]
 ) -> None:
-    before = {name: (desk.job(name) or {})["metadata"]["resourceVersion"] for name in wrong}
-    asked, looked = desk.counted("rest_client_requests_total"), desk.counted("controller_runtime_reconcile_total")
+    before = {name: (harness.job(name) or {})["metadata"]["resourceVersion"] for name in wrong}
+    asked, looked = harness.counted("rest_client_requests_total"), harness.counted("controller_runtime_reconcile_total")
     time.sleep(LOOKED_AGAIN_SECONDS / 3)
-    assert desk.counted("controller_runtime_reconcile_total") - looked <= len(wrong)
-    assert desk.counted("rest_client_requests_total") - asked <= 8 * len(wrong)
-    assert {name: (desk.job(name) or {})["metadata"]["resourceVersion"] for name in wrong} == before
-    assert desk.counted("controller_runtime_reconcile_errors_total") == 0
+    assert harness.counted("controller_runtime_reconcile_total") - looked <= len(wrong)
+    assert harness.counted("rest_client_requests_total") - asked <= 8 * len(wrong)
+    assert {name: (harness.job(name) or {})["metadata"]["resourceVersion"] for name in wrong} == before
+    assert harness.counted("controller_runtime_reconcile_errors_total") == 0
 
 
 @pytest.mark.usefixtures("wrong", "on_their_own")
-def test_s2_s3_each_is_healed_when_its_cause_is_gone(desk: Desk) -> None:
-    where = desk.namespaces[0]
-    desk.api.patch(JOBS, "ok-unknown-pool", {"spec": on_pool("gpu")}, namespace=where)
-    desk.becomes("ok-unknown-pool", "Preparing", "Generating", "Succeeded", seconds=SHOWN_SECONDS)
-    desk.api.create(claim("none"), namespace=where)
-    desk.api.delete(CLAIMS, "disk", namespace=where)
-    wait_for(lambda: desk.api.get(CLAIMS, "disk", namespace=where) is None, what="the claim is gone")
-    desk.api.create(claim("disk"), namespace=where)
-    desk.api.create(config_map("prompts", **{"train.jsonl": ""}), namespace=where)
+def test_s2_s3_each_is_healed_when_its_cause_is_gone(harness: OperatorHarness) -> None:
+    where = harness.namespaces[0]
+    harness.api.patch(JOBS, "ok-unknown-pool", {"spec": on_pool("gpu")}, namespace=where)
+    harness.becomes("ok-unknown-pool", "Preparing", "Generating", "Succeeded", seconds=SHOWN_SECONDS)
+    harness.api.create(claim("none"), namespace=where)
+    harness.api.delete(CLAIMS, "disk", namespace=where)
+    wait_for(lambda: harness.api.get(CLAIMS, "disk", namespace=where) is None, what="the claim is gone")
+    harness.api.create(claim("disk"), namespace=where)
+    harness.api.create(config_map("prompts", **{"train.jsonl": ""}), namespace=where)
     for name in ("ok-no-disk", "ok-own-disk", "ok-no-data"):
-        desk.becomes(name, "Preparing", "Generating", "Succeeded", seconds=LOOKED_AGAIN_SECONDS + SHOWN_SECONDS)
-    desk.stop()
-    desk.start(pools=OPEN | {"theirs": {"nodeSelector": {"kind": "theirs"}, "allowedNamespaces": [where]}})
-    desk.becomes("ok-closed-pool", "Preparing", "Generating", "Succeeded", seconds=SHOWN_SECONDS)
+        harness.becomes(name, "Preparing", "Generating", "Succeeded", seconds=LOOKED_AGAIN_SECONDS + SHOWN_SECONDS)
+    harness.stop()
+    harness.start(pools=OPEN | {"theirs": {"nodeSelector": {"kind": "theirs"}, "allowedNamespaces": [where]}})
+    harness.becomes("ok-closed-pool", "Preparing", "Generating", "Succeeded", seconds=SHOWN_SECONDS)
     for name in WRONG:
-        desk.becomes(name, "Succeeded")
-        assert desk.condition(name, "Validated") == ("True", "Valid", "")
+        harness.becomes(name, "Succeeded")
+        assert harness.condition(name, "Validated") == ("True", "Valid", "")
 
 
-def test_w2_of_jobs_of_the_same_work_one_makes_each_artifact(desk: Desk) -> None:
+def test_w2_of_jobs_of_the_same_work_one_makes_each_artifact(harness: OperatorHarness) -> None:
     """Applied at once to one store: they wait for one another, look again, and skip what is there."""
     names = [f"ok-twin-{number}" for number in range(3)]
     for name in names:
-        desk.submit(name, storage={"volumeClaim": "shared", "uri": "file:///kubedistill/storage/twins"})
+        harness.submit(name, storage={"volumeClaim": "shared", "uri": "file:///kubedistill/storage/twins"})
     for name in names:
-        desk.becomes(name, "Succeeded")
+        harness.becomes(name, "Succeeded")
     for stage in ("Generate", "Curate", "Train", "Evaluate", "Export"):
-        states = sorted(desk.stage(name, stage)["state"] for name in names)
+        states = sorted(harness.stage(name, stage)["state"] for name in names)
         assert states == ["Skipped", "Skipped", "Succeeded"], stage
-    charged = [desk.stage(name, stage).get("restarts") or {} for name in names for stage in ("Prepare", "Train")]
+    charged = [harness.stage(name, stage).get("restarts") or {} for name in names for stage in ("Prepare", "Train")]
     assert not any(sum(one.values()) for one in charged)
 
 
-def test_w9_a_job_without_status_is_held_until_it_is_annotated_and_what_runs_goes_on(desk: Desk) -> None:
+def test_w9_a_job_without_status_is_held_until_it_is_annotated_and_what_runs_goes_on(harness: OperatorHarness) -> None:
     """A job that the API server has as a backup left it; one that is at work is none of those."""
-    where = desk.namespaces[0]
-    desk.submit("mended-2")
-    desk.becomes("mended-2", "Preparing", "Generating")
-    desk.stop()
-    desk.submit("ok-restored")
-    desk.start(onRestore="Hold")
-    assert "kubedistill.io/release" in desk.shows("ok-restored", "QuotaReserved", reason="OnHold")
-    assert desk.phase("ok-restored") == "Pending"
-    desk.becomes("mended-2", "Succeeded")
-    assert (desk.tells("ok-restored", "Held"), desk.made(job="ok-restored")) == (["Held"], [])
-    desk.api.patch(
+    where = harness.namespaces[0]
+    harness.submit("mended-2")
+    harness.becomes("mended-2", "Preparing", "Generating")
+    harness.stop()
+    harness.submit("ok-restored")
+    harness.start(onRestore="Hold")
+    assert "kubedistill.io/release" in harness.shows("ok-restored", "QuotaReserved", reason="OnHold")
+    assert harness.phase("ok-restored") == "Pending"
+    harness.becomes("mended-2", "Succeeded")
+    assert (harness.tells("ok-restored", "Held"), harness.made(job="ok-restored")) == (["Held"], [])
+    harness.api.patch(
         JOBS, "ok-restored", {"metadata": {"annotations": {"kubedistill.io/release": "yes"}}}, namespace=where
     )
-    desk.becomes("ok-restored", "Succeeded")
-    desk.stop()
-    desk.start(onRestore="Run")
+    harness.becomes("ok-restored", "Succeeded")
+    harness.stop()
+    harness.start(onRestore="Run")
 
 
 # Name of a scenario: the stage that waits, the reason, what the message names.
@@ -171,17 +173,19 @@ WAITS = {
 
 
 @pytest.mark.parametrize("scenario", WAITS)
-def test_w4_w5_w6_what_a_pod_waits_for_is_shown_within_30_seconds_and_never_charged(desk: Desk, scenario: str) -> None:
+def test_w4_w5_w6_what_a_pod_waits_for_is_shown_within_30_seconds_and_never_charged(
+    harness: OperatorHarness, scenario: str
+) -> None:
     stage, reason, named = WAITS[scenario]
     name = f"{scenario}-1"
-    desk.submit(name)
-    wait_for(lambda: any(map(is_waiting, desk.made(kinds=["v1/Pod"], job=name))), what="its pod waits", seconds=120)
-    message = desk.shows(name, "Progressing", reason=reason, seconds=SHOWN_SECONDS)
+    harness.submit(name)
+    wait_for(lambda: any(map(is_waiting, harness.made(kinds=["v1/Pod"], job=name))), what="its pod waits", seconds=120)
+    message = harness.shows(name, "Progressing", reason=reason, seconds=SHOWN_SECONDS)
     assert named in message
-    assert desk.stage(name, stage)["reason"] == reason
-    desk.tells(name, "Waiting")
-    assert sum((desk.stage(name, stage).get("restarts") or {}).values()) == 0
-    desk.api.delete(JOBS, name, namespace=desk.namespaces[0])
+    assert harness.stage(name, stage)["reason"] == reason
+    harness.tells(name, "Waiting")
+    assert sum((harness.stage(name, stage).get("restarts") or {}).values()) == 0
+    harness.api.delete(JOBS, name, namespace=harness.namespaces[0])
 
 
 def is_waiting(pod: dict[str, Any]) -> bool:
@@ -192,37 +196,37 @@ def is_waiting(pod: dict[str, Any]) -> bool:
     return bool(waits or unbound)
 
 
-def test_w6_a_job_goes_on_when_its_secret_is_there(desk: Desk) -> None:
-    desk.submit("mended-1")
-    desk.shows("mended-1", "Progressing", reason="SecretNotFound")
-    desk.becomes("mended-1", "Succeeded")
-    generate = desk.stage("mended-1", "Generate")
+def test_w6_a_job_goes_on_when_its_secret_is_there(harness: OperatorHarness) -> None:
+    harness.submit("mended-1")
+    harness.shows("mended-1", "Progressing", reason="SecretNotFound")
+    harness.becomes("mended-1", "Succeeded")
+    generate = harness.stage("mended-1", "Generate")
     assert (generate["attempt"], sum((generate.get("restarts") or {}).values())) == (1, 0)
 
 
-def restarts(desk: Desk, name: str, stage: str) -> int:
-    return sum((desk.stage(name, stage).get("restarts") or {}).values())
+def restarts(harness: OperatorHarness, name: str, stage: str) -> int:
+    return sum((harness.stage(name, stage).get("restarts") or {}).values())
 
 
 @pytest.mark.usefixtures("on_their_own")
-def test_w12_kuberay_that_is_away_is_named_and_costs_nothing(desk: Desk) -> None:
-    desk.becomes("kuberay-late-1", "Succeeded")
-    told = [one for one in desk.api.list("v1/Event", namespace=desk.namespaces[0]) if one["reason"] == "Waiting"]
+def test_w12_kuberay_that_is_away_is_named_and_costs_nothing(harness: OperatorHarness) -> None:
+    harness.becomes("kuberay-late-1", "Succeeded")
+    told = [one for one in harness.api.list("v1/Event", namespace=harness.namespaces[0]) if one["reason"] == "Waiting"]
     said = [one["message"] for one in told if one["involvedObject"]["name"] == "kuberay-late-1"]
     assert [message.partition(":")[0] for message in said] == ["KubeRayAbsent"] * 3, "once for each Ray cluster"
-    assert [restarts(desk, "kuberay-late-1", stage) for stage in ("Generate", "Train", "Evaluate")] == [0, 0, 0]
+    assert [restarts(harness, "kuberay-late-1", stage) for stage in ("Generate", "Train", "Evaluate")] == [0, 0, 0]
 
 
 @pytest.mark.usefixtures("on_their_own")
-def test_a19_a_sidecar_that_does_not_end_keeps_no_stage_waiting(desk: Desk) -> None:
-    desk.becomes("sidecar-1", "Succeeded")
-    assert [restarts(desk, "sidecar-1", stage) for stage in ("Prepare", "Curate", "Export")] == [0, 0, 0]
-    wait_for(lambda: not desk.made(kinds=["batch/v1/Job"], job="sidecar-1"), what="its Jobs are gone, each at once")
+def test_a19_a_sidecar_that_does_not_end_keeps_no_stage_waiting(harness: OperatorHarness) -> None:
+    harness.becomes("sidecar-1", "Succeeded")
+    assert [restarts(harness, "sidecar-1", stage) for stage in ("Prepare", "Curate", "Export")] == [0, 0, 0]
+    wait_for(lambda: not harness.made(kinds=["batch/v1/Job"], job="sidecar-1"), what="its Jobs are gone, each at once")
 
 
 @pytest.mark.usefixtures("on_their_own")
-def test_a19_a_driver_that_runs_out_of_memory_beside_a_sidecar_is_seen_at_once(desk: Desk) -> None:
-    desk.becomes("oom-beside-1", "Succeeded")
-    curate = desk.stage("oom-beside-1", "Curate")
+def test_a19_a_driver_that_runs_out_of_memory_beside_a_sidecar_is_seen_at_once(harness: OperatorHarness) -> None:
+    harness.becomes("oom-beside-1", "Succeeded")
+    curate = harness.stage("oom-beside-1", "Curate")
     assert (curate["attempt"], curate["restarts"]["failure"]) == (2, 1)
-    assert desk.tells("oom-beside-1", "AttemptFailed").count("AttemptFailed") == 1
+    assert harness.tells("oom-beside-1", "AttemptFailed").count("AttemptFailed") == 1

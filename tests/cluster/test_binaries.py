@@ -5,9 +5,16 @@ from pathlib import Path
 
 import pytest
 
-import control_plane
-from go_builds import NOTHING_TO_RUN
-from kubernetes_binaries import NAMES, NoBinaries, cache_folder, find_binaries, kubernetes_version, make_binaries
+from support import control_plane
+from support.go_builds import NOTHING_TO_RUN
+from support.kubernetes_binaries import (
+    NAMES,
+    NoBinaries,
+    cache_folder,
+    find_binaries,
+    kubernetes_version,
+    make_binaries,
+)
 
 
 def put(folder: Path, *names: str) -> Path:

@@ -9,7 +9,6 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from kube_api import Api, Manifest, wait_for
 from kubedistill.contract import MESSAGE_BYTES, JobRef, RunRef, StageJob, StageProgress, StageResult
 from kubedistill.errors import ChannelUnavailable, ClaimLost
 from kubedistill.manifest import load_manifest
@@ -23,8 +22,9 @@ from kubedistill_operator.observed import Channel
 from kubedistill_runtime.channel.api_server import ApiServer, HiccupError, Reply
 from kubedistill_runtime.channel.cluster import ConfigMapChannel, claim_channel
 from kubedistill_runtime.storage.store import Store
-from small_job import QUICKSTART
-from small_manifests import config_map
+from support.kube_api import Api, Manifest, wait_for
+from support.small_job import QUICKSTART
+from support.small_manifests import config_map
 
 TIME = "2026-01-01T00:00:00Z"
 MAP = "v1/ConfigMap"

@@ -17,13 +17,13 @@ from typing import Any
 import pytest
 import yaml
 
-from kube_api import Api, wait_for
 from kubedistill.cli.app import main
 from kubedistill.report import Report
-from kubelet_logs import node_with_logs, pod_on
-from made_reports import make_values
-from played_cluster import played_cluster, with_namespace
-from small_manifests import distillation_job
+from support.kube_api import Api, wait_for
+from support.kubelet_logs import node_with_logs, pod_on
+from support.played_cluster import played_cluster, with_namespace
+from support.sample_reports import make_values
+from support.small_manifests import distillation_job
 
 JOBS = "kubedistill.io/v1alpha1/DistillationJob"
 BIN = Path(sys.executable).parent

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 import yaml
 
-from kube_api import Api
 from kubedistill import AsyncClient, Client, DistillationJob, distillation_job
 from kubedistill.errors import GateMissed, JobFailed, NoSuchJob, NotAllowed, Rejected, WaitTimeout
-from played_cluster import played_cluster, with_namespace
-from small_manifests import distillation_job as manifest_of
+from support.kube_api import Api
+from support.played_cluster import played_cluster, with_namespace
+from support.small_manifests import distillation_job as manifest_of
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "python.md"
 SECONDS = 240

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from cluster_setup import ClusterInUse, refuse_cluster_in_use
-from control_plane import ControlPlane
-from kube_api import Api, Refused, wait_for
-from small_manifests import config_map, distillation_job, owned_by
+from support.cluster_setup import ClusterInUse, refuse_cluster_in_use
+from support.control_plane import ControlPlane
+from support.kube_api import Api, Refused, wait_for
+from support.small_manifests import config_map, distillation_job, owned_by
 
 JOB = "kubedistill.io/v1alpha1/DistillationJob"
 

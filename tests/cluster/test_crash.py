@@ -14,13 +14,13 @@ from typing import Any
 
 import pytest
 
-from ground import Ground, make_ground
-from kube_api import wait_for
-from operator_process import Replica, launch
-from player.background import playing
-from player.journal import Journal
-from player.scenarios import SCENARIOS
-from supervision import Supervisor, supervising
+from support.cluster_fixture import ClusterFixture, make_cluster_fixture
+from support.fake_kuberay.background import playing
+from support.fake_kuberay.journal import Journal
+from support.fake_kuberay.scenarios import SCENARIOS
+from support.kube_api import wait_for
+from support.operator_process import Replica, launch
+from support.supervision import Supervisor, supervising
 
 KILLS, RESTARTS, SEED = 25, (7, 13, 19), 20261125
 """How often the operator is killed, and after which of these times the API server is restarted."""
@@ -76,15 +76,15 @@ ENDS: dict[str, End] = {
 
 
 @pytest.fixture
-def ground(tmp_path: Path) -> Iterator[Ground]:
-    with make_ground(tmp_path / "plane", audited=True) as made:
+def fixture(tmp_path: Path) -> Iterator[ClusterFixture]:
+    with make_cluster_fixture(tmp_path / "plane", audited=True) as made:
         yield made
 
 
 @pytest.mark.own_plane
 @pytest.mark.timeout(1800)
 def test_fifty_jobs_end_as_ever_while_the_operator_and_the_api_server_are_killed(
-    ground: Ground, tmp_path: Path
+    fixture: ClusterFixture, tmp_path: Path
 ) -> None:
     names = [f"{scenario}-{number}" for scenario in ENDS for number in (1, 2)]
     assert len(names) == 50
@@ -92,31 +92,31 @@ def test_fifty_jobs_end_as_ever_while_the_operator_and_the_api_server_are_killed
     def start(number: int) -> Replica:
         return launch(
             tmp_path,
-            kubeconfig=ground.operator_kubeconfig,
+            kubeconfig=fixture.operator_kubeconfig,
             lease_namespace="kubedistill-system",
             options=["--alone"],
             name=f"operator-{number}",
-            watchNamespaces=[ground.namespace],
+            watchNamespaces=[fixture.namespace],
         )
 
-    with playing(ground.plane.kubeconfig, namespace=ground.namespace, scale=SCALE) as journal:
+    with playing(fixture.plane.kubeconfig, namespace=fixture.namespace, scale=SCALE) as journal:
         for name in names:
             queue = {"queue": {"name": "gpus"}} if name.startswith(("queued", "kueue")) else {}
-            ground.submit(name, **queue)
+            fixture.submit(name, **queue)
         with supervising(start) as operator:
-            disturb(operator, ground, journal)
-            wait_for(lambda: all_over(ground), what="all jobs are over", seconds=PATIENCE)
+            disturb(operator, fixture, journal)
+            wait_for(lambda: all_over(fixture), what="all jobs are over", seconds=PATIENCE)
             assert Counter(operator.exits)[-9] == KILLS
-    jobs = {job["metadata"]["name"]: job for job in ground.jobs()}
+    jobs = {job["metadata"]["name"]: job for job in fixture.jobs()}
     found = {name: end_of(jobs[name]) for name in names}
     assert found == {name: expected(name) for name in names}
     made = [(one["job"], one["stage"], one["attempt"]) for one in journal.of("Seen")]
     assert not {one: count for one, count in Counter(made).items() if count > 1}, "an attempt has one child"
-    assert not {name: count for name, count in Counter(posted(ground)).items() if count > 1}
+    assert not {name: count for name, count in Counter(posted(fixture)).items() if count > 1}
     assert not list(overlaps(journal)), "an attempt begins when nothing of the one before it runs"
 
 
-def disturb(operator: Supervisor, ground: Ground, journal: Journal) -> None:
+def disturb(operator: Supervisor, fixture: ClusterFixture, journal: Journal) -> None:
     """Kill the operator at random moments, spread over the lives of the jobs, and the API server in between."""
     chance = random.Random(SEED)
     for number in range(1, KILLS + 1):
@@ -126,7 +126,7 @@ def disturb(operator: Supervisor, ground: Ground, journal: Journal) -> None:
             wait_for(lambda least=least: count(journal) >= least, what=f"{least} children are made", seconds=PATIENCE)
         operator.kill(seconds=chance.uniform(0, MOST_SECONDS), at_work=at_work)
         if number in RESTARTS:
-            ground.plane.restart_server(gently=number == RESTARTS[0])
+            fixture.plane.restart_server(gently=number == RESTARTS[0])
 
 
 def count(journal: Journal) -> int:
@@ -134,9 +134,9 @@ def count(journal: Journal) -> int:
     return len(journal.of("Seen"))
 
 
-def all_over(ground: Ground) -> bool:
+def all_over(fixture: ClusterFixture) -> bool:
     time.sleep(1)
-    return set(ground.phases().values()) <= {"Succeeded", "Failed"}
+    return set(fixture.phases().values()) <= {"Succeeded", "Failed"}
 
 
 def end_of(job: Mapping[str, Any]) -> tuple[str, str, dict[str, int], Charges]:
@@ -167,9 +167,9 @@ BEGUN: dict[str, Sequence[str]] = {
 """The stages that a job which fails gets to."""
 
 
-def posted(ground: Ground) -> Iterator[str]:
+def posted(fixture: ClusterFixture) -> Iterator[str]:
     """The name of every child that was made."""
-    for line in ground.plane.audit_log.read_text().splitlines():
+    for line in fixture.plane.audit_log.read_text().splitlines():
         request = json.loads(line)
         what = request.get("objectRef") or {}
         is_made = (request["verb"], request["responseStatus"]["code"]) == ("create", 201)

@@ -7,13 +7,13 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
-from kube_api import Api, Manifest, Refused
 from kubedistill.canonical import digest
 from kubedistill.crd import COLUMNS, crd
 from kubedistill.manifest import load_manifest
 from kubedistill.v1alpha1 import DistillationJob
 from kubedistill.v1alpha1.job import spec_values
-from small_manifests import distillation_job
+from support.kube_api import Api, Manifest, Refused
+from support.small_manifests import distillation_job
 
 ROOT = Path(__file__).parents[2]
 CRD, JOB = "apiextensions.k8s.io/v1/CustomResourceDefinition", "kubedistill.io/v1alpha1/DistillationJob"

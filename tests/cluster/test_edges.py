@@ -9,7 +9,6 @@ from typing import Any, TypeVar
 
 import pytest
 
-from kube_api import Api, Manifest
 from kubedistill.settings import Settings
 from kubedistill.v1alpha1 import StageStatus, Status
 from kubedistill_operator.cluster.client import Cluster, Connection
@@ -21,7 +20,8 @@ from kubedistill_operator.cluster.lease import Lease
 from kubedistill_operator.cluster.observation import Observer
 from kubedistill_operator.job import Job, parse_job
 from kubedistill_operator.plan import Event, Plan
-from small_manifests import distillation_job
+from support.kube_api import Api, Manifest
+from support.small_manifests import distillation_job
 
 JOBS = "kubedistill.io/v1alpha1/DistillationJob"
 SYSTEM = "kubedistill-system"

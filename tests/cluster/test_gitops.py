@@ -14,10 +14,10 @@ import pytest
 import yaml
 from ruamel.yaml import YAML
 
-from kube_api import Api, Manifest, wait_for
-from lua_interpreter import Interpreter, interpreter
-from operator_desk import JOBS, LOOK_SECONDS, Desk, open_desk, small_job
-from player.background import playing
+from support.fake_kuberay.background import playing
+from support.kube_api import Api, Manifest, wait_for
+from support.lua_interpreter import Interpreter, interpreter
+from support.operator_harness import JOBS, LOOK_SECONDS, OperatorHarness, open_harness, small_job
 
 ROOT = Path(__file__).parents[2]
 SCRIPTS = ROOT / "deploy" / "argocd"
@@ -35,12 +35,15 @@ def argo() -> Iterator[Interpreter]:
 
 
 @pytest.fixture(scope="module")
-def desk(
+def harness(
     api: Api, kubeconfig: Path, operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Desk]:
+) -> Iterator[OperatorHarness]:
     name, folder = f"test-{secrets.token_hex(4)}", tmp_path_factory.mktemp("operator")
-    with open_desk(api, operator_kubeconfig, folder, name) as desk, playing(kubeconfig, namespace=name, scale=0.02):
-        yield desk
+    with (
+        open_harness(api, operator_kubeconfig, folder, name) as harness,
+        playing(kubeconfig, namespace=name, scale=0.02),
+    ):
+        yield harness
 
 
 class Git:
@@ -112,31 +115,31 @@ def title(path: Path) -> str:
 
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=title)
-def test_what_was_applied_is_no_difference_to_git(path: Path, api: Api, desk: Desk) -> None:
+def test_what_was_applied_is_no_difference_to_git(path: Path, api: Api, harness: OperatorHarness) -> None:
     manifest = YAML(typ="safe").load(path.read_text())
     manifest["metadata"] = {"name": f"seen-{secrets.token_hex(3)}"}
     manifest["spec"]["suspend"] = True
-    git = Git(api, desk.namespaces[0], manifest)
+    git = Git(api, harness.namespaces[0], manifest)
     git.create()
     assert git.difference() == {}
     assert git.difference_on_the_server() == {}
-    api.delete(JOBS, git.name, namespace=desk.namespaces[0])
+    api.delete(JOBS, git.name, namespace=harness.namespaces[0])
 
 
 @pytest.fixture
-def finished(api: Api, desk: Desk) -> Callable[..., Git]:
+def finished(api: Api, harness: OperatorHarness) -> Callable[..., Git]:
     """Applies a job of the sort that succeeds, and waits until it has."""
 
     def apply(name: str, **spec: Any) -> Git:
-        git = Git(api, desk.namespaces[0], small_job(name, **spec))
+        git = Git(api, harness.namespaces[0], small_job(name, **spec))
         git.create()
-        desk.becomes(name, "Succeeded")
+        harness.becomes(name, "Succeeded")
         return git
 
     return apply
 
 
-def act(argo: Interpreter, desk: Desk, git: Git, action: str) -> None:
+def act(argo: Interpreter, harness: OperatorHarness, git: Git, action: str) -> None:
     """What a click on an action does."""
     live = git.live
     offered = argo.run((SCRIPTS / "actions" / "discovery.lua").read_text(), live)
@@ -147,7 +150,7 @@ def act(argo: Interpreter, desk: Desk, git: Git, action: str) -> None:
         "spec": {"suspend": after["spec"].get("suspend")},
     }
     was = {"metadata": {"annotations": live["metadata"]["annotations"]}}
-    desk.api.patch(JOBS, git.name, merge_patch(was, wanted, live), namespace=git.namespace)
+    harness.api.patch(JOBS, git.name, merge_patch(was, wanted, live), namespace=git.namespace)
 
 
 def health(argo: Interpreter, git: Git) -> str:
@@ -155,7 +158,7 @@ def health(argo: Interpreter, git: Git) -> str:
 
 
 def test_a_life_under_argo_cd_makes_no_difference_to_git(
-    desk: Desk, argo: Interpreter, finished: Callable[..., Git]
+    harness: OperatorHarness, argo: Interpreter, finished: Callable[..., Git]
 ) -> None:
     git = finished("ok-life")
     assert health(argo, git) == "Healthy"
@@ -164,86 +167,90 @@ def test_a_life_under_argo_cd_makes_no_difference_to_git(
 
 
 def test_s9_an_action_runs_again_and_self_heal_leaves_it_alone(
-    desk: Desk, argo: Interpreter, finished: Callable[..., Git]
+    harness: OperatorHarness, argo: Interpreter, finished: Callable[..., Git]
 ) -> None:
     git = finished("ok-again")
-    act(argo, desk, git, "rerun")
+    act(argo, harness, git, "rerun")
     token = git.live["metadata"]["annotations"][RERUN]
     run = f"rerun-{token}"
-    wait_for(lambda: over_with(desk, git.name, run), what="the second run is over", seconds=LOOK_SECONDS)
+    wait_for(lambda: over_with(harness, git.name, run), what="the second run is over", seconds=LOOK_SECONDS)
     assert (git.heal(), git.difference_on_the_server()) == ({}, {}), "an annotation that Git has not is no difference"
-    quiet(desk, git.name, run=run, starts=2)
+    quiet(harness, git.name, run=run, starts=2)
 
 
 @pytest.mark.parametrize("way", ["taken away", "replaced"])
 def test_s9_a_rerun_that_is_taken_back_starts_nothing(
-    way: str, desk: Desk, argo: Interpreter, finished: Callable[..., Git]
+    way: str, harness: OperatorHarness, argo: Interpreter, finished: Callable[..., Git]
 ) -> None:
     git = finished(f"ok-{way.replace(' ', '-')}")
-    act(argo, desk, git, "rerun")
+    act(argo, harness, git, "rerun")
     run = f"rerun-{git.live['metadata']['annotations'][RERUN]}"
-    wait_for(lambda: over_with(desk, git.name, run), what="the second run is over", seconds=LOOK_SECONDS)
+    wait_for(lambda: over_with(harness, git.name, run), what="the second run is over", seconds=LOOK_SECONDS)
     if way == "replaced":  # Replace=true puts what Git has in the place of what is there
         path = f"/apis/kubedistill.io/v1alpha1/namespaces/{git.namespace}/distillationjobs/{git.name}"
         version = git.live["metadata"]["resourceVersion"]
         body = {**git.manifest, "metadata": {**git.manifest["metadata"], "resourceVersion": version}}
-        desk.api.request("put", path, body=body)
+        harness.api.request("put", path, body=body)
     else:
-        desk.api.patch(JOBS, git.name, {"metadata": {"annotations": {RERUN: None}}}, namespace=git.namespace)
+        harness.api.patch(JOBS, git.name, {"metadata": {"annotations": {RERUN: None}}}, namespace=git.namespace)
     assert RERUN not in git.live["metadata"]["annotations"]
-    quiet(desk, git.name, run=run, starts=2)
+    quiet(harness, git.name, run=run, starts=2)
 
 
-def test_s8_self_heal_takes_a_run_id_back_and_starts_nothing(desk: Desk, finished: Callable[..., Git]) -> None:
+def test_s8_self_heal_takes_a_run_id_back_and_starts_nothing(
+    harness: OperatorHarness, finished: Callable[..., Git]
+) -> None:
     git = finished("ok-run-id", runID="first")
-    desk.api.patch(JOBS, git.name, {"spec": {"runID": "second"}}, namespace=git.namespace)
-    wait_for(lambda: over_with(desk, git.name, "second"), what="the second run is over", seconds=LOOK_SECONDS)
+    harness.api.patch(JOBS, git.name, {"spec": {"runID": "second"}}, namespace=git.namespace)
+    wait_for(lambda: over_with(harness, git.name, "second"), what="the second run is over", seconds=LOOK_SECONDS)
     assert git.heal() == {"spec": {"runID": "first"}}
-    quiet(desk, git.name, run="second", starts=2)
+    quiet(harness, git.name, run="second", starts=2)
     assert git.heal() == {}, "and it does so once"
 
 
-def test_a_run_id_that_git_does_not_set_is_left_alone(desk: Desk, finished: Callable[..., Git]) -> None:
+def test_a_run_id_that_git_does_not_set_is_left_alone(harness: OperatorHarness, finished: Callable[..., Git]) -> None:
     git = finished("ok-no-run-id")
-    desk.api.patch(JOBS, git.name, {"spec": {"runID": "second"}}, namespace=git.namespace)
-    wait_for(lambda: over_with(desk, git.name, "second"), what="the second run is over", seconds=LOOK_SECONDS)
+    harness.api.patch(JOBS, git.name, {"spec": {"runID": "second"}}, namespace=git.namespace)
+    wait_for(lambda: over_with(harness, git.name, "second"), what="the second run is over", seconds=LOOK_SECONDS)
     assert (git.heal(), git.difference_on_the_server()) == ({}, {})
-    quiet(desk, git.name, run="second", starts=2)
+    quiet(harness, git.name, run="second", starts=2)
 
 
 def test_p1_p2_suspend_and_resume_by_actions_hold_where_git_does_not_set_suspend(
-    desk: Desk, argo: Interpreter, api: Api
+    harness: OperatorHarness, argo: Interpreter, api: Api
 ) -> None:
-    git = Git(api, desk.namespaces[0], small_job("slow-held"))
+    git = Git(api, harness.namespaces[0], small_job("slow-held"))
     git.create()
     wait_for(
-        lambda: desk.stage(git.name, "Prepare").get("state") == "Running", what="it prepares", seconds=LOOK_SECONDS
+        lambda: harness.stage(git.name, "Prepare").get("state") == "Running", what="it prepares", seconds=LOOK_SECONDS
     )
-    act(argo, desk, git, "suspend")
+    act(argo, harness, git, "suspend")
     assert git.heal() == {}
-    desk.becomes(git.name, "Suspended")
+    harness.becomes(git.name, "Suspended")
     assert (health(argo, git), argo.kstatus(git.live)) == ("Suspended", "Current")
-    act(argo, desk, git, "resume")
-    wait_for(lambda: desk.stage(git.name, "Prepare").get("attempt") == 2, what="it goes on", seconds=LOOK_SECONDS)
-    act(argo, desk, git, "cancel")
-    desk.becomes(git.name, "Failed")
+    act(argo, harness, git, "resume")
+    wait_for(lambda: harness.stage(git.name, "Prepare").get("attempt") == 2, what="it goes on", seconds=LOOK_SECONDS)
+    act(argo, harness, git, "cancel")
+    harness.becomes(git.name, "Failed")
     assert (health(argo, git), argo.kstatus(git.live)) == ("Degraded", "Failed")
     assert git.heal() == {}
 
 
-def test_self_heal_takes_suspend_back_where_git_sets_it(desk: Desk, argo: Interpreter, api: Api) -> None:
-    git = Git(api, desk.namespaces[0], small_job("slow-set", suspend=False))
+def test_self_heal_takes_suspend_back_where_git_sets_it(harness: OperatorHarness, argo: Interpreter, api: Api) -> None:
+    git = Git(api, harness.namespaces[0], small_job("slow-set", suspend=False))
     git.create()
-    desk.becomes(git.name, "Preparing")
-    act(argo, desk, git, "suspend")
+    harness.becomes(git.name, "Preparing")
+    act(argo, harness, git, "suspend")
     assert git.heal() == {"spec": {"suspend": False}}
 
 
-def test_what_the_operator_makes_belongs_to_the_job_so_nothing_of_it_is_pruned(desk: Desk, api: Api) -> None:
-    git = Git(api, desk.namespaces[0], small_job("slow-owned"))
+def test_what_the_operator_makes_belongs_to_the_job_so_nothing_of_it_is_pruned(
+    harness: OperatorHarness, api: Api
+) -> None:
+    git = Git(api, harness.namespaces[0], small_job("slow-owned"))
     git.create()
     made = wait_for(
-        lambda: made if len(made := desk.made(job=git.name)) > 4 else None, what="children", seconds=LOOK_SECONDS
+        lambda: made if len(made := harness.made(job=git.name)) > 4 else None, what="children", seconds=LOOK_SECONDS
     )
     assert not [one["metadata"]["name"] for one in made if not one["metadata"].get("ownerReferences")]
 
@@ -257,13 +264,13 @@ def test_the_patch_of_argocd_cm_leaves_other_settings_alone(api: Api, namespace:
     assert after["data"] == before | patch["data"]
 
 
-def over_with(desk: Desk, name: str, run: str) -> bool:
-    status = desk.status(name)
+def over_with(harness: OperatorHarness, name: str, run: str) -> bool:
+    status = harness.status(name)
     return (status.get("phase"), (status.get("run") or {}).get("id")) == ("Succeeded", run)
 
 
-def quiet(desk: Desk, name: str, *, run: str, starts: int) -> None:
+def quiet(harness: OperatorHarness, name: str, *, run: str, starts: int) -> None:
     """Assert that for a while no other run begins."""
     time.sleep(QUIET_SECONDS)
-    assert over_with(desk, name, run)
-    assert desk.events(name).count("RunStarted") == starts
+    assert over_with(harness, name, run)
+    assert harness.events(name).count("RunStarted") == starts

@@ -12,10 +12,10 @@ from typing import Any
 
 import pytest
 
-from kube_api import Api, wait_for
-from operator_desk import JOBS, LOOK_SECONDS, Desk, open_desk
-from player.background import playing
-from player.scenarios import END, OK, WORKING, Scenario, choose, step
+from support.fake_kuberay.background import playing
+from support.fake_kuberay.scenarios import END, OK, WORKING, Scenario, choose, step
+from support.kube_api import Api, wait_for
+from support.operator_harness import JOBS, LOOK_SECONDS, OperatorHarness, open_harness
 
 HUGE = "x" * 900 * 1024
 TERMINAL = "\x1b[31mred\x1b[0m\x07\x9b2J\r\nsecond line\t\u202eright to left\u2028end"
@@ -89,100 +89,102 @@ def plays(job: str) -> Scenario:
 
 
 @pytest.fixture(scope="module")
-def desk(
+def harness(
     api: Api, kubeconfig: Path, operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Desk]:
+) -> Iterator[OperatorHarness]:
     folder, name = tmp_path_factory.mktemp("operator"), f"test-{secrets.token_hex(4)}"
     with (
-        open_desk(api, operator_kubeconfig, folder, name) as desk,
+        open_harness(api, operator_kubeconfig, folder, name) as harness,
         playing(kubeconfig, namespace=name, scale=0.02, choose=plays),
     ):
-        yield desk
+        yield harness
 
 
 @pytest.fixture(scope="module")
-def beside(desk: Desk) -> Iterator[str]:
+def beside(harness: OperatorHarness) -> Iterator[str]:
     """A job that goes about its work while others are written to; it must not notice."""
-    desk.submit("slow-beside")
-    wait_for(lambda: is_running(desk, "slow-beside"), what="it works", seconds=LOOK_SECONDS)
-    (before,) = children(desk, "slow-beside")
+    harness.submit("slow-beside")
+    wait_for(lambda: is_running(harness, "slow-beside"), what="it works", seconds=LOOK_SECONDS)
+    (before,) = children(harness, "slow-beside")
     yield "slow-beside"
-    (after,) = children(desk, "slow-beside")
-    assert (after["metadata"]["uid"], restarts(desk, "slow-beside")) == (before["metadata"]["uid"], 0)
-    assert is_running(desk, "slow-beside")
+    (after,) = children(harness, "slow-beside")
+    assert (after["metadata"]["uid"], restarts(harness, "slow-beside")) == (before["metadata"]["uid"], 0)
+    assert is_running(harness, "slow-beside")
 
 
-def is_running(desk: Desk, name: str) -> bool:
-    return desk.stage(name, "Prepare").get("state") == "Running"
+def is_running(harness: OperatorHarness, name: str) -> bool:
+    return harness.stage(name, "Prepare").get("state") == "Running"
 
 
-def succeeds(desk: Desk, name: str) -> None:
+def succeeds(harness: OperatorHarness, name: str) -> None:
     """Wait until Prepare has succeeded, in whatever attempt."""
     wait_for(
-        lambda: desk.stage(name, "Prepare").get("state") == "Succeeded",
+        lambda: harness.stage(name, "Prepare").get("state") == "Succeeded",
         what=f"{name} is prepared",
         seconds=3 * LOOK_SECONDS,
     )
 
 
-def children(desk: Desk, name: str) -> list[dict[str, Any]]:
-    return desk.made(kinds=["batch/v1/Job", "ray.io/v1/RayJob"], job=name)
+def children(harness: OperatorHarness, name: str) -> list[dict[str, Any]]:
+    return harness.made(kinds=["batch/v1/Job", "ray.io/v1/RayJob"], job=name)
 
 
-def restarts(desk: Desk, name: str) -> int:
-    return sum((desk.stage(name, "Prepare").get("restarts") or {}).values())
+def restarts(harness: OperatorHarness, name: str) -> int:
+    return sum((harness.stage(name, "Prepare").get("restarts") or {}).values())
 
 
-def write(desk: Desk, name: str, data: Any) -> None:
+def write(harness: OperatorHarness, name: str, data: Any) -> None:
     """Somebody with more rights than a driver writes into the channel of a job's first attempt."""
-    where = desk.namespaces[0]
+    where = harness.namespaces[0]
     (channel,) = [
         one["metadata"]["name"]
-        for one in desk.made(kinds=["v1/ConfigMap"], job=name)
+        for one in harness.made(kinds=["v1/ConfigMap"], job=name)
         if one["metadata"]["name"].endswith("-out") and one["metadata"]["labels"]["kubedistill.io/stage"] == "Prepare"
     ]
-    desk.api.patch("v1/ConfigMap", channel, {"data": data}, namespace=where)
+    harness.api.patch("v1/ConfigMap", channel, {"data": data}, namespace=where)
 
 
 @pytest.mark.usefixtures("beside")
-def test_a14_a_result_that_nobody_can_read_counts_as_absent(desk: Desk) -> None:
+def test_a14_a_result_that_nobody_can_read_counts_as_absent(harness: OperatorHarness) -> None:
     names = [f"result-{case}" for case in RESULTS] + [f"owner-{case}" for case in OWNERS]
     for name in names:
-        desk.submit(name)
+        harness.submit(name)
     for name in names:
-        succeeds(desk, name)
-        assert desk.stage(name, "Prepare")["attempt"] == 2, name
-        assert restarts(desk, name) == 1, name
-        assert desk.tells(name, "AttemptFailed").count("AttemptFailed") == 1, name
-    desk.check()
+        succeeds(harness, name)
+        assert harness.stage(name, "Prepare")["attempt"] == 2, name
+        assert restarts(harness, name) == 1, name
+        assert harness.tells(name, "AttemptFailed").count("AttemptFailed") == 1, name
+    harness.check()
 
 
 @pytest.mark.usefixtures("beside")
-def test_a1_progress_that_nobody_can_read_changes_nothing(desk: Desk) -> None:
+def test_a1_progress_that_nobody_can_read_changes_nothing(harness: OperatorHarness) -> None:
     names = [f"progress-{case}" for case in PROGRESSES]
     for name in names:
-        desk.submit(name)
+        harness.submit(name)
     for name in names:
-        succeeds(desk, name)
-        assert (desk.stage(name, "Prepare")["attempt"], restarts(desk, name)) == (1, 0), name
-    desk.check()
+        succeeds(harness, name)
+        assert (harness.stage(name, "Prepare")["attempt"], restarts(harness, name)) == (1, 0), name
+    harness.check()
 
 
-def test_a3_what_a_driver_says_is_shown_on_one_line_without_anything_that_moves_a_terminal(desk: Desk) -> None:
-    desk.submit("says-bad-things")
-    desk.becomes("says-bad-things", "Failed")
-    condition = desk.condition("says-bad-things", "Failed")
+def test_a3_what_a_driver_says_is_shown_on_one_line_without_anything_that_moves_a_terminal(
+    harness: OperatorHarness,
+) -> None:
+    harness.submit("says-bad-things")
+    harness.becomes("says-bad-things", "Failed")
+    condition = harness.condition("says-bad-things", "Failed")
     assert condition is not None
     assert condition[1] == "UserCodeError", "a reason that is none is left out"
-    status = desk.status("says-bad-things")
-    texts = [condition[2], status["message"], desk.stage("says-bad-things", "Prepare")["message"]]
+    status = harness.status("says-bad-things")
+    texts = [condition[2], status["message"], harness.stage("says-bad-things", "Prepare")["message"]]
     for text in texts:
         assert text.isprintable()
         assert "second line" in text
         assert len(text) <= 1024
-    told = [one["message"] for one in desk.api.list("v1/Event", namespace=desk.namespaces[0])]
+    told = [one["message"] for one in harness.api.list("v1/Event", namespace=harness.namespaces[0])]
     assert all(text.isprintable() for text in told)
-    desk.check()
+    harness.check()
 
 
 EMPTIED: dict[str, Any] = {
@@ -194,24 +196,26 @@ EMPTIED: dict[str, Any] = {
 
 
 @pytest.mark.usefixtures("beside")
-def test_a14_a_channel_that_somebody_empties_costs_an_attempt_at_most(desk: Desk) -> None:
+def test_a14_a_channel_that_somebody_empties_costs_an_attempt_at_most(harness: OperatorHarness) -> None:
     """All of them at once: each waits out the grace that a last word has."""
     names = {what: f"emptied-{what.replace(' ', '-')}" for what in EMPTIED}
     for what, name in names.items():
-        desk.submit(name)
-        wait_for(lambda name=name: is_running(desk, name), what=f"{name} works", seconds=LOOK_SECONDS)  # type: ignore[misc]
-        write(desk, name, EMPTIED[what])
+        harness.submit(name)
+        wait_for(lambda name=name: is_running(harness, name), what=f"{name} works", seconds=LOOK_SECONDS)  # type: ignore[misc]
+        write(harness, name, EMPTIED[what])
     for what, name in names.items():
-        succeeds(desk, name)
-        assert restarts(desk, name) == (what != "its count"), "a claim that is gone ends its driver, a count does not"
-    desk.check()
+        succeeds(harness, name)
+        assert restarts(harness, name) == (what != "its count"), (
+            "a claim that is gone ends its driver, a count does not"
+        )
+    harness.check()
 
 
-def test_p1_a_job_whose_channel_was_emptied_is_suspended_all_the_same(desk: Desk) -> None:
-    desk.submit("slow-emptied")
-    wait_for(lambda: is_running(desk, "slow-emptied"), what="it works", seconds=LOOK_SECONDS)
-    write(desk, "slow-emptied", None)
-    desk.api.patch(JOBS, "slow-emptied", {"spec": {"suspend": True}}, namespace=desk.namespaces[0])
-    desk.becomes("slow-emptied", "Suspended")
-    assert "WriteRefused" not in desk.events("slow-emptied")
-    desk.check()
+def test_p1_a_job_whose_channel_was_emptied_is_suspended_all_the_same(harness: OperatorHarness) -> None:
+    harness.submit("slow-emptied")
+    wait_for(lambda: is_running(harness, "slow-emptied"), what="it works", seconds=LOOK_SECONDS)
+    write(harness, "slow-emptied", None)
+    harness.api.patch(JOBS, "slow-emptied", {"spec": {"suspend": True}}, namespace=harness.namespaces[0])
+    harness.becomes("slow-emptied", "Suspended")
+    assert "WriteRefused" not in harness.events("slow-emptied")
+    harness.check()

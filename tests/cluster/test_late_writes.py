@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import yaml
 
-from cluster_setup import OPERATOR, OPERATOR_NAMESPACE, account_kubeconfig
-from ground import Ground, make_ground
-from kube_api import wait_for
-from operator_process import Replica, replica
-from player.background import playing
+from support.cluster_fixture import ClusterFixture, make_cluster_fixture
+from support.cluster_setup import OPERATOR, OPERATOR_NAMESPACE, account_kubeconfig
+from support.fake_kuberay.background import playing
+from support.kube_api import wait_for
+from support.operator_process import Replica, replica
 
 CREDENTIAL = "authentication.kubernetes.io/credential-id"
 JOBS = 12
@@ -23,15 +23,15 @@ READS = ("get", "list", "watch")
 
 
 @pytest.fixture
-def ground(tmp_path: Path) -> Iterator[Ground]:
-    with make_ground(tmp_path / "plane", audited=True) as made:
+def fixture(tmp_path: Path) -> Iterator[ClusterFixture]:
+    with make_cluster_fixture(tmp_path / "plane", audited=True) as made:
         yield made
 
 
-def kubeconfig(ground: Ground, name: str) -> Path:
+def kubeconfig(fixture: ClusterFixture, name: str) -> Path:
     """The operator's rights with a token of its own, by which the audit log tells replicas apart."""
-    file = ground.plane.folder / f"{name}.kubeconfig"
-    return account_kubeconfig(ground.api, OPERATOR, namespace=OPERATOR_NAMESPACE, file=file)
+    file = fixture.plane.folder / f"{name}.kubeconfig"
+    return account_kubeconfig(fixture.api, OPERATOR, namespace=OPERATOR_NAMESPACE, file=file)
 
 
 def credential(kubeconfig: Path) -> str:
@@ -40,9 +40,9 @@ def credential(kubeconfig: Path) -> str:
     return f"JTI={json.loads(base64.urlsafe_b64decode(payload + '=' * (-len(payload) % 4)))['jti']}"
 
 
-def writes(ground: Ground, *, by: Path) -> list[dict[str, Any]]:
+def writes(fixture: ClusterFixture, *, by: Path) -> list[dict[str, Any]]:
     """All writes that a replica asked for and were carried out."""
-    lines = map(json.loads, ground.plane.audit_log.read_text().splitlines())
+    lines = map(json.loads, fixture.plane.audit_log.read_text().splitlines())
     return [
         one
         for one in lines
@@ -55,9 +55,9 @@ def writes(ground: Ground, *, by: Path) -> list[dict[str, Any]]:
 @pytest.mark.own_plane
 @pytest.mark.timeout(1200)
 def test_a_leader_that_sleeps_in_the_middle_of_its_work_writes_nothing_when_it_wakes(
-    ground: Ground, tmp_path: Path
+    fixture: ClusterFixture, tmp_path: Path
 ) -> None:
-    tokens = {name: kubeconfig(ground, name) for name in ("first", "second")}
+    tokens = {name: kubeconfig(fixture, name) for name in ("first", "second")}
 
     def begin(name: str) -> Any:
         return replica(
@@ -65,33 +65,33 @@ def test_a_leader_that_sleeps_in_the_middle_of_its_work_writes_nothing_when_it_w
             kubeconfig=tokens[name],
             lease_namespace=OPERATOR_NAMESPACE,
             name=name,
-            watchNamespaces=[ground.namespace],
+            watchNamespaces=[fixture.namespace],
         )
 
-    with playing(ground.plane.kubeconfig, namespace=ground.namespace, scale=0.05), begin("first") as first:
+    with playing(fixture.plane.kubeconfig, namespace=fixture.namespace, scale=0.05), begin("first") as first:
         wait_for(first.leads, what="the first leads", seconds=180)
         with begin("second") as second:
             wait_for(lambda: second.probe("/readyz") == 200, what="the second is ready", seconds=180)
             for number in range(JOBS):
-                ground.submit(f"ok-{number}")
-            wait_for(lambda: any(ground.phases().values()), what="some jobs have begun", seconds=180)
+                fixture.submit(f"ok-{number}")
+            wait_for(lambda: any(fixture.phases().values()), what="some jobs have begun", seconds=180)
             first.process.send_signal(signal.SIGSTOP)
-            await_takeover(second, ground, by=tokens["second"])
-            before = writes(ground, by=tokens["first"])
+            await_takeover(second, fixture, by=tokens["second"])
+            before = writes(fixture, by=tokens["first"])
             assert before, "it was at work when it fell asleep"
             first.process.send_signal(signal.SIGCONT)
             assert first.process.wait(60) == 1
             time.sleep(1)
-            assert writes(ground, by=tokens["first"]) == before
+            assert writes(fixture, by=tokens["first"]) == before
 
 
-def await_takeover(second: Replica, ground: Ground, *, by: Path) -> None:
+def await_takeover(second: Replica, fixture: ClusterFixture, *, by: Path) -> None:
     """Until the other replica leads and has gone on with every job."""
     wait_for(second.leads, what="the second leads", seconds=180)
-    names = set(ground.phases())
+    names = set(fixture.phases())
 
     def gone_on() -> bool:
-        objects = [one["objectRef"] for one in writes(ground, by=by)]
+        objects = [one["objectRef"] for one in writes(fixture, by=by)]
         return names <= {one.get("name") for one in objects if one["resource"] == "distillationjobs"}
 
     wait_for(gone_on, what="the second has written every job", seconds=300)

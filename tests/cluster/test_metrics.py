@@ -13,15 +13,15 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from cluster_setup import OPERATOR_NAMESPACE
-from kube_api import Api, wait_for
 from kubedistill_operator.telemetry.metrics import MOST_SERIES
-from monitoring import DASHBOARDS, RULES, read_alerts, read_queries, series_by_metric
-from operator_process import Replica, replica
-from player.background import playing
-from player.scenarios import OK, START, Scenario, choose, step
-from prometheus import Prometheus, prometheus, promtool
-from small_manifests import distillation_job
+from support.cluster_setup import OPERATOR_NAMESPACE
+from support.fake_kuberay.background import playing
+from support.fake_kuberay.scenarios import OK, START, Scenario, choose, step
+from support.kube_api import Api, wait_for
+from support.monitoring import DASHBOARDS, RULES, read_alerts, read_queries, series_by_metric
+from support.operator_process import Replica, replica
+from support.prometheus import Prometheus, prometheus, promtool
+from support.small_manifests import distillation_job
 
 pytestmark = pytest.mark.timeout(900)  # drivers' words are carried on every 30 s, and every panel needs a few of them
 JOBS = "kubedistill.io/v1alpha1/DistillationJob"

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from child_scenarios import EVERY_SETTING, SCENARIOS, SETTINGS, build_child, request_of
-from kube_api import Api, Manifest, Refused, wait_for
 from kubedistill.settings import PodSecurityContext, Settings
-from operator_desk import Desk, open_desk
-from player.background import playing
-from player.child import Child, Cluster
-from player.pods import cluster_pod, slots_of
-from pool_strings import AT_BOUNDARY, ROWS, worker
+from support.child_scenarios import EVERY_SETTING, SCENARIOS, SETTINGS, build_child, request_of
+from support.fake_kuberay.background import playing
+from support.fake_kuberay.child import Child, Cluster
+from support.fake_kuberay.pods import cluster_pod, slots_of
+from support.kube_api import Api, Manifest, Refused, wait_for
+from support.operator_harness import OperatorHarness, open_harness
+from support.pool_strings import AT_BOUNDARY, ROWS, worker
 
 LIMIT_RANGE = {"limits": [{"type": "Container", "default": {"cpu": "500m"}}]}
 QUOTA = {"hard": {"limits.cpu": "100"}}
@@ -86,17 +86,17 @@ def test_the_server_takes_every_child_with_every_setting(name: str, api: Api, re
 
 
 @pytest.fixture(scope="module")
-def desk(
+def harness(
     api: Api, kubeconfig: Path, operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Desk]:
+) -> Iterator[OperatorHarness]:
     """An operator that limits CPU, of a namespace with a default limit and of one with a quota on limits."""
     names = [f"test-{secrets.token_hex(4)}" for _ in range(2)]
     folder = tmp_path_factory.mktemp("operator")
-    with open_desk(api, operator_kubeconfig, folder, *names, cpuLimits="AsRequested") as desk:
+    with open_harness(api, operator_kubeconfig, folder, *names, cpuLimits="AsRequested") as harness:
         enforce(api, "LimitRange", LIMIT_RANGE, namespace=names[0])
         enforce(api, "ResourceQuota", QUOTA, namespace=names[1])
         with playing(kubeconfig, namespace=names[0], scale=0.02), playing(kubeconfig, namespace=names[1], scale=0.02):
-            yield desk
+            yield harness
 
 
 def enforce(api: Api, kind: str, spec: Manifest, *, namespace: str) -> None:
@@ -115,19 +115,19 @@ def enforce(api: Api, kind: str, spec: Manifest, *, namespace: str) -> None:
 
 
 @pytest.mark.parametrize("place", [0, 1], ids=["a LimitRange's default of 500m", "a quota on limits.cpu"])
-def test_a_job_runs_where_cpu_limits_are_demanded(place: int, desk: Desk) -> None:
-    namespace = desk.namespaces[place]
-    desk.submit("ok-limits", namespace=namespace)
-    desk.becomes("ok-limits", "Succeeded", namespace=namespace)
-    for stage in desk.status("ok-limits", namespace=namespace)["stages"]:
+def test_a_job_runs_where_cpu_limits_are_demanded(place: int, harness: OperatorHarness) -> None:
+    namespace = harness.namespaces[place]
+    harness.submit("ok-limits", namespace=namespace)
+    harness.becomes("ok-limits", "Succeeded", namespace=namespace)
+    for stage in harness.status("ok-limits", namespace=namespace)["stages"]:
         assert stage["attempt"] == 1, stage
 
 
 @pytest.mark.usefixtures("restricted")  # for what pods name
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_every_pod_has_the_limits_that_are_demanded(name: str, api: Api, desk: Desk) -> None:
+def test_every_pod_has_the_limits_that_are_demanded(name: str, api: Api, harness: OperatorHarness) -> None:
     limited = SETTINGS.model_copy(update={"cpu_limits": "AsRequested"})
-    for namespace in desk.namespaces:
+    for namespace in harness.namespaces:
         for pod in built_pods(name, limited):
             api.create(pod, namespace=namespace, dry_run=True, strict=True)
 

@@ -17,13 +17,13 @@ import psutil
 import pytest
 import yaml
 
-from cluster_desk import CLAIM, QUICKSTART, Kubectl, fill_claim, has_kubectl
-from cluster_setup import OPERATOR_NAMESPACE
-from kube_api import Api, wait_for
 from kubedistill.contract import StageJob, StageProgress, StageResult
 from kubedistill.report import Report
-from operator_process import Replica, replica
-from player.background import playing
+from support.cluster_setup import OPERATOR_NAMESPACE
+from support.fake_kuberay.background import playing
+from support.kube_api import Api, wait_for
+from support.kubectl import CLAIM, QUICKSTART, Kubectl, fill_claim, has_kubectl
+from support.operator_process import Replica, replica
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(2700)]
 
@@ -137,11 +137,11 @@ def applied(
         ) as operator,
         playing(kubeconfig, namespace=own_namespace, scale=0.05, folder=folder / "pods", claims={CLAIM: claim}),
     ):
-        desk = Applied(api, own_namespace, sliced(folder), claim, operator, kubectl)
-        desk.apply(QUICKSTART / "cluster" / "claim.yaml")
-        desk.apply(desk.manifest)
-        desk.wait()
-        yield desk
+        harness = Applied(api, own_namespace, sliced(folder), claim, operator, kubectl)
+        harness.apply(QUICKSTART / "cluster" / "claim.yaml")
+        harness.apply(harness.manifest)
+        harness.wait()
+        yield harness
     assert not alive_in(folder), "nothing of a pod outlives it"
 
 

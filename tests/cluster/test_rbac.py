@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from account_rights import rights
-from kube_api import JSON_PATCH, Api, Manifest, Refused, wait_for
-from small_manifests import config_map, distillation_job, owned_by
-from tenants import may
+from support.account_rights import rights
+from support.kube_api import JSON_PATCH, Api, Manifest, Refused, wait_for
+from support.small_manifests import config_map, distillation_job, owned_by
+from support.tenants import may
 
 NAMESPACE = "kubedistill-system"
 RBAC = "rbac.authorization.k8s.io"

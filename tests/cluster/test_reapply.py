@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from kube_api import Api, Manifest, wait_for
-from operator_desk import JOBS, LOOK_SECONDS, OURS, Desk, open_desk, small_job
-from player.background import playing
+from support.fake_kuberay.background import playing
+from support.kube_api import Api, Manifest, wait_for
+from support.operator_harness import JOBS, LOOK_SECONDS, OURS, OperatorHarness, open_harness, small_job
 
 QUIET_SECONDS = 4.0
 APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -29,29 +29,29 @@ MARKS = {
     },
 }  # fmt: skip
 FOREIGN = ("argocd", "helm", "kubectl", "team", "support")
-Apply = Callable[[Desk, Manifest], object]
+Apply = Callable[[OperatorHarness, Manifest], object]
 
 
-def server_side(desk: Desk, job: Manifest) -> object:
-    return desk.api.apply(job, namespace=desk.namespaces[0], manager="argocd-controller")
+def server_side(harness: OperatorHarness, job: Manifest) -> object:
+    return harness.api.apply(job, namespace=harness.namespaces[0], manager="argocd-controller")
 
 
-def client_side(desk: Desk, job: Manifest) -> object:
+def client_side(harness: OperatorHarness, job: Manifest) -> object:
     """What a client sends that keeps what it applied in an annotation, and can't tell that nothing changed."""
-    name, where = job["metadata"]["name"], desk.namespaces[0]
+    name, where = job["metadata"]["name"], harness.namespaces[0]
     marked = json.loads(json.dumps(job))
     marked["metadata"].setdefault("annotations", {})[APPLIED] = json.dumps(job, sort_keys=True)
-    if desk.job(name) is None:
-        return desk.api.create(marked, namespace=where)
-    return desk.api.patch(JOBS, name, marked, namespace=where)
+    if harness.job(name) is None:
+        return harness.api.create(marked, namespace=where)
+    return harness.api.patch(JOBS, name, marked, namespace=where)
 
 
-def by_kubectl(desk: Desk, job: Manifest) -> object:
-    file = desk.folder / f"{job['metadata']['name']}.json"
+def by_kubectl(harness: OperatorHarness, job: Manifest) -> object:
+    file = harness.folder / f"{job['metadata']['name']}.json"
     file.write_text(json.dumps(job))
-    admin = desk.folder / "admin.kubeconfig"
-    command = ["kubectl", "apply", f"--kubeconfig={admin}", f"--namespace={desk.namespaces[0]}", "-f", str(file)]
-    return subprocess.run([*command, f"--cache-dir={desk.folder}"], check=True, capture_output=True)
+    admin = harness.folder / "admin.kubeconfig"
+    command = ["kubectl", "apply", f"--kubeconfig={admin}", f"--namespace={harness.namespaces[0]}", "-f", str(file)]
+    return subprocess.run([*command, f"--cache-dir={harness.folder}"], check=True, capture_output=True)
 
 
 WAYS: dict[str, Apply] = {"server-side": server_side, "client-side": client_side}
@@ -60,16 +60,16 @@ if shutil.which("kubectl"):  # a client of the cluster's own is not everywhere; 
 
 
 @pytest.fixture(scope="module")
-def desk(
+def harness(
     api: Api, kubeconfig: Path, operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Desk]:
+) -> Iterator[OperatorHarness]:
     name, folder = f"test-{secrets.token_hex(4)}", tmp_path_factory.mktemp("operator")
     shutil.copyfile(kubeconfig, folder / "admin.kubeconfig")
     with (
-        open_desk(api, operator_kubeconfig, folder, name) as desk,
+        open_harness(api, operator_kubeconfig, folder, name) as harness,
         playing(kubeconfig, namespace=name, scale=0.02),
     ):
-        yield desk
+        yield harness
 
 
 def marked_job(name: str, **spec: Any) -> Manifest:
@@ -77,49 +77,49 @@ def marked_job(name: str, **spec: Any) -> Manifest:
     return small_job(name, metadata=json.loads(json.dumps(MARKS)), **spec)
 
 
-def versions(desk: Desk, name: str) -> dict[str, str]:
+def versions(harness: OperatorHarness, name: str) -> dict[str, str]:
     """The resourceVersion of a job and of all that it leads to, and its Events."""
-    everything = [desk.job(name) or {}, *desk.made(job=name)]
+    everything = [harness.job(name) or {}, *harness.made(job=name)]
     found = {f"{one['kind']} {one['metadata']['name']}": one["metadata"]["resourceVersion"] for one in everything}
-    return found | {f"Event {number}": reason for number, reason in enumerate(sorted(desk.events(name)))}
+    return found | {f"Event {number}": reason for number, reason in enumerate(sorted(harness.events(name)))}
 
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("phase", ["Generating", "Succeeded"])
-def test_the_same_applied_again_writes_nothing(desk: Desk, way: str, phase: str) -> None:
+def test_the_same_applied_again_writes_nothing(harness: OperatorHarness, way: str, phase: str) -> None:
     name = f"{'silent' if phase == 'Generating' else 'ok'}-{way}"
     job = marked_job(name)
-    WAYS[way](desk, job)
-    desk.becomes(name, phase)
+    WAYS[way](harness, job)
+    harness.becomes(name, phase)
     if phase == "Generating":
         wait_for(
-            lambda: desk.stage(name, "Generate").get("percent") == 25,
+            lambda: harness.stage(name, "Generate").get("percent") == 25,
             what="all is said that the driver says",
             seconds=LOOK_SECONDS,
         )
-    before = wait_for(lambda: calm(desk, name), what="nothing moves any more", seconds=LOOK_SECONDS)
+    before = wait_for(lambda: calm(harness, name), what="nothing moves any more", seconds=LOOK_SECONDS)
     for _ in range(2):
-        WAYS[way](desk, job)
+        WAYS[way](harness, job)
     time.sleep(QUIET_SECONDS)
-    assert versions(desk, name) == before
+    assert versions(harness, name) == before
 
 
-def calm(desk: Desk, name: str) -> dict[str, str] | None:
+def calm(harness: OperatorHarness, name: str) -> dict[str, str] | None:
     """What there is, once it stays as it is for a while."""
-    before = versions(desk, name)
+    before = versions(harness, name)
     time.sleep(QUIET_SECONDS)
-    return before if versions(desk, name) == before else None
+    return before if versions(harness, name) == before else None
 
 
-def test_no_mark_of_another_tool_reaches_a_child(desk: Desk) -> None:
-    client_side(desk, marked_job("silent-marked"))
+def test_no_mark_of_another_tool_reaches_a_child(harness: OperatorHarness) -> None:
+    client_side(harness, marked_job("silent-marked"))
     wait_for(
-        lambda: desk.stage("silent-marked", "Generate").get("state") == "Running",
+        lambda: harness.stage("silent-marked", "Generate").get("state") == "Running",
         what="it generates",
         seconds=LOOK_SECONDS,
     )
-    made = desk.made(job="silent-marked")
-    frozen = [one for one in desk.made(kinds=["v1/ConfigMap"]) if "run.json" in one["data"]]
+    made = harness.made(job="silent-marked")
+    frozen = [one for one in harness.made(kinds=["v1/ConfigMap"]) if "run.json" in one["data"]]
     assert {one["kind"] for one in made} >= {
         "ConfigMap",
         "ServiceAccount",
@@ -145,66 +145,66 @@ def templates(child: Manifest) -> list[Any]:
     return [one.get("metadata") for one in found if one]
 
 
-def test_s8_a_revert_of_a_used_run_id_starts_nothing(desk: Desk) -> None:
+def test_s8_a_revert_of_a_used_run_id_starts_nothing(harness: OperatorHarness) -> None:
     first, second = (marked_job("ok-healed", runID=run) for run in ("first", "second"))
     for job in (first, second):
-        server_side(desk, job)
-        wait_for(lambda job=job: is_over(desk, job), what=f"{job['spec']['runID']} is over", seconds=LOOK_SECONDS)
-    before = children(desk, "ok-healed")
-    server_side(desk, first)
-    wait_for(lambda: drift(desk, "ok-healed") == ("True", "RunIDReused"), what="it is said that nothing starts")
+        server_side(harness, job)
+        wait_for(lambda job=job: is_over(harness, job), what=f"{job['spec']['runID']} is over", seconds=LOOK_SECONDS)
+    before = children(harness, "ok-healed")
+    server_side(harness, first)
+    wait_for(lambda: drift(harness, "ok-healed") == ("True", "RunIDReused"), what="it is said that nothing starts")
     time.sleep(QUIET_SECONDS)
-    assert desk.status("ok-healed")["run"]["id"] == "second"
-    assert (desk.phase("ok-healed"), children(desk, "ok-healed")) == ("Succeeded", before)
-    server_side(desk, second)
-    wait_for(lambda: drift(desk, "ok-healed") is None, what="nothing is said any more")
-    assert desk.events("ok-healed").count("RunStarted") == 2
+    assert harness.status("ok-healed")["run"]["id"] == "second"
+    assert (harness.phase("ok-healed"), children(harness, "ok-healed")) == ("Succeeded", before)
+    server_side(harness, second)
+    wait_for(lambda: drift(harness, "ok-healed") is None, what="nothing is said any more")
+    assert harness.events("ok-healed").count("RunStarted") == 2
 
 
-def test_a_revert_of_suspend_starts_nothing_that_is_over(desk: Desk) -> None:
+def test_a_revert_of_suspend_starts_nothing_that_is_over(harness: OperatorHarness) -> None:
     job = marked_job("ok-suspended")
-    server_side(desk, job)
-    desk.becomes("ok-suspended", "Succeeded")
-    before = (children(desk, "ok-suspended"), desk.status("ok-suspended")["run"])
+    server_side(harness, job)
+    harness.becomes("ok-suspended", "Succeeded")
+    before = (children(harness, "ok-suspended"), harness.status("ok-suspended")["run"])
     for suspend in (True, False, True, False):
-        desk.api.patch(JOBS, "ok-suspended", {"spec": {"suspend": suspend}}, namespace=desk.namespaces[0])
+        harness.api.patch(JOBS, "ok-suspended", {"spec": {"suspend": suspend}}, namespace=harness.namespaces[0])
         time.sleep(QUIET_SECONDS / 4)
     time.sleep(QUIET_SECONDS)
-    assert (children(desk, "ok-suspended"), desk.status("ok-suspended")["run"]) == before
-    assert desk.phase("ok-suspended") == "Succeeded"
-    assert desk.events("ok-suspended").count("RunStarted") == 1
+    assert (children(harness, "ok-suspended"), harness.status("ok-suspended")["run"]) == before
+    assert harness.phase("ok-suspended") == "Succeeded"
+    assert harness.events("ok-suspended").count("RunStarted") == 1
 
 
-def test_p1_p2_a_revert_of_suspend_in_mid_run_goes_on_with_the_same_run(desk: Desk) -> None:
+def test_p1_p2_a_revert_of_suspend_in_mid_run_goes_on_with_the_same_run(harness: OperatorHarness) -> None:
     job = marked_job("slow-suspended")
-    server_side(desk, job)
-    desk.becomes("slow-suspended", "Preparing")
+    server_side(harness, job)
+    harness.becomes("slow-suspended", "Preparing")
     wait_for(
-        lambda: desk.stage("slow-suspended", "Prepare").get("state") == "Running",
+        lambda: harness.stage("slow-suspended", "Prepare").get("state") == "Running",
         what="it prepares",
         seconds=LOOK_SECONDS,
     )
-    run = desk.status("slow-suspended")["run"]["id"]
-    desk.api.patch(JOBS, "slow-suspended", {"spec": {"suspend": True}}, namespace=desk.namespaces[0])
-    desk.becomes("slow-suspended", "Suspended")
-    desk.api.patch(JOBS, "slow-suspended", {"spec": {"suspend": False}}, namespace=desk.namespaces[0])
+    run = harness.status("slow-suspended")["run"]["id"]
+    harness.api.patch(JOBS, "slow-suspended", {"spec": {"suspend": True}}, namespace=harness.namespaces[0])
+    harness.becomes("slow-suspended", "Suspended")
+    harness.api.patch(JOBS, "slow-suspended", {"spec": {"suspend": False}}, namespace=harness.namespaces[0])
     wait_for(
-        lambda: desk.stage("slow-suspended", "Prepare").get("attempt") == 2, what="it goes on", seconds=LOOK_SECONDS
+        lambda: harness.stage("slow-suspended", "Prepare").get("attempt") == 2, what="it goes on", seconds=LOOK_SECONDS
     )
-    assert desk.status("slow-suspended")["run"]["id"] == run
-    assert sum((desk.stage("slow-suspended", "Prepare").get("restarts") or {}).values()) == 0
-    assert desk.events("slow-suspended").count("RunStarted") == 1
+    assert harness.status("slow-suspended")["run"]["id"] == run
+    assert sum((harness.stage("slow-suspended", "Prepare").get("restarts") or {}).values()) == 0
+    assert harness.events("slow-suspended").count("RunStarted") == 1
 
 
-def is_over(desk: Desk, job: Manifest) -> bool:
-    status = desk.status(job["metadata"]["name"])
+def is_over(harness: OperatorHarness, job: Manifest) -> bool:
+    status = harness.status(job["metadata"]["name"])
     return (status.get("phase"), (status.get("run") or {}).get("id")) == ("Succeeded", job["spec"]["runID"])
 
 
-def drift(desk: Desk, name: str) -> tuple[str, str] | None:
-    found = desk.condition(name, "SpecDrift")
+def drift(harness: OperatorHarness, name: str) -> tuple[str, str] | None:
+    found = harness.condition(name, "SpecDrift")
     return found[:2] if found else None
 
 
-def children(desk: Desk, name: str) -> set[str]:
-    return {one["metadata"]["name"] for one in desk.made(kinds=["batch/v1/Job", "ray.io/v1/RayJob"], job=name)}
+def children(harness: OperatorHarness, name: str) -> set[str]:
+    return {one["metadata"]["name"] for one in harness.made(kinds=["batch/v1/Job", "ray.io/v1/RayJob"], job=name)}

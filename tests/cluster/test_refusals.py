@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from kube_api import Api, Manifest, Refused, wait_for
 from kubedistill_operator.names import service_account_name
-from operator_desk import JOBS, Desk, claim, open_desk
-from player.background import playing
-from small_manifests import owned_by
+from support.fake_kuberay.background import playing
+from support.kube_api import Api, Manifest, Refused, wait_for
+from support.operator_harness import JOBS, OperatorHarness, claim, open_harness
+from support.small_manifests import owned_by
 
 QUOTAS, RAYJOBS = "v1/ResourceQuota", "ray.io/v1/RayJob"
 ADMISSION = "admissionregistration.k8s.io/v1"
@@ -23,83 +23,83 @@ SHOWN_SECONDS = 30
 
 
 @pytest.fixture(scope="module")
-def desk(
+def harness(
     api: Api, kubeconfig: Path, operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Desk]:
+) -> Iterator[OperatorHarness]:
     names = [f"test-{secrets.token_hex(4)}" for _ in range(2)]
     with (
-        open_desk(api, operator_kubeconfig, tmp_path_factory.mktemp("operator"), *names) as desk,
+        open_harness(api, operator_kubeconfig, tmp_path_factory.mktemp("operator"), *names) as harness,
         playing(kubeconfig, namespace=names[0], scale=0.02),
     ):
-        yield desk
+        yield harness
 
 
-def limit(desk: Desk, **hard: str) -> None:
+def limit(harness: OperatorHarness, **hard: str) -> None:
     """Set a quota, and wait until it is in force."""
     name = "limits"
     quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": name}, "spec": {"hard": hard}}
-    where = desk.namespaces[0]
-    desk.api.apply(quota, namespace=where)
+    where = harness.namespaces[0]
+    harness.api.apply(quota, namespace=where)
 
     def is_in_force() -> bool:
-        status = (desk.api.get(QUOTAS, name, namespace=where) or {}).get("status") or {}
+        status = (harness.api.get(QUOTAS, name, namespace=where) or {}).get("status") or {}
         return status.get("hard") == hard and (status.get("used") or {}).keys() == hard.keys()
 
     wait_for(is_in_force, what="the quota is in force", seconds=90)
 
 
 @pytest.fixture
-def no_rayjobs(desk: Desk) -> Iterator[None]:
-    limit(desk, **{"count/rayjobs.ray.io": "0"})
+def no_rayjobs(harness: OperatorHarness) -> Iterator[None]:
+    limit(harness, **{"count/rayjobs.ray.io": "0"})
     yield
-    desk.api.delete(QUOTAS, "limits", namespace=desk.namespaces[0])
+    harness.api.delete(QUOTAS, "limits", namespace=harness.namespaces[0])
 
 
-def waited(desk: Desk, name: str, stage: str) -> float:
+def waited(harness: OperatorHarness, name: str, stage: str) -> float:
     """Seconds from the start of an attempt until it was shown why it waits, as the status tells them."""
-    conditions = desk.status(name)["conditions"]
+    conditions = harness.status(name)["conditions"]
     since = next(one["lastTransitionTime"] for one in conditions if one["type"] == "Progressing")
-    began = desk.stage(name, stage)["startedAt"]
+    began = harness.stage(name, stage)["startedAt"]
     return (datetime.fromisoformat(since) - datetime.fromisoformat(began)).total_seconds()
 
 
 @pytest.mark.usefixtures("no_rayjobs")
-def test_w7_a_quota_on_children_is_shown_costs_little_and_ends_when_it_is_raised(desk: Desk) -> None:
-    desk.submit("ok-1")
-    message = desk.shows("ok-1", "Progressing", reason="QuotaExceeded")
-    assert waited(desk, "ok-1", "Generate") < SHOWN_SECONDS
+def test_w7_a_quota_on_children_is_shown_costs_little_and_ends_when_it_is_raised(harness: OperatorHarness) -> None:
+    harness.submit("ok-1")
+    message = harness.shows("ok-1", "Progressing", reason="QuotaExceeded")
+    assert waited(harness, "ok-1", "Generate") < SHOWN_SECONDS
     assert "exceeded quota: limits" in message
     assert "count/rayjobs.ray.io=0" in message
-    assert desk.phase("ok-1") == "Generating"
-    assert desk.status("ok-1")["message"].startswith("QuotaExceeded: ")
-    version = (desk.job("ok-1") or {})["metadata"]["resourceVersion"]
-    asked, looked = desk.counted("rest_client_requests_total"), desk.counted("controller_runtime_reconcile_total")
+    assert harness.phase("ok-1") == "Generating"
+    assert harness.status("ok-1")["message"].startswith("QuotaExceeded: ")
+    version = (harness.job("ok-1") or {})["metadata"]["resourceVersion"]
+    asked, looked = harness.counted("rest_client_requests_total"), harness.counted("controller_runtime_reconcile_total")
     time.sleep(20)
-    assert desk.counted("controller_runtime_reconcile_total") - looked <= 4, "every 15 seconds"
-    assert desk.counted("rest_client_requests_total") - asked <= 80
-    assert (desk.job("ok-1") or {})["metadata"]["resourceVersion"] == version, "the same is not written again"
-    assert desk.tells("ok-1", "Waiting").count("Waiting") == 1
-    limit(desk, **{"count/rayjobs.ray.io": "100"})
-    desk.becomes("ok-1", "Succeeded")
-    generate = desk.stage("ok-1", "Generate")
+    assert harness.counted("controller_runtime_reconcile_total") - looked <= 4, "every 15 seconds"
+    assert harness.counted("rest_client_requests_total") - asked <= 80
+    assert (harness.job("ok-1") or {})["metadata"]["resourceVersion"] == version, "the same is not written again"
+    assert harness.tells("ok-1", "Waiting").count("Waiting") == 1
+    limit(harness, **{"count/rayjobs.ray.io": "100"})
+    harness.becomes("ok-1", "Succeeded")
+    generate = harness.stage("ok-1", "Generate")
     assert (generate["attempt"], sum((generate.get("restarts") or {}).values())) == (1, 0), "nothing was charged"
 
 
 @pytest.mark.usefixtures("no_rayjobs")
-def test_w7_a_quota_that_stays_ends_the_run(desk: Desk) -> None:
-    desk.submit("ok-2", schedulingTimeoutSeconds=5)
-    desk.becomes("ok-2", "Failed")
-    condition = desk.condition("ok-2", "Failed")
+def test_w7_a_quota_that_stays_ends_the_run(harness: OperatorHarness) -> None:
+    harness.submit("ok-2", schedulingTimeoutSeconds=5)
+    harness.becomes("ok-2", "Failed")
+    condition = harness.condition("ok-2", "Failed")
     assert condition is not None
     assert condition[1] == "QuotaExceeded"
     assert "longer than schedulingTimeoutSeconds 5" in condition[2]
 
 
-def test_w7_a_quota_on_pods_of_a_ray_cluster_is_shown(desk: Desk) -> None:
-    desk.submit("no-quota-1")
-    message = desk.shows("no-quota-1", "Progressing", reason="QuotaExceeded")
+def test_w7_a_quota_on_pods_of_a_ray_cluster_is_shown(harness: OperatorHarness) -> None:
+    harness.submit("no-quota-1")
+    message = harness.shows("no-quota-1", "Progressing", reason="QuotaExceeded")
     assert "exceeded quota: team" in message
-    desk.api.delete("kubedistill.io/v1alpha1/DistillationJob", "no-quota-1", namespace=desk.namespaces[0])
+    harness.api.delete("kubedistill.io/v1alpha1/DistillationJob", "no-quota-1", namespace=harness.namespaces[0])
 
 
 NOBODY, NO_CLASS = "nobody", f"none-{secrets.token_hex(4)}"
@@ -110,47 +110,47 @@ NO_PODS = {
 }
 
 
-def test_w11_why_the_pods_of_a_job_are_refused_is_what_the_api_server_says(desk: Desk) -> None:
-    where = desk.namespaces[0]
+def test_w11_why_the_pods_of_a_job_are_refused_is_what_the_api_server_says(harness: OperatorHarness) -> None:
+    where = harness.namespaces[0]
     for name, (pods, _, _) in NO_PODS.items():
-        desk.submit(name, pods=pods)
+        harness.submit(name, pods=pods)
     for name, (_, reason, named) in NO_PODS.items():
-        message = desk.shows(name, "Progressing", reason=reason)
+        message = harness.shows(name, "Progressing", reason=reason)
         assert named in message
-        assert waited(desk, name, "Prepare") < SHOWN_SECONDS
-    desk.api.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": NOBODY}}, namespace=where)
-    desk.api.create(
+        assert waited(harness, name, "Prepare") < SHOWN_SECONDS
+    harness.api.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": NOBODY}}, namespace=where)
+    harness.api.create(
         {"apiVersion": "scheduling.k8s.io/v1", "kind": "PriorityClass", "metadata": {"name": NO_CLASS}, "value": 1}
     )
     for name in NO_PODS:
-        desk.becomes(name, "Succeeded")
-        assert sum((desk.stage(name, "Prepare").get("restarts") or {}).values()) == 0
-    desk.api.delete("scheduling.k8s.io/v1/PriorityClass", NO_CLASS)
+        harness.becomes(name, "Succeeded")
+        assert sum((harness.stage(name, "Prepare").get("restarts") or {}).values()) == 0
+    harness.api.delete("scheduling.k8s.io/v1/PriorityClass", NO_CLASS)
 
 
 @pytest.fixture
-def small_containers(desk: Desk) -> Iterator[None]:
+def small_containers(harness: OperatorHarness) -> Iterator[None]:
     """A LimitRange and a quota that no pod of a job meets."""
     most = {"limits": [{"type": "Container", "max": {"memory": "16Mi"}}]}
-    kind, where = {"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "small"}}, desk.namespaces[0]
-    desk.api.create({**kind, "spec": most}, namespace=where)
+    kind, where = {"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "small"}}, harness.namespaces[0]
+    harness.api.create({**kind, "spec": most}, namespace=where)
     yield
-    desk.api.delete("v1/LimitRange", "small", namespace=where)
+    harness.api.delete("v1/LimitRange", "small", namespace=where)
 
 
 @pytest.mark.usefixtures("small_containers")
-def test_w7_w11_limits_of_a_namespace_are_told_from_its_quota(desk: Desk) -> None:
-    desk.submit("ok-8")
-    message = desk.shows("ok-8", "Progressing", reason="PodsRefused")
+def test_w7_w11_limits_of_a_namespace_are_told_from_its_quota(harness: OperatorHarness) -> None:
+    harness.submit("ok-8")
+    message = harness.shows("ok-8", "Progressing", reason="PodsRefused")
     assert "maximum memory usage per Container is 16Mi" in message
-    desk.api.delete("v1/LimitRange", "small", namespace=desk.namespaces[0])
-    limit(desk, **{"limits.cpu": "100"})
-    desk.submit("ok-9")
-    message = desk.shows("ok-9", "Progressing", reason="QuotaExceeded")
+    harness.api.delete("v1/LimitRange", "small", namespace=harness.namespaces[0])
+    limit(harness, **{"limits.cpu": "100"})
+    harness.submit("ok-9")
+    message = harness.shows("ok-9", "Progressing", reason="QuotaExceeded")
     assert "must specify limits.cpu" in message
-    desk.api.delete(QUOTAS, "limits", namespace=desk.namespaces[0])
+    harness.api.delete(QUOTAS, "limits", namespace=harness.namespaces[0])
     for name in ("ok-8", "ok-9"):
-        desk.becomes(name, "Succeeded")
+        harness.becomes(name, "Succeeded")
 
 
 def policy(namespace: str) -> tuple[Manifest, Manifest]:
@@ -179,16 +179,16 @@ def policy(namespace: str) -> tuple[Manifest, Manifest]:
 
 
 @pytest.fixture
-def frozen_gpus(desk: Desk) -> Iterator[Manifest]:
+def frozen_gpus(harness: OperatorHarness) -> Iterator[Manifest]:
     """A policy in force; gives its binding."""
-    both = policy(desk.namespaces[0])
+    both = policy(harness.namespaces[0])
     for manifest in both:
-        desk.api.create(manifest)
+        harness.api.create(manifest)
     probe = {"apiVersion": "ray.io/v1", "kind": "RayJob", "metadata": {"name": "probe"}, "spec": {"entrypoint": "true"}}
 
     def is_in_force() -> bool:
         try:
-            desk.api.create(probe, namespace=desk.namespaces[0], dry_run=True)
+            harness.api.create(probe, namespace=harness.namespaces[0], dry_run=True)
         except Refused as error:
             return "frozen until Monday" in error.message
         return False
@@ -196,45 +196,45 @@ def frozen_gpus(desk: Desk) -> Iterator[Manifest]:
     wait_for(is_in_force, what="the policy is in force", seconds=60)
     yield both[1]
     for manifest in both:
-        desk.api.delete(f"{ADMISSION}/{manifest['kind']}", manifest["metadata"]["name"])
+        harness.api.delete(f"{ADMISSION}/{manifest['kind']}", manifest["metadata"]["name"])
 
 
 def test_w8_a_policy_that_refuses_the_child_is_shown_and_goes_on_when_it_is_lifted(
-    desk: Desk, frozen_gpus: Manifest
+    harness: OperatorHarness, frozen_gpus: Manifest
 ) -> None:
-    desk.submit("ok-3")
-    message = desk.shows("ok-3", "Progressing", reason="WriteRefused")
-    assert waited(desk, "ok-3", "Generate") < SHOWN_SECONDS
+    harness.submit("ok-3")
+    message = harness.shows("ok-3", "Progressing", reason="WriteRefused")
+    assert waited(harness, "ok-3", "Generate") < SHOWN_SECONDS
     assert "GPUs are frozen until Monday" in message
-    desk.api.delete(f"{ADMISSION}/{frozen_gpus['kind']}", frozen_gpus["metadata"]["name"])
-    desk.becomes("ok-3", "Succeeded")
+    harness.api.delete(f"{ADMISSION}/{frozen_gpus['kind']}", frozen_gpus["metadata"]["name"])
+    harness.becomes("ok-3", "Succeeded")
 
 
-def test_w8_a_name_that_is_taken_is_shown_and_goes_on_when_it_is_free(desk: Desk) -> None:
-    where = desk.namespaces[0]
-    desk.submit("ok-4", storage={"volumeClaim": "later", "uri": "file:///kubedistill/storage/ok-4"})
-    desk.shows("ok-4", "Validated", reason="ClaimNotFound")
-    job = desk.job("ok-4") or {}
+def test_w8_a_name_that_is_taken_is_shown_and_goes_on_when_it_is_free(harness: OperatorHarness) -> None:
+    where = harness.namespaces[0]
+    harness.submit("ok-4", storage={"volumeClaim": "later", "uri": "file:///kubedistill/storage/ok-4"})
+    harness.shows("ok-4", "Validated", reason="ClaimNotFound")
+    job = harness.job("ok-4") or {}
     name = service_account_name("ok-4", uid=job["metadata"]["uid"])
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": name}}
-    desk.api.create(owned_by(job, account), namespace=where)  # as somebody would who wants to give it rights
-    desk.api.create(claim("later"), namespace=where)
-    desk.api.patch(JOBS, "ok-4", {"metadata": {"annotations": {"looked-at": "at once"}}}, namespace=where)
-    message = desk.shows("ok-4", "Progressing", reason="NameTaken")
+    harness.api.create(owned_by(job, account), namespace=where)  # as somebody would who wants to give it rights
+    harness.api.create(claim("later"), namespace=where)
+    harness.api.patch(JOBS, "ok-4", {"metadata": {"annotations": {"looked-at": "at once"}}}, namespace=where)
+    message = harness.shows("ok-4", "Progressing", reason="NameTaken")
     assert name in message
     assert "delete it or rename the job" in message
-    assert waited(desk, "ok-4", "Prepare") < SHOWN_SECONDS
-    desk.api.delete("v1/ServiceAccount", name, namespace=where)
-    desk.becomes("ok-4", "Succeeded")
+    assert waited(harness, "ok-4", "Prepare") < SHOWN_SECONDS
+    harness.api.delete("v1/ServiceAccount", name, namespace=where)
+    harness.becomes("ok-4", "Succeeded")
 
 
-def test_w8_what_an_orphaned_job_has_left_is_in_nobodys_way(desk: Desk) -> None:
-    where = desk.namespaces[0]
-    first = desk.submit("ok-5", schedulingTimeoutSeconds=30)
+def test_w8_what_an_orphaned_job_has_left_is_in_nobodys_way(harness: OperatorHarness) -> None:
+    where = harness.namespaces[0]
+    first = harness.submit("ok-5", schedulingTimeoutSeconds=30)
     account = service_account_name("ok-5", uid=first["metadata"]["uid"])
-    wait_for(lambda: desk.api.get("v1/ServiceAccount", account, namespace=where), what="its account is there")
-    desk.api.delete(JOBS, "ok-5", namespace=where, propagation="Orphan")
-    wait_for(lambda: desk.job("ok-5") is None, what="the job is gone")
-    desk.submit("ok-5", schedulingTimeoutSeconds=30)
-    desk.becomes("ok-5", "Succeeded")
-    assert desk.api.get("v1/ServiceAccount", account, namespace=where), "it stays, and serves nobody"
+    wait_for(lambda: harness.api.get("v1/ServiceAccount", account, namespace=where), what="its account is there")
+    harness.api.delete(JOBS, "ok-5", namespace=where, propagation="Orphan")
+    wait_for(lambda: harness.job("ok-5") is None, what="the job is gone")
+    harness.submit("ok-5", schedulingTimeoutSeconds=30)
+    harness.becomes("ok-5", "Succeeded")
+    assert harness.api.get("v1/ServiceAccount", account, namespace=where), "it stays, and serves nobody"

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from kube_api import Api, Manifest, wait_for
-from operator_process import COMMAND, Replica, replica
-from player.background import playing
+from support.fake_kuberay.background import playing
+from support.kube_api import Api, Manifest, wait_for
+from support.operator_process import COMMAND, Replica, replica
 
 JOBS = "kubedistill.io/v1alpha1/DistillationJob"
 LEASES = "coordination.k8s.io/v1/Lease"

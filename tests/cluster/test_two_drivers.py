@@ -16,14 +16,14 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from account_rights import rights
-from kube_api import Api, Refused, wait_for
 from kubedistill.chain import STAGES, StageName
 from kubedistill.contract import ArtifactRef, StageJob, StageResult
 from kubedistill.errors import EXIT_CLAIM_LOST, EXIT_SUCCESS
 from kubedistill_operator.names import service_account_name
-from operator_desk import Desk, open_desk
-from small_job import make_job
+from support.account_rights import rights
+from support.kube_api import Api, Refused, wait_for
+from support.operator_harness import OperatorHarness, open_harness
+from support.small_job import make_job
 
 MAP = "v1/ConfigMap"
 READY_SECONDS = 240.0
@@ -31,17 +31,17 @@ READY_SECONDS = 240.0
 
 
 @pytest.fixture(scope="module")
-def desk(api: Api, operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+def harness(api: Api, operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[OperatorHarness]:
     name = f"test-{secrets.token_hex(4)}"
-    with open_desk(api, operator_kubeconfig, tmp_path_factory.mktemp("operator"), name) as desk:
-        yield desk
+    with open_harness(api, operator_kubeconfig, tmp_path_factory.mktemp("operator"), name) as harness:
+        yield harness
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
     """One job's attempts, and the folder in which its drivers run."""
 
-    desk: Desk
+    harness: OperatorHarness
     name: str
     folder: Path
     started: list["subprocess.Popen[str]"] = field(default_factory=list)
@@ -49,19 +49,19 @@ class Place:
     @property
     def account_name(self) -> str:
         """The account that the operator makes for the job."""
-        return service_account_name(self.name, uid=(self.desk.job(self.name) or {})["metadata"]["uid"])
+        return service_account_name(self.name, uid=(self.harness.job(self.name) or {})["metadata"]["uid"])
 
     @property
     def account(self) -> Path:
         """What a kubelet mounts: the token of the account that the operator made."""
-        folder, namespace = self.folder / "account", self.desk.namespaces[0]
+        folder, namespace = self.folder / "account", self.harness.namespaces[0]
         if not folder.exists():
             folder.mkdir()
             path = f"/api/v1/namespaces/{namespace}/serviceaccounts/{self.account_name}/token"
             body = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {}}
-            answer = self.desk.api.request("post", path, body=body)
+            answer = self.harness.api.request("post", path, body=body)
             (folder / "token").write_text(answer["status"]["token"])
-            (folder / "ca.crt").write_bytes(self.desk.api.ca)
+            (folder / "ca.crt").write_bytes(self.harness.api.ca)
             (folder / "namespace").write_text(namespace)
         return folder
 
@@ -69,26 +69,26 @@ class Place:
         """The name of the child of a stage's attempt, once all that belongs to it is there; its job is made last."""
 
         def look() -> str:
-            found = self.desk.stage(self.name, stage).get("child", "")
-            return found if found and self.desk.api.get(MAP, found, namespace=self.desk.namespaces[0]) else ""
+            found = self.harness.stage(self.name, stage).get("child", "")
+            return found if found and self.harness.api.get(MAP, found, namespace=self.harness.namespaces[0]) else ""
 
         return wait_for(look, what=f"{stage} has its child", seconds=120)
 
     def channel(self, child: str) -> dict[str, str]:
-        found = self.desk.api.get(MAP, f"{child}-out", namespace=self.desk.namespaces[0])
+        found = self.harness.api.get(MAP, f"{child}-out", namespace=self.harness.namespaces[0])
         return (found or {}).get("data") or {}
 
     def start(self, child: str, *, channel: str = "") -> "subprocess.Popen[str]":
         """Start the driver of an attempt, on a store that is a folder; another's channel is named on purpose."""
         mounted = self.folder / child
         mounted.mkdir(exist_ok=True)
-        found = self.desk.api.get(MAP, child, namespace=self.desk.namespaces[0])
+        found = self.harness.api.get(MAP, child, namespace=self.harness.namespaces[0])
         assert found is not None
         job = StageJob.model_validate_json(found["data"]["job.json"])
         data = make_job(self.folder / "data").manifest.parent.as_uri()
         job = job.model_copy(update={"store": (self.folder / "store").as_uri(), "data_root": data})
         (mounted / "job.json").write_text(job.to_json())
-        server = urlsplit(self.desk.api.server)
+        server = urlsplit(self.harness.api.server)
         environment = {
             **os.environ,
             "KUBEDISTILL_CHANNEL": channel or f"{child}-out",
@@ -104,13 +104,13 @@ class Place:
 
 
 @pytest.fixture
-def place(desk: Desk, tmp_path: Path) -> Iterator[Place]:
+def place(harness: OperatorHarness, tmp_path: Path) -> Iterator[Place]:
     """A job whose data are the quickstart's, cut short."""
     name = f"job-{secrets.token_hex(2)}"
     spec: dict[str, Any] = make_job(tmp_path / "data").spec
     spec["storage"] = {"volumeClaim": "shared", "uri": f"file:///kubedistill/storage/{name}"}
-    desk.submit(name, **spec)
-    place = Place(desk, name, tmp_path)
+    harness.submit(name, **spec)
+    place = Place(harness, name, tmp_path)
     yield place
     for process in place.started:
         process.kill()
@@ -118,9 +118,9 @@ def place(desk: Desk, tmp_path: Path) -> Iterator[Place]:
 
 
 def test_a_driver_has_no_verb_on_anything_but_its_own_channel(
-    desk: Desk, place: Place, account_kubeconfig: Any
+    harness: OperatorHarness, place: Place, account_kubeconfig: Any
 ) -> None:
-    child, namespace = place.child("Prepare"), desk.namespaces[0]
+    child, namespace = place.child("Prepare"), harness.namespaces[0]
     with (
         Api(account_kubeconfig(place.account_name, namespace=namespace)) as driver,
         Api(account_kubeconfig("default", namespace=namespace)) as nobody,
@@ -134,7 +134,7 @@ def test_a_driver_has_no_verb_on_anything_but_its_own_channel(
 
 
 def test_a10_the_driver_that_was_overtaken_ends_with_75_and_what_the_other_says_counts(
-    desk: Desk, place: Place
+    harness: OperatorHarness, place: Place
 ) -> None:
     child = place.child("Prepare")
     first = place.start(child)
@@ -154,10 +154,12 @@ def test_a10_the_driver_that_was_overtaken_ends_with_75_and_what_the_other_says_
     assert (told["starts"], result.outcome) == ("2", "Succeeded")
     assert told["owner"].endswith(f":{result.driver}")
     assert told["owner"] != owner
-    wait_for(lambda: desk.stage(place.name, "Prepare").get("state") == "Succeeded", what="the operator heard it")
+    wait_for(lambda: harness.stage(place.name, "Prepare").get("state") == "Succeeded", what="the operator heard it")
 
 
-def test_a2_a_driver_of_an_earlier_attempt_ends_with_75_and_the_attempt_is_as_it_was(desk: Desk, place: Place) -> None:
+def test_a2_a_driver_of_an_earlier_attempt_ends_with_75_and_the_attempt_is_as_it_was(
+    harness: OperatorHarness, place: Place
+) -> None:
     old = place.child("Prepare")
     finish_prepare(place, old)
     new = place.child("Generate")
@@ -169,20 +171,20 @@ def test_a2_a_driver_of_an_earlier_attempt_ends_with_75_and_the_attempt_is_as_it
         assert driver.returncode == EXIT_CLAIM_LOST, said
         assert "ClaimLost" in said
     assert place.channel(new) == before
-    assert desk.stage(place.name, "Generate")["attempt"] == 1
+    assert harness.stage(place.name, "Generate")["attempt"] == 1
 
 
 def finish_prepare(place: Place, child: str) -> None:
     """What a driver of Prepare says when it has succeeded, and what the Job controller says then."""
-    time, where = "2026-01-01T00:00:00Z", place.desk.namespaces[0]
+    time, where = "2026-01-01T00:00:00Z", place.harness.namespaces[0]
     made = [name for stage in STAGES.values() for name in stage.makes]
     artifacts = {name: ArtifactRef(key=name, uri="", complete=name == "rows") for name in made}
     result = StageResult(driver="d", outcome="Succeeded", started_at=time, ended_at=time, artifacts=artifacts)
     data = {"owner": f"{place.channel(child)['owner']}:d", "starts": "1", "result.json": result.to_json()}
-    place.desk.api.patch(MAP, f"{child}-out", {"data": data}, namespace=where)
+    place.harness.api.patch(MAP, f"{child}-out", {"data": data}, namespace=where)
     conditions = [
         {"type": kind, "status": "True", "reason": "CompletionsReached", "lastTransitionTime": time}
         for kind in ("SuccessCriteriaMet", "Complete")
     ]
     status = {"startTime": time, "completionTime": time, "succeeded": 1, "conditions": conditions}
-    place.desk.api.patch("batch/v1/Job", child, {"status": status}, namespace=where, subresource="status")
+    place.harness.api.patch("batch/v1/Job", child, {"status": status}, namespace=where, subresource="status")

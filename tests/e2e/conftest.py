@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from small_job import OFFLINE, Reference, SmallJob, make_job, run_job
+from support.small_job import OFFLINE, Reference, SmallJob, make_job, run_job
 
 
 @pytest.fixture

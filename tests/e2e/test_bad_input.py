@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from small_job import QUICKSTART, SmallJob, make_job, run_job
+from support.small_job import QUICKSTART, SmallJob, make_job, run_job
 
 Change = Callable[[SmallJob], None]
 

@@ -4,7 +4,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from small_job import KUBEDISTILL, SmallJob
+from support.small_job import KUBEDISTILL, SmallJob
 
 # One mount namespace for both runs: the store's file system exists only in it. The disk is filled, but for two pages,
 # as soon as the first shard is there.

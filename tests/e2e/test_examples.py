@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from kubedistill_runtime.answers import decode_answers
-from small_job import QUICKSTART, run_job
+from support.small_job import QUICKSTART, run_job
 
 
 def report_of(name: str, store: Path) -> dict[str, Any]:

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from kills import kill_every_stage
-from small_job import Reference
-from stores import facts_of
+from support.kill_runs import kill_every_stage
+from support.small_job import Reference
+from support.store_facts import facts_of
 
 
 def test_killed_in_every_stage_it_ends_as_if_undisturbed(reference: Reference, tmp_path: Path) -> None:

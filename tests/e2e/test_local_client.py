@@ -8,7 +8,7 @@ import pytest
 
 from kubedistill.report import Report
 from kubedistill.report_table import headline, table_lines
-from small_job import make_job
+from support.small_job import make_job
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "python.md"
 

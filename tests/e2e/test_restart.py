@@ -3,8 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from small_job import Reference, run_job
-from stores import facts_of
+from support.small_job import Reference, run_job
+from support.store_facts import facts_of
 
 ALL_SKIPPED = dict.fromkeys(("Generate", "Curate", "Train", "Evaluate", "Export"), "Skipped")
 

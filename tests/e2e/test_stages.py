@@ -11,7 +11,7 @@ import pytest
 
 from kubedistill.chain import CHAIN
 from kubedistill.contract import StageJob, StageResult
-from small_job import Reference
+from support.small_job import Reference
 
 
 def run_alone(name: str, *, reference: Reference, store: Path, folder: Path) -> tuple[int, StageResult]:

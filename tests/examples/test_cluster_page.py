@@ -5,13 +5,13 @@ from pathlib import Path
 
 import yaml
 
-from demo_cluster import COMMANDS
 from kubedistill.chain import CHAIN
 from kubedistill.manifest import load_manifest
 from kubedistill.settings import Settings
 from kubedistill_operator.children.layout import lay_out
 from kubedistill_operator.children.pods import image_of
 from kubedistill_operator.children.quantities import number
+from support.demo_cluster import COMMANDS
 
 ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "examples" / "quickstart" / "cluster"

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from job_states import STATES, Object, as_object, play
-from lua_interpreter import Interpreter, interpreter
+from support.job_states import STATES, Object, as_object, play
+from support.lua_interpreter import Interpreter, interpreter
 
 
 @pytest.fixture(scope="session")

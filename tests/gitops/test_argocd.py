@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from job_states import STAGES, STATES, Object, as_object, play
-from lua_interpreter import Interpreter, ScriptFailed
-from world import World
+from support.fake_cluster import FakeCluster
+from support.job_states import STAGES, STATES, Object, as_object, play
+from support.lua_interpreter import Interpreter, ScriptFailed
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "argocd"
 HEALTH = (FOLDER / "health.lua").read_text()
@@ -87,14 +87,14 @@ def test_the_table_has_every_state() -> None:
 
 
 def test_a_run_that_succeeds_is_never_seen_as_anything_but_progressing_on_its_way(argo: Interpreter) -> None:
-    world, seen = World(), list[str]()
+    cluster, seen = FakeCluster(), list[str]()
     for _ in STAGES:
-        world.settle()
-        name = world.live
-        for happens in (world.run_child, world.result, world.end_child):
+        cluster.settle()
+        name = cluster.live
+        for happens in (cluster.run_child, cluster.result, cluster.end_child):
             happens(name)
-            while world.step().status is not None:
-                seen.append(argo.run(HEALTH, as_object(world))["status"])
+            while cluster.step().status is not None:
+                seen.append(argo.run(HEALTH, as_object(cluster))["status"])
     assert len(seen) > 2 * len(STAGES)
     assert seen == ["Progressing"] * (len(seen) - 1) + ["Healthy"]
 
@@ -120,7 +120,7 @@ STRANGE: dict[str, tuple[Any, str]] = {
 @pytest.mark.parametrize("case", STRANGE)
 def test_a_status_by_another_hand_is_read_as_well(case: str, argo: Interpreter) -> None:
     status, expected = STRANGE[case]
-    one = as_object(World()) | {"status": status}
+    one = as_object(FakeCluster()) | {"status": status}
     health = argo.run(HEALTH, one)
     assert health["status"] == expected
     assert isinstance(health["message"], str)
@@ -163,19 +163,19 @@ def test_a_token_reads_as_a_time_and_names_a_run(action: str, argo: Interpreter,
 
 
 def test_what_an_action_asks_for_is_done(argo: Interpreter) -> None:
-    world = play("a1 succeeded")
-    world.annotations |= argo.run(ACTIONS["rerun"], as_object(world))["metadata"]["annotations"]
-    world.settle()
-    assert world.status.run is not None
-    assert world.status.run.id == f"rerun-{world.annotations[RERUN]}"
-    world.annotations |= argo.run(ACTIONS["cancel"], as_object(world))["metadata"]["annotations"]
-    world.settle()
-    world.now += 61
-    world.settle()
-    for name in list(world.pods):
-        world.end_child(name)
-    world.settle()
-    assert argo.run(HEALTH, as_object(world))["message"].startswith("Cancelled")
+    cluster = play("a1 succeeded")
+    cluster.annotations |= argo.run(ACTIONS["rerun"], as_object(cluster))["metadata"]["annotations"]
+    cluster.settle()
+    assert cluster.status.run is not None
+    assert cluster.status.run.id == f"rerun-{cluster.annotations[RERUN]}"
+    cluster.annotations |= argo.run(ACTIONS["cancel"], as_object(cluster))["metadata"]["annotations"]
+    cluster.settle()
+    cluster.now += 61
+    cluster.settle()
+    for name in list(cluster.pods):
+        cluster.end_child(name)
+    cluster.settle()
+    assert argo.run(HEALTH, as_object(cluster))["message"].startswith("Cancelled")
 
 
 @pytest.mark.parametrize("name", ["string", "math", "io", "coroutine", "debug", "os"])

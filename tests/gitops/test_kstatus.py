@@ -4,9 +4,9 @@ from typing import Any, get_args
 
 import pytest
 
-from job_states import STATES, Object, as_object, edit, play
 from kubedistill.v1alpha1.status import Phase
-from lua_interpreter import Interpreter
+from support.job_states import STATES, Object, as_object, edit, play
+from support.lua_interpreter import Interpreter
 
 # What kstatus says. It reads observedGeneration, Reconciling and Stalled, and a Ready that we never set.
 KSTATUS = {
@@ -29,17 +29,17 @@ def test_kstatus_waits_for_the_first_child_and_no_longer(
 
 @pytest.mark.parametrize("state", [name for name in STATES if name != "not seen yet"])
 def test_an_edit_is_seen_in_every_state(state: str) -> None:
-    world = play(state)
-    kept = {"runID": world.spec.run_id} if world.spec.run_id else {}
-    edit(world, suspend=world.spec.suspend, childRetentionSeconds=77, **kept)
-    world.settle()
-    world.now += 61  # a driver that saves, or a backoff, may take as long
-    world.settle()
-    for name in list(world.pods):
-        if world.status.stages and any(stage.state == "Stopping" for stage in world.status.stages):
-            world.end_child(name)
-    world.settle()
-    assert world.status.observed_generation == world.generation
+    cluster = play(state)
+    kept = {"runID": cluster.spec.run_id} if cluster.spec.run_id else {}
+    edit(cluster, suspend=cluster.spec.suspend, childRetentionSeconds=77, **kept)
+    cluster.settle()
+    cluster.now += 61  # a driver that saves, or a backoff, may take as long
+    cluster.settle()
+    for name in list(cluster.pods):
+        if cluster.status.stages and any(stage.state == "Stopping" for stage in cluster.status.stages):
+            cluster.end_child(name)
+    cluster.settle()
+    assert cluster.status.observed_generation == cluster.generation
 
 
 def test_the_states_have_every_phase(states: dict[str, Object]) -> None:

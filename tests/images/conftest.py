@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from config_map_server import make_server_credentials
-from image_root import ImageRoot, unpack
-from image_tools import BUILD, find_engine
-from left_out import without_left_out
-from runtime_pod import ENVIRONMENT, RuntimePod
+from support.config_map_server import make_server_credentials
+from support.image_exclusions import without_left_out
+from support.image_root import ImageRoot, unpack
+from support.image_tools import BUILD, find_engine
+from support.runtime_pod import ENVIRONMENT, RuntimePod
 
 
 @pytest.fixture(scope="session")

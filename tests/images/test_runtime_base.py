@@ -7,9 +7,9 @@ import time
 
 import pytest
 
-from image_root import ImageRoot
 from kubedistill.chain import ArtifactName, StageName
-from runtime_pod import RuntimePod, make_store
+from support.image_root import ImageRoot
+from support.runtime_pod import RuntimePod, make_store
 
 CLAIM_GROUP = 65532
 USERS = {

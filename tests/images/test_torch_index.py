@@ -17,8 +17,8 @@ from pathlib import Path
 
 import pytest
 
-from image_root import ImageRoot
-from image_tools import ROOT
+from support.image_root import ImageRoot
+from support.image_tools import ROOT
 
 PYPROJECT = """
 [build-system]

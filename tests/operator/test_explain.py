@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from fake_api import FakeApi, refusal, serving
 from kubedistill.contract import StageResult
 from kubedistill.errors import InvalidInput
 from kubedistill.settings import DefaultStorage, Settings
@@ -17,7 +16,8 @@ from kubedistill_operator.explain import Explanation, explain
 from kubedistill_operator.job import parse_job
 from kubedistill_operator.observed import Attempt, Channel, Child, Observed, Pod, Rival
 from kubedistill_operator.plan import Deletion, Event, Plan, StopRequest
-from operator_objects import CLAIMS, DISTILLATIONS, with_status
+from support.fake_api import FakeApi, refusal, serving
+from support.operator_objects import CLAIMS, DISTILLATIONS, with_status
 
 Object = dict[str, Any]
 RESULT = StageResult(driver="d", outcome="Failed", started_at="", ended_at="")

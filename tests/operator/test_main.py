@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from fake_api import FakeApi, refusal, serving
 from kubedistill.settings import Settings
 from kubedistill_operator.cluster.client import Cluster
 from kubedistill_operator.cluster.failures import Retry
 from kubedistill_operator.loop import replica as module
 from kubedistill_operator.loop.replica import NotInstalled, Options, Replica, check_installed, own_namespace
-from operator_process import COMMAND, free_port
+from support.fake_api import FakeApi, refusal, serving
+from support.operator_process import COMMAND, free_port
 
 Answer = Callable[[str, str], Awaitable[web.Response | None]]
 

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from child_scenarios import ROOT
 from kubedistill_operator.cluster.kinds import KINDS
+from support.child_scenarios import ROOT
 
 PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")
 ROWS = {

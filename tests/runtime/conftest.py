@@ -8,14 +8,14 @@ import pytest
 
 from kubedistill_runtime.chat import ChatFormat, load_chat_format
 from kubedistill_runtime.models import Model
-from workshop import QUICKSTART, Workshop, make_workshop
+from support.job_folder import QUICKSTART, JobFolder, make_job_folder
 
 # A busy machine is no failure, and every write of the store waits for the disk.
 
 
 @pytest.fixture
-def workshop(tmp_path: Path) -> Workshop:
-    return make_workshop(tmp_path)
+def job_folder(tmp_path: Path) -> JobFolder:
+    return make_job_folder(tmp_path)
 
 
 @pytest.fixture(scope="session")

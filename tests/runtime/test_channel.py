@@ -8,7 +8,7 @@ import pytest
 from kubedistill.contract import StageJob, StageProgress, StageResult
 from kubedistill.errors import InvalidInput
 from kubedistill_runtime.channel import FileChannel, read_job
-from workshop import Workshop
+from support.job_folder import JobFolder
 
 TIME = "2026-01-01T00:00:00.000Z"
 
@@ -18,8 +18,8 @@ def channel(tmp_path: Path) -> FileChannel:
     return FileChannel(tmp_path / "runs" / "attempt")
 
 
-def test_a_job_comes_back_as_it_was_given(channel: FileChannel, workshop: Workshop) -> None:
-    job = workshop.stage_job("Curate", keys=workshop.keys())
+def test_a_job_comes_back_as_it_was_given(channel: FileChannel, job_folder: JobFolder) -> None:
+    job = job_folder.stage_job("Curate", keys=job_folder.keys())
     channel.publish_job(job)
     assert read_job(channel.folder / "job.json") == job
 
@@ -58,8 +58,8 @@ def test_what_is_no_stage_job_is_refused_with_place_and_fix(content: bytes | Non
         read_job(path)
 
 
-def test_a_newer_contract_may_say_more(workshop: Workshop, tmp_path: Path) -> None:
-    job = workshop.stage_job()
+def test_a_newer_contract_may_say_more(job_folder: JobFolder, tmp_path: Path) -> None:
+    job = job_folder.stage_job()
     values = json.loads(job.to_json()) | {"contract": 2, "weather": "fine"}
     (tmp_path / "job.json").write_text(json.dumps(values))
     assert read_job(tmp_path / "job.json") == StageJob.model_validate(job.model_dump() | {"contract": 2})

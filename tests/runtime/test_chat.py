@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from chat_models import FAMILIES, Family, write_chat_model
 from kubedistill.errors import InvalidData, InvalidModel
 from kubedistill_runtime.chat import ChatFormat, asks_for_date, load_chat_format, load_stop_ids
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.records import Message
-from workshop import QUICKSTART
+from support.chat_models import FAMILIES, Family, write_chat_model
+from support.job_folder import QUICKSTART
 
 AT = "spec.student.model.source"
 PAD, BOS, USER, ASSISTANT, END, SYSTEM = range(6)

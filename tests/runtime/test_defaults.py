@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from artifact_defaults import GOLDEN, STANDS_ON, complaint, current_defaults
 from kubedistill_runtime.keys import SCHEMAS
-from workshop import Workshop
+from support.artifact_defaults import GOLDEN, STANDS_ON, complaint, current_defaults
+from support.job_folder import JobFolder
 
 
 @pytest.mark.parametrize("name", STANDS_ON)
@@ -37,11 +37,11 @@ def test_a_default_that_moves_alone_is_told_what_to_do(now: dict[str, Any], says
 
 @pytest.mark.parametrize("name", STANDS_ON)
 def test_a_raised_number_makes_the_artifact_and_all_that_stands_on_it_anew(
-    name: str, workshop: Workshop, monkeypatch: pytest.MonkeyPatch
+    name: str, job_folder: JobFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = workshop.keys()
+    before = job_folder.keys()
     monkeypatch.setitem(SCHEMAS, name, SCHEMAS[name] + 1)  # type: ignore[misc]
-    after = workshop.keys()
+    after = job_folder.keys()
     expected = {name}
     for one, below in STANDS_ON.items():
         expected |= {one} if expected & set(below) else set()

@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-import made_reports as made
-from engines import FunctionEngines
 from kubedistill import errors
 from kubedistill.chain import STAGES
 from kubedistill.contract import StageJob, StageProgress, StageResult
@@ -24,8 +22,10 @@ from kubedistill_runtime.stages import Outcome, StageFunction
 from kubedistill_runtime.storage.artifacts import publish
 from kubedistill_runtime.storage.failures import storage_errors
 from kubedistill_runtime.storage.store import Store
-from stage_jobs import stage_job
-from workshop import Workshop
+from support import sample_reports as made
+from support.fake_engines import FunctionEngines
+from support.job_folder import JobFolder
+from support.stage_jobs import stage_job
 
 pytestmark = pytest.mark.usefixtures("own_logs")
 
@@ -38,16 +38,16 @@ def channel(tmp_path: Path) -> FileChannel:
 
 
 @pytest.fixture
-def run(workshop: Workshop, channel: FileChannel, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(job_folder: JobFolder, channel: FileChannel, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a function as if it were the stage of that name."""
 
     def run(function: StageFunction, *, stage: Any = "Curate", channel: Any = channel) -> Any:
         monkeypatch.setattr(driver, "stage_function", lambda name: function)
-        keys = workshop.keys()
-        job = workshop.stage_job(stage, keys={} if stage == "Prepare" else keys)
+        keys = job_folder.keys()
+        job = job_folder.stage_job(stage, keys={} if stage == "Prepare" else keys)
         for name in STAGES[stage].needs:
-            publish(workshop.store, name, keys[name], {})
-        return driver.run_stage(job, store=workshop.store, channel=channel, engines=FunctionEngines())
+            publish(job_folder.store, name, keys[name], {})
+        return driver.run_stage(job, store=job_folder.store, channel=channel, engines=FunctionEngines())
 
     return run
 
@@ -73,9 +73,9 @@ def read_result(channel: FileChannel) -> StageResult:
 
 @pytest.mark.parametrize(("stage", "complete"), [("Prepare", True), ("Prepare", False), ("Evaluate", True)])
 def test_the_report_is_in_the_folder_of_the_run_that_shows_it(
-    run: Run, workshop: Workshop, stage: str, complete: bool
+    run: Run, job_folder: JobFolder, stage: str, complete: bool
 ) -> None:
-    keys = workshop.keys()
+    keys = job_folder.keys()
 
     def work(job: StageJob, store: Store, progress: Progress, engines: Any) -> Outcome:
         if complete:
@@ -85,7 +85,7 @@ def test_the_report_is_in_the_folder_of_the_run_that_shows_it(
         return Outcome(keys=keys if stage == "Prepare" else {})
 
     run(work, stage=stage)
-    store = workshop.store
+    store = job_folder.store
     placed = {form: store.path(f"runs/default.job/local/report.{form}") for form in FORMS}
     made_at = store.path(f"artifacts/report/{keys['report']}")
     assert {form: path.read_text() for form, path in placed.items() if path.exists()} == (
@@ -102,9 +102,9 @@ def own_provenance(job: StageJob) -> dict[str, Any]:
     [("default/other", "default/other, run first"), ("secret/other", "a job of another namespace")],
 )
 def test_a_report_that_another_job_made_carries_the_name_of_the_job_that_shows_it(
-    maker: str, said: str, run: Run, workshop: Workshop
+    maker: str, said: str, run: Run, job_folder: JobFolder
 ) -> None:
-    keys = workshop.keys()
+    keys = job_folder.keys()
 
     def work(job: StageJob, store: Store, progress: Progress, engines: Any) -> Outcome:
         folder = f"artifacts/report/{keys['report']}"
@@ -114,7 +114,7 @@ def test_a_report_that_another_job_made_carries_the_name_of_the_job_that_shows_i
         return Outcome(keys=keys)
 
     run(work, stage="Prepare")
-    folder = workshop.store.path("runs/default.job/local")
+    folder = job_folder.store.path("runs/default.job/local")
     shown = json.loads((folder / "report.json").read_text())
     assert {name: shown["provenance"][name] for name in ("job", "run", "madeBy")} == {
         "job": "default/job",
@@ -140,7 +140,7 @@ def test_a_result_says_what_it_cost(run: Run, problem: LowYield | None) -> None:
 
 
 def test_a_stage_that_succeeds_reports_its_artifacts_and_figures(
-    run: Run, workshop: Workshop, channel: FileChannel
+    run: Run, job_folder: JobFolder, channel: FileChannel
 ) -> None:
     def curate(job: StageJob, store: Store, progress: Progress, engines: Any) -> Outcome:
         publish(store, "dataset", job.artifacts["dataset"], {})
@@ -150,7 +150,7 @@ def test_a_stage_that_succeeds_reports_its_artifacts_and_figures(
     result, error = run(curate)
     assert (result.outcome, result.cause, result.reason, error) == ("Succeeded", "none", "", None)
     assert {name: one.complete for name, one in result.artifacts.items()} == {"dataset": True, "samples": True}
-    assert result.artifacts["dataset"].key == workshop.keys()["dataset"]
+    assert result.artifacts["dataset"].key == job_folder.keys()["dataset"]
     assert result.summary == {"kept": 3}
     assert result.started_at <= result.ended_at
     assert read_result(channel) == result
@@ -158,9 +158,9 @@ def test_a_stage_that_succeeds_reports_its_artifacts_and_figures(
 
 @pytest.mark.parametrize("when", ["before it began", "while it read"])
 def test_a15_whatever_a_stage_raises_over_what_has_vanished_is_artifact_missing(
-    when: str, run: Run, workshop: Workshop
+    when: str, run: Run, job_folder: JobFolder
 ) -> None:
-    keys = workshop.keys()
+    keys = job_folder.keys()
     rows = f"artifacts/rows/{keys['rows']}"
 
     def curate(job: StageJob, store: Store, progress: Progress, engines: Any) -> Outcome:
@@ -170,17 +170,17 @@ def test_a15_whatever_a_stage_raises_over_what_has_vanished_is_artifact_missing(
         return Outcome(summary={"read": len(store.read(f"{rows}/train.jsonl"))})
 
     if when == "before it began":
-        with workshop.store.draft(rows) as draft:
-            workshop.store.put(f"{draft}/train.jsonl", b"{}")
-            publish(workshop.store, "rows", keys["rows"], {}, draft=draft)
-        workshop.store.delete(f"{rows}/train.jsonl")
+        with job_folder.store.draft(rows) as draft:
+            job_folder.store.put(f"{draft}/train.jsonl", b"{}")
+            publish(job_folder.store, "rows", keys["rows"], {}, draft=draft)
+        job_folder.store.delete(f"{rows}/train.jsonl")
     result, error = run(curate)
     assert (result.outcome, result.cause, result.reason) == ("Failed", "none", "ArtifactMissing")
     assert isinstance(error, errors.ArtifactMissing)
-    assert error.at == str(workshop.store.path(rows))
+    assert error.at == str(job_folder.store.path(rows))
 
 
-def test_a_stage_that_is_asked_to_leave_leaves_whatever_has_vanished(run: Run, workshop: Workshop) -> None:
+def test_a_stage_that_is_asked_to_leave_leaves_whatever_has_vanished(run: Run, job_folder: JobFolder) -> None:
     def curate(job: StageJob, store: Store, progress: Progress, engines: Any) -> Outcome:
         store.delete("artifacts/rows")
         raise Stopped("asked to")
@@ -189,9 +189,9 @@ def test_a_stage_that_is_asked_to_leave_leaves_whatever_has_vanished(run: Run, w
     assert (result.outcome, result.reason) == ("Stopped", "Stopped")
 
 
-def test_prepare_reports_every_artifact_and_which_are_there(run: Run, workshop: Workshop) -> None:
-    keys = workshop.keys()
-    publish(workshop.store, "rows", keys["rows"], {})
+def test_prepare_reports_every_artifact_and_which_are_there(run: Run, job_folder: JobFolder) -> None:
+    keys = job_folder.keys()
+    publish(job_folder.store, "rows", keys["rows"], {})
     result, _ = run(lambda *_: Outcome(keys=keys), stage="Prepare")
     assert {name: one.key for name, one in result.artifacts.items()} == keys
     assert [name for name, one in result.artifacts.items() if one.complete] == ["rows"]

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from identities import run_as, shared_folder
 from kubedistill.client import access
 from kubedistill_runtime.environment import set_environment
+from support.identities import run_as, shared_folder
 
 UID = 1000720000
 

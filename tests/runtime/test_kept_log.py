@@ -11,7 +11,7 @@ import pytest
 
 from kubedistill_runtime.logs import _KEPT_LINES, keep_log, log_to
 from kubedistill_runtime.storage.store import Store
-from stage_jobs import stage_job
+from support.stage_jobs import stage_job
 
 log = logging.getLogger("test")
 

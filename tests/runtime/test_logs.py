@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from kubedistill_runtime.logs import log_to
-from stage_jobs import stage_job
+from support.stage_jobs import stage_job
 
 log = logging.getLogger("kubedistill_runtime.test")
 ABOUT = {"namespace": "team-a", "name": "support", "uid": "u-1", "stage": "Train", "attempt": 2}

@@ -11,7 +11,7 @@ import pytest
 from kubedistill.v1alpha1 import API_VERSION, KIND
 from kubedistill_runtime.__main__ import main
 from kubedistill_runtime.environment import VARIABLES
-from workshop import Workshop
+from support.job_folder import JobFolder
 
 
 def entry(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -19,9 +19,9 @@ def entry(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False)
 
 
-def write_manifest(workshop: Workshop) -> Path:
-    path = workshop.root / "job.yaml"
-    job = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "job"}, "spec": workshop.spec}
+def write_manifest(job_folder: JobFolder) -> Path:
+    path = job_folder.root / "job.yaml"
+    job = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": "job"}, "spec": job_folder.spec}
     path.write_text(json.dumps(job))
     return path
 
@@ -70,9 +70,9 @@ def test_a_missing_manifest_ends_with_2(tmp_path: Path, capsys: pytest.CaptureFi
 
 @pytest.mark.parametrize("what", [(), ("--validate",)])
 def test_a_store_that_can_not_be_written_is_said_before_all_else(
-    what: tuple[str, ...], workshop: Workshop, capsys: pytest.CaptureFixture[str]
+    what: tuple[str, ...], job_folder: JobFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main(["--manifest", str(write_manifest(workshop)), "--store", "/sys/kubedistill", *what])
+    main(["--manifest", str(write_manifest(job_folder)), "--store", "/sys/kubedistill", *what])
     (event,) = (json.loads(line) for line in capsys.readouterr().out.splitlines())
     first = event["problems"][0] if what else event
     assert first["reason"] == "StorageNotWritable"
@@ -91,17 +91,17 @@ def test_what_the_environment_says_already_is_left_alone(
 
 @pytest.mark.parametrize("what", [("--preview",), ()])
 def test_rehash_reads_again_what_shows_no_change(
-    what: tuple[str, ...], workshop: Workshop, capsys: pytest.CaptureFixture[str]
+    what: tuple[str, ...], job_folder: JobFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A store that remembers other digests stands for a file system that shows no change."""
-    workshop.set("teachers.0.model.maxModelLen", 4096)  # Prepare refuses it once all files are read
-    manifest = write_manifest(workshop)
-    workshop.keys()
-    right = {name: workshop.store.read(name) for name in workshop.store.names("digests")}
+    job_folder.set("teachers.0.model.maxModelLen", 4096)  # Prepare refuses it once all files are read
+    manifest = write_manifest(job_folder)
+    job_folder.keys()
+    right = {name: job_folder.store.read(name) for name in job_folder.store.names("digests")}
     for name, memory in right.items():
-        workshop.store.put(name, json.dumps(json.loads(memory) | {"sha256": "wrong"}).encode())
-    arguments = ["--manifest", str(manifest), "--store", str(workshop.root / "store"), *what]
+        job_folder.store.put(name, json.dumps(json.loads(memory) | {"sha256": "wrong"}).encode())
+    arguments = ["--manifest", str(manifest), "--store", str(job_folder.root / "store"), *what]
     main(arguments)
-    assert {name: workshop.store.read(name) for name in right} != right
+    assert {name: job_folder.store.read(name) for name in right} != right
     main([*arguments, "--rehash"])
-    assert {name: workshop.store.read(name) for name in right} == right
+    assert {name: job_folder.store.read(name) for name in right} == right

@@ -21,7 +21,7 @@ from safetensors.numpy import save_file
 from kubedistill.errors import BadCredentials, InvalidInput, InvalidModel
 from kubedistill_runtime.models import Model, file_digest, find_model, folder_digest, forget_digests
 from kubedistill_runtime.storage.store import Store
-from workshop import QUICKSTART, write_model
+from support.job_folder import QUICKSTART, write_model
 
 Spoil = Callable[[Path], None]
 AT = "spec.student.model.source"

@@ -13,7 +13,7 @@ from kubedistill_runtime.chat import load_chat_format
 from kubedistill_runtime.models import Model, find_model
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.training.student import load_language_model
-from workshop import QUICKSTART
+from support.job_folder import QUICKSTART
 
 CODE = """
 from pathlib import Path

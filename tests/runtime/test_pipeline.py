@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from bench import Bench
 from kubedistill.chain import CHAIN
 from kubedistill.contract import StageResult
 from kubedistill.errors import LowYield, StoreBusy
@@ -25,7 +24,8 @@ from kubedistill_runtime.__main__ import main
 from kubedistill_runtime.channel import read_job
 from kubedistill_runtime.chat import ChatFormat
 from kubedistill_runtime.pipeline import LocalRun, run_pipeline
-from workshop import QUICKSTART, Workshop, make_workshop
+from support.job_folder import QUICKSTART, JobFolder, make_job_folder
+from support.stage_runner import StageRunner
 
 pytestmark = pytest.mark.usefixtures("own_logs")
 
@@ -33,32 +33,32 @@ NAMES = [stage.name for stage in CHAIN]
 
 
 @dataclass(slots=True)
-class Desk:
+class PipelineRun:
     """A job on a bench, and the events of its last run."""
 
-    bench: Bench
+    runner: StageRunner
     name: str = "job"
     events: list[dict[str, Any]] = field(default_factory=list)
     today: datetime.date = datetime.date(2026, 11, 27)
 
     @property
-    def workshop(self) -> Workshop:
-        return self.bench.workshop
+    def job_folder(self) -> JobFolder:
+        return self.runner.job_folder
 
     @property
     def folder(self) -> Path:
-        return self.workshop.store.path(f"runs/default.{self.name}/local")
+        return self.job_folder.store.path(f"runs/default.{self.name}/local")
 
     def manifest(self) -> str:
         head = {"apiVersion": "kubedistill.io/v1alpha1", "kind": "DistillationJob", "metadata": {"name": self.name}}
-        return json.dumps({**head, "spec": self.workshop.spec})
+        return json.dumps({**head, "spec": self.job_folder.spec})
 
     def run(self) -> int:
         self.events.clear()
         job = DistillationJob.model_validate_json(self.manifest(), by_alias=True, by_name=False)
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(pipeline, "LocalEngines", lambda **_: self.bench.engines)
-            run = LocalRun(job, self.workshop.root, self.workshop.store, today=self.today)
+            patch.setattr(pipeline, "LocalEngines", lambda **_: self.runner.engines)
+            run = LocalRun(job, self.job_folder.root, self.job_folder.store, today=self.today)
             return run_pipeline(run, emit=lambda event: self.events.append(dict(event)))
 
     def states(self) -> dict[str, str]:
@@ -66,48 +66,48 @@ class Desk:
         return {event["stage"]: event["state"] for event in self.events if event["event"] == "stage"}
 
 
-def on(workshop: Workshop, chat: ChatFormat) -> Desk:
+def on(job_folder: JobFolder, chat: ChatFormat) -> PipelineRun:
     for model in ("teachers.0.model.source", "student.model.source"):
-        workshop.set(model, str(QUICKSTART / "student"))
-    workshop.set("generation.maxTokens", 16)
-    workshop.set("training.epochs", 1)
-    workshop.set("evaluation.gate.requireSignificance", False)
-    workshop.set("export", [{"uri": "out"}])
-    return Desk(Bench(workshop, chat))
+        job_folder.set(model, str(QUICKSTART / "student"))
+    job_folder.set("generation.maxTokens", 16)
+    job_folder.set("training.epochs", 1)
+    job_folder.set("evaluation.gate.requireSignificance", False)
+    job_folder.set("export", [{"uri": "out"}])
+    return PipelineRun(StageRunner(job_folder, chat))
 
 
 @pytest.fixture
-def fresh(workshop: Workshop, chat: ChatFormat) -> Desk:
+def fresh(job_folder: JobFolder, chat: ChatFormat) -> PipelineRun:
     """A job that nobody has run."""
-    return on(workshop, chat)
+    return on(job_folder, chat)
 
 
 @pytest.fixture(scope="module")
-def first(chat: ChatFormat, tmp_path_factory: pytest.TempPathFactory) -> Desk:
+def first(chat: ChatFormat, tmp_path_factory: pytest.TempPathFactory) -> PipelineRun:
     """A job after its first run."""
-    desk = on(make_workshop(tmp_path_factory.mktemp("first")), chat)
-    assert desk.run() == 0
-    return desk
+    harness = on(make_job_folder(tmp_path_factory.mktemp("first")), chat)
+    assert harness.run() == 0
+    return harness
 
 
 @pytest.fixture
-def done(first: Desk, chat: ChatFormat, tmp_path: Path) -> Desk:
+def done(first: PipelineRun, chat: ChatFormat, tmp_path: Path) -> PipelineRun:
     """The job after its first run, moved to a folder where it may be changed."""
-    return on(Workshop(shutil.copytree(first.workshop.root, tmp_path / "moved")), chat)
+    return on(JobFolder(shutil.copytree(first.job_folder.root, tmp_path / "moved")), chat)
 
 
-def test_every_stage_runs_in_its_order_and_the_end_says_where_everything_is(first: Desk) -> None:
+def test_every_stage_runs_in_its_order_and_the_end_says_where_everything_is(first: PipelineRun) -> None:
     assert list(first.states().items()) == [(name, "Succeeded") for name in NAMES]
     last = first.events[-1]
     assert (last["event"], last["exitCode"]) == ("finished", 0)
-    assert last["exports"] == [str(first.workshop.root / "out")]
+    assert last["exports"] == [str(first.job_folder.root / "out")]
     assert last["report"] == {form: str(first.folder / f"report.{form}") for form in ("json", "md", "html")}
     assert all(Path(path).stat().st_size > 100 for path in last["report"].values())
 
 
-def test_a_job_whose_validation_answers_are_all_cut_off_says_null_to_its_end(fresh: Desk) -> None:
-    fresh.workshop.set("generation.minSuccessRatio", 0.0)
-    fresh.bench.says = lambda text: "yes " * 40 if text.startswith("validation") else "yes"
+def test_a_job_whose_validation_answers_are_all_cut_off_says_null_to_its_end(fresh: PipelineRun) -> None:
+    fresh.job_folder.set("generation.minSuccessRatio", 0.0)
+    fresh.runner.says = lambda text: "yes " * 40 if text.startswith("validation") else "yes"
     assert fresh.run() == 0
     (trained,) = (event for event in fresh.events if event.get("stage") == "Train" and "summary" in event)
     assert trained["summary"]["validationLoss"] is None
@@ -116,7 +116,7 @@ def test_a_job_whose_validation_answers_are_all_cut_off_says_null_to_its_end(fre
     assert "not validated" in (fresh.folder / "report.html").read_text()
 
 
-def test_every_attempt_leaves_what_it_was_told_how_it_ended_a_summary_and_its_log(first: Desk) -> None:
+def test_every_attempt_leaves_what_it_was_told_how_it_ended_a_summary_and_its_log(first: PipelineRun) -> None:
     for name in NAMES:
         folder = first.folder / f"{name.lower()}-1"
         told = read_job(folder / "job.json")
@@ -131,7 +131,7 @@ def test_every_attempt_leaves_what_it_was_told_how_it_ended_a_summary_and_its_lo
         assert all([line[key] for key in SUBJECT] == subject for line in lines)
 
 
-def test_every_stage_says_in_words_what_came_of_it(first: Desk) -> None:
+def test_every_stage_says_in_words_what_came_of_it(first: PipelineRun) -> None:
     ended = [event for event in first.events if event["event"] == "stage" and event["state"] == "Succeeded"]
     expected = {
         "Prepare": r"[\d,]+ records, CachedLogits: .+",
@@ -145,48 +145,48 @@ def test_every_stage_says_in_words_what_came_of_it(first: Desk) -> None:
     assert [event["message"] for event in ended if not re.fullmatch(expected[event["stage"]], event["message"])] == []
 
 
-def test_progress_is_said_and_its_last_word_is_never_left_out(first: Desk) -> None:
+def test_progress_is_said_and_its_last_word_is_never_left_out(first: PipelineRun) -> None:
     said = [event for event in first.events if event["event"] == "progress" and event["stage"] == "Generate"]
     assert (said[-1]["progress"]["done"], said[-1]["progress"]["total"]) == (56, 56)
 
 
-def test_run_again_everything_is_skipped_but_the_door(done: Desk) -> None:
+def test_run_again_everything_is_skipped_but_the_door(done: PipelineRun) -> None:
     assert done.run() == 0
     assert done.states() == dict.fromkeys(NAMES, "Skipped") | {"Prepare": "Succeeded"}
-    assert done.bench.engines.opened == 0
-    assert done.events[-1]["exports"] == [str(done.workshop.root / "out")]
+    assert done.runner.engines.opened == 0
+    assert done.events[-1]["exports"] == [str(done.job_folder.root / "out")]
 
 
-EDITS: dict[str, tuple[Callable[[Desk], Any], set[str]]] = {
-    "training": (lambda desk: desk.workshop.set("training.seed", 1), {"Train", "Evaluate", "Export"}),
-    "evaluation": (lambda desk: desk.workshop.set("evaluation.sampleLimit", 8), {"Evaluate"}),
-    "export": (lambda desk: desk.workshop.set("export.0.uri", "elsewhere"), {"Export"}),
-    "workers of a pool": (lambda desk: desk.workshop.set("student.resources.pool", "a100"), set()),
-    "an export that was removed": (lambda desk: shutil.rmtree(desk.workshop.root / "out"), {"Export"}),
-    "a report that was removed": (lambda desk: shutil.rmtree(desk.bench.artifact("report")), {"Evaluate"}),
+EDITS: dict[str, tuple[Callable[[PipelineRun], Any], set[str]]] = {
+    "training": (lambda harness: harness.job_folder.set("training.seed", 1), {"Train", "Evaluate", "Export"}),
+    "evaluation": (lambda harness: harness.job_folder.set("evaluation.sampleLimit", 8), {"Evaluate"}),
+    "export": (lambda harness: harness.job_folder.set("export.0.uri", "elsewhere"), {"Export"}),
+    "workers of a pool": (lambda harness: harness.job_folder.set("student.resources.pool", "a100"), set()),
+    "an export that was removed": (lambda harness: shutil.rmtree(harness.job_folder.root / "out"), {"Export"}),
+    "a report that was removed": (lambda harness: shutil.rmtree(harness.runner.artifact("report")), {"Evaluate"}),
 }
 
 
 @pytest.mark.parametrize("what", EDITS)
-def test_only_what_an_edit_reaches_is_done_again(what: str, done: Desk) -> None:
+def test_only_what_an_edit_reaches_is_done_again(what: str, done: PipelineRun) -> None:
     edit, expected = EDITS[what]
     edit(done)
     assert done.run() == 0
     assert {name for name, state in done.states().items() if state == "Succeeded"} == {"Prepare", *expected}
-    assert (done.workshop.root / done.workshop.spec["export"][0]["uri"] / "model.safetensors").is_file()
+    assert (done.job_folder.root / done.job_folder.spec["export"][0]["uri"] / "model.safetensors").is_file()
 
 
-def test_a_gate_that_says_no_ends_with_3_before_export(done: Desk) -> None:
-    done.workshop.set("evaluation.gate.minGain", 0.5)
+def test_a_gate_that_says_no_ends_with_3_before_export(done: PipelineRun) -> None:
+    done.job_folder.set("evaluation.gate.minGain", 0.5)
     assert done.run() == 3
     assert done.states()["Evaluate"] == "Succeeded"
     assert "Export" not in done.states()
     assert (done.events[-1]["exitCode"], done.events[-1]["exports"]) == (3, [])
-    assert (done.workshop.root / "out").is_dir(), "what an earlier run exported is left alone"
+    assert (done.job_folder.root / "out").is_dir(), "what an earlier run exported is left alone"
 
 
-def test_attempts_are_numbered_and_what_failed_is_said(fresh: Desk) -> None:
-    fresh.bench.says = lambda text: "maybe"
+def test_attempts_are_numbered_and_what_failed_is_said(fresh: PipelineRun) -> None:
+    fresh.runner.says = lambda text: "maybe"
     for attempt in (1, 2):
         with pytest.raises(LowYield):
             fresh.run()
@@ -201,8 +201,8 @@ def test_attempts_are_numbered_and_what_failed_is_said(fresh: Desk) -> None:
     assert [read_job(fresh.folder / one / "job.json").attempt for one in folders] == [1, 2, 1, 1]
 
 
-def test_a_run_id_has_a_folder_of_its_own_and_shares_the_artifacts(done: Desk) -> None:
-    done.workshop.set("runID", "second")
+def test_a_run_id_has_a_folder_of_its_own_and_shares_the_artifacts(done: PipelineRun) -> None:
+    done.job_folder.set("runID", "second")
     assert done.run() == 0
     assert [path.name for path in done.folder.with_name("second").glob("*-*")] == ["prepare-1"]
     assert (done.folder.with_name("second") / "report.html").is_file()
@@ -212,15 +212,15 @@ def test_a_run_id_has_a_folder_of_its_own_and_shares_the_artifacts(done: Desk) -
     ("path", "noted"),
     [("teachers.0.resources.pool", True), ("student.resources.pool", True), ("teachers.0.resources.replicas", False)],
 )
-def test_a_pool_is_noted_once_and_ignored(path: str, *, noted: bool, done: Desk) -> None:
-    done.workshop.set(path, "h200" if noted else 2)
+def test_a_pool_is_noted_once_and_ignored(path: str, *, noted: bool, done: PipelineRun) -> None:
+    done.job_folder.set(path, "h200" if noted else 2)
     done.run()
     notes = [event["message"] for event in done.events if event["event"] == "note"]
     assert notes == (["Pools and replicas are for a cluster; this machine runs everything itself."] if noted else [])
 
 
-def test_what_a_killed_writer_left_is_swept(done: Desk) -> None:
-    left = done.workshop.store.path(f"rows/.tmp-1-{uuid.uuid4().hex}")
+def test_what_a_killed_writer_left_is_swept(done: PipelineRun) -> None:
+    left = done.job_folder.store.path(f"rows/.tmp-1-{uuid.uuid4().hex}")
     left.write_bytes(b"half a shard")
     os.utime(left, (0, 0))
     done.run()
@@ -228,7 +228,7 @@ def test_what_a_killed_writer_left_is_swept(done: Desk) -> None:
 
 
 @pytest.fixture
-def locked(done: Desk) -> Iterator[None]:
+def locked(done: PipelineRun) -> Iterator[None]:
     """Another run of the same job holds its lock."""
     descriptor = os.open(done.folder.parent / "lock", os.O_RDWR)
     fcntl.flock(descriptor, fcntl.LOCK_EX)
@@ -237,29 +237,29 @@ def locked(done: Desk) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("locked")
-def test_a_second_run_of_the_same_job_is_refused(done: Desk) -> None:
+def test_a_second_run_of_the_same_job_is_refused(done: PipelineRun) -> None:
     with pytest.raises(StoreBusy, match=r"another run of this job uses the store\. Wait for it, or stop it"):
         done.run()
     assert done.events == []
 
 
 @pytest.mark.usefixtures("locked")
-def test_a_second_run_ends_with_1(done: Desk, capsys: pytest.CaptureFixture[str]) -> None:
-    manifest = done.workshop.root / "job.yaml"
+def test_a_second_run_ends_with_1(done: PipelineRun, capsys: pytest.CaptureFixture[str]) -> None:
+    manifest = done.job_folder.root / "job.yaml"
     manifest.write_text(done.manifest())
-    code = main(["--manifest", str(manifest), "--store", str(done.workshop.store.root)])
+    code = main(["--manifest", str(manifest), "--store", str(done.job_folder.store.root)])
     event = json.loads(capsys.readouterr().out)
     assert (code, event["event"], event["reason"], event["exitCode"]) == (1, "failed", "StoreBusy", 1)
 
 
 @pytest.mark.usefixtures("locked")
-def test_another_job_in_the_same_store_is_not_in_the_way(done: Desk) -> None:
+def test_another_job_in_the_same_store_is_not_in_the_way(done: PipelineRun) -> None:
     done.name = "other"
     assert done.run() == 0
 
 
-def test_while_one_run_works_a_second_is_refused(fresh: Desk, chat: ChatFormat) -> None:
-    second, refused = on(Workshop(fresh.workshop.root), chat), []
+def test_while_one_run_works_a_second_is_refused(fresh: PipelineRun, chat: ChatFormat) -> None:
+    second, refused = on(JobFolder(fresh.job_folder.root), chat), []
 
     def say(text: str) -> str:
         if not refused:
@@ -268,21 +268,21 @@ def test_while_one_run_works_a_second_is_refused(fresh: Desk, chat: ChatFormat) 
             refused.append(busy.value)
         return "maybe"
 
-    fresh.bench.says = say
+    fresh.runner.says = say
     with pytest.raises(LowYield):
         fresh.run()
     assert len(refused) == 1
-    assert (second.events, second.bench.engines.opened) == ([], 0)
+    assert (second.events, second.runner.engines.opened) == ([], 0)
 
 
-def test_after_a_failure_the_lock_is_free(fresh: Desk) -> None:
-    fresh.bench.says = lambda text: "maybe"
+def test_after_a_failure_the_lock_is_free(fresh: PipelineRun) -> None:
+    fresh.runner.says = lambda text: "maybe"
     for _ in range(2):
         with pytest.raises(LowYield):
             fresh.run()
 
 
-def test_a_template_that_asks_for_the_date_is_told_that_of_the_first_run(fresh: Desk, tmp_path: Path) -> None:
+def test_a_template_that_asks_for_the_date_is_told_that_of_the_first_run(fresh: PipelineRun, tmp_path: Path) -> None:
     """Another run on another day pays nobody again."""
     model = tmp_path / "dated"
     shutil.copytree(QUICKSTART / "student", model)
@@ -290,10 +290,10 @@ def test_a_template_that_asks_for_the_date_is_told_that_of_the_first_run(fresh: 
     settings["chat_template"] = settings["chat_template"].replace("{{ '<bos>' }}", "<bos>{{ strftime_now('%d %b') }}")
     (model / "tokenizer_config.json").write_text(json.dumps(settings))
     for path in ("teachers.0.model.source", "student.model.source"):
-        fresh.workshop.set(path, str(model))
+        fresh.job_folder.set(path, str(model))
     assert fresh.run() == 0
-    engine = fresh.bench.engines.engine
-    prompt = fresh.bench.chat.tokenizer.decode(list(engine.asked[0]))
+    engine = fresh.runner.engines.engine
+    prompt = fresh.runner.chat.tokenizer.decode(list(engine.asked[0]))
     assert prompt.startswith("<bos>27 Nov<user>")
     fresh.today = datetime.date(2026, 11, 28)
     engine.batches.clear()

@@ -12,7 +12,7 @@ from kubedistill_runtime.progress import Progress
 
 
 @dataclass(slots=True)
-class Desk:
+class ProgressHarness:
     """A stage's progress with a clock that is set by hand."""
 
     said: list[StageProgress] = field(default_factory=list)
@@ -33,19 +33,19 @@ class Desk:
 
 
 def test_gpu_seconds_count_from_the_drivers_begin_once_it_knows_of_gpus() -> None:
-    desk = Desk()
-    desk.progress.loading("reading tokenizers")
-    desk.gpus = 2
-    assert desk.work(1, seconds=30).gpu_seconds == 60
-    desk.gpus, desk.seconds = 0, 45  # the engine's pods go before the driver does
-    assert desk.progress.gpu_seconds() == 90
-    assert [(said.gpu_seconds, said.gpus) for said in desk.said] == [(0, 0), (60, 2)]
+    harness = ProgressHarness()
+    harness.progress.loading("reading tokenizers")
+    harness.gpus = 2
+    assert harness.work(1, seconds=30).gpu_seconds == 60
+    harness.gpus, harness.seconds = 0, 45  # the engine's pods go before the driver does
+    assert harness.progress.gpu_seconds() == 90
+    assert [(said.gpu_seconds, said.gpus) for said in harness.said] == [(0, 0), (60, 2)]
 
 
 def test_loading_counts_nothing() -> None:
-    desk = Desk()
-    desk.progress.loading("reading tokenizers")
-    (said,) = desk.said
+    harness = ProgressHarness()
+    harness.progress.loading("reading tokenizers")
+    (said,) = harness.said
     assert (said.state, said.message, said.done, said.rate) == ("Loading", "reading tokenizers", 0, None)
 
 
@@ -70,36 +70,36 @@ def test_loading_counts_nothing() -> None:
 def test_rate_and_time_left_are_of_what_was_done_since_the_first_count(
     steps: list[tuple[int, float]], rate: float | None, eta: float | None
 ) -> None:
-    desk = Desk()
+    harness = ProgressHarness()
     for done, seconds in steps:
-        said = desk.work(done, seconds=seconds)
+        said = harness.work(done, seconds=seconds)
     assert (said.rate, said.eta_seconds) == (rate, eta)
 
 
 @given(st.lists(st.tuples(st.integers(0, 100), st.floats(0, 1e6)), min_size=1, max_size=20))
 def test_whatever_is_counted_rate_and_time_left_are_never_negative(steps: list[tuple[int, float]]) -> None:
-    desk = Desk()
+    harness = ProgressHarness()
     for done, seconds in sorted(steps, key=lambda step: step[1]):
-        said = desk.work(done, seconds=seconds)
+        said = harness.work(done, seconds=seconds)
         assert (said.done, said.total, said.unit) == (done, 100, "rows")
         assert said.rate is None or said.rate > 0
         assert said.eta_seconds is None or said.eta_seconds >= 0
 
 
 def test_figures_and_message_are_passed_on() -> None:
-    desk = Desk()
-    desk.progress.working(done=1, total=2, unit="steps", message="epoch 1", figures={"loss": 0.5})
-    assert (desk.said[0].message, desk.said[0].figures) == ("epoch 1", {"loss": 0.5})
+    harness = ProgressHarness()
+    harness.progress.working(done=1, total=2, unit="steps", message="epoch 1", figures={"loss": 0.5})
+    assert (harness.said[0].message, harness.said[0].figures) == ("epoch 1", {"loss": 0.5})
 
 
 def test_asked_to_leave_it_says_how_far_it_is_and_then_stops() -> None:
-    desk = Desk(stop=True)
+    harness = ProgressHarness(stop=True)
     with pytest.raises(Stopped, match="Start the job again to go on from here"):
-        desk.work(7, seconds=0.0)
-    assert [(said.state, said.done) for said in desk.said] == [("Stopping", 7)]
+        harness.work(7, seconds=0.0)
+    assert [(said.state, said.done) for said in harness.said] == [("Stopping", 7)]
 
 
 def test_loading_is_never_interrupted() -> None:
-    desk = Desk(stop=True)
-    desk.progress.loading("the engine")
-    assert [said.state for said in desk.said] == ["Loading"]
+    harness = ProgressHarness(stop=True)
+    harness.progress.loading("the engine")
+    assert [said.state for said in harness.said] == ["Loading"]

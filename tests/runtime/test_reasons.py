@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 
-from engines import FunctionEngines
 from kubedistill import errors
 from kubedistill.chain import STAGES
 from kubedistill.errors import KubedistillError
@@ -17,8 +16,9 @@ from kubedistill_operator.cluster.channel_reading import read_channel
 from kubedistill_runtime import driver
 from kubedistill_runtime.channel import FileChannel
 from kubedistill_runtime.storage.artifacts import publish
-from workshop import Workshop
-from world import World, begin, reason_of, stage_of
+from support.fake_cluster import FakeCluster, begin, reason_of, stage_of
+from support.fake_engines import FunctionEngines
+from support.job_folder import JobFolder
 
 RUNTIME = Path(__file__).parents[2] / "runtime" / "kubedistill_runtime"
 NO_STAGE = ("__main__.py", "channel", "pipeline.py", "preview.py", "validation.py")
@@ -43,18 +43,18 @@ def _made_in(path: Path) -> Iterator[type[KubedistillError]]:
                 yield kind
 
 
-def tell(error: Exception, *, workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> str:
+def tell(error: Exception, *, job_folder: JobFolder, monkeypatch: pytest.MonkeyPatch) -> str:
     """The result of a stage that raises, as its driver writes it."""
-    keys = workshop.keys()
+    keys = job_folder.keys()
     for name in STAGES["Generate"].needs:
-        publish(workshop.store, name, keys[name], {})
+        publish(job_folder.store, name, keys[name], {})
 
     def stage(*_: object) -> Any:
         raise error
 
     monkeypatch.setattr(driver, "stage_function", lambda name: stage)
-    channel, job = FileChannel(workshop.root / "attempt"), workshop.stage_job("Generate", keys=keys)
-    driver.run_stage(job, store=workshop.store, channel=channel, engines=FunctionEngines(), driver="d1")
+    channel, job = FileChannel(job_folder.root / "attempt"), job_folder.stage_job("Generate", keys=keys)
+    driver.run_stage(job, store=job_folder.store, channel=channel, engines=FunctionEngines(), driver="d1")
     return (channel.folder / "result.json").read_text()
 
 
@@ -82,32 +82,32 @@ def test_what_a_stage_can_raise_is_known() -> None:
 
 @pytest.mark.parametrize("reason", sorted(raised()))
 def test_a_reason_costs_what_the_table_says(
-    reason: str, workshop: Workshop, world: World, monkeypatch: pytest.MonkeyPatch
+    reason: str, job_folder: JobFolder, fake: FakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    told = tell(raised()[reason]("it broke", at="here", fix="Fix it"), workshop=workshop, monkeypatch=monkeypatch)
-    name = begin(world, "Generate")
-    world.run_child(name)
-    world.settle()
-    data = {"owner": world.channels[name].owner, "starts": "1", "result.json": told}
-    found = read_channel({"data": data}, now=world.now)
+    told = tell(raised()[reason]("it broke", at="here", fix="Fix it"), job_folder=job_folder, monkeypatch=monkeypatch)
+    name = begin(fake, "Generate")
+    fake.run_child(name)
+    fake.settle()
+    data = {"owner": fake.channels[name].owner, "starts": "1", "result.json": told}
+    found = read_channel({"data": data}, now=fake.now)
     assert not found.problem
-    world.channels[name] = replace(world.channels[name], result=found.result)
-    world.end_child(name)
-    world.settle()
-    run, stage, cause = world.status.run, stage_of(world, "Generate"), REASONS[reason].cause
+    fake.channels[name] = replace(fake.channels[name], result=found.result)
+    fake.end_child(name)
+    fake.settle()
+    run, stage, cause = fake.status.run, stage_of(fake, "Generate"), REASONS[reason].cause
     assert run is not None
     charged = {budget: getattr(stage.restarts, budget) for budget in RESTARTS}
     if cause == "user":
-        assert reason_of(world, "Failed") == ("True", reason)
-        assert "here: it broke. Fix it" in world.status.message
+        assert reason_of(fake, "Failed") == ("True", reason)
+        assert "here: it broke. Fix it" in fake.status.message
         assert charged == dict.fromkeys(RESTARTS, 0)
         return
-    assert world.status.phase not in ("Failed", "Succeeded")
+    assert fake.status.phase not in ("Failed", "Succeeded")
     budget = "preemption" if reason == "Stopped" else cause  # nobody asked it to, so its pod had to leave
     assert charged == {**dict.fromkeys(RESTARTS, 0), **({budget: 1} if budget in RESTARTS else {})}
     assert run.rewound is (reason == "ArtifactMissing")
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+def fake() -> FakeCluster:
+    return FakeCluster()

@@ -14,7 +14,8 @@ from kubedistill.contract import Prices
 from kubedistill.errors import InvalidData, InvalidInput, InvalidManifest, KubedistillError, TokenizerMismatch
 from kubedistill.v1alpha1 import Spec
 from kubedistill_runtime.resolution import check_keys, date_of
-from spec_fields import (
+from support.job_folder import JobFolder, tokenizer_values, write_records
+from support.spec_fields import (
     ALL,
     CONDITIONS,
     FIELDS,
@@ -26,34 +27,33 @@ from spec_fields import (
     STUDENT,
     leaves,
 )
-from workshop import Workshop, tokenizer_values, write_records
 
-Edit = Callable[[Workshop], None]
+Edit = Callable[[JobFolder], None]
 
 NLI = ["entailment", "neutral", "contradiction"]
 
 
-def changed(workshop: Workshop, edit: Edit) -> set[str]:
+def changed(job_folder: JobFolder, edit: Edit) -> set[str]:
     """The artifacts whose key an edit changes."""
-    before = workshop.keys()
-    edit(workshop)
-    after = workshop.keys()
+    before = job_folder.keys()
+    edit(job_folder)
+    after = job_folder.keys()
     return {name for name in before if before[name] != after[name]}
 
 
 @pytest.mark.parametrize("path", sorted(FIELDS.keys() - ONE_LEGAL_VALUE - IN_PLACE_OF_URI))
-def test_a_field_changes_exactly_these_keys(path: str, workshop: Workshop) -> None:
+def test_a_field_changes_exactly_these_keys(path: str, job_folder: JobFolder) -> None:
     value, expected = FIELDS[path]
-    value = value.format(root=workshop.root.name) if isinstance(value, str) else value
+    value = value.format(root=job_folder.root.name) if isinstance(value, str) else value
 
-    def edit(workshop: Workshop) -> None:
+    def edit(job_folder: JobFolder) -> None:
         if path == "task.type":
-            workshop.drop("task.labels")
-        workshop.set(path, value)
+            job_folder.drop("task.labels")
+        job_folder.set(path, value)
 
     if path in NEEDS:
-        workshop.set(*NEEDS[path])
-    assert changed(workshop, edit) == expected
+        job_folder.set(*NEEDS[path])
+    assert changed(job_folder, edit) == expected
 
 
 CONDITIONED = [
@@ -65,11 +65,11 @@ CONDITIONED = [
 
 @pytest.mark.parametrize(("given", "path", "value", "expected"), CONDITIONED)
 def test_under_a_condition_a_field_changes_exactly_these_keys(
-    given: dict[str, Any], path: str, value: Any, expected: set[str], workshop: Workshop
+    given: dict[str, Any], path: str, value: Any, expected: set[str], job_folder: JobFolder
 ) -> None:
     for condition, there in given.items():
-        workshop.set(condition, there)
-    assert changed(workshop, lambda job: job.set(path, value)) == expected
+        job_folder.set(condition, there)
+    assert changed(job_folder, lambda job: job.set(path, value)) == expected
 
 
 def test_the_table_names_every_field_of_the_spec() -> None:
@@ -79,8 +79,8 @@ def test_the_table_names_every_field_of_the_spec() -> None:
 def append(path: str, data: bytes = b" ") -> Edit:
     """More bytes in a file."""
 
-    def edit(workshop: Workshop) -> None:
-        file = workshop.root / path
+    def edit(job_folder: JobFolder) -> None:
+        file = job_folder.root / path
         file.write_bytes(file.read_bytes() + data)
 
     return edit
@@ -89,15 +89,15 @@ def append(path: str, data: bytes = b" ") -> Edit:
 def put(path: str, value: Any) -> Edit:
     """A file with a JSON value, or with a text."""
 
-    def edit(workshop: Workshop) -> None:
-        (workshop.root / path).write_text(value if isinstance(value, str) else json.dumps(value))
+    def edit(job_folder: JobFolder) -> None:
+        (job_folder.root / path).write_text(value if isinstance(value, str) else json.dumps(value))
 
     return edit
 
 
-def replace_student_tokenizer(workshop: Workshop) -> None:
+def replace_student_tokenizer(job_folder: JobFolder) -> None:
     other = tokenizer_values(added_tokens=[{"id": 3, "content": "<end>"}])
-    (workshop.root / "student" / "tokenizer.json").write_text(json.dumps(other))
+    (job_folder.root / "student" / "tokenizer.json").write_text(json.dumps(other))
 
 
 FILES: dict[str, tuple[Edit, set[str]]] = {
@@ -121,65 +121,65 @@ TOKENIZER_FILES = ["added_tokens.json", "special_tokens_map.json", "vocab.json",
 
 
 @pytest.mark.parametrize("name", TOKENIZER_FILES)
-def test_every_file_that_decides_ids_changes_the_samples(name: str, workshop: Workshop) -> None:
-    def edit(workshop: Workshop) -> None:
-        (workshop.root / "student" / name).write_text("{}")
+def test_every_file_that_decides_ids_changes_the_samples(name: str, job_folder: JobFolder) -> None:
+    def edit(job_folder: JobFolder) -> None:
+        (job_folder.root / "student" / name).write_text("{}")
 
-    assert "samples" in changed(workshop, edit)
+    assert "samples" in changed(job_folder, edit)
 
 
 @pytest.mark.parametrize("name", FILES)
-def test_a_file_changes_exactly_these_keys(name: str, workshop: Workshop) -> None:
+def test_a_file_changes_exactly_these_keys(name: str, job_folder: JobFolder) -> None:
     edit, expected = FILES[name]
-    assert changed(workshop, edit) == expected
+    assert changed(job_folder, edit) == expected
 
 
 @pytest.mark.parametrize(("model", "expected"), [("teacher", ALL), ("student", STUDENT)])
-def test_weights_change_exactly_these_keys(model: str, expected: set[str], workshop: Workshop) -> None:
-    def edit(workshop: Workshop) -> None:
-        file = workshop.root / model / "model.safetensors"
+def test_weights_change_exactly_these_keys(model: str, expected: set[str], job_folder: JobFolder) -> None:
+    def edit(job_folder: JobFolder) -> None:
+        file = job_folder.root / model / "model.safetensors"
         file.write_bytes(file.read_bytes()[:-1] + b"\x01")
 
-    assert changed(workshop, edit) == expected
+    assert changed(job_folder, edit) == expected
 
 
-def test_another_tokenizer_of_the_student_leaves_the_teachers_answers(workshop: Workshop) -> None:
+def test_another_tokenizer_of_the_student_leaves_the_teachers_answers(job_folder: JobFolder) -> None:
     """Another student may follow, and no library is filled twice."""
-    workshop.set("training.objective.type", "Sequence")
-    assert changed(workshop, replace_student_tokenizer) == SAMPLES
+    job_folder.set("training.objective.type", "Sequence")
+    assert changed(job_folder, replace_student_tokenizer) == SAMPLES
 
 
-def test_code_that_may_run_is_part_of_the_students_chat_format(workshop: Workshop) -> None:
-    workshop.set("student.model.trustRemoteCode", True)
-    assert changed(workshop, put("student/tokenization_own.py", "pass")) == SAMPLES
+def test_code_that_may_run_is_part_of_the_students_chat_format(job_folder: JobFolder) -> None:
+    job_folder.set("student.model.trustRemoteCode", True)
+    assert changed(job_folder, put("student/tokenization_own.py", "pass")) == SAMPLES
 
 
-def test_two_students_with_one_chat_format_share_their_samples(workshop: Workshop) -> None:
-    def other_weights(workshop: Workshop) -> None:
-        shutil.copytree(workshop.root / "student", workshop.root / "larger")
-        save_file({"weight": np.ones((7, 4), np.float32)}, workshop.root / "larger" / "model.safetensors")
-        workshop.set("student.model.source", "larger")
+def test_two_students_with_one_chat_format_share_their_samples(job_folder: JobFolder) -> None:
+    def other_weights(job_folder: JobFolder) -> None:
+        shutil.copytree(job_folder.root / "student", job_folder.root / "larger")
+        save_file({"weight": np.ones((7, 4), np.float32)}, job_folder.root / "larger" / "model.safetensors")
+        job_folder.set("student.model.source", "larger")
 
-    assert changed(workshop, other_weights) == STUDENT
-
-
-def test_the_seed_changes_every_key_where_it_chooses_the_held_out_records(workshop: Workshop) -> None:
-    write_records(workshop.root / "data" / "train.jsonl", [f"prompt {number}" for number in range(100)])
-    workshop.drop("data.validation")
-    assert changed(workshop, lambda job: job.set("generation.seed", 1)) == ALL
+    assert changed(job_folder, other_weights) == STUDENT
 
 
-def test_a_file_of_its_own_in_place_of_held_out_records_changes_every_key(workshop: Workshop) -> None:
-    assert changed(workshop, lambda job: job.drop("data.validation")) == ALL
+def test_the_seed_changes_every_key_where_it_chooses_the_held_out_records(job_folder: JobFolder) -> None:
+    write_records(job_folder.root / "data" / "train.jsonl", [f"prompt {number}" for number in range(100)])
+    job_folder.drop("data.validation")
+    assert changed(job_folder, lambda job: job.set("generation.seed", 1)) == ALL
+
+
+def test_a_file_of_its_own_in_place_of_held_out_records_changes_every_key(job_folder: JobFolder) -> None:
+    assert changed(job_folder, lambda job: job.drop("data.validation")) == ALL
 
 
 DATED = "{{ strftime_now('%d %b %Y') }}{{ messages }}"
 
 
-def ask_for_date(workshop: Workshop, *models: str) -> None:
+def ask_for_date(job_folder: JobFolder, *models: str) -> None:
     """Give models a chat template that writes today's date."""
     for model in models:
-        (workshop.root / model / "tokenizer_config.json").write_text(json.dumps({"chat_template": DATED}))
+        (job_folder.root / model / "tokenizer_config.json").write_text(json.dumps({"chat_template": DATED}))
 
 
 DATES: dict[str, tuple[tuple[str, ...], set[str]]] = {
@@ -191,68 +191,68 @@ DATES: dict[str, tuple[tuple[str, ...], set[str]]] = {
 
 
 @pytest.mark.parametrize("name", DATES)
-def test_the_day_enters_keys_only_where_a_template_asks_for_it(name: str, workshop: Workshop) -> None:
+def test_the_day_enters_keys_only_where_a_template_asks_for_it(name: str, job_folder: JobFolder) -> None:
     models, expected = DATES[name]
-    ask_for_date(workshop, *models)
-    workshop.set("task.date", "2026-01-02")
-    assert changed(workshop, lambda job: job.set("task.date", "2026-01-03")) == expected
+    ask_for_date(job_folder, *models)
+    job_folder.set("task.date", "2026-01-02")
+    assert changed(job_folder, lambda job: job.set("task.date", "2026-01-03")) == expected
 
 
-def test_the_manifests_day_comes_before_the_jobs_and_that_before_the_clock(workshop: Workshop) -> None:
-    job = workshop.stage_job().model_copy(update={"date": "2025-05-06"})
+def test_the_manifests_day_comes_before_the_jobs_and_that_before_the_clock(job_folder: JobFolder) -> None:
+    job = job_folder.stage_job().model_copy(update={"date": "2025-05-06"})
     assert date_of(job).isoformat() == "2025-05-06"
-    workshop.set("task.date", "2024-03-04")
-    named = workshop.stage_job().model_copy(update={"date": "2025-05-06"})
+    job_folder.set("task.date", "2024-03-04")
+    named = job_folder.stage_job().model_copy(update={"date": "2025-05-06"})
     assert date_of(named).isoformat() == "2024-03-04"
 
 
 @pytest.mark.parametrize("price", [{"teacher": 2.5}, {"student": 0.8}])
-def test_prices_change_no_key(price: dict[str, float], workshop: Workshop) -> None:
-    assert changed(workshop, lambda job: setattr(job, "prices", Prices(**price))) == NOTHING
+def test_prices_change_no_key(price: dict[str, float], job_folder: JobFolder) -> None:
+    assert changed(job_folder, lambda job: setattr(job, "prices", Prices(**price))) == NOTHING
 
 
-def test_the_same_files_elsewhere_and_later_change_no_key(workshop: Workshop) -> None:
-    def move(workshop: Workshop) -> None:
+def test_the_same_files_elsewhere_and_later_change_no_key(job_folder: JobFolder) -> None:
+    def move(job_folder: JobFolder) -> None:
         for name in ("teacher", "student", "data"):
-            shutil.copytree(workshop.root / name, workshop.root / "moved" / name, copy_function=shutil.copy)
-            shutil.rmtree(workshop.root / name)
-        (workshop.root / "moved" / "data" / "train.jsonl").rename(workshop.root / "moved" / "data" / "other.jsonl")
+            shutil.copytree(job_folder.root / name, job_folder.root / "moved" / name, copy_function=shutil.copy)
+            shutil.rmtree(job_folder.root / name)
+        (job_folder.root / "moved" / "data" / "train.jsonl").rename(job_folder.root / "moved" / "data" / "other.jsonl")
         for model in ("teachers.0.model.source", "student.model.source"):
-            workshop.set(model, f"moved/{model.split('.', maxsplit=1)[0].removesuffix('s')}")
+            job_folder.set(model, f"moved/{model.split('.', maxsplit=1)[0].removesuffix('s')}")
         for split in ("train", "validation", "test"):
-            workshop.set(f"data.{split}.uri", f"moved/data/{'other' if split == 'train' else split}.jsonl")
+            job_folder.set(f"data.{split}.uri", f"moved/data/{'other' if split == 'train' else split}.jsonl")
 
-    assert changed(workshop, move) == NOTHING
+    assert changed(job_folder, move) == NOTHING
 
 
-def test_config_maps_count_by_what_they_hold(workshop: Workshop) -> None:
-    def mount(workshop: Workshop) -> None:
+def test_config_maps_count_by_what_they_hold(job_folder: JobFolder) -> None:
+    def mount(job_folder: JobFolder) -> None:
         for split in ("train", "validation", "test"):
-            folder = workshop.root / f"map-{split}"
+            folder = job_folder.root / f"map-{split}"
             folder.mkdir()
-            shutil.copy(workshop.root / "data" / f"{split}.jsonl", folder / "records.jsonl")
-            workshop.config_maps[split] = str(folder)
-            workshop.set(f"data.{split}", {"configMapKeyRef": {"name": split, "key": "records.jsonl"}})
+            shutil.copy(job_folder.root / "data" / f"{split}.jsonl", folder / "records.jsonl")
+            job_folder.config_maps[split] = str(folder)
+            job_folder.set(f"data.{split}", {"configMapKeyRef": {"name": split, "key": "records.jsonl"}})
 
-    assert changed(workshop, mount) == NOTHING
-    assert changed(workshop, append("map-test/records.jsonl", b'{"prompt": "one more"}\n')) == ALL
+    assert changed(job_folder, mount) == NOTHING
+    assert changed(job_folder, append("map-test/records.jsonl", b'{"prompt": "one more"}\n')) == ALL
 
 
-def test_spelling_every_default_out_changes_no_key(workshop: Workshop) -> None:
-    def spell_out(workshop: Workshop) -> None:
-        spec = workshop.stage_job().spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+def test_spelling_every_default_out_changes_no_key(job_folder: JobFolder) -> None:
+    def spell_out(job_folder: JobFolder) -> None:
+        spec = job_folder.stage_job().spec.model_dump(mode="json", by_alias=True, exclude_none=True)
         spec["generation"] |= {"temperature": 0, "topLogprobs": 32}
         spec["training"] |= {"precision": "FP32", "maxLength": 64}
         spec["training"]["objective"] |= {"type": "CachedLogits", "ceWeight": 0}
         spec["teachers"][0]["model"]["dtype"] = "Float32"
-        workshop.spec = spec
+        job_folder.spec = spec
 
-    assert changed(workshop, spell_out) == NOTHING
+    assert changed(job_folder, spell_out) == NOTHING
 
 
-def test_spelling_the_labels_of_nli_out_changes_no_key(workshop: Workshop) -> None:
-    workshop.set("task", {"type": "NLI"})
-    assert changed(workshop, lambda job: job.set("task.labels", NLI)) == NOTHING
+def test_spelling_the_labels_of_nli_out_changes_no_key(job_folder: JobFolder) -> None:
+    job_folder.set("task", {"type": "NLI"})
+    assert changed(job_folder, lambda job: job.set("task.labels", NLI)) == NOTHING
 
 
 @pytest.mark.parametrize(
@@ -268,13 +268,13 @@ def test_spelling_the_labels_of_nli_out_changes_no_key(workshop: Workshop) -> No
     ],
 )
 def test_temperature_is_what_the_task_needs_unless_spelled(
-    task: dict[str, Any], samples: int, spelled: float | None, resolved: float, workshop: Workshop
+    task: dict[str, Any], samples: int, spelled: float | None, resolved: float, job_folder: JobFolder
 ) -> None:
-    workshop.set("task", task)
-    workshop.set("generation.samplesPerPrompt", samples)
+    job_folder.set("task", task)
+    job_folder.set("generation.samplesPerPrompt", samples)
     if spelled is not None:
-        workshop.set("generation.temperature", spelled)
-    found = workshop.resolve()
+        job_folder.set("generation.temperature", spelled)
+    found = job_folder.resolve()
     assert found.sampling.temperature == resolved
     assert found.judge_sampling.temperature == 0, "validation and test are always answered greedily"
 
@@ -284,22 +284,22 @@ def test_temperature_is_what_the_task_needs_unless_spelled(
     [(False, None, 32), (True, None, 32), (False, 0, 0), (True, 0, 0), (False, 8, 8), (True, 8, 8)],
 )
 def test_as_many_alternatives_are_stored_whatever_the_students_tokenizer(
-    *, other_tokenizer: bool, spelled: int | None, k: int, workshop: Workshop
+    *, other_tokenizer: bool, spelled: int | None, k: int, job_folder: JobFolder
 ) -> None:
     if other_tokenizer:
-        replace_student_tokenizer(workshop)
+        replace_student_tokenizer(job_folder)
     if spelled is not None:
-        workshop.set("generation.topLogprobs", spelled)
-    found = workshop.resolve()
+        job_folder.set("generation.topLogprobs", spelled)
+    found = job_folder.resolve()
     assert (found.k, found.sampling.k, found.judge_sampling.k) == (k, k, k)
 
 
-def given(workshop: Workshop) -> None:
-    workshop.set("data.train.answers", "Given")
+def given(job_folder: JobFolder) -> None:
+    job_folder.set("data.train.answers", "Given")
 
 
-def no_logprobs(workshop: Workshop) -> None:
-    workshop.set("generation.topLogprobs", 0)
+def no_logprobs(job_folder: JobFolder) -> None:
+    job_folder.set("generation.topLogprobs", 0)
 
 
 OBSTACLES: dict[str, tuple[Edit, str, type[KubedistillError], str]] = {
@@ -311,35 +311,35 @@ OBSTACLES: dict[str, tuple[Edit, str, type[KubedistillError], str]] = {
 }  # fmt: skip
 
 
-def test_auto_takes_the_stronger_objective_and_says_why(workshop: Workshop) -> None:
-    found = workshop.resolve()
+def test_auto_takes_the_stronger_objective_and_says_why(job_folder: JobFolder) -> None:
+    found = job_folder.resolve()
     assert (found.objective, found.objective_reason) == ("CachedLogits", "teacher and student share a tokenizer")
 
 
 @pytest.mark.parametrize("name", OBSTACLES)
-def test_auto_falls_back_to_sequence_and_names_the_obstacle(name: str, workshop: Workshop) -> None:
+def test_auto_falls_back_to_sequence_and_names_the_obstacle(name: str, job_folder: JobFolder) -> None:
     edit, obstacle, _, _ = OBSTACLES[name]
-    edit(workshop)
-    found = workshop.resolve()
+    edit(job_folder)
+    found = job_folder.resolve()
     assert found.objective == "Sequence"
     assert obstacle in found.objective_reason
 
 
 @pytest.mark.parametrize("name", OBSTACLES)
-def test_cached_logits_is_refused_with_the_obstacle_and_the_fix(name: str, workshop: Workshop) -> None:
+def test_cached_logits_is_refused_with_the_obstacle_and_the_fix(name: str, job_folder: JobFolder) -> None:
     edit, obstacle, kind, fix = OBSTACLES[name]
-    edit(workshop)
-    workshop.set("training.objective.type", "CachedLogits")
+    edit(job_folder)
+    job_folder.set("training.objective.type", "CachedLogits")
     with pytest.raises(kind) as refused:
-        workshop.resolve()
+        job_folder.resolve()
     assert obstacle in refused.value.problem
     assert (refused.value.at, refused.value.fix) == ("spec.training.objective.type", fix)
 
 
 @pytest.mark.parametrize("objective", ["Sequence", "CachedLogits"])
-def test_an_objective_that_is_spelled_is_taken(objective: str, workshop: Workshop) -> None:
-    workshop.set("training.objective.type", objective)
-    found = workshop.resolve()
+def test_an_objective_that_is_spelled_is_taken(objective: str, job_folder: JobFolder) -> None:
+    job_folder.set("training.objective.type", objective)
+    found = job_folder.resolve()
     assert (found.objective, found.objective_reason) == (objective, "as the manifest says")
 
 
@@ -352,24 +352,24 @@ def test_an_objective_that_is_spelled_is_taken(objective: str, workshop: Worksho
     ],
 )
 def test_data_that_is_not_there_is_refused_with_its_field(
-    source: dict[str, Any], kind: type[KubedistillError], says: str, workshop: Workshop
+    source: dict[str, Any], kind: type[KubedistillError], says: str, job_folder: JobFolder
 ) -> None:
-    workshop.set("data.test", source)
+    job_folder.set("data.test", source)
     with pytest.raises(kind, match=r"^spec.data.test") as refused:
-        workshop.resolve()
+        job_folder.resolve()
     assert says in str(refused.value)
 
 
-def test_a_file_uri_is_decoded(workshop: Workshop, tmp_path: Path) -> None:
+def test_a_file_uri_is_decoded(job_folder: JobFolder, tmp_path: Path) -> None:
     folder = tmp_path / "my data"
     folder.mkdir()
-    shutil.copy(workshop.root / "data" / "test.jsonl", folder)
-    assert changed(workshop, lambda job: job.set("data.test.uri", (folder / "test.jsonl").as_uri())) == NOTHING
+    shutil.copy(job_folder.root / "data" / "test.jsonl", folder)
+    assert changed(job_folder, lambda job: job.set("data.test.uri", (folder / "test.jsonl").as_uri())) == NOTHING
 
 
-def test_what_changed_while_the_job_ran_is_named(workshop: Workshop) -> None:
-    job = workshop.stage_job("Curate", keys=workshop.keys())
-    check_keys(job, workshop.resolve())
-    append("student/config.json")(workshop)
+def test_what_changed_while_the_job_ran_is_named(job_folder: JobFolder) -> None:
+    job = job_folder.stage_job("Curate", keys=job_folder.keys())
+    check_keys(job, job_folder.resolve())
+    append("student/config.json")(job_folder)
     with pytest.raises(InvalidInput, match=r"^export, report, student: data or model files changed while the job ran"):
-        check_keys(job, workshop.resolve())
+        check_keys(job, job_folder.resolve())

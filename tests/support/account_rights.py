@@ -1,6 +1,6 @@
 """What an account may do, as the API server tells it: the same question as `kubectl auth can-i --list`."""
 
-from kube_api import Api
+from support.kube_api import Api
 
 
 def rights(api: Api, namespace: str) -> set[str]:

@@ -11,10 +11,10 @@ from typing import Any
 
 from kubedistill.v1alpha1 import Spec
 from kubedistill_runtime.keys import SCHEMAS
-from spec_fields import FIELDS
+from support.spec_fields import FIELDS
 
 GOLDEN = Path(__file__).parents[1] / "runtime" / "golden" / "defaults.json"
-COMMAND = ".venv/bin/python tests/support/artifact_defaults.py > tests/runtime/golden/defaults.json"
+COMMAND = "PYTHONPATH=tests .venv/bin/python -m support.artifact_defaults > tests/runtime/golden/defaults.json"
 STANDS_ON: dict[str, tuple[str, ...]] = {
     "rows": (), "answers": ("rows",), "judge": ("rows",), "dataset": ("answers",),
     "samples": ("dataset", "judge"), "student": ("samples",), "report": ("student",), "export": ("student",),

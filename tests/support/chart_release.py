@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from cluster_setup import account_kubeconfig, account_token
-from helm import CHART, Helm, Values
-from image_root import ImageRoot
-from kube_api import Api, Manifest
-from operator_process import Replica, free_port
+from support.cluster_setup import account_kubeconfig, account_token
+from support.helm import CHART, Helm, Values
+from support.image_root import ImageRoot
+from support.kube_api import Api, Manifest
+from support.operator_process import Replica, free_port
 
 ACCOUNT_FOLDER = "/var/run/secrets/kubernetes.io/serviceaccount"
 

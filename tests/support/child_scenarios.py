@@ -25,7 +25,7 @@ from kubedistill_operator.plan import Manifest
 
 ROOT = Path(__file__).parents[2]
 GOLDEN = ROOT / "tests" / "operator" / "children" / "golden"
-COMMAND = ".venv/bin/python tests/support/child_scenarios.py"
+COMMAND = "PYTHONPATH=tests .venv/bin/python -m support.child_scenarios"
 ELIDED = "(the StageJob, which has a test of its own)"
 ELIDED_DIGEST = "sha256-of-job.json"
 UID = "5a1f1c1e-7c0e-4b53-9f0e-2f1d3a5b7c90"

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import yaml
 
-from credentials import write_kubeconfig
-from kube_api import Api, Manifest, Refused, wait_for
+from support.credentials import write_kubeconfig
+from support.kube_api import Api, Manifest, Refused, wait_for
 
 ROOT = Path(__file__).parents[2]
 OPERATOR, OPERATOR_NAMESPACE = "kubedistill-operator", "kubedistill-system"

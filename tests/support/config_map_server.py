@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from credentials import make_credentials
+from support.credentials import make_credentials
 
 NAMESPACE, NAME = "team", "job-train-abcde-out"
 PATH = f"/api/v1/namespaces/{NAMESPACE}/configmaps/{NAME}"

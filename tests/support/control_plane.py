@@ -20,10 +20,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from background import Background, StartFailed
-from credentials import CONTROLLER_MANAGER, make_credentials, token_of, write_kubeconfig
-from go_builds import NOTHING_TO_RUN
-from kubernetes_binaries import NAMES, NoBinaries, cache_folder, find_binaries, find_binary, make_binaries
+from support.background import Background, StartFailed
+from support.credentials import CONTROLLER_MANAGER, make_credentials, token_of, write_kubeconfig
+from support.go_builds import NOTHING_TO_RUN
+from support.kubernetes_binaries import NAMES, NoBinaries, cache_folder, find_binaries, find_binary, make_binaries
 
 ROOT = Path(__file__).parents[2]
 READY_SECONDS = 300

@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from go_builds import NoBinaries, say
+from support.go_builds import NoBinaries, say
 
 
 def fetch(package: str, programs: Sequence[str], *, into: Path, wanted: str) -> None:

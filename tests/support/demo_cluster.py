@@ -18,18 +18,18 @@ from pathlib import Path
 
 import psutil
 
-from background import StartFailed
-from chart_release import Release
-from cluster_desk import CLAIM, Kubectl, fill_claim, has_kubectl
-from cluster_setup import OPERATOR_NAMESPACE, ROOT, install_ray_crds
-from control_plane import ControlPlane
-from go_builds import NOTHING_TO_RUN, NoBinaries
-from helm import Helm, make_helm
-from kube_api import Api, wait_for
 from kubedistill.report import Report
 from kubedistill.report_table import headline, table_lines
-from kubernetes_binaries import make_binaries
-from player.background import playing
+from support.background import StartFailed
+from support.chart_release import Release
+from support.cluster_setup import OPERATOR_NAMESPACE, ROOT, install_ray_crds
+from support.control_plane import ControlPlane
+from support.fake_kuberay.background import playing
+from support.go_builds import NOTHING_TO_RUN, NoBinaries
+from support.helm import Helm, make_helm
+from support.kube_api import Api, wait_for
+from support.kubectl import CLAIM, Kubectl, fill_claim, has_kubectl
+from support.kubernetes_binaries import make_binaries
 
 FOLDER = ROOT / "build" / "demo-cluster"
 NAMESPACE, NAME = "default", "quickstart"

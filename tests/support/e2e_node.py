@@ -14,19 +14,19 @@ import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from background import StartFailed
-from cluster_setup import install_ray_crds
-from go_builds import NoBinaries
-from helm import CHART, Helm, HelmFailed, make_helm
-from kube_api import Api
-from node.binaries import make_node_binaries
-from node.images import Image, make_images
-from node.real_node import RealNode
-from node.recorder import recording
-from node.report import MOST_OURS, ours_share, write_report
-from node.requirements import NotPossible, check_machine, check_network, install_packages
-from node.scenarios import QUICKSTART, SCENARIOS, Ground, Outcome, ScenarioFailed, make_claim
-from player.background import playing
+from support.background import StartFailed
+from support.cluster_setup import install_ray_crds
+from support.fake_kuberay.background import playing
+from support.go_builds import NoBinaries
+from support.helm import CHART, Helm, HelmFailed, make_helm
+from support.kube_api import Api
+from support.node.binaries import make_node_binaries
+from support.node.images import Image, make_images
+from support.node.real_node import RealNode
+from support.node.recorder import recording
+from support.node.report import MOST_OURS, ours_share, write_report
+from support.node.requirements import NotPossible, check_machine, check_network, install_packages
+from support.node.scenarios import QUICKSTART, SCENARIOS, NodeContext, Outcome, ScenarioFailed, make_claim
 
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "build" / "e2e-node"
@@ -101,10 +101,10 @@ def _run(node: RealNode, helm: Path, images: list[Image], *, outcomes: list[Outc
         storage = FOLDER / "storage"
         make_claim(api, _kubectl(kubeconfig), namespace=NAMESPACE, storage=storage)
         record = stack.enter_context(recording(kubeconfig, namespace=NAMESPACE))
-        ground = Ground(node, api, record, NAMESPACE, storage)
+        context = NodeContext(node, api, record, NAMESPACE, storage)
         for name in names:
             _say(f"scenario {name}")
-            outcomes.append(SCENARIOS[name](ground))
+            outcomes.append(SCENARIOS[name](context))
             _say(f"{outcomes[-1].name}: {outcomes[-1].seen} ({outcomes[-1].seconds:.0f} s)")
 
 
@@ -155,7 +155,7 @@ def _kubectl(kubeconfig: Path) -> Callable[..., None]:
 
 
 def _report(outcomes: list[Outcome], images: list[Image], *, failure: str) -> int:
-    kuberay = os.environ.get("KUBERAY_MANAGER") or "played by tests/support/player, with real pods and real Ray"
+    kuberay = os.environ.get("KUBERAY_MANAGER") or "played by tests/support/fake_kuberay, with real pods and real Ray"
     measured = next((one for one in outcomes if one.stages), None)
     if not failure and measured is not None and (share := ours_share(measured)) > MOST_OURS:
         failure = f"{share:.0%} of the quickstart's wall is ours; at most {MOST_OURS:.0%} may be"

@@ -1,4 +1,4 @@
-"""One worker of a group: python group_worker.py FOLDER RANK WORLD does the tasks in FOLDER/tasks.json, one by one."""
+"""One worker of a group: `python -m support.group_worker FOLDER RANK WORLD` does the tasks of FOLDER/tasks.json."""
 
 import json
 import sys
@@ -8,8 +8,8 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-import tiny
 from kubedistill_runtime.training.collective import Collective, Group
+from support import tiny_training as tiny
 
 
 def train(task: dict[str, Any], *, collective: Collective | None = None) -> tiny.Record:

@@ -1,6 +1,6 @@
 """Helm: the one on the PATH, or one built from Go modules and kept in the user's cache.
 
-`python tests/support/helm.py` makes it and prints where it is; exit code 3 where it can't be had.
+`PYTHONPATH=tests python -m support.helm` makes it and prints where it is; exit code 3 where it can't be had.
 """
 
 import json
@@ -17,7 +17,7 @@ from typing import Any
 
 import yaml
 
-from go_builds import NoBinaries, build, cache_of, have, locked, say
+from support.go_builds import NoBinaries, build, cache_of, have, locked, say
 
 MODULE = Path(__file__).parents[1] / "charts" / "helm"
 CHART = Path(__file__).parents[2] / "charts" / "kubedistill"

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from image_tools import MOUNT
+from support.image_tools import MOUNT
 
 # Links of an image, such as /var/run, are its own: only chroot follows them inside of it.
 _ENTER = """

@@ -1,4 +1,4 @@
-"""What builds images and runs what is in them: `python tests/support/image_tools.py` has it, or says what is missing.
+"""What builds images and runs what is in them: `make test-images` has it, or says what is missing.
 
 Root on Linux may run an image's root file system without a container engine. Where no engine answers that could build
 images, buildah and debootstrap are installed from Debian: neither starts a service.
@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from go_builds import NoBinaries, have, say
+from support.go_builds import NoBinaries, have, say
 
 ROOT = Path(__file__).parents[2]
 BUILD = ROOT / "deploy" / "images" / "build.py"

@@ -9,16 +9,16 @@ from typing import Any
 
 from kubedistill.chain import CHAIN
 from kubedistill_operator.observed import Pod, Refusal, Rival
-from world import NAME, NAMESPACE, World, small_spec
+from support.fake_cluster import NAME, NAMESPACE, FakeCluster, small_spec
 
 Object = dict[str, Any]
-Play = Callable[[World], None]
+Play = Callable[[FakeCluster], None]
 STAGES = [stage.name for stage in CHAIN]
 
 
-def as_object(world: World) -> Object:
+def as_object(cluster: FakeCluster) -> Object:
     """The job of a world as the API server would give it."""
-    status = world.status.model_dump(mode="json", by_alias=True, exclude_none=True)
+    status = cluster.status.model_dump(mode="json", by_alias=True, exclude_none=True)
     return {
         "apiVersion": "kubedistill.io/v1alpha1",
         "kind": "DistillationJob",
@@ -26,267 +26,269 @@ def as_object(world: World) -> Object:
             "name": NAME,
             "namespace": NAMESPACE,
             "uid": "job-uid",
-            "generation": world.generation,
-            "annotations": dict(world.annotations),
-            "finalizers": list(world.finalizers),
-            **({"deletionTimestamp": "2027-01-15T08:00:00Z"} if world.deleting else {}),
+            "generation": cluster.generation,
+            "annotations": dict(cluster.annotations),
+            "finalizers": list(cluster.finalizers),
+            **({"deletionTimestamp": "2027-01-15T08:00:00Z"} if cluster.deleting else {}),
         },
-        "spec": world.spec.model_dump(mode="json", by_alias=True, exclude_none=True),
-        **({"status": status} if world.status.phase else {}),
+        "spec": cluster.spec.model_dump(mode="json", by_alias=True, exclude_none=True),
+        **({"status": status} if cluster.status.phase else {}),
     }
 
 
-def play(state: str) -> World:
+def play(state: str) -> FakeCluster:
     """A world in one of STATES."""
-    world = World()
-    STATES[state](world)
-    return world
+    cluster = FakeCluster()
+    STATES[state](cluster)
+    return cluster
 
 
-def edit(world: World, **changes: Any) -> None:
+def edit(cluster: FakeCluster, **changes: Any) -> None:
     """A user edits the spec."""
-    world.spec, world.generation = small_spec(**changes), world.generation + 1
+    cluster.spec, cluster.generation = small_spec(**changes), cluster.generation + 1
 
 
-def begin(world: World, stage: str) -> str:
+def begin(cluster: FakeCluster, stage: str) -> str:
     """Play the stages before one to their success, and start that one; returns its child's name."""
     for one in STAGES[: STAGES.index(stage)]:
-        world.complete_stage(one)
-    world.settle()
-    return world.live
+        cluster.complete_stage(one)
+    cluster.settle()
+    return cluster.live
 
 
-def work(world: World, stage: str) -> str:
+def work(cluster: FakeCluster, stage: str) -> str:
     """The same, and a driver is 40 % through."""
-    name = begin(world, stage)
-    world.run_child(name)
-    world.progress(name, done=40)
-    world.settle()
+    name = begin(cluster, stage)
+    cluster.run_child(name)
+    cluster.progress(name, done=40)
+    cluster.settle()
     return name
 
 
-def finish(world: World) -> None:
+def finish(cluster: FakeCluster) -> None:
     """Play a whole run to its success."""
     for stage in STAGES:
-        world.complete_stage(stage)
+        cluster.complete_stage(stage)
 
 
-def _refused(world: World) -> None:
-    world.claim_access_modes = None
-    world.settle()
+def _refused(cluster: FakeCluster) -> None:
+    cluster.claim_access_modes = None
+    cluster.settle()
 
 
-def _healed(world: World) -> None:
-    _refused(world)
-    world.claim_access_modes = ("ReadWriteMany",)
-    world.settle()
+def _healed(cluster: FakeCluster) -> None:
+    _refused(cluster)
+    cluster.claim_access_modes = ("ReadWriteMany",)
+    cluster.settle()
 
 
-def _drifted(world: World) -> None:
-    work(world, "Generate")
-    edit(world, training={"epochs": 7})
-    world.settle()
+def _drifted(cluster: FakeCluster) -> None:
+    work(cluster, "Generate")
+    edit(cluster, training={"epochs": 7})
+    cluster.settle()
 
 
-def _edited_live(world: World) -> None:
-    work(world, "Generate")
-    edit(world, childRetentionSeconds=1)
-    world.settle()
+def _edited_live(cluster: FakeCluster) -> None:
+    work(cluster, "Generate")
+    edit(cluster, childRetentionSeconds=1)
+    cluster.settle()
 
 
-def _superseding(world: World) -> None:
-    work(world, "Train")
-    edit(world, runID="second")
-    world.settle()
+def _superseding(cluster: FakeCluster) -> None:
+    work(cluster, "Train")
+    edit(cluster, runID="second")
+    cluster.settle()
 
 
-def _superseded(world: World) -> None:
-    name = work(world, "Train")
-    edit(world, runID="second")
-    world.settle()
-    world.result(name, outcome="Stopped", cause="none", reason="Stopped")
-    world.end_child(name)
-    world.step()
-    while world.status.run is not None:
-        world.step()
+def _superseded(cluster: FakeCluster) -> None:
+    name = work(cluster, "Train")
+    edit(cluster, runID="second")
+    cluster.settle()
+    cluster.result(name, outcome="Stopped", cause="none", reason="Stopped")
+    cluster.end_child(name)
+    cluster.step()
+    while cluster.status.run is not None:
+        cluster.step()
 
 
-def _reused(world: World) -> None:
-    world.spec = small_spec(runID="first")
-    finish(world)
-    edit(world, runID="second")
-    world.complete_stage("Prepare")
-    world.settle()
-    edit(world, runID="first")
-    world.settle()
+def _reused(cluster: FakeCluster) -> None:
+    cluster.spec = small_spec(runID="first")
+    finish(cluster)
+    edit(cluster, runID="second")
+    cluster.complete_stage("Prepare")
+    cluster.settle()
+    edit(cluster, runID="first")
+    cluster.settle()
 
 
-def _edited_when_over(world: World) -> None:
-    finish(world)
-    edit(world, training={"epochs": 7})
-    world.settle()
+def _edited_when_over(cluster: FakeCluster) -> None:
+    finish(cluster)
+    edit(cluster, training={"epochs": 7})
+    cluster.settle()
 
 
-def _rerun(world: World) -> None:
-    finish(world)
-    world.stored.clear()
-    world.annotations["kubedistill.io/rerun"] = "monday"
-    world.settle()
+def _rerun(cluster: FakeCluster) -> None:
+    finish(cluster)
+    cluster.stored.clear()
+    cluster.annotations["kubedistill.io/rerun"] = "monday"
+    cluster.settle()
 
 
-def _cancelling(world: World) -> None:
-    work(world, "Train")
-    world.annotations["kubedistill.io/cancel"] = "now"
-    world.settle()
+def _cancelling(cluster: FakeCluster) -> None:
+    work(cluster, "Train")
+    cluster.annotations["kubedistill.io/cancel"] = "now"
+    cluster.settle()
 
 
-def _cancelled(world: World) -> None:
-    _cancelling(world)
-    world.now += 61
-    world.settle()
-    world.end_child(world.created[-1])
-    world.settle()
+def _cancelled(cluster: FakeCluster) -> None:
+    _cancelling(cluster)
+    cluster.now += 61
+    cluster.settle()
+    cluster.end_child(cluster.created[-1])
+    cluster.settle()
 
 
-def _queued(world: World) -> None:
-    world.spec = small_spec(queue={"name": "q"})
-    world.settle()
-    world.children[world.live] = replace(world.children[world.live], admitted=False)
-    world.settle()
+def _queued(cluster: FakeCluster) -> None:
+    cluster.spec = small_spec(queue={"name": "q"})
+    cluster.settle()
+    cluster.children[cluster.live] = replace(cluster.children[cluster.live], admitted=False)
+    cluster.settle()
 
 
-def _shared(world: World) -> None:
-    world.rivals = (Rival("team", "older", "uid-0", keys={"answers": "key-answers"}),)
-    world.complete_stage("Prepare")
-    world.settle()
+def _shared(cluster: FakeCluster) -> None:
+    cluster.rivals = (Rival("team", "older", "uid-0", keys={"answers": "key-answers"}),)
+    cluster.complete_stage("Prepare")
+    cluster.settle()
 
 
-def _busy(world: World) -> None:
-    world.active_in_namespace = world.settings.max_active_jobs_per_namespace
-    world.settle()
+def _busy(cluster: FakeCluster) -> None:
+    cluster.active_in_namespace = cluster.settings.max_active_jobs_per_namespace
+    cluster.settle()
 
 
-def _held(world: World) -> None:
-    world.settings = world.settings.model_copy(update={"on_restore": "Hold"})
-    world.settle()
+def _held(cluster: FakeCluster) -> None:
+    cluster.settings = cluster.settings.model_copy(update={"on_restore": "Hold"})
+    cluster.settle()
 
 
 def _waiting(reason: str, *, stage: str = "Generate", message: str = "because") -> Play:
-    def play(world: World) -> None:
-        name = begin(world, stage)
-        pod = Pod("p", "u", "Pending", world.now, waiting_reason=reason, waiting_message=message)
-        world.pods[name] = (pod,)
-        world.settle()
+    def play(cluster: FakeCluster) -> None:
+        name = begin(cluster, stage)
+        pod = Pod("p", "u", "Pending", cluster.now, waiting_reason=reason, waiting_message=message)
+        cluster.pods[name] = (pod,)
+        cluster.settle()
 
     return play
 
 
-def _waited_too_long(world: World) -> None:
-    _waiting("ImagePullBackOff")(world)
-    world.now += 3601
-    world.settle()
+def _waited_too_long(cluster: FakeCluster) -> None:
+    _waiting("ImagePullBackOff")(cluster)
+    cluster.now += 3601
+    cluster.settle()
 
 
-def _no_kuberay(world: World) -> None:
-    name = begin(world, "Generate")
-    world.children[name] = replace(world.children[name], noticed=False)
-    world.now += 15
-    world.settle()
+def _no_kuberay(cluster: FakeCluster) -> None:
+    name = begin(cluster, "Generate")
+    cluster.children[name] = replace(cluster.children[name], noticed=False)
+    cluster.now += 15
+    cluster.settle()
 
 
-def _quota(world: World) -> None:
-    world.settle()
-    world.run_child(world.live)
-    world.settle()
-    world.result(world.live)
-    world.end_child(world.live)
-    world.refusal = Refusal("", "exceeded quota: team")
-    world.settle()
+def _quota(cluster: FakeCluster) -> None:
+    cluster.settle()
+    cluster.run_child(cluster.live)
+    cluster.settle()
+    cluster.result(cluster.live)
+    cluster.end_child(cluster.live)
+    cluster.refusal = Refusal("", "exceeded quota: team")
+    cluster.settle()
 
 
-def _user_error(world: World) -> None:
-    name = work(world, "Prepare")
-    world.result(name, outcome="Failed", cause="user", reason="InvalidData", message="train.jsonl:7: not JSON. Mend it")
-    world.end_child(name)
-    world.settle()
+def _user_error(cluster: FakeCluster) -> None:
+    name = work(cluster, "Prepare")
+    cluster.result(
+        name, outcome="Failed", cause="user", reason="InvalidData", message="train.jsonl:7: not JSON. Mend it"
+    )
+    cluster.end_child(name)
+    cluster.settle()
 
 
-def _gate(world: World) -> None:
-    name = work(world, "Evaluate")
-    world.result(name, summary={"gate": {"passed": False, "reasons": ["gain 0.01 is below minGain 0.1"]}})
-    world.end_child(name)
-    world.settle()
+def _gate(cluster: FakeCluster) -> None:
+    name = work(cluster, "Evaluate")
+    cluster.result(name, summary={"gate": {"passed": False, "reasons": ["gain 0.01 is below minGain 0.1"]}})
+    cluster.end_child(name)
+    cluster.settle()
 
 
-def _between_attempts(world: World) -> None:
-    name = work(world, "Train")
-    world.result(name, outcome="Failed", cause="failure", reason="UserCodeError", message="it raised")
-    world.end_child(name)
-    world.settle()
+def _between_attempts(cluster: FakeCluster) -> None:
+    name = work(cluster, "Train")
+    cluster.result(name, outcome="Failed", cause="failure", reason="UserCodeError", message="it raised")
+    cluster.end_child(name)
+    cluster.settle()
 
 
-def _deadline(world: World) -> None:
-    world.spec = small_spec(activeDeadlineSeconds=100)
-    work(world, "Generate")
-    world.now += 101
-    world.settle()
+def _deadline(cluster: FakeCluster) -> None:
+    cluster.spec = small_spec(activeDeadlineSeconds=100)
+    work(cluster, "Generate")
+    cluster.now += 101
+    cluster.settle()
 
 
-def _suspending(world: World) -> None:
-    work(world, "Train")
-    edit(world, suspend=True)
-    world.settle()
+def _suspending(cluster: FakeCluster) -> None:
+    work(cluster, "Train")
+    edit(cluster, suspend=True)
+    cluster.settle()
 
 
-def _suspended(world: World) -> None:
-    _suspending(world)
-    name = world.live
-    world.result(name, outcome="Stopped", cause="none", reason="Stopped")
-    world.end_child(name)
-    world.settle()
+def _suspended(cluster: FakeCluster) -> None:
+    _suspending(cluster)
+    name = cluster.live
+    cluster.result(name, outcome="Stopped", cause="none", reason="Stopped")
+    cluster.end_child(name)
+    cluster.settle()
 
 
-def _suspended_from_the_start(world: World) -> None:
-    world.spec = small_spec(suspend=True)
-    world.settle()
+def _suspended_from_the_start(cluster: FakeCluster) -> None:
+    cluster.spec = small_spec(suspend=True)
+    cluster.settle()
 
 
-def _edited_when_suspended(world: World) -> None:
-    _suspended(world)
-    edit(world, suspend=True, childRetentionSeconds=1)
-    world.settle()
+def _edited_when_suspended(cluster: FakeCluster) -> None:
+    _suspended(cluster)
+    edit(cluster, suspend=True, childRetentionSeconds=1)
+    cluster.settle()
 
 
-def _cancelled_when_suspended(world: World) -> None:
-    _suspended(world)
-    world.annotations["kubedistill.io/cancel"] = "now"
-    world.settle()
+def _cancelled_when_suspended(cluster: FakeCluster) -> None:
+    _suspended(cluster)
+    cluster.annotations["kubedistill.io/cancel"] = "now"
+    cluster.settle()
 
 
-def _resumed(world: World) -> None:
-    _suspended(world)
-    edit(world)
-    world.settle()
+def _resumed(cluster: FakeCluster) -> None:
+    _suspended(cluster)
+    edit(cluster)
+    cluster.settle()
 
 
-def _held_by_a_finalizer(world: World) -> None:
-    name = work(world, "Train")
-    world.deleting, world.finalizers = True, ("example.com/block",)
-    world.settle()
-    world.result(name, outcome="Stopped", cause="none", reason="Stopped")
-    world.end_child(name)
-    world.settle()
+def _held_by_a_finalizer(cluster: FakeCluster) -> None:
+    name = work(cluster, "Train")
+    cluster.deleting, cluster.finalizers = True, ("example.com/block",)
+    cluster.settle()
+    cluster.result(name, outcome="Stopped", cause="none", reason="Stopped")
+    cluster.end_child(name)
+    cluster.settle()
 
 
-def _edit_not_seen(world: World) -> None:
-    finish(world)
-    edit(world, runID="second")
+def _edit_not_seen(cluster: FakeCluster) -> None:
+    finish(cluster)
+    edit(cluster, runID="second")
 
 
 STATES: dict[str, Play] = {
-    "not seen yet": lambda world: None,
-    "s1 applied": lambda world: (world.step(), None)[1],
-    "s1 first child made": lambda world: (world.settle(), None)[1],
+    "not seen yet": lambda cluster: None,
+    "s1 applied": lambda cluster: (cluster.step(), None)[1],
+    "s1 first child made": lambda cluster: (cluster.settle(), None)[1],
     "s3 no claim": _refused,
     "s3 healed": _healed,
     "s5 edited in mid-run": _drifted,
@@ -308,7 +310,7 @@ STATES: dict[str, Play] = {
     "w6 secret": _waiting("CreateContainerConfigError", message='secret "hub" not found'),
     "w7 quota": _quota,
     "w12 KubeRay away": _no_kuberay,
-    **{f"a1 {stage} at work": (lambda world, stage=stage: (work(world, stage), None)[1]) for stage in STAGES},
+    **{f"a1 {stage} at work": (lambda cluster, stage=stage: (work(cluster, stage), None)[1]) for stage in STAGES},
     "a1 succeeded": finish,
     "a1 succeeded and edited": _edited_when_over,
     "a1 an edit that was not seen": _edit_not_seen,

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from kube_api import Api
+from support.kube_api import Api
 
 
 @contextmanager

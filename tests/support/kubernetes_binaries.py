@@ -11,7 +11,7 @@ import re
 import shutil
 from pathlib import Path
 
-from go_builds import NoBinaries, build, cache_of, locked, say
+from support.go_builds import NoBinaries, build, cache_of, locked, say
 
 MODULE = Path(__file__).parents[1] / "cluster" / "control-plane"
 PROGRAMS = {

@@ -15,8 +15,8 @@ from typing import Any
 
 import pytest
 
-from go_builds import build, cache_of, locked, say
-from kubernetes_binaries import NoBinaries
+from support.go_builds import build, cache_of, locked, say
+from support.kubernetes_binaries import NoBinaries
 
 MODULE = Path(__file__).parents[1] / "gitops" / "interpreter"
 _NAME = "interpreter"

@@ -7,20 +7,20 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from chart_release import Release
-from cluster_setup import ROOT, apply_crds, install_ray_crds, read_manifests
-from control_plane import ControlPlane
-from helm import Helm
-from kube_api import Api, Manifest, wait_for
-from old_code import unpack_operator
-from old_driver import OldDriver
-from operator_desk import JOBS, make_namespace, small_job
-from operator_process import Replica, replica
-from player.background import playing
-from player.journal import Journal
-from player.scenarios import Scenario
-from stored_release import StoredJob, StoredRelease
-from tightened import stored_rows
+from support.chart_release import Release
+from support.cluster_setup import ROOT, apply_crds, install_ray_crds, read_manifests
+from support.control_plane import ControlPlane
+from support.fake_kuberay.background import playing
+from support.fake_kuberay.journal import Journal
+from support.fake_kuberay.scenarios import Scenario
+from support.helm import Helm
+from support.kube_api import Api, Manifest, wait_for
+from support.old_code import unpack_operator
+from support.old_driver import OldDriver
+from support.operator_harness import JOBS, make_namespace, small_job
+from support.operator_process import Replica, replica
+from support.stored_release import StoredJob, StoredRelease
+from support.tightened_rules import stored_rows
 
 SYSTEM, TIGHT = "kubedistill-system", "tightened"
 SETTINGS: dict[str, Any] = {

@@ -7,7 +7,7 @@ import tarfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster_setup import ROOT
+from support.cluster_setup import ROOT
 
 _OPERATOR = ("api", "operator")
 _SOURCES = (*_OPERATOR, "runtime", "crds", "deploy/rbac", "examples/quickstart", "tests/support")
@@ -27,7 +27,7 @@ class OldCode:
     @property
     def environment(self) -> dict[str, str]:
         """The environment of a process that runs this code and not today's."""
-        roots = [self.folder / name for name in (*_OPERATOR, "runtime", "tests/support")]
+        roots = [self.folder / name for name in (*_OPERATOR, "runtime", "tests")]
         before = os.environ.get("PYTHONPATH")
         return os.environ | {"PYTHONPATH": os.pathsep.join([*map(str, roots), *([before] if before else [])])}
 

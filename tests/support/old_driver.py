@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster_setup import account_kubeconfig
-from kube_api import JSON_PATCH, Api, Manifest
-from player.driver import now
-from stored_release import StoredJob
+from support.cluster_setup import account_kubeconfig
+from support.fake_kuberay.driver import now
+from support.kube_api import JSON_PATCH, Api, Manifest
+from support.stored_release import StoredJob
 
 RAYJOBS = "ray.io/v1/RayJob"
 

@@ -3,7 +3,7 @@
 It reuses torch, numpy and safetensors of the environment; what it needs in another version comes from the package
 registry. A version is the oldest that knows one of the architectures that tests load with it.
 
-    .venv/bin/python tests/support/old_transformers.py        build all of them (5 seconds, 60 MB each)
+    PYTHONPATH=tests .venv/bin/python -m support.old_transformers        build all of them (5 seconds, 60 MB each)
 """
 
 import json

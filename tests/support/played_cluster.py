@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from kube_api import Api, wait_for
-from operator_process import Replica, replica
-from player.background import playing
+from support.fake_kuberay.background import playing
+from support.kube_api import Api, wait_for
+from support.operator_process import Replica, replica
 
 CLAIM = {
     "apiVersion": "v1",

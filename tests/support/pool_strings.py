@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 from typing import Any
 
-from child_scenarios import request_of, templates
 from kubedistill.settings import Pool
 from kubedistill.stored import read_stored
 from kubedistill_operator.children.layout import lay_out
 from kubedistill_operator.children.rayjob import build_rayjob
 from kubedistill_operator.plan import Manifest
+from support.child_scenarios import request_of, templates
 
 _D253 = ".".join(["a" * 63] * 3 + ["a" * 61])
 SCENARIO = "generate-on-spot"

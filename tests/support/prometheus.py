@@ -1,6 +1,6 @@
 """Prometheus: promtool to test rules and metrics, and a server that scrapes; from Debian's package, or on the PATH.
 
-`python tests/support/prometheus.py` fetches both into the user's cache; exit code 3 where they can't be had.
+`PYTHONPATH=tests python -m support.prometheus` fetches both into the user's cache; exit code 3 where they can't be had.
 """
 
 import json
@@ -19,10 +19,10 @@ from typing import Any
 
 import yaml
 
-from debian_programs import fetch
-from go_builds import NoBinaries, have, locked
-from kube_api import wait_for
-from operator_process import free_port
+from support.debian_programs import fetch
+from support.go_builds import NoBinaries, have, locked
+from support.kube_api import wait_for
+from support.operator_process import free_port
 
 PROGRAMS = ("prometheus", "promtool")
 

@@ -1,4 +1,4 @@
-"""Record what a version stores: `python tests/support/record_release.py COMMIT VERSION`.
+"""Record what a version stores: `PYTHONPATH=tests python -m support.record_release COMMIT VERSION`.
 
 The commit's own operator and player carry a few jobs on a real API server until each is where its scene wants it. Then
 both are killed, and all that they wrote goes to tests/upgrade/VERSION. Takes about ten minutes.
@@ -18,7 +18,7 @@ from typing import Any
 
 import yaml
 
-from cluster_setup import (
+from support.cluster_setup import (
     OPERATOR,
     OPERATOR_NAMESPACE,
     ROOT,
@@ -27,12 +27,12 @@ from cluster_setup import (
     install_ray_crds,
     read_manifests,
 )
-from control_plane import ControlPlane
-from kube_api import Api, Manifest, wait_for
-from old_code import OldCode, check_out, pack_operator
-from operator_desk import JOBS, make_namespace, small_job
-from operator_process import replica
-from stored_release import KINDS, RELEASES, resource_of
+from support.control_plane import ControlPlane
+from support.kube_api import Api, Manifest, wait_for
+from support.old_code import OldCode, check_out, pack_operator
+from support.operator_harness import JOBS, make_namespace, small_job
+from support.operator_process import replica
+from support.stored_release import KINDS, RELEASES, resource_of
 
 SCALE, SECONDS = 0.3, 900.0
 SETTINGS: dict[str, Any] = {
@@ -60,7 +60,7 @@ class Scene:
     def begin(self, **spec: Any) -> None:
         """Create the job and have it played by the scenario that its name begins with."""
         make_namespace(self.api, self.name)
-        command = [sys.executable, "-m", "player", "--kubeconfig", str(self.plane.kubeconfig)]
+        command = [sys.executable, "-m", "support.fake_kuberay", "--kubeconfig", str(self.plane.kubeconfig)]
         command += ["--namespace", self.name, "--time-scale", str(SCALE)]
         self.player = subprocess.Popen(command, env=self.code.environment, cwd=self.code.folder)
         self.api.create(small_job(self.name, **{**SPEC, **spec}), namespace=self.name)

@@ -10,12 +10,12 @@ from pathlib import Path
 
 import psutil
 
-from config_map_server import NAME, serve_config_map
-from image_root import ImageRoot
 from kubedistill.canonical import digest
 from kubedistill.chain import ArtifactName, StageName
 from kubedistill.contract import JobRef, RunRef, StageJob, StageResult
-from small_job import MARK, QUICKSTART, alive, make_job
+from support.config_map_server import NAME, serve_config_map
+from support.image_root import ImageRoot
+from support.small_job import MARK, QUICKSTART, alive, make_job
 
 ROOT = Path(__file__).parents[2]
 ENVIRONMENT = Path(sys.prefix).resolve()

@@ -5,7 +5,7 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from small_job import QUICKSTART
+from support.small_job import QUICKSTART
 
 Manifest = dict[str, Any]
 

@@ -17,9 +17,9 @@ from typing import Any
 
 import yaml
 
-from cluster_setup import ROOT, read_manifests
-from control_plane import ControlPlane
-from kube_api import Manifest
+from support.cluster_setup import ROOT, read_manifests
+from support.control_plane import ControlPlane
+from support.kube_api import Manifest
 
 RELEASES = ROOT / "tests" / "upgrade"
 _OTHERS = ("crd", "release", "values")

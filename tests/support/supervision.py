@@ -7,8 +7,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from threading import Event, Lock, Thread
 
-from kube_api import wait_for
-from operator_process import Replica
+from support.kube_api import wait_for
+from support.operator_process import Replica
 
 PAUSE_SECONDS, PATIENCE_SECONDS = 0.5, 120.0
 OK = 200

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from kube_api import Api, Manifest
+from support.kube_api import Api, Manifest
 
 RBAC = "rbac.authorization.k8s.io"
 

@@ -12,9 +12,9 @@ from kubedistill.v1alpha1 import Spec, spec_values
 from kubedistill_operator.decisions.freeze import has_digest, spec_digest
 from kubedistill_operator.job import parse_job
 from kubedistill_operator.status import find_condition, is_true
-from operator_desk import small_job
-from tightened import TIGHTENED, Stored
-from world import World, begin, reason_of, small_spec
+from support.fake_cluster import FakeCluster, begin, reason_of, small_spec
+from support.operator_harness import small_job
+from support.tightened_rules import TIGHTENED, Stored
 
 LABELS = {
     "white space at an end": ["yes", "no "],
@@ -65,23 +65,23 @@ def test_what_a_new_rule_refuses_is_read_where_it_is_stored(name: str) -> None:
 
 
 @pytest.fixture
-def padded() -> World:
+def padded() -> FakeCluster:
     """A run that 0.1 froze, at Generate."""
     values = spec_values(small_spec()) | {"task": {"type": "Classification", "labels": LABELS["white space at an end"]}}
-    world = World(spec=read_stored(Spec, values))
-    begin(world, "Generate")
-    world.problem = "spec.task: labels holds a label with white space at an end"
-    return world
+    cluster = FakeCluster(spec=read_stored(Spec, values))
+    begin(cluster, "Generate")
+    cluster.problem = "spec.task: labels holds a label with white space at an end"
+    return cluster
 
 
-def test_a_run_under_former_rules_goes_on(padded: World) -> None:
+def test_a_run_under_former_rules_goes_on(padded: FakeCluster) -> None:
     for stage in ("Generate", "Curate", "Train", "Evaluate", "Export"):
         padded.complete_stage(stage)
     assert padded.status.phase == "Succeeded"
     assert find_condition(padded.status, "SpecDrift") is None
 
 
-def test_a_run_under_former_rules_is_suspended(padded: World) -> None:
+def test_a_run_under_former_rules_is_suspended(padded: FakeCluster) -> None:
     padded.run_child(padded.live)
     padded.settle()
     padded.spec = padded.spec.model_copy(update={"suspend": True})
@@ -90,10 +90,10 @@ def test_a_run_under_former_rules_is_suspended(padded: World) -> None:
 
 
 def test_no_run_starts_under_former_rules() -> None:
-    world = World(problem="spec.task: labels holds a label with white space at an end")
-    world.settle()
-    assert world.status.run is None
-    assert reason_of(world, "Validated") == ("False", "InvalidSpec")
+    cluster = FakeCluster(problem="spec.task: labels holds a label with white space at an end")
+    cluster.settle()
+    assert cluster.status.run is None
+    assert reason_of(cluster, "Validated") == ("False", "InvalidSpec")
 
 
 @pytest.mark.parametrize(("stored", "frozen"), DEFAULTS.values(), ids=DEFAULTS)
@@ -105,11 +105,11 @@ def test_a_former_default_is_no_edit(stored: dict[str, Any], frozen: dict[str, A
 
 
 def test_an_upgrade_tells_of_no_edit() -> None:
-    world = World(spec=small_spec(training={"epochs": 2}))
-    begin(world, "Generate")
-    world.spec = small_spec(training={"epochs": 2, "maxLength": 2048})
-    world.settle()
-    assert not is_true(world.status, "SpecDrift")
-    world.spec = small_spec(training={"epochs": 3, "maxLength": 2048})
-    world.settle()
-    assert is_true(world.status, "SpecDrift")
+    cluster = FakeCluster(spec=small_spec(training={"epochs": 2}))
+    begin(cluster, "Generate")
+    cluster.spec = small_spec(training={"epochs": 2, "maxLength": 2048})
+    cluster.settle()
+    assert not is_true(cluster.status, "SpecDrift")
+    cluster.spec = small_spec(training={"epochs": 3, "maxLength": 2048})
+    cluster.settle()
+    assert is_true(cluster.status, "SpecDrift")

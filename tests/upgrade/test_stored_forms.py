@@ -1,6 +1,6 @@
 """Whatever a version stored is readable today, and what its drivers are told today is readable to them.
 
-`python tests/support/record_release.py COMMIT VERSION` adds a version; whoever changes a stored form does so.
+`python -m support.record_release COMMIT VERSION` adds a version, from tests/; whoever changes a stored form does so.
 """
 
 import json
@@ -11,8 +11,6 @@ from typing import Any
 import jsonschema
 import pytest
 
-from cluster_setup import ROOT, read_manifests
-from job_states import as_object, play
 from kubedistill.chain import CHAIN
 from kubedistill.contract import StageResult
 from kubedistill.report import Report
@@ -29,9 +27,11 @@ from kubedistill_operator.job import parse_job
 from kubedistill_operator.names import child_name, frozen_name
 from kubedistill_operator.observed import Observed
 from kubedistill_runtime.channel import read_job
-from old_code import unpack_operator
-from stored_release import StoredJob, StoredRelease, releases
-from tightened import TIGHTENED, tightenings
+from support.cluster_setup import ROOT, read_manifests
+from support.job_states import as_object, play
+from support.old_code import unpack_operator
+from support.stored_release import StoredJob, StoredRelease, releases
+from support.tightened_rules import TIGHTENED, tightenings
 
 JOBS = {f"{old.version} {name}": (old, job) for old in releases() for name, job in old.jobs.items()}
 LIVE = ("Starting", "Running", "Stopping")
@@ -147,7 +147,7 @@ def test_messages_of_a_local_run_are_read(old: StoredRelease) -> None:
 
 
 def test_every_rule_that_is_new_has_an_object_that_breaks_it(old: StoredRelease) -> None:
-    """A row of tests/support/tightened.py; tests/cluster/upgrade tries its object on a real API server."""
+    """A row of tests/support/tightened_rules.py; tests/cluster/upgrade tries its object on a real API server."""
     (crd,) = read_manifests(ROOT / "crds" / "kubedistill.io_distillationjobs.yaml")
     assert tightenings(old.crd, crd) <= TIGHTENED.keys()
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import pytest
 
-import made_reports as made
 from kubedistill.cli.report import show_comparison
 from kubedistill.client.job import read_job
 from kubedistill.client.judging import comparison_of
 from kubedistill.client.kept import KeptReport
+from support import sample_reports as made
 
 FAILED = "gain 0.05 is below minGain 0.5"
 FROM_STATUS = {

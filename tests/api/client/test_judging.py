@@ -10,7 +10,7 @@ import pytest
 from kubedistill.client.drivers import Driver
 from kubedistill.client.judging import METRICS, compare, evaluate
 from kubedistill.errors import InvalidInput, NotAllowed, NotKept
-from made_reports import make_values
+from support.sample_reports import make_values
 
 KEY = "c0ffee"
 RESULT = {

@@ -12,7 +12,7 @@ import pytest
 from kubedistill import AsyncClient, Client, DistillationJob
 from kubedistill.client.job import manifest_of
 from kubedistill.errors import Conflict, GateMissed, InvalidInput, JobFailed, NoSuchJob, NotKept
-from made_reports import make_values
+from support.sample_reports import make_values
 
 SAY = """
 def say(**event):

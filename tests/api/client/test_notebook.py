@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from kubedistill.client.job import Job
 from kubedistill.printing import printable
-from made_reports import HOSTILE
+from support.sample_reports import HOSTILE
 
 
 def test_a_job_shows_its_stages_and_its_result(a_job: Callable[..., Job]) -> None:

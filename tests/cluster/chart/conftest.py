@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from chart_release import Release
-from helm import Helm
-from kube_api import Api, wait_for
+from support.chart_release import Release
+from support.helm import Helm
+from support.kube_api import Api, wait_for
 
 NewRelease = Callable[..., Release]
 

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 import yaml
 
-from chart_release import Release
-from chart_sets import CHART
-from cluster_desk import Kubectl, has_kubectl
-from helm import HelmFailed
-from kube_api import Api, Manifest, Refused
-from operator_desk import small_job
 from package_chart import package
+from support.chart_release import Release
+from support.chart_sets import CHART
+from support.helm import HelmFailed
+from support.kube_api import Api, Manifest, Refused
+from support.kubectl import Kubectl, has_kubectl
+from support.operator_harness import small_job
 
 JOBS, CRDS = "kubedistill.io/v1alpha1/DistillationJob", "apiextensions.k8s.io/v1/CustomResourceDefinition"
 KIND = "distillationjobs.kubedistill.io"

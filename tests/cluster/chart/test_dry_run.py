@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from chart_sets import SETS, Manifest, only, pods, values_of
-from cluster_setup import apply_crds, read_manifests
-from helm import Helm
-from kube_api import Api, Refused
+from support.chart_sets import SETS, Manifest, only, pods, values_of
+from support.cluster_setup import apply_crds, read_manifests
+from support.helm import Helm
+from support.kube_api import Api, Refused
 
 STUBS = Path(__file__).parent / "monitoring_crds.yaml"
 

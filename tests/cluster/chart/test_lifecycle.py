@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from chart_release import Release
-from helm import HelmFailed
-from kube_api import Api, Manifest, Refused, wait_for
-from operator_desk import claim, small_job
-from player.background import playing
+from support.chart_release import Release
+from support.fake_kuberay.background import playing
+from support.helm import HelmFailed
+from support.kube_api import Api, Manifest, Refused, wait_for
+from support.operator_harness import claim, small_job
 
 JOBS, CRDS = "kubedistill.io/v1alpha1/DistillationJob", "apiextensions.k8s.io/v1/CustomResourceDefinition"
 OURS = "distillationjobs.kubedistill.io"

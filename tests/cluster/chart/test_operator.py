@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from chart_release import Release
-from kube_api import Api, wait_for
-from operator_desk import claim
-from operator_process import Replica
-from player.background import playing
-from small_manifests import distillation_job
+from support.chart_release import Release
+from support.fake_kuberay.background import playing
+from support.kube_api import Api, wait_for
+from support.operator_harness import claim
+from support.operator_process import Replica
+from support.small_manifests import distillation_job
 
 JOBS = "kubedistill.io/v1alpha1/DistillationJob"
 STAGES = ("Prepare", "Generate", "Curate", "Train", "Evaluate", "Export")

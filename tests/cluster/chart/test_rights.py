@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from account_rights import rights
-from chart_release import Release
-from cluster_setup import account_kubeconfig
-from kube_api import Api, Refused, wait_for
-from operator_desk import claim, small_job
-from player.background import playing
-from printed_rights import has_kubectl, print_rights, printed_blocks, read_rights
+from support.account_rights import rights
+from support.chart_release import Release
+from support.cluster_setup import account_kubeconfig
+from support.fake_kuberay.background import playing
+from support.kube_api import Api, Refused, wait_for
+from support.operator_harness import claim, small_job
+from support.printed_rights import has_kubectl, print_rights, printed_blocks, read_rights
 
 BLOCKS = printed_blocks()
 OPERATOR, LEASE, DRIVER = "The operator where jobs are", "The operator in its own namespace", "The driver of an attempt"

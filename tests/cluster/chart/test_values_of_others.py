@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from chart_release import Release
-from chart_sets import CHART, chart_with_stored_values, umbrella_chart
+from support.chart_release import Release
+from support.chart_sets import CHART, chart_with_stored_values, umbrella_chart
 
 DEPLOYMENTS = "apps/v1/Deployment"
 ROLLING = {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}}

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from kube_api import Api, Manifest, wait_for
 from kubedistill.contract import JobRef, RunRef, StageJob
-from player.background import playing
-from player.journal import Journal
+from support.fake_kuberay.background import playing
+from support.fake_kuberay.journal import Journal
+from support.kube_api import Api, Manifest, wait_for
 
 KINDS = {"RayJob": "ray.io/v1/RayJob", "Job": "batch/v1/Job"}
 STAGES = {"Prepare": "Job", "Generate": "RayJob", "Curate": "Job", "Train": "RayJob", "Evaluate": "RayJob"}

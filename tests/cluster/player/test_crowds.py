@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from control_plane import ControlPlane
-from kube_api import wait_for
+from support.control_plane import ControlPlane
+from support.kube_api import wait_for
 
-SUPPORT = Path(__file__).parents[2] / "support"
+TESTS = Path(__file__).parents[2]
 STAGES = ("Generate", "Curate", "Train")
 
 
@@ -64,8 +64,16 @@ def start_player(kubeconfig: Path, namespace: str) -> Iterator[Callable[[], subp
     started: list[subprocess.Popen[str]] = []
 
     def start() -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "player", "--kubeconfig", str(kubeconfig), "--namespace", namespace]
-        environment = {**os.environ, "PYTHONPATH": str(SUPPORT)}
+        command = [
+            sys.executable,
+            "-m",
+            "support.fake_kuberay",
+            "--kubeconfig",
+            str(kubeconfig),
+            "--namespace",
+            namespace,
+        ]
+        environment = {**os.environ, "PYTHONPATH": str(TESTS)}
         started.append(subprocess.Popen([*command, "--time-scale", "0.05"], env=environment, text=True))
         return started[-1]
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from kube_api import JSON_PATCH, wait_for
 from kubedistill.contract import StageProgress, StageResult
+from support.kube_api import JSON_PATCH, wait_for
 
 
 def stop(child: Any) -> None:

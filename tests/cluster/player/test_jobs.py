@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kube_api import wait_for
+from support.kube_api import wait_for
 
 FINISHED = {"SuccessCriteriaMet": "CompletionsReached", "Complete": "CompletionsReached"}
 BROKEN = {"FailureTarget": "BackoffLimitExceeded", "Failed": "BackoffLimitExceeded"}

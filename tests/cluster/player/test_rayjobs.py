@@ -4,9 +4,9 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from kube_api import wait_for
-from player.scenarios import OK, Scenario, Steps, step
-from player.transitions import FINALIZER
+from support.fake_kuberay.scenarios import OK, Scenario, Steps, step
+from support.fake_kuberay.transitions import FINALIZER
+from support.kube_api import wait_for
 
 MakeWorkplace = Callable[..., Any]
 

@@ -11,11 +11,11 @@ from typing import Any
 import psutil
 import pytest
 
-from kube_api import wait_for
 from kubedistill.chain import StageName
 from kubedistill.contract import JobRef, RunRef, StageJob
 from kubedistill.v1alpha1 import Spec, spec_values
-from small_job import make_job, small_spec
+from support.kube_api import wait_for
+from support.small_job import make_job, small_spec
 
 MOUNTS = [
     {"name": "job", "mountPath": "/kubedistill/job", "readOnly": True},

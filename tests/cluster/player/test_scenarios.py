@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from kube_api import wait_for
-from player.scenarios import SCENARIOS
+from support.fake_kuberay.scenarios import SCENARIOS
+from support.kube_api import wait_for
 
 OK, APP_FAILED, SILENT = (("Complete", "SUCCEEDED"), None), (("Failed", "FAILED"), "AppFailed"), (
     ("Failed", "RUNNING"), "JobStatusCheckTimeoutExceeded",

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
-import old_cluster as clusters
-from kubernetes_binaries import find_binaries
-from stored_release import releases
+from support import old_cluster as clusters
+from support.kubernetes_binaries import find_binaries
+from support.stored_release import releases
 
 
 @pytest.fixture(scope="session", params=releases(), ids=lambda old: old.version)

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from cluster_setup import ROOT, apply_crds, read_manifests
-from kube_api import Api, Refused, wait_for
 from kubedistill.printing import printable
-from old_cluster import TIGHT, OldCluster
-from operator_desk import JOBS, small_job
-from tightened import Stored, stored_rows
+from support.cluster_setup import ROOT, apply_crds, read_manifests
+from support.kube_api import Api, Refused, wait_for
+from support.old_cluster import TIGHT, OldCluster
+from support.operator_harness import JOBS, small_job
+from support.tightened_rules import Stored, stored_rows
 
 pytestmark = pytest.mark.own_plane
 BIN = Path(sys.executable).parent

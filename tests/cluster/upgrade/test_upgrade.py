@@ -11,11 +11,11 @@ from typing import Any
 import jsonschema
 import pytest
 
-from kube_api import Manifest, wait_for
-from old_cluster import SECONDS, OldCluster
-from operator_desk import JOBS
-from player.journal import Journal
-from player.scenarios import ANY, OK, START, Scenario, step
+from support.fake_kuberay.journal import Journal
+from support.fake_kuberay.scenarios import ANY, OK, START, Scenario, step
+from support.kube_api import Manifest, wait_for
+from support.old_cluster import SECONDS, OldCluster
+from support.operator_harness import JOBS
 
 pytestmark = pytest.mark.own_plane
 CARRIED, RETURNED, PADDED = "raises-carried", "raises-returned", "minutes-padded"

@@ -3,10 +3,10 @@
 import pytest
 import yaml
 
-from child_scenarios import COMMAND, GOLDEN, SCENARIOS, render, request_of, templates
 from kubedistill.chain import STAGES
 from kubedistill.contract import StageJob
 from kubedistill_operator.children.attempt import build_children
+from support.child_scenarios import COMMAND, GOLDEN, SCENARIOS, render, request_of, templates
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

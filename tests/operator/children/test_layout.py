@@ -4,13 +4,13 @@ from typing import Any
 
 import pytest
 
-from child_scenarios import SETTINGS, example_spec, read_spec
 from kubedistill.chain import StageName
 from kubedistill.errors import InvalidInput, InvalidManifest, PoolNotAllowed, TooFewGPUs, UnknownPool
 from kubedistill.settings import Pool, Resources
 from kubedistill.v1alpha1 import Spec, spec_values
 from kubedistill_operator.children.attempt import check_children
 from kubedistill_operator.children.layout import Layout, lay_out
+from support.child_scenarios import SETTINGS, example_spec, read_spec
 
 POOLS = {**SETTINGS.pools, "private": Pool(node_selector={"gpu": "private"}, allowed_namespaces=("team-b",))}
 

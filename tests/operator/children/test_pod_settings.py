@@ -9,11 +9,20 @@ import pytest
 import requests.utils
 from pydantic import ValidationError
 
-from child_scenarios import EVERY_SETTING, SCENARIOS, SETTINGS, Manifest, build_child, gpus, request_of, templates
 from kubedistill.settings import Images, PodSecurityContext, Settings
 from kubedistill_operator.children.request import ChildRequest
-from player.child import Child, Cluster
-from player.pods import cluster_pod, slots_of
+from support.child_scenarios import (
+    EVERY_SETTING,
+    SCENARIOS,
+    SETTINGS,
+    Manifest,
+    build_child,
+    gpus,
+    request_of,
+    templates,
+)
+from support.fake_kuberay.child import Child, Cluster
+from support.fake_kuberay.pods import cluster_pod, slots_of
 
 GPU_STAGE, CPU_STAGE = "generate-llama-405b-on-two-nodes", "generate-quickstart-on-cpu"
 EVERY = "generate-with-every-setting"

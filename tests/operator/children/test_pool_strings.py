@@ -7,13 +7,13 @@ import jsonschema
 import pytest
 from pydantic import ValidationError
 
-from child_scenarios import ROOT, request_of
 from kubedistill.errors import InvalidPool
 from kubedistill.problems import find_problem
 from kubedistill.settings import Images, Pool, Settings
 from kubedistill.stored import read_stored
 from kubedistill_operator.children.attempt import build_children, check_children
-from pool_strings import AT_BOUNDARY, NAME, ROWS, SCENARIO, values
+from support.child_scenarios import ROOT, request_of
+from support.pool_strings import AT_BOUNDARY, NAME, ROWS, SCENARIO, values
 
 TEXT = (ROOT / "charts" / "kubedistill" / "values.schema.json").read_text(encoding="utf-8")
 SCHEMA = json.loads(TEXT.replace('$"', '\\\\Z"'))

@@ -8,7 +8,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from child_scenarios import EVERY_SETTING, SETTINGS, build_child, gpus, make_request, read_spec, stage_job, templates
 from kubedistill.chain import STAGES
 from kubedistill.errors import InvalidInput
 from kubedistill.settings import Pool
@@ -17,6 +16,16 @@ from kubedistill_operator.children.network import network_variables
 from kubedistill_operator.children.quantities import number
 from kubedistill_operator.children.request import ChildRequest
 from kubedistill_operator.names import child_name
+from support.child_scenarios import (
+    EVERY_SETTING,
+    SETTINGS,
+    build_child,
+    gpus,
+    make_request,
+    read_spec,
+    stage_job,
+    templates,
+)
 
 NAMES = st.from_regex(r"[a-z]([-a-z0-9]{0,30}[a-z0-9])?", fullmatch=True)
 LONGEST = st.from_regex(r"[a-z][-a-z0-9]{30}[a-z0-9]", fullmatch=True)

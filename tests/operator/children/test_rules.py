@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from child_scenarios import (
+from kubedistill.contract import StageJob
+from kubedistill.errors import InvalidManifest
+from kubedistill.stored import read_stored
+from kubedistill.v1alpha1 import Queue, Spec, spec_values
+from kubedistill_operator.children.attempt import build_children
+from kubedistill_operator.children.pods import config_map_folders
+from kubedistill_operator.children.request import ChildRequest
+from kubedistill_operator.names import service_account_name
+from support.child_scenarios import (
     SCENARIOS,
     SETTINGS,
     UID,
@@ -20,14 +28,6 @@ from child_scenarios import (
     stage_job,
     templates,
 )
-from kubedistill.contract import StageJob
-from kubedistill.errors import InvalidManifest
-from kubedistill.stored import read_stored
-from kubedistill.v1alpha1 import Queue, Spec, spec_values
-from kubedistill_operator.children.attempt import build_children
-from kubedistill_operator.children.pods import config_map_folders
-from kubedistill_operator.children.request import ChildRequest
-from kubedistill_operator.names import service_account_name
 
 RAYJOBS = [name for name in SCENARIOS if request_of(name).kind == "RayJob"]
 JOBS = [name for name in SCENARIOS if request_of(name).kind == "Job"]

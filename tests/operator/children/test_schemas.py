@@ -11,8 +11,8 @@ import kubernetes.client as models
 import pytest
 import yaml
 
-from child_scenarios import SCENARIOS, Manifest, build_child, request_of, templates
 from kubedistill_operator.children.attempt import build_children
+from support.child_scenarios import SCENARIOS, Manifest, build_child, request_of, templates
 
 ROOT = Path(__file__).parents[3]
 RAYJOBS = [name for name in SCENARIOS if request_of(name).kind == "RayJob"]

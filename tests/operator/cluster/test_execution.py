@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from child_scenarios import request_of
-from fake_api import FakeApi, refusal, serving
 from kubedistill.v1alpha1 import Condition, StageStatus, Status
 from kubedistill_operator.children.attempt import build_children
 from kubedistill_operator.cluster.client import Cluster
@@ -20,7 +18,9 @@ from kubedistill_operator.cluster.failures import LeaseLost, Leaving, Obstructed
 from kubedistill_operator.cluster.status_writing import status_values
 from kubedistill_operator.job import Job, parse_job
 from kubedistill_operator.plan import Deletion, Event, Manifest, Plan, StopRequest
-from operator_objects import DISTILLATIONS, EVENTS, MAPS, RAYJOBS, at_stage, channel, child
+from support.child_scenarios import request_of
+from support.fake_api import FakeApi, refusal, serving
+from support.operator_objects import DISTILLATIONS, EVENTS, MAPS, RAYJOBS, at_stage, channel, child
 
 Object = dict[str, Any]
 Scenario = Callable[[FakeApi, Executor, Job], Awaitable[None]]

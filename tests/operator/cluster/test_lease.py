@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from kubedistill_operator.cluster.failures import LeaseLost, Outdated, Retry, Taken
 from kubedistill_operator.cluster.lease import DEADLINE_SECONDS, DURATION_SECONDS, REQUEST_SECONDS, Lease
-from virtual_time import VirtualTime
+from support.virtual_time import VirtualTime
 
 Object = dict[str, Any]
 

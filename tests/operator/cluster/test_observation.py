@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from fake_api import FakeApi, refusal, serving
 from kubedistill.contract import StageResult
 from kubedistill.settings import CaBundle, DefaultStorage, Rbac, Settings
 from kubedistill.v1alpha1 import Status
@@ -20,7 +19,8 @@ from kubedistill_operator.decisions.freeze import freeze, frozen_manifest, is_in
 from kubedistill_operator.job import Job, parse_job
 from kubedistill_operator.names import frozen_name
 from kubedistill_operator.observed import Observed
-from operator_objects import (
+from support.fake_api import FakeApi, refusal, serving
+from support.operator_objects import (
     CLAIMS,
     EVENTS,
     JOBS,

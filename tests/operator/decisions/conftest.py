@@ -2,9 +2,9 @@
 
 import pytest
 
-from world import World
+from support.fake_cluster import FakeCluster
 
 
 @pytest.fixture
-def world() -> World:
-    return World()
+def cluster() -> FakeCluster:
+    return FakeCluster()

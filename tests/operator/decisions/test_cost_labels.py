@@ -7,21 +7,21 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import ValidationError
 
-from child_scenarios import templates
 from kubedistill.settings import DefaultStorage, Settings
 from kubedistill.v1alpha1 import Run, Status
 from kubedistill_operator.job import Job
 from kubedistill_operator.telemetry.metrics import Metrics
 from kubedistill_operator.telemetry.table import Table
-from world import SETTINGS, World, small_spec
+from support.child_scenarios import templates
+from support.fake_cluster import SETTINGS, FakeCluster, small_spec
 
 TEAM, CENTER = "team", "example.com/cost-center"
 
 
 @pytest.fixture
-def world() -> World:
+def cluster() -> FakeCluster:
     """A job in a namespace, both with labels."""
-    return World(
+    return FakeCluster(
         spec=small_spec(pods={"labels": {CENTER: "of-the-pods", "own": "x"}}),
         settings=SETTINGS.model_copy(update={"propagate_labels": (TEAM, CENTER)}),
         namespace_labels={CENTER: "4711", "kubernetes.io/metadata.name": "team"},
@@ -29,8 +29,8 @@ def world() -> World:
     )
 
 
-def made(world: World) -> list[dict[str, Any]]:
-    return [one for plan in world.settle() for one in plan.create]
+def made(cluster: FakeCluster) -> list[dict[str, Any]]:
+    return [one for plan in cluster.settle() for one in plan.create]
 
 
 def child_of(objects: list[dict[str, Any]]) -> dict[str, Any]:
@@ -38,15 +38,15 @@ def child_of(objects: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("stage", ["Prepare", "Generate"])
-def test_s15_child_and_pods_carry_the_labels_and_the_namespaces_come_first(stage: str, world: World) -> None:
-    objects = made(world)
+def test_s15_child_and_pods_carry_the_labels_and_the_namespaces_come_first(stage: str, cluster: FakeCluster) -> None:
+    objects = made(cluster)
     if stage == "Generate":
-        name = world.live
-        world.run_child(name)
-        world.settle()
-        world.result(name)
-        world.end_child(name)
-        objects = made(world)
+        name = cluster.live
+        cluster.run_child(name)
+        cluster.settle()
+        cluster.result(name)
+        cluster.end_child(name)
+        objects = made(cluster)
     child = child_of(objects)
     assert child["kind"] == ("Job" if stage == "Prepare" else "RayJob")
     wanted = {TEAM: "support", CENTER: "4711"}
@@ -57,17 +57,17 @@ def test_s15_child_and_pods_carry_the_labels_and_the_namespaces_come_first(stage
     assert TEAM not in objects[0]["metadata"]["labels"], "ConfigMaps and Roles cost nothing"
 
 
-def test_s15_a_run_keeps_the_labels_of_its_start(world: World) -> None:
-    world.step()
-    world.labels, world.namespace_labels, world.settings = {TEAM: "other"}, {}, SETTINGS
-    child = child_of(made(world))
+def test_s15_a_run_keeps_the_labels_of_its_start(cluster: FakeCluster) -> None:
+    cluster.step()
+    cluster.labels, cluster.namespace_labels, cluster.settings = {TEAM: "other"}, {}, SETTINGS
+    child = child_of(made(cluster))
     assert child["metadata"]["labels"][CENTER] == "4711"
     assert child["metadata"]["labels"][TEAM] == "support"
 
 
-def test_s15_without_the_setting_nothing_is_propagated(world: World) -> None:
-    world.settings = SETTINGS
-    assert not {TEAM, CENTER} & child_of(made(world))["metadata"]["labels"].keys()
+def test_s15_without_the_setting_nothing_is_propagated(cluster: FakeCluster) -> None:
+    cluster.settings = SETTINGS
+    assert not {TEAM, CENTER} & child_of(made(cluster))["metadata"]["labels"].keys()
 
 
 REFUSED = {

@@ -7,29 +7,29 @@ import pytest
 
 from kubedistill.chain import CHAIN
 from kubedistill_operator.plan import Plan
-from world import World, begin, reason_of, small_spec, stage_of
+from support.fake_cluster import FakeCluster, begin, reason_of, small_spec, stage_of
 
 FOREIGN = "example.com/block"
 
 
-def delete(world: World, *finalizers: str) -> None:
+def delete(cluster: FakeCluster, *finalizers: str) -> None:
     """Set the job's deletionTimestamp, and let the operator look."""
-    world.deleting, world.finalizers = True, finalizers or (FOREIGN,)
-    world.settle()
+    cluster.deleting, cluster.finalizers = True, finalizers or (FOREIGN,)
+    cluster.settle()
 
 
 @pytest.fixture
-def generating() -> World:
+def generating() -> FakeCluster:
     """A job whose Generate is at work, and whose driver has said what it spent."""
-    world = World()
-    name = begin(world, "Generate")
-    world.run_child(name)
-    world.progress(name, done=10, gpu_seconds=90.0, gpus=2)
-    world.settle()
-    return world
+    cluster = FakeCluster()
+    name = begin(cluster, "Generate")
+    cluster.run_child(name)
+    cluster.progress(name, done=10, gpu_seconds=90.0, gpus=2)
+    cluster.settle()
+    return cluster
 
 
-def test_p3_the_driver_saves_and_its_child_goes(generating: World) -> None:
+def test_p3_the_driver_saves_and_its_child_goes(generating: FakeCluster) -> None:
     name = generating.live
     delete(generating)
     assert generating.channels[name].stop
@@ -49,7 +49,7 @@ def test_p3_the_driver_saves_and_its_child_goes(generating: World) -> None:
     assert generating.step() == Plan(), "and that is a fixed point"
 
 
-def test_p3_a_driver_that_does_not_leave_has_a_minute(generating: World) -> None:
+def test_p3_a_driver_that_does_not_leave_has_a_minute(generating: FakeCluster) -> None:
     name = generating.live
     delete(generating)
     generating.now += 59
@@ -65,44 +65,44 @@ def test_p3_a_driver_that_does_not_leave_has_a_minute(generating: World) -> None
     assert stage_of(generating, "Generate").state == "Pending"
 
 
-def begin_after_failure(world: World) -> None:
-    world.settle()
-    world.run_child(world.live)
-    world.result(world.live, outcome="Failed", cause="failure", reason="Trouble")
-    world.end_child(world.live)
+def begin_after_failure(cluster: FakeCluster) -> None:
+    cluster.settle()
+    cluster.run_child(cluster.live)
+    cluster.result(cluster.live, outcome="Failed", cause="failure", reason="Trouble")
+    cluster.end_child(cluster.live)
 
 
-def wait_in_queue(world: World) -> None:
-    world.spec = small_spec(queue={"name": "q"})
-    world.settle()
-    world.children[world.live] = replace(world.children[world.live], admitted=False)
-    world.settle()
+def wait_in_queue(cluster: FakeCluster) -> None:
+    cluster.spec = small_spec(queue={"name": "q"})
+    cluster.settle()
+    cluster.children[cluster.live] = replace(cluster.children[cluster.live], admitted=False)
+    cluster.settle()
 
 
-def suspend(world: World) -> None:
-    begin(world, "Curate")
-    world.spec = small_spec(suspend=True)
+def suspend(cluster: FakeCluster) -> None:
+    begin(cluster, "Curate")
+    cluster.spec = small_spec(suspend=True)
 
 
-def succeed(world: World) -> None:
+def succeed(cluster: FakeCluster) -> None:
     for stage in CHAIN:
-        world.complete_stage(stage.name)
+        cluster.complete_stage(stage.name)
 
 
-def fail(world: World) -> None:
-    world.settle()
-    world.run_child(world.live)
-    world.result(world.live, outcome="Failed", cause="user", reason="InvalidData")
+def fail(cluster: FakeCluster) -> None:
+    cluster.settle()
+    cluster.run_child(cluster.live)
+    cluster.result(cluster.live, outcome="Failed", cause="user", reason="InvalidData")
 
 
-STATES: dict[str, Callable[[World], object]] = {
-    "that was never looked at": lambda world: None,
-    "that has begun, without a child yet": lambda world: world.step(),
-    "whose child was just made": World.settle,
+STATES: dict[str, Callable[[FakeCluster], object]] = {
+    "that was never looked at": lambda cluster: None,
+    "that has begun, without a child yet": lambda cluster: cluster.step(),
+    "whose child was just made": FakeCluster.settle,
     "that waits in a queue": wait_in_queue,
     "between two attempts": begin_after_failure,
     "that is to be suspended": suspend,
-    "that was not valid": lambda world: setattr(world, "problem", "spec.task: not known"),
+    "that was not valid": lambda cluster: setattr(cluster, "problem", "spec.task: not known"),
     "that has succeeded": succeed,
     "that has failed": fail,
 }
@@ -111,20 +111,20 @@ STATES: dict[str, Callable[[World], object]] = {
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("finalizers", [(FOREIGN,), ("foregroundDeletion", FOREIGN)], ids=["foreign", "foreground"])
 def test_p3_a_job_in_any_state_comes_to_rest_without_a_child(state: str, finalizers: tuple[str, ...]) -> None:
-    world = World()
-    STATES[state](world)
-    made = list(world.created)
-    delete(world, *finalizers)
+    cluster = FakeCluster()
+    STATES[state](cluster)
+    made = list(cluster.created)
+    delete(cluster, *finalizers)
     for _ in range(3):
-        world.now += 61
-        for name in list(world.pods):
-            world.end_child(name)
-        world.settle()
-    assert (world.status.phase, world.children, world.created) == ("Deleting", {}, made)
-    assert world.step() == Plan()
+        cluster.now += 61
+        for name in list(cluster.pods):
+            cluster.end_child(name)
+        cluster.settle()
+    assert (cluster.status.phase, cluster.children, cluster.created) == ("Deleting", {}, made)
+    assert cluster.step() == Plan()
 
 
-def test_p3_a_result_that_comes_last_counts_and_nothing_follows(generating: World) -> None:
+def test_p3_a_result_that_comes_last_counts_and_nothing_follows(generating: FakeCluster) -> None:
     name = generating.live
     delete(generating)
     generating.result(name, gpu_seconds=99.0)
@@ -134,7 +134,7 @@ def test_p3_a_result_that_comes_last_counts_and_nothing_follows(generating: Worl
     assert (stage_of(generating, "Curate").state, generating.children) == ("Pending", {})
 
 
-def test_p3_an_operator_that_was_down_stops_it_when_it_is_back(generating: World) -> None:
+def test_p3_an_operator_that_was_down_stops_it_when_it_is_back(generating: FakeCluster) -> None:
     name = generating.live
     generating.deleting, generating.finalizers = True, (FOREIGN,)
     generating.now += 10**5
@@ -148,7 +148,7 @@ def test_p3_an_operator_that_was_down_stops_it_when_it_is_back(generating: World
 
 @pytest.mark.parametrize("finalizers", [("orphan",), ("orphan", FOREIGN)])
 def test_p10_who_deletes_with_orphans_wants_the_children_to_go_on(
-    finalizers: tuple[str, ...], generating: World
+    finalizers: tuple[str, ...], generating: FakeCluster
 ) -> None:
     before = generating.status
     delete(generating, *finalizers)
@@ -160,7 +160,7 @@ def test_p10_who_deletes_with_orphans_wants_the_children_to_go_on(
 
 @pytest.mark.parametrize("stopping", [False, True])
 def test_p10_children_that_were_orphaned_go_on_though_another_finalizer_holds_the_job(
-    *, stopping: bool, generating: World
+    *, stopping: bool, generating: FakeCluster
 ) -> None:
     """The garbage collector takes the ownerReferences away and then its own finalizer, and somebody's is left."""
     if stopping:

@@ -7,7 +7,7 @@ import pytest
 
 from kubedistill_operator.observed import Pod
 from kubedistill_operator.status import with_run
-from world import World, begin, reason_of, small_spec, stage_of
+from support.fake_cluster import FakeCluster, begin, reason_of, small_spec, stage_of
 
 _QUOTA = "exceeded quota: team, requested: pods=1, used: pods=4, limited: pods=4"
 # What the API server says of a pod that it does not make: the reason.
@@ -34,38 +34,38 @@ REFUSED_PODS = {
 
 
 @pytest.mark.parametrize("row", REFUSED_PODS)
-def test_w7_w11_why_a_job_has_no_pod_is_what_its_event_says(world: World, row: str) -> None:
+def test_w7_w11_why_a_job_has_no_pod_is_what_its_event_says(cluster: FakeCluster, row: str) -> None:
     message, reason = REFUSED_PODS[row]
-    world.settle()
-    world.pods_refused = message
-    world.settle()
-    assert reason_of(world, "Progressing") == ("False", reason)
-    assert stage_of(world, "Prepare").reason == reason
-    world.now += 3601
-    world.settle()
-    assert reason_of(world, "Failed") == ("True", reason)
-    assert stage_of(world, "Prepare").restarts.failure == 0
+    cluster.settle()
+    cluster.pods_refused = message
+    cluster.settle()
+    assert reason_of(cluster, "Progressing") == ("False", reason)
+    assert stage_of(cluster, "Prepare").reason == reason
+    cluster.now += 3601
+    cluster.settle()
+    assert reason_of(cluster, "Failed") == ("True", reason)
+    assert stage_of(cluster, "Prepare").restarts.failure == 0
 
 
 @pytest.mark.parametrize("row", REFUSED_PODS)
-def test_w7_w11_why_a_ray_cluster_has_no_pod_is_what_its_condition_says(world: World, row: str) -> None:
+def test_w7_w11_why_a_ray_cluster_has_no_pod_is_what_its_condition_says(cluster: FakeCluster, row: str) -> None:
     message, reason = REFUSED_PODS[row]
-    name = begin(world, "Generate")
-    world.children[name] = replace(world.children[name], reason="FailedCreate", message=message)
-    world.settle()
-    assert reason_of(world, "Progressing") == ("False", reason)
+    name = begin(cluster, "Generate")
+    cluster.children[name] = replace(cluster.children[name], reason="FailedCreate", message=message)
+    cluster.settle()
+    assert reason_of(cluster, "Progressing") == ("False", reason)
 
 
-def test_w11_the_same_refusal_of_pods_with_other_names_is_written_once(world: World) -> None:
-    world.settle()
+def test_w11_the_same_refusal_of_pods_with_other_names_is_written_once(cluster: FakeCluster) -> None:
+    cluster.settle()
     said = set()
     for name in ("abcde", "fghij", "klmno"):
-        world.pods_refused = f'Error creating: pods "quickstart-prepare-kfxpz-{name}" is forbidden: {_QUOTA}'
-        world.now += 15
-        world.settle()
-        said.add(world.status.message)
+        cluster.pods_refused = f'Error creating: pods "quickstart-prepare-kfxpz-{name}" is forbidden: {_QUOTA}'
+        cluster.now += 15
+        cluster.settle()
+        said.add(cluster.status.message)
     assert len(said) == 1
-    assert [event.reason for event in world.events].count("Waiting") == 1
+    assert [event.reason for event in cluster.events].count("Waiting") == 1
 
 
 # Kubelet's reason and words: ours.
@@ -92,122 +92,124 @@ CONTAINERS = {
 
 
 @pytest.mark.parametrize("row", CONTAINERS)
-def test_w5_w6_w10_a_container_that_is_not_started_is_told_by_kubelets_words(world: World, row: str) -> None:
+def test_w5_w6_w10_a_container_that_is_not_started_is_told_by_kubelets_words(cluster: FakeCluster, row: str) -> None:
     said, words, reason = CONTAINERS[row]
-    name = begin(world, "Generate")
-    world.pods[name] = (Pod("p", "u", "Pending", world.now, waiting_reason=said, waiting_message=words),)
-    world.settle()
-    assert reason_of(world, "Progressing") == ("False", reason)
-    assert words in world.status.message
-    world.now += 3601
-    world.settle()
-    assert reason_of(world, "Failed") == ("True", reason)
+    name = begin(cluster, "Generate")
+    cluster.pods[name] = (Pod("p", "u", "Pending", cluster.now, waiting_reason=said, waiting_message=words),)
+    cluster.settle()
+    assert reason_of(cluster, "Progressing") == ("False", reason)
+    assert words in cluster.status.message
+    cluster.now += 3601
+    cluster.settle()
+    assert reason_of(cluster, "Failed") == ("True", reason)
 
 
 @pytest.mark.parametrize(("name", "at"), [("prompts", "spec.data.train"), ("bundle", "settings.caBundle.configMap")])
-def test_s3_a_config_map_that_is_missing_keeps_a_run_from_starting(world: World, name: str, at: str) -> None:
-    world.spec = small_spec(data={"train": {"configMapKeyRef": {"name": "prompts", "key": "train.jsonl"}}})
-    world.missing_config_maps = (name,)
-    world.settle()
-    assert reason_of(world, "Validated") == ("False", "ConfigMapNotFound")
-    assert at in world.status.message
-    assert world.status.run is None
-    world.missing_config_maps = ()
-    world.settle()
-    assert world.created
+def test_s3_a_config_map_that_is_missing_keeps_a_run_from_starting(cluster: FakeCluster, name: str, at: str) -> None:
+    cluster.spec = small_spec(data={"train": {"configMapKeyRef": {"name": "prompts", "key": "train.jsonl"}}})
+    cluster.missing_config_maps = (name,)
+    cluster.settle()
+    assert reason_of(cluster, "Validated") == ("False", "ConfigMapNotFound")
+    assert at in cluster.status.message
+    assert cluster.status.run is None
+    cluster.missing_config_maps = ()
+    cluster.settle()
+    assert cluster.created
 
 
-def head(world: World, **changes: Any) -> Pod:
-    return Pod(**({"name": "head", "uid": "u", "phase": "Running", "created": world.now, "node": "n1"} | changes))
+def head(cluster: FakeCluster, **changes: Any) -> Pod:
+    return Pod(**({"name": "head", "uid": "u", "phase": "Running", "created": cluster.now, "node": "n1"} | changes))
 
 
-def test_a6_a_container_that_ends_again_and_again_is_named_and_charged_after_some_restarts(world: World) -> None:
-    name = begin(world, "Generate")
+def test_a6_a_container_that_ends_again_and_again_is_named_and_charged_after_some_restarts(
+    cluster: FakeCluster,
+) -> None:
+    name = begin(cluster, "Generate")
     crash = {"exit_code": 127, "exit_reason": "Error", "exit_message": "ray: command not found"}
     for restarts in range(1, 5):
         waiting = "CrashLoopBackOff" if restarts % 2 else ""  # between two ends it runs for a moment
-        world.pods[name] = (head(world, restarts=restarts, waiting_reason=waiting, **crash),)
-        world.now += 15
-        world.settle()
-        assert reason_of(world, "Progressing") == ("False", "CrashLooping")
-        assert "exit code 127" in world.status.message
-        assert "ray: command not found" in world.status.message
-        assert stage_of(world, "Generate").restarts.failure == 0
-    assert [event.reason for event in world.events].count("Waiting") == 1
-    world.pods[name] = (head(world, restarts=5, **crash),)
-    world.settle()
-    stage = stage_of(world, "Generate")
+        cluster.pods[name] = (head(cluster, restarts=restarts, waiting_reason=waiting, **crash),)
+        cluster.now += 15
+        cluster.settle()
+        assert reason_of(cluster, "Progressing") == ("False", "CrashLooping")
+        assert "exit code 127" in cluster.status.message
+        assert "ray: command not found" in cluster.status.message
+        assert stage_of(cluster, "Generate").restarts.failure == 0
+    assert [event.reason for event in cluster.events].count("Waiting") == 1
+    cluster.pods[name] = (head(cluster, restarts=5, **crash),)
+    cluster.settle()
+    stage = stage_of(cluster, "Generate")
     assert (stage.restarts.failure, stage.restarts.infrastructure) == (1, 0)
     assert stage.reason == "CrashLooping"
-    assert name not in world.children
+    assert name not in cluster.children
 
 
-def test_a6_a_container_that_was_started_again_and_is_ready_loops_no_more(world: World) -> None:
-    name = begin(world, "Generate")
-    world.pods[name] = (head(world, restarts=7, exit_code=1, ready_since=world.now),)
-    world.settle()
-    assert reason_of(world, "Progressing") == ("True", "Generate")
-    assert stage_of(world, "Generate").restarts.failure == 0
+def test_a6_a_container_that_was_started_again_and_is_ready_loops_no_more(cluster: FakeCluster) -> None:
+    name = begin(cluster, "Generate")
+    cluster.pods[name] = (head(cluster, restarts=7, exit_code=1, ready_since=cluster.now),)
+    cluster.settle()
+    assert reason_of(cluster, "Progressing") == ("True", "Generate")
+    assert stage_of(cluster, "Generate").restarts.failure == 0
 
 
-def test_w12_a_rayjob_that_nobody_takes_up_is_told_after_15_seconds(world: World) -> None:
-    name = begin(world, "Generate")
-    world.children[name] = replace(world.children[name], noticed=False)
-    world.settle()
-    assert reason_of(world, "Progressing") == ("True", "Generate")
-    world.now += 15
-    world.settle()
-    assert reason_of(world, "Progressing") == ("False", "KubeRayAbsent")
-    assert "no GPU is held" in world.status.message
-    world.run_child(name)
-    world.children[name] = replace(world.children[name], noticed=True)
-    world.settle()
-    assert reason_of(world, "Progressing") == ("True", "Generate")
-    assert stage_of(world, "Generate").attempt == 1
+def test_w12_a_rayjob_that_nobody_takes_up_is_told_after_15_seconds(cluster: FakeCluster) -> None:
+    name = begin(cluster, "Generate")
+    cluster.children[name] = replace(cluster.children[name], noticed=False)
+    cluster.settle()
+    assert reason_of(cluster, "Progressing") == ("True", "Generate")
+    cluster.now += 15
+    cluster.settle()
+    assert reason_of(cluster, "Progressing") == ("False", "KubeRayAbsent")
+    assert "no GPU is held" in cluster.status.message
+    cluster.run_child(name)
+    cluster.children[name] = replace(cluster.children[name], noticed=True)
+    cluster.settle()
+    assert reason_of(cluster, "Progressing") == ("True", "Generate")
+    assert stage_of(cluster, "Generate").attempt == 1
 
 
-def test_w12_a_rayjob_that_a_queue_has_just_let_in_has_15_seconds_too(world: World) -> None:
-    world.spec = small_spec(queue={"name": "q"})
-    name = begin(world, "Generate")
-    world.children[name] = replace(world.children[name], admitted=False, noticed=False)
-    world.status = with_run(world.status, counted_at="")  # Kueue holds it back before anybody looks
-    world.settle()
-    world.now += 3000
-    world.children[name] = replace(world.children[name], admitted=True)
-    world.settle()
-    assert reason_of(world, "Progressing")[0] == "True"
-    world.now += 15
-    world.settle()
-    assert reason_of(world, "Progressing") == ("False", "KubeRayAbsent")
+def test_w12_a_rayjob_that_a_queue_has_just_let_in_has_15_seconds_too(cluster: FakeCluster) -> None:
+    cluster.spec = small_spec(queue={"name": "q"})
+    name = begin(cluster, "Generate")
+    cluster.children[name] = replace(cluster.children[name], admitted=False, noticed=False)
+    cluster.status = with_run(cluster.status, counted_at="")  # Kueue holds it back before anybody looks
+    cluster.settle()
+    cluster.now += 3000
+    cluster.children[name] = replace(cluster.children[name], admitted=True)
+    cluster.settle()
+    assert reason_of(cluster, "Progressing")[0] == "True"
+    cluster.now += 15
+    cluster.settle()
+    assert reason_of(cluster, "Progressing") == ("False", "KubeRayAbsent")
 
 
-def test_w12_a_cluster_that_is_ready_without_being_told_so_names_the_pods_that_hold_gpus(world: World) -> None:
-    world.spec = small_spec(
+def test_w12_a_cluster_that_is_ready_without_being_told_so_names_the_pods_that_hold_gpus(cluster: FakeCluster) -> None:
+    cluster.spec = small_spec(
         teachers=[
             {"name": "big", "model": {"source": "teacher", "tensorParallelSize": 4}, "resources": {"pool": "h100"}}
         ]
     )
-    name = begin(world, "Generate")
-    world.settle()
-    since = world.now
-    world.pods[name] = (
-        head(world, ready_since=since),
+    name = begin(cluster, "Generate")
+    cluster.settle()
+    since = cluster.now
+    cluster.pods[name] = (
+        head(cluster, ready_since=since),
         Pod("worker", "w", "Running", since, node="n2", ready_since=since),
     )
-    world.now += 29
-    world.settle()
-    assert reason_of(world, "Progressing") == ("True", "Generate")
-    world.now += 31
-    world.settle()
-    assert reason_of(world, "Progressing") == ("False", "KubeRayAbsent")
-    assert "4 GPUs of Generate: head, worker" in world.status.message
+    cluster.now += 29
+    cluster.settle()
+    assert reason_of(cluster, "Progressing") == ("True", "Generate")
+    cluster.now += 31
+    cluster.settle()
+    assert reason_of(cluster, "Progressing") == ("False", "KubeRayAbsent")
+    assert "4 GPUs of Generate: head, worker" in cluster.status.message
 
 
-def test_w4_a_lost_node_is_named(world: World) -> None:
-    name = begin(world, "Generate")
-    world.settle()
-    world.pods[name] = (head(world, node="node-7", node_lost_since=world.now),)
-    world.now += 61
-    world.settle()
-    assert reason_of(world, "Progressing") == ("False", "WaitingForNodes")
-    assert "node node-7 of pod head" in world.status.message
+def test_w4_a_lost_node_is_named(cluster: FakeCluster) -> None:
+    name = begin(cluster, "Generate")
+    cluster.settle()
+    cluster.pods[name] = (head(cluster, node="node-7", node_lost_since=cluster.now),)
+    cluster.now += 61
+    cluster.settle()
+    assert reason_of(cluster, "Progressing") == ("False", "WaitingForNodes")
+    assert "node node-7 of pod head" in cluster.status.message

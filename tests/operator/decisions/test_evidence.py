@@ -6,73 +6,73 @@ import pytest
 
 from kubedistill.chain import StageName
 from kubedistill_operator.observed import Pod
-from world import World, begin, stage_of
+from support.fake_cluster import FakeCluster, begin, stage_of
 
 
-def begin_training(world: World) -> str:
+def begin_training(cluster: FakeCluster) -> str:
     """Let Train's child run; returns its name."""
-    name = begin(world, "Train")
-    world.run_child(name)
-    world.settle()
+    name = begin(cluster, "Train")
+    cluster.run_child(name)
+    cluster.settle()
     return name
 
 
-def test_a6_a_job_that_failed_is_told_by_the_exit_code_of_its_pod(world: World) -> None:
-    world.settle()
-    name = world.live
-    world.run_child(name)
-    world.settle()
-    world.end_child(name, reason="BackoffLimitExceeded")
-    world.pods[name] = (Pod("p", "u", "Failed", world.now, node="n1", exit_reason="Error", exit_code=139),)
-    world.settle()
-    world.now += 31
-    world.settle()
-    assert (world.status.stages[0].restarts.failure, world.status.stages[0].restarts.infrastructure) == (1, 0)
+def test_a6_a_job_that_failed_is_told_by_the_exit_code_of_its_pod(cluster: FakeCluster) -> None:
+    cluster.settle()
+    name = cluster.live
+    cluster.run_child(name)
+    cluster.settle()
+    cluster.end_child(name, reason="BackoffLimitExceeded")
+    cluster.pods[name] = (Pod("p", "u", "Failed", cluster.now, node="n1", exit_reason="Error", exit_code=139),)
+    cluster.settle()
+    cluster.now += 31
+    cluster.settle()
+    assert (cluster.status.stages[0].restarts.failure, cluster.status.stages[0].restarts.infrastructure) == (1, 0)
     assert "pod p ended with exit code 139" in next(
-        event.message for event in world.events if event.reason == "AttemptFailed"
+        event.message for event in cluster.events if event.reason == "AttemptFailed"
     )
 
 
-def test_a7_what_a_pod_showed_counts_when_it_is_gone_before_the_grace_is_over(world: World) -> None:
-    name = begin_training(world)
-    pods = world.pods[name]
-    world.end_child(name, reason="SubmissionFailed")
-    world.pods[name] = (replace(pods[0], phase="Failed", exit_reason="OOMKilled", exit_code=137),)
-    world.settle()
-    del world.children[name], world.pods[name]
-    world.settle()
-    world.now += 31
-    world.settle()
-    stage = stage_of(world, "Train")
+def test_a7_what_a_pod_showed_counts_when_it_is_gone_before_the_grace_is_over(cluster: FakeCluster) -> None:
+    name = begin_training(cluster)
+    pods = cluster.pods[name]
+    cluster.end_child(name, reason="SubmissionFailed")
+    cluster.pods[name] = (replace(pods[0], phase="Failed", exit_reason="OOMKilled", exit_code=137),)
+    cluster.settle()
+    del cluster.children[name], cluster.pods[name]
+    cluster.settle()
+    cluster.now += 31
+    cluster.settle()
+    stage = stage_of(cluster, "Train")
     assert (stage.restarts.failure, stage.restarts.infrastructure) == (1, 0)
     assert [
-        event.message for event in world.events if event.reason == "AttemptFailed" and "OutOfMemory" in event.message
+        event.message for event in cluster.events if event.reason == "AttemptFailed" and "OutOfMemory" in event.message
     ]
 
 
-def test_a7_evidence_that_comes_late_counts_too(world: World) -> None:
-    name = begin_training(world)
-    world.end_child(name, reason="SubmissionFailed")
-    world.settle()
-    world.pods[name] = (
-        Pod("p", "u", "Failed", world.now, node="n1", exit_reason="TerminationByKubelet", exit_code=143),
+def test_a7_evidence_that_comes_late_counts_too(cluster: FakeCluster) -> None:
+    name = begin_training(cluster)
+    cluster.end_child(name, reason="SubmissionFailed")
+    cluster.settle()
+    cluster.pods[name] = (
+        Pod("p", "u", "Failed", cluster.now, node="n1", exit_reason="TerminationByKubelet", exit_code=143),
     )
-    world.now += 31
-    world.settle()
-    assert stage_of(world, "Train").restarts.preemption == 1
+    cluster.now += 31
+    cluster.settle()
+    assert stage_of(cluster, "Train").restarts.preemption == 1
 
 
-def test_a13_a_child_that_runs_again_takes_back_what_its_end_seemed_to_show(world: World) -> None:
-    name = begin_training(world)
-    world.children[name] = replace(world.children[name], evicted=True)
-    world.settle()
-    world.children[name] = replace(world.children[name], evicted=False)
-    world.settle()
-    assert stage_of(world, "Train").ended_at == ""
-    assert stage_of(world, "Train").reason == ""
-    world.end_child(name)
-    world.settle()
-    assert stage_of(world, "Train").attempt == 1, "the grace begins anew"
+def test_a13_a_child_that_runs_again_takes_back_what_its_end_seemed_to_show(cluster: FakeCluster) -> None:
+    name = begin_training(cluster)
+    cluster.children[name] = replace(cluster.children[name], evicted=True)
+    cluster.settle()
+    cluster.children[name] = replace(cluster.children[name], evicted=False)
+    cluster.settle()
+    assert stage_of(cluster, "Train").ended_at == ""
+    assert stage_of(cluster, "Train").reason == ""
+    cluster.end_child(name)
+    cluster.settle()
+    assert stage_of(cluster, "Train").attempt == 1, "the grace begins anew"
 
 
 FULL = "Pod ephemeral local storage usage exceeds the total limit of containers 1Gi."
@@ -95,35 +95,37 @@ PUT_OUT = {
 
 @pytest.mark.parametrize("stage", ["Curate", "Train"])
 @pytest.mark.parametrize("row", PUT_OUT)
-def test_a7_a13_a_pod_is_put_out_for_what_it_used_or_for_its_node(world: World, row: str, stage: StageName) -> None:
+def test_a7_a13_a_pod_is_put_out_for_what_it_used_or_for_its_node(
+    cluster: FakeCluster, row: str, stage: StageName
+) -> None:
     said, sentence, cause, reason = PUT_OUT[row]
-    name = begin(world, stage)
-    world.run_child(name)
-    world.settle()
-    world.end_child(name, reason="BackoffLimitExceeded")
-    world.pods[name] = (
-        Pod("p", "u", "Failed", world.now, node="n1", exit_code=137, exit_reason=said, exit_message=sentence),
+    name = begin(cluster, stage)
+    cluster.run_child(name)
+    cluster.settle()
+    cluster.end_child(name, reason="BackoffLimitExceeded")
+    cluster.pods[name] = (
+        Pod("p", "u", "Failed", cluster.now, node="n1", exit_code=137, exit_reason=said, exit_message=sentence),
     )
-    world.settle()
-    world.now += 31
-    world.settle()
-    assert getattr(stage_of(world, stage).restarts, cause) == 1
-    told = [event.message for event in world.events if event.reason == "AttemptFailed"]
+    cluster.settle()
+    cluster.now += 31
+    cluster.settle()
+    assert getattr(stage_of(cluster, stage).restarts, cause) == 1
+    told = [event.message for event in cluster.events if event.reason == "AttemptFailed"]
     assert [f": {reason}: " in message for message in told] == [True]
     assert sentence in told[0] or cause == "preemption"
 
 
-def test_a6_a_command_that_is_not_in_the_image_is_told_in_the_words_of_the_runtime(world: World) -> None:
-    world.settle()
-    name = world.live
+def test_a6_a_command_that_is_not_in_the_image_is_told_in_the_words_of_the_runtime(cluster: FakeCluster) -> None:
+    cluster.settle()
+    name = cluster.live
     words = 'exec: "python": executable file not found in $PATH'
-    world.end_child(name, reason="BackoffLimitExceeded")
-    world.pods[name] = (
-        Pod("p", "u", "Failed", world.now, exit_code=128, exit_reason="StartError", exit_message=words),
+    cluster.end_child(name, reason="BackoffLimitExceeded")
+    cluster.pods[name] = (
+        Pod("p", "u", "Failed", cluster.now, exit_code=128, exit_reason="StartError", exit_message=words),
     )
-    world.settle()
-    world.now += 31
-    world.settle()
-    stage = world.status.stages[0]
+    cluster.settle()
+    cluster.now += 31
+    cluster.settle()
+    stage = cluster.status.stages[0]
     assert (stage.restarts.failure, stage.reason) == (1, "UserCodeError")
     assert words in stage.message

@@ -9,7 +9,7 @@ from kubedistill.settings import Policy
 from kubedistill.v1alpha1 import Spec, spec_values
 from kubedistill_operator.decisions.policy import check_policy
 from kubedistill_operator.status import find_condition
-from world import World, small_spec
+from support.fake_cluster import FakeCluster, small_spec
 
 LLAMA = "hf://meta-llama/Llama-3.1-8B"
 ALLOWED: dict[str, tuple[str, ...]] = {
@@ -77,30 +77,30 @@ def test_own_code_of_a_checkpoint_is_refused_where_it_is_not_allowed() -> None:
     assert caught.value.at == "spec.teachers[0].model.trustRemoteCode"
 
 
-def test_s13_a_job_against_the_policy_starts_nothing_until_the_settings_change(world: World) -> None:
-    allowed = world.settings
-    world.settings = allowed.model_copy(update={"policy": Policy(allowed_sources=("hf://nobody/",))})
-    plan = world.step()
+def test_s13_a_job_against_the_policy_starts_nothing_until_the_settings_change(cluster: FakeCluster) -> None:
+    allowed = cluster.settings
+    cluster.settings = allowed.model_copy(update={"policy": Policy(allowed_sources=("hf://nobody/",))})
+    plan = cluster.step()
     assert plan.create == ()
-    validated = find_condition(world.status, "Validated")
+    validated = find_condition(cluster.status, "Validated")
     assert validated is not None
     assert (validated.status, validated.reason) == ("False", "PolicyViolated")
     assert validated.message.startswith("spec.teachers[0].model.source: ")
-    world.settings = allowed
-    assert world.step().create != ()
+    cluster.settings = allowed
+    assert cluster.step().create != ()
 
 
-def test_a_run_without_a_child_keeps_the_policy_of_its_start_where_a_new_one_refuses_it(world: World) -> None:
-    world.step()
-    assert world.status.run is not None
-    digest = world.status.run.snapshot_digest
-    world.settings = world.settings.model_copy(update={"policy": Policy(allowed_sources=("hf://nobody/",))})
-    world.complete_stage("Prepare")
-    assert world.status.run.snapshot_digest == digest
+def test_a_run_without_a_child_keeps_the_policy_of_its_start_where_a_new_one_refuses_it(cluster: FakeCluster) -> None:
+    cluster.step()
+    assert cluster.status.run is not None
+    digest = cluster.status.run.snapshot_digest
+    cluster.settings = cluster.settings.model_copy(update={"policy": Policy(allowed_sources=("hf://nobody/",))})
+    cluster.complete_stage("Prepare")
+    assert cluster.status.run.snapshot_digest == digest
 
 
-def test_a_run_goes_on_under_the_policy_of_its_start(world: World) -> None:
-    world.complete_stage("Prepare")
-    world.settings = world.settings.model_copy(update={"policy": Policy(allowed_sources=("hf://nobody/",))})
-    world.complete_stage("Generate")
-    assert world.status.phase == "Curating"
+def test_a_run_goes_on_under_the_policy_of_its_start(cluster: FakeCluster) -> None:
+    cluster.complete_stage("Prepare")
+    cluster.settings = cluster.settings.model_copy(update={"policy": Policy(allowed_sources=("hf://nobody/",))})
+    cluster.complete_stage("Generate")
+    assert cluster.status.phase == "Curating"

@@ -7,7 +7,7 @@ from kubedistill.v1alpha1 import Condition, Run, StageStatus, Status
 from kubedistill_operator.job import Job
 from kubedistill_operator.status import find_condition
 from kubedistill_operator.telemetry.table import Table
-from world import NAMESPACE, World, begin, reason_of, small_spec, stage_of
+from support.fake_cluster import NAMESPACE, FakeCluster, begin, reason_of, small_spec, stage_of
 
 TEACHER = {
     "name": "big",
@@ -21,12 +21,12 @@ def limited(most: int | None) -> Settings:
 
 
 @pytest.fixture
-def asks_for_8() -> World:
+def asks_for_8() -> FakeCluster:
     """A job whose Generate holds 8 GPUs of pool h100, and whose other stages hold none."""
-    return World(spec=small_spec(teachers=[TEACHER]), settings=limited(10))
+    return FakeCluster(spec=small_spec(teachers=[TEACHER]), settings=limited(10))
 
 
-def test_an_attempt_says_what_it_holds(asks_for_8: World) -> None:
+def test_an_attempt_says_what_it_holds(asks_for_8: FakeCluster) -> None:
     begin(asks_for_8, "Generate")
     generate, prepare = stage_of(asks_for_8, "Generate"), stage_of(asks_for_8, "Prepare")
     assert (generate.pool, generate.gpus) == ("h100", 8)
@@ -41,7 +41,7 @@ def test_an_attempt_says_what_it_holds(asks_for_8: World) -> None:
     ],
 )  # fmt: skip
 def test_w10_a_stage_waits_while_others_hold_the_gpus(
-    held: dict[str, int], most: int | None, waits: bool, asks_for_8: World
+    held: dict[str, int], most: int | None, waits: bool, asks_for_8: FakeCluster
 ) -> None:
     asks_for_8.settings = limited(most)
     asks_for_8.gpus_in_namespace = held
@@ -57,7 +57,7 @@ def test_w10_a_stage_waits_while_others_hold_the_gpus(
         assert stage_of(asks_for_8, "Generate").state == "Starting"
 
 
-def test_w10_a_limit_of_this_moment_holds_for_runs_that_have_started(asks_for_8: World) -> None:
+def test_w10_a_limit_of_this_moment_holds_for_runs_that_have_started(asks_for_8: FakeCluster) -> None:
     asks_for_8.step()
     assert asks_for_8.status.run is not None
     asks_for_8.settings, asks_for_8.gpus_in_namespace = limited(9), {"h100": 2}
@@ -66,7 +66,7 @@ def test_w10_a_limit_of_this_moment_holds_for_runs_that_have_started(asks_for_8:
     assert reason_of(asks_for_8, "QuotaReserved") == ("False", "PoolBusy")
 
 
-def test_s14_a_stage_that_could_never_start_is_refused_at_the_start(asks_for_8: World) -> None:
+def test_s14_a_stage_that_could_never_start_is_refused_at_the_start(asks_for_8: FakeCluster) -> None:
     asks_for_8.settings = limited(7)
     assert asks_for_8.step().create == ()
     validated = find_condition(asks_for_8.status, "Validated")

@@ -9,24 +9,24 @@ from kubedistill.chain import CHAIN
 from kubedistill.settings import Pool, Settings
 from kubedistill_operator.names import CANCEL_ANNOTATION, RERUN_ANNOTATION
 from kubedistill_operator.status import find_condition, is_true
-from world import World, begin, reason_of, small_spec, stage_of
+from support.fake_cluster import FakeCluster, begin, reason_of, small_spec, stage_of
 
 
 @pytest.fixture
-def finished() -> World:
+def finished() -> FakeCluster:
     """A world whose only run has succeeded."""
-    world = World()
+    cluster = FakeCluster()
     for stage in CHAIN:
-        world.complete_stage(stage.name)
-    world.settle()
-    return world
+        cluster.complete_stage(stage.name)
+    cluster.settle()
+    return cluster
 
 
-def edit(world: World, **changes: object) -> None:
-    world.spec, world.generation = world.spec.model_copy(update=changes), world.generation + 1
+def edit(cluster: FakeCluster, **changes: object) -> None:
+    cluster.spec, cluster.generation = cluster.spec.model_copy(update=changes), cluster.generation + 1
 
 
-def test_s5_an_edit_of_a_finished_job_is_seen_and_said_to_wait_for_a_new_run(finished: World) -> None:
+def test_s5_an_edit_of_a_finished_job_is_seen_and_said_to_wait_for_a_new_run(finished: FakeCluster) -> None:
     edit(finished, active_deadline_seconds=60, task=small_spec().task.model_copy(update={"system_prompt": "Be brief."}))
     finished.settle()
     drift = find_condition(finished.status, "SpecDrift")
@@ -37,7 +37,7 @@ def test_s5_an_edit_of_a_finished_job_is_seen_and_said_to_wait_for_a_new_run(fin
     assert finished.step().status is None
 
 
-def test_s6_a_live_field_of_a_finished_job_is_observed_and_no_drift(finished: World) -> None:
+def test_s6_a_live_field_of_a_finished_job_is_observed_and_no_drift(finished: FakeCluster) -> None:
     edit(finished, child_retention_seconds=5)
     finished.settle()
     assert finished.status.observed_generation == 2
@@ -45,7 +45,7 @@ def test_s6_a_live_field_of_a_finished_job_is_observed_and_no_drift(finished: Wo
     assert is_true(finished.status, "Complete")
 
 
-def test_s7_a_new_run_id_after_the_end_starts_a_run_without_a_word_of_drift(finished: World) -> None:
+def test_s7_a_new_run_id_after_the_end_starts_a_run_without_a_word_of_drift(finished: FakeCluster) -> None:
     edit(finished, run_id="again")
     finished.settle()
     assert finished.status.run is not None
@@ -53,7 +53,7 @@ def test_s7_a_new_run_id_after_the_end_starts_a_run_without_a_word_of_drift(fini
     assert "SpecDrift" not in [event.reason for event in finished.events]
 
 
-def test_s8_a_used_run_id_on_a_finished_job_is_said(finished: World) -> None:
+def test_s8_a_used_run_id_on_a_finished_job_is_said(finished: FakeCluster) -> None:
     edit(finished, run_id="again")
     finished.settle()
     finished.complete_stage("Prepare")
@@ -69,42 +69,42 @@ def test_s8_a_used_run_id_on_a_finished_job_is_said(finished: World) -> None:
 
 
 def test_s10_a_cancellation_that_is_still_on_the_job_is_honoured_once_however_many_reruns_follow() -> None:
-    world = World()
-    world.settle()
-    world.annotations[CANCEL_ANNOTATION] = "once"
+    cluster = FakeCluster()
+    cluster.settle()
+    cluster.annotations[CANCEL_ANNOTATION] = "once"
     for _ in range(20):
-        world.settle()
-        world.now += 61
-        world.pods.clear()
-    assert world.status.phase == "Failed"
+        cluster.settle()
+        cluster.now += 61
+        cluster.pods.clear()
+    assert cluster.status.phase == "Failed"
     for number in range(12):
-        world.annotations[RERUN_ANNOTATION] = f"again-{number}"
-        world.settle()
-        assert world.status.phase == "Preparing", number
-        world.status = world.status.model_copy(update={"run": None, "stages": ()})
-    assert "cancel:once" in world.status.handled_requests
-    assert len(world.status.handled_requests) == 8
+        cluster.annotations[RERUN_ANNOTATION] = f"again-{number}"
+        cluster.settle()
+        assert cluster.status.phase == "Preparing", number
+        cluster.status = cluster.status.model_copy(update={"run": None, "stages": ()})
+    assert "cancel:once" in cluster.status.handled_requests
+    assert len(cluster.status.handled_requests) == 8
 
 
 def test_p1_an_edit_of_a_suspended_job_is_seen() -> None:
-    world = World(spec=small_spec(suspend=True))
-    world.settle()
-    edit(world, child_retention_seconds=5)
-    world.settle()
-    assert (world.status.phase, world.status.observed_generation) == ("Suspended", 2)
-    assert reason_of(world, "Progressing") == ("False", "Suspended")
+    cluster = FakeCluster(spec=small_spec(suspend=True))
+    cluster.settle()
+    edit(cluster, child_retention_seconds=5)
+    cluster.settle()
+    assert (cluster.status.phase, cluster.status.observed_generation) == ("Suspended", 2)
+    assert reason_of(cluster, "Progressing") == ("False", "Suspended")
 
 
 def test_a_run_that_a_newer_operator_froze_goes_on_after_a_downgrade() -> None:
-    world = World()
-    world.settle()
-    ((name, frozen),) = world.frozen.items()
+    cluster = FakeCluster()
+    cluster.settle()
+    ((name, frozen),) = cluster.frozen.items()
     values = dict(frozen.values)
     values["spec"] = {**values["spec"], "novelty": {"a": 1}}  # type: ignore[dict-item]
     values["images"] = {"novelty": "x"}
-    world.frozen[name] = replace(frozen, values=values)
-    world.complete_stage("Prepare")
-    assert [stage.state for stage in world.status.stages][:1] == ["Succeeded"]
+    cluster.frozen[name] = replace(frozen, values=values)
+    cluster.complete_stage("Prepare")
+    assert [stage.state for stage in cluster.status.stages][:1] == ["Succeeded"]
 
 
 def test_the_pool_that_a_stage_overrides_sets_the_price() -> None:
@@ -114,10 +114,10 @@ def test_the_pool_that_a_stage_overrides_sets_the_price() -> None:
     }
     spec = small_spec()
     stages = spec.stages.model_copy(update={"generate": spec.stages.generate.model_copy(update={"pool": "cheap"})})
-    world = World(spec=spec.model_copy(update={"stages": stages}), settings=Settings(pools=pools))
-    world.settle()
-    assert world.jobs[world.live].prices.teacher == 2.0
-    assert world.jobs[world.live].pools.teacher == "cheap"
+    cluster = FakeCluster(spec=spec.model_copy(update={"stages": stages}), settings=Settings(pools=pools))
+    cluster.settle()
+    assert cluster.jobs[cluster.live].prices.teacher == 2.0
+    assert cluster.jobs[cluster.live].pools.teacher == "cheap"
 
 
 @pytest.mark.parametrize(
@@ -152,69 +152,69 @@ def test_a_driver_is_told_the_pools_that_its_prices_are_of(
         "teachers": teachers,
         "student": spec.student.model_copy(update={"resources": resources}),
     }
-    world = World(spec=spec.model_copy(update=update), settings=Settings(pools=pools))
-    world.settle()
-    told = world.jobs[world.live]
+    cluster = FakeCluster(spec=spec.model_copy(update=update), settings=Settings(pools=pools))
+    cluster.settle()
+    told = cluster.jobs[cluster.live]
     assert (told.pools.teacher, told.pools.student) == expected
     assert (told.prices.teacher, told.prices.student) == tuple(price[name] for name in expected)
 
 
-def test_p1_p2_suspend_saves_and_resume_goes_on(world: World) -> None:
-    name = begin(world, "Train")
-    world.run_child(name)
-    world.settle()
-    world.spec = small_spec(suspend=True)
-    world.settle()
-    assert world.channels[name].stop
-    assert world.status.phase == "Training"
-    world.result(name, outcome="Stopped", cause="none", reason="Stopped")
-    world.settle()
-    world.end_child(name)
-    world.settle()
-    assert world.status.phase == "Suspended"
-    assert name not in world.children
-    world.now += 10**6
-    world.settle()
-    assert world.children == {}, "those of earlier stages are kept no longer than in a run"
-    assert world.step().status is None
-    world.spec = small_spec()
-    world.settle()
-    world.complete_stage("Prepare")
-    stage = stage_of(world, "Train")
+def test_p1_p2_suspend_saves_and_resume_goes_on(cluster: FakeCluster) -> None:
+    name = begin(cluster, "Train")
+    cluster.run_child(name)
+    cluster.settle()
+    cluster.spec = small_spec(suspend=True)
+    cluster.settle()
+    assert cluster.channels[name].stop
+    assert cluster.status.phase == "Training"
+    cluster.result(name, outcome="Stopped", cause="none", reason="Stopped")
+    cluster.settle()
+    cluster.end_child(name)
+    cluster.settle()
+    assert cluster.status.phase == "Suspended"
+    assert name not in cluster.children
+    cluster.now += 10**6
+    cluster.settle()
+    assert cluster.children == {}, "those of earlier stages are kept no longer than in a run"
+    assert cluster.step().status is None
+    cluster.spec = small_spec()
+    cluster.settle()
+    cluster.complete_stage("Prepare")
+    stage = stage_of(cluster, "Train")
     assert (stage.attempt, stage.state) == (2, "Starting")
     assert stage.restarts.failure + stage.restarts.infrastructure + stage.restarts.preemption == 0
 
 
-def test_p1_a_driver_that_does_not_leave_has_a_minute(world: World) -> None:
-    name = begin(world, "Train")
-    world.run_child(name)
-    world.settle()
-    world.spec = small_spec(suspend=True)
-    world.settle()
-    world.now += 59
-    world.settle()
-    assert name in world.children
-    world.now += 2
-    world.settle()
-    assert name not in world.children
+def test_p1_a_driver_that_does_not_leave_has_a_minute(cluster: FakeCluster) -> None:
+    name = begin(cluster, "Train")
+    cluster.run_child(name)
+    cluster.settle()
+    cluster.spec = small_spec(suspend=True)
+    cluster.settle()
+    cluster.now += 59
+    cluster.settle()
+    assert name in cluster.children
+    cluster.now += 2
+    cluster.settle()
+    assert name not in cluster.children
 
 
-def test_p4_children_of_a_success_are_kept_for_a_while(world: World) -> None:
+def test_p4_children_of_a_success_are_kept_for_a_while(cluster: FakeCluster) -> None:
     for stage in [stage.name for stage in CHAIN]:
-        world.complete_stage(stage)
-    assert world.created[-1] in world.children
-    world.now += 601
-    world.settle()
-    assert world.children == {}
+        cluster.complete_stage(stage)
+    assert cluster.created[-1] in cluster.children
+    cluster.now += 601
+    cluster.settle()
+    assert cluster.children == {}
 
 
 def test_a_driver_is_told_the_day_that_the_job_was_created_in_every_stage() -> None:
     """A chat template that asks for the date must hear the same one in all stages, whatever day they run on."""
-    world = World()
-    world.settle()
-    first = world.jobs[world.live].date
-    assert first == datetime.fromtimestamp(world.job.created, UTC).date().isoformat()
-    world.complete_stage("Prepare")
-    world.now += 86_400
-    world.settle()
-    assert world.jobs[world.live].date == first
+    cluster = FakeCluster()
+    cluster.settle()
+    first = cluster.jobs[cluster.live].date
+    assert first == datetime.fromtimestamp(cluster.job.created, UTC).date().isoformat()
+    cluster.complete_stage("Prepare")
+    cluster.now += 86_400
+    cluster.settle()
+    assert cluster.jobs[cluster.live].date == first

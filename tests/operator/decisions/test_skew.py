@@ -12,7 +12,7 @@ from kubedistill.v1alpha1 import Spec, spec_values
 from kubedistill.v1alpha1.base import Model
 from kubedistill_operator.decisions.freeze import freeze, frozen_manifest, thaw
 from kubedistill_operator.observed import Frozen
-from world import SETTINGS, World, begin, reason_of, small_spec
+from support.fake_cluster import SETTINGS, FakeCluster, begin, reason_of, small_spec
 
 
 class Adapter(Model):
@@ -35,57 +35,57 @@ def stored(frozen: Frozen, **changes: Any) -> Frozen:
     return replace(frozen, values={**frozen.values, **changes})
 
 
-def frozen_run(world: World) -> Frozen:
-    (found,) = world.frozen.values()
+def frozen_run(cluster: FakeCluster) -> Frozen:
+    (found,) = cluster.frozen.values()
     return found
 
 
-def store(world: World, **changes: Any) -> None:
+def store(cluster: FakeCluster, **changes: Any) -> None:
     """Have another version's operator freeze the run, and write its digest into status."""
-    found = stored(frozen_run(world), **changes)
-    world.frozen[found.name] = found
+    found = stored(frozen_run(cluster), **changes)
+    cluster.frozen[found.name] = found
 
 
 def later_spec(**changes: Any) -> Spec:
     return LaterSpec.model_validate_json(json.dumps(spec_values(small_spec()) | changes))
 
 
-def test_an_image_is_told_no_default_that_came_after_it(world: World) -> None:
-    world.spec = later_spec()
-    told = json.loads(world.jobs[begin(world, "Train")].to_json())["spec"]
+def test_an_image_is_told_no_default_that_came_after_it(cluster: FakeCluster) -> None:
+    cluster.spec = later_spec()
+    told = json.loads(cluster.jobs[begin(cluster, "Train")].to_json())["spec"]
     # The older image of another run refuses every field that it does not know, at any depth.
     assert spec_values(Spec.model_validate_json(json.dumps(told))) == told == spec_values(small_spec())
 
 
-def test_a_driver_is_told_what_is_stored_also_what_this_operator_does_not_know(world: World) -> None:
-    begin(world, "Curate")
-    spec = {**frozen_run(world).values["spec"], "training": {"adapter": {"type": "LoRA"}}, "budget": None}
-    store(world, spec=spec)
-    job = world.jobs[begin_next(world)]
+def test_a_driver_is_told_what_is_stored_also_what_this_operator_does_not_know(cluster: FakeCluster) -> None:
+    begin(cluster, "Curate")
+    spec = {**frozen_run(cluster).values["spec"], "training": {"adapter": {"type": "LoRA"}}, "budget": None}
+    store(cluster, spec=spec)
+    job = cluster.jobs[begin_next(cluster)]
     assert json.loads(job.to_json())["spec"] == spec
     assert job.spec == small_spec()
 
 
-def begin_next(world: World) -> str:
+def begin_next(cluster: FakeCluster) -> str:
     """Play the current stage to its success, and start the next one."""
-    name = world.live
-    world.run_child(name)
-    world.settle()
-    world.result(name)
-    world.end_child(name)
-    world.settle()
-    return world.live
+    name = cluster.live
+    cluster.run_child(name)
+    cluster.settle()
+    cluster.result(name)
+    cluster.end_child(name)
+    cluster.settle()
+    return cluster.live
 
 
-def test_a_driver_is_told_in_the_contract_of_its_run(world: World) -> None:
-    begin(world, "Curate")
-    store(world, contract=CONTRACT - 1)
-    assert world.jobs[begin_next(world)].contract == CONTRACT - 1
+def test_a_driver_is_told_in_the_contract_of_its_run(cluster: FakeCluster) -> None:
+    begin(cluster, "Curate")
+    store(cluster, contract=CONTRACT - 1)
+    assert cluster.jobs[begin_next(cluster)].contract == CONTRACT - 1
 
 
 def test_pools_and_images_of_a_later_version_are_read_for_what_is_known() -> None:
-    world = World()
-    frozen = json.loads(frozen_manifest(world.job, freeze(world.job, "1", settings=SETTINGS))["data"]["run.json"])
+    cluster = FakeCluster()
+    frozen = json.loads(frozen_manifest(cluster.job, freeze(cluster.job, "1", settings=SETTINGS))["data"]["run.json"])
     later = json.loads(json.dumps(frozen))
     later["pools"]["h100"] |= {"laterField": "nvidia", "tolerations": [{"key": "a", "laterField": 3}]}
     later["images"] |= {"laterField": ["a"]}
@@ -95,20 +95,20 @@ def test_pools_and_images_of_a_later_version_are_read_for_what_is_known() -> Non
     assert run.settings.images == SETTINGS.images
 
 
-def test_a_spec_that_another_version_froze_has_not_drifted(world: World) -> None:
-    name = begin(world, "Train")
-    spec = {**frozen_run(world).values["spec"], "budget": {"type": "a"}}
-    store(world, spec=spec, digest="of the spec with a budget")
-    world.run_child(name)
-    world.settle()
-    assert not [one for one in world.status.conditions if one.type == "SpecDrift"]
-    world.spec, world.generation = small_spec(training={"epochs": 9}), 2
-    world.settle()
-    assert reason_of(world, "SpecDrift") == ("True", "Edited")
+def test_a_spec_that_another_version_froze_has_not_drifted(cluster: FakeCluster) -> None:
+    name = begin(cluster, "Train")
+    spec = {**frozen_run(cluster).values["spec"], "budget": {"type": "a"}}
+    store(cluster, spec=spec, digest="of the spec with a budget")
+    cluster.run_child(name)
+    cluster.settle()
+    assert not [one for one in cluster.status.conditions if one.type == "SpecDrift"]
+    cluster.spec, cluster.generation = small_spec(training={"epochs": 9}), 2
+    cluster.settle()
+    assert reason_of(cluster, "SpecDrift") == ("True", "Edited")
 
 
 @pytest.mark.parametrize("contract", [None, "one", [1]])
-def test_a_contract_that_is_no_number_makes_a_run_unreadable(contract: Any, world: World) -> None:
-    begin(world, "Train")
+def test_a_contract_that_is_no_number_makes_a_run_unreadable(contract: Any, cluster: FakeCluster) -> None:
+    begin(cluster, "Train")
     with pytest.raises((TypeError, ValueError)):
-        thaw(stored(frozen_run(world), contract=contract), settings=SETTINGS)
+        thaw(stored(frozen_run(cluster), contract=contract), settings=SETTINGS)

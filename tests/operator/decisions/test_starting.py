@@ -7,7 +7,7 @@ from kubedistill.contract import ArtifactRef
 from kubedistill.settings import Images, PodSecurityContext, Pool
 from kubedistill.v1alpha1 import Restarts
 from kubedistill_operator.status import find_condition, is_true, with_stage
-from world import World, begin, reason_of, small_spec, stage_of
+from support.fake_cluster import FakeCluster, begin, reason_of, small_spec, stage_of
 
 FORBIDDEN = Pool(node_selector={"a": "b"}, allowed_namespaces=("other",))
 
@@ -15,60 +15,60 @@ FORBIDDEN = Pool(node_selector={"a": "b"}, allowed_namespaces=("other",))
 STAGES = [stage.name for stage in CHAIN]
 
 
-def test_a1_a_whole_run_succeeds_stage_by_stage(world: World) -> None:
+def test_a1_a_whole_run_succeeds_stage_by_stage(cluster: FakeCluster) -> None:
     for stage in STAGES:
-        world.complete_stage(stage)
-    assert world.status.phase == "Succeeded"
-    assert is_true(world.status, "Complete")
-    assert len(world.created) == len(STAGES) == len(set(world.created))
-    assert [event.reason for event in world.events].count("StageSucceeded") == len(STAGES)
-    assert {one for one in ("DataGenerated", "StudentTrained", "Evaluated") if is_true(world.status, one)} == {
+        cluster.complete_stage(stage)
+    assert cluster.status.phase == "Succeeded"
+    assert is_true(cluster.status, "Complete")
+    assert len(cluster.created) == len(STAGES) == len(set(cluster.created))
+    assert [event.reason for event in cluster.events].count("StageSucceeded") == len(STAGES)
+    assert {one for one in ("DataGenerated", "StudentTrained", "Evaluated") if is_true(cluster.status, one)} == {
         "DataGenerated",
         "StudentTrained",
         "Evaluated",
     }
-    assert world.step().status is None, "a run that is over is a fixed point"
+    assert cluster.step().status is None, "a run that is over is a fixed point"
 
 
-def test_a1_status_and_events_say_what_came_of_it(world: World) -> None:
-    name = begin(world, "Evaluate")
-    world.run_child(name)
-    world.settle()
+def test_a1_status_and_events_say_what_came_of_it(cluster: FakeCluster) -> None:
+    name = begin(cluster, "Evaluate")
+    cluster.run_child(name)
+    cluster.settle()
     figures = {"teacherAccuracy": 0.906, "baselineAccuracy": 0.403, "distilledAccuracy": 2 / 3}
     report = {"report": ArtifactRef(key="r", uri="file:///kubedistill/storage/artifacts/report/r", complete=True)}
     summary = {**figures, "gate": {"passed": True}}
-    world.result(name, summary=summary, message="gate passed", artifacts=report)
-    world.step()
-    assert stage_of(world, "Evaluate").message == "gate passed"
-    assert stage_of(world, "Evaluate").starts == 1, "though its driver was never seen at work"
-    assert world.events[-1].message == "Evaluate attempt 1: gate passed"
-    assert world.status.message == "Evaluate: gate passed", "until the next stage has something to say"
-    assert world.status.result is not None
-    assert world.status.result.distilled_accuracy == 0.666667
-    assert world.status.run is not None
-    assert [one.uri for one in world.status.run.artifacts if one.name == "report"] == [report["report"].uri]
-    world.end_child(name)
-    world.complete_stage("Export")
+    cluster.result(name, summary=summary, message="gate passed", artifacts=report)
+    cluster.step()
+    assert stage_of(cluster, "Evaluate").message == "gate passed"
+    assert stage_of(cluster, "Evaluate").starts == 1, "though its driver was never seen at work"
+    assert cluster.events[-1].message == "Evaluate attempt 1: gate passed"
+    assert cluster.status.message == "Evaluate: gate passed", "until the next stage has something to say"
+    assert cluster.status.result is not None
+    assert cluster.status.result.distilled_accuracy == 0.666667
+    assert cluster.status.run is not None
+    assert [one.uri for one in cluster.status.run.artifacts if one.name == "report"] == [report["report"].uri]
+    cluster.end_child(name)
+    cluster.complete_stage("Export")
     praise = "accuracy went from 40.3% to 66.7% (teacher 90.6%); the student is exported"
-    assert world.status.message == praise
-    assert world.events[-1].message == f"run 1: {praise}"
-    assert (world.status.attempt, world.status.stage, world.status.progress) == (None, "", "")
+    assert cluster.status.message == praise
+    assert cluster.events[-1].message == f"run 1: {praise}"
+    assert (cluster.status.attempt, cluster.status.stage, cluster.status.progress) == (None, "", "")
 
 
-def test_s1_the_run_is_frozen_before_anything_is_made(world: World) -> None:
-    plan = world.step()
+def test_s1_the_run_is_frozen_before_anything_is_made(cluster: FakeCluster) -> None:
+    plan = cluster.step()
     assert plan.create[0]["metadata"]["name"].startswith("quickstart-run-")
     assert plan.create[0]["immutable"] is True
-    assert world.status.phase == "Preparing"
-    assert [event.reason for event in world.events] == ["RunStarted"]
+    assert cluster.status.phase == "Preparing"
+    assert [event.reason for event in cluster.events] == ["RunStarted"]
 
 
-def test_new_settings_reach_the_next_pods_of_a_run_but_for_its_pools_and_images(world: World) -> None:
-    world.step()
+def test_new_settings_reach_the_next_pods_of_a_run_but_for_its_pools_and_images(cluster: FakeCluster) -> None:
+    cluster.step()
     images = Images(runtime="later", runtime_cpu="later", registry="later.io", pull_secrets=("later",))
     changes = {"images": images, "pools": {}, "pod_security_context": PodSecurityContext(fs_group=7)}
-    world.settings = world.settings.model_copy(update=changes)
-    (job,) = [one for plan in world.settle() for one in plan.create if one["kind"] == "Job"]
+    cluster.settings = cluster.settings.model_copy(update=changes)
+    (job,) = [one for plan in cluster.settle() for one in plan.create if one["kind"] == "Job"]
     pod = job["spec"]["template"]["spec"]
     assert pod["containers"][0]["image"] == Images().runtime_cpu
     assert "h100" in str(pod["affinity"]), "the pools are those of the start"
@@ -87,128 +87,128 @@ def test_new_settings_reach_the_next_pods_of_a_run_but_for_its_pools_and_images(
     ids=["s2 unknown pool", "s2 forbidden pool", "s3 no claim", "s3 not shared"],
 )  # fmt: skip
 def test_s2_s3_what_can_not_start_says_why_and_heals(
-    world: World, settings: dict, claim_modes: tuple[str, ...] | None, reason: str, says: str
+    cluster: FakeCluster, settings: dict, claim_modes: tuple[str, ...] | None, reason: str, says: str
 ) -> None:
-    good = world.settings
-    world.settings, world.claim_access_modes = good.model_copy(update=settings), claim_modes
-    world.settle()
-    assert reason_of(world, "Validated") == ("False", reason)
-    assert says in world.status.message
-    assert world.status.phase == "Pending"
-    assert world.created == []
-    assert [event.reason for event in world.events] == ["ValidationFailed"], "said once"
-    world.settings, world.claim_access_modes = good, ("ReadWriteMany",)
-    world.settle()
-    assert reason_of(world, "Validated") == ("True", "Valid")
-    assert world.created
+    good = cluster.settings
+    cluster.settings, cluster.claim_access_modes = good.model_copy(update=settings), claim_modes
+    cluster.settle()
+    assert reason_of(cluster, "Validated") == ("False", reason)
+    assert says in cluster.status.message
+    assert cluster.status.phase == "Pending"
+    assert cluster.created == []
+    assert [event.reason for event in cluster.events] == ["ValidationFailed"], "said once"
+    cluster.settings, cluster.claim_access_modes = good, ("ReadWriteMany",)
+    cluster.settle()
+    assert reason_of(cluster, "Validated") == ("True", "Valid")
+    assert cluster.created
 
 
-def test_s5_an_edit_waits_for_a_new_run(world: World) -> None:
-    name = begin(world, "Generate")
-    world.run_child(name)
-    world.spec = small_spec(training={"epochs": 7})
-    world.settle()
-    assert reason_of(world, "SpecDrift") == ("True", "Edited")
-    assert world.live == name
-    assert [event.reason for event in world.events].count("SpecDrift") == 1
-    world.spec = small_spec()
-    world.settle()
-    assert find_condition(world.status, "SpecDrift") is None
+def test_s5_an_edit_waits_for_a_new_run(cluster: FakeCluster) -> None:
+    name = begin(cluster, "Generate")
+    cluster.run_child(name)
+    cluster.spec = small_spec(training={"epochs": 7})
+    cluster.settle()
+    assert reason_of(cluster, "SpecDrift") == ("True", "Edited")
+    assert cluster.live == name
+    assert [event.reason for event in cluster.events].count("SpecDrift") == 1
+    cluster.spec = small_spec()
+    cluster.settle()
+    assert find_condition(cluster.status, "SpecDrift") is None
 
 
 @pytest.mark.parametrize(
     "edit", [{"childRetentionSeconds": 1}, {"activeDeadlineSeconds": 99_999}, {"queue": {"name": "q"}}]
 )
-def test_s6_live_fields_are_no_drift(world: World, edit: dict) -> None:
-    begin(world, "Generate")
-    world.spec = small_spec(**edit)
-    world.settle()
-    assert find_condition(world.status, "SpecDrift") is None
+def test_s6_live_fields_are_no_drift(cluster: FakeCluster, edit: dict) -> None:
+    begin(cluster, "Generate")
+    cluster.spec = small_spec(**edit)
+    cluster.settle()
+    assert find_condition(cluster.status, "SpecDrift") is None
 
 
-def test_s7_a_new_run_id_supersedes(world: World) -> None:
-    name = begin(world, "Train")
-    world.run_child(name)
-    world.settle()
-    world.spec = small_spec(runID="second")
-    world.settle()
-    assert world.channels[name].stop, "the driver is asked to save first"
-    assert world.status.run is not None
-    assert world.status.run.id == "1"
-    world.result(name, outcome="Stopped", cause="none", reason="Stopped")
-    world.settle()
-    assert name not in world.children
-    assert world.status.run.id == "1", "its pods still run"
-    world.end_child(name)
-    world.settle()
-    assert world.status.run.id == "second"
-    assert [(one.id, one.outcome) for one in world.status.run_history] == [("1", "Superseded")]
-    assert stage_of(world, "Prepare").attempt == 1
+def test_s7_a_new_run_id_supersedes(cluster: FakeCluster) -> None:
+    name = begin(cluster, "Train")
+    cluster.run_child(name)
+    cluster.settle()
+    cluster.spec = small_spec(runID="second")
+    cluster.settle()
+    assert cluster.channels[name].stop, "the driver is asked to save first"
+    assert cluster.status.run is not None
+    assert cluster.status.run.id == "1"
+    cluster.result(name, outcome="Stopped", cause="none", reason="Stopped")
+    cluster.settle()
+    assert name not in cluster.children
+    assert cluster.status.run.id == "1", "its pods still run"
+    cluster.end_child(name)
+    cluster.settle()
+    assert cluster.status.run.id == "second"
+    assert [(one.id, one.outcome) for one in cluster.status.run_history] == [("1", "Superseded")]
+    assert stage_of(cluster, "Prepare").attempt == 1
 
 
-def test_s8_a_used_run_id_starts_nothing(world: World) -> None:
-    world.spec = small_spec(runID="first")
-    begin(world, "Generate")
-    world.spec = small_spec(runID="second")
-    world.settle()
-    assert world.status.run is not None
-    assert world.status.run.id == "second"
-    world.spec = small_spec(runID="first")
-    world.settle()
-    assert world.status.run.id == "second"
-    assert reason_of(world, "SpecDrift") == ("True", "RunIDReused")
+def test_s8_a_used_run_id_starts_nothing(cluster: FakeCluster) -> None:
+    cluster.spec = small_spec(runID="first")
+    begin(cluster, "Generate")
+    cluster.spec = small_spec(runID="second")
+    cluster.settle()
+    assert cluster.status.run is not None
+    assert cluster.status.run.id == "second"
+    cluster.spec = small_spec(runID="first")
+    cluster.settle()
+    assert cluster.status.run.id == "second"
+    assert reason_of(cluster, "SpecDrift") == ("True", "RunIDReused")
 
 
-def test_s9_rerun_is_honoured_once(world: World) -> None:
+def test_s9_rerun_is_honoured_once(cluster: FakeCluster) -> None:
     for stage in STAGES:
-        world.complete_stage(stage)
-    world.annotations["kubedistill.io/rerun"] = "monday"
-    world.settle()
-    assert world.status.run is not None
-    assert world.status.run.id == "rerun-monday"
-    world.complete_stage("Prepare")
-    assert world.status.phase == "Succeeded", "everything was there already"
-    world.settle()
-    assert [one.id for one in world.status.run_history] == ["1"]
-    assert [stage.state for stage in world.status.stages] == ["Succeeded", *["Skipped"] * 5]
+        cluster.complete_stage(stage)
+    cluster.annotations["kubedistill.io/rerun"] = "monday"
+    cluster.settle()
+    assert cluster.status.run is not None
+    assert cluster.status.run.id == "rerun-monday"
+    cluster.complete_stage("Prepare")
+    assert cluster.status.phase == "Succeeded", "everything was there already"
+    cluster.settle()
+    assert [one.id for one in cluster.status.run_history] == ["1"]
+    assert [stage.state for stage in cluster.status.stages] == ["Succeeded", *["Skipped"] * 5]
 
 
-def test_s9_a_stage_is_skipped_by_what_the_run_s_own_image_makes(world: World) -> None:
+def test_s9_a_stage_is_skipped_by_what_the_run_s_own_image_makes(cluster: FakeCluster) -> None:
     """As a run of 0.1, whose Curate makes no samples, that was suspended in Train and goes on under this version."""
-    name = begin(world, "Prepare")
-    world.run_child(name)
+    name = begin(cluster, "Prepare")
+    cluster.run_child(name)
     known = {"rows": True, "answers": True, "judge": True, "dataset": True, "student": False, "report": False}
-    world.result(
+    cluster.result(
         name, artifacts={one: ArtifactRef(key=one, uri="", complete=complete) for one, complete in known.items()}
     )
-    world.end_child(name)
-    world.settle()
-    assert [stage.state for stage in world.status.stages[:4]] == ["Succeeded", "Skipped", "Skipped", "Starting"]
+    cluster.end_child(name)
+    cluster.settle()
+    assert [stage.state for stage in cluster.status.stages[:4]] == ["Succeeded", "Skipped", "Skipped", "Starting"]
 
 
-def test_s10_cancel_saves_and_ends_for_good(world: World) -> None:
-    name = begin(world, "Train")
-    world.run_child(name)
-    world.settle()
-    world.annotations["kubedistill.io/cancel"] = "now"
-    world.settle()
-    assert world.channels[name].stop
-    world.now += 61
-    world.settle()
-    world.end_child(name)
-    world.settle()
-    assert reason_of(world, "Failed") == ("True", "Cancelled")
-    assert name not in world.children
+def test_s10_cancel_saves_and_ends_for_good(cluster: FakeCluster) -> None:
+    name = begin(cluster, "Train")
+    cluster.run_child(name)
+    cluster.settle()
+    cluster.annotations["kubedistill.io/cancel"] = "now"
+    cluster.settle()
+    assert cluster.channels[name].stop
+    cluster.now += 61
+    cluster.settle()
+    cluster.end_child(name)
+    cluster.settle()
+    assert reason_of(cluster, "Failed") == ("True", "Cancelled")
+    assert name not in cluster.children
 
 
-def test_f7_a_child_that_was_made_without_its_work_gives_way_when_that_would_be_another(world: World) -> None:
+def test_f7_a_child_that_was_made_without_its_work_gives_way_when_that_would_be_another(cluster: FakeCluster) -> None:
     """The operator was killed between the two, and the next one is of another version."""
     for _ in range(5):
-        world.step(until=2)  # its account and the child, and no more
-    name = world.live
-    assert name not in world.jobs, "its pod waits for what it is told"
-    world.status = with_stage(world.status, "Prepare", job_digest="of another version")
-    world.settle()
-    assert name not in world.children
-    assert (stage_of(world, "Prepare").attempt, world.live in world.jobs) == (2, True)
-    assert stage_of(world, "Prepare").restarts == Restarts()
+        cluster.step(until=2)  # its account and the child, and no more
+    name = cluster.live
+    assert name not in cluster.jobs, "its pod waits for what it is told"
+    cluster.status = with_stage(cluster.status, "Prepare", job_digest="of another version")
+    cluster.settle()
+    assert name not in cluster.children
+    assert (stage_of(cluster, "Prepare").attempt, cluster.live in cluster.jobs) == (2, True)
+    assert stage_of(cluster, "Prepare").restarts == Restarts()

@@ -10,7 +10,7 @@ from kubedistill.settings import DefaultStorage, SharedStorage
 from kubedistill_operator.decisions.placement import find_obstacle
 from kubedistill_operator.decisions.stores import find_store, find_uri
 from kubedistill_operator.observed import Observed
-from world import NAMESPACE, SETTINGS, World, begin, small_spec
+from support.fake_cluster import NAMESPACE, SETTINGS, FakeCluster, begin, small_spec
 
 GROUP = SharedStorage(uri="s3://shared/ab", namespaces=("a", "b"))
 ROOT = "file:///kubedistill/storage"
@@ -77,10 +77,10 @@ def test_a_run_keeps_its_store_whatever_the_settings_become() -> None:
     stores = (f"{ROOT}/one/{NAMESPACE}", f"{ROOT}/two/{NAMESPACE}", f"{ROOT}/us")
     for (before, store), after in itertools.product(zip(storages, stores, strict=True), storages):
         settings = [SETTINGS.model_copy(update={"storage": storage}) for storage in (before, after)]
-        world = World(spec=small_spec(storage={}), settings=settings[0])
-        begin(world, "Generate")
-        world.settings = settings[1]
-        world.complete_stage("Generate")
-        assert {job.store for job in world.jobs.values()} == {store}
-        assert {job.data_root for job in world.jobs.values()} == {store}
-        assert len(world.jobs) == 3
+        cluster = FakeCluster(spec=small_spec(storage={}), settings=settings[0])
+        begin(cluster, "Generate")
+        cluster.settings = settings[1]
+        cluster.complete_stage("Generate")
+        assert {job.store for job in cluster.jobs.values()} == {store}
+        assert {job.data_root for job in cluster.jobs.values()} == {store}
+        assert len(cluster.jobs) == 3

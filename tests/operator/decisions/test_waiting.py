@@ -6,160 +6,164 @@ import pytest
 
 from kubedistill.v1alpha1 import Restarts
 from kubedistill_operator.observed import Pod, Refusal, Rival
-from world import World, begin, reason_of, small_spec, stage_of
+from support.fake_cluster import FakeCluster, begin, reason_of, small_spec, stage_of
 
 
-def test_w1_a_queue_may_take_for_ever(world: World) -> None:
-    world.spec = small_spec(queue={"name": "q"})
-    world.settle()
-    name = world.live
-    world.children[name] = replace(world.children[name], admitted=False)
-    world.settle()
-    world.now += 10**6
-    world.settle()
-    assert world.status.phase == "Queued"
-    assert reason_of(world, "QuotaReserved") == ("False", "Pending")
-    world.run_child(name)
-    world.settle()
-    assert reason_of(world, "QuotaReserved") == ("True", "Admitted")
-    assert world.status.phase == "Preparing"
+def test_w1_a_queue_may_take_for_ever(cluster: FakeCluster) -> None:
+    cluster.spec = small_spec(queue={"name": "q"})
+    cluster.settle()
+    name = cluster.live
+    cluster.children[name] = replace(cluster.children[name], admitted=False)
+    cluster.settle()
+    cluster.now += 10**6
+    cluster.settle()
+    assert cluster.status.phase == "Queued"
+    assert reason_of(cluster, "QuotaReserved") == ("False", "Pending")
+    cluster.run_child(name)
+    cluster.settle()
+    assert reason_of(cluster, "QuotaReserved") == ("True", "Admitted")
+    assert cluster.status.phase == "Preparing"
 
 
 @pytest.mark.parametrize("is_there", [True, False])
-def test_w1_a_child_that_was_let_in_and_ended_between_two_looks_had_its_turn(world: World, *, is_there: bool) -> None:
-    world.spec = small_spec(queue={"name": "q"})
-    world.settle()
-    name = world.live
-    world.children[name] = replace(world.children[name], admitted=False)
-    world.settle()
-    world.now += 60
-    world.run_child(name)
-    world.result(name)
-    world.end_child(name)
+def test_w1_a_child_that_was_let_in_and_ended_between_two_looks_had_its_turn(
+    cluster: FakeCluster, *, is_there: bool
+) -> None:
+    cluster.spec = small_spec(queue={"name": "q"})
+    cluster.settle()
+    name = cluster.live
+    cluster.children[name] = replace(cluster.children[name], admitted=False)
+    cluster.settle()
+    cluster.now += 60
+    cluster.run_child(name)
+    cluster.result(name)
+    cluster.end_child(name)
     if not is_there:
-        del world.children[name]
-    world.settle()
-    assert stage_of(world, "Prepare").state == "Succeeded"
-    assert reason_of(world, "QuotaReserved") == ("True", "Admitted")
+        del cluster.children[name]
+    cluster.settle()
+    assert stage_of(cluster, "Prepare").state == "Succeeded"
+    assert reason_of(cluster, "QuotaReserved") == ("True", "Admitted")
 
 
-def test_w1_what_a_child_waits_for_in_a_queue_is_not_counted_as_waiting_for_pods(world: World) -> None:
-    world.spec = small_spec(queue={"name": "q"})
-    while not world.children:
-        world.step()
-    name = world.live
-    world.children[name] = replace(world.children[name], admitted=False)
-    world.settle()
-    world.now += 10**6
-    world.children[name] = replace(world.children[name], admitted=True)
-    world.settle()
-    world.now += 3599
-    world.settle()
-    assert world.status.phase == "Preparing"
-    world.now += 1
-    world.settle()
-    assert world.status.phase == "Failed"
+def test_w1_what_a_child_waits_for_in_a_queue_is_not_counted_as_waiting_for_pods(cluster: FakeCluster) -> None:
+    cluster.spec = small_spec(queue={"name": "q"})
+    while not cluster.children:
+        cluster.step()
+    name = cluster.live
+    cluster.children[name] = replace(cluster.children[name], admitted=False)
+    cluster.settle()
+    cluster.now += 10**6
+    cluster.children[name] = replace(cluster.children[name], admitted=True)
+    cluster.settle()
+    cluster.now += 3599
+    cluster.settle()
+    assert cluster.status.phase == "Preparing"
+    cluster.now += 1
+    cluster.settle()
+    assert cluster.status.phase == "Failed"
 
 
-def share(world: World, *, namespace: str = "team") -> World:
+def share(cluster: FakeCluster, *, namespace: str = "team") -> FakeCluster:
     """Play Prepare, while another job's child makes the answers."""
-    world.rivals = (Rival(namespace, "other", "uid-0", keys={"answers": "key-answers"}),)
-    world.complete_stage("Prepare")
-    world.settle()
-    return world
+    cluster.rivals = (Rival(namespace, "other", "uid-0", keys={"answers": "key-answers"}),)
+    cluster.complete_stage("Prepare")
+    cluster.settle()
+    return cluster
 
 
 @pytest.mark.parametrize(("namespace", "who"), [("team", "team/other"), ("secret", "a job of another namespace")])
-def test_w2_while_another_jobs_child_makes_the_same_a_job_waits(world: World, namespace: str, who: str) -> None:
-    share(world, namespace=namespace)
-    assert world.status.phase == "Queued"
-    assert reason_of(world, "QuotaReserved") == ("False", "SharedArtifact")
-    assert world.status.message == f"SharedArtifact: {who} is making the same artifact"
-    assert "secret" not in world.status.model_dump_json()
+def test_w2_while_another_jobs_child_makes_the_same_a_job_waits(cluster: FakeCluster, namespace: str, who: str) -> None:
+    share(cluster, namespace=namespace)
+    assert cluster.status.phase == "Queued"
+    assert reason_of(cluster, "QuotaReserved") == ("False", "SharedArtifact")
+    assert cluster.status.message == f"SharedArtifact: {who} is making the same artifact"
+    assert "secret" not in cluster.status.model_dump_json()
 
 
 @pytest.mark.parametrize("made", [True, False])
-def test_w2_when_that_has_ended_prepare_looks_again(world: World, *, made: bool) -> None:
-    share(world)
-    world.now += 600
-    world.stored |= {"answers", "judge"} if made else set()
-    world.rivals = ()
-    world.settle()
-    assert stage_of(world, "Prepare").attempt == 2
-    world.complete_stage("Prepare")
-    generate = stage_of(world, "Generate")
+def test_w2_when_that_has_ended_prepare_looks_again(cluster: FakeCluster, *, made: bool) -> None:
+    share(cluster)
+    cluster.now += 600
+    cluster.stored |= {"answers", "judge"} if made else set()
+    cluster.rivals = ()
+    cluster.settle()
+    assert stage_of(cluster, "Prepare").attempt == 2
+    cluster.complete_stage("Prepare")
+    generate = stage_of(cluster, "Generate")
     assert (generate.state, generate.attempt) == (("Skipped", 0) if made else ("Starting", 1))
-    assert [name for name in world.created if "generate" in name] == ([] if made else [generate.child])
-    assert stage_of(world, "Prepare").restarts.model_dump() == dict.fromkeys(
+    assert [name for name in cluster.created if "generate" in name] == ([] if made else [generate.child])
+    assert stage_of(cluster, "Prepare").restarts.model_dump() == dict.fromkeys(
         ("failure", "infrastructure", "preemption"), 0
     )
 
 
-def test_w2_the_wait_ends_at_scheduling_timeout_seconds_whatever_was_waited_for_before(world: World) -> None:
-    world.spec = small_spec(schedulingTimeoutSeconds=100)
-    world.settle()
-    world.active_in_namespace = world.settings.max_active_jobs_per_namespace
-    world.complete_stage("Prepare")
-    assert reason_of(world, "QuotaReserved") == ("False", "NamespaceBusy")
-    world.now += 99
-    world.active_in_namespace = 0
-    world.rivals = (Rival("team", "other", "uid-0", keys={"judge": "key-judge"}),)
-    world.settle()
-    assert reason_of(world, "QuotaReserved") == ("False", "SharedArtifact")
-    world.now += 99
-    world.settle()
-    assert stage_of(world, "Generate").state == "Pending"
-    world.now += 1
-    world.settle()
-    assert (stage_of(world, "Generate").state, stage_of(world, "Prepare").attempt) == ("Starting", 1)
-    world.run_child(world.live)
-    world.settle()
-    assert (world.status.phase, reason_of(world, "QuotaReserved")) == ("Generating", ("True", "Admitted"))
+def test_w2_the_wait_ends_at_scheduling_timeout_seconds_whatever_was_waited_for_before(cluster: FakeCluster) -> None:
+    cluster.spec = small_spec(schedulingTimeoutSeconds=100)
+    cluster.settle()
+    cluster.active_in_namespace = cluster.settings.max_active_jobs_per_namespace
+    cluster.complete_stage("Prepare")
+    assert reason_of(cluster, "QuotaReserved") == ("False", "NamespaceBusy")
+    cluster.now += 99
+    cluster.active_in_namespace = 0
+    cluster.rivals = (Rival("team", "other", "uid-0", keys={"judge": "key-judge"}),)
+    cluster.settle()
+    assert reason_of(cluster, "QuotaReserved") == ("False", "SharedArtifact")
+    cluster.now += 99
+    cluster.settle()
+    assert stage_of(cluster, "Generate").state == "Pending"
+    cluster.now += 1
+    cluster.settle()
+    assert (stage_of(cluster, "Generate").state, stage_of(cluster, "Prepare").attempt) == ("Starting", 1)
+    cluster.run_child(cluster.live)
+    cluster.settle()
+    assert (cluster.status.phase, reason_of(cluster, "QuotaReserved")) == ("Generating", ("True", "Admitted"))
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["the store has it", "it has vanished since"])
-def test_w2_what_another_job_has_made_since_prepare_looked_is_looked_for_once(world: World, *, whole: bool) -> None:
+def test_w2_what_another_job_has_made_since_prepare_looked_is_looked_for_once(
+    cluster: FakeCluster, *, whole: bool
+) -> None:
     """There was nothing to wait for: the other job was over before this one's turn came."""
-    world.settle()
-    world.active_in_namespace = world.settings.max_active_jobs_per_namespace
-    world.complete_stage("Prepare")
-    world.now += 60
+    cluster.settle()
+    cluster.active_in_namespace = cluster.settings.max_active_jobs_per_namespace
+    cluster.complete_stage("Prepare")
+    cluster.now += 60
     made = {"answers": "key-answers", "judge": "key-judge"}
-    world.rivals = (Rival("team", "other", "uid-0", made=made, made_at=world.now),)
-    world.stored |= set(made) if whole else set()
-    world.now += 60
-    world.active_in_namespace = 0
-    world.complete_stage("Prepare")
-    assert stage_of(world, "Prepare").attempt == 2
-    assert stage_of(world, "Generate").state == ("Skipped" if whole else "Starting")
-    assert [name for name in world.created if "prepare" in name][2:] == []
+    cluster.rivals = (Rival("team", "other", "uid-0", made=made, made_at=cluster.now),)
+    cluster.stored |= set(made) if whole else set()
+    cluster.now += 60
+    cluster.active_in_namespace = 0
+    cluster.complete_stage("Prepare")
+    assert stage_of(cluster, "Prepare").attempt == 2
+    assert stage_of(cluster, "Generate").state == ("Skipped" if whole else "Starting")
+    assert [name for name in cluster.created if "prepare" in name][2:] == []
 
 
-def test_w2_a_job_that_made_it_before_prepare_looked_or_not_all_of_it_tells_no_news(world: World) -> None:
-    world.settle()
+def test_w2_a_job_that_made_it_before_prepare_looked_or_not_all_of_it_tells_no_news(cluster: FakeCluster) -> None:
+    cluster.settle()
     made = {"answers": "key-answers", "judge": "key-judge"}
-    world.rivals = (
-        Rival("team", "earlier", "uid-0", made=made, made_at=world.now - 1),
-        Rival("team", "half", "uid-1", made={"answers": "key-answers"}, made_at=world.now + 999),
+    cluster.rivals = (
+        Rival("team", "earlier", "uid-0", made=made, made_at=cluster.now - 1),
+        Rival("team", "half", "uid-1", made={"answers": "key-answers"}, made_at=cluster.now + 999),
     )
-    world.complete_stage("Prepare")
-    assert (stage_of(world, "Prepare").attempt, stage_of(world, "Generate").state) == (1, "Starting")
+    cluster.complete_stage("Prepare")
+    assert (stage_of(cluster, "Prepare").attempt, stage_of(cluster, "Generate").state) == (1, "Starting")
 
 
-def test_w2_another_jobs_work_on_other_artifacts_is_not_waited_for(world: World) -> None:
-    world.rivals = (
+def test_w2_another_jobs_work_on_other_artifacts_is_not_waited_for(cluster: FakeCluster) -> None:
+    cluster.rivals = (
         Rival("team", "other", "uid-0", keys={"answers": "another-key"}),
         Rival("team", "later", "uid-1", keys={"student": "key-student"}),
     )
-    world.complete_stage("Prepare")
-    assert stage_of(world, "Generate").state == "Starting"
+    cluster.complete_stage("Prepare")
+    assert stage_of(cluster, "Generate").state == "Starting"
 
 
-def test_w3_a_busy_namespace_makes_jobs_wait(world: World) -> None:
-    world.active_in_namespace = world.settings.max_active_jobs_per_namespace
-    world.settle()
-    assert reason_of(world, "QuotaReserved") == ("False", "NamespaceBusy")
-    assert world.created == []
+def test_w3_a_busy_namespace_makes_jobs_wait(cluster: FakeCluster) -> None:
+    cluster.active_in_namespace = cluster.settings.max_active_jobs_per_namespace
+    cluster.settle()
+    assert reason_of(cluster, "QuotaReserved") == ("False", "NamespaceBusy")
+    assert cluster.created == []
 
 
 WAITS = {
@@ -169,24 +173,24 @@ WAITS = {
 
 
 @pytest.mark.parametrize("row", WAITS)
-def test_w4_w5_waiting_is_said_and_never_charged(world: World, row: str) -> None:
+def test_w4_w5_waiting_is_said_and_never_charged(cluster: FakeCluster, row: str) -> None:
     said, reason = WAITS[row]
-    name = begin(world, "Generate")
-    world.pods[name] = (Pod("p", "u", "Pending", world.now, waiting_reason=said, waiting_message="because"),)
-    world.settle()
+    name = begin(cluster, "Generate")
+    cluster.pods[name] = (Pod("p", "u", "Pending", cluster.now, waiting_reason=said, waiting_message="because"),)
+    cluster.settle()
     if reason == "WaitingForNodes":
-        assert reason_of(world, "Progressing") == ("True", "Generate"), "pods take a moment everywhere"
-        assert "Waiting" not in [event.reason for event in world.events]
-        world.now += 15
-        world.settle()
-    assert reason_of(world, "Progressing") == ("False", reason)
-    assert "because" in world.status.message
-    world.now += 3601
-    world.settle()
-    assert world.status.phase == "Failed"
+        assert reason_of(cluster, "Progressing") == ("True", "Generate"), "pods take a moment everywhere"
+        assert "Waiting" not in [event.reason for event in cluster.events]
+        cluster.now += 15
+        cluster.settle()
+    assert reason_of(cluster, "Progressing") == ("False", reason)
+    assert "because" in cluster.status.message
+    cluster.now += 3601
+    cluster.settle()
+    assert cluster.status.phase == "Failed"
     failed = "Unschedulable" if reason == "WaitingForNodes" else reason
-    assert reason_of(world, "Failed") == ("True", failed)
-    restarts = stage_of(world, "Generate").restarts
+    assert reason_of(cluster, "Failed") == ("True", failed)
+    restarts = stage_of(cluster, "Generate").restarts
     assert (restarts.failure, restarts.infrastructure, restarts.preemption) == (0, 0, 0)
 
 
@@ -198,111 +202,111 @@ REFUSALS = {
 }
 
 
-def refuse(world: World, refusal: Refusal) -> None:
+def refuse(cluster: FakeCluster, refusal: Refusal) -> None:
     """Play Prepare to its success, and have nothing made any more."""
-    world.settle()
-    world.run_child(world.live)
-    world.settle()
-    world.result(world.live)
-    world.end_child(world.live)
-    world.refusal = refusal
-    world.settle()
+    cluster.settle()
+    cluster.run_child(cluster.live)
+    cluster.settle()
+    cluster.result(cluster.live)
+    cluster.end_child(cluster.live)
+    cluster.refusal = refusal
+    cluster.settle()
 
 
 @pytest.mark.parametrize("row", REFUSALS)
-def test_w7_w8_what_is_refused_is_said_and_made_when_the_cause_is_gone(world: World, row: str) -> None:
+def test_w7_w8_what_is_refused_is_said_and_made_when_the_cause_is_gone(cluster: FakeCluster, row: str) -> None:
     refusal, reason = REFUSALS[row]
-    refuse(world, refusal)
-    assert reason_of(world, "Progressing") == ("False", reason)
-    assert refusal.message in world.status.message
-    assert [event.message for event in world.events].count(f"{reason}: {refusal.message}") == 1
-    world.refusal = None
-    world.settle()
-    world.run_child(world.live)
-    world.settle()
-    assert reason_of(world, "Progressing") == ("True", "Generate")
-    assert stage_of(world, "Generate").attempt == 1
-    assert stage_of(world, "Generate").restarts == Restarts()
+    refuse(cluster, refusal)
+    assert reason_of(cluster, "Progressing") == ("False", reason)
+    assert refusal.message in cluster.status.message
+    assert [event.message for event in cluster.events].count(f"{reason}: {refusal.message}") == 1
+    cluster.refusal = None
+    cluster.settle()
+    cluster.run_child(cluster.live)
+    cluster.settle()
+    assert reason_of(cluster, "Progressing") == ("True", "Generate")
+    assert stage_of(cluster, "Generate").attempt == 1
+    assert stage_of(cluster, "Generate").restarts == Restarts()
 
 
-def test_w7_what_is_refused_for_too_long_ends_the_run_and_was_tried_ever_more_seldom(world: World) -> None:
-    refuse(world, Refusal("", "exceeded quota: team"))
-    began = world.now
-    while world.status.phase != "Failed":
-        plan = world.step()
+def test_w7_what_is_refused_for_too_long_ends_the_run_and_was_tried_ever_more_seldom(cluster: FakeCluster) -> None:
+    refuse(cluster, Refusal("", "exceeded quota: team"))
+    began = cluster.now
+    while cluster.status.phase != "Failed":
+        plan = cluster.step()
         assert plan.requeue_after is not None
-        world.now += plan.requeue_after
-    assert world.now - began == 3600
-    assert reason_of(world, "Failed") == ("True", "QuotaExceeded")
-    assert "longer than schedulingTimeoutSeconds 3600" in world.status.message
-    assert world.tries < 30
+        cluster.now += plan.requeue_after
+    assert cluster.now - began == 3600
+    assert reason_of(cluster, "Failed") == ("True", "QuotaExceeded")
+    assert "longer than schedulingTimeoutSeconds 3600" in cluster.status.message
+    assert cluster.tries < 30
 
 
-def test_w7_a_run_that_can_not_be_frozen_waits_too(world: World) -> None:
-    world.step(until=1)
-    world.refusal = Refusal("", "exceeded quota: team")
-    world.settle()
-    assert reason_of(world, "Progressing") == ("False", "QuotaExceeded")
-    world.refusal = None
-    world.settle()
-    assert world.created
-    assert reason_of(world, "Progressing") == ("True", "Prepare")
+def test_w7_a_run_that_can_not_be_frozen_waits_too(cluster: FakeCluster) -> None:
+    cluster.step(until=1)
+    cluster.refusal = Refusal("", "exceeded quota: team")
+    cluster.settle()
+    assert reason_of(cluster, "Progressing") == ("False", "QuotaExceeded")
+    cluster.refusal = None
+    cluster.settle()
+    assert cluster.created
+    assert reason_of(cluster, "Progressing") == ("True", "Prepare")
 
 
-def test_w4_a_cluster_whose_pods_are_on_nodes_is_given_time_to_come_up(world: World) -> None:
-    name = begin(world, "Generate")
-    world.children[name] = replace(
-        world.children[name], message="the head is not ready: containers with unready status"
+def test_w4_a_cluster_whose_pods_are_on_nodes_is_given_time_to_come_up(cluster: FakeCluster) -> None:
+    name = begin(cluster, "Generate")
+    cluster.children[name] = replace(
+        cluster.children[name], message="the head is not ready: containers with unready status"
     )
-    world.pods[name] = (
-        Pod("head", "p", "Running", world.now, node="n1"),
-        Pod("worker", "q", "Pending", world.now, node="n1"),
+    cluster.pods[name] = (
+        Pod("head", "p", "Running", cluster.now, node="n1"),
+        Pod("worker", "q", "Pending", cluster.now, node="n1"),
     )
     for passed in (0, 15, 15, 15):
-        world.now += passed
-        world.settle()
-        assert reason_of(world, "Progressing") == ("True", "Generate")
-        assert "head is not ready" in world.status.message
-    world.now += 15
-    world.settle()
-    assert reason_of(world, "Progressing") == ("False", "WaitingForNodes")
-    told = [event for event in world.events if event.reason == "Waiting"]
+        cluster.now += passed
+        cluster.settle()
+        assert reason_of(cluster, "Progressing") == ("True", "Generate")
+        assert "head is not ready" in cluster.status.message
+    cluster.now += 15
+    cluster.settle()
+    assert reason_of(cluster, "Progressing") == ("False", "WaitingForNodes")
+    told = [event for event in cluster.events if event.reason == "Waiting"]
     assert [event.message for event in told] == [
         "WaitingForNodes: the head is not ready: containers with unready status"
     ]
 
 
-def test_w11_a_job_without_pods_and_without_an_event_names_the_command_that_tells_more(world: World) -> None:
-    world.settle()
-    assert "the pods are being made" in world.status.message
-    world.now += 15
-    world.settle()
-    assert reason_of(world, "Progressing") == ("False", "PodsRefused")
-    assert f"`kubectl -n team describe job {world.live}` says why" in world.status.message
+def test_w11_a_job_without_pods_and_without_an_event_names_the_command_that_tells_more(cluster: FakeCluster) -> None:
+    cluster.settle()
+    assert "the pods are being made" in cluster.status.message
+    cluster.now += 15
+    cluster.settle()
+    assert reason_of(cluster, "Progressing") == ("False", "PodsRefused")
+    assert f"`kubectl -n team describe job {cluster.live}` says why" in cluster.status.message
 
 
-def test_w8_an_object_that_is_about_to_go_is_named_only_if_it_stays(world: World) -> None:
-    refuse(world, Refusal("NameTaken", "ConfigMap team/x is on its way out", is_passing=True))
-    began = world.now
+def test_w8_an_object_that_is_about_to_go_is_named_only_if_it_stays(cluster: FakeCluster) -> None:
+    refuse(cluster, Refusal("NameTaken", "ConfigMap team/x is on its way out", is_passing=True))
+    began = cluster.now
     shown = 0.0
     while not shown:
-        plan = world.step()
-        shown = world.now - began if reason_of(world, "Progressing")[0] == "False" else 0.0
-        world.now += plan.requeue_after or 0
+        plan = cluster.step()
+        shown = cluster.now - began if reason_of(cluster, "Progressing")[0] == "False" else 0.0
+        cluster.now += plan.requeue_after or 0
     assert 15 <= shown <= 30, "what goes within seconds is no news"
-    assert reason_of(world, "Progressing") == ("False", "NameTaken")
-    while world.status.phase != "Failed":
-        plan = world.step()
-        world.now += plan.requeue_after or 0
-    assert 3600 <= world.now - began < 3700
-    assert reason_of(world, "Failed") == ("True", "NameTaken")
+    assert reason_of(cluster, "Progressing") == ("False", "NameTaken")
+    while cluster.status.phase != "Failed":
+        plan = cluster.step()
+        cluster.now += plan.requeue_after or 0
+    assert 3600 <= cluster.now - began < 3700
+    assert reason_of(cluster, "Failed") == ("True", "NameTaken")
 
 
-def test_w8_a_run_whose_frozen_form_is_in_the_way_is_told_too(world: World) -> None:
-    world.step(until=1)
-    world.refusal = Refusal("NameTaken", "ConfigMap team/x is on its way out", is_passing=True)
-    world.settle()
-    assert "Waiting" not in [event.reason for event in world.events]
-    world.now += 15
-    world.settle()
-    assert reason_of(world, "Progressing") == ("False", "NameTaken")
+def test_w8_a_run_whose_frozen_form_is_in_the_way_is_told_too(cluster: FakeCluster) -> None:
+    cluster.step(until=1)
+    cluster.refusal = Refusal("NameTaken", "ConfigMap team/x is on its way out", is_passing=True)
+    cluster.settle()
+    assert "Waiting" not in [event.reason for event in cluster.events]
+    cluster.now += 15
+    cluster.settle()
+    assert reason_of(cluster, "Progressing") == ("False", "NameTaken")

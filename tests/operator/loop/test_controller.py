@@ -11,8 +11,6 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from controller_desk import AT, KEY, SETTINGS, Desk, finish_stage, play
-from fake_api import FakeApi, refusal
 from kubedistill.chain import CHAIN, STAGES
 from kubedistill.contract import StageProgress
 from kubedistill.logs import SUBJECT, JsonFormatter
@@ -22,85 +20,87 @@ from kubedistill_operator.job import Job
 from kubedistill_operator.observed import Observed
 from kubedistill_operator.plan import Deletion, Event, Plan, StopRequest
 from kubedistill_operator.telemetry.logs import subject
-from operator_objects import DISTILLATIONS, EVENTS, JOBS, MAPS, PODS, RAYJOBS, at_stage, channel, child
+from support.controller_harness import AT, KEY, SETTINGS, ControllerHarness, finish_stage, play
+from support.fake_api import FakeApi, refusal
+from support.operator_objects import DISTILLATIONS, EVENTS, JOBS, MAPS, PODS, RAYJOBS, at_stage, channel, child
 
 Object = dict[str, Any]
 
 
 def test_a_job_lives_from_apply_to_success_and_then_rests(resource: Object) -> None:
-    async def scenario(desk: Desk) -> None:
-        desk.controller.queue.add(KEY)
-        await desk.settle()
+    async def scenario(harness: ControllerHarness) -> None:
+        harness.controller.queue.add(KEY)
+        await harness.settle()
         stages = []
         for _ in CHAIN:
-            stages.append(finish_stage(desk.api))
-            desk.controller.queue.add(KEY)
-            await desk.settle()
-            await desk.wait(40)
+            stages.append(finish_stage(harness.api))
+            harness.controller.queue.add(KEY)
+            await harness.settle()
+            await harness.wait(40)
         assert stages == list(STAGES)
-        job = desk.job()
+        job = harness.job()
         assert job.status.phase == "Succeeded"
         assert job.status.result is not None
         assert job.status.result.distilled_accuracy == 0.8
-        reasons = [one["reason"] for place, one in desk.api.objects.items() if place[0] == EVENTS]
+        reasons = [one["reason"] for place, one in harness.api.objects.items() if place[0] == EVENTS]
         assert reasons.count("StageSucceeded") == len(CHAIN)
-        await desk.wait(2000)
-        assert (desk.count(RAYJOBS), desk.count(JOBS)) == (0, 0), "children are kept for a while only"
-        desk.controller.queue.add(KEY)
-        await desk.settle()
-        desk.api.requests.clear()
-        desk.controller.resync(KEY)
-        await desk.wait(3600)
-        assert desk.api.requests == [], "a job that is over asks nothing any more"
+        await harness.wait(2000)
+        assert (harness.count(RAYJOBS), harness.count(JOBS)) == (0, 0), "children are kept for a while only"
+        harness.controller.queue.add(KEY)
+        await harness.settle()
+        harness.api.requests.clear()
+        harness.controller.resync(KEY)
+        await harness.wait(3600)
+        assert harness.api.requests == [], "a job that is over asks nothing any more"
 
     play(scenario, resource)
 
 
 def test_p3_a_job_that_a_finalizer_holds_stops_and_then_rests(resource: Object) -> None:
-    async def scenario(desk: Desk) -> None:
-        desk.controller.queue.add(KEY)
-        await desk.settle()
-        finish_stage(desk.api)
-        desk.controller.queue.add(KEY)
-        await desk.settle()
-        await desk.wait(40)
-        assert desk.job().status.phase == "Generating"
-        stored = desk.api.find(DISTILLATIONS, "support") or {}
+    async def scenario(harness: ControllerHarness) -> None:
+        harness.controller.queue.add(KEY)
+        await harness.settle()
+        finish_stage(harness.api)
+        harness.controller.queue.add(KEY)
+        await harness.settle()
+        await harness.wait(40)
+        assert harness.job().status.phase == "Generating"
+        stored = harness.api.find(DISTILLATIONS, "support") or {}
         held = {"deletionTimestamp": AT, "finalizers": ["example.com/block"]}
-        desk.api.put({**stored, "metadata": {**stored["metadata"], **held}}, collection=DISTILLATIONS)
-        desk.controller.queue.add(KEY)
-        await desk.settle()
-        (rayjob,) = [one for place, one in desk.api.objects.items() if place[0] == RAYJOBS]
-        channel = desk.api.find(MAPS, f"{rayjob['metadata']['name']}-out") or {}
-        assert desk.job().status.phase == "Deleting"
+        harness.api.put({**stored, "metadata": {**stored["metadata"], **held}}, collection=DISTILLATIONS)
+        harness.controller.queue.add(KEY)
+        await harness.settle()
+        (rayjob,) = [one for place, one in harness.api.objects.items() if place[0] == RAYJOBS]
+        channel = harness.api.find(MAPS, f"{rayjob['metadata']['name']}-out") or {}
+        assert harness.job().status.phase == "Deleting"
         assert channel["data"].get("stop") == "true"
-        await desk.wait(61)
-        await desk.wait(6)
-        assert (desk.count(RAYJOBS), desk.count(JOBS)) == (0, 0)
-        job = desk.job()
+        await harness.wait(61)
+        await harness.wait(6)
+        assert (harness.count(RAYJOBS), harness.count(JOBS)) == (0, 0)
+        job = harness.job()
         assert (job.status.phase, job.finalizers) == ("Deleting", ("example.com/block",))
-        desk.controller.resync(KEY)
-        await desk.wait(600)
-        desk.api.requests.clear()
-        desk.controller.resync(KEY)
-        await desk.wait(3600)
-        assert desk.api.requests == [], "a job that is held asks nothing any more"
+        harness.controller.resync(KEY)
+        await harness.wait(600)
+        harness.api.requests.clear()
+        harness.controller.resync(KEY)
+        await harness.wait(3600)
+        assert harness.api.requests == [], "a job that is held asks nothing any more"
 
     play(scenario, resource)
 
 
 def test_a_job_that_is_gone_is_forgotten(resource: Object) -> None:
-    async def scenario(desk: Desk) -> None:
-        desk.controller.queue.add(KEY)
-        await desk.settle()
-        assert len(desk.controller.table) == 1
-        desk.api.objects.clear()
-        desk.controller.queue.add(KEY)
-        await desk.settle()
-        assert len(desk.controller.table) == 0
-        desk.api.requests.clear()
-        await desk.wait(10_000)
-        assert desk.api.requests == []
+    async def scenario(harness: ControllerHarness) -> None:
+        harness.controller.queue.add(KEY)
+        await harness.settle()
+        assert len(harness.controller.table) == 1
+        harness.api.objects.clear()
+        harness.controller.queue.add(KEY)
+        await harness.settle()
+        assert len(harness.controller.table) == 0
+        harness.api.requests.clear()
+        await harness.wait(10_000)
+        assert harness.api.requests == []
 
     play(scenario, resource)
 
@@ -108,24 +108,24 @@ def test_a_job_that_is_gone_is_forgotten(resource: Object) -> None:
 def test_room_is_not_given_away_twice(resource: Object) -> None:
     settings = SETTINGS.model_copy(update={"max_active_jobs_per_namespace": 1})
 
-    async def scenario(desk: Desk) -> None:
+    async def scenario(harness: ControllerHarness) -> None:
         names = [f"job-{number}" for number in range(4)]
         for number, name in enumerate(names):
             metadata = {**resource["metadata"], "name": name, "uid": f"uid-of-{name}"}
             metadata["creationTimestamp"] = f"2026-03-01T12:00:0{number}Z"
-            desk.api.put({**resource, "metadata": metadata}, collection=DISTILLATIONS)
-            desk.controller.queue.add(("team-a", name))
-        work = asyncio.create_task(desk.controller.run(workers=4))
+            harness.api.put({**resource, "metadata": metadata}, collection=DISTILLATIONS)
+            harness.controller.queue.add(("team-a", name))
+        work = asyncio.create_task(harness.controller.run(workers=4))
         async with asyncio.timeout(30):
-            while sorted(str(desk.job(name).status.phase) for name in names) != ["Preparing"] + ["Queued"] * 3:
+            while sorted(str(harness.job(name).status.phase) for name in names) != ["Preparing"] + ["Queued"] * 3:
                 await asyncio.sleep(0.01)
-        assert desk.count(JOBS) <= 1
-        first = next(name for name in names if desk.job(name).status.phase == "Preparing")
-        del desk.api.objects[DISTILLATIONS, "team-a", first]
-        desk.controller.queue.add(("team-a", first))
+        assert harness.count(JOBS) <= 1
+        first = next(name for name in names if harness.job(name).status.phase == "Preparing")
+        del harness.api.objects[DISTILLATIONS, "team-a", first]
+        harness.controller.queue.add(("team-a", first))
         others = [name for name in names if name != first]
         async with asyncio.timeout(30):
-            while not (begun := [name for name in others if desk.job(name).status.stages[0].state == "Starting"]):
+            while not (begun := [name for name in others if harness.job(name).status.stages[0].state == "Starting"]):
                 await asyncio.sleep(0.01)
         assert len(begun) == 1
         work.cancel()
@@ -135,26 +135,26 @@ def test_room_is_not_given_away_twice(resource: Object) -> None:
 
 
 def test_where_somebody_else_wrote_the_job_it_is_looked_at_again(resource: Object) -> None:
-    async def scenario(desk: Desk) -> None:
+    async def scenario(harness: ControllerHarness) -> None:
         async def before(method: str, _path: str) -> web.Response | None:
             if method == "PUT":
-                desk.api.before = None
+                harness.api.before = None
                 return refusal(409, "Conflict", "changed")
             return None
 
-        desk.api.before = before
-        desk.controller.queue.add(KEY)
-        await desk.settle()
-        assert desk.job().status.run is None
-        await desk.wait(1.5)
-        assert desk.job().status.run is not None
-        assert errors(desk) == 1
+        harness.api.before = before
+        harness.controller.queue.add(KEY)
+        await harness.settle()
+        assert harness.job().status.run is None
+        await harness.wait(1.5)
+        assert harness.job().status.run is not None
+        assert errors(harness) == 1
 
     play(scenario, resource)
 
 
-def errors(desk: Desk) -> float:
-    found = desk.controller.metrics.registry.get_sample_value(
+def errors(harness: ControllerHarness) -> float:
+    found = harness.controller.metrics.registry.get_sample_value(
         "controller_runtime_reconcile_errors_total", {"controller": "distillationjob"}
     )
     return found or 0.0
@@ -167,49 +167,49 @@ def errors(desk: Desk) -> float:
 def test_a_creation_that_is_refused_is_shown_told_once_and_tried_again(
     message: str, reason: str, resource: Object
 ) -> None:
-    async def scenario(desk: Desk) -> None:
+    async def scenario(harness: ControllerHarness) -> None:
         async def before(method: str, path: str) -> web.Response | None:
             return refusal(403, "Forbidden", message) if (method, path[-5:]) == ("POST", "/jobs") else None
 
-        desk.api.before = before
-        desk.controller.queue.add(KEY)
-        await desk.settle()
-        shown = next(one for one in desk.job().status.conditions if one.type == "Progressing")
+        harness.api.before = before
+        harness.controller.queue.add(KEY)
+        await harness.settle()
+        shown = next(one for one in harness.job().status.conditions if one.type == "Progressing")
         assert (shown.status, shown.reason) == ("False", reason)
         assert message in shown.message
-        version = desk.job().resource_version
-        desk.api.requests.clear()
+        version = harness.job().resource_version
+        harness.api.requests.clear()
         for _ in range(60):
-            await desk.wait(1)
-        assert len([one for one in desk.api.writes() if one[1].endswith("/jobs")]) == 4, "every 15 seconds at first"
-        assert desk.job().resource_version == version
-        reasons = [one["reason"] for place, one in desk.api.objects.items() if place[0] == EVENTS]
+            await harness.wait(1)
+        assert len([one for one in harness.api.writes() if one[1].endswith("/jobs")]) == 4, "every 15 seconds at first"
+        assert harness.job().resource_version == version
+        reasons = [one["reason"] for place, one in harness.api.objects.items() if place[0] == EVENTS]
         assert reasons.count("Waiting") == 1
-        assert errors(desk) == 0
-        desk.api.before = None
-        await desk.wait(20)
-        assert desk.count(JOBS) == 1, "it goes on when the cause is gone"
-        await desk.wait(6)
-        shown = next(one for one in desk.job().status.conditions if one.type == "Progressing")
+        assert errors(harness) == 0
+        harness.api.before = None
+        await harness.wait(20)
+        assert harness.count(JOBS) == 1, "it goes on when the cause is gone"
+        await harness.wait(6)
+        shown = next(one for one in harness.job().status.conditions if one.type == "Progressing")
         assert (shown.status, shown.reason) == ("True", "Prepare")
 
     play(scenario, resource)
 
 
 def test_a_status_that_is_refused_is_told_once_and_written_ever_more_seldom(resource: Object) -> None:
-    async def scenario(desk: Desk) -> None:
+    async def scenario(harness: ControllerHarness) -> None:
         async def before(method: str, _path: str) -> web.Response | None:
             return refusal(403, "Forbidden", "the policy says no") if method == "PUT" else None
 
-        desk.api.before = before
-        desk.controller.queue.add(KEY)
-        await desk.settle()
-        tries = errors(desk)
+        harness.api.before = before
+        harness.controller.queue.add(KEY)
+        await harness.settle()
+        tries = errors(harness)
         for _ in range(60):
-            await desk.wait(1)
-        assert 4 <= errors(desk) - tries <= 7
+            await harness.wait(1)
+        assert 4 <= errors(harness) - tries <= 7
         told = [
-            one for place, one in desk.api.objects.items() if place[0] == EVENTS and one["reason"] == "WriteRefused"
+            one for place, one in harness.api.objects.items() if place[0] == EVENTS and one["reason"] == "WriteRefused"
         ]
         assert len(told) == 1
         assert "the policy says no" in told[0]["message"]
@@ -223,16 +223,16 @@ def test_a_bug_is_loud_and_stops_nobody_else(resource: Object, caplog: pytest.Lo
             raise ZeroDivisionError("a bug")
         return Plan(status=Status(phase="Pending", message="fine"))
 
-    async def scenario(desk: Desk) -> None:
+    async def scenario(harness: ControllerHarness) -> None:
         other = {**resource, "metadata": {**resource["metadata"], "name": "other", "uid": "other"}}
-        desk.api.put(other, collection=DISTILLATIONS)
+        harness.api.put(other, collection=DISTILLATIONS)
         for name in ("support", "other"):
-            desk.controller.queue.add(("team-a", name))
-        await desk.settle()
-        assert desk.job("other").status.message == "fine"
+            harness.controller.queue.add(("team-a", name))
+        await harness.settle()
+        assert harness.job("other").status.message == "fine"
         for _ in range(20):
-            await desk.wait(1)
-        assert errors(desk) == 5, "after 1, 2, 4 and 8 seconds"
+            await harness.wait(1)
+        assert errors(harness) == 5, "after 1, 2, 4 and 8 seconds"
 
     with caplog.at_level(logging.ERROR):
         play(scenario, resource, reconcile=reconcile)
@@ -245,10 +245,10 @@ def test_what_is_said_of_a_failure_names_its_attempt(resource: Object) -> None:
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter(subject))
 
-    async def scenario(desk: Desk) -> None:
-        steady(desk.api, resource)
-        desk.controller.queue.add(KEY)
-        await desk.settle()
+    async def scenario(harness: ControllerHarness) -> None:
+        steady(harness.api, resource)
+        harness.controller.queue.add(KEY)
+        await harness.settle()
 
     def reconcile(*_: Any, **__: Any) -> Plan:
         raise ZeroDivisionError("a bug")
@@ -263,18 +263,18 @@ def test_what_is_said_of_a_failure_names_its_attempt(resource: Object) -> None:
 
 
 def test_a_server_that_is_away_is_asked_when_it_wants(resource: Object) -> None:
-    async def scenario(desk: Desk) -> None:
+    async def scenario(harness: ControllerHarness) -> None:
         async def before(_method: str, _path: str) -> web.Response:
             return refusal(429, "TooManyRequests", "slow down", **{"Retry-After": "20"})
 
-        desk.api.before = before
-        desk.controller.queue.add(KEY)
-        await desk.settle()
-        desk.api.requests.clear()
-        await desk.wait(19)
-        assert desk.api.requests == []
-        await desk.wait(2)
-        assert desk.api.requests
+        harness.api.before = before
+        harness.controller.queue.add(KEY)
+        await harness.settle()
+        harness.api.requests.clear()
+        await harness.wait(19)
+        assert harness.api.requests == []
+        await harness.wait(2)
+        assert harness.api.requests
 
     play(scenario, resource)
 
@@ -283,13 +283,13 @@ def test_a_replica_that_lost_its_lease_stops(resource: Object) -> None:
     def guard() -> float:
         raise LeaseLost("another replica may lead")
 
-    async def scenario(desk: Desk) -> None:
-        desk.controller.queue.add(KEY)
+    async def scenario(harness: ControllerHarness) -> None:
+        harness.controller.queue.add(KEY)
         with pytest.raises(ExceptionGroup) as caught:
             async with asyncio.timeout(10):
-                await desk.controller.run(workers=2)
+                await harness.controller.run(workers=2)
         assert caught.group_contains(LeaseLost)
-        assert not desk.api.writes()
+        assert not harness.api.writes()
 
     play(scenario, resource, guard=guard)
 
@@ -307,21 +307,21 @@ def steady(api: FakeApi, resource: Object) -> Job:
 def test_what_a_driver_says_reaches_the_metrics_and_nothing_is_written_for_it(resource: Object) -> None:
     progress = StageProgress(at=AT, state="Working", done=3, total=9, unit="steps", figures={"loss": 0.25})
 
-    async def scenario(desk: Desk) -> None:
-        steady(desk.api, resource)
+    async def scenario(harness: ControllerHarness) -> None:
+        steady(harness.api, resource)
         told = {"progress.json": progress.to_json()}
         out = channel(resource, "Train", starts="1")
-        desk.api.put(out | {"data": out["data"] | told}, collection=MAPS)
-        desk.controller.queue.add(KEY)
-        await desk.settle()
-        work = desk.controller.table.work(KEY)
+        harness.api.put(out | {"data": out["data"] | told}, collection=MAPS)
+        harness.controller.queue.add(KEY)
+        await harness.settle()
+        work = harness.controller.table.work(KEY)
         assert work is not None
         assert work.values == {"train_loss": 0.25}
-        desk.api.put(out, collection=MAPS)
-        desk.controller.queue.add(KEY)
-        await desk.settle()
-        assert desk.controller.table.work(KEY) is None
-        assert not desk.api.writes()
+        harness.api.put(out, collection=MAPS)
+        harness.controller.queue.add(KEY)
+        await harness.settle()
+        assert harness.controller.table.work(KEY) is None
+        assert not harness.api.writes()
 
     play(scenario, resource, reconcile=lambda *_, **__: Plan())
 
@@ -346,21 +346,21 @@ def test_nothing_is_made_or_deleted_on_a_short_look(case: str, resource: Object)
         seen.append(observed)
         return make_plan(job)
 
-    async def scenario(desk: Desk) -> None:
-        steady(desk.api, resource)
-        desk.controller.queue.add(KEY)
-        await desk.settle()
+    async def scenario(harness: ControllerHarness) -> None:
+        steady(harness.api, resource)
+        harness.controller.queue.add(KEY)
+        await harness.settle()
         assert len(seen) == 1, "the first look at a job is thorough"
-        desk.api.requests.clear()
-        desk.controller.queue.add(KEY)
-        await desk.settle()
-        listed = [path for method, path in desk.api.requests if method == "GET" and path.endswith("/pods")]
+        harness.api.requests.clear()
+        harness.controller.queue.add(KEY)
+        await harness.settle()
+        listed = [path for method, path in harness.api.requests if method == "GET" and path.endswith("/pods")]
         assert bool(listed) == thorough
         assert len(seen) == 1 + 1 + thorough
-        desk.api.requests.clear()
-        desk.controller.resync(KEY)
-        await desk.settle()
-        assert [path for _, path in desk.api.requests if path.endswith("/pods")], "a resync looks at everything"
+        harness.api.requests.clear()
+        harness.controller.resync(KEY)
+        await harness.settle()
+        assert [path for _, path in harness.api.requests if path.endswith("/pods")], "a resync looks at everything"
 
     play(scenario, resource, reconcile=reconcile)
 
@@ -372,11 +372,11 @@ def test_a_job_that_does_not_come_to_rest_has_to_wait(resource: Object, caplog: 
         asked.append(True)
         return Plan(requeue_after=0, why=("round and round",))
 
-    async def scenario(desk: Desk) -> None:
-        desk.controller.queue.add(KEY)
-        await desk.settle()
+    async def scenario(harness: ControllerHarness) -> None:
+        harness.controller.queue.add(KEY)
+        await harness.settle()
         assert len(asked) == 30
-        await desk.wait(31)
+        await harness.wait(31)
         assert len(asked) == 31
 
     with caplog.at_level(logging.WARNING):
@@ -385,60 +385,60 @@ def test_a_job_that_does_not_come_to_rest_has_to_wait(resource: Object, caplog: 
 
 
 def test_children_that_nobody_told_us_are_gone_are_found_missing(resource: Object) -> None:
-    async def scenario(desk: Desk) -> None:
+    async def scenario(harness: ControllerHarness) -> None:
         over = {**resource, "status": {"phase": "Failed", "observedGeneration": 3, "run": json.loads('{"id": "one"}')}}
         over["status"]["run"] |= {"digest": "d", "startedAt": AT}
-        desk.api.put(over, collection=DISTILLATIONS)
-        desk.controller.table.see_child(KEY, "ghost")
-        desk.controller.queue.add(KEY)
-        await desk.settle()
-        assert not desk.controller.table.needs_look(KEY)
+        harness.api.put(over, collection=DISTILLATIONS)
+        harness.controller.table.see_child(KEY, "ghost")
+        harness.controller.queue.add(KEY)
+        await harness.settle()
+        assert not harness.controller.table.needs_look(KEY)
 
     play(scenario, resource, reconcile=lambda *_, **__: Plan())
 
 
 def test_a_reconcile_that_hangs_can_be_told(resource: Object) -> None:
-    async def scenario(desk: Desk) -> None:
+    async def scenario(harness: ControllerHarness) -> None:
         hanging = asyncio.Event()
 
         async def before(_method: str, _path: str) -> None:
             await hanging.wait()
 
-        desk.api.before = before
-        desk.controller.queue.add(KEY)
-        work = asyncio.create_task(desk.controller.run(workers=1))
-        while not desk.api.requests:
+        harness.api.before = before
+        harness.controller.queue.add(KEY)
+        work = asyncio.create_task(harness.controller.run(workers=1))
+        while not harness.api.requests:
             await asyncio.sleep(0.01)
-        desk.now[0] += 500
-        assert desk.controller.longest() == 500
+        harness.now[0] += 500
+        assert harness.controller.longest() == 500
         work.cancel()
         hanging.set()
         await asyncio.gather(work, return_exceptions=True)
-        assert desk.controller.longest() == 0
+        assert harness.controller.longest() == 0
 
     play(scenario, resource)
 
 
 def test_what_is_under_way_is_brought_to_its_end_and_nothing_else_is_begun(resource: Object) -> None:
-    async def scenario(desk: Desk) -> None:
+    async def scenario(harness: ControllerHarness) -> None:
         going_on = asyncio.Event()
 
         async def before(_method: str, _path: str) -> None:
             await going_on.wait()
 
-        desk.api.before = before
-        desk.controller.queue.add(KEY)
-        work = asyncio.create_task(desk.controller.run(workers=2))
-        while not desk.api.requests:
+        harness.api.before = before
+        harness.controller.queue.add(KEY)
+        work = asyncio.create_task(harness.controller.run(workers=2))
+        while not harness.api.requests:
             await asyncio.sleep(0.01)
-        draining = asyncio.create_task(desk.controller.drain(30))
+        draining = asyncio.create_task(harness.controller.drain(30))
         await asyncio.sleep(0.05)
         assert not draining.done()
-        desk.controller.queue.add(("team-a", "other"))
+        harness.controller.queue.add(("team-a", "other"))
         going_on.set()
         await draining
-        assert desk.job().status.run is not None
-        assert not [path for _, path in desk.api.requests if path.endswith("/other")]
+        assert harness.job().status.run is not None
+        assert not [path for _, path in harness.api.requests if path.endswith("/other")]
         work.cancel()
         await asyncio.gather(work, return_exceptions=True)
 
@@ -446,40 +446,40 @@ def test_what_is_under_way_is_brought_to_its_end_and_nothing_else_is_begun(resou
 
 
 def test_pods_of_an_earlier_cluster_keep_the_next_one_waiting(resource: Object) -> None:
-    async def scenario(desk: Desk) -> None:
-        desk.controller.queue.add(KEY)
-        await desk.settle()
+    async def scenario(harness: ControllerHarness) -> None:
+        harness.controller.queue.add(KEY)
+        await harness.settle()
         for done in ("Prepare", "Generate"):
-            assert finish_stage(desk.api) == done
+            assert finish_stage(harness.api) == done
             if done == "Generate":
-                cluster = next(one for place, one in desk.api.objects.items() if place[0] == RAYJOBS)
+                cluster = next(one for place, one in harness.api.objects.items() if place[0] == RAYJOBS)
                 pod = {"metadata": {**cluster["metadata"], "name": "lingers"}, "status": {"phase": "Running"}}
-                desk.api.put(pod, collection=PODS)
-            desk.controller.queue.add(KEY)
-            await desk.settle()
-        assert finish_stage(desk.api) == "Curate", "which needs nothing of it"
-        await desk.wait(10)
-        assert desk.job().status.stages[2].state == "Succeeded"
-        assert desk.count(RAYJOBS) == 1
-        desk.api.put(pod | {"status": {"phase": "Succeeded"}}, collection=PODS)
-        await desk.wait(10)
-        assert desk.count(RAYJOBS) == 2
+                harness.api.put(pod, collection=PODS)
+            harness.controller.queue.add(KEY)
+            await harness.settle()
+        assert finish_stage(harness.api) == "Curate", "which needs nothing of it"
+        await harness.wait(10)
+        assert harness.job().status.stages[2].state == "Succeeded"
+        assert harness.count(RAYJOBS) == 1
+        harness.api.put(pod | {"status": {"phase": "Succeeded"}}, collection=PODS)
+        await harness.wait(10)
+        assert harness.count(RAYJOBS) == 2
 
     play(scenario, resource)
 
 
 def test_a_later_job_of_the_same_name_starts_at_once_and_takes_nothing_over_from_the_earlier(resource: Object) -> None:
-    async def scenario(desk: Desk) -> None:
-        desk.controller.queue.add(KEY)
-        await desk.settle()
-        first = desk.job()
-        desk.api.put({**resource, "metadata": {**resource["metadata"], "uid": "later"}}, collection=DISTILLATIONS)
-        desk.controller.queue.add(KEY)
-        await desk.settle()
-        second = desk.job()
+    async def scenario(harness: ControllerHarness) -> None:
+        harness.controller.queue.add(KEY)
+        await harness.settle()
+        first = harness.job()
+        harness.api.put({**resource, "metadata": {**resource["metadata"], "uid": "later"}}, collection=DISTILLATIONS)
+        harness.controller.queue.add(KEY)
+        await harness.settle()
+        second = harness.job()
         assert second.status.stages[0].child != first.status.stages[0].child
-        assert desk.count(JOBS) == 2, "the garbage collector takes the earlier one"
-        accounts = [one["metadata"] for place, one in desk.api.objects.items() if place[0] == "v1/serviceaccounts"]
+        assert harness.count(JOBS) == 2, "the garbage collector takes the earlier one"
+        accounts = [one["metadata"] for place, one in harness.api.objects.items() if place[0] == "v1/serviceaccounts"]
         assert {one["ownerReferences"][0]["uid"] for one in accounts} == {first.uid, "later"}
 
     play(scenario, resource)
@@ -506,20 +506,20 @@ def test_w8_an_api_server_in_trouble_ends_no_job_however_long_it_lasts(
 ) -> None:
     resource["spec"]["schedulingTimeoutSeconds"] = 60
 
-    async def scenario(desk: Desk) -> None:
+    async def scenario(harness: ControllerHarness) -> None:
         async def before(asked: str, path: str) -> web.Response | None:
             return BUSY[answer]() if asked == method and not path.endswith("/events") else None
 
-        desk.api.before = before
-        desk.controller.queue.add(KEY)
+        harness.api.before = before
+        harness.controller.queue.add(KEY)
         for _ in range(12):
-            await desk.wait(300)
-        assert desk.job().status.phase != "Failed"
-        desk.api.before = None
-        await desk.wait(600)
-        await desk.wait(30)
-        assert desk.job().status.phase == "Preparing", "what it waits for now has begun just now"
-        assert desk.job().status.stages[0].attempt == 1
-        assert desk.count(JOBS) == 1
+            await harness.wait(300)
+        assert harness.job().status.phase != "Failed"
+        harness.api.before = None
+        await harness.wait(600)
+        await harness.wait(30)
+        assert harness.job().status.phase == "Preparing", "what it waits for now has begun just now"
+        assert harness.job().status.stages[0].attempt == 1
+        assert harness.count(JOBS) == 1
 
     play(scenario, resource)

@@ -15,14 +15,14 @@ from kubedistill_operator.loop.intake import PROGRESS_SECONDS, Intake
 from kubedistill_operator.loop.workqueue import WorkQueue
 from kubedistill_operator.telemetry.metrics import Metrics
 from kubedistill_operator.telemetry.table import Table
-from operator_objects import RUN, channel, child, pod
+from support.operator_objects import RUN, channel, child, pod
 
 Object = dict[str, Any]
 KEY = ("team-a", "support")
 
 
 @dataclass
-class Desk:
+class EventHarness:
     """An intake whose controller never looks: it is asked only what it would look at."""
 
     now: float = 1000.0
@@ -47,25 +47,25 @@ class Desk:
 
 
 @pytest.fixture
-def desk() -> Desk:
-    return Desk()
+def harness() -> EventHarness:
+    return EventHarness()
 
 
-def test_a_job_is_looked_at_when_it_is_listed_made_or_edited(desk: Desk, resource: Object) -> None:
-    desk.intake.see_job(None, resource)
-    assert desk.due() == [KEY]
+def test_a_job_is_looked_at_when_it_is_listed_made_or_edited(harness: EventHarness, resource: Object) -> None:
+    harness.intake.see_job(None, resource)
+    assert harness.due() == [KEY]
     resource["metadata"] |= {"generation": 4, "resourceVersion": "4712"}
-    desk.intake.see_job("MODIFIED", resource)
-    assert desk.due() == [KEY]
+    harness.intake.see_job("MODIFIED", resource)
+    assert harness.due() == [KEY]
     resource["metadata"] |= {"annotations": {"kubedistill.io/rerun": "7"}, "resourceVersion": "4713"}
-    desk.intake.see_job("MODIFIED", resource)
-    assert desk.due() == [KEY]
+    harness.intake.see_job("MODIFIED", resource)
+    assert harness.due() == [KEY]
     resource["metadata"] |= {"deletionTimestamp": "2026-03-01T12:00:00Z", "resourceVersion": "4714"}
-    desk.intake.see_job("MODIFIED", resource)
-    assert desk.due() == [KEY], "a finalizer may hold it"
+    harness.intake.see_job("MODIFIED", resource)
+    assert harness.due() == [KEY], "a finalizer may hold it"
     resource["metadata"] |= {"finalizers": ["example.com/block"], "resourceVersion": "4715"}
-    desk.intake.see_job("MODIFIED", resource)
-    assert desk.due() == [KEY], "another finalizer holds it now"
+    harness.intake.see_job("MODIFIED", resource)
+    assert harness.due() == [KEY], "another finalizer holds it now"
 
 
 @pytest.mark.parametrize(
@@ -73,74 +73,76 @@ def test_a_job_is_looked_at_when_it_is_listed_made_or_edited(desk: Desk, resourc
     [{"status": {"phase": "Preparing"}}, {"metadata": {"labels": {"argocd": "x"}, "annotations": {"a/b": "c"}}}],
 )
 def test_an_echo_of_our_own_write_and_what_does_not_concern_us_is_no_news(
-    change: Object, desk: Desk, resource: Object
+    change: Object, harness: EventHarness, resource: Object
 ) -> None:
-    desk.intake.see_job("ADDED", resource)
-    desk.due()
+    harness.intake.see_job("ADDED", resource)
+    harness.due()
     metadata = resource["metadata"] | {"resourceVersion": "4712"} | change.get("metadata", {})
-    desk.intake.see_job("MODIFIED", {**resource, **change, "metadata": metadata})
-    assert desk.due() == []
+    harness.intake.see_job("MODIFIED", {**resource, **change, "metadata": metadata})
+    assert harness.due() == []
 
 
 def test_a_job_that_is_over_is_not_looked_at_when_it_is_listed_unless_it_has_children(
-    desk: Desk, resource: Object
+    harness: EventHarness, resource: Object
 ) -> None:
     status = Status(phase="Succeeded", observed_generation=3, run=RUN)
     resource["status"] = status.model_dump(mode="json", by_alias=True, exclude_none=True)
-    desk.intake.see_job(None, resource)
-    assert desk.due() == []
-    desk.intake.see_child(None, child(resource, "Export"))
-    desk.now += 1
-    assert desk.due() == [KEY]
-    assert desk.table.needs_look(KEY)
-    desk.intake.see_child("DELETED", child(resource, "Export"))
-    assert desk.due() == [KEY]
-    assert not desk.table.needs_look(KEY)
+    harness.intake.see_job(None, resource)
+    assert harness.due() == []
+    harness.intake.see_child(None, child(resource, "Export"))
+    harness.now += 1
+    assert harness.due() == [KEY]
+    assert harness.table.needs_look(KEY)
+    harness.intake.see_child("DELETED", child(resource, "Export"))
+    assert harness.due() == [KEY]
+    assert not harness.table.needs_look(KEY)
 
 
 def test_what_is_collected_after_a_job_that_is_gone_concerns_nobody_and_leaves_nothing(
-    desk: Desk, resource: Object
+    harness: EventHarness, resource: Object
 ) -> None:
-    desk.intake.see_job("ADDED", resource)
-    desk.intake.see_child("ADDED", child(resource, "Train"))
-    desk.intake.see_channel("ADDED", channel(resource, "Train"))
-    desk.intake.see_job("DELETED", resource)
-    desk.due()
-    desk.intake.see_child("DELETED", child(resource, "Train"))
-    desk.intake.see_channel("DELETED", channel(resource, "Train"))
-    desk.intake.see_pod("DELETED", pod(resource, "head", "Train"))
-    desk.now += 5
-    assert desk.due() == []
-    assert (desk.intake._asked, desk.intake._said, desk.intake._progress_due) == ({}, {}, {})
-    assert desk.table._children == {}
+    harness.intake.see_job("ADDED", resource)
+    harness.intake.see_child("ADDED", child(resource, "Train"))
+    harness.intake.see_channel("ADDED", channel(resource, "Train"))
+    harness.intake.see_job("DELETED", resource)
+    harness.due()
+    harness.intake.see_child("DELETED", child(resource, "Train"))
+    harness.intake.see_channel("DELETED", channel(resource, "Train"))
+    harness.intake.see_pod("DELETED", pod(resource, "head", "Train"))
+    harness.now += 5
+    assert harness.due() == []
+    assert (harness.intake._asked, harness.intake._said, harness.intake._progress_due) == ({}, {}, {})
+    assert harness.table._children == {}
 
 
-def test_a_job_that_is_deleted_is_forgotten_and_looked_for_once_more(desk: Desk, resource: Object) -> None:
-    desk.intake.see_job("ADDED", resource)
-    desk.intake.see_channel("ADDED", channel(resource, "Train"))
-    desk.due()
-    desk.intake.see_job("DELETED", resource)
-    assert len(desk.table) == 0
-    assert desk.due() == [KEY]
-    assert (desk.intake._asked, desk.intake._said, desk.intake._progress_due) == ({}, {}, {})
+def test_a_job_that_is_deleted_is_forgotten_and_looked_for_once_more(harness: EventHarness, resource: Object) -> None:
+    harness.intake.see_job("ADDED", resource)
+    harness.intake.see_channel("ADDED", channel(resource, "Train"))
+    harness.due()
+    harness.intake.see_job("DELETED", resource)
+    assert len(harness.table) == 0
+    assert harness.due() == [KEY]
+    assert (harness.intake._asked, harness.intake._said, harness.intake._progress_due) == ({}, {}, {})
 
 
-def test_a_late_deletion_of_an_earlier_job_takes_nothing_from_the_later(desk: Desk, resource: Object) -> None:
+def test_a_late_deletion_of_an_earlier_job_takes_nothing_from_the_later(
+    harness: EventHarness, resource: Object
+) -> None:
     later = {**resource, "metadata": {**resource["metadata"], "uid": "later", "resourceVersion": "5000"}}
-    desk.intake.see_job("ADDED", later)
-    desk.intake.see_job("DELETED", resource)
-    assert desk.table.uid(KEY) == "later"
+    harness.intake.see_job("ADDED", later)
+    harness.intake.see_job("DELETED", resource)
+    assert harness.table.uid(KEY) == "later"
 
 
-def test_children_mark_the_job_that_their_labels_name(desk: Desk, resource: Object) -> None:
-    desk.intake.see_child("MODIFIED", child(resource, "Train"))
-    desk.now += 1
-    assert desk.due() == [KEY]
+def test_children_mark_the_job_that_their_labels_name(harness: EventHarness, resource: Object) -> None:
+    harness.intake.see_child("MODIFIED", child(resource, "Train"))
+    harness.now += 1
+    assert harness.due() == [KEY]
     stranger = child(resource, "Train")
     del stranger["metadata"]["labels"]
-    desk.intake.see_child("MODIFIED", stranger)
-    desk.now += 1
-    assert desk.due() == []
+    harness.intake.see_child("MODIFIED", stranger)
+    harness.now += 1
+    assert harness.due() == []
 
 
 ENDS = [
@@ -150,23 +152,25 @@ ENDS = [
 
 
 @pytest.mark.parametrize(("stage", "status"), ENDS)
-def test_the_end_of_a_child_counts_at_once(stage: Any, status: Object, desk: Desk, resource: Object) -> None:
-    desk.intake.see_child("MODIFIED", child(resource, stage, **status))
-    assert desk.due() == [KEY]
+def test_the_end_of_a_child_counts_at_once(stage: Any, status: Object, harness: EventHarness, resource: Object) -> None:
+    harness.intake.see_child("MODIFIED", child(resource, stage, **status))
+    assert harness.due() == [KEY]
 
 
 def test_a_child_that_comes_up_its_pods_and_its_driver_mark_their_job_once_for_the_crowd(
-    desk: Desk, resource: Object
+    harness: EventHarness, resource: Object
 ) -> None:
     for number in range(50):
-        desk.intake.see_pod("MODIFIED", pod(resource, f"worker-{number}", "Train"))
-        desk.intake.see_child("MODIFIED", child(resource, "Train", jobDeploymentStatus="Initializing", failed=number))
-        desk.intake.see_channel("MODIFIED", channel(resource, "Train", owner="t:d1", starts=str(number)))
-    assert desk.due() == []
-    desk.now += 1
-    assert desk.due() == [KEY]
-    desk.now += 60
-    assert desk.due() == []
+        harness.intake.see_pod("MODIFIED", pod(resource, f"worker-{number}", "Train"))
+        harness.intake.see_child(
+            "MODIFIED", child(resource, "Train", jobDeploymentStatus="Initializing", failed=number)
+        )
+        harness.intake.see_channel("MODIFIED", channel(resource, "Train", owner="t:d1", starts=str(number)))
+    assert harness.due() == []
+    harness.now += 1
+    assert harness.due() == [KEY]
+    harness.now += 60
+    assert harness.due() == []
 
 
 NEWS = [
@@ -177,15 +181,17 @@ NEWS = [
 ]
 
 
-def test_results_count_at_once_claims_and_requests_to_stop_after_a_moment(desk: Desk, resource: Object) -> None:
-    desk.intake.see_channel("ADDED", channel(resource, "Train"))
-    desk.now += 1
-    desk.due()
+def test_results_count_at_once_claims_and_requests_to_stop_after_a_moment(
+    harness: EventHarness, resource: Object
+) -> None:
+    harness.intake.see_channel("ADDED", channel(resource, "Train"))
+    harness.now += 1
+    harness.due()
     for data, seconds in NEWS:
-        desk.intake.see_channel("MODIFIED", channel(resource, "Train", progress_json="1", **data))
-        assert desk.due() == ([] if seconds else [KEY])
-        desk.now += 1
-        assert desk.due() == ([KEY] if seconds else [])
+        harness.intake.see_channel("MODIFIED", channel(resource, "Train", progress_json="1", **data))
+        assert harness.due() == ([] if seconds else [KEY])
+        harness.now += 1
+        assert harness.due() == ([KEY] if seconds else [])
 
 
 OVERTAKING: dict[str, tuple[Callable[[Intake, Object], None], bool]] = {
@@ -203,89 +209,95 @@ OVERTAKING: dict[str, tuple[Callable[[Intake, Object], None], bool]] = {
 
 
 @pytest.mark.parametrize("news", OVERTAKING)
-def test_what_somebody_waits_for_overtakes_what_came_before_it(news: str, desk: Desk, resource: Object) -> None:
-    desk.intake.see_job("ADDED", resource)
-    desk.due()
+def test_what_somebody_waits_for_overtakes_what_came_before_it(
+    news: str, harness: EventHarness, resource: Object
+) -> None:
+    harness.intake.see_job("ADDED", resource)
+    harness.due()
     earlier = ("team-b", "progress")
-    desk.queue.add(earlier)
+    harness.queue.add(earlier)
     tell, overtakes = OVERTAKING[news]
     resource["metadata"] |= {"generation": 4, "resourceVersion": "4712"}
-    tell(desk.intake, resource)
-    desk.now += 1
-    assert desk.due() == ([KEY, earlier] if overtakes else [earlier, KEY])
+    tell(harness.intake, resource)
+    harness.now += 1
+    assert harness.due() == ([KEY, earlier] if overtakes else [earlier, KEY])
 
 
-def test_progress_is_carried_on_at_once_and_then_at_most_every_30_seconds(desk: Desk, resource: Object) -> None:
+def test_progress_is_carried_on_at_once_and_then_at_most_every_30_seconds(
+    harness: EventHarness, resource: Object
+) -> None:
     looks = []
-    desk.intake.see_channel("ADDED", channel(resource, "Train"))
-    desk.now += 1
-    desk.due()
-    begun = desk.now
+    harness.intake.see_channel("ADDED", channel(resource, "Train"))
+    harness.now += 1
+    harness.due()
+    begun = harness.now
     for second in range(200):
         if second < 150 and second % 3 == 0:
-            desk.intake.see_channel("MODIFIED", channel(resource, "Train", progress_json=str(second)))
-        looks += [desk.now - begun for _ in desk.due()]
-        desk.now += 1
+            harness.intake.see_channel("MODIFIED", channel(resource, "Train", progress_json=str(second)))
+        looks += [harness.now - begun for _ in harness.due()]
+        harness.now += 1
     assert looks == [0, 30, 60, 90, 120, 150], "the last word is never lost"
 
 
-def test_progress_is_carried_on_although_something_else_made_us_look_in_between(desk: Desk, resource: Object) -> None:
+def test_progress_is_carried_on_although_something_else_made_us_look_in_between(
+    harness: EventHarness, resource: Object
+) -> None:
     for progress in ("1", "2", "3"):
-        desk.intake.see_channel("MODIFIED", channel(resource, "Train", progress_json=progress))
-    desk.due()
-    desk.now += 10
-    desk.queue.add(KEY)
-    assert desk.due() == [KEY]
-    desk.intake.see_channel("MODIFIED", channel(resource, "Train", progress_json="4"))
-    assert desk.due() == []
-    desk.now += 20
-    assert desk.due() == [KEY]
+        harness.intake.see_channel("MODIFIED", channel(resource, "Train", progress_json=progress))
+    harness.due()
+    harness.now += 10
+    harness.queue.add(KEY)
+    assert harness.due() == [KEY]
+    harness.intake.see_channel("MODIFIED", channel(resource, "Train", progress_json="4"))
+    assert harness.due() == []
+    harness.now += 20
+    assert harness.due() == [KEY]
 
 
-def test_progress_never_delays_a_result(desk: Desk, resource: Object) -> None:
-    desk.intake.see_channel("ADDED", channel(resource, "Train"))
-    desk.due()
-    desk.intake.see_channel("MODIFIED", channel(resource, "Train", progress_json="1"))
-    desk.due()
-    desk.intake.see_channel("MODIFIED", channel(resource, "Train", progress_json="2"))
-    assert desk.due() == []
-    desk.intake.see_channel("MODIFIED", channel(resource, "Train", progress_json="2", result_json="{}"))
-    assert desk.due() == [KEY]
+def test_progress_never_delays_a_result(harness: EventHarness, resource: Object) -> None:
+    harness.intake.see_channel("ADDED", channel(resource, "Train"))
+    harness.due()
+    harness.intake.see_channel("MODIFIED", channel(resource, "Train", progress_json="1"))
+    harness.due()
+    harness.intake.see_channel("MODIFIED", channel(resource, "Train", progress_json="2"))
+    assert harness.due() == []
+    harness.intake.see_channel("MODIFIED", channel(resource, "Train", progress_json="2", result_json="{}"))
+    assert harness.due() == [KEY]
     assert PROGRESS_SECONDS == 30
 
 
-def test_channels_of_several_attempts_are_told_apart(desk: Desk, resource: Object) -> None:
+def test_channels_of_several_attempts_are_told_apart(harness: EventHarness, resource: Object) -> None:
     for _ in range(3):
         for attempt in (1, 2):
-            desk.intake.see_channel("MODIFIED", channel(resource, "Train", attempt=attempt, starts=str(attempt)))
-    desk.due()
-    desk.intake.see_channel("MODIFIED", channel(resource, "Train", attempt=1, starts="1"))
-    assert desk.due() == [], "nothing is new, and progress was carried on a moment ago"
+            harness.intake.see_channel("MODIFIED", channel(resource, "Train", attempt=attempt, starts=str(attempt)))
+    harness.due()
+    harness.intake.see_channel("MODIFIED", channel(resource, "Train", attempt=1, starts="1"))
+    assert harness.due() == [], "nothing is new, and progress was carried on a moment ago"
 
 
-def test_config_maps_that_are_no_channel_concern_nobody(desk: Desk, resource: Object) -> None:
+def test_config_maps_that_are_no_channel_concern_nobody(harness: EventHarness, resource: Object) -> None:
     other = channel(resource, "Train")
     other["metadata"]["name"] = other["metadata"]["name"].removesuffix("-out")
-    desk.intake.see_channel("ADDED", other)
-    assert desk.due() == []
+    harness.intake.see_channel("ADDED", other)
+    assert harness.due() == []
 
 
-def test_a_channel_that_is_deleted_is_news(desk: Desk, resource: Object) -> None:
-    desk.intake.see_job("ADDED", resource)
-    desk.intake.see_channel("ADDED", channel(resource, "Train"))
-    desk.due()
-    desk.intake.see_channel("DELETED", channel(resource, "Train"))
-    assert desk.due() == [KEY]
+def test_a_channel_that_is_deleted_is_news(harness: EventHarness, resource: Object) -> None:
+    harness.intake.see_job("ADDED", resource)
+    harness.intake.see_channel("ADDED", channel(resource, "Train"))
+    harness.due()
+    harness.intake.see_channel("DELETED", channel(resource, "Train"))
+    assert harness.due() == [KEY]
 
 
 @pytest.mark.parametrize("kind", ["MODIFIED", "DELETED"])
 def test_a_pod_that_failed_is_remembered_since_it_may_be_gone_when_the_job_is_looked_at(
-    kind: str, desk: Desk, resource: Object
+    kind: str, harness: EventHarness, resource: Object
 ) -> None:
-    desk.intake.see_job(None, resource)
+    harness.intake.see_job(None, resource)
     failed = pod(resource, "worker", "Train", phase="Failed", reason="Evicted", message="too much")
-    desk.intake.see_pod(kind, failed)
-    found = desk.controller.observer.failed_pods.recall(resource["metadata"]["uid"], labels={})
+    harness.intake.see_pod(kind, failed)
+    found = harness.controller.observer.failed_pods.recall(resource["metadata"]["uid"], labels={})
     assert [(one.name, one.exit_message) for one in found] == [("worker", "too much")]
-    desk.controller.forget(KEY)
-    assert desk.controller.observer.failed_pods.recall(resource["metadata"]["uid"], labels={}) == ()
+    harness.controller.forget(KEY)
+    assert harness.controller.observer.failed_pods.recall(resource["metadata"]["uid"], labels={}) == ()

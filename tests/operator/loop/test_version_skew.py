@@ -7,47 +7,47 @@ from typing import Any
 
 import pytest
 
-from controller_desk import KEY, Desk, finish_stage, play
 from kubedistill.canonical import text_digest
-from operator_objects import DISTILLATIONS, EVENTS, JOBS, MAPS, RAYJOBS
+from support.controller_harness import KEY, ControllerHarness, finish_stage, play
+from support.operator_objects import DISTILLATIONS, EVENTS, JOBS, MAPS, RAYJOBS
 
 Object = dict[str, Any]
-Scenario = Callable[[Desk], Awaitable[None]]
+Scenario = Callable[[ControllerHarness], Awaitable[None]]
 
 
-def status_of(desk: Desk) -> Object:
-    return copy.deepcopy((desk.api.find(DISTILLATIONS, "support") or {})["status"])
+def status_of(harness: ControllerHarness) -> Object:
+    return copy.deepcopy((harness.api.find(DISTILLATIONS, "support") or {})["status"])
 
 
-def store(desk: Desk, status: Object, **changes: Any) -> None:
+def store(harness: ControllerHarness, status: Object, **changes: Any) -> None:
     """Another version's operator, or a user, writes the job."""
-    found = desk.api.find(DISTILLATIONS, "support") or {}
+    found = harness.api.find(DISTILLATIONS, "support") or {}
     metadata = {**found["metadata"], **changes.pop("metadata", {})}
-    desk.api.put({**found, **changes, "metadata": metadata, "status": status}, collection=DISTILLATIONS)
+    harness.api.put({**found, **changes, "metadata": metadata, "status": status}, collection=DISTILLATIONS)
 
 
 def stalled(status: Object) -> Object | None:
     return next((one for one in status["conditions"] if one["type"] == "Stalled"), None)
 
 
-def told(desk: Desk) -> list[str]:
-    events = [one for place, one in desk.api.objects.items() if place[0] == EVENTS]
+def told(harness: ControllerHarness) -> list[str]:
+    events = [one for place, one in harness.api.objects.items() if place[0] == EVENTS]
     return [one["message"] for one in events if one["reason"] == "StatusNotUnderstood"]
 
 
-async def look(desk: Desk) -> None:
-    desk.controller.queue.add(KEY)
-    await desk.settle()
+async def look(harness: ControllerHarness) -> None:
+    harness.controller.queue.add(KEY)
+    await harness.settle()
 
 
-async def to_train(desk: Desk) -> None:
+async def to_train(harness: ControllerHarness) -> None:
     """The job is in Train, whose RayJob runs."""
-    await look(desk)
+    await look(harness)
     for _ in range(3):
-        finish_stage(desk.api)
-        await look(desk)
-        await desk.wait(40)
-    assert status_of(desk)["stage"] == "Train"
+        finish_stage(harness.api)
+        await look(harness)
+        await harness.wait(40)
+    assert status_of(harness)["stage"] == "Train"
 
 
 def without_conditions(status: Object) -> Object:
@@ -78,29 +78,29 @@ CASES = ("stage", "state", "outcome", "artifact", "condition")
 def test_in_mid_run_nothing_is_done_or_dropped_and_the_job_goes_on_when_it_is_understood(
     case: str, resource: Object
 ) -> None:
-    async def scenario(desk: Desk) -> None:
-        await to_train(desk)
-        before = status_of(desk)
+    async def scenario(harness: ControllerHarness) -> None:
+        await to_train(harness)
+        before = status_of(harness)
         stored = newer(before, case)
-        children = desk.count(RAYJOBS), desk.count(JOBS), desk.count(MAPS)
-        store(desk, stored)
-        await look(desk)
-        found = stalled(status_of(desk))
+        children = harness.count(RAYJOBS), harness.count(JOBS), harness.count(MAPS)
+        store(harness, stored)
+        await look(harness)
+        found = stalled(status_of(harness))
         assert found is not None
         assert (found["status"], found["reason"]) == ("True", "StatusNotUnderstood")
         assert "is not one of" in found["message"]
-        assert without_conditions(status_of(desk)) == without_conditions(stored)
-        finish_stage(desk.api)
+        assert without_conditions(status_of(harness)) == without_conditions(stored)
+        finish_stage(harness.api)
         for _ in range(3):
-            await look(desk)
-            await desk.wait(7200)
-        assert (desk.count(RAYJOBS), desk.count(JOBS), desk.count(MAPS)) == children
-        assert told(desk) == [found["message"]]
-        assert without_conditions(status_of(desk)) == without_conditions(stored)
-        store(desk, before | {"budget": {"spent": 3}, "conditions": [*before["conditions"], found]})
-        await look(desk)
-        await desk.wait(40)
-        after = status_of(desk)
+            await look(harness)
+            await harness.wait(7200)
+        assert (harness.count(RAYJOBS), harness.count(JOBS), harness.count(MAPS)) == children
+        assert told(harness) == [found["message"]]
+        assert without_conditions(status_of(harness)) == without_conditions(stored)
+        store(harness, before | {"budget": {"spent": 3}, "conditions": [*before["conditions"], found]})
+        await look(harness)
+        await harness.wait(40)
+        after = status_of(harness)
         assert stalled(after) is None
         assert after["stage"] == "Evaluate", "what the driver said meanwhile was not lost"
         assert after["budget"] == {"spent": 3}
@@ -110,25 +110,27 @@ def test_in_mid_run_nothing_is_done_or_dropped_and_the_job_goes_on_when_it_is_un
 
 
 def test_a_job_that_is_over_says_so_too_and_is_left_alone(resource: Object) -> None:
-    async def scenario(desk: Desk) -> None:
-        await to_train(desk)
+    async def scenario(harness: ControllerHarness) -> None:
+        await to_train(harness)
         for _ in range(3):
-            finish_stage(desk.api)
-            await look(desk)
-            await desk.wait(40)
-        before = status_of(desk)
+            finish_stage(harness.api)
+            await look(harness)
+            await harness.wait(40)
+        before = status_of(harness)
         assert before["phase"] == "Succeeded"
-        store(desk, before | {"runHistory": [{"id": "zero", "outcome": "Paused"}]})
-        await look(desk)
-        assert (stalled(status_of(desk)) or {})["reason"] == "StatusNotUnderstood"
-        runs = desk.api.writes()
-        await desk.wait(7200)
-        await look(desk)
-        assert desk.api.writes() == runs
-        store(desk, status_of(desk) | {"runHistory": []})
-        await look(desk)
-        assert without_conditions(status_of(desk)) == without_conditions(before)
-        assert {one["type"] for one in status_of(desk)["conditions"]} == {one["type"] for one in before["conditions"]}
+        store(harness, before | {"runHistory": [{"id": "zero", "outcome": "Paused"}]})
+        await look(harness)
+        assert (stalled(status_of(harness)) or {})["reason"] == "StatusNotUnderstood"
+        runs = harness.api.writes()
+        await harness.wait(7200)
+        await look(harness)
+        assert harness.api.writes() == runs
+        store(harness, status_of(harness) | {"runHistory": []})
+        await look(harness)
+        assert without_conditions(status_of(harness)) == without_conditions(before)
+        assert {one["type"] for one in status_of(harness)["conditions"]} == {
+            one["type"] for one in before["conditions"]
+        }
 
     play(scenario, resource)
 
@@ -143,17 +145,17 @@ WAITING: dict[str, Object] = {
 
 @pytest.mark.parametrize("case", WAITING)
 def test_what_is_asked_of_it_waits_and_a_deletion_is_left_to_kubernetes(case: str, resource: Object) -> None:
-    async def scenario(desk: Desk) -> None:
-        await to_train(desk)
-        stored = newer(status_of(desk), "state")
+    async def scenario(harness: ControllerHarness) -> None:
+        await to_train(harness)
+        stored = newer(status_of(harness), "state")
         changes = copy.deepcopy(WAITING[case])
         changes |= {"spec": resource["spec"] | changes["spec"]} if "spec" in changes else {}
-        store(desk, stored, **changes)
-        done = desk.api.writes()
-        await look(desk)
-        wrote = [method for method, path in desk.api.writes()[len(done) :] if not path.endswith("/events")]
+        store(harness, stored, **changes)
+        done = harness.api.writes()
+        await look(harness)
+        wrote = [method for method, path in harness.api.writes()[len(done) :] if not path.endswith("/events")]
         assert wrote == ([] if case == "deletion" else ["PUT"])
-        assert without_conditions(status_of(desk)) == without_conditions(stored)
+        assert without_conditions(status_of(harness)) == without_conditions(stored)
 
     play(scenario, resource)
 
@@ -169,26 +171,26 @@ FROZEN: dict[str, tuple[Callable[[Object], Any], str]] = {
 def test_a_run_that_another_version_froze_is_not_made_again(case: str, resource: Object) -> None:
     change, problem = FROZEN[case]
 
-    async def scenario(desk: Desk) -> None:
-        await to_train(desk)
-        (place,) = [place for place, one in desk.api.objects.items() if "run.json" in one.get("data", {})]
-        frozen = desk.api.objects[place]
+    async def scenario(harness: ControllerHarness) -> None:
+        await to_train(harness)
+        (place,) = [place for place, one in harness.api.objects.items() if "run.json" in one.get("data", {})]
+        frozen = harness.api.objects[place]
         run = json.loads(frozen["data"]["run.json"])
         change(run)
-        before = status_of(desk)
-        desk.controller.observer.forget(desk.job().uid)  # a new operator leads
+        before = status_of(harness)
+        harness.controller.observer.forget(harness.job().uid)  # a new operator leads
         text = json.dumps(run)
         name = f"{frozen['metadata']['name'].rpartition('-')[0]}-{text_digest(text)}"
         theirs = {**frozen, "metadata": frozen["metadata"] | {"name": name}, "data": {"run.json": text}}
-        desk.api.put(theirs, collection=MAPS)
+        harness.api.put(theirs, collection=MAPS)
         stored = copy.deepcopy(before)
         stored["run"]["snapshotDigest"] = text_digest(text)
-        store(desk, stored)
-        await look(desk)
-        assert problem in (stalled(status_of(desk)) or {})["message"]
-        assert without_conditions(status_of(desk)) == without_conditions(stored)
-        store(desk, before | {"conditions": status_of(desk)["conditions"]})
-        await look(desk)
-        assert stalled(status_of(desk)) is None
+        store(harness, stored)
+        await look(harness)
+        assert problem in (stalled(status_of(harness)) or {})["message"]
+        assert without_conditions(status_of(harness)) == without_conditions(stored)
+        store(harness, before | {"conditions": status_of(harness)["conditions"]})
+        await look(harness)
+        assert stalled(status_of(harness)) is None
 
     play(scenario, resource)

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from fake_api import FakeApi, refusal, serving
 from kubedistill.settings import Settings
 from kubedistill.v1alpha1 import Status
 from kubedistill_operator.cluster.client import Cluster
@@ -14,8 +13,9 @@ from kubedistill_operator.loop.controller import Controller
 from kubedistill_operator.loop.replica import make_controller
 from kubedistill_operator.loop.watch import Streams, resync
 from kubedistill_operator.telemetry.metrics import Metrics
-from operator_objects import DISTILLATIONS, RUN, with_status
-from virtual_time import VirtualTime
+from support.fake_api import FakeApi, refusal, serving
+from support.operator_objects import DISTILLATIONS, RUN, with_status
+from support.virtual_time import VirtualTime
 
 Object = dict[str, Any]
 SETTINGS = Settings(resync_seconds=600)

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from player.jobs import ROWS, Look, apply, next_event, state_of
-from player.transitions import stamp
+from support.fake_kuberay.jobs import ROWS, Look, apply, next_event, state_of
+from support.fake_kuberay.transitions import stamp
 
 NOW = 1_700_000_000.0
 

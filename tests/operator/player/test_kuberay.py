@@ -4,9 +4,9 @@ from typing import Any
 
 import pytest
 
-from player.child import RayJobInfo
-from player.kuberay import CHECK_TIMEOUT_SECONDS, Look, Seen, next_event
-from player.transitions import FINALIZER, stamp
+from support.fake_kuberay.child import RayJobInfo
+from support.fake_kuberay.kuberay import CHECK_TIMEOUT_SECONDS, Look, Seen, next_event
+from support.fake_kuberay.transitions import FINALIZER, stamp
 
 NOW = 1_700_000_000.0
 TEMPLATE = {"spec": {"containers": [{"name": "ray", "image": "ray"}]}}

@@ -7,11 +7,11 @@ from typing import Any
 
 from aiohttp import web
 
-from player.api import Object
-from player.child import Child, Cluster
-from player.journal import Journal
-from player.on_node import Dashboards
-from player.ray_start import DASHBOARD_PORT, TOKEN_KEY
+from support.fake_kuberay.api import Object
+from support.fake_kuberay.child import Child, Cluster
+from support.fake_kuberay.journal import Journal
+from support.fake_kuberay.on_node import Dashboards
+from support.fake_kuberay.ray_start import DASHBOARD_PORT, TOKEN_KEY
 
 ADDRESS, TOKEN = "127.0.0.9", "secret"
 READY = {"phase": "Running", "podIP": ADDRESS, "conditions": [{"type": "Ready", "status": "True"}]}

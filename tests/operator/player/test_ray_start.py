@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from child_scenarios import request_of
 from kubedistill_operator.children.attempt import build_children
 from kubedistill_operator.plan import Manifest
-from player.child import HEAD, WORKER, Child, Cluster
-from player.pods import cluster_pod, slots_of
-from player.ray_start import head_service, token_secret, with_ray
+from support.child_scenarios import request_of
+from support.fake_kuberay.child import HEAD, WORKER, Child, Cluster
+from support.fake_kuberay.pods import cluster_pod, slots_of
+from support.fake_kuberay.ray_start import head_service, token_secret, with_ray
 
 ADDRESS = "quick-head-svc.demo.svc.cluster.local"
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from player.actions import ACTIONS, CONDITIONS
-from player.child import Child
-from player.scenarios import OK, SCENARIOS, Scenario, choose
+from support.fake_kuberay.actions import ACTIONS, CONDITIONS
+from support.fake_kuberay.child import Child
+from support.fake_kuberay.scenarios import OK, SCENARIOS, Scenario, choose
 
 PAGE = Path(__file__).parents[3] / "docs" / "behaviour.md"
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from player.transitions import (
+from support.fake_kuberay.transitions import (
     DEPLOYMENT_STATUSES,
     EMPTY_CLUSTER,
     JOB_TERMINAL,

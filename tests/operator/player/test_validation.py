@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from player.kuberay import Look, Seen, next_event
-from player.validation import RULES, find_fault
+from support.fake_kuberay.kuberay import Look, Seen, next_event
+from support.fake_kuberay.validation import RULES, find_fault
 
 TEMPLATE = {"spec": {"containers": [{"name": "ray", "image": "ray"}]}}
 GROUP = {"groupName": "gpus", "replicas": 1, "minReplicas": 1, "maxReplicas": 1, "template": TEMPLATE}

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from kubedistill_operator.telemetry.logs import about, about_attempt, log_to
-from operator_objects import at_stage
+from support.operator_objects import at_stage
 
 Object = dict[str, Any]
 

@@ -13,7 +13,7 @@ from kubedistill_operator.observed import Channel
 from kubedistill_operator.telemetry.facts import read_facts
 from kubedistill_operator.telemetry.table import Table
 from kubedistill_operator.telemetry.work import Work, read_work
-from operator_objects import RUN, with_status
+from support.operator_objects import RUN, with_status
 
 Object = dict[str, Any]
 SHARED = {"uri": "s3://bucket/store"}

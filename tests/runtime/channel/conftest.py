@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from channel_desk import JOB_UID, TOKEN, Claim, Time
-from config_map_server import NAME, ConfigMapServer, make_server_credentials, serve_config_map
 from kubedistill.contract import JobRef, StageJob
 from kubedistill_runtime.channel.api_server import ApiServer
 from kubedistill_runtime.channel.cluster import ConfigMapChannel, claim_channel
 from kubedistill_runtime.storage.store import Store
-from workshop import make_workshop
+from support.channel_fixtures import JOB_UID, TOKEN, Claim, Time
+from support.config_map_server import NAME, ConfigMapServer, make_server_credentials, serve_config_map
+from support.job_folder import make_job_folder
 
 
 @pytest.fixture
@@ -37,9 +37,9 @@ def api(server: ConfigMapServer) -> ApiServer:
 
 @pytest.fixture(scope="session")
 def job(tmp_path_factory: pytest.TempPathFactory) -> StageJob:
-    workshop = make_workshop(tmp_path_factory.mktemp("workshop"))
+    job_folder = make_job_folder(tmp_path_factory.mktemp("workshop"))
     ref = JobRef(namespace="default", name="job", uid=JOB_UID)
-    return workshop.stage_job("Train", keys={"student": "key"}).model_copy(update={"token": TOKEN, "job": ref})
+    return job_folder.stage_job("Train", keys={"student": "key"}).model_copy(update={"token": TOKEN, "job": ref})
 
 
 @pytest.fixture

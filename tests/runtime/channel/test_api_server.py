@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from config_map_server import PATH, ConfigMapServer, Fault, make_server_credentials
 from kubedistill.errors import ChannelUnavailable
 from kubedistill_runtime.channel.api_server import ApiServer, HiccupError, find_api_server
+from support.config_map_server import PATH, ConfigMapServer, Fault, make_server_credentials
 
 BOUND = 4 * 2**20
 

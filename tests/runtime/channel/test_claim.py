@@ -5,11 +5,11 @@ import json
 
 import pytest
 
-from channel_desk import TOKEN, Claim, Time
-from config_map_server import ConfigMapServer, Fault
 from kubedistill.contract import StageJob
 from kubedistill.errors import EXIT_CLAIM_LOST, ChannelUnavailable, ClaimLost
 from kubedistill_runtime.storage.store import Store
+from support.channel_fixtures import TOKEN, Claim, Time
+from support.config_map_server import ConfigMapServer, Fault
 
 
 def other_claims(server: ConfigMapServer, driver: str = "other") -> None:

@@ -6,12 +6,12 @@ from typing import Any
 
 import pytest
 
-from channel_desk import TOKEN, Claim, Time
-from config_map_server import ConfigMapServer, Fault
 from kubedistill.contract import MESSAGE_BYTES, ArtifactRef, StageProgress, StageResult
 from kubedistill.errors import EXIT_CLAIM_LOST, ChannelUnavailable, ClaimLost
 from kubedistill_runtime.channel.cluster import ConfigMapChannel
 from kubedistill_runtime.storage.store import Store
+from support.channel_fixtures import TOKEN, Claim, Time
+from support.config_map_server import ConfigMapServer, Fault
 
 TIME = "2026-01-01T00:00:00.000Z"
 PROGRESS, RESULT = (f"runs/default.job/local/train-1/{name}.json" for name in ("progress", "result"))

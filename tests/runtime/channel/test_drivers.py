@@ -9,13 +9,13 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
-from channel_desk import JOB_UID, TOKEN, Time
-from config_map_server import NAME, ConfigMapServer, Fault, serve_config_map
 from kubedistill.contract import StageJob, StageProgress, StageResult
 from kubedistill.errors import ClaimLost
 from kubedistill_runtime.channel.api_server import ApiServer
 from kubedistill_runtime.channel.cluster import ConfigMapChannel, claim_channel
 from kubedistill_runtime.storage.store import Store
+from support.channel_fixtures import JOB_UID, TOKEN, Time
+from support.config_map_server import NAME, ConfigMapServer, Fault, serve_config_map
 
 TIME = "2026-01-01T00:00:00.000Z"
 PLACES = st.integers(0, 2)

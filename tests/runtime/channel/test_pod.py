@@ -11,8 +11,6 @@ from typing import Any
 
 import pytest
 
-from channel_desk import TOKEN
-from config_map_server import NAME, ConfigMapServer, Fault
 from kubedistill.contract import StageJob, StageResult
 from kubedistill.errors import EXIT_CLAIM_LOST, EXIT_FAILED, EXIT_SUCCESS
 from kubedistill_runtime import driver
@@ -20,6 +18,8 @@ from kubedistill_runtime.__main__ import main
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.stages import Outcome
 from kubedistill_runtime.storage.store import Store
+from support.channel_fixtures import TOKEN
+from support.config_map_server import NAME, ConfigMapServer, Fault
 
 FOLDER = "runs/default.job/local/train-1"
 Work = Callable[[Progress], Outcome | None]

@@ -6,10 +6,6 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
-import tiny
-from channel_desk import Claim as ClaimAttempt
-from channel_desk import Time
-from config_map_server import ConfigMapServer
 from kubedistill.contract import StageProgress, StageResult
 from kubedistill.errors import EXIT_CLAIM_LOST, ClaimLost, Stopped
 from kubedistill_runtime.channel.cluster import ConfigMapChannel
@@ -17,6 +13,10 @@ from kubedistill_runtime.storage.claims import Claim, read_latest, take_claim
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.training.loop import Hooks, Loop
 from kubedistill_runtime.training.state import State
+from support import tiny_training as tiny
+from support.channel_fixtures import Claim as ClaimAttempt
+from support.channel_fixtures import Time
+from support.config_map_server import ConfigMapServer
 
 LINE = "artifacts/student/key"
 TIME = "2026-01-01T00:00:00.000Z"

@@ -10,7 +10,7 @@ import pytest
 from kubedistill.errors import InvalidManifest
 from kubedistill_runtime.checks.lengths import check_lengths
 from kubedistill_runtime.models import Model, original_positions
-from workshop import Workshop
+from support.job_folder import JobFolder
 
 LENGTHS = {
     "teacher": ("teachers.0.model.maxModelLen", "spec.teachers[0].model.maxModelLen"),
@@ -191,17 +191,17 @@ def test_it_is_what_vllm_takes_and_no_more(name: str, accepts: Callable[[Path, i
 
 @pytest.mark.parametrize("who", LENGTHS)
 @pytest.mark.parametrize("name", CONFIGS)
-def test_a_model_is_asked_for_no_more_than_its_positions(name: str, who: str, workshop: Workshop) -> None:
+def test_a_model_is_asked_for_no_more_than_its_positions(name: str, who: str, job_folder: JobFolder) -> None:
     config, longest, _ = CONFIGS[name]
     field, at = LENGTHS[who]
     models = {other: model(other, config if other == who else {}) for other in LENGTHS}
-    workshop.set(field, longest or 4096)
-    check_lengths(**models, spec=workshop.stage_job().spec)
+    job_folder.set(field, longest or 4096)
+    check_lengths(**models, spec=job_folder.stage_job().spec)
     if longest is None:
         return
-    workshop.set(field, longest + 1)
+    job_folder.set(field, longest + 1)
     with pytest.raises(InvalidManifest) as refused:
-        check_lengths(**models, spec=workshop.stage_job().spec)
+        check_lengths(**models, spec=job_folder.stage_job().spec)
     assert refused.value.at == at
     assert refused.value.problem == f"{longest + 1} tokens are wanted, and {who} was made for {longest}"
     assert str(longest) in refused.value.fix
@@ -219,18 +219,18 @@ def test_a_model_is_asked_for_no_more_than_its_positions(name: str, who: str, wo
     ],
 )
 def test_what_no_field_names_is_never_refused(
-    config: dict[str, Any], expected: tuple[int, int], workshop: Workshop
+    config: dict[str, Any], expected: tuple[int, int], job_folder: JobFolder
 ) -> None:
-    workshop.drop("teachers.0.model.maxModelLen")
+    job_folder.drop("teachers.0.model.maxModelLen")
     for name in LENGTHS:
-        (workshop.root / name / "config.json").write_text(json.dumps({"model_type": "llama", **config}))
-    resolved = workshop.resolve()
+        (job_folder.root / name / "config.json").write_text(json.dumps({"model_type": "llama", **config}))
+    resolved = job_folder.resolve()
     assert (resolved.max_model_len, resolved.max_length) == expected
-    check_lengths(resolved.teacher, resolved.student, spec=workshop.stage_job().spec)
+    check_lengths(resolved.teacher, resolved.student, spec=job_folder.stage_job().spec)
 
 
-def test_what_a_field_names_is_taken_as_it_is(workshop: Workshop) -> None:
-    workshop.set("teachers.0.model.maxModelLen", 48)
-    workshop.set("training.maxLength", 32)
-    resolved = workshop.resolve()
+def test_what_a_field_names_is_taken_as_it_is(job_folder: JobFolder) -> None:
+    job_folder.set("teachers.0.model.maxModelLen", 48)
+    job_folder.set("training.maxLength", 32)
+    resolved = job_folder.resolve()
     assert (resolved.max_model_len, resolved.max_length) == (48, 32)

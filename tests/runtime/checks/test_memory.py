@@ -7,16 +7,16 @@ import pytest
 from kubedistill.errors import ModelDoesNotFit
 from kubedistill_runtime.checks.memory import check_memory, machine_bytes
 from kubedistill_runtime.resolution import Resolved
-from workshop import Workshop
+from support.job_folder import JobFolder
 
 GIB = 2**30
 TRAINING = 16
 """Bytes per parameter: float32 weights, gradients and AdamW's two momenta."""
 
 
-def of_size(workshop: Workshop, *, teacher: int = 1, student: int = 1) -> Resolved:
+def of_size(job_folder: JobFolder, *, teacher: int = 1, student: int = 1) -> Resolved:
     """The job with models of so many parameters."""
-    found = workshop.resolve()
+    found = job_folder.resolve()
     return replace(
         found, teacher=replace(found.teacher, parameters=teacher), student=replace(found.student, parameters=student)
     )
@@ -31,10 +31,10 @@ def of_size(workshop: Workshop, *, teacher: int = 1, student: int = 1) -> Resolv
     ],
 )
 def test_a_model_that_does_not_fit_is_refused_with_both_sizes(
-    sizes: dict[str, int], at: str, needs: int, workshop: Workshop
+    sizes: dict[str, int], at: str, needs: int, job_folder: JobFolder
 ) -> None:
     with pytest.raises(ModelDoesNotFit) as refused:
-        check_memory(of_size(workshop, **sizes), total_bytes=8 * GIB)
+        check_memory(of_size(job_folder, **sizes), total_bytes=8 * GIB)
     assert str(refused.value) == (
         f"{at}: it needs {needs} GiB of memory, and this machine has 8 GiB. "
         "Run the job on a cluster, or take a smaller model"
@@ -42,17 +42,17 @@ def test_a_model_that_does_not_fit_is_refused_with_both_sizes(
 
 
 @pytest.mark.parametrize("dtype", ["Float32", "BFloat16"])
-def test_a_model_that_just_fits_is_taken(dtype: str, workshop: Workshop) -> None:
-    workshop.set("teachers.0.model.dtype", dtype)
+def test_a_model_that_just_fits_is_taken(dtype: str, job_folder: JobFolder) -> None:
+    job_folder.set("teachers.0.model.dtype", dtype)
     size = {"Float32": 4, "BFloat16": 2}[dtype]
-    resolved = of_size(workshop, teacher=8 * GIB // size, student=8 * GIB // TRAINING)
+    resolved = of_size(job_folder, teacher=8 * GIB // size, student=8 * GIB // TRAINING)
     check_memory(resolved, total_bytes=8 * GIB)
     with pytest.raises(ModelDoesNotFit):
         check_memory(resolved, total_bytes=8 * GIB - 1)
 
 
-def test_the_teachers_cache_for_one_longest_request_counts(workshop: Workshop) -> None:
-    resolved = of_size(workshop, teacher=1000)
+def test_the_teachers_cache_for_one_longest_request_counts(job_folder: JobFolder) -> None:
+    resolved = of_size(job_folder, teacher=1000)
     config = {"num_hidden_layers": 1, "num_attention_heads": 1, "hidden_size": 1000}
     resolved = replace(resolved, teacher=replace(resolved.teacher, config=config))
     need = 4 * (1000 + 2 * 1000 * 64)

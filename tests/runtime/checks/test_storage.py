@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from identities import run_as, shared_folder
 from kubedistill.errors import StorageNotWritable, StorageUnavailable
 from kubedistill_runtime.checks.storage import check_store
 from kubedistill_runtime.storage.store import Store
-from stage_jobs import stage_job
+from support.identities import run_as, shared_folder
+from support.stage_jobs import stage_job
 
 POD, OPENSHIFT = (65532, 65532, ()), (1000720000, 0, ())
 Identity = tuple[int, int, tuple[int, ...]]

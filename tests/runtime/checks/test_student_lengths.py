@@ -8,7 +8,7 @@ import pytest
 from kubedistill_runtime.checks.student_lengths import check_student_lengths, student_context
 from kubedistill_runtime.records import Message, Record, Split
 from kubedistill_runtime.resolution import Resolved
-from workshop import Workshop
+from support.job_folder import JobFolder
 
 LONG_ROPE = {
     "max_position_embeddings": 131_072, "original_max_position_embeddings": 4096,
@@ -20,8 +20,8 @@ LLAMA_3 = {
 }
 
 
-def resolved_for(workshop: Workshop, *, config: dict[str, Any], teacher: int, train: int) -> Resolved:
-    resolved = workshop.resolve()
+def resolved_for(job_folder: JobFolder, *, config: dict[str, Any], teacher: int, train: int) -> Resolved:
+    resolved = job_folder.resolve()
     student = replace(resolved.student, config=config)
     return replace(resolved, student=student, max_model_len=teacher, max_length=train)
 
@@ -39,9 +39,9 @@ CONTEXTS: dict[str, tuple[dict[str, Any], int, int, int]] = {
 
 
 @pytest.mark.parametrize("name", CONTEXTS)
-def test_a_student_is_served_with_the_frequencies_that_it_was_trained_with(name: str, workshop: Workshop) -> None:
+def test_a_student_is_served_with_the_frequencies_that_it_was_trained_with(name: str, job_folder: JobFolder) -> None:
     config, teacher, train, context = CONTEXTS[name]
-    assert student_context(resolved_for(workshop, config=config, teacher=teacher, train=train)) == context
+    assert student_context(resolved_for(job_folder, config=config, teacher=teacher, train=train)) == context
 
 
 class WordChat:
@@ -55,28 +55,28 @@ def prompts(count: int, *, words: int) -> list[Record]:
     return [Record(f"r{place}", (Message("user", "word " * words),)) for place in range(count)]
 
 
-def told(workshop: Workshop, splits: dict[Split, list[Record]], **sizes: Any) -> list[str]:
+def told(job_folder: JobFolder, splits: dict[Split, list[Record]], **sizes: Any) -> list[str]:
     return check_student_lengths(
         splits,
-        resolved=resolved_for(workshop, **sizes),
+        resolved=resolved_for(job_folder, **sizes),
         chat=WordChat(),  # type: ignore[arg-type]
         places={split: f"spec.data.{split}" for split in splits},
     )
 
 
-def test_each_split_is_counted_by_the_limit_that_counts_for_it(workshop: Workshop) -> None:
+def test_each_split_is_counted_by_the_limit_that_counts_for_it(job_folder: JobFolder) -> None:
     """What is too long to train on may well be answered, and the other way round."""
     splits: dict[Split, list[Record]] = {
         split: [*prompts(9, words=5), *prompts(1, words=60), *prompts(2, words=90)]
         for split in ("train", "validation", "test")
     }
-    notes = told(workshop, splits, config={}, teacher=80, train=40)
+    notes = told(job_folder, splits, config={}, teacher=80, train=40)
     assert [note.split(" prompts")[0] for note in notes] == ["3 of 12 train", "3 of 12 validation", "2 of 12 test"]
 
 
-def test_training_beyond_the_original_context_is_said_by_name(workshop: Workshop) -> None:
+def test_training_beyond_the_original_context_is_said_by_name(job_folder: JobFolder) -> None:
     splits: dict[Split, list[Record]] = {split: prompts(9, words=5) for split in ("train", "validation", "test")}
-    assert told(workshop, splits, config=LONG_ROPE, teacher=8192, train=4096) == []
-    (note,) = told(workshop, splits, config=LONG_ROPE, teacher=8192, train=8192)
+    assert told(job_folder, splits, config=LONG_ROPE, teacher=8192, train=4096) == []
+    (note,) = told(job_folder, splits, config=LONG_ROPE, teacher=8192, train=8192)
     assert "8192" in note
     assert "4096" in note

@@ -9,7 +9,7 @@ import pytest
 from kubedistill.errors import InvalidModel
 from kubedistill_runtime.checks.tokenizers import TokenizerComparison, compare_tokenizers, format_difference
 from kubedistill_runtime.models import Model
-from workshop import QUICKSTART, tokenizer_values
+from support.job_folder import QUICKSTART, tokenizer_values
 
 BPE = tokenizer_values()["model"]
 UNIGRAM = {"type": "Unigram", "unk_id": 0, "vocab": [["<unk>", 0.0], ["a", -1.0]]}

@@ -16,7 +16,7 @@ from kubedistill_runtime.curation.leaks import find_leaks
 from kubedistill_runtime.curation.runs import NGRAM
 from kubedistill_runtime.records import Message, Record, Split
 from kubedistill_runtime.tasks import TASKS
-from workshop import QUICKSTART
+from support.job_folder import QUICKSTART
 
 LONG = " ".join(f"word{number}" for number in range(20))
 CHINESE = "今天天气很好我们一起去公园散步然后在湖边的小店里喝一杯热茶再慢慢走回家"

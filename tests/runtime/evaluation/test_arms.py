@@ -4,17 +4,17 @@ import math
 
 import pytest
 
-import trio
 from kubedistill.v1alpha1 import Task
 from kubedistill_runtime.answers import Answer, Answered, Turn
 from kubedistill_runtime.evaluation.arms import judge, parse_replies
 from kubedistill_runtime.records import Message, Record
+from support import three_models
 
 TALK, QUESTION = Task(type="Conversation"), Task(type="QA")
 
 
 def test_trio_by_hand() -> None:
-    found = trio.usual()
+    found = three_models.usual()
     arms, compared = found.arms, found.comparison
     assert [arm.accuracy for arm in (arms.teacher, arms.baseline, arms.distilled)] == [0.9, 0.3, 0.75]
     assert (compared.measure, compared.rows, compared.verdict) == ("accuracy", 40, "better")
@@ -27,48 +27,48 @@ def test_trio_by_hand() -> None:
 
 
 def test_interval_of_each_accuracy_is_its_own() -> None:
-    arms = trio.usual().arms
+    arms = three_models.usual().arms
     assert arms.teacher.accuracy_ci95 == pytest.approx((0.7695, 0.9604), abs=1e-4)  # Wilson, 36 of 40
     assert arms.baseline.accuracy_ci95 == pytest.approx((0.1807, 0.4543), abs=1e-4)  # Wilson, 12 of 40
 
 
 def test_agreement_is_with_the_teacher_even_where_it_errs() -> None:
-    arms = trio.usual().arms
+    arms = three_models.usual().arms
     assert arms.teacher.agreement == 1
     assert arms.distilled.agreement == pytest.approx(34 / 40), "both say no to the last 4, the student alone to 6"
 
 
 def test_noise_is_not_distinguishable_and_closes_no_gap() -> None:
-    found = trio.usual(distilled=trio.right(13, of=40)).comparison
+    found = three_models.usual(distilled=three_models.right(13, of=40)).comparison
     assert found.verdict == "not distinguishable"
     assert found.gap_closed == pytest.approx(1 / 24), "the gap itself is real"
 
 
 @pytest.mark.parametrize("teacher", [12, 14, 17, 5])
 def test_gap_is_unknown_unless_the_teacher_is_significantly_better_than_the_baseline(teacher: int) -> None:
-    found = trio.usual(teacher=trio.right(teacher, of=40)).comparison
+    found = three_models.usual(teacher=three_models.right(teacher, of=40)).comparison
     assert found.gap_closed is None
     assert found.verdict == "better"
 
 
 def test_gap_is_known_from_six_records_on() -> None:
     """6 of 6 is the least that exact McNemar calls significant, p = 0.03125."""
-    assert trio.usual(teacher=trio.right(18, of=40)).comparison.gap_closed == pytest.approx(3.0)
+    assert three_models.usual(teacher=three_models.right(18, of=40)).comparison.gap_closed == pytest.approx(3.0)
 
 
 def test_teacher_that_knows_nothing_leaves_retention_unknown() -> None:
-    assert trio.usual(teacher=["no"] * 40).comparison.retention is None
+    assert three_models.usual(teacher=["no"] * 40).comparison.retention is None
 
 
 def test_worse_student_is_called_worse() -> None:
-    found = trio.usual(distilled=["no"] * 40).comparison
+    found = three_models.usual(distilled=["no"] * 40).comparison
     assert found.verdict == "worse"
     assert found.gain == pytest.approx(-0.3)
     assert found.ci95[1] < 0
 
 
 def test_without_references_it_is_agreement_with_the_teacher_and_nothing_is_called_accuracy() -> None:
-    found = trio.usual(references=[()] * 40)
+    found = three_models.usual(references=[()] * 40)
     for arm in (found.arms.teacher, found.arms.baseline, found.arms.distilled):
         assert (arm.accuracy, arm.accuracy_ci95) == (None, None)
         assert "accuracy" not in arm.metrics
@@ -80,7 +80,7 @@ def test_without_references_it_is_agreement_with_the_teacher_and_nothing_is_call
 
 def test_records_with_a_reference_are_judged_and_the_others_only_compared_with_the_teacher() -> None:
     """The last 4 records, to which the teacher says no, have no reference; agreement is of all 40."""
-    found = trio.usual(references=[("yes",)] * 36 + [()] * 4)
+    found = three_models.usual(references=[("yes",)] * 36 + [()] * 4)
     arms = (found.arms.teacher, found.arms.baseline, found.arms.distilled)
     assert (found.comparison.measure, found.comparison.rows, found.comparison.total_rows) == ("accuracy", 36, 40)
     assert [arm.accuracy for arm in arms] == [1.0, 12 / 36, 30 / 36]
@@ -92,8 +92,10 @@ def test_records_with_a_reference_are_judged_and_the_others_only_compared_with_t
 def test_a_prompt_that_stands_twice_counts_once() -> None:
     """6 prompts, each asked twice: p is that of 6 records, not of 12, and any record's reference is right."""
     prompts = [f"question {row % 6}" for row in range(12)]
-    once = trio.judged(teacher=["yes"] * 6, baseline=["no"] * 6, distilled=["yes"] * 6, references=[("yes",)] * 6)
-    twice = trio.judged(
+    once = three_models.judged(
+        teacher=["yes"] * 6, baseline=["no"] * 6, distilled=["yes"] * 6, references=[("yes",)] * 6
+    )
+    twice = three_models.judged(
         teacher=["yes"] * 12,
         baseline=["no"] * 12,
         distilled=["yes"] * 12,
@@ -107,7 +109,7 @@ def test_a_prompt_that_stands_twice_counts_once() -> None:
 
 
 def test_without_records_nothing_is_made_up() -> None:
-    found = trio.judged(teacher=[], baseline=[], distilled=[], references=[])
+    found = three_models.judged(teacher=[], baseline=[], distilled=[], references=[])
     compared, arm = found.comparison, found.arms.distilled
     assert (compared.gain, compared.retention, compared.gap_closed, compared.p_value, compared.ci95) == (None,) * 5
     assert (arm.accuracy, arm.agreement, arm.invalid_rate) == (None, None, None)
@@ -119,15 +121,15 @@ def test_without_records_nothing_is_made_up() -> None:
     [("throughput_per_hour", "cost"), ("latency_seconds", "latency"), ("memory_bytes", "memory")],
 )
 def test_figures_of_0_divide_nothing(lacking: str, unknown: str) -> None:
-    arm = trio.make_tested(["yes"], [("yes",)], parameters=10, price=2.0, **{lacking: 0})
-    found = judge(dict.fromkeys(("teacher", "baseline", "distilled"), arm), task=trio.LABELS, seed=0)
+    arm = three_models.make_tested(["yes"], [("yes",)], parameters=10, price=2.0, **{lacking: 0})
+    found = judge(dict.fromkeys(("teacher", "baseline", "distilled"), arm), task=three_models.LABELS, seed=0)
     assert getattr(found.reductions, unknown) is None
     others = {"cost", "latency", "memory"} - {unknown}
     assert {getattr(found.reductions, other) for other in others} == {0}
 
 
 def test_a_record_with_two_labels_counts_for_both() -> None:
-    found = trio.usual(references=[("no", "yes")] * 36 + [("no",)] * 4)
+    found = three_models.usual(references=[("no", "yes")] * 36 + [("no",)] * 4)
     assert found.labels == [
         {"label": "no", "rows": 40, "teacher": 1.0, "baseline": 1.0, "distilled": 1.0},
         {"label": "yes", "rows": 36, "teacher": 1.0, "baseline": 1.0, "distilled": 1.0},
@@ -135,15 +137,15 @@ def test_a_record_with_two_labels_counts_for_both() -> None:
     assert found.arms.teacher.metrics == {"accuracy": 1.0, "macroF1": 1.0}
 
 
-@pytest.mark.parametrize("task", [trio.LABELS, QUESTION, TALK])
+@pytest.mark.parametrize("task", [three_models.LABELS, QUESTION, TALK])
 def test_a_teacher_without_a_valid_answer_agrees_with_nobody(task: Task) -> None:
     said = ["yes"] * 6 + [None] * 2
-    arms = trio.judged(teacher=said, baseline=said, distilled=["yes"] * 8, references=[()] * 8, task=task).arms
+    arms = three_models.judged(teacher=said, baseline=said, distilled=["yes"] * 8, references=[()] * 8, task=task).arms
     assert (arms.teacher.agreement, arms.baseline.agreement, arms.distilled.agreement) == (0.75, 0.75, 0.75)
 
 
 def test_a_reference_judges_the_last_reply_and_agreement_compares_all() -> None:
-    found = trio.judged(
+    found = three_models.judged(
         teacher=[("Which order?", "It ships on Monday.")] * 12,
         baseline=[("It ships on Monday.", "No.")] * 12,
         distilled=[("What do you mean?", "It ships on Monday.")] * 12,
@@ -156,7 +158,10 @@ def test_a_reference_judges_the_last_reply_and_agreement_compares_all() -> None:
 
 
 def test_latency_that_is_noise_is_not_compared() -> None:
-    quiet, loud = trio.usual(control=trio.noise(ratio=1.1)), trio.usual(control=trio.noise(ratio=1.6))
+    quiet, loud = (
+        three_models.usual(control=three_models.noise(ratio=1.1)),
+        three_models.usual(control=three_models.noise(ratio=1.6)),
+    )
     assert quiet.reductions.latency == pytest.approx(0.8)
     assert loud.reductions.latency is None
     assert loud.reductions.memory == quiet.reductions.memory
@@ -164,12 +169,12 @@ def test_latency_that_is_noise_is_not_compared() -> None:
 
 def test_invalid_answers_are_wrong_and_counted() -> None:
     said = ["yes"] * 30 + ["maybe"] * 6 + [None] * 4
-    arm = trio.usual(distilled=said).arms.distilled
+    arm = three_models.usual(distilled=said).arms.distilled
     assert (arm.accuracy, arm.invalid_rate) == (0.75, 0.25)
 
 
 def test_sizes_and_figures_are_each_models_own() -> None:
-    found = trio.usual()
+    found = three_models.usual()
     teacher, distilled = found.arms.teacher, found.arms.distilled
     assert (teacher.parameters, distilled.parameters) == (100, 10)
     assert (teacher.latency_seconds, distilled.latency_seconds) == (1.0, 0.2)
@@ -178,7 +183,7 @@ def test_sizes_and_figures_are_each_models_own() -> None:
 
 
 def test_cost_needs_prices() -> None:
-    without, found = trio.usual(), trio.usual(prices=True)
+    without, found = three_models.usual(), three_models.usual(prices=True)
     assert (without.arms.teacher.cost_per_thousand, without.reductions.cost) == (None, None)
     assert found.arms.teacher.cost_per_thousand == pytest.approx(8.0), "8 dollars an hour at 1,000 answers an hour"
     assert found.arms.distilled.cost_per_thousand == pytest.approx(0.2)
@@ -186,7 +191,7 @@ def test_cost_needs_prices() -> None:
 
 
 def test_across_different_hardware_only_memory_and_cost_compare() -> None:
-    found = trio.usual(prices=True, hardware="gpu").reductions
+    found = three_models.usual(prices=True, hardware="gpu").reductions
     assert found.latency is None
     assert found.memory == pytest.approx(0.9)
     assert found.cost == pytest.approx(1 - 0.2 / 8)
@@ -194,7 +199,7 @@ def test_across_different_hardware_only_memory_and_cost_compare() -> None:
 
 def test_labels_are_scored_each_by_its_records() -> None:
     references = [("yes",)] * 30 + [("no",)] * 10
-    labels = trio.usual(references=references).labels
+    labels = three_models.usual(references=references).labels
     assert labels == [
         {"label": "no", "rows": 10, "teacher": 0.4, "baseline": 1.0, "distilled": 1.0},
         {"label": "yes", "rows": 30, "teacher": 1.0, "baseline": 0.4, "distilled": 1.0},
@@ -203,12 +208,12 @@ def test_labels_are_scored_each_by_its_records() -> None:
 
 def test_seed_decides_the_resamples_and_nothing_else() -> None:
     fields = {
-        "teacher": trio.right(360, of=400),
-        "baseline": trio.right(120, of=400),
-        "distilled": trio.right(300, of=400, first=50),
+        "teacher": three_models.right(360, of=400),
+        "baseline": three_models.right(120, of=400),
+        "distilled": three_models.right(300, of=400, first=50),
         "references": [("yes",)] * 400,
     }
-    one, again, other = (trio.judged(**fields, seed=seed) for seed in (0, 0, 1))
+    one, again, other = (three_models.judged(**fields, seed=seed) for seed in (0, 0, 1))
     assert one == again
     assert one.comparison.ci95 != other.comparison.ci95
     assert one.arms == other.arms
@@ -218,7 +223,7 @@ def test_seed_decides_the_resamples_and_nothing_else() -> None:
 def test_headline_of_each_task(task: str) -> None:
     labels = ("yes", "no") if task == "Classification" else None
     said = ["neutral"] * 40 if task == "NLI" else ["yes"] * 40
-    found = trio.judged(
+    found = three_models.judged(
         teacher=said, baseline=said, distilled=said, references=[(said[0],)] * 40, task=Task(type=task, labels=labels)
     )
     headline = {"Classification": "accuracy", "NLI": "accuracy", "QA": "exactMatch", "Conversation": "chrf"}[task]
@@ -231,7 +236,7 @@ def test_headline_of_each_task(task: str) -> None:
 
 def test_conversations_compare_all_their_turns() -> None:
     teacher, baseline = ("Good morning to you.", "It ships on Monday."), ("Good morning to you.", "No idea.")
-    found = trio.judged(
+    found = three_models.judged(
         teacher=[teacher] * 12, baseline=[baseline] * 12, distilled=[teacher] * 12, references=[()] * 12, task=TALK
     )
     assert found.arms.distilled.agreement == pytest.approx(1.0)
@@ -244,11 +249,11 @@ def test_conversations_compare_all_their_turns() -> None:
 @pytest.mark.parametrize(
     ("task", "turns", "parsed"),
     [
-        (trio.LABELS, [("yes", "stop")], ("yes",)),
-        (trio.LABELS, [(" YES\n", "stop")], ("yes",)),
-        (trio.LABELS, [("yes, surely", "stop")], None),
-        (trio.LABELS, [("yes", "length")], None),
-        (trio.LABELS, [], None),
+        (three_models.LABELS, [("yes", "stop")], ("yes",)),
+        (three_models.LABELS, [(" YES\n", "stop")], ("yes",)),
+        (three_models.LABELS, [("yes, surely", "stop")], None),
+        (three_models.LABELS, [("yes", "length")], None),
+        (three_models.LABELS, [], None),
         (QUESTION, [(" Paris ", "stop")], ("Paris",)),
         (QUESTION, [("  ", "stop")], None),
         (TALK, [("Hello.", "stop"), ("Bye.", "stop")], ("Hello.", "Bye.")),

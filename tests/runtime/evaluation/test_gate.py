@@ -4,24 +4,24 @@ from typing import Any
 
 import pytest
 
-import trio
 from kubedistill.report_words import gate_state
 from kubedistill.v1alpha1 import Gate
 from kubedistill_runtime.evaluation.arms import Judgement
 from kubedistill_runtime.evaluation.gate import RULES, decide
+from support import three_models
 
 # Accuracy 0.75, gain 0.45, gap closed 0.75, retention 0.8333, latency ratio 0.2, nothing invalid, p < 0.0001.
-GOOD = trio.usual()
-UNKNOWN_GAP = trio.usual(teacher=trio.right(14, of=40))
-NO_TEACHER = trio.usual(teacher=["no"] * 40)
-NO_REFERENCES = trio.usual(references=[()] * 40)
-OTHER_HARDWARE = trio.usual(hardware="gpu")
-INVALID = trio.usual(distilled=["yes"] * 30 + ["maybe"] * 10)
-NOISE = trio.usual(distilled=trio.right(13, of=40))
-WORSE = trio.usual(distilled=["no"] * 40)
-NOTHING = trio.judged(teacher=[], baseline=[], distilled=[], references=[])
-QUIET, LOUD = (trio.usual(control=trio.noise(ratio=ratio)) for ratio in (1.14, 1.62))
-LOUD_ELSEWHERE = trio.usual(control=trio.noise(ratio=0.5), hardware="gpu")
+GOOD = three_models.usual()
+UNKNOWN_GAP = three_models.usual(teacher=three_models.right(14, of=40))
+NO_TEACHER = three_models.usual(teacher=["no"] * 40)
+NO_REFERENCES = three_models.usual(references=[()] * 40)
+OTHER_HARDWARE = three_models.usual(hardware="gpu")
+INVALID = three_models.usual(distilled=["yes"] * 30 + ["maybe"] * 10)
+NOISE = three_models.usual(distilled=three_models.right(13, of=40))
+WORSE = three_models.usual(distilled=["no"] * 40)
+NOTHING = three_models.judged(teacher=[], baseline=[], distilled=[], references=[])
+QUIET, LOUD = (three_models.usual(control=three_models.noise(ratio=ratio)) for ratio in (1.14, 1.62))
+LOUD_ELSEWHERE = three_models.usual(control=three_models.noise(ratio=0.5), hardware="gpu")
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,9 @@ def test_every_missed_limit_is_listed() -> None:
         "maxLatencyRatio": 0.01,
         "maxInvalidRate": 0.0,
     }
-    verdict = decide(Gate.model_validate(limits), trio.usual(distilled=[*trio.right(12, of=40)[:-1], None]))
+    verdict = decide(
+        Gate.model_validate(limits), three_models.usual(distilled=[*three_models.right(12, of=40)[:-1], None])
+    )
     assert not verdict.passed
     named = [*limits, "distinguishable"]
     assert len(verdict.reasons) == len(RULES) == len(named)
@@ -113,7 +115,7 @@ def test_agreement_with_the_teacher_passes_no_limit_that_needs_references(field:
 
 def test_a_limit_is_compared_with_the_ratio_itself() -> None:
     """1 - (1 - 0.3) is more than 0.3 in floating point."""
-    found = trio.usual(latency_seconds=0.3)
+    found = three_models.usual(latency_seconds=0.3)
     assert decide(Gate.model_validate({"maxLatencyRatio": 0.3}), found).passed
 
 

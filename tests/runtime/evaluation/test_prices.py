@@ -2,20 +2,20 @@
 
 import pytest
 
-import trio
 from kubedistill.contract import Pools, Prices, StageJob
 from kubedistill_runtime.evaluation.prices import Priced, price_of, why_unpriced
-from workshop import Workshop
+from support import three_models
+from support.job_folder import JobFolder
 
 PRICES = Prices(teacher=8.0, student=2.0)
 
 
 @pytest.fixture
-def job(workshop: Workshop) -> StageJob:
-    workshop.prices = PRICES
-    workshop.set("teachers.0.model.tensorParallelSize", 2)
-    workshop.set("teachers.0.model.pipelineParallelSize", 2)
-    return workshop.stage_job("Evaluate")
+def job(job_folder: JobFolder) -> StageJob:
+    job_folder.prices = PRICES
+    job_folder.set("teachers.0.model.tensorParallelSize", 2)
+    job_folder.set("teachers.0.model.pipelineParallelSize", 2)
+    return job_folder.stage_job("Evaluate")
 
 
 @pytest.mark.parametrize(
@@ -36,18 +36,20 @@ def test_a_move_gives_no_new_price_over_old_throughput(
     name: Priced, measured: str, gpus: int, pools: Pools, price: float | None, job: StageJob
 ) -> None:
     job = job.model_copy(update={"pools": pools})
-    figures = trio.figures(pool=measured, gpus=gpus)
+    figures = three_models.figures(pool=measured, gpus=gpus)
     assert price_of(name, figures, job=job) == price
     assert bool(why_unpriced(name, figures, job=job)) is (price is None)
 
 
 def test_without_a_price_there_is_nothing_to_explain(job: StageJob) -> None:
     job = job.model_copy(update={"prices": Prices(), "pools": Pools(teacher="h200")})
-    figures = trio.figures(pool="h100")
+    figures = three_models.figures(pool="h100")
     assert (price_of("teacher", figures, job=job), why_unpriced("teacher", figures, job=job)) == (None, "")
 
 
 def test_the_reason_names_both_pools(job: StageJob) -> None:
-    reason = why_unpriced("teacher", trio.figures(), job=job.model_copy(update={"pools": Pools(teacher="h200")}))
+    reason = why_unpriced(
+        "teacher", three_models.figures(), job=job.model_copy(update={"pools": Pools(teacher="h200")})
+    )
     assert "no pool" in reason
     assert "h200" in reason

@@ -13,8 +13,6 @@ from typing import Any
 
 import pytest
 
-import made_reports as made
-import trio
 from kubedistill.report import LatencyControl, Report
 from kubedistill.report_table import headline, table_lines
 from kubedistill.report_words import gate_text, records_text
@@ -23,6 +21,8 @@ from kubedistill_runtime.evaluation.arms import judge
 from kubedistill_runtime.evaluation.gate import decide
 from kubedistill_runtime.report.markdown import render_markdown
 from kubedistill_runtime.report.page import render_page
+from support import sample_reports as made
+from support import three_models
 
 YES, NO, BOTH = ("yes",), ("no",), ("no", "yes")
 SAID = {"y": "yes", "n": "no", "-": None}
@@ -40,7 +40,7 @@ class Case:
     expected: dict[str, Any]
     headline: str
     gate: str
-    task: Task = trio.LABELS
+    task: Task = three_models.LABELS
     limits: dict[str, Any] = field(default_factory=dict)
     reasons: tuple[str, ...] = ()
     notes: int = 0
@@ -152,7 +152,7 @@ CASES = {
     "latency is noise": Case(
         # The student takes a fifth of the teacher's time, which maxLatencyRatio 0.1 would refuse; but that is noise.
         teacher="yyyyyyyy", baseline="nnnnnnnn", distilled="yyyyyyyy", references=[YES] * 8,
-        limits={"maxLatencyRatio": 0.1, "requireSignificance": False}, control=trio.noise(ratio=1.62), notes=1,
+        limits={"maxLatencyRatio": 0.1, "requireSignificance": False}, control=three_models.noise(ratio=1.62), notes=1,
         prices=True,
         expected={
             "reductions.latency": None, "reductions.memory": 0.9,
@@ -166,7 +166,7 @@ CASES = {
     ),
     "latency is not noise": Case(
         teacher="yyyyyyyy", baseline="nnnnnnnn", distilled="yyyyyyyy", references=[YES] * 8,
-        limits={"maxLatencyRatio": 0.1}, control=trio.noise(ratio=1.02),
+        limits={"maxLatencyRatio": 0.1}, control=three_models.noise(ratio=1.02),
         expected={"reductions.latency": 0.8, "latencyControl.noise": False},
         headline="accuracy went from 0.0% to 100.0% (teacher 100.0%), 100% of the gap closed, p = 0.0078",
         gate="gate failed", reasons=("latency ratio 0.2000 is above maxLatencyRatio 0.1",),
@@ -246,7 +246,7 @@ def report_of(case: Case) -> Report:
         name: [SAID[letter] for letter in some] if isinstance(some, str) else some
         for name, some in (("teacher", case.teacher), ("baseline", case.baseline), ("distilled", case.distilled))
     }
-    found = trio.judged(
+    found = three_models.judged(
         **said,
         references=case.references,
         task=case.task,
@@ -322,7 +322,7 @@ def test_squads_rule_gives_other_numbers() -> None:
     """Without signs and points, 5 is -5 and 1.000 km is 1000 km."""
     case = CASES["short answers"]
     arms = {
-        name: trio.make_tested(getattr(case, name), case.references, parameters=1)
+        name: three_models.make_tested(getattr(case, name), case.references, parameters=1)
         for name in ("teacher", "baseline", "distilled")
     }
     found = judge(arms, task=QA, seed=0, comparison="SQuAD").arms

@@ -8,7 +8,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from kubedistill_runtime.export import FORMATS
 from kubedistill_runtime.models import Model, find_model
 from kubedistill_runtime.storage.store import Store
-from workshop import QUICKSTART
+from support.job_folder import QUICKSTART
 
 
 def test_the_exported_folder_loads_with_the_students_weights_and_tokens(tmp_path: Path) -> None:

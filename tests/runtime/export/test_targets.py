@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from identities import run_as, shared_folder
 from kubedistill.errors import InvalidManifest, StorageNotWritable
 from kubedistill.v1alpha1 import Export
 from kubedistill_runtime.export.targets import check_targets, fill, is_filled
 from kubedistill_runtime.storage.unfinished import unfinished_name
+from support.identities import run_as, shared_folder
 
 
 def write(folder: Path) -> None:

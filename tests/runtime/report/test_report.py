@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-import made_reports as made
 from kubedistill.report import Report
 from kubedistill_runtime.report import write_report
 from kubedistill_runtime.report.markdown import render_markdown
 from kubedistill_runtime.report.plots import plot_curve
 from kubedistill_runtime.storage.store import open_store
+from support import sample_reports as made
 
 
 @pytest.mark.parametrize(

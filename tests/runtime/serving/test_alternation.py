@@ -25,7 +25,7 @@ from kubedistill_runtime.serving.alternation import (
 from kubedistill_runtime.serving.engine import Completion, Sampling, Serving
 from kubedistill_runtime.serving.session import LocalEngines
 from kubedistill_runtime.storage.store import Store
-from workshop import QUICKSTART
+from support.job_folder import QUICKSTART
 
 BASELINE = Model("baseline", Path("baseline"), "one", 1000, {})
 DISTILLED = Model("distilled", Path("distilled"), "two", 1000, {})

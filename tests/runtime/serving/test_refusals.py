@@ -27,7 +27,7 @@ from kubedistill_runtime.serving.refusals import is_lost, refusal
 from kubedistill_runtime.serving.session import LocalEngines
 from kubedistill_runtime.serving.vllm_engine import VllmActor
 from kubedistill_runtime.storage.store import Store
-from workshop import QUICKSTART
+from support.job_folder import QUICKSTART
 
 AT = "spec.teachers[0].model.source"
 SERVING = Serving(Model("hf://a/b", Path("b"), "digest", 1000, {}), max_model_len=128, at=AT)

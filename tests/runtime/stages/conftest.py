@@ -2,14 +2,14 @@
 
 import pytest
 
-from bench import Bench
 from kubedistill_runtime.chat import ChatFormat
-from workshop import QUICKSTART, Workshop
+from support.job_folder import QUICKSTART, JobFolder
+from support.stage_runner import StageRunner
 
 
 @pytest.fixture
-def bench(workshop: Workshop, chat: ChatFormat) -> Bench:
+def runner(job_folder: JobFolder, chat: ChatFormat) -> StageRunner:
     for model in ("teachers.0.model.source", "student.model.source"):
-        workshop.set(model, str(QUICKSTART / "student"))
-    workshop.set("generation.maxTokens", 24)
-    return Bench(workshop, chat)
+        job_folder.set(model, str(QUICKSTART / "student"))
+    job_folder.set("generation.maxTokens", 24)
+    return StageRunner(job_folder, chat)

@@ -6,46 +6,46 @@ from typing import Any
 
 import pytest
 
-from bench import Bench
 from kubedistill.contract import Pools, Prices
 from kubedistill_runtime.checks.splits import sample
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.records import read_rows
 from kubedistill_runtime.stages.evaluate import run
 from kubedistill_runtime.storage.artifacts import publish
-from workshop import QUICKSTART, write_records
+from support.job_folder import QUICKSTART, write_records
+from support.stage_runner import StageRunner
 
 
 @pytest.fixture
-def judged(bench: Bench) -> Bench:
-    return with_student(bench)
+def judged(runner: StageRunner) -> StageRunner:
+    return with_student(runner)
 
 
-def with_student(bench: Bench) -> Bench:
+def with_student(runner: StageRunner) -> StageRunner:
     """A bench whose student is there: a copy of the quickstart's, saved by another version."""
-    bench.run("Prepare", "Generate", "Curate")
-    folder, key = bench.artifact("student"), bench.workshop.keys()["student"]
+    runner.run("Prepare", "Generate", "Curate")
+    folder, key = runner.artifact("student"), runner.job_folder.keys()["student"]
     shutil.copytree(QUICKSTART / "student", folder / "model")
     config = json.loads((folder / "model" / "config.json").read_text())
     (folder / "model" / "config.json").write_text(json.dumps({**config, "transformers_version": "0"}))
     (folder / "curve.json").write_text(json.dumps({"train": [], "validation": [], "bestStep": 1}))
     summary = {"steps": 1, "bestStep": 1, "validationLoss": 1.0, "objective": "CachedLogits", "samples": 40}
-    publish(bench.workshop.store, "student", key, {**summary, "overlong": 0, "withoutLogprobs": 0, "workers": 1})
-    bench.engines.opened = 0
-    return bench
+    publish(runner.job_folder.store, "student", key, {**summary, "overlong": 0, "withoutLogprobs": 0, "workers": 1})
+    runner.engines.opened = 0
+    return runner
 
 
-def evaluate(bench: Bench, *, pools: Pools = Pools(), prices: Prices = Prices()) -> dict[str, Any]:  # noqa: B008
+def evaluate(runner: StageRunner, *, pools: Pools = Pools(), prices: Prices = Prices()) -> dict[str, Any]:  # noqa: B008
     """Make the report; one that is there is removed, as another evaluation would have another key."""
-    shutil.rmtree(bench.artifact("report"), ignore_errors=True)
-    job = bench.workshop.stage_job("Evaluate", keys=bench.workshop.keys())
+    shutil.rmtree(runner.artifact("report"), ignore_errors=True)
+    job = runner.job_folder.stage_job("Evaluate", keys=runner.job_folder.keys())
     job = job.model_copy(update={"pools": pools, "prices": prices})
-    run(job, bench.workshop.store, Progress(bench.said.append), bench.engines)
-    report: dict[str, Any] = json.loads((bench.artifact("report") / "report.json").read_text())
+    run(job, runner.job_folder.store, Progress(runner.said.append), runner.engines)
+    report: dict[str, Any] = json.loads((runner.artifact("report") / "report.json").read_text())
     return report
 
 
-def test_the_students_are_timed_in_turn_with_two_engine_starts(judged: Bench) -> None:
+def test_the_students_are_timed_in_turn_with_two_engine_starts(judged: StageRunner) -> None:
     report = evaluate(judged)
     assert judged.engines.opened == 2
     control = report["latencyControl"]
@@ -62,11 +62,11 @@ def test_the_students_are_timed_in_turn_with_two_engine_starts(judged: Bench) ->
     assert rounds == list(range(control["rounds"] + 1))
 
 
-def test_all_arms_are_judged_on_one_sample(bench: Bench) -> None:
-    write_records(bench.workshop.root / "data" / "test.jsonl", [f"test asks {number}" for number in range(30)])
-    bench.workshop.set("evaluation.sampleLimit", 12)
-    report = evaluate(with_student(bench))
-    records = read_rows(bench.workshop.store, bench.workshop.keys()["rows"], "test")
+def test_all_arms_are_judged_on_one_sample(runner: StageRunner) -> None:
+    write_records(runner.job_folder.root / "data" / "test.jsonl", [f"test asks {number}" for number in range(30)])
+    runner.job_folder.set("evaluation.sampleLimit", 12)
+    report = evaluate(with_student(runner))
+    records = read_rows(runner.job_folder.store, runner.job_folder.keys()["rows"], "test")
     chosen = [record.id for record in sample(records, limit=12)]
     assert [one["id"] for one in report["examples"]] == chosen[: len(report["examples"])]
     assert chosen != [record.id for record in records[:12]]
@@ -79,7 +79,7 @@ def test_all_arms_are_judged_on_one_sample(bench: Bench) -> None:
     ids=["the same machine", "other hardware", "another pool"],
 )
 def test_times_of_this_machine_are_used_again_and_no_others(
-    hardware: str, pool: str, opened: int, judged: Bench
+    hardware: str, pool: str, opened: int, judged: StageRunner
 ) -> None:
     before = evaluate(judged)
     judged.engines.opened, judged.engines.machine = 0, hardware
@@ -91,7 +91,7 @@ def test_times_of_this_machine_are_used_again_and_no_others(
     assert (report["reductions"]["latency"] is None) is (hardware != "a function")
 
 
-def test_cost_is_that_of_the_pool_that_was_measured(judged: Bench) -> None:
+def test_cost_is_that_of_the_pool_that_was_measured(judged: StageRunner) -> None:
     prices = Prices(teacher=8.0, student=2.0)
     assert evaluate(judged, prices=prices)["arms"]["teacher"]["costPerThousand"] > 0
     moved = evaluate(judged, pools=Pools(teacher="h200"), prices=prices)
@@ -101,7 +101,7 @@ def test_cost_is_that_of_the_pool_that_was_measured(judged: Bench) -> None:
     assert moved["provenance"]["unpriced"].keys() == {"teacher"}
 
 
-def test_students_of_two_architectures_are_timed_apart_and_the_report_says_so(judged: Bench) -> None:
+def test_students_of_two_architectures_are_timed_apart_and_the_report_says_so(judged: StageRunner) -> None:
     path = judged.artifact("student") / "model" / "config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "rms_norm_eps": 1e-5}))
     report = evaluate(judged)
@@ -112,10 +112,10 @@ def test_students_of_two_architectures_are_timed_apart_and_the_report_says_so(ju
 
 
 def test_an_engine_that_takes_no_other_weights_costs_the_comparison_and_not_the_report(
-    judged: Bench, monkeypatch: pytest.MonkeyPatch
+    judged: StageRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from engines import FunctionEngine
     from kubedistill.errors import InvalidModel
+    from support.fake_engines import FunctionEngine
 
     def refuse(self: FunctionEngine, model: object) -> None:
         raise InvalidModel("no loader for it", at="student")
@@ -133,7 +133,7 @@ def test_an_engine_that_takes_no_other_weights_costs_the_comparison_and_not_the_
 
 
 def test_prompts_that_leave_no_room_cost_the_comparison_and_not_the_report(
-    judged: Bench, monkeypatch: pytest.MonkeyPatch
+    judged: StageRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("kubedistill_runtime.serving.alternation._LEAST_TOKENS", 10_000)
     report = evaluate(judged)
@@ -143,10 +143,10 @@ def test_prompts_that_leave_no_room_cost_the_comparison_and_not_the_report(
 
 
 def test_an_engine_that_is_lost_while_it_is_timed_fails_the_stage(
-    judged: Bench, monkeypatch: pytest.MonkeyPatch
+    judged: StageRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from engines import FunctionEngine
     from kubedistill.errors import EngineLost
+    from support.fake_engines import FunctionEngine
 
     def die(self: FunctionEngine, model: object) -> None:
         raise EngineLost("died", at="student")

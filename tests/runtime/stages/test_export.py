@@ -6,63 +6,63 @@ from pathlib import Path
 
 import pytest
 
-from bench import Bench
 from kubedistill_runtime.export.targets import MARK
 from kubedistill_runtime.storage.artifacts import folder_of, read_manifest
-from workshop import QUICKSTART
+from support.job_folder import QUICKSTART
+from support.stage_runner import StageRunner
 
 
 @pytest.fixture
-def trained(bench: Bench) -> Bench:
+def trained(runner: StageRunner) -> StageRunner:
     """A job whose student artifact is there: the student as it was."""
-    student = folder_of("student", bench.workshop.keys()["student"])
-    bench.workshop.store.put_folder(f"{student}/model", QUICKSTART / "student")
-    return bench
+    student = folder_of("student", runner.job_folder.keys()["student"])
+    runner.job_folder.store.put_folder(f"{student}/model", QUICKSTART / "student")
+    return runner
 
 
 def files(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def test_without_a_uri_it_stays_in_the_store(trained: Bench) -> None:
+def test_without_a_uri_it_stays_in_the_store(trained: StageRunner) -> None:
     (export,) = trained.run("Export").summary["exports"]
     assert not Path(export["path"]).is_absolute(), "a store may be moved"
-    folder = trained.workshop.store.path(export["path"])
+    folder = trained.job_folder.store.path(export["path"])
     assert files(folder).keys() == {*files(QUICKSTART / "student"), MARK}
 
 
-def test_each_place_gets_its_copy_and_says_whose_it_is(trained: Bench, tmp_path: Path) -> None:
+def test_each_place_gets_its_copy_and_says_whose_it_is(trained: StageRunner, tmp_path: Path) -> None:
     elsewhere = tmp_path / "else where"
-    trained.workshop.set("export", [{"uri": "out/student"}, {"uri": elsewhere.as_uri()}])
+    trained.job_folder.set("export", [{"uri": "out/student"}, {"uri": elsewhere.as_uri()}])
     exports = trained.run("Export").summary["exports"]
-    places = [trained.workshop.root / "out" / "student", elsewhere]
+    places = [trained.job_folder.root / "out" / "student", elsewhere]
     assert exports == [{"format": "Safetensors", "path": str(place)} for place in places]
     for place in places:
         found = files(place)
-        assert json.loads(found.pop(MARK)) == {"key": trained.workshop.keys()["export"]}
+        assert json.loads(found.pop(MARK)) == {"key": trained.job_folder.keys()["export"]}
         assert found == files(QUICKSTART / "student")
-    key = trained.workshop.keys()["export"]
-    assert read_manifest(trained.workshop.store, "export", key)["exports"] == exports
+    key = trained.job_folder.keys()["export"]
+    assert read_manifest(trained.job_folder.store, "export", key)["exports"] == exports
     assert [said.done for said in trained.said] == [0, 1]
 
 
 @pytest.mark.parametrize("layout", ["model", "trained/model"])
-def test_garbage_of_0_1_in_a_published_model_is_not_exported(layout: str, bench: Bench) -> None:
+def test_garbage_of_0_1_in_a_published_model_is_not_exported(layout: str, runner: StageRunner) -> None:
     """A full disk left it there; 0.1 had the model in the artifact's folder itself."""
-    model = bench.artifact("student") / layout
+    model = runner.artifact("student") / layout
     shutil.copytree(QUICKSTART / "student", model)
     (model / f".tmp-471-{'d84a' * 8}").write_bytes(b"half")
-    (export,) = bench.run("Export").summary["exports"]
-    assert files(bench.workshop.store.path(export["path"])).keys() == {*files(QUICKSTART / "student"), MARK}
+    (export,) = runner.run("Export").summary["exports"]
+    assert files(runner.job_folder.store.path(export["path"])).keys() == {*files(QUICKSTART / "student"), MARK}
 
 
-def test_killed_between_two_places_it_goes_on_with_the_second(trained: Bench) -> None:
-    trained.workshop.set("export", [{"uri": "first"}])
+def test_killed_between_two_places_it_goes_on_with_the_second(trained: StageRunner) -> None:
+    trained.job_folder.set("export", [{"uri": "first"}])
     trained.run("Export")
-    first = trained.workshop.root / "first" / "model.safetensors"
+    first = trained.job_folder.root / "first" / "model.safetensors"
     before = first.stat().st_ino
-    trained.workshop.set("export", [{"uri": "first"}, {"uri": "second"}])
-    (trained.workshop.root / "first" / MARK).write_text(json.dumps({"key": trained.workshop.keys()["export"]}))
+    trained.job_folder.set("export", [{"uri": "first"}, {"uri": "second"}])
+    (trained.job_folder.root / "first" / MARK).write_text(json.dumps({"key": trained.job_folder.keys()["export"]}))
     trained.run("Export")
     assert first.stat().st_ino == before, "what is whole is not written again"
-    assert (trained.workshop.root / "second" / "model.safetensors").is_file()
+    assert (trained.job_folder.root / "second" / "model.safetensors").is_file()

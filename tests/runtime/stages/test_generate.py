@@ -2,25 +2,25 @@
 
 import pytest
 
-from bench import Bench
 from kubedistill.errors import InvalidInput, LowYield
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.stages.generate import run
 from kubedistill_runtime.storage.artifacts import read_manifest
 from kubedistill_runtime.teachers.answer_sets import read_answer_set
-from workshop import write_records
+from support.job_folder import write_records
+from support.stage_runner import StageRunner
 
 
-def test_answers_and_judge_are_left_with_the_teachers_figures(bench: Bench) -> None:
-    outcome = bench.run("Prepare", "Generate")
-    reply = len([*bench.chat.tokenizer.encode("yes"), bench.chat.end_id])
+def test_answers_and_judge_are_left_with_the_teachers_figures(runner: StageRunner) -> None:
+    outcome = runner.run("Prepare", "Generate")
+    reply = len([*runner.chat.tokenizer.encode("yes"), runner.chat.end_id])
     assert {name: outcome.summary[name] for name in ("answers", "generated", "reused", "teacherTokens")} == {
         "answers": 56,
         "generated": 56,
         "reused": 0,
         "teacherTokens": 56 * reply,
     }
-    store, keys = bench.workshop.store, bench.workshop.keys()
+    store, keys = runner.job_folder.store, runner.job_folder.keys()
     for name, split, count in (("answers", "train", 40), ("judge", "validation", 8), ("judge", "test", 8)):
         answered = list(read_answer_set(store, name, keys[name], split))
         assert len(answered) == count
@@ -29,45 +29,45 @@ def test_answers_and_judge_are_left_with_the_teachers_figures(bench: Bench) -> N
     assert read_manifest(store, "judge", keys["judge"])["serving"]["peak_memory_bytes"] == 2**20
 
 
-def test_made_again_nothing_is_asked_and_the_same_is_left(bench: Bench) -> None:
-    bench.run("Prepare", "Generate")
-    store, key = bench.workshop.store, bench.workshop.keys()["answers"]
+def test_made_again_nothing_is_asked_and_the_same_is_left(runner: StageRunner) -> None:
+    runner.run("Prepare", "Generate")
+    store, key = runner.job_folder.store, runner.job_folder.keys()["answers"]
     before = read_manifest(store, "answers", key)
-    summary = bench.run("Generate").summary
+    summary = runner.run("Generate").summary
     assert (summary["generated"], summary["reused"], summary["teacherTokens"]) == (0, 56, 0)
-    assert bench.engines.opened == 1
+    assert runner.engines.opened == 1
     assert read_manifest(store, "answers", key) == before
 
 
-def test_a_sampled_train_split_leaves_validation_and_test_greedy(bench: Bench) -> None:
-    bench.workshop.set("generation.temperature", 1.0)
-    bench.workshop.set("generation.samplesPerPrompt", 2)
-    assert bench.run("Prepare", "Generate").summary["answers"] == 80 + 16
-    bench.workshop.set("generation.seed", 1)
-    assert bench.run("Generate").summary["generated"] == 80
+def test_a_sampled_train_split_leaves_validation_and_test_greedy(runner: StageRunner) -> None:
+    runner.job_folder.set("generation.temperature", 1.0)
+    runner.job_folder.set("generation.samplesPerPrompt", 2)
+    assert runner.run("Prepare", "Generate").summary["answers"] == 80 + 16
+    runner.job_folder.set("generation.seed", 1)
+    assert runner.run("Generate").summary["generated"] == 80
 
 
-def test_given_answers_leave_train_unasked(bench: Bench) -> None:
-    bench.workshop.set("data.train.answers", "Given")
-    assert bench.run("Prepare", "Generate").summary["answers"] == 16
-    assert read_manifest(bench.workshop.store, "answers", bench.workshop.keys()["answers"])["splits"] == {}
+def test_given_answers_leave_train_unasked(runner: StageRunner) -> None:
+    runner.job_folder.set("data.train.answers", "Given")
+    assert runner.run("Prepare", "Generate").summary["answers"] == 16
+    assert read_manifest(runner.job_folder.store, "answers", runner.job_folder.keys()["answers"])["splits"] == {}
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
-def test_too_few_answers_that_end_by_themselves_end_the_job(split: str, bench: Bench) -> None:
-    bench.says = lambda text: "no " * 40 if text.startswith(split) else "yes"
+def test_too_few_answers_that_end_by_themselves_end_the_job(split: str, runner: StageRunner) -> None:
+    runner.says = lambda text: "no " * 40 if text.startswith(split) else "yes"
     with pytest.raises(
         LowYield, match=rf"^spec.generation.minSuccessRatio: 0 of \d+ {split} answers came to their end"
     ):
-        bench.run("Prepare", "Generate")
-    assert not (bench.artifact("answers") / "manifest.json").exists()
-    assert not (bench.artifact("judge") / "manifest.json").exists()
+        runner.run("Prepare", "Generate")
+    assert not (runner.artifact("answers") / "manifest.json").exists()
+    assert not (runner.artifact("judge") / "manifest.json").exists()
 
 
-def test_files_that_changed_since_prepare_are_refused(bench: Bench) -> None:
-    bench.run("Prepare")
-    job = bench.workshop.stage_job("Generate", keys=bench.workshop.keys())
-    write_records(bench.workshop.root / "data" / "test.jsonl", [f"test asks {number}" for number in range(9)])
+def test_files_that_changed_since_prepare_are_refused(runner: StageRunner) -> None:
+    runner.run("Prepare")
+    job = runner.job_folder.stage_job("Generate", keys=runner.job_folder.keys())
+    write_records(runner.job_folder.root / "data" / "test.jsonl", [f"test asks {number}" for number in range(9)])
     with pytest.raises(InvalidInput, match="data or model files changed while the job ran"):
-        run(job, bench.workshop.store, Progress(bench.said.append), bench.engines)
-    assert bench.engines.opened == 0
+        run(job, runner.job_folder.store, Progress(runner.said.append), runner.engines)
+    assert runner.engines.opened == 0

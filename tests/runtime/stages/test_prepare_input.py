@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 
-from bench import Bench
-from chat_models import FAMILIES, write_chat_model
 from kubedistill.errors import InvalidData, InvalidManifest, InvalidModel
 from kubedistill_runtime.checks.splits import sample
 from kubedistill_runtime.records import Record, Split, read_rows
 from kubedistill_runtime.validation import validate
-from workshop import write_model
+from support.chat_models import FAMILIES, write_chat_model
+from support.job_folder import write_model
+from support.stage_runner import StageRunner
 
 INTRO = (
     "Below is a message that a customer sent to our support team. Read it and name the one label that fits it best. "
@@ -22,8 +22,8 @@ INTRO = (
 )
 
 
-def write(bench: Bench, split: Split, records: list[dict[str, Any]]) -> None:
-    path = bench.workshop.root / "data" / f"{split}.jsonl"
+def write(runner: StageRunner, split: Split, records: list[dict[str, Any]]) -> None:
+    path = runner.job_folder.root / "data" / f"{split}.jsonl"
     path.write_text("".join(json.dumps(record) + "\n" for record in records))
 
 
@@ -31,101 +31,101 @@ def asks(prompts: list[str], *, reference: str | None = "yes") -> list[dict[str,
     return [{"prompt": prompt, **({"reference": reference} if reference else {})} for prompt in prompts]
 
 
-def rows(bench: Bench, split: Split) -> list[Record]:
-    return read_rows(bench.workshop.store, bench.workshop.keys()["rows"], split)
+def rows(runner: StageRunner, split: Split) -> list[Record]:
+    return read_rows(runner.job_folder.store, runner.job_folder.keys()["rows"], split)
 
 
 def numbered(count: int, *, before: str = "", word: str = "asks") -> list[str]:
     return [f"{before}somebody {word} number {place}" for place in range(count)]
 
 
-def test_a_shared_instruction_is_no_leak(bench: Bench) -> None:
-    bench.workshop.drop("teachers.0.model.maxModelLen")
-    write(bench, "train", asks(numbered(40, before=INTRO)))
-    write(bench, "test", asks(numbered(8, before=INTRO, word="tests")))
-    assert bench.run("Prepare").summary["dropped"] == {}
+def test_a_shared_instruction_is_no_leak(runner: StageRunner) -> None:
+    runner.job_folder.drop("teachers.0.model.maxModelLen")
+    write(runner, "train", asks(numbered(40, before=INTRO)))
+    write(runner, "test", asks(numbered(8, before=INTRO, word="tests")))
+    assert runner.run("Prepare").summary["dropped"] == {}
 
 
-def test_a_training_prompt_that_is_a_test_prompt_is_left_out_before_the_teacher_is_asked(bench: Bench) -> None:
-    write(bench, "train", asks([*numbered(39), "SOMEBODY tests number 2"]))
-    write(bench, "test", asks(numbered(8, word="tests")))
-    summary = bench.run("Prepare").summary
+def test_a_training_prompt_that_is_a_test_prompt_is_left_out_before_the_teacher_is_asked(runner: StageRunner) -> None:
+    write(runner, "train", asks([*numbered(39), "SOMEBODY tests number 2"]))
+    write(runner, "test", asks(numbered(8, word="tests")))
+    summary = runner.run("Prepare").summary
     assert (summary["dropped"], summary["counts"]["train"]) == ({"Leaked": {"train": 1}}, 39)
     (note,) = summary["notes"]
     assert "'train-000040'" in note
     assert "'test-000003'" in note
 
 
-def test_test_data_that_is_the_training_data_is_refused_in_prepare(bench: Bench) -> None:
-    shutil.copy(bench.workshop.root / "data" / "train.jsonl", bench.workshop.root / "data" / "test.jsonl")
+def test_test_data_that_is_the_training_data_is_refused_in_prepare(runner: StageRunner) -> None:
+    shutil.copy(runner.job_folder.root / "data" / "train.jsonl", runner.job_folder.root / "data" / "test.jsonl")
     with pytest.raises(InvalidData, match=r"^spec.data.test: ") as refused:
-        bench.run("Prepare")
+        runner.run("Prepare")
     assert "each of the 40 training prompts" in refused.value.problem
-    assert bench.engines.opened == 0
+    assert runner.engines.opened == 0
 
 
-def test_validation_prompts_that_are_test_prompts_choose_no_checkpoint(bench: Bench) -> None:
+def test_validation_prompts_that_are_test_prompts_choose_no_checkpoint(runner: StageRunner) -> None:
     tested = numbered(8, word="tests")
-    write(bench, "test", asks(tested))
-    write(bench, "validation", asks([*numbered(8, word="validates"), *tested[:3]]))
-    summary = bench.run("Prepare").summary
+    write(runner, "test", asks(tested))
+    write(runner, "validation", asks([*numbered(8, word="validates"), *tested[:3]]))
+    summary = runner.run("Prepare").summary
     assert (summary["dropped"], summary["counts"]["validation"]) == ({"Leaked": {"validation": 3}}, 8)
     (note,) = summary["notes"]
     assert note.startswith("3 of 11 validation prompts share words with test prompts and are left out: ")
     assert "'somebody tests number 0' is in 'validation-000009' and in 'test-000001'" in note
 
 
-def test_validation_data_that_is_the_test_data_is_refused(bench: Bench) -> None:
-    shutil.copy(bench.workshop.root / "data" / "test.jsonl", bench.workshop.root / "data" / "validation.jsonl")
+def test_validation_data_that_is_the_test_data_is_refused(runner: StageRunner) -> None:
+    shutil.copy(runner.job_folder.root / "data" / "test.jsonl", runner.job_folder.root / "data" / "validation.jsonl")
     with pytest.raises(InvalidData, match=r"^spec.data.validation: ") as refused:
-        bench.run("Prepare")
+        runner.run("Prepare")
     assert "each of the 8 validation prompts is in the test data" in refused.value.problem
 
 
-def test_training_prompts_that_are_validation_prompts_are_left_out(bench: Bench) -> None:
+def test_training_prompts_that_are_validation_prompts_are_left_out(runner: StageRunner) -> None:
     validated = numbered(8, word="validates")
-    write(bench, "validation", asks(validated))
-    write(bench, "train", asks([*numbered(40), "Somebody, VALIDATES number 3?", *validated[:1]]))
-    summary = bench.run("Prepare").summary
+    write(runner, "validation", asks(validated))
+    write(runner, "train", asks([*numbered(40), "Somebody, VALIDATES number 3?", *validated[:1]]))
+    summary = runner.run("Prepare").summary
     assert (summary["dropped"], summary["counts"]["train"]) == ({"Leaked": {"train": 2}}, 40)
     (note,) = summary["notes"]
     assert note.startswith("2 of 42 training prompts are validation prompts too and are left out: ")
     assert "'validation-000004'" in note
 
 
-def test_validation_data_that_is_the_training_data_is_refused(bench: Bench) -> None:
-    shutil.copy(bench.workshop.root / "data" / "train.jsonl", bench.workshop.root / "data" / "validation.jsonl")
+def test_validation_data_that_is_the_training_data_is_refused(runner: StageRunner) -> None:
+    shutil.copy(runner.job_folder.root / "data" / "train.jsonl", runner.job_folder.root / "data" / "validation.jsonl")
     with pytest.raises(InvalidData, match=r"^spec.data.validation: ") as refused:
-        bench.run("Prepare")
+        runner.run("Prepare")
     assert "each of the 40 training prompts is in the validation data" in refused.value.problem
 
 
-def test_prompts_that_leak_both_are_counted_once_each(bench: Bench) -> None:
+def test_prompts_that_leak_both_are_counted_once_each(runner: StageRunner) -> None:
     tested, validated = numbered(8, word="tests"), numbered(8, word="validates")
     for split, prompts in (("test", tested), ("validation", [*validated, tested[0]])):
-        write(bench, split, asks(prompts))
-    write(bench, "train", asks([*numbered(40), tested[0], tested[1], validated[0]]))
-    summary = bench.run("Prepare").summary
+        write(runner, split, asks(prompts))
+    write(runner, "train", asks([*numbered(40), tested[0], tested[1], validated[0]]))
+    summary = runner.run("Prepare").summary
     assert (summary["dropped"], len(summary["notes"])) == ({"Leaked": {"validation": 1, "train": 3}}, 3)
 
 
-def test_a_passage_that_training_prompts_share_leaks_no_validation_prompt(bench: Bench) -> None:
+def test_a_passage_that_training_prompts_share_leaks_no_validation_prompt(runner: StageRunner) -> None:
     """What is boilerplate is told from training and validation prompts together."""
-    bench.workshop.drop("teachers.0.model.maxModelLen")
+    runner.job_folder.drop("teachers.0.model.maxModelLen")
     for split, count in (("train", 40), ("validation", 1), ("test", 1)):
         more = [] if split == "train" else numbered(8, word=split)
-        write(bench, split, asks([*numbered(count, before=INTRO, word=f"once {split}"), *more]))
-    assert bench.run("Prepare").summary["dropped"] == {}
+        write(runner, split, asks([*numbered(count, before=INTRO, word=f"once {split}"), *more]))
+    assert runner.run("Prepare").summary["dropped"] == {}
 
 
-def test_a_system_prompt_of_the_job_is_no_leak_and_one_of_the_record_tells_records_apart(bench: Bench) -> None:
-    bench.workshop.drop("teachers.0.model.maxModelLen")
-    bench.workshop.set("task.systemPrompt", INTRO)
-    assert bench.run("Prepare").summary["dropped"] == {}
-    bench.workshop.drop("task.systemPrompt")
+def test_a_system_prompt_of_the_job_is_no_leak_and_one_of_the_record_tells_records_apart(runner: StageRunner) -> None:
+    runner.job_folder.drop("teachers.0.model.maxModelLen")
+    runner.job_folder.set("task.systemPrompt", INTRO)
+    assert runner.run("Prepare").summary["dropped"] == {}
+    runner.job_folder.drop("task.systemPrompt")
     for split, count in (("train", 40), ("validation", 8), ("test", 8)):
         write(
-            bench,
+            runner,
             split,
             [
                 {
@@ -138,17 +138,17 @@ def test_a_system_prompt_of_the_job_is_no_leak_and_one_of_the_record_tells_recor
                 for place in range(count)
             ],
         )
-    assert bench.run("Prepare").summary["dropped"] == {}
+    assert runner.run("Prepare").summary["dropped"] == {}
 
 
 @pytest.mark.parametrize("turns", [1, 5])
-def test_held_out_prompts_have_no_expansion_in_train(turns: int, bench: Bench) -> None:
+def test_held_out_prompts_have_no_expansion_in_train(turns: int, runner: StageRunner) -> None:
     """Without files of their own, validation and test hold whole conversations, each prefix of them a record."""
-    bench.workshop.drop("teachers.0.model.maxModelLen")
-    bench.workshop.set("task", {"type": "Conversation"})
-    bench.workshop.set("data", {"train": {"uri": "data/train.jsonl"}})
+    runner.job_folder.drop("teachers.0.model.maxModelLen")
+    runner.job_folder.set("task", {"type": "Conversation"})
+    runner.job_folder.set("data", {"train": {"uri": "data/train.jsonl"}})
     write(
-        bench,
+        runner,
         "train",
         [
             {
@@ -161,42 +161,42 @@ def test_held_out_prompts_have_no_expansion_in_train(turns: int, bench: Bench) -
             for size in range(1, turns + 1)
         ],
     )
-    bench.run("Prepare")
-    first = {split: {record.messages[0] for record in rows(bench, split)} for split in ("train", "validation", "test")}
+    runner.run("Prepare")
+    first = {split: {record.messages[0] for record in rows(runner, split)} for split in ("train", "validation", "test")}
     assert len(first["train"] | first["validation"] | first["test"]) == sum(map(len, first.values()))
-    assert {split: len(rows(bench, split)) for split in ("validation", "test")} == {
+    assert {split: len(rows(runner, split)) for split in ("validation", "test")} == {
         "validation": 20,
         "test": 20 if turns == 5 else 18,
     }
 
 
-def test_references_count_among_the_test_records_that_are_judged(bench: Bench) -> None:
+def test_references_count_among_the_test_records_that_are_judged(runner: StageRunner) -> None:
     """The references are on records that the sample leaves out: refused before the teacher is asked."""
     records = asks(numbered(100, word="tests"), reference=None)
     for place, one in enumerate(records):
         one["id"] = f"t{place}"
-    write(bench, "test", records)
-    bench.run("Prepare")
-    judged = {record.id for record in sample(rows(bench, "test"), limit=20)}
+    write(runner, "test", records)
+    runner.run("Prepare")
+    judged = {record.id for record in sample(rows(runner, "test"), limit=20)}
     for one in records:
         one.update({} if one["id"] in judged else {"reference": "yes"})
-    write(bench, "test", records)
-    bench.workshop.set("evaluation.gate.minAccuracy", 0.1)
-    assert bench.run("Prepare").summary["judged"] == 80
-    bench.workshop.set("evaluation.sampleLimit", 20)
+    write(runner, "test", records)
+    runner.job_folder.set("evaluation.gate.minAccuracy", 0.1)
+    assert runner.run("Prepare").summary["judged"] == 80
+    runner.job_folder.set("evaluation.sampleLimit", 20)
     with pytest.raises(InvalidManifest, match=r"^spec.evaluation.gate.minAccuracy: 0 test records that are judged"):
-        bench.run("Prepare")
-    assert {problem.at for problem in validate(bench.workshop.stage_job()).problems} >= {
+        runner.run("Prepare")
+    assert {problem.at for problem in validate(runner.job_folder.stage_job()).problems} >= {
         "spec.evaluation.gate.minAccuracy"
     }
 
 
-def test_the_share_with_references_is_that_of_the_sample(bench: Bench) -> None:
-    write(bench, "test", [*asks(numbered(60, word="tests")), *asks(numbered(60, word="asks for"), reference=None)])
-    whole = bench.run("Prepare").summary
-    bench.workshop.set("evaluation.sampleLimit", 40)
-    summary = bench.run("Prepare").summary
-    expected = sum(bool(record.references) for record in sample(rows(bench, "test"), limit=40))
+def test_the_share_with_references_is_that_of_the_sample(runner: StageRunner) -> None:
+    write(runner, "test", [*asks(numbered(60, word="tests")), *asks(numbered(60, word="asks for"), reference=None)])
+    whole = runner.run("Prepare").summary
+    runner.job_folder.set("evaluation.sampleLimit", 40)
+    summary = runner.run("Prepare").summary
+    expected = sum(bool(record.references) for record in sample(rows(runner, "test"), limit=40))
     assert (whole["judged"], summary["judged"]) == (60, expected)
     assert 10 < expected < 30
     assert f"{expected} of 40 test records that are judged have a reference" in summary["notes"][0]
@@ -204,61 +204,61 @@ def test_the_share_with_references_is_that_of_the_sample(bench: Bench) -> None:
 
 @pytest.mark.parametrize("warm", [False, True])
 @pytest.mark.parametrize("limit", [1, 7, 8])
-def test_a_sample_limit_below_what_can_be_judged_is_refused(limit: int, *, warm: bool, bench: Bench) -> None:
+def test_a_sample_limit_below_what_can_be_judged_is_refused(limit: int, *, warm: bool, runner: StageRunner) -> None:
     if warm:
-        bench.run("Prepare")
-    bench.workshop.set("evaluation.sampleLimit", limit)
+        runner.run("Prepare")
+    runner.job_folder.set("evaluation.sampleLimit", limit)
     if limit == 8:
-        assert bench.run("Prepare").summary["judged"] == 8
+        assert runner.run("Prepare").summary["judged"] == 8
         return
     with pytest.raises(InvalidManifest, match=r"^spec.evaluation.sampleLimit: "):
-        bench.run("Prepare")
-    assert "spec.evaluation.sampleLimit" in {problem.at for problem in validate(bench.workshop.stage_job()).problems}
+        runner.run("Prepare")
+    assert "spec.evaluation.sampleLimit" in {problem.at for problem in validate(runner.job_folder.stage_job()).problems}
 
 
 @pytest.mark.parametrize("split", ["validation", "test"])
-def test_a_prompt_that_stands_twice_is_judged_once(split: Split, bench: Bench) -> None:
+def test_a_prompt_that_stands_twice_is_judged_once(split: Split, runner: StageRunner) -> None:
     prompts = numbered(8, word=split)
-    write(bench, split, asks([*prompts, *prompts[:3]]))
-    summary = bench.run("Prepare").summary
+    write(runner, split, asks([*prompts, *prompts[:3]]))
+    summary = runner.run("Prepare").summary
     assert (summary["dropped"], summary["counts"][split]) == ({"Duplicate": {split: 3}}, 8)
 
 
-def test_some_references_are_enough_to_judge_those_by_and_the_share_is_said(bench: Bench) -> None:
-    write(bench, "test", [*asks(numbered(9, word="tests")), *asks(["one without"], reference=None)])
-    bench.workshop.set("evaluation.gate.minAccuracy", 0.1)
-    summary = bench.run("Prepare").summary
+def test_some_references_are_enough_to_judge_those_by_and_the_share_is_said(runner: StageRunner) -> None:
+    write(runner, "test", [*asks(numbered(9, word="tests")), *asks(["one without"], reference=None)])
+    runner.job_folder.set("evaluation.gate.minAccuracy", 0.1)
+    summary = runner.run("Prepare").summary
     assert (summary["judged"], summary["counts"]["test"]) == (9, 10)
     assert summary["notes"] == ["9 of 10 test records that are judged have a reference; accuracy is that of those"]
 
 
-def test_a_gold_column_of_another_name_is_named_once_with_a_guess(bench: Bench) -> None:
-    write(bench, "test", [{"prompt": prompt, "label": "yes"} for prompt in numbered(8, word="tests")])
-    (note,) = bench.run("Prepare").summary["notes"]
+def test_a_gold_column_of_another_name_is_named_once_with_a_guess(runner: StageRunner) -> None:
+    write(runner, "test", [{"prompt": prompt, "label": "yes"} for prompt in numbered(8, word="tests")])
+    (note,) = runner.run("Prepare").summary["notes"]
     assert note.startswith("test: ")
     assert "'label'" in note
     assert "'reference'" in note
 
 
-def test_labels_are_read_in_whatever_case_and_kept_as_the_manifest_has_them(bench: Bench) -> None:
-    bench.workshop.set("task.labels", ["Café", "no"])
+def test_labels_are_read_in_whatever_case_and_kept_as_the_manifest_has_them(runner: StageRunner) -> None:
+    runner.job_folder.set("task.labels", ["Café", "no"])
     for split, count in (("train", 40), ("validation", 8), ("test", 8)):
-        write(bench, split, asks(numbered(count, word=split), reference=" CAFE\u0301\n"))
-    bench.run("Prepare")
-    assert {record.references for split in ("train", "validation", "test") for record in rows(bench, split)} == {
+        write(runner, split, asks(numbered(count, word=split), reference=" CAFE\u0301\n"))
+    runner.run("Prepare")
+    assert {record.references for split in ("train", "validation", "test") for record in rows(runner, split)} == {
         ("Café",)
     }
 
 
-def conversation(bench: Bench, **train: Any) -> None:
+def conversation(runner: StageRunner, **train: Any) -> None:
     """Records of two user turns that end with an assistant turn, as chat logs do."""
-    bench.workshop.set("task", {"type": "Conversation"})
-    bench.workshop.set("data.train", {"uri": "data/train.jsonl", **train})
+    runner.job_folder.set("task", {"type": "Conversation"})
+    runner.job_folder.set("data.train", {"uri": "data/train.jsonl", **train})
     for split, count in (("train", 40), ("validation", 8), ("test", 8)):
         texts = [(f"{split} {place} one", "its own", f"{split} {place} two", "at the end") for place in range(count)]
         roles = ("user", "assistant", "user", "assistant")
         write(
-            bench,
+            runner,
             split,
             [
                 {"messages": [{"role": role, "content": text} for role, text in zip(roles, said, strict=True)]}
@@ -267,63 +267,67 @@ def conversation(bench: Bench, **train: Any) -> None:
         )
 
 
-def test_given_answers_are_the_last_assistant_turns_with_the_others_as_context(bench: Bench) -> None:
-    conversation(bench, answers="Given")
-    bench.run("Prepare")
-    record = rows(bench, "train")[0]
+def test_given_answers_are_the_last_assistant_turns_with_the_others_as_context(runner: StageRunner) -> None:
+    conversation(runner, answers="Given")
+    runner.run("Prepare")
+    record = rows(runner, "train")[0]
     assert [message.content for message in record.messages] == ["train 0 one", "its own", "train 0 two"]
     assert record.references == ("at the end",)
 
 
-def weigh(bench: Bench, *weights: float) -> None:
+def weigh(runner: StageRunner, *weights: float) -> None:
     """Give the assistant turns of all training records their weights."""
-    path = bench.workshop.root / "data" / "train.jsonl"
+    path = runner.job_folder.root / "data" / "train.jsonl"
     records = [json.loads(line) for line in path.read_text().splitlines()]
     for record in records:
         for message, weight in zip(record["messages"][1::2], weights, strict=True):
             message["weight"] = weight
-    write(bench, "train", records)
+    write(runner, "train", records)
 
 
-def test_a_given_turn_of_weight_0_stays_context_and_says_so(bench: Bench) -> None:
-    conversation(bench, answers="Given", targets="All")
-    weigh(bench, 0, 1)
-    bench.run("Prepare")
-    record = rows(bench, "train")[0]
+def test_a_given_turn_of_weight_0_stays_context_and_says_so(runner: StageRunner) -> None:
+    conversation(runner, answers="Given", targets="All")
+    weigh(runner, 0, 1)
+    runner.run("Prepare")
+    record = rows(runner, "train")[0]
     assert [message.target for message in record.messages] == [True, False, True]
     assert record.references == ("at the end",)
 
 
 @pytest.mark.parametrize("weights", [(0, 0), (1, 0)])
-def test_a_given_record_without_a_turn_to_learn_at_its_end_is_refused(weights: tuple[int, int], bench: Bench) -> None:
-    conversation(bench, answers="Given", targets="All")
-    weigh(bench, *weights)
+def test_a_given_record_without_a_turn_to_learn_at_its_end_is_refused(
+    weights: tuple[int, int], runner: StageRunner
+) -> None:
+    conversation(runner, answers="Given", targets="All")
+    weigh(runner, *weights)
     with pytest.raises(InvalidManifest, match=r"no assistant turn to learn at the end"):
-        bench.run("Prepare")
+        runner.run("Prepare")
 
 
-def test_a_teacher_answers_turns_of_weight_0_too(bench: Bench) -> None:
-    conversation(bench)
-    weigh(bench, 0, 0)
-    bench.run("Prepare")
-    assert [message.content for message in rows(bench, "train")[0].messages] == ["train 0 one", "train 0 two"]
+def test_a_teacher_answers_turns_of_weight_0_too(runner: StageRunner) -> None:
+    conversation(runner)
+    weigh(runner, 0, 0)
+    runner.run("Prepare")
+    assert [message.content for message in rows(runner, "train")[0].messages] == ["train 0 one", "train 0 two"]
 
 
-def test_a_teacher_answers_every_user_turn_itself(bench: Bench) -> None:
-    conversation(bench)
-    bench.run("Prepare")
-    record = rows(bench, "train")[0]
+def test_a_teacher_answers_every_user_turn_itself(runner: StageRunner) -> None:
+    conversation(runner)
+    runner.run("Prepare")
+    record = rows(runner, "train")[0]
     assert [message.content for message in record.messages] == ["train 0 one", "train 0 two"]
 
 
-def test_given_answers_without_one_for_validation_are_refused_before_training(bench: Bench) -> None:
-    bench.workshop.set("data.train.answers", "Given")
-    write(bench, "validation", asks(numbered(8, word="validates"), reference=None))
+def test_given_answers_without_one_for_validation_are_refused_before_training(runner: StageRunner) -> None:
+    runner.job_folder.set("data.train.answers", "Given")
+    write(runner, "validation", asks(numbered(8, word="validates"), reference=None))
     with pytest.raises(InvalidManifest, match=r"^spec.data.validation: "):
-        bench.run("Prepare")
+        runner.run("Prepare")
 
 
-def use(bench: Bench, tmp_path: Path, *, teacher: str | None = None, student: str | None = None, **config: Any) -> None:
+def use(
+    runner: StageRunner, tmp_path: Path, *, teacher: str | None = None, student: str | None = None, **config: Any
+) -> None:
     """Put a family's chat format in the place of teacher or student."""
     for role, name in (("teacher", teacher), ("student", student)):
         if name is None:
@@ -331,17 +335,17 @@ def use(bench: Bench, tmp_path: Path, *, teacher: str | None = None, student: st
         folder = tmp_path / f"other-{role}"
         write_model(folder, size=2)
         write_chat_model(folder, FAMILIES[name], **(config if role == "student" else {}))
-        bench.workshop.set("teachers.0.model.source" if role == "teacher" else "student.model.source", str(folder))
+        runner.job_folder.set("teachers.0.model.source" if role == "teacher" else "student.model.source", str(folder))
 
 
 @pytest.mark.parametrize(("role", "at"), [("teacher", "spec.teachers[0]"), ("student", "spec.student")])
 def test_a_template_that_refuses_the_system_prompt_is_refused_with_the_way_out(
-    role: str, at: str, bench: Bench, tmp_path: Path
+    role: str, at: str, runner: StageRunner, tmp_path: Path
 ) -> None:
-    bench.workshop.set("task.systemPrompt", "Route the message.")
-    use(bench, tmp_path, **{role: "gemma-2"})
+    runner.job_folder.set("task.systemPrompt", "Route the message.")
+    use(runner, tmp_path, **{role: "gemma-2"})
     with pytest.raises(InvalidModel) as refused:
-        bench.run("Prepare")
+        runner.run("Prepare")
     assert refused.value.at == f"{at}.model.source"
     assert "System role not supported" in refused.value.problem
     assert "first user turn" in refused.value.fix
@@ -350,12 +354,12 @@ def test_a_template_that_refuses_the_system_prompt_is_refused_with_the_way_out(
 @pytest.mark.parametrize("name", ["gemma-2", "mistral"])
 @pytest.mark.parametrize("role", ["teacher", "student"])
 def test_conversations_go_with_templates_that_insist_on_alternating_roles(
-    role: str, name: str, bench: Bench, tmp_path: Path
+    role: str, name: str, runner: StageRunner, tmp_path: Path
 ) -> None:
-    conversation(bench)
-    use(bench, tmp_path, **{role: name})
-    bench.workshop.drop("teachers.0.model.maxModelLen")
-    assert bench.run("Prepare").summary["counts"]["test"] == 8
+    conversation(runner)
+    use(runner, tmp_path, **{role: name})
+    runner.job_folder.drop("teachers.0.model.maxModelLen")
+    assert runner.run("Prepare").summary["counts"]["test"] == 8
 
 
 SILENT: dict[str, Callable[[str], str]] = {
@@ -368,66 +372,68 @@ SILENT: dict[str, Callable[[str], str]] = {
 
 
 @pytest.mark.parametrize("name", SILENT)
-def test_a_template_that_leaves_text_out_is_refused(name: str, bench: Bench, tmp_path: Path) -> None:
-    bench.workshop.set("task.systemPrompt", "Route the message.")
-    use(bench, tmp_path, student="qwen-2.5")
+def test_a_template_that_leaves_text_out_is_refused(name: str, runner: StageRunner, tmp_path: Path) -> None:
+    runner.job_folder.set("task.systemPrompt", "Route the message.")
+    use(runner, tmp_path, student="qwen-2.5")
     settings = json.loads((tmp_path / "other-student" / "tokenizer_config.json").read_text())
     settings["chat_template"] = SILENT[name](settings["chat_template"])
     (tmp_path / "other-student" / "tokenizer_config.json").write_text(json.dumps(settings))
     with pytest.raises(InvalidModel, match=r"^spec.student.model.source: "):
-        bench.run("Prepare")
+        runner.run("Prepare")
 
 
-def test_text_that_looks_like_a_special_token_is_counted(bench: Bench) -> None:
-    write(bench, "train", asks([*numbered(39), "say <end> and <assistant> to me"]))
-    (note,) = bench.run("Prepare").summary["notes"]
+def test_text_that_looks_like_a_special_token_is_counted(runner: StageRunner) -> None:
+    write(runner, "train", asks([*numbered(39), "say <end> and <assistant> to me"]))
+    (note,) = runner.run("Prepare").summary["notes"]
     assert note.startswith("1 records hold the text of a special token")
 
 
-def test_prompts_that_are_too_long_for_the_student_are_said_by_name(bench: Bench, tmp_path: Path) -> None:
-    use(bench, tmp_path, student="qwen-2.5", max_position_embeddings=64)
-    bench.workshop.drop("teachers.0.model.maxModelLen")
-    write(bench, "test", asks([*numbered(8, word="tests"), "word " * 50]))
-    (note,) = bench.run("Prepare").summary["notes"]
+def test_prompts_that_are_too_long_for_the_student_are_said_by_name(runner: StageRunner, tmp_path: Path) -> None:
+    use(runner, tmp_path, student="qwen-2.5", max_position_embeddings=64)
+    runner.job_folder.drop("teachers.0.model.maxModelLen")
+    write(runner, "test", asks([*numbered(8, word="tests"), "word " * 50]))
+    (note,) = runner.run("Prepare").summary["notes"]
     assert note.startswith("1 of 9 test prompts have 64 tokens or more")
 
 
 @pytest.mark.parametrize(("role", "at"), [("teacher", "spec.teachers[0]"), ("student", "spec.student")])
 def test_a_tokenizer_with_more_ids_than_the_model_has_embeddings_is_refused(
-    role: str, at: str, bench: Bench, tmp_path: Path
+    role: str, at: str, runner: StageRunner, tmp_path: Path
 ) -> None:
-    use(bench, tmp_path, **{role: "qwen-2.5"})
+    use(runner, tmp_path, **{role: "qwen-2.5"})
     path = tmp_path / f"other-{role}" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"vocab_size": 200}))
-    bench.workshop.set("training.objective.type", "Sequence")
+    runner.job_folder.set("training.objective.type", "Sequence")
     with pytest.raises(InvalidModel, match="has embeddings for 200 ids") as refused:
-        bench.run("Prepare")
+        runner.run("Prepare")
     assert refused.value.at == f"{at}.model.source"
 
 
-def test_a_teacher_that_is_opened_beyond_its_original_context_is_said_by_name(bench: Bench, tmp_path: Path) -> None:
+def test_a_teacher_that_is_opened_beyond_its_original_context_is_said_by_name(
+    runner: StageRunner, tmp_path: Path
+) -> None:
     rope = {"type": "longrope", "long_factor": [1.0], "short_factor": [1.0]}
-    use(bench, tmp_path, teacher="phi-3-mini-128k")
+    use(runner, tmp_path, teacher="phi-3-mini-128k")
     path = tmp_path / "other-teacher" / "config.json"
     values = {"max_position_embeddings": 131_072, "original_max_position_embeddings": 4096, "rope_scaling": rope}
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
-    bench.workshop.set("teachers.0.model.maxModelLen", 4096)
-    assert bench.run("Prepare").summary["notes"] == []
-    bench.workshop.set("teachers.0.model.maxModelLen", 8192)
-    (note,) = bench.run("Prepare").summary["notes"]
+    runner.job_folder.set("teachers.0.model.maxModelLen", 4096)
+    assert runner.run("Prepare").summary["notes"] == []
+    runner.job_folder.set("teachers.0.model.maxModelLen", 8192)
+    (note,) = runner.run("Prepare").summary["notes"]
     assert "4096" in note
     assert "8192" in note
 
 
-def test_a_student_that_no_training_prompt_fits_is_refused(bench: Bench, tmp_path: Path) -> None:
-    use(bench, tmp_path, student="qwen-2.5", max_position_embeddings=24)
+def test_a_student_that_no_training_prompt_fits_is_refused(runner: StageRunner, tmp_path: Path) -> None:
+    use(runner, tmp_path, student="qwen-2.5", max_position_embeddings=24)
     with pytest.raises(InvalidManifest) as refused:
-        bench.run("Prepare")
+        runner.run("Prepare")
     assert refused.value.at == "spec.training.maxLength"
 
 
-def test_a_student_that_hardly_a_test_prompt_fits_is_refused(bench: Bench, tmp_path: Path) -> None:
-    use(bench, tmp_path, student="qwen-2.5", max_position_embeddings=64)
-    write(bench, "test", asks([f"{'word ' * 50}{place}" for place in range(9)]))
+def test_a_student_that_hardly_a_test_prompt_fits_is_refused(runner: StageRunner, tmp_path: Path) -> None:
+    use(runner, tmp_path, student="qwen-2.5", max_position_embeddings=64)
+    write(runner, "test", asks([f"{'word ' * 50}{place}" for place in range(9)]))
     with pytest.raises(InvalidData, match=r"^spec.data.test: "):
-        bench.run("Prepare")
+        runner.run("Prepare")

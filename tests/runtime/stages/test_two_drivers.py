@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 
-from bench import Bench
 from kubedistill.chain import CHAIN, STAGES, ArtifactName, StageName
 from kubedistill.contract import JobRef, StageResult
 from kubedistill.errors import LowYield
@@ -23,7 +22,8 @@ from kubedistill_runtime.driver import run_stage
 from kubedistill_runtime.stages import train
 from kubedistill_runtime.storage.artifacts import find, folder_of, read_manifest
 from kubedistill_runtime.storage.store import Store
-from workshop import QUICKSTART, Workshop, make_workshop
+from support.job_folder import QUICKSTART, JobFolder, make_job_folder
+from support.stage_runner import StageRunner
 
 AT_PUBLISHING = [(stage.name, name) for stage in CHAIN for name in stage.makes]
 PARTS: dict[ArtifactName, str] = {
@@ -36,47 +36,47 @@ File = tuple[str, int]
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory, chat: ChatFormat) -> Bench:
+def finished(tmp_path_factory: pytest.TempPathFactory, chat: ChatFormat) -> StageRunner:
     """A job all of whose artifacts are there."""
-    workshop = make_workshop(tmp_path_factory.mktemp("finished"))
+    job_folder = make_job_folder(tmp_path_factory.mktemp("finished"))
     for model in ("teachers.0.model.source", "student.model.source"):
-        workshop.set(model, str(QUICKSTART / "student"))
-    workshop.set("generation.maxTokens", 24)
-    workshop.set("training.epochs", 1)
-    bench = Bench(workshop, chat)
-    bench.run(*(stage.name for stage in CHAIN))
-    return bench
+        job_folder.set(model, str(QUICKSTART / "student"))
+    job_folder.set("generation.maxTokens", 24)
+    job_folder.set("training.epochs", 1)
+    runner = StageRunner(job_folder, chat)
+    runner.run(*(stage.name for stage in CHAIN))
+    return runner
 
 
 @pytest.fixture
-def at(finished: Bench, tmp_path: Path) -> Callable[[StageName], Bench]:
+def at(finished: StageRunner, tmp_path: Path) -> Callable[[StageName], StageRunner]:
     """A copy of the job in which a stage and those after it have made nothing yet."""
 
-    def copy(stage: StageName) -> Bench:
-        root = Path(shutil.copytree(finished.workshop.root, tmp_path / "job"))
-        bench = Bench(replace(finished.workshop, root=root), finished.chat)
+    def copy(stage: StageName) -> StageRunner:
+        root = Path(shutil.copytree(finished.job_folder.root, tmp_path / "job"))
+        runner = StageRunner(replace(finished.job_folder, root=root), finished.chat)
         names = [one.name for one in CHAIN]
         for later in CHAIN[names.index(stage) :]:
             for name in later.makes:
-                bench.workshop.store.delete(f"artifacts/{name}")
-        return bench
+                runner.job_folder.store.delete(f"artifacts/{name}")
+        return runner
 
     return copy
 
 
-def drive(bench: Bench, stage: StageName, *, job: str, workshop: Workshop | None = None) -> StageResult:
+def drive(runner: StageRunner, stage: StageName, *, job: str, job_folder: JobFolder | None = None) -> StageResult:
     """Run a stage as the driver of a job does."""
-    workshop = workshop or bench.workshop
-    told = workshop.stage_job(stage, keys={} if stage == "Prepare" else workshop.keys())
+    job_folder = job_folder or runner.job_folder
+    told = job_folder.stage_job(stage, keys={} if stage == "Prepare" else job_folder.keys())
     told = told.model_copy(update={"job": JobRef(namespace="default", name=job)})
-    channel = FileChannel(workshop.root / job / stage)
-    result, _ = run_stage(told, store=workshop.store, channel=channel, engines=bench.engines)
+    channel = FileChannel(job_folder.root / job / stage)
+    result, _ = run_stage(told, store=job_folder.store, channel=channel, engines=runner.engines)
     return result
 
 
-def files_of(bench: Bench, stage: StageName) -> dict[str, File]:
+def files_of(runner: StageRunner, stage: StageName) -> dict[str, File]:
     """Every file of what a stage makes; the numbers that drivers of a line take are not part of it."""
-    folders = [bench.artifact(name) for name in STAGES[stage].makes]
+    folders = [runner.artifact(name) for name in STAGES[stage].makes]
     return {
         str(path): (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_ino)
         for folder in folders
@@ -104,116 +104,116 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, *, when: Callable[[str], bool], t
         monkeypatch.setattr(Store, name, interrupted(getattr(Store, name), place))
 
 
-def publishes(bench: Bench, name: ArtifactName) -> Callable[[str], bool]:
-    folder = folder_of(name, bench.workshop.keys()[name])
+def publishes(runner: StageRunner, name: ArtifactName) -> Callable[[str], bool]:
+    folder = folder_of(name, runner.job_folder.keys()[name])
     return lambda written: written in (folder, f"{folder}/manifest.json")
 
 
 @pytest.mark.parametrize(("stage", "name"), AT_PUBLISHING)
 def test_of_two_drivers_the_first_to_publish_wins(
-    stage: StageName, name: ArtifactName, at: Callable[[StageName], Bench], monkeypatch: pytest.MonkeyPatch
+    stage: StageName, name: ArtifactName, at: Callable[[StageName], StageRunner], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bench, results, published = at(stage), [], []
+    runner, results, published = at(stage), [], []
 
     def overtake() -> None:
-        results.append(drive(bench, stage, job="first"))
-        published.append(files_of(bench, stage))
+        results.append(drive(runner, stage, job="first"))
+        published.append(files_of(runner, stage))
 
-    interrupt(monkeypatch, when=publishes(bench, name), then=overtake)
-    results.append(drive(bench, stage, job="second"))
+    interrupt(monkeypatch, when=publishes(runner, name), then=overtake)
+    results.append(drive(runner, stage, job="second"))
     assert published, "the second was overtaken"
-    assert files_of(bench, stage) == published[0]
+    assert files_of(runner, stage) == published[0]
     assert [result.outcome for result in results] == ["Succeeded", "Succeeded"]
     made = STAGES[stage].makes
     assert all(result.artifacts[one].complete for result in results for one in made)
-    assert not list(bench.workshop.store.path("artifacts").rglob(".tmp-*"))
+    assert not list(runner.job_folder.store.path("artifacts").rglob(".tmp-*"))
     if stage == "Evaluate":
         told = [{key: value for key, value in one.summary.items() if key != "seconds"} for one in results]
         assert told[0] == told[1], "both tell of the one report"
 
 
 @pytest.mark.parametrize("stage", [stage.name for stage in CHAIN[1:]])
-def test_a_driver_that_finds_all_made_is_over_at_once(stage: StageName, at: Callable[[StageName], Bench]) -> None:
-    bench = at(stage)
-    first = drive(bench, stage, job="first")
-    before, opened = files_of(bench, stage), bench.engines.opened
-    late = drive(bench, stage, job="late")
-    assert (late.outcome, late.message, bench.engines.opened) == ("Succeeded", "already there", opened)
+def test_a_driver_that_finds_all_made_is_over_at_once(stage: StageName, at: Callable[[StageName], StageRunner]) -> None:
+    runner = at(stage)
+    first = drive(runner, stage, job="first")
+    before, opened = files_of(runner, stage), runner.engines.opened
+    late = drive(runner, stage, job="late")
+    assert (late.outcome, late.message, runner.engines.opened) == ("Succeeded", "already there", opened)
     assert late.artifacts == first.artifacts
-    assert files_of(bench, stage) == before
+    assert files_of(runner, stage) == before
     if stage == "Evaluate":
         assert late.summary == {name: value for name, value in first.summary.items() if name != "seconds"}
 
 
 @pytest.mark.parametrize(("stage", "name"), [(stage.name, name) for stage in CHAIN for name in stage.needs])
 def test_a15_what_vanishes_in_part_is_found_by_the_stage_that_reads_it_and_made_anew(
-    stage: StageName, name: ArtifactName, at: Callable[[StageName], Bench]
+    stage: StageName, name: ArtifactName, at: Callable[[StageName], StageRunner]
 ) -> None:
     """The manifest stays, and one file that it lists is gone."""
-    bench = at(stage)
-    store, key = bench.workshop.store, bench.workshop.keys()[name]
+    runner = at(stage)
+    store, key = runner.job_folder.store, runner.job_folder.keys()[name]
     store.delete(next(file for file in read_manifest(store, name, key)["files"] if file.endswith(PARTS[name])))
-    assert drive(bench, stage, job="first").reason == "ArtifactMissing"
-    prepared = drive(bench, "Prepare", job="first").artifacts
+    assert drive(runner, stage, job="first").reason == "ArtifactMissing"
+    prepared = drive(runner, "Prepare", job="first").artifacts
     for maker in CHAIN[1:]:
         if maker.name == stage:
             break
         lacks = not all(prepared[made].complete for made in maker.makes)
         assert not lacks or name in maker.makes or name == "rows", f"{maker.name} is to be skipped"
         if lacks:
-            assert drive(bench, maker.name, job="first").outcome == "Succeeded"
-    assert drive(bench, stage, job="first").outcome == "Succeeded"
+            assert drive(runner, maker.name, job="first").outcome == "Succeeded"
+    assert drive(runner, stage, job="first").outcome == "Succeeded"
 
 
 def test_a_driver_that_was_killed_before_it_told_of_its_student_leaves_nothing_to_train(
-    at: Callable[[StageName], Bench], monkeypatch: pytest.MonkeyPatch
+    at: Callable[[StageName], StageRunner], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed once the student is there, before its manifest is; and once that is, before the result."""
-    bench = at("Train")
-    first = drive(bench, "Train", job="first")
-    before = files_of(bench, "Train")
+    runner = at("Train")
+    first = drive(runner, "Train", job="first")
+    before = files_of(runner, "Train")
     monkeypatch.setattr(train, "train_on_workers", lambda *_, **__: pytest.fail("it trains again"))
-    assert drive(bench, "Train", job="first").artifacts == first.artifacts
-    (bench.artifact("student") / "manifest.json").unlink()
-    again = drive(bench, "Train", job="first")
+    assert drive(runner, "Train", job="first").artifacts == first.artifacts
+    (runner.artifact("student") / "manifest.json").unlink()
+    again = drive(runner, "Train", job="first")
     assert again.artifacts == first.artifacts
-    digests = [{name: digest for name, (digest, _) in files.items()} for files in (before, files_of(bench, "Train"))]
+    digests = [{name: digest for name, (digest, _) in files.items()} for files in (before, files_of(runner, "Train"))]
     assert digests[0] == digests[1]
 
 
-def test_what_an_overtaken_driver_saves_late_does_not_stay(at: Callable[[StageName], Bench]) -> None:
-    bench = at("Train")
-    drive(bench, "Train", job="first")
-    late = f"{folder_of('student', bench.workshop.keys()['student'])}/steps/000002-000000009"
-    bench.workshop.store.put(late, b"state")
-    drive(bench, "Train", job="late")
-    assert not bench.workshop.store.exists(late)
+def test_what_an_overtaken_driver_saves_late_does_not_stay(at: Callable[[StageName], StageRunner]) -> None:
+    runner = at("Train")
+    drive(runner, "Train", job="first")
+    late = f"{folder_of('student', runner.workshop.keys()['student'])}/steps/000002-000000009"
+    runner.job_folder.store.put(late, b"state")
+    drive(runner, "Train", job="late")
+    assert not runner.job_folder.store.exists(late)
 
 
 def test_a_job_that_asks_for_more_is_not_satisfied_with_what_another_has_made(
-    at: Callable[[StageName], Bench],
+    at: Callable[[StageName], StageRunner],
 ) -> None:
     """The ratios are in no key: what was made for a lower one is complete, and too little for this job."""
-    bench = at("Curate")
-    bench.says = lambda text: "yes"
-    drive(bench, "Curate", job="first")
-    store, key = bench.workshop.store, bench.workshop.keys()["dataset"]
+    runner = at("Curate")
+    runner.says = lambda text: "yes"
+    drive(runner, "Curate", job="first")
+    store, key = runner.job_folder.store, runner.job_folder.keys()["dataset"]
     manifest = folder_of("dataset", key) + "/manifest.json"
     store.put(manifest, store.read(manifest).replace(b'"keepRatio":1.0', b'"keepRatio":0.5'))
-    bench.workshop.set("curation.minKeepRatio", 0.9)
-    assert drive(bench, "Curate", job="stricter").reason == LowYield.reason
+    runner.job_folder.set("curation.minKeepRatio", 0.9)
+    assert drive(runner, "Curate", job="stricter").reason == LowYield.reason
 
 
 def test_an_export_that_is_made_is_still_copied_to_a_folder_of_ones_own(
-    at: Callable[[StageName], Bench], tmp_path: Path
+    at: Callable[[StageName], StageRunner], tmp_path: Path
 ) -> None:
     """A path is relative to a job's own folder, so one export may have two places."""
-    bench = at("Export")
-    bench.workshop.set("export", [{"uri": "out"}])
-    drive(bench, "Export", job="first")
-    other = replace(bench.workshop, root=tmp_path / "other")
-    shutil.copytree(bench.workshop.root, other.root)
+    runner = at("Export")
+    runner.job_folder.set("export", [{"uri": "out"}])
+    drive(runner, "Export", job="first")
+    other = replace(runner.job_folder, root=tmp_path / "other")
+    shutil.copytree(runner.job_folder.root, other.root)
     shutil.rmtree(other.root / "out")
     assert find(other.store, "export", other.keys()["export"]).complete
-    assert drive(bench, "Export", job="second", workshop=other).outcome == "Succeeded"
+    assert drive(runner, "Export", job="second", job_folder=other).outcome == "Succeeded"
     assert (other.root / "out" / "model.safetensors").is_file()

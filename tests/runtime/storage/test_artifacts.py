@@ -16,7 +16,7 @@ from kubedistill_runtime.storage.artifacts import (
     remove_broken,
 )
 from kubedistill_runtime.storage.store import Store
-from stage_jobs import stage_job
+from support.stage_jobs import stage_job
 
 FOLDER = folder_of("dataset", "k")
 SHARD = "rows/model/shard.parquet"

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import pytest
 
-from identities import run_as, shared_folder
 from kubedistill.errors import StorageNotWritable
 from kubedistill_runtime.checks.storage import check_store
 from kubedistill_runtime.export.targets import fill
@@ -15,7 +14,8 @@ from kubedistill_runtime.logs import log_to
 from kubedistill_runtime.storage.artifacts import publish
 from kubedistill_runtime.storage.claims import end_line, read_latest, take_claim
 from kubedistill_runtime.storage.store import Store
-from stage_jobs import stage_job
+from support.identities import run_as, shared_folder
+from support.stage_jobs import stage_job
 
 FIRST, SECOND = 1000720000, 1000730000
 

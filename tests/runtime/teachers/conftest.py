@@ -7,7 +7,7 @@ import pytest
 
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.storage.store import Store
-from workshop import QUICKSTART
+from support.job_folder import QUICKSTART
 
 
 @pytest.fixture(scope="session")

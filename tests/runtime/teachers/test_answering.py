@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from engines import FunctionEngine, spell
 from kubedistill.errors import Stopped
 from kubedistill_runtime.chat import ChatFormat
 from kubedistill_runtime.records import Message, Record
@@ -14,7 +13,8 @@ from kubedistill_runtime.serving.engine import Sampling
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.answering import Asker, answer_rows, collect_answers, missing_rows
 from kubedistill_runtime.teachers.library import SHARD_ROWS, Row, make_rows
-from stores import published_shards
+from support.fake_engines import FunctionEngine, spell
+from support.store_facts import published_shards
 
 KEY = "k" * 64
 STOP = 4

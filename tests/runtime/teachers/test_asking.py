@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from engines import FunctionEngine, FunctionEngines
 from kubedistill.contract import StageProgress
 from kubedistill.errors import LowYield
 from kubedistill_runtime.models import Model
@@ -15,6 +14,7 @@ from kubedistill_runtime.serving.engine import Sampling, Serving
 from kubedistill_runtime.serving.figures import Machine
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.asking import Asking, Question, ask
+from support.fake_engines import FunctionEngine, FunctionEngines
 
 HERE = Machine("a processor, 2 cores")
 GREEDY = Sampling(max_tokens=16, k=2)
@@ -25,7 +25,7 @@ def records(count: int, *, split: str) -> list[Record]:
 
 
 @dataclass(slots=True)
-class Desk:
+class GenerationHarness:
     """A store, engines that are functions, and what was said."""
 
     model: Model
@@ -53,8 +53,8 @@ class Desk:
 
 
 @pytest.fixture
-def desk(model: Model, store: Store) -> Desk:
-    return Desk(model, store)
+def harness(model: Model, store: Store) -> GenerationHarness:
+    return GenerationHarness(model, store)
 
 
 def questions(train: int = 20, test: int = 8) -> dict[str, Question]:
@@ -65,67 +65,67 @@ def questions(train: int = 20, test: int = 8) -> dict[str, Question]:
     }
 
 
-def test_all_questions_are_answered_and_counted_over_one_scale(desk: Desk) -> None:
-    asking = desk.ask(**questions())
-    assert {name: len(list(part.answers(desk.store))) for name, part in asking.asked.items()} == {
+def test_all_questions_are_answered_and_counted_over_one_scale(harness: GenerationHarness) -> None:
+    asking = harness.ask(**questions())
+    assert {name: len(list(part.answers(harness.store))) for name, part in asking.asked.items()} == {
         "train": 40,
         "test": 8,
     }
-    assert (asking.generated, desk.engines.opened) == (48, 1)
-    assert [(said.state, said.done, said.total) for said in desk.said] == [
+    assert (asking.generated, harness.engines.opened) == (48, 1)
+    assert [(said.state, said.done, said.total) for said in harness.said] == [
         ("Loading", 0, 0),
         ("Working", 0, 48),
         ("Working", 40, 48),
         ("Working", 40, 48),
         ("Working", 48, 48),
     ]
-    tokens = [said.figures.get("tokens") for said in desk.said]
+    tokens = [said.figures.get("tokens") for said in harness.said]
     assert tokens[1:] == [0, tokens[2], tokens[2], asking.tokens], "counted over all questions"
 
 
-def test_nothing_missing_opens_no_engine_and_gives_the_same_answers_and_figures(desk: Desk) -> None:
-    first = desk.ask(**questions())
-    desk.afresh()
-    again = desk.ask(**questions())
-    assert (desk.engines.opened, again.tokens, again.generated, desk.said) == (0, 0, 0, [])
+def test_nothing_missing_opens_no_engine_and_gives_the_same_answers_and_figures(harness: GenerationHarness) -> None:
+    first = harness.ask(**questions())
+    harness.afresh()
+    again = harness.ask(**questions())
+    assert (harness.engines.opened, again.tokens, again.generated, harness.said) == (0, 0, 0, [])
     assert again.figures == first.figures
-    assert [one.answer.row_key for one in again.asked["test"].answers(desk.store)] == [
-        one.answer.row_key for one in first.asked["test"].answers(desk.store)
+    assert [one.answer.row_key for one in again.asked["test"].answers(harness.store)] == [
+        one.answer.row_key for one in first.asked["test"].answers(harness.store)
     ]
 
 
-def test_other_prompts_have_figures_of_their_own(desk: Desk) -> None:
+def test_other_prompts_have_figures_of_their_own(harness: GenerationHarness) -> None:
     """Times of one job's short prompts say nothing of another's long ones."""
-    short = desk.ask(test=Question(records(8, split="short"), GREEDY))
+    short = harness.ask(test=Question(records(8, split="short"), GREEDY))
     long = [Record(f"l{place}", (Message("user", f"{place} and so on " * 9),)) for place in range(8)]
-    engine = desk.afresh()
-    desk.ask(test=Question(long, GREEDY))
+    engine = harness.afresh()
+    harness.ask(test=Question(long, GREEDY))
     timed = [prompt for batch in engine.batches[1:] for prompt in batch]
     assert min(map(len, timed)) > 30
-    assert len(figures_of(desk, short)) == 2
-    assert len(desk.ask(test=Question(records(8, split="short"), GREEDY)).asked["test"].rows) == 8
+    assert len(figures_of(harness, short)) == 2
+    assert len(harness.ask(test=Question(records(8, split="short"), GREEDY)).asked["test"].rows) == 8
 
 
-def test_of_a_longer_list_only_what_is_new_is_asked_and_nothing_is_measured_again(desk: Desk) -> None:
-    desk.ask(**questions())
-    engine = desk.afresh()
-    asking = desk.ask(**questions(train=23))
+def test_of_a_longer_list_only_what_is_new_is_asked_and_nothing_is_measured_again(harness: GenerationHarness) -> None:
+    harness.ask(**questions())
+    engine = harness.afresh()
+    asking = harness.ask(**questions(train=23))
     assert asking.generated == 6
     assert len(engine.asked) == 6
 
 
-def test_figures_that_are_gone_are_measured_again_without_asking_anew(desk: Desk) -> None:
-    asking = desk.ask(**questions())
-    (figures,) = figures_of(desk, asking)
-    desk.store.delete(figures)
-    engine = desk.afresh()
-    again = desk.ask(**questions())
+def test_figures_that_are_gone_are_measured_again_without_asking_anew(harness: GenerationHarness) -> None:
+    asking = harness.ask(**questions())
+    (figures,) = figures_of(harness, asking)
+    harness.store.delete(figures)
+    engine = harness.afresh()
+    again = harness.ask(**questions())
     assert again.generated == 0
-    assert set(engine.asked) == {prompt_of(one.answer.turns) for one in asking.asked["test"].answers(desk.store)}
+    assert set(engine.asked) == {prompt_of(one.answer.turns) for one in asking.asked["test"].answers(harness.store)}
 
 
-def figures_of(desk: Desk, asking: Asking) -> list[str]:
-    return [name for name in desk.store.names(f"rows/{asking.asked['test'].key}") if "/serving-" in name]
+def figures_of(harness: GenerationHarness, asking: Asking) -> list[str]:
+    return [name for name in harness.store.names(f"rows/{asking.asked['test'].key}") if "/serving-" in name]
 
 
 @pytest.mark.parametrize(
@@ -137,45 +137,47 @@ def figures_of(desk: Desk, asking: Asking) -> list[str]:
         pytest.param("a processor, 2 cores", "cheap", 1, id="a pool"),
     ],
 )
-def test_figures_are_those_of_this_machine_and_pool(hardware: str, pool: str, opened: int, desk: Desk) -> None:
-    desk.ask(**questions())
-    engine = desk.afresh()
-    desk.machine = Machine(hardware, pool)
-    asking = desk.ask(**questions())
+def test_figures_are_those_of_this_machine_and_pool(
+    hardware: str, pool: str, opened: int, harness: GenerationHarness
+) -> None:
+    harness.ask(**questions())
+    engine = harness.afresh()
+    harness.machine = Machine(hardware, pool)
+    asking = harness.ask(**questions())
     assert (asking.figures.hardware, asking.figures.pool) == (hardware, pool)
-    assert (desk.engines.opened, asking.generated) == (opened, 0), "answers are the same anywhere"
+    assert (harness.engines.opened, asking.generated) == (opened, 0), "answers are the same anywhere"
     assert bool(engine.asked) == bool(opened)
-    desk.machine = HERE
-    desk.afresh()
-    desk.ask(**questions())
-    assert desk.engines.opened == 0, "figures of the other machine replaced none"
+    harness.machine = HERE
+    harness.afresh()
+    harness.ask(**questions())
+    assert harness.engines.opened == 0, "figures of the other machine replaced none"
 
 
-def test_a_conversation_is_timed_on_the_prompt_that_was_asked(desk: Desk) -> None:
+def test_a_conversation_is_timed_on_the_prompt_that_was_asked(harness: GenerationHarness) -> None:
     talk = (Message("system", "Be kind"), Message("user", "one"), Message("user", "two"))
-    asking = desk.ask(test=Question([Record("talk", talk)], GREEDY))
-    (answered,) = asking.asked["test"].answers(desk.store)
+    asking = harness.ask(test=Question([Record("talk", talk)], GREEDY))
+    (answered,) = asking.asked["test"].answers(harness.store)
     first, second = (turn.prompt_ids for turn in answered.answer.turns)
-    asked = desk.engines.engine.asked
+    asked = harness.engines.engine.asked
     assert asked[:2] == [first, second]
     assert set(asked[2:]) == {first}, "no user sends two turns in a row"
 
 
-def test_a_prompt_that_ends_the_engine_is_not_timed(desk: Desk) -> None:
-    plain = desk.ask(**questions())
-    deadly = prompt_of(next(plain.asked["test"].answers(desk.store)).answer.turns)
-    desk.store = Store(desk.store.root / "other")
-    engine = desk.afresh()
+def test_a_prompt_that_ends_the_engine_is_not_timed(harness: GenerationHarness) -> None:
+    plain = harness.ask(**questions())
+    deadly = prompt_of(next(plain.asked["test"].answers(harness.store)).answer.turns)
+    harness.store = Store(harness.store.root / "other")
+    engine = harness.afresh()
     engine.deadly = deadly
-    asking = desk.ask(**questions())
+    asking = harness.ask(**questions())
     assert asking.figures.answer_tokens is not None
-    assert [one.record.id for one in asking.asked["test"].answers(desk.store) if not one.answer.turns] == ["test-0"]
+    assert [one.record.id for one in asking.asked["test"].answers(harness.store) if not one.answer.turns] == ["test-0"]
 
 
-def test_where_no_prompt_can_be_asked_there_is_a_reason(desk: Desk) -> None:
+def test_where_no_prompt_can_be_asked_there_is_a_reason(harness: GenerationHarness) -> None:
     long = Question([Record("long", (Message("user", "word " * 400),))], GREEDY)
     with pytest.raises(LowYield) as caught:
-        desk.ask(test=long)
+        harness.ask(test=long)
     assert (caught.value.at, "128 tokens" in caught.value.problem) == ("teacher", True)
 
 
@@ -183,6 +185,6 @@ def prompt_of(turns: Sequence[object]) -> tuple[int, ...]:
     return turns[0].prompt_ids  # type: ignore[attr-defined]
 
 
-def test_a_prompt_of_two_questions_is_generated_once(desk: Desk) -> None:
+def test_a_prompt_of_two_questions_is_generated_once(harness: GenerationHarness) -> None:
     same = Question(records(8, split="both"), GREEDY)
-    assert desk.ask(validation=same, test=same).generated == 8
+    assert harness.ask(validation=same, test=same).generated == 8

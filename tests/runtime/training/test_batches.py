@@ -5,9 +5,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import tiny
 from kubedistill_runtime.training.batches import make_batch, order_samples, split_step
 from kubedistill_runtime.training.samples import Sample
+from support import tiny_training as tiny
 
 CPU = torch.device("cpu")
 lengths = st.lists(st.tuples(st.integers(1, 6), st.integers(1, 6)), min_size=1, max_size=12)

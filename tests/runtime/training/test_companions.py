@@ -14,8 +14,8 @@ from kubedistill_runtime.models import Model, find_model
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.training.companions import write_companions
 from kubedistill_runtime.training.student import load_language_model, save_language_model
-from old_transformers import read_models
-from published_models import PUBLISHED, VOCABULARY, write_published
+from support.old_transformers import read_models
+from support.published_models import PUBLISHED, VOCABULARY, write_published
 
 IDS_L = np.random.default_rng(0).integers(5, VOCABULARY, 48).tolist()
 

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-import group_worker
-import tiny
 from kubedistill_runtime.training.batches import make_batch
+from support import group_worker
+from support import tiny_training as tiny
 
 WORLD = 2
 # Samples of unequal lengths and unequal numbers of scored ids; 9 of them at 8 a step leave one for the second step,
@@ -45,9 +45,11 @@ def together(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[st
     folder = tmp_path_factory.mktemp("group")
     (folder / "tasks.json").write_text(json.dumps(list(TASKS.values())))
     # The machine may have no route to its own name.
-    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo"}
+    environment = {**os.environ, "GLOO_SOCKET_IFNAME": "lo", "PYTHONPATH": os.pathsep.join(sys.path)}
     workers = [
-        subprocess.Popen([sys.executable, group_worker.__file__, str(folder), str(rank), str(WORLD)], env=environment)
+        subprocess.Popen(
+            [sys.executable, "-m", "support.group_worker", str(folder), str(rank), str(WORLD)], env=environment
+        )
         for rank in range(WORLD)
     ]
     try:

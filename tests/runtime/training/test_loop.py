@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import torch
 
-import tiny
 from kubedistill.errors import TrainingFailed
 from kubedistill_runtime.training.batches import order_samples
 from kubedistill_runtime.training.loop import Loop, make_optimizer
 from kubedistill_runtime.training.samples import Sample
+from support import tiny_training as tiny
 
 TRAIN = tiny.make_samples([(3, 4), (1, 9), (6, 1), (2, 2), (5, 5), (1, 1), (4, 7), (2, 3), (3, 3), (1, 6)])
 VALIDATION = tiny.make_samples([(2, 5), (4, 2), (1, 3)], seed=7)

@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-import dense_losses as dense
-import tiny
 from kubedistill_runtime.training.batches import Batch
 from kubedistill_runtime.training.head import TILE_ROWS, Head, sum_over_tiles
 from kubedistill_runtime.training.objectives import OBJECTIVES
 from kubedistill_runtime.training.objectives.cached_logits import grade_distribution
 from kubedistill_runtime.training.objectives.sequence import grade_targets
+from support import dense_losses as dense
+from support import tiny_training as tiny
 
 V, H, K = tiny.VOCABULARY, 8, 5
 CLOSE = {"rtol": 1e-5, "atol": 1e-5}

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chat_models import FAMILIES, Family, write_chat_model
 from kubedistill_runtime.answers import Answer, Answered, TopK, Turn
 from kubedistill_runtime.chat import ChatFormat, load_chat_format
 from kubedistill_runtime.curation.given import given_answers
 from kubedistill_runtime.records import Message, Record
 from kubedistill_runtime.training.rendering import NO_TOKEN, Rendering, move_top
 from kubedistill_runtime.training.samples import Counts, Sample, make_samples
+from support.chat_models import FAMILIES, Family, write_chat_model
 
 SPECIAL = ("<bos>", "<eos>", "<eot>", "<user>", "<bot>", "<sys>")
 

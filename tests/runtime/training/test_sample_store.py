@@ -12,12 +12,12 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-import tiny
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.training import sample_store
 from kubedistill_runtime.training.batches import make_batch, split_step
 from kubedistill_runtime.training.sample_store import SampleStore, open_samples, write_samples
 from kubedistill_runtime.training.samples import Sample
+from support import tiny_training as tiny
 
 LENGTHS = [(3, 4), (1, 9), (6, 1), (2, 2), (5, 5), (1, 1)]
 KNOWN, UNKNOWN = tiny.make_samples(LENGTHS), tiny.make_samples(LENGTHS, seed=1, known=False)
@@ -143,7 +143,7 @@ def test_batches_of_stored_samples_are_those_of_the_samples(store: Store) -> Non
     samples = [*KNOWN, *UNKNOWN, PARTLY]
     found = written(store, samples)
     for rank in range(2):
-        mine = [list(split_step(one, rank=rank, world=2, micro=3)) for one in (samples, found)]
+        mine = [list(split_step(one, rank=rank, cluster=2, micro=3)) for one in (samples, found)]
         for expected, part in zip(*mine, strict=True):
             one, other = (make_batch(list(some), device=torch.device("cpu")) for some in (expected, part))
             for name in one.__slots__:

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-import tiny
 from kubedistill_runtime.training.schedule import Schedule, make_schedule
+from support import tiny_training as tiny
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,6 @@ import pytest
 import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
-import dense_losses as dense
-import tiny
 from kubedistill.errors import InvalidModel
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.training.batches import make_batch
@@ -20,6 +18,8 @@ from kubedistill_runtime.training.student import (
     read_head,
     save_language_model,
 )
+from support import dense_losses as dense
+from support import tiny_training as tiny
 
 CPU = torch.device("cpu")
 UNTIED, TIED = {"tie_word_embeddings": False}, {"tie_word_embeddings": True}

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from go_builds import build, cache_of, locked, say
-from kubernetes_binaries import kubernetes_version, make_binaries, version_flags
+from support.go_builds import build, cache_of, locked, say
+from support.kubernetes_binaries import kubernetes_version, make_binaries, version_flags
 
 MODULE = Path(__file__).parents[2] / "cluster" / "node"
 PROGRAMS = {name: f"k8s.io/kubernetes/cmd/{name}" for name in ("kube-scheduler", "kubelet", "kube-proxy")}

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from node.requirements import NotPossible
+from support.node.requirements import NotPossible
 
 ROOT = Path(__file__).parents[3]
 BUILD = ROOT / "deploy" / "images" / "build.py"

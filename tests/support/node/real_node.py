@@ -16,13 +16,13 @@ from pathlib import Path
 
 import psutil
 
-from background import Background
-from cluster_setup import read_manifests
-from control_plane import ControlPlane
-from credentials import make_certificate
-from kube_api import Api, wait_for
-from node import configuration, images
-from node.configuration import NODE, NODE_ADDRESS, NODE_LINK, POD_LINK
+from support.background import Background
+from support.cluster_setup import read_manifests
+from support.control_plane import ControlPlane
+from support.credentials import make_certificate
+from support.kube_api import Api, wait_for
+from support.node import configuration, images
+from support.node.configuration import NODE, NODE_ADDRESS, NODE_LINK, POD_LINK
 
 DNS_MANIFESTS = Path(__file__).parents[2] / "cluster" / "node" / "coredns.yaml"
 _USERS = (

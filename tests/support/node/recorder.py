@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from player.api import Api, Key, Mirror
+from support.fake_kuberay.api import Api, Key, Mirror
 
 Object = dict[str, Any]
 KINDS = ("distillationjobs", "jobs", "rayjobs", "pods")

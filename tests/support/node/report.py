@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from node.images import Image
-from node.scenarios import Outcome
-from node.spans import SPANS, Stage
+from support.node.images import Image
+from support.node.scenarios import Outcome
+from support.node.spans import SPANS, Stage
 
 ROOT = Path(__file__).parents[3]
 MOST_OURS = 0.10

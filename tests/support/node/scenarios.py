@@ -12,10 +12,10 @@ from typing import Any
 
 import yaml
 
-from kube_api import Api, wait_for
-from node.real_node import RealNode
-from node.recorder import Record
-from node.spans import Stage, spans_of
+from support.kube_api import Api, wait_for
+from support.node.real_node import RealNode
+from support.node.recorder import Record
+from support.node.spans import Stage, spans_of
 
 ROOT = Path(__file__).parents[3]
 QUICKSTART = ROOT / "examples" / "quickstart"
@@ -37,7 +37,7 @@ class ScenarioFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class NodeContext:
     """Where scenarios take place: a namespace with a filled claim, whose folder is `storage`."""
 
     node: RealNode
@@ -123,77 +123,79 @@ class Outcome:
     stages: tuple[Stage, ...] = ()
 
 
-def quickstart(ground: Ground) -> Outcome:
+def quickstart(context: NodeContext) -> Outcome:
     """The quickstart as it is, to the judged and exported student."""
-    applied = ground.apply("quickstart")
-    status = ground.succeed("quickstart", seconds=1800)
-    succeeded = ground.record.first("distillationjobs", "quickstart", lambda one: _phase(one) == "Succeeded")
+    applied = context.apply("quickstart")
+    status = context.succeed("quickstart", seconds=1800)
+    succeeded = context.record.first("distillationjobs", "quickstart", lambda one: _phase(one) == "Succeeded")
     assert succeeded, "the recorder has seen what the status says"
-    stages = spans_of(ground.record, "quickstart", applied=applied, succeeded=succeeded, logs=ground.logs("quickstart"))
+    stages = spans_of(
+        context.record, "quickstart", applied=applied, succeeded=succeeded, logs=context.logs("quickstart")
+    )
     return Outcome("quickstart", succeeded - applied, status["message"], tuple(stages))
 
 
-def head_killed(ground: Ground) -> Outcome:
+def head_killed(context: NodeContext) -> Outcome:
     """SIGKILL for the head's container in Train: KubeRay submits again, and the second driver goes on."""
-    began = ground.apply("head-killed", _trains_again(seed=1))
-    ground.train("head-killed")
-    heads = [pod for pod in ground.pods("head-killed") if pod["metadata"]["labels"].get("ray.io/node-type") == "head"]
+    began = context.apply("head-killed", _trains_again(seed=1))
+    context.train("head-killed")
+    heads = [pod for pod in context.pods("head-killed") if pod["metadata"]["labels"].get("ray.io/node-type") == "head"]
     (container,) = heads[0]["status"]["containerStatuses"]
-    ground.node.ctr("tasks", "kill", "--signal", "SIGKILL", container["containerID"].removeprefix("containerd://"))
-    ground.succeed("head-killed")
-    train = ground.stage("head-killed", "Train")
+    context.node.ctr("tasks", "kill", "--signal", "SIGKILL", container["containerID"].removeprefix("containerd://"))
+    context.succeed("head-killed")
+    train = context.stage("head-killed", "Train")
     if train["starts"] != 2 or train["restarts"].get("infrastructure") != 1:
         raise ScenarioFailed(f"a second start that is charged to infrastructure is missing: {json.dumps(train)}")
     return Outcome("head killed in Train", time.time() - began, "2 starts, 1 charged to infrastructure, Succeeded")
 
 
-def suspended(ground: Ground) -> Outcome:
+def suspended(context: NodeContext) -> Outcome:
     """Suspend in Train until all pods are gone, then resume to the end."""
-    began = ground.apply("suspended", _trains_again(seed=2))
-    ground.train("suspended")
-    _patch(ground, "suspended", {"spec": {"suspend": True}})
+    began = context.apply("suspended", _trains_again(seed=2))
+    context.train("suspended")
+    _patch(context, "suspended", {"spec": {"suspend": True}})
     asked = time.time()
-    ground.until("suspended", lambda status: status.get("phase") == "Suspended", what="Suspended", seconds=180)
+    context.until("suspended", lambda status: status.get("phase") == "Suspended", what="Suspended", seconds=180)
     took = time.time() - asked
-    wait_for(lambda: not ground.pods("suspended"), what="no pod of a suspended job runs", seconds=120)
-    _patch(ground, "suspended", {"spec": {"suspend": False}})
-    ground.succeed("suspended")
-    charged = {name: count for name, count in ground.stage("suspended", "Train")["restarts"].items() if count}
+    wait_for(lambda: not context.pods("suspended"), what="no pod of a suspended job runs", seconds=120)
+    _patch(context, "suspended", {"spec": {"suspend": False}})
+    context.succeed("suspended")
+    charged = {name: count for name, count in context.stage("suspended", "Train")["restarts"].items() if count}
     if charged:
         raise ScenarioFailed(f"a suspension was charged: {charged}")
     return Outcome("suspend and resume", time.time() - began, f"Suspended {took:.0f} s after it was asked, Succeeded")
 
 
-def twins(ground: Ground) -> Outcome:
+def twins(context: NodeContext) -> Outcome:
     """A second job of the same work while the first one trains: it waits, and trains nothing."""
-    began = ground.apply("twin-1", _trains_again(seed=4))
-    ground.train("twin-1")
-    ground.apply("twin-2", _trains_again(seed=4))
-    ground.until("twin-2", lambda status: "SharedArtifact" in status.get("message", ""), what="waits", seconds=300)
+    began = context.apply("twin-1", _trains_again(seed=4))
+    context.train("twin-1")
+    context.apply("twin-2", _trains_again(seed=4))
+    context.until("twin-2", lambda status: "SharedArtifact" in status.get("message", ""), what="waits", seconds=300)
     for name in ("twin-1", "twin-2"):
-        ground.succeed(name)
-    ran = [{stage["name"]: stage["state"] for stage in ground.status(name)["stages"]} for name in ("twin-1", "twin-2")]
+        context.succeed(name)
+    ran = [{stage["name"]: stage["state"] for stage in context.status(name)["stages"]} for name in ("twin-1", "twin-2")]
     twice = [stage for stage in ("Train", "Evaluate", "Export") if ran[0][stage] == ran[1][stage]]
     if twice:
         raise ScenarioFailed(f"both jobs made what {', '.join(twice)} makes: {json.dumps(ran)}")
     return Outcome("two jobs of the same work", time.time() - began, "each stage ran once, both Succeeded")
 
 
-def deleted(ground: Ground) -> Outcome:
+def deleted(context: NodeContext) -> Outcome:
     """Delete a job in Train, and those of the scenarios before: nothing of them is left but the store."""
-    began = ground.apply("deleted", _trains_again(seed=3))
-    ground.train("deleted")
+    began = context.apply("deleted", _trains_again(seed=3))
+    context.train("deleted")
     asked = time.time()
-    for job in ground.api.list(JOBS, namespace=ground.namespace):
-        ground.api.delete(JOBS, job["metadata"]["name"], namespace=ground.namespace, propagation="Foreground")
+    for job in context.api.list(JOBS, namespace=context.namespace):
+        context.api.delete(JOBS, job["metadata"]["name"], namespace=context.namespace, propagation="Foreground")
     try:
-        wait_for(lambda: not ground.left(), what="nothing is left", seconds=180)
+        wait_for(lambda: not context.left(), what="nothing is left", seconds=180)
     except AssertionError as error:
-        raise ScenarioFailed(f"{error}; there are: {', '.join(ground.left())}") from error
+        raise ScenarioFailed(f"{error}; there are: {', '.join(context.left())}") from error
     return Outcome("deletion in Train", time.time() - began, f"nothing left {time.time() - asked:.0f} s after it")
 
 
-SCENARIOS: Mapping[str, Callable[[Ground], Outcome]] = {
+SCENARIOS: Mapping[str, Callable[[NodeContext], Outcome]] = {
     "quickstart": quickstart, "head-killed": head_killed, "suspended": suspended, "twins": twins, "deleted": deleted,
 }  # fmt: skip
 
@@ -237,8 +239,8 @@ def _trains_again(*, seed: int) -> Callable[[Object], None]:
     return change
 
 
-def _patch(ground: Ground, name: str, patch: Object) -> None:
-    ground.api.patch(JOBS, name, patch, namespace=ground.namespace)
+def _patch(context: NodeContext, name: str, patch: Object) -> None:
+    context.api.patch(JOBS, name, patch, namespace=context.namespace)
 
 
 def _phase(job: Object) -> str:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from node.recorder import Record
+from support.node.recorder import Record
 
 Object = dict[str, Any]
 SPANS = {

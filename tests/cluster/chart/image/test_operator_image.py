@@ -9,13 +9,13 @@ from typing import Any
 
 import pytest
 
-from chart_release import Release
-from image_root import ImageRoot, unpack
-from image_tools import ROOT, find_engine
-from kube_api import Api, wait_for
-from operator_desk import claim
-from player.background import playing
-from small_manifests import distillation_job
+from support.chart_release import Release
+from support.fake_kuberay.background import playing
+from support.image_root import ImageRoot, unpack
+from support.image_tools import ROOT, find_engine
+from support.kube_api import Api, wait_for
+from support.operator_harness import claim
+from support.small_manifests import distillation_job
 
 JOBS = "kubedistill.io/v1alpha1/DistillationJob"
 RESTRICTED = {

@@ -1,4 +1,4 @@
-"""A driver's desk: what the tests of the channel in a cluster are told in, and time that passes when told."""
+"""Fixtures of the tests of a cluster channel: what the driver is told, and a clock that a test advances."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

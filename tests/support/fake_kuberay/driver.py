@@ -11,7 +11,7 @@ from kubedistill.canonical import digest
 from kubedistill.chain import STAGES, ArtifactName
 from kubedistill.contract import ArtifactRef, StageJob, StageProgress, StageResult
 from kubedistill.v1alpha1 import spec_values
-from player.api import JSON_PATCH, Api, Key, Object, Refused
+from support.fake_kuberay.api import JSON_PATCH, Api, Key, Object, Refused
 
 _TRIES = 5
 _HESITATIONS, _HESITATION = 10, 0.3

@@ -1,4 +1,4 @@
-"""All that one job is made of, in one folder: two models, three files of records and a spec, to be edited at will."""
+"""The folder of one job: two models, three files of records and a spec, for a test to edit."""
 
 import copy
 import json
@@ -27,7 +27,7 @@ SPEC: dict[str, Any] = {
 
 
 @dataclass(slots=True)
-class Workshop:
+class JobFolder:
     """A job on this folder; paths in the spec are relative to it."""
 
     root: Path
@@ -78,14 +78,14 @@ class Workshop:
         return self.resolve().keys
 
 
-def make_workshop(root: Path) -> Workshop:
+def make_job_folder(root: Path) -> JobFolder:
     """Two models that only their files know, with one tokenizer, and records that name neither."""
     write_model(root / "teacher", size=3)
     write_model(root / "student", size=2)
     (root / "data").mkdir()
     for split, count in COUNTS.items():
         write_records(root / "data" / f"{split}.jsonl", [f"{split} asks {number}" for number in range(count)])
-    return Workshop(root)
+    return JobFolder(root)
 
 
 def write_model(folder: Path, *, size: int) -> None:

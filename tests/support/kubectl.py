@@ -1,4 +1,4 @@
-"""What a person in front of a cluster has: kubectl, and a folder that stands for a volume claim."""
+"""kubectl as a user has it, and a folder that stands for a volume claim."""
 
 import shutil
 import subprocess
@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from cluster_setup import ROOT
+from support.cluster_setup import ROOT
 
 QUICKSTART = ROOT / "examples" / "quickstart"
 CLAIM = "distillation"

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from player.child import Child
+from support.fake_kuberay.child import Child
 
 
 @dataclass(slots=True)

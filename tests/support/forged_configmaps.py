@@ -3,12 +3,12 @@
 import json
 from typing import Any
 
-from kube_api import Api, Manifest
 from kubedistill.settings import Settings
 from kubedistill_operator import names
 from kubedistill_operator.decisions.freeze import FrozenRun, freeze, frozen_manifest
 from kubedistill_operator.job import parse_job
-from operator_desk import Desk
+from support.kube_api import Api, Manifest
+from support.operator_harness import OperatorHarness
 
 POOLS = {
     "h200": {"nodeSelector": {"kind": "h200"}, "allowedNamespaces": ["elsewhere"]},
@@ -33,12 +33,12 @@ def evil_text(job: Manifest) -> str:
     return json.dumps(values)
 
 
-def plant(client: Api, desk: Desk, job: Manifest, name: str, **data: str) -> str:
+def plant(client: Api, harness: OperatorHarness, job: Manifest, name: str, **data: str) -> str:
     """Make a ConfigMap that looks as if the operator had made it for a job."""
     labels = {"app.kubernetes.io/managed-by": "kubedistill", **labels_of(job)}
     metadata = {"name": name, "labels": labels, "ownerReferences": [owner_of(job)]}
     manifest = {"apiVersion": "v1", "kind": "ConfigMap", "immutable": True, "metadata": metadata, "data": data}
-    client.create(manifest, namespace=desk.namespaces[0])
+    client.create(manifest, namespace=harness.namespaces[0])
     return name
 
 

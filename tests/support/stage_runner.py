@@ -1,23 +1,23 @@
-"""Runs stages one after another in this process, with an engine that says what a test wants to hear."""
+"""Run stages one after another in this process, with an engine whose replies a test chooses."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from engines import FunctionEngine, FunctionEngines
 from kubedistill.chain import ArtifactName, StageName
 from kubedistill.contract import StageProgress
 from kubedistill_runtime.chat import ChatFormat
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.stages import Outcome, stage_function
-from workshop import Workshop
+from support.fake_engines import FunctionEngine, FunctionEngines
+from support.job_folder import JobFolder
 
 
 @dataclass(slots=True)
-class Bench:
+class StageRunner:
     """A job and its stages; `says` gives the reply to a prompt's last message."""
 
-    workshop: Workshop
+    job_folder: JobFolder
     chat: ChatFormat
     says: Callable[[str], str] = lambda text: "yes"
     engines: FunctionEngines = field(init=False)
@@ -28,14 +28,14 @@ class Bench:
 
     def run(self, *stages: StageName) -> Outcome:
         """Run stages one after another; returns the last one's outcome."""
-        keys = self.workshop.keys()
+        keys = self.job_folder.keys()
         for name in stages:
-            job = self.workshop.stage_job(name, keys={} if name == "Prepare" else keys)
-            outcome = stage_function(name)(job, self.workshop.store, Progress(self.said.append), self.engines)
+            job = self.job_folder.stage_job(name, keys={} if name == "Prepare" else keys)
+            outcome = stage_function(name)(job, self.job_folder.store, Progress(self.said.append), self.engines)
         return outcome
 
     def artifact(self, name: ArtifactName) -> Path:
-        return self.workshop.store.path(f"artifacts/{name}/{self.workshop.keys()[name]}")
+        return self.job_folder.store.path(f"artifacts/{name}/{self.workshop.keys()[name]}")
 
     def _reply(self, prompt: Sequence[int], seed: int) -> list[int]:
         text = self.chat.tokenizer.decode(list(prompt)).removesuffix("<assistant>").removesuffix("<end>")

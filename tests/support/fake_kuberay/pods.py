@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from player.api import Object
-from player.child import HEAD, WORKER, Child, Wish
-from player.transitions import stamp
+from support.fake_kuberay.api import Object
+from support.fake_kuberay.child import HEAD, WORKER, Child, Wish
+from support.fake_kuberay.transitions import stamp
 
 Values = Mapping[str, Any]
 _LONGEST = 63

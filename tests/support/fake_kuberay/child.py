@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from player.api import Key, Object
+from support.fake_kuberay.api import Key, Object
 
 Kind = Literal["RayJob", "Job"]
 KINDS: dict[Kind, str] = {"RayJob": "rayjobs", "Job": "jobs"}

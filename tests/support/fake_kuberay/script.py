@@ -2,9 +2,9 @@
 
 import asyncio
 
-from player.actions import ACTIONS, CONDITIONS, Script, admit, exit_driver, is_suspended
-from player.child import Child
-from player.scenarios import OF_DRIVERS, Step
+from support.fake_kuberay.actions import ACTIONS, CONDITIONS, Script, admit, exit_driver, is_suspended
+from support.fake_kuberay.child import Child
+from support.fake_kuberay.scenarios import OF_DRIVERS, Step
 
 QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 _BEYOND = ("Deleted", "Gone")

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from player.api import Object
-from player.child import is_ready
-from player.transitions import stamp
+from support.fake_kuberay.api import Object
+from support.fake_kuberay.child import is_ready
+from support.fake_kuberay.transitions import stamp
 
 Values = Mapping[str, Any]
 State = Literal["New", "Active", "Suspended", "Complete", "Failed"]

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from kube_api import Manifest
 from kubedistill.v1alpha1.base import ONE_LINE, SOME_LINES, DataKey, NewForm, ObjectReference
+from support.kube_api import Manifest
 
 _LIMITS = {
     "minLength": max, "minItems": max, "minimum": max, "maxLength": min, "maxItems": min, "maximum": min,

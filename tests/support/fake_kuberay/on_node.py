@@ -9,15 +9,15 @@ from typing import Any
 
 import aiohttp
 
-from player.actions import World
-from player.api import Api, Object, Refused
-from player.child import Child, RayJobInfo, is_ready
-from player.controller import Player
-from player.journal import Journal
-from player.kubelet import BeforeEnd, Kubelet
-from player.pods import Slot, cluster_pod
-from player.ray_start import DASHBOARD_PORT, TOKEN_KEY, head_service, token_secret, with_ray
-from player.raycluster import RayClusters
+from support.fake_kuberay.actions import World
+from support.fake_kuberay.api import Api, Object, Refused
+from support.fake_kuberay.child import Child, RayJobInfo, is_ready
+from support.fake_kuberay.controller import Player
+from support.fake_kuberay.journal import Journal
+from support.fake_kuberay.kubelet import BeforeEnd, Kubelet
+from support.fake_kuberay.pods import Slot, cluster_pod
+from support.fake_kuberay.ray_start import DASHBOARD_PORT, TOKEN_KEY, head_service, token_secret, with_ray
+from support.fake_kuberay.raycluster import RayClusters
 
 _CONFLICT, _NOT_FOUND = 409, 404
 _TIMEOUT = aiohttp.ClientTimeout(total=10)

@@ -1,4 +1,4 @@
-"""A desk before a real API server: jobs are submitted, looked at and waited for, beside an operator of one's own."""
+"""A harness for a real API server: submit jobs, look at them, wait for them, with an operator of its own."""
 
 import json
 from collections.abc import Iterable, Iterator
@@ -8,9 +8,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from cluster_setup import OPERATOR_NAMESPACE
-from kube_api import Api, Manifest, wait_for
-from operator_process import Replica, replica
+from support.cluster_setup import OPERATOR_NAMESPACE
+from support.kube_api import Api, Manifest, wait_for
+from support.operator_process import Replica, replica
 
 JOBS = "kubedistill.io/v1alpha1/DistillationJob"
 CLAIMS = "v1/PersistentVolumeClaim"
@@ -28,7 +28,7 @@ Condition = tuple[str, str, str]
 
 
 @dataclass
-class Desk:
+class OperatorHarness:
     """Jobs of some namespaces, the first of which is meant where none is named; the operator watches them all."""
 
     api: Api
@@ -135,18 +135,20 @@ class Desk:
 
 
 @contextmanager
-def open_desk(api: Api, operator_kubeconfig: Path, folder: Path, *namespaces: str, **settings: Any) -> Iterator[Desk]:
+def open_harness(
+    api: Api, operator_kubeconfig: Path, folder: Path, *namespaces: str, **settings: Any
+) -> Iterator[OperatorHarness]:
     """Make namespaces with a claim in each, and start an operator for them; all of it goes away again."""
     for name in namespaces:
         make_namespace(api, name)
-    desk = Desk(api, namespaces, operator_kubeconfig, folder, settings)
+    harness = OperatorHarness(api, namespaces, operator_kubeconfig, folder, settings)
     try:
-        desk.start()
-        yield desk
-        if desk.operator is not None:
-            desk.check()
+        harness.start()
+        yield harness
+        if harness.operator is not None:
+            harness.check()
     finally:
-        desk._runs.close()
+        harness._runs.close()
         for name in namespaces:
             api.delete("v1/Namespace", name)
 

@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from fake_api import FakeApi, serving
 from kubedistill.chain import CHAIN, STAGES
 from kubedistill.contract import ArtifactRef, StageResult
 from kubedistill.settings import DefaultStorage, Settings
@@ -18,7 +17,8 @@ from kubedistill_operator.loop.controller import Controller
 from kubedistill_operator.loop.workqueue import WorkQueue
 from kubedistill_operator.telemetry.metrics import Metrics
 from kubedistill_operator.telemetry.table import Table
-from operator_objects import CLAIMS, DISTILLATIONS, JOBS, MAPS, RAYJOBS
+from support.fake_api import FakeApi, serving
+from support.operator_objects import CLAIMS, DISTILLATIONS, JOBS, MAPS, RAYJOBS
 
 Object = dict[str, Any]
 KEY = ("team-a", "support")
@@ -27,7 +27,7 @@ AT = "2026-03-01T12:00:00Z"
 
 
 @dataclass
-class Desk:
+class ControllerHarness:
     """A controller and the server that it works with; time moves by hand."""
 
     api: FakeApi
@@ -56,7 +56,9 @@ class Desk:
 
 
 @asynccontextmanager
-async def desk(resource: Object, *, settings: Settings = SETTINGS, **options: Any) -> AsyncIterator[Desk]:
+async def harness(
+    resource: Object, *, settings: Settings = SETTINGS, **options: Any
+) -> AsyncIterator[ControllerHarness]:
     """A server that holds a job, its claim and nothing else."""
     now = [1_772_370_000.0]
     guard = options.pop("guard", lambda: 10.0)
@@ -76,12 +78,12 @@ async def desk(resource: Object, *, settings: Settings = SETTINGS, **options: An
             clock,
             **options,
         )
-        yield Desk(api, controller, now)
+        yield ControllerHarness(api, controller, now)
 
 
-def play(scenario: Callable[[Desk], Awaitable[None]], resource: Object, **options: Any) -> None:
+def play(scenario: Callable[[ControllerHarness], Awaitable[None]], resource: Object, **options: Any) -> None:
     async def run() -> None:
-        async with desk(resource, **options) as found:
+        async with harness(resource, **options) as found:
             await scenario(found)
 
     asyncio.run(run())

@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from kubedistill.canonical import text_digest
-from player.api import Api, Object
+from support.fake_kuberay.api import Api, Object
 
 Values = Mapping[str, Any]
 ACCOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from player.child import Child
+from support.fake_kuberay.child import Child
 
 Do = Literal[
     "Schedule", "Hamper", "Run", "RefusePods", "KillDriver", "KillWorker", "EvictPod", "LoseNode", "TaintNode",

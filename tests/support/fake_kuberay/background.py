@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import get_args
 
 from kubedistill.chain import ArtifactName
-from player.actions import World
-from player.api import Api
-from player.controller import Player
-from player.journal import Journal
-from player.kubelet import Kubelet
-from player.on_node import node_player
-from player.real import Machine
-from player.scenarios import Scenario, choose
+from support.fake_kuberay.actions import World
+from support.fake_kuberay.api import Api
+from support.fake_kuberay.controller import Player
+from support.fake_kuberay.journal import Journal
+from support.fake_kuberay.kubelet import Kubelet
+from support.fake_kuberay.on_node import node_player
+from support.fake_kuberay.real import Machine
+from support.fake_kuberay.scenarios import Scenario, choose
 
 logger = logging.getLogger(__name__)
 

@@ -39,7 +39,7 @@ def small_spec(**changes: Any) -> Spec:
 
 
 @dataclass(slots=True)
-class World:
+class FakeCluster:
     """One job and its cluster; time moves only when a test moves it."""
 
     spec: Spec = field(default_factory=small_spec)
@@ -258,23 +258,23 @@ class World:
         self.settle()
 
 
-def begin(world: World, stage: StageName) -> str:
+def begin(cluster: FakeCluster, stage: StageName) -> str:
     """Play the stages before one to their success, and start that one; returns its child's name."""
     for one in CHAIN:
         if one.name == stage:
             break
-        world.complete_stage(one.name)
-    world.settle()
-    return world.live
+        cluster.complete_stage(one.name)
+    cluster.settle()
+    return cluster.live
 
 
-def stage_of(world: World, name: StageName) -> StageStatus:
+def stage_of(cluster: FakeCluster, name: StageName) -> StageStatus:
     """What the status says of a stage."""
-    return next(stage for stage in world.status.stages if stage.name == name)
+    return next(stage for stage in cluster.status.stages if stage.name == name)
 
 
-def reason_of(world: World, kind: str) -> tuple[str, str]:
+def reason_of(cluster: FakeCluster, kind: str) -> tuple[str, str]:
     """(status, reason) of a condition."""
-    condition = find_condition(world.status, kind)
-    assert condition is not None, [one.type for one in world.status.conditions]
+    condition = find_condition(cluster.status, kind)
+    assert condition is not None, [one.type for one in cluster.status.conditions]
     return condition.status, condition.reason

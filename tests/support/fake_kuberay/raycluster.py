@@ -7,10 +7,10 @@ object here: nothing of ours looks at one.
 import time
 from dataclasses import dataclass
 
-from player.api import Api, Object, Refused
-from player.child import HEAD, WORKER, Child, is_ready, is_running, role_of
-from player.pods import REPLICA_LABEL, Slot, cluster_pod, slots_of
-from player.transitions import EMPTY_CLUSTER, stamp
+from support.fake_kuberay.api import Api, Object, Refused
+from support.fake_kuberay.child import HEAD, WORKER, Child, is_ready, is_running, role_of
+from support.fake_kuberay.pods import REPLICA_LABEL, Slot, cluster_pod, slots_of
+from support.fake_kuberay.transitions import EMPTY_CLUSTER, stamp
 
 HEAD_STAYS_AWAY = "ray.io/disable-provisioned-head-restart"
 """kuberay:ray-operator/controllers/ray/utils/constant.go DisableProvisionedHeadRestartAnnotationKey."""

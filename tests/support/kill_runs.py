@@ -12,8 +12,8 @@ from pathlib import Path
 import psutil
 
 from kubedistill.chain import CHAIN
-from small_job import Ended, Reference, alive, finish, make_job, run_job, start
-from stores import published_shards
+from support.small_job import Ended, Reference, alive, finish, make_job, run_job, start
+from support.store_facts import published_shards
 
 
 @dataclass(frozen=True, slots=True)

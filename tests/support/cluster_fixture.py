@@ -1,4 +1,4 @@
-"""A ground to play on: a control plane of its own, the operator's account, and a namespace with a claim for jobs."""
+"""A control plane of its own, the account of the operator, and a namespace with a claim for jobs."""
 
 import os
 import signal
@@ -10,12 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cluster_setup import OPERATOR, OPERATOR_NAMESPACE, account_kubeconfig, install_crds, install_operator_account
-from control_plane import ControlPlane
-from kube_api import Api, wait_for
+from support.cluster_setup import (
+    OPERATOR,
+    OPERATOR_NAMESPACE,
+    account_kubeconfig,
+    install_crds,
+    install_operator_account,
+)
+from support.control_plane import ControlPlane
+from support.kube_api import Api, wait_for
 
 JOBS = "kubedistill.io/v1alpha1/DistillationJob"
-SUPPORT = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 NAMESPACE = "test-ground"
 _CLAIM = {
     "apiVersion": "v1", "kind": "PersistentVolumeClaim", "metadata": {"name": "shared"},
@@ -25,7 +31,7 @@ _DAY = 86_400
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class ClusterFixture:
     """A running control plane and who may do what there."""
 
     plane: ControlPlane
@@ -51,9 +57,16 @@ class Ground:
     @contextmanager
     def player(self, *, scale: float, journal: Path) -> Iterator[None]:
         """Play children in a process of its own: one real minute is 1/scale minutes of theirs."""
-        command = [sys.executable, "-m", "player", "--kubeconfig", str(self.plane.kubeconfig), "--journal"]
+        command = [
+            sys.executable,
+            "-m",
+            "support.fake_kuberay",
+            "--kubeconfig",
+            str(self.plane.kubeconfig),
+            "--journal",
+        ]
         command += [str(journal), "--namespace", self.namespace, "--time-scale", str(scale)]
-        with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(SUPPORT)}) as process:
+        with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(TESTS)}) as process:
             try:
                 yield
                 if process.poll() is not None:
@@ -63,7 +76,7 @@ class Ground:
 
 
 @contextmanager
-def make_ground(folder: Path, *, audited: bool = False) -> Iterator[Ground]:
+def make_cluster_fixture(folder: Path, *, audited: bool = False) -> Iterator[ClusterFixture]:
     """Bring a control plane up, and everything down again."""
     plane = ControlPlane(folder.absolute(), dies_with_us=True, audited=audited)
     plane.down()
@@ -80,7 +93,7 @@ def make_ground(folder: Path, *, audited: bool = False) -> Iterator[Ground]:
                 lambda: api.get("v1/ServiceAccount", "default", namespace=NAMESPACE), what="the namespace is whole"
             )
             api.create(_CLAIM, namespace=NAMESPACE)
-            yield Ground(plane, api, file)
+            yield ClusterFixture(plane, api, file)
     finally:
         plane.down()
 

@@ -1,4 +1,4 @@
-"""`python -m player --kubeconfig FILE [--mode script|real] [--scenario NAME] [--time-scale 0.01]`."""
+"""`python -m support.fake_kuberay --kubeconfig FILE [--mode script|real] [--scenario NAME] [--time-scale 0.01]`."""
 
 import argparse
 import asyncio
@@ -8,18 +8,20 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from player.actions import World
-from player.api import Api
-from player.controller import Player
-from player.journal import Journal
-from player.kubelet import Kubelet
-from player.real import Machine
-from player.scenarios import SCENARIOS, choose
+from support.fake_kuberay.actions import World
+from support.fake_kuberay.api import Api
+from support.fake_kuberay.controller import Player
+from support.fake_kuberay.journal import Journal
+from support.fake_kuberay.kubelet import Kubelet
+from support.fake_kuberay.real import Machine
+from support.fake_kuberay.scenarios import SCENARIOS, choose
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Play until SIGINT or SIGTERM."""
-    parser = argparse.ArgumentParser(prog="player", description="Plays KubeRay, Jobs, nodes and drivers in a test.")
+    parser = argparse.ArgumentParser(
+        prog="fake_kuberay", description="Play KubeRay, Jobs, nodes and drivers in a test."
+    )
     parser.add_argument("--kubeconfig", type=Path, required=True)
     parser.add_argument("--namespace", default="", help="the one whose children are played; all by default")
     parser.add_argument("--mode", choices=("script", "real"), default="script")

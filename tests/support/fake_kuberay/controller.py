@@ -11,15 +11,15 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
-from player import jobs, kuberay
-from player.actions import Script, World
-from player.api import Key, Mirror, Object, Refused
-from player.child import KINDS, Child, Cluster, Kind, RayJobInfo, is_ready, is_running
-from player.pods import beside, job_pod
-from player.raycluster import RayClusters
-from player.scenarios import Scenario, choose
-from player.script import play
-from player.transitions import FINALIZER, Effect, apply, stamp
+from support.fake_kuberay import jobs, kuberay
+from support.fake_kuberay.actions import Script, World
+from support.fake_kuberay.api import Key, Mirror, Object, Refused
+from support.fake_kuberay.child import KINDS, Child, Cluster, Kind, RayJobInfo, is_ready, is_running
+from support.fake_kuberay.pods import beside, job_pod
+from support.fake_kuberay.raycluster import RayClusters
+from support.fake_kuberay.scenarios import Scenario, choose
+from support.fake_kuberay.script import play
+from support.fake_kuberay.transitions import FINALIZER, Effect, apply, stamp
 
 _IDLE_SECONDS = 0.5
 """A deadline that is over is seen that late at the latest."""

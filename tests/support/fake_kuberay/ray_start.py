@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from kubedistill_operator.children.quantities import number
-from player.api import Object
-from player.child import HEAD, Child
-from player.pods import Slot
+from support.fake_kuberay.api import Object
+from support.fake_kuberay.child import HEAD, Child
+from support.fake_kuberay.pods import Slot
 
 Values = Mapping[str, Any]
 GCS_PORT, DASHBOARD_PORT = 6379, 8265

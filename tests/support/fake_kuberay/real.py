@@ -19,10 +19,10 @@ from typing import Any
 
 import psutil
 
-from player.actions import World, end_driver, request_token
-from player.api import Object, Refused
-from player.child import Child, role_of
-from player.mounts import Mounts
+from support.fake_kuberay.actions import World, end_driver, request_token
+from support.fake_kuberay.api import Object, Refused
+from support.fake_kuberay.child import Child, role_of
+from support.fake_kuberay.mounts import Mounts
 
 _MARK = "KUBEDISTILL_POD"
 _RAY_SECONDS, _RAY_TRIES, _START_FAILED = 300, 5, 128

@@ -6,10 +6,10 @@ import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from player import pods
-from player.api import Api, Key, Object, Refused
-from player.child import ONLY, Child, Wish, is_running, role_of
-from player.transitions import stamp
+from support.fake_kuberay import pods
+from support.fake_kuberay.api import Api, Key, Object, Refused
+from support.fake_kuberay.child import ONLY, Child, Wish, is_running, role_of
+from support.fake_kuberay.transitions import stamp
 
 BeforeEnd = Callable[[Object], Awaitable[None]]
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
 
-from player.child import RayJobInfo
-from player.transitions import Event, stamp
-from player.validation import find_fault
+from support.fake_kuberay.child import RayJobInfo
+from support.fake_kuberay.transitions import Event, stamp
+from support.fake_kuberay.validation import find_fault
 
 _OURS = "ray.io/kuberay-operator"
 _SUBMITTERS = ("K8sJobMode", "SidecarMode")

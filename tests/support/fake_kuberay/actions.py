@@ -7,13 +7,13 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, get_args
 
 from kubedistill.chain import ArtifactName
-from player import pods
-from player.api import Api, Object, Refused
-from player.child import HEAD, KINDS, ONLY, WORKER, Child, RayJobInfo, Wish, is_running, role_of
-from player.driver import ClaimLost, Driver, read_stage_job
-from player.journal import Journal
-from player.kubelet import Kubelet
-from player.scenarios import Do, Scenario, When
+from support.fake_kuberay import pods
+from support.fake_kuberay.api import Api, Object, Refused
+from support.fake_kuberay.child import HEAD, KINDS, ONLY, WORKER, Child, RayJobInfo, Wish, is_running, role_of
+from support.fake_kuberay.driver import ClaimLost, Driver, read_stage_job
+from support.fake_kuberay.journal import Journal
+from support.fake_kuberay.kubelet import Kubelet
+from support.fake_kuberay.scenarios import Do, Scenario, When
 
 FLAVOR = {"kubedistill.io/flavor": "player"}
 _EXIT_STATUS = {0: "SUCCEEDED"}

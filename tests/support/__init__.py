@@ -1,0 +1,1 @@
+"""What several folders of tests use: fakes, fixtures, programs of a cluster, and tables that tests check."""
