@@ -35,7 +35,7 @@ class StageRunner:
         return outcome
 
     def artifact(self, name: ArtifactName) -> Path:
-        return self.job_folder.store.path(f"artifacts/{name}/{self.workshop.keys()[name]}")
+        return self.job_folder.store.path(f"artifacts/{name}/{self.job_folder.keys()[name]}")
 
     def _reply(self, prompt: Sequence[int], seed: int) -> list[int]:
         text = self.chat.tokenizer.decode(list(prompt)).removesuffix("<assistant>").removesuffix("<end>")

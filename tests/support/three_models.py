@@ -75,7 +75,7 @@ def judged(
     control: LatencyControl | None = None,
     **student: Any,
 ) -> Judgement:
-    """Judge a trio; the teacher takes ten times the memory, five times the time and a tenth of the load."""
+    """Judge three models; the teacher takes ten times the memory, five times the time and a tenth of the load."""
     large = {"latency_seconds": 1.0, "throughput_per_hour": 1_000.0, "memory_bytes": 4000, "prompts": prompts}
     small = {"parameters": 10, "price": 2.0 if prices else None, "prompts": prompts, **student}
     return judge(

@@ -37,7 +37,7 @@ def api(server: ConfigMapServer) -> ApiServer:
 
 @pytest.fixture(scope="session")
 def job(tmp_path_factory: pytest.TempPathFactory) -> StageJob:
-    job_folder = make_job_folder(tmp_path_factory.mktemp("workshop"))
+    job_folder = make_job_folder(tmp_path_factory.mktemp("job"))
     ref = JobRef(namespace="default", name="job", uid=JOB_UID)
     return job_folder.stage_job("Train", keys={"student": "key"}).model_copy(update={"token": TOKEN, "job": ref})
 

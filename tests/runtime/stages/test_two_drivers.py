@@ -184,7 +184,7 @@ def test_a_driver_that_was_killed_before_it_told_of_its_student_leaves_nothing_t
 def test_what_an_overtaken_driver_saves_late_does_not_stay(at: Callable[[StageName], StageRunner]) -> None:
     runner = at("Train")
     drive(runner, "Train", job="first")
-    late = f"{folder_of('student', runner.workshop.keys()['student'])}/steps/000002-000000009"
+    late = f"{folder_of('student', runner.job_folder.keys()['student'])}/steps/000002-000000009"
     runner.job_folder.store.put(late, b"state")
     drive(runner, "Train", job="late")
     assert not runner.job_folder.store.exists(late)
