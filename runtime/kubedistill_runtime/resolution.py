@@ -11,15 +11,18 @@ from urllib.parse import urlsplit
 
 from kubedistill.chain import ArtifactName
 from kubedistill.contract import StageJob
-from kubedistill.errors import InvalidData, InvalidInput, InvalidManifest, TokenizerMismatch
+from kubedistill.errors import InvalidData, InvalidInput, InvalidManifest
 from kubedistill.paths import entry_path, uri_path
-from kubedistill.v1alpha1 import LABEL_TASKS, DataSource, Spec
-from kubedistill_runtime.checks.tokenizers import TokenizerComparison, compare_tokenizers, format_difference
+from kubedistill.v1alpha1 import DataSource, Spec
+from kubedistill_runtime.checks.tokenizers import compare_tokenizers, format_difference
 from kubedistill_runtime.keys import compute_keys, digest_chat_format
 from kubedistill_runtime.models import Model, file_digest, find_model
 from kubedistill_runtime.records import SPLITS, Split
 from kubedistill_runtime.serving.engine import Sampling
 from kubedistill_runtime.storage.store import Store, locate_store
+from kubedistill_runtime.tasks import TASKS
+from kubedistill_runtime.training.objectives import OBJECTIVES
+from kubedistill_runtime.training.objectives.requirements import Supply
 from kubedistill_runtime.training.rendering import Form
 
 DEFAULT_K = 32
@@ -84,7 +87,10 @@ def choose(job: StageJob, *, teacher: Model, student: Model) -> Resolved:
     comparison = compare_tokenizers(teacher, student)
     difference = format_difference(teacher, student) if comparison.shared else ""
     k = DEFAULT_K if spec.generation.top_logprobs is None else spec.generation.top_logprobs
-    objective, reason = _resolve_objective(spec, comparison=comparison, difference=difference, k=k)
+    given = spec.data.train.answers == "Given"
+    objective, reason = _choose_objective(spec.training.objective.type, Supply(given=given, tokenizers=comparison, k=k))
+    if difference and not given:
+        reason += f"; the student has {difference}, so its own rendering is trained on"
     dtype = spec.teachers[0].model.dtype
     return Resolved(
         teacher=teacher,
@@ -191,15 +197,15 @@ def _resolve_sampling(spec: Spec, *, k: int) -> Sampling:
 
 
 def _resolve_ce_weight(spec: Spec, *, objective: str) -> float:
-    """The share of cross-entropy in CachedLogits; Sequence has nothing else."""
-    return spec.training.objective.ce_weight or 0.0 if objective == "CachedLogits" else 0.0
+    """Return the share of cross-entropy in an objective that weighs it."""
+    return spec.training.objective.ce_weight or 0.0 if OBJECTIVES[objective].weighs_cross_entropy else 0.0
 
 
 def _resolve_temperature(spec: Spec) -> float:
     """One sample of a short answer is drawn greedily; free text and several samples need chance."""
     if spec.generation.temperature is not None:
         return spec.generation.temperature
-    short = spec.task.type in (*LABEL_TASKS, "QA") and spec.generation.samples_per_prompt == 1
+    short = TASKS[spec.task.type].short_answers and spec.generation.samples_per_prompt == 1
     return 0.0 if short else 0.7
 
 
@@ -209,29 +215,18 @@ def date_of(job: StageJob) -> datetime.date:
     return datetime.date.fromisoformat(named) if named else datetime.datetime.now(datetime.UTC).date()
 
 
-def _resolve_objective(spec: Spec, *, comparison: TokenizerComparison, difference: str, k: int) -> tuple[str, str]:
-    wanted, at = spec.training.objective.type, "spec.training.objective.type"
-    if wanted == "Sequence":
-        return "Sequence", "as the manifest says"
-    if spec.data.train.answers == "Given":
-        obstacle = "the answers are given, so the teacher's distribution over them is not known"
-        refusal: InvalidInput = InvalidManifest(f"CachedLogits is not possible: {obstacle}", at=at, fix="Use Sequence")
-    elif not comparison.shared:
-        obstacle = comparison.difference
-        refusal = TokenizerMismatch(f"CachedLogits needs one tokenizer: {obstacle}", at=at, fix="Use Auto or Sequence")
-    elif k == 0:
-        obstacle = "topLogprobs is 0"
-        refusal = InvalidManifest(
-            f"CachedLogits is not possible: {obstacle}", at=at, fix="Remove generation.topLogprobs"
-        )
-    else:
-        why = "as the manifest says" if wanted == "CachedLogits" else "teacher and student share a tokenizer"
-        if difference:
-            why += f"; the student has {difference}, so its own rendering is trained on"
-        return "CachedLogits", why
-    if wanted == "CachedLogits":
-        raise refusal
-    return "Sequence", obstacle
+def _choose_objective(wanted: str, supply: Supply) -> tuple[str, str]:
+    """Return the objective and why it is taken: the one that is wanted, or for Auto the strongest that is possible."""
+    if wanted != "Auto":
+        obstacle = OBJECTIVES[wanted].obstacle(supply)
+        if obstacle:
+            problem = f"{wanted} is not possible: {obstacle.reason}"
+            raise obstacle.error(problem, at="spec.training.objective.type", fix=obstacle.fix)
+        return wanted, "as the manifest says"
+    obstacles = {name: objective.obstacle(supply) for name, objective in OBJECTIVES.items()}
+    name = next(name for name, obstacle in obstacles.items() if obstacle is None)  # the last one has no requirements
+    strongest = next(iter(obstacles.values()))
+    return name, strongest.reason if strongest else OBJECTIVES[name].reason
 
 
 def _digest_files(job: StageJob, *, store: Store) -> dict[str, str]:

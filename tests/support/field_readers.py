@@ -22,7 +22,7 @@ _SPLITS, _STAGES = ("train", "validation", "test"), ("prepare", "generate", "cur
 
 SPEC: dict[str, tuple[str, str]] = {
     "task.type": (f"{_RUNTIME}/checks/input.py", "TASKS[task.type]"),
-    "task.labels": (f"{_API}/v1alpha1/task.py", "self.labels or (NLI_LABELS"),
+    "task.labels": (f"{_API}/v1alpha1/task.py", "self.labels or LABELS"),
     "task.systemPrompt": (f"{_RUNTIME}/checks/input.py", "task.system_prompt"),
     "task.date": (_RESOLUTION, "job.spec.task.date"),
     "teachers[].name": (f"{_API}/v1alpha1/job.py", 'keyed_by("name")'),  # the API server merges the list by it

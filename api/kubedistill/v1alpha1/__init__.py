@@ -28,14 +28,13 @@ from kubedistill.v1alpha1.status import (
     StageStatus,
     Status,
 )
-from kubedistill.v1alpha1.task import LABEL_TASKS, NLI_LABELS, Task, find_label, label_key
+from kubedistill.v1alpha1.task import NLI_LABELS, Task, find_label, label_key
 from kubedistill.v1alpha1.training import Checkpoint, Objective, Optimizer, Training, Validation
 
 __all__ = [
     "API_VERSION",
     "GROUP",
     "KIND",
-    "LABEL_TASKS",
     "LIVE_FIELDS",
     "NLI_LABELS",
     "PLURAL",

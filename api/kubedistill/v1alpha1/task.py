@@ -2,7 +2,7 @@
 
 import datetime
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Annotated, Literal, Self
 
@@ -25,9 +25,12 @@ def _check_date(text: str) -> str:
 Day = Annotated[str, Field(max_length=10, pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"), AfterValidator(_check_date)]
 
 NLI_LABELS = ("entailment", "neutral", "contradiction")
-LABEL_TASKS = ("Classification", "NLI")
-_NEEDS_LABELS = "labels is required for a Classification task; list the labels an answer may be"
-_HAS_NO_LABELS = "labels belongs to Classification and NLI tasks only; remove it"
+# The kinds of task whose answers are labels, with the labels of their own; the manifest must declare them where there
+# are none. Answers of every other kind are free text.
+LABELS: Mapping[str, tuple[str, ...]] = {"Classification": (), "NLI": NLI_LABELS}
+_DECLARED = tuple(kind for kind, own in LABELS.items() if not own)
+_NEEDS_LABELS = f"labels is required for a {' or '.join(_DECLARED)} task; list the labels an answer may be"
+_HAS_NO_LABELS = f"labels belongs to {' and '.join(LABELS)} tasks only; remove it"
 _PADDED = "labels holds a label with white space at an end; remove the white space"
 
 
@@ -55,8 +58,8 @@ class Task(Model):
 
     model_config = ConfigDict(
         json_schema_extra=cel(
-            ("self.type != 'Classification' || has(self.labels)", _NEEDS_LABELS),
-            ("self.type in ['Classification', 'NLI'] || !has(self.labels)", _HAS_NO_LABELS),
+            (" && ".join(f"self.type != '{kind}'" for kind in _DECLARED) + " || has(self.labels)", _NEEDS_LABELS),
+            (f"self.type in {list(LABELS)} || !has(self.labels)", _HAS_NO_LABELS),
             ("!has(self.labels) || self.labels.all(label, label == label.trim())", _PADDED),
         )
     )
@@ -75,9 +78,9 @@ class Task(Model):
 
     @model_validator(mode="after")
     def _check_labels(self, info: ValidationInfo) -> Self:
-        if self.type == "Classification" and not self.labels:
+        if self.type in _DECLARED and not self.labels:
             raise ValueError(_NEEDS_LABELS)
-        if self.type not in LABEL_TASKS and self.labels:
+        if self.type not in LABELS and self.labels:
             raise ValueError(_HAS_NO_LABELS)
         if not is_stored(info):  # 0.1 took labels that differ in case or white space alone
             _check_distinct(self.labels or ())
@@ -86,7 +89,7 @@ class Task(Model):
     @property
     def answer_labels(self) -> tuple[str, ...]:
         """The labels that an answer may be; empty for a task of free text."""
-        return self.labels or (NLI_LABELS if self.type == "NLI" else ())
+        return self.labels or LABELS.get(self.type, ())
 
 
 def _check_distinct(labels: Sequence[str]) -> None:

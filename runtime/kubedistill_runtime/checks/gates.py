@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from kubedistill.errors import InvalidManifest
-from kubedistill.v1alpha1 import Gate, Spec
+from kubedistill.v1alpha1 import Spec
 from kubedistill_runtime.checks.splits import MIN_RECORDS
-
-_ON_ACCURACY = ("min_accuracy", "min_gain", "min_gap_closed", "min_retention")
+from kubedistill_runtime.evaluation.gate import RULES
 
 
 def check_sample_limit(spec: Spec) -> None:
@@ -23,12 +22,13 @@ def check_sample_limit(spec: Spec) -> None:
 
 def check_references(spec: Spec, *, judged: int) -> None:
     """Refuse limits on accuracy where too few references say which answer is right; raises InvalidManifest."""
-    gate: Mapping[str, Any] = spec.evaluation.gate.model_dump()
+    gate = spec.evaluation.gate
+    limits: Mapping[str, Any] = gate.model_dump()
     sampled = " that are judged" if spec.evaluation.sample_limit else ""
     more = ", raise evaluation.sampleLimit" if spec.evaluation.sample_limit else ""
-    for field in _ON_ACCURACY:
-        if judged < MIN_RECORDS["test"] and gate[field] is not None:
-            name = Gate.model_fields[field].alias
+    for field, rule in RULES.items():
+        if rule.needs_references and judged < MIN_RECORDS["test"] and limits[field] is not None:
+            name = type(gate).model_fields[field].alias
             raise InvalidManifest(
                 f"{judged} test records{sampled} have a reference, and accuracy is known from {MIN_RECORDS['test']} up",
                 at=f"spec.evaluation.gate.{name}",

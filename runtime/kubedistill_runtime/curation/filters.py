@@ -1,7 +1,7 @@
-"""Filters: each is a function that gives the reason for rejecting an answer, or None."""
+"""Filters: which answers are rejected. One is a function here, and a row in FILTERS."""
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from kubedistill.canonical import canonical_json
 from kubedistill.v1alpha1 import Task as TaskSpec
@@ -9,58 +9,68 @@ from kubedistill_runtime.answers import Answered
 from kubedistill_runtime.curation.repetition import is_repetitive
 from kubedistill_runtime.tasks import TASKS
 
-Filter = Callable[[Answered], str | None]
+Filter = Callable[[Answered], bool]
+"""Whether an answer is rejected."""
 
 
-def make_filters(task: TaskSpec) -> tuple[Filter, ...]:
-    """The filters of a task in their order; the first reason counts. The last one remembers what it has seen."""
-    kind, labels = TASKS[task.type], task.answer_labels
-
-    def reject_format(answered: Answered) -> str | None:
-        parsed = [kind.parse(turn.text, labels) for turn in answered.answer.turns]
-        return "WrongFormat" if None in parsed else None
-
-    return (
-        reject_unanswered,
-        reject_unfinished,
-        reject_empty,
-        reject_format,
-        reject_repetition,
-        make_duplicate_filter(),
-    )
+def is_unanswered(answered: Answered) -> bool:
+    """Whether the engine never answered."""
+    return not answered.answer.turns
 
 
-def reject_unanswered(answered: Answered) -> str | None:
-    """Reject what the engine never answered."""
-    return None if answered.answer.turns else "Unanswered"
+def is_unfinished(answered: Answered) -> bool:
+    """Whether the answer was cut off."""
+    return any(turn.finish != "stop" for turn in answered.answer.turns)
 
 
-def reject_unfinished(answered: Answered) -> str | None:
-    """Reject an answer that was cut off."""
-    return "Unfinished" if any(turn.finish != "stop" for turn in answered.answer.turns) else None
+def is_empty(answered: Answered) -> bool:
+    """Whether the text of a turn is blank."""
+    return any(not turn.text.strip() for turn in answered.answer.turns)
 
 
-def reject_empty(answered: Answered) -> str | None:
-    """Reject blank text."""
-    return "Empty" if any(not turn.text.strip() for turn in answered.answer.turns) else None
+def has_repetition(answered: Answered) -> bool:
+    """Whether a text says one phrase over and over."""
+    return any(is_repetitive(turn.text) for turn in answered.answer.turns)
 
 
-def reject_repetition(answered: Answered) -> str | None:
-    """Reject a text that says one phrase over and over."""
-    return "Repetition" if any(is_repetitive(turn.text) for turn in answered.answer.turns) else None
+def make_format_filter(task: TaskSpec) -> Filter:
+    """Return the filter that rejects what is not in the form of a task's answers."""
+    parse, labels = TASKS[task.type].parse, task.answer_labels
+    return lambda answered: None in [parse(turn.text, labels) for turn in answered.answer.turns]
 
 
 def make_duplicate_filter() -> Filter:
-    """A filter that remembers: it rejects what another record with equal messages answered with equal texts.
+    """Return a filter that remembers: it rejects what another record with equal messages answered with equal texts.
 
     Equal answers to one record stay, since how often an answer is drawn is what the teacher thinks of it.
     """
     first: dict[bytes, str] = {}
 
-    def reject_duplicate(answered: Answered) -> str | None:
+    def is_duplicate(answered: Answered) -> bool:
         messages = [(message.role, message.content) for message in answered.record.messages]
         texts = [turn.text for turn in answered.answer.turns]
         identity = hashlib.sha256(canonical_json([messages, texts])).digest()
-        return None if first.setdefault(identity, answered.record.id) == answered.record.id else "Duplicate"
+        return first.setdefault(identity, answered.record.id) != answered.record.id
 
-    return reject_duplicate
+    return is_duplicate
+
+
+# By the reason of a rejection, in the order in which they are asked: the first reason counts.
+FILTERS: dict[str, Callable[[TaskSpec], Filter]] = {
+    "Unanswered": lambda _: is_unanswered,
+    "Unfinished": lambda _: is_unfinished,
+    "Empty": lambda _: is_empty,
+    "WrongFormat": make_format_filter,
+    "Repetition": lambda _: has_repetition,
+    "Duplicate": lambda _: make_duplicate_filter(),
+}
+
+
+def make_filters(task: TaskSpec) -> Mapping[str, Filter]:
+    """Return the filters of a task by the reason of a rejection, in their order."""
+    return {reason: make(task) for reason, make in FILTERS.items()}
+
+
+def find_rejection(answered: Answered, filters: Mapping[str, Filter]) -> str | None:
+    """Return the first reason to reject an answer, or None; asks only as many filters as it takes."""
+    return next((reason for reason, rejects in filters.items() if rejects(answered)), None)

@@ -11,7 +11,7 @@ from kubedistill.report import Arm, Arms, Comparison, LatencyControl, Reductions
 from kubedistill.v1alpha1 import AnswerComparison
 from kubedistill.v1alpha1 import Task as TaskSpec
 from kubedistill_runtime.answers import Answered
-from kubedistill_runtime.evaluation.metrics import Score, measure, scores
+from kubedistill_runtime.evaluation.metrics import Score, measure, score_of
 from kubedistill_runtime.evaluation.statistics import Scores, compare, mean_ci95
 from kubedistill_runtime.serving.figures import ServingFigures
 from kubedistill_runtime.tasks import TASKS
@@ -71,7 +71,7 @@ def judge(
     """
     records = [answered.record for answered in tested["teacher"].answers]
     assert all([one.record.id for one in arm.answers] == [record.id for record in records] for arm in tested.values())
-    score = scores(comparison)[TASKS[task.type].metrics[0]]
+    score = score_of(TASKS[task.type].metrics[0], comparison)
     replies = {name: [parse_replies(one, task=task) for one in arm.answers] for name, arm in tested.items()}
     whole = {name: [None if one is None else "\n".join(one) for one in some] for name, some in replies.items()}
     teacher = [[] if text is None else [text] for text in whole["teacher"]]

@@ -2,7 +2,7 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
@@ -13,7 +13,7 @@ from kubedistill.errors import LowYield
 from kubedistill_runtime.answers import Answered
 from kubedistill_runtime.checks.yields import check_kept
 from kubedistill_runtime.curation.dataset import read_dataset, write_dataset
-from kubedistill_runtime.curation.filters import Filter, make_filters, reject_empty
+from kubedistill_runtime.curation.filters import Filter, find_rejection, is_empty, make_filters
 from kubedistill_runtime.curation.given import given_answers
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.records import read_rows
@@ -52,7 +52,7 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
 class _Sorting:
     """Sorts answers, one after another, and writes down those that are rejected."""
 
-    filters: Sequence[Filter]
+    filters: Mapping[str, Filter]
     rejected: BinaryIO
     progress: Progress
     total: int
@@ -68,7 +68,7 @@ class _Sorting:
             if self.asked % _REPORT_EVERY == 0:
                 self.report()
             self.asked += 1
-            reason = next((reason for reject in self.filters if (reason := reject(answered))), None)
+            reason = find_rejection(answered, self.filters)
             if reason:
                 self.reasons[reason] += 1
                 self.rejected.write(_encode_rejected(answered, reason))
@@ -153,7 +153,7 @@ def _validation(job: StageJob, *, store: Store, rows: str, judge: str) -> Iterat
         judged = (record for record in records if record.references)
         return iter(given_answers(judged, every_turn=_every_turn(job)))
     asked = read_answer_set(store, "judge", judge, "validation")
-    return (one for one in asked if one.answer.ended and reject_empty(one) is None)
+    return (one for one in asked if one.answer.ended and not is_empty(one))
 
 
 def _every_turn(job: StageJob) -> bool:

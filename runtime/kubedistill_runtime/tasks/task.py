@@ -8,7 +8,7 @@ from kubedistill_runtime.records import Record
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Task:
-    """One kind of task; to add one is to add a file with one of these, and a row in TASKS."""
+    """One kind of task; to add one is to add a file with one of these, a row in TASKS and a value of TaskType."""
 
     check: Callable[[Record], str | None]
     """What is wrong with a record's roles, or None."""
@@ -16,6 +16,8 @@ class Task:
     """The answer in (text, labels), in the form that references have; None if the text is not in the required form."""
     metrics: tuple[str, ...]
     """Names in the table of metrics, the headline first."""
+    short_answers: bool = False
+    """Whether an answer is a label or a few words: one sample of it is then drawn greedily by default."""
     multi_turn: bool = False
     """Whether a record may have several user turns; its assistant turns then stay in it."""
 

@@ -22,14 +22,14 @@ class Student(nn.Module):
     def __init__(self, language_model: Any, *, objective: Objective, ce_weight: float) -> None:
         super().__init__()
         self.language_model = language_model
-        self.objective, self.ce_weight = objective, ce_weight
+        self.loss, self.ce_weight = objective.load_loss(), ce_weight
 
     def forward(self, batch: Batch) -> Tensor:
         """The sum of the losses of all scored ids, in nats; scored positions are chosen before the head."""
         body = self.language_model.get_decoder()
         hidden_BLH = body(input_ids=batch.ids_BL, attention_mask=batch.attention_BL, use_cache=False).last_hidden_state
         hidden_NH = hidden_BLH.reshape(-1, hidden_BLH.shape[-1])[batch.positions_N]
-        return self.objective.loss(batch, hidden_NH, read_head(self.language_model), self.ce_weight)
+        return self.loss(batch, hidden_NH, read_head(self.language_model), self.ce_weight)
 
 
 def read_head(language_model: Any) -> Head:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from kubedistill.v1alpha1 import Task
 from kubedistill_runtime.answers import Answer, Answered, Turn
-from kubedistill_runtime.curation.filters import make_duplicate_filter, make_filters
+from kubedistill_runtime.curation.filters import find_rejection, make_duplicate_filter, make_filters
 from kubedistill_runtime.records import Message, Record
 
 LABELS = Task(type="Classification", labels=("a.b", "c.d"))
@@ -37,14 +37,13 @@ def answered(*texts: str, finish: str = "stop", prompt: str = "hello", record_id
     ],
 )
 def test_first_reason_counts(task: Task, answer: Answered, reason: str | None) -> None:
-    reasons = (reject(answer) for reject in make_filters(task))
-    assert next((found for found in reasons if found), None) == reason
+    assert find_rejection(answer, make_filters(task)) == reason
 
 
 def duplicates(*answers: Answered) -> list[int]:
     """The places of the answers that are rejected as duplicates."""
-    reject = make_duplicate_filter()
-    return [place for place, one in enumerate(answers) if reject(one) == "Duplicate"]
+    is_duplicate = make_duplicate_filter()
+    return [place for place, one in enumerate(answers) if is_duplicate(one)]
 
 
 SYSTEM = Record("s", (Message("system", "Be brief."), Message("user", "hello")))
@@ -78,6 +77,6 @@ def test_frequencies_of_the_draws_survive_and_those_of_equal_records_are_not_add
     draws: list[str], copies: int
 ) -> None:
     records = [answered(text, record_id=str(copy)) for copy in range(copies + 1) for text in draws]
-    reject = make_duplicate_filter()
-    kept = Counter(one.answer.turns[0].text for one in records if not reject(one))
+    is_duplicate = make_duplicate_filter()
+    kept = Counter(one.answer.turns[0].text for one in records if not is_duplicate(one))
     assert kept == Counter(draws)

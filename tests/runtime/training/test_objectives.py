@@ -68,7 +68,7 @@ def in_float64(head: Head, hidden_NH: Tensor) -> tuple[Head, Tensor]:
 def assert_same(batch: Batch, hidden_NH: Tensor, head: Head, *, objective: str, ce_weight: float) -> None:
     """Compare loss and gradients, both per scored id, with autograd on the dense form in float64."""
     count = max(1, len(hidden_NH))
-    loss = OBJECTIVES[objective].loss(batch, hidden_NH, head, ce_weight) / count
+    loss = OBJECTIVES[objective].load_loss()(batch, hidden_NH, head, ce_weight) / count
     exact_head, exact_hidden_NH = in_float64(head, hidden_NH)
     logits_NV = dense.logits_of(exact_hidden_NH, exact_head)
     expected = dense.sum_of_losses(batch, logits_NV, objective=objective, ce_weight=ce_weight) / count
@@ -122,7 +122,7 @@ def test_frozen_head_passes_the_same_gradient_to_the_body() -> None:
         batch, hidden_NH = make_rows(30)
         head = make_head(bias=True)
         head.weight_VH.requires_grad_(not frozen)
-        OBJECTIVES["Sequence"].loss(batch, hidden_NH, head, 0.0).backward()
+        OBJECTIVES["Sequence"].load_loss()(batch, hidden_NH, head, 0.0).backward()
         assert (head.weight_VH.grad is None) == frozen
         gradients.append(hidden_NH.grad)
     assert torch.equal(*gradients)
@@ -130,10 +130,10 @@ def test_frozen_head_passes_the_same_gradient_to_the_body() -> None:
 
 def test_bfloat16_products_still_sum_in_float32() -> None:
     batch, hidden_NH = make_rows(600)
-    exact = OBJECTIVES["CachedLogits"].loss(batch, hidden_NH, make_head(), 0.0)
+    exact = OBJECTIVES["CachedLogits"].load_loss()(batch, hidden_NH, make_head(), 0.0)
     rounded_NH = hidden_NH.detach().bfloat16().requires_grad_()
     head = make_head()
-    loss = OBJECTIVES["CachedLogits"].loss(batch, rounded_NH, head, 0.0)
+    loss = OBJECTIVES["CachedLogits"].load_loss()(batch, rounded_NH, head, 0.0)
     loss.backward()
     assert (loss.dtype, rounded_NH.grad.dtype, head.weight_VH.grad.dtype) == (
         torch.float32,
@@ -150,7 +150,7 @@ def test_another_teacher_gives_another_loss_and_other_gradients(shuffled: str) -
     found = []
     for teacher in (batch, dataclasses.replace(batch, **{shuffled: getattr(batch, shuffled)[order]})):
         hidden_NH.grad = None
-        loss = OBJECTIVES["CachedLogits"].loss(teacher, hidden_NH, make_head(), 0.0)
+        loss = OBJECTIVES["CachedLogits"].load_loss()(teacher, hidden_NH, make_head(), 0.0)
         loss.backward()
         found.append((float(loss.detach()), hidden_NH.grad))
     assert abs(found[0][0] - found[1][0]) > 0.1

@@ -1,6 +1,7 @@
-"""Metrics: answers and references become fractions. One is a function in a file here, and a row in a table below."""
+"""Metrics: answers and references become fractions. One is a function in a file here, and a row in METRICS."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 
 from kubedistill.v1alpha1 import AnswerComparison
@@ -13,21 +14,33 @@ Score = Callable[[str | None, Sequence[str]], float]
 Corpus = Callable[[Sequence[str | None], Sequence[Sequence[str]]], float | None]
 """The same over all rows at once, for what is not a mean of rows; None where nothing can be said."""
 
-CORPUS: dict[str, Corpus] = {"macroF1": macro_f1, "bleu": bleu}
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metric:
+    """One metric: a score of single rows, whose mean counts, or one of all rows at once."""
+
+    row: Callable[..., float] | None = None
+    """A `Score`; where `normalized`, with the argument `words` besides."""
+    corpus: Corpus | None = None
+    normalized: bool = False
+    """Whether `evaluation.answerComparison` decides which words of the row are equal."""
 
 
-def scores(comparison: AnswerComparison = "Default") -> Mapping[str, Score]:
-    """Return the metrics of single rows by name, with the rule by which short answers are equal."""
-    words = NORMALIZATIONS[comparison]
-    return {
-        "accuracy": exact,
-        "exactMatch": partial(exact_match, words=words),
-        "tokenF1": partial(token_f1, words=words),
-        "chrf": chrf,
-    }
+METRICS: dict[str, Metric] = {
+    "accuracy": Metric(row=exact),
+    "exactMatch": Metric(row=exact_match, normalized=True),
+    "tokenF1": Metric(row=token_f1, normalized=True),
+    "chrf": Metric(row=chrf),
+    "macroF1": Metric(corpus=macro_f1),
+    "bleu": Metric(corpus=bleu),
+}
 
 
-METRICS = (*scores(), *CORPUS)
+def score_of(name: str, comparison: AnswerComparison = "Default") -> Score:
+    """Return a metric of single rows, with the rule by which short answers are equal."""
+    metric = METRICS[name]
+    assert metric.row is not None, "the headline metric of a task is a score of single rows"
+    return partial(metric.row, words=NORMALIZATIONS[comparison]) if metric.normalized else metric.row
 
 
 def measure(
@@ -40,7 +53,7 @@ def measure(
     """Return one metric over all rows, 0 to 1; None without rows."""
     if not answers:
         return None
-    if name in CORPUS:
-        return CORPUS[name](answers, references)
-    score = scores(comparison)[name]
+    if corpus := METRICS[name].corpus:
+        return corpus(answers, references)
+    score = score_of(name, comparison)
     return sum(score(*row) for row in zip(answers, references, strict=True)) / len(answers)

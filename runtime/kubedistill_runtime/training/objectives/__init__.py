@@ -1,9 +1,20 @@
-"""Objectives: what the student is asked to imitate. One is one file, and a row in OBJECTIVES."""
+"""Objectives: what the student is asked to imitate. One is a file with its loss, and a row in OBJECTIVES.
 
-from kubedistill_runtime.training.objectives.cached_logits import CACHED_LOGITS
+Nothing here imports torch: Prepare and `kubedistill validate` choose an objective without it.
+"""
+
 from kubedistill_runtime.training.objectives.objective import Objective
-from kubedistill_runtime.training.objectives.sequence import SEQUENCE
+from kubedistill_runtime.training.objectives.requirements import one_tokenizer, stored_logprobs, teacher_answers
 
-OBJECTIVES: dict[str, Objective] = {"Sequence": SEQUENCE, "CachedLogits": CACHED_LOGITS}
+# The strongest first: Auto takes the first one whose requirements are met, and the last has none.
+OBJECTIVES: dict[str, Objective] = {
+    "CachedLogits": Objective(
+        module="cached_logits",
+        requirements=(teacher_answers, one_tokenizer, stored_logprobs),
+        reason="teacher and student share a tokenizer",
+        weighs_cross_entropy=True,
+    ),
+    "Sequence": Objective(module="sequence"),
+}
 
 __all__ = ["OBJECTIVES", "Objective"]

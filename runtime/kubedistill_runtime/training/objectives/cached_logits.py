@@ -10,7 +10,6 @@ from torch import Tensor
 
 from kubedistill_runtime.training.batches import Batch
 from kubedistill_runtime.training.head import Head, sum_over_tiles
-from kubedistill_runtime.training.objectives.objective import Objective
 from kubedistill_runtime.training.objectives.sequence import grade_targets
 
 
@@ -49,7 +48,9 @@ def grade_distribution(logits_NV: Tensor, ids_NK: Tensor, logprobs_NK: Tensor, t
     return loss_N, gradient_NV.scatter_add_(1, place_NK, -p_NK)
 
 
-def _loss(batch: Batch, hidden_NH: Tensor, head: Head, ce_weight: float) -> Tensor:
+def loss(batch: Batch, hidden_NH: Tensor, head: Head, ce_weight: float) -> Tensor:
+    """Return the sum of the losses of all scored ids, in nats."""
+
     def grade(logits_NV: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
         kl_N, kl_gradient_NV = grade_distribution(
             logits_NV, batch.top_ids_NK[rows], batch.top_logprobs_NK[rows], batch.tail_N[rows]
@@ -63,6 +64,3 @@ def _loss(batch: Batch, hidden_NH: Tensor, head: Head, ce_weight: float) -> Tens
         return loss_N, (1 - share_N)[:, None] * kl_gradient_NV + share_N[:, None] * ce_gradient_NV
 
     return sum_over_tiles(hidden_NH, head, grade=grade)
-
-
-CACHED_LOGITS = Objective(loss=_loss, needs_top=True)

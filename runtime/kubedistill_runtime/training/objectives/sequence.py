@@ -8,7 +8,6 @@ from torch import Tensor
 
 from kubedistill_runtime.training.batches import Batch
 from kubedistill_runtime.training.head import Head, sum_over_tiles
-from kubedistill_runtime.training.objectives.objective import Objective
 
 
 def grade_targets(logits_NV: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:
@@ -20,11 +19,9 @@ def grade_targets(logits_NV: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]
     return normaliser_N - chosen_N1[:, 0], gradient_NV
 
 
-def _loss(batch: Batch, hidden_NH: Tensor, head: Head, ce_weight: float) -> Tensor:
+def loss(batch: Batch, hidden_NH: Tensor, head: Head, ce_weight: float) -> Tensor:
+    """Return the sum of the cross-entropies of all scored ids, in nats."""
     del ce_weight  # all of it is cross-entropy
     return sum_over_tiles(
         hidden_NH, head, grade=lambda logits_NV, rows: grade_targets(logits_NV, batch.targets_N[rows])
     )
-
-
-SEQUENCE = Objective(loss=_loss, needs_top=False)

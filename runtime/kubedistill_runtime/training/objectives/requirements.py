@@ -1,0 +1,48 @@
+"""What objectives require of a job: each a function that names the obstacle, or gives None."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from kubedistill.errors import InvalidInput, InvalidManifest, TokenizerMismatch
+from kubedistill_runtime.checks.tokenizers import TokenizerComparison
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Supply:
+    """What a job has to offer to an objective."""
+
+    given: bool
+    """Whether the answers are the manifest's and not the teacher's."""
+    tokenizers: TokenizerComparison
+    k: int
+    """Alternatives stored per token."""
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why an objective is not possible, and what to do where the manifest asks for it."""
+
+    reason: str
+    fix: str
+    error: type[InvalidInput] = InvalidManifest
+
+
+Requirement = Callable[[Supply], Obstacle | None]
+
+
+def teacher_answers(supply: Supply) -> Obstacle | None:
+    """Require answers that the teacher has generated itself."""
+    reason = "the answers are given, so the teacher's distribution over them is not known"
+    return Obstacle(reason, "Use Sequence") if supply.given else None
+
+
+def one_tokenizer(supply: Supply) -> Obstacle | None:
+    """Require that an id means the same to teacher and student."""
+    if supply.tokenizers.shared:
+        return None
+    return Obstacle(supply.tokenizers.difference, "Use Auto or Sequence", TokenizerMismatch)
+
+
+def stored_logprobs(supply: Supply) -> Obstacle | None:
+    """Require that the teacher's distribution is stored."""
+    return None if supply.k else Obstacle("topLogprobs is 0", "Remove generation.topLogprobs")
