@@ -98,7 +98,7 @@ def test_the_guide_has_the_table() -> None:
 
 def test_the_behavior_page_charges_as_the_table_says() -> None:
     """Each row with a charge names reasons of that cause; each wait is a reason that is not charged."""
-    rows = {cells[0]: cells for cells in tables("behaviour.md")}
+    rows = {cells[0]: cells for cells in tables("behavior.md")}
     charged = {
         (row, reason): cells[2].partition(",")[0]
         for row, cells in rows.items()
@@ -116,7 +116,7 @@ def test_the_behavior_page_charges_as_the_table_says() -> None:
         if reason in REASONS and reason != "Pending"
     }
     assert {place: cause for place, cause in waits.items() if cause not in ("waiting", "queued")} == {}
-    named = set(re.findall(r"\b[A-Z]\w+", (DOCS / "behaviour.md").read_text()))
+    named = set(re.findall(r"\b[A-Z]\w+", (DOCS / "behavior.md").read_text()))
     assert {name for name, one in REASONS.items() if one.cause in ("waiting", "queued")} - named == set()
 
 

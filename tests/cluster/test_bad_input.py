@@ -1,6 +1,6 @@
 """What only the operator can see is wrong: it is said with field and fix, costs next to nothing, and heals.
 
-Rows S2, S3 and W4 to W6 of docs/behaviour.md. What the API server itself refuses is in test_crd.
+Rows S2, S3 and W4 to W6 of docs/behavior.md. What the API server itself refuses is in test_crd.
 """
 
 import secrets

@@ -1,6 +1,6 @@
 """Fifty jobs at once while the operator is killed 25 times and the API server three: each ends as it would have.
 
-Row P6 of docs/behaviour.md, for the rows that each scenario plays.
+Row P6 of docs/behavior.md, for the rows that each scenario plays.
 """
 
 import json

@@ -1,6 +1,6 @@
 """A job that is deleted leaves nothing in the cluster, and never keeps its namespace, be the operator up or down.
 
-Rows P3 and P10 of docs/behaviour.md.
+Rows P3 and P10 of docs/behavior.md.
 """
 
 import secrets

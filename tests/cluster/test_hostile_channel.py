@@ -1,4 +1,4 @@
-"""Whatever stands in a channel: the operator goes on, the job ends as docs/behaviour.md says, and no other one notices.
+"""Whatever stands in a channel: the operator goes on, the job ends as docs/behavior.md says, and no other one notices.
 
 Rows A1, A2, A3, A14 and P1. What can't be read counts as absent, with a driver that ends without a result.
 """

@@ -1,6 +1,6 @@
 """What the API server refuses to have made: it shows in the job within 30 s, costs little, and ends with its cause.
 
-Rows W7 and W8 of docs/behaviour.md, with a real ResourceQuota and a real ValidatingAdmissionPolicy.
+Rows W7 and W8 of docs/behavior.md, with a real ResourceQuota and a real ValidatingAdmissionPolicy.
 """
 
 import secrets

@@ -1,6 +1,6 @@
 """Drivers in one another's way, as real processes with what the operator made: one tells, the others end with 75.
 
-Rows A2 and A10 of docs/behaviour.md. Nobody plays the pods: the test is the kubelet.
+Rows A2 and A10 of docs/behavior.md. Nobody plays the pods: the test is the kubelet.
 """
 
 import os

@@ -1,6 +1,6 @@
 """Every state in which others meet a DistillationJob, played in a World: the operator's own code writes its status.
 
-The names begin with the rows of docs/behaviour.md.
+The names begin with the rows of docs/behavior.md.
 """
 
 from collections.abc import Callable

@@ -1,6 +1,6 @@
 """Causes: what is to blame for an attempt that ended without success, and what that costs.
 
-The table of docs/behaviour.md. A result of the driver names its cause itself; without one, the evidence decides.
+The table of docs/behavior.md. A result of the driver names its cause itself; without one, the evidence decides.
 """
 
 from collections.abc import Callable, Sequence

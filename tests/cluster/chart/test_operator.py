@@ -85,7 +85,7 @@ def test_an_applied_job_succeeds_with_status_events_and_metrics(
     ("scenario", "phase", "reason"),
     [("head-lost", "Succeeded", ""), ("gate-no", "Failed", "EvaluationGate")],
 )
-def test_a_scenario_ends_as_behaviour_says(
+def test_a_scenario_ends_as_behavior_says(
     api: Api, kubeconfig: Path, namespace: str, operator: Replica, scenario: str, phase: str, reason: str
 ) -> None:
     with playing(kubeconfig, namespace=namespace, scale=0.02):

@@ -1,4 +1,4 @@
-"""Row A18 of docs/behaviour.md: however an attempt ends, its time is counted once, and its end is told once."""
+"""Row A18 of docs/behavior.md: however an attempt ends, its time is counted once, and its end is told once."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

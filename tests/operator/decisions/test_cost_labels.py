@@ -1,4 +1,4 @@
-"""Labels of a namespace or a job on its children, pods and metrics: row S15 of docs/behaviour.md."""
+"""Labels of a namespace or a job on its children, pods and metrics: row S15 of docs/behavior.md."""
 
 from typing import Any
 

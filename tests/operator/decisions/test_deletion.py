@@ -1,4 +1,4 @@
-"""What becomes of a job that is deleted while a finalizer holds it: rows P3 and P10 of docs/behaviour.md."""
+"""What becomes of a job that is deleted while a finalizer holds it: rows P3 and P10 of docs/behavior.md."""
 
 from collections.abc import Callable
 from dataclasses import replace

@@ -1,4 +1,4 @@
-"""Why a child does not run, in one word that is true: rows W6 to W12 of docs/behaviour.md, by their names."""
+"""Why a child does not run, in one word that is true: rows W6 to W12 of docs/behavior.md, by their names."""
 
 from dataclasses import replace
 from typing import Any

@@ -1,4 +1,4 @@
-"""How attempts end, and what that costs: rows A of docs/behaviour.md, by their names."""
+"""How attempts end, and what that costs: rows A of docs/behavior.md, by their names."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What the platform allows no job: row S13 of docs/behaviour.md."""
+"""What the platform allows no job: row S13 of docs/behavior.md."""
 
 from typing import Any
 

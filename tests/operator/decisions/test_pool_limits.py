@@ -1,4 +1,4 @@
-"""GPUs of a pool that the jobs of a namespace hold at a time: rows S14 and W10 of docs/behaviour.md."""
+"""GPUs of a pool that the jobs of a namespace hold at a time: rows S14 and W10 of docs/behavior.md."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What becomes of a job that is suspended, over or deleted (rows P of docs/behaviour.md), and of edits to it."""
+"""What becomes of a job that is suspended, over or deleted (rows P of docs/behavior.md), and of edits to it."""
 
 from dataclasses import replace
 from datetime import UTC, datetime

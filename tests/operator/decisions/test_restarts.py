@@ -1,4 +1,4 @@
-"""Row A10 of docs/behaviour.md: KubeRay starts a driver again in the same attempt, and says so nowhere."""
+"""Row A10 of docs/behavior.md: KubeRay starts a driver again in the same attempt, and says so nowhere."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A job that comes back without its status: rows S12 and W9 of docs/behaviour.md, by their names."""
+"""A job that comes back without its status: rows S12 and W9 of docs/behavior.md, by their names."""
 
 import pytest
 

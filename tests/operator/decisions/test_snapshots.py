@@ -1,4 +1,4 @@
-"""The frozen run: what is used of it, whoever wrote it. Rows F of docs/behaviour.md, by their names."""
+"""The frozen run: what is used of it, whoever wrote it. Rows F of docs/behavior.md, by their names."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""How a run starts, and what edits, runIDs and annotations do to it: rows S of docs/behaviour.md, by their names."""
+"""How a run starts, and what edits, runIDs and annotations do to it: rows S of docs/behavior.md, by their names."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Why a job waits, what it shows and when that ends: rows W of docs/behaviour.md, by their names."""
+"""Why a job waits, what it shows and when that ends: rows W of docs/behavior.md, by their names."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""Scenarios are data: every word in them is known, and every row of the behaviour page that needs one has one."""
+"""Scenarios are data: every word in them is known, and every row of the behavior page that needs one has one."""
 
 import re
 from pathlib import Path
@@ -10,7 +10,7 @@ from support.fake_kuberay.actions import ACTIONS, CONDITIONS
 from support.fake_kuberay.child import Child
 from support.fake_kuberay.scenarios import OK, SCENARIOS, Scenario, choose
 
-PAGE = Path(__file__).parents[3] / "docs" / "behaviour.md"
+PAGE = Path(__file__).parents[3] / "docs" / "behavior.md"
 
 
 def child(stage: str, attempt: int) -> Child:
@@ -32,7 +32,7 @@ def test_a_job_can_bear_its_name(scenario: Scenario) -> None:
     assert re.fullmatch(r"[a-z][-a-z0-9]{0,23}", scenario.name)
 
 
-def test_rows_are_those_of_the_behaviour_page() -> None:
+def test_rows_are_those_of_the_behavior_page() -> None:
     rows = set(re.findall(r"^\| ([A-Z]\d+) \|", PAGE.read_text(), re.MULTILINE))
     named = {row for scenario in SCENARIOS.values() for row in scenario.row.split(", ")}
     assert named <= rows

@@ -40,7 +40,7 @@ class Scenario:
 
     name: str
     row: str
-    """The rows of docs/behaviour.md that it is for."""
+    """The rows of docs/behavior.md that it is for."""
     plays: Mapping[tuple[str, int], Steps] = field(default_factory=dict)
     linger: float = 0.5
     """Seconds that a deleted pod takes to end."""
