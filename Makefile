@@ -92,7 +92,7 @@ models: setup  ## Rebuild the quickstart's teacher and student (30 minutes at mo
 	cd examples/quickstart && ../../$(BIN)/python build_models.py
 
 crds: setup  ## Regenerate crds/ and what charts/kubedistill has of the models
-	$(BIN)/python -m kubedistill.crd > crds/kubedistill.io_distillationjobs.yaml
+	$(BIN)/python -m kubedistill.schema.crd > crds/kubedistill.io_distillationjobs.yaml
 	$(BIN)/python charts/make_chart.py
 
 chart: crds  ## The same
@@ -101,7 +101,7 @@ dashboards: setup  ## Regenerate the Grafana dashboards of charts/kubedistill fr
 	$(BIN)/python charts/make_dashboards.py
 
 docs: setup  ## Regenerate docs/reference.md from the resource models, and docs/permissions.md from the roles
-	$(BIN)/python -m kubedistill.reference > docs/reference.md
+	$(BIN)/python -m kubedistill.schema.reference > docs/reference.md
 	$(BIN)/python deploy/rbac/page.py
 
 images:  ## Build images with docker, podman or buildah: ARGS="operator runtime-cpu runtime" (default: the first two)

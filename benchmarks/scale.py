@@ -20,7 +20,7 @@ import numpy as np
 from quietness import probe
 
 from kubedistill.contract import JobRef, RunRef, StageJob
-from kubedistill.manifest import load_manifest
+from kubedistill.manifest.loading import load_manifest
 from kubedistill.v1alpha1 import spec_values
 from kubedistill_runtime.answers import Answer, TopK, Turn
 from kubedistill_runtime.records import Message, Record, encode_records

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from kubedistill.manifest import load_manifest
-from kubedistill.report import Report
+from kubedistill.manifest.loading import load_manifest
+from kubedistill.report.models import Report
 from kubedistill.v1alpha1 import API_VERSION, KIND, spec_values
 from kubedistill_runtime.answers import Answer, Answered, encode_answers
 from kubedistill_runtime.curation.dataset import read_dataset, write_dataset

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
-from kubedistill.settings import Namespace, Registry, Settings
+from kubedistill.manifest.settings import Namespace, Registry, Settings
 from kubedistill.v1alpha1.base import Model
 from kubedistill.v1alpha1.operation import ObjectName
 

@@ -1,7 +1,7 @@
 """The chart generator: `make chart` writes what follows from the models into charts/kubedistill.
 
-values.yaml and values.schema.json come from chart_values, the CRD template from kubedistill.crd, the rules of the roles
-from deploy/rbac; README.md gets its table of values between two marks, and Chart.yaml its list of images.
+values.yaml and values.schema.json come from chart_values, the CRD template from kubedistill.schema.crd, the rules of the
+roles from deploy/rbac; README.md gets its table of values between two marks, and Chart.yaml its list of images.
 """
 
 import io
@@ -18,13 +18,13 @@ from ruamel.yaml import YAML
 
 from chart_values import Values
 from kubedistill import __version__
-from kubedistill.crd import write_crd
-from kubedistill.settings import Settings
+from kubedistill.manifest.settings import Settings
+from kubedistill.schema.crd import write_crd
 
 CHART = Path(__file__).parent / "kubedistill"
 ROLES = Path(__file__).parents[1] / "deploy" / "rbac"
 BEGIN, END = "<!-- values: made by `make chart` -->", "<!-- end of values -->"
-_MADE = "# Made by `make chart` from charts/chart_values.py and api/kubedistill/settings.py.\n"
+_MADE = "# Made by `make chart` from charts/chart_values.py and api/kubedistill/manifest/settings.py.\n"
 _READ_BY_TEMPLATES = {
     "Settings": ["port", "rbac", "watchNamespaces"],
     "Rbac": ["createServiceAccounts", "nodes"],

@@ -22,8 +22,8 @@ _HOMES = {
     "Client": "kubedistill.client.sync",
     "DistillationJob": "kubedistill.v1alpha1",
     "KubedistillError": "kubedistill.errors",
-    "distillation_job": "kubedistill.client.flat",
-    "load_manifest": "kubedistill.manifest",
+    "distillation_job": "kubedistill.client.from_arguments",
+    "load_manifest": "kubedistill.manifest.loading",
 }
 
 

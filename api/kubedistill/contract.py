@@ -13,7 +13,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 from pydantic.alias_generators import to_camel
 
 from kubedistill.chain import ArtifactName, StageName
-from kubedistill.problems import field_path, find_problem
+from kubedistill.manifest.problems import field_path, find_problem
 from kubedistill.stored import read_stored
 from kubedistill.v1alpha1 import Spec
 

@@ -12,8 +12,8 @@ from typing import Any
 import yaml
 
 from kubedistill.contract import JobRef, RunRef, StageJob
-from kubedistill.manifest import load_manifest
-from kubedistill.settings import Images, Settings
+from kubedistill.manifest.loading import load_manifest
+from kubedistill.manifest.settings import Images, Settings
 from kubedistill.v1alpha1 import spec_values
 from kubedistill_operator.children.access import role
 from kubedistill_operator.children.request import ChildRequest

@@ -13,8 +13,8 @@ import prometheus_client
 import typer
 
 from kubedistill.errors import EXIT_FAILED, InvalidInput, KubedistillError
+from kubedistill.manifest.settings import Settings
 from kubedistill.printing import printable
-from kubedistill.settings import Settings
 from kubedistill_operator.cluster.failures import OperatorFailure
 from kubedistill_operator.explain import explain as explain_job
 from kubedistill_operator.images import all_images

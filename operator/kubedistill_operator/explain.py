@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from kubedistill.errors import InvalidInput
-from kubedistill.settings import Settings
+from kubedistill.manifest.settings import Settings
 from kubedistill.v1alpha1 import KIND
 from kubedistill_operator.cluster.client import Cluster, Connection
 from kubedistill_operator.cluster.failures import LeaseLost, NotUnderstood, Refused

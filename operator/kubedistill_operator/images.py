@@ -1,7 +1,7 @@
 """Images: every container image that an installation pulls, for clusters that can't reach a registry."""
 
 from kubedistill import __version__
-from kubedistill.settings import Images
+from kubedistill.manifest.settings import Images
 
 OPERATOR = f"kubedistill/operator:{__version__}"
 """The chart's default, which its value `image` replaces."""

@@ -7,10 +7,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from kubedistill.problems import field_path, find_problem
+from kubedistill.manifest.problems import field_path, find_problem
 from kubedistill.stored import read_stored
-from kubedistill.stored_status import StoredStatus, read_status
 from kubedistill.v1alpha1 import GROUP, Spec, Status
+from kubedistill.v1alpha1.stored_status import StoredStatus, read_status
 from kubedistill_operator.clock import seconds_of
 from kubedistill_operator.status import derive_phase
 

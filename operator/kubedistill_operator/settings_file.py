@@ -5,10 +5,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from kubedistill.document import Wanted, read_document
 from kubedistill.errors import InvalidInput, InvalidManifest
-from kubedistill.problems import find_problem
-from kubedistill.settings import Settings
+from kubedistill.manifest.document import Wanted, read_document
+from kubedistill.manifest.problems import find_problem
+from kubedistill.manifest.settings import Settings
 
 _SETTINGS = Wanted("settings file", "mapping of settings", "`{}` takes every default")
 

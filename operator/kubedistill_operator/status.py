@@ -4,9 +4,9 @@ from typing import Any, Literal
 
 from kubedistill.chain import StageName
 from kubedistill.printing import printable_line
-from kubedistill.stored_status import NOT_UNDERSTOOD
 from kubedistill.v1alpha1 import Condition, StageStatus, Status
 from kubedistill.v1alpha1.status import Phase
+from kubedistill.v1alpha1.stored_status import NOT_UNDERSTOOD
 from kubedistill_operator.clock import stamp
 
 Truth = Literal["True", "False", "Unknown"]

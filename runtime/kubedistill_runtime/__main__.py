@@ -168,7 +168,7 @@ def _validate(options: argparse.Namespace) -> int:
 
 
 def _local_run(options: argparse.Namespace, *, store: "Store | None" = None) -> Any:
-    from kubedistill.manifest import load_manifest
+    from kubedistill.manifest.loading import load_manifest
     from kubedistill_runtime.models import forget_digests
     from kubedistill_runtime.pipeline import LocalRun
     from kubedistill_runtime.storage.store import open_store

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from kubedistill.crd import Schema, job_schema
-from kubedistill.report import Arm, Arms, Comparison, GateVerdict, Reductions, Report
+from kubedistill.report.models import Arm, Arms, Comparison, GateVerdict, Reductions, Report
+from kubedistill.schema.crd import Schema, job_schema
 from kubedistill.v1alpha1 import label_key
 from kubedistill.v1alpha1.base import ONE_LINE, SOME_LINES
 

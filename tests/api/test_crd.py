@@ -12,9 +12,9 @@ import yaml
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
-from kubedistill.crd import COLUMNS, Schema, crd, job_schema, structural_schema, write_crd
-from kubedistill.stored_status import RENAMES
+from kubedistill.schema.crd import COLUMNS, Schema, crd, job_schema, structural_schema, write_crd
 from kubedistill.v1alpha1 import DistillationJob, Status
+from kubedistill.v1alpha1.stored_status import RENAMES
 
 CRD_FILE = Path(__file__).parents[2] / "crds" / "kubedistill.io_distillationjobs.yaml"
 Node = tuple[str, Schema]
@@ -78,7 +78,7 @@ def test_file_is_what_the_models_say() -> None:
 
 
 def test_module_prints_the_file() -> None:
-    run = subprocess.run([sys.executable, "-m", "kubedistill.crd"], check=True, capture_output=True, text=True)
+    run = subprocess.run([sys.executable, "-m", "kubedistill.schema.crd"], check=True, capture_output=True, text=True)
     assert run.stdout == CRD_FILE.read_text(encoding="utf-8")
     assert run.stderr == ""
 

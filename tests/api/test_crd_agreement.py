@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DataObject, SearchStrategy
 from pydantic import ValidationError
 
-from kubedistill.crd import Schema, job_schema
+from kubedistill.schema.crd import Schema, job_schema
 from kubedistill.v1alpha1 import Spec, spec_values
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 import pytest
 from pydantic import BaseModel, Field
 
-from kubedistill.crd import NotStructural, Schema, structural_schema
+from kubedistill.schema.crd import NotStructural, Schema, structural_schema
 
 
 class Inner(BaseModel):

@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 import kubedistill
-from kubedistill.settings import Settings
+from kubedistill.manifest.settings import Settings
 from kubedistill.v1alpha1 import Spec
 from support.field_readers import SETTINGS, SPEC, UNREAD, leaves
 

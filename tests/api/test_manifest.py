@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from kubedistill import document
-from kubedistill.document import MAX_BYTES, MAX_DEPTH, read_document
 from kubedistill.errors import InvalidManifest
-from kubedistill.manifest import load_manifest
+from kubedistill.manifest import document
+from kubedistill.manifest.document import MAX_BYTES, MAX_DEPTH, read_document
+from kubedistill.manifest.loading import load_manifest
 from kubedistill.v1alpha1 import DistillationJob
 
 GOOD = """\

@@ -56,5 +56,5 @@ def test_nothing_else_turns_a_uri_into_a_path() -> None:
         for path in (folder / root).rglob("*.py")
         if any(getattr(node, "id", "") == "unquote" for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
     }
-    others = {"api/kubedistill/azureml/readers.py", "operator/kubedistill_operator/decisions/policy.py"}
+    others = {"api/kubedistill/importers/azureml/readers.py", "operator/kubedistill_operator/decisions/policy.py"}
     assert found == {"api/kubedistill/paths.py", *others}

@@ -17,9 +17,9 @@ def test_public_names_are_those_of_their_homes() -> None:
     assert kubedistill.DistillationJob.__module__ == "kubedistill.v1alpha1.job"
     assert kubedistill.Client.__module__ == "kubedistill.client.sync"
     assert kubedistill.AsyncClient.__module__ == "kubedistill.client.asynchronous"
-    assert kubedistill.distillation_job.__module__ == "kubedistill.client.flat"
+    assert kubedistill.distillation_job.__module__ == "kubedistill.client.from_arguments"
     assert kubedistill.KubedistillError.__module__ == "kubedistill.errors"
-    assert kubedistill.load_manifest.__module__ == "kubedistill.manifest"
+    assert kubedistill.load_manifest.__module__ == "kubedistill.manifest.loading"
 
 
 def test_unknown_name_is_an_attribute_error() -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from kubedistill import errors, process
+from kubedistill import errors
+from kubedistill import runtime_process as process
 from kubedistill.reasons import REASONS
-from kubedistill.stored_status import NOT_UNDERSTOOD
+from kubedistill.v1alpha1.stored_status import NOT_UNDERSTOOD
 from kubedistill_operator.cluster.execution import read_refusal
 from kubedistill_operator.cluster.failures import Obstructed
 from kubedistill_operator.decisions import causes, diagnosis

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from kubedistill.reference import write_reference
+from kubedistill.schema.reference import write_reference
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference.md"
 

@@ -5,8 +5,8 @@ from typing import get_args
 
 import pytest
 
-from kubedistill.report import LatencyControl, Report
-from kubedistill.report_table import (
+from kubedistill.report.models import LatencyControl, Report
+from kubedistill.report.table import (
     Line,
     headline,
     short_bytes,
@@ -14,7 +14,7 @@ from kubedistill.report_table import (
     short_seconds,
     table_lines,
 )
-from kubedistill.report_words import (
+from kubedistill.report.words import (
     WORDS,
     Outcome,
     control_text,

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ValidationError
 
 from kubedistill.chain import CHAIN, ArtifactName
 from kubedistill.contract import CONTRACT, Prices, StageJob, StageProgress, StageResult
-from kubedistill.report import Report
-from kubedistill.settings import Images, Pool
+from kubedistill.manifest.settings import Images, Pool
+from kubedistill.report.models import Report
 from kubedistill.stored import read_stored, read_stored_json
 from kubedistill.v1alpha1 import DistillationJob, Spec, Status
 from support.sample_reports import make_values

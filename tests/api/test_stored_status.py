@@ -6,9 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubedistill.crd import job_schema
-from kubedistill.stored_status import RENAMES, Rename, StoredStatus, read_status, with_both_names, with_new_names
+from kubedistill.schema.crd import job_schema
 from kubedistill.v1alpha1 import Status
+from kubedistill.v1alpha1.stored_status import (
+    RENAMES,
+    Rename,
+    StoredStatus,
+    read_status,
+    with_both_names,
+    with_new_names,
+)
 
 Values = dict[str, Any]
 MADE_UP = (

@@ -7,7 +7,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from kubedistill.manifest import load_manifest
+from kubedistill.manifest.loading import load_manifest
 from kubedistill_runtime.answers import Answer, Answered, TopK, Turn
 from kubedistill_runtime.evaluation.statistics import Difference
 from kubedistill_runtime.records import Message, Record

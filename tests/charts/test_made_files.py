@@ -7,8 +7,8 @@ import yaml
 
 from chart_values import Values
 from kubedistill import __version__
-from kubedistill.crd import crd
-from kubedistill.settings import Settings
+from kubedistill.manifest.settings import Settings
+from kubedistill.schema.crd import crd
 from make_chart import files, with_table
 from support.chart_sets import CHART, Manifest, of_kind, only
 from support.helm import Helm

@@ -11,8 +11,8 @@ import pytest
 
 from kubedistill.contract import MESSAGE_BYTES, JobRef, RunRef, StageJob, StageProgress, StageResult
 from kubedistill.errors import ChannelUnavailable, ClaimLost
-from kubedistill.manifest import load_manifest
-from kubedistill.settings import Images, Settings
+from kubedistill.manifest.loading import load_manifest
+from kubedistill.manifest.settings import Images, Settings
 from kubedistill.v1alpha1 import spec_values
 from kubedistill_operator.children.access import role, role_binding, service_account
 from kubedistill_operator.children.configmaps import channel_config_map

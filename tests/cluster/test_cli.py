@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from kubedistill.cli.app import main
-from kubedistill.report import Report
+from kubedistill.report.models import Report
 from support.kube_api import Api, wait_for
 from support.kubelet_logs import node_with_logs, pod_on
 from support.played_cluster import played_cluster, with_namespace

@@ -8,8 +8,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from kubedistill.canonical import digest
-from kubedistill.crd import COLUMNS, crd
-from kubedistill.manifest import load_manifest
+from kubedistill.manifest.loading import load_manifest
+from kubedistill.schema.crd import COLUMNS, crd
 from kubedistill.v1alpha1 import DistillationJob
 from kubedistill.v1alpha1.job import spec_values
 from support.kube_api import Api, Manifest, Refused

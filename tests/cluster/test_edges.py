@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from kubedistill.settings import Settings
+from kubedistill.manifest.settings import Settings
 from kubedistill.v1alpha1 import StageStatus, Status
 from kubedistill_operator.cluster.client import Cluster, Connection
 from kubedistill_operator.cluster.events import event_manifest

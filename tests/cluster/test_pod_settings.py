@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from kubedistill.settings import PodSecurityContext, Settings
+from kubedistill.manifest.settings import PodSecurityContext, Settings
 from support.child_scenarios import EVERY_SETTING, SCENARIOS, SETTINGS, build_child, request_of
 from support.fake_kuberay.background import playing
 from support.fake_kuberay.child import Child, Cluster

@@ -18,7 +18,7 @@ import pytest
 import yaml
 
 from kubedistill.contract import StageJob, StageProgress, StageResult
-from kubedistill.report import Report
+from kubedistill.report.models import Report
 from support.cluster_setup import OPERATOR_NAMESPACE
 from support.fake_kuberay.background import playing
 from support.kube_api import Api, wait_for

@@ -172,7 +172,7 @@ def test_some_long_prompts_are_dropped_and_counted(tmp_path: Path) -> None:
 
 
 def stage_job(stage: str, *, job: SmallJob, store: Path) -> str:
-    from kubedistill.manifest import load_manifest
+    from kubedistill.manifest.loading import load_manifest
     from kubedistill_runtime.pipeline import LocalRun
     from kubedistill_runtime.storage.store import open_store
 

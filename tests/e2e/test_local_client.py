@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from kubedistill.report import Report
-from kubedistill.report_table import headline, table_lines
+from kubedistill.report.models import Report
+from kubedistill.report.table import headline, table_lines
 from support.small_job import make_job
 
 DOCUMENT = Path(__file__).parents[2] / "docs" / "python.md"

@@ -6,8 +6,8 @@ from pathlib import Path
 import yaml
 
 from kubedistill.chain import CHAIN
-from kubedistill.manifest import load_manifest
-from kubedistill.settings import Settings
+from kubedistill.manifest.loading import load_manifest
+from kubedistill.manifest.settings import Settings
 from kubedistill_operator.children.layout import lay_out
 from kubedistill_operator.children.pods import image_of
 from kubedistill_operator.children.quantities import number

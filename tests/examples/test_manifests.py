@@ -6,8 +6,8 @@ from ruamel.yaml import YAML
 
 from generator.vocabulary import load_vocabulary
 from kubedistill.chain import CHAIN
-from kubedistill.manifest import load_manifest
-from kubedistill.settings import Settings
+from kubedistill.manifest.loading import load_manifest
+from kubedistill.manifest.settings import Settings
 from kubedistill.v1alpha1.job import DistillationJob
 from kubedistill.v1alpha1.task import TaskType
 from kubedistill_operator.children.layout import lay_out

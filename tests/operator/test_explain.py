@@ -9,7 +9,7 @@ from aiohttp import web
 
 from kubedistill.contract import StageResult
 from kubedistill.errors import InvalidInput
-from kubedistill.settings import DefaultStorage, Settings
+from kubedistill.manifest.settings import DefaultStorage, Settings
 from kubedistill.v1alpha1 import StageStatus, Status
 from kubedistill_operator.cluster.failures import LeaseLost
 from kubedistill_operator.explain import Explanation, explain

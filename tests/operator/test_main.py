@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from kubedistill.settings import Settings
+from kubedistill.manifest.settings import Settings
 from kubedistill_operator.cluster.client import Cluster
 from kubedistill_operator.cluster.failures import Retry
 from kubedistill_operator.loop import replica as module

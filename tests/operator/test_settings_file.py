@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from kubedistill.settings import Settings
+from kubedistill.manifest.settings import Settings
 from kubedistill_operator.settings_file import InvalidSettings, load_settings
 
 GOOD = """\

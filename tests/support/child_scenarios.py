@@ -14,8 +14,8 @@ import yaml
 from kubedistill.canonical import text_digest
 from kubedistill.chain import STAGES, StageName
 from kubedistill.contract import JobRef, RunRef, StageJob
-from kubedistill.manifest import load_manifest
-from kubedistill.settings import Rbac, Settings
+from kubedistill.manifest.loading import load_manifest
+from kubedistill.manifest.settings import Rbac, Settings
 from kubedistill.v1alpha1 import Spec, spec_values
 from kubedistill_operator.children.attempt import build_children
 from kubedistill_operator.children.pods import config_map_folders

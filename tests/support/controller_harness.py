@@ -8,7 +8,7 @@ from typing import Any
 
 from kubedistill.chain import CHAIN, STAGES
 from kubedistill.contract import ArtifactRef, StageResult
-from kubedistill.settings import DefaultStorage, Settings
+from kubedistill.manifest.settings import DefaultStorage, Settings
 from kubedistill_operator.cluster.client import Cluster
 from kubedistill_operator.cluster.execution import Executor
 from kubedistill_operator.cluster.observation import Observer

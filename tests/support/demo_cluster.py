@@ -18,8 +18,8 @@ from pathlib import Path
 
 import psutil
 
-from kubedistill.report import Report
-from kubedistill.report_table import headline, table_lines
+from kubedistill.report.models import Report
+from kubedistill.report.table import headline, table_lines
 from support.background import StartFailed
 from support.chart_release import Release
 from support.cluster_setup import OPERATOR_NAMESPACE, ROOT, install_ray_crds

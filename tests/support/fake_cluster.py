@@ -12,7 +12,7 @@ from typing import Any
 from kubedistill.canonical import text_digest
 from kubedistill.chain import CHAIN, STAGES, StageName
 from kubedistill.contract import ArtifactRef, StageJob, StageProgress, StageResult
-from kubedistill.settings import Pool, Settings
+from kubedistill.manifest.settings import Pool, Settings
 from kubedistill.v1alpha1 import Spec, StageStatus, Status
 from kubedistill_operator.clock import stamp
 from kubedistill_operator.decisions.reconcile import reconcile

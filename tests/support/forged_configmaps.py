@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from kubedistill.settings import Settings
+from kubedistill.manifest.settings import Settings
 from kubedistill_operator import names
 from kubedistill_operator.decisions.freeze import FrozenRun, freeze, frozen_manifest
 from kubedistill_operator.job import parse_job

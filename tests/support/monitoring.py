@@ -8,7 +8,7 @@ from typing import Any
 import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
-from kubedistill.settings import DefaultStorage
+from kubedistill.manifest.settings import DefaultStorage
 from kubedistill_operator.telemetry.metrics import JOB_COUNTERS, JOB_GAUGES, JOB_PREFIX, Metrics
 from kubedistill_operator.telemetry.table import Table
 

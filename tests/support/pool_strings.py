@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from kubedistill.settings import Pool
+from kubedistill.manifest.settings import Pool
 from kubedistill.stored import read_stored
 from kubedistill_operator.children.layout import lay_out
 from kubedistill_operator.children.rayjob import build_rayjob

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from kubedistill.report import Report
+from kubedistill.report.models import Report
 
 HOSTILE = '<script>alert(1)</script><img src=x onerror="alert(2)"> & $\\frac{1}$ | `x`'
 

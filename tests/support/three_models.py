@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from kubedistill.report import LatencyControl
+from kubedistill.report.models import LatencyControl
 from kubedistill.v1alpha1 import Task
 from kubedistill_runtime.answers import Answer, Answered, Turn
 from kubedistill_runtime.checks.splits import drop_duplicates

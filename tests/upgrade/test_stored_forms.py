@@ -13,9 +13,9 @@ import pytest
 
 from kubedistill.chain import CHAIN
 from kubedistill.contract import StageResult
-from kubedistill.report import Report
-from kubedistill.report_table import table_lines
-from kubedistill.settings import Settings
+from kubedistill.manifest.settings import Settings
+from kubedistill.report.models import Report
+from kubedistill.report.table import table_lines
 from kubedistill.stored import read_stored_json
 from kubedistill_operator.cluster.channel_reading import read_channel
 from kubedistill_operator.cluster.child_reading import check_frozen, read_child, read_frozen
@@ -154,7 +154,7 @@ def test_every_rule_that_is_new_has_an_object_that_breaks_it(old: StoredRelease)
 
 DECIDE = """
 import json, sys
-from kubedistill.settings import Settings
+from kubedistill.manifest.settings import Settings
 from kubedistill_operator.decisions.reconcile import reconcile
 from kubedistill_operator.job import parse_job
 from kubedistill_operator.observed import Observed

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from kubedistill.client import scripts
+from kubedistill.client import operations as scripts
 from kubedistill.client.access import Access, find_access
 from kubedistill.client.drivers import Driver
 from kubedistill.client.request import Found, Script

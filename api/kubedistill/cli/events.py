@@ -7,8 +7,8 @@ from typing import Any
 from kubedistill.cli.changes import short_time
 from kubedistill.cli.cluster import Context, JobName, Kubeconfig, Namespace, session
 from kubedistill.cli.output import DataOutput, print_values, say_line
-from kubedistill.client import scripts
-from kubedistill.client.scripts import event_time
+from kubedistill.client import operations as scripts
+from kubedistill.client.operations import event_time
 
 
 def events(

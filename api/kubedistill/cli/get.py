@@ -6,7 +6,7 @@ import typer
 
 from kubedistill.cli.cluster import Context, Kubeconfig, Namespace, Session, job_names, session
 from kubedistill.cli.output import print_resource, print_values, say_line, without_managers
-from kubedistill.client import scripts
+from kubedistill.client import operations as scripts
 from kubedistill.printing import printable_line
 
 Form = Literal["json", "yaml", "name", "wide"]

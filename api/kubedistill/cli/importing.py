@@ -7,9 +7,9 @@ from typing import Annotated
 import typer
 from ruamel.yaml import YAML
 
-from kubedistill.azureml.models import load_models
-from kubedistill.azureml.translation import translate
 from kubedistill.cli.output import print_json, print_yaml, say
+from kubedistill.importers.azureml.models import load_models
+from kubedistill.importers.azureml.translation import translate
 
 importing = typer.Typer(name="import", help="Read jobs of other services.", no_args_is_help=True)
 Source = Annotated[Path, typer.Argument(help="An Azure ML distillation job, as YAML.", show_default=False)]

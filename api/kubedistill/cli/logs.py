@@ -9,7 +9,7 @@ import typer
 from kubedistill.chain import StageName
 from kubedistill.cli.cluster import Context, JobName, Kubeconfig, Namespace, Session, StoreHere, session
 from kubedistill.cli.output import say_colored, say_line
-from kubedistill.client import scripts
+from kubedistill.client import operations as scripts
 from kubedistill.client.logs import Log
 from kubedistill.client.logs import logs as read_logs
 from kubedistill.errors import NotKept

@@ -9,8 +9,8 @@ from kubedistill.cli.output import print_json
 from kubedistill.cli.process import show_failure
 from kubedistill.cli.run import Store, default_store
 from kubedistill.cli.validate import ConfigMaps, Manifest
-from kubedistill.manifest import load_manifest
-from kubedistill.process import Event, check_runtime, run_runtime, runtime_arguments
+from kubedistill.manifest.loading import load_manifest
+from kubedistill.runtime_process import Event, check_runtime, run_runtime, runtime_arguments
 
 
 def preview(

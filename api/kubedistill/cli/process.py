@@ -3,7 +3,7 @@
 from kubedistill.cli.output import print_json, say
 from kubedistill.cli.program import named
 from kubedistill.errors import KubedistillError
-from kubedistill.process import Event
+from kubedistill.runtime_process import Event
 
 
 def failed_event(error: KubedistillError) -> Event:

@@ -8,14 +8,14 @@ import typer
 
 from kubedistill.cli.cluster import Context, JobName, Kubeconfig, Namespace, StoreHere, session
 from kubedistill.cli.output import DataOutput, print_values, say, say_line
-from kubedistill.client import scripts
+from kubedistill.client import operations as scripts
+from kubedistill.client.evaluation import Comparison, comparison_of
 from kubedistill.client.job import Job
-from kubedistill.client.judging import Comparison, comparison_of
-from kubedistill.client.kept import find_report
 from kubedistill.client.request import Script
+from kubedistill.client.storage import find_report
 from kubedistill.errors import InvalidInput
-from kubedistill.report import GateVerdict
-from kubedistill.report_words import gate_details, gate_text
+from kubedistill.report.models import GateVerdict
+from kubedistill.report.words import gate_details, gate_text
 
 
 def report(

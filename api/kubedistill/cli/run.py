@@ -12,9 +12,9 @@ from kubedistill.cli.output import print_json
 from kubedistill.cli.validate import ConfigMaps, Manifest
 from kubedistill.contract import Prices
 from kubedistill.errors import EXIT_FAILED
-from kubedistill.manifest import load_manifest
+from kubedistill.manifest.loading import load_manifest
 from kubedistill.paths import uri_path
-from kubedistill.process import Event, check_runtime, run_runtime, runtime_arguments
+from kubedistill.runtime_process import Event, check_runtime, run_runtime, runtime_arguments
 from kubedistill.v1alpha1 import DistillationJob
 
 Store = Annotated[str | None, typer.Option(help="Folder for artifacts. [default: .kubedistill beside the manifest]")]

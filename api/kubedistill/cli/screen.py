@@ -11,10 +11,10 @@ from rich.table import Table
 from kubedistill.chain import CHAIN
 from kubedistill.cli.terminal import Terminal
 from kubedistill.errors import EXIT_FAILED
-from kubedistill.process import Event
-from kubedistill.report import Report
-from kubedistill.report_table import headline, table_lines
-from kubedistill.report_words import control_text, gate_details, gate_state
+from kubedistill.report.models import Report
+from kubedistill.report.table import headline, table_lines
+from kubedistill.report.words import control_text, gate_details, gate_state
+from kubedistill.runtime_process import Event
 from kubedistill.stored import read_stored_json
 from kubedistill.v1alpha1 import DistillationJob
 

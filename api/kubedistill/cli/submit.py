@@ -9,10 +9,10 @@ from kubedistill.cli.output import Output, print_resource, say_line
 from kubedistill.cli.program import named
 from kubedistill.cli.validate import Manifest
 from kubedistill.cli.watch import follow_job
-from kubedistill.client import scripts
+from kubedistill.client import operations as scripts
 from kubedistill.client.job import Job
-from kubedistill.document import read_document
-from kubedistill.manifest import load_manifest
+from kubedistill.manifest.document import read_document
+from kubedistill.manifest.loading import load_manifest
 
 
 def submit(

@@ -10,9 +10,9 @@ from kubedistill.cli.output import print_json, say, say_line
 from kubedistill.cli.process import show_failure
 from kubedistill.cli.program import named
 from kubedistill.errors import EXIT_BAD_INPUT, InvalidData, KubedistillError
-from kubedistill.manifest import load_manifest
+from kubedistill.manifest.loading import load_manifest
 from kubedistill.paths import uri_path
-from kubedistill.process import has_checks, run_runtime, runtime_arguments
+from kubedistill.runtime_process import has_checks, run_runtime, runtime_arguments
 from kubedistill.v1alpha1 import DistillationJob
 
 Manifest = Annotated[Path, typer.Argument(help="A DistillationJob, as YAML.", show_default=False)]

@@ -5,7 +5,7 @@ from functools import partial
 
 from kubedistill.cli.cluster import RESOURCE, Context, JobName, Kubeconfig, Namespace, session
 from kubedistill.cli.output import Output, print_resource, say_line
-from kubedistill.client import scripts
+from kubedistill.client import operations as scripts
 from kubedistill.client.job import Job
 from kubedistill.client.request import Script
 

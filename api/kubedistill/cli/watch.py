@@ -9,7 +9,7 @@ from kubedistill.cli.changes import changes, ending
 from kubedistill.cli.cluster import Context, JobName, Kubeconfig, Namespace, Session, session
 from kubedistill.cli.output import say_line
 from kubedistill.cli.program import named
-from kubedistill.client.following import follow
+from kubedistill.client.follow import follow
 from kubedistill.client.job import Job
 from kubedistill.errors import EXIT_FAILED
 

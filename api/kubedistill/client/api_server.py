@@ -8,8 +8,8 @@ from typing import Any
 
 from kubedistill import __version__
 from kubedistill.client.access import Access
-from kubedistill.client.answers import read_answer
 from kubedistill.client.request import WATCH_SECONDS, Request, Values
+from kubedistill.client.responses import read_answer
 from kubedistill.errors import ClusterUnavailable, NoCluster
 
 _METHODS = {"apply": "PATCH", "merge": "PATCH", "delete": "DELETE"}

@@ -7,11 +7,11 @@ from typing import Any
 from pydantic import ValidationError
 
 from kubedistill.errors import EXIT_FAILED, EXIT_GATE, EXIT_SUCCESS, GateMissed, InvalidManifest, JobFailed
-from kubedistill.problems import field_path, find_problem
+from kubedistill.manifest.problems import field_path, find_problem
 from kubedistill.runs import wanted_run
 from kubedistill.stored import read_stored
-from kubedistill.stored_status import NOT_UNDERSTOOD, read_status
 from kubedistill.v1alpha1 import API_VERSION, KIND, Condition, DistillationJob, Spec, Status, spec_values
+from kubedistill.v1alpha1.stored_status import NOT_UNDERSTOOD, read_status
 
 _OVER = ("Succeeded", "Failed")
 

@@ -19,9 +19,9 @@ from kubedistill.contract import Prices
 from kubedistill.errors import Conflict, InvalidInput, KubedistillError, NoSuchJob, NotKept
 from kubedistill.files import replace_file
 from kubedistill.marks import CANCEL_ANNOTATION, RERUN_ANNOTATION
-from kubedistill.process import Process, check_runtime, hear_runtime, start_runtime
-from kubedistill.stored_status import with_both_names
+from kubedistill.runtime_process import Process, check_runtime, hear_runtime, start_runtime
 from kubedistill.v1alpha1 import DistillationJob, Status
+from kubedistill.v1alpha1.stored_status import with_both_names
 
 NAMESPACE = "default"
 _THREAD_SECONDS = "1"

@@ -6,10 +6,10 @@ from typing import Any
 
 from kubedistill.canonical import digest
 from kubedistill.chain import CHAIN, StageName
-from kubedistill.client.judging import result_of
+from kubedistill.client.evaluation import result_of
 from kubedistill.errors import EXIT_SUCCESS, GateMissed
-from kubedistill.process import Event
-from kubedistill.report import Report
+from kubedistill.report.models import Report
+from kubedistill.runtime_process import Event
 from kubedistill.stored import read_stored_json
 from kubedistill.v1alpha1 import Condition, Run, Spec, StageStatus, Status, spec_values
 

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from kubedistill.chain import StageName
-from kubedistill.client import scripts
+from kubedistill.client import operations as scripts
 from kubedistill.client.job import Job
-from kubedistill.client.kept import Kept, find_store, log_names, read_logs
 from kubedistill.client.request import Request, Script, Values
+from kubedistill.client.storage import Kept, find_store, log_names, read_logs
 from kubedistill.errors import InvalidInput, KubedistillError, NotKept
 from kubedistill.marks import ATTEMPT_LABEL, JOB_UID_LABEL, STAGE_LABEL
 from kubedistill.v1alpha1 import StageStatus

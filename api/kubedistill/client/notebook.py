@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from kubedistill.printing import printable_line
 
 if TYPE_CHECKING:
+    from kubedistill.client.evaluation import Comparison
     from kubedistill.client.job import Job
-    from kubedistill.client.judging import Comparison
     from kubedistill.v1alpha1 import StageStatus
 
 _MARKS = {"Succeeded": "✓", "Skipped": "–", "Failed": "✗", "Running": "●", "Starting": "●", "Stopping": "●"}
@@ -36,8 +36,8 @@ def job_html(job: "Job") -> str:
 
 def comparison_html(comparison: "Comparison") -> str:
     """A comparison: its table, one sentence, and where the report is."""
-    from kubedistill.client.judging import rows_of
-    from kubedistill.report_table import headline
+    from kubedistill.client.evaluation import rows_of
+    from kubedistill.report.table import headline
 
     heads = ("", "teacher", "before", "distilled", "against teacher")
     said = f"<p>{_text(headline(comparison.report))}.</p>" if comparison.report is not None else ""

@@ -4,16 +4,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from kubedistill.client import following, judging, kept, scripts
+from kubedistill.client import evaluation as judging
+from kubedistill.client import follow as following
+from kubedistill.client import operations as scripts
+from kubedistill.client import storage as kept
 from kubedistill.client.access import find_access
 from kubedistill.client.drivers import Driver
+from kubedistill.client.evaluation import METRICS, Comparison, Evaluation
 from kubedistill.client.job import Job
-from kubedistill.client.judging import METRICS, Comparison, Evaluation
 from kubedistill.client.logs import Log, logs
+from kubedistill.client.operations import Submitted
 from kubedistill.client.request import Transport, Values
-from kubedistill.client.scripts import Submitted
 from kubedistill.contract import Prices
-from kubedistill.report import Report
+from kubedistill.report.models import Report
 from kubedistill.v1alpha1 import DistillationJob, Status
 
 Place = Path | str

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from kubedistill.chain import STAGES
-from kubedistill.settings import Pool, Resources
+from kubedistill.manifest.settings import Pool, Resources
 from kubedistill.v1alpha1 import Spec
 from kubedistill_operator.children.access import check_service_account, role, role_binding, service_account
 from kubedistill_operator.children.batch import build_job

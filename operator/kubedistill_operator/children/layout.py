@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from kubedistill.chain import STAGES, StageName
 from kubedistill.errors import InvalidPool, PoolNotAllowed, TooFewGPUs, UnknownPool
-from kubedistill.problems import Location, field_path, find_problem
-from kubedistill.settings import Pool, Resources
+from kubedistill.manifest.problems import Location, field_path, find_problem
+from kubedistill.manifest.settings import Pool, Resources
 from kubedistill.v1alpha1 import Spec, StageResources
 from kubedistill_operator.children.quantities import cores, times
 

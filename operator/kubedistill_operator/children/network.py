@@ -1,6 +1,6 @@
 """The network of containers: the proxies that they use and the certificate authorities that they trust."""
 
-from kubedistill.settings import Settings
+from kubedistill.manifest.settings import Settings
 
 CA_PATH = "/kubedistill/ca"
 CA_FILE = "ca.crt"

@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from kubedistill.canonical import text_digest
+from kubedistill.manifest.settings import Images, Pool, Settings, Toleration
 from kubedistill.paths import entry_path
-from kubedistill.settings import Images, Pool, Settings, Toleration
 from kubedistill.v1alpha1 import Spec
 from kubedistill_operator.children.layout import Layout, Site
 from kubedistill_operator.children.network import CA_FILE, CA_PATH, network_variables

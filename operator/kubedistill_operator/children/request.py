@@ -6,7 +6,7 @@ from typing import Any
 
 from kubedistill.chain import STAGES, StageName
 from kubedistill.contract import StageJob
-from kubedistill.settings import Images, Pool, Settings
+from kubedistill.manifest.settings import Images, Pool, Settings
 from kubedistill.v1alpha1 import API_VERSION, KIND, Queue, Spec
 from kubedistill_operator import names
 from kubedistill_operator.observed import ChildKind

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from pydantic_core import from_json
 
 from kubedistill.contract import ACCEPTED_CONTRACTS, MESSAGE_BYTES, StageProgress, StageResult
-from kubedistill.problems import find_problem
+from kubedistill.manifest.problems import find_problem
 from kubedistill_operator.clock import seconds_of, stamp
 from kubedistill_operator.cluster.child_reading import Resource, clip
 from kubedistill_operator.observed import Channel

@@ -8,8 +8,8 @@ from pydantic import ValidationError
 
 from kubedistill.canonical import text_digest
 from kubedistill.contract import ACCEPTED_CONTRACTS
-from kubedistill.problems import field_path, shown
-from kubedistill.settings import Settings
+from kubedistill.manifest.problems import field_path, shown
+from kubedistill.manifest.settings import Settings
 from kubedistill_operator.clock import seconds_of
 from kubedistill_operator.cluster.failures import NotUnderstood
 from kubedistill_operator.decisions.freeze import thaw

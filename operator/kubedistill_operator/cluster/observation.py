@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from kubedistill.chain import STAGES, StageName
-from kubedistill.settings import Settings
+from kubedistill.manifest.settings import Settings
 from kubedistill.v1alpha1 import Run, StageStatus
 from kubedistill_operator.children.pods import config_map_folders
 from kubedistill_operator.cluster.channel_reading import read_channel

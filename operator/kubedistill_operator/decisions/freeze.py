@@ -10,7 +10,7 @@ from typing import Any, Literal, Self
 
 from kubedistill.canonical import digest, text_digest
 from kubedistill.contract import CONTRACT
-from kubedistill.settings import Images, Policy, Pool, Resources, Settings
+from kubedistill.manifest.settings import Images, Policy, Pool, Resources, Settings
 from kubedistill.stored import read_stored
 from kubedistill.v1alpha1 import API_VERSION, KIND, LIVE_FIELDS, Run, Spec, spec_values, without_former_defaults
 from kubedistill.v1alpha1.base import Model

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kubedistill.errors import InvalidInput
-from kubedistill.settings import Settings
+from kubedistill.manifest.settings import Settings
 from kubedistill.v1alpha1 import Spec
 from kubedistill_operator.children.attempt import check_children
 from kubedistill_operator.decisions.policy import check_policy

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from urllib.parse import unquote
 
 from kubedistill.errors import PolicyViolated
-from kubedistill.settings import Policy
+from kubedistill.manifest.settings import Policy
 from kubedistill.v1alpha1 import Spec, StudentModel, TeacherModel
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from kubedistill.chain import STAGES, StageName
 from kubedistill.errors import TooFewGPUs
-from kubedistill.settings import Resources, Settings
+from kubedistill.manifest.settings import Resources, Settings
 from kubedistill.v1alpha1 import Spec
 from kubedistill_operator.children.layout import lay_out
 from kubedistill_operator.decisions.situation import Situation

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
-from kubedistill.settings import Settings
+from kubedistill.manifest.settings import Settings
 from kubedistill_operator.decisions.attempts import (
     begin_attempt,
     finish_run,

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from kubedistill.chain import CHAIN, STAGES, ArtifactName, Stage
-from kubedistill.settings import Settings
+from kubedistill.manifest.settings import Settings
 from kubedistill.v1alpha1 import Spec, StageStatus, Status
 from kubedistill_operator.decisions.freeze import FrozenRun
 from kubedistill_operator.job import Job

@@ -3,7 +3,7 @@
 Two namespaces share a store only where the settings say so, whatever URIs the settings or their jobs name.
 """
 
-from kubedistill.settings import DefaultStorage, SharedStorage
+from kubedistill.manifest.settings import DefaultStorage, SharedStorage
 from kubedistill.v1alpha1 import Spec
 from kubedistill_operator.children.pods import STORAGE_PATH
 

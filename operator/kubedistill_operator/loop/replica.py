@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from kubedistill.errors import KubedistillError
-from kubedistill.settings import Settings
+from kubedistill.manifest.settings import Settings
 from kubedistill.v1alpha1 import KIND
 from kubedistill_operator.cluster.client import WRITE_SECONDS, Cluster, Connection
 from kubedistill_operator.cluster.execution import Executor

@@ -13,7 +13,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import kopf
 
-from kubedistill.settings import Settings
+from kubedistill.manifest.settings import Settings
 from kubedistill.v1alpha1 import KIND
 from kubedistill_operator.cluster.client import Cluster, Login
 from kubedistill_operator.cluster.failures import OperatorFailure

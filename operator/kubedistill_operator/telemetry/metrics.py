@@ -12,7 +12,7 @@ from typing import Final, get_args
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
-from kubedistill.settings import metric_label
+from kubedistill.manifest.settings import metric_label
 from kubedistill.v1alpha1.status import Phase, StageStatus, Status
 from kubedistill_operator.clock import seconds_of
 from kubedistill_operator.job import Job, Key

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from kubedistill.chain import STAGES, ArtifactName
-from kubedistill.settings import DefaultStorage
+from kubedistill.manifest.settings import DefaultStorage
 from kubedistill.v1alpha1 import Status
 from kubedistill_operator.clock import seconds_of
 from kubedistill_operator.decisions.stores import Store, find_store

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from kubedistill.contract import StageJob, StageProgress, StageResult
 from kubedistill.errors import InvalidInput
-from kubedistill.problems import find_problem
+from kubedistill.manifest.problems import find_problem
 from kubedistill.stored import read_stored_json
 from kubedistill_runtime.storage.store import Store
 

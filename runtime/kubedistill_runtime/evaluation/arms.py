@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kubedistill.report import Arm, Arms, Comparison, LatencyControl, Reductions
+from kubedistill.report.models import Arm, Arms, Comparison, LatencyControl, Reductions
 from kubedistill.v1alpha1 import AnswerComparison
 from kubedistill.v1alpha1 import Task as TaskSpec
 from kubedistill_runtime.answers import Answered

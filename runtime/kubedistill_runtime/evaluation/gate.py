@@ -4,8 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kubedistill.report import GateVerdict
-from kubedistill.report_words import control_text, fields_of, is_agreement, words_of
+from kubedistill.report.models import GateVerdict
+from kubedistill.report.words import control_text, fields_of, is_agreement, words_of
 from kubedistill.v1alpha1 import Gate
 
 if TYPE_CHECKING:

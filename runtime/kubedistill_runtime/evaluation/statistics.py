@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import binomtest
 
-from kubedistill.report import Verdict
+from kubedistill.report.models import Verdict
 
 RESAMPLES, SIGNIFICANT = 10_000, 0.05
 _CHUNK = 500  # resamples held in memory at once

@@ -8,7 +8,7 @@ from typing import Any
 
 from kubedistill.canonical import digest
 from kubedistill.contract import StageJob
-from kubedistill.report import LatencyControl
+from kubedistill.report.models import LatencyControl
 from kubedistill_runtime.chat import date_for, load_stop_ids
 from kubedistill_runtime.checks.student_lengths import student_context
 from kubedistill_runtime.evaluation.arms import Tested

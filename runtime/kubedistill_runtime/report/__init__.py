@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from kubedistill.contract import StageJob
-from kubedistill.report import Report
+from kubedistill.report.models import Report
 from kubedistill.stored import read_stored_json
 from kubedistill_runtime.storage.store import Store
 

@@ -1,9 +1,9 @@
 """report.md: the report for a terminal or a pull request."""
 
 from kubedistill.printing import printable_line
-from kubedistill.report import Report
-from kubedistill.report_table import headline, table_lines
-from kubedistill.report_words import (
+from kubedistill.report.models import Report
+from kubedistill.report.table import headline, table_lines
+from kubedistill.report.words import (
     control_text,
     fields_of,
     gate_details,

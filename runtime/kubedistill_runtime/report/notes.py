@@ -1,6 +1,6 @@
 """Notes of a report: why a cost or a comparison of times is not there."""
 
-from kubedistill.report import Report
+from kubedistill.report.models import Report
 
 
 def cost_notes(report: Report) -> list[str]:

@@ -7,9 +7,9 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup
 
 from kubedistill.printing import printable
-from kubedistill.report import Example, Report
-from kubedistill.report_table import NOT_KNOWN, Line, headline, table_lines
-from kubedistill.report_words import (
+from kubedistill.report.models import Example, Report
+from kubedistill.report.table import NOT_KNOWN, Line, headline, table_lines
+from kubedistill.report.words import (
     DROPPED,
     control_text,
     fields_of,

@@ -12,7 +12,7 @@ mpl.use("svg")
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from kubedistill.report import Report
+from kubedistill.report.models import Report
 
 TEACHER, BASELINE, DISTILLED = "#8b7fd6", "#9aa5b1", "#0d9488"
 # Stand-ins that become the page's own colours, which differ on white and on black.

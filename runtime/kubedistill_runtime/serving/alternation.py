@@ -10,7 +10,7 @@ from statistics import median
 from typing import Any, Literal, Self
 
 from kubedistill.errors import InvalidModel
-from kubedistill.report import LatencyControl
+from kubedistill.report.models import LatencyControl
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.serving.engine import Engine, Sampling
 from kubedistill_runtime.serving.figures import (

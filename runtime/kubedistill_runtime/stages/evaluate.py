@@ -6,8 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 from kubedistill.contract import StageJob
-from kubedistill.report import Example, GateVerdict, Report
-from kubedistill.report_words import gate_text
+from kubedistill.report.models import Example, GateVerdict, Report
+from kubedistill.report.words import gate_text
 from kubedistill_runtime.answers import Answered
 from kubedistill_runtime.checks.splits import sample
 from kubedistill_runtime.evaluation.arms import Judgement, Tested, judge

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from kubedistill.azureml.models import load_models
-from kubedistill.azureml.translation import Translation, translate
+from kubedistill.importers.azureml.models import load_models
+from kubedistill.importers.azureml.translation import Translation, translate
 
 Values = dict[str, Any]
 HOST = "https://meta-llama-3-1-405b-instruct-prod.westus3.models.ai.azure.com"

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from kubedistill.azureml.models import find_model, load_models, plain_name
 from kubedistill.errors import InvalidManifest
+from kubedistill.importers.azureml.models import find_model, load_models, plain_name
 
 # The teachers and students that Azure ML offers, and where they are.
 OFFERED = {

@@ -7,10 +7,10 @@ from typing import Any, get_args
 
 import pytest
 
-from kubedistill.azureml.fields import FIELDS
-from kubedistill.azureml.readers import TASKS
-from kubedistill.azureml.translation import Translation
 from kubedistill.errors import InvalidManifest
+from kubedistill.importers.azureml.fields import FIELDS
+from kubedistill.importers.azureml.readers import TASKS
+from kubedistill.importers.azureml.translation import Translation
 from kubedistill.v1alpha1 import DistillationJob, Generation, Task, Teacher
 from kubedistill.v1alpha1.task import TaskType
 

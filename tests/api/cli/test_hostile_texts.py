@@ -148,7 +148,7 @@ def test_a_terminal_that_is_drawn_on_obeys_rich_alone(drawn: str, hostile_job: d
 PRINTERS = {"kubedistill/cli/output.py", "kubedistill/cli/terminal.py", "kubedistill_operator/__main__.py"}
 """The modules that may print: all others ask them."""
 MACHINES = {
-    "kubedistill/crd.py", "kubedistill/reference.py", "kubedistill_operator/telemetry/logs.py",
+    "kubedistill/schema/crd.py", "kubedistill/schema/reference.py", "kubedistill_operator/telemetry/logs.py",
     "kubedistill_operator/loop/replica.py", "kubedistill_runtime/__main__.py",
 }  # fmt: skip
 """Modules that write what is generated, or JSON, which has escapes of its own."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from kubedistill.azureml.models import load_models
-from kubedistill.manifest import load_manifest
+from kubedistill.importers.azureml.models import load_models
+from kubedistill.manifest.loading import load_manifest
 
 AZURE = """\
 type: distillation

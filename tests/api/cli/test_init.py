@@ -7,7 +7,7 @@ from typing import get_args
 
 import pytest
 
-from kubedistill.manifest import load_manifest
+from kubedistill.manifest.loading import load_manifest
 from kubedistill.v1alpha1.task import TaskType
 
 TASKS = get_args(TaskType)

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from kubedistill import process
+from kubedistill import runtime_process as process
 from kubedistill.cli.process import failed_event
 from kubedistill.errors import InvalidInput
-from kubedistill.process import Event, RuntimeDied, check_runtime, run_runtime, runtime_arguments
+from kubedistill.runtime_process import Event, RuntimeDied, check_runtime, run_runtime, runtime_arguments
 
 SAY = "def say(**event): print(json.dumps(event), flush=True)\n"
 

@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from kubedistill.cli.report import show_comparison
+from kubedistill.client.evaluation import comparison_of
 from kubedistill.client.job import read_job
-from kubedistill.client.judging import comparison_of
-from kubedistill.client.kept import KeptReport
+from kubedistill.client.storage import KeptReport
 from support import sample_reports as made
 
 FAILED = "gain 0.05 is below minGain 0.5"

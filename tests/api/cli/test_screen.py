@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from kubedistill.cli.screen import show
-from kubedistill.process import Event
-from kubedistill.report import LatencyControl, Report
+from kubedistill.report.models import LatencyControl, Report
+from kubedistill.runtime_process import Event
 from kubedistill.v1alpha1 import DistillationJob
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from kubedistill import errors
-from kubedistill.client.answers import read_answer
 from kubedistill.client.request import Request
+from kubedistill.client.responses import read_answer
 
 GET = Request("get", namespace="team-a", name="support")
 LIST = Request("list", namespace="team-a")

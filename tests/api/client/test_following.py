@@ -6,7 +6,7 @@ import pytest
 
 from kubedistill.client import drivers
 from kubedistill.client.drivers import Driver
-from kubedistill.client.following import PATIENCE_SECONDS, follow
+from kubedistill.client.follow import PATIENCE_SECONDS, follow
 from kubedistill.errors import ClusterUnavailable, NoSuchJob, WaitTimeout
 
 AWAY = ClusterUnavailable("away")

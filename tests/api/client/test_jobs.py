@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from kubedistill.client import scripts
+from kubedistill.client import operations as scripts
 from kubedistill.client.drivers import Driver
 from kubedistill.client.job import Job, manifest_of, read_job
 from kubedistill.errors import GateMissed, InvalidManifest, JobFailed, NoSuchJob

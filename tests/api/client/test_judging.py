@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kubedistill.client.drivers import Driver
-from kubedistill.client.judging import METRICS, compare, evaluate
+from kubedistill.client.evaluation import METRICS, compare, evaluate
 from kubedistill.errors import InvalidInput, NotAllowed, NotKept
 from support.sample_reports import make_values
 

@@ -6,7 +6,7 @@ import pytest
 
 from kubedistill.chain import StageName
 from kubedistill.errors import InvalidInput, InvalidManifest, PoolNotAllowed, TooFewGPUs, UnknownPool
-from kubedistill.settings import Pool, Resources
+from kubedistill.manifest.settings import Pool, Resources
 from kubedistill.v1alpha1 import Spec, spec_values
 from kubedistill_operator.children.attempt import check_children
 from kubedistill_operator.children.layout import Layout, lay_out

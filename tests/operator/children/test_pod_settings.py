@@ -9,7 +9,7 @@ import pytest
 import requests.utils
 from pydantic import ValidationError
 
-from kubedistill.settings import Images, PodSecurityContext, Settings
+from kubedistill.manifest.settings import Images, PodSecurityContext, Settings
 from kubedistill_operator.children.request import ChildRequest
 from support.child_scenarios import (
     EVERY_SETTING,

@@ -8,8 +8,8 @@ import pytest
 from pydantic import ValidationError
 
 from kubedistill.errors import InvalidPool
-from kubedistill.problems import find_problem
-from kubedistill.settings import Images, Pool, Settings
+from kubedistill.manifest.problems import find_problem
+from kubedistill.manifest.settings import Images, Pool, Settings
 from kubedistill.stored import read_stored
 from kubedistill_operator.children.attempt import build_children, check_children
 from support.child_scenarios import ROOT, request_of

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from kubedistill.chain import STAGES
 from kubedistill.errors import InvalidInput
-from kubedistill.settings import Pool
+from kubedistill.manifest.settings import Pool
 from kubedistill_operator.children.attempt import build_children, check_children
 from kubedistill_operator.children.network import network_variables
 from kubedistill_operator.children.quantities import number

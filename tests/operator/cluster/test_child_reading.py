@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubedistill.settings import Pool, Settings
+from kubedistill.manifest.settings import Pool, Settings
 from kubedistill.v1alpha1 import Run
 from kubedistill_operator.cluster.child_reading import check_frozen, clip, is_owned, read_child, read_frozen
 from kubedistill_operator.cluster.failures import NotUnderstood

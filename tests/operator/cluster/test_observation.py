@@ -10,7 +10,7 @@ import pytest
 from aiohttp import web
 
 from kubedistill.contract import StageResult
-from kubedistill.settings import CaBundle, DefaultStorage, Rbac, Settings
+from kubedistill.manifest.settings import CaBundle, DefaultStorage, Rbac, Settings
 from kubedistill.v1alpha1 import Status
 from kubedistill_operator.cluster.client import Cluster
 from kubedistill_operator.cluster.failed_pods import FailedPods

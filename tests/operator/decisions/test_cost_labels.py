@@ -7,7 +7,7 @@ from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import ValidationError
 
-from kubedistill.settings import DefaultStorage, Settings
+from kubedistill.manifest.settings import DefaultStorage, Settings
 from kubedistill.v1alpha1 import Run, Status
 from kubedistill_operator.job import Job
 from kubedistill_operator.telemetry.metrics import Metrics

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from kubedistill.errors import PolicyViolated
-from kubedistill.settings import Policy
+from kubedistill.manifest.settings import Policy
 from kubedistill.v1alpha1 import Spec, spec_values
 from kubedistill_operator.decisions.policy import check_policy
 from kubedistill_operator.status import find_condition

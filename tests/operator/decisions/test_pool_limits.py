@@ -2,7 +2,7 @@
 
 import pytest
 
-from kubedistill.settings import Pool, Settings
+from kubedistill.manifest.settings import Pool, Settings
 from kubedistill.v1alpha1 import Condition, Run, StageStatus, Status
 from kubedistill_operator.job import Job
 from kubedistill_operator.status import find_condition

@@ -7,7 +7,7 @@ from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from kubedistill.chain import CHAIN, STAGES
-from kubedistill.settings import Resources
+from kubedistill.manifest.settings import Resources
 from kubedistill.v1alpha1 import StageStatus, Status
 from kubedistill_operator.decisions.ends import GRACEFUL
 from kubedistill_operator.observed import Pod, Rival

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from kubedistill.canonical import text_digest
-from kubedistill.settings import DefaultStorage, Images, Policy, Pool, Resources, Settings
+from kubedistill.manifest.settings import DefaultStorage, Images, Policy, Pool, Resources, Settings
 from kubedistill_operator.decisions.freeze import freeze, frozen_manifest
 from kubedistill_operator.names import frozen_name, service_account_name
 from kubedistill_operator.observed import Frozen, Refusal

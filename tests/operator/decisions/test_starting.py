@@ -4,7 +4,7 @@ import pytest
 
 from kubedistill.chain import CHAIN
 from kubedistill.contract import ArtifactRef
-from kubedistill.settings import Images, PodSecurityContext, Pool
+from kubedistill.manifest.settings import Images, PodSecurityContext, Pool
 from kubedistill.v1alpha1 import Restarts
 from kubedistill_operator.status import find_condition, is_true, with_stage
 from support.fake_cluster import FakeCluster, begin, reason_of, small_spec, stage_of

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubedistill.settings import DefaultStorage, SharedStorage
+from kubedistill.manifest.settings import DefaultStorage, SharedStorage
 from kubedistill_operator.decisions.placement import find_obstacle
 from kubedistill_operator.decisions.stores import find_store, find_uri
 from kubedistill_operator.observed import Observed

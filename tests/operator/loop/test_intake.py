@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from kubedistill.settings import DefaultStorage, Settings
+from kubedistill.manifest.settings import DefaultStorage, Settings
 from kubedistill.v1alpha1 import Status
 from kubedistill_operator.cluster.observation import Observer
 from kubedistill_operator.job import Key

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
-from kubedistill.settings import Settings
+from kubedistill.manifest.settings import Settings
 from kubedistill.v1alpha1 import Status
 from kubedistill_operator.cluster.client import Cluster
 from kubedistill_operator.loop.controller import Controller

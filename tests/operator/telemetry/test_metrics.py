@@ -12,7 +12,7 @@ from prometheus_client.samples import Sample
 
 from kubedistill.chain import STAGES
 from kubedistill.contract import StageProgress
-from kubedistill.settings import DefaultStorage
+from kubedistill.manifest.settings import DefaultStorage
 from kubedistill.v1alpha1 import Condition, Restarts, StageStatus, Status
 from kubedistill.v1alpha1.status import Phase
 from kubedistill_operator.job import Job

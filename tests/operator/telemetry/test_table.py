@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from kubedistill.contract import StageProgress
-from kubedistill.settings import DefaultStorage, SharedStorage
+from kubedistill.manifest.settings import DefaultStorage, SharedStorage
 from kubedistill.v1alpha1 import ArtifactStatus, Condition, Restarts, Run, Spec, StageStatus, Status
 from kubedistill_operator.decisions.stores import find_store
 from kubedistill_operator.job import Job

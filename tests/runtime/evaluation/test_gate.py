@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from kubedistill.report_words import gate_state
+from kubedistill.report.words import gate_state
 from kubedistill.v1alpha1 import Gate
 from kubedistill_runtime.evaluation.arms import Judgement
 from kubedistill_runtime.evaluation.gate import RULES, decide

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from kubedistill.report import LatencyControl, Report
-from kubedistill.report_table import headline, table_lines
-from kubedistill.report_words import gate_text, records_text
+from kubedistill.report.models import LatencyControl, Report
+from kubedistill.report.table import headline, table_lines
+from kubedistill.report.words import gate_text, records_text
 from kubedistill.v1alpha1 import Gate, Task
 from kubedistill_runtime.evaluation.arms import judge
 from kubedistill_runtime.evaluation.gate import decide

@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 
 from kubedistill.printing import printable
-from kubedistill.report import Report
+from kubedistill.report.models import Report
 from kubedistill_runtime.report.markdown import render_markdown
 from kubedistill_runtime.report.page import render_page
 from support import sample_reports as made

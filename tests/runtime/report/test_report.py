@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from kubedistill.report import Report
+from kubedistill.report.models import Report
 from kubedistill_runtime.report import write_report
 from kubedistill_runtime.report.markdown import render_markdown
 from kubedistill_runtime.report.plots import plot_curve

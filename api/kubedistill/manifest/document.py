@@ -15,7 +15,7 @@ from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent, Documen
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from kubedistill.errors import InvalidManifest
-from kubedistill.problems import Location, field_path
+from kubedistill.manifest.problems import Location, field_path
 
 MAX_BYTES = 1024 * 1024  # the API server takes no larger object
 MAX_DEPTH = 64

@@ -5,9 +5,9 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from kubedistill.document import read_document
 from kubedistill.errors import InvalidManifest
-from kubedistill.problems import find_problem, shown
+from kubedistill.manifest.document import read_document
+from kubedistill.manifest.problems import find_problem, shown
 from kubedistill.v1alpha1 import API_VERSION, KIND, DistillationJob
 
 

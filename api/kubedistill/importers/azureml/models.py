@@ -8,9 +8,9 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
-from kubedistill.document import Wanted, read_document
 from kubedistill.errors import InvalidManifest
-from kubedistill.problems import find_problem
+from kubedistill.manifest.document import Wanted, read_document
+from kubedistill.manifest.problems import find_problem
 from kubedistill.v1alpha1 import TeacherModel
 from kubedistill.v1alpha1.base import Model
 
@@ -28,7 +28,7 @@ class ModelTable(Model):
 
 def load_models(own: Path | None = None) -> Models:
     """The package's table, below the user's own; raises InvalidManifest with file, line, problem and fix."""
-    with as_file(files("kubedistill.azureml") / "models.yaml") as path:
+    with as_file(files("kubedistill.importers.azureml") / "models.yaml") as path:
         known = _read(path)
     return known | (_read(own) if own is not None else {})
 

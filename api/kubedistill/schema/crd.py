@@ -1,4 +1,4 @@
-"""The CRD generator: `python -m kubedistill.crd` prints crds/kubedistill.io_distillationjobs.yaml.
+"""The CRD generator: `python -m kubedistill.schema.crd` prints crds/kubedistill.io_distillationjobs.yaml.
 
 pydantic's JSON schema becomes a structural schema, the API server's dialect of OpenAPI 3.0: no references, no unions,
 no nulls (an optional field is absent), booleans for exclusive limits. Only keywords that are known here pass, so a
@@ -15,8 +15,8 @@ from ruamel.yaml import YAML
 from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import SafeRepresenter
 
-from kubedistill.stored_status import RENAMES
 from kubedistill.v1alpha1 import GROUP, KIND, PLURAL, VERSION, DistillationJob, Spec, Status
+from kubedistill.v1alpha1.stored_status import RENAMES
 
 Schema = dict[str, Any]
 

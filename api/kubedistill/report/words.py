@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from kubedistill.report import Comparison, GateVerdict, LatencyControl, Verdict
+from kubedistill.report.models import Comparison, GateVerdict, LatencyControl, Verdict
 
 Outcome = Literal[
     "better", "teacher no better", "worse", "not distinguishable",

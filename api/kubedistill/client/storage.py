@@ -8,13 +8,13 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from kubedistill.client import scripts
+from kubedistill.client import operations as scripts
 from kubedistill.client.job import Job
 from kubedistill.client.request import Request, Script
 from kubedistill.errors import NotAllowed, NotKept
+from kubedistill.manifest.problems import find_problem
 from kubedistill.paths import uri_path
-from kubedistill.problems import find_problem
-from kubedistill.report import Report
+from kubedistill.report.models import Report
 from kubedistill.stored import read_stored_json
 from kubedistill.v1alpha1 import StageStatus
 

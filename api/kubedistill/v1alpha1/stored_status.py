@@ -12,7 +12,7 @@ from typing import Any, Final
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from kubedistill.problems import Location, field_path, find_problem
+from kubedistill.manifest.problems import Location, field_path, find_problem
 from kubedistill.stored import read_stored
 from kubedistill.v1alpha1 import Status
 

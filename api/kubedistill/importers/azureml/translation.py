@@ -8,12 +8,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from kubedistill.azureml.fields import FIELDS, Field
-from kubedistill.azureml.models import Models
-from kubedistill.azureml.readers import Leaf, Reading, read_name
-from kubedistill.document import Document, Wanted, read_document
 from kubedistill.errors import InvalidManifest
-from kubedistill.problems import Location, field_path, find_problem, shown
+from kubedistill.importers.azureml.fields import FIELDS, Field
+from kubedistill.importers.azureml.models import Models
+from kubedistill.importers.azureml.readers import Leaf, Reading, read_name
+from kubedistill.manifest.document import Document, Wanted, read_document
+from kubedistill.manifest.problems import Location, field_path, find_problem, shown
 from kubedistill.v1alpha1 import API_VERSION, KIND, DistillationJob
 
 Values = dict[str, Any]

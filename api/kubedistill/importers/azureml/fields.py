@@ -6,7 +6,7 @@ To carry one more field over, give its row a target. A stop (`.*`) at the end of
 from dataclasses import dataclass
 from typing import Any
 
-from kubedistill.azureml.readers import (
+from kubedistill.importers.azureml.readers import (
     Reader,
     read_count,
     read_data,

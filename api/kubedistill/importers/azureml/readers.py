@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import unquote
 
-from kubedistill.azureml.models import Models, find_model
 from kubedistill.errors import InvalidManifest
-from kubedistill.problems import shown
+from kubedistill.importers.azureml.models import Models, find_model
+from kubedistill.manifest.problems import shown
 from kubedistill.v1alpha1 import TeacherModel
 from kubedistill.v1alpha1.job import MAX_NAME_LENGTH
 from kubedistill.v1alpha1.task import TaskType

@@ -7,7 +7,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from kubedistill.errors import InvalidManifest
-from kubedistill.problems import find_problem
+from kubedistill.manifest.problems import find_problem
 from kubedistill.v1alpha1 import API_VERSION, KIND, DistillationJob
 from kubedistill.v1alpha1.task import TaskType
 
@@ -84,7 +84,7 @@ def _task(asked: str) -> str:
 
 def _model(name: str) -> dict[str, Any]:
     """A source as it is, or the model that a well-known name stands for."""
-    from kubedistill.azureml.models import load_models, plain_name
+    from kubedistill.importers.azureml.models import load_models, plain_name
 
     known = load_models()
     found = known.get(plain_name(name)) or next((one for one in known.values() if one.source == f"hf://{name}"), None)

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Literal, get_args
 
-from kubedistill.client import scripts
+from kubedistill.client import operations as scripts
 from kubedistill.client.job import Job
-from kubedistill.client.kept import KeptReport, check_readable, find_report
 from kubedistill.client.request import Script
+from kubedistill.client.storage import KeptReport, check_readable, find_report
 from kubedistill.errors import InvalidInput, NotKept
 from kubedistill.printing import printable_line
-from kubedistill.report import Arm, ArmName, Report
-from kubedistill.report_table import headline, table_lines
+from kubedistill.report.models import Arm, ArmName, Report
+from kubedistill.report.table import headline, table_lines
 from kubedistill.v1alpha1 import Result
 
 _FIGURES: dict[str, Callable[[Arm], float | None]] = {

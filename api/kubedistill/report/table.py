@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from kubedistill.report import Arm, Comparison, Report
-from kubedistill.report_words import fields_of, is_agreement, words_of
+from kubedistill.report.models import Arm, Comparison, Report
+from kubedistill.report.words import fields_of, is_agreement, words_of
 
 NOT_KNOWN = "-"
 NOISE = "noise"

@@ -1,11 +1,11 @@
-"""The reference page: `python -m kubedistill.reference` prints docs/reference.md from the resource models."""
+"""The reference page: `python -m kubedistill.schema.reference` prints docs/reference.md from the resource models."""
 
 import json
 import sys
 from collections.abc import Iterator
 from typing import Any, TextIO
 
-from kubedistill.crd import Schema, structural_schema
+from kubedistill.schema.crd import Schema, structural_schema
 from kubedistill.v1alpha1 import API_VERSION, KIND, LIVE_FIELDS, Spec, Status
 
 _HEAD = f"""# {KIND}, {API_VERSION}

@@ -1,0 +1,1 @@
+"""The report: its models, the words of its outcomes, and the table of it that people read."""
