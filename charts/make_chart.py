@@ -1,7 +1,7 @@
 """The chart generator: `make chart` writes what follows from the models into charts/kubedistill.
 
-values.yaml and values.schema.json come from chart_values, the CRD template from kubedistill.schema.crd, the rules of the
-roles from deploy/rbac; README.md gets its table of values between two marks, and Chart.yaml its list of images.
+values.yaml and values.schema.json come from chart_values, the CRD template from kubedistill.schema.crd, the rules of
+the roles from deploy/rbac; README.md gets its table of values between two marks, and Chart.yaml its list of images.
 """
 
 import io

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kubedistill import errors
-from kubedistill import runtime_process as process
+from kubedistill import errors, runtime_process
 from kubedistill.reasons import REASONS
 from kubedistill.v1alpha1.stored_status import NOT_UNDERSTOOD
 from kubedistill_operator.cluster.execution import read_refusal
@@ -64,7 +63,7 @@ def tables(page: str, *, section: str = "") -> list[list[str]]:
 def said() -> set[str]:
     """Every reason that the sources say."""
     said = {*said_by_deciders(), *causes._BY_EVIDENCE, *diagnosis.REASONS, NAME_TAKEN, NOT_UNDERSTOOD, *OTHERS}
-    return (said | {process.RuntimeDied.reason, *(kind.reason for kind in error_classes())}) - FINE
+    return (said | {runtime_process.RuntimeDied.reason, *(kind.reason for kind in error_classes())}) - FINE
 
 
 def test_every_reason_is_in_the_table(said: set[str]) -> None:

@@ -8,10 +8,10 @@ from typing import Annotated
 
 import typer
 
-from kubedistill.client import operations as scripts
+from kubedistill.client import operations
 from kubedistill.client.access import Access, find_access
-from kubedistill.client.drivers import Driver
-from kubedistill.client.request import Found, Script
+from kubedistill.client.interpreters import Interpreter
+from kubedistill.client.request import Found, Operation
 from kubedistill.errors import KubedistillError
 
 RESOURCE = "distillationjob.kubedistill.io"
@@ -30,7 +30,7 @@ StoreHere = Annotated[
 class Session:
     """One connection, and the namespace that is meant."""
 
-    driver: Driver
+    interpreter: Interpreter
     access: Access
 
     @property
@@ -38,9 +38,9 @@ class Session:
         """The namespace that is meant."""
         return self.access.namespace
 
-    def run(self, script: Script[Found]) -> Found:
-        """A script's result."""
-        return self.driver.run(script)
+    def run(self, operation: Operation[Found]) -> Found:
+        """An operation's result."""
+        return self.interpreter.run(operation)
 
 
 @contextlib.contextmanager
@@ -51,7 +51,7 @@ def session(*, kubeconfig: Path | None, context: str | None, namespace: str | No
 
     server = ApiServer(access)
     try:
-        yield Session(Driver(server), access)
+        yield Session(Interpreter(server), access)
     finally:
         server.close()
 
@@ -61,7 +61,7 @@ def job_names(context: typer.Context, incomplete: str) -> list[str]:
     asked = {name: context.params.get(name) for name in ("kubeconfig", "context", "namespace")}
     try:
         with session(**asked) as found:
-            jobs = found.run(scripts.resources(namespace=found.namespace))
+            jobs = found.run(operations.resources(namespace=found.namespace))
     except KubedistillError:  # a shell that completes has no place for a message
         return []
     return [name for job in jobs if (name := str(job["metadata"]["name"])).startswith(incomplete)]

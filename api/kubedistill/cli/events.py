@@ -7,7 +7,7 @@ from typing import Any
 from kubedistill.cli.changes import short_time
 from kubedistill.cli.cluster import Context, JobName, Kubeconfig, Namespace, session
 from kubedistill.cli.output import DataOutput, print_values, say_line
-from kubedistill.client import operations as scripts
+from kubedistill.client import operations
 from kubedistill.client.operations import event_time
 
 
@@ -21,7 +21,7 @@ def events(
 ) -> None:
     """List what happened to a job, the oldest first; a cluster forgets its events after an hour."""
     with session(kubeconfig=kubeconfig, context=context, namespace=namespace) as connection:
-        found = connection.run(scripts.events(job, namespace=connection.namespace))
+        found = connection.run(operations.events(job, namespace=connection.namespace))
     if output is not None:
         print_values({"apiVersion": "v1", "kind": "List", "items": found}, output)
         return

@@ -6,7 +6,7 @@ import typer
 
 from kubedistill.cli.cluster import Context, Kubeconfig, Namespace, Session, job_names, session
 from kubedistill.cli.output import print_resource, print_values, say_line, without_managers
-from kubedistill.client import operations as scripts
+from kubedistill.client import operations
 from kubedistill.printing import printable_line
 
 Form = Literal["json", "yaml", "name", "wide"]
@@ -35,7 +35,7 @@ def get(
 
 
 def _show_one(connection: Session, name: str, output: Form | None) -> None:
-    found = connection.run(scripts.get(name, namespace=connection.namespace))
+    found = connection.run(operations.get(name, namespace=connection.namespace))
     if output is not None and output != "wide":
         print_resource(found.values, output)
         return
@@ -47,7 +47,7 @@ def _show_one(connection: Session, name: str, output: Form | None) -> None:
 
 def _list(connection: Session, namespace: str, name: str, output: Form | None) -> None:
     if output in ("json", "yaml", "name"):
-        found = connection.run(scripts.resources(namespace=namespace))
+        found = connection.run(operations.resources(namespace=namespace))
         if output == "name":
             for one in found:
                 print_resource(one, "name")
@@ -56,8 +56,8 @@ def _list(connection: Session, namespace: str, name: str, output: Form | None) -
         print_values({"apiVersion": "v1", "kind": "List", "items": items}, output)
         return
     if name:
-        connection.run(scripts.get(name, namespace=namespace))  # refused here where it is not there
-    drawn = connection.run(scripts.table(namespace=namespace, name=name))
+        connection.run(operations.get(name, namespace=namespace))  # refused here where it is not there
+    drawn = connection.run(operations.table(namespace=namespace, name=name))
     if not drawn["rows"]:
         place = f"namespace {namespace}" if namespace else "the cluster"
         say_line(f"There are no jobs in {place}.", err=True)

@@ -9,7 +9,7 @@ import typer
 from kubedistill.chain import StageName
 from kubedistill.cli.cluster import Context, JobName, Kubeconfig, Namespace, Session, StoreHere, session
 from kubedistill.cli.output import say_colored, say_line
-from kubedistill.client import operations as scripts
+from kubedistill.client import operations
 from kubedistill.client.logs import Log
 from kubedistill.client.logs import logs as read_logs
 from kubedistill.errors import NotKept
@@ -33,14 +33,14 @@ def logs(
 ) -> None:
     """Print what a stage's driver says: from its pod while that is there, and from the store after."""
     with session(kubeconfig=kubeconfig, context=context, namespace=namespace) as connection:
-        script = read_logs(job, namespace=connection.namespace, stage=stage, store=store)
+        operation = read_logs(job, namespace=connection.namespace, stage=stage, store=store)
         if not follow:
-            for log in connection.run(script):
+            for log in connection.run(operation):
                 _print(log, skip=0, raw=raw)
             return
         printed: dict[str, int] = {}
         while True:
-            over = connection.run(scripts.get(job, namespace=connection.namespace)).is_over
+            over = connection.run(operations.get(job, namespace=connection.namespace)).is_over
             for log in _whatever_is_there(connection, job, stage, store):
                 _print(log, skip=printed.get(log.source, 0), raw=raw)
                 printed[log.source] = len(log.lines)

@@ -8,10 +8,10 @@ import typer
 
 from kubedistill.cli.cluster import Context, JobName, Kubeconfig, Namespace, StoreHere, session
 from kubedistill.cli.output import DataOutput, print_values, say, say_line
-from kubedistill.client import operations as scripts
+from kubedistill.client import operations
 from kubedistill.client.evaluation import Comparison, comparison_of
 from kubedistill.client.job import Job
-from kubedistill.client.request import Script
+from kubedistill.client.request import Operation
 from kubedistill.client.storage import find_report
 from kubedistill.errors import InvalidInput
 from kubedistill.report.models import GateVerdict
@@ -43,8 +43,8 @@ def report(
         typer.launch(Path(comparison.page).as_uri())
 
 
-def _find(name: str, *, namespace: str, store: Path | None) -> Script[tuple[Job, Comparison]]:
-    job = yield from scripts.get(name, namespace=namespace)
+def _find(name: str, *, namespace: str, store: Path | None) -> Operation[tuple[Job, Comparison]]:
+    job = yield from operations.get(name, namespace=namespace)
     return job, comparison_of(job, (yield from find_report(job, store=store)))
 
 

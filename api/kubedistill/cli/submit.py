@@ -9,7 +9,7 @@ from kubedistill.cli.output import Output, print_resource, say_line
 from kubedistill.cli.program import named
 from kubedistill.cli.validate import Manifest
 from kubedistill.cli.watch import follow_job
-from kubedistill.client import operations as scripts
+from kubedistill.client import operations
 from kubedistill.client.job import Job
 from kubedistill.manifest.document import read_document
 from kubedistill.manifest.loading import load_manifest
@@ -30,8 +30,10 @@ def submit(
     load_manifest(manifest)
     values = read_document(manifest).values  # with the labels and annotations, which the model leaves out
     with session(kubeconfig=kubeconfig, context=context, namespace=namespace) as connection:
-        script = scripts.submit(values, namespace=namespace, default=connection.namespace, force=force, dry_run=dry_run)
-        submitted = connection.run(script)
+        operation = operations.submit(
+            values, namespace=namespace, default=connection.namespace, force=force, dry_run=dry_run
+        )
+        submitted = connection.run(operation)
         job, suffix = submitted.job, " (server dry run)" if dry_run else ""
         if output is not None:
             print_resource(job.values, output)

@@ -5,11 +5,11 @@ from functools import partial
 
 from kubedistill.cli.cluster import RESOURCE, Context, JobName, Kubeconfig, Namespace, session
 from kubedistill.cli.output import Output, print_resource, say_line
-from kubedistill.client import operations as scripts
+from kubedistill.client import operations
 from kubedistill.client.job import Job
-from kubedistill.client.request import Script
+from kubedistill.client.request import Operation
 
-Ask = Callable[..., Script[Job]]
+Ask = Callable[..., Operation[Job]]
 
 
 def _verb(name: str, ask: Ask, tell: Callable[[Job], str], text: str) -> Callable[..., None]:
@@ -35,18 +35,18 @@ def _verb(name: str, ask: Ask, tell: Callable[[Job], str], text: str) -> Callabl
 
 
 suspend = _verb(
-    "suspend", partial(scripts.suspend, value=True), lambda _: "suspended",
+    "suspend", partial(operations.suspend, value=True), lambda _: "suspended",
     "Have a job save and stop; its GPUs are free a minute later.",
 )  # fmt: skip
 resume = _verb(
-    "resume", partial(scripts.suspend, value=False), lambda _: "resumed",
+    "resume", partial(operations.suspend, value=False), lambda _: "resumed",
     "Have a suspended job go on from where it saved.",
 )  # fmt: skip
 rerun = _verb(
-    "rerun", scripts.rerun, lambda job: f"asked for run {job.wanted_run}",
+    "rerun", operations.rerun, lambda job: f"asked for run {job.wanted_run}",
     "Start one more run of a job's spec as it is now; what is in the store is not made again.",
 )  # fmt: skip
 cancel = _verb(
-    "cancel", scripts.cancel, lambda job: "is over already" if job.is_over else "cancelled",
+    "cancel", operations.cancel, lambda job: "is over already" if job.is_over else "cancelled",
     "Stop a job for good; what it has made stays in the store.",
 )  # fmt: skip

@@ -36,7 +36,7 @@ def watch(
 
 def follow_job(connection: Session, name: str, *, namespace: str, timeout: float | None) -> int:
     """Show a job as it changes; returns its exit code."""
-    versions: Iterator[Job] = connection.driver.stream(follow(name, namespace=namespace, seconds=timeout))
+    versions: Iterator[Job] = connection.interpreter.stream(follow(name, namespace=namespace, seconds=timeout))
     from kubedistill.cli.terminal import Terminal
 
     console = Terminal()

@@ -1,16 +1,14 @@
-"""The asynchronous client: the same methods over the same scripts, to be awaited."""
+"""The asynchronous client: the same methods over the same operations, to await."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from kubedistill.client import evaluation as judging
-from kubedistill.client import follow as following
-from kubedistill.client import operations as scripts
-from kubedistill.client import storage as kept
+from kubedistill.client import evaluation, operations, storage
 from kubedistill.client.access import find_access
-from kubedistill.client.drivers import AsyncDriver
 from kubedistill.client.evaluation import METRICS, Comparison, Evaluation
+from kubedistill.client.follow import follow
+from kubedistill.client.interpreters import AsyncInterpreter
 from kubedistill.client.job import Job
 from kubedistill.client.logs import Log, logs
 from kubedistill.client.operations import Submitted
@@ -69,14 +67,14 @@ class AsyncClient:
         return client
 
     def _set_up(self, transport: AsyncTransport, *, namespace: str, store: Path | None) -> None:
-        self._driver = AsyncDriver(transport)
+        self._interpreter = AsyncInterpreter(transport)
         self.namespace = namespace
-        self.jobs = AsyncJobs(self._driver, namespace=namespace, store=store)
-        self.models = AsyncModels(self._driver, namespace=namespace, store=store)
+        self.jobs = AsyncJobs(self._interpreter, namespace=namespace, store=store)
+        self.models = AsyncModels(self._interpreter, namespace=namespace, store=store)
 
     async def close(self) -> None:
         """Let go of connections; on one machine, stop the jobs that run."""
-        await self._driver.transport.close()
+        await self._interpreter.transport.close()
 
     async def __aenter__(self) -> Self:
         return self
@@ -88,8 +86,8 @@ class AsyncClient:
 class AsyncJobs:
     """The jobs of one namespace."""
 
-    def __init__(self, driver: AsyncDriver, *, namespace: str, store: Path | None) -> None:
-        self._driver, self._namespace, self._store = driver, namespace, store
+    def __init__(self, interpreter: AsyncInterpreter, *, namespace: str, store: Path | None) -> None:
+        self._interpreter, self._namespace, self._store = interpreter, namespace, store
 
     async def create_or_update(self, job: DistillationJob | Values, *, force: bool = False) -> Job:
         """Submit a job; an unchanged one is left alone. An edit of a job that has run waits for `rerun`."""
@@ -97,16 +95,16 @@ class AsyncJobs:
 
     async def submit(self, job: DistillationJob | Values, *, force: bool = False) -> Submitted:
         """The same, and it says whether the job was created, configured or unchanged."""
-        script = scripts.submit(job, namespace=None, default=self._namespace, force=force)
-        return await self._driver.run(script)
+        operation = operations.submit(job, namespace=None, default=self._namespace, force=force)
+        return await self._interpreter.run(operation)
 
     async def get(self, name: str) -> Job:
         """One job as it is now; raises NoSuchJob."""
-        return await self._driver.run(scripts.get(name, namespace=self._namespace))
+        return await self._interpreter.run(operations.get(name, namespace=self._namespace))
 
     async def list(self) -> Sequence[Job]:
         """All jobs of the namespace."""
-        return await self._driver.run(scripts.select(namespace=self._namespace))
+        return await self._interpreter.run(operations.select(namespace=self._namespace))
 
     async def status(self, name: str) -> Status:
         """The status of one job."""
@@ -114,62 +112,62 @@ class AsyncJobs:
 
     def stream(self, name: str, *, timeout: float | None = None) -> AsyncIterator[Job]:
         """A job whenever it changes, until its run is over; raises WaitTimeout after `timeout` seconds."""
-        return self._driver.stream(following.follow(name, namespace=self._namespace, seconds=timeout))
+        return self._interpreter.stream(follow(name, namespace=self._namespace, seconds=timeout))
 
     async def wait(self, name: str, *, timeout: float | None = None) -> Job:
         """Wait until a job has succeeded; raises JobFailed or GateMissed, or WaitTimeout after `timeout` seconds."""
-        job = await self._driver.run(following.follow(name, namespace=self._namespace, seconds=timeout))
+        job = await self._interpreter.run(follow(name, namespace=self._namespace, seconds=timeout))
         job.check_success()
         return job
 
     async def suspend(self, name: str) -> Job:
         """Have a job save and stop."""
-        return await self._driver.run(scripts.suspend(name, namespace=self._namespace, value=True))
+        return await self._interpreter.run(operations.suspend(name, namespace=self._namespace, value=True))
 
     async def resume(self, name: str) -> Job:
         """Have it go on."""
-        return await self._driver.run(scripts.suspend(name, namespace=self._namespace, value=False))
+        return await self._interpreter.run(operations.suspend(name, namespace=self._namespace, value=False))
 
     async def rerun(self, name: str) -> Job:
         """Start one more run of the spec as it is now; what is in the store is not made again."""
-        return await self._driver.run(scripts.rerun(name, namespace=self._namespace))
+        return await self._interpreter.run(operations.rerun(name, namespace=self._namespace))
 
     async def cancel(self, name: str) -> Job:
         """Stop a run for good."""
-        return await self._driver.run(scripts.cancel(name, namespace=self._namespace))
+        return await self._interpreter.run(operations.cancel(name, namespace=self._namespace))
 
     async def delete(self, name: str) -> None:
         """Delete a job and its pods; what is in the store stays."""
-        await self._driver.run(scripts.delete(name, namespace=self._namespace))
+        await self._interpreter.run(operations.delete(name, namespace=self._namespace))
 
     async def logs(self, name: str, *, stage: str | None = None) -> Sequence[Log]:
         """The logs of a stage, or of the one at work; raises NotKept where none is to be had from here."""
-        return await self._driver.run(logs(name, namespace=self._namespace, stage=stage, store=self._store))
+        return await self._interpreter.run(logs(name, namespace=self._namespace, stage=stage, store=self._store))
 
     async def events(self, name: str) -> Sequence[Values]:
         """The Kubernetes Events of a job, the oldest first."""
-        return await self._driver.run(scripts.events(name, namespace=self._namespace))
+        return await self._interpreter.run(operations.events(name, namespace=self._namespace))
 
     async def report(self, name: str) -> Report:
         """A job's report; raises NotKept where there is none, or it is out of reach from here."""
-        return await self._driver.run(kept.report(name, namespace=self._namespace, store=self._store))
+        return await self._interpreter.run(storage.report(name, namespace=self._namespace, store=self._store))
 
 
 class AsyncModels:
     """The models that jobs have judged: JOB is the distilled student, JOB/baseline and JOB/teacher the other two."""
 
-    def __init__(self, driver: AsyncDriver, *, namespace: str, store: Path | None) -> None:
-        self._driver, self._namespace, self._store = driver, namespace, store
+    def __init__(self, interpreter: AsyncInterpreter, *, namespace: str, store: Path | None) -> None:
+        self._interpreter, self._namespace, self._store = interpreter, namespace, store
 
     async def evaluate(
         self, model_name: str, test_data: str | Path | None = None, metrics: Sequence[str] = METRICS
     ) -> Evaluation:
         """Figures of a model on its job's test records, as the job has measured them."""
-        script = judging.evaluate(
+        operation = evaluation.evaluate(
             model_name, metrics=metrics, test_data=test_data, namespace=self._namespace, store=self._store
         )
-        return await self._driver.run(script)
+        return await self._interpreter.run(operation)
 
     async def compare(self, name: str) -> Comparison:
         """A job's distilled student beside its teacher and the student before training."""
-        return await self._driver.run(judging.compare(name, namespace=self._namespace, store=self._store))
+        return await self._interpreter.run(evaluation.compare(name, namespace=self._namespace, store=self._store))

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Literal, get_args
 
-from kubedistill.client import operations as scripts
+from kubedistill.client import operations
 from kubedistill.client.job import Job
-from kubedistill.client.request import Script
-from kubedistill.client.storage import KeptReport, check_readable, find_report
+from kubedistill.client.request import Operation
+from kubedistill.client.storage import StoredReport, check_readable, find_report
 from kubedistill.errors import InvalidInput, NotKept
 from kubedistill.printing import printable_line
 from kubedistill.report.models import Arm, ArmName, Report
@@ -106,7 +106,7 @@ def comparison_text(comparison: Comparison) -> str:
 
 def evaluate(
     model: str, *, metrics: Sequence[str], test_data: str | Path | None, namespace: str, store: Path | None
-) -> Script[Evaluation]:
+) -> Operation[Evaluation]:
     """Figures of a job's distilled student, or of JOB/teacher or JOB/baseline, on the job's own test records.
 
     Raises InvalidInput for other test records or an unknown metric, and NotKept where a figure is out of reach.
@@ -116,7 +116,7 @@ def evaluate(
     if arm not in get_args(ArmName):
         fix = f"Write {name}, {name}/baseline or {name}/teacher"
         raise InvalidInput(f'a job has no model "{arm}"', at="model_name", fix=fix)
-    job = yield from scripts.get(name, namespace=namespace)
+    job = yield from operations.get(name, namespace=namespace)
     _check_test_data(job, test_data)
     found = yield from find_report(job, store=store)
     if found.report is None and set(metrics) == {"accuracy"} and job.status.result is not None:
@@ -126,13 +126,13 @@ def evaluate(
     return Evaluation(model, {metric: _figure(judged, metric) for metric in metrics}, "report")
 
 
-def compare(name: str, *, namespace: str, store: Path | None) -> Script[Comparison]:
+def compare(name: str, *, namespace: str, store: Path | None) -> Operation[Comparison]:
     """A job's three models side by side; raises NotKept where it has not been judged."""
-    job = yield from scripts.get(name, namespace=namespace)
+    job = yield from operations.get(name, namespace=namespace)
     return comparison_of(job, (yield from find_report(job, store=store)))
 
 
-def comparison_of(job: Job, found: KeptReport) -> Comparison:
+def comparison_of(job: Job, found: StoredReport) -> Comparison:
     """The comparison that a report, or a job's result, is about."""
     if found.report is not None:
         return Comparison(result_of(found.report), found.report, found.page)

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from kubedistill.client.job import Job, read_job
-from kubedistill.client.request import WATCH_SECONDS, Next, Open, Pause, Request, Script, Show
+from kubedistill.client.request import WATCH_SECONDS, Emit, Next, Open, Operation, Pause, Request
 from kubedistill.errors import ClusterUnavailable, NoSuchJob, WaitTimeout
 
 PATIENCE_SECONDS = 120.0
@@ -13,7 +13,7 @@ _PAUSE_SECONDS = 1.0
 Clock = Callable[[], float]
 
 
-def follow(name: str, *, namespace: str, seconds: float | None = None, clock: Clock = time.monotonic) -> Script[Job]:
+def follow(name: str, *, namespace: str, seconds: float | None = None, clock: Clock = time.monotonic) -> Operation[Job]:
     """Show a job whenever it changes, and return it when its run is over.
 
     Raises NoSuchJob where it is not there or is deleted, WaitTimeout after `seconds`, and ClusterUnavailable where the
@@ -43,7 +43,7 @@ def follow(name: str, *, namespace: str, seconds: float | None = None, clock: Cl
     return seen
 
 
-def _watch(job: Job, *, seconds: int | None) -> Script[Job]:
+def _watch(job: Job, *, seconds: int | None) -> Operation[Job]:
     """Show a job's versions from this one on, until it is over or the watch ends, and return the latest."""
     version = str(job.values["metadata"]["resourceVersion"])
     query = {"fieldSelector": f"metadata.name={job.name}", "resourceVersion": version}
@@ -57,7 +57,7 @@ def _watch(job: Job, *, seconds: int | None) -> Script[Job]:
     return job
 
 
-def _show_new(job: Job, before: Job | None) -> Script[Job]:
+def _show_new(job: Job, before: Job | None) -> Operation[Job]:
     if before is None or job.values != before.values:
-        yield Show(job)
+        yield Emit(job)
     return job

@@ -5,10 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from kubedistill.chain import StageName
-from kubedistill.client import operations as scripts
+from kubedistill.client import operations
 from kubedistill.client.job import Job
-from kubedistill.client.request import Request, Script, Values
-from kubedistill.client.storage import Kept, find_store, log_names, read_logs
+from kubedistill.client.request import Operation, Request, Values
+from kubedistill.client.storage import JobStore, find_store, log_names, read_logs
 from kubedistill.errors import InvalidInput, KubedistillError, NotKept
 from kubedistill.marks import ATTEMPT_LABEL, JOB_UID_LABEL, STAGE_LABEL
 from kubedistill.v1alpha1 import StageStatus
@@ -27,13 +27,13 @@ class Log:
     lines: tuple[str, ...]
 
 
-def logs(name: str, *, namespace: str, stage: str | None, store: Path | None) -> Script[list[Log]]:
+def logs(name: str, *, namespace: str, stage: str | None, store: Path | None) -> Operation[list[Log]]:
     """The logs of a stage, or of the one that is at work or was last.
 
     Raises NotKept, which says where a log would be, where none is to be had from here, and InvalidInput for an unknown
     stage.
     """
-    job = yield from scripts.get(name, namespace=namespace)
+    job = yield from operations.get(name, namespace=namespace)
     chosen = _choose(job, stage)
     kept = yield from find_store(job, store=store)
     patterns = list(log_names(job, chosen))
@@ -64,7 +64,7 @@ def _choose(job: Job, wanted: str | None) -> StageStatus:
     return next((one for one in tried if one.state in ("Starting", "Running", "Stopping")), tried[-1])
 
 
-def _pod_logs(job: Job, stage: StageStatus) -> Script[tuple[list[Log], str]]:
+def _pod_logs(job: Job, stage: StageStatus) -> Operation[tuple[list[Log], str]]:
     """The logs of the driver's pods of the latest attempt, and why one can't be had."""
     if not stage.attempt or not job.uid:
         return [], ""
@@ -93,7 +93,7 @@ def _driver_containers(pod: Values) -> list[str]:
     return [one["name"] for one in containers if one["name"] in _DRIVERS]
 
 
-def _nothing(job: Job, stage: StageStatus, kept: Kept, patterns: list[str], trouble: str) -> NotKept:
+def _nothing(job: Job, stage: StageStatus, kept: JobStore, patterns: list[str], trouble: str) -> NotKept:
     at = f"{job.namespace}/{job.name} {stage.name}"
     if not patterns:
         return NotKept(f"there is no log; the stage is {stage.state}", at=at)

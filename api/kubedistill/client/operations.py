@@ -1,4 +1,4 @@
-"""Scripts: what the clients do with jobs, each as requests and what follows from their answers."""
+"""Operations on jobs: each yields its requests and computes its result from the answers."""
 
 import secrets
 from collections.abc import Mapping
@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from kubedistill.client.job import Job, manifest_of, read_job
-from kubedistill.client.request import Request, Script, Values
+from kubedistill.client.request import Operation, Request, Values
 from kubedistill.errors import InvalidManifest, NoSuchJob
 from kubedistill.marks import CANCEL_ANNOTATION, RERUN_ANNOTATION
 from kubedistill.v1alpha1 import DistillationJob
@@ -27,7 +27,7 @@ class Submitted:
 
 def submit(
     manifest: DistillationJob | Values, *, namespace: str | None, default: str, force: bool, dry_run: bool = False
-) -> Script[Submitted]:
+) -> Operation[Submitted]:
     """Create a job, or bring it to what the manifest says; fields of other managers are taken over by force alone.
 
     `namespace` is the one that was asked for, `default` the one meant where neither it nor the manifest names one.
@@ -49,49 +49,49 @@ def submit(
     return Submitted(read_job(after), _change(before, after))
 
 
-def get(name: str, *, namespace: str) -> Script[Job]:
+def get(name: str, *, namespace: str) -> Operation[Job]:
     """One job as it is now; raises NoSuchJob."""
     return read_job((yield Request("get", namespace=namespace, name=name)))
 
 
-def select(*, namespace: str) -> Script[list[Job]]:
+def select(*, namespace: str) -> Operation[list[Job]]:
     """All jobs of a namespace, or of all where it is empty."""
     return [read_job(one) for one in (yield from resources(namespace=namespace))]
 
 
-def resources(*, namespace: str) -> Script[list[Values]]:
+def resources(*, namespace: str) -> Operation[list[Values]]:
     """The same as JSON values, also those that this version can't read."""
     found = yield Request("list", namespace=namespace)
     return list(found["items"])
 
 
-def table(*, namespace: str, name: str = "") -> Script[Values]:
+def table(*, namespace: str, name: str = "") -> Operation[Values]:
     """The columns that kubectl shows, as the server draws them; those of a priority over 0 are for -o wide."""
     query = {"fieldSelector": f"metadata.name={name}"} if name else {}
     return dict((yield Request("table", namespace=namespace, query=query)))
 
 
-def suspend(name: str, *, namespace: str, value: bool) -> Script[Job]:
+def suspend(name: str, *, namespace: str, value: bool) -> Operation[Job]:
     """Save and stop, or go on."""
     return (yield from _change_it(name, {"spec": {"suspend": value}}, namespace=namespace))
 
 
-def rerun(name: str, *, namespace: str) -> Script[Job]:
+def rerun(name: str, *, namespace: str) -> Operation[Job]:
     """Start one more run of the spec as it is now."""
     return (yield from _annotate(name, RERUN_ANNOTATION, namespace=namespace))
 
 
-def cancel(name: str, *, namespace: str) -> Script[Job]:
+def cancel(name: str, *, namespace: str) -> Operation[Job]:
     """Stop the run for good."""
     return (yield from _annotate(name, CANCEL_ANNOTATION, namespace=namespace))
 
 
-def delete(name: str, *, namespace: str) -> Script[None]:
+def delete(name: str, *, namespace: str) -> Operation[None]:
     """Delete a job and all that it owns in the cluster; what is in the store stays."""
     yield Request("delete", namespace=namespace, name=name, query={"propagationPolicy": "Background"})
 
 
-def events(name: str, *, namespace: str) -> Script[list[Values]]:
+def events(name: str, *, namespace: str) -> Operation[list[Values]]:
     """What Kubernetes tells of a job, the oldest first."""
     job = yield from get(name, namespace=namespace)
     fields = f"involvedObject.uid={job.uid}"
@@ -105,7 +105,7 @@ def event_time(event: Mapping[str, Any]) -> str:
     return next((str(one) for one in times if one), "")
 
 
-def _find(name: str, *, namespace: str) -> Script[Values | None]:
+def _find(name: str, *, namespace: str) -> Operation[Values | None]:
     try:
         return dict((yield Request("get", namespace=namespace, name=name)))
     except NoSuchJob:
@@ -122,11 +122,11 @@ def _change(before: Values | None, after: Values) -> Change:
     return "unchanged" if same else "configured"
 
 
-def _change_it(name: str, patch: Values, *, namespace: str) -> Script[Job]:
+def _change_it(name: str, patch: Values, *, namespace: str) -> Operation[Job]:
     query = {"fieldManager": MANAGER}
     return read_job((yield Request("merge", namespace=namespace, name=name, body=patch, query=query)))
 
 
-def _annotate(name: str, annotation: str, *, namespace: str) -> Script[Job]:
+def _annotate(name: str, annotation: str, *, namespace: str) -> Operation[Job]:
     token = f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(2)}"
     return (yield from _change_it(name, {"metadata": {"annotations": {annotation: token}}}, namespace=namespace))

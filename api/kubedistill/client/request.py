@@ -1,7 +1,8 @@
-"""Requests: what is asked of a cluster, as values. A transport carries them out, a script decides on them.
+"""Requests and the other effects of an operation, as values.
 
-A script is a generator: it yields steps, is sent what came of each (or has its error thrown in), and returns what it
-found. It never waits or talks itself, so one script serves the synchronous and the asynchronous client.
+An operation is a generator that does no I/O: it yields effects, is sent the outcome of each (or has its error thrown
+in), and returns its result. An interpreter performs the effects over a transport, so one operation serves the
+synchronous and the asynchronous client.
 """
 
 from collections.abc import AsyncIterator, Generator, Iterator, Mapping
@@ -48,33 +49,33 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Begin to watch; an earlier watch of the script ends."""
+    """Start a watch; an earlier watch of the operation ends."""
 
     request: Request
 
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """The next event of the watch, as the server writes it; None where it is over."""
+    """Read the next event of the watch, as the server writes it; None at its end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Let time go by."""
+    """Wait."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
-class Show:
-    """Something that whoever follows the script sees at once."""
+class Emit:
+    """Give a value to the caller at once, before the operation ends."""
 
     value: Any
 
 
-Step = Request | Open | Next | Pause | Show
+Effect = Request | Open | Next | Pause | Emit
 Found = TypeVar("Found")
-Script = Generator[Step, Any, Found]
+Operation = Generator[Effect, Any, Found]
 
 
 class Transport(Protocol):

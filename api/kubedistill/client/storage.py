@@ -8,9 +8,9 @@ from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
-from kubedistill.client import operations as scripts
+from kubedistill.client import operations
 from kubedistill.client.job import Job
-from kubedistill.client.request import Request, Script
+from kubedistill.client.request import Operation, Request
 from kubedistill.errors import NotAllowed, NotKept
 from kubedistill.manifest.problems import find_problem
 from kubedistill.paths import uri_path
@@ -22,7 +22,7 @@ _STORE_HERE = "Name the folder where its store is mounted here by --store (Clien
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class JobStore:
     """A job's store: its URI, the claim that it lies on, and the folder that it is here, where it is one."""
 
     uri: str
@@ -38,7 +38,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class KeptReport:
+class StoredReport:
     """A report by the place where it is; its content where it can be read from here."""
 
     report: Report | None
@@ -46,25 +46,25 @@ class KeptReport:
     """report.html: a path, or a URI where it is out of reach."""
 
 
-def find_store(job: Job, *, store: Path | None) -> Script[Kept]:
+def find_store(job: Job, *, store: Path | None) -> Operation[JobStore]:
     """Where a job keeps things; `store` is the folder that its store is here, where that is known."""
     uri, claim = job.spec.storage.uri or "", job.spec.storage.volume_claim
     if not uri and store is None:
         uri = yield from _told_store(job)
-    return Kept(uri, claim, store or _folder(uri))
+    return JobStore(uri, claim, store or _folder(uri))
 
 
-def find_report(job: Job, *, store: Path | None) -> Script[KeptReport]:
+def find_report(job: Job, *, store: Path | None) -> Operation[StoredReport]:
     """A job's report; raises NotKept where there is none yet."""
     kept = yield from find_store(job, store=store)
     names = list(_report_names(job))
     found = next((name for name in names if kept.folder and (kept.folder / f"{name}.json").is_file()), None)
     if found is not None and kept.folder is not None:
-        return KeptReport(_read_report(kept.folder / f"{found}.json"), str(kept.folder / f"{found}.html"))
+        return StoredReport(_read_report(kept.folder / f"{found}.json"), str(kept.folder / f"{found}.html"))
     if job.status.result is None or not names:
         fix = f"`kubedistill watch {job.name}` follows it"
         raise NotKept(f"there is no report yet; the job is {job.phase}", at=f"{job.namespace}/{job.name}", fix=fix)
-    return KeptReport(None, Kept(kept.uri, kept.claim, store).place(f"{names[-1]}.html"))
+    return StoredReport(None, JobStore(kept.uri, kept.claim, store).place(f"{names[-1]}.html"))
 
 
 def _read_report(path: Path) -> Report:
@@ -76,13 +76,13 @@ def _read_report(path: Path) -> Report:
         raise NotKept(f"the report can't be read ({found.at}: {found.problem})", at=str(path), fix=fix) from error
 
 
-def report(name: str, *, namespace: str, store: Path | None) -> Script[Report]:
+def report(name: str, *, namespace: str, store: Path | None) -> Operation[Report]:
     """A job's report itself; raises NotKept where there is none, or it is out of reach from here."""
-    job = yield from scripts.get(name, namespace=namespace)
+    job = yield from operations.get(name, namespace=namespace)
     return check_readable((yield from find_report(job, store=store)), job)
 
 
-def check_readable(found: KeptReport, job: Job) -> Report:
+def check_readable(found: StoredReport, job: Job) -> Report:
     """The report itself; raises NotKept, which says where it is, where it can't be read from here."""
     if found.report is None:
         at = f"{job.namespace}/{job.name}"
@@ -97,7 +97,7 @@ def log_names(job: Job, stage: StageStatus) -> Iterator[str]:
         yield f"runs/{job.namespace}.{job.name}/{run}/{stage.name.lower()}-{attempt}/driver*.log"
 
 
-def read_logs(kept: Kept, pattern: str) -> list[str]:
+def read_logs(kept: JobStore, pattern: str) -> list[str]:
     """The lines of an attempt's kept logs; empty where they are not to be had from here."""
     if kept.folder is None:
         return []
@@ -116,7 +116,7 @@ def _report_names(job: Job) -> Iterator[str]:
         yield f"artifacts/report/{key}/report"
 
 
-def _told_store(job: Job) -> Script[str]:
+def _told_store(job: Job) -> Operation[str]:
     """The store that the operator chose, from what it told the first driver; empty where that can't be read."""
     child = next((stage.child for stage in job.status.stages if stage.child), "")
     if not child:

@@ -4,13 +4,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
-from kubedistill.client import evaluation as judging
-from kubedistill.client import follow as following
-from kubedistill.client import operations as scripts
-from kubedistill.client import storage as kept
+from kubedistill.client import evaluation, operations, storage
 from kubedistill.client.access import find_access
-from kubedistill.client.drivers import Driver
 from kubedistill.client.evaluation import METRICS, Comparison, Evaluation
+from kubedistill.client.follow import follow
+from kubedistill.client.interpreters import Interpreter
 from kubedistill.client.job import Job
 from kubedistill.client.logs import Log, logs
 from kubedistill.client.operations import Submitted
@@ -67,14 +65,14 @@ class Client:
         return client
 
     def _set_up(self, transport: Transport, *, namespace: str, store: Path | None) -> None:
-        self._driver = Driver(transport)
+        self._interpreter = Interpreter(transport)
         self.namespace = namespace
-        self.jobs = Jobs(self._driver, namespace=namespace, store=store)
-        self.models = Models(self._driver, namespace=namespace, store=store)
+        self.jobs = Jobs(self._interpreter, namespace=namespace, store=store)
+        self.models = Models(self._interpreter, namespace=namespace, store=store)
 
     def close(self) -> None:
         """Let go of connections; on one machine, stop the jobs that run."""
-        self._driver.transport.close()
+        self._interpreter.transport.close()
 
     def __enter__(self) -> Self:
         return self
@@ -86,8 +84,8 @@ class Client:
 class Jobs:
     """The jobs of one namespace."""
 
-    def __init__(self, driver: Driver, *, namespace: str, store: Path | None) -> None:
-        self._driver, self._namespace, self._store = driver, namespace, store
+    def __init__(self, interpreter: Interpreter, *, namespace: str, store: Path | None) -> None:
+        self._interpreter, self._namespace, self._store = interpreter, namespace, store
 
     def create_or_update(self, job: DistillationJob | Values, *, force: bool = False) -> Job:
         """Submit a job; an unchanged one is left alone. An edit of a job that has run waits for `rerun`."""
@@ -95,16 +93,16 @@ class Jobs:
 
     def submit(self, job: DistillationJob | Values, *, force: bool = False) -> Submitted:
         """The same, and it says whether the job was created, configured or unchanged."""
-        script = scripts.submit(job, namespace=None, default=self._namespace, force=force)
-        return self._driver.run(script)
+        operation = operations.submit(job, namespace=None, default=self._namespace, force=force)
+        return self._interpreter.run(operation)
 
     def get(self, name: str) -> Job:
         """One job as it is now; raises NoSuchJob."""
-        return self._driver.run(scripts.get(name, namespace=self._namespace))
+        return self._interpreter.run(operations.get(name, namespace=self._namespace))
 
     def list(self) -> Sequence[Job]:
         """All jobs of the namespace."""
-        return self._driver.run(scripts.select(namespace=self._namespace))
+        return self._interpreter.run(operations.select(namespace=self._namespace))
 
     def status(self, name: str) -> Status:
         """The status of one job."""
@@ -112,62 +110,62 @@ class Jobs:
 
     def stream(self, name: str, *, timeout: float | None = None) -> Iterator[Job]:
         """A job whenever it changes, until its run is over; raises WaitTimeout after `timeout` seconds."""
-        return self._driver.stream(following.follow(name, namespace=self._namespace, seconds=timeout))
+        return self._interpreter.stream(follow(name, namespace=self._namespace, seconds=timeout))
 
     def wait(self, name: str, *, timeout: float | None = None) -> Job:
         """Wait until a job has succeeded; raises JobFailed or GateMissed, or WaitTimeout after `timeout` seconds."""
-        job = self._driver.run(following.follow(name, namespace=self._namespace, seconds=timeout))
+        job = self._interpreter.run(follow(name, namespace=self._namespace, seconds=timeout))
         job.check_success()
         return job
 
     def suspend(self, name: str) -> Job:
         """Have a job save and stop."""
-        return self._driver.run(scripts.suspend(name, namespace=self._namespace, value=True))
+        return self._interpreter.run(operations.suspend(name, namespace=self._namespace, value=True))
 
     def resume(self, name: str) -> Job:
         """Have it go on."""
-        return self._driver.run(scripts.suspend(name, namespace=self._namespace, value=False))
+        return self._interpreter.run(operations.suspend(name, namespace=self._namespace, value=False))
 
     def rerun(self, name: str) -> Job:
         """Start one more run of the spec as it is now; what is in the store is not made again."""
-        return self._driver.run(scripts.rerun(name, namespace=self._namespace))
+        return self._interpreter.run(operations.rerun(name, namespace=self._namespace))
 
     def cancel(self, name: str) -> Job:
         """Stop a run for good."""
-        return self._driver.run(scripts.cancel(name, namespace=self._namespace))
+        return self._interpreter.run(operations.cancel(name, namespace=self._namespace))
 
     def delete(self, name: str) -> None:
         """Delete a job and its pods; what is in the store stays."""
-        self._driver.run(scripts.delete(name, namespace=self._namespace))
+        self._interpreter.run(operations.delete(name, namespace=self._namespace))
 
     def logs(self, name: str, *, stage: str | None = None) -> Sequence[Log]:
         """The logs of a stage, or of the one at work; raises NotKept where none is to be had from here."""
-        return self._driver.run(logs(name, namespace=self._namespace, stage=stage, store=self._store))
+        return self._interpreter.run(logs(name, namespace=self._namespace, stage=stage, store=self._store))
 
     def events(self, name: str) -> Sequence[Values]:
         """The Kubernetes Events of a job, the oldest first."""
-        return self._driver.run(scripts.events(name, namespace=self._namespace))
+        return self._interpreter.run(operations.events(name, namespace=self._namespace))
 
     def report(self, name: str) -> Report:
         """A job's report; raises NotKept where there is none, or it is out of reach from here."""
-        return self._driver.run(kept.report(name, namespace=self._namespace, store=self._store))
+        return self._interpreter.run(storage.report(name, namespace=self._namespace, store=self._store))
 
 
 class Models:
     """The models that jobs have judged: JOB is the distilled student, JOB/baseline and JOB/teacher the other two."""
 
-    def __init__(self, driver: Driver, *, namespace: str, store: Path | None) -> None:
-        self._driver, self._namespace, self._store = driver, namespace, store
+    def __init__(self, interpreter: Interpreter, *, namespace: str, store: Path | None) -> None:
+        self._interpreter, self._namespace, self._store = interpreter, namespace, store
 
     def evaluate(
         self, model_name: str, test_data: str | Path | None = None, metrics: Sequence[str] = METRICS
     ) -> Evaluation:
         """Figures of a model on its job's test records, as the job has measured them."""
-        script = judging.evaluate(
+        operation = evaluation.evaluate(
             model_name, metrics=metrics, test_data=test_data, namespace=self._namespace, store=self._store
         )
-        return self._driver.run(script)
+        return self._interpreter.run(operation)
 
     def compare(self, name: str) -> Comparison:
         """A job's distilled student beside its teacher and the student before training."""
-        return self._driver.run(judging.compare(name, namespace=self._namespace, store=self._store))
+        return self._interpreter.run(evaluation.compare(name, namespace=self._namespace, store=self._store))

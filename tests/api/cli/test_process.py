@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from kubedistill import runtime_process as process
+from kubedistill import runtime_process
 from kubedistill.cli.process import failed_event
 from kubedistill.errors import InvalidInput
 from kubedistill.runtime_process import Event, RuntimeDied, check_runtime, run_runtime, runtime_arguments
@@ -113,7 +113,7 @@ def test_closing_stops_the_runtime(runtime: Callable[[str], None]) -> None:
 def test_interrupted_runtime_gets_time_to_stop_and_then_a_push(
     runtime: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(process, "_SECONDS_TO_STOP", 0.1)
+    monkeypatch.setattr(runtime_process, "_SECONDS_TO_STOP", 0.1)
     runtime(SLEEPER)
     events = run_runtime([], verbose=False)
     pid, started = next(events)["pid"], time.monotonic()

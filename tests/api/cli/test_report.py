@@ -7,7 +7,7 @@ import pytest
 from kubedistill.cli.report import show_comparison
 from kubedistill.client.evaluation import comparison_of
 from kubedistill.client.job import read_job
-from kubedistill.client.storage import KeptReport
+from kubedistill.client.storage import StoredReport
 from support import sample_reports as made
 
 FAILED = "gain 0.05 is below minGain 0.5"
@@ -32,6 +32,6 @@ def test_gate_is_said_from_the_report_or_the_status(
     job = read_job({**values, "status": {"phase": "Succeeded", "message": FAILED, "result": result}})
     verdict = {"passed": bool(passed), "reasons": [] if passed else [FAILED], "limits": job.spec.evaluation.gate.limits}
     report = made.make_report(gate=verdict) if kept and passed is not None else None
-    show_comparison(job, comparison_of(job, KeptReport(report, "here/report.html")))
+    show_comparison(job, comparison_of(job, StoredReport(report, "here/report.html")))
     said = [text for text in capsys.readouterr().out.splitlines() if text.lower().startswith(("gate", "no gate"))]
     assert said == ([] if line is None else [line])

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from kubedistill.client import operations as scripts
-from kubedistill.client.drivers import Driver
+from kubedistill.client import operations
+from kubedistill.client.interpreters import Interpreter
 from kubedistill.client.job import Job, manifest_of, read_job
 from kubedistill.errors import GateMissed, InvalidManifest, JobFailed, NoSuchJob
 from kubedistill.v1alpha1 import DistillationJob
@@ -76,8 +76,8 @@ def test_submitting_says_what_was_new(case: str, server: Any, make_job: Callable
     answer = make_job()
     answer["metadata"] |= after
     server.answers = [before or make_job(), answer]
-    script = scripts.submit(make_job(), namespace=None, default="other", force=False)
-    assert Driver(server).run(script).change == change
+    operation = operations.submit(make_job(), namespace=None, default="other", force=False)
+    assert Interpreter(server).run(operation).change == change
     assert dict(server.asked[-1].query) == {"fieldManager": "kubedistill", "fieldValidation": "Strict"}
 
 
@@ -91,7 +91,7 @@ def test_the_namespace_is_the_manifests_or_the_one_asked_for_or_the_contexts(
     server.answers = [ABSENT, make_job()]
     if own:
         job_values["metadata"]["namespace"] = own
-    Driver(server).run(scripts.submit(job_values, namespace=asked, default="the-context", force=True))
+    Interpreter(server).run(operations.submit(job_values, namespace=asked, default="the-context", force=True))
     assert [one.namespace for one in server.asked] == [place, place]
     assert server.asked[1].body["metadata"]["namespace"] == place
     assert server.asked[1].query["force"] == "true"
@@ -100,7 +100,7 @@ def test_the_namespace_is_the_manifests_or_the_one_asked_for_or_the_contexts(
 def test_two_namespaces_are_refused(server: Any, job_values: Any) -> None:
     job_values["metadata"]["namespace"] = "own"
     with pytest.raises(InvalidManifest, match=r'metadata\.namespace: it says "own", and "asked" is asked for'):
-        Driver(server).run(scripts.submit(job_values, namespace="asked", default="", force=False))
+        Interpreter(server).run(operations.submit(job_values, namespace="asked", default="", force=False))
 
 
 def test_a_model_becomes_a_manifest_without_defaults(job_values: Any) -> None:
@@ -110,13 +110,13 @@ def test_a_model_becomes_a_manifest_without_defaults(job_values: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    ("ask", "annotation"), [(scripts.rerun, "kubedistill.io/rerun"), (scripts.cancel, "kubedistill.io/cancel")]
+    ("ask", "annotation"), [(operations.rerun, "kubedistill.io/rerun"), (operations.cancel, "kubedistill.io/cancel")]
 )
 def test_each_request_by_annotation_has_a_token_of_its_own(
     ask: Callable[..., Any], annotation: str, server: Any, make_job: Callable[..., Any]
 ) -> None:
     server.answers = [make_job(), make_job()]
     for _ in range(2):
-        Driver(server).run(ask("support", namespace="team-a"))
+        Interpreter(server).run(ask("support", namespace="team-a"))
     tokens = [one.body["metadata"]["annotations"][annotation] for one in server.asked]
     assert len(set(tokens)) == 2

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from kubedistill.client.drivers import Driver
 from kubedistill.client.evaluation import METRICS, compare, evaluate
+from kubedistill.client.interpreters import Interpreter
 from kubedistill.errors import InvalidInput, NotAllowed, NotKept
 from support.sample_reports import make_values
 
@@ -40,7 +40,7 @@ def store(tmp_path: Path) -> Path:
 def ask(server: Any, job: Any, model: str = "support", **options: Any) -> Any:
     server.answers = [job]
     given = {"metrics": METRICS, "test_data": None, "namespace": "team-a", "store": None, **options}
-    return Driver(server).run(evaluate(model, **given))
+    return Interpreter(server).run(evaluate(model, **given))
 
 
 def test_a_report_of_a_newer_version_is_named(server: Any, judged: Any, store: Path) -> None:
@@ -120,14 +120,14 @@ def test_the_operators_store_is_asked_for_where_the_job_names_none(server: Any, 
         (NotAllowed("no"), "the operator’s default store/artifacts"),
     ):
         server.answers = [judged, answer]
-        found = Driver(server).run(compare("support", namespace="team-a", store=None))
+        found = Interpreter(server).run(compare("support", namespace="team-a", store=None))
         assert found.page.startswith(place)
 
 
 def test_a_comparison_reads_as_a_table(server: Any, judged: Any, store: Path) -> None:
     server.answers = [judged, judged]
-    whole = Driver(server).run(compare("support", namespace="team-a", store=store))
-    short = Driver(server).run(compare("support", namespace="team-a", store=None))
+    whole = Interpreter(server).run(compare("support", namespace="team-a", store=store))
+    short = Interpreter(server).run(compare("support", namespace="team-a", store=None))
     assert str(short) == (
         "          teacher  before  distilled  against teacher\naccuracy    90.0%   40.0%      80.0%         89% kept"
     )

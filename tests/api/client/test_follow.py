@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import pytest
 
-from kubedistill.client import drivers
-from kubedistill.client.drivers import Driver
+from kubedistill.client import interpreters
 from kubedistill.client.follow import PATIENCE_SECONDS, follow
+from kubedistill.client.interpreters import Interpreter
 from kubedistill.errors import ClusterUnavailable, NoSuchJob, WaitTimeout
 
 AWAY = ClusterUnavailable("away")
@@ -16,7 +16,7 @@ AWAY = ClusterUnavailable("away")
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[], float]:
     """A clock that only pauses move on."""
     now = [0.0]
-    monkeypatch.setattr(drivers.time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+    monkeypatch.setattr(interpreters.time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
     return lambda: now[0]
 
 
@@ -25,8 +25,8 @@ def event(values: dict, kind: str = "MODIFIED") -> dict:
 
 
 def phases(server, clock, **options) -> list[str]:
-    script = follow("support", namespace="team-a", clock=clock, **options)
-    return [job.phase for job in Driver(server).stream(script)]
+    operation = follow("support", namespace="team-a", clock=clock, **options)
+    return [job.phase for job in Interpreter(server).stream(operation)]
 
 
 def test_every_version_is_shown_once_up_to_the_end(server, make_job, clock) -> None:
