@@ -91,7 +91,7 @@ def test_evidence_and_waits_are_charged_as_the_table_says() -> None:
 
 
 def test_the_guide_has_the_table() -> None:
-    _, _, *rows = tables("guide.md", section="When it doesn't go on")
+    _, _, *rows = tables("guide.md", section="Troubleshooting")
     shown = {name: (one.cause, one.meaning, one.fix) for name, one in REASONS.items() if one.shown == "job"}
     assert {name: tuple(rest) for names, *rest in rows for name in names.split(", ")} == shown
 
