@@ -40,7 +40,7 @@ def minor(version: str) -> tuple[int, ...]:
 
 
 def test_versions_that_go_together_are_those_of_the_code() -> None:
-    table = {part: (versions, shown) for part, versions, shown in rows(section("Which versions go together"))}
+    table = {part: (versions, shown) for part, versions, shown in rows(section("Version compatibility"))}
     chart = yaml.safe_load((ROOT / "charts" / "kubedistill" / "Chart.yaml").read_text(encoding="utf-8"))
     umbrella = yaml.safe_load((ROOT / "charts" / "kubedistill-with-kuberay" / "Chart.yaml").read_text(encoding="utf-8"))
     (kuberay,) = [one["version"] for one in umbrella["dependencies"] if one["name"] == "kuberay-operator"]
@@ -54,7 +54,7 @@ def test_versions_that_go_together_are_those_of_the_code() -> None:
 
 
 def test_what_is_stored_is_kept_for_two_minor_versions() -> None:
-    text = section("What stays readable")
+    text = section("Compatibility of stored data")
     folders = sorted(
         folder.name for folder in (ROOT / "tests" / "upgrade").iterdir() if (folder / "crd.yaml").is_file()
     )
@@ -129,12 +129,12 @@ def test_no_secret_and_no_content_of_a_configmap_is_audited() -> None:
 
 def test_every_section_that_the_platform_team_was_promised_is_there() -> None:
     assert {line.removeprefix("## ") for line in PAGE.splitlines() if line.startswith("## ")} >= {
-        "Which versions go together",
-        "What stays readable",
-        "Where GPUs are shared without Kueue",
-        "Who pays",
-        "Without a way to a registry",
-        "Who may do what, and how it is seen",
+        "Version compatibility",
+        "Compatibility of stored data",
+        "GPU limits per namespace without Kueue",
+        "Cost attribution",
+        "Air-gapped installation",
+        "Permissions and audit",
     }
     for setting in ("maxGpusPerNamespace", "propagateLabels", "policy"):
         assert setting in json.dumps(Settings.model_json_schema())
