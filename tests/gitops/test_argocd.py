@@ -199,7 +199,7 @@ PAGE = {
     "not seen by the operator yet": ["not seen yet"],
     "can't start: Validated=False": ["s3 no claim"],
     "started, without a child yet": ["s1 applied", "s7 superseded"],
-    "at work, or between two attempts": ["a1 Train at work", "a6 between two attempts", "p1 suspending", "p2 resumed"],
+    "running, or between two attempts": ["a1 Train at work", "a6 between two attempts", "p1 suspending", "p2 resumed"],
     "in a queue, or waiting for nodes, images, secrets, quota": [
         "w1 in a queue", "w2 another job makes the same", "w4 no node", "w5 image", "w6 secret", "w7 quota",
     ],

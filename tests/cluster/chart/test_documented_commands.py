@@ -192,8 +192,8 @@ def test_git_takes_a_job_over_from_another_manager(
         api.apply(after, namespace=namespace, manager=GIT)
     assert f"manager: {HAND}" in kubectl(*shlex.split("get dj support -o yaml --show-managed-fields"))
     (tmp_path / "job.yaml").write_text(json.dumps(job))
-    (tmp_path / "name.yaml").write_text(blocks(ARGO, under="Two managers", kind="yaml")[0])
-    for line in blocks(ARGO, under="Two managers", kind="bash")[0].splitlines():
+    (tmp_path / "name.yaml").write_text(blocks(ARGO, under="Change the field manager", kind="yaml")[0])
+    for line in blocks(ARGO, under="Change the field manager", kind="bash")[0].splitlines():
         _, *arguments, file = shlex.split(line)
         kubectl(*arguments, str(tmp_path / file))
     assert (
