@@ -39,7 +39,7 @@ _EVERYBODY: Rules = (
 def blocks() -> dict[str, Rules]:
     """The rules of each account, by the title above its block."""
     return {
-        "The operator where jobs are": (*_EVERYBODY, *_role("operator"), *_role("nodes")),
+        "The operator in job namespaces": (*_EVERYBODY, *_role("operator"), *_role("nodes")),
         "The operator in its own namespace": (*_EVERYBODY, *_role("lease"), *_role("nodes")),
         "The driver of an attempt": (*_EVERYBODY, *_driver_rules()),
     }

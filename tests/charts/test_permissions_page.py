@@ -10,7 +10,7 @@ from support.chart_sets import Render, of_kind
 from support.printed_rights import PAGE, printed_blocks, read_rights
 
 MADE: dict[str, Any] = runpy.run_path(str(Path(__file__).parents[2] / "deploy" / "rbac" / "page.py"))
-OPERATOR = "The operator where jobs are"
+OPERATOR = "The operator in job namespaces"
 WITHOUT = {
     "createServiceAccounts": {"get serviceaccounts", "create serviceaccounts"}, "nodes": {"get nodes"},
     "events": {"list events"},
