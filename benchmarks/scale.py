@@ -28,7 +28,7 @@ from kubedistill_runtime.resolution import resolve
 from kubedistill_runtime.storage.artifacts import folder_of, publish
 from kubedistill_runtime.storage.store import Store, open_store
 from kubedistill_runtime.teachers.answer_sets import describe_answers
-from kubedistill_runtime.teachers.library import SHARD_ROWS, Row, add_shard, make_rows
+from kubedistill_runtime.teachers.cache import SHARD_ROWS, Row, add_shard, make_rows
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICKSTART, FOLDER = ROOT / "examples" / "quickstart", ROOT / "build" / "bench-scale"
@@ -200,7 +200,7 @@ def read(folder: Path) -> Callable[[], int]:
             order = order_samples(len(samples), seed=training.seed, epoch=epoch)[: int(share * len(samples))]
             for start in range(0, len(order), training.global_batch_size):
                 step = [samples[place] for place in order[start : start + training.global_batch_size]]
-                for part in split_step(step, rank=0, cluster=1, micro=16):
+                for part in split_step(step, rank=0, world=1, micro=16):
                     batch = make_batch(part, device=device)
                     assert batch.top_ids_NK.shape == (REPLY * len(part), K)
                     done += len(part)

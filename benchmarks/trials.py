@@ -16,10 +16,10 @@ import numpy as np
 from kubedistill.manifest.loading import load_manifest
 from kubedistill.report.models import Report
 from kubedistill.v1alpha1 import API_VERSION, KIND, spec_values
-from kubedistill_runtime.answers import Answer, Answered, encode_answers
+from kubedistill_runtime.answers import Answer, AnsweredRecord, encode_answers
 from kubedistill_runtime.curation.dataset import read_dataset, write_dataset
 from kubedistill_runtime.evaluation.arms import parse_replies
-from kubedistill_runtime.evaluation.metrics import scores
+from kubedistill_runtime.evaluation.metrics import score_of
 from kubedistill_runtime.evaluation.statistics import Scores
 from kubedistill_runtime.models import find_model
 from kubedistill_runtime.pipeline import LocalRun
@@ -29,8 +29,8 @@ from kubedistill_runtime.serving.engine import Sampling, Serving
 from kubedistill_runtime.storage.artifacts import find, folder_of, publish, read_figures
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.answer_sets import read_answer_set
-from kubedistill_runtime.teachers.answering import collect_answers
-from kubedistill_runtime.teachers.library import make_rows, model_key
+from kubedistill_runtime.teachers.batches import collect_answers
+from kubedistill_runtime.teachers.cache import make_rows, model_key
 
 QUICKSTART = Path(__file__).resolve().parents[1] / "examples/quickstart"
 
@@ -122,7 +122,7 @@ def shuffle_teacher(trial: Trial, *, folder: Path, source: Store, target: Store)
     publish(target, "dataset", keys["dataset"], read_figures(source, "dataset", keys["dataset"]))
 
 
-def deal_answers(answered: Sequence[Answered], *, generator: np.random.Generator) -> list[Answered]:
+def deal_answers(answered: Sequence[AnsweredRecord], *, generator: np.random.Generator) -> list[AnsweredRecord]:
     """Deal single-turn answers anew at random: ids, text and logprobs move together, and each prompt stays."""
     dealt = []
     for own, place in zip(answered, generator.permutation(len(answered)), strict=True):
@@ -158,7 +158,7 @@ def _score_rows(run: LocalRun, resolved: Resolved, *, store: Store) -> Scores:
     key = model_key(serving, sampling=Sampling(max_tokens=spec.generation.max_tokens), seed=0)
     rows = make_rows(read_rows(store, resolved.keys["rows"], "test"), key=key, samples=1)
     answers = list(collect_answers(rows, key=key, store=store))
-    score = scores()["accuracy"]
+    score = score_of("accuracy")
     replies = [parse_replies(one, task=spec.task) for one in answers]
     last = [None if some is None else some[-1] for some in replies]
     return np.array([score(text, one.record.references) for text, one in zip(last, answers, strict=True)])

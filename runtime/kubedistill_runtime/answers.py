@@ -66,7 +66,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Answered:
+class AnsweredRecord:
     """A record with one of its answers; sample counts the answers to one record from 0."""
 
     record: Record

@@ -5,7 +5,7 @@ from itertools import islice
 from typing import Any
 
 from kubedistill.contract import StageJob
-from kubedistill_runtime.answers import Answer, Answered, Turn
+from kubedistill_runtime.answers import Answer, AnsweredRecord, Turn
 from kubedistill_runtime.chat import ChatFormat
 from kubedistill_runtime.checks.input import assemble, describe_judged, read_split
 from kubedistill_runtime.curation.given import given_answers
@@ -58,13 +58,13 @@ def _show(record: Record, *, job: StageJob, rendering: Rendering, max_length: in
     return {"id": record.id, "pieces": pieces, "tokens": tokens, "overlong": counts.overlong}
 
 
-def _stand_in(record: Record, *, every_turn: bool) -> Answered:
+def _stand_in(record: Record, *, every_turn: bool) -> AnsweredRecord:
     """The record with an answer to each turn that a model would answer, as far as it is known yet."""
     if every_turn and record.references:
         return given_answers([record], every_turn=True)[0]
     unknown = len(open_turns(record)) - 1
     replies = [*[_PLACEHOLDER] * unknown, *(record.references[:1] or (_PLACEHOLDER,))]
-    return Answered(record, 0, Answer("preview", tuple(Turn((), (), reply, "stop") for reply in replies)))
+    return AnsweredRecord(record, 0, Answer("preview", tuple(Turn((), (), reply, "stop") for reply in replies)))
 
 
 def _pieces(sample: Sample, *, chat: ChatFormat) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from kubedistill.manifest.loading import load_manifest
-from kubedistill_runtime.answers import Answer, Answered, TopK, Turn
+from kubedistill_runtime.answers import Answer, AnsweredRecord, TopK, Turn
 from kubedistill_runtime.evaluation.statistics import Difference
 from kubedistill_runtime.records import Message, Record
 
@@ -75,11 +75,11 @@ def test_the_manifests_of_all_arms_differ_in_what_is_learnt_from_and_in_nothing_
     assert {spec.data.test for spec in specs} == {specs[0].data.test}
 
 
-def answered(place: int) -> Answered:
+def answered(place: int) -> AnsweredRecord:
     """A record whose answer, in text, ids and distribution alike, is its own number."""
     top = TopK(np.full((1, 2), place, np.int32), np.full((1, 2), -place, np.float16), np.zeros(1, np.float32))
     turn = Turn((1000 + place,), (place,), str(place), "stop", top)
-    return Answered(Record(str(place), (Message("user", str(place)),)), 0, Answer(f"key-{place}", (turn,)))
+    return AnsweredRecord(Record(str(place), (Message("user", str(place)),)), 0, Answer(f"key-{place}", (turn,)))
 
 
 def test_a_shuffle_keeps_prompts_and_moves_text_ids_and_distribution_together(trials: ModuleType) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 from kubedistill.report.models import LatencyControl
 from kubedistill.v1alpha1 import Task
-from kubedistill_runtime.answers import Answer, Answered, Turn
+from kubedistill_runtime.answers import Answer, AnsweredRecord, Turn
 from kubedistill_runtime.checks.splits import drop_duplicates
 from kubedistill_runtime.evaluation.arms import Judgement, Tested, judge
 from kubedistill_runtime.records import Message, Record
@@ -58,7 +58,7 @@ def make_tested(
     ]
     texts = {record.id: text for record, text in zip(records, said, strict=True)}
     distinct, _ = drop_duplicates(records, labels=LABELS.answer_labels)
-    answers = [Answered(record, 0, answer(texts[record.id])) for record in distinct]
+    answers = [AnsweredRecord(record, 0, answer(texts[record.id])) for record in distinct]
     return Tested(answers, parameters, figures(**values), price)
 
 

@@ -5,7 +5,7 @@
 
 from collections.abc import Iterable, Iterator
 
-from kubedistill_runtime.answers import Answered, decode_answers, encode_answers
+from kubedistill_runtime.answers import AnsweredRecord, decode_answers, encode_answers
 from kubedistill_runtime.records import decode_records, encode_records
 from kubedistill_runtime.storage.artifacts import folder_of
 from kubedistill_runtime.storage.store import Store
@@ -14,14 +14,14 @@ PART_ROWS = 256
 PART_BYTES = 64 * 2**20
 
 
-def write_dataset(store: Store, folder: str, kept: Iterable[Answered]) -> None:
+def write_dataset(store: Store, folder: str, kept: Iterable[AnsweredRecord]) -> None:
     """Write the kept answers and their records into a folder; no more than one part is held in memory."""
     for number, part in enumerate(_cut(kept)):
         store.put(f"{folder}/records-{number:06d}.jsonl", encode_records(answered.record for answered in part))
         store.put(f"{folder}/answers-{number:06d}.parquet", encode_answers(answered.answer for answered in part))
 
 
-def read_dataset(store: Store, key: str) -> Iterator[Answered]:
+def read_dataset(store: Store, key: str) -> Iterator[AnsweredRecord]:
     """Read what write_dataset wrote, part by part; the samples of a record are counted anew."""
     seen: dict[str, int] = {}
     for number in range(len(_parts(store, key)) // 2):
@@ -31,7 +31,7 @@ def read_dataset(store: Store, key: str) -> Iterator[Answered]:
         for record, answer in zip(records, answers, strict=True):
             sample = seen.get(record.id, 0)
             seen[record.id] = sample + 1
-            yield Answered(record, sample, answer)
+            yield AnsweredRecord(record, sample, answer)
 
 
 def _parts(store: Store, key: str) -> list[str]:
@@ -40,9 +40,9 @@ def _parts(store: Store, key: str) -> list[str]:
     return [name for name in store.names(folder) if name.startswith(prefixes)]
 
 
-def _cut(kept: Iterable[Answered]) -> Iterator[list[Answered]]:
+def _cut(kept: Iterable[AnsweredRecord]) -> Iterator[list[AnsweredRecord]]:
     """Parts of at most PART_ROWS answers and PART_BYTES; an answer that is larger is a part of its own."""
-    part: list[Answered] = []
+    part: list[AnsweredRecord] = []
     size = 0
     for answered in kept:
         if part and (len(part) == PART_ROWS or size + answered.answer.nbytes > PART_BYTES):

@@ -5,30 +5,30 @@ from collections.abc import Callable, Mapping
 
 from kubedistill.canonical import canonical_json
 from kubedistill.v1alpha1 import Task as TaskSpec
-from kubedistill_runtime.answers import Answered
+from kubedistill_runtime.answers import AnsweredRecord
 from kubedistill_runtime.curation.repetition import is_repetitive
 from kubedistill_runtime.tasks import TASKS
 
-Filter = Callable[[Answered], bool]
+Filter = Callable[[AnsweredRecord], bool]
 """Whether an answer is rejected."""
 
 
-def is_unanswered(answered: Answered) -> bool:
+def is_unanswered(answered: AnsweredRecord) -> bool:
     """Whether the engine never answered."""
     return not answered.answer.turns
 
 
-def is_unfinished(answered: Answered) -> bool:
+def is_unfinished(answered: AnsweredRecord) -> bool:
     """Whether the answer was cut off."""
     return any(turn.finish != "stop" for turn in answered.answer.turns)
 
 
-def is_empty(answered: Answered) -> bool:
+def is_empty(answered: AnsweredRecord) -> bool:
     """Whether the text of a turn is blank."""
     return any(not turn.text.strip() for turn in answered.answer.turns)
 
 
-def has_repetition(answered: Answered) -> bool:
+def has_repetition(answered: AnsweredRecord) -> bool:
     """Whether a text says one phrase over and over."""
     return any(is_repetitive(turn.text) for turn in answered.answer.turns)
 
@@ -46,7 +46,7 @@ def make_duplicate_filter() -> Filter:
     """
     first: dict[bytes, str] = {}
 
-    def is_duplicate(answered: Answered) -> bool:
+    def is_duplicate(answered: AnsweredRecord) -> bool:
         messages = [(message.role, message.content) for message in answered.record.messages]
         texts = [turn.text for turn in answered.answer.turns]
         identity = hashlib.sha256(canonical_json([messages, texts])).digest()
@@ -71,6 +71,6 @@ def make_filters(task: TaskSpec) -> Mapping[str, Filter]:
     return {reason: make(task) for reason, make in FILTERS.items()}
 
 
-def find_rejection(answered: Answered, filters: Mapping[str, Filter]) -> str | None:
+def find_rejection(answered: AnsweredRecord, filters: Mapping[str, Filter]) -> str | None:
     """Return the first reason to reject an answer, or None; asks only as many filters as it takes."""
     return next((reason for reason, rejects in filters.items() if rejects(answered)), None)

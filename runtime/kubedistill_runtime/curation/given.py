@@ -2,11 +2,11 @@
 
 from collections.abc import Iterable
 
-from kubedistill_runtime.answers import Answer, Answered, Turn
+from kubedistill_runtime.answers import Answer, AnsweredRecord, Turn
 from kubedistill_runtime.records import Message, Record
 
 
-def given_answers(records: Iterable[Record], *, every_turn: bool = False) -> list[Answered]:
+def given_answers(records: Iterable[Record], *, every_turn: bool = False) -> list[AnsweredRecord]:
     """Return the first reference of each record as the answer to its last user turn.
 
     With every_turn the record's own assistant turns are targets too, but for those that are context alone. The text has
@@ -15,13 +15,15 @@ def given_answers(records: Iterable[Record], *, every_turn: bool = False) -> lis
     return [_given(record, every_turn=every_turn) for record in records]
 
 
-def _given(record: Record, *, every_turn: bool) -> Answered:
+def _given(record: Record, *, every_turn: bool) -> AnsweredRecord:
     replies = [record.references[0]]
     if every_turn:
         replies = [message.content for message in record.messages if _is_target(message)] + replies
         asked = tuple(message for message in record.messages if not _is_target(message))
         record = Record(record.id, asked, record.references, record.tags)
-    return Answered(record, 0, Answer(f"given/{record.id}", tuple(Turn((), (), reply, "stop") for reply in replies)))
+    return AnsweredRecord(
+        record, 0, Answer(f"given/{record.id}", tuple(Turn((), (), reply, "stop") for reply in replies))
+    )
 
 
 def _is_target(message: Message) -> bool:

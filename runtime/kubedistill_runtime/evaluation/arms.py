@@ -10,7 +10,7 @@ import numpy as np
 from kubedistill.report.models import Arm, Arms, Comparison, LatencyControl, Reductions
 from kubedistill.v1alpha1 import AnswerComparison
 from kubedistill.v1alpha1 import Task as TaskSpec
-from kubedistill_runtime.answers import Answered
+from kubedistill_runtime.answers import AnsweredRecord
 from kubedistill_runtime.evaluation.metrics import Score, measure, score_of
 from kubedistill_runtime.evaluation.statistics import Scores, compare, mean_ci95
 from kubedistill_runtime.serving.figures import ServingFigures
@@ -26,7 +26,7 @@ Texts = Mapping[str, Sequence[str | None]]
 class Tested:
     """One model after the test: its answers, its size and its serving figures."""
 
-    answers: Sequence[Answered]
+    answers: Sequence[AnsweredRecord]
     parameters: int
     figures: ServingFigures
     price: float | None = None
@@ -100,7 +100,7 @@ def judge(
     )
 
 
-def parse_replies(answered: Answered, *, task: TaskSpec) -> tuple[str, ...] | None:
+def parse_replies(answered: AnsweredRecord, *, task: TaskSpec) -> tuple[str, ...] | None:
     """Return the replies in the form that references have; None where one is unfinished or not in the task's form."""
     turns = answered.answer.turns
     if not turns or any(turn.finish != "stop" for turn in turns):

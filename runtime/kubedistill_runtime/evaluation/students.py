@@ -28,7 +28,7 @@ from kubedistill_runtime.serving.alternation import (
 from kubedistill_runtime.serving.engine import Engine, Engines, Sampling, Serving
 from kubedistill_runtime.serving.figures import Machine
 from kubedistill_runtime.storage.store import Store
-from kubedistill_runtime.teachers.asking import Asking, Measurement, Question, ask
+from kubedistill_runtime.teachers.generate import GenerationResult, Measurement, Request, generate_answers
 
 log = logging.getLogger(__name__)
 
@@ -60,12 +60,12 @@ def compare_students(
 
     `answer_tokens` is the teacher's median length of an answer, where it is known.
     """
-    question = Question(records, Sampling(max_tokens=job.spec.generation.max_tokens))
+    request = Request(records, Sampling(max_tokens=job.spec.generation.max_tokens))
     machine = Machine(engines.hardware(gpus=1), job.pools.student)
 
-    def test(name: StudentName, *also: Measurement) -> Asking:
-        return ask(
-            {name: question},
+    def test(name: StudentName, *also: Measurement) -> GenerationResult:
+        return generate_answers(
+            {name: request},
             serving=student_serving(models[name], resolved=resolved),
             at=_AT,
             engines=engines,
@@ -90,11 +90,11 @@ def compare_students(
     else:
         distilled = test("distilled")
 
-    def tested(name: StudentName, asking: Asking, latency: Latency | None) -> Tested:
+    def tested(name: StudentName, result: GenerationResult, latency: Latency | None) -> Tested:
         # The times of the alternation take the place of those that the student's own engine had alone.
-        figures = replace(asking.figures, **asdict(latency)) if latency else asking.figures
+        figures = replace(result.figures, **asdict(latency)) if latency else result.figures
         price = price_of("student", figures, job=job)
-        return Tested(list(asking.asked[name].answers(store)), models[name].parameters, figures, price)
+        return Tested(list(result.pending[name].answers(store)), models[name].parameters, figures, price)
 
     return Students(
         {

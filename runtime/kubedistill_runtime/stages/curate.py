@@ -10,7 +10,7 @@ from typing import BinaryIO
 from kubedistill.canonical import canonical_json
 from kubedistill.contract import StageJob
 from kubedistill.errors import LowYield
-from kubedistill_runtime.answers import Answered
+from kubedistill_runtime.answers import AnsweredRecord
 from kubedistill_runtime.checks.yields import check_kept
 from kubedistill_runtime.curation.dataset import read_dataset, write_dataset
 from kubedistill_runtime.curation.filters import Filter, find_rejection, is_empty, make_filters
@@ -62,7 +62,7 @@ class _Sorting:
     """Ids of the records that keep an answer."""
     reasons: Counter[str] = field(default_factory=Counter)
 
-    def keep(self, answers: Iterable[Answered]) -> Iterator[Answered]:
+    def keep(self, answers: Iterable[AnsweredRecord]) -> Iterator[AnsweredRecord]:
         """The answers that pass all filters."""
         for answered in answers:
             if self.asked % _REPORT_EVERY == 0:
@@ -138,7 +138,7 @@ def _make_samples(job: StageJob, resolved: Resolved, *, store: Store, progress: 
         publish(store, "samples", keys["samples"], figures, draft=draft)
 
 
-def _watch(answers: Iterable[Answered], *, total: int, progress: Progress) -> Iterator[Answered]:
+def _watch(answers: Iterable[AnsweredRecord], *, total: int, progress: Progress) -> Iterator[AnsweredRecord]:
     """The answers as they are, while their number is told."""
     for place, answered in enumerate(answers):
         if place % _REPORT_EVERY == 0:
@@ -146,7 +146,7 @@ def _watch(answers: Iterable[Answered], *, total: int, progress: Progress) -> It
         yield answered
 
 
-def _validation(job: StageJob, *, store: Store, rows: str, judge: str) -> Iterator[Answered]:
+def _validation(job: StageJob, *, store: Store, rows: str, judge: str) -> Iterator[AnsweredRecord]:
     """The teacher's greedy answers, or the references where the answers are given; cut-off answers teach nothing."""
     if job.spec.data.train.answers == "Given":
         records = read_rows(store, rows, "validation")
@@ -171,7 +171,7 @@ def _no_samples(counts: Counts) -> LowYield:
     )
 
 
-def _encode_rejected(answered: Answered, reason: str) -> bytes:
+def _encode_rejected(answered: AnsweredRecord, reason: str) -> bytes:
     values = {
         "id": answered.record.id,
         "sample": answered.sample,

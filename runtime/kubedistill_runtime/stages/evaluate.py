@@ -8,7 +8,7 @@ from typing import Any
 from kubedistill.contract import StageJob
 from kubedistill.report.models import Example, GateVerdict, Report
 from kubedistill.report.words import gate_text
-from kubedistill_runtime.answers import Answered
+from kubedistill_runtime.answers import AnsweredRecord
 from kubedistill_runtime.checks.splits import sample
 from kubedistill_runtime.evaluation.arms import Judgement, Tested, judge
 from kubedistill_runtime.evaluation.gate import decide
@@ -126,7 +126,7 @@ def _training(resolved: Resolved, *, store: Store) -> dict[str, Any]:
 def _examples(tested: dict[str, Tested]) -> list[Example]:
     """A few records where the students differ, and the first ones if they never do."""
 
-    def text(one: Answered) -> str:
+    def text(one: AnsweredRecord) -> str:
         return "\n".join(turn.text for turn in one.answer.turns)
 
     together = list(zip(*(tested[name].answers for name in ("teacher", "baseline", "distilled")), strict=True))

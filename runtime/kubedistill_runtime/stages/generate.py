@@ -16,7 +16,7 @@ from kubedistill_runtime.stages import Outcome
 from kubedistill_runtime.storage.artifacts import publish
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.answer_sets import describe_answers
-from kubedistill_runtime.teachers.asking import Question, ask
+from kubedistill_runtime.teachers.generate import Request, generate_answers
 
 _AT = "spec.teachers[0].model.source"
 
@@ -29,12 +29,14 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     started = time.monotonic()
     resolved = resolve(job, store=store)
     check_keys(job, resolved)
-    questions = _questions(job, resolved, store=store)
+    requests = _requests(job, resolved, store=store)
     serving = teacher_serving(job, resolved)
     machine = Machine(engines.hardware(gpus=serving.gpus), job.pools.teacher)
-    asking = ask(questions, serving=serving, at=_AT, engines=engines, store=store, progress=progress, machine=machine)
+    result = generate_answers(
+        requests, serving=serving, at=_AT, engines=engines, store=store, progress=progress, machine=machine
+    )
     splits = {}
-    for name, part in asking.asked.items():
+    for name, part in result.pending.items():
         success = {"asked": len(part.rows), "ended": part.count_ended(store)}
         check_success(success, split=name, spec=job.spec)
         splits[name] = {**describe_answers(part.rows, key=part.key, store=store), **success}
@@ -42,16 +44,16 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     train = {name: part for name, part in splits.items() if name == "train"}
     judge = {name: part for name, part in splits.items() if name != "train"}
     publish(store, "answers", resolved.keys["answers"], {"rowsKey": rows_key, "splits": train}, files=_shards(train))
-    figures = asking.figures.to_values()
+    figures = result.figures.to_values()
     judged = {"rowsKey": rows_key, "splits": judge, "serving": figures}
     publish(store, "judge", resolved.keys["judge"], judged, files=_shards(judge))
-    rows, generated = sum(len(part["rows"]) for part in splits.values()), asking.generated
+    rows, generated = sum(len(part["rows"]) for part in splits.values()), result.generated
     return Outcome(
         summary={
             "answers": rows,
             "generated": generated,
             "reused": rows - generated,
-            "teacherTokens": asking.tokens,
+            "teacherTokens": result.tokens,
             "seconds": round(time.monotonic() - started, 3),
         },
         message=f"{generated:,} answers, {rows - generated:,} reused",
@@ -80,13 +82,13 @@ def teacher_serving(job: StageJob, resolved: Resolved) -> Serving:
     )
 
 
-def _questions(job: StageJob, resolved: Resolved, *, store: Store) -> dict[str, Question]:
-    """Train is asked as the manifest says; given answers need no teacher. The greedy splits come last."""
+def _requests(job: StageJob, resolved: Resolved, *, store: Store) -> dict[str, Request]:
+    """Return what to generate: train as the manifest says, unless its answers are given; the greedy splits last."""
     key, generation = resolved.keys["rows"], job.spec.generation
-    questions = {}
+    requests = {}
     if job.spec.data.train.answers == "Teacher":
         records = read_rows(store, key, "train")
-        questions["train"] = Question(records, resolved.sampling, generation.samples_per_prompt, generation.seed)
-    questions["validation"] = Question(read_rows(store, key, "validation"), resolved.judge_sampling)
-    questions["test"] = Question(read_rows(store, key, "test"), resolved.judge_sampling)
-    return questions
+        requests["train"] = Request(records, resolved.sampling, generation.samples_per_prompt, generation.seed)
+    requests["validation"] = Request(read_rows(store, key, "validation"), resolved.judge_sampling)
+    requests["test"] = Request(read_rows(store, key, "test"), resolved.judge_sampling)
+    return requests

@@ -1,1 +1,1 @@
-"""Teachers: asking a model for answers to records, once each, whatever happens meanwhile."""
+"""Teachers: generate the answers to records, each once, and reuse them after a kill."""

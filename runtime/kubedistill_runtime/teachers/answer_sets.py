@@ -4,11 +4,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from kubedistill.chain import ArtifactName
-from kubedistill_runtime.answers import Answered
+from kubedistill_runtime.answers import AnsweredRecord
 from kubedistill_runtime.records import Split, read_rows
 from kubedistill_runtime.storage.artifacts import read_manifest
 from kubedistill_runtime.storage.store import Store
-from kubedistill_runtime.teachers.library import Row, ShardReader, find_answers, locate_answers
+from kubedistill_runtime.teachers.cache import Row, ShardReader, find_answers, locate_answers
 
 
 def describe_answers(rows: Sequence[Row], *, key: str, store: Store) -> dict[str, Any]:
@@ -22,10 +22,10 @@ def describe_answers(rows: Sequence[Row], *, key: str, store: Store) -> dict[str
 
 def read_answer_set(
     store: Store, name: ArtifactName, key: str, split: Split, *, distributions: bool = True
-) -> Iterator[Answered]:
+) -> Iterator[AnsweredRecord]:
     """The answers to a split, in the order of its records; without their log-probabilities if they are not wanted."""
     manifest = read_manifest(store, name, key)
     part = manifest["splits"][split]
     records = {record.id: record for record in read_rows(store, manifest["rowsKey"], split)}
     shards = ShardReader(store, where=locate_answers(store, part["shards"]), distributions=distributions)
-    return (Answered(records[record], sample, shards.answer(row_key)) for record, sample, row_key in part["rows"])
+    return (AnsweredRecord(records[record], sample, shards.answer(row_key)) for record, sample, row_key in part["rows"])

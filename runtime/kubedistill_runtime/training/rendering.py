@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kubedistill_runtime.answers import Answered, TopK, Turn
+from kubedistill_runtime.answers import AnsweredRecord, TopK, Turn
 from kubedistill_runtime.chat import ChatFormat
 from kubedistill_runtime.records import Message, open_turns
 
@@ -43,7 +43,7 @@ class Rendering:
     form: Form
     teacher_stop_ids: frozenset[int] = frozenset()
 
-    def spans(self, answered: Answered) -> Iterator[Span]:
+    def spans(self, answered: AnsweredRecord) -> Iterator[Span]:
         """Give one span for each turn of an answer."""
         history: list[Message] = []
         for asked, turn in zip(open_turns(answered.record), answered.answer.turns, strict=False):

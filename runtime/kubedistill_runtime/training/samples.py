@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from kubedistill.errors import InvalidData
-from kubedistill_runtime.answers import Answered, TopK
+from kubedistill_runtime.answers import AnsweredRecord, TopK
 from kubedistill_runtime.training.rendering import Rendering, Span
 
 
@@ -48,7 +48,7 @@ class Counts:
 
 
 def make_samples(
-    answered: Iterable[Answered], *, rendering: Rendering, max_length: int, counts: Counts
+    answered: Iterable[AnsweredRecord], *, rendering: Rendering, max_length: int, counts: Counts
 ) -> Iterator[Sample]:
     """Turn answers into samples, one after another, and count them.
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from kubedistill_runtime.answers import Answer, Answered, TopK, Turn, decode_answers
+from kubedistill_runtime.answers import Answer, AnsweredRecord, TopK, Turn, decode_answers
 from kubedistill_runtime.curation import dataset
 from kubedistill_runtime.curation.dataset import read_dataset, write_dataset
 from kubedistill_runtime.curation.given import given_answers
@@ -21,9 +21,9 @@ def record(name: str) -> Record:
     return Record(name, (Message("system", "Sei nett."), Message("user", f"Größe {name}?")), ("gold",), ("tag",))
 
 
-def kept(name: str, sample: int) -> Answered:
+def kept(name: str, sample: int) -> AnsweredRecord:
     turn = Turn((1, 2), (3,), f"{name} {sample}\u2028\n", "stop", TOP, LOGPROBS)
-    return Answered(record(name), sample, Answer(f"key-{name}-{sample}", (turn,)))
+    return AnsweredRecord(record(name), sample, Answer(f"key-{name}-{sample}", (turn,)))
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_answers_are_taken_no_faster_than_their_parts_are_written(
     monkeypatch.setattr(dataset, "PART_ROWS", 2)
     there: list[int] = []
 
-    def answers() -> Iterator[Answered]:
+    def answers() -> Iterator[AnsweredRecord]:
         for sample in range(6):
             there.append(len(names_of(store)))
             yield kept("a", sample)

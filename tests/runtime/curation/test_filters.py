@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubedistill.v1alpha1 import Task
-from kubedistill_runtime.answers import Answer, Answered, Turn
+from kubedistill_runtime.answers import Answer, AnsweredRecord, Turn
 from kubedistill_runtime.curation.filters import find_rejection, make_duplicate_filter, make_filters
 from kubedistill_runtime.records import Message, Record
 
@@ -15,9 +15,9 @@ LABELS = Task(type="Classification", labels=("a.b", "c.d"))
 TALK = Task(type="Conversation")
 
 
-def answered(*texts: str, finish: str = "stop", prompt: str = "hello", record_id: str = "r") -> Answered:
+def answered(*texts: str, finish: str = "stop", prompt: str = "hello", record_id: str = "r") -> AnsweredRecord:
     turns = tuple(Turn((1,), (2,), text, finish) for text in texts)
-    return Answered(Record(record_id, (Message("user", prompt),)), 0, Answer("key", turns))
+    return AnsweredRecord(Record(record_id, (Message("user", prompt),)), 0, Answer("key", turns))
 
 
 @pytest.mark.parametrize(
@@ -36,11 +36,11 @@ def answered(*texts: str, finish: str = "stop", prompt: str = "hello", record_id
         (TALK, answered(" ".join(f"unlike {number} things" for number in range(60))), None),
     ],
 )
-def test_first_reason_counts(task: Task, answer: Answered, reason: str | None) -> None:
+def test_first_reason_counts(task: Task, answer: AnsweredRecord, reason: str | None) -> None:
     assert find_rejection(answer, make_filters(task)) == reason
 
 
-def duplicates(*answers: Answered) -> list[int]:
+def duplicates(*answers: AnsweredRecord) -> list[int]:
     """The places of the answers that are rejected as duplicates."""
     is_duplicate = make_duplicate_filter()
     return [place for place, one in enumerate(answers) if is_duplicate(one)]
@@ -57,7 +57,7 @@ A_TURN = Answer("key", (Turn((1,), (2,), "a", "stop"),))
         ((answered("a"), answered("a", record_id="s")), [1]),
         ((answered("a"), answered("b", record_id="s")), []),
         ((answered("a"), answered("a", record_id="s", prompt="other")), []),
-        ((answered("a"), Answered(SYSTEM, 0, A_TURN)), []),
+        ((answered("a"), AnsweredRecord(SYSTEM, 0, A_TURN)), []),
         ((answered("a", "b"), answered("ab", record_id="s"), answered("a", "b", record_id="t")), [2]),
         ((answered("a"), answered("a", record_id="s"), answered("a"), answered("a", record_id="s")), [1, 3]),
         ((answered("a", record_id="s"), answered("b", record_id="t"), answered("b", record_id="s")), [2]),
@@ -68,7 +68,9 @@ A_TURN = Answer("key", (Turn((1,), (2,), "a", "stop"),))
         "each text belongs to the record that said it first",
     ],
 )  # fmt: skip
-def test_duplicates_are_equal_records_and_draws_are_data(answers: tuple[Answered, ...], rejected: list[int]) -> None:
+def test_duplicates_are_equal_records_and_draws_are_data(
+    answers: tuple[AnsweredRecord, ...], rejected: list[int]
+) -> None:
     assert duplicates(*answers) == rejected
 
 

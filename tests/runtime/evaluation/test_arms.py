@@ -5,7 +5,7 @@ import math
 import pytest
 
 from kubedistill.v1alpha1 import Task
-from kubedistill_runtime.answers import Answer, Answered, Turn
+from kubedistill_runtime.answers import Answer, AnsweredRecord, Turn
 from kubedistill_runtime.evaluation.arms import judge, parse_replies
 from kubedistill_runtime.records import Message, Record
 from support import three_models
@@ -265,4 +265,4 @@ def test_answer_is_parsed_only_when_every_turn_is_finished_and_in_form(
     task: Task, turns: list[tuple[str, str]], parsed: tuple[str, ...] | None
 ) -> None:
     answer = Answer("key", tuple(Turn((), (), text, finish) for text, finish in turns))
-    assert parse_replies(Answered(Record("r", (Message("user", "?"),)), 0, answer), task=task) == parsed
+    assert parse_replies(AnsweredRecord(Record("r", (Message("user", "?"),)), 0, answer), task=task) == parsed

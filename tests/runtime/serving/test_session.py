@@ -25,8 +25,8 @@ from kubedistill_runtime.serving.engine import Completion, Engine, Sampling, Ser
 from kubedistill_runtime.serving.figures import Machine, measure
 from kubedistill_runtime.serving.session import LocalEngines, reap_leftovers
 from kubedistill_runtime.storage.store import Store
-from kubedistill_runtime.teachers.answering import Asker, answer_rows, collect_answers
-from kubedistill_runtime.teachers.library import make_rows
+from kubedistill_runtime.teachers.batches import Generator, answer_rows, collect_answers
+from kubedistill_runtime.teachers.cache import make_rows
 
 K = 32
 TEXTS = [f"I noticed the double charge {count} times, the wrong total came up" for count in range(12)]
@@ -172,8 +172,8 @@ def test_a_row_that_kills_the_engine_is_quarantined_alone(
     store, chat = Store(tmp_path / "store"), load_chat_format(teacher, at="teacher")
     records = [Record(str(place), (Message("user", text),)) for place, text in enumerate(TEXTS)]
     rows = make_rows(records, key="k", samples=1)
-    asker = Asker(DeadlyRow(engine, deadly=prompts[5]), chat, Sampling(max_tokens=8, k=K), 128, seed=0)
-    answer_rows(rows, key="k", asker=asker, store=store, report=lambda _done, _tokens: None)
+    generator = Generator(DeadlyRow(engine, deadly=prompts[5]), chat, Sampling(max_tokens=8, k=K), 128, seed=0)
+    answer_rows(rows, key="k", generator=generator, store=store, report=lambda _done, _tokens: None)
     answered = list(collect_answers(rows, key="k", store=store))
     assert [one.record.id for one in answered if not one.answer.turns] == ["5"]
 
@@ -182,8 +182,8 @@ def test_a_conversation_hears_the_teachers_own_replies(engine: Engine, teacher: 
     store, chat = Store(tmp_path / "store"), load_chat_format(teacher, at="teacher")
     messages = (Message("user", TEXTS[0]), Message("user", TEXTS[1]))
     rows = make_rows([Record("talk", messages)], key="k", samples=1)
-    asker = Asker(engine, chat, Sampling(max_tokens=8, k=K), 128, seed=0)
-    answer_rows(rows, key="k", asker=asker, store=store, report=lambda _done, _tokens: None)
+    generator = Generator(engine, chat, Sampling(max_tokens=8, k=K), 128, seed=0)
+    answer_rows(rows, key="k", generator=generator, store=store, report=lambda _done, _tokens: None)
     (answered,) = collect_answers(rows, key="k", store=store)
     first, second = answered.answer.turns
     history = [messages[0], Message("assistant", first.text), messages[1]]

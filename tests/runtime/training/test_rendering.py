@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubedistill_runtime.answers import Answer, Answered, TopK, Turn
+from kubedistill_runtime.answers import Answer, AnsweredRecord, TopK, Turn
 from kubedistill_runtime.chat import ChatFormat, load_chat_format
 from kubedistill_runtime.curation.given import given_answers
 from kubedistill_runtime.records import Message, Record
@@ -91,8 +91,10 @@ def test_what_is_scored_is_the_reply_as_the_template_renders_it_and_its_stop_tok
     answer = Answer("k", tuple(Turn((), (), reply, "stop") for _, reply in turns))
     rendering = Rendering(chat, "Text")
     counts = Counts()
-    samples = list(make_samples([Answered(record, 0, answer)], rendering=rendering, max_length=9999, counts=counts))
-    spans = list(rendering.spans(Answered(record, 0, answer)))
+    samples = list(
+        make_samples([AnsweredRecord(record, 0, answer)], rendering=rendering, max_length=9999, counts=counts)
+    )
+    spans = list(rendering.spans(AnsweredRecord(record, 0, answer)))
     assert len(spans) == len(turns)
     for span, (asked, reply) in zip(spans, turns, strict=True):
         messages = [*messages, Message("user", asked)]
@@ -257,7 +259,7 @@ def test_a_teachers_thought_is_not_taught_and_its_distributions_follow_the_answe
     said = (*chat.tokenizer.encode("<think>\nhm\n</think>\n\nyes"), chat.end_id)
     top = top_of(*({one: 0.5} for one in said))
     turn = Turn(tuple(chat.prompt_ids(talk("ask"))), said, chat.text(said), "stop", top)
-    answered = Answered(Record("r", talk("ask")), 0, Answer("k", (turn,)))
+    answered = AnsweredRecord(Record("r", talk("ask")), 0, Answer("k", (turn,)))
     stops = frozenset(chat.stop_ids)
     rendering = Rendering(chat, "Generated", stops)
     (sample,) = make_samples([answered], rendering=rendering, max_length=1000, counts=Counts())

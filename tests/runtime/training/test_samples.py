@@ -10,7 +10,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubedistill_runtime.answers import Answer, Answered, TopK, Turn
+from kubedistill_runtime.answers import Answer, AnsweredRecord, TopK, Turn
 from kubedistill_runtime.chat import ChatFormat, load_chat_format
 from kubedistill_runtime.curation.given import given_answers
 from kubedistill_runtime.models import Model
@@ -52,12 +52,12 @@ def stored(prompt: tuple[int, ...], completion: tuple[int, ...], *, known: bool 
     return Turn(prompt, completion, "text", "stop", top_of(completion) if known else None)
 
 
-def answered(*turns: Turn, messages: tuple[Message, ...] = ()) -> Answered:
-    return Answered(Record("r", messages or (ASK,) * len(turns)), 0, Answer("key", turns))
+def answered(*turns: Turn, messages: tuple[Message, ...] = ()) -> AnsweredRecord:
+    return AnsweredRecord(Record("r", messages or (ASK,) * len(turns)), 0, Answer("key", turns))
 
 
 def make(
-    *answers: Answered, chat: ChatFormat = UNUSED, form: Form = "Generated", max_length: int = 512
+    *answers: AnsweredRecord, chat: ChatFormat = UNUSED, form: Form = "Generated", max_length: int = 512
 ) -> list[Sample]:
     counts = Counts()
     samples = list(make_samples(answers, rendering=Rendering(chat, form), max_length=max_length, counts=counts))
@@ -121,7 +121,7 @@ def test_turns_split_where_the_prompt_does_not_begin_with_the_turn_before() -> N
     ]
 
 
-def say(*texts: str) -> Answered:
+def say(*texts: str) -> AnsweredRecord:
     """A conversation whose replies are text alone."""
     messages = (Message("system", "Be brief."), ASK, THANK)
     return answered(*(Turn((), (), text, "stop") for text in texts), messages=messages)

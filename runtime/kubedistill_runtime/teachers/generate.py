@@ -1,4 +1,4 @@
-"""Asking a served model for answers and figures: the engine is started only if something is missing."""
+"""Generate answers and serving figures with a served model; its engine starts only if something is missing."""
 
 import json
 import time
@@ -8,20 +8,21 @@ from typing import Any
 
 from kubedistill.canonical import canonical_json, digest
 from kubedistill.errors import LowYield
-from kubedistill_runtime.answers import Answered
+from kubedistill_runtime.answers import AnsweredRecord
 from kubedistill_runtime.chat import load_chat_format
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.records import Record
 from kubedistill_runtime.serving.engine import Engine, Engines, Sampling, Serving
 from kubedistill_runtime.serving.figures import PROMPTS, Machine, ServingFigures, measure
 from kubedistill_runtime.storage.store import Store
-from kubedistill_runtime.teachers.answering import Asker, answer_rows, collect_answers, count_ended, missing_rows
-from kubedistill_runtime.teachers.library import Row, make_rows, model_key
+from kubedistill_runtime.teachers.batches import answer_rows, collect_answers, count_ended, missing_rows
+from kubedistill_runtime.teachers.cache import Row, make_rows, model_key
+from kubedistill_runtime.teachers.conversation import Generator
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """A set of records to be answered in one way."""
+class Request:
+    """A set of records to answer with one sampling."""
 
     records: Sequence[Record]
     sampling: Sampling
@@ -30,46 +31,46 @@ class Question:
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """One question's rows, and the model key under which the library has their answers."""
+class Pending:
+    """The rows of one request, and the model key of their answers in the cache."""
 
     rows: list[Row]
     key: str
 
-    def answers(self, store: Store) -> Iterator[Answered]:
-        """The answers, in the order of the records."""
+    def answers(self, store: Store) -> Iterator[AnsweredRecord]:
+        """Yield the answers, in the order of the records."""
         return collect_answers(self.rows, key=self.key, store=store)
 
     def count_ended(self, store: Store) -> int:
-        """How many answers came to their end by themselves."""
+        """Count the answers that ended by themselves."""
         return count_ended(self.rows, key=self.key, store=store)
 
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """What else is taken of an engine while it is warm; the result is kept under this name beside the answers."""
+    """A further measurement of a warm engine; the result is stored under this name beside the answers."""
 
     name: str
     take: Callable[[Engine, Sequence[Sequence[int]]], dict[str, Any]]
-    """JSON values from the engine and the prompts that it was asked, as ids."""
+    """Return JSON values, given the engine and the prompts that it answered, as ids."""
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
-    """What asking gave: each question's rows, the model's figures, and what it took."""
+class GenerationResult:
+    """The rows of each request, the figures of the model, and the cost of generating."""
 
-    asked: dict[str, Asked]
+    pending: dict[str, Pending]
     figures: ServingFigures
     measured: dict[str, dict[str, Any]]
-    """What else was measured, by name."""
+    """Results of the further measurements, by name."""
     tokens: int
-    """Tokens generated this time; 0 where the library had everything."""
+    """Tokens generated now; 0 where the cache had every answer."""
     generated: int
-    """Answers generated this time."""
+    """Answers generated now."""
 
 
-def ask(
-    questions: Mapping[str, Question],
+def generate_answers(
+    requests: Mapping[str, Request],
     *,
     serving: Serving,
     at: str,
@@ -78,44 +79,46 @@ def ask(
     progress: Progress,
     machine: Machine,
     also: Sequence[Measurement] = (),
-) -> Asking:
-    """Have a model answer questions, by name, and measure it while its engine is warm.
+) -> GenerationResult:
+    """Answer requests, by name, and measure the model while its engine is warm.
 
-    The figures are kept beside the answers of the last question, so they are measured once per model and machine.
+    The figures are stored beside the answers of the last request, so they are measured once per model and machine.
     """
-    asked = {}
-    for name, question in questions.items():
-        key = model_key(serving, sampling=question.sampling, seed=question.seed)
-        asked[name] = Asked(make_rows(question.records, key=key, samples=question.samples), key)
-    missing = {name: missing_rows(part.rows, key=part.key, store=store) for name, part in asked.items()}
-    last = list(questions)[-1]
+    pending = {}
+    for name, request in requests.items():
+        key = model_key(serving, sampling=request.sampling, seed=request.seed)
+        pending[name] = Pending(make_rows(request.records, key=key, samples=request.samples), key)
+    missing = {name: missing_rows(part.rows, key=part.key, store=store) for name, part in pending.items()}
+    last = list(requests)[-1]
 
     def take_figures(engine: Engine, prompts: Sequence[Sequence[int]]) -> dict[str, Any]:
-        sampling = replace(questions[last].sampling, k=0)  # a teacher's alternatives cost time that no user spends
+        sampling = replace(requests[last].sampling, k=0)  # a teacher's alternatives cost time that no user spends
         figures = measure(engine, prompts, serving=serving, sampling=sampling, machine=machine, clock=time.monotonic)
         return figures.to_values()
 
     own = Measurement(f"serving-{digest(asdict(machine))}", take_figures)
     # Figures are of these prompts: another job's may be longer.
-    workload = digest([row.key for row in asked[last].rows[:PROMPTS]])[:16]
-    wanted = {one.name: f"rows/{asked[last].key}/{one.name}-{workload}.json" for one in (own, *also)}
+    workload = digest([row.key for row in pending[last].rows[:PROMPTS]])[:16]
+    wanted = {one.name: f"rows/{pending[last].key}/{one.name}-{workload}.json" for one in (own, *also)}
     tokens = 0
     if any(missing.values()) or not all(store.exists(place) for place in wanted.values()):
         progress.loading(f"starting the engine for {serving.model.source}")
         with engines.open(serving) as engine:
-            tokens = _answer(questions, asked, engine=engine, serving=serving, at=at, store=store, progress=progress)
+            tokens = _answer(requests, pending, engine=engine, serving=serving, at=at, store=store, progress=progress)
             for one in (own, *also):
                 if not store.exists(wanted[one.name]):
-                    prompts = _asked_prompts(asked[last], serving=serving, store=store, at=at)
+                    prompts = _prompts_of(pending[last], serving=serving, store=store, at=at)
                     store.put(wanted[one.name], canonical_json(one.take(engine, prompts)))
     measured = {name: json.loads(store.read(place)) for name, place in wanted.items()}
     figures = ServingFigures.from_values(measured.pop(own.name))
-    return Asking(asked, figures, measured, tokens, len({row.key for rows in missing.values() for row in rows}))
+    return GenerationResult(
+        pending, figures, measured, tokens, len({row.key for rows in missing.values() for row in rows})
+    )
 
 
 def _answer(
-    questions: Mapping[str, Question],
-    asked: Mapping[str, Asked],
+    requests: Mapping[str, Request],
+    pending: Mapping[str, Pending],
     *,
     engine: Engine,
     serving: Serving,
@@ -123,25 +126,25 @@ def _answer(
     store: Store,
     progress: Progress,
 ) -> int:
-    """Have all questions answered; returns the tokens generated."""
+    """Answer all requests, and return the number of generated tokens."""
     chat = load_chat_format(serving.model, at=at, date=serving.date)
-    total, tokens, before = sum(len(part.rows) for part in asked.values()), 0, 0
-    for name, question in questions.items():
-        asker = Asker(engine, chat, question.sampling, serving.max_model_len, question.seed)
-        part = asked[name]
+    total, tokens, before = sum(len(part.rows) for part in pending.values()), 0, 0
+    for name, request in requests.items():
+        generator = Generator(engine, chat, request.sampling, serving.max_model_len, request.seed)
+        part = pending[name]
 
         def report(done: int, made: int, *, before: int = before, tokens: int = tokens) -> None:
             figures = {"tokens": tokens + made}
             progress.working(done=before + done, total=total, unit="answers", figures=figures)
 
-        tokens += answer_rows(part.rows, key=part.key, asker=asker, store=store, report=report)
+        tokens += answer_rows(part.rows, key=part.key, generator=generator, store=store, report=report)
         before += len(part.rows)
     return tokens
 
 
-def _asked_prompts(asked: Asked, *, serving: Serving, store: Store, at: str) -> list[tuple[int, ...]]:
-    """The first turn's prompt of each answer, as the model was really asked it."""
-    answers = collect_answers(asked.rows[:PROMPTS], key=asked.key, store=store)
+def _prompts_of(pending: Pending, *, serving: Serving, store: Store, at: str) -> list[tuple[int, ...]]:
+    """Return the first prompt of each answer, as the model received it."""
+    answers = collect_answers(pending.rows[:PROMPTS], key=pending.key, store=store)
     prompts = [one.answer.turns[0].prompt_ids for one in answers if one.answer.turns]
     if fitting := [prompt for prompt in prompts if len(prompt) < serving.max_model_len]:
         return fitting

@@ -13,7 +13,7 @@ from kubedistill_runtime.records import Message, Record
 from kubedistill_runtime.serving.engine import Sampling, Serving
 from kubedistill_runtime.serving.figures import Machine
 from kubedistill_runtime.storage.store import Store
-from kubedistill_runtime.teachers.asking import Asking, Question, ask
+from kubedistill_runtime.teachers.generate import GenerationResult, Request, generate_answers
 from support.fake_engines import FunctionEngine, FunctionEngines
 
 HERE = Machine("a processor, 2 cores")
@@ -34,10 +34,10 @@ class GenerationHarness:
     said: list[StageProgress] = field(default_factory=list)
     machine: Machine = HERE
 
-    def ask(self, **questions: Question) -> Asking:
+    def generate(self, **requests: Request) -> GenerationResult:
         serving = Serving(self.model, max_model_len=128, k=2, stop_ids=(4,))
-        return ask(
-            questions,
+        return generate_answers(
+            requests,
             serving=serving,
             at="teacher",
             engines=self.engines,
@@ -57,21 +57,21 @@ def harness(model: Model, store: Store) -> GenerationHarness:
     return GenerationHarness(model, store)
 
 
-def questions(train: int = 20, test: int = 8) -> dict[str, Question]:
+def questions(train: int = 20, test: int = 8) -> dict[str, Request]:
     sampled = Sampling(1.0, max_tokens=16, k=2)
     return {
-        "train": Question(records(train, split="train"), sampled, samples=2, seed=3),
-        "test": Question(records(test, split="test"), GREEDY),
+        "train": Request(records(train, split="train"), sampled, samples=2, seed=3),
+        "test": Request(records(test, split="test"), GREEDY),
     }
 
 
 def test_all_questions_are_answered_and_counted_over_one_scale(harness: GenerationHarness) -> None:
-    asking = harness.ask(**questions())
-    assert {name: len(list(part.answers(harness.store))) for name, part in asking.asked.items()} == {
+    result = harness.generate(**questions())
+    assert {name: len(list(part.answers(harness.store))) for name, part in result.pending.items()} == {
         "train": 40,
         "test": 8,
     }
-    assert (asking.generated, harness.engines.opened) == (48, 1)
+    assert (result.generated, harness.engines.opened) == (48, 1)
     assert [(said.state, said.done, said.total) for said in harness.said] == [
         ("Loading", 0, 0),
         ("Working", 0, 48),
@@ -80,52 +80,52 @@ def test_all_questions_are_answered_and_counted_over_one_scale(harness: Generati
         ("Working", 48, 48),
     ]
     tokens = [said.figures.get("tokens") for said in harness.said]
-    assert tokens[1:] == [0, tokens[2], tokens[2], asking.tokens], "counted over all questions"
+    assert tokens[1:] == [0, tokens[2], tokens[2], result.tokens], "counted over all questions"
 
 
 def test_nothing_missing_opens_no_engine_and_gives_the_same_answers_and_figures(harness: GenerationHarness) -> None:
-    first = harness.ask(**questions())
+    first = harness.generate(**questions())
     harness.afresh()
-    again = harness.ask(**questions())
+    again = harness.generate(**questions())
     assert (harness.engines.opened, again.tokens, again.generated, harness.said) == (0, 0, 0, [])
     assert again.figures == first.figures
-    assert [one.answer.row_key for one in again.asked["test"].answers(harness.store)] == [
-        one.answer.row_key for one in first.asked["test"].answers(harness.store)
+    assert [one.answer.row_key for one in again.pending["test"].answers(harness.store)] == [
+        one.answer.row_key for one in first.pending["test"].answers(harness.store)
     ]
 
 
 def test_other_prompts_have_figures_of_their_own(harness: GenerationHarness) -> None:
     """Times of one job's short prompts say nothing of another's long ones."""
-    short = harness.ask(test=Question(records(8, split="short"), GREEDY))
+    short = harness.generate(test=Request(records(8, split="short"), GREEDY))
     long = [Record(f"l{place}", (Message("user", f"{place} and so on " * 9),)) for place in range(8)]
     engine = harness.afresh()
-    harness.ask(test=Question(long, GREEDY))
+    harness.generate(test=Request(long, GREEDY))
     timed = [prompt for batch in engine.batches[1:] for prompt in batch]
     assert min(map(len, timed)) > 30
     assert len(figures_of(harness, short)) == 2
-    assert len(harness.ask(test=Question(records(8, split="short"), GREEDY)).asked["test"].rows) == 8
+    assert len(harness.generate(test=Request(records(8, split="short"), GREEDY)).pending["test"].rows) == 8
 
 
 def test_of_a_longer_list_only_what_is_new_is_asked_and_nothing_is_measured_again(harness: GenerationHarness) -> None:
-    harness.ask(**questions())
+    harness.generate(**questions())
     engine = harness.afresh()
-    asking = harness.ask(**questions(train=23))
-    assert asking.generated == 6
+    result = harness.generate(**questions(train=23))
+    assert result.generated == 6
     assert len(engine.asked) == 6
 
 
 def test_figures_that_are_gone_are_measured_again_without_asking_anew(harness: GenerationHarness) -> None:
-    asking = harness.ask(**questions())
-    (figures,) = figures_of(harness, asking)
+    result = harness.generate(**questions())
+    (figures,) = figures_of(harness, result)
     harness.store.delete(figures)
     engine = harness.afresh()
-    again = harness.ask(**questions())
+    again = harness.generate(**questions())
     assert again.generated == 0
-    assert set(engine.asked) == {prompt_of(one.answer.turns) for one in asking.asked["test"].answers(harness.store)}
+    assert set(engine.asked) == {prompt_of(one.answer.turns) for one in result.pending["test"].answers(harness.store)}
 
 
-def figures_of(harness: GenerationHarness, asking: Asking) -> list[str]:
-    return [name for name in harness.store.names(f"rows/{asking.asked['test'].key}") if "/serving-" in name]
+def figures_of(harness: GenerationHarness, result: GenerationResult) -> list[str]:
+    return [name for name in harness.store.names(f"rows/{result.pending['test'].key}") if "/serving-" in name]
 
 
 @pytest.mark.parametrize(
@@ -140,23 +140,23 @@ def figures_of(harness: GenerationHarness, asking: Asking) -> list[str]:
 def test_figures_are_those_of_this_machine_and_pool(
     hardware: str, pool: str, opened: int, harness: GenerationHarness
 ) -> None:
-    harness.ask(**questions())
+    harness.generate(**questions())
     engine = harness.afresh()
     harness.machine = Machine(hardware, pool)
-    asking = harness.ask(**questions())
-    assert (asking.figures.hardware, asking.figures.pool) == (hardware, pool)
-    assert (harness.engines.opened, asking.generated) == (opened, 0), "answers are the same anywhere"
+    result = harness.generate(**questions())
+    assert (result.figures.hardware, result.figures.pool) == (hardware, pool)
+    assert (harness.engines.opened, result.generated) == (opened, 0), "answers are the same anywhere"
     assert bool(engine.asked) == bool(opened)
     harness.machine = HERE
     harness.afresh()
-    harness.ask(**questions())
+    harness.generate(**questions())
     assert harness.engines.opened == 0, "figures of the other machine replaced none"
 
 
 def test_a_conversation_is_timed_on_the_prompt_that_was_asked(harness: GenerationHarness) -> None:
-    talk = (Message("system", "Be kind"), Message("user", "one"), Message("user", "two"))
-    asking = harness.ask(test=Question([Record("talk", talk)], GREEDY))
-    (answered,) = asking.asked["test"].answers(harness.store)
+    conversation = (Message("system", "Be kind"), Message("user", "one"), Message("user", "two"))
+    result = harness.generate(test=Request([Record("talk", conversation)], GREEDY))
+    (answered,) = result.pending["test"].answers(harness.store)
     first, second = (turn.prompt_ids for turn in answered.answer.turns)
     asked = harness.engines.engine.asked
     assert asked[:2] == [first, second]
@@ -164,20 +164,22 @@ def test_a_conversation_is_timed_on_the_prompt_that_was_asked(harness: Generatio
 
 
 def test_a_prompt_that_ends_the_engine_is_not_timed(harness: GenerationHarness) -> None:
-    plain = harness.ask(**questions())
-    deadly = prompt_of(next(plain.asked["test"].answers(harness.store)).answer.turns)
+    plain = harness.generate(**questions())
+    deadly = prompt_of(next(plain.pending["test"].answers(harness.store)).answer.turns)
     harness.store = Store(harness.store.root / "other")
     engine = harness.afresh()
     engine.deadly = deadly
-    asking = harness.ask(**questions())
-    assert asking.figures.answer_tokens is not None
-    assert [one.record.id for one in asking.asked["test"].answers(harness.store) if not one.answer.turns] == ["test-0"]
+    result = harness.generate(**questions())
+    assert result.figures.answer_tokens is not None
+    assert [one.record.id for one in result.pending["test"].answers(harness.store) if not one.answer.turns] == [
+        "test-0"
+    ]
 
 
 def test_where_no_prompt_can_be_asked_there_is_a_reason(harness: GenerationHarness) -> None:
-    long = Question([Record("long", (Message("user", "word " * 400),))], GREEDY)
+    long = Request([Record("long", (Message("user", "word " * 400),))], GREEDY)
     with pytest.raises(LowYield) as caught:
-        harness.ask(test=long)
+        harness.generate(test=long)
     assert (caught.value.at, "128 tokens" in caught.value.problem) == ("teacher", True)
 
 
@@ -186,5 +188,5 @@ def prompt_of(turns: Sequence[object]) -> tuple[int, ...]:
 
 
 def test_a_prompt_of_two_questions_is_generated_once(harness: GenerationHarness) -> None:
-    same = Question(records(8, split="both"), GREEDY)
-    assert harness.ask(validation=same, test=same).generated == 8
+    same = Request(records(8, split="both"), GREEDY)
+    assert harness.generate(validation=same, test=same).generated == 8

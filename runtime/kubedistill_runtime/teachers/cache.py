@@ -1,4 +1,4 @@
-"""The library: every answer that a model ever gave to this store, in shards by row key.
+"""The cache of answers: every answer that a model has given to this store, in shards by row key.
 
 `rows/<model key>/<sha of row keys>.parquet` holds up to 256 answers; a shard is never rewritten.
 """

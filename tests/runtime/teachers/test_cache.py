@@ -1,4 +1,4 @@
-"""The library: which answers are the same, and shards that are written once and believed only if they are whole."""
+"""The cache of answers: which answers are the same, and shards that are written once and read only if they are whole."""
 
 import io
 from collections.abc import Callable, Sequence
@@ -29,8 +29,8 @@ from kubedistill_runtime.models import Model
 from kubedistill_runtime.records import Message, Record
 from kubedistill_runtime.serving.engine import Sampling, Serving
 from kubedistill_runtime.storage.store import Store
-from kubedistill_runtime.teachers import library
-from kubedistill_runtime.teachers.library import (
+from kubedistill_runtime.teachers import cache
+from kubedistill_runtime.teachers.cache import (
     Row,
     ShardReader,
     add_shard,
@@ -151,7 +151,7 @@ def test_the_first_shard_that_holds_a_row_counts(store: Store) -> None:
 
 
 def test_what_is_too_large_for_one_shard_becomes_two(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(library, "SHARD_BYTES", 2 * answer("a").nbytes)
+    monkeypatch.setattr(cache, "SHARD_BYTES", 2 * answer("a").nbytes)
     add(store, *"abcdefgh")
     names = store.names(f"rows/{KEY}")
     assert [decode_row_keys(store.read(name)) for name in names].count(["row-a", "row-b"]) == 1
@@ -161,7 +161,7 @@ def test_what_is_too_large_for_one_shard_becomes_two(store: Store, monkeypatch: 
 
 def test_a_shard_is_measured_before_compression(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """What compresses well would else be written with more bytes than Arrow's 32-bit offsets can find again."""
-    monkeypatch.setattr(library, "SHARD_BYTES", 2**16)
+    monkeypatch.setattr(cache, "SHARD_BYTES", 2**16)
     top = TopK(np.zeros((256, 32), np.int32), np.zeros((256, 32), np.float16), np.zeros(256, np.float32))
     answers = [Answer(f"row-{name}", (Turn((), (7,) * 256, "", "stop", top),)) for name in "abcd"]
     assert len(encode_answers(answers)) < 2**16 < answers[0].nbytes * 2
@@ -213,7 +213,7 @@ def test_an_end_counts_in_the_first_shard_that_holds_the_row(store: Store) -> No
 
 
 def test_one_answer_that_is_too_large_is_kept_whole(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(library, "SHARD_BYTES", 1)
+    monkeypatch.setattr(cache, "SHARD_BYTES", 1)
     add(store, "a")
     assert find_answers(store, KEY).keys() == {"row-a"}
 

@@ -11,8 +11,8 @@ from kubedistill_runtime.chat import ChatFormat
 from kubedistill_runtime.records import Message, Record
 from kubedistill_runtime.serving.engine import Sampling
 from kubedistill_runtime.storage.store import Store
-from kubedistill_runtime.teachers.answering import Asker, answer_rows, collect_answers, missing_rows
-from kubedistill_runtime.teachers.library import SHARD_ROWS, Row, make_rows
+from kubedistill_runtime.teachers.batches import Generator, answer_rows, collect_answers, missing_rows
+from kubedistill_runtime.teachers.cache import SHARD_ROWS, Row, make_rows
 from support.fake_engines import FunctionEngine, spell
 from support.store_facts import published_shards
 
@@ -49,8 +49,8 @@ def run(
         if stop_after is not None and done >= stop_after:
             raise Stopped("asked to")
 
-    asker = Asker(engine, chat, Sampling(temperature, max_tokens=max_tokens, k=k), max_model_len, seed)
-    answer_rows(rows, key=KEY, asker=asker, store=store, report=report)
+    generator = Generator(engine, chat, Sampling(temperature, max_tokens=max_tokens, k=k), max_model_len, seed)
+    answer_rows(rows, key=KEY, generator=generator, store=store, report=report)
     return reports
 
 
@@ -111,11 +111,11 @@ def test_an_engine_that_gives_no_logprobs_leaves_none(chat: ChatFormat, store: S
 
 def test_tokens_are_counted(engine: FunctionEngine, chat: ChatFormat, store: Store) -> None:
     rows = rows_of(records(20))
-    asker = Asker(engine, chat, Sampling(max_tokens=16), 128, 0)
-    tokens = answer_rows(rows, key=KEY, asker=asker, store=store, report=lambda _done, _tokens: None)
+    generator = Generator(engine, chat, Sampling(max_tokens=16), 128, 0)
+    tokens = answer_rows(rows, key=KEY, generator=generator, store=store, report=lambda _done, _tokens: None)
     answered = list(collect_answers(rows, key=KEY, store=store))
     assert tokens == sum(len(one.answer.turns[0].completion_ids) for one in answered)
-    assert answer_rows(rows, key=KEY, asker=asker, store=store, report=lambda _done, _tokens: None) == 0
+    assert answer_rows(rows, key=KEY, generator=generator, store=store, report=lambda _done, _tokens: None) == 0
 
 
 def test_what_is_known_is_neither_asked_nor_written_again(
@@ -212,11 +212,11 @@ def test_each_question_is_asked_after_the_models_own_replies(
 ) -> None:
     rows = rows_of([TALK, SHORT])
     run(rows, engine=engine, chat=chat, store=store, max_model_len=512)
-    talk, short = collect_answers(rows, key=KEY, store=store)
+    conversation, short = collect_answers(rows, key=KEY, store=store)
     assert [len(batch) for batch in engine.batches] == [2, 1, 1], "turn by turn, all that go on together"
     assert len(short.answer.turns) == 1
     history: list[Message] = [TALK.messages[0]]
-    for question, turn in zip(("One", "Two", "Three"), talk.answer.turns, strict=True):
+    for question, turn in zip(("One", "Two", "Three"), conversation.answer.turns, strict=True):
         history.append(Message("user", question))
         assert turn.prompt_ids == tuple(chat.prompt_ids(history))
         history.append(Message("assistant", turn.text))
@@ -238,8 +238,8 @@ def test_a_reply_that_is_cut_off_ends_the_talk(engine: FunctionEngine, chat: Cha
     engine.reply = lambda prompt, seed: [50] * 9
     rows = rows_of([TALK])
     run(rows, engine=engine, chat=chat, store=store, max_tokens=5)
-    (talk,) = collect_answers(rows, key=KEY, store=store)
-    (turn,) = talk.answer.turns
+    (conversation,) = collect_answers(rows, key=KEY, store=store)
+    (turn,) = conversation.answer.turns
     assert (turn.finish, len(turn.completion_ids)) == ("length", 5)
     assert len(engine.batches) == 1
 
@@ -251,9 +251,9 @@ def test_a_talk_that_outgrows_the_model_ends_with_an_unfinished_turn(
     engine.reply = lambda prompt, seed: [50] * 7
     rows = rows_of([TALK, SHORT])
     run(rows, engine=engine, chat=chat, store=store, max_model_len=first + 9)
-    talk, short = collect_answers(rows, key=KEY, store=store)
-    assert [turn.finish for turn in talk.answer.turns] == ["stop", "length"]
-    assert (talk.answer.turns[1].completion_ids, talk.answer.turns[1].text) == ((), "")
+    conversation, short = collect_answers(rows, key=KEY, store=store)
+    assert [turn.finish for turn in conversation.answer.turns] == ["stop", "length"]
+    assert (conversation.answer.turns[1].completion_ids, conversation.answer.turns[1].text) == ((), "")
     assert short.answer.turns[0].finish == "stop"
     assert max(len(prompt) for prompt in engine.asked) < first + 9, "the engine never sees what does not fit"
 
