@@ -6,11 +6,11 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from kubedistill.errors import InvalidInput, InvalidManifest
-from kubedistill.manifest.document import Wanted, read_document
+from kubedistill.manifest.document import FileKind, read_document
 from kubedistill.manifest.problems import find_problem
 from kubedistill.manifest.settings import Settings
 
-_SETTINGS = Wanted("settings file", "mapping of settings", "`{}` takes every default")
+_SETTINGS = FileKind("settings file", "mapping of settings", "`{}` takes every default")
 
 
 class InvalidSettings(InvalidInput):
@@ -25,7 +25,7 @@ def load_settings(path: Path) -> Settings:
     Raises InvalidSettings with file, line, field path, problem and fix; further problems follow, a line each.
     """
     try:
-        document = read_document(path, wanted=_SETTINGS)
+        document = read_document(path, kind=_SETTINGS)
     except InvalidManifest as error:
         raise InvalidSettings(error.problem, at=error.at, fix=error.fix) from error
     try:

@@ -28,7 +28,7 @@ _TEXTS = {"str", "timestamp", "value"}
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class FileKind:
     """What a file should hold, as its refusals put it."""
 
     noun: str
@@ -36,7 +36,7 @@ class Wanted:
     start: str
 
 
-MANIFEST = Wanted("manifest", "DistillationJob", "`kubedistill init` makes a starter")
+MANIFEST = FileKind("manifest", "DistillationJob", "`kubedistill init` makes a starter")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +58,9 @@ class Document:
         return f"{self.path}:{line + 1}: {field_path(location)}" if location else f"{self.path}:{line + 1}"
 
 
-def read_document(path: Path, *, wanted: Wanted = MANIFEST) -> Document:
+def read_document(path: Path, *, kind: FileKind = MANIFEST) -> Document:
     """Read a file that holds one mapping; raises InvalidManifest, with the line where there is one."""
-    text = _read(path, wanted=wanted)
+    text = _read(path, kind=kind)
     try:
         _check_shape(text, path=path)
         nodes = list(YAML(typ="safe", pure=True).compose_all(text))
@@ -71,34 +71,34 @@ def read_document(path: Path, *, wanted: Wanted = MANIFEST) -> Document:
         raise InvalidManifest(f"not YAML ({error.problem})", at=f"{path}{line}", fix="Mend the line") from error
     except (YAMLError, ValueError) as error:  # ValueError: an escape beyond Unicode
         problem = f"not YAML ({str(error).splitlines()[0]})"
-        raise InvalidManifest(problem, at=str(path), fix=f"Mend the file; {wanted.start}") from error
+        raise InvalidManifest(problem, at=str(path), fix=f"Mend the file; {kind.start}") from error
     documents = [(node, value) for node in nodes if (value := _Reading(path).value(node)) is not None]
     if len(documents) != 1:
         problem = f"the file holds {len(documents)} documents" if documents else "the file is empty"
-        raise InvalidManifest(problem, at=str(path), fix=f"Write one {wanted.content}; {wanted.start}")
+        raise InvalidManifest(problem, at=str(path), fix=f"Write one {kind.content}; {kind.start}")
     root, values = documents[0]
     if not isinstance(values, dict):
         raise InvalidManifest(
-            "the document is not a mapping", at=str(path), fix=f"Write `field: value` lines; {wanted.start}"
+            "the document is not a mapping", at=str(path), fix=f"Write `field: value` lines; {kind.start}"
         )
     return Document(path, root, values)
 
 
-def _read(path: Path, *, wanted: Wanted) -> str:
+def _read(path: Path, *, kind: FileKind) -> str:
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
     except OSError as error:
-        problem = f"the {wanted.noun} can't be read ({error.strerror})"
+        problem = f"the {kind.noun} can't be read ({error.strerror})"
         raise InvalidManifest(problem, at=str(path), fix="Name a YAML file") from error
     if len(content) > MAX_BYTES:
-        fix = f"Name a {wanted.content}; data and models have files of their own"
-        raise InvalidManifest(f"the {wanted.noun} is larger than 1 MiB", at=str(path), fix=fix)
+        fix = f"Name a {kind.content}; data and models have files of their own"
+        raise InvalidManifest(f"the {kind.noun} is larger than 1 MiB", at=str(path), fix=fix)
     try:
         return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
-        problem = f"the {wanted.noun} is not UTF-8"
+        problem = f"the {kind.noun} is not UTF-8"
         raise InvalidManifest(problem, at=f"{path}:{line}", fix="Convert the file") from error
 
 

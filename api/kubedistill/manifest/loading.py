@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from kubedistill.errors import InvalidManifest
 from kubedistill.manifest.document import read_document
-from kubedistill.manifest.problems import find_problem, shown
+from kubedistill.manifest.problems import find_problem, quote_value
 from kubedistill.v1alpha1 import API_VERSION, KIND, DistillationJob
 
 
@@ -19,7 +19,9 @@ def load_manifest(path: Path | str) -> DistillationJob:
     document = read_document(Path(path))
     for field, wanted in (("kind", KIND), ("apiVersion", API_VERSION)):
         if (found := document.values.get(field)) != wanted:
-            problem = f"{shown(found)} is not {wanted}" if found is not None else "the field is required, and missing"
+            problem = (
+                f"{quote_value(found)} is not {wanted}" if found is not None else "the field is required, and missing"
+            )
             raise InvalidManifest(problem, at=document.place((field,)), fix=f"Write {field}: {wanted}")
     try:
         return DistillationJob.model_validate_json(json.dumps(document.values), by_alias=True, by_name=False)

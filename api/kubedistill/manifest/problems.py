@@ -60,7 +60,7 @@ def find_problem(
     return Problem(first.at, first.problem, f"{first.fix}{rest}")
 
 
-def shown(value: Any) -> str:
+def quote_value(value: Any) -> str:
     """A value as it is shown in a sentence."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else f"{text[:57]}..."
@@ -92,14 +92,14 @@ def _explain(error: ErrorDetails, *, model: type[BaseModel], place: Callable[[Lo
     elif error["type"] == "missing":
         problem, fix = "the field is required, and missing", f"Add `{location[-1]}`"
     elif error["type"] == "literal_error":
-        problem = f"{shown(error['input'])} is not one of {context['expected']}"
+        problem = f"{quote_value(error['input'])} is not one of {context['expected']}"
         near = difflib.get_close_matches(str(error["input"]), _quoted(context["expected"]), n=1)
         fix = f"Did you mean {near[0]}?" if near else "Choose one of them"
     elif error["type"] == "value_error":
         problem, _, fix = str(context["error"]).partition("; ")
         fix = (fix[:1].upper() + fix[1:]) or "Set one of them"
     else:
-        problem = f"{problem[:1].lower()}{problem[1:]}, and it is {shown(error['input'])}"
+        problem = f"{problem[:1].lower()}{problem[1:]}, and it is {quote_value(error['input'])}"
         fix = "Give it a value, or remove it" if error["input"] is None else fix
     return Problem(place(location), problem, fix)
 

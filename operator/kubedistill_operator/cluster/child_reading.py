@@ -8,7 +8,7 @@ from pydantic import ValidationError
 
 from kubedistill.canonical import text_digest
 from kubedistill.contract import ACCEPTED_CONTRACTS
-from kubedistill.manifest.problems import field_path, shown
+from kubedistill.manifest.problems import field_path, quote_value
 from kubedistill.manifest.settings import Settings
 from kubedistill_operator.clock import seconds_of
 from kubedistill_operator.cluster.failures import NotUnderstood
@@ -83,7 +83,9 @@ def check_frozen(frozen: Frozen) -> None:
         chosen = next((one for one in found if one["type"] == "literal_error"), None)
         if chosen is None:
             raise NotUnderstood(f"{at} {field_path(found[0]['loc'])}: {found[0]['msg']}") from error
-        problem = f"{field_path(chosen['loc'])}: {shown(chosen['input'])} is not one of {chosen['ctx']['expected']}"
+        problem = (
+            f"{field_path(chosen['loc'])}: {quote_value(chosen['input'])} is not one of {chosen['ctx']['expected']}"
+        )
         raise NotUnderstood(f"{at} {problem}") from error
     except (KeyError, TypeError, ValueError) as error:
         raise NotUnderstood(f"{at} {type(error).__name__}: {error}") from error

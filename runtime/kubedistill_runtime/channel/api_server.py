@@ -25,7 +25,7 @@ _PASSING = (401, 408, 409, 425, 429)
 PATIENCE_SECONDS = 600.0
 
 
-class HiccupError(Exception):
+class TransientError(Exception):
     """A call that failed in a way that may pass: cut off, late, garbled, or refused for now.
 
     After `patience` seconds it is believed; `retry_after` are the seconds that the server asks for.
@@ -36,11 +36,11 @@ class HiccupError(Exception):
         problem: str,
         *,
         retry_after: float = 0.0,
-        patience: float = PATIENCE_SECONDS,
+        timeout: float = PATIENCE_SECONDS,
         fix: str = "Check that the pod reaches it",
     ) -> None:
         super().__init__(problem)
-        self.retry_after, self.patience, self.fix = retry_after, patience, fix
+        self.retry_after, self.timeout, self.fix = retry_after, timeout, fix
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +78,7 @@ class ApiServer:
     def call(self, method: str, path: str, *, patch: list[dict[str, str]] | None = None) -> Reply:
         """Make one call, with a JSON Patch as its body or none; redirects are not followed.
 
-        Raises HiccupError for what may pass. Token and CA are read each time, since both are renewed in place.
+        Raises TransientError for what may pass. Token and CA are read each time, since both are renewed in place.
         """
         until = self.clock() + self.seconds
         connection = None
@@ -89,7 +89,7 @@ class ApiServer:
             with connection.getresponse() as response:
                 return _understand(response, self._read(response, until=until))
         except (OSError, http.client.HTTPException, UnicodeError) as error:
-            raise HiccupError(f"{type(error).__name__}: {_shorten(error)}") from error
+            raise TransientError(f"{type(error).__name__}: {_shorten(error)}") from error
         finally:
             if connection is not None:
                 connection.close()
@@ -97,7 +97,7 @@ class ApiServer:
     def _headers(self) -> dict[str, str]:
         token = (self.account / "token").read_bytes().strip()
         if not token.isascii() or b"\n" in token or b"\r" in token:  # its own error message would print the token
-            raise HiccupError(f"{self.account / 'token'} holds no token")
+            raise TransientError(f"{self.account / 'token'} holds no token")
         return {
             "Authorization": f"Bearer {token.decode()}",
             "Accept": "application/json",
@@ -106,14 +106,14 @@ class ApiServer:
         }
 
     def _read(self, response: http.client.HTTPResponse, *, until: float) -> bytes:
-        """Read a body; raises HiccupError where it is too long, in bytes or in seconds."""
+        """Read a body; raises TransientError where it is too long, in bytes or in seconds."""
         body = bytearray()
         while part := response.read1(65536):
             body += part
             if len(body) > _REPLY_BYTES:
-                raise HiccupError(f"its reply is longer than {_REPLY_BYTES} bytes")
+                raise TransientError(f"its reply is longer than {_REPLY_BYTES} bytes")
             if self.clock() > until:
-                raise HiccupError(f"its reply took longer than {self.seconds:g} s")
+                raise TransientError(f"its reply took longer than {self.seconds:g} s")
         return bytes(body)
 
 
@@ -135,7 +135,7 @@ def _understand(response: http.client.HTTPResponse, body: bytes) -> Reply:
     except (ValueError, RecursionError):
         values = None
     if response.status < 300 and not isinstance(values, dict):
-        raise HiccupError(f"its reply is no JSON object: {body[:60]!r}")
+        raise TransientError(f"its reply is no JSON object: {body[:60]!r}")
     if response.status < 300:
         return Reply(response.status, values)
     said = values.get("message") if isinstance(values, dict) else ""
@@ -143,7 +143,7 @@ def _understand(response: http.client.HTTPResponse, body: bytes) -> Reply:
     if response.status in _PASSING or response.status >= 500:
         after = response.headers.get("Retry-After", "")
         plain = after.isascii() and after.isdecimal() and len(after) < 6
-        raise HiccupError(f"it answered {reason}", retry_after=float(after) if plain else 0.0)
+        raise TransientError(f"it answered {reason}", retry_after=float(after) if plain else 0.0)
     return Reply(response.status, {}, reason)
 
 

@@ -16,7 +16,7 @@ from kubedistill.contract import MESSAGE_BYTES, StageJob, StageProgress, StageRe
 from kubedistill.errors import ChannelUnavailable, ClaimLost, StorageUnavailable
 from kubedistill.stored import read_stored_json
 from kubedistill_runtime.channel import attempt_folder
-from kubedistill_runtime.channel.api_server import PATIENCE_SECONDS, ApiServer, HiccupError
+from kubedistill_runtime.channel.api_server import PATIENCE_SECONDS, ApiServer, TransientError
 from kubedistill_runtime.channel.config_map import (
     Change,
     ChangeRefusedError,
@@ -84,7 +84,7 @@ class ConfigMapChannel:
         self._tried = self.clock()
         try:
             self._write(*self._pending())
-        except (HiccupError, ChannelUnavailable) as problem:
+        except (TransientError, ChannelUnavailable) as problem:
             self._miss(problem)
         self._keep(progress)
 
@@ -103,7 +103,9 @@ class ConfigMapChannel:
         if self._is_orphan:
             raise ClaimLost("the job of this attempt is gone, and nobody waits for its result", at=str(self.config_map))
         told = assign("/data/result.json", fit_result(result, whole=f"{self.store.uri}/{self.folder}/result.json"))
-        insist(lambda: self._write(*self._pending(), told), at=str(self.config_map), clock=self.clock, sleep=self.sleep)
+        retry_until(
+            lambda: self._write(*self._pending(), told), at=str(self.config_map), clock=self.clock, sleep=self.sleep
+        )
 
     def asked_to_stop(self) -> bool:
         """Whether the operator asks the driver to save and leave; looks at most every 5 s."""
@@ -116,7 +118,7 @@ class ConfigMapChannel:
         self._looked = self.clock()
         try:
             self._hear(self.config_map.read)
-        except (HiccupError, ChannelUnavailable) as problem:
+        except (TransientError, ChannelUnavailable) as problem:
             self._miss(problem)
 
     def _write(self, *changes: Change) -> None:
@@ -201,7 +203,7 @@ def claim_channel(
         return _try_to_claim(config_map, token=job.token, claim=claim)
 
     for _ in range(_CLAIMS):
-        claimed = insist(attempt, at=str(config_map), clock=clock, sleep=sleep)
+        claimed = retry_until(attempt, at=str(config_map), clock=clock, sleep=sleep)
         if claimed is not None:
             starts = int(claimed.data["starts"])
             log.info("attempt claimed", extra={"driver": driver, "starts": starts})
@@ -246,7 +248,7 @@ def _read_spent(claimed: Content) -> float:
     return spent if 0 <= spent < math.inf else 0.0
 
 
-def insist(
+def retry_until(
     call: Callable[[], _Given], *, at: str, clock: Callable[[], float], sleep: Callable[[float], None]
 ) -> _Given:
     """Try until it works, with growing pauses; raises ChannelUnavailable once a hiccup has lasted for its patience."""
@@ -254,12 +256,14 @@ def insist(
     while True:
         try:
             return call()
-        except HiccupError as hiccup:
-            left = start + hiccup.patience - clock()
+        except TransientError as transient:
+            left = start + transient.timeout - clock()
             if left <= 0:
-                raise ChannelUnavailable(f"the API server can't be asked ({hiccup})", at=at, fix=hiccup.fix) from hiccup
-            log.warning("asking the API server again", extra={"problem": str(hiccup)})
-            sleep(min(left, max(pause, min(hiccup.retry_after, _SLOWEST_SECONDS))))
+                raise ChannelUnavailable(
+                    f"the API server can't be asked ({transient})", at=at, fix=transient.fix
+                ) from transient
+            log.warning("asking the API server again", extra={"problem": str(transient)})
+            sleep(min(left, max(pause, min(transient.retry_after, _SLOWEST_SECONDS))))
             pause = min(2 * pause, 30.0)
 
 

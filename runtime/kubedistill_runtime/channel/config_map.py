@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 from kubedistill.errors import ChannelUnavailable, ClaimLost
-from kubedistill_runtime.channel.api_server import ApiServer, HiccupError, Reply
+from kubedistill_runtime.channel.api_server import ApiServer, Reply, TransientError
 
 Change = dict[str, str]
 """One operation of a JSON Patch (RFC 6902)."""
@@ -16,7 +16,7 @@ _RIGHTS_SECONDS = 30.0
 """How long a new RoleBinding may take to reach the API server that is asked."""
 
 
-class NotAllowedError(HiccupError):
+class NotAllowedError(TransientError):
     """The driver may not read or write its ConfigMap: not yet, or no more, since its Role went with its child."""
 
 
@@ -48,7 +48,7 @@ class Content:
 class ConfigMap:
     """One ConfigMap in the pod's namespace.
 
-    Both methods raise HiccupError for what may pass, ClaimLost where it is gone, and ChannelUnavailable for any
+    Both methods raise TransientError for what may pass, ClaimLost where it is gone, and ChannelUnavailable for any
     other answer that isn't success.
     """
 
@@ -78,13 +78,13 @@ class ConfigMap:
             raise ClaimLost("nobody waits for this attempt any more: its ConfigMap is gone", at=str(self))
         if reply.status == 403:
             fix = "The driver's ServiceAccount needs get and patch on it"
-            raise NotAllowedError(f"it answered {reply.reason}", patience=_RIGHTS_SECONDS, fix=fix)
+            raise NotAllowedError(f"it answered {reply.reason}", timeout=_RIGHTS_SECONDS, fix=fix)
         if reply.reason:
             raise ChannelUnavailable(f"the API server answered {reply.reason}", at=str(self))
         metadata, data = reply.values.get("metadata"), reply.values.get("data", {})
         version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
         if not (isinstance(version, str) and _is_text(data)):
-            raise HiccupError("its reply is no ConfigMap")
+            raise TransientError("its reply is no ConfigMap")
         return Content(version, data, _owners(metadata))
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-Grade = Callable[[Tensor, slice], tuple[Tensor, Tensor]]
+TileLoss = Callable[[Tensor, slice], tuple[Tensor, Tensor]]
 """(logits_NV of a tile, its rows) -> (loss_N, gradient of loss_N by logits_NV)."""
 
 TILE_ROWS = 256
@@ -27,19 +27,19 @@ class Head:
     """Gemma's cap: logits become cap * tanh(logits / cap)."""
 
 
-def sum_over_tiles(hidden_NH: Tensor, head: Head, *, grade: Grade) -> Tensor:
+def sum_over_tiles(hidden_NH: Tensor, head: Head, *, tile_loss: TileLoss) -> Tensor:
     """Sum a loss over all rows of hidden; one scalar that autograd can follow to hidden and head.
 
     The products are formed in autocast's precision, or else in hidden's; all else in float32 or better.
     """
-    total: Tensor = _TiledLoss.apply(hidden_NH, head.weight_VH, head.bias_V, head, grade)
+    total: Tensor = _TiledLoss.apply(hidden_NH, head.weight_VH, head.bias_V, head, tile_loss)
     return total
 
 
 class _TiledLoss(torch.autograd.Function):
     @staticmethod
     def forward(
-        context: Any, hidden_NH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, head: Head, grade: Grade
+        context: Any, hidden_NH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, head: Head, tile_loss: TileLoss
     ) -> Tensor:
         kind = hidden_NH.device.type
         working = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden_NH.dtype
@@ -54,7 +54,7 @@ class _TiledLoss(torch.autograd.Function):
         for start in range(0, hidden_NH.shape[0], TILE_ROWS):
             rows = slice(start, start + TILE_ROWS)
             logits_NV, slope_NV = compute_logits(working_NH[rows], working_VH, bias_V, head)
-            loss_N, gradient_NV = grade(logits_NV, rows)
+            loss_N, gradient_NV = tile_loss(logits_NV, rows)
             total += loss_N.sum(dtype=torch.float64)
             gradient_NV = gradient_NV * (head.scale if slope_NV is None else head.scale * slope_NV)
             working_NV = gradient_NV.to(working)

@@ -21,7 +21,7 @@ from kubedistill_runtime.root_cause import describe_cause
 from kubedistill_runtime.storage.artifacts import TRAINED, read_trained
 from kubedistill_runtime.storage.claims import Claim, read_latest
 from kubedistill_runtime.storage.store import Store, open_store
-from kubedistill_runtime.training.board import Board, OwnBoard, SharedBoard
+from kubedistill_runtime.training.progress_channel import LocalChannel, ProgressChannel, RemoteChannel
 from kubedistill_runtime.training.sample_store import open_samples
 
 if TYPE_CHECKING:
@@ -66,20 +66,20 @@ def train_on_workers(assignment: Assignment, *, workers: int, gpus: int, report:
     from ray.train.v2.api.exceptions import TrainingFailedError
 
     apart = needs_ray(workers, gpus)
-    board: Board = SharedBoard() if apart else OwnBoard()
+    channel: ProgressChannel = RemoteChannel() if apart else LocalChannel()
     with tempfile.TemporaryDirectory(prefix="kd-train-") as scratch, ThreadPoolExecutor(max_workers=1) as waiter:
         trainer = TorchTrainer(
             _work,
-            train_loop_config={"assignment": assignment, "board": board},
+            train_loop_config={"assignment": assignment, "channel": channel},
             scaling_config=_scale(workers, gpus) if apart else ScalingConfig(num_workers=0),
             run_config=RunConfig(name="train", storage_path=scratch),
             torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
         )
         fitting = waiter.submit(trainer.fit)
         try:
-            _follow(board, fitting, report=report)
+            _follow(channel, fitting, report=report)
         except BaseException:  # Stopped, Ctrl-C or SIGTERM: the workers save first, and then it goes on its way
-            board.stop()
+            channel.stop()
             raise
         try:
             summary: dict[str, Any] = fitting.result().return_value
@@ -97,12 +97,12 @@ def _scale(workers: int, gpus: int) -> Any:
     return ScalingConfig(num_workers=workers, use_gpu=gpus > 0, resources_per_worker=resources)
 
 
-def _follow(board: Board, fitting: Future[Any], *, report: Report) -> None:
-    """Pass the board's news on until the training ends."""
+def _follow(channel: ProgressChannel, fitting: Future[Any], *, report: Report) -> None:
+    """Report the progress in the channel until the training ends."""
     told = 0
     while not fitting.done():
         time.sleep(_POLL_SECONDS)
-        step, steps, figures = board.read()
+        step, steps, figures = channel.read()
         if step > told:
             told = step
             report(step, steps, figures)
@@ -119,7 +119,7 @@ def _work(config: dict[str, Any]) -> dict[str, Any]:
     from kubedistill_runtime.training.student import Student, load_language_model
 
     assignment: Assignment = config["assignment"]
-    board: Board = config["board"]
+    channel: ProgressChannel = config["channel"]
     torch.set_num_threads(assignment.threads)
     world = ray.train.get_context().get_world_size()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -134,7 +134,7 @@ def _work(config: dict[str, Any]) -> dict[str, Any]:
 
     def report(step: int, steps: int, figures: dict[str, float]) -> None:
         nonlocal stopping
-        stopping = board.tell(step, steps, figures | saved)
+        stopping = channel.publish(step, steps, figures | saved)
 
     language_model = load_language_model(assignment.student)
     student = Student(language_model, objective=OBJECTIVES[assignment.objective], ce_weight=assignment.ce_weight)

@@ -15,7 +15,11 @@ from support.operator_harness import claim, small_job
 from support.printed_rights import has_kubectl, print_rights, printed_blocks, read_rights
 
 BLOCKS = printed_blocks()
-OPERATOR, LEASE, DRIVER = "The operator in job namespaces", "The operator in its own namespace", "The driver of an attempt"
+OPERATOR, LEASE, DRIVER = (
+    "The operator in job namespaces",
+    "The operator in its own namespace",
+    "The driver of an attempt",
+)
 ACCOUNTS = {"get serviceaccounts", "create serviceaccounts"}
 SCOPES = {"all namespaces": False, "one namespace": True}
 

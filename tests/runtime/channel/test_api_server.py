@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 
 from kubedistill.errors import ChannelUnavailable
-from kubedistill_runtime.channel.api_server import ApiServer, HiccupError, find_api_server
+from kubedistill_runtime.channel.api_server import ApiServer, TransientError, find_api_server
 from support.config_map_server import PATH, ConfigMapServer, Fault, make_server_credentials
 
 BOUND = 4 * 2**20
 
 
-def hiccup(api: ApiServer) -> HiccupError:
-    with pytest.raises(HiccupError) as caught:
+def transient(api: ApiServer) -> TransientError:
+    with pytest.raises(TransientError) as caught:
         api.call("GET", PATH)
     return caught.value
 
@@ -74,7 +74,7 @@ def test_what_may_pass_is_a_hiccup_that_says_what_came(
     fault: Fault, says: str, api: ApiServer, server: ConfigMapServer
 ) -> None:
     server.faults.append(fault)
-    error = hiccup(api)
+    error = transient(api)
     assert re.search(says, str(error))
     assert "\n" not in str(error)
     assert len(str(error)) < 400
@@ -89,7 +89,7 @@ def test_what_may_pass_is_a_hiccup_that_says_what_came(
 def test_no_call_waits_for_ever(fault: Fault, says: str, server: ConfigMapServer) -> None:
     server.faults.append(fault)
     api = ApiServer("127.0.0.1", server.port, server.account, seconds=0.3)
-    assert re.search(says, str(hiccup(api)))
+    assert re.search(says, str(transient(api)))
 
 
 @pytest.mark.parametrize(
@@ -103,7 +103,7 @@ def test_retry_after_is_taken_where_it_is_a_number(
     header: str, seconds: float, api: ApiServer, server: ConfigMapServer
 ) -> None:
     server.faults.append(Fault(status=429, headers={"Retry-After": header}))
-    assert hiccup(api).retry_after == seconds
+    assert transient(api).retry_after == seconds
 
 
 @pytest.mark.parametrize(
@@ -131,7 +131,7 @@ def test_a_refusal_is_given_back_with_its_reason_and_no_redirect_is_followed(
 def test_the_token_is_read_anew_for_each_call(api: ApiServer, server: ConfigMapServer) -> None:
     api.call("GET", PATH)
     server.token = "second-token"
-    assert "401" in str(hiccup(api))
+    assert "401" in str(transient(api))
     server.give_token("second-token\n")
     assert api.call("GET", PATH).status == 200
 
@@ -139,14 +139,14 @@ def test_the_token_is_read_anew_for_each_call(api: ApiServer, server: ConfigMapS
 @pytest.mark.parametrize("token", [b"secret\nX-Evil: 1", b"secret\r\nX: 1", "secret-ü".encode(), b"secret\x00"])
 def test_what_is_no_token_is_never_sent_nor_said(token: bytes, api: ApiServer, server: ConfigMapServer) -> None:
     (server.account / "token").write_bytes(token)
-    assert "secret" not in str(hiccup(api)).replace(str(server.account), "")
+    assert "secret" not in str(transient(api)).replace(str(server.account), "")
     assert [call for call in server.calls if call.status == 200] == []
 
 
 @pytest.mark.parametrize("name", ["token", "ca.crt"])
 def test_an_account_without_token_or_authority_may_get_them(name: str, api: ApiServer, server: ConfigMapServer) -> None:
     (server.account / name).unlink()
-    assert "FileNotFoundError" in str(hiccup(api))
+    assert "FileNotFoundError" in str(transient(api))
     assert server.calls == []
 
 
@@ -155,7 +155,7 @@ def test_a_server_of_another_authority_never_sees_the_token(
 ) -> None:
     other = make_server_credentials(tmp_path / "other")
     (server.account / "ca.crt").write_bytes((other / "ca.crt").read_bytes())
-    assert "CERTIFICATE_VERIFY_FAILED" in str(hiccup(api))
+    assert "CERTIFICATE_VERIFY_FAILED" in str(transient(api))
     assert server.calls == []
 
 
@@ -163,11 +163,11 @@ def test_where_nobody_listens_is_a_hiccup(server: ConfigMapServer) -> None:
     with socket.socket() as unheard:
         unheard.bind(("127.0.0.1", 0))
         api = ApiServer("127.0.0.1", unheard.getsockname()[1], server.account)
-        assert "ConnectionRefusedError" in str(hiccup(api))
+        assert "ConnectionRefusedError" in str(transient(api))
 
 
 def test_a_name_that_is_no_host_is_a_hiccup(server: ConfigMapServer) -> None:
-    assert hiccup(ApiServer("a" * 70 + ".invalid", 443, server.account))
+    assert transient(ApiServer("a" * 70 + ".invalid", 443, server.account))
 
 
 @pytest.mark.parametrize("host", ["10.0.0.1", "fd00::1", "kubernetes.default.svc"])

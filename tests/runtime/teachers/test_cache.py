@@ -1,4 +1,4 @@
-"""The cache of answers: which answers are the same, and shards that are written once and read only if they are whole."""
+"""The cache of answers: which answers are equal, and shards that are written once and read only if whole."""
 
 import io
 from collections.abc import Callable, Sequence

@@ -13,8 +13,8 @@ from torch import Tensor
 from kubedistill_runtime.training.batches import Batch
 from kubedistill_runtime.training.head import TILE_ROWS, Head, sum_over_tiles
 from kubedistill_runtime.training.objectives import OBJECTIVES
-from kubedistill_runtime.training.objectives.cached_logits import grade_distribution
-from kubedistill_runtime.training.objectives.sequence import grade_targets
+from kubedistill_runtime.training.objectives.cached_logits import kl_and_gradient
+from kubedistill_runtime.training.objectives.sequence import cross_entropy_and_gradient
 from support import dense_losses as dense
 from support import tiny_training as tiny
 
@@ -108,11 +108,11 @@ def test_head_meets_one_tile_of_rows_at_a_time() -> None:
     batch, hidden_NH = make_rows(600)
     tiles = []
 
-    def grade(logits_NV: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+    def tile_loss(logits_NV: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
         tiles.append(len(logits_NV))
-        return grade_targets(logits_NV, batch.targets_N[rows])
+        return cross_entropy_and_gradient(logits_NV, batch.targets_N[rows])
 
-    sum_over_tiles(hidden_NH, make_head(), grade=grade)
+    sum_over_tiles(hidden_NH, make_head(), tile_loss=tile_loss)
     assert tiles == [TILE_ROWS, TILE_ROWS, 600 - 2 * TILE_ROWS]
 
 
@@ -162,7 +162,7 @@ def test_loss_is_least_and_flat_where_the_student_is_the_teacher() -> None:
     logits_NV = torch.from_numpy(generator.normal(0, 2, (20, V)))
     logprobs_NV = torch.log_softmax(logits_NV, 1)
     logprobs_NK, ids_NK = logprobs_NV.topk(K)
-    loss_N, gradient_NV = grade_distribution(logits_NV, ids_NK, logprobs_NK, 1 - logprobs_NK.exp().sum(1))
+    loss_N, gradient_NV = kl_and_gradient(logits_NV, ids_NK, logprobs_NK, 1 - logprobs_NK.exp().sum(1))
     torch.testing.assert_close(loss_N, torch.zeros(20, dtype=torch.float64), rtol=0, atol=1e-12)
     torch.testing.assert_close(gradient_NV, torch.zeros_like(gradient_NV), rtol=0, atol=1e-12)
 
@@ -171,7 +171,7 @@ def test_sure_student_keeps_its_digits() -> None:
     """Here 1 - sum q is exactly 0 in float32, and its logarithm would be -inf."""
     logits_NV = torch.zeros(1, V)
     logits_NV[0, 7] = 60.0
-    loss_N, gradient_NV = grade_distribution(
+    loss_N, gradient_NV = kl_and_gradient(
         logits_NV, torch.tensor([[7]]), torch.tensor([[math.log(0.9)]]), torch.tensor([0.1])
     )
     rest = math.log(V - 1) - 60.0
@@ -185,9 +185,7 @@ def test_padded_rows_of_the_teachers_head_count_to_the_tail(count: int) -> None:
     share = float(np.float16(math.log(1 / count)))
     logits_NV = torch.linspace(-1, 1, V)[None]
     ids, logprobs = [*range(V, V + count), 3], [*[share] * count, -20.0]
-    loss_N, gradient_NV = grade_distribution(
-        logits_NV, torch.tensor([ids]), torch.tensor([logprobs]), torch.tensor([0.0])
-    )
+    loss_N, gradient_NV = kl_and_gradient(logits_NV, torch.tensor([ids]), torch.tensor([logprobs]), torch.tensor([0.0]))
     q_V = torch.softmax(logits_NV[0], 0)
     assert float(loss_N) == pytest.approx(-math.log(1 - float(q_V[3])), abs=1e-5)
     assert torch.isfinite(gradient_NV).all()
@@ -218,7 +216,7 @@ def test_any_stored_distribution_has_the_loss_and_the_gradient_of_the_formula(
 ) -> None:
     logits, ids, logprobs, tail = row
     logits_NV = torch.tensor([logits])
-    loss_N, gradient_NV = grade_distribution(
+    loss_N, gradient_NV = kl_and_gradient(
         logits_NV, torch.tensor([ids]), torch.tensor([logprobs]), torch.tensor([tail])
     )
     exact_V = logits_NV[0].double().requires_grad_()
@@ -241,6 +239,6 @@ def test_bucketing_never_adds_divergence(student: list[float], teacher: list[flo
     for size in (k, 6):
         logprobs_NK, ids_NK = logprobs_NV.topk(size)
         tail_N = (1 - logprobs_NK.exp().sum(1)).clamp(0, 1)
-        losses.append(float(grade_distribution(logits_NV, ids_NK, logprobs_NK, tail_N)[0]))
+        losses.append(float(kl_and_gradient(logits_NV, ids_NK, logprobs_NK, tail_N)[0]))
     assert losses[0] <= full + 1e-9
     assert losses[1] == pytest.approx(full, rel=1e-9, abs=1e-9)

@@ -143,7 +143,7 @@ def test_batches_of_stored_samples_are_those_of_the_samples(store: Store) -> Non
     samples = [*KNOWN, *UNKNOWN, PARTLY]
     found = written(store, samples)
     for rank in range(2):
-        mine = [list(split_step(one, rank=rank, cluster=2, micro=3)) for one in (samples, found)]
+        mine = [list(split_step(one, rank=rank, world=2, micro=3)) for one in (samples, found)]
         for expected, part in zip(*mine, strict=True):
             one, other = (make_batch(list(some), device=torch.device("cpu")) for some in (expected, part))
             for name in one.__slots__:

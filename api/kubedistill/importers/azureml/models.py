@@ -9,14 +9,14 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 
 from kubedistill.errors import InvalidManifest
-from kubedistill.manifest.document import Wanted, read_document
+from kubedistill.manifest.document import FileKind, read_document
 from kubedistill.manifest.problems import find_problem
 from kubedistill.v1alpha1 import TeacherModel
 from kubedistill.v1alpha1.base import Model
 
 Models = Mapping[str, TeacherModel]
 """By plain name: lower case, a dash between the parts."""
-_TABLE = Wanted("table of models", "mapping `models`", "docs/migration.md shows one")
+_TABLE = FileKind("table of models", "mapping `models`", "docs/migration.md shows one")
 
 
 class ModelTable(Model):
@@ -46,7 +46,7 @@ def find_model(name: str, models: Models) -> TeacherModel | None:
 
 
 def _read(path: Path) -> dict[str, TeacherModel]:
-    document = read_document(path, wanted=_TABLE)
+    document = read_document(path, kind=_TABLE)
     try:
         table = ModelTable.model_validate(document.values, by_alias=True, by_name=False)
     except ValidationError as error:

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from kubedistill.errors import InvalidManifest
 from kubedistill.importers.azureml.models import Models, find_model
-from kubedistill.manifest.problems import shown
+from kubedistill.manifest.problems import quote_value
 from kubedistill.v1alpha1 import TeacherModel
 from kubedistill.v1alpha1.job import MAX_NAME_LENGTH
 from kubedistill.v1alpha1.task import TaskType
@@ -55,7 +55,7 @@ def read_number(leaf: Leaf) -> Reading:
     """A number, or a text that holds one: Azure ML writes hyperparameters as texts."""
     number = None if isinstance(leaf.value, bool) else _float(leaf.value)
     if number is None:
-        raise leaf.refuse(f"{shown(leaf.value)} is not a number", fix="Write a number")
+        raise leaf.refuse(f"{quote_value(leaf.value)} is not a number", fix="Write a number")
     return Reading(number)
 
 
@@ -63,7 +63,7 @@ def read_count(leaf: Leaf) -> Reading:
     """A whole number, or a text that holds one."""
     number = read_number(leaf).value
     if not number.is_integer():
-        raise leaf.refuse(f"{shown(leaf.value)} is not a whole number", fix="Write a whole number")
+        raise leaf.refuse(f"{quote_value(leaf.value)} is not a whole number", fix="Write a whole number")
     return Reading(int(number))
 
 
@@ -90,7 +90,7 @@ def read_task(leaf: Leaf) -> Reading:
     kind = _text(leaf).upper()
     if kind not in TASKS:
         known = ", ".join(TASKS).lower()
-        raise leaf.refuse(f"{shown(leaf.value)} is not one of {known}", fix="Choose one of them")
+        raise leaf.refuse(f"{quote_value(leaf.value)} is not one of {known}", fix="Choose one of them")
     return Reading(*TASKS[kind])
 
 
@@ -99,7 +99,7 @@ def read_generation_type(leaf: Leaf) -> Reading:
     if _text(leaf).lower() == "label_generation":
         return Reading(None)
     raise leaf.refuse(
-        f"{shown(leaf.value)}: no prompts are made up here, and a job needs some",
+        f"{quote_value(leaf.value)}: no prompts are made up here, and a job needs some",
         fix="Write label_generation, and name prompts in training_data",
     )
 
@@ -158,7 +158,7 @@ def _split_short(identity: str) -> tuple[str, str | None]:
 
 def _text(leaf: Leaf) -> str:
     if not isinstance(leaf.value, str) or not leaf.value.strip():
-        raise leaf.refuse(f"{shown(leaf.value)} is not a text", fix="Write a text")
+        raise leaf.refuse(f"{quote_value(leaf.value)} is not a text", fix="Write a text")
     return leaf.value.strip()
 
 

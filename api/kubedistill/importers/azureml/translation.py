@@ -12,12 +12,12 @@ from kubedistill.errors import InvalidManifest
 from kubedistill.importers.azureml.fields import FIELDS, Field
 from kubedistill.importers.azureml.models import Models
 from kubedistill.importers.azureml.readers import Leaf, Reading, read_name
-from kubedistill.manifest.document import Document, Wanted, read_document
-from kubedistill.manifest.problems import Location, field_path, find_problem, shown
+from kubedistill.manifest.document import Document, FileKind, read_document
+from kubedistill.manifest.problems import Location, field_path, find_problem, quote_value
 from kubedistill.v1alpha1 import API_VERSION, KIND, DistillationJob
 
 Values = dict[str, Any]
-_WANTED = Wanted("manifest", "Azure ML distillation job", "docs/migration.md says what is read")
+_WANTED = FileKind("manifest", "Azure ML distillation job", "docs/migration.md says what is read")
 _SHORT = {"student_model": "path", "training_data": "path", "validation_data": "path",
           "teacher_model_endpoint_connection": "name"}  # fmt: skip
 """Fields that may be a text instead of a mapping, and what the text then is."""
@@ -51,9 +51,11 @@ def translate(path: Path, *, models: Models) -> Translation:
 
     Raises InvalidManifest with file, line and field of the Azure ML manifest, problem and fix.
     """
-    document = read_document(path, wanted=_WANTED)
+    document = read_document(path, kind=_WANTED)
     if (kind := document.values.get("type")) != "distillation":
-        problem = f"{shown(kind)} is not distillation" if kind is not None else "the field is required, and missing"
+        problem = (
+            f"{quote_value(kind)} is not distillation" if kind is not None else "the field is required, and missing"
+        )
         raise InvalidManifest(problem, at=document.place(("type",)), fix="Name a job with type: distillation")
     found = {name: (location, value) for name, location, value in _leaves(document.values, ())}
     for name in _REQUIRED:

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from kubedistill_runtime.training.batches import Batch
 from kubedistill_runtime.training.head import Head, sum_over_tiles
-from kubedistill_runtime.training.objectives.sequence import grade_targets
+from kubedistill_runtime.training.objectives.sequence import cross_entropy_and_gradient
 
 
-def grade_distribution(logits_NV: Tensor, ids_NK: Tensor, logprobs_NK: Tensor, tail_N: Tensor) -> tuple[Tensor, Tensor]:
+def kl_and_gradient(logits_NV: Tensor, ids_NK: Tensor, logprobs_NK: Tensor, tail_N: Tensor) -> tuple[Tensor, Tensor]:
     """Bucketed forward KL of each position in nats, and its gradient.
 
     The gradient is q - p on the K ids and q (1 - r / q_rest) elsewhere. log q_rest is a logsumexp over the ids that
@@ -51,16 +51,16 @@ def grade_distribution(logits_NV: Tensor, ids_NK: Tensor, logprobs_NK: Tensor, t
 def loss(batch: Batch, hidden_NH: Tensor, head: Head, ce_weight: float) -> Tensor:
     """Return the sum of the losses of all scored ids, in nats."""
 
-    def grade(logits_NV: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
-        kl_N, kl_gradient_NV = grade_distribution(
+    def tile_loss(logits_NV: Tensor, rows: slice) -> tuple[Tensor, Tensor]:
+        kl_N, kl_gradient_NV = kl_and_gradient(
             logits_NV, batch.top_ids_NK[rows], batch.top_logprobs_NK[rows], batch.tail_N[rows]
         )
         # Where the teacher's distribution was lost (a repaired answer), the text is all there is.
         share_N = torch.where(batch.has_top_N[rows], ce_weight, 1.0)
         if not share_N.any():
             return kl_N, kl_gradient_NV
-        ce_N, ce_gradient_NV = grade_targets(logits_NV, batch.targets_N[rows])
+        ce_N, ce_gradient_NV = cross_entropy_and_gradient(logits_NV, batch.targets_N[rows])
         loss_N = torch.where(share_N < 1, (1 - share_N) * kl_N, 0.0) + share_N * ce_N
         return loss_N, (1 - share_N)[:, None] * kl_gradient_NV + share_N[:, None] * ce_gradient_NV
 
-    return sum_over_tiles(hidden_NH, head, grade=grade)
+    return sum_over_tiles(hidden_NH, head, tile_loss=tile_loss)

@@ -10,7 +10,7 @@ from kubedistill_runtime.training.batches import Batch
 from kubedistill_runtime.training.head import Head, sum_over_tiles
 
 
-def grade_targets(logits_NV: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:
+def cross_entropy_and_gradient(logits_NV: Tensor, targets_N: Tensor) -> tuple[Tensor, Tensor]:
     """Cross-entropy of each position in nats, and its gradient: q - 1 at the target, q elsewhere."""
     normaliser_N = torch.logsumexp(logits_NV, dim=1)
     chosen_N1 = logits_NV.gather(1, targets_N[:, None])
@@ -23,5 +23,5 @@ def loss(batch: Batch, hidden_NH: Tensor, head: Head, ce_weight: float) -> Tenso
     """Return the sum of the cross-entropies of all scored ids, in nats."""
     del ce_weight  # all of it is cross-entropy
     return sum_over_tiles(
-        hidden_NH, head, grade=lambda logits_NV, rows: grade_targets(logits_NV, batch.targets_N[rows])
+        hidden_NH, head, tile_loss=lambda logits_NV, rows: cross_entropy_and_gradient(logits_NV, batch.targets_N[rows])
     )

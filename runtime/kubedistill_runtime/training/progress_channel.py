@@ -1,4 +1,4 @@
-"""The board: where rank 0 writes how far it is, and reads whether to stop."""
+"""The channel between the driver and rank 0: the progress of the training one way, and the wish to stop the other."""
 
 from typing import Any, Protocol
 
@@ -6,10 +6,10 @@ News = tuple[int, int, dict[str, float]]
 """The latest step, the number of steps, and figures."""
 
 
-class Board(Protocol):
+class ProgressChannel(Protocol):
     """What the driver and rank 0 share."""
 
-    def tell(self, step: int, steps: int, figures: dict[str, float]) -> bool:
+    def publish(self, step: int, steps: int, figures: dict[str, float]) -> bool:
         """Write the latest step; returns whether to stop."""
         ...
 
@@ -22,14 +22,14 @@ class Board(Protocol):
         ...
 
 
-class OwnBoard:
-    """A board for a worker that is a thread of this process."""
+class LocalChannel:
+    """A channel to a worker that is a thread of this process."""
 
     def __init__(self) -> None:
         self._news: News = (0, 0, {})
         self._stopping = False
 
-    def tell(self, step: int, steps: int, figures: dict[str, float]) -> bool:
+    def publish(self, step: int, steps: int, figures: dict[str, float]) -> bool:
         """Write the latest step; returns whether to stop."""
         self._news = (step, steps, figures)
         return self._stopping
@@ -43,19 +43,19 @@ class OwnBoard:
         self._stopping = True
 
 
-class SharedBoard:
-    """A board for workers in processes of their own: an OwnBoard in a Ray actor, which ends with its last handle."""
+class RemoteChannel:
+    """A channel to workers in other processes: a LocalChannel in a Ray actor, which ends with its last handle."""
 
     def __init__(self) -> None:
         import ray
 
-        self._actor: Any = ray.remote(num_cpus=0)(OwnBoard).remote()
+        self._actor: Any = ray.remote(num_cpus=0)(LocalChannel).remote()
 
-    def tell(self, step: int, steps: int, figures: dict[str, float]) -> bool:
+    def publish(self, step: int, steps: int, figures: dict[str, float]) -> bool:
         """Write the latest step; returns whether to stop."""
         import ray
 
-        stopping: bool = ray.get(self._actor.tell.remote(step, steps, figures))
+        stopping: bool = ray.get(self._actor.publish.remote(step, steps, figures))
         return stopping
 
     def read(self) -> News:
