@@ -15,6 +15,7 @@ import typer
 from kubedistill.errors import EXIT_FAILED, InvalidInput, KubedistillError
 from kubedistill.manifest.settings import Settings
 from kubedistill.printing import printable
+from kubedistill.signals import reset_inherited_signals
 from kubedistill_operator.cluster.failures import OperatorFailure
 from kubedistill_operator.explain import explain as explain_job
 from kubedistill_operator.images import all_images
@@ -84,6 +85,7 @@ def images(*, config: Config = None) -> None:
 
 def main() -> None:
     """Run the command line; a known error becomes one message and its exit code."""
+    reset_inherited_signals()
     try:
         app()
     except KubedistillError as error:

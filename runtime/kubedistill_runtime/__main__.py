@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kubedistill.errors import EXIT_BAD_INPUT, EXIT_SUCCESS, KubedistillError
+from kubedistill.signals import reset_inherited_signals
 from kubedistill_runtime.environment import set_environment
 
 if TYPE_CHECKING:
@@ -26,11 +27,14 @@ if TYPE_CHECKING:
     from kubedistill_runtime.storage.store import Store
 
 _PR_SET_PDEATHSIG = 1
+_LEAVE_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""The last is a terminal that was closed; under `nohup` it is ignored, and stays so."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one stage or a whole job; returns the exit code."""
     options = _parse(arguments)
+    reset_inherited_signals()
     set_environment(os.environ)
     try:
         if options.job:
@@ -137,14 +141,15 @@ def _run_all(options: argparse.Namespace) -> int:
 
     if options.bound_to_parent:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _leave)
+    for number in _LEAVE_ON:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _leave)
     return run_pipeline(_local_run(options), emit=_emit)
 
 
 def _leave(number: int, _frame: object) -> None:
     """Leave by SystemExit, which lets the session stop its processes; a second signal must not disturb that."""
-    for one in (signal.SIGINT, signal.SIGTERM):
+    for one in _LEAVE_ON:
         signal.signal(one, signal.SIG_IGN)
     sys.exit(128 + number)
 

@@ -19,6 +19,7 @@ import yaml
 
 from kubedistill.cli.app import main
 from kubedistill.report.models import Report
+from support.inherited_signals import INHERITED
 from support.kube_api import Api, wait_for
 from support.kubelet_logs import node_with_logs, pod_on
 from support.played_cluster import played_cluster, with_namespace
@@ -244,12 +245,11 @@ def test_who_stops_watching_is_told_that_the_job_goes_on(
 ) -> None:
     distill("submit", manifest(tmp_path, "support"))
     process = subprocess.Popen(
-        [*PLUGIN, "watch", "support"],
+        [*INHERITED["ignored"], *PLUGIN, "watch", "support"],
         env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509
     )
     with process:
         assert process.stdout is not None

@@ -20,6 +20,7 @@ import psutil
 
 from kubedistill.report.models import Report
 from kubedistill.report.table import headline, table_lines
+from kubedistill.signals import reset_inherited_signals
 from support.background import StartFailed
 from support.chart_release import Release
 from support.cluster_setup import OPERATOR_NAMESPACE, ROOT, install_ray_crds
@@ -57,6 +58,7 @@ COMMANDS = (
 
 def main() -> int:
     """Run the demo; the exit code is 0 where the job has succeeded and nothing is left over."""
+    reset_inherited_signals()
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     os.chdir(ROOT)  # the commands name files of the repository
     if not has_kubectl():

@@ -14,6 +14,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from kubedistill.signals import reset_inherited_signals
 from support.background import StartFailed
 from support.cluster_setup import install_ray_crds
 from support.fake_kuberay.background import playing
@@ -36,8 +37,8 @@ OPERATOR_NAMESPACE, NAMESPACE = "kubedistill-system", "distillation"
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the scenarios; the exit code is 0 where all of them held, 3 where the machine can't run them."""
     options = _parse(arguments)
-    for number in (signal.SIGINT, signal.SIGTERM):  # a shell's background job would ignore the first
-        signal.signal(number, signal.default_int_handler)
+    reset_inherited_signals()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if options.down:
         RealNode(FOLDER, {}).down()
         return 0

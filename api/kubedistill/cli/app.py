@@ -25,6 +25,7 @@ from kubedistill.cli.verbs import cancel, rerun, resume, suspend
 from kubedistill.cli.version import version
 from kubedistill.cli.watch import watch
 from kubedistill.errors import KubedistillError
+from kubedistill.signals import reset_inherited_signals
 
 app = typer.Typer(
     name="kubedistill",
@@ -48,6 +49,7 @@ def main() -> None:
 
     The message goes to standard error, or with --json to standard output as the event that ends a run.
     """
+    reset_inherited_signals()
     try:
         app(prog_name=program())
     except KubedistillError as error:

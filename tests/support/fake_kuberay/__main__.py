@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
+from kubedistill.signals import reset_inherited_signals
 from support.fake_kuberay.actions import World
 from support.fake_kuberay.api import Api
 from support.fake_kuberay.controller import Player
@@ -19,6 +20,7 @@ from support.fake_kuberay.scenarios import SCENARIOS, choose
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Play until SIGINT or SIGTERM."""
+    reset_inherited_signals()
     parser = argparse.ArgumentParser(
         prog="fake_kuberay", description="Play KubeRay, Jobs, nodes and drivers in a test."
     )
