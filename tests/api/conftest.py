@@ -1,6 +1,7 @@
 """What the tests of the api share: a minimal job, a report, and specs drawn from the CRD's own schema."""
 
 import copy
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -49,7 +50,7 @@ def runtime(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
     package.mkdir()
     for name in (package / "__init__.py", folder / "ray.py", folder / "vllm.py"):
         name.touch()
-    monkeypatch.setenv("PYTHONPATH", str(folder))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")])))
 
     def write(script: str) -> None:
         (package / "__main__.py").write_text(f"import json, os, signal, sys, time\n{script}\n")

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from support.messages import CheckMessage
+
 ROOT = Path(__file__).parents[2]
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 SCRIPT = ROOT / "deploy" / "images" / "build.py"
@@ -80,10 +82,10 @@ def test_images_are_built_without_an_environment_of_the_clone() -> None:
     assert subprocess.run(listed, check=False).returncode == 0, "it stands on the standard library alone"
 
 
-def test_an_image_that_does_not_exist_is_refused_with_those_that_do() -> None:
+def test_an_image_that_does_not_exist_is_refused_with_those_that_do(check_message: CheckMessage) -> None:
     run = subprocess.run([sys.executable, SCRIPT, "gpu"], capture_output=True, text=True, check=False)
     assert run.returncode == 2
-    assert "there is no image gpu; choose from operator, runtime-cpu, runtime" in run.stderr
+    check_message(run.stderr.splitlines()[-1], "gpu", "operator", "runtime-cpu", "runtime")
 
 
 def test_every_image_has_a_base_that_the_dockerfile_names() -> None:

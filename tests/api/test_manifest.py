@@ -16,6 +16,7 @@ from kubedistill.manifest import document
 from kubedistill.manifest.document import MAX_BYTES, MAX_DEPTH, read_document
 from kubedistill.manifest.loading import load_manifest
 from kubedistill.v1alpha1 import DistillationJob
+from support.messages import CheckMessage
 
 GOOD = """\
 apiVersion: kubedistill.io/v1alpha1
@@ -242,7 +243,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("case", BOMBS)
-def test_what_aliases_build_is_bounded_in_bytes(case: str, folder: Path) -> None:
+def test_what_aliases_build_is_bounded_in_bytes(case: str, folder: Path, check_message: CheckMessage) -> None:
     """A text of 100 KB behind 90,000 aliases took 5.5 GB; these would take 150 MB and more."""
     (folder / "job.yaml").write_text(BOMBS[case])
     tracemalloc.start()
@@ -253,7 +254,7 @@ def test_what_aliases_build_is_bounded_in_bytes(case: str, folder: Path) -> None
     finally:
         tracemalloc.stop()
     assert caught.value.at.startswith(f"{folder / 'job.yaml'}:")
-    assert "more than 4 MiB of values" in caught.value.problem
+    check_message(caught.value, "4 MiB")
     assert most < 20 * 2**20
 
 
@@ -266,23 +267,26 @@ def test_a_file_of_many_values_is_refused_while_it_is_read(folder: Path, monkeyp
     assert caught.value.at == f"{folder / 'job.yaml'}:199"
 
 
-def test_aliases_that_multiply_are_refused_at_once(folder: Path) -> None:
+def test_aliases_that_multiply_are_refused_at_once(folder: Path, check_message: CheckMessage) -> None:
     lines = [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 30)]
     started = time.monotonic()
-    assert refusal("\n".join(["a0: &a0 [x]", *lines])).problem == "more than 100,000 values"
+    check_message(refusal("\n".join(["a0: &a0 [x]", *lines])).problem, "100,000")
     assert time.monotonic() - started < 5
 
 
 @pytest.mark.parametrize(("name", "problem"), [("none.yaml", "No such file"), (".", "Is a directory")])
-def test_file_that_can_not_be_read_is_refused(name: str, problem: str, folder: Path) -> None:
-    with pytest.raises(InvalidManifest, match=rf"the manifest can't be read \({problem}") as caught:
+def test_file_that_can_not_be_read_is_refused(
+    name: str, problem: str, folder: Path, check_message: CheckMessage
+) -> None:
+    with pytest.raises(InvalidManifest) as caught:
         load_manifest(Path(name))
-    assert caught.value.fix == "Name a YAML file"
+    check_message(caught.value, problem, "YAML")
 
 
-def test_endless_file_is_refused() -> None:
-    with pytest.raises(InvalidManifest, match="larger than 1 MiB"):
+def test_endless_file_is_refused(check_message: CheckMessage) -> None:
+    with pytest.raises(InvalidManifest) as caught:
         load_manifest(Path("/dev/zero"))
+    check_message(caught.value, "1 MiB")
 
 
 # What is written, and what must be read: the same as kubectl reads.

@@ -3,7 +3,7 @@
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -25,10 +25,15 @@ def command() -> Path:
 def kubedistill(tmp_path: Path) -> Run:
     """Runs the command line, as a process, in an empty folder."""
 
-    def run(*arguments: str) -> Completed:
+    def run(*arguments: str, before: Sequence[str] = ()) -> Completed:
         environment = os.environ | {"TERM": "dumb", "NO_COLOR": "1", "COLUMNS": "200"}
         return subprocess.run(
-            [COMMAND, *arguments], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+            [*before, COMMAND, *arguments],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
         )
 
     return run

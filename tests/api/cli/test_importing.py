@@ -9,6 +9,7 @@ import pytest
 
 from kubedistill.importers.azureml.models import load_models
 from kubedistill.manifest.loading import load_manifest
+from support.messages import CheckMessage
 
 AZURE = """\
 type: distillation
@@ -59,13 +60,20 @@ def test_json_tells_machines_what_differs(called: Callable, azure: Path) -> None
     }
 
 
-def test_a_table_of_ones_own_names_other_models(called: Callable, azure: Path, tmp_path: Path) -> None:
+def test_a_table_of_ones_own_names_other_models(
+    called: Callable, azure: Path, tmp_path: Path, check_message: CheckMessage
+) -> None:
     azure.write_text(AZURE.replace("Phi-3-mini-4k-instruct", "tiny"))
     refused = called("import", "azureml", azure.name)
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert refused.stderr == (
-        "InvalidManifest: azure.yaml:7: student_model: 'tiny' is no known model. Write `tiny: {source: "
-        "hf://organisation/model}` below `models:` in a file, and name it with --models\n"
+    check_message(
+        refused.stderr,
+        "InvalidManifest",
+        "azure.yaml:7",
+        "tiny",
+        "tiny: {source: hf://organisation/model}",
+        "models:",
+        "--models",
     )
     (tmp_path / "models.yaml").write_text("models:\n  tiny: {source: hf://us/tiny}\n")
     imported = called("import", "azureml", azure.name, "--models", "models.yaml")

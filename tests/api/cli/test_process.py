@@ -15,6 +15,7 @@ from kubedistill import runtime_process
 from kubedistill.cli.process import failed_event
 from kubedistill.errors import InvalidInput
 from kubedistill.runtime_process import Event, RuntimeDied, check_runtime, run_runtime, runtime_arguments
+from support.messages import CheckMessage
 
 SAY = "def say(**event): print(json.dumps(event), flush=True)\n"
 
@@ -24,10 +25,13 @@ def events_of(*arguments: str) -> list[Event]:
 
 
 @pytest.mark.parametrize("name", ["kubedistill_runtime", "ray", "vllm"])
-def test_missing_runtime_is_refused_with_the_way_to_get_it(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_runtime_is_refused_with_the_way_to_get_it(
+    name: str, monkeypatch: pytest.MonkeyPatch, check_message: CheckMessage
+) -> None:
     monkeypatch.setitem(sys.modules, name, None)
-    with pytest.raises(InvalidInput, match="only the client") as caught:
+    with pytest.raises(InvalidInput) as caught:
         check_runtime()
+    check_message(caught.value)
     assert "make setup" in caught.value.fix
 
 
@@ -63,16 +67,22 @@ def test_garbage_is_passed_over(case: str, runtime: Callable[[str], None]) -> No
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSEGV, signal.SIGTERM, signal.SIGABRT])
-def test_death_by_a_signal_names_the_signal(number: signal.Signals, runtime: Callable[[str], None]) -> None:
+def test_death_by_a_signal_names_the_signal(
+    number: signal.Signals, runtime: Callable[[str], None], check_message: CheckMessage
+) -> None:
     runtime(f"{SAY}say(event='stage')\nos.kill(os.getpid(), {int(number)})")
-    with pytest.raises(RuntimeDied, match=f"the runtime was ended by {number.name}"):
+    with pytest.raises(RuntimeDied) as caught:
         events_of()
+    check_message(caught.value, number.name)
 
 
-def test_leaving_without_a_word_names_the_exit_code(runtime: Callable[[str], None]) -> None:
+def test_leaving_without_a_word_names_the_exit_code(
+    runtime: Callable[[str], None], check_message: CheckMessage
+) -> None:
     runtime("sys.exit(7)")
-    with pytest.raises(RuntimeDied, match="the runtime ended with exit code 7") as caught:
+    with pytest.raises(RuntimeDied) as caught:
         events_of()
+    check_message(caught.value, "7")
     assert caught.value.exit_code == 1
     assert "--verbose" in caught.value.fix
 
@@ -123,14 +133,17 @@ def test_interrupted_runtime_gets_time_to_stop_and_then_a_push(
     assert not is_alive(pid)
 
 
-def test_sigterm_is_handed_on_and_its_handler_given_back(runtime: Callable[[str], None]) -> None:
+def test_sigterm_is_handed_on_and_its_handler_given_back(
+    runtime: Callable[[str], None], check_message: CheckMessage
+) -> None:
     before = signal.getsignal(signal.SIGTERM)
     runtime(SLEEPER)
     events = run_runtime([], verbose=False)
     next(events)
     signal.raise_signal(signal.SIGTERM)
-    with pytest.raises(RuntimeDied, match="SIGTERM"):
+    with pytest.raises(RuntimeDied) as caught:
         next(events)
+    check_message(caught.value, "SIGTERM")
     assert signal.getsignal(signal.SIGTERM) is before
 
 
@@ -140,9 +153,10 @@ def test_arguments_are_those_of_the_runtime() -> None:
 
 
 @pytest.mark.parametrize("entry", ["prompts", "=folder", "prompts=", "="])
-def test_config_map_without_name_or_folder_is_refused(entry: str) -> None:
-    with pytest.raises(InvalidInput, match="is not NAME=DIR"):
+def test_config_map_without_name_or_folder_is_refused(entry: str, check_message: CheckMessage) -> None:
+    with pytest.raises(InvalidInput) as caught:
         runtime_arguments(Path("job.yaml"), store="s", config_maps=[entry])
+    check_message(caught.value, "NAME", "DIR")
 
 
 def test_events_are_json_for_every_command() -> None:

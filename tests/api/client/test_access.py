@@ -11,6 +11,7 @@ import pytest
 from kubedistill.client import access
 from kubedistill.client.access import find_access
 from kubedistill.errors import InvalidInput, NoCluster
+from support.messages import CheckMessage
 
 
 @pytest.fixture
@@ -65,14 +66,16 @@ def test_a_pod_has_its_account(kubeconfig: Path, tmp_path: Path) -> None:
     assert find_access() == access.Access(None, None, "team-b")
 
 
-def test_without_any_the_way_to_name_one_is_told(kubeconfig: Path) -> None:
-    with pytest.raises(NoCluster, match=r"there is no kubeconfig\. Name a kubeconfig by --kubeconfig"):
+def test_without_any_the_way_to_name_one_is_told(kubeconfig: Path, check_message: CheckMessage) -> None:
+    with pytest.raises(NoCluster) as caught:
         find_access()
+    check_message(caught.value, "--kubeconfig")
 
 
-def test_an_unknown_context_is_told_with_those_that_there_are(kubeconfig: Path) -> None:
-    with pytest.raises(NoCluster, match=r'there is no context "three"\. Name one by --context: one, two'):
+def test_an_unknown_context_is_told_with_those_that_there_are(kubeconfig: Path, check_message: CheckMessage) -> None:
+    with pytest.raises(NoCluster) as caught:
         find_access(kubeconfig=kubeconfig, context="three")
+    check_message(caught.value, "three", "--context")
 
 
 @pytest.mark.parametrize("text", ["", "a: [", "kind: Config", "[]"])
@@ -82,10 +85,13 @@ def test_a_file_that_is_no_kubeconfig_is_named(text: str, kubeconfig: Path) -> N
         find_access(kubeconfig=kubeconfig)
 
 
-def test_without_the_library_the_way_to_get_it_is_told(kubeconfig: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_library_the_way_to_get_it_is_told(
+    kubeconfig: Path, monkeypatch: pytest.MonkeyPatch, check_message: CheckMessage
+) -> None:
     monkeypatch.setitem(sys.modules, "kubernetes", None)
-    with pytest.raises(InvalidInput, match="pip install 'kubedistill\\[client\\]'"):
+    with pytest.raises(InvalidInput) as caught:
         find_access(kubeconfig=kubeconfig)
+    check_message(caught.value, "kubedistill[client]")
 
 
 def test_a_user_that_no_system_file_knows_and_without_a_home_has_no_kubeconfig() -> None:

@@ -14,6 +14,7 @@ from kubedistill.client.access import Access, find_access
 from kubedistill.client.api_server import ApiServer, AsyncApiServer
 from kubedistill.client.request import Request
 from kubedistill.errors import ClusterUnavailable, NoCluster, NotInstalled
+from support.messages import CheckMessage
 
 GET = Request("get", namespace="team-a", name="support")
 WATCH = Request("watch", namespace="team-a", query={"resourceVersion": "7"})
@@ -148,26 +149,30 @@ def test_a_watch_that_comes_in_pieces_is_put_together(send: Send, access: Access
 @pytest.mark.parametrize("verb", ["get", "watch"])
 def test_a_server_that_hangs_up_is_away(send: Send, access: Access, verb: Any) -> None:
     space = "hangs-up" if verb == "get" else "cut-off"
-    with pytest.raises(ClusterUnavailable, match=r"the API server at http://127\.0\.0\.1:\d+ does not answer"):
+    with pytest.raises(ClusterUnavailable) as caught:
         send(access, Request(verb, namespace=space, name="support"))
+    assert "http://127.0.0.1:" in caught.value.problem
 
 
 @both
-def test_a_server_that_is_not_there_is_away(send: Send, tmp_path: Path) -> None:
+def test_a_server_that_is_not_there_is_away(send: Send, tmp_path: Path, check_message: CheckMessage) -> None:
     access = find_access(kubeconfig=write(tmp_path, "http://127.0.0.1:1"))
-    with pytest.raises(ClusterUnavailable, match=r"does not answer \(Connection refused\)|Connect call failed"):
+    with pytest.raises(ClusterUnavailable) as caught:
         send(access, GET)
+    check_message(caught.value)
 
 
 @both
-def test_a_server_of_something_else_knows_no_jobs(send: Send, access: Access) -> None:
-    with pytest.raises(NotInstalled, match="Install kubedistill's chart"):
+def test_a_server_of_something_else_knows_no_jobs(send: Send, access: Access, check_message: CheckMessage) -> None:
+    with pytest.raises(NotInstalled) as caught:
         send(access, Request("get", namespace="nothing", name="support"))
+    check_message(caught.value)
 
 
 @both
-def test_a_user_who_can_t_be_read_is_said(send: Send, tmp_path: Path) -> None:
+def test_a_user_who_can_t_be_read_is_said(send: Send, tmp_path: Path, check_message: CheckMessage) -> None:
     files = {"client-certificate": "none.crt", "client-key": "none.key"}
     access = find_access(kubeconfig=write(tmp_path, "https://127.0.0.1:1", **files))
-    with pytest.raises(NoCluster, match=r"none\.crt"):
+    with pytest.raises(NoCluster) as caught:
         send(access, GET)
+    check_message(caught.value, "none.crt")

@@ -10,6 +10,7 @@ import pytest
 from kubedistill.client.evaluation import METRICS, compare, evaluate
 from kubedistill.client.interpreters import Interpreter
 from kubedistill.errors import InvalidInput, NotAllowed, NotKept
+from support.messages import CheckMessage
 from support.sample_reports import make_values
 
 KEY = "c0ffee"
@@ -43,15 +44,18 @@ def ask(server: Any, job: Any, model: str = "support", **options: Any) -> Any:
     return Interpreter(server).run(evaluate(model, **given))
 
 
-def test_a_report_of_a_newer_version_is_named(server: Any, judged: Any, store: Path) -> None:
+def test_a_report_of_a_newer_version_is_named(
+    server: Any, judged: Any, store: Path, check_message: CheckMessage
+) -> None:
     path = store / "artifacts" / "report" / KEY / "report.json"
     values = make_values()
     path.write_text(json.dumps(values | {"fairness": {"groups": []}}))
     assert ask(server, judged, store=store).accuracy == 0.8
     values["comparison"]["verdict"] = "faster"
     path.write_text(json.dumps(values))
-    with pytest.raises(NotKept, match=r'comparison.verdict: "faster" is not one of .*Upgrade kubedistill') as caught:
+    with pytest.raises(NotKept) as caught:
         ask(server, judged, store=store)
+    check_message(caught.value, "comparison.verdict", "faster")
     assert caught.value.at == str(path)
 
 
@@ -68,22 +72,27 @@ def test_accuracy_is_in_the_status_too(model: str, accuracy: float, server: Any,
     assert (dict(figures), figures.source) == ({"accuracy": accuracy}, "status")
 
 
-def test_what_is_out_of_reach_is_said_with_its_place(server: Any, judged: Any) -> None:
+def test_what_is_out_of_reach_is_said_with_its_place(server: Any, judged: Any, check_message: CheckMessage) -> None:
     place = f"file:///kubedistill/storage/a/artifacts/report/{KEY}/report.html on claim shared"
-    with pytest.raises(NotKept, match="out of reach") as caught:
+    with pytest.raises(NotKept) as caught:
         ask(server, judged)
+    check_message(caught.value)
     assert place in str(caught.value)
 
 
-def test_metrics_of_the_task_are_known_and_others_are_not(server: Any, judged: Any, store: Path) -> None:
+def test_metrics_of_the_task_are_known_and_others_are_not(
+    server: Any, judged: Any, store: Path, check_message: CheckMessage
+) -> None:
     assert dict(ask(server, judged, metrics=["macroF1"], store=store)) == {"macroF1": 0.625}
-    with pytest.raises(InvalidInput, match=r'there is no metric "f2"\. Choose of accuracy, agreement, .*macroF1'):
+    with pytest.raises(InvalidInput) as caught:
         ask(server, judged, metrics=["f2"], store=store)
+    check_message(caught.value, "f2")
 
 
-def test_a_model_that_no_job_has_is_refused(server: Any, judged: Any) -> None:
-    with pytest.raises(InvalidInput, match="Write support, support/baseline or support/teacher"):
+def test_a_model_that_no_job_has_is_refused(server: Any, judged: Any, check_message: CheckMessage) -> None:
+    with pytest.raises(InvalidInput) as caught:
         ask(server, judged, "support/bigger")
+    check_message(caught.value, "support/baseline", "support/teacher")
 
 
 TEST_DATA = {
@@ -95,21 +104,25 @@ TEST_DATA = {
 
 
 @pytest.mark.parametrize("case", TEST_DATA)
-def test_other_test_data_is_refused(case: str, server: Any, judged: Any) -> None:
+def test_other_test_data_is_refused(case: str, server: Any, judged: Any, check_message: CheckMessage) -> None:
     test, asked, problem = TEST_DATA[case]
     if test:
         judged["spec"]["data"]["test"] = test
     if not problem:
         assert ask(server, judged, test_data=asked, metrics=["accuracy"]).accuracy == 0.8
         return
-    with pytest.raises(InvalidInput, match="judged") as caught:
+    with pytest.raises(InvalidInput) as caught:
         ask(server, judged, test_data=asked)
+    check_message(caught.value)
     assert problem in str(caught.value)
 
 
-def test_nothing_is_judged_before_its_time(server: Any, make_job: Callable[..., Any]) -> None:
-    with pytest.raises(NotKept, match="there is no report yet; the job is Training"):
+def test_nothing_is_judged_before_its_time(
+    server: Any, make_job: Callable[..., Any], check_message: CheckMessage
+) -> None:
+    with pytest.raises(NotKept) as caught:
         ask(server, make_job("Training"))
+    check_message(caught.value, "Training")
 
 
 def test_the_operators_store_is_asked_for_where_the_job_names_none(server: Any, judged: Any) -> None:
@@ -124,13 +137,11 @@ def test_the_operators_store_is_asked_for_where_the_job_names_none(server: Any, 
         assert found.page.startswith(place)
 
 
-def test_a_comparison_reads_as_a_table(server: Any, judged: Any, store: Path) -> None:
+def test_a_comparison_reads_as_a_table(server: Any, judged: Any, store: Path, check_message: CheckMessage) -> None:
     server.answers = [judged, judged]
     whole = Interpreter(server).run(compare("support", namespace="team-a", store=store))
     short = Interpreter(server).run(compare("support", namespace="team-a", store=None))
-    assert str(short) == (
-        "          teacher  before  distilled  against teacher\naccuracy    90.0%   40.0%      80.0%         89% kept"
-    )
+    check_message(short, "90.0", "40.0", "80.0", "89")
     lines = str(whole).splitlines()
     assert lines[0].split() == ["teacher", "before", "distilled", "against", "teacher"]
     assert lines[4].split() == ["accuracy", "90.0%", "40.0%", "80.0%", "89%", "kept"]

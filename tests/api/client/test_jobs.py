@@ -10,6 +10,7 @@ from kubedistill.client.interpreters import Interpreter
 from kubedistill.client.job import Job, manifest_of, read_job
 from kubedistill.errors import GateMissed, InvalidManifest, JobFailed, NoSuchJob
 from kubedistill.v1alpha1 import DistillationJob
+from support.messages import CheckMessage
 
 ABSENT = NoSuchJob("there is none")
 
@@ -27,19 +28,24 @@ ENDS = {
 
 
 @pytest.mark.parametrize("case", ENDS)
-def test_an_end_has_its_error_and_its_exit_code(case: str, a_job: Callable[..., Job]) -> None:
+def test_an_end_has_its_error_and_its_exit_code(
+    case: str, a_job: Callable[..., Job], check_message: CheckMessage
+) -> None:
     phase, conditions, kind, code = ENDS[case]
     job = a_job(phase, conditions=conditions, message="why")
     assert (job.is_over, job.exit_code) == (True, code)
     if kind is None:
         job.check_success()
         return
-    with pytest.raises(kind, match=r"team-a/support: .*why") as caught:
+    with pytest.raises(kind) as caught:
         job.check_success()
+    check_message(caught.value, "team-a/support")
     assert caught.value.exit_code == code
 
 
-def test_a_job_of_a_newer_version_is_read_as_far_as_it_is_known(make_job: Callable[..., Any]) -> None:
+def test_a_job_of_a_newer_version_is_read_as_far_as_it_is_known(
+    make_job: Callable[..., Any], check_message: CheckMessage
+) -> None:
     values = make_job("Training", brandNew={"a": 1})
     values["spec"]["brandNew"] = True
     assert read_job(values).phase == "Training"
@@ -47,8 +53,9 @@ def test_a_job_of_a_newer_version_is_read_as_far_as_it_is_known(make_job: Callab
     newer = read_job(values | {"status": {**values["status"], "message": "zzz"}})
     assert (newer.phase, newer.status.message, newer.is_over) == ("Dreaming", "zzz", False)
     values["spec"]["task"]["type"] = "Dreams"
-    with pytest.raises(InvalidManifest, match=r"team-a/support: spec.task.type: .*Is this kubedistill older"):
+    with pytest.raises(InvalidManifest) as caught:
         read_job(values)
+    check_message(caught.value, "team-a/support", "spec.task.type")
 
 
 def test_of_a_status_that_is_not_understood_the_rest_is_shown(make_job: Callable[..., Any]) -> None:
@@ -97,10 +104,11 @@ def test_the_namespace_is_the_manifests_or_the_one_asked_for_or_the_contexts(
     assert server.asked[1].query["force"] == "true"
 
 
-def test_two_namespaces_are_refused(server: Any, job_values: Any) -> None:
+def test_two_namespaces_are_refused(server: Any, job_values: Any, check_message: CheckMessage) -> None:
     job_values["metadata"]["namespace"] = "own"
-    with pytest.raises(InvalidManifest, match=r'metadata\.namespace: it says "own", and "asked" is asked for'):
+    with pytest.raises(InvalidManifest) as caught:
         Interpreter(server).run(operations.submit(job_values, namespace="asked", default="", force=False))
+    check_message(caught.value, "metadata.namespace", "own", "asked")
 
 
 def test_a_model_becomes_a_manifest_without_defaults(job_values: Any) -> None:
