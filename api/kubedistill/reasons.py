@@ -137,6 +137,10 @@ REASONS: dict[str, Reason] = {
         "failure", "nothing was done for `noProgressTimeoutSeconds`, or nothing ever for `startupTimeoutSeconds`",
         "the log; raise the limit where loading is slow",
     ),
+    "PodRejected": Reason(
+        "infrastructure", "kubelet did not take a pod that was placed on its node: a GPU, room or a label is not there",
+        "the message is kubelet's; where it repeats, check the device plugin of the node that it names",
+    ),
     "HeadLost": _LOST,
     "DriverRestarted": _LOST,
     "NodeLost": _LOST,

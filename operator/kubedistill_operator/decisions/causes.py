@@ -26,13 +26,17 @@ _PREEMPTED = (
     "EvictionByEvictionAPI",
 )
 _EVICTED, _BY_NODE = "Evicted", "The node "
-"""Kubelet's reason for a pod that it put out, and how its sentence begins where the node was short of something."""
+"""Kubelet's reason for a pod that it put out, and what its sentence has where the node was short of something."""
+_FORGOTTEN = ("ContainerStatusUnknown", "DeletionByPodGC")
+"""Reasons of a pod that its node does not know any more: it was restarted, or removed."""
+_REJECTED = "Pod was rejected"
+"""How kubelet's sentence begins for a pod that it did not take; no container of it ever ran."""
 _EXIT_CODE = "failed with exit code"
 """What Ray says of a driver whose process ended by itself, and not of one that it lost."""
 _BY_EVIDENCE: dict[str, Cause] = {
     "ValidationFailed": "user", "Preempted": "preemption", "NodeLost": "infrastructure", "OutOfMemory": "failure",
     "StorageExceeded": "failure", "UserCodeError": "failure",
-    "ChildVanished": "infrastructure", "HeadLost": "infrastructure",
+    "PodRejected": "infrastructure", "ChildVanished": "infrastructure", "HeadLost": "infrastructure",
 }  # fmt: skip
 """What evidence may show, and what that costs; the strongest first, since evidence goes away while we wait."""
 
@@ -99,13 +103,19 @@ def _preempted(evidence: Evidence) -> Blame | None:
 
 
 def _had_to_leave(pod: Pod) -> bool:
-    by_pressure = pod.exit_reason == _EVICTED and pod.exit_message.startswith(_BY_NODE)
+    by_pressure = pod.exit_reason == _EVICTED and _BY_NODE in pod.exit_message
     return pod.exit_reason in _PREEMPTED or by_pressure or pod.node_tainted
 
 
 def _node_lost(evidence: Evidence) -> Blame | None:
     lost = next((pod for pod in evidence.pods if pod.node_lost_since is not None), None)
-    return _found("NodeLost", f"node {lost.node} of pod {lost.name} is gone") if lost else None
+    if lost is not None:
+        return _found("NodeLost", f"node {lost.node} of pod {lost.name} is gone")
+    forgotten = next((pod for pod in evidence.pods if pod.exit_reason in _FORGOTTEN), None)
+    if forgotten is None:
+        return None
+    said = forgotten.exit_message or forgotten.exit_reason
+    return _found("NodeLost", f"node {forgotten.node} does not know pod {forgotten.name} any more: {said}")
 
 
 def _out_of_memory(evidence: Evidence) -> Blame | None:
@@ -137,6 +147,12 @@ def _driver_ended(evidence: Evidence) -> Blame | None:
     return _found("UserCodeError", f"pod {ended.name} ended with exit code {ended.exit_code}{said}")
 
 
+def _rejected(evidence: Evidence) -> Blame | None:
+    """A pod that kubelet did not take from the scheduler; a Ray cluster may have had another in its place."""
+    pod = next((one for one in evidence.pods if one.exit_message.startswith(_REJECTED)), None)
+    return _found("PodRejected", f"node {pod.node}, pod {pod.name}: {pod.exit_message}") if pod else None
+
+
 def _head_lost(evidence: Evidence) -> Blame | None:
     child = evidence.child
     assert child is not None, "a child that is absent has vanished"
@@ -151,6 +167,7 @@ CLUES: tuple[Clue, ...] = (
     _storage_exceeded,
     _vanished,
     _driver_ended,
+    _rejected,
     _head_lost,
 )
 

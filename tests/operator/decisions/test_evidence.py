@@ -90,6 +90,9 @@ PUT_OUT = {
     ),
     "a13 pressure, as old kubelets say": ("Evicted", "The node had condition: [DiskPressure].", "preemption",
                                           "Preempted"),
+    "a13 its node was short before it started": (
+        "Evicted", "Pod was rejected: The node had condition: [DiskPressure].", "preemption", "Preempted",
+    ),
 }  # fmt: skip
 
 
@@ -129,3 +132,67 @@ def test_a6_a_command_that_is_not_in_the_image_is_told_in_the_words_of_the_runti
     stage = cluster.status.stages[0]
     assert (stage.restarts.failure, stage.reason) == (1, "UserCodeError")
     assert words in stage.message
+
+
+# Kubelet's reason and sentence for a pod of which no container ever ran.
+REJECTED = {
+    "a GPU that the device plugin lacks": (
+        "UnexpectedAdmissionError",
+        "Pod was rejected: Allocate failed due to requested number of devices unavailable for nvidia.com/gpu. "
+        "Requested: 1, Available: 0, which is unexpected",
+    ),
+    "GPUs that another scheduler gave away": (
+        "OutOfnvidia.com/gpu", "Pod was rejected: Node didn't have enough resource: nvidia.com/gpu, requested: 8",
+    ),
+    "labels that the node lost": (
+        "NodeAffinity", "Pod was rejected: Predicate NodeAffinity failed: node(s) didn't match the node selector",
+    ),
+    "a topology": (
+        "TopologyAffinityError", "Pod was rejected: Resources cannot be allocated with Topology locality",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("stage", ["Curate", "Train"])
+@pytest.mark.parametrize("row", REJECTED)
+def test_a20_a_pod_that_kubelet_does_not_take_is_told_in_its_words(world: World, row: str, stage: StageName) -> None:
+    said, sentence = REJECTED[row]
+    name = begin(world, stage)
+    world.end_child(name, reason="BackoffLimitExceeded", message="Job has reached the specified backoff limit")
+    world.pods[name] = (Pod("p", "u", "Failed", world.now, node="n1", exit_reason=said, exit_message=sentence),)
+    world.settle()
+    world.now += 31
+    world.settle()
+    restarts = stage_of(world, stage).restarts
+    assert (restarts.failure, restarts.infrastructure, restarts.preemption) == (0, 1, 0)
+    told = [event.message for event in world.events if event.reason == "AttemptFailed"]
+    assert [": PodRejected: " in message and "node n1" in message for message in told] == [True]
+    assert sentence in told[0]
+
+
+UNKNOWN = "The container could not be located when the pod was terminated"
+# What is left of a pod whose node was restarted or removed under it.
+VANISHED = {
+    "a node that was restarted": ("ContainerStatusUnknown", UNKNOWN),
+    "a node that was removed": ("DeletionByPodGC", ""),
+}
+
+
+@pytest.mark.parametrize("stage", ["Curate", "Train"])
+@pytest.mark.parametrize("row", VANISHED)
+def test_a12_a_pod_whose_node_lost_it_did_not_end_by_itself(world: World, row: str, stage: StageName) -> None:
+    said, sentence = VANISHED[row]
+    name = begin(world, stage)
+    world.run_child(name)
+    world.settle()
+    world.end_child(name, reason="BackoffLimitExceeded")
+    world.pods[name] = (
+        Pod("p", "u", "Failed", world.now, node="n1", exit_code=137, exit_reason=said, exit_message=sentence),
+    )
+    world.settle()
+    world.now += 31
+    world.settle()
+    restarts = stage_of(world, stage).restarts
+    assert (restarts.failure, restarts.infrastructure, restarts.preemption) == (0, 1, 0)
+    told = [event.message for event in world.events if event.reason == "AttemptFailed"]
+    assert [": NodeLost: " in message and "node n1" in message for message in told] == [True]
