@@ -38,6 +38,7 @@ from kubedistill_operator.decisions.situation import Situation
 from kubedistill_operator.decisions.snapshots import adopt_snapshot, keep_frozen, refreeze
 from kubedistill_operator.decisions.waiting import (
     adopt_child,
+    end_overdue,
     enforce_progress,
     follow,
     note_admission,
@@ -73,6 +74,7 @@ DECIDERS: tuple[Decider, ...] = (
     wait_for_end,
     finish_stopping,
     enforce_deadline,
+    end_overdue,
     note_end,
     keep_frozen,  # after what needs no frozen run: a job whose run was forged can be cancelled and suspended
     refreeze,

@@ -21,6 +21,8 @@ _COMING_UP_SECONDS = 60
 MOST_SECONDS, _SHARE = 300, 4
 """What is refused is tried again after a share of the time that it has been refused for, or after so many seconds."""
 _NEVER_SEEN = "never seen"
+_OVERDUE = "PreRunningDeadlineExceeded"
+"""KubeRay's reason for a RayJob that did not run within schedulingTimeoutSeconds; it may look before we do."""
 
 
 def wait_for_leave(situation: Situation) -> Plan | None:
@@ -96,6 +98,19 @@ def wait_for_pods(situation: Situation) -> Plan | None:
         status = with_stage(status, stage.name, message=message)
         return Plan(status=status, requeue_after=min(left, LOOK_SECONDS), why=(message,))
     return _wait(situation, status, stage, reason=reason, message=message, seconds=LOOK_SECONDS)
+
+
+def end_overdue(situation: Situation) -> Plan | None:
+    """A child that KubeRay ended before it ran has waited for as long as it may, for what was told of it last."""
+    stage, attempt = situation.current, situation.observed.attempt
+    if stage is None or stage.state != "Starting" or attempt.child is None or attempt.has_started:
+        return None
+    child, run = attempt.child, situation.run
+    if run is None or child.uid != stage.child_uid or (child.state, child.reason) != ("Ended", _OVERDUE):
+        return None
+    message = stage.message if stage.reason else child.message
+    limit = run.spec.scheduling_timeout_seconds
+    return _give_up(situation, reason=stage.reason or "WaitingForNodes", message=message, limit=limit)
 
 
 def wait_for_end(situation: Situation) -> Plan | None:

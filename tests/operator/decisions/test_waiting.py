@@ -310,3 +310,43 @@ def test_w8_a_run_whose_frozen_form_is_in_the_way_is_told_too(cluster: FakeClust
     cluster.now += 15
     cluster.settle()
     assert reason_of(cluster, "Progressing") == ("False", "NameTaken")
+
+
+OVERDUE = {"state": "Ended", "reason": "PreRunningDeadlineExceeded", "message": "passed the preRunningDeadlineSeconds"}
+
+
+def test_w4_the_deadline_that_kuberay_enforces_first_is_the_same_end(cluster: FakeCluster) -> None:
+    name = begin(cluster, "Generate")
+    words = "0/3 nodes are available: 3 Insufficient nvidia.com/gpu"
+    cluster.pods[name] = (Pod("p", "u", "Pending", cluster.now, waiting_reason="Unschedulable", waiting_message=words),)
+    for _ in range(240):
+        cluster.settle()
+        cluster.now += 14.9
+    cluster.children[name] = replace(cluster.children[name], **OVERDUE)
+    del cluster.pods[name]
+    cluster.settle()
+    assert reason_of(cluster, "Failed") == ("True", "Unschedulable")
+    assert words in cluster.status.message
+    restarts = stage_of(cluster, "Generate").restarts
+    assert (restarts.failure, restarts.infrastructure, restarts.preemption) == (0, 0, 0)
+    assert stage_of(cluster, "Generate").attempt == 1
+
+
+def test_w4_that_deadline_ends_the_wait_of_a_job_that_nobody_looked_at(cluster: FakeCluster) -> None:
+    name = begin(cluster, "Generate")
+    cluster.now += 3601
+    cluster.children[name] = replace(cluster.children[name], **OVERDUE)
+    cluster.settle()
+    assert reason_of(cluster, "Failed") == ("True", "WaitingForNodes")
+    assert OVERDUE["message"] in cluster.status.message
+
+
+def test_w4_a_driver_that_was_at_work_by_then_is_judged_by_what_it_left(cluster: FakeCluster) -> None:
+    name = begin(cluster, "Generate")
+    cluster.run_child(name)
+    cluster.end_child(name, reason=OVERDUE["reason"])
+    cluster.settle()
+    cluster.now += 31
+    cluster.settle()
+    assert cluster.status.phase == "Generating"
+    assert stage_of(cluster, "Generate").restarts.infrastructure == 1
