@@ -209,6 +209,10 @@ REASONS: dict[str, Reason] = {
     "WriteRefused": Reason(
         "waiting", "a policy of the cluster refuses what the job needs", "the message is the policy's"
     ),
+    "WriteDelayed": Reason(
+        "queued", "the API server can't take what the job needs for now: it is busy, or a webhook that it asks is away",
+        "the message is its own; the job goes on by itself when that is over",
+    ),
     "NameTaken": Reason(
         "waiting", "an object of that name belongs to somebody else", "delete it, or rename the job"
     ),

@@ -14,6 +14,8 @@ ChildKind = Literal["RayJob", "Job"]
 ChildState = Literal["Waiting", "Running", "Ended"]
 ContainerState = Literal["", "Waiting", "Running", "Ended"]
 PodPhase = Literal["Pending", "Running", "Succeeded", "Failed", "Unknown"]
+DELAYED = "WriteDelayed"
+"""Reason of a Refusal that the API server takes back by itself: it is busy, or a webhook that it asks is away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,7 +189,7 @@ class Refusal:
     """What the API server would not have made."""
 
     reason: str
-    """NameTaken, or empty where the message is all that is known: a quota, a policy, a right that is missing."""
+    """NameTaken, WriteDelayed, or empty where the message is all that is known: a quota, a policy, a missing right."""
     message: str
     is_passing: bool = False
     """Whether what is in the way is about to go by itself."""

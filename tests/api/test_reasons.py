@@ -14,6 +14,7 @@ from kubedistill_operator.cluster.execution import read_refusal
 from kubedistill_operator.cluster.failures import Obstructed
 from kubedistill_operator.decisions import causes, diagnosis
 from kubedistill_operator.loop.replica import NotInstalled
+from kubedistill_operator.observed import DELAYED
 from kubedistill_operator.settings_file import InvalidSettings
 from support.job_states import STATES, play
 
@@ -62,7 +63,7 @@ def tables(page: str, *, section: str = "") -> list[list[str]]:
 @pytest.fixture
 def said() -> set[str]:
     """Every reason that the sources say."""
-    said = {*said_by_deciders(), *causes._BY_EVIDENCE, *diagnosis.REASONS, NAME_TAKEN, NOT_UNDERSTOOD, *OTHERS}
+    said = {*said_by_deciders(), *causes._BY_EVIDENCE, *diagnosis.REASONS, NAME_TAKEN, DELAYED, NOT_UNDERSTOOD, *OTHERS}
     return (said | {runtime_process.RuntimeDied.reason, *(kind.reason for kind in error_classes())}) - FINE
 
 

@@ -18,7 +18,7 @@ from kubedistill_operator.loop.workqueue import WorkQueue
 from kubedistill_operator.telemetry.metrics import Metrics
 from kubedistill_operator.telemetry.table import Table
 from support.fake_api import FakeApi, serving
-from support.operator_objects import CLAIMS, DISTILLATIONS, JOBS, MAPS, RAYJOBS
+from support.operator_objects import CLAIMS, DISTILLATIONS, EVENTS, JOBS, MAPS, RAYJOBS
 
 Object = dict[str, Any]
 KEY = ("team-a", "support")
@@ -50,6 +50,14 @@ class ControllerHarness:
 
     def job(self, name: str = "support") -> Job:
         return parse_job(self.api.find(DISTILLATIONS, name) or {})
+
+    def shown(self, *, status: str) -> dict[str, str]:
+        """The reasons of the job's conditions of a status, by type."""
+        return {one.type: one.reason for one in self.job().status.conditions if one.status == status}
+
+    def told(self) -> list[str]:
+        """The reasons of all Events."""
+        return [one["reason"] for place, one in self.api.objects.items() if place[0] == EVENTS]
 
     def count(self, collection: str) -> int:
         return len([one for one in self.api.objects if one[0] == collection])

@@ -22,7 +22,7 @@ from kubedistill_operator.cluster.failures import (
 from kubedistill_operator.cluster.status_writing import stalled_values, status_values
 from kubedistill_operator.job import Job, parse_job
 from kubedistill_operator.names import JOB_UID_LABEL, MANAGED_BY
-from kubedistill_operator.observed import Refusal
+from kubedistill_operator.observed import DELAYED, Refusal
 from kubedistill_operator.plan import Event, Manifest, Plan
 
 _UNPROCESSABLE = 422
@@ -160,8 +160,10 @@ def _check_ours(manifest: Manifest, found: Manifest, job: Job) -> None:
     raise Obstructed(f"{what} is there and not ours; delete it or rename the job")
 
 
-def read_refusal(error: Refused | Obstructed) -> Refusal:
-    """What a decision needs to know of a creation that was refused."""
+def read_refusal(error: Refused | Obstructed | Retry) -> Refusal:
+    """What a decision needs to know of a creation that was refused, or could not be carried out for now."""
+    if isinstance(error, Retry):
+        return Refusal(DELAYED, str(error), is_passing=True)
     if isinstance(error, Obstructed):
         return Refusal("NameTaken", str(error), is_passing=isinstance(error, Leaving))
     return Refusal("", str(error))

@@ -11,9 +11,9 @@ from kubedistill_operator.decisions.diagnosis import describe_remains, diagnose,
 from kubedistill_operator.decisions.ends import GRACEFUL, count_gpus, end_attempt, fail_run
 from kubedistill_operator.decisions.outcome import STOP_SECONDS
 from kubedistill_operator.decisions.situation import Situation
-from kubedistill_operator.observed import Attempt
+from kubedistill_operator.observed import DELAYED, Attempt
 from kubedistill_operator.plan import Event, Plan
-from kubedistill_operator.status import find_condition, with_run, with_stage
+from kubedistill_operator.status import find_condition, with_run, with_stage, without_conditions
 
 LOOK_SECONDS, PROGRESS_SECONDS, _STEP_SECONDS, _MOMENT_SECONDS = 15, 30, 5, 2
 _COMING_UP_SECONDS = 60
@@ -26,13 +26,18 @@ _OVERDUE = "PreRunningDeadlineExceeded"
 
 
 def wait_for_leave(situation: Situation) -> Plan | None:
-    """What the API server will not have made is tried again, and ends at schedulingTimeoutSeconds as other waits do."""
+    """What the API server will not have made is tried again, and ends at schedulingTimeoutSeconds as other waits do.
+
+    What it can't take for now ends nothing, however long that lasts.
+    """
     refusal, stage = situation.observed.refusal, situation.current
     spec = situation.run.spec if situation.run is not None else situation.live_spec
     if refusal is None or stage is None or spec is None:
         return None
     if refusal.is_passing and seconds_since(_asked_since(situation, stage), situation.now) < LOOK_SECONDS:
         return Plan(requeue_after=_MOMENT_SECONDS, why=(refusal.message,))
+    if refusal.reason == DELAYED:
+        return _tell(situation, situation.status, reason=DELAYED, message=refusal.message, seconds=LOOK_SECONDS)
     reason = refusal.reason or find_refusal(refusal.message, otherwise="WriteRefused")
     limit = spec.scheduling_timeout_seconds
     return wait_in_the_way(situation, stage, reason=reason, message=refusal.message, limit=limit)
@@ -177,13 +182,15 @@ def follow(situation: Situation) -> Plan | None:
 
 def wait_in_the_way(situation: Situation, stage: StageStatus, *, reason: str, message: str, limit: float) -> Plan:
     """Wait for people to remove what keeps an attempt from being made, for `limit` seconds at most."""
-    known = find_condition(situation.status, "Progressing")
+    known, status = find_condition(situation.status, "Progressing"), situation.status
+    if known is not None and known.reason == DELAYED:  # that counted for nothing
+        known, status = None, without_conditions(status, "Progressing")
     since = known.last_transition_time if known is not None and known.status == "False" else stamp(situation.now)
     waited = seconds_since(since, situation.now)
     if waited >= limit:
         return _give_up(situation, reason=reason, message=message, limit=limit)
     again = min(max(LOOK_SECONDS, waited / _SHARE), MOST_SECONDS, limit - waited)
-    return _wait(situation, situation.status, stage, reason=reason, message=message, seconds=again)
+    return _wait(situation, status, stage, reason=reason, message=message, seconds=again)
 
 
 def _wait(
@@ -236,7 +243,8 @@ def _over_since(situation: Situation) -> str:
 def _asked_since(situation: Situation, stage: StageStatus) -> str:
     """Since when what is to be made has been asked for."""
     run = situation.status.run
-    return stage.started_at if stage.state == "Starting" or run is None else run.started_at
+    times = {"Starting": stage.started_at, "Stopping": stage.ended_at}
+    return times.get(stage.state) or (run.started_at if run is not None else stage.started_at)
 
 
 def _figures(situation: Situation, stage: StageStatus) -> dict[str, object]:

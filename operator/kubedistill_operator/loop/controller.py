@@ -197,18 +197,29 @@ class Controller:
         return look, self.reconcile(job, look.observed, now=self.clock(), settings=self.settings)
 
     async def _carry_out(self, plan: Plan, job: Job, observed: Observed) -> tuple[Plan, Job]:
-        """Do what was decided, or what is decided where that is refused; gives the plan that was done, and the job."""
+        """Do what was decided, or what is decided where that is refused; gives the plan that was done, and the job.
+
+        What the API server can't take for now is told in the job where that lasts; raises Retry all the same.
+        """
         try:
             return plan, await self._execute(plan, job)
+        except Retry as error:
+            if plan.status is None:  # or the job as we know it is no longer what it is
+                told = self._reconsider(job, observed, error)
+                await self._execute(replace(told, create=(), delete=(), stop=None), job)
+            raise
         except (Refused, Obstructed) as error:
             if plan.status is not None or not plan.create:  # the job as we know it is no longer what it is
                 await self.executor.tell(Event("WriteRefused", str(error), "Warning"), job)
                 raise
             log.warning("%s/%s waits: %s", job.namespace, job.name, error)
-            plan = self.reconcile(
-                job, replace(observed, refusal=read_refusal(error)), now=self.clock(), settings=self.settings
-            )
+            plan = self._reconsider(job, observed, error)
             return plan, await self._execute(plan, job)
+
+    def _reconsider(self, job: Job, observed: Observed, error: Refused | Obstructed | Retry) -> Plan:
+        """Decide once more, knowing what the API server said."""
+        observed = replace(observed, refusal=read_refusal(error))
+        return self.reconcile(job, observed, now=self.clock(), settings=self.settings)
 
     async def _execute(self, plan: Plan, job: Job) -> Job:
         for why in plan.why:

@@ -523,3 +523,64 @@ def test_w8_an_api_server_in_trouble_ends_no_job_however_long_it_lasts(
         assert harness.count(JOBS) == 1
 
     play(scenario, resource)
+
+
+AWAY = 'failed calling webhook "validate.example.com": dial tcp 10.96.3.4:443: connect: connection refused'
+
+
+@pytest.mark.parametrize("kind", ["configmaps", "serviceaccounts", "jobs", "roles"])
+def test_w15_what_the_api_server_can_not_take_for_now_is_told_and_ends_nothing(kind: str, resource: Object) -> None:
+    resource["spec"]["schedulingTimeoutSeconds"] = 60
+
+    async def scenario(desk: Desk) -> None:
+        async def before(method: str, path: str) -> web.Response | None:
+            return refusal(500, "InternalError", AWAY) if (method, path.split("/")[-1]) == ("POST", kind) else None
+
+        desk.api.before = before
+        desk.controller.queue.add(KEY)
+        await desk.settle()
+        assert "Progressing" not in desk.shown(status="False"), "most troubles of an API server pass in seconds"
+        for _ in range(15):
+            await desk.wait(2)
+        assert desk.shown(status="False")["Progressing"] == "WriteDelayed"
+        assert AWAY in desk.job().status.message
+        for _ in range(20):
+            await desk.wait(300)
+        assert desk.job().status.phase == "Preparing"
+        assert desk.told().count("Waiting") == 1
+        desk.api.before = None
+        await desk.wait(300)
+        await desk.wait(30)
+        assert "Progressing" not in desk.shown(status="False")
+        assert desk.job().status.stages[0].attempt == 1
+
+    play(scenario, resource)
+
+
+def test_w15_what_is_refused_after_such_a_delay_has_its_whole_time(resource: Object) -> None:
+    resource["spec"]["schedulingTimeoutSeconds"] = 600
+
+    async def scenario(desk: Desk) -> None:
+        answers = [(500, "InternalError", AWAY), (403, "Forbidden", "the policy says no")]
+
+        async def before(method: str, path: str) -> web.Response | None:
+            if (method, path.split("/")[-1]) != ("POST", "jobs"):
+                return None
+            return refusal(*answers[0])
+
+        desk.api.before = before
+        desk.controller.queue.add(KEY)
+        for _ in range(12):
+            await desk.wait(300)
+        assert desk.shown(status="False")["Progressing"] == "WriteDelayed"
+        del answers[0]
+        await desk.wait(300)
+        assert desk.shown(status="False")["Progressing"] == "WriteRefused"
+        for _ in range(3):
+            await desk.wait(150)
+        assert desk.job().status.phase == "Preparing"
+        for _ in range(4):
+            await desk.wait(150)
+        assert desk.job().status.phase == "Failed"
+
+    play(scenario, resource)
