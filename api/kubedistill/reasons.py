@@ -198,6 +198,10 @@ REASONS: dict[str, Reason] = {
     "PodsRefused": Reason(
         "waiting", "the API server refuses the pods of a child", "the message says why, or which command does"
     ),
+    "PodsNotStarted": Reason(
+        "waiting", "a pod is there and no container of it starts: a volume, the network, a large image or a gate",
+        "the message has the words of kubelet or the scheduler, or the command that shows them",
+    ),
     "KubeRayAbsent": Reason(
         "waiting", "KubeRay's operator does not act on the RayJob",
         "see whether it runs; the job goes on by itself, and the message says what holds GPUs meanwhile",

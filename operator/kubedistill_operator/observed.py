@@ -3,7 +3,7 @@
 Times are seconds since the epoch, UTC.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
@@ -38,6 +38,8 @@ class Pod:
     """What kubelet says of that, or the last line that the container wrote."""
     restarts: int = 0
     """How often one of its containers was started again in place."""
+    is_idle: bool = False
+    """Whether it is on a node, and none of its containers has run yet."""
     ready_since: float | None = None
     """Since when all of it runs and is ready."""
     driver: ContainerState = ""
@@ -53,6 +55,11 @@ class Pod:
         if self.phase in ("Succeeded", "Failed"):
             return True
         return self.node_lost_since is not None and now - self.node_lost_since >= node_lost_seconds
+
+
+def first_idle(pods: Sequence[Pod]) -> Pod | None:
+    """Return the pod that has been idle for longest; None where there is none."""
+    return min((pod for pod in pods if pod.is_idle), key=lambda pod: (pod.created, pod.name), default=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +141,10 @@ class Attempt:
     pods: tuple[Pod, ...] = ()
     pods_refused: str = ""
     """Why no pod of it could be made, as an Event tells it; empty where none does, or Events may not be read."""
+    idle_told: str = ""
+    """The latest Event of its first idle pod; empty likewise."""
+    replaced: tuple[Pod, ...] = ()
+    """Pods that failed lately while their child came up, and that KubeRay has replaced, the latest last."""
     is_whole: bool = True
     """Whether what is made last of it is there too; asked until its child is adopted."""
 

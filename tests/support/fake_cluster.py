@@ -18,7 +18,7 @@ from kubedistill_operator.clock import stamp
 from kubedistill_operator.decisions.reconcile import reconcile
 from kubedistill_operator.job import Job
 from kubedistill_operator.names import frozen_name
-from kubedistill_operator.observed import Attempt, Channel, Child, Frozen, Observed, Pod, Refusal, Rival
+from kubedistill_operator.observed import Attempt, Channel, Child, Frozen, Observed, Pod, Refusal, Rival, first_idle
 from kubedistill_operator.plan import Event, Plan
 from kubedistill_operator.status import find_condition
 
@@ -62,6 +62,10 @@ class FakeCluster:
     missing_config_maps: tuple[str, ...] = ()
     pods_refused: str = ""
     """What an Event says of pods that could not be made."""
+    idle_told: str = ""
+    """What the latest Event of a pod says that does not start."""
+    replaced: tuple[Pod, ...] = ()
+    """Pods that failed while their child came up."""
     rivals: tuple[Rival, ...] = ()
     active_in_namespace: int = 0
     gpus_in_namespace: dict[str, int] = field(default_factory=dict)
@@ -119,7 +123,10 @@ class FakeCluster:
     def attempt(self, name: str) -> Attempt:
         pods, whole = self.pods.get(name, ()), name in self.jobs  # whose ConfigMap is made last
         refused = "" if pods else self.pods_refused
-        return Attempt(self.children.get(name), self.channels.get(name), pods, refused, is_whole=whole)
+        told = self.idle_told if first_idle(pods) else ""
+        return Attempt(
+            self.children.get(name), self.channels.get(name), pods, refused, told, self.replaced, is_whole=whole
+        )
 
     @property
     def frozen_run(self) -> Frozen | None:

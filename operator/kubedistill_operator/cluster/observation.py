@@ -34,7 +34,7 @@ from kubedistill_operator.names import (
     labels,
     out_name,
 )
-from kubedistill_operator.observed import Attempt, Child, ChildKind, Frozen, Observed, Pod
+from kubedistill_operator.observed import Attempt, Child, ChildKind, Frozen, Observed, Pod, first_idle
 from kubedistill_operator.plan import Manifest
 
 log = logging.getLogger(__name__)
@@ -169,19 +169,24 @@ class Observer:
         return [(pod, read_pod(pod, node=nodes.get(node_name(pod)))) for pod in pods]
 
     def _recall_pods(self, attempt: Attempt, job: Job) -> Attempt:
-        """An attempt that is over, with the pods that failed just before and are gone by now."""
+        """An attempt with the pods that failed just before and are gone by now: among its own once it is over."""
         stage, run = current_stage(job), job.status.run
-        if stage is None or run is None or attempt.is_live:
+        comes_up = attempt.child is not None and attempt.child.state == "Waiting"
+        if stage is None or run is None or (attempt.is_live and not comes_up):
             return attempt
         there = {pod.uid for pod in attempt.pods}
         made = labels(job.name, uid=job.uid, stage=stage.name, run=run.id, attempt=stage.attempt)
         gone = [pod for pod in self.failed_pods.recall(job.uid, labels=made) if pod.uid not in there]
-        return replace(attempt, pods=(*attempt.pods, *gone))
+        return replace(attempt, replaced=tuple(gone)) if comes_up else replace(attempt, pods=(*attempt.pods, *gone))
 
     async def _explain(self, attempt: Attempt, *, namespace: str) -> Attempt:
-        """The attempt with the reason why it has no pod, where that has to be asked for."""
+        """The attempt with the reason why it has no pod or one does not start, where that has to be asked for."""
         child = attempt.child
-        if child is None or child.state != "Waiting" or not child.admitted or attempt.pods:
+        if child is None or child.state != "Waiting" or not child.admitted:
+            return attempt
+        if (idle := first_idle(attempt.pods)) is not None:
+            return replace(attempt, idle_told=await self.refused_pods.explain_idle(idle, namespace=namespace))
+        if attempt.pods:
             return attempt
         return replace(attempt, pods_refused=await self.refused_pods.explain(child, namespace=namespace))
 

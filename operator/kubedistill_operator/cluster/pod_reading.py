@@ -67,6 +67,7 @@ def read_pod(resource: Resource, *, node: Node | None = None) -> Pod:
         exit_reason=clip(exit_reason),
         exit_message=clip(exit_message, _LINE),
         restarts=max(map(_restarts, _containers(status)), default=0),
+        is_idle=phase == "Pending" and bool(node_name(resource)) and not any(map(_has_run, _containers(status))),
         ready_since=_ready_since(status),
         driver=next((_state(one) for one in _containers(status) if one.get("name") == DRIVER_CONTAINER), ""),
         deleting="deletionTimestamp" in metadata,
@@ -129,6 +130,10 @@ def _last_line(text: str) -> str:
 def _state(container: Resource) -> ContainerState:
     state = _part(container, "state")
     return "Ended" if "terminated" in state else "Running" if "running" in state else "Waiting"
+
+
+def _has_run(container: Resource) -> bool:
+    return _state(container) != "Waiting" or any(_ends(container))
 
 
 def _restarts(container: Resource) -> int:

@@ -1,24 +1,31 @@
-"""Refused pods: why no pod of a child could be made, which Kubernetes tells in an Event of the child alone."""
+"""Refused pods: why no pod of a child could be made, or one does not start: Kubernetes tells it in Events alone."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from kubedistill_operator.cluster.child_reading import clip
 from kubedistill_operator.cluster.client import Cluster
 from kubedistill_operator.cluster.failures import Refused
-from kubedistill_operator.observed import Child
+from kubedistill_operator.observed import Child, Pod
 from kubedistill_operator.plan import Manifest
 
 PATIENCE_SECONDS = 5.0
 """How old a child must be before anybody asks why it has no pod: a list of Events is dear, and pods take a moment."""
+IDLE_SECONDS = 15.0
+"""How old an idle pod must be: mounts are tried again, and small images take some seconds."""
 _REFUSED_SECONDS = 600.0
 _REASONS = ("FailedCreate", "FailedToCreateRayCluster", "FailedToCreateRayJobSubmitter")
 """Of the Job controller, and of KubeRay where not even the Ray cluster could be made."""
 
 
+_SANDBOX = re.compile(r'"[0-9a-f]{64}" ?')
+"""A name that each try has anew."""
+
+
 @dataclass(slots=True)
 class RefusedPods:
-    """Reads the Events of children that have no pod, where Events may be listed."""
+    """Reads the Events of children that have no pod and of pods that do not start, where Events may be listed."""
 
     cluster: Cluster
     clock: Callable[[], float]
@@ -28,17 +35,31 @@ class RefusedPods:
 
     async def explain(self, child: Child, *, namespace: str) -> str:
         """What the latest Event says; empty where there is none, or it may not be read."""
-        now = self.clock()
-        if not self.allowed or now - child.created < PATIENCE_SECONDS or now < self._refused + _REFUSED_SECONDS:
+        if self.clock() - child.created < PATIENCE_SECONDS:
             return ""
-        selector = f"involvedObject.uid={child.uid},type=Warning"
-        try:
-            events = await self.cluster.select("Event", namespace=namespace, fields=selector)
-        except Refused:  # the right is optional; or the server has just started, and does not know our roles yet
-            self._refused = now
-            return ""
+        events = await self._list(child.uid, namespace=namespace, fields=",type=Warning")
         told = [event for event in events if event.get("reason") in _REASONS]
         return clip(max(told, key=_told_at, default={}).get("message"))
+
+    async def explain_idle(self, pod: Pod, *, namespace: str) -> str:
+        """What the latest Event of a pod says that does not start, a warning before news of the same second."""
+        if self.clock() - pod.created < IDLE_SECONDS:
+            return ""
+        events = await self._list(pod.uid, namespace=namespace)
+        if not events:
+            return ""
+        latest = max(events, key=lambda event: (_told_at(event), event.get("type") == "Warning"))
+        return clip(f"{latest.get('reason')}: {_SANDBOX.sub('', str(latest.get('message') or ''))}")
+
+    async def _list(self, uid: str, *, namespace: str, fields: str = "") -> list[Manifest]:
+        now = self.clock()
+        if not self.allowed or now < self._refused + _REFUSED_SECONDS:
+            return []
+        try:
+            return await self.cluster.select("Event", namespace=namespace, fields=f"involvedObject.uid={uid}{fields}")
+        except Refused:  # the right is optional; or the server has just started, and does not know our roles yet
+            self._refused = now
+            return []
 
 
 def _told_at(event: Manifest) -> str:

@@ -98,11 +98,12 @@ def _preempted(evidence: Evidence) -> Blame | None:
     child = evidence.child
     if child is not None and child.evicted:
         return _found("Preempted", "the queue took the quota back")
-    left = next((pod for pod in evidence.pods if _had_to_leave(pod)), None)
+    left = next((pod for pod in evidence.pods if had_to_leave(pod)), None)
     return _found("Preempted", f"pod {left.name} had to leave node {left.node}") if left else None
 
 
-def _had_to_leave(pod: Pod) -> bool:
+def had_to_leave(pod: Pod) -> bool:
+    """Whether a pod had to make room, or its node had to go."""
     by_pressure = pod.exit_reason == _EVICTED and _BY_NODE in pod.exit_message
     return pod.exit_reason in _PREEMPTED or by_pressure or pod.node_tainted
 
@@ -125,7 +126,7 @@ def _out_of_memory(evidence: Evidence) -> Blame | None:
 
 def _storage_exceeded(evidence: Evidence) -> Blame | None:
     """A pod that was put out for what it used itself, and not for its node: kubelet's sentence names the limit."""
-    full = next((pod for pod in evidence.pods if pod.exit_reason == _EVICTED and not _had_to_leave(pod)), None)
+    full = next((pod for pod in evidence.pods if pod.exit_reason == _EVICTED and not had_to_leave(pod)), None)
     return _found("StorageExceeded", f"pod {full.name}: {full.exit_message or full.exit_reason}") if full else None
 
 

@@ -4,9 +4,10 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from kubedistill_operator.decisions.causes import had_to_leave
 from kubedistill_operator.decisions.pool_limits import holding
 from kubedistill_operator.decisions.situation import Situation
-from kubedistill_operator.observed import Attempt, Child, Pod
+from kubedistill_operator.observed import Attempt, Child, Pod, first_idle
 
 NO_SIGN_SECONDS = 15
 """For how long KubeRay may be silent; it looks at each RayJob every 3 s."""
@@ -20,6 +21,7 @@ LOOPING_RESTARTS = 5
 WAITS = {
     "ImagePullBackOff": "ImagePull", "ErrImagePull": "ImagePull", "InvalidImageName": "ImagePull",
     "ErrImageNeverPull": "ImagePull", "ImageInspectError": "ImagePull", "SignatureValidationFailed": "ImagePull",
+    "RegistryUnavailable": "ImagePull",
     "CreateContainerConfigError": "ImageRefused", "CreateContainerError": "ImageRefused",
     "RunContainerError": "ImageRefused", "CrashLoopBackOff": "CrashLooping",
 }  # fmt: skip
@@ -37,8 +39,10 @@ REFUSALS = (
 """Why the API server makes no pod, by its words."""
 REASONS = frozenset(
     {*WAITS.values(), *dict(MISSING).values(), *dict(REFUSALS).values(), "PodsRefused", "PodsRemain"}
-    | {"KubeRayAbsent", "WaitingForNodes", "Unschedulable"}
+    | {"KubeRayAbsent", "WaitingForNodes", "Unschedulable", "PodsNotStarted"}
 )
+_ORDINARY = ("", "ContainerCreating", "PodInitializing", "Unschedulable")
+"""Waiting reasons that every pod has for a moment, and that of a pod for which there is no room."""
 _POD_NAME = re.compile(r'(pods? )"[^"]*" ')
 
 
@@ -90,6 +94,20 @@ def describe_loop(pod: Pod) -> str:
     return f"a container of pod {pod.name} ends{code} and is started again{f': {said}' if said else ''}"
 
 
+def find_crashed(attempt: Attempt) -> list[Pod]:
+    """Return the pods whose containers ended by themselves, and which KubeRay has replaced."""
+    return [pod for pod in attempt.replaced if pod.exit_code is not None and not had_to_leave(pod)]
+
+
+def describe_replaced(pods: Sequence[Pod]) -> str:
+    """Say how pods failed that were replaced, by the latest of them."""
+    latest = pods[-1]
+    code = "" if latest.exit_code is None else f" with exit code {latest.exit_code}"
+    said = latest.exit_message or latest.exit_reason
+    where = f" of node {latest.node}" if latest.node else ""
+    return f"pod {latest.name}{where} failed{code} and was replaced{f': {said}' if said else ''}"
+
+
 def describe_remains(attempt: Attempt, *, situation: Situation, waited: float) -> Finding:
     """What of an attempt that is over still runs, and who should have ended it by now."""
     lost, child = situation.settings.node_lost_seconds, attempt.child
@@ -123,6 +141,15 @@ def _crash_loop(waiting: Waiting) -> Finding | None:
     pod = find_loop(waiting.pods)
     pod = pod or next((one for one in waiting.pods if WAITS.get(one.waiting_reason) == "CrashLooping"), None)
     return Finding("CrashLooping", describe_loop(pod)) if pod is not None else None
+
+
+def _replaced(waiting: Waiting) -> Finding | None:
+    """KubeRay makes a pod that failed anew at once, and for ever."""
+    failed = [pod for pod in waiting.attempt.replaced if not had_to_leave(pod)]
+    if not failed:
+        return None
+    reason = "CrashLooping" if failed[-1].exit_code is not None else "PodsNotStarted"
+    return Finding(reason, describe_replaced(failed), is_usual=len(failed) == 1)
 
 
 def _refused_pods(waiting: Waiting) -> Finding | None:
@@ -165,6 +192,37 @@ def _no_room(waiting: Waiting) -> Finding | None:
     return Finding("WaitingForNodes", message, is_usual=True) if patient else Finding("Unschedulable", message)
 
 
+def _held_back(waiting: Waiting) -> Finding | None:
+    """What kubelet or the scheduler says of a pod in a word that we don't know, or that no scheduler has looked at."""
+    situation = waiting.situation
+    for pod in waiting.pods:
+        if pod.waiting_reason not in _ORDINARY:
+            told = f"pod {pod.name}: {pod.waiting_reason}: {pod.waiting_message}"
+            return Finding("PodsNotStarted", told, is_usual=True)
+        alone = pod.phase == "Pending" and not pod.node and not pod.waiting_reason
+        if alone and situation.now - pod.created >= NO_SIGN_SECONDS:
+            scheduler = situation.settings.scheduler_name or "the scheduler of the cluster"
+            told = f"no scheduler has looked at pod {pod.name}: is {scheduler} at work?"
+            return Finding("PodsNotStarted", told, is_usual=True)
+    return None
+
+
+def _idle(waiting: Waiting) -> Finding | None:
+    """A pod on its node whose containers do not start: its volumes, its network or an image are not there yet."""
+    pod, told = first_idle(waiting.pods), waiting.attempt.idle_told
+    if pod is None:
+        return None
+    where = f"no container of pod {pod.name} has started on node {pod.node}"
+    if not told:
+        command = f"kubectl -n {waiting.situation.job.namespace} describe pod {pod.name}"
+        return Finding("PodsNotStarted", f"{where}; `{command}` says why", is_usual=True)
+    # What an attempt is told is made after its pods: kubelet misses it for a moment.
+    missing = next((one for pattern, one in MISSING if re.search(pattern, told)), None)
+    if missing is not None and f'"{waiting.child.name}"' not in told:
+        return Finding(missing, f"{where}: {told}")
+    return Finding("PodsNotStarted", f"{where}: {told}", is_usual=True)
+
+
 def _no_pod(waiting: Waiting) -> Finding | None:
     """A Job without a pod and without an Event that tells why: only people can look further."""
     child, situation = waiting.child, waiting.situation
@@ -177,10 +235,13 @@ def _no_pod(waiting: Waiting) -> Finding | None:
 _LOOKS: tuple[Callable[[Waiting], Finding | None], ...] = (
     _refused_container,
     _crash_loop,
+    _replaced,
     _refused_pods,
     _lost_node,
     _no_kuberay,
     _no_room,
+    _held_back,
+    _idle,
     _no_pod,
 )
 

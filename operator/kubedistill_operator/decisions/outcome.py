@@ -12,7 +12,13 @@ from kubedistill.contract import StageResult
 from kubedistill.v1alpha1 import ArtifactStatus, Result, StageStatus
 from kubedistill_operator.clock import seconds_since, stamp
 from kubedistill_operator.decisions.causes import Blame, Evidence, blame_evidence, blame_result, strongest
-from kubedistill_operator.decisions.diagnosis import LOOPING_RESTARTS, describe_loop, find_loop
+from kubedistill_operator.decisions.diagnosis import (
+    LOOPING_RESTARTS,
+    describe_loop,
+    describe_replaced,
+    find_crashed,
+    find_loop,
+)
 from kubedistill_operator.decisions.ends import (
     GRACEFUL,
     UNTIL_OVER,
@@ -211,8 +217,12 @@ def _blame(situation: Situation, stage: StageStatus) -> Blame | None:
 
 
 def _blame_loop(attempt: Attempt) -> Blame | None:
-    """A container that ends again and again before its child runs will do so for ever."""
-    pod = find_loop(attempt.pods) if attempt.child is not None and attempt.child.state == "Waiting" else None
+    """A container that ends again and again before its child runs will do so for ever, in place or in a new pod."""
+    if attempt.child is None or attempt.child.state != "Waiting":
+        return None
+    if len(crashed := find_crashed(attempt)) >= LOOPING_RESTARTS:
+        return Blame("failure", "CrashLooping", describe_replaced(crashed))
+    pod = find_loop(attempt.pods)
     if pod is None or pod.restarts < LOOPING_RESTARTS:
         return None
     return Blame("failure", "CrashLooping", describe_loop(pod))

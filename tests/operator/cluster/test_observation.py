@@ -405,6 +405,35 @@ def test_why_a_child_has_no_pod_is_asked_of_its_events_once_it_is_some_seconds_o
     assert not [path for path in asked if path.endswith("/events")]
 
 
+def test_a_pod_that_does_not_start_is_asked_for_its_latest_event_once_it_is_some_seconds_old(resource: Object) -> None:
+    job = at_stage(resource, "Curate", state="Starting")
+    sandbox = f'network for sandbox "{"a" * 64}" failed'
+
+    def prepare(api: FakeApi, *, age: float = 20) -> None:
+        put_frozen(api, resource)
+        api.put(child(resource, "Curate", active=1), collection=JOBS)
+        made = pod(resource, "driver", "Curate", node="n1", phase="Pending")
+        created = datetime.fromtimestamp(NOW - age, UTC).isoformat()
+        api.put({**made, "metadata": {**made["metadata"], "creationTimestamp": created}}, collection=PODS)
+        uid = made["metadata"]["uid"]
+        for name, kind, reason, told_at, of in (
+            ("a", "Normal", "Scheduled", "2026-03-01T12:00:09Z", uid),
+            ("b", "Warning", "FailedCreatePodSandBox", "2026-03-01T12:00:10Z", uid),
+            ("c", "Normal", "Pulled", "2026-03-01T12:00:10Z", uid),
+            ("d", "Warning", "FailedMount", "2026-03-01T12:00:11Z", "of-another"),
+        ):
+            event = {"involvedObject": {"uid": of}, "type": kind, "reason": reason, "lastTimestamp": told_at}
+            api.put(event | {"metadata": {"name": name, "namespace": "team-a"}, "message": sandbox}, collection=EVENTS)
+
+    found, _ = observe(job, prepare)
+    assert found.attempt.idle_told == "FailedCreatePodSandBox: network for sandbox failed"
+    found, asked = observe(job, lambda api: prepare(api, age=10))
+    assert found.attempt.idle_told == ""
+    assert not [path for path in asked if path.endswith("/events")]
+    found, asked = observe(job, prepare, settings=Settings(rbac=Rbac(events=False)))
+    assert found.attempt.idle_told == ""
+
+
 def test_events_that_may_not_be_listed_are_not_asked_for_again_and_again(resource: Object) -> None:
     async def play() -> list[int]:
         time, asked = [NOW], []
@@ -574,3 +603,21 @@ def test_labels_of_the_namespace_are_read_only_for_a_run_that_is_to_carry_some(
     observed, asked = observe(with_status(resource, status), prepare, settings=settings)
     assert observed.namespace_labels == found
     assert (NAMESPACE in asked) is (bool(settings.propagate_labels) and status.run is None)
+
+
+def test_pods_that_failed_while_a_cluster_comes_up_are_known_beside_those_that_are_there(resource: Object) -> None:
+    job = at_stage(resource, "Generate", state="Starting")
+
+    async def play() -> Observed:
+        async with serving(FakeApi()) as api, Cluster(api.configuration, guard=lambda: 10.0) as cluster:
+            put_frozen(api, resource)
+            api.put(child(resource, "Generate", jobDeploymentStatus="Initializing"), collection=RAYJOBS)
+            api.put(pod(resource, "worker-2", "Generate", node="n1", phase="Pending"), collection=PODS)
+            observer = Observer(cluster, Settings(), lambda: NOW)
+            failed = pod(resource, "worker-1", "Generate", node="n1", phase="Failed", reason="OutOfcpu")
+            observer.failed_pods.see(failed, job_uid=job.uid)
+            return (await observer.observe(job)).observed
+
+    attempt = asyncio.run(play()).attempt
+    assert [one.name for one in attempt.pods] == ["worker-2"]
+    assert [(one.name, one.exit_reason) for one in attempt.replaced] == [("worker-1", "OutOfcpu")]

@@ -264,3 +264,42 @@ FIELDS = st.sampled_from(["phase", "conditions", "containerStatuses", "initConta
 def test_no_pod_and_no_node_raises(spec: Any, status: Any) -> None:
     resource = {"metadata": METADATA, "spec": spec, "status": status}
     read_pod(resource, node=read_node(resource))
+
+
+CREATING, ON_NODE = {"waiting": {"reason": "ContainerCreating"}}, {"nodeName": "n1"}
+# A pod, and whether it is on a node and nothing of it has started.
+IDLE = {
+    "on no node": (pod(phase="Pending"), False),
+    "just bound": (pod(phase="Pending", spec=ON_NODE), True),
+    "its volumes are not there": (
+        pod(phase="Pending", spec=ON_NODE, containerStatuses=[container(**CREATING)]), True,
+    ),
+    "its init container works": (
+        pod(
+            phase="Pending", spec=ON_NODE, initContainerStatuses=[container(running={})],
+            containerStatuses=[container(waiting={"reason": "PodInitializing"})],
+        ),
+        False,
+    ),
+    "its init container has ended": (
+        pod(
+            phase="Pending", spec=ON_NODE, initContainerStatuses=[container(**terminated(0, "Completed"))],
+            containerStatuses=[container(waiting={"reason": "PodInitializing"})],
+        ),
+        False,
+    ),
+    "it was started before": (
+        pod(
+            phase="Pending", spec=ON_NODE,
+            containerStatuses=[container(**CREATING) | {"lastState": terminated(1, "Error")}],
+        ),
+        False,
+    ),
+    "kubelet took it for none": (pod(phase="Failed", spec=ON_NODE, reason="UnexpectedAdmissionError"), False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", IDLE)
+def test_whether_a_pod_is_idle(case: str) -> None:
+    resource, expected = IDLE[case]
+    assert read_pod(resource).is_idle is expected

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from kubedistill.chain import StageName
 from kubedistill_operator.observed import Pod
 from kubedistill_operator.status import with_run
 from support.fake_cluster import FakeCluster, begin, reason_of, small_spec, stage_of
@@ -70,6 +71,7 @@ def test_w11_the_same_refusal_of_pods_with_other_names_is_written_once(cluster: 
 
 # Kubelet's reason and words: ours.
 CONTAINERS = {
+    "w5 a registry that does not answer": ("RegistryUnavailable", "image pull failed for ghcr.io", "ImagePull"),
     "w5 never": ("ErrImageNeverPull", "image is not present with pull policy of Never", "ImagePull"),
     "w6 secret": ("CreateContainerConfigError", 'secret "hub" not found', "SecretNotFound"),
     "w6 key of a secret": (
@@ -213,3 +215,139 @@ def test_w4_a_lost_node_is_named(cluster: FakeCluster) -> None:
     cluster.settle()
     assert reason_of(cluster, "Progressing") == ("False", "WaitingForNodes")
     assert "node node-7 of pod head" in cluster.status.message
+
+
+# What the scheduler says of a pod without a node, and kubelet in a word that we don't know.
+HELD_BACK = {
+    "a gate": ("SchedulingGated", "Scheduling is blocked due to non-empty scheduling gates"),
+    "a volume that is not bound": (
+        "SchedulerError",
+        "running PreBind plugin VolumeBinding: binding volumes: timed out",
+    ),
+}
+
+
+@pytest.mark.parametrize("stage", ["Prepare", "Generate"])
+@pytest.mark.parametrize("row", HELD_BACK)
+def test_w16_a_pod_that_the_scheduler_holds_back_is_told_in_its_words(cluster: FakeCluster, row: str, stage: StageName) -> None:
+    said, words = HELD_BACK[row]
+    name = begin(cluster, stage)
+    cluster.pods[name] = (Pod("p", "u", "Pending", cluster.now, waiting_reason=said, waiting_message=words),)
+    cluster.settle()
+    assert reason_of(cluster, "Progressing")[0] == "True", "that may last a moment"
+    cluster.now += 15
+    cluster.settle()
+    assert reason_of(cluster, "Progressing") == ("False", "PodsNotStarted")
+    assert words in cluster.status.message
+    cluster.now += 3600
+    cluster.settle()
+    assert reason_of(cluster, "Failed") == ("True", "PodsNotStarted")
+    assert stage_of(cluster, stage).restarts.infrastructure == 0
+
+
+def test_w16_a_pod_that_no_scheduler_looks_at_names_the_scheduler(cluster: FakeCluster) -> None:
+    cluster.settings = cluster.settings.model_copy(update={"scheduler_name": "volcano"})
+    name = begin(cluster, "Generate")
+    cluster.pods[name] = (Pod("p", "u", "Pending", cluster.now),)
+    cluster.settle()
+    cluster.now += 16
+    cluster.settle()
+    assert reason_of(cluster, "Progressing") == ("False", "PodsNotStarted")
+    assert "volcano" in cluster.status.message
+
+
+# The latest Event of a pod on a node of which no container starts: our word.
+IDLE = {
+    "a volume": ('FailedMount: MountVolume.SetUp failed for volume "storage": exit status 32', "PodsNotStarted"),
+    "the network": (
+        "FailedCreatePodSandBox: Failed to create pod sandbox: failed to assign an IP address to container",
+        "PodsNotStarted",
+    ),
+    "an image": ('Pulling: Pulling image "kubedistill/runtime:0.1.0"', "PodsNotStarted"),
+    "nothing since": ("Scheduled: Successfully assigned team/p to n1", "PodsNotStarted"),
+    "w6 a ConfigMap that was deleted": (
+        'FailedMount: MountVolume.SetUp failed for volume "data" : configmap "prompts" not found', "ConfigMapNotFound",
+    ),
+    "w6 a Secret": ('FailedMount: MountVolume.SetUp failed for volume "x" : secret "x" not found', "SecretNotFound"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("stage", ["Prepare", "Generate"])
+@pytest.mark.parametrize("row", IDLE)
+def test_w16_a_pod_on_a_node_that_does_not_start_is_told_by_its_latest_event(
+    cluster: FakeCluster, row: str, stage: StageName
+) -> None:
+    told, reason = IDLE[row]
+    name = begin(cluster, stage)
+    cluster.pods[name] = (head(cluster, name="p", phase="Pending", waiting_reason="ContainerCreating", is_idle=True),)
+    cluster.idle_told = told
+    cluster.settle()
+    if reason == "PodsNotStarted":
+        assert reason_of(cluster, "Progressing")[0] == "True", "mounts are tried again, and images take a moment"
+    cluster.now += 60
+    cluster.settle()
+    assert reason_of(cluster, "Progressing") == ("False", reason)
+    assert told in cluster.status.message
+    assert "node n1" in cluster.status.message
+    assert [event.reason for event in cluster.events].count("Waiting") == 1
+    cluster.now += 3600
+    cluster.settle()
+    assert reason_of(cluster, "Failed") == ("True", reason)
+
+
+def test_w16_without_events_the_command_is_named_that_tells_more(cluster: FakeCluster) -> None:
+    name = begin(cluster, "Generate")
+    cluster.pods[name] = (head(cluster, name="p", phase="Pending", waiting_reason="ContainerCreating", is_idle=True),)
+    cluster.settle()
+    cluster.now += 60
+    cluster.settle()
+    assert reason_of(cluster, "Progressing") == ("False", "PodsNotStarted")
+    assert "kubectl -n team describe pod p" in cluster.status.message
+
+
+def test_w16_the_job_of_an_attempt_that_kubelet_misses_for_a_moment_is_no_missing_config_map(cluster: FakeCluster) -> None:
+    name = begin(cluster, "Generate")
+    cluster.pods[name] = (head(cluster, name="p", phase="Pending", is_idle=True),)
+    cluster.idle_told = f'FailedMount: MountVolume.SetUp failed for volume "job" : configmap "{name}" not found'
+    cluster.settle()
+    assert reason_of(cluster, "Progressing") == ("True", "Generate")
+
+
+CRASHED = {"phase": "Failed", "exit_code": 42, "exit_reason": "Error", "exit_message": "init failed on purpose"}
+
+
+def test_a6_pods_that_fail_and_are_replaced_are_a_loop_too(cluster: FakeCluster) -> None:
+    name = begin(cluster, "Generate")
+    cluster.pods[name] = (head(cluster, phase="Pending", waiting_reason="PodInitializing"),)
+    cluster.replaced = tuple(head(cluster, name=f"worker-{one}", **CRASHED) for one in range(2))
+    cluster.settle()
+    assert reason_of(cluster, "Progressing") == ("False", "CrashLooping")
+    assert "pod worker-1" in cluster.status.message
+    assert "exit code 42" in cluster.status.message
+    assert "init failed on purpose" in cluster.status.message
+    assert stage_of(cluster, "Generate").restarts.failure == 0
+    cluster.replaced = tuple(head(cluster, name=f"worker-{one}", **CRASHED) for one in range(5))
+    cluster.settle()
+    stage = stage_of(cluster, "Generate")
+    assert (stage.restarts.failure, stage.restarts.infrastructure, stage.reason) == (1, 0, "CrashLooping")
+
+
+def test_w16_pods_that_kubelet_refuses_and_kuberay_replaces_are_told_in_kubelets_words(cluster: FakeCluster) -> None:
+    name = begin(cluster, "Generate")
+    words = "Pod was rejected: Allocate failed due to requested number of devices unavailable for nvidia.com/gpu"
+    refused = {"phase": "Failed", "exit_reason": "UnexpectedAdmissionError", "exit_message": words}
+    cluster.pods[name] = (head(cluster),)
+    cluster.replaced = tuple(head(cluster, name=f"worker-{one}", **refused) for one in range(9))
+    cluster.settle()
+    assert reason_of(cluster, "Progressing") == ("False", "PodsNotStarted")
+    assert words in cluster.status.message
+    assert stage_of(cluster, "Generate").attempt == 1, "another attempt would be refused as well"
+
+
+def test_a13_a_worker_that_had_to_make_room_while_its_cluster_came_up_is_no_loop(cluster: FakeCluster) -> None:
+    name = begin(cluster, "Generate")
+    cluster.pods[name] = (head(cluster, ready_since=cluster.now),)
+    left = {**CRASHED, "exit_reason": "PreemptionByScheduler"}
+    cluster.replaced = tuple(head(cluster, name=f"worker-{one}", **left) for one in range(9))
+    cluster.settle()
+    assert reason_of(cluster, "Progressing") == ("True", "Generate")
