@@ -229,7 +229,9 @@ HELD_BACK = {
 
 @pytest.mark.parametrize("stage", ["Prepare", "Generate"])
 @pytest.mark.parametrize("row", HELD_BACK)
-def test_w16_a_pod_that_the_scheduler_holds_back_is_told_in_its_words(cluster: FakeCluster, row: str, stage: StageName) -> None:
+def test_w16_a_pod_that_the_scheduler_holds_back_is_told_in_its_words(
+    cluster: FakeCluster, row: str, stage: StageName
+) -> None:
     said, words = HELD_BACK[row]
     name = begin(cluster, stage)
     cluster.pods[name] = (Pod("p", "u", "Pending", cluster.now, waiting_reason=said, waiting_message=words),)
@@ -305,7 +307,9 @@ def test_w16_without_events_the_command_is_named_that_tells_more(cluster: FakeCl
     assert "kubectl -n team describe pod p" in cluster.status.message
 
 
-def test_w16_the_job_of_an_attempt_that_kubelet_misses_for_a_moment_is_no_missing_config_map(cluster: FakeCluster) -> None:
+def test_w16_the_job_of_an_attempt_that_kubelet_misses_for_a_moment_is_no_missing_config_map(
+    cluster: FakeCluster,
+) -> None:
     name = begin(cluster, "Generate")
     cluster.pods[name] = (head(cluster, name="p", phase="Pending", is_idle=True),)
     cluster.idle_told = f'FailedMount: MountVolume.SetUp failed for volume "job" : configmap "{name}" not found'

@@ -155,17 +155,19 @@ REJECTED = {
 
 @pytest.mark.parametrize("stage", ["Curate", "Train"])
 @pytest.mark.parametrize("row", REJECTED)
-def test_a20_a_pod_that_kubelet_does_not_take_is_told_in_its_words(world: World, row: str, stage: StageName) -> None:
+def test_a20_a_pod_that_kubelet_does_not_take_is_told_in_its_words(
+    cluster: FakeCluster, row: str, stage: StageName
+) -> None:
     said, sentence = REJECTED[row]
-    name = begin(world, stage)
-    world.end_child(name, reason="BackoffLimitExceeded", message="Job has reached the specified backoff limit")
-    world.pods[name] = (Pod("p", "u", "Failed", world.now, node="n1", exit_reason=said, exit_message=sentence),)
-    world.settle()
-    world.now += 31
-    world.settle()
-    restarts = stage_of(world, stage).restarts
+    name = begin(cluster, stage)
+    cluster.end_child(name, reason="BackoffLimitExceeded", message="Job has reached the specified backoff limit")
+    cluster.pods[name] = (Pod("p", "u", "Failed", cluster.now, node="n1", exit_reason=said, exit_message=sentence),)
+    cluster.settle()
+    cluster.now += 31
+    cluster.settle()
+    restarts = stage_of(cluster, stage).restarts
     assert (restarts.failure, restarts.infrastructure, restarts.preemption) == (0, 1, 0)
-    told = [event.message for event in world.events if event.reason == "AttemptFailed"]
+    told = [event.message for event in cluster.events if event.reason == "AttemptFailed"]
     assert [": PodRejected: " in message and "node n1" in message for message in told] == [True]
     assert sentence in told[0]
 
@@ -180,19 +182,19 @@ VANISHED = {
 
 @pytest.mark.parametrize("stage", ["Curate", "Train"])
 @pytest.mark.parametrize("row", VANISHED)
-def test_a12_a_pod_whose_node_lost_it_did_not_end_by_itself(world: World, row: str, stage: StageName) -> None:
+def test_a12_a_pod_whose_node_lost_it_did_not_end_by_itself(cluster: FakeCluster, row: str, stage: StageName) -> None:
     said, sentence = VANISHED[row]
-    name = begin(world, stage)
-    world.run_child(name)
-    world.settle()
-    world.end_child(name, reason="BackoffLimitExceeded")
-    world.pods[name] = (
-        Pod("p", "u", "Failed", world.now, node="n1", exit_code=137, exit_reason=said, exit_message=sentence),
+    name = begin(cluster, stage)
+    cluster.run_child(name)
+    cluster.settle()
+    cluster.end_child(name, reason="BackoffLimitExceeded")
+    cluster.pods[name] = (
+        Pod("p", "u", "Failed", cluster.now, node="n1", exit_code=137, exit_reason=said, exit_message=sentence),
     )
-    world.settle()
-    world.now += 31
-    world.settle()
-    restarts = stage_of(world, stage).restarts
+    cluster.settle()
+    cluster.now += 31
+    cluster.settle()
+    restarts = stage_of(cluster, stage).restarts
     assert (restarts.failure, restarts.infrastructure, restarts.preemption) == (0, 1, 0)
-    told = [event.message for event in world.events if event.reason == "AttemptFailed"]
+    told = [event.message for event in cluster.events if event.reason == "AttemptFailed"]
     assert [": NodeLost: " in message and "node n1" in message for message in told] == [True]

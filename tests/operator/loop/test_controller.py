@@ -532,27 +532,27 @@ AWAY = 'failed calling webhook "validate.example.com": dial tcp 10.96.3.4:443: c
 def test_w15_what_the_api_server_can_not_take_for_now_is_told_and_ends_nothing(kind: str, resource: Object) -> None:
     resource["spec"]["schedulingTimeoutSeconds"] = 60
 
-    async def scenario(desk: Desk) -> None:
+    async def scenario(harness: ControllerHarness) -> None:
         async def before(method: str, path: str) -> web.Response | None:
             return refusal(500, "InternalError", AWAY) if (method, path.split("/")[-1]) == ("POST", kind) else None
 
-        desk.api.before = before
-        desk.controller.queue.add(KEY)
-        await desk.settle()
-        assert "Progressing" not in desk.shown(status="False"), "most troubles of an API server pass in seconds"
+        harness.api.before = before
+        harness.controller.queue.add(KEY)
+        await harness.settle()
+        assert "Progressing" not in harness.shown(status="False"), "most troubles of an API server pass in seconds"
         for _ in range(15):
-            await desk.wait(2)
-        assert desk.shown(status="False")["Progressing"] == "WriteDelayed"
-        assert AWAY in desk.job().status.message
+            await harness.wait(2)
+        assert harness.shown(status="False")["Progressing"] == "WriteDelayed"
+        assert AWAY in harness.job().status.message
         for _ in range(20):
-            await desk.wait(300)
-        assert desk.job().status.phase == "Preparing"
-        assert desk.told().count("Waiting") == 1
-        desk.api.before = None
-        await desk.wait(300)
-        await desk.wait(30)
-        assert "Progressing" not in desk.shown(status="False")
-        assert desk.job().status.stages[0].attempt == 1
+            await harness.wait(300)
+        assert harness.job().status.phase == "Preparing"
+        assert harness.told().count("Waiting") == 1
+        harness.api.before = None
+        await harness.wait(300)
+        await harness.wait(30)
+        assert "Progressing" not in harness.shown(status="False")
+        assert harness.job().status.stages[0].attempt == 1
 
     play(scenario, resource)
 
@@ -560,7 +560,7 @@ def test_w15_what_the_api_server_can_not_take_for_now_is_told_and_ends_nothing(k
 def test_w15_what_is_refused_after_such_a_delay_has_its_whole_time(resource: Object) -> None:
     resource["spec"]["schedulingTimeoutSeconds"] = 600
 
-    async def scenario(desk: Desk) -> None:
+    async def scenario(harness: ControllerHarness) -> None:
         answers = [(500, "InternalError", AWAY), (403, "Forbidden", "the policy says no")]
 
         async def before(method: str, path: str) -> web.Response | None:
@@ -568,19 +568,19 @@ def test_w15_what_is_refused_after_such_a_delay_has_its_whole_time(resource: Obj
                 return None
             return refusal(*answers[0])
 
-        desk.api.before = before
-        desk.controller.queue.add(KEY)
+        harness.api.before = before
+        harness.controller.queue.add(KEY)
         for _ in range(12):
-            await desk.wait(300)
-        assert desk.shown(status="False")["Progressing"] == "WriteDelayed"
+            await harness.wait(300)
+        assert harness.shown(status="False")["Progressing"] == "WriteDelayed"
         del answers[0]
-        await desk.wait(300)
-        assert desk.shown(status="False")["Progressing"] == "WriteRefused"
+        await harness.wait(300)
+        assert harness.shown(status="False")["Progressing"] == "WriteRefused"
         for _ in range(3):
-            await desk.wait(150)
-        assert desk.job().status.phase == "Preparing"
+            await harness.wait(150)
+        assert harness.job().status.phase == "Preparing"
         for _ in range(4):
-            await desk.wait(150)
-        assert desk.job().status.phase == "Failed"
+            await harness.wait(150)
+        assert harness.job().status.phase == "Failed"
 
     play(scenario, resource)
