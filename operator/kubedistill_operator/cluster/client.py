@@ -298,6 +298,6 @@ def _failure(code: int, status: Manifest, *, what: str, after: str | None) -> Ex
         return NotThere(message) if reason == "NotFound" else unknown
     if code == 409:
         return Taken(message) if reason == "AlreadyExists" else Outdated(message)
-    if code in (401, 408, 429) or code >= 500:  # 401: the token has just been renewed
+    if code in (401, 408, 410, 429) or code >= 500:  # 401: the token was just renewed; 410: a page came too late
         return Retry(message, after=float(after) if after and after.isdigit() else None)
     return Refused(message, code=code, reason=reason)

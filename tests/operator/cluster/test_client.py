@@ -121,6 +121,10 @@ ANSWERS: dict[str, tuple[web.Response, type[OperatorFailure]]] = {
     "changed meanwhile": (refusal(409, "Conflict", "no"), Outdated),
     "name taken": (refusal(409, "AlreadyExists", "no"), Taken),
     "against the schema": (refusal(422, "Invalid", "no"), Refused),
+    "a page that was asked for too late": (
+        refusal(410, "Expired", "The provided continue parameter is too old"),
+        Retry,
+    ),
     "too many requests": (refusal(429, "TooManyRequests", "slow", **{"Retry-After": "7"}), Retry),
     "broken": (refusal(500, "InternalError", "no"), Retry),
     "away": (web.Response(status=503, text=""), Retry),
