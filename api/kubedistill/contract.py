@@ -47,6 +47,11 @@ class JobRef(BaseModel):
     name: str
     uid: str = ""
 
+    @property
+    def full_name(self) -> str:
+        """Namespace and name, as in team-a/support."""
+        return f"{self.namespace}/{self.name}"
+
 
 class RunRef(BaseModel):
     """The execution that a stage belongs to: its id and the digest of its frozen spec."""

@@ -63,7 +63,8 @@ def validate(job: StageJob) -> Findings:
     found.attempt(lambda: check_sample_limit(job.spec))
     models = {role: _find(job, role, found) for role in ROLES}
     teacher, student = models["teacher"], models["student"]
-    found.attempt(lambda: check_targets(job.spec.export, data_root=root_path(job.data_root), key=""))
+    data_root, name = root_path(job.data_root), job.job.full_name
+    found.attempt(lambda: check_targets(job.spec.export, data_root=data_root, key="", job=name))
     if teacher is None or student is None:
         for role, model in models.items():
             if model is not None:

@@ -22,12 +22,15 @@ from kubedistill_runtime.storage.unfinished import (
 )
 
 MARK = "kubedistill.json"
-"""Written into each exported folder: the key of the export, by which we know the folder as ours."""
+"""Written into each exported folder: the key of the export, by which we know the folder as ours, and its job."""
 _STAGING = ".kubedistill-"
 
 
-def check_targets(exports: Sequence[Export], *, data_root: Path, key: str) -> None:
-    """Refuse a target that holds somebody else's files or can't be written, before anything is spent."""
+def check_targets(exports: Sequence[Export], *, data_root: Path, key: str, job: str) -> None:
+    """Refuse a target that holds what is somebody else's or can't be written, before anything is spent.
+
+    `job` is the namespace and name of the job, as in team-a/support.
+    """
     for index, export in enumerate(exports):
         at = f"spec.export[{index}].uri"
         target = target_path(export, data_root=data_root, at=at)
@@ -35,10 +38,7 @@ def check_targets(exports: Sequence[Export], *, data_root: Path, key: str) -> No
             continue
         with storage_errors(target.parent, whole=False):
             try_writing(closest_existing(target.parent))
-        if target.exists() and not (target / MARK).is_file() and (target.is_file() or any(target.iterdir())):
-            raise InvalidManifest(
-                f"{target} holds files that are not an export of ours", at=at, fix="Name a new folder"
-            )
+        _check_owner(target, job=job, at=at)
 
 
 def target_path(export: Export, *, data_root: Path, at: str) -> Path | None:
@@ -63,8 +63,7 @@ def places(exports: Sequence[Export], *, data_root: Path, store: Store, key: str
 
 def is_filled(target: Path, *, key: str) -> bool:
     """Whether a target already holds the export of this key, whole."""
-    mark = target / MARK
-    return mark.is_file() and json.loads(mark.read_bytes()).get("key") == key
+    return _read_mark(target).get("key") == key
 
 
 def are_filled(exports: Sequence[Export], *, data_root: Path, store: Store, key: str) -> bool:
@@ -72,10 +71,14 @@ def are_filled(exports: Sequence[Export], *, data_root: Path, store: Store, key:
     return all(is_filled(target, key=key) for target in places(exports, data_root=data_root, store=store, key=key))
 
 
-def fill(target: Path, *, key: str, write: Callable[[Path], None]) -> None:
-    """Put an export into its folder by one rename, replacing an earlier export of ours."""
+def fill(target: Path, *, key: str, job: str, write: Callable[[Path], None]) -> None:
+    """Put an export into its folder by one rename, replacing an earlier one of the same job.
+
+    Raises InvalidManifest where the folder has become somebody else's since the job started.
+    """
     if is_filled(target, key=key):
         return
+    _check_owner(target, job=job, at="spec.export")
     beside = f".{target.name}{_STAGING}"
     staging, retired = (target.with_name(unfinished_name(beside)) for _ in range(2))
     try:
@@ -83,15 +86,35 @@ def fill(target: Path, *, key: str, write: Callable[[Path], None]) -> None:
             make_folder(staging)
             _sweep(target.parent, prefix=beside)
             write(staging)
-            (staging / MARK).write_text(json.dumps({"key": key}))
+            (staging / MARK).write_text(json.dumps({"key": key, "job": job}))
             share(staging / MARK)
-            _replace(target, staging, retired=retired, key=key)
+            _replace(target, staging, retired=retired, key=key, job=job)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
         shutil.rmtree(retired, ignore_errors=True)
 
 
-def _replace(target: Path, staging: Path, *, retired: Path, key: str) -> None:
+def _check_owner(target: Path, *, job: str, at: str) -> None:
+    """Raise InvalidManifest where a folder holds files of somebody else, or the export of another job."""
+    mark = _read_mark(target)
+    if not mark and target.exists() and (target.is_file() or any(target.iterdir())):
+        raise InvalidManifest(f"{target} holds files that are not an export of ours", at=at, fix="Name a new folder")
+    if (owner := mark.get("job", job)) != job:
+        fix = "Name a new folder, or remove that one"
+        raise InvalidManifest(f"{target} holds the export of job {owner}", at=at, fix=fix)
+
+
+def _read_mark(target: Path) -> dict[str, str]:
+    """What our mark in a folder says; empty where it is not one of ours. Those of 0.1 name no job."""
+    try:
+        mark = json.loads((target / MARK).read_bytes())
+    except (OSError, ValueError):
+        return {}
+    is_ours = isinstance(mark, dict) and all(isinstance(mark.get(name, ""), str) for name in ("key", "job"))
+    return mark if is_ours and "key" in mark else {}
+
+
+def _replace(target: Path, staging: Path, *, retired: Path, key: str, job: str) -> None:
     """Give an export its folder's name; one of this key that another driver has put there by now stays."""
     try:
         staging.rename(target)
@@ -99,6 +122,7 @@ def _replace(target: Path, staging: Path, *, retired: Path, key: str) -> None:
         if not target.exists():
             raise
         if not is_filled(target, key=key):
+            _check_owner(target, job=job, at="spec.export")
             target.rename(retired)
             staging.rename(target)
 

@@ -17,13 +17,13 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     resolved = resolve(job, store=store)
     check_keys(job, resolved)
     student = store.path(f"{trained_folder(store, resolved.keys['student'])}/model")
-    key, exports = resolved.keys["export"], job.spec.export
+    key, exports, name = resolved.keys["export"], job.spec.export, job.job.full_name
     targets = places(exports, data_root=root_path(job.data_root), store=store, key=key)
     done: list[dict[str, str]] = []
     for export, target in zip(exports, targets, strict=True):
         progress.working(done=len(done), total=len(exports), unit="exports", message=export.format)
         write = FORMATS[export.format]
-        fill(target, key=key, write=lambda staging, write=write: write(student, staging))  # type: ignore[misc]
+        fill(target, key=key, job=name, write=lambda staging, write=write: write(student, staging))  # type: ignore[misc]
         done.append({"format": export.format, "path": str(target if export.uri else target.relative_to(store.root))})
     publish(store, "export", key, {"exports": done}, files=[folder_of("export", key)])
     return Outcome(summary={"exports": done}, message=", ".join(one["format"] for one in done))

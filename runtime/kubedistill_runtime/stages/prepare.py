@@ -43,7 +43,7 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     keys, data_root = resolved.keys, root_path(job.data_root)
     check_lengths(resolved.teacher, resolved.student, spec=job.spec)
     check_sample_limit(job.spec)
-    check_targets(job.spec.export, data_root=data_root, key=keys["export"])
+    check_targets(job.spec.export, data_root=data_root, key=keys["export"], job=job.job.full_name)
     check_yields(keys, spec=job.spec, store=store)
     if find(store, "rows", keys["rows"]).complete:
         notes = _check_student(job, resolved, store=store)

@@ -10,7 +10,7 @@ import pytest
 
 from kubedistill.errors import InvalidManifest, StorageNotWritable
 from kubedistill.v1alpha1 import Export
-from kubedistill_runtime.export.targets import check_targets, fill, is_filled
+from kubedistill_runtime.export.targets import MARK, check_targets, fill, is_filled
 from kubedistill_runtime.storage.unfinished import unfinished_name
 from support.identities import run_as, shared_folder
 
@@ -21,23 +21,23 @@ def write(folder: Path) -> None:
 
 def test_fill_is_whole_and_idempotent(tmp_path: Path) -> None:
     target = tmp_path / "out" / "student"
-    fill(target, key="k1", write=write)
+    fill(target, key="k1", job="team/first", write=write)
     assert is_filled(target, key="k1")
-    fill(target, key="k1", write=lambda _: pytest.fail("a filled target is written again"))
-    fill(target, key="k2", write=write)
+    fill(target, key="k1", job="team/first", write=lambda _: pytest.fail("a filled target is written again"))
+    fill(target, key="k2", job="team/first", write=write)
     assert is_filled(target, key="k2")
     assert [path.name for path in target.parent.iterdir()] == ["student"]
 
 
 def test_failed_write_leaves_the_earlier_export(tmp_path: Path) -> None:
     target = tmp_path / "student"
-    fill(target, key="k1", write=write)
+    fill(target, key="k1", job="team/first", write=write)
 
     def fail(_: Path) -> None:
         raise RuntimeError("killed")
 
     with pytest.raises(RuntimeError):
-        fill(target, key="k2", write=fail)
+        fill(target, key="k2", job="team/first", write=fail)
     assert is_filled(target, key="k1")
     assert [path.name for path in tmp_path.iterdir()] == ["student"]
 
@@ -49,22 +49,69 @@ from kubedistill_runtime.export.targets import fill
 def write(folder):
     (folder / "half").touch()
     os.kill(os.getpid(), signal.SIGKILL)
-fill(Path(sys.argv[1]), key="k2", write=write)
+fill(Path(sys.argv[1]), key="k2", job="team/first", write=write)
 """
 
 
 def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
     target = tmp_path / "student"
-    fill(target, key="k1", write=write)
+    fill(target, key="k1", job="team/first", write=write)
     (tmp_path / ".student-mine").mkdir()
     living = tmp_path / unfinished_name(".student.kubedistill-")
     living.mkdir()
     subprocess.run([sys.executable, "-c", KILLED, str(target)], check=False)
     assert is_filled(target, key="k1")
     assert len(list(tmp_path.iterdir())) == 4
-    fill(target, key="k2", write=write)
+    fill(target, key="k2", job="team/first", write=write)
     assert is_filled(target, key="k2")
     assert sorted(path.name for path in tmp_path.iterdir()) == [".student-mine", living.name, "student"]
+
+
+def test_d22_another_job_s_export_is_refused_when_a_job_starts_and_when_it_ends(tmp_path: Path) -> None:
+    fill(tmp_path / "out", key="k1", job="team/first", write=write)
+    exports = [Export(uri="out")]
+    for attempt in (
+        lambda: check_targets(exports, data_root=tmp_path, key="k2", job="team/second"),
+        lambda: fill(tmp_path / "out", key="k2", job="team/second", write=write),
+    ):
+        with pytest.raises(InvalidManifest) as refused:
+            attempt()
+        assert "team/first" in refused.value.problem
+    assert is_filled(tmp_path / "out", key="k1")
+    assert [path.name for path in tmp_path.iterdir()] == ["out"], "nothing is left beside it"
+
+
+def test_d22_a_later_run_of_the_job_replaces_its_export_and_the_same_work_is_one_export(tmp_path: Path) -> None:
+    fill(tmp_path / "out", key="k1", job="team/first", write=write)
+    check_targets([Export(uri="out")], data_root=tmp_path, key="k2", job="team/first")
+    fill(tmp_path / "out", key="k2", job="team/first", write=write)
+    assert is_filled(tmp_path / "out", key="k2")
+    check_targets([Export(uri="out")], data_root=tmp_path, key="k2", job="team/second")
+    fill(tmp_path / "out", key="k2", job="team/second", write=lambda _: pytest.fail("it is there"))
+
+
+def test_d22_an_export_of_0_1_names_no_job_and_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / MARK).write_text('{"key": "k1"}')
+    fill(tmp_path / "out", key="k2", job="team/first", write=write)
+    assert is_filled(tmp_path / "out", key="k2")
+
+
+def test_d22_what_somebody_put_there_after_the_start_is_not_removed(tmp_path: Path) -> None:
+    check_targets([Export(uri="out")], data_root=tmp_path, key="k1", job="team/first")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("precious")
+    with pytest.raises(InvalidManifest, match="not an export of ours"):
+        fill(tmp_path / "out", key="k1", job="team/first", write=write)
+    assert (tmp_path / "out" / "thesis.txt").read_text() == "precious"
+
+
+@pytest.mark.parametrize("mark", ["", "[]", "not JSON", '{"key": 7}'])
+def test_d22_a_mark_that_is_not_ours_is_somebody_else_s(mark: str, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / MARK).write_text(mark)
+    with pytest.raises(InvalidManifest, match="not an export of ours"):
+        check_targets([Export(uri="out")], data_root=tmp_path, key="k", job="team/first")
 
 
 @pytest.mark.parametrize(("age", "stays"), [(0, True), (7 * 3600, False)])
@@ -74,7 +121,7 @@ def test_what_another_pod_writes_beside_a_target_is_spared_while_it_writes(
     beside = tmp_path / f".student.kubedistill-0123456789ab-1-{'0' * 32}"
     beside.mkdir()
     os.utime(beside, (time.time() - age, time.time() - age))
-    fill(tmp_path / "student", key="k", write=write)
+    fill(tmp_path / "student", key="k", job="team/first", write=write)
     assert beside.exists() is stays
 
 
@@ -83,7 +130,7 @@ def test_a_target_that_can_not_be_written_is_refused_before_anything_is_spent() 
         (root / "deep").mkdir()
         exports = [Export(uri="deep/new/out")]
         with pytest.raises(StorageNotWritable) as refused:
-            run_as(lambda: check_targets(exports, data_root=root, key="k"), uid=65532, gid=65532)
+            run_as(lambda: check_targets(exports, data_root=root, key="k", job="team/first"), uid=65532, gid=65532)
         parent = root / "deep" / "new"
         assert f"mkdir -p {parent} && chgrp 65532 {parent} && chmod ug+rwX {parent};" in refused.value.fix
         assert list((root / "deep").iterdir()) == []
@@ -100,11 +147,11 @@ def test_foreign_files_are_refused_before_anything_is_spent(
     exports = [Export(uri="out")]
     if refused:
         with pytest.raises(InvalidManifest, match=r"spec.export\[0\].uri: .* not an export of ours"):
-            check_targets(exports, data_root=tmp_path, key="k")
+            check_targets(exports, data_root=tmp_path, key="k", job="team/first")
     else:
-        check_targets(exports, data_root=tmp_path, key="k")
+        check_targets(exports, data_root=tmp_path, key="k", job="team/first")
 
 
 def test_unknown_scheme_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidManifest, match="'s3'"):
-        check_targets([Export(uri="s3://b/x")], data_root=tmp_path, key="k")
+        check_targets([Export(uri="s3://b/x")], data_root=tmp_path, key="k", job="team/first")

@@ -188,11 +188,12 @@ def test_a_refusal_leaves_no_artifact(runner: StageRunner) -> None:
 
 
 def exported(runner: StageRunner, *, uri: str | None, by: str | None = None) -> Path:
-    """The place of this job's export, filled by it or by another job; its artifact is complete."""
+    """The place of this job's export, filled by this run or by one of another key; its artifact is complete."""
     runner.job_folder.set("export", [{"uri": uri} if uri else {}])
     key, store = runner.job_folder.keys()["export"], runner.job_folder.store
-    (place,) = places(runner.job_folder.stage_job().spec.export, data_root=runner.job_folder.root, store=store, key=key)
-    fill(place, key=by or key, write=lambda folder: (folder / "weights").touch())
+    job = runner.job_folder.stage_job()
+    (place,) = places(job.spec.export, data_root=runner.job_folder.root, store=store, key=key)
+    fill(place, key=by or key, job=job.job.full_name, write=lambda folder: (folder / "weights").touch())
     publish(store, "export", key, {"exports": []})
     return place
 

@@ -41,7 +41,9 @@ def work(root: Path, *, step: int) -> None:
     store.put("runs/team-a.support/one/report.json", str(step).encode())
     log_to(root / "runs" / "team-a.support" / "driver.log", job=stage_job())
     logging.getLogger().info("written")
-    fill(root / "out", key=str(step), write=lambda folder: (folder / "weights").write_bytes(b"w") and None)
+    fill(
+        root / "out", key=str(step), job="team/a", write=lambda folder: (folder / "weights").write_bytes(b"w") and None
+    )
     if step == 2:
         publish(store, "student", "k", {})
         end_line(store, folder)

@@ -176,7 +176,7 @@ from kubedistill_runtime.export.targets import fill
 from kubedistill_runtime.export import FORMATS
 store, model = Store(Path(sys.argv[1])), Path(sys.argv[2])
 for write in (lambda: store.put_folder("trained", model), lambda: store.put("weights", model / "parts" / "weights"),
-              lambda: fill(store.root / "out", key="k", write=lambda folder: FORMATS["Safetensors"](model, folder))):
+              lambda: fill(store.root / "out", key="k", job="t/a", write=lambda f: FORMATS["Safetensors"](model, f))):
     try: write()
     except StorageUnavailable as error: print(error.reason, "|", error.problem, "|", error.fix)
 print(sorted(path.name for path in store.root.iterdir()))
