@@ -24,7 +24,7 @@ DECISIONS = ROOT / "operator" / "kubedistill_operator" / "decisions"
 NAME_TAKEN = read_refusal(Obstructed("")).reason
 FINE = {"", "Admitted", "Complete", "Exported", "Resumed", "Valid"}
 """Reasons of conditions that ask for nothing."""
-OTHERS = {"WaitingForNodes", "Unschedulable", "WriteRefused", "Edited", "RunIDReused"}
+OTHERS = {"DriverRestarted", "WaitingForNodes", "Unschedulable", "WriteRefused", "Edited", "RunIDReused"}
 """Reasons that deciders hand on by a variable."""
 
 

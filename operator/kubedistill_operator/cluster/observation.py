@@ -263,6 +263,7 @@ def _is_steady(stage: StageStatus, attempt: Attempt) -> bool:
         and child is not None
         and (child.state, child.admitted, child.ready, child.deleting) == ("Running", True, True, False)
         and attempt.channel is not None
+        and attempt.channel.starts <= max(1, stage.starts)  # its pods show why a further driver came
     )
 
 

@@ -25,6 +25,8 @@ _PREEMPTED = (
     "DeletionByTaintManager",
     "EvictionByEvictionAPI",
 )
+OOM_KILLED = "OOMKilled"
+"""Kubelet's reason for a container that used more memory than its limit."""
 _EVICTED, _BY_NODE = "Evicted", "The node "
 """Kubelet's reason for a pod that it put out, and what its sentence has where the node was short of something."""
 _FORGOTTEN = ("ContainerStatusUnknown", "DeletionByPodGC")
@@ -120,7 +122,7 @@ def _node_lost(evidence: Evidence) -> Blame | None:
 
 
 def _out_of_memory(evidence: Evidence) -> Blame | None:
-    killed = next((pod for pod in evidence.pods if pod.exit_reason == "OOMKilled"), None)
+    killed = next((pod for pod in evidence.pods if pod.exit_reason == OOM_KILLED), None)
     return _found("OutOfMemory", f"pod {killed.name} used more memory than its limit") if killed else None
 
 

@@ -11,7 +11,15 @@ from typing import Any
 from kubedistill.contract import StageResult
 from kubedistill.v1alpha1 import ArtifactStatus, Result, StageStatus
 from kubedistill_operator.clock import seconds_since, stamp
-from kubedistill_operator.decisions.causes import Blame, Evidence, blame_evidence, blame_result, strongest
+from kubedistill_operator.decisions.causes import (
+    OOM_KILLED,
+    Blame,
+    Cause,
+    Evidence,
+    blame_evidence,
+    blame_result,
+    strongest,
+)
 from kubedistill_operator.decisions.diagnosis import (
     LOOPING_RESTARTS,
     describe_loop,
@@ -43,21 +51,26 @@ _DIGITS = 6
 
 
 def record_restart(situation: Situation) -> Plan | None:
-    """Charge each further driver of an attempt to infrastructure, one at a time; only the channel tells of them."""
+    """Charge each further driver of an attempt, one at a time; only the channel tells of them.
+
+    The head was lost to infrastructure, unless its container shows that it was killed for its memory.
+    """
     stage, channel, run = situation.current, situation.observed.attempt.channel, situation.run
     if stage is None or stage.state not in UNTIL_OVER or channel is None or run is None:
         return None
     number = max(1, stage.starts) + 1
     if channel.starts < number:
         return None
-    restarts = charge(stage.restarts, "infrastructure")
-    if is_spent(situation, restarts, "infrastructure") and valid_result(situation) is None:
-        message = f"driver {number - 1} was lost, and the budget with it"
-        return end_attempt(
-            situation, "Failed", reason="DriverRestarted", message=message, cause="infrastructure", starts=number
-        )
+    killed = next((pod for pod in situation.observed.attempt.pods if pod.exit_reason == OOM_KILLED), None)
+    cause: Cause = "infrastructure" if killed is None else "failure"
+    why = "" if killed is None else f": pod {killed.name} used more memory than its limit"
+    restarts = charge(stage.restarts, cause)
+    if is_spent(situation, restarts, cause) and valid_result(situation) is None:
+        message = f"driver {number - 1} was lost, and the budget with it{why}"
+        reason = "DriverRestarted" if killed is None else "OutOfMemory"
+        return end_attempt(situation, "Failed", reason=reason, message=message, cause=cause, starts=number)
     status = with_stage(account(situation), stage.name, starts=number, restarts=restarts)
-    message = f"{stage.name} attempt {stage.attempt}: driver {number} goes on where the one before it was lost"
+    message = f"{stage.name} attempt {stage.attempt}: driver {number} goes on where the one before it was lost{why}"
     event = Event("DriverRestarted", message, "Warning", about=str(number))
     return Plan(status=status, events=(event,), requeue_after=0, why=(message,))
 

@@ -621,3 +621,22 @@ def test_pods_that_failed_while_a_cluster_comes_up_are_known_beside_those_that_a
     attempt = asyncio.run(play()).attempt
     assert [one.name for one in attempt.pods] == ["worker-2"]
     assert [(one.name, one.exit_reason) for one in attempt.replaced] == [("worker-1", "OutOfcpu")]
+
+
+def test_the_pods_of_an_attempt_are_looked_at_when_a_further_driver_has_come(resource: Object) -> None:
+    job = at_stage(resource, "Generate", state="Running")
+
+    def prepare(api: FakeApi, *, starts: str) -> None:
+        put_frozen(api, resource)
+        api.put(child(resource, "Generate", jobDeploymentStatus="Running"), collection=RAYJOBS)
+        api.put(channel(resource, "Generate", owner="t:d", starts=starts), collection=MAPS)
+        ended = {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}
+        state = [{"name": "ray-head", "state": {"running": {}}, "lastState": ended, "restartCount": 1}]
+        head = pod(resource, "head", "Generate", node="n1", phase="Running", containerStatuses=state)
+        api.put(head, collection=PODS)
+
+    found, asked = observe(job, lambda api: prepare(api, starts="1"))
+    assert found.attempt.pods == ()
+    assert not [path for path in asked if path.endswith("/pods")], "a driver at work is not looked at so closely"
+    found, _ = observe(job, lambda api: prepare(api, starts="2"))
+    assert [one.exit_reason for one in found.attempt.pods] == ["OOMKilled"]

@@ -1,5 +1,7 @@
 """Row A10 of docs/behavior.md: KubeRay starts a driver again in the same attempt, and says so nowhere."""
 
+from dataclasses import replace
+
 import pytest
 
 from kubedistill.chain import CHAIN
@@ -38,6 +40,32 @@ def test_the_head_that_was_lost_is_charged_to_infrastructure_and_the_attempt_goe
     assert (stage.state, stage.attempt, stage.starts) == ("Running", 1, 2)
     assert (stage.restarts.failure, stage.restarts.infrastructure, stage.restarts.preemption) == (0, 1, 0)
     assert told(cluster) == ["Train attempt 1: driver 2 goes on where the one before it was lost"]
+
+
+def test_a_head_that_was_killed_for_its_memory_is_charged_as_every_pod_that_is(cluster: FakeCluster) -> None:
+    name = cluster.live
+    (pod,) = cluster.pods[name]
+    cluster.pods[name] = (replace(pod, exit_reason="OOMKilled", exit_code=137, restarts=1),)
+    cluster.claim(name, driver="d2")
+    cluster.settle()
+    stage = train(cluster)
+    assert (stage.state, stage.attempt, stage.starts) == ("Running", 1, 2)
+    assert (stage.restarts.failure, stage.restarts.infrastructure, stage.restarts.preemption) == (1, 0, 0)
+    assert [pod.name in message and "more memory than its limit" in message for message in told(cluster)] == [True]
+
+
+def test_a_head_that_is_killed_for_its_memory_again_and_again_ends_as_out_of_memory(cluster: FakeCluster) -> None:
+    name = cluster.live
+    (pod,) = cluster.pods[name]
+    cluster.pods[name] = (replace(pod, exit_reason="OOMKilled", exit_code=137, restarts=1),)
+    for number in range(2, 9):
+        if name in cluster.children:
+            cluster.claim(name, driver=f"d{number}")
+            cluster.settle()
+    assert train(cluster).restarts.failure == cluster.spec.retry.max_failures + 1
+    failed = find_condition(cluster.status, "Failed")
+    assert failed is not None
+    assert (failed.status, failed.reason) == ("True", "OutOfMemory")
 
 
 def test_each_further_driver_is_charged_once_however_late_it_is_seen(cluster: FakeCluster) -> None:
