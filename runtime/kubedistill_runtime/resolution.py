@@ -13,10 +13,10 @@ from kubedistill.chain import ArtifactName
 from kubedistill.contract import StageJob
 from kubedistill.errors import InvalidData, InvalidInput, InvalidManifest
 from kubedistill.paths import entry_path, uri_path
-from kubedistill.v1alpha1 import DataSource, Spec
+from kubedistill.v1alpha1 import DataSource, Spec, StudentModel, TeacherModel
 from kubedistill_runtime.checks.tokenizers import compare_tokenizers, format_difference
 from kubedistill_runtime.keys import compute_keys, digest_chat_format
-from kubedistill_runtime.models import Model, file_digest, find_model
+from kubedistill_runtime.models import HUB_SCHEME, Model, file_digest, find_model
 from kubedistill_runtime.records import SPLITS, Split
 from kubedistill_runtime.serving.engine import Sampling
 from kubedistill_runtime.storage.store import Store, locate_store
@@ -72,9 +72,9 @@ def resolve(job: StageJob, *, store: Store) -> Resolved:
 
     Raises InvalidManifest, InvalidData, InvalidModel or TokenizerMismatch, naming the field.
     """
-    teacher, student = (find_named_model(job, role, store=store) for role in ROLES)
-    resolved = choose(job, teacher=teacher, student=student)
-    files, chat = _digest_files(job, store=store), digest_chat_format(student, store=store)
+    models = _find_models(job, store=store)
+    resolved = choose(job, teacher=models["teacher"], student=models["student"])
+    files, chat = _digest_files(job, store=store), digest_chat_format(models["student"], store=store)
     return replace(resolved, keys=compute_keys(job.spec, resolved, files=files, chat=chat))
 
 
@@ -115,7 +115,7 @@ def find_named_model(job: StageJob, role: Role, *, store: Store | None, fetch: b
 
     Raises InvalidModel, naming the field.
     """
-    model = job.spec.teachers[0].model if role == "teacher" else job.spec.student.model
+    model = _named_model(job, role)
     return find_model(
         model.source,
         revision=model.revision,
@@ -227,6 +227,18 @@ def _choose_objective(wanted: str, supply: Supply) -> tuple[str, str]:
     name = next(name for name, obstacle in obstacles.items() if obstacle is None)  # the last one has no requirements
     strongest = next(iter(obstacles.values()))
     return name, strongest.reason if strongest else OBJECTIVES[name].reason
+
+
+def _find_models(job: StageJob, *, store: Store) -> dict[Role, Model]:
+    """Find both models; what is wrong on this machine is refused before hours of download."""
+    for split in data_sources(job.spec):
+        find_data(job, split)
+    local_first = sorted(ROLES, key=lambda role: _named_model(job, role).source.startswith(HUB_SCHEME))
+    return {role: find_named_model(job, role, store=store) for role in local_first}
+
+
+def _named_model(job: StageJob, role: Role) -> TeacherModel | StudentModel:
+    return job.spec.teachers[0].model if role == "teacher" else job.spec.student.model
 
 
 def _digest_files(job: StageJob, *, store: Store) -> dict[str, str]:

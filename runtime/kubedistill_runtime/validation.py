@@ -44,7 +44,7 @@ class Findings:
         try:
             return check()
         except NotAtHand as error:
-            self.unchecked.append(f"{error.at}: {error.problem}: its template, tokenizer and lengths")
+            self.unchecked.append(f"template, tokenizer and lengths of {error.at}: {error.problem}")
         except KubedistillError as error:
             self.problems.append(error)
         return None

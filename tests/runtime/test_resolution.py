@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import huggingface_hub
 import numpy as np
 import pytest
 from safetensors.numpy import save_file
@@ -358,6 +359,27 @@ def test_data_that_is_not_there_is_refused_with_its_field(
     with pytest.raises(kind, match=r"^spec.data.test") as refused:
         job_folder.resolve()
     assert says in str(refused.value)
+
+
+MISTAKES: dict[str, tuple[str, str]] = {
+    "data": ("data.train.uri", "spec.data.train: "),
+    "the folder of the student": ("student.model.source", "spec.student.model.source: "),
+}
+
+
+@pytest.mark.parametrize("name", MISTAKES)
+def test_what_is_not_there_is_refused_before_a_model_is_fetched(
+    name: str, job_folder: JobFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fetched: list[str] = []
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", lambda repository, **_: fetched.append(repository))
+    path, at = MISTAKES[name]
+    job_folder.set("teachers.0.model.source", "hf://nobody/large")
+    job_folder.set(path, "nowhere")
+    with pytest.raises(InvalidInput) as refused:
+        job_folder.keys()
+    assert str(refused.value).startswith(at)
+    assert fetched == []
 
 
 def test_a_file_uri_is_decoded(job_folder: JobFolder, tmp_path: Path) -> None:
