@@ -92,6 +92,8 @@ def test_times_of_an_answers_parts_are_shown_where_known_and_noise_is_called_so(
     known = changed(report, arms=arms).model_copy(update={"latency_control": control})
     lines = {line.name: line for line in table_lines(known)}
     assert lines["time per answer"].change == ("noise" if noise else "90% less")
+    assert lines["answers per hour"].change == ("noise" if noise else "10.0x"), "it is made of times too"
+    assert lines["cost per 1,000 answers"].change == ("noise" if noise else "90% less")
     assert lines["time to first token"] == Line("time to first token", "80 ms", "-", "-", "")
     assert lines["time per output token"] == Line("time per output token", "2.5 ms", "-", "-", "")
     assert ("latency is noise" in control_text(control)) == noise

@@ -124,7 +124,7 @@ class StoredRelease:
         job = self.jobs[name]
         moved = tuple(json.loads(_move(json.dumps(one), later)) for one in job.objects)
         for one in moved:
-            _put(plane, _key(one), one)
+            put_object(plane, one)
         return StoredJob(name, moved)
 
     @property
@@ -166,8 +166,9 @@ def _key(one: Manifest) -> str:
     return f"/registry/{prefix}/{one['metadata']['namespace']}/{one['metadata']['name']}"
 
 
-def _put(plane: ControlPlane, key: str, value: Manifest) -> None:
-    body = {"key": key.encode(), "value": json.dumps(value).encode()}
+def put_object(plane: ControlPlane, value: Manifest) -> None:
+    """Put an object into etcd as it is, past all that the API server checks."""
+    body = {"key": _key(value).encode(), "value": json.dumps(value).encode()}
     encoded = json.dumps({name: base64.b64encode(text).decode() for name, text in body.items()}).encode()
     with urllib.request.urlopen(f"{plane.etcd_url}/v3/kv/put", data=encoded, timeout=30):
         pass

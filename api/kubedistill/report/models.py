@@ -105,7 +105,7 @@ class Reductions(ReportModel):
     """Null across different hardware, and where latency is noise."""
     memory: float | None
     cost: float | None
-    """Null without prices."""
+    """Null without prices, and where latency is noise."""
 
 
 class GateVerdict(ReportModel):

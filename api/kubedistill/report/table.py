@@ -35,7 +35,9 @@ def table_lines(report: Report) -> list[Line]:
         return Line(name, texts[0], texts[1], texts[2], change)
 
     kept = NOT_KNOWN if compared.retention is None else f"{compared.retention:.0%} kept"
-    speed = _ratio(arms.distilled.throughput_per_hour, arms.teacher.throughput_per_hour)
+    speed = NOISE if noise else _ratio(arms.distilled.throughput_per_hour, arms.teacher.throughput_per_hour)
+    priced = None not in (arms.teacher.cost_per_thousand, arms.distilled.cost_per_thousand)
+    cheaper = NOISE if noise and priced else _saving(saved.cost)
     fewer = _saving(1 - arms.distilled.parameters / arms.teacher.parameters) if arms.teacher.parameters else ""
     same_hardware = arms.teacher.hardware == arms.distilled.hardware
     parts = {
@@ -53,7 +55,7 @@ def table_lines(report: Report) -> list[Line]:
         *(line(name, list(map(_seconds, some))) for name, some in parts.items() if some != [None] * len(cells)),
         line(compared.measure, [_percent(score(arm)) for arm in cells], kept),
         line("answers per hour", [f"{arm.throughput_per_hour:,.0f}" for arm in cells], speed if same_hardware else ""),
-        line("cost per 1,000 answers", [_dollars(arm.cost_per_thousand) for arm in cells], _saving(saved.cost)),
+        line("cost per 1,000 answers", [_dollars(arm.cost_per_thousand) for arm in cells], cheaper),
     ]
 
 

@@ -193,11 +193,12 @@ def _compare(scored: Mapping[str, Scores], *, measure_name: str, seed: int) -> C
 
 
 def _reduce(teacher: Arm, distilled: Arm, *, control: LatencyControl | None) -> Reductions:
-    comparable = teacher.hardware == distilled.hardware and not (control and control.noise)
+    timed = not (control and control.noise)
+    comparable = timed and teacher.hardware == distilled.hardware
     return Reductions(
         latency=_saved(distilled.latency_seconds, teacher.latency_seconds) if comparable else None,
         memory=_saved(distilled.memory_bytes, teacher.memory_bytes),
-        cost=_saved(distilled.cost_per_thousand, teacher.cost_per_thousand),
+        cost=_saved(distilled.cost_per_thousand, teacher.cost_per_thousand) if timed else None,
     )
 
 
