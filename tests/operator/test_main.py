@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
+from kubedistill.errors import InvalidInput
 from kubedistill.manifest.settings import Settings
-from kubedistill_operator.cluster.client import Cluster
+from kubedistill_operator.cluster.client import Cluster, Connection
 from kubedistill_operator.cluster.failures import Retry
 from kubedistill_operator.loop import replica as module
 from kubedistill_operator.loop.replica import NotInstalled, Options, Replica, check_installed, own_namespace
@@ -44,6 +45,25 @@ def test_without_a_way_to_a_cluster_it_says_so(tmp_path: Path) -> None:
     assert found.returncode == 2
     assert "InvalidInput: nowhere: there is no way to a cluster" in found.stderr
     assert "Name a kubeconfig by --kubeconfig" in found.stderr
+
+
+UNREADABLE = {
+    "no YAML": b"{",
+    "a list": b"- a",
+    "not UTF-8": b"\xff",
+    "a server that is a number": (
+        b"{current-context: c, contexts: [{name: c, context: {cluster: c, user: u}}],"
+        b" clusters: [{name: c, cluster: {server: 7}}], users: [{name: u, user: {}}]}"
+    ),
+}
+
+
+@pytest.mark.parametrize("case", UNREADABLE)
+def test_a_kubeconfig_that_is_none_is_named(case: str, tmp_path: Path) -> None:
+    (tmp_path / "kubeconfig").write_bytes(UNREADABLE[case])
+    with pytest.raises(InvalidInput, match="there is no way to a cluster") as refused:
+        asyncio.run(Connection.find(tmp_path / "kubeconfig"))
+    assert refused.value.at == str(tmp_path / "kubeconfig")
 
 
 def test_a_server_that_is_away_ends_explain_with_1(tmp_path: Path) -> None:

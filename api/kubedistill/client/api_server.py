@@ -187,11 +187,11 @@ class _Lines:
 
 @contextlib.contextmanager
 def _refused_access(refusal: type[Exception]) -> Iterator[None]:
-    """Each of the library's clients has a ConfigException of its own."""
+    """Each of the library's clients has a ConfigException of its own, and takes the shape of the file for granted."""
     try:
         yield
-    except (refusal, OSError, ValueError) as error:
-        raise NoCluster(f"the kubeconfig leads to no cluster ({error})", fix="Mend its context") from error
+    except (refusal, OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+        raise NoCluster(f"the kubeconfig leads to no cluster ({error})", fix="Fix its context") from error
 
 
 def _no_answer(host: str, error: BaseException) -> ClusterUnavailable:

@@ -99,7 +99,9 @@ def _set(values: dict[str, Any], parameter: str, value: Any) -> None:
     try:
         found = read(value)
     except (TypeError, ValueError) as error:
-        raise InvalidManifest(f"{value!r} is no number", at=f"hyperparameters.{parameter}", fix="Mend it") from error
+        raise InvalidManifest(
+            f"{value!r} is no number", at=f"hyperparameters.{parameter}", fix="Write a number"
+        ) from error
     for part in path:
         values = values.setdefault(part, {})
     values[last] = found

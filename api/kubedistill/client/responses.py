@@ -71,7 +71,7 @@ def _rejection(said: Values, message: str) -> Rejected:
     """What the schema or a rule refuses, a line for each field; the message of a rule holds its fix."""
     causes = [one for one in (said.get("details") or {}).get("causes") or [] if one.get("message")]
     if not causes:
-        return Rejected(message, fix="Mend the manifest")
+        return Rejected(message, fix="Fix the manifest")
     lines = [f"{one.get('field') or 'the manifest'}: {one['message']}" for one in causes[:_MOST_CAUSES]]
     at, _, problem = lines[0].partition(": ")
     return Rejected("\n".join([problem, *lines[1:]]), at=at)

@@ -68,10 +68,10 @@ def read_document(path: Path, *, kind: FileKind = MANIFEST) -> Document:
         raise
     except MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise InvalidManifest(f"not YAML ({error.problem})", at=f"{path}{line}", fix="Mend the line") from error
+        raise InvalidManifest(f"not YAML ({error.problem})", at=f"{path}{line}", fix="Fix the line") from error
     except (YAMLError, ValueError) as error:  # ValueError: an escape beyond Unicode
         problem = f"not YAML ({str(error).splitlines()[0]})"
-        raise InvalidManifest(problem, at=str(path), fix=f"Mend the file; {kind.start}") from error
+        raise InvalidManifest(problem, at=str(path), fix=f"Fix the file; {kind.start}") from error
     documents = [(node, value) for node in nodes if (value := _Reading(path).value(node)) is not None]
     if len(documents) != 1:
         problem = f"the file holds {len(documents)} documents" if documents else "the file is empty"
@@ -115,7 +115,7 @@ def _check_shape(text: str, *, path: Path) -> None:
                 raise InvalidManifest(
                     f"nested deeper than {MAX_DEPTH} levels",
                     at=f"{path}:{event.start_mark.line + 1}",
-                    fix="Mend the brackets or the indentation",
+                    fix="Fix the brackets or the indentation",
                 )
         elif isinstance(event, CollectionEndEvent):
             depth -= 1

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies
 
 import aiohttp
+import yaml
 from kubernetes.aio import config
 from kubernetes.aio.client import ApiClient, Configuration
 from pydantic_core import from_json
@@ -28,6 +29,16 @@ _JSON, _PATCH = "application/json", "application/json-patch+json"
 _NAME_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _NAMES_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
 _IN_CLUSTER = "KUBERNETES_SERVICE_HOST"
+_UNREADABLE = (
+    config.ConfigException,
+    yaml.YAMLError,
+    OSError,
+    ValueError,
+    TypeError,
+    AttributeError,
+    KeyError,
+)
+"""What the library raises for a kubeconfig that is none: it takes the shape of the file for granted."""
 
 Guard = Callable[[], float]
 """Asked before every write: how many seconds it may take. Raises LeaseLost where nothing may be written."""
@@ -89,8 +100,9 @@ class Connection:
                 await config.load_kube_config(  # type: ignore[no-untyped-call]
                     str(named) if named else None, client_configuration=configuration, persist_config=False
                 )
-        except (config.ConfigException, OSError) as error:
-            problem = f"there is no way to a cluster ({error})"
+        except _UNREADABLE as error:
+            first, *_ = str(error).splitlines() or [type(error).__name__]
+            problem = f"there is no way to a cluster ({first})"
             raise InvalidInput(problem, at=str(named or ""), fix="Name a kubeconfig by --kubeconfig") from error
         # With trust_env aiohttp looks for a .netrc before every request, on another thread.
         configuration.client_session_kwargs = {"trust_env": uses_proxy(configuration.host)}

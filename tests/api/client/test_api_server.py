@@ -73,7 +73,7 @@ def access(tmp_path: Path) -> Iterator[Access]:
         server.shutdown()
 
 
-def write(folder: Path, server: str, **user: Any) -> Path:
+def write(folder: Path, server: Any, **user: Any) -> Path:
     values = {
         "apiVersion": "v1",
         "kind": "Config",
@@ -176,3 +176,11 @@ def test_a_user_who_can_t_be_read_is_said(send: Send, tmp_path: Path, check_mess
     with pytest.raises(NoCluster) as caught:
         send(access, GET)
     check_message(caught.value, "none.crt")
+
+
+@both
+@pytest.mark.parametrize("address", [7, None, ["http://127.0.0.1"]], ids=["number", "nothing", "list"])
+def test_a_cluster_in_another_shape_is_said(address: Any, send: Send, tmp_path: Path) -> None:
+    access = find_access(kubeconfig=write(tmp_path, address))
+    with pytest.raises(NoCluster):
+        send(access, GET)

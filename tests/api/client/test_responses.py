@@ -40,10 +40,10 @@ CASES = {
         APPLY, 422, INVALID, errors.Rejected,
         "spec.task: labels is required; list them\nspec.data.train: exactly one of uri",
     ),
-    "a wrong body": (APPLY, 400, status("unknown field spec.x"), errors.Rejected, "unknown field spec.x. Mend"),
+    "a wrong body": (APPLY, 400, status("unknown field spec.x"), errors.Rejected, "unknown field spec.x. Fix"),
     "an unknown field in an apply": (
         APPLY, 500, status("failed to create typed patch object (a/b): .spce: field not declared in schema"),
-        errors.Rejected, ".spce: field not declared in schema. Mend the manifest",
+        errors.Rejected, ".spce: field not declared in schema. Fix the manifest",
     ),
     "a busy server": (GET, 429, b"", errors.ClusterUnavailable, "HTTP 429"),
     "a proxy's page": (GET, 502, b"<html>Bad gateway</html>", errors.ClusterUnavailable, "Bad gateway"),

@@ -156,7 +156,7 @@ CASES = {
         prices=True,
         expected={
             "reductions.latency": None, "reductions.memory": 0.9,
-            # 8 dollars an hour at 1,000 answers, against 2 dollars at 10,000; both are made of times, so they are noise too.
+            # 8 dollars an hour at 1,000 answers, 2 dollars at 10,000; made of times, they are not compared.
             "arms.teacher.costPerThousand": 8.0, "arms.distilled.costPerThousand": 0.2,
             "reductions.cost": None, "latencyControl.ratio": 1.62, "latencyControl.noise": True,
             "gate.limits": [], "comparison.pValue": 2 / 2**8,
