@@ -161,7 +161,7 @@ FIELDS = {
     ),
     "brackets of no URI": (
         ("uri: test.jsonl", 'uri: "http://["'), "18: spec.data.test.uri",
-        "neither a path nor a URI (Invalid IPv6 URL)", "fix its brackets",
+        "neither a path nor a URI (Invalid IPv6 URL)", "Fix its brackets",
     ),
     "another kind": (
         ("kind: DistillationJob", "kind: Job"), "2: kind",

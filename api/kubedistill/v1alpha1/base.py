@@ -48,7 +48,7 @@ def _check_uri(uri: str) -> str:
     try:
         urlsplit(uri)
     except ValueError as error:
-        raise ValueError(f"neither a path nor a URI ({error}); fix its brackets") from error
+        raise ValueError(f"neither a path nor a URI ({error}); Fix its brackets") from error
     return uri
 
 

@@ -4,6 +4,7 @@ import ast
 import io
 import json
 import re
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from rich.live import Live
 from rich.text import Text
 
 import kubedistill
+from kubedistill.cli.app import main
 from kubedistill.cli.picture import picture
 from kubedistill.cli.terminal import Terminal
 from kubedistill.client import api_server
@@ -20,6 +22,7 @@ from kubedistill.client.job import read_job
 from kubedistill.client.request import Request
 from kubedistill.errors import Rejected
 from kubedistill.printing import printable
+from support.terminals import call_on_terminal
 
 HOSTILE = "x\x1b]0;PWNED\x07\x1b[2J\x9b31m\rALL\nSUCCEEDED\u202e\x7f"
 SHOWN = r"x\u001b]0;PWNED\u0007\u001b[2J\u009b31m\rALL\nSUCCEEDED\u202e\u007f"
@@ -116,6 +119,26 @@ def test_what_would_be_obeyed_is_shown_as_escapes(line: str, manifest: str, call
     done = called(*line.split())
     shown = "".join((done.stdout + done.stderr).split())
     assert SHOWN in shown or SHOWN.replace(r"\n", "") in shown
+
+
+@pytest.mark.parametrize("columns", [24, 200])
+def test_nothing_is_obeyed_on_a_terminal_of_any_width(
+    columns: int, manifest: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def leave() -> int:
+        with pytest.raises(SystemExit) as left:
+            main()
+        return int(left.value.code or 0)
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    for name, value in (("TERM", "xterm-256color"), ("COLUMNS", str(columns))):
+        monkeypatch.setenv(name, value)
+    for line in COMMANDS:
+        monkeypatch.setattr(sys, "argv", ["kubedistill", *line.split()])
+        shown = call_on_terminal(leave, columns=columns)
+        assert printable(shown.text) == shown.text, line
+        assert ("\x1b[" in shown.raw) or line not in ("get support", "watch support"), "they draw on a terminal"
 
 
 @pytest.mark.parametrize("form", ["json", "yaml"])

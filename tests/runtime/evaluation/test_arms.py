@@ -158,9 +158,7 @@ def test_a_reference_judges_the_last_reply_and_agreement_compares_all() -> None:
 
 
 def test_latency_that_is_noise_is_not_compared() -> None:
-    quiet, loud = (
-        three_models.usual(control=three_models.noise(ratio=ratio), prices=True) for ratio in (1.1, 1.6)
-    )
+    quiet, loud = (three_models.usual(control=three_models.noise(ratio=ratio), prices=True) for ratio in (1.1, 1.6))
     assert quiet.reductions.latency == pytest.approx(0.8)
     assert loud.reductions.latency is None
     assert quiet.reductions.cost is not None
