@@ -255,6 +255,22 @@ def test_policies_of_jobs_are_refused_without_a_kuberay_that_jobs_can_not_be(cas
     assert f"networkPolicy.kuberayNamespaces: {problem}" in str(caught.value)
 
 
+UNENFORCED = {
+    "networkPolicy.jobNamespaces": {"networkPolicy": {"jobNamespaces": ["a"], **KUBERAY}},
+    "networkPolicy.kuberayNamespaces": {"networkPolicy": KUBERAY},
+    "serviceAccountPolicy.allowed": {"serviceAccountPolicy": {"allowed": ["bucket-reader"]}},
+}
+
+
+@pytest.mark.parametrize("field", UNENFORCED)
+def test_a_wall_that_would_not_be_built_is_refused(field: str, render: Render) -> None:
+    with pytest.raises(HelmFailed) as caught:
+        render(**UNENFORCED[field])
+    section, _, _ = field.partition(".")
+    assert f"{field}: nothing enforces it while {section}.enabled is false" in str(caught.value)
+    assert render(**{section: {**UNENFORCED[field][section], "enabled": True}}) != []
+
+
 def test_extra_objects_are_templates(render: Render) -> None:
     text = "apiVersion: v1\nkind: Secret\nmetadata:\n  name: {{ .Release.Name }}-text\n"
     found = render(

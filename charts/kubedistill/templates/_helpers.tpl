@@ -142,3 +142,15 @@ matchExpressions:
 {{- end }}
 {{- toYaml $peers }}
 {{- end }}
+
+{{/* Refuse fields of a policy that is off: a wall that somebody relies on would not be there. */}}
+{{- define "kubedistill.checkEnforced" -}}
+{{- $policy := get .root.Values .section }}
+{{- if not $policy.enabled }}
+{{- range $field := .fields }}
+{{- if get $policy $field }}
+{{- fail (printf "%s.%s: nothing enforces it while %s.enabled is false. Set that to true, or leave this field out." $.section $field $.section) }}
+{{- end }}
+{{- end }}
+{{- end }}
+{{- end }}
