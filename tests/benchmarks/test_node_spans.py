@@ -7,9 +7,8 @@ from typing import Any
 import pytest
 
 from support.node.recorder import Change, Record
-from support.node.report import ours_share, span_lines
-from support.node.scenarios import Outcome
-from support.node.spans import SPANS, spans_of
+from support.node.report import span_lines
+from support.node.spans import SPANS, Wall, spans_of
 
 T0 = 1_800_000_000.0
 APPLIED, SUCCEEDED = T0, T0 + 100
@@ -66,21 +65,21 @@ LOGS = {
 
 
 @pytest.fixture
-def outcome() -> Outcome:
+def wall() -> Wall:
     stages = spans_of(RECORD, "quick", applied=APPLIED, succeeded=SUCCEEDED, logs=LOGS)
-    return Outcome("quickstart", SUCCEEDED - APPLIED, "", tuple(stages))
+    return Wall("quick", SUCCEEDED - APPLIED, tuple(stages))
 
 
-def test_every_moment_of_the_wall_belongs_to_one_span(outcome: Outcome) -> None:
-    assert sum(sum(stage.seconds.values()) for stage in outcome.stages) == pytest.approx(100)
+def test_every_moment_of_the_wall_belongs_to_one_span(wall: Wall) -> None:
+    assert sum(sum(stage.seconds.values()) for stage in wall.stages) == pytest.approx(100)
 
 
-def test_each_span_has_what_its_marks_say(outcome: Outcome) -> None:
-    prepare, generate = ([round(stage.seconds[span], 1) for span in SPANS] for stage in outcome.stages)
+def test_each_span_has_what_its_marks_say(wall: Wall) -> None:
+    prepare, generate = ([round(stage.seconds[span], 1) for span in SPANS] for stage in wall.stages)
     # made at 1, container 3, process 3.5, stage 6 to 12, complete 14
-    assert prepare == [2 + 0.5 + 2, 0, 0, 6, 1 + 2.5]
+    assert prepare == [2 + 0.5 + 2, 0, 0, 6, 1 + 2.5, 0]
     # made at 15, container 17, process 40, stage 42.5 to 93, engine 43 to 73, pods gone 98, Succeeded 100
-    assert generate == [2, 23 + 5, 30, 20.5, 1 + 2.5 + 2]
+    assert generate == [2, 23 + 5, 30, 20.5, 1 + 2.5 + 2, 0]
 
 
 def test_what_begins_before_the_old_clusters_pods_are_gone_waits_for_nobody() -> None:
@@ -90,6 +89,24 @@ def test_what_begins_before_the_old_clusters_pods_are_gone_waits_for_nobody() ->
     assert generate.seconds["Ray"] == pytest.approx(23 + 2)
 
 
-def test_the_share_that_must_stay_small_is_that_of_all_stages(outcome: Outcome) -> None:
-    assert ours_share(outcome) == pytest.approx((3.5 + 5.5) / 100)
-    assert "| of the wall | 6% | 28% | 30% | 26% | 9% | 100 s |" in span_lines(outcome)
+def test_the_share_that_must_stay_small_is_that_of_all_stages(wall: Wall) -> None:
+    assert wall.ours == pytest.approx((3.5 + 5.5) / 100)
+    assert "| of the wall | 6% | 28% | 30% | 26% | 9% | 0% | 100 s |" in span_lines(wall)
+
+
+@pytest.mark.parametrize(
+    ("told", "reason", "shared"),
+    [
+        pytest.param(14.2, "SharedArtifact", 0.5, id="from when it is told"),
+        pytest.param(13.0, "SharedArtifact", 0.7, id="not before the stage before has ended"),
+        pytest.param(14.2, "PoolBusy", 0.0, id="another wait"),
+        pytest.param(14.8, "SharedArtifact", 0.0, id="told after the other has ended"),
+    ],
+)
+def test_waiting_for_what_another_job_makes_is_not_ours(told: float, reason: str, shared: float) -> None:
+    queued = {"status": {"conditions": [{"type": "QuotaReserved", "status": "False", "reason": reason}]}}
+    record = Record([*RECORD.changes, change(told, "distillationjobs", "quick", queued)])
+    others = [log((10, "stage started"), (14.7, "stage ended"), startup=0)]
+    generate = spans_of(record, "quick", applied=APPLIED, succeeded=SUCCEEDED, logs=LOGS, others=others)[1]
+    assert generate.seconds["shared"] == pytest.approx(shared)
+    assert generate.seconds["ours"] == pytest.approx(5.5 - shared)

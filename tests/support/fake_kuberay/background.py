@@ -33,13 +33,14 @@ def playing(
     claims: Mapping[str, Path] | None = None,
     on_node: bool = False,
     log: Path | None = None,
+    away: threading.Event | None = None,
     makes: Collection[str] = get_args(ArtifactName),
 ) -> Iterator[Journal]:
     """Play until the context ends, and give the journal; raises what the player raised.
 
     With a folder for pods, drivers are real; `claims` are the folders of volume claims. `on_node` leaves pods and Jobs
-    to a cluster that runs them itself. `log` is a file for the journal. `makes` are the artifacts that the
-    images of played drivers know.
+    to a cluster that runs them itself. `log` is a file for the journal. KubeRay does not run while `away` is set.
+    `makes` are the artifacts that the images of played drivers know.
     """
     journal, ready, failures = Journal(log), threading.Event(), []
     stop: list[Callable[[], object]] = []
@@ -53,6 +54,7 @@ def playing(
             world.makes = makes
             world.executor = Machine(world, folder, claims or {}) if folder else None
             player = Player(world, namespace, choose)
+        player.away = away or player.away
         task = asyncio.get_running_loop().create_task(player.run())
         stop.append(lambda: task.get_loop().call_soon_threadsafe(task.cancel))
         ready.set()

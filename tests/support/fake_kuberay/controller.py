@@ -5,6 +5,7 @@ It watches RayJobs, Jobs, pods and channels, and plays every child by its scenar
 
 import asyncio
 import contextlib
+import threading
 import time
 import uuid
 from collections.abc import Callable, Coroutine
@@ -36,6 +37,8 @@ class Player:
     """What makes the pods of RayClusters; by default as manifests that a kubelet is played for."""
     plays_jobs: bool = True
     """Whether it plays the Job controller too."""
+    away: threading.Event = field(default_factory=threading.Event)
+    """Set while KubeRay's operator does not run: no RayJob and no cluster is looked at."""
     children: dict[str, Child] = field(default_factory=dict)
     """By uid, until the child and its pods are gone."""
     _mirrors: dict[str, Mirror] = field(default_factory=dict)
@@ -165,6 +168,9 @@ class Player:
         await asyncio.sleep(self.choose(child.job).kuberay_away * self.world.scale)
         clusters, poll = self.clusters or RayClusters(self.world.api), kuberay.POLL_SECONDS * self.world.scale
         while not child.gone:
+            if self.away.is_set():
+                await asyncio.sleep(_IDLE_SECONDS)
+                continue
             seen = child.changes
             await self._look(child, clusters)
             await child.wait(max(poll, _IDLE_SECONDS), since=seen)

@@ -125,9 +125,11 @@ class RealNode:
         """Import images for the kubelet."""
         images.import_images(built, ctr=self.ctr, folder=self.folder)
 
-    def start(self, name: str, command: list[str]) -> None:
-        """Start a further process that ends with the node; its log is with the others."""
-        self._process(name).start(command)
+    def start(self, name: str, command: list[str]) -> int | None:
+        """Start a further process that ends with the node, and return its pid; its log is with the others."""
+        process = self._process(name)
+        process.start(command)
+        return process.pid
 
     def _process(self, name: str) -> Background:
         return Background(self.state / "processes", name)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +14,7 @@ from typing import Any
 from support.fake_kuberay.api import Api, Key, Mirror
 
 Object = dict[str, Any]
-KINDS = ("distillationjobs", "jobs", "rayjobs", "pods")
+KINDS = ("distillationjobs", "jobs", "rayjobs", "pods", "events")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,18 @@ class Record:
     def latest(self, kind: str) -> dict[str, Object]:
         """Every object that ever was, by name, as it was last seen."""
         return {one.key[1]: one.object for one in self.changes if one.kind == kind and one.object}
+
+    def write(self, file: Path) -> None:
+        """Write every status of a job and every Event as a line of JSON, for who wants to see how it came about."""
+        with file.open("w") as lines:
+            for one in self.changes:
+                if one.object and one.kind == "distillationjobs":
+                    lines.write(
+                        json.dumps({"at": one.at, "job": one.key[1], "status": one.object.get("status")}) + "\n"
+                    )
+                if one.object and one.kind == "events":
+                    told = {name: one.object.get(name) for name in ("type", "reason", "message", "count")}
+                    lines.write(json.dumps({"at": one.at, "of": one.object["involvedObject"]["name"], **told}) + "\n")
 
 
 @contextlib.contextmanager

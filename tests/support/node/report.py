@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from support.node.context import Outcome
 from support.node.images import Image
-from support.node.scenarios import Outcome
-from support.node.spans import SPANS, Stage
+from support.node.spans import SPANS, Stage, Wall
 
 ROOT = Path(__file__).parents[3]
 MOST_OURS = 0.10
@@ -31,7 +31,9 @@ def write_report(
             *(f"| {one.name} | {one.seconds:.0f} | {one.seen} |" for one in outcomes),
             *([f"| **failed** | | {failure} |"] if failure else []),
             "",
-            *(line for one in outcomes if one.stages for line in span_lines(one)),
+            *(line for one in outcomes for wall in one.walls for line in span_lines(wall)),
+            *(f"- {name}: {meaning}" for name, meaning in SPANS.items()),
+            "",
         ]
     )
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -39,22 +41,17 @@ def write_report(
     return text
 
 
-def span_lines(outcome: Outcome) -> list[str]:
+def span_lines(wall: Wall) -> list[str]:
     """The table of spans, in seconds."""
-    lines = [f"| {outcome.name} | {' | '.join(SPANS)} | all |", "|---" * (len(SPANS) + 2) + "|"]
-    lines += [_row(f"{stage.name} ({stage.kind})", stage) for stage in outcome.stages]
+    lines = [f"| {wall.job} | {' | '.join(SPANS)} | all |", "|---" * (len(SPANS) + 2) + "|"]
+    lines += [_row(f"{stage.name} ({stage.kind})", stage) for stage in wall.stages]
     total = Stage("sum", "")
-    for stage in outcome.stages:
+    for stage in wall.stages:
         for span in SPANS:
             total.add(span, stage.seconds[span])
-    shares = " | ".join(f"{total.seconds[span] / outcome.seconds:.0%}" for span in SPANS)
-    lines += [_row("sum", total), f"| of the wall | {shares} | {outcome.seconds:.0f} s |", ""]
-    return [*lines, *(f"- {name}: {meaning}" for name, meaning in SPANS.items()), ""]
-
-
-def ours_share(outcome: Outcome) -> float:
-    """How much of the wall is ours."""
-    return sum(stage.seconds["ours"] for stage in outcome.stages) / outcome.seconds
+    shares = " | ".join(f"{total.seconds[span] / wall.seconds:.0%}" for span in SPANS)
+    lines += [_row("sum", total), f"| of the wall | {shares} | {wall.seconds:.0f} s |", ""]
+    return lines
 
 
 def _row(name: str, stage: Stage) -> str:

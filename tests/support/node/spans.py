@@ -4,7 +4,7 @@ The wall is from `kubectl apply` to Succeeded, and every moment of it belongs to
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -19,6 +19,7 @@ SPANS = {
     "engine": "vLLM's process, its imports, the model's load and the first token",
     "work": "the rest of what a stage does",
     "ours": "the driver's imports and claim, and the operator: from what it waits for to what it does next",
+    "shared": "another job makes the same artifact: the status says so until that job's driver has ended the stage",
 }
 _STAGE, _ATTEMPT, _JOB = (f"kubedistill.io/{name}" for name in ("stage", "attempt", "job"))
 _NODE_TYPE = "ray.io/node-type"
@@ -36,15 +37,37 @@ class Stage:
         self.seconds[span] += max(0.0, seconds)
 
 
-def spans_of(record: Record, job: str, *, applied: float, succeeded: float, logs: dict[str, str]) -> list[Stage]:
-    """The stages of a job in their order; `logs` are the drivers' logs by stage and attempt, such as train-1."""
+@dataclass(frozen=True, slots=True)
+class Wall:
+    """Where the time of one job went, from apply to Succeeded."""
+
+    job: str
+    seconds: float
+    stages: tuple[Stage, ...]
+
+    @property
+    def ours(self) -> float:
+        """The share of it that is ours."""
+        return sum(stage.seconds["ours"] for stage in self.stages) / self.seconds
+
+
+def spans_of(
+    record: Record, job: str, *, applied: float, succeeded: float, logs: dict[str, str], others: Iterable[str] = ()
+) -> list[Stage]:
+    """The stages of a job in their order; `logs` are the drivers' logs by stage and attempt, such as train-1.
+
+    `others` are logs of drivers for whose artifacts the job may have waited.
+    """
     children = sorted(_children(record, job), key=lambda child: child[0])
+    freed = [_at(_lines(log), "stage ended") for log in others if "stage ended" in log]
     stages, before = [], applied
     for index, (made, kind, child) in enumerate(children):
         labels = child["metadata"]["labels"]
         stage = Stage(labels[_STAGE], "RayJob" if kind == "rayjobs" else "Job")
-        stage.add("ours", made - before)
-        log = [json.loads(line) for line in logs[f"{labels[_STAGE].lower()}-{labels[_ATTEMPT]}"].splitlines()]
+        shared = _shared_seconds(record, job, since=before, until=made, freed=freed)
+        stage.add("shared", shared)
+        stage.add("ours", made - before - shared)
+        log = _lines(logs[f"{labels[_STAGE].lower()}-{labels[_ATTEMPT]}"])
         driver = _at(log, "driver started")
         born = driver - next(line["startupSeconds"] for line in log if line["message"] == "driver started")
         began, ended = _at(log, "stage started"), _at(log, "stage ended")
@@ -64,6 +87,19 @@ def spans_of(record: Record, job: str, *, applied: float, succeeded: float, logs
     if stages:
         stages[-1].add("ours", succeeded - before)
     return stages
+
+
+def _shared_seconds(record: Record, job: str, *, since: float, until: float, freed: Sequence[float]) -> float:
+    """How long a job waited for what another makes: the status says that it does until the other's stage has ended."""
+    told = [one for one in record.changes if (one.kind, one.key[1]) == ("distillationjobs", job) and one.at < until]
+    earlier, later = [one for one in told if one.at <= since], [one for one in told if one.at > since]
+    shown = next((max(one.at, since) for one in (*earlier[-1:], *later) if _waits_for_other(one.object or {})), until)
+    return max((at - shown for at in freed if shown < at < until), default=0.0)
+
+
+def _waits_for_other(job: Object) -> bool:
+    conditions = job.get("status", {}).get("conditions") or []
+    return any((one["status"], one["reason"]) == ("False", "SharedArtifact") for one in conditions)
 
 
 def _children(record: Record, job: str) -> list[tuple[float, str, Object]]:
@@ -115,6 +151,10 @@ def _engine_seconds(log: Sequence[Object]) -> float:
         elif line["message"] == "engine ready" and since is not None:
             total, since = total + _seconds(line["at"]) - since, None
     return total
+
+
+def _lines(log: str) -> list[Object]:
+    return [json.loads(line) for line in log.splitlines()]
 
 
 def _at(log: Sequence[Object], message: str) -> float:
