@@ -1,5 +1,7 @@
 """RayJobs on a real API server live as KubeRay 1.7 has them live."""
 
+import threading
+import time
 from collections.abc import Callable
 from datetime import datetime
 from typing import Any
@@ -75,6 +77,20 @@ def test_a_retry_is_another_cluster_and_another_start(workplace: Any) -> None:
     assert child.status["rayClusterName"] in names
     submitted = workplace.journal.of("Submitted", child=child.name)
     assert _time(child.status["startTime"]) >= int(submitted[0]["at"])
+
+
+def test_while_kuberay_is_away_pods_run_on_and_nobody_tells_of_the_end(make_workplace: MakeWorkplace) -> None:
+    away = threading.Event()
+    child = make_workplace(away=away, scale=0.1).child("ok-2")
+    child.becomes(("Running", "RUNNING"))
+    away.set()
+    wait_for(lambda: child.result, what="the driver leaves its result")
+    time.sleep(1)
+    assert child.state == ("Running", "RUNNING")
+    assert len(child.pods) == 2
+    away.clear()
+    child.becomes(("Complete", "SUCCEEDED"))
+    wait_for(lambda: not child.pods, what="the cluster is deleted")
 
 
 def test_suspension_takes_names_and_pods_and_resumption_brings_others(workplace: Any) -> None:
