@@ -45,6 +45,8 @@ class Pod:
     driver: ContainerState = ""
     """What the container of a Job's driver does, whatever the others do; empty where there is none or nobody knows."""
     deleting: bool = False
+    ends_by: float | None = None
+    """By when it is to have ended: it was deleted, and this is the end of its grace period."""
     node_lost_since: float | None = None
     """Since when its node is absent or NotReady."""
     node_tainted: bool = False

@@ -71,6 +71,7 @@ def read_pod(resource: Resource, *, node: Node | None = None) -> Pod:
         ready_since=_ready_since(status),
         driver=next((_state(one) for one in _containers(status) if one.get("name") == DRIVER_CONTAINER), ""),
         deleting="deletionTimestamp" in metadata,
+        ends_by=seconds_of(str(metadata.get("deletionTimestamp") or "")),
         node_lost_since=node.lost_since if node else None,
         node_tainted=node.tainted if node else False,
     )

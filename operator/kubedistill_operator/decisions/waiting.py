@@ -3,6 +3,8 @@
 Each takes a Situation and gives a Plan, or None where it has nothing to say. None calls another.
 """
 
+from collections.abc import Sequence
+
 from kubedistill.chain import CHAIN
 from kubedistill.contract import StageProgress
 from kubedistill.v1alpha1 import StageStatus, Status
@@ -20,6 +22,8 @@ _COMING_UP_SECONDS = 60
 """What a Ray cluster may take once its pods are on nodes: its probes alone begin after 10 s, worker after head."""
 MOST_SECONDS, _SHARE = 300, 4
 """What is refused is tried again after a share of the time that it has been refused for, or after so many seconds."""
+_ENDING_SECONDS = 60
+"""For how long pods may use their grace period before they are named; Kubernetes gives 30 s by default."""
 _NEVER_SEEN = "never seen"
 _OVERDUE = "PreRunningDeadlineExceeded"
 """KubeRay's reason for a RayJob that did not run within schedulingTimeoutSeconds; it may look before we do."""
@@ -127,7 +131,7 @@ def wait_for_end(situation: Situation) -> Plan | None:
         return None
     saving = STOP_SECONDS if stage.reason in GRACEFUL else 0
     waited = seconds_since(stage.ended_at, situation.now) - saving
-    if waited < LOOK_SECONDS:
+    if waited < LOOK_SECONDS or _are_ending([attempt], situation=situation, waited=waited):
         return None
     found = describe_remains(attempt, situation=situation, waited=waited)
     return _tell(situation, situation.status, reason=found.reason, message=found.message, seconds=LOOK_SECONDS)
@@ -139,9 +143,10 @@ def wait_for_remains(situation: Situation) -> Plan | None:
     if stage is None or not remains:
         return None
     waited = seconds_since(_over_since(situation), situation.now)
-    if waited < LOOK_SECONDS:
-        left = min(_STEP_SECONDS, LOOK_SECONDS - waited)
-        return Plan(requeue_after=left, why=("pods of an earlier attempt still run",))
+    if waited < LOOK_SECONDS or _are_ending(remains, situation=situation, waited=waited):
+        left = LOOK_SECONDS - waited
+        again = min(_STEP_SECONDS, left) if left > 0 else _STEP_SECONDS
+        return Plan(requeue_after=again, why=("pods of an earlier attempt still run",))
     found = describe_remains(remains[0], situation=situation, waited=waited)
     limit = situation.run.spec.scheduling_timeout_seconds if situation.run is not None else None
     # Not before pods of a lost node count as gone: then it goes on by itself.
@@ -229,6 +234,18 @@ def _remains(situation: Situation) -> list[Attempt]:
     if stage.name == CHAIN[0].name:
         return running
     return [attempt for attempt in running if not attempt.is_job] if situation.chain_stage.accelerated else []
+
+
+def _are_ending(attempts: Sequence[Attempt], *, situation: Situation, waited: float) -> bool:
+    """Whether each pod that still runs was told to end and is within its grace period: so ends every Ray cluster."""
+    lost = situation.settings.node_lost_seconds
+    pods = [
+        pod for attempt in attempts for pod in attempt.pods if not pod.is_gone(situation.now, node_lost_seconds=lost)
+    ]
+    orderly = all(
+        pod.ends_by is not None and situation.now < pod.ends_by and pod.node_lost_since is None for pod in pods
+    )
+    return bool(pods) and orderly and waited < _ENDING_SECONDS
 
 
 def _over_since(situation: Situation) -> str:

@@ -30,6 +30,13 @@ def test_a_pod_becomes_a_pod() -> None:
     assert found == Pod("head", "pod-uid", "Running", 1772366400.0, node="n1", node_lost_since=5.0, node_tainted=True)
 
 
+def test_the_time_of_a_deletion_is_the_end_of_the_grace_period() -> None:
+    deleted = pod(phase="Running")
+    deleted["metadata"] = {**METADATA, "deletionTimestamp": "2026-03-01T12:00:30Z", "deletionGracePeriodSeconds": 30}
+    found = read_pod(deleted)
+    assert (found.deleting, found.ends_by) == (True, 1772366430.0)
+
+
 @pytest.mark.parametrize(
     ("phase", "expected"),
     [("Pending", "Pending"), ("Succeeded", "Succeeded"), ("Failed", "Failed"), ("Unknown", "Unknown"),

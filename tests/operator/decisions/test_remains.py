@@ -116,6 +116,46 @@ def test_w13_pods_that_are_on_their_way_out_are_named_and_kuberay_is_not_blamed(
     assert "slow" in cluster.status.message
 
 
+@pytest.mark.parametrize(
+    ("grace", "silent"),
+    [pytest.param(30, 30, id="the grace period"), pytest.param(3600, 60, id="a minute of a long one")],
+)
+def test_w13_pods_that_end_within_their_grace_period_are_not_named(
+    cluster: FakeCluster, grace: float, silent: float
+) -> None:
+    name = succeed(cluster, "Train")
+    cluster.children[name] = replace(cluster.children[name], state="Ended")
+    cluster.pods[name] = (
+        Pod("head", "u", "Running", cluster.now, node="n1", deleting=True, ends_by=cluster.now + grace),
+    )
+    cluster.now += silent - 1
+    cluster.settle()
+    assert reason_of(cluster, "Progressing") == ("True", "Train")
+    assert not [event for event in cluster.events if event.type == "Warning"]
+    cluster.now += 1
+    cluster.settle()
+    assert reason_of(cluster, "Progressing") == ("False", "PodsRemain")
+
+
+def test_w13_a_grace_period_on_a_lost_node_hides_nothing(cluster: FakeCluster) -> None:
+    name = succeed(cluster, "Train")
+    cluster.children[name] = replace(cluster.children[name], state="Ended")
+    pod = Pod("p", "u", "Running", cluster.now, node="n7", deleting=True, ends_by=cluster.now + 30)
+    cluster.pods[name] = (replace(pod, node_lost_since=cluster.now),)
+    cluster.now += 15
+    cluster.settle()
+    assert reason_of(cluster, "Progressing") == ("False", "PodsRemain")
+
+
+def test_w13_a_grace_period_of_one_pod_does_not_hide_another(cluster: FakeCluster) -> None:
+    name = succeed(cluster, "Train")
+    ending = Pod("head", "u", "Running", cluster.now, node="n1", deleting=True, ends_by=cluster.now + 30)
+    cluster.pods[name] = (ending, Pod("worker", "v", "Running", cluster.now, node="n1"))
+    cluster.now += 15
+    cluster.settle()
+    assert reason_of(cluster, "Progressing") == ("False", "PodsRemain")
+
+
 def test_w13_a_lost_node_is_named_until_its_pods_count_as_gone(cluster: FakeCluster) -> None:
     name = succeed(cluster, "Train")
     cluster.children[name] = replace(cluster.children[name], state="Ended")
