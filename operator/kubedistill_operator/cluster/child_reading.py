@@ -43,12 +43,14 @@ def read_child(resource: Resource, *, started: bool = False) -> Child:
     state, reason, message = _read_rayjob(resource) if resource["kind"] == "RayJob" else _read_job(resource)
     metadata = resource["metadata"]
     held_back = _mapping(resource, "spec").get("suspend") is True
+    # KubeRay calls a RayJob Running from when its cluster is ready, and gives Ray the driver at its next look.
+    submitted = resource["kind"] == "Job" or bool(_mapping(resource, "status").get("jobStatus"))
     return Child(
         kind="RayJob" if resource["kind"] == "RayJob" else "Job",
         name=metadata["name"],
         uid=metadata["uid"],
         created=seconds_of(metadata.get("creationTimestamp", "")) or 0.0,
-        state="Waiting" if held_back and state == "Running" and not started else state,
+        state="Waiting" if state == "Running" and not started and (held_back or not submitted) else state,
         reason=clip(reason),
         message=clip(message),
         admitted=not held_back,

@@ -177,7 +177,7 @@ def _no_kuberay(waiting: Waiting) -> Finding | None:
         return Finding("KubeRayAbsent", message, is_usual=True)
     ready = [pod.ready_since for pod in pods]
     if ready and all(since is not None and now - since >= UNREADY_SECONDS for since in ready):
-        stale = f"all pods of RayJob {child.name} are ready, and its status does not say so"
+        stale = f"all pods of RayJob {child.name} are ready, and its driver is not submitted"
         return Finding("KubeRayAbsent", f"{stale}: is KubeRay's operator at work? {held}", is_usual=True)
     return None
 

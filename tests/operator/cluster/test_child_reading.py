@@ -57,7 +57,12 @@ STATES = {
 @pytest.mark.parametrize("job", JOB_STATUSES)
 @pytest.mark.parametrize("deployment", STATES)
 def test_the_deployment_status_decides_whatever_the_job_status_says(deployment: str, job: str) -> None:
-    assert read_child(rayjob(deployment=deployment, job=job)).state == STATES[deployment]
+    assert read_child(rayjob(deployment=deployment, job=job), started=True).state == STATES[deployment]
+
+
+@pytest.mark.parametrize(("job", "expected"), [("", "Waiting"), ("PENDING", "Running"), ("RUNNING", "Running")])
+def test_w12_a_rayjob_runs_from_when_its_driver_is_submitted(job: str, expected: str) -> None:
+    assert read_child(rayjob(deployment="Running", job=job)).state == expected
 
 
 TRAPS = {

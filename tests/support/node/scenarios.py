@@ -89,17 +89,20 @@ def kuberay_away(context: NodeContext) -> Outcome:
     """KubeRay away for a minute: before it sees a RayJob, at the end of Train, and while a cluster gets ready."""
     name = "kuberay-away"
 
-    def is_in(stage: str, state: str) -> Callable[[Object], bool]:
-        return lambda _: context.stage(name, stage).get("state") == state
+    def is_made(stage: str) -> bool:
+        return bool(context.stage(name, stage).get("childUID"))
+
+    def has_ended(stage: str) -> bool:
+        return bool(context.stage(name, stage).get("state") == "Succeeded")
 
     seen = []
     with context.kuberay_away():
         applied = context.apply(name, trains_again(seed=5))
-        context.until(name, lambda _: bool(context.stage(name, "Train").get("childUID")), what="a RayJob", seconds=300)
+        context.until(name, lambda _: any(map(is_made, ("Generate", "Train"))), what="a RayJob", seconds=300)
         seen.append(f"a new RayJob: {_absence(context, name)}")
-    context.until(name, is_in("Train", "Running"), what="Train runs", seconds=600)
+    context.until(name, lambda _: bool(context.stage(name, "Train").get("starts")), what="Train's driver", seconds=900)
     with context.kuberay_away():
-        context.until(name, is_in("Train", "Succeeded"), what="Train ends", seconds=600)
+        context.until(name, lambda _: has_ended("Train"), what="Train ends", seconds=600)
         seen.append(f"Train's end: {_absence(context, name)}")
     context.until(name, lambda _: len(_pods_of(context, name, "Evaluate")) == 2, what="Evaluate's pods", seconds=300)
     with context.kuberay_away():
