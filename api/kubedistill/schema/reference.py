@@ -8,17 +8,18 @@ from typing import Any, TextIO
 from kubedistill.schema.crd import Schema, structural_schema
 from kubedistill.v1alpha1 import API_VERSION, KIND, LIVE_FIELDS, Spec, Status
 
-_HEAD = f"""# {KIND}, {API_VERSION}
+_HEAD = f"""# Field reference
 
-Made by `make docs` from api/kubedistill/v1alpha1. `kubectl explain dj.spec` says the same.
+This page lists the fields of {KIND}, {API_VERSION}. `make docs` generates it from api/kubedistill/v1alpha1;
+`kubectl explain dj.spec` shows the same descriptions.
 
-A field without a default may be left out unless it is required. An unknown field is refused, by `kubedistill validate`
-with the name that is nearest, and by the API server with `--validate=strict`.
+You can omit a field unless it is required. An unknown field is refused: `kubedistill validate` suggests the closest
+name, and the API server refuses it with `--validate=strict`.
 """
 _LIVE = ", ".join(f"`{Spec.model_fields[name].alias}`" for name in sorted(LIVE_FIELDS))
-_SPEC = f"A run keeps the spec that it was started with. These fields act at once: {_LIVE}. Any other edit waits for a\
- new `runID`.\n"
-_STATUS = "Written by the operator alone.\n"
+_SPEC = f"A run keeps the spec that it was started with. Edits of these fields apply at once: {_LIVE}. Any other edit\
+ waits for a new `runID`.\n"
+_STATUS = "Only the operator writes the status.\n"
 
 
 def write_reference(stream: TextIO) -> None:

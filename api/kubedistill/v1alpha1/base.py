@@ -1,4 +1,4 @@
-"""What all resource models share: camelCase on the wire, frozen in memory, unknown fields refused."""
+"""The base of all resource models: camelCase in JSON, frozen in memory, unknown fields refused."""
 
 import re
 from dataclasses import dataclass
@@ -22,16 +22,16 @@ from kubedistill.stored import is_stored
 
 @dataclass(frozen=True, slots=True)
 class NewForm:
-    """The form of a string in new specs. Stored ones may have another, since an earlier version took any."""
+    """The form of a string in new specs. Stored strings may have another, because earlier versions accepted any."""
 
     pattern: str
-    """For the CRD; `$` is the very end."""
+    """Pattern for the CRD; `$` matches only the end of the string."""
     kind: str
-    """Name of the error in problems.py, which has its fix."""
+    """Name of the error in problems.py, which has the fix."""
     message: str
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        """Check a string after everything else about it."""
+        """Check the form of a string after all other checks."""
         return core_schema.with_info_after_validator_function(self._check, handler(source))
 
     def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
@@ -62,7 +62,7 @@ SOME_LINES = NewForm(
 )
 Uri = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_check_uri), ONE_LINE]
 Word = Annotated[str, Field(min_length=1, max_length=128), ONE_LINE]
-"""A name that is not Kubernetes': a revision, a label of answers."""
+"""A name outside of Kubernetes: a revision, a label of answers."""
 ObjectReference = Annotated[
     str,
     Field(min_length=1, max_length=253),
@@ -73,7 +73,7 @@ DataKey = Annotated[
     Field(min_length=1, max_length=253),
     NewForm(DATA_KEY, "data_key", "String should be a key of a ConfigMap"),
 ]
-"""A key of a ConfigMap, which is a file's name too: never `..`, nor a path."""
+"""A key of a ConfigMap, which is also a file name: never `..` or a path."""
 Name = Annotated[str, Field(min_length=1, max_length=63, pattern=NAME)]
 Count = Annotated[int, Field(ge=1, le=2**31 - 1)]
 

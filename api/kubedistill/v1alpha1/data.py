@@ -20,14 +20,14 @@ class ConfigMapKeyRef(Model):
 
 
 class DataSource(Model):
-    """A JSONL file of records: `messages` (or `prompt`), with optional `id`, `tags` and `reference`."""
+    """A JSONL file of records: `messages` (or `prompt`), and optionally `id`, `tags` and `reference`."""
 
     model_config = ConfigDict(json_schema_extra=cel(("has(self.uri) != has(self.configMapKeyRef)", _ONE_SOURCE)))
 
     uri: Uri | None = None
-    """Where the file is; a path without scheme is relative to the data root."""
+    """Location of the file; a path without a scheme is relative to the data root."""
     config_map_key_ref: ConfigMapKeyRef | None = None
-    """A ConfigMap's key that holds the file; for data under 1 MiB."""
+    """Key of a ConfigMap that contains the file; for data under 1 MiB."""
 
     @model_validator(mode="after")
     def _check_source(self) -> Self:
@@ -50,8 +50,9 @@ class TrainData(DataSource):
     )
 
     answers: Literal["Teacher", "Given"] = "Teacher"
-    """Who answers them. Given: the reference, or the assistant turn at the end, is the answer to the last user turn,
-    the assistant turns before it are context, and the teacher is only judged."""
+    """Source of the answers. Teacher: the teacher answers the prompts. Given: the reference, or the final assistant
+    turn, is the answer to the last user turn, the assistant turns before it are context, and the teacher is only
+    evaluated."""
     targets: Literal["Last", "All"] = "Last"
     """Which assistant turns of a conversation with answers Given are training targets. Last: the answer to the last
     user turn. All: every assistant turn of the record."""
@@ -64,14 +65,14 @@ class TrainData(DataSource):
 
 
 class Data(Model):
-    """Where the prompts are."""
+    """Location of the prompts."""
 
     train: TrainData
     """Prompts that the student learns from."""
     validation: DataSource | None = None
-    """Prompts that choose the best checkpoint. Absent: held out of train by a seeded hash, about min(10 %, 1,000)."""
+    """Prompts that select the best checkpoint. Absent: held out of train by a seeded hash, about min(10 %, 1,000)."""
     test: DataSource | None = None
-    """Prompts that judge the result. Absent: held out of train by a seeded hash, about min(10 %, 1,000)."""
+    """Prompts for the evaluation. Absent: held out of train by a seeded hash, about min(10 %, 1,000)."""
 
 
 class Generation(Model):
@@ -80,21 +81,21 @@ class Generation(Model):
     temperature: Annotated[float | None, Field(ge=0, le=2)] = None
     """Randomness of sampling, 0 to 2. Absent: 0 for label and QA tasks with one sample, else 0.7."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
-    """Probability mass that is sampled from, above 0 to 1."""
+    """Probability mass to sample from, above 0 to 1."""
     max_tokens: Annotated[int, Field(ge=1, le=131_072)] = 1024
-    """Longest answer in tokens, 1 to 131,072; an answer cut off there is not trained on."""
+    """Maximum length of an answer in tokens, 1 to 131,072; a truncated answer is not used for training."""
     samples_per_prompt: Annotated[int, Field(ge=1, le=64)] = 1
     """Answers for each training prompt, 1 to 64."""
     top_logprobs: Annotated[int | None, Field(ge=0, le=512)] = None
-    """Most likely tokens stored per position, 0 to 512. Absent: 32. The drawn token's logprob is always stored."""
+    """Most likely tokens to store per position, 0 to 512. Absent: 32. The sampled token's logprob is always stored."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
-    """Seed of sampling and of hold-outs."""
+    """Seed for sampling and for hold-outs."""
     min_success_ratio: Fraction = 0.7
-    """Least share of prompts that must be answered, 0 to 1; below it the stage fails with LowYield."""
+    """Minimum share of prompts with an answer, 0 to 1; below it, the stage fails with LowYield."""
 
 
 class Curation(Model):
     """Which answers are good enough to learn from."""
 
     min_keep_ratio: Fraction = 0.7
-    """Least share of prompts with a kept answer, 0 to 1; below it the stage fails with LowYield."""
+    """Minimum share of prompts with a kept answer, 0 to 1; below it, the stage fails with LowYield."""

@@ -20,25 +20,25 @@ MAX_NAME_LENGTH = 32
 
 
 class Storage(Model):
-    """Where artifacts are kept."""
+    """Where artifacts are stored."""
 
     uri: Uri | None = None
-    """Root of the store, such as file:///kubedistill/storage/team-a. On one machine --store takes its place."""
+    """Root of the store, such as file:///kubedistill/storage/team-a. On one machine, --store replaces it."""
     volume_claim: ObjectReference | None = None
-    """ReadWriteMany PersistentVolumeClaim that is mounted at /kubedistill/storage."""
+    """ReadWriteMany PersistentVolumeClaim, mounted at /kubedistill/storage."""
 
 
 class Spec(Model):
-    """What to distil, from which teacher, into which student, and when it is good enough."""
+    """What to distill, from which teacher, into which student, and which result is good enough."""
 
     task: Task
-    """What the teacher is asked to do."""
+    """The task of the teacher."""
     teachers: Annotated[tuple[Teacher, ...], Field(min_length=1, max_length=1, json_schema_extra=keyed_by("name"))]
-    """The teacher; this version takes one."""
+    """The teacher; this version supports one."""
     student: Student
-    """The model that learns."""
+    """The model to train."""
     data: Data
-    """Where the prompts are."""
+    """Location of the prompts."""
     generation: Generation = Generation()
     """How the teacher answers."""
     curation: Curation = Curation()
@@ -46,39 +46,39 @@ class Spec(Model):
     training: Training = Training()
     """How the student learns."""
     evaluation: Evaluation = Evaluation()
-    """How the student is judged."""
+    """How the student is evaluated."""
     export: Annotated[tuple[Export, ...], Field(max_length=8)] = (Export(),)
-    """Forms in which the student leaves the job, at most 8."""
+    """Formats in which the student is exported, at most 8."""
     storage: Storage = Storage()
-    """Where artifacts are kept."""
+    """Where artifacts are stored."""
     run_id: Annotated[
         str | None, Field(alias="runID", min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
     ] = None
-    """Name of this execution; a new one starts another run."""
+    """Name of this run; a new name starts another run."""
     suspend: bool = False
-    """Save and stop; false again goes on from there."""
+    """Save and stop the run; set it to false to continue."""
     queue: Queue | None = None
-    """The Kueue queue that admits every child. Absent: children start at once."""
+    """The Kueue queue that admits every child. Absent: children start immediately."""
     retry: Retry = Retry()
-    """How many attempts at a stage may fail, by cause, before the job does."""
+    """Number of attempts at a stage that may fail, by cause, before the job fails."""
     pods: Pods = Pods()
-    """What the pods carry besides what they need."""
+    """Additional settings of the pods."""
     stages: StageOverrides = StageOverrides()
-    """Where stages run, if not where they would."""
+    """Overrides of where stages run."""
     active_deadline_seconds: Seconds | None = None
-    """Most seconds that a run may spend with an admitted child. Absent: no limit."""
+    """Maximum seconds that a run may spend with an admitted child. Absent: no limit."""
     scheduling_timeout_seconds: Seconds = 3600
-    """Most seconds that an admitted child may wait for nodes, images and secrets."""
+    """Maximum seconds that an admitted child may wait for nodes, images and secrets."""
     startup_timeout_seconds: Seconds = 7200
-    """Most seconds from a child's start to its first progress; loading a large model takes long."""
+    """Maximum seconds from a child's start to its first progress; loading a large model takes long."""
     no_progress_timeout_seconds: Seconds = 1800
-    """Most seconds without progress, once there was some."""
+    """Maximum seconds without progress, after the first progress."""
     child_retention_seconds: Annotated[int, Field(ge=0, le=2**31 - 1)] = 600
-    """Seconds for which a child that succeeded is kept, for a look at its pods."""
+    """Seconds for which a successful child is kept, so that you can inspect its pods."""
 
 
 class Metadata(BaseModel):
-    """The part of Kubernetes' object metadata that we read."""
+    """The part of the Kubernetes object metadata that is read."""
 
     model_config = ConfigDict(extra="ignore", frozen=True, strict=True)
 
@@ -88,7 +88,7 @@ class Metadata(BaseModel):
 
 
 class DistillationJob(Model):
-    """One distillation, from prompts to a judged student."""
+    """One distillation, from prompts to an evaluated student."""
 
     model_config = ConfigDict(
         json_schema_extra=cel(
@@ -112,11 +112,11 @@ class DistillationJob(Model):
 
 
 LIVE_FIELDS = frozenset({"suspend", "child_retention_seconds", "active_deadline_seconds", "queue"})
-"""Fields that act at once, in the middle of a run; an edit of any other waits for a new runID."""
+"""Fields that apply at once, during a run; an edit of any other field waits for a new runID."""
 
 
 def spec_values(spec: Spec) -> dict[str, Any]:
-    """The spec as JSON values without defaults: the form that digests are made of."""
+    """Return the spec as JSON values without defaults: the form from which digests are computed."""
     return spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude_none=True)
 
 
@@ -124,11 +124,11 @@ FORMER_DEFAULTS: tuple[tuple[tuple[str, ...], object], ...] = (
     (("training", "maxLength"), 2048),
     (("teachers", "*", "model", "maxModelLen"), 4096),
 )
-"""Fields whose default has gone, with the value that it was. Manifests have it in them, and CRDs have stored it."""
+"""Fields whose default was removed, with the former default. Manifests contain it, and CRDs have stored it."""
 
 
 def without_former_defaults(values: dict[str, Any]) -> dict[str, Any]:
-    """Return a spec's values as an earlier version would have written them: without what were defaults then."""
+    """Return a spec's values as an earlier version would have written them: without what was a default then."""
     kept = copy.deepcopy(values)
     for path, value in FORMER_DEFAULTS:
         _remove(kept, path, value)
@@ -136,7 +136,7 @@ def without_former_defaults(values: dict[str, Any]) -> dict[str, Any]:
 
 
 def _remove(values: Any, path: tuple[str, ...], value: object) -> None:
-    """Remove a field that has a value, and what is empty then."""
+    """Remove a field that has this value, and every object that is empty afterwards."""
     first, *rest = path
     for name in [*range(len(values))] if first == "*" else [first] if first in values else []:
         if rest:

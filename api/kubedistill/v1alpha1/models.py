@@ -11,22 +11,22 @@ class TeacherModel(Model):
     """A teacher that this job serves itself, on vLLM."""
 
     source: Uri
-    """Where the weights are: hf://organisation/name, or a folder; without a scheme it is relative to the data root."""
+    """Location of the weights: hf://organization/name, or a folder; without a scheme, relative to the data root."""
     revision: Word | None = None
     """Branch, tag or commit of a hub model. Absent: its main branch, resolved once and recorded."""
     max_model_len: Annotated[int | None, Field(ge=16, le=1_048_576)] = None
-    """Longest prompt and answer together, in tokens, 16 to 1,048,576. Longer prompts are dropped as TooLong.
-    Absent: 4,096, or what the model was made for if that is less."""
+    """Maximum length of prompt and answer together, in tokens, 16 to 1,048,576. Longer prompts are dropped as TooLong.
+    Absent: 4,096, or what the model supports if that is less."""
     dtype: Literal["Auto", "BFloat16", "Float16", "Float32"] = "Auto"
-    """Precision of weights and cache. Auto: Float32 on a CPU, the checkpoint's own on a GPU."""
+    """Precision of weights and cache. Auto: Float32 on a CPU, the checkpoint's own precision on a GPU."""
     quantization: Annotated[str, Field(min_length=1, max_length=32), ONE_LINE] | None = None
-    """vLLM's name of a quantisation method. Absent: as the checkpoint says."""
+    """vLLM's name of a quantization method. Absent: the checkpoint's own."""
     tensor_parallel_size: Annotated[int, Field(ge=1, le=64)] = 1
-    """GPUs that share each layer, 1 to 64; keep it inside a node."""
+    """Number of GPUs that share each layer, 1 to 64; keep it within a node."""
     pipeline_parallel_size: Annotated[int, Field(ge=1, le=64)] = 1
-    """Groups of GPUs that share the layers in sequence, 1 to 64; it may span nodes."""
+    """Number of GPU groups that share the layers in sequence, 1 to 64; they may span nodes."""
     trust_remote_code: bool = False
-    """Let the checkpoint run Python code of its own. Off unless you have read that code."""
+    """Let the checkpoint run its own Python code. Leave it off unless you have read that code."""
 
 
 class TeacherResources(Model):
@@ -35,11 +35,11 @@ class TeacherResources(Model):
     pool: Name | None = None
     """Name of a GPU node pool in the operator's settings."""
     replicas: Annotated[int, Field(ge=1, le=256)] = 1
-    """Copies of the teacher that share the prompts, 1 to 256."""
+    """Number of copies of the teacher that share the prompts, 1 to 256."""
 
 
 class Teacher(Model):
-    """One teacher, by name."""
+    """One named teacher."""
 
     name: Name
     """Name of this teacher, unique in the job."""
@@ -50,14 +50,14 @@ class Teacher(Model):
 
 
 class StudentModel(Model):
-    """The checkpoint that is trained."""
+    """The checkpoint to train."""
 
     source: Uri
-    """Where the weights are: hf://organisation/name, or a folder; without a scheme it is relative to the data root."""
+    """Location of the weights: hf://organization/name, or a folder; without a scheme, relative to the data root."""
     revision: Word | None = None
     """Branch, tag or commit of a hub model. Absent: its main branch, resolved once and recorded."""
     trust_remote_code: bool = False
-    """Let the checkpoint run Python code of its own. Off unless you have read that code."""
+    """Let the checkpoint run its own Python code. Leave it off unless you have read that code."""
 
 
 class StudentResources(Model):
@@ -66,15 +66,15 @@ class StudentResources(Model):
     pool: Name | None = None
     """Name of a GPU node pool in the operator's settings; ignored on one machine."""
     workers: Annotated[int, Field(ge=1, le=1024)] = 1
-    """Training workers, 1 to 1,024. The global batch is shared among them, so results do not depend on their number."""
+    """Number of training workers, 1 to 1,024. They share the global batch, so results do not depend on their number."""
     gpus_per_worker: Annotated[int, Field(ge=0, le=16)] = 0
-    """GPUs of each worker, 0 to 16. 0 trains on CPU."""
+    """GPUs per worker, 0 to 16. 0 trains on CPU."""
 
 
 class Student(Model):
-    """The model that learns."""
+    """The model to train."""
 
     model: StudentModel
-    """The checkpoint that is trained; untrained, it is the baseline that the result is judged against."""
+    """The checkpoint to train; untrained, it is the baseline of the evaluation."""
     resources: StudentResources = StudentResources()
     """Where it is trained."""

@@ -1,4 +1,4 @@
-"""The part of the spec that says how a job is run in a cluster; on one machine it is ignored."""
+"""The part of the spec that states how a job runs in a cluster; ignored on one machine."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from kubedistill.v1alpha1.base import DOMAIN, SOME_LINES, Model, Name
 Quantity = Annotated[str, Field(min_length=1, max_length=32, pattern=r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$")]
 ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=f"^{DOMAIN}$")]
 LabelledName = Annotated[str, Field(min_length=1, max_length=63, pattern=f"^{DOMAIN}$")]
-"""Name of an object that others name in a label."""
+"""Name of an object that is used in a label."""
 LabelValue = Annotated[str, Field(max_length=63, pattern=r"^([A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?)?$")]
 AnnotationValue = Annotated[str, Field(max_length=4096), SOME_LINES]
 Seconds = Annotated[int, Field(ge=1, le=2**31 - 1)]
@@ -25,23 +25,23 @@ class Queue(Model):
 
 
 class Retry(Model):
-    """How many attempts at a stage may fail, by cause, before the job does."""
+    """Number of attempts at a stage that may fail, by cause, before the job fails."""
 
     max_failures: Annotated[int, Field(ge=0, le=100)] = 2
-    """Attempts that our code or yours may fail, 0 to 100."""
+    """Attempts that may fail because of code, ours or yours, 0 to 100."""
     max_infrastructure_failures: Annotated[int, Field(ge=0, le=100)] = 3
-    """Attempts that a lost node, head, store or endpoint may cost, 0 to 100."""
+    """Attempts that may end because of a lost node, head, store or endpoint, 0 to 100."""
     max_preemptions: Annotated[int, Field(ge=0, le=10_000)] = 10
-    """Attempts that a preemption may cost, 0 to 10,000."""
+    """Attempts that may end because of a preemption, 0 to 10,000."""
 
 
 class Pods(Model):
-    """What the pods of a job carry besides what they need."""
+    """Additional settings of the pods of a job."""
 
     service_account_name: ObjectName | None = None
-    """ServiceAccount of the drivers, for workload identity. Absent: one that the operator makes for the job."""
+    """ServiceAccount of the drivers, for workload identity. Absent: one that the operator creates for the job."""
     image_pull_secrets: Annotated[tuple[ObjectName, ...], Field(max_length=16)] = ()
-    """Secrets that pull the images."""
+    """Secrets for pulling the images."""
     env_from_secrets: Annotated[tuple[ObjectName, ...], Field(max_length=16)] = ()
     """Secrets whose keys become environment variables, such as HF_TOKEN."""
     labels: Annotated[dict[str, LabelValue], Field(max_length=32)] = Field(default_factory=dict)
@@ -53,18 +53,18 @@ class Pods(Model):
 
 
 class StageResources(Model):
-    """Where one stage runs, if not where it would."""
+    """Overrides of where one stage runs."""
 
     pool: Name | None = None
     """Name of a pool in the operator's settings."""
     cpu: Quantity | None = None
-    """Processor cores of its driver, such as 4 or 500m."""
+    """CPU of its driver, such as 4 or 500m."""
     memory: Quantity | None = None
-    """Main memory of its driver, such as 16Gi."""
+    """Memory of its driver, such as 16Gi."""
 
 
 class StageOverrides(Model):
-    """Where stages run, if not where they would."""
+    """Overrides of where stages run."""
 
     prepare: StageResources = StageResources()
     """Prepare, on CPU."""

@@ -1,4 +1,4 @@
-"""status: what a person and a machine can see of a job."""
+"""status: the state of a job, for people and for machines."""
 
 from typing import Annotated, Literal
 
@@ -17,130 +17,130 @@ Natural = Annotated[int, Field(ge=0)]
 
 
 class Condition(Model):
-    """One fact about the job, for machines."""
+    """One condition of the job, for machines."""
 
     type: Annotated[str, Field(max_length=316)]
-    """What is asked, such as Complete; each is there once."""
+    """Type of the condition, such as Complete; each occurs once."""
     status: Literal["True", "False", "Unknown"]
-    """Whether it is so."""
+    """Whether the condition holds."""
     reason: Annotated[str, Field(max_length=1024)]
-    """Why, in one word for machines."""
+    """Reason, as one word for machines."""
     message: Annotated[str, Field(max_length=32768)] = ""
-    """Why, in a sentence for people."""
+    """Reason, as a sentence for people."""
     last_transition_time: Short = ""
     """When the status last changed, RFC 3339."""
     observed_generation: Natural = 0
-    """Generation of the spec that this was found of."""
+    """Generation of the spec for which the condition was determined."""
 
 
 class Restarts(Model):
-    """Attempts at a stage, and drivers within one, that ended before it did, by what is to blame."""
+    """Attempts at a stage, and drivers within an attempt, that ended before the stage did, by cause."""
 
     failure: Natural = 0
-    """Our code or yours."""
+    """Ended because of code, ours or yours."""
     infrastructure: Natural = 0
-    """A lost node, head, store or endpoint."""
+    """Ended because of a lost node, head, store or endpoint."""
     preemption: Natural = 0
-    """A node or a quota that was taken back."""
+    """Ended because a node or a quota was taken away."""
 
 
 class StageStatus(Model):
-    """How far one stage is."""
+    """State of one stage."""
 
     name: StageName
-    """Name of the stage; each is there once."""
+    """Name of the stage; each occurs once."""
     state: Literal["Pending", "Starting", "Running", "Stopping", "Succeeded", "Failed", "Skipped"] = "Pending"
-    """Where the stage is. Skipped: all that it makes was there already."""
+    """State of the stage. Skipped: everything that it creates existed already."""
     attempt: Natural = 0
-    """Number of the latest try, from 1; 0 before the first."""
+    """Number of the latest attempt, from 1; 0 before the first."""
     child: Short = ""
     """Name of its RayJob or Job."""
     child_uid: Annotated[str, Field(alias="childUID", max_length=64)] = ""
-    """UID of it, once it was seen."""
+    """UID of the child, once it was observed."""
     pool: Short = ""
-    """Pool whose GPUs the latest try holds, or held; empty without GPUs."""
+    """Pool whose GPUs the latest attempt holds or held; empty without GPUs."""
     gpus: Natural | None = None
-    """GPUs that it holds, or held; absent without GPUs."""
+    """GPUs that it holds or held; absent without GPUs."""
     job_digest: Annotated[str, Field(max_length=64)] = ""
-    """The sha256 of what the driver of the latest try is told."""
+    """The sha256 of the work of the latest attempt's driver."""
     started_at: Short = ""
-    """When the latest try was decided on, RFC 3339."""
+    """When the operator decided on the latest attempt, RFC 3339."""
     ended_at: Short = ""
     """When it ended, RFC 3339."""
     progressed_at: Short = ""
-    """When it last said that work was done, RFC 3339."""
+    """When it last reported progress, RFC 3339."""
     percent: Annotated[int, Field(ge=0, le=100)] = 0
-    """How much of the work is done, 0 to 100."""
+    """Percentage of the work that is done, 0 to 100."""
     eta_seconds: Annotated[float, Field(ge=0)] | None = None
-    """Seconds that the rest will take at this rate."""
+    """Estimated seconds for the rest of the work."""
     gpu_seconds: Annotated[float, Field(ge=0)] = 0.0
-    """GPU-seconds of all tries, the latest one as far as its driver has said."""
+    """GPU-seconds of all attempts; for the latest one, as far as its driver has reported."""
     latest_gpu_seconds: Annotated[float, Field(ge=0)] | None = None
-    """Those of the latest try, which are in gpuSeconds already; absent until its driver says any."""
+    """GPU-seconds of the latest attempt, included in gpuSeconds; absent until its driver reports them."""
     starts: Natural = 0
-    """Drivers that claimed the latest try; over 1, a head was lost and its driver started again."""
+    """Drivers that claimed the latest attempt; above 1, a head was lost and its driver was started again."""
     restarts: Restarts = Restarts()
-    """Tries that ended before the stage did."""
+    """Attempts that ended before the stage did."""
     reason: Short = ""
-    """Why it waits or ended, in one word."""
+    """Reason why it waits or ended, as one word."""
     message: Text = ""
-    """What it does now, or why it ended."""
+    """What it is doing, or why it ended."""
 
 
 class ArtifactStatus(Model):
     """One artifact of the run."""
 
     name: ArtifactName
-    """Name of the artifact; each is there once."""
+    """Name of the artifact; each occurs once."""
     key: Annotated[str, Field(max_length=64)]
-    """Digest of all that determines it."""
+    """Digest of everything that determines the artifact."""
     complete: bool = False
-    """Whether the store holds it whole."""
+    """Whether the artifact is complete in the store."""
     uri: Annotated[str, Field(max_length=1024)] = ""
-    """Where the store holds it."""
+    """Location of the artifact in the store."""
 
 
 class Run(Model):
-    """The execution that this status speaks of."""
+    """The run that this status describes."""
 
     id: Short
-    """Its name: spec.runID, or the token of a rerun."""
+    """Name of the run: spec.runID, or the token of a rerun."""
     digest: Annotated[str, Field(max_length=64)]
     """Digest of the spec as it was frozen, without defaults."""
     snapshot_digest: Annotated[str, Field(max_length=64)] = ""
-    """The sha256 of run.json in the ConfigMap that holds the frozen run; other bytes are not used."""
+    """The sha256 of run.json in the ConfigMap of the frozen run; other bytes are not used."""
     started_at: Short
-    """When it was frozen, RFC 3339."""
+    """When the run was frozen, RFC 3339."""
     begun_at: Short = ""
-    """When a child of it was first seen, RFC 3339; until then it takes over changed settings."""
+    """When a child of the run was first observed, RFC 3339; until then, the run uses changed settings."""
     active_seconds: Annotated[float, Field(ge=0)] = 0.0
-    """Seconds with an admitted child, all tries together."""
+    """Seconds with an admitted child, over all attempts."""
     counted_at: Short = ""
-    """Until when those seconds are counted, RFC 3339."""
+    """Time up to which activeSeconds is counted, RFC 3339."""
     rewound: bool = False
-    """Whether an artifact had vanished and was made again; that happens once."""
+    """Whether a missing artifact was created again; this happens once per run."""
     artifacts: Annotated[tuple[ArtifactStatus, ...], Field(max_length=16, json_schema_extra=keyed_by("name"))] = ()
-    """Its artifacts, once Prepare has named them."""
+    """Artifacts of the run, once Prepare has named them."""
     labels: Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=16)] | None = None
-    """Labels of its namespace or job that its children, pods and metrics carry, as they were at its start."""
+    """Labels of the namespace or job at the start of the run, which its children, pods and metrics have."""
 
 
 class RunRecord(Model):
-    """A run that is over."""
+    """A run that has ended."""
 
     id: Short
-    """Its name; it never starts again."""
+    """Name of the run; it never starts again."""
     outcome: Literal["Succeeded", "Failed", "Superseded"]
-    """How it ended."""
+    """Outcome of the run."""
     ended_at: Short = ""
     """When it ended, RFC 3339."""
 
 
 class Result(Model):
-    """The figures that people look for first; fractions are 0 to 1."""
+    """The main figures of the result; fractions are 0 to 1."""
 
     teacher_accuracy: float | None = None
-    """Accuracy of the teacher on test; absent without references."""
+    """Accuracy of the teacher on the test records; absent without references."""
     baseline_accuracy: float | None = None
     """Accuracy of the student before training."""
     distilled_accuracy: float | None = None
@@ -150,44 +150,44 @@ class Result(Model):
     gain: float | None = None
     """Distilled minus baseline accuracy."""
     gap_closed: float | None = None
-    """Gain as a share of teacher minus baseline; absent unless the teacher is significantly better."""
+    """Gain as a share of the gap between teacher and baseline; absent unless the teacher is significantly better."""
     gate_passed: bool | None = None
     """Whether the student may be exported."""
 
 
 class Status(Model):
-    """What is known of the job; written by the operator alone."""
+    """State of the job; only the operator writes it."""
 
     model_config = ConfigDict(extra="ignore")
 
     observed_generation: Natural = 0
-    """Generation of the spec that this status speaks of."""
+    """Generation of the spec that this status describes."""
     phase: Phase | None = None
-    """Where the job is, for people."""
+    """Phase of the job, for people."""
     stage: Short = ""
-    """The stage that is at work."""
+    """The current stage."""
     progress: Short = ""
-    """How far that stage is, such as 640/1200 rows."""
+    """Progress of that stage, such as 640/1200 rows."""
     attempt: Natural | None = None
-    """Number of its latest try; absent when no stage is at work."""
+    """Number of its latest attempt; absent if there is no current stage."""
     message: Text = ""
-    """What goes on, in a sentence."""
+    """What the job is doing, as a sentence."""
     conditions: Annotated[tuple[Condition, ...], Field(max_length=32, json_schema_extra=keyed_by("type"))] = ()
-    """Facts about the job, for machines."""
+    """Conditions of the job, for machines."""
     stages: Annotated[tuple[StageStatus, ...], Field(max_length=8, json_schema_extra=keyed_by("name"))] = ()
-    """How far each stage is."""
+    """State of each stage."""
     run: Run | None = None
-    """The execution that all this is about."""
+    """The current run."""
     run_history: Annotated[tuple[RunRecord, ...], Field(max_length=20, json_schema_extra=keyed_by("id"))] = ()
     """Earlier runs, the latest last, at most 20."""
     handled_requests: Annotated[tuple[Short, ...], Field(max_length=16)] = ()
-    """Tokens of the annotations rerun and cancel that were acted on, the latest 8."""
+    """Tokens of the annotations rerun and cancel that were processed, the latest 8."""
     eta: Short = ""
-    """Time left of the stage at work, for people."""
+    """Remaining time of the current stage, for people."""
     gpu_hours: Short = ""
     """GPU-hours of the run so far, for people."""
     result: Result | None = None
-    """What came out."""
+    """Result of the run."""
 
     def __str__(self) -> str:
         return self.phase or "Pending"

@@ -19,7 +19,7 @@ from kubedistill.v1alpha1 import Status
 NOT_UNDERSTOOD: Final = "StatusNotUnderstood"
 """Reason of condition Stalled while the operator does not act on a job that another version wrote."""
 DERIVED: Final = frozenset({"phase", "stage", "progress", "attempt", "message", "eta", "gpuHours"})
-"""Fields that every write derives anew from the others."""
+"""Fields that every write derives again from the others."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""spec.task: what the teacher is asked to do."""
+"""spec.task: the task of the teacher."""
 
 import datetime
 import unicodedata
@@ -35,7 +35,7 @@ _PADDED = "labels holds a label with white space at an end; remove the white spa
 
 
 def label_key(text: str) -> str:
-    """Return what two spellings of one label have in common: outer white space, case and Unicode form do not count.
+    """Return what two spellings of one label have in common: outer white space, case and Unicode form are ignored.
 
     Canonical caseless matching, as in the Unicode Standard, section 3.13, definition D145.
     """
@@ -44,7 +44,7 @@ def label_key(text: str) -> str:
 
 
 def find_label(text: str, labels: Sequence[str]) -> str | None:
-    """Return the label, as the manifest declares it, that a text is; None if it is none of them."""
+    """Return the label, as the manifest declares it, that a string matches; None if it matches none."""
     return _by_key(tuple(labels)).get(label_key(text))
 
 
@@ -54,7 +54,7 @@ def _by_key(labels: tuple[str, ...]) -> dict[str, str]:
 
 
 class Task(Model):
-    """What the teacher is asked to do, and how its answers are read."""
+    """The task of the teacher, and how its answers are read."""
 
     model_config = ConfigDict(
         json_schema_extra=cel(
@@ -67,14 +67,14 @@ class Task(Model):
     type: TaskType
     """Kind of task; it decides how answers are checked and which metrics are reported."""
     labels: Annotated[tuple[Word, ...] | None, Field(min_length=2, max_length=512)] = None
-    """The labels that an answer may be, 2 to 512. Required for Classification; NLI has three of its own.
+    """Labels that an answer may be, 2 to 512. Required for Classification; NLI has three of its own.
 
-    Answers and references are read as labels whatever their case, Unicode form and outer white space."""
+    Answers and references match a label regardless of case, Unicode form and surrounding white space."""
     system_prompt: Annotated[str, Field(min_length=1, max_length=32768), SOME_LINES] | None = None
-    """System message put before every record, in place of the record's own. Absent: the record's own is kept."""
+    """System message for every record; it replaces the record's own. Absent: the record's own is kept."""
     date: Day | None = None
-    """Today, YYYY-MM-DD, as a chat template that asks for the date is told. Absent: the day the job was created, on one
-    machine the day of its first run. Ignored where no template asks."""
+    """Today's date, YYYY-MM-DD, for chat templates that ask for it. Absent: the day on which the job was created;
+    on one machine, the day of its first run. Ignored if no template asks for it."""
 
     @model_validator(mode="after")
     def _check_labels(self, info: ValidationInfo) -> Self:
@@ -88,7 +88,7 @@ class Task(Model):
 
     @property
     def answer_labels(self) -> tuple[str, ...]:
-        """The labels that an answer may be; empty for a task of free text."""
+        """Return the labels that an answer may be; empty for a free-text task."""
         return self.labels or LABELS.get(self.type, ())
 
 

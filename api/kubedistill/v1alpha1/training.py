@@ -14,20 +14,20 @@ _TEMPERATURE_ONE = (
 
 
 class Objective(Model):
-    """What the student is asked to imitate."""
+    """What the student learns to reproduce."""
 
     model_config = ConfigDict(
         json_schema_extra=cel(("!has(self.temperature) || self.temperature == 1.0", _TEMPERATURE_ONE))
     )
 
     type: ObjectiveType = "Auto"
-    """Sequence: the teacher's text. CachedLogits: its stored distribution, which needs one tokenizer.
-    Auto: the strongest that is legal, and says why."""
+    """Sequence: the teacher's text. CachedLogits: the teacher's stored distribution, which needs a shared tokenizer.
+    Auto: the strongest objective that the models allow; the job states the reason."""
     temperature: Annotated[float, Field(gt=0, le=10)] = 1.0
-    """Softens the loss, above 0 to 10. Sequence and CachedLogits need 1."""
+    """Temperature of the loss, above 0 to 10. Sequence and CachedLogits need 1."""
     ce_weight: Fraction | None = None
     """Share of plain cross-entropy in CachedLogits, 0 to 1. A token without a stored distribution (a repaired answer,
-    or one that the student's template writes otherwise) is trained on cross-entropy alone. Absent: 0."""
+    or one that the student's template writes differently) is trained only on cross-entropy. Absent: 0."""
 
     @model_validator(mode="after")
     def _check_temperature(self) -> Self:
@@ -42,15 +42,15 @@ class Optimizer(Model):
     learning_rate: Annotated[float, Field(gt=0, le=1)] = 1e-5
     """Peak learning rate, above 0 to 1; 1e-5 to 5e-5 suits models of 1B parameters and more."""
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
-    """Decoupled weight decay of matrices, 0 to 1; vectors have none."""
+    """Decoupled weight decay of matrices, 0 to 1; vectors have no weight decay."""
     betas: Annotated[tuple[Fraction, ...], Field(min_length=2, max_length=2)] = (0.9, 0.95)
-    """AdamW's two momenta."""
+    """The two momentum coefficients of AdamW."""
     scheduler: Literal["Cosine", "Constant"] = "Cosine"
-    """Shape after the warm-up. Cosine: down to 5 % of the peak."""
+    """Schedule after the warm-up. Cosine: down to 5 % of the peak."""
     warmup_ratio: Fraction = 0.03
-    """Share of the steps over which the rate rises from 0."""
+    """Share of the steps over which the learning rate rises from 0."""
     max_grad_norm: Annotated[float, Field(gt=0, le=1000)] = 1.0
-    """Norm that gradients are clipped to."""
+    """Maximum norm of the gradients; larger gradients are clipped."""
 
 
 class Validation(Model):
@@ -59,43 +59,43 @@ class Validation(Model):
     every_steps: Count | None = None
     """Steps between two validations. Absent: once an epoch."""
     patience: Annotated[int, Field(ge=1, le=1000)] = 3
-    """Validations without a lower loss after which training ends, 1 to 1,000."""
+    """Number of validations without a lower loss after which training ends, 1 to 1,000."""
     keep_best: bool = True
-    """Ship the checkpoint with the lowest validation loss instead of the last."""
+    """Use the checkpoint with the lowest validation loss instead of the last."""
 
 
 class Checkpoint(Model):
-    """How much work a lost node may cost."""
+    """When checkpoints are saved, and how many are kept."""
 
     every_minutes: Annotated[float, Field(gt=0, le=1440)] = 10
     """Minutes between two checkpoints, above 0 to 1,440."""
     keep_last: Annotated[int, Field(ge=1, le=100)] = 2
-    """Checkpoints kept, 1 to 100."""
+    """Number of checkpoints to keep, 1 to 100."""
 
 
 class Training(Model):
     """How the student learns."""
 
     objective: Objective = Objective()
-    """What the student imitates."""
+    """What the student learns to reproduce."""
     optimizer: Optimizer = Optimizer()
     """AdamW and its schedule."""
     epochs: Annotated[int, Field(ge=1, le=1000)] = 3
     """Passes over the training set, 1 to 1,000."""
     max_steps: Count | None = None
-    """Optimizer steps after which training ends even inside an epoch. Absent: all epochs."""
+    """Number of optimizer steps after which training ends, even within an epoch. Absent: all epochs."""
     global_batch_size: Annotated[int, Field(ge=1, le=65_536)] = 16
-    """Samples per optimizer step over all workers, 1 to 65,536."""
+    """Samples per optimizer step, over all workers, 1 to 65,536."""
     micro_batch_size: Annotated[int | None, Field(ge=1, le=65_536)] = None
-    """Samples per forward pass of one worker; the rest is accumulated. Absent: the whole share, up to 16."""
+    """Samples per forward pass of one worker; gradients are accumulated. Absent: the worker's whole share, up to 16."""
     max_length: Annotated[int | None, Field(ge=16, le=1_048_576)] = None
-    """Longest sample in tokens, 16 to 1,048,576; longer ones are dropped and counted.
-    Absent: 2,048, or what the student was made for if that is less."""
+    """Maximum length of a sample in tokens, 16 to 1,048,576; longer samples are dropped and counted.
+    Absent: 2,048, or what the student supports if that is less."""
     precision: Literal["Auto", "BF16", "FP32"] = "Auto"
     """Precision of the forward pass. Auto: BF16 with gpusPerWorker, else FP32. Weights are always updated in FP32."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
-    """Seed of the order of samples."""
+    """Seed for the order of samples."""
     validation: Validation = Validation()
     """How the best checkpoint is found."""
     checkpoint: Checkpoint = Checkpoint()
-    """How much work a lost node may cost."""
+    """When checkpoints are saved, and how many are kept."""
