@@ -83,10 +83,10 @@ JOBS = Dashboard(
         (
             "Now",
             (
-                _stat("At work", f'sum({_P}_status_phase{{{_NS},phase=~"{_AT_WORK}"}})'),
+                _stat("Running", f'sum({_P}_status_phase{{{_NS},phase=~"{_AT_WORK}"}})'),
                 _stat("Queued", f'sum({_P}_status_phase{{{_NS},phase="Queued"}})'),
                 _stat(
-                    "GPUs at work", f"sum(rate({_P}_gpu_seconds_total{{{_NS}}}[5m]))",
+                    "GPUs in use", f"sum(rate({_P}_gpu_seconds_total{{{_NS}}}[5m]))",
                     text="GPU-seconds a second, as drivers tell them.",
                 ),
                 _stat("GPU-hours of the jobs that are there", f"sum({_P}_gpu_seconds_total{{{_NS}}}) / 3600"),
@@ -166,7 +166,7 @@ JOB = Dashboard(
                 _stat(
                     "Stage", f"max by (stage) ({_P}_stage_progress_ratio{{{_JOB}}})", "{{stage}}", unit="percentunit"
                 ),
-                _stat("GPUs at work", f"sum(rate({_P}_gpu_seconds_total{{{_JOB}}}[5m]))"),
+                _stat("GPUs in use", f"sum(rate({_P}_gpu_seconds_total{{{_JOB}}}[5m]))"),
                 _stat("GPU-hours", f"max({_P}_gpu_seconds_total{{{_JOB}}}) / 3600"),
                 _stat("Attempts lost", f"sum by (cause) (max by (cause) ({_P}_restarts_total{{{_JOB}}}))", "{{cause}}"),
             ),
@@ -193,7 +193,7 @@ JOB = Dashboard(
             ),
         ),
         (
-            "The driver at work",
+            "Current driver",
             (
                 _line("Training loss", f"max by (stage) ({_P}_train_loss{{{_JOB}}})", "nats per token"),
                 Panel(
@@ -237,7 +237,7 @@ OPERATOR = Dashboard(
                 _stat("Leads", f"leader_election_master_status{{{_LEASE}}} == 1", "{{pod}}", names=True),
                 _stat("Jobs", f"count(max by (namespace, name) ({_P}_info))"),
                 _stat("Keys that wait", f"sum(workqueue_depth{{{_QUEUE}}})"),
-                _stat("Workers at work", f"sum(controller_runtime_active_workers{{{_OURS}}})"),
+                _stat("Active workers", f"sum(controller_runtime_active_workers{{{_OURS}}})"),
                 _stat("Workers", f"max(controller_runtime_max_concurrent_reconciles{{{_OURS}}})"),
                 _stat(
                     "Looks that failed",

@@ -51,7 +51,7 @@ Schema = dict[str, Any]
 
 
 def files() -> dict[str, str]:
-    """All files that are made, by their path in the chart."""
+    """Return all generated files, by their path in the chart."""
     return {
         "values.yaml": _MADE + "\n".join(_values_lines(Values(), indent="")) + "\n",
         "values.schema.json": json.dumps(schema(), indent=2, ensure_ascii=False) + "\n",
@@ -63,7 +63,7 @@ def files() -> dict[str, str]:
 
 
 def images() -> dict[str, str]:
-    """All images that an installation with default values pulls, by what they are for."""
+    """Return all images that an installation with default values pulls, by purpose."""
     operator, jobs = Values().image, Settings().images
     return {
         "operator": f"{operator.repository}:{__version__}",
@@ -73,7 +73,7 @@ def images() -> dict[str, str]:
 
 
 def schema() -> Schema:
-    """The schema of all values; whatever it doesn't name is refused.
+    """Return the schema of all values; it refuses whatever it does not name.
 
     To Helm a value that the user sets to null is absent, so what templates look into is required.
     """
@@ -87,7 +87,7 @@ def schema() -> Schema:
 
 
 def crd_template() -> str:
-    """The CRD with what the values add to it; everything else is as in crds/."""
+    """Return the CRD with what the values add to it; everything else is as in crds/."""
     stream = io.StringIO()
     write_crd(stream)
     text = stream.getvalue().partition("\n")[2]
@@ -99,7 +99,7 @@ def crd_template() -> str:
 
 
 def rules_template() -> str:
-    """The rules of deploy/rbac, as a release needs them: with its Lease, and as its settings say."""
+    """Return the rules of deploy/rbac as a release needs them: with its Lease, and according to its settings."""
     rules = {
         name: (ROLES / f"{name}.yaml").read_text(encoding="utf-8").partition("\nrules:\n")[2].strip() + "\n"
         for name in ("operator", "nodes", "namespaces", "lease")
@@ -115,7 +115,7 @@ def rules_template() -> str:
 
 
 def with_images(chart: str) -> str:
-    """A Chart.yaml with Artifact Hub's list of images made anew."""
+    """Return a Chart.yaml with Artifact Hub's list of images written again."""
     lines = [f"    - name: {name}\n      image: {image}\n" for name, image in images().items()]
     made = "".join(["  artifacthub.io/images: |\n", *lines])
     replaced, count = re.subn(r"^  artifacthub\.io/images: \|\n(    .*\n)+", made, chart, flags=re.MULTILINE)
@@ -124,7 +124,7 @@ def with_images(chart: str) -> str:
 
 
 def with_table(readme: str) -> str:
-    """A README with its table of values made anew."""
+    """Return a README with its table of values written again."""
     before, _, rest = readme.partition(BEGIN)
     _, end, after = rest.partition(END)
     assert end, f"README.md holds {BEGIN!r} and {END!r}"
@@ -133,7 +133,7 @@ def with_table(readme: str) -> str:
 
 
 def table(model: BaseModel, *, at: str = "") -> Iterator[tuple[str, str, str]]:
-    """(dotted name, default, meaning) of every value; `<name>` and `[]` stand for a key and for an item."""
+    """Yield (dotted name, default, meaning) of every value; `<name>` and `[]` stand for a key and for an item."""
     for name, field, default in _fields(model):
         inner, step = _items_of(field.annotation)
         if isinstance(default, BaseModel):
@@ -152,7 +152,7 @@ def main() -> None:
 
 
 def _values_lines(model: BaseModel, *, indent: str) -> Iterator[str]:
-    """The lines of values.yaml: each field's meaning as a comment, and its default."""
+    """Yield the lines of values.yaml: each field's meaning as a comment, and its default."""
     for name, field, default in _fields(model):
         if field.description:
             yield from (f"{indent}# {line}" for line in field.description.splitlines())
@@ -169,13 +169,13 @@ def _values_lines(model: BaseModel, *, indent: str) -> Iterator[str]:
 
 
 def _fields(model: BaseModel) -> Iterator[tuple[str, FieldInfo, Any]]:
-    """(name on the wire, field, value) of all fields."""
+    """Yield (name in YAML, field, value) of all fields."""
     for name, field in type(model).model_fields.items():
         yield field.alias or name, field, getattr(model, name, None)  # a required field of an item has no value
 
 
 def _items_of(annotation: Any) -> tuple[type[BaseModel] | None, str]:
-    """The model of what a map or a list holds, and what stands for its place."""
+    """Return the model of the items of a map or a list, and the placeholder in their name."""
     step = ".<name>" if get_origin(annotation) is dict else "[]"
     models = [one for one in get_args(annotation) if isinstance(one, type) and issubclass(one, BaseModel)]
     return (models[0], step) if models else (None, "")
@@ -190,7 +190,7 @@ def _cell(value: Any) -> str:
 
 
 def _json(value: Any) -> str:
-    """A value on one line that every YAML loader reads alike."""
+    """Return a value on one line that every YAML loader reads the same way."""
     return json.dumps(value, default=list, ensure_ascii=False)
 
 
@@ -204,7 +204,7 @@ def _yaml(value: Any) -> str:
 
 
 def _plain(node: Any) -> Any:
-    """A schema without the titles, which only repeat names; text of one line; names of a map are as they must be."""
+    """Return a schema without titles, which only repeat names, with descriptions on one line and closed maps."""
     if isinstance(node, Mapping):
         closed = {"additionalProperties": False} if "patternProperties" in node else {}
         return closed | {

@@ -1,4 +1,4 @@
-"""Reasons: the words by which a job or a command says why it waits, failed or was refused.
+"""Reasons: the words by which a job or a command states why it waits, failed or was refused.
 
 The one table of them: errors, operator, guide, behavior page, runbooks and Argo CD's health are tested against it.
 """
@@ -7,50 +7,53 @@ from dataclasses import dataclass
 from typing import Literal
 
 Cause = Literal["user", "failure", "infrastructure", "preemption", "waiting", "queued", "none"]
-"""Which budget an end is charged to: none for `user`, which is not tried again, and none for the last three.
+"""Which budget an end is charged to: none for `user`, which is not retried, and none for the last three.
 
-`waiting` ends at schedulingTimeoutSeconds, `queued` does not; `none` is no fault.
+`waiting` ends at schedulingTimeoutSeconds, `queued` does not; `none` is not a fault.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """One reason: whom it is charged to, what it means and what to do."""
+    """One reason: its cause, its meaning and the fix."""
 
     cause: Cause
     meaning: str
     fix: str = "nothing"
     shown: Literal["job", "command"] = "job"
-    """Where people meet it: in the status of a job, or only as the answer to a command."""
+    """Where it is shown: in the status of a job, or only as the answer to a command."""
 
 
 _INVALID = Reason("user", "a field is wrong", "the message names the field and the fix")
 _POOL = Reason(
-    "user", "the pool is not in the operator's settings, or not for this namespace",
+    "user", "the pool is not in the operator's settings, or not allowed for this namespace",
     "name one that the message lists, or ask the platform team",
 )  # fmt: skip
 _CLAIM = Reason(
-    "user", "the storage claim is missing, or can't be mounted on several nodes",
-    "make a ReadWriteMany claim of that name; the job goes on by itself",
+    "user", "the storage claim is missing, or cannot be mounted on several nodes",
+    "create a ReadWriteMany claim with that name; the job continues by itself",
 )  # fmt: skip
 _NODES = Reason(
-    "waiting", "no node has room for a pod; first the cluster may be scaling up",
+    "waiting", "no node has room for a pod; at first, the cluster may be scaling up",
     "the message is the scheduler's; check the pool's nodes",
 )  # fmt: skip
 _MISSING = Reason(
-    "waiting", "a Secret or ConfigMap that a pod needs is missing", "create it; the job goes on by itself"
+    "waiting", "a Secret or ConfigMap that a pod needs is missing", "create it; the job continues by itself"
 )
 _LOST = Reason(
-    "infrastructure", "a machine or a child went away",
-    "nothing: the next attempt or driver goes on from the last shard or checkpoint",
+    "infrastructure", "a machine or a child was lost",
+    "nothing: the next attempt or driver continues from the last shard or checkpoint",
 )  # fmt: skip
-_RAISED = Reason("failure", "the driver raised", "`kubectl distill logs NAME`; the log is kept in the store too")
+_RAISED = Reason(
+    "failure", "the driver raised an error",
+    "`kubectl distill logs NAME`; the log is kept in the store too",
+)  # fmt: skip
 _EDITED = Reason(
     "none", "an edit waits for a new `runID`, or that one was used before (SpecDrift)",
-    "set a new `runID` when the run shall take the edit",
+    "set a new `runID` to run the edited spec",
 )  # fmt: skip
-_ASKED = Reason("none", "somebody asked for it")
-_LEFT = Reason("none", "a driver left because it was asked to, or because another one has its place")
+_ASKED = Reason("none", "it was requested")
+_LEFT = Reason("none", "a driver exited because it was asked to, or because another driver replaced it")
 
 REASONS: dict[str, Reason] = {
     # Refused before anything starts.
@@ -62,8 +65,8 @@ REASONS: dict[str, Reason] = {
         "the message names the lines, up to 20 of a file; `kubedistill validate` finds all before a run",
     ),
     "InvalidModel": Reason(
-        "user", "a model folder or repository can't be used, or this build of vLLM can't serve it",
-        "check `source` and `revision`; the message has vLLM's own reason",
+        "user", "a model folder or repository cannot be used, or this build of vLLM cannot serve it",
+        "check `source` and `revision`; the message contains vLLM's own reason",
     ),
     "UnknownPool": _POOL,
     "PoolNotAllowed": _POOL,
@@ -72,7 +75,7 @@ REASONS: dict[str, Reason] = {
         "ask the platform team to correct the field that the message names, then set a new `spec.runID`",
     ),
     "PolicyViolated": Reason(
-        "user", "the platform does not allow the model's source, or code of its own",
+        "user", "the platform does not allow the model's source, or its own code",
         "use what the message lists, or ask the platform team",
     ),
     "TooFewGPUs": Reason(
@@ -88,38 +91,40 @@ REASONS: dict[str, Reason] = {
         "user", "`CachedLogits` with two tokenizers", "`objective: {type: Auto}`, or a student of the teacher's family"
     ),
     "ModelDoesNotFit": Reason(
-        "user", "weights and cache are larger than the place",
+        "user", "weights and cache are larger than the available memory",
         "a larger pool, more GPUs per copy, a shorter `maxModelLen`",
     ),
-    # Ends that trying again does not change.
+    # Ends that a retry does not change.
     "LowYield": Reason(
-        "user", "too few prompts were answered, or too few answers kept, now or when an earlier job made what is there",
+        "user",
+        "too few prompts were answered, or too few answers kept, now or by an earlier job that created the artifact",
         "the message counts reasons; fix the prompts, or lower `minSuccessRatio` or `minKeepRatio` knowingly",
     ),
     "EvaluationGate": Reason("user", "the student missed a limit", "the message names each; read the report"),
     "BadCredentials": Reason(
-        "user", "a token was refused, or one is needed and there is none",
+        "user", "a token was refused, or a required token is missing",
         "put a token that may read what the message names into a Secret of `pods.envFromSecrets`, then rerun",
     ),
     "StorageNotWritable": Reason(
-        "user", "the store refuses this process: its rights, a read-only mount, or a file system without hard links",
-        "do what the message names, then start again",
+        "user",
+        "the store refuses this process: missing permissions, a read-only mount, or a file system without hard links",
+        "do what the message says, then start again",
     ),
     "MissingDependency": Reason(
         "user", "the image or this machine lacks a compiler, a library or a package",
-        "add it to the image, name that under `settings.images`, and rerun; not tried again",
+        "add it to the image, name that under `settings.images`, and rerun; it is not retried",
     ),
     "ValidationFailed": Reason(
-        "user", "KubeRay refuses the RayJob", "a version of KubeRay that this operator does not know; tell us"
+        "user", "KubeRay refuses the RayJob", "this operator does not know the version of KubeRay; report it"
     ),
     "FrozenRunLost": Reason(
         "user", "the ConfigMap of the frozen run was deleted, and spec or settings have changed since",
         "set a new `spec.runID`",
     ),
     "DeadlineExceeded": Reason(
-        "user", "the run was active longer than `activeDeadlineSeconds`", "raise it, and rerun"
+        "user", "the run was active for longer than `activeDeadlineSeconds`", "raise it, and rerun"
     ),
-    # Attempts that end and are tried again, from a budget of spec.retry.
+    # Attempts that end and are retried, from a budget of spec.retry.
     "UserCodeError": _RAISED,
     "TrainingFailed": _RAISED,
     "OutOfMemory": Reason(
@@ -131,15 +136,15 @@ REASONS: dict[str, Reason] = {
         "the message is kubelet's; raise `ephemeralStorage` of the pool or of `settings.cpuResources`",
     ),
     "CrashLooping": Reason(
-        "failure", "a container of a pod ends again and again", "the message has its exit code and its last line"
+        "failure", "a container of a pod exits repeatedly", "the message contains its exit code and its last log line"
     ),
     "NoProgress": Reason(
-        "failure", "nothing was done for `noProgressTimeoutSeconds`, or nothing ever for `startupTimeoutSeconds`",
-        "the log; raise the limit where loading is slow",
+        "failure", "no progress for `noProgressTimeoutSeconds`, or no first progress within `startupTimeoutSeconds`",
+        "read the log; raise the limit if loading is slow",
     ),
     "PodRejected": Reason(
-        "infrastructure", "kubelet did not take a pod that was placed on its node: a GPU, room or a label is not there",
-        "the message is kubelet's; where it repeats, check the device plugin of the node that it names",
+        "infrastructure", "kubelet refused a pod that was placed on its node: a GPU, room or a label is missing",
+        "the message is kubelet's; if it repeats, check the device plugin of the node that it names",
     ),
     "HeadLost": _LOST,
     "DriverRestarted": _LOST,
@@ -150,78 +155,82 @@ REASONS: dict[str, Reason] = {
         "the log says why; often memory, or a busy machine",
     ),
     "StorageUnavailable": Reason(
-        "infrastructure", "the store is full or gone", "free some space or check the volume; the message names the path"
+        "infrastructure",
+        "the store is full or not available", "free some space or check the volume; the message names the path"
     ),
     "ChannelUnavailable": Reason(
-        "infrastructure", "the driver can't reach the API server", "NetworkPolicy or the ServiceAccount's rights"
+        "infrastructure",
+        "the driver cannot reach the API server", "check the NetworkPolicy and the ServiceAccount's permissions"
     ),
-    "Preempted": Reason("preemption", "the pods had to leave", "nothing: the same, from another budget"),
+    "Preempted": Reason("preemption", "the pods were preempted", "nothing: the same, charged to another budget"),
     "ArtifactMissing": Reason(
-        "none", "something in the store vanished",
-        "nothing: it is made again, once per run; if it vanishes again, see who deletes it",
+        "none", "an artifact in the store is missing",
+        "nothing: it is created again, once per run; if it disappears again, find out what deletes it",
     ),
     # Waits.
     "Pending": Reason("queued", "a queue has not admitted the child", "wait, or ask for quota"),
     "SharedArtifact": Reason(
-        "queued", "another job is making the same artifact",
-        "wait; it is used when it is there, and made here where that takes longer than `schedulingTimeoutSeconds`",
+        "queued", "another job is creating the same artifact",
+        "wait; the job uses the artifact when it exists, or creates it after `schedulingTimeoutSeconds`",
     ),
-    "NamespaceBusy": Reason("queued", "the namespace has its number of active jobs", "wait"),
+    "NamespaceBusy": Reason("queued", "the namespace has reached its number of active jobs", "wait"),
     "PoolBusy": Reason(
         "queued", "other jobs of the namespace hold as many GPUs of the pool as the platform allows", "wait"
     ),
     "OnHold": Reason(
         "queued", "the job has no status, as after a restore, and the settings hold such jobs",
-        "`kubectl annotate dj NAME kubedistill.io/release=yes` when it shall start",
+        "`kubectl annotate dj NAME kubedistill.io/release=yes` when it should start",
     ),
     "WaitingForNodes": _NODES,
     "Unschedulable": _NODES,
     "ImagePull": Reason(
-        "waiting", "an image can't be pulled", "check the name and `pods.imagePullSecrets`"
+        "waiting", "an image cannot be pulled", "check the name and `pods.imagePullSecrets`"
     ),
     "ImageRefused": Reason(
-        "waiting", "kubelet does not start the image: it runs as root, or lacks the program that is to run",
-        "name the runtime's own image under `settings.images`, or one that is made from it",
+        "waiting", "kubelet does not start the image: it runs as root, or lacks the program to run",
+        "name the runtime's own image under `settings.images`, or one that is built from it",
     ),
     "SecretNotFound": _MISSING,
     "ConfigMapNotFound": _MISSING,
     "ServiceAccountNotFound": Reason(
-        "waiting", "the ServiceAccount of the pods is missing", "create it; the job goes on by itself"
+        "waiting", "the ServiceAccount of the pods is missing", "create it; the job continues by itself"
     ),
     "PriorityClassNotFound": Reason(
         "waiting", "the PriorityClass of the pods is missing",
         "create it, or name another in `pods.priorityClassName` and rerun",
     ),
     "QuotaExceeded": Reason(
-        "waiting", "a ResourceQuota refuses what the job needs", "raise it; the job goes on by itself"
+        "waiting", "a ResourceQuota refuses what the job needs", "raise it; the job continues by itself"
     ),
     "PodsRefused": Reason(
-        "waiting", "the API server refuses the pods of a child", "the message says why, or which command does"
+        "waiting",
+        "the API server refuses the pods of a child", "the message states the cause, or the command that shows it"
     ),
     "PodsNotStarted": Reason(
-        "waiting", "a pod is there and no container of it starts: a volume, the network, a large image or a gate",
-        "the message has the words of kubelet or the scheduler, or the command that shows them",
+        "waiting", "a pod exists, but none of its containers starts: a volume, the network, a large image or a gate",
+        "the message contains the report of kubelet or the scheduler, or the command that shows it",
     ),
     "KubeRayAbsent": Reason(
         "waiting", "KubeRay's operator does not act on the RayJob",
-        "see whether it runs; the job goes on by itself, and the message says what holds GPUs meanwhile",
+        "check whether it runs; the job continues by itself, and the message names what holds GPUs meanwhile",
     ),
     "PodsRemain": Reason(
-        "waiting", "pods of an attempt before have not ended",
+        "waiting", "pods of an earlier attempt have not ended",
         "wait; look at the pods and the node that the message names",
     ),
     "WriteRefused": Reason(
         "waiting", "a policy of the cluster refuses what the job needs", "the message is the policy's"
     ),
     "WriteDelayed": Reason(
-        "queued", "the API server can't take what the job needs for now: it is busy, or a webhook that it asks is away",
-        "the message is its own; the job goes on by itself when that is over",
+        "queued",
+        "the API server cannot accept what the job needs now: it is busy, or a webhook that it calls is not available",
+        "the message is the API server's; the job continues by itself afterwards",
     ),
     "NameTaken": Reason(
-        "waiting", "an object of that name belongs to somebody else", "delete it, or rename the job"
+        "waiting", "an object with that name has another owner", "delete it, or rename the job"
     ),
     "FrozenRunForged": Reason(
-        "waiting", "a ConfigMap that somebody else wrote has the name of the frozen run",
+        "waiting", "a ConfigMap that the operator did not write has the name of the frozen run",
         "delete the ConfigMap that the message names",
     ),
     # Nothing went wrong.
@@ -229,7 +238,7 @@ REASONS: dict[str, Reason] = {
         "none",
         "another version of the operator wrote the job, and this one does not understand a value in it;"
         " it does nothing about the job",
-        "ask the platform team to run that version of the operator again, or a later one; the job goes on by itself."
+        "ask the platform team to run that version of the operator again, or a later one; the job continues by itself."
         " If no other version ran, correct that field: `kubectl edit dj NAME --subresource=status`",
     ),
     "Edited": _EDITED,
@@ -240,7 +249,7 @@ REASONS: dict[str, Reason] = {
     "AsAsked": _ASKED,
     "Deleted": Reason(
         "none", "the job is being deleted, and a finalizer holds it",
-        "the message names the finalizer; whoever set it removes it",
+        "the message names the finalizer; whoever set it must remove it",
     ),
     "Stopped": _LEFT,
     "ClaimLost": _LEFT,
@@ -252,20 +261,21 @@ REASONS: dict[str, Reason] = {
     "NotInstalled": Reason(
         "user", "the cluster does not know DistillationJobs, or RayJobs", "install them", shown="command"
     ),
-    "NotAllowed": Reason("user", "the user may not do that", "ask for the right that it names", shown="command"),
-    "NoSuchJob": Reason("user", "the job is not there", "check name and namespace", shown="command"),
-    "Rejected": Reason("user", "the API server does not take the manifest", "the message says why", shown="command"),
-    "Conflict": Reason("user", "somebody else writes the job, or it runs", "try again", shown="command"),
+    "NotAllowed": Reason("user", "the user may not do that", "ask for the permission that it names", shown="command"),
+    "NoSuchJob": Reason("user", "the job does not exist", "check name and namespace", shown="command"),
+    "Rejected": Reason("user", "the API server does not accept the manifest", "the message says why", shown="command"),
+    "Conflict": Reason("user", "another manager writes the job, or it runs", "try again", shown="command"),
     "NotKept": Reason(
-        "user", "a report or log is not there, or not available from here", "the message says where", shown="command"
+        "user",
+        "a report or log does not exist, or is not available from here", "the message says where", shown="command"
     ),
     "JobFailed": Reason("failure", "the job that was waited for failed", "its status has the reason", shown="command"),
     "ClusterUnavailable": Reason(
         "infrastructure", "the API server does not answer", "try again", shown="command"
     ),
     "WaitTimeout": Reason(
-        "none", "the job took longer than it was waited for", "wait again; the job goes on", shown="command"
+        "none", "the job took longer than it was waited for", "wait again; the job continues", shown="command"
     ),
     "InvalidSettings": Reason("user", "the operator's settings are wrong", "the message says where", shown="command"),
-    "RuntimeDied": Reason("failure", "the local process ended without a word", "its log says more", shown="command"),
+    "RuntimeDied": Reason("failure", "the local process ended without a result", "its log says more", shown="command"),
 }  # fmt: skip

@@ -1,4 +1,4 @@
-"""The operator's settings file: pools, images, storage and limits that a platform team decides on."""
+"""The operator's settings file: pools, images, storage and limits, which the platform team sets."""
 
 import re
 from typing import Annotated, Any, Literal, Self
@@ -32,7 +32,7 @@ _KEYED_OR_ALL: dict[str, Any] = {
 
 
 class Toleration(Model):
-    """One taint that pods of a pool accept."""
+    """One taint that pods of a pool tolerate."""
 
     model_config = ConfigDict(json_schema_extra=_KEYED_OR_ALL)
 
@@ -69,65 +69,65 @@ class Pool(Model):
     model_config = ConfigDict(json_schema_extra=_LABELLED_OR_CPU)
 
     node_selector: Annotated[dict[LabelKey, LabelValue], Field(max_length=32)] = Field(default_factory=dict)
-    """Labels that its nodes carry."""
+    """Labels of its nodes."""
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=16)] = ()
-    """Taints that its nodes may carry."""
+    """Taints of its nodes that pods tolerate."""
     gpu_resource: GpuResource = "nvidia.com/gpu"
-    """Name of the extended resource that stands for one GPU."""
+    """Name of the extended resource for one GPU."""
     gpus_per_node: Annotated[int, Field(ge=0, le=64)] = 8
-    """GPUs of each node, 0 to 64; 0 for a pool of CPUs."""
+    """GPUs per node, 0 to 64; 0 for a pool of CPUs."""
     memory_per_gpu: Quantity = "80Gi"
     """Memory of one GPU."""
     cpu_per_gpu: Annotated[float, Field(gt=0, le=1024)] = 8
-    """Processor cores that a pod asks for with each GPU, or in all where it has none."""
+    """CPU cores that a pod requests per GPU, or in total if it has none."""
     host_memory_per_gpu: Quantity = "64Gi"
-    """Main memory that a pod asks for with each GPU, or in all where it has none."""
+    """Memory that a pod requests per GPU, or in total if it has none."""
     ephemeral_storage: Quantity | None = None
     """Local disk that each pod requests. Absent: none."""
     runtime_class_name: ObjectName | None = None
-    """RuntimeClass of its pods, such as nvidia. Absent: the nodes' own."""
+    """RuntimeClass of its pods, such as nvidia. Absent: the default of the nodes."""
     price_per_gpu_hour: Annotated[float | None, Field(ge=0, le=10_000)] = None
-    """US dollars for one GPU for one hour. Absent: costs are not reported."""
+    """Price of one GPU for one hour in US dollars. Absent: costs are not reported."""
     allowed_namespaces: Annotated[tuple[Namespace, ...], Field(max_length=1024)] = ()
     """Namespaces whose jobs may use the pool. Empty: all."""
     max_gpus_per_namespace: Annotated[int | None, Field(ge=1, le=1_000_000)] = None
-    """GPUs of the pool that jobs of one namespace may hold at a time; further stages are Queued. Absent: no limit."""
+    """GPUs of the pool that jobs of one namespace may hold at a time; other stages are Queued. Absent: no limit."""
 
 
 class Images(Model):
     """Container images of the pods that a job starts."""
 
     runtime: Image = "kubedistill/runtime:0.1.0"
-    """Image of the stages with GPUs, head and workers alike."""
+    """Image of the stages with GPUs, for head and workers."""
     runtime_cpu: Image = "kubedistill/runtime-cpu:0.1.0"
     """Image of all other stages."""
     registry: Registry | None = None
-    """Registry that images are pulled from whose own name has none, such as registry.example.com:5000/mirror."""
+    """Registry for images whose name has none, such as registry.example.com:5000/mirror."""
     pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     pull_secrets: Annotated[tuple[ObjectName, ...], Field(max_length=16)] = ()
-    """Secrets in the job's namespace that pull the images, besides those that the job names."""
+    """Secrets in the job's namespace for pulling the images, in addition to those that the job names."""
 
 
 class SharedStorage(Model):
-    """One store for the jobs of several namespaces that name none of their own."""
+    """One store for the jobs of several namespaces that name no storage."""
 
     uri: Uri
-    """Root of the store, as it is: no namespace is appended."""
+    """Root of the store; no namespace is appended."""
     namespaces: Annotated[tuple[Namespace, ...], Field(min_length=1, max_length=1024)]
-    """Namespaces that use it. Whoever may make jobs in one can read and use what the others have made."""
+    """Namespaces that use it. Whoever may create jobs in one can read and use what the others have created."""
 
 
 class DefaultStorage(Model):
-    """Where jobs that name no storage of their own keep their artifacts."""
+    """Where jobs that name no storage keep their artifacts."""
 
     uri: Uri | None = None
-    """Root of all stores: each namespace has its own below it, by its name. Absent: the root of the claim."""
+    """Root of all stores: each namespace has its own folder below it, with its name. Absent: the root of the claim."""
     shared: Annotated[tuple[SharedStorage, ...], Field(max_length=64)] = ()
-    """Stores of several namespaces. Empty: no two namespaces share one."""
+    """Stores that several namespaces share. Empty: no two namespaces share one."""
     volume_claim: ObjectName | None = None
     """PersistentVolumeClaim in the job's namespace."""
     single_node: bool = False
-    """Allow ReadWriteOnce claims, for clusters of one node."""
+    """Allow ReadWriteOnce claims, for clusters with one node."""
 
     @model_validator(mode="after")
     def _check_shared(self, info: ValidationInfo) -> Self:
@@ -154,7 +154,7 @@ class DefaultStorage(Model):
 
 
 class Resources(Model):
-    """What a pod without GPUs asks for."""
+    """What a pod without GPUs requests."""
 
     cpu: Quantity = "2"
     memory: Quantity = "8Gi"
@@ -163,61 +163,61 @@ class Resources(Model):
 
 
 class PodSecurityContext(Model):
-    """Who the pods of jobs run as. A field without a value is left out: the image or the platform decides."""
+    """User and groups of the pods of jobs. A field without a value is omitted: the image or the platform decides."""
 
     run_as_user: UserId | None = None
     run_as_group: GroupId | None = None
     fs_group: GroupId | None = None
-    """Group that mounted volumes are made writable for, where their driver supports it."""
+    """Group for which mounted volumes are made writable, if their driver supports it."""
     fs_group_change_policy: Literal["Always", "OnRootMismatch"] | None = None
 
 
 class Spread(Model):
-    """How far the workers of a stage may gather in one place."""
+    """How evenly the workers of a stage are spread over topology domains."""
 
     max_skew: Annotated[int, Field(ge=1, le=1024)] = 1
-    """Pods by which two places may differ."""
+    """Maximum difference in pods between two domains."""
     when_unsatisfiable: Literal["DoNotSchedule", "ScheduleAnyway"] = "ScheduleAnyway"
 
 
 class Proxy(Model):
-    """Proxies for what pods of jobs fetch, as variables of every container. Whoever may read pods sees them."""
+    """Proxies for downloads of the pods of jobs, as environment variables. Whoever may read pods can see them."""
 
     http_proxy: ProxyUrl | None = None
     """Proxy for http, such as http://proxy.example.com:3128."""
     https_proxy: ProxyUrl | None = None
     """Proxy for https."""
     no_proxy: Annotated[tuple[NoProxy, ...], Field(max_length=64)] = ()
-    """Hosts that are reached directly, besides this pod, the cluster's Services and the API server."""
+    """Hosts that are reached directly, in addition to this pod, the cluster's Services and the API server."""
 
 
 class CaBundle(Model):
-    """Certificate authorities that pods of jobs trust instead of the image's own."""
+    """Certificate authorities that pods of jobs trust instead of those of the image."""
 
     config_map: ObjectName | None = None
-    """ConfigMap in the job's namespace with a PEM file of all authorities, public ones too. Absent: the image's own."""
+    """ConfigMap in the job's namespace with a PEM file of all authorities, also public ones. Absent: the image's."""
     key: ConfigMapKey = "ca.crt"
     """Key of the ConfigMap."""
 
 
 class Rbac(Model):
-    """What the operator's roles allow."""
+    """Optional permissions of the operator."""
 
     nodes: bool = True
-    """Whether it may look at nodes; without, a lost node is charged to infrastructure and found later."""
+    """Whether it may read nodes; if not, a lost node is charged to infrastructure, and detected later."""
     events: bool = True
-    """Whether it may list Events; without, a job whose pods are refused names the command that says why."""
+    """Whether it may list Events; if not, a job whose pods are refused names the command that shows the cause."""
     create_service_accounts: bool = True
-    """Whether it may make a ServiceAccount for each job that names none."""
+    """Whether it may create a ServiceAccount for each job that names none."""
 
 
 class Policy(Model):
     """What no job may do, whatever its manifest says; checked when a run starts, and frozen with it."""
 
     allow_trust_remote_code: bool = True
-    """Whether a job may set trustRemoteCode, by which a checkpoint runs Python code of its own."""
+    """Whether a job may set trustRemoteCode, which lets a checkpoint run its own Python code."""
     allowed_sources: Annotated[tuple[Source, ...], Field(max_length=64)] = ()
-    """Sources that models may come from: hf://org/name is one model, hf://org/ all of an organization, hf:// the whole
+    """Allowed sources of models: hf://org/name is one model, hf://org/ all models of an organization, hf:// the whole
     hub, file: all paths. Empty: all."""
 
 
@@ -225,23 +225,23 @@ class Settings(Model):
     """The operator's settings file."""
 
     pools: Annotated[dict[Name, Pool], Field(max_length=64)] = Field(default_factory=dict)
-    """Kinds of node, by the name that jobs use."""
+    """Kinds of nodes, by the name that jobs use."""
     cpu_resources: Resources = Resources()
-    """What heads of Ray clusters and the stages without GPU ask for."""
+    """What Ray heads and the stages without GPUs request."""
     cpu_limits: Literal["None", "AsRequested"] = "None"
-    """AsRequested suits namespaces with a LimitRange or a quota on limits.cpu; any limit leaves idle cores idle."""
+    """AsRequested is for namespaces with a LimitRange or a quota on limits.cpu; a limit leaves idle cores unused."""
     pod_security_context: PodSecurityContext = PodSecurityContext(
         run_as_user=65532, run_as_group=65532, fs_group=65532, fs_group_change_policy="OnRootMismatch"
     )
-    """Who the pods of jobs run as, never root. On OpenShift set each of runAsUser, runAsGroup and fsGroup to null."""
+    """User and groups of the pods of jobs, never root. On OpenShift, set runAsUser, runAsGroup and fsGroup to null."""
     topology_spread: Annotated[dict[LabelKey, Spread], Field(max_length=8)] = Field(default_factory=dict)
-    """Spread of the workers of a stage, by the label of nodes that names a place, such as kubernetes.io/hostname."""
+    """Spread of the workers of a stage, by the node label of a topology domain, such as kubernetes.io/hostname."""
     scheduler_name: ObjectName | None = None
-    """Scheduler of all pods of jobs. Absent: the cluster's default."""
+    """Scheduler of all pods of jobs. Absent: the default of the cluster."""
     proxy: Proxy = Proxy()
     ca_bundle: CaBundle = CaBundle()
     mesh: Literal["Disabled", "Inherit"] = "Disabled"
-    """Disabled asks Istio and Linkerd to put no sidecar into the pods of jobs; Inherit leaves it to the namespace."""
+    """Disabled asks Istio and Linkerd not to inject sidecars into pods of jobs; Inherit leaves it to the namespace."""
     images: Images = Images()
     ray_version: Annotated[str, Field(pattern=r"^[0-9]+\.[0-9]+\.[0-9]+$", max_length=16)] = "2.60.0"
     """Version of Ray in the runtime image."""
@@ -250,24 +250,24 @@ class Settings(Model):
     storage: DefaultStorage = DefaultStorage()
     policy: Policy = Policy()
     watch_namespaces: Annotated[tuple[Namespace, ...], Field(max_length=256)] = ()
-    """Namespaces that are watched. Empty: all."""
+    """Namespaces to watch. Empty: all."""
     max_active_jobs_per_namespace: Annotated[int, Field(ge=1, le=100_000)] = 100
-    """Jobs with a child at a time; further ones are Queued."""
+    """Maximum number of jobs with a child at a time; other jobs are Queued."""
     on_restore: Literal["Run", "Hold"] = "Run"
-    """What to do with jobs that have no status, as after a restore. Run: start them, and skip what the store holds.
-    Hold: start none, new ones neither, before it has the annotation kubedistill.io/release."""
+    """What to do with jobs that have no status, as after a restore. Run: start them, and skip stages whose artifacts
+    exist. Hold: start no such job, including new ones, until it has the annotation kubedistill.io/release."""
     node_lost_seconds: Seconds = 300
     """Seconds after which pods on an absent or NotReady node count as gone."""
     scale_up_grace_seconds: Seconds = 900
-    """Seconds for which unschedulable pods are taken for a cluster that is scaling up."""
+    """Seconds for which unschedulable pods are treated as a cluster that is scaling up."""
     resync_seconds: Seconds = 600
-    """Seconds between two looks at every job, whatever the watches say."""
+    """Seconds between two reconciles of every job, regardless of the watches."""
     port: Annotated[int, Field(ge=1, le=65535)] = 8080
     """Port of /healthz, /readyz and /metrics."""
     rbac: Rbac = Rbac()
     propagate_labels: Annotated[tuple[LabelKey, ...], Field(max_length=16)] = ()
-    """Labels that the children and pods of a run carry, and metric distillation_job_labels shows, as its namespace or
-    else its job has them at its start, such as a cost center."""
+    """Labels, such as a cost center, that are copied from the namespace or else the job, at the start of a run, to the
+    children and pods of the run and to the metric distillation_job_labels."""
 
     @model_validator(mode="after")
     def _check_pools(self) -> Self:

@@ -62,14 +62,14 @@ class Metrics:
         self.seconds = histogram(
             "controller_runtime_reconcile_time_seconds", "Seconds of a reconcile", ("controller",), _FAST
         )
-        self.workers = self._gauge("controller_runtime_active_workers", "Workers at work", ("controller",))
+        self.workers = self._gauge("controller_runtime_active_workers", "Active workers", ("controller",))
         self.most_workers = self._gauge(
-            "controller_runtime_max_concurrent_reconciles", "Workers that there are", ("controller",)
+            "controller_runtime_max_concurrent_reconciles", "Number of workers", ("controller",)
         )
-        self.waited = histogram("workqueue_queue_duration_seconds", "Seconds a key waits", ("name",), _FAST)
-        self.retries = counter("workqueue_retries", "Keys that were tried again", ("name",))
+        self.waited = histogram("workqueue_queue_duration_seconds", "Seconds that a key waits", ("name",), _FAST)
+        self.retries = counter("workqueue_retries", "Keys that were retried", ("name",))
         self.requests = counter("rest_client_requests", "Requests to the API server", ("code", "method", "host"))
-        self.finished = counter("distillation_jobs_finished", "Runs that are over", ("namespace", "strategy", "result"))
+        self.finished = counter("distillation_jobs_finished", "Finished runs", ("namespace", "strategy", "result"))
         self.queue_wait = histogram(
             "distillation_job_queue_wait_seconds", "Seconds in a queue before an attempt", ("namespace",), _LONG
         )
@@ -89,7 +89,7 @@ class Metrics:
     def watch(self, table: Table, *, depth: Callable[[], int], leads: Callable[[], bool]) -> None:
         """Show the jobs of a table, and what queue and lease say of themselves."""
         self.registry.register(JobCollector(table))
-        self._gauge("workqueue_depth", "Keys that wait", ("name",)).labels(**_QUEUE).set_function(depth)
+        self._gauge("workqueue_depth", "Waiting keys", ("name",)).labels(**_QUEUE).set_function(depth)
         leader = self._gauge("leader_election_master_status", "Whether this replica leads", ("name",))
         leader.labels(name="kubedistill-operator").set_function(leads)
 
@@ -167,23 +167,23 @@ class JobCollector:
 
 
 JOB_GAUGES: Final = {
-    "info": ("What a job is", (*_JOB, "strategy", "queue", "student", "teacher_kind")),
+    "info": ("Properties of a job", (*_JOB, "strategy", "queue", "student", "teacher_kind")),
     "labels": ("Labels that settings.propagateLabels names", _JOB),
-    "status_phase": ("The phase that a job is in", (*_JOB, "phase")),
+    "status_phase": ("Phase of a job", (*_JOB, "phase")),
     "status_condition": ("Why a job is not where it should be", (*_JOB, "condition", "status", "reason")),
-    "created_timestamp_seconds": ("When a job was made", _JOB),
+    "created_timestamp_seconds": ("When a job was created", _JOB),
     "start_timestamp_seconds": ("When its run started", _JOB),
     "completion_timestamp_seconds": ("When its run ended", _JOB),
-    "last_progress_timestamp_seconds": ("When its driver last said that work was done", _JOB),
-    "progress_ratio": ("How much of the chain is done", _JOB),
-    "stage_progress_ratio": ("How much of the stage at work is done", _STAGE),
+    "last_progress_timestamp_seconds": ("When its driver last reported progress", _JOB),
+    "progress_ratio": ("Share of the chain that is done", _JOB),
+    "stage_progress_ratio": ("Share of the current stage that is done", _STAGE),
     "train_loss": ("Loss of the latest training step, in nats per token", _STAGE),
-    "checkpoint_timestamp_seconds": ("When the training at work was last saved", _STAGE),
+    "checkpoint_timestamp_seconds": ("When the current training was last saved", _STAGE),
 }  # fmt: skip
 JOB_COUNTERS: Final = {
     "restarts": ("Attempts, and drivers within one, that ended before their stage did", (*_JOB, "cause")),
     "gpu_seconds": ("GPU-seconds of the run", _JOB),
-    "samples_generated": ("Answers of the stage at work", _STAGE),
+    "samples_generated": ("Answers of the current stage", _STAGE),
     "tokens_generated": ("Tokens of those answers", _STAGE),
     "samples_kept": ("Answers that Curate kept", _STAGE),
     "tokens_trained": ("Tokens that the student was trained on", _STAGE),

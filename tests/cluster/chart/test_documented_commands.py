@@ -65,7 +65,7 @@ def _kind_without_owner(api: Api) -> Iterator[None]:
     disown_kind(api)
 
 
-AGAIN = blocks(README, under="Install again under another name")
+AGAIN = blocks(README, under="Reinstall under another name")
 REINSTALLS = {"taken over": AGAIN[0], "annotated": AGAIN[1], "left to others": AGAIN[2]}
 
 
@@ -110,7 +110,7 @@ def test_rendered_manifests_without_tests_apply_twice(
     api: Api, kubectl: Kubectl, new_release: Callable[..., Release], namespace: str, tmp_path: Path
 ) -> None:
     release = new_release("kubedistill", namespace=namespace)
-    line = blocks(README, under="Without Helm, without network")[0].strip()
+    line = blocks(README, under="Install without Helm or without network access")[0].strip()
     rendering, applying = (shlex.split(one) for one in line.replace("kubedistill-system", namespace).split(" | "))
     assert rendering[:4] == ["helm", "template", "kubedistill", "charts/kubedistill"]
     for port in (8080, 8081):
@@ -130,7 +130,7 @@ def test_rendered_manifests_without_tests_apply_twice(
 def test_packed_chart_installs_with_the_images_of_a_mirror(new_release: Callable[..., Release], tmp_path: Path) -> None:
     release = new_release("kubedistill")
     package(release.helm.binary, into=tmp_path)
-    check, install = blocks(README, under="Without Helm, without network")[1].splitlines()
+    check, install = blocks(README, under="Install without Helm or without network access")[1].splitlines()
     subprocess.run(shlex.split(check), cwd=tmp_path, check=True, capture_output=True)
     _, verb, name, archive, *options = shlex.split(install.replace("kubedistill-system", release.namespace))
     release.helm.run(verb, name, str(tmp_path / archive), *options, "--set", "crds.install=false")

@@ -59,7 +59,7 @@ FIELDS: tuple[Field, ...] = (
     Field(f"{_CONNECTION}.type", why="no endpoint is asked"),
     Field("student_model.path", "spec.student.model", read_student, "the model by the table of models"),
     Field("student_model.type", why="the source says what it is", quiet=("mlflow_model", "custom_model", "uri_file")),
-    Field("training_data.path", "spec.data.train.uri", read_data, "a path; what lies in Azure must be fetched first"),
+    Field("training_data.path", "spec.data.train.uri", read_data, "a path; download files from Azure first"),
     Field("training_data.type", why="data is one JSONL file", quiet=("uri_file",)),
     Field("training_data.mode", why="files are read where they are"),
     Field("validation_data.path", "spec.data.validation.uri", read_data, "the same"),
