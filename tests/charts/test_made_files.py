@@ -32,7 +32,7 @@ def test_the_table_has_a_row_for_a_value_deep_down() -> None:
     assert table.startswith("before\n<!-- values")
     assert table.endswith("<!-- end of values -->\nafter\n")
     assert "\nold\n" not in table
-    assert "\n| `settings.pools.<name>.gpusPerNode` | `8` | GPUs of each node, 0 to 64; 0 for a pool of " in table
+    assert "\n| `settings.pools.<name>.gpusPerNode` | `8` | GPUs per node, 0 to 64; 0 for a pool of " in table
     assert '\n| `settings.pools.<name>.tolerations[].key` | `""` |' in table
     assert "\n| `livenessProbe.initialDelaySeconds` | `15` |" in table
 
