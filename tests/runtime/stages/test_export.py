@@ -39,7 +39,8 @@ def test_each_place_gets_its_copy_and_says_whose_it_is(trained: StageRunner, tmp
     assert exports == [{"format": "Safetensors", "path": str(place)} for place in places]
     for place in places:
         found = files(place)
-        assert json.loads(found.pop(MARK)) == {"key": trained.job_folder.keys()["export"]}
+        name = trained.job_folder.stage_job().job.full_name
+        assert json.loads(found.pop(MARK)) == {"key": trained.job_folder.keys()["export"], "job": name}
         assert found == files(QUICKSTART / "student")
     key = trained.job_folder.keys()["export"]
     assert read_manifest(trained.job_folder.store, "export", key)["exports"] == exports

@@ -58,7 +58,7 @@ def test_two_users_of_one_group_go_on_with_each_others_work(group: int, mode: in
     for step, uid in enumerate((FIRST, SECOND), 1):
         run_as(lambda step=step: work(root, step=step), uid=uid, gid=group)
     assert not list(root.glob("artifacts/student/k/steps/*"))
-    assert (root / "out" / "kubedistill.json").read_text() == '{"key": "2"}'
+    assert (root / "out" / "kubedistill.json").read_text() == '{"key": "2", "job": "team/a"}'
     assert len((root / "runs" / "team-a.support" / "driver.log").read_text().splitlines()) == 2
     assert {path.stat().st_gid for path in root.rglob("*")} == {group}
 
