@@ -209,5 +209,6 @@ def _handled(situation: Situation, verb: str) -> tuple[str, ...]:
 def _refuse(situation: Situation, *, reason: str, message: str) -> Plan:
     released = without_conditions(situation.status, "QuotaReserved")
     status = situation.say(released, "Validated", "False", reason=reason, message=message)
-    events = () if status == situation.status else (Event("ValidationFailed", f"{reason}: {message}", "Warning"),)
+    told = Event("ValidationFailed", f"{reason}: {message}", "Warning", about=reason)
+    events = () if status == situation.status else (told,)
     return Plan(status=status, events=events, requeue_after=60, why=(message,))

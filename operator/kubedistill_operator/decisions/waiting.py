@@ -134,7 +134,14 @@ def wait_for_end(situation: Situation) -> Plan | None:
     if waited < LOOK_SECONDS or _are_ending([attempt], situation=situation, waited=waited):
         return None
     found = describe_remains(attempt, situation=situation, waited=waited)
-    return _tell(situation, situation.status, reason=found.reason, message=found.message, seconds=LOOK_SECONDS)
+    return _tell(
+        situation,
+        situation.status,
+        reason=found.reason,
+        message=found.message,
+        seconds=LOOK_SECONDS,
+        about=found.reason,
+    )
 
 
 def wait_for_remains(situation: Situation) -> Plan | None:
@@ -152,7 +159,14 @@ def wait_for_remains(situation: Situation) -> Plan | None:
     # Not before pods of a lost node count as gone: then it goes on by itself.
     if limit is not None and waited >= max(limit, situation.settings.node_lost_seconds + LOOK_SECONDS):
         return _give_up(situation, reason=found.reason, message=found.message, limit=limit)
-    return _tell(situation, situation.status, reason=found.reason, message=found.message, seconds=LOOK_SECONDS)
+    return _tell(
+        situation,
+        situation.status,
+        reason=found.reason,
+        message=found.message,
+        seconds=LOOK_SECONDS,
+        about=found.reason,
+    )
 
 
 def enforce_progress(situation: Situation) -> Plan | None:
@@ -206,12 +220,15 @@ def _wait(
     return _tell(situation, status, reason=reason, message=message, seconds=seconds)
 
 
-def _tell(situation: Situation, status: Status, *, reason: str, message: str, seconds: float) -> Plan:
-    """Say why the run does not go on, with an Event where that is new, and look again."""
+def _tell(situation: Situation, status: Status, *, reason: str, message: str, seconds: float, about: str = "") -> Plan:
+    """Say why the run does not go on, with an Event where that is new, and look again.
+
+    Waits with another `about` have Events of their own; what a start shows on its way has one for each attempt.
+    """
     known = find_condition(situation.status, "Progressing")
     said = known is not None and known.status == "False" and known.reason == reason
     status = situation.say(status, "Progressing", "False", reason=reason, message=message)
-    events = () if said else (Event("Waiting", f"{reason}: {message}", "Warning"),)
+    events = () if said else (Event("Waiting", f"{reason}: {message}", "Warning", about=about),)
     return Plan(status=status, events=events, requeue_after=seconds, why=(f"waiting: {reason}",))
 
 
