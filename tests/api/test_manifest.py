@@ -138,6 +138,14 @@ FIELDS = {
         ("name: support", "name: Support"), "4: metadata.name",
         "string should match pattern", "Write it in that form",
     ),
+    "misspelt metadata": (
+        ("name: support", "name: support\n  namspace: team-a"), "5: metadata.namspace",
+        "unknown field `namspace`", "Did you mean `namespace`?",
+    ),
+    "a list that is short": (
+        ("labels: [billing, delivery]", "labels: [billing]"), "8: spec.task.labels",
+        'list should have at least 2 items, not 1, and it is ["billing"]', "Choose a value within the limit",
+    ),
     "missing": (
         ("    train: {uri: train.jsonl}\n", ""), "16: spec.data.train",
         "the field is required, and missing", "Add `train`",

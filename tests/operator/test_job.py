@@ -114,7 +114,7 @@ NOT_UNDERSTOOD = {
     "artifact": (("run", "artifacts", 0, "name"), "plan", 'status.run.artifacts[0].name: "plan" is not one of'),
     "condition": (("conditions", 0, "status"), "Maybe", 'status.conditions[0].status: "Maybe" is not one of'),
     "a field that is absent": (("run", "digest"), None, "status.run.digest: the field is required, and missing"),
-    "a list that is longer": (("runHistory",), HISTORY * 21, "status.runHistory: tuple should have at most 20 items"),
+    "a list that is longer": (("runHistory",), HISTORY * 21, "status.runHistory: list should have at most 20 items"),
     "another type": (("stages", 1, "attempt"), "first", "status.stages[1].attempt: input should be a valid integer"),
 }  # fmt: skip
 

@@ -6,9 +6,28 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from kubedistill.errors import InvalidManifest
-from kubedistill.manifest.document import read_document
-from kubedistill.manifest.problems import find_problem, quote_value
+from kubedistill.manifest.document import Document, read_document
+from kubedistill.manifest.problems import explain_unknown, find_problem, quote_value
 from kubedistill.v1alpha1 import API_VERSION, KIND, DistillationJob
+
+_METADATA = (
+    "name",
+    "namespace",
+    "labels",
+    "annotations",
+    "generateName",
+    "finalizers",
+    "ownerReferences",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "selfLink",
+    "managedFields",
+)
+"""The fields of Kubernetes' object metadata: the API server refuses others, or drops them without a word."""
 
 
 def load_manifest(path: Path | str) -> DistillationJob:
@@ -23,8 +42,18 @@ def load_manifest(path: Path | str) -> DistillationJob:
                 f"{quote_value(found)} is not {wanted}" if found is not None else "the field is required, and missing"
             )
             raise InvalidManifest(problem, at=document.place((field,)), fix=f"Write {field}: {wanted}")
+    _check_metadata(document)
     try:
         return DistillationJob.model_validate_json(json.dumps(document.values), by_alias=True, by_name=False)
     except ValidationError as error:
         first = find_problem(error, model=DistillationJob, place=document.place)
         raise InvalidManifest(first.problem, at=first.at, fix=first.fix) from error
+
+
+def _check_metadata(document: Document) -> None:
+    """Refuse fields that no object has; the model ignores those that it does not read."""
+    metadata = document.values.get("metadata")
+    for field in metadata if isinstance(metadata, dict) else ():
+        if field not in _METADATA:
+            problem, fix = explain_unknown(field, known=_METADATA)
+            raise InvalidManifest(problem, at=document.place(("metadata", field)), fix=fix)

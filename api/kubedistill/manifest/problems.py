@@ -85,10 +85,7 @@ def _explain(error: ErrorDetails, *, model: type[BaseModel], place: Callable[[Lo
     location, context = error["loc"], error.get("ctx", {})
     problem, fix = error["msg"], _FIXES.get(error["type"], "Choose a value within the limit")
     if error["type"] == "extra_forbidden":
-        known = _known_fields(location[:-1], model=model)
-        near = difflib.get_close_matches(str(location[-1]), known, n=1, cutoff=0.5)
-        problem = f"unknown field `{location[-1]}`"
-        fix = f"Did you mean `{near[0]}`?" if near else f"The fields here are {', '.join(known)}"
+        problem, fix = explain_unknown(str(location[-1]), known=_known_fields(location[:-1], model=model))
     elif error["type"] == "missing":
         problem, fix = "the field is required, and missing", f"Add `{location[-1]}`"
     elif error["type"] == "literal_error":
@@ -99,9 +96,18 @@ def _explain(error: ErrorDetails, *, model: type[BaseModel], place: Callable[[Lo
         problem, _, fix = str(context["error"]).partition("; ")
         fix = (fix[:1].upper() + fix[1:]) or "Set one of them"
     else:
+        if error["type"] in ("too_short", "too_long"):
+            problem = problem.replace("Tuple", "List").replace(" after validation", "")
         problem = f"{problem[:1].lower()}{problem[1:]}, and it is {quote_value(error['input'])}"
         fix = "Give it a value, or remove it" if error["input"] is None else fix
     return Problem(place(location), problem, fix)
+
+
+def explain_unknown(field: str, *, known: Sequence[str]) -> tuple[str, str]:
+    """The problem and the fix where a field is none of those that are known."""
+    near = difflib.get_close_matches(field, known, n=1, cutoff=0.5)
+    fix = f"Did you mean `{near[0]}`?" if near else f"The fields here are {', '.join(known)}"
+    return f"unknown field `{field}`", fix
 
 
 def _quoted(expected: str) -> list[str]:
