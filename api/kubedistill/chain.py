@@ -4,25 +4,27 @@ from dataclasses import dataclass
 from typing import Literal
 
 StageName = Literal["Prepare", "Generate", "Curate", "Train", "Evaluate", "Export"]
+StagePhase = Literal["Preparing", "Generating", "Curating", "Training", "Evaluating", "Exporting"]
 ArtifactName = Literal["rows", "answers", "judge", "dataset", "samples", "student", "report", "export"]
 
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage: the artifacts it makes, the ones it reads, and whether it needs accelerators."""
+    """One stage: the phase of a job in it, the artifacts it makes and reads, and whether it needs accelerators."""
 
     name: StageName
+    phase: StagePhase
     makes: tuple[ArtifactName, ...]
     needs: tuple[ArtifactName, ...]
     accelerated: bool
 
 
 CHAIN: tuple[Stage, ...] = (
-    Stage("Prepare", ("rows",), (), accelerated=False),
-    Stage("Generate", ("answers", "judge"), ("rows",), accelerated=True),
-    Stage("Curate", ("dataset", "samples"), ("rows", "answers", "judge"), accelerated=False),
-    Stage("Train", ("student",), ("samples",), accelerated=True),
-    Stage("Evaluate", ("report",), ("rows", "judge", "dataset", "student"), accelerated=True),
-    Stage("Export", ("export",), ("student", "report"), accelerated=False),
+    Stage("Prepare", "Preparing", ("rows",), (), accelerated=False),
+    Stage("Generate", "Generating", ("answers", "judge"), ("rows",), accelerated=True),
+    Stage("Curate", "Curating", ("dataset", "samples"), ("rows", "answers", "judge"), accelerated=False),
+    Stage("Train", "Training", ("student",), ("samples",), accelerated=True),
+    Stage("Evaluate", "Evaluating", ("report",), ("rows", "judge", "dataset", "student"), accelerated=True),
+    Stage("Export", "Exporting", ("export",), ("student", "report"), accelerated=False),
 )
 STAGES: dict[StageName, Stage] = {stage.name: stage for stage in CHAIN}

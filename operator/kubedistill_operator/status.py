@@ -2,21 +2,17 @@
 
 from typing import Any, Literal
 
-from kubedistill.chain import StageName
+from kubedistill.chain import STAGES, StageName
 from kubedistill.printing import printable_line
+from kubedistill.stages import DONE, TERMINAL, current_stage
 from kubedistill.v1alpha1 import Condition, StageStatus, Status
 from kubedistill.v1alpha1.status import Phase
 from kubedistill.v1alpha1.stored_status import NOT_UNDERSTOOD
 from kubedistill_operator.clock import stamp
 
 Truth = Literal["True", "False", "Unknown"]
-PHASES: dict[StageName, Phase] = {
-    "Prepare": "Preparing", "Generate": "Generating", "Curate": "Curating", "Train": "Training",
-    "Evaluate": "Evaluating", "Export": "Exporting",
-}  # fmt: skip
 MILESTONES = {"DataGenerated": "Generate", "StudentTrained": "Train", "Evaluated": "Evaluate"}
 """Conditions that say a stage is done."""
-_DONE = ("Succeeded", "Skipped")
 _MESSAGE = 1024
 
 
@@ -86,15 +82,14 @@ def is_not_understood(status: Status) -> bool:
 
 def derive_phase(status: Status) -> Phase:
     """The phase that the conditions, and else the current stage, stand for."""
-    current = next((stage for stage in status.stages if stage.state not in _DONE), None)
-    return _phase(status, current)
+    return _phase(status, current_stage(status))
 
 
 def summarise(status: Status, *, now: float, generation: int, deleting: bool = False) -> Status:
     """Derive phase, columns and the conditions that follow from others (kstatus's pair among them)."""
-    current = next((stage for stage in status.stages if stage.state not in _DONE), None)
+    current = current_stage(status)
     phase: Phase = "Deleting" if deleting else _phase(status, current)
-    over = phase in ("Succeeded", "Failed")
+    over = phase in TERMINAL
     status = status.model_copy(
         update={
             "observed_generation": generation,
@@ -109,7 +104,7 @@ def summarise(status: Status, *, now: float, generation: int, deleting: bool = F
     )
     if status.stages:
         for kind, name in MILESTONES.items():
-            done = any(stage.name == name and stage.state in _DONE for stage in status.stages)
+            done = any(stage.name == name and stage.state in DONE for stage in status.stages)
             truth: Truth = "True" if done else "False"
             status = with_condition(
                 status, kind, truth, reason="Done" if done else "Pending", now=now, generation=generation
@@ -129,7 +124,7 @@ def _phase(status: Status, current: StageStatus | None) -> Phase:
     quota = find_condition(status, "QuotaReserved")
     if quota is not None and quota.status == "False":
         return "Queued"
-    return PHASES[(current or status.stages[-1]).name]
+    return STAGES[(current or status.stages[-1]).name].phase
 
 
 def _message(status: Status, current: StageStatus | None) -> str:
@@ -141,7 +136,7 @@ def _message(status: Status, current: StageStatus | None) -> str:
             return f"{found.reason}: {found.message}"
     if current is None:
         return ""
-    done = [stage for stage in status.stages if stage.state in _DONE and stage.message]
+    done = [stage for stage in status.stages if stage.state in DONE and stage.message]
     return current.message or (f"{done[-1].name}: {done[-1].message}" if done else "")
 
 

@@ -10,12 +10,10 @@ from rich.table import Table
 from kubedistill.cli.changes import elapsed, ending, opening, short_time
 from kubedistill.client.job import Job
 from kubedistill.printing import printable_line
+from kubedistill.stages import percent_done
+from kubedistill.symbols import colored_symbol
 from kubedistill.v1alpha1 import StageStatus
 
-_MARKS = {
-    "Succeeded": "[green]✓[/]", "Skipped": "[dim]–[/]", "Failed": "[red]✗[/]", "Running": "[cyan]●[/]",
-    "Starting": "[cyan]○[/]", "Stopping": "[yellow]●[/]",
-}  # fmt: skip
 _PHASES = {"Succeeded": "green", "Failed": "red", "Suspended": "yellow", "Queued": "yellow", "Pending": "yellow",
            "Deleting": "yellow"}  # fmt: skip
 _BAR = 24
@@ -51,19 +49,15 @@ def _stages(job: Job, *, now: datetime) -> Table:
         grid.add_column(justify=justify, no_wrap=True)
     for stage in job.status.stages:
         time = elapsed(stage, now=now)
-        bar = ProgressBar(total=100, completed=_percent(stage), width=_BAR)
+        bar = ProgressBar(total=100, completed=percent_done(stage), width=_BAR)
         grid.add_row(
-            _MARKS.get(stage.state, "[dim]○[/]"),
+            colored_symbol(stage.state),
             _text(stage.name),
             bar,
             _text(_note(stage)),
             "" if time is None else f"[dim]{short_time(time)}[/]",
         )
     return grid
-
-
-def _percent(stage: StageStatus) -> int:
-    return 100 if stage.state in ("Succeeded", "Skipped") else stage.percent
 
 
 def _note(stage: StageStatus) -> str:

@@ -16,10 +16,10 @@ from kubedistill.report.table import headline, table_lines
 from kubedistill.report.words import control_text, gate_details, gate_state
 from kubedistill.runtime_process import Event
 from kubedistill.stored import read_stored_json
+from kubedistill.symbols import colored_symbol
 from kubedistill.v1alpha1 import DistillationJob
 
 _PLAIN_SECONDS = 10
-_MARKS = {"Succeeded": "[green]✓[/]", "Skipped": "[dim]–[/]", "Failed": "[red]✗[/]", "Running": "[cyan]●[/]"}
 
 
 def show(events: Iterable[Event], *, job: DistillationJob) -> int:
@@ -64,7 +64,7 @@ def _show_bars(events: Iterable[Event], *, console: Terminal) -> Event:
     """A bar per stage, with rate and time left."""
     last: Event = {}
     columns = (
-        TextColumn("{task.fields[mark]}"),
+        TextColumn("{task.fields[symbol]}"),
         TextColumn("{task.description:<9}"),
         BarColumn(bar_width=24),
         TextColumn("{task.fields[text]}", markup=False),
@@ -72,7 +72,9 @@ def _show_bars(events: Iterable[Event], *, console: Terminal) -> Event:
     )
     with Progress(SpinnerColumn("dots", finished_text=" "), *columns, console=console) as bars:
         tasks: dict[str, TaskID] = {
-            stage.name: bars.add_task(stage.name, total=None, start=False, mark="[dim]○[/]", text="", visible=False)
+            stage.name: bars.add_task(
+                stage.name, total=None, start=False, symbol=colored_symbol("Pending"), text="", visible=False
+            )
             for stage in CHAIN
         }
         for event in events:
@@ -94,7 +96,7 @@ def _show_bars(events: Iterable[Event], *, console: Terminal) -> Event:
 
 def _show_stage(bars: Progress, task: TaskID, event: Event) -> None:
     state = event["state"]
-    bars.update(task, mark=_MARKS[state], visible=True)
+    bars.update(task, symbol=colored_symbol(state), visible=True)
     if state == "Running":
         bars.start_task(task)
     else:

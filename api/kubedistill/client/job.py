@@ -9,11 +9,10 @@ from pydantic import ValidationError
 from kubedistill.errors import EXIT_FAILED, EXIT_GATE, EXIT_SUCCESS, GateMissed, InvalidManifest, JobFailed
 from kubedistill.manifest.problems import field_path, find_problem
 from kubedistill.runs import wanted_run
+from kubedistill.stages import TERMINAL
 from kubedistill.stored import read_stored
 from kubedistill.v1alpha1 import API_VERSION, KIND, Condition, DistillationJob, Spec, Status, spec_values
 from kubedistill.v1alpha1.stored_status import NOT_UNDERSTOOD, read_status
-
-_OVER = ("Succeeded", "Failed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +48,7 @@ class Job:
     @property
     def is_over(self) -> bool:
         """Whether the run that its spec and annotations ask for has ended."""
-        return self.phase in _OVER and self.wanted_run is None
+        return self.phase in TERMINAL and self.wanted_run is None
 
     @property
     def exit_code(self) -> int:

@@ -20,6 +20,7 @@ from kubedistill.errors import Conflict, InvalidInput, KubedistillError, NoSuchJ
 from kubedistill.files import replace_file
 from kubedistill.marks import CANCEL_ANNOTATION, RERUN_ANNOTATION
 from kubedistill.runtime_process import Process, check_runtime, hear_runtime, start_runtime
+from kubedistill.stages import TERMINAL
 from kubedistill.v1alpha1 import DistillationJob, Status
 from kubedistill.v1alpha1.stored_status import with_both_names
 
@@ -41,7 +42,7 @@ class _LocalJob:
 
     @property
     def is_running(self) -> bool:
-        return self.status.phase not in (None, "Suspended", "Succeeded", "Failed")
+        return self.status.phase not in (None, "Suspended", *TERMINAL)
 
     @property
     def job(self) -> DistillationJob:

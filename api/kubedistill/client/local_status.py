@@ -5,27 +5,23 @@ from pathlib import Path
 from typing import Any
 
 from kubedistill.canonical import digest
-from kubedistill.chain import CHAIN, StageName
+from kubedistill.chain import STAGES, StageName
 from kubedistill.client.evaluation import result_of
 from kubedistill.errors import EXIT_SUCCESS, GateMissed
 from kubedistill.report.models import Report
 from kubedistill.runtime_process import Event
+from kubedistill.stages import new_stages
 from kubedistill.stored import read_stored_json
-from kubedistill.v1alpha1 import Condition, Run, Spec, StageStatus, Status, spec_values
+from kubedistill.v1alpha1 import Condition, Run, Spec, Status, spec_values
 
 LOCAL_RUN = "local"
-_PHASES = {
-    "Prepare": "Preparing", "Generate": "Generating", "Curate": "Curating", "Train": "Training",
-    "Evaluate": "Evaluating", "Export": "Exporting",
-}  # fmt: skip
 _MESSAGE = 1024
 
 
 def begun(spec: Spec, *, handled_requests: tuple[str, ...] = ()) -> Status:
     """A run that has just begun."""
     run = Run(id=spec.run_id or LOCAL_RUN, digest=digest(spec_values(spec)), started_at=_now())
-    stages = tuple(StageStatus(name=stage.name) for stage in CHAIN)
-    return Status(phase="Pending", run=run, stages=stages, handled_requests=handled_requests)
+    return Status(phase="Pending", run=run, stages=new_stages(), handled_requests=handled_requests)
 
 
 def told(status: Status, event: Event) -> Status:
@@ -70,7 +66,7 @@ def _staged(status: Status, event: Event) -> Status:
         changes |= {"attempt": event["attempt"], "started_at": _now()}
     else:
         changes |= {"ended_at": _now(), "eta_seconds": None, "percent": 0 if state == "Failed" else 100}
-    phase = _PHASES[name] if state == "Running" else status.phase
+    phase = STAGES[name].phase if state == "Running" else status.phase
     update = {"phase": phase, "stage": name, "progress": "", "message": changes["message"]}
     return _with_stage(status, name, changes).model_copy(update=update)
 

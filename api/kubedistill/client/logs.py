@@ -11,6 +11,7 @@ from kubedistill.client.request import Operation, Request, Values
 from kubedistill.client.storage import JobStore, find_store, log_names, read_logs
 from kubedistill.errors import InvalidInput, KubedistillError, NotKept
 from kubedistill.marks import ATTEMPT_LABEL, JOB_UID_LABEL, STAGE_LABEL
+from kubedistill.stages import LIVE
 from kubedistill.v1alpha1 import StageStatus
 
 _DRIVERS = ("driver", "ray-head")
@@ -61,7 +62,7 @@ def _choose(job: Job, wanted: str | None) -> StageStatus:
     if not tried:
         at, fix = f"{job.namespace}/{job.name}", f"`kubedistill watch {job.name}` follows it"
         raise NotKept(f"no stage has begun; the job is {job.phase}", at=at, fix=fix)
-    return next((one for one in tried if one.state in ("Starting", "Running", "Stopping")), tried[-1])
+    return next((one for one in tried if one.state in LIVE), tried[-1])
 
 
 def _pod_logs(job: Job, stage: StageStatus) -> Operation[tuple[list[Log], str]]:

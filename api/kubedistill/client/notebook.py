@@ -5,13 +5,14 @@ from html import escape
 from typing import TYPE_CHECKING
 
 from kubedistill.printing import printable_line
+from kubedistill.stages import percent_done
+from kubedistill.symbols import symbol
 
 if TYPE_CHECKING:
     from kubedistill.client.evaluation import Comparison
     from kubedistill.client.job import Job
     from kubedistill.v1alpha1 import StageStatus
 
-_MARKS = {"Succeeded": "✓", "Skipped": "–", "Failed": "✗", "Running": "●", "Starting": "●", "Stopping": "●"}
 _BAR = (
     '<span style="display:inline-block;width:120px;height:8px;border-radius:4px;background:#8883;overflow:hidden">'
     '<span style="display:block;width:{percent}%;height:8px;background:#2f81f7"></span></span>'
@@ -21,7 +22,7 @@ _BAR = (
 def job_html(job: "Job") -> str:
     """A job: its phase, its stages with their progress, and what came out."""
     rows = [
-        (_MARKS.get(stage.state, "○"), _text(stage.name), _text(stage.state), _bar(stage), _text(stage.message))
+        (symbol(stage.state), _text(stage.name), _text(stage.state), _bar(stage), _text(stage.message))
         for stage in job.status.stages
     ]
     models = f"{job.spec.teachers[0].model.source} → {job.spec.student.model.source}"
@@ -50,7 +51,7 @@ def _text(text: str) -> str:
 
 
 def _bar(stage: "StageStatus") -> str:
-    return _BAR.format(percent=100 if stage.state in ("Succeeded", "Skipped") else stage.percent)
+    return _BAR.format(percent=percent_done(stage))
 
 
 def _result(job: "Job") -> str:

@@ -4,13 +4,10 @@ from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
-from kubedistill.chain import ArtifactName, StageName
+from kubedistill.chain import ArtifactName, StageName, StagePhase
 from kubedistill.v1alpha1.base import Model, keyed_by
 
-Phase = Literal[
-    "Pending", "Queued", "Preparing", "Generating", "Curating", "Training", "Evaluating", "Exporting",
-    "Succeeded", "Failed", "Suspended", "Deleting",
-]  # fmt: skip
+Phase = Literal["Pending", "Queued", StagePhase, "Succeeded", "Failed", "Suspended", "Deleting"]
 Text = Annotated[str, Field(max_length=1024)]
 Short = Annotated[str, Field(max_length=253)]
 Natural = Annotated[int, Field(ge=0)]

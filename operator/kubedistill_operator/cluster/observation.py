@@ -13,6 +13,7 @@ from typing import Any
 
 from kubedistill.chain import STAGES, StageName
 from kubedistill.manifest.settings import Settings
+from kubedistill.stages import LIVE, current_stage
 from kubedistill.v1alpha1 import Run, StageStatus
 from kubedistill_operator.children.pods import config_map_folders
 from kubedistill_operator.cluster.channel_reading import read_channel
@@ -38,8 +39,6 @@ from kubedistill_operator.observed import Attempt, Child, ChildKind, Frozen, Obs
 from kubedistill_operator.plan import Manifest
 
 log = logging.getLogger(__name__)
-_OVER = ("Succeeded", "Skipped")
-_UNDER_WAY = ("Starting", "Running", "Stopping", "Failed")
 
 Group = tuple[str, str, str]
 """(run, stage, attempt), as labels have them."""
@@ -54,7 +53,7 @@ class Look:
 
     def still_shows(self, before: Job, after: Job) -> bool:
         """Whether it shows enough of a job of which nothing but the status has changed since, by us."""
-        old, new = current_stage(before), current_stage(after)
+        old, new = attempted_stage(before), attempted_stage(after)
         runs = [job.status.run.id if job.status.run else None for job in (before, after)]
         if runs[0] is None or runs[0] != runs[1]:
             return False
@@ -92,7 +91,7 @@ class Observer:
         """
         if job.not_understood:
             raise NotUnderstood(job.not_understood)
-        stage = current_stage(job)
+        stage = attempted_stage(job)
         attempt, earlier = await self._read_attempt(job, stage), tuple[Attempt, ...]()
         if thorough := thorough or stage is None or stage.state == "Failed":
             attempt, earlier = await self._list_attempts(job, stage, attempt)
@@ -170,7 +169,7 @@ class Observer:
 
     def _recall_pods(self, attempt: Attempt, job: Job) -> Attempt:
         """An attempt with the pods that failed just before and are gone by now: among its own once it is over."""
-        stage, run = current_stage(job), job.status.run
+        stage, run = attempted_stage(job), job.status.run
         comes_up = attempt.child is not None and attempt.child.state == "Waiting"
         if stage is None or run is None or (attempt.is_live and not comes_up):
             return attempt
@@ -244,10 +243,10 @@ class Observer:
         return tuple(name for name, there in zip(wanted, found, strict=True) if not there)
 
 
-def current_stage(job: Job) -> StageStatus | None:
-    """The stage whose latest attempt is not settled yet; None where there is no such attempt."""
-    stage = next((one for one in job.status.stages if one.state not in _OVER), None)
-    return stage if stage is not None and stage.child and stage.state in _UNDER_WAY else None
+def attempted_stage(job: Job) -> StageStatus | None:
+    """Return the stage whose latest attempt is not settled yet; None where there is no such attempt."""
+    stage = current_stage(job.status)
+    return stage if stage is not None and stage.child and stage.state in (*LIVE, "Failed") else None
 
 
 def child_kind(stage: StageName) -> ChildKind:

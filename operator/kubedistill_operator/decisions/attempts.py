@@ -8,6 +8,7 @@ from dataclasses import replace
 from kubedistill.canonical import text_digest
 from kubedistill.chain import CHAIN, ArtifactName
 from kubedistill.errors import InvalidInput
+from kubedistill.stages import DONE
 from kubedistill.v1alpha1 import Result, StageStatus
 from kubedistill_operator.children.attempt import build_children
 from kubedistill_operator.clock import seconds_of, seconds_since, stamp
@@ -15,7 +16,7 @@ from kubedistill_operator.decisions.causes import Cause, backoff
 from kubedistill_operator.decisions.ends import conclude, fail_run
 from kubedistill_operator.decisions.pool_limits import holding, lack_of_room
 from kubedistill_operator.decisions.requests import make_request
-from kubedistill_operator.decisions.situation import OVER, Situation
+from kubedistill_operator.decisions.situation import Situation
 from kubedistill_operator.names import child_name
 from kubedistill_operator.observed import Rival
 from kubedistill_operator.plan import Deletion, Event, Plan
@@ -58,7 +59,7 @@ def sweep_children(situation: Situation) -> Plan | None:
     """Delete earlier children: after childRetentionSeconds, and at once where they failed or only sidecars run."""
     spec = situation.live_spec or (situation.run.spec if situation.run else None)
     retention = spec.child_retention_seconds if spec else 0
-    done = {stage.child: stage for stage in situation.status.stages if stage.state in OVER and stage.child}
+    done = {stage.child: stage for stage in situation.status.stages if stage.state in DONE and stage.child}
     due = []
     for attempt in situation.observed.earlier:
         child = attempt.child

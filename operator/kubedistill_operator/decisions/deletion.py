@@ -3,8 +3,9 @@
 Each takes a Situation and gives a Plan, or None where it has nothing to say. None calls another.
 """
 
+from kubedistill.stages import LIVE
 from kubedistill_operator.decisions.ends import ask_to_leave, come_to_rest
-from kubedistill_operator.decisions.situation import LIVE, Situation
+from kubedistill_operator.decisions.situation import Situation
 from kubedistill_operator.plan import Deletion, Plan
 
 

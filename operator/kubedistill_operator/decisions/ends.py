@@ -3,17 +3,17 @@
 from dataclasses import replace
 from typing import Any, Literal
 
+from kubedistill.stages import LIVE, WORKING
 from kubedistill.v1alpha1 import Restarts, StageStatus, Status
 from kubedistill_operator.clock import seconds_since, stamp
 from kubedistill_operator.decisions.causes import Cause
-from kubedistill_operator.decisions.situation import LIVE, Situation
+from kubedistill_operator.decisions.situation import Situation
 from kubedistill_operator.names import out_name
 from kubedistill_operator.plan import Event, Plan, StopRequest
 from kubedistill_operator.status import find_condition, increase, is_true, with_run, with_stage, without_conditions
 
 GRACEFUL = ("Suspended", "Superseded", "Cancelled", "Deleted")
 """Reasons for which a driver is given time to save."""
-UNTIL_OVER = ("Starting", "Running")
 Outcome = Literal["Succeeded", "Failed", "Stopped"]
 _STATES: dict[Outcome, str] = {"Succeeded": "Succeeded", "Failed": "Stopping", "Stopped": "Pending"}
 _EVENTS: dict[Outcome, str] = {"Succeeded": "StageSucceeded", "Failed": "AttemptFailed", "Stopped": "AttemptStopped"}
@@ -23,7 +23,7 @@ _DIGITS = 3
 def ask_to_leave(situation: Situation, *, reason: str) -> Plan | None:
     """Ask an attempt that is under way to save and leave; None where there is none."""
     stage = situation.current
-    if stage is None or stage.state not in UNTIL_OVER:
+    if stage is None or stage.state not in WORKING:
         return None
     status = with_stage(
         account(situation),

@@ -7,13 +7,14 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from kubedistill.runs import wanted_run
+from kubedistill.stages import new_stages
 from kubedistill.v1alpha1 import Run, RunRecord
 from kubedistill_operator.clock import seconds_since, stamp
 from kubedistill_operator.decisions.cost_labels import cost_labels
 from kubedistill_operator.decisions.ends import ask_to_leave, fail_run
 from kubedistill_operator.decisions.freeze import freeze, frozen_manifest, has_digest, spec_digest
 from kubedistill_operator.decisions.placement import find_obstacle
-from kubedistill_operator.decisions.situation import Situation, fresh_stages
+from kubedistill_operator.decisions.situation import Situation
 from kubedistill_operator.names import CANCEL_ANNOTATION, RELEASE_ANNOTATION, RERUN_ANNOTATION
 from kubedistill_operator.observed import Attempt
 from kubedistill_operator.plan import Deletion, Event, Plan
@@ -107,7 +108,7 @@ def start_run(situation: Situation) -> Plan | None:
     status = without_conditions(status, *_PER_RUN)
     status = situation.say(status, "Validated", "True", reason="Valid")
     status = status.model_copy(
-        update={"run": run, "stages": fresh_stages(), "result": None, "handled_requests": _handled(situation, "rerun")}
+        update={"run": run, "stages": new_stages(), "result": None, "handled_requests": _handled(situation, "rerun")}
     )
     return Plan(
         status=status,

@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from kubedistill.contract import StageResult
+from kubedistill.stages import LIVE, WORKING, new_stages
 from kubedistill.v1alpha1 import ArtifactStatus, Result, StageStatus
 from kubedistill_operator.clock import seconds_since, stamp
 from kubedistill_operator.decisions.causes import (
@@ -29,7 +30,6 @@ from kubedistill_operator.decisions.diagnosis import (
 )
 from kubedistill_operator.decisions.ends import (
     GRACEFUL,
-    UNTIL_OVER,
     account,
     active_seconds,
     charge,
@@ -37,7 +37,7 @@ from kubedistill_operator.decisions.ends import (
     fail_run,
     is_spent,
 )
-from kubedistill_operator.decisions.situation import Situation, fresh_stages
+from kubedistill_operator.decisions.situation import Situation
 from kubedistill_operator.names import attempt_token, out_name
 from kubedistill_operator.observed import Attempt, Child
 from kubedistill_operator.plan import Deletion, Event, Plan, StopRequest
@@ -56,7 +56,7 @@ def record_restart(situation: Situation) -> Plan | None:
     The head was lost to infrastructure, unless its container shows that it was killed for its memory.
     """
     stage, channel, run = situation.current, situation.observed.attempt.channel, situation.run
-    if stage is None or stage.state not in UNTIL_OVER or channel is None or run is None:
+    if stage is None or stage.state not in WORKING or channel is None or run is None:
         return None
     number = max(1, stage.starts) + 1
     if channel.starts < number:
@@ -78,7 +78,7 @@ def record_restart(situation: Situation) -> Plan | None:
 def record_success(situation: Situation) -> Plan | None:
     """A valid result of the current owner decides, whatever the child says of itself."""
     stage, result, channel = situation.current, valid_result(situation), situation.observed.attempt.channel
-    if stage is None or result is None or result.outcome != "Succeeded" or stage.state not in (*UNTIL_OVER, "Stopping"):
+    if stage is None or result is None or result.outcome != "Succeeded" or stage.state not in LIVE:
         return None
     plan = end_attempt(
         situation,
@@ -121,7 +121,7 @@ def enforce_deadline(situation: Situation) -> Plan | None:
 def record_failure(situation: Situation) -> Plan | None:
     """Charge an attempt that ended without success to its cause, once, and retry while the budget lasts."""
     stage = situation.current
-    if stage is None or stage.state not in UNTIL_OVER:
+    if stage is None or stage.state not in WORKING:
         return None
     blame = _blame(situation, stage)
     if blame is None:
@@ -137,7 +137,7 @@ def note_end(situation: Situation) -> Plan | None:
     What its pods show is written down at once, since a RayJob's pods are gone before the grace is over.
     """
     stage, child = situation.current, situation.observed.attempt.child
-    if stage is None or stage.state not in UNTIL_OVER or not stage.child_uid or valid_result(situation) is not None:
+    if stage is None or stage.state not in WORKING or not stage.child_uid or valid_result(situation) is not None:
         return None
     if child is not None and child.uid == stage.child_uid and situation.observed.attempt.is_live:
         return None
@@ -258,7 +258,7 @@ def _rewind(situation: Situation, blame: Blame) -> Plan:
     assert plan.status is not None, "an end is written down"
     old = {stage.name: stage for stage in plan.status.stages}
     stages = tuple(
-        fresh.model_copy(update={name: getattr(old[fresh.name], name) for name in _KEPT}) for fresh in fresh_stages()
+        fresh.model_copy(update={name: getattr(old[fresh.name], name) for name in _KEPT}) for fresh in new_stages()
     )
     status = with_run(plan.status, rewound=True, counted_at="").model_copy(update={"stages": stages})
     return replace(plan, status=status, events=(*plan.events, Event("Rewound", blame.message, "Warning")))

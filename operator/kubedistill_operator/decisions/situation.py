@@ -2,16 +2,14 @@
 
 from dataclasses import dataclass
 
-from kubedistill.chain import CHAIN, STAGES, ArtifactName, Stage
+from kubedistill.chain import STAGES, ArtifactName, Stage
 from kubedistill.manifest.settings import Settings
+from kubedistill.stages import TERMINAL, current_stage
 from kubedistill.v1alpha1 import Spec, StageStatus, Status
 from kubedistill_operator.decisions.freeze import FrozenRun
 from kubedistill_operator.job import Job
 from kubedistill_operator.observed import Attempt, Observed
 from kubedistill_operator.status import Truth, with_condition
-
-OVER = ("Succeeded", "Skipped")
-LIVE = ("Starting", "Running", "Stopping")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +35,12 @@ class Situation:
     @property
     def is_over(self) -> bool:
         """Whether the run has ended for good."""
-        return self.status.phase in ("Succeeded", "Failed") and self.status.run is not None
+        return self.status.phase in TERMINAL and self.status.run is not None
 
     @property
     def current(self) -> StageStatus | None:
         """The first stage that is not done; None where all are."""
-        return next((stage for stage in self.status.stages if stage.state not in OVER), None)
+        return current_stage(self.status)
 
     @property
     def chain_stage(self) -> Stage:
@@ -72,8 +70,3 @@ class Situation:
             return True
         lost = self.settings.node_lost_seconds
         return any(not pod.is_gone(self.now, node_lost_seconds=lost) for pod in attempt.pods)
-
-
-def fresh_stages() -> tuple[StageStatus, ...]:
-    """All stages of the chain, none begun."""
-    return tuple(StageStatus(name=stage.name) for stage in CHAIN)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from kubedistill.chain import CHAIN
 from kubedistill.contract import StageProgress
+from kubedistill.stages import WORKING
 from kubedistill.v1alpha1 import StageStatus, Status
 from kubedistill_operator.clock import seconds_since, stamp
 from kubedistill_operator.decisions.diagnosis import describe_remains, diagnose, find_refusal
@@ -69,7 +70,7 @@ def note_admission(situation: Situation) -> Plan | None:
     """A child that waited is let in; one that also ended before anybody looked is known by its driver."""
     stage, attempt = situation.current, situation.observed.attempt
     quota = find_condition(situation.status, "QuotaReserved")
-    if stage is None or stage.state not in ("Starting", "Running") or quota is None or quota.status == "True":
+    if stage is None or stage.state not in WORKING or quota is None or quota.status == "True":
         return None
     if not (attempt.child.admitted if attempt.child is not None else attempt.has_started):
         return None
@@ -189,7 +190,7 @@ def enforce_progress(situation: Situation) -> Plan | None:
 def follow(situation: Situation) -> Plan | None:
     """Carry what the driver says into the status."""
     stage, child = situation.current, situation.observed.attempt.child
-    if stage is None or stage.state not in ("Starting", "Running") or child is None or child.state != "Running":
+    if stage is None or stage.state not in WORKING or child is None or child.state != "Running":
         return None
     status = situation.say(situation.status, "Progressing", "True", reason=stage.name)
     status = with_run(status, counted_at=_counted_at(situation))

@@ -3,17 +3,17 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from kubedistill.stages import TERMINAL, current_stage, percent_done
 from kubedistill.v1alpha1 import StageStatus, Status
 from kubedistill_operator.clock import seconds_of
 from kubedistill_operator.job import Job
 from kubedistill_operator.status import find_condition, is_not_understood
 
 _LABEL, _REASON = 128, 63
-_OVER = ("Succeeded", "Skipped")
 _TROUBLES = (("Failed", "True"), ("Validated", "False"))
 _WAITS = (("QuotaReserved", "False"), ("Progressing", "False"))
 """Conditions that are not as they should be; the first that holds is why the job is where it is."""
-_AT_REST = ("Succeeded", "Failed", "Suspended", "Deleting")
+_AT_REST = (*TERMINAL, "Suspended", "Deleting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ def read_facts(job: Job) -> Facts:
     """The facts of a job as its status has them."""
     spec, status = job.spec, job.status
     stages = status.stages
-    over = status.phase in ("Succeeded", "Failed")
+    over = status.phase in TERMINAL
     current = None if over else current_stage(status)
     trouble = _trouble(status)
     return Facts(
@@ -80,11 +80,6 @@ def read_facts(job: Job) -> Facts:
     )
 
 
-def current_stage(status: Status) -> StageStatus | None:
-    """The first stage that is not done; None where all are."""
-    return next((stage for stage in status.stages if stage.state not in _OVER), None)
-
-
 def _trouble(status: Status) -> tuple[tuple[str, str, str], ...]:
     if is_not_understood(status):
         return _named(status, "Stalled", "True")
@@ -110,4 +105,4 @@ def _ratio(stages: tuple[StageStatus, ...]) -> float:
     """How much of the chain is done: every stage counts the same, since nobody knows how long each will take."""
     if not stages:
         return 0.0
-    return sum(1.0 if stage.state in _OVER else stage.percent / 100 for stage in stages) / len(stages)
+    return sum(percent_done(stage) / 100 for stage in stages) / len(stages)

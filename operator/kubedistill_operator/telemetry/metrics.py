@@ -13,6 +13,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disa
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 
 from kubedistill.manifest.settings import metric_label
+from kubedistill.stages import TERMINAL, WORKING
 from kubedistill.v1alpha1.status import Phase, StageStatus, Status
 from kubedistill_operator.clock import seconds_of
 from kubedistill_operator.job import Job, Key
@@ -28,7 +29,6 @@ _QUEUE = {"name": "distillationjob"}
 _FAST = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _LONG = (1, *(2.5 * 2**n for n in range(19)))
 """1 s to 7.6 days."""
-_OVER: Final = ("Succeeded", "Failed")
 _JOB: Final = ("namespace", "name")
 _STAGE: Final = (*_JOB, "stage")
 _KIND: Final = ("namespace", "strategy", "stage", "result")
@@ -127,11 +127,11 @@ class Metrics:
                 labels = {"namespace": job.namespace, "strategy": strategy, "stage": stage.name}
                 seconds = _between(stage.started_at, stage.ended_at)
                 self.stage_seconds.labels(**labels, result=_result(stage)).observe(seconds)
-        for result in _OVER:  # from the start of a run, so that its end is an increase
+        for result in TERMINAL:  # from the start of a run, so that its end is an increase
             self.finished.labels(namespace=job.namespace, strategy=strategy, result=result)
         if (waited := _queue_wait(job.status, after)) is not None:
             self.queue_wait.labels(namespace=job.namespace).observe(waited)
-        if after.phase in _OVER and job.status.phase != after.phase and after.run is not None:
+        if after.phase in TERMINAL and job.status.phase != after.phase and after.run is not None:
             labels = {"namespace": job.namespace, "strategy": strategy, "result": after.phase}
             self.finished.labels(**labels).inc()
             ended = max((stage.ended_at for stage in after.stages), default="")
@@ -240,7 +240,7 @@ def _add(families: dict[str, Metric], job: list[str], facts: Facts, work: Work |
 def _has_ended(before: StageStatus, after: StageStatus) -> bool:
     """Whether an attempt has ended with this change: it succeeded, failed or is on its way out for a retry."""
     ended = ("Succeeded", "Failed", "Stopping")
-    return before.state in ("Starting", "Running") and after.state in ended and after.attempt == before.attempt
+    return before.state in WORKING and after.state in ended and after.attempt == before.attempt
 
 
 def _result(stage: StageStatus) -> str:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from kubedistill.chain import STAGES, ArtifactName
 from kubedistill.manifest.settings import DefaultStorage
+from kubedistill.stages import LIVE, TERMINAL, current_stage
 from kubedistill.v1alpha1 import Status
 from kubedistill_operator.clock import seconds_of
 from kubedistill_operator.decisions.stores import Store, find_store
@@ -17,11 +18,9 @@ from kubedistill_operator.job import Job, Key
 from kubedistill_operator.names import CANCEL_ANNOTATION, RERUN_ANNOTATION
 from kubedistill_operator.observed import Rival
 from kubedistill_operator.status import is_not_understood
-from kubedistill_operator.telemetry.facts import Facts, current_stage, read_facts
+from kubedistill_operator.telemetry.facts import Facts, read_facts
 from kubedistill_operator.telemetry.work import Work
 
-_ACTIVE = ("Starting", "Running", "Stopping")
-_OVER = ("Succeeded", "Failed")
 _WOKEN = 2
 """Jobs that are woken for one place; there are more where one of them can't take it, and they look again by time."""
 
@@ -189,14 +188,14 @@ class Table:
 def make_entry(job: Job, *, storage: DefaultStorage) -> Entry:
     """What to remember of a job."""
     status = job.status
-    over = status.phase in _OVER
+    over = status.phase in TERMINAL
     return Entry(
         uid=job.uid,
         version=job.resource_version,
         created=job.created,
         # Nobody knows what a job does whose status is not understood: it may have a child.
-        active=any(stage.state in _ACTIVE for stage in status.stages) or (bool(job.not_understood) and not over),
-        gpus={stage.pool: stage.gpus for stage in status.stages if stage.state in _ACTIVE and stage.gpus},
+        active=any(stage.state in LIVE for stage in status.stages) or (bool(job.not_understood) and not over),
+        gpus={stage.pool: stage.gpus for stage in status.stages if stage.state in LIVE and stage.gpus},
         waits_for=_waits_for(job),
         quiet=over and not job.deleting and not _needs_word(job) and not _asks(job),
         store=_find_store(job, storage=storage),
@@ -216,7 +215,7 @@ def _find_store(job: Job, *, storage: DefaultStorage) -> Store:
 
 def _making(status: Status) -> dict[ArtifactName, str]:
     """The keys of the artifacts that the job's child makes, if it has one; Prepare has named them before."""
-    active = next((stage for stage in status.stages if stage.state in _ACTIVE), None)
+    active = next((stage for stage in status.stages if stage.state in LIVE), None)
     makes = STAGES[active.name].makes if active is not None else ()
     return {name: key for name, key in _artifacts(status, complete=False).items() if name in makes}
 

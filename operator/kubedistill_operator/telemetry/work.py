@@ -3,9 +3,10 @@
 from dataclasses import dataclass, field
 from typing import Final
 
+from kubedistill.stages import current_stage
 from kubedistill.v1alpha1 import Status
 from kubedistill_operator.observed import Channel
-from kubedistill_operator.telemetry.facts import Facts, current_stage
+from kubedistill_operator.telemetry.facts import Facts
 
 FIGURES: Final = {
     "Generate": {"samples_generated": "answers", "tokens_generated": "tokens"},
