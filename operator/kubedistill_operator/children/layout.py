@@ -12,6 +12,7 @@ from kubedistill.manifest.problems import Location, field_path, find_problem
 from kubedistill.manifest.settings import Pool, Resources
 from kubedistill.v1alpha1 import Spec, StageResources
 from kubedistill_operator.children.quantities import cores, times
+from kubedistill_operator.observed import ChildKind
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +74,11 @@ class _Demand:
     gpus: int
 
 
+def child_kind(stage: StageName) -> ChildKind:
+    """Return what an attempt at a stage is: a RayJob where the stage needs accelerators, else a Job."""
+    return "RayJob" if STAGES[stage].accelerated else "Job"
+
+
 def lay_out(stage: StageName, spec: Spec, *, namespace: str, pools: Mapping[str, Pool], resources: Resources) -> Layout:
     """The pods of a stage; `resources` is for those that no pool and no override says anything about.
 
@@ -116,7 +122,7 @@ def _find_place(
     field, name = f"spec.stages.{stage.lower()}.pool", override.pool
     if name is None and stage == "Generate":
         field, name = "spec.teachers[0].resources.pool", spec.teachers[0].resources.pool
-    elif name is None and STAGES[stage].accelerated:
+    elif name is None and child_kind(stage) == "RayJob":
         field, name = "spec.student.resources.pool", spec.student.resources.pool
     if name is None:
         return _Place(None, None, field)

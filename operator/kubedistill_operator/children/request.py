@@ -4,11 +4,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kubedistill.chain import STAGES, StageName
+from kubedistill.chain import StageName
 from kubedistill.contract import StageJob
 from kubedistill.manifest.settings import Images, Pool, Settings
 from kubedistill.v1alpha1 import API_VERSION, KIND, Queue, Spec
 from kubedistill_operator import names
+from kubedistill_operator.children.layout import child_kind
 from kubedistill_operator.observed import ChildKind
 
 _QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
@@ -54,8 +55,8 @@ class ChildRequest:
 
     @property
     def kind(self) -> ChildKind:
-        """RayJob for the stages that need accelerators, else Job."""
-        return "RayJob" if STAGES[self.stage].accelerated else "Job"
+        """What the child is."""
+        return child_kind(self.stage)
 
     @property
     def name(self) -> str:

@@ -11,10 +11,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from kubedistill.chain import STAGES, StageName
 from kubedistill.manifest.settings import Settings
 from kubedistill.stages import LIVE, current_stage
 from kubedistill.v1alpha1 import Run, StageStatus
+from kubedistill_operator.children.layout import child_kind
 from kubedistill_operator.children.pods import config_map_folders
 from kubedistill_operator.cluster.channel_reading import read_channel
 from kubedistill_operator.cluster.child_reading import check_frozen, is_owned, read_child, read_frozen
@@ -35,7 +35,7 @@ from kubedistill_operator.names import (
     labels,
     out_name,
 )
-from kubedistill_operator.observed import Attempt, Child, ChildKind, Frozen, Observed, Pod, first_idle
+from kubedistill_operator.observed import Attempt, Child, Frozen, Observed, Pod, first_idle
 from kubedistill_operator.plan import Manifest
 
 log = logging.getLogger(__name__)
@@ -247,11 +247,6 @@ def attempted_stage(job: Job) -> StageStatus | None:
     """Return the stage whose latest attempt is not settled yet; None where there is no such attempt."""
     stage = current_stage(job.status)
     return stage if stage is not None and stage.child and stage.state in (*LIVE, "Failed") else None
-
-
-def child_kind(stage: StageName) -> ChildKind:
-    """What an attempt at a stage is."""
-    return "RayJob" if STAGES[stage].accelerated else "Job"
 
 
 def _is_steady(stage: StageStatus, attempt: Attempt) -> bool:

@@ -9,6 +9,7 @@ from kubedistill.chain import CHAIN
 from kubedistill.contract import StageProgress
 from kubedistill.stages import WORKING
 from kubedistill.v1alpha1 import StageStatus, Status
+from kubedistill_operator.children.layout import child_kind
 from kubedistill_operator.clock import seconds_since, stamp
 from kubedistill_operator.decisions.diagnosis import describe_remains, diagnose, find_refusal
 from kubedistill_operator.decisions.ends import GRACEFUL, count_gpus, end_attempt, fail_run
@@ -251,7 +252,7 @@ def _remains(situation: Situation) -> list[Attempt]:
     running = [attempt for attempt in situation.observed.earlier if situation.runs(attempt)]
     if stage.name == CHAIN[0].name:
         return running
-    return [attempt for attempt in running if not attempt.is_job] if situation.chain_stage.accelerated else []
+    return [attempt for attempt in running if not attempt.is_job] if child_kind(stage.name) == "RayJob" else []
 
 
 def _are_ending(attempts: Sequence[Attempt], *, situation: Situation, waited: float) -> bool:
