@@ -9,11 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from kubedistill.canonical import canonical_json, digest
 from kubedistill.errors import BadCredentials, InvalidModel
-from kubedistill.paths import uri_path
+from kubedistill.paths import local_path
 from kubedistill_runtime.storage.store import Store
 
 HUB_SCHEME = "hf://"
@@ -211,11 +210,9 @@ def _first_line(error: Exception) -> str:
 
 
 def _folder(source: str, *, data_root: Path, at: str) -> Path:
-    named = uri_path(source, root=data_root, at=at)
-    if named is None:
-        fix = "Use hf://, a file:// URI or a path"
-        raise InvalidModel(f"models of scheme '{urlsplit(source).scheme}' are not served yet", at=at, fix=fix)
-    path = named.resolve()
+    path = local_path(
+        source, root=data_root, at=at, fix="Use hf://, a file:// URI or a path", error=InvalidModel
+    ).resolve()
     if not path.is_dir():
         raise InvalidModel(f"{path} is not a folder", at=at, fix=_SAVE)
     return path

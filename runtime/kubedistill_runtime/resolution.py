@@ -7,12 +7,11 @@ import datetime
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
-from urllib.parse import urlsplit
 
 from kubedistill.chain import ArtifactName
 from kubedistill.contract import StageJob
 from kubedistill.errors import InvalidData, InvalidInput, InvalidManifest
-from kubedistill.paths import entry_path, uri_path
+from kubedistill.paths import entry_path, local_path
 from kubedistill.v1alpha1 import DataSource, Spec, StudentModel, TeacherModel
 from kubedistill_runtime.checks.tokenizers import compare_tokenizers, format_difference
 from kubedistill_runtime.keys import compute_keys, digest_chat_format
@@ -147,11 +146,7 @@ def data_path(source: DataSource, *, job: StageJob, at: str) -> Path:
             raise InvalidManifest(f"ConfigMap {reference.name!r} is not given", at=f"{at}.configMapKeyRef", fix=fix)
         return entry_path(Path(job.config_maps[reference.name]), reference.key, at=f"{at}.configMapKeyRef.key")
     assert source.uri is not None, "the resource model asks for exactly one source"
-    path = uri_path(source.uri, root=root_path(job.data_root), at=f"{at}.uri")
-    if path is None:
-        problem = f"data of scheme '{urlsplit(source.uri).scheme}' is not served yet"
-        raise InvalidManifest(problem, at=f"{at}.uri", fix="Use a file:// URI or a path")
-    return path
+    return local_path(source.uri, root=root_path(job.data_root), at=f"{at}.uri")
 
 
 def find_data(job: StageJob, split: Split) -> Path:

@@ -8,31 +8,44 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import kubedistill
-from kubedistill.errors import InvalidManifest
-from kubedistill.paths import entry_path, uri_path
+from kubedistill.errors import InvalidManifest, InvalidModel
+from kubedistill.paths import Location, entry_path, local_path, locate
 
 ROOT = Path("/store")
-PATHS = {
-    "data/train.jsonl": "/store/data/train.jsonl",
-    "../shared/model": "/store/../shared/model",
-    "/absolute": "/absolute",
-    "50%25 off": "/store/50%25 off",
-    "file:///a%20b/c": "/a b/c",
-    "s3://bucket/key": None,
-    "hf://organisation/name": None,
+LOCATIONS = {
+    "": Location("", ROOT),
+    "data/train.jsonl": Location("", ROOT / "data/train.jsonl"),
+    "../shared/model": Location("", Path("/store/../shared/model")),
+    "/absolute": Location("", Path("/absolute")),
+    "50%25 off": Location("", ROOT / "50%25 off"),
+    "file:///a%20b/c": Location("file", Path("/a b/c")),
+    "FILE:///a": Location("file", Path("/a")),
+    "s3://bucket/key": Location("s3", None),
+    "hf://organisation/name": Location("hf", None),
 }
 
 
-@pytest.mark.parametrize("uri", PATHS)
+@pytest.mark.parametrize("uri", LOCATIONS)
 def test_a_uri_is_a_path_or_has_another_scheme(uri: str) -> None:
-    found = uri_path(uri, root=ROOT, at="spec.data.train.uri")
-    assert (None if found is None else str(found)) == PATHS[uri]
+    assert locate(uri, root=ROOT, at="spec.data.train.uri") == LOCATIONS[uri]
+
+
+@pytest.mark.parametrize("uri", LOCATIONS)
+def test_another_scheme_is_refused_at_its_field_where_a_path_is_needed(uri: str) -> None:
+    at, expected = "spec.student.model.source", LOCATIONS[uri].path
+    if expected is not None:
+        assert local_path(uri, root=ROOT, at=at) == expected
+        return
+    with pytest.raises(InvalidModel) as caught:
+        local_path(uri, root=ROOT, at=at, error=InvalidModel)
+    assert caught.value.at == at
+    assert LOCATIONS[uri].scheme in caught.value.problem
 
 
 @pytest.mark.parametrize("uri", ["file:///a%00b", "a\0b"])
 def test_a_null_byte_is_no_path(uri: str) -> None:
     with pytest.raises(InvalidManifest) as caught:
-        uri_path(uri, root=ROOT, at="spec.data.train.uri")
+        locate(uri, root=ROOT, at="spec.data.train.uri")
     assert caught.value.at == "spec.data.train.uri"
 
 
@@ -47,14 +60,25 @@ def test_an_entry_is_in_its_folder_or_refused(name: str) -> None:
         assert (found.parent, found.name) == (ROOT, name)
 
 
-def test_nothing_else_turns_a_uri_into_a_path() -> None:
-    """What decodes a URI makes a path of it; the importer makes a name of one, and the policy compares two."""
+def users_of(*names: str) -> set[str]:
+    """The product's modules that use one of these names."""
     folder = Path(kubedistill.__file__).parents[2]
-    found = {
+    return {
         path.relative_to(folder).as_posix()
         for root in ("api", "operator", "runtime")
         for path in (folder / root).rglob("*.py")
-        if any(getattr(node, "id", "") == "unquote" for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+        if any(getattr(node, "id", "") in names for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
     }
+
+
+def test_nothing_else_turns_a_uri_into_a_path() -> None:
+    """What decodes a URI makes a path of it; the importer makes a name of one, and the policy compares two."""
+    found = users_of("unquote")
     others = {"api/kubedistill/importers/azureml/readers.py", "operator/kubedistill_operator/decisions/policy.py"}
     assert found == {"api/kubedistill/paths.py", *others}
+
+
+def test_nothing_else_asks_for_the_scheme_of_a_uri() -> None:
+    """The resource model refuses what can't be parsed; the cluster's client and the watch take server addresses apart."""
+    cluster = {"operator/kubedistill_operator/cluster/client.py", "operator/kubedistill_operator/loop/watch.py"}
+    assert users_of("urlsplit") == {"api/kubedistill/paths.py", "api/kubedistill/v1alpha1/base.py", *cluster}

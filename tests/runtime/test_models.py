@@ -103,7 +103,7 @@ def test_a_spoilt_folder_is_refused_with_field_and_fix(name: str, folder: Path, 
     [
         ("gone", "gone is not a folder"),
         ("model/config.json", "config.json is not a folder"),
-        ("s3://bucket/model", "models of scheme 's3' are not served yet"),
+        ("s3://bucket/model", "scheme 's3' is not served yet"),
     ],
 )
 def test_a_source_that_is_no_folder_is_refused(

@@ -46,7 +46,7 @@ SPEC: dict[str, tuple[str, str]] = {
         f"data.{split}.{field}": (_RESOLUTION, words)
         for split in _SPLITS
         for field, words in (
-            ("uri", "uri_path(source.uri"),
+            ("uri", "local_path(source.uri"),
             ("configMapKeyRef.name", "reference.name"),
             ("configMapKeyRef.key", "reference.key"),
         )

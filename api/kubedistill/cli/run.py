@@ -4,7 +4,6 @@ import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
-from urllib.parse import urlsplit
 
 import typer
 
@@ -13,7 +12,7 @@ from kubedistill.cli.validate import ConfigMaps, Manifest
 from kubedistill.contract import Prices
 from kubedistill.errors import EXIT_FAILED
 from kubedistill.manifest.loading import load_manifest
-from kubedistill.paths import uri_path
+from kubedistill.paths import locate
 from kubedistill.runtime_process import Event, check_runtime, run_runtime, runtime_arguments
 from kubedistill.v1alpha1 import DistillationJob
 
@@ -62,6 +61,5 @@ def _pass_on(events: Iterable[Event]) -> int:
 
 def default_store(job: DistillationJob, manifest: Path) -> str:
     """The manifest's own store where it is a folder, else .kubedistill beside the manifest."""
-    uri = job.spec.storage.uri or ""
-    own = uri_path(uri, root=Path(), at="spec.storage.uri") if urlsplit(uri).scheme == "file" else None
-    return str(own or manifest.absolute().parent / ".kubedistill")
+    own = locate(job.spec.storage.uri or "", root=Path(), at="spec.storage.uri")
+    return str(own.path if own.scheme == "file" else manifest.absolute().parent / ".kubedistill")

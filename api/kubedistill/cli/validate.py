@@ -11,7 +11,7 @@ from kubedistill.cli.process import show_failure
 from kubedistill.cli.program import named
 from kubedistill.errors import EXIT_BAD_INPUT, InvalidData, KubedistillError
 from kubedistill.manifest.loading import load_manifest
-from kubedistill.paths import uri_path
+from kubedistill.paths import locate
 from kubedistill.runtime_process import has_checks, run_runtime, runtime_arguments
 from kubedistill.v1alpha1 import DistillationJob
 
@@ -66,7 +66,7 @@ def _check_files(job: DistillationJob, *, folder: Path) -> Findings:
         source = getattr(job.spec.data, split)
         if source is None or source.uri is None:
             continue
-        path = uri_path(source.uri, root=folder, at=f"spec.data.{split}.uri")
+        path = locate(source.uri, root=folder, at=f"spec.data.{split}.uri").path
         if path is not None and (problem := _problem_of(path)):
             fix = "Paths without a scheme are relative to the manifest's folder"
             problems.append(InvalidData(problem, at=f"spec.data.{split}: {path}", fix=fix))

@@ -4,7 +4,6 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from pydantic import ValidationError
 
@@ -13,7 +12,7 @@ from kubedistill.client.job import Job
 from kubedistill.client.request import Operation, Request
 from kubedistill.errors import NotAllowed, NotKept
 from kubedistill.manifest.problems import find_problem
-from kubedistill.paths import uri_path
+from kubedistill.paths import locate
 from kubedistill.report.models import Report
 from kubedistill.stored import read_stored_json
 from kubedistill.v1alpha1 import StageStatus
@@ -129,7 +128,5 @@ def _told_store(job: Job) -> Operation[str]:
 
 
 def _folder(uri: str) -> Path | None:
-    if urlsplit(uri).scheme != "file":
-        return None
-    folder = uri_path(uri, root=Path(), at="spec.storage.uri")
-    return folder if folder is not None and folder.is_dir() else None
+    found = locate(uri, root=Path(), at="spec.storage.uri")
+    return found.path if found.scheme == "file" and found.path is not None and found.path.is_dir() else None

@@ -4,10 +4,9 @@ import json
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from urllib.parse import urlsplit
 
 from kubedistill.errors import InvalidManifest
-from kubedistill.paths import uri_path
+from kubedistill.paths import local_path
 from kubedistill.v1alpha1 import Export
 from kubedistill_runtime.storage.artifacts import folder_of
 from kubedistill_runtime.storage.failures import closest_existing, storage_errors
@@ -43,13 +42,7 @@ def check_targets(exports: Sequence[Export], *, data_root: Path, key: str, job: 
 
 def target_path(export: Export, *, data_root: Path, at: str) -> Path | None:
     """The folder that an export is copied to, or None where it stays in the store."""
-    if export.uri is None:
-        return None
-    path = uri_path(export.uri, root=data_root, at=at)
-    if path is None:
-        problem = f"export to '{urlsplit(export.uri).scheme}' is not served yet"
-        raise InvalidManifest(problem, at=at, fix="Use a file:// URI or a path")
-    return path
+    return None if export.uri is None else local_path(export.uri, root=data_root, at=at)
 
 
 def places(exports: Sequence[Export], *, data_root: Path, store: Store, key: str) -> list[Path]:

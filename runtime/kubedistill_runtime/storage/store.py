@@ -6,10 +6,8 @@ import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
-from kubedistill.errors import InvalidManifest
-from kubedistill.paths import uri_path
+from kubedistill.paths import local_path
 from kubedistill_runtime.storage.failures import closest_existing, storage_errors
 from kubedistill_runtime.storage.sharing import make_folder
 from kubedistill_runtime.storage.unfinished import (
@@ -169,8 +167,4 @@ def open_store(uri: str) -> Store:
 
 def locate_store(uri: str) -> Store:
     """Return the store at a URI or path, whether or not it is there; raises InvalidManifest for an unknown scheme."""
-    path = uri_path(uri, root=Path(), at="spec.storage.uri")
-    if path is None:
-        problem = f"storage of scheme '{urlsplit(uri).scheme}' is not served yet"
-        raise InvalidManifest(problem, at="spec.storage.uri", fix="Use a file:// URI")
-    return Store(path.absolute())
+    return Store(local_path(uri, root=Path(), at="spec.storage.uri", fix="Use a file:// URI").absolute())
