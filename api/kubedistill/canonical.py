@@ -1,5 +1,6 @@
 """Canonical JSON and the digests that identify rows, artifacts and specs."""
 
+import base64
 import hashlib
 import json
 from typing import Any
@@ -13,6 +14,11 @@ def canonical_json(value: Any) -> bytes:
 def text_digest(text: str) -> str:
     """The sha256 of a text's bytes in UTF-8, as 64 hex digits."""
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def short_digest(*parts: str) -> str:
+    """Return 5 base32 characters of the sha256 of some texts, as names end in; they are fit for a label."""
+    return base64.b32encode(hashlib.sha256("/".join(parts).encode()).digest()).decode().lower()[:5]
 
 
 def digest(value: Any) -> str:

@@ -7,9 +7,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from kubedistill.labels import PREFIX
 from kubedistill.manifest.problems import field_path, find_problem
 from kubedistill.stored import read_stored
-from kubedistill.v1alpha1 import GROUP, Spec, Status
+from kubedistill.v1alpha1 import Spec, Status
 from kubedistill.v1alpha1.stored_status import StoredStatus, read_status
 from kubedistill_operator.clock import seconds_of
 from kubedistill_operator.status import derive_phase
@@ -71,7 +72,7 @@ def parse_job(resource: Mapping[str, Any]) -> Job:
         created=seconds_of(metadata.get("creationTimestamp", "")) or 0.0,
         deleting="deletionTimestamp" in metadata,
         finalizers=tuple(metadata.get("finalizers") or ()),
-        annotations={key: value for key, value in annotations.items() if key.startswith(f"{GROUP}/")},
+        annotations={key: value for key, value in annotations.items() if key.startswith(PREFIX)},
         spec=spec,
         problem=problem,
         status=found.status,

@@ -4,7 +4,7 @@ from typing import Any
 
 import yaml
 
-from kubedistill_operator.names import JOB_UID_LABEL, STAGE_LABEL
+from kubedistill.labels import JOB_UID_LABEL, STAGE_LABEL
 from support.chart_sets import CHART, Render, of_kind, only
 from support.helm import Helm
 

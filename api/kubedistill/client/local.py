@@ -18,7 +18,7 @@ from kubedistill.client.request import WATCH_SECONDS, Request, Values
 from kubedistill.contract import Prices
 from kubedistill.errors import Conflict, InvalidInput, KubedistillError, NoSuchJob, NotKept
 from kubedistill.files import replace_file
-from kubedistill.marks import CANCEL_ANNOTATION, RERUN_ANNOTATION
+from kubedistill.labels import CANCEL_ANNOTATION, requests_of
 from kubedistill.runtime_process import Process, check_runtime, hear_runtime, start_runtime
 from kubedistill.stages import TERMINAL
 from kubedistill.v1alpha1 import DistillationJob, Status
@@ -143,10 +143,10 @@ class LocalMachine:
         metadata["annotations"] = {**metadata.get("annotations", {}), **annotations}
         if CANCEL_ANNOTATION in annotations:
             self._stop(job, "Cancelled")
-        if token := annotations.get(RERUN_ANNOTATION):
+        if rerun := requests_of(annotations).get("rerun"):
             if job.is_running:
                 raise Conflict(f"{metadata['name']} runs", fix="Wait for it, or suspend it first")
-            self._start(job, handled_requests=(*job.status.handled_requests, f"rerun:{token}")[-8:])
+            self._start(job, handled_requests=(*job.status.handled_requests, rerun)[-8:])
         self._note(job)
 
     def _start(self, job: _LocalJob, *, handled_requests: tuple[str, ...] | None = None) -> None:

@@ -10,7 +10,7 @@ from kubedistill.client.job import Job
 from kubedistill.client.request import Operation, Request, Values
 from kubedistill.client.storage import JobStore, find_store, log_names, read_logs
 from kubedistill.errors import InvalidInput, KubedistillError, NotKept
-from kubedistill.marks import ATTEMPT_LABEL, JOB_UID_LABEL, STAGE_LABEL
+from kubedistill.labels import ATTEMPT_LABEL, JOB_UID_LABEL, STAGE_LABEL
 from kubedistill.stages import LIVE
 from kubedistill.v1alpha1 import StageStatus
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from kubedistill.client.job import Job, manifest_of, read_job
 from kubedistill.client.request import Operation, Request, Values
 from kubedistill.errors import InvalidManifest, NoSuchJob
-from kubedistill.marks import CANCEL_ANNOTATION, RERUN_ANNOTATION
+from kubedistill.labels import CANCEL_ANNOTATION, RERUN_ANNOTATION
 from kubedistill.v1alpha1 import DistillationJob
 
 MANAGER = "kubedistill"

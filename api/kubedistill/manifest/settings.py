@@ -5,8 +5,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import ConfigDict, Field, ValidationInfo, model_validator
 
+from kubedistill.labels import OUR_DOMAINS, QUEUE_DOMAINS, is_reserved
 from kubedistill.manifest.pod_strings import GpuResource, Image, LabelKey, LabelValue, TolerationKey
-from kubedistill.marks import OUR_DOMAINS, QUEUE_DOMAINS, is_reserved
 from kubedistill.stored import is_stored
 from kubedistill.v1alpha1.base import DATA_KEY, DOMAIN, NAME, Model, Name, Uri
 from kubedistill.v1alpha1.operation import ObjectName, Quantity, Seconds

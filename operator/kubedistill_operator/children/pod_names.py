@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterable
 
 from kubedistill.errors import InvalidManifest
+from kubedistill.labels import OUR_DOMAINS, QUEUE_DOMAINS, is_reserved
 from kubedistill.manifest.pod_strings import LABEL
-from kubedistill.marks import OUR_DOMAINS, QUEUE_DOMAINS, is_reserved
 from kubedistill.v1alpha1 import Pods
 from kubedistill.v1alpha1.base import DOMAIN
 

@@ -6,14 +6,12 @@ from typing import Any
 
 from kubedistill.chain import StageName
 from kubedistill.contract import StageJob
+from kubedistill.labels import PRIORITY_LABEL, QUEUE_LABEL
 from kubedistill.manifest.settings import Images, Pool, Settings
 from kubedistill.v1alpha1 import API_VERSION, KIND, Queue, Spec
 from kubedistill_operator import names
 from kubedistill_operator.children.layout import child_kind
 from kubedistill_operator.observed import ChildKind
-
-_QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
-_PRIORITY_LABEL = "kueue.x-k8s.io/priority-class"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +76,9 @@ class ChildRequest:
     @property
     def child_labels(self) -> dict[str, str]:
         """The labels of the RayJob or Job itself: Kueue's too, which on pods would make it queue them once more."""
-        queue = {} if self.queue is None else {_QUEUE_LABEL: self.queue.name}
+        queue = {} if self.queue is None else {QUEUE_LABEL: self.queue.name}
         if self.queue is not None and self.queue.priority_class is not None:
-            queue[_PRIORITY_LABEL] = self.queue.priority_class
+            queue[PRIORITY_LABEL] = self.queue.priority_class
         return {**self.cost_labels, **self.labels, **queue}
 
     @property

@@ -8,12 +8,12 @@ from pydantic import ValidationError
 
 from kubedistill.canonical import text_digest
 from kubedistill.contract import ACCEPTED_CONTRACTS
+from kubedistill.labels import JOB_UID_LABEL
 from kubedistill.manifest.problems import field_path, quote_value
 from kubedistill.manifest.settings import Settings
 from kubedistill_operator.clock import seconds_of
 from kubedistill_operator.cluster.failures import NotUnderstood
 from kubedistill_operator.decisions.freeze import thaw
-from kubedistill_operator.names import JOB_UID_LABEL
 from kubedistill_operator.observed import Child, ChildState, Frozen
 
 Resource = Mapping[str, Any]

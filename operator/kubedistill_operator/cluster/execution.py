@@ -5,7 +5,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from kubedistill.v1alpha1 import API_VERSION, GROUP, KIND
+from kubedistill.labels import JOB_UID_LABEL, MANAGED_BY, PREFIX
+from kubedistill.v1alpha1 import API_VERSION, KIND
 from kubedistill.v1alpha1.stored_status import NOT_UNDERSTOOD
 from kubedistill_operator.cluster.client import Cluster
 from kubedistill_operator.cluster.events import event_manifest
@@ -21,7 +22,6 @@ from kubedistill_operator.cluster.failures import (
 )
 from kubedistill_operator.cluster.status_writing import stalled_values, status_values
 from kubedistill_operator.job import Job, parse_job
-from kubedistill_operator.names import JOB_UID_LABEL, MANAGED_BY
 from kubedistill_operator.observed import DELAYED, Refusal
 from kubedistill_operator.plan import Event, Manifest, Plan
 
@@ -183,7 +183,7 @@ def is_same(ours: Manifest, found: Manifest) -> bool:
         alone = len(owners) == len(wanted.get("ownerReferences", ()))
         return alone and _holds(found, {**ours, "metadata": without_owners})
     return _has_content(ours, found) and all(
-        labels.get(name) == value for name, value in wanted.get("labels", {}).items() if name.startswith(f"{GROUP}/")
+        labels.get(name) == value for name, value in wanted.get("labels", {}).items() if name.startswith(PREFIX)
     )
 
 

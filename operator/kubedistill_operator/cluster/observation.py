@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from kubedistill.labels import ATTEMPT_LABEL, JOB_UID_LABEL, RUN_LABEL, STAGE_LABEL
 from kubedistill.manifest.settings import Settings
 from kubedistill.stages import LIVE, current_stage
 from kubedistill.v1alpha1 import Run, StageStatus
@@ -26,15 +27,7 @@ from kubedistill_operator.cluster.pod_reading import may_run, node_name, read_po
 from kubedistill_operator.cluster.refused_pods import RefusedPods
 from kubedistill_operator.decisions.freeze import is_intact
 from kubedistill_operator.job import Job
-from kubedistill_operator.names import (
-    ATTEMPT_LABEL,
-    JOB_UID_LABEL,
-    RUN_LABEL,
-    STAGE_LABEL,
-    frozen_name,
-    labels,
-    out_name,
-)
+from kubedistill_operator.names import frozen_name, labels, out_name
 from kubedistill_operator.observed import Attempt, Child, Frozen, Observed, Pod, first_idle
 from kubedistill_operator.plan import Manifest
 

@@ -6,6 +6,7 @@ Each takes a Situation and gives a Plan, or None where it has nothing to say. No
 from collections.abc import Iterable
 from dataclasses import replace
 
+from kubedistill.labels import RELEASE_ANNOTATION, requests_of
 from kubedistill.runs import wanted_run
 from kubedistill.stages import new_stages
 from kubedistill.v1alpha1 import Run, RunRecord
@@ -15,7 +16,6 @@ from kubedistill_operator.decisions.ends import ask_to_leave, fail_run
 from kubedistill_operator.decisions.freeze import freeze, frozen_manifest, has_digest, spec_digest
 from kubedistill_operator.decisions.placement import find_obstacle
 from kubedistill_operator.decisions.situation import Situation
-from kubedistill_operator.names import CANCEL_ANNOTATION, RELEASE_ANNOTATION, RERUN_ANNOTATION
 from kubedistill_operator.observed import Attempt
 from kubedistill_operator.plan import Deletion, Event, Plan
 from kubedistill_operator.status import find_condition, is_not_understood, is_true, with_stage, without_conditions
@@ -142,8 +142,8 @@ def note_drift(situation: Situation) -> Plan | None:
 
 def cancel(situation: Situation) -> Plan | None:
     """Stop for good, as the annotation asks; handled once per token."""
-    token = situation.job.annotations.get(CANCEL_ANNOTATION)
-    if not token or f"cancel:{token}" in situation.status.handled_requests or situation.status.run is None:
+    request = requests_of(situation.job.annotations).get("cancel")
+    if request is None or request in situation.status.handled_requests or situation.status.run is None:
         return None
     if (plan := ask_to_leave(situation, reason="Cancelled")) is not None:
         return plan
@@ -197,11 +197,7 @@ def _wanted_run(situation: Situation) -> str | None:
 
 def _handled(situation: Situation, verb: str) -> tuple[str, ...]:
     """The latest requests that were handled, with that of a verb; one that is still on the job is never forgotten."""
-    on_the_job = {
-        name: f"{name}:{token}"
-        for name, annotation in (("rerun", RERUN_ANNOTATION), ("cancel", CANCEL_ANNOTATION))
-        if (token := situation.job.annotations.get(annotation))
-    }
+    on_the_job = requests_of(situation.job.annotations)
     handled = {*situation.status.handled_requests, *({on_the_job[verb]} if verb in on_the_job else ())}
     kept = [one for one in situation.status.handled_requests if one not in on_the_job.values()]
     return (*kept, *(one for one in on_the_job.values() if one in handled))[-_REQUESTS:]

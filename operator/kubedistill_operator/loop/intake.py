@@ -4,17 +4,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from kubedistill.v1alpha1 import GROUP
+from kubedistill.labels import JOB_LABEL, JOB_UID_LABEL
 from kubedistill_operator.cluster.child_reading import read_child
 from kubedistill_operator.job import Key, parse_job
 from kubedistill_operator.loop.controller import Controller
-from kubedistill_operator.names import JOB_UID_LABEL
 
 PROGRESS_SECONDS: Final = 30.0
 """At least that long between two looks at a job that only made progress."""
 _CROWD_SECONDS = 1.0
 """News that nobody waits for comes in crowds: a moment is waited for the others."""
-_JOB_LABEL = f"{GROUP}/job"
 _DELETED = "DELETED"
 
 Body = Mapping[str, Any]
@@ -104,7 +102,7 @@ class Intake:
     def _key_of(self, kind: str | None, body: Body) -> Key | None:
         """The job that an object of ours belongs to; None where it is only collected after a job that is gone."""
         metadata = body["metadata"]
-        name = (metadata.get("labels") or {}).get(_JOB_LABEL)
+        name = (metadata.get("labels") or {}).get(JOB_LABEL)
         if not name or (kind == _DELETED and not self.controller.table.uid((metadata["namespace"], name))):
             return None
         return metadata["namespace"], name

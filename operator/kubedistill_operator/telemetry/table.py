@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from kubedistill.chain import STAGES, ArtifactName
+from kubedistill.labels import requests_of
 from kubedistill.manifest.settings import DefaultStorage
 from kubedistill.stages import LIVE, TERMINAL, current_stage
 from kubedistill.v1alpha1 import Status
 from kubedistill_operator.clock import seconds_of
 from kubedistill_operator.decisions.stores import Store, find_store
 from kubedistill_operator.job import Job, Key
-from kubedistill_operator.names import CANCEL_ANNOTATION, RERUN_ANNOTATION
 from kubedistill_operator.observed import Rival
 from kubedistill_operator.status import is_not_understood
 from kubedistill_operator.telemetry.facts import Facts, read_facts
@@ -239,8 +239,7 @@ def _needs_word(job: Job) -> bool:
 
 def _asks(job: Job) -> bool:
     """Whether an annotation asks for something that has not been handled."""
-    wanted = {"rerun": job.annotations.get(RERUN_ANNOTATION), "cancel": job.annotations.get(CANCEL_ANNOTATION)}
-    return any(token and f"{verb}:{token}" not in job.status.handled_requests for verb, token in wanted.items())
+    return not set(requests_of(job.annotations).values()) <= set(job.status.handled_requests)
 
 
 def _is_newer(version: str, than: str) -> bool:

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 import pytest
 
 from kubedistill.chain import CHAIN
+from kubedistill.labels import CANCEL_ANNOTATION, RERUN_ANNOTATION
 from kubedistill.manifest.settings import Pool, Settings
-from kubedistill_operator.names import CANCEL_ANNOTATION, RERUN_ANNOTATION
 from kubedistill_operator.status import find_condition, is_true
 from support.fake_cluster import FakeCluster, begin, reason_of, small_spec, stage_of
 

@@ -3,8 +3,8 @@
 import pytest
 
 from kubedistill.chain import CHAIN, STAGES, StageName
+from kubedistill.labels import RELEASE_ANNOTATION
 from kubedistill.v1alpha1 import RunRecord, Status
-from kubedistill_operator.names import RELEASE_ANNOTATION
 from kubedistill_operator.status import find_condition
 from support.fake_cluster import SETTINGS, FakeCluster, begin, reason_of, small_spec, stage_of
 
