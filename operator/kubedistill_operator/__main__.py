@@ -1,6 +1,6 @@
 """The operator's command line.
 
-0 it was told to stop · 1 it can't go on · 2 bad input
+0 it was told to stop · 1 it can't go on · 2 bad input, or a cluster that lacks our CRD or KubeRay's
 """
 
 import asyncio
@@ -12,9 +12,9 @@ from typing import Annotated, Literal
 import prometheus_client
 import typer
 
+from kubedistill.cli.output import say
 from kubedistill.errors import EXIT_FAILED, InvalidInput, KubedistillError
 from kubedistill.manifest.settings import Settings
-from kubedistill.printing import printable
 from kubedistill.signals import reset_inherited_signals
 from kubedistill_operator.cluster.failures import OperatorFailure
 from kubedistill_operator.explain import explain as explain_job
@@ -73,14 +73,14 @@ def explain(
         raise InvalidInput(f"{job!r} is not NAMESPACE/NAME", fix="Write it as in team-a/support")
     found = asyncio.run(explain_job(namespace, name, settings=_settings(config), kubeconfig=kubeconfig))
     for line in found.lines():
-        _say(line)
+        say(line)
 
 
 @app.command()
 def images(*, config: Config = None) -> None:
     """Print every image that the operator and its jobs pull, a line each: for a registry of your own."""
     for image in all_images(_settings(config).images):
-        _say(image)
+        say(image)
 
 
 def main() -> None:
@@ -89,16 +89,11 @@ def main() -> None:
     try:
         app()
     except KubedistillError as error:
-        _say(f"{error.reason}: {error}", err=True)
+        say(f"{error.reason}: {error}", err=True)
         sys.exit(error.exit_code)
     except OperatorFailure as error:
-        _say(str(error), err=True)
+        say(str(error), err=True)
         sys.exit(EXIT_FAILED)
-
-
-def _say(text: str, *, err: bool = False) -> None:
-    """Print a text without what a terminal would obey."""
-    typer.echo(printable(text), err=err)
 
 
 async def _run(settings: Settings, options: Options) -> None:

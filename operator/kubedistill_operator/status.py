@@ -39,7 +39,7 @@ def with_condition(
     status: Status, kind: str, truth: Truth, *, reason: str, message: str = "", now: float, generation: int
 ) -> Status:
     """The status with one condition set; its time of transition moves only when its truth does."""
-    before = find_condition(status, kind)
+    before = status.condition(kind)
     since = before.last_transition_time if before is not None and before.status == truth else stamp(now)
     condition = Condition(
         type=kind,
@@ -63,20 +63,15 @@ def increase(before: float, said: float) -> float:
     return said - before if said >= before else said
 
 
-def find_condition(status: Status, kind: str) -> Condition | None:
-    """A condition by type."""
-    return next((one for one in status.conditions if one.type == kind), None)
-
-
 def is_true(status: Status, kind: str) -> bool:
     """Whether a condition is there and holds."""
-    found = find_condition(status, kind)
+    found = status.condition(kind)
     return found is not None and found.status == "True"
 
 
 def is_not_understood(status: Status) -> bool:
     """Whether the operator has stopped acting on the job, since it did not understand what is stored."""
-    found = find_condition(status, "Stalled")
+    found = status.condition("Stalled")
     return found is not None and found.reason == NOT_UNDERSTOOD
 
 
@@ -121,7 +116,7 @@ def _phase(status: Status, current: StageStatus | None) -> Phase:
         return "Suspended"
     if status.run is None or not status.stages:
         return "Pending"
-    quota = find_condition(status, "QuotaReserved")
+    quota = status.condition("QuotaReserved")
     if quota is not None and quota.status == "False":
         return "Queued"
     return STAGES[(current or status.stages[-1]).name].phase
@@ -129,10 +124,10 @@ def _phase(status: Status, current: StageStatus | None) -> Phase:
 
 def _message(status: Status, current: StageStatus | None) -> str:
     for kind in ("Failed", "Complete", "Suspended"):
-        if (found := find_condition(status, kind)) is not None and found.status == "True":
+        if (found := status.condition(kind)) is not None and found.status == "True":
             return found.message
     for kind in ("Validated", "QuotaReserved", "Progressing"):
-        if (found := find_condition(status, kind)) is not None and found.status == "False":
+        if (found := status.condition(kind)) is not None and found.status == "False":
             return f"{found.reason}: {found.message}"
     if current is None:
         return ""
@@ -152,7 +147,7 @@ def _kstatus(status: Status, *, now: float, generation: int) -> Status:
 
     Reconciling ends with the first child, as for a Job: who waits for an installation waits for no days of training.
     """
-    validated = find_condition(status, "Validated")
+    validated = status.condition("Validated")
     stalled = status.phase == "Failed" or (validated is not None and validated.status == "False")
     begun = status.phase in ("Succeeded", "Suspended", "Deleting") or any(stage.child_uid for stage in status.stages)
     kind = "Stalled" if stalled else None if begun else "Reconciling"

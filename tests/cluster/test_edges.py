@@ -15,10 +15,10 @@ from kubedistill_operator.cluster.client import Cluster, Connection
 from kubedistill_operator.cluster.events import event_manifest
 from kubedistill_operator.cluster.execution import Executor
 from kubedistill_operator.cluster.failures import NotThere, Outdated, Refused, Taken
-from kubedistill_operator.cluster.kinds import KINDS, Kind
 from kubedistill_operator.cluster.lease import Lease
 from kubedistill_operator.cluster.observation import Observer
 from kubedistill_operator.job import Job, parse_job
+from kubedistill_operator.kinds import KINDS, Kind
 from kubedistill_operator.plan import Event, Plan
 from support.kube_api import Api, Manifest
 from support.small_manifests import distillation_job

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from kubedistill.errors import InvalidInput
+from kubedistill.errors import InvalidInput, NotInstalled
 from kubedistill.manifest.settings import Settings
 from kubedistill_operator.cluster.client import Cluster, Connection
 from kubedistill_operator.cluster.failures import Retry
 from kubedistill_operator.loop import replica as module
-from kubedistill_operator.loop.replica import NotInstalled, Options, Replica, check_installed, own_namespace
+from kubedistill_operator.loop.replica import Options, Replica, check_installed, own_namespace
 from support.fake_api import FakeApi, refusal, serving
 from support.operator_process import COMMAND, free_port
 

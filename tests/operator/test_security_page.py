@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from kubedistill_operator.cluster.kinds import KINDS
+from kubedistill_operator.kinds import KINDS
 from support.child_scenarios import ROOT
 
 PAGE = (ROOT / "docs" / "security.md").read_text(encoding="utf-8")

@@ -20,7 +20,6 @@ from kubedistill_operator.job import Job
 from kubedistill_operator.names import frozen_name
 from kubedistill_operator.observed import Attempt, Channel, Child, Frozen, Observed, Pod, Refusal, Rival, first_idle
 from kubedistill_operator.plan import Event, Plan
-from kubedistill_operator.status import find_condition
 
 NAMESPACE, NAME, UID = "team", "quickstart", "job-uid"
 SETTINGS = Settings(pools={"cpu": Pool(gpus_per_node=0), "h100": Pool(node_selector={"gpu": "h100"})})
@@ -282,6 +281,6 @@ def stage_of(cluster: FakeCluster, name: StageName) -> StageStatus:
 
 def reason_of(cluster: FakeCluster, kind: str) -> tuple[str, str]:
     """(status, reason) of a condition."""
-    condition = find_condition(cluster.status, kind)
+    condition = cluster.status.condition(kind)
     assert condition is not None, [one.type for one in cluster.status.conditions]
     return condition.status, condition.reason

@@ -11,7 +11,7 @@ from kubedistill.stored import read_stored
 from kubedistill.v1alpha1 import Spec, spec_values
 from kubedistill_operator.decisions.freeze import has_digest, spec_digest
 from kubedistill_operator.job import parse_job
-from kubedistill_operator.status import find_condition, is_true
+from kubedistill_operator.status import is_true
 from support.fake_cluster import FakeCluster, begin, reason_of, small_spec
 from support.operator_harness import small_job
 from support.tightened_rules import TIGHTENED, Stored
@@ -78,7 +78,7 @@ def test_a_run_under_former_rules_goes_on(padded: FakeCluster) -> None:
     for stage in ("Generate", "Curate", "Train", "Evaluate", "Export"):
         padded.complete_stage(stage)
     assert padded.status.phase == "Succeeded"
-    assert find_condition(padded.status, "SpecDrift") is None
+    assert padded.status.condition("SpecDrift") is None
 
 
 def test_a_run_under_former_rules_is_suspended(padded: FakeCluster) -> None:

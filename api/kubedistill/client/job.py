@@ -65,7 +65,7 @@ class Job:
 
     def condition(self, kind: str) -> Condition | None:
         """A condition by type."""
-        return next((one for one in self.status.conditions if one.type == kind), None)
+        return self.status.condition(kind)
 
     def check_success(self) -> None:
         """Raise JobFailed, or GateMissed, unless it has succeeded."""

@@ -186,5 +186,9 @@ class Status(Model):
     result: Result | None = None
     """Result of the run."""
 
+    def condition(self, kind: str) -> Condition | None:
+        """Return a condition by type; None where it is not there."""
+        return next((one for one in self.conditions if one.type == kind), None)
+
     def __str__(self) -> str:
         return self.phase or "Pending"

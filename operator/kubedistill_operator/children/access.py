@@ -3,10 +3,9 @@
 from kubedistill.errors import InvalidManifest
 from kubedistill.v1alpha1 import Pods
 from kubedistill_operator.children.request import ChildRequest
+from kubedistill_operator.kinds import KINDS
 from kubedistill_operator.names import job_labels
 from kubedistill_operator.plan import Manifest
-
-_RBAC = "rbac.authorization.k8s.io"
 
 
 def check_service_account(pods: Pods, *, may_create: bool) -> None:
@@ -23,8 +22,7 @@ def service_account(request: ChildRequest) -> Manifest | None:
     job = request.stage_job.job
     metadata = request.metadata(request.service_account, labels=job_labels(job.name, uid=job.uid))
     return {
-        "apiVersion": "v1",
-        "kind": "ServiceAccount",
+        **KINDS["ServiceAccount"].header,
         "metadata": metadata,
         "automountServiceAccountToken": False,
     }
@@ -39,8 +37,7 @@ def role(request: ChildRequest) -> Manifest:
         "verbs": ["get", "patch"],
     }
     return {
-        "apiVersion": f"{_RBAC}/v1",
-        "kind": "Role",
+        **KINDS["Role"].header,
         "metadata": request.metadata(request.name, owner=request.child),
         "rules": [rule],
     }
@@ -49,9 +46,8 @@ def role(request: ChildRequest) -> Manifest:
 def role_binding(request: ChildRequest) -> Manifest:
     """Say who may; it goes with the child too."""
     return {
-        "apiVersion": f"{_RBAC}/v1",
-        "kind": "RoleBinding",
+        **KINDS["RoleBinding"].header,
         "metadata": request.metadata(request.name, owner=request.child),
-        "roleRef": {"apiGroup": _RBAC, "kind": "Role", "name": request.name},
+        "roleRef": {"apiGroup": KINDS["Role"].group, "kind": "Role", "name": request.name},
         "subjects": [{"kind": "ServiceAccount", "name": request.service_account, "namespace": request.namespace}],
     }

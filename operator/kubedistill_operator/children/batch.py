@@ -4,6 +4,7 @@ from kubedistill.contract import CHANNEL_VARIABLE
 from kubedistill_operator.children.layout import Layout
 from kubedistill_operator.children.pods import container, driver_command, driver_volumes, image_of, pod_template
 from kubedistill_operator.children.request import ChildRequest
+from kubedistill_operator.kinds import KINDS
 from kubedistill_operator.names import DRIVER_CONTAINER
 from kubedistill_operator.plan import Manifest
 
@@ -20,8 +21,7 @@ def build_job(request: ChildRequest, layout: Layout) -> Manifest:
         environment={CHANNEL_VARIABLE: request.channel},
     ) | {"command": driver_command(request)}
     return {
-        "apiVersion": "batch/v1",
-        "kind": "Job",
+        **KINDS["Job"].header,
         "metadata": request.metadata(request.name, labels=request.child_labels),
         "spec": {
             "backoffLimit": 0,

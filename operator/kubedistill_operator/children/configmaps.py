@@ -6,6 +6,7 @@ from kubedistill.contract import MESSAGE_BYTES, STAGE_JOB_BYTES
 from kubedistill.errors import InvalidManifest
 from kubedistill.v1alpha1 import Spec, spec_values
 from kubedistill_operator.children.request import ChildRequest
+from kubedistill_operator.kinds import KINDS
 from kubedistill_operator.plan import Manifest
 
 
@@ -21,8 +22,7 @@ def job_config_map(request: ChildRequest) -> Manifest:
     """`<child>`: the StageJob, which never changes. Its pod starts when it is there, and it goes with the child."""
     metadata = request.metadata(request.name, owner=request.child)
     return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
+        **KINDS["ConfigMap"].header,
         "metadata": metadata,
         "immutable": True,
         "data": {"job.json": request.stage_job.to_json()},
@@ -32,8 +32,7 @@ def job_config_map(request: ChildRequest) -> Manifest:
 def channel_config_map(request: ChildRequest) -> Manifest:
     """`<child>-out`: claimed by whoever shows the token, and written by nobody else."""
     return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
+        **KINDS["ConfigMap"].header,
         "metadata": request.metadata(request.channel),
         "data": {"owner": request.stage_job.token, "starts": "0"},
     }

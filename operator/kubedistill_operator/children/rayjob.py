@@ -16,6 +16,7 @@ from kubedistill_operator.children.pods import (
 )
 from kubedistill_operator.children.quantities import mebibytes, number
 from kubedistill_operator.children.request import ChildRequest
+from kubedistill_operator.kinds import KINDS
 from kubedistill_operator.names import HEAD_CONTAINER, SUBMITTER_CONTAINER, WORKER_CONTAINER
 from kubedistill_operator.plan import Manifest
 
@@ -36,8 +37,7 @@ def build_rayjob(request: ChildRequest, layout: Layout) -> Manifest:
     groups = [_worker_group(request, group, image=image) for group in layout.groups]
     submitter = {"submitterPodTemplate": _submitter(request, image=image)}
     return {
-        "apiVersion": "ray.io/v1",
-        "kind": "RayJob",
+        **KINDS["RayJob"].header,
         "metadata": request.metadata(request.name, labels=request.child_labels),
         "spec": {
             "entrypoint": shlex.join(driver_command(request)),

@@ -8,9 +8,10 @@ from kubedistill.chain import StageName
 from kubedistill.contract import StageJob
 from kubedistill.labels import PRIORITY_LABEL, QUEUE_LABEL
 from kubedistill.manifest.settings import Images, Pool, Settings
-from kubedistill.v1alpha1 import API_VERSION, KIND, Queue, Spec
+from kubedistill.v1alpha1 import KIND, Queue, Spec
 from kubedistill_operator import names
 from kubedistill_operator.children.layout import child_kind
+from kubedistill_operator.kinds import KINDS
 from kubedistill_operator.observed import ChildKind
 
 
@@ -90,13 +91,12 @@ class ChildRequest:
     def owner(self) -> dict[str, Any]:
         """The job as an owner: the garbage collector removes with it what it owns, and nothing waits for that."""
         job = self.stage_job.job
-        return owner_reference(API_VERSION, KIND, name=job.name, uid=job.uid)
+        return owner_reference(KIND, name=job.name, uid=job.uid)
 
     @property
     def child(self) -> dict[str, Any]:
         """The RayJob or Job as an owner: what it owns goes with it. Whoever creates them fills its uid in."""
-        api_version = "ray.io/v1" if self.kind == "RayJob" else "batch/v1"
-        return owner_reference(api_version, self.kind, name=self.name, uid="")
+        return owner_reference(self.kind, name=self.name, uid="")
 
     def metadata(
         self, name: str, *, labels: dict[str, str] | None = None, owner: dict[str, Any] | None = None
@@ -110,11 +110,10 @@ class ChildRequest:
         }
 
 
-def owner_reference(api_version: str, kind: str, *, name: str, uid: str) -> dict[str, Any]:
+def owner_reference(kind: str, *, name: str, uid: str) -> dict[str, Any]:
     """A controller that does not keep its own deletion waiting."""
     return {
-        "apiVersion": api_version,
-        "kind": kind,
+        **KINDS[kind].header,
         "name": name,
         "uid": uid,
         "controller": True,

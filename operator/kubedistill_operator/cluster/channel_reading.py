@@ -11,7 +11,8 @@ from pydantic_core import from_json
 from kubedistill.contract import ACCEPTED_CONTRACTS, MESSAGE_BYTES, StageProgress, StageResult
 from kubedistill.manifest.problems import find_problem
 from kubedistill_operator.clock import seconds_of, stamp
-from kubedistill_operator.cluster.child_reading import Resource, clip
+from kubedistill_operator.cluster.child_reading import clip
+from kubedistill_operator.cluster.json_values import Resource
 from kubedistill_operator.observed import Channel
 
 _MOST_STARTS = 1_000_000

@@ -1,8 +1,7 @@
 """Reading children: RayJobs, Jobs and frozen runs as JSON become the plain values that decisions are made of."""
 
 import json
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
 
 from pydantic import ValidationError
 
@@ -13,11 +12,9 @@ from kubedistill.manifest.problems import field_path, quote_value
 from kubedistill.manifest.settings import Settings
 from kubedistill_operator.clock import seconds_of
 from kubedistill_operator.cluster.failures import NotUnderstood
+from kubedistill_operator.cluster.json_values import Resource, items, part
 from kubedistill_operator.decisions.freeze import thaw
 from kubedistill_operator.observed import Child, ChildState, Frozen
-
-Resource = Mapping[str, Any]
-"""A Kubernetes object as the API server gives it."""
 
 TEXT: Final = 700
 """Most characters of a text that came from outside; with a sentence around it, it still fits into status."""
@@ -42,9 +39,9 @@ def read_child(resource: Resource, *, started: bool = False) -> Child:
     """Read a RayJob or Job; `started` says whether a driver of it is known to have run."""
     state, reason, message = _read_rayjob(resource) if resource["kind"] == "RayJob" else _read_job(resource)
     metadata = resource["metadata"]
-    held_back = _mapping(resource, "spec").get("suspend") is True
+    held_back = part(resource, "spec").get("suspend") is True
     # KubeRay calls a RayJob Running from when its cluster is ready, and gives Ray the driver at its next look.
-    submitted = resource["kind"] == "Job" or bool(_mapping(resource, "status").get("jobStatus"))
+    submitted = resource["kind"] == "Job" or bool(part(resource, "status").get("jobStatus"))
     return Child(
         kind="RayJob" if resource["kind"] == "RayJob" else "Job",
         name=metadata["name"],
@@ -56,15 +53,15 @@ def read_child(resource: Resource, *, started: bool = False) -> Child:
         admitted=not held_back,
         evicted=held_back and started and state != "Ended",
         deleting="deletionTimestamp" in metadata,
-        ready=resource["kind"] == "RayJob" or bool(_mapping(resource, "status").get("ready")),
-        noticed=resource["kind"] == "Job" or bool(_mapping(resource, "status").get("jobDeploymentStatus")),
-        is_owned=is_owned(resource, uid=str(_mapping(metadata, "labels").get(JOB_UID_LABEL))),
+        ready=resource["kind"] == "RayJob" or bool(part(resource, "status").get("ready")),
+        noticed=resource["kind"] == "Job" or bool(part(resource, "status").get("jobDeploymentStatus")),
+        is_owned=is_owned(resource, uid=str(part(metadata, "labels").get(JOB_UID_LABEL))),
     )
 
 
 def read_frozen(resource: Resource) -> Frozen:
     """Read a ConfigMap that has the name of a frozen run, whatever is in it."""
-    text = _mapping(resource, "data").get("run.json")
+    text = part(resource, "data").get("run.json")
     text = text if isinstance(text, str) else ""
     try:
         values = json.loads(text)
@@ -95,7 +92,7 @@ def check_frozen(frozen: Frozen) -> None:
 
 def is_owned(resource: Resource, *, uid: str) -> bool:
     """Whether an object belongs to the job of a uid."""
-    owners = _mapping(resource, "metadata").get("ownerReferences") or []
+    owners = part(resource, "metadata").get("ownerReferences") or []
     return any(owner.get("uid") == uid for owner in owners)
 
 
@@ -107,7 +104,7 @@ def clip(text: object, most: int = TEXT) -> str:
 
 
 def _read_rayjob(resource: Resource) -> tuple[ChildState, str, str]:
-    status = _mapping(resource, "status")
+    status = part(resource, "status")
     deployment, job = str(status.get("jobDeploymentStatus") or ""), str(status.get("jobStatus") or "")
     state = _RAYJOB_STATES.get(deployment, "Waiting")
     reason, message = str(status.get("reason") or ""), str(status.get("message") or "")
@@ -128,7 +125,7 @@ def _shorten(message: str) -> str:
 
 def _why_no_pods(status: Resource, reason: str, message: str) -> tuple[str, str]:
     """What the Ray cluster says of pods that it could not make, or of a head that is not ready."""
-    conditions = _list(_mapping(status, "rayClusterStatus"), "conditions")
+    conditions = items(part(status, "rayClusterStatus"), "conditions")
     said = {(one.get("type"), one.get("status")): str(one.get("message") or "") for one in conditions}
     if (refusal := said.get(("ReplicaFailure", "True"))) is not None:
         return "FailedCreate", refusal
@@ -138,19 +135,9 @@ def _why_no_pods(status: Resource, reason: str, message: str) -> tuple[str, str]
 
 
 def _read_job(resource: Resource) -> tuple[ChildState, str, str]:
-    status = _mapping(resource, "status")
-    for condition in _list(status, "conditions"):
+    status = part(resource, "status")
+    for condition in items(status, "conditions"):
         if condition.get("type") in ("Complete", "Failed") and condition.get("status") == "True":
             return "Ended", str(condition.get("reason") or ""), str(condition.get("message") or "")
     ran = any(status.get(count) for count in ("ready", "succeeded", "failed", "terminating"))
     return ("Running" if ran else "Waiting"), "", ""
-
-
-def _mapping(resource: Resource, name: str) -> Resource:
-    found = resource.get(name)
-    return found if isinstance(found, Mapping) else {}
-
-
-def _list(resource: Resource, name: str) -> list[Resource]:
-    found = resource.get(name)
-    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []

@@ -20,7 +20,7 @@ from pydantic_core import from_json
 from kubedistill import __version__
 from kubedistill.errors import InvalidInput
 from kubedistill_operator.cluster.failures import NotThere, Outdated, Refused, Retry, Taken
-from kubedistill_operator.cluster.kinds import KINDS
+from kubedistill_operator.kinds import KINDS
 from kubedistill_operator.plan import Manifest
 
 READ_SECONDS, LIST_SECONDS, WRITE_SECONDS = 10.0, 30.0, 10.0

@@ -3,8 +3,9 @@
 import hashlib
 from datetime import UTC, datetime
 
-from kubedistill.v1alpha1 import API_VERSION, KIND
+from kubedistill.v1alpha1 import KIND
 from kubedistill_operator.job import Job
+from kubedistill_operator.kinds import KINDS
 from kubedistill_operator.plan import Event, Manifest
 from kubedistill_operator.status import one_line
 
@@ -20,12 +21,10 @@ def event_manifest(event: Event, job: Job, *, now: float, instance: str) -> Mani
     digest = hashlib.sha256("/".join(told).encode()).hexdigest()[:16]
     time = datetime.fromtimestamp(now, UTC)
     return {
-        "apiVersion": "v1",
-        "kind": "Event",
+        **KINDS["Event"].header,
         "metadata": {"name": f"{job.name}.{digest}", "namespace": job.namespace},
         "involvedObject": {
-            "apiVersion": API_VERSION,
-            "kind": KIND,
+            **KINDS[KIND].header,
             "namespace": job.namespace,
             "name": job.name,
             "uid": job.uid,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from kubedistill.labels import JOB_UID_LABEL, MANAGED_BY, PREFIX
-from kubedistill.v1alpha1 import API_VERSION, KIND
+from kubedistill.v1alpha1 import KIND
 from kubedistill.v1alpha1.stored_status import NOT_UNDERSTOOD
 from kubedistill_operator.cluster.client import Cluster
 from kubedistill_operator.cluster.events import event_manifest
@@ -22,6 +22,7 @@ from kubedistill_operator.cluster.failures import (
 )
 from kubedistill_operator.cluster.status_writing import stalled_values, status_values
 from kubedistill_operator.job import Job, parse_job
+from kubedistill_operator.kinds import KINDS
 from kubedistill_operator.observed import DELAYED, Refusal
 from kubedistill_operator.plan import Event, Manifest, Plan
 
@@ -88,7 +89,7 @@ class Executor:
             "uid": job.uid,
             "resourceVersion": job.resource_version,
         }
-        manifest = {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "status": status}
+        manifest = {**KINDS[KIND].header, "metadata": metadata, "status": status}
         try:
             written = await self.cluster.replace(manifest, subresource="status")
         except NotThere as error:

@@ -7,7 +7,7 @@ remembered for as long as it may explain the end of an attempt, by the replica t
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from kubedistill_operator.cluster.child_reading import Resource
+from kubedistill_operator.cluster.json_values import Resource
 from kubedistill_operator.cluster.pod_reading import read_pod
 from kubedistill_operator.observed import Pod
 

@@ -1,5 +1,8 @@
 """What can go wrong between us and the API server; each kind asks for something else.
 
+These tell the operator what to do next. What a person has to do is told by a KubedistillError, which has a reason, a
+place, a fix and an exit code; none of these has.
+
 OperatorFailure
 ├── Retry        the server is busy, away or was faster than we: do it again
 │   └── Outdated somebody else wrote the object since we read it

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import Any, Final, Protocol
 
 from kubedistill_operator.cluster.failures import LeaseLost, OperatorFailure, Outdated, Taken
+from kubedistill_operator.kinds import KINDS
 from kubedistill_operator.plan import Manifest
 
 DURATION_SECONDS, DEADLINE_SECONDS, RETRY_SECONDS = 15.0, 10.0, 2.0
@@ -179,8 +180,7 @@ class Lease:
     def _manifest(self, metadata: Manifest, *, transitions: int) -> Manifest:
         now = self._stamp()
         return {
-            "apiVersion": "coordination.k8s.io/v1",
-            "kind": "Lease",
+            **KINDS["Lease"].header,
             "metadata": {**metadata, "name": self.name, "namespace": self.namespace},
             "spec": {
                 "holderIdentity": self.identity,

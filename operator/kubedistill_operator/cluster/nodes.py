@@ -5,10 +5,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from kubedistill_operator.cluster.client import Cluster
-from kubedistill_operator.cluster.failures import Refused
+from kubedistill_operator.cluster.optional_right import OptionalRight
 from kubedistill_operator.cluster.pod_reading import Node, read_node
 
-_FRESH_SECONDS, _REFUSED_SECONDS = 15.0, 600.0
+_FRESH_SECONDS = 15.0
 
 
 @dataclass(slots=True)
@@ -17,24 +17,18 @@ class Nodes:
 
     cluster: Cluster
     clock: Callable[[], float]
-    allowed: bool = True
-    """Whether nodes may be looked at."""
-    _refused: float = float("-inf")
-    """When the server last said no."""
+    right: OptionalRight
+    """To look at nodes."""
     _known: dict[str, tuple[float, Node]] = field(default_factory=dict)
     _missed: dict[str, float] = field(default_factory=dict)
 
     async def look_at(self, names: Iterable[str]) -> dict[str, Node]:
         """Nodes by name; empty where they may not be looked at."""
         wanted = sorted({name for name in names if name})
-        if not self.allowed or not wanted or self.clock() < self._refused + _REFUSED_SECONDS:
+        if not wanted or not self.right.may_ask:
             return {}
-        try:
-            found = await asyncio.gather(*(self._look_at(name) for name in wanted))
-        except Refused:  # the role is optional; or the server has just started, and does not know our roles yet
-            self._refused = self.clock()
-            return {}
-        return dict(zip(wanted, found, strict=True))
+        found = await self.right.ask(asyncio.gather(*(self._look_at(name) for name in wanted)))
+        return dict(zip(wanted, found, strict=True)) if found is not None else {}
 
     async def _look_at(self, name: str) -> Node:
         now = self.clock()

@@ -23,6 +23,7 @@ from kubedistill_operator.cluster.client import Cluster
 from kubedistill_operator.cluster.failed_pods import FailedPods
 from kubedistill_operator.cluster.failures import NotUnderstood, Refused
 from kubedistill_operator.cluster.nodes import Nodes
+from kubedistill_operator.cluster.optional_right import OptionalRight
 from kubedistill_operator.cluster.pod_reading import may_run, node_name, read_pod
 from kubedistill_operator.cluster.refused_pods import RefusedPods
 from kubedistill_operator.decisions.freeze import is_intact
@@ -71,8 +72,8 @@ class Observer:
     """By the uid of the job: the run of its status."""
 
     def __post_init__(self) -> None:
-        self.nodes = Nodes(self.cluster, self.clock, allowed=self.settings.rbac.nodes)
-        self.refused_pods = RefusedPods(self.cluster, self.clock, allowed=self.settings.rbac.events)
+        self.nodes = Nodes(self.cluster, self.clock, OptionalRight(self.clock, self.settings.rbac.nodes))
+        self.refused_pods = RefusedPods(self.cluster, self.clock, OptionalRight(self.clock, self.settings.rbac.events))
         self.failed_pods = FailedPods(self.clock)
 
     async def observe(self, job: Job, *, thorough: bool = False) -> Look:

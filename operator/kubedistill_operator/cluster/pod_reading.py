@@ -1,11 +1,12 @@
 """Reading pods and the nodes they are on: why one waits, how one ended, and whether anything of it can still run."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Final, cast, get_args
+from typing import Final, cast, get_args
 
 from kubedistill_operator.clock import seconds_of
-from kubedistill_operator.cluster.child_reading import Resource, clip
+from kubedistill_operator.cluster.child_reading import clip
+from kubedistill_operator.cluster.json_values import Resource, condition, items, part
 from kubedistill_operator.names import CONTAINERS, DRIVER_CONTAINER
 from kubedistill_operator.observed import ContainerState, Pod, PodPhase
 
@@ -41,17 +42,17 @@ class Node:
 
 def read_node(resource: Resource) -> Node:
     """Read a node that is there."""
-    ready = next((one for one in _items(resource, "status", "conditions") if one.get("type") == "Ready"), {})
+    ready = condition(part(resource, "status"), "Ready")
     lost = None
     if ready.get("status") != "True":
         lost = seconds_of(str(ready.get("lastTransitionTime") or "")) or _created(resource)
-    taints = (one.get("key") for one in _items(resource, "spec", "taints"))
+    taints = (one.get("key") for one in items(part(resource, "spec"), "taints"))
     return Node(lost_since=lost, tainted=any(key in _LEAVING_TAINTS for key in taints))
 
 
 def read_pod(resource: Resource, *, node: Node | None = None) -> Pod:
     """Read a pod; `node` is the one it is on, where that is known."""
-    metadata, status = resource["metadata"], _part(resource, "status")
+    metadata, status = resource["metadata"], part(resource, "status")
     phase = status.get("phase")
     waiting_reason, waiting_message = _why_waiting(status)
     exit_code, exit_reason, exit_message = _how_ended(status)
@@ -79,23 +80,23 @@ def read_pod(resource: Resource, *, node: Node | None = None) -> Pod:
 
 def node_name(resource: Resource) -> str:
     """The node that a pod was bound to; empty before it was."""
-    return str(_part(resource, "spec").get("nodeName") or "")
+    return str(part(resource, "spec").get("nodeName") or "")
 
 
 def may_run(resource: Resource) -> bool:
     """Whether a pod's own phase leaves open that something of it runs."""
-    return _part(resource, "status").get("phase") not in ("Succeeded", "Failed")
+    return part(resource, "status").get("phase") not in ("Succeeded", "Failed")
 
 
 def _why_waiting(status: Resource) -> tuple[str, str]:
     """(reason, message): a container that can't start before a pod that is on no node yet."""
-    waits = [wait for one in _containers(status) if (wait := _part(_part(one, "state"), "waiting"))]
+    waits = [wait for one in _containers(status) if (wait := part(part(one, "state"), "waiting"))]
     for wait in waits:
         if (reason := str(wait.get("reason") or "")) not in _ORDINARY_WAITS:
             return reason, str(wait.get("message") or "")
-    for condition in _items({"status": status}, "status", "conditions"):
-        if condition.get("type") == "PodScheduled" and condition.get("status") == "False":
-            return str(condition.get("reason") or ""), str(condition.get("message") or "")
+    scheduled = condition(status, "PodScheduled")
+    if scheduled.get("status") == "False":
+        return str(scheduled.get("reason") or ""), str(scheduled.get("message") or "")
     return (str(waits[0].get("reason") or ""), str(waits[0].get("message") or "")) if waits else ("", "")
 
 
@@ -110,14 +111,8 @@ def _how_ended(status: Resource) -> tuple[int | None, str, str]:
     ends = ours or [end for one in others for end in _ends(one)]
     last = max(ends, key=lambda end: seconds_of(str(end.get("finishedAt") or "")) or 0.0, default={})
     code = last.get("exitCode")
-    disrupted = next(
-        (
-            str(one.get("reason") or "")
-            for one in _items({"status": status}, "status", "conditions")
-            if one.get("type") == "DisruptionTarget" and one.get("status") == "True"
-        ),
-        "",
-    )
+    target = condition(status, "DisruptionTarget")
+    disrupted = str(target.get("reason") or "") if target.get("status") == "True" else ""
     reason = disrupted or str(status.get("reason") or "") or str(last.get("reason") or "")
     message = str(status.get("message") or "") or _last_line(str(last.get("message") or ""))
     return (code if isinstance(code, int) else None), reason, message
@@ -129,7 +124,7 @@ def _last_line(text: str) -> str:
 
 
 def _state(container: Resource) -> ContainerState:
-    state = _part(container, "state")
+    state = part(container, "state")
     return "Ended" if "terminated" in state else "Running" if "running" in state else "Waiting"
 
 
@@ -144,33 +139,20 @@ def _restarts(container: Resource) -> int:
 
 def _ready_since(status: Resource) -> float | None:
     """Since when all containers of a pod work; None where one does not."""
-    for condition in _items({"status": status}, "status", "conditions"):
-        if condition.get("type") == "Ready" and condition.get("status") == "True":
-            return seconds_of(str(condition.get("lastTransitionTime") or "")) or 0.0
-    return None
+    ready = condition(status, "Ready")
+    return seconds_of(str(ready.get("lastTransitionTime") or "")) or 0.0 if ready.get("status") == "True" else None
 
 
 def _ends(container: Resource) -> Iterator[Resource]:
     """How a container ended, now and before it was restarted in place."""
     for state in ("state", "lastState"):
-        if end := _part(_part(container, state), "terminated"):
+        if end := part(part(container, state), "terminated"):
             yield end
 
 
 def _containers(status: Resource) -> list[Resource]:
-    parts = ("initContainerStatuses", "containerStatuses")
-    return [one for part in parts for one in _items({"status": status}, "status", part)]
+    return [*items(status, "initContainerStatuses"), *items(status, "containerStatuses")]
 
 
 def _created(resource: Resource) -> float:
-    return seconds_of(str(_part(resource, "metadata").get("creationTimestamp") or "")) or 0.0
-
-
-def _part(resource: Resource, name: str) -> Resource:
-    found = resource.get(name)
-    return found if isinstance(found, Mapping) else {}
-
-
-def _items(resource: Resource, part: str, name: str) -> list[Mapping[str, Any]]:
-    found = _part(resource, part).get(name)
-    return [one for one in found if isinstance(one, Mapping)] if isinstance(found, list) else []
+    return seconds_of(str(part(resource, "metadata").get("creationTimestamp") or "")) or 0.0

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from kubedistill_operator.cluster.child_reading import clip
 from kubedistill_operator.cluster.client import Cluster
-from kubedistill_operator.cluster.failures import Refused
+from kubedistill_operator.cluster.optional_right import OptionalRight
 from kubedistill_operator.observed import Child, Pod
 from kubedistill_operator.plan import Manifest
 
@@ -14,7 +14,6 @@ PATIENCE_SECONDS = 5.0
 """How old a child must be before anybody asks why it has no pod: a list of Events is dear, and pods take a moment."""
 IDLE_SECONDS = 15.0
 """How old an idle pod must be: mounts are tried again, and small images take some seconds."""
-_REFUSED_SECONDS = 600.0
 _REASONS = ("FailedCreate", "FailedToCreateRayCluster", "FailedToCreateRayJobSubmitter")
 """Of the Job controller, and of KubeRay where not even the Ray cluster could be made."""
 
@@ -29,9 +28,8 @@ class RefusedPods:
 
     cluster: Cluster
     clock: Callable[[], float]
-    allowed: bool = True
-    _refused: float = float("-inf")
-    """When the server last said no."""
+    right: OptionalRight
+    """To list Events."""
 
     async def explain(self, child: Child, *, namespace: str) -> str:
         """What the latest Event says; empty where there is none, or it may not be read."""
@@ -52,14 +50,10 @@ class RefusedPods:
         return clip(f"{latest.get('reason')}: {_SANDBOX.sub('', str(latest.get('message') or ''))}")
 
     async def _list(self, uid: str, *, namespace: str, fields: str = "") -> list[Manifest]:
-        now = self.clock()
-        if not self.allowed or now < self._refused + _REFUSED_SECONDS:
+        if not self.right.may_ask:
             return []
-        try:
-            return await self.cluster.select("Event", namespace=namespace, fields=f"involvedObject.uid={uid}{fields}")
-        except Refused:  # the right is optional; or the server has just started, and does not know our roles yet
-            self._refused = now
-            return []
+        selector = f"involvedObject.uid={uid}{fields}"
+        return await self.right.ask(self.cluster.select("Event", namespace=namespace, fields=selector)) or []
 
 
 def _told_at(event: Manifest) -> str:

@@ -20,7 +20,7 @@ from kubedistill_operator.decisions.situation import Situation
 from kubedistill_operator.names import child_name
 from kubedistill_operator.observed import Rival
 from kubedistill_operator.plan import Deletion, Event, Plan
-from kubedistill_operator.status import find_condition, with_run, with_stage, without_conditions
+from kubedistill_operator.status import with_run, with_stage, without_conditions
 
 _WAIT_SECONDS = 5
 
@@ -170,7 +170,7 @@ def _wait_for_rival(situation: Situation) -> Plan | None:
     """
     assert situation.run is not None
     rival, limit = _find_rival(situation), situation.run.spec.scheduling_timeout_seconds
-    waiting = find_condition(situation.status, "QuotaReserved")
+    waiting = situation.status.condition("QuotaReserved")
     waits = waiting is not None and (waiting.status, waiting.reason) == ("False", "SharedArtifact")
     if rival is None:
         return _look_again(situation) if waits or _is_outdated(situation) else None
@@ -217,7 +217,7 @@ def _look_again(situation: Situation) -> Plan:
 
 
 def _queue(situation: Situation, reason: str, message: str) -> Plan:
-    known, status = find_condition(situation.status, "QuotaReserved"), situation.status
+    known, status = situation.status.condition("QuotaReserved"), situation.status
     if known is not None and known.reason != reason:  # each wait has a time of its own
         status = without_conditions(status, "QuotaReserved")
     status = situation.say(status, "QuotaReserved", "False", reason=reason, message=message)

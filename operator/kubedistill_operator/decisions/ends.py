@@ -10,7 +10,7 @@ from kubedistill_operator.decisions.causes import Cause
 from kubedistill_operator.decisions.situation import Situation
 from kubedistill_operator.names import out_name
 from kubedistill_operator.plan import Event, Plan, StopRequest
-from kubedistill_operator.status import find_condition, increase, is_true, with_run, with_stage, without_conditions
+from kubedistill_operator.status import increase, is_true, with_run, with_stage, without_conditions
 
 GRACEFUL = ("Suspended", "Superseded", "Cancelled", "Deleted")
 """Reasons for which a driver is given time to save."""
@@ -101,7 +101,7 @@ def come_to_rest(situation: Situation, status: Status, *, reason: str, message: 
     status = situation.say(status, "Progressing", "False", reason=reason, message=message)
     if is_true(status, "Suspended"):
         status = situation.say(status, "Suspended", "False", reason=reason)
-    quota = find_condition(status, "QuotaReserved")
+    quota = status.condition("QuotaReserved")
     if quota is not None and quota.status == "False":
         status = without_conditions(status, "QuotaReserved")
     return with_run(status, counted_at="") if status.run is not None else status

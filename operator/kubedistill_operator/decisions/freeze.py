@@ -10,15 +10,17 @@ from typing import Any, Literal, Self
 
 from kubedistill.canonical import digest, text_digest
 from kubedistill.contract import CONTRACT
+from kubedistill.labels import MANAGED_BY
 from kubedistill.manifest.settings import Images, Policy, Pool, Resources, Settings
 from kubedistill.stored import read_stored
-from kubedistill.v1alpha1 import API_VERSION, KIND, LIVE_FIELDS, Run, Spec, spec_values, without_former_defaults
+from kubedistill.v1alpha1 import KIND, LIVE_FIELDS, Run, Spec, spec_values, without_former_defaults
 from kubedistill.v1alpha1.base import Model
 from kubedistill_operator.children.layout import named_pools
 from kubedistill_operator.children.request import owner_reference
 from kubedistill_operator.decisions.stores import find_uri, uri_of_0_1
 from kubedistill_operator.job import Job
-from kubedistill_operator.names import MANAGED_BY, frozen_name
+from kubedistill_operator.kinds import KINDS
+from kubedistill_operator.names import frozen_name
 from kubedistill_operator.observed import Frozen
 from kubedistill_operator.plan import Manifest
 
@@ -128,14 +130,13 @@ def frozen_manifest(job: Job, run: FrozenRun) -> Manifest:
     """The immutable ConfigMap that holds a run, owned by the job."""
     text = _snapshot_text(run)
     return {
-        "apiVersion": "v1",
-        "kind": "ConfigMap",
+        **KINDS["ConfigMap"].header,
         "immutable": True,
         "metadata": {
             "name": frozen_name(job.name, uid=job.uid, run=run.id, snapshot=text_digest(text)),
             "namespace": job.namespace,
             "labels": MANAGED_BY,
-            "ownerReferences": [owner_reference(API_VERSION, KIND, name=job.name, uid=job.uid)],
+            "ownerReferences": [owner_reference(KIND, name=job.name, uid=job.uid)],
         },
         "data": {"run.json": text},
     }

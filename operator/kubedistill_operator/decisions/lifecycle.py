@@ -18,7 +18,7 @@ from kubedistill_operator.decisions.placement import find_obstacle
 from kubedistill_operator.decisions.situation import Situation
 from kubedistill_operator.observed import Attempt
 from kubedistill_operator.plan import Deletion, Event, Plan
-from kubedistill_operator.status import find_condition, is_not_understood, is_true, with_stage, without_conditions
+from kubedistill_operator.status import is_not_understood, is_true, with_stage, without_conditions
 
 _HISTORY, _REQUESTS = 20, 8
 _PER_RUN = ("Complete", "Failed", "Suspended", "Progressing", "QuotaReserved", "SpecDrift")
@@ -81,7 +81,7 @@ def hold_restored(situation: Situation) -> Plan | None:
         return None
     message = f"settings.onRestore holds jobs without status; annotate it with {RELEASE_ANNOTATION} to start it"
     held = situation.say(status, "QuotaReserved", "False", reason="OnHold", message=message)
-    known = find_condition(status, "QuotaReserved")
+    known = status.condition("QuotaReserved")
     events = () if known is not None and known.reason == "OnHold" else (Event("Held", message),)
     return Plan(status=held, events=events, why=(message,))
 

@@ -17,7 +17,7 @@ from kubedistill_operator.decisions.outcome import STOP_SECONDS
 from kubedistill_operator.decisions.situation import Situation
 from kubedistill_operator.observed import DELAYED, Attempt
 from kubedistill_operator.plan import Event, Plan
-from kubedistill_operator.status import find_condition, with_run, with_stage, without_conditions
+from kubedistill_operator.status import with_run, with_stage, without_conditions
 
 LOOK_SECONDS, PROGRESS_SECONDS, _STEP_SECONDS, _MOMENT_SECONDS = 15, 30, 5, 2
 _COMING_UP_SECONDS = 60
@@ -70,7 +70,7 @@ def adopt_child(situation: Situation) -> Plan | None:
 def note_admission(situation: Situation) -> Plan | None:
     """A child that waited is let in; one that also ended before anybody looked is known by its driver."""
     stage, attempt = situation.current, situation.observed.attempt
-    quota = find_condition(situation.status, "QuotaReserved")
+    quota = situation.status.condition("QuotaReserved")
     if stage is None or stage.state not in WORKING or quota is None or quota.status == "True":
         return None
     if not (attempt.child.admitted if attempt.child is not None else attempt.has_started):
@@ -203,7 +203,7 @@ def follow(situation: Situation) -> Plan | None:
 
 def wait_in_the_way(situation: Situation, stage: StageStatus, *, reason: str, message: str, limit: float) -> Plan:
     """Wait for people to remove what keeps an attempt from being made, for `limit` seconds at most."""
-    known, status = find_condition(situation.status, "Progressing"), situation.status
+    known, status = situation.status.condition("Progressing"), situation.status
     if known is not None and known.reason == DELAYED:  # that counted for nothing
         known, status = None, without_conditions(status, "Progressing")
     since = known.last_transition_time if known is not None and known.status == "False" else stamp(situation.now)
@@ -227,7 +227,7 @@ def _tell(situation: Situation, status: Status, *, reason: str, message: str, se
 
     Waits with another `about` have Events of their own; what a start shows on its way has one for each attempt.
     """
-    known = find_condition(situation.status, "Progressing")
+    known = situation.status.condition("Progressing")
     said = known is not None and known.status == "False" and known.reason == reason
     status = situation.say(status, "Progressing", "False", reason=reason, message=message)
     events = () if said else (Event("Waiting", f"{reason}: {message}", "Warning", about=about),)
@@ -269,7 +269,7 @@ def _are_ending(attempts: Sequence[Attempt], *, situation: Situation, waited: fl
 
 def _over_since(situation: Situation) -> str:
     """Since when nothing of the run should run."""
-    run, suspended = situation.status.run, find_condition(situation.status, "Suspended")
+    run, suspended = situation.status.run, situation.status.condition("Suspended")
     times = [stage.ended_at for stage in situation.status.stages]
     times += [run.started_at] if run is not None else []
     times += [suspended.last_transition_time] if suspended is not None else []

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
-from kubedistill.errors import KubedistillError
+from kubedistill.errors import NotInstalled
 from kubedistill.manifest.settings import Settings
 from kubedistill.v1alpha1 import KIND
 from kubedistill_operator.cluster.client import WRITE_SECONDS, Cluster, Connection
@@ -35,12 +35,6 @@ _TRIES, _TRY_SECONDS = 5, 2.0
 _OWN_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
 
 log = logging.getLogger(__name__)
-
-
-class NotInstalled(KubedistillError):
-    """The cluster lacks what the operator stands on."""
-
-    reason = "NotInstalled"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,15 +13,15 @@ from urllib.parse import parse_qs, urlsplit
 
 import kopf
 
+from kubedistill.labels import MANAGED_BY
 from kubedistill.manifest.settings import Settings
 from kubedistill.v1alpha1 import KIND
 from kubedistill_operator.cluster.client import Cluster, Login
 from kubedistill_operator.cluster.failures import OperatorFailure
-from kubedistill_operator.cluster.kinds import KINDS
 from kubedistill_operator.job import Key
+from kubedistill_operator.kinds import KINDS
 from kubedistill_operator.loop.controller import Controller
 from kubedistill_operator.loop.intake import Intake
-from kubedistill_operator.names import MANAGED_BY
 
 _CHILDREN = ("RayJob", "Job", "ConfigMap", "Pod")
 _SELECTOR = ",".join(f"{name}={value}" for name, value in MANAGED_BY.items())
@@ -186,8 +186,7 @@ def _registry(intake: Intake, *, login: Callable[[], Awaitable[Login]], streams:
 def _resource(kind: str) -> tuple[str, str, str]:
     """(group, version, plural) of a kind."""
     found = KINDS[kind]
-    group, _, version = found.api_version.rpartition("/")
-    return group, version, found.plural
+    return found.group, found.api_version.rpartition("/")[2], found.plural
 
 
 def _handler(see: Callable[[str | None, Any], None]) -> Callable[..., Awaitable[None]]:

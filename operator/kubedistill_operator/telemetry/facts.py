@@ -7,7 +7,7 @@ from kubedistill.stages import TERMINAL, current_stage, percent_done
 from kubedistill.v1alpha1 import StageStatus, Status
 from kubedistill_operator.clock import seconds_of
 from kubedistill_operator.job import Job
-from kubedistill_operator.status import find_condition, is_not_understood
+from kubedistill_operator.status import is_not_understood
 
 _LABEL, _REASON = 128, 63
 _TROUBLES = (("Failed", "True"), ("Validated", "False"))
@@ -89,14 +89,14 @@ def _trouble(status: Status) -> tuple[tuple[str, str, str], ...]:
 
 def _named(status: Status, kind: str, truth: str) -> tuple[tuple[str, str, str], ...]:
     """A condition with its reason, if it is there and has that status."""
-    found = find_condition(status, kind)
+    found = status.condition(kind)
     return ((kind, truth, found.reason[:_REASON]),) if found is not None and found.status == truth else ()
 
 
 def _completed(status: Status) -> float | None:
     """When the run was over: the last stage's end is not it where a run ends between two stages."""
     for kind in ("Complete", "Failed"):
-        if (found := find_condition(status, kind)) is not None and found.status == "True":
+        if (found := status.condition(kind)) is not None and found.status == "True":
             return seconds_of(found.last_transition_time)
     return seconds_of(max((stage.ended_at for stage in status.stages), default=""))
 

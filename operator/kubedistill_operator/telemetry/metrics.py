@@ -249,9 +249,7 @@ def _result(stage: StageStatus) -> str:
 
 def _queue_wait(before: Status, after: Status) -> float | None:
     """Seconds since QuotaReserved became False, when it becomes True."""
-    old, new = (
-        next((one for one in status.conditions if one.type == "QuotaReserved"), None) for status in (before, after)
-    )
+    old, new = before.condition("QuotaReserved"), after.condition("QuotaReserved")
     if old is None or new is None or (old.status, new.status) != ("False", "True"):
         return None
     return _between(old.last_transition_time, new.last_transition_time)

@@ -228,7 +228,8 @@ def _artifacts(status: Status, *, complete: bool) -> dict[ArtifactName, str]:
 def _waits_for(job: Job) -> str:
     if job.status.phase != "Queued":
         return ""
-    return next((one.reason for one in job.status.conditions if one.type == "QuotaReserved"), "")
+    quota = job.status.condition("QuotaReserved")
+    return quota.reason if quota is not None else ""
 
 
 def _needs_word(job: Job) -> bool:

@@ -38,16 +38,16 @@ class ChatFormat:
 
         Raises InvalidModel where the template refuses the messages, as some refuse a system message.
         """
-        return self._encode(messages, asking=True)
+        return self._encode(messages, self.render(messages, asking=True), asking=True)
 
     def turn_ids(self, messages: Sequence[Message], reply: str) -> tuple[list[int], list[int]]:
         """Return the ids of a prompt, and of a reply to it as the template renders it, up to its stop id."""
         said = [*messages, Message("assistant", reply)]
         asked, text = self.render(messages, asking=True), self.render(said, asking=False)
-        prompt = self._encode(messages, asking=True)
+        prompt = self._encode(messages, asked, asking=True)
         if not text.startswith(asked):  # the generation prompt holds what the template leaves out of a reply
             return prompt, [*self._continue(asked, self._close_reasoning(asked) + reply), self.end_id]
-        whole = self._encode(said, asking=False)
+        whole = self._encode(said, text, asking=False)
         if whole[: len(prompt)] == prompt and self.end_id in whole[len(prompt) :]:
             return prompt, whole[len(prompt) : whole.index(self.end_id, len(prompt)) + 1]
         return prompt, [*self._continue(asked, self._cut(text[len(asked) :], messages, asked) or reply), self.end_id]
@@ -111,11 +111,11 @@ class ChatFormat:
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
         return ids
 
-    def _encode(self, messages: Sequence[Message], *, asking: bool) -> list[int]:
-        """Return the ids of rendered messages, in which the template alone writes special tokens."""
+    def _encode(self, messages: Sequence[Message], rendered: str, *, asking: bool) -> list[int]:
+        """Return the ids of messages and their text, in which the template alone writes special tokens."""
         texts = [message.content for message in messages]
         if not self.count_special(texts):
-            return self._ids_of(self.render(messages, asking=asking))
+            return self._ids_of(rendered)
         mark = choose_mark(texts)
         self._check_pieces(messages, asking=asking, mark=mark)
         marked = [Message(one.role, self.special.mark(one.content, mark=mark)) for one in messages]

@@ -11,7 +11,7 @@ from aiohttp import web
 from kubedistill_operator.cluster import client as module
 from kubedistill_operator.cluster.client import Cluster, uses_proxy
 from kubedistill_operator.cluster.failures import LeaseLost, NotThere, OperatorFailure, Outdated, Refused, Retry, Taken
-from kubedistill_operator.cluster.kinds import KINDS
+from kubedistill_operator.kinds import KINDS
 from support.fake_api import FakeApi, refusal, serving
 
 MAPS = "v1/configmaps"

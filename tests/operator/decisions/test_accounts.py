@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import pytest
 
 from kubedistill.v1alpha1 import StageStatus
-from kubedistill_operator.status import find_condition
 from support.fake_cluster import FakeCluster, begin, reason_of, small_spec, stage_of
 
 SAID = 100.0
@@ -175,7 +174,7 @@ def test_a18_conditions_of_a_failed_run_agree(row: str) -> None:
     assert cluster.status.phase == "Failed"
     assert reason_of(cluster, "Failed") == ("True", ENDS[row].failed)
     assert reason_of(cluster, "Progressing") == ("False", "Failed")
-    assert find_condition(cluster.status, "Complete") is None
+    assert cluster.status.condition("Complete") is None
     assert stage_of(cluster, "Train").state in ("Failed", "Pending"), "nothing is at work"
     assert cluster.status.run is not None
     assert cluster.status.run.counted_at == ""
@@ -192,7 +191,7 @@ def test_a18_who_is_cancelled_while_suspended_or_queued_is_neither_any_more() ->
     queued.settle()
     queued.annotations["kubedistill.io/cancel"] = "now"
     queued.settle()
-    assert (queued.status.phase, find_condition(queued.status, "QuotaReserved")) == ("Failed", None)
+    assert (queued.status.phase, queued.status.condition("QuotaReserved")) == ("Failed", None)
 
 
 def test_a18_a_superseded_run_has_its_event() -> None:

@@ -8,7 +8,6 @@ from kubedistill.errors import PolicyViolated
 from kubedistill.manifest.settings import Policy
 from kubedistill.v1alpha1 import Spec, spec_values
 from kubedistill_operator.decisions.policy import check_policy
-from kubedistill_operator.status import find_condition
 from support.fake_cluster import FakeCluster, small_spec
 
 LLAMA = "hf://meta-llama/Llama-3.1-8B"
@@ -82,7 +81,7 @@ def test_s13_a_job_against_the_policy_starts_nothing_until_the_settings_change(c
     cluster.settings = allowed.model_copy(update={"policy": Policy(allowed_sources=("hf://nobody/",))})
     plan = cluster.step()
     assert plan.create == ()
-    validated = find_condition(cluster.status, "Validated")
+    validated = cluster.status.condition("Validated")
     assert validated is not None
     assert (validated.status, validated.reason) == ("False", "PolicyViolated")
     assert validated.message.startswith("spec.teachers[0].model.source: ")

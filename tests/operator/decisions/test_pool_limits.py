@@ -5,7 +5,6 @@ import pytest
 from kubedistill.manifest.settings import Pool, Settings
 from kubedistill.v1alpha1 import Condition, Run, StageStatus, Status
 from kubedistill_operator.job import Job
-from kubedistill_operator.status import find_condition
 from kubedistill_operator.telemetry.table import Table
 from support.fake_cluster import NAMESPACE, FakeCluster, begin, reason_of, small_spec, stage_of
 
@@ -69,7 +68,7 @@ def test_w10_a_limit_of_this_moment_holds_for_runs_that_have_started(asks_for_8:
 def test_s14_a_stage_that_could_never_start_is_refused_at_the_start(asks_for_8: FakeCluster) -> None:
     asks_for_8.settings = limited(7)
     assert asks_for_8.step().create == ()
-    validated = find_condition(asks_for_8.status, "Validated")
+    validated = asks_for_8.status.condition("Validated")
     assert validated is not None
     assert validated.reason == "TooFewGPUs"
     assert validated.message.startswith("spec.teachers[0].resources.pool: ")

@@ -8,7 +8,7 @@ import pytest
 from kubedistill.chain import CHAIN
 from kubedistill.labels import CANCEL_ANNOTATION, RERUN_ANNOTATION
 from kubedistill.manifest.settings import Pool, Settings
-from kubedistill_operator.status import find_condition, is_true
+from kubedistill_operator.status import is_true
 from support.fake_cluster import FakeCluster, begin, reason_of, small_spec, stage_of
 
 
@@ -29,7 +29,7 @@ def edit(cluster: FakeCluster, **changes: object) -> None:
 def test_s5_an_edit_of_a_finished_job_is_seen_and_said_to_wait_for_a_new_run(finished: FakeCluster) -> None:
     edit(finished, active_deadline_seconds=60, task=small_spec().task.model_copy(update={"system_prompt": "Be brief."}))
     finished.settle()
-    drift = find_condition(finished.status, "SpecDrift")
+    drift = finished.status.condition("SpecDrift")
     assert drift is not None
     assert (drift.status, drift.reason) == ("True", "Edited")
     assert "runID" in drift.message
@@ -41,7 +41,7 @@ def test_s6_a_live_field_of_a_finished_job_is_observed_and_no_drift(finished: Fa
     edit(finished, child_retention_seconds=5)
     finished.settle()
     assert finished.status.observed_generation == 2
-    assert find_condition(finished.status, "SpecDrift") is None
+    assert finished.status.condition("SpecDrift") is None
     assert is_true(finished.status, "Complete")
 
 
@@ -61,7 +61,7 @@ def test_s8_a_used_run_id_on_a_finished_job_is_said(finished: FakeCluster) -> No
     assert finished.status.phase == "Succeeded", "all else is there already"
     edit(finished, run_id="1")
     finished.settle()
-    drift = find_condition(finished.status, "SpecDrift")
+    drift = finished.status.condition("SpecDrift")
     assert drift is not None
     assert drift.reason == "RunIDReused"
     assert finished.status.run is not None

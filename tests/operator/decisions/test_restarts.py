@@ -6,7 +6,6 @@ import pytest
 
 from kubedistill.chain import CHAIN
 from kubedistill.v1alpha1 import StageStatus
-from kubedistill_operator.status import find_condition
 from support.fake_cluster import FakeCluster
 
 STAGES = [stage.name for stage in CHAIN]
@@ -96,7 +95,7 @@ def test_a_head_that_is_lost_again_and_again_ends_with_the_budget(cluster: FakeC
         cluster.settle()
     assert train(cluster).state == "Failed"
     assert train(cluster).restarts.infrastructure == 4
-    failed = find_condition(cluster.status, "Failed")
+    failed = cluster.status.condition("Failed")
     assert failed is not None
     assert (failed.status, failed.reason) == ("True", "DriverRestarted")
     assert name not in cluster.children, "the cluster goes with the run"

@@ -5,7 +5,6 @@ import pytest
 from kubedistill.chain import CHAIN, STAGES, StageName
 from kubedistill.labels import RELEASE_ANNOTATION
 from kubedistill.v1alpha1 import RunRecord, Status
-from kubedistill_operator.status import find_condition
 from support.fake_cluster import SETTINGS, FakeCluster, begin, reason_of, small_spec, stage_of
 
 HOLD = SETTINGS.model_copy(update={"on_restore": "Hold"})
@@ -62,7 +61,7 @@ def test_w9_settings_that_say_run_start_it_too() -> None:
     cluster.settings = SETTINGS
     cluster.settle()
     assert stage_of(cluster, "Prepare").state == "Starting"
-    assert find_condition(cluster.status, "QuotaReserved") is None
+    assert cluster.status.condition("QuotaReserved") is None
 
 
 def test_w9_a_job_that_is_released_and_refused_says_why_it_is_refused() -> None:
@@ -71,7 +70,7 @@ def test_w9_a_job_that_is_released_and_refused_says_why_it_is_refused() -> None:
     cluster.annotations[RELEASE_ANNOTATION] = "yes"
     cluster.settle()
     assert reason_of(cluster, "Validated") == ("False", "ClaimNotFound")
-    assert find_condition(cluster.status, "QuotaReserved") is None
+    assert cluster.status.condition("QuotaReserved") is None
 
 
 @pytest.mark.parametrize("asks", ["goes on", "another runID"])

@@ -12,7 +12,6 @@ from kubedistill.manifest.settings import DefaultStorage, Images, Policy, Pool, 
 from kubedistill_operator.decisions.freeze import freeze, frozen_manifest
 from kubedistill_operator.names import frozen_name, service_account_name
 from kubedistill_operator.observed import Frozen, Refusal
-from kubedistill_operator.status import find_condition
 from support.fake_cluster import NAME, SETTINGS, UID, FakeCluster, begin, reason_of, small_spec, stage_of
 
 FORGED = ("False", "FrozenRunForged")
@@ -427,7 +426,7 @@ def test_f5_before_any_child_the_settings_of_now_heal_it(cluster: FakeCluster) -
     cluster.settle()
     assert told(cluster, "SnapshotAdopted") == told(cluster, "RunRefrozen") == 1
     assert len(cluster.created) == 1
-    assert find_condition(cluster.status, "Failed") is None
+    assert cluster.status.condition("Failed") is None
 
 
 def test_f7_what_another_version_tells_otherwise_is_told_in_a_new_attempt(cluster: FakeCluster) -> None:

@@ -6,7 +6,7 @@ from kubedistill.chain import CHAIN
 from kubedistill.contract import ArtifactRef
 from kubedistill.manifest.settings import Images, PodSecurityContext, Pool
 from kubedistill.v1alpha1 import Restarts
-from kubedistill_operator.status import find_condition, is_true, with_stage
+from kubedistill_operator.status import is_true, with_stage
 from support.fake_cluster import FakeCluster, begin, reason_of, small_spec, stage_of
 
 FORBIDDEN = Pool(node_selector={"a": "b"}, allowed_namespaces=("other",))
@@ -113,7 +113,7 @@ def test_s5_an_edit_waits_for_a_new_run(cluster: FakeCluster) -> None:
     assert [event.reason for event in cluster.events].count("SpecDrift") == 1
     cluster.spec = small_spec()
     cluster.settle()
-    assert find_condition(cluster.status, "SpecDrift") is None
+    assert cluster.status.condition("SpecDrift") is None
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_s6_live_fields_are_no_drift(cluster: FakeCluster, edit: dict) -> None:
     begin(cluster, "Generate")
     cluster.spec = small_spec(**edit)
     cluster.settle()
-    assert find_condition(cluster.status, "SpecDrift") is None
+    assert cluster.status.condition("SpecDrift") is None
 
 
 def test_s7_a_new_run_id_supersedes(cluster: FakeCluster) -> None:

@@ -15,6 +15,16 @@ class Kind:
     plural: str
     namespaced: bool = True
 
+    @property
+    def group(self) -> str:
+        """The API group; empty for the core."""
+        return self.api_version.rpartition("/")[0]
+
+    @property
+    def header(self) -> dict[str, str]:
+        """The fields that every object of the kind begins with."""
+        return {"apiVersion": self.api_version, "kind": self.name}
+
     def path(self, *, namespace: str = "", name: str = "", subresource: str = "") -> str:
         """The path of the collection, or of one object of it; no namespace means all of them."""
         root = f"/apis/{self.api_version}" if "/" in self.api_version else f"/api/{self.api_version}"
