@@ -1,41 +1,6 @@
 """The error tree: every failure that a person can meet, with its machine-readable reason and cause.
 
-KubedistillError
-├── InvalidInput (ValueError)      bad manifest, data or model: nothing was started, exit 2
-│   ├── InvalidManifest            a field of the DistillationJob
-│   ├── InvalidData                a record or a data file
-│   ├── InvalidModel               a model folder that can't be used
-│   ├── TokenizerMismatch          an objective that needs one tokenizer, and two are there
-│   ├── ModelDoesNotFit            a model larger than the place it must run in
-│   ├── BadCredentials             a token that is refused, or is needed and not there
-│   ├── UnknownPool                a pool that the operator's settings don't have
-│   ├── PoolNotAllowed             a pool that is not for the job's namespace
-│   ├── PolicyViolated             what the operator's settings allow no job
-│   ├── InvalidPool                a pool that Kubernetes would refuse in a pod
-│   ├── TooFewGPUs                 more GPUs in one pod than a node of its pool has
-│   ├── NoCluster                  no kubeconfig, or no such context in it
-│   ├── NotInstalled               a cluster that knows no DistillationJobs
-│   ├── NotAllowed                 a user who may not do that
-│   ├── NoSuchJob                  a job that is not there
-│   ├── Rejected                   a manifest that the API server does not take
-│   ├── Conflict                   a job that somebody else writes, or that runs
-│   └── NotKept                    a report or log that is not there, or not to be had from here
-├── StageFailed (RuntimeError)     the work began and could not end, exit 1
-│   ├── LowYield                   too few answers survived
-│   ├── MissingDependency          a compiler, library or package that the image or environment lacks
-│   ├── ArtifactMissing            what an earlier stage made is gone from the store, or part of it
-│   ├── StorageUnavailable         the store is full or gone
-│   │   └── StorageNotWritable     the store refuses this process; only a change of its rights or mount helps
-│   ├── ChannelUnavailable         the API server can't be told how the stage is doing
-│   ├── EngineLost                 the inference engine died under us
-│   ├── TrainingFailed             the training loop raised
-│   └── JobFailed                  a job that was waited for, exit 1
-│       └── GateMissed             its student was not good enough, exit 3
-├── ClusterUnavailable (OSError)   the API server does not answer, exit 1
-├── WaitTimeout (TimeoutError)     a job that took longer than it was waited for, exit 1
-├── Stopped                        asked to leave; the state is saved, exit 1
-├── StoreBusy                      another run holds this job's lock, exit 1
-└── ClaimLost                      another driver owns this attempt, exit 75
+A bad manifest, bad data or a bad model is an InvalidInput: nothing was started. A StageFailed began its work.
 """
 
 from typing import ClassVar
@@ -49,8 +14,13 @@ class KubedistillError(Exception):
     """A failure with the place it happened (field path or file:line), what is wrong and the fix."""
 
     reason: ClassVar[str] = "InternalError"
+    """The class's name, unless it says another."""
     cause: ClassVar[str] = "failure"
     exit_code: ClassVar[int] = EXIT_FAILED
+
+    def __init_subclass__(cls) -> None:
+        if "reason" not in vars(cls):
+            cls.reason = cls.__name__
 
     def __init__(self, problem: str, *, at: str = "", fix: str = "") -> None:
         super().__init__(problem, at, fix)
@@ -71,157 +41,174 @@ def _rebuild(kind: type[KubedistillError], problem: str, at: str, fix: str) -> K
 
 
 class InvalidInput(KubedistillError, ValueError):
+    """Bad manifest, data or model: nothing was started, exit 2."""
+
     cause = "user"
-    reason = "InvalidInput"
     exit_code = EXIT_BAD_INPUT
 
 
 class InvalidManifest(InvalidInput):
-    reason = "InvalidManifest"
+    """A field of the DistillationJob."""
 
 
 class InvalidData(InvalidInput):
-    reason = "InvalidData"
+    """A record or a data file."""
 
 
 class InvalidModel(InvalidInput):
-    reason = "InvalidModel"
+    """A model folder that can't be used."""
 
 
 class TokenizerMismatch(InvalidInput):
-    reason = "TokenizerMismatch"
+    """An objective that needs one tokenizer, and two are there."""
 
 
 class ModelDoesNotFit(InvalidInput):
-    reason = "ModelDoesNotFit"
+    """A model larger than the place it must run in."""
 
 
 class BadCredentials(InvalidInput):
-    reason = "BadCredentials"
+    """A token that is refused, or is needed and not there."""
 
 
 class UnknownPool(InvalidInput):
-    reason = "UnknownPool"
+    """A pool that the operator's settings don't have."""
 
 
 class PoolNotAllowed(InvalidInput):
-    reason = "PoolNotAllowed"
+    """A pool that is not for the job's namespace."""
 
 
 class PolicyViolated(InvalidInput):
-    reason = "PolicyViolated"
+    """What the operator's settings allow no job."""
 
 
 class InvalidPool(InvalidInput):
-    reason = "InvalidPool"
+    """A pool that Kubernetes would refuse in a pod."""
 
 
 class TooFewGPUs(InvalidInput):
-    reason = "TooFewGPUs"
+    """More GPUs in one pod than a node of its pool has."""
 
 
 class NoCluster(InvalidInput):
-    reason = "NoCluster"
+    """No kubeconfig, or no such context in it."""
 
 
 class NotInstalled(InvalidInput):
-    reason = "NotInstalled"
+    """A cluster that lacks the CRD of DistillationJobs, or of what the operator needs."""
 
 
 class NotAllowed(InvalidInput):
-    reason = "NotAllowed"
+    """A user who may not do that."""
 
 
 class NoSuchJob(InvalidInput):
-    reason = "NoSuchJob"
+    """A job that is not there."""
 
 
 class Rejected(InvalidInput):
-    reason = "Rejected"
+    """A manifest that the API server does not take."""
 
 
 class Conflict(InvalidInput):
-    reason = "Conflict"
+    """A job that somebody else writes, or that runs."""
 
 
 class NotKept(InvalidInput):
-    reason = "NotKept"
+    """A report or log that is not there, or not to be had from here."""
 
 
 class StageFailed(KubedistillError, RuntimeError):
+    """The work began and could not end, exit 1."""
+
     reason = "UserCodeError"
 
 
 class LowYield(StageFailed):
+    """Too few answers survived."""
+
     cause = "user"
-    reason = "LowYield"
 
 
 class MissingDependency(StageFailed):
+    """A compiler, library or package that the image or environment lacks."""
+
     cause = "user"
-    reason = "MissingDependency"
 
 
 class ArtifactMissing(StageFailed):
+    """What an earlier stage made is gone from the store, or part of it."""
+
     cause = "none"
-    reason = "ArtifactMissing"
 
 
 class StorageUnavailable(StageFailed):
+    """The store is full or gone."""
+
     cause = "infrastructure"
-    reason = "StorageUnavailable"
 
 
 class StorageNotWritable(StorageUnavailable):
+    """The store refuses this process; only a change of its rights or mount helps."""
+
     cause = "user"
-    reason = "StorageNotWritable"
 
 
 class ChannelUnavailable(StageFailed):
+    """The API server can't be told how the stage is doing."""
+
     cause = "infrastructure"
-    reason = "ChannelUnavailable"
 
 
 class EngineLost(StageFailed):
+    """The inference engine died under us."""
+
     cause = "infrastructure"
-    reason = "EngineLost"
 
 
 class TrainingFailed(StageFailed):
-    reason = "TrainingFailed"
+    """The training loop raised."""
 
 
 class JobFailed(StageFailed):
-    reason = "JobFailed"
+    """A job that was waited for, exit 1."""
 
 
 class GateMissed(JobFailed):
+    """Its student was not good enough, exit 3."""
+
     cause = "user"
     reason = "EvaluationGate"
     exit_code = EXIT_GATE
 
 
 class ClusterUnavailable(KubedistillError, OSError):
+    """The API server does not answer, exit 1."""
+
     cause = "infrastructure"
-    reason = "ClusterUnavailable"
 
 
 class WaitTimeout(KubedistillError, TimeoutError):
+    """A job that took longer than it was waited for, exit 1."""
+
     cause = "none"
-    reason = "WaitTimeout"
 
 
 class Stopped(KubedistillError):
+    """Asked to leave; the state is saved, exit 1."""
+
     cause = "none"
-    reason = "Stopped"
 
 
 class StoreBusy(KubedistillError):
+    """Another run holds this job's lock, exit 1."""
+
     cause = "none"
-    reason = "StoreBusy"
 
 
 class ClaimLost(KubedistillError):
+    """Another driver owns this attempt, exit 75."""
+
     cause = "none"
-    reason = "ClaimLost"
     exit_code = EXIT_CLAIM_LOST

@@ -21,8 +21,6 @@ _SECONDS_TO_STOP = 30
 class RuntimeDied(StageFailed):
     """The runtime ended without saying why."""
 
-    reason = "RuntimeDied"
-
 
 def check_runtime() -> None:
     """Refuse to go on where the runtime is not installed."""

@@ -16,8 +16,6 @@ _SETTINGS = FileKind("settings file", "mapping of settings", "`{}` takes every d
 class InvalidSettings(InvalidInput):
     """The operator's settings file can't be used."""
 
-    reason = "InvalidSettings"
-
 
 def load_settings(path: Path) -> Settings:
     """Read the operator's settings from a YAML 1.2 file.

@@ -221,6 +221,8 @@ def _folder(source: str, *, data_root: Path, at: str) -> Path:
 class NotAtHand(InvalidModel):
     """A model of the hub that is not on this machine, and was not to be fetched."""
 
+    reason = InvalidModel.reason
+
 
 def _download(repository: str, *, revision: str | None, at: str, fetch: bool) -> Path:
     from huggingface_hub import snapshot_download
