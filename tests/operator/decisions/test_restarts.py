@@ -62,7 +62,7 @@ def test_a_head_that_is_killed_for_its_memory_again_and_again_ends_as_out_of_mem
             cluster.claim(name, driver=f"d{number}")
             cluster.settle()
     assert train(cluster).restarts.failure == cluster.spec.retry.max_failures + 1
-    failed = find_condition(cluster.status, "Failed")
+    failed = cluster.status.condition("Failed")
     assert failed is not None
     assert (failed.status, failed.reason) == ("True", "OutOfMemory")
 
