@@ -29,4 +29,4 @@ def check_message(request: pytest.FixtureRequest) -> CheckMessage:
     replaced = {str(TESTS.parent): "{root}"}
     if "tmp_path" in request.fixturenames:
         replaced[str(request.getfixturevalue("tmp_path"))] = "{tmp_path}"
-    return CheckMessage(request.path.relative_to(TESTS).as_posix(), request.node.name, replaced)
+    return CheckMessage(request.path.relative_to(TESTS).as_posix(), request.node.originalname, replaced)

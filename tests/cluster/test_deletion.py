@@ -4,7 +4,6 @@ Rows P3 and P10 of docs/behavior.md.
 """
 
 import secrets
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,8 +18,6 @@ from support.kube_api import Api, Refused, wait_for
 from support.operator_harness import JOBS, LOOK_SECONDS, OperatorHarness, open_harness, small_job
 
 CRD = "apiextensions.k8s.io/v1/CustomResourceDefinition"
-QUIET_SECONDS = 4.0
-"""Long enough for an operator to make something that it should not."""
 PHASES = {
     "pending": "Pending", "queued-for-ever-1": "Queued", "at-prepare": "Preparing", "at-generate": "Generating",
     "at-curate": "Curating", "at-train": "Training", "at-evaluate": "Evaluating", "at-export": "Exporting",
@@ -63,7 +60,7 @@ def operator(request: pytest.FixtureRequest, harness: OperatorHarness) -> Iterat
     yield request.param
     if harness.operator is None:
         harness.start()
-        time.sleep(QUIET_SECONDS)
+        harness.settle()
         harness.check()
 
 
@@ -89,7 +86,8 @@ def left(harness: OperatorHarness, *, namespace: str = "") -> list[str]:
 def gone(harness: OperatorHarness) -> None:
     """Wait until nothing is left, and see that nothing comes back."""
     wait_for(lambda: not left(harness), what="the garbage collector has taken all", seconds=LOOK_SECONDS)
-    time.sleep(QUIET_SECONDS)
+    if harness.operator is not None:
+        harness.settle()
     assert left(harness) == []
     assert harness.api.list(JOBS, namespace=harness.namespaces[0]) == []
 
@@ -142,7 +140,7 @@ def test_p3_p10_a_finalizer_holds_a_job_and_no_gpus_and_orphans_go_on(harness: O
         assert harness.stage(name, "Generate")["state"] == "Pending", "its attempt is accounted for"
     harness.becomes("at-generate-both", "Generating")
     release(harness, *HELD, "at-generate-both")
-    time.sleep(QUIET_SECONDS)
+    harness.settle()
     for name in ORPHANED:
         found = harness.made(job=name)
         assert [one for one in found if one["kind"] == "RayJob" and "deletionTimestamp" not in one["metadata"]]

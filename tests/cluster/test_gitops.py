@@ -5,7 +5,6 @@ start nothing.
 import copy
 import json
 import secrets
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,6 @@ MANIFESTS = sorted(ROOT.glob("examples/*/job.yaml")) + sorted(ROOT.glob("api/kub
 APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 TRACKING = {"argocd.argoproj.io/tracking-id": "jobs:kubedistill.io/DistillationJob:ml/a"}
 RERUN, CANCEL = "kubedistill.io/rerun", "kubedistill.io/cancel"
-QUIET_SECONDS = 4.0
 
 
 @pytest.fixture(scope="module")
@@ -270,7 +268,7 @@ def over_with(harness: OperatorHarness, name: str, run: str) -> bool:
 
 
 def quiet(harness: OperatorHarness, name: str, *, run: str, starts: int) -> None:
-    """Assert that for a while no other run begins."""
-    time.sleep(QUIET_SECONDS)
+    """Assert that no other run begins."""
+    harness.settle()
     assert over_with(harness, name, run)
     assert harness.events(name).count("RunStarted") == starts

@@ -4,7 +4,6 @@ import json
 import secrets
 import shutil
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,6 @@ from support.fake_kuberay.background import playing
 from support.kube_api import Api, Manifest, wait_for
 from support.operator_harness import JOBS, LOOK_SECONDS, OURS, OperatorHarness, open_harness, small_job
 
-QUIET_SECONDS = 4.0
 APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
 MARKS = {
     "labels": {
@@ -100,14 +98,14 @@ def test_the_same_applied_again_writes_nothing(harness: OperatorHarness, way: st
     before = wait_for(lambda: calm(harness, name), what="nothing moves any more", seconds=LOOK_SECONDS)
     for _ in range(2):
         WAYS[way](harness, job)
-    time.sleep(QUIET_SECONDS)
+    harness.settle()
     assert versions(harness, name) == before
 
 
 def calm(harness: OperatorHarness, name: str) -> dict[str, str] | None:
-    """What there is, once it stays as it is for a while."""
+    """What there is, once the operator leaves it as it is."""
     before = versions(harness, name)
-    time.sleep(QUIET_SECONDS)
+    harness.settle()
     return before if versions(harness, name) == before else None
 
 
@@ -153,7 +151,7 @@ def test_s8_a_revert_of_a_used_run_id_starts_nothing(harness: OperatorHarness) -
     before = children(harness, "ok-healed")
     server_side(harness, first)
     wait_for(lambda: drift(harness, "ok-healed") == ("True", "RunIDReused"), what="it is said that nothing starts")
-    time.sleep(QUIET_SECONDS)
+    harness.settle()
     assert harness.status("ok-healed")["run"]["id"] == "second"
     assert (harness.phase("ok-healed"), children(harness, "ok-healed")) == ("Succeeded", before)
     server_side(harness, second)
@@ -168,8 +166,7 @@ def test_a_revert_of_suspend_starts_nothing_that_is_over(harness: OperatorHarnes
     before = (children(harness, "ok-suspended"), harness.status("ok-suspended")["run"])
     for suspend in (True, False, True, False):
         harness.api.patch(JOBS, "ok-suspended", {"spec": {"suspend": suspend}}, namespace=harness.namespaces[0])
-        time.sleep(QUIET_SECONDS / 4)
-    time.sleep(QUIET_SECONDS)
+        harness.settle()
     assert (children(harness, "ok-suspended"), harness.status("ok-suspended")["run"]) == before
     assert harness.phase("ok-suspended") == "Succeeded"
     assert harness.events("ok-suspended").count("RunStarted") == 1

@@ -1,6 +1,7 @@
 """A harness for a real API server: submit jobs, look at them, wait for them, with an operator of its own."""
 
 import json
+import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -111,6 +112,25 @@ class OperatorHarness:
             return found if found is not None and found[:2] == ("False", reason) else None
 
         return wait_for(look, what=f"{name} shows {kind}=False, {reason}", seconds=seconds)[2]
+
+    def settle(self) -> None:
+        """Wait until the operator has handled all that has happened to jobs so far, so that it made what it would make.
+
+        It hears of jobs in their order: one that is made now, and that it refuses, is refused after that. The second
+        round is for children, of which other watches tell.
+        """
+        name = f"marker-{secrets.token_hex(3)}"
+        self.submit(name, student={"model": {"source": "student"}, "resources": {"pool": "none-1"}})
+        for pool in ("none-1", "none-2"):
+            spec = {"student": {"resources": {"pool": pool}}}
+            self.api.patch(JOBS, name, {"spec": spec}, namespace=self.namespaces[0])
+            wait_for(
+                lambda pool=pool: pool in self.status(name).get("message", ""),
+                what=f"the operator has seen {name}",
+                seconds=LOOK_SECONDS,
+            )
+        self.api.delete(JOBS, name, namespace=self.namespaces[0])
+        wait_for(lambda: self.job(name) is None, what=f"{name} is gone", seconds=LOOK_SECONDS)
 
     def made(self, *, namespace: str = "", kinds: Iterable[str] = KINDS, job: str = "") -> list[Manifest]:
         """All objects that the operator and the players of children made, of one job or of all."""

@@ -13,6 +13,7 @@ from kubedistill_operator.cluster.client import Cluster, uses_proxy
 from kubedistill_operator.cluster.failures import LeaseLost, NotThere, OperatorFailure, Outdated, Refused, Retry, Taken
 from kubedistill_operator.kinds import KINDS
 from support.fake_api import FakeApi, refusal, serving
+from support.messages import CheckMessage
 
 MAPS = "v1/configmaps"
 
@@ -133,7 +134,7 @@ ANSWERS: dict[str, tuple[web.Response, type[OperatorFailure]]] = {
 
 
 @pytest.mark.parametrize("case", ANSWERS)
-def test_what_an_answer_means(case: str) -> None:
+def test_what_an_answer_means(case: str, check_message: CheckMessage) -> None:
     answer, expected = ANSWERS[case]
 
     async def scenario(api: FakeApi, cluster: Cluster) -> None:
@@ -144,7 +145,7 @@ def test_what_an_answer_means(case: str) -> None:
         with pytest.raises(OperatorFailure) as caught:
             await cluster.create(config_map())
         assert type(caught.value) is expected
-        assert "POST /api/v1/namespaces/team-a/configmaps" in str(caught.value)
+        check_message(caught.value, "POST", "api/v1/namespaces/team-a/configmaps")
         if case == "too many requests":
             assert isinstance(caught.value, Retry)
             assert caught.value.after == 7
@@ -152,17 +153,20 @@ def test_what_an_answer_means(case: str) -> None:
     run(scenario)
 
 
-def test_a_server_that_is_not_there_is_asked_again_later() -> None:
+def test_a_server_that_is_not_there_is_asked_again_later(check_message: CheckMessage) -> None:
     async def play() -> None:
         async with Cluster(FakeApi(server="http://127.0.0.1:9").configuration, guard=lambda: 10.0) as cluster:
-            with pytest.raises(Retry, match="GET /api/v1/namespaces/team-a/configmaps/one: Client"):
+            with pytest.raises(Retry) as caught:
                 await cluster.get("ConfigMap", "one", namespace="team-a")
+            check_message(caught.value, "GET", "api/v1/namespaces/team-a/configmaps/one")
 
     asyncio.run(play())
 
 
 @pytest.mark.parametrize("half", [b"", b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{"])
-def test_no_call_waits_longer_than_it_may(half: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_call_waits_longer_than_it_may(
+    half: bytes, monkeypatch: pytest.MonkeyPatch, check_message: CheckMessage
+) -> None:
     monkeypatch.setattr(module, "READ_SECONDS", 0.2)
 
     async def play() -> None:
@@ -176,8 +180,9 @@ def test_no_call_waits_longer_than_it_may(half: bytes, monkeypatch: pytest.Monke
             port = server.sockets[0].getsockname()[1]
             configuration = FakeApi(server=f"http://127.0.0.1:{port}").configuration
             async with asyncio.timeout(10), Cluster(configuration, guard=lambda: 10.0) as cluster:
-                with pytest.raises(Retry, match="Timeout"):
+                with pytest.raises(Retry) as caught:
                     await cluster.get("ConfigMap", "one", namespace="team-a")
+                check_message(caught.value)
             await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
 
     asyncio.run(play())
