@@ -19,7 +19,7 @@ export UV_PROJECT_ENVIRONMENT := $(VENV)
 .PHONY: bench-operator soak setup demo demo-cluster test test-unit test-cluster test-images e2e-node control-plane helm prometheus lint format types models data crds chart dashboards docs images package clean
 .DEFAULT_GOAL := help
 
-help:  ## Say what can be made
+help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 setup: $(STAMP)  ## Install everything into .venv (about 2 minutes, 7 GB)
@@ -30,7 +30,7 @@ $(STAMP): pyproject.toml uv.lock
 	$(BIN)/uv sync --locked --extra cpu --extra operator --inexact --compile-bytecode --quiet
 	touch $@
 
-demo: setup  ## Run the quickstart from prompts to a judged student; everything lies under build/demo/
+demo: setup  ## Run the quickstart from prompts to an evaluated student; all files are under build/demo/
 	$(BIN)/kubedistill run examples/quickstart/job.yaml --store build/demo
 
 demo-cluster: setup  ## The same under the operator, on a Kubernetes API server of its own, as kubectl shows it
@@ -84,7 +84,7 @@ lint: setup
 types: setup
 	$(BIN)/mypy
 
-format: setup  ## Format the code and mend what ruff can mend
+format: setup  ## Format the code and fix what ruff can fix
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
@@ -115,7 +115,7 @@ bench-%: setup  ## Measure one figure; the last line is JSON (benchmarks/README.
 	$(BIN)/python benchmarks/$(subst -,_,$*).py
 
 # Its file is not operator.py: that would stand before the standard library's for every program of its folder.
-bench-operator: setup  ## Measure the operator with 500 jobs, then with 1,000 that are over (about 15 minutes)
+bench-operator: setup  ## Measure the operator with 500 jobs, then with 1,000 finished jobs (about 15 minutes)
 	$(BIN)/python benchmarks/operator_load.py
 
 soak: setup  ## Measure how the operator's memory grows over 5,000 jobs: LIVES=5000
