@@ -40,7 +40,7 @@ def _text(text: str) -> str:
 
 
 def _said(job: Job) -> str:
-    return f" [dim]{_text(job.message)}[/]" if job.message and not job.is_over else ""
+    return f": [dim]{_text(job.message)}[/]" if job.message and not job.is_over else ""
 
 
 def _stages(job: Job, *, now: datetime) -> Table:

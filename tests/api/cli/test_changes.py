@@ -159,7 +159,7 @@ def test_the_picture_has_a_bar_for_each_stage(job: Callable[..., Job]) -> None:
         console.print(picture(job("Training", *stages, message="600 of 1,500 steps"), now=now))
     lines = console.export_text().splitlines()
     assert lines[0] == OPENING
-    assert lines[1] == "Training 600 of 1,500 steps"
+    assert lines[1] == "Training: 600 of 1,500 steps"
     assert [line.split()[0] for line in lines[2:]] == ["✓", "–", "●", "✗", "○"]
     assert lines[2].endswith("24m02s")
     assert "was there" in lines[3]
