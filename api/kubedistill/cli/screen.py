@@ -11,6 +11,7 @@ from rich.table import Table
 from kubedistill.chain import CHAIN
 from kubedistill.cli.terminal import Terminal
 from kubedistill.errors import EXIT_FAILED
+from kubedistill.printing import printable_line
 from kubedistill.report.models import Report
 from kubedistill.report.table import headline, table_lines
 from kubedistill.report.words import control_text, gate_details, gate_state
@@ -56,8 +57,8 @@ def _show_lines(events: Iterable[Event], *, console: Terminal) -> Event:
 
 
 def _say(console: Terminal, text: str) -> None:
-    """Print a text as it is: paths and reasons may hold brackets, which are rich's markup."""
-    console.print(text.rstrip(), markup=False, soft_wrap=True)
+    """Print a text on one line, as it is: paths and reasons may hold brackets, which are rich's markup."""
+    console.print(printable_line(text.rstrip()), markup=False, soft_wrap=True)
 
 
 def _show_bars(events: Iterable[Event], *, console: Terminal) -> Event:

@@ -92,8 +92,8 @@ def _show(found: Findings, *, manifest: Path, name: str) -> None:
     for problem in found["problems"]:
         say(f"{problem['reason']}: {named(problem['message'])}", err=True)
     for note in found["notes"]:
-        say(f"note: {note}")
+        say_line(f"note: {note}")
     for unchecked in found["unchecked"]:
-        say(f"not checked: {unchecked}")
+        say_line(f"not checked: {unchecked}")
     if not found["problems"]:
         say_line(f"{manifest}: {name} is valid" + (", as far as it was checked" if found["unchecked"] else ""))

@@ -177,7 +177,7 @@ def test_why_the_operator_does_nothing_about_a_job_is_told_once_and_shown(job: C
     console = Terminal(width=100, no_color=True)
     with console.capture() as captured:
         console.print(picture(after, now=datetime(2026, 11, 25, tzinfo=UTC)))
-    assert "Dreaming why" in captured.get()
+    assert "Dreaming: why" in captured.get()
 
 
 @pytest.mark.parametrize("wide", [True, False])

@@ -91,6 +91,7 @@ OTHER_LINES = {
         "Evaluate  Succeeded gate failed (1.0 s)",
     ),
     "a note": ({"event": "note", "message": "pools are ignored [here]"}, "pools are ignored [here]"),
+    "a line break in a note": ({"event": "note", "message": "a\nTrain     Succeeded"}, r"a\nTrain     Succeeded"),
     "loading": (progress("Train", state="Loading", message="loading [/w]"), "Train     loading [/w]"),
     "progress": (
         progress("Train", done=1000, total=4000, unit="steps", rate=1250.4, etaSeconds=2.4, figures={"loss": 0.12345}),

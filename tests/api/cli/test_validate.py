@@ -53,6 +53,13 @@ def test_all_problems_are_said_at_once_and_the_rest_beside_them(
     assert checked.stdout.splitlines() == [f"note: {FOUND['notes'][0]}", f"not checked: {FOUND['unchecked'][0]}"]
 
 
+def test_no_text_of_the_data_forges_a_line(called: Callable, manifest: str, finds: Callable) -> None:
+    forged = "train: a\njob.yaml: support is valid"
+    finds(NOTHING | {"notes": [forged], "unchecked": [forged]})
+    checked = called("validate", manifest)
+    assert [line.partition(":")[0] for line in checked.stdout.splitlines()] == ["note", "not checked", "job.yaml"]
+
+
 def test_a_job_without_problems_is_valid(called: Callable, manifest: str, finds: Callable) -> None:
     finds(NOTHING)
     checked = called("validate", manifest)
