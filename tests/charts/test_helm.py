@@ -6,6 +6,7 @@ import pytest
 
 from support import helm
 from support.go_builds import NOTHING_TO_RUN
+from support.messages import CheckMessage
 
 
 def put(folder: Path, name: str) -> Path:
@@ -31,9 +32,12 @@ def test_the_one_on_the_path_comes_before_the_one_that_was_built(tmp_path: Path)
     assert helm.find_helm() == installed
 
 
-def test_a_machine_without_helm_and_go_is_told_what_to_install(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(helm.NoBinaries, match="helm not found; run `make helm`"):
+def test_a_machine_without_helm_and_go_is_told_what_to_install(
+    capsys: pytest.CaptureFixture[str], check_message: CheckMessage
+) -> None:
+    with pytest.raises(helm.NoBinaries) as caught:
         helm.find_helm()
+    check_message(caught.value, "make helm")
     assert helm.main() == NOTHING_TO_RUN
     assert "no Go to build it with; install helm 3.17 or newer" in capsys.readouterr().err
 

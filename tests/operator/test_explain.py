@@ -17,6 +17,7 @@ from kubedistill_operator.job import parse_job
 from kubedistill_operator.observed import Attempt, Channel, Child, Observed, Pod, Rival
 from kubedistill_operator.plan import Deletion, Event, Plan, StopRequest
 from support.fake_api import FakeApi, refusal, serving
+from support.messages import CheckMessage
 from support.operator_objects import CLAIMS, DISTILLATIONS, with_status
 
 Object = dict[str, Any]
@@ -113,15 +114,19 @@ def test_who_may_see_one_namespace_only_still_gets_an_answer(resource: Object, t
     assert found.plan.why == ("run 1 starts",)
 
 
-def test_a_job_that_is_not_there_is_said(resource: Object, tmp_path: Path) -> None:
-    with pytest.raises(InvalidInput, match="there is no DistillationJob 'other' in namespace 'team-a'"):
+def test_a_job_that_is_not_there_is_said(resource: Object, tmp_path: Path, check_message: CheckMessage) -> None:
+    with pytest.raises(InvalidInput) as caught:
         ask(resource, tmp_path, name="other")
+    check_message(caught.value, "DistillationJob", "other", "team-a")
 
 
-def test_explain_could_not_write_if_it_wanted_to(resource: Object, tmp_path: Path, monkeypatch: Any) -> None:
+def test_explain_could_not_write_if_it_wanted_to(
+    resource: Object, tmp_path: Path, monkeypatch: Any, check_message: CheckMessage
+) -> None:
     async def write(controller: Any, job: Any) -> None:
         await controller.executor.execute(Plan(status=Status(phase="Failed")), job)
 
     monkeypatch.setattr("kubedistill_operator.explain._decide", write)
-    with pytest.raises(LeaseLost, match="explain writes nothing"):
+    with pytest.raises(LeaseLost) as caught:
         ask(resource, tmp_path)
+    check_message(caught.value)

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from kubedistill.runs import wanted_run
 from kubedistill.v1alpha1 import Status
 from kubedistill_operator.job import Job, parse_job
+from support.messages import CheckMessage
 
 Values = dict[str, Any]
 HISTORY = [{"id": "one", "outcome": "Succeeded", "endedAt": "2026-03-01T12:00:00Z"}]
@@ -57,9 +58,9 @@ def test_a_spec_that_is_refused_becomes_a_problem_that_names_the_field(case: str
     assert len(job.problem) <= 700
 
 
-def test_a_resource_without_a_spec_is_a_problem_too(resource: Values) -> None:
+def test_a_resource_without_a_spec_is_a_problem_too(resource: Values, check_message: CheckMessage) -> None:
     del resource["spec"]
-    assert parse_job(resource).problem.startswith("spec: input should be an object")
+    check_message(parse_job(resource).problem)
 
 
 def test_only_our_annotations_are_kept(resource: Values) -> None:
@@ -152,11 +153,13 @@ def test_what_every_write_derives_anew_may_be_anything(damage: Values, resource:
     assert (job.not_understood, job.status.run_history[0].id, len(job.status.stages)) == ("", "one", 2)
 
 
-def test_a_spec_with_an_unknown_field_is_read_and_starts_no_new_run(resource: Values) -> None:
+def test_a_spec_with_an_unknown_field_is_read_and_starts_no_new_run(
+    resource: Values, check_message: CheckMessage
+) -> None:
     resource["spec"]["training"] = {"adapter": {"type": "LoRA"}}
     job = parse_job(resource)
     assert job.spec is not None
-    assert job.problem.startswith("spec.training.adapter: unknown field `adapter`")
+    check_message(job.problem, "spec.training.adapter", "adapter")
     resource["spec"]["task"]["type"] = "Dance"
     assert parse_job(resource).spec is None
 

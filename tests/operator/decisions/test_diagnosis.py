@@ -9,6 +9,7 @@ from kubedistill.chain import StageName
 from kubedistill_operator.observed import Pod
 from kubedistill_operator.status import with_run
 from support.fake_cluster import FakeCluster, begin, reason_of, small_spec, stage_of
+from support.messages import CheckMessage
 
 _QUOTA = "exceeded quota: team, requested: pods=1, used: pods=4, limited: pods=4"
 # What the API server says of a pod that it does not make: the reason.
@@ -125,6 +126,7 @@ def head(cluster: FakeCluster, **changes: Any) -> Pod:
 
 def test_a6_a_container_that_ends_again_and_again_is_named_and_charged_after_some_restarts(
     cluster: FakeCluster,
+    check_message: CheckMessage,
 ) -> None:
     name = begin(cluster, "Generate")
     crash = {"exit_code": 127, "exit_reason": "Error", "exit_message": "ray: command not found"}
@@ -135,7 +137,7 @@ def test_a6_a_container_that_ends_again_and_again_is_named_and_charged_after_som
         cluster.settle()
         assert reason_of(cluster, "Progressing") == ("False", "CrashLooping")
         assert "exit code 127" in cluster.status.message
-        assert "ray: command not found" in cluster.status.message
+        check_message(cluster.status.message)
         assert stage_of(cluster, "Generate").restarts.failure == 0
     assert [event.reason for event in cluster.events].count("Waiting") == 1
     cluster.pods[name] = (head(cluster, restarts=5, **crash),)
@@ -154,7 +156,9 @@ def test_a6_a_container_that_was_started_again_and_is_ready_loops_no_more(cluste
     assert stage_of(cluster, "Generate").restarts.failure == 0
 
 
-def test_w12_a_rayjob_that_nobody_takes_up_is_told_after_15_seconds(cluster: FakeCluster) -> None:
+def test_w12_a_rayjob_that_nobody_takes_up_is_told_after_15_seconds(
+    cluster: FakeCluster, check_message: CheckMessage
+) -> None:
     name = begin(cluster, "Generate")
     cluster.children[name] = replace(cluster.children[name], noticed=False)
     cluster.settle()
@@ -162,7 +166,7 @@ def test_w12_a_rayjob_that_nobody_takes_up_is_told_after_15_seconds(cluster: Fak
     cluster.now += 15
     cluster.settle()
     assert reason_of(cluster, "Progressing") == ("False", "KubeRayAbsent")
-    assert "no GPU is held" in cluster.status.message
+    check_message(cluster.status.message, "GPU")
     cluster.run_child(name)
     cluster.children[name] = replace(cluster.children[name], noticed=True)
     cluster.settle()
@@ -185,7 +189,9 @@ def test_w12_a_rayjob_that_a_queue_has_just_let_in_has_15_seconds_too(cluster: F
     assert reason_of(cluster, "Progressing") == ("False", "KubeRayAbsent")
 
 
-def test_w12_a_cluster_that_is_ready_without_being_told_so_names_the_pods_that_hold_gpus(cluster: FakeCluster) -> None:
+def test_w12_a_cluster_that_is_ready_without_being_told_so_names_the_pods_that_hold_gpus(
+    cluster: FakeCluster, check_message: CheckMessage
+) -> None:
     cluster.spec = small_spec(
         teachers=[
             {"name": "big", "model": {"source": "teacher", "tensorParallelSize": 4}, "resources": {"pool": "h100"}}
@@ -204,17 +210,17 @@ def test_w12_a_cluster_that_is_ready_without_being_told_so_names_the_pods_that_h
     cluster.now += 31
     cluster.settle()
     assert reason_of(cluster, "Progressing") == ("False", "KubeRayAbsent")
-    assert "4 GPUs of Generate: head, worker" in cluster.status.message
+    check_message(cluster.status.message, "4", "Generate")
 
 
-def test_w4_a_lost_node_is_named(cluster: FakeCluster) -> None:
+def test_w4_a_lost_node_is_named(cluster: FakeCluster, check_message: CheckMessage) -> None:
     name = begin(cluster, "Generate")
     cluster.settle()
     cluster.pods[name] = (head(cluster, node="node-7", node_lost_since=cluster.now),)
     cluster.now += 61
     cluster.settle()
     assert reason_of(cluster, "Progressing") == ("False", "WaitingForNodes")
-    assert "node node-7 of pod head" in cluster.status.message
+    check_message(cluster.status.message, "node-7")
 
 
 # What the scheduler says of a pod without a node, and kubelet in a word that we don't know.
@@ -297,14 +303,16 @@ def test_w16_a_pod_on_a_node_that_does_not_start_is_told_by_its_latest_event(
     assert reason_of(cluster, "Failed") == ("True", reason)
 
 
-def test_w16_without_events_the_command_is_named_that_tells_more(cluster: FakeCluster) -> None:
+def test_w16_without_events_the_command_is_named_that_tells_more(
+    cluster: FakeCluster, check_message: CheckMessage
+) -> None:
     name = begin(cluster, "Generate")
     cluster.pods[name] = (head(cluster, name="p", phase="Pending", waiting_reason="ContainerCreating", is_idle=True),)
     cluster.settle()
     cluster.now += 60
     cluster.settle()
     assert reason_of(cluster, "Progressing") == ("False", "PodsNotStarted")
-    assert "kubectl -n team describe pod p" in cluster.status.message
+    check_message(cluster.status.message)
 
 
 def test_w16_the_job_of_an_attempt_that_kubelet_misses_for_a_moment_is_no_missing_config_map(
@@ -320,7 +328,7 @@ def test_w16_the_job_of_an_attempt_that_kubelet_misses_for_a_moment_is_no_missin
 CRASHED = {"phase": "Failed", "exit_code": 42, "exit_reason": "Error", "exit_message": "init failed on purpose"}
 
 
-def test_a6_pods_that_fail_and_are_replaced_are_a_loop_too(cluster: FakeCluster) -> None:
+def test_a6_pods_that_fail_and_are_replaced_are_a_loop_too(cluster: FakeCluster, check_message: CheckMessage) -> None:
     name = begin(cluster, "Generate")
     cluster.pods[name] = (head(cluster, phase="Pending", waiting_reason="PodInitializing"),)
     cluster.replaced = tuple(head(cluster, name=f"worker-{one}", **CRASHED) for one in range(2))
@@ -328,7 +336,7 @@ def test_a6_pods_that_fail_and_are_replaced_are_a_loop_too(cluster: FakeCluster)
     assert reason_of(cluster, "Progressing") == ("False", "CrashLooping")
     assert "pod worker-1" in cluster.status.message
     assert "exit code 42" in cluster.status.message
-    assert "init failed on purpose" in cluster.status.message
+    check_message(cluster.status.message)
     assert stage_of(cluster, "Generate").restarts.failure == 0
     cluster.replaced = tuple(head(cluster, name=f"worker-{one}", **CRASHED) for one in range(5))
     cluster.settle()

@@ -7,6 +7,7 @@ import pytest
 from kubedistill.chain import StageName
 from kubedistill_operator.observed import Pod
 from support.fake_cluster import FakeCluster, begin, reason_of, small_spec, stage_of
+from support.messages import CheckMessage
 
 BEFORE: dict[StageName, StageName] = {
     "Generate": "Prepare", "Curate": "Generate", "Train": "Curate", "Evaluate": "Train", "Export": "Evaluate",
@@ -62,7 +63,9 @@ def test_a1_a_run_that_begins_again_waits_for_all_that_is_left_of_the_one_before
     assert stage_of(cluster, "Prepare").state == "Starting"
 
 
-def test_w12_w13_a_rayjob_whose_end_nobody_tells_is_shown_and_ends_the_run_at_last(cluster: FakeCluster) -> None:
+def test_w12_w13_a_rayjob_whose_end_nobody_tells_is_shown_and_ends_the_run_at_last(
+    cluster: FakeCluster, check_message: CheckMessage
+) -> None:
     cluster.spec = small_spec(
         childRetentionSeconds=86_400,
         student={"model": {"source": "student"}, "resources": {"pool": "h100", "workers": 2, "gpusPerWorker": 4}},
@@ -72,7 +75,7 @@ def test_w12_w13_a_rayjob_whose_end_nobody_tells_is_shown_and_ends_the_run_at_la
     cluster.now += 15
     cluster.settle()
     assert reason_of(cluster, "Progressing") == ("False", "PodsRemain")
-    assert f"8 GPUs of Train: {name}-head" in cluster.status.message
+    check_message(cluster.status.message, "8", "Train", name)
     cluster.now += 15
     cluster.settle()
     assert reason_of(cluster, "Progressing") == ("False", "KubeRayAbsent")
@@ -155,14 +158,16 @@ def test_w13_a_grace_period_of_one_pod_does_not_hide_another(cluster: FakeCluste
     assert reason_of(cluster, "Progressing") == ("False", "PodsRemain")
 
 
-def test_w13_a_lost_node_is_named_until_its_pods_count_as_gone(cluster: FakeCluster) -> None:
+def test_w13_a_lost_node_is_named_until_its_pods_count_as_gone(
+    cluster: FakeCluster, check_message: CheckMessage
+) -> None:
     name = succeed(cluster, "Train")
     cluster.children[name] = replace(cluster.children[name], state="Ended")
     cluster.pods[name] = (Pod("p", "u", "Running", cluster.now, node="node-7", node_lost_since=cluster.now),)
     cluster.now += 60
     cluster.settle()
     assert reason_of(cluster, "Progressing") == ("False", "PodsRemain")
-    assert "node node-7 of pod p" in cluster.status.message
+    check_message(cluster.status.message, "node-7")
     cluster.now += 240
     cluster.settle()
     assert stage_of(cluster, "Evaluate").state == "Starting"

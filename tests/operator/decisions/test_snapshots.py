@@ -13,6 +13,7 @@ from kubedistill_operator.decisions.freeze import freeze, frozen_manifest
 from kubedistill_operator.names import frozen_name, service_account_name
 from kubedistill_operator.observed import Frozen, Refusal
 from support.fake_cluster import NAME, SETTINGS, UID, FakeCluster, begin, reason_of, small_spec, stage_of
+from support.messages import CheckMessage
 
 FORGED = ("False", "FrozenRunForged")
 
@@ -403,7 +404,9 @@ def freeze_bad_pool(cluster: FakeCluster) -> None:
     cluster.frozen[old.name] = replace(old, values={**old.values, "pools": pools})
 
 
-def test_f5_a_refused_pool_fails_with_field_and_fix_once_a_child_was_made(cluster: FakeCluster) -> None:
+def test_f5_a_refused_pool_fails_with_field_and_fix_once_a_child_was_made(
+    cluster: FakeCluster, check_message: CheckMessage
+) -> None:
     name = begin(cluster, "Prepare")
     freeze_bad_pool(cluster)
     cluster.run_child(name)
@@ -413,7 +416,7 @@ def test_f5_a_refused_pool_fails_with_field_and_fix_once_a_child_was_made(cluste
     cluster.settle()
     assert reason_of(cluster, "Failed") == ("True", "InvalidPool")
     assert "settings.pools.h100.nodeSelector.nvidia.com/gpu.product" in cluster.status.message
-    assert "new spec.runID" in cluster.status.message
+    check_message(cluster.status.message, "spec.runID")
     assert cluster.created == [name]
     cluster.spec = small_spec(runID="second")
     cluster.settle()
