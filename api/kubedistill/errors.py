@@ -155,6 +155,12 @@ class StorageNotWritable(StorageUnavailable):
     cause = "user"
 
 
+class HubUnavailable(StageFailed):
+    """The model hub can't be reached, or answers with an error of its own."""
+
+    cause = "infrastructure"
+
+
 class ChannelUnavailable(StageFailed):
     """The API server can't be told how the stage is doing."""
 

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from kubedistill.canonical import canonical_json, digest
-from kubedistill.errors import BadCredentials, InvalidModel
+from kubedistill.errors import InvalidModel
 from kubedistill.paths import local_path
+from kubedistill_runtime.hub import fetch_snapshot
+from kubedistill_runtime.root_cause import first_line
 from kubedistill_runtime.storage.store import Store
 
 HUB_SCHEME = "hf://"
@@ -90,11 +92,11 @@ def find_model(
     """Find a model's folder, identify it and read its sizes.
 
     Without a store a folder is not identified, since that reads all of it; without fetch nothing is downloaded.
-    Raises InvalidModel, naming the field `at`, where there is no usable checkpoint, NotAtHand where one is on the hub,
-    and BadCredentials where the hub refuses the token.
+    Raises InvalidModel, naming the field `at`, where there is no usable checkpoint, and what fetch_snapshot raises.
     """
     if source.startswith(HUB_SCHEME):
-        path = _download(source.removeprefix(HUB_SCHEME), revision=revision, at=at, fetch=fetch)
+        repository = source.removeprefix(HUB_SCHEME)
+        path = fetch_snapshot(repository, revision=revision, patterns=_IDENTITY, at=at, fetch=fetch)
         identity = path.name
     else:
         path = _folder(source, data_root=data_root, at=at)
@@ -150,7 +152,7 @@ def cannot_load(model: Model, error: Exception, *, what: str, at: str) -> Invali
     if not model.trust_remote_code and _has_own_code(model.path):
         fix = "Read its Python files, then set trustRemoteCode: true"
         return InvalidModel(f"the {what} needs Python code of the checkpoint's own", at=at, fix=fix)
-    return InvalidModel(f"the {what} can't be loaded ({_first_line(error)})", at=at, fix=f"Check {model.path}")
+    return InvalidModel(f"the {what} can't be loaded ({first_line(error)})", at=at, fix=f"Check {model.path}")
 
 
 def read_object(path: Path, *, at: str, fix: str) -> dict[str, Any]:
@@ -205,10 +207,6 @@ def _has_own_code(path: Path) -> bool:
     return any(b'"auto_map"' in file.read_bytes() for file in files if file.exists())
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
-
-
 def _folder(source: str, *, data_root: Path, at: str) -> Path:
     path = local_path(
         source, root=data_root, at=at, fix="Use hf://, a file:// URI or a path", error=InvalidModel
@@ -216,45 +214,6 @@ def _folder(source: str, *, data_root: Path, at: str) -> Path:
     if not path.is_dir():
         raise InvalidModel(f"{path} is not a folder", at=at, fix=_SAVE)
     return path
-
-
-class NotAtHand(InvalidModel):
-    """A model of the hub that is not on this machine, and was not to be fetched."""
-
-    reason = InvalidModel.reason
-
-
-def _download(repository: str, *, revision: str | None, at: str, fetch: bool) -> Path:
-    from huggingface_hub import snapshot_download
-
-    try:
-        patterns = list(_IDENTITY)
-        return Path(
-            snapshot_download(repository, revision=revision, allow_patterns=patterns, local_files_only=not fetch)
-        )
-    except Exception as error:  # the hub's client and its transport have no error in common but this
-        if not fetch:
-            raise NotAtHand(f"{repository} is not on this machine", at=at, fix="A run fetches it") from error
-        problem = f"{repository} can't be fetched from the hub ({_first_line(error)})"
-        if _refuses_token(error):
-            fix = "Put a token that may read it into HF_TOKEN; in a cluster by a Secret of spec.pods.envFromSecrets"
-            raise BadCredentials(problem, at=at, fix=fix) from error
-        fix = "Check the name, the revision and HF_TOKEN, or use a folder"
-        raise InvalidModel(problem, at=at, fix=fix) from error
-
-
-def _refuses_token(error: Exception) -> bool:
-    """Whether the hub refused the token, or the lack of one; it says 404, or 401, of what is not there at all."""
-    from huggingface_hub.errors import DisabledRepoError, GatedRepoError, HfHubHTTPError, RepositoryNotFoundError
-
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, HfHubHTTPError):
-        cause = cause.__cause__
-    if cause is None or isinstance(cause, DisabledRepoError):
-        return False
-    if isinstance(cause, RepositoryNotFoundError):
-        return isinstance(cause, GatedRepoError)
-    return cause.response.status_code in (401, 403)
 
 
 def _read_config(path: Path, *, at: str) -> dict[str, Any]:

@@ -45,6 +45,11 @@ def name_cause(error: BaseException) -> str:
     return f"{name}: {_cut(_own_line(chain) or name)}"
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of what an error says, or its type where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 def _chain(error: BaseException) -> list[BaseException]:
     """An error and its causes, the innermost one last."""
     chain, seen = [error], {id(error)}

@@ -21,7 +21,8 @@ from kubedistill_runtime.checks.models import check_model, check_student, fit_te
 from kubedistill_runtime.checks.splits import check_sizes
 from kubedistill_runtime.checks.storage import check_store
 from kubedistill_runtime.export.targets import check_targets
-from kubedistill_runtime.models import Model, NotAtHand
+from kubedistill_runtime.hub import NotAtHand
+from kubedistill_runtime.models import Model
 from kubedistill_runtime.resolution import ROLES, Resolved, Role, choose, data_sources, find_named_model, root_path
 from kubedistill_runtime.storage.store import locate_store
 

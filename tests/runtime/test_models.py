@@ -3,22 +3,16 @@
 import json
 import os
 import struct
-import subprocess
-import sys
-import threading
 from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import huggingface_hub
 import numpy as np
 import pytest
-from huggingface_hub import errors
 from safetensors.numpy import save_file
 
-from kubedistill.errors import BadCredentials, InvalidInput, InvalidModel
+from kubedistill.errors import InvalidModel
 from kubedistill_runtime.models import Model, file_digest, find_model, folder_digest, forget_digests
 from kubedistill_runtime.storage.store import Store
 from support.job_folder import QUICKSTART, write_model
@@ -252,93 +246,6 @@ def test_digests_that_are_forgotten_are_taken_again(folder: Path, store: Store) 
 def test_a_copy_elsewhere_has_the_same_digest(folder: Path, store: Store, tmp_path: Path) -> None:
     write_model(tmp_path / "copy", size=2)
     assert folder_digest(tmp_path / "copy", store=store) == folder_digest(folder, store=store)
-
-
-HUB = """
-import sys
-from pathlib import Path
-from kubedistill.errors import BadCredentials, InvalidInput, InvalidModel
-from kubedistill_runtime.models import find_model
-from kubedistill_runtime.storage.store import Store
-try:
-    find_model("hf://organisation/name", revision="v1", trust_remote_code=False, data_root=Path("/"),
-               store=Store(Path(sys.argv[1])), at="spec.teachers[0].model.source")
-except InvalidModel as error:
-    print(error)
-"""
-
-
-@pytest.mark.parametrize("unreachable", [{"HF_HUB_OFFLINE": "1"}, {"HF_ENDPOINT": "http://127.0.0.1:9"}])
-def test_a_hub_that_can_not_be_reached_is_said_with_field_and_fix(unreachable: dict[str, str], tmp_path: Path) -> None:
-    environment = {**os.environ, **unreachable, "HF_HOME": str(tmp_path)}
-    command = [sys.executable, "-c", HUB, str(tmp_path)]
-    said = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
-    assert said.startswith("spec.teachers[0].model.source: organisation/name can't be fetched from the hub (")
-    assert said.endswith("). Check the name, the revision and HF_TOKEN, or use a folder\n")
-
-
-@pytest.mark.parametrize(
-    "error", ["RepositoryNotFoundError", "RevisionNotFoundError", "LocalEntryNotFoundError", "HTTPError"]
-)
-def test_what_the_hub_refuses_is_said_in_its_first_line(
-    error: str, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    kind = getattr(errors, error)
-
-    def refuse(*_: Any, **__: Any) -> str:
-        refusal = kind.__new__(kind)
-        refusal.response = SimpleNamespace(status_code=404)
-        refusal.args = ("\n401: no access.\nCookies are on the table.",)
-        raise refusal
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", refuse)
-    with pytest.raises(InvalidModel) as refused:
-        find("hf://organisation/name", store=store)
-    assert refused.value.at == AT
-    assert refused.value.problem == "organisation/name can't be fetched from the hub (401: no access.)"
-
-
-REFUSALS: dict[str, tuple[int, dict[str, str], type[InvalidInput]]] = {
-    "gated, without a token": (401, {"X-Error-Code": "GatedRepo"}, BadCredentials),
-    "gated, and not for this token": (403, {"X-Error-Code": "GatedRepo"}, BadCredentials),
-    "a token that is none": (
-        401, {"X-Error-Message": "Invalid credentials in Authorization header"}, BadCredentials
-    ),
-    "a token that may not read": (403, {"X-Error-Message": "Forbidden"}, BadCredentials),
-    "not there, or private": (401, {"X-Error-Code": "RepoNotFound"}, InvalidModel),
-    "not there": (404, {"X-Error-Code": "RepoNotFound"}, InvalidModel),
-    "no such revision": (404, {"X-Error-Code": "RevisionNotFound"}, InvalidModel),
-    "taken down": (403, {"X-Error-Message": "Access to this resource is disabled."}, InvalidModel),
-    "a hub that is down": (503, {}, InvalidModel),
-}  # fmt: skip
-"""What a hub answers, as https://huggingface.co does, and what it means."""
-
-
-@pytest.mark.parametrize("case", REFUSALS)
-def test_a_hub_that_refuses_a_token_is_told_from_one_that_has_no_such_model(
-    case: str, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    status, headers, kind = REFUSALS[case]
-
-    class Hub(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            self.send_response(status)
-            for name, value in (headers | {"Content-Length": "0"}).items():
-                self.send_header(name, value)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            """Be silent."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", f"http://127.0.0.1:{server.server_port}")
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-        monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-        with pytest.raises(InvalidInput) as refused:
-            find("hf://organisation/name", store=store)
-        server.shutdown()
-    assert (type(refused.value), refused.value.at) == (kind, AT)
 
 
 def test_a_hub_model_is_known_by_its_commit(

@@ -64,6 +64,7 @@ def test_what_a_stage_can_raise_is_known() -> None:
         "ArtifactMissing",
         "BadCredentials",
         "EngineLost",
+        "HubUnavailable",
         "InvalidData",
         "InvalidInput",
         "InvalidManifest",
