@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from kubedistill.printing import printable
 
-EXIT_SUCCESS, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_GATE, EXIT_CLAIM_LOST = 0, 1, 2, 3, 75
+EXIT_SUCCESS, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_GATE, EXIT_UNTOLD, EXIT_CLAIM_LOST = 0, 1, 2, 3, 69, 75
 
 
 class KubedistillError(Exception):
@@ -165,6 +165,7 @@ class ChannelUnavailable(StageFailed):
     """The API server can't be told how the stage is doing."""
 
     cause = "infrastructure"
+    exit_code = EXIT_UNTOLD
 
 
 class EngineLost(StageFailed):

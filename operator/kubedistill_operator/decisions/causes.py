@@ -3,11 +3,13 @@
 The table of docs/behavior.md. A result of the driver names its cause itself; without one, the evidence decides.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from kubedistill.contract import StageResult
+from kubedistill.errors import EXIT_UNTOLD
 from kubedistill_operator.observed import Child, Pod
 
 Cause = Literal["user", "failure", "infrastructure", "preemption"]
@@ -33,11 +35,11 @@ _FORGOTTEN = ("ContainerStatusUnknown", "DeletionByPodGC")
 """Reasons of a pod that its node does not know any more: it was restarted, or removed."""
 _REJECTED = "Pod was rejected"
 """How kubelet's sentence begins for a pod that it did not take; no container of it ever ran."""
-_EXIT_CODE = "failed with exit code"
+_EXIT_CODE = re.compile(r"failed with exit code (-?\d+)")
 """What Ray says of a driver whose process ended by itself, and not of one that it lost."""
 _BY_EVIDENCE: dict[str, Cause] = {
     "ValidationFailed": "user", "Preempted": "preemption", "NodeLost": "infrastructure", "OutOfMemory": "failure",
-    "StorageExceeded": "failure", "UserCodeError": "failure",
+    "StorageExceeded": "failure", "ChannelUnavailable": "infrastructure", "UserCodeError": "failure",
     "PodRejected": "infrastructure", "ChildVanished": "infrastructure", "HeadLost": "infrastructure",
 }  # fmt: skip
 """What evidence may show, and what that costs; the strongest first, since evidence goes away while we wait."""
@@ -141,13 +143,19 @@ def _driver_ended(evidence: Evidence) -> Blame | None:
     child = evidence.child
     assert child is not None, "a child that is absent has vanished"
     if child.kind == "RayJob":
-        crashed = child.reason == "AppFailed" and _EXIT_CODE in child.message
-        return _found("UserCodeError", child.message) if crashed else None
-    ended = next((pod for pod in evidence.pods if pod.exit_code), None)
-    if ended is None:
+        if child.reason != "AppFailed" or (ended := _EXIT_CODE.search(child.message)) is None:
+            return None
+        return _found(_reason_of(int(ended[1])), child.message)
+    pod = next((pod for pod in evidence.pods if pod.exit_code), None)
+    if pod is None:
         return None
-    said = f": {ended.exit_message}" if ended.exit_message else ""
-    return _found("UserCodeError", f"pod {ended.name} ended with exit code {ended.exit_code}{said}")
+    said = f": {pod.exit_message}" if pod.exit_message else ""
+    return _found(_reason_of(pod.exit_code), f"pod {pod.name} ended with exit code {pod.exit_code}{said}")
+
+
+def _reason_of(exit_code: int | None) -> str:
+    """A driver that can't tell its result has but its exit code to say why."""
+    return "ChannelUnavailable" if exit_code == EXIT_UNTOLD else "UserCodeError"
 
 
 def _rejected(evidence: Evidence) -> Blame | None:

@@ -198,3 +198,24 @@ def test_a12_a_pod_whose_node_lost_it_did_not_end_by_itself(cluster: FakeCluster
     assert (restarts.failure, restarts.infrastructure, restarts.preemption) == (0, 1, 0)
     told = [event.message for event in cluster.events if event.reason == "AttemptFailed"]
     assert [": NodeLost: " in message and "node n1" in message for message in told] == [True]
+
+
+@pytest.mark.parametrize("stage", ["Curate", "Train"])
+def test_a9_a_driver_that_could_not_reach_the_api_server_is_charged_to_infrastructure(
+    cluster: FakeCluster, stage: StageName
+) -> None:
+    """It left no result for that very reason; its exit code says so, in a Job's pod or in the words of Ray."""
+    name = begin(cluster, stage)
+    cluster.run_child(name)
+    cluster.settle()
+    if stage == "Train":
+        cluster.end_child(name, reason="AppFailed", message="Job entrypoint command failed with exit code 69")
+    else:
+        cluster.end_child(name, reason="BackoffLimitExceeded")
+        cluster.pods[name] = (Pod("p", "u", "Failed", cluster.now, node="n1", exit_reason="Error", exit_code=69),)
+    cluster.settle()
+    cluster.now += 31
+    cluster.settle()
+    found = stage_of(cluster, stage)
+    assert (found.restarts.infrastructure, found.restarts.failure) == (1, 0)
+    assert [one.message.count("ChannelUnavailable") for one in cluster.events if one.reason == "AttemptFailed"] == [1]

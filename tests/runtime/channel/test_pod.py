@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from kubedistill.contract import StageJob, StageResult
-from kubedistill.errors import EXIT_CLAIM_LOST, EXIT_FAILED, EXIT_SUCCESS
+from kubedistill.errors import EXIT_CLAIM_LOST, EXIT_FAILED, EXIT_SUCCESS, EXIT_UNTOLD
 from kubedistill_runtime import driver
 from kubedistill_runtime.__main__ import main
 from kubedistill_runtime.progress import Progress
@@ -221,13 +221,13 @@ def test_a_second_driver_leaves_the_log_of_the_first(
     assert log_lines(store, "driver-2.log") == ["driver started", "stage started", "stage ended"]
 
 
-def test_a_result_that_the_api_server_refuses_ends_with_1_and_lies_in_the_store(
+def test_a_result_that_the_api_server_refuses_ends_with_69_and_lies_in_the_store(
     pod: None, run: Run, server: ConfigMapServer, store: Store
 ) -> None:
     def work(progress: Progress) -> None:
         server.always = Fault(status=400)
 
-    assert run(work) == EXIT_FAILED
+    assert run(work) == EXIT_UNTOLD == 69
     assert StageResult.model_validate_json(store.read(f"{FOLDER}/result.json")).outcome == "Succeeded"
 
 
@@ -248,7 +248,7 @@ def test_outside_of_a_cluster_a_channel_by_name_is_refused(
 ) -> None:
     monkeypatch.setenv("KUBEDISTILL_CHANNEL", NAME)
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    assert run(step) == EXIT_FAILED
+    assert run(step) == EXIT_UNTOLD
     event = json.loads(capsys.readouterr().out)
-    assert (event["reason"], event["exitCode"]) == ("ChannelUnavailable", 1)
+    assert (event["reason"], event["exitCode"]) == ("ChannelUnavailable", EXIT_UNTOLD)
     assert "without KUBEDISTILL_CHANNEL" in event["message"]
