@@ -45,7 +45,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str, str]] = {
 }
 
 
-ON_THEIR_OWN = ("kuberay-late-1", "sidecar-1", "oom-beside-1")
+ON_THEIR_OWN = ("kuberay-late-1", "sidecar-1", "native-sidecar-1", "oom-beside-1")
 
 
 def mend_later(job: str) -> Scenario:
@@ -218,10 +218,11 @@ def test_w12_kuberay_that_is_away_is_named_and_costs_nothing(harness: OperatorHa
 
 
 @pytest.mark.usefixtures("on_their_own")
-def test_a19_a_sidecar_that_does_not_end_keeps_no_stage_waiting(harness: OperatorHarness) -> None:
-    harness.becomes("sidecar-1", "Succeeded")
-    assert [restarts(harness, "sidecar-1", stage) for stage in ("Prepare", "Curate", "Export")] == [0, 0, 0]
-    wait_for(lambda: not harness.made(kinds=["batch/v1/Job"], job="sidecar-1"), what="its Jobs are gone, each at once")
+@pytest.mark.parametrize("name", ["sidecar-1", "native-sidecar-1"])
+def test_a19_a_sidecar_that_does_not_end_keeps_no_stage_waiting(harness: OperatorHarness, name: str) -> None:
+    harness.becomes(name, "Succeeded")
+    assert [restarts(harness, name, stage) for stage in ("Prepare", "Curate", "Export")] == [0, 0, 0]
+    wait_for(lambda: not harness.made(kinds=["batch/v1/Job"], job=name), what="its Jobs are gone, each at once")
 
 
 @pytest.mark.usefixtures("on_their_own")

@@ -43,6 +43,7 @@ TABLE: dict[str, tuple[str, Any, str, str]] = {
     "oom-driver": ("Curate", BROKEN, "1", ""),
     "oom-beside": ("Curate", {}, "1", ""),
     "sidecar": ("Curate", {}, "1", "Succeeded"),
+    "native-sidecar": ("Curate", {}, "1", "Succeeded"),
     "oom-worker": ("Train", APP_FAILED, "1", ""),
     "dashboard-dies": ("Generate", SILENT, "1", ""),
     "endpoint-down": ("Generate", APP_FAILED, "1", "Failed"),

@@ -259,8 +259,9 @@ class Player:
         try:
             if child.refuse_pods:
                 raise Refused(403, child.refuse_pods)
-            pod = job_pod(child)
-            pod = await self.world.api.create("pods", child.key, beside(pod) if self.choose(child.job).sidecar else pod)
+            pod, sidecar = job_pod(child), self.choose(child.job).sidecar
+            pod = beside(pod, native=sidecar == "Native") if sidecar else pod
+            pod = await self.world.api.create("pods", child.key, pod)
         except Refused as error:
             await self._tell_refusal(child, error)
             await child.wait(_IDLE_SECONDS)

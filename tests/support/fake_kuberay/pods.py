@@ -120,6 +120,7 @@ def running(pod: Values, *, now: float) -> Object:
         "startTime": pod.get("status", {}).get("startTime") or stamp(now),
         "podIP": "10.0.0.1",
         "podIPs": [{"ip": "10.0.0.1"}],
+        **_native_sidecars(pod, now=now),
         "containerStatuses": _containers(pod, state, ready=True),
         "conditions": _conditions(pod, now, ready=True),
     }
@@ -158,15 +159,19 @@ def driver_ended(pod: Values, *, code: int, reason: str, now: float) -> Object:
     """The status of a Job's pod whose driver ended; a container that somebody has put beside it runs on."""
     status = ended(pod, code=code, reason=reason, now=now)
     driver, *others = status["containerStatuses"]
-    if not others:
+    native = _native_sidecars(pod, now=now)
+    if not others and not native:
         return status
     running_on = [{**one, "state": {"running": {"startedAt": stamp(now)}}, "ready": True} for one in others]
-    return {**status, "phase": "Running", "containerStatuses": [driver, *running_on]}
+    return {**status, **native, "phase": "Running", "containerStatuses": [driver, *running_on]}
 
 
-def beside(pod: Object) -> Object:
-    """A pod with a sidecar, as a webhook changes it when it is made."""
+def beside(pod: Object, *, native: bool) -> Object:
+    """A pod with a sidecar, as a webhook changes it when it is made; a native one is an init container that stays."""
     spec = pod["spec"]
+    if native:
+        agent = {"name": "agent", "image": "agent", "restartPolicy": "Always"}
+        return {**pod, "spec": {**spec, "initContainers": [*spec.get("initContainers", ()), agent]}}
     return {**pod, "spec": {**spec, "containers": [*spec["containers"], {"name": "agent", "image": "agent"}]}}
 
 
@@ -180,6 +185,18 @@ def doomed(pod: Values, reason: str, message: str, *, now: float) -> Object:
     """The status of a pod that is about to be deleted for the sake of another, or of its node."""
     target = _condition("DisruptionTarget", "True", now, reason=reason, message=message)
     return {"conditions": [*pod.get("status", {}).get("conditions", []), target]}
+
+
+def _native_sidecars(pod: Values, *, now: float) -> Object:
+    """What a kubelet says of init containers that run beside the others: they work, and are told to end after them."""
+    working = {"imageID": "", "ready": True, "started": True, "restartCount": 0, "lastState": {}}
+    state = {"running": {"startedAt": stamp(now)}}
+    found = [
+        {"name": one["name"], "image": one["image"], "state": state, **working}
+        for one in pod["spec"].get("initContainers", ())
+        if one.get("restartPolicy") == "Always"
+    ]
+    return {"initContainerStatuses": found} if found else {}
 
 
 def _terminated(code: int, reason: str, now: float) -> Object:

@@ -46,8 +46,8 @@ class Scenario:
     """Seconds that a deleted pod takes to end."""
     deaf: bool = False
     """Whether drivers ignore `stop`."""
-    sidecar: bool = False
-    """Whether a webhook puts a container into the pods of Jobs that does not end by itself."""
+    sidecar: Literal["", "Container", "Native"] = ""
+    """What a webhook puts into the pods of Jobs that does not end by itself: a container, or an init container."""
     kuberay_away: float = 0.0
     """Seconds for which KubeRay does not look at a new RayJob."""
 
@@ -151,9 +151,13 @@ _ENDING = (
     Scenario("crashes", "A6, A14", _on("Train", 1, *WORKING, _exit(1, after=1))),
     Scenario("oom-driver", "A7", _on("Curate", 1, *WORKING, _midway("KillDriver", reason="OOMKilled"))),
     Scenario(
-        "oom-beside", "A7, A19", _on("Curate", 1, *WORKING, _midway("KillDriver", reason="OOMKilled")), sidecar=True
+        "oom-beside",
+        "A7, A19",
+        _on("Curate", 1, *WORKING, _midway("KillDriver", reason="OOMKilled")),
+        sidecar="Container",
     ),
-    Scenario("sidecar", "A19", sidecar=True),
+    Scenario("sidecar", "A19", sidecar="Container"),
+    Scenario("native-sidecar", "A19", sidecar="Native"),
     Scenario("oom-worker", "A7", _on("Train", 1, *WORKING, _midway("KillWorker", reason="OOMKilled"), _exit(1))),
     Scenario("dashboard-dies", "A9, A14", _on("Generate", 1, *WORKING, _midway("SilenceDashboard"))),
     Scenario(
