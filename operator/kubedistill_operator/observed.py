@@ -85,6 +85,8 @@ class Child:
     """Whether all containers of a Job's pod are ready; a RayJob tells nothing like it."""
     noticed: bool = True
     """Whether its controller has said anything of it."""
+    has_submitter: bool = False
+    """Whether KubeRay submits the driver by a Job of its own, which has the child's name."""
     deleting: bool = False
     is_owned: bool = True
     """Whether it still belongs to the job, and not to nobody since a deletion with `--cascade=orphan`."""

@@ -179,9 +179,11 @@ class Observer:
             return attempt
         if (idle := first_idle(attempt.pods)) is not None:
             return replace(attempt, idle_told=await self.refused_pods.explain_idle(idle, namespace=namespace))
-        if attempt.pods:
-            return attempt
-        return replace(attempt, pods_refused=await self.refused_pods.explain(child, namespace=namespace))
+        if not attempt.pods:
+            return replace(attempt, pods_refused=await self.refused_pods.explain(child, namespace=namespace))
+        if child.has_submitter and not attempt.has_started:
+            return replace(attempt, pods_refused=await self.refused_pods.explain_submitter(child, namespace=namespace))
+        return attempt
 
     async def _read_frozen(self, job: Job) -> Frozen | None:
         run = job.status.run

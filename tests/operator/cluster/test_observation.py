@@ -434,6 +434,60 @@ def test_a_pod_that_does_not_start_is_asked_for_its_latest_event_once_it_is_some
     assert found.attempt.idle_told == ""
 
 
+QUOTA = 'rayclusters.ray.io "x" is forbidden: exceeded quota: team'
+
+
+def put_event(api: FakeApi, reason: str, message: str, **of: str) -> None:
+    """A Warning about an object, as the API server keeps it for an hour."""
+    number = len(api.objects)
+    event = {"involvedObject": of, "type": "Warning", "reason": reason, "message": message}
+    told_at = f"2026-03-01T12:{number:02}:00Z"
+    metadata = {"name": f"e{number}", "namespace": "team-a"}
+    api.put(event | {"metadata": metadata, "lastTimestamp": told_at}, collection=EVENTS)
+
+
+@pytest.mark.parametrize("reason", ["FailedToCreateRayCluster", "FailedToCreateRayJobSubmitter"])
+def test_a_ray_cluster_that_kuberay_may_not_make_is_told_by_the_event_of_its_rayjob(
+    reason: str, resource: Object
+) -> None:
+    made = child(resource, "Train", jobDeploymentStatus="Initializing")
+
+    def prepare(api: FakeApi) -> None:
+        put_frozen(api, resource)
+        api.put(made, collection=RAYJOBS)
+        put_event(api, reason, QUOTA, uid=made["metadata"]["uid"])
+
+    found, _ = observe(at_stage(resource, "Train", state="Starting"), prepare)
+    assert found.attempt.pods_refused == QUOTA
+
+
+SUBMITTERS: dict[str, tuple[str, str, str, Object, str]] = {
+    # submissionMode, starts of drivers, state of the RayJob, what the Event is about: what is found
+    "its pod is refused": ("K8sJobMode", "0", "Running", {"kind": "Job"}, QUOTA),
+    "its Job is refused": ("K8sJobMode", "0", "Initializing", {"kind": "RayJob"}, QUOTA),
+    "a driver is at work": ("K8sJobMode", "1", "Running", {"kind": "Job"}, ""),
+    "KubeRay submits by HTTP": ("HTTPMode", "0", "Running", {"kind": "Job"}, ""),
+    "another Job's pod is refused": ("K8sJobMode", "0", "Running", {"kind": "Job", "name": "another"}, ""),
+}
+
+
+@pytest.mark.parametrize("case", SUBMITTERS)
+def test_a_submitter_that_is_refused_is_told_by_the_event_of_its_job(case: str, resource: Object) -> None:
+    mode, starts, state, of, expected = SUBMITTERS[case]
+    made = child(resource, "Train", jobDeploymentStatus=state) | {"spec": {"submissionMode": mode}}
+
+    def prepare(api: FakeApi) -> None:
+        put_frozen(api, resource)
+        api.put(made, collection=RAYJOBS)
+        api.put(channel(resource, "Train", starts=starts), collection=MAPS)
+        api.put(pod(resource, "head", "Train", node="n1", phase="Running"), collection=PODS)
+        uid = {"uid": made["metadata"]["uid"]} if of["kind"] == "RayJob" else {}
+        put_event(api, "FailedCreate", QUOTA, **{"name": made["metadata"]["name"], **uid, **of})
+
+    found, _ = observe(at_stage(resource, "Train", state="Starting"), prepare)
+    assert found.attempt.pods_refused == expected
+
+
 def test_events_that_may_not_be_listed_are_not_asked_for_again_and_again(resource: Object) -> None:
     async def play() -> list[int]:
         time, asked = [NOW], []
@@ -558,16 +612,25 @@ SIDECARS: dict[str, tuple[str, Object, tuple[str, str]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.parametrize("native", [False, True], ids=["beside", "native"])
 @pytest.mark.parametrize("case", SIDECARS)
-def test_the_driver_of_a_job_that_is_not_ready_is_looked_at_itself(case: str, resource: Object) -> None:
+def test_the_driver_of_a_job_that_is_not_ready_is_looked_at_itself(
+    case: str, resource: Object, *, native: bool
+) -> None:
+    """A native sidecar is an init container that is started before ours, and ends when kubelet tells it to."""
     state, container, expected = SIDECARS[case]
-    statuses = [{"name": "driver", "state": container}, {"name": "agent", "state": {"running": {}}}]
+    driver, agent = {"name": "driver", "state": container}, {"name": "agent", "state": {"running": {}}}
+    statuses = (
+        {"containerStatuses": [driver], "initContainerStatuses": [agent]}
+        if native
+        else {"containerStatuses": [driver, agent]}
+    )
 
     def prepare(api: FakeApi) -> None:
         put_frozen(api, resource)
         api.put(child(resource, "Curate", active=1, ready=0), collection=JOBS)
         api.put(channel(resource, "Curate", starts="1"), collection=MAPS)
-        api.put(pod(resource, "p", "Curate", phase="Running", containerStatuses=statuses), collection=PODS)
+        api.put(pod(resource, "p", "Curate", phase="Running", **statuses), collection=PODS)
 
     found, _ = observe(at_stage(resource, "Curate", state=state), prepare)
     assert found.attempt.child is not None
