@@ -28,7 +28,7 @@ from support.cluster_setup import (
     read_manifests,
 )
 from support.control_plane import ControlPlane
-from support.kube_api import Api, Manifest, wait_for
+from support.kube_api import Api, Manifest, Refused, wait_for
 from support.old_code import OldCode, check_out, pack_operator
 from support.operator_harness import JOBS, make_namespace, small_job
 from support.operator_process import replica
@@ -64,6 +64,14 @@ class Scene:
         command += ["--namespace", self.name, "--time-scale", str(SCALE)]
         self.player = subprocess.Popen(command, env=self.code.environment, cwd=self.code.folder)
         self.api.create(small_job(self.name, **{**SPEC, **spec}), namespace=self.name)
+
+    def takes(self, **spec: Any) -> bool:
+        """Whether the version's CRD takes such a job."""
+        try:
+            self.api.create(small_job(self.name, **{**SPEC, **spec}), namespace="default", dry_run=True)
+        except Refused:
+            return False
+        return True
 
     def patch(self, **parts: Any) -> None:
         self.api.patch(JOBS, self.name, parts, namespace=self.name)
@@ -128,8 +136,9 @@ def interrupt_train(scene: Scene) -> None:
 
 
 def interrupt_generate(scene: Scene) -> None:
-    """At work with labels that this version took, and later ones may not."""
-    scene.begin(task={"type": "Classification", "labels": ["yes", "no "]})
+    """At work with labels that an early version took, and later ones do not."""
+    padded = {"task": {"type": "Classification", "labels": ["yes", "no "]}}
+    scene.begin(**(padded if scene.takes(**padded) else {}))
     scene.works("Generate")
     scene.stop()
 
@@ -235,7 +244,7 @@ def _control_plane(folder: Path, code: OldCode) -> Iterator[ControlPlane]:
 
 def _record_store(code: OldCode, folder: Path, into: Path) -> None:
     """Run a small job on this machine, and keep what its store has for people and for a later version: no weights."""
-    program = "from pathlib import Path; from small_job import make_job; print(make_job(Path(input())).manifest)"
+    program = "from pathlib import Path; from support.small_job import make_job; print(make_job(Path(input())).manifest)"
     manifest = code.python(program, text=str(folder / "job")).strip()
     command = [str(Path(sys.executable).with_name("kubedistill")), "run", manifest, "--store", str(folder / "store")]
     subprocess.run(command, env=code.environment, check=True)

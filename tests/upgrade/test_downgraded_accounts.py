@@ -14,9 +14,8 @@ from support.stored_release import StoredRelease, releases
 
 END = """
 import json, sys
-from kubedistill.settings import Settings
 from kubedistill_operator.cluster.channel_reading import read_channel
-from kubedistill_operator.decisions.reconcile import reconcile
+from kubedistill_operator.decisions.reconcile import Settings, reconcile
 from kubedistill_operator.job import parse_job
 from kubedistill_operator.observed import Attempt, Observed
 

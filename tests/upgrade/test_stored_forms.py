@@ -154,8 +154,7 @@ def test_every_rule_that_is_new_has_an_object_that_breaks_it(old: StoredRelease)
 
 DECIDE = """
 import json, sys
-from kubedistill.manifest.settings import Settings
-from kubedistill_operator.decisions.reconcile import reconcile
+from kubedistill_operator.decisions.reconcile import Settings, reconcile
 from kubedistill_operator.job import parse_job
 from kubedistill_operator.observed import Observed
 from kubedistill_operator.plan import Plan
