@@ -244,7 +244,9 @@ def _control_plane(folder: Path, code: OldCode) -> Iterator[ControlPlane]:
 
 def _record_store(code: OldCode, folder: Path, into: Path) -> None:
     """Run a small job on this machine, and keep what its store has for people and for a later version: no weights."""
-    program = "from pathlib import Path; from support.small_job import make_job; print(make_job(Path(input())).manifest)"
+    program = (
+        "from pathlib import Path; from support.small_job import make_job; print(make_job(Path(input())).manifest)"
+    )
     manifest = code.python(program, text=str(folder / "job")).strip()
     command = [str(Path(sys.executable).with_name("kubedistill")), "run", manifest, "--store", str(folder / "store")]
     subprocess.run(command, env=code.environment, check=True)
