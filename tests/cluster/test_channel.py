@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from kubedistill.contract import MESSAGE_BYTES, JobRef, RunRef, StageJob, StageProgress, StageResult
-from kubedistill.errors import ChannelUnavailable, ClaimLost
+from kubedistill.errors import EXIT_CLAIM_LOST, ChannelUnavailable, ClaimLost
 from kubedistill.manifest.loading import load_manifest
 from kubedistill.manifest.settings import Images, Settings
 from kubedistill.v1alpha1 import spec_values
@@ -25,6 +25,7 @@ from kubedistill_runtime.storage.store import Store
 from support.kube_api import Api, Manifest, wait_for
 from support.small_job import QUICKSTART
 from support.small_manifests import config_map
+from support.tenants import may, open_tenants
 
 TIME = "2026-01-01T00:00:00Z"
 MAP = "v1/ConfigMap"
@@ -277,3 +278,20 @@ def test_a_token_of_nobody_may_become_one_of_somebody(pod: Pod) -> None:
     with pytest.raises(HiccupError, match="401 Unauthorized"):
         may_read(pod)
     assert pod.claim("first", sleep=lambda _: token.write_text(good) and None).starts == 1
+
+
+def test_d2_who_may_write_config_maps_stops_a_driver_of_its_namespace_and_takes_its_place(
+    pod: Pod, api: Api, namespace: str, account_kubeconfig: Callable[..., Path]
+) -> None:
+    channel = pod.claim("first")
+    token = pod.config_map()["data"]["owner"].partition(":")[0]
+    with open_tenants(api, namespace, account_kubeconfig) as tenants:
+        eve = tenants({"configmaps": "get update patch"})
+        assert not may(eve, ("patch", "configmaps"), "default")
+        eve.patch(MAP, pod.request.channel, {"data": {"stop": "true"}}, namespace=namespace)
+        assert channel.asked_to_stop()
+        eve.patch(MAP, pod.request.channel, {"data": {"owner": f"{token}:eve"}}, namespace=namespace)
+    with pytest.raises(ClaimLost) as lost:
+        channel.publish_progress(progress(1))
+    assert lost.value.exit_code == EXIT_CLAIM_LOST
+    assert pod.read().progress is None

@@ -5,7 +5,6 @@ import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,7 @@ from support.forged_configmaps import (
 )
 from support.kube_api import Api, Manifest, Refused, wait_for
 from support.operator_harness import JOBS, LOOK_SECONDS, OperatorHarness, claim, open_harness, small_job
-from support.tenants import account, may, spelled
+from support.tenants import JOB_RIGHTS, Tenants, may, open_tenants
 
 RBAC = "rbac.authorization.k8s.io"
 RAYJOBS, BATCH, MAPS, PODS = "ray.io/v1/RayJob", "batch/v1/Job", "v1/ConfigMap", "v1/Pod"
@@ -41,8 +40,6 @@ LONG = Scenario(
     {("Generate", 0): (*START, step("Result", after=900, outcome="Succeeded"), step("Exit", code=0)), (ANY, 0): OK},
 )
 """A Generate of 18 s: long enough for another operator to take over."""
-JOB_RIGHTS = {"distillationjobs.kubedistill.io": "create get patch"}
-Tenants = Callable[[dict[str, str]], Api]
 
 
 @pytest.fixture(scope="module")
@@ -60,22 +57,8 @@ def harness(
 
 @pytest.fixture(scope="module")
 def tenants(harness: OperatorHarness, account_kubeconfig: Callable[..., Path]) -> Iterator[Tenants]:
-    """A function that gives a client with exactly these rights in the first namespace, as {resource.group: verbs}."""
-    with ExitStack() as clients:
-
-        @cache
-        def make(rights: tuple[tuple[str, str], ...]) -> Api:
-            return open_client(dict(rights))
-
-        def open_client(rights: dict[str, str]) -> Api:
-            name, where = f"tenant-{secrets.token_hex(4)}", harness.namespaces[0]
-            for manifest in account(name, rights, namespace=where):
-                harness.api.create(manifest, namespace=where)
-            client = clients.enter_context(Api(account_kubeconfig(name, namespace=where)))
-            wait_for(lambda: all(may(client, one, where) for one in spelled(rights)), what="its role is noticed")
-            return client
-
-        yield lambda rights: make(tuple(rights.items()))
+    with open_tenants(harness.api, harness.namespaces[0], account_kubeconfig) as make:
+        yield make
 
 
 def plays(job: str) -> Scenario:
