@@ -160,8 +160,8 @@ REASONS: dict[str, Reason] = {
     ),
     "HubUnavailable": Reason(
         "infrastructure", "the model hub cannot be reached, or is down or busy",
-        "check the NetworkPolicy, proxy and `HF_ENDPOINT`; for outages of hours raise `retry.maxInfrastructureFailures`,"
-        " or name a folder",
+        "check the NetworkPolicy, proxy and `HF_ENDPOINT`; for outages of hours raise"
+        " `retry.maxInfrastructureFailures`, or name a folder",
     ),
     "ChannelUnavailable": Reason(
         "infrastructure",
@@ -209,7 +209,8 @@ REASONS: dict[str, Reason] = {
     ),
     "PodsRefused": Reason(
         "waiting",
-        "the API server refuses the pods of a child, its Ray cluster or what submits its driver", "the message states the cause, or the command that shows it"
+        "the API server refuses the pods of a child, its Ray cluster or what submits its driver",
+        "the message states the cause, or the command that shows it",
     ),
     "PodsNotStarted": Reason(
         "waiting", "a pod exists, but none of its containers starts: a volume, the network, a large image or a gate",

@@ -37,10 +37,11 @@ def _is_outside(path: Path) -> bool:
 
 def _made_in(path: Path) -> Iterator[type[KubedistillError]]:
     for node in ast.walk(ast.parse(path.read_text())):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name):
-            kind = getattr(errors, node.func.id, None) or getattr(driver, node.func.id, None)
-            if isinstance(kind, type) and issubclass(kind, KubedistillError):
-                yield kind
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id != "isinstance":
+            for name in (node.func, *node.args):  # a class is called here, or handed on to where it is
+                kind = getattr(errors, getattr(name, "id", ""), None) or getattr(driver, getattr(name, "id", ""), None)
+                if isinstance(kind, type) and issubclass(kind, KubedistillError):
+                    yield kind
 
 
 def tell(error: Exception, *, job_folder: JobFolder, monkeypatch: pytest.MonkeyPatch) -> str:
