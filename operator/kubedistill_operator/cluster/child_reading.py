@@ -52,7 +52,7 @@ def read_child(resource: Resource, *, started: bool = False) -> Child:
         message=clip(message),
         admitted=not held_back,
         evicted=held_back and started and state != "Ended",
-        has_submitter=_mapping(resource, "spec").get("submissionMode") == "K8sJobMode",
+        has_submitter=part(resource, "spec").get("submissionMode") == "K8sJobMode",
         deleting="deletionTimestamp" in metadata,
         ready=resource["kind"] == "RayJob" or bool(part(resource, "status").get("ready")),
         noticed=resource["kind"] == "Job" or bool(part(resource, "status").get("jobDeploymentStatus")),
