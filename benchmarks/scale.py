@@ -20,6 +20,7 @@ import numpy as np
 from quietness import probe
 
 from kubedistill.contract import JobRef, RunRef, StageJob
+from kubedistill.contract.artifacts import AnswersFigures, Figures
 from kubedistill.manifest.loading import load_manifest
 from kubedistill.v1alpha1 import spec_values
 from kubedistill_runtime.answers import Answer, TopK, Turn
@@ -125,15 +126,15 @@ def write_library(tokens: int, *, folder: Path) -> None:
     keys = resolve(job, store=store).keys
     for split, some in records.items():
         store.put(f"{folder_of('rows', keys['rows'])}/{split}.jsonl", encode_records(some))
-    publish(store, "rows", keys["rows"], {})
+    publish(store, "rows", keys["rows"], Figures())
     generator = np.random.default_rng(0)
     for name, split in (("answers", "train"), ("judge", "validation")):
         rows = make_rows(records[split], key=split, samples=1)
         for start in range(0, len(rows), SHARD_ROWS):
             shard = rows[start : start + SHARD_ROWS]
             add_shard(store, split, shard, [_answer(row, generator=generator) for row in shard])
-        part = describe_answers(rows, key=split, store=store)
-        publish(store, name, keys[name], {"rowsKey": keys["rows"], "splits": {split: part}})
+        part = describe_answers(rows, key=split, ended=len(rows), store=store)
+        publish(store, name, keys[name], AnswersFigures(rows_key=keys["rows"], splits={split: part}))
 
 
 def load_job(folder: Path) -> tuple[StageJob, Store]:
@@ -180,7 +181,7 @@ def curate(folder: Path) -> Callable[[], int]:
     resolved = resolve(job, store=store)
     load_chat_format(resolved.student, at="student")  # imports are not a cost of the work
     job = job.model_copy(update={"artifacts": resolved.keys})
-    return lambda: int(run(job, store, Progress(lambda _: None), None).summary["kept"])  # type: ignore[arg-type]
+    return lambda: int(run(job, store, Progress(lambda _: None), None).summary.kept)  # type: ignore[arg-type]
 
 
 def read(folder: Path) -> Callable[[], int]:

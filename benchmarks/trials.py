@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from kubedistill.contract.artifacts import DatasetFigures, JudgeFigures
 from kubedistill.manifest.loading import load_manifest
 from kubedistill.report.models import Report
 from kubedistill.v1alpha1 import API_VERSION, KIND, spec_values
@@ -114,12 +115,13 @@ def shuffle_teacher(trial: Trial, *, folder: Path, source: Store, target: Store)
     validation = deal_answers(judged, generator=generator)
     shard = "rows/shuffled/validation.parquet"
     target.put(shard, encode_answers(one.answer for one in validation))
-    judge = read_figures(source, "judge", keys["judge"])
-    judge["splits"]["validation"]["shards"] = [shard]
+    judge = read_figures(source, "judge", keys["judge"], JudgeFigures)
+    shuffled = judge.splits["validation"].model_copy(update={"shards": [shard]})
+    judge = judge.model_copy(update={"splits": {**judge.splits, "validation": shuffled}})
     publish(target, "judge", keys["judge"], judge, files=[shard])
     dataset = list(read_dataset(source, keys["dataset"]))
     write_dataset(target, folder_of("dataset", keys["dataset"]), deal_answers(dataset, generator=generator))
-    publish(target, "dataset", keys["dataset"], read_figures(source, "dataset", keys["dataset"]))
+    publish(target, "dataset", keys["dataset"], read_figures(source, "dataset", keys["dataset"], DatasetFigures))
 
 
 def deal_answers(answered: Sequence[AnsweredRecord], *, generator: np.random.Generator) -> list[AnsweredRecord]:

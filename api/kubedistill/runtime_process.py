@@ -1,20 +1,17 @@
 """The runtime as a child process: started here, heard line by line, never imported."""
 
 import contextlib
-import json
 import signal
 import subprocess
 import sys
 from collections.abc import Generator, Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
+from kubedistill.contract.events import Event, LastEvent, read_event
 from kubedistill.errors import InvalidInput, StageFailed
 
-Event = dict[str, Any]
 Process = subprocess.Popen[str]
-_LAST_EVENTS = ("finished", "failed", "preview", "validated")
 _SECONDS_TO_STOP = 30
 
 
@@ -51,14 +48,14 @@ def start_runtime(arguments: Sequence[str], *, verbose: bool = False, apart: boo
 
 def hear_runtime(process: Process) -> Generator[Event, None, None]:
     """Give the runtime's events one by one, until it has ended; raises RuntimeDied where there was no last word."""
-    last = ""
+    is_last = False
     assert process.stdout is not None
     for line in process.stdout:
-        if event := _parse(line):
-            last = event["event"]
+        if event := read_event(line):
+            is_last = isinstance(event, LastEvent)
             yield event
     code = process.wait()
-    if last not in _LAST_EVENTS:
+    if not is_last:
         how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
         fix = "`kubedistill run --verbose` shows what it printed; a run goes on from what is published"
         raise RuntimeDied(f"the runtime {how}", fix=fix)
@@ -95,12 +92,3 @@ def runtime_arguments(manifest: Path, *, store: str, config_maps: Sequence[str])
             )
     pairs = [argument for entry in config_maps for argument in ("--configmap", entry)]
     return ["--manifest", str(manifest), "--store", store, *pairs]
-
-
-def _parse(line: str) -> Event | None:
-    """One event; a line that is none (a library printing to standard output) is passed over."""
-    try:
-        event = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return event if isinstance(event, dict) and isinstance(event.get("event"), str) else None

@@ -6,9 +6,12 @@ New fields of a stored model have defaults, and new rules ask `is_stored`: what 
 import json
 from typing import TypeVar
 
-from pydantic import BaseModel, ValidationInfo
+from pydantic import BaseModel, TypeAdapter, ValidationInfo
+
+from kubedistill.json_values import Json
 
 Stored = TypeVar("Stored", bound=BaseModel)
+_Value = TypeVar("_Value")
 _STORED = {"stored": True}
 
 
@@ -17,7 +20,7 @@ def is_stored(info: ValidationInfo) -> bool:
     return info.context == _STORED
 
 
-def read_stored(model: type[Stored], values: object) -> Stored:
+def read_stored(model: type[Stored], values: Json) -> Stored:
     """Read JSON values, ignoring unknown fields at every depth. Raises ValidationError."""
     return read_stored_json(model, json.dumps(values))
 
@@ -25,3 +28,8 @@ def read_stored(model: type[Stored], values: object) -> Stored:
 def read_stored_json(model: type[Stored], text: str | bytes) -> Stored:
     """Read JSON text, ignoring unknown fields at every depth. Raises ValidationError."""
     return model.model_validate_json(text, extra="ignore", by_alias=True, by_name=False, context=_STORED)
+
+
+def read_stored_line(kind: TypeAdapter[_Value], text: str | bytes) -> _Value:
+    """Read JSON text of one of several models, ignoring unknown fields at every depth. Raises ValidationError."""
+    return kind.validate_json(text, extra="ignore", by_alias=True, by_name=False, context=_STORED)

@@ -7,6 +7,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from kubedistill.json_values import Json
 from kubedistill.labels import PREFIX
 from kubedistill.manifest.problems import field_path, find_problem
 from kubedistill.stored import read_stored
@@ -82,7 +83,7 @@ def parse_job(resource: Mapping[str, Any]) -> Job:
     )
 
 
-def _read_spec(values: object) -> tuple[Spec | None, str]:
+def _read_spec(values: Json) -> tuple[Spec | None, str]:
     """The spec as far as it is known, and what is wrong with it; a new run starts of none that is not known whole."""
     try:
         return Spec.model_validate_json(json.dumps(values), by_alias=True, by_name=False), ""

@@ -13,17 +13,18 @@ import signal
 import sys
 import time
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kubedistill.errors import EXIT_BAD_INPUT, EXIT_SUCCESS, KubedistillError
 from kubedistill.signals import reset_inherited_signals
 from kubedistill_runtime.environment import set_environment
 
 if TYPE_CHECKING:
-    from kubedistill.contract import StageJob
+    from kubedistill.contract import ContractModel, Prices, StageJob
     from kubedistill_runtime.channel import Channel
+    from kubedistill_runtime.pipeline import LocalRun
     from kubedistill_runtime.storage.store import Store
 
 _PR_SET_PDEATHSIG = 1
@@ -43,7 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _validate(options)
         return _preview(options) if options.preview else _run_all(options)
     except KubedistillError as error:
-        _emit({"event": "failed", "reason": error.reason, "message": str(error), "exitCode": error.exit_code})
+        from kubedistill.contract.events import FailedEvent
+
+        _emit(FailedEvent.of(error))
         return error.exit_code
 
 
@@ -75,7 +78,7 @@ def _pair(text: str) -> tuple[str, str]:
     return name, str(Path(folder).absolute())
 
 
-def _prices(text: str) -> Any:
+def _prices(text: str) -> "Prices":
     from kubedistill.contract import Prices
 
     try:
@@ -104,7 +107,7 @@ def _run_one(path: Path, *, sha256: str | None) -> int:
             result, error = run_stage(job, store=store, channel=channel, engines=engines, driver=driver)
         finally:
             engines.close()
-    _emit(json.loads(result.to_json()))
+    _emit(result)
     return error.exit_code if error else EXIT_SUCCESS
 
 
@@ -158,7 +161,7 @@ def _preview(options: argparse.Namespace) -> int:
     from kubedistill_runtime.preview import preview
 
     run = _local_run(options)
-    _emit({"event": "preview", **preview(run.stage_job("Prepare", attempt=1, keys={}), store=run.store)})
+    _emit(preview(run.stage_job("Prepare", attempt=1, keys={}), store=run.store))
     return EXIT_SUCCESS
 
 
@@ -168,11 +171,11 @@ def _validate(options: argparse.Namespace) -> int:
 
     run = _local_run(options, store=locate_store(options.store))
     found = validate(run.stage_job("Prepare", attempt=1, keys={}))
-    _emit({"event": "validated", **found.to_values()})
+    _emit(found.to_event())
     return EXIT_BAD_INPUT if found.problems else EXIT_SUCCESS
 
 
-def _local_run(options: argparse.Namespace, *, store: "Store | None" = None) -> Any:
+def _local_run(options: argparse.Namespace, *, store: "Store | None" = None) -> "LocalRun":
     from kubedistill.manifest.loading import load_manifest
     from kubedistill_runtime.models import forget_digests
     from kubedistill_runtime.pipeline import LocalRun
@@ -190,8 +193,8 @@ def _local_run(options: argparse.Namespace, *, store: "Store | None" = None) -> 
     )
 
 
-def _emit(event: Mapping[str, Any]) -> None:
-    sys.stdout.write(json.dumps(event) + "\n")
+def _emit(event: "ContractModel") -> None:
+    sys.stdout.write(json.dumps(event.to_values()) + "\n")
     sys.stdout.flush()
 
 

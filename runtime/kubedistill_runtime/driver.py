@@ -57,7 +57,7 @@ def run_stage(
             started_at=started,
             ended_at=now(),
             artifacts=artifacts,
-            summary=outcome.summary,
+            summary=outcome.summary.to_values(),
             message=outcome.message,
         )
     except KubedistillError as caught:

@@ -3,17 +3,17 @@
 import contextlib
 import datetime
 import fcntl
-import json
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from kubedistill.canonical import digest
 from kubedistill.chain import CHAIN, ArtifactName, Stage, StageName
-from kubedistill.contract import JobRef, Prices, RunRef, StageJob, StageProgress
+from kubedistill.contract import JobRef, Prices, RunRef, StageJob, StageProgress, StageResult
+from kubedistill.contract.events import Event, FinishedEvent, NoteEvent, ProgressEvent, ReportFiles, StageEvent
+from kubedistill.contract.summaries import Headline, PrepareSummary
 from kubedistill.errors import EXIT_GATE, EXIT_SUCCESS, StoreBusy
 from kubedistill.v1alpha1 import DistillationJob, spec_values
 from kubedistill_runtime.channel import FileChannel
@@ -30,7 +30,7 @@ from kubedistill_runtime.storage.failures import storage_errors
 from kubedistill_runtime.storage.sharing import make_folder, share
 from kubedistill_runtime.storage.store import Store
 
-Emit = Callable[[Mapping[str, Any]], None]
+Emit = Callable[[Event], None]
 _PROGRESS_SECONDS = 0.2
 
 
@@ -110,21 +110,20 @@ def run_pipeline(run: LocalRun, *, emit: Emit) -> int:
         with contextlib.closing(LocalEngines(leftovers=leftovers, ahead=True)) as engines:
             for stage in CHAIN:
                 _advance(run, stage, keys=keys, engines=engines, emit=emit)
-                if stage.name == "Evaluate" and not _gate(run.store, keys)["passed"]:
+                if stage.name == "Evaluate" and not _passed(run.store, keys):
                     break
-    passed = _gate(run.store, keys)["passed"]
+    passed = _passed(run.store, keys)
     exports = places(run.job.spec.export, data_root=run.data_root, store=run.store, key=keys["export"])
     code = EXIT_SUCCESS if passed else EXIT_GATE
     seconds = round(time.monotonic() - started, 3)
-    report = {form: str(run.folder / f"report.{form}") for form in FORMS}
+    json_file, md, html = (str(run.folder / f"report.{form}") for form in FORMS)
     emit(
-        {
-            "event": "finished",
-            "exitCode": code,
-            "report": report,
-            "seconds": seconds,
-            "exports": [str(place) for place in exports] if passed else [],
-        }
+        FinishedEvent(
+            exit_code=code,
+            report=ReportFiles(json_file=json_file, md=md, html=html),
+            seconds=seconds,
+            exports=[str(place) for place in exports] if passed else [],
+        )
     )
     return code
 
@@ -135,7 +134,7 @@ def _probe(run: LocalRun, *, emit: Emit) -> dict[ArtifactName, str]:
     check_memory(resolved)
     spec = run.job.spec
     if any(place.pool for place in (spec.teachers[0].resources, spec.student.resources)):
-        emit({"event": "note", "message": "Pools and replicas are for a cluster; this machine runs everything itself."})
+        emit(NoteEvent(message="Pools and replicas are for a cluster; this machine runs everything itself."))
     return resolved.keys
 
 
@@ -144,7 +143,7 @@ def _advance(
 ) -> None:
     """Run one stage unless all it makes is there; Prepare always runs, since it is the door."""
     if stage.name != "Prepare" and _complete(run.store, keys, stage.makes):
-        emit({"event": "stage", "stage": stage.name, "state": "Skipped"})
+        emit(StageEvent(stage=stage.name, state="Skipped"))
         return
     attempt = 1 + len(list(run.folder.glob(f"{stage.name.lower()}-*")))
     if stage.name == "Prepare":
@@ -154,32 +153,31 @@ def _advance(
     channel.inner.publish_job(job)
     log_to(channel.inner.folder / "driver.log", job=job)
     started = time.monotonic()
-    emit({"event": "stage", "stage": stage.name, "state": "Running", "attempt": attempt})
+    emit(StageEvent(stage=stage.name, state="Running", attempt=attempt))
     result, error = run_stage(job, store=run.store, channel=channel, engines=engines)
     emit(
-        {
-            "event": "stage",
-            "stage": stage.name,
-            "attempt": attempt,
-            "summary": result.summary,
-            "state": "Failed" if error else "Succeeded",
-            "message": result.message,
-            "seconds": round(time.monotonic() - started, 3),
-        }
+        StageEvent(
+            stage=stage.name,
+            attempt=attempt,
+            summary=result.summary,
+            state="Failed" if error else "Succeeded",
+            message=result.message,
+            seconds=round(time.monotonic() - started, 3),
+        )
     )
     if error:
         raise error
-    for note in result.summary.get("notes", ()):
-        emit({"event": "note", "message": note})
+    for note in result.read_summary(PrepareSummary).notes if stage.name == "Prepare" else ():
+        emit(NoteEvent(message=note))
 
 
 def _complete(store: Store, keys: Mapping[ArtifactName, str], names: tuple[ArtifactName, ...]) -> bool:
     return all(find(store, name, keys[name]).complete for name in names)
 
 
-def _gate(store: Store, keys: Mapping[ArtifactName, str]) -> dict[str, Any]:
-    gate: dict[str, Any] = read_figures(store, "report", keys["report"])["gate"]
-    return gate
+def _passed(store: Store, keys: Mapping[ArtifactName, str]) -> bool:
+    gate = read_figures(store, "report", keys["report"], Headline).gate
+    return gate is not None and gate.passed
 
 
 @dataclass(slots=True)
@@ -195,9 +193,9 @@ class _LoudChannel:
         self.inner.publish_progress(progress)
         if time.monotonic() - self._said >= _PROGRESS_SECONDS or progress.done == progress.total:
             self._said = time.monotonic()
-            self.emit({"event": "progress", "stage": self.stage, "progress": json.loads(progress.to_json())})
+            self.emit(ProgressEvent(stage=self.stage, progress=progress))
 
-    def publish_result(self, result: Any) -> None:
+    def publish_result(self, result: StageResult) -> None:
         self.inner.publish_result(result)
 
     def asked_to_stop(self) -> bool:

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
 
 from kubedistill.contract import StageJob
+from kubedistill.contract.events import Piece, PreviewEvent, PreviewPrompt, PreviewRecord
 from kubedistill_runtime.answers import Answer, AnsweredRecord, Turn
 from kubedistill_runtime.chat import ChatFormat
 from kubedistill_runtime.checks.input import assemble, describe_judged, read_split
@@ -20,7 +20,7 @@ _RECORDS = 3
 _PLACEHOLDER = "(the teacher's answer)"
 
 
-def preview(job: StageJob, *, store: Store) -> dict[str, Any]:
+def preview(job: StageJob, *, store: Store) -> PreviewEvent:
     """Show three training records as samples, and what is asked of each other split.
 
     The records are those that Prepare leaves, rendered as Train sees them; a reference stands in for an answer that
@@ -34,28 +34,28 @@ def preview(job: StageJob, *, store: Store) -> dict[str, Any]:
         for record in data.splits["train"][:_RECORDS]
     ]
     asked = {split: _ask(data.splits[split][0], chat=rendering.chat) for split in SPLITS[1:] if data.splits[split]}
-    return {
-        "records": shown,
-        "asked": asked,
-        "notes": [*data.notes, *describe_judged(data.splits["test"], spec=job.spec)],
-        "objective": resolved.objective,
-        "objectiveReason": resolved.objective_reason,
-    }
+    return PreviewEvent(
+        records=shown,
+        asked=dict(asked.items()),
+        notes=[*data.notes, *describe_judged(data.splits["test"], spec=job.spec)],
+        objective=resolved.objective,
+        objective_reason=resolved.objective_reason,
+    )
 
 
-def _ask(record: Record, *, chat: ChatFormat) -> dict[str, Any]:
+def _ask(record: Record, *, chat: ChatFormat) -> PreviewPrompt:
     """A record as the student is asked it: the prompt of its first reply, and what that is judged by."""
     text = chat.tokenizer.decode(chat.prompt_ids(open_turns(record)[0]))
-    return {"id": record.id, "prompt": text, "references": list(record.references)}
+    return PreviewPrompt(id=record.id, prompt=text, references=list(record.references))
 
 
-def _show(record: Record, *, job: StageJob, rendering: Rendering, max_length: int) -> dict[str, Any]:
+def _show(record: Record, *, job: StageJob, rendering: Rendering, max_length: int) -> PreviewRecord:
     answered = _stand_in(record, every_turn=job.spec.data.train.targets == "All")
     counts = Counts()
     samples = list(make_samples([answered], rendering=rendering, max_length=max_length, counts=counts))
     pieces = [piece for sample in samples for piece in _pieces(sample, chat=rendering.chat)]
     tokens = sum(len(one.ids_L) for one in samples)
-    return {"id": record.id, "pieces": pieces, "tokens": tokens, "overlong": counts.overlong}
+    return PreviewRecord(id=record.id, pieces=pieces, tokens=tokens, overlong=counts.overlong)
 
 
 def _stand_in(record: Record, *, every_turn: bool) -> AnsweredRecord:
@@ -67,7 +67,7 @@ def _stand_in(record: Record, *, every_turn: bool) -> AnsweredRecord:
     return AnsweredRecord(record, 0, Answer("preview", tuple(Turn((), (), reply, "stop") for reply in replies)))
 
 
-def _pieces(sample: Sample, *, chat: ChatFormat) -> Iterator[dict[str, Any]]:
+def _pieces(sample: Sample, *, chat: ChatFormat) -> Iterator[Piece]:
     """Runs of ids that are scored alike; each end token stands alone."""
     ids, scored = sample.ids_L.tolist(), sample.scored_L.tolist()
     kinds = [(mark, token in chat.stop_ids) for token, mark in zip(ids, scored, strict=True)]
@@ -75,5 +75,5 @@ def _pieces(sample: Sample, *, chat: ChatFormat) -> Iterator[dict[str, Any]]:
     for place in range(1, len(ids) + 1):
         if place == len(ids) or kinds[place] != kinds[start] or kinds[start][1]:
             text = chat.tokenizer.decode(list(islice(ids, start, place)))
-            yield {"text": text, "scored": kinds[start][0], "end": kinds[start][1]}
+            yield Piece(text=text, scored=kinds[start][0], end=kinds[start][1])
             start = place

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from kubedistill.contract import StageJob
+from kubedistill.contract.events import Finding, ValidatedEvent
 from kubedistill.errors import KubedistillError, ModelDoesNotFit
 from kubedistill_runtime.checks.gates import check_sample_limit
 from kubedistill_runtime.checks.input import (
@@ -50,10 +51,10 @@ class Findings:
             self.problems.append(error)
         return None
 
-    def to_values(self) -> dict[str, Any]:
-        """Return the findings as JSON values."""
-        problems = [{"reason": one.reason, "at": one.at, "message": str(one)} for one in self.problems]
-        return {"problems": problems, "notes": self.notes, "unchecked": self.unchecked}
+    def to_event(self) -> ValidatedEvent:
+        """Return the findings as the event that tells them."""
+        problems = [Finding.of(one) for one in self.problems]
+        return ValidatedEvent(problems=problems, notes=self.notes, unchecked=self.unchecked)
 
 
 def validate(job: StageJob) -> Findings:

@@ -9,10 +9,21 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from kubedistill.report.models import Arm, Arms, Comparison, GateVerdict, Reductions, Report
+from kubedistill.report.models import (
+    Arm,
+    Arms,
+    Comparison,
+    Funnel,
+    GateVerdict,
+    Provenance,
+    Reductions,
+    Report,
+    TrainingRecord,
+)
 from kubedistill.schema.crd import Schema, job_schema
 from kubedistill.v1alpha1 import label_key
 from kubedistill.v1alpha1.base import ONE_LINE, SOME_LINES
+from support.sample_reports import make_values
 
 Values = dict[str, Any]
 MINIMAL_JOB: Values = {
@@ -147,6 +158,7 @@ def _arm(*, accuracy: float | None, agreement: float, scale: int, cost: float | 
 @pytest.fixture(scope="session")
 def report() -> Report:
     """A job that went well: the student closed 80 % of the gap to a teacher ten times its size."""
+    values = make_values()
     return Report(
         arms=Arms(
             teacher=_arm(accuracy=0.9, agreement=1.0, scale=10, cost=0.5),
@@ -165,9 +177,9 @@ def report() -> Report:
         ),
         reductions=Reductions(latency=0.9, memory=0.9, cost=0.9),
         gate=GateVerdict(passed=True, reasons=[]),
-        data={},
-        training={},
+        data=Funnel.model_validate(values["data"]),
+        training=TrainingRecord.model_validate(values["training"]),
         labels=[],
         examples=[],
-        provenance={},
+        provenance=Provenance.model_validate(values["provenance"]),
     )

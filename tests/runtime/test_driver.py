@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pydantic.alias_generators import to_camel
 
 from kubedistill import errors
 from kubedistill.chain import STAGES
 from kubedistill.contract import StageJob, StageProgress, StageResult
+from kubedistill.contract.artifacts import Figures
+from kubedistill.contract.summaries import CurateSummary
 from kubedistill.errors import ChannelUnavailable, KubedistillError, LowYield, Stopped, StorageUnavailable
 from kubedistill_runtime import driver
 from kubedistill_runtime.channel import FileChannel
@@ -46,7 +49,7 @@ def run(job_folder: JobFolder, channel: FileChannel, monkeypatch: pytest.MonkeyP
         keys = job_folder.keys()
         job = job_folder.stage_job(stage, keys={} if stage == "Prepare" else keys)
         for name in STAGES[stage].needs:
-            publish(job_folder.store, name, keys[name], {})
+            publish(job_folder.store, name, keys[name], Figures())
         return driver.run_stage(job, store=job_folder.store, channel=channel, engines=FunctionEngines())
 
     return run
@@ -81,7 +84,7 @@ def test_the_report_is_in_the_folder_of_the_run_that_shows_it(
         if complete:
             folder = f"artifacts/report/{keys['report']}"
             write_report(made.make_report(provenance=own_provenance(job)), store=store, folder=folder, title="job")
-            publish(store, "report", keys["report"], {})
+            publish(store, "report", keys["report"], Figures())
         return Outcome(keys=keys if stage == "Prepare" else {})
 
     run(work, stage=stage)
@@ -94,7 +97,7 @@ def test_the_report_is_in_the_folder_of_the_run_that_shows_it(
 
 
 def own_provenance(job: StageJob) -> dict[str, Any]:
-    return made.make_values()["provenance"] | names_of(job)
+    return made.make_values()["provenance"] | {to_camel(name): value for name, value in names_of(job).items()}
 
 
 @pytest.mark.parametrize(
@@ -110,7 +113,7 @@ def test_a_report_that_another_job_made_carries_the_name_of_the_job_that_shows_i
         folder = f"artifacts/report/{keys['report']}"
         report = made.make_report(provenance=own_provenance(job) | {"job": maker, "run": "first"})
         write_report(report, store=store, folder=folder, title="other")
-        publish(store, "report", keys["report"], {})
+        publish(store, "report", keys["report"], Figures())
         return Outcome(keys=keys)
 
     run(work, stage="Prepare")
@@ -143,15 +146,15 @@ def test_a_stage_that_succeeds_reports_its_artifacts_and_figures(
     run: Run, job_folder: JobFolder, channel: FileChannel
 ) -> None:
     def curate(job: StageJob, store: Store, progress: Progress, engines: Any) -> Outcome:
-        publish(store, "dataset", job.artifacts["dataset"], {})
-        publish(store, "samples", job.artifacts["samples"], {})
-        return Outcome(summary={"kept": 3})
+        publish(store, "dataset", job.artifacts["dataset"], Figures())
+        publish(store, "samples", job.artifacts["samples"], Figures())
+        return Outcome(summary=CurateSummary(kept=3))
 
     result, error = run(curate)
     assert (result.outcome, result.cause, result.reason, error) == ("Succeeded", "none", "", None)
     assert {name: one.complete for name, one in result.artifacts.items()} == {"dataset": True, "samples": True}
     assert result.artifacts["dataset"].key == job_folder.keys()["dataset"]
-    assert result.summary == {"kept": 3}
+    assert result.summary["kept"] == 3
     assert result.started_at <= result.ended_at
     assert read_result(channel) == result
 
@@ -167,12 +170,12 @@ def test_a15_whatever_a_stage_raises_over_what_has_vanished_is_artifact_missing(
         if when == "before it began":
             pytest.fail("it can't begin")
         store.delete(rows)
-        return Outcome(summary={"read": len(store.read(f"{rows}/train.jsonl"))})
+        return Outcome(summary=CurateSummary(kept=len(store.read(f"{rows}/train.jsonl"))))
 
     if when == "before it began":
         with job_folder.store.draft(rows) as draft:
             job_folder.store.put(f"{draft}/train.jsonl", b"{}")
-            publish(job_folder.store, "rows", keys["rows"], {}, draft=draft)
+            publish(job_folder.store, "rows", keys["rows"], Figures(), draft=draft)
         job_folder.store.delete(f"{rows}/train.jsonl")
     result, error = run(curate)
     assert (result.outcome, result.cause, result.reason) == ("Failed", "none", "ArtifactMissing")
@@ -191,7 +194,7 @@ def test_a_stage_that_is_asked_to_leave_leaves_whatever_has_vanished(run: Run, j
 
 def test_prepare_reports_every_artifact_and_which_are_there(run: Run, job_folder: JobFolder) -> None:
     keys = job_folder.keys()
-    publish(job_folder.store, "rows", keys["rows"], {})
+    publish(job_folder.store, "rows", keys["rows"], Figures())
     result, _ = run(lambda *_: Outcome(keys=keys), stage="Prepare")
     assert {name: one.key for name, one in result.artifacts.items()} == keys
     assert [name for name, one in result.artifacts.items() if one.complete] == ["rows"]

@@ -59,7 +59,7 @@ class PipelineRun:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(pipeline, "LocalEngines", lambda **_: self.runner.engines)
             run = LocalRun(job, self.job_folder.root, self.job_folder.store, today=self.today)
-            return run_pipeline(run, emit=lambda event: self.events.append(dict(event)))
+            return run_pipeline(run, emit=lambda event: self.events.append(event.to_values()))
 
     def states(self) -> dict[str, str]:
         """The last state of each stage, in the order of their first."""

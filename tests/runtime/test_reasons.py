@@ -10,6 +10,7 @@ import pytest
 
 from kubedistill import errors
 from kubedistill.chain import STAGES
+from kubedistill.contract.artifacts import Figures
 from kubedistill.errors import KubedistillError
 from kubedistill.reasons import REASONS
 from kubedistill_operator.cluster.channel_reading import read_channel
@@ -48,7 +49,7 @@ def tell(error: Exception, *, job_folder: JobFolder, monkeypatch: pytest.MonkeyP
     """The result of a stage that raises, as its driver writes it."""
     keys = job_folder.keys()
     for name in STAGES["Generate"].needs:
-        publish(job_folder.store, name, keys[name], {})
+        publish(job_folder.store, name, keys[name], Figures())
 
     def stage(*_: object) -> Any:
         raise error

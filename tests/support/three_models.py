@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Any
 
+from kubedistill.contract.artifacts import ServingFigures
 from kubedistill.report.models import LatencyControl
 from kubedistill.v1alpha1 import Task
 from kubedistill_runtime.answers import Answer, AnsweredRecord, Turn
 from kubedistill_runtime.checks.splits import drop_duplicates
 from kubedistill_runtime.evaluation.arms import Judgement, Tested, judge
 from kubedistill_runtime.records import Message, Record
-from kubedistill_runtime.serving.figures import ServingFigures
 
 LABELS = Task(type="Classification", labels=("yes", "no"))
 

@@ -15,7 +15,7 @@ from kubedistill.cli.importing import importing
 from kubedistill.cli.init import init
 from kubedistill.cli.logs import logs
 from kubedistill.cli.preview import preview
-from kubedistill.cli.process import failed_event, show_failure
+from kubedistill.cli.process import show_failure
 from kubedistill.cli.program import program
 from kubedistill.cli.report import report
 from kubedistill.cli.run import run
@@ -24,6 +24,7 @@ from kubedistill.cli.validate import validate
 from kubedistill.cli.verbs import cancel, rerun, resume, suspend
 from kubedistill.cli.version import version
 from kubedistill.cli.watch import watch
+from kubedistill.contract.events import FailedEvent
 from kubedistill.errors import KubedistillError
 from kubedistill.signals import reset_inherited_signals
 
@@ -53,5 +54,5 @@ def main() -> None:
     try:
         app(prog_name=program())
     except KubedistillError as error:
-        show_failure(failed_event(error), as_json="--json" in sys.argv[1:])
+        show_failure(FailedEvent.of(error), as_json="--json" in sys.argv[1:])
         sys.exit(error.exit_code)

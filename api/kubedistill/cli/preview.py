@@ -9,8 +9,9 @@ from kubedistill.cli.output import print_json
 from kubedistill.cli.process import show_failure
 from kubedistill.cli.run import Store, default_store
 from kubedistill.cli.validate import ConfigMaps, Manifest
+from kubedistill.contract.events import FailedEvent, PreviewEvent
 from kubedistill.manifest.loading import load_manifest
-from kubedistill.runtime_process import Event, check_runtime, run_runtime, runtime_arguments
+from kubedistill.runtime_process import check_runtime, run_runtime, runtime_arguments
 
 
 def preview(
@@ -26,38 +27,38 @@ def preview(
     arguments = runtime_arguments(manifest, store=store or default_store(job, manifest), config_maps=configmap or [])
     with contextlib.closing(run_runtime([*arguments, "--preview"], verbose=False)) as events:
         for event in events:
-            if event["event"] == "failed":
+            if isinstance(event, FailedEvent):
                 show_failure(event, as_json=as_json)
-                raise typer.Exit(event["exitCode"])
-            if event["event"] == "preview":
-                print_json(event) if as_json else _show(event)
+                raise typer.Exit(event.exit_code)
+            if isinstance(event, PreviewEvent):
+                print_json(event.to_values()) if as_json else _show(event)
 
 
-def _show(event: Event) -> None:
+def _show(event: PreviewEvent) -> None:
     from rich.markup import escape
     from rich.text import Text
 
     from kubedistill.cli.terminal import Terminal
 
     console = Terminal()
-    reason = escape(event["objectiveReason"])
-    console.print(f"[dim]objective[/] {event['objective']} [dim]({reason})[/]", soft_wrap=True)
-    for record in event["records"]:
+    reason = escape(event.objective_reason)
+    console.print(f"[dim]objective[/] {event.objective} [dim]({reason})[/]", soft_wrap=True)
+    for record in event.records:
         text = Text()
-        for piece in record["pieces"]:
-            if not piece["scored"]:
-                text.append(piece["text"], style="dim")
+        for piece in record.pieces:
+            if not piece.scored:
+                text.append(piece.text, style="dim")
             elif console.is_terminal:
-                text.append(piece["text"], style="bold magenta" if piece["end"] else "bold green underline")
+                text.append(piece.text, style="bold magenta" if piece.end else "bold green underline")
             else:
-                text.append(f"[[{piece['text']}]]")
-        console.print(f"\n[bold]{escape(record['id'])}[/] [dim]{record['tokens']} tokens[/]")
+                text.append(f"[[{piece.text}]]")
+        console.print(f"\n[bold]{escape(record.id)}[/] [dim]{record.tokens} tokens[/]")
         console.print(text, soft_wrap=True)
-    for split, asked in event["asked"].items():
-        judged = " or ".join(repr(one) for one in asked["references"]) or "nothing: there is no reference"
-        console.print(f"\n[bold]{escape(asked['id'])}[/] [dim]asked of {split}, judged by {escape(judged)}[/]")
-        console.print(Text(asked["prompt"], style="dim"), soft_wrap=True)
-    for note in event["notes"]:
+    for split, asked in event.asked.items():
+        judged = " or ".join(repr(one) for one in asked.references) or "nothing: there is no reference"
+        console.print(f"\n[bold]{escape(asked.id)}[/] [dim]asked of {split}, judged by {escape(judged)}[/]")
+        console.print(Text(asked.prompt, style="dim"), soft_wrap=True)
+    for note in event.notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
     marks = "underlined; the end token is magenta" if console.is_terminal else "in [[ ]]"
     console.print(f"\nThe loss is taken on what is {marks}.", style="dim", markup=False)

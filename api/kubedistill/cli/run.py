@@ -10,10 +10,11 @@ import typer
 from kubedistill.cli.output import print_json
 from kubedistill.cli.validate import ConfigMaps, Manifest
 from kubedistill.contract import Prices
+from kubedistill.contract.events import Event, FailedEvent, FinishedEvent
 from kubedistill.errors import EXIT_FAILED
 from kubedistill.manifest.loading import load_manifest
 from kubedistill.paths import locate
-from kubedistill.runtime_process import Event, check_runtime, run_runtime, runtime_arguments
+from kubedistill.runtime_process import check_runtime, run_runtime, runtime_arguments
 from kubedistill.v1alpha1 import DistillationJob
 
 Store = Annotated[str | None, typer.Option(help="Folder for artifacts. [default: .kubedistill beside the manifest]")]
@@ -54,8 +55,8 @@ def _pass_on(events: Iterable[Event]) -> int:
     """Print events as they come; returns the exit code."""
     code = EXIT_FAILED
     for event in events:
-        print_json(event)
-        code = event.get("exitCode", code)
+        print_json(event.to_values())
+        code = event.exit_code if isinstance(event, FinishedEvent | FailedEvent) else code
     return code
 
 

@@ -10,12 +10,13 @@ from rich.table import Table
 
 from kubedistill.chain import CHAIN
 from kubedistill.cli.terminal import Terminal
+from kubedistill.contract import StageProgress
+from kubedistill.contract.events import Event, FailedEvent, FinishedEvent, NoteEvent, ProgressEvent, StageEvent
 from kubedistill.errors import EXIT_FAILED
 from kubedistill.printing import printable_line
 from kubedistill.report.models import Report
 from kubedistill.report.table import headline, table_lines
 from kubedistill.report.words import control_text, gate_details, gate_state
-from kubedistill.runtime_process import Event
 from kubedistill.stored import read_stored_json
 from kubedistill.symbols import colored_symbol
 from kubedistill.v1alpha1 import DistillationJob
@@ -28,32 +29,29 @@ def show(events: Iterable[Event], *, job: DistillationJob) -> int:
     console = Terminal()
     console.print(f"[bold]{job.metadata.name}[/]  {escape(_models(job))}", soft_wrap=True)
     last = (_show_bars if console.is_terminal else _show_lines)(events, console=console)
-    if last.get("event") == "finished":
+    if isinstance(last, FinishedEvent):
         _show_result(last, console=console)
-    elif last.get("event") == "failed":
-        message = f"[red]{last['reason']}[/]: {escape(last['message'])}"
-        Terminal(stderr=True).print(message, soft_wrap=True)
-    return int(last.get("exitCode", EXIT_FAILED))
+    elif isinstance(last, FailedEvent):
+        Terminal(stderr=True).print(f"[red]{last.reason}[/]: {escape(last.message)}", soft_wrap=True)
+    return last.exit_code if isinstance(last, FinishedEvent | FailedEvent) else EXIT_FAILED
 
 
 def _models(job: DistillationJob) -> str:
     return f"{job.spec.task.type}: {job.spec.teachers[0].model.source} → {job.spec.student.model.source}"
 
 
-def _show_lines(events: Iterable[Event], *, console: Terminal) -> Event:
+def _show_lines(events: Iterable[Event], *, console: Terminal) -> Event | None:
     """A line per change of a stage, and one every ten seconds."""
-    last: Event = {}
-    spoken = 0.0
+    event, spoken = None, 0.0
     for event in events:
-        last = event
-        if event["event"] == "stage":
-            _say(console, f"{event['stage']:<9} {event['state']:<10}{_outcome(event)}")
-        elif event["event"] == "progress" and time.monotonic() - spoken >= _PLAIN_SECONDS:
+        if isinstance(event, StageEvent):
+            _say(console, f"{event.stage:<9} {event.state:<10}{_outcome(event)}")
+        elif isinstance(event, ProgressEvent) and time.monotonic() - spoken >= _PLAIN_SECONDS:
             spoken = time.monotonic()
-            _say(console, f"{event['stage']:<9} {_describe(event)}")
-        elif event["event"] == "note":
-            _say(console, event["message"])
-    return last
+            _say(console, f"{event.stage:<9} {_describe(event.progress)}")
+        elif isinstance(event, NoteEvent):
+            _say(console, event.message)
+    return event
 
 
 def _say(console: Terminal, text: str) -> None:
@@ -61,9 +59,9 @@ def _say(console: Terminal, text: str) -> None:
     console.print(printable_line(text.rstrip()), markup=False, soft_wrap=True)
 
 
-def _show_bars(events: Iterable[Event], *, console: Terminal) -> Event:
+def _show_bars(events: Iterable[Event], *, console: Terminal) -> Event | None:
     """A bar per stage, with rate and time left."""
-    last: Event = {}
+    event = None
     columns = (
         TextColumn("{task.fields[symbol]}"),
         TextColumn("{task.description:<9}"),
@@ -79,26 +77,19 @@ def _show_bars(events: Iterable[Event], *, console: Terminal) -> Event:
             for stage in CHAIN
         }
         for event in events:
-            last = event
-            if event["event"] == "stage":
-                _show_stage(bars, tasks[event["stage"]], event)
-            elif event["event"] == "note":
-                _say(console, event["message"])
-            elif event["event"] == "progress":
-                progress = event["progress"]
-                bars.update(
-                    tasks[event["stage"]],
-                    total=progress.get("total") or None,
-                    completed=progress.get("done", 0),
-                    text=_describe(event),
-                )
-    return last
+            if isinstance(event, StageEvent):
+                _show_stage(bars, tasks[event.stage], event)
+            elif isinstance(event, NoteEvent):
+                _say(console, event.message)
+            elif isinstance(event, ProgressEvent):
+                said = event.progress
+                bars.update(tasks[event.stage], total=said.total or None, completed=said.done, text=_describe(said))
+    return event
 
 
-def _show_stage(bars: Progress, task: TaskID, event: Event) -> None:
-    state = event["state"]
-    bars.update(task, symbol=colored_symbol(state), visible=True)
-    if state == "Running":
+def _show_stage(bars: Progress, task: TaskID, event: StageEvent) -> None:
+    bars.update(task, symbol=colored_symbol(event.state), visible=True)
+    if event.state == "Running":
         bars.start_task(task)
     else:
         bars.start_task(task)
@@ -106,14 +97,13 @@ def _show_stage(bars: Progress, task: TaskID, event: Event) -> None:
         bars.stop_task(task)
 
 
-def _describe(event: Event) -> str:
-    progress = event["progress"]
-    if progress["state"] == "Loading" or not progress.get("total"):
-        return str(progress.get("message", "loading"))
-    text = f"{progress['done']:,} of {progress['total']:,} {progress['unit']}"
-    if progress.get("rate"):
-        text += f", {progress['rate']:,.0f}/s, {progress['etaSeconds']:,.0f} s left"
-    return text + "".join(_figure(name, value) for name, value in progress.get("figures", {}).items())
+def _describe(progress: StageProgress) -> str:
+    if progress.state == "Loading" or not progress.total:
+        return progress.message
+    text = f"{progress.done:,} of {progress.total:,} {progress.unit}"
+    if progress.rate:
+        text += f", {progress.rate:,.0f}/s, {progress.eta_seconds or 0:,.0f} s left"
+    return text + "".join(_figure(name, value) for name, value in progress.figures.items())
 
 
 def _figure(name: str, value: float) -> str:
@@ -123,16 +113,14 @@ def _figure(name: str, value: float) -> str:
     return f", {name} {value:,.0f}" if value >= 1000 and value == round(value) else f", {name} {value:.4g}"
 
 
-def _outcome(event: Event) -> str:
-    if event["state"] == "Skipped":
+def _outcome(event: StageEvent) -> str:
+    if event.state == "Skipped":
         return "already there"
-    if event["state"] != "Succeeded":
-        return ""
-    return f"{event['message']} ({event['seconds']:.1f} s)"
+    return f"{event.message} ({event.seconds or 0:.1f} s)" if event.state == "Succeeded" else ""
 
 
-def _show_result(finished: Event, *, console: Terminal) -> None:
-    report = read_stored_json(Report, Path(finished["report"]["json"]).read_bytes())
+def _show_result(finished: FinishedEvent, *, console: Terminal) -> None:
+    report = read_stored_json(Report, Path(finished.report.json_file).read_bytes())
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("")
     for name in ("teacher", "before", "distilled", "against teacher"):
@@ -147,10 +135,10 @@ def _show_result(finished: Event, *, console: Terminal) -> None:
     if report.latency_control is not None and report.latency_control.noise:
         text = control_text(report.latency_control)
         _say(console, f"{text[:1].upper()}{text[1:]}.")
-    console.print(_gate_line(report, seconds=finished["seconds"]), soft_wrap=True)
-    for place in finished["exports"]:
+    console.print(_gate_line(report, seconds=finished.seconds), soft_wrap=True)
+    for place in finished.exports:
         _say(console, f"Student: {place}")
-    _say(console, f"Report: {finished['report']['html']}")
+    _say(console, f"Report: {finished.report.html}")
 
 
 def _gate_line(report: Report, *, seconds: float) -> str:

@@ -2,14 +2,15 @@
 
 import contextlib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 from kubedistill.cli.output import print_json, say, say_line
 from kubedistill.cli.process import show_failure
 from kubedistill.cli.program import named
-from kubedistill.errors import EXIT_BAD_INPUT, InvalidData, KubedistillError
+from kubedistill.contract.events import FailedEvent, Finding, ValidatedEvent
+from kubedistill.errors import EXIT_BAD_INPUT, InvalidData
 from kubedistill.manifest.loading import load_manifest
 from kubedistill.paths import locate
 from kubedistill.runtime_process import has_checks, run_runtime, runtime_arguments
@@ -19,7 +20,6 @@ Manifest = Annotated[Path, typer.Argument(help="A DistillationJob, as YAML.", sh
 ConfigMaps = Annotated[
     list[str] | None, typer.Option("--configmap", help="Folder that stands for a ConfigMap.", metavar="NAME=DIR")
 ]
-Findings = dict[str, Any]
 _NO_RUNTIME = "the records, models and tokenizers, since the runtime is not installed here, only the client"
 
 
@@ -33,33 +33,34 @@ def validate(
     """Check a manifest, its records, models and tokenizers, and say all that a run would be refused for."""
     job = load_manifest(manifest)
     if quick:
-        found: Findings = {"problems": [], "notes": [], "unchecked": []}
+        found = ValidatedEvent(problems=[], notes=[], unchecked=[])
     elif has_checks():
         found = _ask_runtime(manifest, config_maps=configmap or [], as_json=as_json)
     else:
         found = _check_files(job, folder=manifest.parent)
     if as_json:
-        print_json({"valid": not found["problems"], "name": job.metadata.name, **found})
+        values = found.model_dump(mode="json", exclude={"contract", "event"})
+        print_json({"valid": not found.problems, "name": job.metadata.name, **values})
     else:
         _show(found, manifest=manifest, name=job.metadata.name)
-    if found["problems"]:
+    if found.problems:
         raise typer.Exit(EXIT_BAD_INPUT)
 
 
-def _ask_runtime(manifest: Path, *, config_maps: list[str], as_json: bool) -> Findings:
+def _ask_runtime(manifest: Path, *, config_maps: list[str], as_json: bool) -> ValidatedEvent:
     """Have the runtime run Prepare's checks; it writes nothing, and fetches nothing."""
     arguments = runtime_arguments(manifest, store=str(manifest.parent / ".kubedistill"), config_maps=config_maps)
     with contextlib.closing(run_runtime([*arguments, "--validate"], verbose=False)) as events:
         for event in events:
-            if event["event"] == "failed":
+            if isinstance(event, FailedEvent):
                 show_failure(event, as_json=as_json)
-                raise typer.Exit(event["exitCode"])
-            if event["event"] == "validated":
-                return {name: event[name] for name in ("problems", "notes", "unchecked")}
+                raise typer.Exit(event.exit_code)
+            if isinstance(event, ValidatedEvent):
+                return event
     raise AssertionError("run_runtime raises where there was no last word")
 
 
-def _check_files(job: DistillationJob, *, folder: Path) -> Findings:
+def _check_files(job: DistillationJob, *, folder: Path) -> ValidatedEvent:
     """Check what needs no runtime: that the data files are there."""
     problems = []
     for split in ("train", "validation", "test"):
@@ -70,7 +71,7 @@ def _check_files(job: DistillationJob, *, folder: Path) -> Findings:
         if path is not None and (problem := _problem_of(path)):
             fix = "Paths without a scheme are relative to the manifest's folder"
             problems.append(InvalidData(problem, at=f"spec.data.{split}: {path}", fix=fix))
-    return {"problems": [_values(one) for one in problems], "notes": [], "unchecked": [_NO_RUNTIME]}
+    return ValidatedEvent(problems=[Finding.of(one) for one in problems], notes=[], unchecked=[_NO_RUNTIME])
 
 
 def _problem_of(path: Path) -> str:
@@ -83,17 +84,13 @@ def _problem_of(path: Path) -> str:
         return f"it can't be read ({error.strerror})"
 
 
-def _values(error: KubedistillError) -> dict[str, str]:
-    return {"reason": error.reason, "at": error.at, "message": str(error)}
-
-
-def _show(found: Findings, *, manifest: Path, name: str) -> None:
+def _show(found: ValidatedEvent, *, manifest: Path, name: str) -> None:
     """Print problems to standard error, and the rest to standard output."""
-    for problem in found["problems"]:
-        say(f"{problem['reason']}: {named(problem['message'])}", err=True)
-    for note in found["notes"]:
+    for problem in found.problems:
+        say(f"{problem.reason}: {named(problem.message)}", err=True)
+    for note in found.notes:
         say_line(f"note: {note}")
-    for unchecked in found["unchecked"]:
+    for unchecked in found.unchecked:
         say_line(f"not checked: {unchecked}")
-    if not found["problems"]:
-        say_line(f"{manifest}: {name} is valid" + (", as far as it was checked" if found["unchecked"] else ""))
+    if not found.problems:
+        say_line(f"{manifest}: {name} is valid" + (", as far as it was checked" if found.unchecked else ""))

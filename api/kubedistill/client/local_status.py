@@ -2,14 +2,14 @@
 
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from kubedistill.canonical import digest
 from kubedistill.chain import STAGES, StageName
 from kubedistill.client.evaluation import result_of
+from kubedistill.contract.events import Event, FailedEvent, FinishedEvent, NoteEvent, ProgressEvent, StageEvent
 from kubedistill.errors import EXIT_SUCCESS, GateMissed
+from kubedistill.json_values import JsonObject
 from kubedistill.report.models import Report
-from kubedistill.runtime_process import Event
 from kubedistill.stages import new_stages
 from kubedistill.stored import read_stored_json
 from kubedistill.v1alpha1 import Condition, Run, Spec, Status, spec_values
@@ -26,16 +26,18 @@ def begun(spec: Spec, *, handled_requests: tuple[str, ...] = ()) -> Status:
 
 def told(status: Status, event: Event) -> Status:
     """The status after an event of the runtime."""
-    kind = event["event"]
-    if kind == "stage":
-        return _staged(status, event)
-    if kind == "progress":
-        return _progressed(status, event)
-    if kind == "note":
-        return status.model_copy(update={"message": event["message"][:_MESSAGE]})
-    if kind == "failed":
-        return ended(status, reason=event["reason"], message=event["message"])
-    return _finished(status, event) if kind == "finished" else status
+    match event:
+        case StageEvent():
+            return _staged(status, event)
+        case ProgressEvent():
+            return _progressed(status, event)
+        case NoteEvent():
+            return status.model_copy(update={"message": event.message[:_MESSAGE]})
+        case FailedEvent():
+            return ended(status, reason=event.reason, message=event.message)
+        case FinishedEvent():
+            return _finished(status, event)
+    return status
 
 
 def ended(status: Status, *, reason: str, message: str) -> Status:
@@ -59,33 +61,30 @@ def suspended(status: Status) -> Status:
     )
 
 
-def _staged(status: Status, event: Event) -> Status:
-    name, state = event["stage"], event["state"]
-    changes: dict[str, Any] = {"state": state, "message": event.get("message", "")[:_MESSAGE]}
+def _staged(status: Status, event: StageEvent) -> Status:
+    name, state, message = event.stage, event.state, event.message[:_MESSAGE]
+    changes: JsonObject = {"ended_at": _now(), "eta_seconds": None, "percent": 0 if state == "Failed" else 100}
     if state == "Running":
-        changes |= {"attempt": event["attempt"], "started_at": _now()}
-    else:
-        changes |= {"ended_at": _now(), "eta_seconds": None, "percent": 0 if state == "Failed" else 100}
+        changes = {"attempt": event.attempt, "started_at": _now()}
     phase = STAGES[name].phase if state == "Running" else status.phase
-    update = {"phase": phase, "stage": name, "progress": "", "message": changes["message"]}
-    return _with_stage(status, name, changes).model_copy(update=update)
+    update = {"phase": phase, "stage": name, "progress": "", "message": message}
+    return _with_stage(status, name, {**changes, "state": state, "message": message}).model_copy(update=update)
 
 
-def _progressed(status: Status, event: Event) -> Status:
-    said = event["progress"]
-    done, total = said.get("done", 0), said.get("total", 0)
-    percent = min(100, 100 * done // total) if total else 0
-    message = said.get("message") or (f"{done:,} of {total:,} {said.get('unit', '')}".strip() if total else "loading")
-    changes = {"percent": percent, "eta_seconds": said.get("etaSeconds"), "message": message[:_MESSAGE]}
+def _progressed(status: Status, event: ProgressEvent) -> Status:
+    said = event.progress
+    percent = min(100, 100 * said.done // said.total) if said.total else 0
+    message = said.message or (f"{said.done:,} of {said.total:,} {said.unit}".strip() if said.total else "loading")
+    changes: JsonObject = {"percent": percent, "eta_seconds": said.eta_seconds, "message": message[:_MESSAGE]}
     update = {"progress": f"{percent}%", "message": message[:_MESSAGE]}
-    return _with_stage(status, event["stage"], changes).model_copy(update=update)
+    return _with_stage(status, event.stage, changes).model_copy(update=update)
 
 
-def _finished(status: Status, event: Event) -> Status:
-    report = read_stored_json(Report, Path(event["report"]["json"]).read_bytes())
+def _finished(status: Status, event: FinishedEvent) -> Status:
+    report = read_stored_json(Report, Path(event.report.json_file).read_bytes())
     status = status.model_copy(update={"result": result_of(report)})
-    if event["exitCode"] == EXIT_SUCCESS:
-        return _over(status, "Complete", reason="Done", message=f"done in {event['seconds']:.0f} s")
+    if event.exit_code == EXIT_SUCCESS:
+        return _over(status, "Complete", reason="Done", message=f"done in {event.seconds:.0f} s")
     return _over(status, "Failed", reason=GateMissed.reason, message="; ".join(report.gate.reasons))
 
 
@@ -104,7 +103,7 @@ def _over(status: Status, kind: str, *, reason: str, message: str) -> Status:
     )
 
 
-def _with_stage(status: Status, name: StageName, changes: dict[str, Any]) -> Status:
+def _with_stage(status: Status, name: StageName, changes: JsonObject) -> Status:
     stages = tuple(one.model_copy(update=changes) if one.name == name else one for one in status.stages)
     return status.model_copy(update={"stages": stages})
 

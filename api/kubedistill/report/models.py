@@ -1,9 +1,11 @@
 """The report's schema: what report.json holds. Fractions are 0 to 1; null is what is not known."""
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
-from pydantic.alias_generators import to_camel
+from pydantic import JsonValue, SerializerFunctionWrapHandler, StrictBool, model_serializer
+
+from kubedistill.contract.artifacts import Curve, SplitCounts, StudentFigures
+from kubedistill.contract.models import StoredModel
 
 SCHEMA_VERSION = 1
 
@@ -11,15 +13,7 @@ Verdict = Literal["better", "worse", "not distinguishable"]
 ArmName = Literal["teacher", "baseline", "distilled"]
 
 
-class ReportModel(BaseModel):
-    """One object of the report."""
-
-    model_config = ConfigDict(
-        alias_generator=to_camel, validate_by_name=True, frozen=True, use_attribute_docstrings=True
-    )
-
-
-class Arm(ReportModel):
+class Arm(StoredModel):
     """One model on the test records."""
 
     accuracy: float | None
@@ -50,7 +44,7 @@ class Arm(ReportModel):
     hardware: str
 
 
-class Arms(ReportModel):
+class Arms(StoredModel):
     """The three models that are compared."""
 
     teacher: Arm
@@ -59,7 +53,7 @@ class Arms(ReportModel):
     distilled: Arm
 
 
-class Comparison(ReportModel):
+class Comparison(StoredModel):
     """The distilled student against baseline and teacher."""
 
     measure: str
@@ -84,7 +78,7 @@ class Comparison(ReportModel):
     """Test records that were left out because an earlier one has the same prompt."""
 
 
-class LatencyControl(ReportModel):
+class LatencyControl(StoredModel):
     """The student before and after training, timed in turn: one architecture, so that its ratio shows the noise."""
 
     rounds: int
@@ -98,7 +92,7 @@ class LatencyControl(ReportModel):
     """Same architecture and dtype, and one of the two takes more than 15 % longer: latency decides nothing."""
 
 
-class Reductions(ReportModel):
+class Reductions(StoredModel):
     """How much less the distilled student takes than the teacher; null where it is not known."""
 
     latency: float | None
@@ -108,18 +102,18 @@ class Reductions(ReportModel):
     """Null without prices, and where latency is noise."""
 
 
-class GateVerdict(ReportModel):
+class GateVerdict(StoredModel):
     """Whether the student may be exported, and every limit that it misses."""
 
-    passed: bool
-    reasons: list[str]
+    passed: StrictBool
+    reasons: list[str] = []
     limits: list[str] | None = None
     """Fields of spec.evaluation.gate that are set; empty where no gate is set, null in older reports."""
     notes: list[str] = []
     """Limits that decided nothing, and why."""
 
 
-class Example(ReportModel):
+class Example(StoredModel):
     """One test record and what the three models say to it."""
 
     id: str
@@ -132,7 +126,83 @@ class Example(ReportModel):
     distilled: str
 
 
-class Report(ReportModel):
+class Funnel(StoredModel):
+    """The way from lines read to answers kept."""
+
+    read: SplitCounts
+    held_out: list[str]
+    dropped: dict[str, SplitCounts]
+    """Records left out, by reason and split."""
+    counts: SplitCounts
+    asked: int
+    kept: int
+    rejected: dict[str, int]
+    """Answers that were not kept, by reason."""
+    keep_ratio: float
+
+
+class TrainingRecord(StudentFigures):
+    """The curve, the objective and why it was chosen."""
+
+    objective_reason: str
+    top_logprobs: int
+    curve: Curve
+
+
+class LabelScores(StoredModel):
+    """Accuracy on one label."""
+
+    label: str
+    rows: int
+    """Records that have it among their references."""
+    teacher: float
+    baseline: float
+    distilled: float
+
+
+class ModelSource(StoredModel):
+    """Where a model is from, and the digest of what it is."""
+
+    source: str
+    digest: str
+
+
+class Seeds(StoredModel):
+    """What chance began with."""
+
+    generation: int
+    training: int
+
+
+class Provenance(StoredModel):
+    """What a report was made from, and with."""
+
+    job: str
+    run: str
+    spec_digest: str
+    at: str
+    task: str
+    artifacts: dict[str, str]
+    """Keys of all artifacts of the run."""
+    teacher: ModelSource
+    student: ModelSource
+    seeds: Seeds
+    hardware: str
+    versions: dict[str, str]
+    unpriced: dict[str, str] = {}
+    """Why a price says nothing of teacher or student."""
+    untimed: str = ""
+    """Why the two students were not timed in turn."""
+    made_by: str = ""
+    """The run that made it, where that is another one."""
+
+    @model_serializer(mode="wrap")
+    def _without_empty(self, serialize: SerializerFunctionWrapHandler) -> dict[str, JsonValue]:
+        values: dict[str, JsonValue] = serialize(self)
+        return {name: value for name, value in values.items() if value or name not in ("unpriced", "untimed", "madeBy")}
+
+
+class Report(StoredModel):
     """report.json."""
 
     schema_version: int = SCHEMA_VERSION
@@ -142,13 +212,10 @@ class Report(ReportModel):
     latency_control: LatencyControl | None = None
     """Null where the two students were not timed in turn."""
     gate: GateVerdict
-    data: dict[str, Any]
-    """The funnel from lines read to answers kept."""
-    training: dict[str, Any]
-    """The curve, the objective and why it was chosen."""
-    labels: list[dict[str, Any]]
+    data: Funnel
+    training: TrainingRecord
+    labels: list[LabelScores]
     """Accuracy per label of the three models, of the records that have the label among their references; empty for
     tasks of free text."""
     examples: list[Example]
-    provenance: dict[str, Any]
-    """What this was made from, and with."""
+    provenance: Provenance

@@ -3,12 +3,12 @@
 Each takes a Situation and gives a Plan, or None where it has nothing to say. None calls another.
 """
 
-import math
-from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+
+from pydantic import ValidationError
 
 from kubedistill.contract import StageResult
+from kubedistill.contract.summaries import EvaluateSummary, Headline, PrepareSummary
 from kubedistill.stages import LIVE, WORKING, new_stages
 from kubedistill.v1alpha1 import ArtifactStatus, Result, StageStatus
 from kubedistill_operator.clock import seconds_since, stamp
@@ -96,12 +96,12 @@ def record_success(situation: Situation) -> Plan | None:
         for name, ref in result.artifacts.items()
     }
     status = with_run(status, artifacts=tuple(found.values()))
-    judged = result.summary if stage.name == "Evaluate" else result.summary.get("report")
-    if isinstance(judged, dict):
-        status = status.model_copy(update={"result": read_result(judged)})
+    judged = _headline(stage, result)
+    if judged is not None:
+        status = status.model_copy(update={"result": make_result(judged)})
     plan = replace(plan, status=status)
-    if stage.name == "Evaluate" and (status.result is None or not status.result.gate_passed):
-        return fail_run(situation, reason="EvaluationGate", message=_gate_message(result.summary), after=plan)
+    if stage.name == "Evaluate" and (judged is None or judged.gate is None or not judged.gate.passed):
+        return fail_run(situation, reason="EvaluationGate", message=_gate_message(judged), after=plan)
     return plan
 
 
@@ -192,27 +192,28 @@ def valid_result(situation: Situation) -> StageResult | None:
     return channel.result if channel.owner == owner else None
 
 
-def read_result(summary: Mapping[str, Any]) -> Result:
-    """The figures that Evaluate's summary holds; what is missing or no number stays absent."""
-    known = {field.alias or name: name for name, field in Result.model_fields.items()}
-    figures: dict[str, float] = {
-        known[name]: round(float(value), _DIGITS)
-        for name, value in summary.items()
-        if name in known and isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+def _headline(stage: StageStatus, result: StageResult) -> Headline | None:
+    """The headline of the report that a stage has made, or found; None where it speaks of none."""
+    try:
+        if stage.name == "Evaluate":
+            return result.read_summary(EvaluateSummary)
+        return result.read_summary(PrepareSummary).report if stage.name == "Prepare" else None
+    except ValidationError:  # whoever may write the channel wrote it, and harms its own job alone
+        return None
+
+
+def make_result(judged: Headline) -> Result:
+    """The figures of a headline, as people read them."""
+    found = {name: getattr(judged, name) for name in Result.model_fields if name != "gate_passed"}
+    figures: dict[str, float | None] = {
+        name: None if value is None else round(value, _DIGITS) for name, value in found.items()
     }
-    gate = summary.get("gate")
-    passed = gate.get("passed") if isinstance(gate, dict) else None
-    return Result(**figures, gate_passed=passed if isinstance(passed, bool) else None)
+    return Result(**figures, gate_passed=None if judged.gate is None else judged.gate.passed)
 
 
-def _gate_message(summary: Mapping[str, Any]) -> str:
-    gate = summary.get("gate")
-    reasons = gate.get("reasons") if isinstance(gate, dict) else None
-    return (
-        "; ".join(str(reason) for reason in reasons)
-        if isinstance(reasons, list) and reasons
-        else "the result does not say that it passed"
-    )
+def _gate_message(judged: Headline | None) -> str:
+    reasons = judged.gate.reasons if judged is not None and judged.gate is not None else []
+    return "; ".join(reasons) or "the result does not say that it passed"
 
 
 def _blame(situation: Situation, stage: StageStatus) -> Blame | None:

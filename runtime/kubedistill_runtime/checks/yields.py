@@ -4,9 +4,9 @@ The ratios are not part of any key, since they change no byte of what is made.
 """
 
 from collections.abc import Mapping
-from typing import Any
 
 from kubedistill.chain import ArtifactName
+from kubedistill.contract.artifacts import AnswersFigures, DatasetFigures
 from kubedistill.errors import LowYield
 from kubedistill.v1alpha1 import Spec
 from kubedistill_runtime.storage.artifacts import find, read_figures
@@ -18,28 +18,28 @@ def check_yields(keys: Mapping[ArtifactName, str], *, spec: Spec, store: Store) 
     names: tuple[ArtifactName, ...] = ("answers", "judge")
     for name in names:
         if find(store, name, keys[name]).complete:
-            for split, part in read_figures(store, name, keys[name])["splits"].items():
-                check_success(part, split=split, spec=spec)
+            for split, part in read_figures(store, name, keys[name], AnswersFigures).splits.items():
+                check_success(part.asked, part.ended, split=split, spec=spec)
     if find(store, "dataset", keys["dataset"]).complete:
-        check_kept(read_figures(store, "dataset", keys["dataset"]), spec=spec)
+        check_kept(read_figures(store, "dataset", keys["dataset"], DatasetFigures), spec=spec)
 
 
-def check_success(part: Mapping[str, Any], *, split: str, spec: Spec) -> None:
-    """Refuse a split of which too few answers came to their end, by its `asked` and `ended`; raises LowYield."""
+def check_success(asked: int, ended: int, *, split: str, spec: Spec) -> None:
+    """Refuse a split of which too few of the answers that were asked for came to their end; raises LowYield."""
     least = spec.generation.min_success_ratio
-    if part["ended"] < least * part["asked"]:
+    if ended < least * asked:
         raise LowYield(
-            f"{part['ended']} of {part['asked']} {split} answers came to their end, below minSuccessRatio {least:.0%}",
+            f"{ended} of {asked} {split} answers came to their end, below minSuccessRatio {least:.0%}",
             at="spec.generation.minSuccessRatio",
             fix="Raise generation.maxTokens or maxModelLen, or look at the teacher's chat template",
         )
 
 
-def check_kept(summary: Mapping[str, Any], *, spec: Spec) -> None:
-    """Refuse a dataset in which too few prompts keep an answer, by its `keepRatio`; raises LowYield."""
-    ratio, least = summary["keepRatio"], spec.curation.min_keep_ratio
+def check_kept(figures: DatasetFigures, *, spec: Spec) -> None:
+    """Refuse a dataset in which too few prompts keep an answer; raises LowYield."""
+    ratio, least = figures.keep_ratio, spec.curation.min_keep_ratio
     if ratio < least:
-        reasons = sorted(summary["rejected"].items(), key=lambda item: -item[1])
+        reasons = sorted(figures.rejected.items(), key=lambda item: -item[1])
         top = ", ".join(f"{count} {reason}" for reason, count in reasons[:3])
         raise LowYield(
             f"{ratio:.1%} of the prompts keep an answer, below minKeepRatio {least:.1%} ({top})",

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kubedistill.report.models import Arm, Arms, Comparison, LatencyControl, Reductions
+from kubedistill.contract.artifacts import ServingFigures
+from kubedistill.report.models import Arm, Arms, Comparison, LabelScores, LatencyControl, Reductions
 from kubedistill.v1alpha1 import AnswerComparison
 from kubedistill.v1alpha1 import Task as TaskSpec
 from kubedistill_runtime.answers import AnsweredRecord
 from kubedistill_runtime.evaluation.metrics import Score, measure, score_of
 from kubedistill_runtime.evaluation.statistics import Scores, compare, mean_ci95
-from kubedistill_runtime.serving.figures import ServingFigures
 from kubedistill_runtime.tasks import TASKS
 
 AGREEMENT = "agreement with the teacher"
@@ -40,7 +40,7 @@ class Judgement:
     arms: Arms
     comparison: Comparison
     reductions: Reductions
-    labels: list[dict[str, object]]
+    labels: list[LabelScores]
     control: LatencyControl | None = None
 
 
@@ -220,13 +220,13 @@ def _mean(scores_N: Scores) -> float | None:
     return float(scores_N.mean()) if len(scores_N) else None
 
 
-def _per_label(scored: Mapping[str, Scores], references: Sequence[Sequence[str]]) -> list[dict[str, object]]:
+def _per_label(scored: Mapping[str, Scores], references: Sequence[Sequence[str]]) -> list[LabelScores]:
     """Each label over the records that it is right for; one with two right labels counts for both."""
     places: dict[str, list[int]] = defaultdict(list)
     for place, labels in enumerate(references):
         for label in dict.fromkeys(labels):
             places[label].append(place)
     return [
-        {"label": label, "rows": len(rows), **{name: float(values[rows].mean()) for name, values in scored.items()}}
+        LabelScores(label=label, rows=len(rows), **{name: values[rows].mean() for name, values in scored.items()})
         for label, rows in sorted(places.items())
     ]

@@ -3,7 +3,7 @@
 from typing import Literal
 
 from kubedistill.contract import StageJob
-from kubedistill_runtime.serving.figures import ServingFigures
+from kubedistill.contract.artifacts import ServingFigures
 
 Priced = Literal["teacher", "student"]
 

@@ -3,12 +3,12 @@
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass
 
 from kubedistill.canonical import digest
 from kubedistill.contract import StageJob
 from kubedistill.report.models import LatencyControl
+from kubedistill.stored import read_stored_json
 from kubedistill_runtime.chat import date_for, load_stop_ids
 from kubedistill_runtime.checks.student_lengths import student_context
 from kubedistill_runtime.evaluation.arms import Tested
@@ -83,7 +83,7 @@ def compare_students(
         timing = _timing(models, answer_tokens=tokens, resolved=resolved, machine=machine, progress=progress)
         try:
             distilled = test("distilled", timing)
-            timed, untimed = Alternation.from_values(distilled.measured[timing.name]), ""
+            timed, untimed = read_stored_json(Alternation, distilled.measured[timing.name]), ""
         except Untimed as error:  # nothing is stored of it, so a later run tries again
             log.warning("the students were not timed in turn", exc_info=error)
             distilled, untimed = test("distilled"), str(error)
@@ -92,7 +92,7 @@ def compare_students(
 
     def tested(name: StudentName, result: GenerationResult, latency: Latency | None) -> Tested:
         # The times of the alternation take the place of those that the student's own engine had alone.
-        figures = replace(result.figures, **asdict(latency)) if latency else result.figures
+        figures = result.figures.model_copy(update=dict(latency)) if latency else result.figures
         price = price_of("student", figures, job=job)
         return Tested(list(result.pending[name].answers(store)), models[name].parameters, figures, price)
 
@@ -128,7 +128,7 @@ def _timing(
         message = "timing the students in turn"
         progress.working(done=done, total=rounds, unit="rounds", message=message)
 
-    def take(engine: Engine, prompts: Sequence[Sequence[int]]) -> dict[str, Any]:
+    def take(engine: Engine, prompts: Sequence[Sequence[int]]) -> Alternation:
         return alternate(
             engine,
             prompts,
@@ -137,7 +137,7 @@ def _timing(
             max_model_len=max_model_len,
             clock=time.monotonic,
             report=report,
-        ).to_values()
+        )
 
     key = {"baseline": models["baseline"].digest, "answerTokens": answer_tokens, **asdict(machine)}
     return Measurement(f"in-turn-{digest(key)}", take)

@@ -25,8 +25,8 @@ def write_report(report: Report, *, store: Store, folder: str, title: str) -> No
 
 
 def names_of(job: StageJob) -> dict[str, str]:
-    """Return what a report's provenance says of the run that it is for."""
-    return {"job": f"{job.job.namespace}/{job.job.name}", "run": job.run.id, "specDigest": job.run.digest}
+    """Return the fields of a report's provenance that say what run it is for."""
+    return {"job": f"{job.job.namespace}/{job.job.name}", "run": job.run.id, "spec_digest": job.run.digest}
 
 
 def place_report(store: Store, *, artifact: str, run: str, names: Mapping[str, str], title: str) -> None:
@@ -36,12 +36,13 @@ def place_report(store: Store, *, artifact: str, run: str, names: Mapping[str, s
     """
     report = read_stored_json(Report, store.read(f"{artifact}/report.json"))
     known = report.provenance
-    if all(known.get(name) == value for name, value in names.items()):
+    own = known.model_copy(update=dict(names))
+    if own == known:
         for form in FORMS:
             store.put(f"{run}/report.{form}", store.read(f"{artifact}/report.{form}"))
         return
-    made_by = f"{known.get('job')}, run {known.get('run')}"
-    if str(known.get("job")).partition("/")[0] != names["job"].partition("/")[0]:
+    made_by = f"{known.job}, run {known.run}"
+    if known.job.partition("/")[0] != names["job"].partition("/")[0]:
         made_by = "a job of another namespace"  # whoever reads this report need not be allowed to read that job
-    own = report.model_copy(update={"provenance": {**known, **names, "madeBy": made_by}})
-    write_report(own, store=store, folder=run, title=title)
+    named = report.model_copy(update={"provenance": own.model_copy(update={"made_by": made_by})})
+    write_report(named, store=store, folder=run, title=title)

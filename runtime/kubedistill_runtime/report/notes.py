@@ -5,7 +5,7 @@ from kubedistill.report.models import Report
 
 def cost_notes(report: Report) -> list[str]:
     """Return why costs are not known, as sentences without a period; empty where both are known."""
-    unpriced: dict[str, str] = report.provenance.get("unpriced", {})
+    unpriced = report.provenance.unpriced
     arms = {"teacher": report.arms.teacher, "student": report.arms.distilled}
     unknown = [name for name, arm in arms.items() if arm.cost_per_thousand is None]
     notes = [f"the {name}'s cost is unknown: {unpriced[name]}" for name in unknown if name in unpriced]
@@ -19,7 +19,7 @@ def cost_notes(report: Report) -> list[str]:
 
 def time_notes(report: Report) -> list[str]:
     """Return why the students were not timed in turn, as a sentence without a period; empty where they were."""
-    untimed = report.provenance.get("untimed")
+    untimed = report.provenance.untimed
     return [f"the students were not timed in turn, but each in its own engine: {untimed}"] if untimed else []
 
 

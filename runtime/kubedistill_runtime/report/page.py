@@ -44,7 +44,7 @@ def render_page(report: Report, *, title: str) -> str:
     )
     environment.filters |= {"percent": _percent}
     environment.tests |= {"right": _is_right}
-    plots = {"scores": plot_scores(report), "curve": plot_curve(report.training["curve"])}
+    plots = {"scores": plot_scores(report), "curve": plot_curve(report.training.curve)}
     page = environment.get_template("page.html.j2").render(
         report=report,
         title=title,
@@ -56,7 +56,7 @@ def render_page(report: Report, *, title: str) -> str:
         measured=_measured(report),
         dropped_words=DROPPED,
         lines=[*table_lines(report), *_further_lines(report)],
-        labels=sorted(report.labels, key=lambda label: label["distilled"] - label["teacher"]),
+        labels=sorted(report.labels, key=lambda label: label.distilled - label.teacher),
         # Our own drawings; their text nodes were escaped by matplotlib.
         plots={name: Markup(svg) for name, svg in plots.items()},  # noqa: S704
     )

@@ -3,15 +3,16 @@
 import io
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import matplotlib as mpl
 
 mpl.use("svg")
 
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
+from kubedistill.contract.artifacts import Curve
 from kubedistill.report.models import Report
 
 TEACHER, BASELINE, DISTILLED = "#8b7fd6", "#9aa5b1", "#0d9488"
@@ -30,7 +31,7 @@ def plot_scores(report: Report) -> str:
     arms = (report.arms.teacher, report.arms.baseline, report.arms.distilled)
     bars = list(zip(("teacher", "before", "distilled"), arms, (TEACHER, BASELINE, DISTILLED), strict=True))
 
-    def paint(axes: Any) -> None:
+    def paint(axes: Axes) -> None:
         for place, (_, arm, colour) in enumerate(bars):
             value = arm.agreement if arm.accuracy is None else arm.accuracy
             if value is None:
@@ -48,18 +49,17 @@ def plot_scores(report: Report) -> str:
     return _draw(paint)
 
 
-def plot_curve(curve: dict[str, Any]) -> str:
+def plot_curve(curve: Curve) -> str:
     """Training and validation loss by step."""
-    train, validation = curve["train"], curve["validation"]
-    steps, losses = [point["step"] for point in train], [point["loss"] for point in train]
+    steps, losses = [point.step for point in curve.train], [point.loss for point in curve.train]
 
-    def paint(axes: Any) -> None:
+    def paint(axes: Axes) -> None:
         axes.plot(steps, losses, color=BASELINE, linewidth=0.6, alpha=0.5)
         axes.plot(steps, _smooth(losses), color=DISTILLED, linewidth=1.6, label="training")
-        if validation:
-            points = [(point["step"], point["loss"]) for point in validation]
+        if curve.validation:
+            points = [(point.step, point.loss) for point in curve.validation]
             axes.plot(*zip(*points, strict=True), color=TEACHER, marker="o", markersize=3, label="validation")
-            axes.axvline(curve["bestStep"], color=_DIM, linestyle=":", linewidth=1.2, label="best checkpoint")
+            axes.axvline(curve.best_step, color=_DIM, linestyle=":", linewidth=1.2, label="best checkpoint")
         axes.set_xlabel("step")
         axes.set_ylabel("loss (nats per token)")
         if min(losses, default=0) > 0:
@@ -82,7 +82,7 @@ def _smooth(values: Sequence[float]) -> list[float]:
     return smooth
 
 
-def _draw(paint: Callable[[Any], None]) -> str:
+def _draw(paint: Callable[[Axes], None]) -> str:
     """One figure as SVG; the same figure always gives the same text."""
     sink = io.StringIO()
     with mpl.rc_context(_STYLE):

@@ -5,11 +5,12 @@ a second engine is refused by a GPU that the first one has filled, and an engine
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
 from statistics import median
-from typing import Any, Literal, Self
+from typing import Literal
 
+from kubedistill.contract.artifacts import SnakeModel
 from kubedistill.errors import InvalidModel
+from kubedistill.json_values import JsonObject
 from kubedistill.report.models import LatencyControl
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.serving.engine import Engine, Sampling
@@ -39,8 +40,7 @@ class Untimed(Exception):  # not a failure: the report is made all the same, and
     """Why two students can't be timed in turn."""
 
 
-@dataclass(frozen=True, slots=True)
-class Latency:
+class Latency(SnakeModel):
     """One student's times of an answer, in seconds."""
 
     latency_seconds: float
@@ -52,27 +52,12 @@ class Latency:
     """Length of the answer that latency_seconds is of."""
 
 
-@dataclass(frozen=True, slots=True)
-class Alternation:
+class Alternation(SnakeModel):
     """Both students' times, and whether they can tell the students apart."""
 
     baseline: Latency
     distilled: Latency
     control: LatencyControl
-
-    def to_values(self) -> dict[str, Any]:
-        """Return the alternation as JSON values."""
-        students = {"baseline": asdict(self.baseline), "distilled": asdict(self.distilled)}
-        return {**students, "control": self.control.model_dump(mode="json")}
-
-    @classmethod
-    def from_values(cls, values: Mapping[str, Any]) -> Self:
-        """Read what to_values gave."""
-        return cls(
-            _read_latency(values["baseline"]),
-            _read_latency(values["distilled"]),
-            LatencyControl.model_validate(values["control"]),
-        )
 
 
 def alternate(
@@ -115,9 +100,9 @@ def alternate(
     ]
     ratio = median(ratios)
     return Alternation(
-        _summarize(timings["baseline"], answer_tokens=answer_tokens),
-        _summarize(timings["distilled"], answer_tokens=answer_tokens),
-        LatencyControl(
+        baseline=_summarize(timings["baseline"], answer_tokens=answer_tokens),
+        distilled=_summarize(timings["distilled"], answer_tokens=answer_tokens),
+        control=LatencyControl(
             rounds=number,
             output_tokens=tokens,
             ratio=ratio,
@@ -132,7 +117,7 @@ def same_architecture(one: Model, other: Model) -> bool:
     return _architecture(one) == _architecture(other)
 
 
-def _architecture(model: Model) -> dict[str, Any]:
+def _architecture(model: Model) -> JsonObject:
     from transformers import AutoConfig
 
     config = AutoConfig.from_pretrained(model.path, trust_remote_code=model.trust_remote_code).to_dict()
@@ -177,7 +162,3 @@ def _summarize(rounds: Sequence[Sequence[Timing]], *, answer_tokens: int) -> Lat
         token_seconds=median_token_seconds(timings),
         answer_tokens=answer_tokens,
     )
-
-
-def _read_latency(values: Mapping[str, Any]) -> Latency:
-    return Latency(**{**values, "latency_quartiles_seconds": tuple(values["latency_quartiles_seconds"])})

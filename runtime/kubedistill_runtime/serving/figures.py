@@ -2,11 +2,11 @@
 
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from importlib import metadata
 from statistics import median, quantiles
-from typing import Any, Self
 
+from kubedistill.contract.artifacts import ServingFigures
 from kubedistill_runtime.serving.engine import Completion, Engine, Sampling, Serving
 
 _WARM_UP, _ALONE, _TOGETHER = 2, 16, 256
@@ -24,50 +24,6 @@ class Machine:
     hardware: str
     pool: str = ""
     """Name of the pool in a cluster; empty on one machine."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServingFigures:
-    """Figures of one model on one machine; seconds, bytes and answers per hour.
-
-    Figures may have been stored by another version: it may lack what has a default here, and have what is unknown here.
-    """
-
-    latency_seconds: float
-    """Median time of one answer with nothing else to do."""
-    latency_p95_seconds: float
-    throughput_per_hour: float
-    """Answers per hour with as much to do as the engine takes."""
-    tokens_per_second: float
-    memory_bytes: int
-    """Weights, and the cache of one longest request."""
-    peak_memory_bytes: int
-    """Most memory of the engine's process, with all that it had loaded."""
-    hardware: str
-    """What the engine ran on."""
-    versions: dict[str, str]
-    latency_quartiles_seconds: Spread | None = None
-    first_token_seconds: float | None = None
-    """Median time to the first token."""
-    token_seconds: float | None = None
-    """Median time per output token after the first; None where answers have one token."""
-    answer_tokens: int | None = None
-    """Length of the answer that latency_seconds is of: the median one."""
-    pool: str = ""
-    gpus: int = 0
-    """GPUs that the engine took, where there were any; 0 where that was not written down."""
-
-    def to_values(self) -> dict[str, Any]:
-        """Return the figures as JSON values."""
-        return asdict(self)
-
-    @classmethod
-    def from_values(cls, values: dict[str, Any]) -> Self:
-        """Read what to_values gave, of whichever version."""
-        known = {field.name: values[field.name] for field in fields(cls) if field.name in values}
-        if known.get("latency_quartiles_seconds") is not None:
-            known["latency_quartiles_seconds"] = tuple(known["latency_quartiles_seconds"])
-        return cls(**known)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from importlib import import_module
-from typing import Any
 
 from kubedistill.chain import ArtifactName, StageName
-from kubedistill.contract import StageJob
+from kubedistill.contract import StageJob, Summary
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.serving.engine import Engines
 from kubedistill_runtime.storage.store import Store
@@ -16,7 +15,7 @@ from kubedistill_runtime.storage.store import Store
 class Outcome:
     """What a stage leaves: a few figures, the same in words, and, from Prepare alone, the keys of all artifacts."""
 
-    summary: dict[str, Any] = field(default_factory=dict)
+    summary: Summary = field(default_factory=Summary)
     message: str = ""
     keys: dict[ArtifactName, str] = field(default_factory=dict)
 

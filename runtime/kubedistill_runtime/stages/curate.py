@@ -3,12 +3,14 @@
 import tempfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 from kubedistill.canonical import canonical_json
 from kubedistill.contract import StageJob
+from kubedistill.contract.artifacts import DatasetFigures, SamplesFigures, SplitSamples
+from kubedistill.contract.summaries import CurateSummary
 from kubedistill.errors import LowYield
 from kubedistill_runtime.answers import AnsweredRecord
 from kubedistill_runtime.checks.yields import check_kept
@@ -41,11 +43,13 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     keys = resolved.keys
     if not find(store, "dataset", keys["dataset"]).complete:
         _make_dataset(job, resolved, store=store, progress=progress)
-    check_kept(read_figures(store, "dataset", keys["dataset"]), spec=job.spec)  # another job's ratio may be lower
+    dataset = read_figures(store, "dataset", keys["dataset"], DatasetFigures)
+    check_kept(dataset, spec=job.spec)  # another job's ratio may be lower
     if not find(store, "samples", keys["samples"]).complete:
-        _make_samples(job, resolved, store=store, progress=progress)
-    summary = read_figures(store, "dataset", keys["dataset"]) | read_figures(store, "samples", keys["samples"])
-    return Outcome(summary=summary, message=f"{summary['kept']:,} of {summary['asked']:,} answers kept")
+        _make_samples(job, resolved, dataset=dataset, store=store, progress=progress)
+    samples = read_figures(store, "samples", keys["samples"], SamplesFigures)
+    summary = CurateSummary(**dict(dataset), **dict(samples))
+    return Outcome(summary=summary, message=f"{summary.kept:,} of {summary.asked:,} answers kept")
 
 
 @dataclass(slots=True)
@@ -97,12 +101,12 @@ def _make_dataset(job: StageJob, resolved: Resolved, *, store: Store, progress: 
             write_dataset(store, draft, sorting.keep(asked))
         store.put(f"{draft}/rejected.jsonl", Path(rejected.name))
         sorting.report()
-        figures = {
-            "asked": sorting.asked,
-            "kept": sorting.kept,
-            "rejected": dict(sorted(sorting.reasons.items())),
-            "keepRatio": len(sorting.prompts) / len(train),
-        }
+        figures = DatasetFigures(
+            asked=sorting.asked,
+            kept=sorting.kept,
+            rejected=dict(sorted(sorting.reasons.items())),
+            keep_ratio=len(sorting.prompts) / len(train),
+        )
         try:
             check_kept(figures, spec=spec)
         except LowYield:  # whoever reads of it wants to see what was rejected
@@ -111,14 +115,15 @@ def _make_dataset(job: StageJob, resolved: Resolved, *, store: Store, progress: 
         publish(store, "dataset", keys["dataset"], figures, draft=draft)
 
 
-def _make_samples(job: StageJob, resolved: Resolved, *, store: Store, progress: Progress) -> None:
+def _make_samples(
+    job: StageJob, resolved: Resolved, *, dataset: DatasetFigures, store: Store, progress: Progress
+) -> None:
     """Write the samples of the kept answers and of the validation answers, in the student's tokens."""
     progress.loading("loading the student's tokenizer")
     keys, rendering = resolved.keys, make_rendering(resolved)
     counts = {"train": Counts(), "validation": Counts()}
-    kept = read_figures(store, "dataset", keys["dataset"])["kept"]
     answers = {
-        "train": _watch(read_dataset(store, keys["dataset"]), total=kept, progress=progress),
+        "train": _watch(read_dataset(store, keys["dataset"]), total=dataset.kept, progress=progress),
         "validation": _validation(job, store=store, rows=keys["rows"], judge=keys["judge"]),
     }
     with draft_artifact(store, "samples", keys["samples"]) as draft:
@@ -127,14 +132,11 @@ def _make_samples(job: StageJob, resolved: Resolved, *, store: Store, progress: 
             write_samples(store, draft, split, samples)
             if not counts[split].samples and split == "train":
                 raise _no_samples(counts[split])
-        figures = {
-            "samples": counts["train"].samples,
-            "overlong": counts["train"].overlong,
-            "withoutLogprobs": counts["train"].without_logprobs,
-            "split": counts["train"].split,
-            "unspelled": counts["train"].unspelled,
-            "validation": {"samples": counts["validation"].samples, "overlong": counts["validation"].overlong},
-        }
+        validation = counts["validation"]
+        figures = SamplesFigures(
+            **asdict(counts["train"]),
+            validation=SplitSamples(samples=validation.samples, overlong=validation.overlong),
+        )
         publish(store, "samples", keys["samples"], figures, draft=draft)
 
 

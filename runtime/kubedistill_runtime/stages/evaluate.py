@@ -3,11 +3,29 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
 
 from kubedistill.contract import StageJob
-from kubedistill.report.models import Example, GateVerdict, Report
+from kubedistill.contract.artifacts import (
+    Curve,
+    DatasetFigures,
+    JudgeFigures,
+    RowsFigures,
+    ServingFigures,
+    StudentFigures,
+)
+from kubedistill.contract.summaries import EvaluateSummary, ReportFigures
+from kubedistill.report.models import (
+    Example,
+    Funnel,
+    GateVerdict,
+    ModelSource,
+    Provenance,
+    Report,
+    Seeds,
+    TrainingRecord,
+)
 from kubedistill.report.words import gate_text
+from kubedistill.stored import read_stored_json
 from kubedistill_runtime.answers import AnsweredRecord
 from kubedistill_runtime.checks.splits import sample
 from kubedistill_runtime.evaluation.arms import Judgement, Tested, judge
@@ -20,7 +38,6 @@ from kubedistill_runtime.records import Record, read_rows
 from kubedistill_runtime.report import names_of, write_report
 from kubedistill_runtime.resolution import Resolved, check_keys, resolve
 from kubedistill_runtime.serving.engine import Engines
-from kubedistill_runtime.serving.figures import ServingFigures
 from kubedistill_runtime.stages import Outcome
 from kubedistill_runtime.storage.artifacts import draft_artifact, publish, read_figures, trained_folder
 from kubedistill_runtime.storage.store import Store
@@ -53,7 +70,7 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
         seed=job.spec.training.seed,
         comparison=job.spec.evaluation.answer_comparison,
         control=students.control,
-        duplicates=funnel["dropped"].get("Duplicate", {}).get("test", 0),
+        duplicates=funnel.dropped.get("Duplicate", {}).get("test", 0),
     )
     gate = decide(job.spec.evaluation.gate, judgement)
     report = Report(
@@ -71,18 +88,18 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     progress.loading("writing the report")
     with draft_artifact(store, "report", resolved.keys["report"]) as draft:
         write_report(report, store=store, folder=draft, title=job.job.name)
-        headline = {**_headline(judgement), "gate": gate.model_dump()}
-        headline = publish(store, "report", resolved.keys["report"], headline, draft=draft)
-    message = gate_text(GateVerdict.model_validate(headline["gate"]))
-    message = f"{message}; latency is noise" if headline["latencyNoise"] else message
-    return Outcome(summary={**headline, "seconds": round(time.monotonic() - started, 3)}, message=message)
+        headline = publish(store, "report", resolved.keys["report"], _headline(judgement, gate), draft=draft)
+    message = "" if headline.gate is None else gate_text(headline.gate)
+    message = f"{message}; latency is noise" if headline.latency_noise else message
+    summary = EvaluateSummary(**dict(headline), seconds=round(time.monotonic() - started, 3))
+    return Outcome(summary=summary, message=message)
 
 
 def _teacher(job: StageJob, resolved: Resolved, *, records: Sequence[Record], store: Store) -> Tested:
     key, asked = resolved.keys["judge"], {record.id for record in records}
     given = read_answer_set(store, "judge", key, "test", distributions=False)
     answers = [one for one in given if one.record.id in asked]
-    figures = ServingFigures.from_values(read_figures(store, "judge", key)["serving"])
+    figures = read_figures(store, "judge", key, JudgeFigures).serving
     return Tested(answers, resolved.teacher.parameters, figures, price_of("teacher", figures, job=job))
 
 
@@ -99,28 +116,19 @@ def _distilled(resolved: Resolved, *, store: Store) -> Model:
     return replace(model, source="the distilled student")
 
 
-def _funnel(resolved: Resolved, *, store: Store) -> dict[str, Any]:
-    rows = read_figures(store, "rows", resolved.keys["rows"])
-    dataset = read_figures(store, "dataset", resolved.keys["dataset"])
-    return {
-        "read": rows["read"],
-        "heldOut": rows["heldOut"],
-        "dropped": rows["dropped"],
-        "counts": rows["counts"],
-        "asked": dataset["asked"],
-        "kept": dataset["kept"],
-        "rejected": dataset["rejected"],
-        "keepRatio": dataset["keepRatio"],
-    }
+def _funnel(resolved: Resolved, *, store: Store) -> Funnel:
+    rows = read_figures(store, "rows", resolved.keys["rows"], RowsFigures)
+    return Funnel(**dict(rows), **dict(read_figures(store, "dataset", resolved.keys["dataset"], DatasetFigures)))
 
 
-def _training(resolved: Resolved, *, store: Store) -> dict[str, Any]:
-    import json
-
+def _training(resolved: Resolved, *, store: Store) -> TrainingRecord:
     key = resolved.keys["student"]
-    figures = read_figures(store, "student", key)
-    curve = json.loads(store.read(f"{trained_folder(store, key)}/curve.json"))
-    return {**figures, "objectiveReason": resolved.objective_reason, "topLogprobs": resolved.k, "curve": curve}
+    return TrainingRecord(
+        **dict(read_figures(store, "student", key, StudentFigures)),
+        objective_reason=resolved.objective_reason,
+        top_logprobs=resolved.k,
+        curve=read_stored_json(Curve, store.read(f"{trained_folder(store, key)}/curve.json")),
+    )
 
 
 def _examples(tested: dict[str, Tested]) -> list[Example]:
@@ -145,39 +153,40 @@ def _examples(tested: dict[str, Tested]) -> list[Example]:
     ]
 
 
-def _provenance(job: StageJob, resolved: Resolved, tested: Mapping[str, Tested], *, untimed: str) -> dict[str, Any]:
+def _provenance(job: StageJob, resolved: Resolved, tested: Mapping[str, Tested], *, untimed: str) -> Provenance:
     figures: dict[Priced, ServingFigures] = {
         "teacher": tested["teacher"].figures,
         "student": tested["distilled"].figures,
     }
     unpriced = {name: reason for name, one in figures.items() if (reason := why_unpriced(name, one, job=job))}
-    return {
+    return Provenance(
         **names_of(job),
-        "at": now(),
-        "task": job.spec.task.type,
-        "artifacts": resolved.keys,
-        "teacher": {"source": resolved.teacher.source, "digest": resolved.teacher.digest},
-        "student": {"source": resolved.student.source, "digest": resolved.student.digest},
-        "seeds": {"generation": job.spec.generation.seed, "training": job.spec.training.seed},
-        "hardware": figures["student"].hardware,
-        "versions": figures["student"].versions,
-        **({"unpriced": unpriced} if unpriced else {}),
-        **({"untimed": untimed} if untimed else {}),
-    }
+        at=now(),
+        task=job.spec.task.type,
+        artifacts=dict(resolved.keys.items()),
+        teacher=ModelSource(source=resolved.teacher.source, digest=resolved.teacher.digest),
+        student=ModelSource(source=resolved.student.source, digest=resolved.student.digest),
+        seeds=Seeds(generation=job.spec.generation.seed, training=job.spec.training.seed),
+        hardware=figures["student"].hardware,
+        versions=figures["student"].versions,
+        unpriced=dict(unpriced.items()),
+        untimed=untimed,
+    )
 
 
-def _headline(judgement: Judgement) -> dict[str, Any]:
+def _headline(judgement: Judgement, gate: GateVerdict) -> ReportFigures:
     compared, arms = judgement.comparison, judgement.arms
-    return {
-        "measure": compared.measure,
-        "teacherAccuracy": arms.teacher.accuracy,
-        "baselineAccuracy": arms.baseline.accuracy,
-        "distilledAccuracy": arms.distilled.accuracy,
-        "retention": compared.retention,
-        "gain": compared.gain,
-        "gapClosed": compared.gap_closed,
-        "pValue": compared.p_value,
-        "rows": compared.rows,
-        "totalRows": compared.total_rows,
-        "latencyNoise": judgement.control is not None and judgement.control.noise,
-    }
+    return ReportFigures(
+        measure=compared.measure,
+        teacher_accuracy=arms.teacher.accuracy,
+        baseline_accuracy=arms.baseline.accuracy,
+        distilled_accuracy=arms.distilled.accuracy,
+        retention=compared.retention,
+        gain=compared.gain,
+        gap_closed=compared.gap_closed,
+        p_value=compared.p_value,
+        rows=compared.rows,
+        total_rows=compared.total_rows,
+        latency_noise=judgement.control is not None and judgement.control.noise,
+        gate=gate,
+    )

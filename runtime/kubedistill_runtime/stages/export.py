@@ -1,6 +1,8 @@
 """Export: hand the judged student over in the forms that the manifest names."""
 
 from kubedistill.contract import StageJob
+from kubedistill.contract.artifacts import ExportedFolder, ExportFigures
+from kubedistill.contract.summaries import ExportSummary
 from kubedistill_runtime.export import FORMATS
 from kubedistill_runtime.export.targets import fill, places
 from kubedistill_runtime.progress import Progress
@@ -19,11 +21,12 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     student = store.path(f"{trained_folder(store, resolved.keys['student'])}/model")
     key, exports, name = resolved.keys["export"], job.spec.export, job.job.full_name
     targets = places(exports, data_root=root_path(job.data_root), store=store, key=key)
-    done: list[dict[str, str]] = []
+    done: list[ExportedFolder] = []
     for export, target in zip(exports, targets, strict=True):
         progress.working(done=len(done), total=len(exports), unit="exports", message=export.format)
         write = FORMATS[export.format]
         fill(target, key=key, job=name, write=lambda staging, write=write: write(student, staging))  # type: ignore[misc]
-        done.append({"format": export.format, "path": str(target if export.uri else target.relative_to(store.root))})
-    publish(store, "export", key, {"exports": done}, files=[folder_of("export", key)])
-    return Outcome(summary={"exports": done}, message=", ".join(one["format"] for one in done))
+        path = str(target if export.uri else target.relative_to(store.root))
+        done.append(ExportedFolder(format=export.format, path=path))
+    publish(store, "export", key, ExportFigures(exports=done), files=[folder_of("export", key)])
+    return Outcome(summary=ExportSummary(exports=done), message=", ".join(one.format for one in done))

@@ -2,9 +2,10 @@
 
 import time
 from collections.abc import Mapping
-from typing import Any
 
 from kubedistill.contract import StageJob
+from kubedistill.contract.artifacts import AnswersFigures, AnswerSplit, JudgeFigures
+from kubedistill.contract.summaries import GenerateSummary
 from kubedistill_runtime.chat import date_for, load_stop_ids
 from kubedistill_runtime.checks.yields import check_success
 from kubedistill_runtime.progress import Progress
@@ -37,32 +38,32 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     )
     splits = {}
     for name, part in result.pending.items():
-        success = {"asked": len(part.rows), "ended": part.count_ended(store)}
-        check_success(success, split=name, spec=job.spec)
-        splits[name] = {**describe_answers(part.rows, key=part.key, store=store), **success}
+        ended = part.count_ended(store)
+        check_success(len(part.rows), ended, split=name, spec=job.spec)
+        splits[name] = describe_answers(part.rows, key=part.key, ended=ended, store=store)
     rows_key = resolved.keys["rows"]
     train = {name: part for name, part in splits.items() if name == "train"}
     judge = {name: part for name, part in splits.items() if name != "train"}
-    publish(store, "answers", resolved.keys["answers"], {"rowsKey": rows_key, "splits": train}, files=_shards(train))
-    figures = result.figures.to_values()
-    judged = {"rowsKey": rows_key, "splits": judge, "serving": figures}
+    answers = AnswersFigures(rows_key=rows_key, splits=train)
+    publish(store, "answers", resolved.keys["answers"], answers, files=_shards(train))
+    judged = JudgeFigures(rows_key=rows_key, splits=judge, serving=result.figures)
     publish(store, "judge", resolved.keys["judge"], judged, files=_shards(judge))
-    rows, generated = sum(len(part["rows"]) for part in splits.values()), result.generated
+    rows, generated = sum(len(part.rows) for part in splits.values()), result.generated
     return Outcome(
-        summary={
-            "answers": rows,
-            "generated": generated,
-            "reused": rows - generated,
-            "teacherTokens": result.tokens,
-            "seconds": round(time.monotonic() - started, 3),
-        },
+        summary=GenerateSummary(
+            answers=rows,
+            generated=generated,
+            reused=rows - generated,
+            teacher_tokens=result.tokens,
+            seconds=round(time.monotonic() - started, 3),
+        ),
         message=f"{generated:,} answers, {rows - generated:,} reused",
     )
 
 
-def _shards(splits: Mapping[str, Mapping[str, Any]]) -> list[str]:
+def _shards(splits: Mapping[str, AnswerSplit]) -> list[str]:
     """The shards that hold the answers of some splits."""
-    return list(dict.fromkeys(shard for part in splits.values() for shard in part["shards"]))
+    return list(dict.fromkeys(shard for part in splits.values() for shard in part.shards))
 
 
 def teacher_serving(job: StageJob, resolved: Resolved) -> Serving:

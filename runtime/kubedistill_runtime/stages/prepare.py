@@ -3,9 +3,9 @@
 Without accelerators, and on a warm store without loading a tokenizer.
 """
 
-from typing import Any
-
 from kubedistill.contract import StageJob
+from kubedistill.contract.artifacts import RowsFigures
+from kubedistill.contract.summaries import Headline, PrepareSummary
 from kubedistill_runtime.checks.gates import check_references, check_sample_limit
 from kubedistill_runtime.checks.input import (
     Input,
@@ -30,8 +30,6 @@ from kubedistill_runtime.stages import Outcome
 from kubedistill_runtime.storage.artifacts import draft_artifact, find, folder_of, publish, read_figures
 from kubedistill_runtime.storage.store import Store
 
-_FUNNEL = ("read", "heldOut", "dropped", "counts")
-
 
 def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Outcome:
     """Check the input and make the rows artifact.
@@ -50,23 +48,29 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     else:
         progress.loading("reading records and tokenizers")
         notes = _make_rows(job, resolved, store=store, engines=engines)
-    rows = read_figures(store, "rows", keys["rows"])
+    rows = read_figures(store, "rows", keys["rows"], RowsFigures)
     test = read_rows(store, keys["rows"], "test")
     judged = count_judged(test, spec=job.spec)
     check_references(job.spec, judged=judged)
-    summary = {name: rows[name] for name in _FUNNEL} | {
-        "objective": resolved.objective,
-        "objectiveReason": resolved.objective_reason,
-        "topLogprobs": resolved.k,
-        "judged": judged,
-        "notes": [*rows["notes"], *describe_judged(test, spec=job.spec), *notes],
-    }
+    report = None
+    if find(store, "report", keys["report"]).complete:  # what Evaluate, if skipped, does not say
+        report = read_figures(store, "report", keys["report"], Headline)
+    summary = PrepareSummary(
+        read=rows.read,
+        held_out=rows.held_out,
+        dropped=rows.dropped,
+        counts=rows.counts,
+        objective=resolved.objective,
+        objective_reason=resolved.objective_reason,
+        top_logprobs=resolved.k,
+        judged=judged,
+        notes=[*rows.notes, *describe_judged(test, spec=job.spec), *notes],
+        report=report,
+    )
     if not are_filled(job.spec.export, data_root=data_root, store=store, key=keys["export"]):
         # Somebody removed a copy, or another job put its own there since: it is to be made again.
         store.delete(f"{folder_of('export', keys['export'])}/manifest.json")
-    if find(store, "report", keys["report"]).complete:
-        summary["report"] = read_figures(store, "report", keys["report"])  # what Evaluate, if skipped, does not say
-    records = sum(summary["counts"].values())
+    records = sum(summary.counts.values())
     message = f"{records:,} records, {resolved.objective}: {resolved.objective_reason}"
     return Outcome(summary=summary, message=message, keys=keys)
 
@@ -86,14 +90,14 @@ def _make_rows(job: StageJob, resolved: Resolved, *, store: Store, engines: Engi
     return notes
 
 
-def _funnel(found: Input) -> dict[str, Any]:
-    return {
-        "read": found.read,
-        "heldOut": found.held_out,
-        "dropped": found.dropped,
-        "counts": {split: len(records) for split, records in found.splits.items()},
-        "notes": found.notes,
-    }
+def _funnel(found: Input) -> RowsFigures:
+    return RowsFigures(
+        read=dict(found.read.items()),
+        held_out=list(found.held_out),
+        dropped={reason: dict(counts.items()) for reason, counts in found.dropped.items()},
+        counts={split: len(records) for split, records in found.splits.items()},
+        notes=found.notes,
+    )
 
 
 def _check_student(job: StageJob, resolved: Resolved, *, store: Store) -> list[str]:

@@ -3,10 +3,9 @@
 Another job of the same work may have made them since, or an earlier driver that was killed before it told of it.
 """
 
-from typing import Any
-
 from kubedistill.chain import CHAIN, STAGES
-from kubedistill.contract import StageJob
+from kubedistill.contract import StageJob, Summary
+from kubedistill.contract.summaries import Headline
 from kubedistill_runtime.checks.yields import check_yields
 from kubedistill_runtime.export.targets import are_filled
 from kubedistill_runtime.resolution import root_path
@@ -30,7 +29,9 @@ def reuse_made(job: StageJob, *, store: Store) -> Outcome | None:
         check_yields(job.artifacts, spec=job.spec, store=store)
     if job.stage == "Train":  # a driver that was overtaken may have saved more since
         end_line(store, folder_of("student", job.artifacts["student"]))
-    summary: dict[str, Any] = read_figures(store, "report", job.artifacts["report"]) if job.stage == "Evaluate" else {}
+    summary = Summary()
+    if job.stage == "Evaluate":
+        summary = read_figures(store, "report", job.artifacts["report"], Headline)
     return Outcome(summary=summary, message="already there")
 
 

@@ -1,9 +1,10 @@
 """Train: make the student from the samples."""
 
 import time
-from typing import Any
 
 from kubedistill.contract import StageJob
+from kubedistill.contract.artifacts import SamplesFigures, StudentFigures, TrainedFigures
+from kubedistill.contract.summaries import TrainSummary
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.resolution import Resolved, check_keys, resolve
 from kubedistill_runtime.serving.engine import Engines
@@ -24,21 +25,21 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     # A driver that was killed between the two writes, or another job's, has left a student that is trained already.
     trained = read_trained(store, folder) or _train(job, resolved, store=store, progress=progress, engines=engines)
     end_line(store, folder)
-    samples = read_figures(store, "samples", resolved.keys["samples"])
-    summary = {
-        **trained,
-        "objective": resolved.objective,
-        "samples": samples["samples"],
-        "overlong": samples["overlong"],
-        "withoutLogprobs": samples["withoutLogprobs"],
-        "workers": job.spec.student.resources.workers,
-    }
-    summary = publish(store, "student", key, summary, files=[f"{folder}/{TRAINED}"])
-    message = f"{summary['steps']:,} steps, best at {summary['bestStep']:,}"
-    return Outcome(summary={**summary, "seconds": round(time.monotonic() - started, 3)}, message=message)
+    samples = read_figures(store, "samples", resolved.keys["samples"], SamplesFigures)
+    figures = StudentFigures(
+        **dict(trained),
+        objective=resolved.objective,
+        samples=samples.samples,
+        overlong=samples.overlong,
+        without_logprobs=samples.without_logprobs,
+        workers=job.spec.student.resources.workers,
+    )
+    figures = publish(store, "student", key, figures, files=[f"{folder}/{TRAINED}"])
+    summary = TrainSummary(**dict(figures), seconds=round(time.monotonic() - started, 3))
+    return Outcome(summary=summary, message=f"{summary.steps:,} steps, best at {summary.best_step:,}")
 
 
-def _train(job: StageJob, resolved: Resolved, *, store: Store, progress: Progress, engines: Engines) -> dict[str, Any]:
+def _train(job: StageJob, resolved: Resolved, *, store: Store, progress: Progress, engines: Engines) -> TrainedFigures:
     """Train on the job's workers; returns what the trained student's summary says."""
     training = job.spec.training.model_copy(update={"precision": resolved.precision})
     workers, gpus = job.spec.student.resources.workers, job.spec.student.resources.gpus_per_worker

@@ -4,22 +4,23 @@ A complete artifact is never written again: of two drivers that make the same, t
 uses what that one made.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TypeVar
 
 from kubedistill.canonical import canonical_json
 from kubedistill.chain import STAGES, ArtifactName
-from kubedistill.contract import ArtifactRef, StageJob
+from kubedistill.contract import ArtifactRef, StageJob, StoredModel
+from kubedistill.contract.artifacts import Figures, Manifest, TrainedFigures
 from kubedistill.errors import ArtifactMissing
+from kubedistill.stored import read_stored_json
 from kubedistill_runtime.storage.store import Store
 
 TRAINED = "trained"
 """The part of a student's artifact that appears at once: model, curve and summary. Claims and steps come earlier."""
 _MANIFEST = "manifest.json"
-_OWN = ("name", "key", "files")
-"""What a manifest says of the artifact itself."""
+_Figures = TypeVar("_Figures", bound=Figures)
+_Part = TypeVar("_Part", bound=StoredModel)
 
 
 def folder_of(name: ArtifactName, key: str) -> str:
@@ -33,13 +34,12 @@ def trained_folder(store: Store, key: str) -> str:
     return trained if store.exists(trained) else folder_of("student", key)
 
 
-def read_trained(store: Store, folder: str) -> dict[str, Any] | None:
+def read_trained(store: Store, folder: str) -> TrainedFigures | None:
     """The summary of the trained student in an artifact's folder; None where training has not ended."""
     try:
-        summary: dict[str, Any] = json.loads(store.read(f"{folder}/{TRAINED}/summary.json"))
+        return read_stored_json(TrainedFigures, store.read(f"{folder}/{TRAINED}/summary.json"))
     except FileNotFoundError:
         return None
-    return summary
 
 
 @contextmanager
@@ -51,8 +51,8 @@ def draft_artifact(store: Store, name: ArtifactName, key: str) -> Iterator[str]:
 
 
 def publish(
-    store: Store, name: ArtifactName, key: str, figures: dict[str, Any], *, draft: str = "", files: Iterable[str] = ()
-) -> dict[str, Any]:
+    store: Store, name: ArtifactName, key: str, figures: _Figures, *, draft: str = "", files: Iterable[str] = ()
+) -> _Figures:
     """Make an artifact complete, unless it is; returns the figures of the one that is there then.
 
     Its files are those of the draft, which appear with the manifest, or are in the store already: `files` are the names
@@ -62,14 +62,14 @@ def publish(
     sizes = {file: size for one in files for file, size in store.sizes(one).items()}
     if draft:
         sizes |= {f"{folder}{file.removeprefix(draft)}": size for file, size in store.sizes(draft).items()}
-    manifest = canonical_json({"name": name, "key": key, "files": sizes, **figures})
+    manifest = canonical_json(Manifest(name=name, key=key, files=sizes).to_values() | figures.to_values())
     if not draft:
         store.put_if_absent(f"{folder}/{_MANIFEST}", manifest)
     else:
         store.put(f"{draft}/{_MANIFEST}", manifest)
         while not store.move(draft, folder) and not store.exists(f"{folder}/{_MANIFEST}"):
             _clear(store, folder)
-    return read_figures(store, name, key)
+    return read_figures(store, name, key, type(figures))
 
 
 def leave_draft(store: Store, name: ArtifactName, key: str, *, draft: str) -> None:
@@ -83,18 +83,12 @@ def find(store: Store, name: ArtifactName, key: str) -> ArtifactRef:
     return ArtifactRef(key=key, uri=f"{store.uri}/{folder_of(name, key)}", complete=complete)
 
 
-def read_manifest(store: Store, name: ArtifactName, key: str) -> dict[str, Any]:
-    """The manifest of a complete artifact; raises ArtifactMissing where there is none."""
+def read_figures(store: Store, name: ArtifactName, key: str, part: type[_Part]) -> _Part:
+    """Return a part of a complete artifact's manifest; raises ArtifactMissing where there is none."""
     try:
-        manifest: dict[str, Any] = json.loads(store.read(f"{folder_of(name, key)}/{_MANIFEST}"))
+        return read_stored_json(part, store.read(f"{folder_of(name, key)}/{_MANIFEST}"))
     except FileNotFoundError as error:
         raise _missing(store, name, key) from error
-    return manifest
-
-
-def read_figures(store: Store, name: ArtifactName, key: str) -> dict[str, Any]:
-    """What a complete artifact's manifest says besides what it is; raises ArtifactMissing where there is none."""
-    return {part: value for part, value in read_manifest(store, name, key).items() if part not in _OWN}
 
 
 def check_needs(job: StageJob, *, store: Store) -> None:
@@ -118,7 +112,7 @@ def _is_whole(store: Store, folder: str) -> bool:
     name it: who reads it says which file to delete, and making this artifact again would not repair it.
     """
     try:
-        files = json.loads(store.read(f"{folder}/{_MANIFEST}")).get("files", {})
+        files = read_stored_json(Manifest, store.read(f"{folder}/{_MANIFEST}")).files
     except FileNotFoundError:
         return False
     own = store.sizes(folder)

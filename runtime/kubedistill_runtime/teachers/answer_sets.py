@@ -1,31 +1,33 @@
 """Answer sets: what the manifests of answers and judge say about each split, and how to read it back."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from kubedistill.chain import ArtifactName
+from kubedistill.contract.artifacts import AnswersFigures, AnswerSplit
 from kubedistill_runtime.answers import AnsweredRecord
 from kubedistill_runtime.records import Split, read_rows
-from kubedistill_runtime.storage.artifacts import read_manifest
+from kubedistill_runtime.storage.artifacts import read_figures
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.cache import Row, ShardReader, find_answers, locate_answers
 
 
-def describe_answers(rows: Sequence[Row], *, key: str, store: Store) -> dict[str, Any]:
-    """A split's part of a manifest: its rows (record id, sample, row key) and the shards that hold them."""
+def describe_answers(rows: Sequence[Row], *, key: str, ended: int, store: Store) -> AnswerSplit:
+    """Return a split's part of a manifest; `ended` of its answers came to their end."""
     known = find_answers(store, key)
-    return {
-        "rows": [[row.record.id, row.sample, row.key] for row in rows],
-        "shards": list(dict.fromkeys(known[row.key] for row in rows)),
-    }
+    return AnswerSplit(
+        rows=[(row.record.id, row.sample, row.key) for row in rows],
+        shards=list(dict.fromkeys(known[row.key] for row in rows)),
+        asked=len(rows),
+        ended=ended,
+    )
 
 
 def read_answer_set(
     store: Store, name: ArtifactName, key: str, split: Split, *, distributions: bool = True
 ) -> Iterator[AnsweredRecord]:
     """The answers to a split, in the order of its records; without their log-probabilities if they are not wanted."""
-    manifest = read_manifest(store, name, key)
-    part = manifest["splits"][split]
-    records = {record.id: record for record in read_rows(store, manifest["rowsKey"], split)}
-    shards = ShardReader(store, where=locate_answers(store, part["shards"]), distributions=distributions)
-    return (AnsweredRecord(records[record], sample, shards.answer(row_key)) for record, sample, row_key in part["rows"])
+    figures = read_figures(store, name, key, AnswersFigures)
+    part = figures.splits[split]
+    records = {record.id: record for record in read_rows(store, figures.rows_key, split)}
+    shards = ShardReader(store, where=locate_answers(store, part.shards), distributions=distributions)
+    return (AnsweredRecord(records[record], sample, shards.answer(row_key)) for record, sample, row_key in part.rows)

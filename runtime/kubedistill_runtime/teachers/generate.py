@@ -1,19 +1,20 @@
 """Generate answers and serving figures with a served model; its engine starts only if something is missing."""
 
-import json
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
 
 from kubedistill.canonical import canonical_json, digest
+from kubedistill.contract import StoredModel
+from kubedistill.contract.artifacts import ServingFigures
 from kubedistill.errors import LowYield
+from kubedistill.stored import read_stored_json
 from kubedistill_runtime.answers import AnsweredRecord
 from kubedistill_runtime.chat import load_chat_format
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.records import Record
 from kubedistill_runtime.serving.engine import Engine, Engines, Sampling, Serving
-from kubedistill_runtime.serving.figures import PROMPTS, Machine, ServingFigures, measure
+from kubedistill_runtime.serving.figures import PROMPTS, Machine, measure
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.batches import answer_rows, collect_answers, count_ended, missing_rows
 from kubedistill_runtime.teachers.cache import Row, make_rows, model_key
@@ -51,8 +52,8 @@ class Measurement:
     """A further measurement of a warm engine; the result is stored under this name beside the answers."""
 
     name: str
-    take: Callable[[Engine, Sequence[Sequence[int]]], dict[str, Any]]
-    """Return JSON values, given the engine and the prompts that it answered, as ids."""
+    take: Callable[[Engine, Sequence[Sequence[int]]], StoredModel]
+    """Return the measurement, given the engine and the prompts that it answered, as ids."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,8 @@ class GenerationResult:
 
     pending: dict[str, Pending]
     figures: ServingFigures
-    measured: dict[str, dict[str, Any]]
-    """Results of the further measurements, by name."""
+    measured: dict[str, bytes]
+    """Results of the further measurements, by name, as JSON."""
     tokens: int
     """Tokens generated now; 0 where the cache had every answer."""
     generated: int
@@ -91,10 +92,9 @@ def generate_answers(
     missing = {name: missing_rows(part.rows, key=part.key, store=store) for name, part in pending.items()}
     last = list(requests)[-1]
 
-    def take_figures(engine: Engine, prompts: Sequence[Sequence[int]]) -> dict[str, Any]:
+    def take_figures(engine: Engine, prompts: Sequence[Sequence[int]]) -> ServingFigures:
         sampling = replace(requests[last].sampling, k=0)  # a teacher's alternatives cost time that no user spends
-        figures = measure(engine, prompts, serving=serving, sampling=sampling, machine=machine, clock=time.monotonic)
-        return figures.to_values()
+        return measure(engine, prompts, serving=serving, sampling=sampling, machine=machine, clock=time.monotonic)
 
     own = Measurement(f"serving-{digest(asdict(machine))}", take_figures)
     # Figures are of these prompts: another job's may be longer.
@@ -108,9 +108,9 @@ def generate_answers(
             for one in (own, *also):
                 if not store.exists(wanted[one.name]):
                     prompts = _prompts_of(pending[last], serving=serving, store=store, at=at)
-                    store.put(wanted[one.name], canonical_json(one.take(engine, prompts)))
-    measured = {name: json.loads(store.read(place)) for name, place in wanted.items()}
-    figures = ServingFigures.from_values(measured.pop(own.name))
+                    store.put(wanted[one.name], canonical_json(one.take(engine, prompts).to_values()))
+    measured = {name: store.read(place) for name, place in wanted.items()}
+    figures = read_stored_json(ServingFigures, measured.pop(own.name))
     return GenerationResult(
         pending, figures, measured, tokens, len({row.key for rows in missing.values() for row in rows})
     )

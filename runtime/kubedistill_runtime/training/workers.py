@@ -11,8 +11,9 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypedDict
 
+from kubedistill.contract.artifacts import TrainedFigures
 from kubedistill.errors import KubedistillError, TrainingFailed
 from kubedistill.v1alpha1 import Training
 from kubedistill_runtime.dependencies import missing_dependency
@@ -25,6 +26,9 @@ from kubedistill_runtime.training.progress_channel import LocalChannel, Progress
 from kubedistill_runtime.training.sample_store import open_samples
 
 if TYPE_CHECKING:
+    from ray.train import Result, ScalingConfig
+    from transformers import PreTrainedModel
+
     from kubedistill_runtime.training.state import State
 
 Report = Callable[[int, int, dict[str, float]], None]
@@ -56,8 +60,8 @@ def needs_ray(workers: int, gpus: int) -> bool:
     return workers > 1 or gpus > 0
 
 
-def train_on_workers(assignment: Assignment, *, workers: int, gpus: int, report: Report) -> dict[str, Any]:
-    """Run the loop on workers to its end; returns rank 0's summary.
+def train_on_workers(assignment: Assignment, *, workers: int, gpus: int, report: Report) -> TrainedFigures:
+    """Run the loop on workers to its end; returns what the trained student's summary says.
 
     `report` hears of progress; what it raises (Stopped) makes the workers save and leave, and is raised again.
     """
@@ -70,7 +74,7 @@ def train_on_workers(assignment: Assignment, *, workers: int, gpus: int, report:
     with tempfile.TemporaryDirectory(prefix="kd-train-") as scratch, ThreadPoolExecutor(max_workers=1) as waiter:
         trainer = TorchTrainer(
             _work,
-            train_loop_config={"assignment": assignment, "channel": channel},
+            train_loop_config=_Config(assignment=assignment, channel=channel),
             scaling_config=_scale(workers, gpus) if apart else ScalingConfig(num_workers=0),
             run_config=RunConfig(name="train", storage_path=scratch),
             torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
@@ -82,13 +86,13 @@ def train_on_workers(assignment: Assignment, *, workers: int, gpus: int, report:
             channel.stop()
             raise
         try:
-            summary: dict[str, Any] = fitting.result().return_value
+            trained: TrainedFigures = fitting.result().return_value
         except TrainingFailedError as error:
             raise _original(error) from error
-    return summary
+    return trained
 
 
-def _scale(workers: int, gpus: int) -> Any:
+def _scale(workers: int, gpus: int) -> "ScalingConfig":
     import ray
     from ray.train import ScalingConfig
 
@@ -97,7 +101,7 @@ def _scale(workers: int, gpus: int) -> Any:
     return ScalingConfig(num_workers=workers, use_gpu=gpus > 0, resources_per_worker=resources)
 
 
-def _follow(channel: ProgressChannel, fitting: Future[Any], *, report: Report) -> None:
+def _follow(channel: ProgressChannel, fitting: "Future[Result]", *, report: Report) -> None:
     """Report the progress in the channel until the training ends."""
     told = 0
     while not fitting.done():
@@ -108,8 +112,15 @@ def _follow(channel: ProgressChannel, fitting: Future[Any], *, report: Report) -
             report(step, steps, figures)
 
 
-def _work(config: dict[str, Any]) -> dict[str, Any]:
-    """One worker's whole life; returns a summary."""
+class _Config(TypedDict):
+    """What Ray Train hands to each worker."""
+
+    assignment: Assignment
+    channel: ProgressChannel
+
+
+def _work(config: _Config) -> TrainedFigures | None:
+    """One worker's whole life; rank 0 returns what the trained student's summary says."""
     import ray.train
     import torch
 
@@ -118,8 +129,7 @@ def _work(config: dict[str, Any]) -> dict[str, Any]:
     from kubedistill_runtime.training.objectives import OBJECTIVES
     from kubedistill_runtime.training.student import Student, load_language_model
 
-    assignment: Assignment = config["assignment"]
-    channel: ProgressChannel = config["channel"]
+    assignment, channel = config["assignment"], config["channel"]
     torch.set_num_threads(assignment.threads)
     world = ray.train.get_context().get_world_size()
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -148,10 +158,12 @@ def _work(config: dict[str, Any]) -> dict[str, Any]:
         Hooks(save, report, lambda: stopping, time.monotonic),
     )
     state = loop.run(read_latest(store, assignment.folder))
-    return _publish(assignment, language_model, state, store=store) if collective.rank == 0 else {}
+    return _publish(assignment, language_model, state, store=store) if collective.rank == 0 else None
 
 
-def _publish(assignment: Assignment, language_model: Any, state: "State", *, store: Store) -> dict[str, Any]:
+def _publish(
+    assignment: Assignment, language_model: "PreTrainedModel", state: "State", *, store: Store
+) -> TrainedFigures:
     """Make the trained student appear at once, with the files beside its weights, unless it is there; say what is."""
     from kubedistill_runtime.training.companions import stated_stops, write_companions
     from kubedistill_runtime.training.student import save_language_model
@@ -164,8 +176,8 @@ def _publish(assignment: Assignment, language_model: Any, state: "State", *, sto
         write_companions(source.path, store=staging, folder="model", generation=stated_stops(source))
         staging.put("curve.json", json.dumps(state.curve.to_values(), allow_nan=False).encode())
         best = state.curve.best_step or state.step
-        summary = {"steps": state.step, "bestStep": best, "validationLoss": state.best_loss}
-        staging.put("summary.json", json.dumps(summary, allow_nan=False).encode())
+        summary = TrainedFigures(steps=state.step, best_step=best, validation_loss=state.best_loss)
+        staging.put("summary.json", json.dumps(summary.to_values(), allow_nan=False).encode())
         store.put_folder(f"{assignment.folder}/{TRAINED}", staging.root)
     published = read_trained(store, assignment.folder)
     assert published is not None, "this driver or another one has put it there"

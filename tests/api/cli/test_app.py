@@ -11,11 +11,13 @@ from pathlib import Path
 import pytest
 
 from kubedistill.cli.run import default_store
+from kubedistill.contract import CONTRACT
 from kubedistill.v1alpha1 import DistillationJob
 from support.inherited_signals import INHERITED
 from support.messages import CheckMessage
 
 SAY = "def say(**event): print(json.dumps(event), flush=True)\n"
+NOTE = {"contract": CONTRACT, "event": "note"}
 COMMANDS = ("init", "validate", "preview", "run", "version")
 
 USAGE_ERRORS = {
@@ -103,6 +105,7 @@ def test_exit_code_is_that_of_the_run(
     assert ended.returncode == code
     if option:
         assert json.loads(ended.stdout) == {
+            "contract": CONTRACT,
             "event": "failed",
             "reason": "Why",
             "message": "because [of]",
@@ -140,6 +143,7 @@ def test_preview_marks_what_is_scored(kubedistill: Callable, manifest: str, runt
         {
             "id": "a[/]",
             "tokens": 5,
+            "overlong": 0,
             "pieces": [{"text": text, "scored": scored, "end": end} for text, scored, end in pieces],
         }
     ]
@@ -148,6 +152,7 @@ def test_preview_marks_what_is_scored(kubedistill: Callable, manifest: str, runt
         "test": {"id": "t", "prompt": "user: yo", "references": ["hey", "[hi]"]},
     }
     event = {
+        "contract": CONTRACT,
         "event": "preview",
         "records": records,
         "objective": "Sequence",
@@ -168,9 +173,9 @@ def test_preview_marks_what_is_scored(kubedistill: Callable, manifest: str, runt
 
 
 def test_runtime_gets_store_prices_and_config_maps(kubedistill: Callable, manifest: str, runtime: Callable) -> None:
-    runtime(f"{SAY}say(event='finished', arguments=sys.argv[1:], exitCode=0)")
+    runtime(f"{SAY}say(event='failed', reason='Told', message=json.dumps(sys.argv[1:]), exitCode=1)")
     ended = kubedistill("run", manifest, "--json", "--store", "s", "--configmap", "a=b", "--teacher-price", "2.5")
-    assert json.loads(ended.stdout)["arguments"] == [
+    assert json.loads(json.loads(ended.stdout)["message"]) == [
         "--bound-to-parent",
         "--manifest",
         "job.yaml",
@@ -201,11 +206,12 @@ def running(
 ) -> Iterator[subprocess.Popen[str]]:
     """A run in a session of its own that has said its first word and goes on for a minute."""
     inherited = INHERITED[getattr(request, "param", "default")]
-    runtime(f"{SAY}say(event='stage')\nfor n in range(600): time.sleep(0.1); say(event='note', message='x' * 9999)")
+    note = "say(event='note', message='x' * 9999)"
+    runtime(f"{SAY}say(event='note', message='')\nfor n in range(600): time.sleep(0.1); {note}")
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     arguments = [*inherited, command, "run", manifest, "--json"]
     with subprocess.Popen(arguments, cwd=tmp_path, start_new_session=True, **pipes) as process:
-        assert json.loads(process.stdout.readline()) == {"event": "stage"}
+        assert json.loads(process.stdout.readline()) == NOTE | {"message": ""}
         yield process
         process.kill()
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from kubedistill.cli.screen import show
+from kubedistill.contract.events import Event, FailedEvent, FinishedEvent, NoteEvent, ReportFiles, read_event
 from kubedistill.report.models import LatencyControl, Report
-from kubedistill.runtime_process import Event
 from kubedistill.v1alpha1 import DistillationJob
 
 
@@ -25,23 +25,26 @@ def _wide(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def finished(report: Report, tmp_path: Path) -> Event:
+def finished(report: Report, tmp_path: Path) -> FinishedEvent:
     path = tmp_path / "report.json"
     path.write_text(report.model_dump_json(by_alias=True))
-    files = {"json": str(path), "md": str(tmp_path / "report.md"), "html": "kept/report.html"}
-    return {"event": "finished", "exitCode": 0, "report": files, "exports": ["kept/student"], "seconds": 61.4}
+    files = ReportFiles(json_file=str(path), md=str(tmp_path / "report.md"), html="kept/report.html")
+    return FinishedEvent(exit_code=0, report=files, exports=["kept/student"], seconds=61.4)
+
+
+def said(**values: object) -> Event:
+    """An event as the runtime writes it."""
+    event = read_event(json.dumps(values))
+    assert event is not None
+    return event
 
 
 def stage(name: str, state: str, **fields: object) -> Event:
-    return {"event": "stage", "stage": name, "state": state, **fields}
+    return said(event="stage", stage=name, state=state, **fields)
 
 
 def progress(name: str, **fields: object) -> Event:
-    return {
-        "event": "progress",
-        "stage": name,
-        "progress": {"state": "Working", "done": 0, "total": 0, "unit": "", **fields},
-    }
+    return said(event="progress", stage=name, progress={"at": "", "state": "Working", **fields})
 
 
 MESSAGES = {
@@ -90,8 +93,8 @@ OTHER_LINES = {
         stage("Evaluate", "Succeeded", message="gate failed", seconds=1.0),
         "Evaluate  Succeeded gate failed (1.0 s)",
     ),
-    "a note": ({"event": "note", "message": "pools are ignored [here]"}, "pools are ignored [here]"),
-    "a line break in a note": ({"event": "note", "message": "a\nTrain     Succeeded"}, r"a\nTrain     Succeeded"),
+    "a note": (NoteEvent(message="pools are ignored [here]"), "pools are ignored [here]"),
+    "a line break in a note": (NoteEvent(message="a\nTrain     Succeeded"), r"a\nTrain     Succeeded"),
     "loading": (progress("Train", state="Loading", message="loading [/w]"), "Train     loading [/w]"),
     "progress": (
         progress("Train", done=1000, total=4000, unit="steps", rate=1250.4, etaSeconds=2.4, figures={"loss": 0.12345}),
@@ -116,12 +119,8 @@ def test_progress_is_a_line_every_ten_seconds(job: DistillationJob, capsys: pyte
     assert shown(events, job, capsys)[1][1:] == ["Train     0 of 500 steps"]
 
 
-def test_event_of_a_newer_runtime_is_passed_over(job: DistillationJob, capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(shown([{"event": "mood", "good": True}], job, capsys)[1]) == 1
-
-
 def test_failure_goes_to_standard_error(job: DistillationJob, capsys: pytest.CaptureFixture[str]) -> None:
-    failed = {"event": "failed", "reason": "LowYield", "message": "a[/b] [red]: too few. Mend [it]", "exitCode": 2}
+    failed = FailedEvent(reason="LowYield", message="a[/b] [red]: too few. Mend [it]", exit_code=2)
     code, lines, errors = shown([failed], job, capsys)
     assert (code, len(lines)) == (2, 1)
     assert errors == "LowYield: a[/b] [red]: too few. Mend [it]\n"
@@ -132,7 +131,7 @@ def test_run_without_a_last_word_is_failed(job: DistillationJob, capsys: pytest.
 
 
 def test_table_and_headline_end_a_run(
-    job: DistillationJob, finished: Event, capsys: pytest.CaptureFixture[str]
+    job: DistillationJob, finished: FinishedEvent, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code, lines, errors = shown([finished], job, capsys)
     assert (code, errors) == (0, "")
@@ -156,11 +155,11 @@ def test_table_and_headline_end_a_run(
 
 
 def test_closed_gate_says_every_reason(
-    job: DistillationJob, report: Report, finished: Event, capsys: pytest.CaptureFixture[str]
+    job: DistillationJob, report: Report, finished: FinishedEvent, capsys: pytest.CaptureFixture[str]
 ) -> None:
     gate = report.gate.model_copy(update={"passed": False, "reasons": ["gain 0.1 < [0.2]", "p too high"]})
-    Path(finished["report"]["json"]).write_text(report.model_copy(update={"gate": gate}).model_dump_json(by_alias=True))
-    code, lines, _ = shown([finished | {"exitCode": 3, "exports": []}], job, capsys)
+    Path(finished.report.json_file).write_text(report.model_copy(update={"gate": gate}).model_dump_json(by_alias=True))
+    code, lines, _ = shown([finished.model_copy(update={"exit_code": 3, "exports": []})], job, capsys)
     assert code == 3
     assert lines[-2] == "Gate failed: gain 0.1 < [0.2]; p too high"
 
@@ -177,20 +176,25 @@ def test_closed_gate_says_every_reason(
     ],
 )
 def test_a_gate_is_said_to_have_checked_what_it_checked(
-    gate: dict, line: str, job: DistillationJob, report: Report, finished: Event, capsys: pytest.CaptureFixture[str]
+    gate: dict,
+    line: str,
+    job: DistillationJob,
+    report: Report,
+    finished: FinishedEvent,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     changed = report.model_copy(update={"gate": report.gate.model_copy(update=gate)})
-    Path(finished["report"]["json"]).write_text(changed.model_dump_json(by_alias=True))
+    Path(finished.report.json_file).write_text(changed.model_dump_json(by_alias=True))
     code, lines, _ = shown([finished], job, capsys)
     assert (code, lines[-3]) == (0, line)
 
 
 def test_latency_that_is_noise_is_said(
-    job: DistillationJob, report: Report, finished: Event, capsys: pytest.CaptureFixture[str]
+    job: DistillationJob, report: Report, finished: FinishedEvent, capsys: pytest.CaptureFixture[str]
 ) -> None:
     control = LatencyControl(rounds=5, output_tokens=32, ratio=1.62, spread=(1.4, 1.9), noise=True)
     changed = report.model_copy(update={"latency_control": control})
-    Path(finished["report"]["json"]).write_text(changed.model_dump_json(by_alias=True))
+    Path(finished.report.json_file).write_text(changed.model_dump_json(by_alias=True))
     lines = shown([finished], job, capsys)[1]
     assert lines[-4].startswith("Latency is noise: the distilled student takes 1.62 times (1.40 to 1.90 in 5 rounds)")
     assert "time per answer 120 ms 12 ms 12 ms noise" in [" ".join(line.split()) for line in lines]
@@ -218,7 +222,7 @@ def test_bars_live_through_a_whole_run(
     kind: str,
     terminal: Callable[[str], None],
     job: DistillationJob,
-    finished: Event,
+    finished: FinishedEvent,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     terminal(kind)
@@ -233,7 +237,7 @@ def test_bars_show_what_went_wrong(
     terminal: Callable[[str], None], job: DistillationJob, capsys: pytest.CaptureFixture[str]
 ) -> None:
     terminal("xterm")
-    failed = {"event": "failed", "reason": "EngineLost", "message": "gone [/]", "exitCode": 1}
+    failed = FailedEvent(reason="EngineLost", message="gone [/]", exit_code=1)
     events = [stage("Prepare", "Skipped"), stage("Generate", "Running"), stage("Generate", "Failed"), failed]
     code, lines, errors = shown(events, job, capsys)
     assert code == 1

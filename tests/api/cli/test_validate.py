@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kubedistill.contract import CONTRACT
 from support.messages import CheckMessage
 
 FIX = "Paths without a scheme are relative to the manifest's folder"
@@ -136,6 +137,7 @@ def test_json_tells_errors_to_machines(called: Callable) -> None:
     refused = called("validate", "none.yaml", "--json")
     assert (refused.returncode, refused.stderr) == (2, "")
     assert json.loads(refused.stdout) == {
+        "contract": CONTRACT,
         "event": "failed",
         "reason": "InvalidManifest",
         "exitCode": 2,

@@ -30,7 +30,7 @@ stage("Prepare", "Running")
 """
 GOES_ON = SAY + "time.sleep(300)"
 WORKS = """
-say(event="progress", stage="Prepare", progress={"state": "Working", "done": 1, "total": 4, "unit": "rows"})
+say(event="progress", stage="Prepare", progress={"at": "", "state": "Working", "done": 1, "total": 4, "unit": "rows"})
 stage("Prepare", "Succeeded", seconds=1)
 report = {form: folder + "/report." + form for form in ("json", "md", "html")}
 """

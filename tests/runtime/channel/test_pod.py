@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from kubedistill.contract import StageJob, StageResult
+from kubedistill.contract.summaries import TrainSummary
 from kubedistill.errors import EXIT_CLAIM_LOST, EXIT_FAILED, EXIT_SUCCESS, EXIT_UNTOLD
 from kubedistill_runtime import driver
 from kubedistill_runtime.__main__ import main
@@ -54,7 +55,7 @@ def run(job: StageJob, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyP
 
     def run(work: Work) -> int:
         def stage(_job: StageJob, _store: Store, progress: Progress, _engines: Any) -> Outcome:
-            return work(progress) or Outcome(summary={"steps": 3})
+            return work(progress) or Outcome(summary=TrainSummary(steps=3))
 
         monkeypatch.setattr(driver, "stage_function", lambda _name: stage)
         return main(["--job", str(path), "--job-sha256", hashlib.sha256(path.read_bytes()).hexdigest()])
@@ -113,7 +114,7 @@ def test_what_succeeds_is_told_by_the_driver_that_claimed_the_attempt(
 ) -> None:
     assert run(step) == EXIT_SUCCESS
     result = told(server)
-    assert (result.outcome, result.summary) == ("Succeeded", {"steps": 3})
+    assert (result.outcome, result.summary["steps"]) == ("Succeeded", 3)
     assert server.data["owner"] == f"{TOKEN}:{result.driver}"
     assert json.loads(server.data["progress.json"])["done"] == 1
     assert StageResult.model_validate_json(store.read(f"{FOLDER}/result.json")) == result

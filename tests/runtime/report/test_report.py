@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kubedistill.contract.artifacts import Curve, TrainPoint, ValidationPoint
 from kubedistill.report.models import Report
 from kubedistill_runtime.report import write_report
 from kubedistill_runtime.report.markdown import render_markdown
@@ -115,16 +116,16 @@ def test_markdown_of_unknowns_lists_the_reasons_and_makes_nothing_up() -> None:
     [([], []), ([0.0], []), ([1e-7, 3.0], [(1, 2.0)]), ([0.5, -1e-7], [(2, 0.5)]), ([2.0] * 300, [(300, 2.0)])],
 )
 def test_any_curve_can_be_drawn(train: list[float], validation: list[tuple[int, float]]) -> None:
-    curve = {
-        "train": [{"step": step, "loss": loss} for step, loss in enumerate(train, start=1)],
-        "validation": [{"step": step, "loss": loss} for step, loss in validation],
-        "bestStep": 1,
-    }
+    curve = Curve(
+        train=[TrainPoint(step=step, loss=loss) for step, loss in enumerate(train, start=1)],
+        validation=[ValidationPoint(step=step, loss=loss) for step, loss in validation],
+        best_step=1,
+    )
     assert plot_curve(curve).startswith("<svg")
 
 
 def test_plots_follow_the_colours_and_the_font_of_the_page() -> None:
-    svg = plot_curve(made.make_values()["training"]["curve"])
+    svg = plot_curve(made.make_report().training.curve)
     assert "fill: var(--ink)" in svg
     assert "fill: var(--dim)" in svg
     assert set(re.findall(r"font-family: ([^;\"]*)", svg)) == {"inherit"}

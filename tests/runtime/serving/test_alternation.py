@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 
 from kubedistill.errors import InvalidModel, Stopped
+from kubedistill.stored import read_stored
 from kubedistill_runtime.models import Model, find_model
 from kubedistill_runtime.serving.alternation import (
     LEAST_ROUNDS,
@@ -191,7 +192,7 @@ def test_the_ratio_is_that_of_the_speeds_whatever_is_asked(speeds: list[float], 
 
 def test_it_survives_json() -> None:
     found = ratio_of(1.3).alternate()
-    assert Alternation.from_values(json.loads(json.dumps(found.to_values()))) == found
+    assert read_stored(Alternation, found.to_values()) == found
 
 
 def test_who_is_asked_to_stop_stops_between_rounds() -> None:

@@ -1,8 +1,7 @@
 """Serving figures: what is timed, on what, and what is read of figures that another version stored."""
 
-import json
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -10,10 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kubedistill.contract.artifacts import ServingFigures
+from kubedistill.stored import read_stored
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.serving import hardware, session
 from kubedistill_runtime.serving.engine import Completion, Sampling, Serving
-from kubedistill_runtime.serving.figures import Machine, ServingFigures, Timing, measure, percentile95, quartiles
+from kubedistill_runtime.serving.figures import Machine, Timing, measure, percentile95, quartiles
 from kubedistill_runtime.serving.session import LocalEngines
 from kubedistill_runtime.serving.vllm_engine import VllmActor
 
@@ -143,14 +144,13 @@ def test_a_clock_that_jitters_makes_no_negative_time() -> None:
     ],
 )  # fmt: skip
 def test_figures_of_another_version_are_read(stored: dict[str, object], expected: dict[str, object]) -> None:
-    found = ServingFigures.from_values({**REQUIRED, **stored})
+    found = read_stored(ServingFigures, {**REQUIRED, **stored})
     assert {name: getattr(found, name) for name in (*REQUIRED, *expected)} == {**REQUIRED, **expected}
 
 
 def test_figures_survive_json() -> None:
     figures = measured(ClockedEngine(first=lambda prompt: 0.5, token=0.1, length=lambda prompt: 6), [[1]] * 3)
-    assert ServingFigures.from_values(json.loads(json.dumps(figures.to_values()))) == figures
-    assert asdict(figures).keys() == {one.name for one in fields(ServingFigures)}
+    assert read_stored(ServingFigures, figures.to_values()) == figures
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def rejected(runner: StageRunner) -> list[dict[str, Any]]:
 
 def test_all_good_answers_are_kept(runner: StageRunner) -> None:
     summary = runner.run("Prepare", "Generate", "Curate").summary
-    assert summary == {
+    assert summary.to_values() == {
         "asked": 40,
         "kept": 40,
         "rejected": {},
@@ -72,8 +72,8 @@ def test_a_bad_answer_is_rejected_and_kept_with_its_reason(reason: str, runner: 
     runner.job_folder.set("generation.maxTokens", 300)
     runner.says = lambda text: bad(text) if text.endswith(" 3") else "yes"
     summary = runner.run("Prepare", "Generate", "Curate").summary
-    assert summary["rejected"] == {reason: 1}
-    assert summary["keepRatio"] == 39 / 40
+    assert summary.rejected == {reason: 1}
+    assert summary.keep_ratio == 39 / 40
     (one,) = rejected(runner)
     assert (one["id"], one["sample"], one["reason"]) == ("train-000004", 0, reason)
     assert len(one["texts"]) == 1
@@ -81,7 +81,7 @@ def test_a_bad_answer_is_rejected_and_kept_with_its_reason(reason: str, runner: 
 
 def test_what_the_engine_died_of_is_unanswered(runner: StageRunner) -> None:
     runner.engines.engine.deadly = tuple(runner.chat.prompt_ids([Message("user", "train asks 3")]))
-    assert runner.run("Prepare", "Generate", "Curate").summary["rejected"] == {"Unanswered": 1}
+    assert runner.run("Prepare", "Generate", "Curate").summary.rejected == {"Unanswered": 1}
     assert rejected(runner)[0]["texts"] == []
 
 
@@ -99,7 +99,7 @@ def test_draws_of_one_record_stay_as_often_as_they_were_drawn(runner: StageRunne
 
     runner.engines.engine.reply = reply
     summary = runner.run("Prepare", "Generate", "Curate").summary
-    assert (summary["asked"], summary["kept"], summary["rejected"]) == (240, 240, {})
+    assert (summary.asked, summary.kept, summary.rejected) == (240, 240, {})
     kept = Counter(
         one.answer.turns[0].text for one in read_dataset(runner.job_folder.store, runner.job_folder.keys()["dataset"])
     )
@@ -115,8 +115,8 @@ def test_equal_records_are_kept_once_with_all_their_draws_and_count_once(runner:
     runner.job_folder.set("generation.samplesPerPrompt", 3)
     runner.job_folder.set("curation.minKeepRatio", 0.75)
     summary = runner.run("Prepare", "Generate", "Curate").summary
-    assert (summary["asked"], summary["kept"], summary["rejected"]) == (120, 90, {"Duplicate": 30})
-    assert summary["keepRatio"] == 0.75
+    assert (summary.asked, summary.kept, summary.rejected) == (120, 90, {"Duplicate": 30})
+    assert summary.keep_ratio == 0.75
     assert {one["id"] for one in rejected(runner)} == {f"train-{number:06d}" for number in range(31, 41)}
 
 
@@ -126,7 +126,7 @@ def test_too_few_kept_prompts_end_the_job_with_the_reasons(least: float, *, fail
     runner.says = lambda text: "maybe" if int(text.rpartition(" ")[2]) < 10 else "yes"
     runner.run("Prepare", "Generate")
     if not fails:
-        assert runner.run("Curate").summary["keepRatio"] == 0.75
+        assert runner.run("Curate").summary.keep_ratio == 0.75
         return
     with pytest.raises(
         LowYield, match=r"75.0% of the prompts keep an answer, below minKeepRatio 76.0% \(10 WrongF"
@@ -167,7 +167,7 @@ def test_a_validation_answer_without_text_is_not_validated_on(runner: StageRunne
         return [] if silent else usual(prompt, seed)
 
     runner.engines.engine.reply = reply
-    assert runner.run("Prepare", "Generate", "Curate").summary["validation"]["samples"] == 7
+    assert runner.run("Prepare", "Generate", "Curate").summary.validation.samples == 7
 
 
 def test_given_answers_pass_the_same_filters(runner: StageRunner) -> None:
@@ -175,7 +175,7 @@ def test_given_answers_pass_the_same_filters(runner: StageRunner) -> None:
     runner.run("Prepare", "Generate")
     train = tuple(runner.chat.prompt_ids([Message("user", "train asks 3")]))
     assert train not in runner.engines.engine.asked
-    assert runner.run("Curate").summary == {
+    assert runner.run("Curate").summary.to_values() == {
         "asked": 40,
         "kept": 40,
         "rejected": {},
@@ -215,7 +215,7 @@ def test_samples_that_are_too_long_are_counted(runner: StageRunner) -> None:
     write_records(runner.job_folder.root / "data" / "train.jsonl", prompts)
     runner.job_folder.set("training.maxLength", min(tokens(runner, prompt) for prompt in prompts[1::2]))
     summary = runner.run("Prepare", "Generate", "Curate").summary
-    assert (summary["kept"], summary["samples"], summary["overlong"]) == (40, 20, 20)
+    assert (summary.kept, summary.samples, summary.overlong) == (40, 20, 20)
 
 
 def test_where_no_sample_is_short_enough_the_job_ends(runner: StageRunner) -> None:
@@ -246,7 +246,7 @@ def test_another_max_length_makes_samples_anew_and_leaves_the_dataset(runner: St
     runner.run("Prepare", "Generate", "Curate")
     before = {path.name: path.stat().st_mtime_ns for path in runner.artifact("dataset").iterdir()}
     runner.job_folder.set("training.maxLength", 32)
-    assert runner.run("Curate").summary["samples"] == 40
+    assert runner.run("Curate").summary.samples == 40
     assert {path.name: path.stat().st_mtime_ns for path in runner.artifact("dataset").iterdir()} == before
 
 
@@ -325,10 +325,10 @@ def test_without_validation_samples_the_best_loss_is_null_and_never_infinite(
     empty(runner)
     runner.job_folder.set("training.epochs", 1)
     summary = runner.run("Prepare", "Generate", "Curate").summary
-    assert summary["validation"]["samples"] == 0
+    assert summary.validation.samples == 0
     trained = runner.run("Train").summary
-    assert trained["validationLoss"] is None
-    assert trained["bestStep"] == trained["steps"] == 3
+    assert trained.validation_loss is None
+    assert trained.best_step == trained.steps == 3
     texts = [path.read_text() for path in runner.job_folder.store.root.glob("artifacts/*/*/*.json")]
     assert not any(word in text for text in texts for word in ("Infinity", "NaN"))
     curve = json.loads((runner.artifact("student") / "trained" / "curve.json").read_text())
@@ -353,9 +353,9 @@ def test_a_student_with_another_template_learns_its_own_rendering_with_the_teach
 ) -> None:
     other_template(runner, tmp_path)
     prepared = runner.run("Prepare").summary
-    assert prepared["objective"] == "CachedLogits"
-    assert "another chat template" in prepared["objectiveReason"]
-    assert runner.run("Generate", "Curate").summary["withoutLogprobs"] == 0
+    assert prepared.objective == "CachedLogits"
+    assert "another chat template" in prepared.objective_reason
+    assert runner.run("Generate", "Curate").summary.without_logprobs == 0
     folder = folder_of("samples", runner.job_folder.keys()["samples"])
     sample = open_samples(runner.job_folder.store, folder, "train")[0]
     decode = runner.chat.tokenizer.decode

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from kubedistill.contract import Pools, Prices
+from kubedistill.contract.artifacts import StudentFigures
 from kubedistill_runtime.checks.splits import sample
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.records import read_rows
@@ -29,8 +30,9 @@ def with_student(runner: StageRunner) -> StageRunner:
     config = json.loads((folder / "model" / "config.json").read_text())
     (folder / "model" / "config.json").write_text(json.dumps({**config, "transformers_version": "0"}))
     (folder / "curve.json").write_text(json.dumps({"train": [], "validation": [], "bestStep": 1}))
-    summary = {"steps": 1, "bestStep": 1, "validationLoss": 1.0, "objective": "CachedLogits", "samples": 40}
-    publish(runner.job_folder.store, "student", key, {**summary, "overlong": 0, "withoutLogprobs": 0, "workers": 1})
+    trained = {"steps": 1, "best_step": 1, "validation_loss": 1.0, "objective": "CachedLogits", "samples": 40}
+    figures = StudentFigures(**trained, overlong=0, without_logprobs=0, workers=1)
+    publish(runner.job_folder.store, "student", key, figures)
     runner.engines.opened = 0
     return runner
 

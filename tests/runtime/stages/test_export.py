@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from kubedistill.contract.artifacts import ExportFigures
 from kubedistill_runtime.export.targets import MARK
-from kubedistill_runtime.storage.artifacts import folder_of, read_manifest
+from kubedistill_runtime.storage.artifacts import folder_of, read_figures
 from support.job_folder import QUICKSTART
 from support.stage_runner import StageRunner
 
@@ -25,25 +26,25 @@ def files(folder: Path) -> dict[str, bytes]:
 
 
 def test_without_a_uri_it_stays_in_the_store(trained: StageRunner) -> None:
-    (export,) = trained.run("Export").summary["exports"]
-    assert not Path(export["path"]).is_absolute(), "a store may be moved"
-    folder = trained.job_folder.store.path(export["path"])
+    (export,) = trained.run("Export").summary.exports
+    assert not Path(export.path).is_absolute(), "a store may be moved"
+    folder = trained.job_folder.store.path(export.path)
     assert files(folder).keys() == {*files(QUICKSTART / "student"), MARK}
 
 
 def test_each_place_gets_its_copy_and_says_whose_it_is(trained: StageRunner, tmp_path: Path) -> None:
     elsewhere = tmp_path / "else where"
     trained.job_folder.set("export", [{"uri": "out/student"}, {"uri": elsewhere.as_uri()}])
-    exports = trained.run("Export").summary["exports"]
+    exports = trained.run("Export").summary.exports
     places = [trained.job_folder.root / "out" / "student", elsewhere]
-    assert exports == [{"format": "Safetensors", "path": str(place)} for place in places]
+    assert [(one.format, one.path) for one in exports] == [("Safetensors", str(place)) for place in places]
     for place in places:
         found = files(place)
         name = trained.job_folder.stage_job().job.full_name
         assert json.loads(found.pop(MARK)) == {"key": trained.job_folder.keys()["export"], "job": name}
         assert found == files(QUICKSTART / "student")
     key = trained.job_folder.keys()["export"]
-    assert read_manifest(trained.job_folder.store, "export", key)["exports"] == exports
+    assert read_figures(trained.job_folder.store, "export", key, ExportFigures).exports == exports
     assert [said.done for said in trained.said] == [0, 1]
 
 
@@ -53,8 +54,8 @@ def test_garbage_of_0_1_in_a_published_model_is_not_exported(layout: str, runner
     model = runner.artifact("student") / layout
     shutil.copytree(QUICKSTART / "student", model)
     (model / f".tmp-471-{'d84a' * 8}").write_bytes(b"half")
-    (export,) = runner.run("Export").summary["exports"]
-    assert files(runner.job_folder.store.path(export["path"])).keys() == {*files(QUICKSTART / "student"), MARK}
+    (export,) = runner.run("Export").summary.exports
+    assert files(runner.job_folder.store.path(export.path)).keys() == {*files(QUICKSTART / "student"), MARK}
 
 
 def test_killed_between_two_places_it_goes_on_with_the_second(trained: StageRunner) -> None:

@@ -2,10 +2,11 @@
 
 import pytest
 
+from kubedistill.contract.artifacts import AnswersFigures, JudgeFigures
 from kubedistill.errors import InvalidInput, LowYield
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.stages.generate import run
-from kubedistill_runtime.storage.artifacts import read_manifest
+from kubedistill_runtime.storage.artifacts import read_figures
 from kubedistill_runtime.teachers.answer_sets import read_answer_set
 from support.job_folder import write_records
 from support.stage_runner import StageRunner
@@ -14,43 +15,40 @@ from support.stage_runner import StageRunner
 def test_answers_and_judge_are_left_with_the_teachers_figures(runner: StageRunner) -> None:
     outcome = runner.run("Prepare", "Generate")
     reply = len([*runner.chat.tokenizer.encode("yes"), runner.chat.end_id])
-    assert {name: outcome.summary[name] for name in ("answers", "generated", "reused", "teacherTokens")} == {
-        "answers": 56,
-        "generated": 56,
-        "reused": 0,
-        "teacherTokens": 56 * reply,
-    }
+    said = outcome.summary
+    assert (said.answers, said.generated, said.reused, said.teacher_tokens) == (56, 56, 0, 56 * reply)
     store, keys = runner.job_folder.store, runner.job_folder.keys()
     for name, split, count in (("answers", "train", 40), ("judge", "validation", 8), ("judge", "test", 8)):
         answered = list(read_answer_set(store, name, keys[name], split))
         assert len(answered) == count
         assert answered[0].record.id == f"{split}-000001"
         assert {one.answer.turns[0].text for one in answered} == {"yes"}
-    assert read_manifest(store, "judge", keys["judge"])["serving"]["peak_memory_bytes"] == 2**20
+    assert read_figures(store, "judge", keys["judge"], JudgeFigures).serving.peak_memory_bytes == 2**20
 
 
 def test_made_again_nothing_is_asked_and_the_same_is_left(runner: StageRunner) -> None:
     runner.run("Prepare", "Generate")
     store, key = runner.job_folder.store, runner.job_folder.keys()["answers"]
-    before = read_manifest(store, "answers", key)
+    before = read_figures(store, "answers", key, AnswersFigures)
     summary = runner.run("Generate").summary
-    assert (summary["generated"], summary["reused"], summary["teacherTokens"]) == (0, 56, 0)
+    assert (summary.generated, summary.reused, summary.teacher_tokens) == (0, 56, 0)
     assert runner.engines.opened == 1
-    assert read_manifest(store, "answers", key) == before
+    assert read_figures(store, "answers", key, AnswersFigures) == before
 
 
 def test_a_sampled_train_split_leaves_validation_and_test_greedy(runner: StageRunner) -> None:
     runner.job_folder.set("generation.temperature", 1.0)
     runner.job_folder.set("generation.samplesPerPrompt", 2)
-    assert runner.run("Prepare", "Generate").summary["answers"] == 80 + 16
+    assert runner.run("Prepare", "Generate").summary.answers == 80 + 16
     runner.job_folder.set("generation.seed", 1)
-    assert runner.run("Generate").summary["generated"] == 80
+    assert runner.run("Generate").summary.generated == 80
 
 
 def test_given_answers_leave_train_unasked(runner: StageRunner) -> None:
     runner.job_folder.set("data.train.answers", "Given")
-    assert runner.run("Prepare", "Generate").summary["answers"] == 16
-    assert read_manifest(runner.job_folder.store, "answers", runner.job_folder.keys()["answers"])["splits"] == {}
+    assert runner.run("Prepare", "Generate").summary.answers == 16
+    store, key = runner.job_folder.store, runner.job_folder.keys()["answers"]
+    assert read_figures(store, "answers", key, AnswersFigures).splits == {}
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])

@@ -77,7 +77,7 @@ def test_a_task(job_folder: JobFolder, runner: StageRunner, widened: Widen, monk
     runner.says = lambda text: "YES" if text.endswith(("1", "2")) else "no"
     job_folder.set("curation.minKeepRatio", 0.0)
     curated = runner.run("Prepare", "Generate", "Curate").summary
-    assert (curated["kept"], curated["rejected"]) == (8, {"WrongFormat": 32})
+    assert (curated.kept, curated.rejected) == (8, {"WrongFormat": 32})
     assert job_folder.resolve().sampling.temperature == 0, "its answers are short"
 
 
@@ -145,7 +145,7 @@ def test_a_filter(job_folder: JobFolder, runner: StageRunner, monkeypatch: pytes
     monkeypatch.setitem(FILTERS, "Prime", lambda task: lambda answered: answered.answer.turns[0].text == task.labels[0])
     runner.says = lambda text: "yes" if text.endswith("7") else "no"
     curated = runner.run("Prepare", "Generate", "Curate").summary
-    assert (curated["kept"], curated["rejected"]) == (36, {"Prime": 4})
+    assert (curated.kept, curated.rejected) == (36, {"Prime": 4})
 
 
 def test_an_export_format(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from kubedistill.contract.artifacts import ExportFigures
 from kubedistill.errors import InvalidManifest, InvalidModel, LowYield
 from kubedistill_runtime.export.targets import fill, places
 from kubedistill_runtime.records import Split, read_rows
@@ -22,7 +23,7 @@ def rows_of(runner: StageRunner, split: Split) -> list[str]:
 def test_rows_are_left_with_the_figures_of_the_funnel(runner: StageRunner) -> None:
     outcome = runner.run("Prepare")
     assert outcome.keys == runner.job_folder.keys()
-    assert outcome.summary == {
+    assert outcome.summary.to_values() == {
         "read": {"train": 40, "validation": 8, "test": 8},
         "dropped": {},
         "judged": 8,
@@ -32,6 +33,7 @@ def test_rows_are_left_with_the_figures_of_the_funnel(runner: StageRunner) -> No
         "objective": "CachedLogits",
         "objectiveReason": "teacher and student share a tokenizer",
         "topLogprobs": 32,
+        "report": None,
     }
     assert runner.engines.warmed == 1
     assert runner.engines.opened == 0
@@ -49,7 +51,7 @@ def test_a_split_without_a_file_is_held_out_of_train(runner: StageRunner) -> Non
     prompts = [f"train asks {number}" for number in range(100)]
     write_records(runner.job_folder.root / "data" / "train.jsonl", prompts)
     summary = runner.run("Prepare").summary
-    assert (summary["counts"], summary["heldOut"]) == ({"train": 90, "validation": 8, "test": 10}, ["test"])
+    assert (summary.counts, summary.held_out) == ({"train": 90, "validation": 8, "test": 10}, ["test"])
     assert not set(rows_of(runner, "train")) & set(rows_of(runner, "test"))
 
 
@@ -128,7 +130,7 @@ def test_more_tokens_than_a_model_was_made_for_are_refused(
 
 def test_a_job_that_names_no_length_fits_its_models(runner: StageRunner) -> None:
     runner.job_folder.drop("teachers.0.model.maxModelLen")
-    assert runner.run("Prepare", "Generate", "Curate").summary["kept"] == 40
+    assert runner.run("Prepare", "Generate", "Curate").summary.kept == 40
     assert teacher_serving(runner.job_folder.stage_job(), runner.job_folder.resolve()).max_model_len == 512
 
 
@@ -175,8 +177,8 @@ def test_a_lower_least_share_lets_through_what_was_refused(runner: StageRunner) 
         runner.run("Prepare", "Generate")
     for field in ("generation.minSuccessRatio", "curation.minKeepRatio"):
         runner.job_folder.set(field, 0.5)
-    assert runner.run("Prepare", "Generate", "Curate").summary["keepRatio"] == 0.5
-    assert runner.run("Generate").summary["generated"] == 0
+    assert runner.run("Prepare", "Generate", "Curate").summary.keep_ratio == 0.5
+    assert runner.run("Generate").summary.generated == 0
 
 
 def test_a_refusal_leaves_no_artifact(runner: StageRunner) -> None:
@@ -194,7 +196,7 @@ def exported(runner: StageRunner, *, uri: str | None, by: str | None = None) -> 
     job = runner.job_folder.stage_job()
     (place,) = places(job.spec.export, data_root=runner.job_folder.root, store=store, key=key)
     fill(place, key=by or key, job=job.job.full_name, write=lambda folder: (folder / "weights").touch())
-    publish(store, "export", key, {"exports": []})
+    publish(store, "export", key, ExportFigures(exports=[]))
     return place
 
 

@@ -43,15 +43,15 @@ def test_a_shared_instruction_is_no_leak(runner: StageRunner) -> None:
     runner.job_folder.drop("teachers.0.model.maxModelLen")
     write(runner, "train", asks(numbered(40, before=INTRO)))
     write(runner, "test", asks(numbered(8, before=INTRO, word="tests")))
-    assert runner.run("Prepare").summary["dropped"] == {}
+    assert runner.run("Prepare").summary.dropped == {}
 
 
 def test_a_training_prompt_that_is_a_test_prompt_is_left_out_before_the_teacher_is_asked(runner: StageRunner) -> None:
     write(runner, "train", asks([*numbered(39), "SOMEBODY tests number 2"]))
     write(runner, "test", asks(numbered(8, word="tests")))
     summary = runner.run("Prepare").summary
-    assert (summary["dropped"], summary["counts"]["train"]) == ({"Leaked": {"train": 1}}, 39)
-    (note,) = summary["notes"]
+    assert (summary.dropped, summary.counts["train"]) == ({"Leaked": {"train": 1}}, 39)
+    (note,) = summary.notes
     assert "'train-000040'" in note
     assert "'test-000003'" in note
 
@@ -69,8 +69,8 @@ def test_validation_prompts_that_are_test_prompts_choose_no_checkpoint(runner: S
     write(runner, "test", asks(tested))
     write(runner, "validation", asks([*numbered(8, word="validates"), *tested[:3]]))
     summary = runner.run("Prepare").summary
-    assert (summary["dropped"], summary["counts"]["validation"]) == ({"Leaked": {"validation": 3}}, 8)
-    (note,) = summary["notes"]
+    assert (summary.dropped, summary.counts["validation"]) == ({"Leaked": {"validation": 3}}, 8)
+    (note,) = summary.notes
     assert note.startswith("3 of 11 validation prompts share words with test prompts and are left out: ")
     assert "'somebody tests number 0' is in 'validation-000009' and in 'test-000001'" in note
 
@@ -87,8 +87,8 @@ def test_training_prompts_that_are_validation_prompts_are_left_out(runner: Stage
     write(runner, "validation", asks(validated))
     write(runner, "train", asks([*numbered(40), "Somebody, VALIDATES number 3?", *validated[:1]]))
     summary = runner.run("Prepare").summary
-    assert (summary["dropped"], summary["counts"]["train"]) == ({"Leaked": {"train": 2}}, 40)
-    (note,) = summary["notes"]
+    assert (summary.dropped, summary.counts["train"]) == ({"Leaked": {"train": 2}}, 40)
+    (note,) = summary.notes
     assert note.startswith("2 of 42 training prompts are validation prompts too and are left out: ")
     assert "'validation-000004'" in note
 
@@ -106,7 +106,7 @@ def test_prompts_that_leak_both_are_counted_once_each(runner: StageRunner) -> No
         write(runner, split, asks(prompts))
     write(runner, "train", asks([*numbered(40), tested[0], tested[1], validated[0]]))
     summary = runner.run("Prepare").summary
-    assert (summary["dropped"], len(summary["notes"])) == ({"Leaked": {"validation": 1, "train": 3}}, 3)
+    assert (summary.dropped, len(summary.notes)) == ({"Leaked": {"validation": 1, "train": 3}}, 3)
 
 
 def test_a_passage_that_training_prompts_share_leaks_no_validation_prompt(runner: StageRunner) -> None:
@@ -115,13 +115,13 @@ def test_a_passage_that_training_prompts_share_leaks_no_validation_prompt(runner
     for split, count in (("train", 40), ("validation", 1), ("test", 1)):
         more = [] if split == "train" else numbered(8, word=split)
         write(runner, split, asks([*numbered(count, before=INTRO, word=f"once {split}"), *more]))
-    assert runner.run("Prepare").summary["dropped"] == {}
+    assert runner.run("Prepare").summary.dropped == {}
 
 
 def test_a_system_prompt_of_the_job_is_no_leak_and_one_of_the_record_tells_records_apart(runner: StageRunner) -> None:
     runner.job_folder.drop("teachers.0.model.maxModelLen")
     runner.job_folder.set("task.systemPrompt", INTRO)
-    assert runner.run("Prepare").summary["dropped"] == {}
+    assert runner.run("Prepare").summary.dropped == {}
     runner.job_folder.drop("task.systemPrompt")
     for split, count in (("train", 40), ("validation", 8), ("test", 8)):
         write(
@@ -138,7 +138,7 @@ def test_a_system_prompt_of_the_job_is_no_leak_and_one_of_the_record_tells_recor
                 for place in range(count)
             ],
         )
-    assert runner.run("Prepare").summary["dropped"] == {}
+    assert runner.run("Prepare").summary.dropped == {}
 
 
 @pytest.mark.parametrize("turns", [1, 5])
@@ -182,7 +182,7 @@ def test_references_count_among_the_test_records_that_are_judged(runner: StageRu
         one.update({} if one["id"] in judged else {"reference": "yes"})
     write(runner, "test", records)
     runner.job_folder.set("evaluation.gate.minAccuracy", 0.1)
-    assert runner.run("Prepare").summary["judged"] == 80
+    assert runner.run("Prepare").summary.judged == 80
     runner.job_folder.set("evaluation.sampleLimit", 20)
     with pytest.raises(InvalidManifest, match=r"^spec.evaluation.gate.minAccuracy: 0 test records that are judged"):
         runner.run("Prepare")
@@ -197,9 +197,9 @@ def test_the_share_with_references_is_that_of_the_sample(runner: StageRunner) ->
     runner.job_folder.set("evaluation.sampleLimit", 40)
     summary = runner.run("Prepare").summary
     expected = sum(bool(record.references) for record in sample(rows(runner, "test"), limit=40))
-    assert (whole["judged"], summary["judged"]) == (60, expected)
+    assert (whole.judged, summary.judged) == (60, expected)
     assert 10 < expected < 30
-    assert f"{expected} of 40 test records that are judged have a reference" in summary["notes"][0]
+    assert f"{expected} of 40 test records that are judged have a reference" in summary.notes[0]
 
 
 @pytest.mark.parametrize("warm", [False, True])
@@ -209,7 +209,7 @@ def test_a_sample_limit_below_what_can_be_judged_is_refused(limit: int, *, warm:
         runner.run("Prepare")
     runner.job_folder.set("evaluation.sampleLimit", limit)
     if limit == 8:
-        assert runner.run("Prepare").summary["judged"] == 8
+        assert runner.run("Prepare").summary.judged == 8
         return
     with pytest.raises(InvalidManifest, match=r"^spec.evaluation.sampleLimit: "):
         runner.run("Prepare")
@@ -221,20 +221,20 @@ def test_a_prompt_that_stands_twice_is_judged_once(split: Split, runner: StageRu
     prompts = numbered(8, word=split)
     write(runner, split, asks([*prompts, *prompts[:3]]))
     summary = runner.run("Prepare").summary
-    assert (summary["dropped"], summary["counts"][split]) == ({"Duplicate": {split: 3}}, 8)
+    assert (summary.dropped, summary.counts[split]) == ({"Duplicate": {split: 3}}, 8)
 
 
 def test_some_references_are_enough_to_judge_those_by_and_the_share_is_said(runner: StageRunner) -> None:
     write(runner, "test", [*asks(numbered(9, word="tests")), *asks(["one without"], reference=None)])
     runner.job_folder.set("evaluation.gate.minAccuracy", 0.1)
     summary = runner.run("Prepare").summary
-    assert (summary["judged"], summary["counts"]["test"]) == (9, 10)
-    assert summary["notes"] == ["9 of 10 test records that are judged have a reference; accuracy is that of those"]
+    assert (summary.judged, summary.counts["test"]) == (9, 10)
+    assert summary.notes == ["9 of 10 test records that are judged have a reference; accuracy is that of those"]
 
 
 def test_a_gold_column_of_another_name_is_named_once_with_a_guess(runner: StageRunner) -> None:
     write(runner, "test", [{"prompt": prompt, "label": "yes"} for prompt in numbered(8, word="tests")])
-    (note,) = runner.run("Prepare").summary["notes"]
+    (note,) = runner.run("Prepare").summary.notes
     assert note.startswith("test: ")
     assert "'label'" in note
     assert "'reference'" in note
@@ -359,7 +359,7 @@ def test_conversations_go_with_templates_that_insist_on_alternating_roles(
     conversation(runner)
     use(runner, tmp_path, **{role: name})
     runner.job_folder.drop("teachers.0.model.maxModelLen")
-    assert runner.run("Prepare").summary["counts"]["test"] == 8
+    assert runner.run("Prepare").summary.counts["test"] == 8
 
 
 SILENT: dict[str, Callable[[str], str]] = {
@@ -384,7 +384,7 @@ def test_a_template_that_leaves_text_out_is_refused(name: str, runner: StageRunn
 
 def test_text_that_looks_like_a_special_token_is_counted(runner: StageRunner) -> None:
     write(runner, "train", asks([*numbered(39), "say <end> and <assistant> to me"]))
-    (note,) = runner.run("Prepare").summary["notes"]
+    (note,) = runner.run("Prepare").summary.notes
     assert note.startswith("1 records hold the text of a special token")
 
 
@@ -392,7 +392,7 @@ def test_prompts_that_are_too_long_for_the_student_are_said_by_name(runner: Stag
     use(runner, tmp_path, student="qwen-2.5", max_position_embeddings=64)
     runner.job_folder.drop("teachers.0.model.maxModelLen")
     write(runner, "test", asks([*numbered(8, word="tests"), "word " * 50]))
-    (note,) = runner.run("Prepare").summary["notes"]
+    (note,) = runner.run("Prepare").summary.notes
     assert note.startswith("1 of 9 test prompts have 64 tokens or more")
 
 
@@ -418,9 +418,9 @@ def test_a_teacher_that_is_opened_beyond_its_original_context_is_said_by_name(
     values = {"max_position_embeddings": 131_072, "original_max_position_embeddings": 4096, "rope_scaling": rope}
     path.write_text(json.dumps(json.loads(path.read_text()) | values))
     runner.job_folder.set("teachers.0.model.maxModelLen", 4096)
-    assert runner.run("Prepare").summary["notes"] == []
+    assert runner.run("Prepare").summary.notes == []
     runner.job_folder.set("teachers.0.model.maxModelLen", 8192)
-    (note,) = runner.run("Prepare").summary["notes"]
+    (note,) = runner.run("Prepare").summary.notes
     assert "4096" in note
     assert "8192" in note
 

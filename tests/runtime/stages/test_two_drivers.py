@@ -15,12 +15,13 @@ import pytest
 
 from kubedistill.chain import CHAIN, STAGES, ArtifactName, StageName
 from kubedistill.contract import JobRef, StageResult
+from kubedistill.contract.artifacts import Manifest
 from kubedistill.errors import LowYield
 from kubedistill_runtime.channel import FileChannel
 from kubedistill_runtime.chat import ChatFormat
 from kubedistill_runtime.driver import run_stage
 from kubedistill_runtime.stages import train
-from kubedistill_runtime.storage.artifacts import find, folder_of, read_manifest
+from kubedistill_runtime.storage.artifacts import find, folder_of, read_figures
 from kubedistill_runtime.storage.store import Store
 from support.job_folder import QUICKSTART, JobFolder, make_job_folder
 from support.stage_runner import StageRunner
@@ -152,7 +153,7 @@ def test_a15_what_vanishes_in_part_is_found_by_the_stage_that_reads_it_and_made_
     """The manifest stays, and one file that it lists is gone."""
     runner = at(stage)
     store, key = runner.job_folder.store, runner.job_folder.keys()[name]
-    store.delete(next(file for file in read_manifest(store, name, key)["files"] if file.endswith(PARTS[name])))
+    store.delete(next(file for file in read_figures(store, name, key, Manifest).files if file.endswith(PARTS[name])))
     assert drive(runner, stage, job="first").reason == "ArtifactMissing"
     prepared = drive(runner, "Prepare", job="first").artifacts
     for maker in CHAIN[1:]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from kubedistill.contract.artifacts import AnswersFigures, DatasetFigures, Figures
 from kubedistill.errors import ArtifactMissing
 from kubedistill_runtime.storage.artifacts import (
     check_needs,
@@ -27,11 +28,18 @@ def store(tmp_path: Path) -> Store:
     return Store(tmp_path / "store")
 
 
-def make(store: Store, *, kept: int = 1) -> dict[str, object]:
+ANSWERS = AnswersFigures(rows_key="r", splits={})
+
+
+def dataset(kept: int) -> DatasetFigures:
+    return DatasetFigures(asked=9, kept=kept, rejected={}, keep_ratio=1.0)
+
+
+def make(store: Store, *, kept: int = 1) -> DatasetFigures:
     """Publish a dataset of one part."""
     with draft_artifact(store, "dataset", "k") as draft:
         store.put(f"{draft}/part", b"x" * kept)
-        return publish(store, "dataset", "k", {"kept": kept}, draft=draft)
+        return publish(store, "dataset", "k", dataset(kept), draft=draft)
 
 
 def names_in(store: Store) -> set[str]:
@@ -53,21 +61,21 @@ def test_what_is_not_whole_is_not_complete_and_is_made_anew(store: Store, harm: 
     assert find(store, "dataset", "k").complete
     harm(store)
     assert not find(store, "dataset", "k").complete
-    assert make(store, kept=2) == {"kept": 2}
+    assert make(store, kept=2) == dataset(2)
     assert find(store, "dataset", "k").complete
     assert names_in(store) == {f"{FOLDER}/part", f"{FOLDER}/manifest.json"}
 
 
 def test_an_artifact_needs_the_files_elsewhere_that_it_names(store: Store) -> None:
     store.put(SHARD, b"answers")
-    publish(store, "answers", "k", {"rowsKey": "r"}, files=[SHARD])
+    publish(store, "answers", "k", ANSWERS, files=[SHARD])
     store.put(SHARD, b"damaged")
     assert find(store, "answers", "k").complete, "to make it again would not mend the shard"
     store.delete(SHARD)
     assert not find(store, "answers", "k").complete
     remove_broken(store, "answers", "k")
     store.put(SHARD, b"other answers")
-    assert publish(store, "answers", "k", {"rowsKey": "r"}, files=[SHARD]) == {"rowsKey": "r"}
+    assert publish(store, "answers", "k", ANSWERS, files=[SHARD]) == ANSWERS
     assert find(store, "answers", "k").complete
 
 
@@ -76,9 +84,9 @@ def test_the_first_of_two_stays_and_the_second_hears_of_it(store: Store) -> None
         store.put(f"{late}/part", b"late")
         make(store)
         before = {name: store.path(name).stat().st_ino for name in names_in(store) if "/.tmp-" not in name}
-        assert publish(store, "dataset", "k", {"kept": 9}, draft=late) == {"kept": 1}
+        assert publish(store, "dataset", "k", dataset(9), draft=late) == dataset(1)
     assert {name: store.path(name).stat().st_ino for name in names_in(store)} == before
-    assert publish(store, "dataset", "k", {"kept": 9}) == {"kept": 1}
+    assert publish(store, "dataset", "k", dataset(9)) == dataset(1)
 
 
 def test_files_without_a_manifest_give_way(store: Store) -> None:
@@ -90,9 +98,11 @@ def test_files_without_a_manifest_give_way(store: Store) -> None:
 
 
 def test_a_manifest_of_version_0_1_lists_no_files(store: Store) -> None:
-    store.put(f"{FOLDER}/manifest.json", b'{"key":"k","kept":3,"name":"dataset"}')
+    store.put(
+        f"{FOLDER}/manifest.json", b'{"asked":9,"keepRatio":1.0,"kept":3,"key":"k","name":"dataset","rejected":{}}'
+    )
     assert find(store, "dataset", "k").complete
-    assert read_figures(store, "dataset", "k") == {"kept": 3}
+    assert read_figures(store, "dataset", "k", DatasetFigures) == dataset(3)
 
 
 def test_a_stage_asks_for_what_it_reads_and_nothing_else(store: Store) -> None:
@@ -101,5 +111,5 @@ def test_a_stage_asks_for_what_it_reads_and_nothing_else(store: Store) -> None:
         with pytest.raises(ArtifactMissing) as missing:
             check_needs(job, store=store)
         assert missing.value.at == str(store.path(folder_of(name, "k")))  # type: ignore[arg-type]
-        publish(store, name, "k", {})  # type: ignore[arg-type]
+        publish(store, name, "k", Figures())  # type: ignore[arg-type]
     check_needs(job, store=store)

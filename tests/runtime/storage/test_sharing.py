@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from kubedistill.contract.artifacts import Figures
 from kubedistill.errors import StorageNotWritable
 from kubedistill_runtime.checks.storage import check_store
 from kubedistill_runtime.export.targets import fill
@@ -45,7 +46,7 @@ def work(root: Path, *, step: int) -> None:
         root / "out", key=str(step), job="team/a", write=lambda folder: (folder / "weights").write_bytes(b"w") and None
     )
     if step == 2:
-        publish(store, "student", "k", {})
+        publish(store, "student", "k", Figures())
         end_line(store, folder)
 
 

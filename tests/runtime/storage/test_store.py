@@ -1,5 +1,6 @@
 """The store: names hold whole bytes or none, whoever writes and whoever is killed."""
 
+import json
 import os
 import signal
 import subprocess
@@ -13,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kubedistill.contract.artifacts import AnswersFigures
 from kubedistill.errors import InvalidManifest, StorageUnavailable
-from kubedistill_runtime.storage.artifacts import find, publish, read_manifest
+from kubedistill_runtime.storage.artifacts import find, publish
 from kubedistill_runtime.storage.store import Store, open_store
 
 
@@ -107,11 +109,12 @@ def test_any_bytes_come_back(tmp_path_factory: pytest.TempPathFactory, data: byt
 
 
 def test_artifact_is_complete_once_its_manifest_exists(store: Store) -> None:
-    store.put("artifacts/rows/k/train.jsonl", b"{}")
-    assert not find(store, "rows", "k").complete
-    publish(store, "rows", "k", {"count": 1})
-    assert find(store, "rows", "k").complete
-    assert read_manifest(store, "rows", "k") == {"name": "rows", "key": "k", "files": {}, "count": 1}
+    store.put("artifacts/answers/k/train.jsonl", b"{}")
+    assert not find(store, "answers", "k").complete
+    publish(store, "answers", "k", AnswersFigures(rows_key="r", splits={}))
+    assert find(store, "answers", "k").complete
+    manifest = json.loads(store.read("artifacts/answers/k/manifest.json"))
+    assert manifest == {"name": "answers", "key": "k", "files": {}, "rowsKey": "r", "splits": {}}
 
 
 def test_sizes_are_those_of_what_is_there_while_others_remove_it(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:

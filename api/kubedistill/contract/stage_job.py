@@ -1,41 +1,20 @@
-"""The stage contract: what a driver is told, what it says meanwhile, and what it says last.
-
-The operator and the runtime share these models and nothing else. A StageJob is at most 256 KiB, the others 16 KiB;
-whatever is larger goes to storage. Either side may be the older one: a reader ignores fields that it does not know, and
-what it must not ignore (a new stage, artifact, state or outcome) raises CONTRACT.
-"""
+"""What a driver is told: one attempt at one stage of a run."""
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Self, get_args
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from kubedistill.chain import ArtifactName, StageName
+from kubedistill.contract.models import ContractModel
 from kubedistill.manifest.problems import field_path, find_problem
 from kubedistill.stored import read_stored
 from kubedistill.v1alpha1 import Spec
 
-CONTRACT = 1
-ACCEPTED_CONTRACTS = range(max(1, CONTRACT - 1), CONTRACT + 1)
-"""Versions that the operator understands: a run, and so its driver, may be older than it."""
 STAGE_JOB_BYTES = 256 * 1024
-MESSAGE_BYTES = 16 * 1024
 CHANNEL_VARIABLE = "KUBEDISTILL_CHANNEL"
 """Environment variable that names the ConfigMap that a driver in a cluster writes; absent on one machine."""
-
-
-class ContractModel(BaseModel):
-    """A message between operator and driver; fields of a newer contract are ignored."""
-
-    model_config = ConfigDict(alias_generator=to_camel, validate_by_name=True, extra="ignore", frozen=True)
-
-    contract: int = CONTRACT
-
-    def to_json(self) -> str:
-        """Encode without absent fields."""
-        return self.model_dump_json(by_alias=True, exclude_none=True)
 
 
 class JobRef(BaseModel):
@@ -95,7 +74,7 @@ class StageJob(ContractModel):
     stage: StageName
     attempt: Annotated[int, Field(ge=1)]
     token: str
-    frozen_spec: Annotated[dict[str, Any], Field(alias="spec")]
+    frozen_spec: Annotated[dict[str, JsonValue], Field(alias="spec")]
     """The spec as JSON values, as it was frozen: no defaults, since they are those of the runtime that reads it."""
     store: str
     """Root of the store, as a URI."""
@@ -124,50 +103,3 @@ class StageJob(ContractModel):
             found = find_problem(error, model=Spec, place=lambda location: field_path(("spec", *location)))
             raise ValueError(str(found)) from error
         return self
-
-
-class StageProgress(ContractModel):
-    """How far a stage is; written at most every 10 seconds in a cluster."""
-
-    at: str
-    """Time of writing, RFC 3339."""
-    state: Literal["Loading", "Working", "Stopping"]
-    done: Annotated[int, Field(ge=0)] = 0
-    total: Annotated[int, Field(ge=0)] = 0
-    unit: str = ""
-    rate: float | None = None
-    """Units per second."""
-    eta_seconds: float | None = None
-    gpu_seconds: float = 0.0
-    """Of all drivers of the attempt until now."""
-    gpus: Annotated[int, Field(ge=0)] = 0
-    """GPUs that are held for this driver; 0 where it does not know."""
-    figures: dict[str, float] = {}
-    message: Annotated[str, Field(max_length=1024)] = ""
-
-
-class ArtifactRef(BaseModel):
-    """An artifact by key, and whether the store already holds it whole."""
-
-    model_config = ConfigDict(frozen=True)
-
-    key: str
-    uri: str
-    complete: bool
-
-
-class StageResult(ContractModel):
-    """How an attempt ended."""
-
-    driver: str
-    outcome: Literal["Succeeded", "Failed", "Stopped"]
-    cause: str = "none"
-    reason: str = ""
-    message: Annotated[str, Field(max_length=4096)] = ""
-    started_at: str
-    ended_at: str
-    gpu_seconds: float = 0.0
-    """Of all drivers of the attempt."""
-    artifacts: dict[ArtifactName, ArtifactRef] = {}
-    summary: dict[str, Any] = {}
-    """A few figures for people and metrics; the artifact has the rest."""

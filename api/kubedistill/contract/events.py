@@ -1,0 +1,150 @@
+"""What the runtime says to the process that started it: events, a line of JSON each, on standard output."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, JsonValue, TypeAdapter, ValidationError
+
+from kubedistill.chain import StageName
+from kubedistill.contract.driver_messages import StageProgress
+from kubedistill.contract.models import ContractModel, StoredModel
+from kubedistill.errors import KubedistillError
+from kubedistill.stored import read_stored_line
+
+LocalState = Literal["Running", "Succeeded", "Failed", "Skipped"]
+
+
+class StageEvent(ContractModel):
+    """A stage began, ended, or was skipped since all that it makes is there."""
+
+    event: Literal["stage"] = "stage"
+    stage: StageName
+    state: LocalState
+    attempt: int | None = None
+    """Number of the try, from 1; absent where the stage was skipped."""
+    summary: dict[str, JsonValue] | None = None
+    """The stage's own figures, once it has ended."""
+    message: str = ""
+    seconds: float | None = None
+
+
+class ProgressEvent(ContractModel):
+    """How far a stage is."""
+
+    event: Literal["progress"] = "progress"
+    stage: StageName
+    progress: StageProgress
+
+
+class NoteEvent(ContractModel):
+    """What a person should know."""
+
+    event: Literal["note"] = "note"
+    message: str
+
+
+class FailedEvent(ContractModel):
+    """The last event of a run that failed."""
+
+    event: Literal["failed"] = "failed"
+    reason: str
+    message: str
+    exit_code: int
+
+    @classmethod
+    def of(cls, error: KubedistillError) -> "FailedEvent":
+        """Return an error as the event that the runtime ends with."""
+        return cls(reason=error.reason, message=str(error), exit_code=error.exit_code)
+
+
+class ReportFiles(StoredModel):
+    """Paths of the report's three forms."""
+
+    json_file: Annotated[str, Field(alias="json")]
+    md: str
+    html: str
+
+
+class FinishedEvent(ContractModel):
+    """The last event of a run that came to its end."""
+
+    event: Literal["finished"] = "finished"
+    exit_code: int
+    """0, or 3 where the gate was not passed."""
+    report: ReportFiles
+    seconds: float
+    exports: list[str]
+    """Folders of the student; none where the gate was not passed."""
+
+
+class Piece(StoredModel):
+    """A part of a sample's text that is scored or not, as a whole."""
+
+    text: str
+    scored: bool
+    end: bool
+    """Whether it is an end token."""
+
+
+class PreviewRecord(StoredModel):
+    """A training record as the student sees it."""
+
+    id: str
+    pieces: list[Piece]
+    tokens: int
+    overlong: int
+
+
+class PreviewPrompt(StoredModel):
+    """A record as the student is asked it."""
+
+    id: str
+    prompt: str
+    references: list[str]
+
+
+class PreviewEvent(ContractModel):
+    """What the student would train on, and what is asked of each other split; the only event of a preview."""
+
+    event: Literal["preview"] = "preview"
+    records: list[PreviewRecord]
+    asked: dict[str, PreviewPrompt]
+    notes: list[str]
+    objective: str
+    objective_reason: str
+
+
+class Finding(StoredModel):
+    """What a run would be refused for."""
+
+    reason: str
+    at: str
+    message: str
+
+    @classmethod
+    def of(cls, error: KubedistillError) -> "Finding":
+        """Return an error as a finding."""
+        return cls(reason=error.reason, at=error.at, message=str(error))
+
+
+class ValidatedEvent(ContractModel):
+    """All that validation found; the only event of a validation."""
+
+    event: Literal["validated"] = "validated"
+    problems: list[Finding]
+    notes: list[str]
+    """What a person should know."""
+    unchecked: list[str]
+    """What could not be checked here, and why."""
+
+
+Event = StageEvent | ProgressEvent | NoteEvent | FailedEvent | FinishedEvent | PreviewEvent | ValidatedEvent
+LastEvent = FinishedEvent | FailedEvent | PreviewEvent | ValidatedEvent
+_EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
+
+
+def read_event(line: str) -> Event | None:
+    """Read one line; None where it is not an event (a library prints to standard output), or of an unknown kind."""
+    try:
+        return read_stored_line(_EVENT, line)
+    except ValidationError:
+        return None
