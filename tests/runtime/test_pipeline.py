@@ -8,7 +8,6 @@ import re
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,74 +17,27 @@ from kubedistill.chain import CHAIN
 from kubedistill.contract import StageResult
 from kubedistill.errors import LowYield, StoreBusy
 from kubedistill.logs import SUBJECT
-from kubedistill.v1alpha1 import DistillationJob
-from kubedistill_runtime import pipeline
 from kubedistill_runtime.__main__ import main
 from kubedistill_runtime.channel import read_job
 from kubedistill_runtime.chat import ChatFormat
-from kubedistill_runtime.pipeline import LocalRun, run_pipeline
 from support.job_folder import QUICKSTART, JobFolder, make_job_folder
-from support.stage_runner import StageRunner
+from support.pipeline_runs import PipelineRun, small_run
 
 pytestmark = pytest.mark.usefixtures("own_logs")
 
 NAMES = [stage.name for stage in CHAIN]
 
 
-@dataclass(slots=True)
-class PipelineRun:
-    """A job on a bench, and the events of its last run."""
-
-    runner: StageRunner
-    name: str = "job"
-    events: list[dict[str, Any]] = field(default_factory=list)
-    today: datetime.date = datetime.date(2026, 11, 27)
-
-    @property
-    def job_folder(self) -> JobFolder:
-        return self.runner.job_folder
-
-    @property
-    def folder(self) -> Path:
-        return self.job_folder.store.path(f"runs/default.{self.name}/local")
-
-    def manifest(self) -> str:
-        head = {"apiVersion": "kubedistill.io/v1alpha1", "kind": "DistillationJob", "metadata": {"name": self.name}}
-        return json.dumps({**head, "spec": self.job_folder.spec})
-
-    def run(self) -> int:
-        self.events.clear()
-        job = DistillationJob.model_validate_json(self.manifest(), by_alias=True, by_name=False)
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(pipeline, "LocalEngines", lambda **_: self.runner.engines)
-            run = LocalRun(job, self.job_folder.root, self.job_folder.store, today=self.today)
-            return run_pipeline(run, emit=lambda event: self.events.append(event.to_values()))
-
-    def states(self) -> dict[str, str]:
-        """The last state of each stage, in the order of their first."""
-        return {event["stage"]: event["state"] for event in self.events if event["event"] == "stage"}
-
-
-def on(job_folder: JobFolder, chat: ChatFormat) -> PipelineRun:
-    for model in ("teachers.0.model.source", "student.model.source"):
-        job_folder.set(model, str(QUICKSTART / "student"))
-    job_folder.set("generation.maxTokens", 16)
-    job_folder.set("training.epochs", 1)
-    job_folder.set("evaluation.gate.requireSignificance", False)
-    job_folder.set("export", [{"uri": "out"}])
-    return PipelineRun(StageRunner(job_folder, chat))
-
-
 @pytest.fixture
 def fresh(job_folder: JobFolder, chat: ChatFormat) -> PipelineRun:
     """A job that nobody has run."""
-    return on(job_folder, chat)
+    return small_run(job_folder, chat)
 
 
 @pytest.fixture(scope="module")
 def first(chat: ChatFormat, tmp_path_factory: pytest.TempPathFactory) -> PipelineRun:
     """A job after its first run."""
-    harness = on(make_job_folder(tmp_path_factory.mktemp("first")), chat)
+    harness = small_run(make_job_folder(tmp_path_factory.mktemp("first")), chat)
     assert harness.run() == 0
     return harness
 
@@ -93,7 +45,7 @@ def first(chat: ChatFormat, tmp_path_factory: pytest.TempPathFactory) -> Pipelin
 @pytest.fixture
 def done(first: PipelineRun, chat: ChatFormat, tmp_path: Path) -> PipelineRun:
     """The job after its first run, moved to a folder where it may be changed."""
-    return on(JobFolder(shutil.copytree(first.job_folder.root, tmp_path / "moved")), chat)
+    return small_run(JobFolder(shutil.copytree(first.job_folder.root, tmp_path / "moved")), chat)
 
 
 def test_every_stage_runs_in_its_order_and_the_end_says_where_everything_is(first: PipelineRun) -> None:
@@ -259,7 +211,7 @@ def test_another_job_in_the_same_store_is_not_in_the_way(done: PipelineRun) -> N
 
 
 def test_while_one_run_works_a_second_is_refused(fresh: PipelineRun, chat: ChatFormat) -> None:
-    second, refused = on(JobFolder(fresh.job_folder.root), chat), []
+    second, refused = small_run(JobFolder(fresh.job_folder.root), chat), []
 
     def say(text: str) -> str:
         if not refused:
