@@ -46,6 +46,8 @@ TABLE: dict[str, tuple[str, Any, str, str]] = {
     "native-sidecar": ("Curate", {}, "1", "Succeeded"),
     "oom-worker": ("Train", APP_FAILED, "1", ""),
     "dashboard-dies": ("Generate", SILENT, "1", ""),
+    "hub-down": ("Prepare", BROKEN, "1", "Failed"),
+    "pod-rejected": ("Curate", BROKEN, "0", ""),
     "endpoint-down": ("Generate", APP_FAILED, "1", "Failed"),
     "vanishes": ("Train", (("", ""), None), "1", ""),
     "no-result": ("Generate", OK, "1", ""),

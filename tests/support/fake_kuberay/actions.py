@@ -179,6 +179,13 @@ async def evict_pod(script: Script, values: Values) -> None:
         await script.world.api.delete("pods", (script.child.key[0], pod["metadata"]["name"]))
 
 
+async def reject_pod(script: Script, values: Values) -> None:
+    """Have the kubelet refuse the only pod, which no container of it survives."""
+    pod = script.child.driver_pod
+    assert pod is not None
+    await script.world.kubelet.set_status(pod, pods.rejected(values["reason"], values["message"]))
+
+
 async def lose_node(script: Script, values: Values) -> None:
     """The node and what runs on it answer nobody any more."""
     script.child.reachable = False
@@ -342,7 +349,8 @@ CONDITIONS: dict[When, Callable[[Child], bool]] = {
 }
 ACTIONS: dict[Do, Callable[[Script, Values], Awaitable[None]]] = {
     "Schedule": schedule, "Hamper": hamper, "Run": run, "RefusePods": refuse_pods, "KillDriver": kill_driver,
-    "KillWorker": kill_worker, "EvictPod": evict_pod, "LoseNode": lose_node, "TaintNode": taint_node,
+    "KillWorker": kill_worker, "EvictPod": evict_pod, "RejectPod": reject_pod,
+    "LoseNode": lose_node, "TaintNode": taint_node,
     "SilenceDashboard": silence_dashboard, "EndSubmitter": end_submitter, "Edit": edit, "Vanish": vanish,
     "Hold": hold, "Admit": admit, "Evict": evict, "Claim": claim, "Progress": progress, "Result": result,
     "Write": write, "Exit": exit_driver,

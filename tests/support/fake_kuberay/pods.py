@@ -181,6 +181,11 @@ def evicted(reason: str, message: str, *, now: float) -> Object:
     return {"phase": "Failed", "reason": reason, "message": message, "conditions": [target]}
 
 
+def rejected(reason: str, message: str) -> Object:
+    """The status of a pod that its kubelet did not take, though it was placed on its node."""
+    return {"phase": "Failed", "reason": reason, "message": message}
+
+
 def doomed(pod: Values, reason: str, message: str, *, now: float) -> Object:
     """The status of a pod that is about to be deleted for the sake of another, or of its node."""
     target = _condition("DisruptionTarget", "True", now, reason=reason, message=message)

@@ -11,8 +11,8 @@ from typing import Any, Literal
 from support.fake_kuberay.child import Child
 
 Do = Literal[
-    "Schedule", "Hamper", "Run", "RefusePods", "KillDriver", "KillWorker", "EvictPod", "LoseNode", "TaintNode",
-    "SilenceDashboard", "EndSubmitter", "Edit", "Vanish", "Hold", "Admit", "Evict", "Claim", "Progress", "Result",
+    "Schedule", "Hamper", "Run", "RefusePods", "KillDriver", "KillWorker", "EvictPod", "RejectPod", "LoseNode",
+    "TaintNode", "SilenceDashboard", "EndSubmitter", "Edit", "Vanish", "Hold", "Admit", "Evict", "Claim", "Progress", "Result",
     "Write", "Exit",
 ]  # fmt: skip
 When = Literal["", "Submitted", "Working", "StopAsked", "Suspended", "Deleted", "Gone"]
@@ -111,6 +111,7 @@ _AGAIN = step("Claim", when="Submitted", after=1)
 _SECOND: Steps = (step("Progress", driver=1, done=2, total=4), _progress(3), *END)
 """The first driver of an attempt finds a second one in its way, which does the rest."""
 _NO_GPU = step("Hamper", state="Unschedulable", message="0/3 nodes are available: 3 Insufficient nvidia.com/gpu.")
+_REJECT = step("RejectPod", after=1, reason="UnexpectedAdmissionError", message="Allocate failed, no free device")
 _RAISED = _failure("failure", "UserCodeError", "ValueError: no such optimizer")
 _MISSING = _failure("none", "ArtifactMissing", "the judge artifact is gone")
 _BAD_GATE = {
@@ -160,6 +161,8 @@ _ENDING = (
     Scenario("native-sidecar", "A19", sidecar="Native"),
     Scenario("oom-worker", "A7", _on("Train", 1, *WORKING, _midway("KillWorker", reason="OOMKilled"), _exit(1))),
     Scenario("dashboard-dies", "A9, A14", _on("Generate", 1, *WORKING, _midway("SilenceDashboard"))),
+    Scenario("hub-down", "A21", _on("Prepare", 1, *_failure("infrastructure", "HubUnavailable", "no answer"))),
+    Scenario("pod-rejected", "A20", _on("Curate", 1, step("Schedule", after=0.5), _REJECT)),
     Scenario(
         "endpoint-down", "A9", _on("Generate", 1, *_failure("infrastructure", "EndpointUnavailable", "no answer"))
     ),
