@@ -12,8 +12,8 @@ from support.fake_kuberay.child import Child
 
 Do = Literal[
     "Schedule", "Hamper", "Run", "RefusePods", "KillDriver", "KillWorker", "EvictPod", "RejectPod", "LoseNode",
-    "TaintNode", "SilenceDashboard", "EndSubmitter", "Edit", "Vanish", "Hold", "Admit", "Evict", "Claim", "Progress", "Result",
-    "Write", "Exit",
+    "TaintNode", "SilenceDashboard", "EndSubmitter", "Edit", "Vanish", "Hold", "Admit", "Evict", "Claim", "Progress",
+    "Result", "Write", "Exit",
 ]  # fmt: skip
 When = Literal["", "Submitted", "Working", "StopAsked", "Suspended", "Deleted", "Gone"]
 ANY = "*"
