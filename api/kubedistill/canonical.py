@@ -3,10 +3,11 @@
 import base64
 import hashlib
 import json
-from typing import Any
+
+from kubedistill.json_values import Json
 
 
-def canonical_json(value: Any) -> bytes:
+def canonical_json(value: Json) -> bytes:
     """Encode JSON values so that equal values give equal bytes: sorted keys, no spaces, no NaN."""
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
@@ -21,6 +22,6 @@ def short_digest(*parts: str) -> str:
     return base64.b32encode(hashlib.sha256("/".join(parts).encode()).digest()).decode().lower()[:5]
 
 
-def digest(value: Any) -> str:
+def digest(value: Json) -> str:
     """The sha256 of a value's canonical JSON, as 64 hex digits."""
     return hashlib.sha256(canonical_json(value)).hexdigest()

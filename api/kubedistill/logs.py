@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Final
 
+from kubedistill.json_values import Json
 from kubedistill.printing import printable_line
 
 SUBJECT: Final = ("namespace", "name", "uid", "stage", "attempt")
@@ -31,7 +32,7 @@ _CREDENTIALS: Final = (
     (re.compile(r"(://[^/\s:@]+:)[^/\s@]+@"), r"\1<hidden>@"),
 )
 
-Subject = Mapping[str, object]
+Subject = Mapping[str, Json]
 
 
 class JsonFormatter(logging.Formatter):

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from kubedistill.errors import InvalidInput
+from kubedistill.json_values import Json
 from kubedistill.manifest.settings import Settings
 from kubedistill.v1alpha1 import KIND
 from kubedistill_operator.cluster.client import Cluster, Connection
@@ -119,7 +119,7 @@ def _doings(plan: Plan, job: Job) -> Iterator[str]:
         yield f"tell {event.type} {event.reason}: {event.message}"
 
 
-def _changes(before: Any, after: Any, path: str = "") -> Iterator[str]:
+def _changes(before: Json, after: Json, path: str = "") -> Iterator[str]:
     """The leaves that differ, as `path: before -> after`; items of lists go by their name, type or id."""
     before, after = _by_name(before), _by_name(after)
     if isinstance(before, dict) or isinstance(after, dict):
@@ -131,7 +131,7 @@ def _changes(before: Any, after: Any, path: str = "") -> Iterator[str]:
         yield f"{path}: {_shown(before)} -> {_shown(after)}"
 
 
-def _by_name(value: Any) -> Any:
+def _by_name(value: Json) -> Json:
     if not isinstance(value, list):
         return value
     return {
@@ -140,5 +140,5 @@ def _by_name(value: Any) -> Any:
     }
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Json) -> str:
     return "nothing" if value is None else str(value)

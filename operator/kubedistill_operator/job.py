@@ -3,7 +3,6 @@
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from pydantic import ValidationError
 
@@ -14,6 +13,7 @@ from kubedistill.stored import read_stored
 from kubedistill.v1alpha1 import Spec, Status
 from kubedistill.v1alpha1.stored_status import StoredStatus, read_status
 from kubedistill_operator.clock import seconds_of
+from kubedistill_operator.observed import Resource
 from kubedistill_operator.status import derive_phase
 
 Key = tuple[str, str]
@@ -45,9 +45,9 @@ class Job:
     status: Status = field(default_factory=Status)
     not_understood: str = ""
     """What of the stored status is not understood; then nothing is decided about the job."""
-    stored_status: Mapping[str, Any] = field(default_factory=dict)
+    stored_status: Resource = field(default_factory=dict)
     """The status as it is stored: a write carries on what this version does not know."""
-    metadata: Mapping[str, Any] = field(default_factory=dict)
+    metadata: Resource = field(default_factory=dict)
     """All metadata as it was read, for whoever writes the job: what is left out of a write counts as given up."""
 
     @property
@@ -56,7 +56,7 @@ class Job:
         return self.deleting and _ORPHAN in self.finalizers
 
 
-def parse_job(resource: Mapping[str, Any]) -> Job:
+def parse_job(resource: Resource) -> Job:
     """Read a resource as the API server gives it; fields of a newer version are ignored."""
     metadata = resource["metadata"]
     spec, problem = _read_spec(resource.get("spec"))
@@ -95,7 +95,7 @@ def _read_spec(values: Json) -> tuple[Spec | None, str]:
         return None, str(found)[:_PROBLEM]
 
 
-def _read_status(values: Mapping[str, Any]) -> StoredStatus:
+def _read_status(values: Resource) -> StoredStatus:
     stored = read_status(values)
     if stored.status.phase is None and values.get("phase"):  # one of another version
         phase = derive_phase(stored.status)

@@ -10,6 +10,8 @@ from typing import Any, Literal, get_args
 from kubedistill.chain import ArtifactName
 from kubedistill.contract import StageProgress, StageResult
 
+Resource = Mapping[str, Any]
+"""A Kubernetes object as the API server gives it, or a part of one; it is only read."""
 ChildKind = Literal["RayJob", "Job"]
 ChildState = Literal["Waiting", "Running", "Ended"]
 ContainerState = Literal["", "Waiting", "Running", "Ended"]
@@ -117,7 +119,7 @@ class Frozen:
     name: str
     snapshot: str
     """The sha256 of its run.json."""
-    values: Mapping[str, Any]
+    values: Resource
     """The content of run.json; empty where that is no JSON object."""
 
     @property

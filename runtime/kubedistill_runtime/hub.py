@@ -4,11 +4,14 @@ import errno
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from kubedistill.errors import BadCredentials, HubUnavailable, InvalidModel, KubedistillError
 from kubedistill_runtime.root_cause import first_line
 from kubedistill_runtime.storage.failures import storage_errors
+
+if TYPE_CHECKING:
+    import httpx2
 
 _ANSWER_SECONDS = 60.0
 """How long the hub may be silent where its client would wait forever."""
@@ -45,14 +48,14 @@ def fetch_snapshot(repository: str, *, revision: str | None, patterns: Sequence[
         raise _explain(error, repository=repository, at=at) from error
 
 
-def _limit_silence(client: Any) -> None:
+def _limit_silence(client: "httpx2.Client") -> None:
     """Give requests of the hub's client that have no time limit one."""
     hooks = client.event_hooks
     if _limit_request not in hooks["request"]:
         client.event_hooks = {**hooks, "request": [*hooks["request"], _limit_request]}
 
 
-def _limit_request(request: Any) -> None:
+def _limit_request(request: "httpx2.Request") -> None:
     limits = request.extensions.get("timeout", {})
     request.extensions["timeout"] = {
         part: _ANSWER_SECONDS if limits.get(part) is None else limits[part]

@@ -1,10 +1,11 @@
 """Keys: the digest of all that determines an artifact, known before the artifact exists."""
 
 import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kubedistill.canonical import digest
 from kubedistill.chain import ArtifactName
+from kubedistill.json_values import Json, JsonObject
 from kubedistill.v1alpha1 import Spec
 from kubedistill.v1alpha1.base import Model as ResourceModel
 from kubedistill_runtime.chat.template import date_for, load_stop_ids
@@ -57,7 +58,7 @@ def compute_keys(spec: Spec, resolved: "Resolved", *, files: dict[str, str], cha
     """
     keys: dict[ArtifactName, str] = {}
 
-    def add(name: ArtifactName, **parts: Any) -> str:
+    def add(name: ArtifactName, **parts: Json) -> str:
         keys[name] = digest({"artifact": name, "schema": SCHEMAS[name], **parts})
         return keys[name]
 
@@ -91,7 +92,7 @@ def _day_for(model: Model, date: datetime.date) -> str | None:
     return day.isoformat() if day else None
 
 
-def _teacher_values(spec: Spec, resolved: "Resolved") -> dict[str, Any]:
+def _teacher_values(spec: Spec, resolved: "Resolved") -> JsonObject:
     model = _values(spec.teachers[0].model, without=_PLACEMENT)
     return {
         **model,
@@ -102,7 +103,7 @@ def _teacher_values(spec: Spec, resolved: "Resolved") -> dict[str, Any]:
     }
 
 
-def _sampling_values(spec: Spec, resolved: "Resolved") -> dict[str, Any]:
+def _sampling_values(spec: Spec, resolved: "Resolved") -> JsonObject:
     """How training prompts are answered; at temperature 0 no seed is used."""
     sampling = resolved.sampling
     return {
@@ -114,7 +115,7 @@ def _sampling_values(spec: Spec, resolved: "Resolved") -> dict[str, Any]:
     }
 
 
-def _training_values(spec: Spec, resolved: "Resolved") -> dict[str, Any]:
+def _training_values(spec: Spec, resolved: "Resolved") -> JsonObject:
     training, validation = spec.training, spec.training.validation
     objective = {**_values(training.objective), "type": resolved.objective, "ceWeight": resolved.ce_weight}
     # One validation an epoch, the last one at the end: as many of them as there are epochs never end it early.
@@ -128,5 +129,5 @@ def _training_values(spec: Spec, resolved: "Resolved") -> dict[str, Any]:
     }
 
 
-def _values(part: ResourceModel, *, without: frozenset[str] = frozenset()) -> dict[str, Any]:
+def _values(part: ResourceModel, *, without: frozenset[str] = frozenset()) -> JsonObject:
     return part.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude_none=True, exclude=set(without))

@@ -8,10 +8,10 @@ import struct
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from kubedistill.canonical import canonical_json, digest
 from kubedistill.errors import InvalidModel
+from kubedistill.json_values import Json, JsonObject, as_object
 from kubedistill.paths import local_path
 from kubedistill_runtime.hub import fetch_snapshot
 from kubedistill_runtime.root_cause import first_line
@@ -45,7 +45,7 @@ class Model:
     digest: str
     """The hub's commit, or the sha256 of the folder's files; and "+code" where Python code of its own may run."""
     parameters: int
-    config: dict[str, Any]
+    config: Mapping[str, Json]
     trust_remote_code: bool = False
 
     @property
@@ -57,25 +57,31 @@ class Model:
     def memory_bytes(self, *, dtype: str, tokens: int) -> int:
         """Weights plus the KV cache of one request of so many tokens, in bytes."""
         size, config = DTYPE_BYTES[dtype], text_config(self.config)
-        heads = config.get("num_attention_heads", 0)
-        head_dim = config.get("head_dim") or config.get("hidden_size", 0) // max(heads, 1)
-        kv_heads = config.get("num_key_value_heads") or heads
-        cache = 2 * config.get("num_hidden_layers", 0) * kv_heads * head_dim * tokens
+        heads = _size_of(config, "num_attention_heads")
+        head_dim = _size_of(config, "head_dim") or _size_of(config, "hidden_size") // max(heads, 1)
+        kv_heads = _size_of(config, "num_key_value_heads") or heads
+        cache = 2 * _size_of(config, "num_hidden_layers") * kv_heads * head_dim * tokens
         return int((self.parameters + cache) * size)
 
 
-def text_config(config: Mapping[str, Any]) -> Mapping[str, Any]:
+def _size_of(config: Mapping[str, Json], name: str) -> int:
+    """A size that a configuration names; 0 where it does not."""
+    size = config.get(name)
+    return size if isinstance(size, int) else 0
+
+
+def text_config(config: Mapping[str, Json]) -> Mapping[str, Json]:
     """Return the part of a configuration that describes the language model: all of it, unless there are other parts."""
-    return next((config[name] for name in _TEXT_CONFIGS if isinstance(config.get(name), dict)), config)
+    return next((part for name in _TEXT_CONFIGS if isinstance(part := config.get(name), dict)), config)
 
 
-def original_positions(config: Mapping[str, Any]) -> int | None:
+def original_positions(config: Mapping[str, Json]) -> int | None:
     """Return the tokens up to which a LongRoPE model uses its short factors; None for every other model."""
     text = text_config(config)
     for rope in _rope_settings(text):
         if _rope_kind(rope) in _LONG_ROPE or "long_factor" in rope:
             places = (text.get(_ORIGINAL), rope.get(_ORIGINAL), config.get(_ORIGINAL))
-            return next((positions for positions in places if positions), _declared_positions(text))
+            return next((one for one in places if one and isinstance(one, int)), _declared_positions(text))
     return None
 
 
@@ -132,7 +138,7 @@ def file_digest(path: Path, *, store: Store) -> str:
     stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
     memory = f"{_DIGESTS}/{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()}.json"
     if store.exists(memory):
-        known: dict[str, Any] = json.loads(store.read(memory))
+        known = json.loads(store.read(memory))
         if known["stamp"] == stamp:
             return str(known["sha256"])
     with path.open("rb") as file:
@@ -155,7 +161,7 @@ def cannot_load(model: Model, error: Exception, *, what: str, at: str) -> Invali
     return InvalidModel(f"the {what} can't be loaded ({first_line(error)})", at=at, fix=f"Check {model.path}")
 
 
-def read_object(path: Path, *, at: str, fix: str) -> dict[str, Any]:
+def read_object(path: Path, *, at: str, fix: str) -> JsonObject:
     """Read one of a model's JSON files; raises InvalidModel, naming `at`, where it is not a JSON object."""
     try:
         values = json.loads(path.read_bytes())
@@ -168,15 +174,15 @@ def read_object(path: Path, *, at: str, fix: str) -> dict[str, Any]:
     return values
 
 
-def _declared_positions(text: Mapping[str, Any]) -> int | None:
+def _declared_positions(text: Mapping[str, Json]) -> int | None:
     """The least of the lengths that a configuration names, as vLLM reads it; Cohere's model_max_length goes first."""
     override = text.get("model_max_length")
     if isinstance(override, int) and override > 0:
         return override
-    return min((text[key] for key in _POSITIONS if isinstance(text.get(key), int)), default=None)
+    return min((length for key in _POSITIONS if isinstance(length := text.get(key), int)), default=None)
 
 
-def _stretch(config: Mapping[str, Any]) -> float:
+def _stretch(config: Mapping[str, Json]) -> float:
     """The factor by which vLLM stretches the positions of a model with scaled rotary embeddings.
 
     Most kinds of scaling leave the stretched length in the configuration, and so do all models of Gemma 3.
@@ -185,20 +191,21 @@ def _stretch(config: Mapping[str, Any]) -> float:
     if "gemma3" in str(text.get("model_type")):
         return 1.0
     factors = [rope.get("factor", 1.0) for rope in _rope_settings(text) if _rope_kind(rope) not in _STRETCHED_ALREADY]
-    return (factors[-1] if factors else None) or 1.0
+    factor = factors[-1] if factors else None
+    return float(factor) if factor and isinstance(factor, int | float) else 1.0
 
 
-def _rope_settings(text: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _rope_settings(text: Mapping[str, Json]) -> list[Mapping[str, Json]]:
     """The settings of rotary embeddings, of each kind of layer where they differ.
 
     Transformers 4 writes rope_scaling, transformers 5 rope_parameters.
     """
-    settings = text.get("rope_scaling") or text.get("rope_parameters") or {}
-    by_layer: list[Mapping[str, Any]] = [one for one in settings.values() if isinstance(one, dict)]
+    settings = as_object(text.get("rope_scaling") or text.get("rope_parameters"))
+    by_layer: list[Mapping[str, Json]] = [one for one in settings.values() if isinstance(one, dict)]
     return by_layer or [settings]
 
 
-def _rope_kind(rope: Mapping[str, Any]) -> str:
+def _rope_kind(rope: Mapping[str, Json]) -> str:
     return str(rope.get("rope_type") or rope.get("type") or "default")
 
 
@@ -216,7 +223,7 @@ def _folder(source: str, *, data_root: Path, at: str) -> Path:
     return path
 
 
-def _read_config(path: Path, *, at: str) -> dict[str, Any]:
+def _read_config(path: Path, *, at: str) -> JsonObject:
     config = read_object(path / "config.json", at=at, fix=_SAVE)
     if not (path / "tokenizer.json").exists():
         raise InvalidModel(f"{path} has no tokenizer.json", at=at, fix="Save the fast tokenizer beside the weights")
@@ -227,7 +234,7 @@ def _weight_files(path: Path, *, at: str) -> list[Path]:
     """The files that hold the weights; where an index names them, others are the same weights in another form."""
     index = path / "model.safetensors.index.json"
     if index.exists():
-        names = set(read_object(index, at=at, fix=_SAVE).get("weight_map", {}).values())
+        names = set(map(str, as_object(read_object(index, at=at, fix=_SAVE).get("weight_map")).values()))
         if missing := sorted(name for name in names if not (path / name).exists()):
             raise InvalidModel(f"{path} lacks {missing[0]}", at=at, fix="Download or save it again")
         return [path / name for name in sorted(names)]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kubedistill.canonical import canonical_json
+from kubedistill.json_values import JsonObject
 from kubedistill_runtime.storage.artifacts import folder_of
 from kubedistill_runtime.storage.store import Store
 
@@ -89,11 +90,11 @@ def read_rows(store: Store, key: str, split: Split) -> list[Record]:
     return list(decode_records(store.read(f"{folder_of('rows', key)}/{split}.jsonl")))
 
 
-def _values(record: Record) -> dict[str, object]:
+def _values(record: Record) -> JsonObject:
     messages = [_message_values(message) for message in record.messages]
     return {"id": record.id, "messages": messages, "references": record.references, "tags": record.tags}
 
 
-def _message_values(message: Message) -> dict[str, object]:
-    values: dict[str, object] = {"role": message.role, "content": message.content}
+def _message_values(message: Message) -> JsonObject:
+    values: JsonObject = {"role": message.role, "content": message.content}
     return values if message.target else {**values, "target": False}

@@ -1,14 +1,13 @@
 """kubedistill events"""
 
-from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
 
 from kubedistill.cli.changes import short_time
 from kubedistill.cli.cluster import Context, JobName, Kubeconfig, Namespace, session
 from kubedistill.cli.output import DataOutput, print_values, say_line
 from kubedistill.client import operations
 from kubedistill.client.operations import event_time
+from kubedistill.client.request import Values
 
 
 def events(
@@ -35,6 +34,6 @@ def events(
         say_line(f"{_age(event, now):<8} {event['type']:<8} {event['reason']:<{width}} {event['message']}")
 
 
-def _age(event: Mapping[str, Any], now: datetime) -> str:
+def _age(event: Values, now: datetime) -> str:
     text = event_time(event)
     return short_time((now - datetime.fromisoformat(text)).total_seconds()) if text else "?"

@@ -1,12 +1,14 @@
 """kubedistill get"""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from kubedistill.cli.cluster import Context, Kubeconfig, Namespace, Session, job_names, session
 from kubedistill.cli.output import print_resource, print_values, say_line, without_managers
 from kubedistill.client import operations
+from kubedistill.client.request import Values
+from kubedistill.json_values import Json
 from kubedistill.printing import printable_line
 
 Form = Literal["json", "yaml", "name", "wide"]
@@ -66,7 +68,7 @@ def _list(connection: Session, namespace: str, name: str, output: Form | None) -
         say_line(line)
 
 
-def table_lines(drawn: dict[str, Any], *, wide: bool, spaces: bool) -> list[str]:
+def table_lines(drawn: Values, *, wide: bool, spaces: bool) -> list[str]:
     """A table of the server as kubectl prints it."""
     columns = [index for index, one in enumerate(drawn["columnDefinitions"]) if wide or not one.get("priority")]
     heads = [str(drawn["columnDefinitions"][index]["name"]).upper() for index in columns]
@@ -81,5 +83,5 @@ def table_lines(drawn: dict[str, Any], *, wide: bool, spaces: bool) -> list[str]
     return ["   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Json) -> str:
     return "" if value is None else printable_line(str(value))

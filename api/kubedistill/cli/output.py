@@ -2,12 +2,13 @@
 
 import io
 import json
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from kubedistill.cli.cluster import RESOURCE
+from kubedistill.client.request import Values
+from kubedistill.json_values import Json
 from kubedistill.printing import printable, printable_line
 
 if TYPE_CHECKING:
@@ -30,12 +31,12 @@ def say_line(text: str, *, err: bool = False) -> None:
     typer.echo(printable_line(text), err=err)
 
 
-def print_json(values: Any) -> None:
+def print_json(values: Json) -> None:
     """Print JSON values on one line, at once."""
     say_line(json.dumps(values))
 
 
-def print_yaml(values: Any, writer: "YAML") -> None:
+def print_yaml(values: Json, writer: "YAML") -> None:
     """Print values as YAML; where they hold what is not printable, all characters beyond ASCII are escapes."""
     text = io.StringIO()
     writer.dump(values, text)
@@ -51,7 +52,7 @@ def say_colored(*parts: tuple[str, str | None]) -> None:
     typer.echo("".join(typer.style(text, fg=color) if color else text for text, color in texts))
 
 
-def print_values(values: Any, form: Literal["json", "yaml"]) -> None:
+def print_values(values: Json, form: Literal["json", "yaml"]) -> None:
     """Print JSON values in a form."""
     if form == "json":
         say(json.dumps(values, indent=4))
@@ -63,7 +64,7 @@ def print_values(values: Any, form: Literal["json", "yaml"]) -> None:
     print_yaml(values, yaml)
 
 
-def print_resource(values: Mapping[str, Any], form: Form) -> None:
+def print_resource(values: Values, form: Form) -> None:
     """Print a resource, without who has written which of its fields."""
     if form == "name":
         say_line(f"{RESOURCE}/{values['metadata']['name']}")
@@ -71,7 +72,7 @@ def print_resource(values: Mapping[str, Any], form: Form) -> None:
     print_values(without_managers(values), form)
 
 
-def without_managers(values: Mapping[str, Any]) -> dict[str, Any]:
+def without_managers(values: Values) -> Values:
     """A resource as kubectl shows it."""
     kept = {name: value for name, value in values["metadata"].items() if name != "managedFields"}
     return {**values, "metadata": kept}

@@ -6,7 +6,9 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
+from kubedistill.client.request import Values
 from kubedistill.errors import InvalidManifest
+from kubedistill.json_values import Json
 from kubedistill.manifest.problems import find_problem
 from kubedistill.v1alpha1 import API_VERSION, KIND, DistillationJob
 from kubedistill.v1alpha1.task import TaskType
@@ -33,12 +35,12 @@ def distillation_job(
     task_type: str,
     validation_data: str | Path | None = None,
     test_data: str | Path | None = None,
-    hyperparameters: Mapping[str, Any] | None = None,
+    hyperparameters: Mapping[str, Json] | None = None,
     name: str = "",
     labels: Sequence[str] | None = None,
     teacher_pool: str | None = None,
     student_pool: str | None = None,
-    **spec: Any,
+    **spec: Json,
 ) -> DistillationJob:
     """A DistillationJob from a few arguments; `spec` holds any further part of the spec, in its own form.
 
@@ -46,7 +48,7 @@ def distillation_job(
     Models are sources such as hf://microsoft/Phi-4-mini-instruct, or names of docs/migration.md's table.
     Raises InvalidManifest, which names the argument.
     """
-    values: dict[str, Any] = {
+    values: Values = {
         "task": {"type": _task(task_type), **({"labels": list(labels)} if labels else {})},
         "teachers": [
             {"name": "teacher", "model": _model(teacher_model), "resources": {"pool": teacher_pool}},
@@ -82,7 +84,7 @@ def _task(asked: str) -> str:
     return found
 
 
-def _model(name: str) -> dict[str, Any]:
+def _model(name: str) -> Values:
     """A source as it is, or the model that a well-known name stands for."""
     from kubedistill.importers.azureml.models import load_models, plain_name
 
@@ -91,7 +93,7 @@ def _model(name: str) -> dict[str, Any]:
     return {"source": name} if found is None else found.model_dump(by_alias=True, exclude_defaults=True)
 
 
-def _set(values: dict[str, Any], parameter: str, value: Any) -> None:
+def _set(values: Values, parameter: str, value: Json) -> None:
     if parameter not in _HYPERPARAMETERS:
         fix = f"Known are {', '.join(_HYPERPARAMETERS)}; whatever else the spec has is an argument of its own"
         raise InvalidManifest("it has no place in a job", at=f"hyperparameters.{parameter}", fix=fix)

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from pydantic import ValidationError
 
+from kubedistill.client.request import Values
 from kubedistill.errors import EXIT_FAILED, EXIT_GATE, EXIT_SUCCESS, GateMissed, InvalidManifest, JobFailed
 from kubedistill.manifest.problems import field_path, find_problem
 from kubedistill.runs import wanted_run
@@ -25,7 +25,7 @@ class Job:
     status: Status
     uid: str = ""
     annotations: Mapping[str, str] = field(default_factory=dict, repr=False)
-    values: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    values: Values = field(default_factory=dict, repr=False)
     """The whole resource as JSON values."""
 
     @property
@@ -83,7 +83,7 @@ class Job:
         return job_html(self)
 
 
-def read_job(values: Mapping[str, Any]) -> Job:
+def read_job(values: Values) -> Job:
     """Read a resource as a server gives it; fields of a newer version are ignored. Raises InvalidManifest."""
     metadata = values["metadata"]
     try:
@@ -103,7 +103,7 @@ def read_job(values: Mapping[str, Any]) -> Job:
     )
 
 
-def manifest_of(job: DistillationJob) -> dict[str, Any]:
+def manifest_of(job: DistillationJob) -> Values:
     """A job as a manifest without defaults."""
     metadata = job.metadata.model_dump(include={"name", *(job.metadata.model_fields_set & {"namespace"})})
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec_values(job.spec)}

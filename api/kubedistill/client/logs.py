@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from kubedistill.chain import StageName
 from kubedistill.client import operations
@@ -90,7 +89,7 @@ def _pod_logs(job: Job, stage: StageStatus) -> Operation[tuple[list[Log], str]]:
 
 
 def _driver_containers(pod: Values) -> list[str]:
-    containers: list[dict[str, Any]] = pod["spec"]["containers"]
+    containers: list[Values] = pod["spec"]["containers"]
     return [one["name"] for one in containers if one["name"] in _DRIVERS]
 
 

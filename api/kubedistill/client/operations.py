@@ -1,10 +1,9 @@
 """Operations on jobs: each yields its requests and computes its result from the answers."""
 
 import secrets
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Literal
+from typing import Literal
 
 from kubedistill.client.job import Job, manifest_of, read_job
 from kubedistill.client.request import Operation, Request, Values
@@ -99,7 +98,7 @@ def events(name: str, *, namespace: str) -> Operation[list[Values]]:
     return sorted(found["items"], key=event_time)
 
 
-def event_time(event: Mapping[str, Any]) -> str:
+def event_time(event: Values) -> str:
     """When an event last happened, RFC 3339."""
     times = (event.get("lastTimestamp"), event.get("eventTime"), event["metadata"].get("creationTimestamp"))
     return next((str(one) for one in times if one), "")

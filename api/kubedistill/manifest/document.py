@@ -7,7 +7,6 @@ kubectl takes it (a date is a text), and the rest is refused with its line.
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.error import MarkedYAMLError, YAMLError
@@ -15,6 +14,7 @@ from ruamel.yaml.events import CollectionEndEvent, CollectionStartEvent, Documen
 from ruamel.yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 
 from kubedistill.errors import InvalidManifest
+from kubedistill.json_values import Json, JsonObject
 from kubedistill.manifest.problems import Location, field_path
 
 MAX_BYTES = 1024 * 1024  # the API server takes no larger object
@@ -45,7 +45,7 @@ class Document:
 
     path: Path
     root: Node
-    values: dict[str, Any]
+    values: JsonObject
 
     def place(self, location: Location) -> str:
         """file:line: spec.teachers[0].model, with the line of the deepest part of the location that is there."""
@@ -136,7 +136,7 @@ class _Reading:
     characters_left: int = MAX_BUILT
     inside: list[Node] = field(default_factory=list)
 
-    def value(self, node: Node) -> Any:
+    def value(self, node: Node) -> Json:
         """The JSON value of a node."""
         self.left -= 1
         if self.left < 0:
@@ -148,13 +148,13 @@ class _Reading:
         if node.tag not in (f"{_TAG}map", f"{_TAG}seq"):
             raise self._unknown(node)
         self.inside.append(node)
-        found: Any = self._mapping(node) if isinstance(node, MappingNode) else [self.value(one) for one in node.value]
+        found: Json = self._mapping(node) if isinstance(node, MappingNode) else [self.value(one) for one in node.value]
         self.inside.pop()
         return found
 
-    def _mapping(self, node: MappingNode) -> dict[str, Any]:
-        merged: dict[str, Any] = {}
-        own: dict[str, Any] = {}
+    def _mapping(self, node: MappingNode) -> JsonObject:
+        merged: JsonObject = {}
+        own: JsonObject = {}
         for key, value in node.value:
             if not isinstance(key, ScalarNode):
                 raise self._refusal(key, "a field name that is not a text", fix="Write `field: value`")
@@ -169,7 +169,7 @@ class _Reading:
             own[name] = self.value(value)
         return merged | own
 
-    def _merge_sources(self, node: Node) -> Iterator[dict[str, Any]]:
+    def _merge_sources(self, node: Node) -> Iterator[JsonObject]:
         """What `<<` brings in: the first that has a field wins."""
         for one in node.value if isinstance(node, SequenceNode) else [node]:
             source = self.value(one)
@@ -183,7 +183,7 @@ class _Reading:
             problem = f"more than {MAX_BUILT // MAX_BYTES} MiB of values"
             raise self._refusal(node, problem, fix="Remove aliases that multiply")
 
-    def _scalar(self, node: ScalarNode) -> Any:
+    def _scalar(self, node: ScalarNode) -> Json:
         self._count(node)
         kind = (node.tag or "").removeprefix(_TAG)
         if kind in _TEXTS:

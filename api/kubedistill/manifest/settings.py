@@ -1,9 +1,10 @@
 """The operator's settings file: pools, images, storage and limits, which the platform team sets."""
 
 import re
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, ValidationInfo, model_validator
+from pydantic.config import JsonDict
 
 from kubedistill.labels import OUR_DOMAINS, QUEUE_DOMAINS, is_reserved
 from kubedistill.manifest.pod_strings import GpuResource, Image, LabelKey, LabelValue, TolerationKey
@@ -22,8 +23,8 @@ UserId = Annotated[int, Field(ge=1, le=2**31 - 1)]
 GroupId = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
-_EXISTS: dict[str, Any] = {"required": ["operator"], "properties": {"operator": {"const": "Exists"}}}
-_KEYED_OR_ALL: dict[str, Any] = {
+_EXISTS: JsonDict = {"required": ["operator"], "properties": {"operator": {"const": "Exists"}}}
+_KEYED_OR_ALL: JsonDict = {
     "anyOf": [_EXISTS, {"required": ["key"], "properties": {"key": {"minLength": 1}}}],
     "if": _EXISTS,
     "then": {"properties": {"value": {"const": ""}}},
@@ -54,7 +55,7 @@ class Toleration(Model):
         return self
 
 
-_LABELLED_OR_CPU: dict[str, Any] = {
+_LABELLED_OR_CPU: JsonDict = {
     "anyOf": [
         {"required": ["nodeSelector"], "properties": {"nodeSelector": {"minProperties": 1}}},
         {"required": ["gpusPerNode"], "properties": {"gpusPerNode": {"const": 0}}},

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import SafeRepresenter
 
+from kubedistill.json_values import Json
 from kubedistill.v1alpha1 import GROUP, KIND, PLURAL, VERSION, DistillationJob, Spec, Status
 from kubedistill.v1alpha1.stored_status import RENAMES
 
@@ -51,7 +52,7 @@ class NotStructural(ValueError):
     """A field that has no place in a structural schema, by its dotted path."""
 
 
-def crd() -> dict[str, Any]:
+def crd() -> Schema:
     """The CustomResourceDefinition of DistillationJob; raises NotStructural for a field that it can't hold."""
     version = {
         "name": VERSION,
@@ -195,7 +196,7 @@ class _Converter:
         return required | {"properties": fields}
 
 
-def _column(name: str, kind: str, path: str, wide: bool) -> dict[str, Any]:
+def _column(name: str, kind: str, path: str, wide: bool) -> Schema:
     return {"name": name, "type": kind, "jsonPath": path} | ({"priority": 1} if wide else {})
 
 
@@ -234,7 +235,7 @@ def _check(result: Schema, *, at: str) -> None:
         raise NotStructural(f"{at}: a list without max_length")
 
 
-def _without_defaults_below(value: Any, *, schema: Schema) -> Any:
+def _without_defaults_below(value: Json, *, schema: Schema) -> Json:
     """A default as briefly as it can be said: the API server fills in the defaults of the fields below."""
     if isinstance(value, list):
         return [_without_defaults_below(one, schema=schema["items"]) for one in value]

@@ -3,7 +3,7 @@
 import json
 import sys
 from collections.abc import Iterator
-from typing import Any, TextIO
+from typing import TextIO
 
 from kubedistill.schema.crd import Schema, structural_schema
 from kubedistill.v1alpha1 import API_VERSION, KIND, LIVE_FIELDS, Spec, Status
@@ -78,7 +78,7 @@ def _type(field: Schema) -> str:
     return str(field["type"]) + _limits(field)
 
 
-def _limits(field: dict[str, Any]) -> str:
+def _limits(field: Schema) -> str:
     low, high = field.get("minimum"), field.get("maximum")
     if field["type"] not in ("integer", "number") or (low is None and high is None):
         return ""

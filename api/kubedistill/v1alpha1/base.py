@@ -15,6 +15,7 @@ from pydantic import (
     ValidationInfo,
 )
 from pydantic.alias_generators import to_camel
+from pydantic.config import JsonDict
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from kubedistill.stored import is_stored
@@ -92,11 +93,11 @@ class Model(BaseModel):
     )
 
 
-def keyed_by(field: str) -> dict[str, Any]:
+def keyed_by(field: str) -> JsonDict:
     """Build the schema extra that makes the API server treat a list as a map with this field as its key."""
     return {"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": [field]}
 
 
-def cel(*rules: tuple[str, str]) -> dict[str, Any]:
+def cel(*rules: tuple[str, str]) -> JsonDict:
     """Build the schema extra that makes the API server check (rule, message) pairs."""
     return {"x-kubernetes-validations": [{"rule": rule, "message": message} for rule, message in rules]}

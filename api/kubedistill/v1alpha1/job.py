@@ -3,7 +3,7 @@
 import copy
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from kubedistill.v1alpha1.base import Model, Name, ObjectReference, Uri, cel, keyed_by
 from kubedistill.v1alpha1.data import Curation, Data, Generation
@@ -115,7 +115,7 @@ LIVE_FIELDS = frozenset({"suspend", "child_retention_seconds", "active_deadline_
 """Fields that apply at once, during a run; an edit of any other field waits for a new runID."""
 
 
-def spec_values(spec: Spec) -> dict[str, Any]:
+def spec_values(spec: Spec) -> dict[str, JsonValue]:
     """Return the spec as JSON values without defaults: the form from which digests are computed."""
     return spec.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude_none=True)
 
@@ -127,7 +127,7 @@ FORMER_DEFAULTS: tuple[tuple[tuple[str, ...], object], ...] = (
 """Fields whose default was removed, with the former default. Manifests contain it, and CRDs have stored it."""
 
 
-def without_former_defaults(values: dict[str, Any]) -> dict[str, Any]:
+def without_former_defaults(values: dict[str, JsonValue]) -> dict[str, JsonValue]:
     """Return a spec's values as an earlier version would have written them: without what was a default then."""
     kept = copy.deepcopy(values)
     for path, value in FORMER_DEFAULTS:

@@ -7,11 +7,12 @@ that this version does not know stops whoever would act on it; only what is deri
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
+from kubedistill.json_values import Json, JsonObject, as_object
 from kubedistill.manifest.problems import Location, field_path, find_problem
 from kubedistill.stored import read_stored
 from kubedistill.v1alpha1 import Status
@@ -46,9 +47,9 @@ class StoredStatus:
     """The field that this version does not understand, and its value; empty where it understands all."""
 
 
-def read_status(values: object, *, renames: tuple[Rename, ...] = RENAMES) -> StoredStatus:
+def read_status(values: Json, *, renames: tuple[Rename, ...] = RENAMES) -> StoredStatus:
     """Read a stored status; unknown fields are ignored, and nothing in it raises."""
-    left: Any = with_new_names(values, renames=renames) if isinstance(values, Mapping) else {}
+    left: Json = with_new_names(values, renames=renames) if isinstance(values, Mapping) else {}
     problem = ""
     while True:
         try:
@@ -62,21 +63,21 @@ def read_status(values: object, *, renames: tuple[Rename, ...] = RENAMES) -> Sto
                 return StoredStatus(Status(), problem)
 
 
-def with_new_names(values: Mapping[str, Any], *, renames: tuple[Rename, ...] = RENAMES) -> dict[str, Any]:
+def with_new_names(values: Mapping[str, Json], *, renames: tuple[Rename, ...] = RENAMES) -> JsonObject:
     """A stored status under the new names alone; what is under both is united."""
     for rename in renames:
-        values = _change(values, rename.within, partial(_united, rename=rename))
+        values = as_object(_change(values, rename.within, partial(_united, rename=rename)))
     return dict(values)
 
 
-def with_both_names(values: Mapping[str, Any], *, renames: tuple[Rename, ...] = RENAMES) -> dict[str, Any]:
+def with_both_names(values: Mapping[str, Json], *, renames: tuple[Rename, ...] = RENAMES) -> JsonObject:
     """A status that was written under the new names, under the old ones too."""
     for rename in renames:
-        values = _change(values, rename.within, partial(_doubled, rename=rename))
+        values = as_object(_change(values, rename.within, partial(_doubled, rename=rename)))
     return dict(values)
 
 
-def _change(values: Any, within: tuple[str, ...], change: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> Any:
+def _change(values: Json, within: tuple[str, ...], change: Callable[[Mapping[str, Json]], Mapping[str, Json]]) -> Json:
     if isinstance(values, list):
         return [_change(one, within, change) for one in values]
     if not isinstance(values, Mapping):
@@ -86,7 +87,7 @@ def _change(values: Any, within: tuple[str, ...], change: Callable[[Mapping[str,
     return {**values, within[0]: _change(values[within[0]], within[1:], change)} if within[0] in values else values
 
 
-def _united(values: Mapping[str, Any], *, rename: Rename) -> Mapping[str, Any]:
+def _united(values: Mapping[str, Json], *, rename: Rename) -> Mapping[str, Json]:
     """A version that knows one of the names has left the other as it was, so neither list need hold all."""
     if rename.old not in values:
         return values
@@ -97,7 +98,7 @@ def _united(values: Mapping[str, Any], *, rename: Rename) -> Mapping[str, Any]:
     return {**kept, rename.new: old if new is None else new}
 
 
-def _doubled(values: Mapping[str, Any], *, rename: Rename) -> Mapping[str, Any]:
+def _doubled(values: Mapping[str, Json], *, rename: Rename) -> Mapping[str, Json]:
     return {**values, rename.old: values[rename.new]} if rename.new in values else values
 
 
@@ -106,13 +107,13 @@ def _describe(error: ValidationError) -> str:
     return f"{found.at}: {found.problem}"
 
 
-def _without(values: Any, errors: list[ErrorDetails]) -> Any:
+def _without(values: Json, errors: list[ErrorDetails]) -> Json:
     """The values without those that were refused; an object that lacks a required field goes whole."""
     places = {error["loc"][:-1] if error["type"] == "missing" else error["loc"] for error in errors}
     return _pruned(values, places, ())
 
 
-def _pruned(value: Any, places: set[Location], at: Location) -> Any:
+def _pruned(value: Json, places: set[Location], at: Location) -> Json:
     if isinstance(value, list):
         return [_pruned(one, places, (*at, index)) for index, one in enumerate(value) if (*at, index) not in places]
     if isinstance(value, Mapping):

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from itertools import groupby
 from operator import itemgetter
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from kubedistill.canonical import text_digest
+from kubedistill.json_values import Json
 from kubedistill.manifest.settings import Images, Pool, Settings, Toleration
 from kubedistill.paths import entry_path
 from kubedistill.v1alpha1 import Spec
@@ -44,7 +45,7 @@ class Volume:
 
     name: str
     path: str
-    source: Mapping[str, Any]
+    source: Manifest
     read_only: bool = False
 
 
@@ -214,6 +215,6 @@ def _mount(volume: Volume) -> Manifest:
     return {"name": volume.name, "mountPath": volume.path, **_present(readOnly=volume.read_only)}
 
 
-def _present(**fields: Any) -> Manifest:
+def _present(**fields: Json) -> Manifest:
     """The fields that have something in them."""
     return {name: value for name, value in fields.items() if value}

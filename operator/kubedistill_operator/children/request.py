@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
 from kubedistill.chain import StageName
 from kubedistill.contract import StageJob
@@ -13,6 +12,7 @@ from kubedistill_operator import names
 from kubedistill_operator.children.layout import child_kind
 from kubedistill_operator.kinds import KINDS
 from kubedistill_operator.observed import ChildKind
+from kubedistill_operator.plan import Manifest
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,19 +88,17 @@ class ChildRequest:
         return self.spec.pods.service_account_name or self.account
 
     @property
-    def owner(self) -> dict[str, Any]:
+    def owner(self) -> Manifest:
         """The job as an owner: the garbage collector removes with it what it owns, and nothing waits for that."""
         job = self.stage_job.job
         return owner_reference(KIND, name=job.name, uid=job.uid)
 
     @property
-    def child(self) -> dict[str, Any]:
+    def child(self) -> Manifest:
         """The RayJob or Job as an owner: what it owns goes with it. Whoever creates them fills its uid in."""
         return owner_reference(self.kind, name=self.name, uid="")
 
-    def metadata(
-        self, name: str, *, labels: dict[str, str] | None = None, owner: dict[str, Any] | None = None
-    ) -> dict[str, Any]:
+    def metadata(self, name: str, *, labels: dict[str, str] | None = None, owner: Manifest | None = None) -> Manifest:
         """The metadata of an object of this attempt: its labels and, as owner, the job, unless told otherwise."""
         return {
             "name": name,
@@ -110,7 +108,7 @@ class ChildRequest:
         }
 
 
-def owner_reference(kind: str, *, name: str, uid: str) -> dict[str, Any]:
+def owner_reference(kind: str, *, name: str, uid: str) -> Manifest:
     """A controller that does not keep its own deletion waiting."""
     return {
         **KINDS[kind].header,

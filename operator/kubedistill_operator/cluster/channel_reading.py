@@ -3,17 +3,17 @@
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import from_json
 
 from kubedistill.contract import ACCEPTED_CONTRACTS, MESSAGE_BYTES, StageProgress, StageResult
+from kubedistill.json_values import Json
 from kubedistill.manifest.problems import find_problem
 from kubedistill_operator.clock import seconds_of, stamp
 from kubedistill_operator.cluster.child_reading import clip
-from kubedistill_operator.cluster.json_values import Resource
-from kubedistill_operator.observed import Channel
+from kubedistill_operator.observed import Channel, Resource
 
 _MOST_STARTS = 1_000_000
 _MOST_COUNT = 2**53
@@ -30,7 +30,7 @@ Message = TypeVar("Message", StageProgress, StageResult)
 class _Reading:
     """The data of one ConfigMap, and what was found wrong with it."""
 
-    data: Mapping[str, Any]
+    data: Mapping[str, Json]
     problems: list[str] = field(default_factory=list)
 
     def text(self, key: str) -> str:
@@ -41,7 +41,7 @@ class _Reading:
             return ""
         return value
 
-    def message(self, key: str, read: Callable[[Any], Message]) -> Message | None:
+    def message(self, key: str, read: Callable[[Json], Message]) -> Message | None:
         """A message of the contract; None where there is none or it can't be read."""
         text = self.text(key)
         if not text:
@@ -83,8 +83,8 @@ def _read_starts(reading: _Reading) -> int:
     return int(text or 0)
 
 
-def _read_progress(values: Any) -> StageProgress:
-    _check_contract(values)
+def _read_progress(values: Json) -> StageProgress:
+    values = _check_contract(values)
     figures = values.get("figures")
     if isinstance(figures, Mapping):  # a loss that diverged is no number, and no reason to hear nothing any more
         values = {**values, "figures": _finite(figures)}
@@ -108,9 +108,8 @@ def _read_progress(values: Any) -> StageProgress:
     )
 
 
-def _read_result(values: Any) -> StageResult:
-    _check_contract(values)
-    found = StageResult.model_validate(values, by_alias=True, by_name=False)
+def _read_result(values: Json) -> StageResult:
+    found = StageResult.model_validate(_check_contract(values), by_alias=True, by_name=False)
     _check_amount("gpuSeconds", found.gpu_seconds)
     for name, artifact in found.artifacts.items():
         if not _DIGEST.fullmatch(artifact.key):
@@ -126,7 +125,7 @@ def _read_result(values: Any) -> StageResult:
     )
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: Json) -> Json:
     """JSON values whose texts are fit to be shown."""
     if isinstance(value, dict):
         return {clip(name, _NAME): _plain(one) for name, one in value.items()}
@@ -135,13 +134,15 @@ def _plain(value: Any) -> Any:
     return clip(value) if isinstance(value, str) else value
 
 
-def _check_contract(values: Any) -> None:
+def _check_contract(values: Json) -> Mapping[str, Json]:
+    """Return the message, if this version understands it."""
     if not isinstance(values, Mapping):
         raise ValueError("not an object")
     contract = values.get("contract")
     if type(contract) is not int or contract not in ACCEPTED_CONTRACTS:
         versions = " and ".join(map(str, ACCEPTED_CONTRACTS))
         raise ValueError(f"contract: {clip(contract, _SHORT)} is not understood, only {versions}")
+    return values
 
 
 def _check_amount(name: str, amount: float) -> None:
@@ -149,7 +150,7 @@ def _check_amount(name: str, amount: float) -> None:
         raise ValueError(f"{name}: not an amount")
 
 
-def _finite(figures: Mapping[Any, Any]) -> dict[str, float]:
+def _finite(figures: Mapping[str, Json]) -> dict[str, float]:
     numbers = {
         clip(name, _KEY): float(value)
         for name, value in figures.items()

@@ -12,9 +12,9 @@ from kubedistill.manifest.problems import field_path, quote_value
 from kubedistill.manifest.settings import Settings
 from kubedistill_operator.clock import seconds_of
 from kubedistill_operator.cluster.failures import NotUnderstood
-from kubedistill_operator.cluster.json_values import Resource, items, part
+from kubedistill_operator.cluster.json_values import items, part
 from kubedistill_operator.decisions.freeze import thaw
-from kubedistill_operator.observed import Child, ChildState, Frozen
+from kubedistill_operator.observed import Child, ChildState, Frozen, Resource
 
 TEXT: Final = 700
 """Most characters of a text that came from outside; with a sentence around it, it still fits into status."""

@@ -3,8 +3,8 @@
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from kubedistill.json_values import Json
 from kubedistill.labels import JOB_UID_LABEL, MANAGED_BY, PREFIX
 from kubedistill.v1alpha1 import KIND
 from kubedistill.v1alpha1.stored_status import NOT_UNDERSTOOD
@@ -194,13 +194,14 @@ def _is_among(owner: Manifest, owners: Sequence[Manifest]) -> bool:
     return any((one["kind"], one[field]) == (owner["kind"], owner[field]) for one in owners)
 
 
-def _holds(found: Any, ours: Any) -> bool:
+def _holds(found: Json, ours: Json) -> bool:
     """Whether all that we would have written is there as it is; maps may hold more, which others have added."""
     if isinstance(ours, Mapping):
         return isinstance(found, Mapping) and all(_holds(found.get(name), value) for name, value in ours.items())
     if isinstance(ours, list | tuple):
-        same = isinstance(found, list | tuple) and len(found) == len(ours)
-        return same and all(_holds(*pair) for pair in zip(found, ours, strict=True))
+        if not isinstance(found, list | tuple) or len(found) != len(ours):
+            return False
+        return all(_holds(*pair) for pair in zip(found, ours, strict=True))
     return bool(found == ours)
 
 

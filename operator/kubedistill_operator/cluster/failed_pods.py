@@ -7,9 +7,8 @@ remembered for as long as it may explain the end of an attempt, by the replica t
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from kubedistill_operator.cluster.json_values import Resource
 from kubedistill_operator.cluster.pod_reading import read_pod
-from kubedistill_operator.observed import Pod
+from kubedistill_operator.observed import Pod, Resource
 
 TELLING_SECONDS = 120.0
 """For how long the failure of a pod may be why its attempt ended; after that a new worker has taken its place."""

@@ -1,10 +1,8 @@
 """Parts of objects as the API server gives them, whatever others have put there."""
 
 from collections.abc import Mapping
-from typing import Any
 
-Resource = Mapping[str, Any]
-"""A Kubernetes object, or a part of one."""
+from kubedistill_operator.observed import Resource
 
 
 def part(resource: Resource, name: str) -> Resource:

@@ -10,8 +10,9 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final, Protocol
+from typing import Final, Protocol
 
+from kubedistill.json_values import Json
 from kubedistill_operator.cluster.failures import LeaseLost, OperatorFailure, Outdated, Taken
 from kubedistill_operator.kinds import KINDS
 from kubedistill_operator.plan import Manifest
@@ -64,7 +65,7 @@ class Lease:
     """The Lease as we last wrote it."""
     _renewed: float = 0.0
     """When the request that last renewed it began."""
-    _seen: tuple[Any, ...] = ()
+    _seen: tuple[Json, ...] = ()
     _seen_at: float = field(default=0.0)
     _renewal_seen: float = float("-inf")
     """When we last saw that another replica had renewed the lease since our look before."""
@@ -162,7 +163,7 @@ class Lease:
         began = self.clock()
         self._note(await self.api.replace({**held, "spec": {**held["spec"], "renewTime": self._stamp()}}), began)
 
-    def _is_free(self, spec: Manifest, *, version: object) -> bool:
+    def _is_free(self, spec: Manifest, *, version: Json) -> bool:
         """Whether nobody holds a lease, or its holder has not renewed it for as long as it may, by our own clock."""
         holder, renewed = spec.get("holderIdentity"), spec.get("renewTime")
         if (seen := (holder, renewed, version)) != self._seen:

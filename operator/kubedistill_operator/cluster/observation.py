@@ -9,7 +9,6 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from kubedistill.labels import ATTEMPT_LABEL, JOB_UID_LABEL, RUN_LABEL, STAGE_LABEL
 from kubedistill.manifest.settings import Settings
@@ -275,5 +274,5 @@ def _group(resource: Manifest) -> Group:
     return found.get(RUN_LABEL, ""), found.get(STAGE_LABEL, ""), found.get(ATTEMPT_LABEL, "")
 
 
-def _labels(resource: Manifest) -> dict[str, Any]:
+def _labels(resource: Manifest) -> dict[str, str]:
     return resource["metadata"].get("labels") or {}

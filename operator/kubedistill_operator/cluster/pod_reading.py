@@ -6,9 +6,9 @@ from typing import Final, cast, get_args
 
 from kubedistill_operator.clock import seconds_of
 from kubedistill_operator.cluster.child_reading import clip
-from kubedistill_operator.cluster.json_values import Resource, condition, items, part
+from kubedistill_operator.cluster.json_values import condition, items, part
 from kubedistill_operator.names import CONTAINERS, DRIVER_CONTAINER
-from kubedistill_operator.observed import ContainerState, Pod, PodPhase
+from kubedistill_operator.observed import ContainerState, Pod, PodPhase, Resource
 
 _PHASES: Final = get_args(PodPhase)
 _LINE = 300

@@ -6,6 +6,7 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from kubedistill.json_values import Json, as_object
 from kubedistill.v1alpha1 import Status
 from kubedistill.v1alpha1.stored_status import NOT_UNDERSTOOD, with_both_names, with_new_names
 from kubedistill_operator.clock import stamp
@@ -15,7 +16,7 @@ from kubedistill_operator.plan import Manifest
 _MESSAGE = 1024
 
 
-def status_values(status: Status, *, stored: Mapping[str, Any] | None = None) -> Manifest:
+def status_values(status: Status, *, stored: Mapping[str, Json] | None = None) -> Manifest:
     """A status as JSON values without what is empty; a text that is too long is cut, since all else would be lost.
 
     Fields of `stored` that this version does not know stay, as long as the object that has them does.
@@ -28,8 +29,8 @@ def status_values(status: Status, *, stored: Mapping[str, Any] | None = None) ->
             if problem["type"] == "string_too_long":
                 _cut(values, problem["loc"], most=problem["ctx"]["max_length"])
         fit = Status.model_validate(values, strict=False, by_alias=True)
-    known = dict(_without_empty(fit.model_dump(mode="json", by_alias=True, exclude_none=True)))
-    return with_both_names(_carry_on(known, with_new_names(stored or {}), Status))
+    known = as_object(_without_empty(fit.model_dump(mode="json", by_alias=True, exclude_none=True)))
+    return with_both_names(as_object(_carry_on(known, with_new_names(stored or {}), Status)))
 
 
 def stalled_values(job: Job, problem: str, *, now: float) -> Manifest | None:
@@ -54,9 +55,9 @@ def stalled_values(job: Job, problem: str, *, now: float) -> Manifest | None:
     return {**job.stored_status, "conditions": [*others, stalled]}
 
 
-def _carry_on(values: Any, stored: Any, model: type[BaseModel] | None) -> Any:
+def _carry_on(values: Json, stored: Json, model: type[BaseModel] | None) -> Json:
     """The values with the fields of what is stored that a model does not know; items of lists go by their keys."""
-    if model is None or not isinstance(stored, Mapping):
+    if model is None or not isinstance(stored, Mapping) or not isinstance(values, Mapping):
         return values
     fields = {field.alias or name: field for name, field in model.model_fields.items()}
     carried = {name: value for name, value in stored.items() if name not in fields}
@@ -64,8 +65,8 @@ def _carry_on(values: Any, stored: Any, model: type[BaseModel] | None) -> Any:
         below, before = _model_in(fields[name].annotation), stored.get(name)
         if isinstance(value, list) and below is not None and isinstance(before, list):
             key = _key_of(fields[name])
-            by_key = {one[key]: one for one in before}
-            carried[name] = [_carry_on(one, by_key.get(one[key]), below) for one in value]
+            by_key = {as_object(one)[key]: one for one in before}
+            carried[name] = [_carry_on(one, by_key.get(as_object(one)[key]), below) for one in value]
         else:
             carried[name] = _carry_on(value, before, below)
     return carried
@@ -91,7 +92,7 @@ def _cut(values: Any, location: tuple[int | str, ...], *, most: int) -> None:
     values[last] = f"{values[last][: most - 1]}…"
 
 
-def _without_empty(value: Any) -> Any:
+def _without_empty(value: Json) -> Json:
     if isinstance(value, dict):
         return {name: _without_empty(one) for name, one in value.items() if one not in ("", [])}
     return [_without_empty(one) for one in value] if isinstance(value, list) else value

@@ -6,7 +6,9 @@ in the job's namespace can plant or swap one, but not one that is used.
 
 import json
 from dataclasses import dataclass
-from typing import Any, Literal, Self
+from typing import Literal, Self
+
+from pydantic import JsonValue
 
 from kubedistill.canonical import digest, text_digest
 from kubedistill.contract import CONTRACT
@@ -81,7 +83,7 @@ class FrozenRun:
     spec: Spec
     """The spec as this version understands it."""
     settings: RunSettings
-    frozen_spec: dict[str, Any]
+    frozen_spec: dict[str, JsonValue]
     """The spec as JSON values: what the version that froze it wrote, and what the run's image reads."""
     contract: int = CONTRACT
     """Contract of the version that froze it, and so of the run's image."""
@@ -174,6 +176,6 @@ def _snapshot_text(run: FrozenRun) -> str:
     return json.dumps(values, sort_keys=True)
 
 
-def _run_values(values: dict[str, Any]) -> dict[str, Any]:
+def _run_values(values: dict[str, JsonValue]) -> dict[str, JsonValue]:
     live = {Spec.model_fields[name].alias or name for name in (*LIVE_FIELDS, "run_id")}
     return {name: value for name, value in values.items() if name not in live}

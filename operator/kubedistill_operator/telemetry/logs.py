@@ -26,8 +26,8 @@ def about(key: Key) -> Iterator[None]:
 def about_attempt(job: Job) -> None:
     """Have the lines that follow speak of its attempt too, also those about its failure, until `about` ends."""
     stage, attempt = job.status.stage, job.status.attempt
-    known: dict[str, object] = {"namespace": job.namespace, "name": job.name, "uid": job.uid}
-    _subject.set(known | ({"stage": stage, "attempt": attempt} if stage else {}))
+    known: Subject = {"namespace": job.namespace, "name": job.name, "uid": job.uid}
+    _subject.set({**known, "stage": stage, "attempt": attempt} if stage else known)
 
 
 def subject() -> Subject:

@@ -8,9 +8,9 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from kubedistill.errors import ChannelUnavailable
+from kubedistill.json_values import Json
 
 ACCOUNT_VARIABLE = "KUBEDISTILL_SERVICE_ACCOUNT"
 """Environment variable for the folder of token, ca.crt and namespace, where it is not the kubelet's usual one."""
@@ -48,7 +48,7 @@ class Reply:
     """A status and what came with it: the object asked for, or, from 300 up, the reason why not."""
 
     status: int
-    values: Mapping[str, Any]
+    values: Mapping[str, Json]
     reason: str = ""
 
 

@@ -2,10 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TypeGuard
 from urllib.parse import quote
 
 from kubedistill.errors import ChannelUnavailable, ClaimLost
+from kubedistill.json_values import Json
 from kubedistill_runtime.channel.api_server import ApiServer, Reply, TransientError
 
 Change = dict[str, str]
@@ -103,11 +104,11 @@ def assign(path: str, value: str) -> Change:
     return {"op": "add", "path": path, "value": value}
 
 
-def _owners(metadata: Any) -> frozenset[str]:
+def _owners(metadata: Json) -> frozenset[str]:
     found = metadata.get("ownerReferences") if isinstance(metadata, dict) else None
     owners = found if isinstance(found, list) else []
     return frozenset(str(owner.get("uid")) for owner in owners if isinstance(owner, dict))
 
 
-def _is_text(data: Any) -> bool:
+def _is_text(data: Json) -> TypeGuard[Mapping[str, str]]:
     return isinstance(data, dict) and all(isinstance(value, str) for value in data.values())

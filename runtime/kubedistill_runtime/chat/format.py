@@ -4,12 +4,15 @@ import bisect
 import datetime
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
 from kubedistill.errors import InvalidData, InvalidModel
 from kubedistill_runtime.chat.plain import NO_SPECIAL_TOKENS, SpecialTokens, choose_mark, encode_marked
 from kubedistill_runtime.chat.template import REASONING
 from kubedistill_runtime.records import Message
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 PROBE = "kubedistill"
 """A reply that shows what a template writes around one."""
@@ -22,7 +25,7 @@ _WAY_OUT = "Put the system prompt into the first user turn and leave systemPromp
 class ChatFormat:
     """A tokenizer, its template, and the tokens that end a reply."""
 
-    tokenizer: Any
+    tokenizer: "PreTrainedTokenizerBase"
     stop_ids: tuple[int, ...]
     """Ids that end a reply."""
     end_id: int

@@ -2,7 +2,7 @@
 
 import datetime
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING
 
 from kubedistill.errors import InvalidModel
 from kubedistill_runtime.chat.format import PROBE, ChatFormat
@@ -10,6 +10,9 @@ from kubedistill_runtime.chat.plain import read_special_tokens
 from kubedistill_runtime.chat.template import load_stop_ids, reasoning_markers
 from kubedistill_runtime.models import Model, cannot_load
 from kubedistill_runtime.records import Message
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _STOP = "Add it to eos_token_id in generation_config.json"
 
@@ -76,7 +79,7 @@ def _find_end(chat: ChatFormat, *, at: str, generates: bool) -> int:
     return own
 
 
-def _first_special(ids: list[int], *, tokenizer: Any) -> str | None:
+def _first_special(ids: list[int], *, tokenizer: "PreTrainedTokenizerBase") -> str | None:
     """Return the first token after a reply where it is an added one; text such as a newline ends nothing."""
     added = tokenizer.added_tokens_decoder
     return next((added[one].content for one in ids if one in added and added[one].special), None)

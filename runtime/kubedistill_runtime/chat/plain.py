@@ -7,7 +7,10 @@ template is rendered, and only the special tokens that the template itself wrote
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 _PRIVATE_USE = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE))
 
@@ -38,7 +41,7 @@ class SpecialTokens:
 NO_SPECIAL_TOKENS = SpecialTokens(frozenset(), None, frozenset(), frozenset())
 
 
-def read_special_tokens(tokenizer: Any, *, stop_ids: Sequence[int]) -> SpecialTokens:
+def read_special_tokens(tokenizer: "PreTrainedTokenizerBase", *, stop_ids: Sequence[int]) -> SpecialTokens:
     """Return the added tokens that are called special or are stop tokens; one character can't be told from text."""
     added = tokenizer.added_tokens_decoder
     found = {number: one for number, one in added.items() if one.special or number in stop_ids}
@@ -58,7 +61,7 @@ def choose_mark(texts: Sequence[str]) -> str:
     return next(mark for codes in _PRIVATE_USE for mark in map(chr, codes) if mark not in used)
 
 
-def encode_marked(text: str, *, mark: str, tokenizer: Any, special: SpecialTokens) -> list[int]:
+def encode_marked(text: str, *, mark: str, tokenizer: "PreTrainedTokenizerBase", special: SpecialTokens) -> list[int]:
     """Return the ids of rendered text in which data was marked: the template's special tokens, all else as text.
 
     Pieces between special tokens are encoded one by one, as the tokenizer itself does.
@@ -78,7 +81,7 @@ def encode_marked(text: str, *, mark: str, tokenizer: Any, special: SpecialToken
     return ids
 
 
-def _encode_piece(piece: str, *, mark: str, tokenizer: Any, special: SpecialTokens) -> list[int]:
+def _encode_piece(piece: str, *, mark: str, tokenizer: "PreTrainedTokenizerBase", special: SpecialTokens) -> list[int]:
     plain: list[int] = tokenizer.encode(piece.replace(mark, ""), add_special_tokens=False, split_special_tokens=True)
     if special.ids.isdisjoint(plain):
         return plain

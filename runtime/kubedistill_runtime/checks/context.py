@@ -1,9 +1,9 @@
 """Context: a key that holds what a model should see, and is not read, is a reason to refuse a record, not a note."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from kubedistill.errors import InvalidData
+from kubedistill.json_values import Json
 from kubedistill_runtime.records import Message
 
 _INTO_PROMPT = "Write its text into the prompt, or remove the key"
@@ -19,7 +19,7 @@ _FIXES = {
 }
 
 
-def refuse_lost_context(values: Mapping[str, Any], messages: Sequence[Message], *, at: str) -> None:
+def refuse_lost_context(values: Mapping[str, Json], messages: Sequence[Message], *, at: str) -> None:
     """Refuse a record with a key of context whose text is in none of its messages; raises InvalidData.
 
     A column that a prompt was made of is not lost, whatever line breaks the prompt has.
@@ -31,13 +31,14 @@ def refuse_lost_context(values: Mapping[str, Any], messages: Sequence[Message], 
             raise InvalidData(f"the key {key!r} is not read, and no message holds its text", at=at, fix=fix)
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _texts(value: Json) -> Iterator[str]:
     """All strings in a JSON value, without those that are blank."""
     if isinstance(value, str):
         if text := _squeeze(value):
             yield text
     elif isinstance(value, list | dict):
-        for part in value.values() if isinstance(value, dict) else value:
+        parts: Iterable[Json] = value.values() if isinstance(value, dict) else value
+        for part in parts:
             yield from _texts(part)
 
 

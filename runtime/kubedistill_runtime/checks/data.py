@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from kubedistill.errors import InvalidData
+from kubedistill.json_values import Json
 from kubedistill_runtime.checks.files import Entry, read_file
 from kubedistill_runtime.checks.keys import Remark, check_keys, present
 from kubedistill_runtime.checks.labels import read_labels
@@ -115,12 +115,12 @@ def _is_greeted(record: Record) -> bool:
     return roles[:1] == ["assistant"]
 
 
-def _read_id(value: Any, *, at: str) -> str:
+def _read_id(value: Json, *, at: str) -> str:
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     return read_string(json.dumps(value) if is_number else value, at=at, what="id")
 
 
-def _read_strings(value: Any, *, at: str, what: str) -> tuple[str, ...]:
+def _read_strings(value: Json, *, at: str, what: str) -> tuple[str, ...]:
     """A string or a list of them; whole numbers have one spelling, so they are taken as it."""
     values = [one for one in (value if isinstance(value, list) else [value]) if one is not None]
     whole = [str(one) if isinstance(one, int) and not isinstance(one, bool) else one for one in values]

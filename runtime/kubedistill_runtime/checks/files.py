@@ -9,9 +9,9 @@ import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from kubedistill.errors import InvalidData
+from kubedistill.json_values import Json, JsonObject
 
 _GZIP = b"\x1f\x8b"
 _BOM = "\ufeff"
@@ -35,7 +35,7 @@ _ONE_A_LINE = "Write one whole JSON object a line"
 class Entry:
     """One JSON value of a file."""
 
-    value: Any
+    value: Json
     place: str
     """The file and the line that the value begins on."""
     number: int
@@ -176,8 +176,8 @@ class _Decoder:
             return InvalidData(problem, at=place, fix="Keep one of them"), end
         return Entry(value, place, number), end
 
-    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        values: dict[str, Any] = {}
+    def _object(self, pairs: list[tuple[str, Json]]) -> JsonObject:
+        values: JsonObject = {}
         for key, value in pairs:
             if key in values:
                 self._repeated.append(key)

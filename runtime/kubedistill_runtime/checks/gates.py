@@ -1,8 +1,5 @@
 """Whether the student can be judged as asked: enough test records, and references for a limit on accuracy."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from kubedistill.errors import InvalidManifest
 from kubedistill.v1alpha1 import Spec
 from kubedistill_runtime.checks.splits import MIN_RECORDS
@@ -23,7 +20,7 @@ def check_sample_limit(spec: Spec) -> None:
 def check_references(spec: Spec, *, judged: int) -> None:
     """Refuse limits on accuracy where too few references say which answer is right; raises InvalidManifest."""
     gate = spec.evaluation.gate
-    limits: Mapping[str, Any] = gate.model_dump()
+    limits = gate.model_dump()
     sampled = " that are judged" if spec.evaluation.sample_limit else ""
     more = ", raise evaluation.sampleLimit" if spec.evaluation.sample_limit else ""
     for field, rule in RULES.items():

@@ -2,9 +2,9 @@
 
 import difflib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
 
 from kubedistill.errors import InvalidData
+from kubedistill.json_values import Json, JsonObject
 
 PROMPT_KEYS = ("messages", "prompt", "conversations", "instruction")
 ANSWER_KEYS = {"prompt": ("completion",), "instruction": ("output", "response")}
@@ -32,17 +32,17 @@ Remark = Callable[[str], None]
 """Takes what a file's notes say of a record."""
 
 
-def present(values: Mapping[str, Any]) -> dict[str, Any]:
+def present(values: Mapping[str, Json]) -> JsonObject:
     """An object without the keys whose value is null, which is what many tools write for absent ones."""
     return {key: value for key, value in values.items() if value is not None}
 
 
-def first_filled(values: Mapping[str, Any], keys: Sequence[str]) -> str:
+def first_filled(values: Mapping[str, Json], keys: Sequence[str]) -> str:
     """Return the first key with a value that is not empty, else the first one."""
     return next((key for key in keys if values.get(key) not in (None, "")), keys[0])
 
 
-def check_keys(values: Mapping[str, Any], *, at: str, remark: Remark) -> str:
+def check_keys(values: Mapping[str, Json], *, at: str, remark: Remark) -> str:
     """Return the key that holds a record's prompt; raises InvalidData where none or several do, or one is misspelled.
 
     Every other key that is not read is remarked, with a guess what was meant.
@@ -63,7 +63,7 @@ def check_keys(values: Mapping[str, Any], *, at: str, remark: Remark) -> str:
     return prompts[0]
 
 
-def _is_first_turn(prompt: Any, values: Mapping[str, Any]) -> bool:
+def _is_first_turn(prompt: Json, values: Mapping[str, Json]) -> bool:
     """Whether a prompt repeats the first user turn of the messages beside it, as in ultrachat_200k."""
     turns = values.get("messages", values.get("conversations"))
     for turn in turns if isinstance(turns, list) else ():
@@ -73,14 +73,14 @@ def _is_first_turn(prompt: Any, values: Mapping[str, Any]) -> bool:
     return False
 
 
-def _read_beside(prompt: str, values: Mapping[str, Any]) -> set[str]:
+def _read_beside(prompt: str, values: Mapping[str, Json]) -> set[str]:
     """The keys that are read beside a prompt's, those that are empty among them."""
     families = [ANSWER_KEYS.get(prompt, ()), INPUT_KEYS if prompt == "instruction" else ()]
     chosen = {first_filled(values, keys) for keys in families if keys}
     return chosen | {key for keys in families for key in keys if values.get(key) == ""}
 
 
-def _refuse_misspelled(values: Mapping[str, Any], *, has_prompt: bool, at: str) -> None:
+def _refuse_misspelled(values: Mapping[str, Json], *, has_prompt: bool, at: str) -> None:
     """Refuse a key that is nearly one that a result depends on, where that one is missing."""
     wanted = [key for key in ("reference", *(() if has_prompt else PROMPT_KEYS)) if key not in values]
     for key in values:
@@ -90,14 +90,14 @@ def _refuse_misspelled(values: Mapping[str, Any], *, has_prompt: bool, at: str) 
             raise InvalidData(f"unknown key {key!r}", at=at, fix=f"Did you mean {near[0]!r}?")
 
 
-def _fix_for(values: Mapping[str, Any]) -> str:
+def _fix_for(values: Mapping[str, Json]) -> str:
     for key in values:
         if _GUESSES.get(key.casefold()) in PROMPT_KEYS:
             return f"Rename {key!r} to {_GUESSES[key.casefold()]!r}"
     return 'Write {"prompt": "…"} or {"messages": [{"role": "user", "content": "…"}]}'
 
 
-def _guess(key: str, values: Mapping[str, Any], *, read: Collection[str]) -> str:
+def _guess(key: str, values: Mapping[str, Json], *, read: Collection[str]) -> str:
     name = key.casefold()
     if name in _CONSEQUENCES:
         return f": {_CONSEQUENCES[name]}"

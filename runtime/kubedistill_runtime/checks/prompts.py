@@ -57,7 +57,7 @@ def count_tokens(record: Record, *, chat: ChatFormat, model: Model, at: str) -> 
     """Return the tokens of a record's longest prompt; raises InvalidModel at an id that no embedding is for."""
     ids = chat.prompt_ids(longest_prompt(record))
     embeddings = text_config(model.config).get("vocab_size")
-    if embeddings is not None and max(ids, default=0) >= embeddings:
+    if isinstance(embeddings, int) and max(ids, default=0) >= embeddings:
         raise InvalidModel(
             f"its tokenizer gives id {max(ids)} to record {record.id!r}, and it has embeddings for {embeddings} ids",
             at=at,

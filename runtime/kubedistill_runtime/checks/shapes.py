@@ -3,9 +3,9 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from kubedistill.errors import InvalidData
+from kubedistill.json_values import Json, JsonObject
 from kubedistill_runtime.checks.context import refuse_lost_context
 from kubedistill_runtime.checks.keys import ANSWER_KEYS, INPUT_KEYS, Remark, first_filled, present
 from kubedistill_runtime.records import Message
@@ -30,7 +30,7 @@ class Prompt:
     answer_key: str = ""
 
 
-def read_prompt(values: dict[str, Any], *, key: str, at: str, remark: Remark) -> Prompt:
+def read_prompt(values: JsonObject, *, key: str, at: str, remark: Remark) -> Prompt:
     """Read the messages of a record whose prompt has the given key; a final assistant turn is among them.
 
     Raises InvalidData, naming the message, for what can't be read without loss.
@@ -50,7 +50,7 @@ def read_prompt(values: dict[str, Any], *, key: str, at: str, remark: Remark) ->
     return Prompt(tuple(messages), answer, answer_key)
 
 
-def _with_system(messages: list[Message], system: Any, *, at: str) -> list[Message]:
+def _with_system(messages: list[Message], system: Json, *, at: str) -> list[Message]:
     if _is_blank(system):
         return messages
     if messages and messages[0].role == "system":
@@ -58,12 +58,12 @@ def _with_system(messages: list[Message], system: Any, *, at: str) -> list[Messa
     return [Message("system", read_string(system, at=at, what="system")), *messages]
 
 
-def _is_blank(value: Any) -> bool:
+def _is_blank(value: Json) -> bool:
     """Whether a value is what tools write for a system prompt that is absent."""
     return value is None or value == [] or (isinstance(value, str) and not value.strip())
 
 
-def _read_answer(answer: Any, *, what: str, at: str, remark: Remark) -> str | None:
+def _read_answer(answer: Json, *, what: str, at: str, remark: Remark) -> str | None:
     if answer is None or answer == "":  # Alpaca writes "" where there is none
         return None
     if not isinstance(answer, list):
@@ -74,7 +74,7 @@ def _read_answer(answer: Any, *, what: str, at: str, remark: Remark) -> str | No
     return turns[0].content
 
 
-def read_string(value: Any, *, at: str, what: str) -> str:
+def read_string(value: Json, *, at: str, what: str) -> str:
     """Return a string that is not blank and can be written as UTF-8."""
     if value is None or (isinstance(value, str) and not value.strip()):
         problem = f"{what} is missing" if value is None else f"{what} is blank"
@@ -92,7 +92,7 @@ def read_string(value: Any, *, at: str, what: str) -> str:
     return value
 
 
-def _read_instruction(values: dict[str, Any], *, at: str, remark: Remark) -> str:
+def _read_instruction(values: JsonObject, *, at: str, remark: Remark) -> str:
     instruction = read_string(values["instruction"], at=at, what="instruction")
     key, answer_key = first_filled(values, INPUT_KEYS), first_filled(values, ANSWER_KEYS["instruction"])
     shape = "Dolly" if key == "context" or answer_key == "response" else "Alpaca"
@@ -103,7 +103,7 @@ def _read_instruction(values: dict[str, Any], *, at: str, remark: Remark) -> str
     return f"{instruction}\n\n{read_string(values[key], at=at, what=key)}"
 
 
-def _read_turns(found: Any, *, key: str, at: str, remark: Remark) -> list[Message]:
+def _read_turns(found: Json, *, key: str, at: str, remark: Remark) -> list[Message]:
     if not isinstance(found, list) or not found:
         fix = 'Write [{"role": "user", "content": "…"}]'
         raise InvalidData(f"{key} is not a list of messages", at=at, fix=fix)
@@ -117,7 +117,7 @@ def _read_turns(found: Any, *, key: str, at: str, remark: Remark) -> list[Messag
     return turns
 
 
-def _is_empty_system(turn: Any) -> bool:
+def _is_empty_system(turn: Json) -> bool:
     """Whether a turn is a system message without text, which many tools write where there is no system prompt."""
     if not isinstance(turn, dict):
         return False
@@ -125,7 +125,7 @@ def _is_empty_system(turn: Any) -> bool:
     return _ROLES.get(role) == "system" and _is_blank(turn.get("content", turn.get("value")))
 
 
-def _read_turn(turn: Any, *, number: int, at: str, remark: Remark) -> Message:
+def _read_turn(turn: Json, *, number: int, at: str, remark: Remark) -> Message:
     what = f"message {number}"
     if not isinstance(turn, dict):
         raise InvalidData(f"{what} is not a JSON object", at=at, fix='Write {"role": "user", "content": "…"}')
@@ -145,7 +145,7 @@ def _read_turn(turn: Any, *, number: int, at: str, remark: Remark) -> Message:
     return Message(role, content, target=target or role != "assistant")
 
 
-def _read_target(values: dict[str, Any], *, what: str, at: str, remark: Remark) -> bool:
+def _read_target(values: JsonObject, *, what: str, at: str, remark: Remark) -> bool:
     """Whether a turn may be learned; a weight between, below or above 0 and 1 is remarked."""
     flags = {key: values[key] for key in _TARGET_KEYS if key in values}
     for key, flag in flags.items():
@@ -158,7 +158,7 @@ def _read_target(values: dict[str, Any], *, what: str, at: str, remark: Remark) 
     return 0 not in flags.values()
 
 
-def _read_role(values: dict[str, Any], *, what: str, at: str, remark: Remark) -> str:
+def _read_role(values: JsonObject, *, what: str, at: str, remark: Remark) -> str:
     name = values.get("role", values.get("from"))
     role = str(name).casefold()
     if role in _TOOL_ROLES:
@@ -171,12 +171,12 @@ def _read_role(values: dict[str, Any], *, what: str, at: str, remark: Remark) ->
     return _ROLES[role]
 
 
-def _join_parts(parts: Sequence[Any], *, what: str, at: str, remark: Remark) -> str:
+def _join_parts(parts: Sequence[Json], *, what: str, at: str, remark: Remark) -> str:
     texts = []
     for part in parts:
-        kind = part.get("type") if isinstance(part, dict) else type(part).__name__
-        if kind != "text" or not isinstance(part.get("text"), str):
+        kind, text = (part.get("type"), part.get("text")) if isinstance(part, dict) else (type(part).__name__, None)
+        if kind != "text" or not isinstance(text, str):
             raise InvalidData(f"{what} holds a part of type {kind!r}, and only text is read", at=at, fix="Remove it")
-        texts.append(part["text"])
+        texts.append(text)
     remark("content in parts, which were joined by line breaks" if len(texts) > 1 else "content in one part of text")
     return "\n".join(texts)

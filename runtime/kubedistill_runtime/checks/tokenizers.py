@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from kubedistill.json_values import JsonObject
 from kubedistill_runtime.chat.template import load_stop_ids, read_template
 from kubedistill_runtime.models import Model, read_object
 
@@ -56,20 +57,20 @@ def format_difference(teacher: Model, student: Model) -> str:
     return ""
 
 
-def _settings(model: Model) -> dict[str, Any]:
+def _settings(model: Model) -> JsonObject:
     """What else decides how transformers encodes text: added tokens, and the class, which has rules of its own."""
     places = (model.path / name for name in ("special_tokens_map.json", "added_tokens.json"))
     files = {path.name: read_object(path, at=model.source, fix=_FIX) for path in places if path.exists()}
     return {**files, "class": _read_config(model).get("tokenizer_class") or model.config.get("tokenizer_class")}
 
 
-def _named_tokens(model: Model) -> dict[str, Any]:
+def _named_tokens(model: Model) -> JsonObject:
     """The special tokens that a tokenizer's settings name, by their role."""
     tokens = {role: token for role, token in _read_config(model).items() if role.endswith("_token")}
     return {role: token["content"] if isinstance(token, dict) else token for role, token in tokens.items()}
 
 
-def _read_config(model: Model) -> dict[str, Any]:
+def _read_config(model: Model) -> JsonObject:
     path = model.path / "tokenizer_config.json"
     return read_object(path, at=model.source, fix=_FIX) if path.exists() else {}
 

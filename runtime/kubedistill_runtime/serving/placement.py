@@ -5,18 +5,23 @@ A head lends Ray neither cores nor GPUs, so an actor that asks for any is on a w
 
 import logging
 import time
-from typing import Any
+from typing import TYPE_CHECKING
 
 from kubedistill.errors import EngineLost
 
+if TYPE_CHECKING:
+    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
 log = logging.getLogger(__name__)
 
-ANYWHERE: dict[str, Any] = {"num_cpus": 0}
+Options = dict[str, "float | PlacementGroupSchedulingStrategy"]
+"""Options of a Ray actor."""
+ANYWHERE: Options = {"num_cpus": 0}
 """On one machine nothing is reserved: engine and training never work at the same time."""
 _LOOK_SECONDS, _PATIENCE_SECONDS = 1.0, 600.0
 
 
-def on_workers(gpus: int, *, seconds: float = _PATIENCE_SECONDS) -> dict[str, Any]:
+def on_workers(gpus: int, *, seconds: float = _PATIENCE_SECONDS) -> Options:
     """Options of an actor whose engine takes so many GPUs, where the workers have any, else all cores of one worker.
 
     A second driver may be faster than the workers, which joined the first one's head. Raises EngineLost where none

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from kubedistill.errors import EngineLost, KubedistillError
 from kubedistill_runtime.dependencies import missing_dependency
@@ -20,9 +20,13 @@ from kubedistill_runtime.models import Model
 from kubedistill_runtime.root_cause import describe_cause, find_root_cause
 from kubedistill_runtime.serving.engine import Completion, Engine, Sampling, Serving
 from kubedistill_runtime.serving.hardware import describe_processor, has_accelerators
-from kubedistill_runtime.serving.placement import ANYWHERE, on_workers
+from kubedistill_runtime.serving.placement import ANYWHERE, Options, on_workers
 from kubedistill_runtime.serving.refusals import is_lost
 from kubedistill_runtime.storage.store import Store
+
+if TYPE_CHECKING:
+    import psutil
+    from ray.actor import ActorHandle
 
 log = logging.getLogger(__name__)
 
@@ -51,8 +55,8 @@ class LocalEngines:
         # Ray's processes are killed when the thread that started them ends, so one thread starts them and stays.
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ray-starter")
         self._folder: str | None = None
-        self._actor: Any = None
-        self._place: dict[str, Any] | None = None
+        self._actor: ActorHandle | None = None
+        self._place: Options | None = None
 
     def warm(self) -> None:
         """Begin to start the session in the background, if later stages share it; whoever needs it waits for it."""
@@ -63,7 +67,7 @@ class LocalEngines:
         """Make sure that a Ray session is there."""
         self._starter.submit(self._start_ray).result()
 
-    def actor(self, *, gpus: int = 1) -> Any:
+    def actor(self, *, gpus: int = 1) -> "ActorHandle":
         """The engine actor, started anew if there is none; it takes so many GPUs where a cluster has any."""
         return self._starter.submit(self._start_actor, gpus=gpus).result()
 
@@ -83,7 +87,7 @@ class LocalEngines:
         return found
 
     @contextlib.contextmanager
-    def using_actor(self, *, gpus: int, at: str) -> Iterator[Any]:
+    def using_actor(self, *, gpus: int, at: str) -> Iterator["ActorHandle"]:
         """Give the engine actor for calls; raises its own errors as they were, MissingDependency and EngineLost.
 
         An actor that died, or whose device or workers did, is ended, and the next call starts another.
@@ -141,7 +145,7 @@ class LocalEngines:
         self._folder, self._actor, self._place = None, None, None
         self._leftovers.unlink(missing_ok=True)
 
-    def _start_actor(self, *, gpus: int = 1) -> Any:
+    def _start_actor(self, *, gpus: int = 1) -> "ActorHandle":
         self._start_ray()
         if self._actor is None:
             import ray
@@ -231,7 +235,7 @@ def reap_leftovers(path: Path) -> None:
     path.unlink()
 
 
-def _marked(folder: str) -> list[Any]:
+def _marked(folder: str) -> list["psutil.Process"]:
     """The processes of a session."""
     import psutil
 
@@ -286,7 +290,7 @@ class _ActorEngine:
             raise
 
 
-def _descendants() -> list[Any]:
+def _descendants() -> list["psutil.Process"]:
     import psutil
 
     return [
@@ -294,7 +298,7 @@ def _descendants() -> list[Any]:
     ]
 
 
-def _end(processes: Sequence[Any]) -> None:
+def _end(processes: Sequence["psutil.Process"]) -> None:
     import psutil
 
     _, alive = psutil.wait_procs(processes, timeout=0.5)

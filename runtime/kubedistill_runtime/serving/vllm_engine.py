@@ -8,7 +8,7 @@ import os
 import resource
 import traceback
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,6 +18,10 @@ from kubedistill_runtime.root_cause import describe_cause
 from kubedistill_runtime.serving.engine import Completion, Sampling, Serving
 from kubedistill_runtime.serving.hardware import describe_processor, has_accelerators
 from kubedistill_runtime.serving.refusals import is_lost, refusal
+
+if TYPE_CHECKING:
+    from torch import nn
+    from vllm import LLM, RequestOutput
 
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",  # two OpenMP threads fall to a tenth of their speed when one core is busy
@@ -131,7 +135,7 @@ class VllmActor:
         return os.getpid()
 
 
-def _start(serving: Serving) -> Any:
+def _start(serving: Serving) -> "LLM":
     from vllm import LLM
 
     return LLM(
@@ -157,7 +161,7 @@ def _start(serving: Serving) -> Any:
     )
 
 
-def _refresh_tied_heads(module: Any) -> None:
+def _refresh_tied_heads(module: "nn.Module") -> None:
     """Prepare heads for their kernels again: a CPU engine packs a copy, and reload_weights skips tied ones."""
     from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead, UnquantizedEmbeddingMethod
 
@@ -180,7 +184,7 @@ def top_k(ids_TJ: np.ndarray, logprobs_TJ: np.ndarray, *, k: int) -> TopK:
     )
 
 
-def _completion(output: Any, *, k: int) -> Completion:
+def _completion(output: "RequestOutput", *, k: int) -> Completion:
     ids = tuple(output.token_ids)
     shape = (len(ids), k + 1)  # every step holds the drawn token and k alternatives
     ids_TJ = np.asarray(output.logprobs.token_ids, dtype=np.int64).reshape(shape)

@@ -12,6 +12,7 @@ from kubedistill.contract import StageJob
 from kubedistill.contract.artifacts import DatasetFigures, SamplesFigures, SplitSamples
 from kubedistill.contract.summaries import CurateSummary
 from kubedistill.errors import LowYield
+from kubedistill.json_values import JsonObject
 from kubedistill_runtime.answers import AnsweredRecord
 from kubedistill_runtime.checks.yields import check_kept
 from kubedistill_runtime.curation.dataset import read_dataset, write_dataset
@@ -174,7 +175,7 @@ def _no_samples(counts: Counts) -> LowYield:
 
 
 def _encode_rejected(answered: AnsweredRecord, reason: str) -> bytes:
-    values = {
+    values: JsonObject = {
         "id": answered.record.id,
         "sample": answered.sample,
         "reason": reason,

@@ -7,8 +7,8 @@ transformers 4, llama.cpp, TGI and MLX would read another model out of it, witho
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from kubedistill.json_values import Json, JsonObject
 from kubedistill_runtime.chat.template import load_stop_ids
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.storage.store import Store
@@ -25,8 +25,8 @@ def write_companions(
     *,
     store: Store,
     folder: str,
-    config: Mapping[str, Any] | None = None,
-    generation: Mapping[str, Any] | None = None,
+    config: Mapping[str, Json] | None = None,
+    generation: Mapping[str, Json] | None = None,
 ) -> None:
     """Put the companions of the model in `source` beside the weights that were saved in a folder of the store.
 
@@ -40,7 +40,7 @@ def write_companions(
     _write_generation(source / _GENERATION, store=store, name=f"{folder}/{_GENERATION}", changed=generation or {})
 
 
-def stated_stops(student: Model) -> dict[str, Any]:
+def stated_stops(student: Model) -> JsonObject:
     """Return the keys of generation_config.json that make the export stop where the student was taught to stop.
 
     Stop ids of config.json alone are not read by whoever reads a generation_config.json that names none.
@@ -50,7 +50,7 @@ def stated_stops(student: Model) -> dict[str, Any]:
     return {} if named is not None or not path.exists() else {"eos_token_id": list(load_stop_ids(student))}
 
 
-def _write_config(source: Path, *, store: Store, name: str, changed: Mapping[str, Any]) -> None:
+def _write_config(source: Path, *, store: Store, name: str, changed: Mapping[str, Json]) -> None:
     original, saved = json.loads(source.read_bytes()), json.loads(store.read(name))
     if original.get("model_type") != saved.get("model_type"):  # only a part of the original was trained and saved
         store.put(name, _encode({**saved, **changed}))
@@ -61,7 +61,7 @@ def _write_config(source: Path, *, store: Store, name: str, changed: Mapping[str
     store.put(name, source.read_bytes() if values == original else _encode(values))
 
 
-def _write_generation(source: Path, *, store: Store, name: str, changed: Mapping[str, Any]) -> None:
+def _write_generation(source: Path, *, store: Store, name: str, changed: Mapping[str, Json]) -> None:
     """Where the original has no such file, readers take the end token and the like from config.json."""
     if not changed and not source.exists():
         store.delete(name)
@@ -73,7 +73,7 @@ def _write_generation(source: Path, *, store: Store, name: str, changed: Mapping
         store.put(name, _encode({**before, **changed}))
 
 
-def _describe_weights(original: Mapping[str, Any], saved: Mapping[str, Any]) -> dict[str, Any]:
+def _describe_weights(original: Mapping[str, Json], saved: Mapping[str, Json]) -> JsonObject:
     """The keys that say what the saved weights are, where the original says something else: precision and class."""
     dtype = next((key for key in ("torch_dtype", "dtype") if original.get(key)), None)
     now = {"architectures": saved["architectures"]}
@@ -82,5 +82,5 @@ def _describe_weights(original: Mapping[str, Any], saved: Mapping[str, Any]) -> 
     return {key: value for key, value in now.items() if original.get(key) != value}
 
 
-def _encode(values: Mapping[str, Any]) -> bytes:
+def _encode(values: Mapping[str, Json]) -> bytes:
     return f"{json.dumps(values, indent=2)}\n".encode()

@@ -1,6 +1,9 @@
 """The channel between the driver and rank 0: the progress of the training one way, and the wish to stop the other."""
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from ray.actor import ActorHandle
 
 News = tuple[int, int, dict[str, float]]
 """The latest step, the number of steps, and figures."""
@@ -49,7 +52,7 @@ class RemoteChannel:
     def __init__(self) -> None:
         import ray
 
-        self._actor: Any = ray.remote(num_cpus=0)(LocalChannel).remote()
+        self._actor: ActorHandle = ray.remote(num_cpus=0)(LocalChannel).remote()
 
     def publish(self, step: int, steps: int, figures: dict[str, float]) -> bool:
         """Write the latest step; returns whether to stop."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, overload
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from kubedistill_runtime.answers import TopK
 from kubedistill_runtime.storage.store import Store
@@ -69,7 +69,7 @@ class SampleStore(Sequence[Sample]):
 def _encode(sample: Sample) -> tuple[bytes, tuple[int, int, int]]:
     """A sample's bytes and its L, N and K."""
     top, k = sample.top, 0
-    parts: list[NDArray[Any]] = [sample.ids_L.astype("<i4")]
+    parts: list[NDArray[np.generic]] = [sample.ids_L.astype("<i4")]
     if top is not None:
         k = top.ids_TK.shape[1]
         parts += [top.ids_TK.astype("<i4"), top.tail_T.astype("<f4"), top.logprobs_TK.astype("<f2")]
@@ -79,7 +79,7 @@ def _encode(sample: Sample) -> tuple[bytes, tuple[int, int, int]]:
 
 
 def _decode(shard: NDArray[np.uint8], offset: int, *, length: int, scored: int, k: int) -> Sample:
-    def take(count: int, kind: Any) -> NDArray[Any]:
+    def take(count: int, kind: DTypeLike) -> NDArray[Any]:
         nonlocal offset
         size = count * np.dtype(kind).itemsize
         view = shard[offset : offset + size].view(kind)
@@ -108,6 +108,6 @@ def _cut(encoded: Iterable[tuple[bytes, tuple[int, int, int]]]) -> Iterator[list
         yield shard
 
 
-def _map(path: Path, kind: Any) -> NDArray[Any]:
+def _map(path: Path, kind: DTypeLike) -> NDArray[Any]:
     """A file as an array that is read where it is looked at; an empty file cannot be mapped."""
     return np.memmap(path, kind, mode="r").view(np.ndarray) if path.stat().st_size else np.empty(0, kind)

@@ -2,12 +2,12 @@
 
 import io
 from dataclasses import dataclass, field
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from kubedistill.errors import TrainingFailed
+from kubedistill.json_values import JsonObject
 
 
 @dataclass(slots=True)
@@ -20,7 +20,7 @@ class Curve:
     """step and loss."""
     best_step: int = 0
 
-    def to_values(self) -> dict[str, Any]:
+    def to_values(self) -> JsonObject:
         """The curve as JSON values."""
         return {"train": self.train, "validation": self.validation, "bestStep": self.best_step}
 

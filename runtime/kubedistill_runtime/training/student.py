@@ -1,13 +1,13 @@
 """The student as a module: ids in, summed loss out, so that whatever wraps it later wraps body and head alike."""
 
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForCausalLM, GenerationConfig
+from transformers import AutoModelForCausalLM, GenerationConfig, PreTrainedModel
 
 from kubedistill.errors import InvalidModel
+from kubedistill.json_values import Json
 from kubedistill_runtime.models import Model, cannot_load
 from kubedistill_runtime.training.batches import Batch
 from kubedistill_runtime.training.head import Head, compute_logits
@@ -19,7 +19,7 @@ _AT = "spec.student.model.source"
 class Student(nn.Module):
     """A causal language model with an objective on its head."""
 
-    def __init__(self, language_model: Any, *, objective: Objective, ce_weight: float) -> None:
+    def __init__(self, language_model: PreTrainedModel, *, objective: Objective, ce_weight: float) -> None:
         super().__init__()
         self.language_model = language_model
         self.loss, self.ce_weight = objective.load_loss(), ce_weight
@@ -32,7 +32,7 @@ class Student(nn.Module):
         return self.loss(batch, hidden_NH, read_head(self.language_model), self.ce_weight)
 
 
-def read_head(language_model: Any) -> Head:
+def read_head(language_model: PreTrainedModel) -> Head:
     """The head with the scale and the cap that the architecture's own forward applies."""
     output, config = language_model.get_output_embeddings(), language_model.config
     # Cohere multiplies its logits, Granite divides them, Gemma caps them.
@@ -42,7 +42,7 @@ def read_head(language_model: Any) -> Head:
 
 
 @torch.no_grad()
-def check_head(language_model: Any) -> None:
+def check_head(language_model: PreTrainedModel) -> None:
     """Compare the head with the architecture's own forward; raises InvalidModel where it does more than we know of."""
     ids_BL = torch.arange(4, device=language_model.device)[None]
     own_LV = language_model(input_ids=ids_BL, use_cache=False).logits[0].float()
@@ -54,7 +54,7 @@ def check_head(language_model: Any) -> None:
         raise InvalidModel(f"{name} has a head that we do not know", at=_AT, fix="Use another architecture")
 
 
-def load_language_model(model: Model) -> Any:
+def load_language_model(model: Model) -> PreTrainedModel:
     """Load a checkpoint in float32, for training; raises InvalidModel where transformers or our head can't."""
     try:
         language_model = AutoModelForCausalLM.from_pretrained(
@@ -66,11 +66,11 @@ def load_language_model(model: Model) -> Any:
     return language_model
 
 
-def save_language_model(language_model: Any, folder: Path, *, dtype: str | None) -> None:
+def save_language_model(language_model: PreTrainedModel, folder: Path, *, dtype: Json) -> None:
     """Save a transformers folder in the precision that the checkpoint came in; the model itself takes it on.
 
     Its companions are written by write_companions. The generation config is made anew, since transformers refuses to
     save many that were published, such as a temperature without do_sample.
     """
     language_model.generation_config = GenerationConfig.from_model_config(language_model.config)
-    language_model.to(getattr(torch, dtype or "float32")).save_pretrained(folder)
+    language_model.to(getattr(torch, str(dtype or "float32"))).save_pretrained(folder)

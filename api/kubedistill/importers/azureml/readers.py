@@ -8,6 +8,7 @@ from urllib.parse import unquote
 
 from kubedistill.errors import InvalidManifest
 from kubedistill.importers.azureml.models import Models, find_model
+from kubedistill.json_values import Json, JsonObject
 from kubedistill.manifest.problems import quote_value
 from kubedistill.v1alpha1 import TeacherModel
 from kubedistill.v1alpha1.job import MAX_NAME_LENGTH
@@ -32,7 +33,7 @@ class Leaf:
     value: Any
     place: str
     models: Models = field(default_factory=dict)
-    siblings: Mapping[str, Any] = field(default_factory=dict)
+    siblings: Mapping[str, Json] = field(default_factory=dict)
     """The mapping that the value stands in."""
 
     def refuse(self, problem: str, *, fix: str) -> InvalidManifest:
@@ -145,7 +146,7 @@ def read_registered_name(leaf: Leaf) -> Reading:
     return Reading([{"format": "Safetensors", "uri": name}], f"a folder {name!r} in the job's storage, not a registry")
 
 
-def _of_student(model: TeacherModel) -> dict[str, Any]:
+def _of_student(model: TeacherModel) -> JsonObject:
     values = {"source": model.source, "revision": model.revision, "trustRemoteCode": model.trust_remote_code or None}
     return {name: value for name, value in values.items() if value is not None}
 
