@@ -21,7 +21,8 @@ print(json.dumps([ignored, blocked]))
 
 def started(*command: str) -> list[list[str]]:
     """Return which signals the process ignores and blocks after the reset."""
-    found = subprocess.run([*command, sys.executable, "-c", SCRIPT], capture_output=True, text=True, check=True)
+    whole = ["env", "--default-signal=HUP", *command, sys.executable, "-c", SCRIPT]  # these tests may run under nohup
+    found = subprocess.run(whole, capture_output=True, text=True, check=True)
     return json.loads(found.stdout)
 
 
