@@ -43,23 +43,23 @@ class Explanation:
 async def explain(namespace: str, name: str, *, settings: Settings, kubeconfig: Path | None = None) -> Explanation:
     """Look at a job and decide; raises InvalidInput where there is no such job."""
     connection = await Connection.find(kubeconfig)
-    async with Cluster(connection.configuration, guard=_refuse_to_write) as cluster:
+    async with Cluster(connection.configuration, write_deadline=_refuse_to_write) as cluster:
         controller = make_controller(cluster, settings=settings, metrics=Metrics())
         resource = await cluster.get(KIND, name, namespace=namespace)
         if resource is None:
             fix = f"`kubectl get dj --namespace {namespace}` lists those that there are"
             raise InvalidInput(f"there is no {KIND} {name!r} in namespace {namespace!r}", fix=fix)
         for other in await _others(cluster, namespace, settings=settings):
-            controller.table.update(parse_job(other))
+            controller.cache.update(parse_job(other))
         return await _decide(controller, parse_job(resource))
 
 
 async def _decide(controller: Controller, job: Job) -> Explanation:
     try:
-        look, plan = await controller.decide(job, await controller.observer.observe(job, thorough=True))
+        observation, plan = await controller.decide(job, await controller.observer.observe(job, full=True))
     except NotUnderstood as error:
         return Explanation(job, Observed(), Plan(why=(str(error),)))
-    return Explanation(job, look.observed, plan)
+    return Explanation(job, observation.observed, plan)
 
 
 async def _others(cluster: Cluster, namespace: str, *, settings: Settings) -> list[Manifest]:
@@ -91,8 +91,8 @@ def _there(observed: Observed) -> Iterator[str]:
             result = f", result {channel.result.outcome}" if channel.result else ""
             problem = f", which can't all be read: {channel.problem}" if channel.problem else ""
             yield f"{title} its channel: {channel.starts} starts{result}{problem}"
-    for rival in observed.rivals:
-        yield f"a job with the same artifacts on the same store: {rival.namespace}/{rival.name}"
+    for competitor in observed.competitors:
+        yield f"a job with the same artifacts on the same store: {competitor.namespace}/{competitor.name}"
 
 
 def _pods(attempt: Attempt) -> Iterator[str]:

@@ -113,7 +113,7 @@ class Channel:
 
 
 @dataclass(frozen=True, slots=True)
-class Frozen:
+class StoredSnapshot:
     """A ConfigMap that has the name of a frozen run; `freeze.is_intact` says whether it is the one of status."""
 
     name: str
@@ -187,7 +187,7 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
-class Rival:
+class Competitor:
     """Another job on the same store that makes, or has made, an artifact which this one still lacks."""
 
     namespace: str
@@ -220,12 +220,12 @@ class Observed:
     """The current attempt, by the names that status records."""
     earlier: tuple[Attempt, ...] = ()
     """Older attempts of this job that still have a child or pods."""
-    frozen: Frozen | None = None
+    frozen: StoredSnapshot | None = None
     claim_access_modes: tuple[str, ...] | None = None
     """Access modes of the storage claim; None where the claim does not exist or none is named."""
     missing_config_maps: tuple[str, ...] = ()
     """ConfigMaps that pods would mount and that are not there; looked up before a run starts."""
-    rivals: tuple[Rival, ...] = ()
+    competitors: tuple[Competitor, ...] = ()
     active_in_namespace: int = 0
     """Other jobs of the namespace that have a child now."""
     gpus_in_namespace: Mapping[str, int] = field(default_factory=dict)

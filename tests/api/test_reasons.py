@@ -11,7 +11,7 @@ from kubedistill import errors, runtime_process
 from kubedistill.reasons import REASONS
 from kubedistill.v1alpha1.stored_status import NOT_UNDERSTOOD
 from kubedistill_operator.cluster.execution import read_refusal
-from kubedistill_operator.cluster.failures import Obstructed
+from kubedistill_operator.cluster.failures import NameCollision
 from kubedistill_operator.decisions import causes, diagnosis
 from kubedistill_operator.observed import DELAYED
 from kubedistill_operator.settings_file import InvalidSettings
@@ -20,7 +20,7 @@ from support.job_states import STATES, play
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 DECISIONS = ROOT / "operator" / "kubedistill_operator" / "decisions"
-NAME_TAKEN = read_refusal(Obstructed("")).reason
+NAME_TAKEN = read_refusal(NameCollision("")).reason
 FINE = {"", "Admitted", "Complete", "Exported", "Resumed", "Valid"}
 """Reasons of conditions that ask for nothing."""
 OTHERS = {"DriverRestarted", "WaitingForNodes", "Unschedulable", "WriteRefused", "Edited", "RunIDReused"}

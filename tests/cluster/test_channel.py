@@ -19,7 +19,7 @@ from kubedistill_operator.children.configmaps import channel_config_map
 from kubedistill_operator.children.request import ChildRequest
 from kubedistill_operator.cluster.channel_reading import read_channel
 from kubedistill_operator.observed import Channel
-from kubedistill_runtime.channel.api_server import ApiServer, HiccupError, Reply
+from kubedistill_runtime.channel.api_server import ApiServer, Reply, TransientError
 from kubedistill_runtime.channel.cluster import ConfigMapChannel, claim_channel
 from kubedistill_runtime.storage.store import Store
 from support.kube_api import Api, Manifest, wait_for
@@ -275,7 +275,7 @@ def test_a_token_of_nobody_may_become_one_of_somebody(pod: Pod) -> None:
     token = pod.server.account / "token"
     good = token.read_text()
     token.write_text("not-a-token")
-    with pytest.raises(HiccupError, match="401 Unauthorized"):
+    with pytest.raises(TransientError, match="401 Unauthorized"):
         may_read(pod)
     assert pod.claim("first", sleep=lambda _: token.write_text(good) and None).starts == 1
 

@@ -14,7 +14,7 @@ from kubedistill.v1alpha1 import StageStatus, Status
 from kubedistill_operator.cluster.client import Cluster, Connection
 from kubedistill_operator.cluster.events import event_manifest
 from kubedistill_operator.cluster.execution import Executor
-from kubedistill_operator.cluster.failures import NotThere, Outdated, Refused, Taken
+from kubedistill_operator.cluster.failures import AlreadyExists, Conflict, NotFound, Refused
 from kubedistill_operator.cluster.lease import Lease
 from kubedistill_operator.cluster.observation import Observer
 from kubedistill_operator.job import Job, parse_job
@@ -33,7 +33,7 @@ def run(kubeconfig: Path, scenario: Callable[[Cluster], Awaitable[Found]]) -> Fo
 
     async def play() -> Found:
         connection = await Connection.find(kubeconfig)
-        async with Cluster(connection.configuration, guard=lambda: 10.0) as cluster:
+        async with Cluster(connection.configuration, write_deadline=lambda: 10.0) as cluster:
             return await scenario(cluster)
 
     return asyncio.run(play())
@@ -83,7 +83,7 @@ def test_a_status_is_refused_where_the_job_changed_or_is_another(operator_kubeco
         executor = Executor(cluster, time.time, "replica")
         await executor.execute(Plan(status=Status(phase="Pending")), job)
         for stale in (job, Job(job.namespace, job.name, uid="another", resource_version="")):
-            with pytest.raises(Outdated):
+            with pytest.raises(Conflict):
                 await executor.execute(Plan(status=Status(phase="Failed")), stale)
 
     run(operator_kubeconfig, scenario)
@@ -129,7 +129,7 @@ def test_an_event_is_taken_and_shown_with_its_job(operator_kubeconfig: Path, api
 
     async def scenario(cluster: Cluster) -> None:
         await cluster.create(event)
-        with pytest.raises(Taken):
+        with pytest.raises(AlreadyExists):
             await cluster.create(event)
 
     run(operator_kubeconfig, scenario)
@@ -161,7 +161,7 @@ def test_a_driver_is_asked_to_stop_by_a_patch(operator_kubeconfig: Path, namespa
         with pytest.raises(Refused) as caught:
             await cluster.patch("ConfigMap", "one", wrong, namespace=namespace)
         assert caught.value.code == 422
-        with pytest.raises(NotThere):
+        with pytest.raises(NotFound):
             await cluster.patch("ConfigMap", "two", stop, namespace=namespace)
 
     run(operator_kubeconfig, scenario)
@@ -213,7 +213,7 @@ def test_what_is_not_granted_is_refused(operator_kubeconfig: Path, namespace: st
 
 def test_a_new_job_is_observed_with_the_rights_that_we_have(operator_kubeconfig: Path, job: Job) -> None:
     async def scenario(cluster: Cluster) -> None:
-        look = await Observer(cluster, Settings(), time.time).observe(job, thorough=True)
+        look = await Observer(cluster, Settings(), time.time).observe(job, full=True)
         assert look.observed.earlier == ()
 
     run(operator_kubeconfig, scenario)

@@ -12,7 +12,7 @@ import pytest
 
 from kubedistill.contract import StageJob
 from kubedistill_operator import names
-from kubedistill_operator.decisions.freeze import frozen_manifest
+from kubedistill_operator.decisions.run_snapshot import frozen_manifest
 from kubedistill_operator.job import parse_job
 from support.fake_kuberay.background import playing
 from support.fake_kuberay.driver import keys_of

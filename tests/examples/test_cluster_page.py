@@ -43,7 +43,7 @@ def test_every_stage_of_the_quickstart_fits_what_the_page_says_and_needs_no_gpu_
     spec = load_manifest(CLUSTER.parent / "job.yaml").spec
     for stage in CHAIN:
         layout = lay_out(stage.name, spec, namespace="default", pools={}, resources=settings.cpu_resources)
-        sites = [layout.driver, *(group.site for group in layout.groups for _ in range(group.pods))]
+        sites = [layout.driver, *(group.placement for group in layout.groups for _ in range(group.pods))]
         assert sum(number(site.cpu) for site in sites) <= 1
         assert sum(number(site.memory) for site in sites) <= 8 * 2**30
         assert image_of(settings.images, layout) == settings.images.runtime_cpu

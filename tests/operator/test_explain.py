@@ -14,7 +14,7 @@ from kubedistill.v1alpha1 import StageStatus, Status
 from kubedistill_operator.cluster.failures import LeaseLost
 from kubedistill_operator.explain import Explanation, explain
 from kubedistill_operator.job import parse_job
-from kubedistill_operator.observed import Attempt, Channel, Child, Observed, Pod, Rival
+from kubedistill_operator.observed import Attempt, Channel, Child, Competitor, Observed, Pod
 from kubedistill_operator.plan import Deletion, Event, Plan, StopRequest
 from support.fake_api import FakeApi, refusal, serving
 from support.messages import CheckMessage
@@ -68,7 +68,7 @@ def test_what_is_there_is_said_before(resource: Object) -> None:
             (waiting, Pod("worker", "u", "Running", 0.0)),
         ),
         earlier=(Attempt(pods=(Pod("lingers", "u", "Running", 0.0),)),),
-        rivals=(Rival("team-b", "other", "u"),),
+        competitors=(Competitor("team-b", "other", "u"),),
     )
     assert lines(Plan(), resource, observed)[1:-1] == [
         "  there is now RayJob x: Waiting, held back by its queue (FailedCreate: too many)",

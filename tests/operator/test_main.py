@@ -12,7 +12,7 @@ from aiohttp import web
 from kubedistill.errors import InvalidInput, NotInstalled
 from kubedistill.manifest.settings import Settings
 from kubedistill_operator.cluster.client import Cluster, Connection
-from kubedistill_operator.cluster.failures import Retry
+from kubedistill_operator.cluster.failures import Transient
 from kubedistill_operator.loop import replica as module
 from kubedistill_operator.loop.replica import Options, Replica, check_installed, own_namespace
 from support.fake_api import FakeApi, refusal, serving
@@ -122,7 +122,10 @@ def test_a_server_that_comes_late_is_waited_for(monkeypatch: pytest.MonkeyPatch)
     known = serve("distillationjobs", "rayjobs")
 
     async def play() -> None:
-        async with serving(FakeApi(before=before)) as api, Cluster(api.configuration, guard=lambda: 1.0) as cluster:
+        async with (
+            serving(FakeApi(before=before)) as api,
+            Cluster(api.configuration, write_deadline=lambda: 1.0) as cluster,
+        ):
             await check_installed(cluster)
 
     asyncio.run(play())
@@ -146,8 +149,11 @@ def test_a_server_that_stays_away_is_given_up(monkeypatch: pytest.MonkeyPatch) -
         return refusal(503, "ServiceUnavailable", "down")
 
     async def play() -> None:
-        async with serving(FakeApi(before=before)) as api, Cluster(api.configuration, guard=lambda: 1.0) as cluster:
-            with pytest.raises(Retry):
+        async with (
+            serving(FakeApi(before=before)) as api,
+            Cluster(api.configuration, write_deadline=lambda: 1.0) as cluster,
+        ):
+            with pytest.raises(Transient):
                 await check_installed(cluster)
 
     asyncio.run(play())

@@ -14,9 +14,9 @@ from kubedistill_operator.cluster.execution import Executor
 from kubedistill_operator.cluster.observation import Observer
 from kubedistill_operator.job import Job, parse_job
 from kubedistill_operator.loop.controller import Controller
+from kubedistill_operator.loop.job_cache import JobCache
 from kubedistill_operator.loop.workqueue import WorkQueue
 from kubedistill_operator.telemetry.metrics import Metrics
-from kubedistill_operator.telemetry.table import Table
 from support.fake_api import FakeApi, serving
 from support.operator_objects import CLAIMS, DISTILLATIONS, EVENTS, JOBS, MAPS, RAYJOBS
 
@@ -69,16 +69,16 @@ async def harness(
 ) -> AsyncIterator[ControllerHarness]:
     """A server that holds a job, its claim and nothing else."""
     now = [1_772_370_000.0]
-    guard = options.pop("guard", lambda: 10.0)
+    write_deadline = options.pop("write_deadline", lambda: 10.0)
     clock = options.pop("clock", lambda: now[0])
-    async with serving(FakeApi()) as api, Cluster(api.configuration, guard=guard) as cluster:
+    async with serving(FakeApi()) as api, Cluster(api.configuration, write_deadline=write_deadline) as cluster:
         claim = {"metadata": {"name": "shared", "namespace": "team-a"}, "spec": {"accessModes": ["ReadWriteMany"]}}
         api.put(claim, collection=CLAIMS)
         api.put(resource, collection=DISTILLATIONS)
         controller = Controller(
             cluster,
-            WorkQueue(clock=clock, chance=lambda: 0.0),
-            Table(settings.storage),
+            WorkQueue(clock=clock, random_fraction=lambda: 0.0),
+            JobCache(settings.storage),
             Observer(cluster, settings, clock),
             Executor(cluster, clock, "r"),
             Metrics(),

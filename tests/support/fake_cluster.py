@@ -18,7 +18,17 @@ from kubedistill_operator.clock import stamp
 from kubedistill_operator.decisions.reconcile import reconcile
 from kubedistill_operator.job import Job
 from kubedistill_operator.names import frozen_name
-from kubedistill_operator.observed import Attempt, Channel, Child, Frozen, Observed, Pod, Refusal, Rival, first_idle
+from kubedistill_operator.observed import (
+    Attempt,
+    Channel,
+    Child,
+    Competitor,
+    Observed,
+    Pod,
+    Refusal,
+    StoredSnapshot,
+    first_idle,
+)
 from kubedistill_operator.plan import Event, Plan
 
 NAMESPACE, NAME, UID = "team", "quickstart", "job-uid"
@@ -55,7 +65,7 @@ class FakeCluster:
     channels: dict[str, Channel] = field(default_factory=dict)
     jobs: dict[str, StageJob] = field(default_factory=dict)
     pods: dict[str, tuple[Pod, ...]] = field(default_factory=dict)
-    frozen: dict[str, Frozen] = field(default_factory=dict)
+    frozen: dict[str, StoredSnapshot] = field(default_factory=dict)
     """ConfigMaps of frozen runs, by name."""
     claim_access_modes: tuple[str, ...] | None = ("ReadWriteMany",)
     missing_config_maps: tuple[str, ...] = ()
@@ -65,7 +75,7 @@ class FakeCluster:
     """What the latest Event of a pod says that does not start."""
     replaced: tuple[Pod, ...] = ()
     """Pods that failed while their child came up."""
-    rivals: tuple[Rival, ...] = ()
+    competitors: tuple[Competitor, ...] = ()
     active_in_namespace: int = 0
     gpus_in_namespace: dict[str, int] = field(default_factory=dict)
     namespace_labels: dict[str, str] = field(default_factory=dict)
@@ -113,7 +123,7 @@ class FakeCluster:
             frozen=None if self.deleting else self.frozen_run,
             claim_access_modes=self.claim_access_modes,
             missing_config_maps=self.missing_config_maps,
-            rivals=self.rivals,
+            competitors=self.competitors,
             active_in_namespace=self.active_in_namespace,
             gpus_in_namespace=self.gpus_in_namespace,
             namespace_labels=self.namespace_labels,
@@ -128,7 +138,7 @@ class FakeCluster:
         )
 
     @property
-    def frozen_run(self) -> Frozen | None:
+    def frozen_run(self) -> StoredSnapshot | None:
         """The ConfigMap of the run of the status."""
         run = self.status.run
         if run is None:
@@ -194,7 +204,7 @@ class FakeCluster:
                 self.children[name] = Child(kind, name, f"uid-{next(self._uids)}", self.now, "Waiting")
         elif "run.json" in data:
             values = json.loads(data["run.json"])
-            self.frozen.setdefault(name, Frozen(name, text_digest(data["run.json"]), values))
+            self.frozen.setdefault(name, StoredSnapshot(name, text_digest(data["run.json"]), values))
         elif "job.json" in data:
             self.jobs.setdefault(name, StageJob.model_validate_json(data["job.json"]))
         elif "owner" in data:

@@ -5,7 +5,7 @@ from typing import Any
 
 from kubedistill.manifest.settings import Settings
 from kubedistill_operator import names
-from kubedistill_operator.decisions.freeze import FrozenRun, freeze, frozen_manifest
+from kubedistill_operator.decisions.run_snapshot import RunSnapshot, frozen_manifest, take_snapshot
 from kubedistill_operator.job import parse_job
 from support.kube_api import Api, Manifest
 from support.operator_harness import OperatorHarness
@@ -17,10 +17,10 @@ POOLS = {
 EVIL = "evil.example/x:1"
 
 
-def honest_run(job: Manifest) -> FrozenRun:
+def honest_run(job: Manifest) -> RunSnapshot:
     """The run that the operator freezes of a job."""
     settings = Settings.model_validate_json(json.dumps({"storage": {"volumeClaim": "shared"}, "pools": POOLS}))
-    return freeze(parse_job(job), "1", settings=settings)
+    return take_snapshot(parse_job(job), "1", settings=settings)
 
 
 def evil_text(job: Manifest) -> str:

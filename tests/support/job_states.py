@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from kubedistill.chain import CHAIN
-from kubedistill_operator.observed import Pod, Refusal, Rival
+from kubedistill_operator.observed import Competitor, Pod, Refusal
 from support.fake_cluster import NAME, NAMESPACE, FakeCluster, small_spec
 
 Object = dict[str, Any]
@@ -156,7 +156,7 @@ def _queued(cluster: FakeCluster) -> None:
 
 
 def _shared(cluster: FakeCluster) -> None:
-    cluster.rivals = (Rival("team", "older", "uid-0", keys={"answers": "key-answers"}),)
+    cluster.competitors = (Competitor("team", "older", "uid-0", keys={"answers": "key-answers"}),)
     cluster.complete_stage("Prepare")
     cluster.settle()
 

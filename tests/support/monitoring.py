@@ -9,8 +9,8 @@ import yaml
 from prometheus_client.metrics import MetricWrapperBase
 
 from kubedistill.manifest.settings import DefaultStorage
+from kubedistill_operator.loop.job_cache import JobCache
 from kubedistill_operator.telemetry.metrics import JOB_COUNTERS, JOB_GAUGES, JOB_PREFIX, Metrics
-from kubedistill_operator.telemetry.table import Table
 
 CHART = Path(__file__).parents[2] / "charts" / "kubedistill"
 RULES = sorted((CHART / "rules").glob("*.yaml"))
@@ -76,7 +76,7 @@ def metrics_table() -> list[str]:
 
 def _shown() -> Metrics:
     metrics = Metrics()
-    metrics.watch(Table(DefaultStorage()), depth=lambda: 0, leads=lambda: True)
+    metrics.watch(JobCache(DefaultStorage()).metrics, depth=lambda: 0, leads=lambda: True)
     return metrics
 
 

@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from kubedistill.client.job import read_job
 from kubedistill.stored import read_stored
 from kubedistill.v1alpha1 import Spec, spec_values
-from kubedistill_operator.decisions.freeze import has_digest, spec_digest
+from kubedistill_operator.decisions.run_snapshot import has_digest, spec_digest
 from kubedistill_operator.job import parse_job
 from kubedistill_operator.status import is_true
 from support.fake_cluster import FakeCluster, begin, reason_of, small_spec

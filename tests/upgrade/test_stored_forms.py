@@ -20,9 +20,9 @@ from kubedistill.stored import read_stored_json
 from kubedistill_operator.cluster.channel_reading import read_channel
 from kubedistill_operator.cluster.child_reading import check_frozen, read_child, read_frozen
 from kubedistill_operator.cluster.status_writing import status_values
-from kubedistill_operator.decisions.freeze import is_intact, thaw
+from kubedistill_operator.decisions.context import ReconcileContext
 from kubedistill_operator.decisions.requests import make_request
-from kubedistill_operator.decisions.situation import Situation
+from kubedistill_operator.decisions.run_snapshot import is_intact, load_snapshot
 from kubedistill_operator.job import parse_job
 from kubedistill_operator.names import child_name, frozen_name
 from kubedistill_operator.observed import Observed
@@ -113,9 +113,9 @@ def requests_of(old: StoredRelease) -> Iterator[tuple[str, dict[str, Any]]]:
         assert job.status.run is not None
         observed = Observed(frozen=frozen[job.status.run.id])
         assert observed.frozen is not None
-        situation = Situation(job, observed, NOW, Settings(), thaw(observed.frozen, settings=Settings()))
-        if situation.current is not None and situation.current.child:
-            yield name, json.loads(make_request(situation).stage_job.to_json())
+        context = ReconcileContext(job, observed, NOW, Settings(), load_snapshot(observed.frozen, settings=Settings()))
+        if context.current is not None and context.current.child:
+            yield name, json.loads(make_request(context).stage_job.to_json())
 
 
 def test_what_a_driver_is_told_today_is_valid_to_the_version_that_froze_its_run(old: StoredRelease) -> None:

@@ -16,7 +16,7 @@ def build_job(request: ChildRequest, layout: Layout) -> Manifest:
         request,
         DRIVER_CONTAINER,
         image=image_of(request.images, layout),
-        site=layout.driver,
+        placement=layout.driver,
         volumes=volumes,
         environment={CHANNEL_VARIABLE: request.channel},
     ) | {"command": driver_command(request)}
@@ -27,6 +27,8 @@ def build_job(request: ChildRequest, layout: Layout) -> Manifest:
             "backoffLimit": 0,
             "completions": 1,
             "parallelism": 1,
-            "template": pod_template(request, driver, site=layout.driver, volumes=volumes, restart="Never", token=True),
+            "template": pod_template(
+                request, driver, placement=layout.driver, volumes=volumes, restart="Never", token=True
+            ),
         },
     }

@@ -16,7 +16,7 @@ from kubedistill_operator.observed import ChildKind
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class Placement:
     """Where one pod runs and what it asks for; without a pool, wherever there is room and no GPU."""
 
     pool: Pool | None
@@ -27,20 +27,20 @@ class Site:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class WorkerGroup:
     """Workers that are all alike."""
 
     name: str
     pods: int
-    site: Site
+    placement: Placement
 
 
 @dataclass(frozen=True, slots=True)
 class Layout:
     """All pods of a stage: the driver's, and its workers."""
 
-    driver: Site
-    groups: tuple[Group, ...] = ()
+    driver: Placement
+    groups: tuple[WorkerGroup, ...] = ()
     pool: str | None = None
     """Name of the pool."""
     field: str = ""
@@ -49,7 +49,7 @@ class Layout:
     @property
     def gpus(self) -> int:
         """GPUs that the stage holds while it runs."""
-        return sum(group.pods * group.site.gpus for group in self.groups)
+        return sum(group.pods * group.placement.gpus for group in self.groups)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +88,10 @@ def lay_out(stage: StageName, spec: Spec, *, namespace: str, pools: Mapping[str,
     place = _find_place(stage, spec, override, namespace=namespace, pools=pools)
     demand = _demand(stage, spec, place)
     if demand is None:
-        driver = _overridden(_site(place.pool, 0, resources), override)
+        driver = _overridden(_placement(place.pool, 0, resources), override)
         return Layout(driver, pool=place.name, field=place.field)
-    group = Group(demand.group, demand.pods, _site(place.pool, demand.gpus, resources))
-    return Layout(_overridden(_site(None, 0, resources), override), (group,), pool=place.name, field=place.field)
+    group = WorkerGroup(demand.group, demand.pods, _placement(place.pool, demand.gpus, resources))
+    return Layout(_overridden(_placement(None, 0, resources), override), (group,), pool=place.name, field=place.field)
 
 
 def named_pools(spec: Spec) -> set[str]:
@@ -176,13 +176,13 @@ def _check_gpus(wanted: int, place: _Place, *, at: str) -> None:
     raise TooFewGPUs(f"{asked} can't be had: {has}", at=at, fix=f"Lower it, or name another pool in {place.field}")
 
 
-def _site(pool: Pool | None, gpus: int, resources: Resources) -> Site:
+def _placement(pool: Pool | None, gpus: int, resources: Resources) -> Placement:
     if pool is None:
-        return Site(None, resources.cpu, resources.memory, ephemeral_storage=resources.ephemeral_storage)
+        return Placement(None, resources.cpu, resources.memory, ephemeral_storage=resources.ephemeral_storage)
     share = max(1, gpus)
     cpu, memory = cores(pool.cpu_per_gpu * share), times(pool.host_memory_per_gpu, share)
-    return Site(pool, cpu, memory, gpus=gpus, ephemeral_storage=pool.ephemeral_storage)
+    return Placement(pool, cpu, memory, gpus=gpus, ephemeral_storage=pool.ephemeral_storage)
 
 
-def _overridden(site: Site, override: StageResources) -> Site:
-    return replace(site, cpu=override.cpu or site.cpu, memory=override.memory or site.memory)
+def _overridden(placement: Placement, override: StageResources) -> Placement:
+    return replace(placement, cpu=override.cpu or placement.cpu, memory=override.memory or placement.memory)

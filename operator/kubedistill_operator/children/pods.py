@@ -12,7 +12,7 @@ from kubedistill.json_values import Json
 from kubedistill.manifest.settings import Images, Pool, Settings, Toleration
 from kubedistill.paths import entry_path
 from kubedistill.v1alpha1 import Spec
-from kubedistill_operator.children.layout import Layout, Site
+from kubedistill_operator.children.layout import Layout, Placement
 from kubedistill_operator.children.network import CA_FILE, CA_PATH, network_variables
 from kubedistill_operator.children.request import ChildRequest
 from kubedistill_operator.images import pulled_name
@@ -93,14 +93,14 @@ def container(
     name: str,
     *,
     image: str,
-    site: Site,
+    placement: Placement,
     volumes: Sequence[Volume] = (),
     environment: Mapping[str, str] | None = None,
     secrets: bool = True,
 ) -> Manifest:
     """A container without privileges; `secrets` says whether it gets those of spec.pods.envFromSecrets."""
     settings = request.settings
-    variables = {**({} if site.gpus else _NO_GPUS), **(environment or {}), **network_variables(settings)}
+    variables = {**({} if placement.gpus else _NO_GPUS), **(environment or {}), **network_variables(settings)}
     from_secrets = [{"secretRef": {"name": secret}} for secret in request.spec.pods.env_from_secrets if secrets]
     return {
         "name": name,
@@ -110,7 +110,7 @@ def container(
             env=[{"name": key, "value": value} for key, value in variables.items()],
             envFrom=from_secrets,
         ),
-        "resources": _resources(site, limit_cpu=settings.cpu_limits == "AsRequested"),
+        "resources": _resources(placement, limit_cpu=settings.cpu_limits == "AsRequested"),
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
         "terminationMessagePolicy": "FallbackToLogsOnError",  # its last line tells why a container does not start
         **_present(volumeMounts=[_mount(volume) for volume in (*volumes, *_ca_volumes(settings))]),
@@ -121,7 +121,7 @@ def pod_template(
     request: ChildRequest,
     container: Manifest,
     *,
-    site: Site,
+    placement: Placement,
     volumes: Sequence[Volume] = (),
     restart: Literal["Always", "Never"],
     token: bool,
@@ -150,7 +150,7 @@ def pod_template(
                 **settings.pod_security_context.model_dump(by_alias=True, exclude_none=True),
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
-            **_whereabouts(site, pools=request.pools),
+            **_whereabouts(placement, pools=request.pools),
             **_present(topologySpreadConstraints=list(spread)),
             "containers": [container],
             **_present(volumes=[{"name": one.name, **one.source} for one in (*volumes, *_ca_volumes(settings))]),
@@ -166,23 +166,23 @@ def _ca_volumes(settings: Settings) -> tuple[Volume, ...]:
     return (Volume("ca", CA_PATH, source, read_only=True),)
 
 
-def _resources(site: Site, *, limit_cpu: bool) -> Manifest:
+def _resources(placement: Placement, *, limit_cpu: bool) -> Manifest:
     """Limit memory and GPUs to what is requested. A CPU limit would only leave idle cores idle, so it is a setting."""
-    gpus = {site.pool.gpu_resource: str(site.gpus)} if site.pool and site.gpus else {}
-    disk = {"ephemeral-storage": site.ephemeral_storage} if site.ephemeral_storage else {}
+    gpus = {placement.pool.gpu_resource: str(placement.gpus)} if placement.pool and placement.gpus else {}
+    disk = {"ephemeral-storage": placement.ephemeral_storage} if placement.ephemeral_storage else {}
     return {
-        "requests": {"cpu": site.cpu, "memory": site.memory, **disk, **gpus},
-        "limits": {**({"cpu": site.cpu} if limit_cpu else {}), "memory": site.memory, **gpus},
+        "requests": {"cpu": placement.cpu, "memory": placement.memory, **disk, **gpus},
+        "limits": {**({"cpu": placement.cpu} if limit_cpu else {}), "memory": placement.memory, **gpus},
     }
 
 
-def _whereabouts(site: Site, *, pools: Mapping[str, Pool]) -> Manifest:
-    if site.pool is None:
+def _whereabouts(placement: Placement, *, pools: Mapping[str, Pool]) -> Manifest:
+    if placement.pool is None:
         return _present(nodeSelector={**_LINUX}, affinity=_away_from_gpus(pools))
     return _present(
-        nodeSelector={**_LINUX, **site.pool.node_selector},
-        tolerations=[_toleration(one) for one in site.pool.tolerations],
-        runtimeClassName=site.pool.runtime_class_name,
+        nodeSelector={**_LINUX, **placement.pool.node_selector},
+        tolerations=[_toleration(one) for one in placement.pool.tolerations],
+        runtimeClassName=placement.pool.runtime_class_name,
     )
 
 

@@ -4,7 +4,7 @@ import math
 import shlex
 
 from kubedistill.contract import CHANNEL_VARIABLE
-from kubedistill_operator.children.layout import Group, Layout, Site
+from kubedistill_operator.children.layout import Layout, Placement, WorkerGroup
 from kubedistill_operator.children.pods import (
     Volume,
     container,
@@ -26,7 +26,7 @@ _METRICS = {"metrics": 8080}
 # Ray's client port is left out: nobody here needs it, and it runs anybody's code.
 _HEAD_PORTS = {"gcs-server": 6379, "dashboard": 8265, **_METRICS, "as-metrics": 44217, "dash-metrics": 44227}
 _RAY_VARIABLES = {"RAY_USAGE_STATS_ENABLED": "0"}
-_SUBMITTER = Site(None, cpu="500m", memory="1Gi")
+_SUBMITTER = Placement(None, cpu="500m", memory="1Gi")
 _MOST_OBJECT_STORE = 16 * 2**30
 _LEAST_OBJECT_STORE = 128 * 2**20
 
@@ -57,29 +57,29 @@ def build_rayjob(request: ChildRequest, layout: Layout) -> Manifest:
     }
 
 
-def _head_group(request: ChildRequest, site: Site, *, image: str) -> Manifest:
+def _head_group(request: ChildRequest, placement: Placement, *, image: str) -> Manifest:
     """The head runs the driver and no worker, whatever it has. It may restart in place: a second driver goes on."""
-    volumes = (*driver_volumes(request), _shared_memory(site))
+    volumes = (*driver_volumes(request), _shared_memory(placement))
     driver = container(
         request,
         HEAD_CONTAINER,
         image=image,
-        site=site,
+        placement=placement,
         volumes=volumes,
         environment={**_RAY_VARIABLES, CHANNEL_VARIABLE: request.channel},
     ) | {"ports": _ports(_HEAD_PORTS)}
     return {
-        "rayStartParams": {"num-cpus": "0", "num-gpus": "0", "object-store-memory": str(_object_store(site))},
-        "template": pod_template(request, driver, site=site, volumes=volumes, restart="Always", token=True),
+        "rayStartParams": {"num-cpus": "0", "num-gpus": "0", "object-store-memory": str(_object_store(placement))},
+        "template": pod_template(request, driver, placement=placement, volumes=volumes, restart="Always", token=True),
     }
 
 
-def _worker_group(request: ChildRequest, group: Group, *, image: str) -> Manifest:
+def _worker_group(request: ChildRequest, group: WorkerGroup, *, image: str) -> Manifest:
     """Workers never restart in place: the cluster replaces a pod that failed, maybe on a better node."""
-    site = group.site
-    volumes = (*storage_volumes(request), _shared_memory(site))
+    placement = group.placement
+    volumes = (*storage_volumes(request), _shared_memory(placement))
     worker = container(
-        request, WORKER_CONTAINER, image=image, site=site, volumes=volumes, environment=_RAY_VARIABLES
+        request, WORKER_CONTAINER, image=image, placement=placement, volumes=volumes, environment=_RAY_VARIABLES
     ) | {"ports": _ports(_METRICS)}
     return {
         "groupName": group.name,
@@ -88,12 +88,12 @@ def _worker_group(request: ChildRequest, group: Group, *, image: str) -> Manifes
         "maxReplicas": group.pods,
         "rayStartParams": {
             # Spelled out, since Ray knows neither every GPU resource's name nor half a core.
-            "num-cpus": str(max(1, math.floor(number(site.cpu)))),
-            "num-gpus": str(site.gpus),
-            "object-store-memory": str(_object_store(site)),
+            "num-cpus": str(max(1, math.floor(number(placement.cpu)))),
+            "num-gpus": str(placement.gpus),
+            "object-store-memory": str(_object_store(placement)),
         },
         "template": pod_template(
-            request, worker, site=site, volumes=volumes, restart="Never", token=False, spread=_spread(request)
+            request, worker, placement=placement, volumes=volumes, restart="Never", token=False, spread=_spread(request)
         ),
     }
 
@@ -114,20 +114,20 @@ def _spread(request: ChildRequest) -> list[Manifest]:
 
 def _submitter(request: ChildRequest, *, image: str) -> Manifest:
     """K8sJobMode's extra pod, which only calls `ray job submit`; KubeRay's own has no security context."""
-    submitter = container(request, SUBMITTER_CONTAINER, image=image, site=_SUBMITTER, secrets=False)
-    return pod_template(request, submitter, site=_SUBMITTER, restart="Never", token=False)
+    submitter = container(request, SUBMITTER_CONTAINER, image=image, placement=_SUBMITTER, secrets=False)
+    return pod_template(request, submitter, placement=_SUBMITTER, restart="Never", token=False)
 
 
 def _ports(ports: dict[str, int]) -> list[Manifest]:
     return [{"name": name, "containerPort": port} for name, port in ports.items()]
 
 
-def _object_store(site: Site) -> int:
+def _object_store(placement: Placement) -> int:
     """Bytes for objects that Ray's processes share: an eighth of the memory, for the bulk goes through storage."""
-    return min(_MOST_OBJECT_STORE, max(_LEAST_OBJECT_STORE, int(number(site.memory)) // 8))
+    return min(_MOST_OBJECT_STORE, max(_LEAST_OBJECT_STORE, int(number(placement.memory)) // 8))
 
 
-def _shared_memory(site: Site) -> Volume:
+def _shared_memory(placement: Placement) -> Volume:
     """Room for the object store, and as much again for NCCL and the inference engine."""
-    size = mebibytes(2 * _object_store(site))
+    size = mebibytes(2 * _object_store(placement))
     return Volume("shared-mem", "/dev/shm", {"emptyDir": {"medium": "Memory", "sizeLimit": size}})  # noqa: S108

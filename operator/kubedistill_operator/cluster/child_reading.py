@@ -13,8 +13,8 @@ from kubedistill.manifest.settings import Settings
 from kubedistill_operator.clock import seconds_of
 from kubedistill_operator.cluster.failures import NotUnderstood
 from kubedistill_operator.cluster.json_values import items, part
-from kubedistill_operator.decisions.freeze import thaw
-from kubedistill_operator.observed import Child, ChildState, Frozen, Resource
+from kubedistill_operator.decisions.run_snapshot import load_snapshot
+from kubedistill_operator.observed import Child, ChildState, Resource, StoredSnapshot
 
 TEXT: Final = 700
 """Most characters of a text that came from outside; with a sentence around it, it still fits into status."""
@@ -60,7 +60,7 @@ def read_child(resource: Resource, *, started: bool = False) -> Child:
     )
 
 
-def read_frozen(resource: Resource) -> Frozen:
+def read_frozen(resource: Resource) -> StoredSnapshot:
     """Read a ConfigMap that has the name of a frozen run, whatever is in it."""
     text = part(resource, "data").get("run.json")
     text = text if isinstance(text, str) else ""
@@ -68,16 +68,16 @@ def read_frozen(resource: Resource) -> Frozen:
         values = json.loads(text)
     except (ValueError, RecursionError):
         values = None
-    return Frozen(resource["metadata"]["name"], text_digest(text), values if isinstance(values, dict) else {})
+    return StoredSnapshot(resource["metadata"]["name"], text_digest(text), values if isinstance(values, dict) else {})
 
 
-def check_frozen(frozen: Frozen) -> None:
+def check_frozen(frozen: StoredSnapshot) -> None:
     """Raise NotUnderstood where an intact run is one of another version, which this one can't read."""
     at = f"ConfigMap {frozen.name}, run.json:"
     try:
         if frozen.contract not in ACCEPTED_CONTRACTS:
             raise NotUnderstood(f"{at} contract {frozen.contract} is not understood")
-        thaw(frozen, settings=Settings())
+        load_snapshot(frozen, settings=Settings())
     except ValidationError as error:
         found = error.errors()
         chosen = next((one for one in found if one["type"] == "literal_error"), None)

@@ -19,7 +19,7 @@ from pydantic_core import from_json
 
 from kubedistill import __version__
 from kubedistill.errors import InvalidInput
-from kubedistill_operator.cluster.failures import NotThere, Outdated, Refused, Retry, Taken
+from kubedistill_operator.cluster.failures import AlreadyExists, Conflict, NotFound, Refused, Transient
 from kubedistill_operator.kinds import KINDS
 from kubedistill_operator.plan import Manifest
 
@@ -40,9 +40,9 @@ _UNREADABLE = (
 )
 """What the library raises for a kubeconfig that is none: it takes the shape of the file for granted."""
 
-Guard = Callable[[], float]
+WriteDeadline = Callable[[], float]
 """Asked before every write: how many seconds it may take. Raises LeaseLost where nothing may be written."""
-Witness = Callable[[str, str], None]
+OnRequest = Callable[[str, str], None]
 """Told (method, HTTP status or <error>) of every request."""
 
 
@@ -152,11 +152,15 @@ class Cluster:
     """
 
     def __init__(
-        self, configuration: Configuration, *, guard: Guard, witness: Witness = lambda _method, _code: None
+        self,
+        configuration: Configuration,
+        *,
+        write_deadline: WriteDeadline,
+        on_request: OnRequest = lambda _method, _code: None,
     ) -> None:
         self._client: Any = ApiClient(configuration)
         self._client.user_agent = f"kubedistill-operator/{__version__}"
-        self._guard, self._witness = guard, witness
+        self._write_deadline, self._on_request = write_deadline, on_request
 
     async def __aenter__(self) -> Self:
         return self
@@ -168,7 +172,7 @@ class Cluster:
         """One object as it is now; None where there is none."""
         try:
             return await self._request("GET", KINDS[kind].path(namespace=namespace, name=name), seconds=READ_SECONDS)
-        except NotThere:
+        except NotFound:
             return None
 
     async def exists(self, kind: str, name: str, *, namespace: str = "") -> bool:
@@ -176,7 +180,7 @@ class Cluster:
         try:
             path = KINDS[kind].path(namespace=namespace, name=name)
             await self._request("GET", path, seconds=READ_SECONDS, accept=_NAME_ONLY)
-        except NotThere:
+        except NotFound:
             return False
         return True
 
@@ -228,7 +232,7 @@ class Cluster:
         }
         try:
             await self._write("DELETE", KINDS[kind].path(namespace=namespace, name=name), options)
-        except (NotThere, Outdated):
+        except (NotFound, Conflict):
             return
 
     async def _pages(
@@ -256,7 +260,7 @@ class Cluster:
                 return
 
     async def _write(self, method: str, path: str, body: Any, *, content: str = _JSON) -> Manifest:
-        seconds = min(WRITE_SECONDS, self._guard())
+        seconds = min(WRITE_SECONDS, self._write_deadline())
         return await self._request(method, path, seconds=seconds, body=body, content=content)
 
     async def _request(
@@ -285,9 +289,9 @@ class Cluster:
             code = str(answer.status)
             found = _decode(text) if answer.status >= 400 else from_json(text)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            raise Retry(f"{method} {path}: {type(error).__name__}: {error}") from error
+            raise Transient(f"{method} {path}: {type(error).__name__}: {error}") from error
         finally:
-            self._witness(method, code)
+            self._on_request(method, code)
         if answer.status >= 400:
             raise _failure(answer.status, found, what=f"{method} {path}", after=answer.headers.get("Retry-After"))
         return dict(found)
@@ -307,9 +311,9 @@ def _failure(code: int, status: Manifest, *, what: str, after: str | None) -> Ex
     reason, message = str(status.get("reason") or ""), f"{what}: {code} {status.get('message') or ''}"
     if code == 404:
         unknown = Refused(f"{what}: the server knows no such kind", code=code, reason=reason)
-        return NotThere(message) if reason == "NotFound" else unknown
+        return NotFound(message) if reason == "NotFound" else unknown
     if code == 409:
-        return Taken(message) if reason == "AlreadyExists" else Outdated(message)
+        return AlreadyExists(message) if reason == "AlreadyExists" else Conflict(message)
     if code in (401, 408, 410, 429) or code >= 500:  # 401: the token was just renewed; 410: a page came too late
-        return Retry(message, after=float(after) if after and after.isdigit() else None)
+        return Transient(message, after=float(after) if after and after.isdigit() else None)
     return Refused(message, code=code, reason=reason)

@@ -11,14 +11,14 @@ from kubedistill.v1alpha1.stored_status import NOT_UNDERSTOOD
 from kubedistill_operator.cluster.client import Cluster
 from kubedistill_operator.cluster.events import event_manifest
 from kubedistill_operator.cluster.failures import (
+    AlreadyExists,
+    Conflict,
     Leaving,
-    NotThere,
-    Obstructed,
+    NameCollision,
+    NotFound,
     OperatorFailure,
-    Outdated,
     Refused,
-    Retry,
-    Taken,
+    Transient,
 )
 from kubedistill_operator.cluster.status_writing import stalled_values, status_values
 from kubedistill_operator.job import Job, parse_job
@@ -66,7 +66,7 @@ class Executor:
         """Send an Event; nothing depends on whether it arrives."""
         try:
             await self.cluster.create(event_manifest(event, job, now=self.clock(), instance=self.instance))
-        except Taken:  # it was sent before
+        except AlreadyExists:  # it was sent before
             return
         except OperatorFailure as error:
             log.warning("event %s was not sent: %s", event.reason, error)
@@ -92,15 +92,15 @@ class Executor:
         manifest = {**KINDS[KIND].header, "metadata": metadata, "status": status}
         try:
             written = await self.cluster.replace(manifest, subresource="status")
-        except NotThere as error:
-            raise Outdated(f"{job.namespace}/{job.name} was deleted meanwhile") from error
+        except NotFound as error:
+            raise Conflict(f"{job.namespace}/{job.name} was deleted meanwhile") from error
         return parse_job(written)
 
     async def _ask_to_stop(self, channel: str, *, namespace: str) -> None:
         operation = {"op": "add", "path": "/data/stop", "value": "true"}
         try:
             await self.cluster.patch("ConfigMap", channel, [operation], namespace=namespace)
-        except NotThere:  # then nobody listens any more
+        except NotFound:  # then nobody listens any more
             return
         except Refused as error:
             if error.code != _UNPROCESSABLE:
@@ -121,11 +121,11 @@ class Executor:
     async def _create_one(self, manifest: Manifest, job: Job) -> Manifest:
         try:
             return await self.cluster.create(manifest)
-        except Taken:
+        except AlreadyExists:
             name = manifest["metadata"]["name"]
             found = await self.cluster.get(manifest["kind"], name, namespace=job.namespace)
-        except NotThere as error:
-            raise Retry(f"namespace {job.namespace} is gone") from error
+        except NotFound as error:
+            raise Transient(f"namespace {job.namespace} is gone") from error
         if found is None:
             raise Leaving(f"{manifest['kind']} {job.namespace}/{name} is on its way out")
         _check_ours(manifest, found, job)
@@ -145,7 +145,7 @@ class Executor:
     async def _uid_of(self, kind: str, name: str, namespace: str) -> str:
         found = await self.cluster.get(kind, name, namespace=namespace)
         if found is None:
-            raise Retry(f"{kind} {namespace}/{name} is gone, and was to own what is made")
+            raise Transient(f"{kind} {namespace}/{name} is gone, and was to own what is made")
         return str(found["metadata"]["uid"])
 
 
@@ -158,14 +158,14 @@ def _check_ours(manifest: Manifest, found: Manifest, job: Job) -> None:
         return
     if _is_collected(found, uid=job.uid):
         raise Leaving(f"{what} belongs to an earlier job of this name, and is about to be collected")
-    raise Obstructed(f"{what} is there and not ours; delete it or rename the job")
+    raise NameCollision(f"{what} is there and not ours; delete it or rename the job")
 
 
-def read_refusal(error: Refused | Obstructed | Retry) -> Refusal:
+def read_refusal(error: Refused | NameCollision | Transient) -> Refusal:
     """What a decision needs to know of a creation that was refused, or could not be carried out for now."""
-    if isinstance(error, Retry):
+    if isinstance(error, Transient):
         return Refusal(DELAYED, str(error), is_passing=True)
-    if isinstance(error, Obstructed):
+    if isinstance(error, NameCollision):
         return Refusal("NameTaken", str(error), is_passing=isinstance(error, Leaving))
     return Refusal("", str(error))
 

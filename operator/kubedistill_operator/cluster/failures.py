@@ -20,7 +20,7 @@ class OperatorFailure(Exception):
     """A failure whose message is fit for people."""
 
 
-class Retry(OperatorFailure):
+class Transient(OperatorFailure):
     """Do it again; `after` is how many seconds the server asks to wait, if it does."""
 
     def __init__(self, message: str, *, after: float | None = None) -> None:
@@ -28,23 +28,23 @@ class Retry(OperatorFailure):
         self.after = after
 
 
-class Outdated(Retry):
+class Conflict(Transient):
     """The object has changed since it was read."""
 
 
-class NotThere(OperatorFailure):
+class NotFound(OperatorFailure):
     """There is no such object."""
 
 
-class Taken(OperatorFailure):
+class AlreadyExists(OperatorFailure):
     """An object of that name is there."""
 
 
-class Obstructed(OperatorFailure):
+class NameCollision(OperatorFailure):
     """An object stands where ours should; the message says which, and how to get rid of it."""
 
 
-class Leaving(Obstructed):
+class Leaving(NameCollision):
     """An object stands where ours should and is about to go, unless a finalizer holds it."""
 
 

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from kubedistill.json_values import Json
-from kubedistill_operator.cluster.failures import LeaseLost, OperatorFailure, Outdated, Taken
+from kubedistill_operator.cluster.failures import AlreadyExists, Conflict, LeaseLost, OperatorFailure
 from kubedistill_operator.kinds import KINDS
 from kubedistill_operator.plan import Manifest
 
@@ -80,7 +80,7 @@ class Lease:
         """Whether another replica leads: it was seen to renew the lease. Holding it is not enough: the dead do too."""
         return not self.leads and self.clock() < self._renewal_seen + DURATION_SECONDS
 
-    def guard(self) -> float:
+    def write_deadline(self) -> float:
         """Seconds that a write may take so that it has ended before another replica leads; raises LeaseLost."""
         if not self.leads:
             raise LeaseLost("the lease was not renewed in time: another replica may lead by now")
@@ -95,7 +95,7 @@ class Lease:
         """Renew for as long as it goes well; raises LeaseLost when it no longer does."""
         while True:
             await self.sleep(RETRY_SECONDS)
-            self.guard()
+            self.write_deadline()
             await self._attempt(self._renew)
 
     async def release(self) -> None:
@@ -133,7 +133,7 @@ class Lease:
         if found is None:
             try:
                 self._note(await self.api.create(self._manifest({}, transitions=0)), began)
-            except Taken:
+            except AlreadyExists:
                 return False
             return True
         spec = found.get("spec") or {}
@@ -142,7 +142,7 @@ class Lease:
         manifest = self._manifest(found["metadata"], transitions=int(spec.get("leaseTransitions") or 0) + 1)
         try:
             self._note(await self.api.replace(manifest), began)
-        except Outdated:
+        except Conflict:
             return False
         return True
 
@@ -150,7 +150,7 @@ class Lease:
         assert self._held is not None, "only a lease that is held is renewed"
         try:
             await self._replace(self._held)
-        except Outdated:
+        except Conflict:
             found = await self.api.get("Lease", self.name, namespace=self.namespace)
             holder = (found or {}).get("spec", {}).get("holderIdentity")
             if found is None or holder != self.identity:

@@ -25,10 +25,10 @@ from kubedistill_operator.cluster.nodes import Nodes
 from kubedistill_operator.cluster.optional_right import OptionalRight
 from kubedistill_operator.cluster.pod_reading import may_run, node_name, read_pod
 from kubedistill_operator.cluster.refused_pods import RefusedPods
-from kubedistill_operator.decisions.freeze import is_intact
+from kubedistill_operator.decisions.run_snapshot import is_intact
 from kubedistill_operator.job import Job
 from kubedistill_operator.names import frozen_name, labels, out_name
-from kubedistill_operator.observed import Attempt, Child, Frozen, Observed, Pod, first_idle
+from kubedistill_operator.observed import Attempt, Child, Observed, Pod, StoredSnapshot, first_idle
 from kubedistill_operator.plan import Manifest
 
 log = logging.getLogger(__name__)
@@ -38,13 +38,13 @@ Group = tuple[str, str, str]
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class Observation:
     """What was observed, and whether that was everything."""
 
     observed: Observed
-    thorough: bool
+    full: bool
 
-    def still_shows(self, before: Job, after: Job) -> bool:
+    def still_valid(self, before: Job, after: Job) -> bool:
         """Whether it shows enough of a job of which nothing but the status has changed since, by us."""
         old, new = attempted_stage(before), attempted_stage(after)
         runs = [job.status.run.id if job.status.run else None for job in (before, after)]
@@ -54,7 +54,7 @@ class Look:
             return old is None
         if old is None:  # an attempt was just allotted, and everything was listed before
             return new.child not in (one.child.name for one in self.observed.earlier if one.child)
-        return new.child == old.child and (self.thorough or new.state != "Failed")
+        return new.child == old.child and (self.full or new.state != "Failed")
 
 
 @dataclass(slots=True)
@@ -67,7 +67,7 @@ class Observer:
     nodes: Nodes = field(init=False)
     refused_pods: RefusedPods = field(init=False)
     failed_pods: FailedPods = field(init=False)
-    _frozen: dict[str, Frozen] = field(default_factory=dict)
+    _frozen: dict[str, StoredSnapshot] = field(default_factory=dict)
     """By the uid of the job: the run of its status."""
 
     def __post_init__(self) -> None:
@@ -75,7 +75,7 @@ class Observer:
         self.refused_pods = RefusedPods(self.cluster, self.clock, OptionalRight(self.clock, self.settings.rbac.events))
         self.failed_pods = FailedPods(self.clock)
 
-    async def observe(self, job: Job, *, thorough: bool = False) -> Look:
+    async def observe(self, job: Job, *, full: bool = False) -> Observation:
         """Read the current attempt by name, and all else that is the job's where it matters or is asked for.
 
         Other jobs are the caller's to add: they are known only when the decision is made.
@@ -86,7 +86,7 @@ class Observer:
             raise NotUnderstood(job.not_understood)
         stage = attempted_stage(job)
         attempt, earlier = await self._read_attempt(job, stage), tuple[Attempt, ...]()
-        if thorough := thorough or stage is None or stage.state == "Failed":
+        if full := full or stage is None or stage.state == "Failed":
             attempt, earlier = await self._list_attempts(job, stage, attempt)
         elif stage is not None and not _is_steady(stage, attempt):
             attempt = replace(attempt, pods=await self._list_pods(job, stage))
@@ -98,7 +98,7 @@ class Observer:
             namespace_labels=await self._read_namespace(job),
             missing_config_maps=await self._find_missing(job),
         )
-        return Look(observed, thorough)
+        return Observation(observed, full)
 
     def forget(self, uid: str) -> None:
         """Forget a job that is gone."""
@@ -184,7 +184,7 @@ class Observer:
             return replace(attempt, pods_refused=await self.refused_pods.explain_submitter(child, namespace=namespace))
         return attempt
 
-    async def _read_frozen(self, job: Job) -> Frozen | None:
+    async def _read_frozen(self, job: Job) -> StoredSnapshot | None:
         run = job.status.run
         if run is None:
             self.forget(job.uid)
@@ -198,7 +198,7 @@ class Observer:
             self._frozen[job.uid] = frozen
         return frozen
 
-    async def _find_frozen(self, job: Job, run: Run) -> Frozen | None:
+    async def _find_frozen(self, job: Job, run: Run) -> StoredSnapshot | None:
         """The ConfigMap of the run; that of a run that 0.1 froze has no digest in its name."""
         for snapshot in dict.fromkeys((run.snapshot_digest, "")):
             name = frozen_name(job.name, uid=job.uid, run=run.id, snapshot=snapshot)

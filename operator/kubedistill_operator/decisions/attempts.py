@@ -1,6 +1,6 @@
 """Deciders about the next attempt: skip what is complete, wait for the turn, begin, and make the child.
 
-Each takes a Situation and gives a Plan, or None where it has nothing to say. None calls another.
+Each takes a ReconcileContext and returns a Plan, or None to leave the decision to the next. None calls another.
 """
 
 from dataclasses import replace
@@ -13,104 +13,104 @@ from kubedistill.v1alpha1 import Result, StageStatus
 from kubedistill_operator.children.attempt import build_children
 from kubedistill_operator.clock import seconds_of, seconds_since, stamp
 from kubedistill_operator.decisions.causes import Cause, backoff
+from kubedistill_operator.decisions.context import ReconcileContext
 from kubedistill_operator.decisions.ends import conclude, fail_run
 from kubedistill_operator.decisions.pool_limits import holding, lack_of_room
 from kubedistill_operator.decisions.requests import make_request
-from kubedistill_operator.decisions.situation import Situation
 from kubedistill_operator.names import child_name
-from kubedistill_operator.observed import Rival
+from kubedistill_operator.observed import Competitor
 from kubedistill_operator.plan import Deletion, Event, Plan
 from kubedistill_operator.status import with_run, with_stage, without_conditions
 
 _WAIT_SECONDS = 5
 
 
-def finish_run(situation: Situation) -> Plan | None:
+def finish_run(context: ReconcileContext) -> Plan | None:
     """All stages are done: the run has succeeded."""
-    if not situation.status.stages or situation.current is not None or situation.is_over:
+    if not context.status.stages or context.current is not None or context.is_over:
         return None
-    message = f"{_praise(situation.status.result)}the student is exported"
-    status = conclude(situation, situation.status, "Complete", reason="Exported", message=message)
-    run = situation.status.run
+    message = f"{_praise(context.status.result)}the student is exported"
+    status = conclude(context, context.status, "Complete", reason="Exported", message=message)
+    run = context.status.run
     events = (Event("RunSucceeded", f"run {run.id if run else ''}: {message}"),)
     return Plan(status=status, events=events, requeue_after=0, why=("done",))
 
 
-def skip_complete(situation: Situation) -> Plan | None:
+def skip_complete(context: ReconcileContext) -> Plan | None:
     """A stage whose artifacts are all there is not started; Prepare always is, since it is what looks."""
-    stage = situation.current
+    stage = context.current
     if stage is None or stage.state != "Pending" or stage.name == CHAIN[0].name:
         return None
     # What Prepare did not name, the image of this run does not make: an earlier version may have frozen it.
-    named = [name for name in situation.chain_stage.makes if situation.key(name)]
-    if not named or not all(situation.complete(name) for name in named):
+    named = [name for name in context.chain_stage.makes if context.key(name)]
+    if not named or not all(context.complete(name) for name in named):
         return None
-    result = situation.status.result
+    result = context.status.result
     if stage.name == "Evaluate" and (result is None or not result.gate_passed):
         message = "the gate said no when this student was judged"
-        return fail_run(situation, reason="EvaluationGate", message=message)
-    status = with_stage(situation.status, stage.name, state="Skipped", percent=100, message="already there")
+        return fail_run(context, reason="EvaluationGate", message=message)
+    status = with_stage(context.status, stage.name, state="Skipped", percent=100, message="already there")
     return Plan(
         status=status, events=(Event("StageSkipped", stage.name),), requeue_after=0, why=(f"{stage.name} is cached",)
     )
 
 
-def sweep_children(situation: Situation) -> Plan | None:
+def sweep_children(context: ReconcileContext) -> Plan | None:
     """Delete earlier children: after childRetentionSeconds, and at once where they failed or only sidecars run."""
-    spec = situation.live_spec or (situation.run.spec if situation.run else None)
+    spec = context.live_spec or (context.run.spec if context.run else None)
     retention = spec.child_retention_seconds if spec else 0
-    done = {stage.child: stage for stage in situation.status.stages if stage.state in DONE and stage.child}
+    done = {stage.child: stage for stage in context.status.stages if stage.state in DONE and stage.child}
     due = []
-    for attempt in situation.observed.earlier:
+    for attempt in context.observed.earlier:
         child = attempt.child
         if child is None or child.deleting:
             continue
         stage = done.get(child.name)
-        if stage is None or attempt.lingers or seconds_since(stage.ended_at, situation.now) >= retention:
+        if stage is None or attempt.lingers or seconds_since(stage.ended_at, context.now) >= retention:
             due.append(Deletion.of(child))
     return Plan(delete=tuple(due), requeue_after=0, why=("earlier children are deleted",)) if due else None
 
 
-def wait_for_turn(situation: Situation) -> Plan | None:
+def wait_for_turn(context: ReconcileContext) -> Plan | None:
     """Before an attempt: the backoff is over, no other job makes the same, and there is room."""
-    stage = situation.current
+    stage = context.current
     if stage is None or stage.state != "Pending":
         return None
-    if (left := _backoff_left(situation, stage)) > 0:
+    if (left := _backoff_left(context, stage)) > 0:
         return Plan(requeue_after=left, why=(f"next attempt in {left:.0f} s",))
-    if (plan := _wait_for_rival(situation)) is not None:
+    if (plan := _wait_for_rival(context)) is not None:
         return plan
-    limit = situation.settings.max_active_jobs_per_namespace
-    if situation.observed.active_in_namespace >= limit:
-        return _queue(situation, "NamespaceBusy", f"{limit} jobs of this namespace have a child")
+    limit = context.settings.max_active_jobs_per_namespace
+    if context.observed.active_in_namespace >= limit:
+        return _queue(context, "NamespaceBusy", f"{limit} jobs of this namespace have a child")
     return None
 
 
-def wait_for_gpus(situation: Situation) -> Plan | None:
+def wait_for_gpus(context: ReconcileContext) -> Plan | None:
     """Before an attempt: the jobs of the namespace hold no more of the pool than it allows."""
-    stage = situation.current
-    if stage is None or stage.state != "Pending" or situation.run is None:
+    stage = context.current
+    if stage is None or stage.state != "Pending" or context.run is None:
         return None
-    lack = lack_of_room(situation)
-    return _queue(situation, "PoolBusy", lack) if lack else None
+    lack = lack_of_room(context)
+    return _queue(context, "PoolBusy", lack) if lack else None
 
 
-def begin_attempt(situation: Situation) -> Plan | None:
+def begin_attempt(context: ReconcileContext) -> Plan | None:
     """Allot the next attempt: the status first, so that no crash can allot it twice."""
-    stage, run = situation.current, situation.run
+    stage, run = context.current, context.run
     if stage is None or stage.state != "Pending" or run is None:
         return None
     attempt = stage.attempt + 1
-    job, held = situation.job, holding(situation, stage.name)
+    job, held = context.job, holding(context, stage.name)
     name = child_name(job.name, stage.name, uid=job.uid, run=run.id, attempt=attempt)
     status = with_stage(
-        situation.status,
+        context.status,
         stage.name,
         state="Starting",
         attempt=attempt,
         child=name,
         child_uid="",
-        started_at=stamp(situation.now),
+        started_at=stamp(context.now),
         ended_at="",
         progressed_at="",
         percent=0,
@@ -122,29 +122,29 @@ def begin_attempt(situation: Situation) -> Plan | None:
         pool=held.pool,
         gpus=held.gpus or None,
     )
-    told = make_request(replace(situation, job=replace(job, status=status))).stage_job
+    told = make_request(replace(context, job=replace(job, status=status))).stage_job
     status = with_stage(status, stage.name, job_digest=text_digest(told.to_json()))
     status = with_run(status, counted_at="")
-    status = situation.say(status, "Progressing", "True", reason=stage.name)
+    status = context.set_condition(status, "Progressing", "True", reason=stage.name)
     events = (Event("StageStarted", f"{stage.name} attempt {attempt} as {name}"),)
     return Plan(status=status, events=events, requeue_after=0, why=(f"{stage.name} begins attempt {attempt}",))
 
 
-def make_child(situation: Situation) -> Plan | None:
+def make_child(context: ReconcileContext) -> Plan | None:
     """Make what an allotted attempt lacks; what is there already is left as it is."""
-    stage, attempt = situation.current, situation.observed.attempt
+    stage, attempt = context.current, context.observed.attempt
     if stage is None or stage.state != "Starting" or stage.child_uid:
         return None
     if attempt.child is not None and attempt.is_whole:
         return None
-    request = make_request(situation)
+    request = make_request(context)
     if stage.job_digest != text_digest(request.stage_job.to_json()):  # another version, or 0.1's run under new settings
-        status = with_stage(situation.status, stage.name, state="Pending", reason="", message="")
+        status = with_stage(context.status, stage.name, state="Pending", reason="", message="")
         return Plan(status=status, requeue_after=0, why=(f"what {stage.child} was to be told is told differently now",))
     try:
         manifests = build_children(request)
     except InvalidInput as error:  # what the settings of this moment or the size of the spec don't allow
-        return fail_run(situation, reason=error.reason, message=str(error))
+        return fail_run(context, reason=error.reason, message=str(error))
     return Plan(create=manifests, requeue_after=_WAIT_SECONDS, why=(f"{stage.child} is made",))
 
 
@@ -156,69 +156,74 @@ def _praise(result: Result | None) -> str:
     return f"accuracy went from {result.baseline_accuracy:.1%} to {result.distilled_accuracy:.1%}{teacher}; "
 
 
-def _backoff_left(situation: Situation, stage: StageStatus) -> float:
+def _backoff_left(context: ReconcileContext, stage: StageStatus) -> float:
     """The backoff of the cause that was charged most; an attempt that was only stopped has none."""
     counts: dict[Cause, int] = {"failure": stage.restarts.failure, "infrastructure": stage.restarts.infrastructure}
     waits = [backoff(cause, count) for cause, count in counts.items() if count]
-    return max(waits, default=0.0) - seconds_since(stage.ended_at, situation.now) if stage.ended_at else 0.0
+    return max(waits, default=0.0) - seconds_since(stage.ended_at, context.now) if stage.ended_at else 0.0
 
 
-def _wait_for_rival(situation: Situation) -> Plan | None:
+def _wait_for_rival(context: ReconcileContext) -> Plan | None:
     """Wait while another job's child makes what this stage would, and look at the store again when that has ended.
 
     After schedulingTimeoutSeconds this job makes it itself.
     """
-    assert situation.run is not None
-    rival, limit = _find_rival(situation), situation.run.spec.scheduling_timeout_seconds
-    waiting = situation.status.condition("QuotaReserved")
+    assert context.run is not None
+    competitor, limit = _find_competitor(context), context.run.spec.scheduling_timeout_seconds
+    waiting = context.status.condition("QuotaReserved")
     waits = waiting is not None and (waiting.status, waiting.reason) == ("False", "SharedArtifact")
-    if rival is None:
-        return _look_again(situation) if waits or _is_outdated(situation) else None
-    if waits and waiting and seconds_since(waiting.last_transition_time, situation.now) >= limit:
+    if competitor is None:
+        return _look_again(context) if waits or _is_outdated(context) else None
+    if waits and waiting and seconds_since(waiting.last_transition_time, context.now) >= limit:
         return None
     # Whoever reads this job need not be allowed to read those of another namespace.
-    same = rival.namespace == situation.job.namespace
-    who = f"{rival.namespace}/{rival.name}" if same else "a job of another namespace"
-    return _queue(situation, "SharedArtifact", f"{who} is making the same artifact")
+    same = competitor.namespace == context.job.namespace
+    who = f"{competitor.namespace}/{competitor.name}" if same else "a job of another namespace"
+    return _queue(context, "SharedArtifact", f"{who} is making the same artifact")
 
 
-def _find_rival(situation: Situation) -> Rival | None:
+def _find_competitor(context: ReconcileContext) -> Competitor | None:
     """Another job on the same store whose child makes an artifact of this stage."""
-    made: dict[ArtifactName, str] = {name: situation.key(name) for name in situation.chain_stage.makes}
+    made: dict[ArtifactName, str] = {name: context.key(name) for name in context.chain_stage.makes}
     return next(
         (
-            rival
-            for rival in situation.observed.rivals
+            competitor
+            for competitor in context.observed.competitors
             for name, key in made.items()
-            if key and rival.keys.get(name) == key
+            if key and competitor.keys.get(name) == key
         ),
         None,
     )
 
 
-def _is_outdated(situation: Situation) -> bool:
+def _is_outdated(context: ReconcileContext) -> bool:
     """Whether another job has made all that this stage would since Prepare began to look."""
-    prepare, stage = situation.status.stages[0], situation.chain_stage
-    lacks = {name: key for name in stage.makes if (key := situation.key(name)) and not situation.complete(name)}
+    prepare, stage = context.status.stages[0], context.chain_stage
+    lacks = {name: key for name in stage.makes if (key := context.key(name)) and not context.complete(name)}
     if not lacks or stage.name == prepare.name:
         return False
     looked = seconds_of(prepare.started_at) or 0.0
     # Times are to the second: what ended in the second in which Prepare began may have been there or not.
-    made = {pair for rival in situation.observed.rivals if rival.made_at >= looked for pair in rival.made.items()}
+    made = {
+        pair
+        for competitor in context.observed.competitors
+        if competitor.made_at >= looked
+        for pair in competitor.made.items()
+    }
     return lacks.items() <= made
 
 
-def _look_again(situation: Situation) -> Plan:
+def _look_again(context: ReconcileContext) -> Plan:
     """Have Prepare say anew what is complete: what it said was true before another job went on."""
-    status = with_stage(situation.status, CHAIN[0].name, state="Pending", percent=0, reason="", message="")
+    status = with_stage(context.status, CHAIN[0].name, state="Pending", percent=0, reason="", message="")
     status = without_conditions(status, "QuotaReserved")
     why = "another job has gone on with the same artifact since Prepare looked: it looks again"
     return Plan(status=status, requeue_after=0, why=(why,))
 
 
-def _queue(situation: Situation, reason: str, message: str) -> Plan:
-    known, status = situation.status.condition("QuotaReserved"), situation.status
+def _queue(context: ReconcileContext, reason: str, message: str) -> Plan:
+    known, status = context.status.condition("QuotaReserved"), context.status
     if known is not None and known.reason != reason:  # each wait has a time of its own
         status = without_conditions(status, "QuotaReserved")
-    status = situation.say(status, "QuotaReserved", "False", reason=reason, message=message)
+    status = context.set_condition(status, "QuotaReserved", "False", reason=reason, message=message)
     return Plan(status=status, requeue_after=30, why=(message,))

@@ -46,7 +46,7 @@ _BY_EVIDENCE: dict[str, Cause] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Blame:
+class FailureCause:
     """Why an attempt ended."""
 
     cause: Cause
@@ -62,43 +62,45 @@ class Evidence:
     pods: Sequence[Pod]
 
 
-Clue = Callable[[Evidence], Blame | None]
+Rule = Callable[[Evidence], FailureCause | None]
 """What the evidence shows, or None."""
 
 
-def blame_result(result: StageResult) -> Blame:
+def cause_of_result(result: StageResult) -> FailureCause:
     """What a driver's own result says; one that left unasked was told to by SIGTERM, as pods are that must leave."""
     if result.outcome == "Stopped":
-        return Blame("preemption", "Preempted", f"the driver was told to leave: {result.message or 'it has saved'}")
+        return FailureCause(
+            "preemption", "Preempted", f"the driver was told to leave: {result.message or 'it has saved'}"
+        )
     cause: Cause = next((known for known in _CAUSES if known == result.cause), "failure")
-    return Blame(cause, result.reason or "UserCodeError", result.message or "the driver gave no reason")
+    return FailureCause(cause, result.reason or "UserCodeError", result.message or "the driver gave no reason")
 
 
-def blame_evidence(evidence: Evidence) -> Blame:
-    """What child and pods show; the first clue counts."""
-    return next(blame for clue in CLUES if (blame := clue(evidence)) is not None)
+def cause_of_evidence(evidence: Evidence) -> FailureCause:
+    """What child and pods show; the first rule that matches counts."""
+    return next(failure for rule in RULES if (failure := rule(evidence)) is not None)
 
 
-def strongest(blame: Blame, *, reason: str, message: str) -> Blame:
+def strongest(failure: FailureCause, *, reason: str, message: str) -> FailureCause:
     """What is seen now, or what was seen before where that says more; an empty reason says nothing."""
     order = list(_BY_EVIDENCE)
-    if reason not in _BY_EVIDENCE or order.index(reason) >= order.index(blame.reason):
-        return blame
-    return Blame(_BY_EVIDENCE[reason], reason, message)
+    if reason not in _BY_EVIDENCE or order.index(reason) >= order.index(failure.reason):
+        return failure
+    return FailureCause(_BY_EVIDENCE[reason], reason, message)
 
 
-def _found(reason: str, message: str) -> Blame:
-    return Blame(_BY_EVIDENCE[reason], reason, message)
+def _found(reason: str, message: str) -> FailureCause:
+    return FailureCause(_BY_EVIDENCE[reason], reason, message)
 
 
-def _refused(evidence: Evidence) -> Blame | None:
+def _refused(evidence: Evidence) -> FailureCause | None:
     child = evidence.child
     if child is None or child.reason != "ValidationFailed":
         return None
     return _found("ValidationFailed", child.message)
 
 
-def _preempted(evidence: Evidence) -> Blame | None:
+def _preempted(evidence: Evidence) -> FailureCause | None:
     child = evidence.child
     if child is not None and child.evicted:
         return _found("Preempted", "the queue took the quota back")
@@ -112,7 +114,7 @@ def had_to_leave(pod: Pod) -> bool:
     return pod.exit_reason in _PREEMPTED or by_pressure or pod.node_tainted
 
 
-def _node_lost(evidence: Evidence) -> Blame | None:
+def _node_lost(evidence: Evidence) -> FailureCause | None:
     lost = next((pod for pod in evidence.pods if pod.node_lost_since is not None), None)
     if lost is not None:
         return _found("NodeLost", f"node {lost.node} of pod {lost.name} is gone")
@@ -123,22 +125,22 @@ def _node_lost(evidence: Evidence) -> Blame | None:
     return _found("NodeLost", f"node {forgotten.node} does not know pod {forgotten.name} any more: {said}")
 
 
-def _out_of_memory(evidence: Evidence) -> Blame | None:
+def _out_of_memory(evidence: Evidence) -> FailureCause | None:
     killed = next((pod for pod in evidence.pods if pod.exit_reason == OOM_KILLED), None)
     return _found("OutOfMemory", f"pod {killed.name} used more memory than its limit") if killed else None
 
 
-def _storage_exceeded(evidence: Evidence) -> Blame | None:
+def _storage_exceeded(evidence: Evidence) -> FailureCause | None:
     """A pod that was put out for what it used itself, and not for its node: kubelet's sentence names the limit."""
     full = next((pod for pod in evidence.pods if pod.exit_reason == _EVICTED and not had_to_leave(pod)), None)
     return _found("StorageExceeded", f"pod {full.name}: {full.exit_message or full.exit_reason}") if full else None
 
 
-def _vanished(evidence: Evidence) -> Blame | None:
+def _vanished(evidence: Evidence) -> FailureCause | None:
     return _found("ChildVanished", "somebody deleted the child") if evidence.child is None else None
 
 
-def _driver_ended(evidence: Evidence) -> Blame | None:
+def _driver_ended(evidence: Evidence) -> FailureCause | None:
     """A Job's pod is its driver. A Ray pod is not, and ends with exit code 1 whenever its cluster is deleted."""
     child = evidence.child
     assert child is not None, "a child that is absent has vanished"
@@ -158,19 +160,19 @@ def _reason_of(exit_code: int | None) -> str:
     return "ChannelUnavailable" if exit_code == EXIT_UNTOLD else "UserCodeError"
 
 
-def _rejected(evidence: Evidence) -> Blame | None:
+def _rejected(evidence: Evidence) -> FailureCause | None:
     """A pod that kubelet did not take from the scheduler; a Ray cluster may have had another in its place."""
     pod = next((one for one in evidence.pods if one.exit_message.startswith(_REJECTED)), None)
     return _found("PodRejected", f"node {pod.node}, pod {pod.name}: {pod.exit_message}") if pod else None
 
 
-def _head_lost(evidence: Evidence) -> Blame | None:
+def _head_lost(evidence: Evidence) -> FailureCause | None:
     child = evidence.child
     assert child is not None, "a child that is absent has vanished"
     return _found("HeadLost", child.message or f"{child.kind} ended ({child.reason or 'no reason'})")
 
 
-CLUES: tuple[Clue, ...] = (
+RULES: tuple[Rule, ...] = (
     _refused,
     _preempted,
     _node_lost,

@@ -2,12 +2,12 @@
 
 from collections.abc import Mapping
 
-from kubedistill_operator.decisions.situation import Situation
+from kubedistill_operator.decisions.context import ReconcileContext
 
 
-def cost_labels(situation: Situation) -> dict[str, str]:
+def cost_labels(context: ReconcileContext) -> dict[str, str]:
     """The labels that settings.propagateLabels names; the namespace's own come first, since tenants label jobs."""
-    found = situation.observed.namespace_labels
-    own: Mapping[str, str] = situation.job.metadata.get("labels") or {}
-    keys = situation.settings.propagate_labels
+    found = context.observed.namespace_labels
+    own: Mapping[str, str] = context.job.metadata.get("labels") or {}
+    keys = context.settings.propagate_labels
     return {key: value for key in keys if (value := found.get(key, own.get(key))) is not None}

@@ -5,8 +5,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from kubedistill_operator.decisions.causes import had_to_leave
+from kubedistill_operator.decisions.context import ReconcileContext
 from kubedistill_operator.decisions.pool_limits import holding
-from kubedistill_operator.decisions.situation import Situation
 from kubedistill_operator.observed import Attempt, Child, Pod, first_idle
 
 NO_SIGN_SECONDS = 15
@@ -62,7 +62,7 @@ class Waiting:
 
     child: Child
     attempt: Attempt
-    situation: Situation
+    context: ReconcileContext
 
     @property
     def pods(self) -> Sequence[Pod]:
@@ -74,9 +74,9 @@ def find_refusal(message: str, *, otherwise: str) -> str:
     return next((reason for pattern, reason in REFUSALS if re.search(pattern, message)), otherwise)
 
 
-def diagnose(child: Child, attempt: Attempt, *, situation: Situation) -> Finding:
+def diagnose(child: Child, attempt: Attempt, *, context: ReconcileContext) -> Finding:
     """Why an admitted child does not run; the first answer counts."""
-    waiting = Waiting(child, attempt, situation)
+    waiting = Waiting(child, attempt, context)
     found = next((found for look in _LOOKS if (found := look(waiting)) is not None), None)
     return found or Finding("WaitingForNodes", child.message or "the pods are being made", is_usual=True)
 
@@ -108,14 +108,14 @@ def describe_replaced(pods: Sequence[Pod]) -> str:
     return f"pod {latest.name}{where} failed{code} and was replaced{f': {said}' if said else ''}"
 
 
-def describe_remains(attempt: Attempt, *, situation: Situation, waited: float) -> Finding:
+def describe_remains(attempt: Attempt, *, context: ReconcileContext, waited: float) -> Finding:
     """What of an attempt that is over still runs, and who should have ended it by now."""
-    lost, child = situation.settings.node_lost_seconds, attempt.child
-    pods = [pod for pod in attempt.pods if not pod.is_gone(situation.now, node_lost_seconds=lost)]
+    lost, child = context.settings.node_lost_seconds, attempt.child
+    pods = [pod for pod in attempt.pods if not pod.is_gone(context.now, node_lost_seconds=lost)]
     away = next((pod for pod in pods if pod.node_lost_since is not None), None)
     if away is not None:
         return Finding("PodsRemain", f"{_on_lost_node(away)}, and may still run; after {lost} s it counts as gone")
-    held = _describe_held(child, pods, situation=situation)
+    held = _describe_held(child, pods, context=context)
     leaving = bool(pods) and all(pod.deleting for pod in pods)
     if child is None or child.kind != "RayJob" or leaving or waited < LEAVING_SECONDS:
         return Finding("PodsRemain", f"the attempt before is over, and {held}")
@@ -168,10 +168,10 @@ def _lost_node(waiting: Waiting) -> Finding | None:
 
 def _no_kuberay(waiting: Waiting) -> Finding | None:
     """A RayJob that nobody has taken up, or whose cluster is ready and nobody says so."""
-    child, pods, now = waiting.child, waiting.pods, waiting.situation.now
+    child, pods, now = waiting.child, waiting.pods, waiting.context.now
     if child.kind != "RayJob":
         return None
-    held = _describe_held(child, pods, situation=waiting.situation)
+    held = _describe_held(child, pods, context=waiting.context)
     if not child.noticed:
         message = f"RayJob {child.name} has no status: is KubeRay's operator at work? {held}"
         return Finding("KubeRayAbsent", message, is_usual=True)
@@ -186,22 +186,22 @@ def _no_room(waiting: Waiting) -> Finding | None:
     unscheduled = [pod for pod in waiting.pods if pod.waiting_reason == "Unschedulable"]
     if not unscheduled:
         return None
-    situation, first = waiting.situation, min(unscheduled, key=lambda pod: pod.created)
-    patient = situation.now - first.created < situation.settings.scale_up_grace_seconds
+    context, first = waiting.context, min(unscheduled, key=lambda pod: pod.created)
+    patient = context.now - first.created < context.settings.scale_up_grace_seconds
     message = f"pod {first.name}: {first.waiting_message}"
     return Finding("WaitingForNodes", message, is_usual=True) if patient else Finding("Unschedulable", message)
 
 
 def _held_back(waiting: Waiting) -> Finding | None:
     """What kubelet or the scheduler says of a pod in a word that we don't know, or that no scheduler has looked at."""
-    situation = waiting.situation
+    context = waiting.context
     for pod in waiting.pods:
         if pod.waiting_reason not in _ORDINARY:
             told = f"pod {pod.name}: {pod.waiting_reason}: {pod.waiting_message}"
             return Finding("PodsNotStarted", told, is_usual=True)
         alone = pod.phase == "Pending" and not pod.node and not pod.waiting_reason
-        if alone and situation.now - pod.created >= NO_SIGN_SECONDS:
-            scheduler = situation.settings.scheduler_name or "the scheduler of the cluster"
+        if alone and context.now - pod.created >= NO_SIGN_SECONDS:
+            scheduler = context.settings.scheduler_name or "the scheduler of the cluster"
             told = f"no scheduler has looked at pod {pod.name}: is {scheduler} at work?"
             return Finding("PodsNotStarted", told, is_usual=True)
     return None
@@ -214,7 +214,7 @@ def _idle(waiting: Waiting) -> Finding | None:
         return None
     where = f"no container of pod {pod.name} has started on node {pod.node}"
     if not told:
-        command = f"kubectl -n {waiting.situation.job.namespace} describe pod {pod.name}"
+        command = f"kubectl -n {waiting.context.job.namespace} describe pod {pod.name}"
         return Finding("PodsNotStarted", f"{where}; `{command}` says why", is_usual=True)
     # What an attempt is told is made after its pods: kubelet misses it for a moment.
     missing = next((one for pattern, one in MISSING if re.search(pattern, told)), None)
@@ -225,10 +225,10 @@ def _idle(waiting: Waiting) -> Finding | None:
 
 def _no_pod(waiting: Waiting) -> Finding | None:
     """A Job without a pod and without an Event that tells why: only people can look further."""
-    child, situation = waiting.child, waiting.situation
-    if child.kind != "Job" or waiting.pods or situation.now - child.created < NO_SIGN_SECONDS:
+    child, context = waiting.child, waiting.context
+    if child.kind != "Job" or waiting.pods or context.now - child.created < NO_SIGN_SECONDS:
         return None
-    command = f"kubectl -n {situation.job.namespace} describe job {child.name}"
+    command = f"kubectl -n {context.job.namespace} describe job {child.name}"
     return Finding("PodsRefused", f"no pod of it could be made yet; `{command}` says why", is_usual=True)
 
 
@@ -250,11 +250,11 @@ def _on_lost_node(pod: Pod) -> str:
     return f"node {pod.node} of pod {pod.name} is absent or NotReady"
 
 
-def _describe_held(child: Child | None, pods: Sequence[Pod], *, situation: Situation) -> str:
+def _describe_held(child: Child | None, pods: Sequence[Pod], *, context: ReconcileContext) -> str:
     """Which pods still run, and the GPUs that they hold."""
     if not pods:
         return "no pod of it is there, and no GPU is held"
-    stage = next((one for one in situation.status.stages if child is not None and one.child == child.name), None)
-    gpus = holding(situation, stage.name).gpus if stage is not None else 0
+    stage = next((one for one in context.status.stages if child is not None and one.child == child.name), None)
+    gpus = holding(context, stage.name).gpus if stage is not None else 0
     held = f", with the {gpus} GPUs of {stage.name}" if gpus and stage is not None else ""
     return f"these pods still run{held}: {', '.join(sorted(pod.name for pod in pods))}"

@@ -1,6 +1,6 @@
 """Deciders about the run as a whole: start, supersede, cancel, suspend, resume, rest.
 
-Each takes a Situation and gives a Plan, or None where it has nothing to say. None calls another.
+Each takes a ReconcileContext and returns a Plan, or None to leave the decision to the next. None calls another.
 """
 
 from collections.abc import Iterable
@@ -11,11 +11,11 @@ from kubedistill.runs import wanted_run
 from kubedistill.stages import new_stages
 from kubedistill.v1alpha1 import Run, RunRecord
 from kubedistill_operator.clock import seconds_since, stamp
+from kubedistill_operator.decisions.context import ReconcileContext
 from kubedistill_operator.decisions.cost_labels import cost_labels
 from kubedistill_operator.decisions.ends import ask_to_leave, fail_run
-from kubedistill_operator.decisions.freeze import freeze, frozen_manifest, has_digest, spec_digest
 from kubedistill_operator.decisions.placement import find_obstacle
-from kubedistill_operator.decisions.situation import Situation
+from kubedistill_operator.decisions.run_snapshot import frozen_manifest, has_digest, spec_digest, take_snapshot
 from kubedistill_operator.observed import Attempt
 from kubedistill_operator.plan import Deletion, Event, Plan
 from kubedistill_operator.status import is_not_understood, is_true, with_stage, without_conditions
@@ -24,25 +24,25 @@ _HISTORY, _REQUESTS = 20, 8
 _PER_RUN = ("Complete", "Failed", "Suspended", "Progressing", "QuotaReserved", "SpecDrift")
 
 
-def go_on_understood(situation: Situation) -> Plan | None:
+def go_on_understood(context: ReconcileContext) -> Plan | None:
     """A status that was not understood is understood again: nothing but the condition stood still."""
-    if not is_not_understood(situation.status):
+    if not is_not_understood(context.status):
         return None
-    status = without_conditions(situation.status, "Stalled")
+    status = without_conditions(context.status, "Stalled")
     return Plan(status=status, requeue_after=0, why=("the status is understood again",))
 
 
-def rest_when_over(situation: Situation) -> Plan | None:
+def rest_when_over(context: ReconcileContext) -> Plan | None:
     """A run that is over keeps its last child for a while, if it succeeded, and does nothing else."""
-    if not situation.is_over or _wanted_run(situation) is not None:
+    if not context.is_over or _wanted_run(context) is not None:
         return None
-    if situation.status.observed_generation != situation.job.generation:
-        return Plan(status=situation.status, requeue_after=0, why=("the run is over; an edit was seen",))
-    retention = situation.live_spec.child_retention_seconds if situation.live_spec else 0
-    failed = situation.status.phase == "Failed"
-    ended = max((stage.ended_at for stage in situation.status.stages), default="")
-    left = 0.0 if failed else retention - seconds_since(ended, situation.now)
-    attempts = (situation.observed.attempt, *situation.observed.earlier)
+    if context.status.observed_generation != context.job.generation:
+        return Plan(status=context.status, requeue_after=0, why=("the run is over; an edit was seen",))
+    retention = context.live_spec.child_retention_seconds if context.live_spec else 0
+    failed = context.status.phase == "Failed"
+    ended = max((stage.ended_at for stage in context.status.stages), default="")
+    left = 0.0 if failed else retention - seconds_since(ended, context.now)
+    attempts = (context.observed.attempt, *context.observed.earlier)
     alive = _deletions(attempts)
     if left > 0:
         lingering = _deletions(one for one in attempts if one.lingers)
@@ -51,64 +51,64 @@ def rest_when_over(situation: Situation) -> Plan | None:
     return Plan(delete=alive, why=("the run is over",))
 
 
-def supersede(situation: Situation) -> Plan | None:
+def supersede(context: ReconcileContext) -> Plan | None:
     """Another run is wanted in the middle of this one: stop, wait for the pods, record the old one."""
-    wanted = _wanted_run(situation)
-    run = situation.status.run
+    wanted = _wanted_run(context)
+    run = context.status.run
     if wanted is None or run is None:
         return None
-    if (plan := ask_to_leave(situation, reason="Superseded")) is not None:
+    if (plan := ask_to_leave(context, reason="Superseded")) is not None:
         return plan
-    if situation.current is not None and situation.current.state == "Stopping":
+    if context.current is not None and context.current.state == "Stopping":
         return None
-    outcome = situation.status.phase if situation.is_over else "Superseded"
-    record = RunRecord(id=run.id, outcome=outcome, ended_at=stamp(situation.now))  # type: ignore[arg-type]
-    history = (*(one for one in situation.status.run_history if one.id != run.id), record)[-_HISTORY:]
-    status = without_conditions(situation.status, *_PER_RUN).model_copy(
+    outcome = context.status.phase if context.is_over else "Superseded"
+    record = RunRecord(id=run.id, outcome=outcome, ended_at=stamp(context.now))  # type: ignore[arg-type]
+    history = (*(one for one in context.status.run_history if one.id != run.id), record)[-_HISTORY:]
+    status = without_conditions(context.status, *_PER_RUN).model_copy(
         update={"run": None, "stages": (), "result": None, "run_history": history}
     )
     told = f"run {run.id} gives way to {wanted}"
-    events = () if situation.is_over else (Event("RunSuperseded", told, about=run.id),)
+    events = () if context.is_over else (Event("RunSuperseded", told, about=run.id),)
     return Plan(status=status, events=events, requeue_after=0, why=(told,))
 
 
-def hold_restored(situation: Situation) -> Plan | None:
+def hold_restored(context: ReconcileContext) -> Plan | None:
     """Where the settings say so, leave a job alone that no status tells the past of, until somebody releases it."""
-    status = situation.status
-    if situation.settings.on_restore != "Hold" or situation.job.annotations.get(RELEASE_ANNOTATION):
+    status = context.status
+    if context.settings.on_restore != "Hold" or context.job.annotations.get(RELEASE_ANNOTATION):
         return None
     if status.run is not None or status.run_history:
         return None
     message = f"settings.onRestore holds jobs without status; annotate it with {RELEASE_ANNOTATION} to start it"
-    held = situation.say(status, "QuotaReserved", "False", reason="OnHold", message=message)
+    held = context.set_condition(status, "QuotaReserved", "False", reason="OnHold", message=message)
     known = status.condition("QuotaReserved")
     events = () if known is not None and known.reason == "OnHold" else (Event("Held", message),)
     return Plan(status=held, events=events, why=(message,))
 
 
-def start_run(situation: Situation) -> Plan | None:
+def start_run(context: ReconcileContext) -> Plan | None:
     """Freeze the spec and start, if the cluster can hold it."""
-    job, status = situation.job, situation.status
+    job, status = context.job, context.status
     if status.run is not None:
         return None
     if job.spec is None or job.problem:
-        return _refuse(situation, reason="InvalidSpec", message=job.problem)
-    if obstacle := find_obstacle(job.spec, job.namespace, observed=situation.observed, settings=situation.settings):
-        return _refuse(situation, reason=obstacle.reason, message=obstacle.message)
-    run_id = _wanted_run(situation)
+        return _refuse(context, reason="InvalidSpec", message=job.problem)
+    if obstacle := find_obstacle(job.spec, job.namespace, observed=context.observed, settings=context.settings):
+        return _refuse(context, reason=obstacle.reason, message=obstacle.message)
+    run_id = _wanted_run(context)
     assert run_id is not None, "where there is no run, one is wanted"
-    frozen = freeze(job, run_id, settings=situation.settings)
+    frozen = take_snapshot(job, run_id, settings=context.settings)
     run = Run(
         id=run_id,
         digest=frozen.digest,
         snapshot_digest=frozen.snapshot,
-        started_at=stamp(situation.now),
-        labels=cost_labels(situation) or None,
+        started_at=stamp(context.now),
+        labels=cost_labels(context) or None,
     )
     status = without_conditions(status, *_PER_RUN)
-    status = situation.say(status, "Validated", "True", reason="Valid")
+    status = context.set_condition(status, "Validated", "True", reason="Valid")
     status = status.model_copy(
-        update={"run": run, "stages": new_stages(), "result": None, "handled_requests": _handled(situation, "rerun")}
+        update={"run": run, "stages": new_stages(), "result": None, "handled_requests": _handled(context, "rerun")}
     )
     return Plan(
         status=status,
@@ -119,62 +119,64 @@ def start_run(situation: Situation) -> Plan | None:
     )
 
 
-def note_drift(situation: Situation) -> Plan | None:
+def note_drift(context: ReconcileContext) -> Plan | None:
     """Say, once, that an edit waits for a new runID; the run goes on, or stays over, as it was frozen."""
-    run, job = situation.run, situation.job
-    if run is None or _wanted_run(situation) is not None:
+    run, job = context.run, context.job
+    if run is None or _wanted_run(context) is not None:
         return None
     # Not run.digest: another version made it, of fields that this one may not know.
     changed = job.spec is None or not has_digest(job.spec, spec_digest(run.spec))
     reused = job.spec is not None and job.spec.run_id not in (None, run.spec.run_id)
-    drifted = is_true(situation.status, "SpecDrift")
+    drifted = is_true(context.status, "SpecDrift")
     if not changed and not reused:
-        return Plan(status=without_conditions(situation.status, "SpecDrift"), requeue_after=0) if drifted else None
+        return Plan(status=without_conditions(context.status, "SpecDrift"), requeue_after=0) if drifted else None
     if drifted:
         return None
     reason = "RunIDReused" if reused else "Edited"
     message = (
         "this runID was used before; choose a new one" if reused else "set a new spec.runID to run the edited spec"
     )
-    status = situation.say(situation.status, "SpecDrift", "True", reason=reason, message=message)
+    status = context.set_condition(context.status, "SpecDrift", "True", reason=reason, message=message)
     return Plan(status=status, events=(Event("SpecDrift", message, "Warning"),), requeue_after=0, why=(message,))
 
 
-def cancel(situation: Situation) -> Plan | None:
+def cancel(context: ReconcileContext) -> Plan | None:
     """Stop for good, as the annotation asks; handled once per token."""
-    request = requests_of(situation.job.annotations).get("cancel")
-    if request is None or request in situation.status.handled_requests or situation.status.run is None:
+    request = requests_of(context.job.annotations).get("cancel")
+    if request is None or request in context.status.handled_requests or context.status.run is None:
         return None
-    if (plan := ask_to_leave(situation, reason="Cancelled")) is not None:
+    if (plan := ask_to_leave(context, reason="Cancelled")) is not None:
         return plan
-    if situation.current is not None and situation.current.state == "Stopping":
+    if context.current is not None and context.current.state == "Stopping":
         return None
-    plan = fail_run(situation, reason="Cancelled", message="cancelled by annotation", event="RunCancelled")
+    plan = fail_run(context, reason="Cancelled", message="cancelled by annotation", event="RunCancelled")
     assert plan.status is not None, "an end is written down"
-    status = plan.status.model_copy(update={"handled_requests": _handled(situation, "cancel")})
+    status = plan.status.model_copy(update={"handled_requests": _handled(context, "cancel")})
     return replace(plan, status=status)
 
 
-def suspend(situation: Situation) -> Plan | None:
+def suspend(context: ReconcileContext) -> Plan | None:
     """Save and stop while spec.suspend is true; nothing is charged."""
-    if situation.live_spec is None or not situation.live_spec.suspend:
+    if context.live_spec is None or not context.live_spec.suspend:
         return None
-    if (plan := ask_to_leave(situation, reason="Suspended")) is not None:
+    if (plan := ask_to_leave(context, reason="Suspended")) is not None:
         return plan
-    if situation.current is not None and situation.current.state == "Stopping":
+    if context.current is not None and context.current.state == "Stopping":
         return None
-    if is_true(situation.status, "Suspended"):
-        return Plan(status=situation.status, why=("suspended",))
-    status = situation.say(situation.status, "Suspended", "True", reason="AsAsked", message="spec.suspend is true")
-    status = situation.say(status, "Progressing", "False", reason="Suspended")
+    if is_true(context.status, "Suspended"):
+        return Plan(status=context.status, why=("suspended",))
+    status = context.set_condition(
+        context.status, "Suspended", "True", reason="AsAsked", message="spec.suspend is true"
+    )
+    status = context.set_condition(status, "Progressing", "False", reason="Suspended")
     return Plan(status=status, events=(Event("Suspended", "saved and stopped"),), why=("suspended",))
 
 
-def resume(situation: Situation) -> Plan | None:
+def resume(context: ReconcileContext) -> Plan | None:
     """Go on where suspend stopped; Prepare looks again at what is there."""
-    if not is_true(situation.status, "Suspended"):
+    if not is_true(context.status, "Suspended"):
         return None
-    status = situation.say(situation.status, "Suspended", "False", reason="Resumed")
+    status = context.set_condition(context.status, "Suspended", "False", reason="Resumed")
     status = with_stage(status, "Prepare", state="Pending", percent=0, reason="", message="")
     return Plan(status=status, events=(Event("Resumed", "spec.suspend is false"),), requeue_after=0, why=("resumed",))
 
@@ -185,27 +187,27 @@ def _deletions(attempts: Iterable[Attempt]) -> tuple[Deletion, ...]:
     return tuple(Deletion.of(child) for child in children)
 
 
-def _wanted_run(situation: Situation) -> str | None:
+def _wanted_run(context: ReconcileContext) -> str | None:
     """The id of a run that is asked for and has not begun; None where there is none."""
-    job = situation.job
+    job = context.job
     return wanted_run(
         run_id=job.spec.run_id if job.spec and not job.problem else None,
         annotations=job.annotations,
-        status=situation.status,
+        status=context.status,
     )
 
 
-def _handled(situation: Situation, verb: str) -> tuple[str, ...]:
+def _handled(context: ReconcileContext, verb: str) -> tuple[str, ...]:
     """The latest requests that were handled, with that of a verb; one that is still on the job is never forgotten."""
-    on_the_job = requests_of(situation.job.annotations)
-    handled = {*situation.status.handled_requests, *({on_the_job[verb]} if verb in on_the_job else ())}
-    kept = [one for one in situation.status.handled_requests if one not in on_the_job.values()]
+    on_the_job = requests_of(context.job.annotations)
+    handled = {*context.status.handled_requests, *({on_the_job[verb]} if verb in on_the_job else ())}
+    kept = [one for one in context.status.handled_requests if one not in on_the_job.values()]
     return (*kept, *(one for one in on_the_job.values() if one in handled))[-_REQUESTS:]
 
 
-def _refuse(situation: Situation, *, reason: str, message: str) -> Plan:
-    released = without_conditions(situation.status, "QuotaReserved")
-    status = situation.say(released, "Validated", "False", reason=reason, message=message)
+def _refuse(context: ReconcileContext, *, reason: str, message: str) -> Plan:
+    released = without_conditions(context.status, "QuotaReserved")
+    status = context.set_condition(released, "Validated", "False", reason=reason, message=message)
     told = Event("ValidationFailed", f"{reason}: {message}", "Warning", about=reason)
-    events = () if status == situation.status else (told,)
+    events = () if status == context.status else (told,)
     return Plan(status=status, events=events, requeue_after=60, why=(message,))

@@ -1,6 +1,6 @@
 """Deciders about how an attempt ended: success, failure by its cause, deadlines, and the way out.
 
-Each takes a Situation and gives a Plan, or None where it has nothing to say. None calls another.
+Each takes a ReconcileContext and returns a Plan, or None to leave the decision to the next. None calls another.
 """
 
 from dataclasses import replace
@@ -14,13 +14,14 @@ from kubedistill.v1alpha1 import ArtifactStatus, Result, StageStatus
 from kubedistill_operator.clock import seconds_since, stamp
 from kubedistill_operator.decisions.causes import (
     OOM_KILLED,
-    Blame,
     Cause,
     Evidence,
-    blame_evidence,
-    blame_result,
+    FailureCause,
+    cause_of_evidence,
+    cause_of_result,
     strongest,
 )
+from kubedistill_operator.decisions.context import ReconcileContext
 from kubedistill_operator.decisions.diagnosis import (
     LOOPING_RESTARTS,
     describe_loop,
@@ -37,7 +38,6 @@ from kubedistill_operator.decisions.ends import (
     fail_run,
     is_spent,
 )
-from kubedistill_operator.decisions.situation import Situation
 from kubedistill_operator.names import attempt_token, out_name
 from kubedistill_operator.observed import Attempt, Child
 from kubedistill_operator.plan import Deletion, Event, Plan, StopRequest
@@ -50,38 +50,38 @@ _DIGITS = 6
 """Decimals of a figure in the status, which is read by people too."""
 
 
-def record_restart(situation: Situation) -> Plan | None:
+def record_restart(context: ReconcileContext) -> Plan | None:
     """Charge each further driver of an attempt, one at a time; only the channel tells of them.
 
     The head was lost to infrastructure, unless its container shows that it was killed for its memory.
     """
-    stage, channel, run = situation.current, situation.observed.attempt.channel, situation.run
+    stage, channel, run = context.current, context.observed.attempt.channel, context.run
     if stage is None or stage.state not in WORKING or channel is None or run is None:
         return None
     number = max(1, stage.starts) + 1
     if channel.starts < number:
         return None
-    killed = next((pod for pod in situation.observed.attempt.pods if pod.exit_reason == OOM_KILLED), None)
+    killed = next((pod for pod in context.observed.attempt.pods if pod.exit_reason == OOM_KILLED), None)
     cause: Cause = "infrastructure" if killed is None else "failure"
     why = "" if killed is None else f": pod {killed.name} used more memory than its limit"
     restarts = charge(stage.restarts, cause)
-    if is_spent(situation, restarts, cause) and valid_result(situation) is None:
+    if is_spent(context, restarts, cause) and valid_result(context) is None:
         message = f"driver {number - 1} was lost, and the budget with it{why}"
         reason = "DriverRestarted" if killed is None else "OutOfMemory"
-        return end_attempt(situation, "Failed", reason=reason, message=message, cause=cause, starts=number)
-    status = with_stage(account(situation), stage.name, starts=number, restarts=restarts)
+        return end_attempt(context, "Failed", reason=reason, message=message, cause=cause, starts=number)
+    status = with_stage(account(context), stage.name, starts=number, restarts=restarts)
     message = f"{stage.name} attempt {stage.attempt}: driver {number} goes on where the one before it was lost{why}"
     event = Event("DriverRestarted", message, "Warning", about=str(number))
     return Plan(status=status, events=(event,), requeue_after=0, why=(message,))
 
 
-def record_success(situation: Situation) -> Plan | None:
+def record_success(context: ReconcileContext) -> Plan | None:
     """A valid result of the current owner decides, whatever the child says of itself."""
-    stage, result, channel = situation.current, valid_result(situation), situation.observed.attempt.channel
+    stage, result, channel = context.current, valid_result(context), context.observed.attempt.channel
     if stage is None or result is None or result.outcome != "Succeeded" or stage.state not in LIVE:
         return None
     plan = end_attempt(
-        situation,
+        context,
         "Succeeded",
         message=result.message,
         percent=100,
@@ -101,94 +101,94 @@ def record_success(situation: Situation) -> Plan | None:
         status = status.model_copy(update={"result": make_result(judged)})
     plan = replace(plan, status=status)
     if stage.name == "Evaluate" and (judged is None or judged.gate is None or not judged.gate.passed):
-        return fail_run(situation, reason="EvaluationGate", message=_gate_message(judged), after=plan)
+        return fail_run(context, reason="EvaluationGate", message=_gate_message(judged), after=plan)
     return plan
 
 
-def enforce_deadline(situation: Situation) -> Plan | None:
+def enforce_deadline(context: ReconcileContext) -> Plan | None:
     """End a run that had an admitted child for longer than it may."""
-    spec = situation.live_spec or (situation.run.spec if situation.run else None)
+    spec = context.live_spec or (context.run.spec if context.run else None)
     limit = spec.active_deadline_seconds if spec else None
-    run = situation.status.run
-    if limit is None or run is None or situation.current is None:
+    run = context.status.run
+    if limit is None or run is None or context.current is None:
         return None
-    if (active := active_seconds(situation)) < limit:
+    if (active := active_seconds(context)) < limit:
         return None
     message = f"the run was active for {active:.0f} s, and activeDeadlineSeconds is {limit}"
-    return fail_run(situation, reason="DeadlineExceeded", message=message)
+    return fail_run(context, reason="DeadlineExceeded", message=message)
 
 
-def record_failure(situation: Situation) -> Plan | None:
+def record_failure(context: ReconcileContext) -> Plan | None:
     """Charge an attempt that ended without success to its cause, once, and retry while the budget lasts."""
-    stage = situation.current
+    stage = context.current
     if stage is None or stage.state not in WORKING:
         return None
-    blame = _blame(situation, stage)
-    if blame is None:
+    failure = _find_cause(context, stage)
+    if failure is None:
         return None
-    if blame.reason == "ArtifactMissing":
-        return _rewind(situation, blame)
-    return end_attempt(situation, "Failed", reason=blame.reason, message=blame.message, cause=blame.cause)
+    if failure.reason == "ArtifactMissing":
+        return _rewind(context, failure)
+    return end_attempt(context, "Failed", reason=failure.reason, message=failure.message, cause=failure.cause)
 
 
-def note_end(situation: Situation) -> Plan | None:
+def note_end(context: ReconcileContext) -> Plan | None:
     """A child that ended or vanished has a grace: the driver's last word may still be on its way.
 
     What its pods show is written down at once, since a RayJob's pods are gone before the grace is over.
     """
-    stage, child = situation.current, situation.observed.attempt.child
-    if stage is None or stage.state not in WORKING or not stage.child_uid or valid_result(situation) is not None:
+    stage, child = context.current, context.observed.attempt.child
+    if stage is None or stage.state not in WORKING or not stage.child_uid or valid_result(context) is not None:
         return None
-    if child is not None and child.uid == stage.child_uid and situation.observed.attempt.is_live:
+    if child is not None and child.uid == stage.child_uid and context.observed.attempt.is_live:
         return None
-    ended_at, blame = stage.ended_at or stamp(situation.now), _seen(situation, stage)
-    left = GRACE_SECONDS - seconds_since(ended_at, situation.now)
+    ended_at, failure = stage.ended_at or stamp(context.now), _seen(context, stage)
+    left = GRACE_SECONDS - seconds_since(ended_at, context.now)
     if left <= 0:
         return None
-    status = with_stage(situation.status, stage.name, ended_at=ended_at, reason=blame.reason, message=blame.message)
-    return Plan(status=status, requeue_after=left, why=(f"{stage.child} ended without a result: {blame.reason}",))
+    status = with_stage(context.status, stage.name, ended_at=ended_at, reason=failure.reason, message=failure.message)
+    return Plan(status=status, requeue_after=left, why=(f"{stage.child} ended without a result: {failure.reason}",))
 
 
-def finish_stopping(situation: Situation) -> Plan | None:
+def finish_stopping(context: ReconcileContext) -> Plan | None:
     """Bring an attempt to its end: time to save where that was asked for, then delete the child, then wait for pods."""
-    stage = situation.current
+    stage = context.current
     if stage is None or stage.state != "Stopping":
         return None
-    attempt = situation.observed.attempt
+    attempt = context.observed.attempt
     child, channel = attempt.child, attempt.channel
-    if stage.reason in GRACEFUL and child is not None and child.state == "Running" and valid_result(situation) is None:
-        waited = seconds_since(stage.ended_at, situation.now)
+    if stage.reason in GRACEFUL and child is not None and child.state == "Running" and valid_result(context) is None:
+        waited = seconds_since(stage.ended_at, context.now)
         if waited < STOP_SECONDS:
             unasked = channel is not None and not channel.stop
             stop = StopRequest(out_name(stage.child)) if unasked else None
             return Plan(stop=stop, requeue_after=STOP_SECONDS - waited, why=("the driver is saving",))
     if child is not None:
-        return _delete_child(situation, child)
-    if situation.runs(attempt):
+        return _delete_child(context, child)
+    if context.runs(attempt):
         return Plan(requeue_after=5, why=("pods of the old attempt still run",))
     if stage.reason in GRACEFUL:
-        said = valid_result(situation)
+        said = valid_result(context)
         message = said.message if said is not None and said.message else "ended without a last word"
-        return end_attempt(situation, "Stopped", reason=stage.reason, message=message)
-    status = with_stage(account(situation, has_child=False), stage.name, state="Pending")
+        return end_attempt(context, "Stopped", reason=stage.reason, message=message)
+    status = with_stage(account(context, has_child=False), stage.name, state="Pending")
     return Plan(status=status, requeue_after=0, why=(f"attempt {stage.attempt} is gone",))
 
 
-def _delete_child(situation: Situation, child: Child) -> Plan:
+def _delete_child(context: ReconcileContext, child: Child) -> Plan:
     """Delete the child, once, with what a driver that says nothing has held until now in the accounts."""
     if child.deleting:
         return Plan(requeue_after=5, why=(f"{child.name} is being deleted",))
     deletion = Deletion.of(child)
-    status = account(situation, has_ended=True)
+    status = account(context, has_ended=True)
     return Plan(status=status, delete=(deletion,), requeue_after=5, why=(f"{child.name} is deleted",))
 
 
-def valid_result(situation: Situation) -> StageResult | None:
+def valid_result(context: ReconcileContext) -> StageResult | None:
     """The current attempt's result, if the driver that owns the attempt wrote it."""
-    stage, channel = situation.current, situation.observed.attempt.channel
+    stage, channel = context.current, context.observed.attempt.channel
     if stage is None or not stage.child or channel is None or channel.result is None:
         return None
-    owner = f"{attempt_token(stage.child, uid=situation.job.uid)}:{channel.result.driver}"
+    owner = f"{attempt_token(stage.child, uid=context.job.uid)}:{channel.result.driver}"
     return channel.result if channel.owner == owner else None
 
 
@@ -216,50 +216,50 @@ def _gate_message(judged: Headline | None) -> str:
     return "; ".join(reasons) or "the result does not say that it passed"
 
 
-def _blame(situation: Situation, stage: StageStatus) -> Blame | None:
+def _find_cause(context: ReconcileContext, stage: StageStatus) -> FailureCause | None:
     """Why the attempt ended; None while it may still succeed."""
-    result, attempt = valid_result(situation), situation.observed.attempt
+    result, attempt = valid_result(context), context.observed.attempt
     if result is not None:
-        return None if result.outcome == "Succeeded" else blame_result(result)
+        return None if result.outcome == "Succeeded" else cause_of_result(result)
     if not stage.child_uid:
         return None
     if attempt.child is not None and attempt.child.uid == stage.child_uid and attempt.is_live:
-        return _blame_loop(attempt)
-    if not stage.ended_at or seconds_since(stage.ended_at, situation.now) < GRACE_SECONDS:
+        return _find_loop(attempt)
+    if not stage.ended_at or seconds_since(stage.ended_at, context.now) < GRACE_SECONDS:
         return None
-    return _seen(situation, stage)
+    return _seen(context, stage)
 
 
-def _blame_loop(attempt: Attempt) -> Blame | None:
+def _find_loop(attempt: Attempt) -> FailureCause | None:
     """A container that ends again and again before its child runs will do so for ever, in place or in a new pod."""
     if attempt.child is None or attempt.child.state != "Waiting":
         return None
     if len(crashed := find_crashed(attempt)) >= LOOPING_RESTARTS:
-        return Blame("failure", "CrashLooping", describe_replaced(crashed))
+        return FailureCause("failure", "CrashLooping", describe_replaced(crashed))
     pod = find_loop(attempt.pods)
     if pod is None or pod.restarts < LOOPING_RESTARTS:
         return None
-    return Blame("failure", "CrashLooping", describe_loop(pod))
+    return FailureCause("failure", "CrashLooping", describe_loop(pod))
 
 
-def _seen(situation: Situation, stage: StageStatus) -> Blame:
+def _seen(context: ReconcileContext, stage: StageStatus) -> FailureCause:
     """What the evidence shows of an attempt that is over, or showed while there was more of it."""
-    child, pods = situation.observed.attempt.child, situation.observed.attempt.pods
-    blame = blame_evidence(Evidence(child if child is not None and child.uid == stage.child_uid else None, pods))
-    return strongest(blame, reason=stage.reason if stage.ended_at else "", message=stage.message)
+    child, pods = context.observed.attempt.child, context.observed.attempt.pods
+    failure = cause_of_evidence(Evidence(child if child is not None and child.uid == stage.child_uid else None, pods))
+    return strongest(failure, reason=stage.reason if stage.ended_at else "", message=stage.message)
 
 
-def _rewind(situation: Situation, blame: Blame) -> Plan:
+def _rewind(context: ReconcileContext, failure: FailureCause) -> Plan:
     """Make a vanished artifact again, once per run: Prepare looks at what is there, the rest follows."""
-    run = situation.status.run
+    run = context.status.run
     assert run is not None
     if run.rewound:
-        return fail_run(situation, reason=blame.reason, message=f"{blame.message}; it vanished twice")
-    plan = end_attempt(situation, "Failed", reason=blame.reason, message=blame.message)
+        return fail_run(context, reason=failure.reason, message=f"{failure.message}; it vanished twice")
+    plan = end_attempt(context, "Failed", reason=failure.reason, message=failure.message)
     assert plan.status is not None, "an end is written down"
     old = {stage.name: stage for stage in plan.status.stages}
     stages = tuple(
         fresh.model_copy(update={name: getattr(old[fresh.name], name) for name in _KEPT}) for fresh in new_stages()
     )
     status = with_run(plan.status, rewound=True, counted_at="").model_copy(update={"stages": stages})
-    return replace(plan, status=status, events=(*plan.events, Event("Rewound", blame.message, "Warning")))
+    return replace(plan, status=status, events=(*plan.events, Event("Rewound", failure.message, "Warning")))

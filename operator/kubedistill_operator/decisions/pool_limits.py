@@ -7,7 +7,7 @@ from kubedistill.errors import TooFewGPUs
 from kubedistill.manifest.settings import Resources, Settings
 from kubedistill.v1alpha1 import Spec
 from kubedistill_operator.children.layout import lay_out
-from kubedistill_operator.decisions.situation import Situation
+from kubedistill_operator.decisions.context import ReconcileContext
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,28 +18,26 @@ class Holding:
     gpus: int = 0
 
 
-def holding(situation: Situation, stage: StageName) -> Holding:
+def holding(context: ReconcileContext, stage: StageName) -> Holding:
     """What an attempt at a stage of the run holds."""
-    run = situation.run
+    run = context.run
     assert run is not None, "an attempt belongs to a run"
-    layout = lay_out(
-        stage, run.spec, namespace=situation.job.namespace, pools=run.settings.pools, resources=Resources()
-    )
+    layout = lay_out(stage, run.spec, namespace=context.job.namespace, pools=run.settings.pools, resources=Resources())
     return Holding(layout.pool or "", layout.gpus) if layout.gpus else Holding()
 
 
-def lack_of_room(situation: Situation) -> str:
+def lack_of_room(context: ReconcileContext) -> str:
     """Why the current stage must wait for other jobs of its namespace; empty where it need not.
 
     The limit is the settings' of this moment, so that a change acts on runs that have started too.
     """
-    wanted = holding(situation, situation.chain_stage.name)
-    pool = situation.settings.pools.get(wanted.pool)
+    wanted = holding(context, context.chain_stage.name)
+    pool = context.settings.pools.get(wanted.pool)
     limit = pool.max_gpus_per_namespace if pool is not None else None
-    held = situation.observed.gpus_in_namespace.get(wanted.pool, 0)
+    held = context.observed.gpus_in_namespace.get(wanted.pool, 0)
     if limit is None or held + wanted.gpus <= limit:
         return ""
-    others = f'other jobs of namespace "{situation.job.namespace}" hold {held} GPUs of pool "{wanted.pool}"'
+    others = f'other jobs of namespace "{context.job.namespace}" hold {held} GPUs of pool "{wanted.pool}"'
     return f"{others}, this stage needs {wanted.gpus}, and {limit} is the most"
 
 

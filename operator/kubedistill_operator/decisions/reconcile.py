@@ -13,8 +13,8 @@ from kubedistill_operator.decisions.attempts import (
     wait_for_gpus,
     wait_for_turn,
 )
+from kubedistill_operator.decisions.context import ReconcileContext
 from kubedistill_operator.decisions.deletion import delete_children, leave_orphaned, rest_deleted, stop_deleted
-from kubedistill_operator.decisions.freeze import FrozenRun, is_intact, thaw
 from kubedistill_operator.decisions.lifecycle import (
     cancel,
     go_on_understood,
@@ -34,7 +34,7 @@ from kubedistill_operator.decisions.outcome import (
     record_restart,
     record_success,
 )
-from kubedistill_operator.decisions.situation import Situation
+from kubedistill_operator.decisions.run_snapshot import RunSnapshot, is_intact, load_snapshot
 from kubedistill_operator.decisions.snapshots import adopt_snapshot, keep_frozen, refreeze
 from kubedistill_operator.decisions.waiting import (
     adopt_child,
@@ -53,7 +53,7 @@ from kubedistill_operator.observed import Observed
 from kubedistill_operator.plan import Plan
 from kubedistill_operator.status import summarise
 
-Decider = Callable[[Situation], Plan | None]
+Decider = Callable[[ReconcileContext], Plan | None]
 
 DECIDERS: tuple[Decider, ...] = (
     # 1. What has happened is written down, whatever is wanted of the run.
@@ -111,16 +111,16 @@ DELETION_DECIDERS: tuple[Decider, ...] = (
 
 def reconcile(job: Job, observed: Observed, *, now: float, settings: Settings) -> Plan:
     """Decide what to do about a job; the same inputs give the same Plan, and an unchanged status is left out of it."""
-    situation = Situation(job, observed, now, settings, _thawed(job, observed, settings))
+    context = ReconcileContext(job, observed, now, settings, _snapshot(job, observed, settings))
     deciders = DELETION_DECIDERS if job.deleting else DECIDERS
-    plan = next((plan for decider in deciders if (plan := decider(situation)) is not None), Plan())
+    plan = next((plan for decider in deciders if (plan := decider(context)) is not None), Plan())
     if plan.status is None:
         return plan
     status = summarise(plan.status, now=now, generation=job.generation, deleting=job.deleting)
     return replace(plan, status=None if status == job.status else status)
 
 
-def _thawed(job: Job, observed: Observed, settings: Settings) -> FrozenRun | None:
+def _snapshot(job: Job, observed: Observed, settings: Settings) -> RunSnapshot | None:
     """The frozen run, if what was found is the one that status means."""
     run, found = job.status.run, observed.frozen
-    return thaw(found, settings=settings) if run and found and is_intact(found, run) else None
+    return load_snapshot(found, settings=settings) if run and found and is_intact(found, run) else None

@@ -1,4 +1,4 @@
-"""Requests: from a situation to what an attempt's objects are built from."""
+"""Requests: from the context to what an attempt's objects are built from."""
 
 from datetime import UTC, datetime
 
@@ -6,40 +6,40 @@ from kubedistill.contract import JobRef, Pools, Prices, RunRef, StageJob
 from kubedistill.v1alpha1 import Spec
 from kubedistill_operator.children.pods import config_map_folders
 from kubedistill_operator.children.request import ChildRequest
-from kubedistill_operator.decisions.situation import Situation
+from kubedistill_operator.decisions.context import ReconcileContext
 from kubedistill_operator.names import attempt_token, former_service_account_name, service_account_name
 
 
-def make_request(situation: Situation) -> ChildRequest:
+def make_request(context: ReconcileContext) -> ChildRequest:
     """What the current stage's allotted attempt is made from; raises InvalidManifest."""
-    run, settings, live = situation.run, situation.settings, situation.live_spec
+    run, settings, live = context.run, context.settings, context.live_spec
     assert run is not None, "an attempt belongs to a run"
     return ChildRequest(
-        stage_job=_stage_job(situation),
+        stage_job=_stage_job(context),
         pools=run.settings.pools,
         images=run.settings.images,
-        account=_account(situation),
+        account=_account(context),
         queue=live.queue if live is not None else run.spec.queue,
         volume_claim=run.settings.storage.volume_claim,
         settings=run.settings.over(settings),
         checks_job=run.checks_job,
-        cost_labels=(situation.status.run.labels if situation.status.run else None) or {},
+        cost_labels=(context.status.run.labels if context.status.run else None) or {},
     )
 
 
-def _account(situation: Situation) -> str:
+def _account(context: ReconcileContext) -> str:
     """The ServiceAccount of a job that names none; a run that version 0.1 began goes on with the one that it has."""
-    run, job = situation.run, situation.job
+    run, job = context.run, context.job
     assert run is not None
     return service_account_name(job.name, uid=job.uid) if run.checks_job else former_service_account_name(job.name)
 
 
-def _stage_job(situation: Situation) -> StageJob:
-    run, stage, job = situation.run, situation.current, situation.job
+def _stage_job(context: ReconcileContext) -> StageJob:
+    run, stage, job = context.run, context.current, context.job
     assert run is not None
     assert stage is not None
     store = run.settings.storage.uri
-    artifacts = situation.status.run.artifacts if situation.status.run else ()
+    artifacts = context.status.run.artifacts if context.status.run else ()
     return StageJob(
         contract=run.contract,
         job=JobRef(namespace=job.namespace, name=job.name, uid=job.uid),
@@ -52,7 +52,7 @@ def _stage_job(situation: Situation) -> StageJob:
         data_root=store,
         config_maps=config_map_folders(run.spec),
         artifacts={} if stage.name == "Prepare" else {one.name: one.key for one in artifacts},
-        prices=_prices(situation),
+        prices=_prices(context),
         date=datetime.fromtimestamp(job.created, UTC).date().isoformat(),
         pools=_pools(run.spec),
     )
@@ -66,17 +66,17 @@ def _pools(spec: Spec) -> Pools:
     )
 
 
-def _prices(situation: Situation) -> Prices:
+def _prices(context: ReconcileContext) -> Prices:
     """US dollars per hour of what serves each model: its GPUs, at its pool's price."""
-    run = situation.run
+    run = context.run
     assert run is not None
     model, pools = run.spec.teachers[0].model, _pools(run.spec)
     gpus = model.tensor_parallel_size * model.pipeline_parallel_size
-    return Prices(teacher=_price(situation, pools.teacher, gpus=gpus), student=_price(situation, pools.student, gpus=1))
+    return Prices(teacher=_price(context, pools.teacher, gpus=gpus), student=_price(context, pools.student, gpus=1))
 
 
-def _price(situation: Situation, pool: str, *, gpus: int) -> float | None:
-    assert situation.run is not None
-    known = situation.run.settings.pools.get(pool)
+def _price(context: ReconcileContext, pool: str, *, gpus: int) -> float | None:
+    assert context.run is not None
+    known = context.run.settings.pools.get(pool)
     price = known.price_per_gpu_hour if known is not None else None
     return None if price is None else price * gpus

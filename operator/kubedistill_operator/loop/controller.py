@@ -9,17 +9,17 @@ from kubedistill.manifest.settings import Settings
 from kubedistill.v1alpha1 import KIND
 from kubedistill_operator.cluster.client import Cluster
 from kubedistill_operator.cluster.execution import Executor, read_refusal
-from kubedistill_operator.cluster.failures import LeaseLost, NotUnderstood, Obstructed, Refused, Retry
-from kubedistill_operator.cluster.observation import Look, Observer
+from kubedistill_operator.cluster.failures import LeaseLost, NameCollision, NotUnderstood, Refused, Transient
+from kubedistill_operator.cluster.observation import Observation, Observer
 from kubedistill_operator.decisions.reconcile import reconcile
 from kubedistill_operator.job import Job, Key, parse_job
+from kubedistill_operator.loop.job_cache import JobCache
 from kubedistill_operator.loop.workqueue import WorkQueue
 from kubedistill_operator.observed import Observed
 from kubedistill_operator.plan import Event, Plan
+from kubedistill_operator.telemetry.driver_metrics import read_driver_metrics
 from kubedistill_operator.telemetry.logs import about, about_attempt
 from kubedistill_operator.telemetry.metrics import Metrics
-from kubedistill_operator.telemetry.table import Table
-from kubedistill_operator.telemetry.work import read_work
 
 Reconcile = Callable[..., Plan]
 
@@ -37,7 +37,7 @@ class Controller:
 
     cluster: Cluster
     queue: WorkQueue
-    table: Table
+    cache: JobCache
     observer: Observer
     executor: Executor
     metrics: Metrics
@@ -48,7 +48,7 @@ class Controller:
     closing: bool = False
     """Whether no further job is to be looked at."""
     _started: dict[Key, float] = field(default_factory=dict)
-    _thorough: set[Key] = field(default_factory=set)
+    _full: set[Key] = field(default_factory=set)
     _known: set[str] = field(default_factory=set)
     """Uids of jobs that were looked at thoroughly since we lead."""
     _turns: dict[Key, int] = field(default_factory=dict)
@@ -62,8 +62,8 @@ class Controller:
 
     def resync(self, key: Key) -> None:
         """Have everything of a job looked at, unless it needs no look."""
-        if self.table.needs_look(key):
-            self._thorough.add(key)
+        if self.cache.needs_look(key):
+            self._full.add(key)
             self.queue.add(key)
 
     def longest(self) -> float:
@@ -102,28 +102,28 @@ class Controller:
     async def _try(self, key: Key) -> str:
         """Look at one job, and say how that went."""
         try:
-            again = await self.look(key)
+            again = await self.reconcile_key(key)
         except LeaseLost:
             raise
-        except Retry as error:
+        except Transient as error:
             log.info("%s/%s is tried again: %s", *key, error)
             self.queue.retry(key, least=error.after or 0.0)
-        except (Refused, Obstructed) as error:
+        except (Refused, NameCollision) as error:
             log.warning("%s/%s can't go on: %s", *key, error)
             self.queue.retry(key)
         except Exception:  # a bug: loud, and tried again ever more seldom
             log.exception("looking at %s/%s failed", *key)
             self.queue.retry(key)
         else:
-            self.queue.forgive(key)
+            self.queue.reset_backoff(key)
             if again is not None:
                 self.queue.add_after(key, again, urgent=again == 0)
             return "success" if again is None else "requeue_after" if again else "requeue"
         return "error"
 
-    async def look(self, key: Key) -> float | None:
+    async def reconcile_key(self, key: Key) -> float | None:
         """Observe, decide and do; gives the seconds until the job must be looked at again, if it must."""
-        if not self.table.needs_look(key):
+        if not self.cache.needs_look(key):
             return None
         namespace, name = key
         resource = await self.cluster.get(KIND, name, namespace=namespace)
@@ -131,70 +131,70 @@ class Controller:
             self.forget(key)
             return None
         job = parse_job(resource)
-        self._wake(self.table.update(job))
+        self._wake(self.cache.update(job))
         about_attempt(job)
         try:
-            look = await self.observer.observe(job, thorough=key in self._thorough or job.uid not in self._known)
+            observation = await self.observer.observe(job, full=key in self._full or job.uid not in self._known)
         except NotUnderstood as error:
             await self._stop_acting(job, str(error))
             return None
-        self._thorough.discard(key)
+        self._full.discard(key)
         self._known.add(job.uid)
-        return await self._go_on(job, look)
+        return await self._go_on(job, observation)
 
     async def _stop_acting(self, job: Job, problem: str) -> None:
         """Say why nothing is done about a job, and leave it at that until it changes."""
         log.warning("nothing is done: %s", problem)
         if not job.deleting:
             job = await self.executor.stop_acting(job, problem)
-        self._wake(self.table.update(job))
-        self.table.rest(job)
+        self._wake(self.cache.update(job))
+        self.cache.rest(job)
 
-    async def _go_on(self, job: Job, look: Look) -> float | None:
+    async def _go_on(self, job: Job, observation: Observation) -> float | None:
         """Decide and do; once more from the same look while nothing but the status has changed by that."""
         while True:
-            look, plan = await self.decide(job, look)
-            plan, after = await self._carry_out(plan, job, look.observed)
-            again = self._rest(plan, job, look.observed)
+            observation, plan = await self.decide(job, observation)
+            plan, after = await self._carry_out(plan, job, observation.observed)
+            again = self._rest(plan, job, observation.observed)
             changes_cluster = plan.create or plan.delete or plan.stop
-            if again != 0 or plan.status is None or changes_cluster or not look.still_shows(job, after):
+            if again != 0 or plan.status is None or changes_cluster or not observation.still_valid(job, after):
                 return again
             job = after
             about_attempt(job)
 
-    async def decide(self, job: Job, look: Look) -> tuple[Look, Plan]:
+    async def decide(self, job: Job, observation: Observation) -> tuple[Observation, Plan]:
         """What is there, and what is to be done; nothing is made, deleted or asked to stop but on a thorough look."""
-        look, plan = self._reconcile(job, look)
-        if not look.thorough and (plan.create or plan.delete or plan.stop):
-            look, plan = self._reconcile(job, await self.observer.observe(job, thorough=True))
-        key, attempt = (job.namespace, job.name), look.observed.attempt
-        self.table.hear(key, read_work(job.status, attempt.channel))
-        if look.thorough:
-            attempts = (attempt, *look.observed.earlier)
-            self.table.set_children(key, (one.child.name for one in attempts if one.child))
-        return look, plan
+        observation, plan = self._reconcile(job, observation)
+        if not observation.full and (plan.create or plan.delete or plan.stop):
+            observation, plan = self._reconcile(job, await self.observer.observe(job, full=True))
+        key, attempt = (job.namespace, job.name), observation.observed.attempt
+        self.cache.hear(key, read_driver_metrics(job.status, attempt.channel))
+        if observation.full:
+            attempts = (attempt, *observation.observed.earlier)
+            self.cache.set_children(key, (one.child.name for one in attempts if one.child))
+        return observation, plan
 
     def forget(self, key: Key) -> None:
         """Forget a job that is gone."""
-        uid = self.table.uid(key)
-        self._wake(self.table.remove(key))
+        uid = self.cache.uid(key)
+        self._wake(self.cache.remove(key))
         self.queue.forget(key)
         self._turns.pop(key, None)
-        self._thorough.discard(key)
+        self._full.discard(key)
         if uid:
             self.observer.forget(uid)
             self._known.discard(uid)
 
-    def _reconcile(self, job: Job, look: Look) -> tuple[Look, Plan]:
+    def _reconcile(self, job: Job, observation: Observation) -> tuple[Observation, Plan]:
         """Decide, with what is known of other jobs at this moment."""
         observed = replace(
-            look.observed,
-            rivals=self.table.rivals(job),
-            active_in_namespace=self.table.active_beside(job),
-            gpus_in_namespace=self.table.gpus_beside(job),
+            observation.observed,
+            competitors=self.cache.competitors(job),
+            active_in_namespace=self.cache.active_beside(job),
+            gpus_in_namespace=self.cache.gpus_beside(job),
         )
-        look = replace(look, observed=observed)
-        return look, self.reconcile(job, look.observed, now=self.clock(), settings=self.settings)
+        observation = replace(observation, observed=observed)
+        return observation, self.reconcile(job, observation.observed, now=self.clock(), settings=self.settings)
 
     async def _carry_out(self, plan: Plan, job: Job, observed: Observed) -> tuple[Plan, Job]:
         """Do what was decided, or what is decided where that is refused; gives the plan that was done, and the job.
@@ -203,12 +203,12 @@ class Controller:
         """
         try:
             return plan, await self._execute(plan, job)
-        except Retry as error:
+        except Transient as error:
             if plan.status is None:  # or the job as we know it is no longer what it is
                 told = self._reconsider(job, observed, error)
                 await self._execute(replace(told, create=(), delete=(), stop=None), job)
             raise
-        except (Refused, Obstructed) as error:
+        except (Refused, NameCollision) as error:
             if plan.status is not None or not plan.create:  # the job as we know it is no longer what it is
                 await self.executor.tell(Event("WriteRefused", str(error), "Warning"), job)
                 raise
@@ -216,7 +216,7 @@ class Controller:
             plan = self._reconsider(job, observed, error)
             return plan, await self._execute(plan, job)
 
-    def _reconsider(self, job: Job, observed: Observed, error: Refused | Obstructed | Retry) -> Plan:
+    def _reconsider(self, job: Job, observed: Observed, error: Refused | NameCollision | Transient) -> Plan:
         """Decide once more, knowing what the API server said."""
         observed = replace(observed, refusal=read_refusal(error))
         return self.reconcile(job, observed, now=self.clock(), settings=self.settings)
@@ -226,10 +226,10 @@ class Controller:
             log.debug("%s", why)
         if plan.status is not None:
             # Before the first await: the next decision about another job must not give the same room away.
-            self._wake(self.table.update(replace(job, status=plan.status)))
+            self._wake(self.cache.update(replace(job, status=plan.status)))
         after = await self.executor.execute(plan, job)
         if plan.status is not None:
-            self._wake(self.table.update(after))
+            self._wake(self.cache.update(after))
             self.metrics.count_change(job, plan.status)
         return after
 
@@ -239,7 +239,7 @@ class Controller:
         if plan.requeue_after is None:
             self._turns.pop(key, None)
             if plan == Plan() and observed.attempt.child is None and not observed.earlier:
-                self.table.rest(job)
+                self.cache.rest(job)
             return None
         if plan.requeue_after > 0:
             self._turns.pop(key, None)

@@ -18,16 +18,16 @@ from kubedistill.manifest.settings import Settings
 from kubedistill.v1alpha1 import KIND
 from kubedistill_operator.cluster.client import WRITE_SECONDS, Cluster, Connection
 from kubedistill_operator.cluster.execution import Executor
-from kubedistill_operator.cluster.failures import LeaseLost, Retry
+from kubedistill_operator.cluster.failures import LeaseLost, Transient
 from kubedistill_operator.cluster.lease import REQUEST_SECONDS, Lease
 from kubedistill_operator.cluster.observation import Observer
 from kubedistill_operator.loop.controller import Controller
-from kubedistill_operator.loop.intake import Intake
+from kubedistill_operator.loop.event_handlers import EventHandlers
+from kubedistill_operator.loop.job_cache import JobCache
 from kubedistill_operator.loop.watch import Streams, resync, watch
 from kubedistill_operator.loop.workqueue import WorkQueue
 from kubedistill_operator.telemetry.health import make_app, serving
 from kubedistill_operator.telemetry.metrics import Metrics
-from kubedistill_operator.telemetry.table import Table
 
 LEASE_NAME = "kubedistill-operator"
 _STUCK_SECONDS, _DRAIN_SECONDS = 300.0, 10.0
@@ -70,15 +70,19 @@ class Replica:
         """
         self._take_signals()
         connection = await Connection.find(self.options.kubeconfig)
-        lease_cluster = self._open(connection, guard=lambda: REQUEST_SECONDS)
+        lease_cluster = self._open(connection, write_deadline=lambda: REQUEST_SECONDS)
         pod = os.environ.get("POD_UID", "")
         identity = "_".join(part for part in (socket.gethostname(), pod, uuid.uuid4().hex[:8]) if part)
         namespace = self.options.lease_namespace or own_namespace()
         lease = Lease(lease_cluster, namespace, self.options.lease_name, identity, pod)
-        cluster = self._open(connection, guard=(lambda: WRITE_SECONDS) if self.options.alone else lease.guard)
+        cluster = self._open(
+            connection, write_deadline=(lambda: WRITE_SECONDS) if self.options.alone else lease.write_deadline
+        )
         controller = make_controller(cluster, settings=self.settings, metrics=self.metrics)
         self.metrics.watch(
-            controller.table, depth=lambda: controller.queue.depth, leads=lambda: self.options.alone or lease.leads
+            controller.cache.metrics,
+            depth=lambda: controller.queue.depth,
+            leads=lambda: self.options.alone or lease.leads,
         )
         app = make_app(
             alive={"reconcile": lambda: _stuck(controller)},
@@ -105,7 +109,7 @@ class Replica:
         parts = [asyncio.create_task(part) for part in work]
         follow = asyncio.create_task(
             watch(
-                Intake(controller),
+                EventHandlers(controller),
                 login=connection.log_in,
                 identity=lease.identity,
                 streams=streams,
@@ -151,12 +155,12 @@ class Replica:
         """Why we neither lead nor follow yet; empty where we do."""
         return self._unready()
 
-    def _open(self, connection: Connection, *, guard: Callable[[], float]) -> Cluster:
+    def _open(self, connection: Connection, *, write_deadline: Callable[[], float]) -> Cluster:
         host = connection.server.rpartition("://")[2]
         return Cluster(
             connection.configuration,
-            guard=guard,
-            witness=lambda method, code: self.metrics.count_request(method, code, host=host),
+            write_deadline=write_deadline,
+            on_request=lambda method, code: self.metrics.count_request(method, code, host=host),
         )
 
     def _take_signals(self) -> None:
@@ -171,7 +175,7 @@ def make_controller(cluster: Cluster, *, settings: Settings, metrics: Metrics) -
     return Controller(
         cluster=cluster,
         queue=WorkQueue(),
-        table=Table(settings.storage),
+        cache=JobCache(settings.storage),
         observer=Observer(cluster, settings, time.time),
         executor=Executor(cluster, time.time, socket.gethostname()),
         metrics=metrics,
@@ -190,7 +194,7 @@ async def check_installed(cluster: Cluster) -> None:
                     break
                 if not left:
                     raise NotInstalled(f"the cluster knows no {kind}", fix=fix)
-            except Retry:
+            except Transient:
                 if not left:
                     raise
             await asyncio.sleep(_TRY_SECONDS)

@@ -1,4 +1,4 @@
-"""The watches: kopf lists and follows what concerns us, every event goes to the intake, and that is all we use of kopf.
+"""The watches: kopf lists and follows what concerns us, and every event goes to the handlers; we use no more of kopf.
 
 Finalizers, timers, indexes and change handlers would write to objects or scale badly; on.event does neither.
 """
@@ -21,7 +21,7 @@ from kubedistill_operator.cluster.failures import OperatorFailure
 from kubedistill_operator.job import Key
 from kubedistill_operator.kinds import KINDS
 from kubedistill_operator.loop.controller import Controller
-from kubedistill_operator.loop.intake import Intake
+from kubedistill_operator.loop.event_handlers import EventHandlers
 
 _CHILDREN = ("RayJob", "Job", "ConfigMap", "Pod")
 _SELECTOR = ",".join(f"{name}={value}" for name, value in MANAGED_BY.items())
@@ -88,7 +88,7 @@ class Streams:
 
 
 async def watch(
-    intake: Intake,
+    handlers: EventHandlers,
     *,
     login: Callable[[], Awaitable[Login]],
     identity: str,
@@ -99,7 +99,7 @@ async def watch(
     """Follow jobs, children, channels and pods until told to stop; raises what ended it otherwise."""
     before = asyncio.all_tasks()
     tasks = await kopf.spawn_tasks(
-        registry=_registry(intake, login=login, streams=streams),
+        registry=_registry(handlers, login=login, streams=streams),
         settings=_settings(),
         standalone=True,
         clusterwide=not streams.namespaces,
@@ -117,13 +117,13 @@ async def resync(
     *,
     settings: Settings,
     sleep: Callable[[float], Awaitable[None]],
-    chance: Callable[[], float] = random.random,
+    random_fraction: Callable[[], float] = random.random,
 ) -> None:
     """Every now and then look at all jobs anew, whatever the watches said, and forget those that are gone."""
     while True:
         spread = _SPREAD * settings.resync_seconds
-        await sleep(settings.resync_seconds - spread * chance())
-        known = [key for key, _ in controller.table]
+        await sleep(settings.resync_seconds - spread * random_fraction())
+        known = [key for key, _ in controller.cache]
         try:
             there = await _names(controller.cluster, settings.watch_namespaces)
         except OperatorFailure as error:
@@ -159,14 +159,16 @@ def _settings() -> kopf.OperatorSettings:
     return settings
 
 
-def _registry(intake: Intake, *, login: Callable[[], Awaitable[Login]], streams: Streams) -> kopf.OperatorRegistry:
+def _registry(
+    handlers: EventHandlers, *, login: Callable[[], Awaitable[Login]], streams: Streams
+) -> kopf.OperatorRegistry:
     registry = kopf.OperatorRegistry()
     for kind, see in (
-        (KIND, intake.see_job),
-        ("RayJob", intake.see_child),
-        ("Job", intake.see_child),
-        ("ConfigMap", intake.see_channel),
-        ("Pod", intake.see_pod),
+        (KIND, handlers.on_job),
+        ("RayJob", handlers.on_child),
+        ("Job", handlers.on_child),
+        ("ConfigMap", handlers.on_channel),
+        ("Pod", handlers.on_pod),
     ):
         kopf.on.event(*_resource(kind), id=f"see-{kind}", registry=registry)(_handler(see))
     sessions: dict[Login, kopf.AiohttpSession] = {}

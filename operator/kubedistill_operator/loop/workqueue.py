@@ -26,7 +26,7 @@ class WorkQueue:
 
     clock: Callable[[], float] = time.monotonic
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    chance: Callable[[], float] = random.random
+    random_fraction: Callable[[], float] = random.random
     """A number from 0 to 1, for jitter."""
     _lanes: tuple[deque[Key], deque[Key]] = field(default_factory=lambda: (deque(), deque()))
     """Urgent ones and others; an entry counts only while its key is dirty and does not run."""
@@ -54,7 +54,7 @@ class WorkQueue:
             self._urgent.add(key)
         self._dirty.setdefault(key, self.clock())
         if key not in self._running:
-            self._line_up(key)
+            self._enqueue(key)
 
     def add_after(self, key: Key, seconds: float, *, urgent: bool = False) -> None:
         """Have a key looked at in so many seconds at the latest."""
@@ -74,23 +74,23 @@ class WorkQueue:
         failures = self._failures.get(key, 0)
         self._failures[key] = failures + 1
         seconds = FIRST_BACKOFF_SECONDS * 2.0 ** min(failures, _MOST_DOUBLINGS)
-        seconds = max(least, min(MAX_BACKOFF_SECONDS, seconds) * (1 - _JITTER * self.chance()))
+        seconds = max(least, min(MAX_BACKOFF_SECONDS, seconds) * (1 - _JITTER * self.random_fraction()))
         self.add_after(key, seconds)
         return seconds
 
-    def forgive(self, key: Key) -> None:
+    def reset_backoff(self, key: Key) -> None:
         """Forget a key's failures, since it succeeded."""
         self._failures.pop(key, None)
 
     def forget(self, key: Key) -> None:
         """Forget a key that is gone: its failures and its timer."""
-        self.forgive(key)
+        self.reset_backoff(key)
         self._due.pop(key, None)
         self._urgent.discard(key)
 
     def take(self) -> tuple[Key, float] | None:
         """The next key and the seconds that it waited, or None; whoever takes it must say when it is done."""
-        self._ring()
+        self._fire_timers()
         for lane in self._lanes:
             while lane:
                 key = lane.popleft()
@@ -106,7 +106,7 @@ class WorkQueue:
         """Say that a key that was taken runs no more."""
         self._running.remove(key)
         if key in self._dirty:
-            self._line_up(key)
+            self._enqueue(key)
 
     async def get(self) -> tuple[Key, float]:
         """Wait for a key; the same as take otherwise."""
@@ -121,11 +121,11 @@ class WorkQueue:
             heapq.heappop(self._timers)
         return max(0.0, self._timers[0][0] - self.clock()) if self._timers else None
 
-    def _line_up(self, key: Key) -> None:
+    def _enqueue(self, key: Key) -> None:
         self._lanes[0 if key in self._urgent else 1].append(key)
         self._news.set()
 
-    def _ring(self) -> None:
+    def _fire_timers(self) -> None:
         while (left := self.seconds_until_due()) is not None and left <= 0:
             _, key = heapq.heappop(self._timers)
             del self._due[key]

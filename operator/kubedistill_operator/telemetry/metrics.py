@@ -18,9 +18,8 @@ from kubedistill.v1alpha1.status import Phase, StageStatus, Status
 from kubedistill_operator.clock import seconds_of
 from kubedistill_operator.job import Job, Key
 from kubedistill_operator.status import increase
-from kubedistill_operator.telemetry.facts import Facts
-from kubedistill_operator.telemetry.table import Table
-from kubedistill_operator.telemetry.work import Work
+from kubedistill_operator.telemetry.driver_metrics import DriverMetrics
+from kubedistill_operator.telemetry.job_metrics import JobMetrics
 
 MOST_SERIES: Final = 26
 RESULTS: Final = ("success", "requeue", "requeue_after", "error")
@@ -33,6 +32,10 @@ _JOB: Final = ("namespace", "name")
 _STAGE: Final = (*_JOB, "stage")
 _KIND: Final = ("namespace", "strategy", "stage", "result")
 JOB_PREFIX: Final = "distillation_job_"
+
+
+Jobs = Callable[[], Iterable[tuple[Key, JobMetrics, DriverMetrics | None]]]
+"""Gives the key of every job, what its status says for metrics, and what its driver says while it is at work."""
 
 
 @dataclass(slots=True)
@@ -86,9 +89,9 @@ class Metrics:
         self.errors.labels(**_CONTROLLER)
         self.retries.labels(**_QUEUE)
 
-    def watch(self, table: Table, *, depth: Callable[[], int], leads: Callable[[], bool]) -> None:
-        """Show the jobs of a table, and what queue and lease say of themselves."""
-        self.registry.register(JobCollector(table))
+    def watch(self, jobs: Jobs, *, depth: Callable[[], int], leads: Callable[[], bool]) -> None:
+        """Show the metrics of all jobs, of the queue and of the lease."""
+        self.registry.register(JobCollector(jobs))
         self._gauge("workqueue_depth", "Waiting keys", ("name",)).labels(**_QUEUE).set_function(depth)
         leader = self._gauge("leader_election_master_status", "Whether this replica leads", ("name",))
         leader.labels(name="kubedistill-operator").set_function(leads)
@@ -149,9 +152,9 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JobCollector:
-    """Every job of a table as it is now."""
+    """The series of all jobs, made when Prometheus asks."""
 
-    table: Table
+    jobs: Jobs
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: what there will be depends on the jobs."""
@@ -159,10 +162,11 @@ class JobCollector:
 
     def collect(self) -> Iterator[Metric]:
         """All series of all jobs, family by family."""
-        families = _families()
-        for key, entry in self.table:
-            _add(families, list(key), entry.facts, self.table.work(key))
-        families["labels"] = _labels_family({key: entry.facts.labels for key, entry in self.table})
+        families, labels = _families(), {}
+        for key, job_metrics, driver_metrics in self.jobs():
+            _add(families, list(key), job_metrics, driver_metrics)
+            labels[key] = job_metrics.labels
+        families["labels"] = _labels_family(labels)
         yield from families.values()
 
 
@@ -210,31 +214,31 @@ def _labels_family(jobs: Mapping[Key, Mapping[str, str]]) -> Metric:
     return family
 
 
-def _add(families: dict[str, Metric], job: list[str], facts: Facts, work: Work | None) -> None:
+def _add(families: dict[str, Metric], job: list[str], job_metrics: JobMetrics, work: DriverMetrics | None) -> None:
     """The series of one job; MOST_SERIES of them at most."""
 
     def add(family: str, value: float | None, *labels: str) -> None:
         if value is not None:
             families[family].add_metric([*job, *labels], value)  # type: ignore[attr-defined]
 
-    add("info", 1, facts.strategy, facts.queue, facts.student, facts.teacher_kind)
+    add("info", 1, job_metrics.strategy, job_metrics.queue, job_metrics.student, job_metrics.teacher_kind)
     for phase in get_args(Phase):
-        add("status_phase", float(facts.phase == phase), phase)
-    for condition in facts.conditions:
+        add("status_phase", float(job_metrics.phase == phase), phase)
+    for condition in job_metrics.conditions:
         add("status_condition", 1, *condition)
-    add("created_timestamp_seconds", facts.created)
-    add("start_timestamp_seconds", facts.started)
-    add("completion_timestamp_seconds", facts.completed)
-    add("last_progress_timestamp_seconds", facts.progressed)
-    add("progress_ratio", facts.ratio)
-    if facts.stage:
-        add("stage_progress_ratio", facts.stage_ratio, facts.stage)
-    for cause, count in facts.restarts.items():
+    add("created_timestamp_seconds", job_metrics.created)
+    add("start_timestamp_seconds", job_metrics.started)
+    add("completion_timestamp_seconds", job_metrics.completed)
+    add("last_progress_timestamp_seconds", job_metrics.progressed)
+    add("progress_ratio", job_metrics.ratio)
+    if job_metrics.stage:
+        add("stage_progress_ratio", job_metrics.stage_ratio, job_metrics.stage)
+    for cause, count in job_metrics.restarts.items():
         add("restarts", count, cause)
-    uncounted = increase(facts.latest_gpu_seconds, work.gpu_seconds) if work else 0.0
-    add("gpu_seconds", facts.gpu_seconds + uncounted)
+    uncounted = increase(job_metrics.latest_gpu_seconds, work.gpu_seconds) if work else 0.0
+    add("gpu_seconds", job_metrics.gpu_seconds + uncounted)
     for family, value in work.values.items() if work else ():
-        add(family, value, facts.stage)
+        add(family, value, job_metrics.stage)
 
 
 def _has_ended(before: StageStatus, after: StageStatus) -> bool:

@@ -37,8 +37,8 @@ def layout(stage: StageName, spec: Spec) -> Layout:
 
 def shown(found: Layout) -> dict[str, tuple[int, str, str, int]]:
     """Pods, cores, memory and GPUs of each group, the driver among them."""
-    sites = {"driver": (1, found.driver)} | {group.name: (group.pods, group.site) for group in found.groups}
-    return {name: (pods, site.cpu, site.memory, site.gpus) for name, (pods, site) in sites.items()}
+    sites = {"driver": (1, found.driver)} | {group.name: (group.pods, group.placement) for group in found.groups}
+    return {name: (pods, placement.cpu, placement.memory, placement.gpus) for name, (pods, placement) in sites.items()}
 
 
 SMALL = (1, "2", "8Gi", 0)

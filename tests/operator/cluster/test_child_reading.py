@@ -12,7 +12,7 @@ from kubedistill.manifest.settings import Pool, Settings
 from kubedistill.v1alpha1 import Run
 from kubedistill_operator.cluster.child_reading import check_frozen, clip, is_owned, read_child, read_frozen
 from kubedistill_operator.cluster.failures import NotUnderstood
-from kubedistill_operator.decisions.freeze import freeze, frozen_manifest, is_intact, thaw
+from kubedistill_operator.decisions.run_snapshot import frozen_manifest, is_intact, load_snapshot, take_snapshot
 from kubedistill_operator.job import parse_job
 from kubedistill_operator.observed import Child
 from support.messages import CheckMessage
@@ -256,7 +256,7 @@ def test_no_status_raises(kind: str, spec: Any, status: Any, started: bool) -> N
 def frozen_map(resource: Values) -> Values:
     job = parse_job(resource)
     settings = Settings(pools={"h100": Pool(node_selector={"gpu": "h100"})})
-    return frozen_manifest(job, freeze(job, "one", settings=settings))
+    return frozen_manifest(job, take_snapshot(job, "one", settings=settings))
 
 
 def test_a_frozen_run_comes_back(resource: Values) -> None:
@@ -265,7 +265,7 @@ def test_a_frozen_run_comes_back(resource: Values) -> None:
     assert (frozen.name, frozen.run_id) == (config_map["metadata"]["name"], "one")
     assert frozen.snapshot == hashlib.sha256(config_map["data"]["run.json"].encode()).hexdigest()
     check_frozen(frozen)
-    assert thaw(frozen, settings=Settings()).spec == parse_job(resource).spec
+    assert load_snapshot(frozen, settings=Settings()).spec == parse_job(resource).spec
 
 
 @pytest.mark.parametrize(

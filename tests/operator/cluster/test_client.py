@@ -10,7 +10,15 @@ from aiohttp import web
 
 from kubedistill_operator.cluster import client as module
 from kubedistill_operator.cluster.client import Cluster, uses_proxy
-from kubedistill_operator.cluster.failures import LeaseLost, NotThere, OperatorFailure, Outdated, Refused, Retry, Taken
+from kubedistill_operator.cluster.failures import (
+    AlreadyExists,
+    Conflict,
+    LeaseLost,
+    NotFound,
+    OperatorFailure,
+    Refused,
+    Transient,
+)
 from kubedistill_operator.kinds import KINDS
 from support.fake_api import FakeApi, refusal, serving
 from support.messages import CheckMessage
@@ -31,7 +39,7 @@ def run(scenario: Callable[[FakeApi, Cluster], Awaitable[Any]], **options: Any) 
     """Play a scenario with a server and a client."""
 
     async def play() -> Any:
-        given = {"guard": lambda: 10.0, **options}
+        given = {"write_deadline": lambda: 10.0, **options}
         async with serving(FakeApi()) as api, Cluster(api.configuration, **given) as cluster:
             return await scenario(api, cluster)
 
@@ -78,13 +86,13 @@ def test_an_object_lives_as_long_as_it_should() -> None:
         assert await cluster.get("ConfigMap", "one", namespace="team-a") is None
         made = await cluster.create(config_map())
         assert await cluster.get("ConfigMap", "one", namespace="team-a") == made
-        with pytest.raises(Taken):
+        with pytest.raises(AlreadyExists):
             await cluster.create(config_map())
         patched = await cluster.patch(
             "ConfigMap", "one", [{"op": "add", "path": "/data/stop", "value": "true"}], namespace="team-a"
         )
         assert patched["data"] == {"a": "1", "stop": "true"}
-        with pytest.raises(Outdated):
+        with pytest.raises(Conflict):
             await cluster.replace(made)
         await cluster.replace(patched)
         uid = made["metadata"]["uid"]
@@ -114,22 +122,22 @@ def test_all_pages_of_a_list_are_read() -> None:
 
 
 ANSWERS: dict[str, tuple[web.Response, type[OperatorFailure]]] = {
-    "the token is no longer good": (refusal(401, "Unauthorized", "no"), Retry),
+    "the token is no longer good": (refusal(401, "Unauthorized", "no"), Transient),
     "no right": (refusal(403, "Forbidden", "no"), Refused),
     "quota": (refusal(403, "Forbidden", "exceeded quota"), Refused),
-    "not there": (refusal(404, "NotFound", "no"), NotThere),
+    "not there": (refusal(404, "NotFound", "no"), NotFound),
     "no such kind": (web.Response(status=404, text="404 page not found"), Refused),
-    "changed meanwhile": (refusal(409, "Conflict", "no"), Outdated),
-    "name taken": (refusal(409, "AlreadyExists", "no"), Taken),
+    "changed meanwhile": (refusal(409, "Conflict", "no"), Conflict),
+    "name taken": (refusal(409, "AlreadyExists", "no"), AlreadyExists),
     "against the schema": (refusal(422, "Invalid", "no"), Refused),
     "a page that was asked for too late": (
         refusal(410, "Expired", "The provided continue parameter is too old"),
-        Retry,
+        Transient,
     ),
-    "too many requests": (refusal(429, "TooManyRequests", "slow", **{"Retry-After": "7"}), Retry),
-    "broken": (refusal(500, "InternalError", "no"), Retry),
-    "away": (web.Response(status=503, text=""), Retry),
-    "no Kubernetes": (web.Response(status=502, text="<html>"), Retry),
+    "too many requests": (refusal(429, "TooManyRequests", "slow", **{"Retry-After": "7"}), Transient),
+    "broken": (refusal(500, "InternalError", "no"), Transient),
+    "away": (web.Response(status=503, text=""), Transient),
+    "no Kubernetes": (web.Response(status=502, text="<html>"), Transient),
 }
 
 
@@ -147,7 +155,7 @@ def test_what_an_answer_means(case: str, check_message: CheckMessage) -> None:
         assert type(caught.value) is expected
         check_message(caught.value, "POST", "api/v1/namespaces/team-a/configmaps")
         if case == "too many requests":
-            assert isinstance(caught.value, Retry)
+            assert isinstance(caught.value, Transient)
             assert caught.value.after == 7
 
     run(scenario)
@@ -155,8 +163,8 @@ def test_what_an_answer_means(case: str, check_message: CheckMessage) -> None:
 
 def test_a_server_that_is_not_there_is_asked_again_later(check_message: CheckMessage) -> None:
     async def play() -> None:
-        async with Cluster(FakeApi(server="http://127.0.0.1:9").configuration, guard=lambda: 10.0) as cluster:
-            with pytest.raises(Retry) as caught:
+        async with Cluster(FakeApi(server="http://127.0.0.1:9").configuration, write_deadline=lambda: 10.0) as cluster:
+            with pytest.raises(Transient) as caught:
                 await cluster.get("ConfigMap", "one", namespace="team-a")
             check_message(caught.value, "GET", "api/v1/namespaces/team-a/configmaps/one")
 
@@ -179,8 +187,8 @@ def test_no_call_waits_longer_than_it_may(
         async with await asyncio.start_server(say_half, "127.0.0.1", 0) as server:
             port = server.sockets[0].getsockname()[1]
             configuration = FakeApi(server=f"http://127.0.0.1:{port}").configuration
-            async with asyncio.timeout(10), Cluster(configuration, guard=lambda: 10.0) as cluster:
-                with pytest.raises(Retry) as caught:
+            async with asyncio.timeout(10), Cluster(configuration, write_deadline=lambda: 10.0) as cluster:
+                with pytest.raises(Transient) as caught:
                     await cluster.get("ConfigMap", "one", namespace="team-a")
                 check_message(caught.value)
             await asyncio.gather(*asyncio.all_tasks() - {asyncio.current_task()}, return_exceptions=True)
@@ -191,7 +199,7 @@ def test_no_call_waits_longer_than_it_may(
 def test_the_guard_is_asked_before_every_write_and_no_read() -> None:
     asked = []
 
-    def guard() -> float:
+    def write_deadline() -> float:
         asked.append(True)
         raise LeaseLost("another replica may lead")
 
@@ -212,7 +220,7 @@ def test_the_guard_is_asked_before_every_write_and_no_read() -> None:
                 await write
         assert not api.writes(), "nothing reaches the server"
 
-    run(scenario, guard=guard)
+    run(scenario, write_deadline=write_deadline)
     assert len(asked) == 4
 
 
@@ -223,7 +231,7 @@ def test_every_request_is_witnessed() -> None:
         await cluster.get("ConfigMap", "one", namespace="team-a")
         await cluster.create(config_map())
 
-    run(scenario, witness=lambda method, code: seen.append((method, code)))
+    run(scenario, on_request=lambda method, code: seen.append((method, code)))
     assert seen == [("GET", "404"), ("POST", "201")]
 
 

@@ -14,7 +14,7 @@ from kubedistill_operator.children.attempt import build_children
 from kubedistill_operator.cluster.client import Cluster
 from kubedistill_operator.cluster.events import event_manifest
 from kubedistill_operator.cluster.execution import Executor, is_same
-from kubedistill_operator.cluster.failures import LeaseLost, Leaving, Obstructed, Outdated, Refused, Retry
+from kubedistill_operator.cluster.failures import Conflict, LeaseLost, Leaving, NameCollision, Refused, Transient
 from kubedistill_operator.cluster.status_writing import status_values
 from kubedistill_operator.job import Job, parse_job
 from kubedistill_operator.plan import Deletion, Event, Manifest, Plan, StopRequest
@@ -29,11 +29,11 @@ NOW = 1_772_370_000.0
 ROLES = "rbac.authorization.k8s.io/v1/roles"
 
 
-def run(scenario: Scenario, resource: Object, *, guard: Callable[[], float] = lambda: 10.0) -> FakeApi:
+def run(scenario: Scenario, resource: Object, *, write_deadline: Callable[[], float] = lambda: 10.0) -> FakeApi:
     """Play a scenario against a server that holds the job; gives the server."""
 
     async def play() -> FakeApi:
-        async with serving(FakeApi()) as api, Cluster(api.configuration, guard=guard) as cluster:
+        async with serving(FakeApi()) as api, Cluster(api.configuration, write_deadline=write_deadline) as cluster:
             job = parse_job(api.put(resource, collection=DISTILLATIONS))
             await scenario(api, Executor(cluster, lambda: NOW, "replica-1"), job)
             return api
@@ -100,7 +100,7 @@ def test_everything_is_written_in_order(resource: Object) -> None:
 def test_where_somebody_else_wrote_the_job_nothing_is_written(resource: Object) -> None:
     async def scenario(api: FakeApi, executor: Executor, job: Job) -> None:
         stale = replace(job, resource_version="0")
-        with pytest.raises(Outdated):
+        with pytest.raises(Conflict):
             await executor.execute(
                 Plan(status=Status(phase="Failed"), create=(rayjob(resource),), events=(Event("X", "x"),)), stale
             )
@@ -111,7 +111,7 @@ def test_where_somebody_else_wrote_the_job_nothing_is_written(resource: Object) 
 
 def test_a_job_of_the_same_name_that_came_after_is_left_alone(resource: Object) -> None:
     async def scenario(_api: FakeApi, executor: Executor, job: Job) -> None:
-        with pytest.raises(Outdated):
+        with pytest.raises(Conflict):
             await executor.execute(Plan(status=Status(phase="Failed")), replace(job, uid="earlier"))
 
     run(scenario, resource)
@@ -120,7 +120,7 @@ def test_a_job_of_the_same_name_that_came_after_is_left_alone(resource: Object) 
 def test_a_job_that_was_deleted_meanwhile_is_looked_at_again(resource: Object, check_message: CheckMessage) -> None:
     async def scenario(api: FakeApi, executor: Executor, job: Job) -> None:
         api.objects.clear()
-        with pytest.raises(Outdated) as caught:
+        with pytest.raises(Conflict) as caught:
             await executor.execute(Plan(status=Status(phase="Failed")), job)
         check_message(caught.value, "team-a/support")
 
@@ -175,12 +175,16 @@ def on_its_way_out(found: Manifest) -> None:
 
 
 TAKEN = [
-    (other_attempt, Obstructed, r"RayJob team-a/support-train-\w+ is there and not ours; delete it or rename the job"),
-    (other_run, Obstructed, "not ours"),
-    (no_owner, Obstructed, "not ours"),
-    (foreign, Obstructed, "not ours"),
+    (
+        other_attempt,
+        NameCollision,
+        r"RayJob team-a/support-train-\w+ is there and not ours; delete it or rename the job",
+    ),
+    (other_run, NameCollision, "not ours"),
+    (no_owner, NameCollision, "not ours"),
+    (foreign, NameCollision, "not ours"),
     (leftover, Leaving, "belongs to an earlier job of this name, and is about to be collected"),
-    (orphaned, Obstructed, "not ours"),
+    (orphaned, NameCollision, "not ours"),
     (on_its_way_out, Leaving, "is on its way out"),
 ]
 
@@ -241,7 +245,7 @@ def test_no_child_is_made_while_something_that_it_would_own_is_somebody_else_s(p
 
     async def scenario(api: FakeApi, executor: Executor, job: Job) -> None:
         api.put(theirs, collection=ROLES if planted == "Role" else MAPS)
-        with pytest.raises(Obstructed, match=f"{planted} team-a/support-train-.* is there and not ours"):
+        with pytest.raises(NameCollision, match=f"{planted} team-a/support-train-.* is there and not ours"):
             await executor.execute(plan, job)
         assert api.writes() == []
 
@@ -249,7 +253,7 @@ def test_no_child_is_made_while_something_that_it_would_own_is_somebody_else_s(p
 
 
 def test_nothing_is_made_for_an_owner_that_is_gone(resource: Object, check_message: CheckMessage) -> None:
-    with pytest.raises(Retry) as caught:
+    with pytest.raises(Transient) as caught:
         execute(Plan(create=(role(resource, owner="x"),)), resource)
     check_message(caught.value, "RayJob", "team-a/x")
 
@@ -272,7 +276,7 @@ def test_a_refusal_in_the_middle_is_raised_and_the_status_is_told_all_the_same(r
 
 UNKNOWN = [
     (web.Response(status=404, text="404 page not found"), Refused, "/rayjobs: the server knows no such kind"),
-    (refusal(404, "NotFound", 'namespaces "team-a" not found'), Retry, "namespace team-a is gone"),
+    (refusal(404, "NotFound", 'namespaces "team-a" not found'), Transient, "namespace team-a is gone"),
 ]
 
 
@@ -292,7 +296,7 @@ def test_where_nothing_can_be_made_it_is_said_why(
 
 
 def test_a_replica_that_lost_its_lease_writes_nothing(resource: Object) -> None:
-    def guard() -> float:
+    def write_deadline() -> float:
         raise LeaseLost("another replica may lead")
 
     async def scenario(api: FakeApi, executor: Executor, job: Job) -> None:
@@ -306,7 +310,7 @@ def test_a_replica_that_lost_its_lease_writes_nothing(resource: Object) -> None:
                 await executor.execute(plan, job)
         assert not api.writes()
 
-    run(scenario, resource, guard=guard)
+    run(scenario, resource, write_deadline=write_deadline)
 
 
 def test_an_event_that_is_told_again_is_no_second_event(resource: Object) -> None:

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from kubedistill_operator.cluster.failures import LeaseLost, Outdated, Retry, Taken
+from kubedistill_operator.cluster.failures import AlreadyExists, Conflict, LeaseLost, Transient
 from kubedistill_operator.cluster.lease import DEADLINE_SECONDS, DURATION_SECONDS, REQUEST_SECONDS, Lease
 from support.virtual_time import VirtualTime
 
@@ -30,12 +30,12 @@ class Board:
 
     def create(self, manifest: Object) -> Object:
         if self.lease is not None:
-            raise Taken("lease")
+            raise AlreadyExists("lease")
         return self._store(manifest)
 
     def replace(self, manifest: Object) -> Object:
         if self.lease is None or manifest["metadata"]["resourceVersion"] != self.lease["metadata"]["resourceVersion"]:
-            raise Outdated("lease")
+            raise Conflict("lease")
         return self._store(manifest)
 
     def _store(self, manifest: Object) -> Object:
@@ -69,7 +69,7 @@ class Api:
         self.requests.append(name)
         if self.away:
             await self.time.sleep(REQUEST_SECONDS)
-            raise Retry("away")
+            raise Transient("away")
         up, down = self.delays()
         answer = asyncio.ensure_future(self._act_after(up, act))
         answer.add_done_callback(lambda done: done.cancelled() or done.exception())  # nobody may be left to hear it
@@ -106,7 +106,7 @@ def test_the_first_replica_leads_at_once_and_goes_on_leading() -> None:
     async def scenario(time: VirtualTime, board: Board) -> None:
         lease = candidate(Api(board, time), "a")
         with pytest.raises(LeaseLost):
-            lease.guard()
+            lease.write_deadline()
         holding = asyncio.ensure_future(lead(lease))
         await time.run(300)
         assert lease.leads
@@ -158,7 +158,7 @@ def test_a_lease_that_is_released_is_taken_at_the_next_look() -> None:
         assert releasing.done()
         assert (first.leads, second.leads) == (False, True)
         with pytest.raises(LeaseLost):
-            first.guard()
+            first.write_deadline()
         waiting.cancel()
 
     play(scenario)
@@ -354,10 +354,10 @@ def test_a_write_may_take_no_longer_than_until_another_may_lead() -> None:
         renewed = time.now
         for age in (0.0, 5.0, DEADLINE_SECONDS - 0.01):
             time.now = renewed + age
-            assert time.now + lease.guard() < renewed + DURATION_SECONDS
+            assert time.now + lease.write_deadline() < renewed + DURATION_SECONDS
         time.now = renewed + DEADLINE_SECONDS
         with pytest.raises(LeaseLost):
-            lease.guard()
+            lease.write_deadline()
 
     play(scenario)
 
@@ -369,7 +369,7 @@ def test_a_renewal_counts_from_when_it_was_asked_for_not_from_when_it_was_answer
         taking = asyncio.ensure_future(lease.acquire())
         await time.run(5)
         assert taking.done()
-        assert time.now + lease.guard() <= asked + 1.9 + DURATION_SECONDS
+        assert time.now + lease.write_deadline() <= asked + 1.9 + DURATION_SECONDS
 
     play(scenario)
 
@@ -394,7 +394,7 @@ def test_writes_of_two_replicas_never_overlap(seed: int, trouble: float) -> None
         async def write(lease: Lease) -> None:
             while True:
                 await sleep(chance.uniform(0.2, 2))
-                begun, seconds = time.now, lease.guard()
+                begun, seconds = time.now, lease.write_deadline()
                 assert seconds > 0
                 writes.append((lease.identity, begun, begun + seconds))
 

@@ -15,7 +15,7 @@ from kubedistill.v1alpha1 import Status
 from kubedistill_operator.cluster.client import Cluster
 from kubedistill_operator.cluster.failed_pods import FailedPods
 from kubedistill_operator.cluster.observation import Observer
-from kubedistill_operator.decisions.freeze import freeze, frozen_manifest, is_intact
+from kubedistill_operator.decisions.run_snapshot import frozen_manifest, is_intact, take_snapshot
 from kubedistill_operator.job import Job, parse_job
 from kubedistill_operator.names import frozen_name
 from kubedistill_operator.observed import Observed
@@ -47,7 +47,7 @@ RUNNING = {"jobDeploymentStatus": "Running", "jobStatus": "RUNNING"}
 
 def frozen_run(resource: Object) -> Object:
     """The ConfigMap of the run."""
-    return frozen_manifest(parse_job(resource), freeze(parse_job(resource), RUN.id, settings=Settings()))
+    return frozen_manifest(parse_job(resource), take_snapshot(parse_job(resource), RUN.id, settings=Settings()))
 
 
 def put_frozen(api: FakeApi, resource: Object) -> None:
@@ -57,21 +57,21 @@ def put_frozen(api: FakeApi, resource: Object) -> None:
 def begun(resource: Object, *, snapshot: bool = True) -> Job:
     """The job in Train, with the digest of its frozen run, or as 0.1 left it."""
     job = at_stage(resource, "Train")
-    frozen = freeze(parse_job(resource), RUN.id, settings=Settings())
+    frozen = take_snapshot(parse_job(resource), RUN.id, settings=Settings())
     run = RUN.model_copy(update={"digest": frozen.digest, "snapshot_digest": frozen.snapshot if snapshot else ""})
     return with_status(resource, job.status.model_copy(update={"run": run}))
 
 
 def observe(
-    job: Job, prepare: Callable[[FakeApi], None], *, settings: Settings | None = None, thorough: bool = False
+    job: Job, prepare: Callable[[FakeApi], None], *, settings: Settings | None = None, full: bool = False
 ) -> tuple[Observed, list[str]]:
     """(what was observed, the collections that were asked for)"""
 
     async def play() -> tuple[Observed, list[str]]:
-        async with serving(FakeApi()) as api, Cluster(api.configuration, guard=lambda: 10.0) as cluster:
+        async with serving(FakeApi()) as api, Cluster(api.configuration, write_deadline=lambda: 10.0) as cluster:
             prepare(api)
             observer = Observer(cluster, settings or Settings(), lambda: NOW)
-            found = (await observer.observe(job, thorough=thorough)).observed
+            found = (await observer.observe(job, full=full)).observed
             assert not api.writes()
             return found, [path for _, path in api.requests]
 
@@ -191,7 +191,7 @@ def test_where_no_attempt_is_under_way_everything_of_the_job_is_listed(case: str
 
 
 def test_everything_is_listed_when_it_is_asked_for(resource: Object) -> None:
-    found, _ = observe(at_stage(resource, "Train"), working(resource), thorough=True)
+    found, _ = observe(at_stage(resource, "Train"), working(resource), full=True)
     assert [one.name for one in found.attempt.pods] == ["head"]
     assert len(found.earlier) == 1
 
@@ -209,7 +209,7 @@ def test_pods_without_a_child_are_an_earlier_attempt(resource: Object) -> None:
         api.put(pod(resource, "lingering", "Train", attempt=1, phase="Running"), collection=PODS)
         api.put(pod(resource, "new", "Train", attempt=2, phase="Pending"), collection=PODS)
 
-    found, _ = observe(at_stage(resource, "Train", attempt=2), prepare, thorough=True)
+    found, _ = observe(at_stage(resource, "Train", attempt=2), prepare, full=True)
     assert [one.name for one in found.attempt.pods] == ["new"]
     assert [[one.name for one in attempt.pods] for attempt in found.earlier] == [["lingering"]]
     assert found.earlier[0].child is None
@@ -283,7 +283,7 @@ def test_nodes_are_left_alone_where_the_settings_say_so(resource: Object) -> Non
 def test_nodes_are_left_alone_for_a_while_once_the_server_has_refused_them(resource: Object) -> None:
     async def play() -> list[int]:
         time, asked = [NOW], []
-        async with serving(FakeApi()) as api, Cluster(api.configuration, guard=lambda: 10.0) as cluster:
+        async with serving(FakeApi()) as api, Cluster(api.configuration, write_deadline=lambda: 10.0) as cluster:
             on_nodes(resource)(api)
 
             async def before(_method: str, path: str) -> web.Response | None:
@@ -294,8 +294,8 @@ def test_nodes_are_left_alone_for_a_while_once_the_server_has_refused_them(resou
             for seconds in (0, 300, 601):
                 time[0] = NOW + seconds
                 api.requests.clear()
-                look = await observer.observe(at_stage(resource, "Train"), thorough=True)
-                assert len(look.observed.attempt.pods) == 4
+                observation = await observer.observe(at_stage(resource, "Train"), full=True)
+                assert len(observation.observed.attempt.pods) == 4
                 asked.append(len([path for _, path in api.requests if "/nodes/" in path]))
         return asked
 
@@ -310,12 +310,12 @@ def test_a_node_that_is_absent_is_lost_since_it_was_first_missed_and_asked_for_a
 ) -> None:
     async def play() -> list[float | None]:
         time, lost = [NOW], []
-        async with serving(FakeApi()) as api, Cluster(api.configuration, guard=lambda: 10.0) as cluster:
+        async with serving(FakeApi()) as api, Cluster(api.configuration, write_deadline=lambda: 10.0) as cluster:
             on_nodes(resource)(api)
             observer = Observer(cluster, Settings(), lambda: time[0])
             for seconds in (0, 5, 100):
                 time[0] = NOW + seconds
-                found = (await observer.observe(at_stage(resource, "Train"), thorough=True)).observed
+                found = (await observer.observe(at_stage(resource, "Train"), full=True)).observed
                 lost.append(next(one.node_lost_since for one in found.attempt.pods if one.name == "b"))
             assert len([path for _, path in api.requests if path.endswith("/nodes/gone")]) == 2
         return lost
@@ -325,11 +325,11 @@ def test_a_node_that_is_absent_is_lost_since_it_was_first_missed_and_asked_for_a
 
 def test_a_frozen_run_is_read_once(resource: Object) -> None:
     async def play() -> int:
-        async with serving(FakeApi()) as api, Cluster(api.configuration, guard=lambda: 10.0) as cluster:
+        async with serving(FakeApi()) as api, Cluster(api.configuration, write_deadline=lambda: 10.0) as cluster:
             working(resource, starts="1")(api)
             observer = Observer(cluster, Settings(), lambda: NOW)
             for _ in range(3):
-                assert not (await observer.observe(begun(resource))).thorough
+                assert not (await observer.observe(begun(resource))).full
             return len([path for _, path in api.requests if "support-run-" in path])
 
     assert asyncio.run(play()) == 1
@@ -342,7 +342,7 @@ def test_a_frozen_run_that_is_not_there_is_none(resource: Object) -> None:
 
 def test_f2_a_frozen_run_with_other_bytes_is_read_each_time_until_it_is_the_one_of_status(resource: Object) -> None:
     async def play() -> list[bool]:
-        async with serving(FakeApi()) as api, Cluster(api.configuration, guard=lambda: 10.0) as cluster:
+        async with serving(FakeApi()) as api, Cluster(api.configuration, write_deadline=lambda: 10.0) as cluster:
             job, observer = begun(resource), Observer(cluster, Settings(), lambda: NOW)
             assert job.status.run is not None
             seen = []
@@ -491,7 +491,7 @@ def test_a_submitter_that_is_refused_is_told_by_the_event_of_its_job(case: str, 
 def test_events_that_may_not_be_listed_are_not_asked_for_again_and_again(resource: Object) -> None:
     async def play() -> list[int]:
         time, asked = [NOW], []
-        async with serving(FakeApi()) as api, Cluster(api.configuration, guard=lambda: 10.0) as cluster:
+        async with serving(FakeApi()) as api, Cluster(api.configuration, write_deadline=lambda: 10.0) as cluster:
             put_frozen(api, resource)
             api.put(child(resource, "Curate", active=0), collection=JOBS)
 
@@ -503,8 +503,8 @@ def test_events_that_may_not_be_listed_are_not_asked_for_again_and_again(resourc
             for seconds in (0, 300, 601):
                 time[0] = NOW + 86_400 + seconds
                 api.requests.clear()
-                look = await observer.observe(at_stage(resource, "Curate", state="Starting"))
-                assert look.observed.attempt.pods_refused == ""
+                observation = await observer.observe(at_stage(resource, "Curate", state="Starting"))
+                assert observation.observed.attempt.pods_refused == ""
                 asked.append(len([path for _, path in api.requests if path.endswith("/events")]))
         return asked
 
@@ -563,7 +563,7 @@ def recalled(resource: Object, *, seconds: float, status: str = "Failed", attemp
 
     async def play() -> list[tuple[str, str]]:
         time = [NOW]
-        async with serving(FakeApi()) as api, Cluster(api.configuration, guard=lambda: 10.0) as cluster:
+        async with serving(FakeApi()) as api, Cluster(api.configuration, write_deadline=lambda: 10.0) as cluster:
             working(resource, driver=child(resource, "Train", jobDeploymentStatus=status), starts="1")(api)
             observer = Observer(cluster, Settings(), lambda: time[0])
             worker = pod(resource, "worker", "Train", attempt=attempt, phase="Failed", reason="Evicted", message=FULL)
@@ -672,7 +672,7 @@ def test_pods_that_failed_while_a_cluster_comes_up_are_known_beside_those_that_a
     job = at_stage(resource, "Generate", state="Starting")
 
     async def play() -> Observed:
-        async with serving(FakeApi()) as api, Cluster(api.configuration, guard=lambda: 10.0) as cluster:
+        async with serving(FakeApi()) as api, Cluster(api.configuration, write_deadline=lambda: 10.0) as cluster:
             put_frozen(api, resource)
             api.put(child(resource, "Generate", jobDeploymentStatus="Initializing"), collection=RAYJOBS)
             api.put(pod(resource, "worker-2", "Generate", node="n1", phase="Pending"), collection=PODS)

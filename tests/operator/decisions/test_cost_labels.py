@@ -10,8 +10,8 @@ from pydantic import ValidationError
 from kubedistill.manifest.settings import DefaultStorage, Settings
 from kubedistill.v1alpha1 import Run, Status
 from kubedistill_operator.job import Job
+from kubedistill_operator.loop.job_cache import JobCache
 from kubedistill_operator.telemetry.metrics import Metrics
-from kubedistill_operator.telemetry.table import Table
 from support.child_scenarios import templates
 from support.fake_cluster import SETTINGS, FakeCluster, small_spec
 
@@ -84,10 +84,10 @@ def test_labels_that_others_set_are_refused(case: str) -> None:
 
 
 def series(*jobs: Job) -> list[dict[str, str]]:
-    table, metrics = Table(DefaultStorage()), Metrics()
-    metrics.watch(table, depth=lambda: 0, leads=lambda: True)
+    cache, metrics = JobCache(DefaultStorage()), Metrics()
+    metrics.watch(cache.metrics, depth=lambda: 0, leads=lambda: True)
     for job in jobs:
-        table.update(job)
+        cache.update(job)
     text = generate_latest(metrics.registry).decode()
     return [
         dict(one.labels)

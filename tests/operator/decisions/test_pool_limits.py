@@ -5,7 +5,7 @@ import pytest
 from kubedistill.manifest.settings import Pool, Settings
 from kubedistill.v1alpha1 import Condition, Run, StageStatus, Status
 from kubedistill_operator.job import Job
-from kubedistill_operator.telemetry.table import Table
+from kubedistill_operator.loop.job_cache import JobCache
 from support.fake_cluster import NAMESPACE, FakeCluster, begin, reason_of, small_spec, stage_of
 from support.messages import CheckMessage
 
@@ -95,7 +95,7 @@ def held(state: str, gpus: int = 4, pool: str = "h100") -> StageStatus:
 
 
 def test_w10_what_is_held_is_counted_from_status_which_no_user_writes() -> None:
-    table = Table(Settings().storage)
+    cache = JobCache(Settings().storage)
     ours = job("ours", held("Pending"))
     for one in (
         ours,
@@ -106,13 +106,13 @@ def test_w10_what_is_held_is_counted_from_status_which_no_user_writes() -> None:
         job("elsewhere", held("Running"), namespace="other"),
         job("other-pool", held("Starting", 2, "a100")),
     ):
-        table.update(one)
-    assert table.gpus_beside(ours) == {"h100": 8, "a100": 2}
+        cache.update(one)
+    assert cache.gpus_beside(ours) == {"h100": 8, "a100": 2}
 
 
 def test_w10_who_waits_is_woken_when_gpus_are_given_up() -> None:
-    table = Table(Settings().storage)
+    cache = JobCache(Settings().storage)
     for one in (job("waits", held("Pending"), queued=True), job("runs", held("Running"))):
-        table.update(one)
-    assert table.update(job("runs", held("Running"))) == []
-    assert table.update(job("runs", held("Succeeded"))) == [(NAMESPACE, "waits")]
+        cache.update(one)
+    assert cache.update(job("runs", held("Running"))) == []
+    assert cache.update(job("runs", held("Succeeded"))) == [(NAMESPACE, "waits")]

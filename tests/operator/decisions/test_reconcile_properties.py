@@ -10,7 +10,7 @@ from kubedistill.chain import CHAIN, STAGES
 from kubedistill.manifest.settings import Resources
 from kubedistill.v1alpha1 import StageStatus, Status
 from kubedistill_operator.decisions.ends import GRACEFUL
-from kubedistill_operator.observed import Pod, Rival
+from kubedistill_operator.observed import Competitor, Pod
 from kubedistill_operator.plan import Plan
 from kubedistill_operator.status import is_true
 from support.fake_cluster import SETTINGS, FakeCluster, small_spec
@@ -256,8 +256,8 @@ class AnyJob(RuleBasedStateMachine):
     @rule(at_work=st.booleans(), made=st.booleans())
     def another_job_goes_on(self, at_work: bool, made: bool) -> None:
         keys = {name: f"key-{name}" for name in ("answers", "judge", "student")}
-        other = Rival("team", "other", "u", keys=keys if at_work else {}, made=keys if made else {})
-        self.cluster.rivals = (replace(other, made_at=self.cluster.now),)
+        other = Competitor("team", "other", "u", keys=keys if at_work else {}, made=keys if made else {})
+        self.cluster.competitors = (replace(other, made_at=self.cluster.now),)
         if made:
             self.cluster.stored |= set(keys)
 

@@ -10,8 +10,8 @@ from pydantic import create_model
 from kubedistill.contract import CONTRACT
 from kubedistill.v1alpha1 import Spec, spec_values
 from kubedistill.v1alpha1.base import Model
-from kubedistill_operator.decisions.freeze import freeze, frozen_manifest, thaw
-from kubedistill_operator.observed import Frozen
+from kubedistill_operator.decisions.run_snapshot import frozen_manifest, load_snapshot, take_snapshot
+from kubedistill_operator.observed import StoredSnapshot
 from support.fake_cluster import SETTINGS, FakeCluster, begin, reason_of, small_spec
 
 
@@ -30,12 +30,12 @@ LaterSpec = create_model(
 """The spec of a later version: two new fields, with defaults."""
 
 
-def stored(frozen: Frozen, **changes: Any) -> Frozen:
+def stored(frozen: StoredSnapshot, **changes: Any) -> StoredSnapshot:
     """A frozen run as another version wrote it."""
     return replace(frozen, values={**frozen.values, **changes})
 
 
-def frozen_run(cluster: FakeCluster) -> Frozen:
+def frozen_run(cluster: FakeCluster) -> StoredSnapshot:
     (found,) = cluster.frozen.values()
     return found
 
@@ -85,11 +85,13 @@ def test_a_driver_is_told_in_the_contract_of_its_run(cluster: FakeCluster) -> No
 
 def test_pools_and_images_of_a_later_version_are_read_for_what_is_known() -> None:
     cluster = FakeCluster()
-    frozen = json.loads(frozen_manifest(cluster.job, freeze(cluster.job, "1", settings=SETTINGS))["data"]["run.json"])
+    frozen = json.loads(
+        frozen_manifest(cluster.job, take_snapshot(cluster.job, "1", settings=SETTINGS))["data"]["run.json"]
+    )
     later = json.loads(json.dumps(frozen))
     later["pools"]["h100"] |= {"laterField": "nvidia", "tolerations": [{"key": "a", "laterField": 3}]}
     later["images"] |= {"laterField": ["a"]}
-    run = thaw(Frozen("a", "", later), settings=SETTINGS)
+    run = load_snapshot(StoredSnapshot("a", "", later), settings=SETTINGS)
     assert run.settings.pools["h100"].node_selector == {"gpu": "h100"}
     assert [one.key for one in run.settings.pools["h100"].tolerations] == ["a"]
     assert run.settings.images == SETTINGS.images
@@ -111,4 +113,4 @@ def test_a_spec_that_another_version_froze_has_not_drifted(cluster: FakeCluster)
 def test_a_contract_that_is_no_number_makes_a_run_unreadable(contract: Any, cluster: FakeCluster) -> None:
     begin(cluster, "Train")
     with pytest.raises((TypeError, ValueError)):
-        thaw(stored(frozen_run(cluster), contract=contract), settings=SETTINGS)
+        load_snapshot(stored(frozen_run(cluster), contract=contract), settings=SETTINGS)

@@ -9,9 +9,9 @@ import pytest
 
 from kubedistill.canonical import text_digest
 from kubedistill.manifest.settings import DefaultStorage, Images, Policy, Pool, Resources, Settings
-from kubedistill_operator.decisions.freeze import freeze, frozen_manifest
+from kubedistill_operator.decisions.run_snapshot import frozen_manifest, take_snapshot
 from kubedistill_operator.names import frozen_name, service_account_name
-from kubedistill_operator.observed import Frozen, Refusal
+from kubedistill_operator.observed import Refusal, StoredSnapshot
 from support.fake_cluster import NAME, SETTINGS, UID, FakeCluster, begin, reason_of, small_spec, stage_of
 from support.messages import CheckMessage
 
@@ -28,7 +28,7 @@ def forge(cluster: FakeCluster, **changes: Any) -> str:
     found = cluster.frozen_run
     assert found is not None
     values = json.loads(json.dumps(dict(found.values))) | changes
-    cluster.frozen[found.name] = Frozen(found.name, text_digest(json.dumps(values)), values)
+    cluster.frozen[found.name] = StoredSnapshot(found.name, text_digest(json.dumps(values)), values)
     return found.name
 
 
@@ -124,9 +124,9 @@ def test_f2_a_frozen_run_with_other_bytes_is_not_used_and_ends_nothing(forgery: 
 def test_f2_what_was_planted_under_the_name_of_0_1_is_not_used(cluster: FakeCluster) -> None:
     cluster.step(until=1)
     planted = frozen_name(NAME, uid=UID, run="1")
-    run = freeze(cluster.job, "1", settings=Settings(pools={"h100": Pool(node_selector={"kind": "h200"})}))
+    run = take_snapshot(cluster.job, "1", settings=Settings(pools={"h100": Pool(node_selector={"kind": "h200"})}))
     text = frozen_manifest(cluster.job, run)["data"]["run.json"]
-    cluster.frozen[planted] = Frozen(planted, text_digest(text), json.loads(text))
+    cluster.frozen[planted] = StoredSnapshot(planted, text_digest(text), json.loads(text))
     cluster.settle()
     assert len(cluster.created) == 1
     assert cluster.frozen_run is not None
@@ -211,16 +211,16 @@ def test_f3_a_pool_that_the_job_does_not_name_is_none_of_its_business(cluster: F
     assert cluster.frozen_run == good
 
 
-def as_0_1_froze_it(cluster: FakeCluster) -> Frozen:
+def as_0_1_froze_it(cluster: FakeCluster) -> StoredSnapshot:
     """Have the run as 0.1 left it: no digest in status, its name, and neither storage nor defaults in it."""
     (found,) = cluster.frozen.values()
-    run = freeze(cluster.job, "1", settings=cluster.settings)
+    run = take_snapshot(cluster.job, "1", settings=cluster.settings)
     values = {"contract": 1, "id": "1", "digest": run.digest, "spec": run.frozen_spec, "images": {}}
     values["pools"] = {
         name: pool.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         for name, pool in cluster.settings.pools.items()
     }
-    old = Frozen(frozen_name(NAME, uid=UID, run="1"), text_digest(json.dumps(values)), values)
+    old = StoredSnapshot(frozen_name(NAME, uid=UID, run="1"), text_digest(json.dumps(values)), values)
     cluster.frozen = {old.name: old}
     cluster.status = cluster.status.model_copy(
         update={"run": run_of(cluster).model_copy(update={"snapshot_digest": "", "begun_at": ""})}

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from kubedistill.v1alpha1 import Restarts
-from kubedistill_operator.observed import Pod, Refusal, Rival
+from kubedistill_operator.observed import Competitor, Pod, Refusal
 from support.fake_cluster import FakeCluster, begin, reason_of, small_spec, stage_of
 from support.messages import CheckMessage
 
@@ -66,7 +66,7 @@ def test_w1_what_a_child_waits_for_in_a_queue_is_not_counted_as_waiting_for_pods
 
 def share(cluster: FakeCluster, *, namespace: str = "team") -> FakeCluster:
     """Play Prepare, while another job's child makes the answers."""
-    cluster.rivals = (Rival(namespace, "other", "uid-0", keys={"answers": "key-answers"}),)
+    cluster.competitors = (Competitor(namespace, "other", "uid-0", keys={"answers": "key-answers"}),)
     cluster.complete_stage("Prepare")
     cluster.settle()
     return cluster
@@ -88,7 +88,7 @@ def test_w2_when_that_has_ended_prepare_looks_again(cluster: FakeCluster, *, mad
     share(cluster)
     cluster.now += 600
     cluster.stored |= {"answers", "judge"} if made else set()
-    cluster.rivals = ()
+    cluster.competitors = ()
     cluster.settle()
     assert stage_of(cluster, "Prepare").attempt == 2
     cluster.complete_stage("Prepare")
@@ -108,7 +108,7 @@ def test_w2_the_wait_ends_at_scheduling_timeout_seconds_whatever_was_waited_for_
     assert reason_of(cluster, "QuotaReserved") == ("False", "NamespaceBusy")
     cluster.now += 99
     cluster.active_in_namespace = 0
-    cluster.rivals = (Rival("team", "other", "uid-0", keys={"judge": "key-judge"}),)
+    cluster.competitors = (Competitor("team", "other", "uid-0", keys={"judge": "key-judge"}),)
     cluster.settle()
     assert reason_of(cluster, "QuotaReserved") == ("False", "SharedArtifact")
     cluster.now += 99
@@ -132,7 +132,7 @@ def test_w2_what_another_job_has_made_since_prepare_looked_is_looked_for_once(
     cluster.complete_stage("Prepare")
     cluster.now += 60
     made = {"answers": "key-answers", "judge": "key-judge"}
-    cluster.rivals = (Rival("team", "other", "uid-0", made=made, made_at=cluster.now),)
+    cluster.competitors = (Competitor("team", "other", "uid-0", made=made, made_at=cluster.now),)
     cluster.stored |= set(made) if whole else set()
     cluster.now += 60
     cluster.active_in_namespace = 0
@@ -145,18 +145,18 @@ def test_w2_what_another_job_has_made_since_prepare_looked_is_looked_for_once(
 def test_w2_a_job_that_made_it_before_prepare_looked_or_not_all_of_it_tells_no_news(cluster: FakeCluster) -> None:
     cluster.settle()
     made = {"answers": "key-answers", "judge": "key-judge"}
-    cluster.rivals = (
-        Rival("team", "earlier", "uid-0", made=made, made_at=cluster.now - 1),
-        Rival("team", "half", "uid-1", made={"answers": "key-answers"}, made_at=cluster.now + 999),
+    cluster.competitors = (
+        Competitor("team", "earlier", "uid-0", made=made, made_at=cluster.now - 1),
+        Competitor("team", "half", "uid-1", made={"answers": "key-answers"}, made_at=cluster.now + 999),
     )
     cluster.complete_stage("Prepare")
     assert (stage_of(cluster, "Prepare").attempt, stage_of(cluster, "Generate").state) == (1, "Starting")
 
 
 def test_w2_another_jobs_work_on_other_artifacts_is_not_waited_for(cluster: FakeCluster) -> None:
-    cluster.rivals = (
-        Rival("team", "other", "uid-0", keys={"answers": "another-key"}),
-        Rival("team", "later", "uid-1", keys={"student": "key-student"}),
+    cluster.competitors = (
+        Competitor("team", "other", "uid-0", keys={"answers": "another-key"}),
+        Competitor("team", "later", "uid-1", keys={"student": "key-student"}),
     )
     cluster.complete_stage("Prepare")
     assert stage_of(cluster, "Generate").state == "Starting"

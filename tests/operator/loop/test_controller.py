@@ -94,11 +94,11 @@ def test_a_job_that_is_gone_is_forgotten(resource: Object) -> None:
     async def scenario(harness: ControllerHarness) -> None:
         harness.controller.queue.add(KEY)
         await harness.settle()
-        assert len(harness.controller.table) == 1
+        assert len(harness.controller.cache) == 1
         harness.api.objects.clear()
         harness.controller.queue.add(KEY)
         await harness.settle()
-        assert len(harness.controller.table) == 0
+        assert len(harness.controller.cache) == 0
         harness.api.requests.clear()
         await harness.wait(10_000)
         assert harness.api.requests == []
@@ -283,7 +283,7 @@ def test_a_server_that_is_away_is_asked_when_it_wants(resource: Object) -> None:
 
 
 def test_a_replica_that_lost_its_lease_stops(resource: Object) -> None:
-    def guard() -> float:
+    def write_deadline() -> float:
         raise LeaseLost("another replica may lead")
 
     async def scenario(harness: ControllerHarness) -> None:
@@ -294,7 +294,7 @@ def test_a_replica_that_lost_its_lease_stops(resource: Object) -> None:
         assert caught.group_contains(LeaseLost)
         assert not harness.api.writes()
 
-    play(scenario, resource, guard=guard)
+    play(scenario, resource, write_deadline=write_deadline)
 
 
 def steady(api: FakeApi, resource: Object) -> Job:
@@ -317,13 +317,13 @@ def test_what_a_driver_says_reaches_the_metrics_and_nothing_is_written_for_it(re
         harness.api.put(out | {"data": out["data"] | told}, collection=MAPS)
         harness.controller.queue.add(KEY)
         await harness.settle()
-        work = harness.controller.table.work(KEY)
+        work = harness.controller.cache.work(KEY)
         assert work is not None
         assert work.values == {"train_loss": 0.25}
         harness.api.put(out, collection=MAPS)
         harness.controller.queue.add(KEY)
         await harness.settle()
-        assert harness.controller.table.work(KEY) is None
+        assert harness.controller.cache.work(KEY) is None
         assert not harness.api.writes()
 
     play(scenario, resource, reconcile=lambda *_, **__: Plan())
@@ -392,10 +392,10 @@ def test_children_that_nobody_told_us_are_gone_are_found_missing(resource: Objec
         over = {**resource, "status": {"phase": "Failed", "observedGeneration": 3, "run": json.loads('{"id": "one"}')}}
         over["status"]["run"] |= {"digest": "d", "startedAt": AT}
         harness.api.put(over, collection=DISTILLATIONS)
-        harness.controller.table.see_child(KEY, "ghost")
+        harness.controller.cache.on_child(KEY, "ghost")
         harness.controller.queue.add(KEY)
         await harness.settle()
-        assert not harness.controller.table.needs_look(KEY)
+        assert not harness.controller.cache.needs_look(KEY)
 
     play(scenario, resource, reconcile=lambda *_, **__: Plan())
 

@@ -36,17 +36,17 @@ def told(harness: ControllerHarness) -> list[str]:
     return [one["message"] for one in events if one["reason"] == "StatusNotUnderstood"]
 
 
-async def look(harness: ControllerHarness) -> None:
+async def reconcile_key(harness: ControllerHarness) -> None:
     harness.controller.queue.add(KEY)
     await harness.settle()
 
 
 async def to_train(harness: ControllerHarness) -> None:
     """The job is in Train, whose RayJob runs."""
-    await look(harness)
+    await reconcile_key(harness)
     for _ in range(3):
         finish_stage(harness.api)
-        await look(harness)
+        await reconcile_key(harness)
         await harness.wait(40)
     assert status_of(harness)["stage"] == "Train"
 
@@ -85,7 +85,7 @@ def test_in_mid_run_nothing_is_done_or_dropped_and_the_job_goes_on_when_it_is_un
         stored = newer(before, case)
         children = harness.count(RAYJOBS), harness.count(JOBS), harness.count(MAPS)
         store(harness, stored)
-        await look(harness)
+        await reconcile_key(harness)
         found = stalled(status_of(harness))
         assert found is not None
         assert (found["status"], found["reason"]) == ("True", "StatusNotUnderstood")
@@ -93,13 +93,13 @@ def test_in_mid_run_nothing_is_done_or_dropped_and_the_job_goes_on_when_it_is_un
         assert without_conditions(status_of(harness)) == without_conditions(stored)
         finish_stage(harness.api)
         for _ in range(3):
-            await look(harness)
+            await reconcile_key(harness)
             await harness.wait(7200)
         assert (harness.count(RAYJOBS), harness.count(JOBS), harness.count(MAPS)) == children
         assert told(harness) == [found["message"]]
         assert without_conditions(status_of(harness)) == without_conditions(stored)
         store(harness, before | {"budget": {"spent": 3}, "conditions": [*before["conditions"], found]})
-        await look(harness)
+        await reconcile_key(harness)
         await harness.wait(40)
         after = status_of(harness)
         assert stalled(after) is None
@@ -115,19 +115,19 @@ def test_a_job_that_is_over_says_so_too_and_is_left_alone(resource: Object) -> N
         await to_train(harness)
         for _ in range(3):
             finish_stage(harness.api)
-            await look(harness)
+            await reconcile_key(harness)
             await harness.wait(40)
         before = status_of(harness)
         assert before["phase"] == "Succeeded"
         store(harness, before | {"runHistory": [{"id": "zero", "outcome": "Paused"}]})
-        await look(harness)
+        await reconcile_key(harness)
         assert (stalled(status_of(harness)) or {})["reason"] == "StatusNotUnderstood"
         runs = harness.api.writes()
         await harness.wait(7200)
-        await look(harness)
+        await reconcile_key(harness)
         assert harness.api.writes() == runs
         store(harness, status_of(harness) | {"runHistory": []})
-        await look(harness)
+        await reconcile_key(harness)
         assert without_conditions(status_of(harness)) == without_conditions(before)
         assert {one["type"] for one in status_of(harness)["conditions"]} == {
             one["type"] for one in before["conditions"]
@@ -153,7 +153,7 @@ def test_what_is_asked_of_it_waits_and_a_deletion_is_left_to_kubernetes(case: st
         changes |= {"spec": resource["spec"] | changes["spec"]} if "spec" in changes else {}
         store(harness, stored, **changes)
         done = harness.api.writes()
-        await look(harness)
+        await reconcile_key(harness)
         wrote = [method for method, path in harness.api.writes()[len(done) :] if not path.endswith("/events")]
         assert wrote == ([] if case == "deletion" else ["PUT"])
         assert without_conditions(status_of(harness)) == without_conditions(stored)
@@ -187,11 +187,11 @@ def test_a_run_that_another_version_froze_is_not_made_again(case: str, resource:
         stored = copy.deepcopy(before)
         stored["run"]["snapshotDigest"] = text_digest(text)
         store(harness, stored)
-        await look(harness)
+        await reconcile_key(harness)
         assert problem in (stalled(status_of(harness)) or {})["message"]
         assert without_conditions(status_of(harness)) == without_conditions(stored)
         store(harness, before | {"conditions": status_of(harness)["conditions"]})
-        await look(harness)
+        await reconcile_key(harness)
         assert stalled(status_of(harness)) is None
 
     play(scenario, resource)

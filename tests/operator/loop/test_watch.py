@@ -35,10 +35,12 @@ def keys(controller: Controller) -> list[str]:
 
 def run(resource: Object, scenario: Any, *, settings: Settings = SETTINGS) -> None:
     async def play() -> None:
-        async with serving(FakeApi()) as api, Cluster(api.configuration, guard=lambda: 10.0) as cluster:
+        async with serving(FakeApi()) as api, Cluster(api.configuration, write_deadline=lambda: 10.0) as cluster:
             time = VirtualTime()
             controller = make_controller(cluster, settings=settings, metrics=Metrics())
-            task = asyncio.create_task(resync(controller, settings=settings, sleep=time.sleep, chance=lambda: 0.5))
+            task = asyncio.create_task(
+                resync(controller, settings=settings, sleep=time.sleep, random_fraction=lambda: 0.5)
+            )
             await scenario(api, controller, time)
             assert not task.done()
             task.cancel()
@@ -62,7 +64,7 @@ def test_jobs_that_need_a_look_get_one_and_the_others_cost_nothing(resource: Obj
         over = with_status(named(resource, "over"), Status(phase="Succeeded", observed_generation=3, run=RUN))
         for name in ("one", "two", "over"):
             api.put(named(resource, name), collection=DISTILLATIONS)
-        controller.table.update(over)
+        controller.cache.update(over)
         await pass_time(time, api, seconds=599, requests=1)
         assert keys(controller) == ["one", "two"]
         assert [path for _, path in api.requests] == ["/apis/kubedistill.io/v1alpha1/distillationjobs"]
@@ -91,10 +93,10 @@ def test_looks_are_spread_over_a_tenth_of_the_interval(resource: Object) -> None
 
 def test_a_job_whose_deletion_nobody_told_us_is_forgotten(resource: Object) -> None:
     async def scenario(api: FakeApi, controller: Controller, time: VirtualTime) -> None:
-        controller.table.update(with_status(named(resource, "ghost"), Status(phase="Succeeded")))
+        controller.cache.update(with_status(named(resource, "ghost"), Status(phase="Succeeded")))
         api.put(named(resource, "one"), collection=DISTILLATIONS)
         await pass_time(time, api, seconds=599, requests=1)
-        assert "ghost" not in [name for (_, name), _ in controller.table]
+        assert "ghost" not in [name for (_, name), _ in controller.cache]
 
     run(resource, scenario)
 
@@ -105,9 +107,9 @@ def test_a_server_that_is_away_loses_one_resync_and_no_job(resource: Object) -> 
             return refusal(503, "ServiceUnavailable", "away")
 
         api.before = before
-        controller.table.update(with_status(named(resource, "one"), Status(phase="Training")))
+        controller.cache.update(with_status(named(resource, "one"), Status(phase="Training")))
         await pass_time(time, api, seconds=599, requests=1)
-        assert len(controller.table) == 1
+        assert len(controller.cache) == 1
         api.before = None
         api.put(named(resource, "one"), collection=DISTILLATIONS)
         await pass_time(time, api, seconds=599, requests=2)

@@ -29,7 +29,7 @@ def clock() -> Clock:
 
 @pytest.fixture
 def queue(clock: Clock) -> WorkQueue:
-    return WorkQueue(clock=clock, chance=lambda: 0.0)
+    return WorkQueue(clock=clock, random_fraction=lambda: 0.0)
 
 
 def taken(queue: WorkQueue) -> list[Key]:
@@ -151,13 +151,13 @@ def test_no_delay_is_now(queue: WorkQueue) -> None:
 def test_a_key_that_fails_again_and_again_waits_twice_as_long_each_time_up_to_five_minutes(queue: WorkQueue) -> None:
     assert [queue.retry(A) for _ in range(12)] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
     assert queue.retry(B) == 1, "each key has its own count"
-    queue.forgive(A)
+    queue.reset_backoff(A)
     assert queue.retry(A) == 1
 
 
 def test_jitter_only_shortens_a_wait(clock: Clock) -> None:
-    assert WorkQueue(clock=clock, chance=lambda: 1.0).retry(A) == 0.75
-    queue = WorkQueue(clock=clock, chance=lambda: 1.0)
+    assert WorkQueue(clock=clock, random_fraction=lambda: 1.0).retry(A) == 0.75
+    queue = WorkQueue(clock=clock, random_fraction=lambda: 1.0)
     assert max(queue.retry(A) for _ in range(100)) <= MAX_BACKOFF_SECONDS
 
 
@@ -232,7 +232,7 @@ class NoKeyIsLost(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.clock = Clock()
-        self.queue = WorkQueue(clock=self.clock, chance=lambda: 0.5)
+        self.queue = WorkQueue(clock=self.clock, random_fraction=lambda: 0.5)
         self.owed: set[Key] = set()
         self.due: dict[Key, float] = {}
         self.urgent: set[Key] = set()
@@ -246,7 +246,7 @@ class NoKeyIsLost(RuleBasedStateMachine):
 
     @rule(key=KEYS, seconds=st.sampled_from([0.0, 0.5, 3.0, 40.0]), urgent=st.booleans())
     def add_after(self, key: Key, seconds: float, *, urgent: bool) -> None:
-        self._ring()  # a queue that is asked when takes what is due by then
+        self._fire_timers()  # a queue that is asked when takes what is due by then
         self.queue.add_after(key, seconds, urgent=urgent)
         self.urgent |= {key} if urgent else set()
         if not (urgent and key in self.owed):
@@ -262,7 +262,7 @@ class NoKeyIsLost(RuleBasedStateMachine):
 
     @rule()
     def take(self) -> None:
-        self._ring()
+        self._fire_timers()
         item = self.queue.take()
         if item is None:
             assert self.owed <= set(self.running), "a key that is owed and does not run can be taken"
@@ -303,7 +303,7 @@ class NoKeyIsLost(RuleBasedStateMachine):
         else:
             self.due[key] = min(self.clock.now + seconds, self.due.get(key, float("inf")))
 
-    def _ring(self) -> None:
+    def _fire_timers(self) -> None:
         for key, due in list(self.due.items()):
             if due <= self.clock.now:
                 del self.due[key]

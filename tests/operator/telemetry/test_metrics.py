@@ -16,24 +16,24 @@ from kubedistill.manifest.settings import DefaultStorage
 from kubedistill.v1alpha1 import Condition, Restarts, StageStatus, Status
 from kubedistill.v1alpha1.status import Phase
 from kubedistill_operator.job import Job
+from kubedistill_operator.loop.job_cache import JobCache
 from kubedistill_operator.observed import Channel
+from kubedistill_operator.telemetry.driver_metrics import DriverMetrics, read_driver_metrics
 from kubedistill_operator.telemetry.metrics import MOST_SERIES, Metrics
-from kubedistill_operator.telemetry.table import Table
-from kubedistill_operator.telemetry.work import Work, read_work
 from support.operator_objects import RUN, with_status
 
 Object = dict[str, Any]
 
 
 @pytest.fixture
-def table() -> Table:
-    return Table(DefaultStorage())
+def cache() -> JobCache:
+    return JobCache(DefaultStorage())
 
 
 @pytest.fixture
-def metrics(table: Table) -> Metrics:
+def metrics(cache: JobCache) -> Metrics:
     found = Metrics()
-    found.watch(table, depth=lambda: 3, leads=lambda: True)
+    found.watch(cache.metrics, depth=lambda: 3, leads=lambda: True)
     return found
 
 
@@ -69,8 +69,8 @@ def busy(resource: Object, *, name: str = "support", **changes: Any) -> Job:
     return with_status(resource, Status(**values))
 
 
-def test_a_job_is_shown_as_it_is(metrics: Metrics, table: Table, resource: Object) -> None:
-    table.update(busy(resource))
+def test_a_job_is_shown_as_it_is(metrics: Metrics, cache: JobCache, resource: Object) -> None:
+    cache.update(busy(resource))
     job = {"namespace": "team-a", "name": "support"}
     prefix = "distillation_job"
     assert (
@@ -90,10 +90,10 @@ def test_a_job_is_shown_as_it_is(metrics: Metrics, table: Table, resource: Objec
     assert value(metrics, f"{prefix}_completion_timestamp_seconds", **job) is None
 
 
-def test_what_a_driver_says_is_shown_beside_it(metrics: Metrics, table: Table, resource: Object) -> None:
-    table.update(busy(resource))
+def test_what_a_driver_says_is_shown_beside_it(metrics: Metrics, cache: JobCache, resource: Object) -> None:
+    cache.update(busy(resource))
     values = {"train_loss": 0.25, "tokens_trained": 640.0, "checkpoint_timestamp_seconds": 1772370000.0}
-    table.hear(("team-a", "support"), Work("Train", 2, gpu_seconds=4.0, values=values))
+    cache.hear(("team-a", "support"), DriverMetrics("Train", 2, gpu_seconds=4.0, values=values))
     job, prefix = {"namespace": "team-a", "name": "support"}, "distillation_job"
     assert value(metrics, f"{prefix}_train_loss", **job, stage="Train") == 0.25
     assert value(metrics, f"{prefix}_tokens_trained_total", **job, stage="Train") == 640
@@ -102,10 +102,10 @@ def test_what_a_driver_says_is_shown_beside_it(metrics: Metrics, table: Table, r
 
 
 def test_a10_the_gpu_seconds_of_a_second_driver_of_0_1_come_on_top(
-    metrics: Metrics, table: Table, resource: Object
+    metrics: Metrics, cache: JobCache, resource: Object
 ) -> None:
-    table.update(busy(resource))
-    table.hear(("team-a", "support"), Work("Train", 2, gpu_seconds=0.5))
+    cache.update(busy(resource))
+    cache.hear(("team-a", "support"), DriverMetrics("Train", 2, gpu_seconds=0.5))
     assert value(metrics, "distillation_job_gpu_seconds_total", namespace="team-a", name="support") == 8.0
 
 
@@ -116,8 +116,8 @@ CONDITIONS = st.sets(st.sampled_from(("Validated", "QuotaReserved", "Progressing
 
 @given(st.data())
 def test_no_job_has_more_series_than_it_may(data: st.DataObject) -> None:
-    table, metrics = Table(DefaultStorage()), Metrics()
-    metrics.watch(table, depth=lambda: 0, leads=lambda: False)
+    cache, metrics = JobCache(DefaultStorage()), Metrics()
+    metrics.watch(cache.metrics, depth=lambda: 0, leads=lambda: False)
     before = len(scrape(metrics))
     stage = StageStatus(
         name=data.draw(st.sampled_from(list(STAGES))),
@@ -132,10 +132,10 @@ def test_no_job_has_more_series_than_it_may(data: st.DataObject) -> None:
     )
     phase = data.draw(st.sampled_from(get_args(Phase)))
     status = Status(phase=phase, run=RUN, stages=(stage,), conditions=conditions)
-    table.update(with_status(small_job(), status))
+    cache.update(with_status(small_job(), status))
     figures = {"answers": 1.0, "tokens": 1.0, "kept": 1.0, "loss": 1.0, "checkpointAt": 1.0, "other": 1.0}
     progress = StageProgress(at="2026-03-01T13:00:00Z", state="Working", figures=figures, gpu_seconds=1.0)
-    table.hear(("team-a", "support"), read_work(status, Channel("o", progress=progress)))
+    cache.hear(("team-a", "support"), read_driver_metrics(status, Channel("o", progress=progress)))
     found = [one for one in scrape(metrics) if one.labels.get("name") == "support"]
     assert 10 < len(found) <= MOST_SERIES
     assert len(scrape(metrics)) == before + len(found)
@@ -154,14 +154,14 @@ def small_job(*, student: str = "student", queue: str = "gpu") -> Object:
     }
 
 
-def test_a_job_that_is_gone_leaves_no_series(metrics: Metrics, table: Table, resource: Object) -> None:
+def test_a_job_that_is_gone_leaves_no_series(metrics: Metrics, cache: JobCache, resource: Object) -> None:
     before = scrape(metrics)
     for name in ("one", "two"):
-        table.update(busy(resource, name=name))
-    table.remove(("team-a", "one"))
+        cache.update(busy(resource, name=name))
+    cache.remove(("team-a", "one"))
     names = {one.labels["name"] for one in scrape(metrics) if one.name == "distillation_job_info"}
     assert names == {"two"}
-    table.remove(("team-a", "two"))
+    cache.remove(("team-a", "two"))
     assert scrape(metrics) == before
 
 
@@ -170,9 +170,9 @@ NAMES = st.text(max_size=20)
 
 @given(queue=NAMES, student=NAMES, phase=st.sampled_from(get_args(Phase)))
 def test_whatever_people_write_into_a_job_the_exposition_parses(queue: str, student: str, phase: str) -> None:
-    table, metrics = Table(DefaultStorage()), Metrics()
-    metrics.watch(table, depth=lambda: 0, leads=lambda: False)
-    table.update(with_status(small_job(student=student, queue=queue), Status(phase=phase)))
+    cache, metrics = JobCache(DefaultStorage()), Metrics()
+    metrics.watch(cache.metrics, depth=lambda: 0, leads=lambda: False)
+    cache.update(with_status(small_job(student=student, queue=queue), Status(phase=phase)))
     found = scrape(metrics)
     counts = Counter((one.name, tuple(sorted(one.labels.items()))) for one in found)
     assert max(counts.values()) == 1, "no series is there twice"
@@ -254,9 +254,9 @@ def test_the_wait_in_a_queue_is_measured(metrics: Metrics, resource: Object) -> 
     assert value(metrics, "distillation_job_queue_wait_seconds_sum", namespace="team-a") == 300
 
 
-def test_nothing_is_shown_that_has_no_use(metrics: Metrics, table: Table, resource: Object) -> None:
+def test_nothing_is_shown_that_has_no_use(metrics: Metrics, cache: JobCache, resource: Object) -> None:
     metrics.count_wait(1)
-    table.update(busy(resource))
+    cache.update(busy(resource))
     assert not [one.name for one in scrape(metrics) if one.name.endswith("_created")]
 
 

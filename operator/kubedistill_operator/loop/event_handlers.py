@@ -1,4 +1,4 @@
-"""The intake: what an event of the API server means for the queue. It marks keys, and decides nothing else."""
+"""Event handlers: what an event of the API server means for the queue. They mark keys, and decide nothing else."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,7 +19,7 @@ Body = Mapping[str, Any]
 
 
 @dataclass(slots=True)
-class Intake:
+class EventHandlers:
     """Remembers, of each job, only what tells news from an echo of our own writes."""
 
     controller: Controller
@@ -30,41 +30,41 @@ class Intake:
     _progress_due: dict[Key, float] = field(default_factory=dict)
     """When progress is carried on next, or was last."""
 
-    def see_job(self, kind: str | None, body: Body) -> None:
+    def on_job(self, kind: str | None, body: Body) -> None:
         """A DistillationJob was listed, made, changed or deleted; that only its status changed is our own doing."""
         metadata = body["metadata"]
         key = (metadata["namespace"], metadata["name"])
         if kind == _DELETED:
             for memory in (self._asked, self._said, self._progress_due):
                 memory.pop(key, None)
-            if self.controller.table.uid(key) in ("", metadata["uid"]):
+            if self.controller.cache.uid(key) in ("", metadata["uid"]):
                 self.controller.forget(key)
             self.controller.queue.add(key, urgent=True)  # a look that is under way may bring it back into the table
             return
-        table = self.controller.table
-        if key in self._asked and table.knows(key, uid=metadata["uid"], version=metadata["resourceVersion"]):
+        cache = self.controller.cache
+        if key in self._asked and cache.knows(key, uid=metadata["uid"], version=metadata["resourceVersion"]):
             return  # an echo of our own write: whatever else it holds was known when that was decided
         job = parse_job(body)
-        for other in table.see(job):
+        for other in cache.see(job):
             self.controller.queue.add(other)
         asked = (job.uid, job.generation, tuple(sorted(job.annotations.items())), job.deleting, job.finalizers)
         if asked != self._asked.get(key):
             self._asked[key] = asked
-            if table.needs_look(key):
+            if cache.needs_look(key):
                 self.controller.queue.add(key, urgent=True)
 
-    def see_child(self, kind: str | None, body: Body) -> None:
+    def on_child(self, kind: str | None, body: Body) -> None:
         """A RayJob or Job of ours was listed, made, changed or deleted; its end counts at once."""
         if (key := self._key_of(kind, body)) is None:
             return
         if kind == _DELETED:
-            self.controller.table.miss_child(key, body["metadata"]["name"])
+            self.controller.cache.miss_child(key, body["metadata"]["name"])
         else:
-            self.controller.table.see_child(key, body["metadata"]["name"])
+            self.controller.cache.on_child(key, body["metadata"]["name"])
         over = kind == _DELETED or read_child(body).state == "Ended"
         self.controller.queue.add_after(key, 0 if over else _CROWD_SECONDS, urgent=over)
 
-    def see_channel(self, kind: str | None, body: Body) -> None:
+    def on_channel(self, kind: str | None, body: Body) -> None:
         """A ConfigMap of ours changed: results count at once, claims after a moment, progress after a while."""
         name = body["metadata"]["name"]
         if (key := self._key_of(kind, body)) is None or not name.endswith("-out"):
@@ -85,7 +85,7 @@ class Intake:
         else:
             self._carry_progress_on(key)
 
-    def see_pod(self, kind: str | None, body: Body) -> None:
+    def on_pod(self, kind: str | None, body: Body) -> None:
         """A pod of ours changed; the next stage may wait for one that is gone."""
         if (key := self._key_of(kind, body)) is None:
             return
@@ -103,6 +103,6 @@ class Intake:
         """The job that an object of ours belongs to; None where it is only collected after a job that is gone."""
         metadata = body["metadata"]
         name = (metadata.get("labels") or {}).get(JOB_LABEL)
-        if not name or (kind == _DELETED and not self.controller.table.uid((metadata["namespace"], name))):
+        if not name or (kind == _DELETED and not self.controller.cache.uid((metadata["namespace"], name))):
             return None
         return metadata["namespace"], name

@@ -1,4 +1,4 @@
-"""Freezing: a run keeps the spec and the settings that it was started with, whatever is edited later.
+"""Run snapshots: a run keeps the spec and the settings that it was started with, whatever is edited later.
 
 The digest of the frozen run is in the job's status, which nobody but the operator writes: whoever may make ConfigMaps
 in the job's namespace can plant or swap one, but not one that is used.
@@ -23,7 +23,7 @@ from kubedistill_operator.decisions.stores import find_uri, uri_of_0_1
 from kubedistill_operator.job import Job
 from kubedistill_operator.kinds import KINDS
 from kubedistill_operator.names import frozen_name
-from kubedistill_operator.observed import Frozen
+from kubedistill_operator.observed import StoredSnapshot
 from kubedistill_operator.plan import Manifest
 
 _IMAGES_OF_0_1 = {"runtime": "kubedistill/runtime:0.1.0", "runtimeCpu": "kubedistill/runtime-cpu:0.1.0"}
@@ -75,7 +75,7 @@ class RunSettings(Model):
 
 
 @dataclass(frozen=True, slots=True)
-class FrozenRun:
+class RunSnapshot:
     """One run as it was started."""
 
     id: str
@@ -96,11 +96,11 @@ class FrozenRun:
         return text_digest(_snapshot_text(self))
 
 
-def freeze(job: Job, run_id: str, *, settings: Settings) -> FrozenRun:
+def take_snapshot(job: Job, run_id: str, *, settings: Settings) -> RunSnapshot:
     """The run that would start now."""
     assert job.spec is not None, "a spec that can't be read is never started"
     kept = settings_of_now(job.spec, namespace=job.namespace, settings=settings)
-    return FrozenRun(run_id, spec_digest(job.spec), job.spec, kept, frozen_spec=spec_values(job.spec))
+    return RunSnapshot(run_id, spec_digest(job.spec), job.spec, kept, frozen_spec=spec_values(job.spec))
 
 
 def settings_of_now(spec: Spec, *, namespace: str, settings: Settings) -> RunSettings:
@@ -120,7 +120,7 @@ def has_digest(spec: Spec, wanted: str) -> bool:
     return wanted in (digest(values), digest(without_former_defaults(values)))
 
 
-def is_intact(frozen: Frozen, run: Run) -> bool:
+def is_intact(frozen: StoredSnapshot, run: Run) -> bool:
     """Whether a ConfigMap holds the run of a status: byte for byte, or by its spec for a run that 0.1 froze."""
     if run.snapshot_digest:
         return frozen.snapshot == run.snapshot_digest
@@ -128,7 +128,7 @@ def is_intact(frozen: Frozen, run: Run) -> bool:
     return isinstance(spec, dict) and frozen.values.get("id") == run.id and digest(_run_values(spec)) == run.digest
 
 
-def frozen_manifest(job: Job, run: FrozenRun) -> Manifest:
+def frozen_manifest(job: Job, run: RunSnapshot) -> Manifest:
     """The immutable ConfigMap that holds a run, owned by the job."""
     text = _snapshot_text(run)
     return {
@@ -144,7 +144,7 @@ def frozen_manifest(job: Job, run: FrozenRun) -> Manifest:
     }
 
 
-def thaw(frozen: Frozen, *, settings: Settings) -> FrozenRun:
+def load_snapshot(frozen: StoredSnapshot, *, settings: Settings) -> RunSnapshot:
     """Read an intact run back; what 0.1 did not freeze comes from the settings of now. Raises ValueError.
 
     What a newer operator has written beside what is known here is left aside, so that a downgrade blocks no run.
@@ -158,7 +158,7 @@ def thaw(frozen: Frozen, *, settings: Settings) -> FrozenRun:
         kept = now.model_dump(mode="json", by_alias=True) | kept
         kept |= {"images": _IMAGES_OF_0_1 | values["images"]}
     kept["pools"] = {name: pool for name, pool in values["pools"].items() if name in named_pools(spec)}
-    return FrozenRun(
+    return RunSnapshot(
         frozen.run_id,
         frozen.digest,
         spec,
@@ -169,7 +169,7 @@ def thaw(frozen: Frozen, *, settings: Settings) -> FrozenRun:
     )
 
 
-def _snapshot_text(run: FrozenRun) -> str:
+def _snapshot_text(run: RunSnapshot) -> str:
     """run.json: with all defaults of settings, which are those of the version that freezes, and none of the spec."""
     values = {"contract": run.contract, "id": run.id, "digest": run.digest, "spec": run.frozen_spec}
     values |= run.settings.model_dump(mode="json", by_alias=True, exclude_none=True)

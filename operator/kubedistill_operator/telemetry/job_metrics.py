@@ -1,4 +1,4 @@
-"""Facts: what metrics say of a job, a few small values instead of the job itself."""
+"""Job metrics: the few values of a job that metrics show."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -17,7 +17,7 @@ _AT_REST = (*TERMINAL, "Suspended", "Deleting")
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class JobMetrics:
     """One job, for metrics; times are seconds since the epoch, None where there is none."""
 
     strategy: str = ""
@@ -47,14 +47,14 @@ class Facts:
     """(type, status, reason) of those that are not as they should be: one at most, and SpecDrift."""
 
 
-def read_facts(job: Job) -> Facts:
+def read_job_metrics(job: Job) -> JobMetrics:
     """The facts of a job as its status has them."""
     spec, status = job.spec, job.status
     stages = status.stages
     over = status.phase in TERMINAL
     current = None if over else current_stage(status)
     trouble = _trouble(status)
-    return Facts(
+    return JobMetrics(
         strategy=spec.training.objective.type if spec else "",
         queue=spec.queue.name[:_LABEL] if spec and spec.queue else "",
         student=spec.student.model.source[:_LABEL] if spec else "",

@@ -1,4 +1,4 @@
-"""The table of jobs: rivals, room, who may go on when another job gives something up, and who needs no look."""
+"""The cache of jobs: competitors, room, which job may continue when another gives something up, which needs no look."""
 
 from typing import Any
 
@@ -9,10 +9,10 @@ from kubedistill.manifest.settings import DefaultStorage, SharedStorage
 from kubedistill.v1alpha1 import ArtifactStatus, Condition, Restarts, Run, Spec, StageStatus, Status
 from kubedistill_operator.decisions.stores import find_store
 from kubedistill_operator.job import Job
+from kubedistill_operator.loop.job_cache import JobCache
 from kubedistill_operator.observed import Channel
-from kubedistill_operator.telemetry.facts import read_facts
-from kubedistill_operator.telemetry.table import Table
-from kubedistill_operator.telemetry.work import Work, read_work
+from kubedistill_operator.telemetry.driver_metrics import DriverMetrics, read_driver_metrics
+from kubedistill_operator.telemetry.job_metrics import read_job_metrics
 from support.operator_objects import RUN, with_status
 
 Object = dict[str, Any]
@@ -61,12 +61,12 @@ def waiting(reason: str = "NamespaceBusy") -> Status:
 
 
 @pytest.fixture
-def table() -> Table:
+def cache() -> JobCache:
     """team-a and team-b share a store, and nobody else does."""
-    return Table(DefaultStorage(shared=(SharedStorage(**SHARED, namespaces=("team-a", "team-b")),)))
+    return JobCache(DefaultStorage(shared=(SharedStorage(**SHARED, namespaces=("team-a", "team-b")),)))
 
 
-def test_jobs_on_the_same_store_are_rivals_for_what_their_children_make(table: Table, resource: Object) -> None:
+def test_jobs_on_the_same_store_are_rivals_for_what_their_children_make(cache: JobCache, resource: Object) -> None:
     ours = make(resource, "ours", storage=SHARED, status=waiting().model_copy(update={"run": RUN_WITH_ANSWERS}))
     for job in (
         ours,
@@ -81,13 +81,15 @@ def test_jobs_on_the_same_store_are_rivals_for_what_their_children_make(table: T
             resource, "leaves", storage=SHARED, status=running(answers=False), deletionTimestamp="2026-03-01T12:00:00Z"
         ),
     ):
-        table.update(job)
-    table.update(make(resource, "has made", storage=SHARED, status=running(answers=True, judge=True)))
-    rivals = table.rivals(ours)
+        cache.update(job)
+    cache.update(make(resource, "has made", storage=SHARED, status=running(answers=True, judge=True)))
+    competitors = cache.competitors(ours)
     at_work = make(resource, "ours", storage=SHARED, status=running(answers=False))
-    assert table.rivals(at_work) == (), "it makes it already"
+    assert cache.competitors(at_work) == (), "it makes it already"
     answers = {"answers": "answersanswersanswers"}
-    assert [(rival.namespace, rival.name, rival.keys, rival.made) for rival in rivals] == [
+    assert [
+        (competitor.namespace, competitor.name, competitor.keys, competitor.made) for competitor in competitors
+    ] == [
         ("team-b", "maker", answers, {"rows": "rowsrowsrows"}),
         ("team-a", "has made", {}, answers | {"judge": "judgejudgejudge"}),
     ]
@@ -126,7 +128,7 @@ def parse(job: Job) -> tuple[str, Spec]:
     return job.namespace, job.spec
 
 
-def test_only_other_jobs_of_the_namespace_that_have_a_child_take_room(table: Table, resource: Object) -> None:
+def test_only_other_jobs_of_the_namespace_that_have_a_child_take_room(cache: JobCache, resource: Object) -> None:
     ours = make(resource, "ours", status=running())
     for job in (
         ours,
@@ -134,8 +136,8 @@ def test_only_other_jobs_of_the_namespace_that_have_a_child_take_room(table: Tab
         make(resource, "waits", status=waiting()),
         make(resource, "elsewhere", status=running(), namespace="team-b"),
     ):
-        table.update(job)
-    assert table.active_beside(ours) == 1
+        cache.update(job)
+    assert cache.active_beside(ours) == 1
 
 
 GIVEN_UP: dict[str, tuple[Status | None, list[str]]] = {
@@ -148,7 +150,7 @@ GIVEN_UP: dict[str, tuple[Status | None, list[str]]] = {
 
 
 @pytest.mark.parametrize("case", GIVEN_UP)
-def test_who_waits_goes_on_when_another_job_gives_up(case: str, table: Table, resource: Object) -> None:
+def test_who_waits_goes_on_when_another_job_gives_up(case: str, cache: JobCache, resource: Object) -> None:
     status, freed = GIVEN_UP[case]
     maker = make(resource, "maker", storage=SHARED, status=running(answers=False))
     for job in (
@@ -166,18 +168,18 @@ def test_who_waits_goes_on_when_another_job_gives_up(case: str, table: Table, re
         make(resource, "works", storage=SHARED, status=running()),
         make(resource, "apart", status=waiting(), namespace="team-c"),
     ):
-        assert table.update(job) == []
+        assert cache.update(job) == []
     after = make(resource, "maker", storage=SHARED, status=status)
-    found = table.remove(("team-a", "maker")) if status is None else table.update(after)
+    found = cache.remove(("team-a", "maker")) if status is None else cache.update(after)
     assert sorted(name for _, name in found) == freed
 
 
-def test_for_one_place_only_the_oldest_are_woken(table: Table, resource: Object) -> None:
+def test_for_one_place_only_the_oldest_are_woken(cache: JobCache, resource: Object) -> None:
     maker = make(resource, "maker", status=running())
-    table.update(maker)
+    cache.update(maker)
     for name, hour in (("c", 13), ("a", 12), ("b", 14), ("d", 15)):
-        table.update(make(resource, name, status=waiting(), creationTimestamp=f"2026-03-01T{hour}:00:00Z"))
-    assert [name for _, name in table.remove(("team-a", "maker"))] == ["a", "c"]
+        cache.update(make(resource, name, status=waiting(), creationTimestamp=f"2026-03-01T{hour}:00:00Z"))
+    assert [name for _, name in cache.remove(("team-a", "maker"))] == ["a", "c"]
 
 
 def over(phase: str = "Succeeded", *, generation: int = 3, **changes: Any) -> Status:
@@ -202,35 +204,35 @@ NEEDS_LOOK: dict[str, tuple[Object, bool]] = {
 
 
 @pytest.mark.parametrize("case", NEEDS_LOOK)
-def test_which_jobs_need_a_look(case: str, table: Table, resource: Object) -> None:
+def test_which_jobs_need_a_look(case: str, cache: JobCache, resource: Object) -> None:
     options, expected = NEEDS_LOOK[case]
-    table.update(make(resource, "one", **options))
-    assert table.needs_look(("team-a", "one")) == expected
+    cache.update(make(resource, "one", **options))
+    assert cache.needs_look(("team-a", "one")) == expected
 
 
-def test_a_job_that_nobody_knows_needs_a_look(table: Table) -> None:
-    assert table.needs_look(("team-a", "one"))
+def test_a_job_that_nobody_knows_needs_a_look(cache: JobCache) -> None:
+    assert cache.needs_look(("team-a", "one"))
 
 
-def test_a_job_that_is_over_needs_looks_until_its_children_are_gone(table: Table, resource: Object) -> None:
+def test_a_job_that_is_over_needs_looks_until_its_children_are_gone(cache: JobCache, resource: Object) -> None:
     key = ("team-a", "one")
-    table.see_child(key, "one-train-abcde")
-    table.update(make(resource, "one", status=over()))
-    assert table.needs_look(key), "its children may have come before it"
-    table.miss_child(key, "one-train-abcde")
-    assert not table.needs_look(key)
-    table.see_child(key, "ghost")
-    table.set_children(key, [])
-    assert not table.needs_look(key)
+    cache.on_child(key, "one-train-abcde")
+    cache.update(make(resource, "one", status=over()))
+    assert cache.needs_look(key), "its children may have come before it"
+    cache.miss_child(key, "one-train-abcde")
+    assert not cache.needs_look(key)
+    cache.on_child(key, "ghost")
+    cache.set_children(key, [])
+    assert not cache.needs_look(key)
 
 
-def test_a_job_that_had_nothing_to_do_needs_no_look_until_it_changes(table: Table, resource: Object) -> None:
+def test_a_job_that_had_nothing_to_do_needs_no_look_until_it_changes(cache: JobCache, resource: Object) -> None:
     edited = make(resource, "one", status=over(), generation=4, version=7)
-    table.update(edited)
-    table.rest(edited)
-    assert not table.needs_look(("team-a", "one"))
-    table.update(make(resource, "one", status=over(), generation=5, version=8))
-    assert table.needs_look(("team-a", "one"))
+    cache.update(edited)
+    cache.rest(edited)
+    assert not cache.needs_look(("team-a", "one"))
+    cache.update(make(resource, "one", status=over(), generation=5, version=8))
+    assert cache.needs_look(("team-a", "one"))
 
 
 NOT_UNDERSTOOD = {
@@ -242,41 +244,43 @@ NOT_UNDERSTOOD = {
 
 @pytest.mark.parametrize("case", NOT_UNDERSTOOD)
 def test_a_job_that_is_not_understood_counts_as_one_with_a_child_unless_it_is_over(
-    case: str, table: Table, resource: Object
+    case: str, cache: JobCache, resource: Object
 ) -> None:
     status, active = NOT_UNDERSTOOD[case]
-    table.update(make(resource, "one", status=status, stored={"stages": [{"name": "Reflect", "state": "Running"}]}))
-    assert table.active_beside(make(resource, "other")) == active
+    cache.update(make(resource, "one", status=status, stored={"stages": [{"name": "Reflect", "state": "Running"}]}))
+    assert cache.active_beside(make(resource, "other")) == active
 
 
 def test_metrics_say_that_a_job_is_not_understood(resource: Object) -> None:
-    facts = read_facts(make(resource, "one", status=running().model_copy(update={"conditions": (STALLED,)})))
-    assert facts.conditions == (("Stalled", "True", "StatusNotUnderstood"),)
-    assert not facts.runs
+    job_metrics = read_job_metrics(
+        make(resource, "one", status=running().model_copy(update={"conditions": (STALLED,)}))
+    )
+    assert job_metrics.conditions == (("Stalled", "True", "StatusNotUnderstood"),)
+    assert not job_metrics.runs
 
 
-def test_old_news_changes_nothing(table: Table, resource: Object) -> None:
-    table.update(make(resource, "one", status=running(), version=10))
-    table.see(make(resource, "one", status=waiting(), version=9))
-    table.see(make(resource, "one", status=waiting(), version=10))
-    assert next(iter(table))[1].active, "what was decided counts until something newer is seen"
-    table.see(make(resource, "one", status=waiting(), version=11))
-    assert not next(iter(table))[1].active
+def test_old_news_changes_nothing(cache: JobCache, resource: Object) -> None:
+    cache.update(make(resource, "one", status=running(), version=10))
+    cache.see(make(resource, "one", status=waiting(), version=9))
+    cache.see(make(resource, "one", status=waiting(), version=10))
+    assert next(iter(cache))[1].active, "what was decided counts until something newer is seen"
+    cache.see(make(resource, "one", status=waiting(), version=11))
+    assert not next(iter(cache))[1].active
 
 
-def test_a_job_of_the_same_name_that_came_after_is_news_whatever_its_version(table: Table, resource: Object) -> None:
-    table.update(make(resource, "one", status=running(), version=10))
-    table.see(make(resource, "one", version=2, uid="later"))
-    assert next(iter(table))[1].uid == "later"
+def test_a_job_of_the_same_name_that_came_after_is_news_whatever_its_version(cache: JobCache, resource: Object) -> None:
+    cache.update(make(resource, "one", status=running(), version=10))
+    cache.see(make(resource, "one", version=2, uid="later"))
+    assert next(iter(cache))[1].uid == "later"
 
 
-def test_a_job_that_is_gone_leaves_nothing(table: Table, resource: Object) -> None:
-    table.update(make(resource, "one", status=running()))
-    table.see_child(("team-a", "one"), "child")
-    table.remove(("team-a", "one"))
-    assert len(table) == 0
-    assert not list(table)
-    table.remove(("team-a", "one"))
+def test_a_job_that_is_gone_leaves_nothing(cache: JobCache, resource: Object) -> None:
+    cache.update(make(resource, "one", status=running()))
+    cache.on_child(("team-a", "one"), "child")
+    cache.remove(("team-a", "one"))
+    assert len(cache) == 0
+    assert not list(cache)
+    cache.remove(("team-a", "one"))
 
 
 def test_facts_are_what_status_says(resource: Object) -> None:
@@ -300,20 +304,37 @@ def test_facts_are_what_status_says(resource: Object) -> None:
         Condition(type="SpecDrift", status="True", reason="Edited"),
         Condition(type="Complete", status="False", reason="NotYet"),
     )
-    facts = read_facts(with_status(resource, Status(phase="Training", run=RUN, stages=stages, conditions=conditions)))
-    assert (facts.strategy, facts.queue, facts.student, facts.teacher_kind) == ("Auto", "gpu", "student", "Model")
-    assert (facts.phase, facts.stage, facts.stage_ratio, facts.ratio) == ("Training", "Train", 0.5, 2.5 / 4)
-    assert (facts.created, facts.started, facts.completed) == (1772366400.0, 1772366400.0, None)
-    assert (facts.progressed, facts.gpu_seconds, facts.latest_gpu_seconds) == (1772366410.0, 3.5, 2.0)
-    assert facts.restarts == {"failure": 2, "infrastructure": 0, "preemption": 3}
-    assert facts.conditions == (("SpecDrift", "True", "Edited"),)
-    assert (facts.attempt, facts.runs) == (0, True)
+    job_metrics = read_job_metrics(
+        with_status(resource, Status(phase="Training", run=RUN, stages=stages, conditions=conditions))
+    )
+    assert (job_metrics.strategy, job_metrics.queue, job_metrics.student, job_metrics.teacher_kind) == (
+        "Auto",
+        "gpu",
+        "student",
+        "Model",
+    )
+    assert (job_metrics.phase, job_metrics.stage, job_metrics.stage_ratio, job_metrics.ratio) == (
+        "Training",
+        "Train",
+        0.5,
+        2.5 / 4,
+    )
+    assert (job_metrics.created, job_metrics.started, job_metrics.completed) == (1772366400.0, 1772366400.0, None)
+    assert (job_metrics.progressed, job_metrics.gpu_seconds, job_metrics.latest_gpu_seconds) == (1772366410.0, 3.5, 2.0)
+    assert job_metrics.restarts == {"failure": 2, "infrastructure": 0, "preemption": 3}
+    assert job_metrics.conditions == (("SpecDrift", "True", "Edited"),)
+    assert (job_metrics.attempt, job_metrics.runs) == (0, True)
 
 
 def test_facts_of_a_job_that_is_over_name_no_stage(resource: Object) -> None:
     stages = (StageStatus(name="Prepare", state="Failed", ended_at="2026-03-01T12:00:10Z", percent=30),)
-    facts = read_facts(with_status(resource, Status(phase="Failed", run=RUN, stages=stages)))
-    assert (facts.stage, facts.stage_ratio, facts.progressed, facts.completed) == ("", 0.0, None, 1772366410.0)
+    job_metrics = read_job_metrics(with_status(resource, Status(phase="Failed", run=RUN, stages=stages)))
+    assert (job_metrics.stage, job_metrics.stage_ratio, job_metrics.progressed, job_metrics.completed) == (
+        "",
+        0.0,
+        None,
+        1772366410.0,
+    )
 
 
 def test_a_run_that_ended_between_two_stages_was_over_when_its_condition_says_so(resource: Object) -> None:
@@ -323,9 +344,11 @@ def test_a_run_that_ended_between_two_stages_was_over_when_its_condition_says_so
     )
     at = "2026-03-01T12:00:30Z"
     conditions = (Condition(type="Failed", status="True", reason="Cancelled", last_transition_time=at),)
-    facts = read_facts(with_status(resource, Status(phase="Failed", run=RUN, stages=stages, conditions=conditions)))
-    assert facts.completed == 1772366430.0
-    assert facts.conditions == (("Failed", "True", "Cancelled"),)
+    job_metrics = read_job_metrics(
+        with_status(resource, Status(phase="Failed", run=RUN, stages=stages, conditions=conditions))
+    )
+    assert job_metrics.completed == 1772366430.0
+    assert job_metrics.conditions == (("Failed", "True", "Cancelled"),)
 
 
 @pytest.mark.parametrize(
@@ -341,15 +364,15 @@ def test_one_condition_says_why_a_job_is_where_it_is(
     given: dict[str, str], told: tuple[str, str, str], resource: Object
 ) -> None:
     conditions = tuple(Condition(type=kind, status=status, reason="R") for kind, status in given.items())
-    facts = read_facts(with_status(resource, Status(run=RUN, conditions=conditions)))
-    assert facts.conditions == (told,)
-    assert not facts.runs
+    job_metrics = read_job_metrics(with_status(resource, Status(run=RUN, conditions=conditions)))
+    assert job_metrics.conditions == (told,)
+    assert not job_metrics.runs
 
 
 @pytest.mark.parametrize("phase", ["Succeeded", "Suspended"])
 def test_a_job_at_rest_waits_for_nothing(phase: Any, resource: Object) -> None:
     conditions = tuple(Condition(type=kind, status="False", reason="R") for kind in ("QuotaReserved", "Progressing"))
-    assert read_facts(with_status(resource, Status(phase=phase, run=RUN, conditions=conditions))).conditions == ()
+    assert read_job_metrics(with_status(resource, Status(phase=phase, run=RUN, conditions=conditions))).conditions == ()
 
 
 def at_work(resource: Object, *, attempt: int = 2, **changes: Any) -> Job:
@@ -368,25 +391,25 @@ def at_work(resource: Object, *, attempt: int = 2, **changes: Any) -> Job:
         {"conditions": (Condition(type="Progressing", status="False", reason="WaitingForNodes"),)},
     ],
 )
-def test_what_a_driver_says_is_known_while_it_is_at_work(later: Object, table: Table, resource: Object) -> None:
+def test_what_a_driver_says_is_known_while_it_is_at_work(later: Object, cache: JobCache, resource: Object) -> None:
     key, job = ("team-a", "one"), at_work(resource)
-    work = Work("Train", 2, values={"train_loss": 0.5})
-    table.hear(key, work)
-    assert table.work(key) is None, "a job that nobody knows"
-    table.update(job)
-    table.hear(key, work)
-    assert table.work(key) == work
-    table.update(at_work(resource, **later))
-    assert table.work(key) is None
+    work = DriverMetrics("Train", 2, values={"train_loss": 0.5})
+    cache.hear(key, work)
+    assert cache.work(key) is None, "a job that nobody knows"
+    cache.update(job)
+    cache.hear(key, work)
+    assert cache.work(key) == work
+    cache.update(at_work(resource, **later))
+    assert cache.work(key) is None
 
 
-def test_what_a_driver_said_goes_with_its_job(table: Table, resource: Object) -> None:
+def test_what_a_driver_said_goes_with_its_job(cache: JobCache, resource: Object) -> None:
     key = ("team-a", "one")
-    table.update(at_work(resource))
-    table.hear(key, Work("Train", 2))
-    table.remove(key)
-    table.update(at_work(resource))
-    assert table.work(key) is None
+    cache.update(at_work(resource))
+    cache.hear(key, DriverMetrics("Train", 2))
+    cache.remove(key)
+    cache.update(at_work(resource))
+    assert cache.work(key) is None
 
 
 FIGURES = {"answers": 3.0, "tokens": 7.0, "loss": 0.5, "checkpointAt": 1e9, "kept": 2.0, "hostile": 1.0}
@@ -406,7 +429,7 @@ FIGURES = {"answers": 3.0, "tokens": 7.0, "loss": 0.5, "checkpointAt": 1e9, "kep
 def test_figures_are_shown_by_the_stage_that_they_belong_to(stage: Any, values: dict[str, float]) -> None:
     status = Status(run=RUN, stages=(StageStatus(name=stage, state="Running", attempt=2),))
     progress = StageProgress(at="2026-03-01T12:00:00Z", state="Working", figures=FIGURES, gpu_seconds=9)
-    assert read_work(status, Channel("o", progress=progress)) == Work(stage, 2, 9, values)
+    assert read_driver_metrics(status, Channel("o", progress=progress)) == DriverMetrics(stage, 2, 9, values)
 
 
 def test_answers_are_what_is_done(resource: Object) -> None:
@@ -414,16 +437,16 @@ def test_answers_are_what_is_done(resource: Object) -> None:
     progress = StageProgress(
         at="2026-03-01T12:00:00Z", state="Working", done=5, total=9, unit="answers", figures={"tokens": -1}
     )
-    found = read_work(status, Channel("o", progress=progress))
-    assert found == Work("Generate", 1, 0, {"samples_generated": 5}), "a count below zero is none"
+    found = read_driver_metrics(status, Channel("o", progress=progress))
+    assert found == DriverMetrics("Generate", 1, 0, {"samples_generated": 5}), "a count below zero is none"
 
 
 @pytest.mark.parametrize("channel", [None, Channel("o")])
 def test_a_driver_that_said_nothing_is_not_shown(channel: Channel | None) -> None:
-    assert read_work(Status(run=RUN, stages=(StageStatus(name="Train", state="Running"),)), channel) is None
+    assert read_driver_metrics(Status(run=RUN, stages=(StageStatus(name="Train", state="Running"),)), channel) is None
 
 
 def test_facts_of_a_job_that_can_not_be_read_are_few(resource: Object) -> None:
     resource["spec"] = {}
-    facts = read_facts(with_status(resource, Status()))
-    assert (facts.phase, facts.strategy, facts.student) == ("Pending", "", "")
+    job_metrics = read_job_metrics(with_status(resource, Status()))
+    assert (job_metrics.phase, job_metrics.strategy, job_metrics.student) == ("Pending", "", "")

@@ -1,4 +1,4 @@
-"""The table of jobs: what is known of all of them at once, from the watches and from what was just decided.
+"""The cache of jobs: what the watches and the latest decisions say of all jobs.
 
 It is a hint, never a reason to make or delete anything: that is read anew. It answers who else makes the same artifact,
 how many jobs of a namespace have a child, which jobs need no look, and what metrics show.
@@ -16,10 +16,10 @@ from kubedistill.v1alpha1 import Status
 from kubedistill_operator.clock import seconds_of
 from kubedistill_operator.decisions.stores import Store, find_store
 from kubedistill_operator.job import Job, Key
-from kubedistill_operator.observed import Rival
+from kubedistill_operator.observed import Competitor
 from kubedistill_operator.status import is_not_understood
-from kubedistill_operator.telemetry.facts import Facts, read_facts
-from kubedistill_operator.telemetry.work import Work
+from kubedistill_operator.telemetry.driver_metrics import DriverMetrics
+from kubedistill_operator.telemetry.job_metrics import JobMetrics, read_job_metrics
 
 _WOKEN = 2
 """Jobs that are woken for one place; there are more where one of them can't take it, and they look again by time."""
@@ -47,11 +47,11 @@ class Entry:
     """Artifacts that are complete, as far as it knows."""
     made_at: float
     """When its latest stage ended."""
-    facts: Facts
+    job_metrics: JobMetrics
 
 
 @dataclass(slots=True)
-class Table:
+class JobCache:
     """All jobs by key."""
 
     storage: DefaultStorage
@@ -60,7 +60,7 @@ class Table:
     """Names of the children that are there, as far as it is known."""
     _rested: dict[Key, str] = field(default_factory=dict)
     """The resourceVersion at which a look found nothing to do and nothing to wait for."""
-    _work: dict[Key, Work] = field(default_factory=dict)
+    _work: dict[Key, DriverMetrics] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[tuple[Key, Entry]]:
         return iter(list(self._entries.items()))
@@ -97,7 +97,7 @@ class Table:
         self._work.pop(key, None)
         return self._freed(key, old, None)
 
-    def see_child(self, key: Key, name: str) -> None:
+    def on_child(self, key: Key, name: str) -> None:
         """Note that a child is there."""
         self._children.setdefault(key, set()).add(name)
 
@@ -113,17 +113,21 @@ class Table:
         """Note that a job was looked at, and there was nothing to do and nothing to wait for."""
         self._rested[_key(job)] = job.resource_version
 
-    def hear(self, key: Key, work: Work | None) -> None:
+    def hear(self, key: Key, work: DriverMetrics | None) -> None:
         """Note what the driver at work says of itself."""
         if work is None or key not in self._entries:
             self._work.pop(key, None)
         else:
             self._work[key] = work
 
-    def work(self, key: Key) -> Work | None:
+    def metrics(self) -> Iterator[tuple[Key, JobMetrics, DriverMetrics | None]]:
+        """Yield the key of every job with what metrics show of it and of its driver."""
+        return ((key, entry.job_metrics, self.work(key)) for key, entry in self)
+
+    def work(self, key: Key) -> DriverMetrics | None:
         """What the driver of a job says, while it is at work."""
         work, entry = self._work.get(key), self._entries.get(key)
-        return work if work is not None and entry is not None and work.belongs_to(entry.facts) else None
+        return work if work is not None and entry is not None and work.belongs_to(entry.job_metrics) else None
 
     def needs_look(self, key: Key) -> bool:
         """Whether a job must be read: always, unless it is over, has no child left and has not changed since."""
@@ -132,7 +136,7 @@ class Table:
             return True
         return not (entry.quiet or self._rested.get(key) == entry.version)
 
-    def rivals(self, job: Job) -> tuple[Rival, ...]:
+    def competitors(self, job: Job) -> tuple[Competitor, ...]:
         """Other jobs on the same store that make, or have made, an artifact which this one still lacks.
 
         Nobody asks for them but before an attempt, and there may be many jobs: else it gives none.
@@ -143,7 +147,7 @@ class Table:
             return ()
         store = _find_store(job, storage=self.storage)
         return tuple(
-            Rival(namespace, name, entry.uid, entry.keys, entry.made, entry.made_at)
+            Competitor(namespace, name, entry.uid, entry.keys, entry.made, entry.made_at)
             for (namespace, name), entry in self._entries.items()
             if entry.store == store
             and not (lacks.isdisjoint(entry.keys.items()) and lacks.isdisjoint(entry.made.items()))
@@ -202,7 +206,7 @@ def make_entry(job: Job, *, storage: DefaultStorage) -> Entry:
         keys={} if over or job.deleting else _making(status),
         made=_artifacts(status, complete=True),
         made_at=seconds_of(max((stage.ended_at for stage in status.stages), default="")) or 0.0,
-        facts=read_facts(job),
+        job_metrics=read_job_metrics(job),
     )
 
 

@@ -1,4 +1,4 @@
-"""The situation: one job, what was observed of it, the time and the settings, with the questions deciders ask."""
+"""The context of one reconcile: a job, its observed state, the time and the settings, and what deciders ask of them."""
 
 from dataclasses import dataclass
 
@@ -6,21 +6,21 @@ from kubedistill.chain import STAGES, ArtifactName, Stage
 from kubedistill.manifest.settings import Settings
 from kubedistill.stages import TERMINAL, current_stage
 from kubedistill.v1alpha1 import Spec, StageStatus, Status
-from kubedistill_operator.decisions.freeze import FrozenRun
+from kubedistill_operator.decisions.run_snapshot import RunSnapshot
 from kubedistill_operator.job import Job
 from kubedistill_operator.observed import Attempt, Observed
 from kubedistill_operator.status import Truth, with_condition
 
 
 @dataclass(frozen=True, slots=True)
-class Situation:
+class ReconcileContext:
     """What one reconcile knows; `run` is the run as it was frozen, None before there is one."""
 
     job: Job
     observed: Observed
     now: float
     settings: Settings
-    run: FrozenRun | None
+    run: RunSnapshot | None
 
     @property
     def status(self) -> Status:
@@ -59,7 +59,7 @@ class Situation:
         artifacts = self.status.run.artifacts if self.status.run else ()
         return next((one.key for one in artifacts if one.name == name), "")
 
-    def say(self, status: Status, kind: str, truth: Truth, *, reason: str, message: str = "") -> Status:
+    def set_condition(self, status: Status, kind: str, truth: Truth, *, reason: str, message: str = "") -> Status:
         """The status with one condition set, as of now."""
         generation = self.job.generation
         return with_condition(status, kind, truth, reason=reason, message=message, now=self.now, generation=generation)

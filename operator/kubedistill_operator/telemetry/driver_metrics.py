@@ -1,4 +1,4 @@
-"""Work: what the driver of a running attempt says, kept for metrics alone; no status is written for it."""
+"""Driver metrics: the figures of a running driver, for metrics alone; no status is written for them."""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -6,7 +6,7 @@ from typing import Final
 from kubedistill.stages import current_stage
 from kubedistill.v1alpha1 import Status
 from kubedistill_operator.observed import Channel
-from kubedistill_operator.telemetry.facts import Facts
+from kubedistill_operator.telemetry.job_metrics import JobMetrics
 
 FIGURES: Final = {
     "Generate": {"samples_generated": "answers", "tokens_generated": "tokens"},
@@ -19,7 +19,7 @@ COUNTERS: Final = frozenset({"samples_generated", "samples_kept", "tokens_genera
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class DriverMetrics:
     """What one attempt's driver said last."""
 
     stage: str
@@ -28,12 +28,12 @@ class Work:
     values: dict[str, float] = field(default_factory=dict)
     """By metric."""
 
-    def belongs_to(self, facts: Facts) -> bool:
+    def belongs_to(self, job_metrics: JobMetrics) -> bool:
         """Whether the attempt that said it is still at work."""
-        return facts.runs and (self.stage, self.attempt) == (facts.stage, facts.attempt)
+        return job_metrics.runs and (self.stage, self.attempt) == (job_metrics.stage, job_metrics.attempt)
 
 
-def read_work(status: Status, channel: Channel | None) -> Work | None:
+def read_driver_metrics(status: Status, channel: Channel | None) -> DriverMetrics | None:
     """What the current attempt's channel tells of its work; None where there is nothing."""
     stage, progress = current_stage(status), channel.progress if channel is not None else None
     if stage is None or progress is None:
@@ -46,4 +46,4 @@ def read_work(status: Status, channel: Channel | None) -> Work | None:
         for metric, name in shown.items()
         if name in figures and (metric not in COUNTERS or figures[name] >= 0)
     }
-    return Work(stage.name, stage.attempt, progress.gpu_seconds, values)
+    return DriverMetrics(stage.name, stage.attempt, progress.gpu_seconds, values)

@@ -1,4 +1,4 @@
-"""The intake: every event marks the right key, at once where it is news, after a while where it is progress."""
+"""Event handlers: every event marks the right key, at once where it is news, after a while where it is progress."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from kubedistill.v1alpha1 import Status
 from kubedistill_operator.cluster.observation import Observer
 from kubedistill_operator.job import Key
 from kubedistill_operator.loop.controller import Controller
-from kubedistill_operator.loop.intake import PROGRESS_SECONDS, Intake
+from kubedistill_operator.loop.event_handlers import PROGRESS_SECONDS, EventHandlers
+from kubedistill_operator.loop.job_cache import JobCache
 from kubedistill_operator.loop.workqueue import WorkQueue
 from kubedistill_operator.telemetry.metrics import Metrics
-from kubedistill_operator.telemetry.table import Table
 from support.operator_objects import RUN, channel, child, pod
 
 Object = dict[str, Any]
@@ -23,19 +23,19 @@ KEY = ("team-a", "support")
 
 @dataclass
 class EventHarness:
-    """An intake whose controller never looks: it is asked only what it would look at."""
+    """Event handlers whose controller never reconciles: a test reads which keys are due."""
 
     now: float = 1000.0
 
     def __post_init__(self) -> None:
         anything: Any = None
         observer = Observer(anything, Settings(), lambda: self.now)
-        self.queue = WorkQueue(clock=lambda: self.now, chance=lambda: 0.0)
-        self.table = Table(DefaultStorage())
+        self.queue = WorkQueue(clock=lambda: self.now, random_fraction=lambda: 0.0)
+        self.cache = JobCache(DefaultStorage())
         self.controller = Controller(
-            anything, self.queue, self.table, observer, anything, Metrics(), Settings(), lambda: self.now
+            anything, self.queue, self.cache, observer, anything, Metrics(), Settings(), lambda: self.now
         )
-        self.intake = Intake(self.controller)
+        self.handlers = EventHandlers(self.controller)
 
     def due(self) -> list[Key]:
         """The keys that can be taken now; they are looked at in no time."""
@@ -52,19 +52,19 @@ def harness() -> EventHarness:
 
 
 def test_a_job_is_looked_at_when_it_is_listed_made_or_edited(harness: EventHarness, resource: Object) -> None:
-    harness.intake.see_job(None, resource)
+    harness.handlers.on_job(None, resource)
     assert harness.due() == [KEY]
     resource["metadata"] |= {"generation": 4, "resourceVersion": "4712"}
-    harness.intake.see_job("MODIFIED", resource)
+    harness.handlers.on_job("MODIFIED", resource)
     assert harness.due() == [KEY]
     resource["metadata"] |= {"annotations": {"kubedistill.io/rerun": "7"}, "resourceVersion": "4713"}
-    harness.intake.see_job("MODIFIED", resource)
+    harness.handlers.on_job("MODIFIED", resource)
     assert harness.due() == [KEY]
     resource["metadata"] |= {"deletionTimestamp": "2026-03-01T12:00:00Z", "resourceVersion": "4714"}
-    harness.intake.see_job("MODIFIED", resource)
+    harness.handlers.on_job("MODIFIED", resource)
     assert harness.due() == [KEY], "a finalizer may hold it"
     resource["metadata"] |= {"finalizers": ["example.com/block"], "resourceVersion": "4715"}
-    harness.intake.see_job("MODIFIED", resource)
+    harness.handlers.on_job("MODIFIED", resource)
     assert harness.due() == [KEY], "another finalizer holds it now"
 
 
@@ -75,10 +75,10 @@ def test_a_job_is_looked_at_when_it_is_listed_made_or_edited(harness: EventHarne
 def test_an_echo_of_our_own_write_and_what_does_not_concern_us_is_no_news(
     change: Object, harness: EventHarness, resource: Object
 ) -> None:
-    harness.intake.see_job("ADDED", resource)
+    harness.handlers.on_job("ADDED", resource)
     harness.due()
     metadata = resource["metadata"] | {"resourceVersion": "4712"} | change.get("metadata", {})
-    harness.intake.see_job("MODIFIED", {**resource, **change, "metadata": metadata})
+    harness.handlers.on_job("MODIFIED", {**resource, **change, "metadata": metadata})
     assert harness.due() == []
 
 
@@ -87,60 +87,60 @@ def test_a_job_that_is_over_is_not_looked_at_when_it_is_listed_unless_it_has_chi
 ) -> None:
     status = Status(phase="Succeeded", observed_generation=3, run=RUN)
     resource["status"] = status.model_dump(mode="json", by_alias=True, exclude_none=True)
-    harness.intake.see_job(None, resource)
+    harness.handlers.on_job(None, resource)
     assert harness.due() == []
-    harness.intake.see_child(None, child(resource, "Export"))
+    harness.handlers.on_child(None, child(resource, "Export"))
     harness.now += 1
     assert harness.due() == [KEY]
-    assert harness.table.needs_look(KEY)
-    harness.intake.see_child("DELETED", child(resource, "Export"))
+    assert harness.cache.needs_look(KEY)
+    harness.handlers.on_child("DELETED", child(resource, "Export"))
     assert harness.due() == [KEY]
-    assert not harness.table.needs_look(KEY)
+    assert not harness.cache.needs_look(KEY)
 
 
 def test_what_is_collected_after_a_job_that_is_gone_concerns_nobody_and_leaves_nothing(
     harness: EventHarness, resource: Object
 ) -> None:
-    harness.intake.see_job("ADDED", resource)
-    harness.intake.see_child("ADDED", child(resource, "Train"))
-    harness.intake.see_channel("ADDED", channel(resource, "Train"))
-    harness.intake.see_job("DELETED", resource)
+    harness.handlers.on_job("ADDED", resource)
+    harness.handlers.on_child("ADDED", child(resource, "Train"))
+    harness.handlers.on_channel("ADDED", channel(resource, "Train"))
+    harness.handlers.on_job("DELETED", resource)
     harness.due()
-    harness.intake.see_child("DELETED", child(resource, "Train"))
-    harness.intake.see_channel("DELETED", channel(resource, "Train"))
-    harness.intake.see_pod("DELETED", pod(resource, "head", "Train"))
+    harness.handlers.on_child("DELETED", child(resource, "Train"))
+    harness.handlers.on_channel("DELETED", channel(resource, "Train"))
+    harness.handlers.on_pod("DELETED", pod(resource, "head", "Train"))
     harness.now += 5
     assert harness.due() == []
-    assert (harness.intake._asked, harness.intake._said, harness.intake._progress_due) == ({}, {}, {})
-    assert harness.table._children == {}
+    assert (harness.handlers._asked, harness.handlers._said, harness.handlers._progress_due) == ({}, {}, {})
+    assert harness.cache._children == {}
 
 
 def test_a_job_that_is_deleted_is_forgotten_and_looked_for_once_more(harness: EventHarness, resource: Object) -> None:
-    harness.intake.see_job("ADDED", resource)
-    harness.intake.see_channel("ADDED", channel(resource, "Train"))
+    harness.handlers.on_job("ADDED", resource)
+    harness.handlers.on_channel("ADDED", channel(resource, "Train"))
     harness.due()
-    harness.intake.see_job("DELETED", resource)
-    assert len(harness.table) == 0
+    harness.handlers.on_job("DELETED", resource)
+    assert len(harness.cache) == 0
     assert harness.due() == [KEY]
-    assert (harness.intake._asked, harness.intake._said, harness.intake._progress_due) == ({}, {}, {})
+    assert (harness.handlers._asked, harness.handlers._said, harness.handlers._progress_due) == ({}, {}, {})
 
 
 def test_a_late_deletion_of_an_earlier_job_takes_nothing_from_the_later(
     harness: EventHarness, resource: Object
 ) -> None:
     later = {**resource, "metadata": {**resource["metadata"], "uid": "later", "resourceVersion": "5000"}}
-    harness.intake.see_job("ADDED", later)
-    harness.intake.see_job("DELETED", resource)
-    assert harness.table.uid(KEY) == "later"
+    harness.handlers.on_job("ADDED", later)
+    harness.handlers.on_job("DELETED", resource)
+    assert harness.cache.uid(KEY) == "later"
 
 
 def test_children_mark_the_job_that_their_labels_name(harness: EventHarness, resource: Object) -> None:
-    harness.intake.see_child("MODIFIED", child(resource, "Train"))
+    harness.handlers.on_child("MODIFIED", child(resource, "Train"))
     harness.now += 1
     assert harness.due() == [KEY]
     stranger = child(resource, "Train")
     del stranger["metadata"]["labels"]
-    harness.intake.see_child("MODIFIED", stranger)
+    harness.handlers.on_child("MODIFIED", stranger)
     harness.now += 1
     assert harness.due() == []
 
@@ -153,7 +153,7 @@ ENDS = [
 
 @pytest.mark.parametrize(("stage", "status"), ENDS)
 def test_the_end_of_a_child_counts_at_once(stage: Any, status: Object, harness: EventHarness, resource: Object) -> None:
-    harness.intake.see_child("MODIFIED", child(resource, stage, **status))
+    harness.handlers.on_child("MODIFIED", child(resource, stage, **status))
     assert harness.due() == [KEY]
 
 
@@ -161,11 +161,11 @@ def test_a_child_that_comes_up_its_pods_and_its_driver_mark_their_job_once_for_t
     harness: EventHarness, resource: Object
 ) -> None:
     for number in range(50):
-        harness.intake.see_pod("MODIFIED", pod(resource, f"worker-{number}", "Train"))
-        harness.intake.see_child(
+        harness.handlers.on_pod("MODIFIED", pod(resource, f"worker-{number}", "Train"))
+        harness.handlers.on_child(
             "MODIFIED", child(resource, "Train", jobDeploymentStatus="Initializing", failed=number)
         )
-        harness.intake.see_channel("MODIFIED", channel(resource, "Train", owner="t:d1", starts=str(number)))
+        harness.handlers.on_channel("MODIFIED", channel(resource, "Train", owner="t:d1", starts=str(number)))
     assert harness.due() == []
     harness.now += 1
     assert harness.due() == [KEY]
@@ -184,27 +184,28 @@ NEWS = [
 def test_results_count_at_once_claims_and_requests_to_stop_after_a_moment(
     harness: EventHarness, resource: Object
 ) -> None:
-    harness.intake.see_channel("ADDED", channel(resource, "Train"))
+    harness.handlers.on_channel("ADDED", channel(resource, "Train"))
     harness.now += 1
     harness.due()
     for data, seconds in NEWS:
-        harness.intake.see_channel("MODIFIED", channel(resource, "Train", progress_json="1", **data))
+        harness.handlers.on_channel("MODIFIED", channel(resource, "Train", progress_json="1", **data))
         assert harness.due() == ([] if seconds else [KEY])
         harness.now += 1
         assert harness.due() == ([KEY] if seconds else [])
 
 
-OVERTAKING: dict[str, tuple[Callable[[Intake, Object], None], bool]] = {
-    "an edit": (lambda intake, job: intake.see_job("ADDED", job), True),
+OVERTAKING: dict[str, tuple[Callable[[EventHandlers, Object], None], bool]] = {
+    "an edit": (lambda handlers, job: handlers.on_job("ADDED", job), True),
     "the end of a child": (
-        lambda intake, job: intake.see_child("MODIFIED", child(job, "Train", jobDeploymentStatus="Complete")), True,
+        lambda handlers, job: handlers.on_child("MODIFIED", child(job, "Train", jobDeploymentStatus="Complete")), True,
     ),
     "a result": (
-        lambda intake, job: intake.see_channel("MODIFIED", channel(job, "Train", owner="t:d1", result_json="{}")), True,
+        lambda handlers, job: handlers.on_channel("MODIFIED", channel(job, "Train", owner="t:d1", result_json="{}")),
+        True,
     ),
-    "a pod that is gone": (lambda intake, job: intake.see_pod("DELETED", pod(job, "head", "Train")), True),
-    "a claim": (lambda intake, job: intake.see_channel("MODIFIED", channel(job, "Train", owner="t:d1")), False),
-    "a pod that comes up": (lambda intake, job: intake.see_pod("MODIFIED", pod(job, "head", "Train")), False),
+    "a pod that is gone": (lambda handlers, job: handlers.on_pod("DELETED", pod(job, "head", "Train")), True),
+    "a claim": (lambda handlers, job: handlers.on_channel("MODIFIED", channel(job, "Train", owner="t:d1")), False),
+    "a pod that comes up": (lambda handlers, job: handlers.on_pod("MODIFIED", pod(job, "head", "Train")), False),
 }  # fmt: skip
 
 
@@ -212,13 +213,13 @@ OVERTAKING: dict[str, tuple[Callable[[Intake, Object], None], bool]] = {
 def test_what_somebody_waits_for_overtakes_what_came_before_it(
     news: str, harness: EventHarness, resource: Object
 ) -> None:
-    harness.intake.see_job("ADDED", resource)
+    harness.handlers.on_job("ADDED", resource)
     harness.due()
     earlier = ("team-b", "progress")
     harness.queue.add(earlier)
     tell, overtakes = OVERTAKING[news]
     resource["metadata"] |= {"generation": 4, "resourceVersion": "4712"}
-    tell(harness.intake, resource)
+    tell(harness.handlers, resource)
     harness.now += 1
     assert harness.due() == ([KEY, earlier] if overtakes else [earlier, KEY])
 
@@ -227,13 +228,13 @@ def test_progress_is_carried_on_at_once_and_then_at_most_every_30_seconds(
     harness: EventHarness, resource: Object
 ) -> None:
     looks = []
-    harness.intake.see_channel("ADDED", channel(resource, "Train"))
+    harness.handlers.on_channel("ADDED", channel(resource, "Train"))
     harness.now += 1
     harness.due()
     begun = harness.now
     for second in range(200):
         if second < 150 and second % 3 == 0:
-            harness.intake.see_channel("MODIFIED", channel(resource, "Train", progress_json=str(second)))
+            harness.handlers.on_channel("MODIFIED", channel(resource, "Train", progress_json=str(second)))
         looks += [harness.now - begun for _ in harness.due()]
         harness.now += 1
     assert looks == [0, 30, 60, 90, 120, 150], "the last word is never lost"
@@ -243,25 +244,25 @@ def test_progress_is_carried_on_although_something_else_made_us_look_in_between(
     harness: EventHarness, resource: Object
 ) -> None:
     for progress in ("1", "2", "3"):
-        harness.intake.see_channel("MODIFIED", channel(resource, "Train", progress_json=progress))
+        harness.handlers.on_channel("MODIFIED", channel(resource, "Train", progress_json=progress))
     harness.due()
     harness.now += 10
     harness.queue.add(KEY)
     assert harness.due() == [KEY]
-    harness.intake.see_channel("MODIFIED", channel(resource, "Train", progress_json="4"))
+    harness.handlers.on_channel("MODIFIED", channel(resource, "Train", progress_json="4"))
     assert harness.due() == []
     harness.now += 20
     assert harness.due() == [KEY]
 
 
 def test_progress_never_delays_a_result(harness: EventHarness, resource: Object) -> None:
-    harness.intake.see_channel("ADDED", channel(resource, "Train"))
+    harness.handlers.on_channel("ADDED", channel(resource, "Train"))
     harness.due()
-    harness.intake.see_channel("MODIFIED", channel(resource, "Train", progress_json="1"))
+    harness.handlers.on_channel("MODIFIED", channel(resource, "Train", progress_json="1"))
     harness.due()
-    harness.intake.see_channel("MODIFIED", channel(resource, "Train", progress_json="2"))
+    harness.handlers.on_channel("MODIFIED", channel(resource, "Train", progress_json="2"))
     assert harness.due() == []
-    harness.intake.see_channel("MODIFIED", channel(resource, "Train", progress_json="2", result_json="{}"))
+    harness.handlers.on_channel("MODIFIED", channel(resource, "Train", progress_json="2", result_json="{}"))
     assert harness.due() == [KEY]
     assert PROGRESS_SECONDS == 30
 
@@ -269,24 +270,24 @@ def test_progress_never_delays_a_result(harness: EventHarness, resource: Object)
 def test_channels_of_several_attempts_are_told_apart(harness: EventHarness, resource: Object) -> None:
     for _ in range(3):
         for attempt in (1, 2):
-            harness.intake.see_channel("MODIFIED", channel(resource, "Train", attempt=attempt, starts=str(attempt)))
+            harness.handlers.on_channel("MODIFIED", channel(resource, "Train", attempt=attempt, starts=str(attempt)))
     harness.due()
-    harness.intake.see_channel("MODIFIED", channel(resource, "Train", attempt=1, starts="1"))
+    harness.handlers.on_channel("MODIFIED", channel(resource, "Train", attempt=1, starts="1"))
     assert harness.due() == [], "nothing is new, and progress was carried on a moment ago"
 
 
 def test_config_maps_that_are_no_channel_concern_nobody(harness: EventHarness, resource: Object) -> None:
     other = channel(resource, "Train")
     other["metadata"]["name"] = other["metadata"]["name"].removesuffix("-out")
-    harness.intake.see_channel("ADDED", other)
+    harness.handlers.on_channel("ADDED", other)
     assert harness.due() == []
 
 
 def test_a_channel_that_is_deleted_is_news(harness: EventHarness, resource: Object) -> None:
-    harness.intake.see_job("ADDED", resource)
-    harness.intake.see_channel("ADDED", channel(resource, "Train"))
+    harness.handlers.on_job("ADDED", resource)
+    harness.handlers.on_channel("ADDED", channel(resource, "Train"))
     harness.due()
-    harness.intake.see_channel("DELETED", channel(resource, "Train"))
+    harness.handlers.on_channel("DELETED", channel(resource, "Train"))
     assert harness.due() == [KEY]
 
 
@@ -294,9 +295,9 @@ def test_a_channel_that_is_deleted_is_news(harness: EventHarness, resource: Obje
 def test_a_pod_that_failed_is_remembered_since_it_may_be_gone_when_the_job_is_looked_at(
     kind: str, harness: EventHarness, resource: Object
 ) -> None:
-    harness.intake.see_job(None, resource)
+    harness.handlers.on_job(None, resource)
     failed = pod(resource, "worker", "Train", phase="Failed", reason="Evicted", message="too much")
-    harness.intake.see_pod(kind, failed)
+    harness.handlers.on_pod(kind, failed)
     found = harness.controller.observer.failed_pods.recall(resource["metadata"]["uid"], labels={})
     assert [(one.name, one.exit_message) for one in found] == [("worker", "too much")]
     harness.controller.forget(KEY)
