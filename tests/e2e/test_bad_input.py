@@ -125,7 +125,7 @@ CASES = {
         ("0 train records are left", "TooLong", "Raise maxModelLen"),
     ),
     "tokenizers that differ": Case(
-        other_tokenizer, ("spec.training.objective.type", "CachedLogits needs one tokenizer", "Use Auto or Sequence")
+        other_tokenizer, ("spec.training.objective.type", "CachedLogits is not possible", "Use Auto or Sequence")
     ),
     "a softened loss": Case(
         spec("training", "objective", value={"type": "CachedLogits", "temperature": 2.0}),
