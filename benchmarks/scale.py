@@ -24,8 +24,8 @@ from kubedistill.contract.artifacts import AnswersFigures, Figures
 from kubedistill.manifest.loading import load_manifest
 from kubedistill.v1alpha1 import spec_values
 from kubedistill_runtime.answers import Answer, TopK, Turn
+from kubedistill_runtime.keys import resolve
 from kubedistill_runtime.records import Message, Record, encode_records
-from kubedistill_runtime.resolution import resolve
 from kubedistill_runtime.storage.artifacts import folder_of, publish
 from kubedistill_runtime.storage.store import Store, open_store
 from kubedistill_runtime.teachers.answer_sets import describe_answers

@@ -18,14 +18,15 @@ from kubedistill.manifest.loading import load_manifest
 from kubedistill.report.models import Report
 from kubedistill.v1alpha1 import API_VERSION, KIND, spec_values
 from kubedistill_runtime.answers import Answer, AnsweredRecord, encode_answers
+from kubedistill_runtime.choices import CPU_DTYPE, Choices
 from kubedistill_runtime.curation.dataset import read_dataset, write_dataset
 from kubedistill_runtime.evaluation.arms import parse_replies
 from kubedistill_runtime.evaluation.metrics import score_of
 from kubedistill_runtime.evaluation.statistics import Scores
+from kubedistill_runtime.keys import resolve
 from kubedistill_runtime.models import find_model
 from kubedistill_runtime.pipeline import LocalRun
 from kubedistill_runtime.records import read_rows
-from kubedistill_runtime.resolution import CPU_DTYPE, Resolved, resolve
 from kubedistill_runtime.serving.engine import Sampling, Serving
 from kubedistill_runtime.storage.artifacts import find, folder_of, publish, read_figures
 from kubedistill_runtime.storage.store import Store
@@ -134,7 +135,7 @@ def deal_answers(answered: Sequence[AnsweredRecord], *, generator: np.random.Gen
     return dealt
 
 
-def _resolve(manifest: Path, *, store: Store) -> tuple[LocalRun, Resolved]:
+def _resolve(manifest: Path, *, store: Store) -> tuple[LocalRun, Choices]:
     run = LocalRun(job=load_manifest(manifest), data_root=manifest.parent, store=store)
     return run, resolve(run.stage_job("Prepare", attempt=1, keys={}), store=store)
 
@@ -149,7 +150,7 @@ def _start(manifest: Path, *, store: Store, log: Path) -> None:
         sys.exit(f"{manifest.stem} ended with exit code {ended.returncode}; see {log}")
 
 
-def _score_rows(run: LocalRun, resolved: Resolved, *, store: Store) -> Scores:
+def _score_rows(run: LocalRun, resolved: Choices, *, store: Store) -> Scores:
     """The distilled student's score on each test record, from the answers that Evaluate left in the library."""
     spec, folder = run.job.spec, store.path(f"{folder_of('student', resolved.keys['student'])}/model")
     model = find_model(

@@ -6,12 +6,12 @@ from dataclasses import dataclass, field, replace
 
 from pydantic import ValidationError
 
+from kubedistill.contract.stored_status import StoredStatus, read_status
 from kubedistill.json_values import Json
 from kubedistill.labels import PREFIX
 from kubedistill.manifest.problems import field_path, find_problem
 from kubedistill.stored import read_stored
 from kubedistill.v1alpha1 import Spec, Status
-from kubedistill.v1alpha1.stored_status import StoredStatus, read_status
 from kubedistill_operator.clock import seconds_of
 from kubedistill_operator.observed import Resource
 from kubedistill_operator.status import derive_phase

@@ -3,11 +3,11 @@
 from typing import Any, Literal
 
 from kubedistill.chain import STAGES, StageName
+from kubedistill.contract.stored_status import NOT_UNDERSTOOD
 from kubedistill.printing import printable_line
 from kubedistill.stages import DONE, TERMINAL, current_stage
 from kubedistill.v1alpha1 import Condition, StageStatus, Status
 from kubedistill.v1alpha1.status import Phase
-from kubedistill.v1alpha1.stored_status import NOT_UNDERSTOOD
 from kubedistill_operator.clock import stamp
 
 Truth = Literal["True", "False", "Unknown"]

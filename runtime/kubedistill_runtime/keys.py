@@ -1,20 +1,23 @@
-"""Keys: the digest of all that determines an artifact, known before the artifact exists."""
+"""Keys: the digest of all that determines an artifact, known before the artifact exists.
+
+Files are hashed once and remembered.
+"""
 
 import datetime
-from typing import TYPE_CHECKING
+from dataclasses import replace
 
 from kubedistill.canonical import digest
 from kubedistill.chain import ArtifactName
+from kubedistill.contract import StageJob
+from kubedistill.errors import InvalidInput
 from kubedistill.json_values import Json, JsonObject
 from kubedistill.v1alpha1 import Spec
 from kubedistill.v1alpha1.base import Model as ResourceModel
 from kubedistill_runtime.chat.template import date_for, load_stop_ids
+from kubedistill_runtime.choices import Choices, choose, data_sources, find_data, find_models
 from kubedistill_runtime.models import Model, file_digest
 from kubedistill_runtime.records import SPLITS
 from kubedistill_runtime.storage.store import Store
-
-if TYPE_CHECKING:
-    from kubedistill_runtime.resolution import Resolved
 
 # One number per artifact: raise it when a stage's output changes for the same inputs, defaults included.
 SCHEMAS: dict[ArtifactName, int] = {
@@ -35,6 +38,28 @@ _CHAT_FORMAT = (
 )  # fmt: skip
 
 
+def resolve(job: StageJob, *, store: Store) -> Choices:
+    """Make every open choice of a job's spec and compute its keys.
+
+    Raises InvalidManifest, InvalidData, InvalidModel or TokenizerMismatch, naming the field.
+    """
+    models = find_models(job, store=store)
+    resolved = choose(job, teacher=models["teacher"], student=models["student"])
+    files, chat = _digest_files(job, store=store), digest_chat_format(models["student"], store=store)
+    return replace(resolved, keys=compute_keys(job.spec, resolved, files=files, chat=chat))
+
+
+def check_keys(job: StageJob, resolved: Choices) -> None:
+    """Refuse to go on when a file or model changed since Prepare computed the keys."""
+    changed = sorted(name for name, key in job.artifacts.items() if resolved.keys[name] != key)
+    if changed:
+        raise InvalidInput(
+            "data or model files changed while the job ran, or kubedistill was upgraded",
+            at=", ".join(changed),
+            fix="Start the job again",
+        )
+
+
 def digest_chat_format(model: Model, *, store: Store) -> str:
     """The digest of all that decides which ids a conversation becomes with a model's tokenizer and template."""
     patterns = (*_CHAT_FORMAT, "*.py") if model.trust_remote_code else _CHAT_FORMAT
@@ -49,7 +74,7 @@ def digest_chat_format(model: Model, *, store: Store) -> str:
     )
 
 
-def compute_keys(spec: Spec, resolved: "Resolved", *, files: dict[str, str], chat: str) -> dict[ArtifactName, str]:
+def compute_keys(spec: Spec, resolved: Choices, *, files: dict[str, str], chat: str) -> dict[ArtifactName, str]:
     """The key of each artifact: a digest of all that determines its bytes, the keys it stands on among it.
 
     What the spec leaves open enters as it was resolved, so spelling a default out changes no key. What this job does
@@ -92,7 +117,7 @@ def _day_for(model: Model, date: datetime.date) -> str | None:
     return day.isoformat() if day else None
 
 
-def _teacher_values(spec: Spec, resolved: "Resolved") -> JsonObject:
+def _teacher_values(spec: Spec, resolved: Choices) -> JsonObject:
     model = _values(spec.teachers[0].model, without=_PLACEMENT)
     return {
         **model,
@@ -103,7 +128,7 @@ def _teacher_values(spec: Spec, resolved: "Resolved") -> JsonObject:
     }
 
 
-def _sampling_values(spec: Spec, resolved: "Resolved") -> JsonObject:
+def _sampling_values(spec: Spec, resolved: Choices) -> JsonObject:
     """How training prompts are answered; at temperature 0 no seed is used."""
     sampling = resolved.sampling
     return {
@@ -115,7 +140,7 @@ def _sampling_values(spec: Spec, resolved: "Resolved") -> JsonObject:
     }
 
 
-def _training_values(spec: Spec, resolved: "Resolved") -> JsonObject:
+def _training_values(spec: Spec, resolved: Choices) -> JsonObject:
     training, validation = spec.training, spec.training.validation
     objective = {**_values(training.objective), "type": resolved.objective, "ceWeight": resolved.ce_weight}
     # One validation an epoch, the last one at the end: as many of them as there are epochs never end it early.
@@ -131,3 +156,7 @@ def _training_values(spec: Spec, resolved: "Resolved") -> JsonObject:
 
 def _values(part: ResourceModel, *, without: frozenset[str] = frozenset()) -> JsonObject:
     return part.model_dump(mode="json", by_alias=True, exclude_defaults=True, exclude_none=True, exclude=set(without))
+
+
+def _digest_files(job: StageJob, *, store: Store) -> dict[str, str]:
+    return {split: file_digest(find_data(job, split), store=store) for split in data_sources(job.spec)}

@@ -21,9 +21,9 @@ from kubedistill_runtime.checks.memory import check_memory
 from kubedistill_runtime.checks.storage import check_store
 from kubedistill_runtime.driver import run_stage
 from kubedistill_runtime.export.targets import places
+from kubedistill_runtime.keys import resolve
 from kubedistill_runtime.logs import log_to
 from kubedistill_runtime.report import FORMS
-from kubedistill_runtime.resolution import resolve
 from kubedistill_runtime.serving.session import LocalEngines, reap_leftovers
 from kubedistill_runtime.storage.artifacts import find, read_figures
 from kubedistill_runtime.storage.failures import storage_errors

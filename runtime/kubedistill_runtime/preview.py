@@ -8,9 +8,10 @@ from kubedistill.contract.events import Piece, PreviewEvent, PreviewPrompt, Prev
 from kubedistill_runtime.answers import Answer, AnsweredRecord, Turn
 from kubedistill_runtime.chat import ChatFormat
 from kubedistill_runtime.checks.input import assemble, describe_judged, read_split
+from kubedistill_runtime.choices import data_sources
 from kubedistill_runtime.curation.given import given_answers
+from kubedistill_runtime.keys import resolve
 from kubedistill_runtime.records import SPLITS, Record, open_turns
-from kubedistill_runtime.resolution import data_sources, resolve
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.training.rendering import Rendering
 from kubedistill_runtime.training.samples import Counts, Sample, make_samples

@@ -21,10 +21,10 @@ from kubedistill_runtime.checks.memory import check_memory
 from kubedistill_runtime.checks.models import check_model, check_student, fit_teacher
 from kubedistill_runtime.checks.splits import check_sizes
 from kubedistill_runtime.checks.storage import check_store
+from kubedistill_runtime.choices import ROLES, Choices, Role, choose, data_sources, find_named_model, root_path
 from kubedistill_runtime.export.targets import check_targets
 from kubedistill_runtime.hub import NotAtHand
 from kubedistill_runtime.models import Model
-from kubedistill_runtime.resolution import ROLES, Resolved, Role, choose, data_sources, find_named_model, root_path
 from kubedistill_runtime.storage.store import locate_store
 
 _T = TypeVar("_T")
@@ -102,7 +102,7 @@ def _check_alone(role: Role, model: Model, *, job: StageJob, data: Input | None,
     found.notes += [*data.notes, *describe_judged(data.splits["test"], spec=job.spec)]
 
 
-def _check_models(job: StageJob, resolved: Resolved, *, data: Input | None, found: Findings) -> None:
+def _check_models(job: StageJob, resolved: Choices, *, data: Input | None, found: Findings) -> None:
     found.attempt(lambda: check_lengths(resolved.teacher, resolved.student, spec=job.spec))
     try:
         check_memory(resolved)

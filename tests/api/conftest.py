@@ -9,17 +9,8 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 
-from kubedistill.report.models import (
-    Arm,
-    Arms,
-    Comparison,
-    Funnel,
-    GateVerdict,
-    Provenance,
-    Reductions,
-    Report,
-    TrainingRecord,
-)
+from kubedistill.contract.summaries import GateVerdict
+from kubedistill.report.models import Arm, Arms, Comparison, Funnel, Provenance, Reductions, Report, TrainingRecord
 from kubedistill.schema.crd import Schema, job_schema
 from kubedistill.v1alpha1 import label_key
 from kubedistill.v1alpha1.base import ONE_LINE, SOME_LINES

@@ -12,9 +12,9 @@ import yaml
 from pydantic import BaseModel
 from ruamel.yaml import YAML
 
+from kubedistill.contract.stored_status import RENAMES
 from kubedistill.schema.crd import COLUMNS, Schema, crd, job_schema, structural_schema, write_crd
 from kubedistill.v1alpha1 import DistillationJob, Status
-from kubedistill.v1alpha1.stored_status import RENAMES
 
 CRD_FILE = Path(__file__).parents[2] / "crds" / "kubedistill.io_distillationjobs.yaml"
 Node = tuple[str, Schema]

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from kubedistill import errors, runtime_process
+from kubedistill.contract.stored_status import NOT_UNDERSTOOD
 from kubedistill.reasons import REASONS
-from kubedistill.v1alpha1.stored_status import NOT_UNDERSTOOD
 from kubedistill_operator.cluster.execution import read_refusal
 from kubedistill_operator.cluster.failures import NameCollision
 from kubedistill_operator.decisions import causes, diagnosis

@@ -6,9 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubedistill.schema.crd import job_schema
-from kubedistill.v1alpha1 import Status
-from kubedistill.v1alpha1.stored_status import (
+from kubedistill.contract.stored_status import (
     RENAMES,
     Rename,
     StoredStatus,
@@ -16,6 +14,8 @@ from kubedistill.v1alpha1.stored_status import (
     with_both_names,
     with_new_names,
 )
+from kubedistill.schema.crd import job_schema
+from kubedistill.v1alpha1 import Status
 
 Values = dict[str, Any]
 MADE_UP = (

@@ -11,8 +11,8 @@ from typer.testing import CliRunner
 
 from kubedistill import __version__
 from kubedistill.contract import CONTRACT
+from kubedistill.contract.stored_status import RENAMES
 from kubedistill.manifest.settings import Settings
-from kubedistill.v1alpha1.stored_status import RENAMES
 from kubedistill_operator.__main__ import app
 from make_chart import images as chart_images
 from support.chart_sets import Render, pods

@@ -9,8 +9,8 @@ from pydantic import BaseModel
 
 _API, _OPERATOR, _RUNTIME = "api/kubedistill", "operator/kubedistill_operator", "runtime/kubedistill_runtime"
 _CHILDREN, _DECISIONS = f"{_OPERATOR}/children", f"{_OPERATOR}/decisions"
-_RESOLUTION, _LOOP, _GATE = (
-    f"{_RUNTIME}/resolution.py",
+_CHOICES, _LOOP, _GATE = (
+    f"{_RUNTIME}/choices.py",
     f"{_RUNTIME}/training/loop.py",
     f"{_RUNTIME}/evaluation/gate.py",
 )
@@ -24,26 +24,26 @@ SPEC: dict[str, tuple[str, str]] = {
     "task.type": (f"{_RUNTIME}/checks/input.py", "TASKS[task.type]"),
     "task.labels": (f"{_API}/v1alpha1/task.py", "self.labels or LABELS"),
     "task.systemPrompt": (f"{_RUNTIME}/checks/input.py", "task.system_prompt"),
-    "task.date": (_RESOLUTION, "job.spec.task.date"),
+    "task.date": (_CHOICES, "job.spec.task.date"),
     "teachers[].name": (f"{_API}/v1alpha1/job.py", 'keyed_by("name")'),  # the API server merges the list by it
-    "teachers[].model.source": (_RESOLUTION, "model.source"),
-    "teachers[].model.revision": (_RESOLUTION, "model.revision"),
-    "teachers[].model.maxModelLen": (_RESOLUTION, "teachers[0].model.max_model_len"),
-    "teachers[].model.dtype": (_RESOLUTION, "teachers[0].model.dtype"),
+    "teachers[].model.source": (_CHOICES, "model.source"),
+    "teachers[].model.revision": (_CHOICES, "model.revision"),
+    "teachers[].model.maxModelLen": (_CHOICES, "teachers[0].model.max_model_len"),
+    "teachers[].model.dtype": (_CHOICES, "teachers[0].model.dtype"),
     "teachers[].model.quantization": (f"{_RUNTIME}/stages/generate.py", "model.quantization"),
     "teachers[].model.tensorParallelSize": (_LAYOUT, "model.tensor_parallel_size"),
     "teachers[].model.pipelineParallelSize": (_LAYOUT, "model.pipeline_parallel_size"),
-    "teachers[].model.trustRemoteCode": (_RESOLUTION, "model.trust_remote_code"),
+    "teachers[].model.trustRemoteCode": (_CHOICES, "model.trust_remote_code"),
     "teachers[].resources.pool": (_LAYOUT, "teachers[0].resources.pool"),
     "teachers[].resources.replicas": (_LAYOUT, "resources.replicas"),
-    "student.model.source": (_RESOLUTION, "model.source"),
-    "student.model.revision": (_RESOLUTION, "model.revision"),
-    "student.model.trustRemoteCode": (_RESOLUTION, "model.trust_remote_code"),
+    "student.model.source": (_CHOICES, "model.source"),
+    "student.model.revision": (_CHOICES, "model.revision"),
+    "student.model.trustRemoteCode": (_CHOICES, "model.trust_remote_code"),
     "student.resources.pool": (_LAYOUT, "student.resources.pool"),
     "student.resources.workers": (_LAYOUT, "student.workers"),
     "student.resources.gpusPerWorker": (_LAYOUT, "student.gpus_per_worker"),
     **{
-        f"data.{split}.{field}": (_RESOLUTION, words)
+        f"data.{split}.{field}": (_CHOICES, words)
         for split in _SPLITS
         for field, words in (
             ("uri", "local_path(source.uri"),
@@ -51,18 +51,18 @@ SPEC: dict[str, tuple[str, str]] = {
             ("configMapKeyRef.key", "reference.key"),
         )
     },
-    "data.train.answers": (_RESOLUTION, "data.train.answers"),
+    "data.train.answers": (_CHOICES, "data.train.answers"),
     "data.train.targets": (f"{_RUNTIME}/stages/curate.py", "data.train.targets"),
-    "generation.temperature": (_RESOLUTION, "generation.temperature"),
-    "generation.topP": (_RESOLUTION, "generation.top_p"),
-    "generation.maxTokens": (_RESOLUTION, "generation.max_tokens"),
-    "generation.samplesPerPrompt": (_RESOLUTION, "generation.samples_per_prompt"),
-    "generation.topLogprobs": (_RESOLUTION, "generation.top_logprobs"),
+    "generation.temperature": (_CHOICES, "generation.temperature"),
+    "generation.topP": (_CHOICES, "generation.top_p"),
+    "generation.maxTokens": (_CHOICES, "generation.max_tokens"),
+    "generation.samplesPerPrompt": (_CHOICES, "generation.samples_per_prompt"),
+    "generation.topLogprobs": (_CHOICES, "generation.top_logprobs"),
     "generation.seed": (f"{_RUNTIME}/stages/generate.py", "generation.seed"),
     "generation.minSuccessRatio": (_YIELDS, "generation.min_success_ratio"),
     "curation.minKeepRatio": (_YIELDS, "curation.min_keep_ratio"),
-    "training.objective.type": (_RESOLUTION, "training.objective.type"),
-    "training.objective.ceWeight": (_RESOLUTION, "training.objective.ce_weight"),
+    "training.objective.type": (_CHOICES, "training.objective.type"),
+    "training.objective.ceWeight": (_CHOICES, "training.objective.ce_weight"),
     "training.optimizer.learningRate": (_LOOP, "optimizer.learning_rate"),
     "training.optimizer.weightDecay": (_LOOP, "settings.weight_decay"),
     "training.optimizer.betas": (_LOOP, "settings.betas"),
@@ -73,8 +73,8 @@ SPEC: dict[str, tuple[str, str]] = {
     "training.maxSteps": (_SCHEDULE, "training.max_steps"),
     "training.globalBatchSize": (_SCHEDULE, "training.global_batch_size"),
     "training.microBatchSize": (_LOOP, "training.micro_batch_size"),
-    "training.maxLength": (_RESOLUTION, "training.max_length"),
-    "training.precision": (_RESOLUTION, "training.precision"),
+    "training.maxLength": (_CHOICES, "training.max_length"),
+    "training.precision": (_CHOICES, "training.precision"),
     "training.seed": (_LOOP, "training.seed"),
     "training.validation.everySteps": (_LOOP, "validation.every_steps"),
     "training.validation.patience": (_LOOP, "validation.patience"),

@@ -13,7 +13,8 @@ from kubedistill.canonical import digest
 from kubedistill.chain import ArtifactName, StageName
 from kubedistill.contract import JobRef, Prices, RunRef, StageJob
 from kubedistill.v1alpha1 import Spec, spec_values
-from kubedistill_runtime.resolution import Resolved, resolve
+from kubedistill_runtime.choices import Choices
+from kubedistill_runtime.keys import resolve
 from kubedistill_runtime.storage.store import Store
 
 QUICKSTART = Path(__file__).parents[2] / "examples" / "quickstart"
@@ -71,7 +72,7 @@ class JobFolder:
             prices=self.prices,
         )
 
-    def resolve(self) -> Resolved:
+    def resolve(self) -> Choices:
         return resolve(self.stage_job(), store=self.store)
 
     def keys(self) -> dict[ArtifactName, str]:

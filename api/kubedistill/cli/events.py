@@ -1,4 +1,4 @@
-"""kubedistill events"""
+"""`kubedistill events`: print what happened to a job."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""kubedistill get"""
+"""`kubedistill get`: list jobs, or show one."""
 
 from typing import Annotated, Literal
 

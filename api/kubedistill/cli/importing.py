@@ -1,4 +1,4 @@
-"""kubedistill import azureml"""
+"""`kubedistill import azureml`: read the jobs of another system."""
 
 from dataclasses import asdict
 from pathlib import Path

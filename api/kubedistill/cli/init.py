@@ -1,4 +1,4 @@
-"""kubedistill init"""
+"""`kubedistill init`: write a starter job."""
 
 from importlib.resources import files
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""kubedistill logs"""
+"""`kubedistill logs`: print what the driver of a stage wrote."""
 
 import json
 import time

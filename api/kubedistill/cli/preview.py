@@ -1,4 +1,4 @@
-"""kubedistill preview"""
+"""`kubedistill preview`: show records as the student will see them."""
 
 import contextlib
 from typing import Annotated

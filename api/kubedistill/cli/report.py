@@ -1,4 +1,4 @@
-"""kubedistill report"""
+"""`kubedistill report`: show the result of a job."""
 
 import json
 from pathlib import Path
@@ -13,8 +13,8 @@ from kubedistill.client.evaluation import Comparison, comparison_of
 from kubedistill.client.job import Job
 from kubedistill.client.request import Operation
 from kubedistill.client.storage import find_report
+from kubedistill.contract.summaries import GateVerdict
 from kubedistill.errors import InvalidInput
-from kubedistill.report.models import GateVerdict
 from kubedistill.report.words import gate_details, gate_text
 
 

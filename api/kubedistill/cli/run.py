@@ -1,4 +1,4 @@
-"""kubedistill run"""
+"""`kubedistill run`: run a job on this machine."""
 
 import contextlib
 from collections.abc import Iterable

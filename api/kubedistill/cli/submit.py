@@ -1,4 +1,4 @@
-"""kubedistill submit"""
+"""`kubedistill submit`: create or change a job in a cluster."""
 
 from typing import Annotated
 

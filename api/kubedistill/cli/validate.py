@@ -1,4 +1,4 @@
-"""kubedistill validate"""
+"""`kubedistill validate`: check a manifest, its data and its models."""
 
 import contextlib
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""kubedistill version"""
+"""`kubedistill version`: print the version."""
 
 from typing import Annotated
 

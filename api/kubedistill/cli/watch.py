@@ -1,4 +1,4 @@
-"""kubedistill watch"""
+"""`kubedistill watch`: follow a job until it ends."""
 
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated

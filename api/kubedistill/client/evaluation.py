@@ -6,6 +6,7 @@ from pathlib import Path, PurePath
 from typing import Literal, get_args
 
 from kubedistill.client import operations
+from kubedistill.client.html import table_html, text_html
 from kubedistill.client.job import Job
 from kubedistill.client.request import Operation
 from kubedistill.client.storage import StoredReport, check_readable, find_report
@@ -29,6 +30,7 @@ _FIGURES: dict[str, Callable[[Arm], float | None]] = {
 """What is known of a model by the names that managed services use; seconds, bytes, US dollars, fractions 0 to 1."""
 METRICS = ("accuracy", "bleu_score", "inference_time")
 Source = Literal["report", "status"]
+_HEADS = ("", "teacher", "before", "distilled", "against teacher")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +74,9 @@ class Comparison:
         return comparison_text(self)
 
     def _repr_html_(self) -> str:
-        from kubedistill.client.notebook import comparison_html
-
-        return comparison_html(self)
+        table = table_html(_HEADS, rows_of(self))
+        said = f"<p>{text_html(headline(self.report))}.</p>" if self.report is not None else ""
+        return f"<div>{table}{said}<p>Report: <code>{text_html(self.page)}</code></p></div>"
 
 
 def rows_of(comparison: Comparison) -> list[tuple[str, str, str, str, str]]:
@@ -91,9 +93,8 @@ def rows_of(comparison: Comparison) -> list[tuple[str, str, str, str, str]]:
 
 def comparison_text(comparison: Comparison) -> str:
     """A comparison as plain text."""
-    heads = ("", "teacher", "before", "distilled", "against teacher")
-    rows = [heads, *rows_of(comparison)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(heads))]
+    rows = [_HEADS, *rows_of(comparison)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADS))]
     lines = [
         "  ".join(
             [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]

@@ -5,14 +5,16 @@ from dataclasses import dataclass, field
 
 from pydantic import ValidationError
 
+from kubedistill.client.html import bar_html, table_html, text_html
 from kubedistill.client.request import Values
+from kubedistill.contract.stored_status import NOT_UNDERSTOOD, read_status
 from kubedistill.errors import EXIT_FAILED, EXIT_GATE, EXIT_SUCCESS, GateMissed, InvalidManifest, JobFailed
 from kubedistill.manifest.problems import field_path, find_problem
 from kubedistill.runs import wanted_run
-from kubedistill.stages import TERMINAL
+from kubedistill.stages import TERMINAL, percent_done
 from kubedistill.stored import read_stored
-from kubedistill.v1alpha1 import API_VERSION, KIND, Condition, DistillationJob, Spec, Status, spec_values
-from kubedistill.v1alpha1.stored_status import NOT_UNDERSTOOD, read_status
+from kubedistill.symbols import symbol
+from kubedistill.v1alpha1 import API_VERSION, KIND, Condition, DistillationJob, Result, Spec, Status, spec_values
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +80,7 @@ class Job:
         raise kind(f"{reason}{self.status.message}", at=at)
 
     def _repr_html_(self) -> str:
-        from kubedistill.client.notebook import job_html
-
-        return job_html(self)
+        return _job_html(self)
 
 
 def read_job(values: Values) -> Job:
@@ -107,3 +107,30 @@ def manifest_of(job: DistillationJob) -> Values:
     """A job as a manifest without defaults."""
     metadata = job.metadata.model_dump(include={"name", *(job.metadata.model_fields_set & {"namespace"})})
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec_values(job.spec)}
+
+
+def _job_html(job: Job) -> str:
+    """Return the phase of a job, its stages with their progress, and its result."""
+    rows = [
+        (
+            symbol(stage.state),
+            text_html(stage.name),
+            text_html(stage.state),
+            bar_html(percent_done(stage)),
+            text_html(stage.message),
+        )
+        for stage in job.status.stages
+    ]
+    models = f"{job.spec.teachers[0].model.source} → {job.spec.student.model.source}"
+    title = f"<b>{text_html(job.namespace)}/{text_html(job.name)}</b> <b>{text_html(job.phase)}</b>"
+    message = f"<p>{text_html(job.status.message)}</p>" if job.status.message else ""
+    table = table_html((), rows, escaped=True)
+    return f"<div><p>{title}<br>{text_html(models)}</p>{message}{table}{_result_html(job.status.result)}</div>"
+
+
+def _result_html(found: Result | None) -> str:
+    if found is None:
+        return ""
+    accuracies = (found.teacher_accuracy, found.baseline_accuracy, found.distilled_accuracy)
+    cells = ["-" if one is None else f"{one:.1%}" for one in accuracies]
+    return table_html(("", "teacher", "before", "distilled"), [("accuracy", *cells)])

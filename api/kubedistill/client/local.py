@@ -16,13 +16,13 @@ from kubedistill.client.job import manifest_of
 from kubedistill.client.local_status import begun, ended, suspended, told
 from kubedistill.client.request import WATCH_SECONDS, Request, Values
 from kubedistill.contract import Prices
+from kubedistill.contract.stored_status import with_both_names
 from kubedistill.errors import Conflict, InvalidInput, KubedistillError, NoSuchJob, NotKept
 from kubedistill.files import replace_file
 from kubedistill.labels import CANCEL_ANNOTATION, requests_of
 from kubedistill.runtime_process import Process, check_runtime, hear_runtime, start_runtime
 from kubedistill.stages import TERMINAL
 from kubedistill.v1alpha1 import DistillationJob, Status
-from kubedistill.v1alpha1.stored_status import with_both_names
 
 NAMESPACE = "default"
 _THREAD_SECONDS = "1"

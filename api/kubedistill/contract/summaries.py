@@ -7,7 +7,7 @@ driver: each field has a default.
 import math
 from typing import Annotated
 
-from pydantic import BeforeValidator, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
+from pydantic import BeforeValidator, StrictBool, ValidationError, ValidatorFunctionWrapHandler, WrapValidator
 
 from kubedistill.chain import ArtifactName, StageName
 from kubedistill.contract.artifacts import (
@@ -23,9 +23,8 @@ from kubedistill.contract.artifacts import (
     SplitSamples,
     StudentFigures,
 )
-from kubedistill.contract.models import Summary
+from kubedistill.contract.models import StoredModel, Summary
 from kubedistill.json_values import Json
-from kubedistill.report.models import GateVerdict
 
 
 def _number(value: Json) -> float | None:
@@ -33,6 +32,17 @@ def _number(value: Json) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value)
+
+
+class GateVerdict(StoredModel):
+    """Whether the student may be exported, and every limit that it misses."""
+
+    passed: StrictBool
+    reasons: list[str] = []
+    limits: list[str] | None = None
+    """Fields of spec.evaluation.gate that are set; empty where no gate is set, null in older reports."""
+    notes: list[str] = []
+    """Limits that decided nothing, and why."""
 
 
 def _verdict(value: Json | GateVerdict, read: ValidatorFunctionWrapHandler) -> GateVerdict | None:

@@ -2,10 +2,11 @@
 
 from typing import Literal
 
-from pydantic import JsonValue, SerializerFunctionWrapHandler, StrictBool, model_serializer
+from pydantic import JsonValue, SerializerFunctionWrapHandler, model_serializer
 
 from kubedistill.contract.artifacts import Curve, SplitCounts, StudentFigures
 from kubedistill.contract.models import StoredModel
+from kubedistill.contract.summaries import GateVerdict
 
 SCHEMA_VERSION = 1
 
@@ -100,17 +101,6 @@ class Reductions(StoredModel):
     memory: float | None
     cost: float | None
     """Null without prices, and where latency is noise."""
-
-
-class GateVerdict(StoredModel):
-    """Whether the student may be exported, and every limit that it misses."""
-
-    passed: StrictBool
-    reasons: list[str] = []
-    limits: list[str] | None = None
-    """Fields of spec.evaluation.gate that are set; empty where no gate is set, null in older reports."""
-    notes: list[str] = []
-    """Limits that decided nothing, and why."""
 
 
 class Example(StoredModel):

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-from kubedistill.report.models import Comparison, GateVerdict, LatencyControl, Verdict
+from kubedistill.contract.summaries import GateVerdict
+from kubedistill.report.models import Comparison, LatencyControl, Verdict
 
 Outcome = Literal[
     "better", "teacher no better", "worse", "not distinguishable",

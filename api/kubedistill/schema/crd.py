@@ -15,9 +15,9 @@ from ruamel.yaml import YAML
 from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import SafeRepresenter
 
+from kubedistill.contract.stored_status import RENAMES
 from kubedistill.json_values import Json
 from kubedistill.v1alpha1 import GROUP, KIND, PLURAL, VERSION, DistillationJob, Spec, Status
-from kubedistill.v1alpha1.stored_status import RENAMES
 
 Schema = dict[str, Any]
 

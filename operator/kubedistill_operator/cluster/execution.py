@@ -4,10 +4,10 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from kubedistill.contract.stored_status import NOT_UNDERSTOOD
 from kubedistill.json_values import Json
 from kubedistill.labels import JOB_UID_LABEL, MANAGED_BY, PREFIX
 from kubedistill.v1alpha1 import KIND
-from kubedistill.v1alpha1.stored_status import NOT_UNDERSTOOD
 from kubedistill_operator.cluster.client import Cluster
 from kubedistill_operator.cluster.events import event_manifest
 from kubedistill_operator.cluster.failures import (

@@ -6,9 +6,9 @@ from typing import Any, get_args
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
+from kubedistill.contract.stored_status import NOT_UNDERSTOOD, with_both_names, with_new_names
 from kubedistill.json_values import Json, as_object
 from kubedistill.v1alpha1 import Status
-from kubedistill.v1alpha1.stored_status import NOT_UNDERSTOOD, with_both_names, with_new_names
 from kubedistill_operator.clock import stamp
 from kubedistill_operator.job import Job
 from kubedistill_operator.plan import Manifest

@@ -10,9 +10,9 @@ from kubedistill.v1alpha1 import Spec
 from kubedistill_runtime.checks.data import DataFile, read_records
 from kubedistill_runtime.checks.gates import check_references
 from kubedistill_runtime.checks.splits import check_sizes, drop_duplicates, hold_out, sample
+from kubedistill_runtime.choices import data_path, data_sources, find_data
 from kubedistill_runtime.curation.leaks import Leak, find_equal, find_leaks
 from kubedistill_runtime.records import SPLITS, Record, Split, arrange
-from kubedistill_runtime.resolution import data_path, data_sources, find_data
 from kubedistill_runtime.tasks import TASKS
 
 Counts = dict[Split, int]

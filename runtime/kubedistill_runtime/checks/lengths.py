@@ -2,8 +2,8 @@
 
 from kubedistill.errors import InvalidManifest
 from kubedistill.v1alpha1 import Spec
+from kubedistill_runtime.choices import Role
 from kubedistill_runtime.models import Model
-from kubedistill_runtime.resolution import Role
 
 
 def check_lengths(teacher: Model, student: Model, *, spec: Spec) -> None:

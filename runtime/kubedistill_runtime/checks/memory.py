@@ -3,13 +3,13 @@
 from pathlib import Path
 
 from kubedistill.errors import ModelDoesNotFit
-from kubedistill_runtime.resolution import Resolved
+from kubedistill_runtime.choices import Choices
 
 # Weights, gradients and AdamW's two momenta, all float32; the teacher needs its weights and a cache.
 _TRAINING_BYTES = 16
 
 
-def check_memory(resolved: Resolved, *, total_bytes: int | None = None) -> None:
+def check_memory(resolved: Choices, *, total_bytes: int | None = None) -> None:
     """Refuse a teacher or student that this machine's memory can't hold; raises ModelDoesNotFit with both sizes."""
     total = total_bytes if total_bytes is not None else machine_bytes()
     teacher, tokens = resolved.teacher, resolved.max_model_len

@@ -8,9 +8,9 @@ from kubedistill_runtime.checks.input import Input
 from kubedistill_runtime.checks.prompts import check_prompts, count_special_text, count_tokens
 from kubedistill_runtime.checks.splits import drop_long
 from kubedistill_runtime.checks.student_lengths import check_student_lengths
+from kubedistill_runtime.choices import MODEL_AT, Choices, Role, date_of
 from kubedistill_runtime.models import Model, original_positions
 from kubedistill_runtime.records import SPLITS, Record, Split
-from kubedistill_runtime.resolution import MODEL_AT, Resolved, Role, date_of
 from kubedistill_runtime.training.student_format import STUDENT_AT
 
 TEACHER_AT = f"{MODEL_AT['teacher']}.source"
@@ -23,7 +23,7 @@ def check_model(role: Role, model: Model, *, job: StageJob, splits: Mapping[Spli
     check_prompts(splits, chat=chat, at=at)
 
 
-def fit_teacher(found: Input, *, resolved: Resolved) -> None:
+def fit_teacher(found: Input, *, resolved: Choices) -> None:
     """Leave out the prompts that are too long for the teacher; raises InvalidModel where it can't be asked them."""
     chat = load_chat_format(resolved.teacher, at=TEACHER_AT, date=resolved.date, generates=True)
     check_prompts(found.splits, chat=chat, at=TEACHER_AT)
@@ -47,7 +47,7 @@ def fit_teacher(found: Input, *, resolved: Resolved) -> None:
 
 
 def check_student(
-    splits: Mapping[Split, Sequence[Record]], *, resolved: Resolved, places: Mapping[Split, str]
+    splits: Mapping[Split, Sequence[Record]], *, resolved: Choices, places: Mapping[Split, str]
 ) -> list[str]:
     """Refuse a student that can't be asked the records; returns what a person should know of its lengths."""
     chat = load_chat_format(resolved.student, at=STUDENT_AT, date=resolved.date)

@@ -6,13 +6,13 @@ from kubedistill.errors import InvalidData, InvalidManifest
 from kubedistill_runtime.chat import ChatFormat
 from kubedistill_runtime.checks.prompts import count_tokens
 from kubedistill_runtime.checks.splits import MIN_RECORDS
+from kubedistill_runtime.choices import Choices
 from kubedistill_runtime.models import Model, original_positions
 from kubedistill_runtime.records import SPLITS, Record, Split
-from kubedistill_runtime.resolution import Resolved
 from kubedistill_runtime.training.student_format import STUDENT_AT
 
 
-def student_context(resolved: Resolved) -> int:
+def student_context(resolved: Choices) -> int:
     """Return the longest sequence that the student is served with, in tokens.
 
     A LongRoPE student has two sets of frequencies. It is trained with those of its original context wherever a sample
@@ -25,7 +25,7 @@ def student_context(resolved: Resolved) -> int:
 
 
 def check_student_lengths(
-    splits: Mapping[Split, Sequence[Record]], *, resolved: Resolved, chat: ChatFormat, places: Mapping[Split, str]
+    splits: Mapping[Split, Sequence[Record]], *, resolved: Choices, chat: ChatFormat, places: Mapping[Split, str]
 ) -> list[str]:
     """Count the prompts that leave the student no room for an answer; returns what a person should know.
 
@@ -71,7 +71,7 @@ def _warnings(
     ]
 
 
-def _original_warning(resolved: Resolved) -> list[str]:
+def _original_warning(resolved: Choices) -> list[str]:
     original = original_positions(resolved.student.config)
     if original is None or resolved.max_length <= original:
         return []

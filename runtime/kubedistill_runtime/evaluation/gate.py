@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kubedistill.report.models import GateVerdict
+from kubedistill.contract.summaries import GateVerdict
 from kubedistill.report.words import control_text, fields_of, is_agreement, words_of
 from kubedistill.v1alpha1 import Gate
 

@@ -11,12 +11,12 @@ from kubedistill.report.models import LatencyControl
 from kubedistill.stored import read_stored_json
 from kubedistill_runtime.chat import date_for, load_stop_ids
 from kubedistill_runtime.checks.student_lengths import student_context
+from kubedistill_runtime.choices import CPU_DTYPE, Choices
 from kubedistill_runtime.evaluation.arms import Tested
 from kubedistill_runtime.evaluation.prices import price_of
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.records import Record
-from kubedistill_runtime.resolution import CPU_DTYPE, Resolved
 from kubedistill_runtime.serving.alternation import (
     Alternation,
     Latency,
@@ -47,7 +47,7 @@ class Students:
 
 def compare_students(
     job: StageJob,
-    resolved: Resolved,
+    resolved: Choices,
     *,
     models: Mapping[StudentName, Model],
     records: Sequence[Record],
@@ -106,7 +106,7 @@ def compare_students(
     )
 
 
-def student_serving(model: Model, *, resolved: Resolved) -> Serving:
+def student_serving(model: Model, *, resolved: Choices) -> Serving:
     """Return how a student's engine is started."""
     return Serving(
         model=model,
@@ -119,7 +119,7 @@ def student_serving(model: Model, *, resolved: Resolved) -> Serving:
 
 
 def _timing(
-    models: Mapping[StudentName, Model], *, answer_tokens: int, resolved: Resolved, machine: Machine, progress: Progress
+    models: Mapping[StudentName, Model], *, answer_tokens: int, resolved: Choices, machine: Machine, progress: Progress
 ) -> Measurement:
     """The alternation as it is kept: for these two models, that length and that machine."""
     max_model_len = student_serving(models["distilled"], resolved=resolved).max_model_len

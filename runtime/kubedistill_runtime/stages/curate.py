@@ -15,12 +15,13 @@ from kubedistill.errors import LowYield
 from kubedistill.json_values import JsonObject
 from kubedistill_runtime.answers import AnsweredRecord
 from kubedistill_runtime.checks.yields import check_kept
+from kubedistill_runtime.choices import Choices
 from kubedistill_runtime.curation.dataset import read_dataset, write_dataset
 from kubedistill_runtime.curation.filters import Filter, find_rejection, is_empty, make_filters
 from kubedistill_runtime.curation.given import given_answers
+from kubedistill_runtime.keys import check_keys, resolve
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.records import read_rows
-from kubedistill_runtime.resolution import Resolved, check_keys, resolve
 from kubedistill_runtime.serving.engine import Engines
 from kubedistill_runtime.stages import Outcome
 from kubedistill_runtime.storage.artifacts import draft_artifact, find, leave_draft, publish, read_figures
@@ -87,7 +88,7 @@ class _Sorting:
         self.progress.working(done=self.asked, total=self.total, unit="answers", figures={"kept": self.kept})
 
 
-def _make_dataset(job: StageJob, resolved: Resolved, *, store: Store, progress: Progress) -> None:
+def _make_dataset(job: StageJob, resolved: Choices, *, store: Store, progress: Progress) -> None:
     keys, spec = resolved.keys, job.spec
     train = read_rows(store, keys["rows"], "train")
     if spec.data.train.answers == "Given":
@@ -117,7 +118,7 @@ def _make_dataset(job: StageJob, resolved: Resolved, *, store: Store, progress: 
 
 
 def _make_samples(
-    job: StageJob, resolved: Resolved, *, dataset: DatasetFigures, store: Store, progress: Progress
+    job: StageJob, resolved: Choices, *, dataset: DatasetFigures, store: Store, progress: Progress
 ) -> None:
     """Write the samples of the kept answers and of the validation answers, in the student's tokens."""
     progress.loading("loading the student's tokenizer")

@@ -13,30 +13,22 @@ from kubedistill.contract.artifacts import (
     ServingFigures,
     StudentFigures,
 )
-from kubedistill.contract.summaries import EvaluateSummary, ReportFigures
-from kubedistill.report.models import (
-    Example,
-    Funnel,
-    GateVerdict,
-    ModelSource,
-    Provenance,
-    Report,
-    Seeds,
-    TrainingRecord,
-)
+from kubedistill.contract.summaries import EvaluateSummary, GateVerdict, ReportFigures
+from kubedistill.report.models import Example, Funnel, ModelSource, Provenance, Report, Seeds, TrainingRecord
 from kubedistill.report.words import gate_text
 from kubedistill.stored import read_stored_json
 from kubedistill_runtime.answers import AnsweredRecord
 from kubedistill_runtime.checks.splits import sample
+from kubedistill_runtime.choices import Choices
 from kubedistill_runtime.evaluation.arms import Judgement, Tested, judge
 from kubedistill_runtime.evaluation.gate import decide
 from kubedistill_runtime.evaluation.prices import Priced, price_of, why_unpriced
 from kubedistill_runtime.evaluation.students import compare_students
+from kubedistill_runtime.keys import check_keys, resolve
 from kubedistill_runtime.models import Model, find_model
 from kubedistill_runtime.progress import Progress, now
 from kubedistill_runtime.records import Record, read_rows
 from kubedistill_runtime.report import names_of, write_report
-from kubedistill_runtime.resolution import Resolved, check_keys, resolve
 from kubedistill_runtime.serving.engine import Engines
 from kubedistill_runtime.stages import Outcome
 from kubedistill_runtime.storage.artifacts import draft_artifact, publish, read_figures, trained_folder
@@ -95,7 +87,7 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     return Outcome(summary=summary, message=message)
 
 
-def _teacher(job: StageJob, resolved: Resolved, *, records: Sequence[Record], store: Store) -> Tested:
+def _teacher(job: StageJob, resolved: Choices, *, records: Sequence[Record], store: Store) -> Tested:
     key, asked = resolved.keys["judge"], {record.id for record in records}
     given = read_answer_set(store, "judge", key, "test", distributions=False)
     answers = [one for one in given if one.record.id in asked]
@@ -103,7 +95,7 @@ def _teacher(job: StageJob, resolved: Resolved, *, records: Sequence[Record], st
     return Tested(answers, resolved.teacher.parameters, figures, price_of("teacher", figures, job=job))
 
 
-def _distilled(resolved: Resolved, *, store: Store) -> Model:
+def _distilled(resolved: Choices, *, store: Store) -> Model:
     folder = store.path(f"{trained_folder(store, resolved.keys['student'])}/model")
     model = find_model(
         str(folder),
@@ -116,12 +108,12 @@ def _distilled(resolved: Resolved, *, store: Store) -> Model:
     return replace(model, source="the distilled student")
 
 
-def _funnel(resolved: Resolved, *, store: Store) -> Funnel:
+def _funnel(resolved: Choices, *, store: Store) -> Funnel:
     rows = read_figures(store, "rows", resolved.keys["rows"], RowsFigures)
     return Funnel(**dict(rows), **dict(read_figures(store, "dataset", resolved.keys["dataset"], DatasetFigures)))
 
 
-def _training(resolved: Resolved, *, store: Store) -> TrainingRecord:
+def _training(resolved: Choices, *, store: Store) -> TrainingRecord:
     key = resolved.keys["student"]
     return TrainingRecord(
         **dict(read_figures(store, "student", key, StudentFigures)),
@@ -153,7 +145,7 @@ def _examples(tested: dict[str, Tested]) -> list[Example]:
     ]
 
 
-def _provenance(job: StageJob, resolved: Resolved, tested: Mapping[str, Tested], *, untimed: str) -> Provenance:
+def _provenance(job: StageJob, resolved: Choices, tested: Mapping[str, Tested], *, untimed: str) -> Provenance:
     figures: dict[Priced, ServingFigures] = {
         "teacher": tested["teacher"].figures,
         "student": tested["distilled"].figures,

@@ -3,10 +3,11 @@
 from kubedistill.contract import StageJob
 from kubedistill.contract.artifacts import ExportedFolder, ExportFigures
 from kubedistill.contract.summaries import ExportSummary
+from kubedistill_runtime.choices import root_path
 from kubedistill_runtime.export import FORMATS
 from kubedistill_runtime.export.targets import fill, places
+from kubedistill_runtime.keys import check_keys, resolve
 from kubedistill_runtime.progress import Progress
-from kubedistill_runtime.resolution import check_keys, resolve, root_path
 from kubedistill_runtime.serving.engine import Engines
 from kubedistill_runtime.stages import Outcome
 from kubedistill_runtime.storage.artifacts import folder_of, publish, trained_folder

@@ -8,9 +8,10 @@ from kubedistill.contract.artifacts import AnswersFigures, AnswerSplit, JudgeFig
 from kubedistill.contract.summaries import GenerateSummary
 from kubedistill_runtime.chat import date_for, load_stop_ids
 from kubedistill_runtime.checks.yields import check_success
+from kubedistill_runtime.choices import Choices
+from kubedistill_runtime.keys import check_keys, resolve
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.records import read_rows
-from kubedistill_runtime.resolution import Resolved, check_keys, resolve
 from kubedistill_runtime.serving.engine import Engines, Serving
 from kubedistill_runtime.serving.figures import Machine
 from kubedistill_runtime.stages import Outcome
@@ -66,7 +67,7 @@ def _shards(splits: Mapping[str, AnswerSplit]) -> list[str]:
     return list(dict.fromkeys(shard for part in splits.values() for shard in part.shards))
 
 
-def teacher_serving(job: StageJob, resolved: Resolved) -> Serving:
+def teacher_serving(job: StageJob, resolved: Choices) -> Serving:
     """How the teacher's engine is started."""
     model = job.spec.teachers[0].model
     return Serving(
@@ -83,7 +84,7 @@ def teacher_serving(job: StageJob, resolved: Resolved) -> Serving:
     )
 
 
-def _requests(job: StageJob, resolved: Resolved, *, store: Store) -> dict[str, Request]:
+def _requests(job: StageJob, resolved: Choices, *, store: Store) -> dict[str, Request]:
     """Return what to generate: train as the manifest says, unless its answers are given; the greedy splits last."""
     key, generation = resolved.keys["rows"], job.spec.generation
     requests = {}

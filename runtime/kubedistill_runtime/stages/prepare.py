@@ -21,10 +21,11 @@ from kubedistill_runtime.checks.lengths import check_lengths
 from kubedistill_runtime.checks.models import check_student, fit_teacher
 from kubedistill_runtime.checks.splits import check_sizes
 from kubedistill_runtime.checks.yields import check_yields
+from kubedistill_runtime.choices import Choices, data_sources, root_path
 from kubedistill_runtime.export.targets import are_filled, check_targets
+from kubedistill_runtime.keys import resolve
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.records import SPLITS, Split, encode_records, read_rows
-from kubedistill_runtime.resolution import Resolved, data_sources, resolve, root_path
 from kubedistill_runtime.serving.engine import Engines
 from kubedistill_runtime.stages import Outcome
 from kubedistill_runtime.storage.artifacts import draft_artifact, find, folder_of, publish, read_figures
@@ -75,7 +76,7 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     return Outcome(summary=summary, message=message, keys=keys)
 
 
-def _make_rows(job: StageJob, resolved: Resolved, *, store: Store, engines: Engines) -> list[str]:
+def _make_rows(job: StageJob, resolved: Choices, *, store: Store, engines: Engines) -> list[str]:
     """Make the rows artifact; returns what a person should know of the student, which rows do not depend on."""
     found = assemble(job, {split: read_split(job, split) for split in data_sources(job.spec)})
     check_enough(job, found)
@@ -100,7 +101,7 @@ def _funnel(found: Input) -> RowsFigures:
     )
 
 
-def _check_student(job: StageJob, resolved: Resolved, *, store: Store) -> list[str]:
+def _check_student(job: StageJob, resolved: Choices, *, store: Store) -> list[str]:
     """Check what rows that an earlier job made do not vouch for: this job's student."""
     if find(store, "student", resolved.keys["student"]).complete:
         return []

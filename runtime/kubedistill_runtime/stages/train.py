@@ -5,8 +5,9 @@ import time
 from kubedistill.contract import StageJob
 from kubedistill.contract.artifacts import SamplesFigures, StudentFigures, TrainedFigures
 from kubedistill.contract.summaries import TrainSummary
+from kubedistill_runtime.choices import Choices
+from kubedistill_runtime.keys import check_keys, resolve
 from kubedistill_runtime.progress import Progress
-from kubedistill_runtime.resolution import Resolved, check_keys, resolve
 from kubedistill_runtime.serving.engine import Engines
 from kubedistill_runtime.stages import Outcome
 from kubedistill_runtime.storage.artifacts import TRAINED, folder_of, publish, read_figures, read_trained
@@ -39,7 +40,7 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     return Outcome(summary=summary, message=f"{summary.steps:,} steps, best at {summary.best_step:,}")
 
 
-def _train(job: StageJob, resolved: Resolved, *, store: Store, progress: Progress, engines: Engines) -> TrainedFigures:
+def _train(job: StageJob, resolved: Choices, *, store: Store, progress: Progress, engines: Engines) -> TrainedFigures:
     """Train on the job's workers; returns what the trained student's summary says."""
     training = job.spec.training.model_copy(update={"precision": resolved.precision})
     workers, gpus = job.spec.student.resources.workers, job.spec.student.resources.gpus_per_worker

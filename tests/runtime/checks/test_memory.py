@@ -6,7 +6,7 @@ import pytest
 
 from kubedistill.errors import ModelDoesNotFit
 from kubedistill_runtime.checks.memory import check_memory, machine_bytes
-from kubedistill_runtime.resolution import Resolved
+from kubedistill_runtime.choices import Choices
 from support.job_folder import JobFolder
 
 GIB = 2**30
@@ -14,7 +14,7 @@ TRAINING = 16
 """Bytes per parameter: float32 weights, gradients and AdamW's two momenta."""
 
 
-def of_size(job_folder: JobFolder, *, teacher: int = 1, student: int = 1) -> Resolved:
+def of_size(job_folder: JobFolder, *, teacher: int = 1, student: int = 1) -> Choices:
     """The job with models of so many parameters."""
     found = job_folder.resolve()
     return replace(

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from kubedistill_runtime.checks.student_lengths import check_student_lengths, student_context
+from kubedistill_runtime.choices import Choices
 from kubedistill_runtime.records import Message, Record, Split
-from kubedistill_runtime.resolution import Resolved
 from support.job_folder import JobFolder
 
 LONG_ROPE = {
@@ -20,7 +20,7 @@ LLAMA_3 = {
 }
 
 
-def resolved_for(job_folder: JobFolder, *, config: dict[str, Any], teacher: int, train: int) -> Resolved:
+def resolved_for(job_folder: JobFolder, *, config: dict[str, Any], teacher: int, train: int) -> Choices:
     resolved = job_folder.resolve()
     student = replace(resolved.student, config=config)
     return replace(resolved, student=student, max_model_len=teacher, max_length=train)

@@ -21,7 +21,7 @@ from kubedistill.v1alpha1 import Task as TaskSpec
 from kubedistill.v1alpha1.evaluation import Export
 from kubedistill.v1alpha1.training import Objective as ObjectiveSpec
 from kubedistill.v1alpha1.training import Training
-from kubedistill_runtime import resolution
+from kubedistill_runtime import choices
 from kubedistill_runtime.checks.gates import check_references
 from kubedistill_runtime.curation.filters import FILTERS
 from kubedistill_runtime.evaluation.gate import RULES, Rule, decide
@@ -116,7 +116,7 @@ def test_auto_takes_the_first_objective_that_is_possible(
     job_folder: JobFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     rows = {"Reverse": Objective(module="reverse", requirements=(stored_logprobs,), reason="it is new"), **OBJECTIVES}
-    monkeypatch.setattr(resolution, "OBJECTIVES", rows)
+    monkeypatch.setattr(choices, "OBJECTIVES", rows)
     found = job_folder.resolve()
     assert (found.objective, found.objective_reason) == ("Reverse", "it is new")
     job_folder.set("generation.topLogprobs", 0)

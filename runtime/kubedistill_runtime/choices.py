@@ -1,21 +1,20 @@
-"""Resolution: what a spec means on these files, and the key of every artifact, before any of it exists.
+"""Choices: the models and data files that a spec names, and a value for all that it leaves open.
 
-Cheap and repeatable: files are hashed once and remembered, and nothing is tokenised or loaded.
+Cheap and repeatable: nothing is tokenized or loaded.
 """
 
 import datetime
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from kubedistill.chain import ArtifactName
 from kubedistill.contract import StageJob
-from kubedistill.errors import InvalidData, InvalidInput, InvalidManifest
+from kubedistill.errors import InvalidData, InvalidManifest
 from kubedistill.paths import entry_path, local_path
 from kubedistill.v1alpha1 import DataSource, Spec, StudentModel, TeacherModel
 from kubedistill_runtime.checks.tokenizers import compare_tokenizers, format_difference
-from kubedistill_runtime.keys import compute_keys, digest_chat_format
-from kubedistill_runtime.models import HUB_SCHEME, Model, file_digest, find_model
+from kubedistill_runtime.models import HUB_SCHEME, Model, find_model
 from kubedistill_runtime.records import SPLITS, Split
 from kubedistill_runtime.serving.engine import Sampling
 from kubedistill_runtime.storage.store import Store, locate_store
@@ -35,7 +34,7 @@ MODEL_AT: dict[Role, str] = {"teacher": "spec.teachers[0].model", "student": "sp
 
 
 @dataclass(frozen=True, slots=True)
-class Resolved:
+class Choices:
     """A spec with every open choice made."""
 
     teacher: Model
@@ -66,18 +65,7 @@ class Resolved:
         return self.sampling.k
 
 
-def resolve(job: StageJob, *, store: Store) -> Resolved:
-    """Make every open choice of a job's spec and compute its keys.
-
-    Raises InvalidManifest, InvalidData, InvalidModel or TokenizerMismatch, naming the field.
-    """
-    models = _find_models(job, store=store)
-    resolved = choose(job, teacher=models["teacher"], student=models["student"])
-    files, chat = _digest_files(job, store=store), digest_chat_format(models["student"], store=store)
-    return replace(resolved, keys=compute_keys(job.spec, resolved, files=files, chat=chat))
-
-
-def choose(job: StageJob, *, teacher: Model, student: Model) -> Resolved:
+def choose(job: StageJob, *, teacher: Model, student: Model) -> Choices:
     """Make every open choice of a job's spec for two models; nothing is hashed, so there are no keys.
 
     Raises InvalidManifest or TokenizerMismatch, naming the field.
@@ -91,7 +79,7 @@ def choose(job: StageJob, *, teacher: Model, student: Model) -> Resolved:
     if difference and not given:
         reason += f"; the student has {difference}, so its own rendering is trained on"
     dtype = spec.teachers[0].model.dtype
-    return Resolved(
+    return Choices(
         teacher=teacher,
         student=student,
         teacher_dtype=CPU_DTYPE if dtype == "Auto" else dtype,
@@ -124,17 +112,6 @@ def find_named_model(job: StageJob, role: Role, *, store: Store | None, fetch: b
         at=f"{MODEL_AT[role]}.source",
         fetch=fetch,
     )
-
-
-def check_keys(job: StageJob, resolved: Resolved) -> None:
-    """Refuse to go on when a file or model changed since Prepare computed the keys."""
-    changed = sorted(name for name, key in job.artifacts.items() if resolved.keys[name] != key)
-    if changed:
-        raise InvalidInput(
-            "data or model files changed while the job ran, or kubedistill was upgraded",
-            at=", ".join(changed),
-            fix="Start the job again",
-        )
 
 
 def data_path(source: DataSource, *, job: StageJob, at: str) -> Path:
@@ -224,7 +201,7 @@ def _choose_objective(wanted: str, supply: Supply) -> tuple[str, str]:
     return name, strongest.reason if strongest else OBJECTIVES[name].reason
 
 
-def _find_models(job: StageJob, *, store: Store) -> dict[Role, Model]:
+def find_models(job: StageJob, *, store: Store) -> dict[Role, Model]:
     """Find both models; what is wrong on this machine is refused before hours of download."""
     for split in data_sources(job.spec):
         find_data(job, split)
@@ -234,7 +211,3 @@ def _find_models(job: StageJob, *, store: Store) -> dict[Role, Model]:
 
 def _named_model(job: StageJob, role: Role) -> TeacherModel | StudentModel:
     return job.spec.teachers[0].model if role == "teacher" else job.spec.student.model
-
-
-def _digest_files(job: StageJob, *, store: Store) -> dict[str, str]:
-    return {split: file_digest(find_data(job, split), store=store) for split in data_sources(job.spec)}

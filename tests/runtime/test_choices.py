@@ -14,7 +14,8 @@ from safetensors.numpy import save_file
 from kubedistill.contract import Prices
 from kubedistill.errors import InvalidData, InvalidInput, InvalidManifest, KubedistillError, TokenizerMismatch
 from kubedistill.v1alpha1 import Spec
-from kubedistill_runtime.resolution import check_keys, date_of
+from kubedistill_runtime.choices import date_of
+from kubedistill_runtime.keys import check_keys
 from support.job_folder import JobFolder, tokenizer_values, write_records
 from support.spec_fields import (
     ALL,
