@@ -86,7 +86,7 @@ def test_records_with_a_reference_are_judged_and_the_others_only_compared_with_t
     assert [arm.accuracy for arm in arms] == [1.0, 12 / 36, 30 / 36]
     assert found.arms.distilled.agreement == 34 / 40
     assert found.arms.distilled.metrics["accuracy"] == pytest.approx(30 / 36)
-    assert [label["rows"] for label in found.labels] == [36]
+    assert [label.rows for label in found.labels] == [36]
 
 
 def test_a_prompt_that_stands_twice_counts_once() -> None:
@@ -130,7 +130,7 @@ def test_figures_of_0_divide_nothing(lacking: str, unknown: str) -> None:
 
 def test_a_record_with_two_labels_counts_for_both() -> None:
     found = three_models.usual(references=[("no", "yes")] * 36 + [("no",)] * 4)
-    assert found.labels == [
+    assert [label.model_dump() for label in found.labels] == [
         {"label": "no", "rows": 40, "teacher": 1.0, "baseline": 1.0, "distilled": 1.0},
         {"label": "yes", "rows": 36, "teacher": 1.0, "baseline": 1.0, "distilled": 1.0},
     ]
@@ -199,7 +199,7 @@ def test_across_different_hardware_only_memory_and_cost_compare() -> None:
 def test_labels_are_scored_each_by_its_records() -> None:
     references = [("yes",)] * 30 + [("no",)] * 10
     labels = three_models.usual(references=references).labels
-    assert labels == [
+    assert [label.model_dump() for label in labels] == [
         {"label": "no", "rows": 10, "teacher": 0.4, "baseline": 1.0, "distilled": 1.0},
         {"label": "yes", "rows": 30, "teacher": 1.0, "baseline": 0.4, "distilled": 1.0},
     ]
