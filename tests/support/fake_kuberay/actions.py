@@ -340,6 +340,7 @@ async def _patch(script: Script, patch: Values) -> None:
 
 CONDITIONS: dict[When, Callable[[Child], bool]] = {
     "": lambda child: True,
+    "Placed": lambda child: child.driver_pod is not None,
     "Submitted": lambda child: child.submissions > child.heard,
     "Working": lambda child: child.is_working,
     "StopAsked": lambda child: child.is_stop_asked,

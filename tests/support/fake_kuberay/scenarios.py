@@ -15,7 +15,7 @@ Do = Literal[
     "TaintNode", "SilenceDashboard", "EndSubmitter", "Edit", "Vanish", "Hold", "Admit", "Evict", "Claim", "Progress",
     "Result", "Write", "Exit",
 ]  # fmt: skip
-When = Literal["", "Submitted", "Working", "StopAsked", "Suspended", "Deleted", "Gone"]
+When = Literal["", "Placed", "Submitted", "Working", "StopAsked", "Suspended", "Deleted", "Gone"]
 ANY = "*"
 OF_DRIVERS: tuple[Do, ...] = ("Claim", "Progress", "Result", "Write", "Exit")
 """What a driver does: steps of script mode alone. In real mode a driver does as it likes."""
@@ -111,7 +111,9 @@ _AGAIN = step("Claim", when="Submitted", after=1)
 _SECOND: Steps = (step("Progress", driver=1, done=2, total=4), _progress(3), *END)
 """The first driver of an attempt finds a second one in its way, which does the rest."""
 _NO_GPU = step("Hamper", state="Unschedulable", message="0/3 nodes are available: 3 Insufficient nvidia.com/gpu.")
-_REJECT = step("RejectPod", after=1, reason="UnexpectedAdmissionError", message="Allocate failed, no free device")
+_REJECT = step(
+    "RejectPod", when="Placed", after=1, reason="UnexpectedAdmissionError", message="Allocate failed, no free device"
+)
 _RAISED = _failure("failure", "UserCodeError", "ValueError: no such optimizer")
 _MISSING = _failure("none", "ArtifactMissing", "the judge artifact is gone")
 _BAD_GATE = {
