@@ -39,7 +39,7 @@ def test_recycled_pid_is_left_alone(tmp_path: Path, text: str) -> None:
 
 
 def test_process_that_is_deaf_to_sigterm_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("background.PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr("support.background.PATIENCE_SECONDS", 0.5)
     process = Background(tmp_path, "deaf")
     process.start(STUBBORN)
     wait_for(lambda: "deaf" in process.log.read_text(), what="it has set its trap")

@@ -58,7 +58,7 @@ def test_cache_is_another_one_for_other_versions(tmp_path: Path, monkeypatch: py
     module.mkdir()
     for name in ("go.mod", "go.sum"):
         (module / name).write_text("require k8s.io/kubernetes v1.35.0\n")
-    monkeypatch.setattr("kubernetes_binaries.MODULE", module)
+    monkeypatch.setattr("support.kubernetes_binaries.MODULE", module)
     assert kubernetes_version() == "v1.35.0"
     assert cache_folder() != before
 
