@@ -46,7 +46,7 @@ def show(tmp_path: Path, *, records: list[dict[str, Any]] = RECORDS, max_length:
         store="",
         data_root=tmp_path.as_uri(),
     )
-    return preview(job, store=open_store(str(tmp_path / "store")))
+    return preview(job, store=open_store(str(tmp_path / "store"))).model_dump(by_alias=True)
 
 
 @pytest.mark.parametrize(

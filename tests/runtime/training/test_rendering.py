@@ -74,7 +74,7 @@ def check_turn(chat: ChatFormat, said: list[Message], prompt: list[int], reply: 
     assert chat.end_id not in reply[:-1]
     assert chat.text(reply).strip() == said[-1].content.strip()
     if whole.startswith(asked) and chat.tokenizer.decode([chat.end_id]) in whole[len(asked) :]:
-        written = chat._encode(said, asking=False)
+        written = chat._encode(said, whole, asking=False)
         if written[: len(prompt)] == prompt:
             assert written[: len(prompt + reply)] == prompt + reply
 
