@@ -12,6 +12,8 @@ MANAGED_BY = {_MANAGED_BY_LABEL: "kubedistill"}
 QUEUE_LABEL, PRIORITY_LABEL = "kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class"
 RERUN_ANNOTATION, CANCEL_ANNOTATION = f"{PREFIX}rerun", f"{PREFIX}cancel"
 """Each is acted on once per token, which is the annotation's value."""
+HANDLED_REQUESTS = 8
+"""Tokens that the status remembers, the latest ones."""
 RELEASE_ANNOTATION = f"{PREFIX}release"
 """With any value, it starts a job that settings.onRestore holds."""
 OUR_DOMAINS = (GROUP, "ray.io", "batch.kubernetes.io")

@@ -1,9 +1,7 @@
 """`kubectl distill` as its user has it: a real API server, an operator with its own rights, and played children."""
 
-import contextlib
 import json
 import os
-import pty
 import re
 import shlex
 import shutil
@@ -25,6 +23,7 @@ from support.kubelet_logs import node_with_logs, pod_on
 from support.played_cluster import played_cluster, with_namespace
 from support.sample_reports import make_values
 from support.small_manifests import distillation_job
+from support.terminals import run_on_terminal
 
 JOBS = "kubedistill.io/v1alpha1/DistillationJob"
 BIN = Path(sys.executable).parent
@@ -265,27 +264,14 @@ def test_who_stops_watching_is_told_that_the_job_goes_on(
 @pytest.mark.usefixtures("carried_out")
 def test_on_a_terminal_the_stages_are_drawn(environment: dict[str, str], tmp_path: Path) -> None:
     file = manifest(tmp_path, "ok-3")
-    shown = on_terminal([*PLUGIN, "submit", file, "--watch"], environment | {"TERM": "xterm"})
-    assert "\x1b[" in shown
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown)
+    shown = run_on_terminal([*PLUGIN, "submit", file, "--watch"], environment | {"TERM": "xterm"})
+    assert shown.returncode == 0, shown.raw
+    assert "\x1b[" in shown.raw
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", shown.raw)
     last = plain[plain.rindex("ok-3: Classification") :].splitlines()
     assert last[1].strip() == "Succeeded"
     assert [line.split()[:2] for line in last[2:8]] == [["✓", name] for name in STAGES]
     assert last[-1].startswith("ok-3 succeeded.")
-
-
-def on_terminal(command: list[str], environment: dict[str, str]) -> str:
-    """What a command writes to a terminal."""
-    controller, terminal = pty.openpty()
-    process = subprocess.Popen(command, env=environment, stdout=terminal, stderr=terminal)
-    os.close(terminal)
-    chunks = []
-    with contextlib.suppress(OSError):  # the kernel's way to say that nobody holds the terminal any more
-        while chunk := os.read(controller, 65536):
-            chunks.append(chunk)
-    os.close(controller)
-    assert process.wait(timeout=60) == 0, b"".join(chunks)
-    return b"".join(chunks).decode()
 
 
 MISTAKES = {

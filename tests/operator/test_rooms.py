@@ -1,4 +1,4 @@
-"""The rooms of the operator: who stands on whom, who may talk to the cluster, and that deciding needs no cluster."""
+"""The rooms of the operator: which library each uses, and that deciding needs no cluster."""
 
 import ast
 import subprocess
@@ -10,10 +10,6 @@ import pytest
 
 PACKAGE = "kubedistill_operator"
 FOLDER = Path(__file__).parents[2] / "operator" / PACKAGE
-FLOORS = ["", "children", "decisions", "cluster", "telemetry", "loop"]
-"""From the ground up; the nouns that all rooms share lie in the package itself."""
-DOORS = {"__main__", "explain"}
-"""Commands, which stand on everything."""
 
 
 def imports(path: Path) -> Iterator[str]:
@@ -45,15 +41,6 @@ def importers(package: str) -> set[str]:
 )
 def test_each_library_has_its_room(package: str, modules: set[str]) -> None:
     assert importers(package) == modules
-
-
-@pytest.mark.parametrize(
-    "path", sorted(path for path in FOLDER.rglob("*.py") if path.stem not in DOORS), ids=lambda path: path.stem
-)
-def test_a_room_stands_on_the_floors_below_it(path: Path) -> None:
-    room = path.parent.name.removesuffix(PACKAGE)
-    above = FLOORS[FLOORS.index(room) + 1 :]
-    assert not [name for name in imports(path) for floor in above if name.startswith(f"{PACKAGE}.{floor}.")]
 
 
 def test_deciding_needs_no_cluster() -> None:

@@ -19,7 +19,7 @@ from kubedistill.contract import Prices
 from kubedistill.contract.stored_status import with_both_names
 from kubedistill.errors import Conflict, InvalidInput, KubedistillError, NoSuchJob, NotKept
 from kubedistill.files import replace_file
-from kubedistill.labels import CANCEL_ANNOTATION, requests_of
+from kubedistill.labels import CANCEL_ANNOTATION, HANDLED_REQUESTS, requests_of
 from kubedistill.runtime_process import Process, check_runtime, hear_runtime, start_runtime
 from kubedistill.stages import TERMINAL
 from kubedistill.v1alpha1 import DistillationJob, Status
@@ -146,7 +146,7 @@ class LocalMachine:
         if rerun := requests_of(annotations).get("rerun"):
             if job.is_running:
                 raise Conflict(f"{metadata['name']} runs", fix="Wait for it, or suspend it first")
-            self._start(job, handled_requests=(*job.status.handled_requests, rerun)[-8:])
+            self._start(job, handled_requests=(*job.status.handled_requests, rerun)[-HANDLED_REQUESTS:])
         self._note(job)
 
     def _start(self, job: _LocalJob, *, handled_requests: tuple[str, ...] | None = None) -> None:

@@ -39,7 +39,7 @@ class AnswerSplit(StoredModel):
     """The answers to one split."""
 
     rows: list[tuple[str, int, str]]
-    """Record id, number of the sample, and key under which the library has the answer."""
+    """Record id, number of the sample, and key of the answer in the cache."""
     shards: list[str]
     """The files that hold the answers."""
     asked: int

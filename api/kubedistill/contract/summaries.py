@@ -95,7 +95,7 @@ class PrepareSummary(Summary):
 
 
 class GenerateSummary(Summary):
-    """How many answers were generated, and how many the library had."""
+    """How many answers were generated, and how many the cache had."""
 
     answers: int = 0
     generated: int = 0

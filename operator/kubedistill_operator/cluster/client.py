@@ -148,7 +148,7 @@ def _is_within(host: str, networks: list[str]) -> bool:
 class Cluster:
     """One connection to the API server.
 
-    Every method raises Retry where the server is busy or away and Refused where it says no.
+    Every method raises Transient where the server is busy or away and Refused where it says no.
     """
 
     def __init__(
@@ -206,12 +206,12 @@ class Cluster:
         return any(one.get("name") == KINDS[kind].plural for one in found.get("resources", []))
 
     async def create(self, manifest: Manifest) -> Manifest:
-        """Make an object; raises Taken where one of that name is there."""
+        """Make an object; raises AlreadyExists where one of that name is there."""
         path = KINDS[manifest["kind"]].path(namespace=manifest["metadata"]["namespace"])
         return await self._write("POST", path, manifest)
 
     async def replace(self, manifest: Manifest, *, subresource: str = "") -> Manifest:
-        """Replace an object or its status; raises Outdated unless it still has the manifest's resourceVersion."""
+        """Replace an object or its status; raises Conflict unless it still has the manifest's resourceVersion."""
         metadata = manifest["metadata"]
         path = KINDS[manifest["kind"]].path(
             namespace=metadata["namespace"], name=metadata["name"], subresource=subresource
@@ -219,7 +219,7 @@ class Cluster:
         return await self._write("PUT", path, manifest)
 
     async def patch(self, kind: str, name: str, operations: list[Manifest], *, namespace: str) -> Manifest:
-        """Apply a JSON patch; raises NotThere, or Refused with code 422 where one of its tests fails."""
+        """Apply a JSON patch; raises NotFound, or Refused with code 422 where one of its tests fails."""
         return await self._write("PATCH", KINDS[kind].path(namespace=namespace, name=name), operations, content=_PATCH)
 
     async def delete(self, kind: str, name: str, *, namespace: str, uid: str) -> None:

@@ -46,8 +46,8 @@ class Executor:
     async def execute(self, plan: Plan, job: Job) -> Job:
         """Write status, delete, ask to stop, create, tell; whatever follows the status is told even if it fails.
 
-        Gives the job as it is then. Raises what the cluster raises: Outdated where somebody else wrote the job,
-        Obstructed where a name is taken.
+        Gives the job as it is then. Raises what the cluster raises: Conflict where somebody else wrote the job,
+        NameCollision where a name is taken.
         """
         if plan.status is not None:
             job = await self._write_status(status_values(plan.status, stored=job.stored_status), job)
@@ -150,7 +150,7 @@ class Executor:
 
 
 def _check_ours(manifest: Manifest, found: Manifest, job: Job) -> None:
-    """Raise Leaving where what has the name of ours is about to go, and Obstructed where it is somebody else's."""
+    """Raise Leaving where what has the name of ours is about to go, and NameCollision where it is somebody else's."""
     what = f"{manifest['kind']} {job.namespace}/{manifest['metadata']['name']}"
     if "deletionTimestamp" in found["metadata"]:
         raise Leaving(f"{what} is on its way out; see its finalizers if it stays")

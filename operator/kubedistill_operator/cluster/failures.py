@@ -4,15 +4,15 @@ These tell the operator what to do next. What a person has to do is told by a Ku
 place, a fix and an exit code; none of these has.
 
 OperatorFailure
-├── Retry        the server is busy, away or was faster than we: do it again
-│   └── Outdated somebody else wrote the object since we read it
-├── NotThere     there is no such object
-├── Taken        an object of that name is there
-├── Obstructed   an object stands where ours should, and people must remove it
-│   └── Leaving  it is about to go by itself
+├── Transient     the server is busy, away or was faster than we: do it again
+│   └── Conflict  somebody else wrote the object since we read it
+├── NotFound      there is no such object
+├── AlreadyExists an object of that name is there
+├── NameCollision an object stands where ours should, and people must remove it
+│   └── Leaving   it is about to go by itself
 ├── NotUnderstood another version wrote what is stored, and nothing may be done on the word of it
-├── Refused      the server said no, and will again: rights, quota, policy, schema
-└── LeaseLost    another replica may lead by now: nothing may be written any more
+├── Refused       the server said no, and will again: rights, quota, policy, schema
+└── LeaseLost     another replica may lead by now: nothing may be written any more
 """
 
 

@@ -2,13 +2,13 @@
 
 from collections.abc import Mapping
 
+from kubedistill.json_values import as_object
 from kubedistill_operator.observed import Resource
 
 
 def part(resource: Resource, name: str) -> Resource:
     """Return a part; empty where it is absent or not an object."""
-    found = resource.get(name)
-    return found if isinstance(found, Mapping) else {}
+    return as_object(resource.get(name))
 
 
 def items(resource: Resource, name: str) -> list[Resource]:

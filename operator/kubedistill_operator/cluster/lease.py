@@ -32,11 +32,11 @@ class LeaseApi(Protocol):
         ...
 
     async def create(self, manifest: Manifest) -> Manifest:
-        """Make an object; raises Taken."""
+        """Make an object; raises AlreadyExists."""
         ...
 
     async def replace(self, manifest: Manifest) -> Manifest:
-        """Replace an object; raises Outdated."""
+        """Replace an object; raises Conflict."""
         ...
 
 

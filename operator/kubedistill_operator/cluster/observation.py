@@ -79,8 +79,8 @@ class Observer:
         """Read the current attempt by name, and all else that is the job's where it matters or is asked for.
 
         Other jobs are the caller's to add: they are known only when the decision is made.
-        Raises Retry and Refused as the cluster does, and NotUnderstood where another version wrote the status or the
-        frozen run.
+        Raises Transient and Refused as the cluster does, and NotUnderstood where another version wrote the status or
+        the frozen run.
         """
         if job.not_understood:
             raise NotUnderstood(job.not_understood)

@@ -78,7 +78,7 @@ def wait_for_turn(context: ReconcileContext) -> Plan | None:
         return None
     if (left := _backoff_left(context, stage)) > 0:
         return Plan(requeue_after=left, why=(f"next attempt in {left:.0f} s",))
-    if (plan := _wait_for_rival(context)) is not None:
+    if (plan := _wait_for_competitor(context)) is not None:
         return plan
     limit = context.settings.max_active_jobs_per_namespace
     if context.observed.active_in_namespace >= limit:
@@ -163,7 +163,7 @@ def _backoff_left(context: ReconcileContext, stage: StageStatus) -> float:
     return max(waits, default=0.0) - seconds_since(stage.ended_at, context.now) if stage.ended_at else 0.0
 
 
-def _wait_for_rival(context: ReconcileContext) -> Plan | None:
+def _wait_for_competitor(context: ReconcileContext) -> Plan | None:
     """Wait while another job's child makes what this stage would, and look at the store again when that has ended.
 
     After schedulingTimeoutSeconds this job makes it itself.

@@ -6,7 +6,7 @@ Each takes a ReconcileContext and returns a Plan, or None to leave the decision 
 from collections.abc import Iterable
 from dataclasses import replace
 
-from kubedistill.labels import RELEASE_ANNOTATION, requests_of
+from kubedistill.labels import HANDLED_REQUESTS, RELEASE_ANNOTATION, requests_of
 from kubedistill.runs import wanted_run
 from kubedistill.stages import new_stages
 from kubedistill.v1alpha1 import Run, RunRecord
@@ -20,7 +20,7 @@ from kubedistill_operator.observed import Attempt
 from kubedistill_operator.plan import Deletion, Event, Plan
 from kubedistill_operator.status import is_not_understood, is_true, with_stage, without_conditions
 
-_HISTORY, _REQUESTS = 20, 8
+_HISTORY = 20
 _PER_RUN = ("Complete", "Failed", "Suspended", "Progressing", "QuotaReserved", "SpecDrift")
 
 
@@ -202,7 +202,7 @@ def _handled(context: ReconcileContext, verb: str) -> tuple[str, ...]:
     on_the_job = requests_of(context.job.annotations)
     handled = {*context.status.handled_requests, *({on_the_job[verb]} if verb in on_the_job else ())}
     kept = [one for one in context.status.handled_requests if one not in on_the_job.values()]
-    return (*kept, *(one for one in on_the_job.values() if one in handled))[-_REQUESTS:]
+    return (*kept, *(one for one in on_the_job.values() if one in handled))[-HANDLED_REQUESTS:]
 
 
 def _refuse(context: ReconcileContext, *, reason: str, message: str) -> Plan:

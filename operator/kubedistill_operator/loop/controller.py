@@ -199,7 +199,7 @@ class Controller:
     async def _carry_out(self, plan: Plan, job: Job, observed: Observed) -> tuple[Plan, Job]:
         """Do what was decided, or what is decided where that is refused; gives the plan that was done, and the job.
 
-        What the API server can't take for now is told in the job where that lasts; raises Retry all the same.
+        What the API server can't take for now is told in the job where that lasts; raises Transient all the same.
         """
         try:
             return plan, await self._execute(plan, job)

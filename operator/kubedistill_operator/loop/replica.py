@@ -65,8 +65,8 @@ class Replica:
     async def run(self) -> None:
         """Live until SIGTERM or SIGINT.
 
-        Raises InvalidInput without a way to a cluster, NotInstalled without our CRD or KubeRay's, and Retry where the
-        API server stays away.
+        Raises InvalidInput without a way to a cluster, NotInstalled without our CRD or KubeRay's, and Transient where
+        the API server stays away.
         """
         self._take_signals()
         connection = await Connection.find(self.options.kubeconfig)

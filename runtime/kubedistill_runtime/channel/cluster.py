@@ -251,7 +251,7 @@ def _read_spent(claimed: Content) -> float:
 def retry_until(
     call: Callable[[], _Given], *, at: str, clock: Callable[[], float], sleep: Callable[[float], None]
 ) -> _Given:
-    """Try until it works, with growing pauses; raises ChannelUnavailable once a hiccup has lasted for its patience."""
+    """Try until it works, with growing pauses; raises ChannelUnavailable once an error has lasted for its timeout."""
     start, pause = clock(), 1.0
     while True:
         try:

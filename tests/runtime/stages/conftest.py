@@ -1,4 +1,4 @@
-"""A job whose models are the quickstart's student, and the bench to run its stages on."""
+"""A job whose models are the quickstart's student, and the runner of its stages."""
 
 import pytest
 
