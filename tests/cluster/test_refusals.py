@@ -20,6 +20,8 @@ from support.small_manifests import owned_by
 QUOTAS, RAYJOBS = "v1/ResourceQuota", "ray.io/v1/RayJob"
 ADMISSION = "admissionregistration.k8s.io/v1"
 SHOWN_SECONDS = 30
+SCALE = 0.02
+"""Our seconds for one of the player's, by which KubeRay's own preRunningDeadlineSeconds is played."""
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +31,7 @@ def harness(
     names = [f"test-{secrets.token_hex(4)}" for _ in range(2)]
     with (
         open_harness(api, operator_kubeconfig, tmp_path_factory.mktemp("operator"), *names) as harness,
-        playing(kubeconfig, namespace=names[0], scale=0.02),
+        playing(kubeconfig, namespace=names[0], scale=SCALE),
     ):
         yield harness
 
@@ -229,12 +231,12 @@ def test_w8_a_name_that_is_taken_is_shown_and_goes_on_when_it_is_free(harness: O
 
 
 def test_w8_what_an_orphaned_job_has_left_is_in_nobodys_way(harness: OperatorHarness) -> None:
-    where = harness.namespaces[0]
-    first = harness.submit("ok-5", schedulingTimeoutSeconds=30)
+    where, wait = harness.namespaces[0], round(30 / SCALE)
+    first = harness.submit("ok-5", schedulingTimeoutSeconds=wait)
     account = service_account_name("ok-5", uid=first["metadata"]["uid"])
     wait_for(lambda: harness.api.get("v1/ServiceAccount", account, namespace=where), what="its account is there")
     harness.api.delete(JOBS, "ok-5", namespace=where, propagation="Orphan")
     wait_for(lambda: harness.job("ok-5") is None, what="the job is gone")
-    harness.submit("ok-5", schedulingTimeoutSeconds=30)
+    harness.submit("ok-5", schedulingTimeoutSeconds=wait)
     harness.becomes("ok-5", "Succeeded")
     assert harness.api.get("v1/ServiceAccount", account, namespace=where), "it stays, and serves nobody"
