@@ -20,7 +20,7 @@ from kubedistill_runtime.channel import FileChannel
 from kubedistill_runtime.checks.memory import check_memory
 from kubedistill_runtime.checks.storage import check_store
 from kubedistill_runtime.driver import run_stage
-from kubedistill_runtime.export.targets import places
+from kubedistill_runtime.export.folders import export_paths
 from kubedistill_runtime.keys import resolve
 from kubedistill_runtime.logs import log_to
 from kubedistill_runtime.report import FORMS
@@ -113,7 +113,7 @@ def run_pipeline(run: LocalRun, *, emit: Emit) -> int:
                 if stage.name == "Evaluate" and not _passed(run.store, keys):
                     break
     passed = _passed(run.store, keys)
-    exports = places(run.job.spec.export, data_root=run.data_root, store=run.store, key=keys["export"])
+    exports = export_paths(run.job.spec.export, data_root=run.data_root, store=run.store, key=keys["export"])
     code = EXIT_SUCCESS if passed else EXIT_GATE
     seconds = round(time.monotonic() - started, 3)
     json_file, md, html = (str(run.folder / f"report.{form}") for form in FORMS)

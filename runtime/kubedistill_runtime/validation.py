@@ -22,7 +22,7 @@ from kubedistill_runtime.checks.models import check_model, check_student, fit_te
 from kubedistill_runtime.checks.splits import check_sizes
 from kubedistill_runtime.checks.storage import check_store
 from kubedistill_runtime.choices import ROLES, Choices, Role, choose, data_sources, find_named_model, root_path
-from kubedistill_runtime.export.targets import check_targets
+from kubedistill_runtime.export.folders import check_export_folders
 from kubedistill_runtime.hub import NotAtHand
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.storage.store import locate_store
@@ -66,7 +66,7 @@ def validate(job: StageJob) -> Findings:
     models = {role: _find(job, role, found) for role in ROLES}
     teacher, student = models["teacher"], models["student"]
     data_root, name = root_path(job.data_root), job.job.full_name
-    found.attempt(lambda: check_targets(job.spec.export, data_root=data_root, key="", job=name))
+    found.attempt(lambda: check_export_folders(job.spec.export, data_root=data_root, key="", job=name))
     if teacher is None or student is None:
         for role, model in models.items():
             if model is not None:

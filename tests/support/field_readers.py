@@ -91,7 +91,7 @@ SPEC: dict[str, tuple[str, str]] = {
     "evaluation.gate.maxInvalidRate": (_GATE, "gate.max_invalid_rate"),
     "evaluation.gate.requireSignificance": (_GATE, "gate.require_significance"),
     "export[].format": (f"{_RUNTIME}/stages/export.py", "export.format"),
-    "export[].uri": (f"{_RUNTIME}/export/targets.py", "export.uri"),
+    "export[].uri": (f"{_RUNTIME}/export/folders.py", "export.uri"),
     "storage.uri": (f"{_DECISIONS}/stores.py", "spec.storage.uri"),
     "storage.volumeClaim": (f"{_DECISIONS}/run_snapshot.py", "spec.storage.volume_claim"),
     "runID": (f"{_API}/client/job.py", "spec.run_id"),

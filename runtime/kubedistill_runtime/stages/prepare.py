@@ -22,7 +22,7 @@ from kubedistill_runtime.checks.models import check_student, fit_teacher
 from kubedistill_runtime.checks.splits import check_sizes
 from kubedistill_runtime.checks.yields import check_yields
 from kubedistill_runtime.choices import Choices, data_sources, root_path
-from kubedistill_runtime.export.targets import are_filled, check_targets
+from kubedistill_runtime.export.folders import are_filled, check_export_folders
 from kubedistill_runtime.keys import resolve
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.records import SPLITS, Split, encode_records, read_rows
@@ -42,7 +42,7 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
     keys, data_root = resolved.keys, root_path(job.data_root)
     check_lengths(resolved.teacher, resolved.student, spec=job.spec)
     check_sample_limit(job.spec)
-    check_targets(job.spec.export, data_root=data_root, key=keys["export"], job=job.job.full_name)
+    check_export_folders(job.spec.export, data_root=data_root, key=keys["export"], job=job.job.full_name)
     check_yields(keys, spec=job.spec, store=store)
     if find(store, "rows", keys["rows"]).complete:
         notes = _check_student(job, resolved, store=store)

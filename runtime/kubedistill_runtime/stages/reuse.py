@@ -8,7 +8,7 @@ from kubedistill.contract import StageJob, Summary
 from kubedistill.contract.summaries import Headline
 from kubedistill_runtime.checks.yields import check_yields
 from kubedistill_runtime.choices import root_path
-from kubedistill_runtime.export.targets import are_filled
+from kubedistill_runtime.export.folders import are_filled
 from kubedistill_runtime.stages import Outcome
 from kubedistill_runtime.storage.artifacts import find, folder_of, read_figures
 from kubedistill_runtime.storage.claims import end_line

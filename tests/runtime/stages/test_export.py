@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from kubedistill.contract.artifacts import ExportFigures
-from kubedistill_runtime.export.targets import MARK
+from kubedistill_runtime.export.folders import MARK
 from kubedistill_runtime.storage.artifacts import folder_of, read_figures
 from support.job_folder import QUICKSTART
 from support.stage_runner import StageRunner

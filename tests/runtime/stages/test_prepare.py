@@ -8,7 +8,7 @@ import pytest
 
 from kubedistill.contract.artifacts import ExportFigures
 from kubedistill.errors import InvalidManifest, InvalidModel, LowYield
-from kubedistill_runtime.export.targets import fill, places
+from kubedistill_runtime.export.folders import export_paths, fill
 from kubedistill_runtime.records import Split, read_rows
 from kubedistill_runtime.stages.generate import teacher_serving
 from kubedistill_runtime.storage.artifacts import find, publish
@@ -194,7 +194,7 @@ def exported(runner: StageRunner, *, uri: str | None, by: str | None = None) -> 
     runner.job_folder.set("export", [{"uri": uri} if uri else {}])
     key, store = runner.job_folder.keys()["export"], runner.job_folder.store
     job = runner.job_folder.stage_job()
-    (place,) = places(job.spec.export, data_root=runner.job_folder.root, store=store, key=key)
+    (place,) = export_paths(job.spec.export, data_root=runner.job_folder.root, store=store, key=key)
     fill(place, key=by or key, job=job.job.full_name, write=lambda folder: (folder / "weights").touch())
     publish(store, "export", key, ExportFigures(exports=[]))
     return place

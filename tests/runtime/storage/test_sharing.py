@@ -10,7 +10,7 @@ import pytest
 from kubedistill.contract.artifacts import Figures
 from kubedistill.errors import StorageNotWritable
 from kubedistill_runtime.checks.storage import check_store
-from kubedistill_runtime.export.targets import fill
+from kubedistill_runtime.export.folders import fill
 from kubedistill_runtime.logs import log_to
 from kubedistill_runtime.storage.artifacts import publish
 from kubedistill_runtime.storage.claims import end_line, read_latest, take_claim

@@ -172,7 +172,7 @@ import sys
 from pathlib import Path
 from kubedistill.errors import StorageUnavailable
 from kubedistill_runtime.storage.store import Store
-from kubedistill_runtime.export.targets import fill
+from kubedistill_runtime.export.folders import fill
 from kubedistill_runtime.export import FORMATS
 store, model = Store(Path(sys.argv[1])), Path(sys.argv[2])
 for write in (lambda: store.put_folder("trained", model), lambda: store.put("weights", model / "parts" / "weights"),

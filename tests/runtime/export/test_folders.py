@@ -1,4 +1,4 @@
-"""Export targets: filled by one rename, never over somebody else's files."""
+"""Folders of exports: filled by one rename, and never over files of somebody else."""
 
 import os
 import subprocess
@@ -10,7 +10,7 @@ import pytest
 
 from kubedistill.errors import InvalidManifest, StorageNotWritable
 from kubedistill.v1alpha1 import Export
-from kubedistill_runtime.export.targets import MARK, check_targets, fill, is_filled
+from kubedistill_runtime.export.folders import MARK, check_export_folders, fill, is_filled
 from kubedistill_runtime.storage.unfinished import unfinished_name
 from support.identities import run_as, shared_folder
 
@@ -45,7 +45,7 @@ def test_failed_write_leaves_the_earlier_export(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from kubedistill_runtime.export.targets import fill
+from kubedistill_runtime.export.folders import fill
 def write(folder):
     (folder / "half").touch()
     os.kill(os.getpid(), signal.SIGKILL)
@@ -71,7 +71,7 @@ def test_d22_another_job_s_export_is_refused_when_a_job_starts_and_when_it_ends(
     fill(tmp_path / "out", key="k1", job="team/first", write=write)
     exports = [Export(uri="out")]
     for attempt in (
-        lambda: check_targets(exports, data_root=tmp_path, key="k2", job="team/second"),
+        lambda: check_export_folders(exports, data_root=tmp_path, key="k2", job="team/second"),
         lambda: fill(tmp_path / "out", key="k2", job="team/second", write=write),
     ):
         with pytest.raises(InvalidManifest) as refused:
@@ -83,10 +83,10 @@ def test_d22_another_job_s_export_is_refused_when_a_job_starts_and_when_it_ends(
 
 def test_d22_a_later_run_of_the_job_replaces_its_export_and_the_same_work_is_one_export(tmp_path: Path) -> None:
     fill(tmp_path / "out", key="k1", job="team/first", write=write)
-    check_targets([Export(uri="out")], data_root=tmp_path, key="k2", job="team/first")
+    check_export_folders([Export(uri="out")], data_root=tmp_path, key="k2", job="team/first")
     fill(tmp_path / "out", key="k2", job="team/first", write=write)
     assert is_filled(tmp_path / "out", key="k2")
-    check_targets([Export(uri="out")], data_root=tmp_path, key="k2", job="team/second")
+    check_export_folders([Export(uri="out")], data_root=tmp_path, key="k2", job="team/second")
     fill(tmp_path / "out", key="k2", job="team/second", write=lambda _: pytest.fail("it is there"))
 
 
@@ -98,7 +98,7 @@ def test_d22_an_export_of_0_1_names_no_job_and_is_replaced(tmp_path: Path) -> No
 
 
 def test_d22_what_somebody_put_there_after_the_start_is_not_removed(tmp_path: Path) -> None:
-    check_targets([Export(uri="out")], data_root=tmp_path, key="k1", job="team/first")
+    check_export_folders([Export(uri="out")], data_root=tmp_path, key="k1", job="team/first")
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "thesis.txt").write_text("precious")
     with pytest.raises(InvalidManifest, match="not an export of ours"):
@@ -111,7 +111,7 @@ def test_d22_a_mark_that_is_not_ours_is_somebody_else_s(mark: str, tmp_path: Pat
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / MARK).write_text(mark)
     with pytest.raises(InvalidManifest, match="not an export of ours"):
-        check_targets([Export(uri="out")], data_root=tmp_path, key="k", job="team/first")
+        check_export_folders([Export(uri="out")], data_root=tmp_path, key="k", job="team/first")
 
 
 @pytest.mark.parametrize(("age", "stays"), [(0, True), (7 * 3600, False)])
@@ -130,7 +130,9 @@ def test_a_target_that_can_not_be_written_is_refused_before_anything_is_spent() 
         (root / "deep").mkdir()
         exports = [Export(uri="deep/new/out")]
         with pytest.raises(StorageNotWritable) as refused:
-            run_as(lambda: check_targets(exports, data_root=root, key="k", job="team/first"), uid=65532, gid=65532)
+            run_as(
+                lambda: check_export_folders(exports, data_root=root, key="k", job="team/first"), uid=65532, gid=65532
+            )
         parent = root / "deep" / "new"
         assert f"mkdir -p {parent} && chgrp 65532 {parent} && chmod ug+rwX {parent};" in refused.value.fix
         assert list((root / "deep").iterdir()) == []
@@ -147,11 +149,11 @@ def test_foreign_files_are_refused_before_anything_is_spent(
     exports = [Export(uri="out")]
     if refused:
         with pytest.raises(InvalidManifest, match=r"spec.export\[0\].uri: .* not an export of ours"):
-            check_targets(exports, data_root=tmp_path, key="k", job="team/first")
+            check_export_folders(exports, data_root=tmp_path, key="k", job="team/first")
     else:
-        check_targets(exports, data_root=tmp_path, key="k", job="team/first")
+        check_export_folders(exports, data_root=tmp_path, key="k", job="team/first")
 
 
 def test_unknown_scheme_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidManifest, match="'s3'"):
-        check_targets([Export(uri="s3://b/x")], data_root=tmp_path, key="k", job="team/first")
+        check_export_folders([Export(uri="s3://b/x")], data_root=tmp_path, key="k", job="team/first")
