@@ -16,7 +16,7 @@ from kubedistill.report.models import Report
 from kubedistill.stored import read_stored_json
 from kubedistill.v1alpha1 import Status
 from kubedistill_operator.cluster.channel_reading import read_channel
-from kubedistill_operator.decisions.outcome import make_result
+from kubedistill_operator.decisions.results import make_result
 from kubedistill_runtime.chat import ChatFormat
 from support.job_folder import make_job_folder
 from support.pipeline_runs import PipelineRun, small_run

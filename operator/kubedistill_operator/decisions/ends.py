@@ -131,6 +131,13 @@ def active_seconds(context: ReconcileContext) -> float:
     return round(run.active_seconds + since, _DIGITS)
 
 
+def counted_at(context: ReconcileContext) -> str:
+    """Return since when the active time of the run is counted: from now, where it was not counted until now."""
+    run = context.status.run
+    assert run is not None
+    return run.counted_at or stamp(context.now)
+
+
 def count_gpus(context: ReconcileContext, stage: StageStatus, *, has_ended: bool = False) -> dict[str, float]:
     """The stage's GPU-seconds with what the attempt's drivers have said beyond what is counted already.
 

@@ -15,6 +15,7 @@ from kubedistill_operator.decisions.attempts import (
 )
 from kubedistill_operator.decisions.context import ReconcileContext
 from kubedistill_operator.decisions.deletion import delete_children, leave_orphaned, rest_deleted, stop_deleted
+from kubedistill_operator.decisions.failures import note_end, record_failure, record_restart
 from kubedistill_operator.decisions.lifecycle import (
     cancel,
     go_on_understood,
@@ -26,21 +27,14 @@ from kubedistill_operator.decisions.lifecycle import (
     supersede,
     suspend,
 )
-from kubedistill_operator.decisions.outcome import (
-    enforce_deadline,
-    finish_stopping,
-    note_end,
-    record_failure,
-    record_restart,
-    record_success,
-)
+from kubedistill_operator.decisions.progress import enforce_progress, follow
+from kubedistill_operator.decisions.results import record_success
 from kubedistill_operator.decisions.run_snapshot import RunSnapshot, is_intact, load_snapshot
 from kubedistill_operator.decisions.snapshots import adopt_snapshot, keep_frozen, refreeze
+from kubedistill_operator.decisions.stopping import enforce_deadline, finish_stopping
 from kubedistill_operator.decisions.waiting import (
     adopt_child,
     end_overdue,
-    enforce_progress,
-    follow,
     note_admission,
     wait_for_end,
     wait_for_leave,

@@ -1,4 +1,4 @@
-"""Deciders about an attempt that is under way: why it waits, for how long it may, and how far it is.
+"""Deciders about an attempt that is under way: why it waits, and for how long it may.
 
 Each takes a ReconcileContext and returns a Plan, or None to leave the decision to the next. None calls another.
 """
@@ -6,23 +6,22 @@ Each takes a ReconcileContext and returns a Plan, or None to leave the decision 
 from collections.abc import Sequence
 
 from kubedistill.chain import CHAIN
-from kubedistill.contract import StageProgress
 from kubedistill.stages import WORKING
 from kubedistill.v1alpha1 import StageStatus, Status
 from kubedistill_operator.children.layout import child_kind
 from kubedistill_operator.clock import seconds_since, stamp
 from kubedistill_operator.decisions.context import ReconcileContext
 from kubedistill_operator.decisions.diagnosis import describe_remains, diagnose, find_refusal
-from kubedistill_operator.decisions.ends import GRACEFUL, count_gpus, end_attempt, fail_run
-from kubedistill_operator.decisions.outcome import STOP_SECONDS
+from kubedistill_operator.decisions.ends import GRACEFUL, counted_at, fail_run
+from kubedistill_operator.decisions.stopping import STOP_SECONDS
 from kubedistill_operator.observed import DELAYED, Attempt
 from kubedistill_operator.plan import Event, Plan
 from kubedistill_operator.status import with_run, with_stage, without_conditions
 
-LOOK_SECONDS, PROGRESS_SECONDS, _STEP_SECONDS, _MOMENT_SECONDS = 15, 30, 5, 2
+_LOOK_SECONDS, _QUEUE_SECONDS, _STEP_SECONDS, _MOMENT_SECONDS = 15, 30, 5, 2
 _COMING_UP_SECONDS = 60
 """What a Ray cluster may take once its pods are on nodes: its probes alone begin after 10 s, worker after head."""
-MOST_SECONDS, _SHARE = 300, 4
+_MOST_SECONDS, _SHARE = 300, 4
 """What is refused is tried again after a share of the time that it has been refused for, or after so many seconds."""
 _ENDING_SECONDS = 60
 """For how long pods may use their grace period before they are named; Kubernetes gives 30 s by default."""
@@ -40,10 +39,10 @@ def wait_for_leave(context: ReconcileContext) -> Plan | None:
     spec = context.run.spec if context.run is not None else context.live_spec
     if refusal is None or stage is None or spec is None:
         return None
-    if refusal.is_passing and seconds_since(_asked_since(context, stage), context.now) < LOOK_SECONDS:
+    if refusal.is_passing and seconds_since(_asked_since(context, stage), context.now) < _LOOK_SECONDS:
         return Plan(requeue_after=_MOMENT_SECONDS, why=(refusal.message,))
     if refusal.reason == DELAYED:
-        return _tell(context, context.status, reason=DELAYED, message=refusal.message, seconds=LOOK_SECONDS)
+        return _tell(context, context.status, reason=DELAYED, message=refusal.message, seconds=_LOOK_SECONDS)
     reason = refusal.reason or find_refusal(refusal.message, otherwise="WriteRefused")
     limit = spec.scheduling_timeout_seconds
     return wait_in_the_way(context, stage, reason=reason, message=refusal.message, limit=limit)
@@ -88,7 +87,7 @@ def wait_in_queue(context: ReconcileContext) -> Plan | None:
         context.status, "QuotaReserved", "False", reason="Pending", message="waiting in the queue"
     )
     status = with_stage(status, stage.name, message="waiting in the queue")
-    return Plan(status=status, requeue_after=PROGRESS_SECONDS, why=("the queue has not admitted the child",))
+    return Plan(status=status, requeue_after=_QUEUE_SECONDS, why=("the queue has not admitted the child",))
 
 
 def wait_for_pods(context: ReconcileContext) -> Plan | None:
@@ -100,17 +99,17 @@ def wait_for_pods(context: ReconcileContext) -> Plan | None:
     found = diagnose(child, context.observed.attempt, context=context)
     reason, message = found.reason, found.message
     limit = context.run.spec.scheduling_timeout_seconds
-    waited = seconds_since(_counted_at(context), context.now)  # neither in a queue nor for the API server
+    waited = seconds_since(counted_at(context), context.now)  # neither in a queue nor for the API server
     if waited >= limit:
         return _give_up(context, reason=reason, message=message, limit=limit)
-    status = with_run(context.status, counted_at=_counted_at(context))
+    status = with_run(context.status, counted_at=counted_at(context))
     pods = context.observed.attempt.pods
-    patience = _COMING_UP_SECONDS if pods and all(pod.node for pod in pods) else LOOK_SECONDS
+    patience = _COMING_UP_SECONDS if pods and all(pod.node for pod in pods) else _LOOK_SECONDS
     left = patience - waited
     if found.is_usual and left > 0:
         status = with_stage(status, stage.name, message=message)
-        return Plan(status=status, requeue_after=min(left, LOOK_SECONDS), why=(message,))
-    return _wait(context, status, stage, reason=reason, message=message, seconds=LOOK_SECONDS)
+        return Plan(status=status, requeue_after=min(left, _LOOK_SECONDS), why=(message,))
+    return _wait(context, status, stage, reason=reason, message=message, seconds=_LOOK_SECONDS)
 
 
 def end_overdue(context: ReconcileContext) -> Plan | None:
@@ -135,7 +134,7 @@ def wait_for_end(context: ReconcileContext) -> Plan | None:
         return None
     saving = STOP_SECONDS if stage.reason in GRACEFUL else 0
     waited = seconds_since(stage.ended_at, context.now) - saving
-    if waited < LOOK_SECONDS or _are_ending([attempt], context=context, waited=waited):
+    if waited < _LOOK_SECONDS or _are_ending([attempt], context=context, waited=waited):
         return None
     found = describe_remains(attempt, context=context, waited=waited)
     return _tell(
@@ -143,7 +142,7 @@ def wait_for_end(context: ReconcileContext) -> Plan | None:
         context.status,
         reason=found.reason,
         message=found.message,
-        seconds=LOOK_SECONDS,
+        seconds=_LOOK_SECONDS,
         about=found.reason,
     )
 
@@ -154,53 +153,23 @@ def wait_for_remains(context: ReconcileContext) -> Plan | None:
     if stage is None or not remains:
         return None
     waited = seconds_since(_over_since(context), context.now)
-    if waited < LOOK_SECONDS or _are_ending(remains, context=context, waited=waited):
-        left = LOOK_SECONDS - waited
+    if waited < _LOOK_SECONDS or _are_ending(remains, context=context, waited=waited):
+        left = _LOOK_SECONDS - waited
         again = min(_STEP_SECONDS, left) if left > 0 else _STEP_SECONDS
         return Plan(requeue_after=again, why=("pods of an earlier attempt still run",))
     found = describe_remains(remains[0], context=context, waited=waited)
     limit = context.run.spec.scheduling_timeout_seconds if context.run is not None else None
     # Not before pods of a lost node count as gone: then it goes on by itself.
-    if limit is not None and waited >= max(limit, context.settings.node_lost_seconds + LOOK_SECONDS):
+    if limit is not None and waited >= max(limit, context.settings.node_lost_seconds + _LOOK_SECONDS):
         return _give_up(context, reason=found.reason, message=found.message, limit=limit)
     return _tell(
         context,
         context.status,
         reason=found.reason,
         message=found.message,
-        seconds=LOOK_SECONDS,
+        seconds=_LOOK_SECONDS,
         about=found.reason,
     )
-
-
-def enforce_progress(context: ReconcileContext) -> Plan | None:
-    """A driver must make its first progress within startupTimeoutSeconds, and go on making it after that."""
-    stage, child = context.current, context.observed.attempt.child
-    if stage is None or stage.state != "Running" or child is None or child.state != "Running":
-        return None
-    assert context.run is not None
-    spec, progress = context.run.spec, _progress(context)
-    heard = _latest(stage, progress)
-    limit = spec.no_progress_timeout_seconds if heard else spec.startup_timeout_seconds
-    silent = seconds_since(heard or stage.started_at, context.now)
-    if silent < limit:
-        return None
-    return end_attempt(
-        context, "Failed", reason="NoProgress", message=f"no progress for {silent:.0f} s", cause="failure"
-    )
-
-
-def follow(context: ReconcileContext) -> Plan | None:
-    """Carry what the driver says into the status."""
-    stage, child = context.current, context.observed.attempt.child
-    if stage is None or stage.state not in WORKING or child is None or child.state != "Running":
-        return None
-    status = context.set_condition(context.status, "Progressing", "True", reason=stage.name)
-    status = with_run(status, counted_at=_counted_at(context))
-    changes = {"state": "Running", "reason": "", "message": "loading", "ended_at": "", **_figures(context, stage)}
-    status = with_stage(status, stage.name, **changes)
-    events = () if stage.state == "Running" else (Event("StageRunning", f"{stage.name} in {child.name}"),)
-    return Plan(status=status, events=events, requeue_after=PROGRESS_SECONDS, why=(f"{stage.name} runs",))
 
 
 def wait_in_the_way(context: ReconcileContext, stage: StageStatus, *, reason: str, message: str, limit: float) -> Plan:
@@ -212,7 +181,7 @@ def wait_in_the_way(context: ReconcileContext, stage: StageStatus, *, reason: st
     waited = seconds_since(since, context.now)
     if waited >= limit:
         return _give_up(context, reason=reason, message=message, limit=limit)
-    again = min(max(LOOK_SECONDS, waited / _SHARE), MOST_SECONDS, limit - waited)
+    again = min(max(_LOOK_SECONDS, waited / _SHARE), _MOST_SECONDS, limit - waited)
     return _wait(context, status, stage, reason=reason, message=message, seconds=again)
 
 
@@ -281,36 +250,3 @@ def _asked_since(context: ReconcileContext, stage: StageStatus) -> str:
     run = context.status.run
     times = {"Starting": stage.started_at, "Stopping": stage.ended_at}
     return times.get(stage.state) or (run.started_at if run is not None else stage.started_at)
-
-
-def _figures(context: ReconcileContext, stage: StageStatus) -> dict[str, object]:
-    progress, channel = _progress(context), context.observed.attempt.channel
-    if progress is None or channel is None:
-        return {}
-    figures: dict[str, object] = {
-        "percent": min(100, round(100 * progress.done / progress.total)) if progress.total else stage.percent,
-        "eta_seconds": progress.eta_seconds,
-        "starts": max(stage.starts, channel.starts),
-        "message": progress.message or f"{progress.done:,} of {progress.total:,} {progress.unit}",
-        **count_gpus(context, stage),
-    }
-    if heard := _latest(stage, progress):
-        figures["progressed_at"] = heard
-    return figures
-
-
-def _progress(context: ReconcileContext) -> StageProgress | None:
-    channel = context.observed.attempt.channel
-    return channel.progress if channel is not None else None
-
-
-def _latest(stage: StageStatus, progress: StageProgress | None) -> str:
-    """When work was last done, as far as status and driver say; a clock that went back takes nothing away."""
-    said = progress.at if progress is not None and progress.state == "Working" else ""
-    return max(stage.progressed_at, said)
-
-
-def _counted_at(context: ReconcileContext) -> str:
-    run = context.status.run
-    assert run is not None
-    return run.counted_at or stamp(context.now)

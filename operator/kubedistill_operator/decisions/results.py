@@ -1,0 +1,84 @@
+"""The result of an attempt: the decider that records success, and what a result says.
+
+Each takes a ReconcileContext and returns a Plan, or None to leave the decision to the next. None calls another.
+"""
+
+from dataclasses import replace
+
+from pydantic import ValidationError
+
+from kubedistill.contract import StageResult
+from kubedistill.contract.summaries import EvaluateSummary, Headline, PrepareSummary
+from kubedistill.stages import LIVE
+from kubedistill.v1alpha1 import ArtifactStatus, Result, StageStatus
+from kubedistill_operator.decisions.context import ReconcileContext
+from kubedistill_operator.decisions.ends import end_attempt, fail_run
+from kubedistill_operator.names import attempt_token
+from kubedistill_operator.plan import Plan
+from kubedistill_operator.status import with_run
+
+_DIGITS = 6
+"""Decimals of a figure in the status, which is read by people too."""
+
+
+def record_success(context: ReconcileContext) -> Plan | None:
+    """A valid result of the current owner decides, whatever the child says of itself."""
+    stage, result, channel = context.current, valid_result(context), context.observed.attempt.channel
+    if stage is None or result is None or result.outcome != "Succeeded" or stage.state not in LIVE:
+        return None
+    plan = end_attempt(
+        context,
+        "Succeeded",
+        message=result.message,
+        percent=100,
+        eta_seconds=0.0,
+        starts=max(stage.starts, channel.starts) if channel is not None else stage.starts,
+    )
+    status = plan.status
+    assert status is not None, "an end is written down"
+    found = {one.name: one for one in status.run.artifacts} if status.run else {}
+    found |= {
+        name: ArtifactStatus(name=name, key=ref.key, complete=ref.complete, uri=ref.uri)
+        for name, ref in result.artifacts.items()
+    }
+    status = with_run(status, artifacts=tuple(found.values()))
+    judged = _headline(stage, result)
+    if judged is not None:
+        status = status.model_copy(update={"result": make_result(judged)})
+    plan = replace(plan, status=status)
+    if stage.name == "Evaluate" and (judged is None or judged.gate is None or not judged.gate.passed):
+        return fail_run(context, reason="EvaluationGate", message=_gate_message(judged), after=plan)
+    return plan
+
+
+def valid_result(context: ReconcileContext) -> StageResult | None:
+    """The current attempt's result, if the driver that owns the attempt wrote it."""
+    stage, channel = context.current, context.observed.attempt.channel
+    if stage is None or not stage.child or channel is None or channel.result is None:
+        return None
+    owner = f"{attempt_token(stage.child, uid=context.job.uid)}:{channel.result.driver}"
+    return channel.result if channel.owner == owner else None
+
+
+def make_result(judged: Headline) -> Result:
+    """The figures of a headline, as people read them."""
+    found = {name: getattr(judged, name) for name in Result.model_fields if name != "gate_passed"}
+    figures: dict[str, float | None] = {
+        name: None if value is None else round(value, _DIGITS) for name, value in found.items()
+    }
+    return Result(**figures, gate_passed=None if judged.gate is None else judged.gate.passed)
+
+
+def _headline(stage: StageStatus, result: StageResult) -> Headline | None:
+    """The headline of the report that a stage has made, or found; None where it speaks of none."""
+    try:
+        if stage.name == "Evaluate":
+            return result.read_summary(EvaluateSummary)
+        return result.read_summary(PrepareSummary).report if stage.name == "Prepare" else None
+    except ValidationError:  # whoever may write the channel wrote it, and harms its own job alone
+        return None
+
+
+def _gate_message(judged: Headline | None) -> str:
+    reasons = judged.gate.reasons if judged is not None and judged.gate is not None else []
+    return "; ".join(reasons) or "the result does not say that it passed"
