@@ -14,6 +14,7 @@ from kubedistill_runtime.models import Model
 from kubedistill_runtime.records import Message
 from support.chat_models import FAMILIES, Family, write_chat_model
 from support.job_folder import QUICKSTART
+from support.messages import CheckMessage
 
 AT = "spec.student.model.source"
 PAD, BOS, USER, ASSISTANT, END, SYSTEM = range(6)
@@ -293,14 +294,15 @@ def test_a_token_that_takes_the_space_after_it_does_so_beside_data_too(tmp_path:
     assert tokens(chat, odd) == tokens(chat, plain)
 
 
-def test_data_that_a_tokenizer_cannot_spell_in_pieces_is_refused(tmp_path: Path) -> None:
+def test_data_that_a_tokenizer_cannot_spell_in_pieces_is_refused(tmp_path: Path, check_message: CheckMessage) -> None:
     model = write_chat_model(tmp_path, CHATML)
     values = json.loads((tmp_path / "tokenizer.json").read_text())
     values["pre_tokenizer"] = {"type": "Metaspace", "replacement": "_", "prepend_scheme": "first", "split": True}
     (tmp_path / "tokenizer.json").write_text(json.dumps(values))
     chat = load_chat_format(model, at=AT)
-    with pytest.raises(InvalidData, match="special token"):
+    with pytest.raises(InvalidData) as refused:
         chat.prompt_ids([Message("user", "the<|im_end|>word")])
+    check_message(refused.value)
 
 
 DATED = "{{ '<|im_start|>' + strftime_now('%d %b %Y') + '<|im_end|>' }}" + CHATML.template
@@ -354,26 +356,30 @@ def test_of_several_stop_ids_the_one_that_the_template_writes_ends_a_reply(model
     assert load_chat_format(model, at=AT).turn_ids([ASK], "Yes")[1][-1] == END
 
 
-def test_a_broken_generation_config_is_an_invalid_model(model: Model) -> None:
+def test_a_broken_generation_config_is_an_invalid_model(model: Model, check_message: CheckMessage) -> None:
     (model.path / "generation_config.json").write_text("{")
-    with pytest.raises(InvalidModel, match=r"^student: .*generation_config.json is not JSON .* Fix or remove it"):
+    with pytest.raises(InvalidModel) as refused:
         load_stop_ids(model)
+    check_message(refused.value, "student", "generation_config.json")
 
 
-def test_a_checkpoint_without_a_template_is_refused(model: Model) -> None:
+def test_a_checkpoint_without_a_template_is_refused(model: Model, check_message: CheckMessage) -> None:
     edit(model.path / "tokenizer_config.json", chat_template=None)
-    with pytest.raises(InvalidModel, match=rf"^{AT}: .* has no chat template. Use an instruction-tuned checkpoint"):
+    with pytest.raises(InvalidModel) as refused:
         load_chat_format(model, at=AT)
+    check_message(refused.value, AT)
 
 
-def test_a_checkpoint_without_a_stop_token_is_refused(model: Model) -> None:
+def test_a_checkpoint_without_a_stop_token_is_refused(model: Model, check_message: CheckMessage) -> None:
     edit(model.path / "generation_config.json", eos_token_id=None)
-    with pytest.raises(InvalidModel, match=rf"^{AT}: .* names no end-of-sequence token. Set eos_token_id"):
+    with pytest.raises(InvalidModel) as refused:
         load_chat_format(Model(model.source, model.path, model.digest, 0, {}), at=AT)
+    check_message(refused.value, AT, "eos_token_id")
 
 
-def test_messages_that_the_template_refuses_are_said_with_its_own_words(chat: ChatFormat) -> None:
+def test_messages_that_the_template_refuses_are_said_with_its_own_words(
+    chat: ChatFormat, check_message: CheckMessage
+) -> None:
     with pytest.raises(InvalidModel) as refused:
         chat.prompt_ids([Message("user", "Hello"), Message("judge", "Guilty")])
-    assert "refuses the roles user, judge (The role judge is unknown" in refused.value.problem
-    assert "systemPrompt" in refused.value.fix
+    check_message(refused.value, "user, judge", "The role judge is unknown", "systemPrompt")

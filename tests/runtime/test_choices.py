@@ -17,6 +17,7 @@ from kubedistill.v1alpha1 import Spec
 from kubedistill_runtime.choices import date_of
 from kubedistill_runtime.keys import check_keys
 from support.job_folder import JobFolder, tokenizer_values, write_records
+from support.messages import CheckMessage
 from support.spec_fields import (
     ALL,
     CONDITIONS,
@@ -346,20 +347,21 @@ def test_an_objective_that_is_spelled_is_taken(objective: str, job_folder: JobFo
 
 
 @pytest.mark.parametrize(
-    ("source", "kind", "says"),
+    ("source", "kind", "named"),
     [
-        ({"uri": "gone.jsonl"}, InvalidData, "no such file"),
-        ({"uri": "s3://bucket/data"}, InvalidManifest, "scheme 's3'"),
+        ({"uri": "gone.jsonl"}, InvalidData, "gone.jsonl"),
+        ({"uri": "s3://bucket/data"}, InvalidManifest, "'s3'"),
         ({"configMapKeyRef": {"name": "prompts", "key": "a"}}, InvalidManifest, "--configmap prompts=FOLDER"),
     ],
 )
 def test_data_that_is_not_there_is_refused_with_its_field(
-    source: dict[str, Any], kind: type[KubedistillError], says: str, job_folder: JobFolder
+    source: dict[str, Any], kind: type[KubedistillError], named: str, job_folder: JobFolder, check_message: CheckMessage
 ) -> None:
     job_folder.set("data.test", source)
-    with pytest.raises(kind, match=r"^spec.data.test") as refused:
+    with pytest.raises(kind) as refused:
         job_folder.resolve()
-    assert says in str(refused.value)
+    assert refused.value.at.startswith("spec.data.test")
+    check_message(refused.value, named)
 
 
 MISTAKES: dict[str, tuple[str, str]] = {
@@ -390,9 +392,10 @@ def test_a_file_uri_is_decoded(job_folder: JobFolder, tmp_path: Path) -> None:
     assert changed(job_folder, lambda job: job.set("data.test.uri", (folder / "test.jsonl").as_uri())) == NOTHING
 
 
-def test_what_changed_while_the_job_ran_is_named(job_folder: JobFolder) -> None:
+def test_what_changed_while_the_job_ran_is_named(job_folder: JobFolder, check_message: CheckMessage) -> None:
     job = job_folder.stage_job("Curate", keys=job_folder.keys())
     check_keys(job, job_folder.resolve())
     append("student/config.json")(job_folder)
-    with pytest.raises(InvalidInput, match=r"^export, report, student: data or model files changed while the job ran"):
+    with pytest.raises(InvalidInput) as refused:
         check_keys(job, job_folder.resolve())
+    check_message(refused.value, "export, report, student")

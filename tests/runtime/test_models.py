@@ -16,6 +16,7 @@ from kubedistill.errors import InvalidModel
 from kubedistill_runtime.models import Model, file_digest, find_model, folder_digest, forget_digests
 from kubedistill_runtime.storage.store import Store
 from support.job_folder import QUICKSTART, write_model
+from support.messages import CheckMessage
 
 Spoil = Callable[[Path], None]
 AT = "spec.student.model.source"
@@ -93,18 +94,14 @@ def test_a_spoilt_folder_is_refused_with_field_and_fix(name: str, folder: Path, 
 
 
 @pytest.mark.parametrize(
-    ("source", "problem"),
-    [
-        ("gone", "gone is not a folder"),
-        ("model/config.json", "config.json is not a folder"),
-        ("s3://bucket/model", "scheme 's3' is not served yet"),
-    ],
+    ("source", "named"), [("gone", "gone"), ("model/config.json", "config.json"), ("s3://bucket/model", "'s3'")]
 )
 def test_a_source_that_is_no_folder_is_refused(
-    source: str, problem: str, folder: Path, store: Store, tmp_path: Path
+    source: str, named: str, folder: Path, store: Store, tmp_path: Path, check_message: CheckMessage
 ) -> None:
-    with pytest.raises(InvalidModel, match=rf"^{AT}: .*{problem}\. (Point it at a folder|Use hf://)"):
+    with pytest.raises(InvalidModel) as refused:
         find(source, store=store, root=tmp_path)
+    check_message(refused.value, AT, named)
 
 
 def test_a_path_is_relative_to_the_data_root_and_a_uri_is_decoded(folder: Path, store: Store, tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from kubedistill_runtime.models import Model, find_model
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.training.student import load_language_model
 from support.job_folder import QUICKSTART
+from support.messages import CheckMessage
 
 CODE = """
 from pathlib import Path
@@ -90,12 +91,15 @@ def test_code_that_is_trusted_runs(what: str, folder: Path, marker: Path) -> Non
 
 
 @pytest.mark.parametrize("what", LOADERS)
-def test_a_broken_file_is_a_problem_of_the_model_and_not_of_trust(what: str, folder: Path, marker: Path) -> None:
+def test_a_broken_file_is_a_problem_of_the_model_and_not_of_trust(
+    what: str, folder: Path, marker: Path, check_message: CheckMessage
+) -> None:
     shutil.copy(QUICKSTART / "student" / "config.json", folder)
     shutil.copy(QUICKSTART / "student" / "tokenizer_config.json", folder)
     model = find(folder, trust=False)
     (folder / "tokenizer.json").write_text('{"model": 1}')
     (folder / "model.safetensors").write_bytes(b"12345678")
-    with pytest.raises(InvalidModel, match=rf"^{AT}: {what} can't be loaded \(.+\). Check {folder}$"):
+    with pytest.raises(InvalidModel) as refused:
         LOADERS[what](model)
+    check_message(refused.value, AT, what, folder)
     assert not marker.exists()

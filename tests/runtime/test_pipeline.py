@@ -21,6 +21,7 @@ from kubedistill_runtime.__main__ import main
 from kubedistill_runtime.channel import read_job
 from kubedistill_runtime.chat import ChatFormat
 from support.job_folder import QUICKSTART, JobFolder, make_job_folder
+from support.messages import CheckMessage
 from support.pipeline_runs import PipelineRun, small_run
 
 pytestmark = pytest.mark.usefixtures("own_logs")
@@ -189,9 +190,10 @@ def locked(done: PipelineRun) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("locked")
-def test_a_second_run_of_the_same_job_is_refused(done: PipelineRun) -> None:
-    with pytest.raises(StoreBusy, match=r"another run of this job uses the store\. Wait for it, or stop it"):
+def test_a_second_run_of_the_same_job_is_refused(done: PipelineRun, check_message: CheckMessage) -> None:
+    with pytest.raises(StoreBusy) as refused:
         done.run()
+    check_message(refused.value)
     assert done.events == []
 
 

@@ -12,6 +12,7 @@ from kubedistill.errors import InvalidData
 from kubedistill_runtime.checks.data import read_records
 from kubedistill_runtime.records import Message, Record, decode_records, encode_records
 from kubedistill_runtime.tasks import TASKS
+from support.messages import CheckMessage
 
 LABELS = ("billing.ask", "billing.fix")
 GOOD = '{"messages": [{"role": "user", "content": "hello"}], "reference": "billing.fix"}'
@@ -89,22 +90,25 @@ def test_at_most_twenty_problems_are_told_and_the_rest_is_not_read(tmp_path: Pat
     assert "the first 20" in told[20]
 
 
-def test_duplicate_id_names_the_second_place(tmp_path: Path) -> None:
+def test_duplicate_id_names_the_second_place(tmp_path: Path, check_message: CheckMessage) -> None:
     line = '{"id": "a", "prompt": "x"}'
-    with pytest.raises(InvalidData, match=r":2: id 'a' was used before"):
+    with pytest.raises(InvalidData) as refused:
         read(tmp_path, line, line)
+    check_message(refused.value, 2, "'a'")
 
 
-@pytest.mark.parametrize(("lines", "problem"), [((), "no records"), (("", "  "), "no records")])
-def test_empty_file_is_refused(lines: tuple[str, ...], problem: str, tmp_path: Path) -> None:
-    with pytest.raises(InvalidData, match=problem):
+@pytest.mark.parametrize("lines", [(), ("", "  ")])
+def test_empty_file_is_refused(lines: tuple[str, ...], tmp_path: Path, check_message: CheckMessage) -> None:
+    with pytest.raises(InvalidData) as refused:
         read(tmp_path, *lines)
+    check_message(refused.value, tmp_path / "train.jsonl")
 
 
-def test_missing_file_and_folder_are_refused(tmp_path: Path) -> None:
-    for path, problem in ((tmp_path / "none.jsonl", "no such file"), (tmp_path, "can't be read")):
-        with pytest.raises(InvalidData, match=problem):
+def test_missing_file_and_folder_are_refused(tmp_path: Path, check_message: CheckMessage) -> None:
+    for path in (tmp_path / "none.jsonl", tmp_path):
+        with pytest.raises(InvalidData) as refused:
             read_records(path, split="train", task=TASKS["QA"], labels=(), system_prompt=None)
+        check_message(refused.value, path)
 
 
 def test_good_lines_become_records(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from kubedistill_runtime.records import Split, read_rows
 from kubedistill_runtime.stages.generate import teacher_serving
 from kubedistill_runtime.storage.artifacts import find, publish
 from support.job_folder import COUNTS, QUICKSTART, write_records
+from support.messages import CheckMessage
 from support.stage_runner import StageRunner
 
 
@@ -74,31 +75,34 @@ def without_references(runner: StageRunner, *, split: str) -> None:
 
 
 @pytest.mark.parametrize("been_through", [False, True])
-def test_given_answers_need_references(*, been_through: bool, runner: StageRunner) -> None:
+def test_given_answers_need_references(*, been_through: bool, runner: StageRunner, check_message: CheckMessage) -> None:
     without_references(runner, split="train")
     if been_through:
         runner.run("Prepare")
     runner.job_folder.set("data.train.answers", "Given")
-    with pytest.raises(InvalidManifest, match=r"^spec.data.train: .*train.jsonl: answers are Given, and 40 records"):
+    with pytest.raises(InvalidManifest) as refused:
         runner.run("Prepare")
+    check_message(refused.value, "spec.data.train", 40, "Given")
 
 
 @pytest.mark.parametrize("been_through", [False, True])
 @pytest.mark.parametrize("gate", ["minAccuracy", "minGain", "minGapClosed", "minRetention"])
-def test_gates_on_accuracy_need_references(gate: str, *, been_through: bool, runner: StageRunner) -> None:
+def test_gates_on_accuracy_need_references(
+    gate: str, *, been_through: bool, runner: StageRunner, check_message: CheckMessage
+) -> None:
     without_references(runner, split="test")
     if been_through:
         runner.run("Prepare")
     runner.job_folder.set(f"evaluation.gate.{gate}", 0.1)
-    with pytest.raises(InvalidManifest, match=r"^spec.evaluation.gate.") as refused:
+    with pytest.raises(InvalidManifest) as refused:
         runner.run("Prepare")
     assert refused.value.at == f"spec.evaluation.gate.{gate}"
-    assert refused.value.problem.startswith("0 test records have a reference")
+    check_message(refused.value, 0)
 
 
 @pytest.mark.parametrize("been_through", [False, True])
 def test_a_student_without_a_template_is_refused_before_the_teacher_is_asked(
-    *, been_through: bool, runner: StageRunner, tmp_path: Path
+    *, been_through: bool, runner: StageRunner, tmp_path: Path, check_message: CheckMessage
 ) -> None:
     if been_through:
         runner.run("Prepare")
@@ -108,8 +112,9 @@ def test_a_student_without_a_template_is_refused_before_the_teacher_is_asked(
     del settings["chat_template"]
     (folder / "tokenizer_config.json").write_text(json.dumps(settings))
     runner.job_folder.set("student.model.source", str(folder))
-    with pytest.raises(InvalidModel, match=r"^spec.student.model.source: .* has no chat template"):
+    with pytest.raises(InvalidModel) as refused:
         runner.run("Prepare")
+    check_message(refused.value, "spec.student.model.source")
 
 
 @pytest.mark.parametrize("been_through", [False, True])
@@ -118,13 +123,14 @@ def test_a_student_without_a_template_is_refused_before_the_teacher_is_asked(
     [("teachers.0.model.maxModelLen", "spec.teachers[0].model.maxModelLen"), ("training.maxLength",) * 2],
 )
 def test_more_tokens_than_a_model_was_made_for_are_refused(
-    field: str, at: str, *, been_through: bool, runner: StageRunner
+    field: str, at: str, *, been_through: bool, runner: StageRunner, check_message: CheckMessage
 ) -> None:
     if been_through:
         runner.run("Prepare")
     runner.job_folder.set(field, 513)
-    with pytest.raises(InvalidManifest, match=r"513 tokens are wanted, and .* was made for 512") as refused:
+    with pytest.raises(InvalidManifest) as refused:
         runner.run("Prepare")
+    check_message(refused.value, 513, 512)
     assert refused.value.at.endswith(at)
 
 
@@ -142,7 +148,9 @@ def spoil(runner: StageRunner, *, split: str, ratio: float) -> None:
 
 
 @pytest.mark.parametrize("split", ["train", "validation", "test"])
-def test_a_higher_least_share_of_answers_is_asked_of_what_is_there(split: str, runner: StageRunner) -> None:
+def test_a_higher_least_share_of_answers_is_asked_of_what_is_there(
+    split: str, runner: StageRunner, check_message: CheckMessage
+) -> None:
     runner.job_folder.set("generation.minSuccessRatio", 0.5)
     spoil(runner, split=split, ratio=0.25)
     runner.run("Prepare", "Generate")
@@ -154,10 +162,12 @@ def test_a_higher_least_share_of_answers_is_asked_of_what_is_there(split: str, r
         runner.run("Prepare")
     assert runner.job_folder.keys() == keys
     assert refused.value.at == "spec.generation.minSuccessRatio"
-    assert refused.value.problem.startswith(f"{count * 3 // 4} of {count} {split} answers came to their end")
+    check_message(refused.value, count * 3 // 4, count, split, "76%")
 
 
-def test_a_higher_least_share_of_kept_prompts_is_asked_of_what_is_there(runner: StageRunner) -> None:
+def test_a_higher_least_share_of_kept_prompts_is_asked_of_what_is_there(
+    runner: StageRunner, check_message: CheckMessage
+) -> None:
     runner.says = lambda text: "maybe" if int(text.rpartition(" ")[2]) < 10 and text.startswith("train") else "yes"
     runner.run("Prepare", "Generate", "Curate")
     keys = runner.job_folder.keys()
@@ -168,7 +178,7 @@ def test_a_higher_least_share_of_kept_prompts_is_asked_of_what_is_there(runner: 
         runner.run("Prepare")
     assert runner.job_folder.keys() == keys
     assert refused.value.at == "spec.curation.minKeepRatio"
-    assert refused.value.problem == "75.0% of the prompts keep an answer, below minKeepRatio 80.0% (10 WrongFormat)"
+    check_message(refused.value, "75.0%", "80.0%", 10, "WrongFormat")
 
 
 def test_a_lower_least_share_lets_through_what_was_refused(runner: StageRunner) -> None:

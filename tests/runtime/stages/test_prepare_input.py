@@ -14,6 +14,7 @@ from kubedistill_runtime.records import Record, Split, read_rows
 from kubedistill_runtime.validation import validate
 from support.chat_models import FAMILIES, write_chat_model
 from support.job_folder import write_model
+from support.messages import CheckMessage
 from support.stage_runner import StageRunner
 
 INTRO = (
@@ -56,11 +57,13 @@ def test_a_training_prompt_that_is_a_test_prompt_is_left_out_before_the_teacher_
     assert "'test-000003'" in note
 
 
-def test_test_data_that_is_the_training_data_is_refused_in_prepare(runner: StageRunner) -> None:
+def test_test_data_that_is_the_training_data_is_refused_in_prepare(
+    runner: StageRunner, check_message: CheckMessage
+) -> None:
     shutil.copy(runner.job_folder.root / "data" / "train.jsonl", runner.job_folder.root / "data" / "test.jsonl")
-    with pytest.raises(InvalidData, match=r"^spec.data.test: ") as refused:
+    with pytest.raises(InvalidData) as refused:
         runner.run("Prepare")
-    assert "each of the 40 training prompts" in refused.value.problem
+    check_message(refused.value, "spec.data.test", 40)
     assert runner.engines.opened == 0
 
 
@@ -75,11 +78,11 @@ def test_validation_prompts_that_are_test_prompts_choose_no_checkpoint(runner: S
     assert "'somebody tests number 0' is in 'validation-000009' and in 'test-000001'" in note
 
 
-def test_validation_data_that_is_the_test_data_is_refused(runner: StageRunner) -> None:
+def test_validation_data_that_is_the_test_data_is_refused(runner: StageRunner, check_message: CheckMessage) -> None:
     shutil.copy(runner.job_folder.root / "data" / "test.jsonl", runner.job_folder.root / "data" / "validation.jsonl")
-    with pytest.raises(InvalidData, match=r"^spec.data.validation: ") as refused:
+    with pytest.raises(InvalidData) as refused:
         runner.run("Prepare")
-    assert "each of the 8 validation prompts is in the test data" in refused.value.problem
+    check_message(refused.value, "spec.data.validation", 8)
 
 
 def test_training_prompts_that_are_validation_prompts_are_left_out(runner: StageRunner) -> None:
@@ -93,11 +96,11 @@ def test_training_prompts_that_are_validation_prompts_are_left_out(runner: Stage
     assert "'validation-000004'" in note
 
 
-def test_validation_data_that_is_the_training_data_is_refused(runner: StageRunner) -> None:
+def test_validation_data_that_is_the_training_data_is_refused(runner: StageRunner, check_message: CheckMessage) -> None:
     shutil.copy(runner.job_folder.root / "data" / "train.jsonl", runner.job_folder.root / "data" / "validation.jsonl")
-    with pytest.raises(InvalidData, match=r"^spec.data.validation: ") as refused:
+    with pytest.raises(InvalidData) as refused:
         runner.run("Prepare")
-    assert "each of the 40 training prompts is in the validation data" in refused.value.problem
+    check_message(refused.value, "spec.data.validation", 40)
 
 
 def test_prompts_that_leak_both_are_counted_once_each(runner: StageRunner) -> None:
@@ -170,7 +173,9 @@ def test_held_out_prompts_have_no_expansion_in_train(turns: int, runner: StageRu
     }
 
 
-def test_references_count_among_the_test_records_that_are_judged(runner: StageRunner) -> None:
+def test_references_count_among_the_test_records_that_are_judged(
+    runner: StageRunner, check_message: CheckMessage
+) -> None:
     """The references are on records that the sample leaves out: refused before the teacher is asked."""
     records = asks(numbered(100, word="tests"), reference=None)
     for place, one in enumerate(records):
@@ -184,8 +189,9 @@ def test_references_count_among_the_test_records_that_are_judged(runner: StageRu
     runner.job_folder.set("evaluation.gate.minAccuracy", 0.1)
     assert runner.run("Prepare").summary.judged == 80
     runner.job_folder.set("evaluation.sampleLimit", 20)
-    with pytest.raises(InvalidManifest, match=r"^spec.evaluation.gate.minAccuracy: 0 test records that are judged"):
+    with pytest.raises(InvalidManifest) as refused:
         runner.run("Prepare")
+    check_message(refused.value, "spec.evaluation.gate.minAccuracy", 0)
     assert {problem.at for problem in validate(runner.job_folder.stage_job()).problems} >= {
         "spec.evaluation.gate.minAccuracy"
     }
@@ -204,15 +210,18 @@ def test_the_share_with_references_is_that_of_the_sample(runner: StageRunner) ->
 
 @pytest.mark.parametrize("warm", [False, True])
 @pytest.mark.parametrize("limit", [1, 7, 8])
-def test_a_sample_limit_below_what_can_be_judged_is_refused(limit: int, *, warm: bool, runner: StageRunner) -> None:
+def test_a_sample_limit_below_what_can_be_judged_is_refused(
+    limit: int, *, warm: bool, runner: StageRunner, check_message: CheckMessage
+) -> None:
     if warm:
         runner.run("Prepare")
     runner.job_folder.set("evaluation.sampleLimit", limit)
     if limit == 8:
         assert runner.run("Prepare").summary.judged == 8
         return
-    with pytest.raises(InvalidManifest, match=r"^spec.evaluation.sampleLimit: "):
+    with pytest.raises(InvalidManifest) as refused:
         runner.run("Prepare")
+    check_message(refused.value, "spec.evaluation.sampleLimit")
     assert "spec.evaluation.sampleLimit" in {problem.at for problem in validate(runner.job_folder.stage_job()).problems}
 
 
@@ -296,12 +305,13 @@ def test_a_given_turn_of_weight_0_stays_context_and_says_so(runner: StageRunner)
 
 @pytest.mark.parametrize("weights", [(0, 0), (1, 0)])
 def test_a_given_record_without_a_turn_to_learn_at_its_end_is_refused(
-    weights: tuple[int, int], runner: StageRunner
+    weights: tuple[int, int], runner: StageRunner, check_message: CheckMessage
 ) -> None:
     conversation(runner, answers="Given", targets="All")
     weigh(runner, *weights)
-    with pytest.raises(InvalidManifest, match=r"no assistant turn to learn at the end"):
+    with pytest.raises(InvalidManifest) as refused:
         runner.run("Prepare")
+    check_message(refused.value)
 
 
 def test_a_teacher_answers_turns_of_weight_0_too(runner: StageRunner) -> None:
@@ -318,11 +328,14 @@ def test_a_teacher_answers_every_user_turn_itself(runner: StageRunner) -> None:
     assert [message.content for message in record.messages] == ["train 0 one", "train 0 two"]
 
 
-def test_given_answers_without_one_for_validation_are_refused_before_training(runner: StageRunner) -> None:
+def test_given_answers_without_one_for_validation_are_refused_before_training(
+    runner: StageRunner, check_message: CheckMessage
+) -> None:
     runner.job_folder.set("data.train.answers", "Given")
     write(runner, "validation", asks(numbered(8, word="validates"), reference=None))
-    with pytest.raises(InvalidManifest, match=r"^spec.data.validation: "):
+    with pytest.raises(InvalidManifest) as refused:
         runner.run("Prepare")
+    check_message(refused.value, "spec.data.validation")
 
 
 def use(
@@ -340,15 +353,14 @@ def use(
 
 @pytest.mark.parametrize(("role", "at"), [("teacher", "spec.teachers[0]"), ("student", "spec.student")])
 def test_a_template_that_refuses_the_system_prompt_is_refused_with_the_way_out(
-    role: str, at: str, runner: StageRunner, tmp_path: Path
+    role: str, at: str, runner: StageRunner, tmp_path: Path, check_message: CheckMessage
 ) -> None:
     runner.job_folder.set("task.systemPrompt", "Route the message.")
     use(runner, tmp_path, **{role: "gemma-2"})
     with pytest.raises(InvalidModel) as refused:
         runner.run("Prepare")
     assert refused.value.at == f"{at}.model.source"
-    assert "System role not supported" in refused.value.problem
-    assert "first user turn" in refused.value.fix
+    check_message(refused.value, "System role not supported")
 
 
 @pytest.mark.parametrize("name", ["gemma-2", "mistral"])
@@ -372,14 +384,17 @@ SILENT: dict[str, Callable[[str], str]] = {
 
 
 @pytest.mark.parametrize("name", SILENT)
-def test_a_template_that_leaves_text_out_is_refused(name: str, runner: StageRunner, tmp_path: Path) -> None:
+def test_a_template_that_leaves_text_out_is_refused(
+    name: str, runner: StageRunner, tmp_path: Path, check_message: CheckMessage
+) -> None:
     runner.job_folder.set("task.systemPrompt", "Route the message.")
     use(runner, tmp_path, student="qwen-2.5")
     settings = json.loads((tmp_path / "other-student" / "tokenizer_config.json").read_text())
     settings["chat_template"] = SILENT[name](settings["chat_template"])
     (tmp_path / "other-student" / "tokenizer_config.json").write_text(json.dumps(settings))
-    with pytest.raises(InvalidModel, match=r"^spec.student.model.source: "):
+    with pytest.raises(InvalidModel) as refused:
         runner.run("Prepare")
+    check_message(refused.value, "spec.student.model.source")
 
 
 def test_text_that_looks_like_a_special_token_is_counted(runner: StageRunner) -> None:
@@ -398,15 +413,16 @@ def test_prompts_that_are_too_long_for_the_student_are_said_by_name(runner: Stag
 
 @pytest.mark.parametrize(("role", "at"), [("teacher", "spec.teachers[0]"), ("student", "spec.student")])
 def test_a_tokenizer_with_more_ids_than_the_model_has_embeddings_is_refused(
-    role: str, at: str, runner: StageRunner, tmp_path: Path
+    role: str, at: str, runner: StageRunner, tmp_path: Path, check_message: CheckMessage
 ) -> None:
     use(runner, tmp_path, **{role: "qwen-2.5"})
     path = tmp_path / f"other-{role}" / "config.json"
     path.write_text(json.dumps(json.loads(path.read_text()) | {"vocab_size": 200}))
     runner.job_folder.set("training.objective.type", "Sequence")
-    with pytest.raises(InvalidModel, match="has embeddings for 200 ids") as refused:
+    with pytest.raises(InvalidModel) as refused:
         runner.run("Prepare")
     assert refused.value.at == f"{at}.model.source"
+    check_message(refused.value, 200)
 
 
 def test_a_teacher_that_is_opened_beyond_its_original_context_is_said_by_name(
@@ -432,8 +448,11 @@ def test_a_student_that_no_training_prompt_fits_is_refused(runner: StageRunner, 
     assert refused.value.at == "spec.training.maxLength"
 
 
-def test_a_student_that_hardly_a_test_prompt_fits_is_refused(runner: StageRunner, tmp_path: Path) -> None:
+def test_a_student_that_hardly_a_test_prompt_fits_is_refused(
+    runner: StageRunner, tmp_path: Path, check_message: CheckMessage
+) -> None:
     use(runner, tmp_path, student="qwen-2.5", max_position_embeddings=64)
     write(runner, "test", asks([f"{'word ' * 50}{place}" for place in range(9)]))
-    with pytest.raises(InvalidData, match=r"^spec.data.test: "):
+    with pytest.raises(InvalidData) as refused:
         runner.run("Prepare")
+    check_message(refused.value, "spec.data.test")

@@ -40,6 +40,7 @@ from kubedistill_runtime.teachers.cache import (
     make_rows,
     model_key,
 )
+from support.messages import CheckMessage
 
 KEY = "k" * 64
 SERVING = Serving(Model("teacher", Path("teacher"), "digest", 1000, {}), max_model_len=128, k=4)
@@ -265,18 +266,20 @@ def test_a_damaged_shard_is_named_with_the_way_out(damage: str, read: str, store
     assert refused.value.fix.startswith("Delete it, artifacts/answers and artifacts/judge, and start again")
 
 
-def test_a_foreign_file_among_the_shards_is_named(store: Store) -> None:
+def test_a_foreign_file_among_the_shards_is_named(store: Store, check_message: CheckMessage) -> None:
     add(store, "a")
     store.put(f"rows/{KEY}/mine.parquet", table(x=[1]))
-    with pytest.raises(StorageUnavailable, match=r"mine.parquet: the shard is no file of answers"):
+    with pytest.raises(StorageUnavailable) as refused:
         find_answers(store, KEY)
+    check_message(refused.value, "mine.parquet")
 
 
-def test_a_shard_that_is_gone_is_named(store: Store) -> None:
+def test_a_shard_that_is_gone_is_named(store: Store, check_message: CheckMessage) -> None:
     name = f"rows/{KEY}/gone.parquet"
     for read in (READERS["locate_answers"], READERS["ShardReader"]):
-        with pytest.raises(StorageUnavailable, match=r"gone.parquet: the shard is gone\. Delete it, artifacts/answers"):
+        with pytest.raises(StorageUnavailable) as refused:
             read(store, name)
+        check_message(refused.value, "gone.parquet")
 
 
 # Encoding
