@@ -108,7 +108,7 @@ def test_a_reason_costs_what_the_table_says(
     assert fake.status.phase not in ("Failed", "Succeeded")
     budget = "preemption" if reason == "Stopped" else cause  # nobody asked it to, so its pod had to leave
     assert charged == {**dict.fromkeys(RESTARTS, 0), **({budget: 1} if budget in RESTARTS else {})}
-    assert run.rewound is (reason == "ArtifactMissing")
+    assert run.rebuilt is (reason == "ArtifactMissing")
 
 
 @pytest.fixture

@@ -35,7 +35,10 @@ class Rename:
     """The version that renamed it; the second minor version after it may forget the old name."""
 
 
-RENAMES: Final = (Rename((), "honoured", "handledRequests", since="0.2"),)
+RENAMES: Final = (
+    Rename((), "honoured", "handledRequests", since="0.2"),
+    Rename(("run",), "rewound", "rebuilt", since="0.2"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +67,7 @@ def read_status(values: Json, *, renames: tuple[Rename, ...] = RENAMES) -> Store
 
 
 def with_new_names(values: Mapping[str, Json], *, renames: tuple[Rename, ...] = RENAMES) -> JsonObject:
-    """A stored status under the new names alone; what is under both is united."""
+    """Return a stored status under the new names alone."""
     for rename in renames:
         values = as_object(_change(values, rename.within, partial(_united, rename=rename)))
     return dict(values)
@@ -88,14 +91,18 @@ def _change(values: Json, within: tuple[str, ...], change: Callable[[Mapping[str
 
 
 def _united(values: Mapping[str, Json], *, rename: Rename) -> Mapping[str, Json]:
-    """A version that knows one of the names has left the other as it was, so neither list need hold all."""
+    """Return the values with a renamed field under its new name alone.
+
+    Both names are written together, so where they differ, a version that knows only the old name wrote last: its value
+    counts. A list may have lost items there that only the new name still has, so lists are joined.
+    """
     if rename.old not in values:
         return values
     old, new = values[rename.old], values.get(rename.new)
     if isinstance(old, list) and isinstance(new, list):
-        new = [*new, *(one for one in old if one not in new)]
+        old = [*new, *(one for one in old if one not in new)]
     kept = {name: value for name, value in values.items() if name != rename.old}
-    return {**kept, rename.new: old if new is None else new}
+    return {**kept, rename.new: old}
 
 
 def _doubled(values: Mapping[str, Json], *, rename: Rename) -> Mapping[str, Json]:

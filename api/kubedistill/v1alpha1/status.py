@@ -114,7 +114,7 @@ class Run(Model):
     """Seconds with an admitted child, over all attempts."""
     counted_at: Short = ""
     """Time up to which activeSeconds is counted, RFC 3339."""
-    rewound: bool = False
+    rebuilt: bool = False
     """Whether a missing artifact was created again; this happens once per run."""
     artifacts: Annotated[tuple[ArtifactStatus, ...], Field(max_length=16, json_schema_extra=keyed_by("name"))] = ()
     """Artifacts of the run, once Prepare has named them."""

@@ -71,7 +71,7 @@ def record_failure(context: ReconcileContext) -> Plan | None:
     if failure is None:
         return None
     if failure.reason == "ArtifactMissing":
-        return _rewind(context, failure)
+        return _rebuild(context, failure)
     return end_attempt(context, "Failed", reason=failure.reason, message=failure.message, cause=failure.cause)
 
 
@@ -126,11 +126,11 @@ def _seen(context: ReconcileContext, stage: StageStatus) -> FailureCause:
     return strongest(failure, reason=stage.reason if stage.ended_at else "", message=stage.message)
 
 
-def _rewind(context: ReconcileContext, failure: FailureCause) -> Plan:
+def _rebuild(context: ReconcileContext, failure: FailureCause) -> Plan:
     """Make a vanished artifact again, once per run: Prepare looks at what is there, the rest follows."""
     run = context.status.run
     assert run is not None
-    if run.rewound:
+    if run.rebuilt:
         return fail_run(context, reason=failure.reason, message=f"{failure.message}; it vanished twice")
     plan = end_attempt(context, "Failed", reason=failure.reason, message=failure.message)
     assert plan.status is not None, "an end is written down"
@@ -138,5 +138,5 @@ def _rewind(context: ReconcileContext, failure: FailureCause) -> Plan:
     stages = tuple(
         fresh.model_copy(update={name: getattr(old[fresh.name], name) for name in _KEPT}) for fresh in new_stages()
     )
-    status = with_run(plan.status, rewound=True, counted_at="").model_copy(update={"stages": stages})
-    return replace(plan, status=status, events=(*plan.events, Event("Rewound", failure.message, "Warning")))
+    status = with_run(plan.status, rebuilt=True, counted_at="").model_copy(update={"stages": stages})
+    return replace(plan, status=status, events=(*plan.events, Event("Rebuilding", failure.message, "Warning")))

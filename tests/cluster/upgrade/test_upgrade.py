@@ -92,6 +92,7 @@ def lasting(status: Manifest) -> dict[str, Any]:
         "run": {name: run[name] for name in ("id", "digest", "startedAt")},
         "artifacts": {one["name"]: (one["key"], one["uri"]) for one in run.get("artifacts", ())},
         "honoured": status.get("honoured", []),
+        "rewound": run.get("rewound", False),
         "runHistory": status.get("runHistory", []),
         "restarts": {one["name"]: counted(one) for one in status["stages"]},
         "attempts": {one["name"]: one.get("attempt", 0) for one in status["stages"] if one["name"] not in LATER},

@@ -6,7 +6,7 @@ from typing import Any
 from kubedistill.v1alpha1 import StageStatus
 from kubedistill_operator.cluster.status_writing import stalled_values, status_values
 from kubedistill_operator.job import Job, parse_job
-from kubedistill_operator.status import with_condition, with_stage
+from kubedistill_operator.status import with_condition, with_run, with_stage
 
 Values = dict[str, Any]
 NEWER: Values = {
@@ -58,10 +58,11 @@ def test_what_goes_with_its_object_does_not_come_back(resource: Values) -> None:
 
 
 def test_both_names_of_a_renamed_field_are_written(resource: Values) -> None:
-    job = job_of(resource, {"honoured": ["rerun:1"]})
+    job = job_of(resource, {"honoured": ["rerun:1"], "run": {**NEWER["run"], "rewound": False, "rebuilt": False}})
     status = job.status.model_copy(update={"handled_requests": (*job.status.handled_requests, "rerun:2")})
-    written = status_values(status, stored=job.stored_status)
+    written = status_values(with_run(status, rebuilt=True), stored=job.stored_status)
     assert written["honoured"] == written["handledRequests"] == ["rerun:1", "rerun:2"]
+    assert (written["run"]["rewound"], written["run"]["rebuilt"]) == (True, True)
 
 
 def test_a_status_that_is_not_understood_gets_one_condition_and_keeps_all_else(resource: Values) -> None:

@@ -266,5 +266,5 @@ def test_a15_what_was_spent_before_an_artifact_vanished_stays_counted() -> None:
     cluster.result(name, outcome="Failed", cause="none", reason="ArtifactMissing", message="the student is gone")
     cluster.settle()
     assert cluster.status.run is not None
-    assert cluster.status.run.rewound
+    assert cluster.status.run.rebuilt
     assert stage_of(cluster, "Train").gpu_seconds == 130

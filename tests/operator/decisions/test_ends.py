@@ -194,7 +194,7 @@ def test_a15_a_vanished_artifact_is_made_again_once(cluster: FakeCluster) -> Non
     cluster.end_child(name)
     cluster.settle()
     assert cluster.status.run is not None
-    assert cluster.status.run.rewound
+    assert cluster.status.run.rebuilt
     assert stage_of(cluster, "Prepare").attempt == 2
     name = begin_again(cluster, "Curate")
     cluster.run_child(name)

@@ -332,7 +332,7 @@ class AnyJob(RuleBasedStateMachine):
             for cause in ("failure", "infrastructure", "preemption"):
                 assert getattr(stage.restarts, cause) >= getattr(before.restarts, cause)
             if before.state in DONE and stage.state not in DONE:
-                assert stage.name == "Prepare" or (run is not None and run.rewound)
+                assert stage.name == "Prepare" or (run is not None and run.rebuilt)
         if run is not None:
             assert run.active_seconds >= self.active_seconds, "accounts never fall"
             self.active_seconds = run.active_seconds
