@@ -175,13 +175,14 @@ def curate(folder: Path) -> Callable[[], int]:
     """The whole stage Curate."""
     from kubedistill_runtime.chat import load_chat_format
     from kubedistill_runtime.progress import Progress
-    from kubedistill_runtime.stages.curate import run
+    from kubedistill_runtime.stages import make_artifacts
 
     job, store = load_job(folder)
-    resolved = resolve(job, store=store)
-    load_chat_format(resolved.student, at="student")  # imports are not a cost of the work
-    job = job.model_copy(update={"artifacts": resolved.keys})
-    return lambda: int(run(job, store, Progress(lambda _: None), None).summary.kept)  # type: ignore[arg-type]
+    choices = resolve(job, store=store)
+    load_chat_format(choices.student, at="student")  # imports are not a cost of the work
+    job = job.model_copy(update={"artifacts": choices.keys})
+    progress = Progress(lambda _: None)
+    return lambda: int(make_artifacts(job, store=store, progress=progress, engines=None).summary.kept)  # type: ignore[arg-type]
 
 
 def read(folder: Path) -> Callable[[], int]:

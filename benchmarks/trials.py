@@ -68,14 +68,14 @@ class Outcome:
 def run_trial(trial: Trial, *, folder: Path, store: Store) -> Outcome:
     """Run what is missing of a trial in the store, and read its outcome; exits where the run fails."""
     manifest = write_manifest(trial, folder=folder / "manifests")
-    run, resolved = _resolve(manifest, store=store)
+    run, choices = _resolve(manifest, store=store)
     took = store.path(f"trials/{trial.name}.json")
-    if not (find(store, "report", resolved.keys["report"]).complete and took.exists()):
+    if not (find(store, "report", choices.keys["report"]).complete and took.exists()):
         started = time.monotonic()
         _start(manifest, store=store, log=store.path(f"trials/{trial.name}.log"))
         took.write_text(json.dumps({"seconds": time.monotonic() - started, "load": os.getloadavg()[0]}))
-    report = Report.model_validate_json(store.read(f"{folder_of('report', resolved.keys['report'])}/report.json"))
-    scores = _score_rows(run, resolved, store=store)
+    report = Report.model_validate_json(store.read(f"{folder_of('report', choices.keys['report'])}/report.json"))
+    scores = _score_rows(run, choices, store=store)
     assert report.arms.distilled.accuracy == float(scores.mean()), "these are the rows that the report is about"
     return Outcome(report, scores, **json.loads(took.read_text()))
 
@@ -106,8 +106,8 @@ def shuffle_teacher(trial: Trial, *, folder: Path, source: Store, target: Store)
     The dataset and the validation answers are shuffled, since the student learns from one and its best weights are
     chosen by the other. The test is not: it judges. A run of the same manifest in the target trains on what it finds.
     """
-    _, resolved = _resolve(write_manifest(trial, folder=folder / "manifests"), store=source)
-    keys, generator = resolved.keys, np.random.default_rng(trial.seed)
+    _, choices = _resolve(write_manifest(trial, folder=folder / "manifests"), store=source)
+    keys, generator = choices.keys, np.random.default_rng(trial.seed)
     if find(target, "dataset", keys["dataset"]).complete:
         return
     for part in ("rows", *(folder_of(name, keys[name]) for name in ("rows", "answers", "judge"))):
@@ -150,16 +150,16 @@ def _start(manifest: Path, *, store: Store, log: Path) -> None:
         sys.exit(f"{manifest.stem} ended with exit code {ended.returncode}; see {log}")
 
 
-def _score_rows(run: LocalRun, resolved: Choices, *, store: Store) -> Scores:
+def _score_rows(run: LocalRun, choices: Choices, *, store: Store) -> Scores:
     """The distilled student's score on each test record, from the answers that Evaluate left in the library."""
-    spec, folder = run.job.spec, store.path(f"{folder_of('student', resolved.keys['student'])}/model")
+    spec, folder = run.job.spec, store.path(f"{folder_of('student', choices.keys['student'])}/model")
     model = find_model(
         str(folder), revision=None, trust_remote_code=False, data_root=folder, store=store, at="artifacts/student"
     )
-    longest = resolved.max_model_len
+    longest = choices.max_model_len
     serving = Serving(model=model, max_model_len=min(longest, model.max_positions or longest), dtype=CPU_DTYPE)
     key = model_key(serving, sampling=Sampling(max_tokens=spec.generation.max_tokens), seed=0)
-    rows = make_rows(read_rows(store, resolved.keys["rows"], "test"), key=key, samples=1)
+    rows = make_rows(read_rows(store, choices.keys["rows"], "test"), key=key, samples=1)
     answers = list(collect_answers(rows, key=key, store=store))
     score = score_of("accuracy")
     replies = [parse_replies(one, task=spec.task) for one in answers]

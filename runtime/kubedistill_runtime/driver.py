@@ -20,7 +20,7 @@ from kubedistill_runtime.progress import Progress, now
 from kubedistill_runtime.report import names_of, place_report
 from kubedistill_runtime.root_cause import name_cause
 from kubedistill_runtime.serving.engine import Engines
-from kubedistill_runtime.stages import Outcome, stage_function
+from kubedistill_runtime.stages import Outcome, make_artifacts
 from kubedistill_runtime.stages.reuse import reuse_made
 from kubedistill_runtime.storage.artifacts import check_needs, find, folder_of, remove_broken
 from kubedistill_runtime.storage.store import Store
@@ -85,12 +85,14 @@ class _UnexpectedError(KubedistillError):
 
 
 def _make(job: StageJob, *, store: Store, progress: Progress, engines: Engines) -> Outcome:
-    """Run the stage's function; what it reads must be whole, and what is left of what it makes goes first."""
+    """Check what the stage reads, remove what earlier drivers left unfinished, and run the stage."""
     check_needs(job, store=store)
-    if job.stage != CHAIN[0].name:
+    if job.stage == CHAIN[0].name:
+        store.sweep()
+    else:
         for name in STAGES[job.stage].makes:
             remove_broken(store, name, job.artifacts[name])
-    return stage_function(job.stage)(job, store, progress, engines)
+    return make_artifacts(job, store=store, progress=progress, engines=engines)
 
 
 def _find_missing(job: StageJob, *, store: Store) -> ArtifactMissing | None:

@@ -44,14 +44,14 @@ def resolve(job: StageJob, *, store: Store) -> Choices:
     Raises InvalidManifest, InvalidData, InvalidModel or TokenizerMismatch, naming the field.
     """
     models = find_models(job, store=store)
-    resolved = choose(job, teacher=models["teacher"], student=models["student"])
+    choices = choose(job, teacher=models["teacher"], student=models["student"])
     files, chat = _digest_files(job, store=store), digest_chat_format(models["student"], store=store)
-    return replace(resolved, keys=compute_keys(job.spec, resolved, files=files, chat=chat))
+    return replace(choices, keys=compute_keys(job.spec, choices, files=files, chat=chat))
 
 
-def check_keys(job: StageJob, resolved: Choices) -> None:
-    """Refuse to go on when a file or model changed since Prepare computed the keys."""
-    changed = sorted(name for name, key in job.artifacts.items() if resolved.keys[name] != key)
+def check_unchanged(job: StageJob, choices: Choices) -> None:
+    """Check that no file or model changed since Prepare computed the keys; raises InvalidInput."""
+    changed = sorted(name for name, key in job.artifacts.items() if choices.keys[name] != key)
     if changed:
         raise InvalidInput(
             "data or model files changed while the job ran, or kubedistill was upgraded",
@@ -74,7 +74,7 @@ def digest_chat_format(model: Model, *, store: Store) -> str:
     )
 
 
-def compute_keys(spec: Spec, resolved: Choices, *, files: dict[str, str], chat: str) -> dict[ArtifactName, str]:
+def compute_keys(spec: Spec, choices: Choices, *, files: dict[str, str], chat: str) -> dict[ArtifactName, str]:
     """The key of each artifact: a digest of all that determines its bytes, the keys it stands on among it.
 
     What the spec leaves open enters as it was resolved, so spelling a default out changes no key. What this job does
@@ -91,21 +91,21 @@ def compute_keys(spec: Spec, resolved: Choices, *, files: dict[str, str], chat: 
     task = {**_values(spec.task, without=frozenset({"date"})), "labels": spec.task.answer_labels}
     held_out_by = spec.generation.seed if len(files) < len(SPLITS) else None
     # What is TooLong depends on the teacher, so the teacher enters rows; the student never does.
-    teachers = [_teacher_values(spec, resolved)]
+    teachers = [_teacher_values(spec, choices)]
     rows = add("rows", files=files, task=task, heldOutBy=held_out_by, teachers=teachers, answers=train.answers)
-    answers = add("answers", rows=rows, generation={} if given else _sampling_values(spec, resolved))
-    judge = add("judge", rows=rows, maxTokens=spec.generation.max_tokens, topLogprobs=resolved.k)
+    answers = add("answers", rows=rows, generation={} if given else _sampling_values(spec, choices))
+    judge = add("judge", rows=rows, maxTokens=spec.generation.max_tokens, topLogprobs=choices.k)
     curation = _values(spec.curation, without=_YIELDS)
     dataset = add("dataset", answers=answers, targets=train.targets, curation=curation)
     samples = add(
         "samples",
         dataset=dataset,
         judge=None if given else judge,  # given answers are validated on the references
-        chat=[chat, _day_for(resolved.student, resolved.date)],
-        maxLength=resolved.max_length,
+        chat=[chat, _day_for(choices.student, choices.date)],
+        maxLength=choices.max_length,
     )
-    training = _training_values(spec, resolved)
-    trained = add("student", samples=samples, student=resolved.student.digest, training=training)
+    training = _training_values(spec, choices)
+    trained = add("student", samples=samples, student=choices.student.digest, training=training)
     add("report", student=trained, judge=judge, evaluation=_values(spec.evaluation))
     add("export", student=trained, export=[_values(export) for export in spec.export])
     return keys
@@ -117,39 +117,39 @@ def _day_for(model: Model, date: datetime.date) -> str | None:
     return day.isoformat() if day else None
 
 
-def _teacher_values(spec: Spec, resolved: Choices) -> JsonObject:
+def _teacher_values(spec: Spec, choices: Choices) -> JsonObject:
     model = _values(spec.teachers[0].model, without=_PLACEMENT)
     return {
         **model,
-        "digest": resolved.teacher.digest,
-        "dtype": resolved.teacher_dtype,
-        "maxModelLen": resolved.max_model_len,
-        "date": _day_for(resolved.teacher, resolved.date),
+        "digest": choices.teacher.digest,
+        "dtype": choices.teacher_dtype,
+        "maxModelLen": choices.max_model_len,
+        "date": _day_for(choices.teacher, choices.date),
     }
 
 
-def _sampling_values(spec: Spec, resolved: Choices) -> JsonObject:
+def _sampling_values(spec: Spec, choices: Choices) -> JsonObject:
     """How training prompts are answered; at temperature 0 no seed is used."""
-    sampling = resolved.sampling
+    sampling = choices.sampling
     return {
         **_values(spec.generation, without=_YIELDS),
         "temperature": sampling.temperature,
         "topP": sampling.top_p,
-        "topLogprobs": resolved.k,
+        "topLogprobs": choices.k,
         "seed": spec.generation.seed if sampling.temperature > 0 else None,
     }
 
 
-def _training_values(spec: Spec, resolved: Choices) -> JsonObject:
+def _training_values(spec: Spec, choices: Choices) -> JsonObject:
     training, validation = spec.training, spec.training.validation
-    objective = {**_values(training.objective), "type": resolved.objective, "ceWeight": resolved.ce_weight}
+    objective = {**_values(training.objective), "type": choices.objective, "ceWeight": choices.ce_weight}
     # One validation an epoch, the last one at the end: as many of them as there are epochs never end it early.
     patience = validation.patience if validation.every_steps else min(validation.patience, training.epochs)
     return {
         **_values(training, without=_PACE),
         "objective": objective,
-        "maxLength": resolved.max_length,
-        "precision": resolved.precision,
+        "maxLength": choices.max_length,
+        "precision": choices.precision,
         "validation": {**_values(validation), "patience": patience},
     }
 

@@ -130,12 +130,12 @@ def run_pipeline(run: LocalRun, *, emit: Emit) -> int:
 
 def _probe(run: LocalRun, *, emit: Emit) -> dict[ArtifactName, str]:
     """The keys of all artifacts; says what this machine ignores."""
-    resolved = resolve(run.stage_job("Prepare", attempt=1, keys={}), store=run.store)
-    check_memory(resolved)
+    choices = resolve(run.stage_job("Prepare", attempt=1, keys={}), store=run.store)
+    check_memory(choices)
     spec = run.job.spec
     if any(place.pool for place in (spec.teachers[0].resources, spec.student.resources)):
         emit(NoteEvent(message="Pools and replicas are for a cluster; this machine runs everything itself."))
-    return resolved.keys
+    return choices.keys
 
 
 def _advance(

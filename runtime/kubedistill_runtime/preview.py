@@ -27,11 +27,11 @@ def preview(job: StageJob, *, store: Store) -> PreviewEvent:
     The records are those that Prepare leaves, rendered as Train sees them; a reference stands in for an answer that
     the teacher has not given yet. Raises what Prepare raises for the data.
     """
-    resolved = resolve(job, store=store)
+    choices = resolve(job, store=store)
     data = assemble(job, {split: read_split(job, split) for split in data_sources(job.spec)})
-    rendering = make_rendering(resolved)
+    rendering = make_rendering(choices)
     shown = [
-        _show(record, job=job, rendering=rendering, max_length=resolved.max_length)
+        _show(record, job=job, rendering=rendering, max_length=choices.max_length)
         for record in data.splits["train"][:_RECORDS]
     ]
     asked = {split: _ask(data.splits[split][0], chat=rendering.chat) for split in SPLITS[1:] if data.splits[split]}
@@ -39,8 +39,8 @@ def preview(job: StageJob, *, store: Store) -> PreviewEvent:
         records=shown,
         asked=dict(asked.items()),
         notes=[*data.notes, *describe_judged(data.splits["test"], spec=job.spec)],
-        objective=resolved.objective,
-        objective_reason=resolved.objective_reason,
+        objective=choices.objective,
+        objective_reason=choices.objective_reason,
     )
 
 

@@ -29,9 +29,13 @@ class Progress:
     def __post_init__(self) -> None:
         self._started = self.clock()
 
+    def seconds(self) -> float:
+        """Return the seconds since the attempt started."""
+        return self.clock() - self._started
+
     def gpu_seconds(self) -> float:
-        """GPU-seconds since the driver began, by the most GPUs that were held when it last said something."""
-        return self._held * (self.clock() - self._started)
+        """Return the GPU-seconds since the attempt started, by the most GPUs held at any report so far."""
+        return self._held * self.seconds()
 
     def loading(self, message: str) -> None:
         """Say what is being loaded; no work is counted yet."""

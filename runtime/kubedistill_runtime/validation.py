@@ -7,6 +7,7 @@ from typing import TypeVar
 from kubedistill.contract import StageJob
 from kubedistill.contract.events import Finding, ValidatedEvent
 from kubedistill.errors import KubedistillError, ModelDoesNotFit
+from kubedistill_runtime.checks.exports import check_export_folders
 from kubedistill_runtime.checks.gates import check_sample_limit
 from kubedistill_runtime.checks.input import (
     Input,
@@ -22,7 +23,6 @@ from kubedistill_runtime.checks.models import check_model, check_student, fit_te
 from kubedistill_runtime.checks.splits import check_sizes
 from kubedistill_runtime.checks.storage import check_store
 from kubedistill_runtime.choices import ROLES, Choices, Role, choose, data_sources, find_named_model, root_path
-from kubedistill_runtime.export.folders import check_export_folders
 from kubedistill_runtime.hub import NotAtHand
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.storage.store import locate_store
@@ -72,9 +72,9 @@ def validate(job: StageJob) -> Findings:
             if model is not None:
                 _check_alone(role, model, job=job, data=data, found=found)
         return found
-    resolved = found.attempt(lambda: choose(job, teacher=teacher, student=student))
-    if resolved is not None:
-        _check_models(job, resolved, data=data, found=found)
+    choices = found.attempt(lambda: choose(job, teacher=teacher, student=student))
+    if choices is not None:
+        _check_models(job, choices, data=data, found=found)
     return found
 
 
@@ -102,17 +102,17 @@ def _check_alone(role: Role, model: Model, *, job: StageJob, data: Input | None,
     found.notes += [*data.notes, *describe_judged(data.splits["test"], spec=job.spec)]
 
 
-def _check_models(job: StageJob, resolved: Choices, *, data: Input | None, found: Findings) -> None:
-    found.attempt(lambda: check_lengths(resolved.teacher, resolved.student, spec=job.spec))
+def _check_models(job: StageJob, choices: Choices, *, data: Input | None, found: Findings) -> None:
+    found.attempt(lambda: check_lengths(choices.teacher, choices.student, spec=job.spec))
     try:
-        check_memory(resolved)
+        check_memory(choices)
     except ModelDoesNotFit as error:  # it may fit where the job is to run
         found.notes.append(f"this machine could not run it: {error.at}: {error.problem}")
-    found.notes.append(f"objective {resolved.objective}: {resolved.objective_reason}")
+    found.notes.append(f"objective {choices.objective}: {choices.objective_reason}")
     if data is None:
         return
-    found.attempt(lambda: fit_teacher(data, resolved=resolved))
+    found.attempt(lambda: fit_teacher(data, choices=choices))
     found.attempt(lambda: check_sizes(data.splits, dropped=data.dropped, places=data.places))
     asked = sample_test(data.splits, spec=job.spec)
-    lengths = found.attempt(lambda: check_student(asked, resolved=resolved, places=data.places))
+    lengths = found.attempt(lambda: check_student(asked, choices=choices, places=data.places))
     found.notes += [*data.notes, *describe_judged(asked["test"], spec=job.spec), *(lengths or [])]

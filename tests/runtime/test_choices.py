@@ -15,7 +15,7 @@ from kubedistill.contract import Prices
 from kubedistill.errors import InvalidData, InvalidInput, InvalidManifest, KubedistillError, TokenizerMismatch
 from kubedistill.v1alpha1 import Spec
 from kubedistill_runtime.choices import date_of
-from kubedistill_runtime.keys import check_keys
+from kubedistill_runtime.keys import check_unchanged
 from support.job_folder import JobFolder, tokenizer_values, write_records
 from support.messages import CheckMessage
 from support.spec_fields import (
@@ -394,8 +394,8 @@ def test_a_file_uri_is_decoded(job_folder: JobFolder, tmp_path: Path) -> None:
 
 def test_what_changed_while_the_job_ran_is_named(job_folder: JobFolder, check_message: CheckMessage) -> None:
     job = job_folder.stage_job("Curate", keys=job_folder.keys())
-    check_keys(job, job_folder.resolve())
+    check_unchanged(job, job_folder.resolve())
     append("student/config.json")(job_folder)
     with pytest.raises(InvalidInput) as refused:
-        check_keys(job, job_folder.resolve())
+        check_unchanged(job, job_folder.resolve())
     check_message(refused.value, "export, report, student")

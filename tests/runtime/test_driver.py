@@ -21,7 +21,7 @@ from kubedistill_runtime.channel import FileChannel
 from kubedistill_runtime.logs import log_to
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.report import FORMS, names_of, write_report
-from kubedistill_runtime.stages import Outcome, StageFunction
+from kubedistill_runtime.stages import Outcome
 from kubedistill_runtime.storage.artifacts import publish
 from kubedistill_runtime.storage.failures import storage_errors
 from kubedistill_runtime.storage.store import Store
@@ -33,6 +33,7 @@ from support.stage_jobs import stage_job
 pytestmark = pytest.mark.usefixtures("own_logs")
 
 Run = Callable[..., tuple[StageResult, KubedistillError | None]]
+Work = Callable[..., Outcome]
 
 
 @pytest.fixture
@@ -44,8 +45,8 @@ def channel(tmp_path: Path) -> FileChannel:
 def run(job_folder: JobFolder, channel: FileChannel, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a function as if it were the stage of that name."""
 
-    def run(function: StageFunction, *, stage: Any = "Curate", channel: Any = channel) -> Any:
-        monkeypatch.setattr(driver, "stage_function", lambda name: function)
+    def run(function: Work, *, stage: Any = "Curate", channel: Any = channel) -> Any:
+        monkeypatch.setattr(driver, "make_artifacts", function)
         keys = job_folder.keys()
         job = job_folder.stage_job(stage, keys={} if stage == "Prepare" else keys)
         for name in STAGES[stage].needs:
@@ -55,7 +56,7 @@ def run(job_folder: JobFolder, channel: FileChannel, monkeypatch: pytest.MonkeyP
     return run
 
 
-def raising(error: Exception) -> StageFunction:
+def raising(error: Exception) -> Work:
     def stage(job: StageJob, store: Store, progress: Progress, engines: Any) -> Outcome:
         raise error
 
@@ -195,14 +196,14 @@ def test_a_stage_that_is_asked_to_leave_leaves_whatever_has_vanished(run: Run, j
 def test_prepare_reports_every_artifact_and_which_are_there(run: Run, job_folder: JobFolder) -> None:
     keys = job_folder.keys()
     publish(job_folder.store, "rows", keys["rows"], Figures())
-    result, _ = run(lambda *_: Outcome(keys=keys), stage="Prepare")
+    result, _ = run(lambda *_, **__: Outcome(keys=keys), stage="Prepare")
     assert {name: one.key for name, one in result.artifacts.items()} == keys
     assert [name for name, one in result.artifacts.items() if one.complete] == ["rows"]
 
 
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_that_makes_nothing_says_so(stage: str, run: Run) -> None:
-    result, _ = run(lambda *_: Outcome(), stage=stage)
+    result, _ = run(lambda *_, **__: Outcome(), stage=stage)
     assert not any(artifact.complete for artifact in result.artifacts.values())
 
 
@@ -297,7 +298,7 @@ def test_where_the_result_can_not_be_said_the_stages_own_error_is_given_back(
 def test_a_success_that_can_not_be_said_is_given_back_as_the_error_that_kept_it(
     kind: type[FileChannel], unsaid: type[KubedistillError], run: Run, channel: FileChannel
 ) -> None:
-    _, given = run(lambda *_: Outcome(), channel=kind(channel.folder))
+    _, given = run(lambda *_, **__: Outcome(), channel=kind(channel.folder))
     assert isinstance(given, unsaid)
 
 
@@ -316,5 +317,5 @@ def test_progress_goes_to_the_channel_and_a_stop_comes_back_from_it(run: Run, ch
 
 
 def test_every_attempt_has_a_driver_of_its_own(run: Run) -> None:
-    drivers = {run(lambda *_: Outcome())[0].driver for _ in range(3)}
+    drivers = {run(lambda *_, **__: Outcome())[0].driver for _ in range(3)}
     assert len(drivers) == 3

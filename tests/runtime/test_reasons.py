@@ -51,10 +51,10 @@ def tell(error: Exception, *, job_folder: JobFolder, monkeypatch: pytest.MonkeyP
     for name in STAGES["Generate"].needs:
         publish(job_folder.store, name, keys[name], Figures())
 
-    def stage(*_: object) -> Any:
+    def work_on(*_: object, **__: object) -> Any:
         raise error
 
-    monkeypatch.setattr(driver, "stage_function", lambda name: stage)
+    monkeypatch.setattr(driver, "make_artifacts", work_on)
     channel, job = FileChannel(job_folder.root / "attempt"), job_folder.stage_job("Generate", keys=keys)
     driver.run_stage(job, store=job_folder.store, channel=channel, engines=FunctionEngines(), driver="d1")
     return (channel.folder / "result.json").read_text()

@@ -5,10 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from kubedistill.chain import ArtifactName, StageName
-from kubedistill.contract import StageProgress
+from kubedistill.contract import StageJob, StageProgress
 from kubedistill_runtime.chat import ChatFormat
 from kubedistill_runtime.progress import Progress
-from kubedistill_runtime.stages import Outcome, stage_function
+from kubedistill_runtime.stages import Outcome, make_artifacts
 from support.fake_engines import FunctionEngine, FunctionEngines
 from support.job_folder import JobFolder
 
@@ -31,8 +31,13 @@ class StageRunner:
         keys = self.job_folder.keys()
         for name in stages:
             job = self.job_folder.stage_job(name, keys={} if name == "Prepare" else keys)
-            outcome = stage_function(name)(job, self.job_folder.store, Progress(self.said.append), self.engines)
+            outcome = self.work_on(job)
         return outcome
+
+    def work_on(self, job: StageJob) -> Outcome:
+        """Run the stage that a job names."""
+        progress = Progress(self.said.append)
+        return make_artifacts(job, store=self.job_folder.store, progress=progress, engines=self.engines)
 
     def artifact(self, name: ArtifactName) -> Path:
         return self.job_folder.store.path(f"artifacts/{name}/{self.job_folder.keys()[name]}")

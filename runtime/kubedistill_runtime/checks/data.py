@@ -9,9 +9,9 @@ from pathlib import Path
 from kubedistill.errors import InvalidData
 from kubedistill.json_values import Json
 from kubedistill_runtime.checks.files import Entry, read_file
-from kubedistill_runtime.checks.keys import Remark, check_keys, present
 from kubedistill_runtime.checks.labels import read_labels
 from kubedistill_runtime.checks.problems import Problems
+from kubedistill_runtime.checks.record_keys import Remark, find_prompt_key, present
 from kubedistill_runtime.checks.shapes import Prompt, read_prompt, read_string
 from kubedistill_runtime.records import Message, Record, Split
 from kubedistill_runtime.tasks import Task
@@ -69,7 +69,7 @@ def _read_record(
     prompt = Prompt()
     values = present(values)
     with problems.collect():
-        key = check_keys(values, at=at, remark=remark)
+        key = find_prompt_key(values, at=at, remark=remark)
         prompt = read_prompt(values, key=key, at=at, remark=remark)
     with problems.collect():
         record = replace(record, id=_read_id(values.get("id", record.id), at=at))

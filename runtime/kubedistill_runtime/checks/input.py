@@ -62,7 +62,7 @@ def assemble(job: StageJob, files: dict[Split, DataFile]) -> Input:
     splits = {split: [arrange(one, answers=answers) for one in file.records] for split, file in files.items()}
     found = Input(
         splits=splits,
-        places={split: place_of(job, split) for split in files},
+        places={split: place_of(job, split) for split in SPLITS},
         read={split: len(records) for split, records in splits.items()},
         notes=[f"{split}: {note}" for split, file in files.items() for note in file.notes],
     )
@@ -100,7 +100,9 @@ def describe_judged(test: Sequence[Record], *, spec: Spec) -> list[str]:
 
 
 def place_of(job: StageJob, split: Split) -> str:
-    """Return the field and the file of a split."""
+    """Return the field and the file of a split; a split without a file is held out from train."""
+    if split not in data_sources(job.spec):
+        return f"{place_of(job, 'train')} (held out for {split})"
     at = f"spec.data.{split}"
     return f"{at}: {data_path(data_sources(job.spec)[split], job=job, at=at)}"
 
@@ -130,7 +132,6 @@ def _hold_out(found: Input, *, seed: int) -> None:
     found.held_out = [split for split in SPLITS if split not in found.splits]
     for split in found.held_out:
         found.splits["train"], found.splits[split] = hold_out(found.splits["train"], seed=seed, salt=split)
-        found.places[split] = f"{found.places['train']} (held out for {split})"
 
 
 def _drop_duplicates(found: Input, *, labels: Sequence[str]) -> None:

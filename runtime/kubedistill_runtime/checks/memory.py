@@ -9,13 +9,13 @@ from kubedistill_runtime.choices import Choices
 _TRAINING_BYTES = 16
 
 
-def check_memory(resolved: Choices, *, total_bytes: int | None = None) -> None:
+def check_memory(choices: Choices, *, total_bytes: int | None = None) -> None:
     """Refuse a teacher or student that this machine's memory can't hold; raises ModelDoesNotFit with both sizes."""
     total = total_bytes if total_bytes is not None else machine_bytes()
-    teacher, tokens = resolved.teacher, resolved.max_model_len
+    teacher, tokens = choices.teacher, choices.max_model_len
     needs = {
-        "spec.teachers[0].model": teacher.memory_bytes(dtype=resolved.teacher_dtype, tokens=tokens),
-        "spec.student.model": resolved.student.parameters * _TRAINING_BYTES,
+        "spec.teachers[0].model": teacher.memory_bytes(dtype=choices.teacher_dtype, tokens=tokens),
+        "spec.student.model": choices.student.parameters * _TRAINING_BYTES,
     }
     for at, need in needs.items():
         if need > total:

@@ -4,13 +4,15 @@ from collections.abc import Mapping, Sequence
 
 from kubedistill.contract import StageJob
 from kubedistill_runtime.chat import load_chat_format
-from kubedistill_runtime.checks.input import Input
+from kubedistill_runtime.checks.input import Input, place_of, sample_test
 from kubedistill_runtime.checks.prompts import check_prompts, count_special_text, count_tokens
 from kubedistill_runtime.checks.splits import drop_long
 from kubedistill_runtime.checks.student_lengths import check_student_lengths
 from kubedistill_runtime.choices import MODEL_AT, Choices, Role, date_of
 from kubedistill_runtime.models import Model, original_positions
-from kubedistill_runtime.records import SPLITS, Record, Split
+from kubedistill_runtime.records import SPLITS, Record, Split, read_rows
+from kubedistill_runtime.storage.artifacts import find
+from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.training.student_format import STUDENT_AT
 
 TEACHER_AT = f"{MODEL_AT['teacher']}.source"
@@ -23,21 +25,21 @@ def check_model(role: Role, model: Model, *, job: StageJob, splits: Mapping[Spli
     check_prompts(splits, chat=chat, at=at)
 
 
-def fit_teacher(found: Input, *, resolved: Choices) -> None:
+def fit_teacher(found: Input, *, choices: Choices) -> None:
     """Leave out the prompts that are too long for the teacher; raises InvalidModel where it can't be asked them."""
-    chat = load_chat_format(resolved.teacher, at=TEACHER_AT, date=resolved.date, generates=True)
+    chat = load_chat_format(choices.teacher, at=TEACHER_AT, date=choices.date, generates=True)
     check_prompts(found.splits, chat=chat, at=TEACHER_AT)
     for split in SPLITS:
         found.splits[split], too_long = drop_long(
             found.splits[split],
-            count_tokens=lambda record: count_tokens(record, chat=chat, model=resolved.teacher, at=TEACHER_AT),
-            limit=resolved.max_model_len,
+            count_tokens=lambda record: count_tokens(record, chat=chat, model=choices.teacher, at=TEACHER_AT),
+            limit=choices.max_model_len,
         )
         found.drop("TooLong", split, too_long)
-    original = original_positions(resolved.teacher.config)
-    if original is not None and resolved.max_model_len > original:
+    original = original_positions(choices.teacher.config)
+    if original is not None and choices.max_model_len > original:
         found.notes.append(
-            f"the teacher was first made for {original} positions (LongRoPE), and maxModelLen {resolved.max_model_len} "
+            f"the teacher was first made for {original} positions (LongRoPE), and maxModelLen {choices.max_model_len} "
             "makes the engine use its other frequencies for every prompt, short ones too"
         )
     if special := count_special_text(found.splits, chat=chat):
@@ -47,9 +49,21 @@ def fit_teacher(found: Input, *, resolved: Choices) -> None:
 
 
 def check_student(
-    splits: Mapping[Split, Sequence[Record]], *, resolved: Choices, places: Mapping[Split, str]
+    splits: Mapping[Split, Sequence[Record]], *, choices: Choices, places: Mapping[Split, str]
 ) -> list[str]:
     """Refuse a student that can't be asked the records; returns what a person should know of its lengths."""
-    chat = load_chat_format(resolved.student, at=STUDENT_AT, date=resolved.date)
+    chat = load_chat_format(choices.student, at=STUDENT_AT, date=choices.date)
     check_prompts(splits, chat=chat, at=STUDENT_AT)
-    return check_student_lengths(splits, resolved=resolved, chat=chat, places=places)
+    return check_student_lengths(splits, choices=choices, chat=chat, places=places)
+
+
+def check_student_on_rows(job: StageJob, choices: Choices, *, store: Store) -> list[str]:
+    """Check this job's student on the rows of an earlier job, which may have had another student.
+
+    A student that is trained already was checked before. Returns and raises the same as check_student.
+    """
+    if find(store, "student", choices.keys["student"]).complete:
+        return []
+    splits = {split: read_rows(store, choices.keys["rows"], split) for split in SPLITS}
+    places = {split: place_of(job, split) for split in SPLITS}
+    return check_student(sample_test(splits, spec=job.spec), choices=choices, places=places)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from kubedistill.errors import InvalidData
 from kubedistill.json_values import Json, JsonObject
 from kubedistill_runtime.checks.context import refuse_lost_context
-from kubedistill_runtime.checks.keys import ANSWER_KEYS, INPUT_KEYS, Remark, first_filled, present
+from kubedistill_runtime.checks.record_keys import ANSWER_KEYS, INPUT_KEYS, Remark, first_filled, present
 from kubedistill_runtime.records import Message
 
 _ROLES = {

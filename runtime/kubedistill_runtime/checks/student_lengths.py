@@ -12,29 +12,29 @@ from kubedistill_runtime.records import SPLITS, Record, Split
 from kubedistill_runtime.training.student_format import STUDENT_AT
 
 
-def student_context(resolved: Choices) -> int:
+def student_context(choices: Choices) -> int:
     """Return the longest sequence that the student is served with, in tokens.
 
     A LongRoPE student has two sets of frequencies. It is trained with those of its original context wherever a sample
     fits into that, so it is served within it: an engine opened beyond it would use the others for every request.
     """
-    positions = resolved.student.max_positions or resolved.max_model_len
-    longest = min(resolved.max_model_len, positions)
-    original = original_positions(resolved.student.config)
-    return min(longest, original) if original and resolved.max_length <= original else longest
+    positions = choices.student.max_positions or choices.max_model_len
+    longest = min(choices.max_model_len, positions)
+    original = original_positions(choices.student.config)
+    return min(longest, original) if original and choices.max_length <= original else longest
 
 
 def check_student_lengths(
-    splits: Mapping[Split, Sequence[Record]], *, resolved: Choices, chat: ChatFormat, places: Mapping[Split, str]
+    splits: Mapping[Split, Sequence[Record]], *, choices: Choices, chat: ChatFormat, places: Mapping[Split, str]
 ) -> list[str]:
     """Count the prompts that leave the student no room for an answer; returns what a person should know.
 
     Raises InvalidManifest where no training prompt fits, InvalidData where too few test prompts do.
     """
-    context = student_context(resolved)
-    limits: dict[Split, int] = {"train": resolved.max_length, "validation": resolved.max_length, "test": context}
+    context = student_context(choices)
+    limits: dict[Split, int] = {"train": choices.max_length, "validation": choices.max_length, "test": context}
     long = {
-        split: _count_long(splits[split], chat=chat, model=resolved.student, limit=limits[split]) for split in SPLITS
+        split: _count_long(splits[split], chat=chat, model=choices.student, limit=limits[split]) for split in SPLITS
     }
     if long["train"] == len(splits["train"]):
         raise InvalidManifest(
@@ -48,7 +48,7 @@ def check_student_lengths(
             at=places["test"],
             fix="Shorten the prompts, or take a student with more positions",
         )
-    return [*_warnings(splits, long=long, limits=limits), *_original_warning(resolved)]
+    return [*_warnings(splits, long=long, limits=limits), *_original_warning(choices)]
 
 
 def _count_long(records: Sequence[Record], *, chat: ChatFormat, model: Model, limit: int) -> int:
@@ -71,11 +71,11 @@ def _warnings(
     ]
 
 
-def _original_warning(resolved: Choices) -> list[str]:
-    original = original_positions(resolved.student.config)
-    if original is None or resolved.max_length <= original:
+def _original_warning(choices: Choices) -> list[str]:
+    original = original_positions(choices.student.config)
+    if original is None or choices.max_length <= original:
         return []
     return [
-        f"training.maxLength {resolved.max_length} is beyond the {original} positions that the student was first made "
+        f"training.maxLength {choices.max_length} is beyond the {original} positions that the student was first made "
         "for (LongRoPE): shorter samples are trained with other frequencies than it is served with"
     ]

@@ -47,7 +47,7 @@ class Students:
 
 def compare_students(
     job: StageJob,
-    resolved: Choices,
+    choices: Choices,
     *,
     models: Mapping[StudentName, Model],
     records: Sequence[Record],
@@ -66,7 +66,7 @@ def compare_students(
     def test(name: StudentName, *also: Measurement) -> GenerationResult:
         return generate_answers(
             {name: request},
-            serving=student_serving(models[name], resolved=resolved),
+            serving=student_serving(models[name], choices=choices),
             at=_AT,
             engines=engines,
             store=store,
@@ -80,7 +80,7 @@ def compare_students(
     timed: Alternation | None = None
     untimed = "their architectures differ, so no engine can have both"
     if same_architecture(models["baseline"], models["distilled"]):
-        timing = _timing(models, answer_tokens=tokens, resolved=resolved, machine=machine, progress=progress)
+        timing = _timing(models, answer_tokens=tokens, choices=choices, machine=machine, progress=progress)
         try:
             distilled = test("distilled", timing)
             timed, untimed = read_stored_json(Alternation, distilled.measured[timing.name]), ""
@@ -106,23 +106,23 @@ def compare_students(
     )
 
 
-def student_serving(model: Model, *, resolved: Choices) -> Serving:
+def student_serving(model: Model, *, choices: Choices) -> Serving:
     """Return how a student's engine is started."""
     return Serving(
         model=model,
-        max_model_len=student_context(resolved),
+        max_model_len=student_context(choices),
         dtype=CPU_DTYPE,
         stop_ids=load_stop_ids(model),
         at=_AT,
-        date=date_for(model, resolved.date),
+        date=date_for(model, choices.date),
     )
 
 
 def _timing(
-    models: Mapping[StudentName, Model], *, answer_tokens: int, resolved: Choices, machine: Machine, progress: Progress
+    models: Mapping[StudentName, Model], *, answer_tokens: int, choices: Choices, machine: Machine, progress: Progress
 ) -> Measurement:
     """The alternation as it is kept: for these two models, that length and that machine."""
-    max_model_len = student_serving(models["distilled"], resolved=resolved).max_model_len
+    max_model_len = student_serving(models["distilled"], choices=choices).max_model_len
 
     def report(done: int, rounds: int) -> None:
         message = "timing the students in turn"

@@ -9,35 +9,19 @@ from kubedistill.errors import InvalidManifest
 from kubedistill.paths import local_path
 from kubedistill.v1alpha1 import Export
 from kubedistill_runtime.storage.artifacts import folder_of
-from kubedistill_runtime.storage.failures import closest_existing, storage_errors
+from kubedistill_runtime.storage.failures import storage_errors
 from kubedistill_runtime.storage.sharing import make_folder, share
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.storage.unfinished import (
     discard,
     is_abandoned,
     is_unfinished,
-    try_writing,
     unfinished_name,
 )
 
 MARK = "kubedistill.json"
 """The file in each exported folder that marks it as ours; it has the key of the export and the job."""
 _STAGING = ".kubedistill-"
-
-
-def check_export_folders(exports: Sequence[Export], *, data_root: Path, key: str, job: str) -> None:
-    """Raise InvalidManifest for a folder with another owner's files, and a storage error for one that can't be written.
-
-    Run this before any work is done. `job` is the namespace and name of the job, as in team-a/support.
-    """
-    for index, export in enumerate(exports):
-        at = f"spec.export[{index}].uri"
-        folder = export_path(export, data_root=data_root, at=at)
-        if folder is None or is_filled(folder, key=key):
-            continue
-        with storage_errors(folder.parent, whole=False):
-            try_writing(closest_existing(folder.parent))
-        _check_owner(folder, job=job, at=at)
 
 
 def export_path(export: Export, *, data_root: Path, at: str) -> Path | None:
@@ -66,6 +50,16 @@ def are_filled(exports: Sequence[Export], *, data_root: Path, store: Store, key:
     )
 
 
+def check_owner(folder: Path, *, job: str, at: str) -> None:
+    """Raise InvalidManifest if a folder has somebody else's files, or the export of another job."""
+    mark = _read_mark(folder)
+    if not mark and folder.exists() and (folder.is_file() or any(folder.iterdir())):
+        raise InvalidManifest(f"{folder} holds files that are not an export of ours", at=at, fix="Name a new folder")
+    if (owner := mark.get("job", job)) != job:
+        fix = "Name a new folder, or remove that one"
+        raise InvalidManifest(f"{folder} holds the export of job {owner}", at=at, fix=fix)
+
+
 def fill(folder: Path, *, key: str, job: str, write: Callable[[Path], None]) -> None:
     """Put an export into its folder by one rename, replacing an earlier export of the same job.
 
@@ -73,7 +67,7 @@ def fill(folder: Path, *, key: str, job: str, write: Callable[[Path], None]) -> 
     """
     if is_filled(folder, key=key):
         return
-    _check_owner(folder, job=job, at="spec.export")
+    check_owner(folder, job=job, at="spec.export")
     beside = f".{folder.name}{_STAGING}"
     staging, retired = (folder.with_name(unfinished_name(beside)) for _ in range(2))
     try:
@@ -87,16 +81,6 @@ def fill(folder: Path, *, key: str, job: str, write: Callable[[Path], None]) -> 
     finally:
         shutil.rmtree(staging, ignore_errors=True)
         shutil.rmtree(retired, ignore_errors=True)
-
-
-def _check_owner(folder: Path, *, job: str, at: str) -> None:
-    """Raise InvalidManifest if a folder has somebody else's files, or the export of another job."""
-    mark = _read_mark(folder)
-    if not mark and folder.exists() and (folder.is_file() or any(folder.iterdir())):
-        raise InvalidManifest(f"{folder} holds files that are not an export of ours", at=at, fix="Name a new folder")
-    if (owner := mark.get("job", job)) != job:
-        fix = "Name a new folder, or remove that one"
-        raise InvalidManifest(f"{folder} holds the export of job {owner}", at=at, fix=fix)
 
 
 def _read_mark(folder: Path) -> dict[str, str]:
@@ -117,7 +101,7 @@ def _replace(folder: Path, staging: Path, *, retired: Path, key: str, job: str) 
         if not folder.exists():
             raise
         if not is_filled(folder, key=key):
-            _check_owner(folder, job=job, at="spec.export")
+            check_owner(folder, job=job, at="spec.export")
             folder.rename(retired)
             staging.rename(folder)
 

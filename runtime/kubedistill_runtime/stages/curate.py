@@ -15,17 +15,13 @@ from kubedistill.errors import LowYield
 from kubedistill.json_values import JsonObject
 from kubedistill_runtime.answers import AnsweredRecord
 from kubedistill_runtime.checks.yields import check_kept
-from kubedistill_runtime.choices import Choices
 from kubedistill_runtime.curation.dataset import read_dataset, write_dataset
 from kubedistill_runtime.curation.filters import Filter, find_rejection, is_empty, make_filters
 from kubedistill_runtime.curation.given import given_answers
-from kubedistill_runtime.keys import check_keys, resolve
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.records import read_rows
-from kubedistill_runtime.serving.engine import Engines
-from kubedistill_runtime.stages import Outcome
+from kubedistill_runtime.stages import Outcome, StageContext
 from kubedistill_runtime.storage.artifacts import draft_artifact, find, leave_draft, publish, read_figures
-from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.answer_sets import read_answer_set
 from kubedistill_runtime.training.sample_store import write_samples
 from kubedistill_runtime.training.samples import Counts, make_samples
@@ -34,21 +30,18 @@ from kubedistill_runtime.training.student_format import make_rendering
 _REPORT_EVERY = 256
 
 
-def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Outcome:
+def run(context: StageContext) -> Outcome:
     """Make the artifacts dataset and samples, each unless it is there.
 
     Raises LowYield where too few prompts keep an answer, or no answer makes a sample.
     """
-    del engines
-    resolved = resolve(job, store=store)
-    check_keys(job, resolved)
-    keys = resolved.keys
+    store, keys = context.store, context.keys
     if not find(store, "dataset", keys["dataset"]).complete:
-        _make_dataset(job, resolved, store=store, progress=progress)
+        _make_dataset(context)
     dataset = read_figures(store, "dataset", keys["dataset"], DatasetFigures)
-    check_kept(dataset, spec=job.spec)  # another job's ratio may be lower
+    check_kept(dataset, spec=context.job.spec)  # another job's ratio may be lower
     if not find(store, "samples", keys["samples"]).complete:
-        _make_samples(job, resolved, dataset=dataset, store=store, progress=progress)
+        _make_samples(context, dataset=dataset)
     samples = read_figures(store, "samples", keys["samples"], SamplesFigures)
     summary = CurateSummary(**dict(dataset), **dict(samples))
     return Outcome(summary=summary, message=f"{summary.kept:,} of {summary.asked:,} answers kept")
@@ -88,18 +81,19 @@ class _Sorting:
         self.progress.working(done=self.asked, total=self.total, unit="answers", figures={"kept": self.kept})
 
 
-def _make_dataset(job: StageJob, resolved: Choices, *, store: Store, progress: Progress) -> None:
-    keys, spec = resolved.keys, job.spec
+def _make_dataset(context: StageContext) -> None:
+    """Write the answers that pass all filters, and next to them the rejected ones with their reasons."""
+    store, keys, spec = context.store, context.keys, context.job.spec
     train = read_rows(store, keys["rows"], "train")
     if spec.data.train.answers == "Given":
-        asked, total = iter(given_answers(train, every_turn=_every_turn(job))), len(train)
+        asked, total = iter(given_answers(train, every_turn=_every_turn(context.job))), len(train)
     else:
         asked = read_answer_set(store, "answers", keys["answers"], "train")
         total = len(train) * spec.generation.samples_per_prompt
     filters = make_filters(spec.task)
     with draft_artifact(store, "dataset", keys["dataset"]) as draft, tempfile.TemporaryDirectory() as staging:
         with (Path(staging) / "rejected.jsonl").open("wb") as rejected:
-            sorting = _Sorting(filters, rejected, progress, total)
+            sorting = _Sorting(filters, rejected, context.progress, total)
             write_dataset(store, draft, sorting.keep(asked))
         store.put(f"{draft}/rejected.jsonl", Path(rejected.name))
         sorting.report()
@@ -117,20 +111,19 @@ def _make_dataset(job: StageJob, resolved: Choices, *, store: Store, progress: P
         publish(store, "dataset", keys["dataset"], figures, draft=draft)
 
 
-def _make_samples(
-    job: StageJob, resolved: Choices, *, dataset: DatasetFigures, store: Store, progress: Progress
-) -> None:
+def _make_samples(context: StageContext, *, dataset: DatasetFigures) -> None:
     """Write the samples of the kept answers and of the validation answers, in the student's tokens."""
-    progress.loading("loading the student's tokenizer")
-    keys, rendering = resolved.keys, make_rendering(resolved)
+    store, keys, choices = context.store, context.keys, context.choices
+    context.progress.loading("loading the student's tokenizer")
+    rendering = make_rendering(choices)
     counts = {"train": Counts(), "validation": Counts()}
     answers = {
-        "train": _watch(read_dataset(store, keys["dataset"]), total=dataset.kept, progress=progress),
-        "validation": _validation(job, store=store, rows=keys["rows"], judge=keys["judge"]),
+        "train": _watch(read_dataset(store, keys["dataset"]), total=dataset.kept, progress=context.progress),
+        "validation": _validation(context),
     }
     with draft_artifact(store, "samples", keys["samples"]) as draft:
         for split, answered in answers.items():
-            samples = make_samples(answered, rendering=rendering, max_length=resolved.max_length, counts=counts[split])
+            samples = make_samples(answered, rendering=rendering, max_length=choices.max_length, counts=counts[split])
             write_samples(store, draft, split, samples)
             if not counts[split].samples and split == "train":
                 raise _no_samples(counts[split])
@@ -150,13 +143,14 @@ def _watch(answers: Iterable[AnsweredRecord], *, total: int, progress: Progress)
         yield answered
 
 
-def _validation(job: StageJob, *, store: Store, rows: str, judge: str) -> Iterator[AnsweredRecord]:
+def _validation(context: StageContext) -> Iterator[AnsweredRecord]:
     """The teacher's greedy answers, or the references where the answers are given; cut-off answers teach nothing."""
+    job, store, keys = context.job, context.store, context.keys
     if job.spec.data.train.answers == "Given":
-        records = read_rows(store, rows, "validation")
+        records = read_rows(store, keys["rows"], "validation")
         judged = (record for record in records if record.references)
         return iter(given_answers(judged, every_turn=_every_turn(job)))
-    asked = read_answer_set(store, "judge", judge, "validation")
+    asked = read_answer_set(store, "judge", keys["judge"], "validation")
     return (one for one in asked if one.answer.ended and not is_empty(one))
 
 

@@ -1,10 +1,8 @@
 """Evaluate: judge the student against its teacher and against itself before training."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from kubedistill.contract import StageJob
 from kubedistill.contract.artifacts import (
     Curve,
     DatasetFigures,
@@ -19,43 +17,37 @@ from kubedistill.report.words import gate_text
 from kubedistill.stored import read_stored_json
 from kubedistill_runtime.answers import AnsweredRecord
 from kubedistill_runtime.checks.splits import sample
-from kubedistill_runtime.choices import Choices
 from kubedistill_runtime.evaluation.arms import Judgement, Tested, judge
 from kubedistill_runtime.evaluation.gate import decide
 from kubedistill_runtime.evaluation.prices import Priced, price_of, why_unpriced
 from kubedistill_runtime.evaluation.students import compare_students
-from kubedistill_runtime.keys import check_keys, resolve
 from kubedistill_runtime.models import Model, find_model
-from kubedistill_runtime.progress import Progress, now
+from kubedistill_runtime.progress import now
 from kubedistill_runtime.records import Record, read_rows
 from kubedistill_runtime.report import names_of, write_report
-from kubedistill_runtime.serving.engine import Engines
-from kubedistill_runtime.stages import Outcome
+from kubedistill_runtime.stages import Outcome, StageContext
 from kubedistill_runtime.storage.artifacts import draft_artifact, publish, read_figures, trained_folder
-from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.answer_sets import read_answer_set
 
 _EXAMPLES = 6
 
 
-def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Outcome:
+def run(context: StageContext) -> Outcome:
     """Make the report artifact; the teacher is not started, its answers and figures are the judge artifact's."""
-    started = time.monotonic()
-    resolved = resolve(job, store=store)
-    check_keys(job, resolved)
-    records = sample(read_rows(store, resolved.keys["rows"], "test"), limit=job.spec.evaluation.sample_limit)
-    teacher = _teacher(job, resolved, records=records, store=store)
+    job, choices, store, keys = context.job, context.choices, context.store, context.keys
+    records = sample(read_rows(store, keys["rows"], "test"), limit=job.spec.evaluation.sample_limit)
+    teacher = _teacher(context, records=records)
     students = compare_students(
         job,
-        resolved,
-        models={"baseline": resolved.student, "distilled": _distilled(resolved, store=store)},
+        choices,
+        models={"baseline": choices.student, "distilled": _distilled(context)},
         records=records,
         answer_tokens=teacher.figures.answer_tokens,
-        engines=engines,
+        engines=context.engines,
         store=store,
-        progress=progress,
+        progress=context.progress,
     )
-    tested, funnel = {"teacher": teacher, **students.tested}, _funnel(resolved, store=store)
+    tested, funnel = {"teacher": teacher, **students.tested}, _funnel(context)
     judgement = judge(
         tested,
         task=job.spec.task,
@@ -72,35 +64,37 @@ def run(job: StageJob, store: Store, progress: Progress, engines: Engines) -> Ou
         gate=gate,
         latency_control=judgement.control,
         data=funnel,
-        training=_training(resolved, store=store),
+        training=_training(context),
         labels=judgement.labels,
         examples=_examples(tested),
-        provenance=_provenance(job, resolved, tested, untimed=students.untimed),
+        provenance=_provenance(context, tested, untimed=students.untimed),
     )
-    progress.loading("writing the report")
-    with draft_artifact(store, "report", resolved.keys["report"]) as draft:
+    context.progress.loading("writing the report")
+    with draft_artifact(store, "report", keys["report"]) as draft:
         write_report(report, store=store, folder=draft, title=job.job.name)
-        headline = publish(store, "report", resolved.keys["report"], _headline(judgement, gate), draft=draft)
+        headline = publish(store, "report", keys["report"], _headline(judgement, gate), draft=draft)
     message = "" if headline.gate is None else gate_text(headline.gate)
     message = f"{message}; latency is noise" if headline.latency_noise else message
-    summary = EvaluateSummary(**dict(headline), seconds=round(time.monotonic() - started, 3))
+    summary = EvaluateSummary(**dict(headline), seconds=round(context.progress.seconds(), 3))
     return Outcome(summary=summary, message=message)
 
 
-def _teacher(job: StageJob, resolved: Choices, *, records: Sequence[Record], store: Store) -> Tested:
-    key, asked = resolved.keys["judge"], {record.id for record in records}
-    given = read_answer_set(store, "judge", key, "test", distributions=False)
+def _teacher(context: StageContext, *, records: Sequence[Record]) -> Tested:
+    key, asked = context.keys["judge"], {record.id for record in records}
+    given = read_answer_set(context.store, "judge", key, "test", distributions=False)
     answers = [one for one in given if one.record.id in asked]
-    figures = read_figures(store, "judge", key, JudgeFigures).serving
-    return Tested(answers, resolved.teacher.parameters, figures, price_of("teacher", figures, job=job))
+    figures = read_figures(context.store, "judge", key, JudgeFigures).serving
+    price = price_of("teacher", figures, job=context.job)
+    return Tested(answers, context.choices.teacher.parameters, figures, price)
 
 
-def _distilled(resolved: Choices, *, store: Store) -> Model:
-    folder = store.path(f"{trained_folder(store, resolved.keys['student'])}/model")
+def _distilled(context: StageContext) -> Model:
+    store = context.store
+    folder = store.path(f"{trained_folder(store, context.keys['student'])}/model")
     model = find_model(
         str(folder),
         revision=None,
-        trust_remote_code=resolved.student.trust_remote_code,
+        trust_remote_code=context.choices.student.trust_remote_code,
         data_root=folder,
         store=store,
         at="artifacts/student",
@@ -108,17 +102,18 @@ def _distilled(resolved: Choices, *, store: Store) -> Model:
     return replace(model, source="the distilled student")
 
 
-def _funnel(resolved: Choices, *, store: Store) -> Funnel:
-    rows = read_figures(store, "rows", resolved.keys["rows"], RowsFigures)
-    return Funnel(**dict(rows), **dict(read_figures(store, "dataset", resolved.keys["dataset"], DatasetFigures)))
+def _funnel(context: StageContext) -> Funnel:
+    rows = read_figures(context.store, "rows", context.keys["rows"], RowsFigures)
+    dataset = read_figures(context.store, "dataset", context.keys["dataset"], DatasetFigures)
+    return Funnel(**dict(rows), **dict(dataset))
 
 
-def _training(resolved: Choices, *, store: Store) -> TrainingRecord:
-    key = resolved.keys["student"]
+def _training(context: StageContext) -> TrainingRecord:
+    store, key = context.store, context.keys["student"]
     return TrainingRecord(
         **dict(read_figures(store, "student", key, StudentFigures)),
-        objective_reason=resolved.objective_reason,
-        top_logprobs=resolved.k,
+        objective_reason=context.choices.objective_reason,
+        top_logprobs=context.choices.k,
         curve=read_stored_json(Curve, store.read(f"{trained_folder(store, key)}/curve.json")),
     )
 
@@ -145,7 +140,8 @@ def _examples(tested: dict[str, Tested]) -> list[Example]:
     ]
 
 
-def _provenance(job: StageJob, resolved: Choices, tested: Mapping[str, Tested], *, untimed: str) -> Provenance:
+def _provenance(context: StageContext, tested: Mapping[str, Tested], *, untimed: str) -> Provenance:
+    job, choices = context.job, context.choices
     figures: dict[Priced, ServingFigures] = {
         "teacher": tested["teacher"].figures,
         "student": tested["distilled"].figures,
@@ -155,9 +151,9 @@ def _provenance(job: StageJob, resolved: Choices, tested: Mapping[str, Tested], 
         **names_of(job),
         at=now(),
         task=job.spec.task.type,
-        artifacts=dict(resolved.keys.items()),
-        teacher=ModelSource(source=resolved.teacher.source, digest=resolved.teacher.digest),
-        student=ModelSource(source=resolved.student.source, digest=resolved.student.digest),
+        artifacts=dict(choices.keys.items()),
+        teacher=ModelSource(source=choices.teacher.source, digest=choices.teacher.digest),
+        student=ModelSource(source=choices.student.source, digest=choices.student.digest),
         seeds=Seeds(generation=job.spec.generation.seed, training=job.spec.training.seed),
         hardware=figures["student"].hardware,
         versions=figures["student"].versions,

@@ -7,7 +7,7 @@ from kubedistill_runtime.training.rendering import Rendering
 STUDENT_AT = f"{MODEL_AT['student']}.source"
 
 
-def make_rendering(resolved: Choices) -> Rendering:
+def make_rendering(choices: Choices) -> Rendering:
     """Load the student's chat format; raises InvalidModel where it can't be used."""
-    chat = load_chat_format(resolved.student, at=STUDENT_AT, date=resolved.date)
-    return Rendering(chat, resolved.form, frozenset(load_stop_ids(resolved.teacher)))
+    chat = load_chat_format(choices.student, at=STUDENT_AT, date=choices.date)
+    return Rendering(chat, choices.form, frozenset(load_stop_ids(choices.teacher)))

@@ -54,10 +54,10 @@ def run(job: StageJob, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyP
     path.write_text(job.model_copy(update={"store": store.uri}).to_json())
 
     def run(work: Work) -> int:
-        def stage(_job: StageJob, _store: Store, progress: Progress, _engines: Any) -> Outcome:
+        def work_on(_job: StageJob, *, progress: Progress, **_: Any) -> Outcome:
             return work(progress) or Outcome(summary=TrainSummary(steps=3))
 
-        monkeypatch.setattr(driver, "stage_function", lambda _name: stage)
+        monkeypatch.setattr(driver, "make_artifacts", work_on)
         return main(["--job", str(path), "--job-sha256", hashlib.sha256(path.read_bytes()).hexdigest()])
 
     return run

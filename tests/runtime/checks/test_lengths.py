@@ -224,13 +224,13 @@ def test_what_no_field_names_is_never_refused(
     job_folder.drop("teachers.0.model.maxModelLen")
     for name in LENGTHS:
         (job_folder.root / name / "config.json").write_text(json.dumps({"model_type": "llama", **config}))
-    resolved = job_folder.resolve()
-    assert (resolved.max_model_len, resolved.max_length) == expected
-    check_lengths(resolved.teacher, resolved.student, spec=job_folder.stage_job().spec)
+    choices = job_folder.resolve()
+    assert (choices.max_model_len, choices.max_length) == expected
+    check_lengths(choices.teacher, choices.student, spec=job_folder.stage_job().spec)
 
 
 def test_what_a_field_names_is_taken_as_it_is(job_folder: JobFolder) -> None:
     job_folder.set("teachers.0.model.maxModelLen", 48)
     job_folder.set("training.maxLength", 32)
-    resolved = job_folder.resolve()
-    assert (resolved.max_model_len, resolved.max_length) == (48, 32)
+    choices = job_folder.resolve()
+    assert (choices.max_model_len, choices.max_length) == (48, 32)

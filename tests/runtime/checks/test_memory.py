@@ -45,20 +45,20 @@ def test_a_model_that_does_not_fit_is_refused_with_both_sizes(
 def test_a_model_that_just_fits_is_taken(dtype: str, job_folder: JobFolder) -> None:
     job_folder.set("teachers.0.model.dtype", dtype)
     size = {"Float32": 4, "BFloat16": 2}[dtype]
-    resolved = of_size(job_folder, teacher=8 * GIB // size, student=8 * GIB // TRAINING)
-    check_memory(resolved, total_bytes=8 * GIB)
+    choices = of_size(job_folder, teacher=8 * GIB // size, student=8 * GIB // TRAINING)
+    check_memory(choices, total_bytes=8 * GIB)
     with pytest.raises(ModelDoesNotFit):
-        check_memory(resolved, total_bytes=8 * GIB - 1)
+        check_memory(choices, total_bytes=8 * GIB - 1)
 
 
 def test_the_teachers_cache_for_one_longest_request_counts(job_folder: JobFolder) -> None:
-    resolved = of_size(job_folder, teacher=1000)
+    choices = of_size(job_folder, teacher=1000)
     config = {"num_hidden_layers": 1, "num_attention_heads": 1, "hidden_size": 1000}
-    resolved = replace(resolved, teacher=replace(resolved.teacher, config=config))
+    choices = replace(choices, teacher=replace(choices.teacher, config=config))
     need = 4 * (1000 + 2 * 1000 * 64)
-    check_memory(resolved, total_bytes=need)
+    check_memory(choices, total_bytes=need)
     with pytest.raises(ModelDoesNotFit):
-        check_memory(resolved, total_bytes=need - 1)
+        check_memory(choices, total_bytes=need - 1)
 
 
 def test_this_machine_has_memory() -> None:

@@ -20,10 +20,10 @@ LLAMA_3 = {
 }
 
 
-def resolved_for(job_folder: JobFolder, *, config: dict[str, Any], teacher: int, train: int) -> Choices:
-    resolved = job_folder.resolve()
-    student = replace(resolved.student, config=config)
-    return replace(resolved, student=student, max_model_len=teacher, max_length=train)
+def choices_for(job_folder: JobFolder, *, config: dict[str, Any], teacher: int, train: int) -> Choices:
+    choices = job_folder.resolve()
+    student = replace(choices.student, config=config)
+    return replace(choices, student=student, max_model_len=teacher, max_length=train)
 
 
 CONTEXTS: dict[str, tuple[dict[str, Any], int, int, int]] = {
@@ -41,7 +41,7 @@ CONTEXTS: dict[str, tuple[dict[str, Any], int, int, int]] = {
 @pytest.mark.parametrize("name", CONTEXTS)
 def test_a_student_is_served_with_the_frequencies_that_it_was_trained_with(name: str, job_folder: JobFolder) -> None:
     config, teacher, train, context = CONTEXTS[name]
-    assert student_context(resolved_for(job_folder, config=config, teacher=teacher, train=train)) == context
+    assert student_context(choices_for(job_folder, config=config, teacher=teacher, train=train)) == context
 
 
 class WordChat:
@@ -58,7 +58,7 @@ def prompts(count: int, *, words: int) -> list[Record]:
 def told(job_folder: JobFolder, splits: dict[Split, list[Record]], **sizes: Any) -> list[str]:
     return check_student_lengths(
         splits,
-        resolved=resolved_for(job_folder, **sizes),
+        choices=choices_for(job_folder, **sizes),
         chat=WordChat(),  # type: ignore[arg-type]
         places={split: f"spec.data.{split}" for split in splits},
     )

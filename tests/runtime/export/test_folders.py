@@ -10,7 +10,8 @@ import pytest
 
 from kubedistill.errors import InvalidManifest, StorageNotWritable
 from kubedistill.v1alpha1 import Export
-from kubedistill_runtime.export.folders import MARK, check_export_folders, fill, is_filled
+from kubedistill_runtime.checks.exports import check_export_folders
+from kubedistill_runtime.export.folders import MARK, fill, is_filled
 from kubedistill_runtime.storage.unfinished import unfinished_name
 from support.identities import run_as, shared_folder
 from support.messages import CheckMessage

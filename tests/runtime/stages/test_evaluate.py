@@ -9,9 +9,7 @@ import pytest
 from kubedistill.contract import Pools, Prices
 from kubedistill.contract.artifacts import StudentFigures
 from kubedistill_runtime.checks.splits import sample
-from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.records import read_rows
-from kubedistill_runtime.stages.evaluate import run
 from kubedistill_runtime.storage.artifacts import publish
 from support.job_folder import QUICKSTART, write_records
 from support.stage_runner import StageRunner
@@ -42,7 +40,7 @@ def evaluate(runner: StageRunner, *, pools: Pools = Pools(), prices: Prices = Pr
     shutil.rmtree(runner.artifact("report"), ignore_errors=True)
     job = runner.job_folder.stage_job("Evaluate", keys=runner.job_folder.keys())
     job = job.model_copy(update={"pools": pools, "prices": prices})
-    run(job, runner.job_folder.store, Progress(runner.said.append), runner.engines)
+    runner.work_on(job)
     report: dict[str, Any] = json.loads((runner.artifact("report") / "report.json").read_text())
     return report
 

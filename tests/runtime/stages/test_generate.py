@@ -4,8 +4,6 @@ import pytest
 
 from kubedistill.contract.artifacts import AnswersFigures, JudgeFigures
 from kubedistill.errors import InvalidInput, LowYield
-from kubedistill_runtime.progress import Progress
-from kubedistill_runtime.stages.generate import run
 from kubedistill_runtime.storage.artifacts import read_figures
 from kubedistill_runtime.teachers.answer_sets import read_answer_set
 from support.job_folder import write_records
@@ -69,6 +67,6 @@ def test_files_that_changed_since_prepare_are_refused(runner: StageRunner, check
     job = runner.job_folder.stage_job("Generate", keys=runner.job_folder.keys())
     write_records(runner.job_folder.root / "data" / "test.jsonl", [f"test asks {number}" for number in range(9)])
     with pytest.raises(InvalidInput) as refused:
-        run(job, runner.job_folder.store, Progress(runner.said.append), runner.engines)
+        runner.work_on(job)
     check_message(refused.value)
     assert runner.engines.opened == 0

@@ -42,7 +42,7 @@ def first_filled(values: Mapping[str, Json], keys: Sequence[str]) -> str:
     return next((key for key in keys if values.get(key) not in (None, "")), keys[0])
 
 
-def check_keys(values: Mapping[str, Json], *, at: str, remark: Remark) -> str:
+def find_prompt_key(values: Mapping[str, Json], *, at: str, remark: Remark) -> str:
     """Return the key that holds a record's prompt; raises InvalidData where none or several do, or one is misspelled.
 
     Every other key that is not read is remarked, with a guess what was meant.
