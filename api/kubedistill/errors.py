@@ -115,7 +115,7 @@ class Conflict(InvalidInput):
     """A job that somebody else writes, or that runs."""
 
 
-class NotKept(InvalidInput):
+class NotAvailable(InvalidInput):
     """A report or log that is not there, or not to be had from here."""
 
 

@@ -271,7 +271,7 @@ REASONS: dict[str, Reason] = {
     "NoSuchJob": Reason("user", "the job does not exist", "check name and namespace", shown="command"),
     "Rejected": Reason("user", "the API server does not accept the manifest", "the message says why", shown="command"),
     "Conflict": Reason("user", "another manager writes the job, or it runs", "try again", shown="command"),
-    "NotKept": Reason(
+    "NotAvailable": Reason(
         "user",
         "a report or log does not exist, or is not available from here", "the message says where", shown="command"
     ),

@@ -1,4 +1,4 @@
-"""The runtime as a child process: started here, heard line by line, never imported."""
+"""The runtime as a child process, which is never imported: start it, and read its events line by line."""
 
 import contextlib
 import signal
@@ -20,10 +20,10 @@ class RuntimeDied(StageFailed):
 
 
 def check_runtime() -> None:
-    """Refuse to go on where the runtime is not installed."""
+    """Raise InvalidInput if the runtime is not installed."""
     if any(find_spec(name) is None for name in ("kubedistill_runtime", "ray", "vllm")):
         raise InvalidInput(
-            "the runtime is not installed here, only the client",
+            "only the client is installed here, not the runtime",
             fix="Run `make setup` in a clone, or use the image kubedistill/runtime-cpu",
         )
 
@@ -33,8 +33,8 @@ def has_checks() -> bool:
     return all(find_spec(name) is not None for name in ("kubedistill_runtime", "transformers"))
 
 
-def start_runtime(arguments: Sequence[str], *, verbose: bool = False, apart: bool = False) -> Process:
-    """Start the runtime, bound to the thread that calls this; `apart` keeps the terminal's signals from it."""
+def start_runtime(arguments: Sequence[str], *, verbose: bool = False, new_session: bool = False) -> Process:
+    """Start the runtime, which stops with the calling thread; in a new session, no signals of the terminal reach it."""
     command = [sys.executable, "-m", "kubedistill_runtime", "--bound-to-parent", *arguments]
     return subprocess.Popen(
         command,
@@ -42,12 +42,12 @@ def start_runtime(arguments: Sequence[str], *, verbose: bool = False, apart: boo
         stderr=None if verbose else subprocess.DEVNULL,
         encoding="utf-8",
         errors="replace",
-        start_new_session=apart,
+        start_new_session=new_session,
     )
 
 
-def hear_runtime(process: Process) -> Generator[Event, None, None]:
-    """Give the runtime's events one by one, until it has ended; raises RuntimeDied where there was no last word."""
+def read_events(process: Process) -> Generator[Event, None, None]:
+    """Yield the events of the runtime until it exits; raises RuntimeDied if it exits without a final event."""
     is_last = False
     assert process.stdout is not None
     for line in process.stdout:
@@ -56,21 +56,21 @@ def hear_runtime(process: Process) -> Generator[Event, None, None]:
             yield event
     code = process.wait()
     if not is_last:
-        how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-        fix = "`kubedistill run --verbose` shows what it printed; a run goes on from what is published"
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
+        fix = "See its output with `kubedistill run --verbose`; a new run reuses what is published"
         raise RuntimeDied(f"the runtime {how}", fix=fix)
 
 
 def run_runtime(arguments: Sequence[str], *, verbose: bool) -> Generator[Event, None, None]:
-    """Start the runtime and give its events one by one; raises RuntimeDied where it ends without a last word.
+    """Start the runtime, and yield its events; raises RuntimeDied if it exits without a final event.
 
-    Close it (contextlib.closing) where events are left unread: that stops the runtime.
+    Close the generator (contextlib.closing) to stop the runtime before its last event.
     """
     process = start_runtime(arguments, verbose=verbose)
     previous = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     try:
-        yield from hear_runtime(process)
-    except KeyboardInterrupt:  # the terminal has sent it to the runtime too, which now stops its processes
+        yield from read_events(process)
+    except KeyboardInterrupt:  # the terminal has also interrupted the runtime, which now stops its processes
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(_SECONDS_TO_STOP)
         raise
@@ -84,7 +84,7 @@ def run_runtime(arguments: Sequence[str], *, verbose: bool) -> Generator[Event, 
 
 
 def runtime_arguments(manifest: Path, *, store: str, config_maps: Sequence[str]) -> list[str]:
-    """The arguments that every use of the runtime shares; raises InvalidInput for a malformed NAME=DIR."""
+    """Return the arguments that all uses of the runtime share; raises InvalidInput for a malformed NAME=DIR."""
     for entry in config_maps:
         if not all(entry.partition("=")):
             raise InvalidInput(

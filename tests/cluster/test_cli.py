@@ -152,7 +152,7 @@ def test_reports_and_logs_are_read_where_the_store_is_and_else_their_place_is_to
     assert json.loads(distill("report", "ok-2", "-o", "json").stdout)["distilledAccuracy"] == 0.84
     silent = distill("logs", "ok-2", "--stage", "train")
     assert silent.returncode == 2
-    assert f"It is kept at file:///kubedistill/storage/a/runs/{namespace}.ok-2/1/train-1/driver*.log" in silent.stderr
+    assert f"file:///kubedistill/storage/a/runs/{namespace}.ok-2/1/train-1/driver*.log" in silent.stderr
 
     store = tmp_path / "mounted"
     (store / f"artifacts/report/{key}").mkdir(parents=True)
@@ -172,7 +172,8 @@ def test_reports_and_logs_are_read_where_the_store_is_and_else_their_place_is_to
     assert distill("logs", "ok-2", "--stage", "Train", "--store", str(store), "-f").stdout == kept.stdout
     unopened = distill("report", "ok-2", "--open")
     assert unopened.returncode == 2
-    assert f"--open: the report is out of reach from here, at file://{page} on claim shared" in unopened.stderr
+    assert unopened.stderr.startswith("InvalidInput: --open: ")
+    assert f"file://{page} on claim shared" in unopened.stderr
 
 
 def test_logs_are_read_from_a_drivers_pod(distill: Distill, api: Api, namespace: str, tmp_path: Path) -> None:
@@ -209,9 +210,8 @@ def test_a_job_is_suspended_resumed_edited_and_cancelled(
     reaches("Suspended")
     waiting = distill("watch", "slow-1", "--timeout", "2")
     assert (waiting.returncode, waiting.stdout.splitlines()[-1]) == (1, "Suspended: spec.suspend is true")
-    assert waiting.stderr == (
-        f"WaitTimeout: {namespace}/slow-1: it is Suspended after 2 s. Wait longer; it goes on meanwhile\n"
-    )
+    assert waiting.stderr.startswith(f"WaitTimeout: {namespace}/slow-1: ")
+    assert "Suspended after 2 s" in waiting.stderr
     assert distill("resume", "slow-1").stdout == "distillationjob.kubedistill.io/slow-1 resumed\n"
     reaches("Preparing")
     edited = distill("submit", manifest(tmp_path, "slow-1", training={"epochs": 1}))
@@ -275,16 +275,18 @@ def test_on_a_terminal_the_stages_are_drawn(environment: dict[str, str], tmp_pat
 
 
 MISTAKES = {
-    "no such job": (("get", "none"), 'NoSuchJob: there is no job "none" in namespace "{namespace}". `kubectl distill'),
+    "no such job": (("get", "none"), 'NoSuchJob: there is no job "none" in namespace "{namespace}". List'),
     "no such job to watch": (("watch", "none"), 'NoSuchJob: there is no job "none"'),
     "no such job to steer": (("suspend", "none"), 'NoSuchJob: there is no job "none"'),
-    "no such context": (("get", "--context", "x"), 'there is no context "x". Name one by --context: kubedistill-tests'),
-    "no such kubeconfig": (("get", "--kubeconfig", "/none"), "NoCluster: /none: it can't be read as a kubeconfig"),
+    "no such context": (
+        ("get", "--context", "x"), 'there is no context "x". Choose one with --context: kubedistill-tests',
+    ),
+    "no such kubeconfig": (("get", "--kubeconfig", "/none"), "NoCluster: /none: "),
     "no such manifest": (("submit", "none.yaml"), "InvalidManifest: none.yaml: the manifest can't be read"),
     "no such namespace": (("submit", "job.yaml", "-n", "none"), 'Rejected: there is no namespace "none". Create it'),
     "no such stage": (("logs", "none", "--stage", "Sleep"), "'prepare', 'generate'"),
     "a name that is too long": (("submit", "long.yaml"), "metadata.name"),
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("case", MISTAKES)
@@ -307,7 +309,7 @@ def test_what_one_may_not_do_is_said(
     refused = distill("get", "-n", namespace, KUBECONFIG=guest)
     assert refused.returncode == 2
     assert refused.stderr.startswith("NotAllowed: distillationjobs.kubedistill.io is forbidden: User ")
-    assert refused.stderr.endswith("Ask for rights on distillationjobs in this namespace\n")
+    assert refused.stderr.endswith(" permissions on distillationjobs in this namespace\n")
 
 
 def test_a_server_that_is_away_is_said_with_exit_code_1(
@@ -320,7 +322,7 @@ def test_a_server_that_is_away_is_said_with_exit_code_1(
     assert (refused.returncode, refused.stdout) == (1, "")
     assert refused.stderr == (
         "ClusterUnavailable: the API server at https://127.0.0.1:1 does not answer (Connection refused). "
-        "Is it up, and is this the right context?\n"
+        "Check that it is running, and that this is the right context\n"
     )
 
 

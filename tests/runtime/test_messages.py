@@ -7,7 +7,7 @@ import pytest
 from pydantic import BaseModel
 
 from kubedistill.chain import CHAIN, ArtifactName
-from kubedistill.client.local_status import begun, told
+from kubedistill.client.local_status import apply_event, new_status
 from kubedistill.contract import CONTRACT, StageProgress, StageResult
 from kubedistill.contract.artifacts import Curve, Manifest, ServingFigures, TrainedFigures
 from kubedistill.contract.events import Event, FinishedEvent, NoteEvent, ProgressEvent, StageEvent, read_event
@@ -61,9 +61,9 @@ def test_each_event_is_read_without_loss_and_says_its_version(run: PipelineRun, 
 
 
 def test_the_client_makes_a_status_of_the_events(run: PipelineRun, events: list[Event]) -> None:
-    status: Status = begun(run.job_folder.stage_job().spec)
+    status: Status = new_status(run.job_folder.stage_job().spec)
     for event in events:
-        status = told(status, event)
+        status = apply_event(status, event)
     assert status.phase == "Succeeded"
     assert [stage.state for stage in status.stages] == ["Succeeded"] * len(CHAIN)
 

@@ -12,7 +12,7 @@ from kubedistill.cli.output import say_colored, say_line
 from kubedistill.client import operations
 from kubedistill.client.logs import Log
 from kubedistill.client.logs import logs as read_logs
-from kubedistill.errors import NotKept
+from kubedistill.errors import NotAvailable
 
 _SECONDS = 2.0
 _LEVELS = {"WARNING": "yellow", "ERROR": "red", "CRITICAL": "red"}
@@ -52,7 +52,7 @@ def logs(
 def _whatever_is_there(connection: Session, job: str, stage: str | None, store: StoreHere) -> list[Log]:
     try:
         return connection.run(read_logs(job, namespace=connection.namespace, stage=stage, store=store))
-    except NotKept:  # not yet: whoever follows waits for it
+    except NotAvailable:  # not yet: whoever follows waits for it
         return []
 
 

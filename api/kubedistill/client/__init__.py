@@ -1,5 +1,5 @@
-"""The client: jobs of a cluster, or of this machine, from Python.
+"""The Python client for the jobs of a cluster, or of this machine.
 
-`Client` and `AsyncClient` run the same operations (what to ask for, and what follows from the answers) over a transport
-(the API server, or this machine).
+`Client` and `AsyncClient` run the same operations over a transport. An operation says what to request, and computes its
+result from the answers. A transport carries the requests to the API server, or to this machine.
 """

@@ -1,4 +1,4 @@
-"""The API server as transports: the `kubernetes` library's two clients, told the same and asked the same."""
+"""Transports to the API server over the two clients of the `kubernetes` library, with the same calls for both."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ _AGENT = f"kubedistill/{__version__}"
 
 @dataclass(frozen=True, slots=True)
 class _Call:
-    """A request as HTTP, for either client."""
+    """A request as HTTP, for both clients."""
 
     method: str
     path: str
@@ -32,6 +32,7 @@ class _Call:
 
     @classmethod
     def of(cls, request: Request) -> "_Call":
+        """Return the HTTP call of a request."""
         accept = {"log": "*/*", "table": _TABLE}.get(request.verb, "application/json")
         headers = {"Accept": accept, "Content-Type": _CONTENTS.get(request.verb, "application/json")}
         query, seconds = dict(request.query), _SECONDS
@@ -43,7 +44,7 @@ class _Call:
 
     @property
     def arguments(self) -> dict[str, Any]:
-        """What both clients' param_serialize takes; the library knows no type for our kinds."""
+        """Arguments of param_serialize, which both clients have; the library has no types for our kinds."""
         return {
             "method": self.method,
             "resource_path": self.path,
@@ -55,33 +56,33 @@ class _Call:
 
 
 class ApiServer:
-    """The synchronous transport. Raises NoCluster where the kubeconfig does not lead to a server."""
+    """The synchronous transport; raises NoCluster if the kubeconfig does not name a usable cluster."""
 
     def __init__(self, access: Access) -> None:
         from kubernetes.client import ApiClient
         from kubernetes.config import ConfigException
 
-        with _refused_access(ConfigException):
+        with _kubeconfig_errors(ConfigException):
             self._client: Any = ApiClient(access.configure())
         self._client.user_agent = _AGENT
 
     def send(self, request: Request) -> Any:
-        """The answer to a request."""
+        """Return the answer to a request."""
         answer = self._call(request)
-        with self._trouble():
+        with self._api_errors():
             body = answer.read()
         return read_answer(request, code=answer.status, body=body)
 
     def watch(self, request: Request) -> Iterator[Values]:
-        """The events of a watch, until the server ends it."""
+        """Yield the events of a watch, until the server ends it."""
         answer = self._call(request)
         try:
             if answer.status >= 400:
                 read_answer(request, code=answer.status, body=answer.read())
             lines = _Lines()
-            with self._trouble():
+            with self._api_errors():
                 for chunk in answer.response.stream(65536):
-                    yield from lines.take(chunk)
+                    yield from lines.feed(chunk)
         finally:
             answer.response.close()
 
@@ -91,51 +92,51 @@ class ApiServer:
 
     def _call(self, request: Request) -> Any:
         call = _Call.of(request)
-        with self._trouble():
-            serialised = self._client.param_serialize(**call.arguments)
-            return self._client.call_api(*serialised, _request_timeout=(10.0, call.seconds))
+        with self._api_errors():
+            serialized = self._client.param_serialize(**call.arguments)
+            return self._client.call_api(*serialized, _request_timeout=(10.0, call.seconds))
 
     @contextlib.contextmanager
-    def _trouble(self) -> Iterator[None]:
+    def _api_errors(self) -> Iterator[None]:
         from kubernetes.client.exceptions import ApiException
         from urllib3.exceptions import HTTPError
 
         try:
             yield
         except (HTTPError, ApiException, OSError) as error:
-            raise _no_answer(self._client.configuration.host, error) from error
+            raise _unreachable(self._client.configuration.host, error) from error
 
 
 class AsyncApiServer:
-    """The asynchronous transport; it connects at the first request."""
+    """The asynchronous transport; it connects on the first request."""
 
     def __init__(self, access: Access) -> None:
         self._access = access
         self._connected: Any = None
 
     async def send(self, request: Request) -> Any:
-        """The answer to a request."""
+        """Return the answer to a request."""
         answer = await self._call(request)
-        with self._trouble():
+        with self._api_errors():
             body = await answer.read()
         return read_answer(request, code=answer.status, body=body)
 
     async def watch(self, request: Request) -> AsyncIterator[Values]:
-        """The events of a watch, until the server ends it."""
+        """Yield the events of a watch, until the server ends it."""
         answer = await self._call(request)
         try:
             if answer.status >= 400:
                 read_answer(request, code=answer.status, body=await answer.read())
             lines = _Lines()
-            with self._trouble():
+            with self._api_errors():
                 async for chunk in answer.response.content.iter_any():
-                    for event in lines.take(chunk):
+                    for event in lines.feed(chunk):
                         yield event
         finally:
             transport = answer.response.connection.transport if answer.response.connection is not None else None
             answer.response.close()
             if transport is not None:
-                transport.abort()  # TLS's polite goodbye would outlive the loop of a short program
+                transport.abort()  # a clean TLS shutdown would outlive the event loop of a short program
 
     async def close(self) -> None:
         """Close the connections."""
@@ -146,39 +147,40 @@ class AsyncApiServer:
         import aiohttp
 
         call, client = _Call.of(request), await self._client()
-        with self._trouble():
-            serialised = await client.param_serialize(**call.arguments)
+        with self._api_errors():
+            serialized = await client.param_serialize(**call.arguments)
             timeout = aiohttp.ClientTimeout(total=None, connect=10.0, sock_read=call.seconds)
-            return await client.call_api(*serialised, _request_timeout=timeout)
+            return await client.call_api(*serialized, _request_timeout=timeout)
 
     async def _client(self) -> Any:
         from kubernetes.aio.client import ApiClient
         from kubernetes.aio.config import ConfigException
 
         if self._connected is None:
-            with _refused_access(ConfigException):
+            with _kubeconfig_errors(ConfigException):
                 configuration = await self._access.configure_async()
             self._connected = ApiClient(configuration)
             self._connected.user_agent = _AGENT
         return self._connected
 
     @contextlib.contextmanager
-    def _trouble(self) -> Iterator[None]:
+    def _api_errors(self) -> Iterator[None]:
         import aiohttp
 
         try:
             yield
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            raise _no_answer(self._connected.configuration.host, error) from error
+            raise _unreachable(self._connected.configuration.host, error) from error
 
 
 class _Lines:
-    """Puts chunks together to lines of JSON."""
+    """A buffer that splits chunks into lines of JSON."""
 
     def __init__(self) -> None:
         self._rest = b""
 
-    def take(self, chunk: bytes) -> Iterator[Values]:
+    def feed(self, chunk: bytes) -> Iterator[Values]:
+        """Add a chunk, and yield the values of each complete line."""
         *whole, self._rest = (self._rest + chunk).split(b"\n")
         for line in whole:
             if line.strip():
@@ -186,22 +188,24 @@ class _Lines:
 
 
 @contextlib.contextmanager
-def _refused_access(refusal: type[Exception]) -> Iterator[None]:
-    """Each of the library's clients has a ConfigException of its own, and takes the shape of the file for granted."""
+def _kubeconfig_errors(config_exception: type[Exception]) -> Iterator[None]:
+    """Raise NoCluster for errors of a kubeconfig.
+
+    Each client of the library has its own ConfigException, and does not check the structure of the file.
+    """
     try:
         yield
-    except (refusal, OSError, ValueError, TypeError, AttributeError, KeyError) as error:
-        raise NoCluster(f"the kubeconfig leads to no cluster ({error})", fix="Fix its context") from error
+    except (config_exception, OSError, ValueError, TypeError, AttributeError, KeyError) as error:
+        raise NoCluster(f"the kubeconfig does not name a usable cluster ({error})", fix="Fix its context") from error
 
 
-def _no_answer(host: str, error: BaseException) -> ClusterUnavailable:
-    return ClusterUnavailable(
-        f"the API server at {host} does not answer ({_why(error)})", fix="Is it up, and is this the right context?"
-    )
+def _unreachable(host: str, error: BaseException) -> ClusterUnavailable:
+    problem = f"the API server at {host} does not answer ({_root_cause(error)})"
+    return ClusterUnavailable(problem, fix="Check that it is running, and that this is the right context")
 
 
-def _why(error: BaseException) -> str:
-    """The innermost reason in the system's own words: libraries wrap it three times."""
+def _root_cause(error: BaseException) -> str:
+    """Return the innermost cause in the words of the operating system, because libraries wrap it three times."""
     found, inner = error, error.__cause__ or error.__context__ or getattr(error, "reason", None)
     while isinstance(inner, BaseException) and inner is not found:
         found, inner = inner, inner.__cause__ or inner.__context__ or getattr(inner, "reason", None)

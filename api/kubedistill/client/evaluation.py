@@ -1,4 +1,4 @@
-"""Judging: how good a job's models are, from the report where it can be read, else from the job's status."""
+"""Evaluation of the models of a job, from its report if that can be read, otherwise from the status of the job."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from kubedistill.client.html import table_html, text_html
 from kubedistill.client.job import Job
 from kubedistill.client.request import Operation
 from kubedistill.client.storage import StoredReport, check_readable, find_report
-from kubedistill.errors import InvalidInput, NotKept
+from kubedistill.errors import InvalidInput, NotAvailable
 from kubedistill.printing import printable_line
 from kubedistill.report.models import Arm, ArmName, Report
 from kubedistill.report.table import headline, table_lines
@@ -27,7 +27,7 @@ _FIGURES: dict[str, Callable[[Arm], float | None]] = {
     "parameters": lambda arm: arm.parameters,
     "cost_per_thousand": lambda arm: arm.cost_per_thousand,
 }
-"""What is known of a model by the names that managed services use; seconds, bytes, US dollars, fractions 0 to 1."""
+"""Metrics of a model, by the names that managed services use; in seconds, bytes, US dollars, or fractions 0 to 1."""
 METRICS = ("accuracy", "bleu_score", "inference_time")
 Source = Literal["report", "status"]
 _HEADS = ("", "teacher", "before", "distilled", "against teacher")
@@ -35,7 +35,7 @@ _HEADS = ("", "teacher", "before", "distilled", "against teacher")
 
 @dataclass(frozen=True, slots=True)
 class Evaluation(Mapping[str, float | None]):
-    """Figures of one model by name; None is what is not known."""
+    """Metrics of one model by name; a metric that is not known is None."""
 
     model: str
     figures: Mapping[str, float | None]
@@ -58,16 +58,16 @@ class Evaluation(Mapping[str, float | None]):
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """The distilled student beside its teacher and the student before training; fractions are 0 to 1."""
+    """The distilled student next to its teacher and the student before training; fractions are 0 to 1."""
 
     result: Result
     report: Report | None
     page: str
-    """Where report.html is."""
+    """The path or URI of report.html."""
 
     @property
     def improvement(self) -> float | None:
-        """Distilled minus baseline accuracy."""
+        """Accuracy of the distilled student minus accuracy of the student before training."""
         return self.result.gain
 
     def __str__(self) -> str:
@@ -75,24 +75,24 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         table = table_html(_HEADS, rows_of(self))
-        said = f"<p>{text_html(headline(self.report))}.</p>" if self.report is not None else ""
-        return f"<div>{table}{said}<p>Report: <code>{text_html(self.page)}</code></p></div>"
+        summary = f"<p>{text_html(headline(self.report))}.</p>" if self.report is not None else ""
+        return f"<div>{table}{summary}<p>Report: <code>{text_html(self.page)}</code></p></div>"
 
 
 def rows_of(comparison: Comparison) -> list[tuple[str, str, str, str, str]]:
-    """The table of a comparison: name, teacher, before, distilled, against the teacher."""
+    """Return the rows of a comparison: name, teacher, before, distilled, against the teacher."""
     if comparison.report is not None:
         return [
             (one.name, one.teacher, one.baseline, one.distilled, one.change) for one in table_lines(comparison.report)
         ]
     found = comparison.result
     cells = [_percent(one) for one in (found.teacher_accuracy, found.baseline_accuracy, found.distilled_accuracy)]
-    kept = "" if found.retention is None else f"{found.retention:.0%} kept"
-    return [("accuracy", cells[0], cells[1], cells[2], kept)]
+    retention = "" if found.retention is None else f"{found.retention:.0%} kept"
+    return [("accuracy", cells[0], cells[1], cells[2], retention)]
 
 
 def comparison_text(comparison: Comparison) -> str:
-    """A comparison as plain text."""
+    """Return a comparison as plain text."""
     rows = [_HEADS, *rows_of(comparison)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADS))]
     lines = [
@@ -101,49 +101,51 @@ def comparison_text(comparison: Comparison) -> str:
         )
         for row in rows
     ]
-    said = [] if comparison.report is None else ["", f"{headline(comparison.report)}."]
-    return "\n".join([printable_line(line.rstrip()) for line in [*lines, *said]])
+    summary = [] if comparison.report is None else ["", f"{headline(comparison.report)}."]
+    return "\n".join([printable_line(line.rstrip()) for line in [*lines, *summary]])
 
 
 def evaluate(
     model: str, *, metrics: Sequence[str], test_data: str | Path | None, namespace: str, store: Path | None
 ) -> Operation[Evaluation]:
-    """Figures of a job's distilled student, or of JOB/teacher or JOB/baseline, on the job's own test records.
+    """Return metrics of the distilled student of a job, or of JOB/teacher or JOB/baseline, on the job's test records.
 
-    Raises InvalidInput for other test records or an unknown metric, and NotKept where a figure is out of reach.
+    Raises InvalidInput for other test records or an unknown metric, and NotAvailable if a metric can't be read from
+    this machine.
     """
     name, _, arm = model.partition("/")
     arm = arm or "distilled"
     if arm not in get_args(ArmName):
         fix = f"Write {name}, {name}/baseline or {name}/teacher"
-        raise InvalidInput(f'a job has no model "{arm}"', at="model_name", fix=fix)
+        raise InvalidInput(f'there is no model "{arm}" in a job', at="model_name", fix=fix)
     job = yield from operations.get(name, namespace=namespace)
     _check_test_data(job, test_data)
     found = yield from find_report(job, store=store)
     if found.report is None and set(metrics) == {"accuracy"} and job.status.result is not None:
         figure = getattr(job.status.result, f"{arm}_accuracy")
         return Evaluation(model, {"accuracy": figure}, "status")
-    judged: Arm = getattr(check_readable(found, job).arms, arm)
-    return Evaluation(model, {metric: _figure(judged, metric) for metric in metrics}, "report")
+    evaluated: Arm = getattr(check_readable(found, job).arms, arm)
+    return Evaluation(model, {metric: _figure(evaluated, metric) for metric in metrics}, "report")
 
 
 def compare(name: str, *, namespace: str, store: Path | None) -> Operation[Comparison]:
-    """A job's three models side by side; raises NotKept where it has not been judged."""
+    """Compare the three models of a job; raises NotAvailable if they have not been evaluated."""
     job = yield from operations.get(name, namespace=namespace)
     return comparison_of(job, (yield from find_report(job, store=store)))
 
 
 def comparison_of(job: Job, found: StoredReport) -> Comparison:
-    """The comparison that a report, or a job's result, is about."""
+    """Return the comparison that a report contains, or without one the result of the job."""
     if found.report is not None:
         return Comparison(result_of(found.report), found.report, found.page)
     if job.status.result is None:
-        raise NotKept(f"nothing is judged yet; the job is {job.phase}", at=f"{job.namespace}/{job.name}")
+        problem = f"the models have not been evaluated yet; the job is {job.phase}"
+        raise NotAvailable(problem, at=f"{job.namespace}/{job.name}")
     return Comparison(job.status.result, None, found.page)
 
 
 def result_of(report: Report) -> Result:
-    """The figures of a report that people look for first."""
+    """Return the most important figures of a report."""
     arms, compared = report.arms, report.comparison
     return Result(
         teacher_accuracy=arms.teacher.accuracy,
@@ -162,17 +164,17 @@ def _figure(arm: Arm, metric: str) -> float | None:
     if metric in arm.metrics:
         return arm.metrics[metric]
     known = ", ".join(dict.fromkeys((*_FIGURES, *arm.metrics)))
-    raise InvalidInput(f'there is no metric "{metric}"', at="metrics", fix=f"Choose of {known}")
+    raise InvalidInput(f'there is no metric "{metric}"', at="metrics", fix=f"Choose one of {known}")
 
 
-def _check_test_data(job: Job, asked: str | Path | None) -> None:
+def _check_test_data(job: Job, requested: str | Path | None) -> None:
     test = job.spec.data.test
     known = test.uri if test is not None else None
-    if asked is None or (known is not None and PurePath(asked).name == PurePath(known).name):
+    if requested is None or (known is not None and PurePath(requested).name == PurePath(known).name):
         return
-    said = f"on {known}" if known else "on records held out of its training data" if test is None else "on a ConfigMap"
+    used = known or ("records held out of its training data" if test is None else "a ConfigMap")
     fix = "Leave test_data out, or set spec.data.test and run the job again"
-    raise InvalidInput(f"{job.name} was judged {said}, not on {asked}", at="test_data", fix=fix)
+    raise InvalidInput(f"{job.name} was evaluated on {used}, not on {requested}", at="test_data", fix=fix)
 
 
 def _percent(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""The flat form of a job, as managed services have it: a dozen arguments in place of a manifest."""
+"""A job from a dozen flat arguments instead of a manifest, as managed services have it."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -17,14 +17,14 @@ _TASKS: dict[str, str] = {
     **{task.lower(): task for task in get_args(TaskType)},
     "chat": "Conversation", "nlu_qa": "QA", "question_answering": "QA",
 }  # fmt: skip
-"""Task types by the names that people give them."""
+"""Task types by their common names."""
 _HYPERPARAMETERS: dict[str, tuple[tuple[str, ...], Callable[[Any], Any]]] = {
     "learning_rate": (("training", "optimizer", "learningRate"), float),
     "batch_size": (("training", "globalBatchSize"), int),
     "num_epochs": (("training", "epochs"), int),
     "temperature": (("generation", "temperature"), float),
 }
-"""Each by its place in the spec; texts are taken too, since managed services write them so."""
+"""Each hyperparameter: its path in the spec, and how to read it. Strings are allowed, as in managed services."""
 
 
 def distillation_job(
@@ -42,19 +42,19 @@ def distillation_job(
     student_pool: str | None = None,
     **spec: Json,
 ) -> DistillationJob:
-    """A DistillationJob from a few arguments; `spec` holds any further part of the spec, in its own form.
+    """Return a DistillationJob from a few arguments; `spec` takes other fields of the spec, in the form of a manifest.
 
-    Pools are those of the operator's settings; on one machine they are ignored. A student with a pool has one GPU.
-    Models are sources such as hf://microsoft/Phi-4-mini-instruct, or names of docs/migration.md's table.
+    Pools are defined in the settings of the operator, and ignored on one machine. A student with a pool gets one GPU.
+    Models are sources such as hf://microsoft/Phi-4-mini-instruct, or names from the table in docs/migration.md.
     Raises InvalidManifest, which names the argument.
     """
     values: Values = {
-        "task": {"type": _task(task_type), **({"labels": list(labels)} if labels else {})},
+        "task": {"type": _find_task(task_type), **({"labels": list(labels)} if labels else {})},
         "teachers": [
-            {"name": "teacher", "model": _model(teacher_model), "resources": {"pool": teacher_pool}},
+            {"name": "teacher", "model": _find_model(teacher_model), "resources": {"pool": teacher_pool}},
         ],
         "student": {
-            "model": {"source": _model(student_model)["source"]},
+            "model": {"source": _find_model(student_model)["source"]},
             "resources": {"pool": student_pool, "gpusPerWorker": 1 if student_pool else 0},
         },
         "data": {
@@ -65,8 +65,8 @@ def distillation_job(
     }
     for parameter, value in (hyperparameters or {}).items():
         _set(values, parameter, value)
-    values = _merged(values, spec)
-    metadata = {"name": name or _name(student_model)}
+    values = _merge(values, spec)
+    metadata = {"name": name or _default_name(student_model)}
     try:
         return DistillationJob.model_validate(
             {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": values}, strict=False
@@ -76,16 +76,16 @@ def distillation_job(
         raise InvalidManifest(first.problem, at=first.at, fix=first.fix) from error
 
 
-def _task(asked: str) -> str:
-    found = _TASKS.get(asked.lower().replace("-", "_").replace(" ", "_"))
+def _find_task(name: str) -> str:
+    found = _TASKS.get(name.lower().replace("-", "_").replace(" ", "_"))
     if found is None:
         known = ", ".join(dict.fromkeys(_TASKS.values()))
-        raise InvalidManifest(f'"{asked}" is no task of this version', at="task_type", fix=f"Choose of {known}")
+        raise InvalidManifest(f'there is no task type "{name}"', at="task_type", fix=f"Choose one of {known}")
     return found
 
 
-def _model(name: str) -> Values:
-    """A source as it is, or the model that a well-known name stands for."""
+def _find_model(name: str) -> Values:
+    """Return the model of a known name; for any other name, return a model with this source."""
     from kubedistill.importers.azureml.models import load_models, plain_name
 
     known = load_models()
@@ -95,29 +95,30 @@ def _model(name: str) -> Values:
 
 def _set(values: Values, parameter: str, value: Json) -> None:
     if parameter not in _HYPERPARAMETERS:
-        fix = f"Known are {', '.join(_HYPERPARAMETERS)}; whatever else the spec has is an argument of its own"
-        raise InvalidManifest("it has no place in a job", at=f"hyperparameters.{parameter}", fix=fix)
+        fix = f"Use one of {', '.join(_HYPERPARAMETERS)}, or pass other fields of the spec as arguments"
+        raise InvalidManifest("there is no such hyperparameter", at=f"hyperparameters.{parameter}", fix=fix)
     (*path, last), read = _HYPERPARAMETERS[parameter]
     try:
         found = read(value)
     except (TypeError, ValueError) as error:
         raise InvalidManifest(
-            f"{value!r} is no number", at=f"hyperparameters.{parameter}", fix="Write a number"
+            f"{value!r} is not a number", at=f"hyperparameters.{parameter}", fix="Write a number"
         ) from error
     for part in path:
         values = values.setdefault(part, {})
     values[last] = found
 
 
-def _merged(first: Any, second: Any) -> Any:
-    """Mappings are merged; of anything else the second wins."""
+def _merge(first: Any, second: Any) -> Any:
+    """Merge two mappings recursively; of two other values, return the second."""
     if not isinstance(first, dict) or not isinstance(second, dict):
         return second
-    return first | {name: _merged(first[name], value) if name in first else value for name, value in second.items()}
+    return first | {name: _merge(first[name], value) if name in first else value for name, value in second.items()}
 
 
-def _name(student: str) -> str:
-    """A name made from the student's."""
+def _default_name(student: str) -> str:
+    """Return the name of a job from the source of its student."""
     last = student.rstrip("/").rpartition("/")[2].lower()
-    kept = "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in last).strip("-")
-    return f"distil-{kept}"[:32].rstrip("-")
+    plain = "".join(letter if letter.isalnum() and letter.isascii() else "-" for letter in last).strip("-")
+    # The spelling stays, because a script that gives no name must find the same job after an upgrade.
+    return f"distil-{plain}"[:32].rstrip("-")

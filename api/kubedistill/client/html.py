@@ -12,7 +12,7 @@ _BAR = (
 
 
 def text_html(text: str) -> str:
-    """Return a text on one line as HTML; bidirectional controls are escaped, since they reorder what is around them."""
+    """Return text on one line as HTML; escape bidirectional controls, which would reorder the text around them."""
     return escape(printable_line(text))
 
 
@@ -22,7 +22,7 @@ def bar_html(percent: float) -> str:
 
 
 def table_html(heads: Sequence[str], rows: Iterable[Sequence[str]], *, escaped: bool = False) -> str:
-    """Return a table, or nothing without rows; `escaped` says that the cells are HTML already."""
+    """Return a table, or an empty string without rows; with `escaped`, the cells are already HTML."""
     head = f"<tr>{''.join(f'<th>{text_html(one)}</th>' for one in heads)}</tr>" if heads else ""
     cells = [[one if escaped else text_html(one) for one in row] for row in rows]
     body = "".join(f"<tr>{''.join(f'<td>{one}</td>' for one in row)}</tr>" for row in cells)

@@ -25,7 +25,7 @@ from kubedistill.errors import KubedistillError
 
 @dataclass(frozen=True, slots=True)
 class _Outcome:
-    """The outcome of an effect: an answer, or an error in its place."""
+    """The outcome of an effect: an answer, or the error that replaces it."""
 
     answer: Any = None
     error: KubedistillError | None = None
@@ -33,6 +33,8 @@ class _Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Done:
+    """The result of an operation that has ended."""
+
     value: Any
 
 
@@ -85,7 +87,7 @@ class AsyncInterpreter:
 
 
 def _advance(operation: Operation[Any], outcome: _Outcome) -> Effect | _Done:
-    """Return the next effect; an error is thrown into the operation, which knows the ones that it can handle."""
+    """Return the next effect; throw an error into the operation, which may handle it."""
     try:
         return operation.throw(outcome.error) if outcome.error is not None else operation.send(outcome.answer)
     except StopIteration as done:
@@ -93,13 +95,14 @@ def _advance(operation: Operation[Any], outcome: _Outcome) -> Effect | _Done:
 
 
 class _Execution:
-    """Perform the effects of one operation; at most one watch is open."""
+    """Perform the effects of one operation; at most one watch is open at a time."""
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
         self._watch: Iterator[Values] = iter(())
 
     def perform(self, effect: Effect) -> _Outcome:
+        """Perform one effect, and return its answer or its error."""
         try:
             match effect:
                 case Request():
@@ -118,18 +121,20 @@ class _Execution:
         return _Outcome()
 
     def close(self) -> None:
+        """Close the watch, if one is open."""
         if (close := getattr(self._watch, "close", None)) is not None:
             close()
 
 
 class _AsyncExecution:
-    """The same, asynchronously."""
+    """Perform the effects of one operation asynchronously; at most one watch is open at a time."""
 
     def __init__(self, transport: AsyncTransport) -> None:
         self._transport = transport
         self._watch: AsyncIterator[Values] | None = None
 
     async def perform(self, effect: Effect) -> _Outcome:
+        """Perform one effect, and return its answer or its error."""
         try:
             match effect:
                 case Request():
@@ -148,5 +153,6 @@ class _AsyncExecution:
         return _Outcome()
 
     async def aclose(self) -> None:
+        """Close the watch, if one is open."""
         if (close := getattr(self._watch, "aclose", None)) is not None:
             await close()

@@ -1,4 +1,4 @@
-"""A job as the cluster, or this machine, has it."""
+"""A job as it is in a cluster, or on this machine."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -32,45 +32,45 @@ class Job:
 
     @property
     def phase(self) -> str:
-        """Where it is, for people; the word of a newer operator as it is."""
+        """The phase that the operator reports, even if this version does not know it."""
         stored = self.values.get("status") or {}
         return str(stored.get("phase") or self.status.phase or "Pending")
 
     @property
     def message(self) -> str:
-        """What goes on, in a sentence; where the operator does not act on it, why."""
+        """The current message of the operator, or the reason why the operator ignores this job."""
         stalled = self.condition("Stalled")
         return stalled.message if stalled and stalled.reason == NOT_UNDERSTOOD else self.status.message
 
     @property
     def wanted_run(self) -> str | None:
-        """The id of a run that is asked for and has not begun; None where there is none."""
+        """The id of a requested run that has not started; None if there is none."""
         return wanted_run(run_id=self.spec.run_id, annotations=self.annotations, status=self.status)
 
     @property
     def is_over(self) -> bool:
-        """Whether the run that its spec and annotations ask for has ended."""
+        """Whether the run that the spec and annotations request has ended."""
         return self.phase in TERMINAL and self.wanted_run is None
 
     @property
     def exit_code(self) -> int:
-        """What a command that waited for it ends with: 0, 1, or 3 where the gate said no."""
+        """The exit code of a command that waits for the job: 0, 1, or 3 if the evaluation gate failed."""
         if self.phase == "Succeeded":
             return EXIT_SUCCESS
         return EXIT_GATE if self.failure_reason == GateMissed.reason else EXIT_FAILED
 
     @property
     def failure_reason(self) -> str:
-        """Why it failed, in one word; empty where it has not."""
+        """The reason of its failure, in one word; empty if it has not failed."""
         failed = self.condition("Failed")
         return failed.reason if failed is not None and failed.status == "True" else ""
 
     def condition(self, kind: str) -> Condition | None:
-        """A condition by type."""
+        """Return the condition of a type; None if there is none."""
         return self.status.condition(kind)
 
     def check_success(self) -> None:
-        """Raise JobFailed, or GateMissed, unless it has succeeded."""
+        """Raise JobFailed or GateMissed unless the job has succeeded."""
         if self.phase == "Succeeded":
             return
         kind = GateMissed if self.exit_code == EXIT_GATE else JobFailed
@@ -84,14 +84,15 @@ class Job:
 
 
 def read_job(values: Values) -> Job:
-    """Read a resource as a server gives it; fields of a newer version are ignored. Raises InvalidManifest."""
+    """Read a resource from a server, and ignore fields of newer versions; raises InvalidManifest."""
     metadata = values["metadata"]
     try:
         spec = read_stored(Spec, values.get("spec"))
     except ValidationError as error:
         first = find_problem(error, model=Spec, place=lambda location: field_path(("spec", *location)))
         at = f"{metadata.get('namespace', '')}/{metadata['name']}: {first.at}"
-        raise InvalidManifest(first.problem, at=at, fix="Is this kubedistill older than the cluster's?") from error
+        fix = "Upgrade this kubedistill if it is older than the cluster's"
+        raise InvalidManifest(first.problem, at=at, fix=fix) from error
     return Job(
         name=metadata["name"],
         namespace=metadata.get("namespace", ""),
@@ -104,13 +105,13 @@ def read_job(values: Values) -> Job:
 
 
 def manifest_of(job: DistillationJob) -> Values:
-    """A job as a manifest without defaults."""
+    """Return a job as a manifest without defaults."""
     metadata = job.metadata.model_dump(include={"name", *(job.metadata.model_fields_set & {"namespace"})})
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec_values(job.spec)}
 
 
 def _job_html(job: Job) -> str:
-    """Return the phase of a job, its stages with their progress, and its result."""
+    """Return the phase of a job, its stages with their progress, and its result, as HTML."""
     rows = [
         (
             symbol(stage.state),

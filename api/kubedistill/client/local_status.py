@@ -1,4 +1,4 @@
-"""The status of a job that runs on this machine, made from the runtime's events as an operator would make it."""
+"""The status of a job on this machine, computed from the events of the runtime as the operator would compute it."""
 
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,39 +18,39 @@ LOCAL_RUN = "local"
 _MESSAGE = 1024
 
 
-def begun(spec: Spec, *, handled_requests: tuple[str, ...] = ()) -> Status:
-    """A run that has just begun."""
+def new_status(spec: Spec, *, handled_requests: tuple[str, ...] = ()) -> Status:
+    """Return the status at the start of a run."""
     run = Run(id=spec.run_id or LOCAL_RUN, digest=digest(spec_values(spec)), started_at=_now())
     return Status(phase="Pending", run=run, stages=new_stages(), handled_requests=handled_requests)
 
 
-def told(status: Status, event: Event) -> Status:
-    """The status after an event of the runtime."""
+def apply_event(status: Status, event: Event) -> Status:
+    """Return the status after an event of the runtime."""
     match event:
         case StageEvent():
-            return _staged(status, event)
+            return _apply_stage(status, event)
         case ProgressEvent():
-            return _progressed(status, event)
+            return _apply_progress(status, event)
         case NoteEvent():
             return status.model_copy(update={"message": event.message[:_MESSAGE]})
         case FailedEvent():
-            return ended(status, reason=event.reason, message=event.message)
+            return end_status(status, reason=event.reason, message=event.message)
         case FinishedEvent():
-            return _finished(status, event)
+            return _apply_finished(status, event)
     return status
 
 
-def ended(status: Status, *, reason: str, message: str) -> Status:
-    """A run that failed, or was cancelled."""
+def end_status(status: Status, *, reason: str, message: str) -> Status:
+    """Return the status of a run that failed or was cancelled."""
     stages = tuple(
         one.model_copy(update={"state": "Failed", "reason": reason}) if one.state == "Running" else one
         for one in status.stages
     )
-    return _over(status, "Failed", reason=reason, message=message).model_copy(update={"stages": stages})
+    return _with_end(status, "Failed", reason=reason, message=message).model_copy(update={"stages": stages})
 
 
-def suspended(status: Status) -> Status:
-    """A run that was stopped, and can go on."""
+def suspend_status(status: Status) -> Status:
+    """Return the status of a run that was suspended and can be resumed."""
     stages = tuple(
         one.model_copy(update={"state": "Pending"}) if one.state == "Running" else one for one in status.stages
     )
@@ -61,7 +61,7 @@ def suspended(status: Status) -> Status:
     )
 
 
-def _staged(status: Status, event: StageEvent) -> Status:
+def _apply_stage(status: Status, event: StageEvent) -> Status:
     name, state, message = event.stage, event.state, event.message[:_MESSAGE]
     changes: JsonObject = {"ended_at": _now(), "eta_seconds": None, "percent": 0 if state == "Failed" else 100}
     if state == "Running":
@@ -71,24 +71,25 @@ def _staged(status: Status, event: StageEvent) -> Status:
     return _with_stage(status, name, {**changes, "state": state, "message": message}).model_copy(update=update)
 
 
-def _progressed(status: Status, event: ProgressEvent) -> Status:
-    said = event.progress
-    percent = min(100, 100 * said.done // said.total) if said.total else 0
-    message = said.message or (f"{said.done:,} of {said.total:,} {said.unit}".strip() if said.total else "loading")
-    changes: JsonObject = {"percent": percent, "eta_seconds": said.eta_seconds, "message": message[:_MESSAGE]}
+def _apply_progress(status: Status, event: ProgressEvent) -> Status:
+    progress = event.progress
+    done, total = progress.done, progress.total
+    percent = min(100, 100 * done // total) if total else 0
+    message = progress.message or (f"{done:,} of {total:,} {progress.unit}".strip() if total else "loading")
+    changes: JsonObject = {"percent": percent, "eta_seconds": progress.eta_seconds, "message": message[:_MESSAGE]}
     update = {"progress": f"{percent}%", "message": message[:_MESSAGE]}
     return _with_stage(status, event.stage, changes).model_copy(update=update)
 
 
-def _finished(status: Status, event: FinishedEvent) -> Status:
+def _apply_finished(status: Status, event: FinishedEvent) -> Status:
     report = read_stored_json(Report, Path(event.report.json_file).read_bytes())
     status = status.model_copy(update={"result": result_of(report)})
     if event.exit_code == EXIT_SUCCESS:
-        return _over(status, "Complete", reason="Done", message=f"done in {event.seconds:.0f} s")
-    return _over(status, "Failed", reason=GateMissed.reason, message="; ".join(report.gate.reasons))
+        return _with_end(status, "Complete", reason="Done", message=f"done in {event.seconds:.0f} s")
+    return _with_end(status, "Failed", reason=GateMissed.reason, message="; ".join(report.gate.reasons))
 
 
-def _over(status: Status, kind: str, *, reason: str, message: str) -> Status:
+def _with_end(status: Status, kind: str, *, reason: str, message: str) -> Status:
     condition = Condition(type=kind, status="True", reason=reason, message=message, last_transition_time=_now())
     phase = "Succeeded" if kind == "Complete" else "Failed"
     return status.model_copy(

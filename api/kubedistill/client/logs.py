@@ -1,4 +1,4 @@
-"""Logs: what the driver of a stage says, from its pod while that is there and from the store after."""
+"""Logs of the driver of a stage, from its pod while that exists, and from the store later."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,84 +8,85 @@ from kubedistill.client import operations
 from kubedistill.client.job import Job
 from kubedistill.client.request import Operation, Request, Values
 from kubedistill.client.storage import JobStore, find_store, log_names, read_logs
-from kubedistill.errors import InvalidInput, KubedistillError, NotKept
+from kubedistill.errors import InvalidInput, KubedistillError, NotAvailable
 from kubedistill.labels import ATTEMPT_LABEL, JOB_UID_LABEL, STAGE_LABEL
 from kubedistill.stages import LIVE
 from kubedistill.v1alpha1 import StageStatus
 
 _DRIVERS = ("driver", "ray-head")
-"""The containers in which drivers run, of a Job and of a RayJob."""
+"""The containers that run a driver, in a Job and in a RayJob."""
 
 
 @dataclass(frozen=True, slots=True)
 class Log:
-    """What one source says of one stage."""
+    """The log of one stage from one source."""
 
     stage: StageName
     source: str
-    """The pod, or the place in the store."""
+    """The pod, or the path in the store."""
     lines: tuple[str, ...]
 
 
 def logs(name: str, *, namespace: str, stage: str | None, store: Path | None) -> Operation[list[Log]]:
-    """The logs of a stage, or of the one that is at work or was last.
+    """Return the logs of a stage; by default of the running stage, or of the last one that ran.
 
-    Raises NotKept, which says where a log would be, where none is to be had from here, and InvalidInput for an unknown
-    stage.
+    Raises NotAvailable, which says where the log should be, if no log can be read from this machine, and InvalidInput
+    for an unknown stage.
     """
     job = yield from operations.get(name, namespace=namespace)
-    chosen = _choose(job, stage)
-    kept = yield from find_store(job, store=store)
+    chosen = _choose_stage(job, stage)
+    job_store = yield from find_store(job, store=store)
     patterns = list(log_names(job, chosen))
     found = [
-        Log(chosen.name, kept.place(pattern), tuple(lines))
+        Log(chosen.name, job_store.describe(pattern), tuple(lines))
         for pattern in patterns
-        if (lines := read_logs(kept, pattern))
+        if (lines := read_logs(job_store, pattern))
     ]
-    live, trouble = yield from _pod_logs(job, chosen)
+    live, problem = yield from _pod_logs(job, chosen)
     if not found and not live:
-        raise _nothing(job, chosen, kept, patterns, trouble)
-    # Ray keeps a driver's lines from its pod's log, so the store comes first.
+        raise _no_logs(job, chosen, job_store, patterns, problem)
+    # The log of a Ray head lacks the lines of the driver, so the logs in the store come first.
     return [*found, *(log for log in live if not found or log.source.endswith("driver"))]
 
 
-def _choose(job: Job, wanted: str | None) -> StageStatus:
+def _choose_stage(job: Job, name: str | None) -> StageStatus:
     stages = {one.name.lower(): one for one in job.status.stages}
-    if wanted is not None:
-        found = stages.get(wanted.lower())
+    if name is not None:
+        found = stages.get(name.lower())
         if found is None:
-            known = ", ".join(one.name for one in job.status.stages) or "none, since it has not begun"
-            raise InvalidInput(f'there is no stage "{wanted}"', at="--stage", fix=f"Its stages are {known}")
+            known = ", ".join(one.name for one in job.status.stages)
+            fix = f"Choose one of {known}" if known else "Wait until the job starts; it has no stages yet"
+            raise InvalidInput(f'there is no stage "{name}"', at="--stage", fix=fix)
         return found
-    tried = [one for one in job.status.stages if one.attempt]
-    if not tried:
-        at, fix = f"{job.namespace}/{job.name}", f"`kubedistill watch {job.name}` follows it"
-        raise NotKept(f"no stage has begun; the job is {job.phase}", at=at, fix=fix)
-    return next((one for one in tried if one.state in LIVE), tried[-1])
+    started = [one for one in job.status.stages if one.attempt]
+    if not started:
+        at, fix = f"{job.namespace}/{job.name}", f"Follow the job with `kubedistill watch {job.name}`"
+        raise NotAvailable(f"no stage has started; the job is {job.phase}", at=at, fix=fix)
+    return next((one for one in started if one.state in LIVE), started[-1])
 
 
 def _pod_logs(job: Job, stage: StageStatus) -> Operation[tuple[list[Log], str]]:
-    """The logs of the driver's pods of the latest attempt, and why one can't be had."""
+    """Return the logs of the driver's pods in the latest attempt, and why one of them can't be read."""
     if not stage.attempt or not job.uid:
         return [], ""
     labels = {JOB_UID_LABEL: job.uid, STAGE_LABEL: stage.name, ATTEMPT_LABEL: str(stage.attempt)}
     selector = ",".join(f"{name}={value}" for name, value in labels.items())
     found: list[Log] = []
-    trouble = ""
+    problem = ""
     try:
         pods = yield Request("list", kind="Pod", namespace=job.namespace, query={"labelSelector": selector})
-    except KubedistillError as error:  # the store may still have the log, and whoever may see jobs alone is told so
+    except KubedistillError as error:  # the store may have the log; some users may only read jobs
         return [], str(error)
     for pod, container in [(one, name) for one in pods["items"] for name in _driver_containers(one)]:
         name = str(pod["metadata"]["name"])
         query = {"container": container}
         try:
             text = yield Request("log", kind="Pod", namespace=job.namespace, name=name, query=query)
-        except KubedistillError as error:  # its node may be gone, or its container not there yet
-            trouble = str(error)
+        except KubedistillError as error:  # the node may be gone, or the container may not have started yet
+            problem = str(error)
             continue
         found.append(Log(stage.name, f"pod {name}, container {container}", tuple(text.splitlines())))
-    return found, trouble
+    return found, problem
 
 
 def _driver_containers(pod: Values) -> list[str]:
@@ -93,10 +94,11 @@ def _driver_containers(pod: Values) -> list[str]:
     return [one["name"] for one in containers if one["name"] in _DRIVERS]
 
 
-def _nothing(job: Job, stage: StageStatus, kept: JobStore, patterns: list[str], trouble: str) -> NotKept:
+def _no_logs(job: Job, stage: StageStatus, store: JobStore, patterns: list[str], problem: str) -> NotAvailable:
     at = f"{job.namespace}/{job.name} {stage.name}"
     if not patterns:
-        return NotKept(f"there is no log; the stage is {stage.state}", at=at)
-    why = trouble or "no pod of it is left"
-    fix = f"It is kept at {kept.place(patterns[-1])}; name that store's folder by --store where it is mounted here"
-    return NotKept(f"no log can be read from here ({why})", at=at, fix=fix)
+        return NotAvailable(f"there is no log; the stage is {stage.state}", at=at)
+    why = problem or "its pods are gone"
+    log = store.describe(patterns[-1])
+    fix = f"The log is {log}: name the folder where that store is mounted on this machine with --store"
+    return NotAvailable(f"no log can be read from this machine ({why})", at=at, fix=fix)

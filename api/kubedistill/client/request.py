@@ -14,8 +14,9 @@ from kubedistill.v1alpha1 import API_VERSION, PLURAL
 
 Values = dict[str, Any]
 """A Kubernetes object as JSON values."""
+DEFAULT_NAMESPACE = "default"
 WATCH_SECONDS = 50
-"""After so long a watch ends, and is begun anew: a connection that died in silence is found out."""
+"""A watch ends after this time and is started again, which detects a connection that died without an error."""
 Verb = Literal["get", "list", "table", "watch", "apply", "merge", "delete", "log"]
 Kind = Literal["DistillationJob", "Pod", "Event", "ConfigMap"]
 _PLACES: dict[Kind, tuple[str, str]] = {
@@ -28,7 +29,7 @@ _PLACES: dict[Kind, tuple[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One thing asked: values come back, or a text for a log. No namespace means all of them."""
+    """One request. The answer is values, or a string for a log. No namespace means all namespaces."""
 
     verb: Verb
     kind: Kind = "DistillationJob"
@@ -39,7 +40,7 @@ class Request:
 
     @property
     def path(self) -> str:
-        """Where the API server has it."""
+        """The path of the resource on the API server."""
         root, plural = _PLACES[self.kind]
         scope = f"/namespaces/{quote(self.namespace, safe='')}" if self.namespace else ""
         named = self.name if self.verb not in ("list", "table", "watch") else ""
@@ -49,26 +50,26 @@ class Request:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """Start a watch; an earlier watch of the operation ends."""
+    """Start a watch, and end an earlier watch of the operation."""
 
     request: Request
 
 
 @dataclass(frozen=True, slots=True)
 class Next:
-    """Read the next event of the watch, as the server writes it; None at its end."""
+    """Return the next event of the watch, as the server sends it, or None at its end."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Wait."""
+    """Wait for some seconds."""
 
     seconds: float
 
 
 @dataclass(frozen=True, slots=True)
 class Emit:
-    """Give a value to the caller at once, before the operation ends."""
+    """Pass a value to the caller before the operation ends."""
 
     value: Any
 
@@ -79,32 +80,32 @@ Operation = Generator[Effect, Any, Found]
 
 
 class Transport(Protocol):
-    """Carries requests out, one after another. Raises KubedistillErrors."""
+    """Performs requests one after another; raises KubedistillErrors."""
 
     def send(self, request: Request) -> Any:
-        """The answer to a request."""
+        """Return the answer to a request."""
         ...
 
     def watch(self, request: Request) -> Iterator[Values]:
-        """The events of a watch, until the server ends it."""
+        """Yield the events of a watch, until the server ends it."""
         ...
 
     def close(self) -> None:
-        """Let go of what it holds."""
+        """Release all resources."""
         ...
 
 
 class AsyncTransport(Protocol):
-    """The same, asynchronously."""
+    """Performs requests asynchronously; raises KubedistillErrors."""
 
     async def send(self, request: Request) -> Any:
-        """The answer to a request."""
+        """Return the answer to a request."""
         ...
 
     def watch(self, request: Request) -> AsyncIterator[Values]:
-        """The events of a watch, until the server ends it."""
+        """Yield the events of a watch, until the server ends it."""
         ...
 
     async def close(self) -> None:
-        """Let go of what it holds."""
+        """Release all resources."""
         ...

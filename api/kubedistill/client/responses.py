@@ -1,4 +1,4 @@
-"""Answers: what the API server says to a request, as values or as the error that it means."""
+"""Responses of the API server: their values, or the error that they mean."""
 
 import json
 from typing import Any
@@ -10,26 +10,26 @@ from kubedistill.errors import (
     KubedistillError,
     NoSuchJob,
     NotAllowed,
+    NotAvailable,
     NotInstalled,
-    NotKept,
     Rejected,
 )
 from kubedistill.v1alpha1 import KIND
 
 _MOST_CAUSES = 10
 _UNKNOWN_FIELD = "failed to create typed patch object"
-"""What a server-side apply says, with code 500, of a field that the schema does not have."""
+"""A server-side apply reports this, with code 500, for a field that is not in the schema."""
 
 
 def read_answer(request: Request, *, code: int, body: bytes) -> Any:
-    """The values of an answer, or the text of a log; raises the error that its HTTP code stands for."""
+    """Return the values of a response, or the text of a log; raises the error that its HTTP code means."""
     if code >= 400:
-        raise _failure(request, code=code, said=_status(body))
+        raise _make_error(request, code=code, status=_read_status(body))
     return body.decode(errors="replace") if request.verb == "log" else json.loads(body)
 
 
-def _status(body: bytes) -> Values:
-    """The server's Status; proxies, nodes and unknown paths answer in plain text."""
+def _read_status(body: bytes) -> Values:
+    """Return the Kubernetes Status of a response; proxies, nodes and unknown paths answer in plain text."""
     try:
         found = json.loads(body)
     except ValueError:
@@ -37,39 +37,43 @@ def _status(body: bytes) -> Values:
     return found if isinstance(found, dict) else {"message": body.decode(errors="replace").strip()[:300]}
 
 
-def _failure(request: Request, *, code: int, said: Values) -> KubedistillError:
-    message = str(said.get("message") or f"HTTP {code}").rstrip(".")
+def _make_error(request: Request, *, code: int, status: Values) -> KubedistillError:
+    message = str(status.get("message") or f"HTTP {code}").rstrip(".")
     if code == 404:
-        return _absence(request, said)
+        return _make_not_found(request, status)
     if request.verb == "log" and code not in (401, 403):
-        return NotKept(f'the log of pod "{request.name}" can\'t be had ({message})', fix="Try again when it runs")
+        return NotAvailable(f'the log of pod "{request.name}" can\'t be read ({message})', fix="Try again when it runs")
     if code in (400, 413, 415, 422) or _UNKNOWN_FIELD in message:
-        return _rejection(said, message)
+        return _make_rejected(status, message)
     errors: dict[int, tuple[type[KubedistillError], str, str]] = {
-        401: (NotAllowed, "the API server does not know who you are", "Log in again, or mend the kubeconfig's user"),
-        403: (NotAllowed, message, "Ask for rights on distillationjobs in this namespace"),
+        401: (
+            NotAllowed, "the API server does not accept your credentials", "Log in again, or fix the kubeconfig's user",
+        ),
+        403: (NotAllowed, message, "Ask an administrator for permissions on distillationjobs in this namespace"),
         409: (Conflict, message, "Leave these fields to that manager, or take them over by force"),
-    }
-    away = (ClusterUnavailable, f"the API server can't answer now (HTTP {code}: {message})", "Try again")
-    kind, problem, fix = errors.get(code, away)
+    }  # fmt: skip
+    unavailable = (ClusterUnavailable, f"the API server can't answer now (HTTP {code}: {message})", "Try again")
+    kind, problem, fix = errors.get(code, unavailable)
     return kind(problem, fix=fix)
 
 
-def _absence(request: Request, said: Values) -> KubedistillError:
-    details = said.get("details") or {}
+def _make_not_found(request: Request, status: Values) -> KubedistillError:
+    """Return what HTTP 404 means: no namespace, no object of another kind, no CRD, or no job."""
+    details = status.get("details") or {}
     if details.get("kind") == "namespaces":
-        return Rejected(f'there is no namespace "{request.namespace}"', fix="Create it, or name another by --namespace")
+        fix = "Create it, or name another one with --namespace"
+        return Rejected(f'there is no namespace "{request.namespace}"', fix=fix)
     if request.kind != KIND:
-        return NotKept(f'there is no {request.kind} "{request.name}" in namespace "{request.namespace}"')
+        return NotAvailable(f'there is no {request.kind} "{request.name}" in namespace "{request.namespace}"')
     if not details.get("name"):
-        return NotInstalled("the cluster knows no DistillationJobs", fix="Install kubedistill's chart, or its CRD")
-    fix = f"`kubedistill get --namespace {request.namespace}` lists those that there are"
+        return NotInstalled("the cluster has no DistillationJobs", fix="Install kubedistill's chart, or its CRD")
+    fix = f"List the jobs with `kubedistill get --namespace {request.namespace}`"
     return NoSuchJob(f'there is no job "{request.name}" in namespace "{request.namespace}"', fix=fix)
 
 
-def _rejection(said: Values, message: str) -> Rejected:
-    """What the schema or a rule refuses, a line for each field; the message of a rule holds its fix."""
-    causes = [one for one in (said.get("details") or {}).get("causes") or [] if one.get("message")]
+def _make_rejected(status: Values, message: str) -> Rejected:
+    """Return the violations of the schema and its rules, one line per field; the message of a rule contains its fix."""
+    causes = [one for one in (status.get("details") or {}).get("causes") or [] if one.get("message")]
     if not causes:
         return Rejected(message, fix="Fix the manifest")
     lines = [f"{one.get('field') or 'the manifest'}: {one['message']}" for one in causes[:_MOST_CAUSES]]

@@ -1,4 +1,4 @@
-"""What a job keeps beyond its pods: reports and logs in its store, and where the store can be reached from here."""
+"""Reports and logs in the store of a job, which outlive its pods, and where this machine can read the store."""
 
 import json
 from collections.abc import Iterator
@@ -10,26 +10,26 @@ from pydantic import ValidationError
 from kubedistill.client import operations
 from kubedistill.client.job import Job
 from kubedistill.client.request import Operation, Request
-from kubedistill.errors import NotAllowed, NotKept
+from kubedistill.errors import NotAllowed, NotAvailable
 from kubedistill.manifest.problems import find_problem
 from kubedistill.paths import locate
 from kubedistill.report.models import Report
 from kubedistill.stored import read_stored_json
 from kubedistill.v1alpha1 import StageStatus
 
-_STORE_HERE = "Name the folder where its store is mounted here by --store (Client(store=…))"
+_STORE_HERE = "Name the folder where the store is mounted on this machine with --store (Client(store=…))"
 
 
 @dataclass(frozen=True, slots=True)
 class JobStore:
-    """A job's store: its URI, the claim that it lies on, and the folder that it is here, where it is one."""
+    """The store of a job: its URI, its volume claim, and its folder on this machine if it has one."""
 
     uri: str
     claim: str | None
     folder: Path | None
 
-    def place(self, name: str) -> str:
-        """Where a name lies, for people."""
+    def describe(self, name: str) -> str:
+        """Return where a name is in the store, as text for people."""
         if self.folder is not None:
             return str(self.folder / name)
         claim = f" on claim {self.claim}" if self.claim else ""
@@ -38,32 +38,32 @@ class JobStore:
 
 @dataclass(frozen=True, slots=True)
 class StoredReport:
-    """A report by the place where it is; its content where it can be read from here."""
+    """The location of a report, and its content if it can be read from this machine."""
 
     report: Report | None
     page: str
-    """report.html: a path, or a URI where it is out of reach."""
+    """The path of report.html, or its URI if it can't be read from this machine."""
 
 
 def find_store(job: Job, *, store: Path | None) -> Operation[JobStore]:
-    """Where a job keeps things; `store` is the folder that its store is here, where that is known."""
+    """Return the store of a job; `store` is its folder on this machine, if the user has named it."""
     uri, claim = job.spec.storage.uri or "", job.spec.storage.volume_claim
     if not uri and store is None:
-        uri = yield from _told_store(job)
+        uri = yield from _store_of_operator(job)
     return JobStore(uri, claim, store or _folder(uri))
 
 
 def find_report(job: Job, *, store: Path | None) -> Operation[StoredReport]:
-    """A job's report; raises NotKept where there is none yet."""
-    kept = yield from find_store(job, store=store)
-    names = list(_report_names(job))
-    found = next((name for name in names if kept.folder and (kept.folder / f"{name}.json").is_file()), None)
-    if found is not None and kept.folder is not None:
-        return StoredReport(_read_report(kept.folder / f"{found}.json"), str(kept.folder / f"{found}.html"))
+    """Find the report of a job; raises NotAvailable if there is none yet."""
+    job_store = yield from find_store(job, store=store)
+    folder, names = job_store.folder, list(_report_names(job))
+    found = next((name for name in names if folder and (folder / f"{name}.json").is_file()), None)
+    if found is not None and folder is not None:
+        return StoredReport(_read_report(folder / f"{found}.json"), str(folder / f"{found}.html"))
     if job.status.result is None or not names:
-        fix = f"`kubedistill watch {job.name}` follows it"
-        raise NotKept(f"there is no report yet; the job is {job.phase}", at=f"{job.namespace}/{job.name}", fix=fix)
-    return StoredReport(None, JobStore(kept.uri, kept.claim, store).place(f"{names[-1]}.html"))
+        at, fix = f"{job.namespace}/{job.name}", f"Follow the job with `kubedistill watch {job.name}`"
+        raise NotAvailable(f"there is no report yet; the job is {job.phase}", at=at, fix=fix)
+    return StoredReport(None, JobStore(job_store.uri, job_store.claim, store).describe(f"{names[-1]}.html"))
 
 
 def _read_report(path: Path) -> Report:
@@ -71,41 +71,41 @@ def _read_report(path: Path) -> Report:
         return read_stored_json(Report, path.read_bytes())
     except ValidationError as error:
         found = find_problem(error, model=Report)
-        fix = "Upgrade kubedistill to the version that wrote it, or open the page beside it"
-        raise NotKept(f"the report can't be read ({found.at}: {found.problem})", at=str(path), fix=fix) from error
+        fix = "Upgrade kubedistill to the version that wrote it, or open report.html in the same folder"
+        raise NotAvailable(f"the report can't be read ({found.at}: {found.problem})", at=str(path), fix=fix) from error
 
 
 def report(name: str, *, namespace: str, store: Path | None) -> Operation[Report]:
-    """A job's report itself; raises NotKept where there is none, or it is out of reach from here."""
+    """Return the report of a job; raises NotAvailable if there is none, or it can't be read from this machine."""
     job = yield from operations.get(name, namespace=namespace)
     return check_readable((yield from find_report(job, store=store)), job)
 
 
 def check_readable(found: StoredReport, job: Job) -> Report:
-    """The report itself; raises NotKept, which says where it is, where it can't be read from here."""
+    """Return the content of a report; if it can't be read from this machine, raise NotAvailable with its location."""
     if found.report is None:
         at = f"{job.namespace}/{job.name}"
-        raise NotKept(f"its report is out of reach from here, at {found.page}", at=at, fix=_STORE_HERE)
+        raise NotAvailable(f"the report, {found.page}, can't be read from this machine", at=at, fix=_STORE_HERE)
     return found.report
 
 
 def log_names(job: Job, stage: StageStatus) -> Iterator[str]:
-    """Where each attempt at a stage keeps its log: a pattern of names under the store, the first attempt first."""
+    """Yield a glob pattern of the log files of each attempt at a stage, below the store, first attempt first."""
     run = job.status.run.id if job.status.run else "local"
     for attempt in range(1, stage.attempt + 1):
         yield f"runs/{job.namespace}.{job.name}/{run}/{stage.name.lower()}-{attempt}/driver*.log"
 
 
-def read_logs(kept: JobStore, pattern: str) -> list[str]:
-    """The lines of an attempt's kept logs; empty where they are not to be had from here."""
-    if kept.folder is None:
+def read_logs(store: JobStore, pattern: str) -> list[str]:
+    """Return the lines of the stored logs of an attempt; empty if they can't be read from this machine."""
+    if store.folder is None:
         return []
-    files = sorted(kept.folder.glob(pattern), key=lambda path: path.stat().st_mtime)
+    files = sorted(store.folder.glob(pattern), key=lambda path: path.stat().st_mtime)
     return [line for file in files for line in file.read_text(errors="replace").splitlines()]
 
 
 def _report_names(job: Job) -> Iterator[str]:
-    """Where a report may lie under the store, without its form; the last is where a cluster has it."""
+    """Yield the possible names of a report below the store, without suffix; the last one is its name in a cluster."""
     run = job.status.run
     if run is None:
         return
@@ -115,15 +115,15 @@ def _report_names(job: Job) -> Iterator[str]:
         yield f"artifacts/report/{key}/report"
 
 
-def _told_store(job: Job) -> Operation[str]:
-    """The store that the operator chose, from what it told the first driver; empty where that can't be read."""
+def _store_of_operator(job: Job) -> Operation[str]:
+    """Return the store that the operator chose, from the ConfigMap of a stage; empty if that can't be read."""
     child = next((stage.child for stage in job.status.stages if stage.child), "")
     if not child:
         return ""
     try:
         found = yield Request("get", kind="ConfigMap", namespace=job.namespace, name=child)
         return str(json.loads(found["data"]["job.json"])["store"])
-    except (NotAllowed, NotKept, KeyError, ValueError):  # a user who may see jobs alone is told less, and no more
+    except (NotAllowed, NotAvailable, KeyError, ValueError):  # some users may only read jobs
         return ""
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from kubedistill.client.evaluation import METRICS, compare, evaluate
 from kubedistill.client.interpreters import Interpreter
-from kubedistill.errors import InvalidInput, NotAllowed, NotKept
+from kubedistill.errors import InvalidInput, NotAllowed, NotAvailable
 from support.messages import CheckMessage
 from support.sample_reports import make_values
 
@@ -53,7 +53,7 @@ def test_a_report_of_a_newer_version_is_named(
     assert ask(server, judged, store=store).accuracy == 0.8
     values["comparison"]["verdict"] = "faster"
     path.write_text(json.dumps(values))
-    with pytest.raises(NotKept) as caught:
+    with pytest.raises(NotAvailable) as caught:
         ask(server, judged, store=store)
     check_message(caught.value, "comparison.verdict", "faster")
     assert caught.value.at == str(path)
@@ -74,7 +74,7 @@ def test_accuracy_is_in_the_status_too(model: str, accuracy: float, server: Any,
 
 def test_what_is_out_of_reach_is_said_with_its_place(server: Any, judged: Any, check_message: CheckMessage) -> None:
     place = f"file:///kubedistill/storage/a/artifacts/report/{KEY}/report.html on claim shared"
-    with pytest.raises(NotKept) as caught:
+    with pytest.raises(NotAvailable) as caught:
         ask(server, judged)
     check_message(caught.value)
     assert place in str(caught.value)
@@ -120,7 +120,7 @@ def test_other_test_data_is_refused(case: str, server: Any, judged: Any, check_m
 def test_nothing_is_judged_before_its_time(
     server: Any, make_job: Callable[..., Any], check_message: CheckMessage
 ) -> None:
-    with pytest.raises(NotKept) as caught:
+    with pytest.raises(NotAvailable) as caught:
         ask(server, make_job("Training"))
     check_message(caught.value, "Training")
 

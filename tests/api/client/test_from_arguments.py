@@ -65,13 +65,13 @@ def test_a_folder_is_a_model() -> None:
 
 
 WRONG = {
-    "a task of no kind": ({"task_type": "poetry"}, 'task_type: "poetry" is no task of this version. Choose of'),
+    "a task of no kind": ({"task_type": "poetry"}, 'task_type: there is no task type "poetry". Choose one of'),
     "no labels": ({"task_type": "classification"}, "spec.task: labels is required"),
     "an unknown hyperparameter": (
-        {"hyperparameters": {"lr": 1}}, "hyperparameters.lr: it has no place in a job. Known are learning_rate",
+        {"hyperparameters": {"lr": 1}}, "hyperparameters.lr: there is no such hyperparameter. Use one of learning_rate",
     ),
     "a text for a number": (
-        {"hyperparameters": {"num_epochs": "many"}}, "hyperparameters.num_epochs: 'many' is no number",
+        {"hyperparameters": {"num_epochs": "many"}}, "hyperparameters.num_epochs: 'many' is not a number",
     ),
     "a number out of range": ({"hyperparameters": {"learning_rate": 7}}, "spec.training.optimizer.learningRate"),
     "a wrong field of the spec": ({"traning": {}}, "unknown field `traning`. Did you mean `training`?"),

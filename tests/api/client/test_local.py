@@ -11,7 +11,7 @@ import pytest
 
 from kubedistill import AsyncClient, Client, DistillationJob
 from kubedistill.client.job import manifest_of
-from kubedistill.errors import Conflict, GateMissed, InvalidInput, JobFailed, NoSuchJob, NotKept
+from kubedistill.errors import Conflict, GateMissed, InvalidInput, JobFailed, NoSuchJob, NotAvailable
 from support.kube_api import wait_for
 from support.messages import CheckMessage
 from support.sample_reports import make_values
@@ -127,7 +127,7 @@ FAILURES = {
     "the gate": (
         WORKS + "say(event='finished', exitCode=3, report=report, exports=[], seconds=1)", GateMissed, "below minGain",
     ),
-    "a death": ("os.kill(os.getpid(), signal.SIGKILL)", JobFailed, "ended by SIGKILL"),
+    "a death": ("os.kill(os.getpid(), signal.SIGKILL)", JobFailed, "killed by SIGKILL"),
 }  # fmt: skip
 
 
@@ -216,12 +216,12 @@ def test_what_one_machine_has_not_is_said(
 ) -> None:
     runtime("time.sleep(300)")
     client.jobs.create_or_update(job)
-    with pytest.raises(NotKept) as caught:
+    with pytest.raises(NotAvailable) as caught:
         client.jobs.logs("support")
     check_message(caught.value, "Pending")
     with pytest.raises(InvalidInput) as caught:
         client.jobs.logs("support", stage="Sleep")
     check_message(caught.value, "Sleep")
-    with pytest.raises(NotKept) as caught:
+    with pytest.raises(NotAvailable) as caught:
         client.jobs.report("support")
     check_message(caught.value)

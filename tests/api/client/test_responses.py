@@ -29,12 +29,12 @@ INVALID = status(
 )
 CASES = {
     "no such job": (GET, 404, status(name="support"), errors.NoSuchJob, 'there is no job "support" in namespace'),
-    "no such kind": (GET, 404, b"404 page not found", errors.NotInstalled, "knows no DistillationJobs. Install"),
+    "no such kind": (GET, 404, b"404 page not found", errors.NotInstalled, "no DistillationJobs. Install"),
     "no such kind, in a list": (LIST, 404, status(group="kubedistill.io"), errors.NotInstalled, "Install"),
     "no such namespace": (APPLY, 404, status(kind="namespaces", name="team-a"), errors.Rejected, "Create it, or name"),
-    "no such object": (POD, 404, status(name="x"), errors.NotKept, 'no ConfigMap "support-train-abcde"'),
-    "not known": (GET, 401, b"Unauthorized", errors.NotAllowed, "does not know who you are. Log in again"),
-    "not allowed": (GET, 403, status('User "me" cannot get.'), errors.NotAllowed, 'User "me" cannot get. Ask for'),
+    "no such object": (POD, 404, status(name="x"), errors.NotAvailable, 'no ConfigMap "support-train-abcde"'),
+    "not known": (GET, 401, b"Unauthorized", errors.NotAllowed, "does not accept your credentials. Log in again"),
+    "not allowed": (GET, 403, status('User "me" cannot get.'), errors.NotAllowed, 'User "me" cannot get. Ask an'),
     "another manager": (APPLY, 409, status("conflict with helm"), errors.Conflict, "conflict with helm. Leave"),
     "a wrong field": (
         APPLY, 422, INVALID, errors.Rejected,
@@ -47,8 +47,8 @@ CASES = {
     ),
     "a busy server": (GET, 429, b"", errors.ClusterUnavailable, "HTTP 429"),
     "a proxy's page": (GET, 502, b"<html>Bad gateway</html>", errors.ClusterUnavailable, "Bad gateway"),
-    "a log of a pod that waits": (LOG, 400, status("ContainerCreating"), errors.NotKept, "ContainerCreating"),
-    "a node that does not answer": (LOG, 500, status("no route"), errors.NotKept, "no route"),
+    "a log of a pod that waits": (LOG, 400, status("ContainerCreating"), errors.NotAvailable, "ContainerCreating"),
+    "a node that does not answer": (LOG, 500, status("no route"), errors.NotAvailable, "no route"),
     "a log that one may not see": (LOG, 403, status("forbidden"), errors.NotAllowed, "forbidden"),
 }  # fmt: skip
 
