@@ -1,5 +1,6 @@
 """The binaries of the control plane: where they are looked for, and what is said where they can't be had."""
 
+import re
 import stat
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from support.kubernetes_binaries import (
     kubernetes_version,
     make_binaries,
 )
+from support.messages import check_facts
 
 
 def put(folder: Path, *names: str) -> Path:
@@ -48,8 +50,9 @@ def test_assets_come_before_the_cache(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_file_that_can_not_be_run_is_no_binary(tmp_path: Path) -> None:
     put(cache_folder(), *NAMES)
     (cache_folder() / "etcd").chmod(stat.S_IRUSR)
-    with pytest.raises(NoBinaries, match=r"etcd not found; run `make control-plane ARGS=build`"):
+    with pytest.raises(NoBinaries) as missing:
         find_binaries()
+    check_facts(missing.value, "etcd", "make control-plane ARGS=build")
 
 
 def test_cache_is_another_one_for_other_versions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -63,30 +66,23 @@ def test_cache_is_another_one_for_other_versions(tmp_path: Path, monkeypatch: py
     assert cache_folder() != before
 
 
-# What is there, and what is said.
-MISSING = {
-    "nothing": (
-        (),
-        "etcd and kube-apiserver and kube-controller-manager not found, and no Go to build them with; install Go 1.24",
-    ),
-    "etcd": (
-        ("etcd",),
-        "kube-apiserver and kube-controller-manager not found, and no Go to build them with; install Go 1.24",
-    ),
-    "what setup-envtest brings": (
-        ("etcd", "kube-apiserver"), "kube-controller-manager not found, and no Go to build it with; install Go 1.24",
-    ),
-}  # fmt: skip
+THERE: dict[str, tuple[str, ...]] = {
+    "nothing": (),
+    "etcd": ("etcd",),
+    "what setup-envtest brings": ("etcd", "kube-apiserver"),
+}
 
 
-@pytest.mark.parametrize("case", MISSING)
+@pytest.mark.parametrize("case", THERE)
 def test_what_is_missing_and_can_not_be_made_is_said(
     case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    there, message = MISSING[case]
+    there = THERE[case]
     monkeypatch.setenv("KUBEBUILDER_ASSETS", str(put(tmp_path / "assets", *there)))
-    with pytest.raises(NoBinaries, match=message):
+    with pytest.raises(NoBinaries) as missing:
         make_binaries()
+    check_facts(missing.value, *(set(NAMES) - set(there)), "Go 1.24")
+    assert not [name for name in there if re.search(rf"\b{name}\b", str(missing.value))]
     for verb in ("build", "up"):
         assert control_plane.main([verb]) == NOTHING_TO_RUN
-        assert message in capsys.readouterr().err
+        assert str(missing.value) in capsys.readouterr().err

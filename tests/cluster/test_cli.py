@@ -20,6 +20,7 @@ from kubedistill.report.models import Report
 from support.inherited_signals import INHERITED
 from support.kube_api import Api, wait_for
 from support.kubelet_logs import node_with_logs, pod_on
+from support.messages import check_facts
 from support.played_cluster import played_cluster, with_namespace
 from support.sample_reports import make_values
 from support.small_manifests import distillation_job
@@ -104,7 +105,7 @@ def test_a_job_is_submitted_followed_looked_at_and_run_again(
     assert watched.returncode == 0, watched
     lines = watched.stdout.splitlines()
     assert lines[0] == f"{namespace}/ok-1: Classification, teacher → student, run 1"
-    assert lines[-1] == f"ok-1 succeeded. `kubectl distill report ok-1 -n {namespace}` shows its report."
+    check_facts(lines[-1], "ok-1 succeeded", f"`kubectl distill report ok-1 -n {namespace}`")
     ended = [line.split()[0] for line in lines if re.match(r"\w+ +Succeeded in \d+s", line)]
     assert ended == list(STAGES)
     assert not [line for line in lines if line.startswith("Pending")]
@@ -126,7 +127,7 @@ def test_a_job_is_submitted_followed_looked_at_and_run_again(
     told = distill("events", "ok-1").stdout.splitlines()
     assert told[0].split() == ["AGE", "TYPE", "REASON", "MESSAGE"]
     assert [line.split()[2] for line in told].count("StageSucceeded") == len(STAGES)
-    assert distill("rerun", "ok-1").stdout.startswith("distillationjob.kubedistill.io/ok-1 asked for run rerun-")
+    check_facts(distill("rerun", "ok-1").stdout, "distillationjob.kubedistill.io/ok-1", "rerun")
     again = distill("watch", "ok-1")
     assert (again.returncode, again.stdout.splitlines()[-1]) == (0, lines[-1])
     history = json.loads(distill("get", "ok-1", "-o", "json").stdout)["status"]["runHistory"]
@@ -148,11 +149,11 @@ def test_reports_and_logs_are_read_where_the_store_is_and_else_their_place_is_to
     assert far.returncode == 0
     assert "accuracy    90.0%   30.0%      84.0%         93% kept" in far.stdout
     page = f"/kubedistill/storage/a/artifacts/report/{key}/report.html"
-    assert f"Report: file://{page} on claim shared" in far.stdout
+    check_facts(far.stdout, f"file://{page}", "claim shared")
     assert json.loads(distill("report", "ok-2", "-o", "json").stdout)["distilledAccuracy"] == 0.84
     silent = distill("logs", "ok-2", "--stage", "train")
     assert silent.returncode == 2
-    assert f"file:///kubedistill/storage/a/runs/{namespace}.ok-2/1/train-1/driver*.log" in silent.stderr
+    check_facts(silent.stderr, f"file:///kubedistill/storage/a/runs/{namespace}.ok-2/1/train-1/driver*.log")
 
     store = tmp_path / "mounted"
     (store / f"artifacts/report/{key}").mkdir(parents=True)
@@ -172,8 +173,7 @@ def test_reports_and_logs_are_read_where_the_store_is_and_else_their_place_is_to
     assert distill("logs", "ok-2", "--stage", "Train", "--store", str(store), "-f").stdout == kept.stdout
     unopened = distill("report", "ok-2", "--open")
     assert unopened.returncode == 2
-    assert unopened.stderr.startswith("InvalidInput: --open: ")
-    assert f"file://{page} on claim shared" in unopened.stderr
+    check_facts(unopened.stderr, "open", f"file://{page}", "claim shared")
 
 
 def test_logs_are_read_from_a_drivers_pod(distill: Distill, api: Api, namespace: str, tmp_path: Path) -> None:
@@ -211,32 +211,33 @@ def test_a_job_is_suspended_resumed_edited_and_cancelled(
     waiting = distill("watch", "slow-1", "--timeout", "2")
     assert (waiting.returncode, waiting.stdout.splitlines()[-1]) == (1, "Suspended: spec.suspend is true")
     assert waiting.stderr.startswith(f"WaitTimeout: {namespace}/slow-1: ")
-    assert "Suspended after 2 s" in waiting.stderr
+    check_facts(waiting.stderr, "Suspended", 2)
     assert distill("resume", "slow-1").stdout == "distillationjob.kubedistill.io/slow-1 resumed\n"
     reaches("Preparing")
     edited = distill("submit", manifest(tmp_path, "slow-1", training={"epochs": 1}))
     assert edited.stdout == "distillationjob.kubedistill.io/slow-1 configured\n"
-    assert edited.stderr == (
-        f"Run 1 goes on as it was started. `kubectl distill rerun slow-1 -n {namespace}` "
-        "starts one with the new spec.\n"
-    )
+    check_facts(edited.stderr, "Run 1", f"`kubectl distill rerun slow-1 -n {namespace}`")
     assert distill("cancel", "slow-1").stdout == "distillationjob.kubedistill.io/slow-1 cancelled\n"
     ended = distill("watch", "slow-1")
     assert ended.returncode == 1
-    assert ended.stdout.splitlines()[-1] == "slow-1 failed: Cancelled: cancelled by annotation"
-    assert distill("cancel", "slow-1").stdout == "distillationjob.kubedistill.io/slow-1 is over already\n"
+    assert ended.stdout.splitlines()[-1].startswith("slow-1 failed: Cancelled: ")
+    over = distill("cancel", "slow-1")
+    assert (over.returncode, "cancelled" in over.stdout) == (0, False)
 
 
 @pytest.mark.usefixtures("carried_out")
 def test_a_gate_that_says_no_is_exit_code_3(distill: Distill, tmp_path: Path) -> None:
     ended = distill("submit", manifest(tmp_path, "gate-no-1"), "--watch")
     assert ended.returncode == 3
-    assert ended.stdout.splitlines()[-1].startswith("gate-no-1 failed: EvaluationGate: gain 0.05 is below minGain")
+    last = ended.stdout.splitlines()[-1]
+    assert last.startswith("gate-no-1 failed: EvaluationGate: ")
+    check_facts(last, 0.05, "minGain", 0.1)
 
 
-def test_kubectl_finds_the_plugin(environment: dict[str, str]) -> None:
+def test_kubectl_finds_the_plugin(environment: dict[str, str], namespace: str) -> None:
     said = subprocess.run([*PLUGIN, "get"], env=environment, capture_output=True, text=True, check=True)
-    assert said.stderr.startswith("There are no jobs in namespace test-")
+    assert said.stdout == ""
+    check_facts(said.stderr, namespace)
 
 
 def test_who_stops_watching_is_told_that_the_job_goes_on(
@@ -255,10 +256,8 @@ def test_who_stops_watching_is_told_that_the_job_goes_on(
         assert process.stdout.readline().startswith(f"{namespace}/support")
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
-    assert (process.returncode, said) == (
-        130,
-        f"The job goes on; `kubectl distill watch support -n {namespace}` follows it again.\n",
-    )
+    assert process.returncode == 130
+    check_facts(said, f"`kubectl distill watch support -n {namespace}`")
 
 
 @pytest.mark.usefixtures("carried_out")
@@ -274,19 +273,18 @@ def test_on_a_terminal_the_stages_are_drawn(environment: dict[str, str], tmp_pat
     assert last[-1].startswith("ok-3 succeeded.")
 
 
-MISTAKES = {
-    "no such job": (("get", "none"), 'NoSuchJob: there is no job "none" in namespace "{namespace}". List'),
-    "no such job to watch": (("watch", "none"), 'NoSuchJob: there is no job "none"'),
-    "no such job to steer": (("suspend", "none"), 'NoSuchJob: there is no job "none"'),
-    "no such context": (
-        ("get", "--context", "x"), 'there is no context "x". Choose one with --context: kubedistill-tests',
-    ),
-    "no such kubeconfig": (("get", "--kubeconfig", "/none"), "NoCluster: /none: "),
-    "no such manifest": (("submit", "none.yaml"), "InvalidManifest: none.yaml: the manifest can't be read"),
-    "no such namespace": (("submit", "job.yaml", "-n", "none"), 'Rejected: there is no namespace "none". Create it'),
-    "no such stage": (("logs", "none", "--stage", "Sleep"), "'prepare', 'generate'"),
-    "a name that is too long": (("submit", "long.yaml"), "metadata.name"),
-}  # fmt: skip
+MISTAKES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "no such job": (("get", "none"), ("NoSuchJob", '"none"', '"{namespace}"', "kubectl distill")),
+    "no such job to watch": (("watch", "none"), ("NoSuchJob", '"none"')),
+    "no such job to steer": (("suspend", "none"), ("NoSuchJob", '"none"')),
+    "no such context": (("get", "--context", "x"), ("NoCluster", '"x"', "--context", "kubedistill-tests")),
+    "no such kubeconfig": (("get", "--kubeconfig", "/none"), ("NoCluster", "/none")),
+    "no such manifest": (("submit", "none.yaml"), ("InvalidManifest", "none.yaml")),
+    "no such namespace": (("submit", "job.yaml", "-n", "none"), ("Rejected", '"none"')),
+    "no such stage": (("logs", "none", "--stage", "Sleep"), ("'prepare', 'generate'",)),
+    "a name that is too long": (("submit", "long.yaml"), ("metadata.name",)),
+}
+"""What is asked, and what the message names."""
 
 
 @pytest.mark.parametrize("case", MISTAKES)
@@ -294,10 +292,10 @@ def test_a_mistake_is_one_message_and_exit_code_2(case: str, distill: Distill, n
     manifest(tmp_path, "job")
     long = distillation_job("a" * 33)
     (tmp_path / "long.yaml").write_text(yaml.safe_dump(long))
-    arguments, text = MISTAKES[case]
+    arguments, named = MISTAKES[case]
     refused = distill(*arguments)
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert text.format(namespace=namespace) in refused.stderr
+    check_facts(refused.stderr, *(one.format(namespace=namespace) for one in named))
     assert "Traceback" not in refused.stderr
 
 
@@ -309,7 +307,6 @@ def test_what_one_may_not_do_is_said(
     refused = distill("get", "-n", namespace, KUBECONFIG=guest)
     assert refused.returncode == 2
     assert refused.stderr.startswith("NotAllowed: distillationjobs.kubedistill.io is forbidden: User ")
-    assert refused.stderr.endswith(" permissions on distillationjobs in this namespace\n")
 
 
 def test_a_server_that_is_away_is_said_with_exit_code_1(
@@ -320,10 +317,7 @@ def test_a_server_that_is_away_is_said_with_exit_code_1(
     (tmp_path / "away").write_text(json.dumps(values))
     refused = distill("get", KUBECONFIG=str(tmp_path / "away"))
     assert (refused.returncode, refused.stdout) == (1, "")
-    assert refused.stderr == (
-        "ClusterUnavailable: the API server at https://127.0.0.1:1 does not answer (Connection refused). "
-        "Check that it is running, and that this is the right context\n"
-    )
+    check_facts(refused.stderr, "ClusterUnavailable", "https://127.0.0.1:1", "Connection refused")
 
 
 def test_fields_of_another_manager_are_taken_over_by_force_alone(

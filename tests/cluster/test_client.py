@@ -15,6 +15,7 @@ import yaml
 from kubedistill import AsyncClient, Client, DistillationJob, distillation_job
 from kubedistill.errors import GateMissed, JobFailed, NoSuchJob, NotAllowed, Rejected, WaitTimeout
 from support.kube_api import Api
+from support.messages import check_facts
 from support.played_cluster import played_cluster, with_namespace
 from support.small_manifests import distillation_job as manifest_of
 
@@ -84,8 +85,9 @@ def test_a_job_is_submitted_streamed_judged_and_run_again(client: Client, namesp
     reasons = [one["reason"] for one in client.jobs.events("ok-1")]
     assert reasons.count("StageSucceeded") >= 6
     client.jobs.delete("ok-1")
-    with pytest.raises(NoSuchJob, match=f'there is no job "ok-1" in namespace "{namespace}"'):
+    with pytest.raises(NoSuchJob) as missing:
         client.jobs.get("ok-1")
+    check_facts(missing.value, "ok-1", namespace)
 
 
 @pytest.mark.usefixtures("carried_out")
@@ -104,7 +106,7 @@ def test_many_jobs_are_waited_for_at_once(config: Path) -> None:
     succeeded, gate, failed, phases, accuracy = asyncio.run(main())
     assert succeeded.phase == "Succeeded"
     assert isinstance(gate, GateMissed)
-    assert "is below minGain" in str(gate)
+    check_facts(gate, 0.05, "minGain", 0.1)
     assert isinstance(failed, JobFailed)
     assert "Prepare: InvalidData: train.jsonl:3: no prompt" in str(failed)
     assert (phases, accuracy) == (["Succeeded"], 0.84)
@@ -117,8 +119,8 @@ def test_what_the_server_refuses_is_told_with_its_field(config: Path, client: Cl
     with pytest.raises(Rejected) as caught:
         client.jobs.submit(wrong)
     assert caught.value.at == "spec.training.epochs"
-    assert "should be greater than or equal to 1" in str(caught.value)
-    with pytest.raises(Rejected, match=r"\.spce: field not declared in schema"):
+    check_facts(caught.value, 1)
+    with pytest.raises(Rejected, match="spce"):
         client.jobs.submit(manifest_of("support") | {"spce": {}})
 
     async def submit() -> None:
@@ -131,13 +133,15 @@ def test_what_the_server_refuses_is_told_with_its_field(config: Path, client: Cl
 
 def test_waiting_ends_in_time_and_with_the_job(client: Client, config: Path) -> None:
     client.jobs.create_or_update(job("support"))
-    with pytest.raises(WaitTimeout, match="Pending after 2 s"):
+    with pytest.raises(WaitTimeout) as ended:
         client.jobs.wait("support", timeout=2)
+    check_facts(ended.value, "support", "Pending", 2)
 
     async def main() -> None:
         async with AsyncClient(kubeconfig=config) as client:
-            with pytest.raises(WaitTimeout, match="Pending after 2 s"):
+            with pytest.raises(WaitTimeout) as ended:
                 await client.jobs.wait("support", timeout=2)
+            check_facts(ended.value, "support", "Pending", 2)
             waiting = asyncio.create_task(client.jobs.wait("support"))
             await asyncio.sleep(1)
             await client.jobs.delete("support")
@@ -167,7 +171,7 @@ def test_who_may_only_look_may_only_look(
     with Client(kubeconfig=account_kubeconfig("guest", namespace=namespace), namespace=namespace) as looking:
         assert looking.jobs.get("support").name == "support"
         for forbidden in (looking.jobs.suspend, looking.jobs.rerun, looking.jobs.delete, looking.jobs.events):
-            with pytest.raises(NotAllowed, match="is forbidden"):
+            with pytest.raises(NotAllowed):
                 forbidden("support")
 
 

@@ -115,6 +115,11 @@ def holder(api: Api, namespace: str) -> str:
     return ((lease or {}).get("spec") or {}).get("holderIdentity", "")
 
 
+def renewal(api: Api, namespace: str) -> str:
+    """Return when the Lease was renewed last."""
+    return ((api.get(LEASES, OPERATOR, namespace=namespace) or {}).get("spec") or {}).get("renewTime", "")
+
+
 @pytest.mark.usefixtures("played")
 def test_a_job_goes_from_apply_to_succeeded_and_leaves_no_series_when_it_is_deleted(
     api: Api, place: str, start: Any, phase: Any
@@ -150,7 +155,9 @@ def test_the_lead_is_handed_over_when_the_leader_is_killed(api: Api, place: str,
         wait_for(first.leads, what="the first leads", seconds=60)
         with start("second") as second:
             wait_for(lambda: second.probe("/readyz") == 200, what="the second is ready", seconds=60)
-            time.sleep(4)
+            for _ in range(2):
+                renewed = renewal(api, place)
+                wait_for(lambda renewed=renewed: renewal(api, place) != renewed, what="the lease is renewed")
             assert not second.leads()
             first.process.kill()
             killed = time.monotonic()

@@ -59,10 +59,14 @@ class Replica:
         }
 
     def leads(self) -> bool:
-        """Whether it says that it leads."""
+        """Return whether it says that it leads; one that has no time to answer does not."""
         if self.process.poll() is not None or not self.probe("/readyz"):
             return False
-        return self.metrics()["leader_election_master_status", (("name", "kubedistill-operator"),)] == 1
+        try:
+            series = self.metrics()
+        except OSError:
+            return False
+        return series["leader_election_master_status", (("name", "kubedistill-operator"),)] == 1
 
     def lines(self) -> list[dict[str, Any]]:
         """Its log."""
