@@ -86,7 +86,7 @@ def test_teacher_without_throughput_gives_no_ratio(report: Report) -> None:
 
 
 @pytest.mark.parametrize("noise", [False, True])
-def test_times_of_an_answers_parts_are_shown_where_known_and_noise_is_called_so(*, noise: bool, report: Report) -> None:
+def test_times_of_the_parts_of_an_answer_are_shown_and_noise_is_named(*, noise: bool, report: Report) -> None:
     control = LatencyControl(rounds=5, output_tokens=32, ratio=1.6, spread=(1.4, 1.9), noise=noise)
     arms = {"teacher": report.arms.teacher.model_copy(update={"first_token_seconds": 0.08, "token_seconds": 0.0025})}
     known = changed(report, arms=arms).model_copy(update={"latency_control": control})

@@ -57,7 +57,7 @@ def test_every_claim_that_does_not_hold_is_named(
     assert all(claim.startswith(start) for claim, start in zip(said, broken, strict=True))
 
 
-def test_the_manifests_of_all_arms_differ_in_what_is_learnt_from_and_in_nothing_else(
+def test_the_manifests_of_all_arms_differ_only_in_what_is_learned_from(
     quality: ModuleType, trials: ModuleType, tmp_path: Path
 ) -> None:
     specs = [

@@ -111,7 +111,7 @@ def test_roles_in_other_namespaces_can_be_left_to_others(render: Render) -> None
 
 
 @pytest.mark.parametrize("namespaces", [[], ["a"]])
-def test_accounts_are_made_and_nodes_and_events_looked_at_only_where_settings_allow_it(
+def test_roles_allow_accounts_nodes_and_events_only_where_settings_ask_for_them(
     namespaces: list[str], render: Render
 ) -> None:
     kind = "Role" if namespaces else "ClusterRole"
@@ -186,7 +186,7 @@ def test_common_annotations_are_everywhere_and_do_not_replace_ours(render: Rende
     assert "owner" not in only(found, "Deployment")["spec"]["template"]["metadata"]["annotations"]
 
 
-def test_service_has_labels_and_annotations_of_its_own_and_is_found_by_its_monitor(render: Render) -> None:
+def test_service_has_its_own_labels_and_annotations_and_its_monitor_selects_it(render: Render) -> None:
     labels = {"team": "monitoring", "app.kubernetes.io/component": "other"}
     found = render(
         service={"labels": labels, "annotations": {"owner": "monitoring"}},

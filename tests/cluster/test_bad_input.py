@@ -45,7 +45,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str, str]] = {
 }
 
 
-ON_THEIR_OWN = ("kuberay-late-1", "sidecar-1", "native-sidecar-1", "oom-beside-1")
+ON_THEIR_OWN = ("kuberay-late-1", "sidecar-1", "native-sidecar-1", "oom-sidecar-1")
 
 
 def mend_later(job: str) -> Scenario:
@@ -85,7 +85,7 @@ def on_their_own(harness: OperatorHarness) -> None:
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_s2_s3_what_can_not_start_says_field_and_fix(
+def test_s2_s3_a_job_that_cannot_start_names_field_and_fix(
     harness: OperatorHarness, wrong: dict[str, str], name: str
 ) -> None:
     _, reason, field, fix = WRONG[name]
@@ -97,7 +97,7 @@ def test_s2_s3_what_can_not_start_says_field_and_fix(
     assert harness.made(job=name) == []
 
 
-def test_s2_s3_what_waits_to_be_mended_is_looked_at_once_a_minute_and_written_never(
+def test_s2_s3_a_job_that_waits_for_a_fix_is_checked_once_a_minute_and_not_written(
     harness: OperatorHarness, wrong: dict[str, str]
 ) -> None:
     before = {name: (harness.job(name) or {})["metadata"]["resourceVersion"] for name in wrong}
@@ -115,7 +115,7 @@ def test_s2_s3_what_waits_to_be_mended_is_looked_at_once_a_minute_and_written_ne
 
 
 @pytest.mark.usefixtures("wrong", "on_their_own")
-def test_s2_s3_each_is_healed_when_its_cause_is_gone(harness: OperatorHarness) -> None:
+def test_s2_s3_each_job_starts_once_its_cause_is_fixed(harness: OperatorHarness) -> None:
     where = harness.namespaces[0]
     harness.api.patch(JOBS, "ok-unknown-pool", {"spec": on_pool("gpu")}, namespace=where)
     harness.becomes("ok-unknown-pool", "Preparing", "Generating", "Succeeded", seconds=SHOWN_SECONDS)
@@ -148,7 +148,7 @@ def test_w2_of_jobs_of_the_same_work_one_makes_each_artifact(harness: OperatorHa
     assert not any(sum(one.values()) for one in charged)
 
 
-def test_w9_a_job_without_status_is_held_until_it_is_annotated_and_what_runs_goes_on(harness: OperatorHarness) -> None:
+def test_w9_a_job_without_status_is_held_until_annotated_and_running_jobs_continue(harness: OperatorHarness) -> None:
     """A job that the API server has as a backup left it; one that is at work is none of those."""
     where = harness.namespaces[0]
     harness.submit("mended-2")
@@ -178,7 +178,7 @@ WAITS = {
 
 
 @pytest.mark.parametrize("scenario", WAITS)
-def test_w4_w5_w6_what_a_pod_waits_for_is_shown_within_30_seconds_and_never_charged(
+def test_w4_w5_w6_why_a_pod_waits_is_shown_within_30_seconds_and_not_charged(
     harness: OperatorHarness, scenario: str
 ) -> None:
     stage, reason, named = WAITS[scenario]
@@ -232,7 +232,7 @@ def test_a19_a_sidecar_that_does_not_end_keeps_no_stage_waiting(harness: Operato
 
 @pytest.mark.usefixtures("on_their_own")
 def test_a19_a_driver_that_runs_out_of_memory_beside_a_sidecar_is_seen_at_once(harness: OperatorHarness) -> None:
-    harness.becomes("oom-beside-1", "Succeeded")
-    curate = harness.stage("oom-beside-1", "Curate")
+    harness.becomes("oom-sidecar-1", "Succeeded")
+    curate = harness.stage("oom-sidecar-1", "Curate")
     assert (curate["attempt"], curate["restarts"]["failure"]) == (2, 1)
-    assert harness.tells("oom-beside-1", "AttemptFailed").count("AttemptFailed") == 1
+    assert harness.tells("oom-sidecar-1", "AttemptFailed").count("AttemptFailed") == 1

@@ -287,7 +287,7 @@ def test_a_token_of_nobody_may_become_one_of_somebody(pod: Pod) -> None:
     assert pod.claim("first", sleep=lambda _: token.write_text(good) and None).starts == 1
 
 
-def test_d2_who_may_write_config_maps_stops_a_driver_of_its_namespace_and_takes_its_place(
+def test_d2_a_tenant_that_may_write_config_maps_can_stop_and_replace_a_driver(
     pod: Pod, api: Api, namespace: str, account_kubeconfig: Callable[..., Path]
 ) -> None:
     channel = pod.claim("first")

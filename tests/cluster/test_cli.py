@@ -135,7 +135,7 @@ def test_a_job_is_submitted_followed_looked_at_and_run_again(
 
 
 @pytest.mark.usefixtures("carried_out")
-def test_reports_and_logs_are_read_where_the_store_is_and_else_their_place_is_told(
+def test_reports_and_logs_are_read_from_a_mounted_store_or_else_located(
     distill: Distill, api: Api, namespace: str, tmp_path: Path
 ) -> None:
     storage = {"uri": "file:///kubedistill/storage/a", "volumeClaim": "shared"}
@@ -227,10 +227,10 @@ def test_a_job_is_suspended_resumed_edited_and_cancelled(
 
 @pytest.mark.usefixtures("carried_out")
 def test_a_gate_that_says_no_is_exit_code_3(distill: Distill, tmp_path: Path) -> None:
-    ended = distill("submit", manifest(tmp_path, "gate-no-1"), "--watch")
+    ended = distill("submit", manifest(tmp_path, "gate-failed-1"), "--watch")
     assert ended.returncode == 3
     last = ended.stdout.splitlines()[-1]
-    assert last.startswith("gate-no-1 failed: EvaluationGate: ")
+    assert last.startswith("gate-failed-1 failed: EvaluationGate: ")
     check_facts(last, 0.05, "minGain", 0.1)
 
 

@@ -94,7 +94,7 @@ def test_a_job_is_submitted_streamed_judged_and_run_again(client: Client, namesp
 def test_many_jobs_are_waited_for_at_once(config: Path) -> None:
     async def main() -> list[Any]:
         async with AsyncClient(kubeconfig=config) as client:
-            names = ("ok-2", "gate-no-2", "user-error-2")
+            names = ("ok-2", "gate-failed-2", "user-error-2")
             for epochs, name in enumerate(names, 1):  # each its own work, or one would have the report of another
                 await client.jobs.create_or_update(job(name, training={"epochs": epochs}))
             waits = [client.jobs.wait(name, timeout=SECONDS) for name in names]

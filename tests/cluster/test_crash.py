@@ -50,7 +50,7 @@ ENDS: dict[str, End] = {
     "ok": End(),
     "queued": End(),
     "user-error": End("InvalidData"),
-    "gate-no": End("EvaluationGate"),
+    "gate-failed": End("EvaluationGate"),
     "invalid": End("ValidationFailed"),
     "raises": again("Train", "failure"),
     "always-raises": again("Train", "failure", reason="UserCodeError", times=3),
@@ -83,7 +83,7 @@ def fixture(tmp_path: Path) -> Iterator[ClusterFixture]:
 
 @pytest.mark.own_plane
 @pytest.mark.timeout(1800)
-def test_fifty_jobs_end_as_ever_while_the_operator_and_the_api_server_are_killed(
+def test_fifty_jobs_end_as_usual_while_operator_and_api_server_are_killed(
     fixture: ClusterFixture, tmp_path: Path
 ) -> None:
     names = [f"{scenario}-{number}" for scenario in ENDS for number in (1, 2)]
@@ -162,7 +162,7 @@ def expected(name: str) -> tuple[str, str, dict[str, int], Charges]:
 STAGES: Sequence[str] = ("Prepare", "Generate", "Curate", "Train", "Evaluate", "Export")
 BEGUN: dict[str, Sequence[str]] = {
     "user-error": STAGES[:1], "invalid": STAGES[:2], "always-raises": STAGES[:4], "artifact-gone-twice": STAGES[:4],
-    "gate-no": STAGES[:5],
+    "gate-failed": STAGES[:5],
 }  # fmt: skip
 """The stages that a job which fails gets to."""
 

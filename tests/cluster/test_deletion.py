@@ -150,7 +150,7 @@ def test_p3_p10_a_finalizer_holds_a_job_and_no_gpus_and_orphans_go_on(harness: O
     gone(harness)
 
 
-def test_what_an_attempt_was_given_goes_with_its_child_and_no_driver_keeps_a_right(
+def test_permissions_of_an_attempt_are_deleted_with_its_child(
     harness: OperatorHarness, api: Api, tmp_path: Path
 ) -> None:
     name, namespace = "at-train-alone", harness.namespaces[0]

@@ -214,7 +214,7 @@ def test_a_run_id_that_git_does_not_set_is_left_alone(harness: OperatorHarness, 
     quiet(harness, git.name, run="second", starts=2)
 
 
-def test_p1_p2_suspend_and_resume_by_actions_hold_where_git_does_not_set_suspend(
+def test_p1_p2_suspending_by_an_action_holds_where_git_does_not_set_suspend(
     harness: OperatorHarness, argo: Interpreter, api: Api
 ) -> None:
     git = Git(api, harness.namespaces[0], small_job("slow-held"))

@@ -168,7 +168,7 @@ def test_a1_progress_that_nobody_can_read_changes_nothing(harness: OperatorHarne
     harness.check()
 
 
-def test_a3_what_a_driver_says_is_shown_on_one_line_without_anything_that_moves_a_terminal(
+def test_a3_a_message_of_a_driver_is_shown_on_one_line_without_control_characters(
     harness: OperatorHarness,
 ) -> None:
     harness.submit("says-bad-things")

@@ -51,13 +51,13 @@ def staying_at(stage: str) -> Scenario:
 STAYING = {scenario.name: scenario for scenario in map(staying_at, FIGURES)}
 QUEUED = Scenario("queued", "W1", {("Generate", 0): (step("Hold"), step("Admit", when="Suspended", after=400), *OK)})
 """It waits for 8 s, which even a busy operator sees."""
-ENDING = {"ok-1": "Succeeded", "queued-1": "Succeeded", "gate-no-1": "Failed"}
+ENDING = {"ok-1": "Succeeded", "queued-1": "Succeeded", "gate-failed-1": "Failed"}
 WAITING = {"no-image-cpu-1": "Preparing", "queued-for-ever-1": "Queued"}
 LATER = {"ok-2": "Succeeded", "queued-2": "Succeeded"}
 """They end when what ended before them has been scraped: a quantile is one of what increased between two looks."""
 EVERY = (*ENDING, *WAITING, *LATER, *STAYING)
 TOLD = {
-    ("DistillationJobFailed", "gate-no-1", "EvaluationGate"),
+    ("DistillationJobFailed", "gate-failed-1", "EvaluationGate"),
     ("DistillationJobWaitsForPods", "no-image-cpu-1", "ImagePull"),
     ("DistillationJobQueuedTooLong", "queued-for-ever-1", "Pending"),
 }
@@ -205,5 +205,5 @@ def test_of_a_job_that_is_gone_nothing_is_left(scene: Scene) -> None:
     for name in gone:
         scene.api.delete(JOBS, name, namespace=scene.namespace)
     wait_for(lambda: not gone & scene.series_of_jobs().keys(), what="the operator shows them no more", seconds=60)
-    assert {"at-generate", "gate-no-1"} <= scene.series_of_jobs().keys()
+    assert {"at-generate", "gate-failed-1"} <= scene.series_of_jobs().keys()
     wait_for(lambda: not scene.prometheus.query(f'{{name=~"{"|".join(gone)}"}}'), what="Prometheus neither", seconds=30)

@@ -132,7 +132,7 @@ def test_every_pod_has_the_limits_that_are_demanded(name: str, api: Api, harness
             api.create(pod, namespace=namespace, dry_run=True, strict=True)
 
 
-def test_kubernetes_takes_and_refuses_the_strings_of_pools_that_the_settings_do(api: Api, namespace: str) -> None:
+def test_kubernetes_and_the_settings_accept_the_same_strings_of_pools(api: Api, namespace: str) -> None:
     asked = {name: row for name, row in ROWS.items() if row.refused not in AT_BOUNDARY}
     assert len(asked) > 30
     taken = {name: is_taken(api, worker(row), namespace=namespace) for name, row in asked.items()}

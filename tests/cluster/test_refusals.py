@@ -207,7 +207,7 @@ def frozen_gpus(harness: OperatorHarness) -> Iterator[Manifest]:
         harness.api.delete(f"{ADMISSION}/{manifest['kind']}", manifest["metadata"]["name"])
 
 
-def test_w8_a_policy_that_refuses_the_child_is_shown_and_goes_on_when_it_is_lifted(
+def test_w8_a_policy_that_refuses_the_child_is_shown_and_the_job_continues_without_it(
     harness: OperatorHarness, frozen_gpus: Manifest
 ) -> None:
     harness.submit("ok-3")

@@ -340,7 +340,7 @@ def test_t11_pods_with_a_job_s_labels_hold_up_that_job_and_no_other(harness: Ope
     harness.becomes("ok-6", "Succeeded")
 
 
-def test_t18_a_forged_event_gives_a_wrong_reason_to_that_job_and_changes_nothing_else(
+def test_t18_a_forged_event_changes_the_reason_of_its_job_and_nothing_else(
     harness: OperatorHarness, tenants: Tenants
 ) -> None:
     eve, (where, elsewhere) = tenants({**JOB_RIGHTS, "events": "create", "jobs.batch": "get list"}), harness.namespaces

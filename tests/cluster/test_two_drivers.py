@@ -133,7 +133,7 @@ def test_a_driver_has_no_verb_on_anything_but_its_own_channel(
                 driver.get(MAP, name, namespace=namespace)
 
 
-def test_a10_the_driver_that_was_overtaken_ends_with_75_and_what_the_other_says_counts(
+def test_a10_a_driver_that_was_replaced_exits_with_75_and_the_new_one_counts(
     harness: OperatorHarness, place: Place
 ) -> None:
     child = place.child("Prepare")
@@ -157,7 +157,7 @@ def test_a10_the_driver_that_was_overtaken_ends_with_75_and_what_the_other_says_
     wait_for(lambda: harness.stage(place.name, "Prepare").get("state") == "Succeeded", what="the operator heard it")
 
 
-def test_a2_a_driver_of_an_earlier_attempt_ends_with_75_and_the_attempt_is_as_it_was(
+def test_a2_a_driver_of_an_earlier_attempt_exits_with_75_and_changes_nothing(
     harness: OperatorHarness, place: Place
 ) -> None:
     old = place.child("Prepare")

@@ -37,7 +37,7 @@ def test_files_that_the_page_names_exist() -> None:
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
-def test_every_stage_of_the_quickstart_fits_what_the_page_says_and_needs_no_gpu_image() -> None:
+def test_every_stage_of_the_quickstart_fits_the_page_and_needs_no_gpu_image() -> None:
     values = yaml.safe_load((CLUSTER / "values.yaml").read_text(encoding="utf-8"))
     settings = Settings.model_validate(values["settings"], by_alias=True)
     spec = load_manifest(CLUSTER.parent / "job.yaml").spec

@@ -50,7 +50,7 @@ def test_make_targets_exist() -> None:
 GPU_PAGE, GPU_SECTION = "docs/acceptance.md", "What no GPU has run"
 
 
-def test_what_no_gpu_has_run_is_said_before_the_manifests_and_before_the_cluster() -> None:
+def test_parts_that_no_gpu_has_run_are_named_before_manifests_and_cluster() -> None:
     note = f"({GPU_PAGE}#{GPU_SECTION.lower().replace(' ', '-')})"
     manifest, cluster, promise = (README.index(mark) for mark in ("```yaml", "## In a cluster", "## What it promises"))
     assert note in README[:manifest]

@@ -86,7 +86,7 @@ def test_the_table_has_every_state() -> None:
     assert SEEN.keys() == STATES.keys()
 
 
-def test_a_run_that_succeeds_is_never_seen_as_anything_but_progressing_on_its_way(argo: Interpreter) -> None:
+def test_a_run_that_succeeds_is_progressing_at_every_step_before(argo: Interpreter) -> None:
     cluster, seen = FakeCluster(), list[str]()
     for _ in STAGES:
         cluster.settle()

@@ -114,7 +114,7 @@ UNKNOWN_END = Family(
 """A template that ends turns with a token of no stop list: many fine-tunes, and the first Llama 3."""
 
 
-def test_a_student_whose_template_ends_with_no_stop_token_is_taught_the_tokenizers_own(tmp_path: Path) -> None:
+def test_a_student_whose_template_lacks_a_stop_token_learns_the_tokenizers(tmp_path: Path) -> None:
     chat = load(tmp_path, UNKNOWN_END)
     assert chat.tokenizer.convert_ids_to_tokens(chat.end_id) == "<|endoftext|>"
     _, reply = chat.turn_ids([ASK], "in the post")
@@ -147,9 +147,7 @@ RAISES = "{% for message in messages %}{{ 1 // 0 }}{% endfor %}"
 
 
 @pytest.mark.parametrize("template", [PARTS, DROPS_REPLIES, TAKES_NO_STRING, RAISES], ids=repr)
-def test_a_template_that_leaves_messages_out_or_breaks_is_refused_where_it_is_loaded(
-    template: str, tmp_path: Path
-) -> None:
+def test_a_template_that_omits_messages_or_breaks_is_refused_when_it_is_loaded(template: str, tmp_path: Path) -> None:
     model = write_chat_model(tmp_path, CHATML)
     edit(tmp_path / "tokenizer_config.json", chat_template=template)
     with pytest.raises(InvalidModel):
@@ -204,9 +202,7 @@ PLAIN_TEMPLATE: dict[str, tuple[str, bool]] = {
 
 
 @pytest.mark.parametrize("said", PLAIN_TEMPLATE)
-def test_a_reply_that_begins_with_a_known_tag_is_reasoning_whatever_the_template_says(
-    said: str, tmp_path: Path
-) -> None:
+def test_a_reply_that_begins_with_a_known_tag_is_reasoning_for_any_template(said: str, tmp_path: Path) -> None:
     chat = load(tmp_path, CHATML)
     ids = chat.tokenizer.encode(said)
     assert (chat.text(ids), chat.has_reasoning(ids)) == PLAIN_TEMPLATE[said]
@@ -256,7 +252,7 @@ def unmarked(tmp_path: Path) -> ChatFormat:
     return load(tmp_path, family, generates=True)
 
 
-def test_a_stop_token_that_is_no_special_one_ends_a_reply_and_is_no_part_of_it(unmarked: ChatFormat) -> None:
+def test_a_stop_token_that_is_not_special_ends_a_reply_and_is_not_part_of_it(unmarked: ChatFormat) -> None:
     prompt, reply = unmarked.turn_ids([ASK], "in the post")
     assert unmarked.tokenizer.decode(reply) == "in the post<|im_end|>"
     assert (reply[-1], unmarked.text(reply)) == (unmarked.end_id, "in the post")

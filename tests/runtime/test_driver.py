@@ -105,7 +105,7 @@ def own_provenance(job: StageJob) -> dict[str, Any]:
     ("maker", "said"),
     [("default/other", "default/other, run first"), ("secret/other", "a job of another namespace")],
 )
-def test_a_report_that_another_job_made_carries_the_name_of_the_job_that_shows_it(
+def test_a_shared_report_has_the_name_of_the_job_that_shows_it(
     maker: str, said: str, run: Run, job_folder: JobFolder
 ) -> None:
     keys = job_folder.keys()
@@ -161,9 +161,7 @@ def test_a_stage_that_succeeds_reports_its_artifacts_and_figures(
 
 
 @pytest.mark.parametrize("when", ["before it began", "while it read"])
-def test_a15_whatever_a_stage_raises_over_what_has_vanished_is_artifact_missing(
-    when: str, run: Run, job_folder: JobFolder
-) -> None:
+def test_a15_any_error_over_a_vanished_artifact_is_artifact_missing(when: str, run: Run, job_folder: JobFolder) -> None:
     keys = job_folder.keys()
     rows = f"artifacts/rows/{keys['rows']}"
 
@@ -221,9 +219,7 @@ def test_an_error_becomes_its_outcome_cause_and_reason(
     assert read_result(channel) == result
 
 
-def test_an_error_nobody_expected_is_the_codes_own_and_its_traceback_is_in_the_log(
-    run: Run, channel: FileChannel
-) -> None:
+def test_an_unexpected_error_is_a_fault_of_the_code_and_its_traceback_is_logged(run: Run, channel: FileChannel) -> None:
     log_to(channel.folder / "driver.log", job=stage_job())
     result, error = run(raising(ZeroDivisionError("division by zero\nand more")))
     assert (result.outcome, result.cause, result.reason) == ("Failed", "failure", "UserCodeError")
@@ -295,7 +291,7 @@ def test_where_the_result_can_not_be_said_the_stages_own_error_is_given_back(
 
 
 @pytest.mark.parametrize(("kind", "unsaid"), [(FullDisk, StorageUnavailable), (DeafServer, ChannelUnavailable)])
-def test_a_success_that_can_not_be_said_is_given_back_as_the_error_that_kept_it(
+def test_a_success_that_cannot_be_reported_returns_the_error_that_prevented_it(
     kind: type[FileChannel], unsaid: type[KubedistillError], run: Run, channel: FileChannel
 ) -> None:
     _, given = run(lambda *_, **__: Outcome(), channel=kind(channel.folder))

@@ -69,7 +69,7 @@ def test_a_job_whose_validation_answers_are_all_cut_off_says_null_to_its_end(fre
     assert "not validated" in (fresh.folder / "report.html").read_text()
 
 
-def test_every_attempt_leaves_what_it_was_told_how_it_ended_a_summary_and_its_log(first: PipelineRun) -> None:
+def test_every_attempt_leaves_its_job_its_result_a_summary_and_its_log(first: PipelineRun) -> None:
     for name in NAMES:
         folder = first.folder / f"{name.lower()}-1"
         told = read_job(folder / "job.json")

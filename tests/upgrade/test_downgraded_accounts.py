@@ -44,9 +44,7 @@ def resource_of(cluster: FakeCluster, *, artifacts: Sequence[str]) -> dict[str, 
 
 
 @pytest.mark.parametrize("old", releases(), ids=lambda old: old.version)
-def test_what_was_counted_of_an_attempt_counts_twice_only_where_nothing_says_that_it_was(
-    old: StoredRelease, tmp_path: Path
-) -> None:
+def test_an_attempt_is_counted_twice_only_where_no_record_of_it_is_left(old: StoredRelease, tmp_path: Path) -> None:
     cluster = FakeCluster()
     name = begin(cluster, "Train")
     cluster.run_child(name)

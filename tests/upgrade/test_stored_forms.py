@@ -121,7 +121,7 @@ def requests_of(old: StoredRelease) -> Iterator[tuple[str, dict[str, Any]]]:
             yield name, json.loads(make_request(context).stage_job.to_json())
 
 
-def test_what_a_driver_is_told_today_is_valid_to_the_version_that_froze_its_run(old: StoredRelease) -> None:
+def test_a_stage_job_of_today_is_valid_for_the_version_that_froze_its_run(old: StoredRelease) -> None:
     schema = jsonschema.Draft202012Validator(old.stage_job_schema)
     told = dict(requests_of(old))
     assert len(told) >= 4

@@ -83,7 +83,7 @@ def test_an_applied_job_succeeds_with_status_events_and_metrics(
 
 @pytest.mark.parametrize(
     ("scenario", "phase", "reason"),
-    [("head-lost", "Succeeded", ""), ("gate-no", "Failed", "EvaluationGate")],
+    [("head-lost", "Succeeded", ""), ("gate-failed", "Failed", "EvaluationGate")],
 )
 def test_a_scenario_ends_as_behavior_says(
     api: Api, kubeconfig: Path, namespace: str, operator: Replica, scenario: str, phase: str, reason: str

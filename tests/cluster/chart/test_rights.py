@@ -96,7 +96,7 @@ def test_operator_may_do_less_where_settings_say_so(
     assert rights_of(kubeconfig, namespace) == shown
 
 
-def test_operator_of_a_team_reads_the_labels_of_its_namespace_where_some_are_propagated(
+def test_operator_of_a_team_reads_the_labels_of_its_namespace_to_propagate_them(
     installed: Callable[..., Release], namespace: str, tmp_path: Path
 ) -> None:
     release = installed(narrow=True, propagateLabels=["team"])

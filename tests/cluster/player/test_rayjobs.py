@@ -130,7 +130,7 @@ def test_a_submitter_submits_in_k8s_job_mode(workplace: Any) -> None:
     assert len(workplace.journal.of("Submitted", child=child.name)) == 1
 
 
-def test_a_lost_head_is_replaced_and_its_driver_started_again_with_or_without_a_trace(make_workplace: Any) -> None:
+def test_a_lost_head_is_replaced_and_its_driver_started_again(make_workplace: Any) -> None:
     workplace = make_workplace(scale=0.1)
     silent, traced = workplace.child("head-lost-1"), workplace.child("head-lost-traced-1")
     seen: dict[str, list[str]] = {silent.name: [], traced.name: []}

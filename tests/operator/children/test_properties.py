@@ -180,7 +180,7 @@ def test_secrets_are_named_and_never_read(request: ChildRequest) -> None:
 
 
 @given(requests())
-def test_only_our_labels_and_the_users_are_there_and_only_the_users_annotations(request: ChildRequest) -> None:
+def test_objects_have_only_our_labels_and_the_labels_and_annotations_of_the_user(request: ChildRequest) -> None:
     ours = request.labels
     for one in build_children(request):
         labels = dict(one["metadata"]["labels"])

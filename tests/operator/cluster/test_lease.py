@@ -265,7 +265,7 @@ def test_releasing_what_is_not_held_asks_nothing() -> None:
     play(scenario)
 
 
-def test_a_leader_that_reaches_the_server_no_more_stops_writing_before_another_may_lead() -> None:
+def test_a_leader_without_a_server_stops_writing_before_another_may_lead() -> None:
     async def scenario(time: VirtualTime, board: Board) -> None:
         api = Api(board, time)
         lease = candidate(api, "a")
@@ -295,7 +295,7 @@ def test_a_hiccup_of_the_server_costs_nothing() -> None:
     play(scenario)
 
 
-def test_a_leader_that_was_stopped_past_its_lease_asks_and_writes_nothing_when_it_wakes() -> None:
+def test_a_leader_that_was_stopped_past_its_lease_sends_nothing_when_it_wakes() -> None:
     async def scenario(time: VirtualTime, board: Board) -> None:
         pause = [0.0]
 
@@ -316,7 +316,7 @@ def test_a_leader_that_was_stopped_past_its_lease_asks_and_writes_nothing_when_i
     play(scenario)
 
 
-def test_a_leader_whose_lease_somebody_took_or_deleted_knows_at_the_next_renewal() -> None:
+def test_a_leader_whose_lease_was_taken_or_deleted_knows_at_the_next_renewal() -> None:
     async def scenario(time: VirtualTime, board: Board) -> None:
         lease = candidate(Api(board, time), "a")
         holding = asyncio.ensure_future(lead(lease))
@@ -362,7 +362,7 @@ def test_a_write_may_take_no_longer_than_until_another_may_lead() -> None:
     play(scenario)
 
 
-def test_a_renewal_counts_from_when_it_was_asked_for_not_from_when_it_was_answered() -> None:
+def test_a_renewal_counts_from_its_request_and_not_from_its_answer() -> None:
     async def scenario(time: VirtualTime, board: Board) -> None:
         asked = time.now
         lease = candidate(Api(board, time, delays=lambda: (0.0, 1.9)), "a")

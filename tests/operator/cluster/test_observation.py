@@ -93,9 +93,7 @@ def working(resource: Object, *, driver: Object | None = None, **data: str) -> C
 
 
 @pytest.mark.parametrize("result", ["", RESULT.to_json()])
-def test_while_a_driver_works_child_channel_and_frozen_run_are_read_by_name_and_nothing_else(
-    result: str, resource: Object
-) -> None:
+def test_while_a_driver_runs_only_child_channel_and_frozen_run_are_read(result: str, resource: Object) -> None:
     found, asked = observe(begun(resource), working(resource, starts="1", result_json=result))
     assert found.attempt.child is not None
     assert found.attempt.child.state == "Running"
@@ -305,7 +303,7 @@ def test_nodes_are_left_alone_for_a_while_once_the_server_has_refused_them(resou
     assert third, "the server may just have started, and not have known our roles yet"
 
 
-def test_a_node_that_is_absent_is_lost_since_it_was_first_missed_and_asked_for_again_only_after_a_while(
+def test_an_absent_node_counts_as_lost_from_the_first_look_and_is_rarely_read_again(
     resource: Object,
 ) -> None:
     async def play() -> list[float | None]:
@@ -340,7 +338,7 @@ def test_a_frozen_run_that_is_not_there_is_none(resource: Object) -> None:
     assert found.frozen is None
 
 
-def test_f2_a_frozen_run_with_other_bytes_is_read_each_time_until_it_is_the_one_of_status(resource: Object) -> None:
+def test_f2_a_forged_frozen_run_is_read_at_each_look_until_it_matches_the_status(resource: Object) -> None:
     async def play() -> list[bool]:
         async with serving(FakeApi()) as api, Cluster(api.configuration, write_deadline=lambda: 10.0) as cluster:
             job, observer = begun(resource), Observer(cluster, Settings(), lambda: NOW)
@@ -369,7 +367,7 @@ def test_f6_a_run_of_0_1_is_found_by_the_name_that_it_had(resource: Object) -> N
         assert is_intact(found.frozen, job.status.run)
 
 
-def test_why_a_child_has_no_pod_is_asked_of_its_events_once_it_is_some_seconds_old(resource: Object) -> None:
+def test_the_events_of_a_child_without_pods_are_read_after_some_seconds(resource: Object) -> None:
     job = at_stage(resource, "Curate", state="Starting")
     made = child(resource, "Curate", active=0)
     created = datetime.fromtimestamp(NOW - 10, UTC).isoformat()
@@ -405,7 +403,7 @@ def test_why_a_child_has_no_pod_is_asked_of_its_events_once_it_is_some_seconds_o
     assert not [path for path in asked if path.endswith("/events")]
 
 
-def test_a_pod_that_does_not_start_is_asked_for_its_latest_event_once_it_is_some_seconds_old(resource: Object) -> None:
+def test_the_events_of_a_pod_that_does_not_start_are_read_after_some_seconds(resource: Object) -> None:
     job = at_stage(resource, "Curate", state="Starting")
     sandbox = f'network for sandbox "{"a" * 64}" failed'
 
@@ -447,7 +445,7 @@ def put_event(api: FakeApi, reason: str, message: str, **of: str) -> None:
 
 
 @pytest.mark.parametrize("reason", ["FailedToCreateRayCluster", "FailedToCreateRayJobSubmitter"])
-def test_a_ray_cluster_that_kuberay_may_not_make_is_told_by_the_event_of_its_rayjob(
+def test_a_ray_cluster_that_kuberay_cannot_create_is_explained_by_the_rayjobs_event(
     reason: str, resource: Object
 ) -> None:
     made = child(resource, "Train", jobDeploymentStatus="Initializing")
@@ -511,7 +509,7 @@ def test_events_that_may_not_be_listed_are_not_asked_for_again_and_again(resourc
     assert asyncio.run(play()) == [1, 0, 1]
 
 
-def test_config_maps_that_pods_would_mount_are_looked_up_before_a_run_starts_and_not_read(resource: Object) -> None:
+def test_config_maps_that_pods_will_mount_are_checked_before_a_run_and_not_read(resource: Object) -> None:
     resource["spec"]["data"] = {
         "train": {"configMapKeyRef": {"name": "prompts", "key": "a"}},
         "test": {"configMapKeyRef": {"name": "gone", "key": "b"}},
@@ -577,7 +575,7 @@ def recalled(resource: Object, *, seconds: float, status: str = "Failed", attemp
     return asyncio.run(play())
 
 
-def test_a_worker_that_kuberay_deleted_at_once_still_tells_why_its_attempt_ended(resource: Object) -> None:
+def test_a_worker_that_kuberay_deleted_at_once_still_explains_the_end_of_its_attempt(resource: Object) -> None:
     assert recalled(resource, seconds=5) == [("Evicted", FULL)]
 
 
@@ -668,7 +666,7 @@ def test_labels_of_the_namespace_are_read_only_for_a_run_that_is_to_carry_some(
     assert (NAMESPACE in asked) is (bool(settings.propagate_labels) and status.run is None)
 
 
-def test_pods_that_failed_while_a_cluster_comes_up_are_known_beside_those_that_are_there(resource: Object) -> None:
+def test_pods_that_failed_while_a_cluster_starts_are_listed_with_the_present_ones(resource: Object) -> None:
     job = at_stage(resource, "Generate", state="Starting")
 
     async def play() -> Observed:

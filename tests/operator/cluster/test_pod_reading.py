@@ -202,7 +202,7 @@ def test_what_a_driver_does_is_what_its_own_container_does(statuses: list[Values
     assert read_pod(pod(phase="Running", containerStatuses=statuses)).driver == expected
 
 
-def test_a_pod_that_is_ready_says_since_when_and_how_often_a_container_came_back() -> None:
+def test_a_ready_pod_reports_since_when_and_how_often_a_container_restarted() -> None:
     found = read_pod(
         pod(phase="Running", conditions=[READY], containerStatuses=[container(running={}) | {"restartCount": 3}])
     )

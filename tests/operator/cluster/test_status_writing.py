@@ -65,7 +65,7 @@ def test_both_names_of_a_renamed_field_are_written(resource: Values) -> None:
     assert (written["run"]["rewound"], written["run"]["rebuilt"]) == (True, True)
 
 
-def test_a_status_that_is_not_understood_gets_one_condition_and_keeps_all_else(resource: Values) -> None:
+def test_a_status_that_is_not_understood_gets_one_condition_and_is_kept(resource: Values) -> None:
     stored = {**NEWER, "stages": [{"name": "Reflect", "state": "Running"}]}
     stored["conditions"] = [*NEWER["conditions"], {"type": "Reconciling", "status": "True", "reason": "Pending"}]
     job = job_of(resource, stored)

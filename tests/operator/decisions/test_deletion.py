@@ -159,7 +159,7 @@ def test_p10_who_deletes_with_orphans_wants_the_children_to_go_on(
 
 
 @pytest.mark.parametrize("stopping", [False, True])
-def test_p10_children_that_were_orphaned_go_on_though_another_finalizer_holds_the_job(
+def test_p10_orphaned_children_continue_although_another_finalizer_holds_the_job(
     *, stopping: bool, generating: FakeCluster
 ) -> None:
     """The garbage collector takes the ownerReferences away and then its own finalizer, and somebody's is left."""

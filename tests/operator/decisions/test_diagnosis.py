@@ -124,7 +124,7 @@ def head(cluster: FakeCluster, **changes: Any) -> Pod:
     return Pod(**({"name": "head", "uid": "u", "phase": "Running", "created": cluster.now, "node": "n1"} | changes))
 
 
-def test_a6_a_container_that_ends_again_and_again_is_named_and_charged_after_some_restarts(
+def test_a6_a_container_that_ends_repeatedly_is_named_and_charged_after_some_restarts(
     cluster: FakeCluster,
     check_message: CheckMessage,
 ) -> None:
@@ -189,7 +189,7 @@ def test_w12_a_rayjob_that_a_queue_has_just_let_in_has_15_seconds_too(cluster: F
     assert reason_of(cluster, "Progressing") == ("False", "KubeRayAbsent")
 
 
-def test_w12_a_cluster_that_is_ready_without_being_told_so_names_the_pods_that_hold_gpus(
+def test_w12_an_unreported_ready_cluster_names_the_pods_that_hold_gpus(
     cluster: FakeCluster, check_message: CheckMessage
 ) -> None:
     cluster.spec = small_spec(
@@ -315,7 +315,7 @@ def test_w16_without_events_the_command_is_named_that_tells_more(
     check_message(cluster.status.message)
 
 
-def test_w16_the_job_of_an_attempt_that_kubelet_misses_for_a_moment_is_no_missing_config_map(
+def test_w16_a_config_map_that_kubelet_has_not_seen_yet_is_not_reported_as_missing(
     cluster: FakeCluster,
 ) -> None:
     name = begin(cluster, "Generate")
@@ -344,7 +344,7 @@ def test_a6_pods_that_fail_and_are_replaced_are_a_loop_too(cluster: FakeCluster,
     assert (stage.restarts.failure, stage.restarts.infrastructure, stage.reason) == (1, 0, "CrashLooping")
 
 
-def test_w16_pods_that_kubelet_refuses_and_kuberay_replaces_are_told_in_kubelets_words(cluster: FakeCluster) -> None:
+def test_w16_pods_that_kubelet_rejects_repeatedly_are_reported_with_its_message(cluster: FakeCluster) -> None:
     name = begin(cluster, "Generate")
     words = "Pod was rejected: Allocate failed due to requested number of devices unavailable for nvidia.com/gpu"
     refused = {"phase": "Failed", "exit_reason": "UnexpectedAdmissionError", "exit_message": words}
@@ -356,7 +356,7 @@ def test_w16_pods_that_kubelet_refuses_and_kuberay_replaces_are_told_in_kubelets
     assert stage_of(cluster, "Generate").attempt == 1, "another attempt would be refused as well"
 
 
-def test_a13_a_worker_that_had_to_make_room_while_its_cluster_came_up_is_no_loop(cluster: FakeCluster) -> None:
+def test_a13_a_worker_preempted_while_its_cluster_starts_is_not_a_crash_loop(cluster: FakeCluster) -> None:
     name = begin(cluster, "Generate")
     cluster.pods[name] = (head(cluster, ready_since=cluster.now),)
     left = {**CRASHED, "exit_reason": "PreemptionByScheduler"}

@@ -83,7 +83,9 @@ CHARGED = {
 
 
 @pytest.mark.parametrize("row", CHARGED)
-def test_an_attempt_without_a_result_is_charged_once_to_what_the_evidence_shows(cluster: FakeCluster, row: str) -> None:
+def test_an_attempt_without_a_result_is_charged_once_to_the_cause_that_is_evident(
+    cluster: FakeCluster, row: str
+) -> None:
     evidence, cause, reason = CHARGED[row]
     name = begin(cluster, "Train")
     cluster.run_child(name)
@@ -162,7 +164,7 @@ def test_a11_a_child_that_vanished_is_made_again(cluster: FakeCluster) -> None:
     assert len(cluster.created) == len(set(cluster.created))
 
 
-def test_a11_a_child_that_came_and_went_while_no_operator_looked_is_charged_and_not_made_twice(
+def test_a11_a_child_that_vanished_while_no_operator_ran_is_charged_once(
     cluster: FakeCluster,
 ) -> None:
     name = begin(cluster, "Generate")

@@ -118,7 +118,7 @@ def test_a7_a13_a_pod_is_put_out_for_what_it_used_or_for_its_node(
     assert sentence in told[0] or cause == "preemption"
 
 
-def test_a6_a_command_that_is_not_in_the_image_is_told_in_the_words_of_the_runtime(cluster: FakeCluster) -> None:
+def test_a6_a_command_missing_from_the_image_is_reported_with_the_runtimes_message(cluster: FakeCluster) -> None:
     cluster.settle()
     name = cluster.live
     words = 'exec: "python": executable file not found in $PATH'
@@ -201,7 +201,7 @@ def test_a12_a_pod_whose_node_lost_it_did_not_end_by_itself(cluster: FakeCluster
 
 
 @pytest.mark.parametrize("stage", ["Curate", "Train"])
-def test_a9_a_driver_that_could_not_reach_the_api_server_is_charged_to_infrastructure(
+def test_a9_a_driver_that_cannot_reach_the_api_server_is_charged_to_infrastructure(
     cluster: FakeCluster, stage: StageName
 ) -> None:
     """It left no result for that very reason; its exit code says so, in a Job's pod or in the words of Ray."""

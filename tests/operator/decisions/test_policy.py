@@ -92,7 +92,7 @@ def test_s13_a_job_against_the_policy_starts_nothing_until_the_settings_change(
     assert cluster.step().create != ()
 
 
-def test_a_run_without_a_child_keeps_the_policy_of_its_start_where_a_new_one_refuses_it(cluster: FakeCluster) -> None:
+def test_a_run_without_a_child_keeps_the_policy_of_its_start(cluster: FakeCluster) -> None:
     cluster.step()
     assert cluster.status.run is not None
     digest = cluster.status.run.snapshot_digest

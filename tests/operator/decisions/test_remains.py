@@ -48,7 +48,7 @@ def test_a1_a_stage_that_needs_the_gpus_of_an_earlier_one_waits_for_its_pods(
     assert stage_of(cluster, stage).state == "Starting"
 
 
-def test_a1_a_run_that_begins_again_waits_for_all_that_is_left_of_the_one_before(cluster: FakeCluster) -> None:
+def test_a1_a_new_run_waits_until_all_objects_of_the_earlier_one_are_gone(cluster: FakeCluster) -> None:
     name = begin(cluster, "Curate")
     cluster.run_child(name)
     cluster.settle()
@@ -63,7 +63,7 @@ def test_a1_a_run_that_begins_again_waits_for_all_that_is_left_of_the_one_before
     assert stage_of(cluster, "Prepare").state == "Starting"
 
 
-def test_w12_w13_a_rayjob_whose_end_nobody_tells_is_shown_and_ends_the_run_at_last(
+def test_w12_w13_a_rayjob_whose_end_is_not_reported_is_shown_and_ends_the_run(
     cluster: FakeCluster, check_message: CheckMessage
 ) -> None:
     cluster.spec = small_spec(
@@ -88,7 +88,7 @@ def test_w12_w13_a_rayjob_whose_end_nobody_tells_is_shown_and_ends_the_run_at_la
     assert reason_of(cluster, "Failed") == ("True", "KubeRayAbsent")
 
 
-def test_w12_kuberay_that_comes_back_lets_the_run_go_on_and_nothing_is_charged(cluster: FakeCluster) -> None:
+def test_w12_the_run_continues_uncharged_when_kuberay_comes_back(cluster: FakeCluster) -> None:
     name = succeed(cluster, "Train")
     cluster.now += 60
     cluster.settle()
@@ -108,7 +108,7 @@ def test_w12_a_cluster_that_outlives_its_rayjob_is_kuberays_to_delete(cluster: F
     assert reason_of(cluster, "Progressing") == ("False", "KubeRayAbsent")
 
 
-def test_w13_pods_that_are_on_their_way_out_are_named_and_kuberay_is_not_blamed(cluster: FakeCluster) -> None:
+def test_w13_pods_that_are_terminating_are_named_and_kuberay_is_not(cluster: FakeCluster) -> None:
     name = succeed(cluster, "Train")
     cluster.children[name] = replace(cluster.children[name], state="Ended")
     cluster.pods[name] = (Pod("slow", "u", "Running", cluster.now, node="n1", deleting=True),)

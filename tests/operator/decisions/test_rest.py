@@ -68,7 +68,7 @@ def test_s8_a_used_run_id_on_a_finished_job_is_said(finished: FakeCluster) -> No
     assert finished.status.run.id == "again"
 
 
-def test_s10_a_cancellation_that_is_still_on_the_job_is_honoured_once_however_many_reruns_follow() -> None:
+def test_s10_a_cancellation_that_stays_on_the_job_ends_one_run_only() -> None:
     cluster = FakeCluster()
     cluster.settle()
     cluster.annotations[CANCEL_ANNOTATION] = "once"

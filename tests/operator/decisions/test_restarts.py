@@ -32,7 +32,7 @@ def told(cluster: FakeCluster) -> list[str]:
     return [event.message for event in cluster.events if event.reason == "DriverRestarted"]
 
 
-def test_the_head_that_was_lost_is_charged_to_infrastructure_and_the_attempt_goes_on(cluster: FakeCluster) -> None:
+def test_a_lost_head_is_charged_to_infrastructure_and_the_attempt_continues(cluster: FakeCluster) -> None:
     cluster.claim(cluster.live, driver="d2")
     cluster.settle()
     stage = train(cluster)
@@ -41,7 +41,7 @@ def test_the_head_that_was_lost_is_charged_to_infrastructure_and_the_attempt_goe
     assert told(cluster) == ["Train attempt 1: driver 2 goes on where the one before it was lost"]
 
 
-def test_a_head_that_was_killed_for_its_memory_is_charged_as_every_pod_that_is(cluster: FakeCluster) -> None:
+def test_a_head_that_was_killed_for_its_memory_is_charged_like_any_pod(cluster: FakeCluster) -> None:
     name = cluster.live
     (pod,) = cluster.pods[name]
     cluster.pods[name] = (replace(pod, exit_reason="OOMKilled", exit_code=137, restarts=1),)
@@ -53,7 +53,7 @@ def test_a_head_that_was_killed_for_its_memory_is_charged_as_every_pod_that_is(c
     assert [pod.name in message and "more memory than its limit" in message for message in told(cluster)] == [True]
 
 
-def test_a_head_that_is_killed_for_its_memory_again_and_again_ends_as_out_of_memory(cluster: FakeCluster) -> None:
+def test_a_head_that_is_killed_repeatedly_for_its_memory_ends_as_out_of_memory(cluster: FakeCluster) -> None:
     name = cluster.live
     (pod,) = cluster.pods[name]
     cluster.pods[name] = (replace(pod, exit_reason="OOMKilled", exit_code=137, restarts=1),)

@@ -32,7 +32,7 @@ def test_s12_stages_are_skipped_where_the_store_is_whole(count: int) -> None:
     assert cluster.status.result.gate_passed
 
 
-def test_s12_what_is_not_whole_in_the_midst_is_made_again_and_what_follows_is_not() -> None:
+def test_s12_an_incomplete_artifact_is_made_again_and_complete_later_ones_are_not() -> None:
     cluster = restored(whole=[stage for stage in ALL if stage != "Curate"])
     cluster.complete_stage("Prepare")
     cluster.complete_stage("Curate")

@@ -57,7 +57,7 @@ def test_an_image_is_told_no_default_that_came_after_it(cluster: FakeCluster) ->
     assert spec_values(Spec.model_validate_json(json.dumps(told))) == told == spec_values(small_spec())
 
 
-def test_a_driver_is_told_what_is_stored_also_what_this_operator_does_not_know(cluster: FakeCluster) -> None:
+def test_a_driver_gets_the_stored_spec_with_fields_that_this_operator_does_not_know(cluster: FakeCluster) -> None:
     begin(cluster, "Curate")
     spec = {**frozen_run(cluster).values["spec"], "training": {"adapter": {"type": "LoRA"}}, "budget": None}
     store(cluster, spec=spec)

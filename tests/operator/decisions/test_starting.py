@@ -202,7 +202,7 @@ def test_s10_cancel_saves_and_ends_for_good(cluster: FakeCluster) -> None:
     assert name not in cluster.children
 
 
-def test_f7_a_child_that_was_made_without_its_work_gives_way_when_that_would_be_another(cluster: FakeCluster) -> None:
+def test_f7_a_child_without_its_work_is_replaced_when_the_work_has_changed(cluster: FakeCluster) -> None:
     """The operator was killed between the two, and the next one is of another version."""
     for _ in range(5):
         cluster.step(until=2)  # its account and the child, and no more

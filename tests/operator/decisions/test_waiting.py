@@ -46,7 +46,7 @@ def test_w1_a_child_that_was_let_in_and_ended_between_two_looks_had_its_turn(
     assert reason_of(cluster, "QuotaReserved") == ("True", "Admitted")
 
 
-def test_w1_what_a_child_waits_for_in_a_queue_is_not_counted_as_waiting_for_pods(cluster: FakeCluster) -> None:
+def test_w1_time_in_a_queue_does_not_count_as_waiting_for_pods(cluster: FakeCluster) -> None:
     cluster.spec = small_spec(queue={"name": "q"})
     while not cluster.children:
         cluster.step()
@@ -100,7 +100,7 @@ def test_w2_when_that_has_ended_prepare_looks_again(cluster: FakeCluster, *, mad
     )
 
 
-def test_w2_the_wait_ends_at_scheduling_timeout_seconds_whatever_was_waited_for_before(cluster: FakeCluster) -> None:
+def test_w2_a_wait_ends_at_scheduling_timeout_seconds_in_spite_of_earlier_waits(cluster: FakeCluster) -> None:
     cluster.spec = small_spec(schedulingTimeoutSeconds=100)
     cluster.settle()
     cluster.active_in_namespace = cluster.settings.max_active_jobs_per_namespace
@@ -142,7 +142,7 @@ def test_w2_what_another_job_has_made_since_prepare_looked_is_looked_for_once(
     assert [name for name in cluster.created if "prepare" in name][2:] == []
 
 
-def test_w2_a_job_that_made_it_before_prepare_looked_or_not_all_of_it_tells_no_news(cluster: FakeCluster) -> None:
+def test_w2_a_competitor_that_ended_before_prepare_or_in_part_starts_no_second_one(cluster: FakeCluster) -> None:
     cluster.settle()
     made = {"answers": "key-answers", "judge": "key-judge"}
     cluster.competitors = (
@@ -232,7 +232,7 @@ def test_w7_w8_what_is_refused_is_said_and_made_when_the_cause_is_gone(cluster: 
     assert stage_of(cluster, "Generate").restarts == Restarts()
 
 
-def test_w7_what_is_refused_for_too_long_ends_the_run_and_was_tried_ever_more_seldom(
+def test_w7_a_refusal_that_lasts_is_retried_at_growing_intervals_and_ends_the_run(
     cluster: FakeCluster, check_message: CheckMessage
 ) -> None:
     refuse(cluster, Refusal("", "exceeded quota: team"))
@@ -283,7 +283,7 @@ def test_w4_a_cluster_whose_pods_are_on_nodes_is_given_time_to_come_up(
     ]
 
 
-def test_w11_a_job_without_pods_and_without_an_event_names_the_command_that_tells_more(
+def test_w11_a_job_without_pods_and_events_names_the_command_that_shows_more(
     cluster: FakeCluster, check_message: CheckMessage
 ) -> None:
     cluster.settle()

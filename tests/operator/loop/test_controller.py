@@ -471,7 +471,7 @@ def test_pods_of_an_earlier_cluster_keep_the_next_one_waiting(resource: Object) 
     play(scenario, resource)
 
 
-def test_a_later_job_of_the_same_name_starts_at_once_and_takes_nothing_over_from_the_earlier(resource: Object) -> None:
+def test_a_later_job_of_the_same_name_starts_at_once_and_inherits_nothing(resource: Object) -> None:
     async def scenario(harness: ControllerHarness) -> None:
         harness.controller.queue.add(KEY)
         await harness.settle()
@@ -532,7 +532,7 @@ AWAY = 'failed calling webhook "validate.example.com": dial tcp 10.96.3.4:443: c
 
 
 @pytest.mark.parametrize("kind", ["configmaps", "serviceaccounts", "jobs", "roles"])
-def test_w15_what_the_api_server_can_not_take_for_now_is_told_and_ends_nothing(kind: str, resource: Object) -> None:
+def test_w15_a_write_that_the_api_server_cannot_accept_now_is_reported_and_retried(kind: str, resource: Object) -> None:
     resource["spec"]["schedulingTimeoutSeconds"] = 60
 
     async def scenario(harness: ControllerHarness) -> None:

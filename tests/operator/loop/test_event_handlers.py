@@ -82,7 +82,7 @@ def test_an_echo_of_our_own_write_and_what_does_not_concern_us_is_no_news(
     assert harness.due() == []
 
 
-def test_a_job_that_is_over_is_not_looked_at_when_it_is_listed_unless_it_has_children(
+def test_a_listed_job_that_is_over_is_reconciled_only_if_it_has_children(
     harness: EventHarness, resource: Object
 ) -> None:
     status = Status(phase="Succeeded", observed_generation=3, run=RUN)
@@ -98,9 +98,7 @@ def test_a_job_that_is_over_is_not_looked_at_when_it_is_listed_unless_it_has_chi
     assert not harness.cache.needs_look(KEY)
 
 
-def test_what_is_collected_after_a_job_that_is_gone_concerns_nobody_and_leaves_nothing(
-    harness: EventHarness, resource: Object
-) -> None:
+def test_deletions_of_objects_of_a_deleted_job_are_ignored(harness: EventHarness, resource: Object) -> None:
     harness.handlers.on_job("ADDED", resource)
     harness.handlers.on_child("ADDED", child(resource, "Train"))
     harness.handlers.on_channel("ADDED", channel(resource, "Train"))
@@ -157,7 +155,7 @@ def test_the_end_of_a_child_counts_at_once(stage: Any, status: Object, harness: 
     assert harness.due() == [KEY]
 
 
-def test_a_child_that_comes_up_its_pods_and_its_driver_mark_their_job_once_for_the_crowd(
+def test_events_of_a_starting_child_its_pods_and_its_driver_enqueue_their_job_once(
     harness: EventHarness, resource: Object
 ) -> None:
     for number in range(50):
@@ -240,7 +238,7 @@ def test_progress_is_carried_on_at_once_and_then_at_most_every_30_seconds(
     assert looks == [0, 30, 60, 90, 120, 150], "the last word is never lost"
 
 
-def test_progress_is_carried_on_although_something_else_made_us_look_in_between(
+def test_progress_is_kept_although_another_event_caused_a_look_in_between(
     harness: EventHarness, resource: Object
 ) -> None:
     for progress in ("1", "2", "3"):
@@ -292,7 +290,7 @@ def test_a_channel_that_is_deleted_is_news(harness: EventHarness, resource: Obje
 
 
 @pytest.mark.parametrize("kind", ["MODIFIED", "DELETED"])
-def test_a_pod_that_failed_is_remembered_since_it_may_be_gone_when_the_job_is_looked_at(
+def test_a_failed_pod_is_remembered_until_its_job_is_reconciled(
     kind: str, harness: EventHarness, resource: Object
 ) -> None:
     harness.handlers.on_job(None, resource)

@@ -243,7 +243,7 @@ NOT_UNDERSTOOD = {
 
 
 @pytest.mark.parametrize("case", NOT_UNDERSTOOD)
-def test_a_job_that_is_not_understood_counts_as_one_with_a_child_unless_it_is_over(
+def test_a_job_with_an_unknown_status_counts_as_one_with_a_child_unless_it_is_over(
     case: str, cache: JobCache, resource: Object
 ) -> None:
     status, active = NOT_UNDERSTOOD[case]
@@ -337,7 +337,7 @@ def test_facts_of_a_job_that_is_over_name_no_stage(resource: Object) -> None:
     )
 
 
-def test_a_run_that_ended_between_two_stages_was_over_when_its_condition_says_so(resource: Object) -> None:
+def test_a_run_that_ended_between_two_stages_ended_at_its_conditions_time(resource: Object) -> None:
     stages = (
         StageStatus(name="Prepare", state="Succeeded", ended_at="2026-03-01T12:00:10Z"),
         StageStatus(name="Train"),

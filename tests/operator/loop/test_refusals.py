@@ -71,9 +71,7 @@ def test_w8_what_is_refused_ends_the_job_whichever_object_it_is(answer: str, col
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
-def test_w8_a_refusal_that_no_check_foresaw_ends_the_job_with_the_server_s_sentence(
-    answer: str, resource: Object
-) -> None:
+def test_w8_an_unforeseen_refusal_ends_the_job_with_the_message_of_the_server(answer: str, resource: Object) -> None:
     resource["spec"]["schedulingTimeoutSeconds"] = 60
 
     async def scenario(harness: ControllerHarness) -> None:

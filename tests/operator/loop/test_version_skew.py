@@ -76,7 +76,7 @@ CASES = ("stage", "state", "outcome", "artifact", "condition")
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_in_mid_run_nothing_is_done_or_dropped_and_the_job_goes_on_when_it_is_understood(
+def test_a_status_that_is_not_understood_stops_all_work_until_it_is(
     case: str, resource: Object, check_message: CheckMessage
 ) -> None:
     async def scenario(harness: ControllerHarness) -> None:

@@ -144,7 +144,7 @@ def test_we_watch_once_each_kind_was_listed_and_its_watch_accepted() -> None:
     assert streams.missing() == ""
 
 
-def test_every_namespace_is_watched_by_itself_also_behind_a_proxy_with_a_path_of_its_own() -> None:
+def test_every_namespace_has_its_own_watch_even_behind_a_proxy_with_a_path() -> None:
     streams = Streams(("team-a", "team-b"))
     for space in ("team-a", "team-b"):
         assert f"/namespaces/{space}/" in streams.missing()

@@ -53,7 +53,7 @@ def test_a_key_that_is_added_many_times_runs_once(queue: WorkQueue) -> None:
     assert taken(queue) == [A]
 
 
-def test_a_key_that_is_added_while_it_runs_runs_again_afterwards_and_not_at_the_same_time(queue: WorkQueue) -> None:
+def test_a_key_that_is_added_while_it_runs_runs_once_more_afterwards(queue: WorkQueue) -> None:
     queue.add(A)
     assert taken(queue) == [A]
     queue.add(A)
@@ -148,7 +148,7 @@ def test_no_delay_is_now(queue: WorkQueue) -> None:
     assert taken(queue) == [A]
 
 
-def test_a_key_that_fails_again_and_again_waits_twice_as_long_each_time_up_to_five_minutes(queue: WorkQueue) -> None:
+def test_a_key_that_fails_repeatedly_waits_twice_as_long_each_time_up_to_five_minutes(queue: WorkQueue) -> None:
     assert [queue.retry(A) for _ in range(12)] == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
     assert queue.retry(B) == 1, "each key has its own count"
     queue.reset_backoff(A)

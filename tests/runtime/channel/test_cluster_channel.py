@@ -223,7 +223,7 @@ def test_a10_a_driver_counts_on_from_what_the_one_before_it_had_spent(
     ids=["progress", "result", "stop"],
 )
 @pytest.mark.parametrize("gone", [False, True], ids=["taken over", "gone"])
-def test_whatever_a_driver_does_after_it_lost_its_attempt_ends_it_with_75_and_changes_nothing(
+def test_a_driver_that_lost_its_attempt_exits_with_75_and_changes_nothing(
     say: Any, gone: bool, claim: Claim, server: ConfigMapServer, store: Store, time: Time
 ) -> None:
     channel = claim("first")
@@ -303,7 +303,7 @@ def test_a_result_is_told_through_hiccups(
 
 
 @pytest.mark.parametrize("name", ["reset", "500", "401", "truncated", "HTML"])
-def test_a_result_that_nobody_takes_for_ten_minutes_is_an_error_and_lies_in_the_store(
+def test_a_result_that_is_not_accepted_for_ten_minutes_is_an_error_and_is_stored(
     name: str, claim: Claim, server: ConfigMapServer, store: Store, time: Time, check_message: CheckMessage
 ) -> None:
     channel = claim()
@@ -379,7 +379,7 @@ GATE = {"passed": False, "reasons": ["retention 0.61 is under 0.9"]}
     ],
     ids=["small", "one long list", "two texts", "wide characters", "escapes", "one is too much", "very many"],
 )
-def test_a_result_that_is_too_long_loses_its_largest_figures_and_lies_whole_in_the_store(
+def test_a_result_that_is_too_long_loses_figures_and_is_complete_in_the_store(
     given: dict[str, Any], kept: set[str] | None, claim: Claim, server: ConfigMapServer, store: Store
 ) -> None:
     whole = result(message="as it was", **given)

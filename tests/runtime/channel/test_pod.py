@@ -222,7 +222,7 @@ def test_a_second_driver_leaves_the_log_of_the_first(
     assert log_lines(store, "driver-2.log") == ["driver started", "stage started", "stage ended"]
 
 
-def test_a_result_that_the_api_server_refuses_ends_with_69_and_lies_in_the_store(
+def test_a_result_that_the_api_server_refuses_exits_with_69_and_is_stored(
     pod: None, run: Run, server: ConfigMapServer, store: Store
 ) -> None:
     def work(progress: Progress) -> None:

@@ -102,7 +102,7 @@ def test_a_folder_of_another_users_job_is_no_reason_to_refuse(root: Path) -> Non
     check(root, POD)
 
 
-def test_a_store_that_is_not_there_yet_is_made_by_the_command_and_nothing_else_is_touched(root: Path) -> None:
+def test_the_command_of_the_fix_creates_a_missing_store_and_changes_nothing_else(root: Path) -> None:
     with pytest.raises(StorageNotWritable) as refused:
         check(root / "deep", POD)
     assert f"can't write {root.parent}" in refused.value.problem
@@ -199,5 +199,5 @@ def refuse_with(code: int) -> Callable[[Path, Path], None]:
     return refuse
 
 
-def test_a_refusal_is_a_kind_of_unavailable_so_that_records_are_dropped_and_not_the_work() -> None:
+def test_a_store_that_refuses_writes_costs_records_and_not_the_work() -> None:
     assert issubclass(StorageNotWritable, StorageUnavailable)

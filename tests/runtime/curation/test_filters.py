@@ -75,9 +75,7 @@ def test_duplicates_are_equal_records_and_draws_are_data(
 
 
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=40), st.integers(0, 3))
-def test_frequencies_of_the_draws_survive_and_those_of_equal_records_are_not_added(
-    draws: list[str], copies: int
-) -> None:
+def test_frequencies_of_draws_survive_and_equal_records_are_not_added(draws: list[str], copies: int) -> None:
     records = [answered(text, record_id=str(copy)) for copy in range(copies + 1) for text in draws]
     is_duplicate = make_duplicate_filter()
     kept = Counter(one.answer.turns[0].text for one in records if not is_duplicate(one))

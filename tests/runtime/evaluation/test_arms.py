@@ -67,7 +67,7 @@ def test_worse_student_is_called_worse() -> None:
     assert found.ci95[1] < 0
 
 
-def test_without_references_it_is_agreement_with_the_teacher_and_nothing_is_called_accuracy() -> None:
+def test_without_references_the_report_has_agreement_and_no_accuracy() -> None:
     found = three_models.usual(references=[()] * 40)
     for arm in (found.arms.teacher, found.arms.baseline, found.arms.distilled):
         assert (arm.accuracy, arm.accuracy_ci95) == (None, None)
@@ -78,7 +78,7 @@ def test_without_references_it_is_agreement_with_the_teacher_and_nothing_is_call
     assert found.labels == []
 
 
-def test_records_with_a_reference_are_judged_and_the_others_only_compared_with_the_teacher() -> None:
+def test_records_without_a_reference_are_only_compared_with_the_teacher() -> None:
     """The last 4 records, to which the teacher says no, have no reference; agreement is of all 40."""
     found = three_models.usual(references=[("yes",)] * 36 + [()] * 4)
     arms = (found.arms.teacher, found.arms.baseline, found.arms.distilled)

@@ -69,7 +69,7 @@ def test_what_a_killed_writer_left_is_removed_and_nothing_else(tmp_path: Path) -
     assert sorted(path.name for path in tmp_path.iterdir()) == [".student-mine", living.name, "student"]
 
 
-def test_d22_another_job_s_export_is_refused_when_a_job_starts_and_when_it_ends(tmp_path: Path) -> None:
+def test_d22_an_export_of_another_job_is_refused_when_a_job_starts_and_when_it_ends(tmp_path: Path) -> None:
     fill(tmp_path / "out", key="k1", job="team/first", write=write)
     exports = [Export(uri="out")]
     for attempt in (
@@ -83,7 +83,7 @@ def test_d22_another_job_s_export_is_refused_when_a_job_starts_and_when_it_ends(
     assert [path.name for path in tmp_path.iterdir()] == ["out"], "nothing is left beside it"
 
 
-def test_d22_a_later_run_of_the_job_replaces_its_export_and_the_same_work_is_one_export(tmp_path: Path) -> None:
+def test_d22_a_later_run_of_the_job_replaces_its_export(tmp_path: Path) -> None:
     fill(tmp_path / "out", key="k1", job="team/first", write=write)
     check_export_folders([Export(uri="out")], data_root=tmp_path, key="k2", job="team/first")
     fill(tmp_path / "out", key="k2", job="team/first", write=write)

@@ -257,7 +257,7 @@ def shake(folder: Path, *, tied: bool) -> Path:
 
 @pytest.mark.engine
 @pytest.mark.parametrize("tied", [True, False], ids=["tied head", "own head"])
-def test_weights_that_were_loaded_into_an_engine_answer_as_in_an_engine_of_their_own(
+def test_weights_loaded_into_an_engine_answer_as_in_an_engine_of_their_own(
     tied: bool, engines: LocalEngines, tmp_path: Path
 ) -> None:
     models = {}

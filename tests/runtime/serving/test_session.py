@@ -70,7 +70,7 @@ def test_stored_logprobs_are_those_of_transformers(engine: Engine, teacher: Mode
         assert completion.ids == tuple(expected_TV.argmax(-1).tolist()), "greedy replies are the likeliest ids"
 
 
-def test_the_drawn_tokens_logprob_is_there_without_others_and_outside_the_most_likely(
+def test_the_drawn_token_has_its_logprob_even_where_it_is_not_among_the_most_likely(
     engine: Engine, prompts: list[list[int]]
 ) -> None:
     """At temperature 2 many a drawn token is not among the two most likely ones."""
@@ -118,7 +118,7 @@ def test_figures_are_measured(engine: Engine, serving: Serving, prompts: list[li
     assert figures.peak_memory_bytes > figures.memory_bytes
 
 
-def test_a_dead_engine_is_lost_and_started_anew_and_the_log_says_when_each_is_ready(
+def test_a_dead_engine_is_started_again_and_the_log_says_when_each_is_ready(
     engines: LocalEngines, serving: Serving, prompts: list[list[int]], caplog: pytest.LogCaptureFixture
 ) -> None:
     import ray

@@ -351,9 +351,7 @@ def other_template(runner: StageRunner, tmp_path: Path) -> None:
     runner.job_folder.set("student.model.source", str(folder))
 
 
-def test_a_student_with_another_template_learns_its_own_rendering_with_the_teachers_distributions(
-    runner: StageRunner, tmp_path: Path
-) -> None:
+def test_a_student_with_another_template_learns_its_own_rendering(runner: StageRunner, tmp_path: Path) -> None:
     other_template(runner, tmp_path)
     prepared = runner.run("Prepare").summary
     assert prepared.objective == "CachedLogits"

@@ -111,7 +111,7 @@ def test_students_of_two_architectures_are_timed_apart_and_the_report_says_so(ju
     assert report["arms"]["distilled"]["latencySeconds"] > 0
 
 
-def test_an_engine_that_takes_no_other_weights_costs_the_comparison_and_not_the_report(
+def test_an_engine_that_cannot_swap_weights_costs_the_comparison_and_not_the_report(
     judged: StageRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from kubedistill.errors import InvalidModel

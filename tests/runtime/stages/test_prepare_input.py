@@ -47,7 +47,7 @@ def test_a_shared_instruction_is_no_leak(runner: StageRunner) -> None:
     assert runner.run("Prepare").summary.dropped == {}
 
 
-def test_a_training_prompt_that_is_a_test_prompt_is_left_out_before_the_teacher_is_asked(runner: StageRunner) -> None:
+def test_a_training_prompt_that_is_a_test_prompt_is_dropped_before_generation(runner: StageRunner) -> None:
     write(runner, "train", asks([*numbered(39), "SOMEBODY tests number 2"]))
     write(runner, "test", asks(numbered(8, word="tests")))
     summary = runner.run("Prepare").summary
@@ -121,7 +121,7 @@ def test_a_passage_that_training_prompts_share_leaks_no_validation_prompt(runner
     assert runner.run("Prepare").summary.dropped == {}
 
 
-def test_a_system_prompt_of_the_job_is_no_leak_and_one_of_the_record_tells_records_apart(runner: StageRunner) -> None:
+def test_the_jobs_system_prompt_is_not_a_leak_and_a_records_own_distinguishes_it(runner: StageRunner) -> None:
     runner.job_folder.drop("teachers.0.model.maxModelLen")
     runner.job_folder.set("task.systemPrompt", INTRO)
     assert runner.run("Prepare").summary.dropped == {}

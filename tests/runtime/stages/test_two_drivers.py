@@ -147,7 +147,7 @@ def test_a_driver_that_finds_all_made_is_over_at_once(stage: StageName, at: Call
 
 
 @pytest.mark.parametrize(("stage", "name"), [(stage.name, name) for stage in CHAIN for name in stage.needs])
-def test_a15_what_vanishes_in_part_is_found_by_the_stage_that_reads_it_and_made_anew(
+def test_a15_an_artifact_that_lost_a_part_is_detected_by_its_reader_and_rebuilt(
     stage: StageName, name: ArtifactName, at: Callable[[StageName], StageRunner]
 ) -> None:
     """The manifest stays, and one file that it lists is gone."""
@@ -166,7 +166,7 @@ def test_a15_what_vanishes_in_part_is_found_by_the_stage_that_reads_it_and_made_
     assert drive(runner, stage, job="first").outcome == "Succeeded"
 
 
-def test_a_driver_that_was_killed_before_it_told_of_its_student_leaves_nothing_to_train(
+def test_a_driver_killed_before_it_reported_its_student_leaves_nothing_to_train(
     at: Callable[[StageName], StageRunner], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed once the student is there, before its manifest is; and once that is, before the result."""

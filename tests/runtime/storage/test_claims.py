@@ -67,7 +67,7 @@ def test_files_of_file_systems_and_desktops_are_no_places_in_the_line(foreign: s
     assert read_latest(store, LINE) == b"second"
 
 
-def test_a_state_that_another_nfs_client_has_open_does_not_fail_the_end_of_the_line(
+def test_a_state_that_another_nfs_client_has_open_does_not_fail_its_removal(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     take_claim(store, LINE).save(5, b"state", keep_last=2)

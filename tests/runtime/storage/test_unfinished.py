@@ -95,9 +95,7 @@ Store(Path(sys.argv[1])).put_folder("student/trained", Path(sys.argv[2]))
 """
 
 
-def test_a_writer_killed_in_the_middle_publishes_nothing_and_the_next_sweep_takes_what_it_left(
-    store: Store, model: Path
-) -> None:
+def test_a_killed_writer_publishes_nothing_and_the_next_sweep_removes_its_files(store: Store, model: Path) -> None:
     killed = subprocess.run([sys.executable, "-c", KILLED, str(store.root), str(model)], check=False)
     assert killed.returncode == -signal.SIGKILL
     assert not store.exists("student/trained")

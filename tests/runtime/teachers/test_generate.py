@@ -106,7 +106,9 @@ def test_other_prompts_have_figures_of_their_own(harness: GenerationHarness) -> 
     assert len(harness.generate(test=Request(records(8, split="short"), GREEDY)).pending["test"].rows) == 8
 
 
-def test_of_a_longer_list_only_what_is_new_is_asked_and_nothing_is_measured_again(harness: GenerationHarness) -> None:
+def test_only_new_prompts_of_a_longer_list_are_generated_and_nothing_is_measured_again(
+    harness: GenerationHarness,
+) -> None:
     harness.generate(**questions())
     engine = harness.afresh()
     result = harness.generate(**questions(train=23))

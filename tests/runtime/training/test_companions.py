@@ -103,7 +103,7 @@ def edit(file: Path, **changed: Any) -> dict[str, Any]:
     return values
 
 
-def test_saved_in_another_precision_the_configuration_says_so_and_nothing_else(source: Path, store: Store) -> None:
+def test_saving_in_another_precision_changes_only_that_in_the_configuration(source: Path, store: Store) -> None:
     exported = export(source, store, dtype="float32")
     before, after = (json.loads((folder / "config.json").read_bytes()) for folder in (source, exported))
     assert list(after.items()) == list((before | {"torch_dtype": "float32"}).items())

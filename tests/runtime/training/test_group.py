@@ -121,7 +121,7 @@ def test_clipping_follows_the_norm_of_all_workers_together(together: list[dict[s
     assert_close(together[0]["clipped"]["gradients"], group_worker.train(TASKS["clipped"]).gradients)
 
 
-def test_all_workers_leave_at_the_step_at_which_the_first_is_asked_and_the_first_saves(
+def test_all_workers_stop_at_the_step_at_which_the_first_is_asked_and_it_saves(
     together: list[dict[str, dict[str, Any]]],
 ) -> None:
     assert [worker["stopped"]["stopped"] for worker in together] == [True, True]

@@ -57,7 +57,7 @@ def show(tmp_path: Path, *, records: list[dict[str, Any]] = RECORDS, max_length:
         (2, "<bos><system>Be brief.<end><user>No reference.<end><assistant>", "(the teacher's answer)"),
     ],
 )
-def test_pieces_join_to_the_rendered_sample_and_the_answer_with_its_end_token_is_scored(
+def test_pieces_join_to_the_rendered_sample_with_a_scored_answer_and_end_token(
     record: int, prompt: str, answer: str, tmp_path: Path
 ) -> None:
     shown = show(tmp_path)["records"][record]

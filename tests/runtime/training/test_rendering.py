@@ -81,7 +81,7 @@ def check_turn(chat: ChatFormat, said: list[Message], prompt: list[int], reply: 
 
 @settings(max_examples=150)
 @given(family=families(), turns=CONVERSATIONS, system=st.none() | WORDS)
-def test_what_is_scored_is_the_reply_as_the_template_renders_it_and_its_stop_token(
+def test_the_rendered_reply_and_its_stop_token_are_scored(
     family: Family, turns: list[tuple[str, str]], system: str | None
 ) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -186,7 +186,7 @@ def taught(record: Record, chat: ChatFormat, *, every_turn: bool = False) -> lis
     return [(decode(sample.ids_L.tolist()), decode(scored(sample))) for sample in samples]
 
 
-def test_a_given_answer_answers_the_last_user_turn_and_the_records_own_turns_are_context(chatml: ChatFormat) -> None:
+def test_a_given_answer_follows_the_last_user_turn_and_earlier_turns_are_context(chatml: ChatFormat) -> None:
     record = Record("r", talk("FIRST", "in between", "SECOND"), references=("to the second",))
     ((whole, target),) = taught(record, chatml)
     assert target == "to the second<|im_end|>"
@@ -227,7 +227,7 @@ def test_a_turn_that_is_no_target_is_read_in_its_place_and_never_scored(
     assert whole == every
 
 
-def test_a_turn_that_is_no_target_is_context_where_only_the_last_one_is_learned(chatml: ChatFormat) -> None:
+def test_a_turn_that_is_not_a_target_is_context_where_only_the_last_is_learned(chatml: ChatFormat) -> None:
     assert taught(kept_as_context(FOUR, 1, 5), chatml) == taught(FOUR, chatml)
 
 
@@ -254,7 +254,7 @@ def test_a_template_that_drops_thoughts_makes_each_turn_a_sample_of_its_own(tmp_
     ]
 
 
-def test_a_teachers_thought_is_not_taught_and_its_distributions_follow_the_answer(tmp_path: Path) -> None:
+def test_a_teachers_reasoning_is_not_taught_and_distributions_belong_to_the_answer(tmp_path: Path) -> None:
     chat = load_chat_format(write_chat_model(tmp_path, FAMILIES["qwen-3"]), at="student")
     said = (*chat.tokenizer.encode("<think>\nhm\n</think>\n\nyes"), chat.end_id)
     top = top_of(*({one: 0.5} for one in said))

@@ -86,7 +86,7 @@ def test_stop_token_is_scored_even_where_padding_shares_its_id() -> None:
     assert batch.targets_N.tolist() == [8, stop, 8, 9, 9, stop]
 
 
-def test_rendered_answer_ends_with_a_scored_stop_token_even_where_padding_shares_its_id(chat: ChatFormat) -> None:
+def test_rendered_answer_ends_with_a_scored_stop_token_that_padding_may_share(chat: ChatFormat) -> None:
     chat.tokenizer.pad_token = chat.tokenizer.eos_token
     (sample,) = make(*given_answers([Record("r", (ASK,), references=("billing.fix",))]), chat=chat)
     assert chat.tokenizer.decode(scored_ids(sample)) == "billing.fix<end>"
@@ -145,7 +145,7 @@ def test_template_that_rewrites_history_gives_a_sample_per_turn(chat: ChatFormat
     assert [chat.tokenizer.decode(scored_ids(sample)) for sample in samples] == ["On its way.<end>", "Paid.<end>"]
 
 
-def test_stored_ids_are_used_as_they_are_where_the_tokenizer_would_choose_others(chat: ChatFormat) -> None:
+def test_stored_ids_are_used_even_where_the_tokenizer_would_choose_others(chat: ChatFormat) -> None:
     letters = [chat.tokenizer.encode(letter, add_special_tokens=False)[0] for letter in "app.fix"]
     assert letters != chat.tokenizer.encode("app.fix", add_special_tokens=False)
     completion = (*letters, chat.stop_ids[0])
@@ -153,7 +153,7 @@ def test_stored_ids_are_used_as_they_are_where_the_tokenizer_would_choose_others
     assert scored_ids(sample) == list(completion) == sample.top.ids_TK[:, 0].tolist()
 
 
-def test_ids_of_another_tokenizer_are_rendered_anew_and_lose_their_distribution(chat: ChatFormat) -> None:
+def test_ids_of_another_tokenizer_are_rendered_again_and_lose_their_distribution(chat: ChatFormat) -> None:
     turn = dataclasses.replace(stored((900, 901), (902, 903)), text="app.fix")
     (sample,) = make(answered(turn), chat=chat, form="Text")
     assert chat.tokenizer.decode(scored_ids(sample)) == "app.fix<end>"
@@ -185,7 +185,7 @@ ids = st.lists(st.integers(3, 90), min_size=1, max_size=5).map(tuple)
 
 
 @given(st.lists(st.tuples(st.booleans(), ids, ids), min_size=1, max_size=5))
-def test_scored_ids_are_the_completions_in_order_each_beside_its_own_distribution(
+def test_scored_ids_are_the_completions_in_order_each_with_its_distribution(
     plan: list[tuple[bool, tuple[int, ...], tuple[int, ...]]],
 ) -> None:
     turns: list[Turn] = []

@@ -146,7 +146,9 @@ _RUNNING = (
 _ENDING = (
     Scenario("user-error", "A3", _on("Prepare", 0, *_failure("user", "InvalidData", "train.jsonl:3: no prompt"))),
     Scenario(
-        "gate-no", "A4", _on("Evaluate", 0, *START, step("Result", outcome="Succeeded", summary=_BAD_GATE), _exit(0))
+        "gate-failed",
+        "A4",
+        _on("Evaluate", 0, *START, step("Result", outcome="Succeeded", summary=_BAD_GATE), _exit(0)),
     ),
     Scenario("invalid", "A5", _on("Generate", 0, step("Edit", spec={"ttlSecondsAfterFinished": -5}), *OK)),
     Scenario("raises", "A6", _on("Train", 1, *_RAISED)),
@@ -154,7 +156,7 @@ _ENDING = (
     Scenario("crashes", "A6, A14", _on("Train", 1, *WORKING, _exit(1, after=1))),
     Scenario("oom-driver", "A7", _on("Curate", 1, *WORKING, _midway("KillDriver", reason="OOMKilled"))),
     Scenario(
-        "oom-beside",
+        "oom-sidecar",
         "A7, A19",
         _on("Curate", 1, *WORKING, _midway("KillDriver", reason="OOMKilled")),
         sidecar="Container",
@@ -210,7 +212,7 @@ _TAKEN_AWAY = (
         ),
     ),
     Scenario(
-        "spot-taken", "A13",
+        "spot-reclaimed", "A13",
         _on(
             "Train", 1, _OWN_NODE, *WORKING,
             _midway("TaintNode", key="cloud.google.com/impending-node-termination"),

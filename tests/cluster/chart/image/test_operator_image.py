@@ -52,7 +52,7 @@ def phase(api: Api, name: str, *, namespace: str) -> str:
 
 @pytest.mark.timeout(1200)  # the first one waits for the image
 @pytest.mark.parametrize("user", USERS)
-def test_the_image_takes_the_lead_and_carries_a_job_as_a_user_that_it_does_not_know(
+def test_the_image_leads_and_runs_a_job_as_a_user_without_a_name(
     user: str, image: ImageRoot, release: Release, api: Api, kubeconfig: Path, namespace: str, tmp_path: Path
 ) -> None:
     (container,) = release.pod()["containers"]
