@@ -157,4 +157,4 @@ def test_who_follows_a_job_leaves_with_ctrl_c_and_a_whole_terminal(
     assert shown.returncode == 130, shown
     assert printable(shown.text) == shown.text
     assert shown.raw.rindex("\x1b[?25h") > shown.raw.rindex("\x1b[?25l"), "the cursor is shown again"
-    assert f"`kubedistill watch waits -n {namespace}` follows it again." in " ".join(shown.text.split())
+    assert f"To follow it again: `kubedistill watch waits -n {namespace}`" in " ".join(shown.text.split())

@@ -1,8 +1,8 @@
-"""The entry of the command line: commands, and how errors become exit codes.
+"""The entry point of the command line: its commands, and the exit codes of errors.
 
-0 success · 1 the job failed, or the cluster does not answer · 2 bad input · 3 the gate said no
+0 success · 1 the job failed, or the cluster does not answer · 2 bad input · 3 the evaluation gate failed
 
-It is also a plugin of kubectl: `kubectl distill …` finds the same commands under the name kubectl-distill.
+It is also a kubectl plugin: `kubectl distill …` runs the same commands under the name kubectl-distill.
 """
 
 import sys
@@ -30,7 +30,7 @@ from kubedistill.signals import reset_inherited_signals
 
 app = typer.Typer(
     name="kubedistill",
-    help="Distil large language models into small ones, from one manifest.",
+    help="Distill large language models into small ones, from one manifest.",
     no_args_is_help=True,
     add_completion=True,
     pretty_exceptions_enable=False,
@@ -46,9 +46,9 @@ app.add_typer(importing)
 
 
 def main() -> None:
-    """Run the command line; a known error becomes one message and its exit code.
+    """Run the command line; for a known error, print one message and exit with its code.
 
-    The message goes to standard error, or with --json to standard output as the event that ends a run.
+    The message goes to standard error, or with --json to standard output as the last event of a run.
     """
     reset_inherited_signals()
     try:

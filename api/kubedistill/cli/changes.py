@@ -1,4 +1,4 @@
-"""What changed between two versions of a job, in lines; and how it ended."""
+"""The changes between two versions of a job as lines of text, and its result at the end."""
 
 from collections.abc import Iterator
 from datetime import datetime
@@ -8,11 +8,11 @@ from kubedistill.client.job import Job
 from kubedistill.v1alpha1 import StageStatus
 
 _STEP = 10
-"""Percent of a stage's work after which its progress is told again."""
+"""Progress of a stage is printed after this many percent of its work."""
 
 
 def changes(before: Job | None, after: Job) -> Iterator[str]:
-    """A line for the job when it begins or waits, and one for each stage that moved."""
+    """Yield a line for the job if it started or waits, and a line for each stage that changed."""
     old = {one.name: one for one in before.status.stages} if before else {}
     if before is None or _run_of(before) not in ("", _run_of(after)):
         yield opening(after)
@@ -22,20 +22,20 @@ def changes(before: Job | None, after: Job) -> Iterator[str]:
         if line:
             yield f"{stage.name:<9} {line}"
     stalled = after.message != after.status.message
-    held = stalled or after.phase in ("Queued", "Suspended", "Deleting") or (after.phase == "Pending" and after.message)
-    if held and (before is None or _held(before) != _held(after)):
-        yield _held(after)
+    paused = after.phase in ("Queued", "Suspended", "Deleting") or (after.phase == "Pending" and after.message)
+    if (stalled or paused) and (before is None or _phase_line(before) != _phase_line(after)):
+        yield _phase_line(after)
 
 
 def opening(job: Job) -> str:
-    """The job in a line."""
+    """Return a line that identifies a job: its name, task, models and run."""
     models = f"{job.spec.teachers[0].model.source} → {job.spec.student.model.source}"
     run = f", run {job.status.run.id}" if job.status.run else ""
     return f"{job.namespace}/{job.name}: {job.spec.task.type}, {models}{run}"
 
 
 def ending(job: Job) -> Iterator[str]:
-    """How a job ended: its result, and why it failed if it did."""
+    """Yield the result of a job, and the reason if it failed."""
     found = job.status.result
     if found is not None and found.distilled_accuracy is not None and found.baseline_accuracy is not None:
         teacher = "" if found.teacher_accuracy is None else f" (teacher {found.teacher_accuracy:.1%})"
@@ -44,19 +44,19 @@ def ending(job: Job) -> Iterator[str]:
         gap = f", {found.gap_closed:.0%} of the gap closed" if closed else ""
         yield f"Accuracy {'fell' if after < before else 'went'} from {before:.1%} to {after:.1%}{teacher}{gap}."
     if job.phase == "Succeeded":
-        yield named(f"{job.name} succeeded. `kubedistill report {job.name} -n {job.namespace}` shows its report.")
+        yield named(f"{job.name} succeeded. To see its report: `kubedistill report {job.name} -n {job.namespace}`")
     elif job.phase == "Failed":
         yield f"{job.name} failed: {job.failure_reason}: {job.status.message}"
 
 
 def elapsed(stage: StageStatus, *, now: datetime) -> float | None:
-    """Seconds of the latest try at a stage; None before it."""
+    """Return the duration of the latest attempt at a stage in seconds; None if it has not started."""
     start, end = _time(stage.started_at), _time(stage.ended_at) or now
     return None if start is None else max(0.0, (end - start).total_seconds())
 
 
 def short_time(seconds: float) -> str:
-    """12s, 3m05s, 2h10m."""
+    """Return a duration in a short form, such as 12s, 3m05s or 2h10m."""
     whole = round(seconds)
     if whole < 60:
         return f"{whole}s"
@@ -84,12 +84,12 @@ def _state_line(stage: StageStatus) -> str:
     took = f" in {short_time((end - start).total_seconds())}" if start and end and stage.state == "Succeeded" else ""
     attempt = f", attempt {stage.attempt}" if stage.attempt > 1 else ""
     why = f": {stage.reason}: {stage.message}" if stage.reason and stage.state in ("Stopping", "Failed") else ""
-    skipped = ", all of it was there" if stage.state == "Skipped" else ""
+    skipped = ", its artifacts already exist" if stage.state == "Skipped" else ""
     came = f": {stage.message}" if stage.message and stage.state == "Succeeded" else ""
     return f"{stage.state}{took}{attempt}{skipped}{why}{came}"
 
 
-def _held(job: Job) -> str:
+def _phase_line(job: Job) -> str:
     return f"{job.phase}: {job.message}" if job.message else job.phase
 
 
@@ -100,5 +100,5 @@ def _run_of(job: Job) -> str:
 def _time(text: str) -> datetime | None:
     try:
         return datetime.fromisoformat(text) if text else None
-    except ValueError:  # a status that another hand has written
+    except ValueError:  # somebody else has written the status
         return None

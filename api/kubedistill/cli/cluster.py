@@ -1,4 +1,4 @@
-"""What every command that talks to a cluster shares: which cluster, which namespace, and the connection."""
+"""Options and the connection that all commands for a cluster share."""
 
 import contextlib
 from collections.abc import Iterator
@@ -17,35 +17,37 @@ from kubedistill.errors import KubedistillError
 RESOURCE = "distillationjob.kubedistill.io"
 
 Namespace = Annotated[
-    str | None, typer.Option("--namespace", "-n", help="Namespace; without one, the context's.", show_default=False)
+    str | None,
+    typer.Option("--namespace", "-n", help="Namespace; by default, the one of the context.", show_default=False),
 ]
-Context = Annotated[str | None, typer.Option(help="Context of the kubeconfig; without one, the current.")]
-Kubeconfig = Annotated[Path | None, typer.Option(help="Kubeconfig; without one, $KUBECONFIG or ~/.kube/config.")]
+Context = Annotated[str | None, typer.Option(help="Context of the kubeconfig; by default, the current one.")]
+Kubeconfig = Annotated[Path | None, typer.Option(help="Kubeconfig; by default, $KUBECONFIG or ~/.kube/config.")]
 StoreHere = Annotated[
-    Path | None, typer.Option("--store", help="Folder where the job's store is mounted here.", show_default=False)
+    Path | None,
+    typer.Option("--store", help="Folder where the job's store is mounted on this machine.", show_default=False),
 ]
 
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """One connection, and the namespace that is meant."""
+    """A connection to a cluster, and the namespace of the command."""
 
     interpreter: Interpreter
     access: Access
 
     @property
     def namespace(self) -> str:
-        """The namespace that is meant."""
+        """The namespace that the user named, or the one of the context."""
         return self.access.namespace
 
     def run(self, operation: Operation[Found]) -> Found:
-        """An operation's result."""
+        """Return the result of an operation."""
         return self.interpreter.run(operation)
 
 
 @contextlib.contextmanager
 def session(*, kubeconfig: Path | None, context: str | None, namespace: str | None) -> Iterator[Session]:
-    """Connect as kubectl would; raises NoCluster where there is no way to one."""
+    """Connect as kubectl does; raises NoCluster if there is no cluster to connect to."""
     access = find_access(kubeconfig=kubeconfig, context=context, namespace=namespace)
     from kubedistill.client.api_server import ApiServer
 
@@ -57,12 +59,12 @@ def session(*, kubeconfig: Path | None, context: str | None, namespace: str | No
 
 
 def job_names(context: typer.Context, incomplete: str) -> list[str]:
-    """The names of jobs that begin so, for the shell."""
+    """Return the names of jobs with this prefix, for completion in a shell."""
     asked = {name: context.params.get(name) for name in ("kubeconfig", "context", "namespace")}
     try:
         with session(**asked) as found:
             jobs = found.run(operations.resources(namespace=found.namespace))
-    except KubedistillError:  # a shell that completes has no place for a message
+    except KubedistillError:  # completion can't show a message
         return []
     return [name for job in jobs if (name := str(job["metadata"]["name"])).startswith(incomplete)]
 

@@ -1,7 +1,7 @@
-"""kubectl_complete-distill: how `kubectl distill …` is completed by the shell.
+"""kubectl_complete-distill: completion of `kubectl distill …` in a shell.
 
-kubectl calls it with the words after `distill`, the last one unfinished, and reads one completion a line and then
-:N, a number that says what else the shell may offer (0: files too, 4: nothing else).
+kubectl calls it with the words after `distill`, of which the last one is incomplete. It reads one completion per line,
+and then :N, a number that says what else the shell may offer (0: files too, 4: nothing else).
 """
 
 import contextlib
@@ -18,7 +18,7 @@ _FILES_TOO, _NOTHING_ELSE = 0, 4
 
 
 def main() -> None:
-    """Print the completions of the words that this was called with."""
+    """Print the completions of the arguments of this program."""
     found = complete(sys.argv[1:])
     for one in found:
         say_line(one)
@@ -26,14 +26,14 @@ def main() -> None:
 
 
 def complete(words: list[str]) -> list[str]:
-    """The completions of the last word."""
+    """Return the completions of the last word."""
     line = [_PROGRAM, *(words or [""])]
     os.environ |= {
         _VARIABLE: "complete_bash",
         "COMP_WORDS": shlex.join(line),
         "COMP_CWORD": str(len(line) - 1),
     }
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output), contextlib.suppress(SystemExit):
         app(prog_name=_PROGRAM)
-    return said.getvalue().split()
+    return output.getvalue().split()

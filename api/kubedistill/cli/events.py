@@ -1,4 +1,4 @@
-"""`kubedistill events`: print what happened to a job."""
+"""`kubedistill events`: print the Kubernetes Events of a job."""
 
 from datetime import UTC, datetime
 
@@ -18,14 +18,14 @@ def events(
     kubeconfig: Kubeconfig = None,
     output: DataOutput = None,
 ) -> None:
-    """List what happened to a job, the oldest first; a cluster forgets its events after an hour."""
+    """List the Kubernetes Events of a job, oldest first; a cluster keeps them for an hour."""
     with session(kubeconfig=kubeconfig, context=context, namespace=namespace) as connection:
         found = connection.run(operations.events(job, namespace=connection.namespace))
     if output is not None:
         print_values({"apiVersion": "v1", "kind": "List", "items": found}, output)
         return
     if not found:
-        say_line(f"There are no events about {job}; a cluster keeps them for an hour.", err=True)
+        say_line(f"There are no events of {job}; a cluster keeps them for an hour.", err=True)
         return
     now = datetime.now(UTC)
     width = max(len(one["reason"]) for one in found)

@@ -17,16 +17,16 @@ Form = Literal["json", "yaml", "name", "wide"]
 def get(
     job: Annotated[
         str | None,
-        typer.Argument(metavar="[JOB]", help="One job in full.", show_default=False, autocompletion=job_names),
+        typer.Argument(metavar="[JOB]", help="A job to show in full.", show_default=False, autocompletion=job_names),
     ] = None,
     *,
     namespace: Namespace = None,
-    all_namespaces: Annotated[bool, typer.Option("--all-namespaces", "-A", help="Of all namespaces.")] = False,
+    all_namespaces: Annotated[
+        bool, typer.Option("--all-namespaces", "-A", help="List the jobs of all namespaces.")
+    ] = False,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
-    output: Annotated[
-        Form | None, typer.Option("--output", "-o", help="Form of the output.", show_default=False)
-    ] = None,
+    output: Annotated[Form | None, typer.Option("--output", "-o", help="Output format.", show_default=False)] = None,
 ) -> None:
     """List jobs, or show one with its stages and its result."""
     with session(kubeconfig=kubeconfig, context=context, namespace=namespace) as connection:
@@ -58,7 +58,7 @@ def _list(connection: Session, namespace: str, name: str, output: Form | None) -
         print_values({"apiVersion": "v1", "kind": "List", "items": items}, output)
         return
     if name:
-        connection.run(operations.get(name, namespace=namespace))  # refused here where it is not there
+        connection.run(operations.get(name, namespace=namespace))  # raises NoSuchJob
     drawn = connection.run(operations.table(namespace=namespace, name=name))
     if not drawn["rows"]:
         place = f"namespace {namespace}" if namespace else "the cluster"
@@ -69,7 +69,7 @@ def _list(connection: Session, namespace: str, name: str, output: Form | None) -
 
 
 def table_lines(drawn: Values, *, wide: bool, spaces: bool) -> list[str]:
-    """A table of the server as kubectl prints it."""
+    """Return the lines of a table from the server, as kubectl prints it."""
     columns = [index for index, one in enumerate(drawn["columnDefinitions"]) if wide or not one.get("priority")]
     heads = [str(drawn["columnDefinitions"][index]["name"]).upper() for index in columns]
     rows = [[_cell(row["cells"][index]) for index in columns] for row in drawn["rows"]]

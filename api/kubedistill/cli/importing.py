@@ -1,4 +1,4 @@
-"""`kubedistill import azureml`: read the jobs of another system."""
+"""`kubedistill import azureml`: convert the jobs of another service."""
 
 from dataclasses import asdict
 from pathlib import Path
@@ -11,14 +11,14 @@ from kubedistill.cli.output import print_json, print_yaml, say
 from kubedistill.importers.azureml.models import load_models
 from kubedistill.importers.azureml.translation import translate
 
-importing = typer.Typer(name="import", help="Read jobs of other services.", no_args_is_help=True)
+importing = typer.Typer(name="import", help="Convert jobs of other services.", no_args_is_help=True)
 Source = Annotated[Path, typer.Argument(help="An Azure ML distillation job, as YAML.", show_default=False)]
 Table = Annotated[Path | None, typer.Option(help="Your own table of models, as YAML.", show_default=False)]
 
 
 @importing.callback()
 def _group() -> None:
-    """Read jobs of other services."""
+    """Convert jobs of other services."""
 
 
 @importing.command()
@@ -26,9 +26,9 @@ def azureml(
     job: Source,
     *,
     models: Table = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, with what is not as it was.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON, including all differences.")] = False,
 ) -> None:
-    """Print an Azure ML distillation job as a DistillationJob; what is not as it was goes to standard error."""
+    """Print an Azure ML distillation job as a DistillationJob, and all differences to standard error."""
     translation = translate(job, models=load_models(models))
     if as_json:
         remarks = [asdict(remark) for remark in translation.remarks]

@@ -13,7 +13,7 @@ from kubedistill.v1alpha1.task import TaskType
 
 
 def init(
-    task: Annotated[TaskType, typer.Argument(help="Kind of task.", case_sensitive=False)] = "Classification",
+    task: Annotated[TaskType, typer.Argument(help="Type of task.", case_sensitive=False)] = "Classification",
     *,
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.")] = Path("job.yaml"),
 ) -> None:
@@ -22,9 +22,8 @@ def init(
     try:
         create_file(output, starter.read_text(encoding="utf-8"))
     except FileExistsError as error:
-        raise InvalidInput("the file is there already", at=str(output), fix="Name another with --output") from error
+        raise InvalidInput("the file already exists", at=str(output), fix="Name another one with --output") from error
     except OSError as error:
-        raise InvalidInput(
-            f"it can't be written ({error.strerror})", at=str(output), fix="Name another file"
-        ) from error
-    say_line(f"wrote {output}; edit it, then: kubedistill validate {output}")
+        problem = f"the file can't be written ({error.strerror})"
+        raise InvalidInput(problem, at=str(output), fix="Name another one with --output") from error
+    say_line(f"wrote {output}; edit it, then run: kubedistill validate {output}")

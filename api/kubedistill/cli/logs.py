@@ -1,4 +1,4 @@
-"""`kubedistill logs`: print what the driver of a stage wrote."""
+"""`kubedistill logs`: print the log of the driver of a stage."""
 
 import json
 import time
@@ -22,16 +22,16 @@ def logs(
     job: JobName,
     *,
     stage: Annotated[
-        StageName | None, typer.Option(help="Stage; without one, that at work.", case_sensitive=False)
+        StageName | None, typer.Option(help="Stage; by default, the running one.", case_sensitive=False)
     ] = None,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on until the job is over.")] = False,
-    raw: Annotated[bool, typer.Option("--json", help="Print the lines as they are written, in JSON.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Print new lines until the job is over.")] = False,
+    raw: Annotated[bool, typer.Option("--json", help="Print the lines unchanged, in JSON.")] = False,
     namespace: Namespace = None,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
     store: StoreHere = None,
 ) -> None:
-    """Print what a stage's driver says: from its pod while that is there, and from the store after."""
+    """Print the log of a stage's driver, from its pod while that exists, and from the store later."""
     with session(kubeconfig=kubeconfig, context=context, namespace=namespace) as connection:
         operation = read_logs(job, namespace=connection.namespace, stage=stage, store=store)
         if not follow:
@@ -41,7 +41,7 @@ def logs(
         printed: dict[str, int] = {}
         while True:
             over = connection.run(operations.get(job, namespace=connection.namespace)).is_over
-            for log in _whatever_is_there(connection, job, stage, store):
+            for log in _available_logs(connection, job, stage, store):
                 _print(log, skip=printed.get(log.source, 0), raw=raw)
                 printed[log.source] = len(log.lines)
             if over:
@@ -49,10 +49,10 @@ def logs(
             time.sleep(_SECONDS)
 
 
-def _whatever_is_there(connection: Session, job: str, stage: str | None, store: StoreHere) -> list[Log]:
+def _available_logs(connection: Session, job: str, stage: str | None, store: StoreHere) -> list[Log]:
     try:
         return connection.run(read_logs(job, namespace=connection.namespace, stage=stage, store=store))
-    except NotAvailable:  # not yet: whoever follows waits for it
+    except NotAvailable:  # --follow waits for it
         return []
 
 
@@ -67,16 +67,16 @@ def _print(log: Log, *, skip: int, raw: bool) -> None:
 
 
 def readable(line: str) -> list[tuple[str, str | None]]:
-    """A line of JSON as people read it, in parts with the color of each; any other line as it is."""
+    """Return the parts of a line of JSON for people, each with its color; return any other line unchanged."""
     try:
-        said = json.loads(line)
+        record = json.loads(line)
     except ValueError:
         return [(line, None)]
-    if not isinstance(said, dict) or "message" not in said:
+    if not isinstance(record, dict) or "message" not in record:
         return [(line, None)]
-    time, level = str(said.get("at", ""))[11:19], str(said.get("level", ""))
+    time, level = str(record.get("at", ""))[11:19], str(record.get("level", ""))
     parts: list[tuple[str, str | None]] = []
-    for text, color in ((time, None), (level, _LEVELS.get(level)), (str(said["message"]), None)):
+    for text, color in ((time, None), (level, _LEVELS.get(level)), (str(record["message"]), None)):
         if text:
             parts += [(" ", None), (text, color)] if parts else [(text, color)]
-    return [*parts, (f"\n{said['traceback']}", None)] if said.get("traceback") else parts
+    return [*parts, (f"\n{record['traceback']}", None)] if record.get("traceback") else parts

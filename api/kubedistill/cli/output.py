@@ -1,4 +1,4 @@
-"""What commands print: text for people, by way of one filter, and JSON, YAML or names for machines."""
+"""Output of commands: filtered text for people, and JSON, YAML or names for machines."""
 
 import io
 import json
@@ -15,29 +15,29 @@ if TYPE_CHECKING:
     from ruamel.yaml import YAML
 
 Form = Literal["json", "yaml", "name"]
-Output = Annotated[Form | None, typer.Option("--output", "-o", help="Form of the output.", show_default=False)]
+Output = Annotated[Form | None, typer.Option("--output", "-o", help="Output format.", show_default=False)]
 DataOutput = Annotated[
-    Literal["json", "yaml"] | None, typer.Option("--output", "-o", help="Form of the output.", show_default=False)
+    Literal["json", "yaml"] | None, typer.Option("--output", "-o", help="Output format.", show_default=False)
 ]
 
 
 def say(text: str, *, err: bool = False) -> None:
-    """Print a text that may have several lines, to standard output or standard error."""
+    """Print text that may have several lines, to standard output or standard error."""
     typer.echo(printable(text), err=err)
 
 
 def say_line(text: str, *, err: bool = False) -> None:
-    """Print a text on one line, whatever is in it."""
+    """Print text on one line, whatever it contains."""
     typer.echo(printable_line(text), err=err)
 
 
 def print_json(values: Json) -> None:
-    """Print JSON values on one line, at once."""
+    """Print JSON values on one line."""
     say_line(json.dumps(values))
 
 
 def print_yaml(values: Json, writer: "YAML") -> None:
-    """Print values as YAML; where they hold what is not printable, all characters beyond ASCII are escapes."""
+    """Print values as YAML; if one of them is not printable, escape all characters beyond ASCII."""
     text = io.StringIO()
     writer.dump(values, text)
     if printable(text.getvalue()) != text.getvalue():
@@ -47,13 +47,13 @@ def print_yaml(values: Json, writer: "YAML") -> None:
 
 
 def say_colored(*parts: tuple[str, str | None]) -> None:
-    """Print parts of a text that may have several lines, each in its own color or in none."""
+    """Print parts of a text that may have several lines, each in its color or without one."""
     texts = [(printable(text), color) for text, color in parts]
     typer.echo("".join(typer.style(text, fg=color) if color else text for text, color in texts))
 
 
 def print_values(values: Json, form: Literal["json", "yaml"]) -> None:
-    """Print JSON values in a form."""
+    """Print JSON values as JSON or YAML."""
     if form == "json":
         say(json.dumps(values, indent=4))
         return
@@ -65,7 +65,7 @@ def print_values(values: Json, form: Literal["json", "yaml"]) -> None:
 
 
 def print_resource(values: Values, form: Form) -> None:
-    """Print a resource, without who has written which of its fields."""
+    """Print a resource without its managedFields."""
     if form == "name":
         say_line(f"{RESOURCE}/{values['metadata']['name']}")
         return
@@ -73,6 +73,6 @@ def print_resource(values: Values, form: Form) -> None:
 
 
 def without_managers(values: Values) -> Values:
-    """A resource as kubectl shows it."""
+    """Return a resource without its managedFields, as kubectl shows it."""
     kept = {name: value for name, value in values["metadata"].items() if name != "managedFields"}
     return {**values, "metadata": kept}

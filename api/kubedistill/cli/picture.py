@@ -20,12 +20,12 @@ _BAR = 24
 
 
 def picture(job: Job, *, now: datetime | None = None) -> RenderableType:
-    """The whole job on a screenful."""
+    """Return a job with all its stages, to fit on one screen."""
     now = now or datetime.now(UTC)
-    colour = _PHASES.get(job.phase, "cyan")
+    color = _PHASES.get(job.phase, "cyan")
     parts: list[RenderableType] = [
         f"[bold]{_text(opening(job))}[/]",
-        f"[{colour}]{_text(job.phase)}[/]{_said(job)}",
+        f"[{color}]{_text(job.phase)}[/]{_message(job)}",
     ]
     if job.status.stages:
         parts += [_stages(job, now=now)]
@@ -35,11 +35,11 @@ def picture(job: Job, *, now: datetime | None = None) -> RenderableType:
 
 
 def _text(text: str) -> str:
-    """A text as rich's markup, on one line; filtered here, since a line break would forge a line of the picture."""
+    """Return text as rich markup on one line, because a line break could forge a line of the picture."""
     return escape(printable_line(text))
 
 
-def _said(job: Job) -> str:
+def _message(job: Job) -> str:
     return f": [dim]{_text(job.message)}[/]" if job.message and not job.is_over else ""
 
 
@@ -61,11 +61,11 @@ def _stages(job: Job, *, now: datetime) -> Table:
 
 
 def _note(stage: StageStatus) -> str:
-    """What is to be said beside a stage's bar."""
+    """Return the text next to the bar of a stage."""
     attempt = f"attempt {stage.attempt}" if stage.attempt > 1 else ""
     left = f"{short_time(stage.eta_seconds)} left" if stage.state == "Running" and stage.eta_seconds else ""
     share = f"{stage.percent}%" if stage.state == "Running" else ""
-    state = {"Skipped": "was there", "Starting": "starting", "Stopping": "stopping", "Failed": "failed"}
+    state = {"Skipped": "already exists", "Starting": "starting", "Stopping": "stopping", "Failed": "failed"}
     why = stage.reason if stage.state in ("Starting", "Stopping", "Failed") else ""
     parts = (state.get(stage.state, ""), share, left, why, attempt)
     return ", ".join(part for part in parts if part)

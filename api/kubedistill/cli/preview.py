@@ -21,7 +21,7 @@ def preview(
     configmap: ConfigMaps = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Show three records as the student would see them: template, loss mask and end token."""
+    """Show three records as the student will see them: template, loss mask and end token."""
     job = load_manifest(manifest)
     check_runtime()
     arguments = runtime_arguments(manifest, store=store or default_store(job, manifest), config_maps=configmap or [])
@@ -55,10 +55,10 @@ def _show(event: PreviewEvent) -> None:
         console.print(f"\n[bold]{escape(record.id)}[/] [dim]{record.tokens} tokens[/]")
         console.print(text, soft_wrap=True)
     for split, asked in event.asked.items():
-        judged = " or ".join(repr(one) for one in asked.references) or "nothing: there is no reference"
-        console.print(f"\n[bold]{escape(asked.id)}[/] [dim]asked of {split}, judged by {escape(judged)}[/]")
+        references = " or ".join(repr(one) for one in asked.references) or "nothing, since there is no reference"
+        console.print(f"\n[bold]{escape(asked.id)}[/] [dim]{split} prompt, compared with {escape(references)}[/]")
         console.print(Text(asked.prompt, style="dim"), soft_wrap=True)
     for note in event.notes:
         console.print(f"note: {note}", markup=False, soft_wrap=True)
     marks = "underlined; the end token is magenta" if console.is_terminal else "in [[ ]]"
-    console.print(f"\nThe loss is taken on what is {marks}.", style="dim", markup=False)
+    console.print(f"\nThe loss is computed on the text that is {marks}.", style="dim", markup=False)

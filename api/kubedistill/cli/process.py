@@ -1,4 +1,4 @@
-"""How a command says why it ends."""
+"""The message of a command that fails."""
 
 from kubedistill.cli.output import print_json, say
 from kubedistill.cli.program import named
@@ -6,7 +6,7 @@ from kubedistill.contract.events import FailedEvent
 
 
 def show_failure(failed: FailedEvent, *, as_json: bool) -> None:
-    """Say why a command ends: a line of JSON to standard output, or a message to standard error."""
+    """Print why a command failed: a line of JSON to standard output, or a message to standard error."""
     if as_json:
         print_json(failed.to_values())
     else:

@@ -1,4 +1,4 @@
-"""What this program is called by: kubectl's users know it as `kubectl distill`."""
+"""The name of this program: kubedistill, or `kubectl distill` for users of kubectl."""
 
 import sys
 from pathlib import Path
@@ -7,10 +7,10 @@ _PLUGIN, _ALONE = "kubectl distill", "kubedistill"
 
 
 def program() -> str:
-    """The name under which it was started."""
+    """Return the name with which the program was started."""
     return _PLUGIN if Path(sys.argv[0]).name == "kubectl-distill" else _ALONE
 
 
 def named(text: str) -> str:
-    """A text whose commands are those that its reader has typed."""
+    """Return text in which all commands start with the name that the user has typed."""
     return text.replace(f"`{_ALONE} ", f"`{program()} ")

@@ -28,7 +28,7 @@ def report(
     store: StoreHere = None,
     output: DataOutput = None,
 ) -> None:
-    """Show what came out: teacher, student before and after, from the report or else from the job's status."""
+    """Show the result: teacher, student before and after, from the report or otherwise from the job's status."""
     with session(kubeconfig=kubeconfig, context=context, namespace=namespace) as connection:
         found, comparison = connection.run(_find(job, namespace=connection.namespace, store=store))
     if output is not None:
@@ -38,8 +38,9 @@ def report(
         show_comparison(found, comparison)
     if open_page:
         if comparison.report is None:
-            fix = "Name the folder where the job's store is mounted here by --store"
-            raise InvalidInput(f"the report is out of reach from here, at {comparison.page}", at="--open", fix=fix)
+            fix = "Name the folder where the job's store is mounted on this machine with --store"
+            problem = f"the report, {comparison.page}, can't be read from this machine"
+            raise InvalidInput(problem, at="--open", fix=fix)
         typer.launch(Path(comparison.page).as_uri())
 
 
@@ -49,7 +50,7 @@ def _find(name: str, *, namespace: str, store: Path | None) -> Operation[tuple[J
 
 
 def show_comparison(job: Job, comparison: Comparison) -> None:
-    """Print a job's table, its one sentence, the gate and where the report is."""
+    """Print the table of a job, its summary, the verdict of the gate and the location of the report."""
     say(f"{job.namespace}/{job.name}: {job.phase}\n")
     say(f"{comparison}\n")
     gate = _gate_of(job, comparison)
@@ -58,11 +59,13 @@ def show_comparison(job: Job, comparison: Comparison) -> None:
         say_line(f"{gate_text(gate).capitalize()}{': ' if details else ''}{details}.")
     say_line(f"Report: {comparison.page}")
     if comparison.report is None:
-        say_line("It lies in the job's store. Where that is mounted here, name its folder by --store to see all of it.")
+        say_line(
+            "The report is in the job's store. To see all of it, mount the store and name its folder with --store."
+        )
 
 
 def _gate_of(job: Job, comparison: Comparison) -> GateVerdict | None:
-    """The verdict of the report, or else what status and spec tell of it; None where the status has none."""
+    """Return the verdict of the report, or the verdict in the status; None if there is none yet."""
     passed = comparison.result.gate_passed
     if comparison.report is not None:
         return comparison.report.gate

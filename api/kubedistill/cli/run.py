@@ -17,11 +17,13 @@ from kubedistill.paths import locate
 from kubedistill.runtime_process import check_runtime, run_runtime, runtime_arguments
 from kubedistill.v1alpha1 import DistillationJob
 
-Store = Annotated[str | None, typer.Option(help="Folder for artifacts. [default: .kubedistill beside the manifest]")]
+Store = Annotated[str | None, typer.Option(help="Folder for artifacts. [default: .kubedistill next to the manifest]")]
 Rehash = Annotated[
-    bool, typer.Option("--rehash", help="Read every data and model file again, also where nothing shows a change.")
+    bool, typer.Option("--rehash", help="Read all data and model files again, even if they seem unchanged.")
 ]
-Price = Annotated[float | None, typer.Option(min=0, help="US dollars per hour of its hardware.", show_default=False)]
+Price = Annotated[
+    float | None, typer.Option(min=0, help="Price of its hardware, in US dollars per hour.", show_default=False)
+]
 
 
 def run(
@@ -32,10 +34,12 @@ def run(
     teacher_price: Price = None,
     student_price: Price = None,
     rehash: Rehash = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the runtime's events, a JSON line each.")] = False,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show what libraries print.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the events of the runtime, one line of JSON each.")
+    ] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Show the output of libraries.")] = False,
 ) -> None:
-    """Run a job on this machine, from prompts to a judged student. The same command resumes it."""
+    """Run a job on this machine, from prompts to an evaluated student. Repeat the command to resume it."""
     job = load_manifest(manifest)
     check_runtime()
     prices = Prices(teacher=teacher_price, student=student_price)
@@ -43,16 +47,16 @@ def run(
     arguments += ["--prices", prices.model_dump_json(exclude_none=True), *(["--rehash"] if rehash else [])]
     with contextlib.closing(run_runtime(arguments, verbose=verbose)) as events:
         if as_json:
-            code = _pass_on(events)
+            code = _print_events(events)
         else:
-            from kubedistill.cli.screen import show  # rich is needed by people only
+            from kubedistill.cli.screen import show  # imports rich, which JSON does not need
 
             code = show(events, job=job)
     raise typer.Exit(code)
 
 
-def _pass_on(events: Iterable[Event]) -> int:
-    """Print events as they come; returns the exit code."""
+def _print_events(events: Iterable[Event]) -> int:
+    """Print events as they arrive, and return the exit code."""
     code = EXIT_FAILED
     for event in events:
         print_json(event.to_values())
@@ -61,6 +65,6 @@ def _pass_on(events: Iterable[Event]) -> int:
 
 
 def default_store(job: DistillationJob, manifest: Path) -> str:
-    """The manifest's own store where it is a folder, else .kubedistill beside the manifest."""
+    """Return the store of the manifest if it is a folder, otherwise .kubedistill next to the manifest."""
     own = locate(job.spec.storage.uri or "", root=Path(), at="spec.storage.uri")
     return str(own.path if own.scheme == "file" else manifest.absolute().parent / ".kubedistill")

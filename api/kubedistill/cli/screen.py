@@ -1,4 +1,4 @@
-"""What a person sees of a run: bars on a terminal, plain lines elsewhere, and the table at the end."""
+"""The output of a run for people: bars on a terminal, plain lines elsewhere, and a table at the end."""
 
 import time
 from collections.abc import Iterable
@@ -25,7 +25,7 @@ _PLAIN_SECONDS = 10
 
 
 def show(events: Iterable[Event], *, job: DistillationJob) -> int:
-    """Show a run's events as they come; returns the exit code."""
+    """Show the events of a run as they arrive, and return the exit code."""
     console = Terminal()
     console.print(f"[bold]{job.metadata.name}[/]  {escape(_models(job))}", soft_wrap=True)
     last = (_show_bars if console.is_terminal else _show_lines)(events, console=console)
@@ -41,26 +41,26 @@ def _models(job: DistillationJob) -> str:
 
 
 def _show_lines(events: Iterable[Event], *, console: Terminal) -> Event | None:
-    """A line per change of a stage, and one every ten seconds."""
-    event, spoken = None, 0.0
+    """Print a line for each change of a stage, and a line of progress every ten seconds."""
+    event, printed_at = None, 0.0
     for event in events:
         if isinstance(event, StageEvent):
-            _say(console, f"{event.stage:<9} {event.state:<10}{_outcome(event)}")
-        elif isinstance(event, ProgressEvent) and time.monotonic() - spoken >= _PLAIN_SECONDS:
-            spoken = time.monotonic()
-            _say(console, f"{event.stage:<9} {_describe(event.progress)}")
+            _print_line(console, f"{event.stage:<9} {event.state:<10}{_outcome(event)}")
+        elif isinstance(event, ProgressEvent) and time.monotonic() - printed_at >= _PLAIN_SECONDS:
+            printed_at = time.monotonic()
+            _print_line(console, f"{event.stage:<9} {_describe(event.progress)}")
         elif isinstance(event, NoteEvent):
-            _say(console, event.message)
+            _print_line(console, event.message)
     return event
 
 
-def _say(console: Terminal, text: str) -> None:
-    """Print a text on one line, as it is: paths and reasons may hold brackets, which are rich's markup."""
+def _print_line(console: Terminal, text: str) -> None:
+    """Print text on one line without markup, because paths and reasons may contain brackets."""
     console.print(printable_line(text.rstrip()), markup=False, soft_wrap=True)
 
 
 def _show_bars(events: Iterable[Event], *, console: Terminal) -> Event | None:
-    """A bar per stage, with rate and time left."""
+    """Show a bar for each stage, with rate and remaining time."""
     event = None
     columns = (
         TextColumn("{task.fields[symbol]}"),
@@ -80,10 +80,10 @@ def _show_bars(events: Iterable[Event], *, console: Terminal) -> Event | None:
             if isinstance(event, StageEvent):
                 _show_stage(bars, tasks[event.stage], event)
             elif isinstance(event, NoteEvent):
-                _say(console, event.message)
+                _print_line(console, event.message)
             elif isinstance(event, ProgressEvent):
-                said = event.progress
-                bars.update(tasks[event.stage], total=said.total or None, completed=said.done, text=_describe(said))
+                now = event.progress
+                bars.update(tasks[event.stage], total=now.total or None, completed=now.done, text=_describe(now))
     return event
 
 
@@ -107,7 +107,7 @@ def _describe(progress: StageProgress) -> str:
 
 
 def _figure(name: str, value: float) -> str:
-    """A figure in words; times are for metrics."""
+    """Return a figure as text; times are omitted, since they are for metrics."""
     if name.endswith("At"):
         return ""
     return f", {name} {value:,.0f}" if value >= 1000 and value == round(value) else f", {name} {value:.4g}"
@@ -115,7 +115,7 @@ def _figure(name: str, value: float) -> str:
 
 def _outcome(event: StageEvent) -> str:
     if event.state == "Skipped":
-        return "already there"
+        return "already exists"
     return f"{event.message} ({event.seconds or 0:.1f} s)" if event.state == "Succeeded" else ""
 
 
@@ -131,23 +131,23 @@ def _show_result(finished: FinishedEvent, *, console: Terminal) -> None:
     console.print(table)
     console.print()
     text = headline(report)
-    _say(console, f"{text[:1].upper()}{text[1:]}.")
+    _print_line(console, f"{text[:1].upper()}{text[1:]}.")
     if report.latency_control is not None and report.latency_control.noise:
         text = control_text(report.latency_control)
-        _say(console, f"{text[:1].upper()}{text[1:]}.")
+        _print_line(console, f"{text[:1].upper()}{text[1:]}.")
     console.print(_gate_line(report, seconds=finished.seconds), soft_wrap=True)
     for place in finished.exports:
-        _say(console, f"Student: {place}")
-    _say(console, f"Report: {finished.report.html}")
+        _print_line(console, f"Student: {place}")
+    _print_line(console, f"Report: {finished.report.html}")
 
 
 def _gate_line(report: Report, *, seconds: float) -> str:
-    """The gate's verdict, as rich markup."""
+    """Return the verdict of the gate, as rich markup."""
     state, details = gate_state(report.gate), escape(gate_details(report.gate))
     if state == "failed":
         return f"[red]Gate failed[/]: {details}"
     if state == "not set":
         return f"No gate was set. Done in {seconds:.0f} s."
     if state == "not checked":
-        return f"No limit was checked. Done in {seconds:.0f} s: {details}."
+        return f"No limit could be checked. Done in {seconds:.0f} s: {details}."
     return f"[green]Gate passed[/] in {seconds:.0f} s{': ' if details else ''}{details}."

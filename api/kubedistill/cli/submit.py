@@ -22,13 +22,15 @@ def submit(
     context: Context = None,
     kubeconfig: Kubeconfig = None,
     force: Annotated[bool, typer.Option("--force-conflicts", help="Take over fields of other managers.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Have the server check it, and keep nothing.")] = False,
-    watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow the job to its end.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Let the server check the job, and change nothing.")
+    ] = False,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="Follow the job until it ends.")] = False,
     output: Output = None,
 ) -> None:
-    """Send a job to the cluster, or bring the one that is there to what the manifest says."""
+    """Create a job in the cluster, or update it to the manifest."""
     load_manifest(manifest)
-    values = read_document(manifest).values  # with the labels and annotations, which the model leaves out
+    values = read_document(manifest).values  # with labels and annotations, which the model does not have
     with session(kubeconfig=kubeconfig, context=context, namespace=namespace) as connection:
         operation = operations.submit(
             values, namespace=namespace, default=connection.namespace, force=force, dry_run=dry_run
@@ -46,10 +48,10 @@ def submit(
 
 
 def _hint(job: Job) -> str:
-    """What to do where an edit changes nothing by itself."""
+    """Return what to do if an update has no effect on the current run; otherwise an empty string."""
     run = job.status.run
     if run is None or job.wanted_run is not None:
         return ""
-    state = "is over" if job.is_over else "goes on as it was started"
-    told = f"Run {run.id} {state}. `kubedistill rerun {job.name} -n {job.namespace}` starts one with the new spec."
-    return named(told)
+    state = "is over" if job.is_over else "continues with the spec that it was started with"
+    command = f"`kubedistill rerun {job.name} -n {job.namespace}`"
+    return named(f"Run {run.id} {state}. To start a run with the new spec: {command}")

@@ -1,4 +1,4 @@
-"""The console that draws for people: rich's, with the filter of printing.py between what is drawn and the terminal."""
+"""The console for people: rich's console, with the filter of printing.py for everything that it writes."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,16 +11,16 @@ from kubedistill.printing import printable
 
 
 class Terminal(Console):
-    """Draws with rich; no text of a job moves the cursor, changes colors or reorders what is shown."""
+    """A rich console in which no text of a job can move the cursor, change colors or reorder other text."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(highlight=False, emoji=False, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Turn a string into a Text; filtered here, before widths are counted."""
+        """Turn a string into a Text, and filter it before rich measures its width."""
         return super().render_str(printable(text), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
-        """Turn anything into segments; all but rich's own controls are filtered here."""
+        """Turn anything into segments, and filter all of them except rich's own control codes."""
         for segment in super().render(renderable, options):
             yield segment if segment.control else Segment(printable(segment.text), segment.style)

@@ -18,19 +18,19 @@ from kubedistill.v1alpha1 import DistillationJob
 
 Manifest = Annotated[Path, typer.Argument(help="A DistillationJob, as YAML.", show_default=False)]
 ConfigMaps = Annotated[
-    list[str] | None, typer.Option("--configmap", help="Folder that stands for a ConfigMap.", metavar="NAME=DIR")
+    list[str] | None, typer.Option("--configmap", help="Folder to use for a ConfigMap.", metavar="NAME=DIR")
 ]
-_NO_RUNTIME = "the records, models and tokenizers, since the runtime is not installed here, only the client"
+_NO_RUNTIME = "the records, models and tokenizers, because only the client is installed here, not the runtime"
 
 
 def validate(
     manifest: Manifest,
     *,
     configmap: ConfigMaps = None,
-    quick: Annotated[bool, typer.Option(help="Check the manifest alone.")] = False,
+    quick: Annotated[bool, typer.Option(help="Check only the manifest.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Check a manifest, its records, models and tokenizers, and say all that a run would be refused for."""
+    """Check a manifest, its records, models and tokenizers, and list everything that would make a run fail."""
     job = load_manifest(manifest)
     if quick:
         found = ValidatedEvent(problems=[], notes=[], unchecked=[])
@@ -48,7 +48,7 @@ def validate(
 
 
 def _ask_runtime(manifest: Path, *, config_maps: list[str], as_json: bool) -> ValidatedEvent:
-    """Have the runtime run Prepare's checks; it writes nothing, and fetches nothing."""
+    """Run the checks of Prepare in the runtime, which writes and downloads nothing."""
     arguments = runtime_arguments(manifest, store=str(manifest.parent / ".kubedistill"), config_maps=config_maps)
     with contextlib.closing(run_runtime([*arguments, "--validate"], verbose=False)) as events:
         for event in events:
@@ -57,11 +57,11 @@ def _ask_runtime(manifest: Path, *, config_maps: list[str], as_json: bool) -> Va
                 raise typer.Exit(event.exit_code)
             if isinstance(event, ValidatedEvent):
                 return event
-    raise AssertionError("run_runtime raises where there was no last word")
+    raise AssertionError("run_runtime raises RuntimeDied if there is no final event")
 
 
 def _check_files(job: DistillationJob, *, folder: Path) -> ValidatedEvent:
-    """Check what needs no runtime: that the data files are there."""
+    """Check what needs no runtime: that the data files exist."""
     problems = []
     for split in ("train", "validation", "test"):
         source = getattr(job.spec.data, split)
@@ -75,17 +75,17 @@ def _check_files(job: DistillationJob, *, folder: Path) -> ValidatedEvent:
 
 
 def _problem_of(path: Path) -> str:
-    """Return what is wrong with a data file; empty if nothing is."""
+    """Return what is wrong with a data file, or an empty string."""
     try:
         if not path.is_file():
             return "there is no such file"
         return "" if path.stat().st_size else "the file is empty"
-    except OSError as error:  # a folder that may not be entered, a name too long for the file system
-        return f"it can't be read ({error.strerror})"
+    except OSError as error:  # such as a folder without permission, or a name that is too long
+        return f"the file can't be read ({error.strerror})"
 
 
 def _show(found: ValidatedEvent, *, manifest: Path, name: str) -> None:
-    """Print problems to standard error, and the rest to standard output."""
+    """Print problems to standard error, and everything else to standard output."""
     for problem in found.problems:
         say(f"{problem.reason}: {named(problem.message)}", err=True)
     for note in found.notes:
@@ -93,4 +93,4 @@ def _show(found: ValidatedEvent, *, manifest: Path, name: str) -> None:
     for unchecked in found.unchecked:
         say_line(f"not checked: {unchecked}")
     if not found.problems:
-        say_line(f"{manifest}: {name} is valid" + (", as far as it was checked" if found.unchecked else ""))
+        say_line(f"{manifest}: {name} is valid" + (", as far as it could be checked" if found.unchecked else ""))

@@ -1,4 +1,4 @@
-"""kubedistill suspend, resume, rerun, cancel: one thing asked of a job."""
+"""`kubedistill suspend`, `resume`, `rerun` and `cancel`: commands with one request to a job."""
 
 from collections.abc import Callable
 from functools import partial
@@ -9,11 +9,11 @@ from kubedistill.client import operations
 from kubedistill.client.job import Job
 from kubedistill.client.request import Operation
 
-Ask = Callable[..., Operation[Job]]
+MakeOperation = Callable[..., Operation[Job]]
 
 
-def _verb(name: str, ask: Ask, tell: Callable[[Job], str], text: str) -> Callable[..., None]:
-    """A command that asks one thing of a job and tells what came of it; `text` is its help."""
+def _command(name: str, make: MakeOperation, describe: Callable[[Job], str], text: str) -> Callable[..., None]:
+    """Return a command that makes one request to a job and describes the result; `text` is its help."""
 
     def command(
         job: JobName,
@@ -24,29 +24,29 @@ def _verb(name: str, ask: Ask, tell: Callable[[Job], str], text: str) -> Callabl
         output: Output = None,
     ) -> None:
         with session(kubeconfig=kubeconfig, context=context, namespace=namespace) as connection:
-            found = connection.run(ask(job, namespace=connection.namespace))
+            found = connection.run(make(job, namespace=connection.namespace))
         if output is not None:
             print_resource(found.values, output)
         else:
-            say_line(f"{RESOURCE}/{found.name} {tell(found)}")
+            say_line(f"{RESOURCE}/{found.name} {describe(found)}")
 
     command.__name__, command.__doc__ = name, text
     return command
 
 
-suspend = _verb(
+suspend = _command(
     "suspend", partial(operations.suspend, value=True), lambda _: "suspended",
-    "Have a job save and stop; its GPUs are free a minute later.",
+    "Make a job save its state and stop; its GPUs are free a minute later.",
 )  # fmt: skip
-resume = _verb(
+resume = _command(
     "resume", partial(operations.suspend, value=False), lambda _: "resumed",
-    "Have a suspended job go on from where it saved.",
+    "Make a suspended job continue from its saved state.",
 )  # fmt: skip
-rerun = _verb(
-    "rerun", operations.rerun, lambda job: f"asked for run {job.wanted_run}",
-    "Start one more run of a job's spec as it is now; what is in the store is not made again.",
+rerun = _command(
+    "rerun", operations.rerun, lambda job: f"requested run {job.wanted_run}",
+    "Start another run of a job with its current spec; the run reuses what is in the store.",
 )  # fmt: skip
-cancel = _verb(
-    "cancel", operations.cancel, lambda job: "is over already" if job.is_over else "cancelled",
-    "Stop a job for good; what it has made stays in the store.",
+cancel = _command(
+    "cancel", operations.cancel, lambda job: "is already over" if job.is_over else "cancelled",
+    "Stop a job permanently; its artifacts stay in the store.",
 )  # fmt: skip

@@ -26,30 +26,31 @@ def watch(
     context: Context = None,
     kubeconfig: Kubeconfig = None,
     timeout: Annotated[
-        float | None, typer.Option(min=0, help="Seconds after which to give up; without, never.", show_default=False)
+        float | None, typer.Option(min=0, help="Stop after this many seconds; by default, never.", show_default=False)
     ] = None,
 ) -> None:
-    """Follow a job to its end. The exit code is the job's: 0, 1, or 3 where the gate said no."""
+    """Follow a job until it ends. Exit code: 0 if it succeeded, 3 if its evaluation gate failed, otherwise 1."""
     with session(kubeconfig=kubeconfig, context=context, namespace=namespace) as connection:
         raise typer.Exit(follow_job(connection, job, namespace=connection.namespace, timeout=timeout))
 
 
 def follow_job(connection: Session, name: str, *, namespace: str, timeout: float | None) -> int:
-    """Show a job as it changes; returns its exit code."""
+    """Show a job as it changes, and return its exit code."""
     versions: Iterator[Job] = connection.interpreter.stream(follow(name, namespace=namespace, seconds=timeout))
     from kubedistill.cli.terminal import Terminal
 
     console = Terminal()
     try:
-        last = _draw(versions, console) if console.is_terminal else _say(versions)
+        last = _draw(versions, console) if console.is_terminal else _print_changes(versions)
     except KeyboardInterrupt:
-        say_line(named(f"The job goes on; `kubedistill watch {name} -n {namespace}` follows it again."), err=True)
+        again = f"`kubedistill watch {name} -n {namespace}`"
+        say_line(named(f"The job continues to run. To follow it again: {again}"), err=True)
         return _EXIT_INTERRUPTED
     return EXIT_FAILED if last is None else last.exit_code
 
 
 def _draw(versions: Iterator[Job], console: "Terminal") -> Job | None:
-    """A picture that is drawn anew."""
+    """Draw a picture of each version in place."""
     from rich.live import Live
 
     from kubedistill.cli.picture import picture
@@ -62,8 +63,8 @@ def _draw(versions: Iterator[Job], console: "Terminal") -> Job | None:
     return last
 
 
-def _say(versions: Iterator[Job]) -> Job | None:
-    """A line for each change."""
+def _print_changes(versions: Iterator[Job]) -> Job | None:
+    """Print a line for each change."""
     last: Job | None = None
     for job in versions:
         for line in changes(last, job):

@@ -165,9 +165,9 @@ def test_preview_marks_what_is_scored(kubedistill: Callable, manifest: str, runt
     assert (shown.returncode, shown.stderr) == (0, "")
     assert shown.stdout == (
         "objective Sequence (tokenizers [differ])\n\na[/] 5 tokens\nuser: hi [/b][[hello]][[<end>]]\n\n"
-        "v[1] asked of validation, judged by nothing: there is no reference\nuser: [/b]\n\n"
-        "t asked of test, judged by 'hey' or '[hi]'\nuser: yo\nnote: train: [one] note\n\n"
-        "The loss is taken on what is in [[ ]].\n"
+        "v[1] validation prompt, compared with nothing, since there is no reference\nuser: [/b]\n\n"
+        "t test prompt, compared with 'hey' or '[hi]'\nuser: yo\nnote: train: [one] note\n\n"
+        "The loss is computed on the text that is in [[ ]].\n"
     )
     assert json.loads(kubedistill("preview", manifest, "--json").stdout) == event
 

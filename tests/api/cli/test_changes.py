@@ -48,7 +48,7 @@ STEPS = {
     ),
     "a little of it is done": (stage("Running", percent=40), stage("Running", percent=44), []),
     "it is done": (stage("Running"), stage("Succeeded", **TIMES), ["Train     Succeeded in 24m02s"]),
-    "it was there": (stage("Pending"), stage("Skipped"), ["Train     Skipped, all of it was there"]),
+    "it was there": (stage("Pending"), stage("Skipped"), ["Train     Skipped, its artifacts already exist"]),
     "it waits": (
         stage("Starting"), stage("Starting", reason="ImagePull", message="no such image"),
         ["Train     ImagePull: no such image"],
@@ -111,18 +111,18 @@ ENDS = {
         "Succeeded", {"result": {**RESULT, "teacherAccuracy": 0.9, "gapClosed": 0.8}},
         [
             "Accuracy went from 40.0% to 80.0% (teacher 90.0%), 80% of the gap closed.",
-            "support succeeded. `kubedistill report support -n team-a` shows its report.",
+            "support succeeded. To see its report: `kubedistill report support -n team-a`",
         ],
     ),
     "worse": (
         "Succeeded", {"result": {"baselineAccuracy": 0.8, "distilledAccuracy": 0.4, "gapClosed": -0.8}},
         [
             "Accuracy fell from 80.0% to 40.0%.",
-            "support succeeded. `kubedistill report support -n team-a` shows its report.",
+            "support succeeded. To see its report: `kubedistill report support -n team-a`",
         ],
     ),
     "not judged by accuracy": (
-        "Succeeded", {}, ["support succeeded. `kubedistill report support -n team-a` shows its report."],
+        "Succeeded", {}, ["support succeeded. To see its report: `kubedistill report support -n team-a`"],
     ),
     "bad": (
         "Failed",
@@ -162,7 +162,7 @@ def test_the_picture_has_a_bar_for_each_stage(job: Callable[..., Job]) -> None:
     assert lines[1] == "Training: 600 of 1,500 steps"
     assert [line.split()[0] for line in lines[2:]] == ["✓", "–", "●", "✗", "○"]
     assert lines[2].endswith("24m02s")
-    assert "was there" in lines[3]
+    assert "already exists" in lines[3]
     assert "40%, 12m10s left, attempt 2" in lines[4]
     assert lines[4].endswith("6m00s")
     assert "failed, HeadLost" in lines[5]

@@ -18,7 +18,7 @@ TASKS = get_args(TaskType)
 def test_starter_is_valid(task: str, called: Callable, tmp_path: Path) -> None:
     written = called("init", task)
     assert (written.returncode, written.stderr) == (0, "")
-    assert written.stdout == "wrote job.yaml; edit it, then: kubedistill validate job.yaml\n"
+    assert written.stdout == "wrote job.yaml; edit it, then run: kubedistill validate job.yaml\n"
     assert load_manifest(tmp_path / "job.yaml").spec.task.type == task
     checked = called("validate", "--quick", "job.yaml")
     assert (checked.returncode, checked.stderr) == (0, "")

@@ -87,7 +87,7 @@ def test_stage_has_a_line_when_it_begins_and_one_when_it_ends(
 
 
 OTHER_LINES = {
-    "skipped": (stage("Generate", "Skipped"), "Generate  Skipped   already there"),
+    "skipped": (stage("Generate", "Skipped"), "Generate  Skipped   already exists"),
     "failed": (stage("Train", "Failed", seconds=1.0), "Train     Failed"),
     "a closed gate": (
         stage("Evaluate", "Succeeded", message="gate failed", seconds=1.0),

@@ -70,7 +70,7 @@ def test_a_job_without_problems_is_valid(called: Callable, manifest: str, finds:
 def test_what_was_not_checked_is_part_of_the_verdict(called: Callable, manifest: str, finds: Callable) -> None:
     finds({**NOTHING, "unchecked": ["the teacher"]})
     checked = called("validate", manifest)
-    assert checked.stdout.splitlines()[-1] == "job.yaml: support is valid, as far as it was checked"
+    assert checked.stdout.splitlines()[-1] == "job.yaml: support is valid, as far as it could be checked"
 
 
 @pytest.mark.parametrize(("findings", "code"), [(NOTHING, 0), (FOUND, 2)])
@@ -87,7 +87,7 @@ BAD_DATA = {
     "absent": (lambda path: path.unlink(), "test.jsonl", "there is no such file"),
     "empty": (lambda path: path.write_text(""), "test.jsonl", "the file is empty"),
     "a folder": (lambda path: (path.unlink(), path.mkdir()), "test.jsonl", "there is no such file"),
-    "too long a name": (lambda path: None, "x" * 300, "it can't be read (File name too long)"),
+    "too long a name": (lambda path: None, "x" * 300, "the file can't be read (File name too long)"),
 }
 
 
