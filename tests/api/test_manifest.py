@@ -148,7 +148,7 @@ FIELDS = {
     ),
     "missing": (
         ("    train: {uri: train.jsonl}\n", ""), "16: spec.data.train",
-        "the field is required, and missing", "Add `train`",
+        "the required field is missing", "Add `train`",
     ),
     "value of no choice": (
         ("type: Classification", "type: Clasification"), "7: spec.task.type",
@@ -176,7 +176,7 @@ FIELDS = {
         '"Job" is not DistillationJob', "Write kind: DistillationJob",
     ),
     "no kind": (
-        ("kind: DistillationJob\n", ""), "1: kind", "the field is required, and missing", "Write kind: DistillationJob",
+        ("kind: DistillationJob\n", ""), "1: kind", "the required field is missing", "Write kind: DistillationJob",
     ),
     "another version": (
         ("v1alpha1", "v2"), "1: apiVersion",

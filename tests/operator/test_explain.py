@@ -83,7 +83,7 @@ def test_what_is_there_is_said_before(resource: Object) -> None:
 def test_a_spec_that_can_not_be_read_is_named(resource: Object) -> None:
     del resource["spec"]["data"]
     found = list(Explanation(parse_job(resource), Observed(), Plan()).lines())
-    assert found[1] == "  its spec can not be read: spec.data: the field is required, and missing. Add `data`"
+    assert found[1] == "  its spec can not be read: spec.data: the required field is missing. Add `data`"
 
 
 def ask(resource: Object, tmp_path: Path, *, name: str = "support", before: Any = None) -> tuple[Explanation, FakeApi]:

@@ -34,7 +34,7 @@ def test_fields_of_a_newer_version_are_ignored(resource: Values) -> None:
 
 
 REFUSED_SPECS = {
-    "missing field": (("data",), None, "spec.data: the field is required, and missing. Add `data`"),
+    "missing field": (("data",), None, "spec.data: the required field is missing. Add `data`"),
     "unknown choice": (("task", "type"), "Dance", 'spec.task.type: "Dance" is not one of'),
     "wrong type": (("student", "model", "source"), 7, "spec.student.model.source: input should be a valid string"),
     "out of range": (("retry",), {"maxFailures": -1}, "spec.retry.maxFailures: input should be greater than"),
@@ -114,7 +114,7 @@ NOT_UNDERSTOOD = {
     "outcome": (("runHistory", 0, "outcome"), "Paused", 'status.runHistory[0].outcome: "Paused" is not one of'),
     "artifact": (("run", "artifacts", 0, "name"), "plan", 'status.run.artifacts[0].name: "plan" is not one of'),
     "condition": (("conditions", 0, "status"), "Maybe", 'status.conditions[0].status: "Maybe" is not one of'),
-    "a field that is absent": (("run", "digest"), None, "status.run.digest: the field is required, and missing"),
+    "a field that is absent": (("run", "digest"), None, "status.run.digest: the required field is missing"),
     "a list that is longer": (("runHistory",), HISTORY * 21, "status.runHistory: list should have at most 20 items"),
     "another type": (("stages", 1, "attempt"), "first", "status.stages[1].attempt: input should be a valid integer"),
 }  # fmt: skip

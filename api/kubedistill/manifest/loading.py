@@ -38,9 +38,7 @@ def load_manifest(path: Path | str) -> DistillationJob:
     document = read_document(Path(path))
     for field, wanted in (("kind", KIND), ("apiVersion", API_VERSION)):
         if (found := document.values.get(field)) != wanted:
-            problem = (
-                f"{quote_value(found)} is not {wanted}" if found is not None else "the field is required, and missing"
-            )
+            problem = f"{quote_value(found)} is not {wanted}" if found is not None else "the required field is missing"
             raise InvalidManifest(problem, at=document.place((field,)), fix=f"Write {field}: {wanted}")
     _check_metadata(document)
     try:

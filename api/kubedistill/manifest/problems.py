@@ -87,7 +87,7 @@ def _explain(error: ErrorDetails, *, model: type[BaseModel], place: Callable[[Lo
     if error["type"] == "extra_forbidden":
         problem, fix = explain_unknown(str(location[-1]), known=_known_fields(location[:-1], model=model))
     elif error["type"] == "missing":
-        problem, fix = "the field is required, and missing", f"Add `{location[-1]}`"
+        problem, fix = "the required field is missing", f"Add `{location[-1]}`"
     elif error["type"] == "literal_error":
         problem = f"{quote_value(error['input'])} is not one of {context['expected']}"
         near = difflib.get_close_matches(str(error["input"]), _quoted(context["expected"]), n=1)

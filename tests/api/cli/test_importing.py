@@ -23,8 +23,8 @@ hyperparameters: {learning_rate: "2e-5", learning_rate_multiplier: "0.2"}
 """
 REMARKS = (
     "teacher_model_endpoint_connection.name: served in your cluster, from hf://meta-llama/Llama-3.1-405B-Instruct\n"
-    "teacher_model_endpoint_connection.api_key: left out: no endpoint is asked, and a key belongs into a Secret, not"
-    " into a manifest\n"
+    "teacher_model_endpoint_connection.api_key: left out: the teacher runs in your cluster, without an endpoint; a key"
+    " belongs in a Secret, not in a manifest\n"
     "hyperparameters.learning_rate_multiplier: left out: the rate that it multiplies is not known; set learningRate\n"
     "spec.teachers[0].resources.pool: Azure ML chose the machines; name pools of your cluster here and in"
     " spec.student.resources\n"
@@ -71,7 +71,7 @@ def test_a_table_of_ones_own_names_other_models(
         "InvalidManifest",
         "azure.yaml:7",
         "tiny",
-        "tiny: {source: hf://organisation/model}",
+        "tiny: {source: hf://organization/model}",
         "models:",
         "--models",
     )

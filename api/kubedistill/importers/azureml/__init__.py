@@ -1,1 +1,1 @@
-"""Azure ML distillation jobs, read as DistillationJobs. One way only: nothing here talks to Azure."""
+"""Import of Azure ML distillation jobs as DistillationJobs. It only converts files, and never connects to Azure."""

@@ -1,4 +1,4 @@
-"""The table of model ids: Azure ML's name of a model, and where the same model is."""
+"""The table of models: their names in Azure ML, and the sources of the same models."""
 
 import re
 from collections.abc import Mapping
@@ -15,34 +15,37 @@ from kubedistill.v1alpha1 import TeacherModel
 from kubedistill.v1alpha1.base import Model
 
 Models = Mapping[str, TeacherModel]
-"""By plain name: lower case, a dash between the parts."""
+"""Models by plain name: lower case, with a dash between the parts."""
 _TABLE = FileKind("table of models", "mapping `models`", "docs/migration.md shows one")
 
 
 class ModelTable(Model):
-    """A file that says which model a name of Azure ML stands for."""
+    """A file that maps names of Azure ML to models."""
 
     models: Annotated[dict[str, TeacherModel], Field(min_length=1)]
-    """Models by Azure ML's name; a student takes source, revision and trustRemoteCode of what is there."""
+    """Models by their names in Azure ML; a student uses only source, revision and trustRemoteCode of its model."""
 
 
 def load_models(own: Path | None = None) -> Models:
-    """The package's table, below the user's own; raises InvalidManifest with file, line, problem and fix."""
+    """Return the models of the package, overridden by those of the user's file.
+
+    Raises InvalidManifest with file, line, problem and fix.
+    """
     with as_file(files("kubedistill.importers.azureml") / "models.yaml") as path:
         known = _read(path)
     return known | (_read(own) if own is not None else {})
 
 
 def plain_name(name: str) -> str:
-    """A model's name as it is compared: Meta-Llama-3.1-8B is meta-llama-3-1-8b."""
+    """Return a name in the form in which names are compared: Meta-Llama-3.1-8B becomes meta-llama-3-1-8b."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
 
 
 def find_model(name: str, models: Models) -> TeacherModel | None:
-    """The model that a name stands for: the longest one of the table that it is, or begins with."""
+    """Return the model whose name in the table is the longest prefix of a name; None if there is none."""
     plain = plain_name(name)
-    fitting = [known for known in models if f"{plain}-".startswith(f"{known}-")]
-    return models[max(fitting, key=len)] if fitting else None
+    matching = [known for known in models if f"{plain}-".startswith(f"{known}-")]
+    return models[max(matching, key=len)] if matching else None
 
 
 def _read(path: Path) -> dict[str, TeacherModel]:

@@ -1,4 +1,4 @@
-"""Readers: the value of one Azure ML field, as the DistillationJob's field takes it, and what differs."""
+"""Readers: each converts the value of one Azure ML field for the DistillationJob, and describes the difference."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -19,11 +19,11 @@ TASKS: Mapping[str, tuple[TaskType, str]] = {
     "CONVERSATION": ("Conversation", ""),
     "NLU_QA": ("QA", ""),
     "MATH": ("QA", "there is no Math task yet; QA compares the text of the answer with the reference"),
-    "SUMMARIZATION": ("Conversation", "there is no Summarization task yet; Conversation takes a single turn as well"),
+    "SUMMARIZATION": ("Conversation", "there is no Summarization task yet; Conversation supports a single turn too"),
 }
-"""Azure ML's task types: ours, and what differs."""
+"""Task types of Azure ML: the task type here, and the difference."""
 _LABEL = 63
-_NO_MODEL = "Write `{name}: {{source: hf://organisation/model}}` below `models:` in a file, and name it with --models"
+_NO_MODEL = "Write `{name}: {{source: hf://organization/model}}` below `models:` in a file, and name it with --models"
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +34,16 @@ class Leaf:
     place: str
     models: Models = field(default_factory=dict)
     siblings: Mapping[str, Json] = field(default_factory=dict)
-    """The mapping that the value stands in."""
+    """The mapping that contains the value."""
 
-    def refuse(self, problem: str, *, fix: str) -> InvalidManifest:
-        """What to raise where the value can't be read."""
+    def error(self, problem: str, *, fix: str) -> InvalidManifest:
+        """Return the error to raise if the value is invalid."""
         return InvalidManifest(problem, at=self.place, fix=fix)
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What a value became, and what differs by that."""
+    """A converted value, and how it differs from the original."""
 
     value: Any
     remark: str = ""
@@ -53,97 +53,101 @@ Reader = Callable[[Leaf], Reading]
 
 
 def read_number(leaf: Leaf) -> Reading:
-    """A number, or a text that holds one: Azure ML writes hyperparameters as texts."""
+    """Read a number, or a string with a number, because Azure ML writes hyperparameters as strings."""
     number = None if isinstance(leaf.value, bool) else _float(leaf.value)
     if number is None:
-        raise leaf.refuse(f"{quote_value(leaf.value)} is not a number", fix="Write a number")
+        raise leaf.error(f"{quote_value(leaf.value)} is not a number", fix="Write a number")
     return Reading(number)
 
 
 def read_count(leaf: Leaf) -> Reading:
-    """A whole number, or a text that holds one."""
+    """Read a whole number, or a string with one."""
     number = read_number(leaf).value
     if not number.is_integer():
-        raise leaf.refuse(f"{quote_value(leaf.value)} is not a whole number", fix="Write a whole number")
+        raise leaf.error(f"{quote_value(leaf.value)} is not a whole number", fix="Write a whole number")
     return Reading(int(number))
 
 
 def read_text(leaf: Leaf) -> Reading:
-    """A text."""
+    """Read a string."""
     return Reading(_text(leaf))
 
 
 def read_label(leaf: Leaf) -> Reading:
-    """A text that a label may hold."""
+    """Read a string, and convert it to a valid value of a label."""
     text = re.sub(r"[^A-Za-z0-9_.-]+", "-", _text(leaf))[:_LABEL].strip("-_.")
-    return Reading(text, "" if text == leaf.value else f"written as {text!r}, since it is a label")
+    return Reading(text, "" if text == leaf.value else f"changed to {text!r}, a valid label")
 
 
 def read_name(leaf: Leaf) -> Reading:
-    """The job's name: small letters, digits and dashes, the first a letter."""
+    """Read the name of the job, and convert it to lower case letters, digits and dashes after a first letter."""
     plain = re.sub(r"[^a-z0-9]+", "-", _text(leaf).lower()).strip("-")
     name = (plain if plain[:1].isalpha() else f"job-{plain}")[:MAX_NAME_LENGTH].rstrip("-")
-    return Reading(name, "" if name == leaf.value else f"written as {name!r}: at most 32 small letters, digits, dashes")
+    rule = "a name has at most 32 lower case letters, digits and dashes"
+    return Reading(name, "" if name == leaf.value else f"changed to {name!r}: {rule}")
 
 
 def read_task(leaf: Leaf) -> Reading:
-    """The kind of task."""
+    """Read the task type."""
     kind = _text(leaf).upper()
     if kind not in TASKS:
         known = ", ".join(TASKS).lower()
-        raise leaf.refuse(f"{quote_value(leaf.value)} is not one of {known}", fix="Choose one of them")
+        raise leaf.error(f"{quote_value(leaf.value)} is not one of {known}", fix="Choose one of them")
     return Reading(*TASKS[kind])
 
 
 def read_generation_type(leaf: Leaf) -> Reading:
-    """Label generation is all that a job ever does; prompts are not made up."""
+    """Check that the type is label generation, because a job can't generate prompts."""
     if _text(leaf).lower() == "label_generation":
         return Reading(None)
-    raise leaf.refuse(
-        f"{quote_value(leaf.value)}: no prompts are made up here, and a job needs some",
-        fix="Write label_generation, and name prompts in training_data",
+    raise leaf.error(
+        f"{quote_value(leaf.value)} is not supported: a job can't generate prompts",
+        fix="Write label_generation, and name a file with prompts in training_data",
     )
 
 
 def read_teacher(leaf: Leaf) -> Reading:
-    """A teacher for a connection's name; the model is the one that its name or its endpoint's host begins with."""
+    """Read the name of a connection as a teacher, whose model the name or the host of the endpoint starts with."""
     name = _text(leaf)
     host = re.match(r"\w+://([^./]+)", str(leaf.siblings.get("endpoint")))
     model = find_model(name, leaf.models) or (find_model(host[1], leaf.models) if host else None)
     if model is None:
-        raise leaf.refuse(f"{name!r} begins with no known model", fix=_NO_MODEL.format(name=name))
+        raise leaf.error(f"{name!r} does not start with the name of a known model", fix=_NO_MODEL.format(name=name))
     plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:_LABEL].strip("-")
     values = model.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     return Reading([{"name": plain or "teacher", "model": values}], f"served in your cluster, from {model.source}")
 
 
 def read_student(leaf: Leaf) -> Reading:
-    """The student for a registry's asset id, or for a plain name."""
+    """Read the asset id of a registry, or a plain name, as a student."""
     identity = _text(leaf)
     found = re.search(r"/models/([^/]+)(?:/(?:versions|labels)/(.+))?$", identity)
     name, version = found.groups() if found else _split_short(identity)
     model = find_model(name, leaf.models)
     if model is None:
-        raise leaf.refuse(f"{name!r} is no known model", fix=_NO_MODEL.format(name=name))
-    remark = f"version {version} is Azure ML's own; the hub's main branch is taken unless you set revision"
+        raise leaf.error(f"{name!r} is not a known model", fix=_NO_MODEL.format(name=name))
+    remark = (
+        f"version {version} exists only in Azure ML; the job uses the main branch of the hub unless you set revision"
+    )
     return Reading(_of_student(model), remark if version and model.revision is None else "")
 
 
 def read_data(leaf: Leaf) -> Reading:
-    """A path beside the manifest; what lies in Azure must be put there first."""
+    """Read a path relative to the manifest; the user must download a file in Azure to that path first."""
     path = re.sub(r"^azureml:(?=\.)", "", _text(leaf))
     if not re.match(r"(?!file:)[a-z][a-z0-9+.-]+:", path, re.IGNORECASE):
         return Reading(path.removeprefix("./"))
     asset = re.fullmatch(r"azureml:([^/:]+)(?::[^/]+|@[^/]+)?", path)
     last = asset[1] if asset else unquote(path.partition("?")[0].rstrip("/").rpartition("/")[2])
     file = last if last.endswith(".jsonl") else f"{last}.jsonl"
-    return Reading(file, f"it lies in Azure; put a copy beside the manifest, as {file}")
+    return Reading(file, f"the file is in Azure; download it to the manifest's folder, as {file}")
 
 
 def read_registered_name(leaf: Leaf) -> Reading:
-    """A folder under the data root stands for the entry of a registry."""
+    """Read the name of a registered model as a folder below the data root."""
     name = _text(leaf)
-    return Reading([{"format": "Safetensors", "uri": name}], f"a folder {name!r} in the job's storage, not a registry")
+    remark = f"exported to the folder {name!r} in the job's storage, because there is no registry"
+    return Reading([{"format": "Safetensors", "uri": name}], remark)
 
 
 def _of_student(model: TeacherModel) -> JsonObject:
@@ -152,19 +156,19 @@ def _of_student(model: TeacherModel) -> JsonObject:
 
 
 def _split_short(identity: str) -> tuple[str, str | None]:
-    """(name, version) of azureml:name:version, azureml:name@label or name."""
+    """Return (name, version) of azureml:name:version, azureml:name@label or name."""
     name, _, version = identity.removeprefix("azureml:").replace("@", ":").partition(":")
     return name, version or None
 
 
 def _text(leaf: Leaf) -> str:
     if not isinstance(leaf.value, str) or not leaf.value.strip():
-        raise leaf.refuse(f"{quote_value(leaf.value)} is not a text", fix="Write a text")
+        raise leaf.error(f"{quote_value(leaf.value)} is not a string", fix="Write a string")
     return leaf.value.strip()
 
 
 def _float(value: object) -> float | None:
     try:
         return float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):  # no number: the caller says so, with the place
+    except (TypeError, ValueError):  # the caller reports it, with the field
         return None

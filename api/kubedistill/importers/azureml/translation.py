@@ -1,4 +1,4 @@
-"""Translation: an Azure ML distillation job becomes a DistillationJob, and nothing is left out in silence."""
+"""Translation of an Azure ML distillation job to a DistillationJob, with a remark for every difference."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -17,30 +17,30 @@ from kubedistill.manifest.problems import Location, field_path, find_problem, qu
 from kubedistill.v1alpha1 import API_VERSION, KIND, DistillationJob
 
 Values = dict[str, Any]
-_WANTED = FileKind("manifest", "Azure ML distillation job", "docs/migration.md says what is read")
+_WANTED = FileKind("manifest", "Azure ML distillation job", "docs/migration.md lists the supported fields")
 _SHORT = {"student_model": "path", "training_data": "path", "validation_data": "path",
           "teacher_model_endpoint_connection": "name"}  # fmt: skip
-"""Fields that may be a text instead of a mapping, and what the text then is."""
+"""Fields that may be a string instead of a mapping, and the field of the mapping that the string means."""
 _REQUIRED = ("data_generation_task_type", "teacher_model_endpoint_connection.name", "student_model.path",
              "training_data.path")  # fmt: skip
 _UNKNOWN = "Azure ML's documentation of distillation has no such field"
-_PLACES = "Azure ML chose the machines; name pools of your cluster here and in spec.student.resources"
+_POOLS = "Azure ML chose the machines; name pools of your cluster here and in spec.student.resources"
 
 
 @dataclass(frozen=True, slots=True)
 class Remark:
-    """What is not, or not exactly, as it was in Azure ML."""
+    """One difference from the Azure ML job."""
 
     field: str
-    """In the Azure ML manifest; for the last remark, in the DistillationJob."""
+    """The field of the Azure ML manifest; for the last remark, of the DistillationJob."""
     message: str
     dropped: bool
-    """Whether nothing was carried over."""
+    """Whether the field was left out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """A DistillationJob as JSON values, and what is to be said of it."""
+    """A DistillationJob as JSON values, and how it differs from the Azure ML job."""
 
     values: Values
     remarks: tuple[Remark, ...]
@@ -49,30 +49,28 @@ class Translation:
 def translate(path: Path, *, models: Models) -> Translation:
     """Read an Azure ML distillation job, YAML or the JSON of the Python SDK's dict.
 
-    Raises InvalidManifest with file, line and field of the Azure ML manifest, problem and fix.
+    Raises InvalidManifest with file, line and field in the Azure ML manifest, problem and fix.
     """
     document = read_document(path, kind=_WANTED)
     if (kind := document.values.get("type")) != "distillation":
-        problem = (
-            f"{quote_value(kind)} is not distillation" if kind is not None else "the field is required, and missing"
-        )
+        problem = f"{quote_value(kind)} is not distillation" if kind is not None else "the required field is missing"
         raise InvalidManifest(problem, at=document.place(("type",)), fix="Name a job with type: distillation")
     found = {name: (location, value) for name, location, value in _leaves(document.values, ())}
     for name in _REQUIRED:
         if name not in found:
             where = document.place(tuple(name.split(".")))
-            raise InvalidManifest("the field is required, and missing", at=where, fix="Add it")
+            raise InvalidManifest("the required field is missing", at=where, fix="Add it")
     draft = _Draft(document, models)
     for field in FIELDS:
-        for name in [name for name in found if _is(name, field.source)]:
-            draft.carry(field, *found.pop(name))
+        for name in [name for name in found if _matches(name, field.source)]:
+            draft.add(field, *found.pop(name))
     for location, _ in found.values():
         draft.drop(location, _UNKNOWN)
     return draft.finish()
 
 
 class _Draft:
-    """A DistillationJob in the making."""
+    """An incomplete DistillationJob."""
 
     def __init__(self, document: Document, models: Models) -> None:
         self.document, self.models = document, models
@@ -80,18 +78,18 @@ class _Draft:
         self.values: Values = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": name}}
         self.remarks: list[Remark] = []
         self.sources: dict[Location, Location] = {}
-        """Where each target came from."""
+        """The field in the Azure ML manifest, by field of the DistillationJob."""
 
-    def carry(self, field: Field, location: Location, value: Any) -> None:
-        """Put a value where its row says, or say why not."""
+    def add(self, field: Field, location: Location, value: Any) -> None:
+        """Set the field that a row of the table names, or add a remark why not."""
         reading = Reading(None) if field.read is None else field.read(self._leaf(location, value))
         if not field.target:
             if field.read is None and value not in field.quiet:
                 self.drop(location, field.why)
             return
-        target = tuple(part.replace("~", ".") for part in field.target.split("."))
+        target = field.path
         if target in self.sources:
-            self.drop(location, f"{field_path(self.sources[target])} says it already")
+            self.drop(location, f"{field_path(self.sources[target])} already sets this")
             return
         self.sources[target] = location
         _put(self.values, target, reading.value)
@@ -99,18 +97,18 @@ class _Draft:
             self.remarks.append(Remark(field_path(location), reading.remark, dropped=False))
 
     def drop(self, location: Location, why: str) -> None:
-        """Say that a field is left out, and why."""
+        """Add a remark that a field is left out, and why."""
         self.remarks.append(Remark(field_path(location), why, dropped=True))
 
     def finish(self) -> Translation:
-        """The job, if it is one; a value that it refuses is named as it stands in the Azure ML manifest."""
+        """Return the job; raises InvalidManifest with the field of the Azure ML manifest that is wrong."""
         self.values["spec"]["student"]["resources"] = {"workers": 1, "gpusPerWorker": 1}
         try:
             DistillationJob.model_validate_json(json.dumps(self.values), by_alias=True, by_name=False)
         except ValidationError as error:
             first = find_problem(error, model=DistillationJob, place=self._source_of)
             raise InvalidManifest(first.problem, at=first.at, fix=first.fix) from error
-        remarks = (*self.remarks, Remark("spec.teachers[0].resources.pool", _PLACES, dropped=False))
+        remarks = (*self.remarks, Remark("spec.teachers[0].resources.pool", _POOLS, dropped=False))
         return Translation(self.values, remarks)
 
     def _leaf(self, location: Location, value: Any) -> Leaf:
@@ -120,12 +118,12 @@ class _Draft:
         return Leaf(value, self.document.place(location), self.models, siblings)
 
     def _source_of(self, target: Location) -> str:
-        fitting = [known for known in self.sources if target[: len(known)] == known]
-        return self.document.place(self.sources[max(fitting, key=len)]) if fitting else field_path(target)
+        matching = [known for known in self.sources if target[: len(known)] == known]
+        return self.document.place(self.sources[max(matching, key=len)]) if matching else field_path(target)
 
 
 def _leaves(values: Mapping[str, Any], location: Location) -> Iterator[tuple[str, Location, Any]]:
-    """(name, location, value) of all that is set, down to where a row of the table speaks of it by its name."""
+    """Yield (name, location, value) of all fields that are set, down to the fields that a row of the table names."""
     for key, value in values.items():
         here = (*location, key)
         name = field_path(here)
@@ -139,7 +137,7 @@ def _leaves(values: Mapping[str, Any], location: Location) -> Iterator[tuple[str
             yield name, here, value
 
 
-def _is(name: str, source: str) -> bool:
+def _matches(name: str, source: str) -> bool:
     return name.startswith(source[:-1]) if source.endswith(".*") else name == source
 
 
