@@ -53,7 +53,7 @@ def main() -> int:
 
 
 def start(fixture: ClusterFixture, started: ExitStack, number: int) -> Replica:
-    """One more replica, once it is ready: the first leads, any other waits."""
+    """Return one more replica, once it is ready: the first leads, any other waits."""
     made = started.enter_context(
         replica(
             FOLDER,

@@ -116,7 +116,7 @@ def run_one(fixture: ClusterFixture) -> None:
 
 
 def measure_idle(fixture: ClusterFixture, operator: Replica) -> tuple[float, float]:
-    """(part of a core that is used with 1,000 jobs that are over, with one resync; seconds of a scrape)."""
+    """Return (part of a core that is used with 1,000 jobs that are over, with one resync; seconds of a scrape)."""
     model = fixture.api.get(JOBS, "ok-0", namespace=fixture.namespace)
     assert model is not None
     for number in range(1, IDLE_COUNT):
@@ -145,7 +145,7 @@ def wait_until_calm(operator: Replica) -> None:
 
 
 def handovers(entries: list[Entry], requests: list[Entry]) -> Iterator[float]:
-    """Seconds from each result to the POST of the next stage's child."""
+    """Yield seconds from each result to the POST of the next stage's child."""
     posted = {
         request["objectRef"]["name"]: datetime.fromisoformat(request["requestReceivedTimestamp"]).timestamp()
         for request in requests
@@ -163,7 +163,7 @@ def handovers(entries: list[Entry], requests: list[Entry]) -> Iterator[float]:
 
 
 def counted(requests: list[Entry]) -> Counter[tuple[str, str]]:
-    """How many requests there were by verb and resource."""
+    """Return how many requests there were by verb and resource."""
     return Counter(
         (one["verb"], "/".join(filter(None, (one["objectRef"]["resource"], one["objectRef"].get("subresource")))))
         for one in requests

@@ -1,8 +1,8 @@
-"""Quality: what a student gains from its teacher's stored probabilities, beside what could explain it away.
+"""Quality: what a student gains from its teacher's stored probabilities, and what else could explain it.
 
 Five arms on the quickstart's prompts, three seeds each, judged on 2,000 messages that were drawn for this benchmark
 alone. All arms share one learning rate, one number of epochs and one set of seeds, chosen for Sequence. Everything
-lies under build/bench-quality and goes on from there when it is started again.
+is under build/bench-quality and continues from there when it is started again.
 """
 
 import argparse
@@ -81,7 +81,7 @@ def main() -> int:
 
 
 def trial_of(name: str, *, seed: int, test: Path) -> Trial:
-    """The trial of one arm with one seed."""
+    """Return the trial of one arm with one seed."""
     arm = ARMS[name]
     return Trial(
         name=f"{name}-{seed}",
@@ -211,7 +211,7 @@ def differences(first: Sequence[Outcome], second: Sequence[Outcome]) -> list[Dif
 
 
 def broken_claims(*, leads: Sequence[Difference], shuffled: Sequence[float], verdicts: Sequence[str]) -> list[str]:
-    """Every claim of this benchmark that does not hold.
+    """Return every claim of this benchmark that does not hold.
 
     Of each seed: the lead of CachedLogits over Sequence, the accuracy with a shuffled teacher, and the verdict on a
     student that the baseline taught against the baseline.
@@ -227,12 +227,12 @@ def broken_claims(*, leads: Sequence[Difference], shuffled: Sequence[float], ver
 
 
 def accuracies_of(outcomes: Sequence[Outcome]) -> list[float]:
-    """The accuracy of each seed."""
+    """Return the accuracy of each seed."""
     return [float(outcome.scores.mean()) for outcome in outcomes]
 
 
 def figures_of(results: Results) -> dict[str, float]:
-    """The figures by name: fractions, and one count of seeds."""
+    """Return the figures by name: fractions, and one count of seeds."""
     arms = results["cached"][0].report.arms
     closed = [outcome.report.comparison.gap_closed for outcome in results["cached"]]
     verdicts = [outcome.report.comparison.verdict for outcome in results["self"]]

@@ -1,4 +1,4 @@
-"""How quiet the machine is, for benchmarks to print beside their times."""
+"""How quiet the machine is, for benchmarks to print with their times."""
 
 import subprocess
 import sys
@@ -6,7 +6,7 @@ import time
 
 
 def probe() -> float:
-    """Seconds that both cores take for a fixed piece of work."""
+    """Return seconds that both cores take for a fixed piece of work."""
     began = time.monotonic()
     work = "x = 0\nfor i in range(6_000_000): x += i"
     both = [subprocess.Popen([sys.executable, "-c", work]) for _ in range(2)]

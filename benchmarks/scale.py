@@ -75,7 +75,7 @@ def main() -> int:
 
 
 def measure_size(tokens: int, *, folder: Path) -> dict[str, Cost]:
-    """The cost of each stage for so many tokens; the folder holds up to 20 GB meanwhile, and is removed."""
+    """Return the cost of each stage for so many tokens; the folder holds up to 20 GB meanwhile, and is removed."""
     shutil.rmtree(folder, ignore_errors=True)
     try:
         write_library(tokens, folder=folder)
@@ -85,7 +85,7 @@ def measure_size(tokens: int, *, folder: Path) -> dict[str, Cost]:
 
 
 def figures_of(costs: Mapping[int, Mapping[str, Cost]]) -> dict[str, float]:
-    """Exponents over all sizes, and the memory of the largest."""
+    """Return exponents over all sizes, and the memory of the largest."""
     largest = costs[max(costs)]
     return {
         "tokens": max(costs),
@@ -100,12 +100,12 @@ def figures_of(costs: Mapping[int, Mapping[str, Cost]]) -> dict[str, float]:
 
 
 def fit_exponent(seconds: Mapping[int, float]) -> float:
-    """The exponent b of seconds = a * tokens ** b, by least squares on logarithms."""
+    """Return the exponent b of seconds = a * tokens ** b, by least squares on logarithms."""
     return float(np.polyfit(np.log(list(seconds)), np.log(list(seconds.values())), 1)[0])
 
 
 def broken_claims(figures: Mapping[str, float]) -> list[str]:
-    """Every claim of this benchmark that does not hold."""
+    """Return every claim of this benchmark that does not hold."""
     broken = ["every answer is kept"] if figures["lost"] else []
     for stage in STAGES:
         if figures[f"{stage}Exponent"] > MOST_EXPONENT:
@@ -138,7 +138,7 @@ def write_library(tokens: int, *, folder: Path) -> None:
 
 
 def load_job(folder: Path) -> tuple[StageJob, Store]:
-    """The quickstart with long replies, and a store in the folder."""
+    """Return the quickstart with long replies, and a store in the folder."""
     spec = load_manifest(QUICKSTART / "job.yaml").spec
     task = spec.task.model_copy(update={"type": "Conversation", "labels": None})
     training = spec.training.model_copy(update={"max_length": 1024})
@@ -161,7 +161,7 @@ def _records(split: str, count: int) -> Any:
 
 
 def _answer(row: Row, *, generator: np.random.Generator) -> Answer:
-    """An answer of random ids, which hardly compress, with distributions that add up to one."""
+    """Return an answer of random ids, which hardly compress, with distributions that add up to one."""
     logits_TK = np.sort(generator.gumbel(0, 3, (REPLY, K)).astype(np.float32))[:, ::-1]
     logprobs_TK = logits_TK - np.log(np.exp(logits_TK).sum(1, keepdims=True)) + np.float32(np.log(0.95))
     ids_TK = generator.integers(0, VOCABULARY, (REPLY, K), np.int32)
@@ -172,7 +172,7 @@ def _answer(row: Row, *, generator: np.random.Generator) -> Answer:
 
 
 def curate(folder: Path) -> Callable[[], int]:
-    """The whole stage Curate."""
+    """Return the whole stage Curate."""
     from kubedistill_runtime.chat import load_chat_format
     from kubedistill_runtime.progress import Progress
     from kubedistill_runtime.stages import make_artifacts
@@ -186,7 +186,7 @@ def curate(folder: Path) -> Callable[[], int]:
 
 
 def read(folder: Path) -> Callable[[], int]:
-    """The batches of an epoch and a quarter, in the order and on the one worker of a training."""
+    """Return the batches of an epoch and a quarter, in the order and on the one worker of a training."""
     import torch
 
     from kubedistill_runtime.training.batches import make_batch, order_samples, split_step
@@ -257,7 +257,7 @@ def _anonymous_bytes() -> int:
 
 
 def run(arguments: Sequence[str]) -> int:
-    """All sizes without arguments; one stage on a folder with them."""
+    """Measure all sizes without arguments; one stage on a folder with them."""
     if not arguments:
         return main()
     stage, folder = arguments

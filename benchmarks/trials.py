@@ -101,7 +101,7 @@ def write_manifest(trial: Trial, *, folder: Path) -> Path:
 
 
 def shuffle_teacher(trial: Trial, *, folder: Path, source: Store, target: Store) -> None:
-    """Copy to another store all that a finished trial's teacher left, its answers dealt anew among the prompts.
+    """Copy all that a finished trial's teacher left to another store, with its answers redistributed.
 
     The dataset and the validation answers are shuffled, since the student learns from one and its best weights are
     chosen by the other. The test is not: it judges. A run of the same manifest in the target trains on what it finds.
@@ -126,7 +126,7 @@ def shuffle_teacher(trial: Trial, *, folder: Path, source: Store, target: Store)
 
 
 def deal_answers(answered: Sequence[AnsweredRecord], *, generator: np.random.Generator) -> list[AnsweredRecord]:
-    """Deal single-turn answers anew at random: ids, text and logprobs move together, and each prompt stays."""
+    """Redistribute single-turn answers at random: ids, text and logprobs move together, and each prompt stays."""
     dealt = []
     for own, place in zip(answered, generator.permutation(len(answered)), strict=True):
         (prompt,), (reply,) = own.answer.turns, answered[place].answer.turns
@@ -151,7 +151,7 @@ def _start(manifest: Path, *, store: Store, log: Path) -> None:
 
 
 def _score_rows(run: LocalRun, choices: Choices, *, store: Store) -> Scores:
-    """The distilled student's score on each test record, from the answers that Evaluate left in the library."""
+    """Return the distilled student's score on each test record, from the answers that Evaluate left in the library."""
     spec, folder = run.job.spec, store.path(f"{folder_of('student', choices.keys['student'])}/model")
     model = find_model(
         str(folder), revision=None, trust_remote_code=False, data_root=folder, store=store, at="artifacts/student"

@@ -25,7 +25,7 @@ settings.load_profile("ci" if os.environ.get("CI") else "local")
 
 @pytest.fixture
 def check_message(request: pytest.FixtureRequest) -> CheckMessage:
-    """Compares a message with the golden page of messages; the test's own folder is {tmp_path} there."""
+    """Compare a message with the golden page of messages; the test's own folder is {tmp_path} there."""
     replaced = {str(TESTS.parent): "{root}"}
     if "tmp_path" in request.fixturenames:
         replaced[str(request.getfixturevalue("tmp_path"))] = "{tmp_path}"

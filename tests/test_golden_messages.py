@@ -10,7 +10,7 @@ from support.messages import TESTS, CheckMessage, read_page, write_page
 
 @cache
 def checkers(file: str) -> frozenset[str]:
-    """The tests of a file that check a message."""
+    """Return the tests of a file that check a message."""
     return frozenset(
         node.name
         for node in ast.walk(ast.parse((TESTS / file).read_text()))

@@ -61,7 +61,7 @@ def test_no_room_imports_from_a_floor_above(package: str) -> None:
 
 
 def room_of(name: str, package: str) -> str | None:
-    """Return the room of a module; "" for one beside the rooms, None for one of another package."""
+    """Return the room of a module; "" for one outside the rooms, None for one of another package."""
     if not name.startswith(f"{package}."):
         return None
     inner, _, below = name.removeprefix(f"{package}.").partition(".")

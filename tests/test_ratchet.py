@@ -61,7 +61,7 @@ def sources() -> Iterator[tuple[Path, str]]:
 
 
 def crossing() -> set[tuple[str, str]]:
-    """Module and name of each thing of api that operator or runtime imports."""
+    """Return module and name of each thing of api that operator or runtime imports."""
     found = set()
     for path, text in sources():
         for node in [] if path.is_relative_to(ROOT / "api") else ast.walk(ast.parse(text)):
@@ -77,7 +77,7 @@ def is_untyped_mapping(node: ast.AST) -> bool:
 
 
 def annotations_of(node: ast.AST) -> Iterator[ast.AST]:
-    """The annotations of a function, or of a class's fields and public methods."""
+    """Yield the annotations of a function, or of a class's fields and public methods."""
     if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
         every = (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs, node.args.vararg, node.args.kwarg)
         yield from (one.annotation for one in every if one is not None and one.annotation is not None)

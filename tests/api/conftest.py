@@ -40,13 +40,13 @@ NAMES = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,9}[a-z0-9])?", fullmatch=True)
 
 @pytest.fixture
 def job_values() -> Values:
-    """The shortest job that is valid, to be changed at will."""
+    """Return the shortest job that is valid, to be changed at will."""
     return copy.deepcopy(MINIMAL_JOB)
 
 
 @pytest.fixture
 def runtime(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Puts a script in the place of the runtime, for this process and those that it starts."""
+    """Put a script in the place of the runtime, for this process and those that it starts."""
     folder = tmp_path_factory.mktemp("path")
     package = folder / "kubedistill_runtime"
     package.mkdir()
@@ -62,13 +62,13 @@ def runtime(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
 
 @pytest.fixture(scope="session")
 def valid_specs() -> SearchStrategy[Values]:
-    """Specs that are valid in every way; any field may be there."""
+    """Return specs that are valid in every way; any field may be there."""
     return _valid_spec(_drawn_from(job_schema()["properties"]["spec"]))
 
 
 @pytest.fixture(scope="session")
 def with_defaults() -> Callable[[Any, Schema], Any]:
-    """What the API server makes of an object: absent fields get their defaults, from the outside in."""
+    """Return what the API server makes of an object: absent fields get their defaults, from the outside in."""
     return _with_defaults
 
 
@@ -100,7 +100,7 @@ def _drawn_from(schema: Schema) -> SearchStrategy[Any]:
 
 @st.composite
 def _valid_spec(draw: st.DrawFn, specs: SearchStrategy[Values]) -> Values:
-    """A spec that the schema allows, with what the CEL rules forbid put right."""
+    """Return a spec that the schema allows, with what the CEL rules forbid put right."""
     spec = draw(specs)
     task = spec["task"]
     if task["type"] in ("Classification", "NLI"):
@@ -148,7 +148,7 @@ def _arm(*, accuracy: float | None, agreement: float, scale: int, cost: float | 
 
 @pytest.fixture(scope="session")
 def report() -> Report:
-    """A job that went well: the student closed 80 % of the gap to a teacher ten times its size."""
+    """Return a job that went well: the student closed 80 % of the gap to a teacher ten times its size."""
     values = make_values()
     return Report(
         arms=Arms(

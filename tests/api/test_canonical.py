@@ -30,7 +30,7 @@ def test_encoding_is_sorted_short_and_utf8(value: Any, encoded: bytes) -> None:
 
 
 def shuffled(value: Any) -> Any:
-    """The same value, with every mapping the other way round."""
+    """Return the same value, with every mapping the other way round."""
     if isinstance(value, dict):
         return {name: shuffled(one) for name, one in reversed(value.items())}
     return [shuffled(one) for one in value] if isinstance(value, list) else value

@@ -74,7 +74,7 @@ def test_message_holds_no_nulls_and_says_its_version(message: StageProgress | St
 
 
 def example(kind: type[BaseModel], job_values: dict) -> dict[str, Any]:
-    """The shortest message of a kind."""
+    """Return the shortest message of a kind."""
     return {
         StageJob: {
             "job": {"namespace": "a", "name": "b"},
@@ -155,7 +155,7 @@ def test_longest_texts_leave_room_in_a_message() -> None:
 
 
 def test_every_cause_of_an_error_can_be_told() -> None:
-    error = KubedistillError("it broke", at="here", fix="Mend it")
+    error = KubedistillError("it broke", at="here", fix="Fix it")
     result = StageResult(
         driver="d",
         outcome="Failed",
@@ -166,4 +166,4 @@ def test_every_cause_of_an_error_can_be_told() -> None:
         ended_at="e",
     )
     again = StageResult.model_validate_json(result.to_json())
-    assert (again.cause, again.reason, again.message) == ("failure", "InternalError", "here: it broke. Mend it")
+    assert (again.cause, again.reason, again.message) == ("failure", "InternalError", "here: it broke. Fix it")

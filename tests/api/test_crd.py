@@ -29,7 +29,7 @@ ENVELOPE = ("apiVersion", "kind", "metadata")  # Kubernetes itself checks these
 
 
 def nodes(schema: Schema, path: str = "") -> Iterator[Node]:
-    """Every node of a schema by its dotted path; [] is an item of a list."""
+    """Yield every node of a schema by its dotted path; [] is an item of a list."""
     yield path, schema
     for name, field in schema.get("properties", {}).items():
         yield from nodes(field, f"{path}.{name}".removeprefix("."))
@@ -40,12 +40,12 @@ def nodes(schema: Schema, path: str = "") -> Iterator[Node]:
 
 
 def violations(schema: Schema) -> list[str]:
-    """Everything that a structural schema of ours may not hold."""
+    """Return everything that a structural schema of ours may not hold."""
     found = []
     for path, node in nodes(schema):
         kind, limited = node.get("type"), "enum" in node or path in ENVELOPE
         found += [f"{path}: keyword {keyword}" for keyword in node.keys() - KEYWORDS]
-        found += [f"{path}: {name} is no boolean" for name in BOOLEANS if not isinstance(node.get(name, True), bool)]
+        found += [f"{path}: {name} is not a boolean" for name in BOOLEANS if not isinstance(node.get(name, True), bool)]
         if kind not in ("object", "array", "string", "integer", "number", "boolean"):
             found.append(f"{path}: type {kind}")
         if kind == "string" and not limited and "maxLength" not in node:
@@ -134,7 +134,7 @@ def test_walk_finds_what_is_forbidden(case: str) -> None:
 
 
 def declared_fields(model: type[BaseModel], path: str = "") -> Iterator[str]:
-    """Every field of a model and of the models in it, by its dotted path."""
+    """Yield every field of a model and of the models in it, by its dotted path."""
     for name, field in model.model_fields.items():
         below = f"{path}.{field.alias or name}".removeprefix(".")
         yield below

@@ -17,7 +17,7 @@ from kubedistill.v1alpha1 import Spec, spec_values
 
 
 def nodes(schema: Schema, path: str = "") -> Iterator[tuple[str, Schema]]:
-    """Every node of a schema by its dotted path; [] is an item of a list."""
+    """Yield every node of a schema by its dotted path; [] is an item of a list."""
     yield path, schema
     for name, field in schema.get("properties", {}).items():
         yield from nodes(field, f"{path}.{name}".removeprefix("."))
@@ -37,7 +37,7 @@ def read_spec(values: dict) -> Spec:
 
 
 def edge_values(schema: Schema) -> list[Any]:
-    """Values at and beyond the limits of a node, and values of other types."""
+    """Return values at and beyond the limits of a node, and values of other types."""
     values: list[Any] = [True, 0, 3, 0.5, "3", "-a", "A b", "", [], {}]
     if schema["type"] in ("integer", "number"):
         step = 1 if schema["type"] == "integer" else 1e-6
@@ -116,7 +116,7 @@ def test_both_ask_for_the_same_fields(path: str, job_values: dict) -> None:
 
 
 def problems_of_types(spec: dict) -> list[str]:
-    """What pydantic says against a spec, but for what is not the OpenAPI part's: CEL rules and unknown fields."""
+    """Return the problems that pydantic finds in a spec, except for CEL rules and unknown fields."""
     try:
         read_spec(spec)
     except ValidationError as error:

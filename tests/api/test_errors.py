@@ -18,9 +18,9 @@ def all_errors() -> list[type[errors.KubedistillError]]:
 
 @pytest.mark.parametrize("kind", all_errors())
 def test_error_survives_pickling(kind: type[errors.KubedistillError]) -> None:
-    error = kind("it broke", at="job.yaml:3", fix="Mend it")
+    error = kind("it broke", at="job.yaml:3", fix="Fix it")
     again = pickle.loads(pickle.dumps(error))
-    assert (type(again), str(again)) == (kind, "job.yaml:3: it broke. Mend it")
+    assert (type(again), str(again)) == (kind, "job.yaml:3: it broke. Fix it")
 
 
 @pytest.mark.parametrize("kind", all_errors())

@@ -1,6 +1,6 @@
 """The size of the runtime-cpu image, from the list of what it leaves out and the files of this environment.
 
-This environment holds all of the image's packages, and those of the operator and the tests beside, so the sums are
+This environment holds all of the image's packages, and also those of the operator and the tests, so the sums are
 upper bounds. tests/images runs an engine and a training without what is left out.
 """
 

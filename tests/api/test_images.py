@@ -18,7 +18,7 @@ IMAGES = ("operator", "runtime-cpu", "runtime")
 
 
 def stage(name: str) -> str:
-    """The lines of one target."""
+    """Return the lines of one target."""
     parts = re.split(r"^FROM ", DOCKERFILE, flags=re.MULTILINE)
     (found,) = [part for part in parts if part.splitlines()[0].endswith(f" AS {name}")]
     return found
@@ -58,7 +58,7 @@ def test_the_lock_is_installed_in_a_layer_of_its_own() -> None:
     for image in IMAGES:
         lines = stage(f"{image}-environment")
         assert lines.index("dependencies") < lines.index("--from=source"), (
-            "an edit of our code installs nothing else anew"
+            "an edit of our code installs nothing else again"
         )
 
 

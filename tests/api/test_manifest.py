@@ -45,7 +45,7 @@ spec:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where the file lies: errors then begin with its plain name."""
+    """Return where the file is: errors then begin with its plain name."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -106,11 +106,11 @@ FIELDS = {
         ("epochs: 3", "epochs: true"), "21: spec.training.epochs",
         "input should be a valid integer, and it is true", "Write a whole number",
     ),
-    "a number for a text": (
+    "a number for a string": (
         ("[billing, delivery]", "[billing, 7]"), "8: spec.task.labels[1]",
         "input should be a valid string, and it is 7", "Put it in quotes",
     ),
-    "nothing for a text": (
+    "nothing for a string": (
         ("source: teacher", "source:"), "12: spec.teachers[0].model.source",
         "input should be a valid string, and it is null", "Give it a value, or remove it",
     ),
@@ -200,7 +200,7 @@ FILES = {
     "a comment only": ("# soon\n", "job.yaml", "the file is empty", "Write one DistillationJob"),
     "two documents": (GOOD + "---\n" + GOOD, "job.yaml", "the file holds 2 documents", "Write one DistillationJob"),
     "a list": ("- a\n", "job.yaml", "the document is not a mapping", "Write `field: value` lines"),
-    "a text": ("hello", "job.yaml", "the document is not a mapping", "Write `field: value` lines"),
+    "a string": ("hello", "job.yaml", "the document is not a mapping", "Write `field: value` lines"),
     "not UTF-8": (b"a: 1\nb: \xff\n", "job.yaml:2", "the manifest is not UTF-8", "Convert the file"),
     "UTF-16": (GOOD.encode("utf-16"), "job.yaml:1", "the manifest is not UTF-8", "Convert the file"),
     "no YAML": (edit("kind: D", "kind D"), "job.yaml:3", "not YAML (could not find expected ':')", "Fix the line"),
@@ -215,7 +215,7 @@ FILES = {
     "unknown anchor": (edit("{uri: test.jsonl}", "*x"), "job.yaml:18", "not YAML (found undefined alias 'x'", "Fix"),
     "an anchor in itself": (edit("[billing, delivery]", "&x [*x, a]"), "job.yaml:8", "an anchor that holds itself",
                             "Write the values out"),
-    "a merge of a text": (edit("{uri: test.jsonl}", "{<<: a}"), "job.yaml:18", "`<<` takes mappings", "Write the"),
+    "a merge of a string": (edit("{uri: test.jsonl}", "{<<: a}"), "job.yaml:18", "`<<` takes mappings", "Write the"),
     "bytes": (edit("support", "!!binary aGk="), "job.yaml:4", "the tag !!binary has no place in JSON", "Remove"),
     "a set": (edit("[billing, delivery]", "!!set {a, b}"), "job.yaml:8", "the tag !!set has no place", "Remove"),
     "a tag of Python": (edit("support", "!!python/name:os.system"), "job.yaml:4", "the tag !!python/name:os.system has",
@@ -242,7 +242,7 @@ def test_bad_file_is_refused_with_its_line(case: str, folder: Path) -> None:
 
 LONG = "x" * 300_000
 BOMBS = {
-    "a text": f"a: &a {LONG}\nb: [{'*a, ' * 500}]\n",
+    "a string": f"a: &a {LONG}\nb: [{'*a, ' * 500}]\n",
     "a number": f"a: &a 0x{'f' * 300_000}\nb: [{'*a, ' * 500}]\n",
     "a key": f"a: &a {{? {LONG} : 1}}\nb: [{'*a, ' * 500}]\n",
     "a key that is merged": f"a: &a {{? {LONG} : 1}}\nb: {{<<: [{'*a, ' * 500}]}}\n",
@@ -252,7 +252,7 @@ BOMBS = {
 
 @pytest.mark.parametrize("case", BOMBS)
 def test_what_aliases_build_is_bounded_in_bytes(case: str, folder: Path, check_message: CheckMessage) -> None:
-    """A text of 100 KB behind 90,000 aliases took 5.5 GB; these would take 150 MB and more."""
+    """A string of 100 KB behind 90,000 aliases took 5.5 GB; these would take 150 MB and more."""
     (folder / "job.yaml").write_text(BOMBS[case])
     tracemalloc.start()
     try:
@@ -309,7 +309,7 @@ READINGS = {
                lambda job: job.spec.teachers[0].model.source, "2024-01-01T00:00:00Z"),
     "yes and no": (("[billing, delivery]", "[yes, no]"), lambda job: job.spec.task.labels, ("yes", "no")),
     "a quoted number": (("[billing, delivery]", "['1', '2']"), lambda job: job.spec.task.labels, ("1", "2")),
-    "a text of a tag": (("[billing, delivery]", "[!!str 1, b]"), lambda job: job.spec.task.labels, ("1", "b")),
+    "a string by a tag": (("[billing, delivery]", "[!!str 1, b]"), lambda job: job.spec.task.labels, ("1", "b")),
     "an anchor": (("{uri: train.jsonl}\n    test: {uri: test.jsonl}", "&t {uri: a}\n    test: *t"),
                   lambda job: job.spec.data.test.uri, "a"),
     "a merge": (("{uri: train.jsonl}\n    test: {uri: test.jsonl}", "&t {uri: a}\n    test: {<<: *t}"),
@@ -366,7 +366,7 @@ YAML_PIECES = st.sampled_from([
 
 @st.composite
 def spoilt_manifests(draw: st.DrawFn) -> str:
-    """A good manifest into which pieces of YAML have fallen."""
+    """Return a good manifest into which pieces of YAML have fallen."""
     text = GOOD
     for _ in range(draw(st.integers(1, 4))):
         place = draw(st.integers(0, len(text)))

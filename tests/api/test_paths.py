@@ -61,7 +61,7 @@ def test_an_entry_is_in_its_folder_or_refused(name: str) -> None:
 
 
 def users_of(*names: str) -> set[str]:
-    """The product's modules that use one of these names."""
+    """Return the product's modules that use one of these names."""
     folder = Path(kubedistill.__file__).parents[2]
     return {
         path.relative_to(folder).as_posix()

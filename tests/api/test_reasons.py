@@ -28,7 +28,7 @@ OTHERS = {"DriverRestarted", "WaitingForNodes", "Unschedulable", "WriteRefused",
 
 
 def said_by_deciders() -> Iterator[str]:
-    """Every literal that is given as a reason, or first in the call of one that says why a job waits."""
+    """Yield every literal that is given as a reason, or first in the call of one that says why a job waits."""
     for path in DECISIONS.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call):
@@ -53,7 +53,7 @@ def error_classes(
 
 
 def tables(page: str, *, section: str = "") -> list[list[str]]:
-    """The cells of every row of the tables of a page, or of one of its sections."""
+    """Return the cells of every row of the tables of a page, or of one of its sections."""
     text = (DOCS / page).read_text()
     lines = (text.partition(f"\n## {section}\n")[2].partition("\n## ")[0] if section else text).splitlines()
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines if line.startswith("|")]
@@ -61,7 +61,7 @@ def tables(page: str, *, section: str = "") -> list[list[str]]:
 
 @pytest.fixture
 def said() -> set[str]:
-    """Every reason that the sources say."""
+    """Return every reason that the sources say."""
     said = {*said_by_deciders(), *causes._BY_EVIDENCE, *diagnosis.REASONS, NAME_TAKEN, DELAYED, NOT_UNDERSTOOD, *OTHERS}
     return (said | {runtime_process.RuntimeDied.reason, *(kind.reason for kind in error_classes())}) - FINE
 

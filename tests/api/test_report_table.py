@@ -30,14 +30,14 @@ from kubedistill.report.words import (
 
 
 def changed(report: Report, **parts: dict) -> Report:
-    """A report with some fields of its parts changed."""
+    """Return a report with some fields of its parts changed."""
     return report.model_copy(
         update={name: getattr(report, name).model_copy(update=fields) for name, fields in parts.items()}
     )
 
 
 def with_arms(report: Report, **fields: object) -> Report:
-    """A report with the same change in all three arms."""
+    """Return a report with the same change in all three arms."""
     arms = {name: getattr(report.arms, name).model_copy(update=fields) for name in ("teacher", "baseline", "distilled")}
     return changed(report, arms=arms)
 

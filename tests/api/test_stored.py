@@ -55,7 +55,7 @@ STORED: dict[type[BaseModel], Values] = {
 
 
 def objects(model: Any, values: Any) -> Iterator[Values]:
-    """Every object among the values that a model describes: maps whose keys are data are none."""
+    """Yield every object among the values that a model describes: maps whose keys are data are none."""
     if isinstance(model, type) and issubclass(model, BaseModel) and isinstance(values, dict):
         yield values
         for name, field in model.model_fields.items():
@@ -73,7 +73,7 @@ def objects(model: Any, values: Any) -> Iterator[Values]:
 
 
 def newer(model: type[BaseModel], values: Values) -> Iterator[Values]:
-    """The values as a later version might write them: each time with one more field in one of their objects."""
+    """Yield the values as a later version might write them: each time with one more field in one of their objects."""
     for index in range(len(list(objects(model, values)))):
         changed = copy.deepcopy(values)
         list(objects(model, changed))[index]["laterField"] = {"of": ["another", None]}
@@ -81,7 +81,7 @@ def newer(model: type[BaseModel], values: Values) -> Iterator[Values]:
 
 
 def understood(message: BaseModel) -> Any:
-    """What was read: of a StageJob its spec too, but not the JSON that it carries on."""
+    """Return what was read: of a StageJob its spec too, but not the JSON that it carries on."""
     return (message.model_dump(exclude={"frozen_spec"}), message.spec) if isinstance(message, StageJob) else message
 
 

@@ -76,7 +76,7 @@ def test_the_manifests_of_all_arms_differ_only_in_what_is_learned_from(
 
 
 def answered(place: int) -> AnsweredRecord:
-    """A record whose answer, in text, ids and distribution alike, is its own number."""
+    """Return a record whose answer, in text, ids and distribution alike, is its own number."""
     top = TopK(np.full((1, 2), place, np.int32), np.full((1, 2), -place, np.float16), np.zeros(1, np.float32))
     turn = Turn((1000 + place,), (place,), str(place), "stop", top)
     return AnsweredRecord(Record(str(place), (Message("user", str(place)),)), 0, Answer(f"key-{place}", (turn,)))

@@ -17,13 +17,13 @@ def helm(tmp_path_factory: pytest.TempPathFactory) -> Helm:
 
 @pytest.fixture(scope="session")
 def rendered(helm: Helm) -> Callable[[str], list[Manifest]]:
-    """A function that gives what a value set installs, as release `team` in the namespace `somewhere`."""
+    """Return a function that gives what a value set installs, as release `team` in the namespace `somewhere`."""
     return cache(lambda name: helm.template("team", namespace="somewhere", values=values_of(name)))
 
 
 @pytest.fixture(scope="session")
 def render(helm: Helm) -> Render:
-    """A function of values, by their names with `__` for a dot, that gives what they install."""
+    """Return a function of values, by their names with `__` for a dot, that gives what they install."""
 
     def with_values(**values: Any) -> list[Manifest]:
         tree: dict[str, Any] = {}

@@ -45,7 +45,7 @@ def test_an_alert_says_what_is_wrong_and_how_bad_it_is(name: str) -> None:
     assert alert["labels"]["severity"] in ("info", "warning", "critical")
     assert alert["annotations"].keys() == {"summary", "description"}
     assert all(text.endswith(".") for text in alert["annotations"].values())
-    assert alert["for"], "one bad scrape is no alert"
+    assert alert["for"], "one bad scrape is not an alert"
 
 
 def test_every_alert_has_a_runbook_and_every_runbook_an_alert() -> None:

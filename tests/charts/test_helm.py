@@ -1,4 +1,4 @@
-"""Where helm comes from, and what is said where it can't be had."""
+"""Where helm comes from, and the message where it is missing."""
 
 from pathlib import Path
 

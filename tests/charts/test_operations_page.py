@@ -30,7 +30,7 @@ def section(title: str) -> str:
 
 
 def rows(text: str) -> list[list[str]]:
-    """The cells of a table's rows, without its heads."""
+    """Return the cells of a table's rows, without its heads."""
     lines = [line for line in text.splitlines() if line.startswith("|")]
     return [[cell.strip() for cell in line.strip("|").split("|")] for line in lines[2:]]
 
@@ -111,7 +111,7 @@ def test_images_are_named_as_the_settings_name_them(case: str, tmp_path: Path) -
 
 
 def level_of(policy: dict[str, Any], verb: str, group: str, resource: str) -> str:
-    """The level of the first rule that matches, as kube-apiserver finds it."""
+    """Return the level of the first rule that matches, as kube-apiserver finds it."""
     for rule in policy["rules"]:
         here = any(one["group"] == group and resource in one["resources"] for one in rule["resources"])
         if here and verb in rule["verbs"]:

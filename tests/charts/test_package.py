@@ -22,7 +22,7 @@ def dist(helm: Helm, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def images_of(manifests: list[Manifest]) -> set[str]:
-    """All images that pods of a release and pods of its jobs are made from."""
+    """Return all images that pods of a release and pods of its jobs are made from."""
     (data,) = [one["data"] for one in of_kind(manifests, "ConfigMap") if "settings.yaml" in one["data"]]
     jobs: dict[str, Any] = yaml.safe_load(data["settings.yaml"])["images"]
     own = {container["image"] for _, spec in pods(manifests) for container in spec["containers"]}

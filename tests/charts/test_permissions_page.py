@@ -19,7 +19,7 @@ WITHOUT = {
 
 
 def rendered(render: Render, *, propagate: tuple[str, ...] = (), **rbac: bool) -> set[str]:
-    """What the chart's roles let the operator do where jobs are."""
+    """Return what the chart's roles let the operator do where jobs are."""
     found = of_kind(render(settings__rbac=rbac, settings__propagateLabels=[*propagate]), "ClusterRole")
     roles = {one["metadata"]["name"]: one["rules"] for one in found}
     rules = [rule for name, rules in roles.items() if name.endswith(("-operator", "-nodes")) for rule in rules]

@@ -1,4 +1,4 @@
-"""Prometheus and promtool: where they are looked for, and what is said where they can't be had."""
+"""Prometheus and promtool: where they are looked for, and the message where they are missing."""
 
 from pathlib import Path
 

@@ -22,8 +22,8 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
         {"settings": {"resyncSecond": 5}}, "at '/settings': additional properties 'resyncSecond' not allowed",
     ),
     "a port that is none": ({"settings": {"port": 70000}}, "at '/settings/port': maximum: got 70,000, want 65,535"),
-    "a text for a number": ({"settings": {"port": "80"}}, "at '/settings/port': got string, want integer"),
-    "a number for a text": (
+    "a string for a number": ({"settings": {"port": "80"}}, "at '/settings/port': got string, want integer"),
+    "a number for a string": (
         {"settings": {"cpuResources": {"cpu": 2}}}, "at '/settings/cpuResources/cpu': got number, want string",
     ),
     "a namespace that is none": (
@@ -79,16 +79,16 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "an unknown pull policy": ({"image": {"pullPolicy": "Sometimes"}}, "value must be one of 'Always', 'IfNotPresent'"),
     "a log level of others": ({"logLevel": "trace"}, "value must be one of 'debug', 'info', 'warning'"),
     "too many replicas": ({"replicas": 100}, "at '/replicas': maximum: got 100, want 9"),
-    "a label that is no text": ({"commonLabels": {"a": 1}}, "at '/commonLabels/a': got number, want string"),
+    "a label that is not a string": ({"commonLabels": {"a": 1}}, "at '/commonLabels/a': got number, want string"),
     "a list for a map": ({"resources": []}, "at '/resources': got array, want object"),
-    "a switch that is a text": ({"crds": {"install": "yes"}}, "at '/crds/install': got string, want boolean"),
+    "a switch that is a string": ({"crds": {"install": "yes"}}, "at '/crds/install': got string, want boolean"),
     "an interval without unit": (
         {"metrics": {"podMonitor": {"interval": "30"}}}, "at '/metrics/podMonitor/interval': '30' does not match",
     ),
     "an account that is none": (
         {"serviceAccountPolicy": {"allowed": ["it's mine"]}}, "at '/serviceAccountPolicy/allowed/0'",
     ),
-    "a switch of an umbrella that is a text": ({"enabled": "yes"}, "at '/enabled': got string, want boolean"),
+    "a switch of an umbrella that is a string": ({"enabled": "yes"}, "at '/enabled': got string, want boolean"),
     "a probe of one's own": (
         {"readinessProbe": {"httpGet": {"path": "/"}}},
         "at '/readinessProbe': additional properties 'httpGet' not allowed",
@@ -104,7 +104,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "a namespace of monitors that is none": (
         {"metrics": {"serviceMonitor": {"namespace": "Monitoring"}}}, "'Monitoring' does not match",
     ),
-    "an annotation that is no text": (
+    "an annotation that is not a string": (
         {"service": {"annotations": {"prometheus.io/port": 8080}}},
         "at '/service/annotations/prometheus.io~1port': got number, want string",
     ),

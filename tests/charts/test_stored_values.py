@@ -84,7 +84,7 @@ def test_values_without_which_nothing_would_run_can_not_be_emptied(path: str, he
 
 
 def nulls(node: Any, at: str = "") -> list[str]:
-    """Where manifests hold a null, or what templates print instead of one."""
+    """Return where manifests hold a null, or what templates print instead of one."""
     if isinstance(node, dict):
         return [found for name, value in node.items() for found in nulls(value, f"{at}.{name}")]
     if isinstance(node, list):

@@ -19,7 +19,7 @@ OBJECT = (
 
 @pytest.fixture
 def umbrella(tmp_path: Path) -> Path:
-    """The chart with its dependencies, as `helm dependency build` leaves it."""
+    """Return the chart with its dependencies, as `helm dependency build` leaves it."""
     place = tmp_path / UMBRELLA.name
     shutil.copytree(UMBRELLA, place, ignore=shutil.ignore_patterns("charts", "Chart.lock"))
     shutil.copytree(CHART, place / "charts" / CHART.name)

@@ -29,7 +29,7 @@ AccountKubeconfig = Callable[..., Path]
 
 @pytest.fixture(scope="session")
 def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlPlane]:
-    """A control plane that tests may restart, with the CRDs; `.kubeconfig` is the administrator's."""
+    """Yield a control plane that tests may restart, with the CRDs; `.kubeconfig` is the administrator's."""
     plane = default_plane()
     if all(plane.pids.values()):
         with Api(plane.kubeconfig) as api:
@@ -50,7 +50,7 @@ def control_plane(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ControlP
 
 @pytest.fixture(scope="session")
 def kubeconfig(request: pytest.FixtureRequest) -> Path:
-    """The administrator's kubeconfig of the cluster that tests use."""
+    """Return the administrator's kubeconfig of the cluster that tests use."""
     named = os.environ.get("KUBEDISTILL_TEST_KUBECONFIG")
     if not named:
         return request.getfixturevalue("control_plane").kubeconfig
@@ -62,14 +62,14 @@ def kubeconfig(request: pytest.FixtureRequest) -> Path:
 
 @pytest.fixture(scope="session")
 def api(kubeconfig: Path) -> Iterator[Api]:
-    """The administrator's client."""
+    """Yield the administrator's client."""
     with Api(kubeconfig) as client:
         yield client
 
 
 @pytest.fixture
 def namespace(api: Api) -> Iterator[str]:
-    """A namespace of the test's own, deleted afterwards."""
+    """Yield a namespace of the test's own, deleted afterwards."""
     name = f"test-{secrets.token_hex(4)}"
     api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     wait_for(lambda: api.get("v1/ServiceAccount", "default", namespace=name), what="the namespace has its account")
@@ -79,7 +79,7 @@ def namespace(api: Api) -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def account_kubeconfig(api: Api, tmp_path_factory: pytest.TempPathFactory) -> AccountKubeconfig:
-    """A function of (account, namespace=…) that writes a kubeconfig with a token of that ServiceAccount."""
+    """Return a function of (account, namespace=…) that writes a kubeconfig with a token of that ServiceAccount."""
 
     def write(account: str, *, namespace: str) -> Path:
         file = tmp_path_factory.mktemp("account") / "kubeconfig"
@@ -90,13 +90,13 @@ def account_kubeconfig(api: Api, tmp_path_factory: pytest.TempPathFactory) -> Ac
 
 @pytest.fixture(scope="session")
 def operator_kubeconfig(api: Api, account_kubeconfig: AccountKubeconfig) -> Path:
-    """The kubeconfig of the operator's account, which has the roles of deploy/rbac and no other."""
+    """Return the kubeconfig of the operator's account, which has the roles of deploy/rbac and no other."""
     install_operator_account(api)
     return account_kubeconfig(OPERATOR, namespace=OPERATOR_NAMESPACE)
 
 
 @pytest.fixture(scope="session")
 def operator_api(operator_kubeconfig: Path) -> Iterator[Api]:
-    """A client with the operator's rights."""
+    """Yield a client with the operator's rights."""
     with Api(operator_kubeconfig) as client:
         yield client

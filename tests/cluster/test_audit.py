@@ -19,7 +19,7 @@ TEAM, SECRET = "team-a", "hunter2hunter2"
 
 @pytest.fixture
 def audited(tmp_path: Path) -> Iterator[tuple[Api, Path]]:
-    """A server of the test's own with the policy, and its log."""
+    """Yield a server of the test's own with the policy, and its log."""
     log = tmp_path / "audit.log"
     policy = ROOT / "deploy" / "audit" / "policy.yaml"
     flags = (f"--audit-policy-file={policy}", f"--audit-log-path={log}")
@@ -35,7 +35,7 @@ def audited(tmp_path: Path) -> Iterator[tuple[Api, Path]]:
 
 
 def entries(log: Path) -> list[tuple[str, str, str, str, int]]:
-    """(user, verb, resource with subresource, name, code) of what is written down in the team's namespace."""
+    """Return (user, verb, resource with subresource, name, code) of what is written down in the team's namespace."""
     found: list[tuple[str, str, str, str, int]] = []
     for line in log.read_text(encoding="utf-8").splitlines():
         event: dict[str, Any] = json.loads(line)

@@ -48,9 +48,9 @@ WRONG: dict[str, tuple[dict[str, Any], str, str, str]] = {
 ON_THEIR_OWN = ("kuberay-late-1", "sidecar-1", "native-sidecar-1", "oom-sidecar-1")
 
 
-def mend_later(job: str) -> Scenario:
-    """`mended-…`: a Secret is missing for a while, and is there after that."""
-    if not job.startswith("mended-"):
+def fix_later(job: str) -> Scenario:
+    """`fixed-…`: a Secret is missing for a while, and is there after that."""
+    if not job.startswith("fixed-"):
         return choose(job)
     missing = step("Hamper", state="Waiting", reason="CreateContainerConfigError", message='secret "hub" not found')
     return Scenario(job, "W6", {("Generate", 0): (missing, step("Schedule", after=150), *OK)})
@@ -63,7 +63,7 @@ def harness(
     folder, name = tmp_path_factory.mktemp("operator"), f"test-{secrets.token_hex(4)}"
     with (
         open_harness(api, operator_kubeconfig, folder, name, pools=OPEN | CLOSED) as harness,
-        playing(kubeconfig, namespace=name, scale=0.02, choose=mend_later),
+        playing(kubeconfig, namespace=name, scale=0.02, choose=fix_later),
     ):
         api.create(claim("disk", mode="ReadWriteOnce"), namespace=name)
         yield harness
@@ -71,7 +71,7 @@ def harness(
 
 @pytest.fixture(scope="module")
 def wrong(harness: OperatorHarness) -> dict[str, str]:
-    """Every job of the table, submitted and looked at; gives what each says."""
+    """Submit every job of the table, and return what each says once it was looked at."""
     for name, (spec, _, _, _) in WRONG.items():
         harness.submit(name, **spec)
     return {name: harness.shows(name, "Validated", reason=reason) for name, (_, reason, _, _) in WRONG.items()}
@@ -149,16 +149,16 @@ def test_w2_of_jobs_of_the_same_work_one_makes_each_artifact(harness: OperatorHa
 
 
 def test_w9_a_job_without_status_is_held_until_annotated_and_running_jobs_continue(harness: OperatorHarness) -> None:
-    """A job that the API server has as a backup left it; one that is at work is none of those."""
+    """A job that the API server has as a backup left it; a running one is not one of those."""
     where = harness.namespaces[0]
-    harness.submit("mended-2")
-    harness.becomes("mended-2", "Preparing", "Generating")
+    harness.submit("fixed-2")
+    harness.becomes("fixed-2", "Preparing", "Generating")
     harness.stop()
     harness.submit("ok-restored")
     harness.start(onRestore="Hold")
     assert "kubedistill.io/release" in harness.shows("ok-restored", "QuotaReserved", reason="OnHold")
     assert harness.phase("ok-restored") == "Pending"
-    harness.becomes("mended-2", "Succeeded")
+    harness.becomes("fixed-2", "Succeeded")
     assert (harness.tells("ok-restored", "Held"), harness.made(job="ok-restored")) == (["Held"], [])
     harness.api.patch(
         JOBS, "ok-restored", {"metadata": {"annotations": {"kubedistill.io/release": "yes"}}}, namespace=where
@@ -194,7 +194,7 @@ def test_w4_w5_w6_why_a_pod_waits_is_shown_within_30_seconds_and_not_charged(
 
 
 def is_waiting(pod: dict[str, Any]) -> bool:
-    """Whether a pod's kubelet or scheduler says that it can't go on."""
+    """Return whether a pod's kubelet or scheduler says that it cannot start."""
     status = pod.get("status") or {}
     waits = [one for one in status.get("containerStatuses") or () if "waiting" in (one.get("state") or {})]
     unbound = [one for one in status.get("conditions") or () if one.get("reason") == "Unschedulable"]
@@ -202,10 +202,10 @@ def is_waiting(pod: dict[str, Any]) -> bool:
 
 
 def test_w6_a_job_goes_on_when_its_secret_is_there(harness: OperatorHarness) -> None:
-    harness.submit("mended-1")
-    harness.shows("mended-1", "Progressing", reason="SecretNotFound")
-    harness.becomes("mended-1", "Succeeded")
-    generate = harness.stage("mended-1", "Generate")
+    harness.submit("fixed-1")
+    harness.shows("fixed-1", "Progressing", reason="SecretNotFound")
+    harness.becomes("fixed-1", "Succeeded")
+    generate = harness.stage("fixed-1", "Generate")
     assert (generate["attempt"], sum((generate.get("restarts") or {}).values())) == (1, 0)
 
 

@@ -1,4 +1,4 @@
-"""The binaries of the control plane: where they are looked for, and what is said where they can't be had."""
+"""The binaries of the control plane: where they are looked for, and the message where they are missing."""
 
 import re
 import stat

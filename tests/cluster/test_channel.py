@@ -79,7 +79,7 @@ class Pod:
         return found
 
     def read(self) -> Channel:
-        """The channel as the operator reads it."""
+        """Return the channel as the operator reads it."""
         return read_channel(self.config_map(), now=2e9)
 
     def set(self, **data: str) -> None:

@@ -36,7 +36,7 @@ Distill = Callable[..., Completed]
 
 
 def manifest(folder: Path, name: str, **spec: Any) -> str:
-    """A manifest of the quickstart's job with its own name; the path of its file."""
+    """Return a manifest of the quickstart's job with its own name; the path of its file."""
     job = distillation_job(name)
     job["spec"] |= {"data": {"train": {"uri": "train.jsonl"}}, **spec}
     job["metadata"]["labels"] = {"team": "a"}
@@ -47,7 +47,7 @@ def manifest(folder: Path, name: str, **spec: Any) -> str:
 
 @pytest.fixture
 def environment(kubeconfig: Path, namespace: str, tmp_path: Path) -> dict[str, str]:
-    """Where kubectl finds the plugin, the cluster and the namespace."""
+    """Return where kubectl finds the plugin, the cluster and the namespace."""
     config = with_namespace(kubeconfig, namespace, folder=tmp_path)
     plain = {"TERM": "dumb", "NO_COLOR": "1", "COLUMNS": "120", "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}"}
     return os.environ | plain | {"KUBECONFIG": str(config)}
@@ -57,7 +57,7 @@ def environment(kubeconfig: Path, namespace: str, tmp_path: Path) -> dict[str, s
 def distill(
     environment: dict[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Distill:
-    """Calls `kubectl distill` with arguments, in this process: twenty starts of Python would take minutes."""
+    """Call `kubectl distill` with arguments, in this process: twenty starts of Python would take minutes."""
     monkeypatch.chdir(tmp_path)
 
     def run(*arguments: str, **more: str) -> Completed:

@@ -25,7 +25,7 @@ SECONDS = 240
 
 @pytest.fixture
 def config(kubeconfig: Path, namespace: str, tmp_path: Path) -> Path:
-    """A kubeconfig whose context has the test's namespace."""
+    """Return a kubeconfig whose context has the test's namespace."""
     return with_namespace(kubeconfig, namespace, folder=tmp_path)
 
 

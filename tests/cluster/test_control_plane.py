@@ -18,7 +18,7 @@ JOB = "kubedistill.io/v1alpha1/DistillationJob"
 
 @pytest.fixture
 def plane(tmp_path: Path) -> Iterator[ControlPlane]:
-    """A control plane of the test's own."""
+    """Yield a control plane of the test's own."""
     plane = ControlPlane(tmp_path / "plane", dies_with_us=True)
     yield plane
     plane.down()

@@ -42,7 +42,7 @@ class End:
 
 
 def again(stage: str, cause: str, *, reason: str = "", times: int = 1) -> End:
-    """A stage that takes one attempt more for each time that a cause is charged, unless the job fails for it."""
+    """Return a stage that takes one attempt more for each time that a cause is charged, unless the job fails for it."""
     return End(reason, {stage: times + (not reason)}, {stage: {cause: times}})
 
 
@@ -130,7 +130,7 @@ def disturb(operator: Supervisor, fixture: ClusterFixture, journal: Journal) -> 
 
 
 def count(journal: Journal) -> int:
-    """How many children have been made."""
+    """Return how many children have been made."""
     return len(journal.of("Seen"))
 
 
@@ -140,7 +140,7 @@ def all_over(fixture: ClusterFixture) -> bool:
 
 
 def end_of(job: Mapping[str, Any]) -> tuple[str, str, dict[str, int], Charges]:
-    """(phase, reason, attempts by stage, charges by stage) as the status has them."""
+    """Return (phase, reason, attempts by stage, charges by stage) as the status has them."""
     status = job["status"]
     failed = (one["reason"] for one in status["conditions"] if (one["type"], one["status"]) == ("Failed", "True"))
     stages = {stage["name"]: stage for stage in status["stages"]}
@@ -168,7 +168,7 @@ BEGUN: dict[str, Sequence[str]] = {
 
 
 def posted(fixture: ClusterFixture) -> Iterator[str]:
-    """The name of every child that was made."""
+    """Yield the name of every child that was made."""
     for line in fixture.plane.audit_log.read_text().splitlines():
         request = json.loads(line)
         what = request.get("objectRef") or {}
@@ -178,7 +178,7 @@ def posted(fixture: ClusterFixture) -> Iterator[str]:
 
 
 def overlaps(journal: Journal) -> Iterator[tuple[str, str, int]]:
-    """Attempts that began before the one before them had ended: its driver, or all that there was of it."""
+    """Yield attempts that began before the one before them had ended: its driver, or all that there was of it."""
     began: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
     ended: dict[tuple[str, str], dict[int, float]] = defaultdict(dict)
     for entry in journal.entries:

@@ -28,7 +28,7 @@ def title(path: Path) -> str:
 
 
 def read(path: Path) -> Manifest:
-    """A manifest for the namespace of a test, whichever it was written for."""
+    """Return a manifest for the namespace of a test, whichever it was written for."""
     manifest: Manifest = YAML(typ="safe").load(path.read_text(encoding="utf-8"))
     manifest["metadata"].pop("namespace", None)
     return manifest
@@ -169,7 +169,7 @@ MALFORMED: dict[str, tuple[dict[str, Any], str, str]] = {
         {"spec.teachers.0.model.maxModelLen": 8}, "spec.teachers[0].model.maxModelLen",
         "should be greater than or equal to 16",
     ),
-    "a text for a context": (
+    "a string for a context": (
         {"spec.teachers.0.model.maxModelLen": "4k"}, "spec.teachers[0].model.maxModelLen", "must be of type integer",
     ),
     "no student": ({"spec.student": Gone}, "spec.student", "Required value"),
@@ -233,7 +233,7 @@ MALFORMED: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "a line break at the end": ({"spec.student.model.source": "a\n"}, "spec.student.model.source", "should match '^[^"),
     "a control character of C1": ({"spec.task.labels": ["a", "b\x9b2J"]}, "spec.task.labels[1]", "should match '^[^"),
-    "an escape sequence in a text": (
+    "an escape sequence in a string": (
         {"spec.task.systemPrompt": "a\x1b"}, "spec.task.systemPrompt", "should match '^[^",
     ),
     "an escape sequence in an annotation": (
@@ -256,7 +256,7 @@ MALFORMED: dict[str, tuple[dict[str, Any], str, str]] = {
 
 
 def edited(changes: dict[str, Any]) -> Manifest:
-    """The quickstart's manifest with the values at some dotted paths changed."""
+    """Return the quickstart's manifest with the values at some dotted paths changed."""
     manifest = distillation_job("malformed")
     for path, value in changes.items():
         *way, last = path.split(".")

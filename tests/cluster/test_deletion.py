@@ -54,7 +54,7 @@ def harness(
 
 @pytest.fixture(params=["up", "down"])
 def operator(request: pytest.FixtureRequest, harness: OperatorHarness) -> Iterator[str]:
-    """Whether the operator is up when something is deleted; it is up again afterwards."""
+    """Yield whether the operator is up when something is deleted; it is up again afterwards."""
     if harness.operator is None:
         harness.start()
     yield request.param
@@ -65,7 +65,7 @@ def operator(request: pytest.FixtureRequest, harness: OperatorHarness) -> Iterat
 
 
 def work(harness: OperatorHarness, *names: str) -> None:
-    """Submit jobs, and wait until each has a finished child, a Ray cluster at work, and all that belongs to them."""
+    """Submit jobs, and wait until each has a finished child, a running Ray cluster, and all that belongs to them."""
     for name in names:
         harness.submit(name)
     for name in names:
@@ -108,7 +108,7 @@ ORPHANED = {"at-generate-orphan": (), "at-generate-both": (FOREIGN,)}
 
 
 def children(harness: OperatorHarness, name: str) -> list[str]:
-    """What of a job may hold GPUs."""
+    """Return what of a job may hold GPUs."""
     return [one["metadata"]["name"] for one in harness.made(job=name) if one["kind"] in ("Job", "RayJob", "Pod")]
 
 
@@ -224,7 +224,7 @@ def again(harness: OperatorHarness, name: str) -> None:
 
 
 def owners(harness: OperatorHarness, name: str) -> set[str]:
-    """The uids of the jobs that own what is labelled by a job's name."""
+    """Return the uids of the jobs that own what is labeled with a job's name."""
     return {one["metadata"]["labels"]["kubedistill.io/job-uid"] for one in harness.made(job=name)}
 
 

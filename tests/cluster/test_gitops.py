@@ -69,13 +69,13 @@ class Git:
         self.api.create(marked, namespace=self.namespace)
 
     def difference(self) -> dict[str, Any]:
-        """The patch by which Argo CD finds an application out of sync; empty where it is in sync."""
+        """Return the patch by which Argo CD finds an application out of sync; empty where it is in sync."""
         live = self.live
         applied = json.loads((live["metadata"].get("annotations") or {}).get(APPLIED, "{}"))
         return merge_patch(applied, self.manifest, live)
 
     def difference_on_the_server(self) -> dict[str, Any]:
-        """The same with ServerSideDiff: what a dry run of the apply would change."""
+        """Return the same with ServerSideDiff: what a dry run of the apply would change."""
         live = self.live
         after = self.api.apply(self.manifest, namespace=self.namespace, manager="argocd-controller", dry_run=True)
         parts = ("spec", "metadata")
@@ -90,12 +90,12 @@ class Git:
 
 
 def without_books(part: dict[str, Any]) -> dict[str, Any]:
-    """An object without what the server keeps about who wrote it."""
+    """Return an object without what the server keeps about who wrote it."""
     return {name: value for name, value in part.items() if name not in ("managedFields", "resourceVersion")}
 
 
 def merge_patch(applied: Any, wanted: dict[str, Any], live: dict[str, Any]) -> dict[str, Any]:
-    """A three-way patch: what is wanted and not so, and what was applied once and is wanted no more."""
+    """Return a three-way patch: what is wanted and not so, and what was applied once and is wanted no more."""
     patch: dict[str, Any] = {name: None for name in applied if name not in wanted and name in live}
     for name, value in wanted.items():
         there = live.get(name)
@@ -126,7 +126,7 @@ def test_what_was_applied_is_no_difference_to_git(path: Path, api: Api, harness:
 
 @pytest.fixture
 def finished(api: Api, harness: OperatorHarness) -> Callable[..., Git]:
-    """Applies a job of the sort that succeeds, and waits until it has."""
+    """Apply a job of the sort that succeeds, and wait until it has."""
 
     def apply(name: str, **spec: Any) -> Git:
         git = Git(api, harness.namespaces[0], small_job(name, **spec))
@@ -172,7 +172,9 @@ def test_s9_an_action_runs_again_and_self_heal_leaves_it_alone(
     token = git.live["metadata"]["annotations"][RERUN]
     run = f"rerun-{token}"
     wait_for(lambda: over_with(harness, git.name, run), what="the second run is over", seconds=LOOK_SECONDS)
-    assert (git.heal(), git.difference_on_the_server()) == ({}, {}), "an annotation that Git has not is no difference"
+    assert (git.heal(), git.difference_on_the_server()) == ({}, {}), (
+        "an annotation that Git does not have is not a difference"
+    )
     quiet(harness, git.name, run=run, starts=2)
 
 
@@ -227,7 +229,7 @@ def test_p1_p2_suspending_by_an_action_holds_where_git_does_not_set_suspend(
     harness.becomes(git.name, "Suspended")
     assert (health(argo, git), argo.kstatus(git.live)) == ("Suspended", "Current")
     act(argo, harness, git, "resume")
-    wait_for(lambda: harness.stage(git.name, "Prepare").get("attempt") == 2, what="it goes on", seconds=LOOK_SECONDS)
+    wait_for(lambda: harness.stage(git.name, "Prepare").get("attempt") == 2, what="it continues", seconds=LOOK_SECONDS)
     act(argo, harness, git, "cancel")
     harness.becomes(git.name, "Failed")
     assert (health(argo, git), argo.kstatus(git.live)) == ("Degraded", "Failed")

@@ -1,4 +1,4 @@
-"""Whatever stands in a channel: the operator goes on, the job ends as docs/behavior.md says, and no other one notices.
+"""Whatever is in a channel: the operator continues, the job ends as docs/behavior.md says, and no other one notices.
 
 Rows A1, A2, A3, A14 and P1. What can't be read counts as absent, with a driver that ends without a result.
 """
@@ -27,12 +27,12 @@ RESULT = {
 
 
 def written(values: dict[str, Any], **changes: Any) -> str:
-    """A message with some of its fields changed; what is no number in JSON is written as Python does."""
+    """Return a message with some of its fields changed; what is not a number in JSON is written as Python does."""
     return json.dumps(values | changes)
 
 
 def unreadable(values: dict[str, Any], number: str) -> dict[str, str]:
-    """Texts that are no message of the contract; `number` is a field that holds a number."""
+    """Return texts that are no message of the contract; `number` is a field that holds a number."""
     return {
         "truncated": written(values)[:-9],
         "huge": HUGE,
@@ -102,7 +102,7 @@ def harness(
 
 @pytest.fixture(scope="module")
 def beside(harness: OperatorHarness) -> Iterator[str]:
-    """A job that goes about its work while others are written to; it must not notice."""
+    """Yield a job that goes about its work while others are written to; it must not notice."""
     harness.submit("slow-beside")
     wait_for(lambda: is_running(harness, "slow-beside"), what="it works", seconds=LOOK_SECONDS)
     (before,) = children(harness, "slow-beside")

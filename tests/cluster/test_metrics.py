@@ -36,7 +36,7 @@ FIGURES: dict[str, tuple[str, dict[str, float]]] = {
     "Curate": ("answers", {"kept": 3.0}),
     "Train": ("steps", {"tokens": 640.0, "loss": 0.25, "checkpointAt": time.time()}),
 }
-"""What a driver that stays at a stage says of its work, again and again."""
+"""What a driver that stays at a stage reports repeatedly."""
 
 
 def staying_at(stage: str) -> Scenario:
@@ -96,7 +96,7 @@ class Scene:
             return str(answer.read().decode())
 
     def series_of_jobs(self) -> Counter[str]:
-        """How many series each job has."""
+        """Return how many series each job has."""
         return Counter(
             sample.labels["name"]
             for family in text_string_to_metric_families(self.exposition())
@@ -194,7 +194,7 @@ def test_no_job_has_more_series_than_it_may(scene: Scene) -> None:
 
 
 def test_what_a_driver_says_costs_no_write_of_status(scene: Scene) -> None:
-    """Between two looks the status of a job at work stays as it is, though its figures are told every second."""
+    """Between two looks the status of a running job stays as it is, though its figures are reported every second."""
     job = scene.api.get(JOBS, "at-train", namespace=scene.namespace)
     assert job is not None
     assert not re.search(r"tokens|checkpointAt|0\.25", str(job["status"]))

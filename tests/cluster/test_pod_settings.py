@@ -55,7 +55,7 @@ def plain_pod(template: Manifest) -> Manifest:
 
 @pytest.fixture(scope="module")
 def restricted(api: Api) -> Iterator[str]:
-    """A namespace of the restricted standard, and what its pods name."""
+    """Yield a namespace of the restricted standard, and what its pods name."""
     name = f"test-{secrets.token_hex(4)}"
     labels = {"pod-security.kubernetes.io/enforce": "restricted"}
     api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": labels}})
@@ -89,7 +89,7 @@ def test_the_server_takes_every_child_with_every_setting(name: str, api: Api, re
 def harness(
     api: Api, kubeconfig: Path, operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[OperatorHarness]:
-    """An operator that limits CPU, of a namespace with a default limit and of one with a quota on limits."""
+    """Yield an operator that limits CPU, of a namespace with a default limit and of one with a quota on limits."""
     names = [f"test-{secrets.token_hex(4)}" for _ in range(2)]
     folder = tmp_path_factory.mktemp("operator")
     with open_harness(api, operator_kubeconfig, folder, *names, cpuLimits="AsRequested") as harness:

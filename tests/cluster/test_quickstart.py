@@ -81,7 +81,7 @@ class Applied:
         return phase if phase in ("Succeeded", "Failed") else ""
 
     def row(self) -> dict[str, Any]:
-        """What `kubectl get dj -o wide` prints, by column."""
+        """Return what `kubectl get dj -o wide` prints, by column."""
         path = f"/apis/kubedistill.io/v1alpha1/namespaces/{self.namespace}/distillationjobs/quickstart"
         table = self.api.request("get", path, accept="application/json;as=Table;v=v1;g=meta.k8s.io")
         columns = [column["name"] for column in table["columnDefinitions"]]
@@ -97,7 +97,10 @@ def condition(status: dict[str, Any], kind: str) -> str:
 
 
 def sliced(folder: Path) -> Path:
-    """The quickstart's manifest; with so few records the gate asks for nothing but that the student was judged."""
+    """Return the quickstart's manifest.
+
+    With so few records the gate asks for nothing but that the student was judged.
+    """
     job = yaml.safe_load((QUICKSTART / "job.yaml").read_text(encoding="utf-8"))
     job["spec"]["evaluation"] = {"gate": {"requireSignificance": False}}
     file = folder / "job.yaml"
@@ -122,7 +125,7 @@ def applied(
     own_namespace: str,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Applied]:
-    """The job after it was applied and has succeeded."""
+    """Yield the job after it was applied and has succeeded."""
     folder = tmp_path_factory.mktemp("quickstart")
     claim = fill_claim(folder / "claim", rows=ROWS)
     settings = yaml.safe_load((QUICKSTART / "cluster" / "values.yaml").read_text(encoding="utf-8"))["settings"]
@@ -147,7 +150,7 @@ def applied(
 
 
 def alive_in(folder: Path) -> list[str]:
-    """What runs in the pods of a player."""
+    """Return what runs in the pods of a player."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):  # it ended while we looked
@@ -193,7 +196,7 @@ def test_it_is_a_row_that_reads_well(applied: Applied) -> None:
         "STUDENT": "student",
         "GPU-HOURS": "0.0",
     }
-    assert not any(row[name] for name in ("STAGE", "PROGRESS", "ATTEMPT", "QUEUE", "ETA")), "nothing is at work"
+    assert not any(row[name] for name in ("STAGE", "PROGRESS", "ATTEMPT", "QUEUE", "ETA")), "nothing is running"
     told = r"accuracy went from [\d.]+% to [\d.]+% \(teacher [\d.]+%\); the student is exported"
     assert re.fullmatch(told, row["MESSAGE"])
 
@@ -263,7 +266,7 @@ def test_two_jobs_of_the_same_work_make_each_artifact_once(applied: Applied, tmp
     published: dict[Path, dict[str, tuple[str, int]]] = {}
 
     def look() -> list[dict[str, Any]]:
-        """The jobs' statuses once both are over; what is complete is looked at when it first is."""
+        """Return the jobs' statuses once both are over; what is complete is looked at when it first is."""
         for manifest in applied.claim.glob("artifacts/*/*/manifest.json"):
             published.setdefault(manifest.parent, files_in(manifest.parent))
         found = [applied.api.get(JOBS, name, namespace=applied.namespace) or {} for name in twins]
@@ -283,7 +286,7 @@ def test_two_jobs_of_the_same_work_make_each_artifact_once(applied: Applied, tmp
 
 
 def files_in(folder: Path) -> dict[str, tuple[str, int]]:
-    """The digest and the inode of each file of an artifact, but of none that is being written or is a driver's turn."""
+    """Return digest and inode of each file of an artifact, except for unfinished and claim files."""
     return {
         str(path.relative_to(folder)): (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_ino)
         for path in folder.rglob("*")

@@ -65,7 +65,7 @@ NEVER = {
 
 @pytest.fixture
 def nobody(account_kubeconfig: Any, namespace: str) -> Iterator[Api]:
-    """An account without any role."""
+    """Yield an account without any role."""
     with Api(account_kubeconfig("default", namespace=namespace)) as client:
         yield client
 

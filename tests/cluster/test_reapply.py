@@ -35,7 +35,7 @@ def server_side(harness: OperatorHarness, job: Manifest) -> object:
 
 
 def client_side(harness: OperatorHarness, job: Manifest) -> object:
-    """What a client sends that keeps what it applied in an annotation, and can't tell that nothing changed."""
+    """Return what a client sends that keeps what it applied in an annotation, and can't tell that nothing changed."""
     name, where = job["metadata"]["name"], harness.namespaces[0]
     marked = json.loads(json.dumps(job))
     marked["metadata"].setdefault("annotations", {})[APPLIED] = json.dumps(job, sort_keys=True)
@@ -71,12 +71,12 @@ def harness(
 
 
 def marked_job(name: str, **spec: Any) -> Manifest:
-    """A job as Argo CD applies what Helm has rendered."""
+    """Return a job as Argo CD applies what Helm has rendered."""
     return small_job(name, metadata=json.loads(json.dumps(MARKS)), **spec)
 
 
 def versions(harness: OperatorHarness, name: str) -> dict[str, str]:
-    """The resourceVersion of a job and of all that it leads to, and its Events."""
+    """Return the resourceVersion of a job and of all that it leads to, and its Events."""
     everything = [harness.job(name) or {}, *harness.made(job=name)]
     found = {f"{one['kind']} {one['metadata']['name']}": one["metadata"]["resourceVersion"] for one in everything}
     return found | {f"Event {number}": reason for number, reason in enumerate(sorted(harness.events(name)))}
@@ -103,7 +103,7 @@ def test_the_same_applied_again_writes_nothing(harness: OperatorHarness, way: st
 
 
 def calm(harness: OperatorHarness, name: str) -> dict[str, str] | None:
-    """What there is, once the operator leaves it as it is."""
+    """Return what there is, once the operator leaves it as it is."""
     before = versions(harness, name)
     harness.settle()
     return before if versions(harness, name) == before else None
@@ -135,7 +135,7 @@ def test_no_mark_of_another_tool_reaches_a_child(harness: OperatorHarness) -> No
 
 
 def templates(child: Manifest) -> list[Any]:
-    """The metadata of all pod templates of a child."""
+    """Return the metadata of all pod templates of a child."""
     spec = child.get("spec") or {}
     cluster = spec.get("rayClusterSpec") or {}
     groups = [cluster.get("headGroupSpec") or {}, *(cluster.get("workerGroupSpecs") or ())]
@@ -186,7 +186,9 @@ def test_p1_p2_a_revert_of_suspend_in_mid_run_goes_on_with_the_same_run(harness:
     harness.becomes("slow-suspended", "Suspended")
     harness.api.patch(JOBS, "slow-suspended", {"spec": {"suspend": False}}, namespace=harness.namespaces[0])
     wait_for(
-        lambda: harness.stage("slow-suspended", "Prepare").get("attempt") == 2, what="it goes on", seconds=LOOK_SECONDS
+        lambda: harness.stage("slow-suspended", "Prepare").get("attempt") == 2,
+        what="it continues",
+        seconds=LOOK_SECONDS,
     )
     assert harness.status("slow-suspended")["run"]["id"] == run
     assert sum((harness.stage("slow-suspended", "Prepare").get("restarts") or {}).values()) == 0

@@ -59,7 +59,7 @@ def no_rayjobs(harness: OperatorHarness) -> Iterator[None]:
 
 
 def waited(harness: OperatorHarness, name: str, stage: str) -> float:
-    """Seconds from the start of an attempt until it was shown why it waits, as the status tells them."""
+    """Return seconds from the start of an attempt until it was shown why it waits, as the status tells them."""
     conditions = harness.status(name)["conditions"]
     since = next(one["lastTransitionTime"] for one in conditions if one["type"] == "Progressing")
     began = harness.stage(name, stage)["startedAt"]
@@ -162,7 +162,7 @@ def test_w7_w11_limits_of_a_namespace_are_told_from_its_quota(harness: OperatorH
 
 
 def policy(namespace: str) -> tuple[Manifest, Manifest]:
-    """A policy that takes no RayJobs, and its binding to a namespace."""
+    """Return a policy that takes no RayJobs, and its binding to a namespace."""
     rules = [{"apiGroups": ["ray.io"], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["rayjobs"]}]
     name = f"none-in-{namespace}"
     return {
@@ -188,7 +188,7 @@ def policy(namespace: str) -> tuple[Manifest, Manifest]:
 
 @pytest.fixture
 def frozen_gpus(harness: OperatorHarness) -> Iterator[Manifest]:
-    """A policy in force; gives its binding."""
+    """Yield the binding of a policy that is in force."""
     both = policy(harness.namespaces[0])
     for manifest in both:
         harness.api.create(manifest)

@@ -27,7 +27,7 @@ SETTINGS: dict[str, Any] = {
 
 @pytest.fixture
 def place(api: Api, operator_kubeconfig: Path, namespace: str) -> str:
-    """A namespace with a claim, in which the operator may hold a Lease of its own."""
+    """Return a namespace with a claim, in which the operator may hold a Lease of its own."""
     rules = [{"apiGroups": ["coordination.k8s.io"], "resources": ["leases"], "verbs": ["get", "create", "update"]}]
     role = {"apiVersion": f"{RBAC}/v1", "kind": "Role", "metadata": {"name": "lease"}, "rules": rules}
     binding = {
@@ -50,7 +50,7 @@ def place(api: Api, operator_kubeconfig: Path, namespace: str) -> str:
 
 @pytest.fixture
 def start(place: str, operator_kubeconfig: Path, tmp_path: Path) -> Any:
-    """A function that starts a replica for the namespace."""
+    """Return a function that starts a replica for the namespace."""
 
     def begin(name: str = "replica", *, kubeconfig: Path = operator_kubeconfig, **given: Any) -> Any:
         settings = SETTINGS | {"watchNamespaces": [place]}
@@ -76,7 +76,7 @@ def job(name: str) -> Manifest:
 
 @pytest.fixture
 def phase(api: Api, place: str) -> Any:
-    """A function that gives the phase of a job."""
+    """Return a function that gives the phase of a job."""
     return lambda name: ((api.get(JOBS, name, namespace=place) or {}).get("status") or {}).get("phase", "")
 
 
@@ -101,7 +101,7 @@ def hold_lease(api: Api, identity: str, *, namespace: str) -> None:
 
 
 def watch_readiness(operator: Replica, *, until: Callable[[], bool], seconds: float) -> set[int]:
-    """What /readyz answers, again and again, until something is so."""
+    """Return every answer of /readyz until something is so."""
     seen, end = set(), time.monotonic() + seconds
     while not until():
         assert time.monotonic() < end, (seen, operator.readiness(), operator.log.read_text()[-4000:])

@@ -46,7 +46,7 @@ LONG = Scenario(
 def harness(
     api: Api, kubeconfig: Path, operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[OperatorHarness]:
-    """An operator over the tenant's namespace and over somebody else's."""
+    """Yield an operator over the tenant's namespace and over somebody else's."""
     spaces = [f"test-{secrets.token_hex(4)}" for _ in range(2)]
     folder = tmp_path_factory.mktemp("operator")
     with open_harness(api, operator_kubeconfig, folder, *spaces, pools=POOLS) as harness, ExitStack() as players:
@@ -105,7 +105,10 @@ class Planted:
 
 @pytest.fixture(scope="module")
 def planted(harness: OperatorHarness, tenants: Tenants) -> dict[str, Planted]:
-    """One job for each row; all that was planted is gone again, so that the tests wait for their ends together."""
+    """Return one job for each row.
+
+    All that was planted is gone again, so that the tests wait for their ends together.
+    """
     where = harness.namespaces[0]
     eves = {name: tenants({**JOB_RIGHTS, **RIGHTS[kind]}) for name, kind in PLANTED.items()}
     jobs = {name: create_held(eve, harness, name) for name, eve in eves.items()}
@@ -133,7 +136,7 @@ RIGHTS = {
 
 
 def create_held(client: Api, harness: OperatorHarness, name: str) -> Manifest:
-    """A job that waits for its claim, so that its uid is known before it starts."""
+    """Return a job that waits for its claim, so that its uid is known before it starts."""
     storage = {"volumeClaim": "missing", "uri": f"file:///kubedistill/storage/{name}"}
     job = client.create(small_job(name, storage=storage), namespace=harness.namespaces[0])
     harness.shows(name, "Validated", reason="ClaimNotFound")
@@ -171,7 +174,7 @@ def plant_for(harness: OperatorHarness, eve: Api, job: Manifest, kind: str) -> t
 
 
 def check_planted(harness: OperatorHarness, planted: Planted) -> None:
-    """It was shown by name, nothing was made of it, and the job went on when it was gone."""
+    """It was shown by name, nothing was made of it, and the job continued when it was gone."""
     name = planted.job["metadata"]["name"]
     assert planted.things[-1].rpartition("/")[2] in planted.shown
     assert planted.made == ()
@@ -237,7 +240,7 @@ def test_t3_a_run_that_was_swapped_is_not_used_by_the_next_leader(harness: Opera
 
 
 def forged_result(job: Manifest, owner: str, **changes: Any) -> str:
-    """A result as the driver of an owner would write it, with keys that another namespace's job has too."""
+    """Return a result as the driver of an owner would write it, with keys that another namespace's job has too."""
     spec = job["spec"]
     uri = spec["storage"]["uri"]
     told = StageJob.model_validate_json(

@@ -36,7 +36,7 @@ LONG = Scenario(
 def harness(
     api: Api, kubeconfig: Path, operator_kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[OperatorHarness]:
-    """An operator over the tenant's namespace and over somebody else's, in which jobs with the same work run."""
+    """Yield an operator over the tenant's namespace and over somebody else's, in which jobs with the same work run."""
     spaces = [f"test-{secrets.token_hex(4)}" for _ in range(2)]
     folder = tmp_path_factory.mktemp("operator")
     with open_harness(api, operator_kubeconfig, folder, *spaces, pools=POOLS) as harness, ExitStack() as players:
@@ -53,7 +53,7 @@ def tenants(harness: OperatorHarness, account_kubeconfig: Callable[..., Path]) -
 
 @pytest.fixture(scope="module")
 def jobs(harness: OperatorHarness, tenants: Tenants) -> dict[str, Manifest]:
-    """What a tenant has made who may write jobs and nothing else; all of it runs at once."""
+    """Return what a tenant has made who may write jobs and nothing else; all of it runs at once."""
     where, elsewhere = harness.namespaces
     make_account(harness, BOT, namespace=where)
     make_account(harness, "their-bot", namespace=elsewhere)
@@ -83,7 +83,7 @@ def make_account(harness: OperatorHarness, name: str, *, namespace: str) -> None
 
 
 def their_folder(namespace: str) -> dict[str, str]:
-    """The folder of another namespace on a volume that both might mount."""
+    """Return the folder of another namespace on a volume that both might mount."""
     return {"volumeClaim": "shared", "uri": f"file:///kubedistill/storage/{namespace}"}
 
 
@@ -96,7 +96,7 @@ def plays(job: str) -> Scenario:
 
 
 def pods_of(harness: OperatorHarness, job: str) -> list[Manifest]:
-    """Every pod that was made of a job, by the templates of its children too."""
+    """Return every pod that was made of a job, by the templates of its children too."""
     found = harness.made(job=job, kinds=(PODS,))
     templates = [one["spec"]["template"] for one in harness.made(job=job, kinds=(BATCH,))]
     for one in harness.made(job=job, kinds=(RAYJOBS,)):
@@ -106,7 +106,7 @@ def pods_of(harness: OperatorHarness, job: str) -> list[Manifest]:
 
 
 def generates(harness: OperatorHarness, job: str) -> str:
-    """The child of a Generate that has just begun to work."""
+    """Return the child of a Generate that has just begun to work."""
     wait_for(lambda: harness.stage(job, "Generate").get("state") == "Running", what=f"{job} generates", seconds=60)
     return str(harness.stage(job, "Generate")["child"])
 

@@ -42,7 +42,7 @@ STATUS = {
 
 @pytest.fixture
 def environment(kubeconfig: Path, namespace: str, tmp_path: Path) -> dict[str, str]:
-    """A person's shell."""
+    """Return a person's shell."""
     config = with_namespace(kubeconfig, namespace, folder=tmp_path)
     plain = {name: value for name, value in os.environ.items() if name not in ("NO_COLOR", "FORCE_COLOR", "CI")}
     return plain | {"TERM": "xterm-256color", "KUBECONFIG": str(config)}
@@ -50,7 +50,7 @@ def environment(kubeconfig: Path, namespace: str, tmp_path: Path) -> dict[str, s
 
 @pytest.fixture
 def hostile_job(control_plane: ControlPlane, api: Api, namespace: str) -> dict[str, Any]:
-    """A job that was stored before the CRD refused its texts, and has failed."""
+    """Return a job that was stored before the CRD refused its texts, and has failed."""
     job: dict[str, Any] = api.create(distillation_job("evil"), namespace=namespace)
     spec = job["spec"]
     spec["task"]["labels"] = [HOSTILE, "b"]
@@ -87,7 +87,7 @@ def hostile_log(api: Api, namespace: str, hostile_job: dict[str, Any], tmp_path:
 
 @pytest.fixture
 def hostile_store(namespace: str, tmp_path: Path) -> Path:
-    """Its report and its log, where its store is mounted."""
+    """Return its report and its log, where its store is mounted."""
     folder = tmp_path / "store" / f"runs/{namespace}.evil/1"
     (folder / "train-1").mkdir(parents=True)
     (folder / "train-1" / "driver.log").write_text(json.dumps({"message": HOSTILE}) + f"\n{HOSTILE}\n")
@@ -111,7 +111,7 @@ PICTURES = ("get evil", "watch evil")
 
 @pytest.fixture
 def call(environment: dict[str, str], hostile_store: Path) -> Iterator[Callable[..., Shown]]:
-    """Calls a command on a terminal, in this process: sixty starts of Python would take minutes."""
+    """Call a command on a terminal, in this process: sixty starts of Python would take minutes."""
 
     def run(line: str, *, rows: int, columns: int) -> Shown:
         arguments = [str(hostile_store) if word == "STORE" else word for word in line.split()]

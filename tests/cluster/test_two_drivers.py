@@ -66,7 +66,10 @@ class Place:
         return folder
 
     def child(self, stage: StageName) -> str:
-        """The name of the child of a stage's attempt, once all that belongs to it is there; its job is made last."""
+        """Return the name of the child of a stage's attempt, once all that belongs to it is there.
+
+        Its job is made last.
+        """
 
         def look() -> str:
             found = self.harness.stage(self.name, stage).get("child", "")
@@ -105,7 +108,7 @@ class Place:
 
 @pytest.fixture
 def place(harness: OperatorHarness, tmp_path: Path) -> Iterator[Place]:
-    """A job whose data are the quickstart's, cut short."""
+    """Yield a job whose data are the quickstart's, cut short."""
     name = f"job-{secrets.token_hex(2)}"
     spec: dict[str, Any] = make_job(tmp_path / "data").spec
     spec["storage"] = {"volumeClaim": "shared", "uri": f"file:///kubedistill/storage/{name}"}

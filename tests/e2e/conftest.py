@@ -1,4 +1,4 @@
-"""One undisturbed run of the small job, which every test compares itself with or goes on from."""
+"""One undisturbed run of the small job, which every test compares itself with or continues from."""
 
 import shutil
 import uuid
@@ -31,7 +31,7 @@ def reference(tmp_path_factory: pytest.TempPathFactory) -> Reference:
 
 @pytest.fixture
 def copy_store(tmp_path: Path, reference: Reference) -> Callable[[], Path]:
-    """Copies the finished store, so that a test may go on from it."""
+    """Copy the finished store, so that a test may continue from it."""
 
     def copy() -> Path:
         return Path(shutil.copytree(reference.store, tmp_path / f"copy-{uuid.uuid4().hex[:8]}"))

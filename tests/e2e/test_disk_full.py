@@ -1,4 +1,4 @@
-"""A disk that fills up in the middle of a shard: what was published stays, and with more room the job goes on."""
+"""A disk that fills up in the middle of a shard: what was published stays, and with more room the job continues."""
 
 import json
 import subprocess

@@ -1,4 +1,4 @@
-"""Killed at any moment, the same command goes on: nothing is lost, doubled or rewritten, and nothing stays behind."""
+"""Killed at any moment, the same command continues: nothing is lost, duplicated, rewritten or left over."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Makes the examples' own code importable: `generator` and `pretraining` live beside the quickstart's data."""
+"""Makes the examples' own code importable: `generator` and `pretraining` are next to the quickstart's data."""
 
 import runpy
 import sys
@@ -18,7 +18,7 @@ def examples() -> Path:
 
 @pytest.fixture
 def write_data() -> Callable[[str, Path], None]:
-    """Runs an example's build_data.py into another folder."""
+    """Run an example's build_data.py into another folder."""
 
     def write(example: str, folder: Path) -> None:
         runpy.run_path(str(EXAMPLES / example / "build_data.py"))["main"](folder)

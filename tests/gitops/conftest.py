@@ -17,5 +17,5 @@ def argo() -> Iterator[Interpreter]:
 
 @pytest.fixture(scope="session")
 def states() -> dict[str, Object]:
-    """Every state by its name, as an object that nobody changes."""
+    """Return every state by its name, as an object that nobody changes."""
     return {name: as_object(play(name)) for name in STATES}

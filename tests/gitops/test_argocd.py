@@ -24,8 +24,8 @@ SEEN: dict[str, tuple[str, str, set[str]]] = {
     "s1 applied": ("Progressing", "Preparing", LIVE),
     "s1 first child made": ("Progressing", "the pods are being made", LIVE),
     "s3 no claim": ("Degraded", "ClaimNotFound: spec.storage.volumeClaim", {"suspend"}),
-    "s3 healed": ("Progressing", "the pods are being made", LIVE),
-    "s5 edited in mid-run": ("Progressing", "(SpecDrift: set a new spec.runID", LIVE),
+    "s3 fixed": ("Progressing", "the pods are being made", LIVE),
+    "s5 edited during a run": ("Progressing", "(SpecDrift: set a new spec.runID", LIVE),
     "s6 live field edited": ("Progressing", "Generating: 40 of 100 rows", LIVE),
     "s7 superseding": ("Progressing", "Training", LIVE),
     "s7 superseded": ("Progressing", "Pending", {"suspend"}),
@@ -44,17 +44,17 @@ SEEN: dict[str, tuple[str, str, set[str]]] = {
     "w6 secret": ("Progressing", "SecretNotFound", LIVE),
     "w12 KubeRay away": ("Progressing", "KubeRayAbsent: RayJob quickstart-generate-", LIVE),
     "w7 quota": ("Progressing", "QuotaExceeded: exceeded quota: team", LIVE),
-    "a1 Prepare at work": ("Progressing", "Preparing: 40 of 100", LIVE),
-    "a1 Generate at work": ("Progressing", "Generating: 40 of 100", LIVE),
-    "a1 Curate at work": ("Progressing", "Curating: 40 of 100", LIVE),
-    "a1 Train at work": ("Progressing", "Training: 40 of 100", LIVE),
-    "a1 Evaluate at work": ("Progressing", "Evaluating: 40 of 100", LIVE),
-    "a1 Export at work": ("Progressing", "Exporting: 40 of 100", LIVE),
+    "a1 Prepare running": ("Progressing", "Preparing: 40 of 100", LIVE),
+    "a1 Generate running": ("Progressing", "Generating: 40 of 100", LIVE),
+    "a1 Curate running": ("Progressing", "Curating: 40 of 100", LIVE),
+    "a1 Train running": ("Progressing", "Training: 40 of 100", LIVE),
+    "a1 Evaluate running": ("Progressing", "Evaluating: 40 of 100", LIVE),
+    "a1 Export running": ("Progressing", "Exporting: 40 of 100", LIVE),
     "a1 succeeded": ("Healthy", "Exported: ", OVER),
     "a1 succeeded and edited": ("Healthy", "Exported: ", OVER),
     "a1 an edit that was not seen": ("Progressing", "the latest edit has not been seen yet", OVER),
     "a3 a user's mistake": ("Degraded", "InvalidData: train.jsonl:7", OVER),
-    "a4 the gate says no": ("Degraded", "EvaluationGate: gain 0.01 is below minGain 0.1", OVER),
+    "a4 the gate failed": ("Degraded", "EvaluationGate: gain 0.01 is below minGain 0.1", OVER),
     "a6 between two attempts": ("Progressing", "Training: ", LIVE),
     "a17 deadline": ("Degraded", "DeadlineExceeded", OVER),
     "p1 suspending": ("Progressing", "asked to save and leave", HELD),
@@ -129,10 +129,10 @@ def test_a_status_by_another_hand_is_read_as_well(case: str, argo: Interpreter) 
 
 # An action, a state in which it is offered, and what it changes; a token is a time of now.
 EFFECTS: dict[str, tuple[str, dict[str, Any]]] = {
-    "suspend": ("a1 Train at work", {"spec": {"suspend": True}}),
+    "suspend": ("a1 Train running", {"spec": {"suspend": True}}),
     "resume": ("p1 suspended", {"spec": {"suspend": False}}),
     "rerun": ("a1 succeeded", {"metadata": {"annotations": {RERUN: "TOKEN"}}}),
-    "cancel": ("a1 Train at work", {"metadata": {"annotations": {CANCEL: "TOKEN"}}}),
+    "cancel": ("a1 Train running", {"metadata": {"annotations": {CANCEL: "TOKEN"}}}),
 }
 
 
@@ -199,14 +199,14 @@ PAGE = {
     "not seen by the operator yet": ["not seen yet"],
     "can't start: Validated=False": ["s3 no claim"],
     "started, without a child yet": ["s1 applied", "s7 superseded"],
-    "running, or between two attempts": ["a1 Train at work", "a6 between two attempts", "p1 suspending", "p2 resumed"],
+    "running, or between two attempts": ["a1 Train running", "a6 between two attempts", "p1 suspending", "p2 resumed"],
     "in a queue, or waiting for nodes, images, secrets, quota": [
         "w1 in a queue", "w2 another job makes the same", "w4 no node", "w5 image", "w6 secret", "w7 quota",
     ],
     "edited, and the operator has not seen it yet": ["a1 an edit that was not seen"],
     "suspended": ["p1 suspended", "p1 suspended from the start"],
     "succeeded": ["a1 succeeded", "s8 a used runID"],
-    "failed or cancelled": ["s10 cancelled", "a4 the gate says no", "p1 suspended and cancelled"],
+    "failed or cancelled": ["s10 cancelled", "a4 the gate failed", "p1 suspended and cancelled"],
 }  # fmt: skip
 
 
@@ -231,7 +231,7 @@ def restored(after: Any, before: Any) -> Any:
 
 
 def difference(before: Any, after: Any) -> dict[str, Any]:
-    """The merge patch that Argo CD sends."""
+    """Return the merge patch that Argo CD sends."""
     patch: dict[str, Any] = {name: None for name in before if name not in after}
     for name, value in after.items():
         old = before.get(name)

@@ -12,7 +12,7 @@ from support.lua_interpreter import Interpreter
 KSTATUS = {
     "InProgress": ["s1 applied", "s7 superseded", "w3 busy namespace", "w9 on hold", "a1 an edit that was not seen"],
     "Failed": [
-        "s3 no claim", "s10 cancelled", "w5 image for too long", "a3 a user's mistake", "a4 the gate says no",
+        "s3 no claim", "s10 cancelled", "w5 image for too long", "a3 a user's mistake", "a4 the gate failed",
         "a17 deadline", "p1 suspended and cancelled",
     ],
     "Terminating": ["p3 held by a finalizer"],
@@ -56,7 +56,7 @@ def test_what_kstatus_reads_is_there_once_and_never_ready(states: dict[str, Obje
 
 
 def test_a_job_that_is_being_deleted_is_terminating(argo: Interpreter) -> None:
-    one = as_object(play("a1 Train at work"))
+    one = as_object(play("a1 Train running"))
     one["metadata"]["deletionTimestamp"] = "2026-03-01T12:00:00Z"
     assert argo.kstatus(one) == "Terminating"
 

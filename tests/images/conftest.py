@@ -16,7 +16,7 @@ from support.runtime_pod import ENVIRONMENT, RuntimePod
 
 @pytest.fixture(scope="session")
 def base(tmp_path_factory: pytest.TempPathFactory) -> ImageRoot:
-    """The stage that runtime-cpu stands on, built by the product's own command and unpacked."""
+    """Return the stage that runtime-cpu stands on, built by the product's own command and unpacked."""
     command = ["python3", str(BUILD), "runtime-cpu-base", "--prefix", "localhost/kubedistill-test"]
     built = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True, timeout=600)
     tag = re.search(r"^images: built (\S+) on ", built.stdout, flags=re.MULTILINE)
@@ -28,7 +28,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> ImageRoot:
 
 @pytest.fixture(scope="session")
 def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The environment without what the image leaves out."""
+    """Yield the environment without what the image leaves out."""
     with without_left_out(ENVIRONMENT, tmp_path_factory.mktemp("environment") / "overlay") as folder:
         yield folder
 

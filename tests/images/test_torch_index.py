@@ -53,7 +53,7 @@ class _Quiet(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def index(tmp_path: Path) -> Iterator[str]:
-    """Two indexes, /pypi and /cpu, as PyPI and PyTorch have them."""
+    """Yield two indexes, /pypi and /cpu, as PyPI and PyTorch have them."""
     pypi, cpu = tmp_path / "indexes" / "pypi", tmp_path / "indexes" / "cpu"
     make_wheel(pypi, "sympy_made_up", "1.0")
     make_wheel(pypi, "triton", "3.7.1", files=["triton/__init__.py"])
@@ -95,7 +95,7 @@ def make_wheel(
 
 @pytest.fixture
 def source(tmp_path: Path, index: str) -> Path:
-    """What the Dockerfile copies to /source: a project with a lock."""
+    """Return what the Dockerfile copies to /source: a project with a lock."""
     folder = tmp_path / "source"
     (folder / "kubedistill").mkdir(parents=True)
     (folder / "kubedistill" / "__init__.py").touch()

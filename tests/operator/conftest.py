@@ -28,5 +28,5 @@ RESOURCE: Values = {
 
 @pytest.fixture
 def resource() -> Values:
-    """A DistillationJob as the API server gives it, to be changed at will."""
+    """Return a DistillationJob as the API server gives it, to be changed at will."""
     return copy.deepcopy(RESOURCE)

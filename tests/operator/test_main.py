@@ -76,7 +76,7 @@ def test_a_server_that_is_away_ends_explain_with_1(tmp_path: Path, check_message
 
 
 def serve(*plurals: str) -> Answer:
-    """A server that knows these kinds."""
+    """Return a server that knows these kinds."""
 
     async def before(_method: str, path: str) -> web.Response | None:
         if path.startswith("/apis/") and path.count("/") == 3:

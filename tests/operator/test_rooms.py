@@ -13,7 +13,7 @@ FOLDER = Path(__file__).parents[2] / "operator" / PACKAGE
 
 
 def imports(path: Path) -> Iterator[str]:
-    """The full names that a module imports, wherever in it."""
+    """Yield the full names that a module imports, wherever in it."""
     for node in ast.walk(ast.parse(path.read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -22,7 +22,7 @@ def imports(path: Path) -> Iterator[str]:
 
 
 def importers(package: str) -> set[str]:
-    """The modules of the operator that import a package."""
+    """Return the modules of the operator that import a package."""
     return {
         path.relative_to(FOLDER).with_suffix("").as_posix()
         for path in FOLDER.rglob("*.py")

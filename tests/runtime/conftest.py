@@ -20,13 +20,13 @@ def job_folder(tmp_path: Path) -> JobFolder:
 
 @pytest.fixture(scope="session")
 def chat() -> ChatFormat:
-    """The quickstart's; loading it takes seconds."""
+    """Return the quickstart's; loading it takes seconds."""
     return load_chat_format(Model("student", QUICKSTART / "student", "digest", 0, {}), at="student")
 
 
 @pytest.fixture
 def own_logs() -> Iterator[None]:
-    """Lets log_to have the root logger, and puts back what was there, pytest's own handlers among it."""
+    """Let log_to have the root logger, and put back what was there, pytest's own handlers among it."""
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield

@@ -40,7 +40,7 @@ def load(folder: Path, family: Family, **options: Any) -> ChatFormat:
 
 
 def tokens(chat: ChatFormat, ids: list[int]) -> list[str]:
-    """The special tokens among ids."""
+    """Return the special tokens among ids."""
     named = {number: token.content for number, token in chat.tokenizer.added_tokens_decoder.items() if token.special}
     return [named[one] for one in ids if one in named]
 
@@ -240,7 +240,10 @@ def test_a_student_of_channels_is_taught_the_final_one(tmp_path: Path) -> None:
 
 @pytest.fixture
 def unmarked(tmp_path: Path) -> ChatFormat:
-    """A tokenizer that calls its stop token an ordinary one, as Yi's once did; generation_config alone names it."""
+    """Return a tokenizer that calls its stop token an ordinary one, as Yi's once did.
+
+    Generation_config alone names it.
+    """
     family = Family(
         template=CHATML.template,
         special=("<|endoftext|>",),

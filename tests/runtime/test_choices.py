@@ -1,4 +1,4 @@
-"""The specification of keys: which artifacts an edit makes anew, and which it leaves as they are."""
+"""The specification of keys: which artifacts an edit makes again, and which it leaves as they are."""
 
 import json
 import shutil
@@ -37,7 +37,7 @@ NLI = ["entailment", "neutral", "contradiction"]
 
 
 def changed(job_folder: JobFolder, edit: Edit) -> set[str]:
-    """The artifacts whose key an edit changes."""
+    """Return the artifacts whose key an edit changes."""
     before = job_folder.keys()
     edit(job_folder)
     after = job_folder.keys()
@@ -90,7 +90,7 @@ def append(path: str, data: bytes = b" ") -> Edit:
 
 
 def put(path: str, value: Any) -> Edit:
-    """A file with a JSON value, or with a text."""
+    """Return a file with a JSON value, or with a string."""
 
     def edit(job_folder: JobFolder) -> None:
         (job_folder.root / path).write_text(value if isinstance(value, str) else json.dumps(value))

@@ -35,13 +35,13 @@ OTHERS = [
 
 
 def over_ray(cause: Exception) -> Exception:
-    """What a call of an actor's method raises."""
+    """Return what a call of an actor's method raises."""
     text = f"\x1b[36mray::VllmActor.generate()\x1b[39m (pid=113, ip=10.0.0.1)\nTraceback\n{cause}"
     return RayTaskError("generate", text, cause, "ray::VllmActor", 113, "10.0.0.1").as_instanceof_cause()  # type: ignore[no-any-return]
 
 
 def in_the_actors_start(cause: Exception) -> Exception:
-    """What every call of an actor raises that could not start; its cause is text alone."""
+    """Return what every call of an actor raises that could not start; its cause is text alone."""
     text = (
         "\x1b[36mray::VllmActor.__init__()\x1b[39m (pid=113, ip=10.0.0.1)\nTraceback (most recent call last):\n"
         f'  File "vllm_engine.py", line 44, in __init__\n{type(cause).__name__}: {str(cause).splitlines()[0]}'

@@ -43,7 +43,7 @@ def channel(tmp_path: Path) -> FileChannel:
 
 @pytest.fixture
 def run(job_folder: JobFolder, channel: FileChannel, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Runs a function as if it were the stage of that name."""
+    """Run a function as if it were the stage of that name."""
 
     def run(function: Work, *, stage: Any = "Curate", channel: Any = channel) -> Any:
         monkeypatch.setattr(driver, "make_artifacts", function)
@@ -64,7 +64,7 @@ def raising(error: Exception) -> Work:
 
 
 def kinds(kind: type[KubedistillError] = KubedistillError) -> Iterator[type[KubedistillError]]:
-    """Every error that a person can meet."""
+    """Yield every error that a person can meet."""
     for one in kind.__subclasses__():
         if one.__module__ == errors.__name__:
             yield one
@@ -240,7 +240,7 @@ def test_a_missing_library_is_told_with_a_fix_and_is_not_retried(run: Run) -> No
 
 
 def wrapped() -> Exception:
-    """What comes of an actor's error: Ray's traceback in colors around the error itself."""
+    """Return what comes of an actor's error: Ray's traceback in colors around the error itself."""
     from ray.exceptions import RayTaskError
 
     text = "\x1b[36mray::Actor.work()\x1b[39m (pid=1, ip=127.0.0.1)\nTraceback\nKeyError: 'the shard'"

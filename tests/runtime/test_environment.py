@@ -18,14 +18,14 @@ UID = 1000720000
 
 @pytest.fixture
 def tmp() -> Iterator[Path]:
-    """A temporary folder for everybody, as /tmp is."""
+    """Yield a temporary folder for everybody, as /tmp is."""
     with shared_folder() as folder:
         folder.chmod(0o1777)
         yield folder
 
 
 def live(environment: dict[str, str], tmp: Path) -> tuple[str, Path, bool]:
-    """Name, home and whether the home can be written, as libraries find them."""
+    """Return name, home and whether the home can be written, as libraries find them."""
     for name in ("HOME", "USER", "LOGNAME", "LNAME", "USERNAME"):
         os.environ.pop(name, None)
     os.environ.update(environment)

@@ -34,7 +34,10 @@ Serve = Callable[[BaseHTTPRequestHandler], None]
 
 
 def answer(status: int, *, body: bytes = b"", cut: int = 0, **headers: str) -> Serve:
-    """An answer with headers, whose names are written with underscores; `cut` bytes are promised and not sent."""
+    """Return an answer with headers, whose names are written with underscores.
+
+    `cut` bytes are promised and not sent.
+    """
 
     def serve(request: BaseHTTPRequestHandler) -> None:
         request.send_response(status)
@@ -56,7 +59,7 @@ def say_nothing(request: BaseHTTPRequestHandler) -> None:
 
 @contextmanager
 def serving(*, by_path: dict[str, Serve]) -> Iterator[str]:
-    """A hub on loopback, which answers a path as the first part of it that is named says."""
+    """Yield a hub on loopback, which answers a path as the first part of it that is named says."""
 
     class Hub(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
@@ -75,10 +78,10 @@ def serving(*, by_path: dict[str, Serve]) -> Iterator[str]:
 
 
 def listing(*names: str) -> dict[str, Serve]:
-    """A repository with files of one byte; what they hold is for the caller to say."""
+    """Return a repository with files of one byte; what they hold is for the caller to say."""
     files = [{"type": "file", "path": name, "size": 1, "oid": "0" * 40} for name in names]
     kind = "application/json"
-    info = {"id": "organisation/name", "sha": COMMIT, "siblings": []}
+    info = {"id": "organization/name", "sha": COMMIT, "siblings": []}
     return {
         "/tree/": answer(200, body=json.dumps(files).encode(), Content_Type=kind),
         "/api/models/": answer(200, body=json.dumps(info).encode(), Content_Type=kind),
@@ -142,7 +145,7 @@ def use(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
 
 
-def fetch(repository: str = "organisation/name", *, fetch: bool = True) -> Path:
+def fetch(repository: str = "organization/name", *, fetch: bool = True) -> Path:
     return fetch_snapshot(repository, revision=None, patterns=["*.json"], at=AT, fetch=fetch)
 
 
@@ -151,7 +154,7 @@ def test_only_what_the_hub_says_of_a_model_is_the_job_s_fault(endpoint: str, kin
     with pytest.raises(KubedistillError) as refused:
         fetch()
     assert (type(refused.value), refused.value.at) == (kind, AT)
-    assert refused.value.problem.startswith("organisation/name can't be fetched from the hub (")
+    assert refused.value.problem.startswith("organization/name can't be fetched from the hub (")
 
 
 def test_a_hub_that_comes_back_is_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -182,7 +185,7 @@ def test_a_disk_that_can_not_hold_the_files_is_said_as_such(
     assert (type(refused.value), refused.value.at) == (DISKS[number], str(tmp_path / "cache"))
 
 
-@pytest.mark.parametrize("repository", ["a/b/c", "organisation/na me"])
+@pytest.mark.parametrize("repository", ["a/b/c", "organization/na me"])
 def test_a_name_that_can_not_be_is_the_job_s_fault(repository: str) -> None:
     with pytest.raises(InvalidModel):
         fetch(repository)
@@ -194,8 +197,8 @@ def test_nothing_is_asked_where_nothing_is_to_be_fetched() -> None:
 
 
 def run(job_folder: JobFolder, **environment: str) -> dict[str, str]:
-    """The result of a Prepare whose teacher is on the hub, in a process of its own."""
-    job_folder.set("teachers.0.model.source", "hf://organisation/name")
+    """Return the result of a Prepare whose teacher is on the hub, in a process of its own."""
+    job_folder.set("teachers.0.model.source", "hf://organization/name")
     job = job_folder.root / "attempt" / "job.json"
     job.parent.mkdir()
     job.write_bytes(job_folder.stage_job().to_json().encode())

@@ -18,7 +18,7 @@ log = logging.getLogger("test")
 
 @pytest.fixture(autouse=True)
 def screen(own_logs: None, tmp_path: Path) -> Path:
-    """Where the driver's log goes besides."""
+    """Return where the driver's log goes besides."""
     log_to(tmp_path / "screen.log", job=stage_job())
     return tmp_path / "screen.log"
 

@@ -27,7 +27,7 @@ NOW = 4e9
 
 @pytest.fixture(scope="module")
 def run(chat: ChatFormat, tmp_path_factory: pytest.TempPathFactory) -> PipelineRun:
-    """A whole job on the fake engine."""
+    """Return a whole job on the fake engine."""
     run = small_run(make_job_folder(tmp_path_factory.mktemp("messages")), chat)
     assert run.run() == 0
     return run
@@ -35,7 +35,7 @@ def run(chat: ChatFormat, tmp_path_factory: pytest.TempPathFactory) -> PipelineR
 
 @pytest.fixture(scope="module")
 def events(run: PipelineRun) -> list[Event]:
-    """Its events, as whoever started it reads them."""
+    """Return its events, as whoever started it reads them."""
     read = [read_event(json.dumps(values)) for values in run.events]
     return [event for event in read if event is not None]
 

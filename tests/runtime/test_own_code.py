@@ -44,7 +44,7 @@ def marker(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def folder(tmp_path: Path, marker: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The quickstart's student, except that all of its classes are its own."""
+    """Return the quickstart's student, except that all of its classes are its own."""
     folder = tmp_path / "model"
     shutil.copytree(QUICKSTART / "student", folder)
     (folder / "own_code.py").write_text(CODE.format(marker=str(marker)))

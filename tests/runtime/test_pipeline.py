@@ -31,13 +31,13 @@ NAMES = [stage.name for stage in CHAIN]
 
 @pytest.fixture
 def fresh(job_folder: JobFolder, chat: ChatFormat) -> PipelineRun:
-    """A job that nobody has run."""
+    """Return a job that nobody has run."""
     return small_run(job_folder, chat)
 
 
 @pytest.fixture(scope="module")
 def first(chat: ChatFormat, tmp_path_factory: pytest.TempPathFactory) -> PipelineRun:
-    """A job after its first run."""
+    """Return a job after its first run."""
     harness = small_run(make_job_folder(tmp_path_factory.mktemp("first")), chat)
     assert harness.run() == 0
     return harness
@@ -45,7 +45,7 @@ def first(chat: ChatFormat, tmp_path_factory: pytest.TempPathFactory) -> Pipelin
 
 @pytest.fixture
 def done(first: PipelineRun, chat: ChatFormat, tmp_path: Path) -> PipelineRun:
-    """The job after its first run, moved to a folder where it may be changed."""
+    """Return the job after its first run, moved to a folder where it may be changed."""
     return small_run(JobFolder(shutil.copytree(first.job_folder.root, tmp_path / "moved")), chat)
 
 

@@ -64,8 +64,8 @@ def test_loading_counts_nothing() -> None:
         ([(0, 0.0), (60, 10.0), (10, 20.0), (20, 30.0)], 1.0, 80.0),
     ],
     ids=[
-        "nothing yet", "what was there before is no work of ours", "from nothing", "from what was there before",
-        "the mean since the first count", "no step", "no time", "a count that starts anew", "and goes on",
+        "nothing yet", "what was there before is not our work", "from nothing", "from what was there before",
+        "the mean since the first count", "no step", "no time", "a count that starts again", "and continues",
     ],
 )  # fmt: skip
 def test_rate_and_time_left_are_of_what_was_done_since_the_first_count(

@@ -28,7 +28,7 @@ RESTARTS = ("failure", "infrastructure", "preemption")
 
 
 def raised() -> dict[str, type[KubedistillError]]:
-    """Every error of the tree that is made anywhere a stage goes, by its reason."""
+    """Return every error of the tree that is made anywhere a stage goes, by its reason."""
     return {kind.reason: kind for path in RUNTIME.rglob("*.py") if not _is_outside(path) for kind in _made_in(path)}
 
 
@@ -46,7 +46,7 @@ def _made_in(path: Path) -> Iterator[type[KubedistillError]]:
 
 
 def tell(error: Exception, *, job_folder: JobFolder, monkeypatch: pytest.MonkeyPatch) -> str:
-    """The result of a stage that raises, as its driver writes it."""
+    """Return the result of a stage that raises, as its driver writes it."""
     keys = job_folder.keys()
     for name in STAGES["Generate"].needs:
         publish(job_folder.store, name, keys[name], Figures())

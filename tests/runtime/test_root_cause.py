@@ -19,7 +19,7 @@ def chained(*errors: Exception) -> Exception:
 
 
 def rayed(cause: Exception, *, traceback: str = "") -> Exception:
-    """What ray.get raises where an actor raised this."""
+    """Return what ray.get raises where an actor raised this."""
     text = f"\x1b[36mray::VllmActor.generate()\x1b[39m (pid=1, ip=127.0.0.1)\n{traceback}{cause}"
     error = RayTaskError("generate", text, cause, "ray::VllmActor", 1, "127.0.0.1")
     return error.as_instanceof_cause()  # type: ignore[no-any-return]
@@ -145,7 +145,7 @@ def test_a_field_that_is_wrong_is_named_without_a_link(
         pytest.param(lambda: rayed(KeyError("lm_head.bias")), "KeyError: 'lm_head.bias'", id="Ray"),
         pytest.param(
             lambda: rayed(KeyError("a"), traceback="Traceback (most recent call last):\n  File\nKeyError: "),
-            "KeyError: 'a'", id="Ray's traceback is no outer text",
+            "KeyError: 'a'", id="Ray's traceback is not an outer text",
         ),
         pytest.param(
             lambda: chained(rayed(KeyError("a")), InvalidModel("no such weight", at="student")),

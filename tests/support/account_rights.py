@@ -4,7 +4,7 @@ from support.kube_api import Api
 
 
 def rights(api: Api, namespace: str) -> set[str]:
-    """All that an account may do in a namespace, as "verb resource.group/subresource", with a name where one counts."""
+    """Return all permissions of an account in a namespace as "verb resource.group/subresource [name]"."""
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SelfSubjectRulesReview",

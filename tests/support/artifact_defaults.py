@@ -1,7 +1,7 @@
-"""The defaults that decide what an artifact holds, and the file that remembers them beside each schema number.
+"""The defaults that decide what an artifact holds, and the file that keeps them with each schema number.
 
 Defaults stay out of keys, so an artifact made before a default changed would be taken for one made after: whoever
-changes one raises the artifact's number in SCHEMAS, and writes the file anew with COMMAND.
+changes one raises the artifact's number in SCHEMAS, and writes the file again with COMMAND.
 """
 
 import json
@@ -29,7 +29,7 @@ LEAST: dict[str, Any] = {
 
 
 def current_defaults() -> dict[str, dict[str, Any]]:
-    """Schema number and defaults of each artifact, a default under each artifact that it enters directly."""
+    """Return schema number and defaults of each artifact, a default under each artifact that it enters directly."""
     spec = Spec.model_validate_json(json.dumps(LEAST), by_alias=True, by_name=False)
     values = _flatten(spec.model_dump(mode="json", by_alias=True))
     spelled = _flatten(LEAST)
@@ -44,7 +44,7 @@ def current_defaults() -> dict[str, dict[str, Any]]:
 
 
 def complaint(name: str, *, golden: dict[str, Any], now: dict[str, Any]) -> str | None:
-    """What is to be done about an artifact whose defaults or number are not those of the file."""
+    """Return what is to be done about an artifact whose defaults or number are not those of the file."""
     paths = golden["defaults"].keys() | now["defaults"].keys()
     moved = sorted(path for path in paths if golden["defaults"].get(path, "") != now["defaults"].get(path, ""))
     if moved and golden["schema"] == now["schema"]:

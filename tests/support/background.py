@@ -70,7 +70,7 @@ class Background:
         self._pid_file.unlink(missing_ok=True)
 
     def failure(self, problem: str) -> StartFailed:
-        """An error that shows the end of the log."""
+        """Return an error that shows the end of the log."""
         lines = self.log.read_text(errors="replace").splitlines()[-LINES_SHOWN:]
         return StartFailed("\n".join([f"{self.name} {problem}; the end of {self.log}:", *lines]))
 
@@ -90,7 +90,10 @@ class Background:
 
 
 def _is_ending(zombie: int) -> bool:
-    """Whether some threads of it still run. A child of ours stays a zombie until it is waited for, which this does."""
+    """Return whether some threads of it still run.
+
+    A child of ours stays a zombie until it is waited for, which this does.
+    """
     try:
         return os.waitpid(zombie, os.WNOHANG)[0] == 0
     except ChildProcessError:
@@ -98,7 +101,7 @@ def _is_ending(zombie: int) -> bool:
 
 
 def _stat(pid: int) -> tuple[str, int]:
-    """State and start time in clock ticks since the machine's start; ("", 0) where there is no such process."""
+    """Return state and start time in clock ticks since the machine's start; ("", 0) where there is no such process."""
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
     except (FileNotFoundError, ProcessLookupError):

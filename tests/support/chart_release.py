@@ -42,7 +42,7 @@ class Release:
         return self._put("install", settings, options, values)
 
     def upgrade(self, settings: Values, *options: str, **values: Any) -> str:
-        """`helm upgrade` with all values anew."""
+        """Run `helm upgrade` with all values given again."""
         return self._put("upgrade", settings, options, values)
 
     def uninstall(self) -> str:
@@ -50,24 +50,24 @@ class Release:
         return self.helm.run("uninstall", self.name, "--namespace", self.namespace, "--ignore-not-found")
 
     def deployment(self) -> Manifest:
-        """Its Deployment as the server has it."""
+        """Return its Deployment as the server has it."""
         found = self.api.get("apps/v1/Deployment", self.operator, namespace=self.namespace)
         assert found, f"{self.operator} is installed"
         return found
 
     def pod(self) -> Manifest:
-        """The spec of the pods that its Deployment makes."""
+        """Return the spec of the pods that its Deployment makes."""
         spec: Manifest = self.deployment()["spec"]["template"]["spec"]
         return spec
 
     def kubeconfig(self, folder: Path) -> Path:
-        """What the pods of its Deployment may do, as a kubeconfig."""
+        """Return what the pods of its Deployment may do, as a kubeconfig."""
         account = self.pod()["serviceAccountName"]
         return account_kubeconfig(self.api, account, namespace=self.namespace, file=folder / f"{account}.kubeconfig")
 
     @contextmanager
     def replica(self, folder: Path, *, name: str = "replica") -> Iterator[Replica]:
-        """A process as the Deployment describes one, in our own environment."""
+        """Yield a process as the Deployment describes one, in our own environment."""
         place = folder / name
         place.mkdir()
         (container,) = self.pod()["containers"]
@@ -84,7 +84,7 @@ class Release:
     def pod_process(
         self, image: ImageRoot, folder: Path, *, user: str, name: str = "pod", uid: str = ""
     ) -> Iterator[Replica]:
-        """A process as the Deployment describes one, in the image and as a user, with what a kubelet mounts."""
+        """Yield a process as the Deployment describes one, in the image and as a user, with what a kubelet mounts."""
         place = folder / name
         place.mkdir()
         (container,) = self.pod()["containers"]
@@ -119,7 +119,7 @@ class Release:
         return self.helm.run(verb, self.name, str(self.chart), "--namespace", self.namespace, *options, values=given)
 
     def _variables(self, uid: str = "") -> dict[str, str]:
-        """What the variables of the container are in a pod of its own, or in that of a uid."""
+        """Return what the variables of the container are in a pod of its own, or in that of a uid."""
         (container,) = self.pod()["containers"]
         fields = {"metadata.namespace": self.namespace, "metadata.uid": uid or str(uuid.uuid4())}
         return {
@@ -150,7 +150,7 @@ class Release:
         return folder
 
     def _account(self, folder: Path) -> Path:
-        """What a kubelet mounts of the pod's ServiceAccount."""
+        """Return what a kubelet mounts of the pod's ServiceAccount."""
         folder.mkdir()
         token = account_token(self.api, self.pod()["serviceAccountName"], namespace=self.namespace)
         (folder / "token").write_text(token)

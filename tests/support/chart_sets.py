@@ -23,12 +23,12 @@ CLUSTER_SCOPED = (
 
 
 def values_of(name: str) -> dict[str, Any]:
-    """The values of a set."""
+    """Return the values of a set."""
     return dict(YAML(typ="safe").load(SETS[name].read_text(encoding="utf-8")))  # 1e-1 is a number, as it is to Helm
 
 
 def chart_with_stored_values(folder: Path) -> Path:
-    """The chart as `helm upgrade --reuse-values` sees it after 0.1: with the defaults of then."""
+    """Return the chart as `helm upgrade --reuse-values` sees it after 0.1: with the defaults of then."""
     chart = folder / "stored" / CHART.name
     shutil.copytree(CHART, chart)
     shutil.copyfile(STORED, chart / "values.yaml")
@@ -36,7 +36,7 @@ def chart_with_stored_values(folder: Path) -> Path:
 
 
 def umbrella_chart(folder: Path, *, alias: str = CHART.name) -> Path:
-    """A chart that depends on this one alone, if `<alias>.enabled` is true."""
+    """Return a chart that depends on this one alone, if `<alias>.enabled` is true."""
     chart = folder / "platform"
     shutil.copytree(CHART, chart / "charts" / CHART.name)
     dependency = {"name": CHART.name, "alias": alias, "version": "*", "condition": f"{alias}.enabled"}
@@ -46,24 +46,24 @@ def umbrella_chart(folder: Path, *, alias: str = CHART.name) -> Path:
 
 
 def of_kind(manifests: list[Manifest], kind: str) -> list[Manifest]:
-    """All objects of a kind."""
+    """Return all objects of a kind."""
     return [one for one in manifests if one["kind"] == kind]
 
 
 def only(manifests: list[Manifest], kind: str) -> Manifest:
-    """The one object of a kind."""
+    """Return the one object of a kind."""
     (found,) = of_kind(manifests, kind)
     return found
 
 
 def operator_container(manifests: list[Manifest]) -> Manifest:
-    """The one container of the operator's Deployment."""
+    """Return the one container of the operator's Deployment."""
     (found,) = only(manifests, "Deployment")["spec"]["template"]["spec"]["containers"]
     return found
 
 
 def pods(manifests: list[Manifest]) -> Iterator[tuple[Manifest, Manifest]]:
-    """(metadata, spec) of every pod that would run."""
+    """Yield (metadata, spec) of every pod that would run."""
     for one in manifests:
         if one["kind"] == "Pod":
             yield one["metadata"], one["spec"]
@@ -72,7 +72,7 @@ def pods(manifests: list[Manifest]) -> Iterator[tuple[Manifest, Manifest]]:
 
 
 def rules(manifests: list[Manifest], kind: str, name: str) -> set[str]:
-    """What roles of a name allow, as "verb resource.group names"."""
+    """Return what roles of a name allow, as "verb resource.group names"."""
     roles = [one for one in of_kind(manifests, kind) if one["metadata"]["name"].endswith(name)]
     return {
         " ".join([verb, f"{resource}.{group}".rstrip("."), *rule.get("resourceNames", [])])

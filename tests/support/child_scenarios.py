@@ -1,6 +1,6 @@
 """Attempts of every stage and kind, and the files that say what objects each of them gets.
 
-Whoever changes what is built reads the difference and writes the files anew with COMMAND.
+Whoever changes what is built reads the difference and writes the files again with COMMAND.
 """
 
 import json
@@ -194,13 +194,13 @@ def read_spec(values: Values) -> Spec:
 
 
 def example_spec(example: str, changes: Values) -> Spec:
-    """An example's spec with some of its parts replaced."""
+    """Return an example's spec with some of its parts replaced."""
     spec = load_manifest(ROOT / "examples" / example / "job.yaml").spec
     return read_spec({**spec_values(spec), **changes})
 
 
 def stage_job(spec: Spec, stage: StageName, *, job: str, attempt: int = 1, run: str = "1") -> StageJob:
-    """What the driver of an attempt is told."""
+    """Return what the driver of an attempt is told."""
     needed = [name for one in STAGES.values() for name in one.makes] if stage != "Prepare" else []
     child = child_name(job, stage, uid=UID, run=run, attempt=attempt)
     return StageJob(
@@ -218,7 +218,7 @@ def stage_job(spec: Spec, stage: StageName, *, job: str, attempt: int = 1, run: 
 
 
 def make_request(job: StageJob, **changes: Any) -> ChildRequest:
-    """A request under the settings above."""
+    """Return a request under the settings above."""
     values: dict[str, Any] = {
         "pools": SETTINGS.pools,
         "images": SETTINGS.images,
@@ -231,7 +231,7 @@ def make_request(job: StageJob, **changes: Any) -> ChildRequest:
 
 
 def request_of(name: str) -> ChildRequest:
-    """The request of a scenario."""
+    """Return the request of a scenario."""
     one = SCENARIOS[name]
     spec = example_spec(one.example, one.spec)
     job = load_manifest(ROOT / "examples" / one.example / "job.yaml").metadata.name
@@ -239,12 +239,12 @@ def request_of(name: str) -> ChildRequest:
 
 
 def build_child(request: ChildRequest) -> Manifest:
-    """The RayJob or Job of an attempt."""
+    """Return the RayJob or Job of an attempt."""
     return next(one for one in build_children(request) if one["kind"] == request.kind)
 
 
 def templates(child: Manifest) -> dict[str, Manifest]:
-    """The pod templates of a RayJob or Job, by role; the driver's is "driver"."""
+    """Return the pod templates of a RayJob or Job, by role; the driver's is "driver"."""
     spec = child["spec"]
     if child["kind"] == "Job":
         return {"driver": spec["template"]}
@@ -267,7 +267,7 @@ def gpus(child: Manifest, resource: str = "nvidia.com/gpu") -> int:
 
 
 def render(name: str) -> str:
-    """A scenario's objects as YAML, in the order in which they are made."""
+    """Return a scenario's objects as YAML, in the order in which they are made."""
     objects = json.loads(json.dumps(build_children(request_of(name))))
     (told,) = [one["data"] for one in objects if "job.json" in one.get("data", {})]
     digest, told["job.json"] = text_digest(told["job.json"]), ELIDED
@@ -275,7 +275,7 @@ def render(name: str) -> str:
 
 
 def write_files() -> None:
-    """Write the files anew, and remove those of scenarios that are no more."""
+    """Write the files again, and remove those of scenarios that no longer exist."""
     GOLDEN.mkdir(parents=True, exist_ok=True)
     for file in GOLDEN.glob("*.yaml"):
         if file.stem not in SCENARIOS:

@@ -45,11 +45,11 @@ class ClusterFixture:
         self.api.create(small_job(name, **spec), namespace=self.namespace)
 
     def phases(self) -> dict[str, str]:
-        """The phase of every job."""
+        """Return the phase of every job."""
         return {one["metadata"]["name"]: (one.get("status") or {}).get("phase", "") for one in self.jobs()}
 
     def jobs(self) -> list[dict[str, Any]]:
-        """All jobs; without the client's own reading of them, which takes a second for 50."""
+        """Return all jobs; without the client's own reading of them, which takes a second for 50."""
         path = f"/apis/kubedistill.io/v1alpha1/namespaces/{self.namespace}/distillationjobs"
         found: list[dict[str, Any]] = self.api.request("get", path)["items"]
         return found
@@ -99,7 +99,7 @@ def make_cluster_fixture(folder: Path, *, audited: bool = False) -> Iterator[Clu
 
 
 def small_job(name: str, **spec: Any) -> dict[str, Any]:
-    """A DistillationJob of the ground's claim, with a store of its own so that no job makes another's artifacts."""
+    """Return a DistillationJob on the fixture's claim, with its own store so that jobs share no artifacts."""
     return {
         "apiVersion": "kubedistill.io/v1alpha1",
         "kind": "DistillationJob",

@@ -18,7 +18,7 @@ class ClusterInUse(Exception):
 
 
 def read_manifests(path: Path) -> list[Manifest]:
-    """All documents of a YAML file."""
+    """Return all documents of a YAML file."""
     # The loader in C: KubeRay's CRDs are 2 MB.
     return [one for one in yaml.load_all(path.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader) if one]
 
@@ -63,13 +63,13 @@ def install_operator_account(api: Api) -> None:
 
 
 def account_kubeconfig(api: Api, account: str, *, namespace: str, file: Path, seconds: int = 7200) -> Path:
-    """A kubeconfig with a token of a ServiceAccount, good for so many seconds."""
+    """Return a kubeconfig with a token of a ServiceAccount, good for so many seconds."""
     token = account_token(api, account, namespace=namespace, seconds=seconds)
     return write_kubeconfig(file, server=api.server, ca=api.ca, token=token)
 
 
 def account_token(api: Api, account: str, *, namespace: str, seconds: int = 7200) -> str:
-    """A token of a ServiceAccount, good for so many seconds."""
+    """Return a token of a ServiceAccount, good for so many seconds."""
     request = {
         "apiVersion": "authentication.k8s.io/v1",
         "kind": "TokenRequest",
@@ -85,11 +85,11 @@ def refuse_cluster_in_use(api: Api) -> None:
     if _is_served(api, "distillationjobs.kubedistill.io"):
         spaces = {job["metadata"]["namespace"] for job in api.list("kubedistill.io/v1alpha1/DistillationJob")}
         if real := sorted(space for space in spaces if not space.startswith("test-")):
-            raise ClusterInUse(f"there are DistillationJobs in {', '.join(real)}: this is no cluster for tests")
+            raise ClusterInUse(f"there are DistillationJobs in {', '.join(real)}: use a cluster that is only for tests")
 
 
 def _may_get(api: Api, resource: str, *, group: str) -> bool:
-    """Whether the server has noticed the role that lets the operator get it; this takes some milliseconds."""
+    """Return whether the server has noticed the role that lets the operator get it; this takes some milliseconds."""
     review = {
         "apiVersion": "authorization.k8s.io/v1",
         "kind": "SubjectAccessReview",

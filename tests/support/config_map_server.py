@@ -135,7 +135,7 @@ def serve_config_map(
 
 
 def make_server_credentials(folder: Path) -> Path:
-    """A CA, and a certificate of it for 127.0.0.1."""
+    """Return a CA, and a certificate of it for 127.0.0.1."""
     make_credentials(folder)
     return folder
 

@@ -142,7 +142,7 @@ class ControlPlane:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def ask(self, path: str) -> int | None:
-        """The HTTP status of a GET by the administrator; None where nobody answers."""
+        """Return the HTTP status of a GET by the administrator; None where nobody answers."""
         context = ssl.create_default_context(cafile=str(self.credentials / "ca.crt"))
         token = token_of("admin", folder=self.credentials)
         port = self._ports()["kube-apiserver"]
@@ -240,7 +240,7 @@ class ControlPlane:
 
 
 def default_plane() -> ControlPlane:
-    """The one that `make control-plane` starts."""
+    """Return the one that `make control-plane` starts."""
     named = os.environ.get("KUBEDISTILL_CONTROL_PLANE")
     return ControlPlane(Path(named).absolute() if named else ROOT / "build" / "control-plane")
 

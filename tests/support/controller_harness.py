@@ -52,11 +52,11 @@ class ControllerHarness:
         return parse_job(self.api.find(DISTILLATIONS, name) or {})
 
     def shown(self, *, status: str) -> dict[str, str]:
-        """The reasons of the job's conditions of a status, by type."""
+        """Return the reasons of the job's conditions of a status, by type."""
         return {one.type: one.reason for one in self.job().status.conditions if one.status == status}
 
     def told(self) -> list[str]:
-        """The reasons of all Events."""
+        """Return the reasons of all Events."""
         return [one["reason"] for place, one in self.api.objects.items() if place[0] == EVENTS]
 
     def count(self, collection: str) -> int:
@@ -67,7 +67,7 @@ class ControllerHarness:
 async def harness(
     resource: Object, *, settings: Settings = SETTINGS, **options: Any
 ) -> AsyncIterator[ControllerHarness]:
-    """A server that holds a job, its claim and nothing else."""
+    """Yield a server that holds a job, its claim and nothing else."""
     now = [1_772_370_000.0]
     write_deadline = options.pop("write_deadline", lambda: 10.0)
     clock = options.pop("clock", lambda: now[0])

@@ -77,7 +77,7 @@ def make_certificate(folder: Path, name: str, subject: str, *, usage: str, names
 
 
 def token_of(user: str, *, folder: Path) -> str:
-    """The token of a user."""
+    """Return the token of a user."""
     rows = [line.split(",") for line in (folder / "tokens.csv").read_text().splitlines()]
     return next(row[0] for row in rows if row[1] == user)
 

@@ -1,7 +1,7 @@
 """`make demo-cluster`: from `helm install` to the report of the quickstart, on a real API server without nodes.
 
 Control plane, operator and player are processes of this machine: the operator is what the installed Deployment asks
-for, with its account and its settings, and the player runs the drivers in earnest. All of it lies under
+for, with its account and its settings, and the player runs real drivers. All of it is under
 build/demo-cluster, and nothing runs any more when this ends, however it ends.
 """
 
@@ -89,7 +89,7 @@ def main() -> int:
 
 @contextlib.contextmanager
 def _cluster() -> Iterator[Kubectl]:
-    """A control plane with the player; both are gone afterwards."""
+    """Yield a control plane with the player; both are gone afterwards."""
     shutil.rmtree(FOLDER, ignore_errors=True)
     FOLDER.mkdir(parents=True)
     plane = ControlPlane(FOLDER / "control-plane", dies_with_us=True)
@@ -160,7 +160,7 @@ def _tell(processes: Sequence[str], what: str) -> bool:
 
 
 def _still_running() -> list[str]:
-    """Processes of the demo: they name its folder, or live in it."""
+    """Return processes of the demo: they name its folder, or live in it."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):  # it ended while we looked, or is no ours

@@ -11,7 +11,7 @@ from kubedistill_runtime.training.head import Head
 
 
 def logits_of(hidden_NH: Tensor, head: Head) -> Tensor:
-    """What the architecture's own forward makes of hidden states."""
+    """Return what the architecture's own forward makes of hidden states."""
     logits_NV = hidden_NH @ head.weight_VH.T
     if head.bias_V is not None:
         logits_NV = logits_NV + head.bias_V
@@ -44,7 +44,7 @@ def bucketed_kl(logits_V: Tensor, ids: list[int], logprobs: list[float], tail: f
 
 
 def sum_of_losses(batch: Batch, logits_NV: Tensor, *, objective: str, ce_weight: float) -> Tensor:
-    """The loss of a batch, row by row."""
+    """Return the loss of a batch, row by row."""
     total = logits_NV.sum() * 0
     for row, logits_V in enumerate(logits_NV):
         ce = cross_entropy(logits_V, int(batch.targets_N[row]))

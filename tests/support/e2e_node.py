@@ -76,7 +76,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 @contextlib.contextmanager
 def _node(binaries: dict[str, Path]) -> Iterator[RealNode]:
-    """A node that is removed in the end, whatever happens; a second Ctrl-C does not disturb that."""
+    """Yield a node that is removed in the end, whatever happens; a second Ctrl-C does not disturb that."""
     node = RealNode(FOLDER, binaries)
     try:
         _say("starting the node")

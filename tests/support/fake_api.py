@@ -40,11 +40,11 @@ class FakeApi:
         return self._store(collection, manifest["metadata"].get("namespace", ""), manifest)
 
     def find(self, collection: str, name: str, *, namespace: str = "team-a") -> Object | None:
-        """An object that it holds."""
+        """Return an object that it holds."""
         return self.objects.get((collection, namespace, name))
 
     def writes(self) -> list[tuple[str, str]]:
-        """The requests that change something."""
+        """Return the requests that change something."""
         return [request for request in self.requests if request[0] != "GET"]
 
     @property
@@ -53,7 +53,7 @@ class FakeApi:
         return Configuration(host=self.server)
 
     def write_kubeconfig(self, path: Path) -> Path:
-        """The same for a process of its own."""
+        """Return the same for a process of its own."""
         values = {
             "apiVersion": "v1",
             "kind": "Config",
@@ -66,7 +66,7 @@ class FakeApi:
         return path
 
     async def answer(self, request: web.Request) -> web.Response:
-        """One request."""
+        """Return one request."""
         self.requests.append((request.method, request.path))
         if self.before is not None and (given := await self.before(request.method, request.path)) is not None:
             return given
@@ -156,7 +156,7 @@ class FakeApi:
 
 
 def refusal(code: int, reason: str, message: str, **headers: str) -> web.Response:
-    """An answer that says no, as Kubernetes says it."""
+    """Return an answer that says no, as Kubernetes says it."""
     body = {"kind": "Status", "status": "Failure", "reason": reason, "message": message, "code": code}
     return web.json_response(body, status=code, headers=headers)
 
@@ -186,7 +186,7 @@ def _value_at(values: Any, path: str) -> Any:
 
 
 def _parse(path: str) -> tuple[str, str, str, str]:
-    """(collection, namespace, name, subresource) of a path."""
+    """Return (collection, namespace, name, subresource) of a path."""
     parts = path.strip("/").split("/")
     root, rest = (parts[:2], parts[2:]) if parts[0] == "api" else (parts[:3], parts[3:])
     namespace = ""

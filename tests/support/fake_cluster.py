@@ -36,7 +36,7 @@ SETTINGS = Settings(pools={"cpu": Pool(gpus_per_node=0), "h100": Pool(node_selec
 
 
 def small_spec(**changes: Any) -> Spec:
-    """A valid spec on storage that several nodes share."""
+    """Return a valid spec on storage that several nodes share."""
     values: dict[str, Any] = {
         "task": {"type": "QA"},
         "teachers": [{"name": "big", "model": {"source": "teacher"}, "resources": {"pool": "h100"}}],
@@ -113,7 +113,7 @@ class FakeCluster:
         )
 
     def observe(self) -> Observed:
-        """What the operator would see now."""
+        """Return what the operator would see now."""
         current = next((stage for stage in self.status.stages if stage.state not in ("Succeeded", "Skipped")), None)
         name = current.child if current is not None and current.state != "Pending" else ""
         others = [other for other in {*self.children, *self.pods} if other != name]
@@ -285,12 +285,12 @@ def begin(cluster: FakeCluster, stage: StageName) -> str:
 
 
 def stage_of(cluster: FakeCluster, name: StageName) -> StageStatus:
-    """What the status says of a stage."""
+    """Return what the status says of a stage."""
     return next(stage for stage in cluster.status.stages if stage.name == name)
 
 
 def reason_of(cluster: FakeCluster, kind: str) -> tuple[str, str]:
-    """(status, reason) of a condition."""
+    """Return (status, reason) of a condition."""
     condition = cluster.status.condition(kind)
     assert condition is not None, [one.type for one in cluster.status.conditions]
     return condition.status, condition.reason

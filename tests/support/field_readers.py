@@ -183,7 +183,7 @@ UNREAD = {
 
 
 def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """The fields that hold values, with [] for an item of a list and * for a key, and their names in Python."""
+    """Yield the fields that hold values, with [] for an item of a list and * for a key, and their names in Python."""
     for name, field in model.model_fields.items():
         path = f"{prefix}{field.alias or name}"
         inner = list(_models(field.annotation))

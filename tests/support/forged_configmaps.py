@@ -18,13 +18,13 @@ EVIL = "evil.example/x:1"
 
 
 def honest_run(job: Manifest) -> RunSnapshot:
-    """The run that the operator freezes of a job."""
+    """Return the run that the operator freezes of a job."""
     settings = Settings.model_validate_json(json.dumps({"storage": {"volumeClaim": "shared"}, "pools": POOLS}))
     return take_snapshot(parse_job(job), "1", settings=settings)
 
 
 def evil_text(job: Manifest) -> str:
-    """The run as the tenant would like it: any image, another tenant's pool, another account, the honest digest."""
+    """Return a forged run: any image, another tenant's pool, another account, the honest digest."""
     values = json.loads(frozen_manifest(parse_job(job), honest_run(job))["data"]["run.json"])
     values["images"] |= {"runtime": EVIL, "runtimeCpu": EVIL}
     values["pools"] = {"h200": {"nodeSelector": {"kind": "h200"}, "tolerations": [{"operator": "Exists"}]}}
@@ -43,7 +43,7 @@ def plant(client: Api, harness: OperatorHarness, job: Manifest, name: str, **dat
 
 
 def owner_of(job: Manifest) -> Manifest:
-    """The job as the operator would name it as an owner."""
+    """Return the job as the operator would name it as an owner."""
     metadata = job["metadata"]
     return {
         "apiVersion": job["apiVersion"],
@@ -66,7 +66,7 @@ def child_of(job: Manifest, stage: Any) -> str:
 
 
 def as_0_1_froze_it(job: Manifest) -> Manifest:
-    """The ConfigMap in which 0.1 would have frozen a job's run."""
+    """Return the ConfigMap in which 0.1 would have frozen a job's run."""
     new = frozen_manifest(parse_job(job), honest_run(job))
     values = json.loads(new["data"]["run.json"])
     kept = {part: values[part] for part in ("contract", "id", "digest", "spec", "pools")} | {"images": {}}

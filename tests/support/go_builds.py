@@ -13,15 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 
 NOTHING_TO_RUN = 3
-"""Exit code where a program is missing and can't be had."""
+"""Exit code where a program is missing and cannot be built or fetched."""
 
 
 class NoBinaries(Exception):
-    """A binary that is not there and can't be had; the message says what to do."""
+    """A binary that is missing and cannot be built or fetched; the message says what to do."""
 
 
 def cache_of(module: Path, *, name: str) -> Path:
-    """One folder for each set of versions that a module's go.mod and go.sum name."""
+    """Return one folder for each set of versions that a module's go.mod and go.sum name."""
     root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     versions = hashlib.sha256((module / "go.mod").read_bytes() + (module / "go.sum").read_bytes()).hexdigest()
     return root / "kubedistill" / name / versions[:16]
@@ -87,7 +87,7 @@ def say(text: str) -> None:
 
 @contextmanager
 def _heartbeat() -> Iterator[None]:
-    """Say every minute that the build goes on."""
+    """Say every minute that the build is still running."""
     done, started = threading.Event(), time.monotonic()
 
     def beat() -> None:

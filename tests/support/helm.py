@@ -1,6 +1,6 @@
 """Helm: the one on the PATH, or one built from Go modules and kept in the user's cache.
 
-`PYTHONPATH=tests python -m support.helm` makes it and prints where it is; exit code 3 where it can't be had.
+`PYTHONPATH=tests python -m support.helm` makes it and prints where it is; exit code 3 where it is not available.
 """
 
 import json
@@ -31,7 +31,7 @@ class HelmFailed(Exception):
 
 
 def find_helm() -> Path:
-    """Where helm is; raises NoBinaries where it is nowhere."""
+    """Return where helm is; raises NoBinaries where it is nowhere."""
     if found := shutil.which("helm"):
         return Path(found)
     if (built := _cache() / "helm").is_file():
@@ -69,12 +69,12 @@ class Helm:
         options: Sequence[str] = (),
         chart: Path = CHART,
     ) -> list[Manifest]:
-        """What a release would install, tests included."""
+        """Return what a release would install, tests included."""
         text = self.run("template", release, str(chart), "--namespace", namespace, *options, values=values)
         return [one for one in yaml.load_all(text, Loader=yaml.CSafeLoader) if one]
 
     def run(self, *arguments: str, values: Values | None = None) -> str:
-        """What a command prints; raises HelmFailed with what it says."""
+        """Return what a command prints; raises HelmFailed with what it says."""
         given = ["--values", str(self._write(values))] if values else []
         done = subprocess.run(
             [str(self.binary), *arguments, *given], capture_output=True, text=True, check=False, env=self._environment()
@@ -84,7 +84,7 @@ class Helm:
         return done.stdout
 
     def start(self, *arguments: str) -> "subprocess.Popen[str]":
-        """A command that goes on while the test plays the cluster."""
+        """Return a command that runs while the test plays the cluster."""
         return subprocess.Popen(
             [str(self.binary), *arguments],
             stdout=subprocess.PIPE,
@@ -106,7 +106,7 @@ class Helm:
 
 
 def _flags() -> str:
-    """The linker flags that name versions: without them helm renders for Kubernetes 1.20."""
+    """Return the linker flags that name versions: without them helm renders for Kubernetes 1.20."""
     versions = (MODULE / "go.mod").read_text()
     helm = re.search(r"helm\.sh/helm/v3 (v[0-9.]+)", versions)
     kubernetes = re.search(r"k8s\.io/client-go v0\.([0-9]+)\.", versions)

@@ -46,7 +46,7 @@ def _outcome(function: Callable[[], Any]) -> tuple[BaseException | None, Any]:
 
 @contextlib.contextmanager
 def shared_folder() -> Iterator[Path]:
-    """A folder whose parents anybody may enter, as those of tmp_path are not."""
+    """Yield a folder whose parents anybody may enter, as those of tmp_path are not."""
     folder = Path(tempfile.mkdtemp(prefix="kd-shared-"))
     folder.chmod(0o755)
     try:

@@ -10,19 +10,19 @@ LIST = Path(__file__).parents[2] / "deploy" / "images" / "left-out.txt"
 
 
 def patterns() -> list[str]:
-    """The lines of the list: paths below site-packages, with wildcards."""
+    """Return the lines of the list: paths below site-packages, with wildcards."""
     lines = (line.partition("#")[0].strip() for line in LIST.read_text().splitlines())
     return [line for line in lines if line]
 
 
 def left_out(site_packages: Path) -> list[Path]:
-    """What of an environment the image does not have."""
+    """Return what of an environment the image does not have."""
     return [path for pattern in patterns() for path in sorted(site_packages.glob(pattern))]
 
 
 @contextlib.contextmanager
 def without_left_out(environment: Path, scratch: Path) -> Iterator[Path]:
-    """A virtual environment without it, as another folder: an overlay, which leaves the environment as it is."""
+    """Yield a virtual environment without it, as another folder: an overlay, which leaves the environment as it is."""
     scratch.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "tmpfs", str(scratch)], check=True)  # an overlay's upper can't be one
     try:

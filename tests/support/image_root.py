@@ -79,7 +79,7 @@ class ImageRoot:
         return subprocess.Popen([*MOUNT, "sh", "-c", _ENTER, "enter", *arguments], env=_PATH, **options)
 
     def run(self, command: Sequence[str], *, seconds: float = 120, **options: Any) -> tuple[int, str]:
-        """(exit status, output) of a process."""
+        """Return (exit status, output) of a process."""
         with self.start(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **options) as process:
             try:
                 output, _ = process.communicate(timeout=seconds)

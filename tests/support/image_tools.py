@@ -34,7 +34,7 @@ def make_tools() -> list[Path]:
 
 
 def find_engine() -> str:
-    """The engine that `make images` would take; empty where there is none."""
+    """Return the engine that `make images` would take; empty where there is none."""
     try:
         return str(runpy.run_path(str(BUILD))["find_engine"]())
     except SystemExit:

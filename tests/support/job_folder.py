@@ -80,7 +80,7 @@ class JobFolder:
 
 
 def make_job_folder(root: Path) -> JobFolder:
-    """Two models that only their files know, with one tokenizer, and records that name neither."""
+    """Return two models that only their files know, with one tokenizer, and records that name neither."""
     write_model(root / "teacher", size=3)
     write_model(root / "student", size=2)
     (root / "data").mkdir()
@@ -98,7 +98,7 @@ def write_model(folder: Path, *, size: int) -> None:
 
 
 def tokenizer_values(**parts: Any) -> dict[str, Any]:
-    """A tokenizer.json of three ids."""
+    """Return a tokenizer.json of three ids."""
     model = {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": [["a", "b"]]}
     return {"version": "1.0", "truncation": None, "padding": None, "added_tokens": [], "model": model, **parts}
 

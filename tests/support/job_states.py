@@ -17,7 +17,7 @@ STAGES = [stage.name for stage in CHAIN]
 
 
 def as_object(cluster: FakeCluster) -> Object:
-    """The job of a world as the API server would give it."""
+    """Return the job of a world as the API server would give it."""
     status = cluster.status.model_dump(mode="json", by_alias=True, exclude_none=True)
     return {
         "apiVersion": "kubedistill.io/v1alpha1",
@@ -37,7 +37,7 @@ def as_object(cluster: FakeCluster) -> Object:
 
 
 def play(state: str) -> FakeCluster:
-    """A world in one of STATES."""
+    """Return a world in one of STATES."""
     cluster = FakeCluster()
     STATES[state](cluster)
     return cluster
@@ -57,7 +57,7 @@ def begin(cluster: FakeCluster, stage: str) -> str:
 
 
 def work(cluster: FakeCluster, stage: str) -> str:
-    """The same, and a driver is 40 % through."""
+    """Return the same with a driver that is 40 % through."""
     name = begin(cluster, stage)
     cluster.run_child(name)
     cluster.progress(name, done=40)
@@ -207,7 +207,7 @@ def _quota(cluster: FakeCluster) -> None:
 def _user_error(cluster: FakeCluster) -> None:
     name = work(cluster, "Prepare")
     cluster.result(
-        name, outcome="Failed", cause="user", reason="InvalidData", message="train.jsonl:7: not JSON. Mend it"
+        name, outcome="Failed", cause="user", reason="InvalidData", message="train.jsonl:7: not JSON. Fix it"
     )
     cluster.end_child(name)
     cluster.settle()
@@ -290,8 +290,8 @@ STATES: dict[str, Play] = {
     "s1 applied": lambda cluster: (cluster.step(), None)[1],
     "s1 first child made": lambda cluster: (cluster.settle(), None)[1],
     "s3 no claim": _refused,
-    "s3 healed": _healed,
-    "s5 edited in mid-run": _drifted,
+    "s3 fixed": _healed,
+    "s5 edited during a run": _drifted,
     "s6 live field edited": _edited_live,
     "s7 superseding": _superseding,
     "s7 superseded": _superseded,
@@ -310,12 +310,12 @@ STATES: dict[str, Play] = {
     "w6 secret": _waiting("CreateContainerConfigError", message='secret "hub" not found'),
     "w7 quota": _quota,
     "w12 KubeRay away": _no_kuberay,
-    **{f"a1 {stage} at work": (lambda cluster, stage=stage: (work(cluster, stage), None)[1]) for stage in STAGES},
+    **{f"a1 {stage} running": (lambda cluster, stage=stage: (work(cluster, stage), None)[1]) for stage in STAGES},
     "a1 succeeded": finish,
     "a1 succeeded and edited": _edited_when_over,
     "a1 an edit that was not seen": _edit_not_seen,
     "a3 a user's mistake": _user_error,
-    "a4 the gate says no": _gate,
+    "a4 the gate failed": _gate,
     "a6 between two attempts": _between_attempts,
     "a17 deadline": _deadline,
     "p1 suspending": _suspending,

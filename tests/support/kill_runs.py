@@ -68,7 +68,7 @@ def kill_in(stage: str, manifest: Path, store: Path, *, after: float, group: boo
 
 
 def drivers(process: subprocess.Popen[str]) -> list[psutil.Process]:
-    """The runtime under the command line."""
+    """Return the runtime under the command line."""
     try:
         children = psutil.Process(process.pid).children()
     except psutil.NoSuchProcess:  # a stage of milliseconds was over before we came

@@ -90,7 +90,7 @@ class Api:
             )
 
     def get(self, kind: str, name: str, *, namespace: str | None = None) -> Manifest | None:
-        """One object; None where it is not there."""
+        """Return one object; None where it is not there."""
         with _refusals():
             try:
                 return self._kind(kind).get(name=name, namespace=namespace, _request_timeout=_TIMEOUT).to_dict()
@@ -100,7 +100,7 @@ class Api:
     def list(
         self, kind: str, *, namespace: str | None = None, labels: Mapping[str, str] | None = None
     ) -> list[Manifest]:
-        """All objects of a kind, of one namespace or of all."""
+        """Return all objects of a kind, of one namespace or of all."""
         selector = ",".join(f"{name}={value}" for name, value in (labels or {}).items()) or None
         with _refusals():
             found = self._kind(kind).get(namespace=namespace, label_selector=selector, _request_timeout=_TIMEOUT)
@@ -135,7 +135,7 @@ class Api:
                 return
 
     def request(self, method: str, path: str, *, body: Any = None, accept: str = "application/json") -> Any:
-        """The JSON answer to a plain request."""
+        """Return the JSON answer to a plain request."""
         with _refusals():
             answer = self._client.request(
                 method, path, body=body, header_params={"Accept": accept}, serialize=False, _request_timeout=_TIMEOUT

@@ -22,7 +22,7 @@ class Kubectl:
     folder: Path
 
     def __call__(self, *arguments: str) -> str:
-        """What it prints; raises AssertionError with its own words where it fails."""
+        """Return what it prints; raises AssertionError with its own words where it fails."""
         ran = subprocess.run(self._command(arguments), check=False, capture_output=True, text=True, cwd=ROOT)
         assert ran.returncode == 0, f"kubectl {' '.join(arguments)}: {ran.stderr}"
         return ran.stdout
@@ -37,7 +37,7 @@ class Kubectl:
 
 
 def has_kubectl() -> bool:
-    """Whether kubectl is on the PATH."""
+    """Return whether kubectl is on the PATH."""
     return shutil.which("kubectl") is not None
 
 

@@ -29,7 +29,7 @@ def node_with_logs(api: Api, name: str, *, folder: Path, logs: Mapping[str, str]
 
 
 def pod_on(node: str, name: str, *, labels: Mapping[str, str], container: str) -> dict[str, Any]:
-    """A pod that runs on a node."""
+    """Return a pod that runs on a node."""
     return {
         "apiVersion": "v1",
         "kind": "Pod",

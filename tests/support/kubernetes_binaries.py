@@ -2,7 +2,7 @@
 
 Their versions are those of tests/cluster/control-plane, where etcd is the one that this Kubernetes is released with.
 An older etcd, such as Debian's 3.4, does not tell the API server how far its cache has come, so that every list is read
-and decoded anew: with 500 jobs the server does little else. KUBEBUILDER_ASSETS names a folder that is looked into first
+and decoded again: with 500 jobs the server does little else. KUBEBUILDER_ASSETS names a folder that is searched first
 (controller-runtime's setup-envtest fills one; it has no kube-controller-manager).
 """
 
@@ -23,14 +23,14 @@ NAMES = tuple(PROGRAMS)
 
 
 def find_binary(name: str) -> Path | None:
-    """Where a binary is, in KUBEBUILDER_ASSETS or the cache; None where it is in neither."""
+    """Return where a binary is, in KUBEBUILDER_ASSETS or the cache; None where it is in neither."""
     assets = os.environ.get("KUBEBUILDER_ASSETS")
     folders = [Path(assets)] if assets else []
     return next((folder / name for folder in (*folders, cache_folder()) if os.access(folder / name, os.X_OK)), None)
 
 
 def find_binaries() -> dict[str, Path]:
-    """All binaries by name; raises NoBinaries for those that are nowhere."""
+    """Return all binaries by name; raises NoBinaries for those that are nowhere."""
     found = {name: path for name in NAMES if (path := find_binary(name))}
     if missing := [name for name in NAMES if name not in found]:
         raise NoBinaries(f"{' and '.join(missing)} not found; run `make control-plane ARGS=build`")
@@ -46,14 +46,14 @@ def make_binaries() -> dict[str, Path]:
 
 
 def kubernetes_version() -> str:
-    """The version that is built, such as v1.34.4."""
+    """Return the version that is built, such as v1.34.4."""
     found = re.search(r"^\s*(?:require )?k8s\.io/kubernetes (v[0-9.]+)", (MODULE / "go.mod").read_text(), re.MULTILINE)
     assert found, "go.mod requires k8s.io/kubernetes"
     return found[1]
 
 
 def cache_folder() -> Path:
-    """One folder for each set of module versions."""
+    """Return one folder for each set of module versions."""
     return cache_of(MODULE, name="control-plane")
 
 
@@ -72,7 +72,7 @@ def _build(names: list[str]) -> None:
 
 
 def version_flags(version: str) -> str:
-    """The linker flags that name the version: without them the server's is a placeholder that kubectl can't read."""
+    """Return the linker flags that name the version: without them kubectl can't read the server's."""
     major, minor, _ = version.removeprefix("v").split(".")
     values = {
         "gitVersion": version,

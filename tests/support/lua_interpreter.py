@@ -33,11 +33,11 @@ class Interpreter:
         self._process = process
 
     def run(self, script: str, resource: dict[str, Any]) -> Any:
-        """What a script returns for a resource; raises ScriptFailed."""
+        """Return what a script returns for a resource; raises ScriptFailed."""
         return self._ask(do="lua", script=script, object=resource)["value"]
 
     def kstatus(self, resource: dict[str, Any]) -> str:
-        """What kstatus makes of a resource: Current, InProgress, Failed or Terminating."""
+        """Return what kstatus makes of a resource: Current, InProgress, Failed or Terminating."""
         return str(self._ask(do="kstatus", object=resource)["status"])
 
     def _ask(self, **request: Any) -> Any:

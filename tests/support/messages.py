@@ -14,7 +14,7 @@ _HEAD = f"""\
 # Messages
 
 Every message that a test checks, by test. The tests assert its class, reason, field and numbers; the words are here.
-`{WRITE}=1 .venv/bin/pytest FOLDER` writes anew what the tests of a folder say; read the difference.
+`{WRITE}=1 .venv/bin/pytest FOLDER` writes again what the tests of a folder say; read the difference.
 """
 _INDENT = "    "
 _UNSTABLE = (
@@ -29,7 +29,7 @@ Entry = tuple[str, str]
 Page = dict[Entry, list[str]]
 """The messages of each test, in the order of their first characters."""
 _begun: set[Entry] = set()
-"""The tests whose messages this process writes anew."""
+"""The tests whose messages this process has begun to write again."""
 
 
 @dataclass(frozen=True, slots=True)

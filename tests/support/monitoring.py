@@ -29,13 +29,13 @@ _NO_METRICS = re.compile(
 
 
 def read_alerts() -> dict[str, dict[str, Any]]:
-    """All alerts by name."""
+    """Return all alerts by name."""
     groups = [group for file in RULES for group in yaml.safe_load(file.read_text(encoding="utf-8"))["groups"]]
     return {rule["alert"]: rule for group in groups for rule in group["rules"]}
 
 
 def read_queries(dashboard: Path) -> dict[str, str]:
-    """The queries of a dashboard, by panel and letter, with its variables as when all is chosen."""
+    """Return the queries of a dashboard, by panel and letter, with its variables as when all is chosen."""
     panels = json.loads(dashboard.read_text(encoding="utf-8"))["panels"]
     return {
         f"{panel['title']} {target['refId']}": _with_variables(target["expr"])
@@ -45,24 +45,24 @@ def read_queries(dashboard: Path) -> dict[str, str]:
 
 
 def read_choices(dashboard: Path) -> list[str]:
-    """The metrics that a dashboard's variables take their values from."""
+    """Return the metrics that a dashboard's variables take their values from."""
     variables = json.loads(dashboard.read_text(encoding="utf-8"))["templating"]["list"]
     return [one["query"].removeprefix("label_values(").partition("{")[0].partition(",")[0] for one in variables[1:]]
 
 
 def metrics_in(expression: str) -> set[str]:
-    """The names of all series that a PromQL expression asks for."""
+    """Return the names of all series that a PromQL expression asks for."""
     return set(re.findall(r"\b[a-zA-Z_:][\w:]*", _NO_METRICS.sub(" ", expression)))
 
 
 def series_by_metric() -> dict[str, set[str]]:
-    """The names of the series of every metric that the operator shows."""
+    """Return the names of the series of every metric that the operator shows."""
     families = _shown().registry.collect()
     return {family.name: {f"{family.name}{suffix}" for suffix in _SUFFIXES[family.type]} for family in families}
 
 
 def metrics_table() -> list[str]:
-    """The rows of the table of metrics in docs/observability.md: name, kind, labels and meaning."""
+    """Return the rows of the table of metrics in docs/observability.md: name, kind, labels and meaning."""
     registry = _shown().registry
     labels = {f"{JOB_PREFIX}{name}": found for name, (_, found) in (JOB_GAUGES | JOB_COUNTERS).items()}
     own = [one for one in registry._collector_to_names if isinstance(one, MetricWrapperBase)]

@@ -1,4 +1,4 @@
-"""A cluster as an earlier version left it: its CRD, its jobs in mid-run, and objects that today's CRD would refuse."""
+"""A cluster as an earlier version left it: its CRD, its running jobs, and objects that today's CRD would refuse."""
 
 import time
 from collections.abc import Iterator
@@ -89,7 +89,7 @@ class OldCluster:
         )
 
     def driver(self, name: str, stage: str) -> OldDriver:
-        """The driver that a stored job left at work."""
+        """Return the driver that a stored job left running."""
         return OldDriver(self.api, self.stored[name], stage, self.folder)
 
     def job(self, name: str) -> Manifest:

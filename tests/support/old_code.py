@@ -32,7 +32,7 @@ class OldCode:
         return os.environ | {"PYTHONPATH": os.pathsep.join([*map(str, roots), *([before] if before else [])])}
 
     def python(self, program: str, *, text: str = "") -> str:
-        """Run a program with a text as its input, and return what it prints."""
+        """Run a program with a string as its input, and return what it prints."""
         command = [sys.executable, "-c", program]
         ran = subprocess.run(
             command, input=text, env=self.environment, cwd=self.folder, capture_output=True, text=True, check=False

@@ -1,4 +1,4 @@
-"""The driver and the pods of a child that a stored job left at work: played by hand, with the rights that it has."""
+"""The driver and the pods of a child that a stored job left running: played by hand, with the rights that it has."""
 
 import json
 from dataclasses import dataclass

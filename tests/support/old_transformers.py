@@ -1,4 +1,4 @@
-"""Transformers 4 beside the 5 of the environment: each version in a folder of its own under build/, made once.
+"""Transformers 4 in addition to the 5 of the environment: each version in a folder of its own under build/, made once.
 
 It reuses torch, numpy and safetensors of the environment; what it needs in another version comes from the package
 registry. A version is the oldest that knows one of the architectures that tests load with it.

@@ -57,7 +57,7 @@ class OperatorHarness:
         wait_for(self.operator.leads, what="the operator leads", seconds=LOOK_SECONDS)
 
     def stop(self) -> None:
-        """Kill the operator; its log is read first, since a new one begins it anew."""
+        """Kill the operator; its log is read first, since a new one starts a new log."""
         if self.operator is not None:
             self.check()
         self._runs.close()
@@ -84,7 +84,7 @@ class OperatorHarness:
         return self.status(name, namespace=namespace).get("phase", "")
 
     def stage(self, name: str, stage: str) -> dict[str, Any]:
-        """A stage of a job; empty before there is one."""
+        """Return a stage of a job; empty before there is one."""
         found = self.status(name).get("stages") or []
         return next((one for one in found if one["name"] == stage), {})
 
@@ -133,23 +133,23 @@ class OperatorHarness:
         wait_for(lambda: self.job(name) is None, what=f"{name} is gone", seconds=LOOK_SECONDS)
 
     def made(self, *, namespace: str = "", kinds: Iterable[str] = KINDS, job: str = "") -> list[Manifest]:
-        """All objects that the operator and the players of children made, of one job or of all."""
+        """Return all objects that the operator and the players of children made, of one job or of all."""
         labels = OURS | ({"kubedistill.io/job": job} if job else {})
         where = namespace or self.namespaces[0]
         return [one for kind in kinds for one in self.api.list(kind, namespace=where, labels=labels)]
 
     def events(self, name: str) -> list[str]:
-        """The reasons of the Events about a job."""
+        """Return the reasons of the Events about a job."""
         found = self.api.list("v1/Event", namespace=self.namespaces[0])
         return [one["reason"] for one in found if one["involvedObject"]["name"] == name]
 
     def tells(self, name: str, reason: str) -> list[str]:
-        """The reasons of the Events about a job, one with this reason among them: Events come after the status."""
+        """Wait for an Event with a reason, and return all reasons: Events come after the status."""
         wait_for(lambda: reason in self.events(name), what=f"an Event {reason} about {name}")
         return self.events(name)
 
     def counted(self, metric: str) -> float:
-        """A counter of the operator, summed over its labels."""
+        """Return a counter of the operator, summed over its labels."""
         assert self.operator is not None
         return sum(value for (name, _), value in self.operator.metrics().items() if name == metric)
 
@@ -181,7 +181,7 @@ def make_namespace(api: Api, name: str) -> None:
 
 
 def claim(name: str, *, mode: str = "ReadWriteMany") -> Manifest:
-    """A volume claim."""
+    """Return a volume claim."""
     return {
         "apiVersion": "v1",
         "kind": "PersistentVolumeClaim",
@@ -191,7 +191,7 @@ def claim(name: str, *, mode: str = "ReadWriteMany") -> Manifest:
 
 
 def small_job(name: str, *, metadata: Any = None, **spec: Any) -> Manifest:
-    """A DistillationJob with a store of its own, so that no job makes another's artifacts."""
+    """Return a DistillationJob with a store of its own, so that no job makes another's artifacts."""
     storage = {"volumeClaim": "shared", "uri": f"file:///kubedistill/storage/{name}"}
     return {
         "apiVersion": "kubedistill.io/v1alpha1",

@@ -15,7 +15,7 @@ RUN = Run(id="one", digest="d" * 64, started_at="2026-03-01T12:00:00Z")
 
 
 def with_status(resource: Object, status: Status, *, stored: Object | None = None) -> Job:
-    """The job of a resource whose status is that one, with what another version stored in its place."""
+    """Return the job of a resource whose status is that one, with what another version stored in its place."""
     values = status.model_dump(mode="json", by_alias=True, exclude_none=True)
     return parse_job(resource | {"status": values | (stored or {})})
 
@@ -23,7 +23,7 @@ def with_status(resource: Object, status: Status, *, stored: Object | None = Non
 def at_stage(
     resource: Object, name: StageName, *, state: str = "Running", attempt: int = 1, child_uid: str = ""
 ) -> Job:
-    """A job in the middle of its run: the stages before are done, this one is in a state."""
+    """Return a job in the middle of its run: the stages before are done, this one is in a state."""
     uid, job = resource["metadata"]["uid"], resource["metadata"]["name"]
     done = list(STAGES)[: list(STAGES).index(name)]
     stages = [
@@ -36,26 +36,26 @@ def at_stage(
 
 
 def child_of(resource: Object, stage: StageName, *, attempt: int) -> str:
-    """The name of an attempt's child."""
+    """Return the name of an attempt's child."""
     metadata = resource["metadata"]
     return names.child_name(metadata["name"], stage, uid=metadata["uid"], run=RUN.id, attempt=attempt)
 
 
 def child(resource: Object, stage: StageName, *, attempt: int = 1, **status: Any) -> Object:
-    """The RayJob or Job of an attempt."""
+    """Return the RayJob or Job of an attempt."""
     name = child_of(resource, stage, attempt=attempt)
     kind = "RayJob" if STAGES[stage].accelerated else "Job"
     return {"kind": kind, "metadata": _metadata(resource, name, stage, attempt), "spec": {}, "status": status}
 
 
 def pod(resource: Object, name: str, stage: StageName, *, attempt: int = 1, node: str = "", **status: Any) -> Object:
-    """A pod of an attempt."""
+    """Return a pod of an attempt."""
     spec = {"nodeName": node} if node else {}
     return {"kind": "Pod", "metadata": _metadata(resource, name, stage, attempt), "spec": spec, "status": status}
 
 
 def channel(resource: Object, stage: StageName, *, attempt: int = 1, **data: str) -> Object:
-    """The ConfigMap that an attempt's driver writes."""
+    """Return the ConfigMap that an attempt's driver writes."""
     name = names.out_name(child_of(resource, stage, attempt=attempt))
     values = {key.replace("_", "."): value for key, value in data.items()}
     metadata = _metadata(resource, name, stage, attempt)

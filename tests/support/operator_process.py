@@ -27,7 +27,7 @@ class Replica:
     log: Path
 
     def probe(self, path: str) -> int:
-        """The HTTP status of a probe; 0 where nobody answers."""
+        """Return the HTTP status of a probe; 0 where nobody answers."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=5) as answer:
                 return answer.status
@@ -38,7 +38,7 @@ class Replica:
             return 0
 
     def readiness(self) -> str:
-        """What /readyz says; empty where nobody answers."""
+        """Return what /readyz says; empty where nobody answers."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/readyz", timeout=5) as answer:
                 return str(answer.read().decode())
@@ -49,7 +49,7 @@ class Replica:
             return ""
 
     def metrics(self) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-        """All series by name and labels."""
+        """Return all series by name and labels."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as answer:
             text = answer.read().decode()
         return {
@@ -69,7 +69,7 @@ class Replica:
         return series["leader_election_master_status", (("name", "kubedistill-operator"),)] == 1
 
     def lines(self) -> list[dict[str, Any]]:
-        """Its log."""
+        """Return its log."""
         return [json.loads(line) for line in self.log.read_text().splitlines()]
 
 
@@ -112,7 +112,7 @@ def replica(folder: Path, **options: Any) -> Iterator[Replica]:
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens at."""
+    """Return a port of loopback that nobody listens at."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]

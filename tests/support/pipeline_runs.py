@@ -46,12 +46,12 @@ class PipelineRun:
             return run_pipeline(run, emit=lambda event: self.events.append(event.to_values()))
 
     def states(self) -> dict[str, str]:
-        """The last state of each stage, in the order of their first."""
+        """Return the last state of each stage, in the order of their first."""
         return {event["stage"]: event["state"] for event in self.events if event["event"] == "stage"}
 
 
 def small_run(job_folder: JobFolder, chat: ChatFormat) -> PipelineRun:
-    """A job whose models are the quickstart's student, and whose student is exported."""
+    """Return a job whose models are the quickstart's student, and whose student is exported."""
     for model in ("teachers.0.model.source", "student.model.source"):
         job_folder.set(model, str(QUICKSTART / "student"))
     job_folder.set("generation.maxTokens", 16)

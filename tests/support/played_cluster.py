@@ -39,7 +39,7 @@ def played_cluster(
 
 
 def with_namespace(kubeconfig: Path, namespace: str, *, folder: Path) -> Path:
-    """The same kubeconfig with a namespace in its context, as `kubectl config set-context --namespace` writes it."""
+    """Return a kubeconfig with a namespace in its context, as `kubectl config set-context` writes it."""
     values = json.loads(kubeconfig.read_text())
     for one in values["contexts"]:
         one["context"]["namespace"] = namespace

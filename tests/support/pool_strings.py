@@ -79,12 +79,12 @@ AT_BOUNDARY = ("runtimeClassName", "hostMemoryPerGpu", "ephemeralStorage")
 
 
 def values(row: Row) -> dict[str, Any]:
-    """A pool as settings have it."""
+    """Return a pool as settings have it."""
     return {"nodeSelector": {"gpu": "l4"}, "gpusPerNode": 4} | row.pool
 
 
 def worker(row: Row) -> Manifest:
-    """A pod of the pool's workers as they would be made if nobody had looked at its strings."""
+    """Return a pod of the pool's workers as they would be made if nobody had looked at its strings."""
     request = request_of(SCENARIO)
     pool = read_stored(Pool, values(row))
     layout = lay_out(

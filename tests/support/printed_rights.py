@@ -11,7 +11,7 @@ _CHILD = re.compile(r"\b(support-prepare)-[a-z2-7]{5}\b")
 
 
 def printed_blocks() -> dict[str, str]:
-    """What the page shows, by the title above each block."""
+    """Return what the page shows, by the title above each block."""
     text = PAGE.read_text(encoding="utf-8")
     return {
         found["title"]: _CHILD.sub(r"\1-abcde", found["text"])
@@ -22,7 +22,7 @@ def printed_blocks() -> dict[str, str]:
 
 
 def read_rights(printed: str) -> set[str]:
-    """The rights that a block tells, as "verb resource.group name"."""
+    """Return the rights that a block tells, as "verb resource.group name"."""
     rights: set[str] = set()
     for line in printed.splitlines()[1:]:
         found = _LINE.fullmatch(line)
@@ -33,7 +33,7 @@ def read_rights(printed: str) -> set[str]:
 
 
 def print_rights(kubeconfig: Path, *, namespace: str) -> str:
-    """What kubectl prints now, with the part of a child's name that differs each time made the same."""
+    """Return what kubectl prints now, with the part of a child's name that differs each time made the same."""
     kubectl = shutil.which("kubectl")
     assert kubectl, "ask has_kubectl first"
     command = [kubectl, "--kubeconfig", str(kubeconfig), "auth", "can-i", "--list", "--namespace", namespace]
@@ -43,5 +43,5 @@ def print_rights(kubeconfig: Path, *, namespace: str) -> str:
 
 
 def has_kubectl() -> bool:
-    """Whether kubectl is on the PATH."""
+    """Return whether kubectl is on the PATH."""
     return shutil.which("kubectl") is not None

@@ -1,6 +1,6 @@
 """Prometheus: promtool to test rules and metrics, and a server that scrapes; from Debian's package, or on the PATH.
 
-`PYTHONPATH=tests python -m support.prometheus` fetches both into the user's cache; exit code 3 where they can't be had.
+`PYTHONPATH=tests python -m support.prometheus` fetches both into the user's cache; exit code 3 where that fails.
 """
 
 import json
@@ -34,7 +34,7 @@ class PromtoolFailed(Exception):
 
 
 def find_program(name: str) -> Path:
-    """Where prometheus or promtool is; raises NoBinaries where it is nowhere."""
+    """Return where prometheus or promtool is; raises NoBinaries where it is nowhere."""
     if found := shutil.which(name):
         return Path(found)
     if (kept := _cache() / name).is_file():
@@ -53,7 +53,7 @@ def make_programs() -> list[Path]:
 
 
 def promtool(*arguments: str | Path, given: str = "") -> str:
-    """What promtool prints; raises PromtoolFailed with what it says."""
+    """Return what promtool prints; raises PromtoolFailed with what it says."""
     command = [str(find_program("promtool")), *map(str, arguments)]
     done = subprocess.run(command, input=given, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -68,25 +68,25 @@ class Prometheus:
     port: int
 
     def query(self, expression: str) -> list[Sample]:
-        """The labels and value of each series of an instant query; raises QueryFailed where it is no PromQL."""
+        """Return the labels and value of each series of an instant query; raises QueryFailed where it is not PromQL."""
         found = self._ask("query", {"query": expression})
         return [(one["metric"], float(one["value"][1])) for one in found["result"]]
 
     def alerts(self) -> list[dict[str, Any]]:
-        """Alerts that are pending or firing."""
+        """Return alerts that are pending or firing."""
         return list(self._ask("alerts", {})["alerts"])
 
     def rules(self) -> list[dict[str, Any]]:
-        """All rules, with the health of their last evaluation."""
+        """Return all rules, with the health of their last evaluation."""
         return [rule for group in self._ask("rules", {})["groups"] for rule in group["rules"]]
 
     def targets_up(self) -> bool:
-        """Whether every target answered its last scrape."""
+        """Return whether every target answered its last scrape."""
         targets = self._ask("targets", {})["activeTargets"]
         return bool(targets) and all(one["health"] == "up" for one in targets)
 
     def is_ready(self) -> bool:
-        """Whether it answers."""
+        """Return whether it answers."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/-/ready", timeout=5) as answer:
                 return answer.status == 200

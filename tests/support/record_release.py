@@ -66,7 +66,7 @@ class Scene:
         self.api.create(small_job(self.name, **{**SPEC, **spec}), namespace=self.name)
 
     def takes(self, **spec: Any) -> bool:
-        """Whether the version's CRD takes such a job."""
+        """Return whether the version's CRD takes such a job."""
         try:
             self.api.create(small_job(self.name, **{**SPEC, **spec}), namespace="default", dry_run=True)
         except Refused:
@@ -110,7 +110,7 @@ class Scene:
         return (found or {}).get("data") or {}
 
     def objects(self) -> Iterator[Manifest]:
-        """All that there is of the job, without what the server keeps for itself."""
+        """Yield all that there is of the job, without what the server keeps for itself."""
         for kind in KINDS:
             root, plural = resource_of(kind)
             for one in self.api.request("get", f"{root}/namespaces/{self.name}/{plural}")["items"]:
@@ -136,7 +136,7 @@ def interrupt_train(scene: Scene) -> None:
 
 
 def interrupt_generate(scene: Scene) -> None:
-    """At work with labels that an early version took, and later ones do not."""
+    """Run with labels that an early version accepted and later ones do not."""
     padded = {"task": {"type": "Classification", "labels": ["yes", "no "]}}
     scene.begin(**(padded if scene.takes(**padded) else {}))
     scene.works("Generate")
@@ -223,7 +223,7 @@ def record(commit: str, into: Path) -> None:
 
 @contextlib.contextmanager
 def _control_plane(folder: Path, code: OldCode) -> Iterator[ControlPlane]:
-    """A control plane with the CRD and the roles of that version, and a kubeconfig of its operator beside it."""
+    """Yield a control plane with the CRD and the roles of that version, and a kubeconfig of its operator."""
     plane = ControlPlane(folder, dies_with_us=True)
     try:
         plane.start_server()

@@ -87,7 +87,7 @@ class RuntimePod:
         )
 
     def _variables(self, port: int) -> dict[str, str]:
-        """The environment of the image, of the kubelet and of the operator's pod template."""
+        """Return the environment of the image, of the kubelet and of the operator's pod template."""
         image = image_environment()
         return image | {
             "PATH": f"{ENVIRONMENT}/bin:{image['PATH']}",
@@ -105,7 +105,7 @@ class RuntimePod:
 
 
 def image_environment() -> dict[str, str]:
-    """The variables that the Dockerfile gives the runtime-cpu image."""
+    """Return the variables that the Dockerfile gives the runtime-cpu image."""
     _, _, stage = (ROOT / "Dockerfile").read_text().partition(" AS runtime-cpu\n")
     found = re.search(r"^ENV ((?:.*\\\n)*.*)$", stage, flags=re.MULTILINE)
     assert found is not None

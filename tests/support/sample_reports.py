@@ -27,7 +27,7 @@ def make_arm(accuracy: float | None, **values: Any) -> dict[str, Any]:
 
 
 def make_values() -> dict[str, Any]:
-    """A report as JSON values: everything known, and the gate passed."""
+    """Return a report as JSON values: everything known, and the gate passed."""
     losses = [2.0, 1.0, 0.5, 0.25]
     return {
         "arms": {

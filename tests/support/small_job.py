@@ -22,7 +22,7 @@ ROWS = {"train": 64, "validation": 16, "test": 24}
 
 @dataclass(frozen=True, slots=True)
 class SmallJob:
-    """A manifest with 64 training records beside it; `edit` changes its spec."""
+    """Write a manifest and 64 training records; `edit` changes its spec."""
 
     manifest: Path
     spec: dict[str, Any] = field(default_factory=dict)
@@ -48,11 +48,11 @@ class Ended:
     mark: str
 
     def states(self) -> dict[str, str]:
-        """The last state of each stage."""
+        """Return the last state of each stage."""
         return {event["stage"]: event["state"] for event in self.events if event.get("event") == "stage"}
 
     def summary(self, stage: str) -> dict[str, Any]:
-        """What a stage that succeeded said of itself."""
+        """Return what a stage that succeeded said of itself."""
         found = [event for event in self.events if event.get("stage") == stage and event.get("state") == "Succeeded"]
         return found[-1]["summary"]
 
@@ -106,7 +106,7 @@ def run_job(manifest: Path, store: Path, *, prefix: tuple[str, ...] = ()) -> End
 
 
 def alive(mark: str) -> list[psutil.Process]:
-    """The processes that carry a mark."""
+    """Return the processes that carry a mark."""
     found = []
     for process in psutil.process_iter():
         try:

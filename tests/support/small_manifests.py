@@ -11,18 +11,18 @@ Manifest = dict[str, Any]
 
 
 def distillation_job(name: str) -> Manifest:
-    """The quickstart's job under another name."""
+    """Return the quickstart's job under another name."""
     job: Manifest = YAML(typ="safe").load((QUICKSTART / "job.yaml").read_text(encoding="utf-8"))
     return job | {"metadata": {"name": name}}
 
 
 def config_map(name: str, **data: str) -> Manifest:
-    """A ConfigMap."""
+    """Return a ConfigMap."""
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data}
 
 
 def owned_by(owner: Manifest, manifest: Manifest, *, blocks_deletion: bool = False) -> Manifest:
-    """A copy of a manifest with an owner that is in the cluster, as its controller."""
+    """Return a copy of a manifest with an owner that is in the cluster, as its controller."""
     reference = {
         "apiVersion": owner["apiVersion"],
         "kind": owner["kind"],

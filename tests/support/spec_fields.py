@@ -193,7 +193,7 @@ IN_PLACE_OF_URI = {f"data.{split}.configMapKeyRef" for split in ("train", "valid
 
 
 def leaves(kind: type[BaseModel], prefix: str = "") -> Iterator[str]:
-    """The fields that the table names: those that hold values, a list's items as its item 0."""
+    """Yield the fields that the table names: those that hold values, a list's items as its item 0."""
     for name, declared in kind.model_fields.items():
         path = f"{prefix}{declared.alias or name}"
         annotation = str(declared.annotation)

@@ -11,7 +11,7 @@ SPEC = {
 
 
 def stage_job(**changes: Any) -> StageJob:
-    """The second attempt at Train of team-a/support."""
+    """Return the second attempt at Train of team-a/support."""
     return StageJob(
         job=JobRef(namespace="team-a", name="support", uid="u-1"),
         run=RunRef(id="one", digest="d"),

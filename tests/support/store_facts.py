@@ -10,7 +10,7 @@ TIMED = ("seconds", "serving", "at", "files", "latencyNoise")
 
 
 def published_shards(store: Path) -> dict[str, str]:
-    """The digest of every shard of answers, by name."""
+    """Return the digest of every shard of answers, by name."""
     return {
         str(path.relative_to(store)): hashlib.sha256(path.read_bytes()).hexdigest()
         for path in sorted(store.glob("rows/*/*.parquet"))
@@ -18,7 +18,7 @@ def published_shards(store: Path) -> dict[str, str]:
 
 
 def facts_of(store: Path) -> dict[str, Any]:
-    """Shards, manifests without times, the dataset, the samples, the curve and the student's weights."""
+    """Return shards, manifests without times, the dataset, the samples, the curve and the student's weights."""
     facts: dict[str, Any] = dict(published_shards(store))
     for path in sorted(store.glob("artifacts/*/*/manifest.json")):
         values = json.loads(path.read_text())

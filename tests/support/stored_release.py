@@ -42,7 +42,7 @@ _TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?=(\.\d+)?(Z|\+00:00))")
 
 
 def resource_of(kind: str) -> tuple[str, str]:
-    """The path of a kind's group and version, and its plural."""
+    """Return the path of a kind's group and version, and its plural."""
     return _RESOURCES[kind]
 
 
@@ -67,12 +67,12 @@ class StoredJob:
         return [one for one in self.objects if one["kind"] == kind]
 
     def stage(self, name: str) -> dict[str, Any]:
-        """The status of a stage."""
+        """Return the status of a stage."""
         found: dict[str, Any] = next(one for one in self.status["stages"] if one["name"] == name)
         return found
 
     def data(self, key: str) -> Iterator[tuple[str, str]]:
-        """(name of the ConfigMap, text) of every ConfigMap that has this key."""
+        """Yield (name of the ConfigMap, text) of every ConfigMap that has this key."""
         for one in self.of("ConfigMap"):
             if key in one.get("data", {}):
                 yield one["metadata"]["name"], one["data"][key]
@@ -134,7 +134,7 @@ class StoredRelease:
 
 
 def releases() -> list[StoredRelease]:
-    """All that were recorded."""
+    """Return all that were recorded."""
     return [StoredRelease(file.parent) for file in sorted(RELEASES.glob("*/release.yaml"))]
 
 

@@ -14,7 +14,7 @@ Tenants = Callable[[dict[str, str]], Api]
 
 
 def account(name: str, rights: dict[str, str], *, namespace: str) -> Iterator[Manifest]:
-    """A ServiceAccount with these rights."""
+    """Yield a ServiceAccount with these rights."""
     rules = [
         {"apiGroups": [resource.partition(".")[2]], "resources": [resource.partition(".")[0]], "verbs": verbs.split()}
         for resource, verbs in rights.items()
@@ -35,7 +35,7 @@ def spelled(rights: dict[str, str]) -> list[tuple[str, str]]:
 
 
 def may(client: Api, right: tuple[str, str], namespace: str) -> bool:
-    """Whether an account may do that."""
+    """Return whether an account may do that."""
     verb, resource = right
     plain, _, subresource = resource.partition("/")
     name, _, group = plain.partition(".")
@@ -51,7 +51,7 @@ def may(client: Api, right: tuple[str, str], namespace: str) -> bool:
 
 @contextmanager
 def open_tenants(api: Api, namespace: str, account_kubeconfig: Callable[..., Path]) -> Iterator[Tenants]:
-    """A function that gives a client with exactly these rights in a namespace, as {resource.group: verbs}."""
+    """Yield a function that gives a client with exactly these rights in a namespace, as {resource.group: verbs}."""
     with ExitStack() as clients:
 
         @cache

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 _COLOR, _CURSOR, _UP, _ERASE = r"\x1b\[[0-9;]*m", r"\x1b\[\?25[lh]", r"\x1b\[1A", r"\x1b\[2K"
 _RICH = re.compile(f"{_COLOR}|{_CURSOR}|{_UP}|{_ERASE}|\r")
-"""All that rich has a terminal do when it colors a text and draws a picture anew."""
+"""All that rich has a terminal do when it colors a string and draws a picture again."""
 
 
 @dataclass(frozen=True, slots=True)

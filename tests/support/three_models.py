@@ -18,7 +18,7 @@ Said = str | None | tuple[str, ...]
 
 
 def figures(**values: Any) -> ServingFigures:
-    """Serving figures of a small model; name what differs."""
+    """Return serving figures of a small model; name what differs."""
     defaults = {
         "latency_seconds": 0.2,
         "latency_p95_seconds": 0.3,
@@ -33,7 +33,7 @@ def figures(**values: Any) -> ServingFigures:
 
 
 def answer(said: Said) -> Answer:
-    """An answer without ids, which nobody needs for judging."""
+    """Return an answer without ids, which nobody needs for judging."""
     if said is None:
         return Answer("key", (Turn((), (), "yes but", "length"),))
     texts = (said,) if isinstance(said, str) else said
@@ -49,7 +49,7 @@ def make_tested(
     prompts: Sequence[str] | None = None,
     **values: Any,
 ) -> Tested:
-    """One model after the test; of records with one prompt Prepare leaves one."""
+    """Return one model after the test; of records with one prompt Prepare leaves one."""
     records = [
         Record(
             f"r{row}", (Message("user", f"question {row}" if prompts is None else prompts[row]),), references=reference
@@ -92,12 +92,12 @@ def judged(
 
 
 def noise(*, ratio: float) -> LatencyControl:
-    """The control of latency; a ratio more than 15 % from 1 is noise."""
+    """Return the control of latency; a ratio more than 15 % from 1 is noise."""
     return LatencyControl(rounds=5, output_tokens=32, ratio=ratio, spread=(0.9, 1.9), noise=abs(ratio - 1) > 0.15)
 
 
 def right(count: int, *, of: int, first: int = 0) -> list[Said]:
-    """Answers of which so many in a row are "yes", the reference of all."""
+    """Return answers of which so many in a row are "yes", the reference of all."""
     return ["yes" if first <= row < first + count else "no" for row in range(of)]
 
 

@@ -74,13 +74,13 @@ TIGHTENED: dict[str, Stored | str] = {
 
 
 def stored_rows(old: Manifest, new: Manifest) -> dict[str, Stored]:
-    """The jobs that one CRD stores and a later one refuses, by name."""
+    """Return the jobs that one CRD stores and a later one refuses, by name."""
     rows = [TIGHTENED.get(row) for row in sorted(tightenings(old, new))]
     return {one.name: one for one in rows if isinstance(one, Stored)}
 
 
 def tightenings(old: Manifest, new: Manifest) -> set[str]:
-    """What a CRD refuses that another did not, by field: rules, patterns, limits, required fields, and lost values."""
+    """Return what a CRD refuses that another did not, by field: rules, patterns, limits, required fields, values."""
     schemas = [crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"] for crd in (old, new)]
     return {f"{path}: {what}" for path, what in _compare(*schemas, path="")}
 
@@ -100,13 +100,13 @@ def _compare(old: Mapping[str, Any], new: Mapping[str, Any], *, path: str) -> It
         yield path, f"{name} is required"
     for value in old.get("enum", ()):
         if value not in new.get("enum", (value,)):
-            yield path, f"{value} is no value any more"
+            yield path, f"{value} is not a value any more"
     for name, part in old.get("properties", {}).items():
         where = f"{path}.{name}".lstrip(".")
         if name in new.get("properties", {}):
             yield from _compare(part, new["properties"][name], path=where)
         else:
-            yield where, "is no field any more"
+            yield where, "is not a field any more"
     for inner in ("items", "additionalProperties"):
         if isinstance(old.get(inner), dict) and isinstance(new.get(inner), dict):
             yield from _compare(old[inner], new[inner], path=f"{path}[]")

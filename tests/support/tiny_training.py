@@ -32,14 +32,14 @@ SIZES = {
 def make_student(
     objective: str = "CachedLogits", *, ce_weight: float = 0.0, dtype: torch.dtype = torch.float32, **config: Any
 ) -> Student:
-    """A Llama with the same random weights each time."""
+    """Return a Llama with the same random weights each time."""
     torch.manual_seed(0)
     language_model = LlamaForCausalLM(LlamaConfig(**{**SIZES, **config})).to(dtype)
     return Student(language_model, objective=OBJECTIVES[objective], ce_weight=ce_weight)
 
 
 def make_top(generator: np.random.Generator, count: int, *, k: int, vocabulary: int = VOCABULARY) -> TopK:
-    """A teacher's distribution at `count` ids: peaked, and rounded as the store rounds it."""
+    """Return a teacher's distribution at `count` ids: peaked, and rounded as the store rounds it."""
     logits_TV = generator.normal(0, 3, (count, vocabulary))
     logprobs_TV = logits_TV - np.log(np.exp(logits_TV).sum(1, keepdims=True))
     ids_TK = np.argsort(-logprobs_TV, axis=1)[:, :k]
@@ -49,20 +49,20 @@ def make_top(generator: np.random.Generator, count: int, *, k: int, vocabulary: 
 
 
 def make_sample(generator: np.random.Generator, *, prompt: int, reply: int, k: int = 5, known: bool = True) -> Sample:
-    """Random ids, the last `reply` of them scored."""
+    """Return random ids, the last `reply` of them scored."""
     ids = generator.integers(3, VOCABULARY, prompt + reply).astype(np.int32)
     top = make_top(generator, reply, k=k) if known else None
     return Sample(ids, np.arange(prompt + reply) >= prompt, top, np.full(reply, known))
 
 
 def make_samples(lengths: Sequence[tuple[int, int]], *, seed: int = 0, known: bool = True) -> list[Sample]:
-    """One sample for each (prompt, reply)."""
+    """Return one sample for each (prompt, reply)."""
     generator = np.random.default_rng(seed)
     return [make_sample(generator, prompt=prompt, reply=reply, known=known) for prompt, reply in lengths]
 
 
 def make_training(**fields: Any) -> Training:
-    """Settings from values as a manifest has them; the rate is one that moves a tiny model."""
+    """Return settings from values as a manifest has them; the rate is one that moves a tiny model."""
     optimizer = {"learningRate": 0.01, "warmupRatio": 0.0, **fields.pop("optimizer", {})}
     return Training.model_validate({"optimizer": optimizer, **fields}, strict=False)
 

@@ -29,7 +29,7 @@ print(plan.status.model_dump_json(by_alias=True))
 
 
 def resource_of(cluster: FakeCluster, *, artifacts: Sequence[str]) -> dict[str, Any]:
-    """The job as the API server holds it, with the artifacts of a run that a version has started."""
+    """Return the job as the API server holds it, with the artifacts of a run that a version has started."""
     metadata = {"namespace": NAMESPACE, "name": NAME, "uid": UID, "generation": 1, "resourceVersion": "1"}
     metadata["creationTimestamp"] = "2026-03-01T12:00:00Z"
     status = json.loads(cluster.status.model_dump_json(by_alias=True, exclude_none=True))

@@ -66,7 +66,7 @@ def test_what_a_new_rule_refuses_is_read_where_it_is_stored(name: str) -> None:
 
 @pytest.fixture
 def padded() -> FakeCluster:
-    """A run that 0.1 froze, at Generate."""
+    """Return a run that 0.1 froze, at Generate."""
     values = spec_values(small_spec()) | {"task": {"type": "Classification", "labels": LABELS["white space at an end"]}}
     cluster = FakeCluster(spec=read_stored(Spec, values))
     begin(cluster, "Generate")

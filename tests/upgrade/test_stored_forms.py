@@ -108,7 +108,7 @@ def test_children_are_known_by_name_and_uid(stored: StoredJob) -> None:
 
 
 def requests_of(old: StoredRelease) -> Iterator[tuple[str, dict[str, Any]]]:
-    """What a driver of each live attempt would be told if its child were made today."""
+    """Yield what a driver of each live attempt would be told if its child were made today."""
     for name, stored in old.jobs.items():
         job = parse_job(stored.job)
         found = [read_frozen(one) for one in stored.of("ConfigMap")]

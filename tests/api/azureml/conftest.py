@@ -39,13 +39,13 @@ JOB: Values = {
 
 @pytest.fixture
 def azure_job() -> Values:
-    """The job as the Python SDK gives it as a dict, and as YAML holds it."""
+    """Return the job as the Python SDK gives it as a dict, and as YAML holds it."""
     return copy.deepcopy(JOB)
 
 
 @pytest.fixture
 def translated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[Values], Translation]:
-    """Writes a job as JSON, which is YAML as well, and translates it."""
+    """Write a job as JSON, which is YAML as well, and translate it."""
     monkeypatch.chdir(tmp_path)
 
     def run(values: Values) -> Translation:

@@ -58,7 +58,7 @@ BAD = {
         "models.yaml:2: models.a.sauce: unknown field `sauce`. Did you mean `source`?",
     ),
     "no source": ("models:\n  a: {}\n", "models.yaml:2: models.a.source: the required field is missing"),
-    "a text for a model": ("models:\n  a: b\n", "models.yaml:2: models.a: input should be a valid"),
+    "a string for a model": ("models:\n  a: b\n", "models.yaml:2: models.a: input should be a valid"),
     "no models": ("a: {source: b}\n", "models.yaml:1: a: unknown field `a`"),
     "none": ("models: {}\n", "models.yaml:1: models: "),
     "nothing": ("", "models.yaml: the file is empty. Write one mapping `models`; docs/migration.md shows one"),

@@ -116,7 +116,7 @@ SILENT = [
 
 
 def put(values: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
-    """The values with one field, named by its dotted path, set; what was a text on the way becomes a mapping."""
+    """Return the values with one field, named by its dotted path, set; a string on the way becomes a mapping."""
     *way, last = path.split(".")
     node = values
     for part in way:

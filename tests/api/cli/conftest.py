@@ -17,13 +17,13 @@ Run = Callable[..., Completed]
 
 @pytest.fixture
 def command() -> Path:
-    """The console script of this environment."""
+    """Return the console script of this environment."""
     return COMMAND
 
 
 @pytest.fixture
 def kubedistill(tmp_path: Path) -> Run:
-    """Runs the command line, as a process, in an empty folder."""
+    """Run the command line, as a process, in an empty folder."""
 
     def run(*arguments: str, before: Sequence[str] = ()) -> Completed:
         environment = os.environ | {"TERM": "dumb", "NO_COLOR": "1", "COLUMNS": "200"}
@@ -41,7 +41,7 @@ def kubedistill(tmp_path: Path) -> Run:
 
 @pytest.fixture
 def called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    """Calls the command line's entry in this process, which is ten times as fast; it says and leaves the same."""
+    """Call the command line's entry in this process, which is ten times as fast; it says and leaves the same."""
     monkeypatch.chdir(tmp_path)
     for name, value in (("TERM", "dumb"), ("NO_COLOR", "1"), ("COLUMNS", "200")):
         monkeypatch.setenv(name, value)
@@ -58,7 +58,7 @@ def called(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
 @pytest.fixture
 def manifest(tmp_path: Path) -> str:
-    """A valid manifest in the folder where the command line runs."""
+    """Return a valid manifest in the folder where the command line runs."""
     path = tmp_path / "job.yaml"
     path.write_text(STARTER)
     return path.name

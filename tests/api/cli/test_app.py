@@ -25,7 +25,7 @@ USAGE_ERRORS = {
     "no manifest": (("validate",), "Missing argument"),
     "two manifests": (("validate", "a", "b"), "unexpected extra argument"),
     "a price below zero": (("run", "job.yaml", "--teacher-price", "-1"), "--teacher-price"),
-    "a price that is no number": (("run", "job.yaml", "--student-price", "cheap"), "--student-price"),
+    "a price that is not a number": (("run", "job.yaml", "--student-price", "cheap"), "--student-price"),
 }
 
 
@@ -204,7 +204,7 @@ def test_store_is_the_manifests_folder_or_one_beside_it(
 def running(
     request: pytest.FixtureRequest, command: Path, manifest: str, tmp_path: Path, runtime: Callable
 ) -> Iterator[subprocess.Popen[str]]:
-    """A run in a session of its own that has said its first word and goes on for a minute."""
+    """Yield a run in a session of its own that has printed its first line and runs for a minute."""
     inherited = INHERITED[getattr(request, "param", "default")]
     note = "say(event='note', message='x' * 9999)"
     runtime(f"{SAY}say(event='note', message='')\nfor n in range(600): time.sleep(0.1); {note}")

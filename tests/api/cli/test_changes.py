@@ -19,7 +19,7 @@ OPENING = "team-a/support: Classification, teacher → student, run 1"
 
 @pytest.fixture
 def job(job_values: dict[str, Any]) -> Callable[..., Job]:
-    """A function of (phase, *stages, …) that gives a job."""
+    """Return a function of (phase, *stages, …) that gives a job."""
 
     def make(phase: str, *stages: dict[str, Any], **status: Any) -> Job:
         metadata = {**job_values["metadata"], "namespace": "team-a"}
@@ -93,7 +93,7 @@ HELD = {
     "in a queue": ("Queued", "SharedArtifact: other makes it", ["Queued: SharedArtifact: other makes it"]),
     "not valid": ("Pending", "UnknownPool: there is no pool", ["Pending: UnknownPool: there is no pool"]),
     "not begun": ("Pending", "", []),
-    "at work": ("Training", "640 rows", []),
+    "running": ("Training", "640 rows", []),
 }
 
 

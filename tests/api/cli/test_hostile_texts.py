@@ -42,7 +42,7 @@ LOG = json.dumps({"level": "ERROR", "message": HOSTILE, "traceback": HOSTILE}) +
 
 @pytest.fixture
 def hostile_job(job_values: dict[str, Any]) -> dict[str, Any]:
-    """A job as an earlier CRD stored it, that has failed."""
+    """Return a job as an earlier CRD stored it, that has failed."""
     job_values["spec"]["teachers"][0]["model"]["source"] = HOSTILE
     stage = {"name": "Train", "state": "Failed", "attempt": 1, "reason": "UserCodeError", "message": HOSTILE}
     failed = {
@@ -178,7 +178,7 @@ MACHINES = {
 
 
 def prints(tree: ast.Module) -> bool:
-    """Whether a module writes to the terminal by itself."""
+    """Return whether a module writes to the terminal by itself."""
     names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
     attributes = {
         f"{node.value.id}.{node.attr}"

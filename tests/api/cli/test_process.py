@@ -60,7 +60,7 @@ GARBAGE = {
     "an empty line": b"",
     "a list": b"[1, 2]",
     "another object": b'{"level": "INFO"}',
-    "an event that is no text": b'{"event": 7}',
+    "an event that is not a string": b'{"event": 7}',
     "half an event": b'{"event": "fini',
     "an event of another runtime": b'{"event": "mood", "good": true}',
     "an event without its fields": b'{"event": "finished"}',
@@ -171,11 +171,11 @@ def test_config_map_without_name_or_folder_is_refused(entry: str, check_message:
 
 
 def test_events_are_json_for_every_command() -> None:
-    error = InvalidInput("it broke", at="a", fix="Mend it")
+    error = InvalidInput("it broke", at="a", fix="Fix it")
     assert json.loads(json.dumps(FailedEvent.of(error).to_values())) == {
         "contract": CONTRACT,
         "event": "failed",
         "reason": "InvalidInput",
-        "message": "a: it broke. Mend it",
+        "message": "a: it broke. Fix it",
         "exitCode": 2,
     }

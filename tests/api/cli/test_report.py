@@ -1,4 +1,4 @@
-"""kubedistill report: the gate in words, from the report or from what status and spec tell of it."""
+"""kubedistill report: the gate in words, from the report or from status and spec."""
 
 from typing import Any
 

@@ -33,7 +33,7 @@ def finished(report: Report, tmp_path: Path) -> FinishedEvent:
 
 
 def said(**values: object) -> Event:
-    """An event as the runtime writes it."""
+    """Return an event as the runtime writes it."""
     event = read_event(json.dumps(values))
     assert event is not None
     return event
@@ -120,10 +120,10 @@ def test_progress_is_a_line_every_ten_seconds(job: DistillationJob, capsys: pyte
 
 
 def test_failure_goes_to_standard_error(job: DistillationJob, capsys: pytest.CaptureFixture[str]) -> None:
-    failed = FailedEvent(reason="LowYield", message="a[/b] [red]: too few. Mend [it]", exit_code=2)
+    failed = FailedEvent(reason="LowYield", message="a[/b] [red]: too few. Fix [it]", exit_code=2)
     code, lines, errors = shown([failed], job, capsys)
     assert (code, len(lines)) == (2, 1)
-    assert errors == "LowYield: a[/b] [red]: too few. Mend [it]\n"
+    assert errors == "LowYield: a[/b] [red]: too few. Fix [it]\n"
 
 
 def test_run_without_a_last_word_is_failed(job: DistillationJob, capsys: pytest.CaptureFixture[str]) -> None:
@@ -208,7 +208,7 @@ def test_names_with_brackets_stay_what_they_are(job_values: dict, capsys: pytest
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Makes standard output a terminal of a kind."""
+    """Make standard output a terminal of a kind."""
 
     def force(kind: str) -> None:
         monkeypatch.setenv("FORCE_COLOR", "1")

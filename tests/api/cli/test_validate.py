@@ -30,7 +30,7 @@ def data(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def finds(runtime: Callable[[str], None]) -> Callable[[object], None]:
-    """Has the runtime find something."""
+    """Have the runtime find something."""
 
     def find(findings: object) -> None:
         runtime(f"print(json.dumps({{'event': 'validated', **json.loads({json.dumps(json.dumps(findings))})}}))")

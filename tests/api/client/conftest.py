@@ -17,7 +17,7 @@ MakeJob = Callable[..., Values]
 
 @pytest.fixture
 def make_job(job_values: Values) -> MakeJob:
-    """A function of (phase, version=…, …) that gives a job with a status."""
+    """Return a function of (phase, version=…, …) that gives a job with a status."""
 
     def make(phase: str = "", *, version: int = 1, annotations: Values | None = None, **status: Any) -> Values:
         values = copy.deepcopy(job_values)
@@ -37,7 +37,7 @@ def make_job(job_values: Values) -> MakeJob:
 
 @pytest.fixture
 def a_job(make_job: MakeJob) -> Callable[..., Job]:
-    """The same, read."""
+    """Return the same, read."""
     return lambda *args, **status: read_job(make_job(*args, **status))
 
 

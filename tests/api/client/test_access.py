@@ -16,7 +16,7 @@ from support.messages import CheckMessage
 
 @pytest.fixture
 def kubeconfig(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A kubeconfig with two contexts, and no other one to be found."""
+    """Return a kubeconfig with two contexts, and no other one to be found."""
     monkeypatch.delenv("KUBECONFIG", raising=False)
     monkeypatch.setattr(access, "_DEFAULT", tmp_path / "none")
     monkeypatch.setattr(access, "_POD", tmp_path / "pod")

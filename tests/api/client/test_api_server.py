@@ -65,7 +65,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 @pytest.fixture
 def access(tmp_path: Path) -> Iterator[Access]:
-    """The way to a server on this machine."""
+    """Yield the way to a server on this machine."""
     Handler.requests = []
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()

@@ -22,7 +22,7 @@ RESULT = {
 
 @pytest.fixture
 def judged(make_job: Callable[..., Any]) -> dict[str, Any]:
-    """A job that has succeeded, with its store on a claim."""
+    """Return a job that has succeeded, with its store on a claim."""
     job = make_job("Succeeded", result=RESULT)
     job["status"]["run"]["artifacts"] = [{"name": "report", "key": KEY, "complete": True}]
     job["spec"]["storage"] = {"uri": "file:///kubedistill/storage/a", "volumeClaim": "shared"}
@@ -31,7 +31,7 @@ def judged(make_job: Callable[..., Any]) -> dict[str, Any]:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
-    """The same store, mounted here."""
+    """Return the same store, mounted here."""
     folder = tmp_path / "artifacts" / "report" / KEY
     folder.mkdir(parents=True)
     (folder / "report.json").write_text(json.dumps(make_values()))

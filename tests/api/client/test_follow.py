@@ -15,7 +15,7 @@ AWAY = ClusterUnavailable("away")
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[], float]:
-    """A clock that only pauses move on."""
+    """Return a clock that only pauses move on."""
     now = [0.0]
     monkeypatch.setattr(interpreters.time, "sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
     return lambda: now[0]

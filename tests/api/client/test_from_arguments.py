@@ -70,7 +70,7 @@ WRONG = {
     "an unknown hyperparameter": (
         {"hyperparameters": {"lr": 1}}, "hyperparameters.lr: there is no such hyperparameter. Use one of learning_rate",
     ),
-    "a text for a number": (
+    "a string for a number": (
         {"hyperparameters": {"num_epochs": "many"}}, "hyperparameters.num_epochs: 'many' is not a number",
     ),
     "a number out of range": ({"hyperparameters": {"learning_rate": 7}}, "spec.training.optimizer.learningRate"),

@@ -23,7 +23,7 @@ ENDS = {
     "Succeeded": ("Succeeded", [], None, 0),
     "failed": ("Failed", failed("OutOfMemory"), JobFailed, 1),
     "cancelled": ("Failed", failed("Cancelled"), JobFailed, 1),
-    "the gate said no": ("Failed", failed("EvaluationGate"), GateMissed, 3),
+    "the gate failed": ("Failed", failed("EvaluationGate"), GateMissed, 3),
 }
 
 
@@ -73,7 +73,7 @@ SUBMISSIONS = {
     "the same, while its status is written": ({}, {"resourceVersion": "9"}, "unchanged"),
     "another spec": ({}, {"resourceVersion": "9", "generation": 2}, "configured"),
     "another label": ({}, {"resourceVersion": "9", "labels": {"a": "b"}}, "configured"),
-    "deleted and made anew": ({}, {"resourceVersion": "9", "uid": "u-2"}, "created"),
+    "deleted and created again": ({}, {"resourceVersion": "9", "uid": "u-2"}, "created"),
 }
 
 

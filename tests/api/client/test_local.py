@@ -39,7 +39,7 @@ SECONDS = 60
 
 @pytest.fixture
 def report_file(tmp_path: Path) -> Callable[[bool], None]:
-    """Puts a report where a run leaves it, passed by the gate or not."""
+    """Put a report where a run leaves it, passed by the gate or not."""
 
     def write(passed: bool) -> None:
         folder = tmp_path / ".kubedistill" / "runs" / "default.support" / "local"

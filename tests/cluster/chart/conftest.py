@@ -21,7 +21,7 @@ def helm(kubeconfig: Path, tmp_path_factory: pytest.TempPathFactory) -> Helm:
 
 @pytest.fixture
 def new_namespace(api: Api) -> Iterator[Callable[[], str]]:
-    """A function that makes one more namespace in which only pods of the restricted standard may run."""
+    """Yield a function that makes one more namespace in which only pods of the restricted standard may run."""
     made = []
 
     def make() -> str:
@@ -39,7 +39,7 @@ def new_namespace(api: Api) -> Iterator[Callable[[], str]]:
 
 @pytest.fixture
 def new_release(api: Api, helm: Helm, new_namespace: Callable[[], str]) -> Iterator[NewRelease]:
-    """A function that gives a release by its name, in a namespace of its own or in one that is named."""
+    """Yield a function that gives a release by its name, in a namespace of its own or in one that is named."""
     with ExitStack() as releases:
 
         def make(name: str = "team", *, namespace: str | None = None) -> Release:

@@ -26,7 +26,7 @@ GIT, HAND = "argocd-controller", "kubectl"
 
 
 def blocks(page: Path, *, under: str, kind: str = "") -> list[str]:
-    """The blocks of one language below a title of a page."""
+    """Return the blocks of one language below a title of a page."""
     section = page.read_text(encoding="utf-8").partition(f"\n## {under}\n")[2].partition("\n## ")[0]
     found = [
         text
@@ -44,7 +44,7 @@ def kubectl(kubeconfig: Path, namespace: str, tmp_path: Path) -> Kubectl:
 
 
 def owner(api: Api) -> tuple[str, str]:
-    """The release that the kind belongs to."""
+    """Return the release that the kind belongs to."""
     crd = api.get(CRDS, KIND)
     assert crd
     found = crd["metadata"]["annotations"]

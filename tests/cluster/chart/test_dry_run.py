@@ -28,7 +28,7 @@ def _monitoring(api: Api) -> None:
 
 @pytest.fixture
 def spaces(new_namespace: Callable[[], str]) -> dict[str, str]:
-    """The namespaces of a value set, and what they are called here; `somewhere` is the release's."""
+    """Return the namespaces of a value set, and what they are called here; `somewhere` is the release's."""
     return {name: new_namespace() for name in ("somewhere", "team-a", "team-b", "monitoring")}
 
 
@@ -41,7 +41,7 @@ def rendered(name: str, helm: Helm, spaces: dict[str, str]) -> list[Manifest]:
 
 
 def missing(manifest: Any, taken: Any, at: str = "") -> list[str]:
-    """What a manifest says and the server does not keep: GitOps tools would show it as a difference each time."""
+    """Return what of a manifest the server does not keep: GitOps tools would always show a difference."""
     if isinstance(manifest, dict) and isinstance(taken, dict):
         return [one for name, value in manifest.items() for one in missing(value, taken.get(name), f"{at}.{name}")]
     if isinstance(manifest, list) and isinstance(taken, list) and len(manifest) <= len(taken):

@@ -26,7 +26,7 @@ SETTINGS: dict[str, Any] = {
 
 
 def gpu_job(name: str) -> Manifest:
-    """A job that asks for a pool."""
+    """Return a job that asks for a pool."""
     teacher = {"name": "main", "model": {"source": "teacher"}, "resources": {"pool": "gpu"}}
     return small_job(name, teachers=[teacher], student={"model": {"source": "student"}, "resources": {"pool": "gpu"}})
 
@@ -40,7 +40,7 @@ def phase_of(api: Api, name: str, *, namespace: str) -> str:
 
 
 def left_of(release: Release) -> list[str]:
-    """What Helm has of a release in its namespace."""
+    """Return what Helm has of a release in its namespace."""
     labels = {"app.kubernetes.io/managed-by": "Helm", "app.kubernetes.io/instance": release.name}
     return [
         f"{kind} {one['metadata']['name']}"
@@ -56,7 +56,7 @@ def release(new_release: Callable[..., Release]) -> Release:
 
 @pytest.fixture
 def place(api: Api, namespace: str) -> str:
-    """A namespace with a claim."""
+    """Return a namespace with a claim."""
     api.create(claim("shared"), namespace=namespace)
     return namespace
 

@@ -23,7 +23,7 @@ STAGES = ("Prepare", "Generate", "Curate", "Train", "Evaluate", "Export")
 def operator(
     request: pytest.FixtureRequest, new_release: Callable[..., Release], namespace: str, tmp_path: Path
 ) -> Iterator[Replica]:
-    """One replica of a new release."""
+    """Yield one replica of a new release."""
     release = new_release()
     watched = {"watchNamespaces": [namespace]} if request.param == "one namespace" else {}
     release.install({**watched, "storage": {"volumeClaim": "shared"}})

@@ -30,13 +30,13 @@ def rights_of(kubeconfig: Path, namespace: str) -> set[str]:
 
 
 def lines(printed: str) -> list[str]:
-    """The lines of a print, in no order: kubectl's own depends on the kinds of the roles."""
+    """Return the lines of a print, in no order: kubectl's own depends on the kinds of the roles."""
     return sorted(printed.splitlines())
 
 
 @pytest.fixture
 def installed(new_release: Callable[..., Release], namespace: str) -> Callable[..., Release]:
-    """A function that installs a release for all namespaces or for the test's."""
+    """Return a function that installs a release for all namespaces or for the test's."""
 
     def install(*, narrow: bool, **settings: Any) -> Release:
         release = new_release("kubedistill")
@@ -164,13 +164,13 @@ def test_users_may_do_with_jobs_what_their_role_in_the_namespace_says(
 
 
 def _account(api: Api, namespace: str) -> str:
-    """The name of the account that was made for a job; empty while there is none."""
+    """Return the name of the account that was made for a job; empty while there is none."""
     names = [one["metadata"]["name"] for one in api.list("v1/ServiceAccount", namespace=namespace)]
     return next((name for name in names if name.startswith("support-driver-")), "")
 
 
 def _with_channel(kubeconfig: Path, namespace: str) -> set[str]:
-    """The rights of an account, once there is a channel among them."""
+    """Return the rights of an account, once there is a channel among them."""
     found = rights_of(kubeconfig, namespace)
     return found if any(right.startswith("patch configmaps ") for right in found) else set()
 

@@ -97,7 +97,7 @@ class Workplace:
         annotations: dict[str, str] | None = None,
         **spec: Any,
     ) -> Played:
-        """A child of a job by this name, which chooses the scenario; with parts of its spec replaced."""
+        """Return a child of a job by this name, which chooses the scenario; with parts of its spec replaced."""
         name = f"{job}-{stage.lower()}-{attempt}"
         labels = {"kubedistill.io/job": job, "kubedistill.io/stage": stage, "kubedistill.io/attempt": str(attempt)}
         if spec.pop("queue", None):
@@ -188,7 +188,7 @@ def job_spec(pods: dict[str, Any], pod: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.fixture(scope="module")
 def played_namespace(api: Api) -> Iterator[str]:
-    """A namespace for all tests of a file."""
+    """Yield a namespace for all tests of a file."""
     name = f"test-{secrets.token_hex(4)}"
     api.create({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}})
     wait_for(lambda: api.get("v1/ServiceAccount", "default", namespace=name), what="the namespace has its account")
@@ -198,14 +198,14 @@ def played_namespace(api: Api) -> Iterator[str]:
 
 @pytest.fixture(scope="module")
 def workplace(api: Api, played_namespace: str, kubeconfig: Path) -> Iterator[Workplace]:
-    """A namespace that is played a hundred times as fast."""
+    """Yield a namespace that is played a hundred times as fast."""
     with playing(kubeconfig, namespace=played_namespace) as journal:
         yield Workplace(api, played_namespace, journal)
 
 
 @pytest.fixture
 def make_workplace(api: Api, namespace: str, kubeconfig: Path) -> Iterator[Callable[..., Workplace]]:
-    """A function that starts a player of one's own settings in a namespace of one's own."""
+    """Yield a function that starts a player of one's own settings in a namespace of one's own."""
     with contextlib.ExitStack() as stack:
 
         def make(**settings: Any) -> Workplace:
@@ -217,5 +217,5 @@ def make_workplace(api: Api, namespace: str, kubeconfig: Path) -> Iterator[Calla
 
 @pytest.fixture
 def make_child(api: Api, namespace: str) -> Callable[..., Played]:
-    """A function that makes a child which nobody plays yet."""
+    """Return a function that makes a child which nobody plays yet."""
     return Workplace(api, namespace, Journal()).child

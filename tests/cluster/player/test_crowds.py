@@ -21,7 +21,7 @@ STAGES = ("Generate", "Curate", "Train")
 
 
 def ended(workplace: Any) -> int:
-    """How many children have come to an end that is theirs."""
+    """Return how many children have come to an end that is theirs."""
     ray_jobs = workplace.api.list("ray.io/v1/RayJob", namespace=workplace.namespace)
     jobs = workplace.api.list("batch/v1/Job", namespace=workplace.namespace)
     conditions = [{one["type"] for one in (job.get("status") or {}).get("conditions", [])} for job in jobs]
@@ -60,7 +60,7 @@ def test_a_restart_of_the_api_server_ends_no_child_otherwise(
 
 @pytest.fixture
 def start_player(kubeconfig: Path, namespace: str) -> Iterator[Callable[[], subprocess.Popen[str]]]:
-    """Starts the player's command line."""
+    """Start the player's command line."""
     started: list[subprocess.Popen[str]] = []
 
     def start() -> subprocess.Popen[str]:

@@ -14,7 +14,7 @@ MakeWorkplace = Callable[..., Any]
 
 
 def only(name: str, steps: Steps, **more: Any) -> dict[str, Any]:
-    """Settings of a player that plays the same for every child."""
+    """Return settings of a player that plays the same for every child."""
     scenario = Scenario(name, "", {("*", 0): steps}, **more)
     return {"choose": lambda job: scenario}
 

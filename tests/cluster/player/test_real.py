@@ -38,7 +38,7 @@ sys.exit(int(code))
 
 
 def pod_of(child: str, **container: Any) -> dict[str, Any]:
-    """The pod of a driver: its job, its store, its channel."""
+    """Return the pod of a driver: its job, its store, its channel."""
     runtime = {
         "name": "driver",
         "image": "nobody/runs:it",
@@ -55,7 +55,7 @@ def pod_of(child: str, **container: Any) -> dict[str, Any]:
 
 
 def looking(*, code: int = 0, seconds: int = 0) -> dict[str, Any]:
-    """A container that writes down what it sees."""
+    """Return a container that writes down what it sees."""
     arguments = ["/kubedistill/storage/seen.json", "/kubedistill/job/job.json", str(code), str(seconds)]
     return {"command": ["python", "-c", LOOK], "args": arguments}
 
@@ -76,7 +76,7 @@ def told(stage: StageName, *, token: str, keys: dict[Any, str] | None = None) ->
 
 
 def alive_in(namespace: str) -> list[str]:
-    """What runs in the folders of a namespace's pods."""
+    """Return what runs in the folders of a namespace's pods."""
     found = []
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):  # it ended while we looked
@@ -152,7 +152,7 @@ def test_a_real_driver_prepares_and_two_generate_as_the_head_is_lost(
         assert child.channel["owner"] == f"{name}:{child.result['driver']}"
         assert child.channel["starts"] == starts
         keys = keys or {name: one["key"] for name, one in child.result["artifacts"].items()}
-    assert child.result["summary"]["reused"] > 0, "the second driver goes on where the first was"
+    assert child.result["summary"]["reused"] > 0, "the second driver continues where the first was"
     logs = (claim / "store" / "runs" / "default.real" / "one" / "generate-1").glob("*.log")
     assert {path.name for path in logs} == {"driver.log", "driver-2.log"}, "that of the driver that was killed is kept"
     child.becomes(("Complete", "SUCCEEDED"))

@@ -95,7 +95,7 @@ def _seen(child: Any) -> tuple[Any, str, str]:
 
 
 def _outcome(result: str) -> str:
-    """What a result says; ? for what no reader of the contract may take for one."""
+    """Return what a result says; ? for what no reader of the contract may take for one."""
     try:
         values = json.loads(result or "{}")
     except ValueError:

@@ -13,7 +13,7 @@ from support.stored_release import releases
 def old_cluster(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[clusters.OldCluster]:
-    """A cluster as a version left it, in which nothing has run since."""
+    """Yield a cluster as a version left it, in which nothing has run since."""
     find_binaries()  # fails at once, and says what to do
     with clusters.old_cluster(request.param, tmp_path_factory.mktemp("upgrade")) as cluster:
         yield cluster

@@ -32,7 +32,7 @@ def test_what_a_new_rule_refuses_stays_usable_where_it_is_stored(old_cluster: Ol
 
 
 def is_refused(api: Api, one: Stored) -> bool:
-    """Whether a new job like a stored one is refused."""
+    """Return whether a new job like a stored one is refused."""
     try:
         api.create(small_job(f"{one.name}-anew", **one.spec), namespace=TIGHT, dry_run=True)
     except Refused:
@@ -51,7 +51,7 @@ def check_printed(cluster: OldCluster, one: Stored) -> None:
 
 
 def holds(found: Any, wanted: Any) -> bool:
-    """Whether a value is there as it was stored; the server fills in defaults beside it."""
+    """Return whether a value is there as it was stored; the server also fills in defaults."""
     if isinstance(wanted, Mapping):
         return all(name in found and holds(found[name], value) for name, value in wanted.items())
     if isinstance(wanted, list):
@@ -60,7 +60,7 @@ def holds(found: Any, wanted: Any) -> bool:
 
 
 def check_usable(api: Api, one: Stored) -> None:
-    """Suspend a stored job and let it go on, ask for a cancellation and a rerun, write its status, delete it."""
+    """Suspend a stored job and resume it, ask for a cancellation and a rerun, write its status, delete it."""
     for suspended in (True, False):
         changed = api.patch(JOBS, one.name, {"spec": {"suspend": suspended}}, namespace=TIGHT)
         assert changed["spec"]["suspend"] is suspended

@@ -1,5 +1,5 @@
-"""helm upgrade from each earlier version, with its jobs in mid-run: each goes on where it was, and ends as it would
-have; then back to that version's own operator in mid-run.
+"""helm upgrade from each earlier version, with its jobs running: each continues where it was, and ends as it would
+have; then back to that version's own operator during the runs.
 
 The jobs are those of tests/upgrade, each in a namespace of its own name.
 """
@@ -40,7 +40,10 @@ class Upgraded:
 
 @pytest.fixture(scope="module")
 def upgraded(old_cluster: OldCluster) -> Upgraded:
-    """The old cluster under today's chart, CRD and operator; all of its jobs but one are on their way to their ends."""
+    """Return the old cluster under today's chart, CRD and operator.
+
+    All of its jobs but one are on their way to their ends.
+    """
     for name in (CARRIED, RETURNED):  # what the new operator is the first to read
         old_cluster.driver(name, "Train").says(3, 4)
     old_cluster.upgrade()
@@ -65,13 +68,13 @@ def edit(cluster: OldCluster, name: str, **parts: Any) -> None:
 
 
 def children(cluster: OldCluster, name: str) -> dict[str, str]:
-    """The stage of every child that is there, by uid."""
+    """Return the stage of every child that is there, by uid."""
     found = [one for kind in ("batch/v1/Job", "ray.io/v1/RayJob") for one in cluster.api.list(kind, namespace=name)]
     return {one["metadata"]["uid"]: one["metadata"]["labels"]["kubedistill.io/stage"] for one in found}
 
 
 def stage_jobs(cluster: OldCluster, name: str) -> dict[str, Manifest]:
-    """What the drivers of a job were told, by child."""
+    """Return what the drivers of a job were told, by child."""
     found = cluster.api.list("v1/ConfigMap", namespace=name)
     return {
         one["metadata"]["name"]: json.loads(one["data"]["job.json"])
@@ -86,7 +89,7 @@ def condition(status: Manifest, kind: str) -> tuple[str, str] | None:
 
 
 def lasting(status: Manifest) -> dict[str, Any]:
-    """What no upgrade may change of a run: its name, digest and start, tokens, earlier runs, budgets and artifacts."""
+    """Return what an upgrade may not change of a run: name, digest, start, tokens, history, budgets, artifacts."""
     run = status["run"]
     return {
         "run": {name: run[name] for name in ("id", "digest", "startedAt")},
@@ -115,7 +118,7 @@ def check_told(cluster: OldCluster, name: str) -> None:
 
 
 def made(journal: Journal, *stages: str) -> list[tuple[str, int]]:
-    """(stage, attempt) of the children of some stages."""
+    """Return (stage, attempt) of the children of some stages."""
     return sorted((one["stage"], one["attempt"]) for one in journal.of("Seen") if one["stage"] in stages)
 
 
@@ -163,7 +166,7 @@ def test_a_suspended_job_stays_so_until_it_is_resumed(upgraded: Upgraded) -> Non
     assert [*upgraded.children[SUSPENDED].values()] == ["Prepare"], "nothing but what is kept for a look at it"
     after = upgraded.cluster.becomes(SUSPENDED, "Succeeded")
     assert [lasting(after)[part] for part in ("run", "restarts")] == [before[part] for part in ("run", "restarts")]
-    assert [one["attempt"] for one in after["stages"]] == [2, 2, 1, 1, 1, 1], "Prepare looks again, Generate goes on"
+    assert [one["attempt"] for one in after["stages"]] == [2, 2, 1, 1, 1, 1], "Prepare looks again, Generate continues"
     assert condition(after, "SpecDrift") is None, "spec.suspend alone was edited"
     check_told(upgraded.cluster, SUSPENDED)
 

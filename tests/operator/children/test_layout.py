@@ -1,4 +1,4 @@
-"""Which pods a stage needs, where they run, what each asks for, and what can't be had."""
+"""Which pods a stage needs, where they run, what each asks for, and what is refused."""
 
 from typing import Any
 
@@ -72,7 +72,7 @@ LAYOUTS: dict[str, tuple[StageName, dict[str, Any], dict[str, tuple[int, str, st
     ),
     "one worker on CPU is the driver, and has the pool": ("Train", student("cpu"), {"driver": WHOLE}),
     "one worker on CPU without a pool": ("Train", student(), {"driver": SMALL}),
-    "one worker with a GPU is no driver": (
+    "one worker with a GPU is not a driver": (
         "Train", student("a100", gpus=1), {"driver": SMALL, "student": (1, "8", "64Gi", 1)},
     ),
     "workers on CPU are pods": ("Train", student(workers=4), {"driver": SMALL, "student": (4, *SMALL[1:])}),
@@ -134,7 +134,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[InvalidInput], str, str]] = {
         {**student("a100", gpus=1), "stages": {"evaluate": {"pool": "cpu"}}}, TooFewGPUs, GPUS_PER_WORKER,
         "in spec.stages.evaluate.pool",
     ),
-    "a label that is no name": ({"pods": {"labels": {"a b": "c"}}}, InvalidManifest, "spec.pods.labels", "Use"),
+    "a label that is not a name": ({"pods": {"labels": {"a b": "c"}}}, InvalidManifest, "spec.pods.labels", "Use"),
     "a spec too large to be told": (
         {"pods": {"annotations": {f"a{n}": "漢" * 4096 for n in range(32)}}}, InvalidManifest, "spec", "Shorten",
     ),

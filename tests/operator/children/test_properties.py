@@ -41,7 +41,7 @@ USER_ANNOTATIONS = st.dictionaries(st.sampled_from(["note", "example.com/note"])
 
 @st.composite
 def specs(draw: st.DrawFn, pool: Pool) -> dict[str, Any]:
-    """Specs that fit the pool named mine, as far as GPUs go."""
+    """Return specs that fit the pool named mine, as far as GPUs go."""
     room = pool.gpus_per_node
     model = {
         "source": "teacher",

@@ -38,14 +38,14 @@ def child(request: ChildRequest) -> Manifest:
 
 
 def driver_command(name: str) -> list[str]:
-    """The command of a scenario's driver, with the digest of the bytes that it is to be told."""
+    """Return the command of a scenario's driver, with the digest of the bytes that it is to be told."""
     (told,) = [one["data"]["job.json"] for one in build_children(request_of(name)) if "job.json" in one.get("data", {})]
     job = ["python", "-m", "kubedistill_runtime", "--job", "/kubedistill/job/job.json"]
     return [*job, "--job-sha256", hashlib.sha256(told.encode()).hexdigest()]
 
 
 def keys(value: Any) -> Iterator[str]:
-    """Every key of every mapping."""
+    """Yield every key of every mapping."""
     if isinstance(value, list):
         for one in value:
             yield from keys(one)

@@ -52,7 +52,7 @@ BY = "by KubeRay's schema" if CRD else "only by the names of known fields, for K
 
 
 def closed(schema: Any) -> Any:
-    """A schema that takes no field that it doesn't name, as the API server does when it is asked to be strict."""
+    """Return a schema that accepts no unnamed field, as the API server does in strict validation."""
     if isinstance(schema, list):
         return [closed(one) for one in schema]
     if not isinstance(schema, dict):
@@ -77,7 +77,7 @@ def kuberay() -> jsonschema.Draft4Validator | None:
 
 
 def fields(value: Any, path: str = "") -> Iterator[str]:
-    """The dotted paths of a RayJob's own fields; metadata, pods and parameters are not looked into."""
+    """Yield the dotted paths of a RayJob's own fields; metadata, pods and parameters are not looked into."""
     if isinstance(value, list):
         for one in value:
             yield from fields(one, f"{path}[]")
@@ -142,5 +142,5 @@ def test_pods_of_a_rayjob_are_known_to_the_last_field(name: str) -> None:
 
 
 def read_and_written(kind: Any, values: Manifest) -> Manifest:
-    """What is left of an object when Kubernetes' own client has read it: it drops what it doesn't know."""
+    """Return what is left of an object when Kubernetes' own client has read it: it drops what it doesn't know."""
     return kind.model_validate(values).model_dump(by_alias=True, exclude_none=True)

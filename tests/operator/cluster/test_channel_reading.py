@@ -76,7 +76,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     "half a character": ('{"contract": 1, "at": "\\ud800"}', "unexpected end of hex escape"),
     "a version of the future": (changed(PROGRESS, contract=CONTRACT + 1), "contract: 2 is not understood"),
     "a version of the past": (changed(PROGRESS, contract=CONTRACT - 2), "is not understood"),
-    "a version that is no number": (changed(PROGRESS, contract="1"), "is not understood"),
+    "a version that is not a number": (changed(PROGRESS, contract="1"), "is not understood"),
     "a version that is a truth": (changed(PROGRESS, contract=True), "is not understood"),
     "no version": (json.dumps({"at": AT, "state": "Working"}), "is not understood"),
     "an unknown state": (changed(PROGRESS, state="Dancing"), "state: "),
@@ -112,7 +112,7 @@ REFUSED_RESULTS = {
     "huge": changed(RESULT, summary={"x": "y" * 20_000}),
     "unknown outcome": changed(RESULT, outcome="Perhaps"),
     "unknown artifact": changed(RESULT, artifacts={"gold": {"key": "a", "uri": "b", "complete": True}}),
-    "a key that is no digest": changed(RESULT, artifacts={"rows": {"key": "a" * 65, "uri": "b", "complete": True}}),
+    "a key that is not a digest": changed(RESULT, artifacts={"rows": {"key": "a" * 65, "uri": "b", "complete": True}}),
     "a key that moves a terminal": changed(
         RESULT, artifacts={"rows": {"key": "\x1b[2J", "uri": "b", "complete": True}}
     ),

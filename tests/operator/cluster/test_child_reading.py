@@ -67,7 +67,7 @@ def test_w12_a_rayjob_runs_from_when_its_driver_is_submitted(job: str, expected:
 
 
 TRAPS = {
-    "a stopped job is Complete, and that is no success": (
+    "a stopped job is Complete, and that is not a success": (
         rayjob(deployment="Complete", job="STOPPED"), ("Ended", "Stopped", ""),
     ),
     "a job that succeeded may still have left no result": (
@@ -85,11 +85,11 @@ TRAPS = {
     "nodes that did not come in time": (
         rayjob(deployment="Failed", reason="PreRunningDeadlineExceeded"), ("Ended", "PreRunningDeadlineExceeded", ""),
     ),
-    "ValidationFailed is an end although KubeRay goes on looking at it": (
+    "ValidationFailed is an end although KubeRay continues to check it": (
         rayjob(deployment="ValidationFailed", message="ttl must be positive"),
         ("Ended", "ValidationFailed", "ttl must be positive"),
     ),
-    "a terminal job status is no end while the deployment runs": (
+    "a terminal job status is not an end while the deployment runs": (
         rayjob(deployment="Running", job="FAILED"), ("Running", "", ""),
     ),
     "pods that exceed the quota say so in the cluster's conditions alone": (

@@ -1,4 +1,4 @@
-"""The connection to the API server: what each answer means, that nothing waits for ever, and who may write."""
+"""The connection to the API server: what each answer means, that nothing waits indefinitely, and who may write."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

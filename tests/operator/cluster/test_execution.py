@@ -57,7 +57,7 @@ def events(api: FakeApi) -> list[Object]:
 
 
 def rayjob(resource: Object) -> Manifest:
-    """A RayJob as a plan creates it."""
+    """Return a RayJob as a plan creates it."""
     manifest = child(resource, "Train")
     return {"apiVersion": "ray.io/v1", "kind": "RayJob", "metadata": manifest["metadata"], "spec": {}}
 
@@ -203,7 +203,7 @@ def test_a_name_that_is_taken(
 
 
 def role(resource: Object, *, owner: str = "", **metadata: Any) -> Manifest:
-    """The Role of an attempt, which its RayJob owns."""
+    """Return the Role of an attempt, which its RayJob owns."""
     made = child(resource, "Train")["metadata"]
     owners = [{"kind": "RayJob", "name": owner or made["name"], "uid": ""}]
     return {

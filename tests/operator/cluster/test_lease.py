@@ -174,7 +174,7 @@ async def crash_while_it_leads(time: VirtualTime, board: Board, identity: str) -
 SUCCESSORS = {
     "the same pod, restarted": ("pod_uid-1_aaaa", "pod_uid-1_bbbb", "uid-1", True),
     "another pod": ("pod-a_uid-1_aaaa", "pod-b_uid-2_bbbb", "uid-2", False),
-    "a pod of the same name, made anew": ("pod_uid-1_aaaa", "pod_uid-2_bbbb", "uid-2", False),
+    "a new pod of the same name": ("pod_uid-1_aaaa", "pod_uid-2_bbbb", "uid-2", False),
     "a pod whose uid begins alike": ("pod_uid-10_aaaa", "pod_uid-1_bbbb", "uid-1", False),
     "two processes of one host, outside a pod": ("host_aaaa", "host_bbbb", "", False),
 }

@@ -46,7 +46,7 @@ RUNNING = {"jobDeploymentStatus": "Running", "jobStatus": "RUNNING"}
 
 
 def frozen_run(resource: Object) -> Object:
-    """The ConfigMap of the run."""
+    """Return the ConfigMap of the run."""
     return frozen_manifest(parse_job(resource), take_snapshot(parse_job(resource), RUN.id, settings=Settings()))
 
 
@@ -55,7 +55,7 @@ def put_frozen(api: FakeApi, resource: Object) -> None:
 
 
 def begun(resource: Object, *, snapshot: bool = True) -> Job:
-    """The job in Train, with the digest of its frozen run, or as 0.1 left it."""
+    """Return the job in Train, with the digest of its frozen run, or as 0.1 left it."""
     job = at_stage(resource, "Train")
     frozen = take_snapshot(parse_job(resource), RUN.id, settings=Settings())
     run = RUN.model_copy(update={"digest": frozen.digest, "snapshot_digest": frozen.snapshot if snapshot else ""})
@@ -65,7 +65,7 @@ def begun(resource: Object, *, snapshot: bool = True) -> Job:
 def observe(
     job: Job, prepare: Callable[[FakeApi], None], *, settings: Settings | None = None, full: bool = False
 ) -> tuple[Observed, list[str]]:
-    """(what was observed, the collections that were asked for)"""
+    """Return (what was observed, the collections that were asked for)"""
 
     async def play() -> tuple[Observed, list[str]]:
         async with serving(FakeApi()) as api, Cluster(api.configuration, write_deadline=lambda: 10.0) as cluster:
@@ -79,7 +79,7 @@ def observe(
 
 
 def working(resource: Object, *, driver: Object | None = None, **data: str) -> Callable[[FakeApi], None]:
-    """A driver at work on Train, and a child of Generate that is kept for a while."""
+    """Return a driver running Train, and a child of Generate that is kept for a while."""
 
     def prepare(api: FakeApi) -> None:
         put_frozen(api, resource)
@@ -390,7 +390,9 @@ def test_the_events_of_a_child_without_pods_are_read_after_some_seconds(resource
     young = datetime.fromtimestamp(NOW - 1, UTC).isoformat()
     found, asked = observe(job, lambda api: prepare(api, created=young))
     assert found.attempt.pods_refused == ""
-    assert not [path for path in asked if path.endswith("/events")], "pods take a moment, and Events are dear to list"
+    assert not [path for path in asked if path.endswith("/events")], (
+        "pods take a moment, and Events are expensive to list"
+    )
     found, asked = observe(job, prepare, settings=Settings(rbac=Rbac(events=False)))
     assert found.attempt.pods_refused == ""
     assert not [path for path in asked if path.endswith("/events")]
@@ -463,7 +465,7 @@ SUBMITTERS: dict[str, tuple[str, str, str, Object, str]] = {
     # submissionMode, starts of drivers, state of the RayJob, what the Event is about: what is found
     "its pod is refused": ("K8sJobMode", "0", "Running", {"kind": "Job"}, QUOTA),
     "its Job is refused": ("K8sJobMode", "0", "Initializing", {"kind": "RayJob"}, QUOTA),
-    "a driver is at work": ("K8sJobMode", "1", "Running", {"kind": "Job"}, ""),
+    "a driver is running": ("K8sJobMode", "1", "Running", {"kind": "Job"}, ""),
     "KubeRay submits by HTTP": ("HTTPMode", "0", "Running", {"kind": "Job"}, ""),
     "another Job's pod is refused": ("K8sJobMode", "0", "Running", {"kind": "Job", "name": "another"}, ""),
 }
@@ -582,7 +584,7 @@ def test_a_worker_that_kuberay_deleted_at_once_still_explains_the_end_of_its_att
 @pytest.mark.parametrize(
     "case",
     [{"seconds": 5, "status": "Running"}, {"seconds": 121}, {"seconds": 5, "attempt": 2}],
-    ids=["the driver goes on with another worker", "it was long ago", "it was of another attempt"],
+    ids=["the driver continues with another worker", "it was long ago", "it was of another attempt"],
 )
 def test_a_worker_that_failed_explains_no_other_end(case: dict[str, Any], resource: Object) -> None:
     assert recalled(resource, **case) == []
@@ -603,7 +605,7 @@ SIDECARS: dict[str, tuple[str, Object, tuple[str, str]]] = {
     # state of the stage, state of the driver's container: state of the child, what the driver does
     "a sidecar is not ready yet and the driver works": ("Starting", {"running": {}}, ("Running", "Running")),
     "a sidecar is not ready any more and the driver works": ("Running", {"running": {}}, ("Running", "Running")),
-    "the driver has ended beside a sidecar": (
+    "the driver has ended and a sidecar runs": (
         "Running", {"terminated": {"exitCode": 137, "reason": "OOMKilled"}}, ("Waiting", "Ended"),
     ),
     "the driver waits for its image": ("Starting", {"waiting": {"reason": "PodInitializing"}}, ("Waiting", "Waiting")),
@@ -698,6 +700,6 @@ def test_the_pods_of_an_attempt_are_looked_at_when_a_further_driver_has_come(res
 
     found, asked = observe(job, lambda api: prepare(api, starts="1"))
     assert found.attempt.pods == ()
-    assert not [path for path in asked if path.endswith("/pods")], "a driver at work is not looked at so closely"
+    assert not [path for path in asked if path.endswith("/pods")], "a running driver is not looked at so closely"
     found, _ = observe(job, lambda api: prepare(api, starts="2"))
     assert [one.exit_reason for one in found.attempt.pods] == ["OOMKilled"]

@@ -74,7 +74,7 @@ WAITS = {
         ),
         ("ErrImagePull", ""),
     ),
-    "a head that crashes again and again": (
+    "a head that crashes repeatedly": (
         pod(phase="Running", containerStatuses=[container(waiting={"reason": "CrashLoopBackOff"})]),
         ("CrashLoopBackOff", ""),
     ),

@@ -1,4 +1,4 @@
-"""Writing status: a rollback in mid-run loses nothing that a newer operator wrote."""
+"""Writing status: a rollback during a run loses nothing that a newer operator wrote."""
 
 import copy
 from typing import Any

@@ -15,7 +15,7 @@ RUN_ENDS = ("RunSucceeded", "RunFailed", "RunCancelled", "RunSuperseded")
 
 
 def train(**changes: object) -> FakeCluster:
-    """A job whose Train is at work, and whose driver has said what it spent."""
+    """Return a job whose Train is running, and whose driver has reported what it spent."""
     cluster = FakeCluster(spec=small_spec(**changes))
     name = begin(cluster, "Train")
     cluster.run_child(name)
@@ -117,7 +117,7 @@ class End:
     gpu_seconds: float
     told: str
     failed: str = ""
-    """The reason for which the run fails with it; empty where the run goes on."""
+    """The reason for which the run fails with it; empty where the run continues."""
     spec: tuple[tuple[str, object], ...] = ()
 
 
@@ -175,7 +175,7 @@ def test_a18_conditions_of_a_failed_run_agree(row: str) -> None:
     assert reason_of(cluster, "Failed") == ("True", ENDS[row].failed)
     assert reason_of(cluster, "Progressing") == ("False", "Failed")
     assert cluster.status.condition("Complete") is None
-    assert stage_of(cluster, "Train").state in ("Failed", "Pending"), "nothing is at work"
+    assert stage_of(cluster, "Train").state in ("Failed", "Pending"), "nothing is running"
     assert cluster.status.run is not None
     assert cluster.status.run.counted_at == ""
 

@@ -20,7 +20,7 @@ TEAM, CENTER = "team", "example.com/cost-center"
 
 @pytest.fixture
 def cluster() -> FakeCluster:
-    """A job in a namespace, both with labels."""
+    """Return a job in a namespace, both with labels."""
     return FakeCluster(
         spec=small_spec(pods={"labels": {CENTER: "of-the-pods", "own": "x"}}),
         settings=SETTINGS.model_copy(update={"propagate_labels": (TEAM, CENTER)}),

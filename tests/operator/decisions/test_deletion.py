@@ -20,7 +20,7 @@ def delete(cluster: FakeCluster, *finalizers: str) -> None:
 
 @pytest.fixture
 def generating() -> FakeCluster:
-    """A job whose Generate is at work, and whose driver has said what it spent."""
+    """Return a job whose Generate is running, and whose driver has reported what it spent."""
     cluster = FakeCluster()
     name = begin(cluster, "Generate")
     cluster.run_child(name)

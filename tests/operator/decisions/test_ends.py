@@ -20,7 +20,7 @@ def test_a2_a_result_of_a_stranger_counts_as_absent(cluster: FakeCluster) -> Non
 
 
 USER_ERRORS = {
-    "InvalidData": "train.jsonl:7: not JSON. Mend it",
+    "InvalidData": "train.jsonl:7: not JSON. Fix it",
     "StorageNotWritable": "/kubedistill/storage: user 65532 of group 65532 may not write it. Run `chgrp -R 65532 …`",
 }
 

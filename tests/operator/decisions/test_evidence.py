@@ -72,7 +72,7 @@ def test_a13_a_child_that_runs_again_takes_back_what_its_end_seemed_to_show(clus
     assert stage_of(cluster, "Train").reason == ""
     cluster.end_child(name)
     cluster.settle()
-    assert stage_of(cluster, "Train").attempt == 1, "the grace begins anew"
+    assert stage_of(cluster, "Train").attempt == 1, "the grace period begins again"
 
 
 FULL = "Pod ephemeral local storage usage exceeds the total limit of containers 1Gi."

@@ -15,7 +15,7 @@ HEADINGS = re.findall(r"^    # (\d)\. .+\.$", TABLE, flags=re.MULTILINE)
 
 
 def constraints(words: str) -> list[tuple[str, str]]:
-    """The constraints that a row states: (before or after, name of another decider)."""
+    """Return the constraints that a row states: (before or after, name of another decider)."""
     return [
         (where, name)
         for where, names in re.findall(r"(before|after) ((?:\w+(?:, | and )?)+?)(?=[:;]|$)", words)

@@ -26,7 +26,7 @@ REFUSED: dict[str, tuple[str, str]] = {
     "a way out of the organization": ("hf://meta-llama/", "hf://meta-llama/../evil/x"),
     "a path": ("hf://", "models/x"),
     "a path that looks like it": ("hf://", "hf/x"),
-    "a folder beside": ("file:///models/", "file:///models-2/x"),
+    "a folder next to it": ("file:///models/", "file:///models-2/x"),
     "a way out of the folder": ("file:///models/", "file:///models/../x"),
     "a hidden way out": ("file:///models/", "file:///models/%2e%2e/x"),
     "the hub": ("file:", "hf://a/b"),

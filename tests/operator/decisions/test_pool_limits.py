@@ -22,7 +22,7 @@ def limited(most: int | None) -> Settings:
 
 @pytest.fixture
 def asks_for_8() -> FakeCluster:
-    """A job whose Generate holds 8 GPUs of pool h100, and whose other stages hold none."""
+    """Return a job whose Generate holds 8 GPUs of pool h100, and whose other stages hold none."""
     return FakeCluster(spec=small_spec(teachers=[TEACHER]), settings=limited(10))
 
 

@@ -31,7 +31,7 @@ ENDS = st.sampled_from(
 
 
 def is_under_way(stage: StageStatus) -> bool:
-    """Whether the end of its attempt has not been told yet."""
+    """Return whether the end of its attempt has not been told yet."""
     return stage.state in LIVE and (stage.state != "Stopping" or stage.reason in GRACEFUL)
 
 
@@ -40,7 +40,7 @@ def is_over(status: Status) -> bool:
 
 
 def stage_of(child: str) -> str:
-    """The stage of a child, which its name holds: a crash may have come before its work was written."""
+    """Return the stage of a child, which its name holds: a crash may have come before its work was written."""
     return child.split("-")[-2].capitalize()
 
 
@@ -58,7 +58,7 @@ class AnyJob(RuleBasedStateMachine):
         self.forged: set[str] = set()
         self.snapshots: dict[str, str] = {}
         self.said: dict[str, float] = {}
-        """GPU-seconds that the driver at work says, by child."""
+        """GPU-seconds that the running driver reports, by child."""
         self.spent: dict[str, float] = {}
         """GPU-seconds that all drivers have really had, by child."""
 
@@ -125,7 +125,7 @@ class AnyJob(RuleBasedStateMachine):
         return sum(one.failure + one.infrastructure + one.preemption for one in charges)
 
     def _in_the_way(self, stage: str, live: set[str]) -> set[str]:
-        """Which of those that may run must be gone before an attempt at a stage is made."""
+        """Return which of those that may run must be gone before an attempt at a stage is made."""
         if stage == CHAIN[0].name:
             return live
         if not STAGES[stage].accelerated:
@@ -174,12 +174,12 @@ class AnyJob(RuleBasedStateMachine):
             self.cluster.progress(self._child(), done=done, total=total, gpu_seconds=self._spend(seconds))
 
     def _can_start(self, name: str) -> bool:
-        """A driver's pod waits for the ConfigMap of its job, which is made last."""
+        """Have a driver's pod wait for the ConfigMap of its job, which is made last."""
         assert name not in self.cluster.jobs or name in self.cluster.channels, "whoever starts finds its channel"
         return name in self.cluster.jobs
 
     def _spend(self, seconds: float) -> float:
-        """The driver at work has had GPUs for a while; what it says of that."""
+        """Have the running driver report GPU-seconds, and return what it reports."""
         name = self._child()
         self.spent[name] = self.spent.get(name, 0.0) + seconds
         self.said[name] = self.said.get(name, 0.0) + seconds
@@ -306,7 +306,7 @@ class AnyJob(RuleBasedStateMachine):
         assert self.cluster.status.phase == "Deleting"
 
     def _child(self) -> str:
-        """The current attempt's child, if it is there."""
+        """Return the current attempt's child, if it is there."""
         current = next((one for one in self.cluster.status.stages if one.state not in DONE), None)
         return current.child if current is not None and current.child in self.cluster.children else ""
 

@@ -14,7 +14,7 @@ from support.fake_cluster import FakeCluster, begin, reason_of, small_spec, stag
 
 @pytest.fixture
 def finished() -> FakeCluster:
-    """A world whose only run has succeeded."""
+    """Return a world whose only run has succeeded."""
     cluster = FakeCluster()
     for stage in CHAIN:
         cluster.complete_stage(stage.name)

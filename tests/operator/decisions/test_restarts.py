@@ -13,7 +13,7 @@ STAGES = [stage.name for stage in CHAIN]
 
 @pytest.fixture
 def cluster() -> FakeCluster:
-    """A job whose Train stage works on."""
+    """Return a job whose Train stage works on."""
     made = FakeCluster()
     for stage in STAGES[: STAGES.index("Train")]:
         made.complete_stage(stage)

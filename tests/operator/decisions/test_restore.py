@@ -12,7 +12,7 @@ ALL = [stage.name for stage in CHAIN]
 
 
 def restored(*, whole: list[StageName]) -> FakeCluster:
-    """A job as a backup brings it back, over a store that holds whole what some stages made."""
+    """Return a job as a backup brings it back, over a store that holds whole what some stages made."""
     cluster = FakeCluster()
     cluster.stored = {name for stage in whole for name in STAGES[stage].makes}
     return cluster
@@ -73,7 +73,7 @@ def test_w9_a_job_that_is_released_and_refused_says_why_it_is_refused() -> None:
     assert cluster.status.condition("QuotaReserved") is None
 
 
-@pytest.mark.parametrize("asks", ["goes on", "another runID"])
+@pytest.mark.parametrize("asks", ["continues", "another runID"])
 def test_w9_a_job_whose_past_is_known_is_not_held(asks: str) -> None:
     cluster = FakeCluster()
     begin(cluster, "Train")

@@ -1,4 +1,4 @@
-"""Containers beside the driver's that do not end: its own end is the attempt's; row A19 of docs/behavior.md."""
+"""Sidecars of the driver that do not end: its own end is the attempt's; row A19 of docs/behavior.md."""
 
 from dataclasses import replace
 

@@ -31,7 +31,7 @@ LaterSpec = create_model(
 
 
 def stored(frozen: StoredSnapshot, **changes: Any) -> StoredSnapshot:
-    """A frozen run as another version wrote it."""
+    """Return a frozen run as another version wrote it."""
     return replace(frozen, values={**frozen.values, **changes})
 
 

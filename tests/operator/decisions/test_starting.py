@@ -41,7 +41,7 @@ def test_a1_status_and_events_say_what_came_of_it(cluster: FakeCluster, check_me
     cluster.result(name, summary=summary, message="gate passed", artifacts=report)
     cluster.step()
     assert stage_of(cluster, "Evaluate").message == "gate passed"
-    assert stage_of(cluster, "Evaluate").starts == 1, "though its driver was never seen at work"
+    assert stage_of(cluster, "Evaluate").starts == 1, "though its driver was never seen running"
     check_message(cluster.events[-1].message, "1")
     check_message(cluster.status.message)
     assert cluster.status.result is not None
@@ -175,7 +175,7 @@ def test_s9_rerun_is_honoured_once(cluster: FakeCluster) -> None:
 
 
 def test_s9_a_stage_is_skipped_by_what_the_run_s_own_image_makes(cluster: FakeCluster) -> None:
-    """As a run of 0.1, whose Curate makes no samples, that was suspended in Train and goes on under this version."""
+    """As a run of 0.1, whose Curate makes no samples, that was suspended in Train and continues under this version."""
     name = begin(cluster, "Prepare")
     cluster.run_child(name)
     known = {"rows": True, "answers": True, "judge": True, "dataset": True, "student": False, "report": False}

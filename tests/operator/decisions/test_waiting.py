@@ -302,7 +302,7 @@ def test_w8_an_object_that_is_about_to_go_is_named_only_if_it_stays(cluster: Fak
         plan = cluster.step()
         shown = cluster.now - began if reason_of(cluster, "Progressing")[0] == "False" else 0.0
         cluster.now += plan.requeue_after or 0
-    assert 15 <= shown <= 30, "what goes within seconds is no news"
+    assert 15 <= shown <= 30, "what goes within seconds is not reported"
     assert reason_of(cluster, "Progressing") == ("False", "NameTaken")
     while cluster.status.phase != "Failed":
         plan = cluster.step()

@@ -189,7 +189,7 @@ def test_a_creation_that_is_refused_is_shown_told_once_and_tried_again(
         assert errors(harness) == 0
         harness.api.before = None
         await harness.wait(20)
-        assert harness.count(JOBS) == 1, "it goes on when the cause is gone"
+        assert harness.count(JOBS) == 1, "it continues when the cause is gone"
         await harness.wait(6)
         shown = next(one for one in harness.job().status.conditions if one.type == "Progressing")
         assert (shown.status, shown.reason) == ("True", "Prepare")
@@ -298,7 +298,7 @@ def test_a_replica_that_lost_its_lease_stops(resource: Object) -> None:
 
 
 def steady(api: FakeApi, resource: Object) -> Job:
-    """A driver at work on Train, of which nothing is left but to carry its progress on."""
+    """Return a driver running Train, whose progress alone is left to copy."""
     job = at_stage(resource, "Train")
     api.put(child(resource, "Train", jobDeploymentStatus="Running"), collection=RAYJOBS)
     api.put(channel(resource, "Train", starts="1"), collection=MAPS)

@@ -38,7 +38,7 @@ class EventHarness:
         self.handlers = EventHandlers(self.controller)
 
     def due(self) -> list[Key]:
-        """The keys that can be taken now; they are looked at in no time."""
+        """Return the keys that can be taken now; they are looked at in no time."""
         keys = []
         while (taken := self.queue.take()) is not None:
             self.queue.done(taken[0])

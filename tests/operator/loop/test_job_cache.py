@@ -31,7 +31,7 @@ def make(
     stored: Object | None = None,
     **metadata: Any,
 ) -> Job:
-    """A job of its own."""
+    """Return a job of its own."""
     spec = resource["spec"] | ({"storage": storage} if storage else {})
     about = {
         **resource["metadata"],
@@ -45,7 +45,7 @@ def make(
 
 
 def running(**artifacts: bool) -> Status:
-    """A run whose child generates, and whose artifacts are complete or not."""
+    """Return a run whose child generates, and whose artifacts are complete or not."""
     found = tuple(ArtifactStatus(name=name, key=name * 3, complete=done) for name, done in artifacts.items())
     run = Run(id="one", digest="d", started_at="2026-03-01T12:00:00Z", artifacts=found)
     return Status(phase="Generating", run=run, stages=(StageStatus(name="Generate", state="Running"),))
@@ -187,13 +187,13 @@ def over(phase: str = "Succeeded", *, generation: int = 3, **changes: Any) -> St
 
 
 NEEDS_LOOK: dict[str, tuple[Object, bool]] = {
-    "it is at work": ({"status": running()}, True),
+    "it is running": ({"status": running()}, True),
     "it is new": ({}, True),
     "it is over": ({"status": over()}, False),
     "it failed": ({"status": over("Failed")}, False),
     "its spec was edited since": ({"status": over(), "generation": 4}, True),
     "a rerun is asked for": ({"status": over(), "annotations": {"kubedistill.io/rerun": "7"}}, True),
-    "a rerun was honoured": (
+    "a rerun was handled": (
         {"status": over(handled_requests=("rerun:7",)), "annotations": {"kubedistill.io/rerun": "7"}}, False,
     ),
     "its status is not understood": ({"status": over(), "stored": {"stages": [{"name": "Reflect"}]}}, True),
@@ -236,7 +236,7 @@ def test_a_job_that_had_nothing_to_do_needs_no_look_until_it_changes(cache: JobC
 
 
 NOT_UNDERSTOOD = {
-    "in mid-run": (running(rows=False), True),
+    "during a run": (running(rows=False), True),
     "over": (over(), False),
     "of a phase that is not known": (Status(run=RUN), True),
 }  # fmt: skip

@@ -45,7 +45,7 @@ def check_end(harness: ControllerHarness, *, waited: float) -> None:
 
 
 async def wait_for_end(harness: ControllerHarness) -> float:
-    """Seconds from the first try until the job has failed."""
+    """Return seconds from the first try until the job has failed."""
     harness.controller.queue.add(KEY)
     began = harness.now[0]
     await harness.settle()

@@ -1,4 +1,4 @@
-"""A status of another version: nothing is done about the job, nothing of it is dropped, and it goes on as it was."""
+"""A status of another version: nothing is done about the job, nothing of it is dropped, and it continues as it was."""
 
 import copy
 import json
@@ -56,7 +56,7 @@ def without_conditions(status: Object) -> Object:
 
 
 def newer(status: Object, case: str) -> Object:
-    """The status as a newer operator would have written it."""
+    """Return the status as a newer operator would have written it."""
     status = copy.deepcopy(status) | {"budget": {"spent": 3}}
     train = next(one for one in status["stages"] if one["name"] == "Train")
     if case == "stage":

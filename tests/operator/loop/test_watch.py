@@ -139,7 +139,7 @@ def test_we_watch_once_each_kind_was_listed_and_its_watch_accepted() -> None:
     streams = Streams(())
     for path in sorted(PATHS):
         streams.note(f"https://server{path}")
-        assert f"no watch yet of {path}" == streams.missing(), "a list alone is no watch"
+        assert f"no watch yet of {path}" == streams.missing(), "a list alone is not a watch"
         streams.note(f"https://server{path}?watch=true&resourceVersion=7")
     assert streams.missing() == ""
 

@@ -33,7 +33,7 @@ def queue(clock: Clock) -> WorkQueue:
 
 
 def taken(queue: WorkQueue) -> list[Key]:
-    """All keys that can be taken now; they stay taken."""
+    """Return all keys that can be taken now; they stay taken."""
     keys = []
     while (item := queue.take()) is not None:
         keys.append(item[0])

@@ -23,7 +23,7 @@ VALID: dict[str, Any] = {
 SELECTED = {"clusterSelector": {"ray.io/cluster": "mine"}, "rayClusterSpec": None}
 TABLE: list[tuple[str, dict[str, Any]]] = [
     ("metadata.name is longer than 47", {"metadata": {"name": "a" * 48}}),
-    ("metadata.name is no DNS-1035 label", {"metadata": {"name": "7-dwarfs"}}),
+    ("metadata.name is not a DNS-1035 label", {"metadata": {"name": "7-dwarfs"}}),
     ("suspend needs shutdownAfterJobFinishes", {"spec": {"suspend": True, "shutdownAfterJobFinishes": False}}),
     ("ttlSecondsAfterFinished is negative", {"spec": {"ttlSecondsAfterFinished": -5}}),
     ("ttlSecondsAfterFinished needs shutdownAfterJobFinishes", {"spec": {"shutdownAfterJobFinishes": False}}),
@@ -58,8 +58,8 @@ TABLE: list[tuple[str, dict[str, Any]]] = [
         "authOptions.mode token needs rayVersion 2.52 or newer",
         {"spec": {"rayClusterSpec": {"rayVersion": "2.51.2"}}},
     ),
-    ("runtimeEnvYAML is no YAML mapping", {"spec": {"runtimeEnvYAML": "env_vars: {A: 1"}}),
-    ("runtimeEnvYAML is no YAML mapping", {"spec": {"runtimeEnvYAML": "just words"}}),
+    ("runtimeEnvYAML is not a YAML mapping", {"spec": {"runtimeEnvYAML": "env_vars: {A: 1"}}),
+    ("runtimeEnvYAML is not a YAML mapping", {"spec": {"runtimeEnvYAML": "just words"}}),
     ("activeDeadlineSeconds is not positive", {"spec": {"activeDeadlineSeconds": 0}}),
     ("preRunningDeadlineSeconds is not positive", {"spec": {"preRunningDeadlineSeconds": 0}}),
     ("backoffLimit is negative", {"spec": {"backoffLimit": -1}}),

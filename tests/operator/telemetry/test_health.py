@@ -15,7 +15,7 @@ from kubedistill_operator.telemetry.health import Check, make_app, serving
 
 
 def fetch(port: int, path: str, *, timeout: float = 10.0) -> tuple[int, str, str]:
-    """(status, content type, text) of a page, asked for as a kubelet does: from outside."""
+    """Return (status, content type, text) of a page, asked for as a kubelet does: from outside."""
     request = urllib.request.Request(f"http://127.0.0.1:{port}{path}")
     try:
         with urllib.request.urlopen(request, timeout=timeout) as answer:

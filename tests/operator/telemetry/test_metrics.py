@@ -38,7 +38,7 @@ def metrics(cache: JobCache) -> Metrics:
 
 
 def scrape(metrics: Metrics) -> list[Sample]:
-    """What Prometheus would read."""
+    """Return what Prometheus would read."""
     text = generate_latest(metrics.registry).decode()
     return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
 
@@ -48,7 +48,7 @@ def value(metrics: Metrics, series: str, /, **labels: str) -> float | None:
 
 
 def busy(resource: Object, *, name: str = "support", **changes: Any) -> Job:
-    """A job of which everything is known."""
+    """Return a job of which everything is known."""
     resource["metadata"]["name"] = name
     resource["spec"]["queue"] = {"name": "gpu"}
     stage = StageStatus(

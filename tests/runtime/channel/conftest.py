@@ -49,7 +49,7 @@ def store(tmp_path: Path) -> Store:
 
 @pytest.fixture
 def claim(api: ApiServer, job: StageJob, store: Store, time: Time) -> Claim:
-    """Claims the attempt for a driver."""
+    """Claim the attempt for a driver."""
 
     def claim(driver: str = "first", *, store: Store = store, token: str = TOKEN) -> ConfigMapChannel:
         told = job.model_copy(update={"token": token})

@@ -48,7 +48,7 @@ def pod(server: ConfigMapServer, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def run(job: StageJob, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Starts the entry with a function in the stage's place; returns the exit code."""
+    """Start the entry with a function in the stage's place, and return the exit code."""
     path = tmp_path / "mounted" / "job.json"
     path.parent.mkdir()
     path.write_text(job.model_copy(update={"store": store.uri}).to_json())

@@ -1,4 +1,4 @@
-"""Two drivers train for one attempt: the loser finds out at its next word, and nobody goes on from what it saved."""
+"""Two drivers train for one attempt: the loser finds out at its next word, and nobody continues from what it saved."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -27,7 +27,7 @@ TRAINING = tiny.make_training(globalBatchSize=4, epochs=2, checkpoint={"everyMin
 
 @pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
-    """Sums in one order, whatever the machine."""
+    """Sum in one order, whatever the machine."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -36,7 +36,7 @@ def one_thread() -> Iterator[None]:
 
 @dataclass(slots=True)
 class Driver:
-    """One driver's training: it goes on from the latest state, saves after each step and tells it to its channel."""
+    """One driver's training: it continues from the latest state, saves after each step and reports to its channel."""
 
     channel: ConfigMapChannel
     store: Store
@@ -80,7 +80,7 @@ class Driver:
 
 @pytest.fixture(scope="module")
 def undisturbed(one_thread: None) -> dict[str, torch.Tensor]:
-    """The weights of a training that nobody interrupts."""
+    """Return the weights of a training that nobody interrupts."""
     return tiny.run(TRAINING, tiny.make_student(), train=SAMPLES).weights
 
 
@@ -101,7 +101,7 @@ def test_a_loser_ends_at_its_next_word_and_nobody_goes_on_from_its_state(
     loser, winners = Driver(claim("loser"), store), []
 
     def take_over() -> None:
-        """While the loser stands still, another claims the attempt, goes on to step 4 and is killed."""
+        """While the loser stands still, another claims the attempt, continues to step 4 and is killed."""
         winner = Driver(claim("winner"), store)
         winners.append(winner)
         winner.train(leave_at=4)
@@ -119,7 +119,7 @@ def test_a_loser_ends_at_its_next_word_and_nobody_goes_on_from_its_state(
 
     third = Driver(claim("third"), store)
     state = third.train()
-    assert third.steps == [5, 6, 7, 8], "it goes on from the winner's step 4, however far the loser went"
+    assert third.steps == [5, 6, 7, 8], "it continues from the winner's step 4, however far the loser went"
     assert state is not None
     for name, value in third.student.state_dict().items():
         assert torch.equal(value, undisturbed[name]), name

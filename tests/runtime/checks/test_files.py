@@ -35,7 +35,7 @@ def entries(path: Path) -> list[Entry]:
 
 
 def problem_of(path: Path) -> InvalidData:
-    """The only problem of a file, whether the file is refused as a whole or in one place."""
+    """Return the only problem of a file, whether the file is refused as a whole or in one place."""
     try:
         found = [entry for entry in read_file(path).entries if isinstance(entry, InvalidData)]
     except InvalidData as problem:

@@ -160,7 +160,7 @@ def test_what_a_model_was_made_for_is_read_from_its_configuration(name: str) -> 
 
 @pytest.fixture(scope="module")
 def accepts() -> Callable[[Path, int], bool]:
-    """Whether vLLM itself takes a model with a maxModelLen."""
+    """Return whether vLLM itself takes a model with a maxModelLen."""
     from vllm.config.model import _get_and_verify_max_len
     from vllm.transformers_utils.config import get_config
     from vllm.transformers_utils.model_arch_config_convertor import ModelArchConfigConvertorBase

@@ -15,7 +15,7 @@ TRAINING = 16
 
 
 def of_size(job_folder: JobFolder, *, teacher: int = 1, student: int = 1) -> Choices:
-    """The job with models of so many parameters."""
+    """Return the job with models of so many parameters."""
     found = job_folder.resolve()
     return replace(
         found, teacher=replace(found.teacher, parameters=teacher), student=replace(found.student, parameters=student)

@@ -87,7 +87,7 @@ READ: dict[str, tuple[dict[str, Any], Any, Any, list[str]]] = {
         ["ShareGPT conversations, whose human and gpt turns were read as user and assistant turns",
          "the final assistant turn was read as the reference"],
     ),
-    "ShareGPT with a system prompt beside it": (
+    "ShareGPT with a system prompt next to it": (
         {"conversations": SHAREGPT[:1], "system": "Be kind."}, ([S, Q], []), ([S, Q], []),
         ["ShareGPT conversations, whose human and gpt turns were read as user and assistant turns"],
     ),
@@ -95,7 +95,7 @@ READ: dict[str, tuple[dict[str, Any], Any, Any, list[str]]] = {
         {"conversations": [{"from": "system", "value": "Be kind."}, *SHAREGPT[:1]]}, ([S, Q], []), ([S, Q], []),
         ["ShareGPT conversations, whose human and gpt turns were read as user and assistant turns"],
     ),
-    "a system prompt beside messages": (
+    "a system prompt next to messages": (
         {"system": "Be kind.", "messages": turns("Who?")}, ([S, Q], []), ([S, Q], []), [],
     ),
     "Alpaca": (
@@ -118,13 +118,13 @@ READ: dict[str, tuple[dict[str, Any], Any, Any, list[str]]] = {
         ["Alpaca, whose instruction was read as the prompt", "the key 'history' is not read",
          "the output was read as the reference"],
     ),
-    "a blank system prompt beside a system message": (
+    "a blank system prompt next to a system message": (
         {"messages": [SYSTEM, *turns("Who?")], "system": " \n"}, ([S, Q], []), ([S, Q], []), [],
     ),
     "an empty system message": (
         {"messages": [{"role": "system", "content": ""}, *turns("Who?")]}, ([Q], []), ([Q], []), [],
     ),
-    "a system message without content beside a system prompt": (
+    "a system message without content next to a system prompt": (
         {"messages": [{"role": "system", "content": None}, *turns("Who?")], "system": "Be kind."},
         ([S, Q], []), ([S, Q], []), [],
     ),
@@ -137,11 +137,11 @@ READ: dict[str, tuple[dict[str, Any], Any, Any, list[str]]] = {
         ["the final assistant turn was read as the reference", "the key 'prompt_id' is not read; did you mean 'id'?",
          "the prompt is not read, since it is the first user turn of the record"],
     ),
-    "a prompt beside messages with a system message": (
+    "a prompt next to messages with a system message": (
         {"prompt": "Who?\n", "messages": [SYSTEM, *turns("Who?")]}, ([S, Q], []), ([S, Q], []),
         ["the prompt is not read, since it is the first user turn of the record"],
     ),
-    "a prompt beside ShareGPT": (
+    "a prompt next to ShareGPT": (
         {"prompt": "Who?", "conversations": SHAREGPT[:1]}, ([Q], []), ([Q], []),
         ["ShareGPT conversations, whose human and gpt turns were read as user and assistant turns",
          "the prompt is not read, since it is the first user turn of the record"],
@@ -241,7 +241,7 @@ def test_a_thousand_unknown_keys_are_not_a_thousand_notes(tmp_path: Path) -> Non
 
 
 def conversation(**last_but_two: Any) -> dict[str, Any]:
-    """A record whose first assistant turn has some more keys."""
+    """Return a record whose first assistant turn has some more keys."""
     first, reply, *others = turns("a", "b", "c", "d")
     return {"messages": [first, {**reply, **last_but_two}, *others]}
 
@@ -283,7 +283,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "no role": ({"messages": [{"content": "4"}]}, "message 1 has no role"),
     "a role that is a list": ({"messages": [{"role": ["user"], "content": "4"}]}, "message 1 has no known role"),
     "an image": ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "a part of type 'image_url'"),
-    "audio beside text": (
+    "audio next to text": (
         {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "input_audio"}]}]},
         "a part of type 'input_audio'",
     ),
@@ -309,15 +309,15 @@ REFUSED: dict[str, tuple[Any, str]] = {
     "an input and a context": (
         {"instruction": "a", "input": "b", "context": "c"}, "the key 'context' is not read, and no message holds",
     ),
-    "a context beside messages": ({"messages": turns("a"), "context": "It rains."}, "the key 'context' is not read"),
-    "a passage beside a prompt": ({"prompt": "a", "Passage": "It rains."}, "the key 'Passage' is not read"),
+    "a context next to messages": ({"messages": turns("a"), "context": "It rains."}, "the key 'context' is not read"),
+    "a passage next to a prompt": ({"prompt": "a", "Passage": "It rains."}, "the key 'Passage' is not read"),
     "one of two documents": ({"prompt": "One. Who?", "documents": ["One.", "Two."]}, "the key 'documents' is not read"),
-    "an input beside a prompt": ({"prompt": "Add.", "input": "1, 2"}, "the key 'input' is not read"),
+    "an input next to a prompt": ({"prompt": "Add.", "input": "1, 2"}, "the key 'input' is not read"),
     "another name of the system prompt": ({"prompt": "a", "system_prompt": "Be kind."}, "the key 'system_prompt' is"),
     "LLaMA-Factory's history": (
         {"instruction": "b", "input": "", "output": "c", "history": [["a", "It rains."]]}, "the key 'history' is not",
     ),
-    "a history beside a prompt": ({"prompt": "b", "chat_history": turns("a")}, "the key 'chat_history' is not read"),
+    "a history next to a prompt": ({"prompt": "b", "chat_history": turns("a")}, "the key 'chat_history' is not read"),
     "messages that are strings": ({"messages": ["hello"]}, "message 1 is not a JSON object"),
     "conversations that are a string": ({"conversations": "hello"}, "conversations is not a list"),
     "two system prompts": ({"system": "a", "messages": [SYSTEM, *turns("b")]}, "a system message and the key 'system'"),

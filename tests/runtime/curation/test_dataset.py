@@ -1,4 +1,4 @@
-"""The dataset: what was kept comes back beside its records."""
+"""The dataset: what was kept comes back with its records."""
 
 from collections.abc import Iterator
 from pathlib import Path

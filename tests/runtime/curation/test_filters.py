@@ -32,7 +32,7 @@ def answered(*texts: str, finish: str = "stop", prompt: str = "hello", record_id
         (LABELS, answered(), "Unanswered"),
         (TALK, answered("Sure.", "Bye."), None),
         (TALK, answered("Sure.", "Bye.", finish="length"), "Unfinished"),
-        (TALK, answered("so it goes on and on and on again my dear friend " * 20), "Repetition"),
+        (TALK, answered("and so it is again and over and over my good friend " * 20), "Repetition"),
         (TALK, answered(" ".join(f"unlike {number} things" for number in range(60))), None),
     ],
 )
@@ -41,7 +41,7 @@ def test_first_reason_counts(task: Task, answer: AnsweredRecord, reason: str | N
 
 
 def duplicates(*answers: AnsweredRecord) -> list[int]:
-    """The places of the answers that are rejected as duplicates."""
+    """Return the places of the answers that are rejected as duplicates."""
     is_duplicate = make_duplicate_filter()
     return [place for place, one in enumerate(answers) if is_duplicate(one)]
 

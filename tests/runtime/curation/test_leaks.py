@@ -31,7 +31,7 @@ def asks(*texts: str, system: str | None = None, record_id: str = "r") -> Record
 
 
 def talk(*texts: str) -> Record:
-    """Turns of user and assistant by turns, the last one the user's."""
+    """Return turns of user and assistant by turns, the last one the user's."""
     return Record("r", tuple(Message(("user", "assistant")[place % 2], text) for place, text in enumerate(texts)))
 
 
@@ -40,7 +40,7 @@ def prompts(texts: Sequence[str], split: str = "train") -> list[Record]:
 
 
 def leaked(train: Sequence[str], test: Sequence[str]) -> list[int]:
-    """Which of the training prompts leak."""
+    """Return which of the training prompts leak."""
     return [int(record_id.split()[1]) for record_id in find_leaks(prompts(train), prompts(test, "test"))]
 
 
@@ -151,7 +151,7 @@ def test_order_and_repetition_of_the_records_change_no_leak(train: list[str], te
 
 
 def messages(count: int, *, seed: int, words: int = 12) -> list[str]:
-    """Texts of common words that share no 13 of them."""
+    """Return texts of common words that share no 13 of them."""
     draw = random.Random(seed)
     vocabulary = [f"w{number}" for number in range(300)]
     return [" ".join(draw.choices(vocabulary, k=words)) for _ in range(count)]

@@ -241,7 +241,7 @@ CASES = {
 
 
 def report_of(case: Case) -> Report:
-    """The whole report of a case; data, training and provenance are made up."""
+    """Return the whole report of a case; data, training and provenance are made up."""
     said = {
         name: [SAID[letter] for letter in some] if isinstance(some, str) else some
         for name, some in (("teacher", case.teacher), ("baseline", case.baseline), ("distilled", case.distilled))

@@ -80,7 +80,7 @@ def test_d22_an_export_of_another_job_is_refused_when_a_job_starts_and_when_it_e
             attempt()
         assert "team/first" in refused.value.problem
     assert is_filled(tmp_path / "out", key="k1")
-    assert [path.name for path in tmp_path.iterdir()] == ["out"], "nothing is left beside it"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"], "nothing else is left"
 
 
 def test_d22_a_later_run_of_the_job_replaces_its_export(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ class Page(HTMLParser):
         (self.styles if "style" in self.open else self.words).append(data)
 
     def loaded(self) -> Iterator[str]:
-        """What a browser would fetch: references of tags and of styles, but for places in the page itself."""
+        """Yield what a browser would fetch: references of tags and of styles, but for places in the page itself."""
         for tag, attributes in self.tags:
             for name in ("src", "srcset", "href", "xlink:href", "data", "action", "poster", "background"):
                 if not (attributes.get(name) or "#").startswith("#"):
@@ -109,7 +109,7 @@ def test_table_has_all_three_models_and_the_other_metrics() -> None:
         "answers kept 1,195",
     ):
         assert row in text
-    assert text.count("accuracy 90.0% 40.0% 80.0%") == 1, "the headline is no further metric"
+    assert text.count("accuracy 90.0% 40.0% 80.0%") == 1, "the headline is not a further metric"
 
 
 def test_labels_begin_with_the_widest_gap_to_the_teacher() -> None:

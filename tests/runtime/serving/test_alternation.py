@@ -218,7 +218,7 @@ def test_who_is_asked_to_stop_stops_between_rounds() -> None:
 
 
 def copy_student(folder: Path, **changes: object) -> Model:
-    """The quickstart's student with a changed config."""
+    """Return the quickstart's student with a changed config."""
     shutil.copytree(QUICKSTART / "student", folder)
     config = json.loads((folder / "config.json").read_text())
     values = {name: value for name, value in {**config, **changes}.items() if value is not None}

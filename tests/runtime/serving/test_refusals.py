@@ -59,7 +59,7 @@ def test_memory_that_ran_out_is_told_from_what_is_not_supported(error: Exception
 
 
 def dead_actor() -> Exception:
-    """What an engine meets whose worker on another GPU died."""
+    """Return what an engine meets whose worker on another GPU died."""
     return RayActorError(actor_id="a1", error_msg="The actor died unexpectedly before finishing this task.")
 
 
@@ -188,7 +188,10 @@ def call(engines: LocalEngines, method: str) -> None:
 def faked_session(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, *, answers: list[Exception]
 ) -> tuple[LocalEngines, list[object], list[object]]:
-    """A session whose Ray raises these errors first; returns it, the actors that it ended and those that it started."""
+    """Return a session whose Ray raises these errors first.
+
+    Returns it, the actors that it ended and those that it started.
+    """
     ended: list[object] = []
     started: list[object] = []
     method = SimpleNamespace(remote=lambda *arguments, **options: None)

@@ -67,7 +67,7 @@ def test_stored_logprobs_are_those_of_transformers(engine: Engine, teacher: Mode
         assert np.abs(np.exp(chosen_TK.numpy()).sum(1) + completion.top.tail_T - 1).max() < 1e-4
         assert completion.ids[-1] in load_stop_ids(teacher)
         assert completion.finish == "stop"
-        assert completion.ids == tuple(expected_TV.argmax(-1).tolist()), "greedy replies are the likeliest ids"
+        assert completion.ids == tuple(expected_TV.argmax(-1).tolist()), "greedy replies are the most likely ids"
 
 
 def test_the_drawn_token_has_its_logprob_even_where_it_is_not_among_the_most_likely(
@@ -150,7 +150,7 @@ def test_a_dead_actor_that_is_asked_for_its_hardware_is_lost_and_started_anew(
 
 
 def plain(completions: list[Completion]) -> list[Any]:
-    """Completions without arrays, which don't compare."""
+    """Return completions without arrays, which don't compare."""
     return [(one.ids, one.finish, one.logprobs_T.tolist()) for one in completions if one.logprobs_T is not None]
 
 

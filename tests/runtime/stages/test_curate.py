@@ -26,7 +26,7 @@ from support.messages import CheckMessage
 from support.stage_runner import StageRunner
 
 MADE = ("dataset", "samples")
-PHRASE = "so it goes on my dear friend "
+PHRASE = "and so it is my good friend "
 
 
 def rejected(runner: StageRunner) -> list[dict[str, Any]]:

@@ -21,7 +21,7 @@ def judged(runner: StageRunner) -> StageRunner:
 
 
 def with_student(runner: StageRunner) -> StageRunner:
-    """A bench whose student is there: a copy of the quickstart's, saved by another version."""
+    """Return a bench whose student is there: a copy of the quickstart's, saved by another version."""
     runner.run("Prepare", "Generate", "Curate")
     folder, key = runner.artifact("student"), runner.job_folder.keys()["student"]
     shutil.copytree(QUICKSTART / "student", folder / "model")

@@ -15,7 +15,7 @@ from support.stage_runner import StageRunner
 
 @pytest.fixture
 def trained(runner: StageRunner) -> StageRunner:
-    """A job whose student artifact is there: the student as it was."""
+    """Return a job whose student artifact is there: the student as it was."""
     student = folder_of("student", runner.job_folder.keys()["student"])
     runner.job_folder.store.put_folder(f"{student}/model", QUICKSTART / "student")
     return runner

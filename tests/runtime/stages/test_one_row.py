@@ -65,7 +65,7 @@ def shout(text: str, labels: Sequence[str]) -> str | None:
 
 
 def letters(answer: str | None, references: Sequence[str]) -> float:
-    """The share of the first reference's letters that the answer has."""
+    """Return the share of the first reference's letters that the answer has."""
     return len(set(answer or "") & set(references[0])) / len(set(references[0]))
 
 

@@ -200,7 +200,7 @@ def test_a_refusal_leaves_no_artifact(runner: StageRunner) -> None:
 
 
 def exported(runner: StageRunner, *, uri: str | None, by: str | None = None) -> Path:
-    """The place of this job's export, filled by this run or by one of another key; its artifact is complete."""
+    """Return the place of this job's export, filled by this run or by one of another key; its artifact is complete."""
     runner.job_folder.set("export", [{"uri": uri} if uri else {}])
     key, store = runner.job_folder.keys()["export"], runner.job_folder.store
     job = runner.job_folder.stage_job()

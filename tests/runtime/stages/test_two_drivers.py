@@ -1,6 +1,6 @@
 """Two drivers at once at every stage: one artifact, byte for byte as the first published it.
 
-The second one is stopped where it hurts most, the first runs the whole stage, and the second goes on.
+The second one is stopped where it hurts most, the first runs the whole stage, and the second continues.
 """
 
 import hashlib
@@ -38,7 +38,7 @@ File = tuple[str, int]
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory, chat: ChatFormat) -> StageRunner:
-    """A job all of whose artifacts are there."""
+    """Return a job all of whose artifacts are there."""
     job_folder = make_job_folder(tmp_path_factory.mktemp("finished"))
     for model in ("teachers.0.model.source", "student.model.source"):
         job_folder.set(model, str(QUICKSTART / "student"))
@@ -51,7 +51,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory, chat: ChatFormat) -> Stag
 
 @pytest.fixture
 def at(finished: StageRunner, tmp_path: Path) -> Callable[[StageName], StageRunner]:
-    """A copy of the job in which a stage and those after it have made nothing yet."""
+    """Return a copy of the job in which a stage and those after it have made nothing yet."""
 
     def copy(stage: StageName) -> StageRunner:
         root = Path(shutil.copytree(finished.job_folder.root, tmp_path / "job"))
@@ -76,7 +76,7 @@ def drive(runner: StageRunner, stage: StageName, *, job: str, job_folder: JobFol
 
 
 def files_of(runner: StageRunner, stage: StageName) -> dict[str, File]:
-    """Every file of what a stage makes; the numbers that drivers of a line take are not part of it."""
+    """Return every file of what a stage makes; the numbers that drivers of a line take are not part of it."""
     folders = [runner.artifact(name) for name in STAGES[stage].makes]
     return {
         str(path): (hashlib.sha256(path.read_bytes()).hexdigest(), path.stat().st_ino)
@@ -130,7 +130,7 @@ def test_of_two_drivers_the_first_to_publish_wins(
     assert not list(runner.job_folder.store.path("artifacts").rglob(".tmp-*"))
     if stage == "Evaluate":
         told = [{key: value for key, value in one.summary.items() if key != "seconds"} for one in results]
-        assert told[0] == told[1], "both tell of the one report"
+        assert told[0] == told[1], "both name the one report"
 
 
 @pytest.mark.parametrize("stage", [stage.name for stage in CHAIN[1:]])

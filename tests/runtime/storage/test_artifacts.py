@@ -1,4 +1,4 @@
-"""Artifacts: complete while all their files are there, published once, and made anew where something has vanished."""
+"""Artifacts: complete while all their files are there, published once, and made again where something has vanished."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -70,7 +70,7 @@ def test_an_artifact_needs_the_files_elsewhere_that_it_names(store: Store) -> No
     store.put(SHARD, b"answers")
     publish(store, "answers", "k", ANSWERS, files=[SHARD])
     store.put(SHARD, b"damaged")
-    assert find(store, "answers", "k").complete, "to make it again would not mend the shard"
+    assert find(store, "answers", "k").complete, "making it again would not fix the shard"
     store.delete(SHARD)
     assert not find(store, "answers", "k").complete
     remove_broken(store, "answers", "k")

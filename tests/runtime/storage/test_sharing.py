@@ -1,4 +1,4 @@
-"""Sharing: what one member of a group makes in a folder of theirs, the next can replace, delete and go on with."""
+"""Sharing: what one member of a group makes in a folder of theirs, the next can replace, delete and continue."""
 
 import logging
 import os

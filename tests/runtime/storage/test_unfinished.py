@@ -40,7 +40,7 @@ def names_in(folder: Path) -> list[str]:
 
 
 def leave(store: Store, name: str, *, age: float, folder: bool = False) -> Path:
-    """What a writer left at some time, by the clock of whoever dated it."""
+    """Return what a writer left at some time, by the clock of whoever dated it."""
     path = store.path(f"artifacts/student/k/{name}")
     inner = path / "model" / "weights" if folder else path
     inner.parent.mkdir(parents=True, exist_ok=True)

@@ -213,14 +213,14 @@ def test_each_question_is_asked_after_the_models_own_replies(
     rows = rows_of([TALK, SHORT])
     run(rows, engine=engine, chat=chat, store=store, max_model_len=512)
     conversation, short = collect_answers(rows, key=KEY, store=store)
-    assert [len(batch) for batch in engine.batches] == [2, 1, 1], "turn by turn, all that go on together"
+    assert [len(batch) for batch in engine.batches] == [2, 1, 1], "turn by turn, all that continue together"
     assert len(short.answer.turns) == 1
     history: list[Message] = [TALK.messages[0]]
     for question, turn in zip(("One", "Two", "Three"), conversation.answer.turns, strict=True):
         history.append(Message("user", question))
         assert turn.prompt_ids == tuple(chat.prompt_ids(history))
         history.append(Message("assistant", turn.text))
-    assert len({seed for seeds in engine.seeds for seed in seeds}) == 4, "each turn is drawn anew"
+    assert len({seed for seeds in engine.seeds for seed in seeds}) == 4, "each turn is drawn again"
 
 
 def test_a_records_own_replies_are_context_and_only_the_last_turn_is_asked(

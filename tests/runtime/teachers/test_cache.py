@@ -311,7 +311,7 @@ ANSWERS = st.lists(st.builds(Answer, TEXTS, st.lists(turns(), max_size=3).map(tu
 
 
 def plain(answers: list[Answer]) -> list[Any]:
-    """Answers without arrays, which don't compare."""
+    """Return answers without arrays, which don't compare."""
 
     def values(*arrays: np.ndarray) -> Any:
         return [(part.tolist(), part.dtype.str, part.shape) for part in arrays]

@@ -47,7 +47,7 @@ class GenerationHarness:
         )
 
     def afresh(self) -> FunctionEngine:
-        """Engines that nobody has used."""
+        """Return engines that nobody has used."""
         self.engines, self.said = FunctionEngines(), []
         return self.engines.engine
 

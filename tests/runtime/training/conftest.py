@@ -6,5 +6,5 @@ import torch
 
 @pytest.fixture(autouse=True, scope="session")
 def one_thread() -> None:
-    """Sums in one order, whatever the machine."""
+    """Sum in one order, whatever the machine."""
     torch.set_num_threads(1)

@@ -27,7 +27,7 @@ def find(folder: Path, *, store: Store) -> Model:
 
 
 def export(source: Path, store: Store, *, dtype: str | None = None, **changed: Any) -> Path:
-    """What Train leaves of a student: loaded, saved, with its companions."""
+    """Return what Train leaves of a student: loaded, saved, with its companions."""
     model = find(source, store=store)
     saved = store.root / "saved"
     save_language_model(load_language_model(model), saved, dtype=dtype or model.config["torch_dtype"])
@@ -38,7 +38,7 @@ def export(source: Path, store: Store, *, dtype: str | None = None, **changed: A
 
 @pytest.fixture(scope="module")
 def exports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, Path]]:
-    """Each published model, and its export."""
+    """Return each published model, and its export."""
     made = {}
     for name, published in PUBLISHED.items():
         folder = tmp_path_factory.mktemp("model")
@@ -51,7 +51,7 @@ def exports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Path, P
 def old_readings(
     exports: dict[str, tuple[Path, Path]], tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, tuple[np.ndarray, dict[str, Any]]]:
-    """What the oldest transformers 4 that knows its architecture reads of each export."""
+    """Return what the oldest transformers 4 that knows its architecture reads of each export."""
     scratch, found = tmp_path_factory.mktemp("read"), {}
     for version in sorted({published.version for published in PUBLISHED.values()}):
         folders = {name: exports[name][1] for name, published in PUBLISHED.items() if published.version == version}

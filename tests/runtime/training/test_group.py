@@ -41,7 +41,7 @@ TASKS = {
 
 @pytest.fixture(scope="module")
 def together(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, dict[str, Any]]]:
-    """What the two workers got for each task."""
+    """Return what the two workers got for each task."""
     folder = tmp_path_factory.mktemp("group")
     (folder / "tasks.json").write_text(json.dumps(list(TASKS.values())))
     # The machine may have no route to its own name.

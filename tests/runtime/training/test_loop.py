@@ -115,7 +115,7 @@ def test_max_steps_ends_a_run_even_inside_an_epoch(max_steps: int, steps: int) -
 
 
 def contradiction() -> tuple[list[Sample], list[Sample]]:
-    """Train on the reply that a student finds least likely, validate on the likeliest: it only gets worse."""
+    """Train on the reply that a student finds least likely, validate on the most likely: it only gets worse."""
     prompt = torch.tensor([[5, 6]])
     order = tiny.make_student().language_model(prompt).logits[0, -1].argsort()
     scored = np.array([False, False, True])
@@ -265,7 +265,7 @@ def test_frozen_parameters_stay_as_they_are() -> None:
 
 
 def final_divergence(train: Sequence[Sample]) -> float:
-    """How far a student trained on some samples ends from the true teacher."""
+    """Return how far a student trained on some samples ends from the true teacher."""
     student = tiny.make_student()
     training = tiny.make_training(globalBatchSize=10, epochs=60, optimizer={"learningRate": 0.02})
     tiny.run(training, student, train=train)

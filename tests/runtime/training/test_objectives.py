@@ -196,7 +196,7 @@ finite = st.floats(-15, 15, width=32)
 
 @st.composite
 def stored_rows(draw: st.DrawFn) -> tuple[list[float], list[int], list[float], float]:
-    """A student's logits, and what a teacher of the same or a larger vocabulary stored: ids, logprobs, tail."""
+    """Return a student's logits, and what a teacher of the same or a larger vocabulary stored: ids, logprobs, tail."""
     student, extra = draw(st.integers(2, 12)), draw(st.integers(0, 3))
     logits = draw(st.lists(finite, min_size=student, max_size=student))
     teacher = np.array(draw(st.lists(finite, min_size=student + extra, max_size=student + extra)))

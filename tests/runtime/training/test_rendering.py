@@ -111,7 +111,7 @@ def test_the_rendered_reply_and_its_stop_token_are_scored(
 
 
 def top_of(*rows: dict[int, float]) -> TopK:
-    """Distributions by id; the rest of each is in its tail."""
+    """Return distributions by id; the rest of each is in its tail."""
     k = max(map(len, rows))
     ids, logprobs = np.full((len(rows), k), 90, np.int32), np.full((len(rows), k), -np.inf, np.float16)
     for place, row in enumerate(rows):
@@ -121,7 +121,7 @@ def top_of(*rows: dict[int, float]) -> TopK:
 
 
 def rows_of(top: TopK) -> list[dict[int, float]]:
-    """What move_top left of each distribution."""
+    """Return what move_top left of each distribution."""
     return [
         {
             int(one): round(float(np.exp(np.float64(logprob))), 3)
@@ -179,7 +179,7 @@ def chatml(tmp_path: Path) -> ChatFormat:
 
 
 def taught(record: Record, chat: ChatFormat, *, every_turn: bool = False) -> list[tuple[str, str]]:
-    """What is read and what is scored, by sample."""
+    """Return what is read and what is scored, by sample."""
     answers = given_answers([record], every_turn=every_turn)
     samples = list(make_samples(answers, rendering=Rendering(chat, "Text"), max_length=9999, counts=Counts()))
     decode = chat.tokenizer.decode
@@ -201,7 +201,7 @@ def test_with_every_turn_each_assistant_turn_is_a_target(chatml: ChatFormat) -> 
 
 
 def kept_as_context(record: Record, *places: int) -> Record:
-    """The record with the turns at some places not to be learned."""
+    """Return the record with the turns at some places not to be learned."""
     messages = [replace(message, target=place not in places) for place, message in enumerate(record.messages)]
     return replace(record, messages=tuple(messages))
 

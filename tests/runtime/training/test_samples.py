@@ -43,7 +43,7 @@ UNUSED = ChatFormat(NoTokenizer(), (2,), 2)
 
 
 def top_of(ids: tuple[int, ...]) -> TopK:
-    """A distribution that names the id it belongs to, to see that it stays beside it."""
+    """Return a distribution that names the id it belongs to, to check that it stays with it."""
     column = np.array(ids, dtype=np.int32)[:, None]
     return TopK(column, np.zeros((len(ids), 1), np.float16), column[:, 0].astype(np.float32))
 
@@ -122,7 +122,7 @@ def test_turns_split_where_the_prompt_does_not_begin_with_the_turn_before() -> N
 
 
 def say(*texts: str) -> AnsweredRecord:
-    """A conversation whose replies are text alone."""
+    """Return a conversation whose replies are text alone."""
     messages = (Message("system", "Be brief."), ASK, THANK)
     return answered(*(Turn((), (), text, "stop") for text in texts), messages=messages)
 

@@ -1,4 +1,4 @@
-"""Failures of workers: what Ray Train wraps around an error, and what is told of it."""
+"""Failures of workers: what Ray Train wraps around an error, and what is reported."""
 
 import pytest
 from ray.exceptions import RayTaskError

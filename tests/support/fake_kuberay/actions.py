@@ -102,7 +102,7 @@ class Script:
 
 
 def is_suspended(child: Child) -> bool:
-    """Whether the controller has carried a suspension out."""
+    """Return whether the controller has carried a suspension out."""
     if child.kind == "RayJob":
         return child.status.get("jobDeploymentStatus") == "Suspended"
     conditions = child.status.get("conditions", [])
@@ -298,7 +298,7 @@ async def end_driver(world: World, child: Child, *, code: int, status: str = "",
 
 
 async def driver_api(world: World, child: Child) -> Api:
-    """The API as the driver's pod sees it: with a token of its account where a token is mounted."""
+    """Return the API as the driver's pod sees it: with a token of its account where a token is mounted."""
     pod = child.driver_pod
     if not world.as_account or pod is None:
         return world.api
@@ -313,7 +313,7 @@ async def driver_api(world: World, child: Child) -> Api:
 
 
 async def request_token(api: Api, pod: Values, *, seconds: int = 3600) -> str:
-    """A token of a pod's account, bound to the pod, as the kubelet asks for one."""
+    """Return a token of a pod's account, bound to the pod, as the kubelet asks for one."""
     key = (pod["metadata"]["namespace"], pod["spec"].get("serviceAccountName", "default"))
     bound = {"apiVersion": "v1", "kind": "Pod", "name": pod["metadata"]["name"], "uid": pod["metadata"]["uid"]}
     body = {

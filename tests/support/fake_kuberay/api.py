@@ -47,7 +47,7 @@ class Api:
 
     @classmethod
     def from_kubeconfig(cls, path: Path) -> "Api":
-        """The user of the current context: a token or a client certificate."""
+        """Return the user of the current context: a token or a client certificate."""
         cluster, user = _entries(path)
         data = cluster.get("certificate-authority-data")
         ca = base64.b64decode(data).decode() if data else Path(cluster["certificate-authority"]).read_text()
@@ -60,7 +60,7 @@ class Api:
         return cls(cluster["server"].rstrip("/"), ca, {}, _connect(context), bearers)
 
     def as_bearer(self, token: str) -> "Api":
-        """The same server for somebody who has this token and nothing else."""
+        """Return the same server for somebody who has this token and nothing else."""
         return Api(self.server, self.ca, {"Authorization": f"Bearer {token}"}, self._bearers, self._bearers)
 
     async def close(self) -> None:
@@ -68,7 +68,7 @@ class Api:
         await self._bearers.close()
 
     async def get(self, kind: str, key: Key) -> Object | None:
-        """One object; None where it is not there."""
+        """Return one object; None where it is not there."""
         try:
             return await self._request("GET", _path(kind, key))
         except Refused as error:
@@ -103,7 +103,7 @@ class Api:
         return await self._request("GET", _path(kind, (namespace, "")))
 
     async def watch(self, kind: str, namespace: str, version: str) -> AsyncIterator[Object]:
-        """The events after a resourceVersion, until the server ends the stream."""
+        """Yield the events after a resourceVersion, until the server ends the stream."""
         query = {"watch": "1", "resourceVersion": version, "timeoutSeconds": "300"}
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=5, sock_read=330)
         url = self.server + _path(kind, (namespace, ""))
@@ -145,7 +145,7 @@ class Mirror:
     objects: dict[Key, Object] = field(default_factory=dict)
 
     async def follow(self) -> None:
-        """List, watch, and begin anew whenever the stream ends."""
+        """List and watch, and start again whenever the stream ends."""
         while True:
             listed = await self.api.list(self.kind, self.namespace)
             found = {_key(one): one for one in listed["items"]}

@@ -1,4 +1,4 @@
-"""A child that is being played: the RayJob or Job, its pods and channel, and what goes on inside it."""
+"""A child that is being played: the RayJob or Job, its pods and channel, and what happens inside it."""
 
 import asyncio
 import json

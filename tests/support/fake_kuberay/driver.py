@@ -19,7 +19,7 @@ _CONFLICT = (409, 422)
 
 
 def now() -> str:
-    """The time, RFC 3339 in UTC, to the millisecond."""
+    """Return the time, RFC 3339 in UTC, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
@@ -109,7 +109,7 @@ class Driver:
 
     @staticmethod
     async def _insist(request: Callable[[], Awaitable[Object | None]]) -> Object | None:
-        """A server that has just come up does not know yet who may do what."""
+        """Try again for a while: a server that has just started does not know yet who may do what."""
         for _ in range(_HESITATIONS):
             try:
                 return await request()
@@ -138,7 +138,7 @@ class Driver:
 
 
 def keys_of(job: StageJob) -> dict[ArtifactName, str]:
-    """Keys made as the design makes them: from the parts of the spec that determine each artifact, and no other."""
+    """Return keys from the parts of the spec that determine each artifact, and from no others."""
     spec = spec_values(job.spec)
 
     def key(*parts: str, of: Mapping[str, str] | None = None) -> str:
@@ -156,7 +156,10 @@ def keys_of(job: StageJob) -> dict[ArtifactName, str]:
 
 
 def summary_of(job: StageJob, *, store: Collection[str]) -> dict[str, Any]:
-    """What a stage says of itself where nothing else is asked for; Evaluate's figures are those of a good student."""
+    """Return what a stage says of itself where nothing else is asked for.
+
+    Evaluate's figures are those of a good student.
+    """
     is_judged = job.stage == "Prepare" and keys_of(job)["report"] in store
     if job.stage != "Evaluate" and not is_judged:
         return {"seconds": 1.0}
@@ -175,5 +178,5 @@ def summary_of(job: StageJob, *, store: Collection[str]) -> dict[str, Any]:
 
 
 def read_stage_job(config_map: Object | None) -> StageJob:
-    """The StageJob in ConfigMap `<child>`; raises ValueError where it is none."""
+    """Return the StageJob in ConfigMap `<child>`; raises ValueError where it is none."""
     return StageJob.model_validate_json(((config_map or {}).get("data") or {}).get("job.json", ""))

@@ -70,7 +70,7 @@ def state_of(status: Values) -> State:
 
 
 def next_event(look: Look) -> EventName | None:
-    """What the controller would act on now, in its order; None where all is as it should be."""
+    """Return what the controller would act on now, in its order; None where all is as it should be."""
     state, suspend = state_of(look.status), bool(look.spec.get("suspend"))
     if state in ("Complete", "Failed") or "deletionTimestamp" in look.job["metadata"]:
         return None
@@ -90,7 +90,10 @@ def next_event(look: Look) -> EventName | None:
 
 
 def apply(look: Look, event: EventName) -> tuple[Object, Effect]:
-    """The status after an event, and what is done besides; raises KeyError for what can't happen in this state."""
+    """Return the status after an event, and what is done besides.
+
+    Raises KeyError for what can't happen in this state.
+    """
     row = next((row for row in ROWS if row.event == event and state_of(look.status) in row.states), None)
     if row is None:
         raise KeyError(f"{event} in {state_of(look.status)}")

@@ -34,5 +34,5 @@ class Journal:
                 lines.write(json.dumps(entry) + "\n")
 
     def of(self, what: str, *, child: str | None = None) -> list[dict[str, Any]]:
-        """The entries of one sort, of one child or of all."""
+        """Return the entries of one sort, of one child or of all."""
         return [one for one in self.entries if one["what"] == what and child in (None, one["child"])]

@@ -54,14 +54,14 @@ class Look:
         return self.rayjob.get("status") or {}
 
     def is_over(self, since: str | None, seconds: float | None) -> bool:
-        """Whether so many of KubeRay's seconds have passed since a stored time."""
+        """Return whether so many of KubeRay's seconds have passed since a stored time."""
         if not since or seconds is None:
             return False
         return self.now - datetime.fromisoformat(since).timestamp() >= seconds * self.scale
 
 
 def next_event(look: Look) -> Event | None:
-    """What KubeRay would act on now; None where it only waits."""
+    """Return what KubeRay would act on now; None where it only waits."""
     if look.spec.get("managedBy", _OURS) != _OURS:
         return None
     if "deletionTimestamp" in look.rayjob["metadata"]:

@@ -22,13 +22,13 @@ _PASSED_ON = ("PATH", "LANG", "LD_LIBRARY_PATH")
 
 @dataclass(slots=True)
 class Mounts:
-    """Where each mount of a pod's first container lies: mount path -> folder."""
+    """Where each mount of a pod's first container is: mount path -> folder."""
 
     api: Api
     pod: Object
     folder: Path
     claims: Mapping[str, Path]
-    """Folders of volume claims; another claim gets one beside the pods."""
+    """Folders of volume claims; another claim gets one next to the pods."""
     token: str = ""
     places: dict[str, Path] = field(default_factory=dict)
     digests: dict[str, str] = field(default_factory=dict)
@@ -43,7 +43,7 @@ class Mounts:
             self._rewrite(folder, volumes, path=path)
 
     async def environment(self) -> dict[str, str]:
-        """The container's variables, those of a pod, and the few of ours that any process needs."""
+        """Return the container's variables, those of a pod, and the few of ours that any process needs."""
         server = urlsplit(self.api.server)
         found = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
         found |= {
@@ -63,7 +63,7 @@ class Mounts:
         return found
 
     def translate(self, text: str) -> str:
-        """A text with every mount path in it replaced by its folder, or the digest of a job that was stored."""
+        """Return a string with its mount paths replaced by folders, or the digest of a job that was stored."""
         text = self.digests.get(text, text)
         for path, folder in sorted(self.places.items(), key=lambda place: -len(place[0])):
             text = text.replace(f"file://{path}", folder.as_uri())

@@ -24,7 +24,7 @@ _TIMEOUT = aiohttp.ClientTimeout(total=10)
 
 
 def node_player(api: Api, journal: Journal) -> Player:
-    """A player that leaves to the cluster whatever the cluster does itself."""
+    """Return a player that leaves to the cluster whatever the cluster does itself."""
     world = World(api, NodesOwn(api), journal, scale=1.0, executor=Dashboards(api, journal))
     return Player(world, clusters=NodeClusters(api), plays_jobs=False)
 
@@ -76,7 +76,7 @@ class NodeClusters(RayClusters):
         await self.api.delete("secrets", (namespace, name))
 
     def pod(self, child: Child, slot: Slot, *, index: int) -> Object:
-        """A pod that starts Ray."""
+        """Return a pod that starts Ray."""
         assert child.cluster is not None
         pod = cluster_pod(child, slot, index=index)
         return with_ray(pod, slot, cluster=child.cluster.name, namespace=child.key[0])
@@ -133,7 +133,7 @@ class Dashboards:
         """Nothing: nothing runs on this machine."""
 
     async def _ask(self, child: Child, method: str, path: str, *, body: Any = None) -> Any:
-        """The JSON of an answer; raises Refused with the code of any other."""
+        """Return the JSON of an answer; raises Refused with the code of any other."""
         head = child.driver_pod
         assert head is not None
         url = f"http://{head['status']['podIP']}:{DASHBOARD_PORT}{path}"

@@ -26,7 +26,7 @@ class Slot:
 
 
 def slots_of(spec: Values) -> list[Slot]:
-    """The pods that a RayCluster of this rayClusterSpec has."""
+    """Return the pods that a RayCluster of this rayClusterSpec has."""
     first = spec["headGroupSpec"]
     head = Slot(HEAD, "headgroup", first["template"], 1, first.get("rayStartParams", {}))
     workers = [
@@ -43,7 +43,10 @@ def slots_of(spec: Values) -> list[Slot]:
 
 
 def cluster_pod(child: Child, slot: Slot, *, index: int = 0) -> Object:
-    """A pod of a cluster: kuberay:ray-operator/controllers/ray/common/pod.go labelPod; templates may add labels."""
+    """Return a pod of a cluster: kuberay:ray-operator/controllers/ray/common/pod.go labelPod.
+
+    Templates may add labels.
+    """
     assert child.cluster is not None
     cluster, kind = child.cluster.name, slot.role if slot.role == HEAD else f"{slot.group}-{WORKER}"
     template = slot.template.get("metadata") or {}
@@ -63,13 +66,13 @@ def cluster_pod(child: Child, slot: Slot, *, index: int = 0) -> Object:
 
 
 def job_pod(child: Child) -> Object:
-    """The pod of a batch Job; the API server has put the labels of the controller into the template."""
+    """Return the pod of a batch Job; the API server has put the labels of the controller into the template."""
     template = child.spec["template"]
     return _pod(child, child.name, labels=template["metadata"]["labels"], template=template)
 
 
 def _init(spec: Values) -> Object:
-    """A worker's wait for its head: kuberay:ray-operator/controllers/ray/common/pod.go DefaultWorkerPodTemplate."""
+    """Return the container that waits for the head: kuberay common/pod.go DefaultWorkerPodTemplate."""
     first = spec["containers"][0]
     kept = {name: first[name] for name in ("image", "securityContext", "env", "volumeMounts") if name in first}
     size = {"cpu": "200m", "memory": "256Mi"}
@@ -97,12 +100,12 @@ def _pod(child: Child, prefix: str, *, labels: Values, template: Values) -> Obje
 
 
 def unschedulable(message: str, *, now: float) -> Object:
-    """The status of a pod that no node takes."""
+    """Return the status of a pod that no node takes."""
     return {"conditions": [_condition("PodScheduled", "False", now, reason="Unschedulable", message=message)]}
 
 
 def waiting(pod: Values, wish: Wish, *, now: float) -> Object:
-    """The status of a pod whose containers wait for something."""
+    """Return the status of a pod whose containers wait for something."""
     state = {"waiting": {"reason": wish.reason, "message": wish.message}}
     return {
         "phase": "Pending",
@@ -113,7 +116,7 @@ def waiting(pod: Values, wish: Wish, *, now: float) -> Object:
 
 
 def running(pod: Values, *, now: float) -> Object:
-    """The status of a pod that runs and is ready."""
+    """Return the status of a pod that runs and is ready."""
     state = {"running": {"startedAt": stamp(now)}}
     return {
         "phase": "Running",
@@ -127,7 +130,7 @@ def running(pod: Values, *, now: float) -> Object:
 
 
 def restarted(pod: Values, *, code: int, reason: str, now: float) -> Object:
-    """The status of a pod whose first container died, was started again in place, and is not ready yet."""
+    """Return the status of a pod whose first container died, was started again in place, and is not ready yet."""
     status = running(pod, now=now)
     first = status["containerStatuses"][0]
     first["restartCount"] += 1
@@ -140,13 +143,13 @@ def restarted(pod: Values, *, code: int, reason: str, now: float) -> Object:
 
 
 def back(pod: Values, *, now: float) -> Object:
-    """The status of a pod that restarted in place, once it is ready again."""
+    """Return the status of a pod that restarted in place, once it is ready again."""
     containers = [{**one, "ready": True} for one in pod["status"]["containerStatuses"]]
     return {"containerStatuses": containers, "conditions": _conditions(pod, now, ready=True)}
 
 
 def ended(pod: Values, *, code: int, reason: str, now: float) -> Object:
-    """The status of a pod whose containers ended and stay so."""
+    """Return the status of a pod whose containers ended and stay so."""
     state = {"terminated": _terminated(code, reason, now)}
     return {
         "phase": "Failed" if code else "Succeeded",
@@ -156,7 +159,7 @@ def ended(pod: Values, *, code: int, reason: str, now: float) -> Object:
 
 
 def driver_ended(pod: Values, *, code: int, reason: str, now: float) -> Object:
-    """The status of a Job's pod whose driver ended; a container that somebody has put beside it runs on."""
+    """Return the status of a Job's pod whose driver ended; an injected sidecar continues to run."""
     status = ended(pod, code=code, reason=reason, now=now)
     driver, *others = status["containerStatuses"]
     native = _native_sidecars(pod, now=now)
@@ -167,7 +170,10 @@ def driver_ended(pod: Values, *, code: int, reason: str, now: float) -> Object:
 
 
 def beside(pod: Object, *, native: bool) -> Object:
-    """A pod with a sidecar, as a webhook changes it when it is made; a native one is an init container that stays."""
+    """Return a pod with a sidecar, as a webhook changes it when it is made.
+
+    A native one is an init container that stays.
+    """
     spec = pod["spec"]
     if native:
         agent = {"name": "agent", "image": "agent", "restartPolicy": "Always"}
@@ -176,24 +182,24 @@ def beside(pod: Object, *, native: bool) -> Object:
 
 
 def evicted(reason: str, message: str, *, now: float) -> Object:
-    """The status of a pod that its kubelet put out: under pressure, or as the node shuts down."""
+    """Return the status of a pod that its kubelet put out: under pressure, or as the node shuts down."""
     target = _condition("DisruptionTarget", "True", now, reason=reason, message=message)
     return {"phase": "Failed", "reason": reason, "message": message, "conditions": [target]}
 
 
 def rejected(reason: str, message: str) -> Object:
-    """The status of a pod that its kubelet did not take, though it was placed on its node."""
+    """Return the status of a pod that its kubelet did not take, though it was placed on its node."""
     return {"phase": "Failed", "reason": reason, "message": message}
 
 
 def doomed(pod: Values, reason: str, message: str, *, now: float) -> Object:
-    """The status of a pod that is about to be deleted for the sake of another, or of its node."""
+    """Return the status of a pod that is about to be deleted for the sake of another, or of its node."""
     target = _condition("DisruptionTarget", "True", now, reason=reason, message=message)
     return {"conditions": [*pod.get("status", {}).get("conditions", []), target]}
 
 
 def _native_sidecars(pod: Values, *, now: float) -> Object:
-    """What a kubelet says of init containers that run beside the others: they work, and are told to end after them."""
+    """Return the statuses of native sidecars: they run with the other containers and end after them."""
     working = {"imageID": "", "ready": True, "started": True, "restartCount": 0, "lastState": {}}
     state = {"running": {"startedAt": stamp(now)}}
     found = [

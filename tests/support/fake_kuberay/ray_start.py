@@ -1,4 +1,4 @@
-"""Ray's pods as KubeRay 1.7 makes them of a template: command, environment, probes, and what stands beside. Pure.
+"""Ray's pods as KubeRay 1.7 makes them of a template: command, environment, probes, and the objects next to them. Pure.
 
 kuberay:ray-operator/controllers/ray/common/pod.go BuildPod and service.go BuildServiceForHeadPod, read in v1.7.0.
 """
@@ -23,7 +23,7 @@ TOKEN_KEY = "auth_token"
 
 
 def with_ray(pod: Values, slot: Slot, *, cluster: str, namespace: str) -> Object:
-    """A pod that starts Ray: the head, or a worker that first waits for the head."""
+    """Return a pod that starts Ray: the head, or a worker that first waits for the head."""
     made: Object = copy.deepcopy(dict(pod))
     container = made["spec"]["containers"][0]
     head = f"{cluster}-head-svc.{namespace}.svc.cluster.local"
@@ -40,7 +40,7 @@ def with_ray(pod: Values, slot: Slot, *, cluster: str, namespace: str) -> Object
 
 
 def ray_start(container: Values, slot: Slot, *, head: str) -> str:
-    """The command line of `ray start`; parameters of the template come first."""
+    """Return the command line of `ray start`; parameters of the template come first."""
     flags = {
         "memory": str(int(number(container["resources"]["limits"]["memory"]))),
         "metrics-export-port": str(_METRICS_PORT),
@@ -53,7 +53,7 @@ def ray_start(container: Values, slot: Slot, *, head: str) -> str:
 
 
 def head_service(child: Child, *, cluster: str) -> Object:
-    """The Service by which workers find the head, its address published before it is ready."""
+    """Return the Service by which workers find the head, its address published before it is ready."""
     labels = {
         "ray.io/cluster": cluster,
         "ray.io/node-type": HEAD,
@@ -68,7 +68,7 @@ def head_service(child: Child, *, cluster: str) -> Object:
 
 
 def token_secret(child: Child, *, cluster: str) -> Object:
-    """The Secret with a token of the cluster's own."""
+    """Return the Secret with a token of the cluster's own."""
     return {
         "apiVersion": "v1",
         "kind": "Secret",
@@ -78,7 +78,7 @@ def token_secret(child: Child, *, cluster: str) -> Object:
 
 
 def _metadata(child: Child, name: str) -> Object:
-    """Owned by the RayJob: the cluster is no object here."""
+    """Return an object as owned by the RayJob: the cluster is not an object here."""
     owner = {"apiVersion": child.object["apiVersion"], "kind": child.kind, "name": child.name, "uid": child.uid}
     return {"name": name, "namespace": child.key[0], "ownerReferences": [owner]}
 

@@ -1,6 +1,6 @@
 """KubeRay's RayCluster controller: the pods of a cluster and the status that RayJob shows of it.
 
-kuberay:ray-operator/controllers/ray/raycluster_controller.go reconcilePods and calculateStatus. The cluster is no
+kuberay:ray-operator/controllers/ray/raycluster_controller.go reconcilePods and calculateStatus. The cluster is not an
 object here: nothing of ours looks at one.
 """
 
@@ -22,7 +22,7 @@ _PROVISIONING = ("RayClusterPodsProvisioning", "RayCluster Pods are being provis
 
 @dataclass(slots=True)
 class RayClusters:
-    """Makes, mends and deletes the pods of clusters."""
+    """Creates, repairs and deletes the pods of clusters."""
 
     api: Api
 
@@ -46,7 +46,7 @@ class RayClusters:
             await self.api.delete("pods", (child.key[0], pod["metadata"]["name"]), uid=pod["metadata"]["uid"])
 
     def pod(self, child: Child, slot: Slot, *, index: int) -> Object:
-        """The manifest of one pod of a slot."""
+        """Return the manifest of one pod of a slot."""
         return cluster_pod(child, slot, index=index)
 
     async def _make_missing(self, child: Child) -> None:
@@ -70,7 +70,7 @@ class RayClusters:
 
 
 def describe(child: Child, *, now: float) -> Object:
-    """A RayClusterStatus; `ready` stays, whatever becomes of the pods later."""
+    """Return a RayClusterStatus; `ready` stays, whatever becomes of the pods later."""
     cluster, slots = child.cluster, slots_of(child.spec["rayClusterSpec"])
     assert cluster is not None
     workers = [pod for pod in child.live_pods if role_of(pod) == WORKER]
@@ -94,7 +94,7 @@ def describe(child: Child, *, now: float) -> Object:
 
 
 def _conditions(child: Child, *, ready: bool, now: float) -> list[Object]:
-    """Each keeps the time of its last change."""
+    """Return the conditions, each with the time of its last change."""
     cluster = child.cluster
     assert cluster is not None
     wanted = [

@@ -36,7 +36,7 @@ _BIN = str(Path(sys.executable).parent)
 
 @dataclass(slots=True)
 class Machine:
-    """Runs the drivers of pods; everything of a pod lies under `folder` and carries its uid in the environment."""
+    """Runs the drivers of pods; everything of a pod is under `folder` and carries its uid in the environment."""
 
     world: World
     folder: Path
@@ -91,7 +91,7 @@ class Machine:
         return await _spawn([mounts.translate(word) for word in command], environment, folder=folder, log="driver.log")
 
     async def look(self, child: Child) -> None:
-        """Nothing: the watcher of the driver's process tells of its end."""
+        """Do nothing: the watcher of the driver's process reports its end."""
 
     async def withdraw(self, child: Child) -> None:
         """Nothing: the driver ends with its pod."""
@@ -143,7 +143,7 @@ class Machine:
     async def _start_ray(
         self, cluster: Mapping[str, Any], folder: Path, environment: Mapping[str, str], *, uid: str
     ) -> dict[str, str]:
-        """A head and one node for each worker, with the cores and GPUs that their rayStartParams name."""
+        """Return a head and one node for each worker, with the cores and GPUs that their rayStartParams name."""
         port = _free_port()
         self._ray_folders[uid] = tempfile.mkdtemp(prefix="kd-ray-")  # short: Ray puts sockets below it
         access = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}

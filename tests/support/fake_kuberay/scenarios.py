@@ -52,7 +52,7 @@ class Scenario:
     """Seconds for which KubeRay does not look at a new RayJob."""
 
     def steps_of(self, child: Child) -> Steps:
-        """What is played for a child."""
+        """Return what is played for a child."""
         for key in ((child.stage, child.attempt), (child.stage, 0), (ANY, child.attempt), (ANY, 0)):
             if key in self.plays:
                 return self.plays[key]
@@ -60,12 +60,12 @@ class Scenario:
 
 
 def step(do: Do, *, after: float = 0.0, when: When = "", **values: Any) -> Step:
-    """A step with its values."""
+    """Return a step with its values."""
     return Step(do, after, when, values)
 
 
 def choose(job: str, *, default: str = "ok") -> Scenario:
-    """The scenario of a DistillationJob by its name."""
+    """Return the scenario of a DistillationJob by its name."""
     fitting = [name for name in SCENARIOS if job == name or job.startswith(f"{name}-")]
     return SCENARIOS[max(fitting, key=len, default=default)]
 

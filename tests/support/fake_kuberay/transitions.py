@@ -68,7 +68,7 @@ class Outcome:
 
 
 def apply(status: Values, event: Event, *, spec: Values, now: float) -> Outcome:
-    """The first row that applies, then the counters and the rule on what is worth a write."""
+    """Return the first row that applies, then the counters and the rule on what is worth a write."""
     for row in ROWS:
         if row.event != event.name or status.get("jobDeploymentStatus", "") not in row.states:
             continue
@@ -95,7 +95,7 @@ def is_worth_a_write(old: Values, new: Values) -> bool:
 
 
 def stamp(now: float) -> str:
-    """A time as Kubernetes stores it: RFC 3339 in whole seconds."""
+    """Return a time as Kubernetes stores it: RFC 3339 in whole seconds."""
     return datetime.fromtimestamp(int(now), UTC).isoformat().replace("+00:00", "Z")
 
 
@@ -294,7 +294,7 @@ ROWS: tuple[Row, ...] = (
     Row(("Running",), "CheckTimeoutOver", _check_timeout,
         f"{_CONTROLLER} checkJobStatusCheckTimeoutAndUpdateStatusIfNeeded: never retried"),
     Row(("Running",), "SubmitterFailed", _submitter_failed,
-        f"{_CONTROLLER} checkSubmitterAndUpdateStatusIfNeeded: the Ray job may go on, jobStatus stays"),
+        f"{_CONTROLLER} checkSubmitterAndUpdateStatusIfNeeded: the Ray job may continue, jobStatus stays"),
     Row(("Running",), "SubmitterTimeoutOver", _submitter_timeout,
         f"{_CONTROLLER} checkSubmitterFinishedTimeoutAndUpdateStatusIfNeeded"),
     Row(("Running",), "GracePeriodOver", _grace_over,

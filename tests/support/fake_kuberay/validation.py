@@ -25,7 +25,7 @@ class Rule:
 
 
 def find_fault(rayjob: Values) -> str | None:
-    """The name of the first rule that a RayJob breaks."""
+    """Return the name of the first rule that a RayJob breaks."""
     return next((rule.name for rule in RULES if rule.broken(rayjob)), None)
 
 
@@ -103,7 +103,7 @@ def _retries(rayjob: Values) -> bool:
 RULES: tuple[Rule, ...] = (
     Rule(f"metadata.name is longer than {LONGEST_NAME}", lambda r: len(r["metadata"]["name"]) > LONGEST_NAME,
          f"{_FILE} ValidateRayJobMetadata"),
-    Rule("metadata.name is no DNS-1035 label", _is_bad_label, f"{_FILE} ValidateRayJobMetadata"),
+    Rule("metadata.name is not a DNS-1035 label", _is_bad_label, f"{_FILE} ValidateRayJobMetadata"),
     Rule("suspend needs shutdownAfterJobFinishes",
          lambda r: _has(r, suspend=True) and not _has(r, shutdownAfterJobFinishes=True),
          f"{_FILE} ValidateRayJobSpec"),
@@ -140,7 +140,7 @@ RULES: tuple[Rule, ...] = (
     Rule("resources are given twice", _has_resources_twice, f"{_FILE} validateRayGroupResources"),
     Rule("authOptions.mode token needs rayVersion 2.52 or newer", _has_token_without_ray,
          f"{_FILE} ValidateRayClusterSpec"),
-    Rule("runtimeEnvYAML is no YAML mapping", _is_bad_runtime_env,
+    Rule("runtimeEnvYAML is not a YAML mapping", _is_bad_runtime_env,
          f"{_FILE} ValidateRayJobSpec; utils/dashboardclient UnmarshalRuntimeEnvYAML"),
     Rule("activeDeadlineSeconds is not positive", _is_negative("activeDeadlineSeconds", least=1),
          f"{_FILE} ValidateRayJobSpec"),

@@ -39,7 +39,7 @@ disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshot
 
 
 def network(*, leases: Path) -> str:
-    """One bridge for all pods; nothing is masqueraded, so pods reach pods, services and this machine only."""
+    """Return one bridge for all pods; nothing is masqueraded, so pods reach pods, services and this machine only."""
     address = {"type": "host-local", "dataDir": str(leases), "ranges": [[{"subnet": POD_RANGE}]]}
     bridge = {
         "type": "bridge",
@@ -53,7 +53,7 @@ def network(*, leases: Path) -> str:
 
 
 def kubelet(*, state: Path, logs: Path, ca: Path) -> str:
-    """A kubelet for cgroup v1 and v2 that leaves images alone, which it could pull from nowhere."""
+    """Return a kubelet for cgroup v1 and v2 that leaves images alone, which it could pull from nowhere."""
     socket = f"unix://{state}/containerd.sock"
     return _yaml(
         "kubelet.config.k8s.io/v1beta1",
@@ -88,7 +88,7 @@ def kubelet(*, state: Path, logs: Path, ca: Path) -> str:
 
 
 def kube_proxy(*, kubeconfig: Path) -> str:
-    """Services by iptables; connection tracking stays as the machine has it."""
+    """Return services by iptables; connection tracking stays as the machine has it."""
     return _yaml(
         "kubeproxy.config.k8s.io/v1alpha1",
         "KubeProxyConfiguration",

@@ -63,12 +63,12 @@ class NodeContext:
         self.api.patch(JOBS, name, change, namespace=self.namespace)
 
     def status(self, name: str) -> Object:
-        """The status of a job."""
+        """Return the status of a job."""
         job = self.api.get(JOBS, name, namespace=self.namespace)
         return (job or {}).get("status") or {}
 
     def stage(self, name: str, stage: str) -> Object:
-        """The status of one stage of a job."""
+        """Return the status of one stage of a job."""
         return next((one for one in self.status(name).get("stages", ()) if one["name"] == stage), {})
 
     def until(self, name: str, holds: Callable[[Object], bool], *, what: str, seconds: float) -> Object:
@@ -101,12 +101,12 @@ class NodeContext:
         return self.until(name, trains, what="trains", seconds=seconds)
 
     def pods(self, name: str) -> list[Object]:
-        """The pods of a job that run or are about to."""
+        """Return the pods of a job that run or are about to."""
         found = self.api.list("v1/Pod", namespace=self.namespace, labels={"kubedistill.io/job": name})
         return [pod for pod in found if pod["status"]["phase"] not in ("Succeeded", "Failed")]
 
     def left(self) -> list[str]:
-        """What is in the namespace besides the claim and its pod's own."""
+        """Return what is in the namespace besides the claim and its pod's own."""
         return [
             f"{kind.rpartition('/')[2]} {name}"
             for kind in _LEFT
@@ -115,17 +115,20 @@ class NodeContext:
         ]
 
     def logs(self, name: str) -> dict[str, str]:
-        """The logs of a job's drivers by stage and attempt, such as train-1."""
+        """Return the logs of a job's drivers by stage and attempt, such as train-1."""
         files = (self.storage / "runs" / f"{self.namespace}.{name}").glob("*/*/driver.log")
         return {file.parent.name: file.read_text() for file in files}
 
     def artifacts(self, name: str) -> list[Path]:
-        """The folders of a job's artifacts that are complete."""
+        """Return the folders of a job's artifacts that are complete."""
         known = (self.status(name).get("run") or {}).get("artifacts", ())
         return [self.storage / "artifacts" / one["name"] / one["key"] for one in known if one.get("complete")]
 
     def measure(self, name: str, *, applied: float, shared_with: str = "") -> Wall:
-        """Where the time of a job went that has succeeded; `shared_with` is a job that it may have waited for."""
+        """Return where the time of a job went that has succeeded.
+
+        `shared_with` is a job that it may have waited for.
+        """
         succeeded = self.record.first("distillationjobs", name, lambda one: _phase(one) == "Succeeded")
         assert succeeded, "the recorder has seen what the status says"
         others = self.logs(shared_with) if shared_with else {}
@@ -174,7 +177,7 @@ def make_claim(api: Api, kubectl: Callable[..., None], *, namespace: str, storag
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """The digest of each file of a folder, with the time of its last change."""
+    """Return the digest of each file of a folder, with the time of its last change."""
     files = sorted(file for file in folder.rglob("*") if file.is_file())
     return {
         str(file.relative_to(folder)): f"{hashlib.sha256(file.read_bytes()).hexdigest()} {file.stat().st_mtime_ns}"
@@ -183,7 +186,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def trains_again(*, seed: int) -> Callable[[Object], None]:
-    """Another training of the same answers, with a gate that every student passes."""
+    """Return another training of the same answers, with a gate that every student passes."""
 
     def change(spec: Object) -> None:
         spec.pop("evaluation")

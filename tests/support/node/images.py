@@ -51,7 +51,7 @@ def make_images(version: str, *, force: bool) -> list[Image]:
 
 
 def is_of_this_tree(revision: str, *, root: Path = ROOT) -> bool:
-    """Whether nothing that goes into an image differs between a commit and the files as they are."""
+    """Return whether nothing that goes into an image differs between a commit and the files as they are."""
     command = ["git", "diff", "--quiet", revision, "--", *SOURCES]
     return subprocess.run(command, cwd=root, capture_output=True, check=False).returncode == 0
 
@@ -70,7 +70,7 @@ def make_tiny_image(tag: str, program: Path, command: Sequence[str]) -> Image:
 
 
 def find_image(tag: str) -> Image | None:
-    """An image of buildah's store; None where it is not there."""
+    """Return an image of buildah's store; None where it is not there."""
     form = f'{{{{.FromImageID}}}} {{{{index .OCIv1.Config.Labels "{_REVISION}"}}}}'
     found = subprocess.run(
         ["buildah", "inspect", "--type", "image", "--format", form, tag], capture_output=True, text=True, check=False

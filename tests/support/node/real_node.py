@@ -114,7 +114,7 @@ class RealNode:
         shutil.rmtree(self.state, ignore_errors=True)
 
     def ctr(self, *arguments: str) -> str:
-        """What containerd's own command prints; raises RuntimeError with what it complains of."""
+        """Return what containerd's own command prints; raises RuntimeError with what it complains of."""
         command = ["ctr", "--address", str(self.state / "containerd.sock"), "--namespace", "k8s.io", *arguments]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:

@@ -19,7 +19,7 @@ KINDS = ("distillationjobs", "jobs", "rayjobs", "pods", "events")
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One object as it was told of; None once it is gone."""
+    """One object as it was reported; None once it is gone."""
 
     at: float
     kind: str
@@ -34,7 +34,7 @@ class Record:
     changes: list[Change] = field(default_factory=list)
 
     def first(self, kind: str, name: str, holds: Callable[[Object], bool] = lambda _: True) -> float | None:
-        """When an object was first as asked; None where it never was."""
+        """Return when an object was first as asked; None where it never was."""
         found = (
             one.at
             for one in self.changes
@@ -43,12 +43,12 @@ class Record:
         return next(found, None)
 
     def gone(self, kind: str, name: str) -> float | None:
-        """When an object was last seen to go; None where it is there."""
+        """Return when an object was last seen to go; None where it is there."""
         own = [one for one in self.changes if (one.kind, one.key[1]) == (kind, name)]
         return own[-1].at if own and own[-1].object is None else None
 
     def latest(self, kind: str) -> dict[str, Object]:
-        """Every object that ever was, by name, as it was last seen."""
+        """Return every object that ever was, by name, as it was last seen."""
         return {one.key[1]: one.object for one in self.changes if one.kind == kind and one.object}
 
     def write(self, file: Path) -> None:

@@ -42,7 +42,7 @@ def write_report(
 
 
 def span_lines(wall: Wall) -> list[str]:
-    """The table of spans, in seconds."""
+    """Return the table of spans, in seconds."""
     lines = [f"| {wall.job} | {' | '.join(SPANS)} | all |", "|---" * (len(SPANS) + 2) + "|"]
     lines += [_row(f"{stage.name} ({stage.kind})", stage) for stage in wall.stages]
     total = Stage("sum", "")

@@ -80,7 +80,7 @@ def _is_installed(package: str) -> bool:
 
 
 def has_cgroups(root: Path) -> bool:
-    """Whether a kubelet finds the controllers that it needs, in either version of cgroups."""
+    """Return whether a kubelet finds the controllers that it needs, in either version of cgroups."""
     unified = root / "cgroup.controllers"
     found = set(unified.read_text().split()) if unified.is_file() else {one.name for one in root.iterdir()}
     return found >= _CONTROLLERS

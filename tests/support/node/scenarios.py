@@ -12,7 +12,7 @@ _MINUTE = 60.0
 
 
 def quickstart(context: NodeContext) -> Outcome:
-    """The quickstart as it is, to the judged and exported student."""
+    """Run the quickstart as it is, to the judged and exported student."""
     applied = context.apply("quickstart")
     status = context.succeed("quickstart", seconds=1800)
     wall = context.measure("quickstart", applied=applied)
@@ -20,7 +20,7 @@ def quickstart(context: NodeContext) -> Outcome:
 
 
 def head_killed(context: NodeContext) -> Outcome:
-    """SIGKILL for the head's container in Train: KubeRay submits again, and the second driver goes on."""
+    """SIGKILL for the head's container in Train: KubeRay submits again, and the second driver continues."""
     began = context.apply("head-killed", trains_again(seed=1))
     context.train("head-killed")
     heads = [pod for pod in context.pods("head-killed") if pod["metadata"]["labels"].get("ray.io/node-type") == "head"]
@@ -51,7 +51,7 @@ def suspended(context: NodeContext) -> Outcome:
 
 
 def twins(context: NodeContext) -> Outcome:
-    """Two jobs of the same work at once: one makes each artifact, the other waits for it and changes nothing of it."""
+    """Run two jobs of the same work at once: one makes each artifact, the other waits for it."""
     names = ("twin-1", "twin-2")
     kept: dict[Path, dict[str, str]] = {}
     waited: set[str] = set()
@@ -113,7 +113,7 @@ def kuberay_away(context: NodeContext) -> Outcome:
     charged = {one["name"]: one["restarts"] for one in stages if any((one.get("restarts") or {}).values())}
     again = [one["name"] for one in stages if one.get("attempt", 0) > 1 and one["name"] != "Prepare"]
     if charged or again:
-        raise ScenarioFailed(f"KubeRay's absence was charged: {charged}, or began attempts anew: {again}")
+        raise ScenarioFailed(f"KubeRay's absence was charged: {charged}, or began attempts again: {again}")
     wall = context.measure(name, applied=applied)
     return Outcome("KubeRay away for a minute, three times", wall.seconds, "; ".join(seen), (wall,))
 

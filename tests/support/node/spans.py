@@ -54,7 +54,7 @@ class Wall:
 def spans_of(
     record: Record, job: str, *, applied: float, succeeded: float, logs: dict[str, str], others: Iterable[str] = ()
 ) -> list[Stage]:
-    """The stages of a job in their order; `logs` are the drivers' logs by stage and attempt, such as train-1.
+    """Return the stages of a job in their order; `logs` are the drivers' logs by stage and attempt, such as train-1.
 
     `others` are logs of drivers for whose artifacts the job may have waited.
     """
@@ -90,7 +90,7 @@ def spans_of(
 
 
 def _shared_seconds(record: Record, job: str, *, since: float, until: float, freed: Sequence[float]) -> float:
-    """How long a job waited for what another makes: the status says that it does until the other's stage has ended."""
+    """Return how long a job waited for the artifacts of another, as its status says."""
     told = [one for one in record.changes if (one.kind, one.key[1]) == ("distillationjobs", job) and one.at < until]
     earlier, later = [one for one in told if one.at <= since], [one for one in told if one.at > since]
     shown = next((max(one.at, since) for one in (*earlier[-1:], *later) if _waits_for_other(one.object or {})), until)
@@ -112,14 +112,14 @@ def _children(record: Record, job: str) -> list[tuple[float, str, Object]]:
 
 
 def _pods(record: Record, child: Object) -> list[Object]:
-    """The pods of a child: what its template says of them names stage, run and attempt."""
+    """Return the pods of a child: what its template says of them names stage, run and attempt."""
     labels = {name: value for name, value in child["metadata"]["labels"].items() if name.startswith("kubedistill.io/")}
     pods = record.latest("pods").values()
     return [pod for pod in pods if labels.items() <= pod["metadata"].get("labels", {}).items()]
 
 
 def _container_started(pods: Sequence[Object]) -> float:
-    """When the driver's container, the head's or the only one, was started first."""
+    """Return when the driver's container, the head's or the only one, was started first."""
     times = []
     for pod in pods:
         if pod["metadata"]["labels"].get(_NODE_TYPE, "head") == "head":
@@ -130,7 +130,7 @@ def _container_started(pods: Sequence[Object]) -> float:
 
 
 def _over(record: Record, kind: str, child: Object, pods: Sequence[Object], *, ended: float) -> float:
-    """When Kubernetes had noticed the end: a Job is complete, a RayJob's pods are gone."""
+    """Return when Kubernetes had noticed the end: a Job is complete, a RayJob's pods are gone."""
     if kind == "jobs":
         return record.first("jobs", child["metadata"]["name"], _is_complete) or ended
     gone = [record.gone("pods", pod["metadata"]["name"]) for pod in pods]

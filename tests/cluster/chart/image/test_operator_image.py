@@ -27,7 +27,7 @@ USERS = {"the image's own, as a kubelet takes it": "65532:0", "one of OpenShift'
 
 @pytest.fixture(scope="session")
 def image(tmp_path_factory: pytest.TempPathFactory) -> ImageRoot:
-    """The operator's image, built by the product's own command and unpacked."""
+    """Return the operator's image, built by the product's own command and unpacked."""
     command = ["make", "--no-print-directory", "images", "ARGS=operator"]
     built = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True, timeout=900)
     tag = re.search(r"^images: built (\S+) on ", built.stdout, flags=re.MULTILINE)
@@ -37,7 +37,7 @@ def image(tmp_path_factory: pytest.TempPathFactory) -> ImageRoot:
 
 @pytest.fixture
 def release(api: Api, new_release: Callable[..., Release], namespace: str) -> Release:
-    """A release for one namespace, with a claim, whose pods get their user from the image or the platform."""
+    """Return a release for one namespace, with a claim, whose pods get their user from the image or the platform."""
     made = new_release()
     by_platform = {"podSecurityContext": {"runAsUser": None, "runAsGroup": None}}
     made.install({"watchNamespaces": [namespace], "storage": {"volumeClaim": "shared"}}, **by_platform)
