@@ -17,7 +17,20 @@ PAGES = sorted(
         *(ROOT / "examples").glob("*/README.md"),
     }
 )
-CODE = ("api/kubedistill/v1alpha1", "charts")
+CODE = (
+    "api/kubedistill/v1alpha1",
+    "benchmarks",
+    "charts",
+    "tests/benchmarks",
+    "tests/charts",
+    "tests/cluster",
+    "tests/e2e",
+    "tests/examples",
+    "tests/gitops",
+    "tests/images",
+    "tests/support",
+    "tests/upgrade",
+)
 """Folders and files whose strings and docstrings are checked."""
 _CODE_FONT = re.compile(r"^ *```.*?^ *```$|<!--.*?-->|`[^`\n]*`|\]\([^)]*\)", re.DOTALL | re.MULTILINE)
 

@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 from kubedistill_runtime.curation.repetition import is_repetitive
 
 HOW_TO = (
-    "To replace the filter, first switch the machine off and let it cool for an hour. Turn the cover to the left until "
-    "it clicks and lift it off. Take the old filter out and rinse its seat with cold water. Before you go on, make "
-    "sure that the seal sits flat in its groove. Put the new filter in with the arrow pointing down. Before you go on, "
-    "make sure that the seal sits flat in its groove. Close the cover, and run the machine once without beans."
+    "To replace the filter, first switch the machine off and let it cool for an hour. Turn the cover to the left "
+    "until it clicks and lift it off. Take the old filter out and rinse its seat with cold water. Before you move on, "
+    "make sure that the seal sits flat in its groove. Put the new filter in with the arrow pointing down. Before you "
+    "move on, make sure that the seal sits flat in its groove. Close the cover, and run the machine once without "
+    "beans."
 )
 PARAGRAPH = (
     "Our shop opens at nine in the morning and closes at six in the evening. You can reach us by phone or by mail, and "
