@@ -305,38 +305,41 @@ def no_logprobs(job_folder: JobFolder) -> None:
     job_folder.set("generation.topLogprobs", 0)
 
 
-OBSTACLES: dict[str, tuple[Edit, str, type[KubedistillError], str]] = {
-    "answers are given": (given, "the answers are given", InvalidManifest, "Use Sequence"),
-    "two tokenizers": (
-        replace_student_tokenizer, "tokenizers differ, 3 and 4 ids", TokenizerMismatch, "Use Auto or Sequence",
-    ),
-    "no logprobs": (no_logprobs, "topLogprobs is 0", InvalidManifest, "Remove generation.topLogprobs"),
-}  # fmt: skip
+OBSTACLES: dict[str, tuple[Edit, str, type[KubedistillError]]] = {
+    "answers are given": (given, "given", InvalidManifest),
+    "two tokenizers": (replace_student_tokenizer, "3 and 4", TokenizerMismatch),
+    "no logprobs": (no_logprobs, "topLogprobs", InvalidManifest),
+}
 
 
-def test_auto_takes_the_stronger_objective_and_says_why(job_folder: JobFolder) -> None:
+def test_auto_takes_the_stronger_objective_and_says_why(job_folder: JobFolder, check_message: CheckMessage) -> None:
     found = job_folder.resolve()
-    assert (found.objective, found.objective_reason) == ("CachedLogits", "teacher and student share a tokenizer")
+    assert found.objective == "CachedLogits"
+    check_message(found.objective_reason, "tokenizer")
 
 
 @pytest.mark.parametrize("name", OBSTACLES)
-def test_auto_falls_back_to_sequence_and_names_the_obstacle(name: str, job_folder: JobFolder) -> None:
-    edit, obstacle, _, _ = OBSTACLES[name]
+def test_auto_falls_back_to_sequence_and_names_the_obstacle(
+    name: str, job_folder: JobFolder, check_message: CheckMessage
+) -> None:
+    edit, obstacle, _ = OBSTACLES[name]
     edit(job_folder)
     found = job_folder.resolve()
     assert found.objective == "Sequence"
-    assert obstacle in found.objective_reason
+    check_message(found.objective_reason, obstacle)
 
 
 @pytest.mark.parametrize("name", OBSTACLES)
-def test_cached_logits_is_refused_with_the_obstacle_and_the_fix(name: str, job_folder: JobFolder) -> None:
-    edit, obstacle, kind, fix = OBSTACLES[name]
+def test_cached_logits_is_refused_with_the_obstacle_and_the_fix(
+    name: str, job_folder: JobFolder, check_message: CheckMessage
+) -> None:
+    edit, obstacle, kind = OBSTACLES[name]
     edit(job_folder)
     job_folder.set("training.objective.type", "CachedLogits")
     with pytest.raises(kind) as refused:
         job_folder.resolve()
-    assert obstacle in refused.value.problem
-    assert (refused.value.at, refused.value.fix) == ("spec.training.objective.type", fix)
+    assert refused.value.at == "spec.training.objective.type"
+    check_message(refused.value, obstacle)
 
 
 @pytest.mark.parametrize("objective", ["Sequence", "CachedLogits"])

@@ -75,12 +75,12 @@ def find(folder: Path, *, trust: bool) -> Model:
 
 
 @pytest.mark.parametrize("what", LOADERS)
-def test_code_that_is_not_trusted_is_named_and_does_not_run(what: str, folder: Path, marker: Path) -> None:
+def test_code_that_is_not_trusted_is_named_and_does_not_run(
+    what: str, folder: Path, marker: Path, check_message: CheckMessage
+) -> None:
     with pytest.raises(InvalidModel) as refused:
         LOADERS[what](find(folder, trust=False))
-    assert str(refused.value) == (
-        f"{AT}: {what} needs Python code of the checkpoint's own. Read its Python files, then set trustRemoteCode: true"
-    )
+    check_message(refused.value, AT, what, "trustRemoteCode: true")
     assert not marker.exists()
 
 

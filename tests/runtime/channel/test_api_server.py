@@ -47,26 +47,26 @@ HICCUPS = {
     "reset": (Fault(reset=True), "(ConnectionReset|SSL|RemoteDisconnected|BrokenPipe)"),
     "cut off before a word": (Fault(raw=b""), "RemoteDisconnected"),
     "not HTTP": (Fault(raw=b"hello\r\n\r\n"), "BadStatusLine"),
-    "500": (Fault(status=500, body=b'{"message": "etcd\\nleader changed"}'), "it answered 500 etcd leader changed"),
-    "503 in HTML": (Fault(status=503, body=b"<html>"), "it answered 503 Service Unavailable"),
-    "504": (Fault(status=504), "it answered 504"),
-    "429": (Fault(status=429), "it answered 429 Too Many Requests"),
-    "409": (Fault(status=409), "it answered 409"),
-    "408": (Fault(status=408), "it answered 408"),
-    "401": (Fault(status=401, body=b'{"message": "Unauthorized"}'), "it answered 401 Unauthorized"),
-    "truncated JSON": (Fault(body=b'{"metadata": {"na'), "its reply is no JSON object: b'{\"metadata"),
-    "truncated body": (Fault(raw=b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"a"'), "its reply is no JSON object"),
+    "500": (Fault(status=500, body=b'{"message": "etcd\\nleader changed"}'), "500 etcd leader changed"),
+    "503 in HTML": (Fault(status=503, body=b"<html>"), "503 Service Unavailable"),
+    "504": (Fault(status=504), "504"),
+    "429": (Fault(status=429), "429 Too Many Requests"),
+    "409": (Fault(status=409), "409"),
+    "408": (Fault(status=408), "408"),
+    "401": (Fault(status=401, body=b'{"message": "Unauthorized"}'), "401 Unauthorized"),
+    "truncated JSON": (Fault(body=b'{"metadata": {"na'), r'b.{"metadata'),
+    "truncated body": (Fault(raw=b'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"a"'), "JSON"),
     "truncated chunk": (
-        Fault(raw=b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{}"), "(IncompleteRead|no JSON)"
+        Fault(raw=b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nff\r\n{}"), "(IncompleteRead|JSON)"
     ),
     "endless headers": (Fault(raw=b"HTTP/1.1 200 OK\r\n" + b"A: b\r\n" * 1000), "HTTPException"),
-    "empty": (Fault(body=b" "), "its reply is no JSON object"),
-    "HTML": (Fault(body=b"<html>Sign in</html>"), "its reply is no JSON object: b'<html>Sign in</html>'"),
-    "a list": (Fault(body=b"[]"), "no JSON object"),
-    "a number": (Fault(body=b"9" * 5000), "no JSON object"),
-    "no UTF-8": (Fault(body=b'{"a": "\xff\xfe"}'), "no JSON object"),
-    "nested": (Fault(body=b'{"a":' + b"[" * 500_000), "no JSON object"),
-    "huge": (Fault(body=b'{"a": "' + b"x" * BOUND + b'"}'), f"longer than {BOUND} bytes"),
+    "empty": (Fault(body=b" "), "JSON"),
+    "HTML": (Fault(body=b"<html>Sign in</html>"), "b'<html>Sign in</html>'"),
+    "a list": (Fault(body=b"[]"), "JSON"),
+    "a number": (Fault(body=b"9" * 5000), "JSON"),
+    "no UTF-8": (Fault(body=b'{"a": "\xff\xfe"}'), "JSON"),
+    "nested": (Fault(body=b'{"a":' + b"[" * 500_000), "JSON"),
+    "huge": (Fault(body=b'{"a": "' + b"x" * BOUND + b'"}'), str(BOUND)),
 }  # fmt: skip
 
 
@@ -84,7 +84,7 @@ def test_what_may_pass_is_a_hiccup_that_says_what_came(
 
 @pytest.mark.parametrize(
     ("fault", "says"),
-    [(Fault(silent=True), "TimeoutError: .*timed out"), (Fault(applied=True, dripping=0.05), "took longer than 0.3 s")],
+    [(Fault(silent=True), "TimeoutError: .*timed out"), (Fault(applied=True, dripping=0.05), "0.3 s")],
     ids=["no answer", "a byte now and then"],
 )
 def test_no_call_waits_for_ever(fault: Fault, says: str, server: ConfigMapServer) -> None:

@@ -392,11 +392,11 @@ def test_a_result_that_is_too_long_loses_figures_and_is_complete_in_the_store(
 
 
 def test_what_is_too_long_without_figures_says_where_its_message_is(
-    claim: Claim, server: ConfigMapServer, store: Store
+    claim: Claim, server: ConfigMapServer, store: Store, check_message: CheckMessage
 ) -> None:
     whole = result(message="\x1b" * 4096, summary={"steps": 3})
     claim().publish_result(whole)
-    assert told_result(server).message == f"too long for the channel; it is in {store.uri}/{RESULT}"
+    check_message(told_result(server).message, f"{store.uri}/{RESULT}")
     assert StageResult.model_validate_json(store.read(RESULT)) == whole
 
 

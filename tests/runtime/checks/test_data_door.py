@@ -27,52 +27,52 @@ def read(
 
 
 BAD_LINES = {
-    "broken JSON": ('{"messages": [', "the line is not JSON"),
-    "cut in the middle": (GOOD[:40], "the line is not JSON"),
-    "not an object": ("[1, 2]", "not a JSON object"),
-    "not UTF-8": (b'{"prompt": "\xff"}', "not UTF-8"),
-    "no prompt": ('{"id": "a"}', "exactly one of messages, prompt"),
-    "both": ('{"prompt": "a", "messages": []}', "exactly one of messages, prompt"),
-    "messages empty": ('{"messages": []}', "not a list of messages"),
-    "unknown role": ('{"messages": [{"role": "bot", "content": "x"}]}', "no known role"),
-    "content missing": ('{"messages": [{"role": "user"}]}', "the content of message 1 is missing"),
-    "content blank": ('{"prompt": "  "}', "prompt is blank"),
-    "content a number": ('{"prompt": 7}', "prompt is 7, not a string"),
-    "lone surrogate": ('{"prompt": "\\ud800"}', "half a surrogate pair"),
-    "reference no label": ('{"prompt": "a", "reference": "billing.fxi"}', "Did you mean 'billing.fix'"),
-    "reference a dict": ('{"prompt": "a", "reference": {"a": 1}}', "reference is a JSON object, not a string"),
-    "typo in a key": ('{"prompt": "a", "refernce": "billing.fix"}', "Did you mean 'reference'"),
+    "broken JSON": ('{"messages": [', "JSON"),
+    "cut in the middle": (GOOD[:40], "JSON"),
+    "not an object": ("[1, 2]", "JSON"),
+    "not UTF-8": (b'{"prompt": "\xff"}', "UTF-8"),
+    "no prompt": ('{"id": "a"}', "messages, prompt"),
+    "both": ('{"prompt": "a", "messages": []}', "messages, prompt"),
+    "messages empty": ('{"messages": []}', "messages"),
+    "unknown role": ('{"messages": [{"role": "bot", "content": "x"}]}', "role"),
+    "content missing": ('{"messages": [{"role": "user"}]}', "message 1"),
+    "content blank": ('{"prompt": "  "}', "prompt"),
+    "content a number": ('{"prompt": 7}', "7"),
+    "lone surrogate": ('{"prompt": "\\ud800"}', "surrogate"),
+    "reference no label": ('{"prompt": "a", "reference": "billing.fxi"}', "'billing.fix'"),
+    "reference a dict": ('{"prompt": "a", "reference": {"a": 1}}', "reference"),
+    "typo in a key": ('{"prompt": "a", "refernce": "billing.fix"}', "'reference'"),
     "two user turns": (
         '{"messages": [{"role": "user", "content": "a"}, {"role": "user", "content": "b"}]}',
-        "the roles are user, user",
+        "user, user",
     ),
     "an assistant turn alone": (
         '{"messages": [{"role": "assistant", "content": "billing.ask"}]}',
-        "the roles are none",
+        "none",
     ),
     "system last": (
         '{"messages": [{"role": "user", "content": "a"}, {"role": "system", "content": "b"}]}',
-        "the roles are user, system",
+        "user, system",
     ),
-    "deep nesting": ('{"prompt": ' + "[" * 100_000, "the line is not JSON"),
+    "deep nesting": ('{"prompt": ' + "[" * 100_000, "JSON"),
 }
 
 
 @pytest.mark.parametrize("case", BAD_LINES)
-def test_bad_line_is_refused_with_its_place(case: str, tmp_path: Path) -> None:
-    line, problem = BAD_LINES[case]
+def test_bad_line_is_refused_with_its_place(case: str, tmp_path: Path, check_message: CheckMessage) -> None:
+    line, named = BAD_LINES[case]
     with pytest.raises(InvalidData) as caught:
         read(tmp_path, GOOD, line)
-    assert problem in str(caught.value)
-    assert f"{tmp_path / 'train.jsonl'}:2: " in str(caught.value)
+    assert caught.value.at == f"{tmp_path / 'train.jsonl'}:2"
     assert caught.value.fix
+    check_message(caught.value, named)
 
 
 def test_all_problems_of_a_file_are_told_at_once_the_first_one_first(tmp_path: Path) -> None:
     with pytest.raises(InvalidData) as caught:
         read(tmp_path, GOOD[:40], GOOD, '{"prompt": 7, "reference": "billing.fxi"}', GOOD, '{"id": "a"}')
     path = tmp_path / "train.jsonl"
-    assert (caught.value.at, caught.value.problem[:20]) == (f"{path}:1", "the line is not JSON")
+    assert caught.value.at == f"{path}:1"
     places = [line.split(": ")[0] for line in str(caught.value).split("\n")]
     assert places == [f"{path}:{line}" for line in (1, 3, 3, 5)]
 

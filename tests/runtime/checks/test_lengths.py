@@ -11,6 +11,7 @@ from kubedistill.errors import InvalidManifest
 from kubedistill_runtime.checks.lengths import check_lengths
 from kubedistill_runtime.models import Model, original_positions
 from support.job_folder import JobFolder
+from support.messages import check_facts
 
 LENGTHS = {
     "teacher": ("teachers.0.model.maxModelLen", "spec.teachers[0].model.maxModelLen"),
@@ -203,8 +204,8 @@ def test_a_model_is_asked_for_no_more_than_its_positions(name: str, who: str, jo
     with pytest.raises(InvalidManifest) as refused:
         check_lengths(**models, spec=job_folder.stage_job().spec)
     assert refused.value.at == at
-    assert refused.value.problem == f"{longest + 1} tokens are wanted, and {who} was made for {longest}"
-    assert str(longest) in refused.value.fix
+    check_facts(refused.value.problem, longest + 1, who, longest)
+    check_facts(refused.value.fix, longest)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from kubedistill.errors import ModelDoesNotFit
 from kubedistill_runtime.checks.memory import check_memory, machine_bytes
 from kubedistill_runtime.choices import Choices
 from support.job_folder import JobFolder
+from support.messages import CheckMessage
 
 GIB = 2**30
 TRAINING = 16
@@ -31,14 +32,12 @@ def of_size(job_folder: JobFolder, *, teacher: int = 1, student: int = 1) -> Cho
     ],
 )
 def test_a_model_that_does_not_fit_is_refused_with_both_sizes(
-    sizes: dict[str, int], at: str, needs: int, job_folder: JobFolder
+    sizes: dict[str, int], at: str, needs: int, job_folder: JobFolder, check_message: CheckMessage
 ) -> None:
     with pytest.raises(ModelDoesNotFit) as refused:
         check_memory(of_size(job_folder, **sizes), total_bytes=8 * GIB)
-    assert str(refused.value) == (
-        f"{at}: it needs {needs} GiB of memory, and this machine has 8 GiB. "
-        "Run the job on a cluster, or take a smaller model"
-    )
+    assert refused.value.at == at
+    check_message(refused.value, needs, 8)
 
 
 @pytest.mark.parametrize("dtype", ["Float32", "BFloat16"])

@@ -274,100 +274,100 @@ def test_a_question_of_weight_0_is_a_question(tmp_path: Path) -> None:
 
 TOOL = {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "function": {"name": "f"}}]}
 REFUSED: dict[str, tuple[Any, str]] = {
-    "a tool call": ({"messages": [*turns("Who?"), TOOL]}, "message 2 holds tool calls"),
-    "a function call": ({"messages": [{**turns("a")[0], "function_call": {"name": "f"}}]}, "holds tool calls"),
-    "a tool's result": ({"messages": [{"role": "tool", "content": "4"}]}, "message 1 has the role 'tool'"),
-    "a function's result": ({"messages": [{"role": "function", "content": "4"}]}, "has the role 'function'"),
-    "ShareGPT's observation": ({"conversations": [{"from": "observation", "value": "4"}]}, "the role 'observation'"),
-    "an unknown role": ({"messages": [{"role": "bot", "content": "4"}]}, "message 1 has no known role: 'bot'"),
-    "no role": ({"messages": [{"content": "4"}]}, "message 1 has no role"),
-    "a role that is a list": ({"messages": [{"role": ["user"], "content": "4"}]}, "message 1 has no known role"),
-    "an image": ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "a part of type 'image_url'"),
+    "a tool call": ({"messages": [*turns("Who?"), TOOL]}, "message 2"),
+    "a function call": ({"messages": [{**turns("a")[0], "function_call": {"name": "f"}}]}, "message 1"),
+    "a tool's result": ({"messages": [{"role": "tool", "content": "4"}]}, "'tool'"),
+    "a function's result": ({"messages": [{"role": "function", "content": "4"}]}, "'function'"),
+    "ShareGPT's observation": ({"conversations": [{"from": "observation", "value": "4"}]}, "'observation'"),
+    "an unknown role": ({"messages": [{"role": "bot", "content": "4"}]}, "'bot'"),
+    "no role": ({"messages": [{"content": "4"}]}, "message 1"),
+    "a role that is a list": ({"messages": [{"role": ["user"], "content": "4"}]}, "message 1"),
+    "an image": ({"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}, "'image_url'"),
     "audio next to text": (
         {"messages": [{"role": "user", "content": [{"type": "text", "text": "a"}, {"type": "input_audio"}]}]},
-        "a part of type 'input_audio'",
+        "'input_audio'",
     ),
-    "a part that is a string": ({"messages": [{"role": "user", "content": ["a"]}]}, "a part of type 'str'"),
-    "no parts": ({"messages": [{"role": "user", "content": []}]}, "the content of message 1 is blank"),
+    "a part that is a string": ({"messages": [{"role": "user", "content": ["a"]}]}, "'str'"),
+    "no parts": ({"messages": [{"role": "user", "content": []}]}, "message 1"),
     "a content that is null": (
-        {"messages": [{"role": "user", "content": None}]}, "the content of message 1 is missing",
+        {"messages": [{"role": "user", "content": None}]}, "message 1",
     ),
-    "a system message alone that is empty": ({"messages": [{"role": "system", "content": ""}]}, "the roles are none"),
+    "a system message alone that is empty": ({"messages": [{"role": "system", "content": ""}]}, "none"),
     "an empty system message that is not the first": (
-        {"messages": [*turns("a"), {"role": "system", "content": ""}]}, "the content of message 2 is blank",
+        {"messages": [*turns("a"), {"role": "system", "content": ""}]}, "message 2",
     ),
-    "a system prompt that is a number": ({"prompt": "a", "system": 7}, "system is 7, not a string"),
+    "a system prompt that is a number": ({"prompt": "a", "system": 7}, "7"),
     "a prompt that is not the first turn": (
-        {"prompt": "c", "messages": turns("a", "b", "c")}, "exactly one of messages, prompt",
+        {"prompt": "c", "messages": turns("a", "b", "c")}, "messages, prompt",
     ),
-    "a prompt and no messages": ({"prompt": "a", "messages": []}, "exactly one of messages, prompt"),
+    "a prompt and no messages": ({"prompt": "a", "messages": []}, "messages, prompt"),
     "three prompts": (
-        {"prompt": "a", "messages": turns("a"), "conversations": SHAREGPT}, "exactly one of messages, prompt",
+        {"prompt": "a", "messages": turns("a"), "conversations": SHAREGPT}, "messages, prompt",
     ),
-    "a weight in words": (conversation(weight="0"), "'weight' of message 2 is \"0\", not 0 or 1"),
-    "a string for train": (conversation(train="no"), "'train' of message 2 is \"no\", not false or true"),
+    "a weight in words": (conversation(weight="0"), "'weight'"),
+    "a string for train": (conversation(train="no"), "'train'"),
     "an input and a context": (
-        {"instruction": "a", "input": "b", "context": "c"}, "the key 'context' is not read, and no message holds",
+        {"instruction": "a", "input": "b", "context": "c"}, "'context'",
     ),
-    "a context next to messages": ({"messages": turns("a"), "context": "It rains."}, "the key 'context' is not read"),
-    "a passage next to a prompt": ({"prompt": "a", "Passage": "It rains."}, "the key 'Passage' is not read"),
-    "one of two documents": ({"prompt": "One. Who?", "documents": ["One.", "Two."]}, "the key 'documents' is not read"),
-    "an input next to a prompt": ({"prompt": "Add.", "input": "1, 2"}, "the key 'input' is not read"),
-    "another name of the system prompt": ({"prompt": "a", "system_prompt": "Be kind."}, "the key 'system_prompt' is"),
+    "a context next to messages": ({"messages": turns("a"), "context": "It rains."}, "'context'"),
+    "a passage next to a prompt": ({"prompt": "a", "Passage": "It rains."}, "'Passage'"),
+    "one of two documents": ({"prompt": "One. Who?", "documents": ["One.", "Two."]}, "'documents'"),
+    "an input next to a prompt": ({"prompt": "Add.", "input": "1, 2"}, "'input'"),
+    "another name of the system prompt": ({"prompt": "a", "system_prompt": "Be kind."}, "'system_prompt'"),
     "LLaMA-Factory's history": (
-        {"instruction": "b", "input": "", "output": "c", "history": [["a", "It rains."]]}, "the key 'history' is not",
+        {"instruction": "b", "input": "", "output": "c", "history": [["a", "It rains."]]}, "'history'",
     ),
-    "a history next to a prompt": ({"prompt": "b", "chat_history": turns("a")}, "the key 'chat_history' is not read"),
-    "messages that are strings": ({"messages": ["hello"]}, "message 1 is not a JSON object"),
-    "conversations that are a string": ({"conversations": "hello"}, "conversations is not a list"),
-    "two system prompts": ({"system": "a", "messages": [SYSTEM, *turns("b")]}, "a system message and the key 'system'"),
-    "two prompts": ({"prompt": "a", "messages": turns("b")}, "exactly one of messages, prompt"),
-    "an instruction and messages": ({"instruction": "a", "messages": turns("b")}, "exactly one of messages, prompt"),
-    "SQuAD": ({"context": "a", "question": "b"}, "the keys of this one are 'context', 'question'"),
-    "a prompt that is null": ({"prompt": None}, "the keys of this one are none"),
-    "a completion of two turns": ({"prompt": turns("a"), "completion": turns("a", "b")}, "not one assistant turn"),
-    "true for an id": ({"prompt": "a", "id": True}, "id is true, not a string"),
-    "true for a reference": ({"prompt": "a", "reference": True}, "reference is true, not a string"),
-    "a reference with a dot": ({"prompt": "a", "reference": 3.5}, "reference is 3.5, not a string"),
-    "false among references": ({"prompt": "a", "reference": ["b", False]}, "reference is false, not a string"),
-    "a list in a list of references": ({"prompt": "a", "reference": [["b"]]}, "reference is a list, not a string"),
-    "a number for an output": ({"instruction": "a", "output": 2.5}, "output is 2.5, not a string"),
-    "a misspelled conversation": ({"conversation": turns("a")}, "unknown key 'conversation'"),
-    "a misspelled reference": ({"prompt": "a", "References": "b"}, "unknown key 'References'"),
+    "a history next to a prompt": ({"prompt": "b", "chat_history": turns("a")}, "'chat_history'"),
+    "messages that are strings": ({"messages": ["hello"]}, "message 1"),
+    "conversations that are a string": ({"conversations": "hello"}, "conversations"),
+    "two system prompts": ({"system": "a", "messages": [SYSTEM, *turns("b")]}, "'system'"),
+    "two prompts": ({"prompt": "a", "messages": turns("b")}, "messages, prompt"),
+    "an instruction and messages": ({"instruction": "a", "messages": turns("b")}, "messages, prompt"),
+    "SQuAD": ({"context": "a", "question": "b"}, "'context', 'question'"),
+    "a prompt that is null": ({"prompt": None}, "none"),
+    "a completion of two turns": ({"prompt": turns("a"), "completion": turns("a", "b")}, "completion"),
+    "true for an id": ({"prompt": "a", "id": True}, "true"),
+    "true for a reference": ({"prompt": "a", "reference": True}, "true"),
+    "a reference with a dot": ({"prompt": "a", "reference": 3.5}, "3.5"),
+    "false among references": ({"prompt": "a", "reference": ["b", False]}, "false"),
+    "a list in a list of references": ({"prompt": "a", "reference": [["b"]]}, "reference"),
+    "a number for an output": ({"instruction": "a", "output": 2.5}, "2.5"),
+    "a misspelled conversation": ({"conversation": turns("a")}, "'conversation'"),
+    "a misspelled reference": ({"prompt": "a", "References": "b"}, "'References'"),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_can_not_be_read_without_loss_is_refused_by_name(case: str, tmp_path: Path) -> None:
-    record, problem = REFUSED[case]
+def test_what_can_not_be_read_without_loss_is_refused_by_name(
+    case: str, tmp_path: Path, check_message: CheckMessage
+) -> None:
+    record, named = REFUSED[case]
     with pytest.raises(InvalidData) as caught:
         read(tmp_path, record, task="Conversation")
-    assert problem in caught.value.problem
     assert caught.value.at == f"{tmp_path / 'train.jsonl'}:1"
     assert caught.value.fix
+    check_message(caught.value, named)
 
 
-FIXES: dict[str, tuple[Any, str]] = {
-    "a number": ({"prompt": "a", "reference": 3.5}, 'Write "3.5"'),
-    "a truth value": ({"prompt": "a", "reference": True}, 'Write "true"'),
-    "a history": ({"prompt": "b", "history": [["a", "It rains."]]}, "user and assistant turns"),
-    "a context": ({"prompt": "b", "context": "It rains."}, "into the prompt"),
-    "a system prompt of another name": ({"prompt": "b", "system_prompt": "Be kind."}, "Rename it to 'system'"),
-    "a greeting": ({"messages": turns("Hello!", "a", roles="assistant user")}, "into the system message"),
-    "a greeting after a system message": (
-        {"messages": [SYSTEM, *turns("Hello!", "a", roles="assistant user")]}, "into the system message",
-    ),
-    "two questions": ({"messages": turns("a", "b", roles="user user")}, "Reorder or remove messages"),
-}  # fmt: skip
+FIXES: dict[str, Any] = {
+    "a number": {"prompt": "a", "reference": 3.5},
+    "a truth value": {"prompt": "a", "reference": True},
+    "a history": {"prompt": "b", "history": [["a", "It rains."]]},
+    "a context": {"prompt": "b", "context": "It rains."},
+    "a system prompt of another name": {"prompt": "b", "system_prompt": "Be kind."},
+    "a greeting": {"messages": turns("Hello!", "a", roles="assistant user")},
+    "a greeting after a system message": {"messages": [SYSTEM, *turns("Hello!", "a", roles="assistant user")]},
+    "two questions": {"messages": turns("a", "b", roles="user user")},
+}
 
 
 @pytest.mark.parametrize("task", ["QA", "Conversation"])
 @pytest.mark.parametrize("case", FIXES)
-def test_the_way_out_is_told(case: str, task: str, tmp_path: Path) -> None:
-    record, fix = FIXES[case]
+def test_the_way_out_is_told(case: str, task: str, tmp_path: Path, check_message: CheckMessage) -> None:
     with pytest.raises(InvalidData) as caught:
-        read(tmp_path, record, task=task)
-    assert fix in caught.value.fix
+        read(tmp_path, FIXES[case], task=task)
+    assert caught.value.fix
+    check_message(caught.value)
 
 
 def test_numbers_are_ids_as_they_are_written_and_may_not_repeat_a_string(

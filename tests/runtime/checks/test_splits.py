@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from kubedistill.errors import InvalidData
 from kubedistill_runtime.checks.splits import check_sizes, drop_duplicates, drop_long, hold_out, sample
 from kubedistill_runtime.records import Message, Record, Split
+from support.messages import CheckMessage
 
 
 def prompts(count: int) -> list[Record]:
@@ -100,15 +101,14 @@ def test_long_prompts_are_dropped_and_counted() -> None:
     assert (len(kept), dropped) == (15, 5)
 
 
-def test_too_few_records_name_split_and_reason() -> None:
+def test_too_few_records_name_split_and_reason(check_message: CheckMessage) -> None:
     splits = {"train": prompts(3), "validation": prompts(9), "test": prompts(9)}
     places = {"train": "spec.data.train", "validation": "", "test": ""}
     dropped: dict[str, dict[Split, int]] = {"TooLong": {"train": 4, "test": 1}, "Leaked": {"train": 2}, "Other": {}}
     with pytest.raises(InvalidData) as refused:
         check_sizes(splits, dropped=dropped, places=places)  # type: ignore[arg-type]
     assert refused.value.at == "spec.data.train"
-    assert "3 train records are left" in refused.value.problem
-    assert "4 were dropped as TooLong, 2 were dropped as Leaked" in refused.value.problem
+    check_message(refused.value, 3, 4, "TooLong", 2, "Leaked")
 
 
 def asked(prompt: str, *references: str, record_id: str = "r") -> Record:
