@@ -21,6 +21,7 @@ CODE = (
     "api/kubedistill/v1alpha1",
     "benchmarks",
     "charts",
+    "operator",
     "tests/benchmarks",
     "tests/charts",
     "tests/cluster",

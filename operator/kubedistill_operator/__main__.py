@@ -1,6 +1,6 @@
 """The operator's command line.
 
-0 it was told to stop · 1 it can't go on · 2 bad input, or a cluster that lacks our CRD or KubeRay's
+0 stopped as requested · 1 failed · 2 bad input, or a cluster without our CRD or KubeRay's
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from kubedistill.cli.output import say
 from kubedistill.errors import EXIT_FAILED, InvalidInput, KubedistillError
 from kubedistill.manifest.settings import Settings
 from kubedistill.signals import reset_inherited_signals
-from kubedistill_operator.cluster.failures import OperatorFailure
+from kubedistill_operator.cluster.api_errors import OperatorFailure
 from kubedistill_operator.explain import explain as explain_job
 from kubedistill_operator.images import all_images
 from kubedistill_operator.loop.replica import LEASE_NAME, Options, Replica
@@ -30,7 +30,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-Config = Annotated[Path | None, typer.Option(help="The settings file; without one, every default.")]
+Config = Annotated[Path | None, typer.Option(help="The settings file; without one, all defaults.")]
 Kubeconfig = Annotated[Path | None, typer.Option(help="A kubeconfig; without one, $KUBECONFIG or the pod's account.")]
 
 
@@ -39,10 +39,10 @@ def run(
     *,
     config: Config = None,
     kubeconfig: Kubeconfig = None,
-    lease_namespace: Annotated[str | None, typer.Option(help="Namespace of the Lease; without, the pod's.")] = None,
-    lease_name: Annotated[str, typer.Option(help="Name of the Lease; replicas share it, releases don't.")] = LEASE_NAME,
-    alone: Annotated[bool, typer.Option(help="Lead without a Lease; only where no other replica runs.")] = False,
-    log_level: Annotated[Literal["debug", "info", "warning"], typer.Option(help="Least level of the log.")] = "info",
+    lease_namespace: Annotated[str | None, typer.Option(help="Namespace of the Lease; without one, the pod's.")] = None,
+    lease_name: Annotated[str, typer.Option(help="Name of the Lease; a release's replicas share it.")] = LEASE_NAME,
+    alone: Annotated[bool, typer.Option(help="Lead without a Lease; only if no other replica runs.")] = False,
+    log_level: Annotated[Literal["debug", "info", "warning"], typer.Option(help="Minimum level of the log.")] = "info",
 ) -> None:
     """Run one replica until SIGTERM."""
     settings = _settings(config)
@@ -54,7 +54,7 @@ def run(
 
 @app.command()
 def check(*, config: Config = None) -> None:
-    """Read a settings file as the operator does at its start, and say whether it would start with it."""
+    """Check a settings file as the operator does at its start."""
     settings = _settings(config)
     pools = ", ".join(sorted(settings.pools)) or "none"
     typer.echo(f"{config or 'the defaults'}: valid; pools: {pools}")
@@ -67,7 +67,7 @@ def explain(
     config: Config = None,
     kubeconfig: Kubeconfig = None,
 ) -> None:
-    """Print what would be done about a job now, and why. It only reads."""
+    """Print what the operator would do about a job now, and why. Changes nothing."""
     namespace, _, name = job.partition("/")
     if not namespace or not name or "/" in name:
         raise InvalidInput(f"{job!r} is not NAMESPACE/NAME", fix="Write it as in team-a/support")
@@ -78,7 +78,7 @@ def explain(
 
 @app.command()
 def images(*, config: Config = None) -> None:
-    """Print every image that the operator and its jobs pull, a line each: for a registry of your own."""
+    """Print every image that the operator and its jobs pull, one per line, for a private registry."""
     for image in all_images(_settings(config).images):
         say(image)
 

@@ -1,4 +1,4 @@
-"""Explain: what reconcile would do about one job now, and why. It only reads."""
+"""Explain: what reconcile would do about one job now, and why. Changes nothing."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -8,8 +8,8 @@ from kubedistill.errors import InvalidInput
 from kubedistill.json_values import Json
 from kubedistill.manifest.settings import Settings
 from kubedistill.v1alpha1 import KIND
+from kubedistill_operator.cluster.api_errors import LeaseLost, NotUnderstood, Refused
 from kubedistill_operator.cluster.client import Cluster, Connection
-from kubedistill_operator.cluster.failures import LeaseLost, NotUnderstood, Refused
 from kubedistill_operator.cluster.status_writing import status_values
 from kubedistill_operator.job import Job, parse_job
 from kubedistill_operator.loop.controller import Controller
@@ -21,27 +21,27 @@ from kubedistill_operator.telemetry.metrics import Metrics
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A job, what there is of it, and what would be done about it."""
+    """A job, what exists of it, and what would be done about it."""
 
     job: Job
     observed: Observed
     plan: Plan
 
     def lines(self) -> Iterator[str]:
-        """The explanation, for people."""
+        """Yield the explanation, for people."""
         job, plan = self.job, self.plan
         yield f"{job.namespace}/{job.name}: {job.status.phase or 'Pending'}, generation {job.generation}"
         if job.problem:
-            yield f"  its spec {'starts no new run' if job.spec else 'can not be read'}: {job.problem}"
-        yield from (f"  there is {line}" for line in _there(self.observed))
-        yield f"because: {'; '.join(plan.why) or 'nothing asks for anything'}"
-        yield from (f"  would {line}" for line in _doings(plan, job))
+            yield f"  its spec {'starts no new run' if job.spec else 'cannot be read'}: {job.problem}"
+        yield from (f"  {line}" for line in _existing(self.observed))
+        yield f"because: {'; '.join(plan.why) or 'there is nothing to do'}"
+        yield from (f"  would {line}" for line in _actions(plan, job))
         if plan.requeue_after is not None:
-            yield f"  would look again in {plan.requeue_after:g} s"
+            yield f"  would reconcile again in {plan.requeue_after:g} s"
 
 
 async def explain(namespace: str, name: str, *, settings: Settings, kubeconfig: Path | None = None) -> Explanation:
-    """Look at a job and decide; raises InvalidInput where there is no such job."""
+    """Observe a job and decide; raises InvalidInput if there is no such job."""
     connection = await Connection.find(kubeconfig)
     async with Cluster(connection.configuration, write_deadline=_refuse_to_write) as cluster:
         controller = make_controller(cluster, settings=settings, metrics=Metrics())
@@ -63,7 +63,7 @@ async def _decide(controller: Controller, job: Job) -> Explanation:
 
 
 async def _others(cluster: Cluster, namespace: str, *, settings: Settings) -> list[Manifest]:
-    """All jobs that count for this one, or as many of them as we may see."""
+    """Return all jobs that matter to this one, or as many of them as we may read."""
     found: list[Manifest] = []
     for space in settings.watch_namespaces or ("",):
         try:
@@ -77,50 +77,51 @@ def _refuse_to_write() -> float:
     raise LeaseLost("explain writes nothing")
 
 
-def _there(observed: Observed) -> Iterator[str]:
-    for title, attempt in (("now", observed.attempt), *(("earlier", one) for one in observed.earlier)):
+def _existing(observed: Observed) -> Iterator[str]:
+    for title, attempt in (("current", observed.attempt), *(("earlier", one) for one in observed.earlier)):
         child = attempt.child
         if child is not None:
             held = "" if child.admitted else ", held back by its queue"
-            yield f"{title} {child.kind} {child.name}: {child.state}{held}{_said(child.reason, child.message)}"
+            why = _in_parentheses(child.reason, child.message)
+            yield f"{title} child: {child.kind} {child.name} {child.state}{held}{why}"
         elif attempt.pods:
-            yield f"{title} a child that is gone"
+            yield f"{title} child: gone"
         if attempt.pods:
-            yield f"{title} its pods: {', '.join(_pods(attempt))}"
+            yield f"{title} pods: {', '.join(_pods(attempt))}"
         if (channel := attempt.channel) is not None:
             result = f", result {channel.result.outcome}" if channel.result else ""
-            problem = f", which can't all be read: {channel.problem}" if channel.problem else ""
-            yield f"{title} its channel: {channel.starts} starts{result}{problem}"
+            problem = f"; it cannot be read completely: {channel.problem}" if channel.problem else ""
+            yield f"{title} channel: {channel.starts} starts{result}{problem}"
     for competitor in observed.competitors:
-        yield f"a job with the same artifacts on the same store: {competitor.namespace}/{competitor.name}"
+        yield f"other job with the same artifacts on the same store: {competitor.namespace}/{competitor.name}"
 
 
 def _pods(attempt: Attempt) -> Iterator[str]:
     for pod in attempt.pods:
-        yield f"{pod.name} {pod.phase}{_said(pod.waiting_reason or pod.exit_reason, '')}"
+        yield f"{pod.name} {pod.phase}{_in_parentheses(pod.waiting_reason or pod.exit_reason, '')}"
 
 
-def _said(reason: str, message: str) -> str:
-    said = ": ".join(part for part in (reason, message) if part)
-    return f" ({said})" if said else ""
+def _in_parentheses(reason: str, message: str) -> str:
+    text = ": ".join(part for part in (reason, message) if part)
+    return f" ({text})" if text else ""
 
 
-def _doings(plan: Plan, job: Job) -> Iterator[str]:
+def _actions(plan: Plan, job: Job) -> Iterator[str]:
     if plan.status is not None:
         changes = list(_changes(status_values(job.status), status_values(plan.status)))
-        yield f"write status: {'; '.join(changes) or 'nothing that shows'}"
+        yield f"write status: {'; '.join(changes) or 'no visible change'}"
     for deletion in plan.delete:
         yield f"delete {deletion.kind} {deletion.name}"
     if plan.stop is not None:
-        yield f"ask the driver behind {plan.stop.channel} to save and leave"
+        yield f"ask the driver behind {plan.stop.channel} to save and stop"
     for manifest in plan.create:
         yield f"create {manifest['kind']} {manifest['metadata']['name']}"
     for event in plan.events:
-        yield f"tell {event.type} {event.reason}: {event.message}"
+        yield f"send Event {event.type} {event.reason}: {event.message}"
 
 
 def _changes(before: Json, after: Json, path: str = "") -> Iterator[str]:
-    """The leaves that differ, as `path: before -> after`; items of lists go by their name, type or id."""
+    """Yield the leaves that differ, as `path: before -> after`; items of lists are matched by name, type or ID."""
     before, after = _by_name(before), _by_name(after)
     if isinstance(before, dict) or isinstance(after, dict):
         old = before if isinstance(before, dict) else {}
@@ -128,7 +129,7 @@ def _changes(before: Json, after: Json, path: str = "") -> Iterator[str]:
         for name in sorted({*old, *new}):
             yield from _changes(old.get(name), new.get(name), f"{path}.{name}" if path else name)
     elif before != after:
-        yield f"{path}: {_shown(before)} -> {_shown(after)}"
+        yield f"{path}: {_format(before)} -> {_format(after)}"
 
 
 def _by_name(value: Json) -> Json:
@@ -140,5 +141,5 @@ def _by_name(value: Json) -> Json:
     }
 
 
-def _shown(value: Json) -> str:
+def _format(value: Json) -> str:
     return "nothing" if value is None else str(value)

@@ -1,4 +1,4 @@
-"""Images: every container image that an installation pulls, for clusters that can't reach a registry."""
+"""Images: every container image that an installation pulls, for clusters that cannot reach a public registry."""
 
 from kubedistill import __version__
 from kubedistill.manifest.settings import Images
@@ -8,7 +8,7 @@ OPERATOR = f"kubedistill/operator:{__version__}"
 
 
 def pulled_name(image: str, *, registry: str | None) -> str:
-    """Return the name that an image is pulled by: from the settings' registry unless it names its own."""
+    """Return the name to pull an image by: from the registry of the settings, unless the image names its own."""
     host, slash, _ = image.partition("/")
     names_registry = bool(slash) and (host == "localhost" or "." in host or ":" in host)
     return f"{registry}/{image}" if registry and not names_registry else image

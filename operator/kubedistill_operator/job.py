@@ -1,4 +1,4 @@
-"""A DistillationJob as the operator reads it: spec and status as models, and never an exception for what is in them."""
+"""A DistillationJob as the operator reads it: spec and status as models, and no exception for their content."""
 
 import json
 from collections.abc import Mapping
@@ -21,12 +21,12 @@ Key = tuple[str, str]
 
 _PROBLEM = 700
 _ORPHAN = "orphan"
-"""The garbage collector's finalizer while it makes orphans of what a job owns."""
+"""The garbage collector's finalizer while it orphans what a job owns."""
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One resource; created is in seconds since the epoch."""
+    """One resource; `created` is in seconds since the epoch."""
 
     namespace: str
     name: str
@@ -36,28 +36,28 @@ class Job:
     created: float = 0.0
     deleting: bool = False
     finalizers: tuple[str, ...] = ()
-    """Who holds the job when it is deleted."""
+    """The finalizers that hold the job when it is deleted."""
     annotations: Mapping[str, str] = field(default_factory=dict)
     """Our own annotations only."""
     spec: Spec | None = None
     problem: str = ""
-    """What of the spec can't be read, or is not known; a new run is refused for it."""
+    """What is invalid or unknown in the spec; no new run starts with it."""
     status: Status = field(default_factory=Status)
     not_understood: str = ""
-    """What of the stored status is not understood; then nothing is decided about the job."""
+    """What is not understood of the stored status; if set, nothing is decided about the job."""
     stored_status: Resource = field(default_factory=dict)
-    """The status as it is stored: a write carries on what this version does not know."""
+    """The status as it is stored: writes keep what this version does not know."""
     metadata: Resource = field(default_factory=dict)
-    """All metadata as it was read, for whoever writes the job: what is left out of a write counts as given up."""
+    """All metadata as it was read: what a write leaves out counts as removed."""
 
     @property
     def orphans(self) -> bool:
-        """Whether it is being deleted in a way that leaves what it owns."""
+        """Whether it is being deleted in a way that keeps what it owns."""
         return self.deleting and _ORPHAN in self.finalizers
 
 
 def parse_job(resource: Resource) -> Job:
-    """Read a resource as the API server gives it; fields of a newer version are ignored."""
+    """Read a resource of the API server; fields of a newer version are ignored."""
     metadata = resource["metadata"]
     spec, problem = _read_spec(resource.get("spec"))
     stored_status = resource.get("status")
@@ -84,7 +84,7 @@ def parse_job(resource: Resource) -> Job:
 
 
 def _read_spec(values: Json) -> tuple[Spec | None, str]:
-    """The spec as far as it is known, and what is wrong with it; a new run starts of none that is not known whole."""
+    """Return the spec as far as it is known, and its problem; no new run starts with a spec that is not fully known."""
     try:
         return Spec.model_validate_json(json.dumps(values), by_alias=True, by_name=False), ""
     except ValidationError as error:
@@ -97,7 +97,7 @@ def _read_spec(values: Json) -> tuple[Spec | None, str]:
 
 def _read_status(values: Resource) -> StoredStatus:
     stored = read_status(values)
-    if stored.status.phase is None and values.get("phase"):  # one of another version
+    if stored.status.phase is None and values.get("phase"):  # written by another version
         phase = derive_phase(stored.status)
         return replace(stored, status=stored.status.model_copy(update={"phase": phase}))
     return stored

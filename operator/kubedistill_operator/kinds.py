@@ -1,4 +1,4 @@
-"""Kinds of objects that we read or make, and where the API server has them."""
+"""Kinds of objects that we read or create, and their paths on the API server."""
 
 from dataclasses import dataclass
 from urllib.parse import quote
@@ -22,11 +22,11 @@ class Kind:
 
     @property
     def header(self) -> dict[str, str]:
-        """The fields that every object of the kind begins with."""
+        """The fields that every object of the kind starts with."""
         return {"apiVersion": self.api_version, "kind": self.name}
 
     def path(self, *, namespace: str = "", name: str = "", subresource: str = "") -> str:
-        """The path of the collection, or of one object of it; no namespace means all of them."""
+        """Return the path of the collection, or of one object; no namespace means all of them."""
         root = f"/apis/{self.api_version}" if "/" in self.api_version else f"/api/{self.api_version}"
         scope = f"/namespaces/{quote(namespace, safe='')}" if namespace and self.namespaced else ""
         parts = (self.plural, *(quote(part, safe="") for part in (name, subresource) if part))

@@ -1,4 +1,4 @@
-"""What the cluster looked like when it was asked: plain values, so that every decision is a pure function of them.
+"""The state of the cluster as it was read: plain values, so that every decision is a pure function of them.
 
 Times are seconds since the epoch, UTC.
 """
@@ -11,13 +11,13 @@ from kubedistill.chain import ArtifactName
 from kubedistill.contract import StageProgress, StageResult
 
 Resource = Mapping[str, Any]
-"""A Kubernetes object as the API server gives it, or a part of one; it is only read."""
+"""A Kubernetes object from the API server, or a part of one; read-only."""
 ChildKind = Literal["RayJob", "Job"]
 ChildState = Literal["Waiting", "Running", "Ended"]
 ContainerState = Literal["", "Waiting", "Running", "Ended"]
 PodPhase = Literal["Pending", "Running", "Succeeded", "Failed", "Unknown"]
 DELAYED = "WriteDelayed"
-"""Reason of a Refusal that the API server takes back by itself: it is busy, or a webhook that it asks is away."""
+"""Reason of a Refusal that will pass: the API server is busy, or a webhook that it calls is not available."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,71 +37,71 @@ class Pod:
     exit_reason: str = ""
     """OOMKilled, Error, Evicted, Preempting, …"""
     exit_message: str = ""
-    """What kubelet says of that, or the last line that the container wrote."""
+    """Kubelet's message about it, or the last line that the container wrote."""
     restarts: int = 0
-    """How often one of its containers was started again in place."""
+    """How often one of its containers was restarted in place."""
     is_idle: bool = False
     """Whether it is on a node, and none of its containers has run yet."""
     ready_since: float | None = None
-    """Since when all of it runs and is ready."""
+    """Since when all of its containers are ready."""
     driver: ContainerState = ""
-    """What the container of a Job's driver does, whatever the others do; empty where there is none or nobody knows."""
+    """The state of the driver's container in a Job, whatever the others do; empty if there is none or unknown."""
     deleting: bool = False
     ends_by: float | None = None
-    """By when it is to have ended: it was deleted, and this is the end of its grace period."""
+    """When its grace period ends, if it was deleted."""
     node_lost_since: float | None = None
     """Since when its node is absent or NotReady."""
     node_tainted: bool = False
-    """Whether its node is being taken away: a spot notice, a drain or an autoscaler."""
+    """Whether its node is being removed: a spot notice, a drain or an autoscaler."""
 
     def is_gone(self, now: float, *, node_lost_seconds: float) -> bool:
-        """Whether nothing of it can run any more."""
+        """Return whether nothing of it can run anymore."""
         if self.phase in ("Succeeded", "Failed"):
             return True
         return self.node_lost_since is not None and now - self.node_lost_since >= node_lost_seconds
 
 
 def first_idle(pods: Sequence[Pod]) -> Pod | None:
-    """Return the pod that has been idle for longest; None where there is none."""
+    """Return the pod that has been idle longest; None if there is none."""
     return min((pod for pod in pods if pod.is_idle), key=lambda pod: (pod.created, pod.name), default=None)
 
 
 @dataclass(frozen=True, slots=True)
 class Child:
-    """The RayJob or Job of an attempt, whichever API it came from."""
+    """The RayJob or Job of an attempt."""
 
     kind: ChildKind
     name: str
     uid: str
     created: float
     state: ChildState
-    """Waiting: not running yet, or suspended by a queue. Ended: it will start nothing more."""
+    """Waiting: not running yet, or suspended by a queue. Ended: it will start nothing else."""
     reason: str = ""
     """The child's own reason: DeadlineExceeded, SubmissionFailed, BackoffLimitExceeded, ValidationFailed, …"""
     message: str = ""
     admitted: bool = True
     """False while a queue holds it back."""
     evicted: bool = False
-    """Whether a queue took its admission away after it had been given."""
+    """Whether a queue has withdrawn its admission."""
     ready: bool = True
-    """Whether all containers of a Job's pod are ready; a RayJob tells nothing like it."""
+    """Whether all containers of a Job's pod are ready; not known for a RayJob."""
     noticed: bool = True
-    """Whether its controller has said anything of it."""
+    """Whether its controller has written a status."""
     has_submitter: bool = False
-    """Whether KubeRay submits the driver by a Job of its own, which has the child's name."""
+    """Whether KubeRay submits the driver with a Job of its own, which has the child's name."""
     deleting: bool = False
     is_owned: bool = True
-    """Whether it still belongs to the job, and not to nobody since a deletion with `--cascade=orphan`."""
+    """Whether the job still owns it; after a deletion with `--cascade=orphan`, nobody does."""
 
     @property
     def is_live(self) -> bool:
-        """Whether its driver runs or may still start under the admission that it has."""
+        """Whether its driver runs or may still start under its current admission."""
         return self.state != "Ended" and not self.evicted
 
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """The `<child>-out` ConfigMap of an attempt; whatever a driver wrote into it has been checked."""
+    """The `<child>-out` ConfigMap of an attempt; everything that a driver wrote has been checked."""
 
     owner: str
     starts: int = 0
@@ -109,22 +109,22 @@ class Channel:
     result: StageResult | None = None
     stop: bool = False
     problem: str = ""
-    """What is wrong with its content, if it can't be read; it then counts as empty."""
+    """Why its content cannot be read; it then counts as empty."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredSnapshot:
-    """A ConfigMap that has the name of a frozen run; `freeze.is_intact` says whether it is the one of status."""
+    """A ConfigMap that has the name of a frozen run; `run_snapshot.is_intact` checks it against the status."""
 
     name: str
     snapshot: str
     """The sha256 of its run.json."""
     values: Resource
-    """The content of run.json; empty where that is no JSON object."""
+    """The content of run.json; empty if it is not a JSON object."""
 
     @property
     def run_id(self) -> str:
-        """The run's name."""
+        """The ID of the run."""
         return str(self.values["id"])
 
     @property
@@ -140,28 +140,28 @@ class StoredSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """Everything of one attempt that is in the cluster."""
+    """Everything of one attempt that exists in the cluster."""
 
     child: Child | None = None
     channel: Channel | None = None
     pods: tuple[Pod, ...] = ()
     pods_refused: str = ""
-    """Why no pod of it could be made, as an Event tells it; empty where none does, or Events may not be read."""
-    idle_told: str = ""
-    """The latest Event of its first idle pod; empty likewise."""
+    """Why no pod could be created, from an Event; empty if there is none, or Events may not be read."""
+    idle_event: str = ""
+    """The latest Event of its first idle pod; empty as above."""
     replaced: tuple[Pod, ...] = ()
-    """Pods that failed lately while their child came up, and that KubeRay has replaced, the latest last."""
+    """Pods that failed recently while their child started, and that KubeRay has replaced; the latest is last."""
     is_whole: bool = True
-    """Whether what is made last of it is there too; asked until its child is adopted."""
+    """Whether the object that is created last exists too; checked until its child is adopted."""
 
     @property
     def is_job(self) -> bool:
-        """Whether it is known for one without a Ray cluster, though its child may be gone."""
+        """Whether it is known not to have a Ray cluster, though its child may be gone."""
         return self.child.kind == "Job" if self.child is not None else any(pod.driver for pod in self.pods)
 
     @property
     def driver(self) -> ContainerState:
-        """What the driver of a Job does, as its pod shows; empty where it has no pod, or is a RayJob."""
+        """The state of a Job's driver, from its pod; empty if it has no pod, or is a RayJob."""
         ours = self.pods if self.child is not None and self.child.kind == "Job" else ()
         return max((pod.driver for pod in ours), key=get_args(ContainerState).index, default="")
 
@@ -174,7 +174,7 @@ class Attempt:
     def is_live(self) -> bool:
         """Whether its driver runs or may still start.
 
-        A Job has one pod: once the driver's container has ended nothing more comes, whatever sidecars do.
+        A Job has one pod: once the driver's container has ended nothing else will run, whatever sidecars do.
         """
         if self.child is None or not self.child.is_live:
             return False
@@ -182,13 +182,13 @@ class Attempt:
 
     @property
     def has_started(self) -> bool:
-        """Whether a driver of it was ever at work, even if nobody saw its child."""
+        """Whether a driver has ever started, even if its child was never seen."""
         return self.channel is not None and self.channel.starts > 0
 
 
 @dataclass(frozen=True, slots=True)
 class Competitor:
-    """Another job on the same store that makes, or has made, an artifact which this one still lacks."""
+    """Another job on the same store that makes, or has made, an artifact which this job still lacks."""
 
     namespace: str
     name: str
@@ -196,41 +196,41 @@ class Competitor:
     keys: Mapping[ArtifactName, str] = field(default_factory=dict)
     """Artifacts that its child is making."""
     made: Mapping[ArtifactName, str] = field(default_factory=dict)
-    """Artifacts that were complete when it last said so."""
+    """Artifacts that were complete according to its latest status."""
     made_at: float = 0.0
     """When its latest stage ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """What the API server would not have made."""
+    """What the API server refused to create."""
 
     reason: str
-    """NameTaken, WriteDelayed, or empty where the message is all that is known: a quota, a policy, a missing right."""
+    """NameTaken, WriteDelayed, or empty if only the message is known: a quota, a policy, a missing right."""
     message: str
     is_passing: bool = False
-    """Whether what is in the way is about to go by itself."""
+    """Whether the obstacle will go by itself."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observed:
-    """All that one reconcile knows of the cluster, besides the job itself."""
+    """Everything that one reconcile knows about the cluster, besides the job itself."""
 
     attempt: Attempt = Attempt()
-    """The current attempt, by the names that status records."""
+    """The current attempt, by the names in the status."""
     earlier: tuple[Attempt, ...] = ()
     """Older attempts of this job that still have a child or pods."""
     frozen: StoredSnapshot | None = None
     claim_access_modes: tuple[str, ...] | None = None
-    """Access modes of the storage claim; None where the claim does not exist or none is named."""
+    """Access modes of the storage claim; None if the claim does not exist or none is named."""
     missing_config_maps: tuple[str, ...] = ()
-    """ConfigMaps that pods would mount and that are not there; looked up before a run starts."""
+    """ConfigMaps that pods would mount and that do not exist; looked up before a run starts."""
     competitors: tuple[Competitor, ...] = ()
     active_in_namespace: int = 0
     """Other jobs of the namespace that have a child now."""
     gpus_in_namespace: Mapping[str, int] = field(default_factory=dict)
     """GPUs that those jobs hold, by pool."""
     namespace_labels: Mapping[str, str] = field(default_factory=dict)
-    """Labels of the namespace, before a run starts that is to carry some of them."""
+    """Labels of the namespace, read before a run starts that will carry some of them."""
     refusal: Refusal | None = None
-    """Why what was decided a moment ago could not be made; None where it could, or nothing was to be made."""
+    """Why the last write was refused; None if it was not, or there was none."""

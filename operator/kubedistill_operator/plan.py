@@ -12,19 +12,19 @@ Manifest = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """One Kubernetes Event about the job; sent once, when the status that tells the same was written."""
+    """One Kubernetes Event about the job; sent once, after the status that reports the same."""
 
     reason: str
-    """CamelCase, a verb in the past where something happened: StageStarted, StageSucceeded, AttemptFailed, …"""
+    """CamelCase, with a verb in the past tense for what has happened: StageStarted, StageSucceeded, AttemptFailed, …"""
     message: str
     type: Literal["Normal", "Warning"] = "Normal"
     about: str = ""
-    """What tells it from others of its reason at the same stage and attempt of the job; empty where there are none."""
+    """Distinguishes it from other Events with its reason at the same stage and attempt; empty if there are none."""
 
 
 @dataclass(frozen=True, slots=True)
 class Deletion:
-    """An object to be deleted, if it still is the one that was seen."""
+    """An object to delete, if it still is the one that was seen."""
 
     kind: str
     name: str
@@ -32,13 +32,13 @@ class Deletion:
 
     @classmethod
     def of(cls, child: Child) -> Self:
-        """The deletion of a child as it was seen."""
+        """Return the deletion of a child as it was seen."""
         return cls(child.kind, child.name, child.uid)
 
 
 @dataclass(frozen=True, slots=True)
 class StopRequest:
-    """The current driver is to be asked to save and leave."""
+    """A request to the current driver to save and stop."""
 
     channel: str
     """Name of the attempt's `-out` ConfigMap."""
@@ -49,12 +49,12 @@ class Plan:
     """Carried out in this order: status, deletions, stop, creations, events. An empty Plan is a fixed point."""
 
     status: Status | None = None
-    """The whole new status; None where it stays as it is."""
+    """The complete new status; None if it does not change."""
     delete: tuple[Deletion, ...] = ()
     stop: StopRequest | None = None
     create: tuple[Manifest, ...] = ()
     events: tuple[Event, ...] = ()
     requeue_after: float | None = None
-    """Seconds until the job must be looked at again even if nothing happens."""
+    """Seconds until the next reconcile of the job, even if nothing happens."""
     why: tuple[str, ...] = field(default=(), compare=False)
     """The decisions in words, for `explain`."""

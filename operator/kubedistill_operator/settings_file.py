@@ -1,4 +1,4 @@
-"""The settings door: a YAML file becomes Settings, or one clear message says why not."""
+"""The settings file: YAML becomes Settings, or one clear message says why it does not."""
 
 import json
 from pathlib import Path
@@ -10,7 +10,7 @@ from kubedistill.manifest.document import FileKind, read_document
 from kubedistill.manifest.problems import find_problem
 from kubedistill.manifest.settings import Settings
 
-_SETTINGS = FileKind("settings file", "mapping of settings", "`{}` takes every default")
+_SETTINGS = FileKind("settings file", "mapping of settings", "`{}` uses all defaults")
 
 
 class InvalidSettings(InvalidInput):
@@ -20,7 +20,7 @@ class InvalidSettings(InvalidInput):
 def load_settings(path: Path) -> Settings:
     """Read the operator's settings from a YAML 1.2 file.
 
-    Raises InvalidSettings with file, line, field path, problem and fix; further problems follow, a line each.
+    Raises InvalidSettings with file, line, field path, problem and fix; further problems follow, one per line.
     """
     try:
         document = read_document(path, kind=_SETTINGS)

@@ -1,4 +1,4 @@
-"""Status as a value: every change gives a new one, and what people see is derived at the end, in one place."""
+"""The status as a value: every change returns a new one, and the fields for people are derived at the end."""
 
 from typing import Any, Literal
 
@@ -12,17 +12,17 @@ from kubedistill_operator.clock import stamp
 
 Truth = Literal["True", "False", "Unknown"]
 MILESTONES = {"DataGenerated": "Generate", "StudentTrained": "Train", "Evaluated": "Evaluate"}
-"""Conditions that say a stage is done."""
+"""Conditions that report a stage as done."""
 _MESSAGE = 1024
 
 
 def one_line(text: str) -> str:
-    """A text as status and Events have it: one line of what they take, with nothing that a terminal would obey."""
+    """Return a string as status and Events store it: one short line without terminal control characters."""
     return printable_line(" ".join(text.split()))[:_MESSAGE]
 
 
 def with_stage(status: Status, name: StageName, **changes: Any) -> Status:
-    """The status with one stage changed; a message becomes one line."""
+    """Return the status with one stage changed; a message becomes one line."""
     if "message" in changes:
         changes["message"] = one_line(changes["message"])
     stages = tuple(stage.model_copy(update=changes) if stage.name == name else stage for stage in status.stages)
@@ -30,7 +30,7 @@ def with_stage(status: Status, name: StageName, **changes: Any) -> Status:
 
 
 def with_run(status: Status, **changes: Any) -> Status:
-    """The status with its run changed."""
+    """Return the status with its run changed."""
     assert status.run is not None
     return status.model_copy(update={"run": status.run.model_copy(update=changes)})
 
@@ -38,7 +38,7 @@ def with_run(status: Status, **changes: Any) -> Status:
 def with_condition(
     status: Status, kind: str, truth: Truth, *, reason: str, message: str = "", now: float, generation: int
 ) -> Status:
-    """The status with one condition set; its time of transition moves only when its truth does."""
+    """Return the status with one condition set; its transition time changes only if its status does."""
     before = status.condition(kind)
     since = before.last_transition_time if before is not None and before.status == truth else stamp(now)
     condition = Condition(
@@ -54,34 +54,34 @@ def with_condition(
 
 
 def without_conditions(status: Status, *kinds: str) -> Status:
-    """The status with some conditions taken out."""
+    """Return the status without some conditions."""
     return status.model_copy(update={"conditions": tuple(one for one in status.conditions if one.type not in kinds)})
 
 
-def increase(before: float, said: float) -> float:
-    """How much a count has grown; one that is less than before began anew, as a second driver of 0.1 begins."""
-    return said - before if said >= before else said
+def increase(before: float, after: float) -> float:
+    """Return how much a count has grown; a count below the last one started from 0, as a second driver of 0.1 does."""
+    return after - before if after >= before else after
 
 
 def is_true(status: Status, kind: str) -> bool:
-    """Whether a condition is there and holds."""
+    """Return whether a condition exists and is True."""
     found = status.condition(kind)
     return found is not None and found.status == "True"
 
 
 def is_not_understood(status: Status) -> bool:
-    """Whether the operator has stopped acting on the job, since it did not understand what is stored."""
+    """Return whether the operator does not act on the job, because it did not understand the stored status."""
     found = status.condition("Stalled")
     return found is not None and found.reason == NOT_UNDERSTOOD
 
 
 def derive_phase(status: Status) -> Phase:
-    """The phase that the conditions, and else the current stage, stand for."""
+    """Return the phase, from the conditions or else from the current stage."""
     return _phase(status, current_stage(status))
 
 
 def summarise(status: Status, *, now: float, generation: int, deleting: bool = False) -> Status:
-    """Derive phase, columns and the conditions that follow from others (kstatus's pair among them)."""
+    """Derive phase, columns and the conditions that follow from others, with Reconciling and Stalled of kstatus."""
     current = current_stage(status)
     phase: Phase = "Deleting" if deleting else _phase(status, current)
     over = phase in TERMINAL
@@ -143,9 +143,9 @@ def _eta(current: StageStatus | None) -> str:
 
 
 def _kstatus(status: Status, *, now: float, generation: int) -> Status:
-    """Reconciling and Stalled, as kstatus (and so Flux and `helm --wait`) reads them: at most one is there.
+    """Set at most one of Reconciling and Stalled, as kstatus (and so Flux and `helm --wait`) reads them.
 
-    Reconciling ends with the first child, as for a Job: who waits for an installation waits for no days of training.
+    Reconciling ends with the first child, as for a Job: an installation need not wait for days of training.
     """
     validated = status.condition("Validated")
     stalled = status.phase == "Failed" or (validated is not None and validated.status == "False")

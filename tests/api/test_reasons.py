@@ -10,8 +10,8 @@ import pytest
 from kubedistill import errors, runtime_process
 from kubedistill.contract.stored_status import NOT_UNDERSTOOD
 from kubedistill.reasons import REASONS
+from kubedistill_operator.cluster.api_errors import NameCollision
 from kubedistill_operator.cluster.execution import read_refusal
-from kubedistill_operator.cluster.failures import NameCollision
 from kubedistill_operator.decisions import causes, diagnosis
 from kubedistill_operator.observed import DELAYED
 from kubedistill_operator.settings_file import InvalidSettings

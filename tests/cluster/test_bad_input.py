@@ -35,7 +35,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str, str]] = {
     "ok-unknown-pool": (on_pool("gpus"), "UnknownPool", "spec.student.resources.pool", "gpu"),
     "ok-closed-pool": (on_pool("theirs"), "PoolNotAllowed", "spec.student.resources.pool", "namespace"),
     "ok-own-disk": (on_claim("disk", "own-disk"), "StorageNotShared", "spec.storage.volumeClaim", "ReadWriteMany"),
-    "ok-no-disk": (on_claim("none", "no-disk"), "ClaimNotFound", "spec.storage.volumeClaim", "make it"),
+    "ok-no-disk": (on_claim("none", "no-disk"), "ClaimNotFound", "spec.storage.volumeClaim", "create it"),
     "ok-no-data": (
         {"data": {"train": {"configMapKeyRef": {"name": "prompts", "key": "train.jsonl"}}}},
         "ConfigMapNotFound",

@@ -263,7 +263,7 @@ def test_a_replica_that_leads_and_may_not_watch_is_not_ready_and_says_so(
     for manifest in (role, binding):
         api.create(manifest, namespace=place)
     with start(kubeconfig=account_kubeconfig("half", namespace=place)) as operator:
-        missing = f"no watch yet of /api/v1/namespaces/{place}/pods"
+        missing = f"the watch of /api/v1/namespaces/{place}/pods is not open yet"
         wait_for(lambda: missing in operator.readiness(), what="the others are watched", seconds=60)
         assert operator.leads()
         ends = time.monotonic() + 5

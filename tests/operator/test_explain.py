@@ -11,7 +11,7 @@ from kubedistill.contract import StageResult
 from kubedistill.errors import InvalidInput
 from kubedistill.manifest.settings import DefaultStorage, Settings
 from kubedistill.v1alpha1 import StageStatus, Status
-from kubedistill_operator.cluster.failures import LeaseLost
+from kubedistill_operator.cluster.api_errors import LeaseLost
 from kubedistill_operator.explain import Explanation, explain
 from kubedistill_operator.job import parse_job
 from kubedistill_operator.observed import Attempt, Channel, Child, Competitor, Observed, Pod
@@ -31,7 +31,7 @@ def lines(plan: Plan, resource: Object, observed: Observed | None = None, *, sta
 def test_a_job_that_needs_nothing(resource: Object) -> None:
     assert lines(Plan(), resource) == [
         "team-a/support: Pending, generation 3",
-        "because: nothing asks for anything",
+        "because: there is nothing to do",
     ]
 
 
@@ -52,10 +52,10 @@ def test_all_that_would_be_done_is_said_in_its_order(resource: Object) -> None:
         "  would write status: phase: Queued -> Training; stages.Train.attempt: 1 -> 2; "
         "stages.Train.state: Pending -> Starting",
         "  would delete RayJob old",
-        "  would ask the driver behind x-out to save and leave",
+        "  would ask the driver behind x-out to save and stop",
         "  would create RayJob new",
-        "  would tell Warning AttemptFailed: Train attempt 1: HeadLost",
-        "  would look again in 5 s",
+        "  would send Event Warning AttemptFailed: Train attempt 1: HeadLost",
+        "  would reconcile again in 5 s",
     ]
 
 
@@ -71,19 +71,19 @@ def test_what_is_there_is_said_before(resource: Object) -> None:
         competitors=(Competitor("team-b", "other", "u"),),
     )
     assert lines(Plan(), resource, observed)[1:-1] == [
-        "  there is now RayJob x: Waiting, held back by its queue (FailedCreate: too many)",
-        "  there is now its pods: head Pending (ImagePullBackOff), worker Running",
-        "  there is now its channel: 2 starts, result Failed, which can't all be read: progress.json: not JSON",
-        "  there is earlier a child that is gone",
-        "  there is earlier its pods: lingers Running",
-        "  there is a job with the same artifacts on the same store: team-b/other",
+        "  current child: RayJob x Waiting, held back by its queue (FailedCreate: too many)",
+        "  current pods: head Pending (ImagePullBackOff), worker Running",
+        "  current channel: 2 starts, result Failed; it cannot be read completely: progress.json: not JSON",
+        "  earlier child: gone",
+        "  earlier pods: lingers Running",
+        "  other job with the same artifacts on the same store: team-b/other",
     ]
 
 
 def test_a_spec_that_can_not_be_read_is_named(resource: Object) -> None:
     del resource["spec"]["data"]
     found = list(Explanation(parse_job(resource), Observed(), Plan()).lines())
-    assert found[1] == "  its spec can not be read: spec.data: the required field is missing. Add `data`"
+    assert found[1] == "  its spec cannot be read: spec.data: the required field is missing. Add `data`"
 
 
 def ask(resource: Object, tmp_path: Path, *, name: str = "support", before: Any = None) -> tuple[Explanation, FakeApi]:

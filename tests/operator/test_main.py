@@ -11,8 +11,8 @@ from aiohttp import web
 
 from kubedistill.errors import InvalidInput, NotInstalled
 from kubedistill.manifest.settings import Settings
+from kubedistill_operator.cluster.api_errors import Transient
 from kubedistill_operator.cluster.client import Cluster, Connection
-from kubedistill_operator.cluster.failures import Transient
 from kubedistill_operator.loop import replica as module
 from kubedistill_operator.loop.replica import Options, Replica, check_installed, own_namespace
 from support.fake_api import FakeApi, refusal, serving
@@ -87,8 +87,8 @@ def serve(*plurals: str) -> Answer:
 
 
 MISSING = {
-    "our own kind": (serve("rayjobs"), "the cluster knows no DistillationJob. Apply crds/"),
-    "KubeRay": (serve("distillationjobs"), "the cluster knows no RayJob. Install KubeRay 1.7 or later"),
+    "our own kind": (serve("rayjobs"), "the cluster does not know DistillationJob. Apply crds/"),
+    "KubeRay": (serve("distillationjobs"), "the cluster does not know RayJob. Install KubeRay 1.7 or later"),
 }
 
 

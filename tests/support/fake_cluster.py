@@ -71,7 +71,7 @@ class FakeCluster:
     missing_config_maps: tuple[str, ...] = ()
     pods_refused: str = ""
     """What an Event says of pods that could not be made."""
-    idle_told: str = ""
+    idle_event: str = ""
     """What the latest Event of a pod says that does not start."""
     replaced: tuple[Pod, ...] = ()
     """Pods that failed while their child came up."""
@@ -132,7 +132,7 @@ class FakeCluster:
     def attempt(self, name: str) -> Attempt:
         pods, whole = self.pods.get(name, ()), name in self.jobs  # whose ConfigMap is made last
         refused = "" if pods else self.pods_refused
-        told = self.idle_told if first_idle(pods) else ""
+        told = self.idle_event if first_idle(pods) else ""
         return Attempt(
             self.children.get(name), self.channels.get(name), pods, refused, told, self.replaced, is_whole=whole
         )

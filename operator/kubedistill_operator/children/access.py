@@ -1,4 +1,4 @@
-"""Access: what lets a driver write its own channel, and nothing else."""
+"""Access: the objects that allow a driver to write its own channel, and nothing else."""
 
 from kubedistill.errors import InvalidManifest
 from kubedistill.v1alpha1 import Pods
@@ -9,14 +9,14 @@ from kubedistill_operator.plan import Manifest
 
 
 def check_service_account(pods: Pods, *, may_create: bool) -> None:
-    """Raise InvalidManifest where a job names no ServiceAccount, and none may be made for it."""
+    """Raise InvalidManifest if a job names no ServiceAccount, and the operator may create none."""
     if pods.service_account_name is None and not may_create:
-        problem = "the operator may make no ServiceAccount in this cluster"
-        raise InvalidManifest(problem, at="spec.pods.serviceAccountName", fix="Name one of the job's namespace")
+        problem = "the operator may not create a ServiceAccount in this cluster"
+        raise InvalidManifest(problem, at="spec.pods.serviceAccountName", fix="Name one in the job's namespace")
 
 
 def service_account(request: ChildRequest) -> Manifest | None:
-    """The ServiceAccount of a job that names none: one for all its attempts, so no attempt is in its labels."""
+    """Return the ServiceAccount of a job that names none; it serves all attempts, so its labels name none."""
     if request.spec.pods.service_account_name is not None:
         return None
     job = request.stage_job.job
@@ -29,7 +29,7 @@ def service_account(request: ChildRequest) -> Manifest | None:
 
 
 def role(request: ChildRequest) -> Manifest:
-    """Allow the attempt's channel to be read and patched; it goes with the child, so no driver keeps the right."""
+    """Return the Role to read and patch the attempt's channel; it is deleted with the child, so no driver keeps it."""
     rule = {
         "apiGroups": [""],
         "resources": ["configmaps"],
@@ -44,7 +44,7 @@ def role(request: ChildRequest) -> Manifest:
 
 
 def role_binding(request: ChildRequest) -> Manifest:
-    """Say who may; it goes with the child too."""
+    """Return the RoleBinding of the driver's account; it is deleted with the child too."""
     return {
         **KINDS["RoleBinding"].header,
         "metadata": request.metadata(request.name, owner=request.child),

@@ -1,4 +1,4 @@
-"""Children: the objects of one attempt, in the order in which they are made."""
+"""Children: the objects of one attempt, in the order of their creation."""
 
 from collections.abc import Mapping
 
@@ -18,7 +18,7 @@ __all__ = ["ChildRequest", "build_children", "check_children"]
 
 
 def check_children(spec: Spec, *, namespace: str, pools: Mapping[str, Pool], create_service_accounts: bool) -> None:
-    """Find, before a run starts, what would keep any of its children from being made.
+    """Check, before a run starts, everything that would prevent the creation of one of its children.
 
     Raises InvalidInput (InvalidPool, UnknownPool, PoolNotAllowed, TooFewGPUs, InvalidManifest) with field and fix.
     """
@@ -31,11 +31,11 @@ def check_children(spec: Spec, *, namespace: str, pools: Mapping[str, Pool], cre
 
 
 def build_children(request: ChildRequest) -> tuple[Manifest, ...]:
-    """Everything that an attempt needs, in an order that a crash may cut off anywhere.
+    """Return all objects of an attempt, in an order that a crash may interrupt anywhere.
 
-    The RayJob or Job comes first, since it owns what goes with it; its uid is left empty: whoever creates them fills it
-    in. Its driver's pod mounts ConfigMap `<child>`, which comes last: no driver starts before it may write its channel.
-    Raises what check_children does.
+    The RayJob or Job comes first, since it owns the others; they get its uid when they are created. ConfigMap
+    `<child>`, which the driver's pod mounts, comes last: no driver starts before it may write its channel. Raises what
+    check_children raises.
     """
     check_children(
         request.spec,

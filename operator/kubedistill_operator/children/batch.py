@@ -10,7 +10,7 @@ from kubedistill_operator.plan import Manifest
 
 
 def build_job(request: ChildRequest, layout: Layout) -> Manifest:
-    """One pod, tried once: the operator counts the attempts, and deletes the Job when it has seen enough of it."""
+    """Return a Job of one pod, which is tried once: the operator counts attempts, and deletes the Job later."""
     volumes = driver_volumes(request)
     driver = container(
         request,

@@ -1,4 +1,4 @@
-"""The two ConfigMaps of an attempt: what its driver is told, and where it answers."""
+"""The two ConfigMaps of an attempt: what its driver reads, and where it reports."""
 
 import json
 
@@ -11,15 +11,15 @@ from kubedistill_operator.plan import Manifest
 
 
 def check_size(spec: Spec) -> None:
-    """Raise InvalidManifest where a StageJob can't carry a spec."""
-    most = STAGE_JOB_BYTES - MESSAGE_BYTES  # what it has beside the spec is small
+    """Raise InvalidManifest if a spec does not fit into a StageJob."""
+    most = STAGE_JOB_BYTES - MESSAGE_BYTES  # the rest of a StageJob is small
     if (size := len(json.dumps(spec_values(spec), ensure_ascii=False).encode())) > most:
-        problem = f"{size // 1024} KiB, and {most // 1024} KiB is the most"
-        raise InvalidManifest(problem, at="spec", fix="Shorten its longest texts")
+        problem = f"it has {size // 1024} KiB, and the limit is {most // 1024} KiB"
+        raise InvalidManifest(problem, at="spec", fix="Shorten its longest strings")
 
 
 def job_config_map(request: ChildRequest) -> Manifest:
-    """`<child>`: the StageJob, which never changes. Its pod starts when it is there, and it goes with the child."""
+    """Return `<child>`: the StageJob, immutable and owned by the child, whose pod starts once it exists."""
     metadata = request.metadata(request.name, owner=request.child)
     return {
         **KINDS["ConfigMap"].header,
@@ -30,7 +30,7 @@ def job_config_map(request: ChildRequest) -> Manifest:
 
 
 def channel_config_map(request: ChildRequest) -> Manifest:
-    """`<child>-out`: claimed by whoever shows the token, and written by nobody else."""
+    """Return `<child>-out`: claimed by the driver that shows the token, and written by no other."""
     return {
         **KINDS["ConfigMap"].header,
         "metadata": request.metadata(request.channel),

@@ -1,4 +1,4 @@
-"""The layout: which pods a stage needs, where they run and what each of them asks for."""
+"""The layout: which pods a stage needs, where they run and what each of them requests."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -17,7 +17,7 @@ from kubedistill_operator.observed import ChildKind
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where one pod runs and what it asks for; without a pool, wherever there is room and no GPU."""
+    """Where one pod runs and what it requests; without a pool, on any node, and without GPUs."""
 
     pool: Pool | None
     cpu: str
@@ -28,7 +28,7 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class WorkerGroup:
-    """Workers that are all alike."""
+    """Identical workers."""
 
     name: str
     pods: int
@@ -44,7 +44,7 @@ class Layout:
     pool: str | None = None
     """Name of the pool."""
     field: str = ""
-    """The field that names it, or would."""
+    """The manifest field that names the pool, or would name it."""
 
     @property
     def gpus(self) -> int:
@@ -53,8 +53,8 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
-class _Place:
-    """The pool that a stage is to run on, and the field that says so."""
+class _PoolChoice:
+    """The pool that a stage runs on, and the field that selects it."""
 
     pool: Pool | None
     name: str | None
@@ -66,8 +66,8 @@ class _Place:
 
 
 @dataclass(frozen=True, slots=True)
-class _Demand:
-    """Workers as the spec asks for them: so many pods with so many GPUs each."""
+class _WorkerNeeds:
+    """Workers as the spec requests them: a number of pods, and GPUs for each."""
 
     group: str
     pods: int
@@ -75,23 +75,25 @@ class _Demand:
 
 
 def child_kind(stage: StageName) -> ChildKind:
-    """Return what an attempt at a stage is: a RayJob where the stage needs accelerators, else a Job."""
+    """Return the kind of child of a stage: a RayJob if the stage needs accelerators, else a Job."""
     return "RayJob" if STAGES[stage].accelerated else "Job"
 
 
 def lay_out(stage: StageName, spec: Spec, *, namespace: str, pools: Mapping[str, Pool], resources: Resources) -> Layout:
-    """The pods of a stage; `resources` is for those that no pool and no override says anything about.
+    """Return the pods of a stage; `resources` applies to pods without a pool and without overrides.
 
-    Raises UnknownPool, PoolNotAllowed or TooFewGPUs, which name the field and the fix.
+    Raises UnknownPool, PoolNotAllowed or TooFewGPUs, with field and fix.
     """
     override: StageResources = getattr(spec.stages, stage.lower())
-    place = _find_place(stage, spec, override, namespace=namespace, pools=pools)
-    demand = _demand(stage, spec, place)
-    if demand is None:
-        driver = _overridden(_placement(place.pool, 0, resources), override)
-        return Layout(driver, pool=place.name, field=place.field)
-    group = WorkerGroup(demand.group, demand.pods, _placement(place.pool, demand.gpus, resources))
-    return Layout(_overridden(_placement(None, 0, resources), override), (group,), pool=place.name, field=place.field)
+    choice = _choose_pool(stage, spec, override, namespace=namespace, pools=pools)
+    needs = _worker_needs(stage, spec, choice)
+    if needs is None:
+        driver = _apply_override(_placement(choice.pool, 0, resources), override)
+        return Layout(driver, pool=choice.name, field=choice.field)
+    group = WorkerGroup(needs.group, needs.pods, _placement(choice.pool, needs.gpus, resources))
+    return Layout(
+        _apply_override(_placement(None, 0, resources), override), (group,), pool=choice.name, field=choice.field
+    )
 
 
 def named_pools(spec: Spec) -> set[str]:
@@ -102,13 +104,13 @@ def named_pools(spec: Spec) -> set[str]:
 
 
 def check_pools(spec: Spec, pools: Mapping[str, Pool]) -> None:
-    """Raise InvalidPool for a pool of a spec that Kubernetes would refuse; a run may have been frozen with one."""
+    """Raise InvalidPool for a pool of a spec that Kubernetes would refuse; earlier versions accepted such pools."""
     for name in sorted(named_pools(spec) & pools.keys()):
         try:
             Pool.model_validate_json(pools[name].model_dump_json(by_alias=True))
         except ValidationError as error:
             found = find_problem(error, model=Pool, place=partial(_field_of, name))
-            fix = f"{found.fix}; a run that has begun takes that over under a new spec.runID"
+            fix = f"{found.fix}; a run that has begun needs a new spec.runID to use it"
             raise InvalidPool(found.problem, at=found.at, fix=fix) from error
 
 
@@ -116,64 +118,68 @@ def _field_of(pool: str, location: Location) -> str:
     return field_path(("settings", "pools", pool, *(part for part in location if part != "[key]")))
 
 
-def _find_place(
+def _choose_pool(
     stage: StageName, spec: Spec, override: StageResources, *, namespace: str, pools: Mapping[str, Pool]
-) -> _Place:
+) -> _PoolChoice:
     field, name = f"spec.stages.{stage.lower()}.pool", override.pool
     if name is None and stage == "Generate":
         field, name = "spec.teachers[0].resources.pool", spec.teachers[0].resources.pool
     elif name is None and child_kind(stage) == "RayJob":
         field, name = "spec.student.resources.pool", spec.student.resources.pool
     if name is None:
-        return _Place(None, None, field)
-    open_to_us = sorted(one for one, pool in pools.items() if _is_allowed(pool, namespace))
-    fix = f"Name one of {', '.join(open_to_us)}" if open_to_us else "Ask the platform team for a pool"
+        return _PoolChoice(None, None, field)
+    allowed = sorted(one for one, pool in pools.items() if _is_allowed(pool, namespace))
+    fix = f"Name one of {', '.join(allowed)}" if allowed else "Ask the platform team for a pool"
     if name not in pools:
         raise UnknownPool(f'there is no pool "{name}"', at=field, fix=fix)
-    if name not in open_to_us:
-        raise PoolNotAllowed(f'pool "{name}" is not for namespace "{namespace}"', at=field, fix=fix)
-    return _Place(pools[name], name, field)
+    if name not in allowed:
+        raise PoolNotAllowed(f'pool "{name}" is not allowed in namespace "{namespace}"', at=field, fix=fix)
+    return _PoolChoice(pools[name], name, field)
 
 
 def _is_allowed(pool: Pool, namespace: str) -> bool:
     return not pool.allowed_namespaces or namespace in pool.allowed_namespaces
 
 
-def _demand(stage: StageName, spec: Spec, place: _Place) -> _Demand | None:
-    """The workers of a stage; None where the driver does it all."""
+def _worker_needs(stage: StageName, spec: Spec, choice: _PoolChoice) -> _WorkerNeeds | None:
+    """Return the workers of a stage; None if the driver does everything."""
     if stage == "Generate":
-        return _ask_for_teacher(spec, place)
+        return _teacher_needs(spec, choice)
     student = spec.student.resources
     if stage == "Train" and (student.workers > 1 or student.gpus_per_worker):
-        _check_gpus(student.gpus_per_worker, place, at="spec.student.resources.gpusPerWorker")
-        return _Demand("student", student.workers, student.gpus_per_worker)
+        _check_gpus(student.gpus_per_worker, choice, at="spec.student.resources.gpusPerWorker")
+        return _WorkerNeeds("student", student.workers, student.gpus_per_worker)
     if stage == "Evaluate":
-        # The students are served one after another, each on one GPU.
+        # Students are served one after another, each on one GPU.
         gpus = min(1, student.gpus_per_worker)
-        _check_gpus(gpus, place, at="spec.student.resources.gpusPerWorker")
-        return _Demand("student", 1, gpus)
+        _check_gpus(gpus, choice, at="spec.student.resources.gpusPerWorker")
+        return _WorkerNeeds("student", 1, gpus)
     return None
 
 
-def _ask_for_teacher(spec: Spec, place: _Place) -> _Demand:
-    """GPUs that share each layer must share a pod, since they talk all the time; the groups of a pipeline need not."""
+def _teacher_needs(spec: Spec, choice: _PoolChoice) -> _WorkerNeeds:
+    """Return the teacher's workers: tensor-parallel GPUs must share a pod, but pipeline stages need not."""
     teacher = spec.teachers[0]
     tensor, pipeline = teacher.model.tensor_parallel_size, teacher.model.pipeline_parallel_size
-    if place.gpus_per_node or tensor > 1:
-        _check_gpus(tensor, place, at="spec.teachers[0].model.tensorParallelSize")
+    if choice.gpus_per_node or tensor > 1:
+        _check_gpus(tensor, choice, at="spec.teachers[0].model.tensorParallelSize")
     elif pipeline > 1:
-        _check_gpus(1, place, at="spec.teachers[0].model.pipelineParallelSize")
-    return _Demand("teacher", teacher.resources.replicas * pipeline, tensor if place.gpus_per_node else 0)
+        _check_gpus(1, choice, at="spec.teachers[0].model.pipelineParallelSize")
+    return _WorkerNeeds("teacher", teacher.resources.replicas * pipeline, tensor if choice.gpus_per_node else 0)
 
 
-def _check_gpus(wanted: int, place: _Place, *, at: str) -> None:
-    if wanted <= place.gpus_per_node:
+def _check_gpus(wanted: int, choice: _PoolChoice, *, at: str) -> None:
+    if wanted <= choice.gpus_per_node:
         return
-    asked = f"{wanted} GPU{'s' * (wanted > 1)} of one node"
-    if place.name is None:
-        raise TooFewGPUs(f"{asked} can't be had without a pool", at=at, fix=f"Name a pool with GPUs in {place.field}")
-    has = f'a node of pool "{place.name}" has {place.gpus_per_node}'
-    raise TooFewGPUs(f"{asked} can't be had: {has}", at=at, fix=f"Lower it, or name another pool in {place.field}")
+    needed = f"{wanted} GPU{'s' * (wanted > 1)} on one node"
+    if choice.name is None:
+        raise TooFewGPUs(
+            f"this requires {needed}, but no pool is named", at=at, fix=f"Name a pool with GPUs in {choice.field}"
+        )
+    has = f'a node of pool "{choice.name}" has {choice.gpus_per_node}'
+    raise TooFewGPUs(
+        f"this requires {needed}, but {has}", at=at, fix=f"Lower it, or name another pool in {choice.field}"
+    )
 
 
 def _placement(pool: Pool | None, gpus: int, resources: Resources) -> Placement:
@@ -184,5 +190,5 @@ def _placement(pool: Pool | None, gpus: int, resources: Resources) -> Placement:
     return Placement(pool, cpu, memory, gpus=gpus, ephemeral_storage=pool.ephemeral_storage)
 
 
-def _overridden(placement: Placement, override: StageResources) -> Placement:
+def _apply_override(placement: Placement, override: StageResources) -> Placement:
     return replace(placement, cpu=override.cpu or placement.cpu, memory=override.memory or placement.memory)

@@ -1,18 +1,18 @@
-"""The network of containers: the proxies that they use and the certificate authorities that they trust."""
+"""The network of containers: the proxies that they use, and the certificate authorities that they trust."""
 
 from kubedistill.manifest.settings import Settings
 
 CA_PATH = "/kubedistill/ca"
 CA_FILE = "ca.crt"
 _TRUST = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE")
-# The kubelet fills in the address; KubeRay's probes ask localhost, and its submitter asks the head's Service.
+# Kubelet expands the variable; KubeRay's probes connect to localhost, and its submitter to the head's Service.
 _DIRECT = (
     "localhost", "127.0.0.1", "::1", ".svc", ".cluster.local", "kubernetes.default.svc", "$(KUBERNETES_SERVICE_HOST)",
 )  # fmt: skip
 
 
 def network_variables(settings: Settings) -> dict[str, str]:
-    """Return the environment variables by which programs and libraries find proxies and authorities."""
+    """Return the environment variables that name proxies and certificate authorities to programs and libraries."""
     return {**_proxy_variables(settings), **_trust_variables(settings)}
 
 

@@ -1,4 +1,4 @@
-"""The names that users give their pods' labels and annotations: legal, and not what others steer by."""
+"""Names of the labels and annotations that users set on their pods: valid, and not reserved."""
 
 import re
 from collections.abc import Iterable
@@ -13,7 +13,7 @@ _KEY = re.compile(rf"((?=[^/]{{1,253}}/){DOMAIN}/)?{LABEL}")
 
 
 def check_names(pods: Pods) -> None:
-    """Raise InvalidManifest for a label or annotation that Kubernetes refuses, or that is not the user's to set."""
+    """Raise InvalidManifest for a label or annotation that Kubernetes refuses, or that users may not set."""
     _check(pods.labels, at="spec.pods.labels", reserved=(*OUR_DOMAINS, *QUEUE_DOMAINS))
     _check(pods.annotations, at="spec.pods.annotations", reserved=OUR_DOMAINS)
 
@@ -21,7 +21,7 @@ def check_names(pods: Pods) -> None:
 def _check(keys: Iterable[str], *, at: str, reserved: tuple[str, ...]) -> None:
     for key in keys:
         if not _KEY.fullmatch(key):
-            fix = "Use letters, digits, dashes, underscores and dots, after a domain and a slash if you like"
-            raise InvalidManifest(f'"{key}" is no name', at=at, fix=fix)
+            fix = "Use letters, digits, dashes, underscores and dots, optionally after a domain and a slash"
+            raise InvalidManifest(f'"{key}" is not a valid name', at=at, fix=fix)
         if is_reserved(key, domains=reserved):
-            raise InvalidManifest(f'"{key}" is set by others than you', at=at, fix="Remove it")
+            raise InvalidManifest(f'"{key}" is reserved', at=at, fix="Remove it")

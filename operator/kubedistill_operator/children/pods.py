@@ -1,4 +1,4 @@
-"""Pods: what all pods of a child have in common, whichever child they are of."""
+"""Pods: what all pods of a child have in common."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,25 +23,25 @@ JOB_PATH = "/kubedistill/job"
 CONFIG_MAPS_PATH = "/kubedistill/configmaps"
 _COMMAND = ("python", "-m", "kubedistill_runtime", "--job", f"{JOB_PATH}/job.json")
 _LINUX = {"kubernetes.io/os": "linux"}
-# CUDA images ask for all GPUs of their node, and NVIDIA's container runtime gives them to pods that requested none.
+# CUDA images ask for all GPUs, and NVIDIA's container runtime gives them even to pods that requested none.
 _NO_GPUS = {"NVIDIA_VISIBLE_DEVICES": "void"}
 
 
 @dataclass(frozen=True, slots=True)
-class Marks:
+class PodMetadata:
     """Labels and annotations of a pod."""
 
     labels: Mapping[str, str] = field(default_factory=dict)
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 
-_NO_MESH = Marks({"sidecar.istio.io/inject": "false"}, {"linkerd.io/inject": "disabled"})
-"""What asks for no sidecar, unless the job's own labels or annotations say otherwise."""
+_NO_MESH = PodMetadata({"sidecar.istio.io/inject": "false"}, {"linkerd.io/inject": "disabled"})
+"""Opts out of sidecars, unless the job's own labels or annotations opt in."""
 
 
 @dataclass(frozen=True, slots=True)
 class Volume:
-    """A volume and the place where the container has it."""
+    """A volume, and where it is mounted."""
 
     name: str
     path: str
@@ -50,7 +50,7 @@ class Volume:
 
 
 def driver_command(request: ChildRequest) -> list[str]:
-    """Return the command of a driver: with the digest of its StageJob, so that it does no other work."""
+    """Return the command of a driver, with the digest of its StageJob, so that it accepts no other."""
     checked = ("--job-sha256", text_digest(request.stage_job.to_json())) if request.checks_job else ()
     return [*_COMMAND, *checked]
 
@@ -61,9 +61,9 @@ def image_of(images: Images, layout: Layout) -> str:
 
 
 def config_map_folders(spec: Spec) -> dict[str, str]:
-    """Where a driver has each ConfigMap that the spec names: the `configMaps` of its StageJob.
+    """Return where each ConfigMap that the spec names is mounted: the `configMaps` of a StageJob.
 
-    Raises InvalidManifest for a name that is a path; an earlier CRD took those.
+    Raises InvalidManifest for a name that is a path; an earlier CRD accepted those.
     """
     sources = (spec.data.train, spec.data.validation, spec.data.test)
     named = [source.config_map_key_ref.name for source in sources if source and source.config_map_key_ref]
@@ -72,14 +72,14 @@ def config_map_folders(spec: Spec) -> dict[str, str]:
 
 
 def storage_volumes(request: ChildRequest) -> tuple[Volume, ...]:
-    """The store, for the driver and the workers alike; empty where it is no claim."""
+    """Return the volume of the store, for the driver and the workers; empty if the store is not on a claim."""
     if request.volume_claim is None:
         return ()
     return (Volume("storage", STORAGE_PATH, {"persistentVolumeClaim": {"claimName": request.volume_claim}}),)
 
 
 def driver_volumes(request: ChildRequest) -> tuple[Volume, ...]:
-    """What a driver reads beside the store: its job, and data that lies in ConfigMaps."""
+    """Return the volumes of a driver: its job, the data in ConfigMaps, and the store."""
     job = Volume("job", JOB_PATH, {"configMap": {"name": request.name}}, read_only=True)
     data = [
         Volume(f"data-{index}", folder, {"configMap": {"name": name}}, read_only=True)
@@ -98,7 +98,7 @@ def container(
     environment: Mapping[str, str] | None = None,
     secrets: bool = True,
 ) -> Manifest:
-    """A container without privileges; `secrets` says whether it gets those of spec.pods.envFromSecrets."""
+    """Return a container without privileges; `secrets` says whether it gets those of spec.pods.envFromSecrets."""
     settings = request.settings
     variables = {**({} if placement.gpus else _NO_GPUS), **(environment or {}), **network_variables(settings)}
     from_secrets = [{"secretRef": {"name": secret}} for secret in request.spec.pods.env_from_secrets if secrets]
@@ -112,7 +112,7 @@ def container(
         ),
         "resources": _resources(placement, limit_cpu=settings.cpu_limits == "AsRequested"),
         "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
-        "terminationMessagePolicy": "FallbackToLogsOnError",  # its last line tells why a container does not start
+        "terminationMessagePolicy": "FallbackToLogsOnError",  # the last log line says why it failed
         **_present(volumeMounts=[_mount(volume) for volume in (*volumes, *_ca_volumes(settings))]),
     }
 
@@ -127,9 +127,9 @@ def pod_template(
     token: bool,
     spread: Sequence[Manifest] = (),
 ) -> Manifest:
-    """A pod of one container; `token` says whether it may talk to the API server."""
+    """Return a pod of one container; `token` says whether the pod may access the API server."""
     pods, settings = request.spec.pods, request.settings
-    no_mesh = _NO_MESH if settings.mesh == "Disabled" else Marks()
+    no_mesh = _NO_MESH if settings.mesh == "Disabled" else PodMetadata()
     pull_secrets = dict.fromkeys((*settings.images.pull_secrets, *pods.image_pull_secrets))
     labels = {**no_mesh.labels, **pods.labels, **request.cost_labels, **request.labels}
     return {
@@ -138,7 +138,7 @@ def pod_template(
             "restartPolicy": restart,
             "serviceAccountName": request.service_account,
             "automountServiceAccountToken": token,
-            # A Service named vllm would otherwise set VLLM_PORT, which vLLM takes for its own.
+            # A Service named vllm would set VLLM_PORT, which vLLM would use as its own port.
             "enableServiceLinks": False,
             **_present(
                 imagePullSecrets=[{"name": secret} for secret in pull_secrets],
@@ -150,7 +150,7 @@ def pod_template(
                 **settings.pod_security_context.model_dump(by_alias=True, exclude_none=True),
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
-            **_whereabouts(placement, pools=request.pools),
+            **_scheduling(placement, pools=request.pools),
             **_present(topologySpreadConstraints=list(spread)),
             "containers": [container],
             **_present(volumes=[{"name": one.name, **one.source} for one in (*volumes, *_ca_volumes(settings))]),
@@ -167,7 +167,7 @@ def _ca_volumes(settings: Settings) -> tuple[Volume, ...]:
 
 
 def _resources(placement: Placement, *, limit_cpu: bool) -> Manifest:
-    """Limit memory and GPUs to what is requested. A CPU limit would only leave idle cores idle, so it is a setting."""
+    """Limit memory and GPUs to the request. A CPU limit would only leave idle cores unused, so it is a setting."""
     gpus = {placement.pool.gpu_resource: str(placement.gpus)} if placement.pool and placement.gpus else {}
     disk = {"ephemeral-storage": placement.ephemeral_storage} if placement.ephemeral_storage else {}
     return {
@@ -176,7 +176,7 @@ def _resources(placement: Placement, *, limit_cpu: bool) -> Manifest:
     }
 
 
-def _whereabouts(placement: Placement, *, pools: Mapping[str, Pool]) -> Manifest:
+def _scheduling(placement: Placement, *, pools: Mapping[str, Pool]) -> Manifest:
     if placement.pool is None:
         return _present(nodeSelector={**_LINUX}, affinity=_away_from_gpus(pools))
     return _present(
@@ -187,12 +187,12 @@ def _whereabouts(placement: Placement, *, pools: Mapping[str, Pool]) -> Manifest
 
 
 def _away_from_gpus(pools: Mapping[str, Pool]) -> Manifest:
-    """Keep off nodes with GPUs, whose taint may be missing; only a wish, since there may be no others.
+    """Prefer nodes without GPUs, since their taint may be missing; do not require it, since there may be no others.
 
-    One wish a label, for nodes of all kinds may share some of them.
+    Each label has a preference of its own, since different nodes may share some labels.
     """
     labels = sorted(item for pool in pools.values() if pool.gpus_per_node for item in pool.node_selector.items())
-    wishes = [
+    preferences = [
         {
             "weight": 100,
             "preference": {
@@ -203,7 +203,7 @@ def _away_from_gpus(pools: Mapping[str, Pool]) -> Manifest:
         }
         for key, items in groupby(labels, key=itemgetter(0))
     ]
-    return {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": wishes}} if wishes else {}
+    return {"nodeAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": preferences}} if preferences else {}
 
 
 def _toleration(toleration: Toleration) -> Manifest:
@@ -216,5 +216,5 @@ def _mount(volume: Volume) -> Manifest:
 
 
 def _present(**fields: Json) -> Manifest:
-    """The fields that have something in them."""
+    """Return the fields that are not empty."""
     return {name: value for name, value in fields.items() if value}

@@ -1,4 +1,4 @@
-"""Quantities: how Kubernetes writes cores and bytes, and the little arithmetic that children need."""
+"""Quantities: cores and bytes as Kubernetes writes them, and the arithmetic that children need."""
 
 import math
 from decimal import Decimal
@@ -17,25 +17,25 @@ _MULTIPLES = {
 
 
 def number(quantity: str) -> Decimal:
-    """What a quantity stands for: number("1.5Gi") is 1610612736."""
+    """Return the value of a quantity: number("1.5Gi") is 1610612736."""
     amount, suffix = _split(quantity)
     return amount / 1000 if suffix == "m" else amount * _MULTIPLES[suffix]
 
 
 def times(quantity: str, factor: int) -> str:
-    """A multiple of a quantity in the same unit: times("64Gi", 8) is "512Gi"."""
+    """Return a multiple of a quantity in the same unit: times("64Gi", 8) is "512Gi"."""
     amount, suffix = _split(quantity)
     return f"{_plain(amount * factor)}{suffix}"
 
 
 def cores(count: float) -> str:
-    """Processor cores as a quantity, rounded up to a thousandth: cores(0.5) is "500m"."""
+    """Return processor cores as a quantity, rounded up to a thousandth: cores(0.5) is "500m"."""
     thousandths = math.ceil(Decimal(str(count)) * 1000)
     return f"{thousandths}m" if thousandths % 1000 else str(thousandths // 1000)
 
 
 def mebibytes(size: int) -> str:
-    """Bytes as a quantity, rounded down to MiB."""
+    """Return bytes as a quantity, rounded down to MiB."""
     return f"{size // 2**20}Mi"
 
 

@@ -21,9 +21,9 @@ from kubedistill_operator.names import HEAD_CONTAINER, SUBMITTER_CONTAINER, WORK
 from kubedistill_operator.plan import Manifest
 
 _TTL_SECONDS = 2
-"""From a RayJob's end to that of its cluster, which the next stage waits for: time to see in its pods how it ended."""
+"""Time from the end of a RayJob to the deletion of its cluster, to read from its pods how it ended."""
 _METRICS = {"metrics": 8080}
-# Ray's client port is left out: nobody here needs it, and it runs anybody's code.
+# Ray's client port is left out: it is not needed, and it runs the code of anybody who connects.
 _HEAD_PORTS = {"gcs-server": 6379, "dashboard": 8265, **_METRICS, "as-metrics": 44217, "dash-metrics": 44227}
 _RAY_VARIABLES = {"RAY_USAGE_STATS_ENABLED": "0"}
 _SUBMITTER = Placement(None, cpu="500m", memory="1Gi")
@@ -32,7 +32,7 @@ _LEAST_OBJECT_STORE = 128 * 2**20
 
 
 def build_rayjob(request: ChildRequest, layout: Layout) -> Manifest:
-    """One submission to one cluster, both gone when it has ended; the operator counts attempts and deadlines."""
+    """Return a RayJob of one submission to one cluster, which is deleted at the end; the operator does the retries."""
     settings, image = request.settings, image_of(request.images, layout)
     groups = [_worker_group(request, group, image=image) for group in layout.groups]
     submitter = {"submitterPodTemplate": _submitter(request, image=image)}
@@ -58,7 +58,7 @@ def build_rayjob(request: ChildRequest, layout: Layout) -> Manifest:
 
 
 def _head_group(request: ChildRequest, placement: Placement, *, image: str) -> Manifest:
-    """The head runs the driver and no worker, whatever it has. It may restart in place: a second driver goes on."""
+    """Return the head, which runs the driver and no worker; if it restarts in place, a second driver continues."""
     volumes = (*driver_volumes(request), _shared_memory(placement))
     driver = container(
         request,
@@ -75,7 +75,7 @@ def _head_group(request: ChildRequest, placement: Placement, *, image: str) -> M
 
 
 def _worker_group(request: ChildRequest, group: WorkerGroup, *, image: str) -> Manifest:
-    """Workers never restart in place: the cluster replaces a pod that failed, maybe on a better node."""
+    """Return a group of workers, which never restart in place: the cluster replaces a pod, maybe on a better node."""
     placement = group.placement
     volumes = (*storage_volumes(request), _shared_memory(placement))
     worker = container(
@@ -87,7 +87,7 @@ def _worker_group(request: ChildRequest, group: WorkerGroup, *, image: str) -> M
         "minReplicas": group.pods,
         "maxReplicas": group.pods,
         "rayStartParams": {
-            # Spelled out, since Ray knows neither every GPU resource's name nor half a core.
+            # Explicit, since Ray knows neither all GPU resource names nor fractional cores.
             "num-cpus": str(max(1, math.floor(number(placement.cpu)))),
             "num-gpus": str(placement.gpus),
             "object-store-memory": str(_object_store(placement)),
@@ -99,7 +99,7 @@ def _worker_group(request: ChildRequest, group: WorkerGroup, *, image: str) -> M
 
 
 def _spread(request: ChildRequest) -> list[Manifest]:
-    """Return the constraints that keep the workers of one attempt, and no other pods, apart."""
+    """Return the constraints that spread the workers of one attempt, but no other pods."""
     workers = {"matchLabels": {**request.labels, "ray.io/node-type": "worker"}}
     return [
         {
@@ -113,7 +113,7 @@ def _spread(request: ChildRequest) -> list[Manifest]:
 
 
 def _submitter(request: ChildRequest, *, image: str) -> Manifest:
-    """K8sJobMode's extra pod, which only calls `ray job submit`; KubeRay's own has no security context."""
+    """Return K8sJobMode's extra pod, which only calls `ray job submit`; KubeRay's own has no security context."""
     submitter = container(request, SUBMITTER_CONTAINER, image=image, placement=_SUBMITTER, secrets=False)
     return pod_template(request, submitter, placement=_SUBMITTER, restart="Never", token=False)
 
@@ -123,11 +123,11 @@ def _ports(ports: dict[str, int]) -> list[Manifest]:
 
 
 def _object_store(placement: Placement) -> int:
-    """Bytes for objects that Ray's processes share: an eighth of the memory, for the bulk goes through storage."""
+    """Return the bytes of Ray's object store: an eighth of the memory, since most data goes through storage."""
     return min(_MOST_OBJECT_STORE, max(_LEAST_OBJECT_STORE, int(number(placement.memory)) // 8))
 
 
 def _shared_memory(placement: Placement) -> Volume:
-    """Room for the object store, and as much again for NCCL and the inference engine."""
+    """Return shared memory for the object store, and as much again for NCCL and the inference engine."""
     size = mebibytes(2 * _object_store(placement))
     return Volume("shared-mem", "/dev/shm", {"emptyDir": {"medium": "Memory", "sizeLimit": size}})  # noqa: S108

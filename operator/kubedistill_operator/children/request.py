@@ -1,4 +1,4 @@
-"""The request for a child: everything that decides what the objects of one attempt look like."""
+"""The request for a child: everything that determines the objects of one attempt."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,21 +25,21 @@ class ChildRequest:
     images: Images
     """As frozen with the run."""
     queue: Queue | None
-    """The job's queue as it is now: a field that acts at once, so not the one that was frozen."""
+    """The job's queue as it is now, and not as frozen: changes to this field act at once."""
     account: str
     """The ServiceAccount of a job that names none, as frozen with the run."""
     volume_claim: str | None
-    """The claim that holds the store: the job's, or the settings' for a job that names no storage."""
+    """The claim that holds the store: the job's, or the default of the settings."""
     settings: Settings
-    """The operator's settings as they are now, for everything else."""
+    """The operator's current settings, for everything else."""
     cost_labels: Mapping[str, str] = field(default_factory=dict)
     """Labels of the namespace or the job that the child and its pods carry too."""
     checks_job: bool = True
-    """Whether the run's image takes the digest of its StageJob; that of a run that 0.1 froze does not."""
+    """Whether the run's image accepts the digest of its StageJob; the image of 0.1 does not."""
 
     @property
     def spec(self) -> Spec:
-        """The spec as frozen with the run."""
+        """The spec as it was frozen for the run."""
         return self.stage_job.spec
 
     @property
@@ -54,7 +54,7 @@ class ChildRequest:
 
     @property
     def kind(self) -> ChildKind:
-        """What the child is."""
+        """The kind of the child."""
         return child_kind(self.stage)
 
     @property
@@ -70,13 +70,13 @@ class ChildRequest:
 
     @property
     def labels(self) -> dict[str, str]:
-        """The labels of the child, of its pods and of all that was made for it."""
+        """The labels of the child, its pods and its other objects."""
         job, run = self.stage_job.job, self.stage_job.run
         return names.labels(job.name, uid=job.uid, stage=self.stage, run=run.id, attempt=self.stage_job.attempt)
 
     @property
     def child_labels(self) -> dict[str, str]:
-        """The labels of the RayJob or Job itself: Kueue's too, which on pods would make it queue them once more."""
+        """The labels of the RayJob or Job itself, with Kueue's: on pods, those would queue the pods a second time."""
         queue = {} if self.queue is None else {QUEUE_LABEL: self.queue.name}
         if self.queue is not None and self.queue.priority_class is not None:
             queue[PRIORITY_LABEL] = self.queue.priority_class
@@ -89,17 +89,17 @@ class ChildRequest:
 
     @property
     def owner(self) -> Manifest:
-        """The job as an owner: the garbage collector removes with it what it owns, and nothing waits for that."""
+        """The job as an owner: the garbage collector deletes what it owns, and the job's deletion does not wait."""
         job = self.stage_job.job
         return owner_reference(KIND, name=job.name, uid=job.uid)
 
     @property
     def child(self) -> Manifest:
-        """The RayJob or Job as an owner: what it owns goes with it. Whoever creates them fills its uid in."""
+        """The RayJob or Job as an owner; its uid is filled in at creation."""
         return owner_reference(self.kind, name=self.name, uid="")
 
     def metadata(self, name: str, *, labels: dict[str, str] | None = None, owner: Manifest | None = None) -> Manifest:
-        """The metadata of an object of this attempt: its labels and, as owner, the job, unless told otherwise."""
+        """Return the metadata of an object of this attempt; labels and owner default to the attempt's and the job."""
         return {
             "name": name,
             "namespace": self.namespace,
@@ -109,7 +109,7 @@ class ChildRequest:
 
 
 def owner_reference(kind: str, *, name: str, uid: str) -> Manifest:
-    """A controller that does not keep its own deletion waiting."""
+    """Return a reference to a controller whose deletion does not wait for the object."""
     return {
         **KINDS[kind].header,
         "name": name,

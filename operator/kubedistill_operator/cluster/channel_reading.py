@@ -1,4 +1,4 @@
-"""Reading channels: what a driver wrote becomes a Channel, or a problem; a hostile driver harms its own job at most."""
+"""Reading channels: a driver's data becomes a Channel, or a problem; a hostile driver can harm only its own job."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -28,13 +28,13 @@ Message = TypeVar("Message", StageProgress, StageResult)
 
 @dataclass(slots=True)
 class _Reading:
-    """The data of one ConfigMap, and what was found wrong with it."""
+    """The data of one ConfigMap, and the problems found in it."""
 
     data: Mapping[str, Json]
     problems: list[str] = field(default_factory=list)
 
     def text(self, key: str) -> str:
-        """A value; empty where there is none or it is too long."""
+        """Return a value; empty if it is absent or too long."""
         value = self.data.get(key, "")
         if not isinstance(value, str) or len(value.encode(errors="replace")) > MESSAGE_BYTES:
             self.problems.append(f"{key}: larger than {MESSAGE_BYTES // 1024} KiB")
@@ -42,7 +42,7 @@ class _Reading:
         return value
 
     def message(self, key: str, read: Callable[[Json], Message]) -> Message | None:
-        """A message of the contract; None where there is none or it can't be read."""
+        """Return a message of the contract; None if it is absent or cannot be read."""
         text = self.text(key)
         if not text:
             return None
@@ -57,7 +57,7 @@ class _Reading:
 
 
 def read_channel(resource: Resource, *, now: float) -> Channel:
-    """Read an `-out` ConfigMap; never raises, whatever is in it. Nothing in it lies later than now."""
+    """Read an `-out` ConfigMap; never raise, whatever it contains. No time in the result is later than now."""
     data = resource.get("data")
     reading = _Reading(data if isinstance(data, Mapping) else {})
     starts = _read_starts(reading)
@@ -86,7 +86,7 @@ def _read_starts(reading: _Reading) -> int:
 def _read_progress(values: Json) -> StageProgress:
     values = _check_contract(values)
     figures = values.get("figures")
-    if isinstance(figures, Mapping):  # a loss that diverged is no number, and no reason to hear nothing any more
+    if isinstance(figures, Mapping):  # a diverged loss is not a number, and does not invalidate the message
         values = {**values, "figures": _finite(figures)}
     found = StageProgress.model_validate(values, by_alias=True, by_name=False)
     seconds = seconds_of(found.at)
@@ -126,7 +126,7 @@ def _read_result(values: Json) -> StageResult:
 
 
 def _plain(value: Json) -> Json:
-    """JSON values whose texts are fit to be shown."""
+    """Return JSON values whose strings can be displayed."""
     if isinstance(value, dict):
         return {clip(name, _NAME): _plain(one) for name, one in value.items()}
     if isinstance(value, list):
@@ -135,7 +135,7 @@ def _plain(value: Json) -> Json:
 
 
 def _check_contract(values: Json) -> Mapping[str, Json]:
-    """Return the message, if this version understands it."""
+    """Return the message, if this version understands its contract."""
     if not isinstance(values, Mapping):
         raise ValueError("not an object")
     contract = values.get("contract")

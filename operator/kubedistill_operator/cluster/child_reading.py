@@ -1,4 +1,4 @@
-"""Reading children: RayJobs, Jobs and frozen runs as JSON become the plain values that decisions are made of."""
+"""Reading children: RayJobs, Jobs and frozen runs become the plain values that decisions use."""
 
 import json
 from typing import Final
@@ -11,22 +11,22 @@ from kubedistill.labels import JOB_UID_LABEL
 from kubedistill.manifest.problems import field_path, quote_value
 from kubedistill.manifest.settings import Settings
 from kubedistill_operator.clock import seconds_of
-from kubedistill_operator.cluster.failures import NotUnderstood
+from kubedistill_operator.cluster.api_errors import NotUnderstood
 from kubedistill_operator.cluster.json_values import items, part
 from kubedistill_operator.decisions.run_snapshot import load_snapshot
 from kubedistill_operator.observed import Child, ChildState, Resource, StoredSnapshot
 
 TEXT: Final = 700
-"""Most characters of a text that came from outside; with a sentence around it, it still fits into status."""
+"""Maximum length of an external string; with a sentence around it, it still fits into the status."""
 
 _LOGS, _LOG_TAIL = ", last available logs (truncated to 20,000 chars):", 400
-"""What Ray puts between the exit code of a driver and its log, and how much of the log's end is worth showing."""
+"""What Ray writes between a driver's exit code and its log, and how much of the end of the log to show."""
 _RAYJOB_STATES: dict[str, ChildState] = {
     "": "Waiting",
     "Initializing": "Waiting",
     "Waiting": "Waiting",
     "Running": "Running",
-    "Complete": "Ended",  # which is no success: a job that was stopped is Complete too
+    "Complete": "Ended",  # not necessarily a success: a job that was stopped is Complete too
     "Failed": "Ended",  # even with jobStatus RUNNING
     "ValidationFailed": "Ended",  # a correction needs a new RayJob
     "Suspending": "Waiting",
@@ -40,7 +40,7 @@ def read_child(resource: Resource, *, started: bool = False) -> Child:
     state, reason, message = _read_rayjob(resource) if resource["kind"] == "RayJob" else _read_job(resource)
     metadata = resource["metadata"]
     held_back = part(resource, "spec").get("suspend") is True
-    # KubeRay calls a RayJob Running from when its cluster is ready, and gives Ray the driver at its next look.
+    # KubeRay calls a RayJob Running once its cluster is ready, and submits the driver at its next reconcile.
     submitted = resource["kind"] == "Job" or bool(part(resource, "status").get("jobStatus"))
     return Child(
         kind="RayJob" if resource["kind"] == "RayJob" else "Job",
@@ -61,7 +61,7 @@ def read_child(resource: Resource, *, started: bool = False) -> Child:
 
 
 def read_frozen(resource: Resource) -> StoredSnapshot:
-    """Read a ConfigMap that has the name of a frozen run, whatever is in it."""
+    """Read a ConfigMap that has the name of a frozen run, whatever it contains."""
     text = part(resource, "data").get("run.json")
     text = text if isinstance(text, str) else ""
     try:
@@ -72,7 +72,7 @@ def read_frozen(resource: Resource) -> StoredSnapshot:
 
 
 def check_frozen(frozen: StoredSnapshot) -> None:
-    """Raise NotUnderstood where an intact run is one of another version, which this one can't read."""
+    """Raise NotUnderstood if another version wrote this intact run, and this version cannot read it."""
     at = f"ConfigMap {frozen.name}, run.json:"
     try:
         if frozen.contract not in ACCEPTED_CONTRACTS:
@@ -92,13 +92,13 @@ def check_frozen(frozen: StoredSnapshot) -> None:
 
 
 def is_owned(resource: Resource, *, uid: str) -> bool:
-    """Whether an object belongs to the job of a uid."""
+    """Return whether an object belongs to the job with this uid."""
     owners = part(resource, "metadata").get("ownerReferences") or []
     return any(owner.get("uid") == uid for owner in owners)
 
 
 def clip(text: object, most: int = TEXT) -> str:
-    """A text from outside, no longer than that, on one line and without what a terminal would obey."""
+    """Return an external string on one line, of limited length and without terminal control characters."""
     plain = "".join(one if one.isprintable() else " " for one in str(text or ""))
     line = " ".join(plain.split())
     return line if len(line) <= most else f"{line[: most - 1]}…"
@@ -119,18 +119,18 @@ def _read_rayjob(resource: Resource) -> tuple[ChildState, str, str]:
 
 
 def _shorten(message: str) -> str:
-    """A message without the beginning of the driver's log: what it said last says why it ended."""
-    said, found, log = message.partition(_LOGS)
-    return f"{said}: … {log.strip()[-_LOG_TAIL:]}" if found and len(log) > _LOG_TAIL else message
+    """Remove the beginning of the driver's log from a message: its end says why the driver ended."""
+    summary, found, log = message.partition(_LOGS)
+    return f"{summary}: … {log.strip()[-_LOG_TAIL:]}" if found and len(log) > _LOG_TAIL else message
 
 
 def _why_no_pods(status: Resource, reason: str, message: str) -> tuple[str, str]:
-    """What the Ray cluster says of pods that it could not make, or of a head that is not ready."""
+    """Return what the Ray cluster says about pods that it could not create, or about a head that is not ready."""
     conditions = items(part(status, "rayClusterStatus"), "conditions")
-    said = {(one.get("type"), one.get("status")): str(one.get("message") or "") for one in conditions}
-    if (refusal := said.get(("ReplicaFailure", "True"))) is not None:
+    messages = {(one.get("type"), one.get("status")): str(one.get("message") or "") for one in conditions}
+    if (refusal := messages.get(("ReplicaFailure", "True"))) is not None:
         return "FailedCreate", refusal
-    if unready := said.get(("HeadPodReady", "False")):
+    if unready := messages.get(("HeadPodReady", "False")):
         return reason, f"the head is not ready: {unready}"
     return reason, message
 

@@ -1,4 +1,4 @@
-"""The cluster: the only module that talks to the API server. Plain dicts in and out, a timeout on every call."""
+"""The cluster: the only module that talks to the API server. Plain dicts in and out, and a timeout on every call."""
 
 import contextlib
 import os
@@ -19,7 +19,7 @@ from pydantic_core import from_json
 
 from kubedistill import __version__
 from kubedistill.errors import InvalidInput
-from kubedistill_operator.cluster.failures import AlreadyExists, Conflict, NotFound, Refused, Transient
+from kubedistill_operator.cluster.api_errors import AlreadyExists, Conflict, NotFound, Refused, Transient
 from kubedistill_operator.kinds import KINDS
 from kubedistill_operator.plan import Manifest
 
@@ -38,17 +38,17 @@ _UNREADABLE = (
     AttributeError,
     KeyError,
 )
-"""What the library raises for a kubeconfig that is none: it takes the shape of the file for granted."""
+"""What the library raises for an invalid kubeconfig, since it does not check the file's structure."""
 
 WriteDeadline = Callable[[], float]
-"""Asked before every write: how many seconds it may take. Raises LeaseLost where nothing may be written."""
+"""Called before every write; returns how many seconds it may take. Raises LeaseLost if nothing may be written."""
 OnRequest = Callable[[str, str], None]
-"""Told (method, HTTP status or <error>) of every request."""
+"""Called with (method, HTTP status or <error>) for every request."""
 
 
 @dataclass(frozen=True, slots=True)
 class Login:
-    """How to reach the API server, for those who don't use this module."""
+    """How other clients reach the API server."""
 
     server: str
     ca_path: str | None
@@ -58,7 +58,7 @@ class Login:
     key_path: str | None
 
     def open_session(self, *, accepted: Callable[[str], None]) -> aiohttp.ClientSession:
-        """A session, which its user closes; `accepted` is told the URL of every request that was answered with 200."""
+        """Return a session, which the caller closes; `accepted` gets the URL of every request answered with 200."""
         context = ssl.create_default_context(cafile=self.ca_path)
         if self.insecure:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -81,15 +81,15 @@ class Login:
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """The way to one API server, from which any number of clients are made."""
+    """The connection to one API server, from which clients are created."""
 
     configuration: Configuration
 
     @classmethod
     async def find(cls, kubeconfig: Path | None = None) -> Self:
-        """The pod's ServiceAccount, or a kubeconfig where one is named or we are in no cluster.
+        """Use the pod's ServiceAccount, or a kubeconfig if one is named or we are not in a cluster.
 
-        Raises InvalidInput where there is neither.
+        Raises InvalidInput if there is neither.
         """
         configuration = Configuration()
         named = kubeconfig or (Path(os.environ["KUBECONFIG"]) if os.environ.get("KUBECONFIG") else None)
@@ -102,9 +102,9 @@ class Connection:
                 )
         except _UNREADABLE as error:
             first, *_ = str(error).splitlines() or [type(error).__name__]
-            problem = f"there is no way to a cluster ({first})"
+            problem = f"the cluster cannot be reached ({first})"
             raise InvalidInput(problem, at=str(named or ""), fix="Name a kubeconfig by --kubeconfig") from error
-        # With trust_env aiohttp looks for a .netrc before every request, on another thread.
+            # With trust_env, aiohttp looks for a .netrc before every request, on another thread.
         configuration.client_session_kwargs = {"trust_env": uses_proxy(configuration.host)}
         return cls(configuration)
 
@@ -114,7 +114,7 @@ class Connection:
         return str(self.configuration.host)
 
     async def log_in(self) -> Login:
-        """What is to be shown now; a ServiceAccount's token is renewed every hour or so."""
+        """Return the current credentials; a ServiceAccount's token is renewed about every hour."""
         configuration = self.configuration
         header = await configuration.get_api_key_with_prefix("BearerToken")
         return Login(
@@ -128,16 +128,16 @@ class Connection:
 
 
 def uses_proxy(server: str) -> bool:
-    """Whether the environment may name a proxy for a server.
+    """Return whether the environment may name a proxy for a server.
 
-    NO_PROXY may hold networks, such as 10.0.0.0/8, which aiohttp does not know; other names it looks up itself.
+    NO_PROXY may contain networks, such as 10.0.0.0/8, which aiohttp does not support; it matches other names itself.
     """
     proxies = getproxies()
     return bool(proxies) and not _is_within(urlsplit(server).hostname or "", proxies.get("no", "").split(","))
 
 
 def _is_within(host: str, networks: list[str]) -> bool:
-    """Whether a host is an address of one of some networks; what is no address and no network is ignored."""
+    """Return whether a host is an address in one of the networks; ignore whatever is neither address nor network."""
     for network in networks:
         with contextlib.suppress(ValueError):
             if ip_address(host) in ip_network(network.strip(), strict=False):
@@ -146,9 +146,9 @@ def _is_within(host: str, networks: list[str]) -> bool:
 
 
 class Cluster:
-    """One connection to the API server.
+    """One client of the API server.
 
-    Every method raises Transient where the server is busy or away and Refused where it says no.
+    Every method raises Transient if the server is busy or cannot be reached, and Refused if it denies the request.
     """
 
     def __init__(
@@ -169,14 +169,14 @@ class Cluster:
         await self._client.close()
 
     async def get(self, kind: str, name: str, *, namespace: str = "") -> Manifest | None:
-        """One object as it is now; None where there is none."""
+        """Return one object as it is now; None if it does not exist."""
         try:
             return await self._request("GET", KINDS[kind].path(namespace=namespace, name=name), seconds=READ_SECONDS)
         except NotFound:
             return None
 
     async def exists(self, kind: str, name: str, *, namespace: str = "") -> bool:
-        """Whether an object is there; its content is not read."""
+        """Return whether an object exists, without reading its content."""
         try:
             path = KINDS[kind].path(namespace=namespace, name=name)
             await self._request("GET", path, seconds=READ_SECONDS, accept=_NAME_ONLY)
@@ -185,17 +185,17 @@ class Cluster:
         return True
 
     async def select(self, kind: str, *, namespace: str = "", labels: str = "", fields: str = "") -> list[Manifest]:
-        """All objects of a kind that a label selector and a field selector select, as they are now."""
+        """Return all objects of a kind that a label selector and a field selector match, as they are now."""
         pages = self._pages(kind, namespace=namespace, labels=labels, fields=fields, accept=_JSON)
         return [item async for item in pages]
 
     async def names(self, kind: str, *, namespace: str = "") -> set[tuple[str, str]]:
-        """(namespace, name) of all objects of a kind; far cheaper than a list."""
+        """Return (namespace, name) of all objects of a kind; much cheaper than a list."""
         pages = self._pages(kind, namespace=namespace, labels="", accept=_NAMES_ONLY)
         return {(item["metadata"]["namespace"], item["metadata"]["name"]) async for item in pages}
 
     async def serves(self, kind: str) -> bool:
-        """Whether the server knows a kind."""
+        """Return whether the server knows a kind."""
         root = KINDS[kind].path().rpartition("/")[0]
         try:
             found = await self._request("GET", root, seconds=READ_SECONDS)
@@ -206,7 +206,7 @@ class Cluster:
         return any(one.get("name") == KINDS[kind].plural for one in found.get("resources", []))
 
     async def create(self, manifest: Manifest) -> Manifest:
-        """Make an object; raises AlreadyExists where one of that name is there."""
+        """Create an object; raises AlreadyExists if its name is in use."""
         path = KINDS[manifest["kind"]].path(namespace=manifest["metadata"]["namespace"])
         return await self._write("POST", path, manifest)
 
@@ -223,7 +223,7 @@ class Cluster:
         return await self._write("PATCH", KINDS[kind].path(namespace=namespace, name=name), operations, content=_PATCH)
 
     async def delete(self, kind: str, name: str, *, namespace: str, uid: str) -> None:
-        """Delete an object and what it owns, in the background; it is well if it is gone or another one by now."""
+        """Delete an object and what it owns, in the background; do nothing if it is gone, or was replaced."""
         options = {
             "apiVersion": "v1",
             "kind": "DeleteOptions",
@@ -298,7 +298,7 @@ class Cluster:
 
 
 def _decode(text: bytes) -> Manifest:
-    """What the server says of a failure; proxies and unknown paths answer in plain text."""
+    """Return the server's description of a failure; proxies and unknown paths answer in plain text."""
     try:
         found = from_json(text)
     except ValueError:
@@ -307,13 +307,13 @@ def _decode(text: bytes) -> Manifest:
 
 
 def _failure(code: int, status: Manifest, *, what: str, after: str | None) -> Exception:
-    """What an answer of 400 or more means to us."""
+    """Return the error that an answer of 400 or more stands for."""
     reason, message = str(status.get("reason") or ""), f"{what}: {code} {status.get('message') or ''}"
     if code == 404:
-        unknown = Refused(f"{what}: the server knows no such kind", code=code, reason=reason)
+        unknown = Refused(f"{what}: the server does not know this kind", code=code, reason=reason)
         return NotFound(message) if reason == "NotFound" else unknown
     if code == 409:
         return AlreadyExists(message) if reason == "AlreadyExists" else Conflict(message)
-    if code in (401, 408, 410, 429) or code >= 500:  # 401: the token was just renewed; 410: a page came too late
+    if code in (401, 408, 410, 429) or code >= 500:  # 401: the token was just renewed; 410: the next page has expired
         return Transient(message, after=float(after) if after and after.isdigit() else None)
     return Refused(message, code=code, reason=reason)

@@ -1,4 +1,4 @@
-"""Events: what `kubectl describe` shows of a job. A name says it all, so that saying it again makes no second Event."""
+"""Events: what `kubectl describe` shows of a job. The name identifies the content, so a repetition adds none."""
 
 import hashlib
 from datetime import UTC, datetime
@@ -13,12 +13,12 @@ COMPONENT = "kubedistill-operator"
 
 
 def event_manifest(event: Event, job: Job, *, now: float, instance: str) -> Manifest:
-    """The Event about a job: one for each reason, subject, run, stage, attempt and generation of its spec."""
+    """Return the Event about a job: one per reason, subject, run, stage, attempt and generation of the spec."""
     status = job.status
     run = status.run.id if status.run else ""
     about = (event.about,) if event.about else ()
-    told = (job.uid, event.reason, run, status.stage, str(status.attempt), str(job.generation), *about)
-    digest = hashlib.sha256("/".join(told).encode()).hexdigest()[:16]
+    identity = (job.uid, event.reason, run, status.stage, str(status.attempt), str(job.generation), *about)
+    digest = hashlib.sha256("/".join(identity).encode()).hexdigest()[:16]
     time = datetime.fromtimestamp(now, UTC)
     return {
         **KINDS["Event"].header,

@@ -1,4 +1,4 @@
-"""Execution: a Plan carried out in its order, so that the next reconcile understands what a crash left."""
+"""Execution: carries out a Plan in a fixed order, so that the next reconcile understands what a crash left."""
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
@@ -8,18 +8,18 @@ from kubedistill.contract.stored_status import NOT_UNDERSTOOD
 from kubedistill.json_values import Json
 from kubedistill.labels import JOB_UID_LABEL, MANAGED_BY, PREFIX
 from kubedistill.v1alpha1 import KIND
-from kubedistill_operator.cluster.client import Cluster
-from kubedistill_operator.cluster.events import event_manifest
-from kubedistill_operator.cluster.failures import (
+from kubedistill_operator.cluster.api_errors import (
     AlreadyExists,
+    BeingDeleted,
     Conflict,
-    Leaving,
     NameCollision,
     NotFound,
     OperatorFailure,
     Refused,
     Transient,
 )
+from kubedistill_operator.cluster.client import Cluster
+from kubedistill_operator.cluster.events import event_manifest
 from kubedistill_operator.cluster.status_writing import stalled_values, status_values
 from kubedistill_operator.job import Job, parse_job
 from kubedistill_operator.kinds import KINDS
@@ -28,9 +28,9 @@ from kubedistill_operator.plan import Event, Manifest, Plan
 
 _UNPROCESSABLE = 422
 _WHOLE = ("ServiceAccount", "Role", "RoleBinding")
-"""Kinds that give rights: all that we write of them must be there as it is."""
+"""Kinds that grant rights: everything that we write of them must exist unchanged."""
 _CONTENT = ("data", "binaryData", "immutable")
-"""What an immutable ConfigMap says beside its metadata."""
+"""The content of an immutable ConfigMap, besides its metadata."""
 
 log = logging.getLogger(__name__)
 
@@ -44,10 +44,10 @@ class Executor:
     instance: str
 
     async def execute(self, plan: Plan, job: Job) -> Job:
-        """Write status, delete, ask to stop, create, tell; whatever follows the status is told even if it fails.
+        """Write the status, delete, ask to stop, create, and send Events, which are sent even if a step fails.
 
-        Gives the job as it is then. Raises what the cluster raises: Conflict where somebody else wrote the job,
-        NameCollision where a name is taken.
+        Returns the job as it is then. Raises the errors of the cluster: Conflict if the job was changed meanwhile,
+        NameCollision if a name is in use.
         """
         if plan.status is not None:
             job = await self._write_status(status_values(plan.status, stored=job.stored_status), job)
@@ -59,11 +59,11 @@ class Executor:
             await self._create(plan.create, job)
         finally:
             for event in plan.events:
-                await self.tell(event, job)
+                await self.send_event(event, job)
         return job
 
-    async def tell(self, event: Event, job: Job) -> None:
-        """Send an Event; nothing depends on whether it arrives."""
+    async def send_event(self, event: Event, job: Job) -> None:
+        """Send an Event; nothing depends on its arrival."""
         try:
             await self.cluster.create(event_manifest(event, job, now=self.clock(), instance=self.instance))
         except AlreadyExists:  # it was sent before
@@ -72,17 +72,17 @@ class Executor:
             log.warning("event %s was not sent: %s", event.reason, error)
 
     async def stop_acting(self, job: Job, problem: str) -> Job:
-        """Say, once, that a status is not understood; nothing else of it is changed. Gives the job as it is then."""
+        """Report, once, that a status is not understood, and change nothing else. Returns the job as it is then."""
         values = stalled_values(job, problem, now=self.clock())
         if values is None:
             return job
         job = await self._write_status(values, job)
-        await self.tell(Event(NOT_UNDERSTOOD, problem, "Warning"), job)
+        await self.send_event(Event(NOT_UNDERSTOOD, problem, "Warning"), job)
         return job
 
     async def _write_status(self, status: Manifest, job: Job) -> Job:
         metadata = {
-            # Without its labels and annotations their owners lose them, and write them anew when they apply the same.
+            # A write without labels and annotations would remove them, and their owners would apply them again.
             **job.metadata,
             "name": job.name,
             "namespace": job.namespace,
@@ -93,23 +93,23 @@ class Executor:
         try:
             written = await self.cluster.replace(manifest, subresource="status")
         except NotFound as error:
-            raise Conflict(f"{job.namespace}/{job.name} was deleted meanwhile") from error
+            raise Conflict(f"{job.namespace}/{job.name} has been deleted") from error
         return parse_job(written)
 
     async def _ask_to_stop(self, channel: str, *, namespace: str) -> None:
         operation = {"op": "add", "path": "/data/stop", "value": "true"}
         try:
             await self.cluster.patch("ConfigMap", channel, [operation], namespace=namespace)
-        except NotFound:  # then nobody listens any more
+        except NotFound:  # the driver has ended
             return
         except Refused as error:
             if error.code != _UNPROCESSABLE:
                 raise
-            log.warning("%s/%s was emptied or sealed by somebody, and no driver can be asked there", namespace, channel)
+            log.warning("%s/%s was emptied or made immutable: its driver cannot be asked to stop", namespace, channel)
 
     async def _create(self, manifests: tuple[Manifest, ...], job: Job) -> None:
         uids: dict[tuple[str, str], str] = {}
-        for manifest in manifests:  # nothing owned by a child may be in the way of it, or it would start for nothing
+        for manifest in manifests:  # check what the child will own before it is created, or it would start in vain
             if any(not owner["uid"] for owner in manifest["metadata"].get("ownerReferences", ())):
                 found = await self.cluster.get(manifest["kind"], manifest["metadata"]["name"], namespace=job.namespace)
                 if found is not None:
@@ -127,12 +127,12 @@ class Executor:
         except NotFound as error:
             raise Transient(f"namespace {job.namespace} is gone") from error
         if found is None:
-            raise Leaving(f"{manifest['kind']} {job.namespace}/{name} is on its way out")
+            raise BeingDeleted(f"{manifest['kind']} {job.namespace}/{name} is being deleted")
         _check_ours(manifest, found, job)
         return found
 
     async def _with_owner(self, manifest: Manifest, uids: Mapping[tuple[str, str], str]) -> Manifest:
-        """The manifest with the uid of the child that owns it, where it is owned by one."""
+        """Return the manifest with the uid of the child that owns it, if a child does."""
         owners = []
         for owner in manifest["metadata"].get("ownerReferences", ()):
             if not owner["uid"]:
@@ -145,35 +145,35 @@ class Executor:
     async def _uid_of(self, kind: str, name: str, namespace: str) -> str:
         found = await self.cluster.get(kind, name, namespace=namespace)
         if found is None:
-            raise Transient(f"{kind} {namespace}/{name} is gone, and was to own what is made")
+            raise Transient(f"{kind} {namespace}/{name} is gone, but should own the new objects")
         return str(found["metadata"]["uid"])
 
 
 def _check_ours(manifest: Manifest, found: Manifest, job: Job) -> None:
-    """Raise Leaving where what has the name of ours is about to go, and NameCollision where it is somebody else's."""
+    """Raise BeingDeleted if an object with our name is about to go, and NameCollision if it is somebody else's."""
     what = f"{manifest['kind']} {job.namespace}/{manifest['metadata']['name']}"
     if "deletionTimestamp" in found["metadata"]:
-        raise Leaving(f"{what} is on its way out; see its finalizers if it stays")
+        raise BeingDeleted(f"{what} is being deleted; check its finalizers if it remains")
     if is_same(manifest, found):
         return
     if _is_collected(found, uid=job.uid):
-        raise Leaving(f"{what} belongs to an earlier job of this name, and is about to be collected")
-    raise NameCollision(f"{what} is there and not ours; delete it or rename the job")
+        raise BeingDeleted(f"{what} belongs to an earlier job of this name, and will be garbage-collected")
+    raise NameCollision(f"{what} exists and does not belong to this job; delete it or rename the job")
 
 
 def read_refusal(error: Refused | NameCollision | Transient) -> Refusal:
-    """What a decision needs to know of a creation that was refused, or could not be carried out for now."""
+    """Return what a decision needs to know about a creation that was refused or delayed."""
     if isinstance(error, Transient):
         return Refusal(DELAYED, str(error), is_passing=True)
     if isinstance(error, NameCollision):
-        return Refusal("NameTaken", str(error), is_passing=isinstance(error, Leaving))
+        return Refusal("NameTaken", str(error), is_passing=isinstance(error, BeingDeleted))
     return Refusal("", str(error))
 
 
 def is_same(ours: Manifest, found: Manifest) -> bool:
-    """Whether what was found is what we would have made: labels (run and attempt among them), owners and content.
+    """Return whether an object is the one that we would create: labels (with run and attempt), owners and content.
 
-    What gives rights is compared whole: nobody else's account, Role or binding is taken for ours.
+    Objects that grant rights must match completely: somebody else's account, Role or binding is never used.
     """
     wanted, labels = ours["metadata"], found["metadata"].get("labels") or {}
     owners = found["metadata"].get("ownerReferences") or ()
@@ -189,13 +189,13 @@ def is_same(ours: Manifest, found: Manifest) -> bool:
 
 
 def _is_among(owner: Manifest, owners: Sequence[Manifest]) -> bool:
-    """Whether an owner is one of them; a child that is not there yet goes by its name."""
+    """Return whether an owner is among others; an owner without a uid is compared by name."""
     field = "uid" if owner["uid"] else "name"
     return any((one["kind"], one[field]) == (owner["kind"], owner[field]) for one in owners)
 
 
 def _holds(found: Json, ours: Json) -> bool:
-    """Whether all that we would have written is there as it is; maps may hold more, which others have added."""
+    """Return whether everything that we would write exists unchanged; maps may contain additions of others."""
     if isinstance(ours, Mapping):
         return isinstance(found, Mapping) and all(_holds(found.get(name), value) for name, value in ours.items())
     if isinstance(ours, list | tuple):
@@ -206,14 +206,14 @@ def _holds(found: Json, ours: Json) -> bool:
 
 
 def _has_content(ours: Manifest, found: Manifest) -> bool:
-    """Whether what was found says what we would, as far as nobody else ever changes it: a channel is its driver's."""
+    """Return whether an object has our content, as far as nobody else changes it: a channel belongs to its driver."""
     if ours["kind"] != "ConfigMap" or not ours.get("immutable"):
         return True
     return all(found.get(field) == ours.get(field) for field in _CONTENT)
 
 
 def _is_collected(found: Manifest, *, uid: str) -> bool:
-    """Whether an object of an earlier job has an owner still: without one it stays for ever."""
+    """Return whether an object of an earlier job still has an owner; without one it is never collected."""
     labels = found["metadata"].get("labels") or {}
     earlier = MANAGED_BY.items() <= labels.items() and labels.get(JOB_UID_LABEL) != uid
     return bool(earlier and found["metadata"].get("ownerReferences"))

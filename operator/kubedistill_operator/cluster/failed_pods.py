@@ -1,7 +1,7 @@
-"""Failed pods: what the watch has shown of pods that may be gone before anybody looks.
+"""Failed pods: remembers pods that the watch has shown, and that may be gone before the next reconcile.
 
-KubeRay deletes a worker that failed at once, and with it the reason: kubelet's sentence, an OOM, a preemption. A pod is
-remembered for as long as it may explain the end of an attempt, by the replica that saw it.
+KubeRay deletes a failed worker at once, and with it the reason: kubelet's message, an OOM, a preemption. The replica
+that saw a pod remembers it as long as it may explain the end of an attempt.
 """
 
 from collections.abc import Callable
@@ -11,9 +11,9 @@ from kubedistill_operator.cluster.pod_reading import read_pod
 from kubedistill_operator.observed import Pod, Resource
 
 TELLING_SECONDS = 120.0
-"""For how long the failure of a pod may be why its attempt ended; after that a new worker has taken its place."""
+"""How long a pod's failure may explain the end of its attempt; after that, a new worker has replaced the pod."""
 _MOST = 64
-"""Pods that are remembered of one job."""
+"""Maximum number of remembered pods of one job."""
 
 
 @dataclass(slots=True)
@@ -22,10 +22,10 @@ class FailedPods:
 
     clock: Callable[[], float]
     _seen: dict[str, dict[str, tuple[float, Pod, dict[str, str]]]] = field(default_factory=dict)
-    """By job and pod: when it was first seen to have failed, how, and its labels."""
+    """By job and pod: when its failure was first seen, the pod, and its labels."""
 
-    def see(self, resource: Resource, *, job_uid: str) -> None:
-        """Take in a pod as the watch has it."""
+    def record(self, resource: Resource, *, job_uid: str) -> None:
+        """Record a pod from the watch if it has failed."""
         pod = read_pod(resource)
         if pod.phase != "Failed":
             return
@@ -35,7 +35,7 @@ class FailedPods:
             del seen[next(iter(seen))]
 
     def recall(self, job_uid: str, *, labels: dict[str, str]) -> tuple[Pod, ...]:
-        """The pods with these labels that have failed lately."""
+        """Return the pods with these labels that have failed recently."""
         since = self.clock() - TELLING_SECONDS
         seen = self._seen.get(job_uid, {})
         return tuple(pod for at, pod, own in seen.values() if at >= since and labels.items() <= own.items())

@@ -1,7 +1,7 @@
-"""The lease: one replica leads, and knows by its own clock when it may no longer be sure that it does.
+"""The lease: one replica leads, and knows from its own clock when it can no longer be sure of that.
 
-Whoever holds the Lease renews it every 2 s. Once it has not been renewed for 10 s its holder writes nothing any more,
-and 15 s after its last change another replica takes it. Only durations count, never the time of another machine.
+The leader renews the Lease every 2 s. If it has not renewed it for 10 s, it stops writing; 15 s after the last change
+another replica takes it. Only durations count, never the clock of another machine.
 """
 
 import asyncio
@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from typing import Final, Protocol
 
 from kubedistill.json_values import Json
-from kubedistill_operator.cluster.failures import AlreadyExists, Conflict, LeaseLost, OperatorFailure
+from kubedistill_operator.cluster.api_errors import AlreadyExists, Conflict, LeaseLost, OperatorFailure
 from kubedistill_operator.kinds import KINDS
 from kubedistill_operator.plan import Manifest
 
@@ -25,14 +25,14 @@ log = logging.getLogger(__name__)
 
 
 class LeaseApi(Protocol):
-    """The part of the cluster that a lease needs."""
+    """The operations of the cluster that a lease needs."""
 
     async def get(self, kind: str, name: str, *, namespace: str = "") -> Manifest | None:
-        """One object, or None."""
+        """Return one object, or None."""
         ...
 
     async def create(self, manifest: Manifest) -> Manifest:
-        """Make an object; raises AlreadyExists."""
+        """Create an object; raises AlreadyExists."""
         ...
 
     async def replace(self, manifest: Manifest) -> Manifest:
@@ -41,34 +41,34 @@ class LeaseApi(Protocol):
 
 
 def boot_seconds() -> float:
-    """A clock that never goes back, and goes on while the machine or the process sleeps."""
+    """Return the time of a clock that never goes back, and continues while the machine or the process sleeps."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 @dataclass(slots=True)
 class Lease:
-    """One candidate for the lead."""
+    """One candidate for leadership."""
 
     api: LeaseApi
     namespace: str
     name: str
     identity: str
-    """Different for every process; parts are joined by `_`."""
+    """Unique for every process; its parts are joined by `_`."""
     pod: str = ""
-    """Uid of our pod, a part of its processes' identities: what a former one held is free. Empty: outside a pod."""
+    """Uid of our pod, a part of the identity: a lease of an earlier process of the pod is free. Empty outside a pod."""
     clock: Callable[[], float] = boot_seconds
     wall: Callable[[], float] = time.time
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     problem: str = ""
-    """Why the last request for the lease failed; empty where it did not."""
+    """Why the last request for the lease failed; empty if it did not."""
     _held: Manifest | None = None
     """The Lease as we last wrote it."""
     _renewed: float = 0.0
-    """When the request that last renewed it began."""
+    """When the request began that last renewed it."""
     _seen: tuple[Json, ...] = ()
     _seen_at: float = field(default=0.0)
     _renewal_seen: float = float("-inf")
-    """When we last saw that another replica had renewed the lease since our look before."""
+    """When we last noticed that another replica had renewed the lease."""
 
     @property
     def leads(self) -> bool:
@@ -77,11 +77,11 @@ class Lease:
 
     @property
     def follows(self) -> bool:
-        """Whether another replica leads: it was seen to renew the lease. Holding it is not enough: the dead do too."""
+        """Whether another replica leads: it was seen to renew the lease. A dead replica may still hold it."""
         return not self.leads and self.clock() < self._renewal_seen + DURATION_SECONDS
 
     def write_deadline(self) -> float:
-        """Seconds that a write may take so that it has ended before another replica leads; raises LeaseLost."""
+        """Return the seconds that a write may take to end before another replica can lead; raises LeaseLost."""
         if not self.leads:
             raise LeaseLost("the lease was not renewed in time: another replica may lead by now")
         return self._renewed + DURATION_SECONDS - _MARGIN_SECONDS - self.clock()
@@ -92,28 +92,28 @@ class Lease:
             await self.sleep(RETRY_SECONDS)
 
     async def hold(self) -> None:
-        """Renew for as long as it goes well; raises LeaseLost when it no longer does."""
+        """Renew the lease as long as possible; raises LeaseLost when it cannot be renewed in time."""
         while True:
             await self.sleep(RETRY_SECONDS)
             self.write_deadline()
             await self._attempt(self._renew)
 
     async def release(self) -> None:
-        """Let another replica lead at once; from here on nothing may be written."""
+        """Let another replica lead at once; nothing may be written after this."""
         held, self._held = self._held, None
         if held is None:
             return
         spec = {name: value for name, value in held["spec"].items() if name != "holderIdentity"}
-        last_word = {**held, "spec": {**spec, "leaseDurationSeconds": 1}}
+        released = {**held, "spec": {**spec, "leaseDurationSeconds": 1}}
 
         async def give_up() -> bool:
-            await self.api.replace(last_word)
+            await self.api.replace(released)
             return True
 
         await self._attempt(give_up)
 
     async def _attempt(self, step: Callable[[], Awaitable[bool]]) -> bool:
-        """One step, which the API server may fail and must not delay."""
+        """Run one step; the API server may let it fail, but must not delay it."""
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 done = await step()
@@ -121,7 +121,7 @@ class Lease:
             raise
         except (OperatorFailure, TimeoutError) as error:
             if (problem := str(error) or f"no answer within {REQUEST_SECONDS:.0f} s") != self.problem:
-                log.warning("the Lease %s/%s: %s", self.namespace, self.name, problem)
+                log.warning("Lease %s/%s: %s", self.namespace, self.name, problem)
             self.problem = problem
             return False
         self.problem = ""
@@ -147,7 +147,7 @@ class Lease:
         return True
 
     async def _renew(self) -> bool:
-        assert self._held is not None, "only a lease that is held is renewed"
+        assert self._held is not None, "only a held lease is renewed"
         try:
             await self._replace(self._held)
         except Conflict:
@@ -156,7 +156,7 @@ class Lease:
             if found is None or holder != self.identity:
                 self._held = None
                 raise LeaseLost(f"{holder or 'nobody'} holds the lease") from None
-            await self._replace(found)  # it was our own write, whose answer was lost
+            await self._replace(found)  # our own write, whose answer was lost
         return True
 
     async def _replace(self, held: Manifest) -> None:
@@ -164,7 +164,7 @@ class Lease:
         self._note(await self.api.replace({**held, "spec": {**held["spec"], "renewTime": self._stamp()}}), began)
 
     def _is_free(self, spec: Manifest, *, version: Json) -> bool:
-        """Whether nobody holds a lease, or its holder has not renewed it for as long as it may, by our own clock."""
+        """Return whether nobody holds the lease, or its holder has not renewed it in time by our own clock."""
         holder, renewed = spec.get("holderIdentity"), spec.get("renewTime")
         if (seen := (holder, renewed, version)) != self._seen:
             if holder and self._seen[:1] == (holder,) and self._seen[1] != renewed:
@@ -172,8 +172,8 @@ class Lease:
             self._seen, self._seen_at = seen, self.clock()
         if not holder or holder == self.identity or (self.pod and self.pod in holder.split("_")):
             return True
-        patience = max(float(spec.get("leaseDurationSeconds") or 0.0), DURATION_SECONDS)
-        return self.clock() >= self._seen_at + patience
+        allowed = max(float(spec.get("leaseDurationSeconds") or 0.0), DURATION_SECONDS)
+        return self.clock() >= self._seen_at + allowed
 
     def _note(self, written: Manifest, began: float) -> None:
         self._held, self._renewed = written, began

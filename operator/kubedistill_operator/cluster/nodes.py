@@ -1,4 +1,4 @@
-"""Nodes: what is known of those that pods are on; each is asked for at most every few seconds."""
+"""Nodes: a cache of the nodes that pods run on; each node is read at most every few seconds."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -13,24 +13,24 @@ _FRESH_SECONDS = 15.0
 
 @dataclass(slots=True)
 class Nodes:
-    """A short memory of nodes; a node that is absent counts as lost since it was first missed."""
+    """A short-lived cache of nodes; a node that is absent counts as lost since it was first missed."""
 
     cluster: Cluster
     clock: Callable[[], float]
     right: OptionalRight
-    """To look at nodes."""
+    """The right to read nodes."""
     _known: dict[str, tuple[float, Node]] = field(default_factory=dict)
     _missed: dict[str, float] = field(default_factory=dict)
 
-    async def look_at(self, names: Iterable[str]) -> dict[str, Node]:
-        """Nodes by name; empty where they may not be looked at."""
+    async def read(self, names: Iterable[str]) -> dict[str, Node]:
+        """Return the nodes by name; empty if they may not be read."""
         wanted = sorted({name for name in names if name})
         if not wanted or not self.right.may_ask:
             return {}
-        found = await self.right.ask(asyncio.gather(*(self._look_at(name) for name in wanted)))
+        found = await self.right.ask(asyncio.gather(*(self._read(name) for name in wanted)))
         return dict(zip(wanted, found, strict=True)) if found is not None else {}
 
-    async def _look_at(self, name: str) -> Node:
+    async def _read(self, name: str) -> Node:
         now = self.clock()
         seen, node = self._known.get(name, (0.0, Node()))
         if now - seen < _FRESH_SECONDS:

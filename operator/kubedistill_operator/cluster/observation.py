@@ -1,8 +1,8 @@
-"""Observation: what the cluster holds of one job, asked for as little as the decision needs.
+"""Observation: reads what the cluster holds of one job, and only as much as the decision needs.
 
-While a driver works, its child and its channel are read by name; while its child comes up or ends, its pods are listed
-too. Where no attempt is under way any more, all that carries the job's uid is listed: nothing is made or deleted on
-the word of a cache.
+While a driver runs, its child and its channel are read by name. While its child starts or ends, its pods are listed
+too. Without a current attempt, everything with the job's uid is listed: nothing is created or deleted because of a
+cache.
 """
 
 import asyncio
@@ -16,11 +16,11 @@ from kubedistill.stages import LIVE, current_stage
 from kubedistill.v1alpha1 import Run, StageStatus
 from kubedistill_operator.children.layout import child_kind
 from kubedistill_operator.children.pods import config_map_folders
+from kubedistill_operator.cluster.api_errors import NotUnderstood, Refused
 from kubedistill_operator.cluster.channel_reading import read_channel
 from kubedistill_operator.cluster.child_reading import check_frozen, is_owned, read_child, read_frozen
 from kubedistill_operator.cluster.client import Cluster
 from kubedistill_operator.cluster.failed_pods import FailedPods
-from kubedistill_operator.cluster.failures import NotUnderstood, Refused
 from kubedistill_operator.cluster.nodes import Nodes
 from kubedistill_operator.cluster.optional_right import OptionalRight
 from kubedistill_operator.cluster.pod_reading import may_run, node_name, read_pod
@@ -34,7 +34,7 @@ from kubedistill_operator.plan import Manifest
 log = logging.getLogger(__name__)
 
 Group = tuple[str, str, str]
-"""(run, stage, attempt), as labels have them."""
+"""(run, stage, attempt), as in labels."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,21 +45,21 @@ class Observation:
     full: bool
 
     def still_valid(self, before: Job, after: Job) -> bool:
-        """Whether it shows enough of a job of which nothing but the status has changed since, by us."""
+        """Return whether it shows enough of a job of which we have changed only the status since."""
         old, new = attempted_stage(before), attempted_stage(after)
         runs = [job.status.run.id if job.status.run else None for job in (before, after)]
         if runs[0] is None or runs[0] != runs[1]:
             return False
         if new is None:
             return old is None
-        if old is None:  # an attempt was just allotted, and everything was listed before
+        if old is None:  # an attempt has just begun, and everything was listed before
             return new.child not in (one.child.name for one in self.observed.earlier if one.child)
         return new.child == old.child and (self.full or new.state != "Failed")
 
 
 @dataclass(slots=True)
 class Observer:
-    """Reads what belongs to a job; remembers frozen runs, which never change."""
+    """Reads the objects of a job; caches frozen runs, which never change."""
 
     cluster: Cluster
     settings: Settings
@@ -68,7 +68,7 @@ class Observer:
     refused_pods: RefusedPods = field(init=False)
     failed_pods: FailedPods = field(init=False)
     _frozen: dict[str, StoredSnapshot] = field(default_factory=dict)
-    """By the uid of the job: the run of its status."""
+    """The run of the status, by the uid of the job."""
 
     def __post_init__(self) -> None:
         self.nodes = Nodes(self.cluster, self.clock, OptionalRight(self.clock, self.settings.rbac.nodes))
@@ -76,11 +76,10 @@ class Observer:
         self.failed_pods = FailedPods(self.clock)
 
     async def observe(self, job: Job, *, full: bool = False) -> Observation:
-        """Read the current attempt by name, and all else that is the job's where it matters or is asked for.
+        """Read the current attempt by name, and all other objects of the job if they matter or `full` is set.
 
-        Other jobs are the caller's to add: they are known only when the decision is made.
-        Raises Transient and Refused as the cluster does, and NotUnderstood where another version wrote the status or
-        the frozen run.
+        The caller adds other jobs, which are known only at the time of the decision. Raises Transient and Refused as
+        the cluster does, and NotUnderstood if another version wrote the status or the frozen run.
         """
         if job.not_understood:
             raise NotUnderstood(job.not_understood)
@@ -93,7 +92,7 @@ class Observer:
         observed = Observed(
             attempt=await self._explain(self._recall_pods(_with_driver(attempt), job), namespace=job.namespace),
             earlier=earlier,
-            frozen=None if job.deleting else await self._read_frozen(job),  # nothing is made of it any more
+            frozen=None if job.deleting else await self._read_frozen(job),  # nothing is created from it anymore
             claim_access_modes=await self._read_claim(job),
             namespace_labels=await self._read_namespace(job),
             missing_config_maps=await self._find_missing(job),
@@ -112,14 +111,14 @@ class Observer:
             self.cluster.get(child_kind(stage.name), stage.child, namespace=job.namespace),
             self.cluster.get("ConfigMap", out_name(stage.child), namespace=job.namespace),
         )
-        said = read_channel(channel, now=self.clock()) if channel and is_owned(channel, uid=job.uid) else None
-        started = stage.state == "Running" or (said is not None and said.starts > 0)
+        content = read_channel(channel, now=self.clock()) if channel and is_owned(channel, uid=job.uid) else None
+        started = stage.state == "Running" or (content is not None and content.starts > 0)
         ours = found is not None and _labels(found).get(JOB_UID_LABEL) == job.uid
         child = read_child(found, started=started) if found is not None and ours else None
-        return Attempt(child, said, is_whole=await self._is_whole(job, stage, child))
+        return Attempt(child, content, is_whole=await self._is_whole(job, stage, child))
 
     async def _is_whole(self, job: Job, stage: StageStatus, child: Child | None) -> bool:
-        """Whether ConfigMap `<child>`, which is made last, is there; 0.1 gave it to the job."""
+        """Return whether ConfigMap `<child>`, which is created last, exists; in 0.1, the job owned it."""
         if child is None or stage.state != "Starting" or stage.child_uid:
             return True
         found = await self.cluster.get("ConfigMap", stage.child, namespace=job.namespace)
@@ -132,7 +131,7 @@ class Observer:
         rayjobs, jobs = await asyncio.gather(
             *(self.cluster.select(kind, namespace=job.namespace, labels=selector) for kind in ("RayJob", "Job"))
         )
-        # After the children: whoever makes pods was seen before its pods are counted.
+        # After the children: the owners of pods are read before the pods are.
         groups: dict[Group, list[Pod]] = {}
         for resource, pod in await self._read_pods(selector, namespace=job.namespace):
             groups.setdefault(_group(resource), []).append(pod)
@@ -148,7 +147,7 @@ class Observer:
         return replace(current, pods=tuple(own)), (*earlier, *orphans)
 
     async def _list_pods(self, job: Job, stage: StageStatus) -> tuple[Pod, ...]:
-        """The pods of the current attempt."""
+        """Return the pods of the current attempt."""
         run = job.status.run
         assert run is not None, "an attempt belongs to a run"
         made = labels(job.name, uid=job.uid, stage=stage.name, run=run.id, attempt=stage.attempt)
@@ -157,11 +156,11 @@ class Observer:
 
     async def _read_pods(self, selector: str, *, namespace: str) -> list[tuple[Manifest, Pod]]:
         pods = await self.cluster.select("Pod", namespace=namespace, labels=selector)
-        nodes = await self.nodes.look_at(node_name(pod) for pod in pods if may_run(pod))
+        nodes = await self.nodes.read(node_name(pod) for pod in pods if may_run(pod))
         return [(pod, read_pod(pod, node=nodes.get(node_name(pod)))) for pod in pods]
 
     def _recall_pods(self, attempt: Attempt, job: Job) -> Attempt:
-        """An attempt with the pods that failed just before and are gone by now: among its own once it is over."""
+        """Return an attempt with recently failed pods that are gone; once it is over, they count among its own."""
         stage, run = attempted_stage(job), job.status.run
         comes_up = attempt.child is not None and attempt.child.state == "Waiting"
         if stage is None or run is None or (attempt.is_live and not comes_up):
@@ -172,12 +171,12 @@ class Observer:
         return replace(attempt, replaced=tuple(gone)) if comes_up else replace(attempt, pods=(*attempt.pods, *gone))
 
     async def _explain(self, attempt: Attempt, *, namespace: str) -> Attempt:
-        """The attempt with the reason why it has no pod or one does not start, where that has to be asked for."""
+        """Return the attempt with the reason why it has no pod or one does not start, if that must be looked up."""
         child = attempt.child
         if child is None or child.state != "Waiting" or not child.admitted:
             return attempt
         if (idle := first_idle(attempt.pods)) is not None:
-            return replace(attempt, idle_told=await self.refused_pods.explain_idle(idle, namespace=namespace))
+            return replace(attempt, idle_event=await self.refused_pods.explain_idle(idle, namespace=namespace))
         if not attempt.pods:
             return replace(attempt, pods_refused=await self.refused_pods.explain(child, namespace=namespace))
         if child.has_submitter and not attempt.has_started:
@@ -199,7 +198,7 @@ class Observer:
         return frozen
 
     async def _find_frozen(self, job: Job, run: Run) -> StoredSnapshot | None:
-        """The ConfigMap of the run; that of a run that 0.1 froze has no digest in its name."""
+        """Return the ConfigMap of the run; the name of one from 0.1 contains no digest."""
         for snapshot in dict.fromkeys((run.snapshot_digest, "")):
             name = frozen_name(job.name, uid=job.uid, run=run.id, snapshot=snapshot)
             found = await self.cluster.get("ConfigMap", name, namespace=job.namespace)
@@ -208,7 +207,7 @@ class Observer:
         return None
 
     async def _read_claim(self, job: Job) -> tuple[str, ...] | None:
-        """Access modes of the claim that a run would start with; they don't matter once it has."""
+        """Return the access modes of the claim that a run would start with; after the start they no longer matter."""
         claim = (job.spec.storage.volume_claim if job.spec else None) or self.settings.storage.volume_claim
         if claim is None or job.status.run is not None:
             return None
@@ -216,18 +215,18 @@ class Observer:
         return tuple((found.get("spec") or {}).get("accessModes") or ()) if found is not None else None
 
     async def _read_namespace(self, job: Job) -> dict[str, str]:
-        """Labels of the namespace that a run would start with; empty where none is wanted or they may not be read."""
+        """Return labels of the namespace before a run starts; empty if none are needed or they may not be read."""
         if not self.settings.propagate_labels or job.status.run is not None:
             return {}
         try:
             found = await self.cluster.get("Namespace", job.namespace)
-        except Refused as error:  # the right is optional, and no reason to keep a job from starting
+        except Refused as error:  # the right is optional, and a job starts without it
             log.warning("labels of namespace %s are not propagated: %s", job.namespace, error)
             return {}
         return _labels(found) if found is not None else {}
 
     async def _find_missing(self, job: Job) -> tuple[str, ...]:
-        """ConfigMaps that a run's pods would mount and that are not there; kubelet would wait for them in silence."""
+        """Return the missing ConfigMaps that a run's pods would mount; kubelet would wait for them silently."""
         if job.spec is None or job.status.run is not None:
             return ()
         bundle = self.settings.ca_bundle.config_map
@@ -239,25 +238,25 @@ class Observer:
 
 
 def attempted_stage(job: Job) -> StageStatus | None:
-    """Return the stage whose latest attempt is not settled yet; None where there is no such attempt."""
+    """Return the stage whose latest attempt is not settled yet; None if there is no such attempt."""
     stage = current_stage(job.status)
     return stage if stage is not None and stage.child and stage.state in (*LIVE, "Failed") else None
 
 
 def _is_steady(stage: StageStatus, attempt: Attempt) -> bool:
-    """Whether a driver is at work, or has just said how that ended, and nothing more has to be known."""
+    """Return whether a driver runs, or has just reported its result, and nothing else must be known."""
     child = attempt.child
     return (
         stage.state == "Running"
         and child is not None
         and (child.state, child.admitted, child.ready, child.deleting) == ("Running", True, True, False)
         and attempt.channel is not None
-        and attempt.channel.starts <= max(1, stage.starts)  # its pods show why a further driver came
+        and attempt.channel.starts <= max(1, stage.starts)  # its pods show why another driver started
     )
 
 
 def _with_driver(attempt: Attempt) -> Attempt:
-    """The attempt of a Job whose driver is at work: it is not told to be ready while a sidecar is not."""
+    """Return a Job's attempt as running if its driver runs: the Job is not ready while a sidecar is not."""
     child = attempt.child
     if child is None or child.state != "Waiting" or attempt.driver != "Running":
         return attempt

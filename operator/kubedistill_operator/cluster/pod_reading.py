@@ -1,4 +1,4 @@
-"""Reading pods and the nodes they are on: why one waits, how one ended, and whether anything of it can still run."""
+"""Reading pods and their nodes: why a pod waits, how it ended, and whether anything of it can still run."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from kubedistill_operator.observed import ContainerState, Pod, PodPhase, Resourc
 
 _PHASES: Final = get_args(PodPhase)
 _LINE = 300
-"""Most characters of what a container or kubelet says of an end."""
+"""Maximum length of what a container or kubelet says about an end."""
 _ORDINARY_WAITS = ("", "PodInitializing", "ContainerCreating")
 _LEAVING_TAINTS = frozenset(
     {
@@ -32,16 +32,16 @@ _LEAVING_TAINTS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """What matters of a node."""
+    """The properties of a node that matter."""
 
     lost_since: float | None = None
     """Since when it is absent or NotReady."""
     tainted: bool = False
-    """Whether it is being taken away."""
+    """Whether it is being removed."""
 
 
 def read_node(resource: Resource) -> Node:
-    """Read a node that is there."""
+    """Read a node that exists."""
     ready = condition(part(resource, "status"), "Ready")
     lost = None
     if ready.get("status") != "True":
@@ -51,7 +51,7 @@ def read_node(resource: Resource) -> Node:
 
 
 def read_pod(resource: Resource, *, node: Node | None = None) -> Pod:
-    """Read a pod; `node` is the one it is on, where that is known."""
+    """Read a pod; `node` is the one it runs on, if that is known."""
     metadata, status = resource["metadata"], part(resource, "status")
     phase = status.get("phase")
     waiting_reason, waiting_message = _why_waiting(status)
@@ -79,17 +79,17 @@ def read_pod(resource: Resource, *, node: Node | None = None) -> Pod:
 
 
 def node_name(resource: Resource) -> str:
-    """The node that a pod was bound to; empty before it was."""
+    """Return the node that a pod is bound to; empty before it is."""
     return str(part(resource, "spec").get("nodeName") or "")
 
 
 def may_run(resource: Resource) -> bool:
-    """Whether a pod's own phase leaves open that something of it runs."""
+    """Return whether something of a pod may run, by its own phase."""
     return part(resource, "status").get("phase") not in ("Succeeded", "Failed")
 
 
 def _why_waiting(status: Resource) -> tuple[str, str]:
-    """(reason, message): a container that can't start before a pod that is on no node yet."""
+    """Return (reason, message): those of a container that can't start take precedence over scheduling."""
     waits = [wait for one in _containers(status) if (wait := part(part(one, "state"), "waiting"))]
     for wait in waits:
         if (reason := str(wait.get("reason") or "")) not in _ORDINARY_WAITS:
@@ -101,10 +101,10 @@ def _why_waiting(status: Resource) -> tuple[str, str]:
 
 
 def _how_ended(status: Resource) -> tuple[int | None, str, str]:
-    """(exit code, reason, message): who made the pod leave before how its last container ended.
+    """Return (exit code, reason, message): an eviction takes precedence over how the last container ended.
 
-    A container that a webhook has put there ends as it likes, often after ours: it counts only where none of ours
-    has ended and the pod does not work.
+    Containers that a webhook has added may end at any time, often after ours: they count only if none of ours has ended
+    and the pod does not run.
     """
     ours = [end for one in _containers(status) if one.get("name") in CONTAINERS for end in _ends(one)]
     others = [] if _ready_since(status) is not None else _containers(status)
@@ -119,7 +119,7 @@ def _how_ended(status: Resource) -> tuple[int | None, str, str]:
 
 
 def _last_line(text: str) -> str:
-    """The last line of a container's log with something in it; kubelet keeps the end of the log of one that failed."""
+    """Return the last nonempty line of a container's log; kubelet keeps the end of the log of a failed container."""
     return next((line for line in reversed(text.splitlines()) if line.strip()), "")
 
 
@@ -138,13 +138,13 @@ def _restarts(container: Resource) -> int:
 
 
 def _ready_since(status: Resource) -> float | None:
-    """Since when all containers of a pod work; None where one does not."""
+    """Return since when all containers of a pod are ready; None if one is not."""
     ready = condition(status, "Ready")
     return seconds_of(str(ready.get("lastTransitionTime") or "")) or 0.0 if ready.get("status") == "True" else None
 
 
 def _ends(container: Resource) -> Iterator[Resource]:
-    """How a container ended, now and before it was restarted in place."""
+    """Yield how a container ended, now and before its last restart in place."""
     for state in ("state", "lastState"):
         if end := part(part(container, state), "terminated"):
             yield end

@@ -1,4 +1,4 @@
-"""Writing status: what was decided becomes JSON values, and what another version wrote beside it stays."""
+"""Writing the status: a decision becomes JSON values, and fields that another version wrote are kept."""
 
 from collections.abc import Mapping
 from typing import Any, get_args
@@ -17,9 +17,9 @@ _MESSAGE = 1024
 
 
 def status_values(status: Status, *, stored: Mapping[str, Json] | None = None) -> Manifest:
-    """A status as JSON values without what is empty; a text that is too long is cut, since all else would be lost.
+    """Return a status as JSON values without empty ones; a string that is too long is cut, so that the rest is stored.
 
-    Fields of `stored` that this version does not know stay, as long as the object that has them does.
+    Fields of `stored` that this version does not know are kept as long as their object exists.
     """
     try:
         fit = Status.model_validate_json(status.model_dump_json(by_alias=True))
@@ -34,9 +34,9 @@ def status_values(status: Status, *, stored: Mapping[str, Json] | None = None) -
 
 
 def stalled_values(job: Job, problem: str, *, now: float) -> Manifest | None:
-    """The stored status with condition Stalled, for a status that is not understood; None where it says that already.
+    """Return the stored status with condition Stalled, because it is not understood; None if it has that already.
 
-    All else stays as it is stored. Reconciling goes, since kstatus allows one of the two.
+    Everything else stays as stored, except for Reconciling, since kstatus allows only one of the two.
     """
     conditions = [dict(one) for one in job.stored_status.get("conditions") or ()]
     before = next((one for one in conditions if one.get("type") == "Stalled"), {})
@@ -56,7 +56,7 @@ def stalled_values(job: Job, problem: str, *, now: float) -> Manifest | None:
 
 
 def _carry_on(values: Json, stored: Json, model: type[BaseModel] | None) -> Json:
-    """The values with the fields of what is stored that a model does not know; items of lists go by their keys."""
+    """Return the values with stored fields that a model does not know; items of lists are matched by their keys."""
     if model is None or not isinstance(stored, Mapping) or not isinstance(values, Mapping):
         return values
     fields = {field.alias or name: field for name, field in model.model_fields.items()}
@@ -73,13 +73,13 @@ def _carry_on(values: Json, stored: Json, model: type[BaseModel] | None) -> Json
 
 
 def _key_of(field: FieldInfo) -> str:
-    """The field that tells items of a list apart, as the API server is told too."""
+    """Return the field that identifies the items of a list, as declared to the API server."""
     extra: Any = field.json_schema_extra
     return str(extra["x-kubernetes-list-map-keys"][0])
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
-    """The model that a field holds, alone, in a list or optionally."""
+    """Return the model of a field: as its type, in a list or optional."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
         return annotation
     return next((found for one in get_args(annotation) if (found := _model_in(one))), None)

@@ -1,4 +1,4 @@
-"""Deciders about the next attempt: skip what is complete, wait for the turn, begin, and make the child.
+"""Deciders about the next attempt: skip what is complete, wait for its turn, begin, and create the child.
 
 Each takes a ReconcileContext and returns a Plan, or None to leave the decision to the next. None calls another.
 """
@@ -15,7 +15,7 @@ from kubedistill_operator.clock import seconds_of, seconds_since, stamp
 from kubedistill_operator.decisions.causes import Cause, backoff
 from kubedistill_operator.decisions.context import ReconcileContext
 from kubedistill_operator.decisions.ends import conclude, fail_run
-from kubedistill_operator.decisions.pool_limits import holding, lack_of_room
+from kubedistill_operator.decisions.pool_limits import describe_pool_shortage, held_gpus
 from kubedistill_operator.decisions.requests import make_request
 from kubedistill_operator.names import child_name
 from kubedistill_operator.observed import Competitor
@@ -26,10 +26,10 @@ _WAIT_SECONDS = 5
 
 
 def finish_run(context: ReconcileContext) -> Plan | None:
-    """All stages are done: the run has succeeded."""
+    """Record that the run has succeeded once all stages are done."""
     if not context.status.stages or context.current is not None or context.is_over:
         return None
-    message = f"{_praise(context.status.result)}the student is exported"
+    message = f"{_describe_gain(context.status.result)}the student is exported"
     status = conclude(context, context.status, "Complete", reason="Exported", message=message)
     run = context.status.run
     events = (Event("RunSucceeded", f"run {run.id if run else ''}: {message}"),)
@@ -37,17 +37,17 @@ def finish_run(context: ReconcileContext) -> Plan | None:
 
 
 def skip_complete(context: ReconcileContext) -> Plan | None:
-    """A stage whose artifacts are all there is not started; Prepare always is, since it is what looks."""
+    """Skip a stage whose artifacts are all complete; Prepare always runs, since it finds out."""
     stage = context.current
     if stage is None or stage.state != "Pending" or stage.name == CHAIN[0].name:
         return None
-    # What Prepare did not name, the image of this run does not make: an earlier version may have frozen it.
+    # A run that an earlier version froze has an image that makes only the artifacts that Prepare has named.
     named = [name for name in context.chain_stage.makes if context.key(name)]
     if not named or not all(context.complete(name) for name in named):
         return None
     result = context.status.result
     if stage.name == "Evaluate" and (result is None or not result.gate_passed):
-        message = "the gate said no when this student was judged"
+        message = "the evaluation gate failed when this student was evaluated"
         return fail_run(context, reason="EvaluationGate", message=message)
     status = with_stage(context.status, stage.name, state="Skipped", percent=100, message="already there")
     return Plan(
@@ -56,7 +56,7 @@ def skip_complete(context: ReconcileContext) -> Plan | None:
 
 
 def sweep_children(context: ReconcileContext) -> Plan | None:
-    """Delete earlier children: after childRetentionSeconds, and at once where they failed or only sidecars run."""
+    """Delete children of earlier attempts: after childRetentionSeconds, or at once if failed or only sidecars run."""
     spec = context.live_spec or (context.run.spec if context.run else None)
     retention = spec.child_retention_seconds if spec else 0
     done = {stage.child: stage for stage in context.status.stages if stage.state in DONE and stage.child}
@@ -72,7 +72,7 @@ def sweep_children(context: ReconcileContext) -> Plan | None:
 
 
 def wait_for_turn(context: ReconcileContext) -> Plan | None:
-    """Before an attempt: the backoff is over, no other job makes the same, and there is room."""
+    """Wait until the backoff is over, no other job makes the same artifact, and the namespace has room."""
     stage = context.current
     if stage is None or stage.state != "Pending":
         return None
@@ -82,26 +82,26 @@ def wait_for_turn(context: ReconcileContext) -> Plan | None:
         return plan
     limit = context.settings.max_active_jobs_per_namespace
     if context.observed.active_in_namespace >= limit:
-        return _queue(context, "NamespaceBusy", f"{limit} jobs of this namespace have a child")
+        return _queue(context, "NamespaceBusy", f"{limit} jobs of this namespace are active already")
     return None
 
 
 def wait_for_gpus(context: ReconcileContext) -> Plan | None:
-    """Before an attempt: the jobs of the namespace hold no more of the pool than it allows."""
+    """Wait until the jobs of the namespace hold few enough GPUs of the pool."""
     stage = context.current
     if stage is None or stage.state != "Pending" or context.run is None:
         return None
-    lack = lack_of_room(context)
-    return _queue(context, "PoolBusy", lack) if lack else None
+    shortage = describe_pool_shortage(context)
+    return _queue(context, "PoolBusy", shortage) if shortage else None
 
 
 def begin_attempt(context: ReconcileContext) -> Plan | None:
-    """Allot the next attempt: the status first, so that no crash can allot it twice."""
+    """Begin the next attempt by writing its status, so that a crash cannot begin it twice."""
     stage, run = context.current, context.run
     if stage is None or stage.state != "Pending" or run is None:
         return None
     attempt = stage.attempt + 1
-    job, held = context.job, holding(context, stage.name)
+    job, held = context.job, held_gpus(context, stage.name)
     name = child_name(job.name, stage.name, uid=job.uid, run=run.id, attempt=attempt)
     status = with_stage(
         context.status,
@@ -122,8 +122,8 @@ def begin_attempt(context: ReconcileContext) -> Plan | None:
         pool=held.pool,
         gpus=held.gpus or None,
     )
-    told = make_request(replace(context, job=replace(job, status=status))).stage_job
-    status = with_stage(status, stage.name, job_digest=text_digest(told.to_json()))
+    stage_job = make_request(replace(context, job=replace(job, status=status))).stage_job
+    status = with_stage(status, stage.name, job_digest=text_digest(stage_job.to_json()))
     status = with_run(status, counted_at="")
     status = context.set_condition(status, "Progressing", "True", reason=stage.name)
     events = (Event("StageStarted", f"{stage.name} attempt {attempt} as {name}"),)
@@ -131,25 +131,25 @@ def begin_attempt(context: ReconcileContext) -> Plan | None:
 
 
 def make_child(context: ReconcileContext) -> Plan | None:
-    """Make what an allotted attempt lacks; what is there already is left as it is."""
+    """Create the missing objects of an attempt that has begun; leave existing objects as they are."""
     stage, attempt = context.current, context.observed.attempt
     if stage is None or stage.state != "Starting" or stage.child_uid:
         return None
     if attempt.child is not None and attempt.is_whole:
         return None
     request = make_request(context)
-    if stage.job_digest != text_digest(request.stage_job.to_json()):  # another version, or 0.1's run under new settings
+    if stage.job_digest != text_digest(request.stage_job.to_json()):  # by another version, or 0.1
         status = with_stage(context.status, stage.name, state="Pending", reason="", message="")
-        return Plan(status=status, requeue_after=0, why=(f"what {stage.child} was to be told is told differently now",))
+        return Plan(status=status, requeue_after=0, why=(f"the StageJob of {stage.child} has changed",))
     try:
         manifests = build_children(request)
-    except InvalidInput as error:  # what the settings of this moment or the size of the spec don't allow
+    except InvalidInput as error:  # not allowed by the current settings, or the spec is too large
         return fail_run(context, reason=error.reason, message=str(error))
-    return Plan(create=manifests, requeue_after=_WAIT_SECONDS, why=(f"{stage.child} is made",))
+    return Plan(create=manifests, requeue_after=_WAIT_SECONDS, why=(f"{stage.child} is created",))
 
 
-def _praise(result: Result | None) -> str:
-    """What training was worth, where there were references to tell it by."""
+def _describe_gain(result: Result | None) -> str:
+    """Return how much accuracy training has gained; empty if there were no references."""
     if result is None or result.baseline_accuracy is None or result.distilled_accuracy is None:
         return ""
     teacher = "" if result.teacher_accuracy is None else f" (teacher {result.teacher_accuracy:.1%})"
@@ -157,16 +157,16 @@ def _praise(result: Result | None) -> str:
 
 
 def _backoff_left(context: ReconcileContext, stage: StageStatus) -> float:
-    """The backoff of the cause that was charged most; an attempt that was only stopped has none."""
+    """Return the remaining backoff of the cause that was charged most; an attempt that was only stopped has none."""
     counts: dict[Cause, int] = {"failure": stage.restarts.failure, "infrastructure": stage.restarts.infrastructure}
     waits = [backoff(cause, count) for cause, count in counts.items() if count]
     return max(waits, default=0.0) - seconds_since(stage.ended_at, context.now) if stage.ended_at else 0.0
 
 
 def _wait_for_competitor(context: ReconcileContext) -> Plan | None:
-    """Wait while another job's child makes what this stage would, and look at the store again when that has ended.
+    """Wait while another job's child makes the artifact of this stage; then have Prepare check the store again.
 
-    After schedulingTimeoutSeconds this job makes it itself.
+    After schedulingTimeoutSeconds this job makes the artifact itself.
     """
     assert context.run is not None
     competitor, limit = _find_competitor(context), context.run.spec.scheduling_timeout_seconds
@@ -176,14 +176,14 @@ def _wait_for_competitor(context: ReconcileContext) -> Plan | None:
         return _look_again(context) if waits or _is_outdated(context) else None
     if waits and waiting and seconds_since(waiting.last_transition_time, context.now) >= limit:
         return None
-    # Whoever reads this job need not be allowed to read those of another namespace.
+    # Readers of this job may not be allowed to read jobs of other namespaces.
     same = competitor.namespace == context.job.namespace
-    who = f"{competitor.namespace}/{competitor.name}" if same else "a job of another namespace"
+    who = f"{competitor.namespace}/{competitor.name}" if same else "a job in another namespace"
     return _queue(context, "SharedArtifact", f"{who} is making the same artifact")
 
 
 def _find_competitor(context: ReconcileContext) -> Competitor | None:
-    """Another job on the same store whose child makes an artifact of this stage."""
+    """Return another job on the same store whose child makes an artifact of this stage."""
     made: dict[ArtifactName, str] = {name: context.key(name) for name in context.chain_stage.makes}
     return next(
         (
@@ -197,13 +197,13 @@ def _find_competitor(context: ReconcileContext) -> Competitor | None:
 
 
 def _is_outdated(context: ReconcileContext) -> bool:
-    """Whether another job has made all that this stage would since Prepare began to look."""
+    """Return whether another job has made everything this stage would make since Prepare began to look."""
     prepare, stage = context.status.stages[0], context.chain_stage
     lacks = {name: key for name in stage.makes if (key := context.key(name)) and not context.complete(name)}
     if not lacks or stage.name == prepare.name:
         return False
     looked = seconds_of(prepare.started_at) or 0.0
-    # Times are to the second: what ended in the second in which Prepare began may have been there or not.
+    # Times are whole seconds: an artifact of the second in which Prepare began may have been found or not.
     made = {
         pair
         for competitor in context.observed.competitors
@@ -214,16 +214,16 @@ def _is_outdated(context: ReconcileContext) -> bool:
 
 
 def _look_again(context: ReconcileContext) -> Plan:
-    """Have Prepare say anew what is complete: what it said was true before another job went on."""
+    """Have Prepare check the store again: its findings date from before another job continued."""
     status = with_stage(context.status, CHAIN[0].name, state="Pending", percent=0, reason="", message="")
     status = without_conditions(status, "QuotaReserved")
-    why = "another job has gone on with the same artifact since Prepare looked: it looks again"
+    why = "another job has worked on the same artifact since Prepare checked the store; Prepare runs again"
     return Plan(status=status, requeue_after=0, why=(why,))
 
 
 def _queue(context: ReconcileContext, reason: str, message: str) -> Plan:
     known, status = context.status.condition("QuotaReserved"), context.status
-    if known is not None and known.reason != reason:  # each wait has a time of its own
+    if known is not None and known.reason != reason:  # each reason to wait has its own start time
         status = without_conditions(status, "QuotaReserved")
     status = context.set_condition(status, "QuotaReserved", "False", reason=reason, message=message)
     return Plan(status=status, requeue_after=30, why=(message,))

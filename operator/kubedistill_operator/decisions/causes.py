@@ -1,6 +1,6 @@
-"""Causes: what is to blame for an attempt that ended without success, and what that costs.
+"""Causes: why an attempt ended without success, and which budget that is charged to.
 
-The table of docs/behavior.md. A result of the driver names its cause itself; without one, the evidence decides.
+This is the table of docs/behavior.md. A result of the driver names its cause; without a result, the evidence decides.
 """
 
 import re
@@ -16,7 +16,7 @@ Cause = Literal["user", "failure", "infrastructure", "preemption"]
 _CAUSES: tuple[Cause, ...] = ("user", "failure", "infrastructure", "preemption")
 
 BACKOFF_SECONDS: dict[Cause, float] = {"user": 0, "failure": 10, "infrastructure": 5, "preemption": 0}
-"""Before the first retry; doubled with each further one."""
+"""Delay of the first retry; it doubles with each further one."""
 MAX_BACKOFF_SECONDS = 300.0
 
 _PREEMPTED = (
@@ -30,19 +30,19 @@ _PREEMPTED = (
 OOM_KILLED = "OOMKilled"
 """Kubelet's reason for a container that used more memory than its limit."""
 _EVICTED, _BY_NODE = "Evicted", "The node "
-"""Kubelet's reason for a pod that it put out, and what its sentence has where the node was short of something."""
+"""Kubelet's reason for a pod that it evicted, and what its message contains if the node was short of a resource."""
 _FORGOTTEN = ("ContainerStatusUnknown", "DeletionByPodGC")
-"""Reasons of a pod that its node does not know any more: it was restarted, or removed."""
+"""Reasons of a pod that its node no longer knows, since the node was restarted or removed."""
 _REJECTED = "Pod was rejected"
-"""How kubelet's sentence begins for a pod that it did not take; no container of it ever ran."""
+"""How kubelet's message begins for a pod that it did not accept; none of its containers ever ran."""
 _EXIT_CODE = re.compile(r"failed with exit code (-?\d+)")
-"""What Ray says of a driver whose process ended by itself, and not of one that it lost."""
+"""What Ray reports of a driver whose process ended by itself, but not of a driver that it lost."""
 _BY_EVIDENCE: dict[str, Cause] = {
     "ValidationFailed": "user", "Preempted": "preemption", "NodeLost": "infrastructure", "OutOfMemory": "failure",
     "StorageExceeded": "failure", "ChannelUnavailable": "infrastructure", "UserCodeError": "failure",
     "PodRejected": "infrastructure", "ChildVanished": "infrastructure", "HeadLost": "infrastructure",
 }  # fmt: skip
-"""What evidence may show, and what that costs; the strongest first, since evidence goes away while we wait."""
+"""What evidence may show, and its cause; the strongest first, since evidence disappears while we wait."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,33 +56,33 @@ class FailureCause:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What is left of an attempt whose driver left no result."""
+    """What remains of an attempt whose driver left no result."""
 
     child: Child | None
     pods: Sequence[Pod]
 
 
 Rule = Callable[[Evidence], FailureCause | None]
-"""What the evidence shows, or None."""
+"""Returns what the evidence shows, or None."""
 
 
 def cause_of_result(result: StageResult) -> FailureCause:
-    """What a driver's own result says; one that left unasked was told to by SIGTERM, as pods are that must leave."""
+    """Return the cause that the result names; a driver that stopped unasked got SIGTERM, as evicted pods do."""
     if result.outcome == "Stopped":
         return FailureCause(
-            "preemption", "Preempted", f"the driver was told to leave: {result.message or 'it has saved'}"
+            "preemption", "Preempted", f"the driver was told to stop: {result.message or 'it has saved'}"
         )
     cause: Cause = next((known for known in _CAUSES if known == result.cause), "failure")
     return FailureCause(cause, result.reason or "UserCodeError", result.message or "the driver gave no reason")
 
 
 def cause_of_evidence(evidence: Evidence) -> FailureCause:
-    """What child and pods show; the first rule that matches counts."""
+    """Return what child and pods show; the first rule that matches counts."""
     return next(failure for rule in RULES if (failure := rule(evidence)) is not None)
 
 
-def strongest(failure: FailureCause, *, reason: str, message: str) -> FailureCause:
-    """What is seen now, or what was seen before where that says more; an empty reason says nothing."""
+def choose_strongest(failure: FailureCause, *, reason: str, message: str) -> FailureCause:
+    """Return what is seen now, or what was seen before if that is stronger; an empty reason was nothing."""
     order = list(_BY_EVIDENCE)
     if reason not in _BY_EVIDENCE or order.index(reason) >= order.index(failure.reason):
         return failure
@@ -103,13 +103,13 @@ def _refused(evidence: Evidence) -> FailureCause | None:
 def _preempted(evidence: Evidence) -> FailureCause | None:
     child = evidence.child
     if child is not None and child.evicted:
-        return _found("Preempted", "the queue took the quota back")
-    left = next((pod for pod in evidence.pods if had_to_leave(pod)), None)
-    return _found("Preempted", f"pod {left.name} had to leave node {left.node}") if left else None
+        return _found("Preempted", "the queue took back the quota")
+    disrupted = next((pod for pod in evidence.pods if was_disrupted(pod)), None)
+    return _found("Preempted", f"pod {disrupted.name} was removed from node {disrupted.node}") if disrupted else None
 
 
-def had_to_leave(pod: Pod) -> bool:
-    """Whether a pod had to make room, or its node had to go."""
+def was_disrupted(pod: Pod) -> bool:
+    """Return whether a pod had to make room for others, or its node was taken away."""
     by_pressure = pod.exit_reason == _EVICTED and _BY_NODE in pod.exit_message
     return pod.exit_reason in _PREEMPTED or by_pressure or pod.node_tainted
 
@@ -121,8 +121,8 @@ def _node_lost(evidence: Evidence) -> FailureCause | None:
     forgotten = next((pod for pod in evidence.pods if pod.exit_reason in _FORGOTTEN), None)
     if forgotten is None:
         return None
-    said = forgotten.exit_message or forgotten.exit_reason
-    return _found("NodeLost", f"node {forgotten.node} does not know pod {forgotten.name} any more: {said}")
+    detail = forgotten.exit_message or forgotten.exit_reason
+    return _found("NodeLost", f"node {forgotten.node} no longer knows pod {forgotten.name}: {detail}")
 
 
 def _out_of_memory(evidence: Evidence) -> FailureCause | None:
@@ -131,19 +131,19 @@ def _out_of_memory(evidence: Evidence) -> FailureCause | None:
 
 
 def _storage_exceeded(evidence: Evidence) -> FailureCause | None:
-    """A pod that was put out for what it used itself, and not for its node: kubelet's sentence names the limit."""
-    full = next((pod for pod in evidence.pods if pod.exit_reason == _EVICTED and not had_to_leave(pod)), None)
+    """Find a pod that was evicted for its own usage, and not for its node; kubelet's message names the limit."""
+    full = next((pod for pod in evidence.pods if pod.exit_reason == _EVICTED and not was_disrupted(pod)), None)
     return _found("StorageExceeded", f"pod {full.name}: {full.exit_message or full.exit_reason}") if full else None
 
 
 def _vanished(evidence: Evidence) -> FailureCause | None:
-    return _found("ChildVanished", "somebody deleted the child") if evidence.child is None else None
+    return _found("ChildVanished", "the child was deleted") if evidence.child is None else None
 
 
 def _driver_ended(evidence: Evidence) -> FailureCause | None:
-    """A Job's pod is its driver. A Ray pod is not, and ends with exit code 1 whenever its cluster is deleted."""
+    """Find a driver that ended: a Job's pod, but no Ray pod, which exits with 1 when its cluster is deleted."""
     child = evidence.child
-    assert child is not None, "a child that is absent has vanished"
+    assert child is not None, "an absent child is ChildVanished"
     if child.kind == "RayJob":
         if child.reason != "AppFailed" or (ended := _EXIT_CODE.search(child.message)) is None:
             return None
@@ -151,24 +151,24 @@ def _driver_ended(evidence: Evidence) -> FailureCause | None:
     pod = next((pod for pod in evidence.pods if pod.exit_code), None)
     if pod is None:
         return None
-    said = f": {pod.exit_message}" if pod.exit_message else ""
-    return _found(_reason_of(pod.exit_code), f"pod {pod.name} ended with exit code {pod.exit_code}{said}")
+    detail = f": {pod.exit_message}" if pod.exit_message else ""
+    return _found(_reason_of(pod.exit_code), f"pod {pod.name} ended with exit code {pod.exit_code}{detail}")
 
 
 def _reason_of(exit_code: int | None) -> str:
-    """A driver that can't tell its result has but its exit code to say why."""
+    """Return the reason that an exit code stands for, which is all that a driver without a channel can report."""
     return "ChannelUnavailable" if exit_code == EXIT_UNTOLD else "UserCodeError"
 
 
 def _rejected(evidence: Evidence) -> FailureCause | None:
-    """A pod that kubelet did not take from the scheduler; a Ray cluster may have had another in its place."""
+    """Find a pod that kubelet did not accept from the scheduler; a Ray cluster may have replaced it."""
     pod = next((one for one in evidence.pods if one.exit_message.startswith(_REJECTED)), None)
     return _found("PodRejected", f"node {pod.node}, pod {pod.name}: {pod.exit_message}") if pod else None
 
 
 def _head_lost(evidence: Evidence) -> FailureCause | None:
     child = evidence.child
-    assert child is not None, "a child that is absent has vanished"
+    assert child is not None, "an absent child is ChildVanished"
     return _found("HeadLost", child.message or f"{child.kind} ended ({child.reason or 'no reason'})")
 
 
@@ -186,5 +186,5 @@ RULES: tuple[Rule, ...] = (
 
 
 def backoff(cause: Cause, restarts: int) -> float:
-    """Seconds to wait before the next attempt, after so many restarts of this cause."""
+    """Return the seconds to wait before the next attempt, after so many restarts of this cause."""
     return min(MAX_BACKOFF_SECONDS, BACKOFF_SECONDS[cause] * 2.0 ** min(16, max(0, restarts - 1)))

@@ -1,4 +1,4 @@
-"""The context of one reconcile: a job, its observed state, the time and the settings, and what deciders ask of them."""
+"""The context of one reconcile: a job, its observed state, the time and the settings, with what follows from them."""
 
 from dataclasses import dataclass
 
@@ -14,7 +14,7 @@ from kubedistill_operator.status import Truth, with_condition
 
 @dataclass(frozen=True, slots=True)
 class ReconcileContext:
-    """What one reconcile knows; `run` is the run as it was frozen, None before there is one."""
+    """What one reconcile knows. `run` is the run as it was frozen; None before there is one."""
 
     job: Job
     observed: Observed
@@ -29,7 +29,7 @@ class ReconcileContext:
 
     @property
     def live_spec(self) -> Spec | None:
-        """The spec as the user has it now; only its live fields count in a run."""
+        """The spec as the user has it now; in a run, only its live fields count."""
         return self.job.spec
 
     @property
@@ -39,7 +39,7 @@ class ReconcileContext:
 
     @property
     def current(self) -> StageStatus | None:
-        """The first stage that is not done; None where all are."""
+        """The first stage that is not done; None if all are."""
         return current_stage(self.status)
 
     @property
@@ -49,23 +49,23 @@ class ReconcileContext:
         return STAGES[self.current.name]
 
     def complete(self, name: ArtifactName) -> bool:
-        """Whether the store is known to hold an artifact of the run whole."""
+        """Return whether the store is known to hold an artifact of the run completely."""
         return self.status.run is not None and any(
             one.complete for one in self.status.run.artifacts if one.name == name
         )
 
     def key(self, name: ArtifactName) -> str:
-        """An artifact's key; empty before Prepare has named it."""
+        """Return an artifact's key; empty before Prepare has computed it."""
         artifacts = self.status.run.artifacts if self.status.run else ()
         return next((one.key for one in artifacts if one.name == name), "")
 
     def set_condition(self, status: Status, kind: str, truth: Truth, *, reason: str, message: str = "") -> Status:
-        """The status with one condition set, as of now."""
+        """Return the status with one condition set, as of now."""
         generation = self.job.generation
         return with_condition(status, kind, truth, reason=reason, message=message, now=self.now, generation=generation)
 
     def runs(self, attempt: Attempt) -> bool:
-        """Whether anything of an attempt may still run."""
+        """Return whether anything of an attempt may still run."""
         if attempt.child is not None and attempt.child.state != "Ended":
             return True
         lost = self.settings.node_lost_seconds

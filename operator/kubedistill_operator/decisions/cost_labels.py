@@ -1,4 +1,4 @@
-"""Cost labels: what a run's children, pods and metrics carry of the labels of its namespace and its job."""
+"""Cost labels: labels of the namespace and the job that a run's children, pods and metrics carry too."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ from kubedistill_operator.decisions.context import ReconcileContext
 
 
 def cost_labels(context: ReconcileContext) -> dict[str, str]:
-    """The labels that settings.propagateLabels names; the namespace's own come first, since tenants label jobs."""
+    """Return the labels that settings.propagateLabels names; the namespace's win, since tenants label jobs."""
     found = context.observed.namespace_labels
     own: Mapping[str, str] = context.job.metadata.get("labels") or {}
     keys = context.settings.propagate_labels

@@ -13,15 +13,15 @@ from kubedistill_operator.plan import Event, Plan, StopRequest
 from kubedistill_operator.status import increase, is_true, with_run, with_stage, without_conditions
 
 GRACEFUL = ("Suspended", "Superseded", "Cancelled", "Deleted")
-"""Reasons for which a driver is given time to save."""
+"""Reasons to stop an attempt for which its driver is given time to save."""
 Outcome = Literal["Succeeded", "Failed", "Stopped"]
 _STATES: dict[Outcome, str] = {"Succeeded": "Succeeded", "Failed": "Stopping", "Stopped": "Pending"}
 _EVENTS: dict[Outcome, str] = {"Succeeded": "StageSucceeded", "Failed": "AttemptFailed", "Stopped": "AttemptStopped"}
 _DIGITS = 3
 
 
-def ask_to_leave(context: ReconcileContext, *, reason: str) -> Plan | None:
-    """Ask an attempt that is under way to save and leave; None where there is none."""
+def request_stop(context: ReconcileContext, *, reason: str) -> Plan | None:
+    """Ask the current attempt to save and stop; return None if there is no such attempt."""
     stage = context.current
     if stage is None or stage.state not in WORKING:
         return None
@@ -31,11 +31,11 @@ def ask_to_leave(context: ReconcileContext, *, reason: str) -> Plan | None:
         state="Stopping",
         reason=reason,
         ended_at=stamp(context.now),
-        message="asked to save and leave",
+        message="asked to save and stop",
     )
     channel = context.observed.attempt.channel
     stop = StopRequest(out_name(stage.child)) if channel is not None and not channel.stop else None
-    return Plan(status=status, stop=stop, requeue_after=5, why=(f"{reason}: {stage.child} is asked to leave",))
+    return Plan(status=status, stop=stop, requeue_after=5, why=(f"{reason}: {stage.child} is asked to stop",))
 
 
 def end_attempt(
@@ -47,10 +47,10 @@ def end_attempt(
     cause: Cause | None = None,
     **changes: Any,
 ) -> Plan:
-    """End the current attempt: bring the accounts up to now, charge `cause`, tell it, and end the run where it must.
+    """End the current attempt: update the accounts, charge `cause`, report it, and end the run if it must end.
 
-    Succeeded: its stage is done. Failed: its child is to be deleted; the next attempt follows while the budget of the
-    cause lasts. Stopped: it has left as it was asked to, and nothing is charged. `changes` are of the stage.
+    Succeeded: its stage is done. Failed: its child is deleted, and the next attempt follows while the budget of the
+    cause lasts. Stopped: it has stopped as requested, and nothing is charged. `changes` are applied to the stage.
     """
     stage = context.current
     assert stage is not None, "an attempt belongs to a stage"
@@ -66,9 +66,9 @@ def end_attempt(
         **changes,
     )
     which = f"{stage.name} attempt {stage.attempt}"
-    told = f"{which}: {reason}{': ' if reason else ''}{message or 'done'}"
-    event = Event(_EVENTS[outcome], told, "Warning" if outcome == "Failed" else "Normal", about=which)
-    plan = Plan(status=status, events=(event,), requeue_after=0, why=(told,))
+    text = f"{which}: {reason}{': ' if reason else ''}{message or 'done'}"
+    event = Event(_EVENTS[outcome], text, "Warning" if outcome == "Failed" else "Normal", about=which)
+    plan = Plan(status=status, events=(event,), requeue_after=0, why=(text,))
     if cause is None or not is_spent(context, restarts, cause):
         return plan
     return fail_run(context, reason=reason, message=message, after=plan)
@@ -77,10 +77,10 @@ def end_attempt(
 def fail_run(
     context: ReconcileContext, *, reason: str, message: str, after: Plan | None = None, event: str = "RunFailed"
 ) -> Plan:
-    """End the run without success: after a plan that ends its attempt, or else with the attempt that is under way."""
+    """End the run without success, and its current attempt too unless the plan `after` has ended it already."""
     plan = after or _end_live(context, reason=reason, message=message)
     status = plan.status
-    assert status is not None, "what ends has a status"
+    assert status is not None, "a plan that ends an attempt writes a status"
     for stage in status.stages:
         if stage.state in LIVE:
             status = with_stage(status, stage.name, state="Failed")
@@ -92,14 +92,14 @@ def fail_run(
 def conclude(
     context: ReconcileContext, status: Status, kind: Literal["Complete", "Failed"], *, reason: str, message: str
 ) -> Status:
-    """Set the condition that a run ends with, and those that must agree with it."""
-    return come_to_rest(
+    """Set the condition that a run ends with, and the conditions that must agree with it."""
+    return set_at_rest(
         context, context.set_condition(status, kind, "True", reason=reason, message=message), reason=kind
     )
 
 
-def come_to_rest(context: ReconcileContext, status: Status, *, reason: str, message: str = "") -> Status:
-    """The status of a job that works no more: it does not progress, and is neither suspended nor in a queue."""
+def set_at_rest(context: ReconcileContext, status: Status, *, reason: str, message: str = "") -> Status:
+    """Return the status of a job that no longer works: not progressing, not suspended, and in no queue."""
     status = context.set_condition(status, "Progressing", "False", reason=reason, message=message)
     if is_true(status, "Suspended"):
         status = context.set_condition(status, "Suspended", "False", reason=reason)
@@ -110,9 +110,9 @@ def come_to_rest(context: ReconcileContext, status: Status, *, reason: str, mess
 
 
 def account(context: ReconcileContext, *, has_ended: bool = False, has_child: bool = True) -> Status:
-    """The status with the run's active seconds and the attempt's GPU-seconds counted up to now.
+    """Return the status with the run's active seconds and the attempt's GPU-seconds counted until now.
 
-    It counts from what is stored, so that counting twice from one state changes nothing.
+    Counting starts from the stored values, so counting twice from one state changes nothing.
     """
     run, stage = context.status.run, context.current
     assert run is not None, "an attempt belongs to a run"
@@ -124,7 +124,7 @@ def account(context: ReconcileContext, *, has_ended: bool = False, has_child: bo
 
 
 def active_seconds(context: ReconcileContext) -> float:
-    """Seconds with an admitted child until now, all attempts of the run together."""
+    """Return the seconds with an admitted child until now, over all attempts of the run."""
     run = context.status.run
     assert run is not None
     since = seconds_since(run.counted_at, context.now) if run.counted_at else 0.0
@@ -132,32 +132,32 @@ def active_seconds(context: ReconcileContext) -> float:
 
 
 def counted_at(context: ReconcileContext) -> str:
-    """Return since when the active time of the run is counted: from now, where it was not counted until now."""
+    """Return the time from which active seconds are not counted yet; now if nothing is being counted."""
     run = context.status.run
     assert run is not None
     return run.counted_at or stamp(context.now)
 
 
 def count_gpus(context: ReconcileContext, stage: StageStatus, *, has_ended: bool = False) -> dict[str, float]:
-    """The stage's GPU-seconds with what the attempt's drivers have said beyond what is counted already.
+    """Return the stage's GPU-seconds, increased by what the attempt's drivers have reported since the last count.
 
-    A driver that ends silently though its child runs held its GPUs until now. What such an attempt still says after
-    that is less, and adds nothing.
+    A driver that ended without a result while its child runs held its GPUs until now. Later reports of such an attempt
+    are lower, and add nothing.
     """
-    said, counted = _gpu_seconds_said(context, has_ended=has_ended), stage.latest_gpu_seconds or 0.0
-    if said is None or (stage.state == "Stopping" and said < counted):
+    reported, counted = _reported_gpu_seconds(context, has_ended=has_ended), stage.latest_gpu_seconds or 0.0
+    if reported is None or (stage.state == "Stopping" and reported < counted):
         return {}
-    more = increase(counted, said)
-    return {"gpu_seconds": round(stage.gpu_seconds + more, _DIGITS), "latest_gpu_seconds": said}
+    more = increase(counted, reported)
+    return {"gpu_seconds": round(stage.gpu_seconds + more, _DIGITS), "latest_gpu_seconds": reported}
 
 
 def charge(restarts: Restarts, cause: Cause) -> Restarts:
-    """The restarts with one more of a cause; a user's mistake has no budget."""
+    """Return the restarts with one more of a cause; a user error has no budget."""
     return restarts if cause == "user" else restarts.model_copy(update={cause: getattr(restarts, cause) + 1})
 
 
 def is_spent(context: ReconcileContext, restarts: Restarts, cause: Cause) -> bool:
-    """Whether no further attempt may follow one that a cause has ended."""
+    """Return whether no further attempt may follow one that ended by this cause."""
     assert context.run is not None, "an attempt belongs to a run"
     retry = context.run.spec.retry
     most: dict[Cause, int] = {
@@ -168,24 +168,24 @@ def is_spent(context: ReconcileContext, restarts: Restarts, cause: Cause) -> boo
     return cause == "user" or getattr(restarts, cause) > most[cause]
 
 
-def _gpu_seconds_said(context: ReconcileContext, *, has_ended: bool) -> float | None:
+def _reported_gpu_seconds(context: ReconcileContext, *, has_ended: bool) -> float | None:
     attempt = context.observed.attempt
     result = attempt.channel.result if attempt.channel is not None else None
     progress = attempt.channel.progress if attempt.channel is not None else None
     if result is None and progress is None:
         return None
-    said = max(one.gpu_seconds for one in (result, progress) if one is not None)
+    reported = max(one.gpu_seconds for one in (result, progress) if one is not None)
     child = attempt.child
     if has_ended and result is None and progress is not None and child is not None and child.state == "Running":
-        said += progress.gpus * seconds_since(progress.at, context.now)
-    return round(said, _DIGITS)
+        reported += progress.gpus * seconds_since(progress.at, context.now)
+    return round(reported, _DIGITS)
 
 
 def _end_live(context: ReconcileContext, *, reason: str, message: str) -> Plan:
-    """End the attempt that is under way, if there is one; one that leaves after a failure has had its Event."""
+    """End the current attempt, if there is one; an attempt that is stopping after a failure has sent its Event."""
     stage = context.current
     if stage is None or stage.state not in LIVE:
         return Plan(status=context.status)
     plan = end_attempt(context, "Failed", reason=reason, message=message)
-    told = stage.state == "Stopping" and stage.reason not in GRACEFUL
-    return replace(plan, events=()) if told else plan
+    is_reported = stage.state == "Stopping" and stage.reason not in GRACEFUL
+    return replace(plan, events=()) if is_reported else plan

@@ -15,7 +15,7 @@ from kubedistill_operator.decisions.causes import (
     FailureCause,
     cause_of_evidence,
     cause_of_result,
-    strongest,
+    choose_strongest,
 )
 from kubedistill_operator.decisions.context import ReconcileContext
 from kubedistill_operator.decisions.diagnosis import (
@@ -32,15 +32,15 @@ from kubedistill_operator.plan import Event, Plan
 from kubedistill_operator.status import with_run, with_stage
 
 _GRACE_SECONDS = 30
-"""For how long the result of an attempt is waited for after its child has ended."""
+"""How long to wait for the result of an attempt after its child has ended."""
 _KEPT = ("attempt", "restarts", "gpu_seconds", "latest_gpu_seconds")
-"""What a stage that begins anew keeps of what it has had."""
+"""What a stage keeps when it starts from the beginning."""
 
 
 def record_restart(context: ReconcileContext) -> Plan | None:
-    """Charge each further driver of an attempt, one at a time; only the channel tells of them.
+    """Charge each further driver of an attempt, one per reconcile; only the channel reports them.
 
-    The head was lost to infrastructure, unless its container shows that it was killed for its memory.
+    The head was lost to infrastructure, unless its container shows that it ran out of memory.
     """
     stage, channel, run = context.current, context.observed.attempt.channel, context.run
     if stage is None or stage.state not in WORKING or channel is None or run is None:
@@ -53,11 +53,11 @@ def record_restart(context: ReconcileContext) -> Plan | None:
     why = "" if killed is None else f": pod {killed.name} used more memory than its limit"
     restarts = charge(stage.restarts, cause)
     if is_spent(context, restarts, cause) and valid_result(context) is None:
-        message = f"driver {number - 1} was lost, and the budget with it{why}"
+        message = f"driver {number - 1} was lost, and the budget is spent{why}"
         reason = "DriverRestarted" if killed is None else "OutOfMemory"
         return end_attempt(context, "Failed", reason=reason, message=message, cause=cause, starts=number)
     status = with_stage(account(context), stage.name, starts=number, restarts=restarts)
-    message = f"{stage.name} attempt {stage.attempt}: driver {number} goes on where the one before it was lost{why}"
+    message = f"{stage.name} attempt {stage.attempt}: driver {number} continues after driver {number - 1} was lost{why}"
     event = Event("DriverRestarted", message, "Warning", about=str(number))
     return Plan(status=status, events=(event,), requeue_after=0, why=(message,))
 
@@ -75,10 +75,10 @@ def record_failure(context: ReconcileContext) -> Plan | None:
     return end_attempt(context, "Failed", reason=failure.reason, message=failure.message, cause=failure.cause)
 
 
-def note_end(context: ReconcileContext) -> Plan | None:
-    """A child that ended or vanished has a grace: the driver's last word may still be on its way.
+def wait_for_result(context: ReconcileContext) -> Plan | None:
+    """Wait for the result of a child that ended or disappeared, for a grace period.
 
-    What its pods show is written down at once, since a RayJob's pods are gone before the grace is over.
+    Record the evidence of its pods at once: a RayJob's pods are gone before the grace period is over.
     """
     stage, child = context.current, context.observed.attempt.child
     if stage is None or stage.state not in WORKING or not stage.child_uid or valid_result(context) is not None:
@@ -94,7 +94,7 @@ def note_end(context: ReconcileContext) -> Plan | None:
 
 
 def _find_cause(context: ReconcileContext, stage: StageStatus) -> FailureCause | None:
-    """Why the attempt ended; None while it may still succeed."""
+    """Return why the attempt ended; None while it may still succeed."""
     result, attempt = valid_result(context), context.observed.attempt
     if result is not None:
         return None if result.outcome == "Succeeded" else cause_of_result(result)
@@ -108,7 +108,7 @@ def _find_cause(context: ReconcileContext, stage: StageStatus) -> FailureCause |
 
 
 def _find_loop(attempt: Attempt) -> FailureCause | None:
-    """A container that ends again and again before its child runs will do so for ever, in place or in a new pod."""
+    """Return CrashLooping if a container keeps ending before its child runs, in place or in replacement pods."""
     if attempt.child is None or attempt.child.state != "Waiting":
         return None
     if len(crashed := find_crashed(attempt)) >= LOOPING_RESTARTS:
@@ -120,20 +120,20 @@ def _find_loop(attempt: Attempt) -> FailureCause | None:
 
 
 def _seen(context: ReconcileContext, stage: StageStatus) -> FailureCause:
-    """What the evidence shows of an attempt that is over, or showed while there was more of it."""
+    """Return what the evidence shows of an attempt that is over, or what it showed before pods were removed."""
     child, pods = context.observed.attempt.child, context.observed.attempt.pods
     failure = cause_of_evidence(Evidence(child if child is not None and child.uid == stage.child_uid else None, pods))
-    return strongest(failure, reason=stage.reason if stage.ended_at else "", message=stage.message)
+    return choose_strongest(failure, reason=stage.reason if stage.ended_at else "", message=stage.message)
 
 
 def _rebuild(context: ReconcileContext, failure: FailureCause) -> Plan:
-    """Make a vanished artifact again, once per run: Prepare looks at what is there, the rest follows."""
+    """Create a missing artifact again, once per run: Prepare checks what exists, and the other stages follow."""
     run = context.status.run
     assert run is not None
     if run.rebuilt:
-        return fail_run(context, reason=failure.reason, message=f"{failure.message}; it vanished twice")
+        return fail_run(context, reason=failure.reason, message=f"{failure.message}; it disappeared twice")
     plan = end_attempt(context, "Failed", reason=failure.reason, message=failure.message)
-    assert plan.status is not None, "an end is written down"
+    assert plan.status is not None, "the end of an attempt writes a status"
     old = {stage.name: stage for stage in plan.status.stages}
     stages = tuple(
         fresh.model_copy(update={name: getattr(old[fresh.name], name) for name in _KEPT}) for fresh in new_stages()

@@ -13,7 +13,7 @@ from kubedistill.v1alpha1 import Run, RunRecord
 from kubedistill_operator.clock import seconds_since, stamp
 from kubedistill_operator.decisions.context import ReconcileContext
 from kubedistill_operator.decisions.cost_labels import cost_labels
-from kubedistill_operator.decisions.ends import ask_to_leave, fail_run
+from kubedistill_operator.decisions.ends import fail_run, request_stop
 from kubedistill_operator.decisions.placement import find_obstacle
 from kubedistill_operator.decisions.run_snapshot import frozen_manifest, has_digest, spec_digest, take_snapshot
 from kubedistill_operator.observed import Attempt
@@ -24,16 +24,16 @@ _HISTORY = 20
 _PER_RUN = ("Complete", "Failed", "Suspended", "Progressing", "QuotaReserved", "SpecDrift")
 
 
-def go_on_understood(context: ReconcileContext) -> Plan | None:
-    """A status that was not understood is understood again: nothing but the condition stood still."""
+def clear_not_understood(context: ReconcileContext) -> Plan | None:
+    """Clear the condition of a status that this version understands again; nothing else has changed meanwhile."""
     if not is_not_understood(context.status):
         return None
     status = without_conditions(context.status, "Stalled")
     return Plan(status=status, requeue_after=0, why=("the status is understood again",))
 
 
-def rest_when_over(context: ReconcileContext) -> Plan | None:
-    """A run that is over keeps its last child for a while, if it succeeded, and does nothing else."""
+def clean_up_finished(context: ReconcileContext) -> Plan | None:
+    """Keep the last child of a successful run for a while, and delete what remains of a run that is over."""
     if not context.is_over or _wanted_run(context) is not None:
         return None
     if context.status.observed_generation != context.job.generation:
@@ -52,12 +52,12 @@ def rest_when_over(context: ReconcileContext) -> Plan | None:
 
 
 def supersede(context: ReconcileContext) -> Plan | None:
-    """Another run is wanted in the middle of this one: stop, wait for the pods, record the old one."""
+    """Stop this run if another one is wanted, wait for its pods, and record it."""
     wanted = _wanted_run(context)
     run = context.status.run
     if wanted is None or run is None:
         return None
-    if (plan := ask_to_leave(context, reason="Superseded")) is not None:
+    if (plan := request_stop(context, reason="Superseded")) is not None:
         return plan
     if context.current is not None and context.current.state == "Stopping":
         return None
@@ -67,19 +67,19 @@ def supersede(context: ReconcileContext) -> Plan | None:
     status = without_conditions(context.status, *_PER_RUN).model_copy(
         update={"run": None, "stages": (), "result": None, "run_history": history}
     )
-    told = f"run {run.id} gives way to {wanted}"
-    events = () if context.is_over else (Event("RunSuperseded", told, about=run.id),)
-    return Plan(status=status, events=events, requeue_after=0, why=(told,))
+    message = f"run {run.id} is replaced by run {wanted}"
+    events = () if context.is_over else (Event("RunSuperseded", message, about=run.id),)
+    return Plan(status=status, events=events, requeue_after=0, why=(message,))
 
 
 def hold_restored(context: ReconcileContext) -> Plan | None:
-    """Where the settings say so, leave a job alone that no status tells the past of, until somebody releases it."""
+    """Hold a job without a status until somebody releases it, if the settings say so: it may have run before."""
     status = context.status
     if context.settings.on_restore != "Hold" or context.job.annotations.get(RELEASE_ANNOTATION):
         return None
     if status.run is not None or status.run_history:
         return None
-    message = f"settings.onRestore holds jobs without status; annotate it with {RELEASE_ANNOTATION} to start it"
+    message = f"settings.onRestore holds jobs without a status; set annotation {RELEASE_ANNOTATION} to start this one"
     held = context.set_condition(status, "QuotaReserved", "False", reason="OnHold", message=message)
     known = status.condition("QuotaReserved")
     events = () if known is not None and known.reason == "OnHold" else (Event("Held", message),)
@@ -87,7 +87,7 @@ def hold_restored(context: ReconcileContext) -> Plan | None:
 
 
 def start_run(context: ReconcileContext) -> Plan | None:
-    """Freeze the spec and start, if the cluster can hold it."""
+    """Freeze the spec and start the run, if the cluster can hold it."""
     job, status = context.job, context.status
     if status.run is not None:
         return None
@@ -96,7 +96,7 @@ def start_run(context: ReconcileContext) -> Plan | None:
     if obstacle := find_obstacle(job.spec, job.namespace, observed=context.observed, settings=context.settings):
         return _refuse(context, reason=obstacle.reason, message=obstacle.message)
     run_id = _wanted_run(context)
-    assert run_id is not None, "where there is no run, one is wanted"
+    assert run_id is not None, "a job without a run wants one"
     frozen = take_snapshot(job, run_id, settings=context.settings)
     run = Run(
         id=run_id,
@@ -120,11 +120,11 @@ def start_run(context: ReconcileContext) -> Plan | None:
 
 
 def note_drift(context: ReconcileContext) -> Plan | None:
-    """Say, once, that an edit waits for a new runID; the run goes on, or stays over, as it was frozen."""
+    """Report, once, that an edit needs a new runID; the run continues, or stays over, as it was frozen."""
     run, job = context.run, context.job
     if run is None or _wanted_run(context) is not None:
         return None
-    # Not run.digest: another version made it, of fields that this one may not know.
+    # Do not compare with run.digest: another version computed it, from fields that this one may not know.
     changed = job.spec is None or not has_digest(job.spec, spec_digest(run.spec))
     reused = job.spec is not None and job.spec.run_id not in (None, run.spec.run_id)
     drifted = is_true(context.status, "SpecDrift")
@@ -141,25 +141,25 @@ def note_drift(context: ReconcileContext) -> Plan | None:
 
 
 def cancel(context: ReconcileContext) -> Plan | None:
-    """Stop for good, as the annotation asks; handled once per token."""
+    """Stop the run for good if the annotation asks for it; handle each token once."""
     request = requests_of(context.job.annotations).get("cancel")
     if request is None or request in context.status.handled_requests or context.status.run is None:
         return None
-    if (plan := ask_to_leave(context, reason="Cancelled")) is not None:
+    if (plan := request_stop(context, reason="Cancelled")) is not None:
         return plan
     if context.current is not None and context.current.state == "Stopping":
         return None
     plan = fail_run(context, reason="Cancelled", message="cancelled by annotation", event="RunCancelled")
-    assert plan.status is not None, "an end is written down"
+    assert plan.status is not None, "the end of a run writes a status"
     status = plan.status.model_copy(update={"handled_requests": _handled(context, "cancel")})
     return replace(plan, status=status)
 
 
 def suspend(context: ReconcileContext) -> Plan | None:
-    """Save and stop while spec.suspend is true; nothing is charged."""
+    """Save and stop while spec.suspend is true; charge nothing."""
     if context.live_spec is None or not context.live_spec.suspend:
         return None
-    if (plan := ask_to_leave(context, reason="Suspended")) is not None:
+    if (plan := request_stop(context, reason="Suspended")) is not None:
         return plan
     if context.current is not None and context.current.state == "Stopping":
         return None
@@ -173,7 +173,7 @@ def suspend(context: ReconcileContext) -> Plan | None:
 
 
 def resume(context: ReconcileContext) -> Plan | None:
-    """Go on where suspend stopped; Prepare looks again at what is there."""
+    """Continue a suspended run; Prepare checks the store again."""
     if not is_true(context.status, "Suspended"):
         return None
     status = context.set_condition(context.status, "Suspended", "False", reason="Resumed")
@@ -182,13 +182,13 @@ def resume(context: ReconcileContext) -> Plan | None:
 
 
 def _deletions(attempts: Iterable[Attempt]) -> tuple[Deletion, ...]:
-    """The children that are still to be deleted."""
+    """Return the deletions of the children that are not being deleted yet."""
     children = [one.child for one in attempts if one.child is not None and not one.child.deleting]
     return tuple(Deletion.of(child) for child in children)
 
 
 def _wanted_run(context: ReconcileContext) -> str | None:
-    """The id of a run that is asked for and has not begun; None where there is none."""
+    """Return the ID of a run that is requested and has not begun; None if there is none."""
     job = context.job
     return wanted_run(
         run_id=job.spec.run_id if job.spec and not job.problem else None,
@@ -198,7 +198,7 @@ def _wanted_run(context: ReconcileContext) -> str | None:
 
 
 def _handled(context: ReconcileContext, verb: str) -> tuple[str, ...]:
-    """The latest requests that were handled, with that of a verb; one that is still on the job is never forgotten."""
+    """Return the latest handled requests, with that of a verb; a request that is still on the job is never dropped."""
     on_the_job = requests_of(context.job.annotations)
     handled = {*context.status.handled_requests, *({on_the_job[verb]} if verb in on_the_job else ())}
     kept = [one for one in context.status.handled_requests if one not in on_the_job.values()]
@@ -208,6 +208,6 @@ def _handled(context: ReconcileContext, verb: str) -> tuple[str, ...]:
 def _refuse(context: ReconcileContext, *, reason: str, message: str) -> Plan:
     released = without_conditions(context.status, "QuotaReserved")
     status = context.set_condition(released, "Validated", "False", reason=reason, message=message)
-    told = Event("ValidationFailed", f"{reason}: {message}", "Warning", about=reason)
-    events = () if status == context.status else (told,)
+    event = Event("ValidationFailed", f"{reason}: {message}", "Warning", about=reason)
+    events = () if status == context.status else (event,)
     return Plan(status=status, events=events, requeue_after=60, why=(message,))

@@ -1,4 +1,4 @@
-"""Placement: whether this cluster can hold a job at all, as far as settings and storage tell."""
+"""Placement: whether this cluster can hold a job at all, as far as settings and storage show."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from kubedistill_operator.observed import Observed
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """Why a job can't start, and what would mend it."""
+    """Why a job can't start, and how to fix it."""
 
     reason: str
     message: str
@@ -23,7 +23,7 @@ class Obstacle:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """A job's spec beside what it must fit into."""
+    """A job's spec, and what it must fit into."""
 
     spec: Spec
     namespace: str
@@ -50,7 +50,7 @@ def _refused(place: Place) -> Obstacle | None:
             create_service_accounts=settings.rbac.create_service_accounts,
         )
         check_pool_limits(place.spec, namespace=place.namespace, settings=settings)
-    except InvalidInput as error:  # what is not allowed, what no node can hold or what would wait for ever
+    except InvalidInput as error:  # not allowed, larger than any node, or never admitted
         return Obstacle(error.reason, str(error))
     return None
 
@@ -66,7 +66,7 @@ def _no_storage(place: Place) -> Obstacle | None:
 def _claim_not_found(place: Place) -> Obstacle | None:
     if place.claim is None or place.observed.claim_access_modes is not None:
         return None
-    return Obstacle("ClaimNotFound", f"spec.storage.volumeClaim: there is no claim {place.claim!r} here; make it")
+    return Obstacle("ClaimNotFound", f"spec.storage.volumeClaim: there is no claim {place.claim!r} here; create it")
 
 
 def _storage_not_shared(place: Place) -> Obstacle | None:
@@ -105,6 +105,6 @@ CHECKS: tuple[Check, ...] = (
 
 
 def find_obstacle(spec: Spec, namespace: str, *, observed: Observed, settings: Settings) -> Obstacle | None:
-    """The first reason for which a job can't start here, or None."""
+    """Return the first reason why a job can't start here, or None."""
     place = Place(spec, namespace, observed, settings)
     return next((found for check in CHECKS if (found := check(place)) is not None), None)

@@ -9,7 +9,7 @@ from kubedistill.v1alpha1 import Spec, StudentModel, TeacherModel
 
 
 def check_policy(spec: Spec, policy: Policy) -> None:
-    """Raise PolicyViolated, at the field, for what the policy does not allow."""
+    """Raise PolicyViolated, with the field, for what the policy does not allow."""
     for at, model in _models(spec):
         if model.trust_remote_code and not policy.allow_trust_remote_code:
             fix = "Remove it, and use a model that needs no code of its own"
@@ -26,11 +26,11 @@ def _models(spec: Spec) -> Iterator[tuple[str, TeacherModel | StudentModel]]:
 
 
 def _matches(source: str, allowed: str) -> bool:
-    """Whether a source is the allowed one, or in it where that ends as a folder or a scheme does."""
+    """Return whether a source is the allowed one, or is below it if that one ends as a folder or a scheme does."""
     uri = source if ":" in source.partition("/")[0] else f"file:{source}"
     scheme, _, rest = uri.partition(":")
     if allowed in (f"{scheme}:", f"{scheme}://"):
         return True
-    if ".." in unquote(rest).split("/"):  # it leads out of any folder
+    if ".." in unquote(rest).split("/"):  # leaves any folder
         return False
     return uri == allowed or (allowed.endswith("/") and uri.startswith(allowed))

@@ -1,4 +1,4 @@
-"""Limits of pools: how many GPUs of a pool the jobs of one namespace may hold at a time, where no queue says it."""
+"""Pool limits: how many GPUs of a pool the jobs of one namespace may hold at a time, without a queue."""
 
 from dataclasses import dataclass
 
@@ -11,38 +11,38 @@ from kubedistill_operator.decisions.context import ReconcileContext
 
 
 @dataclass(frozen=True, slots=True)
-class Holding:
-    """The GPUs that an attempt holds, and the pool that they are of; none and empty for a stage without GPUs."""
+class HeldGPUs:
+    """The GPUs that an attempt holds, and their pool; empty for a stage without GPUs."""
 
     pool: str = ""
     gpus: int = 0
 
 
-def holding(context: ReconcileContext, stage: StageName) -> Holding:
-    """What an attempt at a stage of the run holds."""
+def held_gpus(context: ReconcileContext, stage: StageName) -> HeldGPUs:
+    """Return the GPUs that an attempt at a stage of the run holds."""
     run = context.run
     assert run is not None, "an attempt belongs to a run"
     layout = lay_out(stage, run.spec, namespace=context.job.namespace, pools=run.settings.pools, resources=Resources())
-    return Holding(layout.pool or "", layout.gpus) if layout.gpus else Holding()
+    return HeldGPUs(layout.pool or "", layout.gpus) if layout.gpus else HeldGPUs()
 
 
-def lack_of_room(context: ReconcileContext) -> str:
-    """Why the current stage must wait for other jobs of its namespace; empty where it need not.
+def describe_pool_shortage(context: ReconcileContext) -> str:
+    """Return why the current stage must wait for other jobs of its namespace; empty if it need not.
 
-    The limit is the settings' of this moment, so that a change acts on runs that have started too.
+    The limit comes from the current settings, so that a change applies to runs that have started too.
     """
-    wanted = holding(context, context.chain_stage.name)
+    wanted = held_gpus(context, context.chain_stage.name)
     pool = context.settings.pools.get(wanted.pool)
     limit = pool.max_gpus_per_namespace if pool is not None else None
     held = context.observed.gpus_in_namespace.get(wanted.pool, 0)
     if limit is None or held + wanted.gpus <= limit:
         return ""
     others = f'other jobs of namespace "{context.job.namespace}" hold {held} GPUs of pool "{wanted.pool}"'
-    return f"{others}, this stage needs {wanted.gpus}, and {limit} is the most"
+    return f"{others}, this stage needs {wanted.gpus}, and the limit is {limit}"
 
 
 def check_pool_limits(spec: Spec, *, namespace: str, settings: Settings) -> None:
-    """Raise TooFewGPUs where a stage alone needs more GPUs than the jobs of a namespace may hold."""
+    """Raise TooFewGPUs if a single stage needs more GPUs than the jobs of a namespace may hold."""
     for stage in STAGES:
         layout = lay_out(stage, spec, namespace=namespace, pools=settings.pools, resources=Resources())
         limit = settings.pools[layout.pool].max_gpus_per_namespace if layout.pool else None

@@ -16,24 +16,22 @@ _LOOK_SECONDS = 30
 
 
 def enforce_progress(context: ReconcileContext) -> Plan | None:
-    """A driver must make its first progress within startupTimeoutSeconds, and go on making it after that."""
+    """End an attempt that makes no first progress within startupTimeoutSeconds, or no progress after that."""
     stage, child = context.current, context.observed.attempt.child
     if stage is None or stage.state != "Running" or child is None or child.state != "Running":
         return None
     assert context.run is not None
     spec, progress = context.run.spec, _progress(context)
-    heard = _latest(stage, progress)
-    limit = spec.no_progress_timeout_seconds if heard else spec.startup_timeout_seconds
-    silent = seconds_since(heard or stage.started_at, context.now)
-    if silent < limit:
+    latest = _latest(stage, progress)
+    limit = spec.no_progress_timeout_seconds if latest else spec.startup_timeout_seconds
+    idle = seconds_since(latest or stage.started_at, context.now)
+    if idle < limit:
         return None
-    return end_attempt(
-        context, "Failed", reason="NoProgress", message=f"no progress for {silent:.0f} s", cause="failure"
-    )
+    return end_attempt(context, "Failed", reason="NoProgress", message=f"no progress for {idle:.0f} s", cause="failure")
 
 
-def follow(context: ReconcileContext) -> Plan | None:
-    """Carry what the driver says into the status."""
+def report_progress(context: ReconcileContext) -> Plan | None:
+    """Copy the driver's progress into the status."""
     stage, child = context.current, context.observed.attempt.child
     if stage is None or stage.state not in WORKING or child is None or child.state != "Running":
         return None
@@ -56,8 +54,8 @@ def _figures(context: ReconcileContext, stage: StageStatus) -> dict[str, object]
         "message": progress.message or f"{progress.done:,} of {progress.total:,} {progress.unit}",
         **count_gpus(context, stage),
     }
-    if heard := _latest(stage, progress):
-        figures["progressed_at"] = heard
+    if latest := _latest(stage, progress):
+        figures["progressed_at"] = latest
     return figures
 
 
@@ -67,6 +65,6 @@ def _progress(context: ReconcileContext) -> StageProgress | None:
 
 
 def _latest(stage: StageStatus, progress: StageProgress | None) -> str:
-    """When work was last done, as far as status and driver say; a clock that went back takes nothing away."""
+    """Return when work was last done, by status and driver; a clock that was set back loses nothing."""
     said = progress.at if progress is not None and progress.state == "Working" else ""
     return max(stage.progressed_at, said)

@@ -1,4 +1,4 @@
-"""Requests: from the context to what an attempt's objects are built from."""
+"""Requests: what the objects of an attempt are built from, taken from the context."""
 
 from datetime import UTC, datetime
 
@@ -11,7 +11,7 @@ from kubedistill_operator.names import attempt_token, former_service_account_nam
 
 
 def make_request(context: ReconcileContext) -> ChildRequest:
-    """What the current stage's allotted attempt is made from; raises InvalidManifest."""
+    """Return the request for the current attempt's objects; raises InvalidManifest."""
     run, settings, live = context.run, context.settings, context.live_spec
     assert run is not None, "an attempt belongs to a run"
     return ChildRequest(
@@ -21,14 +21,14 @@ def make_request(context: ReconcileContext) -> ChildRequest:
         account=_account(context),
         queue=live.queue if live is not None else run.spec.queue,
         volume_claim=run.settings.storage.volume_claim,
-        settings=run.settings.over(settings),
+        settings=run.settings.apply_to(settings),
         checks_job=run.checks_job,
         cost_labels=(context.status.run.labels if context.status.run else None) or {},
     )
 
 
 def _account(context: ReconcileContext) -> str:
-    """The ServiceAccount of a job that names none; a run that version 0.1 began goes on with the one that it has."""
+    """Return the ServiceAccount of a job that names none; a run that version 0.1 began keeps its own."""
     run, job = context.run, context.job
     assert run is not None
     return service_account_name(job.name, uid=job.uid) if run.checks_job else former_service_account_name(job.name)
@@ -59,7 +59,7 @@ def _stage_job(context: ReconcileContext) -> StageJob:
 
 
 def _pools(spec: Spec) -> Pools:
-    """The pools that serve each model: a stage's own comes before its model's."""
+    """Return the pools that serve each model: a stage's own pool takes precedence over its model's."""
     return Pools(
         teacher=spec.stages.generate.pool or spec.teachers[0].resources.pool or "",
         student=spec.stages.evaluate.pool or spec.student.resources.pool or "",
@@ -67,7 +67,7 @@ def _pools(spec: Spec) -> Pools:
 
 
 def _prices(context: ReconcileContext) -> Prices:
-    """US dollars per hour of what serves each model: its GPUs, at its pool's price."""
+    """Return the US dollars per hour of each model's GPUs, at its pool's price."""
     run = context.run
     assert run is not None
     model, pools = run.spec.teachers[0].model, _pools(run.spec)

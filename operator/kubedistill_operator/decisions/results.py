@@ -18,11 +18,11 @@ from kubedistill_operator.plan import Plan
 from kubedistill_operator.status import with_run
 
 _DIGITS = 6
-"""Decimals of a figure in the status, which is read by people too."""
+"""Decimals of a figure in the status, which people read too."""
 
 
 def record_success(context: ReconcileContext) -> Plan | None:
-    """A valid result of the current owner decides, whatever the child says of itself."""
+    """Record the valid result of the current attempt's owner, whatever the state of its child."""
     stage, result, channel = context.current, valid_result(context), context.observed.attempt.channel
     if stage is None or result is None or result.outcome != "Succeeded" or stage.state not in LIVE:
         return None
@@ -35,7 +35,7 @@ def record_success(context: ReconcileContext) -> Plan | None:
         starts=max(stage.starts, channel.starts) if channel is not None else stage.starts,
     )
     status = plan.status
-    assert status is not None, "an end is written down"
+    assert status is not None, "the end of an attempt writes a status"
     found = {one.name: one for one in status.run.artifacts} if status.run else {}
     found |= {
         name: ArtifactStatus(name=name, key=ref.key, complete=ref.complete, uri=ref.uri)
@@ -52,7 +52,7 @@ def record_success(context: ReconcileContext) -> Plan | None:
 
 
 def valid_result(context: ReconcileContext) -> StageResult | None:
-    """The current attempt's result, if the driver that owns the attempt wrote it."""
+    """Return the current attempt's result, if the driver that owns the attempt wrote it."""
     stage, channel = context.current, context.observed.attempt.channel
     if stage is None or not stage.child or channel is None or channel.result is None:
         return None
@@ -61,7 +61,7 @@ def valid_result(context: ReconcileContext) -> StageResult | None:
 
 
 def make_result(judged: Headline) -> Result:
-    """The figures of a headline, as people read them."""
+    """Return the figures of a headline, rounded for people."""
     found = {name: getattr(judged, name) for name in Result.model_fields if name != "gate_passed"}
     figures: dict[str, float | None] = {
         name: None if value is None else round(value, _DIGITS) for name, value in found.items()
@@ -70,15 +70,15 @@ def make_result(judged: Headline) -> Result:
 
 
 def _headline(stage: StageStatus, result: StageResult) -> Headline | None:
-    """The headline of the report that a stage has made, or found; None where it speaks of none."""
+    """Return the headline of the report that a stage created or found; None if its summary has none."""
     try:
         if stage.name == "Evaluate":
             return result.read_summary(EvaluateSummary)
         return result.read_summary(PrepareSummary).report if stage.name == "Prepare" else None
-    except ValidationError:  # whoever may write the channel wrote it, and harms its own job alone
+    except ValidationError:  # anybody with write access to the channel may have written it; it harms only its own job
         return None
 
 
 def _gate_message(judged: Headline | None) -> str:
     reasons = judged.gate.reasons if judged is not None and judged.gate is not None else []
-    return "; ".join(reasons) or "the result does not say that it passed"
+    return "; ".join(reasons) or "the result does not state that the gate passed"

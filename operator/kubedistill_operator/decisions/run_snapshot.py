@@ -1,7 +1,7 @@
-"""Run snapshots: a run keeps the spec and the settings that it was started with, whatever is edited later.
+"""Run snapshots: a run keeps the spec and the settings that it started with, whatever is edited later.
 
-The digest of the frozen run is in the job's status, which nobody but the operator writes: whoever may make ConfigMaps
-in the job's namespace can plant or swap one, but not one that is used.
+The snapshot's digest is in the job's status, which only the operator writes: anybody who may create ConfigMaps in the
+job's namespace can add or replace one, but the operator does not use it.
 """
 
 import json
@@ -27,7 +27,7 @@ from kubedistill_operator.observed import StoredSnapshot
 from kubedistill_operator.plan import Manifest
 
 _IMAGES_OF_0_1 = {"runtime": "kubedistill/runtime:0.1.0", "runtimeCpu": "kubedistill/runtime-cpu:0.1.0"}
-"""What 0.1 left out of a run that it froze."""
+"""Images that 0.1 left out of the runs that it froze."""
 
 
 class RunStorage(Model):
@@ -36,14 +36,14 @@ class RunStorage(Model):
     uri: str
     """Root of the store."""
     volume_claim: str | None = None
-    """Claim that holds the store; None where it is no claim."""
+    """Claim that holds the store; None if the store is not on a claim."""
 
 
 class RunSettings(Model):
-    """What a run keeps of the operator's settings; everything else of them acts on the next pod."""
+    """The operator's settings that a run keeps; all others apply to the next pod."""
 
     pools: dict[str, Pool]
-    """Those that the spec names."""
+    """The pools that the spec names."""
     images: Images
     storage: RunStorage
     cpu_resources: Resources
@@ -53,7 +53,7 @@ class RunSettings(Model):
 
     @classmethod
     def of(cls, spec: Spec, settings: Settings, *, store: str) -> Self:
-        """What a run of a spec would keep now; `store` is the root of its store."""
+        """Return what a run of a spec would keep now; `store` is the root of its store."""
         named = named_pools(spec)
         return cls(
             pools={name: pool for name, pool in settings.pools.items() if name in named},
@@ -68,8 +68,8 @@ class RunSettings(Model):
             policy=settings.policy,
         )
 
-    def over(self, settings: Settings) -> Settings:
-        """The settings of now, with those that the run keeps in their place."""
+    def apply_to(self, settings: Settings) -> Settings:
+        """Return the current settings, with those that the run keeps in their place."""
         kept = {name: getattr(self, name) for name in ("cpu_resources", "ray_version", "submission_mode", "policy")}
         return settings.model_copy(update=kept)
 
@@ -86,9 +86,9 @@ class RunSnapshot:
     frozen_spec: dict[str, JsonValue]
     """The spec as JSON values: what the version that froze it wrote, and what the run's image reads."""
     contract: int = CONTRACT
-    """Contract of the version that froze it, and so of the run's image."""
+    """Contract of the version that froze the run, and so of the run's image."""
     checks_job: bool = True
-    """Whether the run's image takes the digest of its StageJob; that of 0.1 does not."""
+    """Whether the run's image accepts the digest of its StageJob; the image of 0.1 does not."""
 
     @property
     def snapshot(self) -> str:
@@ -97,31 +97,31 @@ class RunSnapshot:
 
 
 def take_snapshot(job: Job, run_id: str, *, settings: Settings) -> RunSnapshot:
-    """The run that would start now."""
-    assert job.spec is not None, "a spec that can't be read is never started"
+    """Return the run that would start now."""
+    assert job.spec is not None, "a spec that can't be read starts no run"
     kept = settings_of_now(job.spec, namespace=job.namespace, settings=settings)
     return RunSnapshot(run_id, spec_digest(job.spec), job.spec, kept, frozen_spec=spec_values(job.spec))
 
 
 def settings_of_now(spec: Spec, *, namespace: str, settings: Settings) -> RunSettings:
-    """What a run of a spec that starts now keeps of the settings."""
+    """Return the settings that a run of a spec would keep if it started now."""
     store = find_uri(spec, namespace=namespace, storage=settings.storage)
     return RunSettings.of(spec, settings, store=store)
 
 
 def spec_digest(spec: Spec) -> str:
-    """The digest of a spec without defaults, live fields and the run's own name."""
+    """Return the digest of a spec without defaults, live fields and runID."""
     return digest(_run_values(spec_values(spec)))
 
 
 def has_digest(spec: Spec, wanted: str) -> bool:
-    """Whether a spec has a digest now, or had it to an earlier version, which left its own defaults out."""
+    """Return whether a spec has a digest, in this version or in an earlier one, which left its own defaults out."""
     values = _run_values(spec_values(spec))
     return wanted in (digest(values), digest(without_former_defaults(values)))
 
 
 def is_intact(frozen: StoredSnapshot, run: Run) -> bool:
-    """Whether a ConfigMap holds the run of a status: byte for byte, or by its spec for a run that 0.1 froze."""
+    """Return whether a ConfigMap holds the run of a status: byte for byte, or by its spec if 0.1 froze the run."""
     if run.snapshot_digest:
         return frozen.snapshot == run.snapshot_digest
     spec = frozen.values.get("spec")
@@ -129,7 +129,7 @@ def is_intact(frozen: StoredSnapshot, run: Run) -> bool:
 
 
 def frozen_manifest(job: Job, run: RunSnapshot) -> Manifest:
-    """The immutable ConfigMap that holds a run, owned by the job."""
+    """Return the immutable ConfigMap that holds a run, owned by the job."""
     text = _snapshot_text(run)
     return {
         **KINDS["ConfigMap"].header,
@@ -145,9 +145,9 @@ def frozen_manifest(job: Job, run: RunSnapshot) -> Manifest:
 
 
 def load_snapshot(frozen: StoredSnapshot, *, settings: Settings) -> RunSnapshot:
-    """Read an intact run back; what 0.1 did not freeze comes from the settings of now. Raises ValueError.
+    """Read an intact run; what 0.1 did not freeze comes from the current settings. Raises ValueError.
 
-    What a newer operator has written beside what is known here is left aside, so that a downgrade blocks no run.
+    Fields that a newer operator has written are ignored, so that a downgrade blocks no run.
     """
     values = frozen.values
     spec = read_stored(Spec, values["spec"])
@@ -170,7 +170,7 @@ def load_snapshot(frozen: StoredSnapshot, *, settings: Settings) -> RunSnapshot:
 
 
 def _snapshot_text(run: RunSnapshot) -> str:
-    """run.json: with all defaults of settings, which are those of the version that freezes, and none of the spec."""
+    """Return run.json: with this version's defaults of the settings, but without defaults of the spec."""
     values = {"contract": run.contract, "id": run.id, "digest": run.digest, "spec": run.frozen_spec}
     values |= run.settings.model_dump(mode="json", by_alias=True, exclude_none=True)
     return json.dumps(values, sort_keys=True)

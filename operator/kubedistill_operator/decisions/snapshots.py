@@ -1,4 +1,4 @@
-"""Deciders about the frozen run: it is adopted, written, waited for, frozen anew while that costs nothing, or lost.
+"""Deciders about the snapshot of a run: adopt it, create it, update it before the first child, or report its loss.
 
 Each takes a ReconcileContext and returns a Plan, or None to leave the decision to the next. None calls another.
 """
@@ -18,7 +18,7 @@ from kubedistill_operator.decisions.run_snapshot import (
     settings_of_now,
     take_snapshot,
 )
-from kubedistill_operator.decisions.waiting import wait_in_the_way
+from kubedistill_operator.decisions.waiting import wait_for_obstacle
 from kubedistill_operator.plan import Event, Plan
 from kubedistill_operator.status import with_run
 
@@ -29,32 +29,32 @@ def adopt_snapshot(context: ReconcileContext) -> Plan | None:
     if run is None or run.snapshot_digest or context.run is None or found is None or context.is_over:
         return None
     status = with_run(context.status, snapshot_digest=found.snapshot)
-    message = f"run {run.id}, which an earlier version froze, is ConfigMap {found.name} with sha256 {found.snapshot}"
+    message = f"run {run.id}, which an earlier version froze, is in ConfigMap {found.name}, sha256 {found.snapshot}"
     return Plan(status=status, events=(Event("SnapshotAdopted", message),), requeue_after=0, why=(message,))
 
 
-def keep_frozen(context: ReconcileContext) -> Plan | None:
-    """Nothing is made but from the run whose digest is in status; it is written again where a crash came between."""
+def ensure_snapshot(context: ReconcileContext) -> Plan | None:
+    """Continue only with the snapshot whose digest is in the status; create it again if a crash prevented that."""
     run, stage, found = context.status.run, context.current, context.observed.frozen
     if run is None or stage is None or context.run is not None or context.is_over:
         return None
-    fresh = _freeze_now(context)
+    fresh = _snapshot_of_now(context)
     decoy = found is not None and run.snapshot_digest and not found.name.endswith(run.snapshot_digest)
     if (found is None or decoy) and fresh is not None and fresh.snapshot == run.snapshot_digest:
         return Plan(create=(frozen_manifest(context.job, fresh),), requeue_after=0, why=("the run is frozen",))
     if found is not None:
-        message = f"ConfigMap {found.name} does not hold the run whose digest status.run has; delete it"
-        spec, at_work = context.live_spec, stage.state == "Running"
-        limit = math.inf if at_work or spec is None else spec.scheduling_timeout_seconds
-        return wait_in_the_way(context, stage, reason="FrozenRunForged", message=message, limit=limit)
+        message = f"ConfigMap {found.name} does not match the digest in status.run; delete it"
+        spec, is_running = context.live_spec, stage.state == "Running"
+        limit = math.inf if is_running or spec is None else spec.scheduling_timeout_seconds
+        return wait_for_obstacle(context, stage, reason="FrozenRunForged", message=message, limit=limit)
     if fresh is not None and (not run.snapshot_digest or _is_untouched(context)):
-        return _freeze_anew(context, fresh)
-    message = "the frozen run is gone, and spec and settings have changed since; set a new spec.runID"
+        return _replace_snapshot(context, fresh)
+    message = "the snapshot of the run is missing, and spec or settings have changed since; set a new spec.runID"
     return fail_run(context, reason="FrozenRunLost", message=message)
 
 
-def refreeze(context: ReconcileContext) -> Plan | None:
-    """Take changed settings over into a run of which no child was ever made, unless they have no place for it."""
+def update_snapshot(context: ReconcileContext) -> Plan | None:
+    """Apply changed settings to a run that has created no child yet, unless the run would not fit them."""
     run, known = context.run, context.status.run
     if run is None or known is None or context.is_over or not _is_untouched(context):
         return None
@@ -70,13 +70,13 @@ def refreeze(context: ReconcileContext) -> Plan | None:
             pools=fresh.settings.pools,
             create_service_accounts=context.settings.rbac.create_service_accounts,
         )
-    except InvalidInput:  # then the settings that it was started with are the better ones
+    except InvalidInput:  # keep the settings that the run started with
         return None
-    return _freeze_anew(context, fresh)
+    return _replace_snapshot(context, fresh)
 
 
-def _freeze_now(context: ReconcileContext) -> RunSnapshot | None:
-    """The run as spec and settings give it now; None where the spec is another one."""
+def _snapshot_of_now(context: ReconcileContext) -> RunSnapshot | None:
+    """Return the run that spec and settings give now; None if the spec has changed."""
     job, run = context.job, context.status.run
     assert run is not None
     if job.spec is None or not has_digest(job.spec, run.digest):
@@ -84,10 +84,10 @@ def _freeze_now(context: ReconcileContext) -> RunSnapshot | None:
     return replace(take_snapshot(job, run.id, settings=context.settings), digest=run.digest)
 
 
-def _freeze_anew(context: ReconcileContext, fresh: RunSnapshot) -> Plan:
-    """Another snapshot of the run, its digest first."""
+def _replace_snapshot(context: ReconcileContext, fresh: RunSnapshot) -> Plan:
+    """Replace the snapshot of the run; the status gets its digest first."""
     status = with_run(context.status, snapshot_digest=fresh.snapshot)
-    message = f"run {fresh.id} takes over the settings of now; no child of it was made before"
+    message = f"run {fresh.id} takes the current settings; it had no child before"
     return Plan(
         status=status,
         create=(frozen_manifest(context.job, fresh),),
@@ -98,7 +98,7 @@ def _freeze_anew(context: ReconcileContext, fresh: RunSnapshot) -> Plan:
 
 
 def _is_untouched(context: ReconcileContext) -> bool:
-    """Whether no child of the run was ever made, as far as status, channel and cluster know."""
+    """Return whether the run never had a child, as far as status, channel and cluster show."""
     run, observed = context.status.run, context.observed
     assert run is not None
     begun = run.begun_at or run.artifacts or any(stage.child_uid for stage in context.status.stages)

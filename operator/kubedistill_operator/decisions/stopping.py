@@ -1,4 +1,4 @@
-"""Deciders about attempts that must stop: at the deadline of the run, and until their child and pods are gone.
+"""Deciders about attempts that must stop: at the run's deadline, and until their child and pods are gone.
 
 Each takes a ReconcileContext and returns a Plan, or None to leave the decision to the next. None calls another.
 """
@@ -16,7 +16,7 @@ STOP_SECONDS = 60
 
 
 def enforce_deadline(context: ReconcileContext) -> Plan | None:
-    """End a run that had an admitted child for longer than it may."""
+    """End a run that had an admitted child for longer than activeDeadlineSeconds."""
     spec = context.live_spec or (context.run.spec if context.run else None)
     limit = spec.active_deadline_seconds if spec else None
     run = context.status.run
@@ -29,7 +29,7 @@ def enforce_deadline(context: ReconcileContext) -> Plan | None:
 
 
 def finish_stopping(context: ReconcileContext) -> Plan | None:
-    """Bring an attempt to its end: time to save where that was asked for, then delete the child, then wait for pods."""
+    """Stop an attempt: give the driver time to save if it was asked to, delete the child, and wait for its pods."""
     stage = context.current
     if stage is None or stage.state != "Stopping":
         return None
@@ -38,23 +38,23 @@ def finish_stopping(context: ReconcileContext) -> Plan | None:
     if stage.reason in GRACEFUL and child is not None and child.state == "Running" and valid_result(context) is None:
         waited = seconds_since(stage.ended_at, context.now)
         if waited < STOP_SECONDS:
-            unasked = channel is not None and not channel.stop
-            stop = StopRequest(out_name(stage.child)) if unasked else None
+            not_asked = channel is not None and not channel.stop
+            stop = StopRequest(out_name(stage.child)) if not_asked else None
             return Plan(stop=stop, requeue_after=STOP_SECONDS - waited, why=("the driver is saving",))
     if child is not None:
         return _delete_child(context, child)
     if context.runs(attempt):
-        return Plan(requeue_after=5, why=("pods of the old attempt still run",))
+        return Plan(requeue_after=5, why=("pods of the attempt still run",))
     if stage.reason in GRACEFUL:
-        said = valid_result(context)
-        message = said.message if said is not None and said.message else "ended without a last word"
+        result = valid_result(context)
+        message = result.message if result is not None and result.message else "stopped without a final message"
         return end_attempt(context, "Stopped", reason=stage.reason, message=message)
     status = with_stage(account(context, has_child=False), stage.name, state="Pending")
     return Plan(status=status, requeue_after=0, why=(f"attempt {stage.attempt} is gone",))
 
 
 def _delete_child(context: ReconcileContext, child: Child) -> Plan:
-    """Delete the child, once, with what a driver that says nothing has held until now in the accounts."""
+    """Delete the child, once, and account for the GPUs that a driver without a result has held until now."""
     if child.deleting:
         return Plan(requeue_after=5, why=(f"{child.name} is being deleted",))
     deletion = Deletion.of(child)

@@ -1,6 +1,6 @@
-"""Stores: where a job keeps its artifacts, and which jobs keep theirs in one place.
+"""Stores: where a job keeps its artifacts, and which jobs share a store.
 
-Two namespaces share a store only where the settings say so, whatever URIs the settings or their jobs name.
+Two namespaces share a store only if the settings say so, whatever URIs the settings or their jobs name.
 """
 
 from kubedistill.manifest.settings import DefaultStorage, SharedStorage
@@ -8,14 +8,14 @@ from kubedistill.v1alpha1 import Spec
 from kubedistill_operator.children.pods import STORAGE_PATH
 
 Store = tuple[str, str, str]
-"""(namespace, claim, URI), so that equal stores are equal values; no namespace where several share the store."""
+"""(namespace, claim, URI), so that equal stores are equal values; the namespace is empty if several share the store."""
 
 CLAIMED_STORE = f"file://{STORAGE_PATH}"
-"""The root of a claim: the store where neither the job nor the settings name a URI."""
+"""The root of a claim: the store if neither the job nor the settings name a URI."""
 
 
 def find_uri(spec: Spec, *, namespace: str, storage: DefaultStorage) -> str:
-    """The root of the store that a run would start with: the job's own, its group's or its namespace's."""
+    """Return the root of the store that a run would start with: the job's own, its group's or its namespace's."""
     if spec.storage.uri is not None:
         return spec.storage.uri
     group = _find_group(namespace, storage=storage)
@@ -25,12 +25,12 @@ def find_uri(spec: Spec, *, namespace: str, storage: DefaultStorage) -> str:
 
 
 def uri_of_0_1(spec: Spec, *, storage: DefaultStorage) -> str:
-    """The root of the store of a run that version 0.1 started, which all namespaces shared."""
+    """Return the root of the store of a run that version 0.1 started, which all namespaces shared."""
     return spec.storage.uri or storage.uri or CLAIMED_STORE
 
 
 def find_store(spec: Spec, *, namespace: str, storage: DefaultStorage) -> Store:
-    """The store of a job; that of a group is the same for all its namespaces, unless the job names its own claim."""
+    """Return the store of a job; namespaces of a group have the same one, unless the job names its own claim."""
     uri = find_uri(spec, namespace=namespace, storage=storage).rstrip("/")
     group = _find_group(namespace, storage=storage)
     shares = group is not None and group.uri.rstrip("/") == uri and spec.storage.volume_claim is None

@@ -1,7 +1,7 @@
-"""The cache of jobs: what the watches and the latest decisions say of all jobs.
+"""The cache of jobs: what the watches and the latest decisions say about all jobs.
 
-It is a hint, never a reason to make or delete anything: that is read anew. It answers who else makes the same artifact,
-how many jobs of a namespace have a child, which jobs need no look, and what metrics show.
+It is a hint, and never a reason to create or delete anything: those decisions read again. It knows which jobs make the
+same artifact, how many jobs of a namespace have a child, which jobs need no reconcile, and what metrics show.
 """
 
 from collections import Counter
@@ -22,12 +22,12 @@ from kubedistill_operator.telemetry.driver_metrics import DriverMetrics
 from kubedistill_operator.telemetry.job_metrics import JobMetrics, read_job_metrics
 
 _WOKEN = 2
-"""Jobs that are woken for one place; there are more where one of them can't take it, and they look again by time."""
+"""Jobs that are woken for one free place; more than one, since one may not take it. Others try again later."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What is remembered of one job."""
+    """What is cached of one job."""
 
     uid: str
     version: str
@@ -37,14 +37,14 @@ class Entry:
     gpus: Mapping[str, int]
     """GPUs that it holds, by pool."""
     waits_for: str
-    """Why it is queued: NamespaceBusy, PoolBusy, SharedArtifact, …; empty where it is not."""
+    """Why it is queued: NamespaceBusy, PoolBusy, SharedArtifact, …; empty if it is not."""
     quiet: bool
-    """Whether it is over, and nothing new is asked of it."""
+    """Whether it is over, and nothing new is requested of it."""
     store: Store
     keys: Mapping[ArtifactName, str]
     """Artifacts that its child is making."""
     made: Mapping[ArtifactName, str]
-    """Artifacts that are complete, as far as it knows."""
+    """Artifacts that are complete, as far as the job knows."""
     made_at: float
     """When its latest stage ended."""
     job_metrics: JobMetrics
@@ -57,9 +57,9 @@ class JobCache:
     storage: DefaultStorage
     _entries: dict[Key, Entry] = field(default_factory=dict)
     _children: dict[Key, set[str]] = field(default_factory=dict)
-    """Names of the children that are there, as far as it is known."""
+    """Names of the children that exist, as far as known."""
     _rested: dict[Key, str] = field(default_factory=dict)
-    """The resourceVersion at which a look found nothing to do and nothing to wait for."""
+    """The resourceVersion at which a reconcile found nothing to do and nothing to wait for."""
     _work: dict[Key, DriverMetrics] = field(default_factory=dict)
 
     def __iter__(self) -> Iterator[tuple[Key, Entry]]:
@@ -69,77 +69,77 @@ class JobCache:
         return len(self._entries)
 
     def uid(self, key: Key) -> str:
-        """The uid of a job; empty where it is not known."""
+        """Return the uid of a job; empty if the job is not known."""
         entry = self._entries.get(key)
         return entry.uid if entry is not None else ""
 
     def knows(self, key: Key, *, uid: str, version: str) -> bool:
-        """Whether a job is known as it was at a resourceVersion, or later."""
+        """Return whether a job is known as of a resourceVersion, or a later one."""
         known = self._entries.get(key)
         return known is not None and known.uid == uid and not _is_newer(version, known.version)
 
-    def see(self, job: Job) -> list[Key]:
-        """Take in a job from a watch, unless something newer is known; gives the keys that may go on now."""
+    def update_if_newer(self, job: Job) -> list[Key]:
+        """Store a job from a watch, unless a newer one is known; return the keys that may continue now."""
         return [] if self.knows(_key(job), uid=job.uid, version=job.resource_version) else self.update(job)
 
     def update(self, job: Job) -> list[Key]:
-        """Take in a job that was just read or decided on; gives the keys that may go on now."""
+        """Store a job that was just read or decided on; return the keys that may continue now."""
         key, new = _key(job), make_entry(job, storage=self.storage)
         old = self._entries.get(key)
         self._entries[key] = new
         return self._freed(key, old, new)
 
     def remove(self, key: Key) -> list[Key]:
-        """Forget a job that is gone; gives the keys that may go on now."""
+        """Remove a job that is gone; return the keys that may continue now."""
         old = self._entries.pop(key, None)
         self._children.pop(key, None)
         self._rested.pop(key, None)
         self._work.pop(key, None)
         return self._freed(key, old, None)
 
-    def on_child(self, key: Key, name: str) -> None:
-        """Note that a child is there."""
+    def add_child(self, key: Key, name: str) -> None:
+        """Note that a child exists."""
         self._children.setdefault(key, set()).add(name)
 
-    def miss_child(self, key: Key, name: str) -> None:
+    def remove_child(self, key: Key, name: str) -> None:
         """Note that a child is gone."""
         self._children.get(key, set()).discard(name)
 
     def set_children(self, key: Key, names: Iterable[str]) -> None:
-        """Note which children are there, and that there are no others."""
+        """Note which children exist, and that there are no others."""
         self._children[key] = set(names)
 
-    def rest(self, job: Job) -> None:
-        """Note that a job was looked at, and there was nothing to do and nothing to wait for."""
+    def set_idle(self, job: Job) -> None:
+        """Note that a reconcile of a job found nothing to do and nothing to wait for."""
         self._rested[_key(job)] = job.resource_version
 
-    def hear(self, key: Key, work: DriverMetrics | None) -> None:
-        """Note what the driver at work says of itself."""
+    def set_driver_metrics(self, key: Key, work: DriverMetrics | None) -> None:
+        """Note the metrics of the driver that runs."""
         if work is None or key not in self._entries:
             self._work.pop(key, None)
         else:
             self._work[key] = work
 
     def metrics(self) -> Iterator[tuple[Key, JobMetrics, DriverMetrics | None]]:
-        """Yield the key of every job with what metrics show of it and of its driver."""
-        return ((key, entry.job_metrics, self.work(key)) for key, entry in self)
+        """Yield the key of every job with the metrics of it and of its driver."""
+        return ((key, entry.job_metrics, self.driver_metrics(key)) for key, entry in self)
 
-    def work(self, key: Key) -> DriverMetrics | None:
-        """What the driver of a job says, while it is at work."""
+    def driver_metrics(self, key: Key) -> DriverMetrics | None:
+        """Return the metrics of a job's driver while it runs."""
         work, entry = self._work.get(key), self._entries.get(key)
         return work if work is not None and entry is not None and work.belongs_to(entry.job_metrics) else None
 
-    def needs_look(self, key: Key) -> bool:
-        """Whether a job must be read: always, unless it is over, has no child left and has not changed since."""
+    def needs_reconcile(self, key: Key) -> bool:
+        """Return whether a job must be reconciled: unless it is over, has no child and has not changed since."""
         entry = self._entries.get(key)
         if entry is None or self._children.get(key):
             return True
         return not (entry.quiet or self._rested.get(key) == entry.version)
 
     def competitors(self, job: Job) -> tuple[Competitor, ...]:
-        """Other jobs on the same store that make, or have made, an artifact which this one still lacks.
+        """Return other jobs on the same store that make, or have made, an artifact which this one still lacks.
 
-        Nobody asks for them but before an attempt, and there may be many jobs: else it gives none.
+        Only needed before an attempt, and expensive with many jobs: otherwise empty.
         """
         stage = current_stage(job.status)
         lacks = _artifacts(job.status, complete=False).items()
@@ -154,16 +154,16 @@ class JobCache:
             and entry.uid != job.uid
         )
 
-    def active_beside(self, job: Job) -> int:
-        """How many other jobs of the namespace have a child now."""
+    def count_other_active(self, job: Job) -> int:
+        """Return how many other jobs of the namespace have a child now."""
         return sum(
             entry.active
             for (namespace, _), entry in self._entries.items()
             if namespace == job.namespace and entry.uid != job.uid
         )
 
-    def gpus_beside(self, job: Job) -> dict[str, int]:
-        """How many GPUs other jobs of the namespace hold, by pool."""
+    def count_other_gpus(self, job: Job) -> dict[str, int]:
+        """Return how many GPUs other jobs of the namespace hold, by pool."""
         held: Counter[str] = Counter()
         for (namespace, _), entry in self._entries.items():
             if namespace == job.namespace and entry.uid != job.uid:
@@ -171,7 +171,7 @@ class JobCache:
         return dict(held)
 
     def _freed(self, key: Key, old: Entry | None, new: Entry | None) -> list[Key]:
-        """Jobs that wait for what this one has just given up: room in its namespace, or the making of an artifact."""
+        """Return jobs that wait for what this one has given up: room in its namespace, or the making of an artifact."""
         if old is None:
             return []
         room = {"NamespaceBusy"} if old.active and not (new and new.active) else set()
@@ -190,18 +190,18 @@ class JobCache:
 
 
 def make_entry(job: Job, *, storage: DefaultStorage) -> Entry:
-    """What to remember of a job."""
+    """Return what to cache of a job."""
     status = job.status
     over = status.phase in TERMINAL
     return Entry(
         uid=job.uid,
         version=job.resource_version,
         created=job.created,
-        # Nobody knows what a job does whose status is not understood: it may have a child.
+        # A job whose status is not understood may have a child.
         active=any(stage.state in LIVE for stage in status.stages) or (bool(job.not_understood) and not over),
         gpus={stage.pool: stage.gpus for stage in status.stages if stage.state in LIVE and stage.gpus},
         waits_for=_waits_for(job),
-        quiet=over and not job.deleting and not _needs_word(job) and not _asks(job),
+        quiet=over and not job.deleting and not _needs_report(job) and not _has_requests(job),
         store=_find_store(job, storage=storage),
         keys={} if over or job.deleting else _making(status),
         made=_artifacts(status, complete=True),
@@ -211,21 +211,21 @@ def make_entry(job: Job, *, storage: DefaultStorage) -> Entry:
 
 
 def _find_store(job: Job, *, storage: DefaultStorage) -> Store:
-    """The job's store; one whose spec can't be read shares with none of another namespace."""
+    """Return the job's store; a job whose spec cannot be read shares with no other namespace."""
     if job.spec is None:
         return (job.namespace, "", "")
     return find_store(job.spec, namespace=job.namespace, storage=storage)
 
 
 def _making(status: Status) -> dict[ArtifactName, str]:
-    """The keys of the artifacts that the job's child makes, if it has one; Prepare has named them before."""
+    """Return the keys of the artifacts that the job's child makes, if it has one."""
     active = next((stage for stage in status.stages if stage.state in LIVE), None)
     makes = STAGES[active.name].makes if active is not None else ()
     return {name: key for name, key in _artifacts(status, complete=False).items() if name in makes}
 
 
 def _artifacts(status: Status, *, complete: bool) -> dict[ArtifactName, str]:
-    """The keys of the run's artifacts that are complete, or are not."""
+    """Return the keys of the run's artifacts that are complete, or are not."""
     return {one.name: one.key for one in (status.run.artifacts if status.run else ()) if one.complete is complete}
 
 
@@ -236,19 +236,19 @@ def _waits_for(job: Job) -> str:
     return quota.reason if quota is not None else ""
 
 
-def _needs_word(job: Job) -> bool:
-    """Whether its status is to say something else than it does: of an edit, or of what is not understood."""
+def _needs_report(job: Job) -> bool:
+    """Return whether its status must change: for an edit, or for what is not understood."""
     seen = job.status.observed_generation >= job.generation
     return not seen or bool(job.not_understood) or is_not_understood(job.status)
 
 
-def _asks(job: Job) -> bool:
-    """Whether an annotation asks for something that has not been handled."""
+def _has_requests(job: Job) -> bool:
+    """Return whether an annotation requests something that has not been handled."""
     return not set(requests_of(job.annotations).values()) <= set(job.status.handled_requests)
 
 
 def _is_newer(version: str, than: str) -> bool:
-    """Whether a resourceVersion came after another; where they are no numbers, news counts."""
+    """Return whether a resourceVersion is newer than another; if they are not numbers, any other is."""
     if version.isdigit() and than.isdigit():
         return int(version) > int(than)
     return version != than

@@ -1,4 +1,4 @@
-"""One replica of the operator: it waits for the lead, leads, and leaves when it is told to or may lead no longer."""
+"""One replica of the operator: waits for the lead, leads, and exits when it is told to or may no longer lead."""
 
 import asyncio
 import logging
@@ -16,9 +16,9 @@ from typing import NoReturn
 from kubedistill.errors import NotInstalled
 from kubedistill.manifest.settings import Settings
 from kubedistill.v1alpha1 import KIND
+from kubedistill_operator.cluster.api_errors import LeaseLost, Transient
 from kubedistill_operator.cluster.client import WRITE_SECONDS, Cluster, Connection
 from kubedistill_operator.cluster.execution import Executor
-from kubedistill_operator.cluster.failures import LeaseLost, Transient
 from kubedistill_operator.cluster.lease import REQUEST_SECONDS, Lease
 from kubedistill_operator.cluster.observation import Observer
 from kubedistill_operator.loop.controller import Controller
@@ -39,36 +39,36 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What one replica is told besides the settings."""
+    """The options of one replica, besides the settings."""
 
     kubeconfig: Path | None = None
     lease_namespace: str | None = None
     """Where the Lease is; None for the namespace that we run in."""
     lease_name: str = LEASE_NAME
-    """Replicas of one release have one Lease; another release in the same namespace has another."""
+    """Replicas of one release share a Lease; another release in the same namespace has another one."""
     alone: bool = False
-    """Lead without a Lease; only where there is no other replica."""
+    """Lead without a Lease; only if there is no other replica."""
 
 
 @dataclass(slots=True)
 class Replica:
-    """The parts of one replica, put together."""
+    """The parts of one replica."""
 
     settings: Settings
     options: Options
     exit_now: Callable[[int], NoReturn] = os._exit
-    """Ends the process at once: what is under way must not write any more."""
+    """Ends the process at once: running requests must not write anymore."""
     metrics: Metrics = field(default_factory=Metrics)
     _stop: asyncio.Event = field(default_factory=asyncio.Event)
-    _unready: Callable[[], str] = lambda: "the API server was not reached yet"
+    _unready: Callable[[], str] = lambda: "the API server has not been reached yet"
 
     async def run(self) -> None:
-        """Live until SIGTERM or SIGINT.
+        """Run until SIGTERM or SIGINT.
 
-        Raises InvalidInput without a way to a cluster, NotInstalled without our CRD or KubeRay's, and Transient where
-        the API server stays away.
+        Raises InvalidInput if no cluster can be found, NotInstalled without our CRD or KubeRay's, and Transient if the
+        API server remains unreachable.
         """
-        self._take_signals()
+        self._handle_signals()
         connection = await Connection.find(self.options.kubeconfig)
         lease_cluster = self._open(connection, write_deadline=lambda: REQUEST_SECONDS)
         pod = os.environ.get("POD_UID", "")
@@ -95,11 +95,11 @@ class Replica:
             self._unready = lambda: "" if lease.follows else lease.problem or "no other replica renews the Lease"
             if not self.options.alone and not await self._unless_stopped(lease.acquire()):
                 return
-            log.info("leads the cluster at %s", connection.server)
+            log.info("this replica leads the cluster at %s", connection.server)
             await self._lead(controller, lease=lease, connection=connection)
 
     async def _lead(self, controller: Controller, *, lease: Lease, connection: Connection) -> None:
-        """Work until told to stop, or until a part of us ends by itself, which none may."""
+        """Work until told to stop, or until a part ends by itself, which is an error."""
         streams = Streams(self.settings.watch_namespaces)
         self._unready = streams.missing
         leave_watch = asyncio.Event()
@@ -114,14 +114,14 @@ class Replica:
                 identity=lease.identity,
                 streams=streams,
                 stop=leave_watch,
-                started=self._take_signals,
+                started=self._handle_signals,
             )
         )
-        told = asyncio.create_task(self._stop.wait())
-        await asyncio.wait({told, follow, *parts}, return_when=asyncio.FIRST_COMPLETED)
+        stopped = asyncio.create_task(self._stop.wait())
+        await asyncio.wait({stopped, follow, *parts}, return_when=asyncio.FIRST_COMPLETED)
         if not self._stop.is_set():
-            self._give_up([part for part in (follow, *parts) if part.done()])
-        log.info("leaves")
+            self._exit_for([part for part in (follow, *parts) if part.done()])
+        log.info("this replica stops")
         await controller.drain(_DRAIN_SECONDS)
         await lease.release()
         leave_watch.set()
@@ -129,22 +129,22 @@ class Replica:
             part.cancel()
         await asyncio.gather(follow, *parts, return_exceptions=True)
 
-    def _give_up(self, ended: list["asyncio.Task[None]"]) -> NoReturn:
-        """End the process for a part that ended: whoever restarts it starts with a clear head."""
+    def _exit_for(self, ended: list["asyncio.Task[None]"]) -> NoReturn:
+        """End the process because a part ended: a new process starts from a clean state."""
         for part in ended:
             error = part.exception()
             if _is_lease_lost(error):
-                log.critical("the lease is lost, another replica may lead: this one ends")
+                log.critical("the lease is lost and another replica may lead: this one exits")
             else:
                 log.critical("a part of the operator ended: %r", error, exc_info=error)
         sys.stderr.flush()
         self.exit_now(1)
 
     async def _unless_stopped(self, step: Coroutine[None, None, None]) -> bool:
-        """Whether a step ended before we were told to stop; it is given up if it did not."""
-        task, told = asyncio.create_task(step), asyncio.create_task(self._stop.wait())
-        await asyncio.wait({task, told}, return_when=asyncio.FIRST_COMPLETED)
-        told.cancel()
+        """Return whether a step ended before we were told to stop; otherwise the step is cancelled."""
+        task, stopped = asyncio.create_task(step), asyncio.create_task(self._stop.wait())
+        await asyncio.wait({task, stopped}, return_when=asyncio.FIRST_COMPLETED)
+        stopped.cancel()
         if task.done():
             task.result()
             return True
@@ -152,7 +152,7 @@ class Replica:
         return False
 
     def _check_ready(self) -> str:
-        """Why we neither lead nor follow yet; empty where we do."""
+        """Return why we neither lead nor follow yet; empty if we do."""
         return self._unready()
 
     def _open(self, connection: Connection, *, write_deadline: Callable[[], float]) -> Cluster:
@@ -163,15 +163,15 @@ class Replica:
             on_request=lambda method, code: self.metrics.count_request(method, code, host=host),
         )
 
-    def _take_signals(self) -> None:
-        """Be told by SIGTERM and SIGINT; kopf takes them too when it starts, and these are taken back."""
+    def _handle_signals(self) -> None:
+        """Handle SIGTERM and SIGINT; kopf replaces the handlers when it starts, and this restores them."""
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stop.set)
 
 
 def make_controller(cluster: Cluster, *, settings: Settings, metrics: Metrics) -> Controller:
-    """A controller with an empty queue and table."""
+    """Return a controller with an empty queue and cache."""
     return Controller(
         cluster=cluster,
         queue=WorkQueue(),
@@ -185,7 +185,7 @@ def make_controller(cluster: Cluster, *, settings: Settings, metrics: Metrics) -
 
 
 async def check_installed(cluster: Cluster) -> None:
-    """Raise NotInstalled unless the server knows our kind and KubeRay's; waits a little for one that is away or new."""
+    """Raise NotInstalled unless the server knows our kind and KubeRay's; retry for a short time."""
     fixes = {KIND: "Apply crds/, or install the chart with its CRDs", "RayJob": "Install KubeRay 1.7 or later"}
     for kind, fix in fixes.items():
         for left in reversed(range(_TRIES)):
@@ -193,7 +193,7 @@ async def check_installed(cluster: Cluster) -> None:
                 if await cluster.serves(kind):
                     break
                 if not left:
-                    raise NotInstalled(f"the cluster knows no {kind}", fix=fix)
+                    raise NotInstalled(f"the cluster does not know {kind}", fix=fix)
             except Transient:
                 if not left:
                     raise
@@ -201,14 +201,14 @@ async def check_installed(cluster: Cluster) -> None:
 
 
 def own_namespace() -> str:
-    """The namespace that we run in, as far as we can tell."""
+    """Return the namespace that we run in, or our best guess."""
     named = os.environ.get("POD_NAMESPACE", "")
     return named or (_OWN_NAMESPACE.read_text().strip() if _OWN_NAMESPACE.exists() else "default")
 
 
 def _stuck(controller: Controller) -> str:
     seconds = controller.longest()
-    return f"one runs for {seconds:.0f} s" if seconds > _STUCK_SECONDS else ""
+    return f"one has been running for {seconds:.0f} s" if seconds > _STUCK_SECONDS else ""
 
 
 def _is_lease_lost(error: BaseException | None) -> bool:

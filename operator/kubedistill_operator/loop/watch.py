@@ -1,4 +1,4 @@
-"""The watches: kopf lists and follows what concerns us, and every event goes to the handlers; we use no more of kopf.
+"""The watches: kopf lists and watches our objects, and every event goes to the handlers; no more of kopf is used.
 
 Finalizers, timers, indexes and change handlers would write to objects or scale badly; on.event does neither.
 """
@@ -16,8 +16,8 @@ import kopf
 from kubedistill.labels import MANAGED_BY
 from kubedistill.manifest.settings import Settings
 from kubedistill.v1alpha1 import KIND
+from kubedistill_operator.cluster.api_errors import OperatorFailure
 from kubedistill_operator.cluster.client import Cluster, Login
-from kubedistill_operator.cluster.failures import OperatorFailure
 from kubedistill_operator.job import Key
 from kubedistill_operator.kinds import KINDS
 from kubedistill_operator.loop.controller import Controller
@@ -27,13 +27,13 @@ _CHILDREN = ("RayJob", "Job", "ConfigMap", "Pod")
 _SELECTOR = ",".join(f"{name}={value}" for name, value in MANAGED_BY.items())
 _BACKOFFS = (1, 1, 2, 3, 5, 8, 13, 21, 34, 55)
 _SPREAD = 0.1
-"""Part of the resync interval over which its looks are spread, and by which the interval varies."""
+"""Share of the resync interval over which its reconciles are spread, and by which the interval varies."""
 
 log = logging.getLogger(__name__)
 
 
 class _NoBase(kopf.DiffBaseStorage):
-    """No memory of what was handled: kopf would copy every object that it sees, to compare it with nothing."""
+    """Stores no last-handled state: kopf would otherwise copy every object that it sees."""
 
     def build(self, **_: Any) -> Any:
         return {}
@@ -42,17 +42,17 @@ class _NoBase(kopf.DiffBaseStorage):
         return None
 
     def store(self, **_: Any) -> None:
-        raise AssertionError("nothing is ever handled by kopf")
+        raise AssertionError("kopf handles nothing")
 
 
 class _NoProgress(kopf.ProgressStorage):
-    """No memory of how far a handler is, for the same reason."""
+    """Stores no progress of handlers, for the same reason."""
 
     def fetch(self, **_: Any) -> None:
         return None
 
     def store(self, **_: Any) -> None:
-        raise AssertionError("nothing is ever handled by kopf")
+        raise AssertionError("kopf handles nothing")
 
     def purge(self, **_: Any) -> None:
         return None
@@ -77,8 +77,8 @@ class Streams:
         self._pending = {KINDS[kind].path(namespace=space) for kind in (KIND, *_CHILDREN) for space in spaces}
 
     def missing(self) -> str:
-        """Which watch was never open yet; empty where all were."""
-        return f"no watch yet of {min(self._pending)}" if self._pending else ""
+        """Return which watch was never open; empty if all were."""
+        return f"the watch of {min(self._pending)} is not open yet" if self._pending else ""
 
     def note(self, url: str) -> None:
         """Note a request that the server has accepted; its URL may have a path of its own before ours."""
@@ -96,7 +96,7 @@ async def watch(
     stop: asyncio.Event,
     started: Callable[[], None] = lambda: None,
 ) -> None:
-    """Follow jobs, children, channels and pods until told to stop; raises what ended it otherwise."""
+    """Watch jobs, children, channels and pods until told to stop; otherwise raise what ended the watches."""
     before = asyncio.all_tasks()
     tasks = await kopf.spawn_tasks(
         registry=_registry(handlers, login=login, streams=streams),
@@ -105,10 +105,10 @@ async def watch(
         clusterwide=not streams.namespaces,
         namespaces=list(streams.namespaces),
         stop_flag=stop,
-        # Without one kopf asks for a user name, which an image does not have. It exports no type for it.
+        # Without an identity kopf needs a user name, which the image lacks. It exports no type for the identity.
         identity=identity,  # type: ignore[arg-type]
     )
-    started()  # kopf has taken the signals; whoever had them takes them back here
+    started()  # kopf has replaced the signal handlers; the caller restores its own
     await kopf.run_tasks(tasks, ignored=before)
 
 
@@ -119,7 +119,7 @@ async def resync(
     sleep: Callable[[float], Awaitable[None]],
     random_fraction: Callable[[], float] = random.random,
 ) -> None:
-    """Every now and then look at all jobs anew, whatever the watches said, and forget those that are gone."""
+    """Periodically reconcile all jobs, whatever the watches said, and forget those that are gone."""
     while True:
         spread = _SPREAD * settings.resync_seconds
         await sleep(settings.resync_seconds - spread * random_fraction())
@@ -127,7 +127,7 @@ async def resync(
         try:
             there = await _names(controller.cluster, settings.watch_namespaces)
         except OperatorFailure as error:
-            log.warning("no resync: %s", error)
+            log.warning("resync skipped: %s", error)
             continue
         for key in known:
             if key not in there:
@@ -138,7 +138,7 @@ async def resync(
 
 
 async def _names(cluster: Cluster, namespaces: Collection[str]) -> set[Key]:
-    """All jobs that there are."""
+    """Return the keys of all jobs."""
     found = [await cluster.names(KIND, namespace=namespace) for namespace in namespaces or ("",)]
     return set().union(*found)
 
@@ -180,13 +180,13 @@ def _registry(
             sessions.clear()
             session = found.open_session(accepted=streams.note)
             sessions[found] = kopf.AiohttpSession(server=found.server, aiohttp_session=session)
-        return sessions[found]  # kopf gives up where it gets again what the server has refused
+        return sessions[found]  # kopf gives up if it gets the same credentials again after a refusal
 
     return registry
 
 
 def _resource(kind: str) -> tuple[str, str, str]:
-    """(group, version, plural) of a kind."""
+    """Return (group, version, plural) of a kind."""
     found = KINDS[kind]
     return found.group, found.api_version.rpartition("/")[2], found.plural
 

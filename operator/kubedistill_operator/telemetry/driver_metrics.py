@@ -1,4 +1,4 @@
-"""Driver metrics: the figures of a running driver, for metrics alone; no status is written for them."""
+"""Driver metrics: the figures of a running driver, which only metrics show; no status is written for them."""
 
 from dataclasses import dataclass, field
 from typing import Final
@@ -14,13 +14,13 @@ FIGURES: Final = {
     "Train": {"tokens_trained": "tokens", "train_loss": "loss", "checkpoint_timestamp_seconds": "checkpointAt"},
     "Evaluate": {"samples_generated": "answers", "tokens_generated": "tokens"},
 }
-"""By stage, the metrics of a job at work and the figures of StageProgress that they show; three at most."""
+"""By stage: the metrics of a running job, and the figures of StageProgress that they show; at most three."""
 COUNTERS: Final = frozenset({"samples_generated", "samples_kept", "tokens_generated", "tokens_trained"})
 
 
 @dataclass(frozen=True, slots=True)
 class DriverMetrics:
-    """What one attempt's driver said last."""
+    """What one attempt's driver last reported."""
 
     stage: str
     attempt: int
@@ -29,12 +29,12 @@ class DriverMetrics:
     """By metric."""
 
     def belongs_to(self, job_metrics: JobMetrics) -> bool:
-        """Whether the attempt that said it is still at work."""
+        """Return whether the attempt that reported it still runs."""
         return job_metrics.runs and (self.stage, self.attempt) == (job_metrics.stage, job_metrics.attempt)
 
 
 def read_driver_metrics(status: Status, channel: Channel | None) -> DriverMetrics | None:
-    """What the current attempt's channel tells of its work; None where there is nothing."""
+    """Return what the current attempt's channel reports; None if there is nothing."""
     stage, progress = current_stage(status), channel.progress if channel is not None else None
     if stage is None or progress is None:
         return None

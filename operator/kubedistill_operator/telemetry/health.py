@@ -1,7 +1,6 @@
-"""Health: one small HTTP server for probes and Prometheus, in the loop that does the work.
+"""Health: a small HTTP server for probes and Prometheus, on the event loop that does the work.
 
-A loop that is blocked answers nothing, so that the probe fails; a replica that waits for the lead is as ready as the
-leader.
+A blocked loop answers nothing, so the probe fails. A replica that waits for the lead is as ready as the leader.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -12,11 +11,11 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.aiohttp import make_aiohttp_handler
 
 Check = Callable[[], str]
-"""What is wrong; empty where nothing is."""
+"""Returns what is wrong; empty if nothing is."""
 
 
 def make_app(*, alive: Mapping[str, Check], ready: Mapping[str, Check], registry: CollectorRegistry) -> web.Application:
-    """/healthz and /readyz answer 200, or 503 with what is wrong; /metrics shows a registry."""
+    """Return the application: /healthz and /readyz answer 200, or 503 with the problems; /metrics shows a registry."""
     app = web.Application()
     app.router.add_get("/healthz", _answer_by(alive))
     app.router.add_get("/readyz", _answer_by(ready))
@@ -26,7 +25,7 @@ def make_app(*, alive: Mapping[str, Check], ready: Mapping[str, Check], registry
 
 @asynccontextmanager
 async def serving(app: web.Application, *, port: int, host: str | None = None) -> AsyncIterator[int]:
-    """Serve on all interfaces, or on one; gives the port, which is chosen where 0 is asked for."""
+    """Serve on all interfaces, or on one; yield the port, which the system chooses for port 0."""
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
     await runner.setup()
     try:

@@ -1,4 +1,4 @@
-"""Job metrics: the few values of a job that metrics show."""
+"""Job metrics: the values of a job that metrics show."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,13 +12,13 @@ from kubedistill_operator.status import is_not_understood
 _LABEL, _REASON = 128, 63
 _TROUBLES = (("Failed", "True"), ("Validated", "False"))
 _WAITS = (("QuotaReserved", "False"), ("Progressing", "False"))
-"""Conditions that are not as they should be; the first that holds is why the job is where it is."""
+"""Conditions in an undesired state; the first one explains where the job is."""
 _AT_REST = (*TERMINAL, "Suspended", "Deleting")
 
 
 @dataclass(frozen=True, slots=True)
 class JobMetrics:
-    """One job, for metrics; times are seconds since the epoch, None where there is none."""
+    """One job, for metrics; times are seconds since the epoch, None if absent."""
 
     strategy: str = ""
     queue: str = ""
@@ -32,23 +32,23 @@ class JobMetrics:
     stage: str = ""
     attempt: int = 0
     runs: bool = False
-    """Whether the stage's driver is at work, so that what it says holds."""
+    """Whether the stage's driver runs, so that its reports are current."""
     stage_ratio: float = 0.0
     ratio: float = 0.0
     gpu_seconds: float = 0.0
-    """Of all attempts, as far as they are counted."""
+    """GPU-seconds of all attempts, as far as they are counted."""
     latest_gpu_seconds: float = 0.0
-    """Those of the attempt at work among them."""
+    """The part of the running attempt."""
     restarts: Mapping[str, int] = field(default_factory=dict)
-    """By cause, all stages together."""
+    """By cause, for all stages together."""
     labels: Mapping[str, str] = field(default_factory=dict)
     """Labels of the namespace or the job that the run carries."""
     conditions: tuple[tuple[str, str, str], ...] = ()
-    """(type, status, reason) of those that are not as they should be: one at most, and SpecDrift."""
+    """(type, status, reason) of conditions in an undesired state: at most one, and SpecDrift."""
 
 
 def read_job_metrics(job: Job) -> JobMetrics:
-    """The facts of a job as its status has them."""
+    """Return the metrics of a job from its status."""
     spec, status = job.spec, job.status
     stages = status.stages
     over = status.phase in TERMINAL
@@ -83,18 +83,18 @@ def read_job_metrics(job: Job) -> JobMetrics:
 def _trouble(status: Status) -> tuple[tuple[str, str, str], ...]:
     if is_not_understood(status):
         return _named(status, "Stalled", "True")
-    asked = _TROUBLES if status.phase in _AT_REST else (*_TROUBLES, *_WAITS)  # a job at rest waits for nothing
+    asked = _TROUBLES if status.phase in _AT_REST else (*_TROUBLES, *_WAITS)  # a job at rest does not wait
     return next((found for kind, truth in asked if (found := _named(status, kind, truth))), ())
 
 
 def _named(status: Status, kind: str, truth: str) -> tuple[tuple[str, str, str], ...]:
-    """A condition with its reason, if it is there and has that status."""
+    """Return a condition with its reason, if it exists and has that status."""
     found = status.condition(kind)
     return ((kind, truth, found.reason[:_REASON]),) if found is not None and found.status == truth else ()
 
 
 def _completed(status: Status) -> float | None:
-    """When the run was over: the last stage's end is not it where a run ends between two stages."""
+    """Return when the run was over; a run that ends between two stages ends later than its last stage."""
     for kind in ("Complete", "Failed"):
         if (found := status.condition(kind)) is not None and found.status == "True":
             return seconds_of(found.last_transition_time)
@@ -102,7 +102,7 @@ def _completed(status: Status) -> float | None:
 
 
 def _ratio(stages: tuple[StageStatus, ...]) -> float:
-    """How much of the chain is done: every stage counts the same, since nobody knows how long each will take."""
+    """Return the share of the chain that is done; all stages count the same, since their durations are not known."""
     if not stages:
         return 0.0
     return sum(percent_done(stage) / 100 for stage in stages) / len(stages)

@@ -1,4 +1,4 @@
-"""Logs: lines of JSON on a stream, each of which says of what job, stage and attempt it speaks."""
+"""Logs: lines of JSON on a stream, each with the job, stage and attempt that it is about."""
 
 import logging
 from collections.abc import Iterator
@@ -9,12 +9,12 @@ from typing import TextIO
 from kubedistill.logs import JsonFormatter, Subject
 from kubedistill_operator.job import Job, Key
 
-_subject: ContextVar[Subject] = ContextVar("subject", default={})  # noqa: B039  # never changed, only replaced
+_subject: ContextVar[Subject] = ContextVar("subject", default={})  # noqa: B039  # replaced, never changed
 
 
 @contextmanager
-def about(key: Key) -> Iterator[None]:
-    """Have every line that is written inside speak of a job."""
+def log_context(key: Key) -> Iterator[None]:
+    """Add a job to every line that is logged inside."""
     namespace, name = key
     token = _subject.set({"namespace": namespace, "name": name})
     try:
@@ -23,20 +23,20 @@ def about(key: Key) -> Iterator[None]:
         _subject.reset(token)
 
 
-def about_attempt(job: Job) -> None:
-    """Have the lines that follow speak of its attempt too, also those about its failure, until `about` ends."""
+def log_attempt(job: Job) -> None:
+    """Add the job's attempt to the following lines too, until `log_context` ends; lines about its failure included."""
     stage, attempt = job.status.stage, job.status.attempt
     known: Subject = {"namespace": job.namespace, "name": job.name, "uid": job.uid}
     _subject.set({**known, "stage": stage, "attempt": attempt} if stage else known)
 
 
 def subject() -> Subject:
-    """Of what lines speak now."""
+    """Return the job, stage and attempt of the current lines."""
     return _subject.get()
 
 
 def log_to(stream: TextIO, *, level: int = logging.INFO) -> None:
-    """Send all records to a stream, as JSON lines; those of kopf only where something is wrong."""
+    """Log all records to a stream, as JSON lines; of kopf's, only warnings and errors."""
     handler = logging.StreamHandler(stream)
     handler.setFormatter(JsonFormatter(subject))
     root = logging.getLogger()

@@ -1,8 +1,7 @@
-"""Metrics: the loop under the names that controller boards know, and every job as it is at the scrape.
+"""Metrics: the loop, under controller-runtime's names for existing dashboards, and every job at the time of the scrape.
 
-Series of a job are made from the table when Prometheus asks, at most 26 each, and vanish with it; what its driver says
-is shown while it is at work. Counters and histograms
-are labelled by namespace and strategy, never by job.
+The series of a job, at most 26, are created from the cache when Prometheus asks, and end with the job; a driver's
+figures are shown while it runs. Counters and histograms have labels for namespace and strategy, never for the job.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -35,12 +34,12 @@ JOB_PREFIX: Final = "distillation_job_"
 
 
 Jobs = Callable[[], Iterable[tuple[Key, JobMetrics, DriverMetrics | None]]]
-"""Gives the key of every job, what its status says for metrics, and what its driver says while it is at work."""
+"""Returns the key of every job, its metrics, and those of its driver while it runs."""
 
 
 @dataclass(slots=True)
 class Metrics:
-    """What the operator counts of itself; every instance has a registry of its own."""
+    """What the operator measures of itself; every instance has its own registry."""
 
     registry: CollectorRegistry = field(default_factory=CollectorRegistry)
     reconciles: Counter = field(init=False)
@@ -57,7 +56,7 @@ class Metrics:
     job_seconds: Histogram = field(init=False)
 
     def __post_init__(self) -> None:
-        # They would be one more series for each of ours, which Prometheus takes for a metric of its own.
+        # They would double our series, and Prometheus treats each as a separate metric.
         disable_created_metrics()  # type: ignore[no-untyped-call]
         counter, histogram = self._counter, self._histogram
         self.reconciles = counter("controller_runtime_reconcile", "Reconciles by result", ("controller", "result"))
@@ -83,7 +82,7 @@ class Metrics:
         self._begin_at_zero()
 
     def _begin_at_zero(self) -> None:
-        """Show counters before there is anything to count: of one that begins at 1, Prometheus sees no increase."""
+        """Create counters at 0: Prometheus sees no increase in a counter that begins at 1."""
         for result in RESULTS:
             self.reconciles.labels(**_CONTROLLER, result=result)
         self.errors.labels(**_CONTROLLER)
@@ -113,7 +112,7 @@ class Metrics:
         self.workers.labels(**_CONTROLLER).inc(change)
 
     def set_workers(self, workers: int) -> None:
-        """Say how many workers there are."""
+        """Set the number of workers."""
         self.most_workers.labels(**_CONTROLLER).set(workers)
 
     def count_request(self, method: str, code: str, *, host: str) -> None:
@@ -121,7 +120,7 @@ class Metrics:
         self.requests.labels(code=code, method=method, host=host).inc()
 
     def count_change(self, job: Job, after: Status) -> None:
-        """Count what a status that was just written ended: attempts, waits and runs."""
+        """Count the attempts, waits and runs that a newly written status has ended."""
         strategy = job.spec.training.objective.type if job.spec else ""
         before = {stage.name: stage for stage in job.status.stages}
         for stage in after.stages:
@@ -152,16 +151,16 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class JobCollector:
-    """The series of all jobs, made when Prometheus asks."""
+    """The series of all jobs, created when Prometheus asks."""
 
     jobs: Jobs
 
     def describe(self) -> Iterable[Metric]:
-        """Nothing: what there will be depends on the jobs."""
+        """Return nothing: the series depend on the jobs."""
         return ()
 
     def collect(self) -> Iterator[Metric]:
-        """All series of all jobs, family by family."""
+        """Yield all series of all jobs, family by family."""
         families, labels = _families(), {}
         for key, job_metrics, driver_metrics in self.jobs():
             _add(families, list(key), job_metrics, driver_metrics)
@@ -204,7 +203,7 @@ def _families() -> dict[str, Metric]:
 
 
 def _labels_family(jobs: Mapping[Key, Mapping[str, str]]) -> Metric:
-    """The labels of the jobs that carry some; each series has the names of all, and nothing for those that it lacks."""
+    """Return the labels of jobs that have some; each series has the names of all, with empty values for absent ones."""
     keys = sorted({key for labels in jobs.values() for key in labels})
     text, names = JOB_GAUGES["labels"]
     family = GaugeMetricFamily(f"{JOB_PREFIX}labels", text, labels=[*names, *map(metric_label, keys)])
@@ -215,7 +214,7 @@ def _labels_family(jobs: Mapping[Key, Mapping[str, str]]) -> Metric:
 
 
 def _add(families: dict[str, Metric], job: list[str], job_metrics: JobMetrics, work: DriverMetrics | None) -> None:
-    """The series of one job; MOST_SERIES of them at most."""
+    """Add the series of one job, at most MOST_SERIES."""
 
     def add(family: str, value: float | None, *labels: str) -> None:
         if value is not None:
@@ -242,7 +241,7 @@ def _add(families: dict[str, Metric], job: list[str], job_metrics: JobMetrics, w
 
 
 def _has_ended(before: StageStatus, after: StageStatus) -> bool:
-    """Whether an attempt has ended with this change: it succeeded, failed or is on its way out for a retry."""
+    """Return whether an attempt has ended with this change: it succeeded, failed or stops for a retry."""
     ended = ("Succeeded", "Failed", "Stopping")
     return before.state in WORKING and after.state in ended and after.attempt == before.attempt
 
@@ -252,7 +251,7 @@ def _result(stage: StageStatus) -> str:
 
 
 def _queue_wait(before: Status, after: Status) -> float | None:
-    """Seconds since QuotaReserved became False, when it becomes True."""
+    """Return the seconds since QuotaReserved became False, when it becomes True."""
     old, new = before.condition("QuotaReserved"), after.condition("QuotaReserved")
     if old is None or new is None or (old.status, new.status) != ("False", "True"):
         return None

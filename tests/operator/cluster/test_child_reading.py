@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from kubedistill.manifest.settings import Pool, Settings
 from kubedistill.v1alpha1 import Run
+from kubedistill_operator.cluster.api_errors import NotUnderstood
 from kubedistill_operator.cluster.child_reading import check_frozen, clip, is_owned, read_child, read_frozen
-from kubedistill_operator.cluster.failures import NotUnderstood
 from kubedistill_operator.decisions.run_snapshot import frozen_manifest, is_intact, load_snapshot, take_snapshot
 from kubedistill_operator.job import parse_job
 from kubedistill_operator.observed import Child

@@ -9,8 +9,7 @@ import pytest
 from aiohttp import web
 
 from kubedistill_operator.cluster import client as module
-from kubedistill_operator.cluster.client import Cluster, uses_proxy
-from kubedistill_operator.cluster.failures import (
+from kubedistill_operator.cluster.api_errors import (
     AlreadyExists,
     Conflict,
     LeaseLost,
@@ -19,6 +18,7 @@ from kubedistill_operator.cluster.failures import (
     Refused,
     Transient,
 )
+from kubedistill_operator.cluster.client import Cluster, uses_proxy
 from kubedistill_operator.kinds import KINDS
 from support.fake_api import FakeApi, refusal, serving
 from support.messages import CheckMessage

@@ -11,10 +11,10 @@ from aiohttp import web
 
 from kubedistill.v1alpha1 import Condition, StageStatus, Status
 from kubedistill_operator.children.attempt import build_children
+from kubedistill_operator.cluster.api_errors import BeingDeleted, Conflict, LeaseLost, NameCollision, Refused, Transient
 from kubedistill_operator.cluster.client import Cluster
 from kubedistill_operator.cluster.events import event_manifest
 from kubedistill_operator.cluster.execution import Executor, is_same
-from kubedistill_operator.cluster.failures import Conflict, LeaseLost, Leaving, NameCollision, Refused, Transient
 from kubedistill_operator.cluster.status_writing import status_values
 from kubedistill_operator.job import Job, parse_job
 from kubedistill_operator.plan import Deletion, Event, Manifest, Plan, StopRequest
@@ -178,14 +178,14 @@ TAKEN = [
     (
         other_attempt,
         NameCollision,
-        r"RayJob team-a/support-train-\w+ is there and not ours; delete it or rename the job",
+        r"RayJob team-a/support-train-\w+ exists and does not belong to this job; delete it or rename the job",
     ),
-    (other_run, NameCollision, "not ours"),
-    (no_owner, NameCollision, "not ours"),
-    (foreign, NameCollision, "not ours"),
-    (leftover, Leaving, "belongs to an earlier job of this name, and is about to be collected"),
-    (orphaned, NameCollision, "not ours"),
-    (on_its_way_out, Leaving, "is on its way out"),
+    (other_run, NameCollision, "does not belong to this job"),
+    (no_owner, NameCollision, "does not belong to this job"),
+    (foreign, NameCollision, "does not belong to this job"),
+    (leftover, BeingDeleted, "belongs to an earlier job of this name, and will be garbage-collected"),
+    (orphaned, NameCollision, "does not belong to this job"),
+    (on_its_way_out, BeingDeleted, "is being deleted"),
 ]
 
 
@@ -245,7 +245,7 @@ def test_no_child_is_made_while_something_that_it_would_own_is_somebody_else_s(p
 
     async def scenario(api: FakeApi, executor: Executor, job: Job) -> None:
         api.put(theirs, collection=ROLES if planted == "Role" else MAPS)
-        with pytest.raises(NameCollision, match=f"{planted} team-a/support-train-.* is there and not ours"):
+        with pytest.raises(NameCollision, match=f"{planted} team-a/support-train-.* exists and does not"):
             await executor.execute(plan, job)
         assert api.writes() == []
 
@@ -275,7 +275,7 @@ def test_a_refusal_in_the_middle_is_raised_and_the_status_is_told_all_the_same(r
 
 
 UNKNOWN = [
-    (web.Response(status=404, text="404 page not found"), Refused, "/rayjobs: the server knows no such kind"),
+    (web.Response(status=404, text="404 page not found"), Refused, "/rayjobs: the server does not know this kind"),
     (refusal(404, "NotFound", 'namespaces "team-a" not found'), Transient, "namespace team-a is gone"),
 ]
 

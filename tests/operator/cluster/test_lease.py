@@ -11,7 +11,7 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from kubedistill_operator.cluster.failures import AlreadyExists, Conflict, LeaseLost, Transient
+from kubedistill_operator.cluster.api_errors import AlreadyExists, Conflict, LeaseLost, Transient
 from kubedistill_operator.cluster.lease import DEADLINE_SECONDS, DURATION_SECONDS, REQUEST_SECONDS, Lease
 from support.virtual_time import VirtualTime
 

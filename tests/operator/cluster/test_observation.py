@@ -426,12 +426,12 @@ def test_the_events_of_a_pod_that_does_not_start_are_read_after_some_seconds(res
             api.put(event | {"metadata": {"name": name, "namespace": "team-a"}, "message": sandbox}, collection=EVENTS)
 
     found, _ = observe(job, prepare)
-    assert found.attempt.idle_told == "FailedCreatePodSandBox: network for sandbox failed"
+    assert found.attempt.idle_event == "FailedCreatePodSandBox: network for sandbox failed"
     found, asked = observe(job, lambda api: prepare(api, age=10))
-    assert found.attempt.idle_told == ""
+    assert found.attempt.idle_event == ""
     assert not [path for path in asked if path.endswith("/events")]
     found, asked = observe(job, prepare, settings=Settings(rbac=Rbac(events=False)))
-    assert found.attempt.idle_told == ""
+    assert found.attempt.idle_event == ""
 
 
 QUOTA = 'rayclusters.ray.io "x" is forbidden: exceeded quota: team'
@@ -569,7 +569,7 @@ def recalled(resource: Object, *, seconds: float, status: str = "Failed", attemp
             worker = pod(resource, "worker", "Train", attempt=attempt, phase="Failed", reason="Evicted", message=FULL)
             uid = resource["metadata"]["uid"]
             for other in (worker, pod(resource, "well", "Train", phase="Running")):
-                observer.failed_pods.see(other, job_uid=uid)
+                observer.failed_pods.record(other, job_uid=uid)
             time[0] += seconds
             found = (await observer.observe(at_stage(resource, "Train"))).observed.attempt
         return [(one.exit_reason, one.exit_message) for one in found.pods if one.name in ("worker", "well")]
@@ -594,7 +594,7 @@ def test_failed_pods_of_one_job_are_few_and_go_with_it() -> None:
     pods = FailedPods(lambda: NOW)
     for number in range(200):
         metadata = {"name": f"p{number}", "uid": f"u{number}", "labels": {"a": "b"}}
-        pods.see({"metadata": metadata, "status": {"phase": "Failed"}}, job_uid="job")
+        pods.record({"metadata": metadata, "status": {"phase": "Failed"}}, job_uid="job")
     assert [one.name for one in pods.recall("job", labels={"a": "b"})] == [f"p{number}" for number in range(136, 200)]
     assert pods.recall("another", labels={}) == ()
     pods.forget("job")
@@ -678,7 +678,7 @@ def test_pods_that_failed_while_a_cluster_starts_are_listed_with_the_present_one
             api.put(pod(resource, "worker-2", "Generate", node="n1", phase="Pending"), collection=PODS)
             observer = Observer(cluster, Settings(), lambda: NOW)
             failed = pod(resource, "worker-1", "Generate", node="n1", phase="Failed", reason="OutOfcpu")
-            observer.failed_pods.see(failed, job_uid=job.uid)
+            observer.failed_pods.record(failed, job_uid=job.uid)
             return (await observer.observe(job)).observed
 
     attempt = asyncio.run(play()).attempt

@@ -166,7 +166,7 @@ def test_w12_a_rayjob_that_nobody_takes_up_is_told_after_15_seconds(
     cluster.now += 15
     cluster.settle()
     assert reason_of(cluster, "Progressing") == ("False", "KubeRayAbsent")
-    check_message(cluster.status.message, "GPU")
+    check_message(cluster.status.message, "GPUs")
     cluster.run_child(name)
     cluster.children[name] = replace(cluster.children[name], noticed=True)
     cluster.settle()
@@ -288,7 +288,7 @@ def test_w16_a_pod_on_a_node_that_does_not_start_is_told_by_its_latest_event(
     told, reason = IDLE[row]
     name = begin(cluster, stage)
     cluster.pods[name] = (head(cluster, name="p", phase="Pending", waiting_reason="ContainerCreating", is_idle=True),)
-    cluster.idle_told = told
+    cluster.idle_event = told
     cluster.settle()
     if reason == "PodsNotStarted":
         assert reason_of(cluster, "Progressing")[0] == "True", "mounts are tried again, and images take a moment"
@@ -320,7 +320,7 @@ def test_w16_a_config_map_that_kubelet_has_not_seen_yet_is_not_reported_as_missi
 ) -> None:
     name = begin(cluster, "Generate")
     cluster.pods[name] = (head(cluster, name="p", phase="Pending", is_idle=True),)
-    cluster.idle_told = f'FailedMount: MountVolume.SetUp failed for volume "job" : configmap "{name}" not found'
+    cluster.idle_event = f'FailedMount: MountVolume.SetUp failed for volume "job" : configmap "{name}" not found'
     cluster.settle()
     assert reason_of(cluster, "Progressing") == ("True", "Generate")
 

@@ -107,7 +107,7 @@ def test_w10_what_is_held_is_counted_from_status_which_no_user_writes() -> None:
         job("other-pool", held("Starting", 2, "a100")),
     ):
         cache.update(one)
-    assert cache.gpus_beside(ours) == {"h100": 8, "a100": 2}
+    assert cache.count_other_gpus(ours) == {"h100": 8, "a100": 2}
 
 
 def test_w10_who_waits_is_woken_when_gpus_are_given_up() -> None:

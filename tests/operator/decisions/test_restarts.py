@@ -38,7 +38,7 @@ def test_a_lost_head_is_charged_to_infrastructure_and_the_attempt_continues(clus
     stage = train(cluster)
     assert (stage.state, stage.attempt, stage.starts) == ("Running", 1, 2)
     assert (stage.restarts.failure, stage.restarts.infrastructure, stage.restarts.preemption) == (0, 1, 0)
-    assert told(cluster) == ["Train attempt 1: driver 2 goes on where the one before it was lost"]
+    assert told(cluster) == ["Train attempt 1: driver 2 continues after driver 1 was lost"]
 
 
 def test_a_head_that_was_killed_for_its_memory_is_charged_like_any_pod(cluster: FakeCluster) -> None:

@@ -72,7 +72,7 @@ def share(cluster: FakeCluster, *, namespace: str = "team") -> FakeCluster:
     return cluster
 
 
-@pytest.mark.parametrize(("namespace", "who"), [("team", "team/other"), ("secret", "a job of another namespace")])
+@pytest.mark.parametrize(("namespace", "who"), [("team", "team/other"), ("secret", "a job in another namespace")])
 def test_w2_while_another_jobs_child_makes_the_same_a_job_waits(
     cluster: FakeCluster, namespace: str, who: str, check_message: CheckMessage
 ) -> None:
@@ -295,7 +295,7 @@ def test_w11_a_job_without_pods_and_events_names_the_command_that_shows_more(
 
 
 def test_w8_an_object_that_is_about_to_go_is_named_only_if_it_stays(cluster: FakeCluster) -> None:
-    refuse(cluster, Refusal("NameTaken", "ConfigMap team/x is on its way out", is_passing=True))
+    refuse(cluster, Refusal("NameTaken", "ConfigMap team/x is being deleted", is_passing=True))
     began = cluster.now
     shown = 0.0
     while not shown:
@@ -313,7 +313,7 @@ def test_w8_an_object_that_is_about_to_go_is_named_only_if_it_stays(cluster: Fak
 
 def test_w8_a_run_whose_frozen_form_is_in_the_way_is_told_too(cluster: FakeCluster) -> None:
     cluster.step(until=1)
-    cluster.refusal = Refusal("NameTaken", "ConfigMap team/x is on its way out", is_passing=True)
+    cluster.refusal = Refusal("NameTaken", "ConfigMap team/x is being deleted", is_passing=True)
     cluster.settle()
     assert "Waiting" not in [event.reason for event in cluster.events]
     cluster.now += 15

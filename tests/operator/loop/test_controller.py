@@ -15,7 +15,7 @@ from kubedistill.chain import CHAIN, STAGES
 from kubedistill.contract import StageProgress
 from kubedistill.logs import SUBJECT, JsonFormatter
 from kubedistill.v1alpha1 import Status
-from kubedistill_operator.cluster.failures import LeaseLost
+from kubedistill_operator.cluster.api_errors import LeaseLost
 from kubedistill_operator.job import Job
 from kubedistill_operator.observed import Observed
 from kubedistill_operator.plan import Deletion, Event, Plan, StopRequest
@@ -240,7 +240,7 @@ def test_a_bug_is_loud_and_stops_nobody_else(resource: Object, caplog: pytest.Lo
     with caplog.at_level(logging.ERROR):
         play(scenario, resource, reconcile=reconcile)
     assert "ZeroDivisionError: a bug" in caplog.text
-    assert "looking at team-a/support failed" in caplog.text
+    assert "reconciling team-a/support failed" in caplog.text
 
 
 def test_what_is_said_of_a_failure_names_its_attempt(resource: Object) -> None:
@@ -317,13 +317,13 @@ def test_what_a_driver_says_reaches_the_metrics_and_nothing_is_written_for_it(re
         harness.api.put(out | {"data": out["data"] | told}, collection=MAPS)
         harness.controller.queue.add(KEY)
         await harness.settle()
-        work = harness.controller.cache.work(KEY)
+        work = harness.controller.cache.driver_metrics(KEY)
         assert work is not None
         assert work.values == {"train_loss": 0.25}
         harness.api.put(out, collection=MAPS)
         harness.controller.queue.add(KEY)
         await harness.settle()
-        assert harness.controller.cache.work(KEY) is None
+        assert harness.controller.cache.driver_metrics(KEY) is None
         assert not harness.api.writes()
 
     play(scenario, resource, reconcile=lambda *_, **__: Plan())
@@ -384,7 +384,7 @@ def test_a_job_that_does_not_come_to_rest_has_to_wait(resource: Object, caplog: 
 
     with caplog.at_level(logging.WARNING):
         play(scenario, resource, reconcile=reconcile)
-    assert "does not come to rest: round and round" in caplog.text
+    assert "the job does not settle: round and round" in caplog.text
 
 
 def test_children_that_nobody_told_us_are_gone_are_found_missing(resource: Object) -> None:
@@ -392,10 +392,10 @@ def test_children_that_nobody_told_us_are_gone_are_found_missing(resource: Objec
         over = {**resource, "status": {"phase": "Failed", "observedGeneration": 3, "run": json.loads('{"id": "one"}')}}
         over["status"]["run"] |= {"digest": "d", "startedAt": AT}
         harness.api.put(over, collection=DISTILLATIONS)
-        harness.controller.cache.on_child(KEY, "ghost")
+        harness.controller.cache.add_child(KEY, "ghost")
         harness.controller.queue.add(KEY)
         await harness.settle()
-        assert not harness.controller.cache.needs_look(KEY)
+        assert not harness.controller.cache.needs_reconcile(KEY)
 
     play(scenario, resource, reconcile=lambda *_, **__: Plan())
 

@@ -92,10 +92,10 @@ def test_a_listed_job_that_is_over_is_reconciled_only_if_it_has_children(
     harness.handlers.on_child(None, child(resource, "Export"))
     harness.now += 1
     assert harness.due() == [KEY]
-    assert harness.cache.needs_look(KEY)
+    assert harness.cache.needs_reconcile(KEY)
     harness.handlers.on_child("DELETED", child(resource, "Export"))
     assert harness.due() == [KEY]
-    assert not harness.cache.needs_look(KEY)
+    assert not harness.cache.needs_reconcile(KEY)
 
 
 def test_deletions_of_objects_of_a_deleted_job_are_ignored(harness: EventHarness, resource: Object) -> None:
@@ -109,7 +109,7 @@ def test_deletions_of_objects_of_a_deleted_job_are_ignored(harness: EventHarness
     harness.handlers.on_pod("DELETED", pod(resource, "head", "Train"))
     harness.now += 5
     assert harness.due() == []
-    assert (harness.handlers._asked, harness.handlers._said, harness.handlers._progress_due) == ({}, {}, {})
+    assert (harness.handlers._asked, harness.handlers._reported, harness.handlers._progress_due) == ({}, {}, {})
     assert harness.cache._children == {}
 
 
@@ -120,7 +120,7 @@ def test_a_job_that_is_deleted_is_forgotten_and_looked_for_once_more(harness: Ev
     harness.handlers.on_job("DELETED", resource)
     assert len(harness.cache) == 0
     assert harness.due() == [KEY]
-    assert (harness.handlers._asked, harness.handlers._said, harness.handlers._progress_due) == ({}, {}, {})
+    assert (harness.handlers._asked, harness.handlers._reported, harness.handlers._progress_due) == ({}, {}, {})
 
 
 def test_a_late_deletion_of_an_earlier_job_takes_nothing_from_the_later(

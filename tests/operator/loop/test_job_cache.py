@@ -137,7 +137,7 @@ def test_only_other_jobs_of_the_namespace_that_have_a_child_take_room(cache: Job
         make(resource, "elsewhere", status=running(), namespace="team-b"),
     ):
         cache.update(job)
-    assert cache.active_beside(ours) == 1
+    assert cache.count_other_active(ours) == 1
 
 
 GIVEN_UP: dict[str, tuple[Status | None, list[str]]] = {
@@ -207,32 +207,32 @@ NEEDS_LOOK: dict[str, tuple[Object, bool]] = {
 def test_which_jobs_need_a_look(case: str, cache: JobCache, resource: Object) -> None:
     options, expected = NEEDS_LOOK[case]
     cache.update(make(resource, "one", **options))
-    assert cache.needs_look(("team-a", "one")) == expected
+    assert cache.needs_reconcile(("team-a", "one")) == expected
 
 
 def test_a_job_that_nobody_knows_needs_a_look(cache: JobCache) -> None:
-    assert cache.needs_look(("team-a", "one"))
+    assert cache.needs_reconcile(("team-a", "one"))
 
 
 def test_a_job_that_is_over_needs_looks_until_its_children_are_gone(cache: JobCache, resource: Object) -> None:
     key = ("team-a", "one")
-    cache.on_child(key, "one-train-abcde")
+    cache.add_child(key, "one-train-abcde")
     cache.update(make(resource, "one", status=over()))
-    assert cache.needs_look(key), "its children may have come before it"
-    cache.miss_child(key, "one-train-abcde")
-    assert not cache.needs_look(key)
-    cache.on_child(key, "ghost")
+    assert cache.needs_reconcile(key), "its children may have come before it"
+    cache.remove_child(key, "one-train-abcde")
+    assert not cache.needs_reconcile(key)
+    cache.add_child(key, "ghost")
     cache.set_children(key, [])
-    assert not cache.needs_look(key)
+    assert not cache.needs_reconcile(key)
 
 
 def test_a_job_that_had_nothing_to_do_needs_no_look_until_it_changes(cache: JobCache, resource: Object) -> None:
     edited = make(resource, "one", status=over(), generation=4, version=7)
     cache.update(edited)
-    cache.rest(edited)
-    assert not cache.needs_look(("team-a", "one"))
+    cache.set_idle(edited)
+    assert not cache.needs_reconcile(("team-a", "one"))
     cache.update(make(resource, "one", status=over(), generation=5, version=8))
-    assert cache.needs_look(("team-a", "one"))
+    assert cache.needs_reconcile(("team-a", "one"))
 
 
 NOT_UNDERSTOOD = {
@@ -248,7 +248,7 @@ def test_a_job_with_an_unknown_status_counts_as_one_with_a_child_unless_it_is_ov
 ) -> None:
     status, active = NOT_UNDERSTOOD[case]
     cache.update(make(resource, "one", status=status, stored={"stages": [{"name": "Reflect", "state": "Running"}]}))
-    assert cache.active_beside(make(resource, "other")) == active
+    assert cache.count_other_active(make(resource, "other")) == active
 
 
 def test_metrics_say_that_a_job_is_not_understood(resource: Object) -> None:
@@ -261,22 +261,22 @@ def test_metrics_say_that_a_job_is_not_understood(resource: Object) -> None:
 
 def test_old_news_changes_nothing(cache: JobCache, resource: Object) -> None:
     cache.update(make(resource, "one", status=running(), version=10))
-    cache.see(make(resource, "one", status=waiting(), version=9))
-    cache.see(make(resource, "one", status=waiting(), version=10))
+    cache.update_if_newer(make(resource, "one", status=waiting(), version=9))
+    cache.update_if_newer(make(resource, "one", status=waiting(), version=10))
     assert next(iter(cache))[1].active, "what was decided counts until something newer is seen"
-    cache.see(make(resource, "one", status=waiting(), version=11))
+    cache.update_if_newer(make(resource, "one", status=waiting(), version=11))
     assert not next(iter(cache))[1].active
 
 
 def test_a_job_of_the_same_name_that_came_after_is_news_whatever_its_version(cache: JobCache, resource: Object) -> None:
     cache.update(make(resource, "one", status=running(), version=10))
-    cache.see(make(resource, "one", version=2, uid="later"))
+    cache.update_if_newer(make(resource, "one", version=2, uid="later"))
     assert next(iter(cache))[1].uid == "later"
 
 
 def test_a_job_that_is_gone_leaves_nothing(cache: JobCache, resource: Object) -> None:
     cache.update(make(resource, "one", status=running()))
-    cache.on_child(("team-a", "one"), "child")
+    cache.add_child(("team-a", "one"), "child")
     cache.remove(("team-a", "one"))
     assert len(cache) == 0
     assert not list(cache)
@@ -394,22 +394,22 @@ def at_work(resource: Object, *, attempt: int = 2, **changes: Any) -> Job:
 def test_what_a_driver_says_is_known_while_it_is_at_work(later: Object, cache: JobCache, resource: Object) -> None:
     key, job = ("team-a", "one"), at_work(resource)
     work = DriverMetrics("Train", 2, values={"train_loss": 0.5})
-    cache.hear(key, work)
-    assert cache.work(key) is None, "a job that nobody knows"
+    cache.set_driver_metrics(key, work)
+    assert cache.driver_metrics(key) is None, "a job that nobody knows"
     cache.update(job)
-    cache.hear(key, work)
-    assert cache.work(key) == work
+    cache.set_driver_metrics(key, work)
+    assert cache.driver_metrics(key) == work
     cache.update(at_work(resource, **later))
-    assert cache.work(key) is None
+    assert cache.driver_metrics(key) is None
 
 
 def test_what_a_driver_said_goes_with_its_job(cache: JobCache, resource: Object) -> None:
     key = ("team-a", "one")
     cache.update(at_work(resource))
-    cache.hear(key, DriverMetrics("Train", 2))
+    cache.set_driver_metrics(key, DriverMetrics("Train", 2))
     cache.remove(key)
     cache.update(at_work(resource))
-    assert cache.work(key) is None
+    assert cache.driver_metrics(key) is None
 
 
 FIGURES = {"answers": 3.0, "tokens": 7.0, "loss": 0.5, "checkpointAt": 1e9, "kept": 2.0, "hostile": 1.0}

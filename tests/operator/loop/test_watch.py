@@ -139,7 +139,7 @@ def test_we_watch_once_each_kind_was_listed_and_its_watch_accepted() -> None:
     streams = Streams(())
     for path in sorted(PATHS):
         streams.note(f"https://server{path}")
-        assert f"no watch yet of {path}" == streams.missing(), "a list alone is not a watch"
+        assert f"the watch of {path} is not open yet" == streams.missing(), "a list alone is not a watch"
         streams.note(f"https://server{path}?watch=true&resourceVersion=7")
     assert streams.missing() == ""
 
@@ -158,5 +158,5 @@ def test_a_watch_of_another_kind_or_of_one_object_opens_none_of_ours() -> None:
     streams = Streams(())
     for path in ("/api/v1/namespaces", "/api/v1/namespaces/x/pods", "/apis/other.io/v1/jobs", "/api/v1/pods/one"):
         streams.note(f"https://server{path}?watch=true")
-    assert streams.missing() == "no watch yet of /api/v1/configmaps"
+    assert streams.missing() == "the watch of /api/v1/configmaps is not open yet"
     assert len(streams._pending) == len(PATHS)

@@ -162,7 +162,7 @@ def test_jitter_only_shortens_a_wait(clock: Clock) -> None:
 
 
 def test_a_wait_that_the_server_asked_for_is_kept(queue: WorkQueue) -> None:
-    assert [queue.retry(A, least=3) for _ in range(4)] == [3, 3, 4, 8]
+    assert [queue.retry(A, min_delay=3) for _ in range(4)] == [3, 3, 4, 8]
 
 
 def test_a_key_that_is_gone_leaves_nothing(queue: WorkQueue, clock: Clock) -> None:

@@ -46,8 +46,8 @@ def test_all_is_well(path: str) -> None:
 
 
 def test_what_is_wrong_is_named() -> None:
-    checks = {"reconcile": lambda: "one runs for 400 s", "loop": str, "watch": lambda: "silent"}
-    assert ask("/healthz", alive=checks) == (503, "reconcile: one runs for 400 s\nwatch: silent")
+    checks = {"reconcile": lambda: "one has been running for 400 s", "loop": str, "watch": lambda: "silent"}
+    assert ask("/healthz", alive=checks) == (503, "reconcile: one has been running for 400 s\nwatch: silent")
 
 
 def test_a_replica_that_is_alive_may_not_be_ready() -> None:

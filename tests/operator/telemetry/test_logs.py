@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from kubedistill_operator.telemetry.logs import about, about_attempt, log_to
+from kubedistill_operator.telemetry.logs import log_attempt, log_context, log_to
 from support.operator_objects import at_stage
 
 Object = dict[str, Any]
@@ -35,8 +35,8 @@ def lines(stream: io.StringIO) -> list[Object]:
 
 def test_a_line_speaks_of_the_job_that_is_being_looked_at(stream: io.StringIO, resource: Object) -> None:
     job = at_stage(resource, "Train")
-    with about((job.namespace, job.name)):
-        about_attempt(job)
+    with log_context((job.namespace, job.name)):
+        log_attempt(job)
         logging.getLogger("a").info("hello %s", "you")
     logging.getLogger("a").info("later")
     first, second = lines(stream)
@@ -59,8 +59,8 @@ def test_lines_of_jobs_that_are_looked_at_at_the_same_time_are_told_apart(
 ) -> None:
     async def look(name: str) -> None:
         resource["metadata"]["name"] = name
-        with about(("team-a", name)):
-            about_attempt(at_stage(resource, "Train"))
+        with log_context(("team-a", name)):
+            log_attempt(at_stage(resource, "Train"))
             await asyncio.sleep(0)
             logging.getLogger("a").info(name)
 

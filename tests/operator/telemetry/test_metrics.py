@@ -93,7 +93,7 @@ def test_a_job_is_shown_as_it_is(metrics: Metrics, cache: JobCache, resource: Ob
 def test_what_a_driver_says_is_shown_beside_it(metrics: Metrics, cache: JobCache, resource: Object) -> None:
     cache.update(busy(resource))
     values = {"train_loss": 0.25, "tokens_trained": 640.0, "checkpoint_timestamp_seconds": 1772370000.0}
-    cache.hear(("team-a", "support"), DriverMetrics("Train", 2, gpu_seconds=4.0, values=values))
+    cache.set_driver_metrics(("team-a", "support"), DriverMetrics("Train", 2, gpu_seconds=4.0, values=values))
     job, prefix = {"namespace": "team-a", "name": "support"}, "distillation_job"
     assert value(metrics, f"{prefix}_train_loss", **job, stage="Train") == 0.25
     assert value(metrics, f"{prefix}_tokens_trained_total", **job, stage="Train") == 640
@@ -105,7 +105,7 @@ def test_a10_the_gpu_seconds_of_a_second_driver_of_0_1_come_on_top(
     metrics: Metrics, cache: JobCache, resource: Object
 ) -> None:
     cache.update(busy(resource))
-    cache.hear(("team-a", "support"), DriverMetrics("Train", 2, gpu_seconds=0.5))
+    cache.set_driver_metrics(("team-a", "support"), DriverMetrics("Train", 2, gpu_seconds=0.5))
     assert value(metrics, "distillation_job_gpu_seconds_total", namespace="team-a", name="support") == 8.0
 
 
@@ -135,7 +135,7 @@ def test_no_job_has_more_series_than_it_may(data: st.DataObject) -> None:
     cache.update(with_status(small_job(), status))
     figures = {"answers": 1.0, "tokens": 1.0, "kept": 1.0, "loss": 1.0, "checkpointAt": 1.0, "other": 1.0}
     progress = StageProgress(at="2026-03-01T13:00:00Z", state="Working", figures=figures, gpu_seconds=1.0)
-    cache.hear(("team-a", "support"), read_driver_metrics(status, Channel("o", progress=progress)))
+    cache.set_driver_metrics(("team-a", "support"), read_driver_metrics(status, Channel("o", progress=progress)))
     found = [one for one in scrape(metrics) if one.labels.get("name") == "support"]
     assert 10 < len(found) <= MOST_SERIES
     assert len(scrape(metrics)) == before + len(found)

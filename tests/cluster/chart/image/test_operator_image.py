@@ -98,4 +98,4 @@ def test_the_image_needs_no_folder_that_it_may_write(image: ImageRoot) -> None:
         user="1000720000:0",
     )
     assert code == 2, output
-    assert "there is no way to a cluster" in output
+    assert "the cluster cannot be reached" in output
