@@ -43,7 +43,7 @@ def test_order_does_not_matter_and_nothing_is_lost(value: Any) -> None:
 
 
 @pytest.mark.parametrize("number", [math.nan, math.inf, -math.inf])
-def test_what_is_no_json_is_refused(number: float) -> None:
+def test_a_value_that_is_not_json_is_refused(number: float) -> None:
     with pytest.raises(ValueError, match="JSON"):
         canonical_json({"a": number})
 
@@ -53,7 +53,7 @@ def test_lone_surrogate_is_refused() -> None:
         canonical_json("\ud800")
 
 
-def test_digest_is_the_same_for_ever() -> None:
+def test_digest_is_the_same_forever() -> None:
     value = {"task": "QA", "labels": ["a", "é"], "rate": 2e-5}
     expected = "4aa95efb073238ab0edab05653af8471a9e48888ef8a1b87bcde544c4e3de62e"
     assert digest(value) == expected

@@ -129,9 +129,7 @@ def test_fields_of_a_newer_contract_are_passed_over(kind: type[BaseModel], job_v
         (StageResult, "artifacts", {"rows": {"key": "k"}}),
     ],
 )
-def test_message_that_can_not_be_meant_is_refused(
-    kind: type[BaseModel], field: str, value: Any, job_values: dict
-) -> None:
+def test_contradictory_message_is_refused(kind: type[BaseModel], field: str, value: Any, job_values: dict) -> None:
     with pytest.raises(ValidationError, match=field):
         kind.model_validate_json(json.dumps({**example(kind, job_values), field: value}))
 

@@ -36,7 +36,7 @@ def fail(error: BaseException) -> Callable[..., Any]:
 
 
 @WRITERS
-def test_a_file_holds_the_text_and_nothing_is_left_beside_it(write: Write, tmp_path: Path) -> None:
+def test_a_file_holds_the_text_and_nothing_is_left_next_to_it(write: Write, tmp_path: Path) -> None:
     write(tmp_path / "job.yaml", "Größe: 1\n")
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == {"job.yaml": "Größe: 1\n".encode()}
 

@@ -283,7 +283,7 @@ def test_aliases_that_multiply_are_refused_at_once(folder: Path, check_message: 
 
 
 @pytest.mark.parametrize(("name", "problem"), [("none.yaml", "No such file"), (".", "Is a directory")])
-def test_file_that_can_not_be_read_is_refused(
+def test_file_that_cannot_be_read_is_refused(
     name: str, problem: str, folder: Path, check_message: CheckMessage
 ) -> None:
     with pytest.raises(InvalidManifest) as caught:

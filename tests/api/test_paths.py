@@ -43,7 +43,7 @@ def test_another_scheme_is_refused_at_its_field_where_a_path_is_needed(uri: str)
 
 
 @pytest.mark.parametrize("uri", ["file:///a%00b", "a\0b"])
-def test_a_null_byte_is_no_path(uri: str) -> None:
+def test_a_null_byte_is_not_a_path(uri: str) -> None:
     with pytest.raises(InvalidManifest) as caught:
         locate(uri, root=ROOT, at="spec.data.train.uri")
     assert caught.value.at == "spec.data.train.uri"

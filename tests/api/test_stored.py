@@ -127,7 +127,7 @@ def test_a_stage_job_may_name_artifacts_that_this_version_does_not_read() -> Non
 
 
 @pytest.mark.parametrize(("at", "value"), [("task", {"type": "Dance"}), ("retry", {"maxFailures": "many"})])
-def test_a_spec_that_can_not_be_meant_is_refused_with_its_field(at: str, value: Any) -> None:
+def test_a_contradictory_spec_is_refused_with_its_field(at: str, value: Any) -> None:
     with pytest.raises(ValidationError, match=rf"spec\.{at}\.{next(iter(value))}"):
         read_stored(StageJob, STAGE_JOB | {"spec": SPEC | {at: value}})
 

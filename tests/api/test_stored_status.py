@@ -76,5 +76,5 @@ def test_the_schema_keeps_the_old_names_and_says_what_has_their_place() -> None:
         assert old["description"].startswith(f"Deprecated since {rename.since}: use {rename.new}.")
 
 
-def test_a_status_that_is_no_object_is_an_empty_one() -> None:
+def test_a_status_that_is_not_an_object_is_an_empty_one() -> None:
     assert [read_status(one) for one in (None, 7, "x", [])] == [StoredStatus(Status())] * 4

@@ -246,7 +246,7 @@ def test_answers_may_be_the_labels_of_the_task(values: dict, labels: tuple[str, 
         ("", None),
     ],
 )
-def test_a_text_is_the_label_that_it_equals_but_for_case_form_and_white_space(text: str, label: str | None) -> None:
+def test_an_answer_is_the_label_that_it_equals_but_for_case_form_and_space(text: str, label: str | None) -> None:
     assert find_label(text, ("device.fix", "caf\u00e9", "Stra\u00dfe", "\u03cc\u03c3\u03bf\u03c2")) == label
 
 
@@ -291,7 +291,7 @@ def test_spec_values_hold_the_whole_spec(data: DataObject, valid_specs: SearchSt
     assert "null" not in json.dumps(values)
 
 
-def test_digest_is_the_same_for_ever(job_values: dict) -> None:
+def test_digest_is_the_same_forever(job_values: dict) -> None:
     assert canonical_json(spec_values(read(job_values).spec)) == (
         b'{"data":{"train":{"uri":"train.jsonl"}},"student":{"model":{"source":"student"}},'
         b'"task":{"labels":["billing","delivery"],"type":"Classification"},'

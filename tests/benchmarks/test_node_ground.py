@@ -50,6 +50,6 @@ def test_an_image_is_kept_until_something_in_it_changes(changed: str, tmp_path: 
     assert is_of_this_tree(revision, root=tmp_path) is (changed not in SOURCES)
 
 
-def test_an_image_of_nobody_knows_which_commit_is_built_anew(tmp_path: Path) -> None:
+def test_an_image_of_an_unknown_commit_is_built_again(tmp_path: Path) -> None:
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True)
     assert not is_of_this_tree("unknown", root=tmp_path)

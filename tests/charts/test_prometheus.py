@@ -36,12 +36,12 @@ def test_a_test_without_it_fails_and_says_what_to_do(check_message: CheckMessage
     check_message(caught.value, "make prometheus")
 
 
-def test_where_it_can_not_be_fetched_that_is_said(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_fetch_is_reported(capsys: pytest.CaptureFixture[str]) -> None:
     assert prometheus.main() == NOTHING_TO_RUN
     assert "no apt-get to fetch them with; put Prometheus 2.42 or newer on the PATH" in capsys.readouterr().err
 
 
-def test_a_package_that_can_not_be_had_is_named(
+def test_a_package_that_is_not_available_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("os.geteuid", lambda: 1000)

@@ -140,7 +140,7 @@ def test_what_the_schema_refuses_the_model_refuses_too(case: str) -> None:
 
 
 @pytest.mark.parametrize("case", EMPTIED)
-def test_what_templates_read_can_not_be_taken_away(case: str, helm: Helm) -> None:
+def test_what_templates_read_cannot_be_taken_away(case: str, helm: Helm) -> None:
     values, said = EMPTIED[case]
     with pytest.raises(HelmFailed) as caught:
         helm.template(values=values)

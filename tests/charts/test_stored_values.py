@@ -73,7 +73,7 @@ def test_emptied_values_leave_nothing_of_themselves(helm: Helm, tmp_path: Path) 
 @pytest.mark.parametrize(
     "path", ["logLevel", "image.repository", "podDisruptionBudget.maxUnavailable", "metrics.prometheusRule.runbooks"]
 )
-def test_values_without_which_nothing_would_run_can_not_be_emptied(path: str, helm: Helm) -> None:
+def test_values_without_which_nothing_would_run_cannot_be_emptied(path: str, helm: Helm) -> None:
     *sections, last = path.split(".")
     values: dict[str, Any] = {last: None}
     for section in reversed(sections):

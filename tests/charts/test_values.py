@@ -248,7 +248,7 @@ UNREACHABLE = {
 
 
 @pytest.mark.parametrize("case", UNREACHABLE)
-def test_policies_of_jobs_are_refused_without_a_kuberay_that_jobs_can_not_be(case: str, render: Render) -> None:
+def test_policies_of_jobs_are_refused_without_kuberay(case: str, render: Render) -> None:
     values, problem = UNREACHABLE[case]
     with pytest.raises(HelmFailed) as caught:
         render(networkPolicy={"enabled": True, "jobNamespaces": ["a"], **values})

@@ -201,7 +201,7 @@ def is_waiting(pod: dict[str, Any]) -> bool:
     return bool(waits or unbound)
 
 
-def test_w6_a_job_goes_on_when_its_secret_is_there(harness: OperatorHarness) -> None:
+def test_w6_a_job_continues_when_its_secret_is_there(harness: OperatorHarness) -> None:
     harness.submit("fixed-1")
     harness.shows("fixed-1", "Progressing", reason="SecretNotFound")
     harness.becomes("fixed-1", "Succeeded")
@@ -231,7 +231,7 @@ def test_a19_a_sidecar_that_does_not_end_keeps_no_stage_waiting(harness: Operato
 
 
 @pytest.mark.usefixtures("on_their_own")
-def test_a19_a_driver_that_runs_out_of_memory_beside_a_sidecar_is_seen_at_once(harness: OperatorHarness) -> None:
+def test_a19_a_driver_that_runs_out_of_memory_next_to_a_sidecar_is_seen_at_once(harness: OperatorHarness) -> None:
     harness.becomes("oom-sidecar-1", "Succeeded")
     curate = harness.stage("oom-sidecar-1", "Curate")
     assert (curate["attempt"], curate["restarts"]["failure"]) == (2, 1)

@@ -47,7 +47,7 @@ def test_assets_come_before_the_cache(tmp_path: Path, monkeypatch: pytest.Monkey
     }
 
 
-def test_file_that_can_not_be_run_is_no_binary(tmp_path: Path) -> None:
+def test_file_that_cannot_be_run_is_not_a_binary(tmp_path: Path) -> None:
     put(cache_folder(), *NAMES)
     (cache_folder() / "etcd").chmod(stat.S_IRUSR)
     with pytest.raises(NoBinaries) as missing:
@@ -74,7 +74,7 @@ THERE: dict[str, tuple[str, ...]] = {
 
 
 @pytest.mark.parametrize("case", THERE)
-def test_what_is_missing_and_can_not_be_made_is_said(
+def test_binaries_that_are_missing_and_cannot_be_built_are_named(
     case: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     there = THERE[case]

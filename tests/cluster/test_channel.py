@@ -147,7 +147,7 @@ def result(driver: str, **more: Any) -> StageResult:
     return StageResult(driver=driver, outcome="Succeeded", started_at=TIME, ended_at=TIME, **more)
 
 
-def test_an_attempt_is_claimed_told_of_and_ended(pod: Pod) -> None:
+def test_an_attempt_is_claimed_reported_and_ended(pod: Pod) -> None:
     channel = pod.claim("first")
     assert (pod.read().owner, pod.read().starts) == (f"{pod.request.stage_job.token}:first", 1)
     channel.publish_progress(progress(3))
@@ -207,7 +207,7 @@ def test_a_result_that_comes_between_reading_and_claiming_stays_valid(pod: Pod) 
     assert (pod.read().owner, pod.read().result) == (first.claim, result("first"))
 
 
-def test_a_claim_that_is_overtaken_is_made_anew(pod: Pod) -> None:
+def test_a_claim_that_is_overtaken_is_made_again(pod: Pod) -> None:
     others = iter(["other-1", "other-2"])
 
     def race() -> None:

@@ -226,7 +226,7 @@ def test_a_job_is_suspended_resumed_edited_and_cancelled(
 
 
 @pytest.mark.usefixtures("carried_out")
-def test_a_gate_that_says_no_is_exit_code_3(distill: Distill, tmp_path: Path) -> None:
+def test_a_failed_gate_is_exit_code_3(distill: Distill, tmp_path: Path) -> None:
     ended = distill("submit", manifest(tmp_path, "gate-failed-1"), "--watch")
     assert ended.returncode == 3
     last = ended.stdout.splitlines()[-1]
@@ -240,7 +240,7 @@ def test_kubectl_finds_the_plugin(environment: dict[str, str], namespace: str) -
     check_facts(said.stderr, namespace)
 
 
-def test_who_stops_watching_is_told_that_the_job_goes_on(
+def test_an_interrupted_watch_says_that_the_job_continues(
     distill: Distill, environment: dict[str, str], namespace: str, tmp_path: Path
 ) -> None:
     distill("submit", manifest(tmp_path, "support"))

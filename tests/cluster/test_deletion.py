@@ -119,7 +119,9 @@ def release(harness: OperatorHarness, *names: str) -> None:
         wait_for(lambda name=name: harness.job(name) is None, what=f"{name} is gone")
 
 
-def test_p3_p10_a_finalizer_holds_a_job_and_no_gpus_and_orphans_go_on(harness: OperatorHarness, operator: str) -> None:
+def test_p3_p10_a_finalizer_holds_a_job_and_no_gpus_and_orphans_continue(
+    harness: OperatorHarness, operator: str
+) -> None:
     work(harness, *HELD, *ORPHANED)
     for name, finalizers in {**dict.fromkeys(HELD, (FOREIGN,)), **ORPHANED}.items():
         patch = {"metadata": {"finalizers": list(finalizers)}}

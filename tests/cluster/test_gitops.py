@@ -113,7 +113,7 @@ def title(path: Path) -> str:
 
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=title)
-def test_what_was_applied_is_no_difference_to_git(path: Path, api: Api, harness: OperatorHarness) -> None:
+def test_what_was_applied_is_not_a_difference_to_git(path: Path, api: Api, harness: OperatorHarness) -> None:
     manifest = YAML(typ="safe").load(path.read_text())
     manifest["metadata"] = {"name": f"seen-{secrets.token_hex(3)}"}
     manifest["spec"]["suspend"] = True

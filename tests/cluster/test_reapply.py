@@ -172,7 +172,7 @@ def test_a_revert_of_suspend_starts_nothing_that_is_over(harness: OperatorHarnes
     assert harness.events("ok-suspended").count("RunStarted") == 1
 
 
-def test_p1_p2_a_revert_of_suspend_in_mid_run_goes_on_with_the_same_run(harness: OperatorHarness) -> None:
+def test_p1_p2_reverting_suspend_during_a_run_continues_the_same_run(harness: OperatorHarness) -> None:
     job = marked_job("slow-suspended")
     server_side(harness, job)
     harness.becomes("slow-suspended", "Preparing")

@@ -218,7 +218,7 @@ def test_w8_a_policy_that_refuses_the_child_is_shown_and_the_job_continues_witho
     harness.becomes("ok-3", "Succeeded")
 
 
-def test_w8_a_name_that_is_taken_is_shown_and_goes_on_when_it_is_free(harness: OperatorHarness) -> None:
+def test_w8_a_name_that_is_taken_is_shown_and_the_job_continues_when_it_is_free(harness: OperatorHarness) -> None:
     where = harness.namespaces[0]
     harness.submit("ok-4", storage={"volumeClaim": "later", "uri": "file:///kubedistill/storage/ok-4"})
     harness.shows("ok-4", "Validated", reason="ClaimNotFound")

@@ -133,7 +133,7 @@ def call(environment: dict[str, str], hostile_store: Path) -> Iterator[Callable[
 
 @pytest.mark.usefixtures("hostile_event", "hostile_log")
 @pytest.mark.parametrize("size", SIZES)
-def test_no_command_has_the_terminal_obey_a_text_of_a_job(size: str, call: Callable[..., Shown]) -> None:
+def test_no_command_has_the_terminal_obey_a_string_of_a_job(size: str, call: Callable[..., Shown]) -> None:
     rows, columns = SIZES[size]
     for line in COMMANDS:
         shown = call(line, rows=rows, columns=columns)

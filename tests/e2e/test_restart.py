@@ -29,9 +29,7 @@ def test_with_another_objective_the_teacher_is_not_asked(reference: Reference, c
     assert ended.summary("Train")["objective"] == "Sequence"
 
 
-def test_a_gate_that_says_no_ends_with_3_and_exports_nothing(
-    reference: Reference, copy_store: Callable[[], Path]
-) -> None:
+def test_a_failed_gate_exits_with_3_and_exports_nothing(reference: Reference, copy_store: Callable[[], Path]) -> None:
     store, evaluation = copy_store(), reference.job.spec["evaluation"]
     reference.job.edit(evaluation={"gate": {"minAccuracy": 1.0}})
     try:

@@ -189,7 +189,7 @@ def test_a_script_sees_time_and_date_of_os_alone(argo: Interpreter) -> None:
 
 
 @pytest.mark.parametrize("script", ["return obj.a.b", "while true do end", "return return"])
-def test_a_script_that_fails_is_no_answer(script: str, argo: Interpreter) -> None:
+def test_a_script_that_fails_is_not_an_answer(script: str, argo: Interpreter) -> None:
     with pytest.raises(ScriptFailed):
         argo.run(script, {"kind": "X"})
 

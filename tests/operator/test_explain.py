@@ -80,7 +80,7 @@ def test_what_is_there_is_said_before(resource: Object) -> None:
     ]
 
 
-def test_a_spec_that_can_not_be_read_is_named(resource: Object) -> None:
+def test_a_spec_that_cannot_be_read_is_named(resource: Object) -> None:
     del resource["spec"]["data"]
     found = list(Explanation(parse_job(resource), Observed(), Plan()).lines())
     assert found[1] == "  its spec cannot be read: spec.data: the required field is missing. Add `data`"

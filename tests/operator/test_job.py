@@ -91,7 +91,7 @@ def test_a_status_of_a_newer_version_is_read_for_what_is_known(resource: Values)
     assert (status.phase, status.stages[0].attempt) == ("Training", 2)
 
 
-def test_a_phase_of_another_version_is_derived_anew(resource: Values) -> None:
+def test_a_phase_of_another_version_is_derived_again(resource: Values) -> None:
     resource["status"] = {
         "phase": "Distilling",
         "run": {"id": "one", "digest": "d", "startedAt": ""},
@@ -147,7 +147,7 @@ def test_a_request_that_0_1_handled_is_not_handled_again(resource: Values) -> No
 
 
 @pytest.mark.parametrize("damage", [{"attempt": -1}, {"message": "x" * 5000}, {"stage": 7}, {"eta": []}])
-def test_what_every_write_derives_anew_may_be_anything(damage: Values, resource: Values) -> None:
+def test_fields_that_every_write_derives_again_may_hold_anything(damage: Values, resource: Values) -> None:
     resource["status"] = {**WHOLE, **damage}
     job = parse_job(resource)
     assert (job.not_understood, job.status.run_history[0].id, len(job.status.stages)) == ("", "one", 2)

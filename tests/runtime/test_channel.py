@@ -51,7 +51,7 @@ def test_a_file_named_stop_asks_to_leave(channel: FileChannel) -> None:
 @pytest.mark.parametrize(
     "content", [None, b"", b"{", b"[]", b'{"stage": "Prepare"}', b"\xff\xfe", b'{"stage": "Dance"}']
 )
-def test_what_is_no_stage_job_is_refused_with_place_and_fix(
+def test_a_file_that_is_not_a_stage_job_is_refused_with_place_and_fix(
     content: bytes | None, tmp_path: Path, check_message: CheckMessage
 ) -> None:
     path = tmp_path / "job.json"

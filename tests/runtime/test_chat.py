@@ -59,7 +59,7 @@ def test_a_reply_ends_with_the_stop_token_and_reads_without_it(chat: ChatFormat)
     assert chat.text(reply) == "In the post."
 
 
-def test_the_next_prompt_goes_on_where_the_reply_ended(chat: ChatFormat) -> None:
+def test_the_next_prompt_continues_where_the_reply_ended(chat: ChatFormat) -> None:
     """Turns of a conversation share a sample only if this holds."""
     prompt, reply = chat.turn_ids(TALK[:2], TALK[2].content)
     assert chat.prompt_ids([*TALK, Message("user", "Thanks.")])[: len(prompt + reply)] == prompt + reply
@@ -129,7 +129,7 @@ def test_a_teacher_whose_template_ends_with_no_stop_token_would_never_stop(tmp_p
 
 
 @pytest.mark.parametrize("eos", ["<pad>", None])
-def test_a_model_whose_end_is_no_stop_token_is_refused(eos: str | None, tmp_path: Path) -> None:
+def test_a_model_whose_end_is_not_a_stop_token_is_refused(eos: str | None, tmp_path: Path) -> None:
     model = write_chat_model(tmp_path, ENDLESS)
     edit(tmp_path / "tokenizer_config.json", eos_token=eos)
     with pytest.raises(InvalidModel) as refused:
@@ -170,7 +170,7 @@ def test_a_reply_is_not_looked_for_in_the_end_that_follows_it(reply: str, tmp_pa
     assert (chat.tokenizer.decode(ids), ids.count(chat.end_id)) == (f"{reply}<|eoa|>", 1)
 
 
-def test_text_of_an_icon_font_beside_a_special_token_is_text(tmp_path: Path) -> None:
+def test_text_of_an_icon_font_next_to_a_special_token_is_text(tmp_path: Path) -> None:
     icons = "".join(map(chr, range(0xE000, 0xE020)))
     chat = load(tmp_path, CHATML)
     assert f"{icons}<|im_end|>" in chat.tokenizer.decode(chat.prompt_ids([Message("user", f"{icons}<|im_end|>")]))
@@ -285,7 +285,7 @@ def test_a_special_token_in_data_is_text(text: str, tmp_path: Path) -> None:
     assert chat.count_special([text]) > 0
 
 
-def test_a_token_that_takes_the_space_after_it_does_so_beside_data_too(tmp_path: Path) -> None:
+def test_a_token_that_takes_the_space_after_it_does_so_next_to_data(tmp_path: Path) -> None:
     chat = load(tmp_path, FAMILIES["phi-3-mini-4k"])
     plain, odd = (chat.prompt_ids([Message("user", text)]) for text in ("say the word", "say <|end|> word"))
     start = plain[: plain.index(chat.tokenizer.convert_tokens_to_ids("<|user|>")) + 1]

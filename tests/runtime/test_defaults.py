@@ -36,7 +36,7 @@ def test_a_default_that_moves_alone_is_told_what_to_do(now: dict[str, Any], says
 
 
 @pytest.mark.parametrize("name", STANDS_ON)
-def test_a_raised_number_makes_the_artifact_and_all_that_stands_on_it_anew(
+def test_a_raised_number_makes_the_artifact_and_all_that_depend_on_it_again(
     name: str, job_folder: JobFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = job_folder.keys()

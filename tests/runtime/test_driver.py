@@ -285,7 +285,7 @@ class DeafServer(FileChannel):
 
 
 @pytest.mark.parametrize("kind", [FullDisk, DeafServer])
-def test_where_the_result_can_not_be_said_the_stages_own_error_is_given_back(
+def test_where_the_result_cannot_be_reported_the_stages_own_error_is_returned(
     kind: type[FileChannel], run: Run, channel: FileChannel
 ) -> None:
     error = errors.LowYield("too few", at="spec.curation.minKeepRatio")

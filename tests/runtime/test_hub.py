@@ -174,7 +174,7 @@ DISKS = {errno.ENOSPC: StorageUnavailable, errno.EDQUOT: StorageUnavailable, err
 
 
 @pytest.mark.parametrize("number", DISKS)
-def test_a_disk_that_can_not_hold_the_files_is_said_as_such(
+def test_a_disk_that_cannot_hold_the_files_is_said_as_such(
     number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def fail(*_: object, **__: object) -> str:
@@ -187,7 +187,7 @@ def test_a_disk_that_can_not_hold_the_files_is_said_as_such(
 
 
 @pytest.mark.parametrize("repository", ["a/b/c", "organization/na me"])
-def test_a_name_that_can_not_be_is_the_job_s_fault(repository: str) -> None:
+def test_an_impossible_name_is_the_jobs_fault(repository: str) -> None:
     with pytest.raises(InvalidModel):
         fetch(repository)
 

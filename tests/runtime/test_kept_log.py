@@ -105,7 +105,7 @@ def test_a_store_that_is_full_ends_nothing(tmp_path: Path) -> None:
     assert (tmp_path / "file").read_text() == "no folder"
 
 
-def test_text_that_is_no_text_is_kept_as_far_as_it_is(store: Store) -> None:
+def test_bytes_that_are_not_text_are_kept_as_far_as_they_are(store: Store) -> None:
     with keep_log(store, "driver.log", job=stage_job()):
         log.info("a file named \udcff")
     assert lines(store) == ["a file named \udcff"]

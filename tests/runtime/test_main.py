@@ -69,7 +69,7 @@ def test_a_missing_manifest_ends_with_2(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize("what", [(), ("--validate",)])
-def test_a_store_that_can_not_be_written_is_said_before_all_else(
+def test_a_store_that_cannot_be_written_is_reported_first(
     what: tuple[str, ...], job_folder: JobFolder, capsys: pytest.CaptureFixture[str]
 ) -> None:
     main(["--manifest", str(write_manifest(job_folder)), "--store", "/sys/kubedistill", *what])

@@ -94,7 +94,7 @@ STORED: dict[str, type[BaseModel]] = {
 
 
 @pytest.mark.parametrize("pattern", STORED)
-def test_each_file_beside_them_is_read_without_loss(pattern: str, run: PipelineRun) -> None:
+def test_each_file_next_to_them_is_read_without_loss(pattern: str, run: PipelineRun) -> None:
     files: list[Path] = sorted(run.job_folder.store.root.glob(pattern))
     assert files
     for file in files:

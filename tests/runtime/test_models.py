@@ -96,7 +96,7 @@ def test_a_spoilt_folder_is_refused_with_field_and_fix(
 @pytest.mark.parametrize(
     ("source", "named"), [("gone", "gone"), ("model/config.json", "config.json"), ("s3://bucket/model", "'s3'")]
 )
-def test_a_source_that_is_no_folder_is_refused(
+def test_a_source_that_is_not_a_folder_is_refused(
     source: str, named: str, folder: Path, store: Store, tmp_path: Path, check_message: CheckMessage
 ) -> None:
     with pytest.raises(InvalidModel) as refused:

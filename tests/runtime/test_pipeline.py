@@ -129,7 +129,7 @@ def test_only_what_an_edit_reaches_is_done_again(what: str, done: PipelineRun) -
     assert (done.job_folder.root / done.job_folder.spec["export"][0]["uri"] / "model.safetensors").is_file()
 
 
-def test_a_gate_that_says_no_ends_with_3_before_export(done: PipelineRun) -> None:
+def test_a_failed_gate_exits_with_3_before_export(done: PipelineRun) -> None:
     done.job_folder.set("evaluation.gate.minGain", 0.5)
     assert done.run() == 3
     assert done.states()["Evaluate"] == "Succeeded"

@@ -74,7 +74,7 @@ def padded() -> FakeCluster:
     return cluster
 
 
-def test_a_run_under_former_rules_goes_on(padded: FakeCluster) -> None:
+def test_a_run_under_former_rules_continues(padded: FakeCluster) -> None:
     for stage in ("Generate", "Curate", "Train", "Evaluate", "Export"):
         padded.complete_stage(stage)
     assert padded.status.phase == "Succeeded"
@@ -97,14 +97,14 @@ def test_no_run_starts_under_former_rules() -> None:
 
 
 @pytest.mark.parametrize(("stored", "frozen"), DEFAULTS.values(), ids=DEFAULTS)
-def test_a_former_default_is_no_edit(stored: dict[str, Any], frozen: dict[str, Any]) -> None:
+def test_a_former_default_is_not_an_edit(stored: dict[str, Any], frozen: dict[str, Any]) -> None:
     live, run = (small_spec(**changes) for changes in (stored, frozen))
     assert spec_digest(live) != spec_digest(run)
     assert has_digest(live, spec_digest(run))
     assert not has_digest(small_spec(**stored, curation={"minKeepRatio": 0.5}), spec_digest(run))
 
 
-def test_an_upgrade_tells_of_no_edit() -> None:
+def test_an_upgrade_reports_no_edit() -> None:
     cluster = FakeCluster(spec=small_spec(training={"epochs": 2}))
     begin(cluster, "Generate")
     cluster.spec = small_spec(training={"epochs": 2, "maxLength": 2048})

@@ -289,7 +289,7 @@ BAD: dict[str, tuple[str, Any, str]] = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_what_can_not_be_read_is_named_with_line_field_and_fix(
+def test_what_cannot_be_read_is_named_with_line_field_and_fix(
     case: str, azure_job: dict[str, Any], translated: Translate, check_message: CheckMessage
 ) -> None:
     field, value, at = BAD[case]

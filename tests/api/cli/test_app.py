@@ -192,7 +192,7 @@ def test_runtime_gets_store_prices_and_config_maps(kubedistill: Callable, manife
     ("uri", "expected"),
     [(None, "{here}/.kubedistill"), ("file:///kept%20here", "/kept here"), ("s3://bucket", "{here}/.kubedistill")],
 )
-def test_store_is_the_manifests_folder_or_one_beside_it(
+def test_store_is_the_manifests_folder_or_one_next_to_it(
     uri: str | None, expected: str, job_values: dict, tmp_path: Path
 ) -> None:
     job_values["spec"]["storage"] = {"uri": uri} if uri else {}

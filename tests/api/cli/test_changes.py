@@ -81,7 +81,7 @@ def test_the_first_look_tells_the_job_and_all_that_was_done(job: Callable[..., J
     assert list(changes(None, now)) == [OPENING, "Prepare   Succeeded in 24m02s", "Train     Running"]
 
 
-def test_another_run_is_told_anew(job: Callable[..., Job]) -> None:
+def test_another_run_is_reported_again(job: Callable[..., Job]) -> None:
     again = job("Preparing", stage("Starting", "Prepare"), run={**RUN, "id": "rerun-a"})
     lines = list(changes(job("Succeeded", stage("Succeeded", "Prepare", **TIMES)), again))
     assert lines == [f"{OPENING.removesuffix('1')}rerun-a", "Prepare   Starting"]

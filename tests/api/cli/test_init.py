@@ -43,7 +43,7 @@ def test_file_that_is_there_is_left_alone(called: Callable, tmp_path: Path, chec
     assert (tmp_path / "job.yaml").read_text() == "mine"
 
 
-def test_file_that_can_not_be_written_is_named(called: Callable, check_message: CheckMessage) -> None:
+def test_file_that_cannot_be_written_is_named(called: Callable, check_message: CheckMessage) -> None:
     refused = called("init", "-o", "none/job.yaml")
     assert (refused.returncode, refused.stdout) == (2, "")
     check_message(refused.stderr, "InvalidInput", "none/job.yaml")

@@ -44,7 +44,7 @@ def without_runtime(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("kubedistill.cli.validate.has_checks", lambda: False)
 
 
-def test_all_problems_are_said_at_once_and_the_rest_beside_them(
+def test_all_problems_are_reported_at_once_with_unchecked_parts(
     called: Callable, manifest: str, finds: Callable
 ) -> None:
     finds(FOUND)

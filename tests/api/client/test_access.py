@@ -79,7 +79,7 @@ def test_an_unknown_context_is_told_with_those_that_there_are(kubeconfig: Path, 
 
 
 @pytest.mark.parametrize("text", ["", "a: [", "kind: Config", "[]"])
-def test_a_file_that_is_no_kubeconfig_is_named(text: str, kubeconfig: Path) -> None:
+def test_a_file_that_is_not_a_kubeconfig_is_named(text: str, kubeconfig: Path) -> None:
     kubeconfig.write_text(text)
     with pytest.raises(NoCluster, match=str(kubeconfig)):
         find_access(kubeconfig=kubeconfig)

@@ -42,7 +42,7 @@ def test_every_version_is_shown_once_up_to_the_end(server, make_job, clock) -> N
 
 
 @pytest.mark.parametrize("end", [[], [{"type": "ERROR", "object": {"code": 410}}], [AWAY]])
-def test_a_watch_that_ends_is_begun_anew(end: list, server, make_job, clock) -> None:
+def test_a_watch_that_ends_is_begun_again(end: list, server, make_job, clock) -> None:
     server.answers = [make_job("Training", version=1), make_job("Training", version=1), make_job("Failed", version=9)]
     server.watches = [end, []]
     assert phases(server, clock) == ["Training", "Failed"]
@@ -83,7 +83,7 @@ def test_a_time_limit_ends_it_and_says_where_the_job_is(server, make_job, clock,
     assert [one.query["timeoutSeconds"] for one in server.asked if one.verb == "watch"] == [*"54321", "1"]
 
 
-def test_the_end_of_an_earlier_run_is_no_end(server, make_job, clock) -> None:
+def test_the_end_of_an_earlier_run_is_not_an_end(server, make_job, clock) -> None:
     asked = {"kubedistill.io/rerun": "again"}
     server.answers = [make_job("Succeeded", annotations=asked)]
     server.watches = [

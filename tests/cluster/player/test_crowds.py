@@ -83,7 +83,7 @@ def start_player(kubeconfig: Path, namespace: str) -> Iterator[Callable[[], subp
         process.wait(30)
 
 
-def test_a_player_that_was_killed_goes_on_where_the_cluster_is(
+def test_a_player_that_was_killed_continues_where_the_cluster_is(
     make_child: Callable[..., Any], start_player: Callable[[], subprocess.Popen[str]]
 ) -> None:
     first = start_player()

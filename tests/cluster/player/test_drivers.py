@@ -41,7 +41,7 @@ def test_the_second_driver_of_an_attempt_locks_the_first_out(workplace: Any) -> 
     assert child.result["driver"] == second["driver"]
 
 
-def test_a_driver_that_is_no_owner_by_its_token_claims_nothing(workplace: Any) -> None:
+def test_a_driver_whose_token_is_not_the_owners_claims_nothing(workplace: Any) -> None:
     child = workplace.child("scale-up-1")
     somebody = [{"op": "replace", "path": "/data/owner", "value": "another-token"}]
     child.api.patch("v1/ConfigMap", f"{child.name}-out", somebody, namespace=child.namespace, content_type=JSON_PATCH)

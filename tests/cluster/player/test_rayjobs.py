@@ -79,7 +79,7 @@ def test_a_retry_is_another_cluster_and_another_start(workplace: Any) -> None:
     assert _time(child.status["startTime"]) >= int(submitted[0]["at"])
 
 
-def test_while_kuberay_is_away_pods_run_on_and_nobody_tells_of_the_end(make_workplace: MakeWorkplace) -> None:
+def test_while_kuberay_is_away_pods_continue_and_the_end_is_not_reported(make_workplace: MakeWorkplace) -> None:
     away = threading.Event()
     child = make_workplace(away=away, scale=0.1).child("ok-2")
     child.becomes(("Running", "RUNNING"))
@@ -106,7 +106,7 @@ def test_suspension_takes_names_and_pods_and_resumption_brings_others(workplace:
     assert child.status["rayClusterName"] != before
 
 
-def test_an_invalid_rayjob_stays_invalid_when_it_is_mended(workplace: Any) -> None:
+def test_an_invalid_rayjob_stays_invalid_when_it_is_fixed(workplace: Any) -> None:
     child = workplace.child("ok-2", ttlSecondsAfterFinished=-5)
     child.becomes(("ValidationFailed", ""))
     child.edit({"ttlSecondsAfterFinished": 5})

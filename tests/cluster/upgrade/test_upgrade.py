@@ -134,7 +134,7 @@ def check_end(cluster: OldCluster, name: str, journal: Journal) -> None:
     check_told(cluster, name)
 
 
-def test_a_job_in_mid_train_goes_on_to_its_end(upgraded: Upgraded) -> None:
+def test_a_job_in_train_continues_to_its_end(upgraded: Upgraded) -> None:
     stored = upgraded.cluster.stored[CARRIED]
     before = lasting(stored.status)
     assert before["honoured"] == ["rerun:second", "cancel:too-early"]
@@ -183,7 +183,7 @@ def test_a_job_that_is_over_stays_over_and_may_be_run_again(upgraded: Upgraded) 
     assert [one["id"] for one in after["runHistory"]] == [before["run"]["id"]]
 
 
-def test_a_run_that_today_would_be_refused_is_suspended_and_goes_on(upgraded: Upgraded) -> None:
+def test_a_run_that_today_would_be_refused_is_suspended_and_continues(upgraded: Upgraded) -> None:
     cluster, driver = upgraded.cluster, upgraded.cluster.driver(PADDED, "Generate")
     wait_for(lambda: driver.channel.get("stop") == "true", what="its driver is asked to leave", seconds=SECONDS)
     driver.ends("Stopped")
@@ -195,7 +195,7 @@ def test_a_run_that_today_would_be_refused_is_suspended_and_goes_on(upgraded: Up
     check_told(cluster, PADDED)
 
 
-def test_a_downgrade_in_mid_run_loses_nothing(upgraded: Upgraded) -> None:
+def test_a_downgrade_during_a_run_loses_nothing(upgraded: Upgraded) -> None:
     """The new operator makes Evaluate's child, and the old version's own code reads its result. The last test here."""
     cluster = upgraded.cluster
     cluster.driver(RETURNED, "Train").ends("Succeeded")

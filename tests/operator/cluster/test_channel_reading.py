@@ -148,7 +148,7 @@ def test_a_count_of_starts_that_is_none_is_a_problem(starts: str) -> None:
     assert (found.starts, found.problem) == (0, "starts: not a count")
 
 
-def test_a_loss_that_is_no_number_is_left_out_and_the_rest_is_heard() -> None:
+def test_a_loss_that_is_not_a_number_is_left_out_and_the_rest_is_heard() -> None:
     text = StageProgress(at=AT, state="Working", figures={"loss": math.nan, "step": 3.0}).to_json()
     assert "NaN" not in text, "the driver writes null"
     found = channel(progress_json=text)

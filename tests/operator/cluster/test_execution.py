@@ -313,7 +313,7 @@ def test_a_replica_that_lost_its_lease_writes_nothing(resource: Object) -> None:
     run(scenario, resource, write_deadline=write_deadline)
 
 
-def test_an_event_that_is_told_again_is_no_second_event(resource: Object) -> None:
+def test_an_event_that_is_repeated_is_not_a_second_event(resource: Object) -> None:
     async def scenario(api: FakeApi, executor: Executor, job: Job) -> None:
         for _ in range(2):
             await executor.execute(Plan(events=(Event("StageStarted", "Train attempt 1"),)), job)
@@ -385,7 +385,7 @@ def test_a_status_that_was_written_reads_the_same(resource: Object) -> None:
     assert parse_job(resource | {"status": status_values(status)}).status == status
 
 
-def test_a_text_that_is_too_long_is_cut_instead_of_losing_the_status() -> None:
+def test_a_string_that_is_too_long_is_cut_instead_of_losing_the_status() -> None:
     stage = StageStatus(name="Train").model_copy(update={"message": "m" * 5000, "reason": "r" * 300})
     values = status_values(Status(stages=(stage,)).model_copy(update={"message": "x" * 1025}))
     assert values["message"] == "x" * 1023 + "…"

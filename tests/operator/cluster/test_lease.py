@@ -102,7 +102,7 @@ def play(scenario: Callable[[VirtualTime, Board], Awaitable[None]]) -> None:
     asyncio.run(run())
 
 
-def test_the_first_replica_leads_at_once_and_goes_on_leading() -> None:
+def test_the_first_replica_leads_at_once_and_continues_leading() -> None:
     async def scenario(time: VirtualTime, board: Board) -> None:
         lease = candidate(Api(board, time), "a")
         with pytest.raises(LeaseLost):

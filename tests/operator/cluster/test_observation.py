@@ -488,7 +488,7 @@ def test_a_submitter_that_is_refused_is_told_by_the_event_of_its_job(case: str, 
     assert found.attempt.pods_refused == expected
 
 
-def test_events_that_may_not_be_listed_are_not_asked_for_again_and_again(resource: Object) -> None:
+def test_events_that_may_not_be_listed_are_not_asked_for_repeatedly(resource: Object) -> None:
     async def play() -> list[int]:
         time, asked = [NOW], []
         async with serving(FakeApi()) as api, Cluster(api.configuration, write_deadline=lambda: 10.0) as cluster:

@@ -235,7 +235,7 @@ def test_a18_gpu_seconds_are_shown_while_the_driver_works() -> None:
 
 
 @pytest.mark.parametrize("carries_on", [True, False], ids=["a driver of this version", "a driver of 0.1"])
-def test_a10_a_second_driver_counts_nothing_anew(*, carries_on: bool) -> None:
+def test_a10_a_second_driver_counts_nothing_again(*, carries_on: bool) -> None:
     """One of 0.1 counts from 0 in the attempt that it took over; what the first had said is not lost by that."""
     cluster = train()
     cluster.claim(cluster.live, driver="d2")

@@ -147,7 +147,7 @@ def test_p3_an_operator_that_was_down_stops_it_when_it_is_back(generating: FakeC
 
 
 @pytest.mark.parametrize("finalizers", [("orphan",), ("orphan", FOREIGN)])
-def test_p10_who_deletes_with_orphans_wants_the_children_to_go_on(
+def test_p10_a_deletion_with_orphans_lets_the_children_continue(
     finalizers: tuple[str, ...], generating: FakeCluster
 ) -> None:
     before = generating.status

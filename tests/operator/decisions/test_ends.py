@@ -37,7 +37,7 @@ def test_a3_s11_what_only_a_person_can_fix_is_not_tried_again(cluster: FakeClust
     assert len(cluster.created) == 1
 
 
-def test_a4_the_gate_says_no(cluster: FakeCluster) -> None:
+def test_a4_the_gate_fails(cluster: FakeCluster) -> None:
     name = begin(cluster, "Evaluate")
     cluster.run_child(name)
     summary = {"gate": {"passed": False, "reasons": ["gain 0.0100 is below minGain 0.1"]}, "gain": 0.01}
@@ -132,7 +132,7 @@ def test_a8_silence_is_a_failure(cluster: FakeCluster) -> None:
     assert stage_of(cluster, "Generate").reason == "NoProgress"
 
 
-def test_a10_a_driver_that_came_back_goes_on_in_the_same_attempt(cluster: FakeCluster) -> None:
+def test_a10_a_driver_that_came_back_continues_in_the_same_attempt(cluster: FakeCluster) -> None:
     name = begin(cluster, "Train")
     cluster.run_child(name, driver="d1")
     cluster.progress(name, done=10)

@@ -101,7 +101,7 @@ def test_a_run_without_a_child_keeps_the_policy_of_its_start(cluster: FakeCluste
     assert cluster.status.run.snapshot_digest == digest
 
 
-def test_a_run_goes_on_under_the_policy_of_its_start(cluster: FakeCluster) -> None:
+def test_a_run_continues_under_the_policy_of_its_start(cluster: FakeCluster) -> None:
     cluster.complete_stage("Prepare")
     cluster.settings = cluster.settings.model_copy(update={"policy": Policy(allowed_sources=("hf://nobody/",))})
     cluster.complete_stage("Generate")

@@ -207,7 +207,7 @@ def test_a1_a_stage_that_is_there_already_is_skipped_whatever_still_runs(cluster
     assert stage_of(cluster, "Evaluate").state == "Starting"
 
 
-def test_w13_time_that_a_job_was_suspended_is_no_time_that_it_waited(cluster: FakeCluster) -> None:
+def test_w13_time_in_suspension_does_not_count_as_waiting(cluster: FakeCluster) -> None:
     name = succeed(cluster, "Prepare")
     cluster.pods[name] = (Pod("p", "u", "Running", cluster.now, node="n1"),)
     cluster.spec = small_spec(suspend=True)

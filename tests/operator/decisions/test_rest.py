@@ -95,7 +95,7 @@ def test_p1_an_edit_of_a_suspended_job_is_seen() -> None:
     assert reason_of(cluster, "Progressing") == ("False", "Suspended")
 
 
-def test_a_run_that_a_newer_operator_froze_goes_on_after_a_downgrade() -> None:
+def test_a_run_that_a_newer_operator_froze_continues_after_a_downgrade() -> None:
     cluster = FakeCluster()
     cluster.settle()
     ((name, frozen),) = cluster.frozen.items()
@@ -159,7 +159,7 @@ def test_a_driver_is_told_the_pools_that_its_prices_are_of(
     assert (told.prices.teacher, told.prices.student) == tuple(price[name] for name in expected)
 
 
-def test_p1_p2_suspend_saves_and_resume_goes_on(cluster: FakeCluster) -> None:
+def test_p1_p2_suspend_saves_and_resume_continues(cluster: FakeCluster) -> None:
     name = begin(cluster, "Train")
     cluster.run_child(name)
     cluster.settle()

@@ -87,7 +87,7 @@ def test_a_driver_that_succeeds_before_anybody_looks_has_cost_its_restart(cluste
     assert (stage.state, stage.starts, stage.restarts.infrastructure) == ("Succeeded", 5, 4), "success is success"
 
 
-def test_a_head_that_is_lost_again_and_again_ends_with_the_budget(cluster: FakeCluster) -> None:
+def test_a_head_that_is_lost_repeatedly_ends_with_the_budget(cluster: FakeCluster) -> None:
     name = cluster.live
     for number in range(2, 6):
         assert train(cluster).state == "Running"

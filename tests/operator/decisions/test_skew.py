@@ -110,7 +110,7 @@ def test_a_spec_that_another_version_froze_has_not_drifted(cluster: FakeCluster)
 
 
 @pytest.mark.parametrize("contract", [None, "one", [1]])
-def test_a_contract_that_is_no_number_makes_a_run_unreadable(contract: Any, cluster: FakeCluster) -> None:
+def test_a_contract_that_is_not_a_number_makes_a_run_unreadable(contract: Any, cluster: FakeCluster) -> None:
     begin(cluster, "Train")
     with pytest.raises((TypeError, ValueError)):
         load_snapshot(stored(frozen_run(cluster), contract=contract), settings=SETTINGS)

@@ -133,7 +133,7 @@ def test_f2_what_was_planted_under_the_name_of_0_1_is_not_used(cluster: FakeClus
     assert cluster.frozen_run.name.endswith(run_of(cluster).snapshot_digest)
 
 
-def test_f2_it_ends_the_run_in_time_but_not_a_driver_at_work(cluster: FakeCluster) -> None:
+def test_f2_it_ends_the_run_in_time_but_not_a_running_driver(cluster: FakeCluster) -> None:
     name = begin(cluster, "Generate")
     cluster.run_child(name)
     cluster.settle()
@@ -192,7 +192,7 @@ CHANGES: dict[str, Callable[[FakeCluster], None]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_f3_one_that_is_gone_and_can_not_be_made_again_ends_the_run(change: str, cluster: FakeCluster) -> None:
+def test_f3_one_that_is_gone_and_cannot_be_made_again_ends_the_run(change: str, cluster: FakeCluster) -> None:
     begin(cluster, "Generate")
     CHANGES[change](cluster)
     cluster.frozen.clear()
@@ -376,7 +376,7 @@ def test_f4_settings_without_the_run_s_pool_are_not_taken_over(cluster: FakeClus
     assert len(cluster.created) == 1
 
 
-def test_f4_only_the_spec_that_was_frozen_is_frozen_anew(cluster: FakeCluster) -> None:
+def test_f4_only_the_spec_that_was_frozen_is_frozen_again(cluster: FakeCluster) -> None:
     cluster.step()
     cluster.spec = small_spec(training={"epochs": 9})
     change_settings(cluster)

@@ -87,7 +87,7 @@ def test_new_settings_reach_the_next_pods_of_a_run_but_for_its_pools_and_images(
     ],
     ids=["s2 unknown pool", "s2 forbidden pool", "s3 no claim", "s3 not shared"],
 )  # fmt: skip
-def test_s2_s3_what_can_not_start_says_why_and_heals(
+def test_s2_s3_a_job_that_cannot_start_says_why_and_starts_once_it_is_fixed(
     cluster: FakeCluster, settings: dict, claim_modes: tuple[str, ...] | None, reason: str, says: str
 ) -> None:
     good = cluster.settings
@@ -160,7 +160,7 @@ def test_s8_a_used_run_id_starts_nothing(cluster: FakeCluster) -> None:
     assert reason_of(cluster, "SpecDrift") == ("True", "RunIDReused")
 
 
-def test_s9_rerun_is_honoured_once(cluster: FakeCluster) -> None:
+def test_s9_rerun_is_handled_once(cluster: FakeCluster) -> None:
     for stage in STAGES:
         cluster.complete_stage(stage)
     cluster.annotations["kubedistill.io/rerun"] = "monday"

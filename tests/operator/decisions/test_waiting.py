@@ -10,7 +10,7 @@ from support.fake_cluster import FakeCluster, begin, reason_of, small_spec, stag
 from support.messages import CheckMessage
 
 
-def test_w1_a_queue_may_take_for_ever(cluster: FakeCluster) -> None:
+def test_w1_a_queue_may_take_any_time(cluster: FakeCluster) -> None:
     cluster.spec = small_spec(queue={"name": "q"})
     cluster.settle()
     name = cluster.live
@@ -247,7 +247,7 @@ def test_w7_a_refusal_that_lasts_is_retried_at_growing_intervals_and_ends_the_ru
     assert cluster.tries < 30
 
 
-def test_w7_a_run_that_can_not_be_frozen_waits_too(cluster: FakeCluster) -> None:
+def test_w7_a_run_that_cannot_be_frozen_waits_too(cluster: FakeCluster) -> None:
     cluster.step(until=1)
     cluster.refusal = Refusal("", "exceeded quota: team")
     cluster.settle()
@@ -350,7 +350,7 @@ def test_w4_that_deadline_ends_the_wait_of_a_job_that_nobody_looked_at(cluster: 
     assert OVERDUE["message"] in cluster.status.message
 
 
-def test_w4_a_driver_that_was_at_work_by_then_is_judged_by_what_it_left(cluster: FakeCluster) -> None:
+def test_w4_a_driver_that_was_running_by_then_is_judged_by_its_result(cluster: FakeCluster) -> None:
     name = begin(cluster, "Generate")
     cluster.run_child(name)
     cluster.end_child(name, reason=OVERDUE["reason"])

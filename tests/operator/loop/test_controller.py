@@ -197,7 +197,7 @@ def test_a_creation_that_is_refused_is_shown_told_once_and_tried_again(
     play(scenario, resource)
 
 
-def test_a_status_that_is_refused_is_told_once_and_written_ever_more_seldom(
+def test_a_status_that_is_refused_is_reported_once_and_retried_less_and_less_often(
     resource: Object, check_message: CheckMessage
 ) -> None:
     async def scenario(harness: ControllerHarness) -> None:

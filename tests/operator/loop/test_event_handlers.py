@@ -72,7 +72,7 @@ def test_a_job_is_looked_at_when_it_is_listed_made_or_edited(harness: EventHarne
     "change",
     [{"status": {"phase": "Preparing"}}, {"metadata": {"labels": {"argocd": "x"}, "annotations": {"a/b": "c"}}}],
 )
-def test_an_echo_of_our_own_write_and_what_does_not_concern_us_is_no_news(
+def test_an_echo_of_our_own_write_and_unrelated_events_are_ignored(
     change: Object, harness: EventHarness, resource: Object
 ) -> None:
     harness.handlers.on_job("ADDED", resource)

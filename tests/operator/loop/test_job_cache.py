@@ -150,7 +150,7 @@ GIVEN_UP: dict[str, tuple[Status | None, list[str]]] = {
 
 
 @pytest.mark.parametrize("case", GIVEN_UP)
-def test_who_waits_goes_on_when_another_job_gives_up(case: str, cache: JobCache, resource: Object) -> None:
+def test_a_job_that_waits_continues_when_another_gives_up(case: str, cache: JobCache, resource: Object) -> None:
     status, freed = GIVEN_UP[case]
     maker = make(resource, "maker", storage=SHARED, status=running(answers=False))
     for job in (
@@ -391,7 +391,7 @@ def at_work(resource: Object, *, attempt: int = 2, **changes: Any) -> Job:
         {"conditions": (Condition(type="Progressing", status="False", reason="WaitingForNodes"),)},
     ],
 )
-def test_what_a_driver_says_is_known_while_it_is_at_work(later: Object, cache: JobCache, resource: Object) -> None:
+def test_reports_of_a_driver_are_known_while_it_runs(later: Object, cache: JobCache, resource: Object) -> None:
     key, job = ("team-a", "one"), at_work(resource)
     work = DriverMetrics("Train", 2, values={"train_loss": 0.5})
     cache.set_driver_metrics(key, work)
@@ -446,7 +446,7 @@ def test_a_driver_that_said_nothing_is_not_shown(channel: Channel | None) -> Non
     assert read_driver_metrics(Status(run=RUN, stages=(StageStatus(name="Train", state="Running"),)), channel) is None
 
 
-def test_facts_of_a_job_that_can_not_be_read_are_few(resource: Object) -> None:
+def test_facts_of_a_job_that_cannot_be_read_are_few(resource: Object) -> None:
     resource["spec"] = {}
     job_metrics = read_job_metrics(with_status(resource, Status()))
     assert (job_metrics.phase, job_metrics.strategy, job_metrics.student) == ("Pending", "", "")

@@ -101,7 +101,7 @@ def test_a_deletion_comes_before_everything() -> None:
     assert found(where) == "Deleted"
 
 
-def test_names_are_chosen_anew_each_time() -> None:
+def test_names_are_chosen_again_each_time() -> None:
     first, second = next_event(look("", Seen())), next_event(look("", Seen()))
     assert first is not None
     assert second is not None

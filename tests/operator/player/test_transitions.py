@@ -127,7 +127,7 @@ def test_every_status_is_reached() -> None:
 
 
 @pytest.mark.parametrize("state", DEPLOYMENT_STATUSES)
-def test_an_invalid_rayjob_is_refused_in_every_state_and_stays_so_when_mended(state: str) -> None:
+def test_an_invalid_rayjob_is_refused_in_every_state_and_stays_so_when_fixed(state: str) -> None:
     outcome = after(at(state), "Invalid", message="wrong")
     if state == "ValidationFailed":
         assert outcome.status is None, "a message alone is never stored"

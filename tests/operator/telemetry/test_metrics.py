@@ -90,7 +90,7 @@ def test_a_job_is_shown_as_it_is(metrics: Metrics, cache: JobCache, resource: Ob
     assert value(metrics, f"{prefix}_completion_timestamp_seconds", **job) is None
 
 
-def test_what_a_driver_says_is_shown_beside_it(metrics: Metrics, cache: JobCache, resource: Object) -> None:
+def test_what_a_driver_says_is_shown_next_to_it(metrics: Metrics, cache: JobCache, resource: Object) -> None:
     cache.update(busy(resource))
     values = {"train_loss": 0.25, "tokens_trained": 640.0, "checkpoint_timestamp_seconds": 1772370000.0}
     cache.set_driver_metrics(("team-a", "support"), DriverMetrics("Train", 2, gpu_seconds=4.0, values=values))

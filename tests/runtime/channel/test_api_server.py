@@ -87,7 +87,7 @@ def test_what_may_pass_is_a_hiccup_that_says_what_came(
     [(Fault(silent=True), "TimeoutError: .*timed out"), (Fault(applied=True, dripping=0.05), "0.3 s")],
     ids=["no answer", "a byte now and then"],
 )
-def test_no_call_waits_for_ever(fault: Fault, says: str, server: ConfigMapServer) -> None:
+def test_no_call_waits_forever(fault: Fault, says: str, server: ConfigMapServer) -> None:
     server.faults.append(fault)
     api = ApiServer("127.0.0.1", server.port, server.account, seconds=0.3)
     assert re.search(says, str(transient(api)))
@@ -129,7 +129,7 @@ def test_a_refusal_is_given_back_with_its_reason_and_no_redirect_is_followed(
     assert len(server.calls) == 1
 
 
-def test_the_token_is_read_anew_for_each_call(api: ApiServer, server: ConfigMapServer) -> None:
+def test_the_token_is_read_again_for_each_call(api: ApiServer, server: ConfigMapServer) -> None:
     api.call("GET", PATH)
     server.token = "second-token"
     assert "401" in str(transient(api))
@@ -138,7 +138,9 @@ def test_the_token_is_read_anew_for_each_call(api: ApiServer, server: ConfigMapS
 
 
 @pytest.mark.parametrize("token", [b"secret\nX-Evil: 1", b"secret\r\nX: 1", "secret-ü".encode(), b"secret\x00"])
-def test_what_is_no_token_is_never_sent_nor_said(token: bytes, api: ApiServer, server: ConfigMapServer) -> None:
+def test_a_value_that_is_not_a_token_is_never_sent_or_printed(
+    token: bytes, api: ApiServer, server: ConfigMapServer
+) -> None:
     (server.account / "token").write_bytes(token)
     assert "secret" not in str(transient(api)).replace(str(server.account), "")
     assert [call for call in server.calls if call.status == 200] == []
@@ -167,7 +169,7 @@ def test_where_nobody_listens_is_a_hiccup(server: ConfigMapServer) -> None:
         assert "ConnectionRefusedError" in str(transient(api))
 
 
-def test_a_name_that_is_no_host_is_a_hiccup(server: ConfigMapServer) -> None:
+def test_a_name_that_is_not_a_host_is_a_hiccup(server: ConfigMapServer) -> None:
     assert transient(ApiServer("a" * 70 + ".invalid", 443, server.account))
 
 

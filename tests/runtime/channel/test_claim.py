@@ -251,7 +251,7 @@ def test_rights_that_do_not_come_end_a_claim_after_half_a_minute(
     assert server.data == {"owner": TOKEN, "starts": "0"}
 
 
-def test_an_immutable_config_map_can_not_be_claimed(
+def test_an_immutable_config_map_cannot_be_claimed(
     claim: Claim, server: ConfigMapServer, check_message: CheckMessage
 ) -> None:
     server.immutable = True
@@ -260,7 +260,7 @@ def test_an_immutable_config_map_can_not_be_claimed(
     check_message(refused.value, 5)
 
 
-def test_the_job_is_kept_beside_what_its_driver_will_say(claim: Claim, job: StageJob, store: Store) -> None:
+def test_the_job_is_kept_next_to_what_its_driver_will_say(claim: Claim, job: StageJob, store: Store) -> None:
     assert claim().folder == "runs/default.job/local/train-1"
     assert StageJob.model_validate_json(store.read("runs/default.job/local/train-1/job.json")) == job
 

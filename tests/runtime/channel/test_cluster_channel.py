@@ -266,7 +266,7 @@ def test_a_loss_is_noticed_among_hiccups(claim: Claim, server: ConfigMapServer, 
     assert time.pauses == [1]
 
 
-def test_a_refusal_that_is_no_loss_says_what_the_server_said(
+def test_a_refusal_that_is_not_a_loss_says_what_the_server_said(
     claim: Claim, server: ConfigMapServer, check_message: CheckMessage
 ) -> None:
     channel = claim("first")

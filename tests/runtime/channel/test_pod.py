@@ -233,7 +233,7 @@ def test_a_result_that_the_api_server_refuses_exits_with_69_and_is_stored(
 
 
 @pytest.mark.parametrize("store", [Store(Path("/sys/kubedistill"))], ids=["a folder that the kernel lets nobody make"])
-def test_a_store_that_can_not_be_written_is_told_before_the_stage_begins(
+def test_a_store_that_cannot_be_written_is_told_before_the_stage_begins(
     pod: None, run: Run, server: ConfigMapServer
 ) -> None:
     begun: list[Progress] = []

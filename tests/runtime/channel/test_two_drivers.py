@@ -89,7 +89,7 @@ def undisturbed(one_thread: None) -> dict[str, torch.Tensor]:
     [(10.0, 4), (4.0, 6), (0.0, STEPS)],
     ids=["it speaks at its next step", "it is silent for two steps", "it is silent to the end"],
 )
-def test_a_loser_ends_at_its_next_word_and_nobody_goes_on_from_its_state(
+def test_a_loser_ends_at_its_next_report_and_its_state_is_not_resumed(
     seconds: float,
     steps: int,
     claim: ClaimAttempt,

@@ -146,7 +146,7 @@ def test_records_survive_encoding(records: list[Record]) -> None:
     assert list(decode_records(encode_records(records))) == records
 
 
-def test_only_a_turn_that_is_no_target_says_so() -> None:
+def test_only_a_turn_that_is_not_a_target_says_so() -> None:
     messages = (Message("user", "a"), Message("assistant", "b", target=False))
     (line,) = encode_records([Record("r", messages)]).splitlines()
     assert json.loads(line)["messages"] == [

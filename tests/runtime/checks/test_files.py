@@ -148,7 +148,7 @@ DAMAGED = {
 
 
 @pytest.mark.parametrize("kind", DAMAGED)
-def test_what_can_not_be_decoded_is_refused_in_its_line(kind: str, tmp_path: Path) -> None:
+def test_what_cannot_be_decoded_is_refused_in_its_line(kind: str, tmp_path: Path) -> None:
     data, line, words = DAMAGED[kind]
     path = write(tmp_path, data)
     problem = problem_of(path)

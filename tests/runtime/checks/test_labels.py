@@ -59,7 +59,7 @@ def test_free_text_keeps_its_bytes(reference: str, task: str, tmp_path: Path) ->
         ("zzz", ("device.fix, café, Entailment",)),
     ],
 )
-def test_what_is_no_label_is_refused_with_a_guess_that_looks_another_way(
+def test_a_reference_that_is_not_a_label_is_refused_with_a_guess(
     reference: str, named: tuple[str, ...], tmp_path: Path
 ) -> None:
     with pytest.raises(InvalidData) as caught:

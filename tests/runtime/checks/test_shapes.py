@@ -338,7 +338,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_can_not_be_read_without_loss_is_refused_by_name(
+def test_what_cannot_be_read_without_loss_is_refused_by_name(
     case: str, tmp_path: Path, check_message: CheckMessage
 ) -> None:
     record, named = REFUSED[case]

@@ -94,7 +94,7 @@ def test_a_folder_of_another_user_is_found_wherever_the_stage_writes(name: str, 
     run_as(lambda: check_store(job, store=Store(root)), uid=65532, gid=65532)
 
 
-def test_a_folder_of_another_users_job_is_no_reason_to_refuse(root: Path) -> None:
+def test_a_folder_of_another_users_job_is_not_a_reason_to_refuse(root: Path) -> None:
     make(root, "0:65532", 0o2775)
     make(root / "runs" / "team-b.other", "0:0", 0o700)
     os.chown(root / "runs", 65532, 65532)

@@ -51,7 +51,7 @@ def test_records_and_answers_come_back_in_their_order(store: Store) -> None:
         np.testing.assert_array_equal(turn.logprobs_T, LOGPROBS)
 
 
-def test_samples_are_counted_anew_where_earlier_ones_were_rejected(store: Store) -> None:
+def test_samples_are_counted_again_where_earlier_ones_were_rejected(store: Store) -> None:
     write_dataset(store, "artifacts/dataset/key", [kept("a", 2), kept("a", 5), kept("b", 1)])
     assert [(one.record.id, one.sample) for one in read_dataset(store, "key")] == [("a", 0), ("a", 1), ("b", 0)]
 

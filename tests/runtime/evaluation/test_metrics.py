@@ -187,7 +187,7 @@ def test_chrf_is_the_formula(answer: str, reference: str) -> None:
 
 
 @given(st.text(max_size=30), st.text(max_size=30))
-def test_every_metric_lies_between_0_and_1(answer: str, reference: str) -> None:
+def test_every_metric_is_between_0_and_1(answer: str, reference: str) -> None:
     for name in METRICS:
         assert 0 <= measure(name, [answer], [[reference]]) <= 1 + 1e-9
 

@@ -84,7 +84,7 @@ def test_different_answers_are_never_equal(kind: str) -> None:
 
 
 @given(st.text(max_size=30))
-def test_a_text_equals_itself_in_any_composition(text: str) -> None:
+def test_a_string_equals_itself_in_any_composition(text: str) -> None:
     assert exact_match(text, [text]) == 1
     assert token_f1(text, [text]) == pytest.approx(1)
     assert answer_words(unicodedata.normalize("NFC", text)) == answer_words(unicodedata.normalize("NFD", text))

@@ -121,7 +121,7 @@ def test_d22_a_mark_that_is_not_ours_is_somebody_else_s(mark: str, tmp_path: Pat
 
 
 @pytest.mark.parametrize(("age", "stays"), [(0, True), (7 * 3600, False)])
-def test_what_another_pod_writes_beside_a_target_is_spared_while_it_writes(
+def test_what_another_pod_writes_next_to_a_target_is_spared_while_it_writes(
     age: float, *, stays: bool, tmp_path: Path
 ) -> None:
     beside = tmp_path / f".student.kubedistill-0123456789ab-1-{'0' * 32}"
@@ -131,7 +131,7 @@ def test_what_another_pod_writes_beside_a_target_is_spared_while_it_writes(
     assert beside.exists() is stays
 
 
-def test_a_target_that_can_not_be_written_is_refused_before_anything_is_spent() -> None:
+def test_a_target_that_cannot_be_written_is_refused_before_anything_is_spent() -> None:
     with shared_folder() as root:
         (root / "deep").mkdir()
         exports = [Export(uri="deep/new/out")]

@@ -124,7 +124,7 @@ def test_any_curve_can_be_drawn(train: list[float], validation: list[tuple[int, 
     assert plot_curve(curve).startswith("<svg")
 
 
-def test_plots_follow_the_colours_and_the_font_of_the_page() -> None:
+def test_plots_follow_the_colors_and_the_font_of_the_page() -> None:
     svg = plot_curve(made.make_report().training.curve)
     assert "fill: var(--ink)" in svg
     assert "fill: var(--dim)" in svg

@@ -103,7 +103,7 @@ def test_a_wait_that_was_set_is_kept(start: Callable[[SlowRay], LocalEngines], m
     engines.close()
 
 
-def test_a_cluster_that_can_not_be_joined_is_tried_again(
+def test_a_cluster_that_cannot_be_joined_is_tried_again(
     start: Callable[[SlowRay], LocalEngines], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setitem(os.environ, "RAY_ADDRESS", "head:6379")

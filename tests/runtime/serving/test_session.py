@@ -136,7 +136,7 @@ def test_a_dead_engine_is_started_again_and_the_log_says_when_each_is_ready(
     assert said[-5:] == [*started, "engine process starting", *started]
 
 
-def test_a_dead_actor_that_is_asked_for_its_hardware_is_lost_and_started_anew(
+def test_a_dead_actor_that_is_asked_for_its_hardware_is_lost_and_started_again(
     engines: LocalEngines, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import ray

@@ -245,7 +245,7 @@ def test_where_no_answer_is_kept_there_is_nothing_to_train_on(runner: StageRunne
     check_message(low.value)
 
 
-def test_another_max_length_makes_samples_anew_and_leaves_the_dataset(runner: StageRunner) -> None:
+def test_another_max_length_makes_samples_again_and_leaves_the_dataset(runner: StageRunner) -> None:
     runner.run("Prepare", "Generate", "Curate")
     before = {path.name: path.stat().st_mtime_ns for path in runner.artifact("dataset").iterdir()}
     runner.job_folder.set("training.maxLength", 32)

@@ -58,7 +58,7 @@ def test_garbage_of_0_1_in_a_published_model_is_not_exported(layout: str, runner
     assert files(runner.job_folder.store.path(export.path)).keys() == {*files(QUICKSTART / "student"), MARK}
 
 
-def test_killed_between_two_places_it_goes_on_with_the_second(trained: StageRunner) -> None:
+def test_killed_between_two_places_it_continues_with_the_second(trained: StageRunner) -> None:
     trained.job_folder.set("export", [{"uri": "first"}])
     trained.run("Export")
     first = trained.job_folder.root / "first" / "model.safetensors"

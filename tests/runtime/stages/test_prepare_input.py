@@ -40,7 +40,7 @@ def numbered(count: int, *, before: str = "", word: str = "asks") -> list[str]:
     return [f"{before}somebody {word} number {place}" for place in range(count)]
 
 
-def test_a_shared_instruction_is_no_leak(runner: StageRunner) -> None:
+def test_a_shared_instruction_is_not_a_leak(runner: StageRunner) -> None:
     runner.job_folder.drop("teachers.0.model.maxModelLen")
     write(runner, "train", asks(numbered(40, before=INTRO)))
     write(runner, "test", asks(numbered(8, before=INTRO, word="tests")))

@@ -56,7 +56,7 @@ def names_in(store: Store) -> set[str]:
     ],
     ids=["a file is gone", "a file was cut short", "its manifest is gone", "all is gone"],
 )
-def test_what_is_not_whole_is_not_complete_and_is_made_anew(store: Store, harm: Callable[[Store], None]) -> None:
+def test_what_is_not_whole_is_not_complete_and_is_made_again(store: Store, harm: Callable[[Store], None]) -> None:
     make(store)
     assert find(store, "dataset", "k").complete
     harm(store)

@@ -33,7 +33,7 @@ def test_numbers_rise_and_of_many_drivers_each_gets_its_own(store: Store) -> Non
     assert take_claim(store, LINE).number == 13
 
 
-def test_nothing_saved_is_nothing_to_go_on_from(store: Store) -> None:
+def test_without_a_saved_state_there_is_nothing_to_resume(store: Store) -> None:
     take_claim(store, LINE)
     assert read_latest(store, LINE) is None
 

@@ -52,7 +52,7 @@ def work(root: Path, *, step: int) -> None:
 
 @pytest.mark.parametrize(("group", "mode"), [(0, 0o775), (65532, 0o2775)], ids=["OpenShift", "fsGroup"])
 @pytest.mark.usefixtures("own_logs")
-def test_two_users_of_one_group_go_on_with_each_others_work(group: int, mode: int, root: Path) -> None:
+def test_two_users_of_one_group_continue_with_each_others_work(group: int, mode: int, root: Path) -> None:
     root.mkdir()
     os.chown(root, 0, group)
     root.chmod(mode)

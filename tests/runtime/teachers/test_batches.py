@@ -157,7 +157,7 @@ def test_equal_prompts_are_asked_once_and_all_are_counted(
 
 
 @pytest.mark.parametrize("shards", [0, 1, 2])
-def test_a_killed_run_goes_on_to_the_same_shards(shards: int, chat: ChatFormat, tmp_path: Path) -> None:
+def test_a_killed_run_continues_to_the_same_shards(shards: int, chat: ChatFormat, tmp_path: Path) -> None:
     rows, killed, calm = rows_of(records(600)), Store(tmp_path / "killed"), Store(tmp_path / "calm")
 
     class Killed(BaseException):

@@ -219,7 +219,7 @@ def test_one_answer_that_is_too_large_is_kept_whole(store: Store, monkeypatch: p
     assert find_answers(store, KEY).keys() == {"row-a"}
 
 
-def test_other_files_beside_the_shards_are_none(store: Store) -> None:
+def test_other_files_next_to_the_shards_are_not_shards(store: Store) -> None:
     store.put(f"rows/{KEY}/serving.json", b"{}")
     store.put(f"rows/{KEY}/._0123.parquet", b"what macOS writes beside a copied file")
     assert find_answers(store, KEY) == {}
@@ -338,7 +338,7 @@ def test_answers_survive_encoding_and_equal_answers_give_equal_bytes(answers: li
 
 
 @given(ANSWERS.filter(bool))
-def test_an_answer_is_no_smaller_than_what_arrow_finds_by_32_bits(answers: list[Answer]) -> None:
+def test_an_answer_is_not_smaller_than_arrows_32_bit_offsets_reach(answers: list[Answer]) -> None:
     held = sum(part.nbytes for one in answers for turn in one.turns for part in _arrays(turn))
     assert sum(one.nbytes for one in answers) >= held
 

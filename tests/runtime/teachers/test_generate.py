@@ -117,7 +117,7 @@ def test_only_new_prompts_of_a_longer_list_are_generated_and_nothing_is_measured
     assert len(engine.asked) == 6
 
 
-def test_figures_that_are_gone_are_measured_again_without_asking_anew(harness: GenerationHarness) -> None:
+def test_figures_that_are_gone_are_measured_again_without_generating_again(harness: GenerationHarness) -> None:
     result = harness.generate(**questions())
     (figures,) = figures_of(harness, result)
     harness.store.delete(figures)

@@ -77,7 +77,7 @@ def test_the_oldest_transformers_4_computes_what_transformers_5_does_on_the_orig
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
-def test_nothing_beside_the_weights_is_rewritten(name: str, exports: dict[str, tuple[Path, Path]]) -> None:
+def test_nothing_next_to_the_weights_is_rewritten(name: str, exports: dict[str, tuple[Path, Path]]) -> None:
     source, exported = exports[name]
     files = [
         {file.name: file.read_bytes() for file in folder.iterdir() if file.suffix != ".safetensors"}

@@ -128,7 +128,7 @@ def test_all_workers_stop_at_the_step_at_which_the_first_is_asked_and_it_saves(
     assert [list(worker["stopped"]["saved"]) for worker in together] == [[1], []]
 
 
-def test_state_saved_by_a_group_goes_on_alone(together: list[dict[str, dict[str, Any]]]) -> None:
+def test_state_saved_by_a_group_continues_alone(together: list[dict[str, dict[str, Any]]]) -> None:
     whole = group_worker.train(TASKS["float64"])
     resumed = group_worker.train(TASKS["float64"] | {"resume": together[0]["stopped"]["saved"][1]})
     assert resumed.losses == pytest.approx(whole.losses[1:], rel=1e-9)

@@ -186,7 +186,7 @@ def test_that_nothing_was_validated_is_remembered_over_a_stop(stop_after: int) -
     assert (resumed.state.step, resumed.state.best_loss) == (6, None)
 
 
-def test_validation_loss_that_is_no_number_fails_and_names_the_step(check_message: CheckMessage) -> None:
+def test_validation_loss_that_is_not_a_number_fails_and_names_the_step(check_message: CheckMessage) -> None:
     """Both would stand in curve.json, which is then no JSON."""
 
     class Overflowing(Loop):
@@ -199,7 +199,7 @@ def test_validation_loss_that_is_no_number_fails_and_names_the_step(check_messag
     check_message(refused.value, "spec.training.optimizer.learningRate", 2, "inf")
 
 
-def test_loss_that_is_no_number_fails_and_names_the_field_and_is_not_saved(check_message: CheckMessage) -> None:
+def test_loss_that_is_not_a_number_fails_and_names_the_field_and_is_not_saved(check_message: CheckMessage) -> None:
     student = tiny.make_student()
     student.language_model.model.norm.weight.data.fill_(float("nan"))
     saved: list[int] = []

@@ -218,7 +218,7 @@ FOUR = Record("r", talk("ONE", "first", "TWO", "second", "THREE", "third", "FOUR
         ((1, 3, 5), ["fourth"]),
     ],
 )
-def test_a_turn_that_is_no_target_is_read_in_its_place_and_never_scored(
+def test_a_turn_that_is_not_a_target_is_read_in_its_place_and_never_scored(
     places: tuple[int, ...], learned: list[str], chatml: ChatFormat
 ) -> None:
     ((whole, target),) = taught(kept_as_context(FOUR, *places), chatml, every_turn=True)
