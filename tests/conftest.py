@@ -16,7 +16,7 @@ reset_inherited_signals()  # the programs that tests start inherit ours
 runpy.run_path(str(_GUARD / "sitecustomize.py"))
 os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(_GUARD), os.environ.get("PYTHONPATH")]))
 
-# A busy machine is slow, which is no failure; CI tries the same examples each time, so that a red run is the change's.
+# A busy machine is slow, which is not a failure; CI tries the same examples each time: a red run is the change's.
 _PATIENT = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("local", **_PATIENT)
 settings.register_profile("ci", **_PATIENT, derandomize=True)

@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGES = {"api": "kubedistill", "operator": "kubedistill_operator", "runtime": "kubedistill_runtime"}
 FLOORS = {
-    # From the ground up: a room imports from itself and from the floors below it. The modules beside the rooms are "":
+    # From the ground up: a room imports from itself and from the floors below it. The modules outside the rooms are "":
     # in the operator they are the ground, in api each stands where it is used.
     "kubedistill": ["v1alpha1", "manifest", "contract", "report", "schema", "importers", "client", "cli"],
     "kubedistill_operator": ["", "children", "decisions", "cluster", "telemetry", "loop"],

@@ -1,7 +1,9 @@
-"""The word list of CONTRIBUTING.md holds for the pages, and for messages and docstrings of the code that is listed."""
+"""The word list of CONTRIBUTING.md holds for the pages, and for strings and comments of the listed code."""
 
 import ast
+import io
 import re
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,7 +34,7 @@ CODE = (
     "tests/support",
     "tests/upgrade",
 )
-"""Folders and files whose strings and docstrings are checked."""
+"""Folders and files whose strings, docstrings and comments are checked."""
 _CODE_FONT = re.compile(r"^ *```.*?^ *```$|<!--.*?-->|`[^`\n]*`|\]\([^)]*\)", re.DOTALL | re.MULTILINE)
 
 
@@ -72,10 +74,13 @@ def prose(page: str) -> str:
 
 
 def strings(source: str) -> Iterator[tuple[int, str]]:
-    """Yield the line and the value of every string that is a sentence: docstrings and messages."""
+    """Yield the line and the text of all that is read: docstrings, messages and comments."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and " " in node.value:
             yield node.lineno, node.value
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            yield token.start[0], token.string
 
 
 WORDS = read_word_list()
@@ -86,6 +91,15 @@ def test_the_list_is_read_with_its_exceptions() -> None:
     assert len(WORDS) > 30
     assert [line.rpartition("not ")[2] for line in found] == ["'mend*'", "'is no'", "'for ever'"]
     assert not [*find_banned(prose("`mend` and\n```\nfor ever\n```\n[x](for ever)"), at="x")]
+
+
+def test_strings_and_comments_of_code_are_read() -> None:
+    source = '"""Mend it."""\nx = f"It is no file: {1}"  # for ever\n'
+    assert [line for number, text in strings(source) for line in find_banned(text, at=str(number))] == [
+        "1:1: write 'fix, correct', not 'mend*'",
+        "2:1: write 'is not a, there is no', not 'is no'",
+        "2:1: write 'forever, indefinitely', not 'for ever'",
+    ]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -1,4 +1,4 @@
-"""Every command that a page shows is run by a test, or the reason why it can't be stands here."""
+"""Every command that a page shows is run by a test, or the reason why it cannot be is listed here."""
 
 import re
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""The manifest door: each bad file is refused with file, line, field path, problem and fix."""
+"""Reading a manifest: each bad file is refused with file, line, field path, problem and fix."""
 
 import contextlib
 import json

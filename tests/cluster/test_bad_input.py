@@ -1,4 +1,4 @@
-"""What only the operator can see is wrong: it is said with field and fix, costs next to nothing, and heals.
+"""Mistakes that only the operator can see: each is reported with field and fix, costs little, and can be fixed.
 
 Rows S2, S3 and W4 to W6 of docs/behavior.md. What the API server itself refuses is in test_crd.
 """

@@ -122,7 +122,7 @@ def test_a_job_is_submitted_followed_looked_at_and_run_again(
     shown = distill("get", "ok-1").stdout
     assert all(re.search(rf"✓ {name}\b", shown) for name in STAGES)
 
-    # Events are written after the status that they tell of.
+    # Events are written after the status that they report.
     wait_for(lambda: "RunSucceeded" in distill("events", "ok-1").stdout, what="the end is an event")
     told = distill("events", "ok-1").stdout.splitlines()
     assert told[0].split() == ["AGE", "TYPE", "REASON", "MESSAGE"]

@@ -143,5 +143,5 @@ def is_taken(api: Api, pod: Manifest, *, namespace: str) -> bool:
     try:
         api.create(pod, namespace=namespace, dry_run=True)
     except Refused as error:
-        return "422" not in str(error)  # anything else is no verdict on its strings
+        return "422" not in str(error)  # anything else says nothing about its strings
     return True

@@ -1,4 +1,4 @@
-"""The operator's account: exactly the rights of design section 5, and what they are good for."""
+"""The operator's account: exactly the permissions that the design lists, and what they allow."""
 
 from collections.abc import Iterator
 from typing import Any

@@ -1,4 +1,4 @@
-"""Drivers in one another's way, as real processes with what the operator made: one tells, the others end with 75.
+"""Several drivers of one attempt, as real processes: one reports, the others exit with 75.
 
 Rows A2 and A10 of docs/behavior.md. Nobody plays the pods: the test is the kubelet.
 """

@@ -10,7 +10,7 @@ from kubedistill_runtime.chat import ChatFormat, load_chat_format
 from kubedistill_runtime.models import Model
 from support.job_folder import QUICKSTART, JobFolder, make_job_folder
 
-# A busy machine is no failure, and every write of the store waits for the disk.
+# A busy machine is not a failure, and every write of the store waits for the disk.
 
 
 @pytest.fixture

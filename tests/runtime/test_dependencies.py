@@ -1,4 +1,4 @@
-"""Missing dependencies: errors that no retry heals, told from all others whatever they are wrapped in."""
+"""Missing dependencies: errors that a retry cannot fix, recognized whatever they are wrapped in."""
 
 from collections.abc import Callable
 

@@ -163,7 +163,7 @@ def _still_running() -> list[str]:
     """Return processes of the demo: they name its folder, or live in it."""
     found = []
     for process in psutil.process_iter():
-        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):  # it ended while we looked, or is no ours
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):  # it ended while we looked, or is not ours
             words = [*process.cmdline(), process.environ().get("HOME", "")]
             if process.pid != psutil.Process().pid and any(str(FOLDER) in word for word in words):
                 found.append(f"{process.pid} ({' '.join(process.cmdline())[:100]})")

@@ -49,7 +49,7 @@ class RuntimePod:
         mounted = self.folder / token
         mark = f"{token}-{secrets.token_hex(8)}"
         (mounted / "job").mkdir(parents=True)
-        # Without a cluster's Ray the driver starts one, and keeps a note of it beside job.json.
+        # Without a cluster's Ray the driver starts one, and keeps a note of it next to job.json.
         shutil.chown(mounted / "job", int(uid))
         (mounted / "job" / "job.json").write_text(self._job(stage, run=uid, token=token, keys=keys or {}).to_json())
         data = {"owner": token, "starts": "0"}

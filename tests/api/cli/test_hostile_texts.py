@@ -1,4 +1,4 @@
-"""A job of another tenant, whose every text wants to be obeyed by a terminal: what each command shows of it."""
+"""A job of another tenant, full of terminal control sequences: what each command shows of it."""
 
 import ast
 import io

@@ -1,4 +1,4 @@
-"""The runtime as a child process: its events come one by one, and however it dies, it is said how."""
+"""The runtime as a child process: its events come one by one, and the end says how it died."""
 
 import contextlib
 import json

@@ -68,7 +68,7 @@ def test_pods_may_run_where_only_the_restricted_standard_may(
     rendered: list[Manifest], api: Api, spaces: dict[str, str]
 ) -> None:
     for metadata, spec in pods(rendered):
-        # The account is made in earnest, not in a dry run; the default one stands in for it.
+        # The account is created, not in a dry run; the default one stands in for it.
         pod = {
             "apiVersion": "v1",
             "kind": "Pod",

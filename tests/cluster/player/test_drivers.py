@@ -1,4 +1,4 @@
-"""Drivers in script mode keep the contract: one owner, a stop that is obeyed, and nobody's word but their own."""
+"""Drivers in script mode keep the contract: one owner, and a request to stop that is obeyed."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Jobs on a real API server live as the Job controller has them live, in a cluster that has none."""
+"""Played Jobs on a real API server pass through the states of the Job controller."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""RayJobs on a real API server live as KubeRay 1.7 has them live."""
+"""Played RayJobs on a real API server pass through the states of KubeRay 1.7."""
 
 import threading
 import time

@@ -25,7 +25,7 @@ def test_what_a_new_rule_refuses_stays_usable_where_it_is_stored(old_cluster: Ol
     (crd,) = read_manifests(ROOT / "crds" / "kubedistill.io_distillationjobs.yaml")
     apply_crds(old_cluster.api, [crd])
     for one in stored_rows(old_cluster.old.crd, crd).values():
-        # A server that has taken a CRD goes on with the one before for a moment.
+        # A server that has accepted a CRD uses the previous one for a moment.
         wait_for(partial(is_refused, old_cluster.api, one), what=f"a new job like {one.name} is refused", seconds=60)
         check_printed(old_cluster, one)
         check_usable(old_cluster.api, one)
@@ -34,7 +34,7 @@ def test_what_a_new_rule_refuses_stays_usable_where_it_is_stored(old_cluster: Ol
 def is_refused(api: Api, one: Stored) -> bool:
     """Return whether a new job like a stored one is refused."""
     try:
-        api.create(small_job(f"{one.name}-anew", **one.spec), namespace=TIGHT, dry_run=True)
+        api.create(small_job(f"{one.name}-again", **one.spec), namespace=TIGHT, dry_run=True)
     except Refused:
         return True
     return False

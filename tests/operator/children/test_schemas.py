@@ -20,7 +20,7 @@ KINDS: dict[str, type] = {
     "ServiceAccount": models.V1ServiceAccount, "ConfigMap": models.V1ConfigMap, "Role": models.V1Role,
     "RoleBinding": models.V1RoleBinding, "Job": models.V1Job,
 }  # fmt: skip
-# All that our RayJobs have beside metadata, pod templates and `ray start` parameters; for machines without the CRD.
+# All other fields of our RayJobs than metadata, pod templates and `ray start` parameters; where the CRD is missing.
 _GROUP = ("rayStartParams", "template")
 KNOWN_FIELDS = {
     *(

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-# In a process of its own: Ray has one session in each, and that of the other tests is no cluster.
+# In a process of its own: Ray has one session in each, and that of the other tests is not a cluster.
 SCRIPT = """
 import json, os, sys
 from pathlib import Path

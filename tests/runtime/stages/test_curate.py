@@ -363,6 +363,6 @@ def test_a_student_with_another_template_learns_its_own_rendering(runner: StageR
     assert decode(sample.ids_L.tolist()) == "<bos>### user: train asks 0<end>### assistant: yes<end>"
     assert decode(sample.ids_L[sample.scored_L].tolist()) == "yes<end>"
     assert sample.known_N.all()
-    # The function engine's likeliest id is the one that it drew.
+    # The function engine's most likely id is the one that it drew.
     assert sample.top is not None
     assert sample.top.ids_TK[:, 0].tolist() == sample.ids_L[sample.scored_L].tolist()

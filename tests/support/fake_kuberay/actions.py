@@ -26,7 +26,7 @@ Values = Mapping[str, Any]
 
 
 class Executor(Protocol):
-    """What runs drivers in earnest; steps play them where there is none."""
+    """What runs real drivers; steps play them where there is none."""
 
     async def start(self, child: Child) -> None:
         """Start the driver of a child whose pods run."""

@@ -121,7 +121,7 @@ class Driver:
 
     def _artifacts(self, complete: list[str] | None) -> dict[str, Any]:
         """Prepare names them all, with what the store holds; another stage makes its own."""
-        told = {**keys_of(self.job), **self.job.artifacts}  # what Prepare named is not named anew
+        told = {**keys_of(self.job), **self.job.artifacts}  # what Prepare named keeps its name
         keys = {name: key for name, key in told.items() if name in self.makes}
         made = [name for name in STAGES[self.job.stage].makes if name in keys]
         self.store |= {keys[name] for name in made}

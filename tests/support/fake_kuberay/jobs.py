@@ -1,4 +1,4 @@
-"""batch/v1 Jobs as Kubernetes 1.34's Job controller lives them: a table of (state, event) -> status. Pure.
+"""batch/v1 Jobs as Kubernetes 1.34's Job controller handles them: a table of (state, event) -> status. Pure.
 
 One pod at a time, as our Jobs have it. What a Job's state is, its status says.
 """

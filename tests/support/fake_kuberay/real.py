@@ -1,4 +1,4 @@
-"""Pods in earnest: a driver is a process of this machine, in the environment and with the mounts of its pod."""
+"""Real processes for pods: a driver is a process of this machine, in the environment and with the mounts of its pod."""
 
 import asyncio
 import contextlib

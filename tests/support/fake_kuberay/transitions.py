@@ -1,4 +1,4 @@
-"""RayJob as KubeRay 1.7 lives it: a table of (deployment status, event) -> status, each row with its place in KubeRay.
+"""RayJob as KubeRay 1.7 handles it: a table of (deployment status, event) -> status, each row with its source.
 
 Read in KubeRay feeaf72fa (v1.7.0). Pure: times and names come with the event. Statuses are JSON values as stored.
 """
