@@ -82,7 +82,7 @@ def test_each_span_has_what_its_marks_say(wall: Wall) -> None:
     assert generate == [2, 23 + 5, 30, 20.5, 1 + 2.5 + 2, 0]
 
 
-def test_what_begins_before_the_old_clusters_pods_are_gone_waits_for_nobody() -> None:
+def test_a_stage_that_begins_before_the_old_clusters_pods_are_gone_does_not_wait() -> None:
     record = Record([*RECORD.changes, change(95, "jobs", "curate", child("Curate"))])
     logs = {**LOGS, "curate-1": log((96, "driver started"), (96, "stage started"), (97, "stage ended"), startup=0)}
     generate = spans_of(record, "quick", applied=APPLIED, succeeded=SUCCEEDED, logs=logs)[1]
@@ -103,7 +103,7 @@ def test_the_share_that_must_stay_small_is_that_of_all_stages(wall: Wall) -> Non
         pytest.param(14.8, "SharedArtifact", 0.0, id="told after the other has ended"),
     ],
 )
-def test_waiting_for_what_another_job_makes_is_not_ours(told: float, reason: str, shared: float) -> None:
+def test_waiting_for_artifacts_of_another_job_is_not_our_time(told: float, reason: str, shared: float) -> None:
     queued = {"status": {"conditions": [{"type": "QuotaReserved", "status": "False", "reason": reason}]}}
     record = Record([*RECORD.changes, change(told, "distillationjobs", "quick", queued)])
     others = [log((10, "stage started"), (14.7, "stage ended"), startup=0)]

@@ -82,7 +82,7 @@ def test_new_registry_makes_new_pods(helm: Helm) -> None:
         ({"imagePullSecrets": [{"key": "mirror-key"}]}, "at '/global/imagePullSecrets/0'"),
     ],
 )
-def test_what_no_pod_could_use_is_refused(wrong: dict[str, Any], place: str, helm: Helm) -> None:
+def test_settings_that_no_pod_could_use_are_refused(wrong: dict[str, Any], place: str, helm: Helm) -> None:
     with pytest.raises(HelmFailed) as caught:
         helm.template(values={"global": wrong})
     assert place in str(caught.value)

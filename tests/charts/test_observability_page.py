@@ -55,7 +55,7 @@ def test_its_log_lines_have_the_keys_that_lines_have() -> None:
         assert list(json.loads(line))[:9] == ["at", "level", "logger", "message", *SUBJECT]
 
 
-def test_logs_and_summaries_lie_where_it_says() -> None:
+def test_logs_and_summaries_are_where_it_says() -> None:
     job = stage_job()
     folder = "runs/<namespace>.<name>/<run>/<stage>-<attempt>"
     values = {"namespace": job.job.namespace, "name": job.job.name, "run": job.run.id, "stage": "train", "attempt": "2"}

@@ -53,7 +53,7 @@ def test_versions_that_go_together_are_those_of_the_code() -> None:
     assert table["runtime image"][0] == f"contract {CONTRACT}"
 
 
-def test_what_is_stored_is_kept_for_two_minor_versions() -> None:
+def test_stored_forms_are_kept_for_two_minor_versions() -> None:
     text = section("Compatibility of stored data")
     folders = sorted(
         folder.name for folder in (ROOT / "tests" / "upgrade").iterdir() if (folder / "crd.yaml").is_file()

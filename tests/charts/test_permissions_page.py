@@ -48,5 +48,5 @@ def test_labels_of_namespaces_are_read_only_where_some_are_propagated(render: Re
 
 
 @pytest.mark.parametrize("setting", WITHOUT)
-def test_a_setting_takes_away_what_the_page_says(setting: str, render: Render) -> None:
+def test_a_setting_removes_the_permissions_that_the_page_says(setting: str, render: Render) -> None:
     assert rendered(render) - rendered(render, **{setting: False}) == WITHOUT[setting]

@@ -50,7 +50,7 @@ def test_a_package_that_is_not_available_is_named(
     assert "put Prometheus 2.42 or newer on the PATH, since Unable to locate package" in capsys.readouterr().err
 
 
-def test_what_promtool_finds_fault_with_is_raised(tmp_path: Path, check_message: CheckMessage) -> None:
+def test_problems_that_promtool_finds_are_raised(tmp_path: Path, check_message: CheckMessage) -> None:
     put(tmp_path / "bin", "promtool", "echo FAILED >&2; exit 3")
     with pytest.raises(prometheus.PromtoolFailed) as caught:
         prometheus.promtool("check", "metrics", given="x 1\n")

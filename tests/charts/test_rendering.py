@@ -62,7 +62,7 @@ def test_no_two_objects_have_one_name(manifests: list[Manifest]) -> None:
 
 
 @every_set
-def test_what_belongs_to_no_namespace_carries_that_of_the_release_in_its_name(manifests: list[Manifest]) -> None:
+def test_cluster_scoped_objects_have_the_namespace_of_the_release_in_their_names(manifests: list[Manifest]) -> None:
     names = [one["metadata"]["name"] for one in manifests if one["kind"] in CLUSTER_SCOPED]
     assert all(name.startswith("somewhere.") for name in names if name != "distillationjobs.kubedistill.io")
 

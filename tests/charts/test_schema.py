@@ -133,14 +133,14 @@ def test_wrong_values_are_refused_with_place_and_reason(case: str, helm: Helm, c
 
 
 @pytest.mark.parametrize("case", WRONG)
-def test_what_the_schema_refuses_the_model_refuses_too(case: str) -> None:
+def test_the_model_refuses_all_that_the_schema_refuses(case: str) -> None:
     values, _ = WRONG[case]
     with pytest.raises(ValidationError):
         Values.model_validate_json(_json(values))
 
 
 @pytest.mark.parametrize("case", EMPTIED)
-def test_what_templates_read_cannot_be_taken_away(case: str, helm: Helm) -> None:
+def test_values_that_templates_read_cannot_be_removed(case: str, helm: Helm) -> None:
     values, said = EMPTIED[case]
     with pytest.raises(HelmFailed) as caught:
         helm.template(values=values)
@@ -148,7 +148,7 @@ def test_what_templates_read_cannot_be_taken_away(case: str, helm: Helm) -> None
 
 
 @pytest.mark.parametrize("name", SETS)
-def test_what_we_show_is_valid_to_the_model_too(name: str) -> None:
+def test_published_examples_are_valid_for_the_model(name: str) -> None:
     Values.model_validate_json(_json(values_of(name)))
 
 

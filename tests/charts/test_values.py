@@ -201,7 +201,7 @@ def test_service_has_its_own_labels_and_annotations_and_its_monitor_selects_it(r
     assert only(found, "Service")["spec"]["selector"].keys().isdisjoint({"team"})
 
 
-def test_network_policies_let_in_who_must(render: Render) -> None:
+def test_network_policies_admit_the_required_clients(render: Render) -> None:
     scraper = {"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}
     found = render(networkPolicy={"enabled": True, "metricsFrom": [scraper], "jobNamespaces": ["a"], **KUBERAY})
     own, jobs = of_kind(found, "NetworkPolicy")

@@ -47,7 +47,7 @@ def entries(log: Path) -> list[tuple[str, str, str, str, int]]:
     return found
 
 
-def test_who_did_what_to_a_job_and_to_what_it_trusts_is_written_down(audited: tuple[Api, Path], tmp_path: Path) -> None:
+def test_the_audit_log_has_all_writes_to_a_job_and_to_its_objects(audited: tuple[Api, Path], tmp_path: Path) -> None:
     api, log = audited
     api.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "intruder"}}, namespace=TEAM)
     api.create(distillation_job("support"), namespace=TEAM)

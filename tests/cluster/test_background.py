@@ -77,7 +77,7 @@ def test_failure_shows_the_end_of_the_log(tmp_path: Path) -> None:
     assert str(error).splitlines()[1:] == [f"line {number}" for number in range(81, 101)]
 
 
-def test_stopping_what_never_ran_is_done_at_once(tmp_path: Path) -> None:
+def test_stopping_a_process_that_never_ran_returns_at_once(tmp_path: Path) -> None:
     started = time.monotonic()
     Background(tmp_path, "nothing").stop(gently=True)
     assert time.monotonic() - started < 5

@@ -278,7 +278,7 @@ def test_a_channel_that_nobody_can_write_says_so(pod: Pod) -> None:
     check_facts(refused.value, pod.request.channel, 5)
 
 
-def test_a_token_of_nobody_may_become_one_of_somebody(pod: Pod) -> None:
+def test_a_token_that_is_not_known_yet_may_become_valid(pod: Pod) -> None:
     token = pod.server.account / "token"
     good = token.read_text()
     token.write_text("not-a-token")

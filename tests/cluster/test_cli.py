@@ -90,7 +90,7 @@ def phase(api: Api, name: str, namespace: str) -> str:
 
 
 @pytest.mark.usefixtures("carried_out")
-def test_a_job_is_submitted_followed_looked_at_and_run_again(
+def test_a_job_is_submitted_followed_shown_and_run_again(
     distill: Distill, api: Api, namespace: str, tmp_path: Path
 ) -> None:
     file = manifest(tmp_path, "ok-1")
@@ -299,7 +299,7 @@ def test_a_mistake_is_one_message_and_exit_code_2(case: str, distill: Distill, n
     assert "Traceback" not in refused.stderr
 
 
-def test_what_one_may_not_do_is_said(
+def test_a_missing_permission_is_reported(
     distill: Distill, api: Api, namespace: str, tmp_path: Path, account_kubeconfig: Callable[..., Path]
 ) -> None:
     api.create({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "guest"}}, namespace=namespace)

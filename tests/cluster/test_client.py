@@ -112,7 +112,7 @@ def test_many_jobs_are_waited_for_at_once(config: Path) -> None:
     assert (phases, accuracy) == (["Succeeded"], 0.84)
 
 
-def test_what_the_server_refuses_is_told_with_its_field(config: Path, client: Client) -> None:
+def test_a_refusal_of_the_server_names_its_field(config: Path, client: Client) -> None:
     wrong = manifest_of("support")
     wrong["spec"]["training"]["epochs"] = 0
     wrong["spec"]["data"]["validation"] = {}
@@ -151,7 +151,7 @@ def test_waiting_ends_in_time_and_with_the_job(client: Client, config: Path) -> 
     asyncio.run(main())
 
 
-def test_who_may_only_look_may_only_look(
+def test_an_account_that_may_only_read_can_only_read(
     api: Api, namespace: str, account_kubeconfig: Callable[..., Path], client: Client
 ) -> None:
     client.jobs.create_or_update(job("support"))

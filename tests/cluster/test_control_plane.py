@@ -29,14 +29,14 @@ def test_server_answers(api: Api) -> None:
     assert (version["major"], int(version["minor"].rstrip("+")) >= 30) == ("1", True), "ratcheting is on from 1.30"
 
 
-def test_server_refuses_who_has_no_role(api: Api, namespace: str, account_kubeconfig: Any) -> None:
+def test_server_refuses_an_account_without_a_role(api: Api, namespace: str, account_kubeconfig: Any) -> None:
     forbidden = pytest.raises(Refused, match="403 Forbidden: pods")
     with Api(account_kubeconfig("default", namespace=namespace)) as nobody, forbidden:
         nobody.list("v1/Pod", namespace=namespace)
 
 
 @pytest.mark.parametrize("propagation", ["Background", "Foreground"])
-def test_what_a_job_owns_goes_with_it(api: Api, namespace: str, propagation: str) -> None:
+def test_objects_of_a_job_are_deleted_with_it(api: Api, namespace: str, propagation: str) -> None:
     job = api.create(distillation_job("owner"), namespace=namespace)
     child = api.create(owned_by(job, config_map("child")), namespace=namespace)
     api.create(owned_by(child, config_map("grandchild")), namespace=namespace)

@@ -51,7 +51,7 @@ def test_plain_create_takes_it_without_a_word_left_over(api: Api) -> None:
 
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=title)
-def test_what_we_show_passes(path: Path, api: Api, namespace: str) -> None:
+def test_published_examples_are_accepted(path: Path, api: Api, namespace: str) -> None:
     api.create(read(path), namespace=namespace, dry_run=True, strict=True)
 
 

@@ -186,7 +186,7 @@ def test_the_kinds_that_we_stand_on_are_served(operator_kubeconfig: Path) -> Non
     assert run(operator_kubeconfig, scenario) == [True] * 4
 
 
-def test_a_kind_that_is_not_installed_is_told_from_an_object_that_is_not_there(
+def test_a_kind_that_is_not_installed_differs_from_an_absent_object(
     kubeconfig: Path, namespace: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(KINDS, "Unknown", Kind("Unknown", "ray.io/v1", "unknowns"))

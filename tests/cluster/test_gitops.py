@@ -113,7 +113,7 @@ def title(path: Path) -> str:
 
 
 @pytest.mark.parametrize("path", MANIFESTS, ids=title)
-def test_what_was_applied_is_not_a_difference_to_git(path: Path, api: Api, harness: OperatorHarness) -> None:
+def test_an_applied_manifest_is_not_a_difference_to_git(path: Path, api: Api, harness: OperatorHarness) -> None:
     manifest = YAML(typ="safe").load(path.read_text())
     manifest["metadata"] = {"name": f"seen-{secrets.token_hex(3)}"}
     manifest["spec"]["suspend"] = True
@@ -155,7 +155,7 @@ def health(argo: Interpreter, git: Git) -> str:
     return str(argo.run((SCRIPTS / "health.lua").read_text(), git.live)["status"])
 
 
-def test_a_life_under_argo_cd_makes_no_difference_to_git(
+def test_argo_cd_sees_no_difference_to_git_during_a_whole_job(
     harness: OperatorHarness, argo: Interpreter, finished: Callable[..., Git]
 ) -> None:
     git = finished("ok-life")
@@ -244,9 +244,7 @@ def test_self_heal_takes_suspend_back_where_git_sets_it(harness: OperatorHarness
     assert git.heal() == {"spec": {"suspend": False}}
 
 
-def test_what_the_operator_makes_belongs_to_the_job_so_nothing_of_it_is_pruned(
-    harness: OperatorHarness, api: Api
-) -> None:
+def test_objects_of_the_operator_belong_to_the_job_and_are_not_pruned(harness: OperatorHarness, api: Api) -> None:
     git = Git(api, harness.namespaces[0], small_job("slow-owned"))
     git.create()
     made = wait_for(

@@ -145,7 +145,7 @@ def write(harness: OperatorHarness, name: str, data: Any) -> None:
 
 
 @pytest.mark.usefixtures("beside")
-def test_a14_a_result_that_nobody_can_read_counts_as_absent(harness: OperatorHarness) -> None:
+def test_a14_an_unreadable_result_counts_as_absent(harness: OperatorHarness) -> None:
     names = [f"result-{case}" for case in RESULTS] + [f"owner-{case}" for case in OWNERS]
     for name in names:
         harness.submit(name)
@@ -158,7 +158,7 @@ def test_a14_a_result_that_nobody_can_read_counts_as_absent(harness: OperatorHar
 
 
 @pytest.mark.usefixtures("beside")
-def test_a1_progress_that_nobody_can_read_changes_nothing(harness: OperatorHarness) -> None:
+def test_a1_unreadable_progress_changes_nothing(harness: OperatorHarness) -> None:
     names = [f"progress-{case}" for case in PROGRESSES]
     for name in names:
         harness.submit(name)

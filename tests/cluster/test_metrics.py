@@ -193,7 +193,7 @@ def test_no_job_has_more_series_than_it_may(scene: Scene) -> None:
     assert all(10 < count <= MOST_SERIES for count in found.values()), found
 
 
-def test_what_a_driver_says_costs_no_write_of_status(scene: Scene) -> None:
+def test_progress_of_a_driver_costs_no_write_of_status(scene: Scene) -> None:
     """Between two looks the status of a running job stays as it is, though its figures are reported every second."""
     job = scene.api.get(JOBS, "at-train", namespace=scene.namespace)
     assert job is not None

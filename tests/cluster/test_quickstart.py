@@ -201,7 +201,7 @@ def test_it_is_a_row_that_reads_well(applied: Applied) -> None:
     assert re.fullmatch(told, row["MESSAGE"])
 
 
-def test_its_events_tell_its_story_and_no_worry(applied: Applied) -> None:
+def test_its_events_report_each_step_and_no_warning(applied: Applied) -> None:
     reasons = [event["reason"] for event in applied.events()]
     for reason in ("StageStarted", "StageSucceeded"):
         assert reasons.count(reason) == len(FACTS), reason
@@ -235,7 +235,7 @@ def test_its_metrics_count_it(applied: Applied) -> None:
         assert value("distillation_job_stage_duration_seconds_sum", **ended) > 0
 
 
-def test_its_folder_keeps_what_every_stage_was_told_and_said(applied: Applied) -> None:
+def test_its_folder_keeps_job_progress_and_result_of_every_stage(applied: Applied) -> None:
     job = applied.job
     for stage in FACTS:
         folder = applied.run_folder / f"{stage.lower()}-1"

@@ -81,7 +81,7 @@ def test_rights_are_those_of_the_table(operator_api: Api, nobody: Api, namespace
 
 
 @pytest.mark.parametrize("resource", NEVER)
-def test_rights_stop_where_they_must(resource: str, operator_api: Api, namespace: str) -> None:
+def test_permissions_end_where_the_page_says(resource: str, operator_api: Api, namespace: str) -> None:
     assert [verb for verb in NEVER[resource].split() if may(operator_api, (verb, resource), namespace)] == []
 
 
@@ -188,7 +188,9 @@ ESCALATIONS = {
 
 
 @pytest.mark.parametrize("case", ESCALATIONS)
-def test_nobody_is_granted_what_the_operator_has_not(case: str, operator_api: Api, namespace: str) -> None:
+def test_the_operator_cannot_grant_permissions_that_it_does_not_have(
+    case: str, operator_api: Api, namespace: str
+) -> None:
     with pytest.raises(Refused, match="is attempting to grant RBAC permissions not currently held"):
         operator_api.create(ESCALATIONS[case], namespace=namespace)
 

@@ -118,7 +118,7 @@ NO_PODS = {
 }
 
 
-def test_w11_why_the_pods_of_a_job_are_refused_is_what_the_api_server_says(harness: OperatorHarness) -> None:
+def test_w11_refused_pods_of_a_job_are_explained_by_the_api_servers_message(harness: OperatorHarness) -> None:
     where = harness.namespaces[0]
     for name, (pods, _, _) in NO_PODS.items():
         harness.submit(name, pods=pods)
@@ -147,7 +147,7 @@ def small_containers(harness: OperatorHarness) -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("small_containers")
-def test_w7_w11_limits_of_a_namespace_are_told_from_its_quota(harness: OperatorHarness) -> None:
+def test_w7_w11_limits_of_a_namespace_are_distinguished_from_its_quota(harness: OperatorHarness) -> None:
     harness.submit("ok-8")
     message = harness.shows("ok-8", "Progressing", reason="PodsRefused")
     assert "maximum memory usage per Container is 16Mi" in message
@@ -235,7 +235,7 @@ def test_w8_a_name_that_is_taken_is_shown_and_the_job_continues_when_it_is_free(
     harness.becomes("ok-4", "Succeeded")
 
 
-def test_w8_what_an_orphaned_job_has_left_is_in_nobodys_way(harness: OperatorHarness) -> None:
+def test_w8_objects_of_an_orphaned_job_do_not_block_a_later_one(harness: OperatorHarness) -> None:
     where, wait = harness.namespaces[0], round(30 / SCALE)
     first = harness.submit("ok-5", schedulingTimeoutSeconds=wait)
     account = service_account_name("ok-5", uid=first["metadata"]["uid"])

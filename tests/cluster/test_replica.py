@@ -121,9 +121,7 @@ def renewal(api: Api, namespace: str) -> str:
 
 
 @pytest.mark.usefixtures("played")
-def test_a_job_goes_from_apply_to_succeeded_and_leaves_no_series_when_it_is_deleted(
-    api: Api, place: str, start: Any, phase: Any
-) -> None:
+def test_a_job_succeeds_and_its_series_end_when_it_is_deleted(api: Api, place: str, start: Any, phase: Any) -> None:
     with start() as operator:
         wait_for(operator.leads, what="the operator leads", seconds=60)
         wait_for(lambda: operator.probe("/readyz") == 200, what="it watches", seconds=60)

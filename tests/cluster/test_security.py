@@ -274,7 +274,7 @@ def forged_result(job: Manifest, owner: str, **changes: Any) -> str:
     return json.dumps(values | changes)
 
 
-def test_t6_what_is_forged_in_a_channel_reaches_no_other_namespace(harness: OperatorHarness, tenants: Tenants) -> None:
+def test_t6_a_forged_channel_reaches_no_other_namespace(harness: OperatorHarness, tenants: Tenants) -> None:
     eve, (where, elsewhere) = tenants({**JOB_RIGHTS, "configmaps": "get patch"}), harness.namespaces
     storage = {"volumeClaim": "shared", "uri": "file:///kubedistill/storage/both"}
     job = eve.create(small_job("slow-1", storage=storage), namespace=where)
@@ -389,7 +389,7 @@ OF_THE_PLATFORM = {
 }
 
 
-def test_t14_to_t18_are_written_by_nobody_who_has_all_rights_of_a_namespace(
+def test_t14_to_t18_cannot_be_written_with_all_permissions_of_a_namespace(
     harness: OperatorHarness, tenants: Tenants
 ) -> None:
     eve, (where, elsewhere) = (

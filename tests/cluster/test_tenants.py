@@ -199,7 +199,7 @@ def test_d4_a_secret_that_a_job_names_reaches_its_pods_and_nothing_else(
     assert CANARY not in json.dumps(everything) + harness.operator.log.read_text()
 
 
-def test_t13_who_may_suspend_children_costs_that_job_a_preemption_and_no_other(
+def test_t13_a_tenant_that_may_suspend_children_costs_only_that_job_a_preemption(
     harness: OperatorHarness, tenants: Tenants, jobs: dict[str, Manifest]
 ) -> None:
     kueue = tenants({"rayjobs.ray.io": "get update patch", "jobs.batch": "get update patch"})

@@ -147,9 +147,7 @@ def test_no_command_has_the_terminal_obey_a_string_of_a_job(size: str, call: Cal
             assert "\x1b[" in shown.raw, "it was a terminal that it drew on"
 
 
-def test_who_follows_a_job_leaves_with_ctrl_c_and_a_whole_terminal(
-    api: Api, namespace: str, environment: dict[str, str]
-) -> None:
+def test_ctrl_c_ends_a_watch_and_restores_the_terminal(api: Api, namespace: str, environment: dict[str, str]) -> None:
     api.create(distillation_job("waits"), namespace=namespace)
     status = {"phase": "Preparing", "message": "x\u202e", "run": RUN}
     api.patch(JOBS, "waits", {"status": status}, namespace=namespace, subresource="status")

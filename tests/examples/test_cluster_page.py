@@ -20,7 +20,7 @@ NEEDS_A_NODE = ("kubectl apply -f examples/quickstart/cluster/files.yaml", "kube
 """Copying files needs a pod that runs; the player's pods are processes, and files are put where they see them."""
 
 
-def test_what_the_page_shows_is_what_the_demo_runs_in_its_order() -> None:
+def test_the_page_shows_the_commands_of_the_demo_in_their_order() -> None:
     shown = re.findall(r"^\$ (.+)$", PAGE, re.MULTILINE)
     assert [command for command in shown if not command.startswith(NEEDS_A_NODE)] == list(COMMANDS)
     assert len(shown) > len(COMMANDS)

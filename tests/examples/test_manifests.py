@@ -80,7 +80,7 @@ def test_a_teacher_holds_the_gpus_that_its_manifest_speaks_of(name: str, gpus: i
         ("workload-identity/account.yaml", ["ServiceAccount", "PersistentVolume", "PersistentVolumeClaim"]),
     ],
 )
-def test_what_stands_next_to_a_job_fits_it(path: str, kinds: list[str], examples: Path):
+def test_objects_next_to_a_job_fit_it(path: str, kinds: list[str], examples: Path):
     objects = list(YAML(typ="safe").load_all((examples / path).read_text()))
     assert [one["kind"] for one in objects] == kinds
     named = {one["kind"]: one["metadata"]["name"] for one in objects}

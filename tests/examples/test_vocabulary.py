@@ -18,7 +18,7 @@ def test_24_labels_of_area_and_action():
     assert set(VOCABULARY.action) == set(VOCABULARY.actions)
 
 
-def test_a_phrase_tells_its_list():
+def test_a_phrase_identifies_its_list():
     uses = Counter((cue.source is Source.ACTION, cue.phrase) for cue in VOCABULARY.all_cues())
     assert [phrase for phrase, count in uses.items() if count > 1] == []
 

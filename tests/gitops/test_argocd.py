@@ -76,7 +76,7 @@ def test_health_is_that_of_the_state(state: str, argo: Interpreter, states: dict
 
 
 @pytest.mark.parametrize("state", STATES)
-def test_only_what_can_be_done_is_offered(state: str, argo: Interpreter, states: dict[str, Object]) -> None:
+def test_only_possible_actions_are_offered(state: str, argo: Interpreter, states: dict[str, Object]) -> None:
     offered = argo.run(DISCOVERY, states[state])
     assert {name for name, action in offered.items() if not action["disabled"]} == SEEN[state][2]
     assert set(offered) == set(ACTIONS)
@@ -162,7 +162,7 @@ def test_a_token_reads_as_a_time_and_names_a_run(action: str, argo: Interpreter,
     assert re.fullmatch(r"20\d{6}t\d{6}z", annotations[f"kubedistill.io/{action}"])
 
 
-def test_what_an_action_asks_for_is_done(argo: Interpreter) -> None:
+def test_each_action_of_argo_cd_takes_effect(argo: Interpreter) -> None:
     cluster = play("a1 succeeded")
     cluster.annotations |= argo.run(ACTIONS["rerun"], as_object(cluster))["metadata"]["annotations"]
     cluster.settle()

@@ -47,7 +47,7 @@ def test_the_states_have_every_phase(states: dict[str, Object]) -> None:
     assert phases == set(get_args(Phase))
 
 
-def test_what_kstatus_reads_is_there_once_and_never_ready(states: dict[str, Object]) -> None:
+def test_the_conditions_of_kstatus_exist_once_and_ready_does_not(states: dict[str, Object]) -> None:
     for name, one in states.items():
         kinds = [condition["type"] for condition in conditions(one)]
         assert len(kinds) == len(set(kinds)), name

@@ -36,7 +36,7 @@ def test_all_stages_run_as_a_user_without_a_name_and_write_by_group(who: str, po
 
 
 @pytest.mark.timeout(1200)
-def test_a_store_that_is_roots_alone_is_told_at_once_and_not_retried(pod: RuntimePod) -> None:
+def test_a_store_that_only_root_may_write_is_reported_at_once_and_not_retried(pod: RuntimePod) -> None:
     make_store(pod.store, group=0, mode=0o755)
     began = time.monotonic()
     result, _ = pod.run("Prepare", user="65532:65532")

@@ -54,7 +54,7 @@ OBJECTS = {one.name: one for one in TIGHTENED.values() if isinstance(one, Stored
 
 
 @pytest.mark.parametrize("name", OBJECTS)
-def test_what_a_new_rule_refuses_is_read_where_it_is_stored(name: str) -> None:
+def test_a_stored_object_that_a_new_rule_refuses_is_read(name: str) -> None:
     metadata = {"name": name, "namespace": "team", "uid": "u"}
     stored = {**small_job(name, **OBJECTS[name].spec), "metadata": metadata}
     job = parse_job(stored)

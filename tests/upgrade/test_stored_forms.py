@@ -78,14 +78,14 @@ def test_a_snapshot_is_found_and_read(stored: StoredJob) -> None:
     assert is_intact(found, run)
 
 
-def test_what_a_driver_was_told_is_read_by_today_s_runtime(stored: StoredJob, tmp_path: Path) -> None:
+def test_a_stored_stage_job_is_read_by_todays_runtime(stored: StoredJob, tmp_path: Path) -> None:
     for child, text in stored.data("job.json"):
         (tmp_path / child).write_text(text)
         job = read_job(tmp_path / child)
         assert (job.job.name, job.attempt) == (stored.name, json.loads(text)["attempt"])
 
 
-def test_what_a_driver_said_is_read(stored: StoredJob) -> None:
+def test_logs_of_a_driver_are_read(stored: StoredJob) -> None:
     for config_map in stored.of("ConfigMap"):
         data = config_map["data"]
         if "owner" in data:

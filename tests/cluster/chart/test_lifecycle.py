@@ -156,7 +156,7 @@ def test_a_second_release_is_told_that_the_kind_is_there(new_release: Callable[.
     second.install({})
 
 
-def test_wrong_settings_change_nothing_of_what_runs(release: Release) -> None:
+def test_wrong_settings_change_no_running_release(release: Release) -> None:
     release.install({})
     before = release.deployment()
     with pytest.raises(HelmFailed, match=r"at '/settings/resyncSeconds': minimum: got 0, want 1"):

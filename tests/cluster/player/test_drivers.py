@@ -72,7 +72,7 @@ def test_prepare_names_all_artifacts_and_what_the_store_holds_of_them(workplace:
     assert {name for name, one in result.artifacts.items() if one.complete} == {"rows", "answers", "judge"}
 
 
-def test_what_drivers_write_fits_the_contract(workplace: Any) -> None:
+def test_messages_of_drivers_fit_the_contract(workplace: Any) -> None:
     child = workplace.child("ok-3")
     child.becomes(("Complete", "SUCCEEDED"))
     assert StageResult.model_validate_json(child.channel["result.json"]).outcome == "Succeeded"

@@ -18,7 +18,7 @@ def test_a_job_runs_one_pod_and_is_complete(workplace: Any) -> None:
     assert child.result["artifacts"].keys() == {"dataset", "samples"}
 
 
-def test_a_pod_that_was_killed_stays_to_say_why(workplace: Any) -> None:
+def test_a_pod_that_was_killed_stays_and_shows_why(workplace: Any) -> None:
     child = workplace.child("oom-driver-1", stage="Curate")
     wait_for(lambda: child.conditions == BROKEN, what="it has failed")
     (pod,) = child.pods

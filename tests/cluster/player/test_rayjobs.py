@@ -45,7 +45,7 @@ def test_pods_are_those_of_the_templates_with_kuberays_labels(workplace: Any) ->
     assert child.status["rayClusterStatus"]["readyWorkerReplicas"] == 1
 
 
-def test_what_keeps_a_cluster_from_running_is_in_its_pods_or_in_its_status(workplace: Any) -> None:
+def test_the_obstacle_of_a_cluster_is_in_its_pods_or_in_its_status(workplace: Any) -> None:
     waits = workplace.child("no-image-1"), workplace.child("unschedulable-1"), workplace.child("no-quota-1")
     image, node, quota = waits
 

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.own_plane
 BIN = Path(sys.executable).parent
 
 
-def test_what_a_new_rule_refuses_stays_usable_where_it_is_stored(old_cluster: OldCluster) -> None:
+def test_a_stored_object_that_a_new_rule_refuses_stays_usable(old_cluster: OldCluster) -> None:
     (crd,) = read_manifests(ROOT / "crds" / "kubedistill.io_distillationjobs.yaml")
     apply_crds(old_cluster.api, [crd])
     for one in stored_rows(old_cluster.old.crd, crd).values():
