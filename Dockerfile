@@ -1,11 +1,11 @@
-# Three images from one lock: `make images` builds them with docker, podman or buildah.
+# Three images from one lock file; `make images` builds them with docker, podman or buildah.
 #
 #   operator      the control plane: no torch, no ray, no vllm
-#   runtime-cpu   the data plane on processors; also `kubedistill run` on one machine
+#   runtime-cpu   the data plane on CPUs; also `kubedistill run` on one machine
 #   runtime       the data plane on NVIDIA GPUs
 #
-# A base is a Debian or Ubuntu whose `python3` is 3.11 or 3.12. The certificates of a private authority, or of a proxy,
-# go in as the build secret `ca`, and stay in no layer.
+# A base image is a Debian or Ubuntu whose `python3` is 3.11 or 3.12. Pass the certificates of a private authority or of
+# a proxy as the build secret `ca`, which is not stored in any layer.
 ARG BASE=docker.io/library/python:3.11-slim-bookworm
 ARG CUDA_BASE=docker.io/nvidia/cuda:13.0.3-base-ubuntu24.04
 
@@ -38,7 +38,7 @@ RUN apt-get update -q && apt-get install -q -y --no-install-recommends wget proc
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb
 
 FROM runtime-cpu-base AS runtime-cpu-environment
-# An index with CPU builds of torch, such as https://download.pytorch.org/whl/cpu; PyPI has the one for CUDA only.
+# An index with CPU builds of torch, such as https://download.pytorch.org/whl/cpu; PyPI has only the build for CUDA.
 ARG TORCH_INDEX=
 COPY --from=lock / /source
 RUN --mount=type=secret,id=ca sh /source/install.sh dependencies cpu
@@ -47,7 +47,7 @@ RUN --mount=type=secret,id=ca sh /source/install.sh project cpu
 
 FROM runtime-cpu-base AS runtime-cpu
 COPY --from=runtime-cpu-environment /opt/kubedistill /opt/kubedistill
-# A login shell, in which some operators of KubeRay start Ray, sets PATH anew.
+# A login shell, in which some versions of KubeRay start Ray, resets PATH.
 RUN echo 'PATH=/opt/kubedistill/bin:$PATH' > /etc/profile.d/kubedistill.sh
 # The image has no compiler.
 ENV PATH=/opt/kubedistill/bin:/usr/local/bin:/usr/bin:/bin HOME=/tmp USER=kubedistill PYTHONUNBUFFERED=1 \
@@ -57,7 +57,7 @@ WORKDIR /tmp
 CMD ["kubedistill", "--help"]
 
 FROM ${CUDA_BASE} AS runtime-base
-# Triton compiles its kernels where they run, with a C compiler and Python's headers.
+# Triton compiles its kernels at run time, with a C compiler and Python's headers.
 RUN apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
     python3 python3-venv python3-dev gcc libc6-dev wget procps libgomp1 libnuma1 \
  && rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb

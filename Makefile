@@ -1,6 +1,6 @@
-# Everything starts from a fresh clone with Python 3.11 or 3.12 and make; uv comes from PyPI into the project's own
-# environment.
-# The first one that runs: a version manager's shim may be on the PATH without its Python.
+# A fresh clone needs only Python 3.11 or 3.12 and make; `make setup` installs uv from PyPI into the environment of the
+# project.
+# Use the first Python that runs: the shim of a version manager may be on the PATH without its Python.
 PYTHON ?= $(shell for name in python3.12 python3.11 python3; do \
 	$$name -c 'import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo $$name && break; done)
 VENV   := .venv
@@ -33,18 +33,18 @@ $(STAMP): pyproject.toml uv.lock
 demo: setup  ## Run the quickstart from prompts to an evaluated student; all files are under build/demo/
 	$(BIN)/kubedistill run examples/quickstart/job.yaml --store build/demo
 
-demo-cluster: setup  ## The same under the operator, on a Kubernetes API server of its own, as kubectl shows it
+demo-cluster: setup  ## Run the quickstart under the operator, on its own Kubernetes API server, and show it with kubectl
 	$(SUPPORT).demo_cluster
 
-# Tests of a cluster wait more than they compute.
-test: setup  ## Run all tests, those of a cluster beside the others
+# Cluster tests mostly wait, so they run in parallel with the others.
+test: setup  ## Run all tests, cluster tests in parallel with the others
 	$(MAKE) -j2 test-unit test-cluster
 	$(MAKE) test-images
 
 test-unit: setup lint types  ## Lint, types and the tests that need no cluster
 	$(BIN)/pytest --ignore=tests/cluster --ignore=tests/charts --ignore=tests/images
 
-# With KUBEDISTILL_TEST_KUBECONFIG, which is never KUBECONFIG, they use that cluster instead of one of their own.
+# With KUBEDISTILL_TEST_KUBECONFIG, which is never KUBECONFIG, the tests use that cluster instead of their own.
 test-cluster: setup  ## Tests against a real API server; its binaries are built once (15 minutes, Go 1.24 or newer)
 ifdef KUBEDISTILL_TEST_KUBECONFIG
 	@$(HELM) && $(PROMETHEUS)
@@ -53,28 +53,28 @@ else
 	@$(CONTROL_PLANE) build && $(HELM) && $(PROMETHEUS); code=$$?; \
 	if [ $$code -eq 0 ]; then $(BIN)/pytest tests/charts tests/cluster --ignore=$(IMAGE_TESTS); \
 	elif [ $$code -eq 3 ] && [ "$$CI" != true ]; then \
-		echo "test-cluster: NOTHING WAS TESTED AGAINST A CLUSTER, for want of the above"; \
+		echo "test-cluster: NOTHING WAS TESTED AGAINST A CLUSTER, because the above is missing"; \
 	else exit $$code; fi
 endif
 
-# Where CI is true nothing may be left out.
-test-images: setup  ## Build images and run what is in them: operator, base of runtime-cpu (as root; 10 minutes)
+# If CI is true, no test may be left out.
+test-images: setup  ## Build and run images: the operator, and the base of runtime-cpu (as root; 10 minutes)
 	@$(if $(KUBEDISTILL_TEST_KUBECONFIG),true,$(CONTROL_PLANE) build) && $(HELM) && $(IMAGE_TOOLS); code=$$?; \
 	if [ $$code -eq 0 ]; then $(BIN)/pytest $(IMAGE_TESTS) tests/images; \
 	elif [ $$code -eq 3 ] && [ "$$CI" != true ]; then \
-		echo "test-images: NO IMAGE WAS BUILT OR STARTED, for want of the above"; \
+		echo "test-images: NO IMAGE WAS BUILT OR STARTED, because the above is missing"; \
 	else exit $$code; fi
 
-e2e-node: setup  ## Try images and chart on a real node, by hand: root, 25 GB, an hour; ARGS="--rebuild|--down|--scenario NAME"
+e2e-node: setup  ## Test images and chart on a real node, by hand: root, 25 GB, an hour; ARGS="--rebuild|--down|--scenario NAME"
 	$(SUPPORT).e2e_node $(ARGS)
 
-control-plane: setup  ## A Kubernetes API server on loopback: ARGS="up|down|restart|status|build" (default up)
+control-plane: setup  ## Run a Kubernetes API server on loopback: ARGS="up|down|restart|status|build" (default up)
 	@$(CONTROL_PLANE) $(ARGS)
 
-helm: setup  ## Helm from the PATH, or built once from Go modules (3 minutes)
+helm: setup  ## Find Helm on the PATH, or build it once from Go modules (3 minutes)
 	@$(HELM)
 
-prometheus: setup  ## Prometheus and promtool from the PATH, or taken once out of Debian's package
+prometheus: setup  ## Find Prometheus and promtool on the PATH, or download them once from Debian's package
 	@$(PROMETHEUS)
 
 lint: setup
@@ -88,14 +88,14 @@ format: setup  ## Format the code and fix what ruff can fix
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-models: setup  ## Rebuild the quickstart's teacher and student (30 minutes at most on 2 cores)
+models: setup  ## Rebuild the quickstart's teacher and student (up to 30 minutes on 2 cores)
 	cd examples/quickstart && ../../$(BIN)/python build_models.py
 
-crds: setup  ## Regenerate crds/ and what charts/kubedistill has of the models
+crds: setup  ## Regenerate crds/ and the generated files of charts/kubedistill
 	$(BIN)/python -m kubedistill.schema.crd > crds/kubedistill.io_distillationjobs.yaml
 	$(BIN)/python charts/make_chart.py
 
-chart: crds  ## The same
+chart: crds  ## Do the same as `make crds`
 
 dashboards: setup  ## Regenerate the Grafana dashboards of charts/kubedistill from charts/make_dashboards.py
 	$(BIN)/python charts/make_dashboards.py
@@ -114,14 +114,14 @@ package: setup  ## Package the chart into dist/, with checksums and the list of 
 bench-%: setup  ## Measure one figure; the last line is JSON (benchmarks/README.md lists them)
 	$(BIN)/python benchmarks/$(subst -,_,$*).py
 
-# Its file is not operator.py: that would stand before the standard library's for every program of its folder.
+# Its file is not operator.py, which would shadow the standard library's for every program in its folder.
 bench-operator: setup  ## Measure the operator with 500 jobs, then with 1,000 finished jobs (about 15 minutes)
 	$(BIN)/python benchmarks/operator_load.py
 
-soak: setup  ## Measure how the operator's memory grows over 5,000 jobs: LIVES=5000
+soak: setup  ## Measure the growth of the operator's memory over 5,000 jobs: LIVES=5000
 	$(BIN)/python benchmarks/soak.py
 
-clean:  ## Remove what was built, but for the environment
+clean:  ## Remove all build results, but not the environment
 	@! test -d build/control-plane || $(CONTROL_PLANE) down
 	@! test -d build/e2e-node/state || $(SUPPORT).e2e_node --down
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,7 +1,7 @@
 """The values of the chart; this module is the only place that declares them.
 
-values.yaml, values.schema.json and the table in the chart's README are made from these models by `make chart`.
-A plain dict is passed to Kubernetes as it is, and Kubernetes validates it.
+`make chart` generates values.yaml, values.schema.json and the table in the chart's README from these models.
+A plain dict is passed to Kubernetes unchanged, and Kubernetes validates it.
 """
 
 from typing import Annotated, Any, Literal

@@ -1,4 +1,4 @@
-"""The Grafana dashboards as tables: rows of panels, and a panel is a title with queries."""
+"""The Grafana dashboards as tables: rows of panels, each with a title and queries."""
 
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -8,7 +8,7 @@ Kind = Literal["stat", "timeseries", "table"]
 
 @dataclass(frozen=True, slots=True)
 class Query:
-    """A PromQL expression and what its series are called."""
+    """A PromQL expression, and the name of its series."""
 
     expression: str
     legend: str = ""
@@ -16,25 +16,25 @@ class Query:
 
 @dataclass(frozen=True, slots=True)
 class Panel:
-    """One picture."""
+    """One panel of a dashboard."""
 
     title: str
     queries: tuple[Query, ...]
     unit: str = "short"
     kind: Kind = "timeseries"
     width: int = 8
-    """Of 24 columns."""
+    """Width in columns; a dashboard has 24."""
     height: int = 8
     text: str = ""
-    """What a person must know to read it."""
+    """Description that a reader needs to understand the panel."""
     stacked: bool = False
     names: bool = False
-    """A stat that shows what its series is called, not its value."""
+    """Whether a stat shows the name of its series instead of the value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Variable:
-    """A choice above the panels, of the values of a label."""
+    """A selection above the panels, from the values of a label."""
 
     name: str
     query: str
@@ -43,7 +43,7 @@ class Variable:
 
 @dataclass(frozen=True, slots=True)
 class Dashboard:
-    """One page; its file and its address are called by its name."""
+    """One page; its name is also the name of its file and a part of its URL."""
 
     name: str
     title: str
@@ -60,7 +60,7 @@ def _line(title: str, expression: str, legend: str, *, unit: str = "short", **mo
 
 
 def _quantiles(title: str, histogram: str, *, of: str, by: str = "", over: str = "$__rate_interval") -> Panel:
-    """Median and tail of a histogram of seconds."""
+    """Return a panel with the median and the 95th percentile of a histogram of seconds."""
     labels, legend = (f"le, {by}", f" {{{{{by}}}}}") if by else ("le", "")
     rate = f"sum by ({labels}) (rate({histogram}_bucket{{{of}}}[{over}]))"
     queries = tuple(Query(f"histogram_quantile({q}, {rate})", f"{name}{legend}") for q, name in _QUANTILES)

@@ -1,7 +1,7 @@
-"""The chart generator: `make chart` writes what follows from the models into charts/kubedistill.
+"""The chart generator: `make chart` writes the generated files of charts/kubedistill.
 
 values.yaml and values.schema.json come from chart_values, the CRD template from kubedistill.schema.crd, the rules of
-the roles from deploy/rbac; README.md gets its table of values between two marks, and Chart.yaml its list of images.
+the roles from deploy/rbac. README.md gets its table of values between two markers, and Chart.yaml its list of images.
 """
 
 import io
@@ -33,19 +33,19 @@ _READ_BY_TEMPLATES = {
     "Rules": ["runbooks"],
     "": ["logLevel"],
 }
-"""Values that templates can't do without, besides whole sections."""
+"""Values that templates require, in addition to whole sections."""
 _SINCE_0_1 = {"service"}
-"""Sections that `helm upgrade --reuse-values` doesn't find in what a release of 0.1 has stored."""
+"""Sections that the stored values of a release of 0.1 lack, which matters for `helm upgrade --reuse-values`."""
 _OPTIONAL_RULES = {
     '- apiGroups: [""]\n  resources: [serviceaccounts]\n  verbs: [get, create]\n': (
         ".Values.settings.rbac.createServiceAccounts"
     ),
-    # Values that a release of 0.1 has stored don't have it, and absent means true.
+    # The stored values of a release of 0.1 lack it, and absent means true.
     '- apiGroups: [""]\n  resources: [events]\n  verbs: [list]\n': (
         'ne (toString .Values.settings.rbac.events) "false"'
     ),
 }
-"""Rules of the operator's role that a setting takes away, and when they stay."""
+"""Rules of the operator's role that depend on a setting, with the condition under which they stay."""
 
 Schema = dict[str, Any]
 
@@ -73,9 +73,9 @@ def images() -> dict[str, str]:
 
 
 def schema() -> Schema:
-    """Return the schema of all values; it refuses whatever it does not name.
+    """Return the schema of all values; it refuses unknown values.
 
-    To Helm a value that the user sets to null is absent, so what templates look into is required.
+    In Helm, a value that the user sets to null is absent, so all values that templates read are required.
     """
     found = _plain(Values.model_json_schema())
     settings = Settings.model_json_schema()["$defs"].keys() | {"Settings"}
@@ -87,7 +87,7 @@ def schema() -> Schema:
 
 
 def crd_template() -> str:
-    """Return the CRD with what the values add to it; everything else is as in crds/."""
+    """Return the CRD of crds/ as a template, with metadata from the values."""
     stream = io.StringIO()
     write_crd(stream)
     text = stream.getvalue().partition("\n")[2]
@@ -99,7 +99,7 @@ def crd_template() -> str:
 
 
 def rules_template() -> str:
-    """Return the rules of deploy/rbac as a release needs them: with its Lease, and according to its settings."""
+    """Return the rules of deploy/rbac as templates that depend on the Lease and the settings of a release."""
     rules = {
         name: (ROLES / f"{name}.yaml").read_text(encoding="utf-8").partition("\nrules:\n")[2].strip() + "\n"
         for name in ("operator", "nodes", "namespaces", "lease")
@@ -115,7 +115,7 @@ def rules_template() -> str:
 
 
 def with_images(chart: str) -> str:
-    """Return a Chart.yaml with Artifact Hub's list of images written again."""
+    """Return a Chart.yaml with an updated list of images for Artifact Hub."""
     lines = [f"    - name: {name}\n      image: {image}\n" for name, image in images().items()]
     made = "".join(["  artifacthub.io/images: |\n", *lines])
     replaced, count = re.subn(r"^  artifacthub\.io/images: \|\n(    .*\n)+", made, chart, flags=re.MULTILINE)
@@ -124,16 +124,16 @@ def with_images(chart: str) -> str:
 
 
 def with_table(readme: str) -> str:
-    """Return a README with its table of values written again."""
+    """Return a README with an updated table of values."""
     before, _, rest = readme.partition(BEGIN)
     _, end, after = rest.partition(END)
-    assert end, f"README.md holds {BEGIN!r} and {END!r}"
+    assert end, f"README.md contains {BEGIN!r} and {END!r}"
     rows = [f"| `{name}` | {default} | {meaning} |" for name, default, meaning in table(Values())]
     return "\n".join([f"{before}{BEGIN}", "| value | default | meaning |", "|---|---|---|", *rows, f"{END}{after}"])
 
 
 def table(model: BaseModel, *, at: str = "") -> Iterator[tuple[str, str, str]]:
-    """Yield (dotted name, default, meaning) of every value; `<name>` and `[]` stand for a key and for an item."""
+    """Yield (path, default, meaning) of every value; in a path, `<name>` is any key and `[]` any item."""
     for name, field, default in _fields(model):
         inner, step = _items_of(field.annotation)
         if isinstance(default, BaseModel):

@@ -14,7 +14,7 @@ Json = dict[str, Any]
 
 
 def files() -> dict[str, str]:
-    """All dashboards by their file's name, as Grafana imports them."""
+    """Return all dashboards by file name, in the form that Grafana imports."""
     return {f"{one.name}.json": json.dumps(_page(one), indent=2) + "\n" for one in DASHBOARDS}
 
 
@@ -66,7 +66,7 @@ def _variable(variable: Variable) -> Json:
 
 
 def _panels(dashboard: Dashboard) -> list[Json]:
-    """Rows one below the other; in each, panels from left to right, and on the next line where there is no room."""
+    """Return the rows one below the other, with panels from left to right, wrapped at the last column."""
     found: list[Json] = []
     y = 0
     for title, panels in dashboard.rows:
@@ -129,16 +129,19 @@ def _options(panel: Panel) -> Json:
 
 
 def _merged(panel: Panel) -> list[Json]:
-    """One line for each job, by the labels that queries share; one whose legend is in lower case brings labels only."""
+    """Return the transformations to one line per job, joined by the labels that all queries share.
+
+    A query whose legend is in lower case adds only labels.
+    """
     columns = {f"Value #{chr(ord('A') + place)}": query.legend for place, query in enumerate(panel.queries)}
     hidden = {column: True for column, legend in columns.items() if legend.islower()}
     shown = {column: legend for column, legend in columns.items() if not legend.islower()}
-    organised = {"excludeByName": {"Time": True, **hidden}, "renameByName": shown}
-    return [{"id": "merge", "options": {}}, {"id": "organize", "options": organised}]
+    organized = {"excludeByName": {"Time": True, **hidden}, "renameByName": shown}
+    return [{"id": "merge", "options": {}}, {"id": "organize", "options": organized}]
 
 
 def _job_columns() -> list[Json]:
-    """A job's name leads to its own dashboard; its progress is a bar."""
+    """Return overrides: the name of a job links to its dashboard, and its progress is a bar."""
     link = {
         "title": "Its dashboard",
         "url": f"/d/kubedistill-{JOB.name}?var-namespace=${{__data.fields.namespace}}&var-name=${{__data.fields.name}}",
@@ -157,7 +160,7 @@ def _job_columns() -> list[Json]:
 
 
 def main() -> None:
-    """Write all dashboards, and remove those that are no longer made."""
+    """Write all dashboards, and remove files of former ones."""
     FOLDER.mkdir(exist_ok=True)
     made = files()
     for stale in FOLDER.glob("*.json"):

@@ -1,6 +1,6 @@
-"""The chart as a release: `make package` writes archive, list of images and checksums into dist/.
+"""The release of the chart: `make package` writes an archive, a list of images and checksums to dist/.
 
-Helm writes the time of day into an archive; here two runs write the same bytes.
+Helm writes the current time into an archive; this program always writes the same bytes.
 """
 
 import argparse
@@ -20,7 +20,7 @@ DIST = Path(__file__).parents[1] / "dist"
 
 
 def package(helm: Path, *, into: Path) -> list[Path]:
-    """Write the files of a release; raises CalledProcessError where helm fails, which has said why."""
+    """Write the files of a release; raises CalledProcessError if helm fails, after helm has printed the reason."""
     into.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         subprocess.run([helm, "package", CHART, "--destination", folder], check=True, stdout=subprocess.DEVNULL)
@@ -38,7 +38,7 @@ def package(helm: Path, *, into: Path) -> list[Path]:
 
 
 def without_times(archive: bytes) -> bytes:
-    """A .tgz with the same files in the same order, all of them as old as the epoch."""
+    """Return a .tgz with the same files in the same order, all with time 0."""
     made = io.BytesIO()
     with (
         tarfile.open(fileobj=io.BytesIO(archive), mode="r:gz") as source,

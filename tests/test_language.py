@@ -20,7 +20,7 @@ PAGES = sorted(
     }
 )
 CODE = (
-    "api/kubedistill/v1alpha1",
+    "api",
     "benchmarks",
     "charts",
     "operator",

@@ -1,6 +1,6 @@
-"""kubedistill: distil large language models into small ones, from one manifest.
+"""kubedistill: distill large language models into small ones, from one manifest.
 
-Everything here is loaded on demand, so that `import kubedistill` costs nothing.
+All names are imported on first use, so that `import kubedistill` is cheap.
 """
 
 from importlib import import_module

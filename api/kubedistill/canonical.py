@@ -13,15 +13,15 @@ def canonical_json(value: Json) -> bytes:
 
 
 def text_digest(text: str) -> str:
-    """The sha256 of a text's bytes in UTF-8, as 64 hex digits."""
+    """Return the sha256 of a string's bytes in UTF-8, as 64 hex digits."""
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def short_digest(*parts: str) -> str:
-    """Return 5 base32 characters of the sha256 of some texts, as names end in; they are fit for a label."""
+    """Return 5 base32 characters of the sha256 of some strings, as a suffix for names and labels."""
     return base64.b32encode(hashlib.sha256("/".join(parts).encode()).digest()).decode().lower()[:5]
 
 
 def digest(value: Json) -> str:
-    """The sha256 of a value's canonical JSON, as 64 hex digits."""
+    """Return the sha256 of a value's canonical JSON, as 64 hex digits."""
     return hashlib.sha256(canonical_json(value)).hexdigest()

@@ -1,4 +1,4 @@
-"""The chain: the stages of a run in their order, and the artifacts that each one makes and needs."""
+"""The chain: the stages of a run in order, and the artifacts that each stage creates and reads."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -10,7 +10,7 @@ ArtifactName = Literal["rows", "answers", "judge", "dataset", "samples", "studen
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage: the phase of a job in it, the artifacts it makes and reads, and whether it needs accelerators."""
+    """One stage: its name and phase, the artifacts that it creates and reads, and whether it needs accelerators."""
 
     name: StageName
     phase: StagePhase

@@ -1,6 +1,6 @@
-"""The error tree: every failure that a person can meet, with its machine-readable reason and cause.
+"""The error tree: every failure that a user can see, with its machine-readable reason and cause.
 
-A bad manifest, bad data or a bad model is an InvalidInput: nothing was started. A StageFailed began its work.
+An InvalidInput is found before anything starts: a bad manifest, bad data or a bad model. A StageFailed has started.
 """
 
 from typing import ClassVar
@@ -11,10 +11,10 @@ EXIT_SUCCESS, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_GATE, EXIT_UNTOLD, EXIT_CLAIM_LO
 
 
 class KubedistillError(Exception):
-    """A failure with the place it happened (field path or file:line), what is wrong and the fix."""
+    """A failure: where it happened (field path or file:line), what is wrong, and the fix."""
 
     reason: ClassVar[str] = "InternalError"
-    """The class's name, unless it says another."""
+    """By default, the name of the class."""
     cause: ClassVar[str] = "failure"
     exit_code: ClassVar[int] = EXIT_FAILED
 
@@ -32,7 +32,7 @@ class KubedistillError(Exception):
         return printable(f"{place}{self.problem}{remedy}")
 
     def __reduce__(self) -> tuple[object, ...]:
-        # Ray carries errors between processes by pickle, which knows nothing of keyword-only arguments.
+        # Ray sends errors between processes with pickle, which does not support keyword-only arguments.
         return (_rebuild, (type(self), self.problem, self.at, self.fix))
 
 
@@ -41,149 +41,149 @@ def _rebuild(kind: type[KubedistillError], problem: str, at: str, fix: str) -> K
 
 
 class InvalidInput(KubedistillError, ValueError):
-    """Bad manifest, data or model: nothing was started, exit 2."""
+    """Invalid input, found before anything started; exit code 2."""
 
     cause = "user"
     exit_code = EXIT_BAD_INPUT
 
 
 class InvalidManifest(InvalidInput):
-    """A field of the DistillationJob."""
+    """A field of the DistillationJob is wrong."""
 
 
 class InvalidData(InvalidInput):
-    """A record or a data file."""
+    """A record or a data file is wrong."""
 
 
 class InvalidModel(InvalidInput):
-    """A model folder that can't be used."""
+    """A model can't be used."""
 
 
 class TokenizerMismatch(InvalidInput):
-    """An objective that needs one tokenizer, and two are there."""
+    """The objective needs one tokenizer, but teacher and student have different ones."""
 
 
 class ModelDoesNotFit(InvalidInput):
-    """A model larger than the place it must run in."""
+    """A model needs more memory than there is."""
 
 
 class BadCredentials(InvalidInput):
-    """A token that is refused, or is needed and not there."""
+    """A token was refused, or a required token is missing."""
 
 
 class UnknownPool(InvalidInput):
-    """A pool that the operator's settings don't have."""
+    """The operator's settings have no pool of this name."""
 
 
 class PoolNotAllowed(InvalidInput):
-    """A pool that is not for the job's namespace."""
+    """Jobs of this namespace may not use the pool."""
 
 
 class PolicyViolated(InvalidInput):
-    """What the operator's settings allow no job."""
+    """The operator's settings do not allow this."""
 
 
 class InvalidPool(InvalidInput):
-    """A pool that Kubernetes would refuse in a pod."""
+    """Kubernetes would refuse a pod with a string of this pool."""
 
 
 class TooFewGPUs(InvalidInput):
-    """More GPUs in one pod than a node of its pool has."""
+    """A pod needs more GPUs than a node of its pool has."""
 
 
 class NoCluster(InvalidInput):
-    """No kubeconfig, or no such context in it."""
+    """There is no kubeconfig, or no such context in it."""
 
 
 class NotInstalled(InvalidInput):
-    """A cluster that lacks the CRD of DistillationJobs, or of what the operator needs."""
+    """The cluster has no CRD of DistillationJobs, or lacks another CRD that the operator needs."""
 
 
 class NotAllowed(InvalidInput):
-    """A user who may not do that."""
+    """The user has no permission to do this."""
 
 
 class NoSuchJob(InvalidInput):
-    """A job that is not there."""
+    """The job does not exist."""
 
 
 class Rejected(InvalidInput):
-    """A manifest that the API server does not take."""
+    """The API server rejects the manifest."""
 
 
 class Conflict(InvalidInput):
-    """A job that somebody else writes, or that runs."""
+    """Another manager writes the job, or the job is running."""
 
 
 class NotAvailable(InvalidInput):
-    """A report or log that is not there, or not to be had from here."""
+    """A report or log does not exist, or can't be read from this machine."""
 
 
 class StageFailed(KubedistillError, RuntimeError):
-    """The work began and could not end, exit 1."""
+    """A stage started and failed; exit code 1."""
 
     reason = "UserCodeError"
 
 
 class LowYield(StageFailed):
-    """Too few answers survived."""
+    """Too few prompts were answered, or too few answers kept."""
 
     cause = "user"
 
 
 class MissingDependency(StageFailed):
-    """A compiler, library or package that the image or environment lacks."""
+    """The image or environment lacks a compiler, library or package."""
 
     cause = "user"
 
 
 class ArtifactMissing(StageFailed):
-    """What an earlier stage made is gone from the store, or part of it."""
+    """An artifact of an earlier stage is missing from the store, or incomplete."""
 
     cause = "none"
 
 
 class StorageUnavailable(StageFailed):
-    """The store is full or gone."""
+    """The store is full or not available."""
 
     cause = "infrastructure"
 
 
 class StorageNotWritable(StorageUnavailable):
-    """The store refuses this process; only a change of its rights or mount helps."""
+    """This process has no permission to write the store."""
 
     cause = "user"
 
 
 class HubUnavailable(StageFailed):
-    """The model hub can't be reached, or answers with an error of its own."""
+    """The model hub can't be reached, or answers with a server error."""
 
     cause = "infrastructure"
 
 
 class ChannelUnavailable(StageFailed):
-    """The API server can't be told how the stage is doing."""
+    """The driver can't reach the API server to report its progress or result."""
 
     cause = "infrastructure"
     exit_code = EXIT_UNTOLD
 
 
 class EngineLost(StageFailed):
-    """The inference engine died under us."""
+    """The inference engine died."""
 
     cause = "infrastructure"
 
 
 class TrainingFailed(StageFailed):
-    """The training loop raised."""
+    """The training loop raised an error."""
 
 
 class JobFailed(StageFailed):
-    """A job that was waited for, exit 1."""
+    """The job that the client waited for failed; exit code 1."""
 
 
 class GateMissed(JobFailed):
-    """Its student was not good enough, exit 3."""
+    """The student missed a limit of the evaluation gate; exit code 3."""
 
     cause = "user"
     reason = "EvaluationGate"
@@ -191,31 +191,31 @@ class GateMissed(JobFailed):
 
 
 class ClusterUnavailable(KubedistillError, OSError):
-    """The API server does not answer, exit 1."""
+    """The API server does not answer; exit code 1."""
 
     cause = "infrastructure"
 
 
 class WaitTimeout(KubedistillError, TimeoutError):
-    """A job that took longer than it was waited for, exit 1."""
+    """The job took longer than the timeout of the client; exit code 1."""
 
     cause = "none"
 
 
 class Stopped(KubedistillError):
-    """Asked to leave; the state is saved, exit 1."""
+    """The process was asked to stop, and has saved its state; exit code 1."""
 
     cause = "none"
 
 
 class StoreBusy(KubedistillError):
-    """Another run holds this job's lock, exit 1."""
+    """Another run holds the lock of this job; exit code 1."""
 
     cause = "none"
 
 
 class ClaimLost(KubedistillError):
-    """Another driver owns this attempt, exit 75."""
+    """Another driver owns this attempt; exit code 75."""
 
     cause = "none"
     exit_code = EXIT_CLAIM_LOST

@@ -1,4 +1,4 @@
-"""Files that a command writes for its user: each is whole or absent, whatever fails while it is written."""
+"""Atomic writes of files: a file is complete or absent, even if writing fails."""
 
 import contextlib
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def create_file(path: Path, text: str) -> None:
-    """Write a new file; raises FileExistsError where the name is taken, and OSError where it can't be written."""
+    """Write a new file; raises FileExistsError if the name is taken, and OSError if it can't be written."""
     with _written(path, text) as temporary:
         try:
             os.link(temporary, path)
@@ -19,14 +19,14 @@ def create_file(path: Path, text: str) -> None:
 
 
 def replace_file(path: Path, text: str) -> None:
-    """Write a file in place of what the name held; raises OSError where it can't be written."""
+    """Write a file, and replace an existing one; raises OSError if it can't be written."""
     with _written(path, text) as temporary:
         temporary.replace(path)
 
 
 @contextlib.contextmanager
 def _written(path: Path, text: str) -> Iterator[Path]:
-    """Write a file under a temporary name in the same folder, and free that name at the end."""
+    """Write a file under a temporary name in the same folder, and remove that name at the end."""
     temporary = path.parent / f".kubedistill-{uuid.uuid4().hex}"
     try:
         with temporary.open("x", encoding="utf-8") as file:
@@ -39,7 +39,7 @@ def _written(path: Path, text: str) -> Iterator[Path]:
 
 
 def _move_to_new_name(temporary: Path, path: Path) -> None:
-    """Take the name exclusively, then put the file there."""
+    """Create the name exclusively, then replace it with the file."""
     path.open("x").close()
     try:
         temporary.replace(path)

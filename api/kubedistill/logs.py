@@ -1,6 +1,6 @@
-"""Logs: one JSON object a line, with the same keys from operator and drivers, and no credentials in it.
+"""Logs of the operator and the drivers: one JSON object per line, without credentials.
 
-Every line has at, level, logger and message; one that speaks of a job has the keys of SUBJECT too.
+Every line has at, level, logger and message; a line about a job also has the keys of SUBJECT.
 """
 
 import json
@@ -14,7 +14,7 @@ from kubedistill.json_values import Json
 from kubedistill.printing import printable_line
 
 SUBJECT: Final = ("namespace", "name", "uid", "stage", "attempt")
-"""Of what job, stage and attempt a line speaks."""
+"""The job, stage and attempt that a line is about."""
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 _OURS: Final = "kubedistill"
 _CREDENTIALS: Final = (
@@ -36,14 +36,14 @@ Subject = Mapping[str, Json]
 
 
 class JsonFormatter(logging.Formatter):
-    """Turns a record, and of what it speaks, into one line of JSON."""
+    """Formats a record and its subject as one line of JSON."""
 
     def __init__(self, subject: Callable[[], Subject] = dict) -> None:
         super().__init__()
         self._subject = subject
 
     def format(self, record: logging.LogRecord) -> str:
-        """Encode a record; the traceback, where there is one, is a field."""
+        """Encode a record; its traceback becomes a field."""
         line: dict[str, object] = {
             "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "level": record.levelname,
@@ -58,14 +58,14 @@ class JsonFormatter(logging.Formatter):
 
 
 def hide_credentials(text: str) -> str:
-    """A text in which whatever looks like a credential is hidden."""
+    """Return text in which everything that looks like a credential is hidden."""
     for pattern, replacement in _CREDENTIALS:
         text = pattern.sub(replacement, text)
     return text
 
 
 def _is_field(name: str, logger: str) -> bool:
-    """Whether an attribute of a record is a field of its line; libraries mark records with whole objects of theirs."""
+    """Return whether an attribute of a record is a field of its line; libraries attach whole objects to records."""
     if name in _STANDARD or name.startswith("_"):
         return False
     return name in SUBJECT or logger.startswith(_OURS)

@@ -1,4 +1,4 @@
-"""Paths that are made of what a user wrote: the one place where a manifest's URIs and names become files."""
+"""Paths from user input: only this file converts URIs and names of a manifest to files."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,25 +9,25 @@ from kubedistill.errors import InvalidInput, InvalidManifest
 
 @dataclass(frozen=True, slots=True)
 class Location:
-    """What a path or URI of a manifest names."""
+    """The parts of a path or URI in a manifest."""
 
     scheme: str
     """Empty for a path."""
     path: Path | None
-    """None where the scheme is not that of files."""
+    """None if the scheme is not `file`."""
 
 
 def locate(uri: str, *, root: Path, at: str) -> Location:
-    """Return what a path or URI names; a path without a scheme is below `root`.
+    """Return the parts of a path or URI; a path without a scheme is relative to `root`.
 
-    Raises InvalidManifest, at the field, for what is not a path: a null byte, which may hide as %00.
+    Raises InvalidManifest, which names the field, for a null byte, which a URI may contain as %00.
     """
     parts = urlsplit(uri)
     if parts.scheme not in ("", "file"):
         return Location(parts.scheme, None)
     path = unquote(parts.path) if parts.scheme else uri
     if "\0" in path:
-        raise InvalidManifest("a path can't hold a null byte", at=at, fix="Remove it; in a URI it is %00")
+        raise InvalidManifest("a path can't contain a null byte", at=at, fix="Remove it; in a URI it is %00")
     return Location(parts.scheme, root / path)
 
 
@@ -39,15 +39,15 @@ def local_path(
     fix: str = "Use a file:// URI or a path",
     error: type[InvalidInput] = InvalidManifest,
 ) -> Path:
-    """Return the path that a path or file:// URI names; raises `error`, at the field, for any other scheme."""
+    """Return the path of a path or file:// URI; raises `error`, which names the field, for any other scheme."""
     found = locate(uri, root=root, at=at)
     if found.path is None:
-        raise error(f"scheme '{found.scheme}' is not served yet", at=at, fix=fix)
+        raise error(f"scheme '{found.scheme}' is not supported yet", at=at, fix=fix)
     return found.path
 
 
 def entry_path(folder: Path, name: str, *, at: str) -> Path:
-    """Return the path of one entry of a folder; raises InvalidManifest for a name that leads anywhere else."""
+    """Return the path of an entry of a folder; raises InvalidManifest for a name that leads out of the folder."""
     if name in ("", ".", "..") or "/" in name or "\0" in name:
-        raise InvalidManifest(f"{name!r} is not a name but a path", at=at, fix="Name the object or the key itself")
+        raise InvalidManifest(f"{name!r} is a path, not a name", at=at, fix="Name the object or the key itself")
     return folder / name

@@ -1,13 +1,13 @@
-"""Reasons: the words by which a job or a command states why it waits, failed or was refused.
+"""Reasons: the words with which a job or a command states why it waits, failed or was refused.
 
-The one table of them: errors, operator, guide, behavior page, runbooks and Argo CD's health are tested against it.
+Tests compare errors, operator, guide, behavior page, runbooks and Argo CD's health with this table.
 """
 
 from dataclasses import dataclass
 from typing import Literal
 
 Cause = Literal["user", "failure", "infrastructure", "preemption", "waiting", "queued", "none"]
-"""Which budget an end is charged to: none for `user`, which is not retried, and none for the last three.
+"""The retry budget that a failure is charged to; `user` is not retried, and the last three have no budget.
 
 `waiting` ends at schedulingTimeoutSeconds, `queued` does not; `none` is not a fault.
 """

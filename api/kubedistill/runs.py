@@ -1,4 +1,4 @@
-"""Runs: which one a job's spec and annotations ask for. The operator starts by this rule; clients wait by it."""
+"""The run that the spec and the annotations of a job request: the operator starts it, and clients wait for it."""
 
 import re
 from collections.abc import Mapping, Set
@@ -12,7 +12,7 @@ FIRST_RUN = "1"
 
 
 def wanted_run(*, run_id: str | None, annotations: Mapping[str, str], status: Status) -> str | None:
-    """The id of a run that is asked for and has not begun; None where there is none. `run_id` is spec.runID."""
+    """Return the id of a requested run that has not started; None if there is none. `run_id` is spec.runID."""
     rerun = requests_of(annotations).get("rerun")
     if rerun is not None and rerun not in status.handled_requests:
         return rerun_id(annotations[RERUN_ANNOTATION])
@@ -23,12 +23,12 @@ def wanted_run(*, run_id: str | None, annotations: Mapping[str, str], status: St
 
 
 def rerun_id(token: str) -> str:
-    """The id of the run that a rerun annotation asks for; a token that no label may hold is hashed."""
+    """Return the id of the run that a rerun annotation requests; a token that is not a valid label is hashed."""
     readable = re.fullmatch(r"[a-z0-9]([-a-z0-9]{0,40}[a-z0-9])?", token)
     return f"rerun-{token if readable else short_digest(token)}"
 
 
 def _unused(name: str, over: Set[str]) -> str:
-    """The name, or another where a run of it is over: its successor was taken back before it began."""
+    """Return the name, or a similar one if a run of this name is over, which can happen after a withdrawn request."""
     names = (rerun_id(f"{name}-{number}") for number in count(2))
     return name if name not in over else next(one for one in names if one not in over)

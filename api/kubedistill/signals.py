@@ -1,4 +1,4 @@
-"""Signals as a process of ours needs them, whatever the process that started it passed down."""
+"""Default handling of signals, regardless of what a process inherited from its parent."""
 
 import signal
 from collections.abc import Callable
@@ -7,16 +7,16 @@ from types import FrameType
 _ACTIONS: dict[signal.Signals, Callable[[int, FrameType | None], None] | signal.Handlers] = {
     signal.SIGINT: signal.default_int_handler,
     signal.SIGTERM: signal.SIG_DFL,
-    signal.SIGCHLD: signal.SIG_DFL,  # where it is ignored, the kernel forgets how a child ended
+    signal.SIGCHLD: signal.SIG_DFL,  # if it is ignored, the kernel discards the exit codes of children
 }
 
 
 def reset_inherited_signals() -> None:
-    """Answer the signals that end a process, also where its parent ignored or blocked them.
+    """Handle the signals that end a process, even if its parent ignored or blocked them.
 
-    Both pass through exec: a shell without job control starts background jobs with SIGINT ignored, and some
-    supervisors and CI runners ignore or block more. SIGHUP stays as it is, since `nohup` ignores it on purpose.
-    Only the main thread may call this, before it starts other threads.
+    A process inherits both through exec: a shell without job control starts background jobs with SIGINT ignored, and
+    some supervisors and CI runners ignore or block more signals. SIGHUP stays unchanged, because `nohup` ignores it on
+    purpose. Call this only from the main thread, before other threads start.
     """
     for number, action in _ACTIONS.items():
         if signal.getsignal(number) is signal.SIG_IGN:

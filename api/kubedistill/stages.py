@@ -1,4 +1,4 @@
-"""Stages of a run: which states count as done, working and live, which stage is the current one, and how far it is."""
+"""Stages of a run: the states that are done, working and live, the current stage, and its progress."""
 
 from typing import Final
 
@@ -10,18 +10,18 @@ DONE: Final = ("Succeeded", "Skipped")
 WORKING: Final = ("Starting", "Running")
 """States of a stage whose attempt has not ended."""
 LIVE: Final = (*WORKING, "Stopping")
-"""States of a stage that may have a child."""
+"""States of a stage that may have a child object in the cluster."""
 TERMINAL: Final = ("Succeeded", "Failed")
 """Phases of a job whose run has ended."""
 
 
 def new_stages() -> tuple[StageStatus, ...]:
-    """Return all stages of the chain, none begun."""
+    """Return all stages of the chain in state Pending."""
     return tuple(StageStatus(name=stage.name) for stage in CHAIN)
 
 
 def current_stage(status: Status) -> StageStatus | None:
-    """Return the first stage that is not done; None where all are."""
+    """Return the first stage that is not done; None if all are done."""
     return next((stage for stage in status.stages if stage.state not in DONE), None)
 
 

@@ -1,6 +1,6 @@
-"""Stored JSON: what another process or another version wrote. Fields that a model does not know are ignored.
+"""Reading of JSON that another process or another version wrote. Unknown fields are ignored.
 
-New fields of a stored model have defaults, and new rules ask `is_stored`: what an earlier version wrote stays readable.
+New fields of a stored model have defaults, and new rules check `is_stored`, so that older JSON stays readable.
 """
 
 import json
@@ -16,20 +16,20 @@ _STORED = {"stored": True}
 
 
 def is_stored(info: ValidationInfo) -> bool:
-    """Return whether a validator is given stored values, which an earlier version may have taken by fewer rules."""
+    """Return whether a validator checks stored values, which an earlier version may have accepted by fewer rules."""
     return info.context == _STORED
 
 
 def read_stored(model: type[Stored], values: Json) -> Stored:
-    """Read JSON values, ignoring unknown fields at every depth. Raises ValidationError."""
+    """Read JSON values, and ignore unknown fields at every depth; raises ValidationError."""
     return read_stored_json(model, json.dumps(values))
 
 
 def read_stored_json(model: type[Stored], text: str | bytes) -> Stored:
-    """Read JSON text, ignoring unknown fields at every depth. Raises ValidationError."""
+    """Read JSON text, and ignore unknown fields at every depth; raises ValidationError."""
     return model.model_validate_json(text, extra="ignore", by_alias=True, by_name=False, context=_STORED)
 
 
 def read_stored_line(kind: TypeAdapter[_Value], text: str | bytes) -> _Value:
-    """Read JSON text of one of several models, ignoring unknown fields at every depth. Raises ValidationError."""
+    """Read JSON text of one of several models, and ignore unknown fields at every depth; raises ValidationError."""
     return kind.validate_json(text, extra="ignore", by_alias=True, by_name=False, context=_STORED)

@@ -19,6 +19,6 @@ def symbol(state: str) -> str:
 
 
 def colored_symbol(state: str) -> str:
-    """Return the same as rich's markup."""
+    """Return the symbol of a stage's state in its color, as rich markup."""
     text, color = _SYMBOLS[state]
     return f"[{color}]{text}[/]"

@@ -13,16 +13,16 @@ class Inner(BaseModel):
 
 
 UNFIT: dict[str, tuple[Any, str]] = {
-    "a string without maximum": (str, "root.field: a string without max_length"),
-    "one further down": (Inner, "root.field.deep: a string without max_length"),
-    "one in a list": (Annotated[list[Inner], Field(max_length=2)], "root.field[].deep: a string without max_length"),
-    "a list without maximum": (list[int], "root.field: a list without max_length"),
+    "a string without maximum": (str, "root.field: a string needs max_length"),
+    "one further down": (Inner, "root.field.deep: a string needs max_length"),
+    "one in a list": (Annotated[list[Inner], Field(max_length=2)], "root.field[].deep: a string needs max_length"),
+    "a list without maximum": (list[int], "root.field: a list needs max_length"),
     "a union": (int | bool, "root.field: a union"),
     "a map": (dict[str, int], "root.field: a map of free keys"),
-    "anything": (Any, "root.field: a value of any kind"),
-    "a mixed tuple": (tuple[int, bool], "root.field: a tuple of different kinds"),
-    "a set": (Annotated[frozenset[int], Field(max_length=2)], "root.field: uniqueItems can't be translated"),
-    "a multiple": (Annotated[int, Field(multiple_of=2)], "root.field: multipleOf can't be translated"),
+    "anything": (Any, "root.field: a field needs a type"),
+    "a mixed tuple": (tuple[int, bool], "root.field: a tuple of different types"),
+    "a set": (Annotated[frozenset[int], Field(max_length=2)], "root.field: uniqueItems can't be converted"),
+    "a multiple": (Annotated[int, Field(multiple_of=2)], "root.field: multipleOf can't be converted"),
 }
 
 
@@ -40,7 +40,7 @@ class Tree(BaseModel):
 
 
 def test_generator_refuses_recursion() -> None:
-    with pytest.raises(NotStructural, match="nested too deep"):
+    with pytest.raises(NotStructural, match="nested too deeply"):
         structural_schema(Tree, at="tree", defaults=True)
 
 

@@ -80,7 +80,7 @@ REFUSED = {
         "1: storage.shared[0].namespaces: ",
     ),
     "a field by its Python name": ("node_lost_seconds: 5\n", "1: node_lost_seconds: unknown field `node_lost_seconds`"),
-    "no YAML": ("pools: [\n", "2: not YAML ("),
+    "no YAML": ("pools: [\n", "2: not valid YAML ("),
     "not a mapping": ("- a\n", ": the document is not a mapping. Write `field: value` lines; `{}` uses all defaults"),
     "empty": ("", ": the file is empty. Write one mapping of settings; `{}` uses all defaults"),
     "two problems": ("port: 0\nresyncSeconds: 0\n", "\nsettings.yaml:1: port: "),

@@ -47,7 +47,7 @@ def print_yaml(values: Json, writer: "YAML") -> None:
 
 
 def say_colored(*parts: tuple[str, str | None]) -> None:
-    """Print parts of a text that may have several lines, each in its color or without one."""
+    """Print parts of text that may have several lines, each in its color or without one."""
     texts = [(printable(text), color) for text, color in parts]
     typer.echo("".join(typer.style(text, fg=color) if color else text for text, color in texts))
 

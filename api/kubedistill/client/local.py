@@ -125,7 +125,7 @@ class LocalMachine:
         self._publish(job)
 
     def _start(self, job: LocalJob, *, handled_requests: tuple[str, ...] | None = None) -> None:
-        """Start a new run on a thread of its own, which waits for the process of the previous run."""
+        """Start a new run on its own thread, which waits for the process of the previous run."""
         requests = job.status.handled_requests if handled_requests is None else handled_requests
         job.status = new_status(job.read_manifest().spec, handled_requests=requests)
         job.stop_reason, previous = None, job.runner

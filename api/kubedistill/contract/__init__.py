@@ -1,9 +1,9 @@
-"""The stage contract: what a driver is told, what it says meanwhile, and what it says last.
+"""The stage contract: the job of a driver, its progress messages, and its result.
 
-The operator and the runtime share these models and nothing else. A StageJob is at most 256 KiB, the others 16 KiB;
-whatever is larger goes to storage. Either side may be the older one: a reader ignores fields that it does not know, and
-what it must not ignore (a new stage, artifact, state or outcome) raises CONTRACT. Beside them are the models of what
-a stage leaves (`artifacts`, `summaries`) and of what the runtime says to the process that started it (`events`).
+The operator and the runtime share only these models. A StageJob has at most 256 KiB, and the others 16 KiB; anything
+larger goes to storage. Either side may be the older one: a reader ignores unknown fields, and a change that it must not
+ignore (a new stage, artifact, state or outcome) raises CONTRACT. Other models describe the results of stages
+(`artifacts`, `summaries`), and the events that the runtime sends to the process that started it (`events`).
 """
 
 from kubedistill.contract.driver_messages import ArtifactRef, StageProgress, StageResult

@@ -1,4 +1,4 @@
-"""What the store holds of an artifact: its manifest, with the figures that each artifact has of its own."""
+"""The manifest of an artifact in the store, with figures that depend on the artifact."""
 
 from pydantic import ConfigDict
 
@@ -6,33 +6,33 @@ from kubedistill.chain import ArtifactName
 from kubedistill.contract.models import StoredModel
 
 SplitCounts = dict[str, int]
-"""Records of each split."""
+"""Number of records by split."""
 
 
 class Manifest(StoredModel):
-    """manifest.json: what makes an artifact complete, once all files that it lists are there."""
+    """manifest.json. An artifact is complete if it has a manifest and all files that the manifest lists."""
 
     name: ArtifactName
     key: str
     files: dict[str, int] = {}
-    """Sizes of the artifact's files by their names in the store; version 0.1 listed none."""
+    """Sizes of the artifact's files, by their names in the store; manifests of version 0.1 list none."""
 
 
 class Figures(StoredModel):
-    """What a manifest says besides what it is; each artifact has figures of its own."""
+    """The figures in a manifest; each artifact has its own model."""
 
 
 class RowsFigures(Figures):
-    """The way from records read to the prompts of each split."""
+    """Numbers of records read, dropped and used, by split."""
 
     read: SplitCounts
     held_out: list[str]
-    """Splits that were held out of train, since they have no file."""
+    """Splits that were held out of train, because they have no file."""
     dropped: dict[str, SplitCounts]
-    """Records left out, by reason and split."""
+    """Number of dropped records, by reason and split."""
     counts: SplitCounts
     notes: list[str] = []
-    """What a person should know, and what changes nothing."""
+    """Notes for people, without effect on the run."""
 
 
 class AnswerSplit(StoredModel):
@@ -41,68 +41,68 @@ class AnswerSplit(StoredModel):
     rows: list[tuple[str, int, str]]
     """Record id, number of the sample, and key of the answer in the cache."""
     shards: list[str]
-    """The files that hold the answers."""
+    """The files that contain the answers."""
     asked: int
     ended: int
-    """Answers that came to their end by themselves."""
+    """Number of answers that were not truncated."""
 
 
 class AnswersFigures(Figures):
-    """The teacher's answers to train, as sampled."""
+    """The teacher's sampled answers to the train split."""
 
     rows_key: str
     splits: dict[str, AnswerSplit]
 
 
 class SnakeModel(StoredModel):
-    """A stored part whose fields have the same names in JSON as here."""
+    """A stored model whose fields have the same names in JSON as in Python."""
 
     model_config = ConfigDict(alias_generator=None)
 
 
 class ServingFigures(SnakeModel):
-    """How fast and how large one model is on one machine; seconds, bytes and answers per hour."""
+    """Speed and size of one model on one machine, in seconds, bytes and answers per hour."""
 
     latency_seconds: float
-    """Median time of one answer with nothing else to do."""
+    """Median time of one answer on an idle engine."""
     latency_p95_seconds: float
     throughput_per_hour: float
-    """Answers per hour with as much to do as the engine takes."""
+    """Answers per hour at saturation."""
     tokens_per_second: float
     memory_bytes: int
-    """Weights, and the cache of one longest request."""
+    """Memory of the weights and of the cache for one request of maximum length."""
     peak_memory_bytes: int
-    """Most memory of the engine's process, with all that it had loaded."""
+    """Peak memory of the engine's process."""
     hardware: str
-    """What the engine ran on."""
+    """The hardware of the engine."""
     versions: dict[str, str]
     latency_quartiles_seconds: tuple[float, float] | None = None
     first_token_seconds: float | None = None
     """Median time to the first token."""
     token_seconds: float | None = None
-    """Median time per output token after the first; None where answers have one token."""
+    """Median time per output token after the first; None if answers have one token."""
     answer_tokens: int | None = None
-    """Length of the answer that latency_seconds is of: the median one."""
+    """Length of the median answer, whose time is latency_seconds."""
     pool: str = ""
     gpus: int = 0
-    """GPUs that the engine took, where there were any; 0 where that was not written down."""
+    """Number of GPUs of the engine; 0 without GPUs, or if it was not recorded."""
 
 
 class JudgeFigures(AnswersFigures):
-    """The teacher's greedy answers to validation and test, and its serving figures."""
+    """The teacher's greedy answers to the validation and test splits, and its serving figures."""
 
     serving: ServingFigures
 
 
 class DatasetFigures(Figures):
-    """What was kept of the answers."""
+    """Numbers of answers that were kept and rejected."""
 
     asked: int
     kept: int
     rejected: dict[str, int]
-    """Answers that were not kept, by reason."""
+    """Number of answers that were not kept, by reason."""
     keep_ratio: float
-    """Share of the prompts that keep an answer."""
+    """Share of prompts with a kept answer."""
 
 
 class SplitSamples(StoredModel):
@@ -113,31 +113,31 @@ class SplitSamples(StoredModel):
 
 
 class SamplesFigures(Figures):
-    """The samples of train that the kept answers made, and those of validation."""
+    """Numbers of samples from the kept answers of train, and of validation."""
 
     samples: int
     overlong: int
-    """Samples that were dropped for their length."""
+    """Number of samples that were dropped because of their length."""
     without_logprobs: int
-    """Samples at which the teacher's distribution is not known."""
+    """Number of samples without the teacher's distribution."""
     split: int = 0
-    """Answers of several turns that became several samples."""
+    """Number of answers with several turns that became several samples."""
     unspelled: int = 0
-    """Answers with the text of a special token that the student's tokenizer cannot encode as text."""
+    """Number of answers with the text of a special token that the student's tokenizer cannot encode as text."""
     validation: SplitSamples | None = None
 
 
 class TrainedFigures(StoredModel):
-    """summary.json of a trained student: where training ended."""
+    """summary.json of a trained student: its last and best steps."""
 
     steps: int
     best_step: int
     validation_loss: float | None = None
-    """Lowest loss on validation, in nats per scored id; null where nothing was validated."""
+    """Lowest validation loss, in nats per scored token; null without validation."""
 
 
 class StudentFigures(TrainedFigures, Figures):
-    """What the student was trained on, and how that ended."""
+    """The samples and the objective of a training, and its last and best steps."""
 
     objective: str
     samples: int
@@ -147,7 +147,7 @@ class StudentFigures(TrainedFigures, Figures):
 
 
 class ValidationPoint(StoredModel):
-    """The loss on validation after a step, in nats per scored id."""
+    """The validation loss after a step, in nats per scored token."""
 
     step: int
     loss: float
@@ -158,7 +158,7 @@ class TrainPoint(ValidationPoint):
 
     learning_rate: float | None = None
     tokens: int | None = None
-    """Scored ids of the step."""
+    """Number of scored tokens in the step."""
 
 
 class Curve(StoredModel):
@@ -170,13 +170,13 @@ class Curve(StoredModel):
 
 
 class ExportedFolder(StoredModel):
-    """One form of the student, and where it is."""
+    """One exported format of the student, and its path."""
 
     format: str
     path: str
 
 
 class ExportFigures(Figures):
-    """Every form in which the student was handed over."""
+    """All exported formats of the student."""
 
     exports: list[ExportedFolder]

@@ -1,4 +1,4 @@
-"""What a driver says: how far its stage is, and last how the attempt ended."""
+"""Messages of a driver: the progress of its stage, and the result of the attempt."""
 
 from typing import Annotated, Literal, TypeVar
 
@@ -12,7 +12,7 @@ _Summary = TypeVar("_Summary", bound=Summary)
 
 
 class StageProgress(ContractModel):
-    """How far a stage is; written at most every 10 seconds in a cluster."""
+    """The progress of a stage; a driver in a cluster writes it at most every 10 seconds."""
 
     at: str
     """Time of writing, RFC 3339."""
@@ -24,15 +24,15 @@ class StageProgress(ContractModel):
     """Units per second."""
     eta_seconds: float | None = None
     gpu_seconds: float = 0.0
-    """Of all drivers of the attempt until now."""
+    """GPU-seconds of all drivers of the attempt so far."""
     gpus: Annotated[int, Field(ge=0)] = 0
-    """GPUs that are held for this driver; 0 where it does not know."""
+    """Number of GPUs that this driver holds; 0 if it does not know."""
     figures: dict[str, float] = {}
     message: Annotated[str, Field(max_length=1024)] = ""
 
 
 class ArtifactRef(BaseModel):
-    """An artifact by key, and whether the store already holds it whole."""
+    """An artifact by key, and whether it is complete in the store."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -42,7 +42,7 @@ class ArtifactRef(BaseModel):
 
 
 class StageResult(ContractModel):
-    """How an attempt ended."""
+    """The result of an attempt."""
 
     driver: str
     outcome: Literal["Succeeded", "Failed", "Stopped"]
@@ -52,11 +52,11 @@ class StageResult(ContractModel):
     started_at: str
     ended_at: str
     gpu_seconds: float = 0.0
-    """Of all drivers of the attempt."""
+    """GPU-seconds of all drivers of the attempt."""
     artifacts: dict[ArtifactName, ArtifactRef] = {}
     summary: dict[str, JsonValue] = {}
-    """A few figures for people and metrics, those of its stage's model in SUMMARIES; the artifact has the rest."""
+    """The most important figures, in the form of its stage's model in SUMMARIES; the artifact has all of them."""
 
     def read_summary(self, model: type[_Summary]) -> _Summary:
-        """Return the summary as its stage's model. Raises ValidationError."""
+        """Return the summary as its stage's model; raises ValidationError."""
         return read_stored(model, self.summary)

@@ -1,4 +1,4 @@
-"""What the runtime says to the process that started it: events, a line of JSON each, on standard output."""
+"""Events that the runtime sends to the process that started it: one line of JSON each, on standard output."""
 
 from typing import Annotated, Literal
 
@@ -14,21 +14,21 @@ LocalState = Literal["Running", "Succeeded", "Failed", "Skipped"]
 
 
 class StageEvent(ContractModel):
-    """A stage began, ended, or was skipped since all that it makes is there."""
+    """A stage started, ended, or was skipped because its artifacts already exist."""
 
     event: Literal["stage"] = "stage"
     stage: StageName
     state: LocalState
     attempt: int | None = None
-    """Number of the try, from 1; absent where the stage was skipped."""
+    """Number of the attempt, from 1; absent if the stage was skipped."""
     summary: dict[str, JsonValue] | None = None
-    """The stage's own figures, once it has ended."""
+    """The figures of the stage, at its end."""
     message: str = ""
     seconds: float | None = None
 
 
 class ProgressEvent(ContractModel):
-    """How far a stage is."""
+    """The progress of a stage."""
 
     event: Literal["progress"] = "progress"
     stage: StageName
@@ -36,7 +36,7 @@ class ProgressEvent(ContractModel):
 
 
 class NoteEvent(ContractModel):
-    """What a person should know."""
+    """A note for people."""
 
     event: Literal["note"] = "note"
     message: str
@@ -57,7 +57,7 @@ class FailedEvent(ContractModel):
 
 
 class ReportFiles(StoredModel):
-    """Paths of the report's three forms."""
+    """Paths of the report in its three formats."""
 
     json_file: Annotated[str, Field(alias="json")]
     md: str
@@ -65,15 +65,15 @@ class ReportFiles(StoredModel):
 
 
 class FinishedEvent(ContractModel):
-    """The last event of a run that came to its end."""
+    """The last event of a run that reached its end."""
 
     event: Literal["finished"] = "finished"
     exit_code: int
-    """0, or 3 where the gate was not passed."""
+    """0, or 3 if the evaluation gate failed."""
     report: ReportFiles
     seconds: float
     exports: list[str]
-    """Folders of the student; none where the gate was not passed."""
+    """Folders of the exported student; empty if the evaluation gate failed."""
 
 
 class Piece(StoredModel):
@@ -95,7 +95,7 @@ class PreviewRecord(StoredModel):
 
 
 class PreviewPrompt(StoredModel):
-    """A record as the student is asked it."""
+    """A record as a prompt for the student."""
 
     id: str
     prompt: str
@@ -103,7 +103,7 @@ class PreviewPrompt(StoredModel):
 
 
 class PreviewEvent(ContractModel):
-    """What the student would train on, and what is asked of each other split; the only event of a preview."""
+    """Training records as the student sees them, and a prompt of each other split; the only event of a preview."""
 
     event: Literal["preview"] = "preview"
     records: list[PreviewRecord]
@@ -114,7 +114,7 @@ class PreviewEvent(ContractModel):
 
 
 class Finding(StoredModel):
-    """What a run would be refused for."""
+    """A problem that would make a run fail."""
 
     reason: str
     at: str
@@ -127,14 +127,14 @@ class Finding(StoredModel):
 
 
 class ValidatedEvent(ContractModel):
-    """All that validation found; the only event of a validation."""
+    """All findings of a validation; its only event."""
 
     event: Literal["validated"] = "validated"
     problems: list[Finding]
     notes: list[str]
-    """What a person should know."""
+    """Notes for people."""
     unchecked: list[str]
-    """What could not be checked here, and why."""
+    """What could not be checked on this machine, and why."""
 
 
 Event = StageEvent | ProgressEvent | NoteEvent | FailedEvent | FinishedEvent | PreviewEvent | ValidatedEvent
@@ -143,7 +143,7 @@ _EVENT: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="e
 
 
 def read_event(line: str) -> Event | None:
-    """Read one line; None where it is not an event (a library prints to standard output), or of an unknown kind."""
+    """Read one line; return None if it is not an event, such as output of a library, or an unknown event."""
     try:
         return read_stored_line(_EVENT, line)
     except ValidationError:

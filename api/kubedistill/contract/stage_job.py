@@ -1,4 +1,4 @@
-"""What a driver is told: one attempt at one stage of a run."""
+"""The job of a driver: one attempt at one stage of a run."""
 
 from collections.abc import Mapping
 from functools import cached_property
@@ -14,7 +14,7 @@ from kubedistill.v1alpha1 import Spec
 
 STAGE_JOB_BYTES = 256 * 1024
 CHANNEL_VARIABLE = "KUBEDISTILL_CHANNEL"
-"""Environment variable that names the ConfigMap that a driver in a cluster writes; absent on one machine."""
+"""Environment variable with the name of the ConfigMap that a driver in a cluster writes; absent on one machine."""
 
 
 class JobRef(BaseModel):
@@ -42,7 +42,7 @@ class RunRef(BaseModel):
 
 
 class Prices(BaseModel):
-    """US dollars per hour of the hardware that serves each model; absent where unknown."""
+    """Price of the hardware that serves each model, in US dollars per hour; absent if unknown."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -51,7 +51,7 @@ class Prices(BaseModel):
 
 
 class Pools(BaseModel):
-    """Names of the pools whose hardware serves each model; empty where there is none."""
+    """Names of the pools that serve each model; empty if there is none."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -60,14 +60,14 @@ class Pools(BaseModel):
 
 
 def _without_unknown(keys: object) -> object:
-    """The keys of the artifacts that this version knows; no stage of it reads any other."""
+    """Return the keys of the artifacts that this version knows, because its stages read no others."""
     if not isinstance(keys, Mapping):
         return keys
     return {name: key for name, key in keys.items() if name in get_args(ArtifactName)}
 
 
 class StageJob(ContractModel):
-    """Everything a driver needs to run one attempt at one stage; of the contract that its run was frozen with."""
+    """Everything that a driver needs for one attempt at one stage, in the contract version of its frozen run."""
 
     job: JobRef
     run: RunRef
@@ -75,30 +75,30 @@ class StageJob(ContractModel):
     attempt: Annotated[int, Field(ge=1)]
     token: str
     frozen_spec: Annotated[dict[str, JsonValue], Field(alias="spec")]
-    """The spec as JSON values, as it was frozen: no defaults, since they are those of the runtime that reads it."""
+    """The frozen spec as JSON values, without defaults, because the runtime that reads it has its own."""
     store: str
     """Root of the store, as a URI."""
     data_root: str
-    """What paths without a scheme are relative to, as a URI."""
+    """The folder to which paths without a scheme are relative, as a URI."""
     config_maps: dict[str, str] = {}
-    """Folder in which each ConfigMap that the spec names is mounted."""
+    """Folder where each ConfigMap in the spec is mounted."""
     artifacts: Annotated[dict[ArtifactName, str], BeforeValidator(_without_unknown)] = {}
     """Key of each artifact, as Prepare computed them; empty for Prepare itself."""
     prices: Prices = Prices()
     date: str | None = None
-    """Today, YYYY-MM-DD, to a chat template that asks: the day the job was created, locally of its first run."""
+    """Date for chat templates, YYYY-MM-DD: the day on which the job was created, or on one machine first ran."""
     pools: Pools = Pools()
-    """The pools that the prices are of, and that the models are measured in."""
+    """The pools of the prices, in which the models are measured."""
 
     @cached_property
     def spec(self) -> Spec:
-        """The spec as this version understands it."""
+        """The spec as a model of this version."""
         return read_stored(Spec, self.frozen_spec)
 
     @model_validator(mode="after")
     def _check_spec(self) -> Self:
         try:
-            self.spec  # noqa: B018  # read here, so that whatever is read later is valid
+            self.spec  # noqa: B018  # validate the spec now, since it is computed on first use
         except ValidationError as error:
             found = find_problem(error, model=Spec, place=lambda location: field_path(("spec", *location)))
             raise ValueError(str(found)) from error

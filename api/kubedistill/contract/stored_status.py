@@ -1,7 +1,7 @@
-"""The stored status: read and written under the names of two minor versions, and never guessed at.
+"""Reading and writing of the stored status, under the field names of two minor versions.
 
-A field is renamed by a row of RENAMES: both names are read, both are written, and the schema keeps the old one. A value
-that this version does not know stops whoever would act on it; only what is derived at every write is left out.
+A row of RENAMES renames a field: both names are read and written, and the schema keeps the old one. If a value is not
+known to this version, the operator does not act on the job; only derived fields with such a value are ignored.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,19 +20,19 @@ from kubedistill.v1alpha1 import Status
 NOT_UNDERSTOOD: Final = "StatusNotUnderstood"
 """Reason of condition Stalled while the operator does not act on a job that another version wrote."""
 DERIVED: Final = frozenset({"phase", "stage", "progress", "attempt", "message", "eta", "gpuHours"})
-"""Fields that every write derives again from the others."""
+"""Fields that the operator derives from other fields at every write."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rename:
-    """A field of the status that got another name."""
+    """A renamed field of the status."""
 
     within: tuple[str, ...]
-    """Fields that lead from the status to the object that has it; a list stands for each of its items."""
+    """Path from the status to the object with the field; a list in the path means each of its items."""
     old: str
     new: str
     since: str
-    """The version that renamed it; the second minor version after it may forget the old name."""
+    """The version that renamed it; the second minor version after it may drop the old name."""
 
 
 RENAMES: Final = (
@@ -43,15 +43,15 @@ RENAMES: Final = (
 
 @dataclass(frozen=True, slots=True)
 class StoredStatus:
-    """A status as far as it could be read."""
+    """The readable part of a status."""
 
     status: Status
     problem: str = ""
-    """The field that this version does not understand, and its value; empty where it understands all."""
+    """The field that this version does not understand, and its value; empty if it understands all fields."""
 
 
 def read_status(values: Json, *, renames: tuple[Rename, ...] = RENAMES) -> StoredStatus:
-    """Read a stored status; unknown fields are ignored, and nothing in it raises."""
+    """Read a stored status, and ignore unknown fields; never raises."""
     left: Json = with_new_names(values, renames=renames) if isinstance(values, Mapping) else {}
     problem = ""
     while True:
@@ -67,14 +67,14 @@ def read_status(values: Json, *, renames: tuple[Rename, ...] = RENAMES) -> Store
 
 
 def with_new_names(values: Mapping[str, Json], *, renames: tuple[Rename, ...] = RENAMES) -> JsonObject:
-    """Return a stored status under the new names alone."""
+    """Return a stored status under only the new names."""
     for rename in renames:
         values = as_object(_change(values, rename.within, partial(_united, rename=rename)))
     return dict(values)
 
 
 def with_both_names(values: Mapping[str, Json], *, renames: tuple[Rename, ...] = RENAMES) -> JsonObject:
-    """A status that was written under the new names, under the old ones too."""
+    """Return a status with the old names in addition to the new ones."""
     for rename in renames:
         values = as_object(_change(values, rename.within, partial(_doubled, rename=rename)))
     return dict(values)
@@ -91,7 +91,7 @@ def _change(values: Json, within: tuple[str, ...], change: Callable[[Mapping[str
 
 
 def _united(values: Mapping[str, Json], *, rename: Rename) -> Mapping[str, Json]:
-    """Return the values with a renamed field under its new name alone.
+    """Return the values with a renamed field under only its new name.
 
     Both names are written together, so where they differ, a version that knows only the old name wrote last: its value
     counts. A list may have lost items there that only the new name still has, so lists are joined.
@@ -115,7 +115,7 @@ def _describe(error: ValidationError) -> str:
 
 
 def _without(values: Json, errors: list[ErrorDetails]) -> Json:
-    """The values without those that were refused; an object that lacks a required field goes whole."""
+    """Return the values without invalid ones; an object without a required field is removed completely."""
     places = {error["loc"][:-1] if error["type"] == "missing" else error["loc"] for error in errors}
     return _pruned(values, places, ())
 

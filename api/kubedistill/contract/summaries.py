@@ -1,7 +1,7 @@
-"""What each stage says of its work when it ends: a few figures for people, status and metrics.
+"""Summaries of stages: the most important figures of each stage at its end, for people, status and metrics.
 
-A summary crosses the channel in a result, which leaves out parts that are too large for it, and may be of an older
-driver: each field has a default.
+Each field has a default, because a result omits parts of a summary that are too large, and an older driver may have
+written it.
 """
 
 import math
@@ -28,27 +28,27 @@ from kubedistill.json_values import Json
 
 
 def _number(value: Json) -> float | None:
-    """A figure as a driver said it; None where it is not a number."""
+    """Return a figure from a driver; None if it is not a number."""
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
     return float(value)
 
 
 class GateVerdict(StoredModel):
-    """Whether the student may be exported, and every limit that it misses."""
+    """Whether the student may be exported, and all limits that it misses."""
 
     passed: StrictBool
     reasons: list[str] = []
     limits: list[str] | None = None
-    """Fields of spec.evaluation.gate that are set; empty where no gate is set, null in older reports."""
+    """Fields of spec.evaluation.gate that are set; empty if no gate is set, null in older reports."""
     notes: list[str] = []
-    """Limits that decided nothing, and why."""
+    """Limits that were not checked, and why."""
 
 
 def _verdict(value: Json | GateVerdict, read: ValidatorFunctionWrapHandler) -> GateVerdict | None:
     try:
         verdict: GateVerdict = read(value)
-    except ValidationError:  # whoever wrote it harms its own job: no verdict passes no gate
+    except ValidationError:  # without a verdict, the job fails, which harms only the job that wrote it
         return None
     return verdict
 
@@ -57,7 +57,7 @@ Figure = Annotated[float | None, BeforeValidator(_number)]
 
 
 class Headline(Summary):
-    """The report in a few figures; fractions are 0 to 1, and null is what is not known."""
+    """The most important figures of the report; fractions are 0 to 1, and a value that is not known is null."""
 
     measure: str = ""
     teacher_accuracy: Figure = None
@@ -74,11 +74,11 @@ class Headline(Summary):
 
 
 class ReportFigures(Headline, Figures):
-    """The report in its artifact's manifest."""
+    """The figures of the report in the manifest of its artifact."""
 
 
 class PrepareSummary(Summary):
-    """What the input came to, and what was chosen for it."""
+    """The numbers of records, and the objective that was chosen."""
 
     read: SplitCounts = {}
     held_out: list[str] = []
@@ -88,14 +88,14 @@ class PrepareSummary(Summary):
     objective_reason: str = ""
     top_logprobs: int = 0
     judged: int = 0
-    """Test records that are judged and have a reference."""
+    """Number of test records that are evaluated and have a reference."""
     notes: list[str] = []
     report: Headline | None = None
-    """That of the report, where it is there already: Evaluate will be skipped."""
+    """The headline of a report that already exists, so that Evaluate will be skipped."""
 
 
 class GenerateSummary(Summary):
-    """How many answers were generated, and how many the cache had."""
+    """Numbers of answers that were generated, and that were in the cache."""
 
     answers: int = 0
     generated: int = 0
@@ -105,7 +105,7 @@ class GenerateSummary(Summary):
 
 
 class CurateSummary(Summary):
-    """The figures of dataset and samples together."""
+    """The figures of the artifacts dataset and samples."""
 
     asked: int = 0
     kept: int = 0
@@ -120,7 +120,7 @@ class CurateSummary(Summary):
 
 
 class TrainSummary(Summary):
-    """The student's figures, and how long they took."""
+    """The figures of the student, and the duration."""
 
     steps: int = 0
     best_step: int = 0
@@ -134,13 +134,13 @@ class TrainSummary(Summary):
 
 
 class EvaluateSummary(Headline):
-    """The report's headline, and how long it took."""
+    """The headline of the report, and the duration."""
 
     seconds: float = 0.0
 
 
 class ExportSummary(Summary):
-    """Every form in which the student was handed over."""
+    """All exported formats of the student."""
 
     exports: list[ExportedFolder] = []
 

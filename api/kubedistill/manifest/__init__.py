@@ -1,1 +1,1 @@
-"""The manifest door: files that users and platform teams write become models, or one message says why not."""
+"""Reading of manifests and settings: files that users and platform teams write become models, or raise one error."""

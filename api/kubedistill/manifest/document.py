@@ -1,7 +1,7 @@
-"""A YAML 1.2 file as JSON values, and the line that each of them stands in.
+"""A YAML 1.2 file as JSON values with their lines.
 
-YAML has more than JSON: dates, sets, anchors that hold themselves. What `kubectl apply` would understand is taken as
-kubectl takes it (a date is a text), and the rest is refused with its line.
+YAML has more than JSON: dates, sets, anchors that contain themselves. What `kubectl apply` accepts is read as kubectl
+reads it (a date is a string), and anything else is refused with its line.
 """
 
 from collections.abc import Callable, Iterator
@@ -17,11 +17,11 @@ from kubedistill.errors import InvalidManifest
 from kubedistill.json_values import Json, JsonObject
 from kubedistill.manifest.problems import Location, field_path
 
-MAX_BYTES = 1024 * 1024  # the API server takes no larger object
+MAX_BYTES = 1024 * 1024  # the API server accepts no larger object
 MAX_DEPTH = 64
 MAX_VALUES = 100_000
 MAX_BUILT = 4 * MAX_BYTES
-"""Characters of all values together, with what stands behind aliases at each of its places."""
+"""Maximum number of characters of all values, with the values of an alias counted at each of its uses."""
 _TOO_MANY = f"more than {MAX_VALUES:,} values"
 _TAG = "tag:yaml.org,2002:"
 _TEXTS = {"str", "timestamp", "value"}
@@ -29,26 +29,26 @@ _TEXTS = {"str", "timestamp", "value"}
 
 @dataclass(frozen=True, slots=True)
 class FileKind:
-    """What a file should hold, as its refusals put it."""
+    """The expected content of a file, in the words of its error messages."""
 
     noun: str
     content: str
     start: str
 
 
-MANIFEST = FileKind("manifest", "DistillationJob", "`kubedistill init` makes a starter")
+MANIFEST = FileKind("manifest", "DistillationJob", "`kubedistill init` writes a starter")
 
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """The one document of a file."""
+    """The document of a file with one document."""
 
     path: Path
     root: Node
     values: JsonObject
 
     def place(self, location: Location) -> str:
-        """file:line: spec.teachers[0].model, with the line of the deepest part of the location that is there."""
+        """Return `file:line: spec.teachers[0].model`, with the line of the deepest part of the path that exists."""
         node, line = self.root, self.root.start_mark.line
         for part in location:
             child = _child(node, part)
@@ -59,7 +59,7 @@ class Document:
 
 
 def read_document(path: Path, *, kind: FileKind = MANIFEST) -> Document:
-    """Read a file that holds one mapping; raises InvalidManifest, with the line where there is one."""
+    """Read a file that contains one mapping; raises InvalidManifest, with the line if it is known."""
     text = _read(path, kind=kind)
     try:
         _check_shape(text, path=path)
@@ -68,13 +68,14 @@ def read_document(path: Path, *, kind: FileKind = MANIFEST) -> Document:
         raise
     except MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise InvalidManifest(f"not YAML ({error.problem})", at=f"{path}{line}", fix="Fix the line") from error
+        problem = f"not valid YAML ({error.problem})"
+        raise InvalidManifest(problem, at=f"{path}{line}", fix="Fix the line") from error
     except (YAMLError, ValueError) as error:  # ValueError: an escape beyond Unicode
-        problem = f"not YAML ({str(error).splitlines()[0]})"
+        problem = f"not valid YAML ({str(error).splitlines()[0]})"
         raise InvalidManifest(problem, at=str(path), fix=f"Fix the file; {kind.start}") from error
     documents = [(node, value) for node in nodes if (value := _Reading(path).value(node)) is not None]
     if len(documents) != 1:
-        problem = f"the file holds {len(documents)} documents" if documents else "the file is empty"
+        problem = f"the file has {len(documents)} documents" if documents else "the file is empty"
         raise InvalidManifest(problem, at=str(path), fix=f"Write one {kind.content}; {kind.start}")
     root, values = documents[0]
     if not isinstance(values, dict):
@@ -92,7 +93,7 @@ def _read(path: Path, *, kind: FileKind) -> str:
         problem = f"the {kind.noun} can't be read ({error.strerror})"
         raise InvalidManifest(problem, at=str(path), fix="Name a YAML file") from error
     if len(content) > MAX_BYTES:
-        fix = f"Name a {kind.content}; data and models have files of their own"
+        fix = f"Name a {kind.content}; data and models are in other files"
         raise InvalidManifest(f"the {kind.noun} is larger than 1 MiB", at=str(path), fix=fix)
     try:
         return content.decode("utf-8-sig")
@@ -103,11 +104,11 @@ def _read(path: Path, *, kind: FileKind) -> str:
 
 
 def _check_shape(text: str, *, path: Path) -> None:
-    """Refuse what would take the parser minutes or its whole stack, and other versions of YAML."""
+    """Raise InvalidManifest for a file that is too large or too deep for the parser, or for another YAML version."""
     depth = values = 0
     for event in YAML(typ="safe", pure=True).parse(text):
         values += isinstance(event, NodeEvent)
-        if values > 2 * MAX_VALUES:  # a mapping has a key beside each value
+        if values > 2 * MAX_VALUES:  # a mapping has a key for each value
             raise InvalidManifest(_TOO_MANY, at=f"{path}:{event.start_mark.line + 1}", fix="Remove what is not needed")
         if isinstance(event, CollectionStartEvent):
             depth += 1
@@ -121,15 +122,15 @@ def _check_shape(text: str, *, path: Path) -> None:
             depth -= 1
         elif isinstance(event, DocumentStartEvent) and event.version not in (None, (1, 2)):
             raise InvalidManifest(
-                f"the file asks for YAML {'.'.join(map(str, event.version))}",
+                f"the file declares YAML {'.'.join(map(str, event.version))}",
                 at=f"{path}:{event.start_mark.line + 1}",
-                fix="Remove the %YAML line: manifests are YAML 1.2",
+                fix="Remove the %YAML line, because manifests are YAML 1.2",
             )
 
 
 @dataclass(slots=True)
 class _Reading:
-    """Turns nodes into values; what stands behind an alias is turned, and counted, at each of its places."""
+    """Converts nodes to values; the value of an alias is converted, and counted, at each of its uses."""
 
     path: Path
     left: int = MAX_VALUES
@@ -137,14 +138,14 @@ class _Reading:
     inside: list[Node] = field(default_factory=list)
 
     def value(self, node: Node) -> Json:
-        """The JSON value of a node."""
+        """Return the JSON value of a node."""
         self.left -= 1
         if self.left < 0:
             raise self._refusal(node, _TOO_MANY, fix="Remove aliases that multiply")
         if isinstance(node, ScalarNode):
             return self._scalar(node)
         if any(node is outer for outer in self.inside):
-            raise self._refusal(node, "an anchor that holds itself", fix="Write the values out")
+            raise self._refusal(node, "an anchor contains itself", fix="Write out the values")
         if node.tag not in (f"{_TAG}map", f"{_TAG}seq"):
             raise self._unknown(node)
         self.inside.append(node)
@@ -157,7 +158,7 @@ class _Reading:
         own: JsonObject = {}
         for key, value in node.value:
             if not isinstance(key, ScalarNode):
-                raise self._refusal(key, "a field name that is not a text", fix="Write `field: value`")
+                raise self._refusal(key, "a field name is not a string", fix="Write `field: value`")
             if key.tag == f"{_TAG}merge":
                 for source in self._merge_sources(value):
                     merged = source | merged
@@ -165,16 +166,16 @@ class _Reading:
             self._count(key)
             name = self._text(key)
             if name in own:
-                raise self._refusal(key, f"the field `{name}` is there twice", fix="Remove one of them")
+                raise self._refusal(key, f"the field `{name}` is set twice", fix="Remove one of them")
             own[name] = self.value(value)
         return merged | own
 
     def _merge_sources(self, node: Node) -> Iterator[JsonObject]:
-        """What `<<` brings in: the first that has a field wins."""
+        """Yield the mappings that `<<` merges; the first one with a field wins."""
         for one in node.value if isinstance(node, SequenceNode) else [node]:
             source = self.value(one)
             if not isinstance(source, dict):
-                raise self._refusal(node, "`<<` takes mappings only", fix="Write the fields out")
+                raise self._refusal(node, "`<<` can merge only mappings", fix="Write out the fields")
             yield source
 
     def _count(self, node: ScalarNode) -> None:
@@ -195,19 +196,22 @@ class _Reading:
         try:
             return _READERS[kind](node.value.replace("_", "").lower())
         except (KeyError, ValueError) as error:
-            fix = "Put it in quotes if it is a text"
-            raise self._refusal(node, f"the {kind} can't be read, or is too long", fix=fix) from error
+            fix = "Put it in quotes if it is a string"
+            raise self._refusal(node, f"the {kind} is not valid, or too long", fix=fix) from error
 
     def _text(self, node: ScalarNode) -> str:
-        """A text; the two escapes in which JSON writes a character beyond 16 bits become that character."""
+        """Return a string; two escapes that JSON uses for one character beyond 16 bits become that character."""
         try:
             return str(node.value).encode("utf-16", "surrogatepass").decode("utf-16")
         except UnicodeDecodeError as error:
-            raise self._refusal(node, "half a surrogate pair", fix="Write the character itself") from error
+            fix = "Write the character itself"
+            raise self._refusal(node, "half a surrogate pair", fix=fix) from error
 
     def _unknown(self, node: Node) -> InvalidManifest:
         tag = (node.tag or "").replace(_TAG, "!!")
-        return self._refusal(node, f"the tag {tag} has no place in JSON", fix="Remove the tag")
+        return self._refusal(
+            node, f"the tag {tag} is not supported, because JSON has no such type", fix="Remove the tag"
+        )
 
     def _refusal(self, node: Node, problem: str, *, fix: str) -> InvalidManifest:
         return InvalidManifest(problem, at=f"{self.path}:{node.start_mark.line + 1}", fix=fix)

@@ -1,4 +1,4 @@
-"""The manifest door: a YAML file becomes a DistillationJob, or one clear message says why not."""
+"""Loading of manifests: a YAML file becomes a DistillationJob, or raises one error."""
 
 import json
 from pathlib import Path
@@ -27,13 +27,13 @@ _METADATA = (
     "selfLink",
     "managedFields",
 )
-"""The fields of Kubernetes' object metadata: the API server refuses others, or drops them without a word."""
+"""The fields of Kubernetes' object metadata: the API server refuses other fields, or drops them silently."""
 
 
 def load_manifest(path: Path | str) -> DistillationJob:
-    """Read a DistillationJob from a YAML 1.2 file (so 2e-5 is a number).
+    """Read a DistillationJob from a YAML 1.2 file, in which 2e-5 is a number.
 
-    Raises InvalidManifest with file, line, field path, problem and fix; further problems follow, a line each.
+    Raises InvalidManifest with file, line, field path, problem and fix, and further problems on lines of their own.
     """
     document = read_document(Path(path))
     for field, wanted in (("kind", KIND), ("apiVersion", API_VERSION)):
@@ -49,7 +49,7 @@ def load_manifest(path: Path | str) -> DistillationJob:
 
 
 def _check_metadata(document: Document) -> None:
-    """Refuse fields that no object has; the model ignores those that it does not read."""
+    """Raise InvalidManifest for unknown fields of the metadata, which the model would ignore."""
     metadata = document.values.get("metadata")
     for field in metadata if isinstance(metadata, dict) else ():
         if field not in _METADATA:

@@ -1,7 +1,7 @@
-"""Strings of the settings that end in pod specs, by the rules that Kubernetes has for them.
+"""Types of the strings in the settings that become part of pod specs, with the rules that Kubernetes has for them.
 
-A run may have been frozen with strings that were checked by fewer rules: they stay readable, and whoever makes pods of
-them checks them anew.
+A run may have been frozen with strings that an earlier version checked by fewer rules. They stay readable, and the
+operator checks them again when it creates pods.
 """
 
 import re
@@ -14,8 +14,8 @@ from kubedistill.stored import is_stored
 from kubedistill.v1alpha1.base import DOMAIN
 
 LABEL = r"[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?"
-"""A label's value, or what its key has after the slash."""
-_MOST_DOMAIN = 253
+"""The value of a label, or the part of its key after the slash."""
+_MAX_DOMAIN = 253
 _QUALIFIED = f"^({DOMAIN}/)?{LABEL}$"
 _VALUE = f"^({LABEL})?$"
 _RESOURCE = f"^{DOMAIN}/{LABEL}$"
@@ -26,7 +26,7 @@ _IMAGE = f"^({_HOST}/)?{_PART}(/{_PART})*" + r"(:[A-Za-z0-9_][-A-Za-z0-9_.]{0,12
 
 
 def _check(value: str, info: ValidationInfo, *, pattern: str, problem: str) -> str:
-    if not is_stored(info) and (not re.fullmatch(pattern, value) or len(_domain_of(value)) > _MOST_DOMAIN):
+    if not is_stored(info) and (not re.fullmatch(pattern, value) or len(_domain_of(value)) > _MAX_DOMAIN):
         raise ValueError(f'"{value}" is not {problem}')
     return value
 
@@ -35,9 +35,11 @@ def _check_resource(value: str, info: ValidationInfo) -> str:
     problem = "the name of an extended resource; Write a domain, a slash and a name, such as nvidia.com/gpu"
     _check(value, info, pattern=_RESOURCE, problem=problem)
     if not is_stored(info) and value.startswith(_QUOTA):
-        raise ValueError(f'"{value}" is a quota\'s name of a resource; Remove {_QUOTA}')
-    if not is_stored(info) and len(_QUOTA + _domain_of(value)) > _MOST_DOMAIN:
-        raise ValueError(f'"{value}" has too long a domain; Shorten it to {_MOST_DOMAIN - len(_QUOTA)} characters')
+        raise ValueError(f'"{value}" is the name of a resource in a quota; Remove {_QUOTA}')
+    if not is_stored(info) and len(_QUOTA + _domain_of(value)) > _MAX_DOMAIN:
+        raise ValueError(
+            f'"{value}" has a domain that is too long; Shorten it to {_MAX_DOMAIN - len(_QUOTA)} characters'
+        )
     return value
 
 
@@ -45,8 +47,8 @@ def _domain_of(value: str) -> str:
     return value.rpartition("/")[0]
 
 
-_KEY_RULE = "a label's key; Use letters, digits, dashes, underscores and dots, after a domain and a slash if need be"
-_VALUE_RULE = "a label's value; Use at most 63 letters, digits, dashes, underscores and dots, and no spaces"
+_KEY_RULE = "the key of a label; Use letters, digits, dashes, underscores and dots, after an optional domain and slash"
+_VALUE_RULE = "the value of a label; Use at most 63 letters, digits, dashes, underscores and dots, and no spaces"
 _IMAGE_RULE = "an image; Write registry/name:tag or registry/name@sha256:digest in lower case"
 
 LabelKey = Annotated[

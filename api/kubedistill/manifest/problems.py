@@ -1,4 +1,4 @@
-"""What pydantic refuses, as sentences that name the field, what is wrong with it, and the fix."""
+"""Explanation of pydantic's errors: sentences that name the field, what is wrong, and the fix."""
 
 import difflib
 import json
@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 
 Location = tuple[int | str, ...]
 
-_MOST_PROBLEMS = 10
+_MAX_PROBLEMS = 10
 _FIXES = {
     "string_type": "Put it in quotes",
     "int_type": "Write a whole number",
@@ -25,14 +25,14 @@ _FIXES = {
     "string_pattern_mismatch": "Write it in that form",
     "one_line": "Remove line breaks, tabs and escape sequences",
     "some_lines": "Remove escape sequences and carriage returns",
-    "object_name": "Write lower case letters, digits, - and .",
-    "data_key": "Write letters, digits, -, _ and .",
+    "object_name": "Use lower case letters, digits, - and .",
+    "data_key": "Use letters, digits, -, _ and .",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: where, what, and the remedy."""
+    """One problem: where it is, what is wrong, and the fix."""
 
     at: str
     problem: str
@@ -43,7 +43,7 @@ class Problem:
 
 
 def field_path(location: Location) -> str:
-    """A location as users write it: spec.teachers[0].model.source."""
+    """Return a location in the form spec.teachers[0].model.source."""
     text = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location)
     return text.removeprefix(".")
 
@@ -51,23 +51,23 @@ def field_path(location: Location) -> str:
 def find_problem(
     error: ValidationError, *, model: type[BaseModel], place: Callable[[Location], str] = field_path
 ) -> Problem:
-    """The first problem of a model that was refused; further ones follow its fix, a line each."""
+    """Return the most important problem of a model; its fix is followed by further problems, one per line."""
     found = _by_importance(error.errors())
-    first, *others = [_explain(one, model=model, place=place) for one in found[:_MOST_PROBLEMS]]
+    first, *others = [_explain(one, model=model, place=place) for one in found[:_MAX_PROBLEMS]]
     rest = "".join(f"\n{other}" for other in others)
-    if len(found) > _MOST_PROBLEMS:
-        rest += f"\nand {len(found) - _MOST_PROBLEMS} more"
+    if len(found) > _MAX_PROBLEMS:
+        rest += f"\nand {len(found) - _MAX_PROBLEMS} more"
     return Problem(first.at, first.problem, f"{first.fix}{rest}")
 
 
 def quote_value(value: Any) -> str:
-    """A value as it is shown in a sentence."""
+    """Return a value in the form in which messages quote it."""
     text = json.dumps(value, ensure_ascii=False, default=str)
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
 def _by_importance(errors: Sequence[ErrorDetails]) -> list[ErrorDetails]:
-    """A misspelt field before the required field that it leaves missing, and no list that is short of a bad item."""
+    """Sort errors: unknown fields before missing ones, which they may explain; omit lists that lack only a bad item."""
     places = [error["loc"] for error in errors]
     real = [
         error
@@ -104,9 +104,9 @@ def _explain(error: ErrorDetails, *, model: type[BaseModel], place: Callable[[Lo
 
 
 def explain_unknown(field: str, *, known: Sequence[str]) -> tuple[str, str]:
-    """The problem and the fix where a field is none of those that are known."""
+    """Return the problem and the fix for an unknown field."""
     near = difflib.get_close_matches(field, known, n=1, cutoff=0.5)
-    fix = f"Did you mean `{near[0]}`?" if near else f"The fields here are {', '.join(known)}"
+    fix = f"Did you mean `{near[0]}`?" if near else f"Use one of {', '.join(known)}"
     return f"unknown field `{field}`", fix
 
 
@@ -115,7 +115,7 @@ def _quoted(expected: str) -> list[str]:
 
 
 def _known_fields(location: Location, *, model: type[BaseModel]) -> list[str]:
-    """The fields, as users write them, of the object at a location."""
+    """Return the names of the fields of the object at a location, as in a manifest."""
     kind: Any = model
     for part in location:
         kind = _element(kind) if isinstance(part, int) else _member(kind, str(part))
@@ -138,7 +138,7 @@ def _model(kind: Any) -> type[BaseModel] | None:
 
 
 def _member(kind: Any, name: str) -> Any:
-    """What a field of a model holds, or the values of a mapping whose keys users choose."""
+    """Return the type of a field of a model, or of the values of a mapping."""
     if typing.get_origin(kind) is dict:
         return typing.get_args(kind)[1]
     return _fields(kind).get(name)

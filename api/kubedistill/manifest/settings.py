@@ -1,4 +1,4 @@
-"""The operator's settings file: pools, images, storage and limits, which the platform team sets."""
+"""The operator's settings file, in which the platform team sets pools, images, storage and limits."""
 
 import re
 from typing import Annotated, Literal, Self
@@ -29,7 +29,7 @@ _KEYED_OR_ALL: JsonDict = {
     "if": _EXISTS,
     "then": {"properties": {"value": {"const": ""}}},
 }
-"""A toleration has a key unless it tolerates all, and a value only to be equal to, in JSON schema's words."""
+"""JSON schema: a toleration has a key unless it tolerates all taints, and a value only with operator Equal."""
 
 
 class Toleration(Model):
@@ -61,7 +61,7 @@ _LABELLED_OR_CPU: JsonDict = {
         {"required": ["gpusPerNode"], "properties": {"gpusPerNode": {"const": 0}}},
     ]
 }
-"""A pool with GPUs has a label of its nodes, in JSON schema's words."""
+"""JSON schema: a pool with GPUs has a label of its nodes."""
 
 
 class Pool(Model):
@@ -139,14 +139,14 @@ class DefaultStorage(Model):
             at = f"storage.shared[{number}]"
             for named in (*group.namespaces, group.uri.rstrip("/")):
                 if (other := seen.setdefault(named, number)) != number:
-                    raise ValueError(f"{at} has {named}, and so has shared[{other}]; Name it in one of them")
+                    raise ValueError(f"{at} and shared[{other}] both have {named}; Name it in one of them")
             if (owner := self._owner_of(group.uri)) is not None:
-                fix = "Name a place that is no namespace's, such as _shared"
+                fix = "Name a folder that is not a namespace's, such as _shared"
                 raise ValueError(f"{at}.uri is in the store of namespace {owner}; {fix}")
         return self
 
     def _owner_of(self, uri: str) -> str | None:
-        """The namespace whose own store a URI is in, whether or not there is such a namespace."""
+        """Return the namespace whose store contains a URI, whether or not the namespace exists."""
         root = f"{self.uri.rstrip('/')}/" if self.uri is not None else None
         if root is None or not uri.startswith(root):
             return None
@@ -284,12 +284,12 @@ class Settings(Model):
         names: dict[str, str] = {}
         for key in self.propagate_labels:
             if is_reserved(key, domains=(*OUR_DOMAINS, *QUEUE_DOMAINS)):
-                raise ValueError(f"propagateLabels holds {key}, which is set by others; remove it")
+                raise ValueError(f"propagateLabels contains {key}, which users may not set; remove it")
             if (other := names.setdefault(metric_label(key), key)) != key:
-                raise ValueError(f"propagateLabels holds {other} and {key}, one label to Prometheus; remove one")
+                raise ValueError(f"propagateLabels contains {other} and {key}, one label in Prometheus; remove one")
         return self
 
 
 def metric_label(key: str) -> str:
-    """The name of a Kubernetes label in Prometheus, as kube-state-metrics has it."""
+    """Return the name of a Kubernetes label in Prometheus, as kube-state-metrics writes it."""
     return f"label_{re.sub(r'[^a-zA-Z0-9_]', '_', key)}"

@@ -1,4 +1,4 @@
-"""The report's schema: what report.json holds. Fractions are 0 to 1; null is what is not known."""
+"""The schema of report.json. Fractions are 0 to 1; a value that is not known is null."""
 
 from typing import Literal
 
@@ -23,25 +23,25 @@ class Arm(StoredModel):
     agreement: float | None
     """Mean score against the teacher's answers, of all records; null without records."""
     invalid_rate: float | None
-    """Share of answers that are not in the task's form; null without records."""
+    """Share of answers in an invalid form for the task; null without records."""
     metrics: dict[str, float | None]
-    """The task's metrics by name, against the references or, without them, the teacher's answers; null where a metric
+    """The task's metrics by name, against the references or, without them, the teacher's answers; null if a metric
     can't be computed."""
     parameters: int
     memory_bytes: int
-    """Weights, and the cache of one longest request."""
+    """Memory of the weights and of the cache for one request of maximum length."""
     peak_memory_bytes: int
     latency_seconds: float
-    """Median time of one answer with nothing else to do."""
+    """Median time of one answer on an idle engine."""
     latency_p95_seconds: float
     first_token_seconds: float | None = None
     """Median time to the first token of an answer."""
     token_seconds: float | None = None
-    """Median time per further token."""
+    """Median time per token after the first."""
     throughput_per_hour: float
     """Answers per hour at saturation."""
     cost_per_thousand: float | None
-    """US dollars for 1,000 answers at saturation; null without a price."""
+    """Cost of 1,000 answers at saturation in US dollars; null without a price."""
     hardware: str
 
 
@@ -55,69 +55,71 @@ class Arms(StoredModel):
 
 
 class Comparison(StoredModel):
-    """The distilled student against baseline and teacher."""
+    """The distilled student compared with baseline and teacher."""
 
     measure: str
-    """What the scores are: accuracy, exactMatch, chrf, or agreement with the teacher where there are no references."""
+    """Metric of the scores: accuracy, exactMatch, chrf, or agreement with the teacher if there are no references."""
     retention: float | None
-    """Distilled score as a share of the teacher's; null where the teacher scores 0."""
+    """Distilled score as a share of the teacher's; null if the teacher scores 0."""
     gain: float | None
-    """Distilled minus baseline score; null where no record was judged."""
+    """Distilled minus baseline score; null if no record was evaluated."""
     gap_closed: float | None
     """Gain as a share of teacher minus baseline; null unless the teacher is significantly better."""
     p_value: float | None
-    """Of no difference between distilled and baseline; exact McNemar, or paired permutation for graded scores."""
+    """p-value of no difference between distilled and baseline: exact McNemar test, or for graded scores a paired
+    permutation test."""
     ci95: tuple[float, float] | None
     """Paired bootstrap interval of the gain."""
     verdict: Verdict
-    """Distilled against baseline."""
+    """Distilled compared with baseline."""
     rows: int
-    """Test records that the scores are of: those with a reference, or all where none has one."""
+    """Number of test records in the scores: those with a reference, or all if none has one."""
     total_rows: int | None = None
-    """Test records with different prompts; null in older reports."""
+    """Number of test records with different prompts; null in older reports."""
     duplicates: int = 0
-    """Test records that were left out because an earlier one has the same prompt."""
+    """Number of test records that were left out because an earlier one has the same prompt."""
 
 
 class LatencyControl(StoredModel):
-    """The student before and after training, timed in turn: one architecture, so that its ratio shows the noise."""
+    """The student before and after training, timed in turn. Both have one architecture: the ratio shows the noise."""
 
     rounds: int
     output_tokens: int
     """Fixed length of each timed answer; the end token is ignored."""
     ratio: float
-    """Median over rounds of distilled over baseline time per answer."""
+    """Time per answer of the distilled student divided by that of the baseline; median of all rounds."""
     spread: tuple[float, float]
-    """Least and greatest ratio of a round."""
+    """Minimum and maximum ratio of a round."""
     noise: bool
-    """Same architecture and dtype, and one of the two takes more than 15 % longer: latency decides nothing."""
+    """Whether one of two students of the same architecture and dtype takes more than 15 % longer, so that no limit on
+    latency is checked."""
 
 
 class Reductions(StoredModel):
-    """How much less the distilled student takes than the teacher; null where it is not known."""
+    """Reduction from teacher to distilled student; null if it is not known."""
 
     latency: float | None
-    """Null across different hardware, and where latency is noise."""
+    """Null for different hardware, and if latency is noise."""
     memory: float | None
     cost: float | None
-    """Null without prices, and where latency is noise."""
+    """Null without prices, and if latency is noise."""
 
 
 class Example(StoredModel):
-    """One test record and what the three models say to it."""
+    """One test record and the answers of the three models."""
 
     id: str
     prompt: str
     reference: str | None
     references: list[str] = []
-    """All that are equally right, the first one included."""
+    """All references that are equally correct, including the first one."""
     teacher: str
     baseline: str
     distilled: str
 
 
 class Funnel(StoredModel):
-    """The way from lines read to answers kept."""
+    """Numbers of records and answers, from lines read to answers kept."""
 
     read: SplitCounts
     held_out: list[str]
@@ -132,7 +134,7 @@ class Funnel(StoredModel):
 
 
 class TrainingRecord(StudentFigures):
-    """The curve, the objective and why it was chosen."""
+    """The training curve, and the objective with the reason for its choice."""
 
     objective_reason: str
     top_logprobs: int
@@ -144,28 +146,28 @@ class LabelScores(StoredModel):
 
     label: str
     rows: int
-    """Records that have it among their references."""
+    """Number of records that have it among their references."""
     teacher: float
     baseline: float
     distilled: float
 
 
 class ModelSource(StoredModel):
-    """Where a model is from, and the digest of what it is."""
+    """The source of a model, and the digest of its content."""
 
     source: str
     digest: str
 
 
 class Seeds(StoredModel):
-    """What chance began with."""
+    """The seeds of the random numbers."""
 
     generation: int
     training: int
 
 
 class Provenance(StoredModel):
-    """What a report was made from, and with."""
+    """The inputs and the software that a report was created from."""
 
     job: str
     run: str
@@ -180,11 +182,11 @@ class Provenance(StoredModel):
     hardware: str
     versions: dict[str, str]
     unpriced: dict[str, str] = {}
-    """Why a price says nothing of teacher or student."""
+    """Why teacher or student has no price."""
     untimed: str = ""
     """Why the two students were not timed in turn."""
     made_by: str = ""
-    """The run that made it, where that is another one."""
+    """The run that created it, if that is another run."""
 
     @model_serializer(mode="wrap")
     def _without_empty(self, serialize: SerializerFunctionWrapHandler) -> dict[str, JsonValue]:
@@ -200,12 +202,12 @@ class Report(StoredModel):
     comparison: Comparison
     reductions: Reductions
     latency_control: LatencyControl | None = None
-    """Null where the two students were not timed in turn."""
+    """Null if the two students were not timed in turn."""
     gate: GateVerdict
     data: Funnel
     training: TrainingRecord
     labels: list[LabelScores]
-    """Accuracy per label of the three models, of the records that have the label among their references; empty for
-    tasks of free text."""
+    """Accuracy of the three models by label, on the records that have the label among their references; empty for tasks
+    with free text."""
     examples: list[Example]
     provenance: Provenance

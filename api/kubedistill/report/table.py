@@ -1,4 +1,4 @@
-"""The table that every job ends with: teacher, baseline and distilled student side by side, for people."""
+"""The table at the end of a job: teacher, baseline and distilled student side by side, for people."""
 
 import math
 from collections.abc import Callable
@@ -25,7 +25,7 @@ class Line:
 
 
 def table_lines(report: Report) -> list[Line]:
-    """The rows of a report's table; times of parts of an answer where one is known."""
+    """Return the rows of the table of a report; times of parts of an answer only if one of them is known."""
     arms, compared, saved = report.arms, report.comparison, report.reductions
     cells = [arms.teacher, arms.baseline, arms.distilled]
     score = _fraction_of(compared)
@@ -60,28 +60,29 @@ def table_lines(report: Report) -> list[Line]:
 
 
 def headline(report: Report) -> str:
-    """One sentence on what came out."""
+    """Return one sentence about the result."""
     compared, arms = report.comparison, report.arms
     score = _fraction_of(compared)
     scores = {"before": arms.baseline, "after": arms.distilled, "teacher": arms.teacher}
     texts = {name: _percent(score(arm)) for name, arm in scores.items()}
-    said = words_of(compared).headline.format(**fields_of(compared), **texts)
-    partly = compared.rows and compared.total_rows is not None and compared.rows != compared.total_rows
-    return f"{said} ({compared.rows:,} of {compared.total_rows:,} test records have a reference)" if partly else said
+    sentence = words_of(compared).headline.format(**fields_of(compared), **texts)
+    if compared.rows and compared.total_rows is not None and compared.rows != compared.total_rows:
+        return f"{sentence} ({compared.rows:,} of {compared.total_rows:,} test records have a reference)"
+    return sentence
 
 
 def short_number(value: float) -> str:
-    """671B, 295K, 12."""
+    """Return a number in a short form, such as 671B, 295K or 12."""
     return next((f"{_digits(value / size)}{unit}" for size, unit in _DECIMAL if _rounded(value) >= size), f"{value:g}")
 
 
 def short_bytes(value: float) -> str:
-    """1.2 TiB, 60 GiB, 512 B."""
+    """Return a size in a short form, such as 1.2 TiB, 60 GiB or 512 B."""
     return next((f"{_digits(value / size)} {unit}" for size, unit in _BYTES if _rounded(value) >= size), f"{value:g} B")
 
 
 def short_seconds(value: float) -> str:
-    """3.2 s, 48 ms."""
+    """Return a time in a short form, such as 3.2 s or 48 ms."""
     return f"{_digits(value)} s" if _rounded(value) >= 1 else f"{_digits(value * 1000)} ms"
 
 
@@ -90,7 +91,7 @@ def _rounded(value: float) -> float:
 
 
 def _digits(value: float) -> str:
-    """Three digits, but never a power of ten."""
+    """Return a number with three digits, without an exponent."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
@@ -110,7 +111,7 @@ def _percent(value: float | None) -> str:
 
 
 def _dollars(value: float | None) -> str:
-    """Dollars with four decimals, or as many as show two digits: a small student's answers cost next to nothing."""
+    """Return dollars with four decimals, or with more if two digits need them, as for a small student."""
     if value is None:
         return NOT_KNOWN
     decimals = max(4, 1 - math.floor(math.log10(value))) if value > 0 else 4

@@ -1,4 +1,4 @@
-"""The words of a report: one table from each outcome to what headline, tile, Markdown and gate say about it."""
+"""The words of a report: a table of the texts of headline, tile, Markdown and gate for each outcome."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -13,26 +13,26 @@ Outcome = Literal[
 LEAST_P = 0.0001
 DROPPED = {
     "TooLong": "too long for the teacher",
-    "Leaked": "in the test or validation data too",
+    "Leaked": "also in the test or validation data",
     "Duplicate": "repeat another prompt",
     "Conflicting": "references contradict each other",
 }
-"""Why a record is left out before the teacher is asked, by the reason that report.data.dropped has."""
+"""Why a record is dropped before generation, by the reason in report.data.dropped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """What is said of one outcome; the fields in braces are those of `fields_of`, and of the headline's scores."""
+    """The texts for one outcome; names in braces are those of `fields_of`, and the scores in the headline."""
 
     headline: str
     figure: str
-    """The tile's number and, in `tile`, what it is."""
+    """The number on the tile; `tile` is its description."""
     tile: str
     markdown: str
     gap: tuple[str, str] | None = None
-    """A second tile about the gap between baseline and teacher; None where there is nothing to say about it."""
+    """A second tile about the gap between baseline and teacher; None if there is no such tile."""
     refused: str | None = None
-    """The gate's reason where significance is required; None where the student passes."""
+    """Reason for which the gate fails if significance is required; None if the student passes."""
 
 
 _WENT = "{measure} went from {before} to {after}"
@@ -40,7 +40,7 @@ _FELL = "{measure} fell from {before} to {after}"
 _NO_REFERENCES = "no test record has a reference; "
 _AGAINST = "points of {measure} against the untrained student, 95% interval {low} to {high}"
 _LOST = "points of {measure} lost against the untrained student, 95% interval {low} to {high}"
-_CHANCE = f"{_AGAINST}, {{p}}: that may be chance"
+_CHANCE = f"{_AGAINST}, {{p}}: this may be chance"
 _GAINED_LINE = "Gain {gain} points, 95% interval {low} to {high}"
 _LOST_LINE = "Loss of {lost} points, 95% interval {low} to {high}"
 _CHANCE_LINE = "No measurable gain: {gain} points, 95% interval {low} to {high}"
@@ -75,8 +75,8 @@ WORDS: dict[Outcome, Words] = {
         "{gain}", _CHANCE, _CHANCE_LINE, refused=_SAME,
     ),
     "not judged": Words(
-        "there was no test record to judge", "none", "of the test records could be judged", "Nothing was judged",
-        refused="no test record was judged",
+        "there was no test record to evaluate", "none", "of the test records could be evaluated",
+        "No test record was evaluated", refused="no test record was evaluated",
     ),
 }  # fmt: skip
 
@@ -95,7 +95,7 @@ def words_of(compared: Comparison) -> Words:
 
 
 def outcome_of(compared: Comparison) -> Outcome:
-    """Return which row of the table a comparison is."""
+    """Return the outcome of a comparison, a row of the table."""
     if compared.gain is None:
         return "not judged"
     if is_agreement(compared):
@@ -106,12 +106,12 @@ def outcome_of(compared: Comparison) -> Outcome:
 
 
 def is_agreement(compared: Comparison) -> bool:
-    """Whether the scores are agreement with the teacher, since no record has a reference."""
+    """Return whether the scores are agreement with the teacher, because no record has a reference."""
     return compared.measure.startswith("agreement")
 
 
 def fields_of(compared: Comparison) -> dict[str, str]:
-    """Return the parts of a comparison that the words name, as text."""
+    """Return the figures of a comparison that the texts contain, as strings."""
     points = 100 * (compared.gain or 0.0)
     low, high = compared.ci95 or (0.0, 0.0)
     gap = compared.gap_closed or 0.0
@@ -128,14 +128,14 @@ def fields_of(compared: Comparison) -> dict[str, str]:
 
 
 def p_text(value: float | None) -> str:
-    """p = 0.0123, p < 0.0001."""
+    """Return a p-value as text, such as p = 0.0123 or p < 0.0001."""
     if value is None:
         return "p not known"
     return f"p < {LEAST_P:.4f}" if value < LEAST_P else f"p = {value:.4f}"
 
 
 def records_text(compared: Comparison) -> str:
-    """How many test records the scores are of, and which were left out."""
+    """Return how many test records are in the scores, and how many were left out."""
     total = compared.rows if compared.total_rows is None else compared.total_rows
     text = f"{compared.rows:,} test records"
     if is_agreement(compared):
@@ -147,7 +147,7 @@ def records_text(compared: Comparison) -> str:
 
 
 def gate_state(gate: GateVerdict) -> Literal["passed", "failed", "not set", "not checked"]:
-    """Whether the gate passed or failed, or no limit was set, or none of those that were set could be checked."""
+    """Return whether the gate passed or failed, no limit was set, or none of the set limits could be checked."""
     if not gate.passed:
         return "failed"
     if gate.limits == []:
@@ -156,22 +156,22 @@ def gate_state(gate: GateVerdict) -> Literal["passed", "failed", "not set", "not
 
 
 def gate_text(gate: GateVerdict) -> str:
-    """The gate in a few words, such as `gate passed`."""
+    """Return the state of the gate in a few words, such as `gate passed`."""
     return _GATE[gate_state(gate)]
 
 
 def gate_details(gate: GateVerdict) -> str:
-    """What the gate checked, or why it failed; empty where neither is known."""
+    """Return what the gate checked, or why it failed; empty if neither is known."""
     return "; ".join(gate.reasons if not gate.passed else [", ".join(gate.limits or []), *gate.notes]).strip("; ")
 
 
 def control_text(control: LatencyControl) -> str:
-    """What the timed control shows."""
+    """Return the result of the timed control as a sentence."""
     low, high = control.spread
     found = f"{control.ratio:.2f} times ({low:.2f} to {high:.2f} in {control.rounds} rounds)"
     if control.noise:
         return (
             f"latency is noise: the distilled student takes {found} the time of the same model before training, so "
-            "that no time here decides anything"
+            "no limit on latency is checked"
         )
     return f"the distilled student takes {found} the time of the student before training"

@@ -1,8 +1,8 @@
 """The CRD generator: `python -m kubedistill.schema.crd` prints crds/kubedistill.io_distillationjobs.yaml.
 
-pydantic's JSON schema becomes a structural schema, the API server's dialect of OpenAPI 3.0: no references, no unions,
-no nulls (an optional field is absent), booleans for exclusive limits. Only keywords that are known here pass, so a
-field that the API server would refuse, or treat otherwise than pydantic does, fails here with its path.
+It converts pydantic's JSON schema to a structural schema, the API server's dialect of OpenAPI 3.0: without references,
+unions and nulls (an optional field is absent), and with booleans for exclusive limits. It accepts only known keywords:
+a field that the API server would refuse, or treat differently from pydantic, fails here with its path.
 """
 
 import sys
@@ -41,19 +41,19 @@ _PASSED = (
     "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-validations",
 )  # fmt: skip
 _EXCLUSIVE = (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum"))
-_TURNED = (
+_CONVERTED = (
     "title", "description", "default", "const", "properties", "required", "items", "prefixItems",
     "additionalProperties", *(keyword for keyword, _ in _EXCLUSIVE),
 )  # fmt: skip
-_DEEPEST = 16
+_MAX_DEPTH = 16
 
 
 class NotStructural(ValueError):
-    """A field that has no place in a structural schema, by its dotted path."""
+    """A field that a structural schema cannot express, with its path."""
 
 
 def crd() -> Schema:
-    """The CustomResourceDefinition of DistillationJob; raises NotStructural for a field that it can't hold."""
+    """Return the CustomResourceDefinition of DistillationJob; raises NotStructural."""
     version = {
         "name": VERSION,
         "served": True,
@@ -79,7 +79,7 @@ def crd() -> Schema:
 
 
 def job_schema() -> Schema:
-    """The schema of a whole DistillationJob. Kubernetes itself checks apiVersion, kind and metadata."""
+    """Return the schema of a whole DistillationJob. Kubernetes itself checks apiVersion, kind and metadata."""
     source = DistillationJob.model_json_schema()
     return {
         "description": source["description"],
@@ -91,14 +91,14 @@ def job_schema() -> Schema:
             "kind": {"type": "string"},
             "metadata": {"type": "object"},
             "spec": structural_schema(Spec, at="spec", defaults=True),
-            # The operator alone writes status; a default would be a value that it never wrote.
+            # Only the operator writes the status; a default would be a value that it never wrote.
             "status": structural_schema(Status, at="status", defaults=False),
         },
     }
 
 
 def structural_schema(model: type[BaseModel], *, at: str, defaults: bool) -> Schema:
-    """The structural schema of a model; raises NotStructural, with a dotted path that begins with `at`."""
+    """Return the structural schema of a model; raises NotStructural with a path that starts with `at`."""
     source = model.model_json_schema()
     definitions = source.pop("$defs", {})
     schema = _Converter(definitions).convert(source, at=at, defaults=defaults)
@@ -106,7 +106,7 @@ def structural_schema(model: type[BaseModel], *, at: str, defaults: bool) -> Sch
 
 
 def _with_old_names(schema: Schema) -> Schema:
-    """The schema of the status with the names that stored objects may still have."""
+    """Add the former names of fields, which stored objects may still have, to the schema of the status."""
     for rename in RENAMES:
         node = schema
         for part in rename.within:
@@ -118,7 +118,7 @@ def _with_old_names(schema: Schema) -> Schema:
 
 
 def write_crd(stream: TextIO) -> None:
-    """Write the CRD as YAML that every loader reads alike."""
+    """Write the CRD as YAML that all loaders read in the same way."""
     yaml = YAML(typ="safe", pure=True)
     yaml.Representer = _Representer
     yaml.default_flow_style = False
@@ -129,12 +129,14 @@ def write_crd(stream: TextIO) -> None:
 
 
 class _Representer(SafeRepresenter):
+    """A representer for YAML that tools with fewer features can read."""
+
     def ignore_aliases(self, _data: Any) -> bool:
-        """Never an anchor: not every tool that reads a CRD follows them."""
+        """Return True: write no anchors, because some tools that read a CRD do not support them."""
         return True
 
     def represent_float(self, data: float) -> ScalarNode:
-        """With a dot: 1e-05 is a string to a YAML 1.1 loader."""
+        """Represent a number with a dot, because 1e-05 is a string for a YAML 1.1 loader."""
         mantissa, e, exponent = repr(data).partition("e")
         text = mantissa + (".0" if e and "." not in mantissa else "") + e + exponent
         return self.represent_scalar("tag:yaml.org,2002:float", text)
@@ -145,20 +147,20 @@ _Representer.add_representer(float, _Representer.represent_float)
 
 @dataclass(frozen=True, slots=True)
 class _Converter:
-    """Turns pydantic's schema into a structural one; `at` is the dotted path that errors name."""
+    """Converts pydantic's schema to a structural one; `at` is the path that errors name."""
 
     definitions: Mapping[str, Schema]
 
     def convert(self, schema: Schema, *, at: str, defaults: bool) -> Schema:
-        """Convert one node and all below it; without `defaults` none is emitted."""
+        """Convert a node and all nodes below it, with or without their defaults."""
         node = self._resolve(schema, at=at)
-        if unknown := node.keys() - {*_PASSED, *_TURNED}:
-            raise NotStructural(f"{at}: {', '.join(sorted(unknown))} can't be translated")
+        if unknown := node.keys() - {*_PASSED, *_CONVERTED}:
+            raise NotStructural(f"{at}: {', '.join(sorted(unknown))} can't be converted")
         result = _leading(node) | {keyword: node[keyword] for keyword in _PASSED if keyword in node} | _limits(node)
         if "const" in node:
             result["enum"] = [node["const"]]
         if result.get("type") == "array":
-            # A default below a list item would keep Argo CD out of sync for ever.
+            # A default below a list item would keep Argo CD out of sync indefinitely.
             result["items"] = self.convert(_items(node, at=at), at=f"{at}[]", defaults=False)
         elif result.get("type") == "object":
             result |= self._fields(node, at=at, defaults=defaults)
@@ -168,18 +170,18 @@ class _Converter:
         return result
 
     def _resolve(self, schema: Schema, *, at: str) -> Schema:
-        """Follow references, and take the one kind of value that is not null; what stands beside them wins."""
-        if at.count(".") > _DEEPEST:
-            raise NotStructural(f"{at}: nested too deep, perhaps in itself")
+        """Resolve references and optional types; keywords next to them take precedence."""
+        if at.count(".") > _MAX_DEPTH:
+            raise NotStructural(f"{at}: nested too deeply, or recursive")
         while "$ref" in schema or "anyOf" in schema:
-            beside = {keyword: value for keyword, value in schema.items() if keyword not in ("$ref", "anyOf")}
+            siblings = {keyword: value for keyword, value in schema.items() if keyword not in ("$ref", "anyOf")}
             if "$ref" in schema:
-                schema = self.definitions[schema["$ref"].removeprefix("#/$defs/")] | beside
+                schema = self.definitions[schema["$ref"].removeprefix("#/$defs/")] | siblings
                 continue
             options = [option for option in schema["anyOf"] if option != {"type": "null"}]
             if len(options) != 1:
-                raise NotStructural(f"{at}: a union; give each variant an optional field of its own")
-            schema = options[0] | beside
+                raise NotStructural(f"{at}: a union can't be converted; give each variant its own optional field")
+            schema = options[0] | siblings
         return schema
 
     def _fields(self, node: Schema, *, at: str, defaults: bool) -> Schema:
@@ -187,7 +189,7 @@ class _Converter:
         if isinstance(free, dict) and "maxProperties" in node and "properties" not in node:
             return {"additionalProperties": self.convert(free, at=f"{at}.*", defaults=False)}
         if free is not False or "properties" not in node:
-            raise NotStructural(f"{at}: a map of free keys can't be translated without a maximum")
+            raise NotStructural(f"{at}: a map of free keys can't be converted without a maximum")
         fields = {
             name: self.convert(field, at=f"{at}.{name}", defaults=defaults)
             for name, field in node["properties"].items()
@@ -209,7 +211,7 @@ def _leading(node: Schema) -> Schema:
 
 
 def _limits(node: Schema) -> Schema:
-    """OpenAPI 3.0 has a boolean beside a limit where JSON Schema has a limit of its own."""
+    """Return exclusive limits as a limit and a boolean, because OpenAPI 3.0 has no exclusive limits."""
     found: Schema = {}
     for exclusive, inclusive in _EXCLUSIVE:
         if exclusive in node:
@@ -218,25 +220,25 @@ def _limits(node: Schema) -> Schema:
 
 
 def _items(node: Schema, *, at: str) -> Schema:
-    """What a list holds; a tuple is a list whose places all hold the same."""
-    places: list[Schema] = node.get("prefixItems") or [node.get("items") or {}]
-    if any(place != places[0] for place in places):
-        raise NotStructural(f"{at}: a tuple of different kinds; write an object with named fields")
-    return places[0]
+    """Return the type of the items of a list, or of a tuple whose items have the same type."""
+    items: list[Schema] = node.get("prefixItems") or [node.get("items") or {}]
+    if any(item != items[0] for item in items):
+        raise NotStructural(f"{at}: a tuple of different types can't be converted; write an object with named fields")
+    return items[0]
 
 
 def _check(result: Schema, *, at: str) -> None:
-    """Refuse what has no type or no maximum: CEL rules are priced by the largest value."""
+    """Raise NotStructural for a field without a type or a maximum, which determines the cost of CEL rules."""
     if "type" not in result:
-        raise NotStructural(f"{at}: a value of any kind")
+        raise NotStructural(f"{at}: a field needs a type")
     if result["type"] == "string" and not {"maxLength", "enum"} & result.keys():
-        raise NotStructural(f"{at}: a string without max_length")
+        raise NotStructural(f"{at}: a string needs max_length")
     if result["type"] == "array" and "maxItems" not in result:
-        raise NotStructural(f"{at}: a list without max_length")
+        raise NotStructural(f"{at}: a list needs max_length")
 
 
 def _without_defaults_below(value: Json, *, schema: Schema) -> Json:
-    """A default as briefly as it can be said: the API server fills in the defaults of the fields below."""
+    """Return a default without the defaults of the fields below it, which the API server fills in."""
     if isinstance(value, list):
         return [_without_defaults_below(one, schema=schema["items"]) for one in value]
     if not isinstance(value, dict):

@@ -23,7 +23,7 @@ _STATUS = "Only the operator writes the status.\n"
 
 
 def write_reference(stream: TextIO) -> None:
-    """Write the page."""
+    """Write the reference page."""
     stream.write(_HEAD)
     for name, model, words in (("spec", Spec, _SPEC), ("status", Status, _STATUS)):
         stream.write(f"\n## {name}\n\n{words}")
@@ -33,7 +33,7 @@ def write_reference(stream: TextIO) -> None:
 
 
 def _objects(node: Schema, *, at: str) -> Iterator[tuple[str, Schema]]:
-    """Every object with named fields, outer ones first, with its path."""
+    """Yield each object with named fields and its path, outer objects first."""
     node, at = _inner(node, at=at)
     if "properties" not in node:
         return
@@ -43,7 +43,7 @@ def _objects(node: Schema, *, at: str) -> Iterator[tuple[str, Schema]]:
 
 
 def _inner(node: Schema, *, at: str) -> tuple[Schema, str]:
-    """What a list or a map holds."""
+    """Return the element type of nested lists, with its path."""
     while node["type"] == "array":
         node, at = node["items"], f"{at}[]"
     return node, at

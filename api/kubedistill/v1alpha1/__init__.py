@@ -1,4 +1,4 @@
-"""kubedistill.io/v1alpha1: the one place where the resource's fields are declared."""
+"""kubedistill.io/v1alpha1: only this package declares the fields of the resource."""
 
 from kubedistill.v1alpha1.data import ConfigMapKeyRef, Curation, Data, DataSource, Generation, TrainData
 from kubedistill.v1alpha1.evaluation import AnswerComparison, Evaluation, Export, Gate

@@ -187,7 +187,7 @@ class Status(Model):
     """Result of the run."""
 
     def condition(self, kind: str) -> Condition | None:
-        """Return a condition by type; None where it is not there."""
+        """Return the condition of a type; None if there is none."""
         return next((one for one in self.conditions if one.type == kind), None)
 
     def __str__(self) -> str:

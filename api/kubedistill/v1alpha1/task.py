@@ -25,8 +25,8 @@ def _check_date(text: str) -> str:
 Day = Annotated[str, Field(max_length=10, pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$"), AfterValidator(_check_date)]
 
 NLI_LABELS = ("entailment", "neutral", "contradiction")
-# The kinds of task whose answers are labels, with the labels of their own; the manifest must declare them where there
-# are none. Answers of every other kind are free text.
+# Task types whose answers are labels, with their labels; if there are none, the manifest must declare them. Answers of
+# all other task types are free text.
 LABELS: Mapping[str, tuple[str, ...]] = {"Classification": (), "NLI": NLI_LABELS}
 _DECLARED = tuple(kind for kind, own in LABELS.items() if not own)
 _NEEDS_LABELS = f"labels is required for a {' or '.join(_DECLARED)} task; list the labels an answer may be"

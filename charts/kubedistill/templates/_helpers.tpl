@@ -2,7 +2,7 @@
 {{- .Values.nameOverride | default .Chart.Name -}}
 {{- end }}
 
-{{/* Names in the release's namespace begin with this; a Service's name holds no dots, which a release's may. */}}
+{{/* Prefix of names in the release's namespace. The name of a Service may not contain dots, unlike that of a release. */}}
 {{- define "kubedistill.fullname" -}}
 {{- $name := include "kubedistill.name" . -}}
 {{- $own := ternary .Release.Name (printf "%s-%s" .Release.Name $name) (contains $name .Release.Name) -}}
@@ -13,7 +13,7 @@
 {{- include "kubedistill.fullname" . }}-operator
 {{- end }}
 
-{{/* Names of what belongs to no namespace: another release may have the same name in another one. */}}
+{{/* Name of cluster-scoped objects, unique even if another namespace has a release with the same name. */}}
 {{- define "kubedistill.clusterName" -}}
 {{- .Release.Namespace }}.{{ include "kubedistill.fullname" . }}
 {{- end }}
@@ -26,7 +26,7 @@
 {{- end -}}
 {{- end }}
 
-{{/* app.kubernetes.io/managed-by is Helm here; on what the operator makes it is kubedistill. */}}
+{{/* app.kubernetes.io/managed-by is Helm here; on objects that the operator creates, it is kubedistill. */}}
 {{- define "kubedistill.labels" -}}
 {{- $own := include "kubedistill.selector" . | fromYaml -}}
 {{- $_ := set $own "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_") -}}
@@ -36,7 +36,7 @@
 {{- merge $own (.Values.commonLabels | default dict) | toYaml -}}
 {{- end }}
 
-{{/* Labels and annotations of an object: those of its own come first, then those of all objects. */}}
+{{/* Labels and annotations of an object; its own take precedence over those of all objects. */}}
 {{- define "kubedistill.metadata" -}}
 labels: {{- merge (deepCopy (.labels | default dict)) (include "kubedistill.labels" .root | fromYaml) | toYaml | nindent 2 }}
 {{- with merge (deepCopy (.annotations | default dict)) (.root.Values.commonAnnotations | default dict) }}
@@ -54,7 +54,7 @@ app.kubernetes.io/name: {{ include "kubedistill.name" . }}
 app.kubernetes.io/instance: {{ .Release.Name | quote }}
 {{- end }}
 
-{{/* The operator's pods, and not that of a test. */}}
+{{/* Selects the operator's pods, but not the pod of a test. */}}
 {{- define "kubedistill.podSelector" -}}
 {{ include "kubedistill.selector" . }}
 app.kubernetes.io/component: operator
@@ -72,7 +72,7 @@ app.kubernetes.io/component: operator
 {{- end -}}
 {{- end }}
 
-{{/* Names of the Secrets of global.imagePullSecrets, as JSON; charts write them as names or as references. */}}
+{{/* Names of the Secrets in global.imagePullSecrets, as JSON; charts write them as names or as references. */}}
 {{- define "kubedistill.globalPullSecrets" -}}
 {{- $names := list -}}
 {{- range (.Values.global).imagePullSecrets -}}
@@ -87,7 +87,7 @@ app.kubernetes.io/component: operator
 {{- with .Values.imagePullSecrets | default $shared }}{{ toYaml . }}{{ end -}}
 {{- end }}
 
-{{/* The operator's settings file: the values of global are used where settings.images has none of its own. */}}
+{{/* The operator's settings file; values of global apply unless settings.images overrides them. */}}
 {{- define "kubedistill.settings" -}}
 {{- $images := dict -}}
 {{- with (.Values.global).imageRegistry }}{{ $_ := set $images "registry" . }}{{ end -}}
@@ -101,7 +101,7 @@ app.kubernetes.io/component: operator
 {{- empty $probe.initialDelaySeconds | ternary (omit $probe "initialDelaySeconds") $probe | toYaml -}}
 {{- end }}
 
-{{/* How often a monitor scrapes, and what becomes of the samples. */}}
+{{/* Interval and relabelings of a monitor. */}}
 {{- define "kubedistill.scrape" -}}
 {{- with .interval }}
 interval: {{ . }}
@@ -114,14 +114,14 @@ metricRelabelings: {{- toYaml . | nindent 0 }}
 {{- end }}
 {{- end }}
 
-{{/* What pods of jobs have, and nothing else: the label by which monitors and policies know them. */}}
+{{/* Selects the pods of jobs, for monitors and policies; no other pods have this label. */}}
 {{- define "kubedistill.jobPods" -}}
 matchExpressions:
 - key: kubedistill.io/job-uid
   operator: Exists
 {{- end }}
 
-{{/* Who may submit to Ray. A label in all namespaces is no KubeRay: jobs set labels of their pods. */}}
+{{/* Peers that may submit to Ray. A label in all namespaces does not identify KubeRay, because jobs set labels of pods. */}}
 {{- define "kubedistill.kuberayPeers" -}}
 {{- $peers := list }}
 {{- range $namespace := .kuberayNamespaces }}
@@ -143,7 +143,7 @@ matchExpressions:
 {{- toYaml $peers }}
 {{- end }}
 
-{{/* Refuse fields of a policy that is off: a wall that somebody relies on would not be there. */}}
+{{/* Refuse fields of a disabled policy, because somebody may rely on a protection that does not exist. */}}
 {{- define "kubedistill.checkEnforced" -}}
 {{- $policy := get .root.Values .section }}
 {{- if not $policy.enabled }}

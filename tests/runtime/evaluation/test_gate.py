@@ -47,7 +47,7 @@ LOUD_ELSEWHERE = three_models.usual(control=three_models.noise(ratio=0.5), hardw
         ({"maxInvalidRate": 0.0}, GOOD, None),
         ({}, NOISE, "the student is not distinguishable from the baseline (p = 1.0000)"),
         ({}, WORSE, "the student is worse than the baseline (p = 0.0005)"),
-        ({}, NOTHING, "no test record was judged"),
+        ({}, NOTHING, "no test record was evaluated"),
         ({"minGain": 0.0, "requireSignificance": False}, NOTHING, "gain is not known, and minGain asks for 0"),
         (
             {"maxInvalidRate": 1.0, "requireSignificance": False},

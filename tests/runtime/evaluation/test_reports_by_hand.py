@@ -235,7 +235,7 @@ CASES = {
             "arms.distilled.accuracy": None, "arms.distilled.agreement": None, "arms.distilled.invalidRate": None,
             "comparison.gain": None, "comparison.pValue": None, "comparison.ci95": None, "comparison.rows": 0,
         },
-        headline="there was no test record to judge", gate="gate failed", reasons=("no test record was judged",),
+        headline="there was no test record to evaluate", gate="gate failed", reasons=("no test record was evaluated",),
     ),
 }  # fmt: skip
 

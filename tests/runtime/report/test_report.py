@@ -72,7 +72,7 @@ MARKDOWN = {
     "noise": (
         {"latencyControl": {"rounds": 5, "outputTokens": 32, "ratio": 1.62, "spread": [1.4, 1.9], "noise": True}},
         "- Control: latency is noise: the distilled student takes 1.62 times (1.40 to 1.90 in 5 rounds) the time of "
-        "the same model before training, so that no time here decides anything",
+        "the same model before training, so no limit on latency is checked",
     ),
 }
 
