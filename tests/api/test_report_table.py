@@ -143,7 +143,7 @@ HEADLINES = {
         f"{WENT}, 80% of the gap closed, p < 0.0001 (1,000 of 1,100 test records have a reference)",
     ),
     "nothing judged": (
-        {"gain": None, "rows": 0, "total_rows": 0}, "not judged", "there was no test record to judge",
+        {"gain": None, "rows": 0, "total_rows": 0}, "not judged", "there was no test record to evaluate",
     ),
 }  # fmt: skip
 

@@ -65,15 +65,15 @@ REFUSED = {
     ),
     "a namespace with two stores": (
         "storage: {shared: [{uri: s3://b/x, namespaces: [a, b]}, {uri: s3://b/y, namespaces: [b]}]}\n",
-        "1: storage: storage.shared[1] has b, and so has shared[0]. Name it in one of them",
+        "1: storage: storage.shared[1] and shared[0] both have b. Name it in one of them",
     ),
     "one store twice": (
         "storage: {shared: [{uri: s3://b/x, namespaces: [a]}, {uri: s3://b/x/, namespaces: [b]}]}\n",
-        "1: storage: storage.shared[1] has s3://b/x, and so has shared[0]. Name it in one of them",
+        "1: storage: storage.shared[1] and shared[0] both have s3://b/x. Name it in one of them",
     ),
     "a shared store in that of a namespace": (
         "storage: {uri: s3://b/all/, shared: [{uri: s3://b/all/team-a/more, namespaces: [a, b]}]}\n",
-        "1: storage: storage.shared[0].uri is in the store of namespace team-a. Name a place that is no namespace's",
+        "1: storage: storage.shared[0].uri is in the store of namespace team-a. Name a folder",
     ),
     "a store that nobody shares": (
         "storage: {shared: [{uri: s3://b/x, namespaces: []}]}\n",

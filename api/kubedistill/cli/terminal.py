@@ -17,7 +17,7 @@ class Terminal(Console):
         super().__init__(highlight=False, emoji=False, **options)
 
     def render_str(self, text: str, **options: Any) -> Text:
-        """Turn a string into a Text, and filter it before rich measures its width."""
+        """Turn a string into a `Text`, and filter it before rich measures its width."""
         return super().render_str(printable(text), **options)
 
     def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterable[Segment]:
