@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from support.messages import check_facts
 from support.small_job import QUICKSTART, SmallJob, make_job, run_job
 
 Change = Callable[[SmallJob], None]
@@ -19,7 +20,8 @@ class Case:
     """A way to spoil the small job, and what the message must hold: the place, what is wrong and the fix."""
 
     change: Change
-    says: tuple[str, ...]
+    names: tuple[object, ...]
+    """What the message names."""
 
 
 def spec(*path: str | int, value: Any) -> Change:
@@ -90,51 +92,43 @@ SECOND_KIND = {
     "endpoint": {"api": "OpenAI", "url": "http://x", "model": "y"},
 }
 CASES = {
-    "an unknown field": Case(spec("trainning", value={}), ("spec.trainning", "unknown field", "`training`")),
-    "a wrong type": Case(spec("training", "epochs", value="three"), ("spec.training.epochs", "valid integer")),
-    "out of range": Case(
-        spec("generation", "temperature", value=9), ("spec.generation.temperature", "less than or equal to 2")
-    ),
+    "an unknown field": Case(spec("trainning", value={}), ("spec.trainning", "`training`")),
+    "a wrong type": Case(spec("training", "epochs", value="three"), ("spec.training.epochs", "integer")),
+    "out of range": Case(spec("generation", "temperature", value=9), ("spec.generation.temperature", 2)),
     "two teacher kinds": Case(spec("teachers", 0, value=SECOND_KIND), ("spec.teachers[0].endpoint",)),
     "a missing file": Case(
         spec("data", "train", "uri", value="gone.jsonl"),
-        ("spec.data.train", "gone.jsonl", "no such file", "manifest's folder"),
+        ("spec.data.train", "gone.jsonl"),
     ),
-    "an empty file": Case(first_lines(0, split="test"), ("test.jsonl", "holds no records", "one JSON object a line")),
-    "a broken line": Case(
-        line(7, '{"messages": [{"role"'), ("train.jsonl:7", "not JSON", "one whole JSON object a line")
-    ),
+    "an empty file": Case(first_lines(0, split="test"), ("test.jsonl",)),
+    "a broken line": Case(line(7, '{"messages": [{"role"'), ("train.jsonl:7", "JSON")),
     "wrong roles": Case(
         line(3, '{"messages": [{"role": "user", "content": "x"}, {"role": "user", "content": "y"}]}'),
-        ("train.jsonl:3", "roles are user, user", "Reorder or remove"),
+        ("train.jsonl:3", "user, user"),
     ),
     "an unknown role": Case(
         line(3, '{"messages": [{"role": "robot", "content": "x"}]}'),
-        ("train.jsonl:3", "no known role", "system, user, assistant"),
+        ("train.jsonl:3", "system, user, assistant"),
     ),
     "a label that is none": Case(
         line(2, '{"prompt": "Hello", "reference": "billing.fixx"}'),
-        ("train.jsonl:2", "'billing.fixx'", "Did you mean 'billing.fix'"),
+        ("train.jsonl:2", "'billing.fixx'", "'billing.fix'"),
     ),
-    "a duplicate id": Case(twice, ("train.jsonl:5", "was used before", "an id of its own")),
-    "too few records": Case(
-        first_lines(10, split="train"), ("spec.data.train", "10 train records are left", "at least 16")
-    ),
+    "a duplicate id": Case(twice, ("train.jsonl:5", "id")),
+    "too few records": Case(first_lines(10, split="train"), ("spec.data.train", 10, 16)),
     "all prompts too long": Case(
         spec("teachers", 0, "model", "maxModelLen", value=24),
-        ("0 train records are left", "TooLong", "Raise maxModelLen"),
+        (0, "TooLong", "maxModelLen"),
     ),
-    "tokenizers that differ": Case(
-        other_tokenizer, ("spec.training.objective.type", "CachedLogits is not possible", "Use Auto or Sequence")
-    ),
+    "tokenizers that differ": Case(other_tokenizer, ("spec.training.objective.type", "CachedLogits", "Sequence")),
     "a softened loss": Case(
         spec("training", "objective", value={"type": "CachedLogits", "temperature": 2.0}),
-        ("spec.training.objective", "temperature must be 1", "emove temperature"),
+        ("spec.training.objective", "temperature", 1),
     ),
-    "a model without config": Case(without_config, ("spec.student.model.source", "no config.json", "save_pretrained")),
+    "a model without config": Case(without_config, ("spec.student.model.source", "config.json", "save_pretrained")),
     "a gate without references": Case(
         without_references,
-        ("spec.evaluation.gate.minGain", "reference", "Add references"),
+        ("spec.evaluation.gate.minGain", "references"),
     ),
 }
 
@@ -149,8 +143,7 @@ def test_bad_input_is_refused_before_anything_is_made(name: str, tmp_path: Path)
     assert ended.code == 2, ended
     failed = [event["message"] for event in ended.events if event.get("event") == "failed"]
     (message,) = failed or [ended.stderr.strip()]
-    missing = [part for part in CASES[name].says if part not in message]
-    assert not missing, f"{message!r} does not say {missing}"
+    check_facts(message, *CASES[name].names)
     assert "Traceback" not in ended.stderr
     assert not (store / "artifacts").exists()
     assert not list(store.rglob("*.parquet"))
