@@ -80,7 +80,7 @@ def derive_phase(status: Status) -> Phase:
     return _phase(status, current_stage(status))
 
 
-def summarise(status: Status, *, now: float, generation: int, deleting: bool = False) -> Status:
+def summarize(status: Status, *, now: float, generation: int, deleting: bool = False) -> Status:
     """Derive phase, columns and the conditions that follow from others, with Reconciling and Stalled of kstatus."""
     current = current_stage(status)
     phase: Phase = "Deleting" if deleting else _phase(status, current)

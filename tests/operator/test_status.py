@@ -7,7 +7,7 @@ from kubedistill.v1alpha1 import Condition, Run, StageStatus, Status
 from kubedistill_operator.cluster.events import event_manifest
 from kubedistill_operator.job import Job
 from kubedistill_operator.plan import Event
-from kubedistill_operator.status import summarise, with_condition, with_stage
+from kubedistill_operator.status import summarize, with_condition, with_stage
 
 RUN = Run(id="1", digest="d", started_at="2026-11-25T00:00:00Z")
 COMPLETE = (Condition(type="Complete", status="True", reason="Done"),)
@@ -32,7 +32,7 @@ PHASES = {
 @pytest.mark.parametrize("case", PHASES)
 def test_the_phase_follows_the_stages(case: str) -> None:
     status, phase = PHASES[case]
-    assert summarise(status, now=0.0, generation=1).phase == phase
+    assert summarize(status, now=0.0, generation=1).phase == phase
 
 
 SAID = {
@@ -48,7 +48,7 @@ def test_no_message_of_a_status_holds_what_a_terminal_obeys(case: str) -> None:
     message, told = SAID[case]
     status = Status(run=RUN, stages=stages(0))
     status = with_condition(status, "Failed", "True", reason="Rejected", message=message, now=0.0, generation=1)
-    status = summarise(with_stage(status, "Prepare", message=message), now=0.0, generation=1)
+    status = summarize(with_stage(status, "Prepare", message=message), now=0.0, generation=1)
     assert {status.message, status.stages[0].message, *(one.message for one in status.conditions if one.message)} == {
         told
     }

@@ -178,7 +178,7 @@ def _resources(placement: Placement, *, limit_cpu: bool) -> Manifest:
 
 def _scheduling(placement: Placement, *, pools: Mapping[str, Pool]) -> Manifest:
     if placement.pool is None:
-        return _present(nodeSelector={**_LINUX}, affinity=_away_from_gpus(pools))
+        return _present(nodeSelector={**_LINUX}, affinity=_avoid_gpu_nodes(pools))
     return _present(
         nodeSelector={**_LINUX, **placement.pool.node_selector},
         tolerations=[_toleration(one) for one in placement.pool.tolerations],
@@ -186,7 +186,7 @@ def _scheduling(placement: Placement, *, pools: Mapping[str, Pool]) -> Manifest:
     )
 
 
-def _away_from_gpus(pools: Mapping[str, Pool]) -> Manifest:
+def _avoid_gpu_nodes(pools: Mapping[str, Pool]) -> Manifest:
     """Prefer nodes without GPUs, since their taint may be missing; do not require it, since there may be no others.
 
     Each label has a preference of its own, since different nodes may share some labels.

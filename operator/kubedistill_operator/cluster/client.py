@@ -219,7 +219,7 @@ class Cluster:
         return await self._write("PUT", path, manifest)
 
     async def patch(self, kind: str, name: str, operations: list[Manifest], *, namespace: str) -> Manifest:
-        """Apply a JSON patch; raises NotFound, or Refused with code 422 where one of its tests fails."""
+        """Apply a JSON patch; raises NotFound, or Refused with code 422 if one of its tests fails."""
         return await self._write("PATCH", KINDS[kind].path(namespace=namespace, name=name), operations, content=_PATCH)
 
     async def delete(self, kind: str, name: str, *, namespace: str, uid: str) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from kubedistill_operator.cluster.pod_reading import read_pod
 from kubedistill_operator.observed import Pod, Resource
 
-TELLING_SECONDS = 120.0
+MEMORY_SECONDS = 120.0
 """How long a pod's failure may explain the end of its attempt; after that, a new worker has replaced the pod."""
 _MOST = 64
 """Maximum number of remembered pods of one job."""
@@ -36,7 +36,7 @@ class FailedPods:
 
     def recall(self, job_uid: str, *, labels: dict[str, str]) -> tuple[Pod, ...]:
         """Return the pods with these labels that have failed recently."""
-        since = self.clock() - TELLING_SECONDS
+        since = self.clock() - MEMORY_SECONDS
         seen = self._seen.get(job_uid, {})
         return tuple(pod for at, pod, own in seen.values() if at >= since and labels.items() <= own.items())
 

@@ -113,7 +113,7 @@ class Lease:
         await self._attempt(give_up)
 
     async def _attempt(self, step: Callable[[], Awaitable[bool]]) -> bool:
-        """Run one step; the API server may let it fail, but must not delay it."""
+        """Run one step, in which the API server may fail but must not delay us."""
         try:
             async with asyncio.timeout(REQUEST_SECONDS):
                 done = await step()

@@ -10,7 +10,7 @@ from kubedistill_operator.cluster.optional_right import OptionalRight
 from kubedistill_operator.observed import Child, Pod
 from kubedistill_operator.plan import Manifest
 
-PATIENCE_SECONDS = 5.0
+MIN_AGE_SECONDS = 5.0
 """Minimum age of a child without pods before its Events are listed: that is expensive, and pods take a moment."""
 IDLE_SECONDS = 15.0
 """Minimum age of an idle pod before its Events are listed: mounts are retried, and small images take some seconds."""
@@ -33,7 +33,7 @@ class RefusedPods:
 
     async def explain(self, child: Child, *, namespace: str) -> str:
         """Return the message of the latest Event; empty if there is none, or it may not be read."""
-        if self.clock() - child.created < PATIENCE_SECONDS:
+        if self.clock() - child.created < MIN_AGE_SECONDS:
             return ""
         events = await self._list(f"involvedObject.uid={child.uid}", namespace=namespace, fields=",type=Warning")
         return _latest_refusal(events)

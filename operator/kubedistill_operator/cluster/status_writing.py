@@ -27,10 +27,10 @@ def status_values(status: Status, *, stored: Mapping[str, Json] | None = None) -
         values = status.model_dump(mode="json", by_alias=True)
         for problem in error.errors():
             if problem["type"] == "string_too_long":
-                _cut(values, problem["loc"], most=problem["ctx"]["max_length"])
+                _shorten(values, problem["loc"], most=problem["ctx"]["max_length"])
         fit = Status.model_validate(values, strict=False, by_alias=True)
     known = as_object(_without_empty(fit.model_dump(mode="json", by_alias=True, exclude_none=True)))
-    return with_both_names(as_object(_carry_on(known, with_new_names(stored or {}), Status)))
+    return with_both_names(as_object(_keep_unknown(known, with_new_names(stored or {}), Status)))
 
 
 def stalled_values(job: Job, problem: str, *, now: float) -> Manifest | None:
@@ -55,21 +55,21 @@ def stalled_values(job: Job, problem: str, *, now: float) -> Manifest | None:
     return {**job.stored_status, "conditions": [*others, stalled]}
 
 
-def _carry_on(values: Json, stored: Json, model: type[BaseModel] | None) -> Json:
+def _keep_unknown(values: Json, stored: Json, model: type[BaseModel] | None) -> Json:
     """Return the values with stored fields that a model does not know; items of lists are matched by their keys."""
     if model is None or not isinstance(stored, Mapping) or not isinstance(values, Mapping):
         return values
     fields = {field.alias or name: field for name, field in model.model_fields.items()}
-    carried = {name: value for name, value in stored.items() if name not in fields}
+    kept = {name: value for name, value in stored.items() if name not in fields}
     for name, value in values.items():
         below, before = _model_in(fields[name].annotation), stored.get(name)
         if isinstance(value, list) and below is not None and isinstance(before, list):
             key = _key_of(fields[name])
             by_key = {as_object(one)[key]: one for one in before}
-            carried[name] = [_carry_on(one, by_key.get(as_object(one)[key]), below) for one in value]
+            kept[name] = [_keep_unknown(one, by_key.get(as_object(one)[key]), below) for one in value]
         else:
-            carried[name] = _carry_on(value, before, below)
-    return carried
+            kept[name] = _keep_unknown(value, before, below)
+    return kept
 
 
 def _key_of(field: FieldInfo) -> str:
@@ -85,7 +85,7 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     return next((found for one in get_args(annotation) if (found := _model_in(one))), None)
 
 
-def _cut(values: Any, location: tuple[int | str, ...], *, most: int) -> None:
+def _shorten(values: Any, location: tuple[int | str, ...], *, most: int) -> None:
     *parents, last = location
     for part in parents:
         values = values[part]

@@ -56,7 +56,7 @@ def skip_complete(context: ReconcileContext) -> Plan | None:
 
 
 def sweep_children(context: ReconcileContext) -> Plan | None:
-    """Delete children of earlier attempts: after childRetentionSeconds, or at once if failed or only sidecars run."""
+    """Delete old children after childRetentionSeconds, or at once if they failed or only their sidecars run."""
     spec = context.live_spec or (context.run.spec if context.run else None)
     retention = spec.child_retention_seconds if spec else 0
     done = {stage.child: stage for stage in context.status.stages if stage.state in DONE and stage.child}
@@ -173,7 +173,7 @@ def _wait_for_competitor(context: ReconcileContext) -> Plan | None:
     waiting = context.status.condition("QuotaReserved")
     waits = waiting is not None and (waiting.status, waiting.reason) == ("False", "SharedArtifact")
     if competitor is None:
-        return _look_again(context) if waits or _is_outdated(context) else None
+        return _repeat_prepare(context) if waits or _is_outdated(context) else None
     if waits and waiting and seconds_since(waiting.last_transition_time, context.now) >= limit:
         return None
     # Readers of this job may not be allowed to read jobs of other namespaces.
@@ -213,7 +213,7 @@ def _is_outdated(context: ReconcileContext) -> bool:
     return lacks.items() <= made
 
 
-def _look_again(context: ReconcileContext) -> Plan:
+def _repeat_prepare(context: ReconcileContext) -> Plan:
     """Have Prepare check the store again: its findings date from before another job continued."""
     status = with_stage(context.status, CHAIN[0].name, state="Pending", percent=0, reason="", message="")
     status = without_conditions(status, "QuotaReserved")

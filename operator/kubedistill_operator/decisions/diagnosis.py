@@ -30,7 +30,7 @@ MISSING = (
     (r'secret "[^"]*" not found|key \S+ in Secret |sync secret cache', "SecretNotFound"),
     (r'configmap "[^"]*" not found|key \S+ in ConfigMap |sync configmap cache', "ConfigMapNotFound"),
 )
-"""What a container lacks, by kubelet's message: kubelet calls all of these CreateContainerConfigError, images too."""
+"""What a container lacks, by kubelet's message; kubelet gives all of these, and some images, one reason."""
 REFUSALS = (
     (r"(exceeded|failed) quota", "QuotaExceeded"),
     (r"no PriorityClass with name", "PriorityClassNotFound"),

@@ -85,7 +85,7 @@ def wait_for_result(context: ReconcileContext) -> Plan | None:
         return None
     if child is not None and child.uid == stage.child_uid and context.observed.attempt.is_live:
         return None
-    ended_at, failure = stage.ended_at or stamp(context.now), _seen(context, stage)
+    ended_at, failure = stage.ended_at or stamp(context.now), _judge_evidence(context, stage)
     left = _GRACE_SECONDS - seconds_since(ended_at, context.now)
     if left <= 0:
         return None
@@ -104,7 +104,7 @@ def _find_cause(context: ReconcileContext, stage: StageStatus) -> FailureCause |
         return _find_loop(attempt)
     if not stage.ended_at or seconds_since(stage.ended_at, context.now) < _GRACE_SECONDS:
         return None
-    return _seen(context, stage)
+    return _judge_evidence(context, stage)
 
 
 def _find_loop(attempt: Attempt) -> FailureCause | None:
@@ -119,7 +119,7 @@ def _find_loop(attempt: Attempt) -> FailureCause | None:
     return FailureCause("failure", "CrashLooping", describe_loop(pod))
 
 
-def _seen(context: ReconcileContext, stage: StageStatus) -> FailureCause:
+def _judge_evidence(context: ReconcileContext, stage: StageStatus) -> FailureCause:
     """Return what the evidence shows of an attempt that is over, or what it showed before pods were removed."""
     child, pods = context.observed.attempt.child, context.observed.attempt.pods
     failure = cause_of_evidence(Evidence(child if child is not None and child.uid == stage.child_uid else None, pods))

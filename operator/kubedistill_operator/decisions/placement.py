@@ -22,7 +22,7 @@ class Obstacle:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class Candidate:
     """A job's spec, and what it must fit into."""
 
     spec: Spec
@@ -36,42 +36,42 @@ class Place:
         return self.spec.storage.volume_claim or self.settings.storage.volume_claim
 
 
-Check = Callable[[Place], Obstacle | None]
+Check = Callable[[Candidate], Obstacle | None]
 
 
-def _refused(place: Place) -> Obstacle | None:
-    settings = place.settings
+def _refused(candidate: Candidate) -> Obstacle | None:
+    settings = candidate.settings
     try:
-        check_policy(place.spec, settings.policy)
+        check_policy(candidate.spec, settings.policy)
         check_children(
-            place.spec,
-            namespace=place.namespace,
+            candidate.spec,
+            namespace=candidate.namespace,
             pools=settings.pools,
             create_service_accounts=settings.rbac.create_service_accounts,
         )
-        check_pool_limits(place.spec, namespace=place.namespace, settings=settings)
+        check_pool_limits(candidate.spec, namespace=candidate.namespace, settings=settings)
     except InvalidInput as error:  # not allowed, larger than any node, or never admitted
         return Obstacle(error.reason, str(error))
     return None
 
 
-def _no_storage(place: Place) -> Obstacle | None:
-    uri = find_uri(place.spec, namespace=place.namespace, storage=place.settings.storage)
-    if place.claim is None and uri.startswith("file:"):
+def _no_storage(candidate: Candidate) -> Obstacle | None:
+    uri = find_uri(candidate.spec, namespace=candidate.namespace, storage=candidate.settings.storage)
+    if candidate.claim is None and uri.startswith("file:"):
         fix = "name a ReadWriteMany claim, or ask the platform team for a default"
         return Obstacle("NoStorage", f"spec.storage.volumeClaim: {fix}")
     return None
 
 
-def _claim_not_found(place: Place) -> Obstacle | None:
-    if place.claim is None or place.observed.claim_access_modes is not None:
+def _claim_not_found(candidate: Candidate) -> Obstacle | None:
+    if candidate.claim is None or candidate.observed.claim_access_modes is not None:
         return None
-    return Obstacle("ClaimNotFound", f"spec.storage.volumeClaim: there is no claim {place.claim!r} here; create it")
+    return Obstacle("ClaimNotFound", f"spec.storage.volumeClaim: there is no claim {candidate.claim!r} here; create it")
 
 
-def _storage_not_shared(place: Place) -> Obstacle | None:
-    modes = place.observed.claim_access_modes
-    if modes is None or "ReadWriteMany" in modes or place.settings.storage.single_node:
+def _storage_not_shared(candidate: Candidate) -> Obstacle | None:
+    modes = candidate.observed.claim_access_modes
+    if modes is None or "ReadWriteMany" in modes or candidate.settings.storage.single_node:
         return None
     message = (
         f"spec.storage.volumeClaim: its access modes are {', '.join(modes)}, and head and workers are on different"
@@ -79,11 +79,11 @@ def _storage_not_shared(place: Place) -> Obstacle | None:
     return Obstacle("StorageNotShared", f"{message} nodes; name a ReadWriteMany claim")
 
 
-def _config_map_not_found(place: Place) -> Obstacle | None:
-    if not place.observed.missing_config_maps:
+def _config_map_not_found(candidate: Candidate) -> Obstacle | None:
+    if not candidate.observed.missing_config_maps:
         return None
-    missing = place.observed.missing_config_maps[0]
-    sources = {split: getattr(place.spec.data, split) for split in ("train", "validation", "test")}
+    missing = candidate.observed.missing_config_maps[0]
+    sources = {split: getattr(candidate.spec.data, split) for split in ("train", "validation", "test")}
     at = next(
         (
             f"spec.data.{split}.configMapKeyRef.name"
@@ -106,5 +106,5 @@ CHECKS: tuple[Check, ...] = (
 
 def find_obstacle(spec: Spec, namespace: str, *, observed: Observed, settings: Settings) -> Obstacle | None:
     """Return the first reason why a job can't start here, or None."""
-    place = Place(spec, namespace, observed, settings)
-    return next((found for check in CHECKS if (found := check(place)) is not None), None)
+    candidate = Candidate(spec, namespace, observed, settings)
+    return next((found for check in CHECKS if (found := check(candidate)) is not None), None)

@@ -1,4 +1,4 @@
-"""Policy: what the platform allows no job, whatever its manifest says."""
+"""Policy: what the platform forbids, whatever a manifest says."""
 
 from collections.abc import Iterator
 from urllib.parse import unquote

@@ -45,7 +45,7 @@ from kubedistill_operator.decisions.waiting import (
 from kubedistill_operator.job import Job
 from kubedistill_operator.observed import Observed
 from kubedistill_operator.plan import Plan
-from kubedistill_operator.status import summarise
+from kubedistill_operator.status import summarize
 
 Decider = Callable[[ReconcileContext], Plan | None]
 
@@ -110,7 +110,7 @@ def reconcile(job: Job, observed: Observed, *, now: float, settings: Settings) -
     plan = next((plan for decider in deciders if (plan := decider(context)) is not None), Plan())
     if plan.status is None:
         return plan
-    status = summarise(plan.status, now=now, generation=job.generation, deleting=job.deleting)
+    status = summarize(plan.status, now=now, generation=job.generation, deleting=job.deleting)
     return replace(plan, status=None if status == job.status else status)
 
 

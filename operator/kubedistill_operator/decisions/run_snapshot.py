@@ -99,11 +99,11 @@ class RunSnapshot:
 def take_snapshot(job: Job, run_id: str, *, settings: Settings) -> RunSnapshot:
     """Return the run that would start now."""
     assert job.spec is not None, "a spec that can't be read starts no run"
-    kept = settings_of_now(job.spec, namespace=job.namespace, settings=settings)
+    kept = current_settings(job.spec, namespace=job.namespace, settings=settings)
     return RunSnapshot(run_id, spec_digest(job.spec), job.spec, kept, frozen_spec=spec_values(job.spec))
 
 
-def settings_of_now(spec: Spec, *, namespace: str, settings: Settings) -> RunSettings:
+def current_settings(spec: Spec, *, namespace: str, settings: Settings) -> RunSettings:
     """Return the settings that a run of a spec would keep if it started now."""
     store = find_uri(spec, namespace=namespace, storage=settings.storage)
     return RunSettings.of(spec, settings, store=store)

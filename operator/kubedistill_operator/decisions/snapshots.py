@@ -13,9 +13,9 @@ from kubedistill_operator.decisions.ends import fail_run
 from kubedistill_operator.decisions.policy import check_policy
 from kubedistill_operator.decisions.run_snapshot import (
     RunSnapshot,
+    current_settings,
     frozen_manifest,
     has_digest,
-    settings_of_now,
     take_snapshot,
 )
 from kubedistill_operator.decisions.waiting import wait_for_obstacle
@@ -38,7 +38,7 @@ def ensure_snapshot(context: ReconcileContext) -> Plan | None:
     run, stage, found = context.status.run, context.current, context.observed.frozen
     if run is None or stage is None or context.run is not None or context.is_over:
         return None
-    fresh = _snapshot_of_now(context)
+    fresh = _current_snapshot(context)
     decoy = found is not None and run.snapshot_digest and not found.name.endswith(run.snapshot_digest)
     if (found is None or decoy) and fresh is not None and fresh.snapshot == run.snapshot_digest:
         return Plan(create=(frozen_manifest(context.job, fresh),), requeue_after=0, why=("the run is frozen",))
@@ -58,7 +58,7 @@ def update_snapshot(context: ReconcileContext) -> Plan | None:
     run, known = context.run, context.status.run
     if run is None or known is None or context.is_over or not _is_untouched(context):
         return None
-    kept = settings_of_now(run.spec, namespace=context.job.namespace, settings=context.settings)
+    kept = current_settings(run.spec, namespace=context.job.namespace, settings=context.settings)
     fresh = RunSnapshot(run.id, run.digest, run.spec, kept, run.frozen_spec)
     if fresh.snapshot == known.snapshot_digest:
         return None
@@ -75,7 +75,7 @@ def update_snapshot(context: ReconcileContext) -> Plan | None:
     return _replace_snapshot(context, fresh)
 
 
-def _snapshot_of_now(context: ReconcileContext) -> RunSnapshot | None:
+def _current_snapshot(context: ReconcileContext) -> RunSnapshot | None:
     """Return the run that spec and settings give now; None if the spec has changed."""
     job, run = context.job, context.status.run
     assert run is not None

@@ -66,7 +66,7 @@ class Controller:
             self._full.add(key)
             self.queue.add(key)
 
-    def longest(self) -> float:
+    def longest_reconcile(self) -> float:
         """Return the seconds for which the oldest running reconcile has been running."""
         return max((self.queue.clock() - began for began in self._started.values()), default=0.0)
 
@@ -131,7 +131,7 @@ class Controller:
             self.forget(key)
             return None
         job = parse_job(resource)
-        self._wake(self.cache.update(job))
+        self._enqueue(self.cache.update(job))
         log_attempt(job)
         try:
             observation = await self.observer.observe(job, full=key in self._full or job.uid not in self._known)
@@ -147,7 +147,7 @@ class Controller:
         log.warning("the operator does not act on the job: %s", problem)
         if not job.deleting:
             job = await self.executor.stop_acting(job, problem)
-        self._wake(self.cache.update(job))
+        self._enqueue(self.cache.update(job))
         self.cache.set_idle(job)
 
     async def _act(self, job: Job, observation: Observation) -> float | None:
@@ -155,7 +155,7 @@ class Controller:
         while True:
             observation, plan = await self.decide(job, observation)
             plan, after = await self._carry_out(plan, job, observation.observed)
-            again = self._next_look(plan, job, observation.observed)
+            again = self._next_reconcile(plan, job, observation.observed)
             changes_cluster = plan.create or plan.delete or plan.stop
             if again != 0 or plan.status is None or changes_cluster or not observation.still_valid(job, after):
                 return again
@@ -177,7 +177,7 @@ class Controller:
     def forget(self, key: Key) -> None:
         """Forget a job that is gone."""
         uid = self.cache.uid(key)
-        self._wake(self.cache.remove(key))
+        self._enqueue(self.cache.remove(key))
         self.queue.forget(key)
         self._turns.pop(key, None)
         self._full.discard(key)
@@ -226,14 +226,14 @@ class Controller:
             log.debug("%s", why)
         if plan.status is not None:
             # Before the first await: a decision about another job must not use the same room.
-            self._wake(self.cache.update(replace(job, status=plan.status)))
+            self._enqueue(self.cache.update(replace(job, status=plan.status)))
         after = await self.executor.execute(plan, job)
         if plan.status is not None:
-            self._wake(self.cache.update(after))
+            self._enqueue(self.cache.update(after))
             self.metrics.count_change(job, plan.status)
         return after
 
-    def _next_look(self, plan: Plan, job: Job, observed: Observed) -> float | None:
+    def _next_reconcile(self, plan: Plan, job: Job, observed: Observed) -> float | None:
         """Return when to reconcile again; a job that asks for it at once too often in a row must wait."""
         key = (job.namespace, job.name)
         if plan.requeue_after is None:
@@ -250,6 +250,6 @@ class Controller:
         log.warning("the job does not settle: %s", "; ".join(plan.why))
         return _RESTLESS_SECONDS
 
-    def _wake(self, keys: list[Key]) -> None:
+    def _enqueue(self, keys: list[Key]) -> None:
         for key in keys:
             self.queue.add(key)

@@ -83,7 +83,7 @@ class EventHandlers:
             ended = result != before[0]
             self.controller.queue.add_after(key, 0 if ended else _CROWD_SECONDS, urgent=ended)
         else:
-            self._carry_progress_on(key)
+            self._schedule_progress(key)
 
     def on_pod(self, kind: str | None, body: Body) -> None:
         """Handle an event of a pod of ours; the next stage may wait for its end."""
@@ -92,7 +92,7 @@ class EventHandlers:
         self.controller.observer.failed_pods.record(body, job_uid=body["metadata"]["labels"].get(JOB_UID_LABEL, ""))
         self.controller.queue.add_after(key, _CROWD_SECONDS, urgent=kind == _DELETED)
 
-    def _carry_progress_on(self, key: Key) -> None:
+    def _schedule_progress(self, key: Key) -> None:
         now = self.controller.queue.clock()
         due = self._progress_due.get(key, float("-inf"))
         if due <= now:

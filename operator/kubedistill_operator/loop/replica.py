@@ -207,7 +207,7 @@ def own_namespace() -> str:
 
 
 def _stuck(controller: Controller) -> str:
-    seconds = controller.longest()
+    seconds = controller.longest_reconcile()
     return f"one has been running for {seconds:.0f} s" if seconds > _STUCK_SECONDS else ""
 
 

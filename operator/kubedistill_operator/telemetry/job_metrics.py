@@ -10,9 +10,9 @@ from kubedistill_operator.job import Job
 from kubedistill_operator.status import is_not_understood
 
 _LABEL, _REASON = 128, 63
-_TROUBLES = (("Failed", "True"), ("Validated", "False"))
+_PROBLEMS = (("Failed", "True"), ("Validated", "False"))
 _WAITS = (("QuotaReserved", "False"), ("Progressing", "False"))
-"""Conditions in an undesired state; the first one explains where the job is."""
+"""Conditions in an undesired state; the first one explains the state of the job."""
 _AT_REST = (*TERMINAL, "Suspended", "Deleting")
 
 
@@ -53,7 +53,7 @@ def read_job_metrics(job: Job) -> JobMetrics:
     stages = status.stages
     over = status.phase in TERMINAL
     current = None if over else current_stage(status)
-    trouble = _trouble(status)
+    problem = _find_problem(status)
     return JobMetrics(
         strategy=spec.training.objective.type if spec else "",
         queue=spec.queue.name[:_LABEL] if spec and spec.queue else "",
@@ -66,7 +66,7 @@ def read_job_metrics(job: Job) -> JobMetrics:
         progressed=seconds_of(current.progressed_at) if current else None,
         stage=current.name if current else "",
         attempt=current.attempt if current else 0,
-        runs=current is not None and current.state == "Running" and not trouble,
+        runs=current is not None and current.state == "Running" and not problem,
         stage_ratio=current.percent / 100 if current else 0.0,
         ratio=_ratio(stages),
         gpu_seconds=sum(stage.gpu_seconds for stage in stages),
@@ -76,14 +76,14 @@ def read_job_metrics(job: Job) -> JobMetrics:
             for cause in ("failure", "infrastructure", "preemption")
         },
         labels=(status.run.labels if status.run else None) or {},
-        conditions=trouble + _named(status, "SpecDrift", "True"),
+        conditions=problem + _named(status, "SpecDrift", "True"),
     )
 
 
-def _trouble(status: Status) -> tuple[tuple[str, str, str], ...]:
+def _find_problem(status: Status) -> tuple[tuple[str, str, str], ...]:
     if is_not_understood(status):
         return _named(status, "Stalled", "True")
-    asked = _TROUBLES if status.phase in _AT_REST else (*_TROUBLES, *_WAITS)  # a job at rest does not wait
+    asked = _PROBLEMS if status.phase in _AT_REST else (*_PROBLEMS, *_WAITS)  # a job at rest does not wait
     return next((found for kind, truth in asked if (found := _named(status, kind, truth))), ())
 
 

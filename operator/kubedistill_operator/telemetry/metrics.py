@@ -173,7 +173,7 @@ JOB_GAUGES: Final = {
     "info": ("Properties of a job", (*_JOB, "strategy", "queue", "student", "teacher_kind")),
     "labels": ("Labels that settings.propagateLabels names", _JOB),
     "status_phase": ("Phase of a job", (*_JOB, "phase")),
-    "status_condition": ("Why a job is not where it should be", (*_JOB, "condition", "status", "reason")),
+    "status_condition": ("Why a job is not in its desired state", (*_JOB, "condition", "status", "reason")),
     "created_timestamp_seconds": ("When a job was created", _JOB),
     "start_timestamp_seconds": ("When its run started", _JOB),
     "completion_timestamp_seconds": ("When its run ended", _JOB),

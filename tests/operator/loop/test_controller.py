@@ -413,11 +413,11 @@ def test_a_reconcile_that_hangs_can_be_told(resource: Object) -> None:
         while not harness.api.requests:
             await asyncio.sleep(0.01)
         harness.now[0] += 500
-        assert harness.controller.longest() == 500
+        assert harness.controller.longest_reconcile() == 500
         work.cancel()
         hanging.set()
         await asyncio.gather(work, return_exceptions=True)
-        assert harness.controller.longest() == 0
+        assert harness.controller.longest_reconcile() == 0
 
     play(scenario, resource)
 
