@@ -24,7 +24,7 @@ def test_conversation_speaks_in_turns_and_is_judged_by_agreement(store: Path) ->
     assert max(len(answer.turns) for answer in answers) > 1
 
 
-def test_qa_is_judged_by_its_references(store: Path) -> None:
-    report = report_of("qa", store)
-    assert report["comparison"]["measure"] == "exactMatch"
+def test_math_is_learned_from_given_solutions_and_judged_by_their_final_answers(store: Path) -> None:
+    report = report_of("math", store)
+    assert report["comparison"]["measure"] == "mathMatch"
     assert report["arms"]["distilled"]["accuracy"] is not None

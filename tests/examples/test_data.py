@@ -6,12 +6,14 @@ import pytest
 
 from generator.vocabulary import load_vocabulary
 
-EXAMPLE_NAMES = ("quickstart", "conversation", "qa", "nli")
+EXAMPLE_NAMES = ("quickstart", "conversation", "qa", "nli", "math", "summarization")
 ROWS = {
     "quickstart": {"train": 1_200, "validation": 300, "test": 1_000},
     "conversation": {"train": 48, "validation": 16, "test": 24},
     "qa": {"train": 48, "validation": 16, "test": 24},
     "nli": {"train": 48, "validation": 16, "test": 24},
+    "math": {"train": 48, "validation": 16, "test": 24},
+    "summarization": {"train": 48, "validation": 16, "test": 24},
 }
 GRAM = 13
 

@@ -98,7 +98,7 @@ def test_an_answer_takes_three_tokens_and_the_end():
     assert {len(tokenizer.encode(label)) for label in load_vocabulary().labels} == {3}
 
 
-@pytest.mark.parametrize("name", ["quickstart", "conversation", "qa"])
+@pytest.mark.parametrize("name", ["quickstart", "conversation", "qa", "math", "summarization"])
 def test_prompts_leave_room_for_the_answer(name: str):
     lines = [line for path in (QUICKSTART.parent / name / "data").iterdir() for line in path.read_text().splitlines()]
     assert max(len(render(json.loads(line)["messages"], prompt=True)) for line in lines) <= 120

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, model_va
 from kubedistill.stored import is_stored
 from kubedistill.v1alpha1.base import SOME_LINES, Model, Word, cel
 
-TaskType = Literal["Classification", "NLI", "Conversation", "QA"]
+TaskType = Literal["Classification", "NLI", "Conversation", "QA", "Math", "Summarization"]
 
 
 def _check_date(text: str) -> str:

@@ -17,6 +17,7 @@ from kubedistill_runtime.records import Message, Record, Split
 from kubedistill_runtime.tasks import Task
 
 _MOST_NOTES = 20
+_UNREAD = "Write the answer alone, or a solution that ends with \\boxed{answer}, #### answer or 'The answer is …'"
 _GREETED = "Remove the assistant's greeting, or move it into the system message; the first turn is the user's"
 
 
@@ -105,6 +106,8 @@ def _take_answer(record: Record, prompt: Prompt, *, task: Task, remark: Remark) 
 def _check_record(record: Record, *, task: Task, others: dict[str, Record], at: str) -> None:
     if problem := task.check(record):
         raise InvalidData(problem, at=at, fix=_GREETED if _is_greeted(record) else "Reorder or remove messages")
+    if task.check_references and (problem := task.check_references(record)):
+        raise InvalidData(problem, at=at, fix=_UNREAD)
     if record.id in others:
         raise InvalidData(f"id {record.id!r} was used before", at=at, fix="Give each record an id of its own")
 

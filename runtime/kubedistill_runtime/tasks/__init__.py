@@ -2,7 +2,9 @@
 
 from kubedistill_runtime.tasks.classification import CLASSIFICATION
 from kubedistill_runtime.tasks.conversation import CONVERSATION
+from kubedistill_runtime.tasks.math import MATH
 from kubedistill_runtime.tasks.qa import QA
+from kubedistill_runtime.tasks.summarization import SUMMARIZATION
 from kubedistill_runtime.tasks.task import Task
 
 TASKS: dict[str, Task] = {
@@ -10,6 +12,8 @@ TASKS: dict[str, Task] = {
     "NLI": CLASSIFICATION,  # three labels of its own; the resource model names them
     "Conversation": CONVERSATION,
     "QA": QA,
+    "Math": MATH,
+    "Summarization": SUMMARIZATION,
 }
 
 __all__ = ["TASKS", "Task"]

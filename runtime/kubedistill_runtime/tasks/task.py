@@ -12,6 +12,8 @@ class Task:
 
     check: Callable[[Record], str | None]
     """What is wrong with a record's roles, or None."""
+    check_references: Callable[[Record], str | None] | None = None
+    """What is wrong with a record's references, or None."""
     parse: Callable[[str, Sequence[str]], str | None]
     """The answer in (text, labels), in the form that references have; None if the text is not in the required form."""
     metrics: tuple[str, ...]

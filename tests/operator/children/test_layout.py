@@ -171,7 +171,8 @@ def test_a_job_must_name_a_service_account_where_none_may_be_made() -> None:
 
 
 @pytest.mark.parametrize(
-    "example", ["quickstart", "conversation", "qa", "deepseek-v3-to-phi-4-mini", "llama-405b-to-8b"]
+    "example",
+    ["quickstart", "conversation", "qa", "math", "summarization", "deepseek-v3-to-phi-4-mini", "llama-405b-to-8b"],
 )
 def test_every_example_fits(example: str) -> None:
     check_children(spec_with(example=example), namespace="team-a", pools=POOLS, create_service_accounts=True)

@@ -339,12 +339,20 @@ def read_example(name: str, split: Split) -> list[Record]:
 
 @pytest.mark.parametrize("split", ["train", "validation"])
 @pytest.mark.parametrize(
-    ("example", "known"), [("quickstart", {}), ("conversation", {}), ("qa", {"train": 1}), ("nli", {"train": 5})]
+    ("example", "known"),
+    [
+        ("quickstart", {}),
+        ("conversation", {}),
+        ("qa", {"train": 1}),
+        ("nli", {"train": 5}),
+        ("math", {"train": 2, "validation": 1}),
+        ("summarization", {"train": 4, "validation": 3}),
+    ],
 )
 def test_the_examples_leak_no_more_into_their_test_than_is_known(
     example: str, known: dict[Split, int], split: Split
 ) -> None:
-    """The two small ones are made of few phrases, some of which make up 13 words."""
+    """The small ones are made of few phrases, some of which make up 13 words."""
     train = read_example(example, split)
     assert len(train) > 10
     assert len(find_leaks(train, read_example(example, "test"))) == known.get(split, 0)

@@ -218,17 +218,22 @@ def test_seed_decides_the_resamples_and_nothing_else() -> None:
     assert one.arms == other.arms
 
 
-@pytest.mark.parametrize("task", ["Classification", "NLI", "QA", "Conversation"])
+@pytest.mark.parametrize("task", ["Classification", "NLI", "QA", "Conversation", "Math", "Summarization"])
 def test_headline_of_each_task(task: str) -> None:
     labels = ("yes", "no") if task == "Classification" else None
-    said = ["neutral"] * 40 if task == "NLI" else ["yes"] * 40
+    said = [{"NLI": "neutral", "Math": "42"}.get(task, "yes")] * 40
     found = three_models.judged(
         teacher=said, baseline=said, distilled=said, references=[(said[0],)] * 40, task=Task(type=task, labels=labels)
     )
-    headline = {"Classification": "accuracy", "NLI": "accuracy", "QA": "exactMatch", "Conversation": "chrf"}[task]
-    second = {"QA": "tokenF1", "Conversation": "bleu"}.get(task, "macroF1")
+    metrics = {
+        "QA": ["exactMatch", "tokenF1"],
+        "Conversation": ["chrf", "bleu"],
+        "Math": ["mathMatch", "exactMatch"],
+        "Summarization": ["rougeL", "rouge1", "rouge2"],
+    }.get(task, ["accuracy", "macroF1"])
+    headline = metrics[0]
     assert found.comparison.measure == headline
-    assert list(found.arms.distilled.metrics) == [headline, second]
+    assert list(found.arms.distilled.metrics) == metrics
     assert found.arms.distilled.metrics[headline] == found.arms.distilled.accuracy == pytest.approx(1.0)
     assert bool(found.labels) == (task in ("Classification", "NLI"))
 

@@ -9,10 +9,12 @@ import pytest
 import sacrebleu
 from hypothesis import given
 from hypothesis import strategies as st
+from rouge_score.rouge_scorer import RougeScorer
 
 from kubedistill_runtime.evaluation.metrics import METRICS, measure, score_of
 from kubedistill_runtime.evaluation.metrics.labels import exact, macro_f1, matched
 from kubedistill_runtime.evaluation.metrics.normalization import squad_words
+from kubedistill_runtime.evaluation.metrics.summaries import rouge_1, rouge_2, rouge_l
 from kubedistill_runtime.evaluation.metrics.text import bleu, chrf, exact_match, token_f1
 
 
@@ -102,7 +104,7 @@ def test_unparsed_answer_is_never_right() -> None:
     assert exact(None, ["a"]) == 0
     assert macro_f1([None, None], [["a"], ["b"]]) == 0
     scores = [score_of(name) for name, metric in METRICS.items() if metric.row]
-    assert [score(None, [text]) for score in scores for text in ("some reference", "")] == [0] * 8
+    assert [score(None, [text]) for score in scores for text in ("some reference", "")] == [0] * 2 * len(scores)
 
 
 @pytest.mark.parametrize("name", METRICS)
@@ -205,3 +207,32 @@ def test_metric_of_rows_is_their_mean_with_the_best_reference_of_each(name: str)
     single = [score_of(name)(*row) for row in zip(answers, references, strict=True)]
     assert single[:3] == pytest.approx([1, 1, 0])
     assert measure(name, answers, references) == pytest.approx(sum(single) / 4)
+
+
+@pytest.mark.parametrize(
+    ("answer", "reference", "one", "two", "longest"),
+    [
+        ("the cat sat", "the cat sat", 1, 1, 1),
+        ("The CAT sat!", "the cat sat.", 1, 1, 1),
+        ("the small cat", "the cat", 4 / 5, 0, 4 / 5),
+        ("cat the", "the cat", 1, 0, 1 / 2),
+        ("dog", "the cat", 0, 0, 0),
+        ("", "the cat", 0, 0, 0),
+        ("今天天气很好", "今天天气不好", 5 / 6, 3 / 5, 5 / 6),
+        ("кошка сидит", "Кошка сидит", 1, 1, 1),
+        ("हिन्दी में", "हिन्दी में", 1, 1, 1),
+    ],
+)
+def test_rouge(answer: str, reference: str, one: float, two: float, longest: float) -> None:
+    """F1 of words, of pairs, and of the longest common subsequence; rouge-score's own words are ASCII alone."""
+    found = [rouge(answer, [reference]) for rouge in (rouge_1, rouge_2, rouge_l)]
+    assert found == pytest.approx([one, two, longest])
+    assert [rouge(answer, ["nothing else", reference]) for rouge in (rouge_1, rouge_2, rouge_l)] == found
+    assert [rouge(None, [reference]) for rouge in (rouge_1, rouge_2, rouge_l)] == [0, 0, 0]
+
+
+@given(words, words)
+def test_rouge_of_ascii_is_rouge_scores_own(answer: str, reference: str) -> None:
+    own = RougeScorer(["rouge1", "rouge2", "rougeL"]).score(reference, answer)
+    for kind, rouge in {"rouge1": rouge_1, "rouge2": rouge_2, "rougeL": rouge_l}.items():
+        assert rouge(answer, [reference]) == pytest.approx(own[kind].fmeasure)

@@ -28,12 +28,12 @@ def test_a_label_is_read_whatever_its_case_and_nothing_else_is(task: str, text: 
 
 
 @pytest.mark.parametrize(("text", "answer"), [(" Paris \n", "Paris"), (" \n", None), ("", None)])
-@pytest.mark.parametrize("task", ["QA", "Conversation"])
+@pytest.mark.parametrize("task", ["QA", "Conversation", "Summarization"])
 def test_free_text_is_read_without_its_margins(task: str, text: str, answer: str | None) -> None:
     assert TASKS[task].parse(text, ()) == answer
 
 
-SINGLE, MULTI = ("Classification", "NLI", "QA"), ("Conversation",)
+SINGLE, MULTI = ("Classification", "NLI", "QA", "Math", "Summarization"), ("Conversation",)
 ROLES = {
     "u": (*SINGLE, *MULTI), "su": (*SINGLE, *MULTI), "ua": MULTI, "uau": MULTI, "suauaua": MULTI,
     "": (), "s": (), "a": (), "sa": (), "uu": (), "au": (), "us": (), "ssu": (), "uaa": (), "usau": (),

@@ -66,7 +66,7 @@ FIELDS: tuple[Field, ...] = (
     Field("tags", why="write them as metadata.labels"),
     Field("properties", why=_GENERATED),
     Field("data_generation_type", read=read_generation_type, why="every job generates labels"),
-    Field("data_generation_task_type", "spec.task.type", read_task, "Math as QA, Summarization as Conversation"),
+    Field("data_generation_task_type", "spec.task.type", read_task),
     Field(f"{_CONNECTION}.name", "spec.teachers", read_teacher, "the model in the table of models, served by vLLM"),
     Field(f"{_CONNECTION}.endpoint", why=_NO_ENDPOINT),
     Field(f"{_CONNECTION}.api_key", why=f"{_NO_ENDPOINT}; a key belongs in a Secret, not in a manifest"),

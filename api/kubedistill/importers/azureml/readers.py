@@ -14,14 +14,14 @@ from kubedistill.v1alpha1 import TeacherModel
 from kubedistill.v1alpha1.job import MAX_NAME_LENGTH
 from kubedistill.v1alpha1.task import TaskType
 
-TASKS: Mapping[str, tuple[TaskType, str]] = {
-    "NLI": ("NLI", ""),
-    "CONVERSATION": ("Conversation", ""),
-    "NLU_QA": ("QA", ""),
-    "MATH": ("QA", "there is no Math task yet; QA compares the text of the answer with the reference"),
-    "SUMMARIZATION": ("Conversation", "there is no Summarization task yet; Conversation supports a single turn too"),
+TASKS: Mapping[str, TaskType] = {
+    "NLI": "NLI",
+    "CONVERSATION": "Conversation",
+    "NLU_QA": "QA",
+    "MATH": "Math",
+    "SUMMARIZATION": "Summarization",
 }
-"""Task types of Azure ML: the task type here, and the difference."""
+"""Our task type for each one of Azure ML."""
 _LABEL = 63
 _NO_MODEL = "Write `{name}: {{source: hf://organization/model}}` below `models:` in a file, and name it with --models"
 
@@ -93,7 +93,7 @@ def read_task(leaf: Leaf) -> Reading:
     if kind not in TASKS:
         known = ", ".join(TASKS).lower()
         raise leaf.error(f"{quote_value(leaf.value)} is not one of {known}", fix="Choose one of them")
-    return Reading(*TASKS[kind])
+    return Reading(TASKS[kind])
 
 
 def read_generation_type(leaf: Leaf) -> Reading:

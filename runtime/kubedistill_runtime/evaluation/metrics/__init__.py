@@ -6,7 +6,9 @@ from functools import partial
 
 from kubedistill.v1alpha1 import AnswerComparison
 from kubedistill_runtime.evaluation.metrics.labels import exact, macro_f1
+from kubedistill_runtime.evaluation.metrics.math import math_match
 from kubedistill_runtime.evaluation.metrics.normalization import NORMALIZATIONS
+from kubedistill_runtime.evaluation.metrics.summaries import rouge_1, rouge_2, rouge_l
 from kubedistill_runtime.evaluation.metrics.text import bleu, chrf, exact_match, token_f1
 
 Score = Callable[[str | None, Sequence[str]], float]
@@ -33,6 +35,10 @@ METRICS: dict[str, Metric] = {
     "chrf": Metric(row=chrf),
     "macroF1": Metric(corpus=macro_f1),
     "bleu": Metric(corpus=bleu),
+    "mathMatch": Metric(row=math_match),
+    "rougeL": Metric(row=rouge_l),
+    "rouge1": Metric(row=rouge_1),
+    "rouge2": Metric(row=rouge_2),
 }
 
 

@@ -1,0 +1,27 @@
+"""Metrics of mathematical answers."""
+
+import re
+from collections.abc import Sequence
+
+from kubedistill_runtime.evaluation.metrics.normalization import answer_words
+from kubedistill_runtime.evaluation.metrics.numbers import canonical_number
+from kubedistill_runtime.evaluation.symbolic import are_equal
+from kubedistill_runtime.tasks.math import final_answer
+
+_INTEGER = re.compile(r"-?\d+")
+
+
+def math_match(answer: str | None, references: Sequence[str]) -> float:
+    """Return 1 where the answer has the value of the final answer in a reference: 1/2 = 0.5 = \\\\frac{1}{2}."""
+    if answer is None:
+        return 0.0
+    return float(any(_are_same(answer, final_answer(reference) or reference) for reference in references))
+
+
+def _are_same(answer: str, wanted: str) -> bool:
+    """Compare two answers; only what is not plainly equal or different is computed."""
+    if answer_words(answer) == answer_words(wanted):
+        return True
+    if all(_INTEGER.fullmatch(canonical_number(text.strip())) for text in (answer, wanted)):
+        return False
+    return are_equal(answer, wanted)
