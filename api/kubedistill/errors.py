@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from kubedistill.printing import printable
 
-EXIT_SUCCESS, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_GATE, EXIT_UNTOLD, EXIT_CLAIM_LOST = 0, 1, 2, 3, 69, 75
+EXIT_SUCCESS, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_GATE, EXIT_UNREPORTED, EXIT_CLAIM_LOST = 0, 1, 2, 3, 69, 75
 
 
 class KubedistillError(Exception):
@@ -165,7 +165,7 @@ class ChannelUnavailable(StageFailed):
     """The driver can't reach the API server to report its progress or result."""
 
     cause = "infrastructure"
-    exit_code = EXIT_UNTOLD
+    exit_code = EXIT_UNREPORTED
 
 
 class EngineLost(StageFailed):

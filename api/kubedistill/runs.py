@@ -11,7 +11,7 @@ from kubedistill.v1alpha1 import Status
 FIRST_RUN = "1"
 
 
-def wanted_run(*, run_id: str | None, annotations: Mapping[str, str], status: Status) -> str | None:
+def requested_run(*, run_id: str | None, annotations: Mapping[str, str], status: Status) -> str | None:
     """Return the id of a requested run that has not started; None if there is none. `run_id` is spec.runID."""
     rerun = requests_of(annotations).get("rerun")
     if rerun is not None and rerun not in status.handled_requests:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kubedistill.runs import rerun_id, wanted_run
+from kubedistill.runs import requested_run, rerun_id
 from kubedistill.v1alpha1 import Run, RunRecord, Status
 
 FIRST = Run(id="1", digest="d", started_at="")
@@ -34,10 +34,10 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_the_wanted_run(case: str) -> None:
+def test_the_requested_run(case: str) -> None:
     run_id, token, status, wanted = CASES[case]
     annotations = {"kubedistill.io/rerun": token} if token else {}
-    assert wanted_run(run_id=run_id, annotations=annotations, status=status) == wanted
+    assert requested_run(run_id=run_id, annotations=annotations, status=status) == wanted
 
 
 @pytest.mark.parametrize("token", ["Again!", "a" * 43, "", "-a"])

@@ -79,7 +79,7 @@ def test_a_job_is_submitted_streamed_judged_and_run_again(client: Client, namesp
     assert (again.phase, again.is_over) == ("Succeeded", False)
     ended = client.jobs.wait("ok-1", timeout=SECONDS)
     assert ended.status.run is not None
-    assert ended.status.run.id == again.wanted_run
+    assert ended.status.run.id == again.requested_run
     assert [one.id for one in ended.status.run_history] == ["1"]
     assert [one.name for one in client.jobs.list()] == ["ok-1"]
     reasons = [one["reason"] for one in client.jobs.events("ok-1")]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubedistill.runs import wanted_run
+from kubedistill.runs import requested_run
 from kubedistill.v1alpha1 import Status
 from kubedistill_operator.job import Job, parse_job
 from support.messages import CheckMessage
@@ -143,7 +143,7 @@ def test_a_request_that_0_1_handled_is_not_handled_again(resource: Values) -> No
     resource["status"] = {**WHOLE, "honoured": ["rerun:7"]}
     job = parse_job(resource)
     assert job.status.handled_requests == ("rerun:7",)
-    assert wanted_run(run_id=None, annotations=job.annotations, status=job.status) is None
+    assert requested_run(run_id=None, annotations=job.annotations, status=job.status) is None
 
 
 @pytest.mark.parametrize("damage", [{"attempt": -1}, {"message": "x" * 5000}, {"stage": 7}, {"eta": []}])

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from datetime import datetime
 
-from kubedistill.cli.program import named
+from kubedistill.cli.program import with_program_name
 from kubedistill.client.job import Job
 from kubedistill.v1alpha1 import StageStatus
 
@@ -44,7 +44,9 @@ def ending(job: Job) -> Iterator[str]:
         gap = f", {found.gap_closed:.0%} of the gap closed" if closed else ""
         yield f"Accuracy {'fell' if after < before else 'went'} from {before:.1%} to {after:.1%}{teacher}{gap}."
     if job.phase == "Succeeded":
-        yield named(f"{job.name} succeeded. To see its report: `kubedistill report {job.name} -n {job.namespace}`")
+        yield with_program_name(
+            f"{job.name} succeeded. To see its report: `kubedistill report {job.name} -n {job.namespace}`"
+        )
     elif job.phase == "Failed":
         yield f"{job.name} failed: {job.failure_reason}: {job.status.message}"
 

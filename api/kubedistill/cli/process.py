@@ -1,7 +1,7 @@
 """The message of a command that fails."""
 
 from kubedistill.cli.output import print_json, say
-from kubedistill.cli.program import named
+from kubedistill.cli.program import with_program_name
 from kubedistill.contract.events import FailedEvent
 
 
@@ -10,4 +10,4 @@ def show_failure(failed: FailedEvent, *, as_json: bool) -> None:
     if as_json:
         print_json(failed.to_values())
     else:
-        say(f"{failed.reason}: {named(failed.message)}", err=True)
+        say(f"{failed.reason}: {with_program_name(failed.message)}", err=True)

@@ -11,6 +11,6 @@ def program() -> str:
     return _PLUGIN if Path(sys.argv[0]).name == "kubectl-distill" else _ALONE
 
 
-def named(text: str) -> str:
+def with_program_name(text: str) -> str:
     """Return text in which all commands start with the name that the user has typed."""
     return text.replace(f"`{_ALONE} ", f"`{program()} ")

@@ -6,7 +6,7 @@ import typer
 
 from kubedistill.cli.cluster import RESOURCE, Context, Kubeconfig, Namespace, session
 from kubedistill.cli.output import Output, print_resource, say_line
-from kubedistill.cli.program import named
+from kubedistill.cli.program import with_program_name
 from kubedistill.cli.validate import Manifest
 from kubedistill.cli.watch import follow_job
 from kubedistill.client import operations
@@ -50,8 +50,8 @@ def submit(
 def _hint(job: Job) -> str:
     """Return what to do if an update has no effect on the current run; otherwise an empty string."""
     run = job.status.run
-    if run is None or job.wanted_run is not None:
+    if run is None or job.requested_run is not None:
         return ""
     state = "is over" if job.is_over else "continues with the spec that it was started with"
     command = f"`kubedistill rerun {job.name} -n {job.namespace}`"
-    return named(f"Run {run.id} {state}. To start a run with the new spec: {command}")
+    return with_program_name(f"Run {run.id} {state}. To start a run with the new spec: {command}")

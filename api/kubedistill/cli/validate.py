@@ -8,7 +8,7 @@ import typer
 
 from kubedistill.cli.output import print_json, say, say_line
 from kubedistill.cli.process import show_failure
-from kubedistill.cli.program import named
+from kubedistill.cli.program import with_program_name
 from kubedistill.contract.events import FailedEvent, Finding, ValidatedEvent
 from kubedistill.errors import EXIT_BAD_INPUT, InvalidData
 from kubedistill.manifest.loading import load_manifest
@@ -87,7 +87,7 @@ def _problem_of(path: Path) -> str:
 def _show(found: ValidatedEvent, *, manifest: Path, name: str) -> None:
     """Print problems to standard error, and everything else to standard output."""
     for problem in found.problems:
-        say(f"{problem.reason}: {named(problem.message)}", err=True)
+        say(f"{problem.reason}: {with_program_name(problem.message)}", err=True)
     for note in found.notes:
         say_line(f"note: {note}")
     for unchecked in found.unchecked:

@@ -43,7 +43,7 @@ resume = _command(
     "Make a suspended job continue from its saved state.",
 )  # fmt: skip
 rerun = _command(
-    "rerun", operations.rerun, lambda job: f"requested run {job.wanted_run}",
+    "rerun", operations.rerun, lambda job: f"requested run {job.requested_run}",
     "Start another run of a job with its current spec; the run reuses what is in the store.",
 )  # fmt: skip
 cancel = _command(

@@ -8,7 +8,7 @@ import typer
 from kubedistill.cli.changes import changes, ending
 from kubedistill.cli.cluster import Context, JobName, Kubeconfig, Namespace, Session, session
 from kubedistill.cli.output import say_line
-from kubedistill.cli.program import named
+from kubedistill.cli.program import with_program_name
 from kubedistill.client.follow import follow
 from kubedistill.client.job import Job
 from kubedistill.errors import EXIT_FAILED
@@ -44,7 +44,7 @@ def follow_job(connection: Session, name: str, *, namespace: str, timeout: float
         last = _draw(versions, console) if console.is_terminal else _print_changes(versions)
     except KeyboardInterrupt:
         again = f"`kubedistill watch {name} -n {namespace}`"
-        say_line(named(f"The job continues to run. To follow it again: {again}"), err=True)
+        say_line(with_program_name(f"The job continues to run. To follow it again: {again}"), err=True)
         return _EXIT_INTERRUPTED
     return EXIT_FAILED if last is None else last.exit_code
 

@@ -10,7 +10,7 @@ from kubedistill.client.request import Values
 from kubedistill.contract.stored_status import NOT_UNDERSTOOD, read_status
 from kubedistill.errors import EXIT_FAILED, EXIT_GATE, EXIT_SUCCESS, GateMissed, InvalidManifest, JobFailed
 from kubedistill.manifest.problems import field_path, find_problem
-from kubedistill.runs import wanted_run
+from kubedistill.runs import requested_run
 from kubedistill.stages import TERMINAL, percent_done
 from kubedistill.stored import read_stored
 from kubedistill.symbols import symbol
@@ -43,14 +43,14 @@ class Job:
         return stalled.message if stalled and stalled.reason == NOT_UNDERSTOOD else self.status.message
 
     @property
-    def wanted_run(self) -> str | None:
+    def requested_run(self) -> str | None:
         """The id of a requested run that has not started; None if there is none."""
-        return wanted_run(run_id=self.spec.run_id, annotations=self.annotations, status=self.status)
+        return requested_run(run_id=self.spec.run_id, annotations=self.annotations, status=self.status)
 
     @property
     def is_over(self) -> bool:
         """Whether the run that the spec and annotations request has ended."""
-        return self.phase in TERMINAL and self.wanted_run is None
+        return self.phase in TERMINAL and self.requested_run is None
 
     @property
     def exit_code(self) -> int:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kubedistill.contract import StageResult
-from kubedistill.errors import EXIT_UNTOLD
+from kubedistill.errors import EXIT_UNREPORTED
 from kubedistill_operator.observed import Child, Pod
 
 Cause = Literal["user", "failure", "infrastructure", "preemption"]
@@ -157,7 +157,7 @@ def _driver_ended(evidence: Evidence) -> FailureCause | None:
 
 def _reason_of(exit_code: int | None) -> str:
     """Return the reason that an exit code stands for, which is all that a driver without a channel can report."""
-    return "ChannelUnavailable" if exit_code == EXIT_UNTOLD else "UserCodeError"
+    return "ChannelUnavailable" if exit_code == EXIT_UNREPORTED else "UserCodeError"
 
 
 def _rejected(evidence: Evidence) -> FailureCause | None:

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from kubedistill.labels import HANDLED_REQUESTS, RELEASE_ANNOTATION, requests_of
-from kubedistill.runs import wanted_run
+from kubedistill.runs import requested_run
 from kubedistill.stages import new_stages
 from kubedistill.v1alpha1 import Run, RunRecord
 from kubedistill_operator.clock import seconds_since, stamp
@@ -34,7 +34,7 @@ def clear_not_understood(context: ReconcileContext) -> Plan | None:
 
 def clean_up_finished(context: ReconcileContext) -> Plan | None:
     """Keep the last child of a successful run for a while, and delete what remains of a run that is over."""
-    if not context.is_over or _wanted_run(context) is not None:
+    if not context.is_over or _requested_run(context) is not None:
         return None
     if context.status.observed_generation != context.job.generation:
         return Plan(status=context.status, requeue_after=0, why=("the run is over; an edit was seen",))
@@ -53,7 +53,7 @@ def clean_up_finished(context: ReconcileContext) -> Plan | None:
 
 def supersede(context: ReconcileContext) -> Plan | None:
     """Stop this run if another one is wanted, wait for its pods, and record it."""
-    wanted = _wanted_run(context)
+    wanted = _requested_run(context)
     run = context.status.run
     if wanted is None or run is None:
         return None
@@ -95,7 +95,7 @@ def start_run(context: ReconcileContext) -> Plan | None:
         return _refuse(context, reason="InvalidSpec", message=job.problem)
     if obstacle := find_obstacle(job.spec, job.namespace, observed=context.observed, settings=context.settings):
         return _refuse(context, reason=obstacle.reason, message=obstacle.message)
-    run_id = _wanted_run(context)
+    run_id = _requested_run(context)
     assert run_id is not None, "a job without a run wants one"
     frozen = take_snapshot(job, run_id, settings=context.settings)
     run = Run(
@@ -122,7 +122,7 @@ def start_run(context: ReconcileContext) -> Plan | None:
 def note_drift(context: ReconcileContext) -> Plan | None:
     """Report, once, that an edit needs a new runID; the run continues, or stays over, as it was frozen."""
     run, job = context.run, context.job
-    if run is None or _wanted_run(context) is not None:
+    if run is None or _requested_run(context) is not None:
         return None
     # Do not compare with run.digest: another version computed it, from fields that this one may not know.
     changed = job.spec is None or not has_digest(job.spec, spec_digest(run.spec))
@@ -187,10 +187,10 @@ def _deletions(attempts: Iterable[Attempt]) -> tuple[Deletion, ...]:
     return tuple(Deletion.of(child) for child in children)
 
 
-def _wanted_run(context: ReconcileContext) -> str | None:
+def _requested_run(context: ReconcileContext) -> str | None:
     """Return the ID of a run that is requested and has not begun; None if there is none."""
     job = context.job
-    return wanted_run(
+    return requested_run(
         run_id=job.spec.run_id if job.spec and not job.problem else None,
         annotations=job.annotations,
         status=context.status,

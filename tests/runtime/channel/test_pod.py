@@ -13,7 +13,7 @@ import pytest
 
 from kubedistill.contract import StageJob, StageResult
 from kubedistill.contract.summaries import TrainSummary
-from kubedistill.errors import EXIT_CLAIM_LOST, EXIT_FAILED, EXIT_SUCCESS, EXIT_UNTOLD
+from kubedistill.errors import EXIT_CLAIM_LOST, EXIT_FAILED, EXIT_SUCCESS, EXIT_UNREPORTED
 from kubedistill_runtime import driver
 from kubedistill_runtime.__main__ import main
 from kubedistill_runtime.progress import Progress
@@ -228,7 +228,7 @@ def test_a_result_that_the_api_server_refuses_exits_with_69_and_is_stored(
     def work(progress: Progress) -> None:
         server.always = Fault(status=400)
 
-    assert run(work) == EXIT_UNTOLD == 69
+    assert run(work) == EXIT_UNREPORTED == 69
     assert StageResult.model_validate_json(store.read(f"{FOLDER}/result.json")).outcome == "Succeeded"
 
 
@@ -249,7 +249,7 @@ def test_outside_of_a_cluster_a_channel_by_name_is_refused(
 ) -> None:
     monkeypatch.setenv("KUBEDISTILL_CHANNEL", NAME)
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
-    assert run(step) == EXIT_UNTOLD
+    assert run(step) == EXIT_UNREPORTED
     event = json.loads(capsys.readouterr().out)
-    assert (event["reason"], event["exitCode"]) == ("ChannelUnavailable", EXIT_UNTOLD)
+    assert (event["reason"], event["exitCode"]) == ("ChannelUnavailable", EXIT_UNREPORTED)
     assert "without KUBEDISTILL_CHANNEL" in event["message"]

@@ -17,7 +17,7 @@ from kubedistill.manifest.problems import Location, field_path, find_problem, qu
 from kubedistill.v1alpha1 import API_VERSION, KIND, DistillationJob
 
 Values = dict[str, Any]
-_WANTED = FileKind("manifest", "Azure ML distillation job", "docs/migration.md lists the supported fields")
+_FILE_KIND = FileKind("manifest", "Azure ML distillation job", "docs/migration.md lists the supported fields")
 _SHORT = {"student_model": "path", "training_data": "path", "validation_data": "path",
           "teacher_model_endpoint_connection": "name"}  # fmt: skip
 """Fields that may be a string instead of a mapping, and the field of the mapping that the string means."""
@@ -51,7 +51,7 @@ def translate(path: Path, *, models: Models) -> Translation:
 
     Raises InvalidManifest with file, line and field in the Azure ML manifest, problem and fix.
     """
-    document = read_document(path, kind=_WANTED)
+    document = read_document(path, kind=_FILE_KIND)
     if (kind := document.values.get("type")) != "distillation":
         problem = f"{quote_value(kind)} is not distillation" if kind is not None else "the required field is missing"
         raise InvalidManifest(problem, at=document.place(("type",)), fix="Name a job with type: distillation")
