@@ -80,7 +80,7 @@ class Pod:
 
     def read(self) -> Channel:
         """Return the channel as the operator reads it."""
-        return read_channel(self.config_map(), now=2e9)
+        return read_channel(self.config_map())
 
     def set(self, **data: str) -> None:
         self.api.patch(MAP, self.request.channel, {"data": data}, namespace=self.request.namespace)

@@ -22,7 +22,6 @@ from support.job_folder import make_job_folder
 from support.pipeline_runs import PipelineRun, small_run
 
 pytestmark = pytest.mark.usefixtures("own_logs")
-NOW = 4e9
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +106,7 @@ def test_each_file_next_to_them_is_read_without_loss(pattern: str, run: Pipeline
 
 def test_the_operator_reads_the_headline_that_the_report_has(run: PipelineRun) -> None:
     text = result_of(run, "Evaluate").to_json()
-    channel = read_channel({"data": {"owner": "a", "starts": "1", "result.json": text}}, now=NOW)
+    channel = read_channel({"data": {"owner": "a", "starts": "1", "result.json": text}})
     assert (channel.problem, channel.result is None) == ("", False)
     told_of = make_result(channel.result.read_summary(EvaluateSummary))
     report = read_stored_json(Report, (run.folder / "report.json").read_bytes())

@@ -92,7 +92,7 @@ def test_a_reason_costs_what_the_table_says(
     fake.run_child(name)
     fake.settle()
     data = {"owner": fake.channels[name].owner, "starts": "1", "result.json": told}
-    found = read_channel({"data": data}, now=fake.now)
+    found = read_channel({"data": data})
     assert not found.problem
     fake.channels[name] = replace(fake.channels[name], result=found.result)
     fake.end_child(name)

@@ -56,6 +56,8 @@ class FakeCluster:
     """Why no run may start with the spec, where none may."""
     settings: Settings = SETTINGS
     now: float = 1_800_000_000.0
+    driver_skew: float = 0.0
+    """Seconds by which the clock of drivers is ahead of the operator's."""
     annotations: dict[str, str] = field(default_factory=dict)
     status: Status = field(default_factory=Status)
     generation: int = 1
@@ -230,7 +232,8 @@ class FakeCluster:
         self.channels[name] = replace(channel, owner=f"{token}:{driver}", starts=channel.starts + 1)
 
     def progress(self, name: str, *, done: int, total: int = 100, **changes: Any) -> None:
-        said = StageProgress(at=stamp(self.now), state="Working", done=done, total=total, unit="rows", **changes)
+        values = {"at": stamp(self.now + self.driver_skew), "state": "Working", "unit": "rows", **changes}
+        said = StageProgress(done=done, total=total, **values)
         self.channels[name] = replace(self.channels[name], progress=said)
 
     def result(self, name: str, *, driver: str = "d1", **changes: Any) -> None:

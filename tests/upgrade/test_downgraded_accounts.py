@@ -53,6 +53,9 @@ def test_an_attempt_is_counted_twice_only_where_no_record_of_it_is_left(old: Sto
     train = stage_of(cluster, "Train")
     assert (train.gpu_seconds, train.latest_gpu_seconds) == (100.0, 100.0)
     before = resource_of(cluster, artifacts=old.artifacts)
+    assert {"reportedAt", "reportStamp"} <= next(
+        one for one in before["status"]["stages"] if one["state"] == "Running"
+    ).keys()
     cluster.result(name, gpu_seconds=160.0)
     channel = cluster.channels[name]
     assert channel.result is not None

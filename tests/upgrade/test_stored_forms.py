@@ -89,7 +89,7 @@ def test_logs_of_a_driver_are_read(stored: StoredJob) -> None:
     for config_map in stored.of("ConfigMap"):
         data = config_map["data"]
         if "owner" in data:
-            channel = read_channel(config_map, now=NOW)
+            channel = read_channel(config_map)
             assert channel.problem == ""
             assert [channel.progress is None, channel.result is None] == [
                 name not in data for name in ("progress.json", "result.json")

@@ -15,7 +15,7 @@ class StageProgress(ContractModel):
     """The progress of a stage; a driver in a cluster writes it at most every 10 seconds."""
 
     at: str
-    """Time of writing, RFC 3339."""
+    """Time of writing by the driver's clock, RFC 3339; the operator compares it only with that of other reports."""
     state: Literal["Loading", "Working", "Stopping"]
     done: Annotated[int, Field(ge=0)] = 0
     total: Annotated[int, Field(ge=0)] = 0

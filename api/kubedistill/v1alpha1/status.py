@@ -65,7 +65,11 @@ class StageStatus(Model):
     ended_at: Short = ""
     """When it ended, RFC 3339."""
     progressed_at: Short = ""
-    """When it last reported progress, RFC 3339."""
+    """When the operator saw the latest report of work, RFC 3339."""
+    reported_at: Short = ""
+    """When the operator saw the latest report of any kind, RFC 3339."""
+    report_stamp: Short = ""
+    """Time in that report by the driver's clock, which may be wrong; it only distinguishes reports."""
     percent: Annotated[int, Field(ge=0, le=100)] = 0
     """Percentage of the work that is done, 0 to 100."""
     eta_seconds: Annotated[float, Field(ge=0)] | None = None

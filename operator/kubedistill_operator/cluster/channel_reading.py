@@ -56,15 +56,13 @@ class _Reading:
         return None
 
 
-def read_channel(resource: Resource, *, now: float) -> Channel:
-    """Read an `-out` ConfigMap; never raise, whatever it contains. No time in the result is later than now."""
+def read_channel(resource: Resource) -> Channel:
+    """Read an `-out` ConfigMap; never raise, whatever it contains."""
     data = resource.get("data")
     reading = _Reading(data if isinstance(data, Mapping) else {})
     starts = _read_starts(reading)
     progress = reading.message("progress.json", _read_progress)
     result = reading.message("result.json", _read_result)
-    if progress is not None and (seconds_of(progress.at) or 0.0) > now:
-        progress = progress.model_copy(update={"at": stamp(now)})
     return Channel(
         owner=clip(reading.text("owner"), 2 * _NAME),
         starts=starts,

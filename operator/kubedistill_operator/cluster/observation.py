@@ -111,7 +111,7 @@ class Observer:
             self.cluster.get(child_kind(stage.name), stage.child, namespace=job.namespace),
             self.cluster.get("ConfigMap", out_name(stage.child), namespace=job.namespace),
         )
-        content = read_channel(channel, now=self.clock()) if channel and is_owned(channel, uid=job.uid) else None
+        content = read_channel(channel) if channel and is_owned(channel, uid=job.uid) else None
         started = stage.state == "Running" or (content is not None and content.starts > 0)
         ours = found is not None and _labels(found).get(JOB_UID_LABEL) == job.uid
         child = read_child(found, started=started) if found is not None and ours else None

@@ -113,6 +113,8 @@ def begin_attempt(context: ReconcileContext) -> Plan | None:
         started_at=stamp(context.now),
         ended_at="",
         progressed_at="",
+        reported_at="",
+        report_stamp="",
         percent=0,
         eta_seconds=None,
         starts=0,

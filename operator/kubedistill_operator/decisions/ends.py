@@ -138,17 +138,18 @@ def counted_at(context: ReconcileContext) -> str:
     return run.counted_at or stamp(context.now)
 
 
-def count_gpus(context: ReconcileContext, stage: StageStatus, *, has_ended: bool = False) -> dict[str, float]:
+def count_gpus(context: ReconcileContext, stage: StageStatus, *, has_ended: bool = False) -> dict[str, float | str]:
     """Return the stage's GPU-seconds, increased by what the attempt's drivers have reported since the last count.
 
     A driver that ended without a result while its child runs held its GPUs until now. Later reports of such an attempt
     are lower, and add nothing.
     """
-    reported, counted = _reported_gpu_seconds(context, has_ended=has_ended), stage.latest_gpu_seconds or 0.0
+    reported, counted = _reported_gpu_seconds(context, stage, has_ended=has_ended), stage.latest_gpu_seconds or 0.0
     if reported is None or (stage.state == "Stopping" and reported < counted):
         return {}
     more = increase(counted, reported)
-    return {"gpu_seconds": round(stage.gpu_seconds + more, _DIGITS), "latest_gpu_seconds": reported}
+    seen = _note_report(context, stage)
+    return {"gpu_seconds": round(stage.gpu_seconds + more, _DIGITS), "latest_gpu_seconds": reported, **seen}
 
 
 def charge(restarts: Restarts, cause: Cause) -> Restarts:
@@ -168,7 +169,7 @@ def is_spent(context: ReconcileContext, restarts: Restarts, cause: Cause) -> boo
     return cause == "user" or getattr(restarts, cause) > most[cause]
 
 
-def _reported_gpu_seconds(context: ReconcileContext, *, has_ended: bool) -> float | None:
+def _reported_gpu_seconds(context: ReconcileContext, stage: StageStatus, *, has_ended: bool) -> float | None:
     attempt = context.observed.attempt
     result = attempt.channel.result if attempt.channel is not None else None
     progress = attempt.channel.progress if attempt.channel is not None else None
@@ -177,8 +178,16 @@ def _reported_gpu_seconds(context: ReconcileContext, *, has_ended: bool) -> floa
     reported = max(one.gpu_seconds for one in (result, progress) if one is not None)
     child = attempt.child
     if has_ended and result is None and progress is not None and child is not None and child.state == "Running":
-        reported += progress.gpus * seconds_since(progress.at, context.now)
+        reported += progress.gpus * seconds_since(_note_report(context, stage)["reported_at"], context.now)
     return round(reported, _DIGITS)
+
+
+def _note_report(context: ReconcileContext, stage: StageStatus) -> dict[str, str]:
+    """Return the driver's latest report by its stamp, and when it was seen: now, if the stamp changed."""
+    channel = context.observed.attempt.channel
+    if channel is None or channel.progress is None or channel.progress.at == stage.report_stamp:
+        return {"reported_at": stage.reported_at, "report_stamp": stage.report_stamp}
+    return {"reported_at": stamp(context.now), "report_stamp": channel.progress.at}
 
 
 def _end_live(context: ReconcileContext, *, reason: str, message: str) -> Plan:

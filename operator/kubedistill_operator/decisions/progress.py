@@ -3,10 +3,9 @@
 Each takes a ReconcileContext and returns a Plan, or None to leave the decision to the next. None calls another.
 """
 
-from kubedistill.contract import StageProgress
 from kubedistill.stages import WORKING
 from kubedistill.v1alpha1 import StageStatus
-from kubedistill_operator.clock import seconds_since
+from kubedistill_operator.clock import seconds_since, stamp
 from kubedistill_operator.decisions.context import ReconcileContext
 from kubedistill_operator.decisions.ends import count_gpus, counted_at, end_attempt
 from kubedistill_operator.plan import Event, Plan
@@ -21,10 +20,9 @@ def enforce_progress(context: ReconcileContext) -> Plan | None:
     if stage is None or stage.state != "Running" or child is None or child.state != "Running":
         return None
     assert context.run is not None
-    spec, progress = context.run.spec, _progress(context)
-    latest = _latest(stage, progress)
-    limit = spec.no_progress_timeout_seconds if latest else spec.startup_timeout_seconds
-    idle = seconds_since(latest or stage.started_at, context.now)
+    spec, progressed_at = context.run.spec, _progressed_at(context, stage)
+    limit = spec.no_progress_timeout_seconds if progressed_at else spec.startup_timeout_seconds
+    idle = seconds_since(progressed_at or stage.started_at, context.now)
     if idle < limit:
         return None
     return end_attempt(context, "Failed", reason="NoProgress", message=f"no progress for {idle:.0f} s", cause="failure")
@@ -44,27 +42,28 @@ def report_progress(context: ReconcileContext) -> Plan | None:
 
 
 def _figures(context: ReconcileContext, stage: StageStatus) -> dict[str, object]:
-    progress, channel = _progress(context), context.observed.attempt.channel
-    if progress is None or channel is None:
+    channel = context.observed.attempt.channel
+    if channel is None or channel.progress is None:
         return {}
-    figures: dict[str, object] = {
+    progress = channel.progress
+    return {
         "percent": min(100, round(100 * progress.done / progress.total)) if progress.total else stage.percent,
         "eta_seconds": progress.eta_seconds,
         "starts": max(stage.starts, channel.starts),
         "message": progress.message or f"{progress.done:,} of {progress.total:,} {progress.unit}",
+        "progressed_at": _progressed_at(context, stage),
         **count_gpus(context, stage),
     }
-    if latest := _latest(stage, progress):
-        figures["progressed_at"] = latest
-    return figures
 
 
-def _progress(context: ReconcileContext) -> StageProgress | None:
+def _progressed_at(context: ReconcileContext, stage: StageStatus) -> str:
+    """Return when the latest report of work was seen: now, if it is a new one; empty before the first.
+
+    A report is new if its time changed. The time itself counts for nothing, since the driver's clock may be wrong.
+    """
     channel = context.observed.attempt.channel
-    return channel.progress if channel is not None else None
-
-
-def _latest(stage: StageStatus, progress: StageProgress | None) -> str:
-    """Return when work was last done, by status and driver; a clock that was set back loses nothing."""
-    said = progress.at if progress is not None and progress.state == "Working" else ""
-    return max(stage.progressed_at, said)
+    progress = channel.progress if channel is not None else None
+    if progress is None or progress.state != "Working":
+        return stage.progressed_at
+    is_new = progress.at != stage.report_stamp or not stage.progressed_at
+    return stamp(context.now) if is_new else stage.progressed_at

@@ -177,7 +177,7 @@ JOB_GAUGES: Final = {
     "created_timestamp_seconds": ("When a job was created", _JOB),
     "start_timestamp_seconds": ("When its run started", _JOB),
     "completion_timestamp_seconds": ("When its run ended", _JOB),
-    "last_progress_timestamp_seconds": ("When its driver last reported progress", _JOB),
+    "last_progress_timestamp_seconds": ("When the operator last saw a report of work by its driver", _JOB),
     "progress_ratio": ("Share of the chain that is done", _JOB),
     "stage_progress_ratio": ("Share of the current stage that is done", _STAGE),
     "train_loss": ("Loss of the latest training step, in nats per token", _STAGE),
