@@ -3,6 +3,7 @@
 import contextlib
 import os
 import ssl
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
@@ -20,6 +21,7 @@ from pydantic_core import from_json
 from kubedistill import __version__
 from kubedistill.errors import InvalidInput
 from kubedistill_operator.cluster.api_errors import AlreadyExists, Conflict, NotFound, Refused, Transient
+from kubedistill_operator.cluster.server_clock import ServerClock
 from kubedistill_operator.kinds import KINDS
 from kubedistill_operator.plan import Manifest
 
@@ -157,7 +159,9 @@ class Cluster:
         *,
         write_deadline: WriteDeadline,
         on_request: OnRequest = lambda _method, _code: None,
+        wall: Callable[[], float] = time.time,
     ) -> None:
+        self.clock = ServerClock(wall)
         self._client: Any = ApiClient(configuration)
         self._client.user_agent = f"kubedistill-operator/{__version__}"
         self._write_deadline, self._on_request = write_deadline, on_request
@@ -274,7 +278,7 @@ class Cluster:
         accept: str = _JSON,
         content: str = _JSON,
     ) -> Manifest:
-        code = "<error>"
+        code, began = "<error>", self.clock.wall()
         try:
             request = await self._client.param_serialize(
                 method,
@@ -285,6 +289,7 @@ class Cluster:
                 header_params={"Accept": accept, "Content-Type": content},
             )
             answer = await self._client.call_api(*request, _request_timeout=aiohttp.ClientTimeout(total=seconds))
+            self.clock.note(answer.headers.get("Date", ""), began=began)
             text = await answer.read()
             code = str(answer.status)
             found = _decode(text) if answer.status >= 400 else from_json(text)

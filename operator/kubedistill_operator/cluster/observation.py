@@ -25,6 +25,7 @@ from kubedistill_operator.cluster.nodes import Nodes
 from kubedistill_operator.cluster.optional_right import OptionalRight
 from kubedistill_operator.cluster.pod_reading import may_run, node_name, read_pod
 from kubedistill_operator.cluster.refused_pods import RefusedPods
+from kubedistill_operator.cluster.sightings import Sightings
 from kubedistill_operator.decisions.run_snapshot import is_intact
 from kubedistill_operator.job import Job
 from kubedistill_operator.names import frozen_name, labels, out_name
@@ -64,6 +65,7 @@ class Observer:
     cluster: Cluster
     settings: Settings
     clock: Callable[[], float]
+    sightings: Sightings = field(init=False)
     nodes: Nodes = field(init=False)
     refused_pods: RefusedPods = field(init=False)
     failed_pods: FailedPods = field(init=False)
@@ -71,7 +73,9 @@ class Observer:
     """The run of the status, by the uid of the job."""
 
     def __post_init__(self) -> None:
-        self.nodes = Nodes(self.cluster, self.clock, OptionalRight(self.clock, self.settings.rbac.nodes))
+        self.sightings = Sightings(self.clock)
+        right = OptionalRight(self.clock, self.settings.rbac.nodes)
+        self.nodes = Nodes(self.cluster, self.clock, right, self.sightings)
         self.refused_pods = RefusedPods(self.cluster, self.clock, OptionalRight(self.clock, self.settings.rbac.events))
         self.failed_pods = FailedPods(self.clock)
 
@@ -157,7 +161,13 @@ class Observer:
     async def _read_pods(self, selector: str, *, namespace: str) -> list[tuple[Manifest, Pod]]:
         pods = await self.cluster.select("Pod", namespace=namespace, labels=selector)
         nodes = await self.nodes.read(node_name(pod) for pod in pods if may_run(pod))
-        return [(pod, read_pod(pod, node=nodes.get(node_name(pod)))) for pod in pods]
+        return [(pod, self._date(read_pod(pod, node=nodes.get(node_name(pod))))) for pod in pods]
+
+    def _date(self, pod: Pod) -> Pod:
+        """Return a pod that is ready since it was first seen so; its kubelet has a clock of its own."""
+        if pod.ready_since is None:
+            return pod
+        return replace(pod, ready_since=self.sightings.since(f"pod {pod.uid}", pod.ready_since))
 
     def _recall_pods(self, attempt: Attempt, job: Job) -> Attempt:
         """Return an attempt with recently failed pods that are gone; once it is over, they count among its own."""

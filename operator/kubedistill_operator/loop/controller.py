@@ -168,7 +168,8 @@ class Controller:
         if not observation.full and (plan.create or plan.delete or plan.stop):
             observation, plan = self._reconcile(job, await self.observer.observe(job, full=True))
         key, attempt = (job.namespace, job.name), observation.observed.attempt
-        self.cache.set_driver_metrics(key, read_driver_metrics(job.status, attempt.channel))
+        seen_since = self.observer.sightings.since
+        self.cache.set_driver_metrics(key, read_driver_metrics(job.status, attempt.channel, seen_since=seen_since))
         if observation.full:
             attempts = (attempt, *observation.observed.earlier)
             self.cache.set_children(key, (one.child.name for one in attempts if one.child))

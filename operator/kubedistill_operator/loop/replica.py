@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import sys
-import time
 import uuid
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
@@ -176,11 +175,11 @@ def make_controller(cluster: Cluster, *, settings: Settings, metrics: Metrics) -
         cluster=cluster,
         queue=WorkQueue(),
         cache=JobCache(settings.storage),
-        observer=Observer(cluster, settings, time.time),
-        executor=Executor(cluster, time.time, socket.gethostname()),
+        observer=Observer(cluster, settings, cluster.clock),
+        executor=Executor(cluster, cluster.clock, socket.gethostname()),
         metrics=metrics,
         settings=settings,
-        clock=time.time,
+        clock=cluster.clock,
     )
 
 

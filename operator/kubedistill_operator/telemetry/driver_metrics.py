@@ -1,5 +1,6 @@
 """Driver metrics: the figures of a running driver, which only metrics show; no status is written for them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -15,7 +16,11 @@ FIGURES: Final = {
     "Evaluate": {"samples_generated": "answers", "tokens_generated": "tokens"},
 }
 """By stage: the metrics of a running job, and the figures of StageProgress that they show; at most three."""
+TIMES: Final = frozenset({"checkpoint_timestamp_seconds"})
 COUNTERS: Final = frozenset({"samples_generated", "samples_kept", "tokens_generated", "tokens_trained"})
+
+SeenSince = Callable[[str, float], float]
+"""Return when something was first seen in the state that began at a time by another clock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +38,11 @@ class DriverMetrics:
         return job_metrics.runs and (self.stage, self.attempt) == (job_metrics.stage, job_metrics.attempt)
 
 
-def read_driver_metrics(status: Status, channel: Channel | None) -> DriverMetrics | None:
-    """Return what the current attempt's channel reports; None if there is nothing."""
+def read_driver_metrics(status: Status, channel: Channel | None, *, seen_since: SeenSince) -> DriverMetrics | None:
+    """Return what the current attempt's channel reports; None if there is nothing.
+
+    A time is when this operator first saw the one that the driver reported, whose clock may be wrong.
+    """
     stage, progress = current_stage(status), channel.progress if channel is not None else None
     if stage is None or progress is None:
         return None
@@ -45,5 +53,10 @@ def read_driver_metrics(status: Status, channel: Channel | None) -> DriverMetric
         metric: figures[name]
         for metric, name in shown.items()
         if name in figures and (metric not in COUNTERS or figures[name] >= 0)
+    }
+    values |= {
+        metric: seen_since(f"{metric} {stage.child}", reported)
+        for metric, reported in values.items()
+        if metric in TIMES
     }
     return DriverMetrics(stage.name, stage.attempt, progress.gpu_seconds, values)

@@ -181,7 +181,7 @@ JOB_GAUGES: Final = {
     "progress_ratio": ("Share of the chain that is done", _JOB),
     "stage_progress_ratio": ("Share of the current stage that is done", _STAGE),
     "train_loss": ("Loss of the latest training step, in nats per token", _STAGE),
-    "checkpoint_timestamp_seconds": ("When the current training was last saved", _STAGE),
+    "checkpoint_timestamp_seconds": ("When the operator saw that the current training was saved", _STAGE),
 }  # fmt: skip
 JOB_COUNTERS: Final = {
     "restarts": ("Attempts, and drivers within one, that ended before their stage did", (*_JOB, "cause")),

@@ -12,6 +12,7 @@ from aiohttp import web
 from kubedistill.contract import StageResult
 from kubedistill.manifest.settings import CaBundle, DefaultStorage, Rbac, Settings
 from kubedistill.v1alpha1 import Status
+from kubedistill_operator.clock import stamp
 from kubedistill_operator.cluster.client import Cluster
 from kubedistill_operator.cluster.failed_pods import FailedPods
 from kubedistill_operator.cluster.observation import Observer
@@ -319,6 +320,45 @@ def test_an_absent_node_counts_as_lost_from_the_first_look_and_is_rarely_read_ag
         return lost
 
     assert asyncio.run(play()) == [NOW, NOW, NOW]
+
+
+@pytest.mark.parametrize("skew", [-3600, 0, 3600])
+def test_a_node_that_is_not_ready_is_lost_since_it_was_first_seen_so_by_our_clock(skew: int, resource: Object) -> None:
+    async def play() -> list[float | None]:
+        time, lost = [NOW], []
+        async with serving(FakeApi()) as api, Cluster(api.configuration, write_deadline=lambda: 10.0) as cluster:
+            on_nodes(resource)(api)
+            observer = Observer(cluster, Settings(), lambda: time[0])
+            for seconds, status, since in ((0, "False", 0), (100, "False", 0), (200, "True", 200), (300, "False", 300)):
+                time[0] = NOW + seconds
+                ready = {"type": "Ready", "status": status, "lastTransitionTime": stamp(NOW + since + skew)}
+                node = {"kind": "Node", "metadata": {"name": "gone"}, "status": {"conditions": [ready]}}
+                api.put(node, collection=NODES)
+                found = (await observer.observe(at_stage(resource, "Train"), full=True)).observed
+                lost.append(next(one.node_lost_since for one in found.attempt.pods if one.name == "b"))
+        return lost
+
+    assert asyncio.run(play()) == [NOW, NOW, None, NOW + 300]
+
+
+@pytest.mark.parametrize("skew", [-3600, 0, 3600])
+def test_a_pod_is_ready_since_it_was_first_seen_so_by_our_clock(skew: int, resource: Object) -> None:
+    async def play() -> list[float | None]:
+        time, since = [NOW], []
+        async with serving(FakeApi()) as api, Cluster(api.configuration, write_deadline=lambda: 10.0) as cluster:
+            put_frozen(api, resource)
+            ready = {"type": "Ready", "status": "True", "lastTransitionTime": stamp(NOW + skew)}
+            one = pod(resource, "a", "Train", phase="Running")
+            one["status"]["conditions"] = [ready]
+            api.put(one, collection=PODS)
+            observer = Observer(cluster, Settings(), lambda: time[0])
+            for seconds in (0, 60):
+                time[0] = NOW + seconds
+                found = (await observer.observe(at_stage(resource, "Train"), full=True)).observed
+                since += [one.ready_since for one in found.attempt.pods]
+        return since
+
+    assert asyncio.run(play()) == [NOW, NOW]
 
 
 def test_a_frozen_run_is_read_once(resource: Object) -> None:

@@ -412,6 +412,10 @@ def test_what_a_driver_said_goes_with_its_job(cache: JobCache, resource: Object)
     assert cache.driver_metrics(key) is None
 
 
+def never(name: str, _stated: float) -> float:
+    raise AssertionError(f"{name} is not a time")
+
+
 FIGURES = {"answers": 3.0, "tokens": 7.0, "loss": 0.5, "checkpointAt": 1e9, "kept": 2.0, "hostile": 1.0}
 
 
@@ -421,7 +425,7 @@ FIGURES = {"answers": 3.0, "tokens": 7.0, "loss": 0.5, "checkpointAt": 1e9, "kep
         ("Prepare", {}),
         ("Generate", {"samples_generated": 3, "tokens_generated": 7}),
         ("Curate", {"samples_kept": 2}),
-        ("Train", {"tokens_trained": 7, "train_loss": 0.5, "checkpoint_timestamp_seconds": 1e9}),
+        ("Train", {"tokens_trained": 7, "train_loss": 0.5, "checkpoint_timestamp_seconds": 1e9 + 60}),
         ("Evaluate", {"samples_generated": 3, "tokens_generated": 7}),
         ("Export", {}),
     ],
@@ -429,7 +433,8 @@ FIGURES = {"answers": 3.0, "tokens": 7.0, "loss": 0.5, "checkpointAt": 1e9, "kep
 def test_figures_are_shown_by_the_stage_that_they_belong_to(stage: Any, values: dict[str, float]) -> None:
     status = Status(run=RUN, stages=(StageStatus(name=stage, state="Running", attempt=2),))
     progress = StageProgress(at="2026-03-01T12:00:00Z", state="Working", figures=FIGURES, gpu_seconds=9)
-    assert read_driver_metrics(status, Channel("o", progress=progress)) == DriverMetrics(stage, 2, 9, values)
+    found = read_driver_metrics(status, Channel("o", progress=progress), seen_since=lambda _name, stated: stated + 60)
+    assert found == DriverMetrics(stage, 2, 9, values)
 
 
 def test_answers_are_what_is_done(resource: Object) -> None:
@@ -437,13 +442,14 @@ def test_answers_are_what_is_done(resource: Object) -> None:
     progress = StageProgress(
         at="2026-03-01T12:00:00Z", state="Working", done=5, total=9, unit="answers", figures={"tokens": -1}
     )
-    found = read_driver_metrics(status, Channel("o", progress=progress))
+    found = read_driver_metrics(status, Channel("o", progress=progress), seen_since=never)
     assert found == DriverMetrics("Generate", 1, 0, {"samples_generated": 5}), "a count below zero is none"
 
 
 @pytest.mark.parametrize("channel", [None, Channel("o")])
 def test_a_driver_that_said_nothing_is_not_shown(channel: Channel | None) -> None:
-    assert read_driver_metrics(Status(run=RUN, stages=(StageStatus(name="Train", state="Running"),)), channel) is None
+    status = Status(run=RUN, stages=(StageStatus(name="Train", state="Running"),))
+    assert read_driver_metrics(status, channel, seen_since=never) is None
 
 
 def test_facts_of_a_job_that_cannot_be_read_are_few(resource: Object) -> None:

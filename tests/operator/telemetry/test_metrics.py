@@ -135,10 +135,15 @@ def test_no_job_has_more_series_than_it_may(data: st.DataObject) -> None:
     cache.update(with_status(small_job(), status))
     figures = {"answers": 1.0, "tokens": 1.0, "kept": 1.0, "loss": 1.0, "checkpointAt": 1.0, "other": 1.0}
     progress = StageProgress(at="2026-03-01T13:00:00Z", state="Working", figures=figures, gpu_seconds=1.0)
-    cache.set_driver_metrics(("team-a", "support"), read_driver_metrics(status, Channel("o", progress=progress)))
+    channel = Channel("o", progress=progress)
+    cache.set_driver_metrics(("team-a", "support"), read_driver_metrics(status, channel, seen_since=as_reported))
     found = [one for one in scrape(metrics) if one.labels.get("name") == "support"]
     assert 10 < len(found) <= MOST_SERIES
     assert len(scrape(metrics)) == before + len(found)
+
+
+def as_reported(_name: str, reported: float) -> float:
+    return reported
 
 
 def small_job(*, student: str = "student", queue: str = "gpu") -> Object:
