@@ -31,6 +31,8 @@ TABLE: dict[str, tuple[str, Any, str, str]] = {
     "minutes": ("Train", OK, "1", "Succeeded"),
     "deaf": ("Generate", RUNS, "1", ""),
     "silent": ("Generate", RUNS, "1", ""),
+    "clock-behind": ("Generate", OK, "1", "Succeeded"),
+    "clock-ahead-silent": ("Generate", RUNS, "1", ""),
     "never-starts": ("Generate", (("Running", "PENDING"), None), "0", ""),
     "lingering": ("Curate", FINISHED, "1", "Succeeded"),
     "cluster-gone": ("Generate", OK, "1", "Succeeded"),

@@ -82,6 +82,11 @@ def _progress(done: int, *, after: float = 2) -> Step:
     return step("Progress", after=after, done=done, total=4)
 
 
+def _reports(skew: float) -> Steps:
+    """Return reports of a driver whose clock is so many seconds ahead."""
+    return tuple(step("Progress", after=40, done=done, total=4, skew=skew) for done in (1, 2, 4))
+
+
 def _exit(code: int, *, after: float = 0, **values: Any) -> Step:
     return step("Exit", after=after, code=code, **values)
 
@@ -139,6 +144,8 @@ _RUNNING = (
     Scenario("minutes", "A1", _on(ANY, 0, *START, *(_progress(n, after=30) for n in range(1, 5)), *END)),
     Scenario("deaf", "P1", _on("Generate", 0, *START, *(_progress(1, after=60) for _ in range(600))), deaf=True),
     Scenario("silent", "A8", _on("Generate", 1, *WORKING)),
+    Scenario("clock-behind", "A8", _on("Generate", 0, *START, *_reports(-3600), *END)),
+    Scenario("clock-ahead-silent", "A8", _on("Generate", 1, *START, *_reports(3600))),
     Scenario("never-starts", "A8", _on("Generate", 1, *UP)),
     Scenario("lingering", "A1, S7, P1", linger=60),
     Scenario("cluster-gone", "A1", linger=0),
