@@ -45,8 +45,8 @@ def say(logger: str) -> None:
 def of_operator() -> list[dict[str, Any]]:
     stream = io.StringIO()
     operator.log_to(stream)
-    with operator.about(("team-a", "support")):
-        operator.about_attempt(at_stage(RESOURCE, "Train", attempt=2))
+    with operator.log_context(("team-a", "support")):
+        operator.log_attempt(at_stage(RESOURCE, "Train", attempt=2))
         say("kubedistill_operator.loop.controller")
     return [json.loads(line) for line in stream.getvalue().splitlines()]
 
