@@ -164,7 +164,7 @@ class Observer:
         return [(pod, self._date(read_pod(pod, node=nodes.get(node_name(pod))))) for pod in pods]
 
     def _date(self, pod: Pod) -> Pod:
-        """Return a pod that is ready since it was first seen so; its kubelet has a clock of its own."""
+        """Return a pod as ready since it was first seen to be; its kubelet uses another clock."""
         if pod.ready_since is None:
             return pod
         return replace(pod, ready_since=self.sightings.since(f"pod {pod.uid}", pod.ready_since))

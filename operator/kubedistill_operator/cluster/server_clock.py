@@ -1,4 +1,4 @@
-"""The server clock: the time of the API server, by which all objects and all replicas of the operator are dated."""
+"""The server clock: the time of the API server, which dates all objects and is the same for all replicas."""
 
 import logging
 import time
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 
 _RESOLUTION_SECONDS = 1.0
-"""Of the header Date, which is rounded down."""
+"""Resolution of the Date header, which is rounded down."""
 TOLERANCE_SECONDS = 5.0
-"""A difference that is not corrected: clocks that are kept in step differ by less, and time should not jump."""
+"""A difference that is not corrected: synchronized clocks differ by less, and the time should not jump."""
 
 log = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
 class ServerClock:
-    """This machine's clock, corrected where the answers of the API server prove it wrong."""
+    """This machine's clock, corrected if the API server's answers prove it wrong."""
 
     wall: Callable[[], float] = time.time
     _offset: float = 0.0
@@ -26,16 +26,16 @@ class ServerClock:
         return self.wall() + self._offset
 
     def note(self, date: str, *, began: float) -> None:
-        """Take in the header Date of an answer whose request began at a time of `wall`.
+        """Note the Date header of an answer to a request that began at `began`, by `wall`.
 
-        The server wrote it at some moment between then and now, so that a slow answer proves little.
+        The server wrote it at some time between then and now, so a slow answer proves little.
         """
         try:
             server = parsedate_to_datetime(date).timestamp()
-        except ValueError:  # a proxy may leave it out, or write what it likes
+        except ValueError:  # a proxy may omit it, or write anything
             return
         least, most = server - self.wall(), server + _RESOLUTION_SECONDS - began
         if least - TOLERANCE_SECONDS <= self._offset <= most + TOLERANCE_SECONDS:
             return
         self._offset = (least + most) / 2
-        log.warning("the clock of this machine is %+.0f s off that of the API server, which counts", -self._offset)
+        log.warning("this machine's clock differs by %+.0f s from the API server's, which is used", -self._offset)

@@ -1,4 +1,4 @@
-"""Sightings: since when objects are in a state by our own clock, since the machine that dates them may be wrong."""
+"""Sightings: since when objects are in a state, by our own clock; clocks of other machines may be wrong."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,11 +8,11 @@ _FORGET_SECONDS = 3600.0
 
 @dataclass(slots=True)
 class Sightings:
-    """A short memory of states by object; a replica that begins to lead sees each for the first time."""
+    """A short-lived cache of states by object; a replica that starts to lead sees each for the first time."""
 
     clock: Callable[[], float]
     _seen: dict[str, tuple[float, float, float]] = field(default_factory=dict)
-    """By object: the time at which others say that its state began, and when we first and last saw it so."""
+    """By object: the time at which its state began by another clock, and when we first and last saw it so."""
     _swept: float = 0.0
 
     def since(self, name: str, stamp: float) -> float:

@@ -57,9 +57,9 @@ def _figures(context: ReconcileContext, stage: StageStatus) -> dict[str, object]
 
 
 def _progressed_at(context: ReconcileContext, stage: StageStatus) -> str:
-    """Return when the latest report of work was seen: now, if it is a new one; empty before the first.
+    """Return when the latest report of work was seen: now, if it is new; empty before the first.
 
-    A report is new if its time changed. The time itself counts for nothing, since the driver's clock may be wrong.
+    A report is new if its time has changed. The time itself is not used, since the driver's clock may be wrong.
     """
     channel = context.observed.attempt.channel
     progress = channel.progress if channel is not None else None
