@@ -65,7 +65,9 @@ def test_killed_writer_leaves_old_bytes_and_its_rest_is_swept(store: Store) -> N
     writer = subprocess.Popen([sys.executable, "-c", script, str(store.root)], stdout=subprocess.PIPE)
     assert writer.stdout is not None
     writer.stdout.readline()
-    time.sleep(0.3)
+    until = time.monotonic() + 60
+    while len(list(store.root.iterdir())) < 2:
+        assert time.monotonic() < until, "it has begun to write"
     os.kill(writer.pid, signal.SIGKILL)
     writer.wait()
     writer.stdout.close()
