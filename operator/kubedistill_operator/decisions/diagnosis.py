@@ -18,6 +18,7 @@ LEAVING_SECONDS = 30
 LOOPING_RESTARTS = 5
 """Restarts of a container after which its attempt ends: about 5 minutes with kubelet's backoff."""
 
+KUBERAY_ABSENT = "KubeRayAbsent"
 WAITS = {
     "ImagePullBackOff": "ImagePull", "ErrImagePull": "ImagePull", "InvalidImageName": "ImagePull",
     "ErrImageNeverPull": "ImagePull", "ImageInspectError": "ImagePull", "SignatureValidationFailed": "ImagePull",
@@ -39,7 +40,7 @@ REFUSALS = (
 """Why the API server creates no pod, by its message."""
 REASONS = frozenset(
     {*WAITS.values(), *dict(MISSING).values(), *dict(REFUSALS).values(), "PodsRefused", "PodsRemain"}
-    | {"KubeRayAbsent", "WaitingForNodes", "Unschedulable", "PodsNotStarted"}
+    | {KUBERAY_ABSENT, "WaitingForNodes", "Unschedulable", "PodsNotStarted"}
 )
 _ORDINARY = ("", "ContainerCreating", "PodInitializing", "Unschedulable")
 """Waiting reasons that every pod has for a moment, and the reason of a pod that does not fit on any node."""
@@ -123,7 +124,7 @@ def describe_running_pods(attempt: Attempt, *, context: ReconcileContext, waited
         state = "was deleted but still exists"
     else:
         state = "still has its cluster" if child.state == "Ended" else "is not reported as ended"
-    return Finding("KubeRayAbsent", f"RayJob {child.name} {state}: is the KubeRay operator running? {held}")
+    return Finding(KUBERAY_ABSENT, f"RayJob {child.name} {state}: is the KubeRay operator running? {held}")
 
 
 def _refused_container(waiting: Waiting) -> Finding | None:
@@ -174,11 +175,11 @@ def _no_kuberay(waiting: Waiting) -> Finding | None:
     held = _describe_held(child, pods, context=waiting.context)
     if not child.noticed:
         message = f"RayJob {child.name} has no status: is the KubeRay operator running? {held}"
-        return Finding("KubeRayAbsent", message, is_usual=True)
+        return Finding(KUBERAY_ABSENT, message, is_usual=True)
     ready = [pod.ready_since for pod in pods]
     if ready and all(since is not None and now - since >= UNREADY_SECONDS for since in ready):
         stale = f"all pods of RayJob {child.name} are ready, but its driver is not submitted"
-        return Finding("KubeRayAbsent", f"{stale}: is the KubeRay operator running? {held}", is_usual=True)
+        return Finding(KUBERAY_ABSENT, f"{stale}: is the KubeRay operator running? {held}", is_usual=True)
     return None
 
 

@@ -11,7 +11,13 @@ from kubedistill.v1alpha1 import StageStatus, Status
 from kubedistill_operator.children.layout import child_kind
 from kubedistill_operator.clock import seconds_since, stamp
 from kubedistill_operator.decisions.context import ReconcileContext
-from kubedistill_operator.decisions.diagnosis import describe_running_pods, diagnose, find_refusal
+from kubedistill_operator.decisions.diagnosis import (
+    KUBERAY_ABSENT,
+    Finding,
+    describe_running_pods,
+    diagnose,
+    find_refusal,
+)
 from kubedistill_operator.decisions.ends import GRACEFUL, counted_at, fail_run
 from kubedistill_operator.decisions.stopping import STOP_SECONDS
 from kubedistill_operator.observed import DELAYED, Attempt
@@ -103,6 +109,12 @@ def wait_for_pods(context: ReconcileContext) -> Plan | None:
     if waited >= limit:
         return _give_up(context, reason=reason, message=message, limit=limit)
     status = with_run(context.status, counted_at=counted_at(context))
+    if _has_returned(context, found):
+        status = with_stage(status, stage.name, reason="")
+        status = context.set_condition(status, "Progressing", "True", reason=stage.name)
+    progressing = status.condition("Progressing")
+    if progressing is not None and progressing.status == "True":
+        waited = min(waited, seconds_since(progressing.last_transition_time, context.now))
     pods = context.observed.attempt.pods
     allowed = _COMING_UP_SECONDS if pods and all(pod.node for pod in pods) else _LOOK_SECONDS
     left = allowed - waited
@@ -110,6 +122,13 @@ def wait_for_pods(context: ReconcileContext) -> Plan | None:
         status = with_stage(status, stage.name, message=message)
         return Plan(status=status, requeue_after=min(left, _LOOK_SECONDS), why=(message,))
     return _wait(context, status, stage, reason=reason, message=message, seconds=_LOOK_SECONDS)
+
+
+def _has_returned(context: ReconcileContext, found: Finding) -> bool:
+    """Return whether KubeRay, which was reported as absent, works on the child again, which then has its usual time."""
+    known = context.status.condition("Progressing")
+    was_absent = known is not None and (known.status, known.reason) == ("False", KUBERAY_ABSENT)
+    return was_absent and found.is_usual and found.reason != KUBERAY_ABSENT
 
 
 def end_overdue(context: ReconcileContext) -> Plan | None:

@@ -174,6 +174,29 @@ def test_w12_a_rayjob_that_nobody_takes_up_is_told_after_15_seconds(
     assert stage_of(cluster, "Generate").attempt == 1
 
 
+def test_w12_when_kuberay_returns_the_job_progresses_and_its_pods_have_their_usual_time(cluster: FakeCluster) -> None:
+    name = begin(cluster, "Generate")
+    cluster.children[name] = replace(cluster.children[name], noticed=False)
+    cluster.settle()
+    cluster.now += 600
+    cluster.settle()
+    assert reason_of(cluster, "Progressing") == ("False", "KubeRayAbsent")
+    cluster.children[name] = replace(cluster.children[name], noticed=True)
+    cluster.settle()
+    assert reason_of(cluster, "Progressing") == ("True", "Generate")
+    assert (stage_of(cluster, "Generate").reason, cluster.status.phase) == ("", "Generating")
+    cluster.now += 14
+    cluster.settle()
+    assert reason_of(cluster, "Progressing") == ("True", "Generate")
+    cluster.now += 1
+    cluster.settle()
+    assert reason_of(cluster, "Progressing") == ("False", "WaitingForNodes")
+    assert [one.message.partition(":")[0] for one in cluster.events if one.reason == "Waiting"] == [
+        "KubeRayAbsent",
+        "WaitingForNodes",
+    ]
+
+
 def test_w12_a_rayjob_that_a_queue_has_just_let_in_has_15_seconds_too(cluster: FakeCluster) -> None:
     cluster.spec = small_spec(queue={"name": "q"})
     name = begin(cluster, "Generate")
