@@ -62,7 +62,7 @@ def test_the_lock_is_installed_in_a_layer_of_its_own() -> None:
         )
 
 
-def test_nothing_of_a_working_copy_gets_in_but_what_is_installed() -> None:
+def test_only_installed_files_of_a_working_copy_are_copied() -> None:
     ignored = (ROOT / ".dockerignore").read_text().splitlines()
     assert ignored[0] == "*"
     copied = re.findall(r"^COPY (?!--from)(.+) \S+$", DOCKERFILE, flags=re.MULTILINE)

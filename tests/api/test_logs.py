@@ -89,7 +89,7 @@ def test_what_is_none_stays(text: str) -> None:
 
 
 @given(message=st.text())
-def test_a_line_is_one_line_and_nothing_in_it_is_obeyed(message: str) -> None:
+def test_a_line_is_one_line_without_control_characters(message: str) -> None:
     record = logging.LogRecord("kubedistill", logging.INFO, "", 0, "%s", (message,), None)
     line = JsonFormatter().format(record)
     assert printable_line(line) == line

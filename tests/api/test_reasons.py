@@ -130,7 +130,7 @@ ENDS = ("Complete", "Failed")
 """Conditions that Progressing=False points to."""
 
 
-def test_what_argo_cd_and_alerts_are_shown_is_in_the_table() -> None:
+def test_reasons_that_argo_cd_and_alerts_show_are_in_the_table() -> None:
     """In every state of a job that others meet, the condition that health and alerts read has a reason of the table."""
     troubles = (("Failed", "True"), ("Validated", "False"), ("QuotaReserved", "False"), ("SpecDrift", "True"))
     found = {}

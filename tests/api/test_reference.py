@@ -34,7 +34,7 @@ def test_the_page_on_file_is_the_one_that_the_models_give(page: str) -> None:
         "| `labels` | map of string |",
     ],
 )
-def test_a_field_is_told_with_its_type_its_limits_and_its_default(page: str, line: str) -> None:
+def test_a_field_is_described_with_type_limits_and_default(page: str, line: str) -> None:
     assert line in page
 
 

@@ -198,7 +198,7 @@ def test_share_of_records_that_are_judged_is_said(comparison: dict, text: str, r
         ({"passed": False, "reasons": ["a", "b"], "limits": ["minGain"]}, "failed", "gate failed", "a; b"),
     ],
 )
-def test_gate_is_said_to_have_checked_what_it_checked(
+def test_gate_message_names_the_checked_limits(
     verdict: dict, state: str, text: str, details: str, report: Report
 ) -> None:
     gate = report.gate.model_copy(update=verdict)

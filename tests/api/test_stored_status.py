@@ -66,7 +66,7 @@ def test_what_is_written_every_version_reads_alike(tokens: list[str]) -> None:
         assert read_status(left) == StoredStatus(Status(phase="Failed", handled_requests=tuple(tokens)))
 
 
-def test_the_schema_keeps_the_old_names_and_says_what_has_their_place() -> None:
+def test_the_schema_keeps_the_old_names_and_names_their_replacements() -> None:
     for rename in RENAMES:
         schema = job_schema()["properties"]["status"]
         for name in rename.within:

@@ -310,7 +310,7 @@ SAME = {
 
 
 @pytest.mark.parametrize("case", SAME)
-def test_digest_does_not_change_with_what_says_nothing_new(case: str, job_values: dict) -> None:
+def test_digest_does_not_change_with_equivalent_values(case: str, job_values: dict) -> None:
     spec = job_values["spec"]
     assert digest(spec_values(read_spec(SAME[case](spec)))) == digest(spec_values(read_spec(spec)))
 

@@ -106,7 +106,7 @@ def test_a_job_is_looked_at_thoroughly_and_left_as_it_is(resource: Object, tmp_p
     assert not api.writes()
 
 
-def test_who_may_see_one_namespace_only_still_gets_an_answer(resource: Object, tmp_path: Path) -> None:
+def test_an_account_of_one_namespace_still_gets_an_answer(resource: Object, tmp_path: Path) -> None:
     async def before(_method: str, path: str) -> web.Response | None:
         return refusal(403, "Forbidden", "no") if path.endswith("v1alpha1/distillationjobs") else None
 

@@ -121,7 +121,7 @@ NOT_UNDERSTOOD = {
 
 
 @pytest.mark.parametrize("case", NOT_UNDERSTOOD)
-def test_what_is_not_understood_of_a_status_is_named_and_the_rest_is_read(case: str, resource: Values) -> None:
+def test_unknown_parts_of_a_status_are_named_and_the_rest_is_read(case: str, resource: Values) -> None:
     path, value, problem = NOT_UNDERSTOOD[case]
     resource["status"] = copy.deepcopy(WHOLE)
     target = resource["status"]

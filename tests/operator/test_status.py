@@ -44,7 +44,7 @@ SAID = {
 
 
 @pytest.mark.parametrize("case", SAID)
-def test_no_message_of_a_status_holds_what_a_terminal_obeys(case: str) -> None:
+def test_no_message_of_a_status_holds_control_characters(case: str) -> None:
     message, told = SAID[case]
     status = Status(run=RUN, stages=stages(0))
     status = with_condition(status, "Failed", "True", reason="Rejected", message=message, now=0.0, generation=1)

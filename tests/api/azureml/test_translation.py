@@ -303,7 +303,7 @@ def test_what_cannot_be_read_is_named_with_line_field_and_fix(
     check_message(caught.value)
 
 
-def test_what_has_a_field_here_by_now_is_carried_over() -> None:
+def test_fields_that_exist_here_by_now_are_translated() -> None:
     """These rows of FIELDS and TASKS stand for fields that v1alpha1 had not; whoever adds one gives it a target."""
     assert set(get_args(TaskType)) - {"Classification"} == set(TASKS.values())
     assert "endpoint" not in Teacher.model_fields

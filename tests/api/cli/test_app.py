@@ -78,7 +78,7 @@ def test_rehash_reaches_the_runtime(
 
 
 @pytest.mark.parametrize("arguments", [("run",), ("run", "--json"), ("preview",)])
-def test_without_the_runtime_the_way_to_get_it_is_told(
+def test_a_missing_runtime_is_reported_with_the_way_to_get_it(
     arguments: tuple[str, ...], manifest: str, tmp_path: Path, check_message: CheckMessage
 ) -> None:
     script = "import sys; sys.modules['vllm'] = None; from kubedistill.cli.app import main; main()"

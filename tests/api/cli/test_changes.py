@@ -70,13 +70,13 @@ def test_a_step_of_a_stage_is_a_line(case: str, job: Callable[..., Job]) -> None
     assert list(changes(job("Training", before), job("Training", after))) == lines
 
 
-def test_a_run_that_begins_after_the_first_look_is_not_told_as_another(job: Callable[..., Job]) -> None:
+def test_a_run_that_begins_after_the_first_look_is_not_reported_as_another(job: Callable[..., Job]) -> None:
     waiting, begun = job("Pending", run=None), job("Training", stage("Running"))
     assert list(changes(None, waiting)) == ["team-a/support: Classification, teacher → student"]
     assert list(changes(waiting, begun)) == ["Train     Running"]
 
 
-def test_the_first_look_tells_the_job_and_all_that_was_done(job: Callable[..., Job]) -> None:
+def test_the_first_look_reports_the_job_and_all_that_was_done(job: Callable[..., Job]) -> None:
     now = job("Training", stage("Succeeded", "Prepare", **TIMES), stage("Running"), {"name": "Export"})
     assert list(changes(None, now)) == [OPENING, "Prepare   Succeeded in 24m02s", "Train     Running"]
 
@@ -168,7 +168,7 @@ def test_the_picture_has_a_bar_for_each_stage(job: Callable[..., Job]) -> None:
     assert "failed, HeadLost" in lines[5]
 
 
-def test_why_the_operator_does_nothing_about_a_job_is_told_once_and_shown(job: Callable[..., Job]) -> None:
+def test_the_reason_why_the_operator_ignores_a_job_is_reported_once_and_shown(job: Callable[..., Job]) -> None:
     stalled = {"type": "Stalled", "status": "True", "reason": "StatusNotUnderstood", "message": "why"}
     train = stage("Running", percent=40)
     before, after = job("Training", train), job("Dreaming", train, conditions=[stalled], message="Train: 40%")

@@ -175,7 +175,7 @@ def test_closed_gate_says_every_reason(
         ),
     ],
 )
-def test_a_gate_is_said_to_have_checked_what_it_checked(
+def test_a_gate_names_its_limits(
     gate: dict,
     line: str,
     job: DistillationJob,

@@ -85,7 +85,7 @@ def test_a_file_that_is_not_a_kubeconfig_is_named(text: str, kubeconfig: Path) -
         find_access(kubeconfig=kubeconfig)
 
 
-def test_without_the_library_the_way_to_get_it_is_told(
+def test_a_missing_library_is_reported_with_the_way_to_get_it(
     kubeconfig: Path, monkeypatch: pytest.MonkeyPatch, check_message: CheckMessage
 ) -> None:
     monkeypatch.setitem(sys.modules, "kubernetes", None)

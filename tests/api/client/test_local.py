@@ -95,7 +95,7 @@ def test_a_job_runs_to_its_end_and_is_judged(client: Client, job: DistillationJo
 
 
 @pytest.mark.usefixtures("succeeds")
-def test_the_runtime_is_told_where_data_store_and_config_maps_are(
+def test_the_runtime_gets_the_places_of_data_store_and_config_maps(
     job: DistillationJob, tmp_path: Path, runtime: Callable[[str], None], check_message: CheckMessage
 ) -> None:
     runtime(SAY + "open(value('--store') + '/arguments', 'w').write(json.dumps(sys.argv[1:]))\nsys.exit(1)")

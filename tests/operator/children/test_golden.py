@@ -36,7 +36,7 @@ def test_driver_finds_the_very_job_that_was_asked_for(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_driver_can_write_the_channel_that_it_is_named_and_nothing_else(name: str) -> None:
+def test_driver_can_write_its_channel_and_nothing_else(name: str) -> None:
     request = request_of(name)
     objects = {one["kind"]: one for one in build_children(request)}
     channel = next(one for one in build_children(request) if "owner" in one.get("data", {}))

@@ -142,7 +142,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[InvalidInput], str, str]] = {
 
 
 @pytest.mark.parametrize("case", REFUSED)
-def test_what_this_cluster_cannot_hold_is_refused_with_field_and_fix(case: str) -> None:
+def test_a_spec_that_this_cluster_cannot_hold_is_refused_with_field_and_fix(case: str) -> None:
     changes, kind, field, fix = REFUSED[case]
     with pytest.raises(kind) as caught:
         check_children(spec_with(**changes), namespace="team-a", pools=POOLS, create_service_accounts=True)

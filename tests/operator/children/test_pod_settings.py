@@ -219,7 +219,7 @@ def test_proxies_reach_every_container_in_both_spellings(case: str) -> None:
         ("10.96.0.10", False),
     ],
 )
-def test_what_belongs_to_the_cluster_is_reached_without_the_proxy(
+def test_addresses_of_the_cluster_are_reached_without_the_proxy(
     host: str, direct: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     proxy = {"httpProxy": "http://p:1", "httpsProxy": "http://p:1", "noProxy": [".example.com"]}
@@ -264,7 +264,7 @@ REFUSED: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("field", REFUSED)
-def test_what_the_api_server_would_refuse_in_a_pod_the_settings_refuse(field: str) -> None:
+def test_settings_refuse_strings_that_the_api_server_refuses_in_a_pod(field: str) -> None:
     with pytest.raises(ValidationError) as caught:
         read(REFUSED[field])
     (error,) = caught.value.errors()

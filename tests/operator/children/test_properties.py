@@ -116,7 +116,7 @@ def test_gpus_are_those_that_the_spec_asks_for_and_no_pod_outgrows_a_node(reques
 
 
 @given(requests())
-def test_ray_counts_what_the_pods_of_its_workers_have(request: ChildRequest) -> None:
+def test_ray_counts_the_resources_of_its_workers_pods(request: ChildRequest) -> None:
     cluster = build_child(request)["spec"].get("rayClusterSpec", {})
     for group in cluster.get("workerGroupSpecs", []):
         (container,) = group["template"]["spec"]["containers"]
@@ -198,7 +198,7 @@ def test_objects_have_only_our_labels_and_the_labels_and_annotations_of_the_user
 
 
 @given(requests())
-def test_everything_goes_with_the_job_or_its_child_and_keeps_nobody_waiting(request: ChildRequest) -> None:
+def test_every_object_is_deleted_with_the_job_or_its_child_without_blocking_it(request: ChildRequest) -> None:
     for one in build_children(request):
         (owner,) = one["metadata"]["ownerReferences"]
         assert (owner["controller"], owner["blockOwnerDeletion"]) == (True, False)
@@ -217,7 +217,7 @@ def test_the_same_request_gives_the_same_objects_as_plain_json(request: ChildReq
 
 
 @given(requests())
-def test_what_is_found_sound_at_the_start_can_be_built_at_every_stage(request: ChildRequest) -> None:
+def test_a_spec_that_is_valid_at_the_start_can_be_built_at_every_stage(request: ChildRequest) -> None:
     check_children(request.spec, namespace=request.namespace, pools=request.pools, create_service_accounts=True)
     for stage in STAGES:
         build_children(make_request(stage_job(request.spec, stage, job="a"), pools=request.pools))
@@ -227,7 +227,7 @@ def test_what_is_found_sound_at_the_start_can_be_built_at_every_stage(request: C
     pool=POOLS, tensor=st.integers(1, 64), pipeline=st.integers(1, 8), per_worker=st.integers(0, 16),
     named=st.booleans(), stage=STAGE,
 )  # fmt: skip
-def test_what_fits_no_node_is_refused_before_anything_is_built(
+def test_pods_that_fit_no_node_are_refused_before_anything_is_built(
     pool: Pool, tensor: int, pipeline: int, per_worker: int, named: bool, stage: Any
 ) -> None:
     place = {"pool": "mine"} if named else {}

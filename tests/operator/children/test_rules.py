@@ -68,7 +68,7 @@ def test_stages_with_accelerators_are_rayjobs(stage: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize("name", SCENARIOS)
-def test_objects_come_in_the_order_in_which_they_need_each_other(name: str) -> None:
+def test_objects_are_created_in_the_order_of_their_dependencies(name: str) -> None:
     request = request_of(name)
     kinds = [one["kind"] for one in build_children(request)]
     account = ["ServiceAccount"] if request.spec.pods.service_account_name is None else []
@@ -191,7 +191,7 @@ def test_workers_have_the_store_and_only_the_driver_has_job_and_channel(name: st
         assert ("storage" in mounts) == (request.volume_claim is not None and role != "submitter")
 
 
-def test_config_maps_of_the_data_lie_where_the_driver_is_told() -> None:
+def test_config_maps_of_the_data_are_mounted_where_the_driver_reads_them() -> None:
     request = request_of("prepare-from-config-maps")
     (container,) = templates(child(request))["driver"]["spec"]["containers"]
     volumes = {one["name"]: one for one in templates(child(request))["driver"]["spec"]["volumes"]}

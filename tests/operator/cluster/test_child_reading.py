@@ -274,7 +274,7 @@ def test_a_frozen_run_comes_back(resource: Values) -> None:
      '{"id": "one", "digest": "d", "spec": {}, "pools": {}, "images": {}}',
      '{"id": "one", "digest": "d", "spec": 7, "pools": 7, "images": 7}'],
 )  # fmt: skip
-def test_a_frozen_run_that_nobody_can_read_is_of_another_version_if_it_is_ours(
+def test_an_unreadable_frozen_run_of_ours_is_of_another_version(
     text: str, resource: Values, check_message: CheckMessage
 ) -> None:
     config_map = frozen_map(resource)

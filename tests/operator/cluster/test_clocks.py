@@ -97,7 +97,7 @@ def test_a_state_is_dated_by_when_it_was_first_seen() -> None:
     assert seen == [0, 0, 120, 120, 240]
 
 
-def test_what_was_not_seen_for_long_is_seen_for_the_first_time() -> None:
+def test_an_event_that_was_not_seen_for_long_counts_as_new() -> None:
     wall = Wall(NOW)
     sightings = Sightings(wall)
     sightings.since("node a", 7.0)

@@ -127,7 +127,7 @@ def test_a_job_that_was_deleted_meanwhile_is_looked_at_again(resource: Object, c
     run(scenario, resource)
 
 
-def test_what_is_gone_needs_no_deletion_and_no_request_to_stop(resource: Object) -> None:
+def test_an_absent_child_needs_no_deletion_and_no_request_to_stop(resource: Object) -> None:
     api = execute(Plan(delete=(Deletion("RayJob", "x", "u"),), stop=StopRequest("x-out")), resource)
     assert [method for method, _ in api.requests] == ["DELETE", "PATCH"]
 
@@ -139,7 +139,7 @@ def test_an_object_that_came_after_under_the_same_name_is_not_deleted(resource: 
     assert api.find(RAYJOBS, name) is not None
 
 
-def test_what_was_created_before_a_crash_counts_as_created(resource: Object) -> None:
+def test_an_object_created_before_a_crash_counts_as_created(resource: Object) -> None:
     new = rayjob(resource)
     api = execute(Plan(create=(new,)), resource, prepare=lambda api: api.put(new, collection=RAYJOBS) and None)
     assert len([one for one in api.objects if one[0] == RAYJOBS]) == 1
@@ -258,7 +258,7 @@ def test_nothing_is_made_for_an_owner_that_is_gone(resource: Object, check_messa
     check_message(caught.value, "RayJob", "team-a/x")
 
 
-def test_a_refusal_in_the_middle_is_raised_and_the_status_is_told_all_the_same(resource: Object) -> None:
+def test_a_refusal_between_two_writes_is_raised_with_the_status_written(resource: Object) -> None:
     async def scenario(api: FakeApi, executor: Executor, job: Job) -> None:
         async def before(method: str, path: str) -> web.Response | None:
             if method == "POST" and path.endswith("/rayjobs"):
@@ -393,7 +393,7 @@ def test_a_string_that_is_too_long_is_cut_instead_of_losing_the_status() -> None
     assert len(values["stages"][0]["reason"]) == 253
 
 
-def test_what_is_found_is_ours_only_with_our_labels_and_owner(resource: Object) -> None:
+def test_a_found_object_is_ours_only_with_our_labels_and_owner(resource: Object) -> None:
     ours = rayjob(resource)
     found = child(resource, "Train")
     assert is_same(ours, found)
@@ -444,7 +444,7 @@ PLANTED = [
 
 
 @pytest.mark.parametrize(("kind", "change", "ours"), PLANTED, ids=lambda value: getattr(value, "__name__", str(value)))
-def test_what_gives_rights_is_ours_only_if_it_is_whole(
+def test_an_object_that_grants_permissions_is_ours_only_if_it_is_complete(
     kind: str, change: Callable[[Manifest], None], ours: bool
 ) -> None:
     made = next(one for one in build_children(request_of("prepare-quickstart")) if one["kind"] == kind)
@@ -473,7 +473,7 @@ CHANGES: dict[str, tuple[Manifest, Manifest]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_what_is_found_with_other_content_is_not_ours(change: str) -> None:
+def test_a_found_object_with_other_content_is_not_ours(change: str) -> None:
     ours, changes = CHANGES[change]
     assert is_same(ours, copy.deepcopy(ours))
     assert not is_same(ours, ours | changes)

@@ -512,7 +512,7 @@ SUBMITTERS: dict[str, tuple[str, str, str, Object, str]] = {
 
 
 @pytest.mark.parametrize("case", SUBMITTERS)
-def test_a_submitter_that_is_refused_is_told_by_the_event_of_its_job(case: str, resource: Object) -> None:
+def test_a_refused_submitter_is_explained_by_the_event_of_its_job(case: str, resource: Object) -> None:
     mode, starts, state, of, expected = SUBMITTERS[case]
     made = child(resource, "Train", jobDeploymentStatus=state) | {"spec": {"submissionMode": mode}}
 

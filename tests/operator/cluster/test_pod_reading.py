@@ -198,7 +198,7 @@ def test_how_a_pod_ended_is_how_our_container_did(case: str) -> None:
         ([{"name": "ray-head", "state": terminated(1, "Error")}], ""),
     ],
 )
-def test_what_a_driver_does_is_what_its_own_container_does(statuses: list[Values], expected: str) -> None:
+def test_the_state_of_a_driver_is_that_of_its_own_container(statuses: list[Values], expected: str) -> None:
     assert read_pod(pod(phase="Running", containerStatuses=statuses)).driver == expected
 
 

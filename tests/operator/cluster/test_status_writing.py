@@ -31,7 +31,7 @@ def job_of(resource: Values, status: Values) -> Job:
     return parse_job(resource | {"status": copy.deepcopy(status)})
 
 
-def test_what_this_version_does_not_know_stays_at_every_depth(resource: Values) -> None:
+def test_unknown_fields_are_kept_at_every_depth(resource: Values) -> None:
     job = job_of(resource, NEWER)
     status = with_stage(job.status, "Train", state="Succeeded", percent=100)
     status = with_condition(status, "Progressing", "False", reason="Done", now=0, generation=1)
@@ -47,7 +47,7 @@ def test_what_this_version_does_not_know_stays_at_every_depth(resource: Values) 
     assert by_type["Weather"]["reason"] == "Sunny"
 
 
-def test_what_goes_with_its_object_does_not_come_back(resource: Values) -> None:
+def test_state_of_a_deleted_object_does_not_return(resource: Values) -> None:
     job = job_of(resource, NEWER)
     status = job.status.model_copy(
         update={"run": None, "stages": (StageStatus(name="Export"),), "conditions": (), "handled_requests": ()}

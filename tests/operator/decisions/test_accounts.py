@@ -180,7 +180,7 @@ def test_a18_conditions_of_a_failed_run_agree(row: str) -> None:
     assert cluster.status.run.counted_at == ""
 
 
-def test_a18_who_is_cancelled_while_suspended_or_queued_is_neither_any_more() -> None:
+def test_a18_a_job_cancelled_while_suspended_or_queued_is_neither_any_more() -> None:
     cluster = train()
     suspend_and_say_last(cluster)
     assert reason_of(cluster, "Suspended") == ("True", "AsAsked")
@@ -257,7 +257,7 @@ def test_a18_the_next_attempt_counts_on() -> None:
     assert stage_of(cluster, "Train").latest_gpu_seconds == 200
 
 
-def test_a15_what_was_spent_before_an_artifact_vanished_stays_counted() -> None:
+def test_a15_gpu_seconds_before_an_artifact_vanished_stay_counted() -> None:
     cluster = train()
     say_last(cluster)
     cluster.complete_stage("Evaluate")

@@ -81,7 +81,7 @@ def test_a8_a_clock_may_be_corrected_while_a_driver_works(skew: float, corrected
 
 
 @pytest.mark.parametrize("skew", SKEWS)
-def test_a8_what_0_1_stored_counts_from_the_first_look_after_the_upgrade(skew: float) -> None:
+def test_a8_a_status_of_0_1_counts_from_the_first_look_after_the_upgrade(skew: float) -> None:
     """0.1 stored the driver's time, and not the report that it came with."""
     cluster = train(skew)
     cluster.status = with_stage(

@@ -124,7 +124,7 @@ def test_p3_a_job_in_any_state_comes_to_rest_without_a_child(state: str, finaliz
     assert cluster.step() == Plan()
 
 
-def test_p3_a_result_that_comes_last_counts_and_nothing_follows(generating: FakeCluster) -> None:
+def test_p3_a_late_result_counts_and_no_stage_follows(generating: FakeCluster) -> None:
     name = generating.live
     delete(generating)
     generating.result(name, gpu_seconds=99.0)

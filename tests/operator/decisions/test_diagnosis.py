@@ -36,7 +36,7 @@ REFUSED_PODS = {
 
 
 @pytest.mark.parametrize("row", REFUSED_PODS)
-def test_w7_w11_why_a_job_has_no_pod_is_what_its_event_says(cluster: FakeCluster, row: str) -> None:
+def test_w7_w11_a_job_without_a_pod_is_explained_by_its_event(cluster: FakeCluster, row: str) -> None:
     message, reason = REFUSED_PODS[row]
     cluster.settle()
     cluster.pods_refused = message
@@ -50,7 +50,7 @@ def test_w7_w11_why_a_job_has_no_pod_is_what_its_event_says(cluster: FakeCluster
 
 
 @pytest.mark.parametrize("row", REFUSED_PODS)
-def test_w7_w11_why_a_ray_cluster_has_no_pod_is_what_its_condition_says(cluster: FakeCluster, row: str) -> None:
+def test_w7_w11_a_ray_cluster_without_a_pod_is_explained_by_its_condition(cluster: FakeCluster, row: str) -> None:
     message, reason = REFUSED_PODS[row]
     name = begin(cluster, "Generate")
     cluster.children[name] = replace(cluster.children[name], reason="FailedCreate", message=message)
@@ -95,7 +95,7 @@ CONTAINERS = {
 
 
 @pytest.mark.parametrize("row", CONTAINERS)
-def test_w5_w6_w10_a_container_that_is_not_started_is_told_by_kubelets_words(cluster: FakeCluster, row: str) -> None:
+def test_w5_w6_w10_a_container_that_does_not_start_is_explained_by_kubelet(cluster: FakeCluster, row: str) -> None:
     said, words, reason = CONTAINERS[row]
     name = begin(cluster, "Generate")
     cluster.pods[name] = (Pod("p", "u", "Pending", cluster.now, waiting_reason=said, waiting_message=words),)
@@ -156,7 +156,7 @@ def test_a6_a_container_that_was_started_again_and_is_ready_loops_no_more(cluste
     assert stage_of(cluster, "Generate").restarts.failure == 0
 
 
-def test_w12_a_rayjob_that_nobody_takes_up_is_told_after_15_seconds(
+def test_w12_a_rayjob_that_kuberay_ignores_is_reported_after_15_seconds(
     cluster: FakeCluster, check_message: CheckMessage
 ) -> None:
     name = begin(cluster, "Generate")
@@ -258,7 +258,7 @@ HELD_BACK = {
 
 @pytest.mark.parametrize("stage", ["Prepare", "Generate"])
 @pytest.mark.parametrize("row", HELD_BACK)
-def test_w16_a_pod_that_the_scheduler_holds_back_is_told_in_its_words(
+def test_w16_a_pod_that_the_scheduler_holds_back_is_reported_with_its_message(
     cluster: FakeCluster, row: str, stage: StageName
 ) -> None:
     said, words = HELD_BACK[row]
@@ -305,7 +305,7 @@ IDLE = {
 
 @pytest.mark.parametrize("stage", ["Prepare", "Generate"])
 @pytest.mark.parametrize("row", IDLE)
-def test_w16_a_pod_on_a_node_that_does_not_start_is_told_by_its_latest_event(
+def test_w16_a_placed_pod_that_does_not_start_is_explained_by_its_latest_event(
     cluster: FakeCluster, row: str, stage: StageName
 ) -> None:
     told, reason = IDLE[row]
@@ -326,7 +326,7 @@ def test_w16_a_pod_on_a_node_that_does_not_start_is_told_by_its_latest_event(
     assert reason_of(cluster, "Failed") == ("True", reason)
 
 
-def test_w16_without_events_the_command_is_named_that_tells_more(
+def test_w16_without_events_the_command_that_shows_more_is_named(
     cluster: FakeCluster, check_message: CheckMessage
 ) -> None:
     name = begin(cluster, "Generate")

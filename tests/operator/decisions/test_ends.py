@@ -26,7 +26,7 @@ USER_ERRORS = {
 
 
 @pytest.mark.parametrize("reason", USER_ERRORS)
-def test_a3_s11_what_only_a_person_can_fix_is_not_tried_again(cluster: FakeCluster, reason: str) -> None:
+def test_a3_s11_a_failure_that_only_a_person_can_fix_is_not_retried(cluster: FakeCluster, reason: str) -> None:
     cluster.settle()
     name = cluster.live
     cluster.run_child(name)

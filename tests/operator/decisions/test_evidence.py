@@ -17,7 +17,7 @@ def begin_training(cluster: FakeCluster) -> str:
     return name
 
 
-def test_a6_a_job_that_failed_is_told_by_the_exit_code_of_its_pod(cluster: FakeCluster) -> None:
+def test_a6_a_failed_job_is_explained_by_the_exit_code_of_its_pod(cluster: FakeCluster) -> None:
     cluster.settle()
     name = cluster.live
     cluster.run_child(name)
@@ -33,7 +33,7 @@ def test_a6_a_job_that_failed_is_told_by_the_exit_code_of_its_pod(cluster: FakeC
     )
 
 
-def test_a7_what_a_pod_showed_counts_when_it_is_gone_before_the_grace_is_over(cluster: FakeCluster) -> None:
+def test_a7_evidence_of_a_pod_counts_after_it_is_gone(cluster: FakeCluster) -> None:
     name = begin_training(cluster)
     pods = cluster.pods[name]
     cluster.end_child(name, reason="SubmissionFailed")
@@ -62,7 +62,7 @@ def test_a7_evidence_that_comes_late_counts_too(cluster: FakeCluster) -> None:
     assert stage_of(cluster, "Train").restarts.preemption == 1
 
 
-def test_a13_a_child_that_runs_again_takes_back_what_its_end_seemed_to_show(cluster: FakeCluster) -> None:
+def test_a13_a_child_that_runs_again_revokes_its_apparent_end(cluster: FakeCluster) -> None:
     name = begin_training(cluster)
     cluster.children[name] = replace(cluster.children[name], evicted=True)
     cluster.settle()
@@ -98,7 +98,7 @@ PUT_OUT = {
 
 @pytest.mark.parametrize("stage", ["Curate", "Train"])
 @pytest.mark.parametrize("row", PUT_OUT)
-def test_a7_a13_a_pod_is_put_out_for_what_it_used_or_for_its_node(
+def test_a7_a13_a_pod_is_evicted_for_its_usage_or_for_its_node(
     cluster: FakeCluster, row: str, stage: StageName
 ) -> None:
     said, sentence, cause, reason = PUT_OUT[row]
@@ -155,7 +155,7 @@ REJECTED = {
 
 @pytest.mark.parametrize("stage", ["Curate", "Train"])
 @pytest.mark.parametrize("row", REJECTED)
-def test_a20_a_pod_that_kubelet_does_not_take_is_told_in_its_words(
+def test_a20_a_pod_that_kubelet_rejects_is_reported_with_its_message(
     cluster: FakeCluster, row: str, stage: StageName
 ) -> None:
     said, sentence = REJECTED[row]

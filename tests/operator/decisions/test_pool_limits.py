@@ -94,7 +94,7 @@ def held(state: str, gpus: int = 4, pool: str = "h100") -> StageStatus:
     return StageStatus.model_validate({"name": "Generate", "state": state, "pool": pool, "gpus": gpus})
 
 
-def test_w10_what_is_held_is_counted_from_status_which_no_user_writes() -> None:
+def test_w10_held_gpus_are_counted_from_status_which_no_user_writes() -> None:
     cache = JobCache(Settings().storage)
     ours = job("ours", held("Pending"))
     for one in (
@@ -110,7 +110,7 @@ def test_w10_what_is_held_is_counted_from_status_which_no_user_writes() -> None:
     assert cache.count_other_gpus(ours) == {"h100": 8, "a100": 2}
 
 
-def test_w10_who_waits_is_woken_when_gpus_are_given_up() -> None:
+def test_w10_a_waiting_job_is_reconciled_when_gpus_are_released() -> None:
     cache = JobCache(Settings().storage)
     for one in (job("waits", held("Pending"), queued=True), job("runs", held("Running"))):
         cache.update(one)

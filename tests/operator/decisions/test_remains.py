@@ -196,7 +196,7 @@ def test_w12_a_deleted_rayjob_that_stays_is_shown_while_a_job_stops(cluster: Fak
     assert cluster.status.phase == "Suspended"
 
 
-def test_a1_a_stage_that_is_there_already_is_skipped_whatever_still_runs(cluster: FakeCluster) -> None:
+def test_a1_a_stage_that_is_complete_is_skipped_although_objects_still_run(cluster: FakeCluster) -> None:
     cluster.stored |= {"student"}
     last = succeed(cluster, "Generate")
     cluster.complete_stage("Curate")

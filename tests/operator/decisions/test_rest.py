@@ -26,7 +26,7 @@ def edit(cluster: FakeCluster, **changes: object) -> None:
     cluster.spec, cluster.generation = cluster.spec.model_copy(update=changes), cluster.generation + 1
 
 
-def test_s5_an_edit_of_a_finished_job_is_seen_and_said_to_wait_for_a_new_run(finished: FakeCluster) -> None:
+def test_s5_an_edit_of_a_finished_job_is_reported_to_wait_for_a_new_run(finished: FakeCluster) -> None:
     edit(finished, active_deadline_seconds=60, task=small_spec().task.model_copy(update={"system_prompt": "Be brief."}))
     finished.settle()
     drift = finished.status.condition("SpecDrift")
@@ -129,7 +129,7 @@ def test_the_pool_that_a_stage_overrides_sets_the_price() -> None:
         (None, None, "cheap", "h100", ("", "h100")),
     ],
 )
-def test_a_driver_is_told_the_pools_that_its_prices_are_of(
+def test_a_driver_gets_the_pools_of_its_prices(
     teacher: str | None, generate: str | None, student: str | None, evaluate: str | None, expected: tuple[str, str]
 ) -> None:
     price = {"h100": 9.0, "cheap": 2.0, "": None}
@@ -208,7 +208,7 @@ def test_p4_children_of_a_success_are_kept_for_a_while(cluster: FakeCluster) -> 
     assert cluster.children == {}
 
 
-def test_a_driver_is_told_the_day_that_the_job_was_created_in_every_stage() -> None:
+def test_a_driver_gets_the_date_of_the_jobs_creation_in_every_stage() -> None:
     """A chat template that asks for the date must hear the same one in all stages, whatever day they run on."""
     cluster = FakeCluster()
     cluster.settle()

@@ -67,7 +67,7 @@ def test_a_head_that_is_killed_repeatedly_for_its_memory_ends_as_out_of_memory(c
     assert (failed.status, failed.reason) == ("True", "OutOfMemory")
 
 
-def test_each_further_driver_is_charged_once_however_late_it_is_seen(cluster: FakeCluster) -> None:
+def test_each_further_driver_is_charged_once_even_if_it_is_seen_late(cluster: FakeCluster) -> None:
     for driver in ("d2", "d3"):
         cluster.claim(cluster.live, driver=driver)
     for _ in range(3):

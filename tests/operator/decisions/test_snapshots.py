@@ -121,7 +121,7 @@ def test_f2_a_frozen_run_with_other_bytes_is_not_used_and_ends_nothing(forgery: 
     assert len(cluster.created) == 2
 
 
-def test_f2_what_was_planted_under_the_name_of_0_1_is_not_used(cluster: FakeCluster) -> None:
+def test_f2_a_run_planted_under_the_name_of_0_1_is_not_used(cluster: FakeCluster) -> None:
     cluster.step(until=1)
     planted = frozen_name(NAME, uid=UID, run="1")
     run = take_snapshot(cluster.job, "1", settings=Settings(pools={"h100": Pool(node_selector={"kind": "h200"})}))
@@ -331,7 +331,7 @@ def test_f4_before_any_child_was_made_changed_settings_are_taken_over(
     assert cluster.jobs[cluster.live].run.id == "1"
 
 
-def test_f4_it_is_told_once_and_what_an_attempt_was_told_is_not_used(cluster: FakeCluster) -> None:
+def test_f4_a_forged_stage_job_is_reported_once_and_not_used(cluster: FakeCluster) -> None:
     cluster.refusal = Refusal("", "422 Job is invalid")
     for _ in range(8):
         cluster.step()
@@ -432,7 +432,7 @@ def test_f5_before_any_child_the_settings_of_now_heal_it(cluster: FakeCluster) -
     assert cluster.status.condition("Failed") is None
 
 
-def test_f7_what_another_version_tells_otherwise_is_told_in_a_new_attempt(cluster: FakeCluster) -> None:
+def test_f7_work_that_another_version_wrote_differently_needs_a_new_attempt(cluster: FakeCluster) -> None:
     """The child of an attempt was refused, by a quota say, until the operator was upgraded."""
     cluster.refusal = Refusal("ExceededQuota", "exceeded quota: team")
     for _ in range(6):

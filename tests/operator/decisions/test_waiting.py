@@ -123,7 +123,7 @@ def test_w2_a_wait_ends_at_scheduling_timeout_seconds_in_spite_of_earlier_waits(
 
 
 @pytest.mark.parametrize("whole", [True, False], ids=["the store has it", "it has vanished since"])
-def test_w2_what_another_job_has_made_since_prepare_looked_is_looked_for_once(
+def test_w2_an_artifact_made_by_another_job_since_prepare_is_looked_for_once(
     cluster: FakeCluster, *, whole: bool
 ) -> None:
     """There was nothing to wait for: the other job was over before this one's turn came."""
@@ -217,7 +217,7 @@ def refuse(cluster: FakeCluster, refusal: Refusal) -> None:
 
 
 @pytest.mark.parametrize("row", REFUSALS)
-def test_w7_w8_what_is_refused_is_said_and_made_when_the_cause_is_gone(cluster: FakeCluster, row: str) -> None:
+def test_w7_w8_a_refused_object_is_reported_and_created_when_the_cause_is_gone(cluster: FakeCluster, row: str) -> None:
     refusal, reason = REFUSALS[row]
     refuse(cluster, refusal)
     assert reason_of(cluster, "Progressing") == ("False", reason)
@@ -311,7 +311,7 @@ def test_w8_an_object_that_is_about_to_go_is_named_only_if_it_stays(cluster: Fak
     assert reason_of(cluster, "Failed") == ("True", "NameTaken")
 
 
-def test_w8_a_run_whose_frozen_form_is_in_the_way_is_told_too(cluster: FakeCluster) -> None:
+def test_w8_a_frozen_run_whose_name_is_taken_is_reported_too(cluster: FakeCluster) -> None:
     cluster.step(until=1)
     cluster.refusal = Refusal("NameTaken", "ConfigMap team/x is being deleted", is_passing=True)
     cluster.settle()
@@ -341,7 +341,7 @@ def test_w4_the_deadline_that_kuberay_enforces_first_is_the_same_end(cluster: Fa
     assert stage_of(cluster, "Generate").attempt == 1
 
 
-def test_w4_that_deadline_ends_the_wait_of_a_job_that_nobody_looked_at(cluster: FakeCluster) -> None:
+def test_w4_that_deadline_ends_the_wait_of_a_job_without_other_events(cluster: FakeCluster) -> None:
     name = begin(cluster, "Generate")
     cluster.now += 3601
     cluster.children[name] = replace(cluster.children[name], **OVERDUE)

@@ -135,7 +135,7 @@ def test_room_is_not_given_away_twice(resource: Object) -> None:
     play(scenario, resource, settings=settings, clock=time.time)
 
 
-def test_where_somebody_else_wrote_the_job_it_is_looked_at_again(resource: Object) -> None:
+def test_a_job_that_somebody_else_wrote_is_reconciled_again(resource: Object) -> None:
     async def scenario(harness: ControllerHarness) -> None:
         async def before(method: str, _path: str) -> web.Response | None:
             if method == "PUT":
@@ -165,7 +165,7 @@ def errors(harness: ControllerHarness) -> float:
     ("message", "reason"),
     [("exceeded quota: team", "QuotaExceeded"), ("ValidatingAdmissionPolicy 'x' denied request", "WriteRefused")],
 )
-def test_a_creation_that_is_refused_is_shown_told_once_and_tried_again(
+def test_a_creation_that_is_refused_is_shown_reported_once_and_retried(
     message: str, reason: str, resource: Object
 ) -> None:
     async def scenario(harness: ControllerHarness) -> None:
@@ -307,7 +307,7 @@ def steady(api: FakeApi, resource: Object) -> Job:
     return job
 
 
-def test_what_a_driver_says_reaches_the_metrics_and_nothing_is_written_for_it(resource: Object) -> None:
+def test_progress_of_a_driver_reaches_the_metrics_without_a_write(resource: Object) -> None:
     progress = StageProgress(at=AT, state="Working", done=3, total=9, unit="steps", figures={"loss": 0.25})
 
     async def scenario(harness: ControllerHarness) -> None:
@@ -387,7 +387,7 @@ def test_a_job_that_does_not_come_to_rest_has_to_wait(resource: Object, caplog: 
     assert "the job does not settle: round and round" in caplog.text
 
 
-def test_children_that_nobody_told_us_are_gone_are_found_missing(resource: Object) -> None:
+def test_children_whose_deletion_was_not_reported_are_found_missing(resource: Object) -> None:
     async def scenario(harness: ControllerHarness) -> None:
         over = {**resource, "status": {"phase": "Failed", "observedGeneration": 3, "run": json.loads('{"id": "one"}')}}
         over["status"]["run"] |= {"digest": "d", "startedAt": AT}
@@ -422,7 +422,7 @@ def test_a_reconcile_that_hangs_can_be_told(resource: Object) -> None:
     play(scenario, resource)
 
 
-def test_what_is_under_way_is_brought_to_its_end_and_nothing_else_is_begun(resource: Object) -> None:
+def test_a_drain_completes_running_work_and_begins_no_other(resource: Object) -> None:
     async def scenario(harness: ControllerHarness) -> None:
         going_on = asyncio.Event()
 
@@ -560,7 +560,7 @@ def test_w15_a_write_that_the_api_server_cannot_accept_now_is_reported_and_retri
     play(scenario, resource)
 
 
-def test_w15_what_is_refused_after_such_a_delay_has_its_whole_time(resource: Object) -> None:
+def test_w15_a_refusal_after_such_a_delay_has_its_whole_timeout(resource: Object) -> None:
     resource["spec"]["schedulingTimeoutSeconds"] = 600
 
     async def scenario(harness: ControllerHarness) -> None:

@@ -51,7 +51,7 @@ def harness() -> EventHarness:
     return EventHarness()
 
 
-def test_a_job_is_looked_at_when_it_is_listed_made_or_edited(harness: EventHarness, resource: Object) -> None:
+def test_a_job_is_reconciled_when_it_is_listed_created_or_edited(harness: EventHarness, resource: Object) -> None:
     harness.handlers.on_job(None, resource)
     assert harness.due() == [KEY]
     resource["metadata"] |= {"generation": 4, "resourceVersion": "4712"}
@@ -208,7 +208,7 @@ OVERTAKING: dict[str, tuple[Callable[[EventHandlers, Object], None], bool]] = {
 
 
 @pytest.mark.parametrize("news", OVERTAKING)
-def test_what_somebody_waits_for_overtakes_what_came_before_it(
+def test_a_key_that_somebody_waits_for_overtakes_earlier_ones(
     news: str, harness: EventHarness, resource: Object
 ) -> None:
     harness.handlers.on_job("ADDED", resource)
@@ -274,7 +274,7 @@ def test_channels_of_several_attempts_are_told_apart(harness: EventHarness, reso
     assert harness.due() == [], "nothing is new, and progress was carried on a moment ago"
 
 
-def test_config_maps_that_are_no_channel_concern_nobody(harness: EventHarness, resource: Object) -> None:
+def test_config_maps_that_are_not_channels_are_ignored(harness: EventHarness, resource: Object) -> None:
     other = channel(resource, "Train")
     other["metadata"]["name"] = other["metadata"]["name"].removesuffix("-out")
     harness.handlers.on_channel("ADDED", other)

@@ -66,7 +66,7 @@ def cache() -> JobCache:
     return JobCache(DefaultStorage(shared=(SharedStorage(**SHARED, namespaces=("team-a", "team-b")),)))
 
 
-def test_jobs_on_the_same_store_are_rivals_for_what_their_children_make(cache: JobCache, resource: Object) -> None:
+def test_jobs_on_the_same_store_compete_for_the_same_artifacts(cache: JobCache, resource: Object) -> None:
     ours = make(resource, "ours", storage=SHARED, status=waiting().model_copy(update={"run": RUN_WITH_ANSWERS}))
     for job in (
         ours,
@@ -268,7 +268,7 @@ def test_old_news_changes_nothing(cache: JobCache, resource: Object) -> None:
     assert not next(iter(cache))[1].active
 
 
-def test_a_job_of_the_same_name_that_came_after_is_news_whatever_its_version(cache: JobCache, resource: Object) -> None:
+def test_a_later_job_of_the_same_name_is_news_at_any_version(cache: JobCache, resource: Object) -> None:
     cache.update(make(resource, "one", status=running(), version=10))
     cache.update_if_newer(make(resource, "one", version=2, uid="later"))
     assert next(iter(cache))[1].uid == "later"

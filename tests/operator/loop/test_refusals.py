@@ -60,7 +60,7 @@ async def wait_for_end(harness: ControllerHarness) -> float:
 
 @pytest.mark.parametrize("collection", MADE)
 @pytest.mark.parametrize("answer", ["422", "403"])
-def test_w8_what_is_refused_ends_the_job_whichever_object_it_is(answer: str, collection: str, resource: Object) -> None:
+def test_w8_a_refusal_of_any_object_ends_the_job(answer: str, collection: str, resource: Object) -> None:
     resource["spec"]["schedulingTimeoutSeconds"] = 60
 
     async def scenario(harness: ControllerHarness) -> None:

@@ -145,7 +145,7 @@ WAITING: dict[str, Object] = {
 
 
 @pytest.mark.parametrize("case", WAITING)
-def test_what_is_asked_of_it_waits_and_a_deletion_is_left_to_kubernetes(case: str, resource: Object) -> None:
+def test_its_requests_wait_and_a_deletion_is_left_to_kubernetes(case: str, resource: Object) -> None:
     async def scenario(harness: ControllerHarness) -> None:
         await to_train(harness)
         stored = newer(status_of(harness), "state")

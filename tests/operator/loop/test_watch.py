@@ -91,7 +91,7 @@ def test_looks_are_spread_over_a_tenth_of_the_interval(resource: Object) -> None
     run(resource, scenario)
 
 
-def test_a_job_whose_deletion_nobody_told_us_is_forgotten(resource: Object) -> None:
+def test_a_job_whose_deletion_was_not_reported_is_forgotten(resource: Object) -> None:
     async def scenario(api: FakeApi, controller: Controller, time: VirtualTime) -> None:
         controller.cache.update(with_status(named(resource, "ghost"), Status(phase="Succeeded")))
         api.put(named(resource, "one"), collection=DISTILLATIONS)

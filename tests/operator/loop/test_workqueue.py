@@ -179,7 +179,7 @@ def test_the_time_that_a_key_waited_is_told(queue: WorkQueue, clock: Clock) -> N
     assert queue.take() == (A, 4)
 
 
-def test_workers_wake_for_what_is_added_and_for_timers() -> None:
+def test_workers_wake_for_added_keys_and_for_timers() -> None:
     async def scenario() -> list[Key]:
         queue = WorkQueue()
         seen: list[Key] = []

@@ -83,7 +83,7 @@ def test_every_row_says_where_kubernetes_does_it() -> None:
         max_size=20,
     )
 )
-def test_what_the_controller_finds_has_a_row_and_an_end_is_for_good(moments: list[tuple[list[str], bool]]) -> None:
+def test_every_event_of_the_controller_has_a_row_and_an_end_is_final(moments: list[tuple[list[str], bool]]) -> None:
     status: dict[str, Any] = {}
     for phases, suspend in moments:
         where = look(*map(pod, phases), spec={"suspend": suspend}, **status)

@@ -54,7 +54,7 @@ def test_a_line_speaks_of_the_job_that_is_being_looked_at(stream: io.StringIO, r
     assert "uid" not in second
 
 
-def test_lines_of_jobs_that_are_looked_at_at_the_same_time_are_told_apart(
+def test_lines_of_jobs_that_are_reconciled_concurrently_are_distinguished(
     stream: io.StringIO, resource: Object
 ) -> None:
     async def look(name: str) -> None:

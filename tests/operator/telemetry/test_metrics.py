@@ -174,7 +174,7 @@ NAMES = st.text(max_size=20)
 
 
 @given(queue=NAMES, student=NAMES, phase=st.sampled_from(get_args(Phase)))
-def test_whatever_people_write_into_a_job_the_exposition_parses(queue: str, student: str, phase: str) -> None:
+def test_the_exposition_parses_for_any_strings_in_a_job(queue: str, student: str, phase: str) -> None:
     cache, metrics = JobCache(DefaultStorage()), Metrics()
     metrics.watch(cache.metrics, depth=lambda: 0, leads=lambda: False)
     cache.update(with_status(small_job(student=student, queue=queue), Status(phase=phase)))
