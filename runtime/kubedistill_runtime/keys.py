@@ -96,6 +96,8 @@ def compute_keys(spec: Spec, choices: Choices, *, files: dict[str, str], chat: s
     answers = add("answers", rows=rows, generation={} if given else _sampling_values(spec, choices))
     judge = add("judge", rows=rows, maxTokens=spec.generation.max_tokens, topLogprobs=choices.k)
     curation = _values(spec.curation, without=_YIELDS)
+    if spec.curation.select != "All":  # the answers are compared
+        curation["answerComparison"] = spec.evaluation.answer_comparison
     dataset = add("dataset", answers=answers, targets=train.targets, curation=curation)
     samples = add(
         "samples",

@@ -20,6 +20,7 @@ from kubedistill_runtime.checks.input import (
 from kubedistill_runtime.checks.lengths import check_length, check_lengths
 from kubedistill_runtime.checks.memory import check_memory
 from kubedistill_runtime.checks.models import check_model, check_student, fit_teacher
+from kubedistill_runtime.checks.selection import check_selection
 from kubedistill_runtime.checks.splits import check_sizes
 from kubedistill_runtime.checks.storage import check_store
 from kubedistill_runtime.choices import ROLES, Choices, Role, choose, data_sources, find_named_model, root_path
@@ -63,6 +64,7 @@ def validate(job: StageJob) -> Findings:
     found.attempt(lambda: check_store(job, store=locate_store(job.store)))
     data = _check_data(job, found)
     found.attempt(lambda: check_sample_limit(job.spec))
+    found.attempt(lambda: check_selection(job.spec))
     models = {role: _find(job, role, found) for role in ROLES}
     teacher, student = models["teacher"], models["student"]
     data_root, name = root_path(job.data_root), job.job.full_name

@@ -17,7 +17,9 @@ _CHOICES, _LOOP, _GATE = (
 _SCHEDULE, _YIELDS = f"{_RUNTIME}/training/schedule.py", f"{_RUNTIME}/checks/yields.py"
 _EVALUATE = f"{_RUNTIME}/stages/evaluate.py"
 _LAYOUT, _PODS, _RAYJOB = f"{_CHILDREN}/layout.py", f"{_CHILDREN}/pods.py", f"{_CHILDREN}/rayjob.py"
-_OUTCOME, _ENDS, _WAITING = (f"{_DECISIONS}/{name}.py" for name in ("outcome", "ends", "waiting"))
+_ENDS, _PROGRESS, _STOPPING, _WAITING = (
+    f"{_DECISIONS}/{name}.py" for name in ("ends", "progress", "stopping", "waiting")
+)
 _SPLITS, _STAGES = ("train", "validation", "test"), ("prepare", "generate", "curate", "train", "evaluate", "export")
 
 SPEC: dict[str, tuple[str, str]] = {
@@ -60,6 +62,7 @@ SPEC: dict[str, tuple[str, str]] = {
     "generation.topLogprobs": (_CHOICES, "generation.top_logprobs"),
     "generation.seed": (f"{_RUNTIME}/stages/generate.py", "generation.seed"),
     "generation.minSuccessRatio": (_YIELDS, "generation.min_success_ratio"),
+    "curation.select": (f"{_RUNTIME}/curation/selection.py", "curation.select"),
     "curation.minKeepRatio": (_YIELDS, "curation.min_keep_ratio"),
     "training.objective.type": (_CHOICES, "training.objective.type"),
     "training.objective.ceWeight": (_CHOICES, "training.objective.ce_weight"),
@@ -112,10 +115,10 @@ SPEC: dict[str, tuple[str, str]] = {
         for stage in _STAGES
         for field in ("pool", "cpu", "memory")
     },
-    "activeDeadlineSeconds": (_OUTCOME, "active_deadline_seconds"),
+    "activeDeadlineSeconds": (_STOPPING, "active_deadline_seconds"),
     "schedulingTimeoutSeconds": (_WAITING, "scheduling_timeout_seconds"),
-    "startupTimeoutSeconds": (_WAITING, "startup_timeout_seconds"),
-    "noProgressTimeoutSeconds": (_WAITING, "no_progress_timeout_seconds"),
+    "startupTimeoutSeconds": (_PROGRESS, "startup_timeout_seconds"),
+    "noProgressTimeoutSeconds": (_PROGRESS, "no_progress_timeout_seconds"),
     "childRetentionSeconds": (f"{_DECISIONS}/attempts.py", "child_retention_seconds"),
 }
 SETTINGS: dict[str, tuple[str, str]] = {

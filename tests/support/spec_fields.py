@@ -53,6 +53,7 @@ FIELDS: dict[str, tuple[Any, set[str]]] = {
     "generation.topLogprobs": (8, ANSWERED),
     "generation.seed": (1, NOTHING),
     "generation.minSuccessRatio": (0.5, NOTHING),
+    "curation.select": ("Verified", DATASET),
     "curation.minKeepRatio": (0.5, NOTHING),
     "training.objective.type": ("Sequence", STUDENT),
     "training.objective.temperature": (None, NOTHING),

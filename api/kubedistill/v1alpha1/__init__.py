@@ -1,6 +1,6 @@
 """kubedistill.io/v1alpha1: only this package declares the fields of the resource."""
 
-from kubedistill.v1alpha1.data import ConfigMapKeyRef, Curation, Data, DataSource, Generation, TrainData
+from kubedistill.v1alpha1.data import ConfigMapKeyRef, Curation, Data, DataSource, Generation, Select, TrainData
 from kubedistill.v1alpha1.evaluation import AnswerComparison, Evaluation, Export, Gate
 from kubedistill.v1alpha1.job import (
     API_VERSION,
@@ -62,6 +62,7 @@ __all__ = [
     "Retry",
     "Run",
     "RunRecord",
+    "Select",
     "Spec",
     "StageOverrides",
     "StageResources",

@@ -9,6 +9,7 @@ from kubedistill.errors import InvalidData, InvalidManifest
 from kubedistill.v1alpha1 import Spec
 from kubedistill_runtime.checks.data import DataFile, read_records
 from kubedistill_runtime.checks.gates import check_references
+from kubedistill_runtime.checks.selection import check_train_references
 from kubedistill_runtime.checks.splits import check_sizes, drop_duplicates, hold_out, sample
 from kubedistill_runtime.choices import data_path, data_sources, find_data
 from kubedistill_runtime.curation.leaks import Leak, find_equal, find_leaks
@@ -79,6 +80,7 @@ def check_enough(job: StageJob, found: Input) -> None:
     check_sizes(found.splits, dropped=found.dropped, places=found.places)
     _check_given(job, found.splits, places=found.places)
     check_references(job.spec, judged=count_judged(found.splits["test"], spec=job.spec))
+    check_train_references(job.spec, found.splits["train"])
 
 
 def sample_test(splits: Mapping[Split, Sequence[Record]], *, spec: Spec) -> dict[Split, Sequence[Record]]:

@@ -2,8 +2,9 @@
 
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import BinaryIO
 
@@ -18,6 +19,7 @@ from kubedistill_runtime.checks.yields import check_kept
 from kubedistill_runtime.curation.dataset import read_dataset, write_dataset
 from kubedistill_runtime.curation.filters import Filter, find_rejection, is_empty, make_filters
 from kubedistill_runtime.curation.given import given_answers
+from kubedistill_runtime.curation.selection import make_selection
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.records import read_rows
 from kubedistill_runtime.stages import Outcome, StageContext
@@ -52,6 +54,8 @@ class _Sorting:
     """Sorts answers, one after another, and writes down those that are rejected."""
 
     filters: Mapping[str, Filter]
+    select: Callable[[Sequence[AnsweredRecord]], list[str | None]]
+    """The reason to reject each answer to one record, or None."""
     rejected: BinaryIO
     progress: Progress
     total: int
@@ -62,19 +66,29 @@ class _Sorting:
     reasons: Counter[str] = field(default_factory=Counter)
 
     def keep(self, answers: Iterable[AnsweredRecord]) -> Iterator[AnsweredRecord]:
-        """The answers that pass all filters."""
-        for answered in answers:
-            if self.asked % _REPORT_EVERY == 0:
-                self.report()
-            self.asked += 1
-            reason = find_rejection(answered, self.filters)
-            if reason:
-                self.reasons[reason] += 1
-                self.rejected.write(_encode_rejected(answered, reason))
-            else:
+        """Yield the answers that pass all filters and are selected among those to their record."""
+        for record_id, draws in groupby(answers, key=lambda answered: answered.record.id):
+            passed = [answered for answered in draws if self._passes(answered)]
+            for answered, reason in zip(passed, self.select(passed), strict=True):
+                if reason:
+                    self._reject(answered, reason)
+                    continue
                 self.kept += 1
-                self.prompts.add(answered.record.id)
+                self.prompts.add(record_id)
                 yield answered
+
+    def _passes(self, answered: AnsweredRecord) -> bool:
+        if self.asked % _REPORT_EVERY == 0:
+            self.report()
+        self.asked += 1
+        reason = find_rejection(answered, self.filters)
+        if reason:
+            self._reject(answered, reason)
+        return reason is None
+
+    def _reject(self, answered: AnsweredRecord, reason: str) -> None:
+        self.reasons[reason] += 1
+        self.rejected.write(_encode_rejected(answered, reason))
 
     def report(self) -> None:
         """Say how far it is."""
@@ -93,7 +107,7 @@ def _make_dataset(context: StageContext) -> None:
     filters = make_filters(spec.task)
     with draft_artifact(store, "dataset", keys["dataset"]) as draft, tempfile.TemporaryDirectory() as staging:
         with (Path(staging) / "rejected.jsonl").open("wb") as rejected:
-            sorting = _Sorting(filters, rejected, context.progress, total)
+            sorting = _Sorting(filters, make_selection(spec), rejected, context.progress, total)
             write_dataset(store, draft, sorting.keep(asked))
         store.put(f"{draft}/rejected.jsonl", Path(rejected.name))
         sorting.report()

@@ -18,6 +18,7 @@ from kubedistill_runtime.checks.input import (
 )
 from kubedistill_runtime.checks.lengths import check_lengths
 from kubedistill_runtime.checks.models import check_student, check_student_on_rows, fit_teacher
+from kubedistill_runtime.checks.selection import check_selection, check_train_references
 from kubedistill_runtime.checks.splits import check_sizes
 from kubedistill_runtime.checks.yields import check_yields
 from kubedistill_runtime.choices import data_sources, root_path
@@ -43,6 +44,8 @@ def run(context: StageContext) -> Outcome:
     test = read_rows(store, keys["rows"], "test")
     judged = count_judged(test, spec=job.spec)
     check_references(job.spec, judged=judged)
+    if job.spec.curation.select == "Verified":
+        check_train_references(job.spec, read_rows(store, keys["rows"], "train"))
     report = None
     if find(store, "report", keys["report"]).complete:  # Evaluate will be skipped, so nothing else reports it
         report = read_figures(store, "report", keys["report"], Headline)
@@ -67,10 +70,11 @@ def run(context: StageContext) -> Outcome:
 
 
 def _check_request(context: StageContext) -> None:
-    """Check what needs no record: lengths, sample limit, export folders, and the yields of artifacts that exist."""
+    """Check what needs no record: lengths, limits, selection, export folders, and the yields of existing artifacts."""
     job, choices, keys = context.job, context.choices, context.keys
     check_lengths(choices.teacher, choices.student, spec=job.spec)
     check_sample_limit(job.spec)
+    check_selection(job.spec)
     check_export_folders(job.spec.export, data_root=root_path(job.data_root), key=keys["export"], job=job.job.full_name)
     check_yields(keys, spec=job.spec, store=context.store)
 

@@ -11,4 +11,6 @@ def parse_label(text: str, labels: Sequence[str]) -> str | None:
     return find_label(text, labels)
 
 
-CLASSIFICATION = Task(check=check_single_turn, parse=parse_label, metrics=("accuracy", "macroF1"), short_answers=True)
+CLASSIFICATION = Task(
+    check=check_single_turn, parse=parse_label, metrics=("accuracy", "macroF1"), short_answers=True, exact=True
+)

@@ -107,4 +107,5 @@ MATH = Task(
     check_references=find_unreadable_reference,
     parse=parse_answer,
     metrics=("mathMatch", "exactMatch"),
+    exact=True,
 )

@@ -11,4 +11,6 @@ def parse_answer(text: str, labels: Sequence[str]) -> str | None:
     return text.strip() or None
 
 
-QA = Task(check=check_single_turn, parse=parse_answer, metrics=("exactMatch", "tokenF1"), short_answers=True)
+QA = Task(
+    check=check_single_turn, parse=parse_answer, metrics=("exactMatch", "tokenF1"), short_answers=True, exact=True
+)

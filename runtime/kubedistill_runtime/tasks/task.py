@@ -20,6 +20,8 @@ class Task:
     """Names in the table of metrics, the headline first."""
     short_answers: bool = False
     """Whether an answer is a label or a few words: one sample of it is then drawn greedily by default."""
+    exact: bool = False
+    """Whether an answer is right or wrong by the headline metric, which is then 0 or 1."""
     multi_turn: bool = False
     """Whether a record may have several user turns; its assistant turns then stay in it."""
 

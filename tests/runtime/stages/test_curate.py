@@ -366,3 +366,24 @@ def test_a_student_with_another_template_learns_its_own_rendering(runner: StageR
     # The function engine's most likely id is the one that it drew.
     assert sample.top is not None
     assert sample.top.ids_TK[:, 0].tolist() == sample.ids_L[sample.scored_L].tolist()
+
+
+def test_selected_draws_are_learned_and_the_others_kept_with_their_reason(runner: StageRunner) -> None:
+    prompts = [f"train asks {number}" for number in range(40)]
+    write_records(runner.job_folder.root / "data" / "train.jsonl", prompts, reference="yes")
+    runner.job_folder.set("generation.samplesPerPrompt", 3)
+    runner.job_folder.set("generation.temperature", 1.0)
+    runner.job_folder.set("curation", {"select": "Verified", "minKeepRatio": 0.1})
+
+    def reply(prompt: Sequence[int], seed: int) -> list[int]:
+        ids: list[int] = runner.chat.tokenizer.encode("yes" if seed % 3 else "no", add_special_tokens=False)
+        return ids
+
+    runner.engines.engine.reply = reply
+    summary = runner.run("Prepare", "Generate", "Curate").summary
+    texts = [
+        one.answer.turns[0].text for one in read_dataset(runner.job_folder.store, runner.job_folder.keys()["dataset"])
+    ]
+    assert set(texts) == {"yes"}
+    assert summary.rejected == {"Unverified": 120 - len(texts)}
+    assert {(one["reason"], *one["texts"]) for one in rejected(runner)} == {("Unverified", "no")}

@@ -1,0 +1,47 @@
+"""Whether answers can be selected as asked: what Verified and Majority need of task, references and draws."""
+
+from collections.abc import Sequence
+
+from kubedistill.errors import InvalidManifest
+from kubedistill.v1alpha1 import Spec
+from kubedistill_runtime.records import Record
+from kubedistill_runtime.tasks import TASKS
+
+_AT = "spec.curation.select"
+_LEAST_DRAWS = 3
+"""Of two different answers, neither is the majority."""
+
+
+def check_selection(spec: Spec) -> None:
+    """Refuse a selection that needs what the task or the generation does not give; raises InvalidManifest."""
+    select = spec.curation.select
+    if select == "All":
+        return
+    if not TASKS[spec.task.type].exact:
+        kinds = ", ".join(name for name, task in TASKS.items() if task.exact)
+        raise InvalidManifest(
+            f"{select} compares answers, and free text of a {spec.task.type} task is never equal",
+            at=_AT,
+            fix=f"Remove it; it belongs to {kinds} tasks",
+        )
+    if spec.data.train.answers == "Given":
+        raise InvalidManifest(
+            f"{select} selects answers of a teacher, and the answers are Given", at=_AT, fix="Remove it"
+        )
+    if "Majority" in select and spec.generation.samples_per_prompt < _LEAST_DRAWS:
+        raise InvalidManifest(
+            f"{select} needs at least {_LEAST_DRAWS} answers for each prompt, and samplesPerPrompt is "
+            f"{spec.generation.samples_per_prompt}",
+            at=_AT,
+            fix=f"Set generation.samplesPerPrompt to {_LEAST_DRAWS} or more",
+        )
+
+
+def check_train_references(spec: Spec, train: Sequence[Record]) -> None:
+    """Refuse Verified where no training record has a reference; raises InvalidManifest."""
+    if spec.curation.select == "Verified" and not any(record.references for record in train):
+        raise InvalidManifest(
+            "Verified keeps answers that match a reference, and no training record has one",
+            at=_AT,
+            fix="Add references to the training records, or use Majority",
+        )
