@@ -67,6 +67,7 @@ def short_time(seconds: float) -> str:
 
 
 def _stage_line(before: StageStatus | None, after: StageStatus) -> str:
+    """Return a line about the change of a stage; empty if there is nothing to print."""
     if before is None and after.state == "Pending":
         return ""
     moved = before is None or (before.state, before.attempt) != (after.state, after.attempt)
@@ -82,6 +83,7 @@ def _stage_line(before: StageStatus | None, after: StageStatus) -> str:
 
 
 def _state_line(stage: StageStatus) -> str:
+    """Return a line about the state of a stage, with its duration, attempt and reason."""
     start, end = _time(stage.started_at), _time(stage.ended_at)
     took = f" in {short_time((end - start).total_seconds())}" if start and end and stage.state == "Succeeded" else ""
     attempt = f", attempt {stage.attempt}" if stage.attempt > 1 else ""

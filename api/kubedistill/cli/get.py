@@ -37,6 +37,7 @@ def get(
 
 
 def _show_one(connection: Session, name: str, output: Form | None) -> None:
+    """Print one job as a picture, or in the given format."""
     found = connection.run(operations.get(name, namespace=connection.namespace))
     if output is not None and output != "wide":
         print_resource(found.values, output)
@@ -48,6 +49,7 @@ def _show_one(connection: Session, name: str, output: Form | None) -> None:
 
 
 def _list(connection: Session, namespace: str, name: str, output: Form | None) -> None:
+    """Print jobs as a table, or in the given format."""
     if output in ("json", "yaml", "name"):
         found = connection.run(operations.resources(namespace=namespace))
         if output == "name":

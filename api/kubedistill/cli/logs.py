@@ -57,6 +57,7 @@ def _available_logs(connection: Session, job: str, stage: str | None, store: Sto
 
 
 def _print(log: Log, *, skip: int, raw: bool) -> None:
+    """Print the lines of a log after the first `skip` lines."""
     if skip == 0:
         say_line(f"{log.stage}, {log.source}:", err=True)
     for line in log.lines[skip:]:

@@ -44,6 +44,7 @@ def _message(job: Job) -> str:
 
 
 def _stages(job: Job, *, now: datetime) -> Table:
+    """Return a table of the stages with their bars."""
     grid = Table.grid(padding=(0, 1))
     for justify in ("left", "left", "left", "left", "right"):
         grid.add_column(justify=justify, no_wrap=True)

@@ -35,6 +35,7 @@ def preview(
 
 
 def _show(event: PreviewEvent) -> None:
+    """Print the records of a preview with their loss mask, the prompts of other splits, and notes."""
     from rich.markup import escape
     from rich.text import Text
 

@@ -88,6 +88,7 @@ def _show_bars(events: Iterable[Event], *, console: Terminal) -> Event | None:
 
 
 def _show_stage(bars: Progress, task: TaskID, event: StageEvent) -> None:
+    """Update the bar of a stage after a change of its state."""
     bars.update(task, symbol=colored_symbol(event.state), visible=True)
     if event.state == "Running":
         bars.start_task(task)
@@ -98,6 +99,7 @@ def _show_stage(bars: Progress, task: TaskID, event: StageEvent) -> None:
 
 
 def _describe(progress: StageProgress) -> str:
+    """Return the progress of a stage as text."""
     if progress.state == "Loading" or not progress.total:
         return progress.message
     text = f"{progress.done:,} of {progress.total:,} {progress.unit}"
@@ -114,12 +116,14 @@ def _figure(name: str, value: float) -> str:
 
 
 def _outcome(event: StageEvent) -> str:
+    """Return the result of a stage as text."""
     if event.state == "Skipped":
         return "already exists"
     return f"{event.message} ({event.seconds or 0:.1f} s)" if event.state == "Succeeded" else ""
 
 
 def _show_result(finished: FinishedEvent, *, console: Terminal) -> None:
+    """Print the table of the report, its summary, the verdict of the gate, and the paths of student and report."""
     report = read_stored_json(Report, Path(finished.report.json_file).read_bytes())
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("")

@@ -84,6 +84,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _import_library() -> Any:
+    """Import the `kubernetes` library; raises InvalidInput if it is not installed."""
     try:
         from kubernetes import config
     except ImportError as error:

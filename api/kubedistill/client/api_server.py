@@ -91,6 +91,7 @@ class ApiServer:
         self._client.close()
 
     def _call(self, request: Request) -> Any:
+        """Send a request, and return the library's response."""
         call = _Call.of(request)
         with self._api_errors():
             serialized = self._client.param_serialize(**call.arguments)
@@ -98,6 +99,7 @@ class ApiServer:
 
     @contextlib.contextmanager
     def _api_errors(self) -> Iterator[None]:
+        """Raise ClusterUnavailable for errors of the connection."""
         from kubernetes.client.exceptions import ApiException
         from urllib3.exceptions import HTTPError
 
@@ -144,6 +146,7 @@ class AsyncApiServer:
             await self._connected.close()
 
     async def _call(self, request: Request) -> Any:
+        """Send a request, and return the library's response."""
         import aiohttp
 
         call, client = _Call.of(request), await self._client()
@@ -153,6 +156,7 @@ class AsyncApiServer:
             return await client.call_api(*serialized, _request_timeout=timeout)
 
     async def _client(self) -> Any:
+        """Return the client of the library, connected on first use."""
         from kubernetes.aio.client import ApiClient
         from kubernetes.aio.config import ConfigException
 
@@ -165,6 +169,7 @@ class AsyncApiServer:
 
     @contextlib.contextmanager
     def _api_errors(self) -> Iterator[None]:
+        """Raise ClusterUnavailable for errors of the connection."""
         import aiohttp
 
         try:

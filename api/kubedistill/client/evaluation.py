@@ -159,6 +159,7 @@ def result_of(report: Report) -> Result:
 
 
 def _figure(arm: Arm, metric: str) -> float | None:
+    """Return a metric of a model; raises InvalidInput for an unknown name."""
     if metric in _FIGURES:
         return _FIGURES[metric](arm)
     if metric in arm.metrics:
@@ -168,6 +169,7 @@ def _figure(arm: Arm, metric: str) -> float | None:
 
 
 def _check_test_data(job: Job, requested: str | Path | None) -> None:
+    """Raise InvalidInput if a job was not evaluated on the requested test data."""
     test = job.spec.data.test
     known = test.uri if test is not None else None
     if requested is None or (known is not None and PurePath(requested).name == PurePath(known).name):

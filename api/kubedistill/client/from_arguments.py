@@ -77,6 +77,7 @@ def distillation_job(
 
 
 def _find_task(name: str) -> str:
+    """Return the task type of a common name; raises InvalidManifest."""
     found = _TASKS.get(name.lower().replace("-", "_").replace(" ", "_"))
     if found is None:
         known = ", ".join(dict.fromkeys(_TASKS.values()))
@@ -94,6 +95,7 @@ def _find_model(name: str) -> Values:
 
 
 def _set(values: Values, parameter: str, value: Json) -> None:
+    """Set a hyperparameter in the spec; raises InvalidManifest for an unknown name or an invalid value."""
     if parameter not in _HYPERPARAMETERS:
         fix = f"Use one of {', '.join(_HYPERPARAMETERS)}, or pass other fields of the spec as arguments"
         raise InvalidManifest("there is no such hyperparameter", at=f"hyperparameters.{parameter}", fix=fix)

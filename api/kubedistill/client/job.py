@@ -130,6 +130,7 @@ def _job_html(job: Job) -> str:
 
 
 def _result_html(found: Result | None) -> str:
+    """Return a table of the accuracies of a job, as HTML."""
     if found is None:
         return ""
     accuracies = (found.teacher_accuracy, found.baseline_accuracy, found.distilled_accuracy)

@@ -134,6 +134,7 @@ class LocalMachine:
         job.runner.start()
 
     def _stop(self, job: LocalJob, reason: StopReason) -> None:
+        """Stop the process of a job, and record why."""
         job.stop_reason = reason
         if job.process is not None:
             job.process.terminate()
@@ -168,6 +169,7 @@ class LocalMachine:
                 self._set_status(job, end_status(job.status, reason="Cancelled", message="cancelled"))
 
     def _set_status(self, job: LocalJob, status: Status) -> None:
+        """Replace the status of a job."""
         with self._changed:
             job.status = status
             self._publish(job)
@@ -179,6 +181,7 @@ class LocalMachine:
         self._changed.notify_all()
 
     def _find(self, request: Request) -> LocalJob:
+        """Return the job of a request; raises NoSuchJob."""
         job = self._jobs.get((request.namespace, request.name))
         if job is None:
             fix = "Start it with create_or_update; a local client keeps its jobs only while it is open"

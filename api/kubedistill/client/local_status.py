@@ -62,6 +62,7 @@ def suspend_status(status: Status) -> Status:
 
 
 def _apply_stage(status: Status, event: StageEvent) -> Status:
+    """Return the status after a stage started, ended or was skipped."""
     name, state, message = event.stage, event.state, event.message[:_MESSAGE]
     changes: JsonObject = {"ended_at": _now(), "eta_seconds": None, "percent": 0 if state == "Failed" else 100}
     if state == "Running":
@@ -72,6 +73,7 @@ def _apply_stage(status: Status, event: StageEvent) -> Status:
 
 
 def _apply_progress(status: Status, event: ProgressEvent) -> Status:
+    """Return the status with the progress of a stage."""
     progress = event.progress
     done, total = progress.done, progress.total
     percent = min(100, 100 * done // total) if total else 0
@@ -82,6 +84,7 @@ def _apply_progress(status: Status, event: ProgressEvent) -> Status:
 
 
 def _apply_finished(status: Status, event: FinishedEvent) -> Status:
+    """Return the status after the end of a run, with the result of its report."""
     report = read_stored_json(Report, Path(event.report.json_file).read_bytes())
     status = status.model_copy(update={"result": result_of(report)})
     if event.exit_code == EXIT_SUCCESS:
@@ -90,6 +93,7 @@ def _apply_finished(status: Status, event: FinishedEvent) -> Status:
 
 
 def _with_end(status: Status, kind: str, *, reason: str, message: str) -> Status:
+    """Return the status at the end of a run, with a condition of this type."""
     condition = Condition(type=kind, status="True", reason=reason, message=message, last_transition_time=_now())
     phase = "Succeeded" if kind == "Complete" else "Failed"
     return status.model_copy(

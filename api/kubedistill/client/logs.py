@@ -50,6 +50,7 @@ def logs(name: str, *, namespace: str, stage: str | None, store: Path | None) ->
 
 
 def _choose_stage(job: Job, name: str | None) -> StageStatus:
+    """Return the named stage, or by default the running stage or the last one that ran."""
     stages = {one.name.lower(): one for one in job.status.stages}
     if name is not None:
         found = stages.get(name.lower())
@@ -95,6 +96,7 @@ def _driver_containers(pod: Values) -> list[str]:
 
 
 def _no_logs(job: Job, stage: StageStatus, store: JobStore, patterns: list[str], problem: str) -> NotAvailable:
+    """Return the error for a stage without logs, with the location of the log in the store."""
     at = f"{job.namespace}/{job.name} {stage.name}"
     if not patterns:
         return NotAvailable(f"there is no log; the stage is {stage.state}", at=at)

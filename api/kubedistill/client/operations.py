@@ -106,6 +106,7 @@ def event_time(event: Values) -> str:
 
 
 def _find(name: str, *, namespace: str) -> Operation[Values | None]:
+    """Return a job, or None if it does not exist."""
     try:
         return dict((yield Request("get", namespace=namespace, name=name)))
     except NoSuchJob:
@@ -113,6 +114,7 @@ def _find(name: str, *, namespace: str) -> Operation[Values | None]:
 
 
 def _change(before: Values | None, after: Values) -> Change:
+    """Return what a server-side apply changed, from the job before and after it."""
     if before is None or before["metadata"]["uid"] != after["metadata"]["uid"]:
         return "created"
     same = before["metadata"]["resourceVersion"] == after["metadata"]["resourceVersion"]

@@ -38,6 +38,7 @@ def _read_status(body: bytes) -> Values:
 
 
 def _make_error(request: Request, *, code: int, status: Values) -> KubedistillError:
+    """Return the error that an HTTP code and a Kubernetes Status mean."""
     message = str(status.get("message") or f"HTTP {code}").rstrip(".")
     if code == 404:
         return _make_not_found(request, status)

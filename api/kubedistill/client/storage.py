@@ -67,6 +67,7 @@ def find_report(job: Job, *, store: Path | None) -> Operation[StoredReport]:
 
 
 def _read_report(path: Path) -> Report:
+    """Read a report; raises NotAvailable if this version can't read it."""
     try:
         return read_stored_json(Report, path.read_bytes())
     except ValidationError as error:

@@ -97,6 +97,7 @@ class StageJob(ContractModel):
 
     @model_validator(mode="after")
     def _check_spec(self) -> Self:
+        """Check that the frozen spec is valid in this version."""
         try:
             self.spec  # noqa: B018  # validate the spec now, since it is computed on first use
         except ValidationError as error:

@@ -81,6 +81,7 @@ def with_both_names(values: Mapping[str, Json], *, renames: tuple[Rename, ...] =
 
 
 def _change(values: Json, within: tuple[str, ...], change: Callable[[Mapping[str, Json]], Mapping[str, Json]]) -> Json:
+    """Apply a change to the object, or to each object in a list, at a path."""
     if isinstance(values, list):
         return [_change(one, within, change) for one in values]
     if not isinstance(values, Mapping):
@@ -106,6 +107,7 @@ def _united(values: Mapping[str, Json], *, rename: Rename) -> Mapping[str, Json]
 
 
 def _doubled(values: Mapping[str, Json], *, rename: Rename) -> Mapping[str, Json]:
+    """Return the values with a renamed field under its old name too."""
     return {**values, rename.old: values[rename.new]} if rename.new in values else values
 
 
@@ -121,6 +123,7 @@ def _without(values: Json, errors: list[ErrorDetails]) -> Json:
 
 
 def _pruned(value: Json, places: set[Location], at: Location) -> Json:
+    """Return a value without the parts at these places."""
     if isinstance(value, list):
         return [_pruned(one, places, (*at, index)) for index, one in enumerate(value) if (*at, index) not in places]
     if isinstance(value, Mapping):

@@ -46,6 +46,7 @@ class GateVerdict(StoredModel):
 
 
 def _verdict(value: Json | GateVerdict, read: ValidatorFunctionWrapHandler) -> GateVerdict | None:
+    """Read a verdict; return None if it is invalid."""
     try:
         verdict: GateVerdict = read(value)
     except ValidationError:  # without a verdict, the job fails, which harms only the job that wrote it

@@ -86,6 +86,7 @@ def read_document(path: Path, *, kind: FileKind = MANIFEST) -> Document:
 
 
 def _read(path: Path, *, kind: FileKind) -> str:
+    """Read a file as text; raises InvalidManifest if it can't be read, is too large, or is not UTF-8."""
     try:
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
@@ -154,6 +155,7 @@ class _Reading:
         return found
 
     def _mapping(self, node: MappingNode) -> JsonObject:
+        """Return a mapping with the fields that `<<` merges; fields of the mapping itself take precedence."""
         merged: JsonObject = {}
         own: JsonObject = {}
         for key, value in node.value:
@@ -179,12 +181,14 @@ class _Reading:
             yield source
 
     def _count(self, node: ScalarNode) -> None:
+        """Count the characters of a scalar; raises InvalidManifest above the maximum."""
         self.characters_left -= len(node.value)
         if self.characters_left < 0:
             problem = f"more than {MAX_BUILT // MAX_BYTES} MiB of values"
             raise self._refusal(node, problem, fix="Remove aliases that multiply")
 
     def _scalar(self, node: ScalarNode) -> Json:
+        """Return the value of a scalar by its YAML type."""
         self._count(node)
         kind = (node.tag or "").removeprefix(_TAG)
         if kind in _TEXTS:
@@ -234,6 +238,7 @@ _READERS: dict[str, Callable[[str], bool | int | float]] = {
 
 
 def _child(node: Node, part: int | str) -> tuple[int, Node] | None:
+    """Return the line and the node of a field or an item; None if there is none."""
     if isinstance(node, MappingNode):
         return next(((key.start_mark.line, value) for key, value in node.value if key.value == part), None)
     if isinstance(node, SequenceNode) and isinstance(part, int) and part < len(node.value):

@@ -32,6 +32,7 @@ def _check(value: str, info: ValidationInfo, *, pattern: str, problem: str) -> s
 
 
 def _check_resource(value: str, info: ValidationInfo) -> str:
+    """Check the name of an extended resource, which must also be valid in a quota."""
     problem = "the name of an extended resource; Write a domain, a slash and a name, such as nvidia.com/gpu"
     _check(value, info, pattern=_RESOURCE, problem=problem)
     if not is_stored(info) and value.startswith(_QUOTA):

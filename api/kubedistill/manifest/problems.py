@@ -82,6 +82,7 @@ def _is_below(place: Location, other: Location) -> bool:
 
 
 def _explain(error: ErrorDetails, *, model: type[BaseModel], place: Callable[[Location], str]) -> Problem:
+    """Return the problem and the fix for one error of pydantic."""
     location, context = error["loc"], error.get("ctx", {})
     problem, fix = error["msg"], _FIXES.get(error["type"], "Choose a value within the limit")
     if error["type"] == "extra_forbidden":
@@ -123,6 +124,7 @@ def _known_fields(location: Location, *, model: type[BaseModel]) -> list[str]:
 
 
 def _fields(kind: Any) -> Mapping[str, Any]:
+    """Return the types of a model's fields by their names in a manifest."""
     model = _model(kind)
     if model is None:
         return {}
@@ -130,6 +132,7 @@ def _fields(kind: Any) -> Mapping[str, Any]:
 
 
 def _model(kind: Any) -> type[BaseModel] | None:
+    """Return the model in a type, which may be optional; None if there is none."""
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return kind
     if typing.get_origin(kind) in (types.UnionType, typing.Union):
@@ -145,5 +148,6 @@ def _member(kind: Any, name: str) -> Any:
 
 
 def _element(kind: Any) -> Any:
+    """Return the type of the items of a list."""
     arguments = typing.get_args(kind)
     return arguments[0] if arguments else None

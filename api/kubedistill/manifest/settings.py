@@ -46,6 +46,7 @@ class Toleration(Model):
 
     @model_validator(mode="after")
     def _check_operator(self, info: ValidationInfo) -> Self:
+        """Check that a toleration has a key or tolerates all taints, and a value only for Equal."""
         if is_stored(info):
             return self
         if not self.key and self.operator != "Exists":
@@ -132,6 +133,7 @@ class DefaultStorage(Model):
 
     @model_validator(mode="after")
     def _check_shared(self, info: ValidationInfo) -> Self:
+        """Check that no namespace or URI is in two stores, and that no shared store is in a namespace's own store."""
         if is_stored(info):
             return self
         seen: dict[str, int] = {}
@@ -272,6 +274,7 @@ class Settings(Model):
 
     @model_validator(mode="after")
     def _check_pools(self) -> Self:
+        """Check that pools with GPUs select their nodes."""
         for name, pool in self.pools.items():
             if not pool.node_selector and pool.gpus_per_node:
                 raise ValueError(
@@ -281,6 +284,7 @@ class Settings(Model):
 
     @model_validator(mode="after")
     def _check_labels(self) -> Self:
+        """Check that users may set the propagated labels, and that their names differ in Prometheus."""
         names: dict[str, str] = {}
         for key in self.propagate_labels:
             if is_reserved(key, domains=(*OUR_DOMAINS, *QUEUE_DOMAINS)):

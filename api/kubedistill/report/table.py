@@ -96,6 +96,8 @@ def _digits(value: float) -> str:
 
 
 def _fraction_of(compared: Comparison) -> Callable[[Arm], float | None]:
+    """Return a function that returns the score of a model: accuracy, or agreement without references."""
+
     def score(arm: Arm) -> float | None:
         return arm.agreement if is_agreement(compared) else arm.accuracy
 

@@ -185,6 +185,7 @@ class _Converter:
         return schema
 
     def _fields(self, node: Schema, *, at: str, defaults: bool) -> Schema:
+        """Convert the fields of an object, or the values of a map."""
         free = node.get("additionalProperties", False)
         if isinstance(free, dict) and "maxProperties" in node and "properties" not in node:
             return {"additionalProperties": self.convert(free, at=f"{at}.*", defaults=False)}

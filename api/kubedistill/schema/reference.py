@@ -50,6 +50,7 @@ def _inner(node: Schema, *, at: str) -> tuple[Schema, str]:
 
 
 def _section(path: str, node: Schema) -> str:
+    """Return the section of one object: its description, fields and rules."""
     rows = [_row(name, field, required=name in node.get("required", ())) for name, field in node["properties"].items()]
     rules = "".join(f"- {rule['message']}\n" for rule in node.get("x-kubernetes-validations", ()))
     lines = [
@@ -61,6 +62,7 @@ def _section(path: str, node: Schema) -> str:
 
 
 def _row(name: str, field: Schema, *, required: bool) -> str:
+    """Return the row of one field."""
     default = "required" if required else ""
     if field["type"] != "object" and "default" in field:
         default = f"`{json.dumps(field['default'])}`"
@@ -69,6 +71,7 @@ def _row(name: str, field: Schema, *, required: bool) -> str:
 
 
 def _type(field: Schema) -> str:
+    """Return the type of a field as text."""
     if "enum" in field:
         return ", ".join(f"`{value}`" for value in field["enum"])
     if field["type"] == "array":
@@ -79,6 +82,7 @@ def _type(field: Schema) -> str:
 
 
 def _limits(field: Schema) -> str:
+    """Return the limits of a number as text; empty without limits."""
     low, high = field.get("minimum"), field.get("maximum")
     if field["type"] not in ("integer", "number") or (low is None and high is None):
         return ""

@@ -46,6 +46,7 @@ class NewForm:
 
 
 def _check_uri(uri: str) -> str:
+    """Check that a string is a path or a URI."""
     try:
         urlsplit(uri)
     except ValueError as error:

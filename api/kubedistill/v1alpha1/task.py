@@ -78,6 +78,7 @@ class Task(Model):
 
     @model_validator(mode="after")
     def _check_labels(self, info: ValidationInfo) -> Self:
+        """Check that labels are set only for label tasks, and that they differ."""
         if self.type in _DECLARED and not self.labels:
             raise ValueError(_NEEDS_LABELS)
         if self.type not in LABELS and self.labels:

@@ -49,6 +49,7 @@ def find_model(name: str, models: Models) -> TeacherModel | None:
 
 
 def _read(path: Path) -> dict[str, TeacherModel]:
+    """Read a table of models; raises InvalidManifest."""
     document = read_document(path, kind=_TABLE)
     try:
         table = ModelTable.model_validate(document.values, by_alias=True, by_name=False)

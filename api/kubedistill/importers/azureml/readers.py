@@ -168,6 +168,7 @@ def _text(leaf: Leaf) -> str:
 
 
 def _float(value: object) -> float | None:
+    """Return a value as a number; None if it is not one."""
     try:
         return float(value)  # type: ignore[arg-type]
     except (TypeError, ValueError):  # the caller reports it, with the field

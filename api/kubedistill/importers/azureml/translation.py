@@ -112,6 +112,7 @@ class _Draft:
         return Translation(self.values, remarks)
 
     def _leaf(self, location: Location, value: Any) -> Leaf:
+        """Return a value with its place and its siblings in the Azure ML manifest."""
         siblings: Any = self.document.values
         for part in location[:-1]:
             siblings = siblings[part] if isinstance(siblings[part], dict) else {}
@@ -142,6 +143,7 @@ def _matches(name: str, source: str) -> bool:
 
 
 def _put(values: Values, target: Location, value: Any) -> None:
+    """Set a field at a path, and create the mappings on the way."""
     for part in target[:-1]:
         values = values.setdefault(str(part), {})
     values[str(target[-1])] = value
