@@ -175,7 +175,7 @@ OUTCOMES = {
     ),
     "not distinguishable": (
         {"comparison__verdict": "not distinguishable", "comparison__pValue": 0.3},
-        "+40.0 points of accuracy against the untrained student, 95% interval +35.7 to +42.9, p = 0.3000: that may be "
+        "+40.0 points of accuracy against the untrained student, 95% interval +35.7 to +42.9, p = 0.3000: this may be "
         "chance",
     ),
     "some references": ({"comparison__totalRows": 1010}, "1,000 of 1,010 test records have a reference"),
