@@ -143,17 +143,17 @@ MALFORMED: dict[str, tuple[dict[str, Any], str, str]] = {
         {"spec.task.labels": Gone}, "spec.task", "labels is required for a Classification task; list the labels",
     ),
     "labels of free text": (
-        {"spec.task.type": "QA"}, "spec.task", "labels belongs to Classification and NLI tasks only; remove it",
+        {"spec.task.type": "QA"}, "spec.task", "labels are only for Classification and NLI tasks; remove them",
     ),
     "one label": ({"spec.task.labels": ["a"]}, "spec.task.labels", "should have at least 2 items"),
     "a number for a label": ({"spec.task.labels": ["a", 7]}, "spec.task.labels[1]", "must be of type string"),
     "an empty label": ({"spec.task.labels": ["a", ""]}, "spec.task.labels[1]", "should be at least 1 chars long"),
     "a label of a novel's length": ({"spec.task.labels": ["a", "b" * 129]}, "spec.task.labels[1]", "more than 128"),
     "a label with a space at its end": (
-        {"spec.task.labels": ["a", "b "]}, "spec.task", "labels holds a label with white space at an end; remove",
+        {"spec.task.labels": ["a", "b "]}, "spec.task", "labels contains a label with leading or trailing",
     ),
     "a label with a no-break space at its start": (
-        {"spec.task.labels": ["a", "\u00a0b"]}, "spec.task", "labels holds a label with white space at an end; remove",
+        {"spec.task.labels": ["a", "\u00a0b"]}, "spec.task", "labels contains a label with leading or trailing",
     ),
     "no teacher": ({"spec.teachers": []}, "spec.teachers", "should have at least 1 items"),
     "two teachers": (
@@ -249,8 +249,8 @@ MALFORMED: dict[str, tuple[dict[str, Any], str, str]] = {
     ),
     "a path for a claim": ({"spec.storage.volumeClaim": "../a"}, "spec.storage.volumeClaim", "should match '^[a-z0-9]"),
     "a long name": ({"metadata.name": "n" * 33}, "metadata.name", "must be at most 32 characters"),
-    "a name with a dot": ({"metadata.name": "a.b"}, "metadata.name", "must not hold a dot"),
-    "a name that begins with a digit": ({"metadata.name": "7b-to-1b"}, "metadata.name", "must begin with a letter"),
+    "a name with a dot": ({"metadata.name": "a.b"}, "metadata.name", "must not contain a dot"),
+    "a name that begins with a digit": ({"metadata.name": "7b-to-1b"}, "metadata.name", "must start with a letter"),
     "a name with capitals": ({"metadata.name": "Support"}, "metadata.name", "must consist of lower case alphanumeric"),
 }  # fmt: skip
 

@@ -46,7 +46,7 @@ def test_a_stored_spec_is_read_and_starts_no_new_run(labels: list[str]) -> None:
     job = parse_job(stored)
     assert job.spec is not None
     assert job.spec.task.labels == tuple(labels)
-    assert job.problem.startswith("spec.task: labels holds")
+    assert job.problem.startswith("spec.task: labels contains")
     assert read_job(stored).spec == job.spec, "a client shows and suspends it"
 
 
@@ -70,7 +70,7 @@ def padded() -> FakeCluster:
     values = spec_values(small_spec()) | {"task": {"type": "Classification", "labels": LABELS["white space at an end"]}}
     cluster = FakeCluster(spec=read_stored(Spec, values))
     begin(cluster, "Generate")
-    cluster.problem = "spec.task: labels holds a label with white space at an end"
+    cluster.problem = "spec.task: labels contains a label with leading or trailing white space"
     return cluster
 
 
@@ -90,7 +90,7 @@ def test_a_run_under_former_rules_is_suspended(padded: FakeCluster) -> None:
 
 
 def test_no_run_starts_under_former_rules() -> None:
-    cluster = FakeCluster(problem="spec.task: labels holds a label with white space at an end")
+    cluster = FakeCluster(problem="spec.task: labels contains a label with leading or trailing white space")
     cluster.settle()
     assert cluster.status.run is None
     assert reason_of(cluster, "Validated") == ("False", "InvalidSpec")

@@ -94,12 +94,12 @@ class DistillationJob(Model):
         json_schema_extra=cel(
             (
                 f"size(self.metadata.name) <= {MAX_NAME_LENGTH}",
-                f"metadata.name must be at most {MAX_NAME_LENGTH} characters, since the names of pods are made from it",
+                f"metadata.name must be at most {MAX_NAME_LENGTH} characters, because names of pods contain it",
             ),
-            ("!self.metadata.name.contains('.')", "metadata.name must not hold a dot, since labels are made from it"),
+            ("!self.metadata.name.contains('.')", "metadata.name must not contain a dot, because labels contain it"),
             (
                 "self.metadata.name.matches('^[a-z]')",
-                "metadata.name must begin with a letter, since the names of services are made from it",
+                "metadata.name must start with a letter, because names of services contain it",
             ),
         )
     )

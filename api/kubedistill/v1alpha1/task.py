@@ -30,8 +30,8 @@ NLI_LABELS = ("entailment", "neutral", "contradiction")
 LABELS: Mapping[str, tuple[str, ...]] = {"Classification": (), "NLI": NLI_LABELS}
 _DECLARED = tuple(kind for kind, own in LABELS.items() if not own)
 _NEEDS_LABELS = f"labels is required for a {' or '.join(_DECLARED)} task; list the labels an answer may be"
-_HAS_NO_LABELS = f"labels belongs to {' and '.join(LABELS)} tasks only; remove it"
-_PADDED = "labels holds a label with white space at an end; remove the white space"
+_HAS_NO_LABELS = f"labels are only for {' and '.join(LABELS)} tasks; remove them"
+_PADDED = "labels contains a label with leading or trailing white space; remove the white space"
 
 
 def label_key(text: str) -> str:
@@ -102,7 +102,7 @@ def _check_distinct(labels: Sequence[str]) -> None:
         key = label_key(label)
         if key in seen:
             raise ValueError(
-                f"labels holds the same label twice, as {seen[key]!r} and {label!r}; "
+                f"labels contains the same label twice, as {seen[key]!r} and {label!r}; "
                 "case and Unicode form do not count, so keep one of them"
             )
         seen[key] = label
