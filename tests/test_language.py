@@ -24,6 +24,7 @@ CODE = (
     "benchmarks",
     "charts",
     "operator",
+    "runtime",
     "tests/api",
     "tests/benchmarks",
     "tests/charts",

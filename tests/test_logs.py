@@ -54,7 +54,7 @@ def of_operator() -> list[dict[str, Any]]:
 def of_driver(folder: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Return (as it is shown, as it is kept in the store)"""
     runtime.log_to(folder / "driver.log", job=stage_job())
-    with runtime.keep_log(Store(folder / "store"), "kept.log", job=stage_job()):
+    with runtime.save_log(Store(folder / "store"), "kept.log", job=stage_job()):
         say("kubedistill_runtime.driver")
     texts = (folder / "driver.log").read_text(), Store(folder / "store").read("kept.log").decode()
     shown, kept = ([json.loads(line) for line in text.splitlines()] for text in texts)

@@ -1,4 +1,4 @@
-"""The entry: `python -m kubedistill_runtime --job job.json` runs one stage, `--manifest job.yaml` a whole job.
+"""Entry point: `python -m kubedistill_runtime --job job.json` runs one stage, `--manifest job.yaml` a whole job.
 
 The environment is set before anything heavy is imported, since vLLM and Ray read theirs at import.
 """
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from kubedistill_runtime.storage.store import Store
 
 _PR_SET_PDEATHSIG = 1
-_LEAVE_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-"""The last is a terminal that was closed; under `nohup` it is ignored, and stays so."""
+_EXIT_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""SIGHUP means that the terminal was closed; `nohup` ignores it, and so do we."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -52,11 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m kubedistill_runtime", description="kubedistill's data plane.")
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("--job", type=Path, help="run the stage of a job.json")
-    what.add_argument("--manifest", type=Path, help="run all stages of a DistillationJob on this machine")
-    parser.add_argument("--job-sha256", metavar="HEX", help="refuse a job.json that has another sha256")
-    parser.add_argument("--data-root", type=Path, help="what paths are relative to; the manifest's folder by default")
+    mode = parser.add_mutually_exclusive_group(required=True)
+    mode.add_argument("--job", type=Path, help="run the stage of a job.json")
+    mode.add_argument("--manifest", type=Path, help="run all stages of a DistillationJob on this machine")
+    parser.add_argument("--job-sha256", metavar="HEX", help="refuse a job.json with another sha256")
+    parser.add_argument("--data-root", type=Path, help="base of relative paths; by default the manifest's folder")
     parser.add_argument("--store", default=".kubedistill", help="folder for artifacts")
     parser.add_argument(
         "--configmap", action="append", default=[], type=_pair, metavar="NAME=DIR", help="folder of a ConfigMap"
@@ -65,9 +65,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         "--prices", default="{}", type=_prices, metavar="JSON", help='USD per hour: {"teacher": 2.5, "student": 0.8}'
     )
     parser.add_argument("--rehash", action="store_true", help="read every data and model file again, once")
-    parser.add_argument("--validate", action="store_true", help="say all that a run would be refused for")
-    parser.add_argument("--preview", action="store_true", help="show what the student would train on")
-    parser.add_argument("--bound-to-parent", action="store_true", help="end when the process that started this ends")
+    parser.add_argument("--validate", action="store_true", help="show all errors that a run would fail with")
+    parser.add_argument("--preview", action="store_true", help="show what the student would be trained on")
+    parser.add_argument("--bound-to-parent", action="store_true", help="exit when the parent process exits")
     return parser.parse_args(arguments)
 
 
@@ -84,12 +84,12 @@ def _prices(text: str) -> "Prices":
     try:
         return Prices.model_validate_json(text)
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a JSON object of prices from 0 up") from error
+        raise argparse.ArgumentTypeError(f"{text!r} is not a JSON object of prices of 0 or more") from error
 
 
 def _run_one(path: Path, *, sha256: str | None) -> int:
     from kubedistill_runtime.channel import read_job
-    from kubedistill_runtime.channel.signals import SignalledChannel
+    from kubedistill_runtime.channel.signals import SignaledChannel
     from kubedistill_runtime.driver import run_stage
     from kubedistill_runtime.logs import log_to
     from kubedistill_runtime.serving.session import LocalEngines
@@ -97,11 +97,11 @@ def _run_one(path: Path, *, sha256: str | None) -> int:
 
     job, driver = read_job(path, sha256=sha256), uuid.uuid4().hex
     log_to(None, job=job)
-    store = locate_store(job.store)  # a store that can't be made is for the stage's result to tell
+    store = locate_store(job.store)  # if it can't be made, the stage's result reports it
     with _open_channel(job, folder=path.parent, store=store, driver=driver) as opened:
         logging.getLogger("kubedistill_runtime").info("driver started", extra={"startupSeconds": round(_age(), 1)})
         engines = LocalEngines(leftovers=path.parent / "processes.json", ahead=False)
-        channel = SignalledChannel(opened, second=_leave)
+        channel = SignaledChannel(opened, second=_exit)
         channel.listen()
         try:
             result, error = run_stage(job, store=store, channel=channel, engines=engines, driver=driver)
@@ -112,7 +112,7 @@ def _run_one(path: Path, *, sha256: str | None) -> int:
 
 
 def _age() -> float:
-    """Seconds since this process started."""
+    """Return the seconds since this process started."""
     import psutil
 
     return time.time() - psutil.Process().create_time()
@@ -120,7 +120,7 @@ def _age() -> float:
 
 @contextlib.contextmanager
 def _open_channel(job: "StageJob", *, folder: Path, store: "Store", driver: str) -> Iterator["Channel"]:
-    """In a cluster the ConfigMap that the operator names, and a log that outlives the pod; else the job's folder."""
+    """Open the ConfigMap of the operator and a log in the store if in a cluster, otherwise the job's folder."""
     from kubedistill.contract import CHANNEL_VARIABLE
 
     name = os.environ.get(CHANNEL_VARIABLE)
@@ -131,11 +131,11 @@ def _open_channel(job: "StageJob", *, folder: Path, store: "Store", driver: str)
         return
     from kubedistill_runtime.channel.api_server import find_api_server
     from kubedistill_runtime.channel.cluster import claim_channel
-    from kubedistill_runtime.logs import keep_log
+    from kubedistill_runtime.logs import save_log
 
     channel = claim_channel(job, api=find_api_server(), name=name, driver=driver, store=store)
-    number = f"-{channel.starts}" if channel.starts > 1 else ""  # what an earlier driver's log says is kept
-    with keep_log(store, f"{channel.folder}/driver{number}.log", job=job):
+    number = f"-{channel.starts}" if channel.starts > 1 else ""  # keep the log of an earlier driver
+    with save_log(store, f"{channel.folder}/driver{number}.log", job=job):
         yield channel
 
 
@@ -144,15 +144,15 @@ def _run_all(options: argparse.Namespace) -> int:
 
     if options.bound_to_parent:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-    for number in _LEAVE_ON:
+    for number in _EXIT_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
-            signal.signal(number, _leave)
+            signal.signal(number, _exit)
     return run_pipeline(_local_run(options), emit=_emit)
 
 
-def _leave(number: int, _frame: object) -> None:
-    """Leave by SystemExit, which lets the session stop its processes; a second signal must not disturb that."""
-    for one in _LEAVE_ON:
+def _exit(number: int, _frame: object) -> None:
+    """Exit by SystemExit, so that the session stops its processes; further signals are ignored."""
+    for one in _EXIT_SIGNALS:
         signal.signal(one, signal.SIG_IGN)
     sys.exit(128 + number)
 

@@ -1,4 +1,4 @@
-"""Answers: what a model said to records, with the token ids and logprobs it said it with.
+"""Answers: the replies of a model to records, with their token ids and logprobs.
 
 Shapes: T generated tokens of a turn, K alternatives stored per token.
 """
@@ -43,20 +43,20 @@ class Turn:
     """stop: the model ended by itself, and completion_ids ends with its stop token. length: it was cut off."""
     top: TopK | None = None
     logprobs_T: NDArray[np.float32] | None = None
-    """Log-probability of each generated token in nats, also where it is outside the K; None where not known."""
+    """Log-probability of each generated token in nats, even if it is outside the K; None if not known."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """All replies of a model to one record (one turn, but for conversations)."""
+    """All replies of a model to one record; only conversations have several turns."""
 
     row_key: str
-    """sha256 of all that determines this answer; the same for the same prompt anywhere."""
+    """sha256 of everything that determines this answer; the same for the same prompt in any job."""
     turns: tuple[Turn, ...] = field(default=())
 
     @property
     def nbytes(self) -> int:
-        """Bytes that it takes in a file of answers before compression."""
+        """Size in a file of answers before compression, in bytes."""
         return len(self.row_key) + sum(_turn_bytes(turn) for turn in self.turns)
 
     @property
@@ -93,13 +93,13 @@ _PLAIN = ["row_key", *(f"turns.list.element.{name}" for name in ("prompt_ids", "
 
 @dataclass(frozen=True, slots=True)
 class AnswerTable:
-    """A file of answers as Arrow holds it; an answer is decoded where it is asked for."""
+    """A file of answers as an Arrow table; each answer is decoded on demand."""
 
     table: pa.Table
 
     @property
     def nbytes(self) -> int:
-        """Bytes that it takes in memory."""
+        """Size in memory, in bytes."""
         return int(self.table.nbytes)
 
     @property
@@ -109,7 +109,7 @@ class AnswerTable:
         return keys
 
     def answer(self, place: int) -> Answer:
-        """The answer at a place, counted from 0."""
+        """Return the answer at a place, counted from 0."""
         (row,) = self.table.slice(place, 1).to_pylist()
         return Answer(row["row_key"], tuple(_turn(values) for values in row["turns"]))
 
@@ -117,38 +117,38 @@ class AnswerTable:
 def encode_answers(answers: Iterable[Answer]) -> bytes:
     """Encode answers as one parquet file; equal answers give equal bytes.
 
-    Arrow's offsets have 32 bits, so what is over 2 GiB by `nbytes` could not be read again.
+    Arrow's offsets have 32 bits, so answers with more than 2 GiB of `nbytes` could not be read again.
     """
     rows = [{"row_key": answer.row_key, "turns": [_turn_values(turn) for turn in answer.turns]} for answer in answers]
     sink = io.BytesIO()
     table = pa.Table.from_pylist(rows, schema=SCHEMA)
-    # No two distributions are equal, so dictionaries of them would only double the time to write and to read.
+    # No two distributions are equal, so dictionaries would only double the time to write and read them.
     pq.write_table(table, sink, compression="zstd", use_dictionary=False, write_statistics=False)
     return sink.getvalue()
 
 
 def open_answers(data: bytes, *, distributions: bool = True) -> AnswerTable:
-    """Open what encode_answers wrote, without its log-probabilities if they are not wanted.
+    """Open a file of encode_answers, optionally without log-probabilities.
 
-    Raises ValueError or OSError where it is anything else.
+    Raises ValueError or OSError if it is anything else.
     """
     return AnswerTable(_read(data, columns=None if distributions else _PLAIN))
 
 
 def decode_answers(data: bytes) -> list[Answer]:
-    """Decode what encode_answers wrote; raises as open_answers does."""
+    """Decode a file of encode_answers; raises the errors of open_answers."""
     table = open_answers(data)
     return [table.answer(place) for place in range(table.table.num_rows)]
 
 
 def decode_row_keys(source: bytes | Path) -> list[str]:
-    """The row keys of what encode_answers wrote, without the answers; raises as open_answers does."""
+    """Read only the row keys of a file of encode_answers; raises the errors of open_answers."""
     keys: list[str] = _read(source, columns=["row_key"]).column("row_key").to_pylist()
     return keys
 
 
 def decode_ends(source: bytes | Path) -> dict[str, bool]:
-    """Whether each answer came to its end, by row key, without the answers; raises as open_answers does."""
+    """Read only whether each answer ended by itself, by row key; raises the errors of open_answers."""
     rows = _read(source, columns=["row_key", "turns.list.element.finish"]).to_pylist()
     return {
         row["row_key"]: bool(row["turns"]) and all(turn["finish"] == "stop" for turn in row["turns"]) for row in rows
@@ -157,7 +157,7 @@ def decode_ends(source: bytes | Path) -> dict[str, bool]:
 
 def _read(source: bytes | Path, *, columns: list[str] | None = None) -> pa.Table:
     with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as opened:
-        # Nothing is read ahead or in threads: a thread of Arrow's that is alive when Python ends aborts the process.
+        # No prefetching and no threads: an Arrow thread that is alive when Python exits aborts the process.
         file = pq.ParquetFile(opened, pre_buffer=False)
         if not file.schema_arrow.equals(SCHEMA):
             raise ValueError("its columns are not those of answers")
@@ -165,7 +165,7 @@ def _read(source: bytes | Path, *, columns: list[str] | None = None) -> pa.Table
 
 
 def _turn_bytes(turn: Turn) -> int:
-    """Ids and log-probabilities have 4 bytes each."""
+    """Return the size of a turn before compression; ids and log-probabilities have 4 bytes each."""
     ids = len(turn.prompt_ids) + len(turn.completion_ids) + (0 if turn.logprobs_T is None else len(turn.logprobs_T))
     return 4 * ids + len(turn.text.encode()) + (turn.top.nbytes if turn.top else 0)
 

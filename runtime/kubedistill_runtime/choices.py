@@ -1,6 +1,6 @@
-"""Choices: the models and data files that a spec names, and a value for all that it leaves open.
+"""Choices: the models and data files of a spec, and a value for everything that it leaves open.
 
-Cheap and repeatable: nothing is tokenized or loaded.
+They are cheap to repeat: nothing is tokenized or loaded.
 """
 
 import datetime
@@ -43,17 +43,17 @@ class Choices:
     form: Form
     """How the teacher's answers become the student's samples."""
     date: datetime.date
-    """Today, as a chat template that asks is told."""
+    """Today's date, for a chat template that asks for it."""
     max_model_len: int
-    """Longest prompt and answer together, in tokens of the teacher."""
+    """Maximum length of prompt and answer together, in tokens of the teacher."""
     max_length: int
-    """Longest sample, in tokens of the student."""
+    """Maximum length of a sample, in tokens of the student."""
     precision: Precision
     """Precision of the student's forward pass."""
     sampling: Sampling
-    """How training prompts are answered."""
+    """Sampling of the answers to training prompts."""
     judge_sampling: Sampling
-    """How validation and test are answered: greedily."""
+    """Sampling of the answers to validation and test prompts, which is greedy."""
     objective: str
     objective_reason: str
     ce_weight: float
@@ -66,9 +66,9 @@ class Choices:
 
 
 def choose(job: StageJob, *, teacher: Model, student: Model) -> Choices:
-    """Make every open choice of a job's spec for two models; nothing is hashed, so there are no keys.
+    """Make every open choice of a job's spec for two models, without keys, since nothing is hashed.
 
-    Raises InvalidManifest or TokenizerMismatch, naming the field.
+    Raises InvalidManifest or TokenizerMismatch, with the field.
     """
     spec = job.spec
     comparison = compare_tokenizers(teacher, student)
@@ -77,7 +77,7 @@ def choose(job: StageJob, *, teacher: Model, student: Model) -> Choices:
     given = spec.data.train.answers == "Given"
     objective, reason = _choose_objective(spec.training.objective.type, Supply(given=given, tokenizers=comparison, k=k))
     if difference and not given:
-        reason += f"; the student has {difference}, so its own rendering is trained on"
+        reason += f"; the student has {difference}, so it is trained on its own rendering"
     dtype = spec.teachers[0].model.dtype
     return Choices(
         teacher=teacher,
@@ -98,9 +98,9 @@ def choose(job: StageJob, *, teacher: Model, student: Model) -> Choices:
 
 
 def find_named_model(job: StageJob, role: Role, *, store: Store | None, fetch: bool = True) -> Model:
-    """Find the model that a spec names; without a store it is not identified, and without fetch not downloaded.
+    """Find the model in a spec; without a store it is not identified, and without `fetch` it is not downloaded.
 
-    Raises InvalidModel, naming the field.
+    Raises InvalidModel, with the field.
     """
     model = _named_model(job, role)
     return find_model(
@@ -115,43 +115,43 @@ def find_named_model(job: StageJob, role: Role, *, store: Store | None, fetch: b
 
 
 def data_path(source: DataSource, *, job: StageJob, at: str) -> Path:
-    """Where a data source's file lies on this machine."""
+    """Return the path of a data source's file on this machine."""
     if source.config_map_key_ref is not None:
         reference = source.config_map_key_ref
         if reference.name not in job.config_maps:
             fix = f"Pass --configmap {reference.name}=FOLDER"
             raise InvalidManifest(f"ConfigMap {reference.name!r} is not given", at=f"{at}.configMapKeyRef", fix=fix)
         return entry_path(Path(job.config_maps[reference.name]), reference.key, at=f"{at}.configMapKeyRef.key")
-    assert source.uri is not None, "the resource model asks for exactly one source"
+    assert source.uri is not None, "the resource model requires exactly one source"
     return local_path(source.uri, root=root_path(job.data_root), at=f"{at}.uri")
 
 
 def find_data(job: StageJob, split: Split) -> Path:
-    """Return the path of a split's data file; raises InvalidData, naming the field, where there is none."""
+    """Return the path of a split's data file; raises InvalidData, with the field, if there is none."""
     path = data_path(data_sources(job.spec)[split], job=job, at=f"spec.data.{split}")
     try:
         if path.is_file():
             return path
         problem = "there is no such file"
-    except OSError as error:  # a folder that may not be entered, a name too long for the file system
+    except OSError as error:  # such as a folder without permission, or a name too long for the file system
         problem = f"it can't be read ({error.strerror})"
     fix = "Paths without a scheme are relative to the manifest's folder, in a cluster to the job's store"
     raise InvalidData(problem, at=f"spec.data.{split}: {path}", fix=fix)
 
 
 def data_sources(spec: Spec) -> dict[Split, DataSource]:
-    """The data sources that a spec names, by split."""
+    """Return the data sources of a spec, by split."""
     found = {split: getattr(spec.data, split) for split in SPLITS}
     return {split: source for split, source in found.items() if source is not None}
 
 
 def root_path(uri: str) -> Path:
-    """The folder behind a file:// URI."""
+    """Return the folder of a file:// URI."""
     return locate_store(uri).root
 
 
 def _resolve_length(wanted: int | None, model: Model, *, default: int) -> int:
-    """What the manifest names, else the default or what the model was made for, whichever is less."""
+    """Return the length in the manifest, otherwise the smaller one of the default and the model's maximum."""
     return wanted if wanted is not None else min(default, model.max_positions or default)
 
 
@@ -162,7 +162,7 @@ def _resolve_precision(spec: Spec) -> Precision:
 
 
 def _resolve_sampling(spec: Spec, *, k: int) -> Sampling:
-    """How training prompts are answered; greedy decoding takes the likeliest token whatever topP says."""
+    """Return the sampling for training prompts; greedy decoding takes the most likely token whatever topP says."""
     temperature = _resolve_temperature(spec)
     top_p = spec.generation.top_p if temperature > 0 else 1.0
     return Sampling(temperature, top_p, spec.generation.max_tokens, k)
@@ -174,7 +174,7 @@ def _resolve_ce_weight(spec: Spec, *, objective: str) -> float:
 
 
 def _resolve_temperature(spec: Spec) -> float:
-    """One sample of a short answer is drawn greedily; free text and several samples need chance."""
+    """Return the temperature: by default 0 for one sample of a short answer; other answers need randomness."""
     if spec.generation.temperature is not None:
         return spec.generation.temperature
     short = TASKS[spec.task.type].short_answers and spec.generation.samples_per_prompt == 1
@@ -182,13 +182,13 @@ def _resolve_temperature(spec: Spec) -> float:
 
 
 def date_of(job: StageJob) -> datetime.date:
-    """Return the job's own day: a job that goes on after midnight must ask what it asked before."""
+    """Return the date of the job, so that a job that continues after midnight has the same prompts as before."""
     named = job.spec.task.date or job.date
     return datetime.date.fromisoformat(named) if named else datetime.datetime.now(datetime.UTC).date()
 
 
 def _choose_objective(wanted: str, supply: Supply) -> tuple[str, str]:
-    """Return the objective and why it is taken: the one that is wanted, or for Auto the strongest that is possible."""
+    """Return the objective and the reason for it: the requested one, or, for Auto, the strongest possible one."""
     if wanted != "Auto":
         obstacle = OBJECTIVES[wanted].obstacle(supply)
         if obstacle:
@@ -202,7 +202,7 @@ def _choose_objective(wanted: str, supply: Supply) -> tuple[str, str]:
 
 
 def find_models(job: StageJob, *, store: Store) -> dict[Role, Model]:
-    """Find both models; what is wrong on this machine is refused before hours of download."""
+    """Find both models; problems on this machine are reported before a long download."""
     for split in data_sources(job.spec):
         find_data(job, split)
     local_first = sorted(ROLES, key=lambda role: _named_model(job, role).source.startswith(HUB_SCHEME))

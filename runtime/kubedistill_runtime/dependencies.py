@@ -1,4 +1,4 @@
-"""Missing dependencies: what an image or an environment lacks, which no retry and no new cluster brings."""
+"""Missing dependencies: a compiler, library or package that the image or environment lacks; no retry helps."""
 
 import re
 
@@ -19,11 +19,11 @@ _FIX = "Add it to the image, or install it on this machine"
 
 
 def missing_dependency(error: BaseException, *, at: str) -> MissingDependency | None:
-    """Return what an error is where it comes of a missing compiler, library or package; None of any other error."""
-    if isinstance(root := find_root_cause(error), KubedistillError):  # that has been decided where it was raised
+    """Return the error as MissingDependency if its cause is a missing compiler, library or package, otherwise None."""
+    if isinstance(root := find_root_cause(error), KubedistillError):  # it was classified where it was raised
         return root if isinstance(root, MissingDependency) else None
     cause = describe_cause(error)
-    # Of what an actor met in its start only a traceback's last line is left, which names the type itself.
+    # Of an error in the start of an actor, only the last line of its traceback is left, which includes the type.
     if _MISSING.search(f"{name_cause(error)}\n{cause}") is None:
         return None
     return MissingDependency(cause, at=at, fix=_FIX)

@@ -1,4 +1,4 @@
-"""The driver: runs one attempt at one stage and turns whatever happens into a StageResult."""
+"""The driver: runs one attempt of one stage and turns the outcome into a StageResult."""
 
 import logging
 import uuid
@@ -31,9 +31,10 @@ log = logging.getLogger(__name__)
 def run_stage(
     job: StageJob, *, store: Store, channel: Channel, engines: Engines, driver: str = ""
 ) -> tuple[StageResult, KubedistillError | None]:
-    """Run a stage to its result; the error, where there is one, is given back beside it.
+    """Run a stage, and return its result and its error, if any.
 
-    `driver` is who claimed the attempt, where it was claimed. Raises ClaimLost if another has claimed it since.
+    `driver` is the id that claimed the attempt, if it was claimed. Raises ClaimLost if another driver has claimed it
+    since.
     """
     started, driver = now(), driver or uuid.uuid4().hex
     log.info("stage started", extra={"driver": driver})
@@ -63,7 +64,7 @@ def run_stage(
     except KubedistillError as caught:
         error = caught if isinstance(caught, Stopped | ClaimLost) else _find_missing(job, store=store) or caught
         result = _failure(error, driver=driver, started=started)
-    except Exception as caught:  # a stage may run anybody's model; its bug must become a result, not a silent death
+    except Exception as caught:  # a stage may run any model; its bug must give a result, not a silent exit
         log.exception("stage raised", extra={"driver": driver})
         error = (
             _find_missing(job, store=store)
@@ -75,8 +76,8 @@ def run_stage(
     log.info("stage ended", extra={"driver": driver, "outcome": result.outcome, "reason": result.reason})
     try:
         channel.publish_result(result)
-    except (StorageUnavailable, ChannelUnavailable) as unsaid:  # a full disk is often what failed the stage
-        error = error or unsaid
+    except (StorageUnavailable, ChannelUnavailable) as unpublished:  # often the stage failed of the same full disk
+        error = error or unpublished
     return result, error
 
 
@@ -96,12 +97,12 @@ def _make(job: StageJob, *, store: Store, progress: Progress, engines: Engines) 
 
 
 def _find_missing(job: StageJob, *, store: Store) -> ArtifactMissing | None:
-    """What vanished while the stage read it, if anything did: then whatever the stage raised comes from that."""
+    """Return the artifact that vanished while the stage read it, if any, since that causes the stage's error."""
     try:
         check_needs(job, store=store)
     except ArtifactMissing as missing:
         return missing
-    except StorageUnavailable:  # the store can't be asked, which the stage's own error says
+    except StorageUnavailable:  # the store can't be read, which the stage's own error reports
         return None
     return None
 
@@ -119,11 +120,11 @@ def _failure(error: KubedistillError, *, driver: str, started: str) -> StageResu
 
 
 def _readable(error: KubedistillError) -> str:
-    """What the error says; a file's name in it need not be text."""
+    """Return the error's text; file names in it may have bytes that are not UTF-8."""
     return str(error).encode(errors="replace").decode()
 
 
 def _artifacts(job: StageJob, outcome: Outcome, *, store: Store) -> dict[ArtifactName, ArtifactRef]:
-    """Prepare reports every artifact of the run; any other stage those that it makes."""
+    """Return every artifact of the run for Prepare, and the artifacts that it makes for any other stage."""
     keys = outcome.keys or {name: job.artifacts[name] for name in STAGES[job.stage].makes}
     return {name: find(store, name, key) for name, key in keys.items()}

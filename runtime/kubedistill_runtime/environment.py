@@ -1,4 +1,4 @@
-"""The environment of a process and its children: what libraries read at their import, before anything imports them."""
+"""Environment variables of this process and its children, which libraries read when they are imported."""
 
 import os
 import tempfile
@@ -7,7 +7,7 @@ from pathlib import Path
 
 VARIABLES = {
     "OMP_NUM_THREADS": "1",  # a second OpenMP thread waits for the first whenever a core is busy
-    "OMP_WAIT_POLICY": "PASSIVE",  # where there are more, they sleep while they wait
+    "OMP_WAIT_POLICY": "PASSIVE",  # if there are more, they sleep while they wait
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine lives in our actor: starts in 3 s, and dies with it
     "VLLM_NO_USAGE_STATS": "1",
     "DO_NOT_TRACK": "1",
@@ -17,9 +17,9 @@ VARIABLES = {
 
 
 def set_environment(environment: MutableMapping[str, str]) -> None:
-    """Add what an environment does not say itself, a user name and a home that can be written among it.
+    """Set variables that an environment lacks, including a user name and a writable home.
 
-    A user of a pod needs no entry in /etc/passwd; libraries look there for what the environment does not say.
+    The user of a pod may have no entry in /etc/passwd, where libraries look for values that the environment lacks.
     """
     for name, value in (VARIABLES | {"USER": str(os.geteuid())}).items():
         environment.setdefault(name, value)
@@ -28,7 +28,7 @@ def set_environment(environment: MutableMapping[str, str]) -> None:
 
 
 def _own_home() -> Path:
-    """A folder that no other user of this machine can have prepared."""
+    """Return a folder that no other user of this machine can have prepared."""
     home = Path(tempfile.gettempdir(), f"kubedistill-{os.geteuid()}")
     home.mkdir(mode=0o700, exist_ok=True)
     ours = home.lstat().st_uid == os.geteuid()

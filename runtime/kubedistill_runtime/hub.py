@@ -1,4 +1,4 @@
-"""The Hugging Face hub: fetching a model's files, and whose fault it is where that fails."""
+"""The Hugging Face hub: download the files of a model, and explain a failure."""
 
 import errno
 import json
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
     import httpx2
 
 _ANSWER_SECONDS = 60.0
-"""How long the hub may be silent where its client would wait forever."""
-_PASSING = (407, 408, 425, 429)
-"""Statuses, besides 5xx, that say nothing of the model: a proxy, a timeout, a rate limit."""
+"""How long to wait for an answer of the hub, where its client would wait forever."""
+_TRANSIENT = (407, 408, 425, 429)
+"""Statuses, in addition to 5xx, that are not about the model: a proxy, a timeout, a rate limit."""
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
 
 
-class NotAtHand(InvalidModel):
-    """A model of the hub that is not on this machine, and was not to be fetched."""
+class NotOnThisMachine(InvalidModel):
+    """A model of the hub that is not on this machine, when nothing may be downloaded."""
 
     reason = InvalidModel.reason
 
 
 def fetch_snapshot(repository: str, *, revision: str | None, patterns: Sequence[str], at: str, fetch: bool) -> Path:
-    """Return the folder of a repository's files; without fetch nothing is downloaded.
+    """Return the folder of a repository's files; without `fetch`, nothing is downloaded.
 
-    What is on this machine already is used where the hub can't be reached. Raises NotAtHand where it is not and was not
-    to be fetched; BadCredentials where the hub refuses the token; InvalidModel where it has no such repository or
-    revision; HubUnavailable where it can't be reached; StorageUnavailable or StorageNotWritable where its files can't
-    be kept.
+    If the hub can't be reached, files that are on this machine already are used. Raises NotOnThisMachine if files are
+    missing and `fetch` is false; BadCredentials if the hub refuses the token; InvalidModel if it has no such repository
+    or revision; HubUnavailable if it can't be reached; StorageUnavailable or StorageNotWritable if the files can't be
+    saved.
     """
     import huggingface_hub
 
@@ -42,14 +42,14 @@ def fetch_snapshot(repository: str, *, revision: str | None, patterns: Sequence[
             repository, revision=revision, allow_patterns=list(patterns), local_files_only=not fetch
         )
         return Path(found)
-    except Exception as error:  # the hub's client and its transport have no error in common but this
+    except Exception as error:  # the hub's client and its transport have no other base class of errors
         if not fetch:
-            raise NotAtHand(f"{repository} is not on this machine", at=at, fix="A run fetches it") from error
+            raise NotOnThisMachine(f"{repository} is not on this machine", at=at, fix="A run downloads it") from error
         raise _explain(error, repository=repository, at=at) from error
 
 
 def _limit_silence(client: "httpx2.Client") -> None:
-    """Give requests of the hub's client that have no time limit one."""
+    """Add a timeout to requests of the hub's client that have none."""
     hooks = client.event_hooks
     if _limit_request not in hooks["request"]:
         client.event_hooks = {**hooks, "request": [*hooks["request"], _limit_request]}
@@ -64,26 +64,26 @@ def _limit_request(request: "httpx2.Request") -> None:
 
 
 def _explain(error: Exception, *, repository: str, at: str) -> KubedistillError:
-    """What a failed download means: only what the hub says of the model itself is the job's fault."""
+    """Return the error of a failed download; only an answer about the model itself is an error of the job."""
     chain = _causes(error)
     if isinstance(chain[-1], OSError) and chain[-1].errno in _DISK:
         return _explain_disk(chain[-1])
-    problem = f"{repository} can't be fetched from the hub ({first_line(error)})"
+    problem = f"{repository} can't be downloaded from the hub ({first_line(error)})"
     if _refuses_token(chain):
-        fix = "Put a token that may read it into HF_TOKEN; in a cluster by a Secret of spec.pods.envFromSecrets"
+        fix = "Set HF_TOKEN to a token that may read it; in a cluster, with a Secret of spec.pods.envFromSecrets"
         return BadCredentials(problem, at=at, fix=fix)
     if _is_about_model(chain):
         fix = "Check the name, the revision and HF_TOKEN, or use a folder"
         return InvalidModel(problem, at=at, fix=fix)
-    fix = "Check the network, proxy and HF_ENDPOINT, or use a folder; what was fetched on this machine is kept"
+    fix = "Check the network, proxy and HF_ENDPOINT, or use a folder; files that were downloaded are kept"
     return HubUnavailable(problem, at=at, fix=fix)
 
 
 def _causes(error: BaseException) -> list[BaseException]:
-    """An error and its causes, down to what the hub answered or the network did; the last one is the innermost."""
+    """Return an error and its causes, down to the hub's answer or the network's error, which is the last one."""
     from huggingface_hub import errors
 
-    transport = errors.HfHubHTTPError.__bases__[0]  # of the client's own HTTP library, which differs by its version
+    transport = errors.HfHubHTTPError.__bases__[0]  # from the client's HTTP library, which depends on its version
     chain = [error]
     while not isinstance(chain[-1], transport) and (cause := chain[-1].__cause__) is not None:
         chain.append(cause)
@@ -91,7 +91,7 @@ def _causes(error: BaseException) -> list[BaseException]:
 
 
 def _explain_disk(error: OSError) -> KubedistillError:
-    """What the disk that holds the hub's files on this machine says."""
+    """Return the storage error for the folder of the hub's files on this machine."""
     from huggingface_hub import constants
 
     try:
@@ -102,7 +102,7 @@ def _explain_disk(error: OSError) -> KubedistillError:
 
 
 def _status(chain: Sequence[BaseException]) -> int | None:
-    """What the hub answered; None where it did not."""
+    """Return the status of the hub's answer, or None if there was no answer."""
     from huggingface_hub.errors import HfHubHTTPError
 
     root = chain[-1]
@@ -110,23 +110,23 @@ def _status(chain: Sequence[BaseException]) -> int | None:
 
 
 def _is_about_model(chain: Sequence[BaseException]) -> bool:
-    """Whether the hub, or its client before it asks, says that there is no such model for this job.
+    """Return whether the hub, or its client before the request, says that the job can't have this model.
 
-    A client that was told to stay offline, or that has only part of a model, has no cause to wait either.
+    If the client is offline by its settings, or has only a part of the model, a retry would not help either.
     """
     from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 
     status = _status(chain)
     if status is not None:
-        return status < 500 and status not in _PASSING
+        return status < 500 and status not in _TRANSIENT
     root = chain[-1]
-    if isinstance(root, json.JSONDecodeError):  # somebody else's page, as of a proxy, instead of the hub's answer
+    if isinstance(root, json.JSONDecodeError):  # a page of a proxy or similar, instead of the hub's answer
         return False
     return isinstance(root, ValueError | OfflineModeIsEnabled | LocalEntryNotFoundError)
 
 
 def _refuses_token(chain: Sequence[BaseException]) -> bool:
-    """Whether the hub refused the token, or the lack of one; it says 404, or 401, of what is not there at all."""
+    """Return whether the hub refused the token, or requires one; a missing repository also gives 404 or 401."""
     from huggingface_hub.errors import DisabledRepoError, GatedRepoError, RepositoryNotFoundError
 
     root = chain[-1]

@@ -1,6 +1,6 @@
-"""Keys: the digest of all that determines an artifact, known before the artifact exists.
+"""Keys: the digest of everything that determines an artifact, computed before the artifact exists.
 
-Files are hashed once and remembered.
+Files are hashed once, and their digests are cached.
 """
 
 import datetime
@@ -23,12 +23,12 @@ from kubedistill_runtime.storage.store import Store
 SCHEMAS: dict[ArtifactName, int] = {
     "rows": 2, "answers": 2, "judge": 2, "dataset": 2, "samples": 2, "student": 2, "report": 2, "export": 2,
 }  # fmt: skip
-# How fast a result comes, not what it is. Whether the code of a checkpoint runs is part of the model's digest.
+# Settings that affect speed, not results. Whether a checkpoint's code may run is part of the model's digest.
 _PLACEMENT = frozenset(
     {"source", "revision", "tensor_parallel_size", "pipeline_parallel_size", "trust_remote_code"}
 )  # fmt: skip
 _PACE = frozenset({"micro_batch_size", "checkpoint"})
-# What an artifact must reach to be used: checked when it is made and, where it is there, in Prepare.
+# Ratios that an artifact must reach: checked when it is made and, if it exists, in Prepare.
 _YIELDS = frozenset({"min_success_ratio", "min_keep_ratio"})
 
 
@@ -41,7 +41,7 @@ _CHAT_FORMAT = (
 def resolve(job: StageJob, *, store: Store) -> Choices:
     """Make every open choice of a job's spec and compute its keys.
 
-    Raises InvalidManifest, InvalidData, InvalidModel or TokenizerMismatch, naming the field.
+    Raises InvalidManifest, InvalidData, InvalidModel or TokenizerMismatch, with the field.
     """
     models = find_models(job, store=store)
     choices = choose(job, teacher=models["teacher"], student=models["student"])
@@ -61,13 +61,13 @@ def check_unchanged(job: StageJob, choices: Choices) -> None:
 
 
 def digest_chat_format(model: Model, *, store: Store) -> str:
-    """The digest of all that decides which ids a conversation becomes with a model's tokenizer and template."""
+    """Return the digest of everything that determines the ids of a conversation with a model."""
     patterns = (*_CHAT_FORMAT, "*.py") if model.trust_remote_code else _CHAT_FORMAT
     files = sorted({file for pattern in patterns for file in model.path.glob(pattern) if file.is_file()})
     return digest(
         {
             "files": {file.name: file_digest(file, store=store) for file in files},
-            # They name the tokenizer's class where its own file does not.
+            # They name the tokenizer's class if its own file does not.
             "class": [model.config.get("tokenizer_class"), model.config.get("model_type")],
             "stopIds": load_stop_ids(model),
         }
@@ -75,11 +75,11 @@ def digest_chat_format(model: Model, *, store: Store) -> str:
 
 
 def compute_keys(spec: Spec, choices: Choices, *, files: dict[str, str], chat: str) -> dict[ArtifactName, str]:
-    """The key of each artifact: a digest of all that determines its bytes, the keys it stands on among it.
+    """Return the key of each artifact: a digest of everything that determines its bytes, including the keys it needs.
 
-    What the spec leaves open enters as it was resolved, so spelling a default out changes no key. What this job does
-    not use stays out: a seed where nothing is drawn, sampling where the answers are given. Pools, workers, prices
-    and engine versions stay out too.
+    Open choices enter as they were resolved, so writing out a default changes no key. Settings that the job does not
+    use do not enter: a seed without sampling, or sampling with given answers. Nor do pools, workers, prices and engine
+    versions.
     """
     keys: dict[ArtifactName, str] = {}
 
@@ -90,7 +90,7 @@ def compute_keys(spec: Spec, choices: Choices, *, files: dict[str, str], chat: s
     train, given = spec.data.train, spec.data.train.answers == "Given"
     task = {**_values(spec.task, without=frozenset({"date"})), "labels": spec.task.answer_labels}
     held_out_by = spec.generation.seed if len(files) < len(SPLITS) else None
-    # What is TooLong depends on the teacher, so the teacher enters rows; the student never does.
+    # The teacher determines which records are TooLong, so it enters the key of rows; the student never does.
     teachers = [_teacher_values(spec, choices)]
     rows = add("rows", files=files, task=task, heldOutBy=held_out_by, teachers=teachers, answers=train.answers)
     answers = add("answers", rows=rows, generation={} if given else _sampling_values(spec, choices))
@@ -114,7 +114,7 @@ def compute_keys(spec: Spec, choices: Choices, *, files: dict[str, str], chat: s
 
 
 def _day_for(model: Model, date: datetime.date) -> str | None:
-    """The day as it enters keys: only where a model's template asks for it, or every day would pay the teacher anew."""
+    """Return the date for keys if the model's template asks for it; otherwise answers stay valid on other days."""
     day = date_for(model, date)
     return day.isoformat() if day else None
 
@@ -131,7 +131,7 @@ def _teacher_values(spec: Spec, choices: Choices) -> JsonObject:
 
 
 def _sampling_values(spec: Spec, choices: Choices) -> JsonObject:
-    """How training prompts are answered; at temperature 0 no seed is used."""
+    """Return the values of the sampling of training prompts; at temperature 0 no seed is used."""
     sampling = choices.sampling
     return {
         **_values(spec.generation, without=_YIELDS),
@@ -145,7 +145,7 @@ def _sampling_values(spec: Spec, choices: Choices) -> JsonObject:
 def _training_values(spec: Spec, choices: Choices) -> JsonObject:
     training, validation = spec.training, spec.training.validation
     objective = {**_values(training.objective), "type": choices.objective, "ceWeight": choices.ce_weight}
-    # One validation an epoch, the last one at the end: as many of them as there are epochs never end it early.
+    # With one validation per epoch, a patience of all epochs or more never ends the training early.
     patience = validation.patience if validation.every_steps else min(validation.patience, training.epochs)
     return {
         **_values(training, without=_PACE),

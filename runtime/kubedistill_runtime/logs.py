@@ -1,4 +1,4 @@
-"""Logs: lines of JSON on standard error or in a file, and in the store, where they outlive their pod."""
+"""Logs: JSON lines on standard error or in a file, and in the store, where they outlive the pod."""
 
 import contextlib
 import logging
@@ -13,12 +13,12 @@ from kubedistill.logs import JsonFormatter, Subject
 from kubedistill_runtime.storage.sharing import make_folder, share
 from kubedistill_runtime.storage.store import Store
 
-_KEPT_LINES = 20_000
+_MAX_LINES = 20_000
 _FIRST_SECONDS = 1.0
 
 
 def log_to(path: Path | None, *, job: StageJob) -> None:
-    """Send the root logger's records to a file, or to standard error; every line speaks of that attempt."""
+    """Send the root logger's records to a file, or to standard error; every line names the attempt."""
     handler: logging.Handler = logging.StreamHandler()
     if path is not None:
         make_folder(path.parent)
@@ -34,44 +34,44 @@ def log_to(path: Path | None, *, job: StageJob) -> None:
 
 
 @contextlib.contextmanager
-def keep_log(store: Store, name: str, *, job: StageJob, seconds: float = 10.0) -> Iterator[None]:
-    """Keep the last lines of the root logger in the store, at the end and meanwhile: a pod takes its own along.
+def save_log(store: Store, name: str, *, job: StageJob, seconds: float = 10.0) -> Iterator[None]:
+    """Save the last lines of the root logger in the store, since the log of a pod is deleted with it.
 
-    The first ones are kept after a second, since a head may be lost at any moment, and then every `seconds`.
+    The log is saved after a second, since a head pod may be lost at any moment, then every `seconds`, and at the end.
     """
-    memory, over = _Memory(), threading.Event()
+    memory, ended = _Memory(), threading.Event()
     memory.setFormatter(_formatter(job))
 
-    def keep() -> None:
+    def save_repeatedly() -> None:
         pause = min(_FIRST_SECONDS, seconds)
-        while not over.wait(pause):
+        while not ended.wait(pause):
             memory.save(store, name)
             pause = min(2 * pause, seconds)
 
-    keeper = threading.Thread(target=keep, name="log-keeper", daemon=True)
+    saver = threading.Thread(target=save_repeatedly, name="log-saver", daemon=True)
     logging.getLogger().addHandler(memory)
-    keeper.start()
+    saver.start()
     try:
         yield
     finally:
-        over.set()
-        keeper.join()
+        ended.set()
+        saver.join()
         logging.getLogger().removeHandler(memory)
         memory.save(store, name)
 
 
 def _formatter(job: StageJob) -> JsonFormatter:
-    # Not by context: the threads of a stage have none of ours, and a process has one job at a time.
+    # No context variable: threads of a stage would not inherit it, and a process has one job at a time.
     subject: Subject = {**job.job.model_dump(), "stage": job.stage, "attempt": job.attempt}
     return JsonFormatter(lambda: subject)
 
 
 class _Memory(logging.Handler):
-    """Remembers lines until they are saved, and after."""
+    """Holds the last lines, saved or not."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._lines: deque[str] = deque(maxlen=_KEPT_LINES)
+        self._lines: deque[str] = deque(maxlen=_MAX_LINES)
         self._new = True
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -79,10 +79,10 @@ class _Memory(logging.Handler):
         self._new = True
 
     def save(self, store: Store, name: str) -> None:
-        """Put the lines into the store, if there are new ones."""
+        """Write the lines to the store, if there are new ones."""
         with self.lock or contextlib.nullcontext():
             text, new, self._new = "".join(f"{line}\n" for line in self._lines), self._new, False
-        # On a full disk the stage itself has more to say, and says it to the operator.
+        # If the disk is full, the stage fails too, and its result reports it.
         with contextlib.suppress(StorageUnavailable):
             if new:
                 store.put(name, text.encode(errors="replace"))

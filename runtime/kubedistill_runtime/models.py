@@ -1,4 +1,4 @@
-"""Models as folders: where the weights are, what identifies them, and how large they are."""
+"""Models: folders of checkpoints, their digests and their sizes."""
 
 import hashlib
 import json
@@ -30,7 +30,7 @@ _POSITIONS = (
 _ORIGINAL = "original_max_position_embeddings"
 _LONG_ROPE = ("longrope", "su")
 # vLLM 0.32, config/model.py, _get_and_verify_max_len; telechat3-yarn is read as yarn.
-_STRETCHED_ALREADY = frozenset(
+_EXTENDED_ALREADY = frozenset(
     {*_LONG_ROPE, "llama3", "yarn", "telechat3-yarn", "deepseek_yarn", "deepseek_llama_scaling"}
 )
 _SAVE = "Point it at a folder that transformers' save_pretrained wrote"
@@ -43,19 +43,19 @@ class Model:
     source: str
     path: Path
     digest: str
-    """The hub's commit, or the sha256 of the folder's files; and "+code" where Python code of its own may run."""
+    """The hub's commit, or the sha256 of the folder's files; with "+code" if its own Python code may run."""
     parameters: int
     config: Mapping[str, Json]
     trust_remote_code: bool = False
 
     @property
     def max_positions(self) -> int | None:
-        """Longest sequence that the model was made for, in tokens; None where its configuration does not say."""
+        """Longest sequence that the model supports, in tokens; None if its configuration does not say."""
         positions = _declared_positions(text_config(self.config))
-        return None if positions is None else int(positions * _stretch(self.config))
+        return None if positions is None else int(positions * _extension(self.config))
 
     def memory_bytes(self, *, dtype: str, tokens: int) -> int:
-        """Weights plus the KV cache of one request of so many tokens, in bytes."""
+        """Return the bytes of the weights plus the KV cache of one request with this number of tokens."""
         size, config = DTYPE_BYTES[dtype], text_config(self.config)
         heads = _size_of(config, "num_attention_heads")
         head_dim = _size_of(config, "head_dim") or _size_of(config, "hidden_size") // max(heads, 1)
@@ -65,18 +65,18 @@ class Model:
 
 
 def _size_of(config: Mapping[str, Json], name: str) -> int:
-    """A size that a configuration names; 0 where it does not."""
+    """Return a size in a configuration, or 0 if it is not there."""
     size = config.get(name)
     return size if isinstance(size, int) else 0
 
 
 def text_config(config: Mapping[str, Json]) -> Mapping[str, Json]:
-    """Return the part of a configuration that describes the language model: all of it, unless there are other parts."""
+    """Return the part of a configuration that describes the language model, or all of it if it has no parts."""
     return next((part for name in _TEXT_CONFIGS if isinstance(part := config.get(name), dict)), config)
 
 
 def original_positions(config: Mapping[str, Json]) -> int | None:
-    """Return the tokens up to which a LongRoPE model uses its short factors; None for every other model."""
+    """Return the number of tokens up to which a LongRoPE model uses its short factors; None for other models."""
     text = text_config(config)
     for rope in _rope_settings(text):
         if _rope_kind(rope) in _LONG_ROPE or "long_factor" in rope:
@@ -97,8 +97,8 @@ def find_model(
 ) -> Model:
     """Find a model's folder, identify it and read its sizes.
 
-    Without a store a folder is not identified, since that reads all of it; without fetch nothing is downloaded.
-    Raises InvalidModel, naming the field `at`, where there is no usable checkpoint, and what fetch_snapshot raises.
+    Without a store, a folder is not identified, since that reads all of it. Without `fetch`, nothing is downloaded.
+    Raises InvalidModel, naming the field `at`, if there is no usable checkpoint, and the errors of fetch_snapshot.
     """
     if source.startswith(HUB_SCHEME):
         repository = source.removeprefix(HUB_SCHEME)
@@ -122,47 +122,46 @@ def find_model(
 
 
 def folder_digest(path: Path, *, store: Store) -> str:
-    """The sha256 of a model folder's files by name."""
+    """Return the sha256 of a model folder's files."""
     files = sorted({file for pattern in _IDENTITY for file in path.glob(pattern)})
     return digest({file.name: file_digest(file, store=store) for file in files})
 
 
 def file_digest(path: Path, *, store: Store) -> str:
-    """The sha256 of a file, remembered in the store until the file changes.
+    """Return the sha256 of a file, and cache it in the store until the file changes.
 
-    Size and times alone do not show every change: `rsync -t`, `cp -p`, tar and layers of images set the time of
-    modification. No program sets the time of the inode's change, and a file that was renamed into place has another
-    inode.
+    Size and modification time alone do not show every change: `rsync -t`, `cp -p`, tar and image layers set that time.
+    No program can set the change time of an inode, and a file that was renamed into place has another inode.
     """
     status = path.stat()
     stamp = [status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino]
-    memory = f"{_DIGESTS}/{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()}.json"
-    if store.exists(memory):
-        known = json.loads(store.read(memory))
+    cached = f"{_DIGESTS}/{hashlib.sha256(os.fsencode(path.resolve())).hexdigest()}.json"
+    if store.exists(cached):
+        known = json.loads(store.read(cached))
         if known["stamp"] == stamp:
             return str(known["sha256"])
     with path.open("rb") as file:
         value = hashlib.file_digest(file, "sha256").hexdigest()
-    store.put(memory, canonical_json({"stamp": stamp, "sha256": value}))
+    store.put(cached, canonical_json({"stamp": stamp, "sha256": value}))
     return value
 
 
 def forget_digests(store: Store) -> None:
-    """Forget the digests of all files, so that each is read again when it is next asked for."""
+    """Remove the cached digests of all files, so that each file is read again."""
     for name in store.names(_DIGESTS):
         store.delete(name)
 
 
 def cannot_load(model: Model, error: Exception, *, what: str, at: str) -> InvalidModel:
-    """What to say where a library refuses a checkpoint: its first line is the reason that a person needs."""
+    """Return the error for a checkpoint that a library can't load, with the first line of the library's error."""
     if not model.trust_remote_code and _has_own_code(model.path):
         fix = "Read its Python files, then set trustRemoteCode: true"
-        return InvalidModel(f"the {what} needs Python code of the checkpoint's own", at=at, fix=fix)
+        return InvalidModel(f"the {what} needs Python code from the checkpoint", at=at, fix=fix)
     return InvalidModel(f"the {what} can't be loaded ({first_line(error)})", at=at, fix=f"Check {model.path}")
 
 
 def read_object(path: Path, *, at: str, fix: str) -> JsonObject:
-    """Read one of a model's JSON files; raises InvalidModel, naming `at`, where it is not a JSON object."""
+    """Read one of a model's JSON files; raises InvalidModel, naming `at`, if it is not a JSON object."""
     try:
         values = json.loads(path.read_bytes())
     except FileNotFoundError as error:
@@ -175,30 +174,30 @@ def read_object(path: Path, *, at: str, fix: str) -> JsonObject:
 
 
 def _declared_positions(text: Mapping[str, Json]) -> int | None:
-    """The least of the lengths that a configuration names, as vLLM reads it; Cohere's model_max_length goes first."""
+    """Return the smallest length in a configuration, as vLLM reads it; Cohere's model_max_length has precedence."""
     override = text.get("model_max_length")
     if isinstance(override, int) and override > 0:
         return override
     return min((length for key in _POSITIONS if isinstance(length := text.get(key), int)), default=None)
 
 
-def _stretch(config: Mapping[str, Json]) -> float:
-    """The factor by which vLLM stretches the positions of a model with scaled rotary embeddings.
+def _extension(config: Mapping[str, Json]) -> float:
+    """Return the factor by which vLLM extends the positions of a model with scaled rotary embeddings.
 
-    Most kinds of scaling leave the stretched length in the configuration, and so do all models of Gemma 3.
+    For most kinds of scaling, and for all Gemma 3 models, the configuration has the extended length already.
     """
     text = text_config(config)
     if "gemma3" in str(text.get("model_type")):
         return 1.0
-    factors = [rope.get("factor", 1.0) for rope in _rope_settings(text) if _rope_kind(rope) not in _STRETCHED_ALREADY]
+    factors = [rope.get("factor", 1.0) for rope in _rope_settings(text) if _rope_kind(rope) not in _EXTENDED_ALREADY]
     factor = factors[-1] if factors else None
     return float(factor) if factor and isinstance(factor, int | float) else 1.0
 
 
 def _rope_settings(text: Mapping[str, Json]) -> list[Mapping[str, Json]]:
-    """The settings of rotary embeddings, of each kind of layer where they differ.
+    """Return the settings of rotary embeddings, one per kind of layer if they differ.
 
-    Transformers 4 writes rope_scaling, transformers 5 rope_parameters.
+    Transformers 4 writes rope_scaling, transformers 5 writes rope_parameters.
     """
     settings = as_object(text.get("rope_scaling") or text.get("rope_parameters"))
     by_layer: list[Mapping[str, Json]] = [one for one in settings.values() if isinstance(one, dict)]
@@ -226,26 +225,26 @@ def _folder(source: str, *, data_root: Path, at: str) -> Path:
 def _read_config(path: Path, *, at: str) -> JsonObject:
     config = read_object(path / "config.json", at=at, fix=_SAVE)
     if not (path / "tokenizer.json").exists():
-        raise InvalidModel(f"{path} has no tokenizer.json", at=at, fix="Save the fast tokenizer beside the weights")
+        raise InvalidModel(f"{path} has no tokenizer.json", at=at, fix="Save the fast tokenizer next to the weights")
     return config
 
 
 def _weight_files(path: Path, *, at: str) -> list[Path]:
-    """The files that hold the weights; where an index names them, others are the same weights in another form."""
+    """Return the weight files; if an index lists them, other files have the same weights in another form."""
     index = path / "model.safetensors.index.json"
     if index.exists():
         names = set(map(str, as_object(read_object(index, at=at, fix=_SAVE).get("weight_map")).values()))
         if missing := sorted(name for name in names if not (path / name).exists()):
-            raise InvalidModel(f"{path} lacks {missing[0]}", at=at, fix="Download or save it again")
+            raise InvalidModel(f"{path} has no {missing[0]}", at=at, fix="Download or save it again")
         return [path / name for name in sorted(names)]
     weights = sorted(path.glob(_WEIGHTS))
     if not weights:
-        raise InvalidModel(f"{path} holds no {_WEIGHTS}", at=at, fix="Save the checkpoint as safetensors")
+        raise InvalidModel(f"{path} has no {_WEIGHTS}", at=at, fix="Save the checkpoint as safetensors")
     return weights
 
 
 def _count_parameters(path: Path, *, at: str) -> int:
-    """Sum the shapes in a safetensors header: https://huggingface.co/docs/safetensors (format)."""
+    """Return the number of parameters in a safetensors header: https://huggingface.co/docs/safetensors (format)."""
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
@@ -256,6 +255,6 @@ def _count_parameters(path: Path, *, at: str) -> int:
     except (AttributeError, LookupError, TypeError, ValueError, struct.error) as error:
         raise InvalidModel(f"{path} is not a safetensors file", at=at, fix="Download or save it again") from error
     if size != path.stat().st_size:
-        problem = f"{path} has {path.stat().st_size} bytes, and its header says {size}"
+        problem = f"{path} has {path.stat().st_size} bytes, but its header says {size}"
         raise InvalidModel(problem, at=at, fix="Download or save it again")
     return counted

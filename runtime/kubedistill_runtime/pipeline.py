@@ -1,4 +1,4 @@
-"""The pipeline: all stages of one job on this machine, each skipped where its artifacts are complete."""
+"""The pipeline: all stages of one job on this machine, each skipped if its artifacts are complete."""
 
 import contextlib
 import datetime
@@ -47,25 +47,25 @@ class LocalRun:
 
     @property
     def run(self) -> RunRef:
-        """The run: named by the manifest, or local."""
+        """The run: the one in the manifest, or `local`."""
         return RunRef(id=self.job.spec.run_id or "local", digest=digest(spec_values(self.job.spec)))
 
     @property
     def job_folder(self) -> Path:
-        """What all runs of this job share."""
+        """The folder that all runs of this job share."""
         return self.store.path(f"runs/{self.job.metadata.namespace}.{self.job.metadata.name}")
 
     @property
     def folder(self) -> Path:
-        """Where this run's messages, logs and report lie."""
+        """The folder of this run's messages, logs and report."""
         return self.job_folder / self.run.id
 
     @property
     def date(self) -> str:
-        """The day of the job's first run, YYYY-MM-DD: what a chat template that asks for the date is told."""
+        """The day of the job's first run, YYYY-MM-DD, for chat templates that ask for the date."""
         try:
             return self.store.read(self._first_day).decode()
-        except FileNotFoundError:  # there was no run yet
+        except FileNotFoundError:  # this is the first run
             return self.today.isoformat()
 
     @property
@@ -73,11 +73,11 @@ class LocalRun:
         return f"runs/{self.job.metadata.namespace}.{self.job.metadata.name}/first-day"
 
     def record_day(self) -> None:
-        """Keep the day of the first run, so that a run of another day asks the same."""
+        """Store the day of the first run, so that runs on other days have the same prompts."""
         self.store.put_if_absent(self._first_day, self.today.isoformat().encode())
 
     def stage_job(self, stage: StageName, *, attempt: int, keys: Mapping[ArtifactName, str]) -> StageJob:
-        """What a driver is told for one attempt."""
+        """Return the StageJob of one attempt."""
         metadata = self.job.metadata
         return StageJob(
             job=JobRef(namespace=metadata.namespace, name=metadata.name, uid=metadata.uid),
@@ -96,9 +96,9 @@ class LocalRun:
 
 
 def run_pipeline(run: LocalRun, *, emit: Emit) -> int:
-    """Run what is missing of a job and say so; returns the exit code (0, or 3 where the gate said no).
+    """Run the missing stages of a job and emit events; returns the exit code (0, or 3 if the evaluation gate failed).
 
-    Raises the KubedistillError of the stage that failed. One run at a time per store and job: StoreBusy otherwise.
+    Raises the KubedistillError of a failed stage, and StoreBusy if another run of this job uses the store.
     """
     started = time.monotonic()
     check_store(run.stage_job("Prepare", attempt=1, keys={}), store=run.store)
@@ -129,19 +129,19 @@ def run_pipeline(run: LocalRun, *, emit: Emit) -> int:
 
 
 def _probe(run: LocalRun, *, emit: Emit) -> dict[ArtifactName, str]:
-    """The keys of all artifacts; says what this machine ignores."""
+    """Return the keys of all artifacts, and note settings that are ignored on this machine."""
     choices = resolve(run.stage_job("Prepare", attempt=1, keys={}), store=run.store)
     check_memory(choices)
     spec = run.job.spec
     if any(place.pool for place in (spec.teachers[0].resources, spec.student.resources)):
-        emit(NoteEvent(message="Pools and replicas are for a cluster; this machine runs everything itself."))
+        emit(NoteEvent(message="Pools are ignored, because everything runs on this machine."))
     return choices.keys
 
 
 def _advance(
     run: LocalRun, stage: Stage, *, keys: Mapping[ArtifactName, str], engines: LocalEngines, emit: Emit
 ) -> None:
-    """Run one stage unless all it makes is there; Prepare always runs, since it is the door."""
+    """Run one stage unless all its artifacts are complete; Prepare always runs, since it checks the input."""
     if stage.name != "Prepare" and _complete(run.store, keys, stage.makes):
         emit(StageEvent(stage=stage.name, state="Skipped"))
         return
@@ -149,7 +149,7 @@ def _advance(
     if stage.name == "Prepare":
         attempt = 1  # Prepare runs at every start; its record is replaced
     job = run.stage_job(stage.name, attempt=attempt, keys={} if stage.name == "Prepare" else keys)
-    channel = _LoudChannel(FileChannel(run.folder / f"{stage.name.lower()}-{attempt}"), stage.name, emit)
+    channel = _EmittingChannel(FileChannel(run.folder / f"{stage.name.lower()}-{attempt}"), stage.name, emit)
     channel.inner.publish_job(job)
     log_to(channel.inner.folder / "driver.log", job=job)
     started = time.monotonic()
@@ -181,18 +181,18 @@ def _passed(store: Store, keys: Mapping[ArtifactName, str]) -> bool:
 
 
 @dataclass(slots=True)
-class _LoudChannel:
-    """A file channel that also says aloud what passes through it."""
+class _EmittingChannel:
+    """A file channel that also emits progress as events."""
 
     inner: FileChannel
     stage: StageName
     emit: Emit
-    _said: float = 0.0
+    _emitted_at: float = 0.0
 
     def publish_progress(self, progress: StageProgress) -> None:
         self.inner.publish_progress(progress)
-        if time.monotonic() - self._said >= _PROGRESS_SECONDS or progress.done == progress.total:
-            self._said = time.monotonic()
+        if time.monotonic() - self._emitted_at >= _PROGRESS_SECONDS or progress.done == progress.total:
+            self._emitted_at = time.monotonic()
             self.emit(ProgressEvent(stage=self.stage, progress=progress))
 
     def publish_result(self, result: StageResult) -> None:
@@ -204,7 +204,7 @@ class _LoudChannel:
 
 @contextlib.contextmanager
 def _locked(folder: Path, *, store: Store) -> Iterator[None]:
-    """Hold the job's lock; the kernel lets go of it when this process dies, however it dies."""
+    """Hold the job's lock, which the kernel releases when this process ends, even after a kill."""
     with storage_errors(store.root):
         make_folder(folder)
         descriptor = os.open(folder / "lock", os.O_RDWR | os.O_CREAT, 0o644)

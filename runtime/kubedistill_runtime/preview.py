@@ -1,4 +1,4 @@
-"""Preview: what the student would train on, before anything is spent."""
+"""Preview: what the student would be trained on, before any work is done."""
 
 from collections.abc import Iterator
 from itertools import islice
@@ -22,10 +22,10 @@ _PLACEHOLDER = "(the teacher's answer)"
 
 
 def preview(job: StageJob, *, store: Store) -> PreviewEvent:
-    """Show three training records as samples, and what is asked of each other split.
+    """Show three training records as samples, and a prompt of each other split.
 
-    The records are those that Prepare leaves, rendered as Train sees them; a reference stands in for an answer that
-    the teacher has not given yet. Raises what Prepare raises for the data.
+    The records are those of Prepare, rendered as Train renders them; a reference stands in for the teacher's answer,
+    which does not exist yet. Raises Prepare's errors for the data.
     """
     choices = resolve(job, store=store)
     data = assemble(job, {split: read_split(job, split) for split in data_sources(job.spec)})
@@ -45,7 +45,7 @@ def preview(job: StageJob, *, store: Store) -> PreviewEvent:
 
 
 def _ask(record: Record, *, chat: ChatFormat) -> PreviewPrompt:
-    """A record as the student is asked it: the prompt of its first reply, and what that is judged by."""
+    """Return the prompt of a record's first reply, as the student receives it, and the record's references."""
     text = chat.tokenizer.decode(chat.prompt_ids(open_turns(record)[0]))
     return PreviewPrompt(id=record.id, prompt=text, references=list(record.references))
 
@@ -60,7 +60,7 @@ def _show(record: Record, *, job: StageJob, rendering: Rendering, max_length: in
 
 
 def _stand_in(record: Record, *, every_turn: bool) -> AnsweredRecord:
-    """The record with an answer to each turn that a model would answer, as far as it is known yet."""
+    """Return the record with an answer to each turn that a model would answer, or a placeholder if it is not known."""
     if every_turn and record.references:
         return given_answers([record], every_turn=True)[0]
     unknown = len(open_turns(record)) - 1
@@ -69,7 +69,7 @@ def _stand_in(record: Record, *, every_turn: bool) -> AnsweredRecord:
 
 
 def _pieces(sample: Sample, *, chat: ChatFormat) -> Iterator[Piece]:
-    """Runs of ids that are scored alike; each end token stands alone."""
+    """Yield runs of ids that are all scored or all not scored; each end token is a separate piece."""
     ids, scored = sample.ids_L.tolist(), sample.scored_L.tolist()
     kinds = [(mark, token in chat.stop_ids) for token, mark in zip(ids, scored, strict=True)]
     start = 0

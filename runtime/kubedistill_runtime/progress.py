@@ -1,4 +1,4 @@
-"""Progress: what a stage says while it works, and whether it was asked to leave."""
+"""Progress: the messages of a running stage, and the request to stop it."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -14,16 +14,16 @@ State = Literal["Loading", "Working", "Stopping"]
 
 @dataclass(slots=True)
 class Progress:
-    """Turns a stage's counts into messages with rate and time left, and hands them to `publish`."""
+    """Publishes the counts of a stage with their rate and the time left."""
 
     publish: Callable[[StageProgress], None]
     asked_to_stop: Callable[[], bool] = lambda: False
     clock: Callable[[], float] = time.monotonic
     gpus: Callable[[], int] = lambda: 0
-    """GPUs that are held for this driver, as far as is known by now."""
+    """Return the number of GPUs that are known to be reserved for this driver."""
     _held: int = field(default=0, init=False)
     _started: float = field(init=False)
-    _begun: tuple[float, int] | None = field(default=None, init=False)
+    _first: tuple[float, int] | None = field(default=None, init=False)
     _last: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
@@ -34,24 +34,24 @@ class Progress:
         return self.clock() - self._started
 
     def gpu_seconds(self) -> float:
-        """Return the GPU-seconds since the attempt started, by the most GPUs held at any report so far."""
+        """Return the GPU-seconds since the attempt started, by the highest number of GPUs at any report so far."""
         return self._held * self.seconds()
 
     def loading(self, message: str) -> None:
-        """Say what is being loaded; no work is counted yet."""
-        self._say(StageProgress(at=now(), state="Loading", message=message))
+        """Report what is being loaded, before any work is counted."""
+        self._publish(StageProgress(at=now(), state="Loading", message=message))
 
     def working(
         self, *, done: int, total: int, unit: str, message: str = "", figures: Mapping[str, float] | None = None
     ) -> None:
-        """Say how much is done; raises Stopped if asked to leave, so call it where leaving loses nothing."""
-        if self._begun is None or done < self._last:  # a count that starts anew has a rate of its own
-            self._begun = (self.clock(), done)
+        """Report how much is done; raises Stopped if a stop was requested, so call it where no work would be lost."""
+        if self._first is None or done < self._last:  # a new count has its own rate
+            self._first = (self.clock(), done)
         self._last = done
-        seconds = self.clock() - self._begun[0]
-        rate = (done - self._begun[1]) / seconds if seconds > 0 and done > self._begun[1] else None
+        seconds = self.clock() - self._first[0]
+        rate = (done - self._first[1]) / seconds if seconds > 0 and done > self._first[1] else None
         state: State = "Stopping" if self.asked_to_stop() else "Working"
-        self._say(
+        self._publish(
             StageProgress(
                 at=now(),
                 state=state,
@@ -65,13 +65,13 @@ class Progress:
             )
         )
         if state == "Stopping":
-            raise Stopped("the stage was asked to stop", fix="Start the job again to go on from here")
+            raise Stopped("the stage was asked to stop", fix="Start the job again to continue from here")
 
-    def _say(self, progress: StageProgress) -> None:
+    def _publish(self, progress: StageProgress) -> None:
         self._held = max(self._held, self.gpus())
         self.publish(progress.model_copy(update={"gpu_seconds": self.gpu_seconds(), "gpus": self._held}))
 
 
 def now() -> str:
-    """The time, RFC 3339 in UTC."""
+    """Return the current time, RFC 3339 in UTC."""
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")

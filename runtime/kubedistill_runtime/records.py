@@ -21,14 +21,14 @@ class Message:
     role: str
     content: str
     target: bool = True
-    """Whether an assistant turn may be learned; one that may not is context alone."""
+    """Whether an assistant turn may be trained on; otherwise it is only context."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One prompt: what a model sees, and the gold answers that judge it (none, one or several).
+    """One prompt: what a model sees, and its gold answers (none, one or several).
 
-    A model answers each user turn that has no assistant turn after it; the assistant turns of the record are context.
+    A model answers each user turn that is not followed by an assistant turn; assistant turns of the record are context.
     """
 
     id: str
@@ -38,10 +38,10 @@ class Record:
 
 
 def arrange(record: Record, *, answers: Literal["Teacher", "Given"]) -> Record:
-    """Return a record with the assistant turns that count.
+    """Return a record without the assistant turns that are not context.
 
-    A teacher answers every user turn itself, so the record's own replies are left out. Given answers keep them as
-    context: the reference answers the last user turn, and a reply after it is that reference where there is no other.
+    A teacher answers every user turn itself, so the record's own replies are removed. Given answers keep them as
+    context: the reference answers the last user turn, and a reply after it becomes the reference if there is none.
     """
     if answers == "Teacher":
         asked = tuple(message for message in record.messages if message.role != "assistant")
@@ -53,7 +53,7 @@ def arrange(record: Record, *, answers: Literal["Teacher", "Given"]) -> Record:
 
 
 def open_turns(record: Record) -> list[tuple[Message, ...]]:
-    """Return the messages before each reply that a model gives, those since its last reply alone."""
+    """Return the new messages before each reply of a model: those since its last reply."""
     turns: list[tuple[Message, ...]] = []
     waiting: tuple[Message, ...] = ()
     for place, message in enumerate(record.messages):
@@ -66,10 +66,10 @@ def open_turns(record: Record) -> list[tuple[Message, ...]]:
 
 
 def longest_prompt(record: Record) -> list[Message]:
-    """Return the messages before the last reply, with a least reply in the place of each that is not known yet."""
+    """Return the messages before the last reply; each earlier reply, which is not known yet, is the shortest one."""
     first, *others = open_turns(record)
-    least = Message("assistant", ".")
-    return [*first, *(message for turn in others for message in (least, *turn))]
+    shortest = Message("assistant", ".")
+    return [*first, *(message for turn in others for message in (shortest, *turn))]
 
 
 def encode_records(records: Iterable[Record]) -> bytes:
@@ -86,7 +86,7 @@ def decode_records(data: bytes) -> Iterator[Record]:
 
 
 def read_rows(store: Store, key: str, split: Split) -> list[Record]:
-    """The records of a split, as Prepare left them in the rows artifact."""
+    """Return the records of a split from the rows artifact."""
     return list(decode_records(store.read(f"{folder_of('rows', key)}/{split}.jsonl")))
 
 

@@ -1,4 +1,4 @@
-"""Root causes: what went wrong first, in one line that a person can read."""
+"""Root causes: the first error of a chain, in one readable line."""
 
 import re
 from collections.abc import Sequence
@@ -8,11 +8,11 @@ from pydantic_core import ErrorDetails
 
 _COLORS = re.compile(r"\x1b\[[0-9;]*[A-Za-z]")
 _LONGEST = 400
-"""Characters; vLLM lists all architectures that it knows where it knows one not."""
+"""Characters; vLLM lists all known architectures if it does not know one."""
 
 
 _BARE = (LookupError, StopIteration, StopAsyncIteration)
-"""Errors whose own text is a key at most, so that the error raised from them says more."""
+"""Errors whose text is at most a key, so the error raised from them says more."""
 
 
 def find_root_cause(error: BaseException) -> BaseException:
@@ -24,10 +24,10 @@ def find_root_cause(error: BaseException) -> BaseException:
 
 
 def describe_cause(error: BaseException) -> str:
-    """Return the root cause's own line, without color codes.
+    """Return the line of the root cause, without color codes.
 
-    Of a cause without words, such as a KeyError, it is the line of the error raised from it, or the type and the line.
-    A pydantic error is said with its field.
+    If the cause has no description, such as a KeyError, it is the line of the error raised from it, or the type and the
+    line. The line of a pydantic error includes its field.
     """
     chain = _chain(error)
     root, line = chain[-1], _own_line(chain)
@@ -39,19 +39,19 @@ def describe_cause(error: BaseException) -> str:
 
 
 def name_cause(error: BaseException) -> str:
-    """Return the root cause's type and its own line, such as `KeyError: 'lm_head.bias'`."""
+    """Return the type and the line of the root cause, such as `KeyError: 'lm_head.bias'`."""
     chain = _chain(error)
     name = type(chain[-1]).__name__
     return f"{name}: {_cut(_own_line(chain) or name)}"
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of what an error says, or its type where it says nothing."""
+    """Return the first line of an error's text, or its type if it has no text."""
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    """An error and its causes, the innermost one last."""
+    """Return an error and its causes, the innermost one last."""
     chain, seen = [error], {id(error)}
     while (cause := _cause(chain[-1])) is not None and id(cause) not in seen:
         chain.append(cause)
@@ -69,17 +69,17 @@ def _cause(error: BaseException) -> BaseException | None:
 
 
 def _own_line(chain: Sequence[BaseException]) -> str:
-    """The innermost error's line; what a pydantic validator raised is said with its field."""
+    """Return the line of the innermost error; for an error that a pydantic validator raised, with its field."""
     line = _line(chain[-1])
     return f"{_field(chain[-2])}{line}" if len(chain) > 1 and isinstance(chain[-2], ValidationError) else line
 
 
 def _line(error: BaseException) -> str:
-    """The line that says what is wrong; empty where there is none."""
-    if isinstance(error, ValidationError):  # its own text begins with a count and ends with a URL
+    """Return the line that says what is wrong; empty if there is none."""
+    if isinstance(error, ValidationError):  # its text begins with a count and ends with a URL
         return f"{_field(error)}{_problem(error)['msg']}"
     lines = _lines(error)
-    # Ray's text is a traceback, whose last line is the error; any other error says it in its first line.
+    # Ray's text is a traceback, whose last line is the error; any other error has it in the first line.
     return "" if not lines else lines[-1] if _is_traceback(lines) else lines[0]
 
 
@@ -92,7 +92,7 @@ def _lines(error: BaseException) -> list[str]:
 
 
 def _problem(error: ValidationError) -> ErrorDetails:
-    """The problem to be told: the first one that a validator raised, else the first one."""
+    """Return the problem to report: the first one that a validator raised, otherwise the first one."""
     problems = error.errors()
     return next((one for one in problems if _raised(one) is not None), problems[0])
 
@@ -103,14 +103,14 @@ def _raised(problem: ErrorDetails) -> BaseException | None:
 
 
 def _field(error: ValidationError) -> str:
-    """How many problems there are, if more than one, and the field of the one that is told: `2 errors: a.0.b: `."""
+    """Return the number of problems, if more than one, and the field of the reported one: `2 errors: a.0.b: `."""
     count = f"{error.error_count()} errors: " if error.error_count() > 1 else ""
     field = ".".join(str(part) for part in _problem(error)["loc"])
     return f"{count}{field}: " if field else count
 
 
 def _relays(error: BaseException) -> bool:
-    """Whether an error's text is but the traceback of its cause, as Ray's is."""
+    """Return whether an error's text is only the traceback of its cause, as with Ray's errors."""
     return _is_traceback(_lines(error))
 
 

@@ -1,4 +1,4 @@
-"""Validation: all that Prepare would refuse, at once, with nothing left behind and nothing fetched."""
+"""Validation: all errors that Prepare would report, at once, without downloads and without changes to the store."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,7 +24,7 @@ from kubedistill_runtime.checks.selection import check_selection
 from kubedistill_runtime.checks.splits import check_sizes
 from kubedistill_runtime.checks.storage import check_store
 from kubedistill_runtime.choices import ROLES, Choices, Role, choose, data_sources, find_named_model, root_path
-from kubedistill_runtime.hub import NotAtHand
+from kubedistill_runtime.hub import NotOnThisMachine
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.storage.store import locate_store
 
@@ -33,33 +33,33 @@ _T = TypeVar("_T")
 
 @dataclass(slots=True)
 class Findings:
-    """What validation found."""
+    """The findings of a validation."""
 
     problems: list[KubedistillError] = field(default_factory=list)
-    """What a run would be refused for."""
+    """Errors that a run would fail with."""
     notes: list[str] = field(default_factory=list)
-    """What a person should know."""
+    """Information for a person."""
     unchecked: list[str] = field(default_factory=list)
-    """What could not be checked here, and why."""
+    """Checks that were not possible here, and why."""
 
     def attempt(self, check: Callable[[], _T]) -> _T | None:
-        """Run a check; returns its result, or None where it refuses."""
+        """Run a check; returns its result, or None if it fails."""
         try:
             return check()
-        except NotAtHand as error:
+        except NotOnThisMachine as error:
             self.unchecked.append(f"template, tokenizer and lengths of {error.at}: {error.problem}")
         except KubedistillError as error:
             self.problems.append(error)
         return None
 
     def to_event(self) -> ValidatedEvent:
-        """Return the findings as the event that tells them."""
+        """Return the findings as an event."""
         problems = [Finding.of(one) for one in self.problems]
         return ValidatedEvent(problems=problems, notes=self.notes, unchecked=self.unchecked)
 
 
 def validate(job: StageJob) -> Findings:
-    """Run every check that the files at hand allow; the first problem hides no other that does not depend on it."""
+    """Run every check that is possible with the files on this machine, also after a problem."""
     found = Findings()
     found.attempt(lambda: check_store(job, store=locate_store(job.store)))
     data = _check_data(job, found)
@@ -96,7 +96,7 @@ def _find(job: StageJob, role: Role, found: Findings) -> Model | None:
 
 
 def _check_alone(role: Role, model: Model, *, job: StageJob, data: Input | None, found: Findings) -> None:
-    """Check what needs one of the two models alone."""
+    """Run the checks that need only one of the two models."""
     found.attempt(lambda: check_length(role, model, spec=job.spec))
     if data is None:
         return
@@ -108,8 +108,8 @@ def _check_models(job: StageJob, choices: Choices, *, data: Input | None, found:
     found.attempt(lambda: check_lengths(choices.teacher, choices.student, spec=job.spec))
     try:
         check_memory(choices)
-    except ModelDoesNotFit as error:  # it may fit where the job is to run
-        found.notes.append(f"this machine could not run it: {error.at}: {error.problem}")
+    except ModelDoesNotFit as error:  # it may fit where the job will run
+        found.notes.append(f"this machine could not run the job: {error.at}: {error.problem}")
     found.notes.append(f"objective {choices.objective}: {choices.objective_reason}")
     if data is None:
         return

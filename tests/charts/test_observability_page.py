@@ -9,7 +9,7 @@ import yaml
 from kubedistill.logs import SUBJECT
 from kubedistill_operator.telemetry.metrics import MOST_SERIES
 from kubedistill_runtime.channel import attempt_folder
-from kubedistill_runtime.logs import _KEPT_LINES
+from kubedistill_runtime.logs import _MAX_LINES
 from support.chart_sets import Render, of_kind
 from support.monitoring import DASHBOARDS, metrics_table
 from support.prometheus import promtool
@@ -62,4 +62,4 @@ def test_logs_and_summaries_are_where_it_says() -> None:
     for name, value in values.items():
         folder = folder.replace(f"<{name}>", value)
     assert folder == attempt_folder(job)
-    assert f"the last {_KEPT_LINES:,} lines" in PAGE
+    assert f"the last {_MAX_LINES:,} lines" in PAGE

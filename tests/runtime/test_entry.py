@@ -8,9 +8,9 @@ import pytest
 
 SCRIPT = """
 import os, signal
-from kubedistill_runtime.__main__ import _leave
+from kubedistill_runtime.__main__ import _exit
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-    signal.signal(number, _leave)
+    signal.signal(number, _exit)
 try:
     os.kill(os.getpid(), signal.{first})
 finally:

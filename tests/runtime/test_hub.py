@@ -25,7 +25,7 @@ from kubedistill.errors import (
     StorageUnavailable,
 )
 from kubedistill_runtime import hub
-from kubedistill_runtime.hub import NotAtHand, fetch_snapshot
+from kubedistill_runtime.hub import NotOnThisMachine, fetch_snapshot
 from support.job_folder import JobFolder
 from support.messages import check_facts
 
@@ -193,7 +193,7 @@ def test_an_impossible_name_is_the_jobs_fault(repository: str) -> None:
 
 
 def test_nothing_is_asked_where_nothing_is_to_be_fetched() -> None:
-    with pytest.raises(NotAtHand):
+    with pytest.raises(NotOnThisMachine):
         fetch(fetch=False)
 
 

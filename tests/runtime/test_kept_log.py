@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kubedistill_runtime.logs import _KEPT_LINES, keep_log, log_to
+from kubedistill_runtime.logs import _MAX_LINES, log_to, save_log
 from kubedistill_runtime.storage.store import Store
 from support.stage_jobs import stage_job
 
@@ -34,7 +34,7 @@ def lines(store: Store) -> list[str]:
 
 def test_at_the_end_all_that_was_said_is_in_the_store_and_on_the_screen(store: Store, screen: Path) -> None:
     log.info("before")
-    with keep_log(store, "driver.log", job=stage_job()):
+    with save_log(store, "driver.log", job=stage_job()):
         log.info("one")
         log.warning("two")
         assert not store.exists("driver.log")
@@ -47,7 +47,7 @@ def test_at_the_end_all_that_was_said_is_in_the_store_and_on_the_screen(store: S
 
 
 def test_meanwhile_it_is_kept_now_and_then(store: Store) -> None:
-    with keep_log(store, "driver.log", job=stage_job(), seconds=0.01):
+    with save_log(store, "driver.log", job=stage_job(), seconds=0.01):
         log.info("one")
         until = time.monotonic() + 10
         while not store.exists("driver.log") or "one" not in lines(store):
@@ -60,12 +60,12 @@ def test_a_driver_that_is_killed_has_left_its_first_lines(store: Store) -> None:
 import logging, sys, time
 from pathlib import Path
 from kubedistill.contract import StageJob
-from kubedistill_runtime.logs import keep_log, log_to
+from kubedistill_runtime.logs import save_log, log_to
 from kubedistill_runtime.storage.store import Store
 
 job = StageJob.model_validate_json(sys.argv[2])
 log_to(None, job=job)
-with keep_log(Store(Path(sys.argv[1])), "driver.log", job=job):
+with save_log(Store(Path(sys.argv[1])), "driver.log", job=job):
     logging.getLogger("test").info("one")
     time.sleep(600)
 """
@@ -84,28 +84,28 @@ with keep_log(Store(Path(sys.argv[1])), "driver.log", job=job):
 
 
 def test_what_ends_in_an_error_is_kept_too(store: Store) -> None:
-    with pytest.raises(SystemExit), keep_log(store, "driver.log", job=stage_job()):  # noqa: PT012
+    with pytest.raises(SystemExit), save_log(store, "driver.log", job=stage_job()):  # noqa: PT012
         log.info("leaving")
         raise SystemExit(143)
     assert lines(store) == ["leaving"]
 
 
 def test_a_long_log_keeps_its_end(store: Store) -> None:
-    with keep_log(store, "driver.log", job=stage_job()):
-        for number in range(_KEPT_LINES + 10):
+    with save_log(store, "driver.log", job=stage_job()):
+        for number in range(_MAX_LINES + 10):
             log.info("%d", number)
-    assert lines(store) == [str(number) for number in range(10, _KEPT_LINES + 10)]
+    assert lines(store) == [str(number) for number in range(10, _MAX_LINES + 10)]
 
 
 def test_a_store_that_is_full_ends_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
-    with keep_log(Store(tmp_path / "file"), "driver.log", job=stage_job(), seconds=0.01):
+    with save_log(Store(tmp_path / "file"), "driver.log", job=stage_job(), seconds=0.01):
         log.info("one")
         time.sleep(0.05)
     assert (tmp_path / "file").read_text() == "no folder"
 
 
 def test_bytes_that_are_not_text_are_kept_as_far_as_they_are(store: Store) -> None:
-    with keep_log(store, "driver.log", job=stage_job()):
+    with save_log(store, "driver.log", job=stage_job()):
         log.info("a file named \udcff")
     assert lines(store) == ["a file named \udcff"]

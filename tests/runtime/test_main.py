@@ -49,8 +49,8 @@ def test_help_names_both_ways_to_start() -> None:
         (["--job", "a", "--manifest", "b"], "not allowed with argument"),
         (["--manifest", "b", "--configmap", "prompts"], "'prompts' is not NAME=DIR"),
         (["--manifest", "b", "--configmap", "=folder"], "'=folder' is not NAME=DIR"),
-        (["--manifest", "b", "--prices", '{"teacher": -1}'], "not a JSON object of prices from 0 up"),
-        (["--manifest", "b", "--prices", "2.5"], "not a JSON object of prices from 0 up"),
+        (["--manifest", "b", "--prices", '{"teacher": -1}'], "not a JSON object of prices of 0 or more"),
+        (["--manifest", "b", "--prices", "2.5"], "not a JSON object of prices of 0 or more"),
     ],
 )
 def test_bad_arguments_end_with_2_and_their_reason(

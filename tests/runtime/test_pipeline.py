@@ -169,7 +169,7 @@ def test_a_pool_is_noted_once_and_ignored(path: str, *, noted: bool, done: Pipel
     done.job_folder.set(path, "h200" if noted else 2)
     done.run()
     notes = [event["message"] for event in done.events if event["event"] == "note"]
-    assert notes == (["Pools and replicas are for a cluster; this machine runs everything itself."] if noted else [])
+    assert notes == (["Pools are ignored, because everything runs on this machine."] if noted else [])
 
 
 def test_what_a_killed_writer_left_is_swept(done: PipelineRun) -> None:

@@ -134,7 +134,7 @@ def make_unknown() -> Report:
         "data__read": {"train": 1200},
         "data__heldOut": ["validation", "test"],
         "data__rejected": {},
-        "gate": {"passed": False, "reasons": ["gap closed is not known, and minGapClosed asks for 0.6"]},
+        "gate": {"passed": False, "reasons": ["gap closed is not known, but minGapClosed requires 0.6"]},
         "training__curve__validation": [],
         "training__curve__bestStep": 0,
         "training__validationLoss": None,

@@ -8,7 +8,7 @@ from kubedistill.report.models import LatencyControl
 from kubedistill.v1alpha1 import Task
 from kubedistill_runtime.answers import Answer, AnsweredRecord, Turn
 from kubedistill_runtime.checks.splits import drop_duplicates
-from kubedistill_runtime.evaluation.arms import Judgement, Tested, judge
+from kubedistill_runtime.evaluation.arms import Judgment, Tested, judge
 from kubedistill_runtime.records import Message, Record
 
 LABELS = Task(type="Classification", labels=("yes", "no"))
@@ -74,7 +74,7 @@ def judged(
     prompts: Sequence[str] | None = None,
     control: LatencyControl | None = None,
     **student: Any,
-) -> Judgement:
+) -> Judgment:
     """Judge three models; the teacher takes ten times the memory, five times the time and a tenth of the load."""
     large = {"latency_seconds": 1.0, "throughput_per_hour": 1_000.0, "memory_bytes": 4000, "prompts": prompts}
     small = {"parameters": 10, "price": 2.0 if prices else None, "prompts": prompts, **student}
@@ -101,7 +101,7 @@ def right(count: int, *, of: int, first: int = 0) -> list[Said]:
     return ["yes" if first <= row < first + count else "no" for row in range(of)]
 
 
-def usual(**more: Any) -> Judgement:
+def usual(**more: Any) -> Judgment:
     """40 records: teacher 36 right, baseline 12, distilled 30."""
     fields = {
         "teacher": right(36, of=40),

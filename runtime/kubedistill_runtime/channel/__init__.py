@@ -1,4 +1,4 @@
-"""Channels: how a driver tells the one who started it how far it is and how it ended."""
+"""Channels: how a driver reports its progress and its result to whoever started it."""
 
 import hashlib
 from dataclasses import dataclass
@@ -15,24 +15,24 @@ from kubedistill_runtime.storage.store import Store
 
 
 class Channel(Protocol):
-    """One attempt's way out."""
+    """The channel of one attempt."""
 
     def publish_progress(self, progress: StageProgress) -> None:
-        """Say how far the stage is; a later message replaces an earlier one."""
+        """Publish the progress of the stage; a later message replaces an earlier one."""
         ...
 
     def publish_result(self, result: StageResult) -> None:
-        """Say, once, how the attempt ended."""
+        """Publish the result of the attempt, once."""
         ...
 
     def asked_to_stop(self) -> bool:
-        """Whether the driver should save its state and leave."""
+        """Return whether the driver should save its state and exit."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class FileChannel:
-    """A folder: job.json comes in, progress.json and result.json go out, a file named stop asks to leave."""
+    """A folder with job.json as input, progress.json and result.json as output, and a file `stop` to request a stop."""
 
     folder: Path
 
@@ -45,11 +45,11 @@ class FileChannel:
         self._write("result.json", result.to_json())
 
     def publish_job(self, job: StageJob) -> None:
-        """Write job.json, for the record and for running the stage again alone."""
+        """Write job.json, for the record and to run this stage again by itself."""
         self._write("job.json", job.to_json())
 
     def asked_to_stop(self) -> bool:
-        """Whether somebody put a file named stop into the folder."""
+        """Return whether the folder contains a file named stop."""
         return (self.folder / "stop").exists()
 
     def _write(self, name: str, text: str) -> None:
@@ -57,26 +57,26 @@ class FileChannel:
 
 
 def run_folder(job: StageJob) -> str:
-    """The name under which a run's attempts and its report lie in the store."""
+    """Return the folder of a run's attempts and report in the store."""
     return f"runs/{job.job.namespace}.{job.job.name}/{job.run.id}"
 
 
 def attempt_folder(job: StageJob) -> str:
-    """The name under which an attempt's messages and logs lie in the store."""
+    """Return the folder of an attempt's messages and logs in the store."""
     return f"{run_folder(job)}/{job.stage.lower()}-{job.attempt}"
 
 
 def read_job(path: Path, *, sha256: str | None = None) -> StageJob:
-    """Read a StageJob from its file; raises InvalidInput where it is not one, or does not have that digest."""
+    """Read a StageJob from a file; raises InvalidInput if it is not one, or has another digest."""
     try:
         text = path.read_bytes()
         if sha256 is not None and (found := hashlib.sha256(text).hexdigest()) != sha256:
-            fix = "Find out who else writes the ConfigMap that it comes from"
-            raise InvalidInput(f"its sha256 is {found}, and the operator wrote {sha256}", at=str(path), fix=fix)
+            fix = "Find out who else writes the ConfigMap of the job"
+            raise InvalidInput(f"its sha256 is {found}, but the operator wrote {sha256}", at=str(path), fix=fix)
         return read_stored_json(StageJob, text)
     except InvalidInput:  # which is a ValueError too
         raise
     except (OSError, ValueError) as error:
         why = find_problem(error, model=StageJob) if isinstance(error, ValidationError) else error
         problem = f"not a stage job ({str(why).splitlines()[0]})"
-        raise InvalidInput(problem, at=str(path), fix="Take a job.json from a run's folder") from error
+        raise InvalidInput(problem, at=str(path), fix="Use a job.json from the folder of a run") from error

@@ -1,4 +1,4 @@
-"""The API server as a pod meets it: HTTPS with the pod's own token, every call bounded in time and size."""
+"""A client for the API server in a pod: HTTPS with the pod's token, each call limited in time and size."""
 
 import http.client
 import json
@@ -13,22 +13,22 @@ from kubedistill.errors import ChannelUnavailable
 from kubedistill.json_values import Json
 
 ACCOUNT_VARIABLE = "KUBEDISTILL_SERVICE_ACCOUNT"
-"""Environment variable for the folder of token, ca.crt and namespace, where it is not the kubelet's usual one."""
+"""Environment variable for the folder of token, ca.crt and namespace, if it is not the kubelet's default."""
 
 _ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
-_REPLY_BYTES = 4 * 2**20  # etcd keeps no object over 1.5 MiB
+_REPLY_BYTES = 4 * 2**20  # etcd stores no object over 1.5 MiB
 _MESSAGE_LENGTH = 300
-_PASSING = (401, 408, 409, 425, 429)
-"""Statuses, besides 5xx, that another try may turn into success; a 401 by the token that the kubelet has renewed."""
+_TRANSIENT = (401, 408, 409, 425, 429)
+"""Statuses, in addition to 5xx, that may succeed on retry; a 401 when the kubelet has renewed the token."""
 
 
-PATIENCE_SECONDS = 600.0
+TIMEOUT_SECONDS = 600.0
 
 
 class TransientError(Exception):
-    """A call that failed in a way that may pass: cut off, late, garbled, or refused for now.
+    """A call that may succeed on retry: cut off, late, garbled, or refused for now.
 
-    After `patience` seconds it is believed; `retry_after` are the seconds that the server asks for.
+    After `timeout` seconds it counts as permanent; `retry_after` are the seconds that the server asks for.
     """
 
     def __init__(
@@ -36,7 +36,7 @@ class TransientError(Exception):
         problem: str,
         *,
         retry_after: float = 0.0,
-        timeout: float = PATIENCE_SECONDS,
+        timeout: float = TIMEOUT_SECONDS,
         fix: str = "Check that the pod reaches it",
     ) -> None:
         super().__init__(problem)
@@ -45,7 +45,7 @@ class TransientError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A status and what came with it: the object asked for, or, from 300 up, the reason why not."""
+    """A status, with the requested object, or with the reason of the refusal for statuses of 300 and more."""
 
     status: int
     values: Mapping[str, Json]
@@ -54,7 +54,7 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class ApiServer:
-    """Where the API server is, and the folder of the ServiceAccount's token, CA and namespace."""
+    """The address of the API server, and the folder of the ServiceAccount's token, CA and namespace."""
 
     host: str
     port: int
@@ -65,7 +65,7 @@ class ApiServer:
 
     @property
     def namespace(self) -> str:
-        """The pod's namespace; raises ChannelUnavailable where no ServiceAccount is mounted."""
+        """The pod's namespace; raises ChannelUnavailable if no ServiceAccount is mounted."""
         try:
             found = (self.account / "namespace").read_text().strip()
         except (OSError, ValueError):
@@ -76,9 +76,9 @@ class ApiServer:
         return found
 
     def call(self, method: str, path: str, *, patch: list[dict[str, str]] | None = None) -> Reply:
-        """Make one call, with a JSON Patch as its body or none; redirects are not followed.
+        """Make one call, with a JSON Patch as body or none; redirects are not followed.
 
-        Raises TransientError for what may pass. Token and CA are read each time, since both are renewed in place.
+        Raises TransientError if a retry may succeed. Token and CA are read each time, since both are renewed in place.
         """
         until = self.clock() + self.seconds
         connection = None
@@ -87,7 +87,7 @@ class ApiServer:
             connection = http.client.HTTPSConnection(self.host, self.port, timeout=self.seconds, context=trust)
             connection.request(method, path, body=None if patch is None else json.dumps(patch), headers=self._headers())
             with connection.getresponse() as response:
-                return _understand(response, self._read(response, until=until))
+                return _parse(response, self._read(response, until=until))
         except (OSError, http.client.HTTPException, UnicodeError) as error:
             raise TransientError(f"{type(error).__name__}: {_shorten(error)}") from error
         finally:
@@ -96,8 +96,8 @@ class ApiServer:
 
     def _headers(self) -> dict[str, str]:
         token = (self.account / "token").read_bytes().strip()
-        if not token.isascii() or b"\n" in token or b"\r" in token:  # its own error message would print the token
-            raise TransientError(f"{self.account / 'token'} holds no token")
+        if not token.isascii() or b"\n" in token or b"\r" in token:  # http.client's error message would print the token
+            raise TransientError(f"{self.account / 'token'} does not contain a token")
         return {
             "Authorization": f"Bearer {token.decode()}",
             "Accept": "application/json",
@@ -106,7 +106,7 @@ class ApiServer:
         }
 
     def _read(self, response: http.client.HTTPResponse, *, until: float) -> bytes:
-        """Read a body; raises TransientError where it is too long, in bytes or in seconds."""
+        """Read a body; raises TransientError if it has too many bytes or takes too long."""
         body = bytearray()
         while part := response.read1(65536):
             body += part
@@ -118,29 +118,29 @@ class ApiServer:
 
 
 def find_api_server(environment: Mapping[str, str] = os.environ) -> ApiServer:
-    """The API server of the cluster that this pod runs in; raises ChannelUnavailable outside of one."""
+    """Return the API server of this pod's cluster; raises ChannelUnavailable outside of a cluster."""
     host, port = environment.get("KUBERNETES_SERVICE_HOST", ""), environment.get("KUBERNETES_SERVICE_PORT", "")
     if not (host and port.isascii() and port.isdecimal() and int(port) < 65536):
         raise ChannelUnavailable(
-            f"no API server at host '{host}', port '{port}'",
+            f"there is no API server at host '{host}', port '{port}'",
             at="KUBERNETES_SERVICE_HOST and _PORT",
             fix="Run this in a pod, or without KUBEDISTILL_CHANNEL",
         )
     return ApiServer(host, int(port), Path(environment.get(ACCOUNT_VARIABLE) or _ACCOUNT))
 
 
-def _understand(response: http.client.HTTPResponse, body: bytes) -> Reply:
+def _parse(response: http.client.HTTPResponse, body: bytes) -> Reply:
     try:
         values = json.loads(body)
     except (ValueError, RecursionError):
         values = None
     if response.status < 300 and not isinstance(values, dict):
-        raise TransientError(f"its reply is no JSON object: {body[:60]!r}")
+        raise TransientError(f"its reply is not a JSON object: {body[:60]!r}")
     if response.status < 300:
         return Reply(response.status, values)
     said = values.get("message") if isinstance(values, dict) else ""
     reason = f"{response.status} {_shorten(said or response.reason)}"
-    if response.status in _PASSING or response.status >= 500:
+    if response.status in _TRANSIENT or response.status >= 500:
         after = response.headers.get("Retry-After", "")
         plain = after.isascii() and after.isdecimal() and len(after) < 6
         raise TransientError(f"it answered {reason}", retry_after=float(after) if plain else 0.0)

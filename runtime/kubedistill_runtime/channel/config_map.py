@@ -1,4 +1,4 @@
-"""One ConfigMap on the API server: what it holds, and changes to it that happen whole or not at all."""
+"""One ConfigMap on the API server: its content, and atomic changes to it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,11 +14,11 @@ Change = dict[str, str]
 
 
 _RIGHTS_SECONDS = 30.0
-"""How long a new RoleBinding may take to reach the API server that is asked."""
+"""How long a new RoleBinding may take until it is effective on every API server."""
 
 
 class NotAllowedError(TransientError):
-    """The driver may not read or write its ConfigMap: not yet, or no more, since its Role went with its child."""
+    """The driver may not read or write its ConfigMap: not yet, or not anymore, since its Role was deleted."""
 
 
 class ChangeRefusedError(Exception):
@@ -27,21 +27,21 @@ class ChangeRefusedError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What a ConfigMap held at one moment."""
+    """The content of a ConfigMap at one moment."""
 
     version: str
     data: Mapping[str, str]
     owners: frozenset[str] = frozenset()
-    """Uids of the objects that it goes with."""
+    """Uids of its owners."""
 
     @property
     def owner(self) -> str:
-        """Whose it is: a token, or `token:driver` once a driver has claimed it."""
+        """The holder of the claim: a token, or `token:driver` once a driver has claimed it."""
         return self.data.get("owner", "")
 
     @property
     def stop(self) -> bool:
-        """Whether the driver is asked to save and leave."""
+        """Whether the driver is asked to save and exit."""
         return self.data.get("stop") == "true"
 
 
@@ -49,8 +49,8 @@ class Content:
 class ConfigMap:
     """One ConfigMap in the pod's namespace.
 
-    Both methods raise TransientError for what may pass, ClaimLost where it is gone, and ChannelUnavailable for any
-    other answer that isn't success.
+    Both methods raise TransientError if a retry may succeed, ClaimLost if it is gone, and ChannelUnavailable for any
+    other failure.
     """
 
     api: ApiServer
@@ -58,11 +58,11 @@ class ConfigMap:
     name: str
 
     def read(self) -> Content:
-        """What it holds now."""
+        """Return its current content."""
         return self._content(self.api.call("GET", self._path()))
 
     def change(self, *changes: Change) -> Content:
-        """Apply all changes or none; raises ChangeRefusedError where the API server takes none."""
+        """Apply all changes or none; raises ChangeRefusedError if the API server refuses them."""
         reply = self.api.call("PATCH", self._path(), patch=list(changes))
         if reply.status == 422:
             raise ChangeRefusedError(reply.reason)
@@ -76,7 +76,7 @@ class ConfigMap:
 
     def _content(self, reply: Reply) -> Content:
         if reply.status == 404:
-            raise ClaimLost("nobody waits for this attempt any more: its ConfigMap is gone", at=str(self))
+            raise ClaimLost("nobody waits for this attempt anymore: its ConfigMap is gone", at=str(self))
         if reply.status == 403:
             fix = "The driver's ServiceAccount needs get and patch on it"
             raise NotAllowedError(f"it answered {reply.reason}", timeout=_RIGHTS_SECONDS, fix=fix)
@@ -85,22 +85,22 @@ class ConfigMap:
         metadata, data = reply.values.get("metadata"), reply.values.get("data", {})
         version = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
         if not (isinstance(version, str) and _is_text(data)):
-            raise TransientError("its reply is no ConfigMap")
+            raise TransientError("its reply is not a ConfigMap")
         return Content(version, data, _owners(metadata))
 
 
 def expect(path: str, value: str) -> Change:
-    """Let the patch through only if this is the value at a path."""
+    """Return a change that lets the patch through only if a path has this value."""
     return {"op": "test", "path": path, "value": value}
 
 
 def replace(path: str, value: str) -> Change:
-    """Set the value at a path that has one."""
+    """Return a change that replaces the value at a path."""
     return {"op": "replace", "path": path, "value": value}
 
 
 def assign(path: str, value: str) -> Change:
-    """Set the value at a path, whether there is one or not."""
+    """Return a change that sets the value at a path, whether it exists or not."""
     return {"op": "add", "path": path, "value": value}
 
 

@@ -1,4 +1,4 @@
-"""A pod that has to leave is told by SIGTERM, which is the same wish as the operator's: save, and leave."""
+"""Signals: a pod that must exit receives SIGTERM, which means the same as the operator's request: save and exit."""
 
 import signal
 from collections.abc import Callable
@@ -12,29 +12,29 @@ OnSignal = Callable[[int, FrameType | None], None]
 
 
 @dataclass(slots=True)
-class SignalledChannel:
-    """A channel that takes a first SIGTERM for a wish to stop, and leaves a second one to `second`."""
+class SignaledChannel:
+    """A channel that treats a first SIGTERM as a request to stop, and passes a second one to `second`."""
 
     inner: Channel
     second: OnSignal
     _asked: bool = field(default=False, init=False)
 
     def listen(self) -> None:
-        """Take SIGTERM from now on; only the main thread may."""
-        signal.signal(signal.SIGTERM, self._hear)
+        """Handle SIGTERM from now on; call this in the main thread."""
+        signal.signal(signal.SIGTERM, self._handle)
 
     def publish_progress(self, progress: StageProgress) -> None:
-        """Pass it on."""
+        """Pass the message on."""
         self.inner.publish_progress(progress)
 
     def publish_result(self, result: StageResult) -> None:
-        """Pass it on."""
+        """Pass the message on."""
         self.inner.publish_result(result)
 
     def asked_to_stop(self) -> bool:
-        """Whether the channel or a signal asks for it."""
+        """Return whether the channel or a signal requests a stop."""
         return self._asked or self.inner.asked_to_stop()
 
-    def _hear(self, _number: int, _frame: FrameType | None) -> None:
+    def _handle(self, _number: int, _frame: FrameType | None) -> None:
         self._asked = True
         signal.signal(signal.SIGTERM, self.second)

@@ -1,4 +1,4 @@
-"""Chat formats: from messages to prompt ids and back, with a model's own tokenizer, template and stop tokens."""
+"""Chat formats: from messages to prompt ids and back, with a model's tokenizer, template and stop tokens."""
 
 from kubedistill_runtime.chat.format import ChatFormat
 from kubedistill_runtime.chat.loading import load_chat_format

@@ -1,4 +1,4 @@
-"""Loading a chat format: which stop id ends a reply is asked of the template itself."""
+"""Loading of a chat format; the template shows which stop id ends a reply."""
 
 import datetime
 from dataclasses import replace
@@ -22,9 +22,9 @@ def load_chat_format(
 ) -> ChatFormat:
     """Load a model's tokenizer and template, and find the token that ends its replies.
 
-    Raises InvalidModel where transformers can't load them, where there is no template, where the template leaves the
-    reply out, where nothing that ends a reply is a stop id, and, for a model that `generates` as it came, where the
-    token that its template writes after a reply would not stop it.
+    Raises InvalidModel if transformers can't load them, if there is no template, if the template omits the reply, or if
+    no token at the end of a reply is a stop id. A model that `generates` without training is also refused if the token
+    that its template writes after a reply would not stop it.
     """
     from transformers import AutoTokenizer
 
@@ -49,13 +49,13 @@ def load_chat_format(
 
 
 def _find_end(chat: ChatFormat, *, at: str, generates: bool) -> int:
-    """Return the stop id that the template writes after a reply, else the tokenizer's own end of sequence."""
+    """Return the stop id that the template writes after a reply, otherwise the tokenizer's end-of-sequence id."""
     rendered = chat.render([Message("user", "?"), Message("assistant", PROBE)], asking=False)
     if PROBE not in rendered:
         raise InvalidModel(
-            "its chat template leaves the text of a message out; it may want content in parts, for images",
+            "its chat template omits the text of a message; it may expect content in parts, for images",
             at=at,
-            fix="Use a checkpoint for text, or a template that writes message['content'] as a string",
+            fix="Use a language model, or a template that writes message['content'] as a string",
         )
     after = chat.tokenizer.encode(rendered.rpartition(PROBE)[2], add_special_tokens=False)
     found = next((one for one in after if one in chat.stop_ids), None)
@@ -64,7 +64,7 @@ def _find_end(chat: ChatFormat, *, at: str, generates: bool) -> int:
     ending = _first_special(after, tokenizer=chat.tokenizer)
     if generates and ending is not None:
         raise InvalidModel(
-            f"its chat template ends a reply with {ending!r}, which is not one of its stop tokens, so no answer ends",
+            f"its chat template ends a reply with {ending!r}, which is not a stop token, so no answer would end",
             at=at,
             fix=_STOP,
         )
@@ -72,7 +72,7 @@ def _find_end(chat: ChatFormat, *, at: str, generates: bool) -> int:
     if own is None or own not in chat.stop_ids:
         said = f"{ending!r} after a reply" if ending is not None else "no token after a reply"
         raise InvalidModel(
-            f"its chat template writes {said}, and neither that nor the tokenizer's end of sequence is a stop token",
+            f"its chat template writes {said}, but neither that nor the tokenizer's end of sequence is a stop token",
             at=at,
             fix=_STOP,
         )
@@ -80,6 +80,6 @@ def _find_end(chat: ChatFormat, *, at: str, generates: bool) -> int:
 
 
 def _first_special(ids: list[int], *, tokenizer: "PreTrainedTokenizerBase") -> str | None:
-    """Return the first token after a reply where it is an added one; text such as a newline ends nothing."""
+    """Return the first added special token after a reply, or None; plain text such as a newline ends no reply."""
     added = tokenizer.added_tokens_decoder
     return next((added[one].content for one in ids if one in added and added[one].special), None)

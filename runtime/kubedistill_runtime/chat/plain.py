@@ -1,7 +1,7 @@
 """Data as plain text: a user's "<|im_end|>" is eleven characters, not the token that ends a turn.
 
-Tokenizers turn such text into control ids (huggingface/transformers#31336). Here the characters are marked before the
-template is rendered, and only the special tokens that the template itself wrote become control ids.
+Tokenizers turn such text into control ids (huggingface/transformers#31336). Here, such text is marked before the
+template is rendered, so that only special tokens that the template writes become control ids.
 """
 
 import re
@@ -17,20 +17,20 @@ _PRIVATE_USE = (range(0xE000, 0xF900), range(0xF0000, 0xFFFFE))
 
 @dataclass(frozen=True, slots=True)
 class SpecialTokens:
-    """The tokens of a tokenizer that are no text: those that it calls special, and those that end a reply."""
+    """The control tokens of a tokenizer: those that it calls special, and those that end a reply."""
 
     ids: frozenset[int]
     pattern: re.Pattern[str] | None
     strips_left: frozenset[str]
-    """Tokens that take the white space before them with them."""
+    """Tokens that include the white space before them."""
     strips_right: frozenset[str]
 
     def count(self, text: str) -> int:
-        """Return how often a string holds the text of a special token."""
+        """Return how often the text of a special token occurs in a string."""
         return len(self.pattern.findall(text)) if self.pattern else 0
 
     def mark(self, text: str, *, mark: str) -> str:
-        """Break the text of each special token in two with a mark, so that it is none any more."""
+        """Split the text of each special token with a mark, so that it is plain text."""
         return self.pattern.sub(lambda found: found[0][0] + mark + found[0][1:], text) if self.pattern else text
 
     def remove(self, text: str) -> str:
@@ -42,7 +42,7 @@ NO_SPECIAL_TOKENS = SpecialTokens(frozenset(), None, frozenset(), frozenset())
 
 
 def read_special_tokens(tokenizer: "PreTrainedTokenizerBase", *, stop_ids: Sequence[int]) -> SpecialTokens:
-    """Return the added tokens that are called special or are stop tokens; one character can't be told from text."""
+    """Return the added tokens that are special or stop tokens; a token of one character is treated as text."""
     added = tokenizer.added_tokens_decoder
     found = {number: one for number, one in added.items() if one.special or number in stop_ids}
     tokens = [one for one in found.values() if len(one.content) > 1]
@@ -62,11 +62,11 @@ def choose_mark(texts: Sequence[str]) -> str:
 
 
 def encode_marked(text: str, *, mark: str, tokenizer: "PreTrainedTokenizerBase", special: SpecialTokens) -> list[int]:
-    """Return the ids of rendered text in which data was marked: the template's special tokens, all else as text.
+    """Return the ids of rendered text in which data was marked; all but the template's special tokens is plain text.
 
-    Pieces between special tokens are encoded one by one, as the tokenizer itself does.
+    Pieces between special tokens are encoded separately, as the tokenizer does.
     """
-    assert special.pattern is not None, "only the text of special tokens is marked"
+    assert special.pattern is not None, "only special tokens are marked"
     ids: list[int] = []
     position, strips = 0, False
     for found in [*special.pattern.finditer(text), None]:
@@ -85,6 +85,6 @@ def _encode_piece(piece: str, *, mark: str, tokenizer: "PreTrainedTokenizerBase"
     plain: list[int] = tokenizer.encode(piece.replace(mark, ""), add_special_tokens=False, split_special_tokens=True)
     if special.ids.isdisjoint(plain):
         return plain
-    # Tokenizers know how to leave special tokens alone, but not those that only generation_config.json makes one.
+    # split_special_tokens does not apply to tokens that are stop tokens only by generation_config.json.
     parts = (tokenizer.encode(part, add_special_tokens=False, split_special_tokens=True) for part in piece.split(mark))
     return [one for part in parts for one in part]

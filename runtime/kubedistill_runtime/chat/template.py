@@ -1,4 +1,4 @@
-"""What a model's files say about its chat format, read without loading its tokenizer."""
+"""The chat template, stop ids and reasoning tags in a model's files, read without loading its tokenizer."""
 
 import datetime
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from kubedistill_runtime.models import Model, read_object
 
 REASONING = (
-    # What opens the reasoning of a reply, and what comes between it and the answer.
+    # The text before the reasoning of a reply, and the text between reasoning and answer.
     ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),  # Harmony, of gpt-oss
     ("<think>", "</think>"),
     ("[THINK]", "[/THINK]"),
@@ -16,7 +16,7 @@ REASONING = (
 
 
 def read_template(model: Model) -> str:
-    """Return a model's chat template, or "" where it has none; transformers reads the .jinja file first."""
+    """Return a model's chat template, or "" if it has none; transformers reads the .jinja file first."""
     path = model.path / "chat_template.jinja"
     if path.exists():
         return path.read_text(encoding="utf-8")
@@ -43,12 +43,12 @@ def asks_for_date(model: Model) -> bool:
 
 
 def date_for(model: Model, date: datetime.date) -> datetime.date | None:
-    """Return the day where a model's template asks for it, else None."""
+    """Return the date if the model's template asks for it, otherwise None."""
     return date if asks_for_date(model) else None
 
 
 def reasoning_markers(template: str) -> tuple[str, str] | None:
-    """Return the tags between which a template expects reasoning, or None where it knows none."""
-    if "<|channel|>" in template and "final" in template:  # Harmony's tags are put together by macros
+    """Return the tags around reasoning in a template, or None if it has none."""
+    if "<|channel|>" in template and "final" in template:  # macros assemble Harmony's tags
         return REASONING[0]
     return next((pair for pair in REASONING if pair[1] in template), None)

@@ -1,4 +1,4 @@
-"""Context: a key that holds what a model should see, and is not read, is a reason to refuse a record, not a note."""
+"""Context: a record with context in a key that is not read is refused, since a note would not be enough."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
@@ -19,20 +19,20 @@ _FIXES = {
 }
 
 
-def refuse_lost_context(values: Mapping[str, Json], messages: Sequence[Message], *, at: str) -> None:
-    """Refuse a record with a key of context whose text is in none of its messages; raises InvalidData.
+def check_context(values: Mapping[str, Json], messages: Sequence[Message], *, at: str) -> None:
+    """Check that the text of every context key is in a message; raises InvalidData.
 
-    A column that a prompt was made of is not lost, whatever line breaks the prompt has.
+    Line breaks may differ, since a prompt may have been made from several columns.
     """
-    said = [_squeeze(message.content) for message in messages]
+    contents = [_squeeze(message.content) for message in messages]
     for key, value in values.items():
         fix = _FIXES.get(key.casefold())
-        if fix and any(not any(text in content for content in said) for text in _texts(value)):
-            raise InvalidData(f"the key {key!r} is not read, and no message holds its text", at=at, fix=fix)
+        if fix and any(not any(text in content for content in contents) for text in _texts(value)):
+            raise InvalidData(f"the key {key!r} is not read, and no message contains its text", at=at, fix=fix)
 
 
 def _texts(value: Json) -> Iterator[str]:
-    """All strings in a JSON value, without those that are blank."""
+    """Yield all strings in a JSON value that are not blank."""
     if isinstance(value, str):
         if text := _squeeze(value):
             yield text

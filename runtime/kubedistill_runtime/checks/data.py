@@ -1,4 +1,4 @@
-"""Reading data files: each value is either a record of the task or a reason for refusing the file."""
+"""Reading of data files: each value is either a record of the task or a reason to refuse the file."""
 
 import json
 from collections import Counter
@@ -11,29 +11,29 @@ from kubedistill.json_values import Json
 from kubedistill_runtime.checks.files import Entry, read_file
 from kubedistill_runtime.checks.labels import read_labels
 from kubedistill_runtime.checks.problems import Problems
-from kubedistill_runtime.checks.record_keys import Remark, find_prompt_key, present
+from kubedistill_runtime.checks.record_keys import Remark, find_prompt_key, without_nulls
 from kubedistill_runtime.checks.shapes import Prompt, read_prompt, read_string
 from kubedistill_runtime.records import Message, Record, Split
 from kubedistill_runtime.tasks import Task
 
 _MOST_NOTES = 20
 _UNREAD = "Write the answer alone, or a solution that ends with \\boxed{answer}, #### answer or 'The answer is …'"
-_GREETED = "Remove the assistant's greeting, or move it into the system message; the first turn is the user's"
+_GREETED = "Remove the assistant's greeting, or move it into the system message; the first turn must be the user's"
 
 
 @dataclass(frozen=True, slots=True)
 class DataFile:
-    """The records of one file, and what was read in another way than it was written, or not at all."""
+    """The records of one file, and notes about content that was converted or ignored."""
 
     records: list[Record]
     notes: tuple[str, ...]
 
 
 def read_records(path: Path, *, split: Split, task: Task, labels: Sequence[str], system_prompt: str | None) -> DataFile:
-    """Read the records of a data file, with the job's system prompt put in.
+    """Read the records of a data file, and add the job's system prompt.
 
-    A record without id is named after its split and line, never after the file: equal content gives equal records.
-    Raises InvalidData, naming file and line, for the first 20 values that are not records of this task.
+    A record without an id is named after its split and line, not after the file, so equal content gives equal records.
+    Raises InvalidData, with file and line, for the first 20 values that are not records of this task.
     """
     contents = read_file(path)
     problems, remarks, records = Problems(), Counter[str](), dict[str, Record]()
@@ -43,32 +43,32 @@ def read_records(path: Path, *, split: Split, task: Task, labels: Sequence[str],
         if isinstance(entry, InvalidData):
             problems.found.append(entry)
             continue
-        said: set[str] = set()
-        record = _read_record(entry, split=split, task=task, labels=labels, problems=problems, remark=said.add)
+        found: set[str] = set()
+        record = _read_record(entry, split=split, task=task, labels=labels, problems=problems, remark=found.add)
         if record is None:
             continue
         record = _with_system_prompt(record, system_prompt)
         with problems.collect():
             _check_record(record, task=task, others=records, at=entry.place)
             records[record.id] = record
-        remarks.update(said)
+        remarks.update(found)
     problems.refuse()
     if not records:
-        raise InvalidData("the file holds no records", at=str(path), fix="Write one JSON object a line")
+        raise InvalidData("the file has no records", at=str(path), fix="Write one JSON object per line")
     return DataFile(list(records.values()), (*contents.notes, *_notes(remarks, total=len(records))))
 
 
 def _read_record(
     entry: Entry, *, split: Split, task: Task, labels: Sequence[str], problems: Problems, remark: Remark
 ) -> Record | None:
-    """The record of an entry; None where a part of it is a problem, which the others are looked at for all the same."""
+    """Return the record of an entry, or None if a part of it is a problem; all parts are checked in any case."""
     before, at, values = len(problems.found), entry.place, entry.value
     if not isinstance(values, dict):
         problems.found.append(InvalidData("the record is not a JSON object", at=at, fix='Write {"messages": [...]}'))
         return None
     record = Record(f"{split}-{entry.number:06d}", ())
     prompt = Prompt()
-    values = present(values)
+    values = without_nulls(values)
     with problems.collect():
         key = find_prompt_key(values, at=at, remark=remark)
         prompt = read_prompt(values, key=key, at=at, remark=remark)
@@ -86,9 +86,9 @@ def _read_record(
 
 
 def _take_answer(record: Record, prompt: Prompt, *, task: Task, remark: Remark) -> Record:
-    """Make the answer that a record holds its reference, if it names none.
+    """Use the answer in a record as its reference, unless it has one.
 
-    A conversation keeps its final assistant turn: it may be context as well as answer.
+    A conversation keeps its final assistant turn, which may be context or an answer.
     """
     answer, name = prompt.answer, f"the {prompt.answer_key}"
     if answer is None and not task.multi_turn and prompt.messages and prompt.messages[-1].role == "assistant":
@@ -97,7 +97,7 @@ def _take_answer(record: Record, prompt: Prompt, *, task: Task, remark: Remark) 
     if answer is None:
         return record
     if record.references:
-        remark(f"{name} is not read, since the record has a reference")
+        remark(f"{name} is not read, because the record has a reference")
         return record
     remark(f"{name} was read as the reference")
     return replace(record, references=(answer,))
@@ -109,11 +109,11 @@ def _check_record(record: Record, *, task: Task, others: dict[str, Record], at: 
     if task.check_references and (problem := task.check_references(record)):
         raise InvalidData(problem, at=at, fix=_UNREAD)
     if record.id in others:
-        raise InvalidData(f"id {record.id!r} was used before", at=at, fix="Give each record an id of its own")
+        raise InvalidData(f"id {record.id!r} is used twice", at=at, fix="Give each record a different id")
 
 
 def _is_greeted(record: Record) -> bool:
-    """Whether a conversation begins with what the assistant says."""
+    """Return whether the assistant begins the conversation."""
     roles = [message.role for message in record.messages if message.role != "system"]
     return roles[:1] == ["assistant"]
 
@@ -124,7 +124,7 @@ def _read_id(value: Json, *, at: str) -> str:
 
 
 def _read_strings(value: Json, *, at: str, what: str) -> tuple[str, ...]:
-    """A string or a list of them; whole numbers have one spelling, so they are taken as it."""
+    """Return a string or a list of strings as a tuple; integers are converted, since each has only one spelling."""
     values = [one for one in (value if isinstance(value, list) else [value]) if one is not None]
     whole = [str(one) if isinstance(one, int) and not isinstance(one, bool) else one for one in values]
     return tuple(read_string(one, at=at, what=what) for one in whole)

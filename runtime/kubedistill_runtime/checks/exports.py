@@ -1,4 +1,4 @@
-"""Whether the folders of exports can be written and hold no files of others."""
+"""Whether the folders of exports are writable and have no files of others."""
 
 from collections.abc import Sequence
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Data files: the JSON values that a file holds and the place of each, whatever the file is packed in."""
+"""Data files: the JSON values of a file and their places, whatever the file's encoding and compression."""
 
 import codecs
 import gzip
@@ -28,7 +28,7 @@ _FOREIGN = {
 _CSV = ("a table (CSV or TSV)", f"Convert it: pandas.read_csv('…').{_TO_JSONL}")
 _CSV_HEADER = re.compile(r'"?[\w .-]+"?([,;\t]"?[\w .-]+"?)+')
 _SPACE = re.compile(r"\s*")
-_ONE_A_LINE = "Write one whole JSON object a line"
+_ONE_A_LINE = "Write one complete JSON object per line"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,31 +37,31 @@ class Entry:
 
     value: Json
     place: str
-    """The file and the line that the value begins on."""
+    """The file and the line where the value begins."""
     number: int
-    """The line in a file of lines, else the place in the list."""
+    """The line in a file of lines, otherwise the place in the list."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a file holds: values, and problems in the place of those that could not be read."""
+    """The content of a file: its values, with a problem in place of each one that can't be read."""
 
     entries: Iterator[Entry | InvalidData]
     notes: tuple[str, ...]
 
 
 def read_file(path: Path) -> Contents:
-    """Read a file of JSON lines, a JSON array or a row of JSON objects; gzip and UTF-16 are unpacked.
+    """Read a file of JSON lines, a JSON array or a sequence of JSON objects; gzip and UTF-16 are decoded.
 
-    Raises InvalidData where the file as a whole can't be read; entries are decoded as they are asked for.
+    Raises InvalidData if the file as a whole can't be read; entries are decoded lazily.
     """
     data, notes = _unpack(_read_bytes(path), path=path)
     start = data[:4096].lstrip()
-    _refuse_foreign(start, path=path)
+    _check_format(start, path=path)
     if start.startswith(b"["):
         return Contents(_values(_decode(data, path=path), path=path), (*notes, "the file is a JSON array"))
     if start.split(b"\n")[0].strip() == b"{":
-        note = "the file holds JSON objects of several lines"
+        note = "the file has JSON objects of several lines"
         return Contents(_values(_decode(data, path=path), path=path), (*notes, note))
     return Contents(_lines(data, path=path), notes)
 
@@ -78,7 +78,7 @@ def _read_bytes(path: Path) -> bytes:
 
 
 def _unpack(data: bytes, *, path: Path) -> tuple[bytes, tuple[str, ...]]:
-    """The file as UTF-8 without byte order mark, its lines ended by LF, and what had to be undone for it."""
+    """Return the file as UTF-8 with LF line endings and without a byte order mark, and notes about the conversion."""
     notes: list[str] = []
     try:
         if data.startswith(_GZIP):
@@ -94,7 +94,7 @@ def _unpack(data: bytes, *, path: Path) -> tuple[bytes, tuple[str, ...]]:
     return data, tuple(notes)
 
 
-def _refuse_foreign(start: bytes, *, path: Path) -> None:
+def _check_format(start: bytes, *, path: Path) -> None:
     for magic, (kind, fix) in _FOREIGN.items():
         if start.startswith(magic):
             raise InvalidData(f"the file is {kind}", at=str(path), fix=fix)
@@ -111,7 +111,7 @@ def _lines(data: bytes, *, path: Path) -> Iterator[Entry | InvalidData]:
     for number, line in enumerate(data.split(b"\n"), start=1):
         place = f"{path}:{number}"
         try:
-            text = line.decode().strip().lstrip(_BOM)  # a BOM in the middle is where two files were joined
+            text = line.decode().strip().lstrip(_BOM)  # a BOM in the middle comes from joining two files
             if not text:
                 continue
             entry, end = decoder.decode(text, 0, place=place, number=number)
@@ -125,7 +125,7 @@ def _lines(data: bytes, *, path: Path) -> Iterator[Entry | InvalidData]:
 
 
 def _values(text: str, *, path: Path) -> Iterator[Entry | InvalidData]:
-    """The elements of an array, or objects one after another; what can't be decoded ends the reading."""
+    """Yield the elements of an array, or objects one after another, up to the first one that can't be decoded."""
     decoder, line, counted, number = _Decoder(), 1, 0, 0
     position = _skip_space(text, 0)
     is_array = text.startswith("[", position)
@@ -154,14 +154,14 @@ class _Decoder:
 
     def __init__(self) -> None:
         self._repeated: list[str] = []
-        # NaN is what some tools write for an absent value.
+        # Some tools write NaN for a missing value.
         constants = {"NaN": None, "Infinity": math.inf, "-Infinity": -math.inf}
         self._json = json.JSONDecoder(object_pairs_hook=self._object, parse_constant=constants.__getitem__)
 
     def decode(self, text: str, start: int, *, place: str, number: int) -> tuple[Entry | InvalidData, int]:
-        """Return the value that begins at a position, or why it is refused, and its end.
+        """Return the value at a position, or the problem with it, and the position of its end.
 
-        Raises InvalidData where there is no value, so that its end is not known.
+        Raises InvalidData if there is no value, so that its end is not known.
         """
         self._repeated.clear()
         try:
@@ -172,7 +172,7 @@ class _Decoder:
         except (ValueError, RecursionError) as error:
             raise InvalidData(f"the line is not JSON ({error})", at=place, fix=_ONE_A_LINE) from error
         if self._repeated:
-            problem = f"the key {self._repeated[0]!r} is there twice in one object"
+            problem = f"the key {self._repeated[0]!r} occurs twice in one object"
             return InvalidData(problem, at=place, fix="Keep one of them"), end
         return Entry(value, place, number), end
 
@@ -194,7 +194,7 @@ def _decode(data: bytes, *, path: Path) -> str:
 
 
 def _not_utf8(place: str) -> InvalidData:
-    fix = "Convert the file: iconv -f WINDOWS-1252 -t UTF-8, or from the encoding that it has"
+    fix = "Convert the file, for example with `iconv -f WINDOWS-1252 -t UTF-8`"
     return InvalidData("the line is not UTF-8", at=place, fix=fix)
 
 

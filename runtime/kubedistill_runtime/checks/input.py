@@ -1,4 +1,4 @@
-"""The input of a job: its data files as the splits of a run, with each reason for leaving a record out counted."""
+"""The input of a job: its data files as the splits of a run, with counts of the dropped records by reason."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,7 +23,7 @@ _SHOWN = 80
 
 @dataclass(slots=True)
 class Input:
-    """What a job is about, as far as its data says."""
+    """The data of a job."""
 
     splits: dict[Split, list[Record]]
     places: dict[Split, str]
@@ -33,17 +33,17 @@ class Input:
     dropped: dict[str, Counts] = field(default_factory=dict)
     """Records left out, by reason and split."""
     notes: list[str] = field(default_factory=list)
-    """What a person should know, and what changes nothing."""
+    """Information for a person, without effect."""
 
     def drop(self, reason: str, split: Split, count: int) -> None:
-        """Count records that are left out."""
+        """Count dropped records."""
         if count:
             counts = self.dropped.setdefault(reason, {})
             counts[split] = counts.get(split, 0) + count
 
 
 def read_split(job: StageJob, split: Split) -> DataFile:
-    """Read one data file; raises InvalidData, naming file and line, for all that is wrong with it."""
+    """Read one data file; raises InvalidData, with file and line, for all its problems."""
     task = job.spec.task
     return read_records(
         find_data(job, split),
@@ -55,9 +55,9 @@ def read_split(job: StageJob, split: Split) -> DataFile:
 
 
 def assemble(job: StageJob, files: dict[Split, DataFile]) -> Input:
-    """Make the splits out of the files: hold out what has no file, and leave out what counts twice or leaks.
+    """Make the splits from the files: hold out splits without a file, and drop duplicates and leaks.
 
-    Raises InvalidData where all training or validation records leak.
+    Raises InvalidData if all training or validation records leak.
     """
     answers = job.spec.data.train.answers
     splits = {split: [arrange(one, answers=answers) for one in file.records] for split, file in files.items()}
@@ -76,7 +76,7 @@ def assemble(job: StageJob, files: dict[Split, DataFile]) -> Input:
 
 
 def check_enough(job: StageJob, found: Input) -> None:
-    """Refuse input with too little to learn from or to judge by; raises InvalidData or InvalidManifest."""
+    """Check that there are enough records and references; raises InvalidData or InvalidManifest."""
     check_sizes(found.splits, dropped=found.dropped, places=found.places)
     _check_given(job, found.splits, places=found.places)
     check_references(job.spec, judged=count_judged(found.splits["test"], spec=job.spec))
@@ -84,21 +84,21 @@ def check_enough(job: StageJob, found: Input) -> None:
 
 
 def sample_test(splits: Mapping[Split, Sequence[Record]], *, spec: Spec) -> dict[Split, Sequence[Record]]:
-    """Return the splits with those test records alone that the students are asked."""
+    """Return the splits with only those test records that the students are evaluated on."""
     return {**splits, "test": sample(splits["test"], limit=spec.evaluation.sample_limit)}
 
 
 def count_judged(test: Sequence[Record], *, spec: Spec) -> int:
-    """Return the number of test records that are judged and have a reference."""
+    """Return the number of evaluated test records that have a reference."""
     return sum(bool(record.references) for record in sample(test, limit=spec.evaluation.sample_limit))
 
 
 def describe_judged(test: Sequence[Record], *, spec: Spec) -> list[str]:
-    """Return what a person should know where some of the judged test records have no reference."""
+    """Return a note if some of the evaluated test records have no reference."""
     total, judged = len(sample(test, limit=spec.evaluation.sample_limit)), count_judged(test, spec=spec)
     if not 0 < judged < total:
         return []
-    return [f"{judged} of {total} test records that are judged have a reference; accuracy is that of those"]
+    return [f"{judged} of {total} evaluated test records have a reference; accuracy refers to those"]
 
 
 def place_of(job: StageJob, split: Split) -> str:
@@ -110,34 +110,34 @@ def place_of(job: StageJob, split: Split) -> str:
 
 
 def _check_given(job: StageJob, splits: dict[Split, list[Record]], *, places: dict[Split, str]) -> None:
-    """Refuse given answers that are not given; raises InvalidManifest."""
+    """Check that given answers exist; raises InvalidManifest."""
     if job.spec.data.train.answers != "Given":
         return
     without = [record.id for record in splits["train"] if not record.references]
     if without:
         raise InvalidManifest(
-            f"answers are Given, and {len(without)} records have no reference and no assistant turn to learn at the "
-            f"end, {without[0]!r} first",
+            f"answers are Given, but {len(without)} records have neither a reference nor a final assistant turn to "
+            f"learn, the first one being {without[0]!r}",
             at=places["train"],
-            fix="Add the references, or use answers: Teacher",
+            fix="Add references, or set answers: Teacher",
         )
     if not any(record.references for record in splits["validation"]):
         raise InvalidManifest(
-            "answers are Given, and no validation record has a reference",
+            "answers are Given, but no validation record has a reference",
             at=places["validation"],
-            fix="Add references, or leave data.validation out to hold records out of train",
+            fix="Add references, or remove data.validation to hold out records of train",
         )
 
 
 def _hold_out(found: Input, *, seed: int) -> None:
-    """Hold out of train what has no file of its own."""
+    """Hold out records of train for splits without a file."""
     found.held_out = [split for split in SPLITS if split not in found.splits]
     for split in found.held_out:
         found.splits["train"], found.splits[split] = hold_out(found.splits["train"], seed=seed, salt=split)
 
 
 def _drop_duplicates(found: Input, *, labels: Sequence[str]) -> None:
-    """Judge each prompt once: a prompt that stands twice would count twice in every test of significance."""
+    """Drop duplicate prompts of validation and test, which would count twice in a test of significance."""
     for split in ("validation", "test"):
         found.splits[split], dropped = drop_duplicates(found.splits[split], labels=labels)
         for reason, count in dropped.items():
@@ -145,7 +145,7 @@ def _drop_duplicates(found: Input, *, labels: Sequence[str]) -> None:
 
 
 def _find_test_leaks(found: Input) -> dict[_Guarded, dict[str, Leak]]:
-    """What each split leaks of the test data; boilerplate is what the prompts of both together share."""
+    """Return the leaks of test data in each split; both splits together determine what is boilerplate."""
     splits: tuple[_Guarded, ...] = ("validation", "train")
     together = [replace(one, id=f"{split}/{one.id}") for split in splits for one in found.splits[split]]
     leaks = find_leaks(together, found.splits["test"])
@@ -156,7 +156,7 @@ def _find_test_leaks(found: Input) -> dict[_Guarded, dict[str, Leak]]:
 
 
 def _drop_leaks(found: Input, split: _Guarded, *, of: Literal["validation", "test"], leaks: Mapping[str, Leak]) -> None:
-    """Leave out the records of a split that leak another one; raises InvalidData where all of them do."""
+    """Drop the records of a split that leak another one; raises InvalidData if all of them do."""
     if not leaks:
         return
     prompts = "training prompts" if split == "train" else "validation prompts"
@@ -167,12 +167,12 @@ def _drop_leaks(found: Input, split: _Guarded, *, of: Literal["validation", "tes
     if not kept:
         other = of if split == "train" else split
         raise InvalidData(
-            f"each of the {len(leaks)} {prompts} is in the {of} data too: {example}",
+            f"each of the {len(leaks)} {prompts} is also in the {of} data: {example}",
             at=found.places[other],
-            fix=f"Name other records, or leave data.{other} out to hold records out of train",
+            fix=f"Use other records, or remove data.{other} to hold out records of train",
         )
-    shared = "share words with test prompts" if of == "test" else "are validation prompts too"
-    found.notes.append(f"{len(leaks)} of {len(leaks) + len(kept)} {prompts} {shared} and are left out: {example}")
+    shared = "share words with test prompts" if of == "test" else "are also validation prompts"
+    found.notes.append(f"{len(leaks)} of {len(leaks) + len(kept)} {prompts} {shared} and are dropped: {example}")
     found.splits[split] = kept
 
 

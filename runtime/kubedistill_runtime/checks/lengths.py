@@ -1,4 +1,4 @@
-"""Whether teacher and student were made for sequences as long as the manifest wants them."""
+"""Whether teacher and student support the sequence lengths of the manifest."""
 
 from kubedistill.errors import InvalidManifest
 from kubedistill.v1alpha1 import Spec
@@ -7,22 +7,22 @@ from kubedistill_runtime.models import Model
 
 
 def check_lengths(teacher: Model, student: Model, *, spec: Spec) -> None:
-    """Refuse lengths that the manifest names and a model was not made for; raises InvalidManifest.
+    """Check that both models support the lengths of the manifest; raises InvalidManifest.
 
-    vLLM would refuse the teacher's after minutes. A student is trained beyond its positions without a word, or
-    dies of it.
+    vLLM would refuse the teacher's length only after minutes. A student would be trained beyond its positions without a
+    warning, or crash.
     """
     check_length("teacher", teacher, spec=spec)
     check_length("student", student, spec=spec)
 
 
 def check_length(role: Role, model: Model, *, spec: Spec) -> None:
-    """Refuse the length that the manifest names for one model; raises InvalidManifest."""
+    """Check that one model supports the length of the manifest; raises InvalidManifest."""
     if role == "teacher":
         wanted, at = spec.teachers[0].model.max_model_len, "spec.teachers[0].model.maxModelLen"
     else:
         wanted, at = spec.training.max_length, "spec.training.maxLength"
     longest = model.max_positions
     if wanted is not None and longest is not None and wanted > longest:
-        problem = f"{wanted} tokens are wanted, and {model.source} was made for {longest}"
+        problem = f"it is {wanted} tokens, but {model.source} supports only {longest}"
         raise InvalidManifest(problem, at=at, fix=f"Set it to {longest} or less, or remove it")

@@ -1,16 +1,16 @@
-"""Whether the models fit into the memory of the machine they are to run on."""
+"""Whether the models fit into the memory of the machine that runs them."""
 
 from pathlib import Path
 
 from kubedistill.errors import ModelDoesNotFit
 from kubedistill_runtime.choices import Choices
 
-# Weights, gradients and AdamW's two momenta, all float32; the teacher needs its weights and a cache.
+# Weights, gradients and AdamW's two moments, all float32; the teacher needs its weights and a cache.
 _TRAINING_BYTES = 16
 
 
 def check_memory(choices: Choices, *, total_bytes: int | None = None) -> None:
-    """Refuse a teacher or student that this machine's memory can't hold; raises ModelDoesNotFit with both sizes."""
+    """Check that teacher and student fit into this machine's memory; raises ModelDoesNotFit with both sizes."""
     total = total_bytes if total_bytes is not None else machine_bytes()
     teacher, tokens = choices.teacher, choices.max_model_len
     needs = {
@@ -20,13 +20,13 @@ def check_memory(choices: Choices, *, total_bytes: int | None = None) -> None:
     for at, need in needs.items():
         if need > total:
             raise ModelDoesNotFit(
-                f"it needs {need / 2**30:.0f} GiB of memory, and this machine has {total / 2**30:.0f} GiB",
+                f"it needs {need / 2**30:.0f} GiB of memory, but this machine has {total / 2**30:.0f} GiB",
                 at=at,
-                fix="Run the job on a cluster, or take a smaller model",
+                fix="Run the job on a cluster, or use a smaller model",
             )
 
 
 def machine_bytes() -> int:
-    """This machine's memory in bytes."""
+    """Return this machine's memory in bytes."""
     lines = Path("/proc/meminfo").read_text().splitlines()
     return next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemTotal:"))

@@ -1,4 +1,4 @@
-"""Whether teacher and student take the records: their templates, their lengths, their special tokens."""
+"""Whether teacher and student accept the records: templates, lengths and special tokens."""
 
 from collections.abc import Mapping, Sequence
 
@@ -19,14 +19,14 @@ TEACHER_AT = f"{MODEL_AT['teacher']}.source"
 
 
 def check_model(role: Role, model: Model, *, job: StageJob, splits: Mapping[Split, Sequence[Record]]) -> None:
-    """Refuse a model that can't be asked the records; raises InvalidModel, naming the model's field."""
+    """Check that a model accepts the records; raises InvalidModel, with the model's field."""
     at = f"{MODEL_AT[role]}.source"
     chat = load_chat_format(model, at=at, date=date_of(job), generates=role == "teacher")
     check_prompts(splits, chat=chat, at=at)
 
 
 def fit_teacher(found: Input, *, choices: Choices) -> None:
-    """Leave out the prompts that are too long for the teacher; raises InvalidModel where it can't be asked them."""
+    """Drop the prompts that are too long for the teacher; raises InvalidModel if it does not accept the others."""
     chat = load_chat_format(choices.teacher, at=TEACHER_AT, date=choices.date, generates=True)
     check_prompts(found.splits, chat=chat, at=TEACHER_AT)
     for split in SPLITS:
@@ -39,19 +39,19 @@ def fit_teacher(found: Input, *, choices: Choices) -> None:
     original = original_positions(choices.teacher.config)
     if original is not None and choices.max_model_len > original:
         found.notes.append(
-            f"the teacher was first made for {original} positions (LongRoPE), and maxModelLen {choices.max_model_len} "
-            "makes the engine use its other frequencies for every prompt, short ones too"
+            f"the teacher's original length is {original} positions (LongRoPE), and with maxModelLen "
+            f"{choices.max_model_len} the engine uses the frequencies for long prompts, also for short ones"
         )
     if special := count_special_text(found.splits, chat=chat):
         found.notes.append(
-            f"{special} records hold the text of a special token of the teacher, which is encoded as plain text"
+            f"{special} records contain the text of a special token of the teacher, which is encoded as plain text"
         )
 
 
 def check_student(
     splits: Mapping[Split, Sequence[Record]], *, choices: Choices, places: Mapping[Split, str]
 ) -> list[str]:
-    """Refuse a student that can't be asked the records; returns what a person should know of its lengths."""
+    """Check that the student accepts the records; returns notes about its lengths. Raises InvalidModel."""
     chat = load_chat_format(choices.student, at=STUDENT_AT, date=choices.date)
     check_prompts(splits, chat=chat, at=STUDENT_AT)
     return check_student_lengths(splits, choices=choices, chat=chat, places=places)

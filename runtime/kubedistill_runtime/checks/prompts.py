@@ -1,4 +1,4 @@
-"""Whether prompts arrive: a chat template must take the job's roles and write what users and systems say."""
+"""Whether a chat template accepts the job's roles, and writes the messages of users and systems."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -8,13 +8,13 @@ from kubedistill_runtime.models import Model, text_config
 from kubedistill_runtime.records import Message, Record, Split, longest_prompt
 
 _RECORDS = 4
-"""Records of each order of roles that are rendered."""
+"""Number of records to render for each sequence of roles."""
 
 
 def check_prompts(splits: Mapping[Split, Sequence[Record]], *, chat: ChatFormat, at: str) -> None:
-    """Render sample records of each order of roles, every turn of them.
+    """Render sample records of each sequence of roles, with all their turns.
 
-    Raises InvalidModel, naming the model's field, where the template refuses them or leaves a message's text out.
+    Raises InvalidModel, with the model's field, if the template refuses them or omits the text of a message.
     """
     for record in _samples(record for records in splits.values() for record in records):
         try:
@@ -37,7 +37,7 @@ def _samples(records: Iterable[Record]) -> list[Record]:
 
 
 def _check_written(messages: Sequence[Message], *, text: str, record: Record, at: str) -> None:
-    """Look for each message after the one before it; a template may trim its ends, and drop replies' thoughts."""
+    """Check that each message comes after the previous one; a template may trim messages, and change replies."""
     start = 0
     for message in messages:
         if message.role == "assistant":
@@ -45,29 +45,29 @@ def _check_written(messages: Sequence[Message], *, text: str, record: Record, at
         place = text.find(message.content.strip(), start if message.role == "user" else 0)
         if place < 0:
             raise InvalidModel(
-                f"its chat template leaves the {message.role} message of record {record.id!r} out: "
-                f"{text[:120]!r} is all that it writes",
+                f"its chat template omits the {message.role} message of record {record.id!r}, and writes only "
+                f"{text[:120]!r}",
                 at=at,
-                fix=f"Use a checkpoint whose template writes {message.role} messages as they are",
+                fix=f"Use a checkpoint whose template writes {message.role} messages unchanged",
             )
         start = place if message.role == "user" else start
 
 
 def count_tokens(record: Record, *, chat: ChatFormat, model: Model, at: str) -> int:
-    """Return the tokens of a record's longest prompt; raises InvalidModel at an id that no embedding is for."""
+    """Return the tokens of a record's longest prompt; raises InvalidModel for an id without an embedding."""
     ids = chat.prompt_ids(longest_prompt(record))
     embeddings = text_config(model.config).get("vocab_size")
     if isinstance(embeddings, int) and max(ids, default=0) >= embeddings:
         raise InvalidModel(
-            f"its tokenizer gives id {max(ids)} to record {record.id!r}, and it has embeddings for {embeddings} ids",
+            f"its tokenizer gives id {max(ids)} to record {record.id!r}, but it has embeddings for {embeddings} ids",
             at=at,
-            fix="Put the tokenizer beside it that it was trained with",
+            fix="Use the tokenizer that the model was trained with",
         )
     return len(ids)
 
 
 def count_special_text(splits: Mapping[Split, Sequence[Record]], *, chat: ChatFormat) -> int:
-    """Return how many records hold the text of one of the model's special tokens, which is encoded as text."""
+    """Return the number of records that contain the text of a special token, which is encoded as plain text."""
     return sum(
         chat.count_special(message.content for message in record.messages) > 0
         for records in splits.values()

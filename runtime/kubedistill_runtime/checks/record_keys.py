@@ -1,4 +1,4 @@
-"""Keys of a record: those that are read, those that are misspelled, and those that are left out with a note."""
+"""Keys of a record: those that are read, those that are misspelled, and those that are ignored with a note."""
 
 import difflib
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -8,9 +8,9 @@ from kubedistill.json_values import Json, JsonObject
 
 PROMPT_KEYS = ("messages", "prompt", "conversations", "instruction")
 ANSWER_KEYS = {"prompt": ("completion",), "instruction": ("output", "response")}
-"""Where records of a shape hold their answer, if it is not the final message; the first one that is filled counts."""
+"""The keys that may have the answer of a record, if it is not the final message; the first nonempty one counts."""
 INPUT_KEYS = ("input", "context")
-"""Where Alpaca and Dolly hold what an instruction is about."""
+"""The keys of Alpaca and Dolly for the input of an instruction."""
 _OWN_KEYS = ("id", "tags", "reference")
 _GOLD = (
     "label", "labels", "answer", "answers", "output", "completion", "expected", "expected_output", "gold",
@@ -29,42 +29,42 @@ _CONSEQUENCES = {
 }
 
 Remark = Callable[[str], None]
-"""Takes what a file's notes say of a record."""
+"""Adds a note about a record."""
 
 
-def present(values: Mapping[str, Json]) -> JsonObject:
-    """An object without the keys whose value is null, which is what many tools write for absent ones."""
+def without_nulls(values: Mapping[str, Json]) -> JsonObject:
+    """Return an object without its null values, which many tools write for missing keys."""
     return {key: value for key, value in values.items() if value is not None}
 
 
 def first_filled(values: Mapping[str, Json], keys: Sequence[str]) -> str:
-    """Return the first key with a value that is not empty, else the first one."""
+    """Return the first key with a nonempty value, otherwise the first key."""
     return next((key for key in keys if values.get(key) not in (None, "")), keys[0])
 
 
 def find_prompt_key(values: Mapping[str, Json], *, at: str, remark: Remark) -> str:
-    """Return the key that holds a record's prompt; raises InvalidData where none or several do, or one is misspelled.
+    """Return the key of a record's prompt; raises InvalidData if there is none or several, or if a key is misspelled.
 
-    Every other key that is not read is remarked, with a guess what was meant.
+    Every other key that is not read gets a note, with a suggestion if one is likely.
     """
     prompts = [key for key in PROMPT_KEYS if key in values]
     if "prompt" in prompts and len(prompts) == 2 and _is_first_turn(values["prompt"], values):
         prompts.remove("prompt")
-        remark("the prompt is not read, since it is the first user turn of the record")
-    _refuse_misspelled(values, has_prompt=bool(prompts), at=at)
+        remark("the prompt is not read, because it is the first user turn of the record")
+    _check_misspelled(values, has_prompt=bool(prompts), at=at)
     if len(prompts) != 1:
         keys = ", ".join(map(repr, sorted(values)[:8])) or "none"
-        problem = f"a record has exactly one of {', '.join(PROMPT_KEYS)}, and the keys of this one are {keys}"
+        problem = f"a record must have exactly one of {', '.join(PROMPT_KEYS)}, but the keys of this one are {keys}"
         raise InvalidData(problem, at=at, fix=_fix_for(values) if not prompts else "Keep one of them")
-    read = {prompts[0], *_OWN_KEYS, "system", *_read_beside(prompts[0], values)}
+    read = {prompts[0], *_OWN_KEYS, "system", *_further_keys(prompts[0], values)}
     for key in values:
         if key not in read and key not in PROMPT_KEYS:
-            remark(f"the key {key!r} is not read{_guess(key, values, read=read)}")
+            remark(f"the key {key!r} is not read{_suggest(key, values, read=read)}")
     return prompts[0]
 
 
 def _is_first_turn(prompt: Json, values: Mapping[str, Json]) -> bool:
-    """Whether a prompt repeats the first user turn of the messages beside it, as in ultrachat_200k."""
+    """Return whether a prompt repeats the first user turn of the messages, as in ultrachat_200k."""
     turns = values.get("messages", values.get("conversations"))
     for turn in turns if isinstance(turns, list) else ():
         if isinstance(turn, dict) and turn.get("role", turn.get("from")) in ("user", "human"):
@@ -73,15 +73,15 @@ def _is_first_turn(prompt: Json, values: Mapping[str, Json]) -> bool:
     return False
 
 
-def _read_beside(prompt: str, values: Mapping[str, Json]) -> set[str]:
-    """The keys that are read beside a prompt's, those that are empty among them."""
+def _further_keys(prompt: str, values: Mapping[str, Json]) -> set[str]:
+    """Return the keys that are read in addition to the prompt's, including empty ones."""
     families = [ANSWER_KEYS.get(prompt, ()), INPUT_KEYS if prompt == "instruction" else ()]
     chosen = {first_filled(values, keys) for keys in families if keys}
     return chosen | {key for keys in families for key in keys if values.get(key) == ""}
 
 
-def _refuse_misspelled(values: Mapping[str, Json], *, has_prompt: bool, at: str) -> None:
-    """Refuse a key that is nearly one that a result depends on, where that one is missing."""
+def _check_misspelled(values: Mapping[str, Json], *, has_prompt: bool, at: str) -> None:
+    """Check that no key resembles a missing key that affects results; raises InvalidData."""
     wanted = [key for key in ("reference", *(() if has_prompt else PROMPT_KEYS)) if key not in values]
     for key in values:
         if key in (*PROMPT_KEYS, *_OWN_KEYS):
@@ -97,7 +97,7 @@ def _fix_for(values: Mapping[str, Json]) -> str:
     return 'Write {"prompt": "…"} or {"messages": [{"role": "user", "content": "…"}]}'
 
 
-def _guess(key: str, values: Mapping[str, Json], *, read: Collection[str]) -> str:
+def _suggest(key: str, values: Mapping[str, Json], *, read: Collection[str]) -> str:
     name = key.casefold()
     if name in _CONSEQUENCES:
         return f": {_CONSEQUENCES[name]}"

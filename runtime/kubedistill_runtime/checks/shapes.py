@@ -1,4 +1,4 @@
-"""Shapes: what other tools call messages, prompts and answers (OpenAI, ShareGPT, Alpaca, Dolly, TRL), read as ours."""
+"""Shapes: records of other tools (OpenAI, ShareGPT, Alpaca, Dolly, TRL), converted to messages and answers."""
 
 import json
 from collections.abc import Sequence
@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from kubedistill.errors import InvalidData
 from kubedistill.json_values import Json, JsonObject
-from kubedistill_runtime.checks.context import refuse_lost_context
-from kubedistill_runtime.checks.record_keys import ANSWER_KEYS, INPUT_KEYS, Remark, first_filled, present
+from kubedistill_runtime.checks.context import check_context
+from kubedistill_runtime.checks.record_keys import ANSWER_KEYS, INPUT_KEYS, Remark, first_filled, without_nulls
 from kubedistill_runtime.records import Message
 
 _ROLES = {
@@ -16,14 +16,14 @@ _ROLES = {
 }  # fmt: skip
 _TOOL_ROLES = ("tool", "function", "function_call", "observation", "ipython", "tool_response")
 _TARGET_KEYS = ("weight", "train", "training")
-"""Whether a turn is learned: OpenAI's key and Axolotl's two."""
+"""Keys that say whether a turn is learned: OpenAI's, and Axolotl's two."""
 _TURN_KEYS = ("role", "from", "content", "value", *_TARGET_KEYS)
-_NO_TOOLS = "Remove the record, or write the call and its result as text of the turns beside it"
+_NO_TOOLS = "Remove the record, or write the call and its result as text into other turns"
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """What a record asks, and the answer that it holds beside its messages."""
+    """The messages of a record, and its answer, if it is not one of the messages."""
 
     messages: tuple[Message, ...] = ()
     answer: str | None = None
@@ -31,9 +31,9 @@ class Prompt:
 
 
 def read_prompt(values: JsonObject, *, key: str, at: str, remark: Remark) -> Prompt:
-    """Read the messages of a record whose prompt has the given key; a final assistant turn is among them.
+    """Read the messages of a record whose prompt has the given key, including a final assistant turn.
 
-    Raises InvalidData, naming the message, for what can't be read without loss.
+    Raises InvalidData, with the number of the message, if it can't be read without loss.
     """
     if key == "instruction":
         messages = [Message("user", _read_instruction(values, at=at, remark=remark))]
@@ -42,7 +42,7 @@ def read_prompt(values: JsonObject, *, key: str, at: str, remark: Remark) -> Pro
     else:
         messages = _read_turns(values[key], key=key, at=at, remark=remark)
     messages = _with_system(messages, values.get("system"), at=at)
-    refuse_lost_context(values, messages, at=at)
+    check_context(values, messages, at=at)
     if key not in ANSWER_KEYS:
         return Prompt(tuple(messages))
     answer_key = first_filled(values, ANSWER_KEYS[key])
@@ -54,17 +54,17 @@ def _with_system(messages: list[Message], system: Json, *, at: str) -> list[Mess
     if _is_blank(system):
         return messages
     if messages and messages[0].role == "system":
-        raise InvalidData("the record has a system message and the key 'system'", at=at, fix="Keep one of them")
+        raise InvalidData("the record has both a system message and the key 'system'", at=at, fix="Keep one of them")
     return [Message("system", read_string(system, at=at, what="system")), *messages]
 
 
 def _is_blank(value: Json) -> bool:
-    """Whether a value is what tools write for a system prompt that is absent."""
+    """Return whether a value is empty, as tools write it if there is no system prompt."""
     return value is None or value == [] or (isinstance(value, str) and not value.strip())
 
 
 def _read_answer(answer: Json, *, what: str, at: str, remark: Remark) -> str | None:
-    if answer is None or answer == "":  # Alpaca writes "" where there is none
+    if answer is None or answer == "":  # Alpaca writes "" if there is none
         return None
     if not isinstance(answer, list):
         return read_string(answer, at=at, what=what)
@@ -75,7 +75,7 @@ def _read_answer(answer: Json, *, what: str, at: str, remark: Remark) -> str | N
 
 
 def read_string(value: Json, *, at: str, what: str) -> str:
-    """Return a string that is not blank and can be written as UTF-8."""
+    """Return a string after checking that it is not blank and can be encoded as UTF-8; raises InvalidData."""
     if value is None or (isinstance(value, str) and not value.strip()):
         problem = f"{what} is missing" if value is None else f"{what} is blank"
         raise InvalidData(problem, at=at, fix="Remove the record, or fill it in")
@@ -88,7 +88,7 @@ def read_string(value: Json, *, at: str, what: str) -> str:
     try:
         value.encode()
     except UnicodeEncodeError as error:
-        raise InvalidData(f"{what} holds half a surrogate pair", at=at, fix="Write it as UTF-8") from error
+        raise InvalidData(f"{what} contains half a surrogate pair", at=at, fix="Write it as UTF-8") from error
     return value
 
 
@@ -97,9 +97,9 @@ def _read_instruction(values: JsonObject, *, at: str, remark: Remark) -> str:
     key, answer_key = first_filled(values, INPUT_KEYS), first_filled(values, ANSWER_KEYS["instruction"])
     shape = "Dolly" if key == "context" or answer_key == "response" else "Alpaca"
     if values.get(key, "") == "":
-        remark(f"{shape}, whose instruction was read as the prompt")
+        remark(f"{shape} format; the instruction was read as the prompt")
         return instruction
-    remark(f"{shape}, whose instruction and {key} were read as the prompt, with an empty line between")
+    remark(f"{shape} format; instruction and {key} were read as the prompt, with an empty line in between")
     return f"{instruction}\n\n{read_string(values[key], at=at, what=key)}"
 
 
@@ -112,13 +112,13 @@ def _read_turns(found: Json, *, key: str, at: str, remark: Remark) -> list[Messa
         _read_turn(turn, number=number, at=at, remark=remark) for number, turn in enumerate(found[first - 1 :], first)
     ]
     if turns and turns[-1].role == "assistant" and not turns[-1].target:
-        remark("a final assistant turn of weight 0, which was left out")
+        remark("a final assistant turn of weight 0 was removed")
         return turns[:-1] or turns
     return turns
 
 
 def _is_empty_system(turn: Json) -> bool:
-    """Whether a turn is a system message without text, which many tools write where there is no system prompt."""
+    """Return whether a turn is a system message without text, as many tools write it if there is no system prompt."""
     if not isinstance(turn, dict):
         return False
     role = str(turn.get("role", turn.get("from"))).casefold()
@@ -129,13 +129,13 @@ def _read_turn(turn: Json, *, number: int, at: str, remark: Remark) -> Message:
     what = f"message {number}"
     if not isinstance(turn, dict):
         raise InvalidData(f"{what} is not a JSON object", at=at, fix='Write {"role": "user", "content": "…"}')
-    values = present(turn)
+    values = without_nulls(turn)
     role = _read_role(values, what=what, at=at, remark=remark)
     if "from" in values:
-        remark("ShareGPT conversations, whose human and gpt turns were read as user and assistant turns")
+        remark("ShareGPT format; human and gpt turns were read as user and assistant turns")
     for key in values.keys() - set(_TURN_KEYS):
         if key in ("tool_calls", "function_call") and values[key]:
-            raise InvalidData(f"{what} holds tool calls, which are not read", at=at, fix=_NO_TOOLS)
+            raise InvalidData(f"{what} has tool calls, which are not supported", at=at, fix=_NO_TOOLS)
         remark(f"the key {key!r} of messages is not read")
     target = _read_target(values, what=what, at=at, remark=remark)
     content = values.get("content", values.get("value"))
@@ -146,15 +146,15 @@ def _read_turn(turn: Json, *, number: int, at: str, remark: Remark) -> Message:
 
 
 def _read_target(values: JsonObject, *, what: str, at: str, remark: Remark) -> bool:
-    """Whether a turn may be learned; a weight between, below or above 0 and 1 is remarked."""
+    """Return whether a turn may be learned; a weight other than 0 and 1 gets a note."""
     flags = {key: values[key] for key in _TARGET_KEYS if key in values}
     for key, flag in flags.items():
         if not isinstance(flag, int | float):
             least, most = ("0", "1") if key == "weight" else ("false", "true")
             problem = f"{key!r} of {what} is {json.dumps(flag)}, not {least} or {most}"
-            raise InvalidData(problem, at=at, fix=f"Write {least} where the turn is not to be learned, else {most}")
+            raise InvalidData(problem, at=at, fix=f"Write {least} if the turn must not be learned, otherwise {most}")
         if flag not in (0, 1):
-            remark("weights of messages are not read: every turn counts alike")
+            remark("weights of messages are not read: every turn counts the same")
     return 0 not in flags.values()
 
 
@@ -162,7 +162,7 @@ def _read_role(values: JsonObject, *, what: str, at: str, remark: Remark) -> str
     name = values.get("role", values.get("from"))
     role = str(name).casefold()
     if role in _TOOL_ROLES:
-        raise InvalidData(f"{what} has the role {name!r}, and tool calls are not read", at=at, fix=_NO_TOOLS)
+        raise InvalidData(f"{what} has the role {name!r}, but tool calls are not supported", at=at, fix=_NO_TOOLS)
     if role not in _ROLES:
         problem = f"{what} has no known role: {name!r}" if name is not None else f"{what} has no role"
         raise InvalidData(problem, at=at, fix="Use one of system, user, assistant")
@@ -176,7 +176,7 @@ def _join_parts(parts: Sequence[Json], *, what: str, at: str, remark: Remark) ->
     for part in parts:
         kind, text = (part.get("type"), part.get("text")) if isinstance(part, dict) else (type(part).__name__, None)
         if kind != "text" or not isinstance(text, str):
-            raise InvalidData(f"{what} holds a part of type {kind!r}, and only text is read", at=at, fix="Remove it")
+            raise InvalidData(f"{what} has a part of type {kind!r}, but only text is supported", at=at, fix="Remove it")
         texts.append(text)
-    remark("content in parts, which were joined by line breaks" if len(texts) > 1 else "content in one part of text")
+    remark("parts of content were joined by line breaks" if len(texts) > 1 else "content is in one part of type text")
     return "\n".join(texts)

@@ -1,4 +1,4 @@
-"""Splits: hold-outs where a file is missing, duplicates, lengths, samples, and the least that each split needs."""
+"""Splits: holding out, duplicates, lengths, samples, and the minimum size of each split."""
 
 import hashlib
 import json
@@ -17,12 +17,12 @@ Drop = Literal["Duplicate", "Conflicting"]
 
 
 def hold_out(records: Sequence[Record], *, seed: int, salt: str) -> tuple[list[Record], list[Record]]:
-    """Split off about min(10 %, 1,000) records; returns (rest, held out).
+    """Hold out about min(10 %, 1,000) records; returns (rest, held out).
 
-    Records that begin alike, up to the first user turn, are held out together: they repeat a prompt, or expand one
-    conversation. Groups are taken in the order of a hash of seed and beginning, as long as each brings the number
-    nearer to what it should be. A beginning that more than twice as many records have is a greeting rather than a
-    conversation: such a group is divided by its next user turns.
+    Records with the same beginning, up to the first user turn, are held out together, since they repeat a prompt or
+    continue the same conversation. Groups are chosen in the order of a hash of seed and beginning, as long as each
+    brings the number closer to the target. A group with more than twice the target is split by its next user turns,
+    since its beginning is rather a greeting than a conversation.
     """
     count = min(len(records) // 10, MAX_HELD_OUT)
     groups = dict(_group(records, turns=1, most=2 * count))
@@ -35,7 +35,7 @@ def hold_out(records: Sequence[Record], *, seed: int, salt: str) -> tuple[list[R
 
 
 def sample(records: Sequence[Record], *, limit: int | None) -> list[Record]:
-    """Return at most `limit` records, chosen by a hash of their ids, in their order; without a limit, all of them."""
+    """Return at most `limit` records in their order, chosen by a hash of their ids; without a limit, all of them."""
     ranked = sorted(records, key=lambda record: hashlib.sha256(record.id.encode()).digest())
     chosen = {record.id for record in ranked[:limit]}
     return [record for record in records if record.id in chosen]
@@ -44,9 +44,9 @@ def sample(records: Sequence[Record], *, limit: int | None) -> list[Record]:
 def drop_duplicates(records: Sequence[Record], *, labels: Sequence[str]) -> tuple[list[Record], dict[Drop, int]]:
     """Keep one record of each prompt, in the order of the first ones; returns (distinct, numbers dropped by reason).
 
-    Records of free text with equal messages unite their references, which are equally right. Where the answer is a
-    label, the references that all of them share stay; a prompt whose references contradict each other is dropped whole
-    as Conflicting. The further records of a prompt that is kept are Duplicate.
+    For free text, a kept record has the references of all records with equal messages. For labels, it has those that
+    all of them share; if they share none, all records of the prompt are dropped as Conflicting. The other records of a
+    kept prompt are dropped as Duplicate.
     """
     by_prompt: dict[tuple[tuple[str, str], ...], list[Record]] = defaultdict(list)
     for record in records:
@@ -65,7 +65,7 @@ def drop_duplicates(records: Sequence[Record], *, labels: Sequence[str]) -> tupl
 
 
 def _group(records: Sequence[Record], *, turns: int, most: int) -> Iterator[tuple[str, list[Record]]]:
-    """Records by what they say up to some user turn; a group of more than `most` by one turn more, if it has one."""
+    """Yield groups of records with equal messages up to a user turn; groups of more than `most` are split further."""
     groups: dict[tuple[tuple[str, str], ...], list[Record]] = defaultdict(list)
     for record in records:
         groups[tuple((one.role, one.content) for one in _beginning(record, turns=turns))].append(record)
@@ -77,13 +77,13 @@ def _group(records: Sequence[Record], *, turns: int, most: int) -> Iterator[tupl
 
 
 def _beginning(record: Record, *, turns: int) -> tuple[Message, ...]:
-    """The messages up to a user turn, or all where there are fewer."""
+    """Return the messages up to a user turn, or all of them if there are fewer."""
     asked = [place for place, message in enumerate(record.messages) if message.role == "user"]
     return record.messages[: asked[turns - 1] + 1] if turns <= len(asked) else record.messages
 
 
 def _shared(references: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
-    """What all of several lists hold, in the order of the first."""
+    """Return the texts that all lists have, in the order of the first list."""
     first, *others = references or [()]
     return tuple(text for text in dict.fromkeys(first) if all(text in other for other in others))
 
@@ -102,7 +102,7 @@ def check_sizes(
     dropped: Mapping[str, Mapping[Split, int]],
     places: Mapping[Split, str],
 ) -> None:
-    """Refuse splits that are too small to learn from or to judge by; raises InvalidData."""
+    """Check that each split has enough records; raises InvalidData."""
     for split in SPLITS:
         least, found = MIN_RECORDS[split], len(splits[split])
         if found < least:
@@ -110,7 +110,7 @@ def check_sizes(
             after = ", ".join(f"{count} were dropped as {reason}" for reason, count in reasons.items())
             after = f" after {after}" if after else ""
             raise InvalidData(
-                f"{found} {split} records are left{after}, and at least {least} are needed",
+                f"{found} {split} records are left{after}, but at least {least} are needed",
                 at=places[split],
                 fix="Raise maxModelLen or shorten the prompts" if "TooLong" in reasons else "Add records",
             )

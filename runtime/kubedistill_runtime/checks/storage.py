@@ -1,4 +1,4 @@
-"""Storage: whether this process can write where a stage will, found by writing before anything is spent."""
+"""Whether this process can write to the folders of a stage, tested before any work is done."""
 
 from kubedistill.chain import STAGES
 from kubedistill.contract import StageJob
@@ -8,9 +8,9 @@ from kubedistill_runtime.storage.store import Store
 
 
 def check_store(job: StageJob, *, store: Store) -> None:
-    """Write and delete a file wherever the stage will write.
+    """Write and delete a file in each folder that the stage will write to.
 
-    Raises StorageNotWritable where that is refused, and StorageUnavailable where the volume is full or gone.
+    Raises StorageNotWritable if access is denied, and StorageUnavailable if the volume is full or gone.
     """
     artifacts = [folder_of(name, "") for stage in STAGES.values() for name in stage.makes]
     made = [folder_of(name, job.artifacts.get(name, "")) for name in STAGES[job.stage].makes]

@@ -1,4 +1,4 @@
-"""Whether the student was made for sequences as long as the job's, as its own tokenizer counts them."""
+"""Whether the student supports the lengths of the job's sequences, in its own tokens."""
 
 from collections.abc import Mapping, Sequence
 
@@ -13,10 +13,10 @@ from kubedistill_runtime.training.student_format import STUDENT_AT
 
 
 def student_context(choices: Choices) -> int:
-    """Return the longest sequence that the student is served with, in tokens.
+    """Return the maximum length of sequences when the student is served, in tokens.
 
-    A LongRoPE student has two sets of frequencies. It is trained with those of its original context wherever a sample
-    fits into that, so it is served within it: an engine opened beyond it would use the others for every request.
+    A LongRoPE student has two sets of frequencies. It is trained with those for its original length if a sample fits
+    into that, so it is served within that length: beyond it, an engine would use the other set for all requests.
     """
     positions = choices.student.max_positions or choices.max_model_len
     longest = min(choices.max_model_len, positions)
@@ -27,9 +27,9 @@ def student_context(choices: Choices) -> int:
 def check_student_lengths(
     splits: Mapping[Split, Sequence[Record]], *, choices: Choices, chat: ChatFormat, places: Mapping[Split, str]
 ) -> list[str]:
-    """Count the prompts that leave the student no room for an answer; returns what a person should know.
+    """Count the prompts that leave the student no room for an answer; returns notes about them.
 
-    Raises InvalidManifest where no training prompt fits, InvalidData where too few test prompts do.
+    Raises InvalidManifest if no training prompt fits, and InvalidData if too few test prompts do.
     """
     context = student_context(choices)
     limits: dict[Split, int] = {"train": choices.max_length, "validation": choices.max_length, "test": context}
@@ -38,15 +38,15 @@ def check_student_lengths(
     }
     if long["train"] == len(splits["train"]):
         raise InvalidManifest(
-            f"each of the {long['train']} training prompts has {limits['train']} tokens or more, as the student counts",
+            f"each of the {long['train']} training prompts has {limits['train']} of the student's tokens or more",
             at="spec.training.maxLength",
-            fix="Raise it, shorten the prompts, or take a student with more positions",
+            fix="Raise it, shorten the prompts, or use a student with more positions",
         )
     if len(splits["test"]) - long["test"] < MIN_RECORDS["test"]:
         raise InvalidData(
             f"{long['test']} of {len(splits['test'])} test prompts do not fit into the student's {context} tokens",
             at=places["test"],
-            fix="Shorten the prompts, or take a student with more positions",
+            fix="Shorten the prompts, or use a student with more positions",
         )
     return [*_warnings(splits, long=long, limits=limits), *_original_warning(choices)]
 
@@ -64,8 +64,8 @@ def _warnings(
         "test": "count as unanswered",
     }
     return [
-        f"{long[split]} of {len(splits[split])} {split} prompts have {limits[split]} tokens or more, as the student "
-        f"counts, and {consequence[split]}"
+        f"{long[split]} of {len(splits[split])} {split} prompts have {limits[split]} tokens or more, as the "
+        f"student's tokenizer counts, and {consequence[split]}"
         for split in SPLITS
         if long[split]
     ]
@@ -76,6 +76,6 @@ def _original_warning(choices: Choices) -> list[str]:
     if original is None or choices.max_length <= original:
         return []
     return [
-        f"training.maxLength {choices.max_length} is beyond the {original} positions that the student was first made "
-        "for (LongRoPE): shorter samples are trained with other frequencies than it is served with"
+        f"training.maxLength {choices.max_length} is beyond the student's original length of {original} positions "
+        "(LongRoPE): shorter samples are trained with other frequencies than the student is served with"
     ]

@@ -1,4 +1,4 @@
-"""Whether two models share a tokenizer and a chat format, decided from their files without loading either."""
+"""Whether two models share a tokenizer and a chat format, from their files alone."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,28 +8,28 @@ from kubedistill_runtime.chat.template import load_stop_ids, read_template
 from kubedistill_runtime.models import Model, read_object
 
 _FIX = "Fix or remove it"
-# Truncation and padding are settings of a call, not of the tokenizer; the rest decides which ids a text gets.
+# Truncation and padding are settings of a call, not of the tokenizer; the rest determines the ids.
 _IRRELEVANT = ("truncation", "padding", "version")
 
 
 @dataclass(frozen=True, slots=True)
 class TokenizerComparison:
-    """Whether two tokenizers give the same ids to every text, and if not, why."""
+    """Whether two tokenizers give the same ids for every text, and if not, why."""
 
     shared: bool
     difference: str
 
 
 def compare_tokenizers(teacher: Model, student: Model) -> TokenizerComparison:
-    """Compare two models' tokenizer.json: every id, every merge and every rule must be the same.
+    """Compare two models' tokenizer.json: all ids, merges and rules must be the same.
 
-    Raises InvalidModel where one of them is not JSON.
+    Raises InvalidModel if one of them is not JSON.
     """
     files = [model.path / "tokenizer.json" for model in (teacher, student)]
     if files[0].read_bytes() == files[1].read_bytes():
         return TokenizerComparison(shared=True, difference="")
     first, second = (
-        read_object(file, at=model.source, fix="Save the fast tokenizer beside the weights")
+        read_object(file, at=model.source, fix="Save the fast tokenizer next to the weights")
         for file, model in zip(files, (teacher, student), strict=True)
     )
     sizes = [_count_ids(settings) for settings in (first, second)]
@@ -42,9 +42,9 @@ def compare_tokenizers(teacher: Model, student: Model) -> TokenizerComparison:
 
 
 def format_difference(teacher: Model, student: Model) -> str:
-    """Return how two models with one vocabulary differ in asking or ending; "" where they do not.
+    """Return how two models with the same vocabulary differ in prompts or ends of replies; "" if they do not.
 
-    Equal text in the template is not enough: it may write bos_token and its like, which tokenizer_config.json names.
+    Equal templates are not enough: they may write tokens such as bos_token, which tokenizer_config.json defines.
     """
     if read_template(teacher) != read_template(student):
         return "another chat template"
@@ -53,19 +53,19 @@ def format_difference(teacher: Model, student: Model) -> str:
     if _named_tokens(teacher) != _named_tokens(student):
         return "other special tokens"
     if _settings(teacher) != _settings(student):
-        return "other settings of the tokenizer"
+        return "other tokenizer settings"
     return ""
 
 
 def _settings(model: Model) -> JsonObject:
-    """What else decides how transformers encodes text: added tokens, and the class, which has rules of its own."""
+    """Return other settings that affect how transformers encodes text: added tokens, and the tokenizer class."""
     places = (model.path / name for name in ("special_tokens_map.json", "added_tokens.json"))
     files = {path.name: read_object(path, at=model.source, fix=_FIX) for path in places if path.exists()}
     return {**files, "class": _read_config(model).get("tokenizer_class") or model.config.get("tokenizer_class")}
 
 
 def _named_tokens(model: Model) -> JsonObject:
-    """The special tokens that a tokenizer's settings name, by their role."""
+    """Return the special tokens in a tokenizer's settings, by role."""
     tokens = {role: token for role, token in _read_config(model).items() if role.endswith("_token")}
     return {role: token["content"] if isinstance(token, dict) else token for role, token in tokens.items()}
 

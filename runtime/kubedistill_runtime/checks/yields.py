@@ -1,6 +1,6 @@
-"""Whether enough came of a stage: asked where an artifact is made, and in Prepare of those that are there already.
+"""Whether a stage gave enough results, checked when an artifact is made, and in Prepare if it exists already.
 
-The ratios are not part of any key, since they change no byte of what is made.
+The ratios are not part of any key, since they do not change the content of an artifact.
 """
 
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ from kubedistill_runtime.storage.store import Store
 
 
 def check_yields(keys: Mapping[ArtifactName, str], *, spec: Spec, store: Store) -> None:
-    """Hold the artifacts that are complete to the ratios of this manifest; raises LowYield."""
+    """Check complete artifacts against the ratios of this manifest; raises LowYield."""
     names: tuple[ArtifactName, ...] = ("answers", "judge")
     for name in names:
         if find(store, name, keys[name]).complete:
@@ -25,24 +25,24 @@ def check_yields(keys: Mapping[ArtifactName, str], *, spec: Spec, store: Store) 
 
 
 def check_success(asked: int, ended: int, *, split: str, spec: Spec) -> None:
-    """Refuse a split of which too few of the answers that were asked for came to their end; raises LowYield."""
+    """Check that enough answers of a split ended by themselves; raises LowYield."""
     least = spec.generation.min_success_ratio
     if ended < least * asked:
         raise LowYield(
-            f"{ended} of {asked} {split} answers came to their end, below minSuccessRatio {least:.0%}",
+            f"{ended} of {asked} {split} answers ended by themselves, which is below minSuccessRatio {least:.0%}",
             at="spec.generation.minSuccessRatio",
-            fix="Raise generation.maxTokens or maxModelLen, or look at the teacher's chat template",
+            fix="Raise generation.maxTokens or maxModelLen, or check the teacher's chat template",
         )
 
 
 def check_kept(figures: DatasetFigures, *, spec: Spec) -> None:
-    """Refuse a dataset in which too few prompts keep an answer; raises LowYield."""
+    """Check that enough prompts of a dataset have a kept answer; raises LowYield."""
     ratio, least = figures.keep_ratio, spec.curation.min_keep_ratio
     if ratio < least:
         reasons = sorted(figures.rejected.items(), key=lambda item: -item[1])
         top = ", ".join(f"{count} {reason}" for reason, count in reasons[:3])
         raise LowYield(
-            f"{ratio:.1%} of the prompts keep an answer, below minKeepRatio {least:.1%} ({top})",
+            f"{ratio:.1%} of the prompts have a kept answer, which is below minKeepRatio {least:.1%} ({top})",
             at="spec.curation.minKeepRatio",
-            fix="Look at rejected.jsonl in the dataset artifact, fix the prompts or lower the ratio",
+            fix="Check rejected.jsonl in the dataset artifact, then fix the prompts or lower the ratio",
         )

@@ -1,1 +1,1 @@
-"""Curation: which of the teacher's answers are good enough to learn from, and why the others are not."""
+"""Curation: filters for answers, and detection of leaked test data."""

@@ -1,7 +1,7 @@
-"""Containment: which prompts stand whole in others, found by the runs that they are made of.
+"""Containment: which prompts are contained in other prompts, found by their runs.
 
 Shapes: C runs of several prompts, in the order of prompt and place; R those of the test prompts; K distinct runs;
-N training prompts; I inner prompts; P pairs of an inner prompt and a place where it stands.
+N training prompts; I inner prompts; P pairs of an inner prompt and a place in an outer prompt.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ _MANY_TEST_PROMPTS = 3
 
 @dataclass(frozen=True, slots=True)
 class Chains:
-    """Prompts as the runs that they have, in the order of prompt and place."""
+    """The runs of prompts, in the order of prompt and place."""
 
     known: Places
     """Place of the run among the distinct ones; shape (C,), as the others."""
@@ -24,13 +24,13 @@ class Chains:
     start: Places
 
     def only(self, mask: NDArray[np.bool_]) -> "Chains":
-        """Return the runs that a mask holds."""
+        """Return the runs selected by a mask."""
         return Chains(self.known[mask], self.record[mask], self.start[mask])
 
 
 @dataclass(frozen=True, slots=True)
 class Related:
-    """For each run of a test prompt, the prompts with it that contain the test prompt or that it contains."""
+    """For each run of a test prompt, the number of prompts with it that contain the test prompt or are part of it."""
 
     train_R: Places
     test_R: Places
@@ -51,10 +51,10 @@ class _Pairs:
 
 
 def count_related(test: Chains, train: Chains, *, size_N: Places, hash_K: NDArray[np.uint64]) -> Related:
-    """Count, for each run of the test prompts, the different prompts that have it and are no other prompt's remainder.
+    """Count, for each run of the test prompts, the different prompts that have it only by containment.
 
-    `train` holds the runs that test prompts have too, of different prompts; `size_N` is the number of all runs of each
-    training prompt.
+    `train` has the runs of distinct training prompts that test prompts have too; `size_N` is the number of all runs of
+    each training prompt.
     """
     runs_N = np.bincount(train.record, minlength=len(size_N))
     whole = train.only((runs_N == size_N)[train.record])
@@ -68,7 +68,7 @@ def count_related(test: Chains, train: Chains, *, size_N: Places, hash_K: NDArra
 
 
 def _are_templates(pairs: _Pairs, test: Chains) -> NDArray[np.bool_]:
-    """Which inner test prompts are a template without its text: those in several that are in no others themselves."""
+    """Return which inner test prompts are templates: those contained in several outermost prompts."""
     inner_P, outer_P = test.record[pairs.first_P], test.record[pairs.place_P]
     final_P = ~np.isin(outer_P, inner_P)
     different = np.unique(np.stack([inner_P[final_P], outer_P[final_P]]), axis=1)
@@ -76,11 +76,11 @@ def _are_templates(pairs: _Pairs, test: Chains) -> NDArray[np.bool_]:
 
 
 def _find_contained(inner: Chains, outer: Chains, *, hash_K: NDArray[np.uint64]) -> _Pairs:
-    """Where each inner prompt stands whole in an outer one; looked for at its rarest run."""
+    """Return the places where an outer prompt contains all of an inner one, searched by the inner one's rarest run."""
     _, first_I, size_I = np.unique(inner.record, return_index=True, return_counts=True)
     frequency_K = np.bincount(outer.known, minlength=len(hash_K))
     rarest_C = np.lexsort((frequency_K[inner.known], inner.record))
-    anchor_I = rarest_C[first_I]  # sorted by prompt first, so each prompt begins where it began
+    anchor_I = rarest_C[first_I]  # sorted by prompt first, so prompts keep their places
     order_C = np.argsort(outer.known, kind="stable")
     begin_I = np.searchsorted(outer.known[order_C], inner.known[anchor_I])
     count_I = frequency_K[inner.known[anchor_I]]
@@ -97,7 +97,7 @@ def _find_contained(inner: Chains, outer: Chains, *, hash_K: NDArray[np.uint64])
 
 
 def _mark_whole(pairs: _Pairs, inner: Chains, outer: Chains) -> Places:
-    """For each run of the inner prompts, how many outer prompts contain the prompt."""
+    """Return, for each run of the inner prompts, the number of outer prompts that contain the prompt."""
     prompts = np.stack([pairs.first_P, outer.record[pairs.place_P]])
     _, different_P = np.unique(prompts, axis=1, return_index=True)
     pairs = pairs.only(np.isin(np.arange(len(pairs.first_P)), different_P))
@@ -105,7 +105,7 @@ def _mark_whole(pairs: _Pairs, inner: Chains, outer: Chains) -> Places:
 
 
 def _mark_parts(pairs: _Pairs, size_R: Places) -> Places:
-    """For each run of the outer prompts, how many smaller inner prompts stand over it."""
+    """Return, for each run of the outer prompts, the number of smaller inner prompts that cover it."""
     smaller = pairs.only(pairs.size_P < size_R[pairs.place_P])
     return _count_stretches(smaller.place_P, smaller.size_P, length=len(size_R))
 

@@ -1,6 +1,6 @@
-"""The dataset artifact: the answers that were kept, beside their records, in parts of bounded size.
+"""The dataset artifact: the kept answers and their records, in parts of limited size.
 
-`answers-<number>.parquet` holds a part's answers and `records-<number>.jsonl`, line for line, their records.
+`answers-<number>.parquet` has the answers of a part, and `records-<number>.jsonl` their records in the same order.
 """
 
 from collections.abc import Iterable, Iterator
@@ -15,14 +15,14 @@ PART_BYTES = 64 * 2**20
 
 
 def write_dataset(store: Store, folder: str, kept: Iterable[AnsweredRecord]) -> None:
-    """Write the kept answers and their records into a folder; no more than one part is held in memory."""
+    """Write the kept answers and their records into a folder; with at most one part in memory."""
     for number, part in enumerate(_cut(kept)):
         store.put(f"{folder}/records-{number:06d}.jsonl", encode_records(answered.record for answered in part))
         store.put(f"{folder}/answers-{number:06d}.parquet", encode_answers(answered.answer for answered in part))
 
 
 def read_dataset(store: Store, key: str) -> Iterator[AnsweredRecord]:
-    """Read what write_dataset wrote, part by part; the samples of a record are counted anew."""
+    """Read the dataset part by part; the samples of a record are numbered again from 0."""
     seen: dict[str, int] = {}
     for number in range(len(_parts(store, key)) // 2):
         folder = folder_of("dataset", key)
@@ -41,7 +41,7 @@ def _parts(store: Store, key: str) -> list[str]:
 
 
 def _cut(kept: Iterable[AnsweredRecord]) -> Iterator[list[AnsweredRecord]]:
-    """Parts of at most PART_ROWS answers and PART_BYTES; an answer that is larger is a part of its own."""
+    """Yield parts of at most PART_ROWS answers and PART_BYTES; a larger answer becomes a separate part."""
     part: list[AnsweredRecord] = []
     size = 0
     for answered in kept:

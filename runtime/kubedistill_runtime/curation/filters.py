@@ -1,4 +1,4 @@
-"""Filters: which answers are rejected. One is a function here, and a row in FILTERS."""
+"""Filters: reasons to reject answers. Each filter is a function here and a row in FILTERS."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -14,35 +14,35 @@ Filter = Callable[[AnsweredRecord], bool]
 
 
 def is_unanswered(answered: AnsweredRecord) -> bool:
-    """Whether the engine never answered."""
+    """Return whether the engine never answered."""
     return not answered.answer.turns
 
 
 def is_unfinished(answered: AnsweredRecord) -> bool:
-    """Whether the answer was cut off."""
+    """Return whether the answer was cut off."""
     return any(turn.finish != "stop" for turn in answered.answer.turns)
 
 
 def is_empty(answered: AnsweredRecord) -> bool:
-    """Whether the text of a turn is blank."""
+    """Return whether the text of a turn is blank."""
     return any(not turn.text.strip() for turn in answered.answer.turns)
 
 
 def has_repetition(answered: AnsweredRecord) -> bool:
-    """Whether a text says one phrase over and over."""
+    """Return whether a turn repeats one phrase many times."""
     return any(is_repetitive(turn.text) for turn in answered.answer.turns)
 
 
 def make_format_filter(task: TaskSpec) -> Filter:
-    """Return the filter that rejects what is not in the form of a task's answers."""
+    """Return the filter that rejects answers that are not in the task's form."""
     parse, labels = TASKS[task.type].parse, task.answer_labels
     return lambda answered: None in [parse(turn.text, labels) for turn in answered.answer.turns]
 
 
 def make_duplicate_filter() -> Filter:
-    """Return a filter that remembers: it rejects what another record with equal messages answered with equal texts.
+    """Return a filter that rejects the answer of a record if another record has equal messages and an equal answer.
 
-    Equal answers to one record stay, since how often an answer is drawn is what the teacher thinks of it.
+    Equal answers to one record are kept, since their frequency reflects the teacher's distribution.
     """
     first: dict[bytes, str] = {}
 
@@ -55,7 +55,7 @@ def make_duplicate_filter() -> Filter:
     return is_duplicate
 
 
-# By the reason of a rejection, in the order in which they are asked: the first reason counts.
+# By the reason of a rejection, in the order of evaluation: the first reason counts.
 FILTERS: dict[str, Callable[[TaskSpec], Filter]] = {
     "Unanswered": lambda _: is_unanswered,
     "Unfinished": lambda _: is_unfinished,
@@ -67,10 +67,10 @@ FILTERS: dict[str, Callable[[TaskSpec], Filter]] = {
 
 
 def make_filters(task: TaskSpec) -> Mapping[str, Filter]:
-    """Return the filters of a task by the reason of a rejection, in their order."""
+    """Return the filters of a task by the reason of a rejection, in the order of evaluation."""
     return {reason: make(task) for reason, make in FILTERS.items()}
 
 
 def find_rejection(answered: AnsweredRecord, filters: Mapping[str, Filter]) -> str | None:
-    """Return the first reason to reject an answer, or None; asks only as many filters as it takes."""
+    """Return the first reason to reject an answer, or None."""
     return next((reason for reason, rejects in filters.items() if rejects(answered)), None)

@@ -1,4 +1,4 @@
-"""Given answers: references as training targets, in the form that a teacher's answers have."""
+"""Given answers: references as training targets, in the form of a teacher's answers."""
 
 from collections.abc import Iterable
 
@@ -9,8 +9,8 @@ from kubedistill_runtime.records import Message, Record
 def given_answers(records: Iterable[Record], *, every_turn: bool = False) -> list[AnsweredRecord]:
     """Return the first reference of each record as the answer to its last user turn.
 
-    With every_turn the record's own assistant turns are targets too, but for those that are context alone. The text has
-    no ids: the student's tokenizer encodes it.
+    With `every_turn`, the record's assistant turns are targets too, except those that are only context. The text has no
+    ids, since the student's tokenizer encodes it later.
     """
     return [_given(record, every_turn=every_turn) for record in records]
 

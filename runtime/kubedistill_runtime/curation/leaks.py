@@ -1,8 +1,8 @@
-"""Leaks: training prompts that are a test prompt, or share 13 words in a row with one.
+"""Leaks: training prompts that equal a test prompt, or share 13 words in a row with one.
 
-Words that prompts with different remainders share (an instruction, a passage with several questions) are boilerplate,
-not leaks. A prompt that contains another one whole is no such remainder of it.
-Shapes: N prompts; R runs of the test prompts; K distinct ones of them; H places where training prompts have one.
+Words that otherwise different prompts share (an instruction, a passage with several questions) are boilerplate, not
+leaks. A prompt that contains all of another one does not count as different.
+Shapes: N prompts; R runs of the test prompts; K distinct runs; H places in training prompts with one of these runs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -25,21 +25,21 @@ _SHOWN = 120
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """What a training prompt shares with a test prompt."""
+    """The text that a training prompt shares with a test prompt."""
 
     shared: str
-    """The words in common: 13 in a row, or the beginning of the prompt where all of it is."""
+    """The common words: 13 in a row, or the beginning of the prompt if all of it is equal."""
     test: str
     """The id of the test record."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Prompts:
-    """Records as they are compared: every message that a model sees, laid end to end."""
+    """Records for comparison: all messages that a model sees, concatenated."""
 
     records: Sequence[Record]
     common: str | None
-    """A system message that all records of both sides have, which tells none of them apart."""
+    """A system message that all records of both sides have, which is ignored."""
 
     def text(self, place: int) -> str:
         messages = self.records[place].messages
@@ -53,7 +53,7 @@ class _Prompts:
         return join_operators(self.tokens(place))
 
     def identify(self, place: int, tokens: Sequence[str]) -> bytes:
-        """What equal prompts have in common; one without words or signs is equal only to itself."""
+        """Return a digest that is the same for equal prompts; one without words or signs equals only the same text."""
         text = "\n".join(tokens) if tokens else f"\n{self.text(place)}"
         return blake2b(text.encode(), digest_size=16).digest()
 
@@ -64,24 +64,24 @@ class _Prompts:
 
 @dataclass(frozen=True, slots=True)
 class _Hits:
-    """Where training prompts have a run that a test prompt has."""
+    """The places in training prompts with a run of a test prompt."""
 
     known_H: Places
     """Place of the run among the distinct ones."""
     record_H: Places
     start_H: Places
     size_N: Places
-    """Number of runs of each training prompt, those that no test prompt has among them."""
+    """Number of all runs of each training prompt, including those that no test prompt has."""
 
 
 def find_leaks(train: Sequence[Record], test: Sequence[Record]) -> dict[str, Leak]:
     """Return the training records that leak test records, by id, in their order.
 
-    Compared are all messages, laid end to end, without a system message that every record of both sides has. Equal
-    prompts (case folded, NFC, signs kept, punctuation not) always leak. Longer ones leak by 13 words in a row none of
-    which is boilerplate, that is, in 13 words that 3 different training prompts or 2 different test prompts have;
-    prompts that contain the test prompt whole, or that it contains, are not counted among those. Time and memory are
-    linear in the number of words, as long as few prompts contain each other.
+    All messages of a record are concatenated, without a system message that every record of both sides has. Equal
+    prompts (case folded, NFC, signs kept, punctuation removed) always leak. Other prompts leak if they share 13 words
+    in a row, none of which is boilerplate. Boilerplate is 13 words in a row that 3 different training prompts or 2
+    different test prompts have, not counting prompts that contain the test prompt or that it contains. Time and memory
+    are linear in the number of words, as long as few prompts contain each other.
     """
     trained, tested = _lay_out(train, test)
     test_identities, runs = _cut(tested)
@@ -97,7 +97,7 @@ def find_leaks(train: Sequence[Record], test: Sequence[Record]) -> dict[str, Lea
 
 
 def find_equal(train: Sequence[Record], others: Sequence[Record]) -> dict[str, Leak]:
-    """Return the training records whose whole prompt is that of another record, by id, in their order."""
+    """Return the training records whose whole prompt equals that of another record, by id, in their order."""
     trained, tested = _lay_out(train, others)
     found = [
         [prompts.identify(place, prompts.tokens(place)) for place in range(len(prompts.records))]
@@ -134,7 +134,7 @@ def _cut(prompts: _Prompts) -> tuple[list[bytes], Runs]:
 
 
 def _cut_batches(prompts: _Prompts) -> Iterator[tuple[list[bytes], Runs]]:
-    """Who each prompt is, and its runs, some prompts at a time: words take far more memory than their hashes."""
+    """Yield the identities and runs of prompts in batches, since words take far more memory than their hashes."""
     count = len(prompts.records)
     for first in range(0, count, _BATCH):
         places = range(first, min(first + _BATCH, count))
@@ -144,7 +144,7 @@ def _cut_batches(prompts: _Prompts) -> Iterator[tuple[list[bytes], Runs]]:
 
 
 def _meet(train: _Prompts, hash_K: NDArray[np.uint64]) -> tuple[list[bytes], _Hits]:
-    """Who each training prompt is, and the runs of test prompts that are in it."""
+    """Return the identity of each training prompt, and the runs of test prompts in it."""
     identities: list[bytes] = []
     size_N = np.zeros(len(train.records), np.int64)
     columns = [(np.empty(0, np.int64),) * 3]
@@ -160,7 +160,7 @@ def _meet(train: _Prompts, hash_K: NDArray[np.uint64]) -> tuple[list[bytes], _Hi
 
 
 def _look_up(hash_R: NDArray[np.uint64], hash_K: NDArray[np.uint64]) -> Places:
-    """The place of each hash in a sorted array, or -1; sought in order, since memory is slow to be read at random."""
+    """Return the place of each hash in a sorted array, or -1; lookups are in order, which is cache-friendly."""
     known_R = np.full(len(hash_R), -1, np.int64)
     if len(hash_K):
         order_R = np.argsort(hash_R)
@@ -172,7 +172,7 @@ def _look_up(hash_R: NDArray[np.uint64], hash_K: NDArray[np.uint64]) -> Places:
 def _find_leaking(
     runs: Runs, known_R: Places, hits: _Hits, *, hash_K: NDArray[np.uint64], distinct_N: NDArray[np.bool_]
 ) -> Places:
-    """For each distinct run, a place of it in a test prompt where none of its words is boilerplate, or -1."""
+    """Return, for each distinct run, a place in a test prompt where none of its words is boilerplate, or -1."""
     size = len(hash_K)
     counted_H = distinct_N[hits.record_H]
     test = Chains(known_R, runs.record_R, runs.start_R)
@@ -188,7 +188,7 @@ def _find_leaking(
 
 
 def _count_prompts(known: Places, record: Places, *, size: int) -> Places:
-    """In how many different prompts each run is."""
+    """Return the number of different prompts that have each run."""
     count = int(record.max(initial=0)) + 1
     pair_H = np.sort(known * count + record)
     is_first_H = np.concatenate([[True], pair_H[1:] != pair_H[:-1]])[: len(pair_H)]
@@ -196,7 +196,7 @@ def _count_prompts(known: Places, record: Places, *, size: int) -> Places:
 
 
 def _have_own_words(runs: Runs, boilerplate_R: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which runs share no item with a run that is boilerplate."""
+    """Return which runs share no item with a boilerplate run."""
     length_N = np.zeros(int(runs.record_R.max(initial=-1)) + 1, np.int64)
     np.maximum.at(length_N, runs.record_R, runs.end_R)
     offset_R = (np.cumsum(length_N) - length_N)[runs.record_R]
@@ -211,7 +211,7 @@ def _have_own_words(runs: Runs, boilerplate_R: NDArray[np.bool_]) -> NDArray[np.
 def _explain(
     runs: Runs, run_K: Places, hits: _Hits, leaking_H: Places, *, trained: _Prompts, tested: _Prompts
 ) -> dict[str, Leak]:
-    """The first words that each leaking record shares; what only hashes alike is left out."""
+    """Return the first shared words of each leaking record; hash collisions are removed."""
     leaks = {}
     for record, first in zip(*np.unique(hits.record_H[leaking_H], return_index=True), strict=True):
         hit = leaking_H[first]
@@ -224,7 +224,7 @@ def _explain(
 
 
 def _mark_first(identities: Sequence[bytes]) -> NDArray[np.bool_]:
-    """Which prompts were not there before."""
+    """Return which prompts are the first with their identity."""
     first = {identity: place for place, identity in reversed(list(enumerate(identities)))}
     marked_N = np.zeros(len(identities), np.bool_)
     marked_N[list(first.values())] = True

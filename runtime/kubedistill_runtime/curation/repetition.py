@@ -1,4 +1,4 @@
-"""Repetition: texts that say one phrase over and over, in any script; regular ones, such as tables, are sound."""
+"""Repetition: texts that repeat one phrase many times, in any script; regular texts, such as tables, are accepted."""
 
 import zlib
 from collections.abc import Sequence
@@ -12,15 +12,16 @@ from kubedistill_runtime.curation.words import join_operators, split_tokens, wei
 _SHORTEST_WORDS = 10
 _LEAST_OCCURRENCES = 3
 _MAX_SHARE = 0.2
-_LEAST_BYTES = 200  # zlib's own bytes are a large part of less
-_MAX_COMPRESSION = 12.0  # rows of JSON that differ in nothing but a number reach 10
+_LEAST_BYTES = 200  # for shorter texts, zlib's overhead is too large
+_MAX_COMPRESSION = 12.0  # rows of JSON that differ only in a number reach 10
 
 
 def is_repetitive(text: str) -> bool:
-    """Whether a phrase of 10 words or more occurs 3 times and covers over 20 % of a text, or zlib shrinks it 12 times.
+    """Return whether a phrase of 10 words or more occurs 3 times and covers over 20 % of a string.
 
-    In scripts without spaces, characters take the place of words by their weight: 20 Chinese ones are 10 words. White
-    space counts as one space.
+    A string that zlib shrinks 12 times is repetitive too.
+    In scripts without spaces, characters count by their weight: 20 Chinese characters are 10 words. White space counts
+    as one space.
     """
     data = " ".join(text.split()).encode()
     if len(data) >= _LEAST_BYTES and len(data) / len(zlib.compress(data)) > _MAX_COMPRESSION:
@@ -28,7 +29,7 @@ def is_repetitive(text: str) -> bool:
     items = join_operators(split_tokens(text))
     weight_W = np.fromiter(weigh(items), np.int64, len(items))
     words = _SHORTEST_WORDS
-    while words * _LEAST_OCCURRENCES <= len(items):  # a phrase covers at least half of a longer one, so lengths double
+    while words * _LEAST_OCCURRENCES <= len(items):  # a phrase covers at least half of the next length
         if _largest_share(items, weight_W, words=words) > _MAX_SHARE:
             return True
         words *= 2
@@ -36,9 +37,9 @@ def is_repetitive(text: str) -> bool:
 
 
 def _largest_share(items: Sequence[str], weight_W: NDArray[np.int64], *, words: int) -> float:
-    """Return the share of a text's weight that its most frequent run of some words has, if it occurs 3 times.
+    """Return the share of the most frequent run of `words` words in the text's weight, if it occurs 3 times.
 
-    Occurrences do not overlap.
+    Overlapping occurrences are not counted.
     """
     runs = find_runs([items], words=words)
     _, group_R, count_R = np.unique(runs.hash_R, return_inverse=True, return_counts=True)

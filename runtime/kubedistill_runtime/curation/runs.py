@@ -1,4 +1,4 @@
-"""Runs: every so many words in a row of many texts, as 64-bit hashes in columns.
+"""Runs: all sequences of a fixed number of words in texts, as arrays of 64-bit hashes.
 
 Shapes: W items of all texts, end to end; R runs; N texts.
 """
@@ -20,7 +20,7 @@ Places = NDArray[np.int64]
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """Runs of equally many words; in one process equal runs have equal hashes, others nearly always different ones."""
+    """Runs of the same number of words; in one process, equal runs have equal hashes, and collisions are rare."""
 
     hash_R: NDArray[np.uint64]
     record_R: Places
@@ -31,7 +31,7 @@ class Runs:
     """Place after the last item in the text."""
 
     def only(self, mask_R: NDArray[np.bool_]) -> Self:
-        """Return the runs that a mask holds."""
+        """Return the runs selected by a mask."""
         return replace(
             self,
             hash_R=self.hash_R[mask_R],
@@ -42,10 +42,10 @@ class Runs:
 
 
 def find_runs(texts: Sequence[Sequence[str]], *, first: int = 0, words: int = NGRAM) -> Runs:
-    """Return the runs of texts that are cut into items; `first` is the place of the first text.
+    """Return the runs of texts that are split into items; `first` is the place of the first text.
 
-    A run ends where its items weigh as much as `words` words. Hashes are polynomials of the items' own hashes modulo
-    2 ** 64, taken from one cumulative sum (Karp and Rabin 1987).
+    A run ends where the weight of its items reaches that of `words` words. Hashes are polynomials of the items' hashes
+    modulo 2 ** 64, computed from one cumulative sum (Karp and Rabin 1987).
     """
     items = [item for text in texts for item in text]
     count_N = np.array([len(text) for text in texts], np.int64)
@@ -62,7 +62,7 @@ def find_runs(texts: Sequence[Sequence[str]], *, first: int = 0, words: int = NG
 
 
 def concatenate(parts: Sequence[Runs]) -> Runs:
-    """Return the runs of all parts, in their order."""
+    """Return the runs of all parts, in order."""
     return Runs(
         np.concatenate([np.empty(0, np.uint64), *(part.hash_R for part in parts)]),
         *(
@@ -73,13 +73,13 @@ def concatenate(parts: Sequence[Runs]) -> Runs:
 
 
 def hash_between(code_W: NDArray[np.uint64], start_R: Places, end_R: Places) -> NDArray[np.uint64]:
-    """Return the hash of each stretch of codes, from `start` to before `end`."""
+    """Return the hash of each range of codes, from `start` up to but not including `end`."""
     sum_W = np.concatenate([np.zeros(1, np.uint64), np.cumsum(code_W * _powers(_BASE, len(code_W)))])
     return (sum_W[end_R] - sum_W[start_R]) * _powers(pow(_BASE, -1, 2**64), len(code_W) + 1)[start_R]
 
 
 def _powers(base: int, count: int) -> NDArray[np.uint64]:
-    """1, base, base², … modulo 2 ** 64."""
+    """Return 1, base, base², … modulo 2 ** 64."""
     factors = np.full(count, base, np.uint64)
     factors[:1] = 1
     return np.cumprod(factors)

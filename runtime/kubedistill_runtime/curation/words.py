@@ -1,4 +1,4 @@
-"""Words: how a prompt is cut up to be compared, whatever its script, its case and its Unicode form."""
+"""Words: how a prompt is split for comparison, whatever its script, case and Unicode form."""
 
 import re
 import unicodedata
@@ -11,11 +11,11 @@ _CJK = (
 )
 _SOUTH_EAST = "\u0e01-\u0e3a\u0e40-\u0eff\u1000-\u109f\u1780-\u17d3\u19e0-\u19ff\ua9e0-\ua9ff\uaa60-\uaa7f"
 WORD, CJK, SOUTH_EAST = 4, 2, 1
-"""What an item weighs: Chinese and Japanese have about two characters a word, Thai, Lao, Khmer and Burmese four."""
+"""Weight of an item: Chinese and Japanese have about two characters per word, Thai, Lao, Khmer and Burmese four."""
 
 
 def _characters(*categories: str, without: str = "") -> str:
-    """All characters of some categories; with one beyond the first plane, a class is searched ten times slower."""
+    """Return the characters of some categories in the first plane; with others, a pattern is ten times slower."""
     found = map(chr, range(0x10000))
     return "".join(char for char in found if unicodedata.category(char) in categories and char not in without)
 
@@ -26,7 +26,7 @@ _NUMBER = r"\d+(?:[.,:]\d+)+!?|\d+!"
 _TOKEN = re.compile(rf"{_NUMBER}|{_LETTER}+(?:[{_MARKS}]+{_LETTER}*)*|\S")
 _PLAIN_TOKEN = re.compile(
     rf"{_NUMBER}|\w+|\S"
-)  # the same for texts without marks and unspaced scripts, seven times faster
+)  # for texts without marks and unspaced scripts, with the same result, seven times faster
 _SPECIAL = re.compile(f"[{_MARKS}{_CJK}{_SOUTH_EAST}]")
 _UNSPACED = re.compile(f"[{_CJK}{_SOUTH_EAST}]")
 _CJK_ONLY = re.compile(f"[{_CJK}]")
@@ -36,10 +36,10 @@ _PUNCTUATION = frozenset(_characters("Po", "Pi", "Pf", "Cc", "Cf", without="*/^%
 
 
 def split_tokens(text: str) -> list[str]:
-    """Return the words and signs of a text, case folded and in NFC; punctuation between sentences is left out.
+    """Return the words and signs of a string, case folded and in NFC, without the punctuation of sentences.
 
-    Brackets, operators and decimals stay, so that `2+2=` is not `2-2=` and `-5` is not `5`. A character of a script
-    without spaces is a token of its own.
+    Brackets, operators and decimals are kept, so that `2+2=` is not `2-2=` and `-5` is not `5`. Each character of a
+    script without spaces is a separate token.
     """
     folded = unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).casefold()).translate(_DASHES)
     pattern = _PLAIN_TOKEN if folded.isascii() or not _SPECIAL.search(folded) else _TOKEN
@@ -47,7 +47,7 @@ def split_tokens(text: str) -> list[str]:
 
 
 def join_operators(tokens: Sequence[str]) -> list[str]:
-    """Return the words of a text alone, with the operators that stand before a number or a single letter in them."""
+    """Return only the words among tokens; operators before a number or a single letter are joined with it."""
     if _OPERATORS.isdisjoint(tokens):
         return [token for token in tokens if token[0].isalnum() or _is_item(token)]
     items: list[str] = []
@@ -69,12 +69,12 @@ def weigh(items: Sequence[str]) -> Iterable[int]:
 
 
 def join_items(items: Sequence[str]) -> str:
-    """Return items as text: a space before each that is not a character of a script without spaces."""
+    """Return items as text, with a space before each one except characters of scripts without spaces."""
     return "".join(item if _UNSPACED.match(item) else f" {item}" for item in items).strip()
 
 
 def _is_item(token: str) -> bool:
-    """Whether a token is a word, or a character of a script without spaces, rather than a sign."""
+    """Return whether a token is a word, or a character of a script without spaces, rather than a sign."""
     return token[0].isalnum() or token[0] == "_" or _UNSPACED.match(token) is not None
 
 

@@ -1,4 +1,4 @@
-"""The arms: three models' answers to the same records, scored alike."""
+"""The arms: three models' answers to the same records, scored in the same way."""
 
 import math
 from collections import defaultdict
@@ -30,11 +30,11 @@ class Tested:
     parameters: int
     figures: ServingFigures
     price: float | None = None
-    """US dollars per hour of the hardware that the figures are from; None where that is not known."""
+    """US dollars per hour of the hardware that the figures are from; None if not known."""
 
 
 @dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgment:
     """All three arms, scored and compared."""
 
     arms: Arms
@@ -46,7 +46,7 @@ class Judgement:
 
 @dataclass(frozen=True, slots=True)
 class _Judged:
-    """What is compared with what: the records that have a reference, or all with the teacher's answers."""
+    """The texts to compare: records with their references, or all records with the teacher's answers."""
 
     measure: str
     texts: Texts
@@ -62,12 +62,12 @@ def judge(
     comparison: AnswerComparison = "Default",
     control: LatencyControl | None = None,
     duplicates: int = 0,
-) -> Judgement:
+) -> Judgment:
     """Score teacher, baseline and distilled on the same records, and compare them.
 
-    Records that have references are judged by them; where none has one, the scores are agreement with the teacher's
-    answers, and are called so. A reference judges the last reply of a conversation, agreement compares all of them.
-    Prompts are distinct by now; `duplicates` is how many records repeated another's, for the report.
+    Records with references are scored by them; if none has one, the scores are agreement with the teacher's answers,
+    and are named so. References are compared with the last reply of a conversation, agreement with all replies. Prompts
+    are distinct; `duplicates` is the number of dropped duplicates, for the report.
     """
     records = [answered.record for answered in tested["teacher"].answers]
     assert all([one.record.id for one in arm.answers] == [record.id for record in records] for arm in tested.values())
@@ -91,7 +91,7 @@ def judge(
         for name, arm in tested.items()
     }
     total, found = len(whole["teacher"]), _compare(scored, measure_name=judged.measure, seed=seed)
-    return Judgement(
+    return Judgment(
         arms=Arms(**arms),
         comparison=found.model_copy(update={"total_rows": total, "duplicates": duplicates}),
         reductions=_reduce(arms["teacher"], arms["distilled"], control=control),
@@ -101,7 +101,7 @@ def judge(
 
 
 def parse_replies(answered: AnsweredRecord, *, task: TaskSpec) -> tuple[str, ...] | None:
-    """Return the replies in the form that references have; None where one is unfinished or not in the task's form."""
+    """Return the replies in the form of references, or None if one is unfinished or not in the task's form."""
     turns = answered.answer.turns
     if not turns or any(turn.finish != "stop" for turn in turns):
         return None
@@ -140,7 +140,7 @@ def _arm(
     agreement_N: Scores,
     invalid: int,
 ) -> Arm:
-    # Against the teacher's own answers nothing may be called accuracy.
+    # A comparison with the teacher's answers must not be called accuracy.
     metrics = [metric for metric in TASKS[task.type].metrics if judged.by_reference or metric != "accuracy"]
     texts, figures = judged.texts[name], arm.figures
     return Arm(
@@ -212,7 +212,7 @@ def _saved(after: float | None, before: float | None) -> float | None:
 
 
 def _quotient(part: float, whole: float) -> float | None:
-    """A share, or None where it is not a number that JSON can hold."""
+    """Return a quotient, or None if it is not a finite number."""
     return part / whole if whole > 0 and math.isfinite(part / whole) else None
 
 
@@ -221,7 +221,7 @@ def _mean(scores_N: Scores) -> float | None:
 
 
 def _per_label(scored: Mapping[str, Scores], references: Sequence[Sequence[str]]) -> list[LabelScores]:
-    """Each label over the records that it is right for; one with two right labels counts for both."""
+    """Return the scores of each label over its records; a record with two correct labels counts for both."""
     places: dict[str, list[int]] = defaultdict(list)
     for place, labels in enumerate(references):
         for label in dict.fromkeys(labels):

@@ -1,4 +1,4 @@
-"""The gate: pure rules, each of which says why a student must not be exported, or nothing."""
+"""The gate: rules that give a reason why a student must not be exported, or None."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,14 +9,14 @@ from kubedistill.report.words import control_text, fields_of, is_agreement, word
 from kubedistill.v1alpha1 import Gate
 
 if TYPE_CHECKING:
-    from kubedistill_runtime.evaluation.arms import Judgement
+    from kubedistill_runtime.evaluation.arms import Judgment
 
 
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One rule of the gate."""
 
-    missed: "Callable[[Gate, Judgement], str | None]"
+    missed: "Callable[[Gate, Judgment], str | None]"
     """Why the student does not pass, or None."""
     needs_references: bool = False
     """Whether only test records with a reference can decide it."""
@@ -26,7 +26,7 @@ def _at_least(name: str, value: float | None, limit: float | None, field: str) -
     if limit is None:
         return None
     if value is None:
-        return f"{name} is not known, and {field} asks for {limit:g}"
+        return f"{name} is not known, but {field} requires {limit:g}"
     return f"{name} {value:.4f} is below {field} {limit:g}" if value < limit else None
 
 
@@ -34,47 +34,47 @@ def _at_most(name: str, value: float | None, limit: float | None, field: str) ->
     if limit is None:
         return None
     if value is None:
-        return f"{name} is not known, and {field} allows {limit:g}"
+        return f"{name} is not known, but {field} allows {limit:g}"
     return f"{name} {value:.4f} is above {field} {limit:g}" if value > limit else None
 
 
-def _accuracy(gate: Gate, found: "Judgement") -> str | None:
+def _accuracy(gate: Gate, found: "Judgment") -> str | None:
     return _at_least("accuracy", found.arms.distilled.accuracy, gate.min_accuracy, "minAccuracy")
 
 
-def _gain(gate: Gate, found: "Judgement") -> str | None:
+def _gain(gate: Gate, found: "Judgment") -> str | None:
     return _at_least("gain", _judged(found, found.comparison.gain), gate.min_gain, "minGain")
 
 
-def _gap_closed(gate: Gate, found: "Judgement") -> str | None:
+def _gap_closed(gate: Gate, found: "Judgment") -> str | None:
     gap_closed = _judged(found, found.comparison.gap_closed)
     return _at_least("gap closed", gap_closed, gate.min_gap_closed, "minGapClosed")
 
 
-def _retention(gate: Gate, found: "Judgement") -> str | None:
+def _retention(gate: Gate, found: "Judgment") -> str | None:
     retention = _judged(found, found.comparison.retention)
     return _at_least("retention", retention, gate.min_retention, "minRetention")
 
 
-def _judged(found: "Judgement", value: float | None) -> float | None:
-    """Return a value that is about being right; agreement with the teacher is not."""
+def _judged(found: "Judgment", value: float | None) -> float | None:
+    """Return a value that is based on references; None if it is agreement with the teacher."""
     return None if is_agreement(found.comparison) else value
 
 
-def _latency(gate: Gate, found: "Judgement") -> str | None:
+def _latency(gate: Gate, found: "Judgment") -> str | None:
     if found.control is not None and found.control.noise:
-        return None  # decides nothing, and _notes says so
+        return None  # not checked, as _notes reports
     ratio = None
-    if found.reductions.latency is not None:  # null across different hardware, where a ratio says nothing
+    if found.reductions.latency is not None:  # None for different hardware, where a ratio would mean nothing
         ratio = found.arms.distilled.latency_seconds / found.arms.teacher.latency_seconds
     return _at_most("latency ratio", ratio, gate.max_latency_ratio, "maxLatencyRatio")
 
 
-def _invalid(gate: Gate, found: "Judgement") -> str | None:
+def _invalid(gate: Gate, found: "Judgment") -> str | None:
     return _at_most("invalid rate", found.arms.distilled.invalid_rate, gate.max_invalid_rate, "maxInvalidRate")
 
 
-def _significance(gate: Gate, found: "Judgement") -> str | None:
+def _significance(gate: Gate, found: "Judgment") -> str | None:
     refused = words_of(found.comparison).refused
     return refused.format(**fields_of(found.comparison)) if gate.require_significance and refused else None
 
@@ -91,15 +91,15 @@ RULES: dict[str, Rule] = {
 }
 
 
-def decide(gate: Gate, found: "Judgement") -> GateVerdict:
-    """Apply every rule; all reasons are listed, and the limits that decided nothing are noted."""
+def decide(gate: Gate, found: "Judgment") -> GateVerdict:
+    """Apply every rule, list all reasons, and note the limits that were not checked."""
     reasons = [reason for rule in RULES.values() if (reason := rule.missed(gate, found))]
     notes = _notes(gate, found)
     limits = [name for name in gate.limits if not (notes and name == "maxLatencyRatio")]
     return GateVerdict(passed=not reasons, reasons=reasons, limits=limits, notes=notes)
 
 
-def _notes(gate: Gate, found: "Judgement") -> list[str]:
+def _notes(gate: Gate, found: "Judgment") -> list[str]:
     if gate.max_latency_ratio is None or found.control is None or not found.control.noise:
         return []
-    return [f"maxLatencyRatio {gate.max_latency_ratio:g} was not checked, since {control_text(found.control)}"]
+    return [f"maxLatencyRatio {gate.max_latency_ratio:g} was not checked, because {control_text(found.control)}"]

@@ -1,4 +1,4 @@
-"""Paired statistics: is one model better than another on the same prompts, and by how much.
+"""Paired statistics: whether one model is better than another on the same prompts, and by how much.
 
 Shapes: N rows, R resamples.
 """
@@ -12,7 +12,7 @@ from scipy.stats import binomtest
 from kubedistill.report.models import Verdict
 
 RESAMPLES, SIGNIFICANT = 10_000, 0.05
-_CHUNK = 500  # resamples held in memory at once
+_CHUNK = 500  # resamples in memory at once
 
 Scores = NDArray[np.float64]
 
@@ -27,7 +27,7 @@ class Difference:
 
     @property
     def verdict(self) -> Verdict:
-        """What may be said at the 5 % level."""
+        """The verdict at the 5 % level."""
         if self.p_value >= SIGNIFICANT:
             return "not distinguishable"
         return "better" if self.mean > 0 else "worse"
@@ -44,7 +44,7 @@ def compare(first_N: Scores, second_N: Scores, *, generator: np.random.Generator
 
 
 def bootstrap_ci95(difference_N: Scores, *, generator: np.random.Generator) -> tuple[float, float]:
-    """Percentile interval of the mean over resampled rows (paired bootstrap, Koehn 2004)."""
+    """Return the percentile interval of the mean over resampled rows (paired bootstrap, Koehn 2004)."""
     count = len(difference_N)
     means = [
         difference_N[generator.integers(count, size=(_CHUNK, count))].mean(axis=1) for _ in range(RESAMPLES // _CHUNK)
@@ -54,13 +54,13 @@ def bootstrap_ci95(difference_N: Scores, *, generator: np.random.Generator) -> t
 
 
 def mcnemar(difference_N: Scores) -> float:
-    """Exact McNemar: of the rows that one model alone has right, does either have more than a coin would give?"""
+    """Return the p-value of the exact McNemar test: a sign test on the rows that only one of the models has right."""
     wins, losses = int((difference_N > 0).sum()), int((difference_N < 0).sum())
     return float(binomtest(wins, wins + losses).pvalue) if wins + losses else 1.0
 
 
 def permutation_test(difference_N: Scores, *, generator: np.random.Generator) -> float:
-    """Paired permutation: how often random signs give a mean as far from 0 as the observed one."""
+    """Return the p-value of the paired permutation test: how often random signs give a mean at least as far from 0."""
     observed, further = abs(difference_N.sum()), 0
     for _ in range(RESAMPLES // _CHUNK):
         signs_RN = generator.choice((-1.0, 1.0), size=(_CHUNK, len(difference_N)))
@@ -69,8 +69,8 @@ def permutation_test(difference_N: Scores, *, generator: np.random.Generator) ->
 
 
 def mean_ci95(scores_N: Scores) -> tuple[float, float]:
-    """Interval of one model's mean score; Wilson's (1927), which stays inside 0 to 1."""
+    """Return the Wilson interval (1927) of one model's mean score, which stays within 0 to 1."""
     count, mean, z = len(scores_N), float(scores_N.mean()), 1.959964
-    centre = (mean + z * z / (2 * count)) / (1 + z * z / count)
+    center = (mean + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * np.sqrt(scores_N.var() / count + z * z / (4 * count * count))
-    return max(0.0, centre - float(half)), min(1.0, centre + float(half))
+    return max(0.0, center - float(half)), min(1.0, center + float(half))

@@ -1,4 +1,4 @@
-"""Students: before and after training, asked the same records and timed in turn."""
+"""Students: the student before and after training, tested on the same records and timed in turn."""
 
 import logging
 import time
@@ -37,12 +37,12 @@ _AT = "spec.student.model.source"
 
 @dataclass(frozen=True, slots=True)
 class Students:
-    """Both students after the test, and how their times compare."""
+    """Both students after the test, and the comparison of their times."""
 
     tested: dict[str, Tested]
     control: LatencyControl | None
     untimed: str = ""
-    """Why they were not timed in turn, where they were not: their times are those of two engines."""
+    """Why they were not timed in turn, if so; then their times come from two engines."""
 
 
 def compare_students(
@@ -56,9 +56,9 @@ def compare_students(
     store: Store,
     progress: Progress,
 ) -> Students:
-    """Have both students answer the records greedily, and time them in turn in the second one's engine.
+    """Let both students answer the records greedily, and time them in turn in the second one's engine.
 
-    `answer_tokens` is the teacher's median length of an answer, where it is known.
+    `answer_tokens` is the teacher's median length of an answer, if known.
     """
     request = Request(records, Sampling(max_tokens=job.spec.generation.max_tokens))
     machine = Machine(engines.hardware(gpus=1), job.pools.student)
@@ -78,20 +78,20 @@ def compare_students(
     baseline = test("baseline")
     tokens = answer_tokens or baseline.figures.answer_tokens or 1
     timed: Alternation | None = None
-    untimed = "their architectures differ, so no engine can have both"
+    untimed = "their architectures differ, so one engine can't run both"
     if same_architecture(models["baseline"], models["distilled"]):
         timing = _timing(models, answer_tokens=tokens, choices=choices, machine=machine, progress=progress)
         try:
             distilled = test("distilled", timing)
             timed, untimed = read_stored_json(Alternation, distilled.measured[timing.name]), ""
-        except Untimed as error:  # nothing is stored of it, so a later run tries again
+        except Untimed as error:  # nothing is stored, so a later run tries again
             log.warning("the students were not timed in turn", exc_info=error)
             distilled, untimed = test("distilled"), str(error)
     else:
         distilled = test("distilled")
 
     def tested(name: StudentName, result: GenerationResult, latency: Latency | None) -> Tested:
-        # The times of the alternation take the place of those that the student's own engine had alone.
+        # The times of the alternation replace those from the student's own engine.
         figures = result.figures.model_copy(update=dict(latency)) if latency else result.figures
         price = price_of("student", figures, job=job)
         return Tested(list(result.pending[name].answers(store)), models[name].parameters, figures, price)
@@ -107,7 +107,7 @@ def compare_students(
 
 
 def student_serving(model: Model, *, choices: Choices) -> Serving:
-    """Return how a student's engine is started."""
+    """Return the settings of a student's engine."""
     return Serving(
         model=model,
         max_model_len=student_context(choices),
@@ -121,7 +121,7 @@ def student_serving(model: Model, *, choices: Choices) -> Serving:
 def _timing(
     models: Mapping[StudentName, Model], *, answer_tokens: int, choices: Choices, machine: Machine, progress: Progress
 ) -> Measurement:
-    """The alternation as it is kept: for these two models, that length and that machine."""
+    """Return the alternation as a measurement that is stored for these models, this length and this machine."""
     max_model_len = student_serving(models["distilled"], choices=choices).max_model_len
 
     def report(done: int, rounds: int) -> None:

@@ -1,4 +1,4 @@
-"""Symbolic equality of two mathematical answers, decided by math-verify in a process of its own."""
+"""Symbolic equality of two mathematical answers, decided by math-verify in a separate process."""
 
 import atexit
 import json
@@ -15,14 +15,14 @@ from kubedistill.errors import NotInstalled
 
 COMMAND = (sys.executable, "-m", "kubedistill_runtime.evaluation.symbolic_worker")
 _SECONDS, _START_SECONDS = 5.0, 300.0
-"""For one comparison, and for the imports of the worker, which take 40 s from a cold disk."""
+"""Limits for one comparison, and for the imports of the worker, which take 40 s from a cold disk."""
 _MOST_CHARACTERS = 2000
 """A longer answer is not an expression that a person would write; it also keeps a request within a pipe's buffer."""
 
 
 @dataclass(slots=True)
 class SymbolicJudge:
-    """Compares answers one at a time; the worker is started when it is first needed, and again after it was killed."""
+    """Compares answers one at a time; the worker starts on demand, and again after a kill."""
 
     command: Sequence[str] = COMMAND
     seconds: float = _SECONDS
@@ -30,9 +30,9 @@ class SymbolicJudge:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def are_equal(self, answer: str, reference: str) -> bool:
-        """Return whether two expressions have the same value; False where that is not known in time.
+        """Return whether two expressions have the same value; False if that is not known in time.
 
-        Raises NotInstalled where the worker does not start.
+        Raises NotInstalled if the worker does not start.
         """
         if max(len(answer), len(reference)) > _MOST_CHARACTERS:
             return False
@@ -43,7 +43,7 @@ class SymbolicJudge:
                 worker.stdin.write(json.dumps([answer, reference]).encode() + b"\n")
                 worker.stdin.flush()
                 reply = _read_byte(worker, seconds=self.seconds)
-            except BrokenPipeError:  # it was killed since the last reply, by the kernel for its memory
+            except BrokenPipeError:  # the kernel killed it since the last reply, for its memory
                 reply = b""
             if not reply:
                 self._stop()
@@ -74,7 +74,7 @@ class SymbolicJudge:
 
 
 def _read_byte(worker: "subprocess.Popen[bytes]", *, seconds: float) -> bytes:
-    """Return the next byte that a worker writes; nothing where it ends, or writes none in time."""
+    """Return the next byte of a worker; empty if it ends or writes nothing in time."""
     assert worker.stdout is not None
     ready, _, _ = select.select([worker.stdout], [], [], seconds)
     return os.read(worker.stdout.fileno(), 1) if ready else b""

@@ -1,4 +1,4 @@
-"""Exports: the forms in which a student leaves the job. A format is one file, and a row in FORMATS."""
+"""Exports: the formats of an exported student. Each format is one file and a row in FORMATS."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Folders of exports: filled by one rename, and never over files of somebody else."""
+"""Folders of exports: filled by one rename, which never overwrites files of others."""
 
 import json
 import shutil
@@ -54,10 +54,10 @@ def check_owner(folder: Path, *, job: str, at: str) -> None:
     """Raise InvalidManifest if a folder has somebody else's files, or the export of another job."""
     mark = _read_mark(folder)
     if not mark and folder.exists() and (folder.is_file() or any(folder.iterdir())):
-        raise InvalidManifest(f"{folder} holds files that are not an export of ours", at=at, fix="Name a new folder")
+        raise InvalidManifest(f"{folder} has files that are not from an export", at=at, fix="Name a new folder")
     if (owner := mark.get("job", job)) != job:
         fix = "Name a new folder, or remove that one"
-        raise InvalidManifest(f"{folder} holds the export of job {owner}", at=at, fix=fix)
+        raise InvalidManifest(f"{folder} has the export of job {owner}", at=at, fix=fix)
 
 
 def fill(folder: Path, *, key: str, job: str, write: Callable[[Path], None]) -> None:
@@ -68,19 +68,19 @@ def fill(folder: Path, *, key: str, job: str, write: Callable[[Path], None]) -> 
     if is_filled(folder, key=key):
         return
     check_owner(folder, job=job, at="spec.export")
-    beside = f".{folder.name}{_STAGING}"
-    staging, retired = (folder.with_name(unfinished_name(beside)) for _ in range(2))
+    prefix = f".{folder.name}{_STAGING}"
+    staging, replaced = (folder.with_name(unfinished_name(prefix)) for _ in range(2))
     try:
         with storage_errors(folder.parent, whole=False):
             make_folder(staging)
-            _sweep(folder.parent, prefix=beside)
+            _sweep(folder.parent, prefix=prefix)
             write(staging)
             (staging / MARK).write_text(json.dumps({"key": key, "job": job}))
             share(staging / MARK)
-            _replace(folder, staging, retired=retired, key=key, job=job)
+            _replace(folder, staging, replaced=replaced, key=key, job=job)
     finally:
         shutil.rmtree(staging, ignore_errors=True)
-        shutil.rmtree(retired, ignore_errors=True)
+        shutil.rmtree(replaced, ignore_errors=True)
 
 
 def _read_mark(folder: Path) -> dict[str, str]:
@@ -93,8 +93,8 @@ def _read_mark(folder: Path) -> dict[str, str]:
     return mark if is_ours and "key" in mark else {}
 
 
-def _replace(folder: Path, staging: Path, *, retired: Path, key: str, job: str) -> None:
-    """Rename an export to its folder, unless another driver has put an export of this key there by now."""
+def _replace(folder: Path, staging: Path, *, replaced: Path, key: str, job: str) -> None:
+    """Rename an export to its folder, unless another driver has put an export of this key there already."""
     try:
         staging.rename(folder)
     except OSError:
@@ -102,7 +102,7 @@ def _replace(folder: Path, staging: Path, *, retired: Path, key: str, job: str) 
             raise
         if not is_filled(folder, key=key):
             check_owner(folder, job=job, at="spec.export")
-            folder.rename(retired)
+            folder.rename(replaced)
             staging.rename(folder)
 
 

@@ -17,7 +17,7 @@ _GATE = {"passed": "passed", "failed": "**failed**", "not set": "no gate set", "
 
 
 def render_markdown(report: Report, *, title: str) -> str:
-    """The headline, the table, the gate and where it came from."""
+    """Render the headline, the table, the gate and the provenance."""
     rows = [
         f"| {line.name} | {line.teacher} | {line.baseline} | {line.distilled} | {line.change} |"
         for line in table_lines(report)

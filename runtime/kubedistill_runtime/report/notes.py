@@ -1,10 +1,10 @@
-"""Notes of a report: why a cost or a comparison of times is not there."""
+"""Notes of a report: why a cost or a comparison of times is missing."""
 
 from kubedistill.report.models import Report
 
 
 def cost_notes(report: Report) -> list[str]:
-    """Return why costs are not known, as sentences without a period; empty where both are known."""
+    """Return why costs are not known, as sentences without a period; empty if both are known."""
     unpriced = report.provenance.unpriced
     arms = {"teacher": report.arms.teacher, "student": report.arms.distilled}
     unknown = [name for name, arm in arms.items() if arm.cost_per_thousand is None]
@@ -18,7 +18,7 @@ def cost_notes(report: Report) -> list[str]:
 
 
 def time_notes(report: Report) -> list[str]:
-    """Return why the students were not timed in turn, as a sentence without a period; empty where they were."""
+    """Return why the students were not timed in turn, as a sentence without a period; empty if they were."""
     untimed = report.provenance.untimed
     return [f"the students were not timed in turn, but each in its own engine: {untimed}"] if untimed else []
 

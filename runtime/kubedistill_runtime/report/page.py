@@ -1,4 +1,4 @@
-"""report.html: one self-contained page, the verdict first."""
+"""report.html: one self-contained page that begins with the verdict."""
 
 from dataclasses import dataclass
 from unicodedata import normalize
@@ -34,7 +34,7 @@ class Tile:
 
 
 def render_page(report: Report, *, title: str) -> str:
-    """Render the page; all text from records is escaped, and nothing is loaded from elsewhere."""
+    """Render the page; all text from records is escaped, and no external resource is loaded."""
     environment = Environment(
         loader=PackageLoader("kubedistill_runtime.report", "."),
         autoescape=select_autoescape(default=True, default_for_string=True, enabled_extensions=("j2",)),
@@ -57,14 +57,14 @@ def render_page(report: Report, *, title: str) -> str:
         dropped_words=DROPPED,
         lines=[*table_lines(report), *_further_lines(report)],
         labels=sorted(report.labels, key=lambda label: label.distilled - label.teacher),
-        # Our own drawings; their text nodes were escaped by matplotlib.
+        # Our own plots; matplotlib has escaped their text nodes.
         plots={name: Markup(svg) for name, svg in plots.items()},  # noqa: S704
     )
     return printable(page)
 
 
 def _tiles(report: Report) -> list[Tile]:
-    """The gain, the gap closed, the teacher's score kept, and what is saved, as far as they are known."""
+    """Return tiles for the gain, the gap closed, the retained score and the savings, as far as they are known."""
     compared, saved = report.comparison, report.reductions
     words, fields = words_of(compared), fields_of(compared)
     tiles = [Tile(words.figure.format(**fields), words.tile.format(**fields))]
@@ -81,7 +81,7 @@ def _tiles(report: Report) -> list[Tile]:
 
 
 def _measured(report: Report) -> str:
-    """Where the figures are from, what the control of latency shows, and why a time or a cost is not known."""
+    """Return sentences on the hardware, on the control of latency, and on why a time or a cost is not known."""
     teacher, student = report.arms.teacher.hardware, report.arms.distilled.hardware
     said = f"measured on {teacher}"
     if teacher != student:
@@ -91,7 +91,7 @@ def _measured(report: Report) -> str:
 
 
 def _further_lines(report: Report) -> list[Line]:
-    """What only the page has room for: the task's other metrics, and answers that are in a wrong form."""
+    """Return lines that only this page has: the task's other metrics, and the rate of answers in a wrong form."""
     arms = (report.arms.teacher, report.arms.baseline, report.arms.distilled)
     others = [name for name in report.arms.distilled.metrics if name != report.comparison.measure]
     rows = {name: [_percent(arm.metrics[name]) for arm in arms] for name in others}
@@ -100,7 +100,7 @@ def _further_lines(report: Report) -> list[Line]:
 
 
 def _is_right(text: str, example: Example) -> bool:
-    """Whether an answer to a label task is one of the example's references."""
+    """Return whether an answer to a label task is one of the example's references."""
     return _label(text) in {_label(reference) for reference in (*example.references, example.reference or "")}
 
 

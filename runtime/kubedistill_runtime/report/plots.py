@@ -1,4 +1,4 @@
-"""The report's plots, as SVG text that follows the page's colours and font."""
+"""The report's plots, as SVG text with the page's colors and font."""
 
 import io
 import re
@@ -16,7 +16,7 @@ from kubedistill.contract.artifacts import Curve
 from kubedistill.report.models import Report
 
 TEACHER, BASELINE, DISTILLED = "#8b7fd6", "#9aa5b1", "#0d9488"
-# Stand-ins that become the page's own colours, which differ on white and on black.
+# Placeholders for the page's colors, which differ between light and dark mode.
 _INK, _DIM = "#010203", "#040506"
 _PAGE = {_INK: "var(--ink)", _DIM: "var(--dim)"}
 _STYLE = {
@@ -27,16 +27,16 @@ _STYLE = {
 
 
 def plot_scores(report: Report) -> str:
-    """Score of the three arms, with 95% intervals where there are references."""
+    """Plot the scores of the three arms, with 95% intervals if there are references."""
     arms = (report.arms.teacher, report.arms.baseline, report.arms.distilled)
     bars = list(zip(("teacher", "before", "distilled"), arms, (TEACHER, BASELINE, DISTILLED), strict=True))
 
     def paint(axes: Axes) -> None:
-        for place, (_, arm, colour) in enumerate(bars):
+        for place, (_, arm, color) in enumerate(bars):
             value = arm.agreement if arm.accuracy is None else arm.accuracy
             if value is None:
                 continue
-            axes.barh(place, value, color=colour, height=0.6)
+            axes.barh(place, value, color=color, height=0.6)
             if arm.accuracy_ci95 is not None:
                 axes.plot(arm.accuracy_ci95, [place, place], color=_INK, linewidth=1.6)
             end = max((value, *(arm.accuracy_ci95 or ())))
@@ -50,7 +50,7 @@ def plot_scores(report: Report) -> str:
 
 
 def plot_curve(curve: Curve) -> str:
-    """Training and validation loss by step."""
+    """Plot the training and validation loss by step."""
     steps, losses = [point.step for point in curve.train], [point.loss for point in curve.train]
 
     def paint(axes: Axes) -> None:
@@ -73,7 +73,7 @@ def plot_curve(curve: Curve) -> str:
 
 
 def _smooth(values: Sequence[float]) -> list[float]:
-    """Exponential mean over about 30 steps."""
+    """Return the exponential moving average over about 30 steps."""
     smooth: list[float] = []
     mean = values[0] if values else 0.0
     for value in values:
@@ -83,7 +83,7 @@ def _smooth(values: Sequence[float]) -> list[float]:
 
 
 def _draw(paint: Callable[[Axes], None]) -> str:
-    """One figure as SVG; the same figure always gives the same text."""
+    """Return a figure as SVG; the same figure always gives the same text."""
     sink = io.StringIO()
     with mpl.rc_context(_STYLE):
         figure = Figure(figsize=(5.2, 2.6), layout="constrained")

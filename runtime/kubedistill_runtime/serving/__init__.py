@@ -1,1 +1,1 @@
-"""Serving: inference engines, what is asked of them, and how fast they are."""
+"""Serving: inference engines, requests to them, and measurements of their speed."""

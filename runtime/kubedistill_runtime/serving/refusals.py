@@ -1,4 +1,4 @@
-"""Refusals: what an engine says that can't serve a model or that died, as an error that names the field and the fix."""
+"""Refusals: errors of an engine that can't serve a model or that died, as errors that name the field and the fix."""
 
 import re
 
@@ -7,24 +7,24 @@ from kubedistill_runtime.dependencies import missing_dependency
 from kubedistill_runtime.root_cause import describe_cause, find_root_cause, name_cause
 from kubedistill_runtime.serving.engine import Serving
 
-# CUDA's and the CPU allocator's words, and vLLM's own for a device or a cache that is too small.
+# Messages of CUDA, of the CPU allocator, and of vLLM for a device or a cache that is too small.
 _NO_MEMORY = re.compile(
     r"out of memory|not enough memory|can't allocate memory|cannot allocate memory|free memory on device"
     r"|no available memory|available kv cache memory",
     re.IGNORECASE,
 )
 
-# A device or the network between devices that broke, and not the model: CUDA's, cuDNN's and NCCL's words.
+# Messages of CUDA, cuDNN and NCCL for a failed device or network; the model is not the cause.
 _DEVICE_FAILED = re.compile(r"\b(CUDA|CUDA driver|cuDNN|cuBLAS|NCCL) error\b|\b(CUBLAS|CUDNN)_STATUS_", re.IGNORECASE)
 _DEVICE_ERRORS = frozenset({"AcceleratorError", "DistBackendError", "DistNetworkError", "DistStoreError"})
-"""PyTorch's classes of the same; some of its builds lack some of them, so they are known by name."""
+"""PyTorch's classes for such failures, by name, since some builds lack some of them."""
 
 
 def refusal(error: BaseException, *, serving: Serving) -> KubedistillError:
-    """Return what a failed start of an engine is; each says the root cause.
+    """Return the error for a failed start of an engine, with the root cause.
 
-    MissingDependency where this environment lacks something, EngineLost where a worker or a device died,
-    ModelDoesNotFit where memory ran out, else InvalidModel.
+    It is MissingDependency if this environment lacks something, EngineLost if a worker or a device died,
+    ModelDoesNotFit if there was not enough memory, and InvalidModel otherwise.
     """
     if (missing := missing_dependency(error, at=serving.at)) is not None:
         return missing
@@ -33,13 +33,13 @@ def refusal(error: BaseException, *, serving: Serving) -> KubedistillError:
         return EngineLost(f"the inference engine of {name} died: {reason}", at=serving.at, fix="Start again")
     if _is_out_of_memory(error):
         fix = "Use a smaller maxModelLen or dtype, more GPUs (tensorParallelSize), or a pool with more memory"
-        return ModelDoesNotFit(f"{name} does not fit where its engine runs: {reason}", at=serving.at, fix=fix)
+        return ModelDoesNotFit(f"{name} does not fit into the memory of its engine: {reason}", at=serving.at, fix=fix)
     fix = "Use another checkpoint, dtype or quantization; the traceback is in driver.log"
     return InvalidModel(f"this build of vLLM can't serve {name}: {reason}", at=serving.at, fix=fix)
 
 
 def is_lost(error: BaseException) -> bool:
-    """Return whether an error is the end of a process, a node or a device, which another start may not meet."""
+    """Return whether an error is the failure of a process, a node or a device, so that a retry may succeed."""
     from ray import exceptions as of_ray
 
     died = (
@@ -54,7 +54,7 @@ def is_lost(error: BaseException) -> bool:
         of_ray.RpcError,
     )
     root = find_root_cause(error)
-    if isinstance(root, KubedistillError):  # that has been decided where it was raised
+    if isinstance(root, KubedistillError):  # it was classified where it was raised
         return isinstance(root, EngineLost)
     if isinstance(root, died):
         return True
@@ -72,5 +72,5 @@ def _is_out_of_memory(error: BaseException) -> bool:
 
 
 def _words(error: BaseException) -> str:
-    """The root cause's own line, and the one that is told of it, which may be that of the error around it."""
+    """Return the line of the root cause, and the line that describes it, which may be that of an outer error."""
     return f"{name_cause(error)}\n{describe_cause(error)}"

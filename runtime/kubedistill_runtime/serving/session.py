@@ -1,4 +1,4 @@
-"""The local session: one Ray, one engine actor, and nothing left over when it ends or is killed."""
+"""The local session: one Ray instance and one engine actor, with cleanup even after a kill."""
 
 import contextlib
 import json
@@ -20,7 +20,7 @@ from kubedistill_runtime.models import Model
 from kubedistill_runtime.root_cause import describe_cause, find_root_cause
 from kubedistill_runtime.serving.engine import Completion, Engine, Sampling, Serving
 from kubedistill_runtime.serving.hardware import describe_processor, has_accelerators
-from kubedistill_runtime.serving.placement import ANYWHERE, Options, on_workers
+from kubedistill_runtime.serving.placement import ANYWHERE, Options, worker_options
 from kubedistill_runtime.serving.refusals import is_lost
 from kubedistill_runtime.storage.store import Store
 
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-_OBJECT_STORE_BYTES = 128 * 2**20  # shards travel as pickles of a few MB; the bulk goes through storage
-_MARK = "KUBEDISTILL_SESSION"
+_OBJECT_STORE_BYTES = 128 * 2**20  # shards are pickles of a few MB; larger data goes through storage
+_SESSION_VARIABLE = "KUBEDISTILL_SESSION"
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_prestart_worker_first_driver": "0",  # idle workers of 100 MB each that nobody asked for
+    "RAY_prestart_worker_first_driver": "0",  # idle workers of 100 MB each that nobody uses
     "RAY_enable_worker_prestart": "0",
     "RAY_TRAIN_ENABLE_V2": "1",
     "RAY_DEDUP_LOGS": "0",
@@ -45,39 +45,39 @@ _RAY_STARTS = 2
 
 
 class LocalEngines:
-    """Starts Ray and the engine actor on this machine when first asked to; joins the cluster's Ray where one is.
+    """Starts Ray and the engine actor on demand, on this machine or in the Ray cluster that the environment names.
 
-    `leftovers` is where it writes down what a kill would leave over; `ahead` says that whole jobs run in it.
+    `leftovers` is the file that records the processes to clean up after a kill; with `ahead`, warm() starts the actor.
     """
 
     def __init__(self, *, leftovers: Path, ahead: bool) -> None:
         self._leftovers, self._ahead = leftovers, ahead
-        # Ray's processes are killed when the thread that started them ends, so one thread starts them and stays.
+        # Ray's processes are killed when the thread that started them ends, so one thread starts them and stays alive.
         self._starter = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ray-starter")
         self._folder: str | None = None
         self._actor: ActorHandle | None = None
         self._place: Options | None = None
 
     def warm(self) -> None:
-        """Begin to start the session in the background, if later stages share it; whoever needs it waits for it."""
+        """Start the session in the background, if later stages share it; calls that need it wait for it."""
         if self._ahead:
             self._starter.submit(self._start_actor)
 
     def start_ray(self) -> None:
-        """Make sure that a Ray session is there."""
+        """Start a Ray session, unless there is one."""
         self._starter.submit(self._start_ray).result()
 
     def actor(self, *, gpus: int = 1) -> "ActorHandle":
-        """The engine actor, started anew if there is none; it takes so many GPUs where a cluster has any."""
+        """Return the engine actor, and start it if there is none; in a cluster with GPUs it reserves `gpus` of them."""
         return self._starter.submit(self._start_actor, gpus=gpus).result()
 
     def gpus(self) -> int:
-        """GPUs of the Ray session; 0 where there is none yet."""
+        """Return the number of GPUs of the Ray session; 0 if there is no session yet."""
         ray = sys.modules.get("ray")  # a stage that needs no Ray doesn't wait for its import
         return int(ray.cluster_resources().get("GPU", 0)) if ray is not None and ray.is_initialized() else 0
 
     def hardware(self, *, gpus: int) -> str:
-        """Return what an engine of so many GPUs runs on; asked of its actor, unless that can only be this processor."""
+        """Return the hardware of an engine with this number of GPUs, from its actor unless this is a CPU machine."""
         if "RAY_ADDRESS" not in os.environ and not has_accelerators():
             return describe_processor()
         import ray
@@ -88,9 +88,9 @@ class LocalEngines:
 
     @contextlib.contextmanager
     def using_actor(self, *, gpus: int, at: str) -> Iterator["ActorHandle"]:
-        """Give the engine actor for calls; raises its own errors as they were, MissingDependency and EngineLost.
+        """Yield the engine actor for calls; raises the actor's KubedistillErrors, MissingDependency and EngineLost.
 
-        An actor that died, or whose device or workers did, is ended, and the next call starts another.
+        If the actor, its device or its workers died, it is ended, and the next call starts another.
         """
         from ray.exceptions import OutOfMemoryError, RayError
 
@@ -110,13 +110,13 @@ class LocalEngines:
             raise EngineLost(f"the inference engine died: {describe_cause(error)}", at=at, fix="Start again") from error
 
     def _lose_actor(self) -> None:
-        """End an actor that died or whose device broke: a process keeps a broken device for as long as it lives."""
+        """End an actor that died or whose device failed; a process can't recover a failed device."""
         import ray
         from ray.exceptions import RayError
 
         actor, self._actor = self._actor, None
         if actor is not None:
-            with contextlib.suppress(RayError):  # Ray may have gone with it
+            with contextlib.suppress(RayError):  # Ray may have died too
                 ray.kill(actor)
 
     @contextlib.contextmanager
@@ -152,14 +152,14 @@ class LocalEngines:
 
             from kubedistill_runtime.serving.vllm_engine import VllmActor
 
-            # Another actor takes the place of one that died: GPUs that are set aside once stay so.
-            self._place = self._place or (on_workers(gpus) if "RAY_ADDRESS" in os.environ else ANYWHERE)
+            # An actor that replaces a dead one uses the same GPUs, which stay reserved.
+            self._place = self._place or (worker_options(gpus) if "RAY_ADDRESS" in os.environ else ANYWHERE)
             log.info("engine process starting")
             self._actor = ray.remote(**self._place)(VllmActor).remote()
         return self._actor
 
     def _start_ray(self) -> None:
-        """Start Ray or join the cluster's, a second time if need be; raises EngineLost with the cause."""
+        """Start Ray or join the cluster's, with one retry; raises EngineLost with the cause."""
         import ray
 
         if ray.is_initialized():
@@ -169,12 +169,12 @@ class LocalEngines:
             try:
                 self._init_ray()
                 return
-            except Exception as error:  # Ray raises plain Exceptions here, and a busy machine is behind most of them
+            except Exception as error:  # Ray raises plain Exceptions here, mostly on a busy machine
                 log.warning("Ray did not start", exc_info=error, extra={"start": start})
                 self._sweep_ray()
                 if start == _RAY_STARTS:
-                    problem = f"Ray did not start, {_RAY_STARTS} times: {describe_cause(error)}"
-                    fix = "Start again when this machine is less busy, or look at its memory and /tmp"
+                    problem = f"Ray did not start in {_RAY_STARTS} attempts: {describe_cause(error)}"
+                    fix = "Start again when this machine is less busy, or check its memory and /tmp"
                     raise EngineLost(problem, at="Ray", fix=fix) from error
 
     def _init_ray(self) -> None:
@@ -183,7 +183,7 @@ class LocalEngines:
         if "RAY_ADDRESS" in os.environ:
             ray.init(log_to_driver=False, logging_level=logging.ERROR)
             return
-        # A token of this session's own: Ray would write one into the home folder, which may be read-only.
+        # Without this token, Ray would write one into the home folder, which may be read-only.
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         self._folder = tempfile.mkdtemp(prefix="kd-")  # short: Ray puts sockets below it
         self._record(self._folder)
@@ -199,56 +199,55 @@ class LocalEngines:
         )
 
     def _sweep_ray(self) -> None:
-        """Remove what a start that failed left over."""
+        """Clean up after a failed start."""
         import ray
 
         ray.shutdown()
         if self._folder is not None:
-            _end(_marked(self._folder))
+            _end(_session_processes(self._folder))
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
             self._leftovers.unlink(missing_ok=True)
 
     def _record(self, folder: str) -> None:
-        """Write down by what a killed session's processes are known, before there are any."""
-        os.environ[_MARK] = folder
+        """Record the folder that identifies this session's processes, before any of them starts."""
+        os.environ[_SESSION_VARIABLE] = folder
         Store(self._leftovers.parent).put(self._leftovers.name, json.dumps({"folder": folder}).encode())
 
 
 def reap_leftovers(path: Path) -> None:
-    """End what a killed session left over, and remove its folder.
+    """End the processes of a killed session, and remove its folder.
 
-    Its processes are known by a mark in their environment: Ray starts more of them than any list could hold, and some
-    outlive the one that started them.
+    They are found by a variable in their environment, since Ray starts many processes, and some outlive their parent.
     """
     try:
         folder = str(json.loads(path.read_text())["folder"])
     except FileNotFoundError:
         return
-    except (ValueError, KeyError, TypeError):  # not what we write; nothing can be known by it
+    except (ValueError, KeyError, TypeError):  # the file is not ours, so it names no processes
         path.unlink()
         return
-    found = _marked(folder)
-    log.info("reaping leftovers", extra={"processes": len(found)})
+    found = _session_processes(folder)
+    log.info("ending processes of a killed session", extra={"processes": len(found)})
     _end(found)
     shutil.rmtree(folder, ignore_errors=True)
     path.unlink()
 
 
-def _marked(folder: str) -> list["psutil.Process"]:
-    """The processes of a session."""
+def _session_processes(folder: str) -> list["psutil.Process"]:
+    """Return the processes of a session."""
     import psutil
 
     found = []
     for process in psutil.process_iter():
-        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):  # it has just ended, or is not ours
-            if process.environ().get(_MARK) == folder:
+        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):  # ended, or of another user
+            if process.environ().get(_SESSION_VARIABLE) == folder:
                 found.append(process)
     return found
 
 
 class _ActorEngine:
-    """An engine in the actor; after the actor's death the next call starts both again."""
+    """An engine in the actor; if the actor dies, the next call starts both again."""
 
     def __init__(self, engines: LocalEngines, serving: Serving) -> None:
         self._engines, self._serving = engines, serving
@@ -262,7 +261,7 @@ class _ActorEngine:
 
     def load_weights(self, model: Model) -> None:
         self._call("load_weights", str(model.path))
-        self._serving = replace(self._serving, model=model)  # what the next engine starts with, should this one die
+        self._serving = replace(self._serving, model=model)  # for the next engine, if this one dies
 
     def peak_bytes(self) -> int:
         peak: int = self._call("peak_bytes")
@@ -303,6 +302,6 @@ def _end(processes: Sequence["psutil.Process"]) -> None:
 
     _, alive = psutil.wait_procs(processes, timeout=0.5)
     for process in alive:
-        with contextlib.suppress(psutil.NoSuchProcess):  # it ended between the look and the kill
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ended before the kill
             process.kill()
     psutil.wait_procs(alive, timeout=5)

@@ -1,4 +1,4 @@
-"""vLLM in a Ray actor: the process that holds one engine after another.
+"""vLLM in a Ray actor, which runs one engine after another.
 
 Shapes: T generated tokens, K alternatives stored per token.
 """
@@ -24,22 +24,22 @@ if TYPE_CHECKING:
     from vllm import LLM, RequestOutput
 
 _ENVIRONMENT = {
-    "OMP_NUM_THREADS": "1",  # two OpenMP threads fall to a tenth of their speed when one core is busy
+    "OMP_NUM_THREADS": "1",  # two OpenMP threads drop to a tenth of their speed when one core is busy
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # the engine dies with this actor, and nothing hangs
     "VLLM_LOGGING_LEVEL": "WARNING",
     "VLLM_NO_USAGE_STATS": "1",
-    "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; the size that counts is given to each engine
-    "HF_HUB_OFFLINE": "1",  # models are folders by now
+    "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB; each engine gets its actual size
+    "HF_HUB_OFFLINE": "1",  # models are folders already
 }
 _WITHOUT_COMPILER = {"TORCH_COMPILE_DISABLE": "1"}
-"""On CPUs. All that vLLM compiles of an eager engine there is the count of a token's rank, which we do not keep."""
+"""For CPUs, where vLLM compiles only the rank of a token in an eager engine, which we do not use."""
 _MAX_SEQUENCES = 256
 _MAX_CACHE_BYTES = 2**30
 _DTYPES = {"Float32": "float32", "BFloat16": "bfloat16", "Float16": "float16"}
 
 
 class VllmActor:
-    """Holds at most one engine; made a Ray actor by the session."""
+    """A holder of at most one engine; the session makes it a Ray actor."""
 
     def __init__(self) -> None:
         os.environ.update(_ENVIRONMENT if has_accelerators() else _ENVIRONMENT | _WITHOUT_COMPILER)
@@ -49,21 +49,21 @@ class VllmActor:
         self._stop_ids: list[int] = []
 
     def open(self, serving: Serving) -> None:
-        """Start an engine in place of the one before, and have it say one token.
+        """Start an engine in place of the previous one, and generate one token.
 
-        Raises InvalidModel or ModelDoesNotFit where the engine refuses the model, EngineLost where it dies of something
+        Raises InvalidModel or ModelDoesNotFit if the engine refuses the model, and EngineLost if it dies of anything
         else.
         """
         self.close()
         self._stop_ids = list(serving.stop_ids)
         try:
             self._engine = _start(serving)
-            # Some of what an engine can't do (a head size) shows at the first token only.
+            # Some limits of an engine, such as a head size, cause an error only at the first token.
             self.generate([[0]], sampling=Sampling(max_tokens=1), seeds=[0])
-        except Exception as error:  # vLLM and what it stands on have no error in common but this
+        except Exception as error:  # vLLM and its libraries have no other base class of errors
             refused = refusal(error, serving=serving)
-            if not isinstance(refused, EngineLost):  # then the session ends this process, and all that hangs in it
-                traceback.clear_frames(error.__traceback__)  # they hold the engine, and it the next one's groups
+            if not isinstance(refused, EngineLost):  # after EngineLost, the session ends this process
+                traceback.clear_frames(error.__traceback__)  # frames keep the engine and its process groups alive
                 self._stop()
             raise refused from error
 
@@ -92,32 +92,32 @@ class VllmActor:
         return [_completion(output.outputs[0], k=sampling.k) for output in outputs]
 
     def load_weights(self, path: str) -> None:
-        """Load the weights of another folder of the same architecture into the engine that runs.
+        """Load the weights of another folder of the same architecture into the running engine.
 
-        Raises InvalidModel where the engine can't, and what it met where the engine died.
+        Raises InvalidModel if the engine can't do that, and the engine's own error if it died.
         """
         try:
             self._engine.collective_rpc("reload_weights", kwargs={"weights_path": path})
             self._engine.apply_model(_refresh_tied_heads)
-        except Exception as error:  # vLLM's loaders have no error in common but this
+        except Exception as error:  # vLLM's loaders have no other base class of errors
             if is_lost(error):
                 raise
             problem = f"this build of vLLM can't load other weights into its engine: {describe_cause(error)}"
             raise InvalidModel(problem, at=path) from error
 
     def hardware(self, gpus: int) -> str:
-        """Return what the engine runs on: the name of its GPUs and how many it takes, or the processor."""
+        """Return the number and name of the engine's GPUs, or the processor."""
         from vllm.platforms import current_platform
 
         return describe_processor() if current_platform.is_cpu() else f"{gpus} x {current_platform.get_device_name()}"
 
     def close(self) -> None:
-        """Stop the engine and give its memory back."""
+        """Stop the engine and release its memory."""
         if self._engine is not None:
             self._stop()
 
     def _stop(self) -> None:
-        """End what was started, an engine that is half there too."""
+        """Stop everything that was started, including an engine whose start failed."""
         from vllm.distributed import cleanup_dist_env_and_memory
 
         if self._engine is not None:
@@ -127,11 +127,11 @@ class VllmActor:
         cleanup_dist_env_and_memory()
 
     def peak_bytes(self) -> int:
-        """The most memory that this process ever held, in bytes."""
+        """Return the peak memory of this process, in bytes."""
         return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
     def process_id(self) -> int:
-        """This process, for whoever must clean up after a kill."""
+        """Return the id of this process, for cleanup after a kill."""
         return os.getpid()
 
 
@@ -147,8 +147,8 @@ def _start(serving: Serving) -> "LLM":
         pipeline_parallel_size=serving.pipeline_parallel_size,
         max_model_len=serving.max_model_len,
         max_num_seqs=_MAX_SEQUENCES,
-        # Chunked prefill rewinds a request's random generator, which the CPU engine dies of; and the same
-        # prompts must meet the same kernels again after a kill.
+        # Chunked prefill resets a request's random generator, which kills the CPU engine. After a kill, the same
+        # prompts must run through the same kernels again.
         enable_chunked_prefill=False,
         enable_prefix_caching=False,
         max_num_batched_tokens=max(serving.max_model_len, 8192),
@@ -162,7 +162,7 @@ def _start(serving: Serving) -> "LLM":
 
 
 def _refresh_tied_heads(module: "nn.Module") -> None:
-    """Prepare heads for their kernels again: a CPU engine packs a copy, and reload_weights skips tied ones."""
+    """Prepare tied heads for their kernels again: a CPU engine packs a copy, and reload_weights skips tied ones."""
     from vllm.model_executor.layers.vocab_parallel_embedding import ParallelLMHead, UnquantizedEmbeddingMethod
 
     for layer in module.modules():
@@ -171,9 +171,9 @@ def _refresh_tied_heads(module: "nn.Module") -> None:
 
 
 def top_k(ids_TJ: np.ndarray, logprobs_TJ: np.ndarray, *, k: int) -> TopK:
-    """The K most likely ids out of J = K + 1 entries whose first is the drawn token, and the mass of all others.
+    """Return the K most likely ids and the mass of all others, from J = K + 1 entries; the first is the drawn token.
 
-    The tail is measured in float64 before the logprobs are rounded to float16.
+    The tail is computed in float64 before the logprobs are rounded to float16.
     """
     logprobs_TK = logprobs_TJ[:, 1 : k + 1].astype(np.float64)
     tail_T = np.clip(1.0 - np.exp(logprobs_TK).sum(axis=1), 0.0, 1.0)
@@ -186,7 +186,7 @@ def top_k(ids_TJ: np.ndarray, logprobs_TJ: np.ndarray, *, k: int) -> TopK:
 
 def _completion(output: "RequestOutput", *, k: int) -> Completion:
     ids = tuple(output.token_ids)
-    shape = (len(ids), k + 1)  # every step holds the drawn token and k alternatives
+    shape = (len(ids), k + 1)  # every step has the drawn token and k alternatives
     ids_TJ = np.asarray(output.logprobs.token_ids, dtype=np.int64).reshape(shape)
     logprobs_TJ = np.asarray(output.logprobs.logprobs, dtype=np.float64).reshape(shape)
     top = top_k(ids_TJ, logprobs_TJ, k=k) if k else None
@@ -194,7 +194,7 @@ def _completion(output: "RequestOutput", *, k: int) -> Completion:
 
 
 def _cache_bytes(serving: Serving) -> int:
-    """Room for a full batch, within a bound; never less than one longest request."""
+    """Return the size of the KV cache: a full batch up to a limit, but at least one request of maximum length."""
     weights = serving.model.memory_bytes(dtype=serving.dtype, tokens=0)
     one = serving.model.memory_bytes(dtype=serving.dtype, tokens=2 * serving.max_model_len) - weights
     return max(one, min(_MAX_SEQUENCES * one, _MAX_CACHE_BYTES), 64 * 2**20)

@@ -52,7 +52,7 @@ def make_artifacts(job: StageJob, *, store: Store, progress: Progress, engines: 
 
 
 def stage_function(name: StageName) -> StageFunction:
-    """Import and return the function of a stage; each stage has heavy libraries of its own."""
+    """Import and return the function of a stage; each stage imports its own heavy libraries."""
     module = import_module(f"kubedistill_runtime.stages.{name.lower()}")
     run: StageFunction = module.run
     return run

@@ -1,4 +1,4 @@
-"""Curate: keep the answers that are good enough to learn from, say why the others are not, and make samples of them."""
+"""Curate: keep the answers that pass all filters, record why the others do not, and make samples."""
 
 import tempfile
 from collections import Counter
@@ -33,9 +33,9 @@ _REPORT_EVERY = 256
 
 
 def run(context: StageContext) -> Outcome:
-    """Make the artifacts dataset and samples, each unless it is there.
+    """Make the artifacts dataset and samples, unless they are complete.
 
-    Raises LowYield where too few prompts keep an answer, or no answer makes a sample.
+    Raises LowYield if too few prompts have a kept answer, or no answer gives a sample.
     """
     store, keys = context.store, context.keys
     if not find(store, "dataset", keys["dataset"]).complete:
@@ -51,7 +51,7 @@ def run(context: StageContext) -> Outcome:
 
 @dataclass(slots=True)
 class _Sorting:
-    """Sorts answers, one after another, and writes down those that are rejected."""
+    """Sorts answers one by one, and writes the rejected ones to a file."""
 
     filters: Mapping[str, Filter]
     select: Callable[[Sequence[AnsweredRecord]], list[str | None]]
@@ -62,7 +62,7 @@ class _Sorting:
     asked: int = 0
     kept: int = 0
     prompts: set[str] = field(default_factory=set)
-    """Ids of the records that keep an answer."""
+    """Ids of the records with a kept answer."""
     reasons: Counter[str] = field(default_factory=Counter)
 
     def keep(self, answers: Iterable[AnsweredRecord]) -> Iterator[AnsweredRecord]:
@@ -91,7 +91,7 @@ class _Sorting:
         self.rejected.write(_encode_rejected(answered, reason))
 
     def report(self) -> None:
-        """Say how far it is."""
+        """Report the progress."""
         self.progress.working(done=self.asked, total=self.total, unit="answers", figures={"kept": self.kept})
 
 
@@ -119,7 +119,7 @@ def _make_dataset(context: StageContext) -> None:
         )
         try:
             check_kept(figures, spec=spec)
-        except LowYield:  # whoever reads of it wants to see what was rejected
+        except LowYield:  # a person will want to see the rejected answers
             leave_draft(store, "dataset", keys["dataset"], draft=draft)
             raise
         publish(store, "dataset", keys["dataset"], figures, draft=draft)
@@ -132,7 +132,7 @@ def _make_samples(context: StageContext, *, dataset: DatasetFigures) -> None:
     rendering = make_rendering(choices)
     counts = {"train": Counts(), "validation": Counts()}
     answers = {
-        "train": _watch(read_dataset(store, keys["dataset"]), total=dataset.kept, progress=context.progress),
+        "train": _report_progress(read_dataset(store, keys["dataset"]), total=dataset.kept, progress=context.progress),
         "validation": _validation(context),
     }
     with draft_artifact(store, "samples", keys["samples"]) as draft:
@@ -149,8 +149,8 @@ def _make_samples(context: StageContext, *, dataset: DatasetFigures) -> None:
         publish(store, "samples", keys["samples"], figures, draft=draft)
 
 
-def _watch(answers: Iterable[AnsweredRecord], *, total: int, progress: Progress) -> Iterator[AnsweredRecord]:
-    """The answers as they are, while their number is told."""
+def _report_progress(answers: Iterable[AnsweredRecord], *, total: int, progress: Progress) -> Iterator[AnsweredRecord]:
+    """Yield answers unchanged, and report their number."""
     for place, answered in enumerate(answers):
         if place % _REPORT_EVERY == 0:
             progress.working(done=place, total=total, unit="samples")
@@ -158,7 +158,7 @@ def _watch(answers: Iterable[AnsweredRecord], *, total: int, progress: Progress)
 
 
 def _validation(context: StageContext) -> Iterator[AnsweredRecord]:
-    """The teacher's greedy answers, or the references where the answers are given; cut-off answers teach nothing."""
+    """Return the teacher's greedy answers that ended, or the references if the answers are given."""
     job, store, keys = context.job, context.store, context.keys
     if job.spec.data.train.answers == "Given":
         records = read_rows(store, keys["rows"], "validation")
@@ -177,9 +177,9 @@ def _no_samples(counts: Counts) -> LowYield:
         problem = f"all {counts.overlong} samples are longer than maxLength"
         return LowYield(problem, at="spec.training.maxLength", fix="Raise it")
     return LowYield(
-        "no answer was kept, so there is nothing to train on",
+        "no answer was kept, so there are no samples to train on",
         at="spec.curation.minKeepRatio",
-        fix="Look at rejected.jsonl in the dataset artifact",
+        fix="Check rejected.jsonl in the dataset artifact",
     )
 
 

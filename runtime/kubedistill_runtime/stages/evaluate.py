@@ -1,4 +1,4 @@
-"""Evaluate: judge the student against its teacher and against itself before training."""
+"""Evaluate: compare the student with its teacher and with itself before training."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -17,7 +17,7 @@ from kubedistill.report.words import gate_text
 from kubedistill.stored import read_stored_json
 from kubedistill_runtime.answers import AnsweredRecord
 from kubedistill_runtime.checks.splits import sample
-from kubedistill_runtime.evaluation.arms import Judgement, Tested, judge
+from kubedistill_runtime.evaluation.arms import Judgment, Tested, judge
 from kubedistill_runtime.evaluation.gate import decide
 from kubedistill_runtime.evaluation.prices import Priced, price_of, why_unpriced
 from kubedistill_runtime.evaluation.students import compare_students
@@ -33,7 +33,7 @@ _EXAMPLES = 6
 
 
 def run(context: StageContext) -> Outcome:
-    """Make the report artifact; the teacher is not started, its answers and figures are the judge artifact's."""
+    """Make the report artifact; the teacher's answers and figures come from the judge artifact."""
     job, choices, store, keys = context.job, context.choices, context.store, context.keys
     records = sample(read_rows(store, keys["rows"], "test"), limit=job.spec.evaluation.sample_limit)
     teacher = _teacher(context, records=records)
@@ -48,7 +48,7 @@ def run(context: StageContext) -> Outcome:
         progress=context.progress,
     )
     tested, funnel = {"teacher": teacher, **students.tested}, _funnel(context)
-    judgement = judge(
+    judgment = judge(
         tested,
         task=job.spec.task,
         seed=job.spec.training.seed,
@@ -56,23 +56,23 @@ def run(context: StageContext) -> Outcome:
         control=students.control,
         duplicates=funnel.dropped.get("Duplicate", {}).get("test", 0),
     )
-    gate = decide(job.spec.evaluation.gate, judgement)
+    gate = decide(job.spec.evaluation.gate, judgment)
     report = Report(
-        arms=judgement.arms,
-        comparison=judgement.comparison,
-        reductions=judgement.reductions,
+        arms=judgment.arms,
+        comparison=judgment.comparison,
+        reductions=judgment.reductions,
         gate=gate,
-        latency_control=judgement.control,
+        latency_control=judgment.control,
         data=funnel,
         training=_training(context),
-        labels=judgement.labels,
+        labels=judgment.labels,
         examples=_examples(tested),
         provenance=_provenance(context, tested, untimed=students.untimed),
     )
     context.progress.loading("writing the report")
     with draft_artifact(store, "report", keys["report"]) as draft:
         write_report(report, store=store, folder=draft, title=job.job.name)
-        headline = publish(store, "report", keys["report"], _headline(judgement, gate), draft=draft)
+        headline = publish(store, "report", keys["report"], _headline(judgment, gate), draft=draft)
     message = "" if headline.gate is None else gate_text(headline.gate)
     message = f"{message}; latency is noise" if headline.latency_noise else message
     summary = EvaluateSummary(**dict(headline), seconds=round(context.progress.seconds(), 3))
@@ -119,13 +119,13 @@ def _training(context: StageContext) -> TrainingRecord:
 
 
 def _examples(tested: dict[str, Tested]) -> list[Example]:
-    """A few records where the students differ, and the first ones if they never do."""
+    """Return a few records where the students differ, or the first ones if they never do."""
 
     def text(one: AnsweredRecord) -> str:
         return "\n".join(turn.text for turn in one.answer.turns)
 
     together = list(zip(*(tested[name].answers for name in ("teacher", "baseline", "distilled")), strict=True))
-    telling = [row for row in together if text(row[1]) != text(row[2])] or together
+    different = [row for row in together if text(row[1]) != text(row[2])] or together
     return [
         Example(
             id=teacher.record.id,
@@ -136,7 +136,7 @@ def _examples(tested: dict[str, Tested]) -> list[Example]:
             baseline=text(baseline),
             distilled=text(distilled),
         )
-        for teacher, baseline, distilled in telling[:_EXAMPLES]
+        for teacher, baseline, distilled in different[:_EXAMPLES]
     ]
 
 
@@ -162,8 +162,8 @@ def _provenance(context: StageContext, tested: Mapping[str, Tested], *, untimed:
     )
 
 
-def _headline(judgement: Judgement, gate: GateVerdict) -> ReportFigures:
-    compared, arms = judgement.comparison, judgement.arms
+def _headline(judgment: Judgment, gate: GateVerdict) -> ReportFigures:
+    compared, arms = judgment.comparison, judgment.arms
     return ReportFigures(
         measure=compared.measure,
         teacher_accuracy=arms.teacher.accuracy,
@@ -175,6 +175,6 @@ def _headline(judgement: Judgement, gate: GateVerdict) -> ReportFigures:
         p_value=compared.p_value,
         rows=compared.rows,
         total_rows=compared.total_rows,
-        latency_noise=judgement.control is not None and judgement.control.noise,
+        latency_noise=judgment.control is not None and judgment.control.noise,
         gate=gate,
     )

@@ -1,4 +1,4 @@
-"""Export: hand the judged student over in the forms that the manifest names."""
+"""Export: write the evaluated student in the formats of the manifest."""
 
 from kubedistill.contract.artifacts import ExportedFolder, ExportFigures
 from kubedistill.contract.summaries import ExportSummary
@@ -10,7 +10,7 @@ from kubedistill_runtime.storage.artifacts import folder_of, publish, trained_fo
 
 
 def run(context: StageContext) -> Outcome:
-    """Make the export artifact: every format of the manifest, in the store or copied to its folder."""
+    """Make the export artifact: each format of the manifest, in the store or copied to its folder."""
     job, store, key = context.job, context.store, context.keys["export"]
     student = store.path(f"{trained_folder(store, context.keys['student'])}/model")
     exports, name = job.spec.export, job.job.full_name

@@ -1,4 +1,4 @@
-"""Generate: the teacher answers every prompt, once, and is measured while it is warm."""
+"""Generate: the teacher answers every prompt once, and is measured while its engine is warm."""
 
 from collections.abc import Mapping
 
@@ -60,12 +60,12 @@ def run(context: StageContext) -> Outcome:
 
 
 def _shards(splits: Mapping[str, AnswerSplit]) -> list[str]:
-    """The shards that hold the answers of some splits."""
+    """Return the shards with the answers of some splits."""
     return list(dict.fromkeys(shard for part in splits.values() for shard in part.shards))
 
 
 def teacher_serving(job: StageJob, choices: Choices) -> Serving:
-    """How the teacher's engine is started."""
+    """Return the settings of the teacher's engine."""
     model = job.spec.teachers[0].model
     return Serving(
         model=choices.teacher,
@@ -82,7 +82,7 @@ def teacher_serving(job: StageJob, choices: Choices) -> Serving:
 
 
 def _requests(context: StageContext) -> dict[str, Request]:
-    """Return what to generate: train as the manifest says, unless its answers are given; the greedy splits last."""
+    """Return what to generate: train as in the manifest, unless its answers are given, then the greedy splits."""
     choices, store, key = context.choices, context.store, context.keys["rows"]
     generation = context.job.spec.generation
     requests = {}

@@ -1,6 +1,6 @@
-"""Reuse: a stage all of whose artifacts are there is over at once, however long ago Prepare looked.
+"""Reuse: a stage whose artifacts are all complete ends at once, even if Prepare did not find them.
 
-Another job of the same work may have made them since, or an earlier driver that was killed before it told of it.
+Another job with the same keys may have made them since, or an earlier driver that was killed before its result.
 """
 
 from kubedistill.chain import CHAIN, STAGES
@@ -11,14 +11,14 @@ from kubedistill_runtime.choices import root_path
 from kubedistill_runtime.export.folders import are_filled
 from kubedistill_runtime.stages import Outcome
 from kubedistill_runtime.storage.artifacts import find, folder_of, read_figures
-from kubedistill_runtime.storage.claims import end_line
+from kubedistill_runtime.storage.claims import remove_states
 from kubedistill_runtime.storage.store import Store
 
 
 def reuse_made(job: StageJob, *, store: Store) -> Outcome | None:
-    """What a stage leaves where all that it makes is there already; None where something is to be made.
+    """Return the outcome of a stage whose artifacts are all complete, or None if something is missing.
 
-    Raises LowYield where another job asked for less of what is there than this one does.
+    Raises LowYield if an artifact satisfied the ratios of another job, but not those of this one.
     """
     makes = STAGES[job.stage].makes
     if job.stage == CHAIN[0].name or not all(find(store, name, job.artifacts[name]).complete for name in makes):
@@ -27,8 +27,8 @@ def reuse_made(job: StageJob, *, store: Store) -> Outcome | None:
         return None
     if job.stage in ("Generate", "Curate"):
         check_yields(job.artifacts, spec=job.spec, store=store)
-    if job.stage == "Train":  # a driver that was overtaken may have saved more since
-        end_line(store, folder_of("student", job.artifacts["student"]))
+    if job.stage == "Train":  # a driver that was replaced may have saved more states since
+        remove_states(store, folder_of("student", job.artifacts["student"]))
     summary = Summary()
     if job.stage == "Evaluate":
         summary = read_figures(store, "report", job.artifacts["report"], Headline)
@@ -36,6 +36,6 @@ def reuse_made(job: StageJob, *, store: Store) -> Outcome | None:
 
 
 def _are_exported(job: StageJob, *, store: Store) -> bool:
-    """Whether the folders outside the store are filled too: they may be others than those of who made the artifact."""
+    """Return whether this job's folders outside the store are filled too; the artifact's maker may have had others."""
     key = job.artifacts["export"]
     return are_filled(job.spec.export, data_root=root_path(job.data_root), store=store, key=key)

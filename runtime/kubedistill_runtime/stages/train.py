@@ -1,10 +1,10 @@
-"""Train: make the student from the samples."""
+"""Train: train the student on the samples."""
 
 from kubedistill.contract.artifacts import SamplesFigures, StudentFigures, TrainedFigures
 from kubedistill.contract.summaries import TrainSummary
 from kubedistill_runtime.stages import Outcome, StageContext
 from kubedistill_runtime.storage.artifacts import TRAINED, folder_of, publish, read_figures, read_trained
-from kubedistill_runtime.storage.claims import end_line, take_claim
+from kubedistill_runtime.storage.claims import remove_states, take_claim
 from kubedistill_runtime.training.workers import Assignment, needs_ray, threads_per_worker, train_on_workers
 
 
@@ -12,9 +12,9 @@ def run(context: StageContext) -> Outcome:
     """Make the student artifact: a model folder and its curve. Training continues from the last checkpoint, if any."""
     store, choices, key = context.store, context.choices, context.keys["student"]
     folder = folder_of("student", key)
-    # A driver that was killed between the two writes, or another job's, has left a student that is trained already.
+    # The student is trained already if a driver was killed between the two writes, or if another job trained it.
     trained = read_trained(store, folder) or _train(context)
-    end_line(store, folder)
+    remove_states(store, folder)
     samples = read_figures(store, "samples", context.keys["samples"], SamplesFigures)
     figures = StudentFigures(
         **dict(trained),

@@ -1,7 +1,7 @@
-"""Artifacts: what a stage leaves in the store. One is complete when its manifest and all files that it lists are there.
+"""Artifacts: the results of stages in the store. One is complete if its manifest and all files listed in it exist.
 
-A complete artifact is never written again: of two drivers that make the same, the first to publish wins, and the other
-uses what that one made.
+A complete artifact is never written again. If two drivers make the same one, the first to publish wins, and the other
+uses the published one.
 """
 
 from collections.abc import Iterable, Iterator
@@ -17,25 +17,25 @@ from kubedistill.stored import read_stored_json
 from kubedistill_runtime.storage.store import Store
 
 TRAINED = "trained"
-"""The part of a student's artifact that appears at once: model, curve and summary. Claims and steps come earlier."""
+"""The part of a student's artifact that is published at once: model, curve and summary."""
 _MANIFEST = "manifest.json"
 _Figures = TypeVar("_Figures", bound=Figures)
 _Part = TypeVar("_Part", bound=StoredModel)
 
 
 def folder_of(name: ArtifactName, key: str) -> str:
-    """The name under which an artifact's files lie in the store."""
+    """Return the folder of an artifact's files in the store."""
     return f"artifacts/{name}/{key}"
 
 
 def trained_folder(store: Store, key: str) -> str:
-    """The name under which a student's model and curve are; version 0.1 had them in the artifact's folder itself."""
+    """Return the folder of a student's model and curve; version 0.1 had them in the artifact's folder itself."""
     trained = f"{folder_of('student', key)}/{TRAINED}"
     return trained if store.exists(trained) else folder_of("student", key)
 
 
 def read_trained(store: Store, folder: str) -> TrainedFigures | None:
-    """The summary of the trained student in an artifact's folder; None where training has not ended."""
+    """Return the summary of the trained student in an artifact's folder, or None if training has not ended."""
     try:
         return read_stored_json(TrainedFigures, store.read(f"{folder}/{TRAINED}/summary.json"))
     except FileNotFoundError:
@@ -44,7 +44,7 @@ def read_trained(store: Store, folder: str) -> TrainedFigures | None:
 
 @contextmanager
 def draft_artifact(store: Store, name: ArtifactName, key: str) -> Iterator[str]:
-    """Make a folder for an artifact's files, for publish to move; gives its name. What is broken goes first."""
+    """Remove a broken artifact, make a folder for new files, and yield its name; publish moves it into place."""
     remove_broken(store, name, key)
     with store.draft(folder_of(name, key)) as draft:
         yield draft
@@ -53,10 +53,10 @@ def draft_artifact(store: Store, name: ArtifactName, key: str) -> Iterator[str]:
 def publish(
     store: Store, name: ArtifactName, key: str, figures: _Figures, *, draft: str = "", files: Iterable[str] = ()
 ) -> _Figures:
-    """Make an artifact complete, unless it is; returns the figures of the one that is there then.
+    """Complete an artifact unless it is complete already; returns the figures of the published one.
 
-    Its files are those of the draft, which appear with the manifest, or are in the store already: `files` are the names
-    of files and folders.
+    Its files are those of the draft, which is moved into place with the manifest, or they are in the store already:
+    `files` names such files and folders.
     """
     folder = folder_of(name, key)
     sizes = {file: size for one in files for file, size in store.sizes(one).items()}
@@ -73,18 +73,18 @@ def publish(
 
 
 def leave_draft(store: Store, name: ArtifactName, key: str, *, draft: str) -> None:
-    """Leave the files of an artifact that will not be complete where people look for them."""
+    """Move the files of an incomplete artifact to its folder, where a person looks for them."""
     store.move(draft, folder_of(name, key))
 
 
 def find(store: Store, name: ArtifactName, key: str) -> ArtifactRef:
-    """An artifact by key, complete or not."""
+    """Return the reference to an artifact, complete or not."""
     complete = bool(key) and _is_whole(store, folder_of(name, key))
     return ArtifactRef(key=key, uri=f"{store.uri}/{folder_of(name, key)}", complete=complete)
 
 
 def read_figures(store: Store, name: ArtifactName, key: str, part: type[_Part]) -> _Part:
-    """Return a part of a complete artifact's manifest; raises ArtifactMissing where there is none."""
+    """Return a part of a complete artifact's manifest; raises ArtifactMissing if there is none."""
     try:
         return read_stored_json(part, store.read(f"{folder_of(name, key)}/{_MANIFEST}"))
     except FileNotFoundError as error:
@@ -92,24 +92,24 @@ def read_figures(store: Store, name: ArtifactName, key: str, part: type[_Part]) 
 
 
 def check_needs(job: StageJob, *, store: Store) -> None:
-    """Raise ArtifactMissing where something that a stage reads has vanished since Prepare looked."""
+    """Check that every artifact that a stage reads is still complete; raises ArtifactMissing."""
     for name in STAGES[job.stage].needs:
         if name in job.artifacts and not find(store, name, job.artifacts[name]).complete:
             raise _missing(store, name, job.artifacts[name])
 
 
 def remove_broken(store: Store, name: ArtifactName, key: str) -> None:
-    """Remove an artifact of which files have vanished, so that it can be made again."""
+    """Remove an artifact that has lost files, so that it can be made again."""
     folder = folder_of(name, key)
     if store.exists(f"{folder}/{_MANIFEST}") and not _is_whole(store, folder):
         store.delete(folder)
 
 
 def _is_whole(store: Store, folder: str) -> bool:
-    """Whether a manifest is there and every file that it lists; version 0.1 listed none.
+    """Return whether the manifest and every file that it lists exist; manifests of version 0.1 list none.
 
-    A file of its own must have its size. One elsewhere, a shard of answers, is whole or damaged for all artifacts that
-    name it: who reads it says which file to delete, and making this artifact again would not repair it.
+    A file in the artifact's folder must have the listed size. A file elsewhere is a shard of answers, which several
+    artifacts share. Making this artifact again would not repair it; its reader names the file to delete.
     """
     try:
         files = read_stored_json(Manifest, store.read(f"{folder}/{_MANIFEST}")).files
@@ -124,14 +124,14 @@ def _is_whole(store: Store, folder: str) -> bool:
 def _missing(store: Store, name: ArtifactName, key: str) -> ArtifactMissing:
     at = str(store.path(folder_of(name, key)))
     return ArtifactMissing(
-        f"artifact {name} is gone, or a part of it", at=at, fix="Start the job again to make it anew"
+        f"artifact {name} or a part of it is gone", at=at, fix="Start the job again to make it again"
     )
 
 
 def _clear(store: Store, folder: str) -> None:
-    """Remove a folder without a manifest: what was left to be looked at, or what version 0.1 was killed over.
+    """Remove a folder without a manifest: a draft that was kept for a person, or the rest of a killed version 0.1.
 
-    One that another driver has completed by now is put back.
+    If another driver has completed it in the meantime, put it back.
     """
     with store.draft(folder) as aside:
         taken = f"{aside}/taken"

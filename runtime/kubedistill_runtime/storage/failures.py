@@ -1,4 +1,4 @@
-"""Failures of a store, as the operating system reports them: what heals by itself, and what needs somebody's hand."""
+"""Failures of a store, from errors of the operating system: temporary ones, and ones that a person must fix."""
 
 import contextlib
 import errno
@@ -12,14 +12,14 @@ from kubedistill.errors import StorageNotWritable, StorageUnavailable
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS)
 _NO_LINKS = (errno.EACCES, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL)
-"""What file systems without hard links answer in a folder where the same process may write and rename."""
+"""Errors of a hard link on file systems that have none, in a folder where the process may write and rename."""
 
 
 @contextlib.contextmanager
 def storage_errors(root: Path, *, whole: bool = True) -> Iterator[None]:
-    """Turn what the operating system says of a disk into StorageUnavailable, or StorageNotWritable where it refuses.
+    """Turn an OSError into StorageUnavailable, or into StorageNotWritable if access was denied.
 
-    `whole` says that all under `root` is ours, and so to be changed by the command that the refusal names.
+    `whole` means that everything under `root` is ours, so the suggested command may change all of it.
     """
     try:
         yield
@@ -34,25 +34,25 @@ def storage_errors(root: Path, *, whole: bool = True) -> Iterator[None]:
 
 
 def explain_link_failure(error: OSError, *, folder: Path) -> OSError | StorageNotWritable:
-    """Return what a hard link that failed means, in a folder where writing and renaming did not fail."""
+    """Return the error to raise for a failed hard link, in a folder where writing and renaming work."""
     if error.errno not in _NO_LINKS:
         return error
-    problem = f"the file system of {folder} makes no hard links ({error.strerror})"
-    fix = "Use a volume that has them, such as NFS, CephFS, EFS or Filestore: SMB shares and mounted buckets do not"
+    problem = f"the file system of {folder} has no hard links ({error.strerror})"
+    fix = "Use a volume that has them, such as NFS, CephFS, EFS or Filestore; SMB shares and mounted buckets do not"
     return StorageNotWritable(problem, at=str(folder), fix=fix)
 
 
 def closest_existing(path: Path) -> Path:
-    """The path, or the closest folder above it that this process can see."""
+    """Return the path, or the closest folder above it that this process can see."""
     return next(one for one in (path, *path.parents) if _is_seen(one))
 
 
 def _is_seen(path: Path) -> bool:
-    return os.access(path, os.F_OK)  # Path.exists raises where it is refused
+    return os.access(path, os.F_OK)  # Path.exists raises if access is denied
 
 
 def _explain_refusal(error: OSError, *, root: Path, whole: bool) -> StorageNotWritable:
-    """Name the process, the owner and mode of what it was refused, and the command that allows it."""
+    """Return an error with the process, the owner and mode of the denied path, and the command that allows access."""
     refused = Path(error.filename2 or error.filename or root)
     place = closest_existing(refused)
     status = place.stat()
@@ -67,14 +67,14 @@ def _explain_refusal(error: OSError, *, root: Path, whole: bool) -> StorageNotWr
 
 
 def _identity() -> str:
-    """User and group of this process in numbers, since neither needs a name, and its further groups."""
+    """Return the numeric user and groups of this process; they need not have names."""
     further = sorted({*os.getgroups()} - {os.getegid()})
     groups = f" with groups {','.join(map(str, further))}" if further else ""
     return f"{os.geteuid()}:{os.getegid()}{groups}"
 
 
 def _command(root: Path, *, whole: bool) -> str:
-    """The shell's words that let this process's group write a folder, and what is in it."""
+    """Return the shell command that makes a folder writable for this process's group."""
     path, every = shlex.quote(str(root)), "-R " if whole else ""
     make = "" if _is_seen(root) else f"mkdir -p {path} && "
     return f"{make}chgrp {every}{os.getegid()} {path} && chmod {every}ug+rwX {path}"

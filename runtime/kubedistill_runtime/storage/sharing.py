@@ -1,7 +1,7 @@
-"""Sharing: what is made in a folder that a group may write can be written by the group too, whatever the umask.
+"""Sharing: files made in a group-writable folder are group-writable too, whatever the umask.
 
-Pods of one job may have different users and one group (OpenShift gives each namespace users of its own), and so may
-people who share a store. Where only the owner may write, it stays so.
+Pods of one job may have different users and the same group (OpenShift gives each namespace its own users), and so may
+people who share a store. In a folder that only its owner may write, nothing changes.
 """
 
 import contextlib
@@ -12,17 +12,17 @@ _READ_WRITE = stat.S_IRGRP | stat.S_IWGRP
 
 
 def make_folder(folder: Path) -> None:
-    """Make a folder, and those above it that are missing."""
+    """Make a folder and its missing parents."""
     if folder.is_dir():
         return
     make_folder(folder.parent)
-    with contextlib.suppress(FileExistsError):  # somebody else was faster
+    with contextlib.suppress(FileExistsError):  # another process was faster
         folder.mkdir()
         share(folder)
 
 
 def share(path: Path) -> None:
-    """Let the group write a new file or folder if it may write the folder above."""
+    """Make a new file or folder group-writable if its parent is."""
     if not path.parent.stat().st_mode & stat.S_IWGRP:
         return
     mode = path.stat().st_mode

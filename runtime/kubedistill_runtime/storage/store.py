@@ -19,7 +19,7 @@ from kubedistill_runtime.storage.unfinished import (
     sync,
     try_writing,
     unfinished_name,
-    written_beside,
+    write_temporary,
 )
 
 
@@ -27,7 +27,7 @@ from kubedistill_runtime.storage.unfinished import (
 class Store:
     """A folder used as an object store; names are relative and use slashes.
 
-    Every method raises StorageUnavailable where the disk is full or gone, and StorageNotWritable where it refuses.
+    Every method raises StorageUnavailable if the disk is full or gone, and StorageNotWritable if access is denied.
     """
 
     root: Path
@@ -38,37 +38,37 @@ class Store:
         return self.root.as_uri()
 
     def path(self, name: str) -> Path:
-        """Where a name lies on this machine, for libraries that read files themselves."""
+        """Return the path of a name on this machine, for libraries that read files themselves."""
         return self.root / name
 
     def exists(self, name: str) -> bool:
-        """Whether the name holds bytes, or names under it do."""
+        """Return whether the name has bytes, or is a folder of names."""
         with storage_errors(self.root):
             return self.path(name).exists()
 
     def read(self, name: str) -> bytes:
-        """The bytes of a name; raises FileNotFoundError where there are none."""
+        """Return the bytes of a name; raises FileNotFoundError if there are none."""
         with storage_errors(self.root):
             return self.path(name).read_bytes()
 
     def names(self, prefix: str) -> list[str]:
-        """The names right under a prefix, sorted, without hidden ones: unfinished, or of the file system and others."""
+        """Return the names directly under a prefix, sorted; hidden ones are unfinished or belong to other programs."""
         folder = self.path(prefix)
         with storage_errors(self.root):
             entries = list(folder.iterdir()) if folder.is_dir() else []
         return sorted(f"{prefix}/{entry.name}" for entry in entries if not entry.name.startswith("."))
 
     def put(self, name: str, data: bytes | Path) -> None:
-        """Write a name's bytes, those of a file elsewhere among them, replacing what the name held.
+        """Write bytes, or the content of a file, under a name, and replace what was there.
 
-        A reader sees the old bytes or the new, never a part.
+        A reader sees the old bytes or the new ones, never a part.
         """
-        with storage_errors(self.root), written_beside(self.path(name), data) as temporary:
+        with storage_errors(self.root), write_temporary(self.path(name), data) as temporary:
             temporary.replace(self.path(name))
 
     def put_if_absent(self, name: str, data: bytes) -> bool:
-        """Write a name's bytes unless it holds some already; of two writers exactly one gets True."""
-        with storage_errors(self.root), written_beside(self.path(name), data) as temporary:
+        """Write bytes under a name unless it has some already; of two writers exactly one gets True."""
+        with storage_errors(self.root), write_temporary(self.path(name), data) as temporary:
             try:
                 os.link(temporary, self.path(name))
             except FileExistsError:
@@ -76,7 +76,7 @@ class Store:
             return True
 
     def put_folder(self, name: str, folder: Path) -> bool:
-        """Copy a folder to a name unless it holds one already; returns what move returns."""
+        """Copy a folder to a name unless it exists already; returns what move returns."""
         if self.exists(name):
             return False
         with self.draft(name) as draft:
@@ -86,7 +86,7 @@ class Store:
 
     @contextlib.contextmanager
     def draft(self, name: str) -> Iterator[str]:
-        """Make a folder for what is to appear at a name at once; gives its own name, and is gone afterwards."""
+        """Make a temporary folder for content that will be moved to a name at once, and yield the folder's name."""
         above, slash, _ = name.rpartition("/")
         draft = f"{above}{slash}{unfinished_name()}"
         with storage_errors(self.root):
@@ -97,9 +97,9 @@ class Store:
             shutil.rmtree(self.path(draft), ignore_errors=True)
 
     def move(self, draft: str, name: str) -> bool:
-        """Give a folder another name unless that holds one already; a reader sees all of it or nothing.
+        """Rename a folder unless the new name exists already; a reader sees all of it or nothing.
 
-        Of two writers exactly one gets True, and what it wrote is never touched again.
+        Of two writers exactly one gets True, and its content never changes again.
         """
         source, target = self.path(draft), self.path(name)
         if self.exists(name):
@@ -116,7 +116,7 @@ class Store:
             return True
 
     def sizes(self, name: str) -> dict[str, int]:
-        """The size in bytes of each file under a name, or of the file of that name; empty where there is none."""
+        """Return the size in bytes of each file under a name, or of the file of that name; empty if there is none."""
         path, found = self.path(name), dict[str, int]()
         with storage_errors(self.root):
             inside = [Path(folder, file) for folder, _, files in os.walk(path) for file in files]
@@ -127,10 +127,10 @@ class Store:
         return found
 
     def delete(self, name: str) -> None:
-        """Remove a name and all under it; nothing happens where there is nothing.
+        """Remove a name and all under it, if it exists.
 
-        A folder goes under another name first, so what can't be removed of it, such as a file that another NFS client
-        has open, is left to a sweep.
+        A folder is renamed first. If part of it can't be removed, such as a file that another NFS client has open, a
+        later sweep removes it.
         """
         path = self.path(name)
         with storage_errors(self.root), contextlib.suppress(FileNotFoundError):
@@ -140,18 +140,18 @@ class Store:
                 path.unlink()
 
     def sweep(self, prefix: str = "", *, seconds: float = ABANDONED_SECONDS) -> None:
-        """Remove what killed writers left unfinished under a prefix.
+        """Remove the unfinished files of killed writers under a prefix.
 
         A writer in another pod or on another machine counts as killed after `seconds` without a write.
         """
-        for folder, folders, files in os.walk(self.path(prefix)):  # unlike rglob it bears folders that go away
+        for folder, folders, files in os.walk(self.path(prefix)):  # unlike rglob, it tolerates folders that disappear
             for name in filter(is_unfinished, (*folders, *files)):
                 if is_abandoned(Path(folder, name), seconds=seconds):
                     discard(Path(folder, name))
             folders[:] = [name for name in folders if not is_unfinished(name)]
 
     def probe(self, *names: str) -> None:
-        """Write and delete a file under each name, or under the closest folder that is there."""
+        """Write and delete a file under each name, or in the closest folder above it that exists."""
         with storage_errors(self.root):
             for folder in dict.fromkeys(closest_existing(self.path(name)) for name in names):
                 try_writing(folder)
@@ -166,5 +166,5 @@ def open_store(uri: str) -> Store:
 
 
 def locate_store(uri: str) -> Store:
-    """Return the store at a URI or path, whether or not it is there; raises InvalidManifest for an unknown scheme."""
+    """Return the store at a URI or path, whether or not it exists; raises InvalidManifest for an unknown scheme."""
     return Store(local_path(uri, root=Path(), at="spec.storage.uri", fix="Use a file:// URI").absolute())

@@ -1,4 +1,4 @@
-"""Tasks: how the records of each kind must look, how its answers are read, and what they are judged by."""
+"""Tasks: the form of records, the form of answers, and the metrics of each kind of task."""
 
 from kubedistill_runtime.tasks.classification import CLASSIFICATION
 from kubedistill_runtime.tasks.conversation import CONVERSATION
@@ -9,7 +9,7 @@ from kubedistill_runtime.tasks.task import Task
 
 TASKS: dict[str, Task] = {
     "Classification": CLASSIFICATION,
-    "NLI": CLASSIFICATION,  # three labels of its own; the resource model names them
+    "NLI": CLASSIFICATION,  # with three fixed labels, which the resource model defines
     "Conversation": CONVERSATION,
     "QA": QA,
     "Math": MATH,

@@ -1,4 +1,4 @@
-"""Classification: one label out of a list. NLI is the same with three labels of its own."""
+"""Classification: one label from a list. NLI is the same with three fixed labels."""
 
 from collections.abc import Sequence
 
@@ -7,7 +7,7 @@ from kubedistill_runtime.tasks.task import Task, check_single_turn
 
 
 def parse_label(text: str, labels: Sequence[str]) -> str | None:
-    """Return the label, as the manifest declares it, that a text is; None if it is none of them."""
+    """Return the label of an answer in the spelling of the manifest, or None if it is not a label."""
     return find_label(text, labels)
 
 

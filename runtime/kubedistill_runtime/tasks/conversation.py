@@ -1,4 +1,4 @@
-"""Conversation: several turns of free text; the teacher's own replies are fed back to it."""
+"""Conversation: several turns of free text; a model's own replies become part of its next prompt."""
 
 from collections.abc import Sequence
 
@@ -6,8 +6,8 @@ from kubedistill_runtime.tasks.task import Task, check_multi_turn
 
 
 def parse_reply(text: str, labels: Sequence[str]) -> str | None:
-    """Any text that is not blank; a conversation has no labels."""
-    assert not labels, "the resource model refuses labels here"
+    """Return the text, or None if it is blank; a conversation has no labels."""
+    assert not labels, "the resource model refuses labels for this task"
     return text.strip() or None
 
 

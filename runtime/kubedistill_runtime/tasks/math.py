@@ -1,4 +1,4 @@
-"""Math: a number or an expression, which may stand at the end of a worked solution."""
+"""Math: a number or an expression, which may be at the end of a worked solution."""
 
 import re
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from kubedistill_runtime.records import Record
 from kubedistill_runtime.tasks.task import Task, check_single_turn
 
 _BOX = re.compile(r"(?P<box>\\f?boxed\s*\{)|\\.|[{}]", re.DOTALL)
-"""What opens or closes a group of LaTeX, or escapes a character."""
+"""The beginning or end of a LaTeX group, or an escaped character."""
 _HASHES = re.compile(r"####[ \t]*(\S.*)")
 """The last line of a solution in GSM8K (arXiv 2110.14168)."""
 _ANNOUNCEMENT = re.compile(r"\banswer\b[^.:=\n]{0,60}?(?:\s(?:is|are)\b|[:=])[ \t:]*", re.IGNORECASE)
@@ -20,10 +20,10 @@ _MOST_CHARACTERS = 200
 
 
 def final_answer(text: str) -> str | None:
-    r"""Return the final answer of a solution; None where it does not say which one that is.
+    r"""Return the final answer of a solution; None if the solution does not mark one.
 
-    The last of: \boxed{…}; what follows ####; what follows "the answer is" or "answer:", where that is a number or an
-    expression; the whole text, where it is nothing else. A number somewhere in a sentence is not an answer.
+    It is the last \boxed{…}; or the text after ####; or a number or expression after "the answer is" or "answer:"; or
+    the whole text, if it is only that. A number somewhere in a sentence is not an answer.
     """
     boxed = _last_box(text)
     if boxed is not None:
@@ -43,7 +43,7 @@ def parse_answer(text: str, labels: Sequence[str]) -> str | None:
 
 
 def find_unreadable_reference(record: Record) -> str | None:
-    """Return what is wrong with the references, which may be whole solutions, or None."""
+    """Return the problem with the references, which may be whole solutions, or None."""
     unread = next((one for one in record.references if final_answer(one) is None), None)
     if unread is None:
         return None
@@ -54,7 +54,7 @@ def find_unreadable_reference(record: Record) -> str | None:
 def _last_box(text: str) -> str | None:
     """Return the content of the \\boxed{…} that closes last, with the braces in it.
 
-    None where there is no box, and nothing where one does not close: the solution was cut off.
+    None if there is no box, and "" if one does not close, since the solution was cut off.
     """
     found, groups = None, list[int | None]()
     for token in _BOX.finditer(text):
@@ -74,14 +74,14 @@ def _first_sentence(text: str) -> str:
 
 
 def _as_expression(text: str) -> str | None:
-    """Return a string that is a number or an expression, perhaps with a unit; None where it is anything else."""
+    """Return a string that is a number or an expression, perhaps with a unit; None if it is anything else."""
     bare = _strip(text)
     fits = 0 < len(bare) <= _MOST_CHARACTERS and "\n" not in bare
     return bare if fits and _is_expression(_TEXT.sub(" ", bare)) else None
 
 
 def _is_expression(text: str) -> bool:
-    """Whether there are no words but a unit at the end, of a few words, after a number or a command of LaTeX."""
+    """Return whether the only words are a unit of a few words at the end, after a number or a LaTeX command."""
     tokens = _TOKEN.findall(text)
     words = [place for place, token in enumerate(tokens) if token.isalpha() and len(token) > 1]
     body = tokens[: words[0]] if words else tokens

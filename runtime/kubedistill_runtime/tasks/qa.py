@@ -6,8 +6,8 @@ from kubedistill_runtime.tasks.task import Task, check_single_turn
 
 
 def parse_answer(text: str, labels: Sequence[str]) -> str | None:
-    """Any text that is not blank; a question has no labels."""
-    assert not labels, "the resource model refuses labels here"
+    """Return the text, or None if it is blank; a question has no labels."""
+    assert not labels, "the resource model refuses labels for this task"
     return text.strip() or None
 
 

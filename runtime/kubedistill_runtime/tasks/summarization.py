@@ -1,4 +1,4 @@
-"""Summarization: a shorter text that says what a longer one says."""
+"""Summarization: a shorter version of a longer text."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,7 @@ from kubedistill_runtime.tasks.task import Task, check_single_turn
 
 
 def parse_summary(text: str, labels: Sequence[str]) -> str | None:
-    """Return any text that is not blank; a summary has no labels."""
+    """Return the text, or None if it is blank; a summary has no labels."""
     assert not labels, "the resource model refuses labels here"
     return text.strip() or None
 

@@ -1,1 +1,1 @@
-"""Teachers: generate the answers to records, each once, and reuse them after a kill."""
+"""Teachers: generation of answers to records, each answer once, with reuse after a kill."""

@@ -1,4 +1,4 @@
-"""Answer sets: what the manifests of answers and judge say about each split, and how to read it back."""
+"""Answer sets: the part of a manifest that lists the answers of a split, and how to read them."""
 
 from collections.abc import Iterator, Sequence
 
@@ -12,7 +12,7 @@ from kubedistill_runtime.teachers.cache import Row, ShardReader, find_answers, l
 
 
 def describe_answers(rows: Sequence[Row], *, key: str, ended: int, store: Store) -> AnswerSplit:
-    """Return a split's part of a manifest; `ended` of its answers came to their end."""
+    """Return a split's part of a manifest; `ended` is the number of answers that ended by themselves."""
     known = find_answers(store, key)
     return AnswerSplit(
         rows=[(row.record.id, row.sample, row.key) for row in rows],
@@ -25,7 +25,7 @@ def describe_answers(rows: Sequence[Row], *, key: str, ended: int, store: Store)
 def read_answer_set(
     store: Store, name: ArtifactName, key: str, split: Split, *, distributions: bool = True
 ) -> Iterator[AnsweredRecord]:
-    """The answers to a split, in the order of its records; without their log-probabilities if they are not wanted."""
+    """Read the answers of a split, in the order of its records, optionally without log-probabilities."""
     figures = read_figures(store, name, key, AnswersFigures)
     part = figures.splits[split]
     records = {record.id: record for record in read_rows(store, figures.rows_key, split)}

@@ -1,6 +1,6 @@
-"""The cache of answers: every answer that a model has given to this store, in shards by row key.
+"""The cache of answers: every answer of every model in this store, in shards by row key.
 
-`rows/<model key>/<sha of row keys>.parquet` holds up to 256 answers; a shard is never rewritten.
+`rows/<model key>/<sha of row keys>.parquet` has up to 256 answers; a shard is never rewritten.
 """
 
 import contextlib
@@ -25,12 +25,12 @@ from kubedistill_runtime.storage.store import Store
 SHARD_ROWS = 256
 SHARD_BYTES = 64 * 2**20  # before compression
 CACHE_BYTES = 256 * 2**20
-_SCHEMA = 2  # raise it when the same row would be answered differently
+_SCHEMA = 2  # raise it if answers to the same row change
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One answer to be had: a record, which of its samples, and the key of both under one model."""
+    """One answer to generate: a record, the number of the sample, and the key of both for one model."""
 
     record: Record
     sample: int
@@ -38,7 +38,7 @@ class Row:
 
 
 def model_key(serving: Serving, *, sampling: Sampling, seed: int) -> str:
-    """The key of a model as it is asked here: its files, its sampling, its limits; not where or how fast it runs."""
+    """Return the key of a model with its sampling and limits; where and how fast it runs does not matter."""
     return digest(
         {
             "schema": _SCHEMA,
@@ -54,7 +54,7 @@ def model_key(serving: Serving, *, sampling: Sampling, seed: int) -> str:
 
 
 def make_rows(records: Iterable[Record], *, key: str, samples: int) -> list[Row]:
-    """The rows of records under a model key; equal prompts have equal rows."""
+    """Return the rows of records for a model key; equal prompts have equal row keys."""
     return [
         Row(record, sample, digest([key, [(m.role, m.content) for m in record.messages], sample]))
         for record in records
@@ -63,17 +63,17 @@ def make_rows(records: Iterable[Record], *, key: str, samples: int) -> list[Row]
 
 
 def shard_name(key: str, rows: Sequence[Row]) -> str:
-    """The name of the shard that holds exactly these rows."""
+    """Return the name of the shard that has exactly these rows."""
     return f"rows/{key}/{digest([row.key for row in rows])}.parquet"
 
 
 def find_answers(store: Store, key: str) -> dict[str, str]:
-    """The shard that holds each row key of a model; raises StorageUnavailable at one that is damaged."""
+    """Return the shard of each row key of a model; raises StorageUnavailable if a shard is damaged."""
     return locate_answers(store, (name for name in store.names(f"rows/{key}") if name.endswith(".parquet")))
 
 
 def locate_answers(store: Store, shards: Iterable[str]) -> dict[str, str]:
-    """The first of some shards that holds each row key; raises StorageUnavailable at one that is damaged or gone."""
+    """Return the first shard that has each row key; raises StorageUnavailable if a shard is damaged or missing."""
     found: dict[str, str] = {}
     for name in shards:
         with _shard_errors(store, name):
@@ -83,7 +83,7 @@ def locate_answers(store: Store, shards: Iterable[str]) -> dict[str, str]:
 
 
 def find_ended(store: Store, key: str) -> set[str]:
-    """The row keys of a model whose answer came to its end; raises as find_answers does."""
+    """Return the row keys of a model whose answer ended by itself; raises StorageUnavailable like find_answers."""
     where, ended = find_answers(store, key), set()
     for name in dict.fromkeys(where.values()):
         with _shard_errors(store, name):
@@ -94,7 +94,7 @@ def find_ended(store: Store, key: str) -> set[str]:
 
 @dataclass(slots=True)
 class ShardReader:
-    """Reads single answers out of shards, of which it keeps the last few in memory."""
+    """Reads single answers from shards, and keeps the last few shards in memory."""
 
     store: Store
     where: Mapping[str, str]
@@ -102,11 +102,11 @@ class ShardReader:
     distributions: bool = True
     """Whether log-probabilities are read too."""
     most_bytes: int = CACHE_BYTES
-    """Memory for shards; one is kept whatever its size."""
+    """Memory for shards; one shard is kept whatever its size."""
     _open: OrderedDict[str, tuple[AnswerTable, dict[str, int]]] = field(default_factory=OrderedDict, init=False)
 
     def answer(self, row_key: str) -> Answer:
-        """The answer of a row key; raises StorageUnavailable where its shard is damaged or gone."""
+        """Return the answer of a row key; raises StorageUnavailable if its shard is damaged or missing."""
         name = self.where[row_key]
         if name not in self._open:
             self._read(name)
@@ -124,7 +124,7 @@ class ShardReader:
 
 
 def add_shard(store: Store, key: str, rows: Sequence[Row], answers: Sequence[Answer]) -> str:
-    """Publish the answers to some rows, once; two shards where one would be too large. Returns the last name."""
+    """Publish the answers to some rows once, as several shards if one would be too large. Returns the last name."""
     if len(rows) > 1 and sum(answer.nbytes for answer in answers) > SHARD_BYTES:
         half = len(rows) // 2
         add_shard(store, key, rows[:half], answers[:half])
@@ -136,10 +136,10 @@ def add_shard(store: Store, key: str, rows: Sequence[Row], answers: Sequence[Ans
 
 @contextlib.contextmanager
 def _shard_errors(store: Store, name: str) -> Iterator[None]:
-    """Name a shard that can't be read, and the way to have its answers again."""
+    """Turn an error into StorageUnavailable, with the name of the shard and how to get its answers again."""
     try:
         yield
-    except (OSError, ValueError, TypeError, NotImplementedError) as error:  # all that parquet says of damaged bytes
-        what = "gone" if isinstance(error, FileNotFoundError) else f"no file of answers ({error})"
+    except (OSError, ValueError, TypeError, NotImplementedError) as error:  # errors of parquet for damaged bytes
+        what = "missing" if isinstance(error, FileNotFoundError) else f"not a file of answers ({error})"
         fix = "Delete it, artifacts/answers and artifacts/judge, and start again; all other answers are kept"
         raise StorageUnavailable(f"the shard is {what}", at=str(store.path(name)), fix=fix) from error

@@ -57,11 +57,11 @@ class _Conversation:
         self.turns: list[Turn] = []
 
     def continues(self, turn: int) -> bool:
-        """Whether this turn has a question, and every reply before it ended by itself."""
+        """Return whether this turn has a question, and every earlier reply ended by itself."""
         return turn < len(self.questions) and all(earlier.finish == "stop" for earlier in self.turns)
 
     def next_prompt(self, turn: int, *, chat: ChatFormat) -> list[int] | None:
-        """Return the ids of the next prompt; None where a reply of the model cannot be encoded as text."""
+        """Return the ids of the next prompt; None if a reply of the model cannot be encoded as text."""
         self.history += self.questions[turn]
         try:
             return chat.prompt_ids(self.history)

@@ -49,7 +49,7 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class Measurement:
-    """A further measurement of a warm engine; the result is stored under this name beside the answers."""
+    """A further measurement of a warm engine; the result is stored under this name next to the answers."""
 
     name: str
     take: Callable[[Engine, Sequence[Sequence[int]]], StoredModel]
@@ -65,7 +65,7 @@ class GenerationResult:
     measured: dict[str, bytes]
     """Results of the further measurements, by name, as JSON."""
     tokens: int
-    """Tokens generated now; 0 where the cache had every answer."""
+    """Tokens generated now; 0 if the cache had every answer."""
     generated: int
     """Answers generated now."""
 
@@ -83,7 +83,7 @@ def generate_answers(
 ) -> GenerationResult:
     """Answer requests, by name, and measure the model while its engine is warm.
 
-    The figures are stored beside the answers of the last request, so they are measured once per model and machine.
+    The figures are stored next to the answers of the last request, so they are measured once per model and machine.
     """
     pending = {}
     for name, request in requests.items():
@@ -93,11 +93,11 @@ def generate_answers(
     last = list(requests)[-1]
 
     def take_figures(engine: Engine, prompts: Sequence[Sequence[int]]) -> ServingFigures:
-        sampling = replace(requests[last].sampling, k=0)  # a teacher's alternatives cost time that no user spends
+        sampling = replace(requests[last].sampling, k=0)  # alternatives cost time that a user would not spend
         return measure(engine, prompts, serving=serving, sampling=sampling, machine=machine, clock=time.monotonic)
 
     own = Measurement(f"serving-{digest(asdict(machine))}", take_figures)
-    # Figures are of these prompts: another job's may be longer.
+    # The figures depend on these prompts: those of another job may be longer.
     workload = digest([row.key for row in pending[last].rows[:PROMPTS]])[:16]
     wanted = {one.name: f"rows/{pending[last].key}/{one.name}-{workload}.json" for one in (own, *also)}
     tokens = 0
@@ -149,7 +149,7 @@ def _prompts_of(pending: Pending, *, serving: Serving, store: Store, at: str) ->
     if fitting := [prompt for prompt in prompts if len(prompt) < serving.max_model_len]:
         return fitting
     raise LowYield(
-        f"no prompt fits the {serving.max_model_len} tokens of {serving.model.source}, or each of them ends its engine",
+        f"no prompt fits into the {serving.max_model_len} tokens of {serving.model.source}, or each crashes its engine",
         at=at,
-        fix="Shorten the prompts, or raise maxModelLen where the model has more positions",
+        fix="Shorten the prompts, or raise maxModelLen if the model has more positions",
     )

@@ -1,1 +1,1 @@
-"""Training: from kept answers to a student, with our own loop on torch, transformers and Ray Train."""
+"""Training: from kept answers to a student, with a loop on torch, transformers and Ray Train."""

@@ -1,4 +1,4 @@
-"""Batches: which samples meet in which step, and how they become tensors.
+"""Batches: the samples of each step, as tensors.
 
 Shapes: B samples, L ids of the longest one, N scored ids of the batch, K alternatives stored per scored id.
 """
@@ -16,13 +16,13 @@ from kubedistill_runtime.training.samples import Sample
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Padded samples and, flat, what is scored in them."""
+    """Padded samples, and flat tensors for their scored ids."""
 
     ids_BL: Tensor
     attention_BL: Tensor
-    """1 on ids, 0 on padding; made from lengths, since padding may share its id with the stop token."""
+    """1 for ids, 0 for padding; computed from lengths, since padding may have the id of the stop token."""
     positions_N: Tensor
-    """Index into the flat B * L positions from which each scored id is predicted."""
+    """Index of the position that predicts each scored id, in the flat B * L positions."""
     targets_N: Tensor
     has_top_N: Tensor
     """Whether the teacher's distribution is known at this scored id."""
@@ -32,12 +32,12 @@ class Batch:
 
 
 def order_samples(count: int, *, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The order of the samples in an epoch: the same for the same seed, on any machine."""
+    """Return the order of the samples in an epoch, which is the same for the same seed on any machine."""
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
 def split_step(samples: Sequence[Sample], *, rank: int, world: int, micro: int) -> Iterator[list[Sample]]:
-    """One worker's micro-batches of a step's samples; samples of like length meet, so that little is padded."""
+    """Yield one worker's micro-batches of a step; samples of similar length are grouped to save padding."""
     lengths = [len(sample.ids_L) for sample in samples]
     mine = sorted(range(len(samples)), key=lengths.__getitem__)[rank::world]
     for start in range(0, len(mine), micro):
@@ -45,7 +45,7 @@ def split_step(samples: Sequence[Sample], *, rank: int, world: int, micro: int) 
 
 
 def make_batch(samples: Sequence[Sample], *, device: torch.device) -> Batch:
-    """Pad samples at the right and list what is scored."""
+    """Pad samples on the right and collect their scored ids."""
     lengths = [len(sample.ids_L) for sample in samples]
     shape = (len(samples), max(lengths))
     ids_BL, attention_BL = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
@@ -77,7 +77,7 @@ def make_batch(samples: Sequence[Sample], *, device: torch.device) -> Batch:
 def _stack_top(
     samples: Sequence[Sample],
 ) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.float32], NDArray[np.float32]]:
-    """The teacher's distributions of all scored ids; where one is not known, zeros that has_top_N hides."""
+    """Return the teacher's distributions for all scored ids, with zeros where has_top_N is false."""
     k = max((sample.top.ids_TK.shape[1] for sample in samples if sample.top), default=1)
     count = sum(sample.scored for sample in samples)
     has = np.zeros(count, np.bool_)

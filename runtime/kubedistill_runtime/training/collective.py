@@ -1,4 +1,4 @@
-"""What workers do together: add up gradients and numbers, and agree to stop."""
+"""Collective operations of workers: sums of gradients and numbers."""
 
 from collections.abc import Iterable
 from typing import Protocol
@@ -19,7 +19,7 @@ class Collective(Protocol):
         ...
 
     def sum_number(self, value: float) -> float:
-        """The sum of a number over all workers, in float64."""
+        """Return the sum of a number over all workers, in float64."""
         ...
 
 
@@ -29,10 +29,10 @@ class Alone:
     rank, world = 0, 1
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """Nothing to add."""
+        """Leave the gradients as they are."""
 
     def sum_number(self, value: float) -> float:
-        """The number itself."""
+        """Return the number itself."""
         return value
 
 
@@ -41,14 +41,14 @@ class Group:
 
     def __init__(self, device: torch.device) -> None:
         self.rank, self.world = dist.get_rank(), dist.get_world_size()
-        self._device = device  # NCCL adds up on GPUs only
+        self._device = device  # NCCL works only on GPUs
 
     def sum_gradients(self, parameters: Iterable[nn.Parameter]) -> None:
-        """One reduction over all gradients laid end to end, in the order of the parameters."""
+        """Sum all gradients in one reduction, concatenated in the order of the parameters."""
         gradients: list[Tensor] = []
         for one in parameters:
             if one.requires_grad:
-                if one.grad is None:  # this worker had no sample yet, or the parameter no part in the loss
+                if one.grad is None:  # this worker had no sample yet, or the parameter does not affect the loss
                     one.grad = torch.zeros_like(one)
                 gradients.append(one.grad)
         flat = torch.cat([gradient.reshape(-1) for gradient in gradients])
@@ -59,7 +59,7 @@ class Group:
             start += gradient.numel()
 
     def sum_number(self, value: float) -> float:
-        """One reduction of one float64."""
+        """Sum one float64 in one reduction."""
         number = torch.tensor(value, dtype=torch.float64, device=self._device)
         dist.all_reduce(number)
         return float(number)

@@ -1,7 +1,7 @@
-"""Companions: the files that a model folder has beside its weights, kept in the form in which they were published.
+"""Companions: the files next to the weights in a model folder, in the form in which they were published.
 
-Transformers 5 would write config.json in its own form: rope_theta, rope_scaling and torch_dtype are not in it, so
-transformers 4, llama.cpp, TGI and MLX would read another model out of it, without an error.
+Transformers 5 would write config.json in another form, without rope_theta, rope_scaling and torch_dtype, so
+transformers 4, llama.cpp, TGI and MLX would load a different model without an error.
 """
 
 import json
@@ -14,7 +14,7 @@ from kubedistill_runtime.models import Model
 from kubedistill_runtime.storage.store import Store
 
 _CONFIG, _GENERATION = "config.json", "generation_config.json"
-_AS_THEY_ARE = (
+_UNCHANGED = (
     "tokenizer*", "special_tokens_map.json", "vocab*", "merges.txt", "added_tokens.json", "chat_template.json",
     "*preprocessor_config.json", "processor_config.json", "*.model", "*.tiktoken", "*.jinja", "*.py",
 )  # fmt: skip
@@ -28,22 +28,22 @@ def write_companions(
     config: Mapping[str, Json] | None = None,
     generation: Mapping[str, Json] | None = None,
 ) -> None:
-    """Put the companions of the model in `source` beside the weights that were saved in a folder of the store.
+    """Write the companions of the model in `source` next to the weights in a folder of the store.
 
-    `config` and `generation` are the keys of config.json and generation_config.json whose values are other than the
-    original's. A file without such keys is copied byte by byte.
+    `config` and `generation` are the keys of config.json and generation_config.json that differ from the original. A
+    file without such keys is copied byte by byte.
     """
-    for pattern in _AS_THEY_ARE:
+    for pattern in _UNCHANGED:
         for file in filter(Path.is_file, source.glob(pattern)):
             store.put(f"{folder}/{file.name}", file.read_bytes())
     _write_config(source / _CONFIG, store=store, name=f"{folder}/{_CONFIG}", changed=config or {})
     _write_generation(source / _GENERATION, store=store, name=f"{folder}/{_GENERATION}", changed=generation or {})
 
 
-def stated_stops(student: Model) -> JsonObject:
-    """Return the keys of generation_config.json that make the export stop where the student was taught to stop.
+def explicit_stop_ids(student: Model) -> JsonObject:
+    """Return the keys of generation_config.json that are needed so that the export stops as the student was trained.
 
-    Stop ids of config.json alone are not read by whoever reads a generation_config.json that names none.
+    If there is a generation_config.json without stop ids, readers ignore those of config.json.
     """
     path = student.path / _GENERATION
     named = json.loads(path.read_bytes()).get("eos_token_id") if path.exists() else None
@@ -62,19 +62,19 @@ def _write_config(source: Path, *, store: Store, name: str, changed: Mapping[str
 
 
 def _write_generation(source: Path, *, store: Store, name: str, changed: Mapping[str, Json]) -> None:
-    """Where the original has no such file, readers take the end token and the like from config.json."""
+    """Write generation_config.json if the original has one or keys differ; otherwise readers use config.json."""
     if not changed and not source.exists():
         store.delete(name)
     elif not changed:
         store.put(name, source.read_bytes())
     else:
         before = json.loads(source.read_bytes() if source.exists() else store.read(name))
-        before.pop("_from_model_config", None)  # with it, transformers would take config.json's word again
+        before.pop("_from_model_config", None)  # with it, transformers would read config.json instead
         store.put(name, _encode({**before, **changed}))
 
 
 def _describe_weights(original: Mapping[str, Json], saved: Mapping[str, Json]) -> JsonObject:
-    """The keys that say what the saved weights are, where the original says something else: precision and class."""
+    """Return the keys for precision and class of the saved weights if they differ from the original."""
     dtype = next((key for key in ("torch_dtype", "dtype") if original.get(key)), None)
     now = {"architectures": saved["architectures"]}
     if dtype:

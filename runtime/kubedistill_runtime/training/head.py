@@ -1,4 +1,4 @@
-"""The student's head, applied tile by tile: the gradient is formed in the forward pass, and no [N, V] survives it.
+"""The student's head, applied in tiles: the forward pass computes the gradient and keeps no [N, V] tensor.
 
 Shapes: N scored ids, H hidden, V vocabulary.
 """
@@ -18,7 +18,7 @@ TILE_ROWS = 256
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """logits = softcap(scale * (hidden @ weight.T + bias)), as the model's own forward has it."""
+    """logits = softcap(scale * (hidden @ weight.T + bias)), as in the model's own forward pass."""
 
     weight_VH: Tensor
     bias_V: Tensor | None = None
@@ -28,9 +28,9 @@ class Head:
 
 
 def sum_over_tiles(hidden_NH: Tensor, head: Head, *, tile_loss: TileLoss) -> Tensor:
-    """Sum a loss over all rows of hidden; one scalar that autograd can follow to hidden and head.
+    """Return the sum of a loss over all rows of hidden, as a scalar with gradients for hidden and head.
 
-    The products are formed in autocast's precision, or else in hidden's; all else in float32 or better.
+    Matrix products are in autocast's precision, otherwise in hidden's; everything else is in float32 or better.
     """
     total: Tensor = _TiledLoss.apply(hidden_NH, head.weight_VH, head.bias_V, head, tile_loss)
     return total
@@ -44,7 +44,7 @@ class _TiledLoss(torch.autograd.Function):
         kind = hidden_NH.device.type
         working = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else hidden_NH.dtype
         exact = torch.promote_types(working, torch.float32)
-        # The head may be frozen (adapters), and a measurement asks for no gradient at all.
+        # The head may be frozen (adapters), and a measurement needs no gradient at all.
         wanted = context.needs_input_grad
         hidden_gradient_NH = torch.zeros_like(hidden_NH) if wanted[0] else None
         weight_gradient_VH = torch.zeros_like(weight_VH, dtype=exact) if wanted[1] else None
@@ -76,7 +76,7 @@ class _TiledLoss(torch.autograd.Function):
 def compute_logits(
     hidden_NH: Tensor, weight_VH: Tensor, bias_V: Tensor | None, head: Head
 ) -> tuple[Tensor, Tensor | None]:
-    """Logits in float32 or better, and the slope of the soft cap where there is one."""
+    """Return the logits in float32 or better, and the slope of the soft cap, if there is one."""
     logits_NV = (hidden_NH @ weight_VH.T).to(torch.promote_types(hidden_NH.dtype, torch.float32))
     if bias_V is not None:
         logits_NV = logits_NV + bias_V

@@ -1,7 +1,7 @@
-"""The training loop: plain torch, one process or several, any device; it knows neither Ray nor vLLM.
+"""The training loop: plain torch, for one or more processes on any device, without Ray or vLLM.
 
-The loss of a step is divided by the scored ids of the whole global batch, so workers, micro-batches and
-accumulation change nothing but speed.
+The loss of a step is divided by the number of scored ids in the whole global batch, so workers, micro-batches and
+accumulation affect only speed.
 """
 
 import math
@@ -25,21 +25,21 @@ _DEFAULT_MICRO = 16
 
 @dataclass(frozen=True, slots=True)
 class Hooks:
-    """The loop's ways out, all optional."""
+    """Callbacks of the loop, all optional."""
 
     save: Callable[[int, bytes], None] = lambda _step, _data: None
-    """Keep the state after a step; called on rank 0."""
+    """Save the state after a step; called on rank 0."""
     report: Callable[[int, int, dict[str, float]], None] = lambda _step, _steps, _figures: None
-    """Hear of a step; called on rank 0."""
+    """Report a step; called on rank 0."""
     stopping: Callable[[], bool] = lambda: False
-    """Whether to save and leave; asked on rank 0, obeyed by all."""
+    """Return whether to save and stop; called on rank 0, and valid for all ranks."""
     clock: Callable[[], float] = lambda: 0.0
     """Seconds, for the time between two checkpoints."""
 
 
 @dataclass(slots=True)
 class Loop:
-    """One training; the student ends up with its best weights, or its last where keepBest is off."""
+    """One training; the student ends with its best weights, or with its last ones if keepBest is off."""
 
     student: Student
     training: Training
@@ -49,12 +49,12 @@ class Loop:
     collective: Collective = field(default_factory=Alone)
     hooks: Hooks = field(default_factory=Hooks)
     _tokens: int = field(default=0, init=False)
-    """Scored ids of all steps, those before a resume included."""
+    """Scored ids of all steps, including those before a resume."""
 
     def run(self, resume: bytes | None = None) -> State:
         """Train to the end, from the start or from a saved state.
 
-        Raises TrainingFailed when the loss is not a number, and Stopped, after saving, when asked to leave.
+        Raises TrainingFailed if the loss is not finite, and Stopped, after saving, if a stop was requested.
         """
         schedule = make_schedule(self.training, samples=len(self.train))
         optimizer = make_optimizer(self.student, self.training)
@@ -71,7 +71,7 @@ class Loop:
                 self.hooks.save(state.step, encode_state(state, student=self.student, optimizer=optimizer))
                 saved_at = self.hooks.clock()
             if stopping:
-                raise Stopped(f"training stopped after step {state.step}", fix="Start the job again to go on from here")
+                raise Stopped(f"training stopped after step {state.step}", fix="Start the job again to continue")
         if state.best_weights is not None:
             self.student.load_state_dict(state.best_weights)
         return state
@@ -96,7 +96,7 @@ class Loop:
             self.hooks.report(state.step, schedule.steps, {"loss": loss, "tokens": self._tokens})
 
     def _accumulate(self, samples: Sequence[Sample], *, scored: int) -> float:
-        """Add up the gradients of this worker's share; returns its part of the step's loss."""
+        """Accumulate the gradients of this worker's samples; returns its part of the step's loss."""
         micro = self.training.micro_batch_size or _DEFAULT_MICRO
         total = 0.0
         for part in split_step(samples, rank=self.collective.rank, world=self.collective.world, micro=micro):
@@ -106,10 +106,10 @@ class Loop:
         return total
 
     def _sum_losses(self, samples: Sequence[Sample]) -> Tensor:
-        """Sum the losses of samples in the precision that was asked for; weights stay in float32."""
+        """Return the sum of the losses of samples in the requested precision; weights stay in float32."""
         wanted = self.training.precision
-        halved = wanted == "BF16" or (wanted == "Auto" and self.device.type == "cuda")
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=halved):
+        use_bf16 = wanted == "BF16" or (wanted == "Auto" and self.device.type == "cuda")
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=use_bf16):
             loss: Tensor = self.student(make_batch(samples, device=self.device))
         return loss
 
@@ -131,7 +131,7 @@ class Loop:
 
     @torch.no_grad()
     def measure(self, samples: Sequence[Sample]) -> float:
-        """The loss per scored id over samples, in nats."""
+        """Return the loss per scored id over samples, in nats."""
         total = 0.0
         micro = self.training.micro_batch_size or _DEFAULT_MICRO
         for part in split_step(samples, rank=self.collective.rank, world=self.collective.world, micro=micro):
@@ -146,7 +146,7 @@ class Loop:
         return state.waited >= self.training.validation.patience
 
     def _agree(self, stopping: bool) -> bool:
-        """Rank 0 alone knows of the wish to stop; the sum tells the others."""
+        """Return on every rank whether rank 0 should stop."""
         return self.collective.sum_number(float(stopping and self.collective.rank == 0)) > 0
 
 
@@ -156,7 +156,7 @@ def _check_loss(loss: float, what: str) -> None:
 
 
 def make_optimizer(student: Student, training: Training) -> torch.optim.AdamW:
-    """AdamW without decay on vectors (norms and biases)."""
+    """Return AdamW without weight decay on vectors (norms and biases)."""
     settings = training.optimizer
     matrices = [one for one in student.parameters() if one.requires_grad and one.dim() > 1]
     vectors = [one for one in student.parameters() if one.requires_grad and one.dim() <= 1]

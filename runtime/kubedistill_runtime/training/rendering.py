@@ -1,6 +1,6 @@
-"""Rendering: one answer as the ids that the student learns from, with the teacher's distributions where they fit.
+"""Rendering: an answer as the ids that the student learns, with the teacher's distributions where they match.
 
-Shapes: T ids of a reply as the teacher gave it, N ids of the same reply as the student is taught it, K alternatives
+Shapes: T ids of a reply in the teacher's rendering, N ids of the same reply in the student's rendering, K alternatives
 stored per id.
 """
 
@@ -16,10 +16,11 @@ from kubedistill_runtime.chat import ChatFormat
 from kubedistill_runtime.records import Message, open_turns
 
 Form = Literal["Generated", "Rendered", "Text"]
-"""How a stored reply becomes ids. Generated: the teacher's own. Rendered: the student's rendering, with the teacher's
-distributions moved to it (one vocabulary, two chat formats). Text: the student's rendering alone (two vocabularies)."""
+"""How a stored reply becomes ids. Generated: the teacher's ids. Rendered: the student's rendering, with the teacher's
+distributions moved to it (same vocabulary, different chat formats). Text: only the student's rendering (different
+vocabularies)."""
 NO_TOKEN = 2**31 - 1
-"""An id past every vocabulary, in the place of one whose mass another id has taken over."""
+"""An id beyond every vocabulary, for an entry whose mass was moved to another id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +30,9 @@ class Span:
     prompt: tuple[int, ...]
     completion: tuple[int, ...]
     top: TopK | None = None
-    """The teacher's distribution at each id of the completion; None where it is known at none of them."""
+    """The teacher's distribution at each id of the completion; None if it is not known for any id."""
     known_N: NDArray[np.bool_] | None = None
-    """Where the distribution is known; None: wherever there is one."""
+    """Whether the distribution is known at each id; None if it is known everywhere that there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +45,7 @@ class Rendering:
     teacher_stop_ids: frozenset[int] = frozenset()
 
     def spans(self, answered: AnsweredRecord) -> Iterator[Span]:
-        """Give one span for each turn of an answer."""
+        """Yield one span for each turn of an answer."""
         history: list[Message] = []
         for asked, turn in zip(open_turns(answered.record), answered.answer.turns, strict=False):
             history += asked
@@ -65,45 +66,45 @@ class Rendering:
 
 
 def move_top(
-    top: TopK, said: Sequence[int], shown: Sequence[int], *, stop_ids: frozenset[int], end_id: int
+    top: TopK, generated: Sequence[int], rendered: Sequence[int], *, stop_ids: frozenset[int], end_id: int
 ) -> tuple[TopK, NDArray[np.bool_]]:
-    """Move distributions to another rendering of the same reply, where the two renderings' ids agree.
+    """Move distributions to another rendering of the same reply, where the ids of the two renderings agree.
 
-    `said` (T) are the ids that the distributions belong to, `shown` (N) the ids that are taught; both end with the
-    token that ends a reply. Returns N rows and which of them are known. The mass of every stop id goes to `end_id`.
+    `generated` (T) are the ids that the distributions belong to, `rendered` (N) the ids to learn; both end with the
+    token that ends a reply. Returns N rows, and which of them are known. The mass of all stop ids moves to `end_id`.
     """
-    assert said[-1] in stop_ids, "an answer that came to its end"
-    assert shown[-1] == end_id, "a reply as the template renders it"
-    source_N, known_N = _match(said, shown)
+    assert generated[-1] in stop_ids, "the answer ended by itself"
+    assert rendered[-1] == end_id, "the reply is rendered by the template"
+    source_N, known_N = _match(generated, rendered)
     ids_NK, logprobs_NK = top.ids_TK[source_N].copy(), top.logprobs_TK[source_N].copy()
     _merge_ends(ids_NK, logprobs_NK, stop_ids=stop_ids | {end_id}, end_id=end_id)
     return TopK(ids_NK, logprobs_NK, top.tail_T[source_N]), known_N
 
 
-def _match(said: Sequence[int], shown: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return for each shown id the place of the same id among the said, and whether there is one.
+def _match(generated: Sequence[int], rendered: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return, for each rendered id, the place of the same generated id, and whether there is one.
 
-    Renderings differ in what a template puts around a reply, so their common start and their common end are matched.
+    Renderings differ in the text that a template puts around a reply, so the common start and the common end match.
     """
-    body, taught = list(said[:-1]), list(shown[:-1])
+    body, taught = list(generated[:-1]), list(rendered[:-1])
     shorter = min(len(body), len(taught))
     start = next((place for place in range(shorter) if body[place] != taught[place]), shorter)
     rest = shorter - start
     end = next((back for back in range(rest) if body[-1 - back] != taught[-1 - back]), rest)
-    source_N = np.zeros(len(shown), np.int64)
-    known_N = np.zeros(len(shown), np.bool_)
+    source_N = np.zeros(len(rendered), np.int64)
+    known_N = np.zeros(len(rendered), np.bool_)
     source_N[:start], known_N[:start] = np.arange(start), True
     if end:
         source_N[len(taught) - end : -1] = np.arange(len(body) - end, len(body))
         known_N[len(taught) - end : -1] = True
-    source_N[-1], known_N[-1] = len(said) - 1, True
+    source_N[-1], known_N[-1] = len(generated) - 1, True
     return source_N, known_N
 
 
 def _merge_ends(
     ids_NK: NDArray[np.int32], logprobs_NK: NDArray[np.float16], *, stop_ids: frozenset[int], end_id: int
 ) -> None:
-    """Give the mass of all stop ids of a row to the first of them, under the id of the end that is taught."""
+    """Move the mass of all stop ids of a row to the first of them, and set its id to `end_id`."""
     ends_NK = np.isin(ids_NK, list(stop_ids))
     rows = np.flatnonzero(ends_NK.any(axis=1))
     for row in rows:

@@ -1,8 +1,8 @@
 """Stored samples: a split of the samples artifact, written once and read as views of memory maps.
 
 `<split>-<number>.bin` is a shard: samples one after another, each as flat little-endian arrays (ids int32, top ids
-int32, tails float32, top logprobs float16, score mask and known mask of one byte per id) from a multiple of 8 bytes on.
-`<split>-index.bin` holds five int64 numbers per sample: shard, offset in bytes, L, N and K (0 without distributions).
+int32, tails float32, top logprobs float16, score mask and known mask of one byte per id), aligned to 8 bytes.
+`<split>-index.bin` has five int64 numbers per sample: shard, offset in bytes, L, N and K (0 without distributions).
 Shapes: L ids of a sample, N scored ids among them, K alternatives stored per scored id.
 """
 
@@ -23,7 +23,7 @@ _COLUMNS, _ALIGNMENT = 5, 8
 
 
 def write_samples(store: Store, folder: str, split: str, samples: Iterable[Sample]) -> None:
-    """Write a split; no more than one shard is held in memory, and equal samples give equal bytes."""
+    """Write a split, with at most one shard in memory; equal samples give equal bytes."""
     index: list[int] = []
     for number, shard in enumerate(_cut(_encode(sample) for sample in samples)):
         offset = 0
@@ -35,13 +35,13 @@ def write_samples(store: Store, folder: str, split: str, samples: Iterable[Sampl
 
 
 def open_samples(store: Store, folder: str, split: str) -> "SampleStore":
-    """Open a split that write_samples wrote; raises FileNotFoundError where there is none."""
+    """Open a split that write_samples wrote; raises FileNotFoundError if there is none."""
     return SampleStore(store.path(folder), split, _map(store.path(f"{folder}/{split}-index.bin"), "<i8"))
 
 
 @dataclass(slots=True, eq=False)
 class SampleStore(Sequence[Sample]):
-    """The samples of a split; an item is read from disk when its arrays are, and its sizes come from the index."""
+    """The samples of a split; the arrays of an item are read from disk on access."""
 
     folder: Path
     split: str
@@ -67,7 +67,7 @@ class SampleStore(Sequence[Sample]):
 
 
 def _encode(sample: Sample) -> tuple[bytes, tuple[int, int, int]]:
-    """A sample's bytes and its L, N and K."""
+    """Return the bytes of a sample, and its L, N and K."""
     top, k = sample.top, 0
     parts: list[NDArray[np.generic]] = [sample.ids_L.astype("<i4")]
     if top is not None:
@@ -95,7 +95,7 @@ def _decode(shard: NDArray[np.uint8], offset: int, *, length: int, scored: int, 
 
 
 def _cut(encoded: Iterable[tuple[bytes, tuple[int, int, int]]]) -> Iterator[list[tuple[bytes, tuple[int, int, int]]]]:
-    """Shards of at most SHARD_BYTES; a sample that is larger is a shard of its own."""
+    """Yield shards of at most SHARD_BYTES; a larger sample becomes a separate shard."""
     shard: list[tuple[bytes, tuple[int, int, int]]] = []
     size = 0
     for data, sizes in encoded:
@@ -109,5 +109,5 @@ def _cut(encoded: Iterable[tuple[bytes, tuple[int, int, int]]]) -> Iterator[list
 
 
 def _map(path: Path, kind: DTypeLike) -> NDArray[Any]:
-    """A file as an array that is read where it is looked at; an empty file cannot be mapped."""
+    """Return a file as a memory-mapped array, or an empty array for an empty file, which can't be mapped."""
     return np.memmap(path, kind, mode="r").view(np.ndarray) if path.stat().st_size else np.empty(0, kind)

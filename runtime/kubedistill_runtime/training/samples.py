@@ -1,4 +1,4 @@
-"""Samples: answers as token ids, with a mark on each id that the student is scored on.
+"""Samples: answers as token ids, with a mask of the scored ids.
 
 Shapes: L ids of a sample, N scored ids among them, K alternatives stored per scored id.
 """
@@ -20,9 +20,9 @@ class Sample:
 
     ids_L: NDArray[np.int32]
     scored_L: NDArray[np.bool_]
-    """True where the id is a target; it is predicted from the position before it."""
+    """True if the id is a target, which is predicted from the position before it."""
     top: TopK | None
-    """The teacher's distribution at each scored id, or None where it is known at none."""
+    """The teacher's distribution at each scored id, or None if it is not known for any id."""
     known_N: NDArray[np.bool_]
     """Whether the teacher's distribution is known at each scored id."""
 
@@ -34,17 +34,17 @@ class Sample:
 
 @dataclass(slots=True)
 class Counts:
-    """What became of answers on their way to samples."""
+    """Counts of the samples that were made from answers."""
 
     samples: int = 0
     overlong: int = 0
     """Samples dropped for their length."""
     without_logprobs: int = 0
-    """Samples at which the teacher's distribution is not known."""
+    """Samples without any known distribution of the teacher."""
     unspelled: int = 0
-    """Answers that hold the text of a special token which the student's tokenizer can't encode as text."""
+    """Answers with the text of a special token that the student's tokenizer can't encode as text."""
     split: int = 0
-    """Answers of several turns that became several samples, since the template rewrites what was said before."""
+    """Answers of several turns that became several samples, since the template rewrites earlier turns."""
 
 
 def make_samples(
@@ -52,12 +52,12 @@ def make_samples(
 ) -> Iterator[Sample]:
     """Turn answers into samples, one after another, and count them.
 
-    Turns share a sample as long as each prompt begins with the whole turn before it.
+    Turns share a sample as long as each prompt begins with the whole previous turn.
     """
     for one in answered:
         try:
             groups = list(join_spans(rendering.spans(one)))
-        except InvalidData:  # Prepare has seen that the record can be encoded, so the answer is to blame
+        except InvalidData:  # Prepare checked that the record can be encoded, so the answer is the cause
             counts.unspelled += 1
             continue
         counts.split += len(groups) > 1
@@ -100,7 +100,7 @@ def _known(span: Span) -> NDArray[np.bool_]:
 
 
 def _join_tops(spans: list[Span]) -> TopK:
-    """Lay the distributions of several turns end to end; a turn without any has rows of zeros."""
+    """Concatenate the distributions of several turns; a turn without any gets rows of zeros."""
     k = max(span.top.ids_TK.shape[1] for span in spans if span.top is not None)
     tops = [span.top or _blank(len(span.completion), k=k) for span in spans]
     return TopK(

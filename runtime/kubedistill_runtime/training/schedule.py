@@ -1,16 +1,16 @@
-"""The schedule: how many steps there are, and the learning rate of each."""
+"""The schedule: the number of steps, and the learning rate of each."""
 
 import math
 from dataclasses import dataclass
 
 from kubedistill.v1alpha1 import Training
 
-_FLOOR = 0.05  # where the cosine ends, as a share of the peak
+_FLOOR = 0.05  # final value of the cosine, as a share of the peak
 
 
 @dataclass(frozen=True, slots=True)
 class Schedule:
-    """Steps of a training, counted from 0."""
+    """The steps of a training, counted from 0."""
 
     steps: int
     steps_per_epoch: int
@@ -18,7 +18,7 @@ class Schedule:
     cosine: bool
 
     def factor(self, step: int) -> float:
-        """The learning rate of a step, as a share of the peak: a straight rise, then a cosine or a constant."""
+        """Return the learning rate of a step as a share of the peak: a linear warmup, then a cosine or a constant."""
         if step < self.warmup:
             return (step + 1) / self.warmup
         if not self.cosine:
@@ -28,7 +28,7 @@ class Schedule:
 
 
 def make_schedule(training: Training, *, samples: int) -> Schedule:
-    """Plan the steps of a training set."""
+    """Return the schedule of a training set."""
     per_epoch = math.ceil(samples / training.global_batch_size)
     steps = per_epoch * training.epochs
     if training.max_steps is not None:

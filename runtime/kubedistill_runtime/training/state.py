@@ -1,4 +1,4 @@
-"""The state of a training: all that is needed to go on as if nothing had happened."""
+"""The state of a training: everything that is needed to continue it exactly."""
 
 import io
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from kubedistill.json_values import JsonObject
 
 @dataclass(slots=True)
 class Curve:
-    """What happened so far, for people: losses in nats per scored id."""
+    """The losses so far, in nats per scored id."""
 
     train: list[dict[str, float]] = field(default_factory=list)
     """step (from 1), loss, learningRate and tokens (scored ids of the step)."""
@@ -21,26 +21,26 @@ class Curve:
     best_step: int = 0
 
     def to_values(self) -> JsonObject:
-        """The curve as JSON values."""
+        """Return the curve as JSON values."""
         return {"train": self.train, "validation": self.validation, "bestStep": self.best_step}
 
 
 @dataclass(slots=True)
 class State:
-    """Where a training stands after `step` optimizer steps."""
+    """The state of a training after `step` optimizer steps."""
 
     step: int = 0
     curve: Curve = field(default_factory=Curve)
     best_loss: float | None = None
     """Lowest validation loss; None until the first validation."""
     best_weights: dict[str, Tensor] | None = None
-    """Weights with the lowest validation loss; None until the first validation, or where the last are wanted."""
+    """Weights with the lowest validation loss; None until the first validation, or if keepBest is off."""
     waited: int = 0
     """Validations since the lowest loss."""
 
 
 def encode_state(state: State, *, student: torch.nn.Module, optimizer: torch.optim.Optimizer) -> bytes:
-    """Encode a state, the student's weights and the optimizer's momenta among it."""
+    """Encode a state, including the student's weights and the optimizer's state."""
     values = {
         "step": state.step,
         "curve": state.curve.to_values(),
@@ -56,11 +56,11 @@ def encode_state(state: State, *, student: torch.nn.Module, optimizer: torch.opt
 
 
 def decode_state(data: bytes, *, student: torch.nn.Module, optimizer: torch.optim.Optimizer) -> State:
-    """Restore what encode_state wrote; raises TrainingFailed where it belongs to another student."""
+    """Restore a state of encode_state; raises TrainingFailed if it belongs to another student."""
     values = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     try:
         student.load_state_dict(values["student"])
-    except RuntimeError as error:  # torch names each tensor that differs; a person needs the remedy
+    except RuntimeError as error:  # torch lists each tensor that differs; a person needs the fix
         raise TrainingFailed(
             "the saved state belongs to another student", at="steps", fix="Delete the steps folder of the artifact"
         ) from error

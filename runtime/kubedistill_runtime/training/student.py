@@ -1,4 +1,4 @@
-"""The student as a module: ids in, summed loss out, so that whatever wraps it later wraps body and head alike."""
+"""The student as a module from ids to a summed loss, so that a wrapper covers both body and head."""
 
 from pathlib import Path
 
@@ -25,7 +25,7 @@ class Student(nn.Module):
         self.loss, self.ce_weight = objective.load_loss(), ce_weight
 
     def forward(self, batch: Batch) -> Tensor:
-        """The sum of the losses of all scored ids, in nats; scored positions are chosen before the head."""
+        """Return the sum of the losses of all scored ids, in nats; only scored positions go through the head."""
         body = self.language_model.get_decoder()
         hidden_BLH = body(input_ids=batch.ids_BL, attention_mask=batch.attention_BL, use_cache=False).last_hidden_state
         hidden_NH = hidden_BLH.reshape(-1, hidden_BLH.shape[-1])[batch.positions_N]
@@ -33,7 +33,7 @@ class Student(nn.Module):
 
 
 def read_head(language_model: PreTrainedModel) -> Head:
-    """The head with the scale and the cap that the architecture's own forward applies."""
+    """Return the head, with the scale and the cap of the architecture's own forward pass."""
     output, config = language_model.get_output_embeddings(), language_model.config
     # Cohere multiplies its logits, Granite divides them, Gemma caps them.
     scale = getattr(config, "logit_scale", None) or 1.0 / (getattr(config, "logits_scaling", None) or 1.0)
@@ -43,7 +43,7 @@ def read_head(language_model: PreTrainedModel) -> Head:
 
 @torch.no_grad()
 def check_head(language_model: PreTrainedModel) -> None:
-    """Compare the head with the architecture's own forward; raises InvalidModel where it does more than we know of."""
+    """Compare the head with the architecture's own forward pass; raises InvalidModel if they differ."""
     ids_BL = torch.arange(4, device=language_model.device)[None]
     own_LV = language_model(input_ids=ids_BL, use_cache=False).logits[0].float()
     hidden_LH = language_model.get_decoder()(input_ids=ids_BL, use_cache=False).last_hidden_state[0]
@@ -51,26 +51,26 @@ def check_head(language_model: PreTrainedModel) -> None:
     ours_LV, _ = compute_logits(hidden_LH, head.weight_VH, head.bias_V, head)
     if not torch.allclose(ours_LV, own_LV, rtol=1e-3, atol=1e-3):
         name = type(language_model).__name__
-        raise InvalidModel(f"{name} has a head that we do not know", at=_AT, fix="Use another architecture")
+        raise InvalidModel(f"{name} has an output head that is not supported", at=_AT, fix="Use another architecture")
 
 
 def load_language_model(model: Model) -> PreTrainedModel:
-    """Load a checkpoint in float32, for training; raises InvalidModel where transformers or our head can't."""
+    """Load a checkpoint in float32, for training; raises InvalidModel if it or its head is not supported."""
     try:
         language_model = AutoModelForCausalLM.from_pretrained(
             model.path, dtype=torch.float32, trust_remote_code=model.trust_remote_code, attn_implementation="sdpa"
         )
-    except Exception as error:  # each part of a checkpoint has a library, and errors, of its own
+    except Exception as error:  # each part of a checkpoint has its own library and errors
         raise cannot_load(model, error, what="checkpoint", at=_AT) from error
     check_head(language_model)
     return language_model
 
 
 def save_language_model(language_model: PreTrainedModel, folder: Path, *, dtype: Json) -> None:
-    """Save a transformers folder in the precision that the checkpoint came in; the model itself takes it on.
+    """Convert the model to the checkpoint's original precision, and save it as a transformers folder.
 
-    Its companions are written by write_companions. The generation config is made anew, since transformers refuses to
-    save many that were published, such as a temperature without do_sample.
+    write_companions writes the other files. The generation config is created again, since transformers refuses to save
+    many published ones, such as a temperature without do_sample.
     """
     language_model.generation_config = GenerationConfig.from_model_config(language_model.config)
     language_model.to(getattr(torch, str(dtype or "float32"))).save_pretrained(folder)

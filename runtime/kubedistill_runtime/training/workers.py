@@ -1,6 +1,6 @@
 """Workers: the training loop under Ray Train, one process per worker, on CPUs or GPUs.
 
-Workers read and write the store themselves. Ray Train carries metrics only and keeps no checkpoint of its own.
+Workers read and write the store themselves. Ray Train only transports metrics and stores no checkpoints.
 """
 
 import json
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from kubedistill_runtime.training.state import State
 
 Report = Callable[[int, int, dict[str, float]], None]
-"""Hears (step, steps, figures)."""
+"""Receives (step, steps, figures)."""
 
 _POLL_SECONDS = 0.25
 _SMALL = 10_000_000  # parameters
@@ -40,7 +40,7 @@ _SMALL = 10_000_000  # parameters
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """What each worker is told."""
+    """The work of each worker."""
 
     student: Model
     training: Training
@@ -56,33 +56,33 @@ class Assignment:
 
 
 def needs_ray(workers: int, gpus: int) -> bool:
-    """Whether training needs workers of its own; one CPU worker is a thread of the driver, and starts at once."""
+    """Return whether training needs separate workers; a single CPU worker is a thread of the driver."""
     return workers > 1 or gpus > 0
 
 
 def train_on_workers(assignment: Assignment, *, workers: int, gpus: int, report: Report) -> TrainedFigures:
-    """Run the loop on workers to its end; returns what the trained student's summary says.
+    """Run the loop on workers to its end; returns the summary of the trained student.
 
-    `report` hears of progress; what it raises (Stopped) makes the workers save and leave, and is raised again.
+    `report` receives the progress. If it raises (Stopped), the workers save and stop, and the error is raised again.
     """
     from ray.train import RunConfig, ScalingConfig
     from ray.train.torch import TorchConfig, TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
 
-    apart = needs_ray(workers, gpus)
-    channel: ProgressChannel = RemoteChannel() if apart else LocalChannel()
+    separate = needs_ray(workers, gpus)
+    channel: ProgressChannel = RemoteChannel() if separate else LocalChannel()
     with tempfile.TemporaryDirectory(prefix="kd-train-") as scratch, ThreadPoolExecutor(max_workers=1) as waiter:
         trainer = TorchTrainer(
             _work,
             train_loop_config=_Config(assignment=assignment, channel=channel),
-            scaling_config=_scale(workers, gpus) if apart else ScalingConfig(num_workers=0),
+            scaling_config=_scale(workers, gpus) if separate else ScalingConfig(num_workers=0),
             run_config=RunConfig(name="train", storage_path=scratch),
             torch_config=TorchConfig(backend="nccl" if gpus else "gloo"),
         )
         fitting = waiter.submit(trainer.fit)
         try:
             _follow(channel, fitting, report=report)
-        except BaseException:  # Stopped, Ctrl-C or SIGTERM: the workers save first, and then it goes on its way
+        except BaseException:  # Stopped, Ctrl-C or SIGTERM: raise it again when the workers have saved
             channel.stop()
             raise
         try:
@@ -103,24 +103,24 @@ def _scale(workers: int, gpus: int) -> "ScalingConfig":
 
 def _follow(channel: ProgressChannel, fitting: "Future[Result]", *, report: Report) -> None:
     """Report the progress in the channel until the training ends."""
-    told = 0
+    reported = 0
     while not fitting.done():
         time.sleep(_POLL_SECONDS)
         step, steps, figures = channel.read()
-        if step > told:
-            told = step
+        if step > reported:
+            reported = step
             report(step, steps, figures)
 
 
 class _Config(TypedDict):
-    """What Ray Train hands to each worker."""
+    """The configuration that Ray Train passes to each worker."""
 
     assignment: Assignment
     channel: ProgressChannel
 
 
 def _work(config: _Config) -> TrainedFigures | None:
-    """One worker's whole life; rank 0 returns what the trained student's summary says."""
+    """Run one worker; rank 0 returns the summary of the trained student."""
     import ray.train
     import torch
 
@@ -164,8 +164,8 @@ def _work(config: _Config) -> TrainedFigures | None:
 def _publish(
     assignment: Assignment, language_model: "PreTrainedModel", state: "State", *, store: Store
 ) -> TrainedFigures:
-    """Make the trained student appear at once, with the files beside its weights, unless it is there; say what is."""
-    from kubedistill_runtime.training.companions import stated_stops, write_companions
+    """Publish the trained student and its companions at once, unless it exists; returns the published summary."""
+    from kubedistill_runtime.training.companions import explicit_stop_ids, write_companions
     from kubedistill_runtime.training.student import save_language_model
 
     source = assignment.student
@@ -173,19 +173,19 @@ def _publish(
         staging = Store(Path(folder))
         dtype = source.config.get("dtype") or source.config.get("torch_dtype")
         save_language_model(language_model, staging.path("model"), dtype=dtype)
-        write_companions(source.path, store=staging, folder="model", generation=stated_stops(source))
+        write_companions(source.path, store=staging, folder="model", generation=explicit_stop_ids(source))
         staging.put("curve.json", json.dumps(state.curve.to_values(), allow_nan=False).encode())
         best = state.curve.best_step or state.step
         summary = TrainedFigures(steps=state.step, best_step=best, validation_loss=state.best_loss)
         staging.put("summary.json", json.dumps(summary.to_values(), allow_nan=False).encode())
         store.put_folder(f"{assignment.folder}/{TRAINED}", staging.root)
     published = read_trained(store, assignment.folder)
-    assert published is not None, "this driver or another one has put it there"
+    assert published is not None, "this driver or another one has published it"
     return published
 
 
 def _original(error: Exception) -> KubedistillError:
-    """The worker's own error, out of what Ray Train wrapped around it."""
+    """Return the worker's own error from Ray Train's error."""
     failures = list(getattr(error, "worker_failures", {}).values())
     for failure in failures:
         cause: BaseException | None = failure
@@ -200,7 +200,7 @@ def _original(error: Exception) -> KubedistillError:
 
 
 def threads_per_worker(workers: int, *, parameters: int) -> int:
-    """The cores that each worker may keep busy; a small model has nothing to share between threads."""
+    """Return the number of threads per worker; a small model does not benefit from more than one."""
     if parameters < _SMALL:
         return 1
     return max(1, len(os.sched_getaffinity(0)) // workers)

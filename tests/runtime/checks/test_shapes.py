@@ -42,7 +42,7 @@ READ: dict[str, tuple[dict[str, Any], Any, Any, list[str]]] = {
     ),
     "OpenAI chat with a reference": (
         {"messages": turns("Who?", "Me."), "reference": "I."}, ([Q], ["I."]), ([Q, A], ["I."]),
-        ["the final assistant turn is not read, since the record has a reference"],
+        ["the final assistant turn is not read, because the record has a reference"],
     ),
     "a developer's message": (
         {"messages": [{"role": "developer", "content": "Be kind."}, *turns("Who?")]}, ([S, Q], []), ([S, Q], []),
@@ -54,11 +54,11 @@ READ: dict[str, tuple[dict[str, Any], Any, Any, list[str]]] = {
     ),
     "content in one part": (
         {"messages": [{"role": "user", "content": [{"type": "text", "text": "Who?"}]}]}, ([Q], []), ([Q], []),
-        ["content in one part of text"],
+        ["content is in one part of type text"],
     ),
     "content in two parts": (
         {"messages": [{"role": "user", "content": [{"type": "text", "text": part} for part in "ab"]}]},
-        ([("user", "a\nb")], []), ([("user", "a\nb")], []), ["content in parts, which were joined by line breaks"],
+        ([("user", "a\nb")], []), ([("user", "a\nb")], []), ["parts of content were joined by line breaks"],
     ),
     "names and nulls": (
         {"messages": [{"role": "user", "content": "Who?", "name": "Jo", "tool_calls": None, "weight": None}],
@@ -75,7 +75,7 @@ READ: dict[str, tuple[dict[str, Any], Any, Any, list[str]]] = {
     ),
     "an answer of weight 0": (
         {"messages": [*turns("Who?"), {"role": "assistant", "content": "Me.", "weight": 0}]}, ([Q], []), ([Q], []),
-        ["a final assistant turn of weight 0, which was left out"],
+        ["a final assistant turn of weight 0 was removed"],
     ),
     "tools and a weight of the record": (
         {"messages": turns("Who?"), "tools": [{"type": "function"}], "weight": 2}, ([Q], []), ([Q], []),
@@ -84,38 +84,38 @@ READ: dict[str, tuple[dict[str, Any], Any, Any, list[str]]] = {
     ),
     "ShareGPT": (
         {"conversations": SHAREGPT}, ([Q], ["Me."]), ([Q, A], []),
-        ["ShareGPT conversations, whose human and gpt turns were read as user and assistant turns",
+        ["ShareGPT format; human and gpt turns were read as user and assistant turns",
          "the final assistant turn was read as the reference"],
     ),
     "ShareGPT with a system prompt next to it": (
         {"conversations": SHAREGPT[:1], "system": "Be kind."}, ([S, Q], []), ([S, Q], []),
-        ["ShareGPT conversations, whose human and gpt turns were read as user and assistant turns"],
+        ["ShareGPT format; human and gpt turns were read as user and assistant turns"],
     ),
     "ShareGPT with a system turn": (
         {"conversations": [{"from": "system", "value": "Be kind."}, *SHAREGPT[:1]]}, ([S, Q], []), ([S, Q], []),
-        ["ShareGPT conversations, whose human and gpt turns were read as user and assistant turns"],
+        ["ShareGPT format; human and gpt turns were read as user and assistant turns"],
     ),
     "a system prompt next to messages": (
         {"system": "Be kind.", "messages": turns("Who?")}, ([S, Q], []), ([S, Q], []), [],
     ),
     "Alpaca": (
         {"instruction": "Who?", "input": "", "output": "Me."}, ([Q], ["Me."]), ([Q], ["Me."]),
-        ["Alpaca, whose instruction was read as the prompt", "the output was read as the reference"],
+        ["Alpaca format; the instruction was read as the prompt", "the output was read as the reference"],
     ),
     "Alpaca with an input": (
         {"instruction": "Add.", "input": "1, 2", "output": "3"},
         ([("user", "Add.\n\n1, 2")], ["3"]), ([("user", "Add.\n\n1, 2")], ["3"]),
-        ["Alpaca, whose instruction and input were read as the prompt, with an empty line between",
+        ["Alpaca format; instruction and input were read as the prompt, with an empty line in between",
          "the output was read as the reference"],
     ),
     "Alpaca without an output": (
         {"instruction": "Who?", "output": ""}, ([Q], []), ([Q], []),
-        ["Alpaca, whose instruction was read as the prompt"],
+        ["Alpaca format; the instruction was read as the prompt"],
     ),
     "Alpaca with an empty system prompt": (
         {"instruction": "Who?", "input": "", "output": "Me.", "system": "", "history": []}, ([Q], ["Me."]),
         ([Q], ["Me."]),
-        ["Alpaca, whose instruction was read as the prompt", "the key 'history' is not read",
+        ["Alpaca format; the instruction was read as the prompt", "the key 'history' is not read",
          "the output was read as the reference"],
     ),
     "a blank system prompt next to a system message": (
@@ -130,35 +130,35 @@ READ: dict[str, tuple[dict[str, Any], Any, Any, list[str]]] = {
     ),
     "an empty system turn of ShareGPT": (
         {"conversations": [{"from": "system", "value": " "}, *SHAREGPT[:1]]}, ([Q], []), ([Q], []),
-        ["ShareGPT conversations, whose human and gpt turns were read as user and assistant turns"],
+        ["ShareGPT format; human and gpt turns were read as user and assistant turns"],
     ),
     "ultrachat": (
         {"prompt": "Who?", "prompt_id": "f0e3", "messages": turns("Who?", "Me.")}, ([Q], ["Me."]), ([Q, A], []),
         ["the final assistant turn was read as the reference", "the key 'prompt_id' is not read; did you mean 'id'?",
-         "the prompt is not read, since it is the first user turn of the record"],
+         "the prompt is not read, because it is the first user turn of the record"],
     ),
     "a prompt next to messages with a system message": (
         {"prompt": "Who?\n", "messages": [SYSTEM, *turns("Who?")]}, ([S, Q], []), ([S, Q], []),
-        ["the prompt is not read, since it is the first user turn of the record"],
+        ["the prompt is not read, because it is the first user turn of the record"],
     ),
     "a prompt next to ShareGPT": (
         {"prompt": "Who?", "conversations": SHAREGPT[:1]}, ([Q], []), ([Q], []),
-        ["ShareGPT conversations, whose human and gpt turns were read as user and assistant turns",
-         "the prompt is not read, since it is the first user turn of the record"],
+        ["ShareGPT format; human and gpt turns were read as user and assistant turns",
+         "the prompt is not read, because it is the first user turn of the record"],
     ),
     "Dolly": (
         {"instruction": "Add.", "context": "1, 2", "response": "3", "category": "math"},
         ([("user", "Add.\n\n1, 2")], ["3"]), ([("user", "Add.\n\n1, 2")], ["3"]),
-        ["Dolly, whose instruction and context were read as the prompt, with an empty line between",
+        ["Dolly format; instruction and context were read as the prompt, with an empty line in between",
          "the key 'category' is not read", "the response was read as the reference"],
     ),
     "Dolly without a context": (
         {"instruction": "Who?", "context": "", "response": "Me."}, ([Q], ["Me."]), ([Q], ["Me."]),
-        ["Dolly, whose instruction was read as the prompt", "the response was read as the reference"],
+        ["Dolly format; the instruction was read as the prompt", "the response was read as the reference"],
     ),
     "Alpaca with an empty output and a response": (
         {"instruction": "Who?", "output": "", "response": "Me."}, ([Q], ["Me."]), ([Q], ["Me."]),
-        ["Dolly, whose instruction was read as the prompt", "the response was read as the reference"],
+        ["Dolly format; the instruction was read as the prompt", "the response was read as the reference"],
     ),
     "a context that the prompt was made of": (
         {"prompt": "Read this.\nIt  rains.\nWho?", "context": "It rains."},
@@ -179,7 +179,7 @@ READ: dict[str, tuple[dict[str, Any], Any, Any, list[str]]] = {
     ),
     "prompt, completion and reference": (
         {"prompt": "Who?", "completion": "Me.", "reference": ["I.", "You."]}, ([Q], ["I.", "You."]),
-        ([Q], ["I.", "You."]), ["the completion is not read, since the record has a reference"],
+        ([Q], ["I.", "You."]), ["the completion is not read, because the record has a reference"],
     ),
     "prompt and completion as messages": (
         {"prompt": turns("Who?"), "completion": turns("Me.", roles="assistant")}, ([Q], ["Me."]), ([Q], ["Me."]),

@@ -90,10 +90,10 @@ FORMATS: dict[str, tuple[dict[str, dict[str, Any]], str]] = {
     ),
     "the class": (
         {"tokenizer_config.json": {"chat_template": "a", "bos_token": "<s>", "tokenizer_class": "LlamaTokenizer"}},
-        "other settings of the tokenizer",
+        "other tokenizer settings",
     ),
-    "added tokens": ({"added_tokens.json": {"yes": 7}}, "other settings of the tokenizer"),
-    "special tokens": ({"special_tokens_map.json": {"eos_token": "</s>"}}, "other settings of the tokenizer"),
+    "added tokens": ({"added_tokens.json": {"yes": 7}}, "other tokenizer settings"),
+    "special tokens": ({"special_tokens_map.json": {"eos_token": "</s>"}}, "other tokenizer settings"),
 }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from kubedistill.report.words import gate_state
 from kubedistill.v1alpha1 import Gate
-from kubedistill_runtime.evaluation.arms import Judgement
+from kubedistill_runtime.evaluation.arms import Judgment
 from kubedistill_runtime.evaluation.gate import RULES, decide
 from support import three_models
 
@@ -30,29 +30,29 @@ LOUD_ELSEWHERE = three_models.usual(control=three_models.noise(ratio=0.5), hardw
         ({}, GOOD, None),
         ({"minAccuracy": 0.75}, GOOD, None),
         ({"minAccuracy": 0.76}, GOOD, "accuracy 0.7500 is below minAccuracy 0.76"),
-        ({"minAccuracy": 0.1}, NO_REFERENCES, "accuracy is not known, and minAccuracy asks for 0.1"),
+        ({"minAccuracy": 0.1}, NO_REFERENCES, "accuracy is not known, but minAccuracy requires 0.1"),
         ({"minGain": 0.44}, GOOD, None),
         ({"minGain": 0.46}, GOOD, "gain 0.4500 is below minGain 0.46"),
         ({"minGapClosed": 0.74}, GOOD, None),
         ({"minGapClosed": 0.8}, GOOD, "gap closed 0.7500 is below minGapClosed 0.8"),
-        ({"minGapClosed": -1.0}, UNKNOWN_GAP, "gap closed is not known, and minGapClosed asks for -1"),
+        ({"minGapClosed": -1.0}, UNKNOWN_GAP, "gap closed is not known, but minGapClosed requires -1"),
         ({"minRetention": 0.83}, GOOD, None),
         ({"minRetention": 0.84}, GOOD, "retention 0.8333 is below minRetention 0.84"),
-        ({"minRetention": 0.0}, NO_TEACHER, "retention is not known, and minRetention asks for 0"),
+        ({"minRetention": 0.0}, NO_TEACHER, "retention is not known, but minRetention requires 0"),
         ({"maxLatencyRatio": 0.21}, GOOD, None),
         ({"maxLatencyRatio": 0.19}, GOOD, "latency ratio 0.2000 is above maxLatencyRatio 0.19"),
-        ({"maxLatencyRatio": 10.0}, OTHER_HARDWARE, "latency ratio is not known, and maxLatencyRatio allows 10"),
+        ({"maxLatencyRatio": 10.0}, OTHER_HARDWARE, "latency ratio is not known, but maxLatencyRatio allows 10"),
         ({"maxInvalidRate": 0.25}, INVALID, None),
         ({"maxInvalidRate": 0.2}, INVALID, "invalid rate 0.2500 is above maxInvalidRate 0.2"),
         ({"maxInvalidRate": 0.0}, GOOD, None),
         ({}, NOISE, "the student is not distinguishable from the baseline (p = 1.0000)"),
         ({}, WORSE, "the student is worse than the baseline (p = 0.0005)"),
         ({}, NOTHING, "no test record was evaluated"),
-        ({"minGain": 0.0, "requireSignificance": False}, NOTHING, "gain is not known, and minGain asks for 0"),
+        ({"minGain": 0.0, "requireSignificance": False}, NOTHING, "gain is not known, but minGain requires 0"),
         (
             {"maxInvalidRate": 1.0, "requireSignificance": False},
             NOTHING,
-            "invalid rate is not known, and maxInvalidRate allows 1",
+            "invalid rate is not known, but maxInvalidRate allows 1",
         ),
         ({"maxLatencyRatio": 0.19}, QUIET, "latency ratio 0.2000 is above maxLatencyRatio 0.19"),
         ({"maxLatencyRatio": 0.19}, LOUD, None),
@@ -61,7 +61,7 @@ LOUD_ELSEWHERE = three_models.usual(control=three_models.noise(ratio=0.5), hardw
         ({"requireSignificance": False}, WORSE, None),
     ],
 )
-def test_limit(limits: dict[str, Any], found: Judgement, reason: str | None) -> None:
+def test_limit(limits: dict[str, Any], found: Judgment, reason: str | None) -> None:
     verdict = decide(Gate.model_validate(limits), found)
     assert verdict.reasons == ([reason] if reason else [])
     assert verdict.passed == (reason is None)
@@ -137,7 +137,7 @@ def test_a_gate_whose_only_limit_was_not_checked_does_not_say_that_it_passed() -
     ],
 )
 def test_latency_that_is_noise_decides_nothing_and_is_noted(
-    limits: dict[str, Any], found: Judgement, *, noted: bool
+    limits: dict[str, Any], found: Judgment, *, noted: bool
 ) -> None:
     verdict = decide(Gate.model_validate(limits), found)
     assert verdict.passed

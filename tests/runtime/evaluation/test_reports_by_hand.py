@@ -135,7 +135,7 @@ CASES = {
         headline="accuracy went from 25.0% to 100.0% (teacher 12.5%), p = 0.0312; the teacher is not measurably better "
                  "than the untrained student",
         gate="gate failed", limits={"minGapClosed": -1.0},
-        reasons=("gap closed is not known, and minGapClosed asks for -1",),
+        reasons=("gap closed is not known, but minGapClosed requires -1",),
     ),
     "student worse, and no gate": Case(
         # The gap is real (8 to 0, p = 2/256), and the student went 6 of 8 the other way.

@@ -93,7 +93,7 @@ def test_page_says_the_verdict_first() -> None:
         "Where this comes from",
     ]
     assert [text.index(part) for part in order] == sorted(text.index(part) for part in order)
-    assert "Why the gate said no" not in text
+    assert "Why the gate failed" not in text
 
 
 def test_table_has_all_three_models_and_the_other_metrics() -> None:
@@ -146,7 +146,7 @@ def test_what_is_unknown_is_said_and_not_made_up() -> None:
     for part in (
         "gate failed",
         "not distinguishable from the untrained student (p = 0.3100)",
-        "gap closed is not known, and minGapClosed asks for 0.6",
+        "gap closed is not known, but minGapClosed requires 0.6",
         "No test record has a reference",
         "1,000 test records, none with a reference",
         "80.0% agreement with the teacher",

@@ -105,7 +105,7 @@ def test_a_report_of_an_earlier_version_can_be_read() -> None:
 
 def test_markdown_of_unknowns_lists_the_reasons_and_makes_nothing_up() -> None:
     text = render_markdown(made.REPORTS["all unknown"], title="j")
-    assert "- Gate: **failed**: gap closed is not known, and minGapClosed asks for 0.6" in text
+    assert "- Gate: **failed**: gap closed is not known, but minGapClosed requires 0.6" in text
     assert "| cost per 1,000 answers | - | - | - |  |" in text
     assert "None" not in text
     assert "ccuracy" not in text

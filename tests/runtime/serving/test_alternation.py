@@ -16,8 +16,8 @@ from kubedistill.errors import InvalidModel, Stopped
 from kubedistill.stored import read_stored
 from kubedistill_runtime.models import Model, find_model
 from kubedistill_runtime.serving.alternation import (
-    LEAST_ROUNDS,
-    MOST_ROUNDS,
+    MAX_ROUNDS,
+    MIN_ROUNDS,
     Alternation,
     Untimed,
     alternate,
@@ -107,7 +107,7 @@ def test_first_token_tokens_and_whole_answers_are_told_apart() -> None:
 def test_both_are_asked_the_same_in_every_round_and_take_turns_at_going_first() -> None:
     pair = ratio_of(1.0)
     control = pair.alternate().control
-    assert (control.rounds, LEAST_ROUNDS) == (5, 5)
+    assert (control.rounds, MIN_ROUNDS) == (5, 5)
     assert pair.loads == ["baseline", "distilled", "baseline", "distilled", "baseline"], "one load a round"
     for name in ("baseline", "distilled"):
         lengths = [length for student, length, tokens in pair.calls if student == name]
@@ -116,7 +116,7 @@ def test_both_are_asked_the_same_in_every_round_and_take_turns_at_going_first() 
     assert firsts == ["distilled", "baseline", "distilled", "baseline", "distilled"]
 
 
-@pytest.mark.parametrize(("seconds", "rounds"), [(1.0, 5), (0.0009, 8), (0.00001, MOST_ROUNDS)])
+@pytest.mark.parametrize(("seconds", "rounds"), [(1.0, 5), (0.0009, 8), (0.00001, MAX_ROUNDS)])
 def test_quick_students_are_timed_in_more_rounds(seconds: float, rounds: int) -> None:
     pair = Pair(lambda name, call: seconds)
     assert pair.alternate(tokens=20).control.rounds == rounds

@@ -13,14 +13,14 @@ from pathlib import Path
 import ray
 from ray.cluster_utils import Cluster
 from kubedistill.errors import EngineLost
-from kubedistill_runtime.serving.placement import on_workers
+from kubedistill_runtime.serving.placement import worker_options
 from kubedistill_runtime.serving.session import LocalEngines
 
 workers, gpus = json.loads(sys.argv[1]), int(sys.argv[2])
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "num_gpus": 0, "include_dashboard": False})
 ray.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
 try:
-    on_workers(gpus, seconds=0)
+    worker_options(gpus, seconds=0)
 except EngineLost as error:
     lost = str(error)
 nodes = [cluster.add_node(**worker) for worker in workers]
@@ -31,7 +31,7 @@ class Actor:
         group = ray.util.get_current_placement_group()
         return context.get_node_id(), context.get_assigned_resources(), group and group.bundle_specs
 
-actor = ray.remote(**on_workers(gpus))(Actor).remote()
+actor = ray.remote(**worker_options(gpus))(Actor).remote()
 node, resources, bundles = ray.get(actor.tell.remote(), timeout=60)
 print(json.dumps({
     "worker": [one.node_id for one in nodes].index(node) if node != cluster.head_node.node_id else None,
@@ -61,7 +61,7 @@ def test_the_engine_takes_what_the_workers_have(
     ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
     assert ran.returncode == 0, ran.stderr[-3000:]
     found = json.loads(ran.stdout.splitlines()[-1])
-    assert found["lost"] == "Ray: no worker has joined this Ray cluster in 0 s. Look at the worker's pod"
+    assert found["lost"] == "Ray: no worker has joined this Ray cluster in 0 s. Check the worker's pod"
     assert found["worker"] is not None, "it is on the head"
     assert found["resources"] == resources
     assert found["bundles"] == bundles

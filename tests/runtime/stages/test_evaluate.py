@@ -135,7 +135,7 @@ def test_an_engine_that_cannot_swap_weights_costs_the_comparison_and_not_the_rep
 def test_prompts_that_leave_no_room_cost_the_comparison_and_not_the_report(
     judged: StageRunner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("kubedistill_runtime.serving.alternation._LEAST_TOKENS", 10_000)
+    monkeypatch.setattr("kubedistill_runtime.serving.alternation._MIN_TOKENS", 10_000)
     report = evaluate(judged)
     assert report["latencyControl"] is None
     assert "leave room for at most" in report["provenance"]["untimed"]

@@ -74,7 +74,7 @@ def test_validation_prompts_that_are_test_prompts_choose_no_checkpoint(runner: S
     summary = runner.run("Prepare").summary
     assert (summary.dropped, summary.counts["validation"]) == ({"Leaked": {"validation": 3}}, 8)
     (note,) = summary.notes
-    assert note.startswith("3 of 11 validation prompts share words with test prompts and are left out: ")
+    assert note.startswith("3 of 11 validation prompts share words with test prompts and are dropped: ")
     assert "'somebody tests number 0' is in 'validation-000009' and in 'test-000001'" in note
 
 
@@ -92,7 +92,7 @@ def test_training_prompts_that_are_validation_prompts_are_left_out(runner: Stage
     summary = runner.run("Prepare").summary
     assert (summary.dropped, summary.counts["train"]) == ({"Leaked": {"train": 2}}, 40)
     (note,) = summary.notes
-    assert note.startswith("2 of 42 training prompts are validation prompts too and are left out: ")
+    assert note.startswith("2 of 42 training prompts are also validation prompts and are dropped: ")
     assert "'validation-000004'" in note
 
 
@@ -205,7 +205,7 @@ def test_the_share_with_references_is_that_of_the_sample(runner: StageRunner) ->
     expected = sum(bool(record.references) for record in sample(rows(runner, "test"), limit=40))
     assert (whole.judged, summary.judged) == (60, expected)
     assert 10 < expected < 30
-    assert f"{expected} of 40 test records that are judged have a reference" in summary.notes[0]
+    assert f"{expected} of 40 evaluated test records have a reference" in summary.notes[0]
 
 
 @pytest.mark.parametrize("warm", [False, True])
@@ -238,7 +238,7 @@ def test_some_references_are_enough_to_judge_those_by_and_the_share_is_said(runn
     runner.job_folder.set("evaluation.gate.minAccuracy", 0.1)
     summary = runner.run("Prepare").summary
     assert (summary.judged, summary.counts["test"]) == (9, 10)
-    assert summary.notes == ["9 of 10 test records that are judged have a reference; accuracy is that of those"]
+    assert summary.notes == ["9 of 10 evaluated test records have a reference; accuracy refers to those"]
 
 
 def test_a_gold_column_of_another_name_is_named_once_with_a_guess(runner: StageRunner) -> None:
@@ -400,7 +400,7 @@ def test_a_template_that_leaves_text_out_is_refused(
 def test_text_that_looks_like_a_special_token_is_counted(runner: StageRunner) -> None:
     write(runner, "train", asks([*numbered(39), "say <end> and <assistant> to me"]))
     (note,) = runner.run("Prepare").summary.notes
-    assert note.startswith("1 records hold the text of a special token")
+    assert note.startswith("1 records contain the text of a special token")
 
 
 def test_prompts_that_are_too_long_for_the_student_are_said_by_name(runner: StageRunner, tmp_path: Path) -> None:

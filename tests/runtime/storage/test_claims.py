@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubedistill_runtime.storage.claims import end_line, read_latest, take_claim
+from kubedistill_runtime.storage.claims import read_latest, remove_states, take_claim
 from kubedistill_runtime.storage.store import Store
 
 LINE = "artifacts/student/key"
@@ -82,7 +82,7 @@ def test_a_state_that_another_nfs_client_has_open_does_not_fail_its_removal(
 
     with monkeypatch.context() as patched:
         patched.setattr(os, "unlink", refuse)
-        end_line(store, LINE)
+        remove_states(store, LINE)
     assert not store.exists(f"{LINE}/steps")
     assert read_latest(store, LINE) is None
     store.sweep(seconds=-math.inf)

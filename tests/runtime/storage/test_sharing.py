@@ -13,7 +13,7 @@ from kubedistill_runtime.checks.storage import check_store
 from kubedistill_runtime.export.folders import fill
 from kubedistill_runtime.logs import log_to
 from kubedistill_runtime.storage.artifacts import publish
-from kubedistill_runtime.storage.claims import end_line, read_latest, take_claim
+from kubedistill_runtime.storage.claims import read_latest, remove_states, take_claim
 from kubedistill_runtime.storage.store import Store
 from support.identities import run_as, shared_folder
 from support.stage_jobs import stage_job
@@ -47,7 +47,7 @@ def work(root: Path, *, step: int) -> None:
     )
     if step == 2:
         publish(store, "student", "k", Figures())
-        end_line(store, folder)
+        remove_states(store, folder)
 
 
 @pytest.mark.parametrize(("group", "mode"), [(0, 0o775), (65532, 0o2775)], ids=["OpenShift", "fsGroup"])

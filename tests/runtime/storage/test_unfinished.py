@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from kubedistill.errors import StorageNotWritable, StorageUnavailable
-from kubedistill_runtime.storage.claims import end_line
+from kubedistill_runtime.storage.claims import remove_states
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.storage.unfinished import ABANDONED_SECONDS, discard, unfinished_name
 
@@ -147,7 +147,7 @@ def test_once_a_line_has_its_work_published_nothing_unfinished_stays(store: Stor
     left = leave(store, f".tmp-{POD}-1-{uuid.uuid4().hex}", age=0, folder=True)
     store.put("artifacts/student/k/steps/000001-000000001", b"state")
     store.put("artifacts/student/k/claims/000001", b"")
-    end_line(store, "artifacts/student/k")
+    remove_states(store, "artifacts/student/k")
     assert not left.exists()
     assert names_in(store.path("artifacts/student/k")) == ["claims/000001"]
 

@@ -1,4 +1,4 @@
-"""Metrics: answers and references become fractions. One is a function in a file here, and a row in METRICS."""
+"""Metrics: scores of answers against references, 0 to 1. Each metric is a function here and a row in METRICS."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,20 +12,20 @@ from kubedistill_runtime.evaluation.metrics.summaries import rouge_1, rouge_2, r
 from kubedistill_runtime.evaluation.metrics.text import bleu, chrf, exact_match, token_f1
 
 Score = Callable[[str | None, Sequence[str]], float]
-"""(answer, or None where it is not in the required form; references) -> 0 to 1; the best reference counts."""
+"""(answer, or None if it is not in the required form; references) -> 0 to 1; the best reference counts."""
 Corpus = Callable[[Sequence[str | None], Sequence[Sequence[str]]], float | None]
-"""The same over all rows at once, for what is not a mean of rows; None where nothing can be said."""
+"""The same over all rows at once, for metrics that are not a mean of rows; None if undefined."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Metric:
-    """One metric: a score of single rows, whose mean counts, or one of all rows at once."""
+    """One metric: either the mean of a score of single rows, or a score of all rows at once."""
 
     row: Callable[..., float] | None = None
-    """A `Score`; where `normalized`, with the argument `words` besides."""
+    """A `Score`, with the additional argument `words` if `normalized`."""
     corpus: Corpus | None = None
     normalized: bool = False
-    """Whether `evaluation.answerComparison` decides which words of the row are equal."""
+    """Whether `evaluation.answerComparison` determines which words are equal."""
 
 
 METRICS: dict[str, Metric] = {
@@ -43,7 +43,7 @@ METRICS: dict[str, Metric] = {
 
 
 def score_of(name: str, comparison: AnswerComparison = "Default") -> Score:
-    """Return a metric of single rows, with the rule by which short answers are equal."""
+    """Return a metric of single rows, with the comparison of short answers applied."""
     metric = METRICS[name]
     assert metric.row is not None, "the headline metric of a task is a score of single rows"
     return partial(metric.row, words=NORMALIZATIONS[comparison]) if metric.normalized else metric.row

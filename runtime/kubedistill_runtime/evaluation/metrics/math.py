@@ -12,14 +12,14 @@ _INTEGER = re.compile(r"-?\d+")
 
 
 def math_match(answer: str | None, references: Sequence[str]) -> float:
-    """Return 1 where the answer has the value of the final answer in a reference: 1/2 = 0.5 = \\\\frac{1}{2}."""
+    """Return 1 if the answer equals the final answer of a reference in value: 1/2 = 0.5 = \\\\frac{1}{2}."""
     if answer is None:
         return 0.0
     return float(any(_are_same(answer, final_answer(reference) or reference) for reference in references))
 
 
 def _are_same(answer: str, wanted: str) -> bool:
-    """Compare two answers; only what is not plainly equal or different is computed."""
+    """Return whether two answers are equal; only nontrivial cases are computed symbolically."""
     if answer_words(answer) == answer_words(wanted):
         return True
     if all(_INTEGER.fullmatch(canonical_number(text.strip())) for text in (answer, wanted)):

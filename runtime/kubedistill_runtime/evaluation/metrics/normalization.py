@@ -1,4 +1,4 @@
-"""Normalization of short answers: which spellings are the same answer. docs/guide.md has the table for users."""
+"""Normalization of short answers: which spellings are equal. docs/guide.md has the table for users."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -32,22 +32,22 @@ _LONE_DASH = re.compile(r"(?<!\S)-+(?=\s+(?!\s|\.?\d)|$)")
 
 _PAIRS = {"(": ")", "[": "]", "{": "}", '"': '"', "'": "'", "«": "»", "`": "`", "*": "*"}
 _MEANT = frozenset("-%‰‱#&@*/\\§′″‴_()[]{}")
-"""Punctuation that tells answers apart, wherever it stands: C#, A-, 50%, [1, 2). Brackets go in pairs or not at all."""
+"""Punctuation that distinguishes answers in any position: C#, A-, 50%, [1, 2). Brackets are removed only in pairs."""
 _FACTORIAL_OR_LENGTH = re.compile(r"(?:\b[a-z]|[\d)])!$|\d['\"]$")  # 5!, n!, and feet and inches: 5', 5"
 
 
 def squad_words(text: str) -> Words:
-    """Lower case, without ASCII punctuation and English articles: SQuAD's rule (arXiv 1606.05250)."""
+    """Return words in lower case without ASCII punctuation and English articles, as SQuAD does (arXiv 1606.05250)."""
     return tuple(_SQUAD_ARTICLES.sub(" ", text.lower().translate(_SQUAD_PUNCTUATION)).split())
 
 
 @lru_cache(maxsize=4096)
 def answer_words(text: str) -> Words:
-    """The words by which an answer is compared; two answers are the same where their words are.
+    """Return the words of an answer for comparison; two answers are equal if their words are.
 
     Canonical composition (NFC), width and case are folded. Punctuation is stripped at the ends of text and words, but
-    signs, decimal marks, percent, fractions, superscripts and symbols stay. Numbers become their value. A leading
-    English article is dropped if other words follow. A text of punctuation alone stays what it is.
+    signs, decimal marks, percent, fractions, superscripts and symbols stay. Numbers are replaced by their value. A
+    leading English article is dropped if other words follow. A string with only punctuation stays unchanged.
     """
     folded = _fold(text)
     raw = _bare(folded).split()
@@ -60,7 +60,7 @@ NORMALIZATIONS: Mapping[AnswerComparison, Callable[[str], Words]] = {"Default": 
 
 
 def _fold(text: str) -> str:
-    """Fold what is one character to a reader: composition, width, case, digits, dashes, quotes."""
+    """Fold variants of characters: composition, width, case, digits, dashes, quotes."""
     text = "".join(map(_fold_width, text))
     text = normalize("NFC", normalize("NFC", text).casefold())
     text = "".join(map(_fold_character, text)).translate(_SAME)
@@ -93,7 +93,7 @@ def _improper(mixed: re.Match[str]) -> str:
 
 
 def _bare(text: str) -> str:
-    """Strip pairs of quotes and brackets, and punctuation without a meaning, from both ends of a text or a word."""
+    """Strip pairs of quotes and brackets, and meaningless punctuation, from both ends of a string."""
     while True:
         bare = _trim(_unwrap(text.strip()))
         if bare == text:
@@ -124,7 +124,7 @@ def _strips(character: str) -> bool:
 
 
 def _begins_word(text: str, place: int) -> bool:
-    """Whether a mark belongs to what follows: .5 and ,5 and .net, but not ...net."""
+    """Return whether a punctuation mark belongs to the following text: .5 and ,5 and .net, but not ...net."""
     mark, following = text[place], text[place + 1 : place + 2]
     single = not text[:place].endswith(mark)
     return single and ((mark in ".," and following.isdigit()) or (mark == "." and following.isalpha()))
@@ -135,7 +135,7 @@ def _ends_word(text: str) -> bool:
 
 
 def _begins_with_article(words: list[str]) -> bool:
-    """Whether the first word is an English article of what follows; `a` and `an` only where all letters are ASCII."""
+    """Return whether the first word is an English article; `a` and `an` only if all letters are ASCII."""
     if len(words) < 2 or words[1] in _ARTICLES:
         return False
     if words[0] == "the":

@@ -1,26 +1,26 @@
-"""Numbers in answers: one canonical form per value, and the word itself where its value is ambiguous."""
+"""Numbers in answers: one canonical form per value, or the word itself if its value is ambiguous."""
 
 import math
 import re
 from fractions import Fraction
 from unicodedata import category
 
-_MAX_LENGTH = 400  # characters; longer words are no numbers that a person would write
+_MAX_LENGTH = 400  # characters; a person would not write longer numbers
 
 _DECIMAL = re.compile(r"(?:(?:0|[1-9]\d*)(?:\.\d+)?|\.\d+)(?:e[+-]?\d{1,3})?")
 _GROUPED_BY_COMMA = re.compile(r"[1-9]\d{0,2}(?:,\d{3})+(?:\.\d+)?")
 _GROUPED_BY_POINT = re.compile(r"[1-9]\d{0,2}(?:\.\d{3}){2,}|[1-9]\d{0,2}(?:\.\d{3})+,\d+")
-_AMBIGUOUS = re.compile(r"[1-9]\d{0,2}\.\d{3}")  # 1.000 is one in English, and a thousand in German
+_AMBIGUOUS = re.compile(r"[1-9]\d{0,2}\.\d{3}")  # 1.000 is one in English, but a thousand in German
 _RATIO = re.compile(r"([1-9]\d*)/([1-9]\d*)")
 _UNITS = "%‰‱"
 
 
 def canonical_number(word: str) -> str:
-    """Return a word's value as a fraction in lowest terms, with its currency or percent sign; else the word.
+    """Return a word's value as a fraction in lowest terms, with its currency or percent sign; otherwise the word.
 
-    The word is case-folded, with ASCII digits and signs. What stays as it is: a point before exactly three digits
-    (1.000), a comma that does not group thousands (3,14), leading zeros (007), and a ratio that is not in lowest
-    terms (6/8, a time signature).
+    The word is case-folded, with ASCII digits and signs. These stay unchanged: a point before exactly three digits
+    (1.000), a comma that does not group thousands (3,14), leading zeros (007), and a ratio that is not in lowest terms
+    (6/8, a time signature).
     """
     if len(word) > _MAX_LENGTH:
         return word

@@ -1,4 +1,4 @@
-"""Scripts without spaces between words: their characters take the place of words."""
+"""Scripts without spaces between words: their characters are used as words."""
 
 import re
 
@@ -16,5 +16,5 @@ _CHARACTER = re.compile(f"([{_RANGES}])")
 
 
 def separate(text: str) -> str:
-    """Put spaces around each character of a script that has none between its words."""
+    """Add spaces around each character of a script without spaces between words."""
     return _CHARACTER.sub(r" \1 ", text)

@@ -12,17 +12,17 @@ if TYPE_CHECKING:
 
 
 def rouge_1(answer: str | None, references: Sequence[str]) -> float:
-    """Return F1 of single words with the nearest reference."""
+    """Return F1 of single words with the best reference."""
     return _rouge("rouge1", answer, references)
 
 
 def rouge_2(answer: str | None, references: Sequence[str]) -> float:
-    """Return F1 of pairs of words with the nearest reference."""
+    """Return F1 of word pairs with the best reference."""
     return _rouge("rouge2", answer, references)
 
 
 def rouge_l(answer: str | None, references: Sequence[str]) -> float:
-    """Return F1 of the longest common subsequence of words with the nearest reference."""
+    """Return F1 of the longest common subsequence of words with the best reference."""
     return _rouge("rougeL", answer, references)
 
 
@@ -34,15 +34,15 @@ def _rouge(kind: str, answer: str | None, references: Sequence[str]) -> float:
 
 @cache
 def _scorer(kind: str) -> "RougeScorer":
-    from rouge_score.rouge_scorer import RougeScorer  # brings nltk
+    from rouge_score.rouge_scorer import RougeScorer  # imports nltk
 
     return RougeScorer([kind], tokenizer=_Words())
 
 
 class _Words:
-    """Words of any script, without case and punctuation; rouge-score's own tokenizer leaves out all but ASCII."""
+    """A tokenizer for any script, without case and punctuation; rouge-score's default drops all but ASCII."""
 
     def tokenize(self, text: str) -> list[str]:
-        """Return the words of a string; in scripts without spaces between words, its characters."""
+        """Return the words of a string, or its characters in scripts without spaces between words."""
         folded = normalize("NFC", text).casefold()
         return separate("".join(one if category(one)[0] in "LNM" else " " for one in folded)).split()

@@ -14,14 +14,14 @@ Normalization = Callable[[str], Words]
 
 
 def exact_match(answer: str | None, references: Sequence[str], *, words: Normalization = answer_words) -> float:
-    """Return 1 where the normalized answer is a normalized reference."""
+    """Return 1 if the normalized answer equals a normalized reference, otherwise 0."""
     return float(answer is not None and words(answer) in map(words, references))
 
 
 def token_f1(answer: str | None, references: Sequence[str], *, words: Normalization = answer_words) -> float:
-    """Return F1 of normalized words with the nearest reference (arXiv 1606.05250).
+    """Return F1 of normalized words with the best reference (arXiv 1606.05250).
 
-    In scripts without spaces between words, characters take their place.
+    In scripts without spaces between words, characters are used as words.
     """
     if answer is None:
         return 0.0
@@ -38,17 +38,17 @@ def chrf(answer: str | None, references: Sequence[str]) -> float:
 
 
 def bleu(answers: Sequence[str | None], references: Sequence[Sequence[str]]) -> float | None:
-    """Return corpus BLEU (Papineni et al. 2002) against all references, 0 to 1; None where no record has one.
+    """Return corpus BLEU (Papineni et al. 2002) against all references, 0 to 1; None if no record has one.
 
     Tokens are sacrebleu's 13a, and single characters of scripts without spaces between words. Orders for which all
-    answers are too short are left out (effective order), so that short texts are not 0 by their length.
+    answers are too short are ignored (effective order), so that short texts do not score 0 because of their length.
     """
     rows = [(answer or "", texts) for answer, texts in zip(answers, references, strict=True) if texts]
     if not rows:
         return None
     streams = [list(stream) for stream in zip_longest(*([_separated(text) for text in texts] for _, texts in rows))]
     given = [_separated(answer) for answer, _ in rows]
-    # force: no warning about texts that look tokenized, which in scripts without spaces they are.
+    # force: no warning about tokenized text, since texts in scripts without spaces are tokenized here.
     score = float(sacrebleu.corpus_bleu(given, streams, use_effective_order=True, force=True).score)
     return min(1.0, score / 100)
 

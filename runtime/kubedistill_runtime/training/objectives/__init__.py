@@ -1,4 +1,4 @@
-"""Objectives: what the student is asked to imitate. One is a file with its loss, and a row in OBJECTIVES.
+"""Objectives: what the student learns to imitate. Each objective is a file with its loss and a row in OBJECTIVES.
 
 Nothing here imports torch: Prepare and `kubedistill validate` choose an objective without it.
 """
@@ -6,7 +6,7 @@ Nothing here imports torch: Prepare and `kubedistill validate` choose an objecti
 from kubedistill_runtime.training.objectives.objective import Objective
 from kubedistill_runtime.training.objectives.requirements import one_tokenizer, stored_logprobs, teacher_answers
 
-# The strongest first: Auto takes the first one whose requirements are met, and the last has none.
+# The strongest first: Auto uses the first one whose requirements are met; the last one has none.
 OBJECTIVES: dict[str, Objective] = {
     "CachedLogits": Objective(
         module="cached_logits",

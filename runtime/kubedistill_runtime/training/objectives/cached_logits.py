@@ -1,8 +1,8 @@
 """CachedLogits: forward KL from the teacher's stored top-k distribution, with one bucket for all other ids.
 
 KL = sum_K p log(p / q) + r log(r / q_rest), with r the teacher's mass outside the K stored ids and q_rest the
-student's; the coarsest exact statement of what was stored (bucketed forward KL; compare the tail terms of
-arXiv 2503.16870, section 3). Shapes: N scored ids, K stored alternatives, V vocabulary, H hidden.
+student's (bucketed forward KL, which is exact for the stored values; compare the tail terms of arXiv 2503.16870,
+section 3). Shapes: N scored ids, K stored alternatives, V vocabulary, H hidden.
 """
 
 import torch
@@ -14,37 +14,37 @@ from kubedistill_runtime.training.objectives.sequence import cross_entropy_and_g
 
 
 def kl_and_gradient(logits_NV: Tensor, ids_NK: Tensor, logprobs_NK: Tensor, tail_N: Tensor) -> tuple[Tensor, Tensor]:
-    """Bucketed forward KL of each position in nats, and its gradient.
+    """Return the bucketed forward KL of each position in nats, and its gradient.
 
     The gradient is q - p on the K ids and q (1 - r / q_rest) elsewhere. log q_rest is a logsumexp over the ids that
-    were not stored, never 1 - sum, which has no digits left when the student is sure. Ids past the student's
-    vocabulary (padded rows of the teacher's head) count to the tail.
+    were not stored, since 1 - sum would lose all precision if the student is confident. Ids beyond the student's
+    vocabulary (padded rows of the teacher's head) belong to the tail.
     """
     vocabulary = logits_NV.shape[1]
     known_NK = ids_NK < vocabulary
     place_NK = ids_NK.clamp_max(vocabulary - 1)
     stored_NV = torch.zeros(logits_NV.shape[0], vocabulary + 1, dtype=torch.bool, device=logits_NV.device)
     stored_NV = stored_NV.scatter_(1, ids_NK.clamp_max(vocabulary), True)[:, :vocabulary]
-    normaliser_N = torch.logsumexp(logits_NV, dim=1)
+    normalizer_N = torch.logsumexp(logits_NV, dim=1)
     rest_N = torch.logsumexp(logits_NV.masked_fill(stored_NV, -torch.inf), dim=1)
 
-    # Stored logprobs were rounded, the tail was not: give the K ids exactly what the tail leaves.
+    # Stored logprobs were rounded, but the tail was not: scale the K ids to exactly the remaining mass.
     tail_N, mass_NK = tail_N.to(logits_NV.dtype), torch.exp(logprobs_NK.to(logits_NV.dtype))
     mass_NK = mass_NK * ((1.0 - tail_N) / mass_NK.sum(1))[:, None]
     r_N = (tail_N + torch.where(known_NK, 0.0, mass_NK).sum(1)).clamp_max(1.0)
-    # Where all ids are stored there is no bucket: what rounding left of the tail belongs to the stored ids.
+    # If all ids are stored, there is no bucket: a tail from rounding belongs to the stored ids.
     has_tail_N = (r_N > 0) & torch.isfinite(rest_N)
     r_N = torch.where(has_tail_N, r_N, 0.0)
     p_NK = torch.where(known_NK, mass_NK, 0.0)
     p_NK = p_NK * ((1.0 - r_N) / p_NK.sum(1).clamp_min(1e-30))[:, None]
 
-    log_q_NK = logits_NV.gather(1, place_NK) - normaliser_N[:, None]
-    log_q_rest_N = torch.where(has_tail_N, rest_N - normaliser_N, 0.0)
+    log_q_NK = logits_NV.gather(1, place_NK) - normalizer_N[:, None]
+    log_q_rest_N = torch.where(has_tail_N, rest_N - normalizer_N, 0.0)
     loss_N = (torch.xlogy(p_NK, p_NK) - p_NK * log_q_NK).sum(1) + torch.xlogy(r_N, r_N) - r_N * log_q_rest_N
 
     share_NV = torch.exp(logits_NV - torch.where(has_tail_N, rest_N, 0.0)[:, None])
     share_NV = share_NV.masked_fill(stored_NV | ~has_tail_N[:, None], 0.0)
-    gradient_NV = torch.exp(logits_NV - normaliser_N[:, None]) - r_N[:, None] * share_NV
+    gradient_NV = torch.exp(logits_NV - normalizer_N[:, None]) - r_N[:, None] * share_NV
     return loss_N, gradient_NV.scatter_add_(1, place_NK, -p_NK)
 
 
@@ -55,7 +55,7 @@ def loss(batch: Batch, hidden_NH: Tensor, head: Head, ce_weight: float) -> Tenso
         kl_N, kl_gradient_NV = kl_and_gradient(
             logits_NV, batch.top_ids_NK[rows], batch.top_logprobs_NK[rows], batch.tail_N[rows]
         )
-        # Where the teacher's distribution was lost (a repaired answer), the text is all there is.
+        # Where the teacher's distribution is not known (a changed rendering), only the text is used.
         share_N = torch.where(batch.has_top_N[rows], ce_weight, 1.0)
         if not share_N.any():
             return kl_N, kl_gradient_NV

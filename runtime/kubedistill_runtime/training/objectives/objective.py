@@ -1,4 +1,4 @@
-"""What an objective is: where its loss is, and what a job must have for it.
+"""The definition of an objective: its loss, and its requirements on a job.
 
 Shapes: N scored ids, H hidden.
 """
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Objective:
-    """One objective, as data."""
+    """One objective."""
 
     module: str
-    """The module of this package whose `loss` it is."""
+    """The module of this package that has its `loss`."""
     requirements: tuple[Requirement, ...] = ()
-    """What a job must have; the first one that is not met is named."""
+    """Requirements on a job; the first one that is not met is reported."""
     reason: str = ""
-    """Why Auto takes it where it can."""
+    """Why Auto uses it if possible."""
     weighs_cross_entropy: bool = False
     """Whether `ceWeight` is the share of cross-entropy in its loss."""
 
     def obstacle(self, supply: Supply) -> Obstacle | None:
-        """Return what stands against this objective in a job, or None."""
+        """Return the first requirement that a job does not meet, or None."""
         found = (requirement(supply) for requirement in self.requirements)
         return next((obstacle for obstacle in found if obstacle is not None), None)
 

@@ -1,4 +1,4 @@
-"""What objectives require of a job: each a function that names the obstacle, or gives None."""
+"""Requirements of objectives on a job: functions that return an obstacle, or None."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -9,10 +9,10 @@ from kubedistill_runtime.checks.tokenizers import TokenizerComparison
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Supply:
-    """What a job has to offer to an objective."""
+    """The properties of a job that objectives depend on."""
 
     given: bool
-    """Whether the answers are the manifest's and not the teacher's."""
+    """Whether the answers are given rather than the teacher's."""
     tokenizers: TokenizerComparison
     k: int
     """Alternatives stored per token."""
@@ -20,7 +20,7 @@ class Supply:
 
 @dataclass(frozen=True, slots=True)
 class Obstacle:
-    """Why an objective is not possible, and what to do where the manifest asks for it."""
+    """Why an objective is not possible, and the fix and error class if the manifest requests it."""
 
     reason: str
     fix: str
@@ -31,13 +31,13 @@ Requirement = Callable[[Supply], Obstacle | None]
 
 
 def teacher_answers(supply: Supply) -> Obstacle | None:
-    """Require answers that the teacher has generated itself."""
+    """Require answers that the teacher generated."""
     reason = "the answers are given, so the teacher's distribution over them is not known"
     return Obstacle(reason, "Use Sequence") if supply.given else None
 
 
 def one_tokenizer(supply: Supply) -> Obstacle | None:
-    """Require that an id means the same to teacher and student."""
+    """Require that ids mean the same to teacher and student."""
     if supply.tokenizers.shared:
         return None
     return Obstacle(supply.tokenizers.difference, "Use Auto or Sequence", TokenizerMismatch)
