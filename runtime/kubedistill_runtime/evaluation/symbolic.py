@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from kubedistill.errors import NotInstalled
+from kubedistill.errors import MissingDependency
 
 COMMAND = (sys.executable, "-m", "kubedistill_runtime.evaluation.symbolic_worker")
 _SECONDS, _START_SECONDS = 5.0, 300.0
@@ -32,7 +32,7 @@ class SymbolicJudge:
     def are_equal(self, answer: str, reference: str) -> bool:
         """Return whether two expressions have the same value; False if that is not known in time.
 
-        Raises NotInstalled if the worker does not start.
+        Raises MissingDependency if the worker does not start.
         """
         if max(len(answer), len(reference)) > _MOST_CHARACTERS:
             return False
@@ -59,7 +59,7 @@ class SymbolicJudge:
             self._worker = subprocess.Popen(list(self.command), stdin=subprocess.PIPE, stdout=subprocess.PIPE)
             if _read_byte(self._worker, seconds=_START_SECONDS) != b"r":
                 self._stop()
-                raise NotInstalled(
+                raise MissingDependency(
                     "the process that compares mathematical answers did not start",
                     at="math-verify",
                     fix="Install kubedistill[runtime] again; the log has the cause",
@@ -82,7 +82,7 @@ def _read_byte(worker: "subprocess.Popen[bytes]", *, seconds: float) -> bytes:
 
 @lru_cache(maxsize=65_536)
 def are_equal(answer: str, reference: str) -> bool:
-    """Return whether two expressions have the same value, by the judge of this process; raises NotInstalled."""
+    """Return whether two expressions have the same value, by the judge of this process; raises MissingDependency."""
     return _judge().are_equal(answer, reference)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from kubedistill.errors import NotInstalled
+from kubedistill.errors import MissingDependency
 from kubedistill_runtime.evaluation import symbolic
 from kubedistill_runtime.evaluation.metrics.math import math_match
 from kubedistill_runtime.evaluation.symbolic import SymbolicJudge
@@ -86,7 +86,7 @@ def test_a_worker_that_ends_is_started_again(judge: SymbolicJudge) -> None:
 
 def test_a_worker_that_does_not_start_is_an_error_and_not_a_wrong_answer() -> None:
     judge = scripted("sys.exit(1)")
-    with pytest.raises(NotInstalled) as refused:
+    with pytest.raises(MissingDependency) as refused:
         judge.are_equal("1", "1")
     assert refused.value.at == "math-verify"
 
