@@ -152,12 +152,12 @@ FIELDS = {
     ),
     "value of no choice": (
         ("type: Classification", "type: Clasification"), "7: spec.task.type",
-        "\"Clasification\" is not one of 'Classification', 'NLI', 'Conversation' or 'QA'",
+        "\"Clasification\" is not one of 'Classification', 'NLI', 'Conversation', 'QA',",
         "Did you mean Classification?",
     ),
     "value like no choice": (
         ("type: Classification", "type: 7"), "7: spec.task.type",
-        "7 is not one of 'Classification', 'NLI', 'Conversation' or 'QA'", "Choose one of them",
+        "7 is not one of 'Classification', 'NLI', 'Conversation', 'QA',", "Choose one of them",
     ),
     "rule between fields": (
         ("    labels: [billing, delivery]\n", ""), "6: spec.task",
