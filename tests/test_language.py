@@ -35,6 +35,7 @@ CODE = (
     "tests/gitops",
     "tests/images",
     "tests/operator",
+    "tests/runtime",
     "tests/support",
     "tests/test_golden_messages.py",
     "tests/test_imports.py",

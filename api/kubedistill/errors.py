@@ -118,6 +118,8 @@ class Conflict(InvalidInput):
 class NotAvailable(InvalidInput):
     """A report or log does not exist, or can't be read from this machine."""
 
+    reason = "NotKept"  # programs compare it
+
 
 class StageFailed(KubedistillError, RuntimeError):
     """A stage started and failed; exit code 1."""

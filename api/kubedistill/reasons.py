@@ -41,7 +41,7 @@ _MISSING = Reason(
     "waiting", "a Secret or ConfigMap that a pod needs is missing", "create it; the job continues by itself"
 )
 _LOST = Reason(
-    "infrastructure", "a machine or a child was lost",
+    "infrastructure", "the node, the Ray head, the driver or the RayJob or Job of the attempt was lost",
     "nothing: the next attempt or driver continues from the last shard or checkpoint",
 )  # fmt: skip
 _RAISED = Reason(
@@ -143,7 +143,7 @@ REASONS: dict[str, Reason] = {
         "read the log; raise the limit if loading is slow",
     ),
     "PodRejected": Reason(
-        "infrastructure", "kubelet refused a pod that was placed on its node: a GPU, room or a label is missing",
+        "infrastructure", "kubelet refused a pod on its node: no free GPU, too few other resources, or a missing label",
         "the message is kubelet's; if it repeats, check the device plugin of the node that it names",
     ),
     "HeadLost": _LOST,
@@ -271,7 +271,7 @@ REASONS: dict[str, Reason] = {
     "NoSuchJob": Reason("user", "the job does not exist", "check name and namespace", shown="command"),
     "Rejected": Reason("user", "the API server does not accept the manifest", "the message says why", shown="command"),
     "Conflict": Reason("user", "another manager writes the job, or it runs", "try again", shown="command"),
-    "NotAvailable": Reason(
+    "NotKept": Reason(
         "user",
         "a report or log does not exist, or is not available from here", "the message says where", shown="command"
     ),

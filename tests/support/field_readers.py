@@ -17,8 +17,8 @@ _CHOICES, _LOOP, _GATE = (
 _SCHEDULE, _YIELDS = f"{_RUNTIME}/training/schedule.py", f"{_RUNTIME}/checks/yields.py"
 _EVALUATE = f"{_RUNTIME}/stages/evaluate.py"
 _LAYOUT, _PODS, _RAYJOB = f"{_CHILDREN}/layout.py", f"{_CHILDREN}/pods.py", f"{_CHILDREN}/rayjob.py"
-_ENDS, _PROGRESS, _STOPPING, _WAITING = (
-    f"{_DECISIONS}/{name}.py" for name in ("ends", "progress", "stopping", "waiting")
+_ACCOUNTING, _PROGRESS, _STOPPING, _WAITING = (
+    f"{_DECISIONS}/{name}.py" for name in ("accounting", "progress", "stopping", "waiting")
 )
 _SPLITS, _STAGES = ("train", "validation", "test"), ("prepare", "generate", "curate", "train", "evaluate", "export")
 
@@ -101,9 +101,9 @@ SPEC: dict[str, tuple[str, str]] = {
     "suspend": (f"{_DECISIONS}/lifecycle.py", "spec.suspend"),
     "queue.name": (f"{_CHILDREN}/request.py", "queue.name"),
     "queue.priorityClass": (f"{_CHILDREN}/request.py", "queue.priority_class"),
-    "retry.maxFailures": (_ENDS, "retry.max_failures"),
-    "retry.maxInfrastructureFailures": (_ENDS, "retry.max_infrastructure_failures"),
-    "retry.maxPreemptions": (_ENDS, "retry.max_preemptions"),
+    "retry.maxFailures": (_ACCOUNTING, "retry.max_failures"),
+    "retry.maxInfrastructureFailures": (_ACCOUNTING, "retry.max_infrastructure_failures"),
+    "retry.maxPreemptions": (_ACCOUNTING, "retry.max_preemptions"),
     "pods.serviceAccountName": (f"{_CHILDREN}/request.py", "pods.service_account_name"),
     "pods.imagePullSecrets": (_PODS, "pods.image_pull_secrets"),
     "pods.envFromSecrets": (_PODS, "pods.env_from_secrets"),

@@ -1,4 +1,4 @@
-"""The asynchronous client: the same methods over the same operations, to await."""
+"""The asynchronous client: the methods of the synchronous client as coroutines."""
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path

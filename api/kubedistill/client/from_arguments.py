@@ -1,4 +1,4 @@
-"""A job from a dozen flat arguments instead of a manifest, as managed services have it."""
+"""A job from keyword arguments instead of a manifest, as in managed services."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path

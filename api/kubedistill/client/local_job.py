@@ -1,4 +1,4 @@
-"""A job of this machine: its resource, its status, and the process that runs it."""
+"""A local job: its resource, its status, and the process that runs it."""
 
 import json
 import threading

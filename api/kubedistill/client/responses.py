@@ -1,4 +1,4 @@
-"""Responses of the API server: their values, or the error that they mean."""
+"""Responses of the API server: converted to values, or to an error of our tree."""
 
 import json
 from typing import Any

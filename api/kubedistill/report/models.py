@@ -58,7 +58,7 @@ class Comparison(StoredModel):
     """The distilled student compared with baseline and teacher."""
 
     measure: str
-    """Metric of the scores: accuracy, exactMatch, chrf, or agreement with the teacher if there are no references."""
+    """Metric of the scores: the task's headline metric, or agreement with the teacher if there are no references."""
     retention: float | None
     """Distilled score as a share of the teacher's; null if the teacher scores 0."""
     gain: float | None

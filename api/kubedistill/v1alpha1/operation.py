@@ -28,9 +28,10 @@ class Retry(Model):
     """Number of attempts at a stage that may fail, by cause, before the job fails."""
 
     max_failures: Annotated[int, Field(ge=0, le=100)] = 2
-    """Attempts that may fail because of code, ours or yours, 0 to 100."""
+    """Attempts that may fail because of code (kubedistill's, a model's or a library's), 0 to 100."""
     max_infrastructure_failures: Annotated[int, Field(ge=0, le=100)] = 3
-    """Attempts that may end because of a lost node, head, store or endpoint, 0 to 100."""
+    """Attempts that may end because a node, the Ray head, the store, the hub, the engine or the API server was lost;
+    0 to 100."""
     max_preemptions: Annotated[int, Field(ge=0, le=10_000)] = 10
     """Attempts that may end because of a preemption, 0 to 10,000."""
 

@@ -34,9 +34,9 @@ class Restarts(Model):
     """Attempts at a stage, and drivers within an attempt, that ended before the stage did, by cause."""
 
     failure: Natural = 0
-    """Ended because of code, ours or yours."""
+    """Ended because of code: kubedistill's, a model's or a library's."""
     infrastructure: Natural = 0
-    """Ended because of a lost node, head, store or endpoint."""
+    """Ended because a node, the Ray head, the store, the hub, the engine or the API server was lost."""
     preemption: Natural = 0
     """Ended because a node or a quota was taken away."""
 
@@ -168,7 +168,7 @@ class Status(Model):
     stage: Short = ""
     """The current stage."""
     progress: Short = ""
-    """Progress of that stage, such as 640/1200 rows."""
+    """Progress of that stage, such as 53%."""
     attempt: Natural | None = None
     """Number of its latest attempt; absent if there is no current stage."""
     message: Text = ""

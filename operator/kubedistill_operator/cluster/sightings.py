@@ -1,4 +1,4 @@
-"""Sightings: since when objects are in a state, by our own clock; clocks of other machines may be wrong."""
+"""First-seen times: since when an object has been in a state, by our own clock, since other clocks may be wrong."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

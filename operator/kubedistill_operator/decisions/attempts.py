@@ -1,4 +1,4 @@
-"""Deciders about the next attempt: skip what is complete, wait for its turn, begin, and create the child.
+"""Deciders about the next attempt: skip what is complete, wait for other jobs, start, and create the child.
 
 Each takes a ReconcileContext and returns a Plan, or None to leave the decision to the next. None calls another.
 """

@@ -1,6 +1,7 @@
 """Causes: why an attempt ended without success, and which budget that is charged to.
 
-This is the table of docs/behavior.md. A result of the driver names its cause; without a result, the evidence decides.
+It implements the table "When an attempt ends" of docs/behavior.md, except A8 (progress.py) and A10 (failures.py). A
+result of the driver names its cause; without a result, the evidence decides.
 """
 
 import re

@@ -8,6 +8,7 @@ from dataclasses import replace
 from kubedistill.stages import WORKING, new_stages
 from kubedistill.v1alpha1 import StageStatus
 from kubedistill_operator.clock import seconds_since, stamp
+from kubedistill_operator.decisions.accounting import charge, count_usage, is_spent
 from kubedistill_operator.decisions.causes import (
     OOM_KILLED,
     Cause,
@@ -25,7 +26,7 @@ from kubedistill_operator.decisions.diagnosis import (
     find_crashed,
     find_loop,
 )
-from kubedistill_operator.decisions.ends import account, charge, end_attempt, fail_run, is_spent
+from kubedistill_operator.decisions.ends import end_attempt, fail_run
 from kubedistill_operator.decisions.results import valid_result
 from kubedistill_operator.observed import Attempt
 from kubedistill_operator.plan import Event, Plan
@@ -56,7 +57,7 @@ def record_restart(context: ReconcileContext) -> Plan | None:
         message = f"driver {number - 1} was lost, and the budget is spent{why}"
         reason = "DriverRestarted" if killed is None else "OutOfMemory"
         return end_attempt(context, "Failed", reason=reason, message=message, cause=cause, starts=number)
-    status = with_stage(account(context), stage.name, starts=number, restarts=restarts)
+    status = with_stage(count_usage(context), stage.name, starts=number, restarts=restarts)
     message = f"{stage.name} attempt {stage.attempt}: driver {number} continues after driver {number - 1} was lost{why}"
     event = Event("DriverRestarted", message, "Warning", about=str(number))
     return Plan(status=status, events=(event,), requeue_after=0, why=(message,))

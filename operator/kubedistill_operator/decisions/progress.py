@@ -6,8 +6,9 @@ Each takes a ReconcileContext and returns a Plan, or None to leave the decision 
 from kubedistill.stages import WORKING
 from kubedistill.v1alpha1 import StageStatus
 from kubedistill_operator.clock import seconds_since, stamp
+from kubedistill_operator.decisions.accounting import count_gpus, counted_at
 from kubedistill_operator.decisions.context import ReconcileContext
-from kubedistill_operator.decisions.ends import count_gpus, counted_at, end_attempt
+from kubedistill_operator.decisions.ends import end_attempt
 from kubedistill_operator.plan import Event, Plan
 from kubedistill_operator.status import with_run, with_stage
 

@@ -4,8 +4,9 @@ Each takes a ReconcileContext and returns a Plan, or None to leave the decision 
 """
 
 from kubedistill_operator.clock import seconds_since
+from kubedistill_operator.decisions.accounting import active_seconds, count_usage
 from kubedistill_operator.decisions.context import ReconcileContext
-from kubedistill_operator.decisions.ends import GRACEFUL, account, active_seconds, end_attempt, fail_run
+from kubedistill_operator.decisions.ends import GRACEFUL, end_attempt, fail_run
 from kubedistill_operator.decisions.results import valid_result
 from kubedistill_operator.names import out_name
 from kubedistill_operator.observed import Child
@@ -49,7 +50,7 @@ def finish_stopping(context: ReconcileContext) -> Plan | None:
         result = valid_result(context)
         message = result.message if result is not None and result.message else "stopped without a final message"
         return end_attempt(context, "Stopped", reason=stage.reason, message=message)
-    status = with_stage(account(context, has_child=False), stage.name, state="Pending")
+    status = with_stage(count_usage(context, has_child=False), stage.name, state="Pending")
     return Plan(status=status, requeue_after=0, why=(f"attempt {stage.attempt} is gone",))
 
 
@@ -58,5 +59,5 @@ def _delete_child(context: ReconcileContext, child: Child) -> Plan:
     if child.deleting:
         return Plan(requeue_after=5, why=(f"{child.name} is being deleted",))
     deletion = Deletion.of(child)
-    status = account(context, has_ended=True)
+    status = count_usage(context, has_ended=True)
     return Plan(status=status, delete=(deletion,), requeue_after=5, why=(f"{child.name} is deleted",))

@@ -10,6 +10,7 @@ from kubedistill.stages import WORKING
 from kubedistill.v1alpha1 import StageStatus, Status
 from kubedistill_operator.children.layout import child_kind
 from kubedistill_operator.clock import seconds_since, stamp
+from kubedistill_operator.decisions.accounting import counted_at
 from kubedistill_operator.decisions.context import ReconcileContext
 from kubedistill_operator.decisions.diagnosis import (
     KUBERAY_ABSENT,
@@ -18,7 +19,7 @@ from kubedistill_operator.decisions.diagnosis import (
     diagnose,
     find_refusal,
 )
-from kubedistill_operator.decisions.ends import GRACEFUL, counted_at, fail_run
+from kubedistill_operator.decisions.ends import GRACEFUL, fail_run
 from kubedistill_operator.decisions.stopping import STOP_SECONDS
 from kubedistill_operator.observed import DELAYED, Attempt
 from kubedistill_operator.plan import Event, Plan

@@ -1,1 +1,1 @@
-"""The loop: from an event of a watch to a key that is worked off, in one replica that leads."""
+"""The loop: from an event of a watch to a reconciled job, in the replica that leads."""

@@ -1,4 +1,4 @@
-"""One replica of the operator: waits for the lead, leads, and exits when it is told to or may no longer lead."""
+"""One replica of the operator: waits for the Lease, leads, and exits if it is asked to or loses the Lease."""
 
 import asyncio
 import logging

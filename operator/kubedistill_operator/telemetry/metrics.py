@@ -1,4 +1,4 @@
-"""Metrics: the loop, under controller-runtime's names for existing dashboards, and every job at the time of the scrape.
+"""Metrics of the reconcile loop, under controller-runtime's names, and of every job, computed at each scrape.
 
 The series of a job, at most 26, are created from the cache when Prometheus asks, and end with the job; a driver's
 figures are shown while it runs. Counters and histograms have labels for namespace and strategy, never for the job.

@@ -1,1 +1,1 @@
-"""Checks: the door of Prepare. Bad input is refused here, before anything is spent."""
+"""Checks of Prepare: bad input is refused before an engine starts."""

@@ -1,4 +1,4 @@
-"""Whether answers can be selected as asked: what Verified and Majority need of task, references and draws."""
+"""What `curation.select` requires: a task whose answers can be equal, references, and enough answers to a prompt."""
 
 from collections.abc import Sequence
 
@@ -8,12 +8,12 @@ from kubedistill_runtime.records import Record
 from kubedistill_runtime.tasks import TASKS
 
 _AT = "spec.curation.select"
-_LEAST_DRAWS = 3
+_MIN_SAMPLES = 3
 """Of two different answers, neither is the majority."""
 
 
 def check_selection(spec: Spec) -> None:
-    """Refuse a selection that needs what the task or the generation does not give; raises InvalidManifest."""
+    """Refuse a selection that the task or the number of answers does not allow; raises InvalidManifest."""
     select = spec.curation.select
     if select == "All":
         return
@@ -28,17 +28,17 @@ def check_selection(spec: Spec) -> None:
         raise InvalidManifest(
             f"{select} selects answers of a teacher, and the answers are Given", at=_AT, fix="Remove it"
         )
-    if "Majority" in select and spec.generation.samples_per_prompt < _LEAST_DRAWS:
+    if "Majority" in select and spec.generation.samples_per_prompt < _MIN_SAMPLES:
         raise InvalidManifest(
-            f"{select} needs at least {_LEAST_DRAWS} answers for each prompt, and samplesPerPrompt is "
+            f"{select} needs at least {_MIN_SAMPLES} answers for each prompt, and samplesPerPrompt is "
             f"{spec.generation.samples_per_prompt}",
             at=_AT,
-            fix=f"Set generation.samplesPerPrompt to {_LEAST_DRAWS} or more",
+            fix=f"Set generation.samplesPerPrompt to {_MIN_SAMPLES} or more",
         )
 
 
 def check_train_references(spec: Spec, train: Sequence[Record]) -> None:
-    """Refuse Verified where no training record has a reference; raises InvalidManifest."""
+    """Refuse Verified if no training record has a reference; raises InvalidManifest."""
     if spec.curation.select == "Verified" and not any(record.references for record in train):
         raise InvalidManifest(
             "Verified keeps answers that match a reference, and no training record has one",

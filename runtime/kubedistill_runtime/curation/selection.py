@@ -1,4 +1,4 @@
-"""Selection: which of the answers to one record are learned. One is a function here, and a row in SELECTIONS."""
+"""Selection: which of the answers to one record to train on. Each rule is a function here and a row in SELECTIONS."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ from kubedistill_runtime.tasks import TASKS
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """When two answers of a task are the same."""
+    """The rule by which two answers of a task are equal."""
 
     parse: Callable[[str], str | None]
     score: Score
 
     def matches(self, answered: AnsweredRecord, references: Sequence[str]) -> bool:
-        """Whether the last reply of an answer is one of the references."""
+        """Return whether the last reply of an answer equals one of the references."""
         return self.score(self.read(answered), references) == 1
 
     def read(self, answered: AnsweredRecord) -> str | None:
@@ -26,32 +26,32 @@ class Comparison:
 
 
 Selection = Callable[[Sequence[AnsweredRecord], Comparison], list[str | None]]
-"""(the answers to one record that passed all filters, when two are the same) -> the reason to reject each, or None."""
+"""(the answers to one record that passed all filters, when two are equal) -> the reason to reject each, or None."""
 
 
-def keep_all(draws: Sequence[AnsweredRecord], comparison: Comparison) -> list[str | None]:
-    """Keep every draw: how often an answer is drawn is what the teacher thinks of it."""
+def keep_all(answers: Sequence[AnsweredRecord], comparison: Comparison) -> list[str | None]:
+    """Keep every answer: its frequency reflects the teacher's probability for it."""
     del comparison
-    return [None] * len(draws)
+    return [None] * len(answers)
 
 
-def keep_verified(draws: Sequence[AnsweredRecord], comparison: Comparison) -> list[str | None]:
-    """Keep the draws that match a reference; a record without references keeps none."""
-    return [None if comparison.matches(one, one.record.references) else "Unverified" for one in draws]
+def keep_verified(answers: Sequence[AnsweredRecord], comparison: Comparison) -> list[str | None]:
+    """Keep the answers that match a reference; a record without references keeps none."""
+    return [None if comparison.matches(one, one.record.references) else "Unverified" for one in answers]
 
 
-def keep_majority(draws: Sequence[AnsweredRecord], comparison: Comparison) -> list[str | None]:
-    """Keep the draws of the answer that was drawn most often; of equally frequent ones, that which was drawn first."""
-    answers = [comparison.read(one) for one in draws]
-    votes = [sum(_are_same(one, other, comparison) for other in answers) for one in answers]
-    elected = answers[votes.index(max(votes))] if votes else None
-    return [None if _are_same(one, elected, comparison) else "Outvoted" for one in answers]
+def keep_majority(answers: Sequence[AnsweredRecord], comparison: Comparison) -> list[str | None]:
+    """Keep the most frequent answer, as often as it was given; if several are equally frequent, the first of them."""
+    read = [comparison.read(one) for one in answers]
+    votes = [sum(_are_same(one, other, comparison) for other in read) for one in read]
+    most_frequent = read[votes.index(max(votes))] if votes else None
+    return [None if _are_same(one, most_frequent, comparison) else "Outvoted" for one in read]
 
 
-def keep_verified_else_majority(draws: Sequence[AnsweredRecord], comparison: Comparison) -> list[str | None]:
-    """Keep the draws that match a reference, or the majority where the record has no reference."""
-    has_references = any(one.record.references for one in draws)
-    return (keep_verified if has_references else keep_majority)(draws, comparison)
+def keep_verified_else_majority(answers: Sequence[AnsweredRecord], comparison: Comparison) -> list[str | None]:
+    """Keep the answers that match a reference, or the majority if the record has no reference."""
+    has_references = any(one.record.references for one in answers)
+    return (keep_verified if has_references else keep_majority)(answers, comparison)
 
 
 SELECTIONS: dict[Select, Selection] = {
@@ -69,7 +69,7 @@ def make_selection(spec: Spec) -> Callable[[Sequence[AnsweredRecord]], list[str 
         lambda text: task.parse(text, spec.task.answer_labels),
         score_of(task.metrics[0], spec.evaluation.answer_comparison),
     )
-    return lambda draws: select(draws, comparison)
+    return lambda answers: select(answers, comparison)
 
 
 def _are_same(answer: str | None, other: str | None, comparison: Comparison) -> bool:

@@ -1,1 +1,1 @@
-"""Evaluation: the three arms, the statistics between them, and the gate."""
+"""Evaluation: the three models compared (arms: teacher, baseline, distilled), their statistics, and the gate."""

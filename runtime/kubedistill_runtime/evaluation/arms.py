@@ -1,4 +1,4 @@
-"""The arms: three models' answers to the same records, scored in the same way."""
+"""The arms: the answers of teacher, baseline and distilled student to the same records, scored in the same way."""
 
 import math
 from collections import defaultdict

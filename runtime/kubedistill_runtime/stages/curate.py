@@ -50,7 +50,7 @@ def run(context: StageContext) -> Outcome:
 
 
 @dataclass(slots=True)
-class _Sorting:
+class _Selector:
     """Sorts answers one by one, and writes the rejected ones to a file."""
 
     filters: Mapping[str, Filter]
@@ -107,15 +107,15 @@ def _make_dataset(context: StageContext) -> None:
     filters = make_filters(spec.task)
     with draft_artifact(store, "dataset", keys["dataset"]) as draft, tempfile.TemporaryDirectory() as staging:
         with (Path(staging) / "rejected.jsonl").open("wb") as rejected:
-            sorting = _Sorting(filters, make_selection(spec), rejected, context.progress, total)
-            write_dataset(store, draft, sorting.keep(asked))
+            selector = _Selector(filters, make_selection(spec), rejected, context.progress, total)
+            write_dataset(store, draft, selector.keep(asked))
         store.put(f"{draft}/rejected.jsonl", Path(rejected.name))
-        sorting.report()
+        selector.report()
         figures = DatasetFigures(
-            asked=sorting.asked,
-            kept=sorting.kept,
-            rejected=dict(sorted(sorting.reasons.items())),
-            keep_ratio=len(sorting.prompts) / len(train),
+            asked=selector.asked,
+            kept=selector.kept,
+            rejected=dict(sorted(selector.reasons.items())),
+            keep_ratio=len(selector.prompts) / len(train),
         )
         try:
             check_kept(figures, spec=spec)

@@ -1,1 +1,1 @@
-"""Where artifacts live: a store of named bytes, the artifacts in it, and the claims that fence writers."""
+"""Storage of artifacts: a store of named bytes, the artifacts in it, and claims that fence off replaced writers."""

@@ -1,4 +1,4 @@
-"""The store: named bytes that are either whole or absent, whatever is killed and whenever."""
+"""The store: named bytes that are either whole or absent, even if a process is killed."""
 
 import contextlib
 import os

@@ -1,4 +1,4 @@
-"""Metrics: scores of answers against references, 0 to 1. Each metric is a function here and a row in METRICS."""
+"""Metrics: scores of answers against references, 0 to 1. Each is a function, a row in METRICS and a name in a Task."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
