@@ -20,7 +20,7 @@ class ConfigMapKeyRef(Model):
 
 
 class DataSource(Model):
-    """A JSONL file of records: `messages` (or `prompt`), and optionally `id`, `tags` and `reference`."""
+    """A JSONL or Parquet file of records: `messages` (or `prompt`), and optionally `id`, `tags` and `reference`."""
 
     model_config = ConfigDict(json_schema_extra=cel(("has(self.uri) != has(self.configMapKeyRef)", _ONE_SOURCE)))
 

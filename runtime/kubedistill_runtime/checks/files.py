@@ -12,12 +12,12 @@ from pathlib import Path
 
 from kubedistill.errors import InvalidData
 from kubedistill.json_values import Json, JsonObject
+from kubedistill_runtime.checks import parquet
 
 _GZIP = b"\x1f\x8b"
 _BOM = "\ufeff"
 _TO_JSONL = "to_json('data.jsonl', orient='records', lines=True, force_ascii=False)"
 _FOREIGN = {
-    b"PAR1": ("a Parquet file", f"Convert it: pandas.read_parquet('…').{_TO_JSONL}"),
     b"ARROW1": ("an Arrow file", f"Convert it: pandas.read_feather('…').{_TO_JSONL}"),
     b"PK\x03\x04": ("a zip archive or a spreadsheet", "Unpack it, or save the sheet as JSON lines"),
     b"\x28\xb5\x2f\xfd": ("compressed with zstd", "Unpack it with `zstd -d`, or use gzip"),
@@ -37,9 +37,9 @@ class Entry:
 
     value: Json
     place: str
-    """The file and the line where the value begins."""
+    """The file and the line where the value begins; the row in a Parquet file."""
     number: int
-    """The line in a file of lines, otherwise the place in the list."""
+    """The line in a file of lines, otherwise the place in the list or table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +51,12 @@ class Contents:
 
 
 def read_file(path: Path) -> Contents:
-    """Read a file of JSON lines, a JSON array or a sequence of JSON objects; gzip and UTF-16 are decoded.
+    """Read a file of JSON lines, a JSON array, a sequence of JSON objects, or Parquet; gzip and UTF-16 are decoded.
 
     Raises InvalidData if the file as a whole can't be read; entries are decoded lazily.
     """
+    if _read_start(path) == parquet.MAGIC:
+        return Contents(_rows(path), ("the file is Parquet",))
     data, notes = _unpack(_read_bytes(path), path=path)
     start = data[:4096].lstrip()
     _check_format(start, path=path)
@@ -66,9 +68,14 @@ def read_file(path: Path) -> Contents:
     return Contents(_lines(data, path=path), notes)
 
 
-def _read_bytes(path: Path) -> bytes:
+def _read_start(path: Path) -> bytes:
+    return _read_bytes(path, size=len(parquet.MAGIC))
+
+
+def _read_bytes(path: Path, *, size: int = -1) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(size)
     except FileNotFoundError as error:
         fix = "Paths without a scheme are relative to the manifest's folder, in a cluster to storage.uri"
         raise InvalidData("there is no such file", at=str(path), fix=fix) from error
@@ -104,6 +111,11 @@ def _check_format(start: bytes, *, path: Path) -> None:
     if {".csv", ".tsv"} & set(path.suffixes) or _CSV_HEADER.fullmatch(header):
         kind, fix = _CSV
         raise InvalidData(f"the file is {kind}", at=f"{path}:1", fix=fix)
+
+
+def _rows(path: Path) -> Iterator[Entry | InvalidData]:
+    for number, value in parquet.read_rows(path):
+        yield value if isinstance(value, InvalidData) else Entry(value, f"{path}: row {number}", number)
 
 
 def _lines(data: bytes, *, path: Path) -> Iterator[Entry | InvalidData]:

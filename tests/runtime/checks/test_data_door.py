@@ -4,6 +4,8 @@ import json
 import time
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -153,3 +155,16 @@ def test_only_a_turn_that_is_not_a_target_says_so() -> None:
         {"role": "user", "content": "a"},
         {"role": "assistant", "content": "b", "target": False},
     ]
+
+
+def test_a_parquet_file_gives_the_records_of_its_lines(tmp_path: Path) -> None:
+    """As `datasets` writes it: a record without a reference has null."""
+    lines = [GOOD, '{"messages": [{"role": "user", "content": "again"}], "tags": ["a"], "id": "own"}']
+    absent = {"messages": None, "reference": None, "tags": None, "id": None}
+    table = pa.Table.from_pylist([{**absent, **json.loads(line)} for line in lines])
+    pq.write_table(table, tmp_path / "train.parquet")
+    found = read_records(
+        tmp_path / "train.parquet", split="train", task=TASKS["Classification"], labels=LABELS, system_prompt=None
+    )
+    assert found.records == read(tmp_path, *lines)
+    assert found.notes == ("the file is Parquet",)

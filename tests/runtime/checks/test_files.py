@@ -1,10 +1,16 @@
 """What a data file may be packed in: each kind gives the same records, or is refused by name with a way out."""
 
+import datetime
 import gzip
+import io
 import json
+import math
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -99,7 +105,6 @@ def test_lines_arrays_and_indented_objects_hold_the_same(
 
 
 FOREIGN = {
-    "Parquet": (b"PAR1\x15\x04", "Parquet", "read_parquet"),
     "Arrow": (b"ARROW1\x00\x00", "Arrow", "read_feather"),
     "a spreadsheet": (b"PK\x03\x04\x14\x00", "spreadsheet", "JSON lines"),
     "zstd": (b"\x28\xb5\x2f\xfd\x04", "zstd", "gzip"),
@@ -126,6 +131,57 @@ def test_another_format_is_refused_by_name_and_once(kind: str, tmp_path: Path) -
 
 def test_one_column_is_a_table_by_its_name(tmp_path: Path) -> None:
     assert "CSV" in problem_of(write(tmp_path, b"prompt\nhello\n", name="train.csv")).problem
+
+
+def parquet(rows: list[dict[str, Any]], schema: pa.Schema | None = None) -> bytes:
+    sink = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), sink)
+    return sink.getvalue()
+
+
+CHATS: list[dict[str, Any]] = [
+    {"messages": [{"role": "user", "content": "Grüße"}], "reference": ["a", "b"], "id": "one"},
+    {"messages": [{"role": "system", "content": "s", "weight": 0}, {"role": "user", "content": "你好"}]},
+]
+
+
+def test_rows_of_parquet_are_the_records_of_a_file_of_lines(tmp_path: Path) -> None:
+    """Arrow gives each row all fields of all rows; those without a value are absent."""
+    path = write(tmp_path, parquet(CHATS), name="train.parquet")
+    found = entries(path)
+    assert [entry.value for entry in found] == CHATS
+    assert [(entry.place, entry.number) for entry in found] == [(f"{path}: row 1", 1), (f"{path}: row 2", 2)]
+    assert read_file(path).notes == ("the file is Parquet",)
+
+
+def test_many_rows_of_parquet_are_read_in_their_order(tmp_path: Path) -> None:
+    rows = [{"prompt": f"number {number}"} for number in range(3000)]
+    assert [entry.value for entry in entries(write(tmp_path, parquet(rows)))] == rows
+
+
+@pytest.mark.parametrize(
+    ("value", "kind", "read"),
+    [
+        (datetime.date(2026, 11, 28), pa.date32(), "2026-11-28"),
+        (Decimal("1.50"), pa.decimal128(5, 2), "1.50"),
+        (math.nan, pa.float64(), None),
+        (1.5, pa.float64(), 1.5),
+        (b"image", pa.binary(), InvalidData),
+    ],
+)
+def test_values_of_parquet_are_those_of_json(value: object, kind: pa.DataType, read: object, tmp_path: Path) -> None:
+    schema = pa.schema([("prompt", pa.string()), ("more", kind)])
+    path = write(tmp_path, parquet([{"prompt": "hello", "more": value}], schema))
+    if read is InvalidData:
+        assert problem_of(path).at == f"{path}: row 1"
+    else:
+        assert [entry.value for entry in entries(path)] == [{"prompt": "hello", "more": read}]
+
+
+@pytest.mark.parametrize("cut", [4, 20, -1])
+def test_a_damaged_parquet_file_is_refused(cut: int, tmp_path: Path) -> None:
+    path = write(tmp_path, parquet(CHATS)[:cut])
+    assert problem_of(path).at == str(path)
 
 
 DAMAGED = {
