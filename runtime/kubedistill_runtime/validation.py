@@ -62,6 +62,9 @@ def validate(job: StageJob) -> Findings:
     """Run every check that is possible with the files on this machine, also after a problem."""
     found = Findings()
     found.attempt(lambda: check_store(job, store=locate_store(job.store)))
+    uri = job.spec.storage.uri
+    if uri is not None and not uri.startswith("file:"):  # on this machine, --store replaces it
+        found.notes.append(f"spec.storage.uri: {uri} is not a file:// URI, so the job cannot run in a cluster")
     data = _check_data(job, found)
     found.attempt(lambda: check_sample_limit(job.spec))
     found.attempt(lambda: check_selection(job.spec))

@@ -115,3 +115,12 @@ def test_what_the_manifest_asks_of_models_and_data_is_checked(name: str, runner:
         records = [json.loads(line) for line in test.read_text().splitlines()]
         test.write_text("".join(json.dumps({"prompt": one["prompt"]}) + "\n" for one in records))
     assert [problem.at for problem in check(runner).problems] == [at]
+
+
+def test_a_store_that_no_cluster_can_use_is_noted(runner: StageRunner) -> None:
+    runner.job_folder.set("storage", {"uri": "s3://bucket/models"})
+    found = check(runner)
+    assert found.problems == []
+    assert found.notes[0].startswith("spec.storage.uri: s3://bucket/models ")
+    runner.job_folder.set("storage", {"uri": "file:///kubedistill/storage/models"})
+    assert not any(note.startswith("spec.storage.uri") for note in check(runner).notes)

@@ -87,7 +87,8 @@ def _state_line(stage: StageStatus) -> str:
     start, end = _time(stage.started_at), _time(stage.ended_at)
     took = f" in {short_time((end - start).total_seconds())}" if start and end and stage.state == "Succeeded" else ""
     attempt = f", attempt {stage.attempt}" if stage.attempt > 1 else ""
-    why = f": {stage.reason}: {stage.message}" if stage.reason and stage.state in ("Stopping", "Failed") else ""
+    is_done = stage.state in ("Succeeded", "Skipped")
+    why = f": {stage.reason}: {stage.message}" if stage.reason and not is_done else ""
     skipped = ", its artifacts already exist" if stage.state == "Skipped" else ""
     came = f": {stage.message}" if stage.message and stage.state == "Succeeded" else ""
     return f"{stage.state}{took}{attempt}{skipped}{why}{came}"

@@ -61,7 +61,8 @@ def find_report(job: Job, *, store: Path | None) -> Operation[StoredReport]:
     if found is not None and folder is not None:
         return StoredReport(_read_report(folder / f"{found}.json"), str(folder / f"{found}.html"))
     if job.status.result is None or not names:
-        at, fix = f"{job.namespace}/{job.name}", f"Follow the job with `kubedistill watch {job.name}`"
+        verb, what = ("logs", "See what the job did") if job.phase == "Failed" else ("watch", "Follow the job")
+        at, fix = f"{job.namespace}/{job.name}", f"{what} with `kubedistill {verb} {job.name}`"
         raise NotAvailable(f"there is no report yet; the job is {job.phase}", at=at, fix=fix)
     return StoredReport(None, JobStore(job_store.uri, job_store.claim, store).describe(f"{names[-1]}.html"))
 

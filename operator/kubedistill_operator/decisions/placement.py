@@ -9,7 +9,7 @@ from kubedistill.v1alpha1 import Spec
 from kubedistill_operator.children.attempt import check_children
 from kubedistill_operator.decisions.policy import check_policy
 from kubedistill_operator.decisions.pool_limits import check_pool_limits
-from kubedistill_operator.decisions.stores import find_uri
+from kubedistill_operator.decisions.stores import CLAIMED_STORE, find_uri
 from kubedistill_operator.observed import Observed
 
 
@@ -35,6 +35,11 @@ class Candidate:
         """Name of the claim that holds the store."""
         return self.spec.storage.volume_claim or self.settings.storage.volume_claim
 
+    @property
+    def store_uri(self) -> str:
+        """Root of the store."""
+        return find_uri(self.spec, namespace=self.namespace, storage=self.settings.storage)
+
 
 Check = Callable[[Candidate], Obstacle | None]
 
@@ -55,9 +60,19 @@ def _refused(candidate: Candidate) -> Obstacle | None:
     return None
 
 
+def _unsupported_store(candidate: Candidate) -> Obstacle | None:
+    uri = candidate.store_uri
+    if uri.startswith("file:"):
+        return None
+    named = candidate.spec.storage.uri is not None
+    field, who = ("spec.storage.uri", "") if named else ("settings.storage", "ask the platform team to ")
+    fix = f"{who}name a folder of the claim, such as {CLAIMED_STORE}/models"
+    problem = f"{uri} is not a file:// URI, and other stores are not supported yet"
+    return Obstacle("InvalidSpec", f"{field}: {problem}; {fix}")
+
+
 def _no_storage(candidate: Candidate) -> Obstacle | None:
-    uri = find_uri(candidate.spec, namespace=candidate.namespace, storage=candidate.settings.storage)
-    if candidate.claim is None and uri.startswith("file:"):
+    if candidate.claim is None:
         fix = "name a ReadWriteMany claim, or ask the platform team for a default"
         return Obstacle("NoStorage", f"spec.storage.volumeClaim: {fix}")
     return None
@@ -97,6 +112,7 @@ def _config_map_not_found(candidate: Candidate) -> Obstacle | None:
 
 CHECKS: tuple[Check, ...] = (
     _refused,
+    _unsupported_store,
     _no_storage,
     _claim_not_found,
     _storage_not_shared,

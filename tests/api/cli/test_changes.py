@@ -209,3 +209,10 @@ LINES = {
 @pytest.mark.parametrize("line", LINES)
 def test_a_line_of_json_is_made_readable(line: str) -> None:
     assert "".join(text for text, _ in readable(line)) == LINES[line]
+
+
+def test_a_stage_that_waits_already_is_shown_with_its_reason(job: Callable[..., Job]) -> None:
+    """`watch` begins with the job as it is: what it waits for was not printed, since nothing changed."""
+    waiting = stage("Starting", reason="ImagePull", message="no such image")
+    *_, line = changes(None, job("Training", waiting))
+    assert line == "Train     Starting: ImagePull: no such image"

@@ -13,6 +13,8 @@ from kubedistill_operator.observed import Observed
 from support.fake_cluster import NAMESPACE, SETTINGS, FakeCluster, begin, small_spec
 
 GROUP = SharedStorage(uri="s3://shared/ab", namespaces=("a", "b"))
+GROUP_HERE = SharedStorage(uri="s3://shared/ab", namespaces=(NAMESPACE,))
+FOLDER_HERE = SharedStorage(uri="file:///shared", namespaces=(NAMESPACE,))
 ROOT = "file:///kubedistill/storage"
 
 URIS: list[tuple[dict[str, str], str, DefaultStorage, str]] = [
@@ -59,12 +61,31 @@ def test_jobs_of_two_namespaces_share_a_store_only_in_a_group(
         assert first[2] == GROUP.uri
 
 
-@pytest.mark.parametrize(("scheme", "starts"), [("s3://shared/ab", True), ("file:///shared", False)])
-def test_a_shared_bucket_is_storage_and_a_shared_folder_needs_a_claim(scheme: str, starts: bool) -> None:
-    group = SharedStorage(uri=scheme, namespaces=(NAMESPACE,))
-    settings = SETTINGS.model_copy(update={"storage": DefaultStorage(shared=(group,))})
-    obstacle = find_obstacle(small_spec(storage={}), NAMESPACE, observed=Observed(), settings=settings)
-    assert (obstacle.reason if obstacle else None) == (None if starts else "NoStorage")
+CLAIM = {"volume_claim": "c"}
+SHARED_CLAIM = Observed(claim_access_modes=("ReadWriteMany",))
+
+
+@pytest.mark.parametrize(
+    ("own", "storage", "reason", "field"),
+    [
+        ({"uri": "s3://own"}, DefaultStorage(**CLAIM), "InvalidSpec", "spec.storage.uri"),
+        ({"uri": "own"}, DefaultStorage(**CLAIM), "InvalidSpec", "spec.storage.uri"),
+        ({}, DefaultStorage(uri="s3://all", **CLAIM), "InvalidSpec", "settings.storage"),
+        ({}, DefaultStorage(shared=(GROUP_HERE,), **CLAIM), "InvalidSpec", "settings.storage"),
+        ({"uri": f"{ROOT}/own"}, DefaultStorage(uri="s3://all", **CLAIM), None, ""),
+        ({}, DefaultStorage(shared=(FOLDER_HERE,)), "NoStorage", "spec.storage.volumeClaim"),
+        ({}, DefaultStorage(shared=(FOLDER_HERE,), **CLAIM), None, ""),
+    ],
+)
+def test_a_job_starts_only_with_a_store_that_this_version_can_use(
+    own: dict[str, str], storage: DefaultStorage, reason: str | None, field: str
+) -> None:
+    """A driver with another scheme ended before it had a channel, and was charged to failure three times."""
+    settings = SETTINGS.model_copy(update={"storage": storage})
+    obstacle = find_obstacle(small_spec(storage=own), NAMESPACE, observed=SHARED_CLAIM, settings=settings)
+    assert (obstacle.reason if obstacle else None) == reason
+    if obstacle is not None:
+        assert obstacle.message.startswith(f"{field}: ")
 
 
 def test_a_run_keeps_its_store_whatever_the_settings_become() -> None:
