@@ -55,7 +55,7 @@ def read_file(path: Path) -> Contents:
 
     Raises InvalidData if the file as a whole can't be read; entries are decoded lazily.
     """
-    if _read_start(path) == parquet.MAGIC:
+    if _read_bytes(path, size=len(parquet.MAGIC)) == parquet.MAGIC:
         return Contents(_rows(path), ("the file is Parquet",))
     data, notes = _unpack(_read_bytes(path), path=path)
     start = data[:4096].lstrip()
@@ -66,10 +66,6 @@ def read_file(path: Path) -> Contents:
         note = "the file has JSON objects of several lines"
         return Contents(_values(_decode(data, path=path), path=path), (*notes, note))
     return Contents(_lines(data, path=path), notes)
-
-
-def _read_start(path: Path) -> bytes:
-    return _read_bytes(path, size=len(parquet.MAGIC))
 
 
 def _read_bytes(path: Path, *, size: int = -1) -> bytes:

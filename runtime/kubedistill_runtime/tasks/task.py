@@ -1,4 +1,4 @@
-"""The definition of a task, and the rules for roles that several tasks share."""
+"""The definition of a task, and what several tasks share: rules for roles, and reading free text."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -42,6 +42,12 @@ def check_multi_turn(record: Record) -> str | None:
     if turns and turns == expected:
         return None
     return f"the roles are {_listed(roles)}, but this task requires [system,] user, assistant, user, … in turn"
+
+
+def parse_text(text: str, labels: Sequence[str]) -> str | None:
+    """Return a free text without white space around it, or None if it is blank; free text has no labels."""
+    assert not labels, "the resource model refuses labels for this task"
+    return text.strip() or None
 
 
 def _listed(roles: Sequence[str]) -> str:
