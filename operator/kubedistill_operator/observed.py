@@ -167,8 +167,13 @@ class Attempt:
 
     @property
     def lingers(self) -> bool:
-        """Whether its driver has ended and sidecars keep its Job from ending."""
-        return self.driver == "Ended" and self.child is not None and self.child.state != "Ended"
+        """Whether its driver has ended and sidecars keep its Job from ending.
+
+        A pod without sidecars is over with its driver, but its Job ends only when the Job controller has seen that.
+        """
+        if self.child is None or self.child.state == "Ended" or self.driver != "Ended":
+            return False
+        return any(pod.phase not in ("Succeeded", "Failed") for pod in self.pods)
 
     @property
     def is_live(self) -> bool:

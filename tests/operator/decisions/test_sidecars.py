@@ -4,6 +4,7 @@ from dataclasses import replace
 
 import pytest
 
+from kubedistill.chain import StageName
 from kubedistill_operator.observed import Pod
 from support.fake_cluster import FakeCluster, begin, reason_of, stage_of
 
@@ -54,6 +55,21 @@ def test_a19_a_job_that_has_ended_is_kept_as_it_was(cluster: FakeCluster) -> Non
     leave_to_sidecar(cluster, name)
     cluster.children[name] = replace(cluster.children[name], state="Ended")
     cluster.settle()
+    assert name in cluster.children
+
+
+@pytest.mark.parametrize("stage", ["Prepare", "Export"])
+def test_a19_a_job_whose_only_container_has_ended_is_kept_before_its_controller_says_so(
+    cluster: FakeCluster, stage: StageName
+) -> None:
+    name = begin(cluster, stage)
+    cluster.run_child(name)
+    cluster.settle()
+    cluster.result(name)
+    leave_to_sidecar(cluster, name)
+    cluster.pods[name] = tuple(replace(pod, phase="Succeeded") for pod in cluster.pods[name])
+    cluster.settle()
+    assert stage_of(cluster, stage).state == "Succeeded"
     assert name in cluster.children
 
 
