@@ -1,8 +1,18 @@
 """Leaks: training prompts that equal a test prompt, or share 13 words in a row with one.
 
-Words that otherwise different prompts share (an instruction, a passage with several questions) are boilerplate, not
-leaks. A prompt that contains all of another one does not count as different.
-Shapes: N prompts; R runs of the test prompts; K distinct runs; H places in training prompts with one of these runs.
+A run is a sequence of 13 words, known by its hash. Runs that otherwise different prompts share (an instruction, a
+passage with several questions) are boilerplate, not leaks. A prompt that contains all of another one does not count as
+different. `find_leaks` works in these steps:
+
+1. Hash all runs of the test prompts. Only the first of several equal test prompts is used.
+2. Find these hashes among the runs of the training prompts, which are hashed in batches and not kept.
+3. Count the prompts that have each run, except those that contain the test prompt or that it contains. Of the test runs
+   only those stay that share no word with boilerplate.
+4. A training prompt with one of the runs that stayed is a leak, if its words are really the same.
+
+Shapes: N prompts; R runs of the test prompts; K distinct hashes of these runs, sorted; H hits, which are places in
+training prompts with one of these hashes; W words of several prompts, end to end. `record` counts prompts, `start` and
+`end` count words within a prompt, and `known` counts distinct hashes, all from 0.
 """
 
 from collections.abc import Iterator, Sequence
@@ -18,9 +28,13 @@ from kubedistill_runtime.curation.words import join_items, join_operators, split
 from kubedistill_runtime.records import Record
 
 MANY_TRAINING_PROMPTS = 3
+"""Different training prompts with a run that make it boilerplate."""
 SEVERAL_TEST_PROMPTS = 2
+"""Different test prompts with a run that make it boilerplate, the prompt itself included."""
 _BATCH = 2048
+"""Prompts whose words are in memory at one time."""
 _SHOWN = 120
+"""Characters of a prompt that a message quotes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,14 +56,17 @@ class _Prompts:
     """A system message that all records of both sides have, which is ignored."""
 
     def text(self, place: int) -> str:
+        """Return the messages of a record as one string, without the common system message."""
         messages = self.records[place].messages
         shown = [one.content for one in messages if (one.role, one.content) != ("system", self.common)]
         return "\n".join(shown)
 
     def tokens(self, place: int) -> list[str]:
+        """Return the words and signs of a record, for comparison as a whole."""
         return split_tokens(self.text(place))
 
     def items(self, place: int) -> list[str]:
+        """Return the words of a record, of which its runs consist."""
         return join_operators(self.tokens(place))
 
     def identify(self, place: int, tokens: Sequence[str]) -> bytes:
@@ -58,18 +75,21 @@ class _Prompts:
         return blake2b(text.encode(), digest_size=16).digest()
 
     def shorten(self, place: int) -> str:
+        """Return the beginning of a record's text on one line, for a message."""
         text = " ".join(self.text(place).split())
         return text if len(text) <= _SHOWN else f"{text[:_SHOWN]} …"
 
 
 @dataclass(frozen=True, slots=True)
 class _Hits:
-    """The places in training prompts with a run of a test prompt."""
+    """The places in training prompts with the hash of a run of a test prompt, in the order of prompt and place."""
 
     known_H: Places
-    """Place of the run among the distinct ones."""
+    """Place of the hash among the distinct ones."""
     record_H: Places
+    """Place of the training prompt."""
     start_H: Places
+    """Place of the run's first word in the training prompt."""
     size_N: Places
     """Number of all runs of each training prompt, including those that no test prompt has."""
 
@@ -83,11 +103,11 @@ def find_leaks(train: Sequence[Record], test: Sequence[Record]) -> dict[str, Lea
     different test prompts have, not counting prompts that contain the test prompt or that it contains. Time and memory
     are linear in the number of words, as long as few prompts contain each other.
     """
-    trained, tested = _lay_out(train, test)
-    test_identities, runs = _cut(tested)
+    trained, tested = _without_common_system(train, test)
+    test_identities, runs = _hash_prompts(tested)
     runs = runs.only(_mark_first(test_identities)[runs.record_R])
     hash_K, known_R = np.unique(runs.hash_R, return_inverse=True)
-    identities, hits = _meet(trained, hash_K)
+    identities, hits = _find_hits(trained, hash_K)
     run_K = _find_leaking(runs, known_R, hits, hash_K=hash_K, distinct_N=_mark_first(identities))
     twins = _find_twins(identities, test_identities, trained=trained, tested=tested)
     is_twin_N = np.array([record.id in twins for record in train], np.bool_)
@@ -98,7 +118,7 @@ def find_leaks(train: Sequence[Record], test: Sequence[Record]) -> dict[str, Lea
 
 def find_equal(train: Sequence[Record], others: Sequence[Record]) -> dict[str, Leak]:
     """Return the training records whose whole prompt equals that of another record, by id, in their order."""
-    trained, tested = _lay_out(train, others)
+    trained, tested = _without_common_system(train, others)
     found = [
         [prompts.identify(place, prompts.tokens(place)) for place in range(len(prompts.records))]
         for prompts in (trained, tested)
@@ -106,7 +126,8 @@ def find_equal(train: Sequence[Record], others: Sequence[Record]) -> dict[str, L
     return _find_twins(*found, trained=trained, tested=tested)
 
 
-def _lay_out(train: Sequence[Record], test: Sequence[Record]) -> tuple[_Prompts, _Prompts]:
+def _without_common_system(train: Sequence[Record], test: Sequence[Record]) -> tuple[_Prompts, _Prompts]:
+    """Return both sides for comparison; a system message is ignored if it is the only one of every record."""
     systems = {
         tuple(message.content for message in record.messages if message.role == "system")
         for records in (train, test)
@@ -120,6 +141,7 @@ def _lay_out(train: Sequence[Record], test: Sequence[Record]) -> tuple[_Prompts,
 def _find_twins(
     identities: Sequence[bytes], test_identities: Sequence[bytes], *, trained: _Prompts, tested: _Prompts
 ) -> dict[str, Leak]:
+    """Return the training records that equal a test record as a whole, each with the first such record."""
     first = {identity: place for place, identity in reversed(list(enumerate(test_identities)))}
     return {
         trained.records[place].id: Leak(trained.shorten(place), tested.records[first[identity]].id)
@@ -128,12 +150,13 @@ def _find_twins(
     }
 
 
-def _cut(prompts: _Prompts) -> tuple[list[bytes], Runs]:
-    identities, runs = zip(*_cut_batches(prompts), strict=True) if prompts.records else ((), ())
+def _hash_prompts(prompts: _Prompts) -> tuple[list[bytes], Runs]:
+    """Return the identity of each prompt, and all runs of the prompts."""
+    identities, runs = zip(*_hash_batches(prompts), strict=True) if prompts.records else ((), ())
     return [identity for batch in identities for identity in batch], concatenate(runs)
 
 
-def _cut_batches(prompts: _Prompts) -> Iterator[tuple[list[bytes], Runs]]:
+def _hash_batches(prompts: _Prompts) -> Iterator[tuple[list[bytes], Runs]]:
     """Yield the identities and runs of prompts in batches, since words take far more memory than their hashes."""
     count = len(prompts.records)
     for first in range(0, count, _BATCH):
@@ -143,12 +166,12 @@ def _cut_batches(prompts: _Prompts) -> Iterator[tuple[list[bytes], Runs]]:
         yield identities, find_runs([join_operators(found) for found in tokens], first=first)
 
 
-def _meet(train: _Prompts, hash_K: NDArray[np.uint64]) -> tuple[list[bytes], _Hits]:
-    """Return the identity of each training prompt, and the runs of test prompts in it."""
+def _find_hits(train: _Prompts, hash_K: NDArray[np.uint64]) -> tuple[list[bytes], _Hits]:
+    """Return the identity of each training prompt, and the places with a hash of a test run in the prompts."""
     identities: list[bytes] = []
     size_N = np.zeros(len(train.records), np.int64)
     columns = [(np.empty(0, np.int64),) * 3]
-    for batch, runs in _cut_batches(train):
+    for batch, runs in _hash_batches(train):
         first = len(identities)
         identities += batch
         size_N[first : len(identities)] = np.bincount(runs.record_R - first, minlength=len(batch))
@@ -172,7 +195,11 @@ def _look_up(hash_R: NDArray[np.uint64], hash_K: NDArray[np.uint64]) -> Places:
 def _find_leaking(
     runs: Runs, known_R: Places, hits: _Hits, *, hash_K: NDArray[np.uint64], distinct_N: NDArray[np.bool_]
 ) -> Places:
-    """Return, for each distinct run, a place in a test prompt where none of its words is boilerplate, or -1."""
+    """Return, for each distinct hash, a test run that has it and shares no word with boilerplate, or -1.
+
+    `known_R` is the place of each run's hash in `hash_K`. Of several equal training prompts, `distinct_N` marks the
+    one that counts.
+    """
     size = len(hash_K)
     counted_H = distinct_N[hits.record_H]
     test = Chains(known_R, runs.record_R, runs.start_R)
@@ -188,7 +215,7 @@ def _find_leaking(
 
 
 def _count_prompts(known: Places, record: Places, *, size: int) -> Places:
-    """Return the number of different prompts that have each run."""
+    """Return the number of different prompts with each hash, for pairs of a hash and a prompt; shape (size,)."""
     count = int(record.max(initial=0)) + 1
     pair_H = np.sort(known * count + record)
     is_first_H = np.concatenate([[True], pair_H[1:] != pair_H[:-1]])[: len(pair_H)]
@@ -196,7 +223,7 @@ def _count_prompts(known: Places, record: Places, *, size: int) -> Places:
 
 
 def _have_own_words(runs: Runs, boilerplate_R: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Return which runs share no item with a boilerplate run."""
+    """Return which runs share no word with a boilerplate run of the same prompt."""
     length_N = np.zeros(int(runs.record_R.max(initial=-1)) + 1, np.int64)
     np.maximum.at(length_N, runs.record_R, runs.end_R)
     offset_R = (np.cumsum(length_N) - length_N)[runs.record_R]
@@ -211,7 +238,10 @@ def _have_own_words(runs: Runs, boilerplate_R: NDArray[np.bool_]) -> NDArray[np.
 def _explain(
     runs: Runs, run_K: Places, hits: _Hits, leaking_H: Places, *, trained: _Prompts, tested: _Prompts
 ) -> dict[str, Leak]:
-    """Return the first shared words of each leaking record; hash collisions are removed."""
+    """Return the first shared words of each training record with a hit of `leaking_H`.
+
+    The words are compared, and a record whose first hit is only a collision of hashes is left out.
+    """
     leaks = {}
     for record, first in zip(*np.unique(hits.record_H[leaking_H], return_index=True), strict=True):
         hit = leaking_H[first]

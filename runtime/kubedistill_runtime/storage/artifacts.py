@@ -1,7 +1,10 @@
 """Artifacts: the results of stages in the store. One is complete if its manifest and all files listed in it exist.
 
+An artifact is the folder `artifacts/<name>/<key>`, in which `manifest.json` lists the files and has the figures. Files
+that several artifacts share, such as shards of answers, are listed but are in other folders.
+
 A complete artifact is never written again. If two drivers make the same one, the first to publish wins, and the other
-uses the published one.
+uses the published one. Every function raises what the store raises.
 """
 
 from collections.abc import Iterable, Iterator
@@ -44,7 +47,10 @@ def read_trained(store: Store, folder: str) -> TrainedFigures | None:
 
 @contextmanager
 def draft_artifact(store: Store, name: ArtifactName, key: str) -> Iterator[str]:
-    """Remove a broken artifact, make a folder for new files, and yield its name; publish moves it into place."""
+    """Remove a broken artifact, make a folder for new files, and yield its name; publish moves it into place.
+
+    What publish has not moved is removed when the context ends.
+    """
     remove_broken(store, name, key)
     with store.draft(folder_of(name, key)) as draft:
         yield draft
@@ -56,7 +62,7 @@ def publish(
     """Complete an artifact unless it is complete already; returns the figures of the published one.
 
     Its files are those of the draft, which is moved into place with the manifest, or they are in the store already:
-    `files` names such files and folders.
+    `files` names such files and folders. Raises ArtifactMissing if the published one is removed at the same time.
     """
     folder = folder_of(name, key)
     sizes = {file: size for one in files for file, size in store.sizes(one).items()}

@@ -19,6 +19,7 @@ _NO_LINKS = (errno.EACCES, errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EI
 def storage_errors(root: Path, *, whole: bool = True) -> Iterator[None]:
     """Turn an OSError into StorageUnavailable, or into StorageNotWritable if access was denied.
 
+    A FileNotFoundError stays one, since it says that a name has no bytes.
     `whole` means that everything under `root` is ours, so the suggested command may change all of it.
     """
     try:

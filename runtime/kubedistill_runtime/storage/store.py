@@ -1,4 +1,9 @@
-"""The store: named bytes that are either whole or absent, even if a process is killed."""
+"""The store: named bytes that are either whole or absent, even if a process is killed.
+
+Everything is written under a temporary name next to its target, flushed to the disk, and then published by one call of
+the operating system. `put` replaces a file by a rename. `put_if_absent` makes a hard link, and `move` renames a folder:
+of several writers exactly one succeeds. The rest of a killed writer is removed by `sweep`.
+"""
 
 import contextlib
 import os
@@ -31,6 +36,7 @@ class Store:
     """
 
     root: Path
+    """The folder; it need not exist yet."""
 
     @property
     def uri(self) -> str:
@@ -151,7 +157,11 @@ class Store:
             folders[:] = [name for name in folders if not is_unfinished(name)]
 
     def probe(self, *names: str) -> None:
-        """Write and delete a file under each name, or in the closest folder above it that exists."""
+        """Write and delete a file under each name, or in the closest folder above it that exists.
+
+        Raises StorageNotWritable, with the command that fixes it, if the file system refuses a file, a rename or a
+        hard link, and StorageUnavailable for any other failure.
+        """
         with storage_errors(self.root):
             for folder in dict.fromkeys(closest_existing(self.path(name)) for name in names):
                 try_writing(folder)

@@ -20,6 +20,7 @@ from kubedistill_runtime.storage.sharing import make_folder, share
 ABANDONED_SECONDS = 6 * 3600.0
 """Time without a write after which a writer elsewhere counts as dead; longer than clocks differ."""
 PREFIX = ".tmp-"
+"""Beginning of unfinished names in a store; exports, whose folders belong to users, have another."""
 _WRITER = re.compile(r"(?P<where>[0-9a-f]{12})-(?P<process>\d+)-[0-9a-f]{32}")
 _WRITER_OF_0_1 = re.compile(r"\d+-[0-9a-f]{32}")
 
@@ -37,7 +38,10 @@ def is_unfinished(name: str, prefix: str = PREFIX) -> bool:
 
 @contextlib.contextmanager
 def write_temporary(target: Path, data: bytes | Path) -> Iterator[Path]:
-    """Write bytes, or the content of a file, under a temporary name next to a target; remove it unless renamed."""
+    """Write bytes, or the content of a file, under a temporary name next to a target, and yield its path.
+
+    It is flushed to the disk, and removed when the context ends unless it was renamed. Raises OSError.
+    """
     make_folder(target.parent)
     temporary = target.with_name(unfinished_name())
     try:
@@ -70,7 +74,7 @@ def try_writing(folder: Path) -> None:
 
 
 def copy_folder(source: Path, target: Path) -> None:
-    """Copy a folder without its unfinished files; unlike shutil.copytree, raises the first OSError."""
+    """Copy a folder without its unfinished files; unlike shutil.copytree, raise the first OSError at once."""
     make_folder(target)
     for one in source.iterdir():
         if is_unfinished(one.name):
@@ -91,7 +95,11 @@ def sync(path: Path) -> None:
 
 
 def is_abandoned(path: Path, *, prefix: str = PREFIX, seconds: float = ABANDONED_SECONDS) -> bool:
-    """Return whether the writer of an unfinished file or folder is gone."""
+    """Return whether the writer of an unfinished file or folder is gone.
+
+    It is gone if it was a process of this machine and namespace that has ended, or if nothing was written for
+    `seconds` by the clock of the file system.
+    """
     writer = _WRITER.fullmatch(path.name.removeprefix(prefix))
     if writer and writer["where"] == _here() and not _is_alive(int(writer["process"])):
         return True
