@@ -130,7 +130,7 @@ def _open_channel(job: "StageJob", *, folder: Path, store: "Store", driver: str)
         yield FileChannel(folder)
         return
     from kubedistill_runtime.channel.api_server import find_api_server
-    from kubedistill_runtime.channel.cluster import claim_channel
+    from kubedistill_runtime.channel.claiming import claim_channel
     from kubedistill_runtime.logs import save_log
 
     channel = claim_channel(job, api=find_api_server(), name=name, driver=driver, store=store)

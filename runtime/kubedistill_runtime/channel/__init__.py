@@ -1,4 +1,9 @@
-"""Channels: how a driver reports its progress and its result to whoever started it."""
+"""Channels: how a driver reports its progress and its result to whoever started it.
+
+On one machine, a FileChannel writes files into the folder of the attempt. In a cluster, a ConfigMapChannel writes the
+ConfigMap that the operator created for the attempt (`claiming.py`, `cluster.py`). A SignaledChannel adds SIGTERM to
+either of them.
+"""
 
 import hashlib
 from dataclasses import dataclass
@@ -15,14 +20,17 @@ from kubedistill_runtime.storage.store import Store
 
 
 class Channel(Protocol):
-    """The channel of one attempt."""
+    """The channel of one attempt.
+
+    In a cluster, every method raises ClaimLost if this driver is not the one that is waited for anymore.
+    """
 
     def publish_progress(self, progress: StageProgress) -> None:
         """Publish the progress of the stage; a later message replaces an earlier one."""
         ...
 
     def publish_result(self, result: StageResult) -> None:
-        """Publish the result of the attempt, once."""
+        """Publish the result of the attempt, once; raises ChannelUnavailable if that is not possible."""
         ...
 
     def asked_to_stop(self) -> bool:
@@ -32,7 +40,10 @@ class Channel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class FileChannel:
-    """A folder with job.json as input, progress.json and result.json as output, and a file `stop` to request a stop."""
+    """A folder with job.json as input, progress.json and result.json as output, and a file `stop` to request a stop.
+
+    Writing raises what the store raises.
+    """
 
     folder: Path
 
@@ -62,7 +73,7 @@ def run_folder(job: StageJob) -> str:
 
 
 def attempt_folder(job: StageJob) -> str:
-    """Return the folder of an attempt's messages and logs in the store."""
+    """Return the folder of an attempt's messages and logs in the store, such as runs/team-a.support/1/train-2."""
     return f"{run_folder(job)}/{job.stage.lower()}-{job.attempt}"
 
 

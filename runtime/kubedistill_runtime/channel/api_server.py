@@ -1,16 +1,24 @@
-"""A client for the API server in a pod: HTTPS with the pod's token, each call limited in time and size."""
+"""A client for the API server in a pod: HTTPS with the pod's token, each call limited in time and size.
+
+A call that may succeed later raises TransientError, and `retry_until` makes it again. A call that the server refuses
+for good returns a Reply with its status and reason.
+"""
 
 import http.client
 import json
+import logging
 import os
 import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from kubedistill.errors import ChannelUnavailable
 from kubedistill.json_values import Json
+
+log = logging.getLogger(__name__)
 
 ACCOUNT_VARIABLE = "KUBEDISTILL_SERVICE_ACCOUNT"
 """Environment variable for the folder of token, ca.crt and namespace, if it is not the kubelet's default."""
@@ -18,11 +26,14 @@ ACCOUNT_VARIABLE = "KUBEDISTILL_SERVICE_ACCOUNT"
 _ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount"
 _REPLY_BYTES = 4 * 2**20  # etcd stores no object over 1.5 MiB
 _MESSAGE_LENGTH = 300
+"""Characters of the server's message that an error quotes."""
 _TRANSIENT = (401, 408, 409, 425, 429)
 """Statuses, in addition to 5xx, that may succeed on retry; a 401 when the kubelet has renewed the token."""
-
-
 TIMEOUT_SECONDS = 600.0
+"""How long a failing call is retried."""
+MAX_PAUSE_SECONDS = 60.0
+"""The longest pause between two calls."""
+_Result = TypeVar("_Result")
 
 
 class TransientError(Exception):
@@ -45,7 +56,7 @@ class TransientError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A status, with the requested object, or with the reason of the refusal for statuses of 300 and more."""
+    """An HTTP status, with the requested object, or with the reason of the refusal for statuses of 300 and more."""
 
     status: int
     values: Mapping[str, Json]
@@ -60,7 +71,7 @@ class ApiServer:
     port: int
     account: Path
     seconds: float = 10.0
-    """How long one call may take."""
+    """How long one call may take, from the connection to the last byte."""
     clock: Callable[[], float] = field(default=time.monotonic, compare=False)
 
     @property
@@ -95,6 +106,7 @@ class ApiServer:
                 connection.close()
 
     def _headers(self) -> dict[str, str]:
+        """Return the headers of a call; raises TransientError if the token's file does not contain a token."""
         token = (self.account / "token").read_bytes().strip()
         if not token.isascii() or b"\n" in token or b"\r" in token:  # http.client's error message would print the token
             raise TransientError(f"{self.account / 'token'} does not contain a token")
@@ -129,7 +141,27 @@ def find_api_server(environment: Mapping[str, str] = os.environ) -> ApiServer:
     return ApiServer(host, int(port), Path(environment.get(ACCOUNT_VARIABLE) or _ACCOUNT))
 
 
+def retry_until(
+    call: Callable[[], _Result], *, at: str, clock: Callable[[], float], sleep: Callable[[float], None]
+) -> _Result:
+    """Retry a call with growing pauses until it succeeds; raises ChannelUnavailable after the error's timeout."""
+    start, pause = clock(), 1.0
+    while True:
+        try:
+            return call()
+        except TransientError as transient:
+            left = start + transient.timeout - clock()
+            if left <= 0:
+                raise ChannelUnavailable(
+                    f"the API server can't be reached ({transient})", at=at, fix=transient.fix
+                ) from transient
+            log.warning("calling the API server again", extra={"problem": str(transient)})
+            sleep(min(left, max(pause, min(transient.retry_after, MAX_PAUSE_SECONDS))))
+            pause = min(2 * pause, 30.0)
+
+
 def _parse(response: http.client.HTTPResponse, body: bytes) -> Reply:
+    """Return a response as a reply; raises TransientError if its status or its body suggests a retry."""
     try:
         values = json.loads(body)
     except (ValueError, RecursionError):
@@ -148,4 +180,5 @@ def _parse(response: http.client.HTTPResponse, body: bytes) -> Reply:
 
 
 def _shorten(said: object) -> str:
+    """Return a message of the server or an error on one line, cut to a readable length."""
     return " ".join(str(said).split())[:_MESSAGE_LENGTH]

@@ -1,22 +1,17 @@
 """The channel in a cluster: a ConfigMap that only the last driver to claim it may write.
 
 Every write begins with a test of the driver's own claim, so the API server refuses late writes of a driver that was
-replaced.
+replaced. The ConfigMap's data are `owner` (the claim), `starts` (a count of drivers), `stop` (the operator's request),
+`progress.json` and `result.json`.
 """
 
-import json
 import logging
-import math
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TypeVar
 
-from kubedistill.contract import MESSAGE_BYTES, StageJob, StageProgress, StageResult
-from kubedistill.errors import ChannelUnavailable, ClaimLost, StorageUnavailable
-from kubedistill.stored import read_stored_json
-from kubedistill_runtime.channel import attempt_folder
-from kubedistill_runtime.channel.api_server import TIMEOUT_SECONDS, ApiServer, TransientError
+from kubedistill.contract import StageProgress, StageResult
+from kubedistill.errors import ChannelUnavailable, ClaimLost
+from kubedistill_runtime.channel.api_server import MAX_PAUSE_SECONDS, TIMEOUT_SECONDS, TransientError, retry_until
 from kubedistill_runtime.channel.config_map import (
     Change,
     ChangeRefusedError,
@@ -25,24 +20,21 @@ from kubedistill_runtime.channel.config_map import (
     NotAllowedError,
     assign,
     expect,
-    replace,
 )
+from kubedistill_runtime.channel.messages import fit_progress, fit_result, write_record
 from kubedistill_runtime.storage.store import Store
 
 log = logging.getLogger(__name__)
 
 _PROGRESS_SECONDS, _READ_SECONDS = 10.0, 5.0
-_MAX_PAUSE_SECONDS = 60.0
-"""The longest pause between two calls of the API server."""
-_CLAIMS = 5
+"""The shortest pause between two messages of progress, and between two reads."""
 _ORPHANED_SECONDS = 60.0
 """How long a ConfigMap may lack the driver's job as owner before the driver saves and exits."""
-_Result = TypeVar("_Result")
 
 
 @dataclass(slots=True)
 class ConfigMapChannel:
-    """One driver's claim on the ConfigMap of its attempt; made by claim_channel.
+    """One driver's claim on the ConfigMap of its attempt; made by `claiming.claim_channel`.
 
     Every method raises ClaimLost once another driver has claimed the attempt, or nobody waits for it anymore.
     """
@@ -61,14 +53,18 @@ class ConfigMapChannel:
     clock: Callable[[], float]
     sleep: Callable[[float], None]
     _unsent: StageProgress | None = field(default=None, init=False)
+    """The latest progress, if it is not in the ConfigMap yet."""
     _sent_at: float = field(default=float("-inf"), init=False)
     _read_at: float = field(default=float("-inf"), init=False)
     _failures: int = field(default=0, init=False)
+    """Failed calls since the last one that succeeded."""
     _denied_at: float | None = field(default=None, init=False)
     """When the API server began to deny every call."""
     _stop: bool = field(default=False, init=False)
+    """Whether a stop was requested, which is never withdrawn."""
     _lost: ClaimLost | None = field(default=None, init=False)
     _orphaned_at: float | None = field(default=None, init=False)
+    """When the job was first seen not to be an owner of the ConfigMap."""
     _is_orphan: bool = field(default=False, init=False)
 
     def publish_progress(self, progress: StageProgress) -> None:
@@ -114,6 +110,7 @@ class ConfigMapChannel:
         return self._stop
 
     def _read(self) -> None:
+        """Read the ConfigMap; a failure is noted, and does not end the stage."""
         self._read_at = self.clock()
         try:
             self._update(self.config_map.read)
@@ -121,6 +118,10 @@ class ConfigMapChannel:
             self._note_failure(problem)
 
     def _write(self, *changes: Change) -> None:
+        """Apply changes if the claim is still this driver's.
+
+        Raises ClaimLost if it is not, TransientError if a retry may succeed, and otherwise ChannelUnavailable.
+        """
         try:
             self._update(lambda: self.config_map.change(expect("/data/owner", self.claim), *changes))
         except ChangeRefusedError as refused:
@@ -154,6 +155,7 @@ class ConfigMapChannel:
             self._is_orphan = True
 
     def _check(self) -> None:
+        """Raise the ClaimLost that an earlier call has found."""
         if self._lost is not None:
             raise self._lost
 
@@ -161,13 +163,15 @@ class ConfigMapChannel:
         write_record(self.store, f"{self.folder}/progress.json", progress.to_json())
 
     def _pending(self) -> list[Change]:
+        """Return the change that publishes the latest progress, or none if it is published."""
         return [assign("/data/progress.json", fit_progress(self._unsent))] if self._unsent else []
 
     def _pause(self, seconds: float) -> float:
         """Return the pause before the next call, doubled with each failed one."""
-        return min(_MAX_PAUSE_SECONDS, seconds * 2.0 ** min(self._failures, 8))
+        return min(MAX_PAUSE_SECONDS, seconds * 2.0 ** min(self._failures, 8))
 
     def _note_failure(self, problem: Exception) -> None:
+        """Count a failed call; raises ClaimLost once the API server has denied every call for 10 minutes."""
         self._failures += 1
         if not isinstance(problem, NotAllowedError):
             self._denied_at = None
@@ -179,133 +183,3 @@ class ConfigMapChannel:
             )
             raise self._lost
         log.warning("the API server gave no usable answer", extra={"problem": str(problem), "failures": self._failures})
-
-
-def claim_channel(
-    job: StageJob,
-    *,
-    api: ApiServer,
-    name: str,
-    driver: str,
-    store: Store,
-    clock: Callable[[], float] = time.monotonic,
-    sleep: Callable[[float], None] = time.sleep,
-) -> ConfigMapChannel:
-    """Claim an attempt for a driver, and write its job.json into the store for the record.
-
-    Raises ClaimLost if the ConfigMap is for another attempt or has a result already, and ChannelUnavailable if the API
-    server can't be reached for 10 minutes.
-    """
-    config_map, claim = ConfigMap(api, api.namespace, name), f"{job.token}:{driver}"
-
-    def attempt() -> Content | None:
-        return _try_to_claim(config_map, token=job.token, claim=claim)
-
-    for _ in range(_CLAIMS):
-        claimed = retry_until(attempt, at=str(config_map), clock=clock, sleep=sleep)
-        if claimed is not None:
-            starts = int(claimed.data["starts"])
-            log.info("attempt claimed", extra={"driver": driver, "starts": starts})
-            channel = ConfigMapChannel(
-                config_map=config_map,
-                claim=claim,
-                job_uid=job.job.uid,
-                starts=starts,
-                store=store,
-                folder=attempt_folder(job),
-                earlier_gpu_seconds=_read_gpu_seconds(claimed),
-                clock=clock,
-                sleep=sleep,
-            )
-            write_record(store, f"{channel.folder}/job.json", job.to_json())
-            return channel
-    raise ChannelUnavailable(f"the claim was refused {_CLAIMS} times", at=str(config_map))
-
-
-def _try_to_claim(config_map: ConfigMap, *, token: str, claim: str) -> Content | None:
-    """Claim the ConfigMap; returns its new content, or None if it was changed between the read and the claim."""
-    found = config_map.read()
-    starts = found.data.get("starts", "")
-    if not (starts.isascii() and starts.isdecimal() and len(starts) < 10):
-        raise ChannelUnavailable(f"starts is {starts[:20]!r}, which is not a count", at=str(config_map))
-    if found.owner == claim:  # an earlier claim succeeded, and only its reply was lost
-        return found
-    if found.owner != token and not found.owner.startswith(f"{token}:"):
-        raise ClaimLost("the ConfigMap is for another attempt", at=str(config_map))
-    if "result.json" in found.data:
-        raise ClaimLost("this attempt has its result already", at=str(config_map))
-    try:
-        return config_map.change(
-            expect("/metadata/resourceVersion", found.version),  # no result was written in the meantime
-            expect("/data/owner", found.owner),
-            expect("/data/starts", starts),
-            replace("/data/owner", claim),
-            replace("/data/starts", str(int(starts) + 1)),
-        )
-    except ChangeRefusedError:
-        return None
-
-
-def _read_gpu_seconds(claimed: Content) -> float:
-    """Return the GPU-seconds that earlier drivers reported; 0 if their last progress can't be read."""
-    try:
-        found = read_stored_json(StageProgress, claimed.data.get("progress.json", "")).gpu_seconds
-    except ValueError:  # there is none, or it was not written by a driver
-        return 0.0
-    return found if 0 <= found < math.inf else 0.0
-
-
-def retry_until(
-    call: Callable[[], _Result], *, at: str, clock: Callable[[], float], sleep: Callable[[float], None]
-) -> _Result:
-    """Retry a call with growing pauses until it succeeds; raises ChannelUnavailable after the error's timeout."""
-    start, pause = clock(), 1.0
-    while True:
-        try:
-            return call()
-        except TransientError as transient:
-            left = start + transient.timeout - clock()
-            if left <= 0:
-                raise ChannelUnavailable(
-                    f"the API server can't be reached ({transient})", at=at, fix=transient.fix
-                ) from transient
-            log.warning("calling the API server again", extra={"problem": str(transient)})
-            sleep(min(left, max(pause, min(transient.retry_after, _MAX_PAUSE_SECONDS))))
-            pause = min(2 * pause, 30.0)
-
-
-def write_record(store: Store, name: str, text: str) -> None:
-    """Write a record to the store; if that fails, log it, since the message itself must still be sent."""
-    try:
-        store.put(name, text.encode())
-    except StorageUnavailable as full:
-        log.warning("a record was not written", extra={"file": name, "problem": str(full)})
-
-
-def fit_progress(progress: StageProgress) -> str:
-    """Encode progress in at most 16 KiB; figures are left out if there are too many."""
-    text = progress.to_json()
-    return text if _size(text) <= MESSAGE_BYTES else progress.model_copy(update={"figures": {}}).to_json()
-
-
-def fit_result(result: StageResult, *, whole: str) -> str:
-    """Encode a result in at most 16 KiB; the largest parts of the summary are left out, and then the message.
-
-    `whole` is the path of the whole result. Raises ChannelUnavailable if the artifacts alone are too large.
-    """
-    parts = sorted((len(json.dumps(value, default=str)), name) for name, value in result.summary.items())
-    while (excess := _size(result.to_json()) - MESSAGE_BYTES) > 0 and parts:
-        while excess > 0 and parts:
-            excess -= parts.pop()[0]
-        log.warning("figures do not fit into the result", extra={"whole": whole, "kept": len(parts)})
-        result = result.model_copy(update={"summary": {name: result.summary[name] for _, name in parts}})
-    if _size(result.to_json()) > MESSAGE_BYTES:
-        result = result.model_copy(update={"message": f"too long for the channel; it is in {whole}"[:1024]})
-    text = result.to_json()
-    if _size(text) > MESSAGE_BYTES:
-        raise ChannelUnavailable(f"the result has {_size(text)} bytes, but at most {MESSAGE_BYTES} fit", at=whole)
-    return text
-
-
-def _size(text: str) -> int:
-    return len(text.encode())

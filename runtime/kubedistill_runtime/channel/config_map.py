@@ -30,6 +30,7 @@ class Content:
     """The content of a ConfigMap at one moment."""
 
     version: str
+    """Its resourceVersion, which changes with every write."""
     data: Mapping[str, str]
     owners: frozenset[str] = frozenset()
     """Uids of its owners."""
@@ -75,6 +76,7 @@ class ConfigMap:
         return f"/api/v1/namespaces/{quote(self.namespace, safe='')}/configmaps/{quote(self.name, safe='')}"
 
     def _content(self, reply: Reply) -> Content:
+        """Return the ConfigMap in a reply; raises as the class says for one that has none."""
         if reply.status == 404:
             raise ClaimLost("nobody waits for this attempt anymore: its ConfigMap is gone", at=str(self))
         if reply.status == 403:
@@ -105,6 +107,7 @@ def assign(path: str, value: str) -> Change:
 
 
 def _owners(metadata: Json) -> frozenset[str]:
+    """Return the uids in ownerReferences."""
     found = metadata.get("ownerReferences") if isinstance(metadata, dict) else None
     owners = found if isinstance(found, list) else []
     return frozenset(str(owner.get("uid")) for owner in owners if isinstance(owner, dict))

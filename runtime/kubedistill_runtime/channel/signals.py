@@ -17,6 +17,7 @@ class SignaledChannel:
 
     inner: Channel
     second: OnSignal
+    """Handler of SIGTERM after the first one, as of signal.signal."""
     _asked: bool = field(default=False, init=False)
 
     def listen(self) -> None:
