@@ -15,13 +15,14 @@ from kubedistill.v1alpha1 import Spec
 from kubedistill.v1alpha1.base import Model as ResourceModel
 from kubedistill_runtime.chat.template import date_for, load_stop_ids
 from kubedistill_runtime.choices import Choices, choose, data_sources, find_data, find_models
+from kubedistill_runtime.curation.filters import find_active
 from kubedistill_runtime.models import Model, file_digest
 from kubedistill_runtime.records import SPLITS
 from kubedistill_runtime.storage.store import Store
 
 # One number per artifact: raise it when a stage's output changes for the same inputs, defaults included.
 SCHEMAS: dict[ArtifactName, int] = {
-    "rows": 2, "answers": 2, "judge": 2, "dataset": 2, "samples": 2, "student": 2, "report": 2, "export": 2,
+    "rows": 2, "answers": 2, "judge": 2, "dataset": 3, "samples": 2, "student": 2, "report": 2, "export": 2,
 }  # fmt: skip
 # Settings that affect speed, not results. Whether a checkpoint's code may run is part of the model's digest.
 _PLACEMENT = frozenset(
@@ -95,7 +96,7 @@ def compute_keys(spec: Spec, choices: Choices, *, files: dict[str, str], chat: s
     rows = add("rows", files=files, task=task, heldOutBy=held_out_by, teachers=teachers, answers=train.answers)
     answers = add("answers", rows=rows, generation={} if given else _sampling_values(spec, choices))
     judge = add("judge", rows=rows, maxTokens=spec.generation.max_tokens, topLogprobs=choices.k)
-    curation = _values(spec.curation, without=_YIELDS)
+    curation = {**_values(spec.curation, without=_YIELDS), "filters": find_active(spec)}
     if spec.curation.select != "All":  # the answers are compared
         curation["answerComparison"] = spec.evaluation.answer_comparison
     dataset = add("dataset", answers=answers, targets=train.targets, curation=curation)

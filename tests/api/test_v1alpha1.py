@@ -156,7 +156,9 @@ DEFAULTS = {
         "temperature": None, "topP": 1.0, "maxTokens": 1024, "samplesPerPrompt": 1, "topLogprobs": None, "seed": 0,
         "minSuccessRatio": 0.7,
     },
-    "curation": {"select": "All", "minKeepRatio": 0.7},
+    "curation": {
+        "filters": {"format": True, "repetition": True, "duplicates": True}, "select": "All", "minKeepRatio": 0.7,
+    },
     "training": {
         "objective": {"type": "Auto", "temperature": 1.0, "ceWeight": None},
         "optimizer": {

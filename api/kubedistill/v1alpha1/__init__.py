@@ -1,6 +1,7 @@
 """kubedistill.io/v1alpha1: only this package declares the fields of the resource."""
 
-from kubedistill.v1alpha1.data import ConfigMapKeyRef, Curation, Data, DataSource, Generation, Select, TrainData
+from kubedistill.v1alpha1.curation import Curation, Filters, Select
+from kubedistill.v1alpha1.data import ConfigMapKeyRef, Data, DataSource, Generation, TrainData
 from kubedistill.v1alpha1.evaluation import AnswerComparison, Evaluation, Export, Gate
 from kubedistill.v1alpha1.job import (
     API_VERSION,
@@ -50,6 +51,7 @@ __all__ = [
     "DistillationJob",
     "Evaluation",
     "Export",
+    "Filters",
     "Gate",
     "Generation",
     "Metadata",

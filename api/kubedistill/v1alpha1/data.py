@@ -1,4 +1,4 @@
-"""spec.data, spec.generation and spec.curation: from prompts to a training set."""
+"""spec.data and spec.generation: from prompts to answers."""
 
 from typing import Annotated, Literal, Self
 
@@ -92,18 +92,3 @@ class Generation(Model):
     """Seed for sampling and for hold-outs."""
     min_success_ratio: Fraction = 0.7
     """Minimum share of prompts with an answer, 0 to 1; below it, the stage fails with LowYield."""
-
-
-Select = Literal["All", "Verified", "Majority", "VerifiedElseMajority"]
-
-
-class Curation(Model):
-    """Which answers are good enough to learn from."""
-
-    select: Select = "All"
-    """Which answers to one prompt are kept. All: every one. Verified: those that match a reference; a record without
-    references keeps none. Majority: those that equal the most frequent answer. VerifiedElseMajority: Majority where a
-    record has no reference. The last three need a task whose answers can be equal: labels, QA or Math."""
-
-    min_keep_ratio: Fraction = 0.7
-    """Minimum share of prompts with a kept answer, 0 to 1; below it, the stage fails with LowYield."""

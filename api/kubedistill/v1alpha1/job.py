@@ -6,7 +6,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, JsonValue
 
 from kubedistill.v1alpha1.base import Model, Name, ObjectReference, Uri, cel, keyed_by
-from kubedistill.v1alpha1.data import Curation, Data, Generation
+from kubedistill.v1alpha1.curation import Curation
+from kubedistill.v1alpha1.data import Data, Generation
 from kubedistill.v1alpha1.evaluation import Evaluation, Export
 from kubedistill.v1alpha1.models import Student, Teacher
 from kubedistill.v1alpha1.operation import Pods, Queue, Retry, Seconds, StageOverrides

@@ -1,12 +1,15 @@
 """Filters: reasons to reject answers. Each filter is a function here and a row in FILTERS."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 from kubedistill.canonical import canonical_json
+from kubedistill.v1alpha1 import Spec
 from kubedistill.v1alpha1 import Task as TaskSpec
 from kubedistill_runtime.answers import AnsweredRecord
 from kubedistill_runtime.curation.repetition import is_repetitive
+from kubedistill_runtime.records import Record
 from kubedistill_runtime.tasks import TASKS
 
 Filter = Callable[[AnsweredRecord], bool]
@@ -55,20 +58,36 @@ def make_duplicate_filter() -> Filter:
     return is_duplicate
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FilterKind:
+    """One filter. To add one, write a function and a row in FILTERS, and a field of Filters if it can be off."""
+
+    make: Callable[[TaskSpec, Sequence[Record]], Filter]
+    """Return the filter for the answers to (a task, all training records)."""
+    switch: str | None = None
+    """Field of spec.curation.filters that switches it on or off; None if it always applies."""
+
+
 # By the reason of a rejection, in the order of evaluation: the first reason counts.
-FILTERS: dict[str, Callable[[TaskSpec], Filter]] = {
-    "Unanswered": lambda _: is_unanswered,
-    "Unfinished": lambda _: is_unfinished,
-    "Empty": lambda _: is_empty,
-    "WrongFormat": make_format_filter,
-    "Repetition": lambda _: has_repetition,
-    "Duplicate": lambda _: make_duplicate_filter(),
+FILTERS: dict[str, FilterKind] = {
+    "Unanswered": FilterKind(make=lambda *_: is_unanswered),
+    "Unfinished": FilterKind(make=lambda *_: is_unfinished),
+    "Empty": FilterKind(make=lambda *_: is_empty),
+    "WrongFormat": FilterKind(make=lambda task, _: make_format_filter(task), switch="format"),
+    "Repetition": FilterKind(make=lambda *_: has_repetition, switch="repetition"),
+    "Duplicate": FilterKind(make=lambda *_: make_duplicate_filter(), switch="duplicates"),
 }
 
 
-def make_filters(task: TaskSpec) -> Mapping[str, Filter]:
-    """Return the filters of a task by the reason of a rejection, in the order of evaluation."""
-    return {reason: make(task) for reason, make in FILTERS.items()}
+def find_active(spec: Spec) -> list[str]:
+    """Return the filters that judge a job's answers, by the reason of a rejection, in the order of evaluation."""
+    switches = spec.curation.filters.model_dump()
+    return [reason for reason, kind in FILTERS.items() if kind.switch is None or switches[kind.switch]]
+
+
+def make_filters(spec: Spec, train: Sequence[Record]) -> Mapping[str, Filter]:
+    """Return the active filters of a job by the reason of a rejection, in the order of evaluation."""
+    return {reason: FILTERS[reason].make(spec.task, train) for reason in find_active(spec)}
 
 
 def find_rejection(answered: AnsweredRecord, filters: Mapping[str, Filter]) -> str | None:

@@ -104,7 +104,7 @@ def _make_dataset(context: StageContext) -> None:
     else:
         asked = read_answer_set(store, "answers", keys["answers"], "train")
         total = len(train) * spec.generation.samples_per_prompt
-    filters = make_filters(spec.task)
+    filters = make_filters(spec, train)
     with draft_artifact(store, "dataset", keys["dataset"]) as draft, tempfile.TemporaryDirectory() as staging:
         with (Path(staging) / "rejected.jsonl").open("wb") as rejected:
             selector = _Selector(filters, make_selection(spec), rejected, context.progress, total)

@@ -6,13 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kubedistill.v1alpha1 import Task
+from kubedistill.v1alpha1 import Curation, Filters, Spec, Task
 from kubedistill_runtime.answers import Answer, AnsweredRecord, Turn
-from kubedistill_runtime.curation.filters import find_rejection, make_duplicate_filter, make_filters
+from kubedistill_runtime.curation.filters import FILTERS, find_rejection, make_duplicate_filter, make_filters
 from kubedistill_runtime.records import Message, Record
+from support.job_folder import SPEC
 
 LABELS = Task(type="Classification", labels=("a.b", "c.d"))
 TALK = Task(type="Conversation")
+
+
+def spec_of(task: Task, **switches: bool) -> Spec:
+    spec = Spec.model_validate(SPEC, by_alias=True, by_name=False, strict=False)
+    return spec.model_copy(update={"task": task, "curation": Curation(filters=Filters(**switches))})
 
 
 def answered(*texts: str, finish: str = "stop", prompt: str = "hello", record_id: str = "r") -> AnsweredRecord:
@@ -37,7 +43,33 @@ def answered(*texts: str, finish: str = "stop", prompt: str = "hello", record_id
     ],
 )
 def test_first_reason_counts(task: Task, answer: AnsweredRecord, reason: str | None) -> None:
-    assert find_rejection(answer, make_filters(task)) == reason
+    assert find_rejection(answer, make_filters(spec_of(task), [])) == reason
+
+
+SWITCHED = {name: reason for reason, kind in FILTERS.items() if (name := kind.switch)}
+REJECTED = {
+    "format": (LABELS, [answered("x.y")]),
+    "repetition": (TALK, [answered("and so it is again and over and over my good friend " * 20)]),
+    "duplicates": (TALK, [answered("a"), answered("a", record_id="another")]),
+}
+
+
+def test_every_field_of_filters_switches_one_filter() -> None:
+    assert sorted(SWITCHED) == sorted(Filters.model_fields) == sorted(REJECTED)
+
+
+@pytest.mark.parametrize("on", [True, False])
+@pytest.mark.parametrize("name", SWITCHED)
+def test_a_filter_that_is_off_rejects_nothing(name: str, on: bool) -> None:
+    task, answers = REJECTED[name]
+    filters = make_filters(spec_of(task, **{name: on}), [one.record for one in answers])
+    *others, last = [find_rejection(one, filters) for one in answers]
+    assert (set(others) - {None}, last) == (set(), SWITCHED[name] if on else None)
+
+
+@pytest.mark.parametrize(("bad", "reason"), [(answered(), "Unanswered"), (answered(" "), "Empty")])
+def test_no_switch_lets_an_answer_pass_that_nothing_can_be_learned_from(bad: AnsweredRecord, reason: str) -> None:
+    assert find_rejection(bad, make_filters(spec_of(TALK, **dict.fromkeys(SWITCHED, False)), [])) == reason
 
 
 def duplicates(*answers: AnsweredRecord) -> list[int]:

@@ -23,7 +23,7 @@ from kubedistill.v1alpha1.training import Objective as ObjectiveSpec
 from kubedistill.v1alpha1.training import Training
 from kubedistill_runtime import choices
 from kubedistill_runtime.checks.gates import check_references
-from kubedistill_runtime.curation.filters import FILTERS
+from kubedistill_runtime.curation.filters import FILTERS, FilterKind
 from kubedistill_runtime.evaluation.gate import RULES, Rule, decide
 from kubedistill_runtime.evaluation.metrics import METRICS, Metric
 from kubedistill_runtime.export import FORMATS
@@ -142,7 +142,8 @@ def test_a_gate(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_filter(job_folder: JobFolder, runner: StageRunner, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(FILTERS, "Prime", lambda task: lambda answered: answered.answer.turns[0].text == task.labels[0])
+    prime = FilterKind(make=lambda task, _: lambda answered: answered.answer.turns[0].text == task.answer_labels[0])
+    monkeypatch.setitem(FILTERS, "Prime", prime)
     runner.says = lambda text: "yes" if text.endswith("7") else "no"
     curated = runner.run("Prepare", "Generate", "Curate").summary
     assert (curated.kept, curated.rejected) == (36, {"Prime": 4})

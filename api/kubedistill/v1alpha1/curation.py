@@ -1,0 +1,35 @@
+"""spec.curation: from answers to a training set."""
+
+from typing import Literal
+
+from kubedistill.v1alpha1.base import Fraction, Model
+
+Select = Literal["All", "Verified", "Majority", "VerifiedElseMajority"]
+
+
+class Filters(Model):
+    """Which filters judge the quality of an answer. Missing, cut off and empty answers are always rejected.
+
+    The defaults follow the largest published comparison (OpenThoughts, arXiv 2506.04178): judging the form of answers
+    and the questions helps, judging whether an answer is right does not."""
+
+    format: bool = True
+    """Reject answers that are not in the task's form, such as an unknown label."""
+    repetition: bool = True
+    """Reject answers that repeat one phrase many times."""
+    duplicates: bool = True
+    """Reject an answer if another record has the same messages and the same answer."""
+
+
+class Curation(Model):
+    """Which answers are good enough to learn from."""
+
+    filters: Filters = Filters()
+    """Which filters judge the quality of an answer."""
+    select: Select = "All"
+    """Which answers to one prompt are kept. All: every one. Verified: those that match a reference; a record without
+    references keeps none. Majority: those that equal the most frequent answer. VerifiedElseMajority: Majority where a
+    record has no reference. The last three need a task whose answers can be equal: labels, QA or Math."""
+
+    min_keep_ratio: Fraction = 0.7
+    """Minimum share of prompts with a kept answer, 0 to 1; below it, the stage fails with LowYield."""
