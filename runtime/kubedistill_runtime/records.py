@@ -11,6 +11,7 @@ from kubedistill_runtime.storage.artifacts import folder_of
 from kubedistill_runtime.storage.store import Store
 
 Split = Literal["train", "validation", "test"]
+Answers = Literal["Teacher", "Given"]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 
@@ -37,7 +38,7 @@ class Record:
     tags: tuple[str, ...] = ()
 
 
-def arrange(record: Record, *, answers: Literal["Teacher", "Given"]) -> Record:
+def arrange(record: Record, *, answers: Answers) -> Record:
     """Return a record without the assistant turns that are not context.
 
     A teacher answers every user turn itself, so the record's own replies are removed. Given answers keep them as

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from kubedistill.errors import InvalidData
-from kubedistill.json_values import Json
+from kubedistill.json_values import Json, JsonObject
 from kubedistill_runtime.records import Message
 
 _INTO_PROMPT = "Write its text into the prompt, or remove the key"
@@ -17,6 +17,11 @@ _FIXES = {
     **dict.fromkeys(("history", "chat_history", "conversation_history"), _INTO_TURNS),
     **dict.fromkeys(("system_prompt", "system_message"), _INTO_SYSTEM),
 }
+
+
+def find_context(values: Mapping[str, Json]) -> JsonObject:
+    """Return the keys of a logged request that have context; `input` has its messages."""
+    return {key: value for key, value in values.items() if key.casefold() in _FIXES and key != "input"}
 
 
 def check_context(values: Mapping[str, Json], messages: Sequence[Message], *, at: str) -> None:

@@ -10,10 +10,11 @@ from kubedistill.errors import InvalidData
 from kubedistill.json_values import Json
 from kubedistill_runtime.checks.files import Entry, read_file
 from kubedistill_runtime.checks.labels import read_labels
+from kubedistill_runtime.checks.logged import unwrap_exchange
 from kubedistill_runtime.checks.problems import Problems
 from kubedistill_runtime.checks.record_keys import Remark, find_prompt_key, without_nulls
 from kubedistill_runtime.checks.shapes import Prompt, read_prompt, read_string
-from kubedistill_runtime.records import Message, Record, Split
+from kubedistill_runtime.records import Answers, Message, Record, Split
 from kubedistill_runtime.tasks import Task
 
 _MOST_NOTES = 20
@@ -29,8 +30,12 @@ class DataFile:
     notes: tuple[str, ...]
 
 
-def read_records(path: Path, *, split: Split, task: Task, labels: Sequence[str], system_prompt: str | None) -> DataFile:
+def read_records(
+    path: Path, *, split: Split, task: Task, labels: Sequence[str], system_prompt: str | None, answers: Answers
+) -> DataFile:
     """Read the records of a data file, and add the job's system prompt.
+
+    `answers` says whether the replies in logs of production are the answers to learn.
 
     A record without an id is named after its split and line, not after the file, so equal content gives equal records.
     Raises InvalidData, with file and line, for the first 20 values that are not records of this task.
@@ -44,7 +49,9 @@ def read_records(path: Path, *, split: Split, task: Task, labels: Sequence[str],
             problems.found.append(entry)
             continue
         found: set[str] = set()
-        record = _read_record(entry, split=split, task=task, labels=labels, problems=problems, remark=found.add)
+        record = _read_record(
+            entry, split=split, task=task, labels=labels, answers=answers, problems=problems, remark=found.add
+        )
         if record is None:
             continue
         record = _with_system_prompt(record, system_prompt)
@@ -59,7 +66,14 @@ def read_records(path: Path, *, split: Split, task: Task, labels: Sequence[str],
 
 
 def _read_record(
-    entry: Entry, *, split: Split, task: Task, labels: Sequence[str], problems: Problems, remark: Remark
+    entry: Entry,
+    *,
+    split: Split,
+    task: Task,
+    labels: Sequence[str],
+    answers: Answers,
+    problems: Problems,
+    remark: Remark,
 ) -> Record | None:
     """Return the record of an entry, or None if a part of it is a problem; all parts are checked in any case."""
     before, at, values = len(problems.found), entry.place, entry.value
@@ -70,6 +84,7 @@ def _read_record(
     prompt = Prompt()
     values = without_nulls(values)
     with problems.collect():
+        values = unwrap_exchange(values, answers=answers, at=at, remark=remark)
         key = find_prompt_key(values, at=at, remark=remark)
         prompt = read_prompt(values, key=key, at=at, remark=remark)
     with problems.collect():

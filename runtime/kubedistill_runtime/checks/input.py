@@ -51,6 +51,7 @@ def read_split(job: StageJob, split: Split) -> DataFile:
         task=TASKS[task.type],
         labels=task.answer_labels,
         system_prompt=task.system_prompt,
+        answers=job.spec.data.train.answers,
     )
 
 

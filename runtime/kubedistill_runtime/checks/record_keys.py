@@ -11,7 +11,8 @@ ANSWER_KEYS = {"prompt": ("completion",), "instruction": ("output", "response")}
 """The keys that may have the answer of a record, if it is not the final message; the first nonempty one counts."""
 INPUT_KEYS = ("input", "context")
 """The keys of Alpaca and Dolly for the input of an instruction."""
-_OWN_KEYS = ("id", "tags", "reference")
+OWN_KEYS = ("id", "tags", "reference")
+"""The keys that a record of any format may have."""
 _GOLD = (
     "label", "labels", "answer", "answers", "output", "completion", "expected", "expected_output", "gold",
     "ground_truth", "ideal", "response", "solution", "target", "chosen", "preferred",
@@ -56,7 +57,7 @@ def find_prompt_key(values: Mapping[str, Json], *, at: str, remark: Remark) -> s
         keys = ", ".join(map(repr, sorted(values)[:8])) or "none"
         problem = f"a record must have exactly one of {', '.join(PROMPT_KEYS)}, but the keys of this one are {keys}"
         raise InvalidData(problem, at=at, fix=_fix_for(values) if not prompts else "Keep one of them")
-    read = {prompts[0], *_OWN_KEYS, "system", *_further_keys(prompts[0], values)}
+    read = {prompts[0], *OWN_KEYS, "system", *_further_keys(prompts[0], values)}
     for key in values:
         if key not in read and key not in PROMPT_KEYS:
             remark(f"the key {key!r} is not read{_suggest(key, values, read=read)}")
@@ -84,7 +85,7 @@ def _check_misspelled(values: Mapping[str, Json], *, has_prompt: bool, at: str) 
     """Check that no key resembles a missing key that affects results; raises InvalidData."""
     wanted = [key for key in ("reference", *(() if has_prompt else PROMPT_KEYS)) if key not in values]
     for key in values:
-        if key in (*PROMPT_KEYS, *_OWN_KEYS):
+        if key in (*PROMPT_KEYS, *OWN_KEYS):
             continue
         if near := difflib.get_close_matches(key.casefold(), wanted, n=1, cutoff=0.8):
             raise InvalidData(f"unknown key {key!r}", at=at, fix=f"Did you mean {near[0]!r}?")
@@ -101,7 +102,7 @@ def _suggest(key: str, values: Mapping[str, Json], *, read: Collection[str]) -> 
     name = key.casefold()
     if name in _CONSEQUENCES:
         return f": {_CONSEQUENCES[name]}"
-    near = [_GUESSES[name]] if name in _GUESSES else difflib.get_close_matches(name, _OWN_KEYS, n=1, cutoff=0.8)
+    near = [_GUESSES[name]] if name in _GUESSES else difflib.get_close_matches(name, OWN_KEYS, n=1, cutoff=0.8)
     if near and near[0] in read and near[0] not in values:
         return f"; did you mean {near[0]!r}?"
     return ""

@@ -25,7 +25,9 @@ def read(
 ) -> list[Record]:
     path = tmp_path / "train.jsonl"
     path.write_bytes(b"\n".join(line if isinstance(line, bytes) else line.encode() for line in lines))
-    return read_records(path, split="train", task=TASKS[task], labels=labels, system_prompt=None).records
+    return read_records(
+        path, split="train", task=TASKS[task], labels=labels, system_prompt=None, answers="Teacher"
+    ).records
 
 
 BAD_LINES = {
@@ -109,7 +111,7 @@ def test_empty_file_is_refused(lines: tuple[str, ...], tmp_path: Path, check_mes
 def test_missing_file_and_folder_are_refused(tmp_path: Path, check_message: CheckMessage) -> None:
     for path in (tmp_path / "none.jsonl", tmp_path):
         with pytest.raises(InvalidData) as refused:
-            read_records(path, split="train", task=TASKS["QA"], labels=(), system_prompt=None)
+            read_records(path, split="train", task=TASKS["QA"], labels=(), system_prompt=None, answers="Teacher")
         check_message(refused.value, path)
 
 
@@ -125,7 +127,9 @@ def test_conversation_takes_turns_and_system_prompt_is_replaced(tmp_path: Path) 
     path = tmp_path / "c.jsonl"
     roles = ["system", "user", "assistant", "user"]
     path.write_text(json.dumps({"messages": [{"role": role, "content": role} for role in roles]}))
-    found = read_records(path, split="train", task=TASKS["Conversation"], labels=(), system_prompt="Be kind.")
+    found = read_records(
+        path, split="train", task=TASKS["Conversation"], labels=(), system_prompt="Be kind.", answers="Teacher"
+    )
     (record,) = found.records
     assert record.messages[0] == Message("system", "Be kind.")
     assert [message.role for message in record.messages] == roles
@@ -164,7 +168,12 @@ def test_a_parquet_file_gives_the_records_of_its_lines(tmp_path: Path) -> None:
     table = pa.Table.from_pylist([{**absent, **json.loads(line)} for line in lines])
     pq.write_table(table, tmp_path / "train.parquet")
     found = read_records(
-        tmp_path / "train.parquet", split="train", task=TASKS["Classification"], labels=LABELS, system_prompt=None
+        tmp_path / "train.parquet",
+        split="train",
+        task=TASKS["Classification"],
+        labels=LABELS,
+        system_prompt=None,
+        answers="Teacher",
     )
     assert found.records == read(tmp_path, *lines)
     assert found.notes == ("the file is Parquet",)

@@ -20,7 +20,9 @@ def read(tmp_path: Path, reference: object, *, task: str = "Classification") -> 
     path = tmp_path / "test.jsonl"
     path.write_text(json.dumps({"prompt": "a", "reference": reference}))
     labels = LABELS if task == "Classification" else ()
-    return read_records(path, split="test", task=TASKS[task], labels=labels, system_prompt=None).records[0]
+    return read_records(
+        path, split="test", task=TASKS[task], labels=labels, system_prompt=None, answers="Teacher"
+    ).records[0]
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from support.messages import CheckMessage
 def read(tmp_path: Path, *records: Any, task: str = "QA", labels: tuple[str, ...] = ()) -> DataFile:
     path = tmp_path / "train.jsonl"
     path.write_text("\n".join(record if isinstance(record, str) else json.dumps(record) for record in records))
-    return read_records(path, split="train", task=TASKS[task], labels=labels, system_prompt=None)
+    return read_records(path, split="train", task=TASKS[task], labels=labels, system_prompt=None, answers="Teacher")
 
 
 def turns(*texts: str, roles: str = "user assistant") -> list[dict[str, Any]]:

@@ -334,7 +334,9 @@ def test_memory_does_not_grow_with_the_training_prompts_that_share_nothing() -> 
 
 def read_example(name: str, split: Split) -> list[Record]:
     path = QUICKSTART.parent / name / "data" / f"{split}.jsonl"
-    return read_records(path, split=split, task=TASKS["Conversation"], labels=(), system_prompt=None).records
+    return read_records(
+        path, split=split, task=TASKS["Conversation"], labels=(), system_prompt=None, answers="Teacher"
+    ).records
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])
