@@ -106,3 +106,27 @@ def test_the_page_shows_what_is_printed(called: Callable, tmp_path: Path) -> Non
     assert called("validate", "job.yaml", "--quick").returncode == 0
     (tmp_path / "models.yaml").write_text(models)
     assert {"our-teacher", "our-student"} < set(load_models(tmp_path / "models.yaml"))
+
+
+def test_openai_files_become_a_folder_with_a_job(called: Callable, tmp_path: Path, check_message: CheckMessage) -> None:
+    turns = [{"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Me."}]
+    lines = [{"messages": turns, "tools": [{}]}, {"messages": turns[:1] * 2}]
+    (tmp_path / "export.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in lines))
+    imported = called("import", "openai", "export.jsonl", "-o", "data")
+    assert imported.returncode == 0
+    check_message(imported.stdout, "data/train.jsonl: 1 records", "data/left-out.jsonl: 1 lines", "data/job.yaml")
+    check_message(imported.stderr, "1 records: the tools", "1 left out: the turns")
+    checked = called("validate", "data/job.yaml", "--quick")
+    assert (checked.returncode, checked.stdout) == (0, "data/job.yaml: data is valid\n")
+    again = called("import", "openai", "export.jsonl", "-o", "data")
+    assert again.returncode == 2
+    check_message(again.stderr, "data/train.jsonl", "already exists")
+
+
+def test_openai_files_without_a_record_write_nothing(
+    called: Callable, tmp_path: Path, check_message: CheckMessage
+) -> None:
+    (tmp_path / "export.jsonl").write_text('{"messages": []}\n{"text": "a"}\n{"text": "b"}\n')
+    refused = called("import", "openai", "export.jsonl", "-o", "data")
+    assert (refused.returncode, refused.stdout, (tmp_path / "data").exists()) == (2, "", False)
+    check_message(refused.stderr, "export.jsonl", "none of 3 lines", "2 because")

@@ -1,0 +1,1 @@
+"""Import of OpenAI's files as records: fine-tuning, stored completions, batches, evals and preferences."""
