@@ -9,7 +9,8 @@ from kubedistill.json_values import Json
 from kubedistill.manifest.settings import Settings
 from kubedistill.v1alpha1 import KIND
 from kubedistill_operator.cluster.api_errors import LeaseLost, NotUnderstood, Refused
-from kubedistill_operator.cluster.client import Cluster, Connection
+from kubedistill_operator.cluster.client import Cluster
+from kubedistill_operator.cluster.connection import Connection
 from kubedistill_operator.cluster.status_writing import status_values
 from kubedistill_operator.job import Job, parse_job
 from kubedistill_operator.loop.controller import Controller

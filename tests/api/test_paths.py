@@ -80,5 +80,5 @@ def test_nothing_else_turns_a_uri_into_a_path() -> None:
 
 def test_nothing_else_asks_for_the_scheme_of_a_uri() -> None:
     """The resource model refuses what can't be parsed; the other two take the addresses of servers apart."""
-    cluster = {"operator/kubedistill_operator/cluster/client.py", "operator/kubedistill_operator/loop/watch.py"}
+    cluster = {"operator/kubedistill_operator/cluster/connection.py", "operator/kubedistill_operator/loop/watch.py"}
     assert users_of("urlsplit") == {"api/kubedistill/paths.py", "api/kubedistill/v1alpha1/base.py", *cluster}

@@ -12,7 +12,8 @@ import pytest
 from kubedistill.manifest.settings import Settings
 from kubedistill.v1alpha1 import StageStatus, Status
 from kubedistill_operator.cluster.api_errors import AlreadyExists, Conflict, NotFound, Refused
-from kubedistill_operator.cluster.client import Cluster, Connection
+from kubedistill_operator.cluster.client import Cluster
+from kubedistill_operator.cluster.connection import Connection
 from kubedistill_operator.cluster.events import event_manifest
 from kubedistill_operator.cluster.execution import Executor
 from kubedistill_operator.cluster.lease import Lease

@@ -12,7 +12,8 @@ from aiohttp import web
 from kubedistill.errors import InvalidInput, NotInstalled
 from kubedistill.manifest.settings import Settings
 from kubedistill_operator.cluster.api_errors import Transient
-from kubedistill_operator.cluster.client import Cluster, Connection
+from kubedistill_operator.cluster.client import Cluster
+from kubedistill_operator.cluster.connection import Connection
 from kubedistill_operator.loop import replica as module
 from kubedistill_operator.loop.replica import Options, Replica, check_installed, own_namespace
 from support.fake_api import FakeApi, refusal, serving

@@ -33,9 +33,9 @@ def importers(package: str) -> set[str]:
 @pytest.mark.parametrize(
     ("package", "modules"),
     [
-        ("kubernetes", {"cluster/client"}),
+        ("kubernetes", {"cluster/client", "cluster/connection"}),
         ("kopf", {"loop/watch"}),
-        ("aiohttp", {"cluster/client", "telemetry/health"}),
+        ("aiohttp", {"cluster/client", "cluster/connection", "telemetry/health"}),
         ("typer", {"__main__"}),
     ],
 )

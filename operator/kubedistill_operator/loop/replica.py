@@ -16,7 +16,8 @@ from kubedistill.errors import NotInstalled
 from kubedistill.manifest.settings import Settings
 from kubedistill.v1alpha1 import KIND
 from kubedistill_operator.cluster.api_errors import LeaseLost, Transient
-from kubedistill_operator.cluster.client import WRITE_SECONDS, Cluster, Connection
+from kubedistill_operator.cluster.client import WRITE_SECONDS, Cluster
+from kubedistill_operator.cluster.connection import Connection
 from kubedistill_operator.cluster.execution import Executor
 from kubedistill_operator.cluster.lease import REQUEST_SECONDS, Lease
 from kubedistill_operator.cluster.observation import Observer

@@ -17,7 +17,8 @@ from kubedistill.labels import MANAGED_BY
 from kubedistill.manifest.settings import Settings
 from kubedistill.v1alpha1 import KIND
 from kubedistill_operator.cluster.api_errors import OperatorFailure
-from kubedistill_operator.cluster.client import Cluster, Login
+from kubedistill_operator.cluster.client import Cluster
+from kubedistill_operator.cluster.connection import Login
 from kubedistill_operator.job import Key
 from kubedistill_operator.kinds import KINDS
 from kubedistill_operator.loop.controller import Controller

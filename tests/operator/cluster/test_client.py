@@ -18,7 +18,8 @@ from kubedistill_operator.cluster.api_errors import (
     Refused,
     Transient,
 )
-from kubedistill_operator.cluster.client import Cluster, uses_proxy
+from kubedistill_operator.cluster.client import Cluster
+from kubedistill_operator.cluster.connection import uses_proxy
 from kubedistill_operator.kinds import KINDS
 from support.fake_api import FakeApi, refusal, serving
 from support.messages import CheckMessage
