@@ -24,7 +24,8 @@ from kubedistill_runtime.export.folders import export_paths
 from kubedistill_runtime.keys import resolve
 from kubedistill_runtime.logs import log_to
 from kubedistill_runtime.report import FORMS
-from kubedistill_runtime.serving.session import LocalEngines, reap_leftovers
+from kubedistill_runtime.serving.processes import reap_leftovers
+from kubedistill_runtime.serving.session import LocalEngines
 from kubedistill_runtime.storage.artifacts import find, read_figures
 from kubedistill_runtime.storage.failures import storage_errors
 from kubedistill_runtime.storage.sharing import make_folder, share

@@ -1,37 +1,33 @@
 """The local session: one Ray instance and one engine actor, with cleanup even after a kill."""
 
 import contextlib
-import json
 import logging
 import os
 import secrets
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from kubedistill.errors import EngineLost, KubedistillError
 from kubedistill_runtime.dependencies import missing_dependency
-from kubedistill_runtime.models import Model
 from kubedistill_runtime.root_cause import describe_cause, find_root_cause
-from kubedistill_runtime.serving.engine import Completion, Engine, Sampling, Serving
+from kubedistill_runtime.serving.actor_engine import ActorEngine
+from kubedistill_runtime.serving.engine import Engine, Serving
 from kubedistill_runtime.serving.hardware import describe_processor, has_accelerators
 from kubedistill_runtime.serving.placement import ANYWHERE, Options, worker_options
+from kubedistill_runtime.serving.processes import descendants, end_processes, record_session, session_processes
 from kubedistill_runtime.serving.refusals import is_lost
-from kubedistill_runtime.storage.store import Store
 
 if TYPE_CHECKING:
-    import psutil
     from ray.actor import ActorHandle
 
 log = logging.getLogger(__name__)
 
 _OBJECT_STORE_BYTES = 128 * 2**20  # shards are pickles of a few MB; larger data goes through storage
-_SESSION_VARIABLE = "KUBEDISTILL_SESSION"
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_prestart_worker_first_driver": "0",  # idle workers of 100 MB each that nobody uses
@@ -122,7 +118,7 @@ class LocalEngines:
     @contextlib.contextmanager
     def open(self, serving: Serving) -> Iterator[Engine]:
         """Start an engine for a model; it is stopped when the context ends."""
-        engine = _ActorEngine(self, serving)
+        engine = ActorEngine(serving, using_actor=self.using_actor)
         try:
             yield engine
         finally:
@@ -138,9 +134,9 @@ class LocalEngines:
             return
         import ray
 
-        started = _descendants()
+        started = descendants()
         ray.shutdown()
-        _end(started)
+        end_processes(started)
         shutil.rmtree(self._folder, ignore_errors=True)
         self._folder, self._actor, self._place = None, None, None
         self._leftovers.unlink(missing_ok=True)
@@ -186,7 +182,7 @@ class LocalEngines:
         # Without this token, Ray would write one into the home folder, which may be read-only.
         os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
         self._folder = tempfile.mkdtemp(prefix="kd-")  # short: Ray puts sockets below it
-        self._record(self._folder)
+        record_session(self._leftovers, folder=self._folder)
         ray.init(
             address="local",
             num_cpus=os.cpu_count(),
@@ -204,104 +200,7 @@ class LocalEngines:
 
         ray.shutdown()
         if self._folder is not None:
-            _end(_session_processes(self._folder))
+            end_processes(session_processes(self._folder))
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
             self._leftovers.unlink(missing_ok=True)
-
-    def _record(self, folder: str) -> None:
-        """Record the folder that identifies this session's processes, before any of them starts."""
-        os.environ[_SESSION_VARIABLE] = folder
-        Store(self._leftovers.parent).put(self._leftovers.name, json.dumps({"folder": folder}).encode())
-
-
-def reap_leftovers(path: Path) -> None:
-    """End the processes of a killed session, and remove its folder.
-
-    They are found by a variable in their environment, since Ray starts many processes, and some outlive their parent.
-    """
-    try:
-        folder = str(json.loads(path.read_text())["folder"])
-    except FileNotFoundError:
-        return
-    except (ValueError, KeyError, TypeError):  # the file is not ours, so it names no processes
-        path.unlink()
-        return
-    found = _session_processes(folder)
-    log.info("ending processes of a killed session", extra={"processes": len(found)})
-    _end(found)
-    shutil.rmtree(folder, ignore_errors=True)
-    path.unlink()
-
-
-def _session_processes(folder: str) -> list["psutil.Process"]:
-    """Return the processes of a session."""
-    import psutil
-
-    found = []
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.NoSuchProcess, psutil.AccessDenied):  # ended, or of another user
-            if process.environ().get(_SESSION_VARIABLE) == folder:
-                found.append(process)
-    return found
-
-
-class _ActorEngine:
-    """An engine in the actor; if the actor dies, the next call starts both again."""
-
-    def __init__(self, engines: LocalEngines, serving: Serving) -> None:
-        self._engines, self._serving = engines, serving
-        self._opened = False
-
-    def generate(
-        self, prompts: Sequence[Sequence[int]], *, sampling: Sampling, seeds: Sequence[int]
-    ) -> list[Completion]:
-        found: list[Completion] = self._call("generate", prompts, sampling=sampling, seeds=seeds)
-        return found
-
-    def load_weights(self, model: Model) -> None:
-        self._call("load_weights", str(model.path))
-        self._serving = replace(self._serving, model=model)  # for the next engine, if this one dies
-
-    def peak_bytes(self) -> int:
-        peak: int = self._call("peak_bytes")
-        return peak
-
-    def close(self) -> None:
-        if self._opened:
-            self._call("close")
-            self._opened = False
-
-    def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
-        import ray
-
-        try:
-            with self._engines.using_actor(gpus=self._serving.gpus, at=self._serving.model.source) as actor:
-                if not self._opened:
-                    model = {"model": self._serving.model.source}
-                    log.info("engine starting", extra=model)
-                    ray.get(actor.open.remote(self._serving))
-                    log.info("engine ready", extra=model)
-                    self._opened = True
-                return ray.get(getattr(actor, method).remote(*arguments, **options))
-        except EngineLost:
-            self._opened = False
-            raise
-
-
-def _descendants() -> list["psutil.Process"]:
-    import psutil
-
-    return [
-        process for process in psutil.Process().children(recursive=True) if process.status() != psutil.STATUS_ZOMBIE
-    ]
-
-
-def _end(processes: Sequence["psutil.Process"]) -> None:
-    import psutil
-
-    _, alive = psutil.wait_procs(processes, timeout=0.5)
-    for process in alive:
-        with contextlib.suppress(psutil.NoSuchProcess):  # it ended before the kill
-            process.kill()
-    psutil.wait_procs(alive, timeout=5)

@@ -49,7 +49,7 @@ def start(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[SlowRay]
         monkeypatch.setattr(ray, "init", slow.init)
         monkeypatch.setattr(ray, "shutdown", slow.shutdown)
         monkeypatch.setattr(ray, "is_initialized", lambda: slow.started)
-        monkeypatch.setattr(session, "_descendants", list)  # the real session of other tests is not ours to end
+        monkeypatch.setattr(session, "descendants", list)  # the real session of other tests is not ours to end
         return LocalEngines(leftovers=tmp_path / "processes.json", ahead=False)
 
     return start

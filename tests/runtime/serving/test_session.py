@@ -23,7 +23,8 @@ from kubedistill_runtime.records import Message, Record
 from kubedistill_runtime.serving import session
 from kubedistill_runtime.serving.engine import Completion, Engine, Sampling, Serving
 from kubedistill_runtime.serving.figures import Machine, measure
-from kubedistill_runtime.serving.session import LocalEngines, reap_leftovers
+from kubedistill_runtime.serving.processes import reap_leftovers
+from kubedistill_runtime.serving.session import LocalEngines
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.batches import Generator, answer_rows, collect_answers
 from kubedistill_runtime.teachers.cache import make_rows
@@ -123,7 +124,7 @@ def test_a_dead_engine_is_started_again_and_the_log_says_when_each_is_ready(
 ) -> None:
     import ray
 
-    caplog.set_level(logging.INFO, session.__name__)
+    caplog.set_level(logging.INFO, session.__package__)
     sampling, seeds = Sampling(max_tokens=8), [0] * len(prompts)
     with engines.open(serving) as engine:
         before = plain(engine.generate(prompts, sampling=sampling, seeds=seeds))

@@ -1,0 +1,72 @@
+"""An engine whose work is done by an actor of Ray, in a process that may die and be started again."""
+
+import logging
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+from kubedistill.errors import EngineLost
+from kubedistill_runtime.models import Model
+from kubedistill_runtime.serving.engine import Completion, Sampling, Serving
+
+if TYPE_CHECKING:
+    from ray.actor import ActorHandle
+
+log = logging.getLogger(__name__)
+
+
+class UsingActor(Protocol):
+    """Yields the actor for calls, and starts it if there is none; raises EngineLost if it dies of the calls."""
+
+    def __call__(self, *, gpus: int, at: str) -> AbstractContextManager["ActorHandle"]:
+        """Yield an actor that reserves `gpus` GPUs; `at` is the place for errors."""
+        ...
+
+
+class ActorEngine:
+    """An engine in the actor; if the actor dies, the next call starts both again."""
+
+    def __init__(self, serving: Serving, *, using_actor: UsingActor) -> None:
+        self._serving, self._using_actor = serving, using_actor
+        self._opened = False
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], *, sampling: Sampling, seeds: Sequence[int]
+    ) -> list[Completion]:
+        """Answer prompts, as in Engine."""
+        found: list[Completion] = self._call("generate", prompts, sampling=sampling, seeds=seeds)
+        return found
+
+    def load_weights(self, model: Model) -> None:
+        """Replace the weights, also for an engine that is started later."""
+        self._call("load_weights", str(model.path))
+        self._serving = replace(self._serving, model=model)
+
+    def peak_bytes(self) -> int:
+        """Return the peak memory of the engine's process, in bytes."""
+        peak: int = self._call("peak_bytes")
+        return peak
+
+    def close(self) -> None:
+        """Stop the engine and release its memory; the actor stays."""
+        if self._opened:
+            self._call("close")
+            self._opened = False
+
+    def _call(self, method: str, *arguments: Any, **options: Any) -> Any:
+        """Call a method of the actor, and start the engine in it before if that is necessary."""
+        import ray
+
+        try:
+            with self._using_actor(gpus=self._serving.gpus, at=self._serving.model.source) as actor:
+                if not self._opened:
+                    model = {"model": self._serving.model.source}
+                    log.info("engine starting", extra=model)
+                    ray.get(actor.open.remote(self._serving))
+                    log.info("engine ready", extra=model)
+                    self._opened = True
+                return ray.get(getattr(actor, method).remote(*arguments, **options))
+        except EngineLost:
+            self._opened = False
+            raise
