@@ -157,7 +157,10 @@ DEFAULTS = {
         "minSuccessRatio": 0.7,
     },
     "curation": {
-        "filters": {"format": True, "repetition": True, "duplicates": True}, "select": "All", "minKeepRatio": 0.7,
+        "filters": {
+            "format": True, "refusal": None, "language": True, "length": True, "repetition": True, "duplicates": True,
+        },
+        "select": "All", "minKeepRatio": 0.7,
     },
     "training": {
         "objective": {"type": "Auto", "temperature": 1.0, "ceWeight": None},

@@ -62,9 +62,10 @@ SPEC: dict[str, tuple[str, str]] = {
     "generation.topLogprobs": (_CHOICES, "generation.top_logprobs"),
     "generation.seed": (f"{_RUNTIME}/stages/generate.py", "generation.seed"),
     "generation.minSuccessRatio": (_YIELDS, "generation.min_success_ratio"),
-    "curation.filters.format": (f"{_RUNTIME}/curation/filters.py", 'switch="format"'),
-    "curation.filters.repetition": (f"{_RUNTIME}/curation/filters.py", 'switch="repetition"'),
-    "curation.filters.duplicates": (f"{_RUNTIME}/curation/filters.py", 'switch="duplicates"'),
+    **{
+        f"curation.filters.{name}": (f"{_RUNTIME}/curation/filters.py", f'switch="{name}"')
+        for name in ("format", "refusal", "language", "length", "repetition", "duplicates")
+    },
     "curation.select": (f"{_RUNTIME}/curation/selection.py", "curation.select"),
     "curation.minKeepRatio": (_YIELDS, "curation.min_keep_ratio"),
     "training.objective.type": (_CHOICES, "training.objective.type"),

@@ -15,6 +15,14 @@ class Filters(Model):
 
     format: bool = True
     """Reject answers that are not in the task's form, such as an unknown label."""
+    refusal: bool | None = None
+    """Reject answers that only decline to answer. Labels are never refusals. Absent: true, except for Conversation,
+    where a refusal may be the right reply."""
+    language: bool = True
+    """Reject answers mostly in a script, such as Chinese, that the prompt neither has nor asks for. Languages of one
+    script, and Latin letters, are not told apart."""
+    length: bool = True
+    """Reject summaries that are not shorter than their text."""
     repetition: bool = True
     """Reject answers that repeat one phrase many times."""
     duplicates: bool = True

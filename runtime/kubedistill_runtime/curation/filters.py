@@ -8,7 +8,10 @@ from kubedistill.canonical import canonical_json
 from kubedistill.v1alpha1 import Spec
 from kubedistill.v1alpha1 import Task as TaskSpec
 from kubedistill_runtime.answers import AnsweredRecord
+from kubedistill_runtime.curation.refusals import contains_refusal, is_refusal
 from kubedistill_runtime.curation.repetition import is_repetitive
+from kubedistill_runtime.curation.scripts import is_in_other_script
+from kubedistill_runtime.curation.words import split_tokens, weigh
 from kubedistill_runtime.records import Record
 from kubedistill_runtime.tasks import TASKS
 
@@ -36,6 +39,31 @@ def has_repetition(answered: AnsweredRecord) -> bool:
     return any(is_repetitive(turn.text) for turn in answered.answer.turns)
 
 
+def is_refused(answered: AnsweredRecord) -> bool:
+    """Return whether a turn is only a refusal, and neither the prompt nor a reference has one.
+
+    A prompt with a refusal asks for its translation, or says when to refuse.
+    """
+    if not any(is_refusal(turn.text) for turn in answered.answer.turns):
+        return False
+    record = answered.record
+    shown = [*(message.content for message in record.messages), *record.references]
+    return not any(contains_refusal(text) for text in shown)
+
+
+def has_other_script(answered: AnsweredRecord) -> bool:
+    """Return whether a turn is in a script that neither the prompt nor a reference has or asks for."""
+    record = answered.record
+    shown = [*(message.content for message in record.messages), *record.references]
+    return any(is_in_other_script(turn.text, shown) for turn in answered.answer.turns)
+
+
+def is_not_shorter(answered: AnsweredRecord) -> bool:
+    """Return whether a turn has as many words as the whole prompt, or more."""
+    prompt = "\n".join(message.content for message in answered.record.messages)
+    return any(_count_words(turn.text) >= _count_words(prompt) for turn in answered.answer.turns)
+
+
 def make_format_filter(task: TaskSpec) -> Filter:
     """Return the filter that rejects answers that are not in the task's form."""
     parse, labels = TASKS[task.type].parse, task.answer_labels
@@ -58,6 +86,11 @@ def make_duplicate_filter() -> Filter:
     return is_duplicate
 
 
+def _count_words(text: str) -> int:
+    """Return the weight of a string's words."""
+    return sum(weigh(split_tokens(text)))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FilterKind:
     """One filter. To add one, write a function and a row in FILTERS, and a field of Filters if it can be off."""
@@ -66,14 +99,33 @@ class FilterKind:
     """Return the filter for the answers to (a task, all training records)."""
     switch: str | None = None
     """Field of spec.curation.filters that switches it on or off; None if it always applies."""
+    judges: Callable[[TaskSpec], bool] = lambda _: True
+    """Whether it can reject answers of a task."""
+    by_default: Callable[[TaskSpec], bool] = lambda _: True
+    """Whether it judges the answers of a task if the spec leaves its switch open."""
 
 
-# By the reason of a rejection, in the order of evaluation: the first reason counts.
+def _has_free_text(task: TaskSpec) -> bool:
+    return not task.answer_labels
+
+
+# By the reason of a rejection, in the order of evaluation: the first reason counts. Filters that
+# compare records come last, so that a rejected answer hides no other one.
 FILTERS: dict[str, FilterKind] = {
     "Unanswered": FilterKind(make=lambda *_: is_unanswered),
     "Unfinished": FilterKind(make=lambda *_: is_unfinished),
     "Empty": FilterKind(make=lambda *_: is_empty),
+    "Refusal": FilterKind(
+        make=lambda *_: is_refused,
+        switch="refusal",
+        judges=_has_free_text,
+        by_default=lambda task: not TASKS[task.type].multi_turn,  # to refuse may be the right reply in a conversation
+    ),
     "WrongFormat": FilterKind(make=lambda task, _: make_format_filter(task), switch="format"),
+    "OtherScript": FilterKind(make=lambda *_: has_other_script, switch="language", judges=_has_free_text),
+    "NotShorter": FilterKind(
+        make=lambda *_: is_not_shorter, switch="length", judges=lambda task: TASKS[task.type].shortens
+    ),
     "Repetition": FilterKind(make=lambda *_: has_repetition, switch="repetition"),
     "Duplicate": FilterKind(make=lambda *_: make_duplicate_filter(), switch="duplicates"),
 }
@@ -81,8 +133,14 @@ FILTERS: dict[str, FilterKind] = {
 
 def find_active(spec: Spec) -> list[str]:
     """Return the filters that judge a job's answers, by the reason of a rejection, in the order of evaluation."""
-    switches = spec.curation.filters.model_dump()
-    return [reason for reason, kind in FILTERS.items() if kind.switch is None or switches[kind.switch]]
+    return [reason for reason, kind in FILTERS.items() if _is_active(kind, spec)]
+
+
+def _is_active(kind: FilterKind, spec: Spec) -> bool:
+    if kind.switch is None:
+        return True
+    switched: bool | None = spec.curation.filters.model_dump()[kind.switch]
+    return kind.judges(spec.task) and (kind.by_default(spec.task) if switched is None else switched)
 
 
 def make_filters(spec: Spec, train: Sequence[Record]) -> Mapping[str, Filter]:

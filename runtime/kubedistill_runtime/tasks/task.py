@@ -22,6 +22,8 @@ class Task:
     """Whether an answer is a label or a few words; then one sample is drawn greedily by default."""
     exact: bool = False
     """Whether an answer is right or wrong by the headline metric, which is then 0 or 1."""
+    shortens: bool = False
+    """Whether an answer is a shorter version of its prompt."""
     multi_turn: bool = False
     """Whether a record may have several user turns; then its assistant turns are kept."""
 

@@ -14,6 +14,10 @@ from support.job_folder import SPEC
 
 LABELS = Task(type="Classification", labels=("a.b", "c.d"))
 TALK = Task(type="Conversation")
+ASK = Task(type="QA")
+SUM_UP = Task(type="Summarization")
+REFUSAL = "I'm sorry, but I can't help with that."
+CHINESE = "我不知道该怎么办。请先关闭机器并等待一个小时。"
 
 
 def spec_of(task: Task, **switches: bool) -> Spec:
@@ -21,9 +25,15 @@ def spec_of(task: Task, **switches: bool) -> Spec:
     return spec.model_copy(update={"task": task, "curation": Curation(filters=Filters(**switches))})
 
 
-def answered(*texts: str, finish: str = "stop", prompt: str = "hello", record_id: str = "r") -> AnsweredRecord:
+def answered(
+    *texts: str,
+    finish: str = "stop",
+    prompt: str = "hello",
+    record_id: str = "r",
+    references: tuple[str, ...] = (),
+) -> AnsweredRecord:
     turns = tuple(Turn((1,), (2,), text, finish) for text in texts)
-    return AnsweredRecord(Record(record_id, (Message("user", prompt),)), 0, Answer("key", turns))
+    return AnsweredRecord(Record(record_id, (Message("user", prompt),), references), 0, Answer("key", turns))
 
 
 @pytest.mark.parametrize(
@@ -39,6 +49,19 @@ def answered(*texts: str, finish: str = "stop", prompt: str = "hello", record_id
         (TALK, answered("Sure.", "Bye."), None),
         (TALK, answered("Sure.", "Bye.", finish="length"), "Unfinished"),
         (TALK, answered("and so it is again and over and over my good friend " * 20), "Repetition"),
+        (ASK, answered(REFUSAL), "Refusal"),
+        (ASK, answered(REFUSAL, prompt=f"Answer from the passage, or say: {REFUSAL}"), None),
+        (ASK, answered(REFUSAL, prompt="Translate: Es tut mir leid, dabei kann ich nicht helfen."), None),
+        (ASK, answered(REFUSAL, references=(REFUSAL,)), None),
+        (TALK, answered(REFUSAL), None),
+        (LABELS, answered(REFUSAL), "WrongFormat"),
+        (TALK, answered("Sure.", CHINESE), "OtherScript"),
+        (TALK, answered("Sure.", CHINESE, prompt="你好"), None),
+        (TALK, answered(CHINESE, references=(CHINESE,)), None),
+        (SUM_UP, answered("It is short.", prompt="This text is longer than its summary."), None),
+        (SUM_UP, answered("It is a long text on a short one.", prompt="Short text."), "NotShorter"),
+        (ASK, answered("It is a long text on a short one.", prompt="Short text."), None),
+        (SUM_UP, answered("关闭机器", prompt="请先关闭机器并等待一个小时。"), None),
         (TALK, answered(" ".join(f"unlike {number} things" for number in range(60))), None),
     ],
 )
@@ -49,6 +72,9 @@ def test_first_reason_counts(task: Task, answer: AnsweredRecord, reason: str | N
 SWITCHED = {name: reason for reason, kind in FILTERS.items() if (name := kind.switch)}
 REJECTED = {
     "format": (LABELS, [answered("x.y")]),
+    "refusal": (TALK, [answered(REFUSAL)]),
+    "language": (TALK, [answered(CHINESE)]),
+    "length": (SUM_UP, [answered("It is a long text on a short one.")]),
     "repetition": (TALK, [answered("and so it is again and over and over my good friend " * 20)]),
     "duplicates": (TALK, [answered("a"), answered("a", record_id="another")]),
 }
@@ -104,6 +130,18 @@ def test_duplicates_are_equal_records_and_draws_are_data(
     answers: tuple[AnsweredRecord, ...], rejected: list[int]
 ) -> None:
     assert duplicates(*answers) == rejected
+
+
+ONE_BY_ONE = ("Unanswered", "Unfinished", "Empty", "Refusal", "WrongFormat", "OtherScript", "NotShorter", "Repetition")
+SOME_TEXTS = st.sampled_from(["a", "a.b", "", REFUSAL, CHINESE, "x " * 300, "It is a long text on a short one."])
+
+
+@given(st.sampled_from([LABELS, TALK, ASK, SUM_UP]), st.lists(SOME_TEXTS, max_size=8).flatmap(st.permutations))
+def test_a_filter_that_looks_at_one_answer_does_not_depend_on_others(task: Task, texts: list[str]) -> None:
+    every = {reason: filters for reason, filters in make_filters(spec_of(task), []).items() if reason in ONE_BY_ONE}
+    answers = [answered(text, record_id=str(place)) for place, text in enumerate(texts)]
+    together = [find_rejection(one, every) for one in answers]
+    assert together == [find_rejection(one, make_filters(spec_of(task), [])) for one in answers]
 
 
 @given(st.lists(st.sampled_from("abc"), min_size=1, max_size=40), st.integers(0, 3))
