@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Literal
@@ -17,21 +17,44 @@ Drop = Literal["Duplicate", "Conflicting"]
 
 
 def hold_out(records: Sequence[Record], *, seed: int, salt: str) -> tuple[list[Record], list[Record]]:
-    """Hold out about min(10 %, 1,000) records; returns (rest, held out).
+    """Hold out about min(10 %, 1,000) records, and of each tag its share; returns (rest, held out).
 
     Records with the same beginning, up to the first user turn, are held out together, since they repeat a prompt or
     continue the same conversation. Groups are chosen in the order of a hash of seed and beginning, as long as each
     brings the number closer to the target. A group with more than twice the target is split by its next user turns,
     since its beginning is rather a greeting than a conversation.
+
+    Groups with the same tags are one stratum. The targets of all strata add up to the total, so a tag that too few
+    records have may be held out or not, and what large groups leave open in one stratum is made up for in the next.
     """
     count = min(len(records) // 10, MAX_HELD_OUT)
-    groups = dict(_group(records, turns=1, most=2 * count))
     chosen: set[str] = set()
-    for key in sorted(groups, key=lambda key: hashlib.sha256(f"{seed}/{salt}/{key}".encode()).digest()):
-        if len(groups[key]) <= 2 * (count - len(chosen)):
-            chosen.update(record.id for record in groups[key])
+    seen, start = 0, _hash(f"{seed}/{salt}") % max(len(records), 1)
+    for stratum in _stratify(dict(_group(records, turns=1, most=2 * count))):
+        seen += sum(map(len, stratum.values()))
+        target = (seen * count + start) // max(len(records), 1)
+        for key in sorted(stratum, key=lambda key: hashlib.sha256(f"{seed}/{salt}/{key}".encode()).digest()):
+            if len(stratum[key]) <= 2 * (target - len(chosen)):
+                chosen.update(record.id for record in stratum[key])
     rest = [record for record in records if record.id not in chosen]
     return rest, [record for record in records if record.id in chosen]
+
+
+def _stratify(groups: Mapping[str, list[Record]]) -> list[dict[str, list[Record]]]:
+    """Return the groups by their tags; strata with the same rare tags are neighbors, so their rounding errors cancel.
+
+    The targets of hold_out are rounded sums over all strata so far (systematic sampling).
+    """
+    tags = {key: {tag for record in group for tag in record.tags} for key, group in groups.items()}
+    common = Counter(tag for found in tags.values() for tag in found)
+    strata: dict[tuple[tuple[int, str], ...], dict[str, list[Record]]] = defaultdict(dict)
+    for key, group in groups.items():
+        strata[tuple(sorted((common[tag], tag) for tag in tags[key]))][key] = group
+    return [strata[name] for name in sorted(strata)]
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.sha256(text.encode()).digest())
 
 
 def sample(records: Sequence[Record], *, limit: int | None) -> list[Record]:

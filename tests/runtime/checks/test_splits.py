@@ -1,5 +1,9 @@
 """Splits: hold-outs, lengths, sizes and records that are there twice."""
 
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import permutations
 from random import Random
@@ -76,6 +80,69 @@ def test_order_and_ids_change_no_hold_out(records: list[Record], seed: int) -> N
     assert set(out) == set(expected)
     _, named = hold_out([replace(record, id=f"x{record.id}") for record in records], seed=seed, salt="test")
     assert {record.messages for record in named} == {record.messages for record in expected}
+
+
+def held_out_without_tags(records: list[Record], *, seed: int, salt: str) -> set[str]:
+    """Return the ids that are held out of records without tags: groups in the order of a hash, up to the number."""
+    count = min(len(records) // 10, 1000)
+    groups = {json.dumps([("user", one)]): [r for r in records if r.messages[0].content == one] for one in
+              {record.messages[0].content for record in records}}  # fmt: skip
+    chosen: set[str] = set()
+    for key in sorted(groups, key=lambda key: hashlib.sha256(f"{seed}/{salt}/{key}".encode()).digest()):
+        if len(groups[key]) <= 2 * (count - len(chosen)):
+            chosen |= {record.id for record in groups[key]}
+    return chosen
+
+
+@given(st.lists(st.sampled_from("abcdefghijklmnopqrstuvwxyz"), max_size=60), st.integers(0, 3))
+def test_records_without_tags_are_held_out_as_ever(contents: list[str], seed: int) -> None:
+    records = [Record(f"r{number}", (Message("user", text),)) for number, text in enumerate(contents)]
+    _, out = hold_out(records, seed=seed, salt="test")
+    assert {record.id for record in out} == held_out_without_tags(records, seed=seed, salt="test")
+
+
+def tagged(tags: Sequence[tuple[str, ...]]) -> list[Record]:
+    return [replace(record, tags=own) for record, own in zip(prompts(len(tags)), tags, strict=True)]
+
+
+@given(st.lists(st.sampled_from([(), ("a",), ("b",), ("c",), ("d",)]), max_size=200), st.integers(0, 9))
+def test_each_tag_keeps_its_share(tags: list[tuple[str, ...]], seed: int) -> None:
+    count = len(tags) // 10
+    _, out = hold_out(tagged(tags), seed=seed, salt="test")
+    assert len(out) == count
+    for tag, number in Counter(tags).items():
+        assert abs(sum(record.tags == tag for record in out) - number * count / len(tags)) < 1
+
+
+def test_each_of_several_tags_of_a_record_keeps_its_share() -> None:
+    tags = [(f"language-{n % 3}", f"product-{n * n % 7}") for n in range(2000)]
+    _, out = hold_out(tagged(tags), seed=0, salt="test")
+    assert len(out) == 200
+    for tag, number in Counter(tag for own in tags for tag in own).items():
+        assert abs(sum(tag in record.tags for record in out) - number / 10) <= 4, tag
+
+
+def test_a_tag_of_each_record_changes_the_number_by_none() -> None:
+    records = tagged([(f"user-{n}",) for n in range(300)])
+    chosen = [{record.id for record in hold_out(records, seed=seed, salt="test")[1]} for seed in range(30)]
+    assert {len(out) for out in chosen} == {30}
+    assert len(set.union(*chosen)) > 100, "the seed chooses"
+
+
+def test_a_large_group_of_one_tag_is_made_up_for_by_the_next() -> None:
+    """Tag `a` has 8 prompts that stand 5 times, so none of them fits its share of 4 exactly."""
+    alike = [Record(f"a{n}", (Message("user", f"{n % 8}"),), tags=("a",)) for n in range(40)]
+    others = [replace(record, id=f"b{record.id}", tags=("b",)) for record in prompts(1060)[1000:]]
+    for seed in range(10):
+        _, out = hold_out([*alike, *others], seed=seed, salt="test")
+        assert len(out) == 10
+        assert sum(record.tags == ("a",) for record in out) in (0, 5)
+
+
+@given(st.permutations(tagged([(tag,) for tag in "aaaaaaaaaaabbbbbbbcccdddddddddddddd"])))
+def test_the_order_of_tagged_records_changes_no_hold_out(records: list[Record]) -> None:
+    expected = hold_out(sorted(records, key=lambda one: one.id), seed=0, salt="test")[1]
+    assert set(hold_out(records, seed=0, salt="test")[1]) == set(expected)
 
 
 @given(st.integers(0, 60), st.none() | st.integers(1, 70), st.randoms())
