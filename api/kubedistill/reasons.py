@@ -232,6 +232,11 @@ REASONS: dict[str, Reason] = {
         "the API server cannot accept what the job needs now: it is busy, or a webhook that it calls is not available",
         "the message is the API server's; the job continues by itself afterwards",
     ),
+    "ReadRefused": Reason(
+        "queued",
+        "the operator lacks a permission to read objects of the namespace, and decides nothing about the job",
+        "the message names the permission and the role; the job continues by itself within 5 minutes",
+    ),
     "NameTaken": Reason(
         "waiting", "an object with that name has another owner", "delete it, or rename the job"
     ),

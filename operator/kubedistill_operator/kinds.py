@@ -21,6 +21,11 @@ class Kind:
         return self.api_version.rpartition("/")[0]
 
     @property
+    def resource(self) -> str:
+        """The resource as `kubectl auth can-i` names it."""
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
     def header(self) -> dict[str, str]:
         """The fields that every object of the kind starts with."""
         return {"apiVersion": self.api_version, "kind": self.name}

@@ -19,6 +19,9 @@ PodPhase = Literal["Pending", "Running", "Succeeded", "Failed", "Unknown"]
 DELAYED = "WriteDelayed"
 """Reason of a Refusal that will pass: the API server is busy, or a webhook that it calls is not available."""
 
+UNREADABLE = "ReadRefused"
+"""Reason of a wait for the right to read what exists of a job."""
+
 
 @dataclass(frozen=True, slots=True)
 class Pod:
@@ -239,3 +242,5 @@ class Observed:
     """Labels of the namespace, read before a run starts that will carry some of them."""
     refusal: Refusal | None = None
     """Why the last write was refused; None if it was not, or there was none."""
+    unreadable: str = ""
+    """Which right to read we lack; if set, nothing else is known."""

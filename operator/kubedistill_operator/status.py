@@ -9,6 +9,7 @@ from kubedistill.stages import DONE, TERMINAL, current_stage
 from kubedistill.v1alpha1 import Condition, StageStatus, Status
 from kubedistill.v1alpha1.status import Phase
 from kubedistill_operator.clock import stamp
+from kubedistill_operator.observed import UNREADABLE
 
 Truth = Literal["True", "False", "Unknown"]
 MILESTONES = {"DataGenerated": "Generate", "StudentTrained": "Train", "Evaluated": "Evaluate"}
@@ -123,6 +124,9 @@ def _phase(status: Status, current: StageStatus | None) -> Phase:
 
 
 def _message(status: Status, current: StageStatus | None) -> str:
+    progressing = status.condition("Progressing")
+    if progressing is not None and progressing.reason == UNREADABLE:  # what other conditions say may be outdated
+        return f"{UNREADABLE}: {progressing.message}"
     for kind in ("Failed", "Complete", "Suspended"):
         if (found := status.condition(kind)) is not None and found.status == "True":
             return found.message

@@ -13,7 +13,7 @@ from kubedistill.reasons import REASONS
 from kubedistill_operator.cluster.api_errors import NameCollision
 from kubedistill_operator.cluster.execution import read_refusal
 from kubedistill_operator.decisions import causes, diagnosis
-from kubedistill_operator.observed import DELAYED
+from kubedistill_operator.observed import DELAYED, UNREADABLE
 from kubedistill_operator.settings_file import InvalidSettings
 from support.job_states import STATES, play
 
@@ -62,7 +62,8 @@ def tables(page: str, *, section: str = "") -> list[list[str]]:
 @pytest.fixture
 def said() -> set[str]:
     """Return every reason that the sources say."""
-    said = {*said_by_deciders(), *causes._BY_EVIDENCE, *diagnosis.REASONS, NAME_TAKEN, DELAYED, NOT_UNDERSTOOD, *OTHERS}
+    said = {*said_by_deciders(), *causes._BY_EVIDENCE, *diagnosis.REASONS, *OTHERS}
+    said |= {NAME_TAKEN, DELAYED, UNREADABLE, NOT_UNDERSTOOD}
     return (said | {runtime_process.RuntimeDied.reason, *(kind.reason for kind in error_classes())}) - FINE
 
 

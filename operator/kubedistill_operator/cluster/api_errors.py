@@ -12,6 +12,7 @@ OperatorFailure
 │   └── BeingDeleted  it will go by itself
 ├── NotUnderstood another version wrote what is stored, and nothing may be based on it
 ├── Refused       the server denies the request, and will again: rights, quota, policy, schema
+│   └── ReadRefused   we lack the right to read, and know nothing of what exists
 └── LeaseLost     another replica may lead by now: nothing may be written anymore
 """
 
@@ -63,6 +64,16 @@ class Refused(OperatorFailure):
     def __init__(self, message: str, *, code: int, reason: str) -> None:
         super().__init__(message)
         self.code, self.reason = code, reason
+
+
+class ReadRefused(Refused):
+    """We lack the right to read; the message names the verb, the resource, the namespace and the fix."""
+
+    def __init__(self, refusal: Refused, *, verb: str, resource: str, namespace: str) -> None:
+        where = f"in namespace {namespace}" if namespace else "in all namespaces"
+        problem = f"the operator may not {verb} {resource} {where}"
+        fix = "bind the operator's role, which the chart names kubedistill-operator, to its ServiceAccount there"
+        super().__init__(f"{problem}; {fix} ({refusal})", code=refusal.code, reason=refusal.reason)
 
 
 class LeaseLost(OperatorFailure):

@@ -2,20 +2,27 @@
 
 import time
 from collections.abc import AsyncIterator, Callable
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import aiohttp
 from kubernetes.aio.client import ApiClient, Configuration
 from pydantic_core import from_json
 
 from kubedistill import __version__
-from kubedistill_operator.cluster.api_errors import AlreadyExists, Conflict, NotFound, Refused, Transient
+from kubedistill_operator.cluster.api_errors import (
+    AlreadyExists,
+    Conflict,
+    NotFound,
+    ReadRefused,
+    Refused,
+    Transient,
+)
 from kubedistill_operator.cluster.server_clock import ServerClock
 from kubedistill_operator.kinds import KINDS
 from kubedistill_operator.plan import Manifest
 
 READ_SECONDS, LIST_SECONDS, WRITE_SECONDS = 10.0, 30.0, 10.0
-_PAGE = 500
+_PAGE, _FORBIDDEN = 500, 403
 _JSON, _PATCH = "application/json", "application/json-patch+json"
 _NAME_ONLY = "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1"
 _NAMES_ONLY = "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1"
@@ -29,7 +36,8 @@ OnRequest = Callable[[str, str], None]
 class Cluster:
     """One client of the API server.
 
-    Every method raises Transient if the server is busy or cannot be reached, and Refused if it denies the request.
+    Every method raises Transient if the server is busy or cannot be reached, and Refused if it denies the request:
+    ReadRefused if we lack a right to read.
     """
 
     def __init__(
@@ -54,15 +62,14 @@ class Cluster:
     async def get(self, kind: str, name: str, *, namespace: str = "") -> Manifest | None:
         """Return one object as it is now; None if it does not exist."""
         try:
-            return await self._request("GET", KINDS[kind].path(namespace=namespace, name=name), seconds=READ_SECONDS)
+            return await self._read("get", kind, name, namespace=namespace)
         except NotFound:
             return None
 
     async def exists(self, kind: str, name: str, *, namespace: str = "") -> bool:
         """Return whether an object exists, without reading its content."""
         try:
-            path = KINDS[kind].path(namespace=namespace, name=name)
-            await self._request("GET", path, seconds=READ_SECONDS, accept=_NAME_ONLY)
+            await self._read("get", kind, name, namespace=namespace, accept=_NAME_ONLY)
         except NotFound:
             return False
         return True
@@ -129,18 +136,32 @@ class Cluster:
                 "fieldSelector": fields,
                 "continue": following,
             }
-            page = await self._request(
-                "GET",
-                KINDS[kind].path(namespace=namespace),
-                seconds=LIST_SECONDS,
-                accept=accept,
-                query={name: value for name, value in query.items() if value},
-            )
+            query = {name: value for name, value in query.items() if value}
+            page = await self._read("list", kind, namespace=namespace, accept=accept, query=query)
             for item in page.get("items") or []:
                 yield {"kind": kind, **item}
             following = (page.get("metadata") or {}).get("continue") or ""
             if not following:
                 return
+
+    async def _read(
+        self,
+        verb: Literal["get", "list"],
+        kind: str,
+        name: str = "",
+        *,
+        namespace: str,
+        accept: str = _JSON,
+        query: dict[str, str] | None = None,
+    ) -> Manifest:
+        path = KINDS[kind].path(namespace=namespace, name=name)
+        seconds = READ_SECONDS if verb == "get" else LIST_SECONDS
+        try:
+            return await self._request("GET", path, seconds=seconds, accept=accept, query=query)
+        except Refused as error:
+            if error.code != _FORBIDDEN:
+                raise
+            raise ReadRefused(error, verb=verb, resource=KINDS[kind].resource, namespace=namespace) from error
 
     async def _write(self, method: str, path: str, body: Any, *, content: str = _JSON) -> Manifest:
         seconds = min(WRITE_SECONDS, self._write_deadline())

@@ -8,20 +8,35 @@ from dataclasses import replace
 
 from kubedistill.labels import HANDLED_REQUESTS, RELEASE_ANNOTATION, requests_of
 from kubedistill.runs import requested_run
-from kubedistill.stages import new_stages
-from kubedistill.v1alpha1 import Run, RunRecord
+from kubedistill.stages import WORKING, new_stages
+from kubedistill.v1alpha1 import Run, RunRecord, Status
 from kubedistill_operator.clock import seconds_since, stamp
 from kubedistill_operator.decisions.context import ReconcileContext
 from kubedistill_operator.decisions.cost_labels import cost_labels
 from kubedistill_operator.decisions.ends import fail_run, request_stop
 from kubedistill_operator.decisions.placement import find_obstacle
 from kubedistill_operator.decisions.run_snapshot import frozen_manifest, has_digest, spec_digest, take_snapshot
-from kubedistill_operator.observed import Attempt
+from kubedistill_operator.observed import UNREADABLE, Attempt
 from kubedistill_operator.plan import Deletion, Event, Plan
 from kubedistill_operator.status import is_not_understood, is_true, with_stage, without_conditions
 
 _HISTORY = 20
 _PER_RUN = ("Complete", "Failed", "Suspended", "Progressing", "QuotaReserved", "SpecDrift")
+
+
+def note_unreadable(context: ReconcileContext) -> Plan | None:
+    """Report that what exists of a job may not be read, and nothing else; clear that when it may be read again."""
+    known, problem = context.status.condition("Progressing"), context.observed.unreadable
+    is_known = known is not None and (known.status, known.reason) == ("False", UNREADABLE)
+    if not problem and not is_known:
+        return None
+    if not problem:
+        return Plan(status=_set_readable(context), requeue_after=0, why=("the job can be read again",))
+    if context.is_over:
+        return Plan(why=(problem,))
+    status = context.set_condition(context.status, "Progressing", "False", reason=UNREADABLE, message=problem)
+    events = () if is_known else (Event("Waiting", f"{UNREADABLE}: {problem}", "Warning", about=UNREADABLE),)
+    return Plan(status=status, events=events, why=(problem,))
 
 
 def clear_not_understood(context: ReconcileContext) -> Plan | None:
@@ -179,6 +194,16 @@ def resume(context: ReconcileContext) -> Plan | None:
     status = context.set_condition(context.status, "Suspended", "False", reason="Resumed")
     status = with_stage(status, "Prepare", state="Pending", percent=0, reason="", message="")
     return Plan(status=status, events=(Event("Resumed", "spec.suspend is false"),), requeue_after=0, why=("resumed",))
+
+
+def _set_readable(context: ReconcileContext) -> Status:
+    """Return the status with the condition Progressing that a job has in this state; the next deciders refine it."""
+    stage = context.current
+    if is_true(context.status, "Suspended"):
+        return context.set_condition(context.status, "Progressing", "False", reason="Suspended")
+    if stage is not None and stage.state in WORKING:
+        return context.set_condition(context.status, "Progressing", "True", reason=stage.name)
+    return without_conditions(context.status, "Progressing")
 
 
 def _deletions(attempts: Iterable[Attempt]) -> tuple[Deletion, ...]:

@@ -22,6 +22,7 @@ from kubedistill_operator.decisions.lifecycle import (
     clear_not_understood,
     hold_restored,
     note_drift,
+    note_unreadable,
     resume,
     start_run,
     supersede,
@@ -51,6 +52,7 @@ Decider = Callable[[ReconcileContext], Plan | None]
 
 DECIDERS: tuple[Decider, ...] = (
     # 1. Record what has happened, whatever the user wants of the run.
+    note_unreadable,  # before clear_not_understood: nothing is known of what exists, so nothing else is decided
     clear_not_understood,  # before note_drift: no decision is based on a status that is marked as not understood
     note_drift,  # before clean_up_finished: an edit is reported after the end of a run too
     clean_up_finished,  # before adopt_snapshot: a run that is over is only cleaned up
@@ -94,6 +96,7 @@ DECIDERS: tuple[Decider, ...] = (
 """Each row states what it must precede or follow, and why; a test checks the order."""
 DELETION_DECIDERS: tuple[Decider, ...] = (
     leave_orphaned,
+    note_unreadable,
     record_success,
     stop_deleted,
     delete_children,

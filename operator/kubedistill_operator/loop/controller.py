@@ -7,7 +7,14 @@ from dataclasses import dataclass, field, replace
 
 from kubedistill.manifest.settings import Settings
 from kubedistill.v1alpha1 import KIND
-from kubedistill_operator.cluster.api_errors import LeaseLost, NameCollision, NotUnderstood, Refused, Transient
+from kubedistill_operator.cluster.api_errors import (
+    LeaseLost,
+    NameCollision,
+    NotUnderstood,
+    ReadRefused,
+    Refused,
+    Transient,
+)
 from kubedistill_operator.cluster.client import Cluster
 from kubedistill_operator.cluster.execution import Executor, read_refusal
 from kubedistill_operator.cluster.observation import Observation, Observer
@@ -27,6 +34,8 @@ WORKERS = 16
 _MOST_TURNS = 30
 """Maximum reconciles of one key in a row that each ask for another at once; a job's complete run needs far fewer."""
 _RESTLESS_SECONDS = 30.0
+_REFUSED_SECONDS = 10.0
+"""How long reading may be refused before it is reported: a server that has just started knows no roles yet."""
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +61,8 @@ class Controller:
     _known: set[str] = field(default_factory=set)
     """Uids of jobs that were fully observed since we lead."""
     _turns: dict[Key, int] = field(default_factory=dict)
+    _unreadable: dict[Key, float] = field(default_factory=dict)
+    """Since when jobs cannot be reconciled because reading is refused."""
 
     async def run(self, workers: int = WORKERS) -> None:
         """Work until cancelled; raises LeaseLost if nothing may be written anymore."""
@@ -135,12 +146,25 @@ class Controller:
         log_attempt(job)
         try:
             observation = await self.observer.observe(job, full=key in self._full or job.uid not in self._known)
+            self._full.discard(key)
+            self._known.add(job.uid)
+            again = await self._act(job, observation)
         except NotUnderstood as error:
             await self._stop_acting(job, str(error))
             return None
-        self._full.discard(key)
-        self._known.add(job.uid)
-        return await self._act(job, observation)
+        except ReadRefused as error:
+            await self._report_unreadable(job, error)
+            raise
+        self._unreadable.pop(key, None)
+        return again
+
+    async def _report_unreadable(self, job: Job, error: ReadRefused) -> None:
+        """Report a right to read that we lack, once that has lasted; the job is tried again as after other errors."""
+        now = self.queue.clock()
+        if now - self._unreadable.setdefault((job.namespace, job.name), now) < _REFUSED_SECONDS:
+            return
+        plan = self.reconcile(job, Observed(unreadable=str(error)), now=self.clock(), settings=self.settings)
+        await self._execute(plan, job)
 
     async def _stop_acting(self, job: Job, problem: str) -> None:
         """Report that a job is not understood, and leave it alone until it changes."""
@@ -181,6 +205,7 @@ class Controller:
         self._enqueue(self.cache.remove(key))
         self.queue.forget(key)
         self._turns.pop(key, None)
+        self._unreadable.pop(key, None)
         self._full.discard(key)
         if uid:
             self.observer.forget(uid)
@@ -208,6 +233,8 @@ class Controller:
             if plan.status is None:  # otherwise our copy of the job may be outdated
                 report = self._reconsider(job, observed, error)
                 await self._execute(replace(report, create=(), delete=(), stop=None), job)
+            raise
+        except ReadRefused:  # nothing was refused that the plan creates
             raise
         except (Refused, NameCollision) as error:
             if plan.status is not None or not plan.create:  # our copy of the job may be outdated
