@@ -20,11 +20,15 @@ class Location:
 def locate(uri: str, *, root: Path, at: str) -> Location:
     """Return the parts of a path or URI; a path without a scheme is relative to `root`.
 
-    Raises InvalidManifest, which names the field, for a null byte, which a URI may contain as %00.
+    Raises InvalidManifest, which names the field, for a null byte, which a URI may contain as %00, and for a file://
+    URI with a host: most likely, that is the first folder of a path.
     """
     parts = urlsplit(uri)
     if parts.scheme not in ("", "file"):
         return Location(parts.scheme, None)
+    if parts.netloc not in ("", "localhost"):
+        fix = f"Write three slashes, as in file:///{parts.netloc}{parts.path}"
+        raise InvalidManifest(f"{uri} names the host {parts.netloc}, which is not supported", at=at, fix=fix)
     path = unquote(parts.path) if parts.scheme else uri
     if "\0" in path:
         raise InvalidManifest("a path can't contain a null byte", at=at, fix="Remove it; in a URI it is %00")
@@ -44,6 +48,15 @@ def local_path(
     if found.path is None:
         raise error(f"scheme '{found.scheme}' is not supported yet", at=at, fix=fix)
     return found.path
+
+
+def find_store_problem(uri: str) -> str | None:
+    """Return why the pods of a job cannot use a store, or None if its URI gives no reason."""
+    try:
+        scheme = locate(uri, root=Path(), at="").scheme
+    except InvalidManifest as error:
+        return error.problem
+    return None if scheme == "file" else f"{uri} is not a file:// URI, and other stores are not supported yet"
 
 
 def entry_path(folder: Path, name: str, *, at: str) -> Path:

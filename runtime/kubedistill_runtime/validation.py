@@ -7,6 +7,7 @@ from typing import TypeVar
 from kubedistill.contract import StageJob
 from kubedistill.contract.events import Finding, ValidatedEvent
 from kubedistill.errors import KubedistillError, ModelDoesNotFit
+from kubedistill.paths import find_store_problem
 from kubedistill_runtime.checks.exports import check_export_folders
 from kubedistill_runtime.checks.gates import check_sample_limit
 from kubedistill_runtime.checks.input import (
@@ -63,8 +64,8 @@ def validate(job: StageJob) -> Findings:
     found = Findings()
     found.attempt(lambda: check_store(job, store=locate_store(job.store)))
     uri = job.spec.storage.uri
-    if uri is not None and not uri.startswith("file:"):  # on this machine, --store replaces it
-        found.notes.append(f"spec.storage.uri: {uri} is not a file:// URI, so the job cannot run in a cluster")
+    if uri is not None and (problem := find_store_problem(uri)) is not None:  # on this machine, --store replaces it
+        found.notes.append(f"spec.storage.uri: {problem}, so the job cannot run in a cluster")
     data = _check_data(job, found)
     found.attempt(lambda: check_sample_limit(job.spec))
     found.attempt(lambda: check_selection(job.spec))

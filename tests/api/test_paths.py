@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import kubedistill
 from kubedistill.errors import InvalidManifest, InvalidModel
-from kubedistill.paths import Location, entry_path, local_path, locate
+from kubedistill.paths import Location, entry_path, find_store_problem, local_path, locate
 
 ROOT = Path("/store")
 LOCATIONS = {
@@ -20,6 +20,8 @@ LOCATIONS = {
     "50%25 off": Location("", ROOT / "50%25 off"),
     "file:///a%20b/c": Location("file", Path("/a b/c")),
     "FILE:///a": Location("file", Path("/a")),
+    "file:/a": Location("file", Path("/a")),
+    "file://localhost/a": Location("file", Path("/a")),
     "s3://bucket/key": Location("s3", None),
     "hf://organisation/name": Location("hf", None),
 }
@@ -47,6 +49,32 @@ def test_a_null_byte_is_not_a_path(uri: str) -> None:
     with pytest.raises(InvalidManifest) as caught:
         locate(uri, root=ROOT, at="spec.data.train.uri")
     assert caught.value.at == "spec.data.train.uri"
+
+
+@pytest.mark.parametrize("uri", ["file://mnt/models", "FILE://mnt/models"])
+def test_a_host_is_not_the_first_folder_of_a_path(uri: str) -> None:
+    """The path was /models, without a word."""
+    with pytest.raises(InvalidManifest) as caught:
+        locate(uri, root=ROOT, at="spec.storage.uri")
+    assert caught.value.at == "spec.storage.uri"
+    assert "file:///mnt/models" in caught.value.fix
+
+
+STORES = {
+    "file:///store": None,
+    "FILE:///store": None,
+    "s3://bucket": "s3://bucket is not a file:// URI",
+    "store": "store is not a file:// URI",
+    "/store": "/store is not a file:// URI",
+    "file://mnt/store": "file://mnt/store names the host mnt",
+    "file:///a%00b": "null byte",
+}
+
+
+@pytest.mark.parametrize("uri", STORES)
+def test_a_store_of_pods_is_a_file_uri_without_a_host(uri: str) -> None:
+    problem, expected = find_store_problem(uri), STORES[uri]
+    assert problem == expected if expected is None else expected in (problem or "")
 
 
 @given(name=st.text(max_size=20) | st.sampled_from([".", "..", "a/b", "../a", "/etc", "a/..", "..data"]))

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from kubedistill.errors import InvalidInput
 from kubedistill.manifest.settings import Settings
+from kubedistill.paths import find_store_problem
 from kubedistill.v1alpha1 import Spec
 from kubedistill_operator.children.attempt import check_children
 from kubedistill_operator.decisions.policy import check_policy
@@ -61,13 +62,12 @@ def _refused(candidate: Candidate) -> Obstacle | None:
 
 
 def _unsupported_store(candidate: Candidate) -> Obstacle | None:
-    uri = candidate.store_uri
-    if uri.startswith("file:"):
+    problem = find_store_problem(candidate.store_uri)
+    if problem is None:
         return None
     named = candidate.spec.storage.uri is not None
     field, who = ("spec.storage.uri", "") if named else ("settings.storage", "ask the platform team to ")
     fix = f"{who}name a folder of the claim, such as {CLAIMED_STORE}/models"
-    problem = f"{uri} is not a file:// URI, and other stores are not supported yet"
     return Obstacle("InvalidSpec", f"{field}: {problem}; {fix}")
 
 

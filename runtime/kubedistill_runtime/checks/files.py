@@ -111,7 +111,7 @@ def _check_format(start: bytes, *, path: Path) -> None:
 
 def _rows(path: Path) -> Iterator[Entry | InvalidData]:
     for number, value in parquet.read_rows(path):
-        yield value if isinstance(value, InvalidData) else Entry(value, f"{path}: row {number}", number)
+        yield value if isinstance(value, InvalidData) else Entry(value, parquet.locate_row(path, number), number)
 
 
 def _lines(data: bytes, *, path: Path) -> Iterator[Entry | InvalidData]:

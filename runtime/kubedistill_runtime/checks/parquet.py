@@ -16,6 +16,11 @@ _Value: TypeAlias = "Json | bytes | Decimal | datetime.date | datetime.time | li
 """A value as Arrow gives it to Python."""
 
 
+def locate_row(path: Path, number: int) -> str:
+    """Return the place of a row for messages; rows are counted from 1."""
+    return f"{path}: row {number}"
+
+
 def read_rows(path: Path) -> Iterator[tuple[int, Json | InvalidData]]:
     """Yield the number of each row, counted from 1, and its object, or the problem with it.
 
@@ -33,7 +38,7 @@ def read_rows(path: Path) -> Iterator[tuple[int, Json | InvalidData]]:
                 for row in batch.to_pylist():
                     number += 1
                     try:
-                        yield number, _as_json(row, at=f"{path}: row {number}")
+                        yield number, _as_json(row, at=locate_row(path, number))
                     except InvalidData as problem:
                         yield number, problem
     except (OSError, ValueError, pa.ArrowException) as error:  # all that Arrow raises for damaged bytes

@@ -70,6 +70,7 @@ SHARED_CLAIM = Observed(claim_access_modes=("ReadWriteMany",))
     [
         ({"uri": "s3://own"}, DefaultStorage(**CLAIM), "InvalidSpec", "spec.storage.uri"),
         ({"uri": "own"}, DefaultStorage(**CLAIM), "InvalidSpec", "spec.storage.uri"),
+        ({"uri": "file://own"}, DefaultStorage(**CLAIM), "InvalidSpec", "spec.storage.uri"),
         ({}, DefaultStorage(uri="s3://all", **CLAIM), "InvalidSpec", "settings.storage"),
         ({}, DefaultStorage(shared=(GROUP_HERE,), **CLAIM), "InvalidSpec", "settings.storage"),
         ({"uri": f"{ROOT}/own"}, DefaultStorage(uri="s3://all", **CLAIM), None, ""),
