@@ -163,6 +163,18 @@ class HubUnavailable(StageFailed):
     cause = "infrastructure"
 
 
+class EndpointUnavailable(StageFailed):
+    """The endpoint of a teacher can't be reached, is busy, or answers with server errors."""
+
+    cause = "infrastructure"
+
+
+class QuotaExhausted(StageFailed):
+    """The account of a teacher's endpoint has no credit left."""
+
+    cause = "user"
+
+
 class ChannelUnavailable(StageFailed):
     """The driver can't reach the API server to report its progress or result."""
 

@@ -105,6 +105,10 @@ REASONS: dict[str, Reason] = {
         "user", "a token was refused, or a required token is missing",
         "put a token that may read what the message names into a Secret of `pods.envFromSecrets`, then rerun",
     ),
+    "QuotaExhausted": Reason(
+        "user", "the account of a teacher's endpoint has no credit left, or has reached its spending limit",
+        "add credit or raise the limit, then rerun; the answers so far are kept",
+    ),
     "StorageNotWritable": Reason(
         "user",
         "the store refuses this process: missing permissions, a read-only mount, or a file system without hard links",
@@ -162,6 +166,10 @@ REASONS: dict[str, Reason] = {
         "infrastructure", "the model hub cannot be reached, or is down or busy",
         "check the NetworkPolicy, proxy and `HF_ENDPOINT`; for outages of hours raise"
         " `retry.maxInfrastructureFailures`, or name a folder",
+    ),
+    "EndpointUnavailable": Reason(
+        "infrastructure", "a teacher's endpoint cannot be reached, is busy, or answers with server errors",
+        "check its status, its limits, the NetworkPolicy and the proxy; the answers so far are kept",
     ),
     "ChannelUnavailable": Reason(
         "infrastructure",

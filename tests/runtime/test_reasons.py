@@ -65,6 +65,7 @@ def test_what_a_stage_can_raise_is_known() -> None:
     assert set(raised()) == {
         "ArtifactMissing",
         "BadCredentials",
+        "EndpointUnavailable",
         "EngineLost",
         "HubUnavailable",
         "InvalidData",
@@ -74,6 +75,7 @@ def test_what_a_stage_can_raise_is_known() -> None:
         "LowYield",
         "MissingDependency",
         "ModelDoesNotFit",
+        "QuotaExhausted",
         "Stopped",
         "StorageNotWritable",
         "StorageUnavailable",

@@ -1,0 +1,179 @@
+"""The client of an endpoint: asks within its limits, and asks again while that may help.
+
+An own loop and not a library of retries: a wait follows from the response, the budget belongs to the endpoint and not
+to a call, and a row that fails while others are answered ends with a finish instead of an error.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, field, replace
+from typing import NoReturn
+
+from kubedistill.errors import BadCredentials, InvalidInput
+from kubedistill_runtime.endpoints.adapters import ADAPTERS, Adapter
+from kubedistill_runtime.endpoints.endpoint import Endpoint, Finish, Reply
+from kubedistill_runtime.endpoints.failures import RequestFailed
+from kubedistill_runtime.endpoints.limits import Limits
+from kubedistill_runtime.records import Message
+from kubedistill_runtime.serving.engine import Sampling
+
+_FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
+_LONGEST_RETRY_AFTER = 120.0
+_ROW_FAILURES = 5
+"""Failures of one row after which the row is the cause, if the endpoint answered others meanwhile."""
+_REJECTIONS = 16
+"""Rows in a row, from the first on, whose rejection means that the settings are wrong and not the rows."""
+_STARTUP_SECONDS = 30.0
+"""How long an unknown host or a refused certificate may be a network that is starting."""
+
+
+@dataclass(slots=True)
+class _Health:
+    """What is known of an endpoint from all its requests."""
+
+    replies: int = 0
+    rejected: int = 0
+    failures: int = 0
+    """Failures since the last reply or rejection."""
+    down_since: float | None = None
+
+    def alive(self) -> None:
+        """Note that the endpoint answered."""
+        self.failures, self.down_since = 0, None
+
+    def failed(self, now: float) -> float:
+        """Note a failure, and return the seconds without any answer."""
+        self.failures += 1
+        self.down_since = now if self.down_since is None else self.down_since
+        return now - self.down_since
+
+
+@dataclass(slots=True)
+class Client:
+    """Asks one endpoint; all requests share its limits and its budget of retries."""
+
+    endpoint: Endpoint
+    adapter: Adapter
+    clock: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    random: Callable[[], float] = random.random
+    _limits: Limits = field(init=False)
+    _health: _Health = field(default_factory=_Health, init=False)
+    _probe: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+
+    def __post_init__(self) -> None:
+        self._limits = Limits(self.endpoint, clock=self.clock, sleep=self.sleep)
+
+    async def ask(self, messages: Sequence[Message], *, sampling: Sampling, seed: int) -> Reply:
+        """Return the reply to messages, or why there is none as its finish.
+
+        Raises BadCredentials, InvalidModel, InvalidInput or QuotaExhausted if no request can succeed, and
+        EndpointUnavailable if the endpoint did not answer anything for `retry_seconds`.
+        """
+        sent, before = 0, self._health.replies
+        while True:
+            async with self._turn():
+                sent += 1
+                try:
+                    reply = await self._send(messages, sampling=sampling, seed=seed)
+                except RequestFailed as error:
+                    failure = error
+                else:
+                    return replace(reply, requests=sent)
+                finish = self._judge(failure, failures=sent, answers_others=self._health.replies > before)
+                if finish is not None:
+                    return Reply("", finish, requests=sent, detail=failure.detail)
+                await self.sleep(self._wait(failure, failures=sent))
+
+    @contextlib.asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """Wait for a turn: while nothing is answered, only one request at a time finds out whether that has changed."""
+        while self._health.failures >= self.endpoint.max_in_flight + _ROW_FAILURES:
+            async with self._probe:
+                if self._health.failures >= self.endpoint.max_in_flight + _ROW_FAILURES:
+                    yield
+                    return
+        yield
+
+    async def _send(self, messages: Sequence[Message], *, sampling: Sampling, seed: int) -> Reply:
+        """Send one request within the limits; raises RequestFailed."""
+        estimate = _estimate_tokens(messages) + sampling.max_tokens
+        async with self._limits.slot(estimate):
+            try:
+                async with asyncio.timeout(self.endpoint.timeout_seconds):
+                    reply = await self.adapter.ask(messages, sampling=sampling, seed=seed)
+            except TimeoutError:
+                seconds = self.endpoint.timeout_seconds
+                raise RequestFailed("Timeout", f"no reply within {seconds:g} s") from None
+        self._limits.correct(estimated=estimate, used=reply.prompt_tokens + reply.completion_tokens)
+        self._health.replies += 1
+        self._health.alive()
+        return reply
+
+    def _judge(self, failure: RequestFailed, *, failures: int, answers_others: bool) -> Finish | None:
+        """Return the finish of a row that is not asked again, or None if it is; raises the error of the endpoint."""
+        treatment = failure.treatment
+        if not treatment.retry:
+            if treatment.finish is None:
+                self._raise(failure)
+            self._health.alive()
+            self._health.rejected += 1
+            if self._health.replies == 0 and self._health.rejected >= _REJECTIONS:
+                self._raise_rejected(failure)
+            return treatment.finish
+        silent = self._health.failed(self.clock())
+        if treatment.finish is not None and failures >= _ROW_FAILURES and answers_others:
+            return treatment.finish
+        never_answered = self._health.replies + self._health.rejected == 0
+        if failure.kind in ("UnknownHost", "Certificate") and never_answered and silent >= _STARTUP_SECONDS:
+            self._raise_address(failure)
+        if silent >= self.endpoint.retry_seconds:
+            self._raise(failure)
+        return None
+
+    def _wait(self, failure: RequestFailed, *, failures: int) -> float:
+        """Return the seconds until a row is asked again, with jitter, so that rows do not return all at once."""
+        if failure.retry_after is not None:
+            return min(failure.retry_after, _LONGEST_RETRY_AFTER) * (1 + self.random() / 4)
+        return min(_FIRST_WAIT * 2.0 ** min(failures - 1, 16), _LONGEST_WAIT) * (0.5 + self.random() / 2)
+
+    def _raise(self, failure: RequestFailed) -> NoReturn:
+        treatment, endpoint = failure.treatment, self.endpoint
+        assert treatment.error is not None
+        what = f"did not answer for {endpoint.retry_seconds:g} s" if treatment.retry else "refuses the request"
+        raise treatment.error(f"the endpoint {what} ({failure.detail})", at=endpoint.at, fix=treatment.fix) from None
+
+    def _raise_rejected(self, failure: RequestFailed) -> NoReturn:
+        problem = f"the endpoint rejects each of the first {_REJECTIONS} prompts ({failure.detail})"
+        fix = "Change the setting that it names, or shorten prompts and replies"
+        raise InvalidInput(problem, at=self.endpoint.at, fix=fix) from None
+
+    def _raise_address(self, failure: RequestFailed) -> NoReturn:
+        certificate = failure.kind == "Certificate"
+        what = "has a certificate that is not trusted" if certificate else "has an unknown host name"
+        fix = "Name a certificate authority in SSL_CERT_FILE" if certificate else "Correct the host in the address"
+        raise InvalidInput(f"the endpoint {what} ({failure.detail})", at=self.endpoint.at, fix=fix) from None
+
+
+def _estimate_tokens(messages: Sequence[Message]) -> int:
+    """Estimate the tokens of a prompt: four characters or bytes each, as the vendors do, and a few per message."""
+    return sum(len(message.content.encode(errors="replace")) // 4 + 4 for message in messages)
+
+
+@contextlib.asynccontextmanager
+async def open_client(endpoint: Endpoint, *, key: str) -> AsyncIterator[Client]:
+    """Open the client of an endpoint; raises BadCredentials if the key can't be sent.
+
+    Surrounding white space of the key is removed: Secrets often end with a line break.
+    """
+    key = key.strip()
+    if not key or not key.isascii() or not key.isprintable() or " " in key:
+        fix = "Put the key alone into the Secret, without quotes or a name"
+        raise BadCredentials("the API key is empty, or has characters that no API key has", at=endpoint.at, fix=fix)
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # at INFO it writes a line for each request
+    async with ADAPTERS[endpoint.api](endpoint, key=key) as adapter:
+        yield Client(endpoint, adapter)

@@ -1,0 +1,142 @@
+"""Chat completions: OpenAI, Azure OpenAI, and every server or gateway with OpenAI's API, such as vLLM."""
+
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+
+import httpx2
+import openai
+from pydantic import BaseModel, Field, ValidationError
+
+from kubedistill.json_values import JsonObject
+from kubedistill_runtime.endpoints.endpoint import Endpoint, Finish, Reply
+from kubedistill_runtime.endpoints.failures import RequestFailed
+from kubedistill_runtime.endpoints.transport import Transport
+from kubedistill_runtime.records import Message
+from kubedistill_runtime.serving.engine import Sampling
+
+_URL = "https://api.openai.com/v1"
+_FINISHES: dict[str | None, Finish] = {"stop": "stop", "length": "length", "content_filter": "filtered"}
+
+
+class _Message(BaseModel):
+    content: str | None = None
+    refusal: str | None = None
+
+
+class _Filter(BaseModel):
+    filtered: bool = False
+
+
+class _Choice(BaseModel):
+    message: _Message
+    finish_reason: str | None = None
+    content_filter_results: dict[str, _Filter] | None = None
+
+
+class _Usage(BaseModel):
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class _Completion(BaseModel):
+    """The parts of a chat completion that are read; servers differ in all others."""
+
+    choices: list[_Choice] = Field(min_length=1)
+    usage: _Usage | None = None
+    model: str | None = None
+    system_fingerprint: str | None = None
+
+
+@dataclass(slots=True)
+class OpenAIChat:
+    """Asks for chat completions."""
+
+    transport: Transport
+    model: str
+    limit_name: str = "max_tokens"
+    """Every server knows this name, but OpenAI's reasoning models only the newer one."""
+
+    async def ask(self, messages: Sequence[Message], *, sampling: Sampling, seed: int) -> Reply:
+        """Return the reply to messages; raises RequestFailed."""
+        limit_name = self.limit_name
+        try:
+            body = await self._post(messages, sampling=sampling, seed=seed, limit_name=limit_name)
+        except RequestFailed as error:
+            if error.kind != "Setting" or limit_name != "max_tokens" or "max_completion_tokens" not in error.detail:
+                raise
+            self.limit_name = "max_completion_tokens"
+            body = await self._post(messages, sampling=sampling, seed=seed, limit_name=self.limit_name)
+        return _read(body)
+
+    async def _post(self, messages: Sequence[Message], *, sampling: Sampling, seed: int, limit_name: str) -> bytes:
+        values: JsonObject = {
+            "model": self.model,
+            "messages": [{"role": message.role, "content": message.content} for message in messages],
+            "temperature": sampling.temperature,
+            "seed": seed,
+            limit_name: sampling.max_tokens,
+        }
+        if sampling.top_p < 1:
+            values["top_p"] = sampling.top_p
+        return await self.transport.post("/chat/completions", values)
+
+
+def _read(body: bytes) -> Reply:
+    """Return the reply in a body; raises RequestFailed if it is not a chat completion."""
+    try:
+        completion = _Completion.model_validate_json(body)
+    except ValidationError as error:
+        raise RequestFailed("Unusable", f"not a chat completion: {error.errors()[0]['msg']}") from None
+    choice, usage = completion.choices[0], completion.usage or _Usage()
+    finish = _FINISHES.get(choice.finish_reason, "other")
+    filtered = [name for name, one in (choice.content_filter_results or {}).items() if one.filtered]
+    detail = ", ".join(filtered) if finish == "filtered" else ""
+    if choice.message.refusal:
+        finish, detail = "refused", choice.message.refusal
+    elif finish == "other":
+        detail = f"finish_reason is {choice.finish_reason}"
+    return Reply(
+        choice.message.content or "",
+        finish,
+        completion.model or "",
+        completion.system_fingerprint or "",
+        usage.prompt_tokens,
+        usage.completion_tokens,
+        detail=detail,
+    )
+
+
+@contextlib.asynccontextmanager
+async def open_openai(endpoint: Endpoint, *, key: str) -> AsyncIterator[OpenAIChat]:
+    """Open a client of OpenAI's API."""
+    http = openai.DefaultAioHttpClient(follow_redirects=False)  # another host must not get the key
+    async with openai.AsyncOpenAI(
+        api_key=key, base_url=endpoint.url or _URL, max_retries=0, timeout=endpoint.timeout_seconds, http_client=http
+    ) as client:
+        yield OpenAIChat(_transport(client, key=key), endpoint.model)
+
+
+@contextlib.asynccontextmanager
+async def open_azure(endpoint: Endpoint, *, key: str) -> AsyncIterator[OpenAIChat]:
+    """Open a client of Azure OpenAI; the URL is the resource's, and the model is the deployment."""
+    assert endpoint.url is not None
+    http = openai.DefaultAioHttpClient(follow_redirects=False)
+    async with openai.AsyncAzureOpenAI(
+        api_key=key,
+        azure_endpoint=endpoint.url,
+        api_version=endpoint.api_version,
+        max_retries=0,
+        timeout=endpoint.timeout_seconds,
+        http_client=http,
+    ) as client:
+        yield OpenAIChat(_transport(client, key=key), endpoint.model)
+
+
+def _transport(client: openai.AsyncOpenAI, *, key: str) -> Transport:
+    return Transport(
+        lambda path, values: client.post(path, cast_to=httpx2.Response, body=values),
+        openai.APIStatusError,
+        openai.APIConnectionError,
+        key,
+    )

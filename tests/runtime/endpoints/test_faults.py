@@ -1,0 +1,118 @@
+"""Faults of an endpoint, on a real local server: which end the job, which are asked again, for how long."""
+
+import itertools
+import socket
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from kubedistill.errors import (
+    BadCredentials,
+    EndpointUnavailable,
+    InvalidInput,
+    InvalidModel,
+    KubedistillError,
+    QuotaExhausted,
+)
+from kubedistill_runtime.endpoints.endpoint import Endpoint
+from support.endpoint_calls import APIS, AT, PASSING, ask, endpoint_of, in_turn
+from support.endpoint_server import EndpointServer, Reaction, chat, echo, problem
+from support.messages import CheckMessage, check_facts
+
+# What ends the job at once
+
+
+@pytest.mark.parametrize(
+    ("api", "status", "body", "kind", "word"),
+    [
+        ("OpenAI", 401, problem("Incorrect API key provided", code="invalid_api_key"), BadCredentials, "401"),
+        ("Anthropic", 403, problem("not allowed", kind="permission_error"), BadCredentials, "403"),
+        ("OpenAI", 429, problem("You exceeded your quota", code="insufficient_quota"), QuotaExhausted, "quota"),
+        ("Anthropic", 400, problem("Your credit balance is too low"), QuotaExhausted, "credit"),
+        ("Anthropic", 402, problem("pay", kind="billing_error"), QuotaExhausted, "402"),
+        ("OpenAI", 404, problem("The model `teacher` does not exist"), InvalidModel, "teacher"),
+        ("AzureOpenAI", 404, problem("The API deployment does not exist"), InvalidModel, "deployment"),
+        ("OpenAI", 404, {"detail": "Not Found"}, InvalidInput, "404"),
+        ("OpenAI", 307, b"", InvalidInput, "307"),
+        ("OpenAI", 400, problem("only 1 is supported", param="temperature"), InvalidInput, "supported"),
+    ],
+)
+def test_what_no_request_can_change_ends_the_job_at_once(
+    api: str, status: int, body: Any, kind: type[KubedistillError], word: str, server: EndpointServer,
+    check_message: CheckMessage,
+) -> None:  # fmt: skip
+    headers = {"location": "http://127.0.0.1:9/stolen"} if status < 400 else {}
+    server.react = lambda _: Reaction(status, body, headers)
+    with pytest.raises(kind) as refused:
+        ask(endpoint_of(server, api))
+    assert type(refused.value) is kind
+    check_message(refused.value, AT, word)
+    assert len(server.received) == 1, "no retry storm"
+
+
+# What may pass
+
+
+@pytest.mark.parametrize("api", APIS)
+@pytest.mark.parametrize("fault", PASSING)
+def test_what_may_pass_is_asked_again(fault: str, api: str, server: EndpointServer) -> None:
+    server.react = in_turn(PASSING[fault], PASSING[fault])
+    (reply,) = ask(endpoint_of(server, api))
+    assert (reply.finish, reply.text, reply.requests) == ("stop", "HELLO", 3)
+
+
+@pytest.mark.parametrize("fault", PASSING)
+def test_what_does_not_pass_is_an_outage_after_the_budget(fault: str, server: EndpointServer) -> None:
+    server.react = lambda _: PASSING[fault]
+    started = time.monotonic()
+    with pytest.raises(EndpointUnavailable) as refused:
+        ask(endpoint_of(server, retry_seconds=0.5))
+    check_facts(refused.value, AT, "0.5 s")
+    assert time.monotonic() - started < 30, "bounded"
+
+
+def test_a_request_that_hangs_is_given_up_and_asked_again(server: EndpointServer) -> None:
+    server.react = in_turn(Reaction(seconds=60, body=chat("late")))
+    (reply,) = ask(endpoint_of(server, timeout_seconds=0.5))
+    assert (reply.text, reply.requests) == ("HELLO", 2)
+
+
+def test_an_endpoint_that_hangs_is_an_outage(server: EndpointServer, check_message: CheckMessage) -> None:
+    server.react = lambda _: Reaction(seconds=60, body=chat("late"))
+    with pytest.raises(EndpointUnavailable) as refused:
+        ask(endpoint_of(server, timeout_seconds=0.2, retry_seconds=0.5))
+    check_message(refused.value, AT, "0.2 s")
+
+
+def test_a_port_that_nobody_listens_to_is_an_outage() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    with pytest.raises(EndpointUnavailable):
+        ask(Endpoint("OpenAI", "teacher", f"http://127.0.0.1:{port}/v1", at=AT, retry_seconds=0.3))
+
+
+@pytest.mark.parametrize("fault", [PASSING["500"], PASSING["not JSON"], PASSING["no choice"]], ids=str)
+def test_a_row_that_fails_while_others_are_answered_ends_alone(fault: Reaction, server: EndpointServer) -> None:
+    server.react = lambda one: fault if "bad" in one.prompt else replace(echo(one), seconds=0.05)
+    replies = ask(endpoint_of(server, max_in_flight=2), "bad", *(f"good {number}" for number in range(30)))
+    assert [reply.finish for reply in replies] == ["failed", *["stop"] * 30]
+    assert replies[0].requests == 5
+    assert replies[0].detail
+
+
+def test_a_limit_of_requests_is_never_the_fault_of_a_row(server: EndpointServer) -> None:
+    faults = itertools.count()
+    busy = PASSING["429 without"]
+    server.react = lambda one: busy if "late" in one.prompt and next(faults) < 12 else replace(echo(one), seconds=0.02)
+    replies = ask(endpoint_of(server, max_in_flight=2), "late", *(f"good {number}" for number in range(30)))
+    assert {reply.finish for reply in replies} == {"stop"}
+    assert replies[0].requests == 13
+
+
+def test_while_nothing_is_answered_one_request_at_a_time_asks_again(server: EndpointServer) -> None:
+    server.react = lambda _: PASSING["500"]
+    with pytest.raises(EndpointUnavailable):
+        ask(endpoint_of(server, max_in_flight=16, retry_seconds=4), *map(str, range(64)), quick=False)
+    assert len(server.received) <= 64 + 16 + 5 + 8, "64 that were waiting already, and then one at a time"

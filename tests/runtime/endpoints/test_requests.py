@@ -1,0 +1,151 @@
+"""What is sent to an endpoint, and how each reply and each refusal of a prompt ends its row."""
+
+import asyncio
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from kubedistill.errors import (
+    InvalidInput,
+)
+from kubedistill_runtime.endpoints.client import open_client
+from kubedistill_runtime.endpoints.endpoint import Reply
+from support.endpoint_calls import APIS, ASKED, AT, KEY, SAMPLING, ask, endpoint_of
+from support.endpoint_server import EndpointServer, Reaction, chat, echo, message, problem
+from support.messages import CheckMessage
+
+PATHS = {
+    "OpenAI": "/v1/chat/completions",
+    "AzureOpenAI": "/openai/deployments/teacher/chat/completions?api-version=2024-10-21",
+    "Anthropic": "/v1/messages",
+}
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_a_conversation_is_sent_as_the_api_wants_it(api: str, server: EndpointServer) -> None:
+    (reply,) = ask(endpoint_of(server, api))
+    fingerprint = "" if api == "Anthropic" else "fp_1"
+    assert reply == Reply("HELLO", "stop", "teacher-1", fingerprint, 7, 3)
+    (received,) = server.received
+    assert received.path == PATHS[api]
+    assert (received.body["model"], received.body["temperature"], received.body["max_tokens"]) == ("teacher", 0.5, 32)
+    user = {"role": "user", "content": "hello"}
+    if api == "Anthropic":
+        assert (received.body["system"], received.body["messages"]) == ("Be kind.", [user])
+        assert "seed" not in received.body
+    else:
+        assert received.body["messages"] == [{"role": "system", "content": "Be kind."}, user]
+        assert received.body["seed"] == 7
+    assert "top_p" not in received.body, "some models refuse it next to a temperature"
+
+
+def test_top_p_is_sent_where_it_is_set(server: EndpointServer) -> None:
+    async def run() -> None:
+        async with open_client(endpoint_of(server), key=KEY) as client:
+            await client.ask(ASKED, sampling=replace(SAMPLING, top_p=0.9), seed=1)
+
+    asyncio.run(run())
+    assert server.received[0].body["top_p"] == 0.9
+
+
+def test_a_reasoning_model_gets_the_newer_name_of_the_limit(server: EndpointServer) -> None:
+    text = "Unsupported parameter: 'max_tokens' is not supported. Use 'max_completion_tokens' instead."
+    refused = Reaction(400, problem(text, code="unsupported_parameter", param="max_tokens"))
+    server.react = lambda received: refused if "max_tokens" in received.body else echo(received)
+
+    async def run() -> list[Reply]:
+        async with open_client(endpoint_of(server), key=KEY) as client:
+            return [await client.ask(ASKED, sampling=SAMPLING, seed=1) for _ in range(2)]
+
+    assert [reply.finish for reply in asyncio.run(run())] == ["stop", "stop"]
+    assert [one.body.get("max_completion_tokens") for one in server.received] == [None, 32, 32]
+
+
+# Finishes
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (chat("cut", finish="length"), ("length", "cut", "")),
+        (chat("part", finish="content_filter"), ("filtered", "part", "")),
+        (chat(None, refusal="I can't help with that."), ("refused", "", "I can't help with that.")),
+        (chat(None), ("stop", "", "")),
+        (chat(None, finish="tool_calls"), ("other", "", "finish_reason is tool_calls")),
+    ],
+)
+def test_finishes_of_chat_completions(body: dict[str, Any], expected: tuple[str, ...], server: EndpointServer) -> None:
+    server.react = lambda _: Reaction(body=body)
+    (reply,) = ask(endpoint_of(server))
+    assert (reply.finish, reply.text, reply.detail) == expected
+
+
+def test_azure_names_the_categories_of_its_filter(server: EndpointServer) -> None:
+    body = chat("", finish="content_filter")
+    results = {"hate": {"filtered": True, "severity": "high"}, "violence": {"filtered": False, "severity": "safe"}}
+    body["choices"][0]["content_filter_results"] = results
+    server.react = lambda _: Reaction(body=body)
+    (reply,) = ask(endpoint_of(server, "AzureOpenAI"))
+    assert (reply.finish, reply.detail) == ("filtered", "hate")
+
+
+@pytest.mark.parametrize(
+    ("stop", "expected"),
+    [
+        ("stop_sequence", "stop"),
+        ("max_tokens", "length"),
+        ("model_context_window_exceeded", "length"),
+        ("refusal", "refused"),
+        ("pause_turn", "other"),
+    ],
+)
+def test_finishes_of_messages(stop: str, expected: str, server: EndpointServer) -> None:
+    server.react = lambda _: Reaction(body=message("part", stop=stop))
+    (reply,) = ask(endpoint_of(server, "Anthropic"))
+    assert (reply.finish, reply.text) == (expected, "part")
+
+
+AZURE_FILTER = {
+    "error": {
+        "message": "The response was filtered", "code": "content_filter", "status": 400,
+        "innererror": {
+            "code": "ResponsibleAIPolicyViolation",
+            "content_filter_result": {"self_harm": {"filtered": True, "severity": "medium"}},
+        },
+    }
+}  # fmt: skip
+LONG = "This model's maximum context length is 128 tokens. However, you requested 200 tokens"
+
+
+@pytest.mark.parametrize(
+    ("api", "status", "body", "finish", "word"),
+    [
+        ("AzureOpenAI", 400, AZURE_FILTER, "filtered", "self_harm"),
+        ("OpenAI", 400, problem("blocked", code="content_policy_violation"), "filtered", "blocked"),
+        ("OpenAI", 400, problem("too long", code="context_length_exceeded"), "too_long", "too long"),
+        ("OpenAI", 400, {"message": LONG, "type": "BadRequestError", "param": "max_tokens"}, "too_long", "128"),
+        ("Anthropic", 400, problem("prompt is too long: 210000 tokens > 200000"), "too_long", "210000"),
+        ("Anthropic", 413, problem("request exceeds the limit", kind="request_too_large"), "too_long", "limit"),
+        ("OpenAI", 422, {"detail": "bad character"}, "rejected", "bad character"),
+        ("Anthropic", 400, problem("messages: roles must alternate"), "rejected", "alternate"),
+    ],
+)
+def test_a_prompt_that_is_refused_ends_only_its_row(
+    api: str, status: int, body: Any, finish: str, word: str, server: EndpointServer
+) -> None:
+    server.react = lambda one: Reaction(status, body) if "bad" in one.prompt else echo(one)
+    replies = ask(endpoint_of(server, api), "bad", "good")
+    assert [reply.finish for reply in replies] == [finish, "stop"]
+    assert word in replies[0].detail
+    assert len(server.received) == 2, "what is refused is not sent again"
+
+
+def test_settings_that_each_prompt_is_refused_for_end_the_job(
+    server: EndpointServer, check_message: CheckMessage
+) -> None:
+    server.react = lambda _: Reaction(400, problem("temperature: range: 0..1"))
+    with pytest.raises(InvalidInput) as refused:
+        ask(endpoint_of(server, "Anthropic"), *(f"prompt {number}" for number in range(40)))
+    check_message(refused.value, AT, 16, "temperature")
+    assert len(server.received) < 40
