@@ -8,6 +8,8 @@ from typing import ClassVar
 from kubedistill.printing import printable
 
 EXIT_SUCCESS, EXIT_FAILED, EXIT_BAD_INPUT, EXIT_GATE, EXIT_UNREPORTED, EXIT_CLAIM_LOST = 0, 1, 2, 3, 69, 75
+EXIT_BAD_JOB = 78
+"""A driver found its work invalid before it had a channel; 2 also means a wrong option, or work that was replaced."""
 
 
 class KubedistillError(Exception):

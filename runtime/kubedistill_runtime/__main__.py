@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kubedistill.errors import EXIT_BAD_INPUT, EXIT_SUCCESS, KubedistillError
+from kubedistill.errors import EXIT_BAD_INPUT, EXIT_BAD_JOB, EXIT_SUCCESS, InvalidManifest, KubedistillError
 from kubedistill.signals import reset_inherited_signals
 from kubedistill_runtime.environment import set_environment
 
@@ -97,7 +97,11 @@ def _run_one(path: Path, *, sha256: str | None) -> int:
 
     job, driver = read_job(path, sha256=sha256), uuid.uuid4().hex
     log_to(None, job=job)
-    store = locate_store(job.store)  # if it can't be made, the stage's result reports it
+    try:
+        store = locate_store(job.store)  # if it can't be made, the stage's result reports it
+    except InvalidManifest as invalid:  # the channel keeps its records in the store: only the exit code reports this
+        sys.stderr.write(f"{invalid}\n")
+        return EXIT_BAD_JOB
     with _open_channel(job, folder=path.parent, store=store, driver=driver) as opened:
         logging.getLogger("kubedistill_runtime").info("driver started", extra={"startupSeconds": round(_age(), 1)})
         engines = LocalEngines(leftovers=path.parent / "processes.json", ahead=False)

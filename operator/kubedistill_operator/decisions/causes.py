@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kubedistill.contract import StageResult
-from kubedistill.errors import EXIT_UNREPORTED
+from kubedistill.errors import EXIT_BAD_JOB, EXIT_UNREPORTED
 from kubedistill_operator.observed import Child, Pod
 
 Cause = Literal["user", "failure", "infrastructure", "preemption"]
@@ -38,9 +38,12 @@ _REJECTED = "Pod was rejected"
 """How kubelet's message begins for a pod that it did not accept; none of its containers ever ran."""
 _EXIT_CODE = re.compile(r"failed with exit code (-?\d+)")
 """What Ray reports of a driver whose process ended by itself, but not of a driver that it lost."""
+_BY_EXIT_CODE = {EXIT_UNREPORTED: "ChannelUnavailable", EXIT_BAD_JOB: "InvalidManifest"}
+"""The reasons that a driver without a channel can report."""
 _BY_EVIDENCE: dict[str, Cause] = {
     "ValidationFailed": "user", "Preempted": "preemption", "NodeLost": "infrastructure", "OutOfMemory": "failure",
-    "StorageExceeded": "failure", "ChannelUnavailable": "infrastructure", "UserCodeError": "failure",
+    "StorageExceeded": "failure", "ChannelUnavailable": "infrastructure", "InvalidManifest": "user",
+    "UserCodeError": "failure",
     "PodRejected": "infrastructure", "ChildVanished": "infrastructure", "HeadLost": "infrastructure",
 }  # fmt: skip
 """What evidence may show, and its cause; the strongest first, since evidence disappears while we wait."""
@@ -157,8 +160,8 @@ def _driver_ended(evidence: Evidence) -> FailureCause | None:
 
 
 def _reason_of(exit_code: int | None) -> str:
-    """Return the reason that an exit code stands for, which is all that a driver without a channel can report."""
-    return "ChannelUnavailable" if exit_code == EXIT_UNREPORTED else "UserCodeError"
+    """Return the reason that an exit code stands for."""
+    return _BY_EXIT_CODE.get(exit_code or 0, "UserCodeError")
 
 
 def _rejected(evidence: Evidence) -> FailureCause | None:

@@ -7,6 +7,7 @@ import pytest
 from kubedistill.chain import StageName
 from kubedistill_operator.observed import Pod
 from support.fake_cluster import FakeCluster, begin, stage_of
+from support.messages import check_facts
 
 
 def begin_training(cluster: FakeCluster) -> str:
@@ -219,3 +220,39 @@ def test_a9_a_driver_that_cannot_reach_the_api_server_is_charged_to_infrastructu
     found = stage_of(cluster, stage)
     assert (found.restarts.infrastructure, found.restarts.failure) == (1, 0)
     assert [one.message.count("ChannelUnavailable") for one in cluster.events if one.reason == "AttemptFailed"] == [1]
+
+
+@pytest.mark.parametrize("stage", ["Curate", "Train"])
+def test_a3_a_driver_that_reports_an_invalid_store_by_its_exit_code_is_not_retried(
+    cluster: FakeCluster, stage: StageName
+) -> None:
+    name, line = begin(cluster, stage), "spec.storage.uri: scheme 's3' is not supported yet"
+    cluster.run_child(name)
+    cluster.settle()
+    if stage == "Train":
+        cluster.end_child(name, reason="AppFailed", message=f"Job entrypoint command failed with exit code 78, {line}")
+    else:
+        cluster.end_child(name, reason="BackoffLimitExceeded")
+        ended = Pod("p", "u", "Failed", cluster.now, node="n1", exit_reason="Error", exit_code=78, exit_message=line)
+        cluster.pods[name] = (ended,)
+    cluster.settle()
+    cluster.now += 31
+    cluster.settle()
+    failed = cluster.status.condition("Failed")
+    assert failed is not None
+    assert (failed.status, failed.reason) == ("True", "InvalidManifest")
+    check_facts(failed.message, "spec.storage.uri", 78)
+    assert sum(stage_of(cluster, stage).restarts.model_dump().values()) == 0
+
+
+def test_a6_exit_code_2_is_retried_since_work_that_was_replaced_ends_with_it_too(cluster: FakeCluster) -> None:
+    name = begin(cluster, "Curate")
+    cluster.run_child(name)
+    cluster.settle()
+    cluster.end_child(name, reason="BackoffLimitExceeded")
+    cluster.pods[name] = (Pod("p", "u", "Failed", cluster.now, node="n1", exit_reason="Error", exit_code=2),)
+    cluster.settle()
+    cluster.now += 31
+    cluster.settle()
+    assert stage_of(cluster, "Curate").restarts.failure == 1
+    assert cluster.status.phase == "Curating"

@@ -13,7 +13,7 @@ import pytest
 
 from kubedistill.contract import StageJob, StageResult
 from kubedistill.contract.summaries import TrainSummary
-from kubedistill.errors import EXIT_CLAIM_LOST, EXIT_FAILED, EXIT_SUCCESS, EXIT_UNREPORTED
+from kubedistill.errors import EXIT_BAD_JOB, EXIT_CLAIM_LOST, EXIT_FAILED, EXIT_SUCCESS, EXIT_UNREPORTED
 from kubedistill_runtime import driver
 from kubedistill_runtime.__main__ import main
 from kubedistill_runtime.progress import Progress
@@ -242,6 +242,24 @@ def test_a_store_that_cannot_be_written_is_told_before_the_stage_begins(
     result = told(server)
     assert (result.outcome, result.cause, result.reason) == ("Failed", "user", "StorageNotWritable")
     assert "/sys/kubedistill: " in result.message
+
+
+@pytest.mark.parametrize("uri", ["s3://bucket/team", "file:///a%00b"])
+def test_a3_a_store_that_no_driver_can_use_ends_with_78_and_its_message_is_the_last_line(
+    uri: str,
+    pod: None,
+    run: Run,
+    server: ConfigMapServer,
+    job: StageJob,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    unclaimed = dict(server.data)
+    (tmp_path / "mounted" / "job.json").write_text(job.model_copy(update={"store": uri}).to_json())
+    begun: list[Progress] = []
+    assert run(begun.append) == EXIT_BAD_JOB == 78
+    assert (begun, server.data) == ([], unclaimed)
+    assert capfd.readouterr().err.splitlines()[-1].startswith("spec.storage.uri: ")
 
 
 def test_outside_of_a_cluster_a_channel_by_name_is_refused(
