@@ -11,9 +11,24 @@ ROOT = Path(__file__).parents[1]
 PACKAGES = {"api": "kubedistill", "operator": "kubedistill_operator", "runtime": "kubedistill_runtime"}
 FLOORS = {
     # From the ground up: a room imports from itself and from the floors below it. The modules outside the rooms are "":
-    # in the operator they are the ground, in api each stands where it is used.
+    # in the operator they are the ground, in api and in the runtime each stands where it is used.
     "kubedistill": ["v1alpha1", "manifest", "contract", "report", "schema", "importers", "client", "cli"],
     "kubedistill_operator": ["", "children", "decisions", "cluster", "telemetry", "loop"],
+    "kubedistill_runtime": [
+        "storage",
+        "channel",
+        "tasks",
+        "chat",
+        "export",
+        "report",
+        "serving",
+        "teachers",
+        "evaluation",
+        "curation",
+        "checks",
+        "training",
+        "stages",
+    ],
 }
 DOORS = {"kubedistill_operator.__main__", "kubedistill_operator.explain"}
 """Commands, which stand on everything."""

@@ -13,9 +13,9 @@ from kubedistill_runtime.curation.given import given_answers
 from kubedistill_runtime.keys import resolve
 from kubedistill_runtime.records import SPLITS, Record, open_turns
 from kubedistill_runtime.storage.store import Store
+from kubedistill_runtime.student_format import make_rendering
 from kubedistill_runtime.training.rendering import Rendering
 from kubedistill_runtime.training.samples import Counts, Sample, make_samples
-from kubedistill_runtime.training.student_format import make_rendering
 
 _RECORDS = 3
 _PLACEHOLDER = "(the teacher's answer)"

@@ -13,7 +13,7 @@ from kubedistill_runtime.models import Model, original_positions
 from kubedistill_runtime.records import SPLITS, Record, Split, read_rows
 from kubedistill_runtime.storage.artifacts import find
 from kubedistill_runtime.storage.store import Store
-from kubedistill_runtime.training.student_format import STUDENT_AT
+from kubedistill_runtime.student_format import STUDENT_AT
 
 TEACHER_AT = f"{MODEL_AT['teacher']}.source"
 

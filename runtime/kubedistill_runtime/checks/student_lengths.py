@@ -9,19 +9,7 @@ from kubedistill_runtime.checks.splits import MIN_RECORDS
 from kubedistill_runtime.choices import Choices
 from kubedistill_runtime.models import Model, original_positions
 from kubedistill_runtime.records import SPLITS, Record, Split
-from kubedistill_runtime.training.student_format import STUDENT_AT
-
-
-def student_context(choices: Choices) -> int:
-    """Return the maximum length of sequences when the student is served, in tokens.
-
-    A LongRoPE student has two sets of frequencies. It is trained with those for its original length if a sample fits
-    into that, so it is served within that length: beyond it, an engine would use the other set for all requests.
-    """
-    positions = choices.student.max_positions or choices.max_model_len
-    longest = min(choices.max_model_len, positions)
-    original = original_positions(choices.student.config)
-    return min(longest, original) if original and choices.max_length <= original else longest
+from kubedistill_runtime.student_format import STUDENT_AT, student_context
 
 
 def check_student_lengths(

@@ -10,7 +10,6 @@ from kubedistill.contract import StageJob
 from kubedistill.report.models import LatencyControl
 from kubedistill.stored import read_stored_json
 from kubedistill_runtime.chat import date_for, load_stop_ids
-from kubedistill_runtime.checks.student_lengths import student_context
 from kubedistill_runtime.choices import CPU_DTYPE, Choices
 from kubedistill_runtime.evaluation.arms import Tested
 from kubedistill_runtime.evaluation.prices import price_of
@@ -28,11 +27,10 @@ from kubedistill_runtime.serving.alternation import (
 from kubedistill_runtime.serving.engine import Engine, Engines, Sampling, Serving
 from kubedistill_runtime.serving.figures import Machine
 from kubedistill_runtime.storage.store import Store
+from kubedistill_runtime.student_format import STUDENT_AT, student_context
 from kubedistill_runtime.teachers.generate import GenerationResult, Measurement, Request, generate_answers
 
 log = logging.getLogger(__name__)
-
-_AT = "spec.student.model.source"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +65,7 @@ def compare_students(
         return generate_answers(
             {name: request},
             serving=student_serving(models[name], choices=choices),
-            at=_AT,
+            at=STUDENT_AT,
             engines=engines,
             store=store,
             progress=progress,
@@ -113,7 +111,7 @@ def student_serving(model: Model, *, choices: Choices) -> Serving:
         max_model_len=student_context(choices),
         dtype=CPU_DTYPE,
         stop_ids=load_stop_ids(model),
-        at=_AT,
+        at=STUDENT_AT,
         date=date_for(model, choices.date),
     )
 

@@ -24,10 +24,10 @@ from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.records import read_rows
 from kubedistill_runtime.stages import Outcome, StageContext
 from kubedistill_runtime.storage.artifacts import draft_artifact, find, leave_draft, publish, read_figures
+from kubedistill_runtime.student_format import make_rendering
 from kubedistill_runtime.teachers.answer_sets import read_answer_set
 from kubedistill_runtime.training.sample_store import write_samples
 from kubedistill_runtime.training.samples import Counts, make_samples
-from kubedistill_runtime.training.student_format import make_rendering
 
 _REPORT_EVERY = 256
 

@@ -5,9 +5,10 @@ from typing import Any
 
 import pytest
 
-from kubedistill_runtime.checks.student_lengths import check_student_lengths, student_context
+from kubedistill_runtime.checks.student_lengths import check_student_lengths
 from kubedistill_runtime.choices import Choices
 from kubedistill_runtime.records import Message, Record, Split
+from kubedistill_runtime.student_format import student_context
 from support.job_folder import JobFolder
 
 LONG_ROPE = {

@@ -1,0 +1,27 @@
+"""The student's format: its field, the length at which it is served, and the rendering of answers for it."""
+
+from kubedistill_runtime.chat import load_chat_format, load_stop_ids
+from kubedistill_runtime.choices import MODEL_AT, Choices
+from kubedistill_runtime.models import original_positions
+from kubedistill_runtime.training.rendering import Rendering
+
+STUDENT_AT = f"{MODEL_AT['student']}.source"
+"""The field that names the student, for errors."""
+
+
+def student_context(choices: Choices) -> int:
+    """Return the maximum length of sequences when the student is served, in tokens.
+
+    A LongRoPE student has two sets of frequencies. It is trained with those for its original length if a sample fits
+    into that, so it is served within that length: beyond it, an engine would use the other set for all requests.
+    """
+    positions = choices.student.max_positions or choices.max_model_len
+    longest = min(choices.max_model_len, positions)
+    original = original_positions(choices.student.config)
+    return min(longest, original) if original and choices.max_length <= original else longest
+
+
+def make_rendering(choices: Choices) -> Rendering:
+    """Load the student's chat format; raises InvalidModel if it can't be used."""
+    chat = load_chat_format(choices.student, at=STUDENT_AT, date=choices.date)
+    return Rendering(chat, choices.form, frozenset(load_stop_ids(choices.teacher)))
