@@ -18,7 +18,7 @@ LIMITS = {
     "Any": 100,
     "cast": 1,
     "object as a parameter type": 12,
-    "type: ignore": 17,
+    "type: ignore": 16,
     "noqa": 6,
     "an untyped mapping in a signature that another package imports": 0,
 }

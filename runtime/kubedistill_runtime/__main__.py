@@ -181,6 +181,7 @@ def _validate(options: argparse.Namespace) -> int:
 
 def _local_run(options: argparse.Namespace, *, store: "Store | None" = None) -> "LocalRun":
     from kubedistill.manifest.loading import load_manifest
+    from kubedistill_runtime.datasets import forget_revisions
     from kubedistill_runtime.models import forget_digests
     from kubedistill_runtime.pipeline import LocalRun
     from kubedistill_runtime.storage.store import open_store
@@ -188,6 +189,7 @@ def _local_run(options: argparse.Namespace, *, store: "Store | None" = None) -> 
     job, store = load_manifest(options.manifest), store or open_store(options.store)
     if options.rehash:
         forget_digests(store)
+        forget_revisions(store)
     return LocalRun(
         job=job,
         data_root=options.data_root or options.manifest.absolute().parent,

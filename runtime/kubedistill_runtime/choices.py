@@ -14,6 +14,7 @@ from kubedistill.errors import InvalidData, InvalidManifest
 from kubedistill.paths import entry_path, local_path
 from kubedistill.v1alpha1 import DataSource, Spec, StudentModel, TeacherModel
 from kubedistill_runtime.checks.tokenizers import compare_tokenizers, format_difference
+from kubedistill_runtime.datasets import commit_of, find_hub_file, parse_hub_uri
 from kubedistill_runtime.models import HUB_SCHEME, Model, find_model
 from kubedistill_runtime.records import SPLITS, Split
 from kubedistill_runtime.serving.engine import Sampling
@@ -126,8 +127,14 @@ def data_path(source: DataSource, *, job: StageJob, at: str) -> Path:
     return local_path(source.uri, root=root_path(job.data_root), at=f"{at}.uri")
 
 
-def find_data(job: StageJob, split: Split) -> Path:
-    """Return the path of a split's data file; raises InvalidData, with the field, if there is none."""
+def find_data(job: StageJob, split: Split, *, fetch: bool = True) -> Path:
+    """Return the path of a split's data file; without `fetch`, it is not downloaded.
+
+    Raises InvalidData, with the field, if there is none, and for a file of the hub the errors of find_hub_file.
+    """
+    uri = data_sources(job.spec)[split].uri
+    if (file := parse_hub_uri(uri, at=f"spec.data.{split}.uri")) is not None:
+        return find_hub_file(file, job=job, at=f"spec.data.{split}.uri", fetch=fetch)
     path = data_path(data_sources(job.spec)[split], job=job, at=f"spec.data.{split}")
     try:
         if path.is_file():
@@ -137,6 +144,16 @@ def find_data(job: StageJob, split: Split) -> Path:
         problem = f"it can't be read ({error.strerror})"
     fix = "Paths without a scheme are relative to the manifest's folder, in a cluster to the job's store"
     raise InvalidData(problem, at=f"spec.data.{split}: {path}", fix=fix)
+
+
+def describe_hub_files(job: StageJob) -> list[str]:
+    """Return a note with the commit of each data file of the hub."""
+    named = {split: source.uri for split, source in data_sources(job.spec).items()}
+    return [
+        f"{split}: commit {commit_of(find_data(job, split))} of {uri}"
+        for split, uri in named.items()
+        if parse_hub_uri(uri, at=f"spec.data.{split}.uri") is not None
+    ]
 
 
 def data_sources(spec: Spec) -> dict[Split, DataSource]:

@@ -1,12 +1,14 @@
-"""The Hugging Face hub: download the files of a model, and explain a failure."""
+"""The Hugging Face hub: download the files of a model or a file of a dataset, and explain a failure."""
 
 import errno
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kubedistill.errors import BadCredentials, HubUnavailable, InvalidModel, KubedistillError
+from kubedistill.errors import BadCredentials, HubUnavailable, InvalidData, InvalidInput, InvalidModel, KubedistillError
 from kubedistill_runtime.root_cause import first_line
 from kubedistill_runtime.storage.failures import storage_errors
 
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
 _ANSWER_SECONDS = 60.0
 """How long to wait for an answer of the hub, where its client would wait forever."""
 _TRANSIENT = (407, 408, 425, 429)
-"""Statuses, in addition to 5xx, that are not about the model: a proxy, a timeout, a rate limit."""
+"""Statuses, in addition to 5xx, that are not about what is wanted: a proxy, a timeout, a rate limit."""
 _DISK = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.EIO)
 
 
@@ -24,6 +26,26 @@ class NotOnThisMachine(InvalidModel):
     """A model of the hub that is not on this machine, when nothing may be downloaded."""
 
     reason = InvalidModel.reason
+
+
+class DataNotOnThisMachine(InvalidData):
+    """A data file of the hub that is not on this machine, when nothing may be downloaded."""
+
+    reason = InvalidData.reason
+
+
+@dataclass(frozen=True, slots=True)
+class _Wanted:
+    """What a job wants from the hub."""
+
+    name: str
+    at: str
+    invalid: type[InvalidInput]
+    """The error if the hub has no such thing."""
+    absent: type[InvalidInput]
+    """The error if it is not on this machine and nothing may be downloaded."""
+    instead: str
+    """What a job can name instead."""
 
 
 def fetch_snapshot(repository: str, *, revision: str | None, patterns: Sequence[str], at: str, fetch: bool) -> Path:
@@ -36,16 +58,43 @@ def fetch_snapshot(repository: str, *, revision: str | None, patterns: Sequence[
     """
     import huggingface_hub
 
-    try:
-        _limit_silence(huggingface_hub.get_session())
+    wanted = _Wanted(repository, at, InvalidModel, NotOnThisMachine, "a folder")
+    with _hub_errors(wanted, fetch=fetch):
         found = huggingface_hub.snapshot_download(
             repository, revision=revision, allow_patterns=list(patterns), local_files_only=not fetch
         )
         return Path(found)
+
+
+def fetch_data_file(repository: str, *, name: str, revision: str | None, at: str, fetch: bool) -> Path:
+    """Return the path of a file of a dataset; without `fetch`, nothing is downloaded.
+
+    Raises the errors of fetch_snapshot, with DataNotOnThisMachine and InvalidData instead of NotOnThisMachine and
+    InvalidModel.
+    """
+    import huggingface_hub
+
+    wanted = _Wanted(f"{name} of {repository}", at, InvalidData, DataNotOnThisMachine, "a file")
+    with _hub_errors(wanted, fetch=fetch):
+        found = huggingface_hub.hf_hub_download(
+            repository, name, repo_type="dataset", revision=revision, local_files_only=not fetch
+        )
+        return Path(found)
+
+
+@contextmanager
+def _hub_errors(wanted: _Wanted, *, fetch: bool) -> Iterator[None]:
+    """Raise every error of the hub's client as one of ours."""
+    import huggingface_hub
+
+    try:
+        _limit_silence(huggingface_hub.get_session())
+        yield
     except Exception as error:  # the hub's client and its transport have no other base class of errors
         if not fetch:
-            raise NotOnThisMachine(f"{repository} is not on this machine", at=at, fix="A run downloads it") from error
-        raise _explain(error, repository=repository, at=at) from error
+            problem = f"{wanted.name} is not on this machine"
+            raise wanted.absent(problem, at=wanted.at, fix="A run downloads it") from error
+        raise _explain(error, wanted) from error
 
 
 def _limit_silence(client: "httpx2.Client") -> None:
@@ -63,19 +112,19 @@ def _limit_request(request: "httpx2.Request") -> None:
     }
 
 
-def _explain(error: Exception, *, repository: str, at: str) -> KubedistillError:
-    """Return the error of a failed download; only an answer about the model itself is an error of the job."""
+def _explain(error: Exception, wanted: _Wanted) -> KubedistillError:
+    """Return the error of a failed download; only an answer about what is wanted is an error of the job."""
     chain = _causes(error)
     if isinstance(chain[-1], OSError) and chain[-1].errno in _DISK:
         return _explain_disk(chain[-1])
-    problem = f"{repository} can't be downloaded from the hub ({first_line(error)})"
+    at = wanted.at
+    problem = f"{wanted.name} can't be downloaded from the hub ({first_line(error)})"
     if _refuses_token(chain):
         fix = "Set HF_TOKEN to a token that may read it; in a cluster, with a Secret of spec.pods.envFromSecrets"
         return BadCredentials(problem, at=at, fix=fix)
-    if _is_about_model(chain):
-        fix = "Check the name, the revision and HF_TOKEN, or use a folder"
-        return InvalidModel(problem, at=at, fix=fix)
-    fix = "Check the network, proxy and HF_ENDPOINT, or use a folder; files that were downloaded are kept"
+    if _is_about_job(chain):
+        return wanted.invalid(problem, at=at, fix=f"Check the name, the revision and HF_TOKEN, or use {wanted.instead}")
+    fix = f"Check the network, proxy and HF_ENDPOINT, or use {wanted.instead}; files that were downloaded are kept"
     return HubUnavailable(problem, at=at, fix=fix)
 
 
@@ -109,10 +158,10 @@ def _status(chain: Sequence[BaseException]) -> int | None:
     return root.response.status_code if isinstance(root, HfHubHTTPError) else None
 
 
-def _is_about_model(chain: Sequence[BaseException]) -> bool:
-    """Return whether the hub, or its client before the request, says that the job can't have this model.
+def _is_about_job(chain: Sequence[BaseException]) -> bool:
+    """Return whether the hub, or its client before the request, says that the job can't have what it wants.
 
-    If the client is offline by its settings, or has only a part of the model, a retry would not help either.
+    If the client is offline by its settings, or has only a part of it, a retry would not help either.
     """
     from huggingface_hub.errors import LocalEntryNotFoundError, OfflineModeIsEnabled
 

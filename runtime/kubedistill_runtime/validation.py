@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 from kubedistill.contract import StageJob
@@ -25,7 +26,7 @@ from kubedistill_runtime.checks.selection import check_selection
 from kubedistill_runtime.checks.splits import check_sizes
 from kubedistill_runtime.checks.storage import check_store
 from kubedistill_runtime.choices import ROLES, Choices, Role, choose, data_sources, find_named_model, root_path
-from kubedistill_runtime.hub import NotOnThisMachine
+from kubedistill_runtime.hub import DataNotOnThisMachine, NotOnThisMachine
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.storage.store import locate_store
 
@@ -49,6 +50,8 @@ class Findings:
             return check()
         except NotOnThisMachine as error:
             self.unchecked.append(f"template, tokenizer and lengths of {error.at}: {error.problem}")
+        except DataNotOnThisMachine as error:
+            self.unchecked.append(f"records of {error.at}: {error.problem}")
         except KubedistillError as error:
             self.problems.append(error)
         return None
@@ -85,7 +88,7 @@ def validate(job: StageJob) -> Findings:
 
 
 def _check_data(job: StageJob, found: Findings) -> Input | None:
-    files = {split: found.attempt(lambda split=split: read_split(job, split)) for split in data_sources(job.spec)}  # type: ignore[misc]
+    files = {split: found.attempt(partial(read_split, job, split, fetch=False)) for split in data_sources(job.spec)}
     read = {split: file for split, file in files.items() if file is not None}
     if len(read) < len(files):
         return None

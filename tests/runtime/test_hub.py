@@ -3,18 +3,13 @@
 import errno
 import json
 import os
-import socket
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
 from pathlib import Path
 
 import huggingface_hub
 import pytest
-from huggingface_hub.utils import _http
 
 from kubedistill.errors import (
     BadCredentials,
@@ -24,58 +19,12 @@ from kubedistill.errors import (
     StorageNotWritable,
     StorageUnavailable,
 )
-from kubedistill_runtime import hub
 from kubedistill_runtime.hub import NotOnThisMachine, fetch_snapshot
 from support.job_folder import JobFolder
+from support.loopback_hub import COMMIT, FILE, Serve, answer, hang_up, say_nothing, serving, use, use_empty_cache
 from support.messages import check_facts
 
 AT = "spec.student.model.source"
-COMMIT = "0123456789abcdef0123456789abcdef01234567"
-Serve = Callable[[BaseHTTPRequestHandler], None]
-
-
-def answer(status: int, *, body: bytes = b"", cut: int = 0, **headers: str) -> Serve:
-    """Return an answer with headers, whose names are written with underscores.
-
-    `cut` bytes are promised and not sent.
-    """
-
-    def serve(request: BaseHTTPRequestHandler) -> None:
-        request.send_response(status)
-        for name, value in {**headers, "Content_Length": str(len(body) + cut)}.items():
-            request.send_header(name.replace("_", "-"), value)
-        request.end_headers()
-        request.wfile.write(b"" if request.command == "HEAD" else body)
-
-    return serve
-
-
-def hang_up(request: BaseHTTPRequestHandler) -> None:
-    request.connection.shutdown(socket.SHUT_RDWR)
-
-
-def say_nothing(request: BaseHTTPRequestHandler) -> None:
-    request.connection.recv(1)  # until the client gives up
-
-
-@contextmanager
-def serving(*, by_path: dict[str, Serve]) -> Iterator[str]:
-    """Yield a hub on loopback, which answers a path as the first part of it that is named says."""
-
-    class Hub(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            next(serve for part, serve in by_path.items() if part in self.path)(self)
-
-        do_HEAD = do_GET
-
-        def log_message(self, *_: object) -> None:
-            """Be silent."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Hub) as server:
-        server.daemon_threads = True
-        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
 
 
 def listing(*names: str) -> dict[str, Serve]:
@@ -89,7 +38,6 @@ def listing(*names: str) -> dict[str, Serve]:
     }
 
 
-FILE = {"X_Repo_Commit": COMMIT, "ETag": '"abc"'}
 ANSWERS: dict[str, tuple[dict[str, Serve], type[KubedistillError]]] = {
     "gated, without a token": ({"": answer(401, X_Error_Code="GatedRepo")}, BadCredentials),
     "gated, and not for this token": ({"": answer(403, X_Error_Code="GatedRepo")}, BadCredentials),
@@ -124,12 +72,7 @@ ANSWERS: dict[str, tuple[dict[str, Serve], type[KubedistillError]]] = {
 
 @pytest.fixture(autouse=True)
 def empty_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A client that has nothing yet, and does not wait between its own tries."""
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr(_http.time, "sleep", lambda _: None)
-    monkeypatch.setattr(hub, "_ANSWER_SECONDS", 0.3)
+    use_empty_cache(tmp_path / "cache", monkeypatch)
 
 
 @pytest.fixture
@@ -137,13 +80,6 @@ def endpoint(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
     with serving(by_path=request.param) as address:
         use(address, monkeypatch)
         yield address
-
-
-def use(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Do what HF_ENDPOINT does when the client is imported."""
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", address)
-    template = address + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(huggingface_hub.constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
 
 
 def fetch(repository: str = "organization/name", *, fetch: bool = True) -> Path:

@@ -25,7 +25,8 @@ class DataSource(Model):
     model_config = ConfigDict(json_schema_extra=cel(("has(self.uri) != has(self.configMapKeyRef)", _ONE_SOURCE)))
 
     uri: Uri | None = None
-    """Location of the file; a path without a scheme is relative to the data root."""
+    """Location of the file; a path without a scheme is relative to the data root, and
+    hf://datasets/OWNER/NAME[@REVISION]/PATH is a file of a dataset of the hub, whose commit is fixed for the run."""
     config_map_key_ref: ConfigMapKeyRef | None = None
     """Key of a ConfigMap that contains the file; for data under 1 MiB."""
 

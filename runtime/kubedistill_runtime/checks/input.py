@@ -13,6 +13,7 @@ from kubedistill_runtime.checks.selection import check_train_references
 from kubedistill_runtime.checks.splits import check_sizes, drop_duplicates, hold_out, sample
 from kubedistill_runtime.choices import data_path, data_sources, find_data
 from kubedistill_runtime.curation.leaks import Leak, find_equal, find_leaks
+from kubedistill_runtime.datasets import parse_hub_uri
 from kubedistill_runtime.records import SPLITS, Record, Split, arrange
 from kubedistill_runtime.tasks import TASKS
 
@@ -42,11 +43,14 @@ class Input:
             counts[split] = counts.get(split, 0) + count
 
 
-def read_split(job: StageJob, split: Split) -> DataFile:
-    """Read one data file; raises InvalidData, with file and line, for all its problems."""
+def read_split(job: StageJob, split: Split, *, fetch: bool = True) -> DataFile:
+    """Read one data file; without `fetch`, it is not downloaded.
+
+    Raises InvalidData, with file and line, for all its problems, and the errors of find_data.
+    """
     task = job.spec.task
     return read_records(
-        find_data(job, split),
+        find_data(job, split, fetch=fetch),
         split=split,
         task=TASKS[task.type],
         labels=task.answer_labels,
@@ -106,8 +110,10 @@ def place_of(job: StageJob, split: Split) -> str:
     """Return the field and the file of a split; a split without a file is held out from train."""
     if split not in data_sources(job.spec):
         return f"{place_of(job, 'train')} (held out for {split})"
-    at = f"spec.data.{split}"
-    return f"{at}: {data_path(data_sources(job.spec)[split], job=job, at=at)}"
+    at, source = f"spec.data.{split}", data_sources(job.spec)[split]
+    if parse_hub_uri(source.uri, at=at) is not None:
+        return f"{at}: {source.uri}"
+    return f"{at}: {data_path(source, job=job, at=at)}"
 
 
 def _check_given(job: StageJob, splits: dict[Split, list[Record]], *, places: dict[Split, str]) -> None:

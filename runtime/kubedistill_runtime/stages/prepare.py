@@ -21,7 +21,7 @@ from kubedistill_runtime.checks.models import check_student, check_student_on_ro
 from kubedistill_runtime.checks.selection import check_selection, check_train_references
 from kubedistill_runtime.checks.splits import check_sizes
 from kubedistill_runtime.checks.yields import check_yields
-from kubedistill_runtime.choices import data_sources, root_path
+from kubedistill_runtime.choices import data_sources, describe_hub_files, root_path
 from kubedistill_runtime.export.folders import are_filled
 from kubedistill_runtime.records import encode_records, read_rows
 from kubedistill_runtime.stages import Outcome, StageContext
@@ -58,7 +58,7 @@ def run(context: StageContext) -> Outcome:
         objective_reason=choices.objective_reason,
         top_logprobs=choices.k,
         judged=judged,
-        notes=[*rows.notes, *describe_judged(test, spec=job.spec), *notes],
+        notes=[*describe_hub_files(job), *rows.notes, *describe_judged(test, spec=job.spec), *notes],
         report=report,
     )
     if not are_filled(job.spec.export, data_root=root_path(job.data_root), store=store, key=keys["export"]):

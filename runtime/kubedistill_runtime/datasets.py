@@ -1,0 +1,79 @@
+"""Data files of the Hugging Face hub: hf://datasets/OWNER/NAME[@REVISION]/PATH, with one commit for a whole run."""
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import unquote
+
+from kubedistill.canonical import canonical_json, digest
+from kubedistill.contract import StageJob
+from kubedistill.errors import InvalidManifest
+from kubedistill_runtime.hub import fetch_data_file
+from kubedistill_runtime.storage.store import Store, locate_store
+
+_SCHEME = "hf://"
+# As huggingface_hub's HfFileSystem: a revision with a slash is quoted, or one of these two refs.
+_URI = re.compile(r"hf://datasets/([^/@]+/[^/@]+)(?:@(refs/(?:convert|pr)/[^/]+|[^/]+))?/(.+)")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+_FORM = "Write hf://datasets/OWNER/NAME/PATH or hf://datasets/OWNER/NAME@REVISION/PATH"
+_REVISIONS = "revisions"
+
+
+@dataclass(frozen=True, slots=True)
+class HubFile:
+    """One file of a dataset; without a revision, of its main branch."""
+
+    repository: str
+    revision: str | None
+    name: str
+
+
+def parse_hub_uri(uri: str | None, *, at: str) -> HubFile | None:
+    """Return the file of a dataset that a URI names; None for any other scheme.
+
+    Raises InvalidManifest, with the field, for a URI of the hub that names no file of a dataset.
+    """
+    if uri is None or not uri.startswith(_SCHEME):
+        return None
+    found = _URI.fullmatch(uri)
+    if found is None or found[3].endswith("/") or ".." in unquote(found[3]).split("/"):
+        raise InvalidManifest(f"{uri} names no file of a dataset", at=at, fix=_FORM)
+    repository, revision, name = found.groups()
+    return HubFile(repository, unquote(revision) if revision else None, unquote(name))
+
+
+def find_hub_file(file: HubFile, *, job: StageJob, at: str, fetch: bool) -> Path:
+    """Return the path of a file of a dataset on this machine; without `fetch`, nothing is downloaded or recorded.
+
+    The first download of a run records the commit of the branch or tag in the store, and the run keeps to that commit,
+    even if it is continued after the branch has moved. Raises the errors of fetch_data_file.
+    """
+    store, name = locate_store(job.store), _name_of_record(file, job=job)
+    if store.exists(name):
+        return fetch_data_file(file.repository, name=file.name, revision=_recorded(store, name), at=at, fetch=fetch)
+    path = fetch_data_file(file.repository, name=file.name, revision=file.revision, at=at, fetch=fetch)
+    if not fetch:
+        return path
+    record = canonical_json({"repository": file.repository, "commit": commit_of(path)})
+    return path if store.put_if_absent(name, record) else find_hub_file(file, job=job, at=at, fetch=fetch)
+
+
+def forget_revisions(store: Store) -> None:
+    """Remove the recorded commits of all runs, so that branches and tags are resolved again."""
+    for name in store.names(_REVISIONS):
+        store.delete(name)
+
+
+def commit_of(path: Path) -> str:
+    """Return the commit of a downloaded file, which is the name of a folder in the hub's cache."""
+    return next(part for part in path.parts if _COMMIT.fullmatch(part))
+
+
+def _recorded(store: Store, name: str) -> str:
+    return str(json.loads(store.read(name))["commit"])
+
+
+def _name_of_record(file: HubFile, *, job: StageJob) -> str:
+    run = [job.job.full_name, job.job.uid, job.run.id]
+    return f"{_REVISIONS}/{digest([*run, file.repository, file.revision])}.json"
