@@ -2,16 +2,20 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 from kubedistill.errors import InvalidInput
 from kubedistill.manifest.settings import Settings
-from kubedistill.paths import find_store_problem
+from kubedistill.paths import find_store_problem, local_path, locate
 from kubedistill.v1alpha1 import Spec
 from kubedistill_operator.children.attempt import check_children
+from kubedistill_operator.children.pods import STORAGE_PATH
 from kubedistill_operator.decisions.policy import check_policy
 from kubedistill_operator.decisions.pool_limits import check_pool_limits
-from kubedistill_operator.decisions.stores import CLAIMED_STORE, find_uri
+from kubedistill_operator.decisions.stores import CLAIMED_STORE, find_uri, is_in_claim
 from kubedistill_operator.observed import Observed
+
+_OUTSIDE = f"is not in the storage claim, which pods mount at {STORAGE_PATH}, and would be lost with the pod"
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,13 +66,32 @@ def _refused(candidate: Candidate) -> Obstacle | None:
 
 
 def _unsupported_store(candidate: Candidate) -> Obstacle | None:
-    problem = find_store_problem(candidate.store_uri)
+    uri = candidate.store_uri
+    if (problem := find_store_problem(uri)) is None and not is_in_claim(local_path(uri, root=Path(), at="")):
+        problem = f"{uri} {_OUTSIDE}"
     if problem is None:
         return None
     named = candidate.spec.storage.uri is not None
     field, who = ("spec.storage.uri", "") if named else ("settings.storage", "ask the platform team to ")
     fix = f"{who}name a folder of the claim, such as {CLAIMED_STORE}/models"
     return Obstacle("InvalidSpec", f"{field}: {problem}; {fix}")
+
+
+def _export_outside(candidate: Candidate) -> Obstacle | None:
+    """Find an export that would be copied to the pod's own disk; the driver refuses other schemes."""
+    root = local_path(candidate.store_uri, root=Path(), at="")
+    for index, export in enumerate(candidate.spec.export):
+        if export.uri is None:
+            continue
+        at = f"spec.export[{index}].uri"
+        try:
+            path = locate(export.uri, root=root, at=at).path
+        except InvalidInput as error:
+            return Obstacle("InvalidSpec", str(error))
+        if path is not None and not is_in_claim(path):
+            fix = f"name a folder of the claim, such as {CLAIMED_STORE}/exports"
+            return Obstacle("InvalidSpec", f"{at}: {export.uri} {_OUTSIDE}; {fix}")
+    return None
 
 
 def _no_storage(candidate: Candidate) -> Obstacle | None:
@@ -113,6 +136,7 @@ def _config_map_not_found(candidate: Candidate) -> Obstacle | None:
 CHECKS: tuple[Check, ...] = (
     _refused,
     _unsupported_store,
+    _export_outside,
     _no_storage,
     _claim_not_found,
     _storage_not_shared,

@@ -3,6 +3,9 @@
 Two namespaces share a store only if the settings say so, whatever URIs the settings or their jobs name.
 """
 
+import os.path
+from pathlib import Path
+
 from kubedistill.manifest.settings import DefaultStorage, SharedStorage
 from kubedistill.v1alpha1 import Spec
 from kubedistill_operator.children.pods import STORAGE_PATH
@@ -22,6 +25,11 @@ def find_uri(spec: Spec, *, namespace: str, storage: DefaultStorage) -> str:
     if group is not None:
         return group.uri
     return f"{storage.uri.rstrip('/')}/{namespace}" if storage.uri is not None else CLAIMED_STORE
+
+
+def is_in_claim(path: Path) -> bool:
+    """Return whether pods keep a path in the claim; anything else is lost with them."""
+    return Path(os.path.normpath(path)).is_relative_to(STORAGE_PATH)
 
 
 def uri_of_0_1(spec: Spec, *, storage: DefaultStorage) -> str:

@@ -62,7 +62,7 @@ def test_f1_the_digest_of_the_bytes_is_in_status_before_they_are_written(cluster
 def test_f1_a_run_keeps_these_settings_and_no_others(cluster: FakeCluster) -> None:
     cluster.settings = Settings(
         pools={**SETTINGS.pools, "theirs": Pool(node_selector={"of": "another"}, allowed_namespaces=("other",))},
-        storage=DefaultStorage(uri="file:///elsewhere", volume_claim="else"),
+        storage=DefaultStorage(uri="file:///kubedistill/storage/elsewhere", volume_claim="else"),
         cpu_resources=Resources(cpu="3"),
         ray_version="2.61.0",
         submission_mode="K8sJobMode",
@@ -74,11 +74,11 @@ def test_f1_a_run_keeps_these_settings_and_no_others(cluster: FakeCluster) -> No
     settings = {"pools", "images", "storage", "cpuResources", "rayVersion", "submissionMode", "policy"}
     assert values.keys() == {"contract", "id", "digest", "spec"} | settings
     assert [*values["pools"]] == ["h100"], "those that the spec names: others are no business of this namespace"
-    assert values["storage"] == {"uri": "file:///elsewhere/team", "volumeClaim": "else"}
+    assert values["storage"] == {"uri": "file:///kubedistill/storage/elsewhere/team", "volumeClaim": "else"}
     assert values["images"]["runtime"] == Images().runtime, "in words, since the default is another one tomorrow"
     cluster.settings = Settings(pools=cluster.settings.pools)
     child = next_child(cluster, name)
-    assert cluster.jobs[child["metadata"]["name"]].store == "file:///elsewhere/team"
+    assert cluster.jobs[child["metadata"]["name"]].store == "file:///kubedistill/storage/elsewhere/team"
     spec = child["spec"]
     assert (spec["submissionMode"], spec["rayClusterSpec"]["rayVersion"]) == ("K8sJobMode", "2.61.0")
     head = spec["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]

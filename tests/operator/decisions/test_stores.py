@@ -11,11 +11,12 @@ from kubedistill_operator.decisions.placement import find_obstacle
 from kubedistill_operator.decisions.stores import find_store, find_uri
 from kubedistill_operator.observed import Observed
 from support.fake_cluster import NAMESPACE, SETTINGS, FakeCluster, begin, small_spec
+from support.messages import CheckMessage
 
 GROUP = SharedStorage(uri="s3://shared/ab", namespaces=("a", "b"))
 GROUP_HERE = SharedStorage(uri="s3://shared/ab", namespaces=(NAMESPACE,))
-FOLDER_HERE = SharedStorage(uri="file:///shared", namespaces=(NAMESPACE,))
 ROOT = "file:///kubedistill/storage"
+FOLDER_HERE = SharedStorage(uri=f"{ROOT}/shared", namespaces=(NAMESPACE,))
 
 URIS: list[tuple[dict[str, str], str, DefaultStorage, str]] = [
     ({}, "a", DefaultStorage(), ROOT),
@@ -74,11 +75,18 @@ SHARED_CLAIM = Observed(claim_access_modes=("ReadWriteMany",))
         ({}, DefaultStorage(uri="s3://all", **CLAIM), "InvalidSpec", "settings.storage"),
         ({}, DefaultStorage(shared=(GROUP_HERE,), **CLAIM), "InvalidSpec", "settings.storage"),
         ({"uri": f"{ROOT}/own"}, DefaultStorage(uri="s3://all", **CLAIM), None, ""),
+        ({"uri": "file:///models"}, DefaultStorage(**CLAIM), "InvalidSpec", "spec.storage.uri"),
+        ({"uri": f"{ROOT}-2/own"}, DefaultStorage(**CLAIM), "InvalidSpec", "spec.storage.uri"),
+        ({"uri": f"{ROOT}/../own"}, DefaultStorage(**CLAIM), "InvalidSpec", "spec.storage.uri"),
+        ({"uri": f"{ROOT}/%2e%2e/own"}, DefaultStorage(**CLAIM), "InvalidSpec", "spec.storage.uri"),
+        ({"uri": f"{ROOT}/a/../own"}, DefaultStorage(**CLAIM), None, ""),
+        ({"uri": f"{ROOT}/"}, DefaultStorage(**CLAIM), None, ""),
+        ({}, DefaultStorage(uri="file:///models", **CLAIM), "InvalidSpec", "settings.storage"),
         ({}, DefaultStorage(shared=(FOLDER_HERE,)), "NoStorage", "spec.storage.volumeClaim"),
         ({}, DefaultStorage(shared=(FOLDER_HERE,), **CLAIM), None, ""),
     ],
 )
-def test_a_job_starts_only_with_a_store_that_this_version_can_use(
+def test_s16_a_job_starts_only_with_a_store_that_this_version_can_use(
     own: dict[str, str], storage: DefaultStorage, reason: str | None, field: str
 ) -> None:
     """A driver with another scheme ended before it had a channel, and was charged to failure three times."""
@@ -87,6 +95,31 @@ def test_a_job_starts_only_with_a_store_that_this_version_can_use(
     assert (obstacle.reason if obstacle else None) == reason
     if obstacle is not None:
         assert obstacle.message.startswith(f"{field}: ")
+
+
+@pytest.mark.parametrize(
+    ("uri", "is_kept"),
+    [
+        (None, True),
+        ("exports/support", True),
+        ("../support", True),
+        ("../../../support", False),
+        (f"{ROOT}/exports/support", True),
+        ("file:///exports/support", False),
+        ("/exports/support", False),
+        ("file://exports/support", False),
+    ],
+)
+def test_s16_an_export_is_copied_only_to_where_it_outlives_the_pod(
+    uri: str | None, is_kept: bool, check_message: CheckMessage
+) -> None:
+    spec = small_spec(storage={"uri": f"{ROOT}/own"}, export=[{"uri": "first"}, {"uri": uri}])
+    settings = SETTINGS.model_copy(update={"storage": DefaultStorage(**CLAIM)})
+    obstacle = find_obstacle(spec, NAMESPACE, observed=SHARED_CLAIM, settings=settings)
+    assert (obstacle is None) == is_kept
+    if obstacle is not None:
+        assert obstacle.reason == "InvalidSpec"
+        check_message(obstacle.message, "spec.export[1].uri")
 
 
 def test_a_run_keeps_its_store_whatever_the_settings_become() -> None:
