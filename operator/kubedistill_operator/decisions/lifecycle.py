@@ -21,6 +21,8 @@ from kubedistill_operator.plan import Deletion, Event, Plan
 from kubedistill_operator.status import is_not_understood, is_true, with_stage, without_conditions
 
 _HISTORY = 20
+_OBJECT_SECONDS, _SETTINGS_SECONDS = 15, 60
+"""How soon a refused job is checked again; a change of its spec is seen at once."""
 _PER_RUN = ("Complete", "Failed", "Suspended", "Progressing", "QuotaReserved", "SpecDrift")
 
 
@@ -107,9 +109,10 @@ def start_run(context: ReconcileContext) -> Plan | None:
     if status.run is not None:
         return None
     if job.spec is None or job.problem:
-        return _refuse(context, reason="InvalidSpec", message=job.problem)
+        return _refuse(context, reason="InvalidSpec", message=job.problem, again=_SETTINGS_SECONDS)
     if obstacle := find_obstacle(job.spec, job.namespace, observed=context.observed, settings=context.settings):
-        return _refuse(context, reason=obstacle.reason, message=obstacle.message)
+        again = _OBJECT_SECONDS if obstacle.is_object else _SETTINGS_SECONDS
+        return _refuse(context, reason=obstacle.reason, message=obstacle.message, again=again)
     run_id = _requested_run(context)
     assert run_id is not None, "a job without a run wants one"
     frozen = take_snapshot(job, run_id, settings=context.settings)
@@ -230,9 +233,9 @@ def _handled(context: ReconcileContext, verb: str) -> tuple[str, ...]:
     return (*kept, *(one for one in on_the_job.values() if one in handled))[-HANDLED_REQUESTS:]
 
 
-def _refuse(context: ReconcileContext, *, reason: str, message: str) -> Plan:
+def _refuse(context: ReconcileContext, *, reason: str, message: str, again: float) -> Plan:
     released = without_conditions(context.status, "QuotaReserved")
     status = context.set_condition(released, "Validated", "False", reason=reason, message=message)
     event = Event("ValidationFailed", f"{reason}: {message}", "Warning", about=reason)
     events = () if status == context.status else (event,)
-    return Plan(status=status, events=events, requeue_after=60, why=(message,))
+    return Plan(status=status, events=events, requeue_after=again, why=(message,))

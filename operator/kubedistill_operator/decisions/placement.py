@@ -24,6 +24,8 @@ class Obstacle:
 
     reason: str
     message: str
+    is_object: bool = False
+    """Whether it is an object that is missing or wrong: no watch shows when that has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,11 @@ class Candidate:
     def claim(self) -> str | None:
         """Name of the claim that holds the store."""
         return self.spec.storage.volume_claim or self.settings.storage.volume_claim
+
+    @property
+    def claim_field(self) -> str:
+        """Where that claim is named."""
+        return f"{'spec' if self.spec.storage.volume_claim else 'settings'}.storage.volumeClaim"
 
     @property
     def store_uri(self) -> str:
@@ -104,17 +111,19 @@ def _no_storage(candidate: Candidate) -> Obstacle | None:
 def _claim_not_found(candidate: Candidate) -> Obstacle | None:
     if candidate.claim is None or candidate.observed.claim_access_modes is not None:
         return None
-    return Obstacle("ClaimNotFound", f"spec.storage.volumeClaim: there is no claim {candidate.claim!r} here; create it")
+    problem = f"there is no claim {candidate.claim!r} in namespace {candidate.namespace}"
+    fix = "create it, or name another in spec.storage.volumeClaim"
+    return Obstacle("ClaimNotFound", f"{candidate.claim_field}: {problem}; {fix}", is_object=True)
 
 
 def _storage_not_shared(candidate: Candidate) -> Obstacle | None:
     modes = candidate.observed.claim_access_modes
     if modes is None or "ReadWriteMany" in modes or candidate.settings.storage.single_node:
         return None
-    message = (
-        f"spec.storage.volumeClaim: its access modes are {', '.join(modes)}, and head and workers are on different"
-    )
-    return Obstacle("StorageNotShared", f"{message} nodes; name a ReadWriteMany claim")
+    problem = f"the access modes of claim {candidate.claim!r} are {', '.join(modes)}"
+    fix = "name a ReadWriteMany claim in spec.storage.volumeClaim"
+    message = f"{candidate.claim_field}: {problem}, and head and workers are on different nodes; {fix}"
+    return Obstacle("StorageNotShared", message, is_object=True)
 
 
 def _config_map_not_found(candidate: Candidate) -> Obstacle | None:
@@ -130,7 +139,8 @@ def _config_map_not_found(candidate: Candidate) -> Obstacle | None:
         ),
         "settings.caBundle.configMap",
     )
-    return Obstacle("ConfigMapNotFound", f"{at}: there is no ConfigMap {missing!r} in this namespace; create it")
+    message = f"{at}: there is no ConfigMap {missing!r} in this namespace; create it"
+    return Obstacle("ConfigMapNotFound", message, is_object=True)
 
 
 CHECKS: tuple[Check, ...] = (

@@ -4,7 +4,7 @@ import pytest
 
 from kubedistill.chain import CHAIN
 from kubedistill.contract import ArtifactRef
-from kubedistill.manifest.settings import Images, PodSecurityContext, Pool
+from kubedistill.manifest.settings import DefaultStorage, Images, PodSecurityContext, Pool
 from kubedistill.v1alpha1 import Restarts
 from kubedistill_operator.status import is_true, with_stage
 from support.fake_cluster import FakeCluster, begin, reason_of, small_spec, stage_of
@@ -102,6 +102,25 @@ def test_s2_s3_a_job_that_cannot_start_says_why_and_starts_once_it_is_fixed(
     cluster.settle()
     assert reason_of(cluster, "Validated") == ("True", "Valid")
     assert cluster.created
+
+
+@pytest.mark.parametrize("field", ["spec.storage.volumeClaim", "settings.storage.volumeClaim"])
+@pytest.mark.parametrize("modes", [None, ("ReadWriteOnce",)])
+def test_s3_a_claim_is_named_by_the_field_that_names_it_and_looked_for_every_15_s(
+    cluster: FakeCluster, field: str, modes: tuple[str, ...] | None, check_message: CheckMessage
+) -> None:
+    if field.startswith("settings"):
+        storage = DefaultStorage(volume_claim="shared")
+        cluster.spec, cluster.settings = (
+            small_spec(storage={}),
+            cluster.settings.model_copy(update={"storage": storage}),
+        )
+    cluster.claim_access_modes = modes
+    cluster.settle()
+    condition = cluster.status.condition("Validated")
+    assert condition is not None
+    check_message(condition.message, field, "shared")
+    assert cluster.step().requeue_after == 15
 
 
 def test_s5_an_edit_waits_for_a_new_run(cluster: FakeCluster) -> None:
