@@ -21,12 +21,13 @@ from quietness import probe
 
 from kubedistill.contract import JobRef, RunRef, StageJob
 from kubedistill.contract.artifacts import AnswersFigures, Figures
+from kubedistill.contract.store_names import artifact_folder
 from kubedistill.manifest.loading import load_manifest
 from kubedistill.v1alpha1 import spec_values
 from kubedistill_runtime.answers import Answer, TopK, Turn
 from kubedistill_runtime.keys import resolve
 from kubedistill_runtime.records import Message, Record, encode_records
-from kubedistill_runtime.storage.artifacts import folder_of, publish
+from kubedistill_runtime.storage.artifacts import publish
 from kubedistill_runtime.storage.store import Store, open_store
 from kubedistill_runtime.teachers.answer_sets import describe_answers
 from kubedistill_runtime.teachers.cache import SHARD_ROWS, Row, add_shard, make_rows
@@ -125,7 +126,7 @@ def write_library(tokens: int, *, folder: Path) -> None:
     records = {split: list(_records(split, count)) for split, count in counts.items()}
     keys = resolve(job, store=store).keys
     for split, some in records.items():
-        store.put(f"{folder_of('rows', keys['rows'])}/{split}.jsonl", encode_records(some))
+        store.put(f"{artifact_folder('rows', keys['rows'])}/{split}.jsonl", encode_records(some))
     publish(store, "rows", keys["rows"], Figures())
     generator = np.random.default_rng(0)
     for name, split in (("answers", "train"), ("judge", "validation")):
@@ -194,7 +195,7 @@ def read(folder: Path) -> Callable[[], int]:
 
     job, store = load_job(folder)
     training, device = job.spec.training, torch.device("cpu")
-    samples_folder = folder_of("samples", resolve(job, store=store).keys["samples"])
+    samples_folder = artifact_folder("samples", resolve(job, store=store).keys["samples"])
 
     def work() -> int:
         samples, done = open_samples(store, samples_folder, "train"), 0

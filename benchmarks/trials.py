@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from kubedistill.contract.artifacts import DatasetFigures, JudgeFigures
+from kubedistill.contract.store_names import artifact_folder
 from kubedistill.manifest.loading import load_manifest
 from kubedistill.report.models import Report
 from kubedistill.v1alpha1 import API_VERSION, KIND, spec_values
@@ -28,7 +29,7 @@ from kubedistill_runtime.models import find_model
 from kubedistill_runtime.pipeline import LocalRun
 from kubedistill_runtime.records import read_rows
 from kubedistill_runtime.serving.engine import Sampling, Serving
-from kubedistill_runtime.storage.artifacts import find, folder_of, publish, read_figures
+from kubedistill_runtime.storage.artifacts import find, publish, read_figures
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.answer_sets import read_answer_set
 from kubedistill_runtime.teachers.batches import collect_answers
@@ -74,7 +75,7 @@ def run_trial(trial: Trial, *, folder: Path, store: Store) -> Outcome:
         started = time.monotonic()
         _start(manifest, store=store, log=store.path(f"trials/{trial.name}.log"))
         took.write_text(json.dumps({"seconds": time.monotonic() - started, "load": os.getloadavg()[0]}))
-    report = Report.model_validate_json(store.read(f"{folder_of('report', choices.keys['report'])}/report.json"))
+    report = Report.model_validate_json(store.read(f"{artifact_folder('report', choices.keys['report'])}/report.json"))
     scores = _score_rows(run, choices, store=store)
     assert report.arms.distilled.accuracy == float(scores.mean()), "these are the rows that the report is about"
     return Outcome(report, scores, **json.loads(took.read_text()))
@@ -110,7 +111,7 @@ def shuffle_teacher(trial: Trial, *, folder: Path, source: Store, target: Store)
     keys, generator = choices.keys, np.random.default_rng(trial.seed)
     if find(target, "dataset", keys["dataset"]).complete:
         return
-    for part in ("rows", *(folder_of(name, keys[name]) for name in ("rows", "answers", "judge"))):
+    for part in ("rows", *(artifact_folder(name, keys[name]) for name in ("rows", "answers", "judge"))):
         shutil.copytree(source.path(part), target.path(part), dirs_exist_ok=True)
     judged = list(read_answer_set(source, "judge", keys["judge"], "validation"))
     validation = deal_answers(judged, generator=generator)
@@ -121,7 +122,7 @@ def shuffle_teacher(trial: Trial, *, folder: Path, source: Store, target: Store)
     judge = judge.model_copy(update={"splits": {**judge.splits, "validation": shuffled}})
     publish(target, "judge", keys["judge"], judge, files=[shard])
     dataset = list(read_dataset(source, keys["dataset"]))
-    write_dataset(target, folder_of("dataset", keys["dataset"]), deal_answers(dataset, generator=generator))
+    write_dataset(target, artifact_folder("dataset", keys["dataset"]), deal_answers(dataset, generator=generator))
     publish(target, "dataset", keys["dataset"], read_figures(source, "dataset", keys["dataset"], DatasetFigures))
 
 
@@ -152,7 +153,7 @@ def _start(manifest: Path, *, store: Store, log: Path) -> None:
 
 def _score_rows(run: LocalRun, choices: Choices, *, store: Store) -> Scores:
     """Return the distilled student's score on each test record, from the answers that Evaluate left in the library."""
-    spec, folder = run.job.spec, store.path(f"{folder_of('student', choices.keys['student'])}/model")
+    spec, folder = run.job.spec, store.path(f"{artifact_folder('student', choices.keys['student'])}/model")
     model = find_model(
         str(folder), revision=None, trust_remote_code=False, data_root=folder, store=store, at="artifacts/student"
     )

@@ -5,6 +5,7 @@ import uuid
 
 from kubedistill.chain import CHAIN, STAGES, ArtifactName
 from kubedistill.contract import ArtifactRef, StageJob, StageResult
+from kubedistill.contract.store_names import artifact_folder
 from kubedistill.errors import (
     ArtifactMissing,
     ChannelUnavailable,
@@ -13,7 +14,7 @@ from kubedistill.errors import (
     Stopped,
     StorageUnavailable,
 )
-from kubedistill_runtime.channel import Channel, run_folder
+from kubedistill_runtime.channel import Channel
 from kubedistill_runtime.checks.storage import check_store
 from kubedistill_runtime.dependencies import missing_dependency
 from kubedistill_runtime.progress import Progress, now
@@ -22,7 +23,7 @@ from kubedistill_runtime.root_cause import name_cause
 from kubedistill_runtime.serving.engine import Engines
 from kubedistill_runtime.stages import Outcome, make_artifacts
 from kubedistill_runtime.stages.reuse import reuse_made
-from kubedistill_runtime.storage.artifacts import check_needs, find, folder_of, remove_broken
+from kubedistill_runtime.storage.artifacts import check_needs, find, remove_broken
 from kubedistill_runtime.storage.store import Store
 
 log = logging.getLogger(__name__)
@@ -47,8 +48,8 @@ def run_stage(
         if (report := artifacts.get("report")) is not None and report.complete:
             place_report(
                 store,
-                artifact=folder_of("report", report.key),
-                run=run_folder(job),
+                artifact=artifact_folder("report", report.key),
+                run=job.run_folder,
                 names=names_of(job),
                 title=job.job.name,
             )

@@ -13,6 +13,7 @@ from kubedistill.canonical import digest
 from kubedistill.chain import CHAIN, ArtifactName, Stage, StageName
 from kubedistill.contract import JobRef, Prices, RunRef, StageJob, StageProgress, StageResult
 from kubedistill.contract.events import Event, FinishedEvent, NoteEvent, ProgressEvent, ReportFiles, StageEvent
+from kubedistill.contract.store_names import LOCAL_RUN, job_folder
 from kubedistill.contract.summaries import Headline, PrepareSummary
 from kubedistill.errors import EXIT_GATE, EXIT_SUCCESS, StoreBusy
 from kubedistill.v1alpha1 import DistillationJob, spec_values
@@ -48,13 +49,13 @@ class LocalRun:
 
     @property
     def run(self) -> RunRef:
-        """The run: the one in the manifest, or `local`."""
-        return RunRef(id=self.job.spec.run_id or "local", digest=digest(spec_values(self.job.spec)))
+        """The run: the one in the manifest, or LOCAL_RUN."""
+        return RunRef(id=self.job.spec.run_id or LOCAL_RUN, digest=digest(spec_values(self.job.spec)))
 
     @property
     def job_folder(self) -> Path:
         """The folder that all runs of this job share."""
-        return self.store.path(f"runs/{self.job.metadata.namespace}.{self.job.metadata.name}")
+        return self.store.path(self._job_folder)
 
     @property
     def folder(self) -> Path:
@@ -70,8 +71,12 @@ class LocalRun:
             return self.today.isoformat()
 
     @property
+    def _job_folder(self) -> str:
+        return job_folder(self.job.metadata.name, namespace=self.job.metadata.namespace)
+
+    @property
     def _first_day(self) -> str:
-        return f"runs/{self.job.metadata.namespace}.{self.job.metadata.name}/first-day"
+        return f"{self._job_folder}/first-day"
 
     def record_day(self) -> None:
         """Store the day of the first run, so that runs on other days have the same prompts."""

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kubedistill.canonical import canonical_json
+from kubedistill.contract.store_names import artifact_folder
 from kubedistill.json_values import JsonObject
-from kubedistill_runtime.storage.artifacts import folder_of
 from kubedistill_runtime.storage.store import Store
 
 Split = Literal["train", "validation", "test"]
@@ -88,7 +88,7 @@ def decode_records(data: bytes) -> Iterator[Record]:
 
 def read_rows(store: Store, key: str, split: Split) -> list[Record]:
     """Return the records of a split from the rows artifact."""
-    return list(decode_records(store.read(f"{folder_of('rows', key)}/{split}.jsonl")))
+    return list(decode_records(store.read(f"{artifact_folder('rows', key)}/{split}.jsonl")))
 
 
 def _values(record: Record) -> JsonObject:

@@ -8,7 +8,6 @@ import yaml
 
 from kubedistill.logs import SUBJECT
 from kubedistill_operator.telemetry.metrics import MOST_SERIES
-from kubedistill_runtime.channel import attempt_folder
 from kubedistill_runtime.logs import _MAX_LINES
 from support.chart_sets import Render, of_kind
 from support.monitoring import DASHBOARDS, metrics_table
@@ -61,5 +60,5 @@ def test_logs_and_summaries_are_where_it_says() -> None:
     values = {"namespace": job.job.namespace, "name": job.job.name, "run": job.run.id, "stage": "train", "attempt": "2"}
     for name, value in values.items():
         folder = folder.replace(f"<{name}>", value)
-    assert folder == attempt_folder(job)
+    assert folder == job.attempt_folder
     assert f"the last {_MAX_LINES:,} lines" in PAGE

@@ -10,6 +10,7 @@ from typing import Literal
 from kubedistill.client.job import manifest_of
 from kubedistill.client.request import Values
 from kubedistill.contract import Prices
+from kubedistill.contract.store_names import job_folder
 from kubedistill.contract.stored_status import with_both_names
 from kubedistill.files import replace_file
 from kubedistill.runtime_process import Process
@@ -69,7 +70,7 @@ class LocalFolders:
 
     def prepare_run(self, job: DistillationJob) -> list[str]:
         """Write the manifest to the folder of a job, and return the arguments of the runtime."""
-        folder = self.store / "runs" / f"{job.metadata.namespace}.{job.metadata.name}"
+        folder = self.store / job_folder(job.metadata.name, namespace=job.metadata.namespace)
         folder.mkdir(parents=True, exist_ok=True)
         manifest = folder / "job.json"
         replace_file(manifest, json.dumps(manifest_of(job)))

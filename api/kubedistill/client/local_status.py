@@ -7,6 +7,7 @@ from kubedistill.canonical import digest
 from kubedistill.chain import STAGES, StageName
 from kubedistill.client.evaluation import result_of
 from kubedistill.contract.events import Event, FailedEvent, FinishedEvent, NoteEvent, ProgressEvent, StageEvent
+from kubedistill.contract.store_names import LOCAL_RUN
 from kubedistill.errors import EXIT_SUCCESS, GateMissed
 from kubedistill.json_values import JsonObject
 from kubedistill.report.models import Report
@@ -14,7 +15,6 @@ from kubedistill.stages import new_stages
 from kubedistill.stored import read_stored_json
 from kubedistill.v1alpha1 import Condition, Run, Spec, Status, spec_values
 
-LOCAL_RUN = "local"
 _MESSAGE = 1024
 
 

@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from kubedistill.client import operations
 from kubedistill.client.job import Job
 from kubedistill.client.request import Operation, Request
+from kubedistill.contract.store_names import LOCAL_RUN, artifact_folder, attempt_folder, run_folder
 from kubedistill.errors import NotAllowed, NotAvailable
 from kubedistill.manifest.problems import find_problem
 from kubedistill.paths import locate
@@ -93,9 +94,10 @@ def check_readable(found: StoredReport, job: Job) -> Report:
 
 def log_names(job: Job, stage: StageStatus) -> Iterator[str]:
     """Yield a glob pattern of the log files of each attempt at a stage, below the store, first attempt first."""
-    run = job.status.run.id if job.status.run else "local"
+    run = job.status.run.id if job.status.run else LOCAL_RUN
     for attempt in range(1, stage.attempt + 1):
-        yield f"runs/{job.namespace}.{job.name}/{run}/{stage.name.lower()}-{attempt}/driver*.log"
+        folder = attempt_folder(job.name, namespace=job.namespace, run=run, stage=stage.name, attempt=attempt)
+        yield f"{folder}/driver*.log"
 
 
 def read_logs(store: JobStore, pattern: str) -> list[str]:
@@ -111,10 +113,10 @@ def _report_names(job: Job) -> Iterator[str]:
     run = job.status.run
     if run is None:
         return
-    yield f"runs/{job.namespace}.{job.name}/{run.id}/report"
+    yield f"{run_folder(job.name, namespace=job.namespace, run=run.id)}/report"
     key = next((one.key for one in run.artifacts if one.name == "report"), "")
     if key:
-        yield f"artifacts/report/{key}/report"
+        yield f"{artifact_folder('report', key)}/report"
 
 
 def _store_of_operator(job: Job) -> Operation[str]:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, JsonValue, V
 
 from kubedistill.chain import ArtifactName, StageName
 from kubedistill.contract.models import ContractModel
+from kubedistill.contract.store_names import attempt_folder, run_folder
 from kubedistill.manifest.problems import field_path, find_problem
 from kubedistill.stored import read_stored
 from kubedistill.v1alpha1 import Spec
@@ -89,6 +90,17 @@ class StageJob(ContractModel):
     """Date for chat templates, YYYY-MM-DD: the day on which the job was created, or on one machine first ran."""
     pools: Pools = Pools()
     """The pools of the prices, in which the models are measured."""
+
+    @property
+    def run_folder(self) -> str:
+        """The folder of the run's report and attempts in the store."""
+        return run_folder(self.job.name, namespace=self.job.namespace, run=self.run.id)
+
+    @property
+    def attempt_folder(self) -> str:
+        """The folder of the attempt's messages and logs in the store."""
+        place = {"namespace": self.job.namespace, "run": self.run.id}
+        return attempt_folder(self.job.name, **place, stage=self.stage, attempt=self.attempt)
 
     @cached_property
     def spec(self) -> Spec:

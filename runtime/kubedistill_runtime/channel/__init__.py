@@ -67,16 +67,6 @@ class FileChannel:
         Store(self.folder).put(name, text.encode())
 
 
-def run_folder(job: StageJob) -> str:
-    """Return the folder of a run's attempts and report in the store."""
-    return f"runs/{job.job.namespace}.{job.job.name}/{job.run.id}"
-
-
-def attempt_folder(job: StageJob) -> str:
-    """Return the folder of an attempt's messages and logs in the store, such as runs/team-a.support/1/train-2."""
-    return f"{run_folder(job)}/{job.stage.lower()}-{job.attempt}"
-
-
 def read_job(path: Path, *, sha256: str | None = None) -> StageJob:
     """Read a StageJob from a file; raises InvalidInput if it is not one, or has another digest."""
     try:

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from kubedistill.contract import StageJob, StageProgress
 from kubedistill.errors import ChannelUnavailable, ClaimLost
 from kubedistill.stored import read_stored_json
-from kubedistill_runtime.channel import attempt_folder
 from kubedistill_runtime.channel.api_server import ApiServer, retry_until
 from kubedistill_runtime.channel.cluster import ConfigMapChannel
 from kubedistill_runtime.channel.config_map import ChangeRefusedError, ConfigMap, Content, expect, replace
@@ -56,7 +55,7 @@ def claim_channel(
                 job_uid=job.job.uid,
                 starts=starts,
                 store=store,
-                folder=attempt_folder(job),
+                folder=job.attempt_folder,
                 earlier_gpu_seconds=_read_gpu_seconds(claimed),
                 clock=clock,
                 sleep=sleep,

@@ -2,8 +2,7 @@
 
 from kubedistill.chain import STAGES
 from kubedistill.contract import StageJob
-from kubedistill_runtime.channel import attempt_folder
-from kubedistill_runtime.storage.artifacts import folder_of
+from kubedistill.contract.store_names import artifact_folder
 from kubedistill_runtime.storage.store import Store
 
 
@@ -12,6 +11,6 @@ def check_store(job: StageJob, *, store: Store) -> None:
 
     Raises StorageNotWritable if access is denied, and StorageUnavailable if the volume is full or gone.
     """
-    artifacts = [folder_of(name, "") for stage in STAGES.values() for name in stage.makes]
-    made = [folder_of(name, job.artifacts.get(name, "")) for name in STAGES[job.stage].makes]
-    store.probe("", "digests", "rows", attempt_folder(job), *artifacts, *made)
+    artifacts = [artifact_folder(name, "") for stage in STAGES.values() for name in stage.makes]
+    made = [artifact_folder(name, job.artifacts.get(name, "")) for name in STAGES[job.stage].makes]
+    store.probe("", "digests", "rows", job.attempt_folder, *artifacts, *made)

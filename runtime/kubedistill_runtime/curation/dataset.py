@@ -5,9 +5,9 @@
 
 from collections.abc import Iterable, Iterator
 
+from kubedistill.contract.store_names import artifact_folder
 from kubedistill_runtime.answers import AnsweredRecord, decode_answers, encode_answers
 from kubedistill_runtime.records import decode_records, encode_records
-from kubedistill_runtime.storage.artifacts import folder_of
 from kubedistill_runtime.storage.store import Store
 
 PART_ROWS = 256
@@ -25,7 +25,7 @@ def read_dataset(store: Store, key: str) -> Iterator[AnsweredRecord]:
     """Read the dataset part by part; the samples of a record are numbered again from 0."""
     seen: dict[str, int] = {}
     for number in range(len(_parts(store, key)) // 2):
-        folder = folder_of("dataset", key)
+        folder = artifact_folder("dataset", key)
         records = decode_records(store.read(f"{folder}/records-{number:06d}.jsonl"))
         answers = decode_answers(store.read(f"{folder}/answers-{number:06d}.parquet"))
         for record, answer in zip(records, answers, strict=True):
@@ -35,7 +35,7 @@ def read_dataset(store: Store, key: str) -> Iterator[AnsweredRecord]:
 
 
 def _parts(store: Store, key: str) -> list[str]:
-    folder = folder_of("dataset", key)
+    folder = artifact_folder("dataset", key)
     prefixes = (f"{folder}/answers-", f"{folder}/records-")
     return [name for name in store.names(folder) if name.startswith(prefixes)]
 

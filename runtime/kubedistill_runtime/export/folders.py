@@ -5,10 +5,10 @@ import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from kubedistill.contract.store_names import artifact_folder
 from kubedistill.errors import InvalidManifest
 from kubedistill.paths import local_path
 from kubedistill.v1alpha1 import Export
-from kubedistill_runtime.storage.artifacts import folder_of
 from kubedistill_runtime.storage.failures import storage_errors
 from kubedistill_runtime.storage.sharing import make_folder, share
 from kubedistill_runtime.storage.store import Store
@@ -33,7 +33,7 @@ def export_paths(exports: Sequence[Export], *, data_root: Path, store: Store, ke
     """Return the folder of each export: the one that it is copied to, or its folder in the store."""
     found = []
     for index, export in enumerate(exports):
-        own = store.path(f"{folder_of('export', key)}/{index}-{export.format.lower()}")
+        own = store.path(f"{artifact_folder('export', key)}/{index}-{export.format.lower()}")
         found.append(export_path(export, data_root=data_root, at=f"spec.export[{index}].uri") or own)
     return found
 

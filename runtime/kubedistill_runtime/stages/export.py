@@ -1,12 +1,13 @@
 """Export: write the evaluated student in the formats of the manifest."""
 
 from kubedistill.contract.artifacts import ExportedFolder, ExportFigures
+from kubedistill.contract.store_names import artifact_folder
 from kubedistill.contract.summaries import ExportSummary
 from kubedistill_runtime.choices import root_path
 from kubedistill_runtime.export import FORMATS
 from kubedistill_runtime.export.folders import export_paths, fill
 from kubedistill_runtime.stages import Outcome, StageContext
-from kubedistill_runtime.storage.artifacts import folder_of, publish, trained_folder
+from kubedistill_runtime.storage.artifacts import publish, trained_folder
 
 
 def run(context: StageContext) -> Outcome:
@@ -22,5 +23,5 @@ def run(context: StageContext) -> Outcome:
         fill(folder, key=key, job=name, write=lambda staging, write=write: write(student, staging))  # type: ignore[misc]
         path = str(folder if export.uri else folder.relative_to(store.root))
         done.append(ExportedFolder(format=export.format, path=path))
-    publish(store, "export", key, ExportFigures(exports=done), files=[folder_of("export", key)])
+    publish(store, "export", key, ExportFigures(exports=done), files=[artifact_folder("export", key)])
     return Outcome(summary=ExportSummary(exports=done), message=", ".join(one.format for one in done))

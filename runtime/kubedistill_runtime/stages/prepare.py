@@ -4,6 +4,7 @@ Prepare needs no accelerator, and loads no tokenizer if the store has the record
 """
 
 from kubedistill.contract.artifacts import RowsFigures
+from kubedistill.contract.store_names import artifact_folder
 from kubedistill.contract.summaries import Headline, PrepareSummary
 from kubedistill_runtime.checks.exports import check_export_folders
 from kubedistill_runtime.checks.gates import check_references, check_sample_limit
@@ -25,7 +26,7 @@ from kubedistill_runtime.choices import data_sources, describe_hub_files, root_p
 from kubedistill_runtime.export.folders import are_filled
 from kubedistill_runtime.records import encode_records, read_rows
 from kubedistill_runtime.stages import Outcome, StageContext
-from kubedistill_runtime.storage.artifacts import draft_artifact, find, folder_of, publish, read_figures
+from kubedistill_runtime.storage.artifacts import draft_artifact, find, publish, read_figures
 
 
 def run(context: StageContext) -> Outcome:
@@ -63,7 +64,7 @@ def run(context: StageContext) -> Outcome:
     )
     if not are_filled(job.spec.export, data_root=root_path(job.data_root), store=store, key=keys["export"]):
         # A copy was removed, or another job has replaced it: make the export again.
-        store.delete(f"{folder_of('export', keys['export'])}/manifest.json")
+        store.delete(f"{artifact_folder('export', keys['export'])}/manifest.json")
     records = sum(summary.counts.values())
     message = f"{records:,} records, {choices.objective}: {choices.objective_reason}"
     return Outcome(summary=summary, message=message, keys=keys)

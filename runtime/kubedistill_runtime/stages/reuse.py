@@ -5,12 +5,13 @@ Another job with the same keys may have made them since, or an earlier driver th
 
 from kubedistill.chain import CHAIN, STAGES
 from kubedistill.contract import StageJob, Summary
+from kubedistill.contract.store_names import artifact_folder
 from kubedistill.contract.summaries import Headline
 from kubedistill_runtime.checks.yields import check_yields
 from kubedistill_runtime.choices import root_path
 from kubedistill_runtime.export.folders import are_filled
 from kubedistill_runtime.stages import Outcome
-from kubedistill_runtime.storage.artifacts import find, folder_of, read_figures
+from kubedistill_runtime.storage.artifacts import find, read_figures
 from kubedistill_runtime.storage.claims import remove_states
 from kubedistill_runtime.storage.store import Store
 
@@ -28,7 +29,7 @@ def reuse_made(job: StageJob, *, store: Store) -> Outcome | None:
     if job.stage in ("Generate", "Curate"):
         check_yields(job.artifacts, spec=job.spec, store=store)
     if job.stage == "Train":  # a driver that was replaced may have saved more states since
-        remove_states(store, folder_of("student", job.artifacts["student"]))
+        remove_states(store, artifact_folder("student", job.artifacts["student"]))
     summary = Summary()
     if job.stage == "Evaluate":
         summary = read_figures(store, "report", job.artifacts["report"], Headline)

@@ -1,9 +1,10 @@
 """Train: train the student on the samples."""
 
 from kubedistill.contract.artifacts import SamplesFigures, StudentFigures, TrainedFigures
+from kubedistill.contract.store_names import artifact_folder
 from kubedistill.contract.summaries import TrainSummary
 from kubedistill_runtime.stages import Outcome, StageContext
-from kubedistill_runtime.storage.artifacts import TRAINED, folder_of, publish, read_figures, read_trained
+from kubedistill_runtime.storage.artifacts import TRAINED, publish, read_figures, read_trained
 from kubedistill_runtime.storage.claims import remove_states, take_claim
 from kubedistill_runtime.training.workers import Assignment, needs_ray, threads_per_worker, train_on_workers
 
@@ -11,7 +12,7 @@ from kubedistill_runtime.training.workers import Assignment, needs_ray, threads_
 def run(context: StageContext) -> Outcome:
     """Make the student artifact: a model folder and its curve. Training continues from the last checkpoint, if any."""
     store, choices, key = context.store, context.choices, context.keys["student"]
-    folder = folder_of("student", key)
+    folder = artifact_folder("student", key)
     # The student is trained already if a driver was killed between the two writes, or if another job trained it.
     trained = read_trained(store, folder) or _train(context)
     remove_states(store, folder)
@@ -34,7 +35,7 @@ def _train(context: StageContext) -> TrainedFigures:
     job, choices, store = context.job, context.choices, context.store
     training = job.spec.training.model_copy(update={"precision": choices.precision})
     workers, gpus = job.spec.student.resources.workers, job.spec.student.resources.gpus_per_worker
-    folder = folder_of("student", choices.keys["student"])
+    folder = artifact_folder("student", choices.keys["student"])
     if needs_ray(workers, gpus):
         context.engines.start_ray()
     return train_on_workers(
@@ -44,7 +45,7 @@ def _train(context: StageContext) -> TrainedFigures:
             objective=choices.objective,
             ce_weight=choices.ce_weight,
             store=store.uri,
-            samples=folder_of("samples", choices.keys["samples"]),
+            samples=artifact_folder("samples", choices.keys["samples"]),
             folder=folder,
             claim=take_claim(store, folder).number,
             threads=threads_per_worker(workers, parameters=choices.student.parameters),

@@ -15,6 +15,7 @@ from kubedistill.canonical import canonical_json
 from kubedistill.chain import STAGES, ArtifactName
 from kubedistill.contract import ArtifactRef, StageJob, StoredModel
 from kubedistill.contract.artifacts import Figures, Manifest, TrainedFigures
+from kubedistill.contract.store_names import artifact_folder
 from kubedistill.errors import ArtifactMissing
 from kubedistill.stored import read_stored_json
 from kubedistill_runtime.storage.store import Store
@@ -26,15 +27,10 @@ _Figures = TypeVar("_Figures", bound=Figures)
 _Part = TypeVar("_Part", bound=StoredModel)
 
 
-def folder_of(name: ArtifactName, key: str) -> str:
-    """Return the folder of an artifact's files in the store."""
-    return f"artifacts/{name}/{key}"
-
-
 def trained_folder(store: Store, key: str) -> str:
     """Return the folder of a student's model and curve; version 0.1 had them in the artifact's folder itself."""
-    trained = f"{folder_of('student', key)}/{TRAINED}"
-    return trained if store.exists(trained) else folder_of("student", key)
+    trained = f"{artifact_folder('student', key)}/{TRAINED}"
+    return trained if store.exists(trained) else artifact_folder("student", key)
 
 
 def read_trained(store: Store, folder: str) -> TrainedFigures | None:
@@ -52,7 +48,7 @@ def draft_artifact(store: Store, name: ArtifactName, key: str) -> Iterator[str]:
     What publish has not moved is removed when the context ends.
     """
     remove_broken(store, name, key)
-    with store.draft(folder_of(name, key)) as draft:
+    with store.draft(artifact_folder(name, key)) as draft:
         yield draft
 
 
@@ -64,7 +60,7 @@ def publish(
     Its files are those of the draft, which is moved into place with the manifest, or they are in the store already:
     `files` names such files and folders. Raises ArtifactMissing if the published one is removed at the same time.
     """
-    folder = folder_of(name, key)
+    folder = artifact_folder(name, key)
     sizes = {file: size for one in files for file, size in store.sizes(one).items()}
     if draft:
         sizes |= {f"{folder}{file.removeprefix(draft)}": size for file, size in store.sizes(draft).items()}
@@ -80,19 +76,19 @@ def publish(
 
 def leave_draft(store: Store, name: ArtifactName, key: str, *, draft: str) -> None:
     """Move the files of an incomplete artifact to its folder, where a person looks for them."""
-    store.move(draft, folder_of(name, key))
+    store.move(draft, artifact_folder(name, key))
 
 
 def find(store: Store, name: ArtifactName, key: str) -> ArtifactRef:
     """Return the reference to an artifact, complete or not."""
-    complete = bool(key) and _is_whole(store, folder_of(name, key))
-    return ArtifactRef(key=key, uri=f"{store.uri}/{folder_of(name, key)}", complete=complete)
+    complete = bool(key) and _is_whole(store, artifact_folder(name, key))
+    return ArtifactRef(key=key, uri=f"{store.uri}/{artifact_folder(name, key)}", complete=complete)
 
 
 def read_figures(store: Store, name: ArtifactName, key: str, part: type[_Part]) -> _Part:
     """Return a part of a complete artifact's manifest; raises ArtifactMissing if there is none."""
     try:
-        return read_stored_json(part, store.read(f"{folder_of(name, key)}/{_MANIFEST}"))
+        return read_stored_json(part, store.read(f"{artifact_folder(name, key)}/{_MANIFEST}"))
     except FileNotFoundError as error:
         raise _missing(store, name, key) from error
 
@@ -106,7 +102,7 @@ def check_needs(job: StageJob, *, store: Store) -> None:
 
 def remove_broken(store: Store, name: ArtifactName, key: str) -> None:
     """Remove an artifact that has lost files, so that it can be made again."""
-    folder = folder_of(name, key)
+    folder = artifact_folder(name, key)
     if store.exists(f"{folder}/{_MANIFEST}") and not _is_whole(store, folder):
         store.delete(folder)
 
@@ -128,7 +124,7 @@ def _is_whole(store: Store, folder: str) -> bool:
 
 
 def _missing(store: Store, name: ArtifactName, key: str) -> ArtifactMissing:
-    at = str(store.path(folder_of(name, key)))
+    at = str(store.path(artifact_folder(name, key)))
     return ArtifactMissing(
         f"artifact {name} or a part of it is gone", at=at, fix="Start the job again to make it again"
     )

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from kubedistill.contract.store_names import artifact_folder
 from kubedistill.errors import EngineLost, LowYield
 from kubedistill.v1alpha1 import Spec
 from kubedistill_runtime.checks.yields import check_kept
@@ -18,7 +19,6 @@ from kubedistill_runtime.curation import dataset as dataset_module
 from kubedistill_runtime.curation.dataset import read_dataset
 from kubedistill_runtime.records import Message
 from kubedistill_runtime.stages import curate
-from kubedistill_runtime.storage.artifacts import folder_of
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.training.sample_store import SampleStore, open_samples
 from support.job_folder import QUICKSTART, write_records
@@ -106,7 +106,9 @@ def test_draws_of_one_record_stay_as_often_as_they_were_drawn(runner: StageRunne
     )
     assert kept == draws
     assert min(draws.values()) > 40, "both answers are drawn"
-    samples = open_samples(runner.job_folder.store, folder_of("samples", runner.job_folder.keys()["samples"]), "train")
+    samples = open_samples(
+        runner.job_folder.store, artifact_folder("samples", runner.job_folder.keys()["samples"]), "train"
+    )
     assert len(samples) == 240, "and Train sees each of them"
 
 
@@ -194,7 +196,7 @@ def test_given_answers_pass_the_same_filters(runner: StageRunner) -> None:
 
 
 def samples_of(runner: StageRunner, split: str = "train") -> SampleStore:
-    return open_samples(runner.job_folder.store, folder_of("samples", runner.job_folder.keys()["samples"]), split)
+    return open_samples(runner.job_folder.store, artifact_folder("samples", runner.job_folder.keys()["samples"]), split)
 
 
 def test_samples_are_the_ids_and_distributions_that_the_teacher_left(runner: StageRunner) -> None:
@@ -357,7 +359,7 @@ def test_a_student_with_another_template_learns_its_own_rendering(runner: StageR
     assert prepared.objective == "CachedLogits"
     assert "another chat template" in prepared.objective_reason
     assert runner.run("Generate", "Curate").summary.without_logprobs == 0
-    folder = folder_of("samples", runner.job_folder.keys()["samples"])
+    folder = artifact_folder("samples", runner.job_folder.keys()["samples"])
     sample = open_samples(runner.job_folder.store, folder, "train")[0]
     decode = runner.chat.tokenizer.decode
     assert decode(sample.ids_L.tolist()) == "<bos>### user: train asks 0<end>### assistant: yes<end>"

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from kubedistill.contract.artifacts import ExportFigures
+from kubedistill.contract.store_names import artifact_folder
 from kubedistill_runtime.export.folders import MARK
-from kubedistill_runtime.storage.artifacts import folder_of, read_figures
+from kubedistill_runtime.storage.artifacts import read_figures
 from support.job_folder import QUICKSTART
 from support.stage_runner import StageRunner
 
@@ -16,7 +17,7 @@ from support.stage_runner import StageRunner
 @pytest.fixture
 def trained(runner: StageRunner) -> StageRunner:
     """Return a job whose student artifact is there: the student as it was."""
-    student = folder_of("student", runner.job_folder.keys()["student"])
+    student = artifact_folder("student", runner.job_folder.keys()["student"])
     runner.job_folder.store.put_folder(f"{student}/model", QUICKSTART / "student")
     return runner
 

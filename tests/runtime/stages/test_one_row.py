@@ -15,6 +15,7 @@ import torch
 from pydantic import BaseModel, create_model
 
 from kubedistill.contract import StageJob
+from kubedistill.contract.store_names import artifact_folder
 from kubedistill.errors import InvalidManifest
 from kubedistill.v1alpha1 import Gate, Spec
 from kubedistill.v1alpha1 import Task as TaskSpec
@@ -27,7 +28,6 @@ from kubedistill_runtime.curation.filters import FILTERS, FilterKind
 from kubedistill_runtime.evaluation.gate import RULES, Rule, decide
 from kubedistill_runtime.evaluation.metrics import METRICS, Metric
 from kubedistill_runtime.export import FORMATS
-from kubedistill_runtime.storage.artifacts import folder_of
 from kubedistill_runtime.tasks import TASKS, Task
 from kubedistill_runtime.tasks.task import check_single_turn
 from kubedistill_runtime.training.objectives import OBJECTIVES, Objective
@@ -159,7 +159,7 @@ def test_an_export_format(
 
     monkeypatch.setitem(FORMATS, "Listing", write_listing)
     job_folder.set("export", [{"format": "Listing", "uri": "out"}])
-    student = folder_of("student", job_folder.keys()["student"])
+    student = artifact_folder("student", job_folder.keys()["student"])
     job_folder.store.put_folder(f"{student}/model", QUICKSTART / "student")
     runner.run("Export")
     assert "model.safetensors" in (job_folder.root / "out" / "listing.txt").read_text().splitlines()

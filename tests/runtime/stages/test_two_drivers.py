@@ -16,12 +16,13 @@ import pytest
 from kubedistill.chain import CHAIN, STAGES, ArtifactName, StageName
 from kubedistill.contract import JobRef, StageResult
 from kubedistill.contract.artifacts import Manifest
+from kubedistill.contract.store_names import artifact_folder
 from kubedistill.errors import LowYield
 from kubedistill_runtime.channel import FileChannel
 from kubedistill_runtime.chat import ChatFormat
 from kubedistill_runtime.driver import run_stage
 from kubedistill_runtime.stages import train
-from kubedistill_runtime.storage.artifacts import find, folder_of, read_figures
+from kubedistill_runtime.storage.artifacts import find, read_figures
 from kubedistill_runtime.storage.store import Store
 from support.job_folder import QUICKSTART, JobFolder, make_job_folder
 from support.stage_runner import StageRunner
@@ -106,7 +107,7 @@ def interrupt(monkeypatch: pytest.MonkeyPatch, *, when: Callable[[str], bool], t
 
 
 def publishes(runner: StageRunner, name: ArtifactName) -> Callable[[str], bool]:
-    folder = folder_of(name, runner.job_folder.keys()[name])
+    folder = artifact_folder(name, runner.job_folder.keys()[name])
     return lambda written: written in (folder, f"{folder}/manifest.json")
 
 
@@ -185,7 +186,7 @@ def test_a_driver_killed_before_it_reported_its_student_leaves_nothing_to_train(
 def test_what_an_overtaken_driver_saves_late_does_not_stay(at: Callable[[StageName], StageRunner]) -> None:
     runner = at("Train")
     drive(runner, "Train", job="first")
-    late = f"{folder_of('student', runner.job_folder.keys()['student'])}/steps/000002-000000009"
+    late = f"{artifact_folder('student', runner.job_folder.keys()['student'])}/steps/000002-000000009"
     runner.job_folder.store.put(late, b"state")
     drive(runner, "Train", job="late")
     assert not runner.job_folder.store.exists(late)
@@ -199,7 +200,7 @@ def test_a_job_that_asks_for_more_is_not_satisfied_with_what_another_has_made(
     runner.says = lambda text: "yes"
     drive(runner, "Curate", job="first")
     store, key = runner.job_folder.store, runner.job_folder.keys()["dataset"]
-    manifest = folder_of("dataset", key) + "/manifest.json"
+    manifest = artifact_folder("dataset", key) + "/manifest.json"
     store.put(manifest, store.read(manifest).replace(b'"keepRatio":1.0', b'"keepRatio":0.5'))
     runner.job_folder.set("curation.minKeepRatio", 0.9)
     assert drive(runner, "Curate", job="stricter").reason == LowYield.reason

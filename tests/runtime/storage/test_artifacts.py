@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 from kubedistill.contract.artifacts import AnswersFigures, DatasetFigures, Figures
+from kubedistill.contract.store_names import artifact_folder
 from kubedistill.errors import ArtifactMissing
 from kubedistill_runtime.storage.artifacts import (
     check_needs,
     draft_artifact,
     find,
-    folder_of,
     publish,
     read_figures,
     remove_broken,
@@ -19,7 +19,7 @@ from kubedistill_runtime.storage.artifacts import (
 from kubedistill_runtime.storage.store import Store
 from support.stage_jobs import stage_job
 
-FOLDER = folder_of("dataset", "k")
+FOLDER = artifact_folder("dataset", "k")
 SHARD = "rows/model/shard.parquet"
 
 
@@ -110,6 +110,6 @@ def test_a_stage_asks_for_what_it_reads_and_nothing_else(store: Store) -> None:
     for name in ("rows", "judge", "dataset", "student"):
         with pytest.raises(ArtifactMissing) as missing:
             check_needs(job, store=store)
-        assert missing.value.at == str(store.path(folder_of(name, "k")))  # type: ignore[arg-type]
+        assert missing.value.at == str(store.path(artifact_folder(name, "k")))  # type: ignore[arg-type]
         publish(store, name, "k", Figures())  # type: ignore[arg-type]
     check_needs(job, store=store)
