@@ -57,6 +57,17 @@ def elapsed(stage: StageStatus, *, now: datetime) -> float | None:
     return None if start is None else max(0.0, (end - start).total_seconds())
 
 
+def describe_attempt(stage: StageStatus) -> str:
+    """Return which attempt at a stage this is, and what ended the earlier ones; empty for the first."""
+    if stage.attempt < 2:
+        return ""
+    restarts = stage.restarts
+    counts = {"failure": restarts.failure, "loss": restarts.infrastructure, "preemption": restarts.preemption}
+    plurals = {"failure": "failures", "loss": "losses", "preemption": "preemptions"}
+    ended = ", ".join(f"{count} {name if count == 1 else plurals[name]}" for name, count in counts.items() if count)
+    return f"attempt {stage.attempt} ({ended or 'nothing failed'})"
+
+
 def short_time(seconds: float) -> str:
     """Return a duration in a short form, such as 12s, 3m05s or 2h10m."""
     whole = round(seconds)
@@ -86,7 +97,7 @@ def _state_line(stage: StageStatus) -> str:
     """Return a line about the state of a stage, with its duration, attempt and reason."""
     start, end = _time(stage.started_at), _time(stage.ended_at)
     took = f" in {short_time((end - start).total_seconds())}" if start and end and stage.state == "Succeeded" else ""
-    attempt = f", attempt {stage.attempt}" if stage.attempt > 1 else ""
+    attempt = f", {which}" if (which := describe_attempt(stage)) else ""
     is_done = stage.state in ("Succeeded", "Skipped")
     why = f": {stage.reason}: {stage.message}" if stage.reason and not is_done else ""
     skipped = ", its artifacts already exist" if stage.state == "Skipped" else ""

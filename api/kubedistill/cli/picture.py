@@ -7,7 +7,7 @@ from rich.markup import escape
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 
-from kubedistill.cli.changes import elapsed, ending, opening, short_time
+from kubedistill.cli.changes import describe_attempt, elapsed, ending, opening, short_time
 from kubedistill.client.job import Job
 from kubedistill.printing import printable_line
 from kubedistill.stages import percent_done
@@ -63,10 +63,12 @@ def _stages(job: Job, *, now: datetime) -> Table:
 
 def _note(stage: StageStatus) -> str:
     """Return the text next to the bar of a stage."""
-    attempt = f"attempt {stage.attempt}" if stage.attempt > 1 else ""
     left = f"{short_time(stage.eta_seconds)} left" if stage.state == "Running" and stage.eta_seconds else ""
     share = f"{stage.percent}%" if stage.state == "Running" else ""
     state = {"Skipped": "already exists", "Starting": "starting", "Stopping": "stopping", "Failed": "failed"}
     why = stage.reason if stage.state in ("Starting", "Stopping", "Failed") else ""
+    attempt = describe_attempt(stage)
+    if stage.state == "Running" and attempt:  # there is no room for more
+        attempt = f"attempt {stage.attempt}"
     parts = (state.get(stage.state, ""), share, left, why, attempt)
     return ", ".join(part for part in parts if part)

@@ -220,12 +220,15 @@ def _repeat_prepare(context: ReconcileContext) -> Plan:
     status = with_stage(context.status, CHAIN[0].name, state="Pending", percent=0, reason="", message="")
     status = without_conditions(status, "QuotaReserved")
     why = "another job has worked on the same artifact since Prepare checked the store; Prepare runs again"
-    return Plan(status=status, requeue_after=0, why=(why,))
+    return Plan(status=status, events=(Event("PrepareRepeated", why),), requeue_after=0, why=(why,))
 
 
 def _queue(context: ReconcileContext, reason: str, message: str) -> Plan:
+    """Report why the stage is not started yet, with an Event if the reason is new, and check again later."""
     known, status = context.status.condition("QuotaReserved"), context.status
     if known is not None and known.reason != reason:  # each reason to wait has its own start time
         status = without_conditions(status, "QuotaReserved")
     status = context.set_condition(status, "QuotaReserved", "False", reason=reason, message=message)
-    return Plan(status=status, requeue_after=30, why=(message,))
+    is_known = known is not None and (known.status, known.reason) == ("False", reason)
+    events = () if is_known else (Event("Queued", f"{reason}: {message}", about=reason),)
+    return Plan(status=status, events=events, requeue_after=30, why=(message,))

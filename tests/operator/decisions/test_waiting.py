@@ -81,6 +81,10 @@ def test_w2_while_another_jobs_child_makes_the_same_a_job_waits(
     assert reason_of(cluster, "QuotaReserved") == ("False", "SharedArtifact")
     check_message(cluster.status.message, "SharedArtifact", who)
     assert "secret" not in cluster.status.model_dump_json()
+    cluster.now += 90
+    cluster.settle()
+    queued = [event.message for event in cluster.events if event.reason == "Queued"]
+    assert queued == [cluster.status.message], "sent once"
 
 
 @pytest.mark.parametrize("made", [True, False])
@@ -91,6 +95,7 @@ def test_w2_when_that_has_ended_prepare_looks_again(cluster: FakeCluster, *, mad
     cluster.competitors = ()
     cluster.settle()
     assert stage_of(cluster, "Prepare").attempt == 2
+    assert [event.reason for event in cluster.events].count("PrepareRepeated") == 1
     cluster.complete_stage("Prepare")
     generate = stage_of(cluster, "Generate")
     assert (generate.state, generate.attempt) == (("Skipped", 0) if made else ("Starting", 1))
@@ -167,6 +172,7 @@ def test_w3_a_busy_namespace_makes_jobs_wait(cluster: FakeCluster) -> None:
     cluster.settle()
     assert reason_of(cluster, "QuotaReserved") == ("False", "NamespaceBusy")
     assert cluster.created == []
+    assert [event.reason for event in cluster.events] == ["RunStarted", "Queued"]
 
 
 WAITS = {
