@@ -159,6 +159,7 @@ DEFAULTS = {
     "curation": {
         "filters": {
             "format": True, "refusal": None, "language": True, "length": True, "repetition": True, "duplicates": True,
+            "nearDuplicates": False,
         },
         "select": "All", "minKeepRatio": 0.7,
     },

@@ -66,6 +66,7 @@ SPEC: dict[str, tuple[str, str]] = {
         f"curation.filters.{name}": (f"{_RUNTIME}/curation/filters.py", f'switch="{name}"')
         for name in ("format", "refusal", "language", "length", "repetition", "duplicates")
     },
+    "curation.filters.nearDuplicates": (f"{_RUNTIME}/curation/filters.py", 'switch="near_duplicates"'),
     "curation.select": (f"{_RUNTIME}/curation/selection.py", "curation.select"),
     "curation.minKeepRatio": (_YIELDS, "curation.min_keep_ratio"),
     "training.objective.type": (_CHOICES, "training.objective.type"),

@@ -59,6 +59,7 @@ FIELDS: dict[str, tuple[Any, set[str]]] = {
     "curation.filters.length": (False, NOTHING),
     "curation.filters.repetition": (False, DATASET),
     "curation.filters.duplicates": (False, DATASET),
+    "curation.filters.nearDuplicates": (True, DATASET),
     "curation.select": ("Verified", DATASET),
     "curation.minKeepRatio": (0.5, NOTHING),
     "training.objective.type": ("Sequence", STUDENT),

@@ -27,6 +27,9 @@ class Filters(Model):
     """Reject answers that repeat one phrase many times."""
     duplicates: bool = True
     """Reject an answer if another record has the same messages and the same answer."""
+    near_duplicates: bool = False
+    """Reject the answers to a record if 90 % of its prompt's runs of 3 words are those of an earlier record. Off,
+    because different questions about one long passage are near-duplicates too."""
 
 
 class Curation(Model):

@@ -8,6 +8,7 @@ from kubedistill.canonical import canonical_json
 from kubedistill.v1alpha1 import Spec
 from kubedistill.v1alpha1 import Task as TaskSpec
 from kubedistill_runtime.answers import AnsweredRecord
+from kubedistill_runtime.curation.near_duplicates import find_near_duplicates
 from kubedistill_runtime.curation.refusals import contains_refusal, is_refusal
 from kubedistill_runtime.curation.repetition import is_repetitive
 from kubedistill_runtime.curation.scripts import is_in_other_script
@@ -86,6 +87,24 @@ def make_duplicate_filter() -> Filter:
     return is_duplicate
 
 
+def make_near_duplicate_filter(train: Sequence[Record]) -> Filter:
+    """Return a filter that rejects the answers to a record if a near-duplicate of it has an answer that passed before.
+
+    All answers to one record pass or none does.
+    """
+    near = find_near_duplicates(train)
+    passed: set[str] = set()
+
+    def is_near_duplicate(answered: AnsweredRecord) -> bool:
+        record = answered.record.id
+        if record not in passed and any(other in passed for other in near.get(record, ())):
+            return True
+        passed.add(record)
+        return False
+
+    return is_near_duplicate
+
+
 def _count_words(text: str) -> int:
     """Return the weight of a string's words."""
     return sum(weigh(split_tokens(text)))
@@ -128,6 +147,7 @@ FILTERS: dict[str, FilterKind] = {
     ),
     "Repetition": FilterKind(make=lambda *_: has_repetition, switch="repetition"),
     "Duplicate": FilterKind(make=lambda *_: make_duplicate_filter(), switch="duplicates"),
+    "NearDuplicate": FilterKind(make=lambda _, train: make_near_duplicate_filter(train), switch="near_duplicates"),
 }
 
 

@@ -3,7 +3,7 @@
 Shapes: W items of all texts, end to end; R runs; N texts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Self
 
@@ -41,11 +41,14 @@ class Runs:
         )
 
 
-def find_runs(texts: Sequence[Sequence[str]], *, first: int = 0, words: int = NGRAM) -> Runs:
+def find_runs(
+    texts: Sequence[Sequence[str]], *, first: int = 0, words: int = NGRAM, code: Callable[[str], int] = hash
+) -> Runs:
     """Return the runs of texts that are split into items; `first` is the place of the first text.
 
     A run ends where the weight of its items reaches that of `words` words. Hashes are polynomials of the items' hashes
-    modulo 2 ** 64, computed from one cumulative sum (Karp and Rabin 1987).
+    modulo 2 ** 64, computed from one cumulative sum (Karp and Rabin 1987). With a `code` of items that is the same in
+    every process, hashes are too.
     """
     items = [item for text in texts for item in text]
     count_N = np.array([len(text) for text in texts], np.int64)
@@ -56,7 +59,7 @@ def find_runs(texts: Sequence[Sequence[str]], *, first: int = 0, words: int = NG
     end_W = np.searchsorted(sum_W, sum_W[:-1] + words * WORD)
     start_R = np.flatnonzero(end_W <= (offset_N + count_N)[record_W])
     end_R, record_R = end_W[start_R], record_W[start_R]
-    code_W = np.fromiter(map(hash, items), np.int64, len(items)).view(np.uint64)
+    code_W = np.fromiter(map(code, items), np.int64, len(items)).view(np.uint64)
     hash_R = hash_between(code_W, start_R, end_R)
     return Runs(hash_R, record_R + first, start_R - offset_N[record_R], end_R - offset_N[record_R])
 

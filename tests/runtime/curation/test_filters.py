@@ -77,6 +77,7 @@ REJECTED = {
     "length": (SUM_UP, [answered("It is a long text on a short one.")]),
     "repetition": (TALK, [answered("and so it is again and over and over my good friend " * 20)]),
     "duplicates": (TALK, [answered("a"), answered("a", record_id="another")]),
+    "near_duplicates": (TALK, [answered("a"), answered("b", record_id="another", prompt="Hello!")]),
 }
 
 
@@ -150,3 +151,21 @@ def test_frequencies_of_draws_survive_and_equal_records_are_not_added(draws: lis
     is_duplicate = make_duplicate_filter()
     kept = Counter(one.answer.turns[0].text for one in records if not is_duplicate(one))
     assert kept == Counter(draws)
+
+
+def nearly_equal(place: int) -> str:
+    return "Hello" + "!" * place
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.booleans()), min_size=1, max_size=20))
+def test_all_answers_to_the_first_good_record_of_near_duplicates_are_kept(draws: list[tuple[int, bool]]) -> None:
+    """A record whose answers are all rejected for another reason hides none."""
+    answers = [
+        answered(f"{place}" if good else " ", record_id=str(record), prompt=nearly_equal(record))
+        for place, (record, good) in enumerate(draws)
+    ]
+    records = list({one.record.id: one.record for one in answers}.values())
+    filters = make_filters(spec_of(TALK, near_duplicates=True), records)
+    kept = [one for one in answers if find_rejection(one, filters) is None]
+    first = next((str(record) for record, good in draws if good), None)
+    assert [one.record.id for one in kept] == [str(record) for record, good in draws if good and str(record) == first]
