@@ -22,7 +22,7 @@ def follow(name: str, *, namespace: str, seconds: float | None = None, clock: Cl
     deadline = None if seconds is None else clock() + seconds
     failing_since: float | None = None
     seen: Job | None = None
-    while seen is None or not seen.is_over:
+    while True:
         try:
             values = yield Request("get", namespace=namespace, name=name)
             seen = yield from _emit_change(read_job(values), seen)
@@ -31,26 +31,31 @@ def follow(name: str, *, namespace: str, seconds: float | None = None, clock: Cl
                 left = None if deadline is None else max(1, int(deadline - clock()))
                 seen = yield from _watch(seen, seconds=left)
         except ClusterUnavailable:
-            failing_since = failing_since or clock()
+            failing_since = clock() if failing_since is None else failing_since
             if seen is None or clock() - failing_since > UNAVAILABLE_SECONDS:
                 raise
         if seen.is_over:
-            break
+            return seen
         if deadline is not None and clock() >= deadline:
             problem = f"the job is still {seen.phase} after {seconds:g} s"
             raise WaitTimeout(problem, at=f"{namespace}/{name}", fix="Wait longer; the job continues to run")
         yield Pause(_PAUSE_SECONDS)
-    return seen
 
 
 def _watch(job: Job, *, seconds: int | None) -> Operation[Job]:
-    """Emit the versions of a job after this one, until it is over or the watch ends, and return the latest."""
+    """Emit the versions of a job after this one, until it is over or the watch ends or fails, and return the latest."""
     version = str(job.values["metadata"]["resourceVersion"])
     query = {"fieldSelector": f"metadata.name={job.name}", "resourceVersion": version}
     if seconds is not None:
         query["timeoutSeconds"] = str(min(seconds, WATCH_SECONDS))
     yield Open(Request("watch", namespace=job.namespace, query=query))
-    while not job.is_over and (event := (yield Next())) is not None and event["type"] != "ERROR":
+    while not job.is_over:
+        try:
+            event = yield Next()
+        except ClusterUnavailable:  # the next request shows whether the server is still away
+            break
+        if event is None or event["type"] == "ERROR":
+            break
         if event["type"] == "DELETED":
             raise NoSuchJob("the job was deleted", at=f"{job.namespace}/{job.name}")
         job = yield from _emit_change(read_job(event["object"]), job)

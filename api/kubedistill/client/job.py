@@ -124,7 +124,7 @@ def _job_html(job: Job) -> str:
     ]
     models = f"{job.spec.teachers[0].model.source} → {job.spec.student.model.source}"
     title = f"<b>{text_html(job.namespace)}/{text_html(job.name)}</b> <b>{text_html(job.phase)}</b>"
-    message = f"<p>{text_html(job.status.message)}</p>" if job.status.message else ""
+    message = f"<p>{text_html(job.message)}</p>" if job.message else ""
     table = table_html((), rows, escaped=True)
     return f"<div><p>{title}<br>{text_html(models)}</p>{message}{table}{_result_html(job.status.result)}</div>"
 

@@ -48,6 +48,14 @@ def test_a_watch_that_ends_is_begun_again(end: list, server, make_job, clock) ->
     assert phases(server, clock) == ["Training", "Failed"]
 
 
+def test_a_version_before_the_end_of_a_watch_is_shown_once(server, make_job, clock) -> None:
+    """A watch that fails had lost what it had shown, and the next request showed it again."""
+    training = make_job("Training", version=2)
+    server.answers = [make_job("Preparing", version=1), training, make_job("Failed", version=9)]
+    server.watches = [[event(training), AWAY], []]
+    assert phases(server, clock) == ["Preparing", "Training", "Failed"]
+
+
 def test_a_server_that_is_away_for_a_while_is_waited_for(server, make_job, clock) -> None:
     server.answers = [make_job("Training"), *[AWAY] * 60, make_job("Succeeded", version=2)]
     assert phases(server, clock) == ["Training", "Succeeded"]

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 
 from kubedistill.client.job import Job
+from kubedistill.contract.stored_status import NOT_UNDERSTOOD
 from kubedistill.printing import printable
 from support.sample_reports import HOSTILE
 
@@ -24,6 +25,12 @@ def test_a_job_that_has_not_begun_shows_that(a_job: Callable[..., Job]) -> None:
     page = a_job()._repr_html_()
     assert "Pending" in page
     assert "<table>" not in page
+
+
+def test_a_job_that_the_operator_ignores_says_why(a_job: Callable[..., Job]) -> None:
+    stalled = {"type": "Stalled", "status": "True", "reason": NOT_UNDERSTOOD, "message": "spec.x is not known"}
+    page = a_job("Pending", conditions=[stalled])._repr_html_()
+    assert "<p>spec.x is not known</p>" in page
 
 
 def test_texts_are_texts(a_job: Callable[..., Job]) -> None:
