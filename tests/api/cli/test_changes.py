@@ -59,15 +59,15 @@ STEPS = {
     ),
     "it is tried again": (
         stage("Stopping"), stage("Starting", attempt=2, restarts={"failure": 1}),
-        ["Train     Starting, attempt 2 after 1 failure"],
+        ["Train     Starting, attempt 2 (1 failure)"],
     ),
     "it is tried again, for several causes": (
         stage("Stopping", attempt=3),
         stage("Starting", attempt=4, restarts={"failure": 1, "infrastructure": 2, "preemption": 3}),
-        ["Train     Starting, attempt 4 after 1 failure and 2 losses and 3 preemptions"],
+        ["Train     Starting, attempt 4 (1 failure, 2 losses, 3 preemptions)"],
     ),
     "it is repeated": (
-        stage("Pending"), stage("Starting", attempt=2), ["Train     Starting, attempt 2 though nothing failed"],
+        stage("Pending"), stage("Starting", attempt=2), ["Train     Starting, attempt 2 (nothing failed)"],
     ),
     "nothing": (stage("Running"), stage("Running"), []),
 }  # fmt: skip
@@ -178,7 +178,7 @@ def test_the_picture_has_a_bar_for_each_stage(job: Callable[..., Job]) -> None:
     assert lines[1] == "Training: 600 of 1,500 steps"
     assert [line.split()[0] for line in lines[2:]] == ["✓", "–", "●", "✗", "○"]
     assert lines[2].endswith("24m02s")
-    assert "attempt 2 though nothing failed" in lines[2]
+    assert "attempt 2 (nothing failed)" in lines[2]
     assert "already exists" in lines[3]
     assert "40%, 12m10s left, attempt 2" in lines[4]
     assert lines[4].endswith("6m00s")
