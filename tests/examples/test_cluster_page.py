@@ -11,7 +11,10 @@ from kubedistill.manifest.settings import Settings
 from kubedistill_operator.children.layout import lay_out
 from kubedistill_operator.children.pods import image_of
 from kubedistill_operator.children.quantities import number
+from kubedistill_operator.cluster.status_writing import status_values
 from support.demo_cluster import COMMANDS
+from support.fake_cluster import FakeCluster
+from support.job_states import work
 
 ROOT = Path(__file__).parents[2]
 CLUSTER = ROOT / "examples" / "quickstart" / "cluster"
@@ -29,6 +32,34 @@ def test_the_page_shows_the_commands_of_the_demo_in_their_order() -> None:
 def test_the_page_names_no_place_of_the_machine_that_it_was_made_on() -> None:
     assert str(ROOT) not in PAGE
     assert "build/demo-cluster/claim" not in PAGE
+
+
+def test_the_page_describes_all_fields_of_a_run_and_of_a_stage() -> None:
+    cluster = FakeCluster()
+    name = work(cluster, "Train")
+    cluster.result(name, message="1,500 steps")
+    cluster.end_child(name)
+    cluster.complete_stage("Evaluate")
+    cluster.complete_stage("Export")
+    status = status_values(cluster.status)
+    train = next(stage for stage in status["stages"] if stage["name"] == "Train")
+    run, stage = (
+        re.search(rf"^  {title}:\n(?P<lines>(?:    .+\n)+)", PAGE, re.MULTILINE) for title in ("Run", "Stages")
+    )
+    assert run is not None
+    assert stage is not None
+    assert _described(run["lines"]) == {_title(name) for name in status["run"]}
+    assert _described(stage["lines"]) == {_title(name) for name in train.keys() - {"pool", "gpus"}}, "it needs no GPU"
+
+
+def _described(lines: str) -> set[str]:
+    """Return the names of fields of one level, as `kubectl describe` writes them."""
+    return set(re.findall(r"^    (\w[\w ]*):", lines, re.MULTILINE))
+
+
+def _title(name: str) -> str:
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    return words[:1].upper() + words[1:]
 
 
 def test_files_that_the_page_names_exist() -> None:
