@@ -37,7 +37,8 @@ def follow(name: str, *, namespace: str, seconds: float | None = None, clock: Cl
         if seen.is_over:
             return seen
         if deadline is not None and clock() >= deadline:
-            problem = f"the job is still {seen.phase} after {seconds:g} s"
+            why = f": {seen.message}" if seen.message else ""
+            problem = f"the job is still {seen.phase} after {seconds:g} s{why}"
             raise WaitTimeout(problem, at=f"{namespace}/{name}", fix="Wait longer; the job continues to run")
         yield Pause(_PAUSE_SECONDS)
 

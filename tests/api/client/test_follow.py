@@ -84,10 +84,10 @@ def test_a_job_that_is_deleted_ends_it(server, make_job, clock, check_message: C
 
 
 def test_a_time_limit_ends_it_and_says_where_the_job_is(server, make_job, clock, check_message: CheckMessage) -> None:
-    server.answers = [make_job("Training")] * 10
+    server.answers = [make_job("Training", message="QuotaExceeded: pods=0")] * 10
     with pytest.raises(WaitTimeout) as caught:
         phases(server, clock, seconds=5)
-    check_message(caught.value, "team-a/support", "Training", "5 s")
+    check_message(caught.value, "team-a/support", "Training", "5 s", "QuotaExceeded: pods=0")
     assert [one.query["timeoutSeconds"] for one in server.asked if one.verb == "watch"] == [*"54321", "1"]
 
 
