@@ -11,6 +11,8 @@ from kubedistill.manifest.problems import find_problem
 from kubedistill.manifest.settings import Settings
 
 _SETTINGS = FileKind("settings file", "mapping of settings", "`{}` uses all defaults")
+_CHART_FIELD = "settings"
+"""The value of the chart that is the settings file; the settings have no field of that name."""
 
 
 class InvalidSettings(InvalidInput):
@@ -26,6 +28,10 @@ def load_settings(path: Path) -> Settings:
         document = read_document(path, kind=_SETTINGS)
     except InvalidManifest as error:
         raise InvalidSettings(error.problem, at=error.at, fix=error.fix) from error
+    if _CHART_FIELD in document.values:
+        problem = "these are the values of the Helm chart, of which `settings` has the operator's settings"
+        fix = f"Check what is below `settings` alone, as in `yq .{_CHART_FIELD} {path.name} > settings.yaml`"
+        raise InvalidSettings(problem, at=document.place((_CHART_FIELD,)), fix=fix)
     try:
         return Settings.model_validate_json(json.dumps(document.values), by_alias=True, by_name=False)
     except ValidationError as error:

@@ -1,13 +1,17 @@
 """The settings door: what a platform team writes is taken whole, or refused with line, field and fix."""
 
+import re
+import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from kubedistill.manifest.settings import Settings
 from kubedistill_operator.settings_file import InvalidSettings, load_settings
 from support.messages import CheckMessage
 
+ROOT = Path(__file__).parents[2]
 GOOD = """\
 pools:
   h100:
@@ -80,6 +84,10 @@ REFUSED = {
         "1: storage.shared[0].namespaces: ",
     ),
     "a field by its Python name": ("node_lost_seconds: 5\n", "1: node_lost_seconds: unknown field `node_lost_seconds`"),
+    "values of the chart": (
+        "replicas: 2\nsettings:\n  port: 8081\n",
+        "2: settings: these are the values of the Helm chart, of which `settings` has the operator's settings. Check",
+    ),
     "no YAML": ("pools: [\n", "2: not valid YAML ("),
     "not a mapping": ("- a\n", ": the document is not a mapping. Write `field: value` lines; `{}` uses all defaults"),
     "empty": ("", ": the file is empty. Write one mapping of settings; `{}` uses all defaults"),
@@ -97,6 +105,15 @@ def test_bad_settings_are_refused_with_place_and_fix(case: str, path: Path) -> N
     assert message.startswith("settings.yaml:")
     assert expected in message
     assert caught.value.exit_code == 2
+
+
+def test_the_page_makes_values_of_the_chart_from_the_settings_of_the_examples(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "platform.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^\(echo settings:.+$", page, re.MULTILINE)
+    values = tmp_path / "values.yaml"
+    subprocess.run(["sh", "-c", command.replace("values.yaml", str(values))], cwd=ROOT, check=True)
+    settings = (ROOT / "examples" / "settings.yaml").read_text(encoding="utf-8")
+    assert yaml.safe_load(values.read_text(encoding="utf-8")) == {"settings": yaml.safe_load(settings)}
 
 
 def test_a_file_that_is_not_there_is_named(path: Path, check_message: CheckMessage) -> None:

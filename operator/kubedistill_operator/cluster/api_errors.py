@@ -72,7 +72,7 @@ class ReadRefused(Refused):
     def __init__(self, refusal: Refused, *, verb: str, resource: str, namespace: str) -> None:
         where = f"in namespace {namespace}" if namespace else "in all namespaces"
         problem = f"the operator may not {verb} {resource} {where}"
-        fix = "bind the operator's role, which the chart names kubedistill-operator, to its ServiceAccount there"
+        fix = "bind its role there: kubedistill-operator, or NAMESPACE.RELEASE-operator if the chart created it"
         super().__init__(f"{problem}; {fix} ({refusal})", code=refusal.code, reason=refusal.reason)
 
 
