@@ -4,8 +4,8 @@ Shapes: T generated tokens of a turn, K alternatives stored per token.
 """
 
 import io
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,21 @@ class TopK:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnUsage:
+    """What an endpoint reported about a turn."""
+
+    model: str
+    """The model's name as the endpoint states it, and the fingerprint of its backend; empty if it states none."""
+    fingerprint: str
+    prompt_tokens: int
+    completion_tokens: int
+    requests: int
+    """Requests that were sent for this turn, including those that failed."""
+    detail: str = ""
+    """The endpoint's own words about a finish other than stop and length."""
+
+
+@dataclass(frozen=True, slots=True)
 class Turn:
     """One reply: the prompt it answers, as ids, and the reply, as ids and text (without the stop token's text)."""
 
@@ -40,10 +55,15 @@ class Turn:
     completion_ids: tuple[int, ...]
     text: str
     finish: str
-    """stop: the model ended by itself, and completion_ids ends with its stop token. length: it was cut off."""
+    """stop: the model ended by itself, and completion_ids, if known, ends with its stop token. length: it was cut off.
+
+    An endpoint has further ones (`endpoints.endpoint.FINISHES`), and gives no ids.
+    """
     top: TopK | None = None
     logprobs_T: NDArray[np.float32] | None = None
     """Log-probability of each generated token in nats, even if it is outside the K; None if not known."""
+    usage: TurnUsage | None = None
+    """None for a model that the job itself serves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,21 +94,39 @@ class AnsweredRecord:
     answer: Answer
 
 
-_TURN = pa.struct(
+_TURN = [
+    ("prompt_ids", pa.list_(pa.int32())),
+    ("completion_ids", pa.list_(pa.int32())),
+    ("text", pa.string()),
+    ("finish", pa.string()),
+    ("logprobs", pa.binary()),
+    ("k", pa.int32()),
+    ("top_ids", pa.binary()),
+    ("top_logprobs", pa.binary()),
+    ("tail", pa.binary()),
+]
+_USAGE = pa.struct(
     [
-        ("prompt_ids", pa.list_(pa.int32())),
-        ("completion_ids", pa.list_(pa.int32())),
-        ("text", pa.string()),
-        ("finish", pa.string()),
-        ("logprobs", pa.binary()),
-        ("k", pa.int32()),
-        ("top_ids", pa.binary()),
-        ("top_logprobs", pa.binary()),
-        ("tail", pa.binary()),
+        ("model", pa.string()),
+        ("fingerprint", pa.string()),
+        ("prompt_tokens", pa.int32()),
+        ("completion_tokens", pa.int32()),
+        ("requests", pa.int32()),
+        ("detail", pa.string()),
     ]
 )
-SCHEMA = pa.schema([("row_key", pa.string()), ("turns", pa.list_(_TURN))])
-_PLAIN = ["row_key", *(f"turns.list.element.{name}" for name in ("prompt_ids", "completion_ids", "text", "finish"))]
+
+
+def _schema(turn: list[tuple[str, pa.DataType]]) -> pa.Schema:
+    return pa.schema([("row_key", pa.string()), ("turns", pa.list_(pa.struct(turn)))])
+
+
+SCHEMA, ENDPOINT_SCHEMA = _schema(_TURN), _schema([*_TURN, ("usage", _USAGE)])
+"""Answers of endpoints have one more field, so that the files of served models stay as all versions wrote them."""
+_PLAIN = [
+    "row_key",
+    *(f"turns.list.element.{name}" for name in ("prompt_ids", "completion_ids", "text", "finish", "usage")),
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +159,8 @@ def encode_answers(answers: Iterable[Answer]) -> bytes:
     """
     rows = [{"row_key": answer.row_key, "turns": [_turn_values(turn) for turn in answer.turns]} for answer in answers]
     sink = io.BytesIO()
-    table = pa.Table.from_pylist(rows, schema=SCHEMA)
+    has_usage = any("usage" in turn for row in rows for turn in row["turns"])
+    table = pa.Table.from_pylist(rows, schema=ENDPOINT_SCHEMA if has_usage else SCHEMA)
     # No two distributions are equal, so dictionaries would only double the time to write and read them.
     pq.write_table(table, sink, compression="zstd", use_dictionary=False, write_statistics=False)
     return sink.getvalue()
@@ -155,11 +194,19 @@ def decode_ends(source: bytes | Path) -> dict[str, bool]:
     }
 
 
+def decode_usages(source: bytes | Path) -> Iterator[tuple[str, list[tuple[str, TurnUsage]]]]:
+    """Read only finish and usage of each turn that has a usage, by row key; raises the errors of open_answers."""
+    turn = "turns.list.element"
+    for row in _read(source, columns=["row_key", f"{turn}.finish", f"{turn}.usage"]).to_pylist():
+        turns = [(one["finish"], TurnUsage(**one["usage"])) for one in row["turns"] if one.get("usage")]
+        yield row["row_key"], turns
+
+
 def _read(source: bytes | Path, *, columns: list[str] | None = None) -> pa.Table:
     with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as opened:
         # No prefetching and no threads: an Arrow thread that is alive when Python exits aborts the process.
         file = pq.ParquetFile(opened, pre_buffer=False)
-        if not file.schema_arrow.equals(SCHEMA):
+        if not any(file.schema_arrow.equals(schema) for schema in (SCHEMA, ENDPOINT_SCHEMA)):
             raise ValueError("its columns are not those of answers")
         return file.read(columns, use_threads=False)
 
@@ -178,6 +225,8 @@ def _turn_values(turn: Turn) -> dict[str, Any]:
         "finish": turn.finish,
         "k": 0,
     }
+    if turn.usage is not None:
+        values["usage"] = asdict(turn.usage)
     if turn.logprobs_T is not None:
         values["logprobs"] = turn.logprobs_T.astype("<f4").tobytes()
     if turn.top is not None:
@@ -206,4 +255,5 @@ def _turn(values: dict[str, Any]) -> Turn:
         values["finish"],
         top,
         None if logprobs is None else np.frombuffer(logprobs, "<f4"),
+        TurnUsage(**usage) if (usage := values.get("usage")) else None,
     )

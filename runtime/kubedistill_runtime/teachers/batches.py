@@ -37,7 +37,7 @@ def answer_rows(
         if not wanted:
             continue
         answers = _answer_shard(wanted, generator=generator)
-        add_shard(store, key, wanted, answers)
+        add_shard(store, key, answers)
         done += sum(left.pop(row.key) for row in wanted)
         tokens += sum(len(turn.completion_ids) for answer in answers for turn in answer.turns)
     report(done, tokens)

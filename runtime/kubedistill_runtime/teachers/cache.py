@@ -62,9 +62,9 @@ def make_rows(records: Iterable[Record], *, key: str, samples: int) -> list[Row]
     ]
 
 
-def shard_name(key: str, rows: Sequence[Row]) -> str:
+def shard_name(key: str, row_keys: Sequence[str]) -> str:
     """Return the name of the shard that has exactly these rows."""
-    return f"rows/{key}/{digest([row.key for row in rows])}.parquet"
+    return f"rows/{key}/{digest(row_keys)}.parquet"
 
 
 def find_answers(store: Store, key: str) -> dict[str, str]:
@@ -76,7 +76,7 @@ def locate_answers(store: Store, shards: Iterable[str]) -> dict[str, str]:
     """Return the first shard that has each row key; raises StorageUnavailable if a shard is damaged or missing."""
     found: dict[str, str] = {}
     for name in shards:
-        with _shard_errors(store, name):
+        with shard_errors(store, name):
             for row_key in decode_row_keys(store.path(name)):
                 found.setdefault(row_key, name)
     return found
@@ -86,7 +86,7 @@ def find_ended(store: Store, key: str) -> set[str]:
     """Return the row keys of a model whose answer ended by itself; raises StorageUnavailable like find_answers."""
     where, ended = find_answers(store, key), set()
     for name in dict.fromkeys(where.values()):
-        with _shard_errors(store, name):
+        with shard_errors(store, name):
             found = decode_ends(store.path(name))
         ended |= {row_key for row_key, has_ended in found.items() if has_ended and where[row_key] == name}
     return ended
@@ -112,30 +112,30 @@ class ShardReader:
             self._read(name)
         self._open.move_to_end(name)
         table, places = self._open[name]
-        with _shard_errors(self.store, name):
+        with shard_errors(self.store, name):
             return table.answer(places[row_key])
 
     def _read(self, name: str) -> None:
-        with _shard_errors(self.store, name):
+        with shard_errors(self.store, name):
             table = open_answers(self.store.read(name), distributions=self.distributions)
         self._open[name] = (table, {key: place for place, key in reversed(list(enumerate(table.row_keys)))})
         while len(self._open) > 1 and sum(held.nbytes for held, _ in self._open.values()) > self.most_bytes:
             self._open.popitem(last=False)
 
 
-def add_shard(store: Store, key: str, rows: Sequence[Row], answers: Sequence[Answer]) -> str:
-    """Publish the answers to some rows once, as several shards if one would be too large. Returns the last name."""
-    if len(rows) > 1 and sum(answer.nbytes for answer in answers) > SHARD_BYTES:
-        half = len(rows) // 2
-        add_shard(store, key, rows[:half], answers[:half])
-        return add_shard(store, key, rows[half:], answers[half:])
-    name = shard_name(key, rows)
+def add_shard(store: Store, key: str, answers: Sequence[Answer]) -> str:
+    """Publish answers once, as several shards if one would be too large. Returns the last name."""
+    if len(answers) > 1 and sum(answer.nbytes for answer in answers) > SHARD_BYTES:
+        half = len(answers) // 2
+        add_shard(store, key, answers[:half])
+        return add_shard(store, key, answers[half:])
+    name = shard_name(key, [answer.row_key for answer in answers])
     store.put_if_absent(name, encode_answers(answers))
     return name
 
 
 @contextlib.contextmanager
-def _shard_errors(store: Store, name: str) -> Iterator[None]:
+def shard_errors(store: Store, name: str) -> Iterator[None]:
     """Turn an error into StorageUnavailable, with the name of the shard and how to get its answers again."""
     try:
         yield

@@ -30,7 +30,7 @@ def converse(rows: Sequence[Row], *, generator: Generator) -> list[Answer]:
         active = [conversation for conversation in conversations if conversation.continues(turn)]
         prompts = [conversation.next_prompt(turn, chat=generator.chat) for conversation in active]
         fitting = [place for place, ids in enumerate(prompts) if ids is not None and len(ids) < generator.max_model_len]
-        seeds = [_seed(active[place].row, turn=turn, seed=generator.seed) for place in fitting]
+        seeds = [turn_seed(active[place].row, turn=turn, seed=generator.seed) for place in fitting]
         batch = [ids for place in fitting if (ids := prompts[place]) is not None]
         completions = generator.engine.generate(batch, sampling=generator.sampling, seeds=seeds) if batch else []
         replies = dict(zip(fitting, completions, strict=True))
@@ -73,5 +73,6 @@ class _Conversation:
         self.history.append(Message("assistant", turn.text))
 
 
-def _seed(row: Row, *, turn: int, seed: int) -> int:
+def turn_seed(row: Row, *, turn: int, seed: int) -> int:
+    """Return the seed of a turn, 31 bits, which depends on nothing but the row and the seed of the job."""
     return int.from_bytes(hashlib.sha256(f"{row.key}/{turn}/{seed}".encode()).digest()[:4], "big") >> 1

@@ -31,7 +31,6 @@ from kubedistill_runtime.serving.engine import Sampling, Serving
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers import cache
 from kubedistill_runtime.teachers.cache import (
-    Row,
     ShardReader,
     add_shard,
     find_answers,
@@ -47,10 +46,6 @@ SERVING = Serving(Model("teacher", Path("teacher"), "digest", 1000, {}), max_mod
 SAMPLING = Sampling(temperature=0.7, top_p=0.9, max_tokens=16, k=4)
 
 
-def row(name: str) -> Row:
-    return Row(Record(name, (Message("user", name),)), 0, f"row-{name}")
-
-
 def answer(name: str, *, text: str = "yes") -> Answer:
     return Answer(f"row-{name}", (Turn((1, 2), (3, 4), text, "stop"),))
 
@@ -61,7 +56,7 @@ def read_all(store: Store, names: Sequence[str], **options: Any) -> dict[str, An
 
 
 def add(store: Store, *names: str, text: str = "yes") -> str:
-    return add_shard(store, KEY, [row(name) for name in names], [answer(name, text=text) for name in names])
+    return add_shard(store, KEY, [answer(name, text=text) for name in names])
 
 
 # Which answers are the same
@@ -166,7 +161,7 @@ def test_a_shard_is_measured_before_compression(store: Store, monkeypatch: pytes
     top = TopK(np.zeros((256, 32), np.int32), np.zeros((256, 32), np.float16), np.zeros(256, np.float32))
     answers = [Answer(f"row-{name}", (Turn((), (7,) * 256, "", "stop", top),)) for name in "abcd"]
     assert len(encode_answers(answers)) < 2**16 < answers[0].nbytes * 2
-    add_shard(store, KEY, [row(name) for name in "abcd"], answers)
+    add_shard(store, KEY, answers)
     assert len(store.names(f"rows/{KEY}")) == 4
 
 
@@ -182,14 +177,14 @@ def test_answers_are_read_in_any_order_from_few_shards_in_memory(store: Store) -
 
 
 def test_a_shard_of_duplicates_is_read_at_its_first(store: Store) -> None:
-    name = add_shard(store, KEY, [row("a"), row("a")], [answer("a", text="first"), answer("a", text="second")])
+    name = add_shard(store, KEY, [answer("a", text="first"), answer("a", text="second")])
     assert read_all(store, [name])["row-a"].turns[0].text == "first"
 
 
 def test_without_distributions_only_they_are_missing(store: Store) -> None:
     top = TopK(np.zeros((2, 3), np.int32), np.zeros((2, 3), np.float16), np.zeros(2, np.float32))
     whole = Turn((1,), (2, 3), "yes", "stop", top, np.zeros(2, np.float32))
-    name = add_shard(store, KEY, [row("a")], [Answer("row-a", (whole,))])
+    name = add_shard(store, KEY, [Answer("row-a", (whole,))])
     (turn,) = read_all(store, [name], distributions=False)["row-a"].turns
     assert turn == replace(whole, top=None, logprobs_T=None)
 
@@ -197,7 +192,7 @@ def test_without_distributions_only_they_are_missing(store: Store) -> None:
 def test_what_came_to_its_end_is_known_without_the_answers(store: Store) -> None:
     ended, cut = Turn((1,), (2,), "a", "stop"), Turn((1,), (2,), "a", "length")
     turns = {"ended": (ended, ended), "cut": (ended, cut), "unanswered": ()}
-    add_shard(store, KEY, [row(name) for name in turns], [Answer(f"row-{name}", turns[name]) for name in turns])
+    add_shard(store, KEY, [Answer(f"row-{name}", turns[name]) for name in turns])
     assert find_ended(store, KEY) == {"row-ended"}
 
 
@@ -206,7 +201,6 @@ def test_an_end_counts_in_the_first_shard_that_holds_the_row(store: Store) -> No
         add_shard(
             store,
             KEY,
-            [row(name), row("both")],
             [Answer(f"row-{one}", (Turn((), (), "", finish),)) for one in (name, "both")],
         )
     first = find_answers(store, KEY)["row-both"] == find_answers(store, KEY)["row-a"]

@@ -1,0 +1,191 @@
+"""Answers of an endpoint: ask it for the rows that the cache does not have, many at a time, and store what arrives."""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from kubedistill.errors import KubedistillError
+from kubedistill_runtime.answers import Answer, Turn, TurnUsage
+from kubedistill_runtime.endpoints.client import Client, open_client
+from kubedistill_runtime.endpoints.endpoint import Endpoint
+from kubedistill_runtime.records import Message, open_turns
+from kubedistill_runtime.serving.engine import Sampling
+from kubedistill_runtime.storage.store import Store
+from kubedistill_runtime.teachers.cache import Row, find_answers
+from kubedistill_runtime.teachers.conversation import turn_seed
+from kubedistill_runtime.teachers.in_flight import InFlight, settle_lost
+from kubedistill_runtime.teachers.recent_answers import RecentAnswers
+from kubedistill_runtime.teachers.usage import Usage
+
+_STORE_SECONDS = 2.0
+"""How often answers that arrived are stored."""
+_DRAIN_SECONDS = 10.0
+"""How long to wait for replies that are on their way, and paid for, when the work ends early."""
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointGenerator:
+    """An endpoint that generates, with its key and its sampling."""
+
+    endpoint: Endpoint
+    api_key: str = field(repr=False)
+    sampling: Sampling
+    seed: int
+
+
+def answer_rows(
+    rows: Sequence[Row],
+    *,
+    key: str,
+    generator: EndpointGenerator,
+    store: Store,
+    report: Callable[[int, int], None],
+) -> Usage:
+    """Ask for the answers that the cache does not have, and return the usage of those that were asked for now.
+
+    Each answer is in the store within 5 s of its arrival, and in shards at the end. `report` receives the numbers of
+    answered rows and of generated tokens every few seconds; it may raise Stopped. Then, and if the endpoint raises one
+    of the errors of `Client.ask`, the replies that are on their way are awaited for some seconds, and nothing that
+    arrived is lost.
+    """
+    recent = RecentAnswers(store, key)
+    recent.recover(known=find_answers(store, key).keys())
+    known = find_answers(store, key).keys()
+    settle_lost(store, key, known=known)
+    left = Counter(row.key for row in rows if row.key not in known)
+    wanted = list({row.key: row for row in rows if row.key in left}.values())
+    run = _Run(wanted, generator, recent, InFlight(store, key), left, report, done=len(rows) - left.total())
+    return asyncio.run(run.answer_all())
+
+
+async def converse(row: Row, *, client: Client, sampling: Sampling, seed: int) -> Answer:
+    """Return the answer to a row, asked turn by turn; a turn that does not end by itself is the last one."""
+    history: list[Message] = []
+    turns: list[Turn] = []
+    for number, question in enumerate(open_turns(row.record)):
+        history += question
+        reply = await client.ask(history, sampling=sampling, seed=turn_seed(row, turn=number, seed=seed))
+        usage = TurnUsage(
+            reply.model, reply.fingerprint, reply.prompt_tokens, reply.completion_tokens, reply.requests, reply.detail
+        )
+        turns.append(Turn((), (), reply.text, reply.finish, usage=usage))
+        if reply.finish != "stop":
+            break
+        history.append(Message("assistant", reply.text))
+    return Answer(row.key, tuple(turns))
+
+
+@dataclass(slots=True)
+class _Run:
+    """One call of answer_rows; whatever writes to the store runs in a thread, one at a time."""
+
+    wanted: list[Row]
+    generator: EndpointGenerator
+    recent: RecentAnswers
+    in_flight: InFlight
+    left: Counter[str]
+    """How many rows wait for each answer: records may be equal."""
+    report: Callable[[int, int], None]
+    done: int
+    usage: Usage = field(default_factory=Usage, init=False)
+    _begun: int = field(default=0, init=False)
+    """How many of the wanted rows are noted as in flight."""
+    _ready: deque[Row] = field(default_factory=deque, init=False)
+    """Rows that are noted as in flight and wait for a worker."""
+    _asked: dict[str, Row] = field(default_factory=dict, init=False)
+    """Rows that were given to a worker, and whose answers are not stored yet."""
+    _arrived: list[Answer] = field(default_factory=list, init=False)
+    _ending: bool = field(default=False, init=False)
+    _next_row: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+    _disk: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
+
+    async def answer_all(self) -> Usage:
+        """Ask for every row that is wanted."""
+        self.report(self.done, 0)
+        if not self.wanted:
+            return self.usage
+        try:
+            async with open_client(self.generator.endpoint, key=self.generator.api_key) as client:
+                await self._run_workers(client)
+        finally:
+            await self._store_arrived()
+            self.recent.merge()
+            self.in_flight.end(asked=self._asked)
+        self.report(self.done, self.usage.completion_tokens)
+        return self.usage
+
+    async def _run_workers(self, client: Client) -> None:
+        """Store and report while workers ask; raises the first error of any of them."""
+        # Twice as many as may be in flight: some wait because the endpoint asked them to.
+        count = min(2 * self.generator.endpoint.max_in_flight, len(self.wanted))
+        workers = {asyncio.create_task(self._work(client)) for _ in range(count)}
+        reporter = asyncio.create_task(self._report_repeatedly())
+        try:
+            while workers:
+                done, pending = await asyncio.wait(
+                    {*workers, reporter}, timeout=_STORE_SECONDS, return_when=asyncio.FIRST_EXCEPTION
+                )
+                workers &= pending
+                await self._store_arrived()
+                for task in done:
+                    task.result()
+        finally:
+            reporter.cancel()
+            await self._drain(workers)
+            await asyncio.gather(reporter, return_exceptions=True)
+
+    async def _report_repeatedly(self) -> None:
+        while True:
+            await asyncio.sleep(_STORE_SECONDS)
+            await asyncio.to_thread(self.report, self.done, self.usage.completion_tokens)
+
+    async def _drain(self, workers: set[asyncio.Task[None]]) -> None:
+        """Let workers finish their rows for some seconds; what they raise then does not matter any more."""
+        self._ending = True
+        if workers:
+            _, late = await asyncio.wait(workers, timeout=_DRAIN_SECONDS)
+            for worker in late:
+                worker.cancel()
+            await asyncio.gather(*workers, return_exceptions=True)
+
+    async def _work(self, client: Client) -> None:
+        generator = self.generator
+        while (row := await self._take()) is not None:
+            try:
+                answer = await converse(row, client=client, sampling=generator.sampling, seed=generator.seed)
+            except KubedistillError:
+                if len(open_turns(row.record)) == 1:  # the endpoint said that there is no reply, so none is lost
+                    del self._asked[row.key]
+                raise
+            self._arrived.append(answer)
+
+    async def _take(self) -> Row | None:
+        """Return the next row, noted as in flight; None if there is no other, or the work is ending."""
+        async with self._next_row:
+            if not self._ready and not self._ending:
+                block = self.wanted[self._begun : self._begun + self.generator.endpoint.max_in_flight]
+                if block:
+                    async with self._disk:
+                        await asyncio.to_thread(self.in_flight.begin, block)
+                self._begun += len(block)
+                self._ready.extend(block)
+            if self._ending or not self._ready:
+                return None
+            row = self._ready.popleft()
+            self._asked[row.key] = row
+            return row
+
+    async def _store_arrived(self) -> None:
+        """Make durable what arrived, and show that this driver is alive."""
+        async with self._disk:
+            arrived = self._arrived[:]
+            await asyncio.to_thread(self.recent.add, arrived)
+            del self._arrived[: len(arrived)]
+            for answer in arrived:
+                del self._asked[answer.row_key]
+                self.done += self.left.pop(answer.row_key)
+                for turn in answer.turns:
+                    self.usage.add(turn)
+            self.in_flight.done(answer.row_key for answer in arrived)
+            await asyncio.to_thread(self.in_flight.beat)

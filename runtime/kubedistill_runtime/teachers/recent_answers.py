@@ -1,0 +1,76 @@
+"""Recent answers: those of an endpoint that are durable, but too few yet for a shard.
+
+`rows/<model key>/recent/<sha of row keys>.parquet` has a few answers each. They are merged into shards of full size. A
+shard is published before the files that it replaces are deleted, so a kill leaves every answer in one or in both; what
+is in both is deleted at the next start. Readers of shards do not see this folder, so no manifest names its files.
+"""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from kubedistill.canonical import digest
+from kubedistill_runtime.answers import Answer, decode_answers, encode_answers
+from kubedistill_runtime.storage.store import Store
+from kubedistill_runtime.teachers.cache import SHARD_ROWS, add_shard, shard_errors
+
+
+@dataclass(slots=True)
+class RecentAnswers:
+    """The recent answers of one model key, fewer than a shard has."""
+
+    store: Store
+    key: str
+    _answers: list[Answer] = field(default_factory=list, init=False)
+    _names: list[str] = field(default_factory=list, init=False)
+
+    def recover(self, *, known: Collection[str]) -> None:
+        """Publish what a killed driver left as shards, except answers that are in shards already.
+
+        Raises StorageUnavailable if a file is damaged.
+        """
+        found: dict[str, Answer] = {}
+        names = self.store.names(self._folder)
+        for name in names:
+            with shard_errors(self.store, name):
+                answers = decode_answers(self.store.read(name))
+            found |= {answer.row_key: answer for answer in answers if answer.row_key not in known}
+        self._publish(list(found.values()))
+        for name in names:
+            self.store.delete(name)
+
+    def add(self, answers: Sequence[Answer]) -> None:
+        """Make answers durable: in shards, if there are enough of them, and the rest in a file.
+
+        If it raises, it can be repeated with the same answers.
+        """
+        together = [*self._answers, *answers]
+        full = len(together) // SHARD_ROWS * SHARD_ROWS
+        self._publish(together[:full])
+        added = []
+        if rest := together[full:] if full else answers:
+            name = f"{self._folder}/{digest([answer.row_key for answer in rest])}.parquet"
+            self.store.put_if_absent(name, encode_answers(rest))
+            added.append(name)
+        if full:  # the first shard has all answers that were in files
+            self._delete_files()
+        self._answers = together[full:]
+        self._names += added
+
+    def merge(self) -> None:
+        """Publish all recent answers as a shard."""
+        self._publish(self._answers)
+        self._answers = []
+        self._delete_files()
+
+    def _publish(self, answers: Sequence[Answer]) -> None:
+        for start in range(0, len(answers), SHARD_ROWS):
+            add_shard(self.store, self.key, answers[start : start + SHARD_ROWS])
+
+    def _delete_files(self) -> None:
+        for name in self._names:
+            self.store.delete(name)
+        self._names.clear()
+
+    @property
+    def _folder(self) -> str:
+        return f"rows/{self.key}/recent"
