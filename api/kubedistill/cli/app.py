@@ -15,10 +15,10 @@ from kubedistill.cli.importing import importing
 from kubedistill.cli.init import init
 from kubedistill.cli.logs import logs
 from kubedistill.cli.preview import preview
-from kubedistill.cli.process import show_failure
 from kubedistill.cli.program import program
 from kubedistill.cli.report import report
 from kubedistill.cli.run import run
+from kubedistill.cli.runtime import show_failure
 from kubedistill.cli.submit import submit
 from kubedistill.cli.validate import validate
 from kubedistill.cli.verbs import cancel, rerun, resume, suspend

@@ -4,7 +4,8 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from kubedistill.cli.program import with_program_name
-from kubedistill.client.job import Job
+from kubedistill.client.job import Job, name_models
+from kubedistill.stages import DONE
 from kubedistill.v1alpha1 import StageStatus
 
 _STEP = 10
@@ -29,9 +30,8 @@ def changes(before: Job | None, after: Job) -> Iterator[str]:
 
 def opening(job: Job) -> str:
     """Return a line that identifies a job: its name, task, models and run."""
-    models = f"{job.spec.teachers[0].model.source} → {job.spec.student.model.source}"
     run = f", run {job.status.run.id}" if job.status.run else ""
-    return f"{job.namespace}/{job.name}: {job.spec.task.type}, {models}{run}"
+    return f"{job.namespace}/{job.name}: {job.spec.task.type}, {name_models(job.spec)}{run}"
 
 
 def ending(job: Job) -> Iterator[str]:
@@ -98,8 +98,7 @@ def _state_line(stage: StageStatus) -> str:
     start, end = _time(stage.started_at), _time(stage.ended_at)
     took = f" in {short_time((end - start).total_seconds())}" if start and end and stage.state == "Succeeded" else ""
     attempt = f", {which}" if (which := describe_attempt(stage)) else ""
-    is_done = stage.state in ("Succeeded", "Skipped")
-    why = f": {stage.reason}: {stage.message}" if stage.reason and not is_done else ""
+    why = f": {stage.reason}: {stage.message}" if stage.reason and stage.state not in DONE else ""
     skipped = ", its artifacts already exist" if stage.state == "Skipped" else ""
     came = f": {stage.message}" if stage.message and stage.state == "Succeeded" else ""
     return f"{stage.state}{took}{attempt}{skipped}{why}{came}"

@@ -11,7 +11,7 @@ from kubedistill.client.request import Values
 from kubedistill.json_values import Json
 from kubedistill.printing import printable_line
 
-Form = Literal["json", "yaml", "name", "wide"]
+ListForm = Literal["json", "yaml", "name", "wide"]
 
 
 def get(
@@ -26,7 +26,9 @@ def get(
     ] = False,
     context: Context = None,
     kubeconfig: Kubeconfig = None,
-    output: Annotated[Form | None, typer.Option("--output", "-o", help="Output format.", show_default=False)] = None,
+    output: Annotated[
+        ListForm | None, typer.Option("--output", "-o", help="Output format.", show_default=False)
+    ] = None,
 ) -> None:
     """List jobs, or show one with its stages and its result."""
     with session(kubeconfig=kubeconfig, context=context, namespace=namespace) as connection:
@@ -36,7 +38,7 @@ def get(
             _list(connection, "" if all_namespaces else connection.namespace, job or "", output)
 
 
-def _show_one(connection: Session, name: str, output: Form | None) -> None:
+def _show_one(connection: Session, name: str, output: ListForm | None) -> None:
     """Print one job as a picture, or in the given format."""
     found = connection.run(operations.get(name, namespace=connection.namespace))
     if output is not None and output != "wide":
@@ -48,7 +50,7 @@ def _show_one(connection: Session, name: str, output: Form | None) -> None:
     Terminal().print(picture(found), soft_wrap=True)
 
 
-def _list(connection: Session, namespace: str, name: str, output: Form | None) -> None:
+def _list(connection: Session, namespace: str, name: str, output: ListForm | None) -> None:
     """Print jobs as a table, or in the given format."""
     if output in ("json", "yaml", "name"):
         found = connection.run(operations.resources(namespace=namespace))
@@ -61,28 +63,28 @@ def _list(connection: Session, namespace: str, name: str, output: Form | None) -
         return
     if name:
         connection.run(operations.get(name, namespace=namespace))  # raises NoSuchJob
-    drawn = connection.run(operations.table(namespace=namespace, name=name))
-    if not drawn["rows"]:
+    table = connection.run(operations.table(namespace=namespace, name=name))
+    if not table["rows"]:
         place = f"namespace {namespace}" if namespace else "the cluster"
         say_line(f"There are no jobs in {place}.", err=True)
         return
-    for line in table_lines(drawn, wide=output == "wide", spaces=not namespace):
+    for line in align_table(table, wide=output == "wide", with_namespaces=not namespace):
         say_line(line)
 
 
-def table_lines(drawn: Values, *, wide: bool, spaces: bool) -> list[str]:
+def align_table(table: Values, *, wide: bool, with_namespaces: bool) -> list[str]:
     """Return the lines of a table from the server, as kubectl prints it."""
-    columns = [index for index, one in enumerate(drawn["columnDefinitions"]) if wide or not one.get("priority")]
-    heads = [str(drawn["columnDefinitions"][index]["name"]).upper() for index in columns]
-    rows = [[_cell(row["cells"][index]) for index in columns] for row in drawn["rows"]]
-    if spaces:
+    columns = [index for index, one in enumerate(table["columnDefinitions"]) if wide or not one.get("priority")]
+    heads = [str(table["columnDefinitions"][index]["name"]).upper() for index in columns]
+    rows = [[_cell(row["cells"][index]) for index in columns] for row in table["rows"]]
+    if with_namespaces:
         heads = ["NAMESPACE", *heads]
         rows = [
-            [row["object"]["metadata"]["namespace"], *cells] for row, cells in zip(drawn["rows"], rows, strict=True)
+            [row["object"]["metadata"]["namespace"], *cells] for row, cells in zip(table["rows"], rows, strict=True)
         ]
-    table = [heads, *rows]
-    widths = [max(len(row[column]) for row in table) for column in range(len(heads))]
-    return ["   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+    lines = [heads, *rows]
+    widths = [max(len(row[column]) for row in lines) for column in range(len(heads))]
+    return ["   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in lines]
 
 
 def _cell(value: Json) -> str:

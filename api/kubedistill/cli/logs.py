@@ -2,6 +2,7 @@
 
 import json
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -49,7 +50,8 @@ def logs(
             time.sleep(_SECONDS)
 
 
-def _available_logs(connection: Session, job: str, stage: str | None, store: StoreHere) -> list[Log]:
+def _available_logs(connection: Session, job: str, stage: str | None, store: Path | None) -> list[Log]:
+    """Return the logs that can be read now; none before the stage has one."""
     try:
         return connection.run(read_logs(job, namespace=connection.namespace, stage=stage, store=store))
     except NotAvailable:  # --follow waits for it
@@ -75,9 +77,9 @@ def readable(line: str) -> list[tuple[str, str | None]]:
         return [(line, None)]
     if not isinstance(record, dict) or "message" not in record:
         return [(line, None)]
-    time, level = str(record.get("at", ""))[11:19], str(record.get("level", ""))
+    clock, level = str(record.get("at", ""))[11:19], str(record.get("level", ""))
     parts: list[tuple[str, str | None]] = []
-    for text, color in ((time, None), (level, _LEVELS.get(level)), (str(record["message"]), None)):
+    for text, color in ((clock, None), (level, _LEVELS.get(level)), (str(record["message"]), None)):
         if text:
             parts += [(" ", None), (text, color)] if parts else [(text, color)]
     return [*parts, (f"\n{record['traceback']}", None)] if record.get("traceback") else parts

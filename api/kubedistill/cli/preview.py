@@ -1,17 +1,16 @@
 """`kubedistill preview`: show records as the student will see them."""
 
-import contextlib
 from typing import Annotated
 
 import typer
 
 from kubedistill.cli.output import print_json
-from kubedistill.cli.process import show_failure
 from kubedistill.cli.run import Store, default_store
+from kubedistill.cli.runtime import ask_runtime
 from kubedistill.cli.validate import ConfigMaps, Manifest
-from kubedistill.contract.events import FailedEvent, PreviewEvent
+from kubedistill.contract.events import PreviewEvent
 from kubedistill.manifest.loading import load_manifest
-from kubedistill.runtime_process import check_runtime, run_runtime, runtime_arguments
+from kubedistill.runtime_process import check_runtime, runtime_arguments
 
 
 def preview(
@@ -25,13 +24,11 @@ def preview(
     job = load_manifest(manifest)
     check_runtime()
     arguments = runtime_arguments(manifest, store=store or default_store(job, manifest), config_maps=configmap or [])
-    with contextlib.closing(run_runtime([*arguments, "--preview"], verbose=False)) as events:
-        for event in events:
-            if isinstance(event, FailedEvent):
-                show_failure(event, as_json=as_json)
-                raise typer.Exit(event.exit_code)
-            if isinstance(event, PreviewEvent):
-                print_json(event.to_values()) if as_json else _show(event)
+    event = ask_runtime([*arguments, "--preview"], answer=PreviewEvent, as_json=as_json)
+    if as_json:
+        print_json(event.to_values())
+    else:
+        _show(event)
 
 
 def _show(event: PreviewEvent) -> None:

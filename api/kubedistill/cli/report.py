@@ -12,7 +12,7 @@ from kubedistill.client import operations
 from kubedistill.client.evaluation import Comparison, comparison_of
 from kubedistill.client.job import Job
 from kubedistill.client.request import Operation
-from kubedistill.client.storage import find_report
+from kubedistill.client.storage import STORE_HERE, find_report
 from kubedistill.contract.summaries import GateVerdict
 from kubedistill.errors import InvalidInput
 from kubedistill.report.words import gate_details, gate_text
@@ -38,9 +38,8 @@ def report(
         show_comparison(found, comparison)
     if open_page:
         if comparison.report is None:
-            fix = "Name the folder where the job's store is mounted on this machine with --store"
             problem = f"the report, {comparison.page}, can't be read from this machine"
-            raise InvalidInput(problem, at="--open", fix=fix)
+            raise InvalidInput(problem, at="--open", fix=STORE_HERE)
         typer.launch(Path(comparison.page).as_uri())
 
 

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 
 from kubedistill.cli.output import print_json
+from kubedistill.cli.runtime import exit_code_of
 from kubedistill.cli.validate import ConfigMaps, Manifest
 from kubedistill.contract import Prices
-from kubedistill.contract.events import Event, FailedEvent, FinishedEvent
-from kubedistill.errors import EXIT_FAILED
+from kubedistill.contract.events import Event
 from kubedistill.manifest.loading import load_manifest
 from kubedistill.paths import locate
 from kubedistill.runtime_process import check_runtime, run_runtime, runtime_arguments
@@ -57,11 +57,10 @@ def run(
 
 def _print_events(events: Iterable[Event]) -> int:
     """Print events as they arrive, and return the exit code."""
-    code = EXIT_FAILED
+    event = None
     for event in events:
         print_json(event.to_values())
-        code = event.exit_code if isinstance(event, FinishedEvent | FailedEvent) else code
-    return code
+    return exit_code_of(event)
 
 
 def default_store(job: DistillationJob, manifest: Path) -> str:

@@ -9,13 +9,14 @@ from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 from rich.table import Table
 
 from kubedistill.chain import CHAIN
+from kubedistill.cli.runtime import exit_code_of
 from kubedistill.cli.terminal import Terminal
+from kubedistill.client.job import name_models
 from kubedistill.contract import StageProgress
 from kubedistill.contract.events import Event, FailedEvent, FinishedEvent, NoteEvent, ProgressEvent, StageEvent
-from kubedistill.errors import EXIT_FAILED
 from kubedistill.printing import printable_line
 from kubedistill.report.models import Report
-from kubedistill.report.table import headline, table_lines
+from kubedistill.report.table import HEADS, headline, table_lines
 from kubedistill.report.words import control_text, gate_details, gate_state
 from kubedistill.stored import read_stored_json
 from kubedistill.symbols import colored_symbol
@@ -27,17 +28,14 @@ _PLAIN_SECONDS = 10
 def show(events: Iterable[Event], *, job: DistillationJob) -> int:
     """Show the events of a run as they arrive, and return the exit code."""
     console = Terminal()
-    console.print(f"[bold]{job.metadata.name}[/]  {escape(_models(job))}", soft_wrap=True)
+    what = escape(f"{job.spec.task.type}: {name_models(job.spec)}")
+    console.print(f"[bold]{job.metadata.name}[/]  {what}", soft_wrap=True)
     last = (_show_bars if console.is_terminal else _show_lines)(events, console=console)
     if isinstance(last, FinishedEvent):
         _show_result(last, console=console)
     elif isinstance(last, FailedEvent):
         Terminal(stderr=True).print(f"[red]{last.reason}[/]: {escape(last.message)}", soft_wrap=True)
-    return last.exit_code if isinstance(last, FinishedEvent | FailedEvent) else EXIT_FAILED
-
-
-def _models(job: DistillationJob) -> str:
-    return f"{job.spec.task.type}: {job.spec.teachers[0].model.source} → {job.spec.student.model.source}"
+    return exit_code_of(last)
 
 
 def _show_lines(events: Iterable[Event], *, console: Terminal) -> Event | None:
@@ -126,8 +124,8 @@ def _show_result(finished: FinishedEvent, *, console: Terminal) -> None:
     """Print the table of the report, its summary, the verdict of the gate, and the paths of student and report."""
     report = read_stored_json(Report, Path(finished.report.json_file).read_bytes())
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("")
-    for name in ("teacher", "before", "distilled", "against teacher"):
+    table.add_column(HEADS[0])
+    for name in HEADS[1:]:
         table.add_column(name, justify="right", style="bold" if name == "distilled" else None)
     for line in table_lines(report):
         table.add_row(line.name, line.teacher, line.baseline, line.distilled, f"[green]{line.change}[/]")

@@ -1,19 +1,18 @@
 """`kubedistill validate`: check a manifest, its data and its models."""
 
-import contextlib
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from kubedistill.cli.output import print_json, say, say_line
-from kubedistill.cli.process import show_failure
 from kubedistill.cli.program import with_program_name
-from kubedistill.contract.events import FailedEvent, Finding, ValidatedEvent
+from kubedistill.cli.runtime import ask_runtime
+from kubedistill.contract.events import Finding, ValidatedEvent
 from kubedistill.errors import EXIT_BAD_INPUT, InvalidData
 from kubedistill.manifest.loading import load_manifest
 from kubedistill.paths import locate
-from kubedistill.runtime_process import has_checks, run_runtime, runtime_arguments
+from kubedistill.runtime_process import has_checks, runtime_arguments
 from kubedistill.v1alpha1 import DistillationJob
 
 Manifest = Annotated[Path, typer.Argument(help="A DistillationJob, as YAML.", show_default=False)]
@@ -50,14 +49,7 @@ def validate(
 def _ask_runtime(manifest: Path, *, config_maps: list[str], as_json: bool) -> ValidatedEvent:
     """Run the checks of Prepare in the runtime, which writes and downloads nothing."""
     arguments = runtime_arguments(manifest, store=str(manifest.parent / ".kubedistill"), config_maps=config_maps)
-    with contextlib.closing(run_runtime([*arguments, "--validate"], verbose=False)) as events:
-        for event in events:
-            if isinstance(event, FailedEvent):
-                show_failure(event, as_json=as_json)
-                raise typer.Exit(event.exit_code)
-            if isinstance(event, ValidatedEvent):
-                return event
-    raise AssertionError("run_runtime raises RuntimeDied if there is no final event")
+    return ask_runtime([*arguments, "--validate"], answer=ValidatedEvent, as_json=as_json)
 
 
 def _check_files(job: DistillationJob, *, folder: Path) -> ValidatedEvent:

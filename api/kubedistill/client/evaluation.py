@@ -13,7 +13,7 @@ from kubedistill.client.storage import StoredReport, check_readable, find_report
 from kubedistill.errors import InvalidInput, NotAvailable
 from kubedistill.printing import printable_line
 from kubedistill.report.models import Arm, ArmName, Report
-from kubedistill.report.table import headline, table_lines
+from kubedistill.report.table import HEADS, headline, percent_text, table_lines
 from kubedistill.v1alpha1 import Result
 
 _FIGURES: dict[str, Callable[[Arm], float | None]] = {
@@ -30,7 +30,6 @@ _FIGURES: dict[str, Callable[[Arm], float | None]] = {
 """Metrics of a model, by the names that managed services use; in seconds, bytes, US dollars, or fractions 0 to 1."""
 METRICS = ("accuracy", "bleu_score", "inference_time")
 Source = Literal["report", "status"]
-_HEADS = ("", "teacher", "before", "distilled", "against teacher")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,7 @@ class Comparison:
         return comparison_text(self)
 
     def _repr_html_(self) -> str:
-        table = table_html(_HEADS, rows_of(self))
+        table = table_html(HEADS, rows_of(self))
         summary = f"<p>{text_html(headline(self.report))}.</p>" if self.report is not None else ""
         return f"<div>{table}{summary}<p>Report: <code>{text_html(self.page)}</code></p></div>"
 
@@ -86,15 +85,15 @@ def rows_of(comparison: Comparison) -> list[tuple[str, str, str, str, str]]:
             (one.name, one.teacher, one.baseline, one.distilled, one.change) for one in table_lines(comparison.report)
         ]
     found = comparison.result
-    cells = [_percent(one) for one in (found.teacher_accuracy, found.baseline_accuracy, found.distilled_accuracy)]
+    cells = [percent_text(one) for one in (found.teacher_accuracy, found.baseline_accuracy, found.distilled_accuracy)]
     retention = "" if found.retention is None else f"{found.retention:.0%} kept"
     return [("accuracy", cells[0], cells[1], cells[2], retention)]
 
 
 def comparison_text(comparison: Comparison) -> str:
     """Return a comparison as plain text."""
-    rows = [_HEADS, *rows_of(comparison)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADS))]
+    rows = [HEADS, *rows_of(comparison)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(HEADS))]
     lines = [
         "  ".join(
             [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
@@ -177,7 +176,3 @@ def _check_test_data(job: Job, requested: str | Path | None) -> None:
     used = known or ("records held out of its training data" if test is None else "a ConfigMap")
     fix = "Leave test_data out, or set spec.data.test and run the job again"
     raise InvalidInput(f"{job.name} was evaluated on {used}, not on {requested}", at="test_data", fix=fix)
-
-
-def _percent(value: float | None) -> str:
-    return "-" if value is None else f"{value:.1%}"

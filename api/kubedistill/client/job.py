@@ -10,6 +10,7 @@ from kubedistill.client.request import Values
 from kubedistill.contract.stored_status import NOT_UNDERSTOOD, read_status
 from kubedistill.errors import EXIT_FAILED, EXIT_GATE, EXIT_SUCCESS, GateMissed, InvalidManifest, JobFailed
 from kubedistill.manifest.problems import field_path, find_problem
+from kubedistill.report.table import HEADS, percent_text
 from kubedistill.runs import requested_run
 from kubedistill.stages import TERMINAL, percent_done
 from kubedistill.stored import read_stored
@@ -110,6 +111,11 @@ def manifest_of(job: DistillationJob) -> Values:
     return {"apiVersion": API_VERSION, "kind": KIND, "metadata": metadata, "spec": spec_values(job.spec)}
 
 
+def name_models(spec: Spec) -> str:
+    """Return the sources of teacher and student, as text for people."""
+    return f"{spec.teachers[0].model.source} → {spec.student.model.source}"
+
+
 def _job_html(job: Job) -> str:
     """Return the phase of a job, its stages with their progress, and its result, as HTML."""
     rows = [
@@ -122,11 +128,11 @@ def _job_html(job: Job) -> str:
         )
         for stage in job.status.stages
     ]
-    models = f"{job.spec.teachers[0].model.source} → {job.spec.student.model.source}"
     title = f"<b>{text_html(job.namespace)}/{text_html(job.name)}</b> <b>{text_html(job.phase)}</b>"
     message = f"<p>{text_html(job.message)}</p>" if job.message else ""
     table = table_html((), rows, escaped=True)
-    return f"<div><p>{title}<br>{text_html(models)}</p>{message}{table}{_result_html(job.status.result)}</div>"
+    models = text_html(name_models(job.spec))
+    return f"<div><p>{title}<br>{models}</p>{message}{table}{_result_html(job.status.result)}</div>"
 
 
 def _result_html(found: Result | None) -> str:
@@ -134,5 +140,4 @@ def _result_html(found: Result | None) -> str:
     if found is None:
         return ""
     accuracies = (found.teacher_accuracy, found.baseline_accuracy, found.distilled_accuracy)
-    cells = ["-" if one is None else f"{one:.1%}" for one in accuracies]
-    return table_html(("", "teacher", "before", "distilled"), [("accuracy", *cells)])
+    return table_html(HEADS[:-1], [("accuracy", *map(percent_text, accuracies))])

@@ -20,7 +20,7 @@ from kubedistill.v1alpha1 import DistillationJob, Status
 StopReason = Literal["Suspended", "Cancelled", "Deleted"]
 
 
-@dataclass
+@dataclass(slots=True)
 class LocalJob:
     """A job, and the thread and the process that run it."""
 

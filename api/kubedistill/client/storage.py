@@ -18,7 +18,8 @@ from kubedistill.report.models import Report
 from kubedistill.stored import read_stored_json
 from kubedistill.v1alpha1 import StageStatus
 
-_STORE_HERE = "Name the folder where the store is mounted on this machine with --store (Client(store=…))"
+STORE_HERE = "Name the folder where the store is mounted on this machine with --store (Client(store=…))"
+"""What to do if this machine cannot read a store."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,7 @@ def check_readable(found: StoredReport, job: Job) -> Report:
     """Return the content of a report; if it can't be read from this machine, raise NotAvailable with its location."""
     if found.report is None:
         at = f"{job.namespace}/{job.name}"
-        raise NotAvailable(f"the report, {found.page}, can't be read from this machine", at=at, fix=_STORE_HERE)
+        raise NotAvailable(f"the report, {found.page}, can't be read from this machine", at=at, fix=STORE_HERE)
     return found.report
 
 

@@ -8,6 +8,8 @@ from kubedistill.report.models import Arm, Comparison, Report
 from kubedistill.report.words import fields_of, is_agreement, words_of
 
 NOT_KNOWN = "-"
+HEADS = ("", "teacher", "before", "distilled", "against teacher")
+"""The heads of the columns; the last one is `Line.change`."""
 NOISE = "noise"
 _DECIMAL = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K"))
 _BYTES = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
@@ -53,7 +55,7 @@ def table_lines(report: Report) -> list[Line]:
             NOISE if noise else _saving(saved.latency),
         ),
         *(line(name, list(map(_seconds, some))) for name, some in parts.items() if some != [None] * len(cells)),
-        line(compared.measure, [_percent(score(arm)) for arm in cells], kept),
+        line(compared.measure, [percent_text(score(arm)) for arm in cells], kept),
         line("answers per hour", [f"{arm.throughput_per_hour:,.0f}" for arm in cells], speed if same_hardware else ""),
         line("cost per 1,000 answers", [_dollars(arm.cost_per_thousand) for arm in cells], cheaper),
     ]
@@ -64,7 +66,7 @@ def headline(report: Report) -> str:
     compared, arms = report.comparison, report.arms
     score = _fraction_of(compared)
     scores = {"before": arms.baseline, "after": arms.distilled, "teacher": arms.teacher}
-    texts = {name: _percent(score(arm)) for name, arm in scores.items()}
+    texts = {name: percent_text(score(arm)) for name, arm in scores.items()}
     sentence = words_of(compared).headline.format(**fields_of(compared), **texts)
     if compared.rows and compared.total_rows is not None and compared.rows != compared.total_rows:
         return f"{sentence} ({compared.rows:,} of {compared.total_rows:,} test records have a reference)"
@@ -108,7 +110,8 @@ def _seconds(value: float | None) -> str:
     return NOT_KNOWN if value is None else short_seconds(value)
 
 
-def _percent(value: float | None) -> str:
+def percent_text(value: float | None) -> str:
+    """Return a fraction as a percentage with one decimal, or a dash if it is not known."""
     return NOT_KNOWN if value is None else f"{value:.1%}"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kubedistill.cli.changes import changes, ending, short_time
-from kubedistill.cli.get import table_lines
+from kubedistill.cli.get import align_table
 from kubedistill.cli.logs import readable
 from kubedistill.cli.picture import picture
 from kubedistill.cli.terminal import Terminal
@@ -205,7 +205,7 @@ def test_the_servers_table_is_printed_as_kubectl_prints_it(wide: bool) -> None:
         {"cells": ["long-name", None, None], "object": {"metadata": {"namespace": "team-a"}}},
     ]
     drawn = {"columnDefinitions": columns, "rows": rows}
-    assert table_lines(drawn, wide=wide, spaces=True) == [
+    assert align_table(drawn, wide=wide, with_namespaces=True) == [
         "NAMESPACE   NAME        PHASE" + ("      ETA" if wide else ""),
         "x           a           Training" + ("   12m" if wide else ""),
         "team-a      long-name",
