@@ -15,7 +15,7 @@ from kubedistill.client.request import Operation
 from kubedistill.client.storage import STORE_HERE, find_report
 from kubedistill.contract.summaries import GateVerdict
 from kubedistill.errors import InvalidInput
-from kubedistill.report.words import gate_details, gate_text
+from kubedistill.report.words import answers_text, gate_details, gate_text
 
 
 def report(
@@ -56,6 +56,9 @@ def show_comparison(job: Job, comparison: Comparison) -> None:
     if gate is not None:
         details = gate_details(gate)
         say_line(f"{gate_text(gate).capitalize()}{': ' if details else ''}{details}.")
+    if comparison.report is not None and comparison.report.data.rejected:
+        text = answers_text(comparison.report.data)
+        say_line(f"{text[:1].upper()}{text[1:]}.")
     say_line(f"Report: {comparison.page}")
     if comparison.report is None:
         say_line(

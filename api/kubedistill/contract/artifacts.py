@@ -103,6 +103,10 @@ class DatasetFigures(Figures):
     """Number of answers that were not kept, by reason."""
     keep_ratio: float
     """Share of prompts with a kept answer."""
+    labels: dict[str, int] = {}
+    """Number of kept answers by label; empty for tasks with free text."""
+    distinct_pairs: float | None = None
+    """Share of different pairs among all pairs of adjacent words in 1,000 kept answers; null for tasks with labels."""
 
 
 class SplitSamples(StoredModel):

@@ -112,6 +112,8 @@ class CurateSummary(Summary):
     kept: int = 0
     rejected: dict[str, int] = {}
     keep_ratio: float = 0.0
+    labels: dict[str, int] = {}
+    distinct_pairs: float | None = None
     samples: int = 0
     overlong: int = 0
     without_logprobs: int = 0

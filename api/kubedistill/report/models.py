@@ -129,8 +129,12 @@ class Funnel(StoredModel):
     asked: int
     kept: int
     rejected: dict[str, int]
-    """Answers that were not kept, by reason."""
+    """Answers that were not kept, by reason. The first reason counts, so each number is the cost of one filter."""
     keep_ratio: float
+    labels: dict[str, int] = {}
+    """Kept answers by label; empty for tasks with free text."""
+    distinct_pairs: float | None = None
+    """Share of different pairs among all pairs of adjacent words in 1,000 kept answers; null for tasks with labels."""
 
 
 class TrainingRecord(StudentFigures):

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from kubedistill.contract.summaries import GateVerdict
-from kubedistill.report.models import Comparison, LatencyControl, Verdict
+from kubedistill.report.models import Comparison, Funnel, LatencyControl, Verdict
 
 Outcome = Literal[
     "better", "teacher no better", "worse", "not distinguishable",
@@ -18,6 +18,21 @@ DROPPED = {
     "Conflicting": "references contradict each other",
 }
 """Why a record is dropped before generation, by the reason in report.data.dropped."""
+REJECTED = {
+    "Unanswered": "without an answer",
+    "Unfinished": "cut off",
+    "Empty": "empty",
+    "Refusal": "only a refusal",
+    "WrongFormat": "not in the task's form",
+    "OtherScript": "in another script than the prompt",
+    "NotShorter": "not shorter than the text",
+    "Repetition": "repetitive",
+    "Duplicate": "equal to that of an equal record",
+    "NearDuplicate": "to a near-duplicate of another prompt",
+    "Unverified": "equal to no reference",
+    "Outvoted": "not the most frequent one",
+}
+"""Why an answer is not kept, by the reason in report.data.rejected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +159,24 @@ def records_text(compared: Comparison) -> str:
         text = f"{compared.rows:,} of {total:,} test records have a reference"
     left_out = f"{compared.duplicates:,} more repeat the prompt of another and are left out"
     return f"{text}; {left_out}" if compared.duplicates else text
+
+
+def answers_text(data: Funnel) -> str:
+    """Return how many answers were kept, and what each filter rejected, the most frequent reason first."""
+    text = f"{data.kept:,} of {data.asked:,} answers kept"
+    reasons = sorted(data.rejected.items(), key=lambda item: (-item[1], item[0]))
+    rejected = ", ".join(f"{count:,} {REJECTED.get(reason, reason)}" for reason, count in reasons if count)
+    return f"{text}; rejected: {rejected}" if rejected else text
+
+
+def diversity_text(data: Funnel) -> str | None:
+    """Return the diversity of the kept answers, or None if it is not known."""
+    if data.labels:
+        label, count = max(data.labels.items(), key=lambda item: item[1])
+        return f"{len(data.labels):,} labels among the kept answers, {count / data.kept:.1%} of them {label}"
+    if data.distinct_pairs is None:
+        return None
+    return f"{data.distinct_pairs:.1%} of the pairs of adjacent words in the kept answers are different"
 
 
 def gate_state(gate: GateVerdict) -> Literal["passed", "failed", "not set", "not checked"]:

@@ -4,7 +4,9 @@ from kubedistill.printing import printable_line
 from kubedistill.report.models import Report
 from kubedistill.report.table import headline, table_lines
 from kubedistill.report.words import (
+    answers_text,
     control_text,
+    diversity_text,
     fields_of,
     gate_details,
     gate_state,
@@ -37,7 +39,8 @@ def render_markdown(report: Report, *, title: str) -> str:
         "",
         f"- Gate: {_GATE[gate_state(report.gate)]}{': ' if details else ''}{details}",
         f"- {change}, {records_text(compared)}",
-        f"- Data: {data.asked:,} answers asked for, {data.kept:,} kept",
+        f"- Data: {answers_text(data)}",
+        *(f"- Diversity: {text}" for text in [diversity_text(data)] if text),
         f"- Objective: {report.training.objective} ({report.training.objective_reason})",
         f"- Hardware: {report.provenance.hardware}",
         *(f"- Control: {note}" for note in (*control, *time_notes(report))),

@@ -11,7 +11,9 @@ from kubedistill.report.models import Example, Report
 from kubedistill.report.table import NOT_KNOWN, Line, headline, table_lines
 from kubedistill.report.words import (
     DROPPED,
+    REJECTED,
     control_text,
+    diversity_text,
     fields_of,
     gate_details,
     gate_state,
@@ -55,6 +57,8 @@ def render_page(report: Report, *, title: str) -> str:
         p_value=p_text(report.comparison.p_value),
         measured=_measured(report),
         dropped_words=DROPPED,
+        rejected_words=REJECTED,
+        diversity=diversity_text(report.data),
         lines=[*table_lines(report), *_further_lines(report)],
         labels=sorted(report.labels, key=lambda label: label.distilled - label.teacher),
         # Our own plots; matplotlib has escaped their text nodes.

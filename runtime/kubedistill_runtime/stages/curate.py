@@ -17,6 +17,7 @@ from kubedistill.json_values import JsonObject
 from kubedistill_runtime.answers import AnsweredRecord
 from kubedistill_runtime.checks.yields import check_kept
 from kubedistill_runtime.curation.dataset import read_dataset, write_dataset
+from kubedistill_runtime.curation.diversity import Diversity
 from kubedistill_runtime.curation.filters import Filter, find_rejection, is_empty, make_filters
 from kubedistill_runtime.curation.given import given_answers
 from kubedistill_runtime.curation.selection import make_selection
@@ -108,7 +109,8 @@ def _make_dataset(context: StageContext) -> None:
     with draft_artifact(store, "dataset", keys["dataset"]) as draft, tempfile.TemporaryDirectory() as staging:
         with (Path(staging) / "rejected.jsonl").open("wb") as rejected:
             selector = _Selector(filters, make_selection(spec), rejected, context.progress, total)
-            write_dataset(store, draft, selector.keep(asked))
+            diversity = Diversity(spec.task)
+            write_dataset(store, draft, diversity.watch(selector.keep(asked)))
         store.put(f"{draft}/rejected.jsonl", Path(rejected.name))
         selector.report()
         figures = DatasetFigures(
@@ -116,6 +118,8 @@ def _make_dataset(context: StageContext) -> None:
             kept=selector.kept,
             rejected=dict(sorted(selector.reasons.items())),
             keep_ratio=len(selector.prompts) / len(train),
+            labels=dict(sorted(diversity.labels.items())),
+            distinct_pairs=diversity.distinct_pairs,
         )
         try:
             check_kept(figures, spec=spec)

@@ -105,7 +105,7 @@ def test_table_has_all_three_models_and_the_other_metrics() -> None:
         "answers in a wrong form 2.5% 2.5% 2.5%",
         "cost per 1,000 answers $0.0200 $0.0016 $0.0016 92% less",
         "records read 1,200 300 1,000",
-        "rejected: Unfinished 2",
+        "rejected: cut off 2",
         "answers kept 1,195",
     ):
         assert row in text

@@ -52,7 +52,7 @@ def test_markdown_has_headline_table_gate_and_data() -> None:
     assert lines[-5:] == [
         "- Gate: passed",
         "- Gain +40.0 points, 95% interval +35.7 to +42.9, 1,000 test records",
-        "- Data: 1,197 answers asked for, 1,195 kept",
+        "- Data: 1,195 of 1,197 answers kept; rejected: 2 cut off",
         "- Objective: CachedLogits (teacher and student share a tokenizer)",
         "- Hardware: cpu, 2 cores",
     ]
