@@ -1,7 +1,10 @@
 """What holds of every release, whatever its values: names, namespaces, labels, security, and that nothing is random."""
 
+import shutil
 from collections import Counter
 from collections.abc import Callable
+from pathlib import Path
+from textwrap import indent
 from typing import Any
 
 import pytest
@@ -171,6 +174,19 @@ def test_no_right_is_given_to_everybody_or_to_everything(manifests: list[Manifes
             assert "secrets" not in rule["resources"]
         for subject in one.get("subjects", []):
             assert (subject["kind"], subject["namespace"]) == ("ServiceAccount", "somewhere")
+
+
+@pytest.mark.parametrize(("served", "names_it"), [((), True), (("--api-versions", "ray.io/v1/RayJob"), False)])
+def test_the_notes_ask_for_kuberay_unless_the_cluster_has_it(
+    served: tuple[str, ...], helm: Helm, tmp_path: Path, *, names_it: bool
+) -> None:
+    """Helm renders notes only with a cluster, so here they are the value of a manifest."""
+    chart = Path(shutil.copytree(CHART, tmp_path / "kubedistill"))
+    notes = (chart / "templates" / "NOTES.txt").read_text(encoding="utf-8")
+    (chart / "templates" / "notes.yaml").write_text(f"notes: |\n{indent(notes, '  ')}", encoding="utf-8")
+    (shown,) = helm.template(chart=chart, options=("--show-only", "templates/notes.yaml", *served))
+    assert ("install KubeRay 1.7 or later" in shown["notes"]) == names_it
+    assert "Then run a job" in shown["notes"]
 
 
 def _selectors(manifests: list[Manifest]) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import pytest
 
 from support.chart_release import Release
 from support.fake_kuberay.background import playing
-from support.helm import CHART, HelmFailed
+from support.helm import HelmFailed
 from support.kube_api import Api, Manifest, Refused, wait_for
 from support.messages import check_facts
 from support.operator_harness import claim, small_job
@@ -74,8 +74,6 @@ def test_install_says_what_to_do_next(release: Release, place: str) -> None:
     assert "Jobs can't ask for GPUs yet" in said
     assert "Jobs must name their storage" in said
     assert "KubeRay" not in said, "its CRDs are there"
-    without = release.helm.run("install", "other", str(CHART), "--dry-run=client")
-    assert "install KubeRay 1.7 or later" in without
     quiet = release.upgrade(SETTINGS)
     assert "GPUs yet" not in quiet
     assert "must name" not in quiet
