@@ -20,6 +20,7 @@ RUN_BY = {
     r"kubectl auth can-i": "tests/cluster/chart/test_rights.py",
     r"kubectl -n argocd patch": "tests/cluster/test_gitops.py",
     r"kubedistill init": "tests/api/cli/test_init.py",
+    r"kubedistill import openai": "tests/api/cli/test_importing.py",
     r"kubedistill validate": "tests/api/cli/test_validate.py",
     r"kubedistill preview": "tests/runtime/training/test_preview.py",
     r"kubedistill watch": "tests/cluster/test_cli.py",
