@@ -22,6 +22,7 @@ FLOORS = {
         "export",
         "report",
         "serving",
+        "endpoints",
         "teachers",
         "evaluation",
         "curation",
@@ -73,6 +74,12 @@ def test_no_room_imports_from_a_floor_above(package: str) -> None:
         if floors.index(to) > floors.index(at)
     ]
     assert up == []
+
+
+@pytest.mark.parametrize("package", FLOORS)
+def test_each_room_has_a_floor(package: str) -> None:
+    rooms = {room_of(name, package) for name in MODULES} - {None, ""}
+    assert rooms == {*FLOORS[package]} - {""}
 
 
 def room_of(name: str, package: str) -> str | None:

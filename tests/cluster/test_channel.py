@@ -21,7 +21,7 @@ from kubedistill_operator.cluster.channel_reading import read_channel
 from kubedistill_operator.observed import Channel
 from kubedistill_runtime.channel.api_server import ApiServer, Reply, TransientError
 from kubedistill_runtime.channel.claiming import claim_channel
-from kubedistill_runtime.channel.cluster import ConfigMapChannel
+from kubedistill_runtime.channel.config_map_channel import ConfigMapChannel
 from kubedistill_runtime.storage.store import Store
 from support.kube_api import Api, Manifest, wait_for
 from support.messages import check_facts

@@ -1,8 +1,8 @@
 """Channels: how a driver reports its progress and its result to whoever started it.
 
 On one machine, a FileChannel writes files into the folder of the attempt. In a cluster, a ConfigMapChannel writes the
-ConfigMap that the operator created for the attempt (`claiming.py`, `cluster.py`). A SignaledChannel adds SIGTERM to
-either of them.
+ConfigMap that the operator created for the attempt (`claiming.py`, `config_map_channel.py`). A SignaledChannel adds
+SIGTERM to either of them.
 """
 
 import hashlib

@@ -13,8 +13,8 @@ from kubedistill.contract import StageJob, StageProgress
 from kubedistill.errors import ChannelUnavailable, ClaimLost
 from kubedistill.stored import read_stored_json
 from kubedistill_runtime.channel.api_server import ApiServer, retry_until
-from kubedistill_runtime.channel.cluster import ConfigMapChannel
 from kubedistill_runtime.channel.config_map import ChangeRefusedError, ConfigMap, Content, expect, replace
+from kubedistill_runtime.channel.config_map_channel import ConfigMapChannel
 from kubedistill_runtime.channel.messages import write_record
 from kubedistill_runtime.storage.store import Store
 

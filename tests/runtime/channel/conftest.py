@@ -8,7 +8,7 @@ import pytest
 from kubedistill.contract import JobRef, StageJob
 from kubedistill_runtime.channel.api_server import ApiServer
 from kubedistill_runtime.channel.claiming import claim_channel
-from kubedistill_runtime.channel.cluster import ConfigMapChannel
+from kubedistill_runtime.channel.config_map_channel import ConfigMapChannel
 from kubedistill_runtime.storage.store import Store
 from support.channel_fixtures import JOB_UID, TOKEN, Claim, Time
 from support.config_map_server import NAME, ConfigMapServer, make_server_credentials, serve_config_map

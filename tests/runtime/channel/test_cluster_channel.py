@@ -8,7 +8,7 @@ import pytest
 
 from kubedistill.contract import MESSAGE_BYTES, ArtifactRef, StageProgress, StageResult
 from kubedistill.errors import EXIT_CLAIM_LOST, ChannelUnavailable, ClaimLost
-from kubedistill_runtime.channel.cluster import ConfigMapChannel
+from kubedistill_runtime.channel.config_map_channel import ConfigMapChannel
 from kubedistill_runtime.storage.store import Store
 from support.channel_fixtures import TOKEN, Claim, Time
 from support.config_map_server import ConfigMapServer, Fault

@@ -13,7 +13,7 @@ from kubedistill.contract import StageJob, StageProgress, StageResult
 from kubedistill.errors import ClaimLost
 from kubedistill_runtime.channel.api_server import ApiServer
 from kubedistill_runtime.channel.claiming import claim_channel
-from kubedistill_runtime.channel.cluster import ConfigMapChannel
+from kubedistill_runtime.channel.config_map_channel import ConfigMapChannel
 from kubedistill_runtime.storage.store import Store
 from support.channel_fixtures import JOB_UID, TOKEN, Time
 from support.config_map_server import NAME, ConfigMapServer, Fault, serve_config_map

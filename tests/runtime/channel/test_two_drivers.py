@@ -8,7 +8,7 @@ import torch
 
 from kubedistill.contract import StageProgress, StageResult
 from kubedistill.errors import EXIT_CLAIM_LOST, ClaimLost, Stopped
-from kubedistill_runtime.channel.cluster import ConfigMapChannel
+from kubedistill_runtime.channel.config_map_channel import ConfigMapChannel
 from kubedistill_runtime.storage.claims import Claim, read_latest, take_claim
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.training.loop import Hooks, Loop
