@@ -18,6 +18,7 @@ from kubedistill_runtime.choices import Choices, choose, data_sources, find_data
 from kubedistill_runtime.curation.filters import find_active
 from kubedistill_runtime.models import Model, file_digest
 from kubedistill_runtime.records import SPLITS
+from kubedistill_runtime.redaction import digest_redaction
 from kubedistill_runtime.storage.store import Store
 
 # One number per artifact: raise it when a stage's output changes for the same inputs, defaults included.
@@ -162,4 +163,7 @@ def _values(part: ResourceModel, *, without: frozenset[str] = frozenset()) -> Js
 
 
 def _digest_files(job: StageJob, *, store: Store) -> dict[str, str]:
-    return {split: file_digest(find_data(job, split), store=store) for split in data_sources(job.spec)}
+    """Return the digest of each data file; of a file that is redacted, of what is left of it."""
+    files: dict[str, str] = {split: file_digest(find_data(job, split), store=store) for split in data_sources(job.spec)}
+    redaction = digest_redaction(job, store=store)
+    return files if redaction is None else {split: digest([one, redaction]) for split, one in files.items()}

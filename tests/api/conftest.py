@@ -14,6 +14,7 @@ from kubedistill.report.models import Arm, Arms, Comparison, Funnel, Provenance,
 from kubedistill.schema.crd import Schema, job_schema
 from kubedistill.v1alpha1 import label_key
 from kubedistill.v1alpha1.base import ONE_LINE, SOME_LINES
+from kubedistill.v1alpha1.data import FUNCTION
 from support.sample_reports import make_values
 
 Values = dict[str, Any]
@@ -32,6 +33,7 @@ TEXTS = st.text("abcXYZ019 /:._-é漢😀", min_size=1, max_size=12)
 PATTERNS: dict[str, SearchStrategy[str]] = {
     r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$": st.sampled_from(["4", "500m", "1.5", "16Gi"]),
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$": st.dates().map(lambda day: day.isoformat()),
+    FUNCTION: st.sampled_from(["pii:mask", "tools.pii_2:_mask"]),
     ONE_LINE.pattern: TEXTS,
     SOME_LINES.pattern: TEXTS,
 }
@@ -108,7 +110,7 @@ def _valid_spec(draw: st.DrawFn, specs: SearchStrategy[Values]) -> Values:
         task["labels"] = list(labels.values()) if len(labels) > 1 else ["yes", "no"]
     else:
         task.pop("labels", None)
-    for source in spec["data"].values():
+    for source in (part for part in spec["data"].values() if isinstance(part, dict)):
         if "uri" in source:
             source.pop("configMapKeyRef", None)
         elif "configMapKeyRef" not in source:

@@ -54,6 +54,7 @@ SPEC: dict[str, tuple[str, str]] = {
         )
     },
     "data.train.answers": (_CHOICES, "data.train.answers"),
+    "data.redact": (f"{_RUNTIME}/redaction.py", "job.spec.data.redact"),
     "data.train.targets": (f"{_RUNTIME}/stages/curate.py", "data.train.targets"),
     "generation.temperature": (_CHOICES, "generation.temperature"),
     "generation.topP": (_CHOICES, "generation.top_p"),
@@ -181,6 +182,7 @@ SETTINGS: dict[str, tuple[str, str]] = {
     "rbac.nodes": (f"{_OPERATOR}/cluster/observation.py", "rbac.nodes"),
     "rbac.createServiceAccounts": (f"{_CHILDREN}/attempt.py", "rbac.create_service_accounts"),
     "propagateLabels": (f"{_DECISIONS}/cost_labels.py", "settings.propagate_labels"),
+    "policy.allowDataCode": (f"{_DECISIONS}/policy.py", "policy.allow_data_code"),
     "policy.allowTrustRemoteCode": (f"{_DECISIONS}/policy.py", "policy.allow_trust_remote_code"),
     "policy.allowedSources": (f"{_DECISIONS}/policy.py", "policy.allowed_sources"),
 }

@@ -42,6 +42,7 @@ FIELDS: dict[str, tuple[Any, set[str]]] = {
     "data.train.configMapKeyRef": (None, NOTHING),
     "data.train.answers": ("Given", ALL),
     "data.train.targets": ("All", DATASET),
+    "data.redact": ("textwrap:dedent", ALL),
     "data.validation.uri": ("../{root}/data/validation.jsonl", NOTHING),
     "data.validation.configMapKeyRef": (None, NOTHING),
     "data.test.uri": ("../{root}/data/test.jsonl", NOTHING),

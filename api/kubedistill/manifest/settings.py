@@ -219,6 +219,8 @@ class Policy(Model):
 
     allow_trust_remote_code: bool = True
     """Whether a job may set trustRemoteCode, which lets a checkpoint run its own Python code."""
+    allow_data_code: bool = False
+    """Whether a job may set data.redact, which runs Python code of whoever may write to the data root."""
     allowed_sources: Annotated[tuple[Source, ...], Field(max_length=64)] = ()
     """Allowed sources of models: hf://org/name is one model, hf://org/ all models of an organization, hf:// the whole
     hub, file: all paths. Empty: all."""

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, model_validator
 from kubedistill.v1alpha1.base import DataKey, Fraction, Model, ObjectReference, Uri, cel
 
 _ONE_SOURCE = "exactly one of uri and configMapKeyRef must be set"
+FUNCTION = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
 _TARGETS_OF_GIVEN = "targets: All needs answers: Given; a teacher answers every user turn anyway"
 
 
@@ -74,6 +75,9 @@ class Data(Model):
     """Prompts that select the best checkpoint. Absent: held out of train by a seeded hash, about min(10 %, 1,000)."""
     test: DataSource | None = None
     """Prompts for the evaluation. Absent: held out of train by a seeded hash, about min(10 %, 1,000)."""
+    redact: Annotated[str | None, Field(max_length=256, pattern=FUNCTION)] = None
+    """Function that redacts each text of a record before anything is stored, as module:function; it gets and returns a
+    string. The module is a file below the data root, or one of the image. policy.allowDataCode must allow it."""
 
 
 class Generation(Model):

@@ -10,6 +10,9 @@ from kubedistill.v1alpha1 import Spec, StudentModel, TeacherModel
 
 def check_policy(spec: Spec, policy: Policy) -> None:
     """Raise PolicyViolated, with the field, for what the policy does not allow."""
+    if spec.data.redact is not None and not policy.allow_data_code:
+        fix = "Remove it, and redact the data before; or ask the platform team to allow it"
+        raise PolicyViolated("policy.allowDataCode is false here", at="spec.data.redact", fix=fix)
     for at, model in _models(spec):
         if model.trust_remote_code and not policy.allow_trust_remote_code:
             fix = "Remove it, and use a model that needs no code of its own"

@@ -15,6 +15,7 @@ from kubedistill_runtime.choices import data_path, data_sources, find_data
 from kubedistill_runtime.curation.leaks import Leak, find_equal, find_leaks
 from kubedistill_runtime.datasets import parse_hub_uri
 from kubedistill_runtime.records import SPLITS, Record, Split, arrange
+from kubedistill_runtime.redaction import redact_records
 from kubedistill_runtime.tasks import TASKS
 
 Counts = dict[Split, int]
@@ -43,13 +44,13 @@ class Input:
             counts[split] = counts.get(split, 0) + count
 
 
-def read_split(job: StageJob, split: Split, *, fetch: bool = True) -> DataFile:
-    """Read one data file; without `fetch`, it is not downloaded.
+def read_split(job: StageJob, split: Split, *, fetch: bool = True, redact: bool = True) -> DataFile:
+    """Read one data file and redact it; without `fetch`, it is not downloaded, and without `redact`, no code runs.
 
-    Raises InvalidData, with file and line, for all its problems, and the errors of find_data.
+    Raises InvalidData, with file and line, for all its problems, and the errors of find_data and redact_records.
     """
     task = job.spec.task
-    return read_records(
+    file = read_records(
         find_data(job, split, fetch=fetch),
         split=split,
         task=TASKS[task.type],
@@ -57,6 +58,10 @@ def read_split(job: StageJob, split: Split, *, fetch: bool = True) -> DataFile:
         system_prompt=task.system_prompt,
         answers=job.spec.data.train.answers,
     )
+    if not redact:
+        return file
+    records, notes = redact_records(file.records, job=job)
+    return DataFile(records, (*file.notes, *notes))
 
 
 def assemble(job: StageJob, files: dict[Split, DataFile]) -> Input:

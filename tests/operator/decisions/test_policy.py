@@ -77,6 +77,16 @@ def test_own_code_of_a_checkpoint_is_refused_where_it_is_not_allowed() -> None:
     assert caught.value.at == "spec.teachers[0].model.trustRemoteCode"
 
 
+def test_code_for_the_data_is_refused_unless_it_is_allowed(check_message: CheckMessage) -> None:
+    values = spec_values(spec_of(LLAMA))
+    values["data"]["redact"] = "pii:mask"
+    spec = Spec.model_validate(values, by_alias=True, strict=False)
+    check_policy(spec, Policy(allow_data_code=True))
+    with pytest.raises(PolicyViolated) as caught:
+        check_policy(spec, Policy())
+    check_message(caught.value, "spec.data.redact", "policy.allowDataCode")
+
+
 def test_s13_a_job_against_the_policy_starts_nothing_until_the_settings_change(
     cluster: FakeCluster, check_message: CheckMessage
 ) -> None:
