@@ -54,4 +54,7 @@ class Export(Model):
     format: Literal["Safetensors"] = "Safetensors"
     """Safetensors: a folder that transformers and vLLM load."""
     uri: Uri | None = None
-    """Folder for a copy of the export, relative to the data root. Absent: only in the job's store."""
+    """Folder for a copy of the export, relative to the data root; in a cluster, one of the claim.
+
+    Absent: only in the job's store.
+    """

@@ -24,7 +24,10 @@ class Storage(Model):
     """Where artifacts are stored."""
 
     uri: Uri | None = None
-    """Root of the store, such as file:///kubedistill/storage/team-a. On one machine, --store replaces it."""
+    """Root of the store, in a cluster a folder of the claim, such as file:///kubedistill/storage/team-a.
+
+    On one machine, --store replaces it.
+    """
     volume_claim: ObjectReference | None = None
     """ReadWriteMany PersistentVolumeClaim, mounted at /kubedistill/storage."""
 
