@@ -56,6 +56,19 @@ def test_a_split_without_a_file_is_held_out_of_train(runner: StageRunner) -> Non
     assert not set(rows_of(runner, "train")) & set(rows_of(runner, "test"))
 
 
+def test_nothing_that_is_stored_has_what_was_redacted(runner: StageRunner) -> None:
+    prompts = [f"my card is 4929-{number:04d} train asks" for number in range(40)]
+    write_records(runner.job_folder.root / "data" / "train.jsonl", prompts)
+    runner.job_folder.set("data.redact", "pii:mask")
+    code = "import re\n\n\ndef mask(text):\n    return re.sub('4929-', '[card] ', text)\n"
+    (runner.job_folder.root / "pii.py").write_text(code)
+    summary = runner.run("Prepare").summary
+    assert "train: 40 of 40 records: changed by pii:mask" in summary.notes
+    stored = [path.read_bytes() for path in runner.job_folder.store.root.rglob("*") if path.is_file()]
+    assert any(b"[card] 0001" in data for data in stored)
+    assert not any(b"4929" in data for data in stored)
+
+
 def test_records_are_named_after_their_split_whatever_their_file_is_called(runner: StageRunner) -> None:
     """Two ConfigMaps may well have the same key."""
     for split in ("train", "test"):
