@@ -49,11 +49,11 @@ READ: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {**COMPLETION, "messages": [SYSTEM, USER], "metadata": {"use": "faq"}},
         {"id": "chatcmpl-1", "messages": TURNS, "tags": ["use=faq"]},
     ),
-    "request and response": ({"request": REQUEST, "response": COMPLETION}, {"messages": TURNS, "tags": []}),
+    "request and response": ({"request": REQUEST, "response": COMPLETION}, {"messages": TURNS}),
     "the Responses API": (
         {"request": {"instructions": "Be kind.", "input": "Who?"},
          "response": {"output": [{"type": "message", "content": [{"type": "output_text", "text": "Me."}]}]}},
-        {"messages": TURNS, "tags": []},
+        {"messages": TURNS},
     ),
     "an item": ({"item": {"input": "Who?", "ideal": "Me."}}, {"messages": [USER], "reference": ["Me."]}),
     "an item with a sample": (

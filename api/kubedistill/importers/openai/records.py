@@ -45,7 +45,9 @@ def _read_exchange(line: Values, at: str, remark: Remark) -> JsonObject:
     assert exchange is not None, "the row has matched"
     messages = read_messages(read_request(exchange.request, at=at), at=at, remark=remark)
     _note_tools(exchange.request, remark)
-    record: JsonObject = {"messages": messages, "tags": _texts(list(exchange.tags), at=at)}
+    record: JsonObject = {"messages": messages}
+    if exchange.tags:
+        record["tags"] = _texts(list(exchange.tags), at=at)
     if exchange.id is not None:
         record["id"] = exchange.id
     if exchange.form == "OpenAI batch" and "response" not in line:
