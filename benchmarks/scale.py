@@ -133,7 +133,7 @@ def write_library(tokens: int, *, folder: Path) -> None:
         rows = make_rows(records[split], key=split, samples=1)
         for start in range(0, len(rows), SHARD_ROWS):
             shard = rows[start : start + SHARD_ROWS]
-            add_shard(store, split, shard, [_answer(row, generator=generator) for row in shard])
+            add_shard(store, split, [_answer(row, generator=generator) for row in shard])
         part = describe_answers(rows, key=split, ended=len(rows), store=store)
         publish(store, name, keys[name], AnswersFigures(rows_key=keys["rows"], splits={split: part}))
 

@@ -1,0 +1,136 @@
+"""The client against real servers: vLLM's own routes of OpenAI's and Anthropic's API, with the quickstart's teacher."""
+
+import asyncio
+import socket
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from kubedistill.errors import BadCredentials, InvalidModel
+from kubedistill_runtime.endpoints.client import Client, open_client
+from kubedistill_runtime.endpoints.endpoint import Endpoint
+from kubedistill_runtime.records import Message
+from kubedistill_runtime.serving.engine import Sampling
+from kubedistill_runtime.storage.store import Store
+from kubedistill_runtime.teachers.batches import collect_answers
+from kubedistill_runtime.teachers.endpoint_batches import EndpointGenerator, answer_rows
+from kubedistill_runtime.teachers.usage import read_usage
+from support.background import Background
+from support.endpoint_calls import KEY, act_on
+from support.endpoint_driver import KEY as MODEL_KEY
+from support.endpoint_driver import rows_to_answer
+from support.job_folder import QUICKSTART
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+PATIENCE_SECONDS = 600
+APIS = ("OpenAI", "Anthropic")
+ASKED = (Message("user", "Where is my parcel?"),)
+GREEDY = Sampling(temperature=0.0, max_tokens=12)
+ENVIRONMENT = {"OMP_NUM_THREADS": "1", "VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1", "VLLM_API_KEY": KEY}
+
+
+@pytest.fixture(scope="module")
+def vllm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start vLLM's server, and return its URL."""
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    command = [
+        *("env", *(f"{name}={value}" for name, value in ENVIRONMENT.items())),
+        *(sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--host", "127.0.0.1", "--port", str(port)),
+        *("--model", str(QUICKSTART / "teacher"), "--served-model-name", "teacher", "--dtype", "float32"),
+        *("--enforce-eager", "--max-model-len", "96"),
+    ]
+    server = Background(tmp_path_factory.mktemp("vllm"), "vllm")
+    server.start(command, dies_with_us=True)
+    url, until = f"http://127.0.0.1:{port}", time.monotonic() + PATIENCE_SECONDS
+    while not is_ready(url):
+        if server.pid is None or time.monotonic() > until:
+            raise server.failure("is not ready")
+        time.sleep(0.5)
+    yield url
+    server.stop(gently=True)
+
+
+def is_ready(url: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{url}/health", timeout=5) as response:
+            return response.status == 200
+    except OSError:
+        return False
+
+
+def endpoint_of(url: str, api: Any, **changes: Any) -> Endpoint:
+    endpoint = Endpoint(api, "teacher", f"{url}/v1" if api == "OpenAI" else url, at="spec.teachers[0].endpoint")
+    return replace(endpoint, **changes)
+
+
+def ask(endpoint: Endpoint, *messages: Message, sampling: Sampling = GREEDY, seed: int = 1) -> Any:
+    async def act(client: Client) -> Any:
+        return await client.ask(messages or ASKED, sampling=sampling, seed=seed)
+
+    return act_on(endpoint, act)
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_a_reply_has_text_usage_and_the_models_name(api: str, vllm: str) -> None:
+    reply = ask(endpoint_of(vllm, api))
+    assert (reply.finish in ("stop", "length"), reply.model, reply.requests) == (True, "teacher", 1)
+    assert reply.text.strip()
+    assert reply.prompt_tokens > 4
+    assert 1 <= reply.completion_tokens <= 12
+
+
+def test_both_routes_give_the_same_greedy_reply(vllm: str) -> None:
+    first, second = (ask(endpoint_of(vllm, api)) for api in APIS)
+    assert (first.text, first.prompt_tokens) == (second.text, second.prompt_tokens)
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_a_reply_that_reaches_the_limit_is_cut_off(api: str, vllm: str) -> None:
+    reply = ask(endpoint_of(vllm, api), sampling=replace(GREEDY, max_tokens=1))
+    assert (reply.finish, reply.completion_tokens) == ("length", 1)
+
+
+def test_a_seed_determines_a_drawn_reply(vllm: str) -> None:
+    drawn = Sampling(temperature=1.0, max_tokens=24)
+    texts = [ask(endpoint_of(vllm, "OpenAI"), sampling=drawn, seed=seed).text for seed in (1, 1, 2, 3, 4)]
+    assert texts[0] == texts[1]
+    assert len(set(texts)) > 1
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_a_prompt_that_is_too_long_ends_its_row(api: str, vllm: str) -> None:
+    reply = ask(endpoint_of(vllm, api), Message("user", "Where is my parcel? " * 60))
+    assert reply.finish == "too_long", reply.detail
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_a_model_that_the_server_does_not_have_ends_the_job(api: str, vllm: str) -> None:
+    with pytest.raises(InvalidModel, match="other"):
+        ask(endpoint_of(vllm, api, model="other"))
+
+
+def test_a_wrong_key_ends_the_job(vllm: str) -> None:
+    async def run() -> None:
+        async with open_client(endpoint_of(vllm, "OpenAI"), key="sk-wrong") as client:
+            await client.ask(ASKED, sampling=GREEDY, seed=1)
+
+    with pytest.raises(BadCredentials, match="401"):
+        asyncio.run(run())
+
+
+def test_rows_are_answered_and_their_usage_is_stored(vllm: str, tmp_path: Path) -> None:
+    store, rows = Store(tmp_path / "store"), rows_to_answer(21)
+    generator = EndpointGenerator(endpoint_of(vllm, "OpenAI"), KEY, Sampling(temperature=1.0, max_tokens=8), seed=3)
+    usage = answer_rows(rows, key=MODEL_KEY, generator=generator, store=store, report=lambda _done, _tokens: None)
+    answered = list(collect_answers(rows, key=MODEL_KEY, store=store))
+    assert len(answered) == 21
+    assert {model for model, _ in usage.models} == {"teacher"}
+    assert usage.completion_tokens > 0
+    assert read_usage(rows, key=MODEL_KEY, store=store) == usage
