@@ -9,6 +9,7 @@ from kubedistill.contract import StageJob
 from kubedistill.contract.events import Finding, ValidatedEvent
 from kubedistill.errors import KubedistillError, ModelDoesNotFit
 from kubedistill.paths import find_store_problem
+from kubedistill_runtime.checks.balance import check_max_share
 from kubedistill_runtime.checks.exports import check_export_folders
 from kubedistill_runtime.checks.gates import check_sample_limit
 from kubedistill_runtime.checks.input import (
@@ -73,6 +74,7 @@ def validate(job: StageJob) -> Findings:
     data = _check_data(job, found)
     found.attempt(lambda: check_sample_limit(job.spec))
     found.attempt(lambda: check_selection(job.spec))
+    found.attempt(lambda: check_max_share(job.spec))
     models = {role: _find(job, role, found) for role in ROLES}
     teacher, student = models["teacher"], models["student"]
     data_root, name = root_path(job.data_root), job.job.full_name

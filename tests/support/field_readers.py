@@ -69,6 +69,7 @@ SPEC: dict[str, tuple[str, str]] = {
     },
     "curation.filters.nearDuplicates": (f"{_RUNTIME}/curation/filters.py", 'switch="near_duplicates"'),
     "curation.select": (f"{_RUNTIME}/curation/selection.py", "curation.select"),
+    "curation.maxShare": (f"{_RUNTIME}/curation/balance.py", "curation.max_share"),
     "curation.minKeepRatio": (_YIELDS, "curation.min_keep_ratio"),
     "training.objective.type": (_CHOICES, "training.objective.type"),
     "training.objective.ceWeight": (_CHOICES, "training.objective.ce_weight"),

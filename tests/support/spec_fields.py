@@ -62,6 +62,7 @@ FIELDS: dict[str, tuple[Any, set[str]]] = {
     "curation.filters.duplicates": (False, DATASET),
     "curation.filters.nearDuplicates": (True, DATASET),
     "curation.select": ("Verified", DATASET),
+    "curation.maxShare": (0.6, DATASET),
     "curation.minKeepRatio": (0.5, NOTHING),
     "training.objective.type": ("Sequence", STUDENT),
     "training.objective.temperature": (None, NOTHING),

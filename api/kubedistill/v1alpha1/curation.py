@@ -1,6 +1,8 @@
 """spec.curation: from answers to a training set."""
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from kubedistill.v1alpha1.base import Fraction, Model
 
@@ -42,5 +44,9 @@ class Curation(Model):
     references keeps none. Majority: those that equal the most frequent answer. VerifiedElseMajority: Majority where a
     record has no reference. The last three need a task whose answers can be equal: labels, QA or Math."""
 
+    max_share: Annotated[float | None, Field(gt=0, le=1)] = None
+    """Maximum share of the kept answers with one label or, for free text, with one length (between two powers of 2 in
+    words, such as 8 to 15), above 0 to 1. Surplus answers are rejected by a hash. Absent: no maximum."""
     min_keep_ratio: Fraction = 0.7
-    """Minimum share of prompts with a kept answer, 0 to 1; below it, the stage fails with LowYield."""
+    """Minimum share of prompts with a kept answer, 0 to 1; below it, the stage fails with LowYield. Answers beyond
+    maxShare count as kept here."""

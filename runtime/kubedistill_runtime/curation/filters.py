@@ -12,7 +12,7 @@ from kubedistill_runtime.curation.near_duplicates import find_near_duplicates
 from kubedistill_runtime.curation.refusals import contains_refusal, is_refusal
 from kubedistill_runtime.curation.repetition import is_repetitive
 from kubedistill_runtime.curation.scripts import is_in_other_script
-from kubedistill_runtime.curation.words import split_tokens, weigh
+from kubedistill_runtime.curation.words import weigh_text
 from kubedistill_runtime.records import Record
 from kubedistill_runtime.tasks import TASKS
 
@@ -62,7 +62,7 @@ def has_other_script(answered: AnsweredRecord) -> bool:
 def is_not_shorter(answered: AnsweredRecord) -> bool:
     """Return whether a turn has as many words as the whole prompt, or more."""
     prompt = "\n".join(message.content for message in answered.record.messages)
-    return any(_count_words(turn.text) >= _count_words(prompt) for turn in answered.answer.turns)
+    return any(weigh_text(turn.text) >= weigh_text(prompt) for turn in answered.answer.turns)
 
 
 def make_format_filter(task: TaskSpec) -> Filter:
@@ -103,11 +103,6 @@ def make_near_duplicate_filter(train: Sequence[Record]) -> Filter:
         return False
 
     return is_near_duplicate
-
-
-def _count_words(text: str) -> int:
-    """Return the weight of a string's words."""
-    return sum(weigh(split_tokens(text)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import re
 
-from kubedistill_runtime.curation.words import WORD, join_items, split_tokens, weigh
+from kubedistill_runtime.curation.words import WORD, join_items, split_tokens, weigh_text
 
 _MAX_WORDS = 40  # a longer text says more than a refusal
 _ENGLISH_NOT = r"(?:can ?not|can t|am unable to|m unable to|am not able to|m not able to|will not|won t)"
@@ -60,9 +60,9 @@ def is_refusal(text: str) -> bool:
 
     A string that continues with "but" or "however" is not, since what follows may be an answer.
     """
-    items = split_tokens(text)
-    if sum(weigh(items)) > _MAX_WORDS * WORD:
+    if weigh_text(text) > _MAX_WORDS * WORD:
         return False
+    items = split_tokens(text)
     first = next((place for place, item in enumerate(items) if item not in _APOLOGIES), len(items))
     return any(_begins_and_ends(join_items(items[place:])) for place in range(first + 1))
 

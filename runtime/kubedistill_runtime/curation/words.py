@@ -68,6 +68,11 @@ def weigh(items: Sequence[str]) -> Iterable[int]:
     return map(_weigh, items)
 
 
+def weigh_text(text: str) -> int:
+    """Return the weight of all words and signs of a string; WORD is one word."""
+    return sum(weigh(split_tokens(text)))
+
+
 def join_items(items: Sequence[str]) -> str:
     """Return items as text, with a space before each one except characters of scripts without spaces."""
     return "".join(item if _UNSPACED.match(item) else f" {item}" for item in items).strip()

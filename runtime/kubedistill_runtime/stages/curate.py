@@ -1,8 +1,9 @@
 """Curate: keep the answers that pass all filters, record why the others do not, and make samples."""
 
+import os
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import asdict, dataclass, field
 from itertools import groupby
 from pathlib import Path
@@ -16,13 +17,14 @@ from kubedistill.errors import LowYield
 from kubedistill.json_values import JsonObject
 from kubedistill_runtime.answers import AnsweredRecord
 from kubedistill_runtime.checks.yields import check_kept
+from kubedistill_runtime.curation import balance
 from kubedistill_runtime.curation.dataset import read_dataset, write_dataset
 from kubedistill_runtime.curation.diversity import Diversity
 from kubedistill_runtime.curation.filters import Filter, find_rejection, is_empty, make_filters
 from kubedistill_runtime.curation.given import given_answers
 from kubedistill_runtime.curation.selection import make_selection
 from kubedistill_runtime.progress import Progress
-from kubedistill_runtime.records import read_rows
+from kubedistill_runtime.records import Record, read_rows
 from kubedistill_runtime.stages import Outcome, StageContext
 from kubedistill_runtime.storage.artifacts import draft_artifact, find, leave_draft, publish, read_figures
 from kubedistill_runtime.student_format import make_rendering
@@ -57,13 +59,15 @@ class _Selector:
     filters: Mapping[str, Filter]
     select: Callable[[Sequence[AnsweredRecord]], list[str | None]]
     """The reason to reject each answer to one record, or None."""
+    excess: Set[tuple[str, int]]
+    """Good answers that are rejected all the same, because others like them are too frequent: (record id, sample)."""
     rejected: BinaryIO
     progress: Progress
     total: int
     asked: int = 0
     kept: int = 0
     prompts: set[str] = field(default_factory=set)
-    """Ids of the records with a kept answer."""
+    """Ids of the records with a good answer."""
     reasons: Counter[str] = field(default_factory=Counter)
 
     def keep(self, answers: Iterable[AnsweredRecord]) -> Iterator[AnsweredRecord]:
@@ -74,8 +78,11 @@ class _Selector:
                 if reason:
                     self._reject(answered, reason)
                     continue
-                self.kept += 1
                 self.prompts.add(record_id)
+                if (record_id, answered.sample) in self.excess:
+                    self._reject(answered, balance.REASON)
+                    continue
+                self.kept += 1
                 yield answered
 
     def _passes(self, answered: AnsweredRecord) -> bool:
@@ -100,17 +107,20 @@ def _make_dataset(context: StageContext) -> None:
     """Write the answers that pass all filters, and next to them the rejected ones with their reasons."""
     store, keys, spec = context.store, context.keys, context.job.spec
     train = read_rows(store, keys["rows"], "train")
-    if spec.data.train.answers == "Given":
-        asked, total = iter(given_answers(train, every_turn=_every_turn(context.job))), len(train)
-    else:
-        asked = read_answer_set(store, "answers", keys["answers"], "train")
-        total = len(train) * spec.generation.samples_per_prompt
-    filters = make_filters(spec, train)
+    samples = 1 if spec.data.train.answers == "Given" else spec.generation.samples_per_prompt
+
+    def select(rejected: BinaryIO, *, excess: Set[tuple[str, int]] = frozenset()) -> _Selector:
+        filters, selection = make_filters(spec, train), make_selection(spec)
+        return _Selector(filters, selection, excess, rejected, context.progress, len(train) * samples)
+
+    excess = frozenset[tuple[str, int]]()
+    if spec.curation.max_share is not None:  # shares are known only after all answers were read once
+        with Path(os.devnull).open("wb") as nothing:
+            excess = balance.find_excess(select(nothing).keep(_answers(context, train)), spec)
     with draft_artifact(store, "dataset", keys["dataset"]) as draft, tempfile.TemporaryDirectory() as staging:
         with (Path(staging) / "rejected.jsonl").open("wb") as rejected:
-            selector = _Selector(filters, make_selection(spec), rejected, context.progress, total)
-            diversity = Diversity(spec.task)
-            write_dataset(store, draft, diversity.watch(selector.keep(asked)))
+            selector, diversity = select(rejected, excess=excess), Diversity(spec.task)
+            write_dataset(store, draft, diversity.watch(selector.keep(_answers(context, train))))
         store.put(f"{draft}/rejected.jsonl", Path(rejected.name))
         selector.report()
         figures = DatasetFigures(
@@ -127,6 +137,13 @@ def _make_dataset(context: StageContext) -> None:
             leave_draft(store, "dataset", keys["dataset"], draft=draft)
             raise
         publish(store, "dataset", keys["dataset"], figures, draft=draft)
+
+
+def _answers(context: StageContext, train: Sequence[Record]) -> Iterator[AnsweredRecord]:
+    """Return the answers to the training records: the references if they are given, or the teacher's."""
+    if context.job.spec.data.train.answers == "Given":
+        return iter(given_answers(train, every_turn=_every_turn(context.job)))
+    return read_answer_set(context.store, "answers", context.keys["answers"], "train")
 
 
 def _make_samples(context: StageContext, *, dataset: DatasetFigures) -> None:

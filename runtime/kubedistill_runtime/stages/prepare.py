@@ -6,6 +6,7 @@ Prepare needs no accelerator, and loads no tokenizer if the store has the record
 from kubedistill.contract.artifacts import RowsFigures
 from kubedistill.contract.store_names import artifact_folder
 from kubedistill.contract.summaries import Headline, PrepareSummary
+from kubedistill_runtime.checks.balance import check_max_share
 from kubedistill_runtime.checks.exports import check_export_folders
 from kubedistill_runtime.checks.gates import check_references, check_sample_limit
 from kubedistill_runtime.checks.input import (
@@ -76,6 +77,7 @@ def _check_request(context: StageContext) -> None:
     check_lengths(choices.teacher, choices.student, spec=job.spec)
     check_sample_limit(job.spec)
     check_selection(job.spec)
+    check_max_share(job.spec)
     check_export_folders(job.spec.export, data_root=root_path(job.data_root), key=keys["export"], job=job.job.full_name)
     check_yields(keys, spec=job.spec, store=context.store)
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from kubedistill.report.words import REJECTED
 from kubedistill.v1alpha1 import Task
 from kubedistill_runtime.answers import Answer, AnsweredRecord, Turn
+from kubedistill_runtime.curation import balance
 from kubedistill_runtime.curation.diversity import SAMPLE, Diversity, rank
 from kubedistill_runtime.curation.filters import FILTERS
 from kubedistill_runtime.records import Message, Record
@@ -57,4 +58,4 @@ def test_of_many_answers_an_arbitrary_sample_counts() -> None:
 
 
 def test_each_reason_of_a_filter_has_words() -> None:
-    assert FILTERS.keys() <= REJECTED.keys()
+    assert {*FILTERS, balance.REASON} <= REJECTED.keys()

@@ -393,3 +393,12 @@ def test_selected_draws_are_learned_and_the_others_kept_with_their_reason(runner
     assert set(texts) == {"yes"}
     assert summary.rejected == {"Unverified": 120 - len(texts)}
     assert {(one["reason"], *one["texts"]) for one in rejected(runner)} == {("Unverified", "no")}
+
+
+def test_surplus_answers_of_a_frequent_label_are_rejected_and_lower_no_ratio(runner: StageRunner) -> None:
+    runner.job_folder.set("curation", {"maxShare": 0.5, "minKeepRatio": 1.0})
+    runner.says = lambda text: "no" if text.endswith("7") else "yes"
+    summary = runner.run("Prepare", "Generate", "Curate").summary
+    assert (summary.asked, summary.kept, summary.keep_ratio) == (40, 8, 1.0)
+    assert (summary.labels, summary.rejected) == ({"no": 4, "yes": 4}, {"Overrepresented": 32})
+    assert {(one["reason"], *one["texts"]) for one in rejected(runner)} == {("Overrepresented", "yes")}
