@@ -10,21 +10,20 @@ ArtifactName = Literal["rows", "answers", "judge", "dataset", "samples", "studen
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One stage: its name and phase, the artifacts that it creates and reads, and whether it needs accelerators."""
+    """One stage: its name and phase, and the artifacts that it creates and reads."""
 
     name: StageName
     phase: StagePhase
     makes: tuple[ArtifactName, ...]
     needs: tuple[ArtifactName, ...]
-    accelerated: bool
 
 
 CHAIN: tuple[Stage, ...] = (
-    Stage("Prepare", "Preparing", ("rows",), (), accelerated=False),
-    Stage("Generate", "Generating", ("answers", "judge"), ("rows",), accelerated=True),
-    Stage("Curate", "Curating", ("dataset", "samples"), ("rows", "answers", "judge"), accelerated=False),
-    Stage("Train", "Training", ("student",), ("samples",), accelerated=True),
-    Stage("Evaluate", "Evaluating", ("report",), ("rows", "judge", "dataset", "student"), accelerated=True),
-    Stage("Export", "Exporting", ("export",), ("student", "report"), accelerated=False),
+    Stage("Prepare", "Preparing", ("rows",), ()),
+    Stage("Generate", "Generating", ("answers", "judge"), ("rows",)),
+    Stage("Curate", "Curating", ("dataset", "samples"), ("rows", "answers", "judge")),
+    Stage("Train", "Training", ("student",), ("samples",)),
+    Stage("Evaluate", "Evaluating", ("report",), ("rows", "judge", "dataset", "student")),
+    Stage("Export", "Exporting", ("export",), ("student", "report")),
 )
 STAGES: dict[StageName, Stage] = {stage.name: stage for stage in CHAIN}

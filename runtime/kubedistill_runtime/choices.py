@@ -12,14 +12,17 @@ from kubedistill.chain import ArtifactName
 from kubedistill.contract import StageJob
 from kubedistill.errors import InvalidData, InvalidManifest
 from kubedistill.paths import entry_path, local_path
-from kubedistill.v1alpha1 import DataSource, Spec, StudentModel, TeacherModel
-from kubedistill_runtime.checks.tokenizers import compare_tokenizers, format_difference
+from kubedistill.v1alpha1 import DataSource, Spec
+from kubedistill_runtime.checks.tokenizers import TokenizerComparison, compare_tokenizers, format_difference
 from kubedistill_runtime.datasets import commit_of, find_hub_file, parse_hub_uri
 from kubedistill_runtime.models import HUB_SCHEME, Model, find_model
 from kubedistill_runtime.records import SPLITS, Split
 from kubedistill_runtime.serving.engine import Sampling
 from kubedistill_runtime.storage.store import Store, locate_store
 from kubedistill_runtime.tasks import TASKS
+from kubedistill_runtime.teachers.remote import RemoteTeacher
+from kubedistill_runtime.teachers.served import ServedTeacher
+from kubedistill_runtime.teachers.teacher import Teacher
 from kubedistill_runtime.training.objectives import OBJECTIVES
 from kubedistill_runtime.training.objectives.requirements import Supply
 from kubedistill_runtime.training.rendering import Form
@@ -29,24 +32,22 @@ DEFAULT_MAX_MODEL_LEN = 4096
 DEFAULT_MAX_LENGTH = 2048
 CPU_DTYPE = "Float32"
 Precision = Literal["BF16", "FP32"]
-Role = Literal["teacher", "student"]
-ROLES: tuple[Role, ...] = ("teacher", "student")
-MODEL_AT: dict[Role, str] = {"teacher": "spec.teachers[0].model", "student": "spec.student.model"}
+STUDENT_AT = "spec.student.model.source"
+"""The field that names the student, for errors."""
+_TEACHER_AT = "spec.teachers[0]"
+_TEXT_ONLY = TokenizerComparison(shared=False, difference="the teacher's endpoint gives text, and no distributions")
 
 
 @dataclass(frozen=True, slots=True)
 class Choices:
     """A spec with every open choice made."""
 
-    teacher: Model
+    teacher: Teacher
     student: Model
-    teacher_dtype: str
     form: Form
     """How the teacher's answers become the student's samples."""
     date: datetime.date
     """Today's date, for a chat template that asks for it."""
-    max_model_len: int
-    """Maximum length of prompt and answer together, in tokens of the teacher."""
     max_length: int
     """Maximum length of a sample, in tokens of the student."""
     precision: Precision
@@ -61,32 +62,34 @@ class Choices:
     keys: dict[ArtifactName, str]
 
     @property
+    def max_model_len(self) -> int:
+        """Maximum length of prompt and answer together, in tokens of the model that answers."""
+        return self.teacher.max_model_len or DEFAULT_MAX_MODEL_LEN
+
+    @property
     def k(self) -> int:
         """Alternatives stored per token."""
         return self.sampling.k
 
 
-def choose(job: StageJob, *, teacher: Model, student: Model) -> Choices:
-    """Make every open choice of a job's spec for two models, without keys, since nothing is hashed.
+def choose(job: StageJob, *, teacher: Teacher, student: Model) -> Choices:
+    """Make every open choice of a job's spec for its teacher and student, without keys, since nothing is hashed.
 
     Raises InvalidManifest or TokenizerMismatch, with the field.
     """
     spec = job.spec
-    comparison = compare_tokenizers(teacher, student)
-    difference = format_difference(teacher, student) if comparison.shared else ""
-    k = DEFAULT_K if spec.generation.top_logprobs is None else spec.generation.top_logprobs
+    comparison = compare_tokenizers(teacher.model, student) if teacher.model else _TEXT_ONLY
+    difference = format_difference(teacher.model, student) if teacher.model and comparison.shared else ""
+    k = _resolve_k(spec, teacher=teacher)
     given = spec.data.train.answers == "Given"
     objective, reason = _choose_objective(spec.training.objective.type, Supply(given=given, tokenizers=comparison, k=k))
     if difference and not given:
         reason += f"; the student has {difference}, so it is trained on its own rendering"
-    dtype = spec.teachers[0].model.dtype
     return Choices(
         teacher=teacher,
         student=student,
-        teacher_dtype=CPU_DTYPE if dtype == "Auto" else dtype,
         form=("Rendered" if difference else "Generated") if comparison.shared else "Text",
         date=date_of(job),
-        max_model_len=_resolve_length(spec.teachers[0].model.max_model_len, teacher, default=DEFAULT_MAX_MODEL_LEN),
         max_length=_resolve_length(spec.training.max_length, student, default=DEFAULT_MAX_LENGTH),
         precision=_resolve_precision(spec),
         sampling=_resolve_sampling(spec, k=k),
@@ -98,19 +101,44 @@ def choose(job: StageJob, *, teacher: Model, student: Model) -> Choices:
     )
 
 
-def find_named_model(job: StageJob, role: Role, *, store: Store | None, fetch: bool = True) -> Model:
-    """Find the model in a spec; without a store it is not identified, and without `fetch` it is not downloaded.
+def find_teacher(job: StageJob, *, store: Store | None, fetch: bool = True) -> Teacher:
+    """Find the teacher of a spec; without a store it is not identified, and without `fetch` it is not downloaded.
 
     Raises InvalidModel, with the field.
     """
-    model = _named_model(job, role)
+    teacher = job.spec.teachers[0]
+    if teacher.endpoint is not None:
+        return RemoteTeacher(_TEACHER_AT, teacher.name, teacher.endpoint)
+    assert teacher.model is not None, "a teacher has a model or an endpoint"
+    model = find_model(
+        teacher.model.source,
+        revision=teacher.model.revision,
+        trust_remote_code=teacher.model.trust_remote_code,
+        data_root=root_path(job.data_root),
+        store=store,
+        at=f"{_TEACHER_AT}.model.source",
+        fetch=fetch,
+    )
+    return ServedTeacher(
+        at=_TEACHER_AT,
+        spec=teacher.model,
+        model=model,
+        dtype=CPU_DTYPE if teacher.model.dtype == "Auto" else teacher.model.dtype,
+        max_model_len=_resolve_length(teacher.model.max_model_len, model, default=DEFAULT_MAX_MODEL_LEN),
+        date=date_of(job),
+    )
+
+
+def find_student(job: StageJob, *, store: Store | None, fetch: bool = True) -> Model:
+    """Find the student of a spec, as find_teacher does."""
+    model = job.spec.student.model
     return find_model(
         model.source,
         revision=model.revision,
         trust_remote_code=model.trust_remote_code,
         data_root=root_path(job.data_root),
         store=store,
-        at=f"{MODEL_AT[role]}.source",
+        at=STUDENT_AT,
         fetch=fetch,
     )
 
@@ -167,6 +195,20 @@ def root_path(uri: str) -> Path:
     return locate_store(uri).root
 
 
+def _resolve_k(spec: Spec, *, teacher: Teacher) -> int:
+    """Return the number of alternatives to store per token; raises InvalidManifest if the teacher gives none."""
+    wanted = spec.generation.top_logprobs
+    if teacher.model is not None:
+        return DEFAULT_K if wanted is None else wanted
+    if wanted:
+        raise InvalidManifest(
+            f"it is {wanted}, but a teacher at an endpoint gives only text",
+            at="spec.generation.topLogprobs",
+            fix="Remove it",
+        )
+    return 0
+
+
 def _resolve_length(wanted: int | None, model: Model, *, default: int) -> int:
     """Return the length in the manifest, otherwise the smaller one of the default and the model's maximum."""
     return wanted if wanted is not None else min(default, model.max_positions or default)
@@ -218,13 +260,12 @@ def _choose_objective(wanted: str, supply: Supply) -> tuple[str, str]:
     return name, strongest.reason if strongest else OBJECTIVES[name].reason
 
 
-def find_models(job: StageJob, *, store: Store) -> dict[Role, Model]:
-    """Find both models; problems on this machine are reported before a long download."""
+def find_models(job: StageJob, *, store: Store) -> tuple[Teacher, Model]:
+    """Find teacher and student; problems on this machine are reported before a long download."""
     for split in data_sources(job.spec):
         find_data(job, split)
-    local_first = sorted(ROLES, key=lambda role: _named_model(job, role).source.startswith(HUB_SCHEME))
-    return {role: find_named_model(job, role, store=store) for role in local_first}
-
-
-def _named_model(job: StageJob, role: Role) -> TeacherModel | StudentModel:
-    return job.spec.teachers[0].model if role == "teacher" else job.spec.student.model
+    teacher = job.spec.teachers[0]
+    if teacher.model is not None and teacher.model.source.startswith(HUB_SCHEME):
+        student = find_student(job, store=store)
+        return find_teacher(job, store=store), student
+    return find_teacher(job, store=store), find_student(job, store=store)

@@ -25,10 +25,6 @@ from kubedistill_runtime.storage.store import Store
 SCHEMAS: dict[ArtifactName, int] = {
     "rows": 3, "answers": 2, "judge": 2, "dataset": 3, "samples": 2, "student": 2, "report": 2, "export": 2,
 }  # fmt: skip
-# Settings that affect speed, not results. Whether a checkpoint's code may run is part of the model's digest.
-_PLACEMENT = frozenset(
-    {"source", "revision", "tensor_parallel_size", "pipeline_parallel_size", "trust_remote_code"}
-)  # fmt: skip
 _PACE = frozenset({"micro_batch_size", "checkpoint"})
 # Ratios that an artifact must reach: checked when it is made and, if it exists, in Prepare.
 _YIELDS = frozenset({"min_success_ratio", "min_keep_ratio"})
@@ -45,9 +41,9 @@ def resolve(job: StageJob, *, store: Store) -> Choices:
 
     Raises InvalidManifest, InvalidData, InvalidModel or TokenizerMismatch, with the field.
     """
-    models = find_models(job, store=store)
-    choices = choose(job, teacher=models["teacher"], student=models["student"])
-    files, chat = _digest_files(job, store=store), digest_chat_format(models["student"], store=store)
+    teacher, student = find_models(job, store=store)
+    choices = choose(job, teacher=teacher, student=student)
+    files, chat = _digest_files(job, store=store), digest_chat_format(student, store=store)
     return replace(choices, keys=compute_keys(job.spec, choices, files=files, chat=chat))
 
 
@@ -93,7 +89,7 @@ def compute_keys(spec: Spec, choices: Choices, *, files: dict[str, str], chat: s
     task = {**_values(spec.task, without=frozenset({"date"})), "labels": spec.task.answer_labels}
     held_out_by = spec.generation.seed if len(files) < len(SPLITS) else None
     # The teacher determines which records are TooLong, so it enters the key of rows; the student never does.
-    teachers = [_teacher_values(spec, choices)]
+    teachers = [choices.teacher.values()]
     rows = add("rows", files=files, task=task, heldOutBy=held_out_by, teachers=teachers, answers=train.answers)
     answers = add("answers", rows=rows, generation={} if given else _sampling_values(spec, choices))
     judge = add("judge", rows=rows, maxTokens=spec.generation.max_tokens, topLogprobs=choices.k)
@@ -119,17 +115,6 @@ def _day_for(model: Model, date: datetime.date) -> str | None:
     """Return the date for keys if the model's template asks for it; otherwise answers stay valid on other days."""
     day = date_for(model, date)
     return day.isoformat() if day else None
-
-
-def _teacher_values(spec: Spec, choices: Choices) -> JsonObject:
-    model = _values(spec.teachers[0].model, without=_PLACEMENT)
-    return {
-        **model,
-        "digest": choices.teacher.digest,
-        "dtype": choices.teacher_dtype,
-        "maxModelLen": choices.max_model_len,
-        "date": _day_for(choices.teacher, choices.date),
-    }
 
 
 def _sampling_values(spec: Spec, choices: Choices) -> JsonObject:

@@ -1,12 +1,9 @@
-"""The student's format: its field, the length at which it is served, and the rendering of answers for it."""
+"""The student's format: the length at which it is served, and the rendering of answers for it."""
 
 from kubedistill_runtime.chat import load_chat_format, load_stop_ids
-from kubedistill_runtime.choices import MODEL_AT, Choices
+from kubedistill_runtime.choices import STUDENT_AT, Choices
 from kubedistill_runtime.models import original_positions
 from kubedistill_runtime.training.rendering import Rendering
-
-STUDENT_AT = f"{MODEL_AT['student']}.source"
-"""The field that names the student, for errors."""
 
 
 def student_context(choices: Choices) -> int:
@@ -24,4 +21,5 @@ def student_context(choices: Choices) -> int:
 def make_rendering(choices: Choices) -> Rendering:
     """Load the student's chat format; raises InvalidModel if it can't be used."""
     chat = load_chat_format(choices.student, at=STUDENT_AT, date=choices.date)
-    return Rendering(chat, choices.form, frozenset(load_stop_ids(choices.teacher)))
+    teacher = choices.teacher.model
+    return Rendering(chat, choices.form, frozenset(load_stop_ids(teacher)) if teacher else frozenset())

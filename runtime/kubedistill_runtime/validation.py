@@ -20,17 +20,18 @@ from kubedistill_runtime.checks.input import (
     read_split,
     sample_test,
 )
-from kubedistill_runtime.checks.lengths import check_length, check_lengths
+from kubedistill_runtime.checks.lengths import check_student_length, check_teacher_length
 from kubedistill_runtime.checks.memory import check_memory
-from kubedistill_runtime.checks.models import check_model, check_student, fit_teacher
+from kubedistill_runtime.checks.models import check_student, check_student_alone, check_teacher_alone, fit_teacher
 from kubedistill_runtime.checks.selection import check_selection
 from kubedistill_runtime.checks.splits import check_sizes
 from kubedistill_runtime.checks.storage import check_store
-from kubedistill_runtime.choices import ROLES, Choices, Role, choose, data_sources, find_named_model, root_path
+from kubedistill_runtime.choices import Choices, choose, data_sources, find_student, find_teacher, root_path
 from kubedistill_runtime.hub import DataNotOnThisMachine, NotOnThisMachine
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.redaction import AT as REDACTED_AT
 from kubedistill_runtime.storage.store import locate_store
+from kubedistill_runtime.teachers.teacher import Teacher
 
 _T = TypeVar("_T")
 
@@ -75,14 +76,17 @@ def validate(job: StageJob) -> Findings:
     found.attempt(lambda: check_sample_limit(job.spec))
     found.attempt(lambda: check_selection(job.spec))
     found.attempt(lambda: check_max_share(job.spec))
-    models = {role: _find(job, role, found) for role in ROLES}
-    teacher, student = models["teacher"], models["student"]
+    teacher = found.attempt(lambda: find_teacher(job, store=None, fetch=False))
+    student = found.attempt(lambda: find_student(job, store=None, fetch=False))
     data_root, name = root_path(job.data_root), job.job.full_name
     found.attempt(lambda: check_export_folders(job.spec.export, data_root=data_root, key="", job=name))
     if teacher is None or student is None:
-        for role, model in models.items():
-            if model is not None:
-                _check_alone(role, model, job=job, data=data, found=found)
+        if data is not None:
+            found.notes += [*data.notes, *describe_judged(data.splits["test"], spec=job.spec)]
+        if teacher is not None:
+            _check_teacher(teacher, job=job, data=data, found=found)
+        if student is not None:
+            _check_student(student, job=job, data=data, found=found)
         return found
     choices = found.attempt(lambda: choose(job, teacher=teacher, student=student))
     if choices is not None:
@@ -104,21 +108,23 @@ def _check_data(job: StageJob, found: Findings) -> Input | None:
     return data
 
 
-def _find(job: StageJob, role: Role, found: Findings) -> Model | None:
-    return found.attempt(lambda: find_named_model(job, role, store=None, fetch=False))
+def _check_teacher(teacher: Teacher, *, job: StageJob, data: Input | None, found: Findings) -> None:
+    """Run the checks that need no student."""
+    found.attempt(lambda: check_teacher_length(teacher))
+    if data is not None:
+        found.attempt(lambda: check_teacher_alone(teacher, job=job, splits=data.splits))
 
 
-def _check_alone(role: Role, model: Model, *, job: StageJob, data: Input | None, found: Findings) -> None:
-    """Run the checks that need only one of the two models."""
-    found.attempt(lambda: check_length(role, model, spec=job.spec))
-    if data is None:
-        return
-    found.attempt(lambda: check_model(role, model, job=job, splits=data.splits))
-    found.notes += [*data.notes, *describe_judged(data.splits["test"], spec=job.spec)]
+def _check_student(student: Model, *, job: StageJob, data: Input | None, found: Findings) -> None:
+    """Run the checks that need no teacher."""
+    found.attempt(lambda: check_student_length(student, spec=job.spec))
+    if data is not None:
+        found.attempt(lambda: check_student_alone(student, job=job, splits=data.splits))
 
 
 def _check_models(job: StageJob, choices: Choices, *, data: Input | None, found: Findings) -> None:
-    found.attempt(lambda: check_lengths(choices.teacher, choices.student, spec=job.spec))
+    found.attempt(lambda: check_teacher_length(choices.teacher))
+    found.attempt(lambda: check_student_length(choices.student, spec=job.spec))
     try:
         check_memory(choices)
     except ModelDoesNotFit as error:  # it may fit where the job will run

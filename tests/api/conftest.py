@@ -13,7 +13,7 @@ from kubedistill.contract.summaries import GateVerdict
 from kubedistill.report.models import Arm, Arms, Comparison, Funnel, Provenance, Reductions, Report, TrainingRecord
 from kubedistill.schema.crd import Schema, job_schema
 from kubedistill.v1alpha1 import label_key
-from kubedistill.v1alpha1.base import ONE_LINE, SOME_LINES
+from kubedistill.v1alpha1.base import HTTP_URL, ONE_LINE, SOME_LINES
 from kubedistill.v1alpha1.data import FUNCTION
 from support.sample_reports import make_values
 
@@ -35,6 +35,7 @@ PATTERNS: dict[str, SearchStrategy[str]] = {
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$": st.dates().map(lambda day: day.isoformat()),
     FUNCTION: st.sampled_from(["pii:mask", "tools.pii_2:_mask"]),
     ONE_LINE.pattern: TEXTS,
+    HTTP_URL.pattern: st.just("https://gateway.example.com/v1"),
     SOME_LINES.pattern: TEXTS,
 }
 NAMES = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,9}[a-z0-9])?", fullmatch=True)
@@ -110,6 +111,8 @@ def _valid_spec(draw: st.DrawFn, specs: SearchStrategy[Values]) -> Values:
         task["labels"] = list(labels.values()) if len(labels) > 1 else ["yes", "no"]
     else:
         task.pop("labels", None)
+    for teacher in spec["teachers"]:
+        _make_one_kind(teacher)
     for source in (part for part in spec["data"].values() if isinstance(part, dict)):
         if "uri" in source:
             source.pop("configMapKeyRef", None)
@@ -119,6 +122,19 @@ def _valid_spec(draw: st.DrawFn, specs: SearchStrategy[Values]) -> Values:
         spec["data"]["train"]["answers"] = "Given"
     spec.get("training", {}).get("objective", {}).pop("temperature", None)
     return spec
+
+
+def _make_one_kind(teacher: Values) -> None:
+    """Leave a teacher its endpoint, or a model."""
+    if "endpoint" not in teacher:
+        teacher.setdefault("model", {"source": "teacher"})
+        return
+    for field in ("model", "resources"):
+        teacher.pop(field, None)
+    endpoint = teacher["endpoint"]
+    endpoint.pop("apiVersion", None)
+    if endpoint.get("api") == "AzureOpenAI":
+        endpoint |= {"apiVersion": "2024-10-21", "url": "https://team.example.com"}
 
 
 def _with_defaults(value: Any, schema: Schema) -> Any:

@@ -30,9 +30,5 @@ def test_every_artifact_is_needed_but_the_last() -> None:
     assert set(MADE) - needed == {"export"}
 
 
-def test_accelerators_are_for_models_alone() -> None:
-    assert {stage.name for stage in CHAIN if stage.accelerated} == {"Generate", "Train", "Evaluate"}
-
-
 def test_status_names_the_same_stages() -> None:
     assert get_args(StageStatus.model_fields["name"].annotation) == get_args(StageName)

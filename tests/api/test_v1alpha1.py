@@ -194,6 +194,7 @@ def test_defaults_are_those_of_the_reference(job_values: dict) -> None:
         {
             "name": "main",
             "resources": {"pool": None, "replicas": 1},
+            "endpoint": None,
             "model": {
                 "source": "teacher",
                 "revision": None,

@@ -100,6 +100,16 @@ def test_columns_are_printed(api: Api, namespace: str) -> None:
     }
 
 
+def test_the_column_of_the_teacher_names_an_endpoints_model(api: Api, namespace: str) -> None:
+    manifest = distillation_job("remote")
+    manifest["spec"]["teachers"] = [{"name": "main", "endpoint": {"model": "gpt-large"}}]
+    api.create(manifest, namespace=namespace)
+    path = f"/apis/kubedistill.io/v1alpha1/namespaces/{namespace}/distillationjobs"
+    table = api.request("get", path, accept="application/json;as=Table;v=v1;g=meta.k8s.io")
+    place = [column["name"] for column in table["columnDefinitions"]].index("TEACHER")
+    assert [row["cells"][place] for row in table["rows"]] == ["gpt-large"]
+
+
 def test_short_name_and_categories_are_discovered(api: Api) -> None:
     found = api.request("get", "/apis/kubedistill.io/v1alpha1")["resources"]
     ours = next(one for one in found if one["name"] == "distillationjobs")
@@ -247,6 +257,26 @@ MALFORMED: dict[str, tuple[dict[str, Any], str, str]] = {
         {"spec.data.train": {"configMapKeyRef": {"name": "a", "key": "../a"}}},
         "spec.data.train.configMapKeyRef.key", "should match",
     ),
+    "a teacher of two kinds": (
+        {"spec.teachers.0.endpoint": {"model": "large"}}, "spec.teachers[0]", "exactly one of model and endpoint",
+    ),
+    "a teacher of no kind": ({"spec.teachers.0.model": Gone}, "spec.teachers[0]", "exactly one of model and endpoint"),
+    "an endpoint on a pool": (
+        {"spec.teachers.0": {"name": "main", "endpoint": {"model": "large"}, "resources": {"pool": "h100"}}},
+        "spec.teachers[0]", "resources belong to a model",
+    ),
+    "a deployment without a version": (
+        {"spec.teachers.0": {"name": "main", "endpoint": {"api": "AzureOpenAI", "model": "a", "url": "https://a"}}},
+        "spec.teachers[0].endpoint", "url and apiVersion are required",
+    ),
+    "a version for OpenAI": (
+        {"spec.teachers.0": {"name": "main", "endpoint": {"model": "a", "apiVersion": "v1"}}},
+        "spec.teachers[0].endpoint", "url and apiVersion are required",
+    ),
+    "a password in a URL": (
+        {"spec.teachers.0": {"name": "main", "endpoint": {"model": "a", "url": "https://me:key@a/v1"}}},
+        "spec.teachers[0].endpoint.url", "should match '^https?://",
+    ),
     "a path for a claim": ({"spec.storage.volumeClaim": "../a"}, "spec.storage.volumeClaim", "should match '^[a-z0-9]"),
     "a long name": ({"metadata.name": "n" * 33}, "metadata.name", "must be at most 32 characters"),
     "a name with a dot": ({"metadata.name": "a.b"}, "metadata.name", "must not contain a dot"),
@@ -266,7 +296,7 @@ def edited(changes: dict[str, Any]) -> Manifest:
         if value is Gone:
             del node[last]
         else:
-            node[last] = value
+            node[int(last) if last.isdigit() else last] = value
     return manifest
 
 

@@ -14,6 +14,7 @@ _CHOICES, _LOOP, _GATE = (
     f"{_RUNTIME}/training/loop.py",
     f"{_RUNTIME}/evaluation/gate.py",
 )
+_REMOTE = f"{_RUNTIME}/teachers/remote.py"
 _SCHEDULE, _YIELDS = f"{_RUNTIME}/training/schedule.py", f"{_RUNTIME}/checks/yields.py"
 _EVALUATE = f"{_RUNTIME}/stages/evaluate.py"
 _LAYOUT, _PODS, _RAYJOB = f"{_CHILDREN}/layout.py", f"{_CHILDREN}/pods.py", f"{_CHILDREN}/rayjob.py"
@@ -28,14 +29,25 @@ SPEC: dict[str, tuple[str, str]] = {
     "task.systemPrompt": (f"{_RUNTIME}/checks/input.py", "task.system_prompt"),
     "task.date": (_CHOICES, "job.spec.task.date"),
     "teachers[].name": (f"{_API}/v1alpha1/job.py", 'keyed_by("name")'),  # the API server merges the list by it
-    "teachers[].model.source": (_CHOICES, "model.source"),
+    "teachers[].model.source": (_CHOICES, "teacher.model.source"),
     "teachers[].model.revision": (_CHOICES, "model.revision"),
-    "teachers[].model.maxModelLen": (_CHOICES, "teachers[0].model.max_model_len"),
-    "teachers[].model.dtype": (_CHOICES, "teachers[0].model.dtype"),
-    "teachers[].model.quantization": (f"{_RUNTIME}/stages/generate.py", "model.quantization"),
+    "teachers[].model.maxModelLen": (_CHOICES, "teacher.model.max_model_len"),
+    "teachers[].model.dtype": (_CHOICES, "teacher.model.dtype"),
+    "teachers[].model.quantization": (f"{_RUNTIME}/teachers/served.py", "spec.quantization"),
     "teachers[].model.tensorParallelSize": (_LAYOUT, "model.tensor_parallel_size"),
     "teachers[].model.pipelineParallelSize": (_LAYOUT, "model.pipeline_parallel_size"),
     "teachers[].model.trustRemoteCode": (_CHOICES, "model.trust_remote_code"),
+    "teachers[].endpoint.api": (_REMOTE, "endpoint.api"),
+    "teachers[].endpoint.model": (_REMOTE, "endpoint.model"),
+    "teachers[].endpoint.url": (_REMOTE, "endpoint.url"),
+    "teachers[].endpoint.apiVersion": (_REMOTE, "endpoint.api_version"),
+    "teachers[].endpoint.secretKeyRef.name": (_PODS, "ref.name"),
+    "teachers[].endpoint.secretKeyRef.key": (_PODS, "ref.key"),
+    "teachers[].endpoint.requestsPerMinute": (_REMOTE, "endpoint.requests_per_minute"),
+    "teachers[].endpoint.tokensPerMinute": (_REMOTE, "endpoint.tokens_per_minute"),
+    "teachers[].endpoint.maxInFlight": (_REMOTE, "endpoint.max_in_flight"),
+    "teachers[].endpoint.prices.input": (f"{_RUNTIME}/evaluation/prices.py", "endpoint.prices.input"),
+    "teachers[].endpoint.prices.output": (f"{_RUNTIME}/evaluation/prices.py", "endpoint.prices.output"),
     "teachers[].resources.pool": (_LAYOUT, "teachers[0].resources.pool"),
     "teachers[].resources.replicas": (_LAYOUT, "resources.replicas"),
     "student.model.source": (_CHOICES, "model.source"),

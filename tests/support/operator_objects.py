@@ -5,7 +5,9 @@ from typing import Any
 from kubedistill.chain import STAGES, StageName
 from kubedistill.v1alpha1 import Run, StageStatus, Status
 from kubedistill_operator import names
+from kubedistill_operator.children.layout import child_kind
 from kubedistill_operator.job import Job, parse_job
+from support.fake_cluster import small_spec
 
 Object = dict[str, Any]
 RAYJOBS, JOBS, PODS, MAPS = "ray.io/v1/rayjobs", "batch/v1/jobs", "v1/pods", "v1/configmaps"
@@ -44,7 +46,7 @@ def child_of(resource: Object, stage: StageName, *, attempt: int) -> str:
 def child(resource: Object, stage: StageName, *, attempt: int = 1, **status: Any) -> Object:
     """Return the RayJob or Job of an attempt."""
     name = child_of(resource, stage, attempt=attempt)
-    kind = "RayJob" if STAGES[stage].accelerated else "Job"
+    kind = child_kind(stage, parse_job(resource).spec or small_spec())
     return {"kind": kind, "metadata": _metadata(resource, name, stage, attempt), "spec": {}, "status": status}
 
 

@@ -30,6 +30,17 @@ FIELDS: dict[str, tuple[Any, set[str]]] = {
     "teachers.0.model.tensorParallelSize": (2, NOTHING),
     "teachers.0.model.pipelineParallelSize": (2, NOTHING),
     "teachers.0.model.trustRemoteCode": (True, ALL),
+    "teachers.0.endpoint.api": ("Anthropic", ALL),
+    "teachers.0.endpoint.model": ("other", ALL),
+    "teachers.0.endpoint.url": ("https://gateway.example.com/v1", NOTHING),
+    "teachers.0.endpoint.apiVersion": ("2025-01-01", NOTHING),
+    "teachers.0.endpoint.secretKeyRef.name": ("other", NOTHING),
+    "teachers.0.endpoint.secretKeyRef.key": ("other", NOTHING),
+    "teachers.0.endpoint.requestsPerMinute": (60, NOTHING),
+    "teachers.0.endpoint.tokensPerMinute": (6000, NOTHING),
+    "teachers.0.endpoint.maxInFlight": (4, NOTHING),
+    "teachers.0.endpoint.prices.input": (2.5, NOTHING),
+    "teachers.0.endpoint.prices.output": (10.0, NOTHING),
     "teachers.0.resources.pool": ("h200", NOTHING),
     "teachers.0.resources.replicas": (3, NOTHING),
     "student.model.source": ("../{root}/student", NOTHING),
@@ -197,7 +208,16 @@ CONDITIONS: dict[str, tuple[dict[str, Any], list[tuple[str, Any, set[str]]]]] = 
 WHOLE = {"export", "queue", "retry", "pods", "stages"}
 """Edited as a whole, since all of their fields change the same keys."""
 ONE_LEGAL_VALUE = {"training.objective.temperature"}
-NEEDS = {"data.train.targets": ("data.train.answers", "Given")}
+ENDPOINT = {"model": "large", "secretKeyRef": {"name": "vendor", "key": "key"}, "prices": {"input": 1.0, "output": 2.0}}
+AZURE = {"api": "AzureOpenAI", "apiVersion": "2024-10-21", "url": "https://team.openai.azure.com"}
+NEEDS = {
+    "data.train.targets": ("data.train.answers", "Given"),
+    **{
+        path: ("teachers.0", {"name": "main", "endpoint": ENDPOINT | (AZURE if path.endswith("apiVersion") else {})})
+        for path in FIELDS
+        if path.startswith("teachers.0.endpoint.")
+    },
+}
 """Fields that another field must have a value for."""
 IN_PLACE_OF_URI = {f"data.{split}.configMapKeyRef" for split in ("train", "validation", "test")}
 

@@ -9,6 +9,7 @@ from kubedistill.v1alpha1 import Task
 from kubedistill_runtime.answers import Answer, AnsweredRecord, Turn
 from kubedistill_runtime.checks.splits import drop_duplicates
 from kubedistill_runtime.evaluation.arms import Judgment, Tested, judge
+from kubedistill_runtime.evaluation.prices import cost_at
 from kubedistill_runtime.records import Message, Record
 
 LABELS = Task(type="Classification", labels=("yes", "no"))
@@ -59,7 +60,8 @@ def make_tested(
     texts = {record.id: text for record, text in zip(records, said, strict=True)}
     distinct, _ = drop_duplicates(records, labels=LABELS.answer_labels)
     answers = [AnsweredRecord(record, 0, answer(texts[record.id])) for record in distinct]
-    return Tested(answers, parameters, figures(**values), price)
+    found = figures(**values)
+    return Tested(answers, parameters, found, cost_at(price, found))
 
 
 def judged(

@@ -16,6 +16,7 @@ from kubedistill.contract.stage_job import (
     Prices,
     RunRef,
     StageJob,
+    key_variable,
 )
 
 __all__ = [
@@ -35,4 +36,5 @@ __all__ = [
     "StageResult",
     "StoredModel",
     "Summary",
+    "key_variable",
 ]

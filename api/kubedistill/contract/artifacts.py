@@ -88,10 +88,30 @@ class ServingFigures(SnakeModel):
     """Number of GPUs of the engine; 0 without GPUs, or if it was not recorded."""
 
 
-class JudgeFigures(AnswersFigures):
-    """The teacher's greedy answers to the validation and test splits, and its serving figures."""
+class EndpointFigures(StoredModel):
+    """What is known of a teacher at an endpoint, from its greedy answers to the validation and test splits."""
 
-    serving: ServingFigures
+    endpoint: str
+    """Its API and the name of its model."""
+    answers: int
+    prompt_tokens: int
+    """Tokens of all prompts, as the endpoint counts them."""
+    completion_tokens: int
+    """Tokens of all answers, as the endpoint counts them."""
+    latency_seconds: float | None = None
+    """Median time of a request, with others in flight; null if it was not measured."""
+    latency_p95_seconds: float | None = None
+    models: dict[str, int] = {}
+    """Number of answers by the model and system fingerprint that the endpoint names; several are a mixture."""
+
+
+class JudgeFigures(AnswersFigures):
+    """The teacher's greedy answers to the validation and test splits, and its figures by its kind."""
+
+    serving: ServingFigures | None = None
+    """The figures of a served teacher."""
+    endpoint: EndpointFigures | None = None
+    """The figures of a teacher at an endpoint."""
 
 
 class DatasetFigures(Figures):

@@ -18,6 +18,11 @@ CHANNEL_VARIABLE = "KUBEDISTILL_CHANNEL"
 """Environment variable with the name of the ConfigMap that a driver in a cluster writes; absent on one machine."""
 
 
+def key_variable(teacher: str) -> str:
+    """Return the environment variable with the API key of a teacher's endpoint."""
+    return f"KUBEDISTILL_KEY_{teacher.upper().replace('-', '_')}"
+
+
 class JobRef(BaseModel):
     """The resource that a stage belongs to."""
 

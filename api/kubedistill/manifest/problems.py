@@ -27,6 +27,7 @@ _FIXES = {
     "some_lines": "Remove escape sequences and carriage returns",
     "object_name": "Use lower case letters, digits, - and .",
     "data_key": "Use letters, digits, -, _ and .",
+    "http_url": "Write it as https://host/path; an API key belongs in a Secret",
 }
 
 

@@ -27,18 +27,19 @@ class Arm(StoredModel):
     metrics: dict[str, float | None]
     """The task's metrics by name, against the references or, without them, the teacher's answers; null if a metric
     can't be computed."""
-    parameters: int
-    memory_bytes: int
+    parameters: int | None
+    """Number of parameters; this, memory and throughput are null for an endpoint."""
+    memory_bytes: int | None
     """Memory of the weights and of the cache for one request of maximum length."""
-    peak_memory_bytes: int
-    latency_seconds: float
-    """Median time of one answer on an idle engine."""
-    latency_p95_seconds: float
+    peak_memory_bytes: int | None
+    latency_seconds: float | None
+    """Median time of one answer on an idle engine; for an endpoint, of a request with others in flight."""
+    latency_p95_seconds: float | None
     first_token_seconds: float | None = None
     """Median time to the first token of an answer."""
     token_seconds: float | None = None
     """Median time per token after the first."""
-    throughput_per_hour: float
+    throughput_per_hour: float | None
     """Answers per hour at saturation."""
     cost_per_thousand: float | None
     """Cost of 1,000 answers at saturation in US dollars; null without a price."""

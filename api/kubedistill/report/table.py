@@ -40,23 +40,31 @@ def table_lines(report: Report) -> list[Line]:
     speed = NOISE if noise else _ratio(arms.distilled.throughput_per_hour, arms.teacher.throughput_per_hour)
     priced = None not in (arms.teacher.cost_per_thousand, arms.distilled.cost_per_thousand)
     cheaper = NOISE if noise and priced else _saving(saved.cost)
-    fewer = _saving(1 - arms.distilled.parameters / arms.teacher.parameters) if arms.teacher.parameters else ""
+    fewer = _saving(_saved(arms.distilled.parameters, arms.teacher.parameters))
     same_hardware = arms.teacher.hardware == arms.distilled.hardware
     parts = {
         "time to first token": [arm.first_token_seconds for arm in cells],
         "time per output token": [arm.token_seconds for arm in cells],
     }
     return [
-        line("parameters", [short_number(arm.parameters) for arm in cells], fewer),
-        line("memory", [short_bytes(arm.memory_bytes) for arm in cells], _saving(saved.memory)),
+        line("parameters", [_known(short_number, arm.parameters) for arm in cells], fewer),
+        line("memory", [_known(short_bytes, arm.memory_bytes) for arm in cells], _saving(saved.memory)),
         line(
             "time per answer",
-            [short_seconds(arm.latency_seconds) for arm in cells],
+            [_known(short_seconds, arm.latency_seconds) for arm in cells],
             NOISE if noise else _saving(saved.latency),
         ),
-        *(line(name, list(map(_seconds, some))) for name, some in parts.items() if some != [None] * len(cells)),
+        *(
+            line(name, [_known(short_seconds, one) for one in some])
+            for name, some in parts.items()
+            if some != [None] * len(cells)
+        ),
         line(compared.measure, [percent_text(score(arm)) for arm in cells], kept),
-        line("answers per hour", [f"{arm.throughput_per_hour:,.0f}" for arm in cells], speed if same_hardware else ""),
+        line(
+            "answers per hour",
+            [_known("{:,.0f}".format, arm.throughput_per_hour) for arm in cells],
+            speed if same_hardware else "",
+        ),
         line("cost per 1,000 answers", [_dollars(arm.cost_per_thousand) for arm in cells], cheaper),
     ]
 
@@ -106,13 +114,13 @@ def _fraction_of(compared: Comparison) -> Callable[[Arm], float | None]:
     return score
 
 
-def _seconds(value: float | None) -> str:
-    return NOT_KNOWN if value is None else short_seconds(value)
+def _known(text: Callable[[float], str], value: float | None) -> str:
+    return NOT_KNOWN if value is None else text(value)
 
 
 def percent_text(value: float | None) -> str:
     """Return a fraction as a percentage with one decimal, or a dash if it is not known."""
-    return NOT_KNOWN if value is None else f"{value:.1%}"
+    return _known("{:.1%}".format, value)
 
 
 def _dollars(value: float | None) -> str:
@@ -129,5 +137,9 @@ def _saving(value: float | None) -> str:
     return f"{value:.0%} less" if value >= 0 else f"{-value:.0%} more"
 
 
-def _ratio(after: float, before: float) -> str:
-    return f"{after / before:.1f}x" if before else ""
+def _saved(after: float | None, before: float | None) -> float | None:
+    return None if after is None or not before else 1 - after / before
+
+
+def _ratio(after: float | None, before: float | None) -> str:
+    return f"{after / before:.1f}x" if after is not None and before else ""

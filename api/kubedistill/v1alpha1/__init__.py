@@ -17,7 +17,18 @@ from kubedistill.v1alpha1.job import (
     spec_values,
     without_former_defaults,
 )
-from kubedistill.v1alpha1.models import Student, StudentModel, StudentResources, Teacher, TeacherModel, TeacherResources
+from kubedistill.v1alpha1.models import (
+    Endpoint,
+    EndpointApi,
+    SecretKeyRef,
+    Student,
+    StudentModel,
+    StudentResources,
+    Teacher,
+    TeacherModel,
+    TeacherResources,
+    TokenPrices,
+)
 from kubedistill.v1alpha1.operation import Pods, Queue, Retry, StageOverrides, StageResources
 from kubedistill.v1alpha1.status import (
     ArtifactStatus,
@@ -49,6 +60,8 @@ __all__ = [
     "Data",
     "DataSource",
     "DistillationJob",
+    "Endpoint",
+    "EndpointApi",
     "Evaluation",
     "Export",
     "Filters",
@@ -64,6 +77,7 @@ __all__ = [
     "Retry",
     "Run",
     "RunRecord",
+    "SecretKeyRef",
     "Select",
     "Spec",
     "StageOverrides",
@@ -78,6 +92,7 @@ __all__ = [
     "Teacher",
     "TeacherModel",
     "TeacherResources",
+    "TokenPrices",
     "TrainData",
     "Training",
     "Validation",

@@ -62,7 +62,12 @@ ONE_LINE = NewForm(r"^[^\x00-\x1f\x7f-\x9f]*$", "one_line", "String should be on
 SOME_LINES = NewForm(
     r"^[^\x00-\x08\x0b-\x1f\x7f-\x9f]*$", "some_lines", "String should have no control characters but tab and newline"
 )
+HTTP_URL = NewForm(
+    r"^https?://[^\s/@?#]+(/[^\s?#]*)?$", "http_url", "String should be an http:// or https:// URL without a password"
+)
 Uri = Annotated[str, Field(min_length=1, max_length=1024), AfterValidator(_check_uri), ONE_LINE]
+HttpUrl = Annotated[str, Field(min_length=1, max_length=1024), HTTP_URL]
+"""A base URL, without user, password, query and fragment: keys belong in a Secret."""
 Word = Annotated[str, Field(min_length=1, max_length=128), ONE_LINE]
 """A name outside of Kubernetes: a revision, a label of answers."""
 ObjectReference = Annotated[

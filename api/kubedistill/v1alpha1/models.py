@@ -1,10 +1,16 @@
 """spec.teachers and spec.student: which models, and where they run."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, model_validator
 
-from kubedistill.v1alpha1.base import ONE_LINE, Model, Name, Uri, Word
+from kubedistill.v1alpha1.base import ONE_LINE, DataKey, HttpUrl, Model, Name, ObjectReference, Uri, Word, cel
+
+EndpointApi = Literal["OpenAI", "AzureOpenAI", "Anthropic"]
+_ONE_KIND = "exactly one of model and endpoint must be set"
+_NO_RESOURCES = "resources belong to a model that the job serves, not to an endpoint"
+_VENDORS: dict[EndpointApi, str] = {"OpenAI": "https://api.openai.com/v1", "Anthropic": "https://api.anthropic.com"}
+_AZURE = "url and apiVersion are required with api: AzureOpenAI, and apiVersion belongs to it alone"
 
 
 class TeacherModel(Model):
@@ -28,6 +34,11 @@ class TeacherModel(Model):
     trust_remote_code: bool = False
     """Let the checkpoint run its own Python code. Leave it off unless you have read that code."""
 
+    @property
+    def gpus(self) -> int:
+        """GPUs that one copy of the teacher uses, if there are any."""
+        return self.tensor_parallel_size * self.pipeline_parallel_size
+
 
 class TeacherResources(Model):
     """Where a teacher runs in a cluster; ignored on one machine."""
@@ -38,15 +49,105 @@ class TeacherResources(Model):
     """Number of copies of the teacher that share the prompts, 1 to 256."""
 
 
+class SecretKeyRef(Model):
+    """One key of a Secret in the job's namespace."""
+
+    name: ObjectReference
+    """Name of the Secret."""
+    key: DataKey
+    """Key in its data."""
+
+
+class TokenPrices(Model):
+    """What an endpoint charges, in US dollars per million tokens."""
+
+    input: Annotated[float, Field(ge=0, le=1e6)]
+    """Price of the tokens of prompts."""
+    output: Annotated[float, Field(ge=0, le=1e6)]
+    """Price of the tokens of answers."""
+
+
+class Endpoint(Model):
+    """A teacher that somebody else serves, over HTTP."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (
+                "(has(self.api) && self.api == 'AzureOpenAI') ? has(self.url) && has(self.apiVersion) : "
+                "!has(self.apiVersion)",
+                _AZURE,
+            )
+        )
+    )
+
+    api: EndpointApi = "OpenAI"
+    """The protocol. OpenAI: chat completions, as OpenAI, vLLM and most gateways serve them. AzureOpenAI: the same by
+    deployment and API version. Anthropic: messages."""
+    model: Word
+    """Name of the model as the endpoint knows it; with AzureOpenAI, of the deployment."""
+    url: HttpUrl | None = None
+    """Base URL, such as https://gateway.example.com/v1. Absent: the vendor's own."""
+    api_version: Word | None = None
+    """Version of Azure's API, such as 2024-10-21."""
+    secret_key_ref: SecretKeyRef | None = None
+    """The API key, for the pods of Generate alone. Absent, or on one machine: the environment variable
+    KUBEDISTILL_KEY_<TEACHER>, else OPENAI_API_KEY, AZURE_OPENAI_API_KEY or ANTHROPIC_API_KEY."""
+    requests_per_minute: Annotated[int | None, Field(ge=1, le=1_000_000)] = None
+    """Maximum number of requests per minute, 1 to 1,000,000. Absent: no limit but maxInFlight."""
+    tokens_per_minute: Annotated[int | None, Field(ge=1, le=2**31 - 1)] = None
+    """Maximum number of tokens of prompts and answers per minute. Absent: no limit."""
+    max_in_flight: Annotated[int, Field(ge=1, le=1024)] = 16
+    """Maximum number of requests at once, 1 to 1,024."""
+    prices: TokenPrices | None = None
+    """What the endpoint charges, for the report. Absent: the cost is unknown."""
+
+    @property
+    def address(self) -> str:
+        """The base URL, which is the vendor's own if none is set."""
+        return self.url or _VENDORS[self.api]
+
+    @model_validator(mode="after")
+    def _check_azure(self) -> Self:
+        is_azure = self.api == "AzureOpenAI"
+        if is_azure != (self.api_version is not None) or (is_azure and self.url is None):
+            raise ValueError(_AZURE)
+        return self
+
+
 class Teacher(Model):
-    """One named teacher."""
+    """One named teacher: a model that this job serves, or an endpoint."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            ("has(self.model) != has(self.endpoint)", _ONE_KIND),
+            ("!has(self.endpoint) || !has(self.resources)", _NO_RESOURCES),
+        )
+    )
 
     name: Name
     """Name of this teacher, unique in the job."""
-    model: TeacherModel
+    model: TeacherModel | None = None
     """A model that this job serves itself."""
+    endpoint: Endpoint | None = None
+    """A model that somebody else serves."""
     resources: TeacherResources = TeacherResources()
-    """Where it runs in a cluster."""
+    """Where a served model runs in a cluster."""
+
+    @property
+    def source(self) -> str:
+        """The model's location, or its name at the endpoint."""
+        if self.endpoint is not None:
+            return f"{self.endpoint.model} ({self.endpoint.api})"
+        assert self.model is not None, "a teacher has a model or an endpoint"
+        return self.model.source
+
+    @model_validator(mode="after")
+    def _check_kind(self) -> Self:
+        if (self.model is None) == (self.endpoint is None):
+            raise ValueError(_ONE_KIND)
+        if self.endpoint is not None and self.resources != TeacherResources():
+            raise ValueError(f"{_NO_RESOURCES}; Remove resources")
+        return self
 
 
 class StudentModel(Model):

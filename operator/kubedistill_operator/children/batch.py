@@ -19,6 +19,7 @@ def build_job(request: ChildRequest, layout: Layout) -> Manifest:
         placement=layout.driver,
         volumes=volumes,
         environment={CHANNEL_VARIABLE: request.channel},
+        keys=request.endpoint_keys,
     ) | {"command": driver_command(request)}
     return {
         **KINDS["Job"].header,

@@ -10,9 +10,11 @@ from kubedistill.chain import STAGES, StageName
 from kubedistill.errors import InvalidPool, PoolNotAllowed, TooFewGPUs, UnknownPool
 from kubedistill.manifest.problems import Location, field_path, find_problem
 from kubedistill.manifest.settings import Pool, Resources
-from kubedistill.v1alpha1 import Spec, StageResources
+from kubedistill.v1alpha1 import Spec, StageResources, TeacherModel, TeacherResources
 from kubedistill_operator.children.quantities import cores, times
 from kubedistill_operator.observed import ChildKind
+
+_RAY_STAGES: frozenset[StageName] = frozenset({"Generate", "Train", "Evaluate"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +76,11 @@ class _WorkerNeeds:
     gpus: int
 
 
-def child_kind(stage: StageName) -> ChildKind:
-    """Return the kind of child of a stage: a RayJob if the stage needs accelerators, else a Job."""
-    return "RayJob" if STAGES[stage].accelerated else "Job"
+def child_kind(stage: StageName, spec: Spec) -> ChildKind:
+    """Return the kind of child of a stage: a RayJob for engines and for training workers, else a Job."""
+    if stage == "Generate" and all(teacher.model is None for teacher in spec.teachers):
+        return "Job"
+    return "RayJob" if stage in _RAY_STAGES else "Job"
 
 
 def lay_out(stage: StageName, spec: Spec, *, namespace: str, pools: Mapping[str, Pool], resources: Resources) -> Layout:
@@ -124,7 +128,7 @@ def _choose_pool(
     field, name = f"spec.stages.{stage.lower()}.pool", override.pool
     if name is None and stage == "Generate":
         field, name = "spec.teachers[0].resources.pool", spec.teachers[0].resources.pool
-    elif name is None and child_kind(stage) == "RayJob":
+    elif name is None and stage in _RAY_STAGES:
         field, name = "spec.student.resources.pool", spec.student.resources.pool
     if name is None:
         return _PoolChoice(None, None, field)
@@ -144,7 +148,8 @@ def _is_allowed(pool: Pool, namespace: str) -> bool:
 def _worker_needs(stage: StageName, spec: Spec, choice: _PoolChoice) -> _WorkerNeeds | None:
     """Return the workers of a stage; None if the driver does everything."""
     if stage == "Generate":
-        return _teacher_needs(spec, choice)
+        model = spec.teachers[0].model
+        return None if model is None else _teacher_needs(model, spec.teachers[0].resources, choice)
     student = spec.student.resources
     if stage == "Train" and (student.workers > 1 or student.gpus_per_worker):
         _check_gpus(student.gpus_per_worker, choice, at="spec.student.resources.gpusPerWorker")
@@ -157,15 +162,14 @@ def _worker_needs(stage: StageName, spec: Spec, choice: _PoolChoice) -> _WorkerN
     return None
 
 
-def _teacher_needs(spec: Spec, choice: _PoolChoice) -> _WorkerNeeds:
+def _teacher_needs(model: TeacherModel, resources: TeacherResources, choice: _PoolChoice) -> _WorkerNeeds:
     """Return the teacher's workers: tensor-parallel GPUs must share a pod, but pipeline stages need not."""
-    teacher = spec.teachers[0]
-    tensor, pipeline = teacher.model.tensor_parallel_size, teacher.model.pipeline_parallel_size
+    tensor, pipeline = model.tensor_parallel_size, model.pipeline_parallel_size
     if choice.gpus_per_node or tensor > 1:
         _check_gpus(tensor, choice, at="spec.teachers[0].model.tensorParallelSize")
     elif pipeline > 1:
         _check_gpus(1, choice, at="spec.teachers[0].model.pipelineParallelSize")
-    return _WorkerNeeds("teacher", teacher.resources.replicas * pipeline, tensor if choice.gpus_per_node else 0)
+    return _WorkerNeeds("teacher", resources.replicas * pipeline, tensor if choice.gpus_per_node else 0)
 
 
 def _check_gpus(wanted: int, choice: _PoolChoice, *, at: str) -> None:

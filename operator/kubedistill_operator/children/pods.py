@@ -11,7 +11,7 @@ from kubedistill.canonical import text_digest
 from kubedistill.json_values import Json
 from kubedistill.manifest.settings import Images, Pool, Settings, Toleration
 from kubedistill.paths import entry_path
-from kubedistill.v1alpha1 import Spec
+from kubedistill.v1alpha1 import SecretKeyRef, Spec
 from kubedistill_operator.children.layout import Layout, Placement
 from kubedistill_operator.children.network import CA_FILE, CA_PATH, network_variables
 from kubedistill_operator.children.request import ChildRequest
@@ -96,9 +96,13 @@ def container(
     placement: Placement,
     volumes: Sequence[Volume] = (),
     environment: Mapping[str, str] | None = None,
+    keys: Mapping[str, SecretKeyRef] | None = None,
     secrets: bool = True,
 ) -> Manifest:
-    """Return a container without privileges; `secrets` says whether it gets those of spec.pods.envFromSecrets."""
+    """Return a container without privileges; `secrets` says whether it gets those of spec.pods.envFromSecrets.
+
+    `keys` are further variables, each from one key of a Secret.
+    """
     settings = request.settings
     variables = {**({} if placement.gpus else _NO_GPUS), **(environment or {}), **network_variables(settings)}
     from_secrets = [{"secretRef": {"name": secret}} for secret in request.spec.pods.env_from_secrets if secrets]
@@ -107,7 +111,13 @@ def container(
         "image": image,
         "imagePullPolicy": request.images.pull_policy,
         **_present(
-            env=[{"name": key, "value": value} for key, value in variables.items()],
+            env=[
+                *({"name": key, "value": value} for key, value in variables.items()),
+                *(
+                    {"name": name, "valueFrom": {"secretKeyRef": {"name": ref.name, "key": ref.key}}}
+                    for name, ref in (keys or {}).items()
+                ),
+            ],
             envFrom=from_secrets,
         ),
         "resources": _resources(placement, limit_cpu=settings.cpu_limits == "AsRequested"),

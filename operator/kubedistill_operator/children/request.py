@@ -4,10 +4,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from kubedistill.chain import StageName
-from kubedistill.contract import StageJob
+from kubedistill.contract import StageJob, key_variable
 from kubedistill.labels import PRIORITY_LABEL, QUEUE_LABEL
 from kubedistill.manifest.settings import Images, Pool, Settings
-from kubedistill.v1alpha1 import KIND, Queue, Spec
+from kubedistill.v1alpha1 import KIND, Queue, SecretKeyRef, Spec
 from kubedistill_operator import names
 from kubedistill_operator.children.layout import child_kind
 from kubedistill_operator.kinds import KINDS
@@ -55,7 +55,14 @@ class ChildRequest:
     @property
     def kind(self) -> ChildKind:
         """The kind of the child."""
-        return child_kind(self.stage)
+        return child_kind(self.stage, self.spec)
+
+    @property
+    def endpoint_keys(self) -> dict[str, SecretKeyRef]:
+        """The variables with the API keys of endpoints, which only Generate gets."""
+        refs = {one.name: one.endpoint.secret_key_ref for one in self.spec.teachers if one.endpoint is not None}
+        wanted = refs.items() if self.stage == "Generate" else ()
+        return {key_variable(name): ref for name, ref in wanted if ref is not None}
 
     @property
     def name(self) -> str:

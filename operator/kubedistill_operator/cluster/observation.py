@@ -9,6 +9,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import get_args
 
 from kubedistill.labels import ATTEMPT_LABEL, JOB_UID_LABEL, RUN_LABEL, STAGE_LABEL
 from kubedistill.manifest.settings import Settings
@@ -29,7 +30,7 @@ from kubedistill_operator.cluster.sightings import Sightings
 from kubedistill_operator.decisions.run_snapshot import is_intact
 from kubedistill_operator.job import Job
 from kubedistill_operator.names import frozen_name, labels, out_name
-from kubedistill_operator.observed import Attempt, Child, Observed, Pod, StoredSnapshot, first_idle
+from kubedistill_operator.observed import Attempt, Child, ChildKind, Observed, Pod, Resource, StoredSnapshot, first_idle
 from kubedistill_operator.plan import Manifest
 
 log = logging.getLogger(__name__)
@@ -112,14 +113,22 @@ class Observer:
         if stage is None:
             return Attempt()
         found, channel = await asyncio.gather(
-            self.cluster.get(child_kind(stage.name), stage.child, namespace=job.namespace),
-            self.cluster.get("ConfigMap", out_name(stage.child), namespace=job.namespace),
+            self._read_child(job, stage), self.cluster.get("ConfigMap", out_name(stage.child), namespace=job.namespace)
         )
         content = read_channel(channel) if channel and is_owned(channel, uid=job.uid) else None
         started = stage.state == "Running" or (content is not None and content.starts > 0)
         ours = found is not None and _labels(found).get(JOB_UID_LABEL) == job.uid
         child = read_child(found, started=started) if found is not None and ours else None
         return Attempt(child, content, is_whole=await self._is_whole(job, stage, child))
+
+    async def _read_child(self, job: Job, stage: StageStatus) -> Resource | None:
+        """Return the child of a stage; an edit of the spec since may have changed the kind that Generate would need."""
+        likely = child_kind(stage.name, job.spec) if job.spec is not None else "RayJob"
+        kinds: tuple[ChildKind, ...] = (likely, *(one for one in get_args(ChildKind) if one != likely))
+        for kind in kinds if stage.name == "Generate" else kinds[:1]:
+            if (found := await self.cluster.get(kind, stage.child, namespace=job.namespace)) is not None:
+                return found
+        return None
 
     async def _is_whole(self, job: Job, stage: StageStatus, child: Child | None) -> bool:
         """Return whether ConfigMap `<child>`, which is created last, exists; in 0.1, the job owned it."""

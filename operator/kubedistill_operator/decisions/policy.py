@@ -17,14 +17,22 @@ def check_policy(spec: Spec, policy: Policy) -> None:
         if model.trust_remote_code and not policy.allow_trust_remote_code:
             fix = "Remove it, and use a model that needs no code of its own"
             raise PolicyViolated("policy.allowTrustRemoteCode is false here", at=f"{at}.trustRemoteCode", fix=fix)
-        if policy.allowed_sources and not any(_matches(model.source, one) for one in policy.allowed_sources):
-            fix = f"Use a model from one of {', '.join(policy.allowed_sources)}"
-            raise PolicyViolated(f"{model.source!r} is not allowed here", at=f"{at}.source", fix=fix)
+        _check_source(model.source, policy, at=f"{at}.source")
+    for index, teacher in enumerate(spec.teachers):
+        if teacher.endpoint is not None:
+            _check_source(teacher.endpoint.address, policy, at=f"spec.teachers[{index}].endpoint.url")
+
+
+def _check_source(source: str, policy: Policy, *, at: str) -> None:
+    if policy.allowed_sources and not any(_matches(source, one) for one in policy.allowed_sources):
+        fix = f"Use a model from one of {', '.join(policy.allowed_sources)}"
+        raise PolicyViolated(f"{source!r} is not allowed here", at=at, fix=fix)
 
 
 def _models(spec: Spec) -> Iterator[tuple[str, TeacherModel | StudentModel]]:
     for index, teacher in enumerate(spec.teachers):
-        yield f"spec.teachers[{index}].model", teacher.model
+        if teacher.model is not None:
+            yield f"spec.teachers[{index}].model", teacher.model
     yield "spec.student.model", spec.student.model
 
 

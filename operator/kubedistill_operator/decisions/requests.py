@@ -71,8 +71,8 @@ def _prices(context: ReconcileContext) -> Prices:
     run = context.run
     assert run is not None
     model, pools = run.spec.teachers[0].model, _pools(run.spec)
-    gpus = model.tensor_parallel_size * model.pipeline_parallel_size
-    return Prices(teacher=_price(context, pools.teacher, gpus=gpus), student=_price(context, pools.student, gpus=1))
+    teacher = None if model is None else _price(context, pools.teacher, gpus=model.gpus)
+    return Prices(teacher=teacher, student=_price(context, pools.student, gpus=1))
 
 
 def _price(context: ReconcileContext, pool: str, *, gpus: int) -> float | None:

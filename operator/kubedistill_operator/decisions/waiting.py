@@ -247,7 +247,9 @@ def _blocking_attempts(context: ReconcileContext) -> list[Attempt]:
     running = [attempt for attempt in context.observed.earlier if context.runs(attempt)]
     if stage.name == CHAIN[0].name:
         return running
-    return [attempt for attempt in running if not attempt.is_job] if child_kind(stage.name) == "RayJob" else []
+    spec = context.run.spec if context.run is not None else context.live_spec
+    needs_cluster = spec is None or child_kind(stage.name, spec) == "RayJob"
+    return [attempt for attempt in running if not attempt.is_job] if needs_cluster else []
 
 
 def _are_ending(attempts: Sequence[Attempt], *, context: ReconcileContext, waited: float) -> bool:

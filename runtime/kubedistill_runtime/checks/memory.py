@@ -12,9 +12,8 @@ _TRAINING_BYTES = 16
 def check_memory(choices: Choices, *, total_bytes: int | None = None) -> None:
     """Check that teacher and student fit into this machine's memory; raises ModelDoesNotFit with both sizes."""
     total = total_bytes if total_bytes is not None else machine_bytes()
-    teacher, tokens = choices.teacher, choices.max_model_len
     needs = {
-        "spec.teachers[0].model": teacher.memory_bytes(dtype=choices.teacher_dtype, tokens=tokens),
+        f"{choices.teacher.at}.model": choices.teacher.memory_bytes,
         "spec.student.model": choices.student.parameters * _TRAINING_BYTES,
     }
     for at, need in needs.items():

@@ -8,39 +8,48 @@ from kubedistill_runtime.checks.input import Input, place_of, sample_test
 from kubedistill_runtime.checks.prompts import check_prompts, count_special_text, count_tokens
 from kubedistill_runtime.checks.splits import drop_long
 from kubedistill_runtime.checks.student_lengths import check_student_lengths
-from kubedistill_runtime.choices import MODEL_AT, Choices, Role, date_of
+from kubedistill_runtime.choices import STUDENT_AT, Choices, date_of
 from kubedistill_runtime.models import Model, original_positions
 from kubedistill_runtime.records import SPLITS, Record, Split, read_rows
 from kubedistill_runtime.storage.artifacts import find
 from kubedistill_runtime.storage.store import Store
-from kubedistill_runtime.student_format import STUDENT_AT
-
-TEACHER_AT = f"{MODEL_AT['teacher']}.source"
+from kubedistill_runtime.teachers.teacher import Teacher
 
 
-def check_model(role: Role, model: Model, *, job: StageJob, splits: Mapping[Split, Sequence[Record]]) -> None:
-    """Check that a model accepts the records; raises InvalidModel, with the model's field."""
-    at = f"{MODEL_AT[role]}.source"
-    chat = load_chat_format(model, at=at, date=date_of(job), generates=role == "teacher")
-    check_prompts(splits, chat=chat, at=at)
+def check_teacher_alone(teacher: Teacher, *, job: StageJob, splits: Mapping[Split, Sequence[Record]]) -> None:
+    """Check that a teacher on this machine accepts the records; raises InvalidModel, with its field."""
+    if teacher.model is not None:
+        at = _source_of(teacher)
+        check_prompts(splits, chat=load_chat_format(teacher.model, at=at, date=date_of(job), generates=True), at=at)
+
+
+def check_student_alone(student: Model, *, job: StageJob, splits: Mapping[Split, Sequence[Record]]) -> None:
+    """Check that a student accepts the records; raises InvalidModel, with its field."""
+    check_prompts(splits, chat=load_chat_format(student, at=STUDENT_AT, date=date_of(job)), at=STUDENT_AT)
 
 
 def fit_teacher(found: Input, *, choices: Choices) -> None:
-    """Drop the prompts that are too long for the teacher; raises InvalidModel if it does not accept the others."""
-    chat = load_chat_format(choices.teacher, at=TEACHER_AT, date=choices.date, generates=True)
-    check_prompts(found.splits, chat=chat, at=TEACHER_AT)
+    """Drop the prompts that are too long for the teacher; raises InvalidModel if it does not accept the others.
+
+    An endpoint refuses such prompts itself, one by one.
+    """
+    model, limit, at = choices.teacher.model, choices.max_model_len, _source_of(choices.teacher)
+    if model is None:
+        return
+    chat = load_chat_format(model, at=at, date=choices.date, generates=True)
+    check_prompts(found.splits, chat=chat, at=at)
     for split in SPLITS:
         found.splits[split], too_long = drop_long(
             found.splits[split],
-            count_tokens=lambda record: count_tokens(record, chat=chat, model=choices.teacher, at=TEACHER_AT),
-            limit=choices.max_model_len,
+            count_tokens=lambda record: count_tokens(record, chat=chat, model=model, at=at),
+            limit=limit,
         )
         found.drop("TooLong", split, too_long)
-    original = original_positions(choices.teacher.config)
-    if original is not None and choices.max_model_len > original:
+    original = original_positions(model.config)
+    if original is not None and limit > original:
         found.notes.append(
             f"the teacher's original length is {original} positions (LongRoPE), and with maxModelLen "
-            f"{choices.max_model_len} the engine uses the frequencies for long prompts, also for short ones"
+            f"{limit} the engine uses the frequencies for long prompts, also for short ones"
         )
     if special := count_special_text(found.splits, chat=chat):
         found.notes.append(
@@ -67,3 +76,7 @@ def check_student_on_rows(job: StageJob, choices: Choices, *, store: Store) -> l
     splits = {split: read_rows(store, choices.keys["rows"], split) for split in SPLITS}
     places = {split: place_of(job, split) for split in SPLITS}
     return check_student(sample_test(splits, spec=job.spec), choices=choices, places=places)
+
+
+def _source_of(teacher: Teacher) -> str:
+    return f"{teacher.at}.model.source"

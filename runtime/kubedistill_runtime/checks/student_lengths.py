@@ -6,10 +6,10 @@ from kubedistill.errors import InvalidData, InvalidManifest
 from kubedistill_runtime.chat import ChatFormat
 from kubedistill_runtime.checks.prompts import count_tokens
 from kubedistill_runtime.checks.splits import MIN_RECORDS
-from kubedistill_runtime.choices import Choices
+from kubedistill_runtime.choices import STUDENT_AT, Choices
 from kubedistill_runtime.models import Model, original_positions
 from kubedistill_runtime.records import SPLITS, Record, Split
-from kubedistill_runtime.student_format import STUDENT_AT, student_context
+from kubedistill_runtime.student_format import student_context
 
 
 def check_student_lengths(

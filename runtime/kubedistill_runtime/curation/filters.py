@@ -13,6 +13,7 @@ from kubedistill_runtime.curation.refusals import contains_refusal, is_refusal
 from kubedistill_runtime.curation.repetition import is_repetitive
 from kubedistill_runtime.curation.scripts import is_in_other_script
 from kubedistill_runtime.curation.words import weigh_text
+from kubedistill_runtime.endpoints.endpoint import Finish
 from kubedistill_runtime.records import Record
 from kubedistill_runtime.tasks import TASKS
 
@@ -28,6 +29,11 @@ def is_unanswered(answered: AnsweredRecord) -> bool:
 def is_unfinished(answered: AnsweredRecord) -> bool:
     """Return whether the answer was cut off."""
     return any(turn.finish != "stop" for turn in answered.answer.turns)
+
+
+def make_finish_filter(finish: Finish) -> Filter:
+    """Return the filter that rejects answers of an endpoint that ended in one way."""
+    return lambda answered: any(turn.finish == finish for turn in answered.answer.turns)
 
 
 def is_empty(answered: AnsweredRecord) -> bool:
@@ -127,6 +133,12 @@ def _has_free_text(task: TaskSpec) -> bool:
 # compare records come last, so that a rejected answer hides no other one.
 FILTERS: dict[str, FilterKind] = {
     "Unanswered": FilterKind(make=lambda *_: is_unanswered),
+    # What an endpoint did not answer; endpoints/endpoint.py says what each finish means.
+    "Declined": FilterKind(make=lambda *_: make_finish_filter("refused")),
+    "Filtered": FilterKind(make=lambda *_: make_finish_filter("filtered")),
+    "PromptTooLong": FilterKind(make=lambda *_: make_finish_filter("too_long")),
+    "PromptRejected": FilterKind(make=lambda *_: make_finish_filter("rejected")),
+    "EndpointFailed": FilterKind(make=lambda *_: make_finish_filter("failed")),
     "Unfinished": FilterKind(make=lambda *_: is_unfinished),
     "Empty": FilterKind(make=lambda *_: is_empty),
     "Refusal": FilterKind(

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from kubedistill.contract.artifacts import ServingFigures
+from kubedistill.contract.artifacts import EndpointFigures, ServingFigures
 from kubedistill.report.models import Arm, Arms, Comparison, LabelScores, LatencyControl, Reductions
 from kubedistill.v1alpha1 import AnswerComparison
 from kubedistill.v1alpha1 import Task as TaskSpec
@@ -27,10 +27,10 @@ class Tested:
     """One model after the test: its answers, its size and its serving figures."""
 
     answers: Sequence[AnsweredRecord]
-    parameters: int
-    figures: ServingFigures
-    price: float | None = None
-    """US dollars per hour of the hardware that the figures are from; None if not known."""
+    parameters: int | None
+    figures: ServingFigures | EndpointFigures
+    cost_per_thousand: float | None = None
+    """US dollars for 1,000 answers; None if not known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +143,7 @@ def _arm(
     # A comparison with the teacher's answers must not be called accuracy.
     metrics = [metric for metric in TASKS[task.type].metrics if judged.by_reference or metric != "accuracy"]
     texts, figures = judged.texts[name], arm.figures
+    served = figures if isinstance(figures, ServingFigures) else None
     return Arm(
         accuracy=_mean(score_N) if judged.by_reference else None,
         accuracy_ci95=mean_ci95(score_N) if judged.by_reference else None,
@@ -150,16 +151,21 @@ def _arm(
         invalid_rate=_quotient(invalid, len(agreement_N)),
         metrics={metric: measure(metric, texts, judged.references, comparison=comparison) for metric in metrics},
         parameters=arm.parameters,
-        memory_bytes=figures.memory_bytes,
-        peak_memory_bytes=figures.peak_memory_bytes,
         latency_seconds=figures.latency_seconds,
         latency_p95_seconds=figures.latency_p95_seconds,
-        first_token_seconds=figures.first_token_seconds,
-        token_seconds=figures.token_seconds,
-        throughput_per_hour=figures.throughput_per_hour,
-        cost_per_thousand=_cost(arm),
-        hardware=figures.hardware,
+        cost_per_thousand=arm.cost_per_thousand,
+        memory_bytes=served.memory_bytes if served else None,
+        peak_memory_bytes=served.peak_memory_bytes if served else None,
+        first_token_seconds=served.first_token_seconds if served else None,
+        token_seconds=served.token_seconds if served else None,
+        throughput_per_hour=served.throughput_per_hour if served else None,
+        hardware=hardware_of(figures),
     )
+
+
+def hardware_of(figures: ServingFigures | EndpointFigures) -> str:
+    """Return the hardware that figures are from, or the endpoint."""
+    return figures.hardware if isinstance(figures, ServingFigures) else figures.endpoint
 
 
 def _compare(scored: Mapping[str, Scores], *, measure_name: str, seed: int) -> Comparison:
@@ -200,10 +206,6 @@ def _reduce(teacher: Arm, distilled: Arm, *, control: LatencyControl | None) -> 
         memory=_saved(distilled.memory_bytes, teacher.memory_bytes),
         cost=_saved(distilled.cost_per_thousand, teacher.cost_per_thousand) if timed else None,
     )
-
-
-def _cost(arm: Tested) -> float | None:
-    return None if arm.price is None else _quotient(arm.price * 1000, arm.figures.throughput_per_hour)
 
 
 def _saved(after: float | None, before: float | None) -> float | None:

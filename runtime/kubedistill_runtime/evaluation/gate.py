@@ -64,9 +64,8 @@ def _judged(found: "Judgment", value: float | None) -> float | None:
 def _latency(gate: Gate, found: "Judgment") -> str | None:
     if found.control is not None and found.control.noise:
         return None  # not checked, as _notes reports
-    ratio = None
-    if found.reductions.latency is not None:  # None for different hardware, where a ratio would mean nothing
-        ratio = found.arms.distilled.latency_seconds / found.arms.teacher.latency_seconds
+    saved = found.reductions.latency  # None for different hardware, where a ratio would mean nothing
+    ratio = None if saved is None else 1 - saved
     return _at_most("latency ratio", ratio, gate.max_latency_ratio, "maxLatencyRatio")
 
 

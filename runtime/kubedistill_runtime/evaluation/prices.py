@@ -1,11 +1,35 @@
-"""Prices: a price applies only to figures from its own hardware, not to older figures from elsewhere."""
+"""Prices: what answers cost, by the hour of the hardware that gave the figures, or by the token of an endpoint."""
 
+import math
 from typing import Literal
 
 from kubedistill.contract import StageJob
-from kubedistill.contract.artifacts import ServingFigures
+from kubedistill.contract.artifacts import EndpointFigures, ServingFigures
 
 Priced = Literal["teacher", "student"]
+
+
+def cost_per_thousand(name: Priced, figures: ServingFigures | EndpointFigures, *, job: StageJob) -> float | None:
+    """Return the cost of 1,000 answers in US dollars; None if not known."""
+    if isinstance(figures, EndpointFigures):
+        return _cost_of_tokens(figures, job=job)
+    return cost_at(price_of(name, figures, job=job), figures)
+
+
+def cost_at(price: float | None, figures: ServingFigures) -> float | None:
+    """Return the cost of 1,000 answers at saturation, from US dollars per hour; None if it is not a finite number."""
+    if price is None or figures.throughput_per_hour <= 0:
+        return None
+    cost = price * 1000 / figures.throughput_per_hour
+    return cost if math.isfinite(cost) else None
+
+
+def _cost_of_tokens(figures: EndpointFigures, *, job: StageJob) -> float | None:
+    endpoint = job.spec.teachers[0].endpoint
+    if endpoint is None or endpoint.prices is None or not figures.answers:
+        return None
+    dollars = figures.prompt_tokens * endpoint.prices.input + figures.completion_tokens * endpoint.prices.output
+    return dollars / 1e6 / figures.answers * 1000
 
 
 def price_of(name: Priced, figures: ServingFigures, *, job: StageJob) -> float | None:
@@ -14,15 +38,15 @@ def price_of(name: Priced, figures: ServingFigures, *, job: StageJob) -> float |
     return None if why_unpriced(name, figures, job=job) else price
 
 
-def why_unpriced(name: Priced, figures: ServingFigures, *, job: StageJob) -> str:
+def why_unpriced(name: Priced, figures: ServingFigures | EndpointFigures, *, job: StageJob) -> str:
     """Return why the job's price does not apply to these figures; empty if it does, or if there is no price."""
-    if getattr(job.prices, name) is None:
+    if isinstance(figures, EndpointFigures) or getattr(job.prices, name) is None:
         return ""
     pool = getattr(job.pools, name)
     if figures.pool != pool:
         return f"measured in {_pool(figures.pool)}, but the price is for {_pool(pool)}"
     model = job.spec.teachers[0].model
-    gpus = model.tensor_parallel_size * model.pipeline_parallel_size if name == "teacher" else 1
+    gpus = model.gpus if name == "teacher" and model is not None else 1
     if figures.gpus not in (0, gpus):
         return f"measured on {figures.gpus} GPUs, but the price is for {gpus}"
     return ""

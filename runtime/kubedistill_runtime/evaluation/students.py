@@ -7,12 +7,13 @@ from dataclasses import asdict, dataclass
 
 from kubedistill.canonical import digest
 from kubedistill.contract import StageJob
+from kubedistill.contract.artifacts import ServingFigures
 from kubedistill.report.models import LatencyControl
 from kubedistill.stored import read_stored_json
 from kubedistill_runtime.chat import date_for, load_stop_ids
-from kubedistill_runtime.choices import CPU_DTYPE, Choices
+from kubedistill_runtime.choices import CPU_DTYPE, STUDENT_AT, Choices
 from kubedistill_runtime.evaluation.arms import Tested
-from kubedistill_runtime.evaluation.prices import price_of
+from kubedistill_runtime.evaluation.prices import cost_per_thousand
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.records import Record
@@ -27,8 +28,9 @@ from kubedistill_runtime.serving.alternation import (
 from kubedistill_runtime.serving.engine import Engine, Engines, Sampling, Serving
 from kubedistill_runtime.serving.figures import Machine
 from kubedistill_runtime.storage.store import Store
-from kubedistill_runtime.student_format import STUDENT_AT, student_context
-from kubedistill_runtime.teachers.generate import GenerationResult, Measurement, Request, generate_answers
+from kubedistill_runtime.student_format import student_context
+from kubedistill_runtime.teachers.generate import Measurement, generate_answers
+from kubedistill_runtime.teachers.requests import GenerationResult, Request
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +63,7 @@ def compare_students(
     request = Request(records, Sampling(max_tokens=job.spec.generation.max_tokens))
     machine = Machine(engines.hardware(gpus=1), job.pools.student)
 
-    def test(name: StudentName, *also: Measurement) -> GenerationResult:
+    def test(name: StudentName, *also: Measurement) -> GenerationResult[ServingFigures]:
         return generate_answers(
             {name: request},
             serving=student_serving(models[name], choices=choices),
@@ -88,11 +90,11 @@ def compare_students(
     else:
         distilled = test("distilled")
 
-    def tested(name: StudentName, result: GenerationResult, latency: Latency | None) -> Tested:
+    def tested(name: StudentName, result: GenerationResult[ServingFigures], latency: Latency | None) -> Tested:
         # The times of the alternation replace those from the student's own engine.
         figures = result.figures.model_copy(update=dict(latency)) if latency else result.figures
-        price = price_of("student", figures, job=job)
-        return Tested(list(result.pending[name].answers(store)), models[name].parameters, figures, price)
+        cost = cost_per_thousand("student", figures, job=job)
+        return Tested(list(result.pending[name].answers(store)), models[name].parameters, figures, cost)
 
     return Students(
         {

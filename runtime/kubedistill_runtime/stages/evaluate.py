@@ -6,6 +6,7 @@ from dataclasses import replace
 from kubedistill.contract.artifacts import (
     Curve,
     DatasetFigures,
+    EndpointFigures,
     JudgeFigures,
     RowsFigures,
     ServingFigures,
@@ -17,9 +18,9 @@ from kubedistill.report.words import gate_text
 from kubedistill.stored import read_stored_json
 from kubedistill_runtime.answers import AnsweredRecord
 from kubedistill_runtime.checks.splits import sample
-from kubedistill_runtime.evaluation.arms import Judgment, Tested, judge
+from kubedistill_runtime.evaluation.arms import Judgment, Tested, hardware_of, judge
 from kubedistill_runtime.evaluation.gate import decide
-from kubedistill_runtime.evaluation.prices import Priced, price_of, why_unpriced
+from kubedistill_runtime.evaluation.prices import Priced, cost_per_thousand, why_unpriced
 from kubedistill_runtime.evaluation.students import compare_students
 from kubedistill_runtime.models import Model, find_model
 from kubedistill_runtime.progress import now
@@ -42,7 +43,7 @@ def run(context: StageContext) -> Outcome:
         choices,
         models={"baseline": choices.student, "distilled": _distilled(context)},
         records=records,
-        answer_tokens=teacher.figures.answer_tokens,
+        answer_tokens=_answer_tokens(teacher.figures),
         engines=context.engines,
         store=store,
         progress=context.progress,
@@ -83,9 +84,17 @@ def _teacher(context: StageContext, *, records: Sequence[Record]) -> Tested:
     key, asked = context.keys["judge"], {record.id for record in records}
     given = read_answer_set(context.store, "judge", key, "test", distributions=False)
     answers = [one for one in given if one.record.id in asked]
-    figures = read_figures(context.store, "judge", key, JudgeFigures).serving
-    price = price_of("teacher", figures, job=context.job)
-    return Tested(answers, context.choices.teacher.parameters, figures, price)
+    judge_figures = read_figures(context.store, "judge", key, JudgeFigures)
+    figures = judge_figures.serving or judge_figures.endpoint
+    assert figures is not None, "every kind of teacher leaves its figures"
+    model = context.choices.teacher.model
+    cost = cost_per_thousand("teacher", figures, job=context.job)
+    return Tested(answers, model.parameters if model else None, figures, cost)
+
+
+def _answer_tokens(figures: ServingFigures | EndpointFigures) -> int | None:
+    """Return the length of the teacher's median answer; None for an endpoint, which counts in tokens of its own."""
+    return figures.answer_tokens if isinstance(figures, ServingFigures) else None
 
 
 def _distilled(context: StageContext) -> Model:
@@ -142,10 +151,11 @@ def _examples(tested: dict[str, Tested]) -> list[Example]:
 
 def _provenance(context: StageContext, tested: Mapping[str, Tested], *, untimed: str) -> Provenance:
     job, choices = context.job, context.choices
-    figures: dict[Priced, ServingFigures] = {
+    figures: dict[Priced, ServingFigures | EndpointFigures] = {
         "teacher": tested["teacher"].figures,
         "student": tested["distilled"].figures,
     }
+    student = tested["distilled"].figures
     unpriced = {name: reason for name, one in figures.items() if (reason := why_unpriced(name, one, job=job))}
     return Provenance(
         **names_of(job),
@@ -155,8 +165,8 @@ def _provenance(context: StageContext, tested: Mapping[str, Tested], *, untimed:
         teacher=ModelSource(source=choices.teacher.source, digest=choices.teacher.digest),
         student=ModelSource(source=choices.student.source, digest=choices.student.digest),
         seeds=Seeds(generation=job.spec.generation.seed, training=job.spec.training.seed),
-        hardware=figures["student"].hardware,
-        versions=figures["student"].versions,
+        hardware=hardware_of(student),
+        versions=student.versions if isinstance(student, ServingFigures) else {},
         unpriced=dict(unpriced.items()),
         untimed=untimed,
     )

@@ -18,7 +18,7 @@ from kubedistill_runtime.checks.input import (
     read_split,
     sample_test,
 )
-from kubedistill_runtime.checks.lengths import check_lengths
+from kubedistill_runtime.checks.lengths import check_student_length, check_teacher_length
 from kubedistill_runtime.checks.models import check_student, check_student_on_rows, fit_teacher
 from kubedistill_runtime.checks.selection import check_selection, check_train_references
 from kubedistill_runtime.checks.splits import check_sizes
@@ -74,7 +74,8 @@ def run(context: StageContext) -> Outcome:
 def _check_request(context: StageContext) -> None:
     """Check what needs no record: lengths, limits, selection, export folders, and the yields of existing artifacts."""
     job, choices, keys = context.job, context.choices, context.keys
-    check_lengths(choices.teacher, choices.student, spec=job.spec)
+    check_teacher_length(choices.teacher)
+    check_student_length(choices.student, spec=job.spec)
     check_sample_limit(job.spec)
     check_selection(job.spec)
     check_max_share(job.spec)

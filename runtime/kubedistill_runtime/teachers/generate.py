@@ -1,7 +1,7 @@
 """Generate answers and serving figures with a served model; its engine starts only if something is missing."""
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 
 from kubedistill.canonical import canonical_json, digest
@@ -9,42 +9,15 @@ from kubedistill.contract import StoredModel
 from kubedistill.contract.artifacts import ServingFigures
 from kubedistill.errors import LowYield
 from kubedistill.stored import read_stored_json
-from kubedistill_runtime.answers import AnsweredRecord
 from kubedistill_runtime.chat import load_chat_format
 from kubedistill_runtime.progress import Progress
-from kubedistill_runtime.records import Record
-from kubedistill_runtime.serving.engine import Engine, Engines, Sampling, Serving
+from kubedistill_runtime.serving.engine import Engine, Engines, Serving
 from kubedistill_runtime.serving.figures import PROMPTS, Machine, measure
 from kubedistill_runtime.storage.store import Store
-from kubedistill_runtime.teachers.batches import answer_rows, collect_answers, count_ended, missing_rows
-from kubedistill_runtime.teachers.cache import Row, make_rows, model_key
+from kubedistill_runtime.teachers.batches import answer_rows, collect_answers, missing_rows
+from kubedistill_runtime.teachers.cache import make_rows, model_key
 from kubedistill_runtime.teachers.conversation import Generator
-
-
-@dataclass(frozen=True, slots=True)
-class Request:
-    """A set of records to answer with one sampling."""
-
-    records: Sequence[Record]
-    sampling: Sampling
-    samples: int = 1
-    seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """The rows of one request, and the model key of their answers in the cache."""
-
-    rows: list[Row]
-    key: str
-
-    def answers(self, store: Store) -> Iterator[AnsweredRecord]:
-        """Yield the answers, in the order of the records."""
-        return collect_answers(self.rows, key=self.key, store=store)
-
-    def count_ended(self, store: Store) -> int:
-        """Count the answers that ended by themselves."""
-        return count_ended(self.rows, key=self.key, store=store)
+from kubedistill_runtime.teachers.requests import GenerationResult, Pending, Request
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,20 +27,6 @@ class Measurement:
     name: str
     take: Callable[[Engine, Sequence[Sequence[int]]], StoredModel]
     """Return the measurement, given the engine and the prompts that it answered, as ids."""
-
-
-@dataclass(frozen=True, slots=True)
-class GenerationResult:
-    """The rows of each request, the figures of the model, and the cost of generating."""
-
-    pending: dict[str, Pending]
-    figures: ServingFigures
-    measured: dict[str, bytes]
-    """Results of the further measurements, by name, as JSON."""
-    tokens: int
-    """Tokens generated now; 0 if the cache had every answer."""
-    generated: int
-    """Answers generated now."""
 
 
 def generate_answers(
@@ -80,7 +39,7 @@ def generate_answers(
     progress: Progress,
     machine: Machine,
     also: Sequence[Measurement] = (),
-) -> GenerationResult:
+) -> GenerationResult[ServingFigures]:
     """Answer requests, by name, and measure the model while its engine is warm.
 
     The figures are stored next to the answers of the last request, so they are measured once per model and machine.
@@ -111,9 +70,8 @@ def generate_answers(
                     store.put(wanted[one.name], canonical_json(one.take(engine, prompts).to_values()))
     measured = {name: store.read(place) for name, place in wanted.items()}
     figures = read_stored_json(ServingFigures, measured.pop(own.name))
-    return GenerationResult(
-        pending, figures, measured, tokens, len({row.key for rows in missing.values() for row in rows})
-    )
+    generated = len({row.key for rows in missing.values() for row in rows})
+    return GenerationResult(pending, figures, tokens, generated, measured)
 
 
 def _answer(

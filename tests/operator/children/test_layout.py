@@ -1,16 +1,17 @@
 """Which pods a stage needs, where they run, what each asks for, and what is refused."""
 
+import json
 from typing import Any
 
 import pytest
 
-from kubedistill.chain import StageName
+from kubedistill.chain import STAGES, StageName
 from kubedistill.errors import InvalidInput, InvalidManifest, PoolNotAllowed, TooFewGPUs, UnknownPool
 from kubedistill.manifest.settings import Pool, Resources
 from kubedistill.v1alpha1 import Spec, spec_values
-from kubedistill_operator.children.attempt import check_children
-from kubedistill_operator.children.layout import Layout, lay_out
-from support.child_scenarios import SETTINGS, example_spec, read_spec
+from kubedistill_operator.children.attempt import build_children, check_children
+from kubedistill_operator.children.layout import Layout, child_kind, lay_out
+from support.child_scenarios import SETTINGS, example_spec, make_request, read_spec, stage_job
 from support.messages import CheckMessage
 
 POOLS = {**SETTINGS.pools, "private": Pool(node_selector={"gpu": "private"}, allowed_namespaces=("team-b",))}
@@ -24,6 +25,10 @@ def teacher(pool: str | None = None, *, replicas: int = 1, tensor: int = 1, pipe
     model = {"source": "teacher", "tensorParallelSize": tensor, "pipelineParallelSize": pipeline}
     resources = {"replicas": replicas} | ({"pool": pool} if pool else {})
     return {"teachers": [{"name": "main", "model": model, "resources": resources}]}
+
+
+def endpoint(**fields: Any) -> dict[str, Any]:
+    return {"teachers": [{"name": "main", "endpoint": {"model": "large", **fields}}]}
 
 
 def student(pool: str | None = None, *, workers: int = 1, gpus: int = 0) -> dict[str, Any]:
@@ -54,6 +59,7 @@ LAYOUTS: dict[str, tuple[StageName, dict[str, Any], dict[str, tuple[int, str, st
         {"driver": (1, "500m", "1.5Gi", 0)},
     ),
     "a teacher without a pool answers on CPU": ("Generate", teacher(), {"driver": SMALL, "teacher": SMALL}),
+    "an endpoint needs only a driver": ("Generate", endpoint(), {"driver": SMALL}),
     "replicas on CPU are pods": ("Generate", teacher("cpu", replicas=3),
                                  {"driver": SMALL, "teacher": (3, *WHOLE[1:])}),
     "two replicas of eight GPUs are two pods": (
@@ -176,3 +182,20 @@ def test_a_job_must_name_a_service_account_where_none_may_be_made() -> None:
 )
 def test_every_example_fits(example: str) -> None:
     check_children(spec_with(example=example), namespace="team-a", pools=POOLS, create_service_accounts=True)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_without_engines_and_workers_is_a_plain_job(stage: StageName) -> None:
+    served = "RayJob" if stage in ("Generate", "Train", "Evaluate") else "Job"
+    assert child_kind(stage, spec_with(**teacher())) == served
+    assert child_kind(stage, spec_with(**endpoint())) == ("Job" if stage == "Generate" else served)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_only_generate_gets_the_key_of_an_endpoint(stage: StageName) -> None:
+    reference = {"name": "vendor", "key": "token"}
+    spec = spec_with(teachers=[{"name": "big-one", "endpoint": {"model": "large", "secretKeyRef": reference}}])
+    made = json.dumps(build_children(make_request(stage_job(spec, stage, job="support"))))
+    variable = {"name": "KUBEDISTILL_KEY_BIG_ONE", "valueFrom": {"secretKeyRef": reference}}
+    assert made.count("KUBEDISTILL_KEY") == (stage == "Generate")
+    assert (json.dumps(variable) in made) == (stage == "Generate")

@@ -229,6 +229,17 @@ def test_objects_of_an_earlier_job_of_the_same_name_are_not_ours(resource: Objec
     assert (found.attempt.child, found.attempt.channel, found.earlier) == (None, None, ())
 
 
+@pytest.mark.parametrize("edited", [False, True])
+def test_generate_with_an_endpoint_is_found_as_a_batch_job(resource: Object, *, edited: bool) -> None:
+    """An edit of the teacher during a run does not hide the child that the frozen teacher needs."""
+    remote = [{"name": "main", "endpoint": {"model": "large"}}]
+    frozen = {**resource, "spec": {**resource["spec"], "teachers": remote}}
+    job = at_stage(resource if edited else frozen, "Generate")
+    found, _ = observe(job, lambda api: api.put(child(frozen, "Generate", active=1), collection=JOBS))
+    assert found.attempt.child is not None
+    assert found.attempt.child.kind == "Job"
+
+
 def test_a_job_of_a_cpu_stage_is_a_batch_job(resource: Object) -> None:
     def prepare(api: FakeApi) -> None:
         put_frozen(api, resource)

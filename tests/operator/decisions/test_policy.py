@@ -69,6 +69,32 @@ def test_any_other_source_is_refused_at_its_field(case: str, role: str) -> None:
     assert allowed in caught.value.fix
 
 
+@pytest.mark.parametrize(
+    ("allowed", "endpoint", "refused"),
+    [
+        ("https://api.openai.com/", {}, False),
+        ("https://api.openai.com/v1", {}, False),
+        ("https://gateway.example.com/", {"url": "https://gateway.example.com/team/v1"}, False),
+        ("https://gateway.example.com/", {}, True),
+        ("https://api.openai.com/", {"api": "Anthropic"}, True),
+        ("https://api.openai.com", {"url": "https://api.openai.com.evil.example/v1"}, True),
+        ("hf://", {}, True),
+    ],
+)
+def test_prompts_go_only_to_allowed_endpoints(allowed: str, endpoint: dict[str, str], *, refused: bool) -> None:
+    values = spec_values(small_spec())
+    values["teachers"] = [{"name": "main", "endpoint": {"model": "large", **endpoint}}]
+    values["student"]["model"] = {"source": LLAMA}
+    spec = Spec.model_validate(values, by_alias=True, strict=False)
+    policy = Policy(allowed_sources=(allowed, LLAMA))
+    if not refused:
+        check_policy(spec, policy)
+        return
+    with pytest.raises(PolicyViolated) as caught:
+        check_policy(spec, policy)
+    assert caught.value.at == "spec.teachers[0].endpoint.url"
+
+
 def test_own_code_of_a_checkpoint_is_refused_where_it_is_not_allowed() -> None:
     spec = spec_of(LLAMA, trustRemoteCode=True)
     check_policy(spec, Policy())

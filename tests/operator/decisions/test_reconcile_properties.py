@@ -6,9 +6,10 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from kubedistill.chain import CHAIN, STAGES
+from kubedistill.chain import CHAIN
 from kubedistill.manifest.settings import Resources
 from kubedistill.v1alpha1 import StageStatus, Status
+from kubedistill_operator.children.layout import child_kind
 from kubedistill_operator.decisions.ends import GRACEFUL
 from kubedistill_operator.observed import Competitor, Pod
 from kubedistill_operator.plan import Plan
@@ -128,7 +129,7 @@ class AnyJob(RuleBasedStateMachine):
         """Return which of those that may run must be gone before an attempt at a stage is made."""
         if stage == CHAIN[0].name:
             return live
-        if not STAGES[stage].accelerated:
+        if child_kind(stage, small_spec()) == "Job":
             return {name for name in live if stage_of(name) == stage}
         return {
             name for name in live if name not in self.cluster.children or self.cluster.children[name].kind == "RayJob"

@@ -1,5 +1,6 @@
 """Lengths: what a model was not made for is refused before an engine is started, and what is absent fits."""
 
+import datetime
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -8,11 +9,14 @@ from typing import Any
 import pytest
 
 from kubedistill.errors import InvalidManifest
-from kubedistill_runtime.checks.lengths import check_lengths
+from kubedistill.v1alpha1 import Spec
+from kubedistill_runtime.checks.lengths import check_student_length, check_teacher_length
 from kubedistill_runtime.models import Model, original_positions
+from kubedistill_runtime.teachers.served import ServedTeacher
 from support.job_folder import JobFolder
 from support.messages import check_facts
 
+DAY = datetime.date(2026, 11, 28)
 LENGTHS = {
     "teacher": ("teachers.0.model.maxModelLen", "spec.teachers[0].model.maxModelLen"),
     "student": ("training.maxLength", "spec.training.maxLength"),
@@ -190,6 +194,15 @@ def test_it_is_what_vllm_takes_and_no_more(name: str, accepts: Callable[[Path, i
     assert (accepts(tmp_path, longest), accepts(tmp_path, longest + 1)) == (True, False)
 
 
+def check_lengths(models: dict[str, Model], *, spec: Spec) -> None:
+    """Check both models of a job."""
+    named = spec.teachers[0].model
+    assert named is not None
+    length = named.max_model_len or 1
+    check_teacher_length(ServedTeacher("spec.teachers[0]", named, models["teacher"], "Float32", length, DAY))
+    check_student_length(models["student"], spec=spec)
+
+
 @pytest.mark.parametrize("who", LENGTHS)
 @pytest.mark.parametrize("name", CONFIGS)
 def test_a_model_is_asked_for_no_more_than_its_positions(name: str, who: str, job_folder: JobFolder) -> None:
@@ -197,12 +210,12 @@ def test_a_model_is_asked_for_no_more_than_its_positions(name: str, who: str, jo
     field, at = LENGTHS[who]
     models = {other: model(other, config if other == who else {}) for other in LENGTHS}
     job_folder.set(field, longest or 4096)
-    check_lengths(**models, spec=job_folder.stage_job().spec)
+    check_lengths(models, spec=job_folder.stage_job().spec)
     if longest is None:
         return
     job_folder.set(field, longest + 1)
     with pytest.raises(InvalidManifest) as refused:
-        check_lengths(**models, spec=job_folder.stage_job().spec)
+        check_lengths(models, spec=job_folder.stage_job().spec)
     assert refused.value.at == at
     check_facts(refused.value.problem, longest + 1, who, longest)
     check_facts(refused.value.fix, longest)
@@ -227,7 +240,8 @@ def test_what_no_field_names_is_never_refused(
         (job_folder.root / name / "config.json").write_text(json.dumps({"model_type": "llama", **config}))
     choices = job_folder.resolve()
     assert (choices.max_model_len, choices.max_length) == expected
-    check_lengths(choices.teacher, choices.student, spec=job_folder.stage_job().spec)
+    check_teacher_length(choices.teacher)
+    check_student_length(choices.student, spec=job_folder.stage_job().spec)
 
 
 def test_what_a_field_names_is_taken_as_it_is(job_folder: JobFolder) -> None:

@@ -1,12 +1,15 @@
 """Memory: a model that can't fit is refused before anything starts, with both sizes."""
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from kubedistill.errors import ModelDoesNotFit
 from kubedistill_runtime.checks.memory import check_memory, machine_bytes
 from kubedistill_runtime.choices import Choices
+from kubedistill_runtime.teachers.served import ServedTeacher
+from kubedistill_runtime.teachers.teacher import Teacher
 from support.job_folder import JobFolder
 from support.messages import CheckMessage
 
@@ -19,8 +22,14 @@ def of_size(job_folder: JobFolder, *, teacher: int = 1, student: int = 1) -> Cho
     """Return the job with models of so many parameters."""
     found = job_folder.resolve()
     return replace(
-        found, teacher=replace(found.teacher, parameters=teacher), student=replace(found.student, parameters=student)
+        found, teacher=sized(found.teacher, parameters=teacher), student=replace(found.student, parameters=student)
     )
+
+
+def sized(teacher: Teacher, **changes: Any) -> ServedTeacher:
+    """Return a served teacher with another model."""
+    assert isinstance(teacher, ServedTeacher)
+    return replace(teacher, model=replace(teacher.model, **changes))
 
 
 @pytest.mark.parametrize(
@@ -53,7 +62,7 @@ def test_a_model_that_just_fits_is_taken(dtype: str, job_folder: JobFolder) -> N
 def test_the_teachers_cache_for_one_longest_request_counts(job_folder: JobFolder) -> None:
     choices = of_size(job_folder, teacher=1000)
     config = {"num_hidden_layers": 1, "num_attention_heads": 1, "hidden_size": 1000}
-    choices = replace(choices, teacher=replace(choices.teacher, config=config))
+    choices = replace(choices, teacher=sized(choices.teacher, config=config))
     need = 4 * (1000 + 2 * 1000 * 64)
     check_memory(choices, total_bytes=need)
     with pytest.raises(ModelDoesNotFit):

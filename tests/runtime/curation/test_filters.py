@@ -133,7 +133,10 @@ def test_duplicates_are_equal_records_and_draws_are_data(
     assert duplicates(*answers) == rejected
 
 
-ONE_BY_ONE = ("Unanswered", "Unfinished", "Empty", "Refusal", "WrongFormat", "OtherScript", "NotShorter", "Repetition")
+ONE_BY_ONE = (
+    "Declined", "Filtered", "PromptTooLong", "PromptRejected", "EndpointFailed",
+    "Unanswered", "Unfinished", "Empty", "Refusal", "WrongFormat", "OtherScript", "NotShorter", "Repetition",
+)  # fmt: skip
 SOME_TEXTS = st.sampled_from(["a", "a.b", "", REFUSAL, CHINESE, "x " * 300, "It is a long text on a short one."])
 
 

@@ -1,9 +1,10 @@
-"""Prices: a price is put over figures of its own pool and GPUs, and of no other."""
+"""Prices: a price is put over figures of its own pool and GPUs, and of no other; an endpoint's over its tokens."""
 
 import pytest
 
 from kubedistill.contract import Pools, Prices, StageJob
-from kubedistill_runtime.evaluation.prices import Priced, price_of, why_unpriced
+from kubedistill.contract.artifacts import EndpointFigures
+from kubedistill_runtime.evaluation.prices import Priced, cost_per_thousand, price_of, why_unpriced
 from support import three_models
 from support.job_folder import JobFolder
 
@@ -53,3 +54,28 @@ def test_the_reason_names_both_pools(job: StageJob) -> None:
     )
     assert "no pool" in reason
     assert "h200" in reason
+
+
+USED = EndpointFigures(endpoint="large (OpenAI)", answers=200, prompt_tokens=40_000, completion_tokens=10_000)
+LISTED = {"input": 2.0, "output": 8.0}
+
+
+@pytest.mark.parametrize(
+    ("prices", "figures", "cost"),
+    [
+        # 200 prompts of 200 tokens at 2 dollars a million, and answers of 50 tokens at 8: 1,000 of both.
+        pytest.param(LISTED, USED, 0.4 + 0.4, id="listed"),
+        pytest.param(LISTED, USED.model_copy(update={"completion_tokens": 0}), 0.4, id="prompts only"),
+        pytest.param({"input": 0.0, "output": 0.0}, USED, 0.0, id="free"),
+        pytest.param(None, USED, None, id="unknown"),
+        pytest.param(LISTED, USED.model_copy(update={"answers": 0}), None, id="no answer"),
+    ],
+)
+def test_an_endpoint_costs_its_tokens(
+    prices: dict[str, float] | None, figures: EndpointFigures, cost: float | None, job_folder: JobFolder
+) -> None:
+    endpoint = {"model": "large"} | ({"prices": prices} if prices else {})
+    job_folder.set("teachers.0", {"name": "main", "endpoint": endpoint})
+    job = job_folder.stage_job("Evaluate")
+    assert cost_per_thousand("teacher", figures, job=job) == (None if cost is None else pytest.approx(cost))
+    assert why_unpriced("teacher", figures, job=job) == ""

@@ -22,7 +22,9 @@ def test_answers_and_judge_are_left_with_the_teachers_figures(runner: StageRunne
         assert len(answered) == count
         assert answered[0].record.id == f"{split}-000001"
         assert {one.answer.turns[0].text for one in answered} == {"yes"}
-    assert read_figures(store, "judge", keys["judge"], JudgeFigures).serving.peak_memory_bytes == 2**20
+    serving = read_figures(store, "judge", keys["judge"], JudgeFigures).serving
+    assert serving is not None
+    assert serving.peak_memory_bytes == 2**20
 
 
 def test_made_again_nothing_is_asked_and_the_same_is_left(runner: StageRunner) -> None:

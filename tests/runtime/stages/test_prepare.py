@@ -10,7 +10,6 @@ from kubedistill.contract.artifacts import ExportFigures
 from kubedistill.errors import InvalidManifest, InvalidModel, LowYield
 from kubedistill_runtime.export.folders import export_paths, fill
 from kubedistill_runtime.records import Split, read_rows
-from kubedistill_runtime.stages.generate import teacher_serving
 from kubedistill_runtime.storage.artifacts import find, publish
 from support.job_folder import COUNTS, QUICKSTART, write_records
 from support.messages import CheckMessage
@@ -150,7 +149,7 @@ def test_more_tokens_than_a_model_was_made_for_are_refused(
 def test_a_job_that_names_no_length_fits_its_models(runner: StageRunner) -> None:
     runner.job_folder.drop("teachers.0.model.maxModelLen")
     assert runner.run("Prepare", "Generate", "Curate").summary.kept == 40
-    assert teacher_serving(runner.job_folder.stage_job(), runner.job_folder.resolve()).max_model_len == 512
+    assert runner.job_folder.resolve().teacher.max_model_len == 512
 
 
 def spoil(runner: StageRunner, *, split: str, ratio: float) -> None:

@@ -1,0 +1,153 @@
+"""A remote teacher: a model that somebody else serves, reached over HTTP."""
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from kubedistill.canonical import digest
+from kubedistill.contract import StageJob, key_variable
+from kubedistill.contract.artifacts import EndpointFigures
+from kubedistill.errors import BadCredentials
+from kubedistill.json_values import JsonObject
+from kubedistill.v1alpha1 import Endpoint, EndpointApi
+from kubedistill_runtime.endpoints.endpoint import Endpoint as Connection
+from kubedistill_runtime.models import Model
+from kubedistill_runtime.progress import Progress
+from kubedistill_runtime.serving.engine import Engines
+from kubedistill_runtime.storage.store import Store
+from kubedistill_runtime.teachers.batches import missing_rows
+from kubedistill_runtime.teachers.cache import make_rows
+from kubedistill_runtime.teachers.requests import GenerationResult, Pending, Request
+
+VENDOR_VARIABLES: dict[EndpointApi, str] = {
+    "OpenAI": "OPENAI_API_KEY",
+    "AzureOpenAI": "AZURE_OPENAI_API_KEY",
+    "Anthropic": "ANTHROPIC_API_KEY",
+}
+"""The variables of the vendors' own clients."""
+NO_KEY = "none"
+"""What a server that wants no key gets, since the clients send one always."""
+_SCHEMA = 1  # raise it if answers to the same row change
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteTeacher:
+    """A teacher at an endpoint; it gives text, without ids and distributions."""
+
+    at: str
+    """Field of the manifest that names it."""
+    name: str
+    endpoint: Endpoint
+
+    @property
+    def source(self) -> str:
+        """The name of its model, and its API."""
+        return f"{self.endpoint.model} ({self.endpoint.api})"
+
+    @property
+    def digest(self) -> str:
+        """The digest of what identifies it; the endpoint may change the weights behind a name."""
+        return digest(self.values())
+
+    @property
+    def model(self) -> Model | None:
+        """None: no checkpoint on this machine."""
+        return None
+
+    @property
+    def max_model_len(self) -> int | None:
+        """None: the endpoint refuses longer prompts itself."""
+        return None
+
+    @property
+    def memory_bytes(self) -> int:
+        """No memory of this machine."""
+        return 0
+
+    def values(self) -> JsonObject:
+        """Return what determines its answers: not the URL, which a gateway may change, and not the key."""
+        return {"api": self.endpoint.api, "model": self.endpoint.model}
+
+    def answer(
+        self, requests: Mapping[str, Request], *, job: StageJob, engines: Engines, store: Store, progress: Progress
+    ) -> GenerationResult[EndpointFigures]:
+        """Answer requests over HTTP; raises BadCredentials if there is no key."""
+        # The vendors' clients are imported only by the stage that sends requests.
+        from kubedistill_runtime.teachers.endpoint_batches import EndpointGenerator, answer_rows
+
+        del job, engines
+        pending = {}
+        for name, request in requests.items():
+            key = self._model_key(request)
+            pending[name] = Pending(make_rows(request.records, key=key, samples=request.samples), key)
+        missing = {row.key for part in pending.values() for row in missing_rows(part.rows, key=part.key, store=store)}
+        total, before, tokens = sum(len(part.rows) for part in pending.values()), 0, 0
+        for name, request in requests.items():
+            part = pending[name]
+            generator = EndpointGenerator(self._connection(), self._find_key(), request.sampling, request.seed)
+            report = _report_to(progress, before=before, tokens=tokens, total=total)
+            usage = answer_rows(part.rows, key=part.key, generator=generator, store=store, report=report)
+            tokens += usage.completion_tokens
+            before += len(part.rows)
+        judged = [part for name, part in pending.items() if name != "train"]
+        return GenerationResult(pending, self._figures(judged, store=store), tokens, len(missing))
+
+    def _model_key(self, request: Request) -> str:
+        """Return the key of the model with a sampling; URL, limits and API key do not matter."""
+        sampling = request.sampling
+        return digest(
+            {
+                "schema": _SCHEMA,
+                **self.values(),
+                "sampling": [sampling.temperature, sampling.top_p, sampling.max_tokens],
+                "seed": request.seed if sampling.temperature > 0 else None,
+            }
+        )
+
+    def _connection(self) -> Connection:
+        endpoint = self.endpoint
+        return Connection(
+            api=endpoint.api,
+            model=endpoint.model,
+            url=endpoint.url,
+            api_version=endpoint.api_version,
+            max_in_flight=endpoint.max_in_flight,
+            requests_per_minute=endpoint.requests_per_minute,
+            tokens_per_minute=endpoint.tokens_per_minute,
+            at=f"{self.at}.endpoint",
+        )
+
+    def _find_key(self) -> str:
+        """Return the API key from the environment; raises BadCredentials if the vendor's own address needs one."""
+        names = (key_variable(self.name), VENDOR_VARIABLES[self.endpoint.api])
+        key = next((value for name in names if (value := os.environ.get(name))), None)
+        if key is None and self.endpoint.url is None:
+            fix = f"Name a Secret in secretKeyRef or, on one machine, set {names[0]} or {names[1]}"
+            raise BadCredentials("no API key is set", at=f"{self.at}.endpoint", fix=fix)
+        return key or NO_KEY
+
+    def _figures(self, judged: Sequence[Pending], *, store: Store) -> EndpointFigures:
+        from kubedistill_runtime.teachers.usage import read_usage
+
+        usages = [read_usage(part.rows, key=part.key, store=store) for part in judged]
+        models: dict[str, int] = {}
+        for usage in usages:
+            for (model, fingerprint), count in usage.models.items():
+                name = f"{model} {fingerprint}".strip()
+                models[name] = models.get(name, 0) + count
+        return EndpointFigures(
+            endpoint=self.source,
+            answers=sum(usage.finishes.total() for usage in usages),
+            prompt_tokens=sum(usage.prompt_tokens for usage in usages),
+            completion_tokens=sum(usage.completion_tokens for usage in usages),
+            models=models,
+        )
+
+
+def _report_to(progress: Progress, *, before: int, tokens: int, total: int) -> Callable[[int, int], None]:
+    """Return a function that reports the answers and tokens of one request as a part of all."""
+
+    def report(done: int, made: int) -> None:
+        progress.working(done=before + done, total=total, unit="answers", figures={"tokens": tokens + made})
+
+    return report

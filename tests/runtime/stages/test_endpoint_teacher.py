@@ -1,0 +1,118 @@
+"""A teacher at an endpoint: from the prompts to the samples, its figures and its cost, on a real server."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from kubedistill.contract.artifacts import JudgeFigures
+from kubedistill.errors import BadCredentials, InvalidInput, LowYield
+from kubedistill_runtime.storage.artifacts import read_figures
+from kubedistill_runtime.teachers.answer_sets import read_answer_set
+from support.endpoint_server import EndpointServer, Reaction, Received, chat, endpoint_server, problem
+from support.stage_runner import StageRunner
+
+KEY = "sk-canary-5d0f"
+
+
+@pytest.fixture
+def server(runner: StageRunner, monkeypatch: pytest.MonkeyPatch) -> Iterator[EndpointServer]:
+    """Yield the endpoint of the job's teacher, which answers each prompt with yes."""
+    with endpoint_server(lambda received: Reaction(body=chat("yes"))) as server:
+        endpoint = {"model": "large", "url": f"{server.url}/v1", "prices": {"input": 2.0, "output": 8.0}}
+        runner.job_folder.set("teachers.0", {"name": "main", "endpoint": endpoint})
+        monkeypatch.setenv("KUBEDISTILL_KEY_MAIN", KEY)
+        yield server
+
+
+def figures(runner: StageRunner) -> JudgeFigures:
+    """Return what the judge artifact says."""
+    return read_figures(runner.job_folder.store, "judge", runner.job_folder.keys()["judge"], JudgeFigures)
+
+
+def test_text_of_an_endpoint_becomes_samples_without_an_engine(runner: StageRunner, server: EndpointServer) -> None:
+    outcome = runner.run("Prepare", "Generate")
+    said = outcome.summary
+    assert (said.answers, said.generated, said.teacher_tokens) == (56, 56, 56 * 3)
+    assert (runner.engines.opened, len(server.received)) == (0, 56)
+    assert {one.headers["authorization"] for one in server.received} == {f"Bearer {KEY}"}
+    store, keys = runner.job_folder.store, runner.job_folder.keys()
+    answered = list(read_answer_set(store, "judge", keys["judge"], "test"))
+    assert {(turn.text, turn.completion_ids, turn.top) for one in answered for turn in one.answer.turns} == {
+        ("yes", (), None)
+    }
+    found = figures(runner)
+    assert found.serving is None
+    assert found.endpoint is not None
+    assert (found.endpoint.answers, found.endpoint.prompt_tokens, found.endpoint.completion_tokens) == (16, 112, 48)
+    assert found.endpoint.models == {"teacher-1 fp_1": 16}
+    curated = runner.run("Curate").summary
+    assert (curated.kept, curated.samples, curated.without_logprobs) == (40, 40, 40)
+
+
+def test_the_same_prompts_are_paid_once(runner: StageRunner, server: EndpointServer) -> None:
+    runner.run("Prepare", "Generate")
+    runner.job_folder.set("teachers.0.endpoint.maxInFlight", 2)
+    runner.job_folder.set("teachers.0.endpoint.prices.input", 3.0)
+    summary = runner.run("Generate").summary
+    assert (summary.generated, summary.teacher_tokens, len(server.received)) == (0, 0, 56)
+
+
+@pytest.mark.parametrize(
+    ("finish", "reason"), [("content_filter", "Filtered"), ("length", "Unfinished"), ("tool_calls", "Unfinished")]
+)
+def test_what_an_endpoint_does_not_answer_is_rejected_with_its_reason(
+    finish: str, reason: str, runner: StageRunner, server: EndpointServer
+) -> None:
+    def react(received: Received) -> Reaction:
+        return Reaction(body=chat("yes", finish=finish if received.prompt.endswith("7") else "stop"))
+
+    server.react = react
+    runner.run("Prepare", "Generate")
+    assert runner.run("Curate").summary.rejected == {reason: 4}
+
+
+def test_a_wrong_key_ends_the_job_at_once_and_is_shown_nowhere(
+    runner: StageRunner, server: EndpointServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.react = lambda received: Reaction(401, body=problem(f"Incorrect API key provided: {KEY}"))
+    with pytest.raises(BadCredentials) as refused:
+        runner.run("Prepare", "Generate")
+    assert refused.value.at == "spec.teachers[0].endpoint"
+    assert len(server.received) <= 16, "no storm of retries"
+    texts = [repr(refused.value), str(refused.value), caplog.text, repr(runner.said)]
+    files = [path.read_bytes().decode(errors="replace") for path in runner.job_folder.root.rglob("*") if path.is_file()]
+    assert not [text for text in (*texts, *files) if KEY in text]
+
+
+def test_without_a_key_the_vendors_own_address_is_not_asked(
+    runner: StageRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("KUBEDISTILL_KEY_MAIN", "OPENAI_API_KEY"):
+        monkeypatch.delenv(variable, raising=False)
+    runner.job_folder.set("teachers.0", {"name": "main", "endpoint": {"model": "large"}})
+    with pytest.raises(BadCredentials) as refused:
+        runner.run("Prepare", "Generate")
+    assert "KUBEDISTILL_KEY_MAIN" in refused.value.fix
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "at"),
+    [
+        ("training.objective.type", "CachedLogits", "spec.training.objective.type"),
+        ("generation.topLogprobs", 8, "spec.generation.topLogprobs"),
+    ],
+)
+def test_distributions_of_an_endpoint_are_refused(
+    field: str, value: Any, at: str, runner: StageRunner, server: EndpointServer
+) -> None:
+    runner.job_folder.set(field, value)
+    with pytest.raises(InvalidInput) as refused:
+        runner.run("Prepare")
+    assert refused.value.at == at
+
+
+def test_too_few_answers_end_the_job(runner: StageRunner, server: EndpointServer) -> None:
+    server.react = lambda received: Reaction(body=chat(None, finish="content_filter"))
+    with pytest.raises(LowYield):
+        runner.run("Prepare", "Generate")
