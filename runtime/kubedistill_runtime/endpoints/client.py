@@ -106,6 +106,9 @@ class Client:
             try:
                 async with asyncio.timeout(self.endpoint.timeout_seconds):
                     reply = await self.adapter.ask(messages, sampling=sampling, seed=seed)
+            except RequestFailed:
+                self._limits.correct(estimated=estimate, used=0)
+                raise
             except TimeoutError:
                 seconds = self.endpoint.timeout_seconds
                 raise RequestFailed("Timeout", f"no reply within {seconds:g} s") from None

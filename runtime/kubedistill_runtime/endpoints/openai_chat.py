@@ -31,12 +31,12 @@ class _Filter(BaseModel):
 class _Choice(BaseModel):
     message: _Message
     finish_reason: str | None = None
-    content_filter_results: dict[str, _Filter] | None = None
+    content_filter_results: dict[str, _Filter | None] | None = None
 
 
 class _Usage(BaseModel):
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
+    prompt_tokens: int | None = None
+    completion_tokens: int | None = None
 
 
 class _Completion(BaseModel):
@@ -90,7 +90,7 @@ def _read(body: bytes) -> Reply:
         raise RequestFailed("Unusable", f"not a chat completion: {error.errors()[0]['msg']}") from None
     choice, usage = completion.choices[0], completion.usage or _Usage()
     finish = _FINISHES.get(choice.finish_reason, "other")
-    filtered = [name for name, one in (choice.content_filter_results or {}).items() if one.filtered]
+    filtered = [name for name, one in (choice.content_filter_results or {}).items() if one and one.filtered]
     detail = ", ".join(filtered) if finish == "filtered" else ""
     if choice.message.refusal:
         finish, detail = "refused", choice.message.refusal
@@ -101,8 +101,8 @@ def _read(body: bytes) -> Reply:
         finish,
         completion.model or "",
         completion.system_fingerprint or "",
-        usage.prompt_tokens,
-        usage.completion_tokens,
+        usage.prompt_tokens or 0,
+        usage.completion_tokens or 0,
         detail=detail,
     )
 

@@ -1,20 +1,30 @@
 """What is sent to an endpoint, and how each reply and each refusal of a prompt ends its row."""
 
 import asyncio
+import json
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kubedistill.errors import (
     InvalidInput,
 )
+from kubedistill_runtime.endpoints import anthropic_messages, openai_chat
 from kubedistill_runtime.endpoints.client import open_client
-from kubedistill_runtime.endpoints.endpoint import Reply
+from kubedistill_runtime.endpoints.endpoint import FINISHES, Reply
+from kubedistill_runtime.endpoints.failures import TREATMENTS, RequestFailed, classify_status, read_problem
 from support.endpoint_calls import APIS, ASKED, AT, KEY, SAMPLING, ask, endpoint_of
 from support.endpoint_server import EndpointServer, Reaction, chat, echo, message, problem
 from support.messages import CheckMessage
 
+KEYS = (
+    "choices", "message", "content", "finish_reason", "refusal", "usage", "stop_reason", "type", "text", "error",
+    "code", "innererror", "content_filter_result", "param", "detail", "filtered", "content_filter_results",
+)  # fmt: skip
 PATHS = {
     "OpenAI": "/v1/chat/completions",
     "AzureOpenAI": "/openai/deployments/teacher/chat/completions?api-version=2024-10-21",
@@ -149,3 +159,38 @@ def test_settings_that_each_prompt_is_refused_for_end_the_job(
         ask(endpoint_of(server, "Anthropic"), *(f"prompt {number}" for number in range(40)))
     check_message(refused.value, AT, 16, "temperature")
     assert len(server.received) < 40
+
+
+# Bodies
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(KEYS), inner, max_size=4),
+    max_leaves=12,
+)
+
+
+def outcome(read: Callable[[bytes], Reply], body: bytes) -> str:
+    try:
+        return read(body).finish
+    except RequestFailed as error:
+        return error.kind
+
+
+@given(body=JSON.map(json.dumps).map(str.encode) | st.binary())
+def test_whatever_a_body_is_a_reply_or_an_unusable_body_comes_of_it(body: bytes) -> None:
+    for read in (openai_chat._read, anthropic_messages._read):
+        assert outcome(read, body) in (*FINISHES, "Unusable")
+
+
+@given(body=JSON.map(json.dumps).map(str.encode) | st.binary(), status=st.integers(300, 599))
+def test_whatever_the_body_of_an_error_is_it_is_of_some_kind(body: bytes, status: int) -> None:
+    assert classify_status(status, read_problem(body)) in TREATMENTS
+
+
+def test_a_reply_whose_usage_and_filters_are_null_is_a_reply() -> None:
+    body = chat("paid for")
+    body["usage"] = {"prompt_tokens": None, "completion_tokens": None}
+    body["choices"][0]["content_filter_results"] = {"jailbreak": None}
+    reply = openai_chat._read(json.dumps(body).encode())
+    assert (reply.text, reply.finish, reply.prompt_tokens) == ("paid for", "stop", 0)
