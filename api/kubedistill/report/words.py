@@ -20,6 +20,11 @@ DROPPED = {
 """Why a record is dropped before generation, by the reason in report.data.dropped."""
 REJECTED = {
     "Unanswered": "without an answer",
+    "Declined": "declined by the endpoint's model",
+    "Filtered": "removed by the endpoint's content filter",
+    "PromptTooLong": "to a prompt too long for the endpoint",
+    "PromptRejected": "to a prompt that the endpoint rejected",
+    "EndpointFailed": "that the endpoint failed to give",
     "Unfinished": "cut off",
     "Empty": "empty",
     "Refusal": "only a refusal",
