@@ -30,7 +30,7 @@ from kubedistill_operator.cluster.sightings import Sightings
 from kubedistill_operator.decisions.run_snapshot import is_intact
 from kubedistill_operator.job import Job
 from kubedistill_operator.names import frozen_name, labels, out_name
-from kubedistill_operator.observed import Attempt, Child, ChildKind, Observed, Pod, Resource, StoredSnapshot, first_idle
+from kubedistill_operator.observed import Attempt, Child, ChildKind, Observed, Pod, StoredSnapshot, first_idle
 from kubedistill_operator.plan import Manifest
 
 log = logging.getLogger(__name__)
@@ -121,7 +121,7 @@ class Observer:
         child = read_child(found, started=started) if found is not None and ours else None
         return Attempt(child, content, is_whole=await self._is_whole(job, stage, child))
 
-    async def _read_child(self, job: Job, stage: StageStatus) -> Resource | None:
+    async def _read_child(self, job: Job, stage: StageStatus) -> Manifest | None:
         """Return the child of a stage; an edit of the spec since may have changed the kind that Generate would need."""
         likely = child_kind(stage.name, job.spec) if job.spec is not None else "RayJob"
         kinds: tuple[ChildKind, ...] = (likely, *(one for one in get_args(ChildKind) if one != likely))
