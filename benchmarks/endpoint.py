@@ -125,7 +125,7 @@ def server(faults: str) -> Iterator[str]:
 def serve(*, faults: bool) -> None:
     chance = random.Random(SEED)
     good = Reaction(seconds=LATENCY, body=json.dumps(chat("a reply of some words " * 10)).encode())
-    busy, broken = Reaction(429, problem("slow down"), {"retry-after": "1"}), Reaction(500, problem("oops"))
+    busy, broken = Reaction(429, problem("slow down")), Reaction(500, problem("oops"))
 
     def react(_received: Received) -> Reaction:
         drawn = chance.random() if faults else 1.0

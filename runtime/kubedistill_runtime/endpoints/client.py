@@ -22,6 +22,8 @@ from kubedistill_runtime.records import Message
 from kubedistill_runtime.serving.engine import Sampling
 
 _FIRST_WAIT, _LONGEST_WAIT = 0.5, 30.0
+_LONGEST_WAIT_WHILE_ANSWERED = 1.0
+"""While the endpoint answers other rows, a longer wait would only delay the last row."""
 _LONGEST_RETRY_AFTER = 120.0
 _ROW_FAILURES = 5
 """Failures of one row after which the row is the cause, if the endpoint answered others meanwhile."""
@@ -142,7 +144,9 @@ class Client:
         """Return the seconds until a row is asked again, with jitter, so that rows do not return all at once."""
         if failure.retry_after is not None:
             return min(failure.retry_after, _LONGEST_RETRY_AFTER) * (1 + self.random() / 4)
-        return min(_FIRST_WAIT * 2.0 ** min(failures - 1, 16), _LONGEST_WAIT) * (0.5 + self.random() / 2)
+        answers = self._health.failures < self.endpoint.max_in_flight
+        longest = _LONGEST_WAIT_WHILE_ANSWERED if answers else _LONGEST_WAIT
+        return min(_FIRST_WAIT * 2.0 ** min(failures - 1, 16), longest) * (0.5 + self.random() / 2)
 
     def _raise(self, failure: RequestFailed) -> NoReturn:
         treatment, endpoint = failure.treatment, self.endpoint

@@ -121,19 +121,18 @@ class _Run:
         count = min(2 * self.generator.endpoint.max_in_flight, len(self.wanted))
         workers = {asyncio.create_task(self._work(client)) for _ in range(count)}
         reporter = asyncio.create_task(self._report_repeatedly())
+        work = asyncio.create_task(_join(workers))
         try:
-            while workers:
-                done, pending = await asyncio.wait(
-                    {*workers, reporter}, timeout=_STORE_SECONDS, return_when=asyncio.FIRST_EXCEPTION
-                )
-                workers &= pending
+            while not work.done():
+                await asyncio.wait({work, reporter}, timeout=_STORE_SECONDS, return_when=asyncio.FIRST_COMPLETED)
                 await self._store_arrived()
-                for task in done:
-                    task.result()
+                if reporter.done():
+                    reporter.result()
+            work.result()
         finally:
             reporter.cancel()
             await self._drain(workers)
-            await asyncio.gather(reporter, return_exceptions=True)
+            await asyncio.gather(reporter, work, return_exceptions=True)
 
     async def _report_repeatedly(self) -> None:
         while True:
@@ -189,3 +188,8 @@ class _Run:
                     self.usage.add(turn)
             self.in_flight.done(answer.row_key for answer in arrived)
             await asyncio.to_thread(self.in_flight.beat)
+
+
+async def _join(workers: set[asyncio.Task[None]]) -> None:
+    """Wait for all workers; raises the first error of one."""
+    await asyncio.gather(*workers)
