@@ -24,10 +24,10 @@ FLOORS = {
         "serving",
         "endpoints",
         "teachers",
+        "training",
         "evaluation",
         "curation",
         "checks",
-        "training",
         "stages",
     ],
 }

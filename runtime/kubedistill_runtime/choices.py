@@ -13,7 +13,7 @@ from kubedistill.contract import StageJob
 from kubedistill.errors import InvalidData, InvalidManifest
 from kubedistill.paths import entry_path, local_path
 from kubedistill.v1alpha1 import DataSource, Spec
-from kubedistill_runtime.checks.tokenizers import TokenizerComparison, compare_tokenizers, format_difference
+from kubedistill_runtime.chat.comparison import TokenizerComparison, compare_tokenizers, format_difference
 from kubedistill_runtime.datasets import commit_of, find_hub_file, parse_hub_uri
 from kubedistill_runtime.models import HUB_SCHEME, Model, find_model
 from kubedistill_runtime.records import SPLITS, Split

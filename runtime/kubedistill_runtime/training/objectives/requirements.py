@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from kubedistill.errors import InvalidInput, InvalidManifest, TokenizerMismatch
-from kubedistill_runtime.checks.tokenizers import TokenizerComparison
+from kubedistill_runtime.chat.comparison import TokenizerComparison
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

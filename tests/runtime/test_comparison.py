@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from kubedistill.errors import InvalidModel
-from kubedistill_runtime.checks.tokenizers import TokenizerComparison, compare_tokenizers, format_difference
+from kubedistill_runtime.chat.comparison import TokenizerComparison, compare_tokenizers, format_difference
 from kubedistill_runtime.models import Model
 from support.job_folder import QUICKSTART, tokenizer_values
 from support.messages import CheckMessage
