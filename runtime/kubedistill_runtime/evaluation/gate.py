@@ -64,8 +64,11 @@ def _judged(found: "Judgment", value: float | None) -> float | None:
 def _latency(gate: Gate, found: "Judgment") -> str | None:
     if found.control is not None and found.control.noise:
         return None  # not checked, as _notes reports
-    saved = found.reductions.latency  # None for different hardware, where a ratio would mean nothing
-    ratio = None if saved is None else 1 - saved
+    ratio, distilled, teacher = None, found.arms.distilled.latency_seconds, found.arms.teacher.latency_seconds
+    if found.reductions.latency is not None:  # None for different hardware, where a ratio would mean nothing
+        assert distilled is not None, "a reduction is known only if both times are"
+        assert teacher is not None, "a reduction is known only if both times are"
+        ratio = distilled / teacher
     return _at_most("latency ratio", ratio, gate.max_latency_ratio, "maxLatencyRatio")
 
 

@@ -9,6 +9,7 @@ from kubedistill_runtime.checks.student_lengths import check_student_lengths
 from kubedistill_runtime.choices import Choices
 from kubedistill_runtime.records import Message, Record, Split
 from kubedistill_runtime.student_format import student_context
+from kubedistill_runtime.teachers.served import ServedTeacher
 from support.job_folder import JobFolder
 
 LONG_ROPE = {
@@ -24,7 +25,9 @@ LLAMA_3 = {
 def choices_for(job_folder: JobFolder, *, config: dict[str, Any], teacher: int, train: int) -> Choices:
     choices = job_folder.resolve()
     student = replace(choices.student, config=config)
-    return replace(choices, student=student, max_model_len=teacher, max_length=train)
+    assert isinstance(choices.teacher, ServedTeacher)
+    served = replace(choices.teacher, max_model_len=teacher)
+    return replace(choices, student=student, teacher=served, max_length=train)
 
 
 CONTEXTS: dict[str, tuple[dict[str, Any], int, int, int]] = {
