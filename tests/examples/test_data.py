@@ -6,7 +6,9 @@ import pytest
 
 from generator.vocabulary import load_vocabulary
 
-EXAMPLE_NAMES = ("quickstart", "conversation", "qa", "nli", "math", "summarization")
+EXAMPLE_NAMES = (
+    "quickstart", "conversation", "qa", "nli", "math", "summarization", "moderation", "translation", "expense-review",
+)  # fmt: skip
 ROWS = {
     "quickstart": {"train": 1_200, "validation": 300, "test": 1_000},
     "conversation": {"train": 48, "validation": 16, "test": 24},
@@ -14,6 +16,9 @@ ROWS = {
     "nli": {"train": 48, "validation": 16, "test": 24},
     "math": {"train": 48, "validation": 16, "test": 24},
     "summarization": {"train": 48, "validation": 16, "test": 24},
+    "moderation": {"train": 48, "validation": 16, "test": 24},
+    "translation": {"train": 48, "validation": 16, "test": 24},
+    "expense-review": {"train": 48, "validation": 16, "test": 24},
 }
 GRAM = 13
 
