@@ -173,7 +173,7 @@ def test_a_reply_that_a_stop_does_not_wait_for_is_unaccounted(
     assert store.names(f"rows/{KEY}/in-flight") == []
 
 
-def test_a_quota_that_is_exhausted_midway_keeps_what_was_answered(server: EndpointServer, store: Store) -> None:
+def test_a22_a_quota_that_is_exhausted_midway_keeps_what_was_answered(server: EndpointServer, store: Store) -> None:
     quota = Reaction(429, problem("You exceeded your current quota", code="insufficient_quota"))
     numbers = itertools.count()
     server.react = lambda received: echo(received) if next(numbers) < 100 else quota
@@ -191,7 +191,7 @@ def test_a_quota_that_is_exhausted_midway_keeps_what_was_answered(server: Endpoi
     assert asked_again <= turns - len(kept)
 
 
-def test_an_outage_is_an_error_that_keeps_what_was_answered(server: EndpointServer, store: Store) -> None:
+def test_a22_an_outage_is_an_error_that_keeps_what_was_answered(server: EndpointServer, store: Store) -> None:
     numbers = itertools.count()
     server.react = lambda received: echo(received) if next(numbers) < 50 else Reaction(503, b"down")
     with pytest.raises(EndpointUnavailable):
@@ -210,7 +210,7 @@ def start_driver(store: Store, server: EndpointServer, *, count: int, log: Path)
         return subprocess.Popen(command, env=environment, stdout=output, stderr=output)
 
 
-def test_a_killed_driver_loses_no_stored_row_and_doubles_none(
+def test_a22_a_killed_driver_loses_no_stored_row_and_doubles_none(
     server: EndpointServer, store: Store, tmp_path: Path
 ) -> None:
     sent: list[int] = []
