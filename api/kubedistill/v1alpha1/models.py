@@ -144,7 +144,7 @@ class Teacher(Model):
     @model_validator(mode="after")
     def _check_kind(self) -> Self:
         if (self.model is None) == (self.endpoint is None):
-            raise ValueError(_ONE_KIND)
+            raise ValueError(f"{_ONE_KIND}; {'Set' if self.model is None else 'Remove'} one of them")
         if self.endpoint is not None and self.resources != TeacherResources():
             raise ValueError(f"{_NO_RESOURCES}; Remove resources")
         return self
