@@ -108,6 +108,8 @@ def test_schema_takes_what_pydantic_takes(data: DataObject, valid_specs: SearchS
 @pytest.mark.parametrize("path", [path for path, node in SPEC_NODES.items() if "required" in node])
 def test_both_ask_for_the_same_fields(path: str, job_values: dict) -> None:
     spec = job_values["spec"] if path else {}
+    if path.startswith("teachers[].endpoint."):
+        put(spec, "teachers[].endpoint.model", "large")
     if path:
         put(spec, path, {})
     required = len(SPEC_NODES[path]["required"])
@@ -116,11 +118,17 @@ def test_both_ask_for_the_same_fields(path: str, job_values: dict) -> None:
 
 
 def problems_of_types(spec: dict) -> list[str]:
-    """Return the problems that pydantic finds in a spec, except for CEL rules and unknown fields."""
+    """Return the problems that pydantic finds in a spec, except for CEL rules and unknown fields.
+
+    A list that lacks only an item with such a problem is not too short.
+    """
     try:
         read_spec(spec)
     except ValidationError as error:
-        return [one["msg"] for one in error.errors() if one["type"] not in ("value_error", "extra_forbidden")]
+        places = [one["loc"] for one in error.errors()]
+        lists = {place[:depth] for place in places for depth in range(len(place))}
+        real = [one for one in error.errors() if one["type"] != "too_short" or one["loc"] not in lists]
+        return [one["msg"] for one in real if one["type"] not in ("value_error", "extra_forbidden")]
     return []
 
 

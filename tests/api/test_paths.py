@@ -100,9 +100,13 @@ def users_of(*names: str) -> set[str]:
 
 
 def test_nothing_else_turns_a_uri_into_a_path() -> None:
-    """What decodes a URI makes a path of it; the importer makes a name of one, and the policy compares two."""
+    """What decodes a URI makes a path of it; importer and hub make a name of one, and the policy compares two."""
     found = users_of("unquote")
-    others = {"api/kubedistill/importers/azureml/readers.py", "operator/kubedistill_operator/decisions/policy.py"}
+    others = {
+        "api/kubedistill/importers/azureml/readers.py",
+        "operator/kubedistill_operator/decisions/policy.py",
+        "runtime/kubedistill_runtime/datasets.py",
+    }
     assert found == {"api/kubedistill/paths.py", *others}
 
 

@@ -95,7 +95,9 @@ CASES = {
     "an unknown field": Case(spec("trainning", value={}), ("spec.trainning", "`training`")),
     "a wrong type": Case(spec("training", "epochs", value="three"), ("spec.training.epochs", "integer")),
     "out of range": Case(spec("generation", "temperature", value=9), ("spec.generation.temperature", 2)),
-    "a teacher of two kinds": Case(spec("teachers", 0, value=SECOND_KIND), ("spec.teachers[0]", "model", "endpoint", "Remove")),
+    "a teacher of two kinds": Case(
+        spec("teachers", 0, value=SECOND_KIND), ("spec.teachers[0]", "model", "endpoint", "Remove")
+    ),
     "a missing file": Case(
         spec("data", "train", "uri", value="gone.jsonl"),
         ("spec.data.train", "gone.jsonl"),
