@@ -4,14 +4,15 @@ import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from itertools import takewhile
+from typing import Annotated
 
 import anthropic
 import httpx2
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
 from kubedistill.json_values import JsonObject
+from kubedistill_runtime.endpoints.bodies import Count, Forgiving, Part, Words, join_text, read_body
 from kubedistill_runtime.endpoints.endpoint import Endpoint, Finish, Reply
-from kubedistill_runtime.endpoints.failures import RequestFailed
 from kubedistill_runtime.endpoints.transport import Transport
 from kubedistill_runtime.records import Message
 from kubedistill_runtime.serving.engine import Sampling
@@ -26,30 +27,26 @@ _FINISHES: dict[str | None, Finish] = {
 }
 
 
-class _Block(BaseModel):
-    type: str
-    text: str = ""
-
-
 class _Usage(BaseModel):
-    input_tokens: int = 0
-    output_tokens: int = 0
-    cache_creation_input_tokens: int | None = None
-    cache_read_input_tokens: int | None = None
+    input_tokens: Count = None
+    output_tokens: Count = None
+    cache_creation_input_tokens: Count = None
+    cache_read_input_tokens: Count = None
 
     @property
     def prompt_tokens(self) -> int:
         """All tokens of the prompt; `input_tokens` leaves out those of the cache."""
-        return self.input_tokens + (self.cache_creation_input_tokens or 0) + (self.cache_read_input_tokens or 0)
+        counts = (self.input_tokens, self.cache_creation_input_tokens, self.cache_read_input_tokens)
+        return sum(count or 0 for count in counts)
 
 
 class _Message(BaseModel):
     """The parts of a message that are read."""
 
-    content: list[_Block]
+    content: list[Part]
     stop_reason: str | None = None
-    model: str | None = None
-    usage: _Usage | None = None
+    model: Words = None
+    usage: Annotated[_Usage | None, Forgiving] = None
 
 
 @dataclass(slots=True)
@@ -78,18 +75,15 @@ class AnthropicMessages:
 
 def _read(body: bytes) -> Reply:
     """Return the reply in a body; raises RequestFailed if it is not a message."""
-    try:
-        message = _Message.model_validate_json(body)
-    except ValidationError as error:
-        raise RequestFailed("Unusable", f"not a message: {error.errors()[0]['msg']}") from None
+    message = read_body(body, form=_Message, what="message")
     finish, usage = _FINISHES.get(message.stop_reason, "other"), message.usage or _Usage()
     return Reply(
-        "".join(block.text for block in message.content if block.type == "text"),
+        join_text(message.content),
         finish,
         message.model or "",
         "",
         usage.prompt_tokens,
-        usage.output_tokens,
+        usage.output_tokens or 0,
         detail="" if finish in ("stop", "length") else f"stop_reason is {message.stop_reason}",
     )
 

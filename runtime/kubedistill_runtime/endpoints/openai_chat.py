@@ -3,12 +3,14 @@
 import contextlib
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 import httpx2
 import openai
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field
 
 from kubedistill.json_values import JsonObject
+from kubedistill_runtime.endpoints.bodies import Count, Flag, Forgiving, Part, Words, join_text, read_body
 from kubedistill_runtime.endpoints.endpoint import Endpoint, Finish, Reply
 from kubedistill_runtime.endpoints.failures import RequestFailed
 from kubedistill_runtime.endpoints.transport import Transport
@@ -20,32 +22,33 @@ _FINISHES: dict[str | None, Finish] = {"stop": "stop", "length": "length", "cont
 
 
 class _Message(BaseModel):
-    content: str | None = None
-    refusal: str | None = None
+    content: str | list[Part] | None = None
+    """Mistral's reasoning models give parts, of which the text is the answer."""
+    refusal: Words = None
 
 
 class _Filter(BaseModel):
-    filtered: bool = False
+    filtered: Flag = None
 
 
 class _Choice(BaseModel):
     message: _Message
     finish_reason: str | None = None
-    content_filter_results: dict[str, _Filter | None] | None = None
+    content_filter_results: Annotated[dict[str, Annotated[_Filter | None, Forgiving]] | None, Forgiving] = None
 
 
 class _Usage(BaseModel):
-    prompt_tokens: int | None = None
-    completion_tokens: int | None = None
+    prompt_tokens: Count = None
+    completion_tokens: Count = None
 
 
 class _Completion(BaseModel):
     """The parts of a chat completion that are read; servers differ in all others."""
 
     choices: list[_Choice] = Field(min_length=1)
-    usage: _Usage | None = None
-    model: str | None = None
-    system_fingerprint: str | None = None
+    usage: Annotated[_Usage | None, Forgiving] = None
+    model: Words = None
+    system_fingerprint: Words = None
 
 
 @dataclass(slots=True)
@@ -84,10 +87,7 @@ class OpenAIChat:
 
 def _read(body: bytes) -> Reply:
     """Return the reply in a body; raises RequestFailed if it is not a chat completion."""
-    try:
-        completion = _Completion.model_validate_json(body)
-    except ValidationError as error:
-        raise RequestFailed("Unusable", f"not a chat completion: {error.errors()[0]['msg']}") from None
+    completion = read_body(body, form=_Completion, what="chat completion")
     choice, usage = completion.choices[0], completion.usage or _Usage()
     finish = _FINISHES.get(choice.finish_reason, "other")
     filtered = [name for name, one in (choice.content_filter_results or {}).items() if one and one.filtered]
@@ -97,7 +97,7 @@ def _read(body: bytes) -> Reply:
     elif finish == "other":
         detail = f"finish_reason is {choice.finish_reason}"
     return Reply(
-        choice.message.content or "",
+        join_text(choice.message.content),
         finish,
         completion.model or "",
         completion.system_fingerprint or "",

@@ -194,3 +194,59 @@ def test_a_reply_whose_usage_and_filters_are_null_is_a_reply() -> None:
     body["choices"][0]["content_filter_results"] = {"jailbreak": None}
     reply = openai_chat._read(json.dumps(body).encode())
     assert (reply.text, reply.finish, reply.prompt_tokens) == ("paid for", "stop", 0)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"usage": "unknown"},
+        {"usage": {"prompt_tokens": "many", "completion_tokens": 2.5}},
+        {"usage": {"prompt_tokens": -1, "completion_tokens": 10**30}},
+        {"model": 4, "system_fingerprint": 5},
+        {"filters": {"custom_blocklists": [{"id": "a"}], "error": {"code": "x"}, "hate": {"filtered": None}}},
+        {"filters": "none"},
+        {"refusal": False},
+    ],
+    ids=str,
+)
+def test_a_part_that_only_counts_does_not_discard_a_reply(odd: dict[str, Any], server: EndpointServer) -> None:
+    body = chat("paid for") | {name: value for name, value in odd.items() if name not in ("filters", "refusal")}
+    body["choices"][0]["content_filter_results"] = odd.get("filters")
+    body["choices"][0]["message"]["refusal"] = odd.get("refusal")
+    server.react = lambda _: Reaction(body=body)
+    (reply,) = ask(endpoint_of(server))
+    assert (reply.text, reply.finish, reply.requests) == ("paid for", "stop", 1)
+
+
+def test_a_message_with_odd_counts_is_a_reply(server: EndpointServer) -> None:
+    usage = {"input_tokens": "7", "output_tokens": None}
+    server.react = lambda _: Reaction(body=message("paid for") | {"usage": usage})
+    (reply,) = ask(endpoint_of(server, "Anthropic"))
+    assert (reply.text, reply.prompt_tokens, reply.completion_tokens, reply.requests) == ("paid for", 7, 0, 1)
+
+
+THOUGHT = {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]}
+
+
+@pytest.mark.parametrize(
+    ("content", "text"),
+    [
+        ([THOUGHT, {"type": "text", "text": "An"}, {"type": "text", "text": "swer"}], "Answer"),
+        ([THOUGHT], ""),
+        ([], ""),
+    ],
+)
+def test_the_text_parts_of_a_content_are_the_answer(content: Any, text: str, server: EndpointServer) -> None:
+    server.react = lambda _: Reaction(body=chat(content))
+    (reply,) = ask(endpoint_of(server))
+    assert (reply.text, reply.finish, reply.requests) == (text, "stop", 1)
+
+
+@pytest.mark.parametrize(
+    ("escaped", "text"), [("\\ud83d", "\ufffd"), ("\\ud83d\\ude00", "\U0001f600"), ("\\\\ud83d", "\\ud83d")]
+)
+def test_half_a_character_does_not_discard_a_reply(escaped: str, text: str, server: EndpointServer) -> None:
+    body = json.dumps(chat("cut HERE")).replace("HERE", escaped)
+    server.react = lambda _: Reaction(body=body.encode())
+    (reply,) = ask(endpoint_of(server))
+    assert (reply.text, reply.requests) == (f"cut {text}", 1)
