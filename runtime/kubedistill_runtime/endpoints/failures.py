@@ -72,6 +72,11 @@ _LENGTH_WORDS = (
     "prompt is too long", "maximum context length", "maximum model length", "max_model_len", "context window",
     "exceed context limit",
 )  # fmt: skip
+_STATUSES = {
+    "invalid_request_error": 400, "authentication_error": 401, "permission_error": 403, "not_found_error": 404,
+    "request_too_large": 413, "rate_limit_error": 429, "overloaded_error": 529,
+}  # fmt: skip
+"""The status of an error of a type, as Anthropic and OpenAI name them."""
 _NO_HOST = (socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME))
 _LONGEST = 300
 """Characters of an endpoint's own words."""
@@ -105,11 +110,40 @@ def read_problem(body: bytes) -> Problem:
     text = body.decode(errors="replace")
     try:
         whole: Json = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         return Problem(text)
     error = as_object(whole).get("error", whole)
-    if not isinstance(error, Mapping):
-        return Problem(str(error))
+    return _read_error(error, text=text) if isinstance(error, Mapping) else Problem(str(error))
+
+
+def find_reported(body: bytes) -> tuple[int, Problem] | None:
+    """Return the status and the problem of an error in a successful response; None if there is none.
+
+    Gateways such as OpenRouter answer before the vendor of a model does, so its status is the code of the error.
+    """
+    if b'"error"' not in body:
+        return None
+    try:
+        whole = as_object(json.loads(body))
+    except (ValueError, RecursionError):
+        return None
+    choices = whole.get("choices")
+    first = as_object(choices[0]) if isinstance(choices, list) and choices else {}
+    error = first.get("error") if first or whole.get("content") else whole.get("error")
+    if not error:
+        return None
+    problem = _read_error(error, text=str(error)) if isinstance(error, Mapping) else Problem(str(error))
+    return _find_status(problem.codes), problem
+
+
+def _find_status(codes: tuple[str, ...]) -> int:
+    """Return the status that codes stand for; 500, which may pass, if they stand for none."""
+    numbers = (int(code) for code in codes if code.isascii() and code.isdigit() and len(code) == 3)
+    number = next((number for number in numbers if 400 <= number < 600), None)
+    return number or next((_STATUSES[code] for code in codes if code in _STATUSES), 500)
+
+
+def _read_error(error: Mapping[str, Json], *, text: str) -> Problem:
     inner = as_object(error.get("innererror"))
     filtered = _filtered_categories(inner.get("content_filter_result"))
     message = str(error.get("message") or error.get("detail") or text)

@@ -14,10 +14,12 @@ import aiohttp
 
 from kubedistill.json_values import JsonObject
 from kubedistill_runtime.endpoints.failures import (
+    Problem,
     RequestFailed,
     classify_network,
     classify_status,
     describe_network,
+    find_reported,
     read_problem,
     shorten,
 )
@@ -46,23 +48,25 @@ class Transport:
         The vendor's errors are not chained: they hold the request with its headers.
         """
         try:
-            return (await self.send(path, values)).content
+            response = await self.send(path, values)
+            reported = find_reported(response.content)
+            if reported is None:
+                return response.content
+            failure = self._explain(response, *reported)
         except self.status_error as error:
-            failure = self._explain(error.response)
+            failure = self._explain(error.response, error.response.status_code, read_problem(error.response.content))
         except (self.network_error, aiohttp.ClientError) as error:
             failure = RequestFailed(classify_network(error), shorten(describe_network(error), key=self.key))
         raise failure
 
-    def _explain(self, response: "httpx2.Response") -> RequestFailed:
-        """Return the failure that a response with an error status means."""
-        problem = read_problem(response.content)
+    def _explain(self, response: "httpx2.Response", status: int, problem: Problem) -> RequestFailed:
+        """Return the failure that a response with an error means."""
         target = response.headers.get("location")
         words = f"it redirects to {target}" if target else problem.message
-        detail = shorten(
-            f"HTTP {response.status_code}: {words}" if words else f"HTTP {response.status_code}", key=self.key
+        detail = shorten(f"HTTP {status}: {words}" if words else f"HTTP {status}", key=self.key)
+        return RequestFailed(
+            classify_status(status, problem), detail, retry_after=read_retry_after(response.headers, now=time.time())
         )
-        kind = classify_status(response.status_code, problem)
-        return RequestFailed(kind, detail, retry_after=read_retry_after(response.headers, now=time.time()))
 
 
 def read_retry_after(headers: Mapping[str, str], *, now: float) -> float | None:

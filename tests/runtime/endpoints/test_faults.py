@@ -17,7 +17,7 @@ from kubedistill.errors import (
     QuotaExhausted,
 )
 from kubedistill_runtime.endpoints.endpoint import Endpoint
-from support.endpoint_calls import APIS, AT, PASSING, ask, endpoint_of, in_turn
+from support.endpoint_calls import APIS, AT, KEY, PASSING, ask, endpoint_of, in_turn
 from support.endpoint_server import EndpointServer, Reaction, chat, echo, problem
 from support.messages import CheckMessage, check_facts
 
@@ -116,3 +116,74 @@ def test_while_nothing_is_answered_one_request_at_a_time_asks_again(server: Endp
     with pytest.raises(EndpointUnavailable):
         ask(endpoint_of(server, max_in_flight=16, retry_seconds=4), *map(str, range(64)), quick=False)
     assert len(server.received) <= 64 + 16 + 5 + 8, "64 that were waiting already, and then one at a time"
+
+
+# Errors in a successful response
+
+
+def reported(code: int | None, text: str = "Provider returned error", **error: Any) -> dict[str, Any]:
+    """Return the body of a gateway that reports an error with status 200."""
+    return {"error": {"message": text, "code": code, **error}, "user_id": "u1"}
+
+
+@pytest.mark.parametrize(
+    ("api", "body", "kind"),
+    [
+        ("OpenAI", reported(401, "No auth credentials found"), BadCredentials),
+        ("OpenAI", reported(402, "Insufficient credits"), QuotaExhausted),
+        ("OpenAI", reported(404, "No endpoints found for the model x"), InvalidModel),
+        ("Anthropic", problem("invalid x-api-key", kind="authentication_error"), BadCredentials),
+    ],
+)
+def test_an_error_in_a_successful_response_ends_the_job_like_its_status(
+    api: str, body: Any, kind: type[KubedistillError], server: EndpointServer
+) -> None:
+    server.react = lambda _: Reaction(body=body)
+    with pytest.raises(kind) as refused:
+        ask(endpoint_of(server, api))
+    assert type(refused.value) is kind
+    assert len(server.received) == 1, "no retry storm"
+
+
+@pytest.mark.parametrize(
+    ("body", "finish"),
+    [
+        (reported(400, "maximum context length is 10 tokens"), "too_long"),
+        (reported(400, "bad character"), "rejected"),
+        (reported(400, "flagged", type="content_filter"), "filtered"),
+    ],
+)
+def test_an_error_in_a_successful_response_ends_its_row_like_its_status(
+    body: Any, finish: str, server: EndpointServer
+) -> None:
+    server.react = lambda one: Reaction(body=body) if "bad" in one.prompt else echo(one)
+    replies = ask(endpoint_of(server), "bad", "good")
+    assert [(reply.finish, reply.requests) for reply in replies] == [(finish, 1), ("stop", 1)]
+    assert body["error"]["message"] in replies[0].detail
+
+
+CUT = {
+    **chat("par", finish="error"),
+    "choices": [{**chat("par", finish="error")["choices"][0], "error": {"code": 502}}],
+}
+
+
+@pytest.mark.parametrize("body", [reported(429), reported(502), reported(None), {"error": "busy"}, CUT], ids=str)
+def test_an_error_in_a_successful_response_may_pass_like_its_status(body: Any, server: EndpointServer) -> None:
+    server.react = in_turn(Reaction(body=body), Reaction(body=body))
+    (reply,) = ask(endpoint_of(server))
+    assert (reply.text, reply.requests) == ("HELLO", 3)
+
+
+@pytest.mark.parametrize("error", [None, {}, ""])
+def test_a_reply_with_an_empty_error_is_a_reply(error: Any, server: EndpointServer) -> None:
+    server.react = lambda _: Reaction(body={**chat("fine"), "error": error})
+    (reply,) = ask(endpoint_of(server))
+    assert (reply.text, reply.requests) == ("fine", 1)
+
+
+def test_the_key_is_not_in_an_error_of_a_successful_response(server: EndpointServer) -> None:
+    server.react = lambda _: Reaction(body=reported(401, f"wrong key {KEY}"))
+    with pytest.raises(BadCredentials) as refused:
+        ask(endpoint_of(server))
+    assert KEY not in str(refused.value)
