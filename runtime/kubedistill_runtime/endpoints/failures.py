@@ -66,7 +66,11 @@ TREATMENTS: Mapping[Kind, Treatment] = {
 _SETTINGS = ("temperature", "top_p", "seed", "max_tokens", "max_completion_tokens", "model")
 _QUOTA_CODES = ("insufficient_quota", "billing_error", "billing_hard_limit_reached", "billing_not_active")
 _QUOTA_WORDS = "credit balance is too low"
-_FILTER_CODES = ("content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation")
+_FILTER_CODES = (
+    "content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation", "data_inspection_failed",
+)  # fmt: skip
+_FILTER_WORDS = ("content exists risk", "violates usage guidelines", "input was flagged")
+"""What DeepSeek, xAI and OpenRouter say of a prompt that a filter stopped, without a code of its own."""
 _LENGTH_CODES = ("context_length_exceeded", "string_above_max_length", "request_too_large")
 _LENGTH_WORDS = (
     "prompt is too long", "maximum context length", "maximum model length", "max_model_len", "context window",
@@ -171,6 +175,8 @@ def _has(problem: Problem, codes: tuple[str, ...]) -> bool:
 
 _RULES: tuple[tuple[Kind, Callable[[int, Problem, str], bool]], ...] = (
     # The first that applies counts. The words are those of the message, in lower case.
+    # xAI's and OpenRouter's status for this is 403, which otherwise ends the job.
+    ("Filtered", lambda status, problem, words: status < 500 and status != 401 and _is_filtered(problem, words)),
     ("Credentials", lambda status, *_: status in (401, 403)),
     # OpenAI's status for this is 429 and Anthropic's 400, so it comes before both.
     ("Quota", lambda status, problem, words: status == 402 or _has(problem, _QUOTA_CODES) or _QUOTA_WORDS in words),
@@ -178,11 +184,14 @@ _RULES: tuple[tuple[Kind, Callable[[int, Problem, str], bool]], ...] = (
     ("Address", lambda status, *_: status < 400 or status in (404, 405)),
     ("RateLimited", lambda status, *_: status == 429),
     ("ServerError", lambda status, *_: status in (408, 409, 425) or status >= 500),
-    ("Filtered", lambda _status, problem, _words: _has(problem, _FILTER_CODES)),
     # Before the settings: vLLM names max_tokens where prompt and reply are too long together.
     ("TooLong", lambda status, problem, words: status == 413 or _has(problem, _LENGTH_CODES) or _is_long(words)),
     ("Setting", lambda _status, problem, _words: problem.param in _SETTINGS),
 )
+
+
+def _is_filtered(problem: Problem, words: str) -> bool:
+    return _has(problem, _FILTER_CODES) or any(one in words for one in _FILTER_WORDS)
 
 
 def _is_long(words: str) -> bool:

@@ -125,6 +125,12 @@ AZURE_FILTER = {
         },
     }
 }  # fmt: skip
+FLAGGED = {
+    "error": {
+        "message": "The model requires moderation on OpenRouter. Your input was flagged for \"violence\".", "code": 403,
+        "metadata": {"reasons": ["violence"], "flagged_input": "..."},
+    }
+}  # fmt: skip
 LONG = "This model's maximum context length is 128 tokens. However, you requested 200 tokens"
 
 
@@ -133,6 +139,16 @@ LONG = "This model's maximum context length is 128 tokens. However, you requeste
     [
         ("AzureOpenAI", 400, AZURE_FILTER, "filtered", "self_harm"),
         ("OpenAI", 400, problem("blocked", code="content_policy_violation"), "filtered", "blocked"),
+        (
+            "OpenAI",
+            403,
+            {"code": "permission-denied", "error": "Content violates usage guidelines. "},
+            "filtered",
+            "usage",
+        ),
+        ("OpenAI", 403, FLAGGED, "filtered", "flagged"),
+        ("OpenAI", 400, problem("Content Exists Risk", code="invalid_request_error"), "filtered", "Risk"),
+        ("OpenAI", 400, problem("inappropriate", code="data_inspection_failed"), "filtered", "inappropriate"),
         ("OpenAI", 400, problem("too long", code="context_length_exceeded"), "too_long", "too long"),
         ("OpenAI", 400, {"message": LONG, "type": "BadRequestError", "param": "max_tokens"}, "too_long", "128"),
         ("Anthropic", 400, problem("prompt is too long: 210000 tokens > 200000"), "too_long", "210000"),
