@@ -18,7 +18,24 @@ from kubedistill_runtime.records import Message
 from kubedistill_runtime.serving.engine import Sampling
 
 _URL = "https://api.openai.com/v1"
-_FINISHES: dict[str | None, Finish] = {"stop": "stop", "length": "length", "content_filter": "filtered"}
+_FINISHES: dict[str, Finish] = {
+    "stop": "stop",
+    "length": "length",
+    "content_filter": "filtered",
+    # TGI, Together and watsonx name the token that ended the reply; gateways pass the words of Anthropic.
+    "eos": "stop",
+    "eos_token": "stop",
+    "stop_sequence": "stop",
+    "end_turn": "stop",
+    "max_tokens": "length",
+    "model_length": "length",  # Mistral
+    "refusal": "refused",
+    "safety": "filtered",  # Google
+    "sensitive": "filtered",  # Zhipu
+}
+"""The finish that each reason of a server means, in lower case."""
+_FAILURES = ("error", "insufficient_system_resource", "network_error")
+"""Reasons of OpenRouter, DeepSeek and Zhipu for a reply that the server could not finish."""
 
 
 class _Message(BaseModel):
@@ -89,7 +106,10 @@ def _read(body: bytes) -> Reply:
     """Return the reply in a body; raises RequestFailed if it is not a chat completion."""
     completion = read_body(body, form=_Completion, what="chat completion")
     choice, usage = completion.choices[0], completion.usage or _Usage()
-    finish = _FINISHES.get(choice.finish_reason, "other")
+    reason = (choice.finish_reason or "").lower()
+    if reason in _FAILURES:
+        raise RequestFailed("ServerError", f"finish_reason is {choice.finish_reason}")
+    finish = _FINISHES.get(reason, "other")
     filtered = [name for name, one in (choice.content_filter_results or {}).items() if one and one.filtered]
     detail = ", ".join(filtered) if finish == "filtered" else ""
     if choice.message.refusal:

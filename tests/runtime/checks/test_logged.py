@@ -115,6 +115,9 @@ def chose(**parts: Any) -> dict[str, Any]:
 CALL = [{"id": "c", "type": "function", "function": {"name": "f", "arguments": "{}"}}]
 NO_REPLY: dict[str, tuple[dict[str, Any], str]] = {
     "cut off": (chose(finish_reason="length"), "cut off"),
+    "cut off by Google": (chose(finish_reason="MAX_TOKENS"), "cut off"),
+    "broken off": (chose(finish_reason="insufficient_system_resource"), "could not finish"),
+    "filtered by Google": (chose(finish_reason="SAFETY"), "content filter"),
     "filtered": (chose(finish_reason="content_filter"), "content filter"),
     "a tool call": (chose(finish_reason="tool_calls", message={"content": None, "tool_calls": CALL}), "tools"),
     "a tool call with text": (chose(message={"content": "Wait.", "tool_calls": CALL}), "no text"),

@@ -91,6 +91,36 @@ def test_finishes_of_chat_completions(body: dict[str, Any], expected: tuple[str,
     assert (reply.finish, reply.text, reply.detail) == expected
 
 
+@pytest.mark.parametrize(
+    ("reason", "finish"),
+    [
+        ("eos", "stop"),
+        ("eos_token", "stop"),
+        ("EOS_TOKEN", "stop"),
+        ("stop_sequence", "stop"),
+        ("end_turn", "stop"),
+        ("STOP", "stop"),
+        ("MAX_TOKENS", "length"),
+        ("model_length", "length"),
+        ("SAFETY", "filtered"),
+        ("refusal", "refused"),
+        ("", "other"),
+        (None, "other"),
+    ],
+)
+def test_reasons_of_other_servers_are_known(reason: Any, finish: str, server: EndpointServer) -> None:
+    server.react = lambda _: Reaction(body=chat("text", finish=reason))
+    (reply,) = ask(endpoint_of(server))
+    assert (reply.finish, reply.text) == (finish, "text")
+
+
+@pytest.mark.parametrize("reason", ["error", "insufficient_system_resource", "network_error"])
+def test_a_reply_that_the_server_could_not_finish_is_asked_for_again(reason: str, server: EndpointServer) -> None:
+    server.react = lambda one: Reaction(body=chat("par", finish=reason)) if one.number == 0 else echo(one)
+    (reply,) = ask(endpoint_of(server))
+    assert (reply.finish, reply.text, reply.requests) == ("stop", "HELLO", 2)
+
+
 def test_azure_names_the_categories_of_its_filter(server: EndpointServer) -> None:
     body = chat("", finish="content_filter")
     results = {"hate": {"filtered": True, "severity": "high"}, "violence": {"filtered": False, "severity": "safe"}}
