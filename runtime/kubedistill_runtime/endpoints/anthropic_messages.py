@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import takewhile
 from typing import Annotated
 
@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from kubedistill.json_values import JsonObject
 from kubedistill_runtime.endpoints.bodies import Count, Forgiving, Part, Words, join_text, read_body
 from kubedistill_runtime.endpoints.endpoint import Endpoint, Finish, Reply
+from kubedistill_runtime.endpoints.parameters import Parameters
 from kubedistill_runtime.endpoints.transport import Transport
 from kubedistill_runtime.records import Message
 from kubedistill_runtime.serving.engine import Sampling
@@ -55,6 +56,7 @@ class AnthropicMessages:
 
     transport: Transport
     model: str
+    parameters: Parameters = field(default_factory=Parameters)
 
     async def ask(self, messages: Sequence[Message], *, sampling: Sampling, seed: int) -> Reply:
         """Return the reply to messages; raises RequestFailed. The API draws without a seed."""
@@ -70,7 +72,8 @@ class AnthropicMessages:
             values["system"] = "\n\n".join(message.content for message in system)
         if sampling.top_p < 1:
             values["top_p"] = sampling.top_p
-        return _read(await self.transport.post("/v1/messages", values))
+        body = await self.transport.post_adapted("/v1/messages", values, parameters=self.parameters)
+        return self.parameters.annotate(_read(body))
 
 
 def _read(body: bytes) -> Reply:

@@ -29,6 +29,7 @@ _ROW_FAILURES = 5
 """Failures of one row after which the row is the cause, if the endpoint answered others meanwhile."""
 _REJECTIONS = 16
 """Rows in a row, from the first on, whose rejection means that the settings are wrong and not the rows."""
+_TEMPERATURE_FIX = "Set spec.generation.temperature to 1, or to one that the endpoint accepts, or name another model"
 _STARTUP_SECONDS = 30.0
 """How long an unknown host or a refused certificate may be a network that is starting."""
 
@@ -152,11 +153,13 @@ class Client:
         treatment, endpoint = failure.treatment, self.endpoint
         assert treatment.error is not None
         what = f"did not answer for {endpoint.retry_seconds:g} s" if treatment.retry else "refuses the request"
-        raise treatment.error(f"the endpoint {what} ({failure.detail})", at=endpoint.at, fix=treatment.fix) from None
+        fix = _TEMPERATURE_FIX if failure.setting == "temperature" else treatment.fix
+        raise treatment.error(f"the endpoint {what} ({failure.detail})", at=endpoint.at, fix=fix) from None
 
     def _raise_rejected(self, failure: RequestFailed) -> NoReturn:
         problem = f"the endpoint rejects each of the first {_REJECTIONS} prompts ({failure.detail})"
         fix = "Change the setting that it names, or shorten prompts and replies"
+        fix = _TEMPERATURE_FIX if failure.setting == "temperature" else fix
         raise InvalidInput(problem, at=self.endpoint.at, fix=fix) from None
 
     def _raise_address(self, failure: RequestFailed) -> NoReturn:

@@ -58,4 +58,4 @@ class Reply:
     requests: int = 1
     """Requests that were sent, including those that failed."""
     detail: str = ""
-    """The endpoint's own words about a finish other than stop and length."""
+    """The endpoint's own words about a finish other than stop and length, or which parameters were not sent."""

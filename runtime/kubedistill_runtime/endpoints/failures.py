@@ -64,6 +64,10 @@ TREATMENTS: Mapping[Kind, Treatment] = {
 }
 
 _SETTINGS = ("temperature", "top_p", "seed", "max_tokens", "max_completion_tokens", "model")
+_UNSUPPORTED_WORDS = (
+    "not support", "unsupported", "deprecated", "cannot both be specified", "extra_forbidden", "extra inputs",
+    "unknown name", "unrecognized",
+)  # fmt: skip
 _QUOTA_CODES = ("insufficient_quota", "billing_error", "billing_hard_limit_reached", "billing_not_active")
 _QUOTA_WORDS = "credit balance is too low"
 _FILTER_CODES = (
@@ -89,9 +93,11 @@ _LONGEST = 300
 class RequestFailed(Exception):
     """A request that got no reply; `detail` is what the endpoint or the network said, without the API key."""
 
-    def __init__(self, kind: Kind, detail: str, *, retry_after: float | None = None) -> None:
-        super().__init__(kind, detail, retry_after)
+    def __init__(self, kind: Kind, detail: str, *, retry_after: float | None = None, setting: str = "") -> None:
+        super().__init__(kind, detail, retry_after, setting)
         self.kind, self.detail, self.retry_after = kind, detail, retry_after
+        self.setting = setting
+        """The setting of the request that the endpoint refuses, if it names one."""
 
     @property
     def treatment(self) -> Treatment:
@@ -167,6 +173,18 @@ def classify_status(status: int, problem: Problem) -> Kind:
     """Return the kind of failure that a status and a problem mean."""
     words = problem.message.lower()
     return next((kind for kind, applies in _RULES if applies(status, problem, words)), "Rejected")
+
+
+def find_setting(status: int, problem: Problem) -> str:
+    """Return the setting that a problem says is not supported, by its param or its words; empty if it names none."""
+    if status not in (400, 422):
+        return ""
+    if problem.param in _SETTINGS:
+        return problem.param
+    words = problem.message.lower()
+    if not any(one in words for one in _UNSUPPORTED_WORDS):
+        return ""
+    return next((name for name in _SETTINGS if any(f"{mark}{name}{mark}" in words for mark in "'\"`")), "")
 
 
 def _has(problem: Problem, codes: tuple[str, ...]) -> bool:

@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import httpx2
@@ -13,6 +13,7 @@ from kubedistill.json_values import JsonObject
 from kubedistill_runtime.endpoints.bodies import Count, Flag, Forgiving, Part, Words, join_text, read_body
 from kubedistill_runtime.endpoints.endpoint import Endpoint, Finish, Reply
 from kubedistill_runtime.endpoints.failures import RequestFailed
+from kubedistill_runtime.endpoints.parameters import Parameters
 from kubedistill_runtime.endpoints.transport import Transport
 from kubedistill_runtime.records import Message
 from kubedistill_runtime.serving.engine import Sampling
@@ -74,32 +75,21 @@ class OpenAIChat:
 
     transport: Transport
     model: str
-    limit_name: str = "max_tokens"
-    """Every server knows this name, but OpenAI's reasoning models only the newer one."""
+    parameters: Parameters = field(default_factory=Parameters)
 
     async def ask(self, messages: Sequence[Message], *, sampling: Sampling, seed: int) -> Reply:
         """Return the reply to messages; raises RequestFailed."""
-        limit_name = self.limit_name
-        try:
-            body = await self._post(messages, sampling=sampling, seed=seed, limit_name=limit_name)
-        except RequestFailed as error:
-            if error.kind != "Setting" or limit_name != "max_tokens" or "max_completion_tokens" not in error.detail:
-                raise
-            self.limit_name = "max_completion_tokens"
-            body = await self._post(messages, sampling=sampling, seed=seed, limit_name=self.limit_name)
-        return _read(body)
-
-    async def _post(self, messages: Sequence[Message], *, sampling: Sampling, seed: int, limit_name: str) -> bytes:
         values: JsonObject = {
             "model": self.model,
             "messages": [{"role": message.role, "content": message.content} for message in messages],
             "temperature": sampling.temperature,
             "seed": seed,
-            limit_name: sampling.max_tokens,
+            "max_tokens": sampling.max_tokens,
         }
         if sampling.top_p < 1:
             values["top_p"] = sampling.top_p
-        return await self.transport.post("/chat/completions", values)
+        body = await self.transport.post_adapted("/chat/completions", values, parameters=self.parameters)
+        return self.parameters.annotate(_read(body))
 
 
 def _read(body: bytes) -> Reply:

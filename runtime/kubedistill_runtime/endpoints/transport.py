@@ -20,9 +20,11 @@ from kubedistill_runtime.endpoints.failures import (
     classify_status,
     describe_network,
     find_reported,
+    find_setting,
     read_problem,
     shorten,
 )
+from kubedistill_runtime.endpoints.parameters import Parameters
 
 if TYPE_CHECKING:
     import anthropic
@@ -41,6 +43,16 @@ class Transport:
     status_error: "StatusError"
     network_error: "NetworkError"
     key: str = field(repr=False)
+
+    async def post_adapted(self, path: str, values: JsonObject, *, parameters: Parameters) -> bytes:
+        """Return the body of a successful response like post, without parameters that the endpoint refuses."""
+        while True:
+            sent = parameters.arrange(values)
+            try:
+                return await self.post(path, sent)
+            except RequestFailed as failure:
+                if not parameters.learn(failure, sent=sent):
+                    raise
 
     async def post(self, path: str, values: JsonObject) -> bytes:
         """Return the body of a successful response; raises RequestFailed.
@@ -65,7 +77,10 @@ class Transport:
         words = f"it redirects to {target}" if target else problem.message
         detail = shorten(f"HTTP {status}: {words}" if words else f"HTTP {status}", key=self.key)
         return RequestFailed(
-            classify_status(status, problem), detail, retry_after=read_retry_after(response.headers, now=time.time())
+            classify_status(status, problem),
+            detail,
+            retry_after=read_retry_after(response.headers, now=time.time()),
+            setting=find_setting(status, problem),
         )
 
 

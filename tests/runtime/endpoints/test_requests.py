@@ -15,10 +15,11 @@ from kubedistill.errors import (
 )
 from kubedistill_runtime.endpoints import anthropic_messages, openai_chat
 from kubedistill_runtime.endpoints.client import open_client
-from kubedistill_runtime.endpoints.endpoint import FINISHES, Reply
+from kubedistill_runtime.endpoints.endpoint import FINISHES, Endpoint, Reply
 from kubedistill_runtime.endpoints.failures import TREATMENTS, RequestFailed, classify_status, read_problem
+from kubedistill_runtime.serving.engine import Sampling
 from support.endpoint_calls import APIS, ASKED, AT, KEY, SAMPLING, ask, endpoint_of
-from support.endpoint_server import EndpointServer, Reaction, chat, echo, message, problem
+from support.endpoint_server import EndpointServer, Reaction, Received, chat, echo, message, problem
 from support.messages import CheckMessage
 
 KEYS = (
@@ -70,6 +71,83 @@ def test_a_reasoning_model_gets_the_newer_name_of_the_limit(server: EndpointServ
 
     assert [reply.finish for reply in asyncio.run(run())] == ["stop", "stop"]
     assert [one.body.get("max_completion_tokens") for one in server.received] == [None, 32, 32]
+
+
+def ask_twice(endpoint: Endpoint, *, sampling: Sampling) -> list[Reply]:
+    async def run() -> list[Reply]:
+        async with open_client(endpoint, key=KEY) as client:
+            return [await client.ask(ASKED, sampling=sampling, seed=1) for _ in range(2)]
+
+    return asyncio.run(run())
+
+
+MISTRAL = {"detail": [{"type": "extra_forbidden", "loc": ["body", "seed"], "msg": "Extra inputs are not permitted"}]}
+GEMINI = problem('Invalid JSON payload received. Unknown name "seed": Cannot find field.')
+O1 = problem("Unsupported parameter: 'temperature' is not supported with this model.", param="temperature")
+GPT_5 = problem("Unsupported value: 'temperature' does not support 0 with this model.", param="temperature")
+OPUS = problem("`temperature` is deprecated for this model.", kind="invalid_request_error")
+BOTH = problem("`temperature` and `top_p` cannot both be specified for this model. Please use only one.")
+
+
+@pytest.mark.parametrize(
+    ("api", "status", "body", "name", "sampling"),
+    [
+        ("OpenAI", 422, MISTRAL, "seed", SAMPLING),
+        ("OpenAI", 400, GEMINI, "seed", SAMPLING),
+        ("OpenAI", 400, O1, "temperature", replace(SAMPLING, temperature=1.0)),
+        ("OpenAI", 400, GPT_5, "temperature", replace(SAMPLING, temperature=0.0)),
+        ("AzureOpenAI", 400, GPT_5, "temperature", replace(SAMPLING, temperature=0.0)),
+        ("Anthropic", 400, OPUS, "temperature", replace(SAMPLING, temperature=0.0)),
+        ("Anthropic", 400, BOTH, "temperature", replace(SAMPLING, temperature=1.0, top_p=0.9)),
+    ],
+)
+def test_a_parameter_that_a_model_refuses_is_left_out(
+    api: str, status: int, body: Any, name: str, sampling: Sampling, server: EndpointServer,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    server.react = lambda received: Reaction(status, body) if name in received.body else echo(received)
+    replies = ask_twice(endpoint_of(server, api), sampling=sampling)
+    assert [(reply.finish, reply.detail) for reply in replies] == [("stop", f"asked without {name}")] * 2
+    assert [name in one.body for one in server.received] == [True, False, False], "it is refused once"
+    assert caplog.text.count(f"refuses {name}") == 1
+
+
+def test_a_model_may_refuse_all_that_can_be_left_out(server: EndpointServer) -> None:
+    refusals = {"max_tokens": problem("Use 'max_completion_tokens'.", param="max_tokens"), "temperature": O1,
+                "seed": problem("Unsupported parameter: 'seed'", param="seed")}  # fmt: skip
+
+    def react(received: Received) -> Reaction:
+        return next((Reaction(400, body) for name, body in refusals.items() if name in received.body), echo(received))
+
+    server.react = react
+    replies = ask_twice(endpoint_of(server), sampling=replace(SAMPLING, temperature=0.0))
+    assert [reply.detail for reply in replies] == ["asked without seed, temperature"] * 2
+    assert sorted(server.received[-1].body) == ["max_completion_tokens", "messages", "model"]
+    assert len(server.received) == 5
+
+
+@pytest.mark.parametrize("temperature", [0.5, 0.7, 2.0])
+def test_a_temperature_that_matters_is_not_left_out(temperature: float, server: EndpointServer) -> None:
+    server.react = lambda received: Reaction(400, GPT_5) if "temperature" in received.body else echo(received)
+    with pytest.raises(InvalidInput) as refused:
+        ask_twice(endpoint_of(server), sampling=replace(SAMPLING, temperature=temperature))
+    assert "temperature" in refused.value.problem
+    assert "spec.generation.temperature" in refused.value.fix
+    assert len(server.received) == 1
+
+
+def test_a_parameter_that_is_refused_even_when_it_is_not_sent_is_an_error(server: EndpointServer) -> None:
+    server.react = lambda _: Reaction(400, GPT_5)
+    with pytest.raises(InvalidInput):
+        ask_twice(endpoint_of(server), sampling=replace(SAMPLING, temperature=0.0))
+    assert len(server.received) == 2
+
+
+def test_a_prompt_that_is_refused_and_names_a_parameter_ends_only_its_row(server: EndpointServer) -> None:
+    text = "messages: the word 'seed' is not supported"
+    server.react = lambda one: Reaction(400, problem(text)) if "bad" in one.prompt else echo(one)
+    replies = ask(endpoint_of(server), "bad", "good")
+    assert [reply.finish for reply in replies] == ["rejected", "stop"]
 
 
 # Finishes
