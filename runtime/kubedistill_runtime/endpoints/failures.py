@@ -70,6 +70,7 @@ _UNSUPPORTED_WORDS = (
 )  # fmt: skip
 _QUOTA_CODES = ("insufficient_quota", "billing_error", "billing_hard_limit_reached", "billing_not_active")
 _QUOTA_WORDS = "credit balance is too low"
+_KEY_WORDS = "api key not valid"
 _FILTER_CODES = (
     "content_filter", "content_policy_violation", "ResponsibleAIPolicyViolation", "data_inspection_failed",
 )  # fmt: skip
@@ -122,6 +123,8 @@ def read_problem(body: bytes) -> Problem:
         whole: Json = json.loads(text)
     except (ValueError, RecursionError):
         return Problem(text)
+    if isinstance(whole, list) and whole:  # Google's errors are lists of one
+        whole = whole[0]
     error = as_object(whole).get("error", whole)
     return _read_error(error, text=text) if isinstance(error, Mapping) else Problem(str(error))
 
@@ -195,7 +198,8 @@ _RULES: tuple[tuple[Kind, Callable[[int, Problem, str], bool]], ...] = (
     # The first that applies counts. The words are those of the message, in lower case.
     # xAI's and OpenRouter's status for this is 403, which otherwise ends the job.
     ("Filtered", lambda status, problem, words: status < 500 and status != 401 and _is_filtered(problem, words)),
-    ("Credentials", lambda status, *_: status in (401, 403)),
+    # Google's status for a wrong key is 400.
+    ("Credentials", lambda status, _, words: status in (401, 403) or (status == 400 and _KEY_WORDS in words)),
     # OpenAI's status for this is 429 and Anthropic's 400, so it comes before both.
     ("Quota", lambda status, problem, words: status == 402 or _has(problem, _QUOTA_CODES) or _QUOTA_WORDS in words),
     ("Model", lambda status, _, words: status == 404 and ("model" in words or "deployment" in words)),

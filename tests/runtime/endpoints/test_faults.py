@@ -21,6 +21,12 @@ from support.endpoint_calls import APIS, AT, KEY, PASSING, ask, endpoint_of, in_
 from support.endpoint_server import EndpointServer, Reaction, chat, echo, problem
 from support.messages import CheckMessage, check_facts
 
+
+def google(code: int, text: str) -> list[dict[str, Any]]:
+    """Return the body of an error of Google's API, a list."""
+    return [{"error": {"code": code, "message": text, "status": "ANY"}}]
+
+
 # What ends the job at once
 
 
@@ -34,6 +40,8 @@ from support.messages import CheckMessage, check_facts
         ("Anthropic", 402, problem("pay", kind="billing_error"), QuotaExhausted, "402"),
         ("OpenAI", 404, problem("The model `teacher` does not exist"), InvalidModel, "teacher"),
         ("AzureOpenAI", 404, problem("The API deployment does not exist"), InvalidModel, "deployment"),
+        ("OpenAI", 400, google(400, "API key not valid. Please pass a valid API key."), BadCredentials, "API key"),
+        ("OpenAI", 404, google(404, "models/teacher is not found for API version v1main"), InvalidModel, "v1main"),
         ("OpenAI", 404, {"detail": "Not Found"}, InvalidInput, "404"),
         ("OpenAI", 307, b"", InvalidInput, "307"),
         ("OpenAI", 400, problem("only 1 is supported", param="temperature"), InvalidInput, "supported"),
@@ -187,3 +195,15 @@ def test_the_key_is_not_in_an_error_of_a_successful_response(server: EndpointSer
     with pytest.raises(BadCredentials) as refused:
         ask(endpoint_of(server))
     assert KEY not in str(refused.value)
+
+
+def test_the_words_of_an_error_in_a_list_are_shown_alone(server: EndpointServer) -> None:
+    server.react = lambda one: Reaction(400, google(400, "No such role")) if "bad" in one.prompt else echo(one)
+    replies = ask(endpoint_of(server), "bad", "good")
+    assert [(reply.finish, reply.detail) for reply in replies] == [("rejected", "HTTP 400: No such role"), ("stop", "")]
+
+
+@pytest.mark.parametrize("body", [[], [1], [[]], [{}], {"error": [{"message": "x"}]}], ids=str)
+def test_an_error_in_any_list_is_of_some_kind(body: Any, server: EndpointServer) -> None:
+    server.react = lambda one: Reaction(400, body) if "bad" in one.prompt else echo(one)
+    assert [reply.finish for reply in ask(endpoint_of(server), "bad", "good")] == ["rejected", "stop"]
