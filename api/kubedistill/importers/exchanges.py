@@ -158,7 +158,10 @@ def _read_message(value: Json) -> Json:
     message = as_object(value)
     if _has_calls(message) or message.get("refusal"):
         return None
-    return _join(message.get("content"), kinds=("text",))
+    content = message.get("content")
+    if isinstance(content, list):  # reasoning is not part of the content
+        content = [part for part in content if as_object(part).get("type") not in ("thinking", "reasoning")]
+    return _join(content, kinds=("text",))
 
 
 def _has_calls(message: Values) -> bool:

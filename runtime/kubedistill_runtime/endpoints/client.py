@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
 from kubedistill.errors import BadCredentials, InvalidInput
+from kubedistill_runtime.chat.reasoning import remove_reasoning
 from kubedistill_runtime.endpoints.adapters import ADAPTERS, Adapter
 from kubedistill_runtime.endpoints.endpoint import Endpoint, Finish, Reply
 from kubedistill_runtime.endpoints.failures import RequestFailed
@@ -115,6 +116,7 @@ class Client:
             except TimeoutError:
                 seconds = self.endpoint.timeout_seconds
                 raise RequestFailed("Timeout", f"no reply within {seconds:g} s") from None
+        reply = replace(reply, text=remove_reasoning(reply.text))
         self._limits.correct(estimated=estimate, used=reply.prompt_tokens + reply.completion_tokens)
         self._health.replies += 1
         self._health.alive()

@@ -48,6 +48,7 @@ class Reply:
     """One reply of an endpoint; stored distributions, once endpoints give them, are further fields of it."""
 
     text: str
+    """A client's replies are without reasoning, like those of served teachers."""
     finish: Finish
     model: str = ""
     """The model's name as the endpoint states it; empty if it states none."""

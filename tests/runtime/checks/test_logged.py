@@ -42,6 +42,12 @@ LOGS: dict[str, tuple[dict[str, Any], str | None, tuple[str, ...]]] = {
         {"id": "one", "tags": ["a"], "request": {**REQUEST, "metadata": {"use": "faq"}}, "response": RESPONSE}, "one",
         ("a",),
     ),
+    "parts with reasoning": (
+        {"request": REQUEST, "response": {"choices": [{"finish_reason": "stop", "message": {"content": [
+            {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}]},
+            {"type": "text", "text": REPLY["content"]}]}}]}},
+        None, (),
+    ),
     "Responses API": (
         {"request": {"instructions": "Be kind.", "input": "Who?"}, "response": {"status": "completed",
          "output": OUTPUT}}, None, (),
@@ -123,6 +129,7 @@ NO_REPLY: dict[str, tuple[dict[str, Any], str]] = {
     "a tool call with text": (chose(message={"content": "Wait.", "tool_calls": CALL}), "no text"),
     "a refusal": (chose(message={"content": None, "refusal": "I can't."}), "no text"),
     "blank": (chose(message={"role": "assistant", "content": " "}), "no text"),
+    "only reasoning": (chose(message={"content": [{"type": "thinking", "thinking": []}]}), "no text"),
     "an image": (chose(message={"content": [{"type": "image_url"}]}), "no text"),
     "two choices": ({"request": REQUEST, "response": {"choices": [{"message": REPLY}] * 2}}, "2 choices"),
     "an error": ({"request": REQUEST, "response": {"error": {"message": "overloaded"}}}, "failed"),

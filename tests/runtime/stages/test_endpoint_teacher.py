@@ -72,6 +72,20 @@ def test_what_an_endpoint_does_not_answer_is_rejected_with_its_reason(
     assert runner.run("Curate").summary.rejected == {reason: 4}
 
 
+@pytest.mark.parametrize(
+    "text", ["<think>\nno, or yes?\n</think>\n\nyes", "no, or yes?\n</think>\n\nyes", "[THINK]no?[/THINK]yes"]
+)
+def test_reasoning_in_the_text_of_a_reply_is_no_part_of_the_answer(
+    text: str, runner: StageRunner, server: EndpointServer
+) -> None:
+    server.react = lambda received: Reaction(body=chat(text))
+    runner.run("Prepare", "Generate")
+    store, keys = runner.job_folder.store, runner.job_folder.keys()
+    answered = list(read_answer_set(store, "judge", keys["judge"], "test"))
+    assert {turn.text for one in answered for turn in one.answer.turns} == {"yes"}
+    assert runner.run("Curate").summary.kept == 40
+
+
 def test_a_wrong_key_ends_the_job_at_once_and_is_shown_nowhere(
     runner: StageRunner, server: EndpointServer, caplog: pytest.LogCaptureFixture
 ) -> None:
