@@ -30,6 +30,8 @@ _ROW_FAILURES = 5
 """Failures of one row after which the row is the cause, if the endpoint answered others meanwhile."""
 _REJECTIONS = 16
 """Rows in a row, from the first on, whose rejection means that the settings are wrong and not the rows."""
+_UNUSABLE = 16
+"""Replies in a row, from the first on, whose lack of an answer means that the settings are wrong."""
 _TEMPERATURE_FIX = "Set spec.generation.temperature to 1, or to one that the endpoint accepts, or name another model"
 _STARTUP_SECONDS = 30.0
 """How long an unknown host or a refused certificate may be a network that is starting."""
@@ -41,6 +43,8 @@ class _Health:
 
     replies: int = 0
     rejected: int = 0
+    unusable: int = 0
+    """Replies without an answer, if all are."""
     failures: int = 0
     """Failures since the last reply or rejection."""
     down_since: float | None = None
@@ -120,7 +124,23 @@ class Client:
         self._limits.correct(estimated=estimate, used=reply.prompt_tokens + reply.completion_tokens)
         self._health.replies += 1
         self._health.alive()
+        self._check_use(reply, limit=sampling.max_tokens)
         return reply
+
+    def _check_use(self, reply: Reply, *, limit: int) -> None:
+        """Raise InvalidInput if the endpoint has given only replies that no job can use, before it is paid for more."""
+        health, blank = self._health, not reply.text.strip() and reply.finish in ("stop", "length")
+        health.unusable += blank or reply.finish == "other"
+        if health.replies != health.unusable or health.unusable != _UNUSABLE:  # once: others on their way are stored
+            return
+        problem = f"none of the first {_UNUSABLE} replies of the endpoint has an answer"
+        if blank:
+            problem += f" (its finish is {reply.finish}, at a limit of {limit} tokens)"
+            fix = "Raise spec.generation.maxTokens, which limits reasoning and answer together, or name another model"
+        else:
+            problem += f" ({reply.detail})"
+            fix = "Name another model, or an address whose replies say that they are whole"
+        raise InvalidInput(problem, at=self.endpoint.at, fix=fix)
 
     def _judge(self, failure: RequestFailed, *, failures: int, answers_others: bool) -> Finish | None:
         """Return the finish of a row that is not asked again, or None if it is; raises the error of the endpoint."""

@@ -18,7 +18,7 @@ from kubedistill.errors import (
 )
 from kubedistill_runtime.endpoints.endpoint import Endpoint
 from support.endpoint_calls import APIS, AT, KEY, PASSING, ask, endpoint_of, in_turn
-from support.endpoint_server import EndpointServer, Reaction, chat, echo, problem
+from support.endpoint_server import EndpointServer, Reaction, Received, chat, echo, problem
 from support.messages import CheckMessage, check_facts
 
 
@@ -207,3 +207,35 @@ def test_the_words_of_an_error_in_a_list_are_shown_alone(server: EndpointServer)
 def test_an_error_in_any_list_is_of_some_kind(body: Any, server: EndpointServer) -> None:
     server.react = lambda one: Reaction(400, body) if "bad" in one.prompt else echo(one)
     assert [reply.finish for reply in ask(endpoint_of(server), "bad", "good")] == ["rejected", "stop"]
+
+
+# Replies without an answer
+
+
+@pytest.mark.parametrize(
+    ("text", "finish"), [(None, "length"), ("", "stop"), ("<think>hm", "length"), ("yes", "tool_calls"), ("yes", None)]
+)
+def test_an_endpoint_that_gives_no_answer_is_not_paid_for_all_prompts(
+    text: str | None, finish: Any, server: EndpointServer, check_message: CheckMessage
+) -> None:
+    server.react = lambda _: Reaction(body=chat(text, finish=finish))
+    with pytest.raises(InvalidInput) as refused:
+        ask(endpoint_of(server, max_in_flight=4), *(f"prompt {number}" for number in range(60)))
+    check_message(refused.value, AT, 16)
+    assert len(server.received) <= 16 + 4
+
+
+@pytest.mark.parametrize(
+    ("text", "finish"), [("cut", "length"), (None, "content_filter"), (None, "length")], ids=["cut", "filtered", "most"]
+)
+def test_replies_that_concern_only_their_rows_do_not_end_the_job(
+    text: str | None, finish: str, server: EndpointServer
+) -> None:
+    def react(one: Received) -> Reaction:
+        return (
+            echo(one) if finish == "length" and "prompt 5" in one.prompt else Reaction(body=chat(text, finish=finish))
+        )
+
+    server.react = react
+    replies = ask(endpoint_of(server, max_in_flight=1), *(f"prompt {number}" for number in range(40)))
+    assert len(replies) == 40
