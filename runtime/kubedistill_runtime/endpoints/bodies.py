@@ -51,6 +51,10 @@ def read_body(body: bytes, *, form: type[_Body], what: str) -> _Body:
         return form.model_validate_json(_replace_halves(body))
     except ValidationError as error:
         problem = error.errors()[0]["msg"]
+    if body.lstrip()[:1] == b"<":
+        raise RequestFailed("WebPage", f"a web page and not a {what}")
+    if body.lstrip().startswith((b"data:", b"event:")):
+        problem = "it is a stream of events, which was not asked for"
     raise RequestFailed("Unusable", f"not a {what}: {problem}")
 
 

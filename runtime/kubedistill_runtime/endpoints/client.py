@@ -9,7 +9,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
@@ -17,7 +17,7 @@ from kubedistill.errors import BadCredentials, InvalidInput
 from kubedistill_runtime.chat.reasoning import remove_reasoning
 from kubedistill_runtime.endpoints.adapters import ADAPTERS, Adapter
 from kubedistill_runtime.endpoints.endpoint import Endpoint, Finish, Reply
-from kubedistill_runtime.endpoints.failures import RequestFailed
+from kubedistill_runtime.endpoints.failures import Kind, RequestFailed
 from kubedistill_runtime.endpoints.limits import Limits
 from kubedistill_runtime.records import Message
 from kubedistill_runtime.serving.engine import Sampling
@@ -34,7 +34,14 @@ _UNUSABLE = 16
 """Replies in a row, from the first on, whose lack of an answer means that the settings are wrong."""
 _TEMPERATURE_FIX = "Set spec.generation.temperature to 1, or to one that the endpoint accepts, or name another model"
 _STARTUP_SECONDS = 30.0
-"""How long an unknown host or a refused certificate may be a network that is starting."""
+"""How long a failure that means a wrong address may be a network that is starting."""
+
+_ADDRESSES: Mapping[Kind, tuple[str, str]] = {
+    "UnknownHost": ("has an unknown host name", "Correct the host in the address"),
+    "Certificate": ("has a certificate that is not trusted", "Name a certificate authority in SSL_CERT_FILE"),
+    "WebPage": ("answers with a web page", "Name the address of its API, which often ends with /v1"),
+}
+"""Failures that mean a wrong address if the endpoint has never answered: what is wrong, and the fix."""
 
 
 @dataclass(slots=True)
@@ -157,7 +164,7 @@ class Client:
         if treatment.finish is not None and failures >= _ROW_FAILURES and answers_others:
             return treatment.finish
         never_answered = self._health.replies + self._health.rejected == 0
-        if failure.kind in ("UnknownHost", "Certificate") and never_answered and silent >= _STARTUP_SECONDS:
+        if failure.kind in _ADDRESSES and never_answered and silent >= _STARTUP_SECONDS:
             self._raise_address(failure)
         if silent >= self.endpoint.retry_seconds:
             self._raise(failure)
@@ -185,9 +192,7 @@ class Client:
         raise InvalidInput(problem, at=self.endpoint.at, fix=fix) from None
 
     def _raise_address(self, failure: RequestFailed) -> NoReturn:
-        certificate = failure.kind == "Certificate"
-        what = "has a certificate that is not trusted" if certificate else "has an unknown host name"
-        fix = "Name a certificate authority in SSL_CERT_FILE" if certificate else "Correct the host in the address"
+        what, fix = _ADDRESSES[failure.kind]
         raise InvalidInput(f"the endpoint {what} ({failure.detail})", at=self.endpoint.at, fix=fix) from None
 
 

@@ -22,7 +22,7 @@ from kubedistill_runtime.endpoints.endpoint import Finish
 Kind = Literal[
     "Credentials", "Quota", "Model", "Address", "Setting",
     "Filtered", "TooLong", "Rejected",
-    "RateLimited", "ServerError", "Unusable", "Timeout", "Unreachable", "UnknownHost", "Certificate",
+    "RateLimited", "ServerError", "Unusable", "Timeout", "Unreachable", "UnknownHost", "Certificate", "WebPage",
 ]  # fmt: skip
 
 
@@ -61,6 +61,7 @@ TREATMENTS: Mapping[Kind, Treatment] = {
     # A wrong address or certificate authority if the endpoint has never answered; otherwise an outage.
     "UnknownHost": Treatment(EndpointUnavailable, _NETWORK, retry=True),
     "Certificate": Treatment(EndpointUnavailable, _NETWORK, retry=True),
+    "WebPage": Treatment(EndpointUnavailable, _NETWORK, finish="failed", retry=True),
 }
 
 _SETTINGS = ("temperature", "top_p", "seed", "max_tokens", "max_completion_tokens", "model")

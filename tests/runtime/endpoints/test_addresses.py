@@ -19,7 +19,7 @@ from kubedistill_runtime.endpoints.endpoint import Endpoint, Reply
 from kubedistill_runtime.endpoints.failures import RequestFailed
 from support.credentials import make_credentials
 from support.endpoint_calls import APIS, ASKED, AT, SAMPLING, act_on, ask, endpoint_of
-from support.endpoint_server import EndpointServer, endpoint_server
+from support.endpoint_server import EndpointServer, Reaction, endpoint_server
 from support.messages import check_facts
 
 
@@ -58,6 +58,32 @@ def test_a_host_that_nobody_knows_is_the_users_to_fix(monkeypatch: pytest.Monkey
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     endpoint = Endpoint("OpenAI", "teacher", "http://no-such-host.invalid/v1", at=AT, retry_seconds=300)
     assert_address_is_refused(endpoint, "host")
+
+
+@pytest.mark.parametrize("api", APIS)
+def test_a_web_page_in_the_place_of_an_api_is_the_users_to_fix(api: str, server: EndpointServer) -> None:
+    page = Reaction(body=b"\n<!doctype html><title>Open WebUI</title>", headers={"content-type": "text/html"})
+    server.react = lambda _: page
+    assert_address_is_refused(endpoint_of(server, api), "/v1")
+
+
+def test_a_web_page_after_replies_is_an_outage(server: EndpointServer) -> None:
+    async def act(client: Client) -> None:
+        await client.ask(ASKED, sampling=SAMPLING, seed=1)
+        server.react = lambda _: Reaction(body=b"<html>Maintenance</html>")
+        client.sleep = lambda seconds: asyncio.sleep(seconds / 100)
+        await client.ask(ASKED, sampling=SAMPLING, seed=1)
+
+    with pytest.raises(EndpointUnavailable) as refused:
+        act_on(endpoint_of(server, retry_seconds=0.3), act)
+    check_facts(refused.value, "web page")
+
+
+def test_a_stream_that_was_not_asked_for_is_named(server: EndpointServer) -> None:
+    server.react = lambda _: Reaction(body=b'data: {"choices": []}\n\ndata: [DONE]\n\n')
+    with pytest.raises(EndpointUnavailable) as refused:
+        ask(endpoint_of(server, retry_seconds=0.3))
+    check_facts(refused.value, "stream of events")
 
 
 def test_a_name_server_that_does_not_answer_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
