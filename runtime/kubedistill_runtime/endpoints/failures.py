@@ -204,6 +204,7 @@ _RULES: tuple[tuple[Kind, Callable[[int, Problem, str], bool]], ...] = (
     # OpenAI's status for this is 429 and Anthropic's 400, so it comes before both.
     ("Quota", lambda status, problem, words: status == 402 or _has(problem, _QUOTA_CODES) or _QUOTA_WORDS in words),
     ("Model", lambda status, _, words: status == 404 and ("model" in words or "deployment" in words)),
+    ("Unreachable", lambda status, *_: status == 407),  # it is the proxy's
     ("Address", lambda status, *_: status < 400 or status in (404, 405)),
     ("RateLimited", lambda status, *_: status == 429),
     ("ServerError", lambda status, *_: status in (408, 409, 425) or status >= 500),

@@ -86,6 +86,30 @@ def test_a_stream_that_was_not_asked_for_is_named(server: EndpointServer) -> Non
     check_facts(refused.value, "stream of events")
 
 
+@pytest.mark.parametrize("api", APIS)
+def test_a_proxy_of_the_environment_is_used(api: str, server: EndpointServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HTTP_PROXY", server.url)
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    endpoint = endpoint_of(server, api)
+    assert endpoint.url is not None
+    outside = replace(endpoint, url=endpoint.url.replace(server.url, "http://endpoint.example"))
+    assert ask(outside)[0].text == "HELLO"
+    assert server.received[0].path.startswith("http://endpoint.example/")
+    with endpoint_server() as inside:
+        assert ask(endpoint_of(inside, api))[0].text == "HELLO"
+    assert len(server.received) == 1, "what NO_PROXY names is reached directly"
+
+
+def test_a_proxy_that_wants_a_login_is_not_the_fault_of_prompts(
+    server: EndpointServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTTP_PROXY", server.url)
+    server.react = lambda _: Reaction(407, b"<html>Proxy Authentication Required</html>")
+    with pytest.raises(EndpointUnavailable) as refused:
+        ask(Endpoint("OpenAI", "teacher", "http://endpoint.example/v1", at=AT, retry_seconds=0.3))
+    check_facts(refused.value, "407", "proxy")
+
+
 def test_a_name_server_that_does_not_answer_is_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
     def resolve(*_: Any, **__: Any) -> Any:
         raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")

@@ -77,6 +77,18 @@ def test_the_key_is_in_no_representation_of_an_open_client(server: EndpointServe
     assert KEY not in act_on(endpoint_of(server), act)
 
 
+@pytest.mark.parametrize("api", APIS)
+def test_no_other_credential_of_the_environment_is_sent(
+    api: str, server: EndpointServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "AZURE_OPENAI_AD_TOKEN", "OPENAI_API_KEY"):
+        monkeypatch.setenv(variable, "another-secret")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("ANTHROPIC_BASE_URL", "http://127.0.0.1:9")
+    ask(endpoint_of(server, api))
+    assert not [name for name, value in server.received[0].headers.items() if "another-secret" in value]
+
+
 def test_another_host_never_gets_the_key(server: EndpointServer) -> None:
     with endpoint_server() as other:
         server.react = lambda _: Reaction(307, b"", {"location": f"{other.url}/v1/chat/completions"})

@@ -72,6 +72,14 @@ def test_what_an_endpoint_does_not_answer_is_rejected_with_its_reason(
     assert runner.run("Curate").summary.rejected == {reason: 4}
 
 
+def test_the_samples_of_a_prompt_have_seeds_of_their_own(runner: StageRunner, server: EndpointServer) -> None:
+    runner.job_folder.set("generation.samplesPerPrompt", 3)
+    runner.job_folder.set("generation.temperature", 1.0)
+    runner.run("Prepare", "Generate")
+    seeds = {(one.prompt, one.body["seed"]) for one in server.received if one.body["temperature"] == 1}
+    assert len(seeds) == 3 * 40
+
+
 @pytest.mark.parametrize(
     "text", ["<think>\nno, or yes?\n</think>\n\nyes", "no, or yes?\n</think>\n\nyes", "[THINK]no?[/THINK]yes"]
 )
