@@ -159,9 +159,12 @@ def _read_message(value: Json) -> Json:
     if _has_calls(message) or message.get("refusal"):
         return None
     content = message.get("content")
-    if isinstance(content, list):  # reasoning is not part of the content
-        content = [part for part in content if as_object(part).get("type") not in ("thinking", "reasoning")]
-    return _join(content, kinds=("text",))
+    return _join(without_reasoning(content) if isinstance(content, list) else content, kinds=("text",))
+
+
+def without_reasoning(parts: Sequence[Json]) -> list[Json]:
+    """Return the parts of a content that are not reasoning, which is not part of a reply."""
+    return [part for part in parts if as_object(part).get("type") not in ("thinking", "reasoning")]
 
 
 def _has_calls(message: Values) -> bool:

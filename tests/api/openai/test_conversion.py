@@ -37,6 +37,11 @@ READ: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
         {"messages": [{"role": "developer", "content": [{"type": "text", "text": "Be kind."}]}, USER, ASSISTANT]},
         {"messages": TURNS},
     ),
+    "a reply with a part of reasoning": (
+        {"messages": [SYSTEM, USER, {**ASSISTANT, "content": [{"type": "thinking", "thinking": []},
+                                                              {"type": "text", "text": "Me."}]}]},
+        {"messages": TURNS},
+    ),
     "an empty system message": ({"messages": [{**SYSTEM, "content": ""}, USER, ASSISTANT]},
                                 {"messages": TURNS[1:]}),
     "a prompt and its completion": ({"prompt": "Who?", "completion": " Me.\n"}, {"messages": TURNS[1:]}),

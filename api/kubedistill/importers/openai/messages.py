@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 from kubedistill.errors import InvalidData
+from kubedistill.importers.exchanges import without_reasoning
 from kubedistill.json_values import Json, JsonObject, as_object
 
 Remark = Callable[[str], None]
@@ -58,7 +59,11 @@ def _read_message(found: Json, *, at: str, remark: Remark) -> JsonObject:
     for key in message:
         if key not in _READ and message[key]:
             remark(f"the key {key!r} of messages was left out")
-    read: JsonObject = {"role": _ROLES[role], "content": _read_content(message.get("content"), at=at)}
+    content = message.get("content")
+    if isinstance(content, list) and (parts := without_reasoning(content)) != content:
+        remark("reasoning was left out")
+        content = parts
+    read: JsonObject = {"role": _ROLES[role], "content": _read_content(content, at=at)}
     weight = message.get("weight")
     if weight is None or role != "assistant":
         return read
