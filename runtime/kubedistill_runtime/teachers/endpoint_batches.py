@@ -60,7 +60,10 @@ def answer_rows(
 
 
 async def converse(row: Row, *, client: Client, sampling: Sampling, seed: int) -> Answer:
-    """Return the answer to a row, asked turn by turn; a turn that does not end by itself is the last one."""
+    """Return the answer to a row, asked turn by turn; a turn without a whole answer is the last one.
+
+    Anthropic's API refuses a conversation with a blank reply, and no filter keeps one.
+    """
     history: list[Message] = []
     turns: list[Turn] = []
     for number, question in enumerate(open_turns(row.record)):
@@ -70,7 +73,7 @@ async def converse(row: Row, *, client: Client, sampling: Sampling, seed: int) -
             reply.model, reply.fingerprint, reply.prompt_tokens, reply.completion_tokens, reply.requests, reply.detail
         )
         turns.append(Turn((), (), reply.text, reply.finish, usage=usage))
-        if reply.finish != "stop":
+        if reply.finish != "stop" or not reply.text.strip():
             break
         history.append(Message("assistant", reply.text))
     return Answer(row.key, tuple(turns))

@@ -252,3 +252,11 @@ def assert_key_is_nowhere(store: Store, log: Path) -> None:
     texts += [str(path) for path in store.root.rglob("*")]
     assert not [text for text in texts if API_KEY in text]
     assert "EndpointGenerator" in log.read_text(), "its representation was printed"
+
+
+@pytest.mark.parametrize("text", [None, " ", "<think>hm</think>"])
+def test_a_conversation_ends_with_a_blank_reply(text: str | None, server: EndpointServer, store: Store) -> None:
+    server.react = lambda received: Reaction(body=chat(text)) if received.prompt == "record 0" else echo(received)
+    run(rows_to_answer(2), server, store)
+    assert [one.prompt for one in server.received].count("and 0?") == 0
+    assert sorted(turn.text.strip() for answer in stored(store) for turn in answer.turns) == ["", "RECORD 1"]
