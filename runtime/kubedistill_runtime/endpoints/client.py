@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field, replace
 from typing import NoReturn
 
-from kubedistill.errors import BadCredentials, InvalidInput
+from kubedistill.errors import BadCredentials, InvalidInput, KubedistillError
 from kubedistill_runtime.chat.reasoning import remove_reasoning
 from kubedistill_runtime.endpoints.adapters import ADAPTERS, Adapter
 from kubedistill_runtime.endpoints.endpoint import Endpoint, Finish, Reply
@@ -55,6 +55,8 @@ class _Health:
     failures: int = 0
     """Failures since the last reply or rejection."""
     down_since: float | None = None
+    end: KubedistillError | None = None
+    """Why no request can succeed any more."""
 
     def alive(self) -> None:
         """Note that the endpoint answered."""
@@ -87,8 +89,16 @@ class Client:
         """Return the reply to messages, or why there is none as its finish.
 
         Raises BadCredentials, InvalidModel, InvalidInput or QuotaExhausted if no request can succeed, and
-        EndpointUnavailable if the endpoint did not answer anything for `retry_seconds`.
+        EndpointUnavailable if the endpoint did not answer anything for `retry_seconds`. Then no other request is sent.
         """
+        try:
+            return await self._ask(messages, sampling=sampling, seed=seed)
+        except KubedistillError as error:
+            self._health.end = self._health.end or error
+            raise
+
+    async def _ask(self, messages: Sequence[Message], *, sampling: Sampling, seed: int) -> Reply:
+        """Ask until there is a reply or a reason why there is none."""
         sent, before = 0, self._health.replies
         while True:
             async with self._turn():
@@ -118,6 +128,8 @@ class Client:
         """Send one request within the limits; raises RequestFailed."""
         estimate = _estimate_tokens(messages) + sampling.max_tokens
         async with self._limits.slot(estimate):
+            if self._health.end is not None:  # another request found out while this one waited
+                raise self._health.end
             try:
                 async with asyncio.timeout(self.endpoint.timeout_seconds):
                     reply = await self.adapter.ask(messages, sampling=sampling, seed=seed)

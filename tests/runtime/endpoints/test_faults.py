@@ -1,5 +1,6 @@
 """Faults of an endpoint, on a real local server: which end the job, which are asked again, for how long."""
 
+import asyncio
 import itertools
 import socket
 import time
@@ -16,8 +17,9 @@ from kubedistill.errors import (
     KubedistillError,
     QuotaExhausted,
 )
-from kubedistill_runtime.endpoints.endpoint import Endpoint
-from support.endpoint_calls import APIS, AT, KEY, PASSING, ask, endpoint_of, in_turn
+from kubedistill_runtime.endpoints.client import Client
+from kubedistill_runtime.endpoints.endpoint import Endpoint, Reply
+from support.endpoint_calls import APIS, ASKED, AT, KEY, PASSING, SAMPLING, act_on, ask, endpoint_of, in_turn
 from support.endpoint_server import EndpointServer, Reaction, Received, chat, echo, problem
 from support.messages import CheckMessage, check_facts
 
@@ -58,6 +60,19 @@ def test_what_no_request_can_change_ends_the_job_at_once(
     assert type(refused.value) is kind
     check_message(refused.value, AT, word)
     assert len(server.received) == 1, "no retry storm"
+
+
+def test_what_waits_for_its_turn_is_not_sent_after_the_end(server: EndpointServer) -> None:
+    server.react = lambda _: Reaction(401, problem("wrong key"), seconds=0.05)
+    endpoint = endpoint_of(server, max_in_flight=2)
+
+    async def act(client: Client) -> list[Reply | BaseException]:
+        asked = (client.ask(ASKED, sampling=SAMPLING, seed=number) for number in range(12))
+        return await asyncio.gather(*asked, return_exceptions=True)
+
+    ends = act_on(endpoint, act)
+    assert {type(end) for end in ends} == {BadCredentials}
+    assert len(server.received) <= 3, "two at a time, and one that took the place of the first"
 
 
 # What may pass
