@@ -68,6 +68,8 @@ TIGHTENED: dict[str, Stored | str] = {
     "spec.data.train: !has(self.targets) || self.targets != 'All' || (has(self.answers) && self.answers == 'Given')": (
         "targets is new, and its default is allowed"
     ),
+    "spec.teachers[]: has(self.model) != has(self.endpoint)": "model was required, and endpoint is new",
+    "spec.teachers[]: !has(self.endpoint) || !has(self.resources)": "endpoint is new",
     **{f"{field}: pattern {form.pattern}": stored for field, (form, stored) in _FORMS.items()},
 }
 """By the field and what is new about it: an object that an earlier CRD stored, or why there can be none."""

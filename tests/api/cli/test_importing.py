@@ -23,7 +23,8 @@ hyperparameters: {learning_rate: "2e-5", learning_rate_multiplier: "0.2"}
 """
 REMARKS = (
     "teacher_model_endpoint_connection.name: served in your cluster, from hf://meta-llama/Llama-3.1-405B-Instruct\n"
-    "teacher_model_endpoint_connection.api_key: left out: the teacher runs in your cluster, without an endpoint; a key"
+    "teacher_model_endpoint_connection.api_key: left out: the teacher runs in your cluster; "
+    "to keep the endpoint, write it as spec.teachers[].endpoint; a key"
     " belongs in a Secret, not in a manifest\n"
     "hyperparameters.learning_rate_multiplier: left out: the rate that it multiplies is not known; set learningRate\n"
     "spec.teachers[0].resources.pool: Azure ML chose the machines; name pools of your cluster here and in"
