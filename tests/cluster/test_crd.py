@@ -171,7 +171,6 @@ MALFORMED: dict[str, tuple[dict[str, Any], str, str]] = {
         "must have at most 1 item",
     ),
     "a teacher without name": ({"spec.teachers.0.name": Gone}, "spec.teachers[0].name", "Required value"),
-    "a teacher without model": ({"spec.teachers.0.model": Gone}, "spec.teachers[0].model", "Required value"),
     "a teacher's name with capitals": (
         {"spec.teachers.0.name": "Main"}, "spec.teachers[0].name", "should match '^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'",
     ),
