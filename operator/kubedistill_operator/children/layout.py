@@ -78,9 +78,15 @@ class _WorkerNeeds:
 
 def child_kind(stage: StageName, spec: Spec) -> ChildKind:
     """Return the kind of child of a stage: a RayJob for engines and for training workers, else a Job."""
-    if stage == "Generate" and all(teacher.model is None for teacher in spec.teachers):
-        return "Job"
-    return "RayJob" if stage in _RAY_STAGES else "Job"
+    needs_no_engine = stage == "Generate" and all(teacher.model is None for teacher in spec.teachers)
+    return "Job" if needs_no_engine else child_kinds(stage)[0]
+
+
+def child_kinds(stage: StageName) -> tuple[ChildKind, ...]:
+    """Return the kinds that the child of a stage can have, whatever the spec; the usual one is first."""
+    if stage == "Generate":
+        return ("RayJob", "Job")
+    return ("RayJob",) if stage in _RAY_STAGES else ("Job",)
 
 
 def lay_out(stage: StageName, spec: Spec, *, namespace: str, pools: Mapping[str, Pool], resources: Resources) -> Layout:

@@ -9,13 +9,12 @@ import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import get_args
 
 from kubedistill.labels import ATTEMPT_LABEL, JOB_UID_LABEL, RUN_LABEL, STAGE_LABEL
 from kubedistill.manifest.settings import Settings
 from kubedistill.stages import LIVE, current_stage
 from kubedistill.v1alpha1 import Run, StageStatus
-from kubedistill_operator.children.layout import child_kind
+from kubedistill_operator.children.layout import child_kind, child_kinds
 from kubedistill_operator.children.pods import config_map_folders
 from kubedistill_operator.cluster.api_errors import NotUnderstood, Refused
 from kubedistill_operator.cluster.channel_reading import read_channel
@@ -30,7 +29,7 @@ from kubedistill_operator.cluster.sightings import Sightings
 from kubedistill_operator.decisions.run_snapshot import is_intact
 from kubedistill_operator.job import Job
 from kubedistill_operator.names import frozen_name, labels, out_name
-from kubedistill_operator.observed import Attempt, Child, ChildKind, Observed, Pod, StoredSnapshot, first_idle
+from kubedistill_operator.observed import Attempt, Child, Observed, Pod, StoredSnapshot, first_idle
 from kubedistill_operator.plan import Manifest
 
 log = logging.getLogger(__name__)
@@ -122,10 +121,9 @@ class Observer:
         return Attempt(child, content, is_whole=await self._is_whole(job, stage, child))
 
     async def _read_child(self, job: Job, stage: StageStatus) -> Manifest | None:
-        """Return the child of a stage; an edit of the spec since may have changed the kind that Generate would need."""
-        likely = child_kind(stage.name, job.spec) if job.spec is not None else "RayJob"
-        kinds: tuple[ChildKind, ...] = (likely, *(one for one in get_args(ChildKind) if one != likely))
-        for kind in kinds if stage.name == "Generate" else kinds[:1]:
+        """Return the child of a stage; an edit of the spec since may have changed the kind that it would need."""
+        likely = child_kind(stage.name, job.spec) if job.spec is not None else None
+        for kind in sorted(child_kinds(stage.name), key=lambda one: one != likely):
             if (found := await self.cluster.get(kind, stage.child, namespace=job.namespace)) is not None:
                 return found
         return None

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from kubedistill.chain import CHAIN
 from kubedistill.stages import WORKING
 from kubedistill.v1alpha1 import StageStatus, Status
-from kubedistill_operator.children.layout import child_kind
+from kubedistill_operator.children.layout import child_kind, child_kinds
 from kubedistill_operator.clock import seconds_since, stamp
 from kubedistill_operator.decisions.accounting import counted_at
 from kubedistill_operator.decisions.context import ReconcileContext
@@ -248,8 +248,8 @@ def _blocking_attempts(context: ReconcileContext) -> list[Attempt]:
     if stage.name == CHAIN[0].name:
         return running
     spec = context.run.spec if context.run is not None else context.live_spec
-    needs_cluster = spec is None or child_kind(stage.name, spec) == "RayJob"
-    return [attempt for attempt in running if not attempt.is_job] if needs_cluster else []
+    kind = child_kinds(stage.name)[0] if spec is None else child_kind(stage.name, spec)
+    return [attempt for attempt in running if not attempt.is_job] if kind == "RayJob" else []
 
 
 def _are_ending(attempts: Sequence[Attempt], *, context: ReconcileContext, waited: float) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from aiohttp import web
 
+from kubedistill.chain import STAGES, StageName
 from kubedistill.contract import StageResult
 from kubedistill.manifest.settings import CaBundle, DefaultStorage, Rbac, Settings
 from kubedistill.v1alpha1 import Status
@@ -238,6 +239,16 @@ def test_generate_with_an_endpoint_is_found_as_a_batch_job(resource: Object, *, 
     found, _ = observe(job, lambda api: api.put(child(frozen, "Generate", active=1), collection=JOBS))
     assert found.attempt.child is not None
     assert found.attempt.child.kind == "Job"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_child_of_a_job_whose_spec_is_not_understood_is_found(stage: StageName, resource: Object) -> None:
+    job = replace(at_stage(resource, stage), spec=None)
+    made = child(resource, stage, active=1)
+    collection = RAYJOBS if made["kind"] == "RayJob" else JOBS
+    found, _ = observe(job, lambda api: api.put(made, collection=collection))
+    assert found.attempt.child is not None
+    assert found.attempt.child.kind == made["kind"]
 
 
 def test_a_job_of_a_cpu_stage_is_a_batch_job(resource: Object) -> None:
