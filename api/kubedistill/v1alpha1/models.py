@@ -102,6 +102,11 @@ class Endpoint(Model):
     """What the endpoint charges, for the report. Absent: the cost is unknown."""
 
     @property
+    def source(self) -> str:
+        """The name of the model, and its API."""
+        return f"{self.model} ({self.api})"
+
+    @property
     def address(self) -> str:
         """The base URL, which is the vendor's own if none is set."""
         return self.url or _VENDORS[self.api]
@@ -137,7 +142,7 @@ class Teacher(Model):
     def source(self) -> str:
         """The model's location, or its name at the endpoint."""
         if self.endpoint is not None:
-            return f"{self.endpoint.model} ({self.endpoint.api})"
+            return self.endpoint.source
         assert self.model is not None, "a teacher has a model or an endpoint"
         return self.model.source
 

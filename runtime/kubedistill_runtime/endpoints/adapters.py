@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from kubedistill.v1alpha1 import EndpointApi
 from kubedistill_runtime.endpoints.anthropic_messages import open_anthropic
-from kubedistill_runtime.endpoints.endpoint import Api, Endpoint, Reply
+from kubedistill_runtime.endpoints.endpoint import Endpoint, Reply
 from kubedistill_runtime.endpoints.openai_chat import open_azure, open_openai
 from kubedistill_runtime.records import Message
 from kubedistill_runtime.serving.engine import Sampling
@@ -27,7 +28,7 @@ class OpenAdapter(Protocol):
         ...
 
 
-ADAPTERS: Mapping[Api, OpenAdapter] = {
+ADAPTERS: Mapping[EndpointApi, OpenAdapter] = {
     "OpenAI": open_openai,
     "AzureOpenAI": open_azure,
     "Anthropic": open_anthropic,

@@ -18,7 +18,6 @@ from kubedistill_runtime.endpoints.transport import Transport
 from kubedistill_runtime.records import Message
 from kubedistill_runtime.serving.engine import Sampling
 
-_URL = "https://api.anthropic.com"
 _FINISHES: dict[str | None, Finish] = {
     "end_turn": "stop",
     "stop_sequence": "stop",
@@ -96,7 +95,7 @@ async def open_anthropic(endpoint: Endpoint, *, key: str) -> AsyncIterator[Anthr
     """Open a client of Anthropic's API."""
     http = anthropic.DefaultAioHttpClient(follow_redirects=False)  # another host must not get the key
     async with anthropic.AsyncAnthropic(
-        api_key=key, base_url=endpoint.url or _URL, max_retries=0, timeout=endpoint.timeout_seconds, http_client=http
+        api_key=key, base_url=endpoint.url, max_retries=0, timeout=endpoint.timeout_seconds, http_client=http
     ) as client:
         transport = Transport(
             lambda path, values: client.post(path, cast_to=httpx2.Response, body=values),

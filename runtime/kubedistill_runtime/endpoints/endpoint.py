@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
-Api = Literal["OpenAI", "AzureOpenAI", "Anthropic"]
+from kubedistill.v1alpha1 import EndpointApi
+
 Finish = Literal["stop", "length", "refused", "filtered", "too_long", "rejected", "failed", "other"]
 
 FINISHES: dict[Finish, str] = {
@@ -23,11 +24,10 @@ FINISHES: dict[Finish, str] = {
 class Endpoint:
     """The settings of an endpoint; the API key is not one of them, so that nothing shows it."""
 
-    api: Api
+    api: EndpointApi
     model: str
     """The model's name; with AzureOpenAI, the name of the deployment."""
-    url: str | None = None
-    """None: the vendor's own address."""
+    url: str
     api_version: str | None = None
     """Only AzureOpenAI has one."""
     max_in_flight: int = 16

@@ -18,7 +18,6 @@ from kubedistill_runtime.endpoints.transport import Transport
 from kubedistill_runtime.records import Message
 from kubedistill_runtime.serving.engine import Sampling
 
-_URL = "https://api.openai.com/v1"
 _FINISHES: dict[str, Finish] = {
     "stop": "stop",
     "length": "length",
@@ -122,7 +121,7 @@ async def open_openai(endpoint: Endpoint, *, key: str) -> AsyncIterator[OpenAICh
     """Open a client of OpenAI's API."""
     http = openai.DefaultAioHttpClient(follow_redirects=False)  # another host must not get the key
     async with openai.AsyncOpenAI(
-        api_key=key, base_url=endpoint.url or _URL, max_retries=0, timeout=endpoint.timeout_seconds, http_client=http
+        api_key=key, base_url=endpoint.url, max_retries=0, timeout=endpoint.timeout_seconds, http_client=http
     ) as client:
         yield OpenAIChat(_transport(client, key=key), endpoint.model)
 
@@ -130,7 +129,6 @@ async def open_openai(endpoint: Endpoint, *, key: str) -> AsyncIterator[OpenAICh
 @contextlib.asynccontextmanager
 async def open_azure(endpoint: Endpoint, *, key: str) -> AsyncIterator[OpenAIChat]:
     """Open a client of Azure OpenAI; the URL is the resource's, and the model is the deployment."""
-    assert endpoint.url is not None
     http = openai.DefaultAioHttpClient(follow_redirects=False)
     async with openai.AsyncAzureOpenAI(
         api_key=key,

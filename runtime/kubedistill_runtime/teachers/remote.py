@@ -42,7 +42,7 @@ class RemoteTeacher:
     @property
     def source(self) -> str:
         """The name of its model, and its API."""
-        return f"{self.endpoint.model} ({self.endpoint.api})"
+        return self.endpoint.source
 
     @property
     def digest(self) -> str:
@@ -109,7 +109,7 @@ class RemoteTeacher:
         return Connection(
             api=endpoint.api,
             model=endpoint.model,
-            url=endpoint.url,
+            url=endpoint.address,
             api_version=endpoint.api_version,
             max_in_flight=endpoint.max_in_flight,
             requests_per_minute=endpoint.requests_per_minute,

@@ -21,7 +21,7 @@ from support.endpoint_server import EndpointServer, Reaction, endpoint_server, p
 @pytest.mark.parametrize("key", ["", " \n", "two words", "line\nbreak", "ключ"])
 def test_a_key_that_cannot_be_sent_is_refused_and_not_shown(key: str) -> None:
     async def run() -> None:
-        async with open_client(Endpoint("OpenAI", "teacher", at=AT), key=key):
+        async with open_client(Endpoint("OpenAI", "teacher", "https://api.openai.com/v1", at=AT), key=key):
             pass
 
     with pytest.raises(BadCredentials) as refused:
