@@ -267,7 +267,7 @@ def test_two_jobs_of_the_same_work_make_each_artifact_once(applied: Applied, tmp
 
     def look() -> list[dict[str, Any]]:
         """Return the jobs' statuses once both are over; what is complete is looked at when it first is."""
-        for manifest in applied.claim.glob("artifacts/*/[!.]*/manifest.json"):  # a draft is no artifact yet
+        for manifest in applied.claim.glob("artifacts/*/[!.]*/manifest.json"):  # a draft is not an artifact
             published.setdefault(manifest.parent, files_in(manifest.parent))
         found = [applied.api.get(JOBS, name, namespace=applied.namespace) or {} for name in twins]
         statuses = [one.get("status") or {} for one in found]
