@@ -12,7 +12,7 @@ from kubedistill.chain import ArtifactName
 from kubedistill.contract import StageJob
 from kubedistill.errors import InvalidData, InvalidManifest
 from kubedistill.paths import entry_path, local_path
-from kubedistill.v1alpha1 import DataSource, Spec
+from kubedistill.v1alpha1 import DataSource, Spec, StudentModel, TeacherModel
 from kubedistill_runtime.chat.comparison import TokenizerComparison, compare_tokenizers, format_difference
 from kubedistill_runtime.datasets import commit_of, find_hub_file, parse_hub_uri
 from kubedistill_runtime.models import HUB_SCHEME, Model, find_model
@@ -110,15 +110,7 @@ def find_teacher(job: StageJob, *, store: Store | None, fetch: bool = True) -> T
     if teacher.endpoint is not None:
         return RemoteTeacher(_TEACHER_AT, teacher.name, teacher.endpoint)
     assert teacher.model is not None, "a teacher has a model or an endpoint"
-    model = find_model(
-        teacher.model.source,
-        revision=teacher.model.revision,
-        trust_remote_code=teacher.model.trust_remote_code,
-        data_root=root_path(job.data_root),
-        store=store,
-        at=f"{_TEACHER_AT}.model.source",
-        fetch=fetch,
-    )
+    model = _find_named(teacher.model, job=job, at=f"{_TEACHER_AT}.model.source", store=store, fetch=fetch)
     return ServedTeacher(
         at=_TEACHER_AT,
         spec=teacher.model,
@@ -131,14 +123,19 @@ def find_teacher(job: StageJob, *, store: Store | None, fetch: bool = True) -> T
 
 def find_student(job: StageJob, *, store: Store | None, fetch: bool = True) -> Model:
     """Find the student of a spec, as find_teacher does."""
-    model = job.spec.student.model
+    return _find_named(job.spec.student.model, job=job, at=STUDENT_AT, store=store, fetch=fetch)
+
+
+def _find_named(
+    model: TeacherModel | StudentModel, *, job: StageJob, at: str, store: Store | None, fetch: bool
+) -> Model:
     return find_model(
         model.source,
         revision=model.revision,
         trust_remote_code=model.trust_remote_code,
         data_root=root_path(job.data_root),
         store=store,
-        at=STUDENT_AT,
+        at=at,
         fetch=fetch,
     )
 

@@ -1,6 +1,5 @@
 """The arms: the answers of teacher, baseline and distilled student to the same records, scored in the same way."""
 
-import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,7 +12,7 @@ from kubedistill.v1alpha1 import AnswerComparison
 from kubedistill.v1alpha1 import Task as TaskSpec
 from kubedistill_runtime.answers import AnsweredRecord
 from kubedistill_runtime.evaluation.metrics import Score, measure, score_of
-from kubedistill_runtime.evaluation.statistics import Scores, compare, mean_ci95
+from kubedistill_runtime.evaluation.statistics import Scores, compare, mean_ci95, quotient
 from kubedistill_runtime.tasks import TASKS
 
 AGREEMENT = "agreement with the teacher"
@@ -148,7 +147,7 @@ def _arm(
         accuracy=_mean(score_N) if judged.by_reference else None,
         accuracy_ci95=mean_ci95(score_N) if judged.by_reference else None,
         agreement=_mean(agreement_N),
-        invalid_rate=_quotient(invalid, len(agreement_N)),
+        invalid_rate=quotient(invalid, len(agreement_N)),
         metrics={metric: measure(metric, texts, judged.references, comparison=comparison) for metric in metrics},
         parameters=arm.parameters,
         latency_seconds=figures.latency_seconds,
@@ -185,10 +184,10 @@ def _compare(scored: Mapping[str, Scores], *, measure_name: str, seed: int) -> C
     teacher_N, baseline_N, distilled_N = (scored[name] for name in ("teacher", "baseline", "distilled"))
     gain = compare(distilled_N, baseline_N, generator=generator)
     gap = compare(teacher_N, baseline_N, generator=generator)
-    closed = _quotient(float((distilled_N - baseline_N).sum()), float((teacher_N - baseline_N).sum()))
+    closed = quotient(float((distilled_N - baseline_N).sum()), float((teacher_N - baseline_N).sum()))
     return Comparison(
         measure=measure_name,
-        retention=_quotient(float(distilled_N.sum()), float(teacher_N.sum())),
+        retention=quotient(float(distilled_N.sum()), float(teacher_N.sum())),
         gain=gain.mean,
         gap_closed=closed if gap.verdict == "better" else None,
         p_value=gain.p_value,
@@ -209,13 +208,8 @@ def _reduce(teacher: Arm, distilled: Arm, *, control: LatencyControl | None) -> 
 
 
 def _saved(after: float | None, before: float | None) -> float | None:
-    share = None if after is None or before is None else _quotient(after, before)
+    share = None if after is None or before is None else quotient(after, before)
     return None if share is None else 1 - share
-
-
-def _quotient(part: float, whole: float) -> float | None:
-    """Return a quotient, or None if it is not a finite number."""
-    return part / whole if whole > 0 and math.isfinite(part / whole) else None
 
 
 def _mean(scores_N: Scores) -> float | None:

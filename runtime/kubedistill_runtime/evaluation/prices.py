@@ -1,10 +1,10 @@
 """Prices: what answers cost, by the hour of the hardware that gave the figures, or by the token of an endpoint."""
 
-import math
 from typing import Literal
 
 from kubedistill.contract import StageJob
 from kubedistill.contract.artifacts import EndpointFigures, ServingFigures
+from kubedistill_runtime.evaluation.statistics import quotient
 
 Priced = Literal["teacher", "student"]
 
@@ -18,10 +18,7 @@ def cost_per_thousand(name: Priced, figures: ServingFigures | EndpointFigures, *
 
 def cost_at(price: float | None, figures: ServingFigures) -> float | None:
     """Return the cost of 1,000 answers at saturation, from US dollars per hour; None if it is not a finite number."""
-    if price is None or figures.throughput_per_hour <= 0:
-        return None
-    cost = price * 1000 / figures.throughput_per_hour
-    return cost if math.isfinite(cost) else None
+    return None if price is None else quotient(price * 1000, figures.throughput_per_hour)
 
 
 def _cost_of_tokens(figures: EndpointFigures, *, job: StageJob) -> float | None:

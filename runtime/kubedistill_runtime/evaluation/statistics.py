@@ -3,6 +3,7 @@
 Shapes: N rows, R resamples.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,3 +75,8 @@ def mean_ci95(scores_N: Scores) -> tuple[float, float]:
     center = (mean + z * z / (2 * count)) / (1 + z * z / count)
     half = z / (1 + z * z / count) * np.sqrt(scores_N.var() / count + z * z / (4 * count * count))
     return max(0.0, center - float(half)), min(1.0, center + float(half))
+
+
+def quotient(part: float, whole: float) -> float | None:
+    """Return a quotient, or None if it is not a finite number."""
+    return part / whole if whole > 0 and math.isfinite(part / whole) else None

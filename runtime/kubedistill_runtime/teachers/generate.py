@@ -14,10 +14,18 @@ from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.serving.engine import Engine, Engines, Serving
 from kubedistill_runtime.serving.figures import PROMPTS, Machine, measure
 from kubedistill_runtime.storage.store import Store
-from kubedistill_runtime.teachers.batches import answer_rows, collect_answers, missing_rows
-from kubedistill_runtime.teachers.cache import make_rows, model_key
+from kubedistill_runtime.teachers.batches import answer_rows, collect_answers
+from kubedistill_runtime.teachers.cache import model_key
 from kubedistill_runtime.teachers.conversation import Generator
-from kubedistill_runtime.teachers.requests import GenerationResult, Pending, Request
+from kubedistill_runtime.teachers.requests import (
+    GenerationResult,
+    Pending,
+    Report,
+    Request,
+    answer_in_turn,
+    count_missing,
+    plan_rows,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +52,10 @@ def generate_answers(
 
     The figures are stored next to the answers of the last request, so they are measured once per model and machine.
     """
-    pending = {}
-    for name, request in requests.items():
-        key = model_key(serving, sampling=request.sampling, seed=request.seed)
-        pending[name] = Pending(make_rows(request.records, key=key, samples=request.samples), key)
-    missing = {name: missing_rows(part.rows, key=part.key, store=store) for name, part in pending.items()}
+    pending = plan_rows(
+        requests, key_of=lambda request: model_key(serving, sampling=request.sampling, seed=request.seed)
+    )
+    generated = count_missing(pending, store=store)
     last = list(requests)[-1]
 
     def take_figures(engine: Engine, prompts: Sequence[Sequence[int]]) -> ServingFigures:
@@ -60,7 +67,7 @@ def generate_answers(
     workload = digest([row.key for row in pending[last].rows[:PROMPTS]])[:16]
     wanted = {one.name: f"rows/{pending[last].key}/{one.name}-{workload}.json" for one in (own, *also)}
     tokens = 0
-    if any(missing.values()) or not all(store.exists(place) for place in wanted.values()):
+    if generated or not all(store.exists(place) for place in wanted.values()):
         progress.loading(f"starting the engine for {serving.model.source}")
         with engines.open(serving) as engine:
             tokens = _answer(requests, pending, engine=engine, serving=serving, at=at, store=store, progress=progress)
@@ -70,7 +77,6 @@ def generate_answers(
                     store.put(wanted[one.name], canonical_json(one.take(engine, prompts).to_values()))
     measured = {name: store.read(place) for name, place in wanted.items()}
     figures = read_stored_json(ServingFigures, measured.pop(own.name))
-    generated = len({row.key for rows in missing.values() for row in rows})
     return GenerationResult(pending, figures, tokens, generated, measured)
 
 
@@ -86,18 +92,12 @@ def _answer(
 ) -> int:
     """Answer all requests, and return the number of generated tokens."""
     chat = load_chat_format(serving.model, at=at, date=serving.date)
-    total, tokens, before = sum(len(part.rows) for part in pending.values()), 0, 0
-    for name, request in requests.items():
+
+    def answer(request: Request, part: Pending, report: Report) -> int:
         generator = Generator(engine, chat, request.sampling, serving.max_model_len, request.seed)
-        part = pending[name]
+        return answer_rows(part.rows, key=part.key, generator=generator, store=store, report=report)
 
-        def report(done: int, made: int, *, before: int = before, tokens: int = tokens) -> None:
-            figures = {"tokens": tokens + made}
-            progress.working(done=before + done, total=total, unit="answers", figures=figures)
-
-        tokens += answer_rows(part.rows, key=part.key, generator=generator, store=store, report=report)
-        before += len(part.rows)
-    return tokens
+    return answer_in_turn(requests, pending, answer=answer, progress=progress)
 
 
 def _prompts_of(pending: Pending, *, serving: Serving, store: Store, at: str) -> list[tuple[int, ...]]:

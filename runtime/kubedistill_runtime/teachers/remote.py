@@ -1,7 +1,7 @@
 """A remote teacher: a model that somebody else serves, reached over HTTP."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from kubedistill.canonical import digest
@@ -15,9 +15,15 @@ from kubedistill_runtime.models import Model
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.serving.engine import Engines
 from kubedistill_runtime.storage.store import Store
-from kubedistill_runtime.teachers.batches import missing_rows
-from kubedistill_runtime.teachers.cache import make_rows
-from kubedistill_runtime.teachers.requests import GenerationResult, Pending, Request
+from kubedistill_runtime.teachers.requests import (
+    GenerationResult,
+    Pending,
+    Report,
+    Request,
+    answer_in_turn,
+    count_missing,
+    plan_rows,
+)
 
 VENDOR_VARIABLES: dict[EndpointApi, str] = {
     "OpenAI": "OPENAI_API_KEY",
@@ -76,21 +82,18 @@ class RemoteTeacher:
         from kubedistill_runtime.teachers.endpoint_batches import EndpointGenerator, answer_rows
 
         del job, engines
-        pending = {}
-        for name, request in requests.items():
-            key = self._model_key(request)
-            pending[name] = Pending(make_rows(request.records, key=key, samples=request.samples), key)
-        missing = {row.key for part in pending.values() for row in missing_rows(part.rows, key=part.key, store=store)}
-        total, before, tokens = sum(len(part.rows) for part in pending.values()), 0, 0
-        for name, request in requests.items():
-            part = pending[name]
-            generator = EndpointGenerator(self._connection(), self._find_key(), request.sampling, request.seed)
-            report = _report_to(progress, before=before, tokens=tokens, total=total)
+        pending = plan_rows(requests, key_of=self._model_key)
+        generated = count_missing(pending, store=store)
+        connection, key = self._connection(), self._find_key()
+
+        def answer(request: Request, part: Pending, report: Report) -> int:
+            generator = EndpointGenerator(connection, key, request.sampling, request.seed)
             usage = answer_rows(part.rows, key=part.key, generator=generator, store=store, report=report)
-            tokens += usage.completion_tokens
-            before += len(part.rows)
+            return usage.completion_tokens
+
+        tokens = answer_in_turn(requests, pending, answer=answer, progress=progress)
         judged = [part for name, part in pending.items() if name != "train"]
-        return GenerationResult(pending, self._figures(judged, store=store), tokens, len(missing))
+        return GenerationResult(pending, self._figures(judged, store=store), tokens, generated)
 
     def _model_key(self, request: Request) -> str:
         """Return the key of the model with a sampling; URL, limits and API key do not matter."""
@@ -142,12 +145,3 @@ class RemoteTeacher:
             completion_tokens=sum(usage.completion_tokens for usage in usages),
             models=models,
         )
-
-
-def _report_to(progress: Progress, *, before: int, tokens: int, total: int) -> Callable[[int, int], None]:
-    """Return a function that reports the answers and tokens of one request as a part of all."""
-
-    def report(done: int, made: int) -> None:
-        progress.working(done=before + done, total=total, unit="answers", figures={"tokens": tokens + made})
-
-    return report

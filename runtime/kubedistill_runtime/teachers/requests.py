@@ -1,17 +1,20 @@
-"""Requests: which records to answer and how, and what comes of that."""
+"""Requests: which records to answer and how, one after another, and what comes of that."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 from kubedistill.contract.artifacts import EndpointFigures, ServingFigures
 from kubedistill_runtime.answers import AnsweredRecord
+from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.records import Record
 from kubedistill_runtime.serving.engine import Sampling
 from kubedistill_runtime.storage.store import Store
-from kubedistill_runtime.teachers.batches import collect_answers, count_ended
-from kubedistill_runtime.teachers.cache import Row
+from kubedistill_runtime.teachers.batches import collect_answers, count_ended, missing_rows
+from kubedistill_runtime.teachers.cache import Row, make_rows
 
+Report = Callable[[int, int], None]
+"""Receives the numbers of answered rows and of generated tokens of one request; it may raise Stopped."""
 _Figures_co = TypeVar("_Figures_co", bound=ServingFigures | EndpointFigures, covariant=True)
 
 
@@ -53,3 +56,39 @@ class GenerationResult(Generic[_Figures_co]):
     """Answers generated now."""
     measured: dict[str, bytes] = field(default_factory=dict)
     """Results of further measurements, by name, as JSON."""
+
+
+def plan_rows(requests: Mapping[str, Request], *, key_of: Callable[[Request], str]) -> dict[str, Pending]:
+    """Return the rows of each request, by name; `key_of` returns the model key for a request's sampling and seed."""
+    pending = {}
+    for name, request in requests.items():
+        key = key_of(request)
+        pending[name] = Pending(make_rows(request.records, key=key, samples=request.samples), key)
+    return pending
+
+
+def count_missing(pending: Mapping[str, Pending], *, store: Store) -> int:
+    """Count the answers that the cache does not have, each once."""
+    return len({row.key for part in pending.values() for row in missing_rows(part.rows, key=part.key, store=store)})
+
+
+def answer_in_turn(
+    requests: Mapping[str, Request],
+    pending: Mapping[str, Pending],
+    *,
+    answer: Callable[[Request, Pending, Report], int],
+    progress: Progress,
+) -> int:
+    """Answer requests one after another, and return the number of generated tokens.
+
+    `answer` returns the tokens that it generated for one request; the progress is that of all of them.
+    """
+    total, before, tokens = sum(len(part.rows) for part in pending.values()), 0, 0
+    for name, request in requests.items():
+
+        def report(done: int, made: int, *, before: int = before, tokens: int = tokens) -> None:
+            progress.working(done=before + done, total=total, unit="answers", figures={"tokens": tokens + made})
+
+        tokens += answer(request, pending[name], report)
+        before += len(pending[name].rows)
+    return tokens
