@@ -8,18 +8,20 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from kubedistill.errors import InvalidData
+from kubedistill.finish_reasons import ENDS, FAILURES
 from kubedistill.json_values import Json, as_object
 
 _CUT_OFF = "the reply was cut off"
 _CALLS = "the reply calls tools, which are not supported"
 _FILTERED = "the reply was stopped by a content filter"
 _FAILED = "the server could not finish the reply"
-_ENDS = {
-    "length": _CUT_OFF, "max_tokens": _CUT_OFF, "content_filter": _FILTERED, "tool_calls": _CALLS,
-    "function_call": _CALLS, "model_length": _CUT_OFF, "safety": _FILTERED, "sensitive": _FILTERED,
-    "error": _FAILED, "insufficient_system_resource": _FAILED, "network_error": _FAILED,
-}  # fmt: skip
-"""What ended a reply that is not complete, in lower case."""
+_INCOMPLETE = {"length": _CUT_OFF, "filtered": _FILTERED}
+_PROBLEMS = {
+    **{reason: _INCOMPLETE[end] for reason, end in ENDS.items() if end in _INCOMPLETE},
+    **dict.fromkeys(FAILURES, _FAILED),
+    **dict.fromkeys(("tool_calls", "function_call"), _CALLS),
+}
+"""What is wrong with a reply, by its finish reason in lower case."""
 _LEAVE_OUT = "Remove the record; `kubedistill import openai` leaves such records out and lists them"
 _ELSEWHERE = ("previous_response_id", "conversation")
 """Keys of a request that refer to messages that it does not contain."""
@@ -128,7 +130,7 @@ def read_reply(response: Json, *, at: str) -> str:
     if body.get("error"):
         raise InvalidData("the request failed", at=at, fix=_LEAVE_OUT)
     content, ends = _find_content(response if isinstance(response, str) else body, at=at)
-    problem = _ENDS.get(str(ends).lower()) or (
+    problem = _PROBLEMS.get(str(ends).lower()) or (
         "" if isinstance(content, str) and content.strip() else "the reply has no text"
     )
     if problem:

@@ -9,6 +9,7 @@ import httpx2
 import openai
 from pydantic import BaseModel, Field
 
+from kubedistill.finish_reasons import ENDS, FAILURES
 from kubedistill.json_values import JsonObject
 from kubedistill_runtime.endpoints.bodies import Count, Flag, Forgiving, Part, Words, join_text, read_body
 from kubedistill_runtime.endpoints.endpoint import Endpoint, Finish, Reply
@@ -17,25 +18,6 @@ from kubedistill_runtime.endpoints.parameters import Parameters
 from kubedistill_runtime.endpoints.transport import Transport
 from kubedistill_runtime.records import Message
 from kubedistill_runtime.serving.engine import Sampling
-
-_FINISHES: dict[str, Finish] = {
-    "stop": "stop",
-    "length": "length",
-    "content_filter": "filtered",
-    # TGI, Together and watsonx name the token that ended the reply; gateways pass the words of Anthropic.
-    "eos": "stop",
-    "eos_token": "stop",
-    "stop_sequence": "stop",
-    "end_turn": "stop",
-    "max_tokens": "length",
-    "model_length": "length",  # Mistral
-    "refusal": "refused",
-    "safety": "filtered",  # Google
-    "sensitive": "filtered",  # Zhipu
-}
-"""The finish that each reason of a server means, in lower case."""
-_FAILURES = ("error", "insufficient_system_resource", "network_error")
-"""Reasons of OpenRouter, DeepSeek and Zhipu for a reply that the server could not finish."""
 
 
 class _Message(BaseModel):
@@ -96,9 +78,9 @@ def _read(body: bytes) -> Reply:
     completion = read_body(body, form=_Completion, what="chat completion")
     choice, usage = completion.choices[0], completion.usage or _Usage()
     reason = (choice.finish_reason or "").lower()
-    if reason in _FAILURES:
+    if reason in FAILURES:
         raise RequestFailed("ServerError", f"finish_reason is {choice.finish_reason}")
-    finish = _FINISHES.get(reason, "other")
+    finish: Finish = ENDS.get(reason, "other")
     filtered = [name for name, one in (choice.content_filter_results or {}).items() if one and one.filtered]
     detail = ", ".join(filtered) if finish == "filtered" else ""
     if choice.message.refusal:
