@@ -230,8 +230,10 @@ def test_t3_a_run_that_was_swapped_is_not_used_by_the_next_leader(harness: Opera
     for name in both:
         wait_for(lambda name=name: harness.stage(name, "Generate").get("state") == "Succeeded", what=name, seconds=60)
         assert harness.stage(name, "Curate").get("child", "") == "", "a driver's result counts, and nothing is made"
+    harness.stop()  # between the two, a run of 0.1 that has no ConfigMap would be frozen again
     remove(harness, frozen["long-1"], old["metadata"]["name"])
     harness.api.create(old, namespace=where)
+    harness.start()
     for name in both:
         harness.becomes(name, "Succeeded")
         check_honest(harness, name)

@@ -6,8 +6,8 @@ from kubedistill_runtime.curation.words import WORD, join_items, split_tokens, w
 
 _MAX_WORDS = 40  # a longer text says more than a refusal
 _ENGLISH_NOT = r"(?:can ?not|can t|am unable to|m unable to|am not able to|m not able to|will not|won t)"
-# By language, on words without punctuation and case, so that "can't" is "can t". Each phrase declines by itself: verbs
-# such as "answer" are missing, because a passage may really not answer a question.
+# By language, on words without punctuation and case, so that "can't" is "can t" and ı is i. Each phrase declines by
+# itself: verbs such as "answer" are missing, because a passage may really not answer a question.
 PHRASES: dict[str, str] = {
     "English": rf"i {_ENGLISH_NOT}(?: be able to)? (?:(?:help|assist)(?: you)?(?: with\b| in\b|$)|(?:comply|fulfill?) |"
     r"(?:provide|create|generate|write|discuss) (?:that|this|such|any|content|information|instructions)\b)"
@@ -26,7 +26,7 @@ PHRASES: dict[str, str] = {
     "Polish": r"nie mogę (?:ci |pani |panu )?(?:w tym |z tym )?pomóc|nie mogę spełnić ",
     "Russian": r"я не могу (?:вам |тебе )?(?:(?:с|в) этим )?помочь|не могу помочь с "
     r"|я не могу выполнить (?:этот|ваш|твой) запрос",
-    "Turkish": r"(?:\w+ ){0,5}yardımcı olamam|(?:\w+ ){0,4}(?:isteği|talebi)\w* yerine getiremem",
+    "Turkish": r"(?:\w+ ){0,5}yardimci olamam|(?:\w+ ){0,4}(?:isteği|talebi)\w* yerine getiremem",
     "Chinese": r"(?:很)?(?:抱歉|对不起|對不起|不好意思)?我?(?:不能|无法|無法|没办法|沒辦法)(?:[为為向][您你])?"
     r"(?:帮助|幫助|协助|協助|满足|滿足|提供(?:这|這|此|该|該|任何|相关|相關))",
     "Japanese": r"(?:大変)?(?:申し訳|すみません|すいません|恐れ入り|ごめん).{0,40}"
@@ -48,6 +48,7 @@ helaas het spijt me maar przykro mi przepraszam niestety ale
 क्षमा करें माफ़ माफ कीजिए खेद है लेकिन मुझे
 """
 _APOLOGIES = frozenset(split_tokens(_APOLOGY))
+_TURKISH_I = {ord("ı"): "i", ord("\u0307"): None}  # I is the capital of ı and of i, and İ is folded to i with a dot
 _CONTRAST = re.compile(
     r"\b(?:but|however|instead|aber|jedoch|mais|cependant|pero|però|porém|mas|maar|echter|ale|jednak|но|однако|ama|"
     r"ancak|하지만|لكن|ولكن|लेकिन)\b|但|不过|不過|しかし|ただし"
@@ -62,14 +63,18 @@ def is_refusal(text: str) -> bool:
     """
     if weigh_text(text) > _MAX_WORDS * WORD:
         return False
-    items = split_tokens(text)
+    items = _split(text)
     first = next((place for place, item in enumerate(items) if item not in _APOLOGIES), len(items))
     return any(_begins_and_ends(join_items(items[place:])) for place in range(first + 1))
 
 
 def contains_refusal(text: str) -> bool:
     """Return whether a refusal is anywhere in a string, as in an instruction on what to refuse."""
-    return _PHRASE.search(join_items(split_tokens(text))) is not None
+    return _PHRASE.search(join_items(_split(text))) is not None
+
+
+def _split(text: str) -> list[str]:
+    return [token.translate(_TURKISH_I) for token in split_tokens(text)]
 
 
 def _begins_and_ends(text: str) -> bool:

@@ -32,7 +32,7 @@ REFUSALS = {
     "Dutch": ["Sorry, daar kan ik je niet mee helpen."],
     "Polish": ["Przykro mi, ale nie mogę w tym pomóc."],
     "Russian": ["Извините, но я не могу вам помочь.", "К сожалению, я не могу выполнить этот запрос."],
-    "Turkish": ["Üzgünüm, bu konuda size yardımcı olamam."],
+    "Turkish": ["Üzgünüm, bu konuda size yardımcı olamam.", "ÜZGÜNÜM, İSTEĞİNİZİ YERİNE GETİREMEM."],
     "Chinese": ["很抱歉，我无法帮助您完成这个请求。", "对不起，我不能提供这类信息。", "抱歉，我無法協助。"],
     "Japanese": [
         "申し訳ございませんが、そのご要望にはお応えできません。",

@@ -175,7 +175,7 @@ _ENDING = (
     Scenario("hub-down", "A21", _on("Prepare", 1, *_failure("infrastructure", "HubUnavailable", "no answer"))),
     Scenario("pod-rejected", "A20", _on("Curate", 1, step("Schedule", after=0.5), _REJECT)),
     Scenario(
-        "endpoint-down", "A9", _on("Generate", 1, *_failure("infrastructure", "EndpointUnavailable", "no answer"))
+        "endpoint-down", "A22", _on("Generate", 1, *_failure("infrastructure", "EndpointUnavailable", "no answer"))
     ),
     Scenario("vanishes", "A11", _on("Train", 1, *WORKING, _midway("Vanish"))),
     Scenario("no-result", "A14", _on("Generate", 1, *WORKING, _progress(4), _exit(0, after=1))),
