@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -66,6 +67,10 @@ class Turn:
     """None for a model that the job itself serves."""
 
 
+FAILED = "failed"
+"""The finish of a turn for which no reply arrived, because the endpoint or the network failed repeatedly."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """All replies of a model to one record; only conversations have several turns."""
@@ -83,6 +88,11 @@ class Answer:
     def ended(self) -> bool:
         """Whether the model answered, and ended every turn by itself."""
         return bool(self.turns) and all(turn.finish == "stop" for turn in self.turns)
+
+    @property
+    def failed(self) -> bool:
+        """Whether the endpoint failed instead of answering, so that another run may get an answer."""
+        return any(turn.finish == FAILED for turn in self.turns)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,10 +190,18 @@ def decode_answers(data: bytes) -> list[Answer]:
     return [table.answer(place) for place in range(table.table.num_rows)]
 
 
-def decode_row_keys(source: bytes | Path) -> list[str]:
-    """Read only the row keys of a file of encode_answers; raises the errors of open_answers."""
-    keys: list[str] = _read(source, columns=["row_key"]).column("row_key").to_pylist()
-    return keys
+def decode_failures(source: bytes | Path) -> dict[str, bool]:
+    """Read only whether the endpoint failed instead of each answer, by row key; raises the errors of open_answers.
+
+    The first of several answers with one row key counts.
+    """
+    table = _read(source, columns=["row_key", "turns.list.element.finish"])
+    keys, turns = (table.column(name).combine_chunks() for name in ("row_key", "turns"))
+    failed = pc.list_parent_indices(turns).filter(pc.equal(turns.flatten().field("finish"), FAILED))
+    places, found = set(failed.to_pylist()), dict[str, bool]()
+    for place, row_key in enumerate(keys.to_pylist()):
+        found.setdefault(row_key, place in places)
+    return found
 
 
 def decode_ends(source: bytes | Path) -> dict[str, bool]:

@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterator, Sequence
 from kubedistill.errors import EngineLost
 from kubedistill_runtime.answers import Answer, AnsweredRecord
 from kubedistill_runtime.storage.store import Store
-from kubedistill_runtime.teachers.cache import SHARD_ROWS, Row, ShardReader, add_shard, find_answers, find_ended
+from kubedistill_runtime.teachers.cache import (
+    SHARD_ROWS,
+    Row,
+    ShardReader,
+    add_shard,
+    find_answers,
+    find_ended,
+    find_final,
+)
 from kubedistill_runtime.teachers.conversation import Generator, converse
 
 _ENGINE_LIVES = 2
@@ -14,8 +22,8 @@ _ENGINE_LIVES = 2
 
 
 def missing_rows(rows: Sequence[Row], *, key: str, store: Store) -> list[Row]:
-    """Return the rows without an answer in the cache, each once."""
-    known = find_answers(store, key)
+    """Return the rows without an answer in the cache, each once; a failure of an endpoint is not an answer."""
+    known = find_final(store, key)
     return list({row.key: row for row in rows if row.key not in known}.values())
 
 

@@ -14,7 +14,7 @@ from kubedistill_runtime.answers import (
     Answer,
     AnswerTable,
     decode_ends,
-    decode_row_keys,
+    decode_failures,
     encode_answers,
     open_answers,
 )
@@ -62,24 +62,49 @@ def make_rows(records: Iterable[Record], *, key: str, samples: int) -> list[Row]
     ]
 
 
-def shard_name(key: str, row_keys: Sequence[str]) -> str:
-    """Return the name of the shard that has exactly these rows."""
-    return f"rows/{key}/{digest(row_keys)}.parquet"
+def shard_name(key: str, answers: Sequence[Answer]) -> str:
+    """Return the name of the shard that has exactly the rows of these answers.
+
+    A failure is part of the name, since a later answer to the same rows must not find its name taken.
+    """
+    failed = [answer.row_key for answer in answers if answer.failed]
+    row_keys = [answer.row_key for answer in answers]
+    return f"rows/{key}/{digest([row_keys, failed] if failed else row_keys)}.parquet"
 
 
 def find_answers(store: Store, key: str) -> dict[str, str]:
     """Return the shard of each row key of a model; raises StorageUnavailable if a shard is damaged."""
-    return locate_answers(store, (name for name in store.names(f"rows/{key}") if name.endswith(".parquet")))
+    return locate_answers(store, _shards_of(store, key))
+
+
+def find_final(store: Store, key: str) -> dict[str, str]:
+    """Return the same without the rows whose endpoint failed, which are asked again."""
+    final, _failed = _locate(store, _shards_of(store, key))
+    return final
 
 
 def locate_answers(store: Store, shards: Iterable[str]) -> dict[str, str]:
-    """Return the first shard that has each row key; raises StorageUnavailable if a shard is damaged or missing."""
-    found: dict[str, str] = {}
+    """Return the first shard that has each row key, one with an answer before one with a failure of the endpoint.
+
+    Raises StorageUnavailable if a shard is damaged or missing.
+    """
+    final, failed = _locate(store, shards)
+    return failed | final
+
+
+def _locate(store: Store, shards: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
+    """Return the first shard that has the answer to each row key, and the first that has a failure."""
+    final: dict[str, str] = {}
+    failed: dict[str, str] = {}
     for name in shards:
         with shard_errors(store, name):
-            for row_key in decode_row_keys(store.path(name)):
-                found.setdefault(row_key, name)
-    return found
+            for row_key, has_failed in decode_failures(store.path(name)).items():
+                (failed if has_failed else final).setdefault(row_key, name)
+    return final, failed
+
+
+def _shards_of(store: Store, key: str) -> Iterator[str]:
+    return (name for name in store.names(f"rows/{key}") if name.endswith(".parquet"))
 
 
 def find_ended(store: Store, key: str) -> set[str]:
@@ -129,7 +154,7 @@ def add_shard(store: Store, key: str, answers: Sequence[Answer]) -> str:
         half = len(answers) // 2
         add_shard(store, key, answers[:half])
         return add_shard(store, key, answers[half:])
-    name = shard_name(key, [answer.row_key for answer in answers])
+    name = shard_name(key, answers)
     store.put_if_absent(name, encode_answers(answers))
     return name
 

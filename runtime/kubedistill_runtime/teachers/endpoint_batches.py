@@ -12,7 +12,7 @@ from kubedistill_runtime.endpoints.endpoint import Endpoint
 from kubedistill_runtime.records import Message, open_turns
 from kubedistill_runtime.serving.engine import Sampling
 from kubedistill_runtime.storage.store import Store
-from kubedistill_runtime.teachers.cache import Row, find_answers
+from kubedistill_runtime.teachers.cache import Row, find_final
 from kubedistill_runtime.teachers.conversation import turn_seed
 from kubedistill_runtime.teachers.in_flight import InFlight, settle_lost
 from kubedistill_runtime.teachers.recent_answers import RecentAnswers
@@ -44,14 +44,15 @@ def answer_rows(
 ) -> Usage:
     """Ask for the answers that the cache does not have, and return the usage of those that were asked for now.
 
+    Rows for which the endpoint failed in an earlier run are asked again.
     Each answer is in the store within 5 s of its arrival, and in shards at the end. `report` receives the numbers of
     answered rows and of generated tokens every few seconds; it may raise Stopped. Then, and if the endpoint raises one
     of the errors of `Client.ask`, the replies that are on their way are awaited for some seconds, and nothing that
     arrived is lost.
     """
     recent = RecentAnswers(store, key)
-    recent.recover(known=find_answers(store, key).keys())
-    known = find_answers(store, key).keys()
+    recent.recover()
+    known = find_final(store, key).keys()
     settle_lost(store, key, known=known)
     left = Counter(row.key for row in rows if row.key not in known)
     wanted = list({row.key: row for row in rows if row.key in left}.values())

@@ -5,13 +5,13 @@ shard is published before the files that it replaces are deleted, so a kill leav
 is in both is deleted at the next start. Readers of shards do not see this folder, so no manifest names its files.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from kubedistill.canonical import digest
 from kubedistill_runtime.answers import Answer, decode_answers, encode_answers
 from kubedistill_runtime.storage.store import Store
-from kubedistill_runtime.teachers.cache import SHARD_ROWS, add_shard, shard_errors
+from kubedistill_runtime.teachers.cache import SHARD_ROWS, add_shard, find_answers, find_final, shard_errors
 
 
 @dataclass(slots=True)
@@ -23,17 +23,21 @@ class RecentAnswers:
     _answers: list[Answer] = field(default_factory=list, init=False)
     _names: list[str] = field(default_factory=list, init=False)
 
-    def recover(self, *, known: Collection[str]) -> None:
+    def recover(self) -> None:
         """Publish what a killed driver left as shards, except answers that are in shards already.
 
-        Raises StorageUnavailable if a file is damaged.
+        An answer replaces a failure of the endpoint, but not the other way round. Raises StorageUnavailable if a file
+        is damaged.
         """
+        final, stored = find_final(self.store, self.key), find_answers(self.store, self.key)
         found: dict[str, Answer] = {}
         names = self.store.names(self._folder)
         for name in names:
             with shard_errors(self.store, name):
                 answers = decode_answers(self.store.read(name))
-            found |= {answer.row_key: answer for answer in answers if answer.row_key not in known}
+            for answer in answers:
+                if answer.row_key not in (stored | found if answer.failed else final):
+                    found[answer.row_key] = answer
         self._publish(list(found.values()))
         for name in names:
             self.store.delete(name)

@@ -21,7 +21,7 @@ from kubedistill_runtime.answers import (
     Turn,
     decode_answers,
     decode_ends,
-    decode_row_keys,
+    decode_failures,
     encode_answers,
     open_answers,
 )
@@ -35,6 +35,7 @@ from kubedistill_runtime.teachers.cache import (
     add_shard,
     find_answers,
     find_ended,
+    find_final,
     locate_answers,
     make_rows,
     model_key,
@@ -150,7 +151,7 @@ def test_what_is_too_large_for_one_shard_becomes_two(store: Store, monkeypatch: 
     monkeypatch.setattr(cache, "SHARD_BYTES", 2 * answer("a").nbytes)
     add(store, *"abcdefgh")
     names = store.names(f"rows/{KEY}")
-    assert [decode_row_keys(store.read(name)) for name in names].count(["row-a", "row-b"]) == 1
+    assert [list(decode_failures(store.read(name))) for name in names].count(["row-a", "row-b"]) == 1
     assert len(names) == 4
     assert read_all(store, names) == {f"row-{name}": answer(name) for name in "abcdefgh"}
 
@@ -205,6 +206,24 @@ def test_an_end_counts_in_the_first_shard_that_holds_the_row(store: Store) -> No
         )
     first = find_answers(store, KEY)["row-both"] == find_answers(store, KEY)["row-a"]
     assert ("row-both" in find_ended(store, KEY)) == first
+
+
+def test_an_answer_counts_before_a_failure_of_the_endpoint_in_whichever_shard(store: Store) -> None:
+    def with_finish(finish: str, *names: str) -> list[Answer]:
+        return [Answer(f"row-{name}", (Turn((), (), finish, finish),)) for name in names]
+
+    failed = [add_shard(store, KEY, with_finish("failed", *names)) for names in ("a", "ab", "c")]
+    assert find_answers(store, KEY).keys() == {"row-a", "row-b", "row-c"}
+    assert find_final(store, KEY) == {}
+    later = [add_shard(store, KEY, with_finish("stop", *names)) for names in ("a", "b")]
+    assert len({*failed, *later}) == 5, "a later answer has a name of its own"
+    assert find_final(store, KEY) == {"row-a": later[0], "row-b": later[1]}
+    found = read_all(store, [*failed, *later])
+    assert {name: one.turns[0].finish for name, one in found.items()} == {
+        "row-a": "stop", "row-b": "stop", "row-c": "failed",
+    }  # fmt: skip
+    assert find_ended(store, KEY) == {"row-a", "row-b"}
+    assert read_all(store, failed)["row-a"].turns[0].finish == "failed", "what an artifact named does not change"
 
 
 def test_one_answer_that_is_too_large_is_kept_whole(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -297,7 +316,7 @@ def turns(draw: st.DrawFn) -> Turn:
     completion = draw(IDS)
     top = draw(st.none() | tops(len(completion)))
     logprobs = draw(st.none() | npst.arrays(np.float32, len(completion), elements=st.floats(-1e4, 0, width=32)))
-    return Turn(draw(IDS), completion, draw(TEXTS), draw(st.sampled_from(["stop", "length"])), top, logprobs)
+    return Turn(draw(IDS), completion, draw(TEXTS), draw(st.sampled_from(["stop", "length", "failed"])), top, logprobs)
 
 
 ANSWERS = st.lists(st.builds(Answer, TEXTS, st.lists(turns(), max_size=3).map(tuple)), max_size=4)
@@ -325,7 +344,7 @@ def test_answers_survive_encoding_and_equal_answers_give_equal_bytes(answers: li
     data = encode_answers(answers)
     assert plain(decode_answers(data)) == plain(answers)
     assert encode_answers(decode_answers(data)) == data
-    assert decode_row_keys(data) == [one.row_key for one in answers]
+    assert decode_failures(data) == {one.row_key: one.failed for one in reversed(answers)}
     assert decode_ends(data) == {one.row_key: one.ended for one in answers}
     table = open_answers(data)
     assert plain([table.answer(place) for place in reversed(range(len(answers)))]) == plain(answers[::-1])

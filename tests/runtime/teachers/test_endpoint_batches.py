@@ -19,7 +19,7 @@ from kubedistill_runtime.answers import Answer, decode_answers
 from kubedistill_runtime.records import Message, Record
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers import endpoint_batches
-from kubedistill_runtime.teachers.batches import collect_answers
+from kubedistill_runtime.teachers.batches import collect_answers, missing_rows
 from kubedistill_runtime.teachers.cache import SHARD_ROWS, Row, find_answers, make_rows
 from kubedistill_runtime.teachers.endpoint_batches import answer_rows
 from kubedistill_runtime.teachers.usage import Usage, read_usage
@@ -103,6 +103,31 @@ def test_a_refusal_is_an_answer_with_its_reason_and_ends_the_conversation(
     assert usage.finishes == {finish: 1, "stop": 2}
     run(rows, server, store)
     assert len(server.received) == 3, "it is not asked again"
+
+
+def test_a_row_whose_endpoint_failed_is_asked_again_by_the_next_run(server: EndpointServer, store: Store) -> None:
+    broken = Reaction(500, problem("oops"))
+    filtered = Reaction(400, problem("blocked", code="content_filter"))
+    special = {"record 1": broken, "record 2": broken, "record 3": filtered}
+    server.react = lambda received: special.get(received.prompt) or echo(received)
+    rows = rows_to_answer(20)
+
+    def finishes() -> dict[str, str]:
+        answered = collect_answers(rows, key=KEY, store=store)
+        return {one.record.id: one.answer.turns[-1].finish for one in answered}
+
+    run(rows, server, store)
+    assert (finishes()["r1"], finishes()["r2"], finishes()["r3"]) == ("failed", "failed", "filtered")
+    for repaired, missing in (("record 1", {"record 1", "record 2"}), ("record 2", {"record 2"}), ("", set())):
+        before = len(server.received)
+        special.pop(repaired, None)
+        assert len(missing_rows(rows, key=KEY, store=store)) == len(missing)
+        run(rows, server, store)
+        assert {one.prompt for one in server.received[before:]} == missing
+    assert {name for name, finish in finishes().items() if finish != "stop"} == {"r3"}
+    answers = Counter(answer.row_key for answer in stored(store) if not answer.failed)
+    assert answers == Counter(row.key for row in rows), "none is lost or doubled"
+    assert read_usage(rows, key=KEY, store=store).finishes["failed"] == 0
 
 
 def test_mixtures_and_retries_are_counted(server: EndpointServer, store: Store) -> None:

@@ -9,16 +9,16 @@ from kubedistill.errors import StorageUnavailable
 from kubedistill_runtime.answers import Answer, Turn, TurnUsage, decode_answers
 from kubedistill_runtime.records import Message, Record
 from kubedistill_runtime.storage.store import Store
-from kubedistill_runtime.teachers.cache import SHARD_ROWS, Row, find_answers
+from kubedistill_runtime.teachers.cache import SHARD_ROWS, Row, find_answers, find_final
 from kubedistill_runtime.teachers.in_flight import InFlight, count_lost, settle_lost
 from kubedistill_runtime.teachers.recent_answers import RecentAnswers
 
 KEY = "k" * 64
 
 
-def answers(start: int, stop: int) -> list[Answer]:
+def answers(start: int, stop: int, *, finish: str = "stop") -> list[Answer]:
     usage = TurnUsage("teacher-1", "", 7, 3, 1)
-    return [Answer(f"row-{number}", (Turn((), (), "x", "stop", usage=usage),)) for number in range(start, stop)]
+    return [Answer(f"row-{number}", (Turn((), (), "x", finish, usage=usage),)) for number in range(start, stop)]
 
 
 def keys(start: int, stop: int) -> set[str]:
@@ -91,7 +91,7 @@ def test_a_kill_between_any_two_writes_loses_and_doubles_nothing(step: int, tmp_
     except Killed:
         pass
     following = RecentAnswers(store, KEY)
-    following.recover(known=find_answers(store, KEY).keys())
+    following.recover()
     assert find_answers(store, KEY).keys() >= keys(0, returned), "what add returned for is durable"
     assert recent_files(store) == []
     shards = set(find_answers(store, KEY).values())
@@ -99,10 +99,27 @@ def test_a_kill_between_any_two_writes_loses_and_doubles_nothing(step: int, tmp_
     assert every.total() == len(every), "none is doubled"
 
 
+@pytest.mark.parametrize(
+    ("shard", "recent", "final"),
+    [("failed", "stop", 2), ("failed", "failed", 0), ("stop", "failed", 2), ("stop", "stop", 2)],
+)
+def test_what_was_left_replaces_failures_only(shard: str, recent: str, final: int, store: Store) -> None:
+    before = RecentAnswers(store, KEY)
+    before.add(answers(0, 2, finish=shard))
+    before.merge()
+    RecentAnswers(store, KEY).add(answers(0, 2, finish=recent))
+    RecentAnswers(store, KEY).recover()
+    assert recent_files(store) == []
+    assert len(find_final(store, KEY)) == final
+    every = [answer for name in store.names(f"rows/{KEY}") if ".parquet" in name
+             for answer in decode_answers(store.read(name))]  # fmt: skip
+    assert len(every) == (4 if (shard, recent) == ("failed", "stop") else 2), "none is doubled"
+
+
 def test_a_damaged_file_is_an_error_that_names_it(store: Store) -> None:
     store.put(f"rows/{KEY}/recent/ab.parquet", b"not parquet")
     with pytest.raises(StorageUnavailable) as refused:
-        RecentAnswers(store, KEY).recover(known=())
+        RecentAnswers(store, KEY).recover()
     assert "ab.parquet" in refused.value.at
 
 
