@@ -4,7 +4,7 @@ Shapes: T generated tokens of a turn, K alternatives stored per token.
 """
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +33,9 @@ class TopK:
         return self.ids_TK.nbytes + self.logprobs_TK.nbytes + self.tail_T.nbytes
 
 
+_WITHOUT = "asked without "
+
+
 @dataclass(frozen=True, slots=True)
 class TurnUsage:
     """What an endpoint reported about a turn."""
@@ -45,7 +48,18 @@ class TurnUsage:
     requests: int
     """Requests that were sent for this turn, including those that failed."""
     detail: str = ""
-    """The endpoint's own words about a finish other than stop and length."""
+    """The endpoint's own words about a finish other than stop and length, or which parameters were not sent."""
+
+    @property
+    def left_out(self) -> frozenset[str]:
+        """The parameters that were not sent, since the endpoint refuses them."""
+        words, names = self.detail[: len(_WITHOUT)], self.detail[len(_WITHOUT) :]
+        return frozenset(names.split(", ")) if words == _WITHOUT else frozenset()
+
+
+def describe_left_out(names: Collection[str]) -> str:
+    """Return the detail of a reply that was asked for without some parameters."""
+    return _WITHOUT + ", ".join(sorted(names))
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,6 +98,8 @@ class EndpointFigures(StoredModel):
     """Tokens of all prompts, as the endpoint counts them."""
     completion_tokens: int
     """Tokens of all answers, as the endpoint counts them."""
+    sampled: int = 0
+    """Number of these replies that were sampled and not greedy, because the model refuses temperature 0."""
     latency_seconds: float | None = None
     """Median time of a request, with others in flight; null if it was not measured."""
     latency_p95_seconds: float | None = None

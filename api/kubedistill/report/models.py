@@ -190,13 +190,16 @@ class Provenance(StoredModel):
     """Why teacher or student has no price."""
     untimed: str = ""
     """Why the two students were not timed in turn."""
+    sampled_answers: int = 0
+    """Number of the teacher's greedy answers that were sampled, because its endpoint refuses temperature 0."""
     made_by: str = ""
     """The run that created it, if that is another run."""
 
     @model_serializer(mode="wrap")
     def _without_empty(self, serialize: SerializerFunctionWrapHandler) -> dict[str, JsonValue]:
         values: dict[str, JsonValue] = serialize(self)
-        return {name: value for name, value in values.items() if value or name not in ("unpriced", "untimed", "madeBy")}
+        optional = ("unpriced", "untimed", "sampledAnswers", "madeBy")
+        return {name: value for name, value in values.items() if value or name not in optional}
 
 
 class Report(StoredModel):

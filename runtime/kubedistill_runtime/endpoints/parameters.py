@@ -8,6 +8,7 @@ import logging
 from dataclasses import dataclass, field, replace
 
 from kubedistill.json_values import JsonObject
+from kubedistill_runtime.answers import describe_left_out
 from kubedistill_runtime.endpoints.endpoint import Reply
 from kubedistill_runtime.endpoints.failures import RequestFailed
 
@@ -49,4 +50,4 @@ class Parameters:
         """Return a reply whose detail says what it was asked for without."""
         if not self.refused or reply.detail:
             return reply
-        return replace(reply, detail=f"asked without {', '.join(sorted(self.refused))}")
+        return replace(reply, detail=describe_left_out(self.refused))

@@ -13,7 +13,7 @@ from kubedistill.report.words import (
     records_text,
     words_of,
 )
-from kubedistill_runtime.report.notes import cost_notes, time_notes
+from kubedistill_runtime.report.notes import cost_notes, teacher_notes, time_notes
 
 _GATE = {"passed": "passed", "failed": "**failed**", "not set": "no gate set", "not checked": "no limit was checked"}
 
@@ -44,6 +44,7 @@ def render_markdown(report: Report, *, title: str) -> str:
         f"- Objective: {report.training.objective} ({report.training.objective_reason})",
         f"- Hardware: {report.provenance.hardware}",
         *(f"- Control: {note}" for note in (*control, *time_notes(report))),
+        *(f"- Teacher: {note}" for note in teacher_notes(report)),
         *(f"- Cost: {note}" for note in cost_notes(report)),
         "",
     ]

@@ -1,4 +1,4 @@
-"""Notes of a report: why a cost or a comparison of times is missing."""
+"""Notes of a report: why a cost or a comparison of times is missing, and how the teacher answered."""
 
 from kubedistill.report.models import Report
 
@@ -21,6 +21,15 @@ def time_notes(report: Report) -> list[str]:
     """Return why the students were not timed in turn, as a sentence without a period; empty if they were."""
     untimed = report.provenance.untimed
     return [f"the students were not timed in turn, but each in its own engine: {untimed}"] if untimed else []
+
+
+def teacher_notes(report: Report) -> list[str]:
+    """Return how many answers of the teacher were sampled, as a sentence without a period; empty if all were greedy."""
+    number = report.provenance.sampled_answers
+    if not number:
+        return []
+    what = "1 greedy answer of the teacher was" if number == 1 else f"{number:,} greedy answers of the teacher were"
+    return [f"{what} sampled, because its endpoint refuses temperature 0, so another run would give other scores"]
 
 
 def as_sentence(note: str) -> str:

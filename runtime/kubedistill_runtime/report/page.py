@@ -23,7 +23,7 @@ from kubedistill.report.words import (
     records_text,
     words_of,
 )
-from kubedistill_runtime.report.notes import as_sentence, cost_notes, time_notes
+from kubedistill_runtime.report.notes import as_sentence, cost_notes, teacher_notes, time_notes
 from kubedistill_runtime.report.plots import plot_curve, plot_scores
 
 
@@ -85,13 +85,14 @@ def _tiles(report: Report) -> list[Tile]:
 
 
 def _measured(report: Report) -> str:
-    """Return sentences on the hardware, on the control of latency, and on why a time or a cost is not known."""
+    """Return sentences on the hardware, the control of latency, the teacher's answers, and what is not known."""
     teacher, student = report.arms.teacher.hardware, report.arms.distilled.hardware
     said = f"measured on {teacher}"
     if teacher != student:
         said = f"the teacher was measured on {teacher}, the student on {student}, so their times are not compared"
     control = [] if report.latency_control is None else [control_text(report.latency_control)]
-    return " ".join(as_sentence(note) for note in (said, *control, *time_notes(report), *cost_notes(report)))
+    notes = (said, *control, *time_notes(report), *teacher_notes(report), *cost_notes(report))
+    return " ".join(as_sentence(note) for note in notes)
 
 
 def _further_lines(report: Report) -> list[Line]:

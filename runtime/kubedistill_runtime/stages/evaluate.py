@@ -155,7 +155,7 @@ def _provenance(context: StageContext, tested: Mapping[str, Tested], *, untimed:
         "teacher": tested["teacher"].figures,
         "student": tested["distilled"].figures,
     }
-    student = tested["distilled"].figures
+    teacher, student = figures["teacher"], figures["student"]
     unpriced = {name: reason for name, one in figures.items() if (reason := why_unpriced(name, one, job=job))}
     return Provenance(
         **names_of(job),
@@ -169,6 +169,7 @@ def _provenance(context: StageContext, tested: Mapping[str, Tested], *, untimed:
         versions=student.versions if isinstance(student, ServingFigures) else {},
         unpriced=dict(unpriced.items()),
         untimed=untimed,
+        sampled_answers=teacher.sampled if isinstance(teacher, EndpointFigures) else 0,
     )
 
 

@@ -143,5 +143,6 @@ class RemoteTeacher:
             answers=sum(usage.finishes.total() for usage in usages),
             prompt_tokens=sum(usage.prompt_tokens for usage in usages),
             completion_tokens=sum(usage.completion_tokens for usage in usages),
+            sampled=sum(usage.default_temperature for usage in usages),
             models=models,
         )

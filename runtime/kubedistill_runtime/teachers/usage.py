@@ -22,6 +22,8 @@ class Usage:
     """Turns by how they ended; its total is the number of turns, and `requests` less that is the number of retries."""
     models: Counter[tuple[str, str]] = field(default_factory=Counter)
     """Turns by the model's name and fingerprint, as the endpoint states them; more than one means a mixture."""
+    default_temperature: int = 0
+    """Turns that were drawn at the model's own temperature, since it refuses the one that was asked for."""
     unaccounted: int = 0
     """Requests, at most, whose replies were lost with a driver that was killed; their tokens are not known."""
 
@@ -41,6 +43,7 @@ class Usage:
         self.prompt_tokens += usage.prompt_tokens
         self.completion_tokens += usage.completion_tokens
         self.finishes[finish] += 1
+        self.default_temperature += "temperature" in usage.left_out
         if usage.model:
             self.models[usage.model, usage.fingerprint] += 1
 

@@ -223,6 +223,14 @@ def test_page_says_why_the_students_were_not_timed_in_turn() -> None:
     assert "timed in turn" not in show(made.make_report()).text
 
 
+def test_page_says_how_many_greedy_answers_were_sampled() -> None:
+    assert (
+        "1,200 greedy answers of the teacher were sampled"
+        in show(made.make_report(provenance__sampled_answers=1200)).text
+    )
+    assert "were sampled" not in show(made.make_report()).text
+
+
 def test_same_report_gives_the_same_page() -> None:
     assert render_page(made.make_report(), title="j") == render_page(made.make_report(), title="j")
 

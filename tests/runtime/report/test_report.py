@@ -96,6 +96,15 @@ def test_markdown_says_why_the_students_were_not_timed_in_turn() -> None:
     assert not [line for line in render_markdown(made.make_report(), title="j").splitlines() if "Control" in line]
 
 
+@pytest.mark.parametrize(("number", "what"), [(1, "1 greedy answer of the teacher was"), (12, "12 greedy answers")])
+def test_markdown_says_how_many_greedy_answers_were_sampled(number: int, what: str) -> None:
+    lines = render_markdown(made.make_report(provenance__sampled_answers=number), title="j").splitlines()
+    (line,) = (line for line in lines if line.startswith("- Teacher: "))
+    assert what in line
+    assert "- Teacher" not in render_markdown(made.make_report(), title="j")
+    assert "sampledAnswers" not in made.make_report().to_values()["provenance"]
+
+
 def test_a_report_of_an_earlier_version_can_be_read() -> None:
     """What this version added is absent there, and no verdict is made up for it."""
     report = made.make_report()

@@ -80,6 +80,22 @@ def test_the_samples_of_a_prompt_have_seeds_of_their_own(runner: StageRunner, se
     assert len(seeds) == 3 * 40
 
 
+def test_greedy_answers_of_a_model_that_refuses_temperature_0_are_counted(
+    runner: StageRunner, server: EndpointServer
+) -> None:
+    refusal = problem(
+        "Unsupported value: 'temperature' does not support 0.", code="unsupported_value", param="temperature"
+    )
+    server.react = lambda one: (
+        Reaction(400, refusal) if one.body.get("temperature") == 0 else Reaction(body=chat("yes"))
+    )
+    runner.job_folder.set("generation.temperature", 1.0)
+    runner.run("Prepare", "Generate")
+    found = figures(runner).endpoint
+    assert found is not None
+    assert (found.answers, found.sampled) == (16, 16)
+
+
 @pytest.mark.parametrize(
     "text", ["<think>\nno, or yes?\n</think>\n\nyes", "no, or yes?\n</think>\n\nyes", "[THINK]no?[/THINK]yes"]
 )
