@@ -80,9 +80,11 @@ def choose(job: StageJob, *, teacher: Teacher, student: Model) -> Choices:
     spec = job.spec
     comparison = compare_tokenizers(teacher.model, student) if teacher.model else _TEXT_ONLY
     difference = format_difference(teacher.model, student) if teacher.model and comparison.shared else ""
+    _check_reasoning(spec)
     k = _resolve_k(spec, teacher=teacher)
-    given = spec.data.train.answers == "Given"
-    objective, reason = _choose_objective(spec.training.objective.type, Supply(given=given, tokenizers=comparison, k=k))
+    given, alone = spec.data.train.answers == "Given", spec.task.answers_alone
+    supply = Supply(given=given, tokenizers=comparison, k=k, answers_alone=alone)
+    objective, reason = _choose_objective(spec.training.objective.type, supply)
     if difference and not given:
         reason += f"; the student has {difference}, so it is trained on its own rendering"
     return Choices(
@@ -192,9 +194,30 @@ def root_path(uri: str) -> Path:
     return locate_store(uri).root
 
 
+def _check_reasoning(spec: Spec) -> None:
+    """Refuse to keep reasoning that no answer has, and distributions of ids that nobody learns; raises InvalidManifest.
+
+    A final answer is not tokenized as the teacher generated it, and its distribution depends on the reasoning.
+    """
+    task = spec.task
+    if task.keep_reasoning and not task.chain_of_thought:
+        fix = "Set task.chainOfThought: true, or remove it"
+        raise InvalidManifest("the teacher is not asked to reason", at="spec.task.keepReasoning", fix=fix)
+    if task.keep_reasoning and spec.data.train.answers == "Given":
+        problem = "the answers are Given, so the student learns no reasoning of a teacher"
+        raise InvalidManifest(problem, at="spec.task.keepReasoning", fix="Remove it, or set answers: Teacher")
+    if task.answers_alone and spec.generation.top_logprobs:
+        raise InvalidManifest(
+            f"it is {spec.generation.top_logprobs}, but the student learns final answers alone, and the teacher's "
+            "distributions belong to its whole replies",
+            at="spec.generation.topLogprobs",
+            fix="Remove it, or set task.keepReasoning: true",
+        )
+
+
 def _resolve_k(spec: Spec, *, teacher: Teacher) -> int:
     """Return the number of alternatives to store per token; raises InvalidManifest if the teacher gives none."""
-    wanted = spec.generation.top_logprobs
+    wanted = 0 if spec.task.answers_alone else spec.generation.top_logprobs
     if teacher.model is not None:
         return DEFAULT_K if wanted is None else wanted
     if wanted:

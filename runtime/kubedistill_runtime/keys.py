@@ -86,7 +86,8 @@ def compute_keys(spec: Spec, choices: Choices, *, files: dict[str, str], chat: s
         return keys[name]
 
     train, given = spec.data.train, spec.data.train.answers == "Given"
-    task = {**_values(spec.task, without=frozenset({"date"})), "labels": spec.task.answer_labels}
+    # Whether the student learns the reasoning does not change what the teacher is asked.
+    task = {**_values(spec.task, without=frozenset({"date", "keep_reasoning"})), "labels": spec.task.answer_labels}
     held_out_by = spec.generation.seed if len(files) < len(SPLITS) else None
     # The teacher determines which records are TooLong, so it enters the key of rows; the student never does.
     teachers = [choices.teacher.values()]
@@ -96,7 +97,8 @@ def compute_keys(spec: Spec, choices: Choices, *, files: dict[str, str], chat: s
     curation = {**_values(spec.curation, without=_YIELDS), "filters": find_active(spec)}
     if spec.curation.select != "All":  # the answers are compared
         curation["answerComparison"] = spec.evaluation.answer_comparison
-    dataset = add("dataset", answers=answers, targets=train.targets, curation=curation)
+    kept: JsonObject = {"keepReasoning": True} if spec.task.keep_reasoning else {}
+    dataset = add("dataset", answers=answers, targets=train.targets, curation=curation, **kept)
     samples = add(
         "samples",
         dataset=dataset,

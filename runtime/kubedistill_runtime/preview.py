@@ -14,11 +14,12 @@ from kubedistill_runtime.keys import resolve
 from kubedistill_runtime.records import SPLITS, Record, open_turns
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.student_format import make_rendering
+from kubedistill_runtime.tasks.reasoning import for_student
 from kubedistill_runtime.training.rendering import Rendering
 from kubedistill_runtime.training.samples import Counts, Sample, make_samples
 
 _RECORDS = 3
-_PLACEHOLDER = "(the teacher's answer)"
+_PLACEHOLDER, _REASONING = "(the teacher's answer)", "(the teacher's reasoning)"
 
 
 def preview(job: StageJob, *, store: Store) -> PreviewEvent:
@@ -31,10 +32,11 @@ def preview(job: StageJob, *, store: Store) -> PreviewEvent:
     data = assemble(job, {split: read_split(job, split) for split in data_sources(job.spec)})
     rendering = make_rendering(choices)
     shown = [
-        _show(record, job=job, rendering=rendering, max_length=choices.max_length)
+        _show(for_student(record, job.spec.task), job=job, rendering=rendering, max_length=choices.max_length)
         for record in data.splits["train"][:_RECORDS]
     ]
-    asked = {split: _ask(data.splits[split][0], chat=rendering.chat) for split in SPLITS[1:] if data.splits[split]}
+    firsts = {split: for_student(data.splits[split][0], job.spec.task) for split in SPLITS[1:] if data.splits[split]}
+    asked = {split: _ask(record, chat=rendering.chat) for split, record in firsts.items()}
     return PreviewEvent(
         records=shown,
         asked=dict(asked.items()),
@@ -51,7 +53,8 @@ def _ask(record: Record, *, chat: ChatFormat) -> PreviewPrompt:
 
 
 def _show(record: Record, *, job: StageJob, rendering: Rendering, max_length: int) -> PreviewRecord:
-    answered = _stand_in(record, every_turn=job.spec.data.train.targets == "All")
+    every_turn, reasons = job.spec.data.train.targets == "All", job.spec.task.keep_reasoning
+    answered = _stand_in(record, every_turn=every_turn, reasons=reasons)
     counts = Counts()
     samples = list(make_samples([answered], rendering=rendering, max_length=max_length, counts=counts))
     pieces = [piece for sample in samples for piece in _pieces(sample, chat=rendering.chat)]
@@ -59,12 +62,13 @@ def _show(record: Record, *, job: StageJob, rendering: Rendering, max_length: in
     return PreviewRecord(id=record.id, pieces=pieces, tokens=tokens, overlong=counts.overlong)
 
 
-def _stand_in(record: Record, *, every_turn: bool) -> AnsweredRecord:
+def _stand_in(record: Record, *, every_turn: bool, reasons: bool) -> AnsweredRecord:
     """Return the record with an answer to each turn that a model would answer, or a placeholder if it is not known."""
     if every_turn and record.references:
         return given_answers([record], every_turn=True)[0]
     unknown = len(open_turns(record)) - 1
-    replies = [*[_PLACEHOLDER] * unknown, *(record.references[:1] or (_PLACEHOLDER,))]
+    last = next(iter(record.references), _PLACEHOLDER)
+    replies = [*[_PLACEHOLDER] * unknown, f"{_REASONING}\nAnswer: {last}" if reasons else last]
     return AnsweredRecord(record, 0, Answer("preview", tuple(Turn((), (), reply, "stop") for reply in replies)))
 
 

@@ -132,8 +132,9 @@ def _check_models(job: StageJob, choices: Choices, *, data: Input | None, found:
     found.notes.append(f"objective {choices.objective}: {choices.objective_reason}")
     if data is None:
         return
-    found.attempt(lambda: fit_teacher(data, choices=choices))
+    task = job.spec.task
+    found.attempt(lambda: fit_teacher(data, choices=choices, task=task))
     found.attempt(lambda: check_sizes(data.splits, dropped=data.dropped, places=data.places))
     asked = sample_test(data.splits, spec=job.spec)
-    lengths = found.attempt(lambda: check_student(asked, choices=choices, places=data.places))
+    lengths = found.attempt(lambda: check_student(asked, choices=choices, task=task, places=data.places))
     found.notes += [*data.notes, *describe_judged(asked["test"], spec=job.spec), *(lengths or [])]

@@ -15,6 +15,7 @@ from kubedistill.schema.crd import Schema, job_schema
 from kubedistill.v1alpha1 import label_key
 from kubedistill.v1alpha1.base import HTTP_URL, ONE_LINE, SOME_LINES
 from kubedistill.v1alpha1.data import FUNCTION
+from kubedistill.v1alpha1.task import REASONED
 from support.sample_reports import make_values
 
 Values = dict[str, Any]
@@ -111,6 +112,8 @@ def _valid_spec(draw: st.DrawFn, specs: SearchStrategy[Values]) -> Values:
         task["labels"] = list(labels.values()) if len(labels) > 1 else ["yes", "no"]
     else:
         task.pop("labels", None)
+    if task["type"] not in REASONED:
+        task.pop("chainOfThought", None)
     for teacher in spec["teachers"]:
         _make_one_kind(teacher)
     for source in (part for part in spec["data"].values() if isinstance(part, dict)):

@@ -27,6 +27,8 @@ SPEC: dict[str, tuple[str, str]] = {
     "task.type": (f"{_RUNTIME}/checks/input.py", "TASKS[task.type]"),
     "task.labels": (f"{_API}/v1alpha1/task.py", "self.labels or LABELS"),
     "task.systemPrompt": (f"{_RUNTIME}/checks/input.py", "task.system_prompt"),
+    "task.chainOfThought": (f"{_RUNTIME}/tasks/reasoning.py", "task.chain_of_thought"),
+    "task.keepReasoning": (f"{_RUNTIME}/tasks/reasoning.py", "task.keep_reasoning"),
     "task.date": (_CHOICES, "job.spec.task.date"),
     "teachers[].name": (f"{_API}/v1alpha1/job.py", 'keyed_by("name")'),  # the API server merges the list by it
     "teachers[].model.source": (_CHOICES, "teacher.model.source"),

@@ -20,6 +20,8 @@ FIELDS: dict[str, tuple[Any, set[str]]] = {
     "task.type": ("NLI", ALL),
     "task.labels": (["yes", "no", "perhaps"], ALL),
     "task.systemPrompt": ("Be brief.", ALL),
+    "task.chainOfThought": (True, ALL),
+    "task.keepReasoning": (True, ANSWERED),
     "task.date": ("2026-01-02", NOTHING),
     "teachers.0.name": ("other", NOTHING),
     "teachers.0.model.source": ("../{root}/teacher", NOTHING),
@@ -212,6 +214,7 @@ ENDPOINT = {"model": "large", "secretKeyRef": {"name": "vendor", "key": "key"}, 
 AZURE = {"api": "AzureOpenAI", "apiVersion": "2024-10-21", "url": "https://team.openai.azure.com"}
 NEEDS = {
     "data.train.targets": ("data.train.answers", "Given"),
+    "task.keepReasoning": ("task.chainOfThought", True),
     **{
         path: ("teachers.0", {"name": "main", "endpoint": ENDPOINT | (AZURE if path.endswith("apiVersion") else {})})
         for path in FIELDS

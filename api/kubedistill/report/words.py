@@ -29,6 +29,7 @@ REJECTED = {
     "Empty": "empty",
     "Refusal": "only a refusal",
     "WrongFormat": "not in the task's form",
+    "NoFinalAnswer": "without a final answer",
     "OtherScript": "in another script than the prompt",
     "NotShorter": "not shorter than the text",
     "Repetition": "repetitive",

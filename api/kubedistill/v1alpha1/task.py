@@ -31,6 +31,9 @@ LABELS: Mapping[str, tuple[str, ...]] = {"Classification": (), "NLI": NLI_LABELS
 _DECLARED = tuple(kind for kind, own in LABELS.items() if not own)
 _NEEDS_LABELS = f"labels is required for a {' or '.join(_DECLARED)} task; list the labels an answer may be"
 _HAS_NO_LABELS = f"labels are only for {' and '.join(LABELS)} tasks; remove them"
+REASONED: tuple[TaskType, ...] = ("Classification", "NLI", "QA", "Math")
+"""Task types with a short final answer, which a chain of thought can end in."""
+_NO_FINAL_ANSWER = f"chainOfThought is only for {', '.join(REASONED[:-1])} and {REASONED[-1]} tasks; remove it"
 _PADDED = "labels contains a label with leading or trailing white space; remove the white space"
 
 
@@ -61,6 +64,7 @@ class Task(Model):
             (" && ".join(f"self.type != '{kind}'" for kind in _DECLARED) + " || has(self.labels)", _NEEDS_LABELS),
             (f"self.type in {list(LABELS)} || !has(self.labels)", _HAS_NO_LABELS),
             ("!has(self.labels) || self.labels.all(label, label == label.trim())", _PADDED),
+            (f"self.type in {list(REASONED)} || !has(self.chainOfThought) || !self.chainOfThought", _NO_FINAL_ANSWER),
         )
     )
 
@@ -72,20 +76,34 @@ class Task(Model):
     Answers and references match a label regardless of case, Unicode form and surrounding white space."""
     system_prompt: Annotated[str, Field(min_length=1, max_length=32768), SOME_LINES] | None = None
     """System message for every record; it replaces the record's own. Absent: the record's own is kept."""
+    chain_of_thought: bool = False
+    """Ask the teacher to reason step by step before it answers. Its reply must end in a line such as "Answer: neutral";
+    others are rejected as NoFinalAnswer. The student learns the final answer alone. Not for Conversation and
+    Summarization."""
+    keep_reasoning: bool = False
+    """Let the student learn the reasoning of a chain of thought too; it is then asked to reason, in training and in the
+    evaluation."""
     date: Day | None = None
     """Today's date, YYYY-MM-DD, for chat templates that ask for it. Absent: the day on which the job was created;
     on one machine, the day of its first run. Ignored if no template asks for it."""
 
     @model_validator(mode="after")
-    def _check_labels(self, info: ValidationInfo) -> Self:
-        """Check that labels are set only for label tasks, and that they differ."""
+    def _check_type(self, info: ValidationInfo) -> Self:
+        """Check that labels are set only for label tasks and differ, and that only short answers follow reasoning."""
         if self.type in _DECLARED and not self.labels:
             raise ValueError(_NEEDS_LABELS)
         if self.type not in LABELS and self.labels:
             raise ValueError(_HAS_NO_LABELS)
+        if self.type not in REASONED and self.chain_of_thought:
+            raise ValueError(_NO_FINAL_ANSWER)
         if not is_stored(info):  # 0.1 took labels that differ in case or white space alone
             _check_distinct(self.labels or ())
         return self
+
+    @property
+    def answers_alone(self) -> bool:
+        """Whether the student learns only the final answers of the teacher's replies."""
+        return self.chain_of_thought and not self.keep_reasoning
 
     @property
     def answer_labels(self) -> tuple[str, ...]:

@@ -1,8 +1,9 @@
 """Whether teacher and student accept the records: templates, lengths and special tokens."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from kubedistill.contract import StageJob
+from kubedistill.v1alpha1 import Task
 from kubedistill_runtime.chat import load_chat_format
 from kubedistill_runtime.checks.input import Input, place_of, sample_test
 from kubedistill_runtime.checks.prompts import check_prompts, count_special_text, count_tokens
@@ -13,6 +14,7 @@ from kubedistill_runtime.models import Model, original_positions
 from kubedistill_runtime.records import SPLITS, Record, Split, read_rows
 from kubedistill_runtime.storage.artifacts import find
 from kubedistill_runtime.storage.store import Store
+from kubedistill_runtime.tasks.reasoning import for_student, for_teacher
 from kubedistill_runtime.teachers.teacher import Teacher
 
 
@@ -20,15 +22,17 @@ def check_teacher_alone(teacher: Teacher, *, job: StageJob, splits: Mapping[Spli
     """Check that a teacher on this machine accepts the records; raises InvalidModel, with its field."""
     if teacher.model is not None:
         at = _source_of(teacher)
-        check_prompts(splits, chat=load_chat_format(teacher.model, at=at, date=date_of(job), generates=True), at=at)
+        chat = load_chat_format(teacher.model, at=at, date=date_of(job), generates=True)
+        check_prompts(_ask(splits, for_teacher, task=job.spec.task), chat=chat, at=at)
 
 
 def check_student_alone(student: Model, *, job: StageJob, splits: Mapping[Split, Sequence[Record]]) -> None:
     """Check that a student accepts the records; raises InvalidModel, with its field."""
-    check_prompts(splits, chat=load_chat_format(student, at=STUDENT_AT, date=date_of(job)), at=STUDENT_AT)
+    chat = load_chat_format(student, at=STUDENT_AT, date=date_of(job))
+    check_prompts(_ask(splits, for_student, task=job.spec.task), chat=chat, at=STUDENT_AT)
 
 
-def fit_teacher(found: Input, *, choices: Choices) -> None:
+def fit_teacher(found: Input, *, choices: Choices, task: Task) -> None:
     """Drop the prompts that are too long for the teacher; raises InvalidModel if it does not accept the others.
 
     An endpoint refuses such prompts itself, one by one.
@@ -37,11 +41,11 @@ def fit_teacher(found: Input, *, choices: Choices) -> None:
     if model is None:
         return
     chat = load_chat_format(model, at=at, date=choices.date, generates=True)
-    check_prompts(found.splits, chat=chat, at=at)
+    check_prompts(_ask(found.splits, for_teacher, task=task), chat=chat, at=at)
     for split in SPLITS:
         found.splits[split], too_long = drop_long(
             found.splits[split],
-            count_tokens=lambda record: count_tokens(record, chat=chat, model=model, at=at),
+            count_tokens=lambda record: count_tokens(for_teacher(record, task), chat=chat, model=model, at=at),
             limit=limit,
         )
         found.drop("TooLong", split, too_long)
@@ -58,12 +62,13 @@ def fit_teacher(found: Input, *, choices: Choices) -> None:
 
 
 def check_student(
-    splits: Mapping[Split, Sequence[Record]], *, choices: Choices, places: Mapping[Split, str]
+    splits: Mapping[Split, Sequence[Record]], *, choices: Choices, task: Task, places: Mapping[Split, str]
 ) -> list[str]:
     """Check that the student accepts the records; returns notes about its lengths. Raises InvalidModel."""
     chat = load_chat_format(choices.student, at=STUDENT_AT, date=choices.date)
-    check_prompts(splits, chat=chat, at=STUDENT_AT)
-    return check_student_lengths(splits, choices=choices, chat=chat, places=places)
+    asked = _ask(splits, for_student, task=task)
+    check_prompts(asked, chat=chat, at=STUDENT_AT)
+    return check_student_lengths(asked, choices=choices, chat=chat, places=places)
 
 
 def check_student_on_rows(job: StageJob, choices: Choices, *, store: Store) -> list[str]:
@@ -75,7 +80,14 @@ def check_student_on_rows(job: StageJob, choices: Choices, *, store: Store) -> l
         return []
     splits = {split: read_rows(store, choices.keys["rows"], split) for split in SPLITS}
     places = {split: place_of(job, split) for split in SPLITS}
-    return check_student(sample_test(splits, spec=job.spec), choices=choices, places=places)
+    return check_student(sample_test(splits, spec=job.spec), choices=choices, task=job.spec.task, places=places)
+
+
+def _ask(
+    splits: Mapping[Split, Sequence[Record]], ask: Callable[[Record, Task], Record], *, task: Task
+) -> dict[Split, list[Record]]:
+    """Return the records as a model is asked."""
+    return {split: [ask(record, task) for record in records] for split, records in splits.items()}
 
 
 def _source_of(teacher: Teacher) -> str:

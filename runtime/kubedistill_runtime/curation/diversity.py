@@ -10,7 +10,7 @@ from itertools import pairwise
 from kubedistill.v1alpha1 import Task as TaskSpec
 from kubedistill_runtime.answers import AnsweredRecord
 from kubedistill_runtime.curation.words import split_tokens
-from kubedistill_runtime.tasks import TASKS
+from kubedistill_runtime.tasks.reasoning import read_answer
 
 SAMPLE = 1000
 
@@ -23,7 +23,7 @@ def rank(answered: AnsweredRecord) -> int:
 
 def label_of(answered: AnsweredRecord, task: TaskSpec) -> str | None:
     """Return the label that an answer is, in the spelling of the manifest; None if it is none."""
-    return TASKS[task.type].parse(answered.answer.turns[-1].text, task.answer_labels)
+    return read_answer(answered.answer.turns[-1].text, task)
 
 
 @dataclass(slots=True)

@@ -13,9 +13,9 @@ from kubedistill_runtime.curation.refusals import contains_refusal, is_refusal
 from kubedistill_runtime.curation.repetition import is_repetitive
 from kubedistill_runtime.curation.scripts import is_in_other_script
 from kubedistill_runtime.curation.words import weigh_text
-from kubedistill_runtime.endpoints.endpoint import Finish
 from kubedistill_runtime.records import Record
 from kubedistill_runtime.tasks import TASKS
+from kubedistill_runtime.tasks.reasoning import NO_FINAL_ANSWER, read_answer
 
 Filter = Callable[[AnsweredRecord], bool]
 """Whether an answer is rejected."""
@@ -31,8 +31,8 @@ def is_unfinished(answered: AnsweredRecord) -> bool:
     return any(turn.finish != "stop" for turn in answered.answer.turns)
 
 
-def make_finish_filter(finish: Finish) -> Filter:
-    """Return the filter that rejects answers of an endpoint that ended in one way."""
+def make_finish_filter(finish: str) -> Filter:
+    """Return the filter that rejects answers with a turn that ended in one way."""
     return lambda answered: any(turn.finish == finish for turn in answered.answer.turns)
 
 
@@ -73,8 +73,7 @@ def is_not_shorter(answered: AnsweredRecord) -> bool:
 
 def make_format_filter(task: TaskSpec) -> Filter:
     """Return the filter that rejects answers that are not in the task's form."""
-    parse, labels = TASKS[task.type].parse, task.answer_labels
-    return lambda answered: None in [parse(turn.text, labels) for turn in answered.answer.turns]
+    return lambda answered: None in [read_answer(turn.text, task) for turn in answered.answer.turns]
 
 
 def make_duplicate_filter() -> Filter:
@@ -139,6 +138,9 @@ FILTERS: dict[str, FilterKind] = {
     "PromptTooLong": FilterKind(make=lambda *_: make_finish_filter("too_long")),
     "PromptRejected": FilterKind(make=lambda *_: make_finish_filter("rejected")),
     "EndpointFailed": FilterKind(make=lambda *_: make_finish_filter("failed")),
+    "NoFinalAnswer": FilterKind(
+        make=lambda *_: make_finish_filter(NO_FINAL_ANSWER), judges=lambda task: task.chain_of_thought
+    ),
     "Unfinished": FilterKind(make=lambda *_: is_unfinished),
     "Empty": FilterKind(make=lambda *_: is_empty),
     "Refusal": FilterKind(
@@ -165,7 +167,7 @@ def find_active(spec: Spec) -> list[str]:
 
 def _is_active(kind: FilterKind, spec: Spec) -> bool:
     if kind.switch is None:
-        return True
+        return kind.judges(spec.task)
     switched: bool | None = spec.curation.filters.model_dump()[kind.switch]
     return kind.judges(spec.task) and (kind.by_default(spec.task) if switched is None else switched)
 

@@ -7,6 +7,7 @@ from kubedistill.v1alpha1 import Select, Spec
 from kubedistill_runtime.answers import AnsweredRecord
 from kubedistill_runtime.evaluation.metrics import Score, score_of
 from kubedistill_runtime.tasks import TASKS
+from kubedistill_runtime.tasks.reasoning import read_answer
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +67,7 @@ def make_selection(spec: Spec) -> Callable[[Sequence[AnsweredRecord]], list[str 
     """Return the selection of a job."""
     task, select = TASKS[spec.task.type], SELECTIONS[spec.curation.select]
     comparison = Comparison(
-        lambda text: task.parse(text, spec.task.answer_labels),
+        lambda text: read_answer(text, spec.task),
         score_of(task.metrics[0], spec.evaluation.answer_comparison),
     )
     return lambda answers: select(answers, comparison)

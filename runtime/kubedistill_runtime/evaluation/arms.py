@@ -14,6 +14,7 @@ from kubedistill_runtime.answers import AnsweredRecord
 from kubedistill_runtime.evaluation.metrics import Score, measure, score_of
 from kubedistill_runtime.evaluation.statistics import Scores, compare, mean_ci95, quotient
 from kubedistill_runtime.tasks import TASKS
+from kubedistill_runtime.tasks.reasoning import read_answer
 
 AGREEMENT = "agreement with the teacher"
 
@@ -104,7 +105,7 @@ def parse_replies(answered: AnsweredRecord, *, task: TaskSpec) -> tuple[str, ...
     turns = answered.answer.turns
     if not turns or any(turn.finish != "stop" for turn in turns):
         return None
-    parsed = [TASKS[task.type].parse(turn.text, task.answer_labels) for turn in turns]
+    parsed = [read_answer(turn.text, task) for turn in turns]
     return None if None in parsed else tuple(text for text in parsed if text is not None)
 
 

@@ -28,6 +28,7 @@ from kubedistill_runtime.records import Record, read_rows
 from kubedistill_runtime.stages import Outcome, StageContext
 from kubedistill_runtime.storage.artifacts import draft_artifact, find, leave_draft, publish, read_figures
 from kubedistill_runtime.student_format import make_rendering
+from kubedistill_runtime.tasks.reasoning import to_target
 from kubedistill_runtime.teachers.answer_sets import read_answer_set
 from kubedistill_runtime.training.sample_store import write_samples
 from kubedistill_runtime.training.samples import Counts, make_samples
@@ -143,7 +144,8 @@ def _answers(context: StageContext, train: Sequence[Record]) -> Iterator[Answere
     """Return the answers to the training records: the references if they are given, or the teacher's."""
     if context.job.spec.data.train.answers == "Given":
         return iter(given_answers(train, every_turn=_every_turn(context.job)))
-    return read_answer_set(context.store, "answers", context.keys["answers"], "train")
+    answers = read_answer_set(context.store, "answers", context.keys["answers"], "train")
+    return (to_target(one, context.job.spec.task) for one in answers)
 
 
 def _make_samples(context: StageContext, *, dataset: DatasetFigures) -> None:
@@ -186,7 +188,8 @@ def _validation(context: StageContext) -> Iterator[AnsweredRecord]:
         judged = (record for record in records if record.references)
         return iter(given_answers(judged, every_turn=_every_turn(job)))
     asked = read_answer_set(store, "judge", keys["judge"], "validation")
-    return (one for one in asked if one.answer.ended and not is_empty(one))
+    targets = (to_target(one, job.spec.task) for one in asked)
+    return (one for one in targets if one.answer.ended and not is_empty(one))
 
 
 def _every_turn(job: StageJob) -> bool:

@@ -16,6 +16,7 @@ from kubedistill.contract.summaries import EvaluateSummary, GateVerdict, ReportF
 from kubedistill.report.models import Example, Funnel, ModelSource, Provenance, Report, Seeds, TrainingRecord
 from kubedistill.report.words import gate_text
 from kubedistill.stored import read_stored_json
+from kubedistill.v1alpha1 import Task
 from kubedistill_runtime.answers import AnsweredRecord
 from kubedistill_runtime.checks.splits import sample
 from kubedistill_runtime.evaluation.arms import Judgment, Tested, hardware_of, judge
@@ -28,6 +29,7 @@ from kubedistill_runtime.records import Record, read_rows
 from kubedistill_runtime.report import names_of, write_report
 from kubedistill_runtime.stages import Outcome, StageContext
 from kubedistill_runtime.storage.artifacts import draft_artifact, publish, read_figures, trained_folder
+from kubedistill_runtime.tasks.reasoning import for_student, to_target
 from kubedistill_runtime.teachers.answer_sets import read_answer_set
 
 _EXAMPLES = 6
@@ -42,8 +44,8 @@ def run(context: StageContext) -> Outcome:
         job,
         choices,
         models={"baseline": choices.student, "distilled": _distilled(context)},
-        records=records,
-        answer_tokens=_answer_tokens(teacher.figures),
+        records=[for_student(record, job.spec.task) for record in records],
+        answer_tokens=_answer_tokens(teacher.figures, task=job.spec.task),
         engines=context.engines,
         store=store,
         progress=context.progress,
@@ -83,7 +85,7 @@ def run(context: StageContext) -> Outcome:
 def _teacher(context: StageContext, *, records: Sequence[Record]) -> Tested:
     key, asked = context.keys["judge"], {record.id for record in records}
     given = read_answer_set(context.store, "judge", key, "test", distributions=False)
-    answers = [one for one in given if one.record.id in asked]
+    answers = [to_target(one, context.job.spec.task) for one in given if one.record.id in asked]
     judge_figures = read_figures(context.store, "judge", key, JudgeFigures)
     figures = judge_figures.serving or judge_figures.endpoint
     assert figures is not None, "every kind of teacher leaves its figures"
@@ -92,9 +94,12 @@ def _teacher(context: StageContext, *, records: Sequence[Record]) -> Tested:
     return Tested(answers, model.parameters if model else None, figures, cost)
 
 
-def _answer_tokens(figures: ServingFigures | EndpointFigures) -> int | None:
-    """Return the length of the teacher's median answer; None for an endpoint, which counts in tokens of its own."""
-    return figures.answer_tokens if isinstance(figures, ServingFigures) else None
+def _answer_tokens(figures: ServingFigures | EndpointFigures, *, task: Task) -> int | None:
+    """Return the length of the teacher's median answer if the students answer in the same form.
+
+    None for an endpoint, which counts in tokens of its own.
+    """
+    return figures.answer_tokens if isinstance(figures, ServingFigures) and not task.answers_alone else None
 
 
 def _distilled(context: StageContext) -> Model:

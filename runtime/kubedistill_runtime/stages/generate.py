@@ -5,9 +5,10 @@ from collections.abc import Mapping
 from kubedistill.contract.artifacts import AnswersFigures, AnswerSplit, EndpointFigures, JudgeFigures
 from kubedistill.contract.summaries import GenerateSummary
 from kubedistill_runtime.checks.yields import check_success
-from kubedistill_runtime.records import read_rows
+from kubedistill_runtime.records import Record, Split, read_rows
 from kubedistill_runtime.stages import Outcome, StageContext
 from kubedistill_runtime.storage.artifacts import publish
+from kubedistill_runtime.tasks.reasoning import for_teacher
 from kubedistill_runtime.teachers.answer_sets import describe_answers
 from kubedistill_runtime.teachers.requests import Request
 
@@ -53,12 +54,16 @@ def _shards(splits: Mapping[str, AnswerSplit]) -> list[str]:
 
 def _requests(context: StageContext) -> dict[str, Request]:
     """Return what to generate: train as in the manifest, unless its answers are given, then the greedy splits."""
-    choices, store, key = context.choices, context.store, context.keys["rows"]
-    generation = context.job.spec.generation
+    choices, spec = context.choices, context.job.spec
+    generation = spec.generation
+
+    def read(split: Split) -> list[Record]:
+        rows = read_rows(context.store, context.keys["rows"], split)
+        return [for_teacher(record, spec.task) for record in rows]
+
     requests = {}
-    if context.job.spec.data.train.answers == "Teacher":
-        records = read_rows(store, key, "train")
-        requests["train"] = Request(records, choices.sampling, generation.samples_per_prompt, generation.seed)
-    requests["validation"] = Request(read_rows(store, key, "validation"), choices.judge_sampling)
-    requests["test"] = Request(read_rows(store, key, "test"), choices.judge_sampling)
+    if spec.data.train.answers == "Teacher":
+        requests["train"] = Request(read("train"), choices.sampling, generation.samples_per_prompt, generation.seed)
+    requests["validation"] = Request(read("validation"), choices.judge_sampling)
+    requests["test"] = Request(read("test"), choices.judge_sampling)
     return requests

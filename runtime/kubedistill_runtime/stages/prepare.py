@@ -89,9 +89,11 @@ def _make_rows(context: StageContext) -> list[str]:
     found = assemble(job, {split: read_split(job, split) for split in data_sources(job.spec)})
     check_enough(job, found)
     context.engines.warm()  # the records are sound; loading the tokenizers takes as long as starting an engine
-    fit_teacher(found, choices=choices)
+    task = job.spec.task
+    fit_teacher(found, choices=choices, task=task)
     check_sizes(found.splits, dropped=found.dropped, places=found.places)
-    notes = check_student(sample_test(found.splits, spec=job.spec), choices=choices, places=found.places)
+    tested = sample_test(found.splits, spec=job.spec)
+    notes = check_student(tested, choices=choices, task=task, places=found.places)
     with draft_artifact(store, "rows", context.keys["rows"]) as draft:
         for split, records in found.splits.items():
             store.put(f"{draft}/{split}.jsonl", encode_records(records))

@@ -12,5 +12,10 @@ def parse_label(text: str, labels: Sequence[str]) -> str | None:
 
 
 CLASSIFICATION = Task(
-    check=check_single_turn, parse=parse_label, metrics=("accuracy", "macroF1"), short_answers=True, exact=True
+    check=check_single_turn,
+    parse=parse_label,
+    metrics=("accuracy", "macroF1"),
+    final_answer="the label alone",
+    short_answers=True,
+    exact=True,
 )

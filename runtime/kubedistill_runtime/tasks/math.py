@@ -36,6 +36,16 @@ def final_answer(text: str) -> str | None:
     return _as_expression(plain if announced is None else _first_sentence(plain[announced.end() :]))
 
 
+def find_marked(text: str) -> str | None:
+    r"""Return the last \boxed{…}, the text after ####, or what the last line calls the answer; None without these."""
+    if (boxed := _last_box(text)) is not None:
+        return boxed or None
+    if hashes := _HASHES.findall(text):
+        return _strip(hashes[-1]) or None
+    *_, last = ["", *text.strip().splitlines()]
+    return final_answer(last) if _ANNOUNCEMENT.search(_MARKUP.sub("", last)) else None
+
+
 def parse_answer(text: str, labels: Sequence[str]) -> str | None:
     """Return the final answer in a string; a problem has no labels."""
     assert not labels, "the resource model refuses labels here"
@@ -106,6 +116,8 @@ MATH = Task(
     check=check_single_turn,
     check_references=find_unreadable_reference,
     parse=parse_answer,
+    find_marked=find_marked,
+    final_answer="the number or expression alone",
     metrics=("mathMatch", "exactMatch"),
     exact=True,
 )

@@ -18,6 +18,10 @@ class Task:
     """Return the answer in (text, labels) in the form of references; None if it is not in the required form."""
     metrics: tuple[str, ...]
     """Names in the table of metrics; the first one is the headline."""
+    final_answer: str = ""
+    """What a chain of thought gives after "Answer:"; empty if the task has no short final answer."""
+    find_marked: Callable[[str], str | None] | None = None
+    """Return the final answer that a reply marks in another way than the last line of a chain of thought, or None."""
     short_answers: bool = False
     """Whether an answer is a label or a few words; then one sample is drawn greedily by default."""
     exact: bool = False

@@ -59,6 +59,7 @@ CARRIED: list[tuple[str, Any, str, Any]] = [
     (f"{INFERENCE}.top_p", 0.95, "spec.generation.topP", 0.95),
     (f"{INFERENCE}.max_tokens", 100, "spec.generation.maxTokens", 100),
     (f"{REQUESTS}.min_endpoint_success_ratio", 0.9, "spec.generation.minSuccessRatio", 0.9),
+    ("prompt_settings.enable_chain_of_thought", True, "spec.task.chainOfThought", True),
     ("hyperparameters.n_epochs", "5", "spec.training.epochs", 5),
     ("hyperparameters.num_train_epochs", "3", "spec.training.epochs", 3),
     ("hyperparameters.num_epochs", 3, "spec.training.epochs", 3),
@@ -79,7 +80,6 @@ LEFT_OUT: list[tuple[str, Any, str]] = [
     (f"{INFERENCE}.presence_penalty", 1, "without penalties"),
     (f"{INFERENCE}.stop", ["\n"], "template"),
     (f"{REQUESTS}.request_batch_size", 10, "vLLM"),
-    ("prompt_settings.enable_chain_of_thought", True, "the answer only"),
     ("prompt_settings.enable_chain_of_density", True, "one summary"),
     ("prompt_settings.max_len_summary", 80, "systemPrompt"),
     ("hyperparameters.learning_rate_multiplier", "0.2", "set learningRate"),
@@ -145,6 +145,8 @@ def test_field_is_carried_over(
 ) -> None:
     if field == CONNECTION:
         del azure_job[CONNECTION]
+    if field == "data_generation_task_type":  # a conversation has no chain of thought
+        del azure_job["prompt_settings"]
     job = translated(put(without_epochs(azure_job), field, value)).values
     assert find(job, ours) == becomes
     DistillationJob.model_validate_json(json.dumps(job), by_alias=True, by_name=False)
@@ -220,8 +222,9 @@ def test_every_value_of_a_sample_is_carried_over_or_named(
         "hyperparameters.learning_rate_multiplier",
         "resources.instance_type",
         "outputs.registered_model.type",
-        *(f"prompt_settings.{name}" for name in prompts or ()),
+        *(f"prompt_settings.{name}" for name in prompts or () if name != "enable_chain_of_thought"),
     }
+    assert ("chainOfThought" in spec["task"]) == ("enable_chain_of_thought" in (prompts or ()))
 
 
 def test_the_remarks_that_name_no_loss_say_what_is_different(azure_job: dict[str, Any], translated: Translate) -> None:
@@ -281,6 +284,16 @@ BAD: dict[str, tuple[str, Any, str]] = {
     ),
     "a word for a number": (f"{INFERENCE}.temperature", "warm", f"azure.yaml:31: {INFERENCE}.temperature"),
     "a truth for a number": (f"{INFERENCE}.top_p", True, f"azure.yaml:33: {INFERENCE}.top_p"),
+    "a word for a switch": (
+        "prompt_settings.enable_chain_of_thought",
+        "yes",
+        "azure.yaml:41: prompt_settings.enable_chain_of_thought",
+    ),
+    "a chain of thought in a conversation": (
+        "data_generation_task_type",
+        "conversation",
+        "azure.yaml:41: prompt_settings.enable_chain_of_thought",
+    ),
     "half an epoch": ("hyperparameters.n_epochs", "1.5", "azure.yaml:45: hyperparameters.n_epochs"),
     "a number out of its range": (f"{INFERENCE}.temperature", 7, f"azure.yaml:31: {INFERENCE}.temperature"),
     "an epoch that never ends": ("hyperparameters.n_epochs", "inf", "azure.yaml:45: hyperparameters.n_epochs"),
@@ -310,7 +323,7 @@ def test_fields_that_exist_here_by_now_are_translated() -> None:
     assert "endpoint" in Teacher.model_fields
     assert all("spec.teachers[].endpoint" in why for why in remarks), "a job that moves here is served here"
     assert {"stop", "frequency_penalty", "presence_penalty"}.isdisjoint(Generation.model_fields)
-    assert {"chain_of_thought", "chain_of_density", "max_summary_words"}.isdisjoint(Task.model_fields)
+    assert {"chain_of_density", "max_summary_words"}.isdisjoint(Task.model_fields)
 
 
 def test_the_page_shows_the_table_as_it_is() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -9,10 +10,12 @@ import pytest
 from kubedistill.contract import Pools, Prices
 from kubedistill.contract.artifacts import StudentFigures
 from kubedistill_runtime.checks.splits import sample
-from kubedistill_runtime.records import read_rows
+from kubedistill_runtime.records import Message, read_rows
 from kubedistill_runtime.storage.artifacts import publish
 from support.job_folder import QUICKSTART, write_records
 from support.stage_runner import StageRunner
+
+ASK = Message("user", "reason step by step")
 
 
 @pytest.fixture
@@ -156,3 +159,34 @@ def test_an_engine_that_is_lost_while_it_is_timed_fails_the_stage(
         with pytest.raises(EngineLost):
             evaluate(judged)
     assert evaluate(judged)["latencyControl"]["rounds"] >= 5
+
+
+@pytest.mark.parametrize("kept", [False, True])
+def test_the_final_answers_of_a_chain_of_thought_are_judged(*, kept: bool, runner: StageRunner) -> None:
+    """The teacher is asked to reason, the students only if they learn it; the reply depends on what is asked."""
+    runner.job_folder.set("task.chainOfThought", True)
+    runner.job_folder.set("task.keepReasoning", kept)
+    runner.job_folder.set("generation.maxTokens", 100)
+    for length in ("teachers.0.model.maxModelLen", "training.maxLength"):
+        runner.job_folder.set(length, 512)
+    reasoned = 0
+
+    def reply(prompt: Sequence[int], seed: int) -> list[int]:
+        nonlocal reasoned
+        is_asked = "reason step by step" in runner.chat.tokenizer.decode(list(prompt))
+        reasoned += is_asked
+        text = "no, no, but then again\nAnswer: yes" if is_asked else "yes"
+        ids: list[int] = runner.chat.tokenizer.encode(text, add_special_tokens=False)
+        return ids
+
+    runner.engines.engine.reply = reply
+    student = with_student(runner)
+    before = reasoned
+    report = evaluate(student)
+    assert {name: (arm["accuracy"], arm["invalidRate"]) for name, arm in report["arms"].items()} == dict.fromkeys(
+        ("teacher", "baseline", "distilled"), (1.0, 0.0)
+    )
+    assert (reasoned > before) == kept
+    # The students are timed with the tokens of the teacher's reply only if they answer like it.
+    assert report["latencyControl"]["outputTokens"] == (len(reply(runner.chat.prompt_ids([ASK]), 0)) + 1 if kept else 8)
+    assert report["examples"][0]["teacher"] == ("no, no, but then again\nAnswer: yes" if kept else "yes")

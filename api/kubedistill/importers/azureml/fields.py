@@ -16,6 +16,7 @@ from kubedistill.importers.azureml.readers import (
     read_number,
     read_registered_name,
     read_student,
+    read_switch,
     read_task,
     read_teacher,
     read_text,
@@ -46,7 +47,7 @@ class Field:
     key: str = ""
     """The key in a target that is a map, such as metadata.labels."""
     quiet: tuple[Any, ...] = ()
-    """Values of a field without a target that have no effect, so there is no remark about them."""
+    """Values that have no effect, so the field is not set, and there is no remark about them."""
 
     @property
     def path(self) -> tuple[str, ...]:
@@ -87,7 +88,10 @@ FIELDS: tuple[Field, ...] = (
     Field(f"{_INFERENCE}.stop", why="an answer ends where the teacher's chat template ends it", quiet=("", [])),
     Field(f"{_REQUESTS}.min_endpoint_success_ratio", "spec.generation.minSuccessRatio", read_number),
     Field(f"{_REQUESTS}.request_batch_size", why="vLLM chooses the size of a batch"),
-    Field("prompt_settings.enable_chain_of_thought", why="the teacher is asked for the answer only", quiet=(False,)),
+    Field(
+        "prompt_settings.enable_chain_of_thought", "spec.task.chainOfThought", read_switch,
+        "the record's system message stays, and the reply ends in a line with the answer, not in JSON", quiet=(False,),
+    ),
     Field("prompt_settings.enable_chain_of_density", why="the teacher is asked for one summary", quiet=(False,)),
     Field("prompt_settings.max_len_summary", why="it needs the chain of density; state the length in systemPrompt"),
     Field("hyperparameters.n_epochs", "spec.training.epochs", read_count),

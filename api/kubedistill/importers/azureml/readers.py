@@ -68,6 +68,13 @@ def read_count(leaf: Leaf) -> Reading:
     return Reading(int(number))
 
 
+def read_switch(leaf: Leaf) -> Reading:
+    """Read true or false."""
+    if not isinstance(leaf.value, bool):
+        raise leaf.error(f"{quote_value(leaf.value)} is neither true nor false", fix="Write true or false")
+    return Reading(leaf.value)
+
+
 def read_text(leaf: Leaf) -> Reading:
     """Read a string."""
     return Reading(_text(leaf))

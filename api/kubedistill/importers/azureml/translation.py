@@ -83,8 +83,10 @@ class _Draft:
     def add(self, field: Field, location: Location, value: Any) -> None:
         """Set the field that a row of the table names, or add a remark why not."""
         reading = Reading(None) if field.read is None else field.read(self._leaf(location, value))
+        if value in field.quiet:
+            return
         if not field.target:
-            if field.read is None and value not in field.quiet:
+            if field.read is None:
                 self.drop(location, field.why)
             return
         target = field.path
@@ -120,7 +122,11 @@ class _Draft:
 
     def _source_of(self, target: Location) -> str:
         matching = [known for known in self.sources if target[: len(known)] == known]
-        return self.document.place(self.sources[max(matching, key=len)]) if matching else field_path(target)
+        if matching:
+            return self.document.place(self.sources[max(matching, key=len)])
+        # The problem is a combination of fields; the last one that was translated is the one that does not fit.
+        parts = [source for known, source in self.sources.items() if known[: len(target)] == target]
+        return self.document.place(parts[-1]) if parts else field_path(target)
 
 
 def _leaves(values: Mapping[str, Any], location: Location) -> Iterator[tuple[str, Location, Any]]:

@@ -4,13 +4,18 @@ Nothing here imports torch: Prepare and `kubedistill validate` choose an objecti
 """
 
 from kubedistill_runtime.training.objectives.objective import Objective
-from kubedistill_runtime.training.objectives.requirements import one_tokenizer, stored_logprobs, teacher_answers
+from kubedistill_runtime.training.objectives.requirements import (
+    one_tokenizer,
+    stored_logprobs,
+    teacher_answers,
+    whole_replies,
+)
 
 # The strongest first: Auto uses the first one whose requirements are met; the last one has none.
 OBJECTIVES: dict[str, Objective] = {
     "CachedLogits": Objective(
         module="cached_logits",
-        requirements=(teacher_answers, one_tokenizer, stored_logprobs),
+        requirements=(teacher_answers, whole_replies, one_tokenizer, stored_logprobs),
         reason="teacher and student share a tokenizer",
         weighs_cross_entropy=True,
     ),

@@ -16,6 +16,8 @@ class Supply:
     tokenizers: TokenizerComparison
     k: int
     """Alternatives stored per token."""
+    answers_alone: bool
+    """Whether the student learns only the final answers of the teacher's replies."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +36,12 @@ def teacher_answers(supply: Supply) -> Obstacle | None:
     """Require answers that the teacher generated."""
     reason = "the answers are given, so the teacher's distribution over them is not known"
     return Obstacle(reason, "Use Sequence") if supply.given else None
+
+
+def whole_replies(supply: Supply) -> Obstacle | None:
+    """Require that the student learns the ids that the teacher generated."""
+    reason = "the student learns the final answers alone, and the teacher's distributions belong to its whole replies"
+    return Obstacle(reason, "Set task.keepReasoning: true, or use Sequence") if supply.answers_alone else None
 
 
 def one_tokenizer(supply: Supply) -> Obstacle | None:

@@ -1,0 +1,144 @@
+"""A chain of thought: what a model is asked, which final answers are read, and that no repair changes an answer."""
+
+import string
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kubedistill.v1alpha1 import Task
+from kubedistill.v1alpha1.task import REASONED
+from kubedistill_runtime.answers import Answer, AnsweredRecord, Turn
+from kubedistill_runtime.records import Message, Record
+from kubedistill_runtime.tasks import TASKS
+from kubedistill_runtime.tasks.reasoning import (
+    NO_FINAL_ANSWER,
+    find_final,
+    for_student,
+    for_teacher,
+    read_answer,
+    to_target,
+)
+
+LABELS = ("entailment", "neutral", "contradiction")
+NLI = Task(type="NLI", chain_of_thought=True)
+QA = Task(type="QA", chain_of_thought=True)
+MATH = Task(type="Math", chain_of_thought=True)
+KEPT = NLI.model_copy(update={"keep_reasoning": True})
+
+FINAL = {
+    "the last line": (NLI, "The premise says so.\nAnswer: entailment", "entailment"),
+    "blank lines after it": (NLI, "Answer: neutral \n\n", "neutral"),
+    "a marker in bold": (NLI, "**Answer:** neutral", "neutral"),
+    "a colon after bold": (NLI, "**Answer**: neutral", "neutral"),
+    "a line in bold": (NLI, "**Answer: neutral**", "neutral"),
+    "bold twice": (NLI, "**Answer:** **neutral**", "neutral"),
+    "a period": (NLI, "Answer: neutral.", "neutral"),
+    "quotation marks and a period": (NLI, 'Answer: "neutral."', "neutral"),
+    "bold and a period": (NLI, "Answer: **neutral**.", "neutral"),
+    "a code block": (NLI, "```\nAnswer: neutral\n```", "neutral"),
+    "a heading": (NLI, "### Final answer: neutral", "neutral"),
+    "another case": (NLI, "ANSWER: Neutral", "neutral"),
+    "a wide colon": (NLI, "Answer\uff1aneutral", "neutral"),
+    "the marker in a line of its own": (NLI, "So.\n\n**Answer:**\n\n**neutral**", "neutral"),
+    "the last of two": (NLI, "Answer: neutral\nNo.\nAnswer: entailment", "entailment"),
+    "no label": (NLI, "Answer: maybe", "maybe"),
+    "a label in a sentence": (NLI, "Answer: not neutral", "not neutral"),
+    "words after it": (NLI, "Answer: neutral\nBut I am not sure.", None),
+    "no marker": (NLI, "neutral", None),
+    "a marker in a sentence": (NLI, "So my answer: neutral", None),
+    "nothing after the marker": (NLI, "So.\nAnswer:", None),
+    "a name in underscores": (QA, "Answer: __init__", "__init__"),
+    "a name in underscores after bold": (QA, "**Answer:** __init__", "__init__"),
+    "a quotation": (QA, 'Answer: "To be"', '"To be"'),
+    "a sentence": (QA, "Answer: Paris.", "Paris."),
+    "a number": (MATH, "2 + 2 = 4\nAnswer: 4", "4"),
+    "a box": (MATH, r"So \boxed{\frac{1}{2}}.", r"\frac{1}{2}"),
+    "a line that differs from a box": (MATH, "First \\boxed{5}.\nAnswer: 6", "6"),
+    "GSM8K": (MATH, "2 + 2 = 4\n#### 4", "4"),
+    "an announcement": (MATH, "Thus 4.\nThe answer is 4.", "4"),
+    "an announcement before other words": (MATH, "The answer is 4.\nOr is it?", None),
+    "an equation": (MATH, "x = 4", None),
+}
+
+
+@pytest.mark.parametrize("form", FINAL)
+def test_a_final_answer_is_what_a_reply_ends_in(form: str) -> None:
+    task, text, final = FINAL[form]
+    assert find_final(text, task) == final
+
+
+@given(reasoning=st.text(), label=st.sampled_from(LABELS), after=st.sampled_from(["", "\n", " \n\n"]))
+def test_whatever_was_reasoned_before_the_last_line_does_not_matter(reasoning: str, label: str, after: str) -> None:
+    assert find_final(f"{reasoning}\nAnswer: {label}{after}", NLI) == label
+
+
+@given(
+    text=st.text(st.sampled_from("Answer:*_`'\"#>\n\\boxed{}[]. \uff1a4x$") | st.characters()),
+    task=st.sampled_from([NLI, QA, MATH, KEPT]),
+)
+def test_no_reply_raises_and_a_final_answer_is_in_the_reply(text: str, task: Task) -> None:
+    final = find_final(text, task)
+    if final is not None and task.type != "NLI":
+        assert final in text, "a repair only removes what is around it"
+    if task.type == "NLI" and final in LABELS:
+        assert final in text.casefold()
+    assert read_answer(text, KEPT) in (*LABELS, None)
+
+
+@given(answer=st.text(st.sampled_from(string.ascii_letters + string.digits + " _.'-"), min_size=1).filter(str.strip))
+def test_a_plain_answer_is_not_changed(answer: str) -> None:
+    assert find_final(f"Because.\nAnswer: {answer}", QA) == answer.strip()
+
+
+INSTRUCTIONS = {
+    "NLI": "Before you answer, reason step by step in at most 80 words. Then give your answer in a last line of the "
+    "form\nAnswer: the label alone\nand write nothing after it.",
+    "Math": "Before you answer, reason step by step. Then give your answer in a last line of the form\n"
+    "Answer: the number or expression alone\nand write nothing after it.",
+}
+
+
+@pytest.mark.parametrize("kind", INSTRUCTIONS)
+def test_the_teacher_is_asked_in_the_system_message(kind: str) -> None:
+    """Whoever changes an instruction raises the schemas of answers and judge."""
+    task = Task(type=kind, chain_of_thought=True)
+    user = Message("user", "?")
+    assert for_teacher(Record("r", (user,)), task).messages == (Message("system", INSTRUCTIONS[kind]), user)
+    own = Record("r", (Message("system", "Be kind."), user), ("neutral",))
+    whole = Message("system", f"Be kind.\n\n{INSTRUCTIONS[kind]}")
+    assert for_teacher(own, task) == Record("r", (whole, user), ("neutral",))
+    assert for_student(own, task) == own, "the student learns the answer to the prompt as it is"
+    kept = task.model_copy(update={"keep_reasoning": True})
+    assert for_student(own, kept) == for_teacher(own, kept)
+    assert for_teacher(own, Task(type=kind)) == own
+
+
+def test_every_task_that_may_reason_has_a_final_answer_and_no_other() -> None:
+    assert {name for name, task in TASKS.items() if task.final_answer} == set(REASONED)
+
+
+def answered(text: str, finish: str = "stop") -> AnsweredRecord:
+    return AnsweredRecord(Record("r", (Message("user", "?"),)), 0, Answer("key", (Turn((1,), (2, 3), text, finish),)))
+
+
+TARGETS = {
+    "a final answer": (NLI, answered("So.\nAnswer: Neutral."), Turn((), (), "neutral", "stop")),
+    "with its reasoning": (KEPT, answered("So.\nanswer: Neutral"), Turn((1,), (2, 3), "So.\nanswer: Neutral", "stop")),
+    "none": (NLI, answered("So."), Turn((1,), (2, 3), "So.", NO_FINAL_ANSWER)),
+    "none with reasoning": (KEPT, answered("So."), Turn((1,), (2, 3), "So.", NO_FINAL_ANSWER)),
+    "cut off": (NLI, answered("Answer: neutral", "length"), Turn((1,), (2, 3), "Answer: neutral", "length")),
+    "empty": (NLI, answered(" "), Turn((1,), (2, 3), " ", "stop")),
+}
+
+
+@pytest.mark.parametrize("case", TARGETS)
+def test_a_target_is_the_final_answer_or_the_whole_reply(case: str) -> None:
+    task, given_answer, turn = TARGETS[case]
+    target = to_target(given_answer, task)
+    assert target.answer == Answer("key", (turn,))
+    assert target.record == for_student(given_answer.record, task)
+
+
+def test_other_jobs_have_the_replies_as_they_are() -> None:
+    assert to_target(answered("So."), Task(type="NLI")) == answered("So.")
