@@ -17,10 +17,11 @@ from kubedistill.errors import EXIT_FAILED, InvalidInput, KubedistillError
 from kubedistill.manifest.settings import Settings
 from kubedistill.signals import reset_inherited_signals
 from kubedistill_operator.cluster.api_errors import OperatorFailure
+from kubedistill_operator.decisions.stores import CLAIMED_STORE, find_unusable
 from kubedistill_operator.explain import explain as explain_job
 from kubedistill_operator.images import all_images
 from kubedistill_operator.loop.replica import LEASE_NAME, Options, Replica
-from kubedistill_operator.settings_file import load_settings
+from kubedistill_operator.settings_file import InvalidSettings, load_settings, read_settings
 from kubedistill_operator.telemetry.logs import log_to
 
 app = typer.Typer(
@@ -54,8 +55,13 @@ def run(
 
 @app.command()
 def check(*, config: Config = None) -> None:
-    """Check a settings file as the operator does at its start."""
-    settings = _settings(config)
+    """Check a settings file as the operator does at its start, and whether jobs can use the stores that it names."""
+    settings = Settings()
+    if config is not None:
+        settings, document = read_settings(config)
+        for field, problem in find_unusable(settings.storage):
+            fix = f"Name a folder of the claim, such as {CLAIMED_STORE}/models"
+            raise InvalidSettings(problem, at=document.place(field), fix=fix)
     pools = ", ".join(sorted(settings.pools)) or "none"
     typer.echo(f"{config or 'the defaults'}: valid; pools: {pools}")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from kubedistill.errors import InvalidInput, InvalidManifest
-from kubedistill.manifest.document import FileKind, read_document
+from kubedistill.manifest.document import Document, FileKind, read_document
 from kubedistill.manifest.problems import find_problem
 from kubedistill.manifest.settings import Settings
 
@@ -20,7 +20,12 @@ class InvalidSettings(InvalidInput):
 
 
 def load_settings(path: Path) -> Settings:
-    """Read the operator's settings from a YAML 1.2 file.
+    """Read the operator's settings from a YAML 1.2 file; raises InvalidSettings like read_settings."""
+    return read_settings(path)[0]
+
+
+def read_settings(path: Path) -> tuple[Settings, Document]:
+    """Return the operator's settings and the document that has them.
 
     Raises InvalidSettings with file, line, field path, problem and fix; further problems follow, one per line.
     """
@@ -33,7 +38,8 @@ def load_settings(path: Path) -> Settings:
         fix = f"Check what is below `settings` alone, as in `yq .{_CHART_FIELD} {path.name} > settings.yaml`"
         raise InvalidSettings(problem, at=document.place((_CHART_FIELD,)), fix=fix)
     try:
-        return Settings.model_validate_json(json.dumps(document.values), by_alias=True, by_name=False)
+        settings = Settings.model_validate_json(json.dumps(document.values), by_alias=True, by_name=False)
     except ValidationError as error:
         first = find_problem(error, model=Settings, place=document.place)
         raise InvalidSettings(first.problem, at=first.at, fix=first.fix) from error
+    return settings, document

@@ -183,3 +183,26 @@ def test_check_says_what_the_operator_would_start_with(tmp_path: Path) -> None:
     found = run("check", "--config", "settings.yaml", folder=tmp_path)
     assert (found.returncode, found.stderr) == (0, "")
     assert found.stdout == "settings.yaml: valid; pools: h200\n"
+
+
+STORES = {
+    "on the pod's own disk": ("storage: {uri: file:///models}\n", "settings.yaml:1: storage.uri: "),
+    "next to the claim": ("storage: {uri: file:///kubedistill/storage-2}\n", "settings.yaml:1: storage.uri: "),
+    "in a bucket": ("storage: {uri: s3://models/all}\n", "settings.yaml:1: storage.uri: "),
+    "shared": (
+        "storage:\n  uri: file:///kubedistill/storage\n  shared:\n"
+        "  - {uri: file:///kubedistill/storage/_shared, namespaces: [a]}\n"
+        "  - {uri: file:///elsewhere, namespaces: [b]}\n",
+        "settings.yaml:5: storage.shared[1].uri: ",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", STORES)
+def test_check_refuses_a_store_that_no_job_can_use(case: str, tmp_path: Path, check_message: CheckMessage) -> None:
+    """Every job without a store of its own would be refused, as in row S16."""
+    text, at = STORES[case]
+    (tmp_path / "settings.yaml").write_text(text)
+    found = run("check", "--config", "settings.yaml", folder=tmp_path)
+    assert (found.returncode, found.stdout) == (2, "")
+    check_message(found.stderr, "InvalidSettings", at.rstrip(": "))

@@ -222,8 +222,9 @@ class Policy(Model):
     allow_data_code: bool = False
     """Whether a job may set data.redact, which runs Python code of whoever may write to the data root."""
     allowed_sources: Annotated[tuple[Source, ...], Field(max_length=64)] = ()
-    """Allowed sources of models: hf://org/name is one model, hf://org/ all models of an organization, hf:// the whole
-    hub, file: all paths. Empty: all."""
+    """Allowed sources: hf://org/name is one model, hf://org/ all models of an organization, hf://datasets/org/ all its
+    datasets, hf:// the whole hub, file: all paths of models, https://api.openai.com/ all models of that host. Data
+    files of the store are always allowed. Empty: all."""
 
 
 class Settings(Model):

@@ -6,16 +6,13 @@ from pathlib import Path
 
 from kubedistill.errors import InvalidInput
 from kubedistill.manifest.settings import Settings
-from kubedistill.paths import find_store_problem, local_path, locate
+from kubedistill.paths import local_path, locate
 from kubedistill.v1alpha1 import Spec
 from kubedistill_operator.children.attempt import check_children
-from kubedistill_operator.children.pods import STORAGE_PATH
 from kubedistill_operator.decisions.policy import check_policy
 from kubedistill_operator.decisions.pool_limits import check_pool_limits
-from kubedistill_operator.decisions.stores import CLAIMED_STORE, find_uri, is_in_claim
+from kubedistill_operator.decisions.stores import CLAIMED_STORE, OUTSIDE, find_claim_problem, find_uri, is_in_claim
 from kubedistill_operator.observed import Observed
-
-_OUTSIDE = f"is not in the storage claim, which pods mount at {STORAGE_PATH}, and would be lost with the pod"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,10 +70,7 @@ def _refused(candidate: Candidate) -> Obstacle | None:
 
 
 def _unsupported_store(candidate: Candidate) -> Obstacle | None:
-    uri = candidate.store_uri
-    if (problem := find_store_problem(uri)) is None and not is_in_claim(local_path(uri, root=Path(), at="")):
-        problem = f"{uri} {_OUTSIDE}"
-    if problem is None:
+    if (problem := find_claim_problem(candidate.store_uri)) is None:
         return None
     named = candidate.spec.storage.uri is not None
     field, who = ("spec.storage.uri", "") if named else ("settings.storage", "ask the platform team to ")
@@ -97,7 +91,7 @@ def _export_outside(candidate: Candidate) -> Obstacle | None:
             return Obstacle("InvalidSpec", str(error))
         if path is not None and not is_in_claim(path):
             fix = f"name a folder of the claim, such as {CLAIMED_STORE}/exports"
-            return Obstacle("InvalidSpec", f"{at}: {export.uri} {_OUTSIDE}; {fix}")
+            return Obstacle("InvalidSpec", f"{at}: {export.uri} {OUTSIDE}; {fix}")
     return None
 
 

@@ -1,11 +1,16 @@
 """Policy: what the platform forbids, whatever a manifest says."""
 
+import re
 from collections.abc import Iterator
 from urllib.parse import unquote
 
 from kubedistill.errors import PolicyViolated
 from kubedistill.manifest.settings import Policy
-from kubedistill.v1alpha1 import Spec, StudentModel, TeacherModel
+from kubedistill.v1alpha1 import DataSource, Spec, StudentModel, TeacherModel
+
+_HUB = "hf://"
+_REVISION = re.compile(r"^(hf://datasets/[^/@]+/[^/@]+)@(?:refs/(?:convert|pr)/[^/]+|[^/]+)")
+"""The revision of a file of a dataset, as kubedistill_runtime/datasets.py reads it."""
 
 
 def check_policy(spec: Spec, policy: Policy) -> None:
@@ -17,16 +22,23 @@ def check_policy(spec: Spec, policy: Policy) -> None:
         if model.trust_remote_code and not policy.allow_trust_remote_code:
             fix = "Remove it, and use a model that needs no code of its own"
             raise PolicyViolated("policy.allowTrustRemoteCode is false here", at=f"{at}.trustRemoteCode", fix=fix)
-        _check_source(model.source, policy, at=f"{at}.source")
+    for at, source in _sources(spec):
+        if policy.allowed_sources and not any(_matches(source, one) for one in policy.allowed_sources):
+            fix = f"Use one of {', '.join(policy.allowed_sources)}"
+            raise PolicyViolated(f"{source!r} is not allowed here", at=at, fix=fix)
+
+
+def _sources(spec: Spec) -> Iterator[tuple[str, str]]:
+    """Yield every source that the policy limits, with its field; data files of the store are not limited."""
+    for at, model in _models(spec):
+        yield f"{at}.source", model.source
     for index, teacher in enumerate(spec.teachers):
         if teacher.endpoint is not None:
-            _check_source(teacher.endpoint.address, policy, at=f"spec.teachers[{index}].endpoint.url")
-
-
-def _check_source(source: str, policy: Policy, *, at: str) -> None:
-    if policy.allowed_sources and not any(_matches(source, one) for one in policy.allowed_sources):
-        fix = f"Use a model from one of {', '.join(policy.allowed_sources)}"
-        raise PolicyViolated(f"{source!r} is not allowed here", at=at, fix=fix)
+            yield f"spec.teachers[{index}].endpoint.url", teacher.endpoint.address
+    for split in ("train", "validation", "test"):
+        data: DataSource | None = getattr(spec.data, split)
+        if data is not None and data.uri is not None and data.uri.startswith(_HUB):
+            yield f"spec.data.{split}.uri", data.uri
 
 
 def _models(spec: Spec) -> Iterator[tuple[str, TeacherModel | StudentModel]]:
@@ -37,11 +49,15 @@ def _models(spec: Spec) -> Iterator[tuple[str, TeacherModel | StudentModel]]:
 
 
 def _matches(source: str, allowed: str) -> bool:
-    """Return whether a source is the allowed one, or is below it if that one ends as a folder or a scheme does."""
+    """Return whether a source is the allowed one, or is below it if that one ends as a folder or a scheme does.
+
+    What allows a dataset allows each of its revisions.
+    """
     uri = source if ":" in source.partition("/")[0] else f"file:{source}"
     scheme, _, rest = uri.partition(":")
     if allowed in (f"{scheme}:", f"{scheme}://"):
         return True
     if ".." in unquote(rest).split("/"):  # leaves any folder
         return False
-    return uri == allowed or (allowed.endswith("/") and uri.startswith(allowed))
+    forms = (uri, _REVISION.sub(r"\1", uri))
+    return any(one == allowed or (allowed.endswith("/") and one.startswith(allowed)) for one in forms)

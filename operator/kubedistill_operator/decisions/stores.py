@@ -4,9 +4,12 @@ Two namespaces share a store only if the settings say so, whatever URIs the sett
 """
 
 import os.path
+from collections.abc import Iterator
 from pathlib import Path
 
+from kubedistill.manifest.problems import Location
 from kubedistill.manifest.settings import DefaultStorage, SharedStorage
+from kubedistill.paths import find_store_problem, local_path
 from kubedistill.v1alpha1 import Spec
 from kubedistill_operator.children.pods import STORAGE_PATH
 
@@ -15,6 +18,7 @@ Store = tuple[str, str, str]
 
 CLAIMED_STORE = f"file://{STORAGE_PATH}"
 """The root of a claim: the store if neither the job nor the settings name a URI."""
+OUTSIDE = f"is not in the storage claim, which pods mount at {STORAGE_PATH}, and would be lost with the pod"
 
 
 def find_uri(spec: Spec, *, namespace: str, storage: DefaultStorage) -> str:
@@ -30,6 +34,22 @@ def find_uri(spec: Spec, *, namespace: str, storage: DefaultStorage) -> str:
 def is_in_claim(path: Path) -> bool:
     """Return whether pods keep a path in the claim; anything else is lost with them."""
     return Path(os.path.normpath(path)).is_relative_to(STORAGE_PATH)
+
+
+def find_claim_problem(uri: str) -> str | None:
+    """Return why no job can keep its store at a URI, or None."""
+    if (problem := find_store_problem(uri)) is None and not is_in_claim(local_path(uri, root=Path(), at="")):
+        problem = f"{uri} {OUTSIDE}"
+    return problem
+
+
+def find_unusable(storage: DefaultStorage) -> Iterator[tuple[Location, str]]:
+    """Yield the stores of the settings that no job can use: the field, and why."""
+    stores: dict[Location, str | None] = {("storage", "uri"): storage.uri}
+    stores |= {("storage", "shared", number, "uri"): group.uri for number, group in enumerate(storage.shared)}
+    for field, uri in stores.items():
+        if uri is not None and (problem := find_claim_problem(uri)) is not None:
+            yield field, problem
 
 
 def uri_of_0_1(spec: Spec, *, storage: DefaultStorage) -> str:

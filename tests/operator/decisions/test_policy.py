@@ -7,9 +7,12 @@ import pytest
 from kubedistill.errors import PolicyViolated
 from kubedistill.manifest.settings import Policy
 from kubedistill.v1alpha1 import Spec, spec_values
+from kubedistill_operator.decisions.placement import find_obstacle
 from kubedistill_operator.decisions.policy import check_policy
-from support.fake_cluster import FakeCluster, small_spec
+from kubedistill_operator.observed import Observed
+from support.fake_cluster import NAMESPACE, SETTINGS, FakeCluster, small_spec
 from support.messages import CheckMessage
+from support.spec_fields import FIELDS
 
 LLAMA = "hf://meta-llama/Llama-3.1-8B"
 ALLOWED: dict[str, tuple[str, ...]] = {
@@ -93,6 +96,62 @@ def test_prompts_go_only_to_allowed_endpoints(allowed: str, endpoint: dict[str, 
     with pytest.raises(PolicyViolated) as caught:
         check_policy(spec, policy)
     assert caught.value.at == "spec.teachers[0].endpoint.url"
+
+
+HUB = "hf://datasets/team/tickets/train.jsonl"
+DATA: dict[str, tuple[str, str, bool]] = {
+    "the dataset": ("hf://datasets/team/tickets/", HUB, False),
+    "the file": (HUB, HUB, False),
+    "all of the organization": ("hf://datasets/team/", HUB, False),
+    "the whole hub": ("hf://", HUB, False),
+    "a revision of it": ("hf://datasets/team/tickets/", HUB.replace("/train", "@v1/train"), False),
+    "a ref of it": ("hf://datasets/team/tickets/", HUB.replace("/train", "@refs/convert/parquet/train"), False),
+    "the listed revision": ("hf://datasets/team/tickets@v1/", HUB.replace("/train", "@v1/train"), False),
+    "another revision than the listed one": ("hf://datasets/team/tickets@v1/", HUB, True),
+    "another dataset": ("hf://datasets/team/tickets/", HUB.replace("tickets", "tickets-2"), True),
+    "a way out of the dataset": ("hf://datasets/team/tickets/", "hf://datasets/team/tickets/../x/y", True),
+    "a way out of a revision": ("hf://datasets/team/", "hf://datasets/team/../evil@v1/x", True),
+    "an organization's models alone": ("hf://team/", HUB, True),
+    "no hub": ("file:", HUB, True),
+    "a file of the store": ("hf://team/", "data/train.jsonl", False),
+}
+
+
+@pytest.mark.parametrize("split", ["train", "validation", "test"])
+@pytest.mark.parametrize("case", DATA)
+def test_data_of_the_hub_is_limited_as_models_are(case: str, split: str) -> None:
+    allowed, uri, refused = DATA[case]
+    values = spec_values(spec_of(LLAMA))
+    values["data"][split] = {"uri": uri}
+    spec = Spec.model_validate(values, by_alias=True, strict=False)
+    policy = Policy(allowed_sources=(LLAMA, allowed))
+    if not refused:
+        check_policy(spec, policy)
+        return
+    with pytest.raises(PolicyViolated) as caught:
+        check_policy(spec, policy)
+    assert caught.value.at == f"spec.data.{split}.uri"
+    assert allowed in caught.value.fix
+
+
+URIS = [name for name in FIELDS if name.endswith((".source", ".uri"))]
+"""Without that of an export, whose scheme the driver refuses."""
+
+
+@pytest.mark.parametrize("field", URIS)
+def test_no_field_of_the_spec_names_the_hub_past_the_policy(field: str) -> None:
+    values = spec_values(spec_of("models/big", "models/small"))
+    *path, last = field.split(".")
+    place: Any = values
+    for part in path:
+        place = place[int(part)] if part.isdigit() else place.setdefault(part, {})
+    place[last] = HUB if path[0] == "data" else "hf://team/model"
+    spec = Spec.model_validate(values, by_alias=True, strict=False)
+    settings = SETTINGS.model_copy(update={"policy": Policy(allowed_sources=("file:",))})
+    observed = Observed(claim_access_modes=("ReadWriteMany",))
+    obstacle = find_obstacle(spec, NAMESPACE, observed=observed, settings=settings)
+    assert obstacle is not None
+    assert obstacle.reason == ("InvalidSpec" if field == "storage.uri" else "PolicyViolated")
 
 
 def test_own_code_of_a_checkpoint_is_refused_where_it_is_not_allowed() -> None:
