@@ -97,7 +97,8 @@ REASONS: dict[str, Reason] = {
     # Ends that a retry does not change.
     "LowYield": Reason(
         "user",
-        "too few prompts were answered, or too few answers kept, now or by an earlier job that created the artifact",
+        "too few prompts were answered, or too few answers kept, of all, of a probe, or of an earlier job that created "
+        "the artifact",
         "the message counts reasons; fix the prompts, or lower `minSuccessRatio` or `minKeepRatio` knowingly",
     ),
     "EvaluationGate": Reason("user", "the student missed a limit", "the message names each; read the report"),

@@ -122,6 +122,8 @@ class FilterKind:
     """Whether it can reject answers of a task."""
     by_default: Callable[[TaskSpec], bool] = lambda _: True
     """Whether it judges the answers of a task if the spec leaves its switch open."""
+    compares: bool = False
+    """Whether its judgment of an answer depends on those to other records."""
 
 
 def _has_free_text(task: TaskSpec) -> bool:
@@ -155,8 +157,10 @@ FILTERS: dict[str, FilterKind] = {
         make=lambda *_: is_not_shorter, switch="length", judges=lambda task: TASKS[task.type].shortens
     ),
     "Repetition": FilterKind(make=lambda *_: has_repetition, switch="repetition"),
-    "Duplicate": FilterKind(make=lambda *_: make_duplicate_filter(), switch="duplicates"),
-    "NearDuplicate": FilterKind(make=lambda _, train: make_near_duplicate_filter(train), switch="near_duplicates"),
+    "Duplicate": FilterKind(make=lambda *_: make_duplicate_filter(), switch="duplicates", compares=True),
+    "NearDuplicate": FilterKind(
+        make=lambda _, train: make_near_duplicate_filter(train), switch="near_duplicates", compares=True
+    ),
 }
 
 
@@ -175,6 +179,11 @@ def _is_active(kind: FilterKind, spec: Spec) -> bool:
 def make_filters(spec: Spec, train: Sequence[Record]) -> Mapping[str, Filter]:
     """Return the active filters of a job by the reason of a rejection, in the order of evaluation."""
     return {reason: FILTERS[reason].make(spec.task, train) for reason in find_active(spec)}
+
+
+def make_single_filters(spec: Spec) -> Mapping[str, Filter]:
+    """Return the active filters that judge each answer alone, as make_filters does."""
+    return {reason: FILTERS[reason].make(spec.task, ()) for reason in find_active(spec) if not FILTERS[reason].compares}
 
 
 def find_rejection(answered: AnsweredRecord, filters: Mapping[str, Filter]) -> str | None:

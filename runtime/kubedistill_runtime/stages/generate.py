@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from kubedistill.contract.artifacts import AnswersFigures, AnswerSplit, EndpointFigures, JudgeFigures
 from kubedistill.contract.summaries import GenerateSummary
 from kubedistill_runtime.checks.yields import check_success
+from kubedistill_runtime.curation.probe import make_judge
 from kubedistill_runtime.records import Record, Split, read_rows
 from kubedistill_runtime.stages import Outcome, StageContext
 from kubedistill_runtime.storage.artifacts import publish
@@ -16,7 +17,7 @@ from kubedistill_runtime.teachers.requests import Request
 def run(context: StageContext) -> Outcome:
     """Make the artifacts answers (train, as sampled) and judge (validation and test, greedy).
 
-    Raises LowYield if too few answers ended by themselves.
+    Raises LowYield if too few answers ended by themselves, or a probe shows that too few will be kept.
     """
     job, store, keys = context.job, context.store, context.keys
     result = context.choices.teacher.answer(
@@ -63,7 +64,10 @@ def _requests(context: StageContext) -> dict[str, Request]:
 
     requests = {}
     if spec.data.train.answers == "Teacher":
-        requests["train"] = Request(read("train"), choices.sampling, generation.samples_per_prompt, generation.seed)
+        judge = make_judge(spec, read_rows(context.store, context.keys["rows"], "train"))
+        requests["train"] = Request(
+            read("train"), choices.sampling, generation.samples_per_prompt, generation.seed, judge
+        )
     requests["validation"] = Request(read("validation"), choices.judge_sampling)
     requests["test"] = Request(read("test"), choices.judge_sampling)
     return requests

@@ -52,9 +52,11 @@ def answer_rows(
     return tokens
 
 
-def collect_answers(rows: Sequence[Row], *, key: str, store: Store) -> Iterator[AnsweredRecord]:
-    """Yield the cached answers of rows, in the order of the rows."""
-    shards = ShardReader(store, where=find_answers(store, key))
+def collect_answers(
+    rows: Sequence[Row], *, key: str, store: Store, distributions: bool = True
+) -> Iterator[AnsweredRecord]:
+    """Yield the cached answers of rows, in the order of the rows, optionally without log-probabilities."""
+    shards = ShardReader(store, where=find_answers(store, key), distributions=distributions)
     return (AnsweredRecord(row.record, row.sample, shards.answer(row.key)) for row in rows)
 
 

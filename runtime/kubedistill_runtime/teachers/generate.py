@@ -97,7 +97,7 @@ def _answer(
         generator = Generator(engine, chat, request.sampling, serving.max_model_len, request.seed)
         return answer_rows(part.rows, key=part.key, generator=generator, store=store, report=report)
 
-    return answer_in_turn(requests, pending, answer=answer, progress=progress)
+    return answer_in_turn(requests, pending, answer=answer, store=store, progress=progress)
 
 
 def _prompts_of(pending: Pending, *, serving: Serving, store: Store, at: str) -> list[tuple[int, ...]]:

@@ -91,7 +91,7 @@ class RemoteTeacher:
             usage = answer_rows(part.rows, key=part.key, generator=generator, store=store, report=report)
             return usage.completion_tokens
 
-        tokens = answer_in_turn(requests, pending, answer=answer, progress=progress)
+        tokens = answer_in_turn(requests, pending, answer=answer, store=store, progress=progress)
         judged = [part for name, part in pending.items() if name != "train"]
         return GenerationResult(pending, self._figures(judged, store=store), tokens, generated)
 

@@ -12,6 +12,7 @@ from kubedistill_runtime.serving.engine import Sampling
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.batches import collect_answers, count_ended, missing_rows
 from kubedistill_runtime.teachers.cache import Row, make_rows
+from kubedistill_runtime.teachers.probe import Judge, pick_probes
 
 Report = Callable[[int, int], None]
 """Receives the numbers of answered rows and of generated tokens of one request; it may raise Stopped."""
@@ -26,6 +27,8 @@ class Request:
     sampling: Sampling
     samples: int = 1
     seed: int = 0
+    judge: Judge | None = None
+    """Judges the answers of a probe; None answers all records without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,18 +80,32 @@ def answer_in_turn(
     pending: Mapping[str, Pending],
     *,
     answer: Callable[[Request, Pending, Report], int],
+    store: Store,
     progress: Progress,
 ) -> int:
-    """Answer requests one after another, and return the number of generated tokens.
+    """Answer requests one after another, each after its probe, and return the number of generated tokens.
 
     `answer` returns the tokens that it generated for one request; the progress is that of all of them.
+    Raises LowYield if a probe's answers are not good enough.
     """
     total, before, tokens = sum(len(part.rows) for part in pending.values()), 0, 0
     for name, request in requests.items():
+        for part in _find_steps(request, pending[name], store=store):
 
-        def report(done: int, made: int, *, before: int = before, tokens: int = tokens) -> None:
-            progress.working(done=before + done, total=total, unit="answers", figures={"tokens": tokens + made})
+            def report(done: int, made: int, *, before: int = before, tokens: int = tokens) -> None:
+                progress.working(done=before + done, total=total, unit="answers", figures={"tokens": tokens + made})
 
-        tokens += answer(request, pending[name], report)
+            tokens += answer(request, part, report)
         before += len(pending[name].rows)
     return tokens
+
+
+def _find_steps(request: Request, pending: Pending, *, store: Store) -> Iterator[Pending]:
+    """Yield the rows to answer next: those of probes, whose answers are judged before the step after, then all."""
+    if request.judge is not None and missing_rows(pending.rows, key=pending.key, store=store):
+        for rows in pick_probes(pending.rows):
+            yield Pending(rows, pending.key)
+            answers = collect_answers(rows, key=pending.key, store=store, distributions=False)
+            if not request.judge(answers, len(request.records)):
+                break
+    yield pending

@@ -149,8 +149,8 @@ def test_a_job_with_a_higher_ratio_leaves_the_dataset_that_another_job_published
 ) -> None:
     """The ratio is in no key, so two jobs may make one dataset at the same time."""
     runner.says = lambda text: "maybe" if int(text.rpartition(" ")[2]) < 10 else "yes"
-    runner.job_folder.set("curation.minKeepRatio", 1.0)
     runner.run("Prepare", "Generate")
+    runner.job_folder.set("curation.minKeepRatio", 1.0)
 
     def check(figures: dict[str, Any], *, spec: Spec) -> None:
         monkeypatch.undo()

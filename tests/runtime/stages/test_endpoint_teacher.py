@@ -150,7 +150,9 @@ def test_distributions_of_an_endpoint_are_refused(
     assert refused.value.at == at
 
 
-def test_too_few_answers_end_the_job(runner: StageRunner, server: EndpointServer) -> None:
+def test_too_few_answers_end_the_job_after_a_probe(runner: StageRunner, server: EndpointServer) -> None:
     server.react = lambda received: Reaction(body=chat(None, finish="content_filter"))
-    with pytest.raises(LowYield):
+    with pytest.raises(LowYield) as low:
         runner.run("Prepare", "Generate")
+    assert len(server.received) == 16, "no other prompt is paid"
+    assert "16 Filtered" in low.value.problem

@@ -64,6 +64,40 @@ def test_too_few_answers_that_end_by_themselves_end_the_job(
     assert not (runner.artifact("judge") / "manifest.json").exists()
 
 
+def test_d24_a_teacher_that_does_badly_is_asked_no_more_than_a_probe(
+    runner: StageRunner, check_message: CheckMessage
+) -> None:
+    runner.says = lambda text: "maybe"
+    with pytest.raises(LowYield) as low:
+        runner.run("Prepare", "Generate")
+    assert low.value.at == "spec.curation.minKeepRatio"
+    check_message(low.value, 16, 40, "70.0%", "16 WrongFormat", "maybe")
+    assert len(runner.engines.engine.asked) == 16
+    runner.job_folder.set("curation.minKeepRatio", 0.0)
+    summary = runner.run("Generate").summary
+    assert (summary.answers, summary.generated, summary.reused) == (56, 40, 16), "nothing is asked twice"
+
+
+def test_a_probe_of_16_that_cannot_decide_looks_at_256(runner: StageRunner) -> None:
+    write_records(runner.job_folder.root / "data" / "train.jsonl", [f"train asks {number}" for number in range(300)])
+    runner.says = lambda text: "maybe" if int(text.rpartition(" ")[2]) % 2 else "yes"
+    with pytest.raises(LowYield) as low:
+        runner.run("Prepare", "Generate")
+    assert low.value.at == "spec.curation.minKeepRatio"
+    assert [len(batch) for batch in runner.engines.engine.batches] == [16, 240]
+
+
+def test_a_good_probe_is_followed_by_all_other_prompts_in_one_engine(runner: StageRunner) -> None:
+    write_records(runner.job_folder.root / "data" / "train.jsonl", [f"train asks {number}" for number in range(300)])
+    summary = runner.run("Prepare", "Generate").summary
+    assert (summary.answers, summary.generated, runner.engines.opened) == (316, 316, 1)
+    asked = runner.engines.engine.batches
+    assert (len(asked[0]), sum(len(batch) for batch in asked[:3])) == (16, 300), "a probe, and two shards"
+    assert len({prompt for batch in asked for prompt in batch}) == 316
+    tokens = [one.figures["tokens"] for one in runner.said if "tokens" in one.figures]
+    assert tokens == sorted(tokens), "the probe's tokens are counted"
+
+
 def test_files_that_changed_since_prepare_are_refused(runner: StageRunner, check_message: CheckMessage) -> None:
     runner.run("Prepare")
     job = runner.job_folder.stage_job("Generate", keys=runner.job_folder.keys())
