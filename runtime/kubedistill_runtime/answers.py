@@ -17,6 +17,9 @@ from numpy.typing import NDArray
 
 from kubedistill_runtime.records import Record
 
+NO_TOKEN = 2**31 - 1
+"""An id beyond every vocabulary, for an entry of a distribution without a token."""
+
 
 @dataclass(frozen=True, slots=True)
 class TopK:
@@ -25,7 +28,7 @@ class TopK:
     ids_TK: NDArray[np.int32]
     logprobs_TK: NDArray[np.float16]
     tail_T: NDArray[np.float32]
-    """Mass outside the K ids, 0 to 1, measured before the logprobs were rounded."""
+    """Mass outside the K ids, 0 to 1, measured before the logprobs were rounded; NaN where nothing is known."""
 
     @property
     def nbytes(self) -> int:
@@ -72,7 +75,7 @@ class Turn:
     finish: str
     """stop: the model ended by itself, and completion_ids, if known, ends with its stop token. length: it was cut off.
 
-    An endpoint has further ones (`endpoints.endpoint.FINISHES`), and gives no ids.
+    An endpoint has further ones (`endpoints.endpoint.FINISHES`). It gives ids only if the manifest names its tokenizer.
     """
     top: TopK | None = None
     logprobs_T: NDArray[np.float32] | None = None

@@ -12,10 +12,10 @@ from kubedistill.chain import ArtifactName
 from kubedistill.contract import StageJob
 from kubedistill.errors import InvalidData, InvalidManifest
 from kubedistill.paths import entry_path, local_path
-from kubedistill.v1alpha1 import DataSource, Spec, StudentModel, TeacherModel
+from kubedistill.v1alpha1 import DataSource, Endpoint, Spec, StudentModel, TeacherModel
 from kubedistill_runtime.chat.comparison import TokenizerComparison, compare_tokenizers, format_difference
 from kubedistill_runtime.datasets import commit_of, find_hub_file, parse_hub_uri
-from kubedistill_runtime.models import HUB_SCHEME, Model, find_model
+from kubedistill_runtime.models import HUB_SCHEME, Model, find_model, find_tokenizer
 from kubedistill_runtime.records import SPLITS, Split
 from kubedistill_runtime.serving.engine import Sampling
 from kubedistill_runtime.storage.store import Store, locate_store
@@ -28,6 +28,9 @@ from kubedistill_runtime.training.objectives.requirements import Supply
 from kubedistill_runtime.training.rendering import Form
 
 DEFAULT_K = 32
+_ENDPOINT_K = 20
+"""The most alternatives that OpenAI's API gives, and vLLM's server too unless it was started with another limit."""
+_K_AT = "spec.generation.topLogprobs"
 DEFAULT_MAX_MODEL_LEN = 4096
 DEFAULT_MAX_LENGTH = 2048
 CPU_DTYPE = "Float32"
@@ -78,9 +81,9 @@ def choose(job: StageJob, *, teacher: Teacher, student: Model) -> Choices:
     Raises InvalidManifest or TokenizerMismatch, with the field.
     """
     spec = job.spec
-    comparison = compare_tokenizers(teacher.model, student) if teacher.model else _TEXT_ONLY
-    difference = format_difference(teacher.model, student) if teacher.model and comparison.shared else ""
     _check_reasoning(spec)
+    comparison = compare_tokenizers(teacher.tokenizer, student) if teacher.tokenizer else _TEXT_ONLY
+    difference = format_difference(teacher.tokenizer, student) if teacher.tokenizer and comparison.shared else ""
     k = _resolve_k(spec, teacher=teacher)
     given, alone = spec.data.train.answers == "Given", spec.task.answers_alone
     supply = Supply(given=given, tokenizers=comparison, k=k, answers_alone=alone)
@@ -110,7 +113,8 @@ def find_teacher(job: StageJob, *, store: Store | None, fetch: bool = True) -> T
     """
     teacher = job.spec.teachers[0]
     if teacher.endpoint is not None:
-        return RemoteTeacher(_TEACHER_AT, teacher.name, teacher.endpoint)
+        tokenizer = _find_tokenizer(teacher.endpoint, job=job, at=_TEACHER_AT, store=store, fetch=fetch)
+        return RemoteTeacher(_TEACHER_AT, teacher.name, teacher.endpoint, tokenizer, date_of(job))
     assert teacher.model is not None, "a teacher has a model or an endpoint"
     model = _find_named(teacher.model, job=job, at=f"{_TEACHER_AT}.model.source", store=store, fetch=fetch)
     return ServedTeacher(
@@ -126,6 +130,14 @@ def find_teacher(job: StageJob, *, store: Store | None, fetch: bool = True) -> T
 def find_student(job: StageJob, *, store: Store | None, fetch: bool = True) -> Model:
     """Find the student of a spec, as find_teacher does."""
     return _find_named(job.spec.student.model, job=job, at=STUDENT_AT, store=store, fetch=fetch)
+
+
+def _find_tokenizer(endpoint: Endpoint, *, job: StageJob, at: str, store: Store | None, fetch: bool) -> Model | None:
+    """Return the files of an endpoint's tokenizer, or None if the manifest names none."""
+    if endpoint.tokenizer is None:
+        return None
+    at, root = f"{at}.endpoint.tokenizer", root_path(job.data_root)
+    return find_tokenizer(endpoint.tokenizer, data_root=root, store=store, at=at, fetch=fetch)
 
 
 def _find_named(
@@ -210,7 +222,7 @@ def _check_reasoning(spec: Spec) -> None:
         raise InvalidManifest(
             f"it is {spec.generation.top_logprobs}, but the student learns final answers alone, and the teacher's "
             "distributions belong to its whole replies",
-            at="spec.generation.topLogprobs",
+            at=_K_AT,
             fix="Remove it, or set task.keepReasoning: true",
         )
 
@@ -220,13 +232,17 @@ def _resolve_k(spec: Spec, *, teacher: Teacher) -> int:
     wanted = 0 if spec.task.answers_alone else spec.generation.top_logprobs
     if teacher.model is not None:
         return DEFAULT_K if wanted is None else wanted
-    if wanted:
+    if teacher.tokenizer is None and wanted:
         raise InvalidManifest(
-            f"it is {wanted}, but a teacher at an endpoint gives only text",
-            at="spec.generation.topLogprobs",
-            fix="Remove it",
+            f"it is {wanted}, but a teacher at an endpoint whose tokenizer is not named gives only text",
+            at=_K_AT,
+            fix="Remove it, or name the endpoint's tokenizer",
         )
-    return 0
+    if wanted is not None and wanted > _ENDPOINT_K:
+        problem = f"it is {wanted}, but an endpoint gives at most {_ENDPOINT_K}"
+        raise InvalidManifest(problem, at=_K_AT, fix=f"Set it to {_ENDPOINT_K} or less, or remove it")
+    default = 0 if teacher.tokenizer is None else _ENDPOINT_K
+    return default if wanted is None else wanted
 
 
 def _resolve_length(wanted: int | None, model: Model, *, default: int) -> int:

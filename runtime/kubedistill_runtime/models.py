@@ -5,7 +5,7 @@ import json
 import math
 import os
 import struct
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ DTYPE_BYTES = {"Float32": 4, "BFloat16": 2, "Float16": 2}
 _DIGESTS = "digests"
 _WEIGHTS = "*.safetensors"
 _IDENTITY = ("*.json", "*.jinja", "*.model", "*.txt", "*.py", _WEIGHTS)
+_TOKENIZER = ("*.json", "*.jinja", "*.model", "*.txt")
 _TEXT_CONFIGS = ("text_config", "llm_config", "language_config")
 _POSITIONS = (
     "max_position_embeddings", "n_positions", "max_seq_len", "seq_length", "max_target_positions",
@@ -121,9 +122,24 @@ def find_model(
     )
 
 
-def folder_digest(path: Path, *, store: Store) -> str:
+def find_tokenizer(source: str, *, data_root: Path, store: Store | None, at: str, fetch: bool = True) -> Model:
+    """Find a folder with a tokenizer and its chat template; weights are not needed, and not identified.
+
+    Takes and raises the same as find_model.
+    """
+    if source.startswith(HUB_SCHEME):
+        repository = source.removeprefix(HUB_SCHEME)
+        path = fetch_snapshot(repository, revision=None, patterns=_TOKENIZER, at=at, fetch=fetch)
+        identity = path.name
+    else:
+        path = _folder(source, data_root=data_root, at=at)
+        identity = "" if store is None else folder_digest(path, store=store, patterns=_TOKENIZER)
+    return Model(source=source, path=path, digest=identity, parameters=0, config=_read_config(path, at=at))
+
+
+def folder_digest(path: Path, *, store: Store, patterns: Sequence[str] = _IDENTITY) -> str:
     """Return the sha256 of a model folder's files."""
-    files = sorted({file for pattern in _IDENTITY for file in path.glob(pattern)})
+    files = sorted({file for pattern in patterns for file in path.glob(pattern)})
     return digest({file.name: file_digest(file, store=store) for file in files})
 
 

@@ -138,6 +138,8 @@ def _make_one_kind(teacher: Values) -> None:
     endpoint.pop("apiVersion", None)
     if endpoint.get("api") == "AzureOpenAI":
         endpoint |= {"apiVersion": "2024-10-21", "url": "https://team.example.com"}
+    if endpoint.get("api") == "Anthropic":
+        endpoint.pop("tokenizer", None)
 
 
 def _with_defaults(value: Any, schema: Schema) -> Any:

@@ -43,6 +43,7 @@ SPEC: dict[str, tuple[str, str]] = {
     "teachers[].endpoint.model": (_REMOTE, "endpoint.model"),
     "teachers[].endpoint.url": (_REMOTE, "endpoint.url"),
     "teachers[].endpoint.apiVersion": (_REMOTE, "endpoint.api_version"),
+    "teachers[].endpoint.tokenizer": (_CHOICES, "endpoint.tokenizer"),
     "teachers[].endpoint.secretKeyRef.name": (_PODS, "ref.name"),
     "teachers[].endpoint.secretKeyRef.key": (_PODS, "ref.key"),
     "teachers[].endpoint.requestsPerMinute": (_REMOTE, "endpoint.requests_per_minute"),

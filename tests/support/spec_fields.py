@@ -36,6 +36,7 @@ FIELDS: dict[str, tuple[Any, set[str]]] = {
     "teachers.0.endpoint.model": ("other", ALL),
     "teachers.0.endpoint.url": ("https://gateway.example.com/v1", NOTHING),
     "teachers.0.endpoint.apiVersion": ("2025-01-01", NOTHING),
+    "teachers.0.endpoint.tokenizer": ("student", ALL),
     "teachers.0.endpoint.secretKeyRef.name": ("other", NOTHING),
     "teachers.0.endpoint.secretKeyRef.key": ("other", NOTHING),
     "teachers.0.endpoint.requestsPerMinute": (60, NOTHING),

@@ -70,6 +70,7 @@ TIGHTENED: dict[str, Stored | str] = {
     ),
     "spec.teachers[]: has(self.model) != has(self.endpoint)": "model was required, and endpoint is new",
     "spec.teachers[]: !has(self.endpoint) || !has(self.resources)": "endpoint is new",
+    "spec.teachers[].endpoint: !has(self.tokenizer) || !has(self.api) || self.api != 'Anthropic'": "tokenizer is new",
     **{f"{field}: pattern {form.pattern}": stored for field, (form, stored) in _FORMS.items()},
 }
 """By the field and what is new about it: an object that an earlier CRD stored, or why there can be none."""

@@ -11,6 +11,7 @@ _ONE_KIND = "exactly one of model and endpoint must be set"
 _NO_RESOURCES = "resources belong to a model that the job serves, not to an endpoint"
 _VENDORS: dict[EndpointApi, str] = {"OpenAI": "https://api.openai.com/v1", "Anthropic": "https://api.anthropic.com"}
 _AZURE = "url and apiVersion are required with api: AzureOpenAI, and apiVersion belongs to it alone"
+_NO_TOKENS = "tokenizer can't be set with api: Anthropic, which gives no tokens"
 
 
 class TeacherModel(Model):
@@ -76,7 +77,8 @@ class Endpoint(Model):
                 "(has(self.api) && self.api == 'AzureOpenAI') ? has(self.url) && has(self.apiVersion) : "
                 "!has(self.apiVersion)",
                 _AZURE,
-            )
+            ),
+            ("!has(self.tokenizer) || !has(self.api) || self.api != 'Anthropic'", _NO_TOKENS),
         )
     )
 
@@ -89,6 +91,10 @@ class Endpoint(Model):
     """Base URL, such as https://gateway.example.com/v1. Absent: the vendor's own."""
     api_version: Word | None = None
     """Version of Azure's API, such as 2024-10-21."""
+    tokenizer: Uri | None = None
+    """The model's tokenizer: hf://organization/name, or a folder; without a scheme, relative to the data root. With it,
+    tokens and log-probabilities of answers are stored, so CachedLogits is possible if it is the student's tokenizer
+    too. Absent: only text is used."""
     secret_key_ref: SecretKeyRef | None = None
     """The API key, for the pods of Generate alone. Absent, or on one machine: the environment variable
     KUBEDISTILL_KEY_<TEACHER>, else OPENAI_API_KEY, AZURE_OPENAI_API_KEY or ANTHROPIC_API_KEY."""
@@ -112,10 +118,12 @@ class Endpoint(Model):
         return self.url or _VENDORS[self.api]
 
     @model_validator(mode="after")
-    def _check_azure(self) -> Self:
+    def _check_api(self) -> Self:
         is_azure = self.api == "AzureOpenAI"
         if is_azure != (self.api_version is not None) or (is_azure and self.url is None):
             raise ValueError(_AZURE)
+        if self.api == "Anthropic" and self.tokenizer is not None:
+            raise ValueError(f"{_NO_TOKENS}; Remove tokenizer")
         return self
 
 

@@ -35,6 +35,8 @@ def _sources(spec: Spec) -> Iterator[tuple[str, str]]:
     for index, teacher in enumerate(spec.teachers):
         if teacher.endpoint is not None:
             yield f"spec.teachers[{index}].endpoint.url", teacher.endpoint.address
+            if teacher.endpoint.tokenizer is not None:
+                yield f"spec.teachers[{index}].endpoint.tokenizer", teacher.endpoint.tokenizer
     for split in ("train", "validation", "test"):
         data: DataSource | None = getattr(spec.data, split)
         if data is not None and data.uri is not None and data.uri.startswith(_HUB):

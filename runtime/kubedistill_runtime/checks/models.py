@@ -24,6 +24,14 @@ def check_teacher_alone(teacher: Teacher, *, job: StageJob, splits: Mapping[Spli
         at = _source_of(teacher)
         chat = load_chat_format(teacher.model, at=at, date=date_of(job), generates=True)
         check_prompts(_ask(splits, for_teacher, task=job.spec.task), chat=chat, at=at)
+    else:
+        _check_tokenizer(teacher)
+
+
+def _check_tokenizer(teacher: Teacher) -> None:
+    """Check that the tokenizer of an endpoint can be loaded, if it is named; raises InvalidModel."""
+    if teacher.tokenizer is not None:
+        load_chat_format(teacher.tokenizer, at=f"{teacher.at}.endpoint.tokenizer")
 
 
 def check_student_alone(student: Model, *, job: StageJob, splits: Mapping[Split, Sequence[Record]]) -> None:
@@ -39,6 +47,7 @@ def fit_teacher(found: Input, *, choices: Choices, task: Task) -> None:
     """
     model, limit, at = choices.teacher.model, choices.max_model_len, _source_of(choices.teacher)
     if model is None:
+        _check_tokenizer(choices.teacher)
         return
     chat = load_chat_format(model, at=at, date=choices.date, generates=True)
     check_prompts(_ask(found.splits, for_teacher, task=task), chat=chat, at=at)

@@ -32,7 +32,13 @@ _REJECTIONS = 16
 """Rows in a row, from the first on, whose rejection means that the settings are wrong and not the rows."""
 _UNUSABLE = 16
 """Replies in a row, from the first on, whose lack of an answer means that the settings are wrong."""
-_TEMPERATURE_FIX = "Set spec.generation.temperature to 1, or to one that the endpoint accepts, or name another model"
+_NO_LOGPROBS = "Remove the tokenizer of the endpoint, so that its text alone is used, or name another model"
+_FIXES: Mapping[str, str] = {
+    "temperature": "Set spec.generation.temperature to 1, or to one that the endpoint accepts, or name another model",
+    "logprobs": _NO_LOGPROBS,
+    "top_logprobs": _NO_LOGPROBS,
+}
+"""What to do about a setting that an endpoint refuses."""
 _STARTUP_SECONDS = 30.0
 """How long a failure that means a wrong address may be a network that is starting."""
 
@@ -194,13 +200,13 @@ class Client:
         treatment, endpoint = failure.treatment, self.endpoint
         assert treatment.error is not None
         what = f"did not answer for {endpoint.retry_seconds:g} s" if treatment.retry else "refuses the request"
-        fix = _TEMPERATURE_FIX if failure.setting == "temperature" else treatment.fix
+        fix = _FIXES.get(failure.setting, treatment.fix)
         raise treatment.error(f"the endpoint {what} ({failure.detail})", at=endpoint.at, fix=fix) from None
 
     def _raise_rejected(self, failure: RequestFailed) -> NoReturn:
         problem = f"the endpoint rejects each of the first {_REJECTIONS} prompts ({failure.detail})"
         fix = "Change the setting that it names, or shorten prompts and replies"
-        fix = _TEMPERATURE_FIX if failure.setting == "temperature" else fix
+        fix = _FIXES.get(failure.setting, fix)
         raise InvalidInput(problem, at=self.endpoint.at, fix=fix) from None
 
     def _raise_address(self, failure: RequestFailed) -> NoReturn:

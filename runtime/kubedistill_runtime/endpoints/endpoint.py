@@ -44,8 +44,27 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
+class Token:
+    """A token as an endpoint states it: by its id, by its bytes, or by both."""
+
+    id: int | None
+    text: bytes | None
+    """None if the endpoint states none, as for a token that ends a reply."""
+    logprob: float
+    """In nats."""
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """One generated token, and the most likely ones in its place."""
+
+    drawn: Token
+    top: tuple[Token, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Reply:
-    """One reply of an endpoint; stored distributions, once endpoints give them, are further fields of it."""
+    """One reply of an endpoint."""
 
     text: str
     """A client's replies are without reasoning, like those of served teachers."""
@@ -60,3 +79,7 @@ class Reply:
     """Requests that were sent, including those that failed."""
     detail: str = ""
     """The endpoint's own words about a finish other than stop and length, or which parameters were not sent."""
+    prompt_ids: tuple[int, ...] = ()
+    """The ids of the prompt; empty if the endpoint states none."""
+    positions: tuple[Position, ...] = ()
+    """The generated tokens, including reasoning; empty if no alternatives were asked for, or if there are none."""

@@ -64,7 +64,11 @@ TREATMENTS: Mapping[Kind, Treatment] = {
     "WebPage": Treatment(EndpointUnavailable, _NETWORK, finish="failed", retry=True),
 }
 
-_SETTINGS = ("temperature", "top_p", "seed", "max_tokens", "max_completion_tokens", "model")
+ID_PARAMETERS = ("return_token_ids", "return_tokens_as_token_ids")
+"""vLLM's parameters for the ids of tokens, which other servers ignore or refuse."""
+_SETTINGS = (
+    "temperature", "top_p", "seed", "max_tokens", "max_completion_tokens", "model", "logprobs", "top_logprobs",
+)  # fmt: skip
 _UNSUPPORTED_WORDS = (
     "not support", "unsupported", "deprecated", "cannot both be specified", "extra_forbidden", "extra inputs",
     "unknown name", "unrecognized",
@@ -181,14 +185,23 @@ def classify_status(status: int, problem: Problem) -> Kind:
 
 def find_setting(status: int, problem: Problem) -> str:
     """Return the setting that a problem says is not supported, by its param or its words; empty if it names none."""
+    words = problem.message.lower()
+    if _refuses_logprobs(status, words):
+        return "logprobs"
     if status not in (400, 422):
         return ""
-    if problem.param in _SETTINGS:
+    if problem.param in (*_SETTINGS, *ID_PARAMETERS):
         return problem.param
-    words = problem.message.lower()
+    if (name := next((name for name in ID_PARAMETERS if name in words), None)) is not None:
+        return name
     if not any(one in words for one in _UNSUPPORTED_WORDS):
         return ""
     return next((name for name in _SETTINGS if any(f"{mark}{name}{mark}" in words for mark in "'\"`")), "")
+
+
+def _refuses_logprobs(status: int, words: str) -> bool:
+    """Return whether a model gives no log-probabilities; OpenAI's status for that may be 403."""
+    return status in (400, 403, 422) and "logprobs" in words and not any(name in words for name in ID_PARAMETERS)
 
 
 def _has(problem: Problem, codes: tuple[str, ...]) -> bool:
@@ -199,6 +212,7 @@ _RULES: tuple[tuple[Kind, Callable[[int, Problem, str], bool]], ...] = (
     # The first that applies counts. The words are those of the message, in lower case.
     # xAI's and OpenRouter's status for this is 403, which otherwise ends the job.
     ("Filtered", lambda status, problem, words: status < 500 and status != 401 and _is_filtered(problem, words)),
+    ("Setting", lambda status, _, words: _refuses_logprobs(status, words)),
     # Google's status for a wrong key is 400.
     ("Credentials", lambda status, _, words: status in (401, 403) or (status == 400 and _KEY_WORDS in words)),
     # OpenAI's status for this is 429 and Anthropic's 400, so it comes before both.

@@ -12,12 +12,15 @@ from pydantic import BaseModel, Field
 from kubedistill.finish_reasons import ENDS, FAILURES
 from kubedistill.json_values import JsonObject
 from kubedistill_runtime.endpoints.bodies import Count, Flag, Forgiving, Part, Words, join_text, read_body
-from kubedistill_runtime.endpoints.endpoint import Endpoint, Finish, Reply
-from kubedistill_runtime.endpoints.failures import RequestFailed
+from kubedistill_runtime.endpoints.endpoint import Endpoint, Finish, Position, Reply, Token
+from kubedistill_runtime.endpoints.failures import ID_PARAMETERS, RequestFailed
 from kubedistill_runtime.endpoints.parameters import Parameters
 from kubedistill_runtime.endpoints.transport import Transport
 from kubedistill_runtime.records import Message
 from kubedistill_runtime.serving.engine import Sampling
+
+_ID = "token_id:"
+"""What vLLM writes before an id that it gives in the place of a token's text."""
 
 
 class _Message(BaseModel):
@@ -30,9 +33,32 @@ class _Filter(BaseModel):
     filtered: Flag = None
 
 
+class _Token(BaseModel):
+    token: str
+    logprob: float
+    text: Annotated[list[Annotated[int, Field(ge=0, le=255)]] | None, Field(alias="bytes")] = None
+
+    def read(self, *, has_ids: bool) -> Token:
+        """Return the token; a server that gives ids writes them in the place of its text."""
+        token_id = self.token.removeprefix(_ID) if has_ids else ""
+        text = None if has_ids or self.text is None else bytes(self.text)
+        return Token(int(token_id) if token_id.isdecimal() else None, text, self.logprob)
+
+
+class _Position(_Token):
+    top_logprobs: list[_Token] = []
+
+
+class _Logprobs(BaseModel):
+    content: list[_Position]
+
+
 class _Choice(BaseModel):
     message: _Message
     finish_reason: str | None = None
+    logprobs: Annotated[_Logprobs | None, Forgiving] = None
+    token_ids: Annotated[list[int] | None, Forgiving] = None
+    """Of vLLM, with the ids of reasoning and of the token that ends the reply."""
     content_filter_results: Annotated[dict[str, Annotated[_Filter | None, Forgiving]] | None, Forgiving] = None
 
 
@@ -48,6 +74,7 @@ class _Completion(BaseModel):
     usage: Annotated[_Usage | None, Forgiving] = None
     model: Words = None
     system_fingerprint: Words = None
+    prompt_token_ids: Annotated[list[int] | None, Forgiving] = None
 
 
 @dataclass(slots=True)
@@ -69,6 +96,8 @@ class OpenAIChat:
         }
         if sampling.top_p < 1:
             values["top_p"] = sampling.top_p
+        if sampling.k:
+            values |= {"logprobs": True, "top_logprobs": sampling.k, **dict.fromkeys(ID_PARAMETERS, True)}
         body = await self.transport.post_adapted("/chat/completions", values, parameters=self.parameters)
         return self.parameters.annotate(_read(body))
 
@@ -95,6 +124,20 @@ def _read(body: bytes) -> Reply:
         usage.prompt_tokens or 0,
         usage.completion_tokens or 0,
         detail=detail,
+        prompt_ids=tuple(completion.prompt_token_ids or ()),
+        positions=_read_positions(choice),
+    )
+
+
+def _read_positions(choice: _Choice) -> tuple[Position, ...]:
+    """Return the tokens of a reply, by their ids if the server gives one for each of them."""
+    content = choice.logprobs.content if choice.logprobs else []
+    has_ids = choice.token_ids is not None and [_ID + str(one) for one in choice.token_ids] == [
+        one.token for one in content
+    ]
+    return tuple(
+        Position(one.read(has_ids=has_ids), tuple(top.read(has_ids=has_ids) for top in one.top_logprobs))
+        for one in content
     )
 
 

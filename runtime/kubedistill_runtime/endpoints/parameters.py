@@ -1,7 +1,8 @@
 """Parameters: what a request sets, without what a model refuses, which its endpoint says once.
 
-A seed is only a wish at every endpoint. Greedy decoding is one at a model that always samples, and temperature 1 is the
-default of all APIs. So these are left out where they are refused; any other refused setting is the user's to change.
+A seed is only a wish at every endpoint, and only vLLM gives ids. Greedy decoding is one at a model that always
+samples, and temperature 1 is the default of all APIs. So these are left out where they are refused; any other refused
+setting is the user's to change.
 """
 
 import logging
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from kubedistill.json_values import JsonObject
 from kubedistill_runtime.answers import describe_left_out
 from kubedistill_runtime.endpoints.endpoint import Reply
-from kubedistill_runtime.endpoints.failures import RequestFailed
+from kubedistill_runtime.endpoints.failures import ID_PARAMETERS, RequestFailed
 
 log = logging.getLogger(__name__)
 _NEWER = "max_completion_tokens"
@@ -39,6 +40,9 @@ class Parameters:
             self.limit_name = _NEWER
             return True
         name = failure.setting
+        if name in ID_PARAMETERS and name in sent:
+            self.refused |= set(ID_PARAMETERS)
+            return True
         if name not in sent or not (name == "seed" or (name == "temperature" and sent[name] in (0, 1))):
             return False
         if name not in self.refused:
@@ -48,6 +52,7 @@ class Parameters:
 
     def annotate(self, reply: Reply) -> Reply:
         """Return a reply whose detail says what it was asked for without."""
-        if not self.refused or reply.detail:
+        left_out = self.refused.difference(ID_PARAMETERS)
+        if not left_out or reply.detail:
             return reply
-        return replace(reply, detail=describe_left_out(self.refused))
+        return replace(reply, detail=describe_left_out(left_out))

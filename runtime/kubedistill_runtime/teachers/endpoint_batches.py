@@ -1,14 +1,15 @@
 """Answers of an endpoint: ask it for the rows that the cache does not have, many at a time, and store what arrives."""
 
 import asyncio
+import logging
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from kubedistill.errors import KubedistillError
+from kubedistill.errors import InvalidInput, KubedistillError
 from kubedistill_runtime.answers import Answer, Turn, TurnUsage
 from kubedistill_runtime.endpoints.client import Client, open_client
-from kubedistill_runtime.endpoints.endpoint import Endpoint
+from kubedistill_runtime.endpoints.endpoint import Endpoint, Reply
 from kubedistill_runtime.records import Message, open_turns
 from kubedistill_runtime.serving.engine import Sampling
 from kubedistill_runtime.storage.store import Store
@@ -16,10 +17,14 @@ from kubedistill_runtime.teachers.cache import Row, find_final
 from kubedistill_runtime.teachers.conversation import turn_seed
 from kubedistill_runtime.teachers.in_flight import InFlight, settle_lost
 from kubedistill_runtime.teachers.recent_answers import RecentAnswers
+from kubedistill_runtime.teachers.tokens import TextOnly, TokenReader
 from kubedistill_runtime.teachers.usage import Usage
 
+log = logging.getLogger(__name__)
 _STORE_SECONDS = 2.0
 """How often answers that arrived are stored."""
+_UNREADABLE = 16
+"""Replies, from the first on, whose tokens can't be read, which means that the manifest names another tokenizer."""
 _DRAIN_SECONDS = 10.0
 """How long to wait for replies that are on their way, and paid for, when the work ends early."""
 
@@ -32,6 +37,8 @@ class EndpointGenerator:
     api_key: str = field(repr=False)
     sampling: Sampling
     seed: int
+    tokens: TokenReader | None = None
+    """Reads the tokens of replies; without one, only their text is used."""
 
 
 def answer_rows(
@@ -60,7 +67,7 @@ def answer_rows(
     return asyncio.run(run.answer_all())
 
 
-async def converse(row: Row, *, client: Client, sampling: Sampling, seed: int) -> Answer:
+async def converse(row: Row, *, client: Client, generator: EndpointGenerator) -> Answer:
     """Return the answer to a row, asked turn by turn; a turn without a whole answer is the last one.
 
     Anthropic's API refuses a conversation with a blank reply, and no filter keeps one.
@@ -69,15 +76,35 @@ async def converse(row: Row, *, client: Client, sampling: Sampling, seed: int) -
     turns: list[Turn] = []
     for number, question in enumerate(open_turns(row.record)):
         history += question
-        reply = await client.ask(history, sampling=sampling, seed=turn_seed(row, turn=number, seed=seed))
-        usage = TurnUsage(
-            reply.model, reply.fingerprint, reply.prompt_tokens, reply.completion_tokens, reply.requests, reply.detail
-        )
-        turns.append(Turn((), (), reply.text, reply.finish, usage=usage))
+        seed = turn_seed(row, turn=number, seed=generator.seed)
+        reply = await client.ask(history, sampling=generator.sampling, seed=seed)
+        turns.append(make_turn(reply, history, tokens=generator.tokens))
         if reply.finish != "stop" or not reply.text.strip():
             break
         history.append(Message("assistant", reply.text))
     return Answer(row.key, tuple(turns))
+
+
+def make_turn(reply: Reply, history: Sequence[Message], *, tokens: TokenReader | None) -> Turn:
+    """Return the turn of a reply, with its ids and distributions if they can be read."""
+    usage = TurnUsage(
+        reply.model, reply.fingerprint, reply.prompt_tokens, reply.completion_tokens, reply.requests, reply.detail
+    )
+    text_only = Turn((), (), reply.text, reply.finish, usage=usage)
+    if tokens is None or reply.finish not in ("stop", "length"):
+        return text_only
+    try:
+        found = tokens.read(reply, history=history)
+    except TextOnly as error:
+        log.info("only the text of a reply is used: %s", error)
+        return text_only
+    return replace(
+        text_only,
+        prompt_ids=found.prompt_ids,
+        completion_ids=found.completion_ids,
+        top=found.top,
+        logprobs_T=found.logprobs_T,
+    )
 
 
 @dataclass(slots=True)
@@ -101,6 +128,9 @@ class _Run:
     """Rows that were given to a worker, and whose answers are not stored yet."""
     _arrived: list[Answer] = field(default_factory=list, init=False)
     _ending: bool = field(default=False, init=False)
+    _replies: int = field(default=0, init=False)
+    _readable: int = field(default=0, init=False)
+    """How many of the replies have tokens that could be read."""
     _next_row: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
     _disk: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
@@ -156,12 +186,30 @@ class _Run:
         generator = self.generator
         while (row := await self._take()) is not None:
             try:
-                answer = await converse(row, client=client, sampling=generator.sampling, seed=generator.seed)
+                answer = await converse(row, client=client, generator=generator)
             except KubedistillError:
                 if len(open_turns(row.record)) == 1:  # the endpoint said that there is no reply, so none is lost
                     del self._asked[row.key]
                 raise
             self._arrived.append(answer)
+            self._check_tokens(answer)
+
+    def _check_tokens(self, answer: Answer) -> None:
+        """Raise InvalidInput if the tokens of none of the first replies can be read, before more of them are paid for.
+
+        Without this, a job that trains on distributions would train on the text alone.
+        """
+        if self.generator.tokens is None or not answer.turns or answer.turns[-1].finish not in ("stop", "length"):
+            return
+        self._readable += bool(answer.turns[-1].completion_ids)
+        self._replies += 1
+        if self._readable or self._replies != min(_UNREADABLE, len(self.wanted)):
+            return
+        raise InvalidInput(
+            f"the tokens of none of the first {self._replies} replies are those of the tokenizer",
+            at=f"{self.generator.endpoint.at}.tokenizer",
+            fix="Name the tokenizer of the endpoint's model, or remove it, so that the text alone is used",
+        )
 
     async def _take(self) -> Row | None:
         """Return the next row, noted as in flight; None if there is no other, or the work is ending."""

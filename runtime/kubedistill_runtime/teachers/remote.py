@@ -1,8 +1,10 @@
 """A remote teacher: a model that somebody else serves, reached over HTTP."""
 
+import datetime
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from kubedistill.canonical import digest
 from kubedistill.contract import StageJob, key_variable
@@ -25,6 +27,9 @@ from kubedistill_runtime.teachers.requests import (
     plan_rows,
 )
 
+if TYPE_CHECKING:
+    from kubedistill_runtime.teachers.tokens import TokenReader
+
 VENDOR_VARIABLES: dict[EndpointApi, str] = {
     "OpenAI": "OPENAI_API_KEY",
     "AzureOpenAI": "AZURE_OPENAI_API_KEY",
@@ -38,12 +43,16 @@ _SCHEMA = 1  # raise it if answers to the same row change
 
 @dataclass(frozen=True, slots=True)
 class RemoteTeacher:
-    """A teacher at an endpoint; it gives text, without ids and distributions."""
+    """A teacher at an endpoint; it gives text, and ids and distributions only if its tokenizer is named."""
 
     at: str
     """Field of the manifest that names it."""
     name: str
     endpoint: Endpoint
+    tokenizer: Model | None
+    """Files of the tokenizer that the manifest names, without weights."""
+    date: datetime.date
+    """The date of the job, for a chat template that asks for it."""
 
     @property
     def source(self) -> str:
@@ -72,7 +81,8 @@ class RemoteTeacher:
 
     def values(self) -> JsonObject:
         """Return what determines its answers: not the URL, which a gateway may change, and not the key."""
-        return {"api": self.endpoint.api, "model": self.endpoint.model}
+        values: JsonObject = {"api": self.endpoint.api, "model": self.endpoint.model}
+        return values if self.tokenizer is None else {**values, "tokenizer": self.tokenizer.digest}
 
     def answer(
         self, requests: Mapping[str, Request], *, job: StageJob, engines: Engines, store: Store, progress: Progress
@@ -85,9 +95,11 @@ class RemoteTeacher:
         pending = plan_rows(requests, key_of=self._model_key)
         generated = count_missing(pending, store=store)
         connection, key = self._connection(), self._find_key()
+        k = max(request.sampling.k for request in requests.values())
+        reader = self._open_reader(k=k) if generated else None
 
         def answer(request: Request, part: Pending, report: Report) -> int:
-            generator = EndpointGenerator(connection, key, request.sampling, request.seed)
+            generator = EndpointGenerator(connection, key, request.sampling, request.seed, reader)
             usage = answer_rows(part.rows, key=part.key, generator=generator, store=store, report=report)
             return usage.completion_tokens
 
@@ -102,10 +114,21 @@ class RemoteTeacher:
             {
                 "schema": _SCHEMA,
                 **self.values(),
+                **({"topLogprobs": sampling.k} if sampling.k else {}),
                 "sampling": [sampling.temperature, sampling.top_p, sampling.max_tokens],
                 "seed": request.seed if sampling.temperature > 0 else None,
             }
         )
+
+    def _open_reader(self, *, k: int) -> "TokenReader | None":
+        """Return the reader of tokens; None if only text is used. Raises the errors of load_chat_format."""
+        from kubedistill_runtime.chat import load_chat_format
+        from kubedistill_runtime.teachers.tokens import make_reader
+
+        if self.tokenizer is None or not k:
+            return None
+        chat = load_chat_format(self.tokenizer, at=f"{self.at}.endpoint.tokenizer", date=self.date)
+        return make_reader(self.tokenizer, chat=chat, k=k)
 
     def _connection(self) -> Connection:
         endpoint = self.endpoint

@@ -46,6 +46,11 @@ class ServedTeacher:
         return self.model.digest
 
     @property
+    def tokenizer(self) -> Model:
+        """The files of its checkpoint."""
+        return self.model
+
+    @property
     def memory_bytes(self) -> int:
         """Bytes of its weights, and of the cache for one request of maximum length."""
         return self.model.memory_bytes(dtype=self.dtype, tokens=self.max_model_len)

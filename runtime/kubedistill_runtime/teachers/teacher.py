@@ -33,7 +33,12 @@ class Teacher(Protocol):
 
     @property
     def model(self) -> Model | None:
-        """The checkpoint on this machine, whose ids its answers have; None if its answers are only text."""
+        """The checkpoint on this machine; None for an endpoint."""
+        ...
+
+    @property
+    def tokenizer(self) -> Model | None:
+        """The files of the tokenizer whose ids its answers have; None if its answers are only text."""
         ...
 
     @property

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from kubedistill_runtime.answers import AnsweredRecord, TopK, Turn
+from kubedistill_runtime.answers import NO_TOKEN, AnsweredRecord, TopK, Turn
 from kubedistill_runtime.chat import ChatFormat
 from kubedistill_runtime.records import Message, open_turns
 
@@ -19,8 +19,6 @@ Form = Literal["Generated", "Rendered", "Text"]
 """How a stored reply becomes ids. Generated: the teacher's ids. Rendered: the student's rendering, with the teacher's
 distributions moved to it (same vocabulary, different chat formats). Text: only the student's rendering (different
 vocabularies)."""
-NO_TOKEN = 2**31 - 1
-"""An id beyond every vocabulary, for an entry whose mass was moved to another id."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,7 @@ class Rendering:
             history.append(Message("assistant", turn.text))
 
     def _span(self, turn: Turn, history: Sequence[Message]) -> Span:
-        stored = bool(turn.completion_ids)
+        stored = bool(turn.prompt_ids and turn.completion_ids)  # an endpoint may give only one of them
         if self.form == "Generated" and stored and not self.chat.has_reasoning(turn.completion_ids):
             return Span(turn.prompt_ids, turn.completion_ids, turn.top)
         prompt, completion = (tuple(ids) for ids in self.chat.turn_ids(history, turn.text))
@@ -78,7 +76,9 @@ def move_top(
     source_N, known_N = _match(generated, rendered)
     ids_NK, logprobs_NK = top.ids_TK[source_N].copy(), top.logprobs_TK[source_N].copy()
     _merge_ends(ids_NK, logprobs_NK, stop_ids=stop_ids | {end_id}, end_id=end_id)
-    return TopK(ids_NK, logprobs_NK, top.tail_T[source_N]), known_N
+    tail_N = top.tail_T[source_N]
+    known_N &= ~np.isnan(tail_N)
+    return TopK(ids_NK, logprobs_NK, np.where(np.isnan(tail_N), np.float32(0), tail_N)), known_N
 
 
 def _match(generated: Sequence[int], rendered: Sequence[int]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:

@@ -10,16 +10,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
+from transformers import AutoModelForCausalLM
 
-from kubedistill.errors import BadCredentials, InvalidModel
+from kubedistill.errors import BadCredentials, InvalidInput, InvalidModel
+from kubedistill_runtime.chat import load_chat_format
 from kubedistill_runtime.endpoints.client import Client, open_client
 from kubedistill_runtime.endpoints.endpoint import Endpoint
+from kubedistill_runtime.models import find_tokenizer
 from kubedistill_runtime.records import Message
 from kubedistill_runtime.serving.engine import Sampling
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.batches import collect_answers
 from kubedistill_runtime.teachers.endpoint_batches import EndpointGenerator, answer_rows
+from kubedistill_runtime.teachers.tokens import TokenReader, Tokens, make_reader
 from kubedistill_runtime.teachers.usage import read_usage
 from support.background import Background
 from support.endpoint_calls import KEY, act_on
@@ -123,6 +129,57 @@ def test_a_wrong_key_ends_the_job(vllm: str) -> None:
 
     with pytest.raises(BadCredentials, match="401"):
         asyncio.run(run())
+
+
+# Distributions
+
+
+def read_tokens(url: str, *, k: int = 20, drawn: float = 0.0) -> tuple[Tokens, str]:
+    """Return the tokens of a reply, read with the teacher's own tokenizer, and its text."""
+    sampling = Sampling(temperature=drawn, max_tokens=40, k=k)
+    reply = ask(endpoint_of(url, "OpenAI"), sampling=sampling)
+    assert reply.finish == "stop"
+    return open_reader(k=k).read(reply, history=ASKED), reply.text
+
+
+def open_reader(*, k: int) -> TokenReader:
+    tokenizer = find_tokenizer("teacher", data_root=QUICKSTART, store=None, at="")
+    return make_reader(tokenizer, chat=load_chat_format(tokenizer, at=""), k=k)
+
+
+@pytest.mark.parametrize("drawn", [0.0, 1.0])
+def test_the_distributions_are_those_of_the_model(drawn: float, vllm: str) -> None:
+    found, text = read_tokens(vllm, drawn=drawn)
+    chat, ids = open_reader(k=20).chat, list(found.completion_ids)
+    assert list(found.prompt_ids) == chat.prompt_ids(ASKED)
+    assert (chat.text(ids), ids[-1] in chat.stop_ids) == (text, True)
+    model = AutoModelForCausalLM.from_pretrained(QUICKSTART / "teacher", dtype=torch.float32)
+    with torch.no_grad():
+        logits_LV = model(torch.tensor([[*found.prompt_ids, *ids]])).logits[0]
+    logprobs_TV = torch.log_softmax(logits_LV[len(found.prompt_ids) - 1 : -1].double(), dim=-1).numpy()
+    assert found.logprobs_T == pytest.approx(logprobs_TV[range(len(ids)), ids], abs=2e-3)
+    expected_TK = np.take_along_axis(logprobs_TV, found.top.ids_TK.astype(np.int64), axis=1)
+    assert np.exp(found.top.logprobs_TK.astype(float)) == pytest.approx(np.exp(expected_TK), abs=2e-3)
+    assert found.top.tail_T == pytest.approx(1 - np.exp(expected_TK).sum(axis=1), abs=2e-3)
+    assert found.top.ids_TK[:, 0].tolist() == logprobs_TV.argmax(axis=1).tolist()
+
+
+def test_more_alternatives_than_the_server_allows_end_the_job(vllm: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        read_tokens(vllm, k=21)
+    assert "logprobs" in refused.value.problem
+    assert "tokenizer" in refused.value.fix
+
+
+def test_rows_are_stored_with_their_distributions(vllm: str, tmp_path: Path) -> None:
+    store, rows = Store(tmp_path / "store"), rows_to_answer(21)
+    sampling = Sampling(temperature=1.0, max_tokens=40, k=4)
+    generator = EndpointGenerator(endpoint_of(vllm, "OpenAI"), KEY, sampling, seed=3, tokens=open_reader(k=4))
+    answer_rows(rows, key=MODEL_KEY, generator=generator, store=store, report=lambda _done, _tokens: None)
+    for one in collect_answers(rows, key=MODEL_KEY, store=store):
+        for turn in one.answer.turns:
+            assert turn.finish == "length" or turn.completion_ids, turn.text
+            assert turn.top is None or turn.top.ids_TK.shape == (len(turn.completion_ids), 4)
 
 
 def test_rows_are_answered_and_their_usage_is_stored(vllm: str, tmp_path: Path) -> None:

@@ -7,9 +7,11 @@ import pytest
 
 from kubedistill.contract.artifacts import JudgeFigures
 from kubedistill.errors import BadCredentials, InvalidInput, LowYield
+from kubedistill_runtime.records import Message
 from kubedistill_runtime.storage.artifacts import read_figures
 from kubedistill_runtime.teachers.answer_sets import read_answer_set
 from support.endpoint_server import EndpointServer, Reaction, Received, chat, endpoint_server, problem
+from support.job_folder import QUICKSTART
 from support.stage_runner import StageRunner
 
 KEY = "sk-canary-5d0f"
@@ -150,7 +152,103 @@ def test_distributions_of_an_endpoint_are_refused(
     assert refused.value.at == at
 
 
+<<<<<<< HEAD
 def test_too_few_answers_end_the_job_after_a_probe(runner: StageRunner, server: EndpointServer) -> None:
+=======
+# Distributions
+
+
+def tokens_of(text: str, *, ids: list[int], end: int | None, as_ids: bool) -> dict[str, Any]:
+    """Return a completion with log-probabilities, as vLLM gives them with ids or a vendor with bytes."""
+
+    def token(one: int, logprob: float) -> dict[str, Any]:
+        spelled = list(text.encode()) if one == ids[0] else list(b"?")
+        return {"token": f"token_id:{one}", "logprob": logprob, "bytes": None if as_ids else spelled}
+
+    content = [token(one, -0.25) | {"top_logprobs": [token(one, -0.25), token(6, -3.0)]} for one in ids]
+    if as_ids and end is not None:
+        ids = [*ids, end]
+        content.append(token(end, -0.5) | {"top_logprobs": [token(end, -0.5)]})
+    body = chat(text)
+    body["choices"][0] |= {"logprobs": {"content": content}, **({"token_ids": ids} if as_ids else {})}
+    return body
+
+
+@pytest.fixture
+def with_tokens(runner: StageRunner, server: EndpointServer) -> EndpointServer:
+    """Return the endpoint, whose tokenizer is named, and which gives ids as vLLM does."""
+    runner.job_folder.set("teachers.0.endpoint.tokenizer", str(QUICKSTART / "student"))
+    ids = runner.chat.tokenizer.encode("yes", add_special_tokens=False)
+
+    def react(received: Received) -> Reaction:
+        messages = [Message(one["role"], one["content"]) for one in received.body["messages"]]
+        body = tokens_of("yes", ids=ids, end=runner.chat.end_id, as_ids=True)
+        return Reaction(body=body | {"prompt_token_ids": runner.chat.prompt_ids(messages)})
+
+    server.react = react
+    return server
+
+
+def test_ids_and_distributions_of_an_endpoint_are_learned_as_those_of_a_served_teacher(
+    runner: StageRunner, with_tokens: EndpointServer
+) -> None:
+    runner.run("Prepare", "Generate")
+    choices = runner.job_folder.resolve()
+    assert (choices.objective, choices.form, choices.k) == ("CachedLogits", "Generated", 20)
+    assert {one.body["top_logprobs"] for one in with_tokens.received} == {20}
+    store, keys = runner.job_folder.store, runner.job_folder.keys()
+    for one in read_answer_set(store, "judge", keys["judge"], "test"):
+        (turn,) = one.answer.turns
+        assert list(turn.prompt_ids) == runner.chat.prompt_ids(one.record.messages)
+        assert turn.completion_ids[-1] == runner.chat.end_id
+        assert turn.top is not None
+        assert turn.top.ids_TK.shape == (len(turn.completion_ids), 20)
+    curated = runner.run("Curate").summary
+    assert (curated.kept, curated.samples, curated.without_logprobs) == (40, 40, 0)
+
+
+def test_tokens_that_can_never_be_read_end_the_job(runner: StageRunner, with_tokens: EndpointServer) -> None:
+    with_tokens.react = lambda received: Reaction(body=chat("yes"))
+    with pytest.raises(InvalidInput) as refused:
+        runner.run("Prepare", "Generate")
+    assert refused.value.at == "spec.teachers[0].endpoint.tokenizer"
+    assert 16 <= len(with_tokens.received) < 56, "the others are not paid for"
+
+
+def test_replies_without_tokens_are_text_and_are_counted(runner: StageRunner, with_tokens: EndpointServer) -> None:
+    tokens = with_tokens.react
+    with_tokens.react = lambda one: Reaction(body=chat("yes")) if one.prompt.endswith("7") else tokens(one)
+    runner.run("Prepare", "Generate")
+    curated = runner.run("Curate").summary
+    assert (curated.kept, curated.without_logprobs) == (40, 4)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "at"),
+    [
+        ("generation.topLogprobs", 21, "spec.generation.topLogprobs"),
+        ("teachers.0.endpoint.tokenizer", "nowhere", "spec.teachers[0].endpoint.tokenizer"),
+    ],
+)
+def test_a_setting_that_no_endpoint_has_is_refused_before_the_spend(
+    field: str, value: Any, at: str, runner: StageRunner, with_tokens: EndpointServer
+) -> None:
+    runner.job_folder.set(field, value)
+    with pytest.raises(InvalidInput) as refused:
+        runner.run("Prepare")
+    assert refused.value.at == at
+    assert with_tokens.received == []
+
+
+def test_without_alternatives_only_text_is_asked_for(runner: StageRunner, with_tokens: EndpointServer) -> None:
+    runner.job_folder.set("generation.topLogprobs", 0)
+    runner.run("Prepare", "Generate")
+    assert runner.job_folder.resolve().objective == "Sequence"
+    assert not [one for one in with_tokens.received if "logprobs" in one.body]
+
+
+def test_too_few_answers_end_the_job(runner: StageRunner, server: EndpointServer) -> None:
+>>>>>>> 65e7368 (endpoints: store ids and distributions if the tokenizer is named)
     server.react = lambda received: Reaction(body=chat(None, finish="content_filter"))
     with pytest.raises(LowYield) as low:
         runner.run("Prepare", "Generate")

@@ -14,11 +14,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from kubedistill_runtime.answers import Answer, AnsweredRecord, TopK, Turn
+from kubedistill_runtime.answers import NO_TOKEN, Answer, AnsweredRecord, TopK, Turn
 from kubedistill_runtime.chat import ChatFormat, load_chat_format
 from kubedistill_runtime.curation.given import given_answers
 from kubedistill_runtime.records import Message, Record
-from kubedistill_runtime.training.rendering import NO_TOKEN, Rendering, move_top
+from kubedistill_runtime.training.rendering import Rendering, move_top
 from kubedistill_runtime.training.samples import Counts, Sample, make_samples
 from support.chat_models import FAMILIES, Family, write_chat_model
 
@@ -155,6 +155,28 @@ def test_a_distribution_moves_to_the_position_of_the_same_id(name: str) -> None:
     top, known_N = move_top(top_of(*(by_id[one] for one in said)), said, shown, stop_ids=STOPS, end_id=END)
     assert known_N.tolist() == known
     assert [row for row, there in zip(rows_of(top), known, strict=True) if there] == rows
+
+
+def test_an_end_whose_distribution_is_not_known_moves_as_unknown() -> None:
+    top = top_of(FIVE, SIX, STOP)
+    top.tail_T[-1] = np.nan
+    moved, known_N = move_top(top, [5, 6, 1], [5, 6, 9], stop_ids=STOPS, end_id=END)
+    assert known_N.tolist() == [True, True, False]
+    assert np.isfinite(moved.tail_T).all(), "a batch computes with all rows"
+    assert rows_of(moved)[:2] == [FIVE, SIX]
+
+
+def test_a_reply_whose_prompt_ids_are_not_known_is_rendered(chatml: ChatFormat) -> None:
+    messages = [Message("user", "hello")]
+    prompt, completion = chatml.turn_ids(messages, "yes")
+    top = top_of(*({one: 0.5} for one in completion))
+    for prompt_ids in ((), tuple(prompt)):
+        turn = Turn(prompt_ids, tuple(completion), "yes", "stop", top)
+        answered = AnsweredRecord(Record("r", tuple(messages)), 0, Answer("k", (turn,)))
+        (span,) = Rendering(chatml, "Generated", frozenset(chatml.stop_ids)).spans(answered)
+        assert (list(span.prompt), list(span.completion)) == (prompt, completion)
+        assert span.top is not None
+        assert span.top.ids_TK.tolist() == top.ids_TK.tolist()
 
 
 @given(st.lists(st.integers(3, 8), max_size=6), st.lists(st.integers(3, 8), max_size=6))
