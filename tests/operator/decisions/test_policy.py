@@ -98,7 +98,6 @@ def test_prompts_go_only_to_allowed_endpoints(allowed: str, endpoint: dict[str, 
     assert caught.value.at == "spec.teachers[0].endpoint.url"
 
 
-<<<<<<< HEAD
 HUB = "hf://datasets/team/tickets/train.jsonl"
 DATA: dict[str, tuple[str, str, bool]] = {
     "the dataset": ("hf://datasets/team/tickets/", HUB, False),
@@ -153,7 +152,8 @@ def test_no_field_of_the_spec_names_the_hub_past_the_policy(field: str) -> None:
     obstacle = find_obstacle(spec, NAMESPACE, observed=observed, settings=settings)
     assert obstacle is not None
     assert obstacle.reason == ("InvalidSpec" if field == "storage.uri" else "PolicyViolated")
-=======
+
+
 def test_a_tokenizer_of_an_endpoint_is_limited_as_models_are() -> None:
     values = spec_values(small_spec())
     endpoint = {"model": "large", "tokenizer": "hf://other/tokenizer"}
@@ -164,7 +164,6 @@ def test_a_tokenizer_of_an_endpoint_is_limited_as_models_are() -> None:
     with pytest.raises(PolicyViolated) as caught:
         check_policy(spec, Policy(allowed_sources=("https://api.openai.com/", LLAMA)))
     assert caught.value.at == "spec.teachers[0].endpoint.tokenizer"
->>>>>>> 65e7368 (endpoints: store ids and distributions if the tokenizer is named)
 
 
 def test_own_code_of_a_checkpoint_is_refused_where_it_is_not_allowed() -> None:

@@ -152,9 +152,6 @@ def test_distributions_of_an_endpoint_are_refused(
     assert refused.value.at == at
 
 
-<<<<<<< HEAD
-def test_too_few_answers_end_the_job_after_a_probe(runner: StageRunner, server: EndpointServer) -> None:
-=======
 # Distributions
 
 
@@ -247,8 +244,7 @@ def test_without_alternatives_only_text_is_asked_for(runner: StageRunner, with_t
     assert not [one for one in with_tokens.received if "logprobs" in one.body]
 
 
-def test_too_few_answers_end_the_job(runner: StageRunner, server: EndpointServer) -> None:
->>>>>>> 65e7368 (endpoints: store ids and distributions if the tokenizer is named)
+def test_too_few_answers_end_the_job_after_a_probe(runner: StageRunner, server: EndpointServer) -> None:
     server.react = lambda received: Reaction(body=chat(None, finish="content_filter"))
     with pytest.raises(LowYield) as low:
         runner.run("Prepare", "Generate")
