@@ -272,8 +272,8 @@ def _resolve_temperature(spec: Spec) -> float:
     """Return the temperature: by default 0 for one sample of a short answer; other answers need randomness."""
     if spec.generation.temperature is not None:
         return spec.generation.temperature
-    short = TASKS[spec.task.type].short_answers and spec.generation.samples_per_prompt == 1
-    return 0.0 if short else 0.7
+    short = TASKS[spec.task.type].short_answers or bool(spec.task.answer_labels)
+    return 0.0 if short and spec.generation.samples_per_prompt == 1 else 0.7
 
 
 def date_of(job: StageJob) -> datetime.date:

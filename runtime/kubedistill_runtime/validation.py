@@ -26,6 +26,7 @@ from kubedistill_runtime.checks.models import check_student, check_student_alone
 from kubedistill_runtime.checks.selection import check_selection
 from kubedistill_runtime.checks.splits import check_sizes
 from kubedistill_runtime.checks.storage import check_store
+from kubedistill_runtime.checks.task import check_task
 from kubedistill_runtime.choices import Choices, choose, data_sources, find_student, find_teacher, root_path
 from kubedistill_runtime.hub import DataNotOnThisMachine, NotOnThisMachine
 from kubedistill_runtime.models import Model
@@ -95,6 +96,10 @@ def validate(job: StageJob) -> Findings:
 
 
 def _check_data(job: StageJob, found: Findings) -> Input | None:
+    before = len(found.problems)
+    found.attempt(lambda: check_task(job.spec.task))
+    if len(found.problems) > before:  # each file would have the same problem
+        return None
     as_it_is = partial(read_split, job, fetch=False, redact=False)
     files = {split: found.attempt(partial(as_it_is, split)) for split in data_sources(job.spec)}
     if job.spec.data.redact is not None:

@@ -39,6 +39,7 @@ PATTERNS: dict[str, SearchStrategy[str]] = {
     HTTP_URL.pattern: st.just("https://gateway.example.com/v1"),
     SOME_LINES.pattern: TEXTS,
 }
+FORMS: list[Values] = [{"regex": "[a-z]+"}, {"jsonSchema": {"type": "object"}}, {"labels": ["yes", "no"]}]
 NAMES = st.from_regex(r"[a-z0-9]([-a-z0-9]{0,9}[a-z0-9])?", fullmatch=True)
 
 
@@ -81,6 +82,8 @@ def _drawn_from(schema: Schema) -> SearchStrategy[Any]:
         return st.sampled_from(schema["enum"])
     if "additionalProperties" in schema:
         return st.dictionaries(NAMES, _drawn_from(schema["additionalProperties"]), max_size=3)
+    if "x-kubernetes-preserve-unknown-fields" in schema:
+        return st.sampled_from([{}, {"type": "object", "properties": {"a": {"enum": [1, 0.5, "b"]}}}])
     if schema["type"] == "object":
         fields = {name: _drawn_from(field) for name, field in schema["properties"].items()}
         required = schema.get("required", [])
@@ -114,6 +117,11 @@ def _valid_spec(draw: st.DrawFn, specs: SearchStrategy[Values]) -> Values:
         task.pop("labels", None)
     if task["type"] not in REASONED:
         task.pop("chainOfThought", None)
+    if task["type"] != "Text":
+        task.pop("prompt", None)
+        task.pop("answer", None)
+    if "answer" in task:
+        task["answer"] = draw(st.sampled_from(FORMS)) | {}
     for teacher in spec["teachers"]:
         _make_one_kind(teacher)
     for source in (part for part in spec["data"].values() if isinstance(part, dict)):

@@ -23,8 +23,10 @@ KEYWORDS = {
     "type", "description", "properties", "required", "items", "enum", "default", "pattern", "minLength", "maxLength",
     "minItems", "maxItems", "minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "x-kubernetes-list-type",
     "x-kubernetes-list-map-keys", "x-kubernetes-validations", "additionalProperties", "maxProperties",
+    "x-kubernetes-preserve-unknown-fields",
 }  # fmt: skip
 BOOLEANS = ("exclusiveMinimum", "exclusiveMaximum")
+FREE = ("spec.task.answer.jsonSchema",)
 ENVELOPE = ("apiVersion", "kind", "metadata")  # Kubernetes itself checks these
 
 
@@ -55,7 +57,10 @@ def violations(schema: Schema) -> list[str]:
         is_map = isinstance(node.get("additionalProperties"), dict) and "maxProperties" in node
         if "additionalProperties" in node and not is_map:
             found.append(f"{path}: free keys")
-        if kind == "object" and ("properties" in node) == is_map and not limited:
+        is_free = node.get("x-kubernetes-preserve-unknown-fields") is True
+        if "x-kubernetes-preserve-unknown-fields" in node and path not in FREE:
+            found.append(f"{path}: free keys")
+        if kind == "object" and [is_map, is_free, "properties" in node].count(True) != 1 and not limited:
             found.append(f"{path}: no properties, or a map with some")
         if "default" in node and ("[]" in path or "*" in path):
             found.append(f"{path}: a default below a list item")

@@ -78,7 +78,7 @@ def test_pydantic_and_the_schema_agree_at_every_limit(path: str, job_values: dic
         assert VALIDATOR.is_valid(spec) == (problems_of_types(spec) == []), value
 
 
-SEVERAL_LINES = {"task.systemPrompt", "pods.annotations.*"}
+SEVERAL_LINES = {"task.systemPrompt", "task.prompt", "pods.annotations.*"}
 OBEYED = ("\x01", "\x1b[2J", "a\rb", "a\x7f", "\x9b2J", "a\x85b", "\x00")
 BREAKS = ("a\tb", "a\nb")
 

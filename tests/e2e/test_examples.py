@@ -24,6 +24,13 @@ def test_conversation_speaks_in_turns_and_is_judged_by_agreement(store: Path) ->
     assert max(len(answer.turns) for answer in answers) > 1
 
 
+def test_a_task_of_its_own_has_a_template_and_valid_answers(store: Path) -> None:
+    report = report_of("tickets", store)
+    assert report["comparison"]["measure"] == "exactMatch"
+    assert report["arms"]["teacher"]["invalidRate"] == 0
+    assert report["arms"]["distilled"]["accuracy"] is not None
+
+
 def test_math_is_learned_from_given_solutions_and_judged_by_their_final_answers(store: Path) -> None:
     report = report_of("math", store)
     assert report["comparison"]["measure"] == "mathMatch"

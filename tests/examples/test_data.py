@@ -8,6 +8,7 @@ from generator.vocabulary import load_vocabulary
 
 EXAMPLE_NAMES = (
     "quickstart", "conversation", "qa", "nli", "math", "summarization", "moderation", "translation", "expense-review",
+    "tickets",
 )  # fmt: skip
 ROWS = {
     "quickstart": {"train": 1_200, "validation": 300, "test": 1_000},
@@ -19,6 +20,7 @@ ROWS = {
     "moderation": {"train": 48, "validation": 16, "test": 24},
     "translation": {"train": 48, "validation": 16, "test": 24},
     "expense-review": {"train": 48, "validation": 16, "test": 24},
+    "tickets": {"train": 48, "validation": 16, "test": 24},
 }
 GRAM = 13
 
@@ -53,7 +55,7 @@ def test_records_are_counted_and_named_once(name: str, examples: Path):
     assert {split: len(rows) for split, rows in records.items()} == ROWS[name]
     ids = [(split, record["id"]) for split, rows in records.items() for record in rows]
     assert len(set(ids)) == len(ids)
-    texts = [json.dumps(record["messages"]) for rows in records.values() for record in rows]
+    texts = [json.dumps(record.get("messages", record)) for rows in records.values() for record in rows]
     assert len(set(texts)) == len(texts)
 
 

@@ -26,7 +26,7 @@ def load_job(path: Path) -> DistillationJob:
     return DistillationJob.model_validate(YAML(typ="safe").load(path.read_text(encoding="utf-8")), strict=False)
 
 
-@pytest.mark.parametrize("name", ["quickstart", "conversation", "qa", "math", "summarization"])
+@pytest.mark.parametrize("name", ["quickstart", "conversation", "qa", "math", "summarization", "tickets"])
 def test_manifest_is_valid_and_its_files_exist(name: str, examples: Path):
     folder = examples / name
     job = load_job(folder / "job.yaml")

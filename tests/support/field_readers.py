@@ -16,6 +16,7 @@ _CHOICES, _LOOP, _GATE = (
 )
 _REMOTE = f"{_RUNTIME}/teachers/remote.py"
 _SCHEDULE, _YIELDS = f"{_RUNTIME}/training/schedule.py", f"{_RUNTIME}/checks/yields.py"
+_EQUALITY = f"{_RUNTIME}/evaluation/metrics/normalization.py"
 _EVALUATE = f"{_RUNTIME}/stages/evaluate.py"
 _LAYOUT, _PODS, _RAYJOB = f"{_CHILDREN}/layout.py", f"{_CHILDREN}/pods.py", f"{_CHILDREN}/rayjob.py"
 _ACCOUNTING, _PROGRESS, _STOPPING, _WAITING = (
@@ -24,9 +25,13 @@ _ACCOUNTING, _PROGRESS, _STOPPING, _WAITING = (
 _SPLITS, _STAGES = ("train", "validation", "test"), ("prepare", "generate", "curate", "train", "evaluate", "export")
 
 SPEC: dict[str, tuple[str, str]] = {
-    "task.type": (f"{_RUNTIME}/checks/input.py", "TASKS[task.type]"),
-    "task.labels": (f"{_API}/v1alpha1/task.py", "self.labels or LABELS"),
-    "task.systemPrompt": (f"{_RUNTIME}/checks/input.py", "task.system_prompt"),
+    "task.type": (f"{_RUNTIME}/checks/data.py", "TASKS[task.type]"),
+    "task.labels": (f"{_API}/v1alpha1/task.py", "else self.labels"),
+    "task.systemPrompt": (f"{_RUNTIME}/checks/data.py", "task.system_prompt"),
+    "task.prompt": (f"{_RUNTIME}/checks/data.py", "task.prompt"),
+    "task.answer.regex": (f"{_RUNTIME}/tasks/text.py", "form.regex"),
+    "task.answer.jsonSchema": (f"{_RUNTIME}/tasks/text.py", "form.json_schema"),
+    "task.answer.labels": (f"{_RUNTIME}/tasks/text.py", "form.labels"),
     "task.chainOfThought": (f"{_RUNTIME}/tasks/reasoning.py", "task.chain_of_thought"),
     "task.keepReasoning": (f"{_RUNTIME}/tasks/reasoning.py", "task.keep_reasoning"),
     "task.date": (_CHOICES, "job.spec.task.date"),
@@ -107,7 +112,7 @@ SPEC: dict[str, tuple[str, str]] = {
     "training.checkpoint.everyMinutes": (_LOOP, "checkpoint.every_minutes"),
     "training.checkpoint.keepLast": (f"{_RUNTIME}/training/workers.py", "checkpoint.keep_last"),
     "evaluation.sampleLimit": (_EVALUATE, "evaluation.sample_limit"),
-    "evaluation.answerComparison": (_EVALUATE, "evaluation.answer_comparison"),
+    "evaluation.answerComparison": (_EQUALITY, "evaluation.answer_comparison"),
     "evaluation.gate.minAccuracy": (_GATE, "gate.min_accuracy"),
     "evaluation.gate.minGain": (_GATE, "gate.min_gain"),
     "evaluation.gate.minGapClosed": (_GATE, "gate.min_gap_closed"),

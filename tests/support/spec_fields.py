@@ -22,6 +22,10 @@ FIELDS: dict[str, tuple[Any, set[str]]] = {
     "task.systemPrompt": ("Be brief.", ALL),
     "task.chainOfThought": (True, ALL),
     "task.keepReasoning": (True, ANSWERED),
+    "task.prompt": ("{{ prompt }}", ALL),
+    "task.answer.regex": ("[a-z.]+", ALL),
+    "task.answer.jsonSchema": ({"type": "string"}, ALL),
+    "task.answer.labels": (["yes", "no"], ALL),
     "task.date": ("2026-01-02", NOTHING),
     "teachers.0.name": ("other", NOTHING),
     "teachers.0.model.source": ("../{root}/teacher", NOTHING),
@@ -213,7 +217,9 @@ WHOLE = {"export", "queue", "retry", "pods", "stages"}
 ONE_LEGAL_VALUE = {"training.objective.temperature"}
 ENDPOINT = {"model": "large", "secretKeyRef": {"name": "vendor", "key": "key"}, "prices": {"input": 1.0, "output": 2.0}}
 AZURE = {"api": "AzureOpenAI", "apiVersion": "2024-10-21", "url": "https://team.openai.azure.com"}
+_OF_TEXT = ("task.prompt", *(f"task.answer.{form}" for form in ("regex", "jsonSchema", "labels")))
 NEEDS = {
+    **{path: ("task", {"type": "Text"}) for path in _OF_TEXT},
     "data.train.targets": ("data.train.answers", "Given"),
     "task.keepReasoning": ("task.chainOfThought", True),
     **{

@@ -9,6 +9,7 @@ from kubedistill.v1alpha1 import Task
 from kubedistill_runtime.answers import Answer, AnsweredRecord, Turn
 from kubedistill_runtime.checks.splits import drop_duplicates
 from kubedistill_runtime.evaluation.arms import Judgment, Tested, judge
+from kubedistill_runtime.evaluation.metrics.normalization import Equality
 from kubedistill_runtime.evaluation.prices import cost_at
 from kubedistill_runtime.records import Message, Record
 
@@ -75,6 +76,7 @@ def judged(
     prices: bool = False,
     prompts: Sequence[str] | None = None,
     control: LatencyControl | None = None,
+    comparison: Equality = "Default",
     **student: Any,
 ) -> Judgment:
     """Judge three models; the teacher takes ten times the memory, five times the time and a tenth of the load."""
@@ -88,6 +90,7 @@ def judged(
         },
         task=task,
         seed=seed,
+        comparison=comparison,
         control=control,
         duplicates=len(references) - len(set(prompts or range(len(references)))),
     )

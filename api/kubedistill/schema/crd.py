@@ -39,6 +39,7 @@ COLUMNS = (  # name, type, path, whether only `-o wide` shows it
 _PASSED = (
     "type", "enum", "pattern", "minLength", "maxLength", "minItems", "maxItems", "maxProperties", "minimum", "maximum",
     "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-validations",
+    "x-kubernetes-preserve-unknown-fields",
 )  # fmt: skip
 _EXCLUSIVE = (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum"))
 _CONVERTED = (
@@ -185,7 +186,9 @@ class _Converter:
         return schema
 
     def _fields(self, node: Schema, *, at: str, defaults: bool) -> Schema:
-        """Convert the fields of an object, or the values of a map."""
+        """Convert the fields of an object, or the values of a map; an object of any form has neither."""
+        if node.get("x-kubernetes-preserve-unknown-fields"):
+            return {}
         free = node.get("additionalProperties", False)
         if isinstance(free, dict) and "maxProperties" in node and "properties" not in node:
             return {"additionalProperties": self.convert(free, at=f"{at}.*", defaults=False)}

@@ -42,7 +42,7 @@ class Curation(Model):
     select: Select = "All"
     """Which answers to one prompt are kept. All: every one. Verified: those that match a reference; a record without
     references keeps none. Majority: those that equal the most frequent answer. VerifiedElseMajority: Majority where a
-    record has no reference. The last three need a task whose answers can be equal: labels, QA or Math."""
+    record has no reference. The last three need a task whose answers can be equal: labels, QA, Math or Text."""
 
     max_share: Annotated[float | None, Field(gt=0, le=1)] = None
     """Maximum share of the kept answers with one label or, for free text, with one length (between two powers of 2 in

@@ -41,8 +41,9 @@ class Evaluation(Model):
     sample_limit: Count | None = None
     """Maximum number of test records to evaluate, chosen by a hash of their ids; at least 8. Absent: all."""
     answer_comparison: AnswerComparison = "Default"
-    """Rule by which two QA answers are equal. Default: numbers by value, text without regard to case and surrounding
-    punctuation, but with signs, decimal marks, percent signs, fractions and symbols; the user guide lists examples.
+    """Rule by which two QA or Text answers are equal, except for JSON, whose values are compared. Default: numbers by
+    value, text without regard to case and surrounding punctuation, but with signs, decimal marks, percent signs,
+    fractions and symbols; the user guide lists examples.
     SQuAD: without ASCII punctuation and English articles, as in that benchmark."""
     gate: Gate = Gate()
     """Limits that the distilled student must meet to be exported."""

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, JsonValue, ValidationInfo, WithJsonSchema, model_validator
 
+from kubedistill.canonical import canonical_json
+from kubedistill.patterns import compile_pattern
 from kubedistill.stored import is_stored
-from kubedistill.v1alpha1.base import SOME_LINES, Model, Word, cel
+from kubedistill.v1alpha1.base import ONE_LINE, SOME_LINES, Model, Word, cel
 
-TaskType = Literal["Classification", "NLI", "Conversation", "QA", "Math", "Summarization"]
+TaskType = Literal["Classification", "NLI", "Conversation", "QA", "Math", "Summarization", "Text"]
 
 
 def _check_date(text: str) -> str:
@@ -34,6 +36,11 @@ _HAS_NO_LABELS = f"labels are only for {' and '.join(LABELS)} tasks; remove them
 REASONED: tuple[TaskType, ...] = ("Classification", "NLI", "QA", "Math")
 """Task types with a short final answer, which a chain of thought can end in."""
 _NO_FINAL_ANSWER = f"chainOfThought is only for {', '.join(REASONED[:-1])} and {REASONED[-1]} tasks; remove it"
+_ONLY_TEXT = "prompt and answer are only for Text tasks; remove them"
+_ONE_FORM = "exactly one of regex, jsonSchema and labels must be set; leave out answer if any answer is valid"
+_RE2 = "regex must be a regular expression in the syntax of RE2"
+_HAS_FORMS = ", ".join(f"has(self.{form})" for form in ("regex", "jsonSchema", "labels"))
+_MAX_SCHEMA_BYTES = 32_768
 _PADDED = "labels contains a label with leading or trailing white space; remove the white space"
 
 
@@ -56,6 +63,51 @@ def _by_key(labels: tuple[str, ...]) -> dict[str, str]:
     return {label_key(label): label for label in labels}
 
 
+def _check_regex(pattern: str) -> str:
+    compile_pattern(pattern, whole=True)
+    return pattern
+
+
+def _check_schema_size(schema: dict[str, JsonValue]) -> dict[str, JsonValue]:
+    if (size := len(canonical_json(schema))) > _MAX_SCHEMA_BYTES:
+        raise ValueError(f"it has {size:,} bytes, and at most {_MAX_SCHEMA_BYTES:,} are allowed")
+    return schema
+
+
+class AnswerForm(Model):
+    """What a valid answer is, for tasks of type Text; surrounding white space does not count."""
+
+    model_config = ConfigDict(
+        json_schema_extra=cel(
+            (f"[{_HAS_FORMS}].filter(one, one).size() == 1", _ONE_FORM),
+            ("!has(self.regex) || ''.matches(self.regex) in [true, false]", _RE2),
+            ("!has(self.labels) || self.labels.all(label, label == label.trim())", _PADDED),
+        )
+    )
+
+    regex: Annotated[str, Field(min_length=1, max_length=1024), ONE_LINE, AfterValidator(_check_regex)] | None = None
+    """Regular expression that the whole answer matches, in the syntax of RE2: without look-around and backreferences.
+    Two answers are equal by evaluation.answerComparison."""
+    json_schema: (
+        Annotated[
+            dict[str, JsonValue],
+            AfterValidator(_check_schema_size),
+            WithJsonSchema({"type": "object", "x-kubernetes-preserve-unknown-fields": True}),
+        ]
+        | None
+    ) = None
+    """JSON Schema, draft 2020-12, of the JSON value that an answer is. Two answers are equal if their values are."""
+    labels: Annotated[tuple[Word, ...] | None, Field(min_length=2, max_length=512)] = None
+    """Labels that an answer may be, 2 to 512, as labels of a Classification."""
+
+    @model_validator(mode="after")
+    def _check_form(self) -> Self:
+        if len([form for form in (self.regex, self.json_schema, self.labels) if form is not None]) != 1:
+            raise ValueError(_ONE_FORM)
+        _check_distinct(self.labels or ())
+        return self
+
+
 class Task(Model):
     """The task of the teacher, and how its answers are read."""
 
@@ -65,6 +117,7 @@ class Task(Model):
             (f"self.type in {list(LABELS)} || !has(self.labels)", _HAS_NO_LABELS),
             ("!has(self.labels) || self.labels.all(label, label == label.trim())", _PADDED),
             (f"self.type in {list(REASONED)} || !has(self.chainOfThought) || !self.chainOfThought", _NO_FINAL_ANSWER),
+            ("self.type == 'Text' || !has(self.prompt) && !has(self.answer)", _ONLY_TEXT),
         )
     )
 
@@ -83,19 +136,26 @@ class Task(Model):
     keep_reasoning: bool = False
     """Let the student learn the reasoning of a chain of thought too; it is then asked to reason, in training and in the
     evaluation."""
+    prompt: Annotated[str, Field(min_length=1, max_length=32768), SOME_LINES] | None = None
+    """Only for Text: Jinja template of the user message, with the keys of a record as variables, such as
+    `{{ question }}`; not its reference. Absent: a record has its own prompt or messages."""
+    answer: AnswerForm | None = None
+    """Only for Text: what a valid answer is. Absent: any text that is not blank."""
     date: Day | None = None
     """Today's date, YYYY-MM-DD, for chat templates that ask for it. Absent: the day on which the job was created;
     on one machine, the day of its first run. Ignored if no template asks for it."""
 
     @model_validator(mode="after")
-    def _check_type(self, info: ValidationInfo) -> Self:
-        """Check that labels are set only for label tasks and differ, and that only short answers follow reasoning."""
+    def _check_parts(self, info: ValidationInfo) -> Self:
+        """Check that fields are set only for the tasks that they are for, and that labels differ."""
         if self.type in _DECLARED and not self.labels:
             raise ValueError(_NEEDS_LABELS)
         if self.type not in LABELS and self.labels:
             raise ValueError(_HAS_NO_LABELS)
         if self.type not in REASONED and self.chain_of_thought:
             raise ValueError(_NO_FINAL_ANSWER)
+        if self.type != "Text" and (self.prompt or self.answer):
+            raise ValueError(_ONLY_TEXT)
         if not is_stored(info):  # 0.1 took labels that differ in case or white space alone
             _check_distinct(self.labels or ())
         return self
@@ -108,7 +168,8 @@ class Task(Model):
     @property
     def answer_labels(self) -> tuple[str, ...]:
         """Return the labels that an answer may be; empty for a free-text task."""
-        return self.labels or LABELS.get(self.type, ())
+        chosen = self.answer.labels if self.answer else self.labels
+        return chosen or LABELS.get(self.type, ())
 
 
 def _check_distinct(labels: Sequence[str]) -> None:

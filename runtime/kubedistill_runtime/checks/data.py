@@ -2,23 +2,25 @@
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from kubedistill.errors import InvalidData
-from kubedistill.json_values import Json
+from kubedistill.json_values import Json, JsonObject
+from kubedistill.v1alpha1 import Task as TaskSpec
 from kubedistill_runtime.checks.files import Entry, read_file
 from kubedistill_runtime.checks.labels import read_labels
 from kubedistill_runtime.checks.logged import unwrap_exchange
 from kubedistill_runtime.checks.problems import Problems
-from kubedistill_runtime.checks.record_keys import Remark, find_prompt_key, without_nulls
-from kubedistill_runtime.checks.shapes import Prompt, read_prompt, read_string
+from kubedistill_runtime.checks.record_keys import Remark, check_template_keys, find_prompt_key, without_nulls
+from kubedistill_runtime.checks.shapes import Prompt, read_prompt, read_string, with_system
+from kubedistill_runtime.checks.template import AT as TEMPLATE_AT
+from kubedistill_runtime.checks.template import compile_template
 from kubedistill_runtime.records import Answers, Message, Record, Split
-from kubedistill_runtime.tasks import Task
+from kubedistill_runtime.tasks import TASKS, Task
 
 _MOST_NOTES = 20
-_UNREAD = "Write the answer alone, or a solution that ends with \\boxed{answer}, #### answer or 'The answer is …'"
 _GREETED = "Remove the assistant's greeting, or move it into the system message; the first turn must be the user's"
 
 
@@ -30,9 +32,7 @@ class DataFile:
     notes: tuple[str, ...]
 
 
-def read_records(
-    path: Path, *, split: Split, task: Task, labels: Sequence[str], system_prompt: str | None, answers: Answers
-) -> DataFile:
+def read_records(path: Path, *, split: Split, task: TaskSpec, answers: Answers) -> DataFile:
     """Read the records of a data file, and add the job's system prompt.
 
     `answers` says whether the replies in logs of production are the answers to learn.
@@ -49,12 +49,10 @@ def read_records(
             problems.found.append(entry)
             continue
         found: set[str] = set()
-        record = _read_record(
-            entry, split=split, task=task, labels=labels, answers=answers, problems=problems, remark=found.add
-        )
+        record = _read_record(entry, split=split, task=task, answers=answers, problems=problems, remark=found.add)
         if record is None:
             continue
-        record = _with_system_prompt(record, system_prompt)
+        record = _with_system_prompt(record, task.system_prompt)
         with problems.collect():
             _check_record(record, task=task, others=records, at=entry.place)
             records[record.id] = record
@@ -66,14 +64,7 @@ def read_records(
 
 
 def _read_record(
-    entry: Entry,
-    *,
-    split: Split,
-    task: Task,
-    labels: Sequence[str],
-    answers: Answers,
-    problems: Problems,
-    remark: Remark,
+    entry: Entry, *, split: Split, task: TaskSpec, answers: Answers, problems: Problems, remark: Remark
 ) -> Record | None:
     """Return the record of an entry, or None if a part of it is a problem; all parts are checked in any case."""
     before, at, values = len(problems.found), entry.place, entry.value
@@ -84,20 +75,44 @@ def _read_record(
     prompt = Prompt()
     values = without_nulls(values)
     with problems.collect():
-        values = unwrap_exchange(values, answers=answers, at=at, remark=remark)
-        key = find_prompt_key(values, at=at, remark=remark)
-        prompt = read_prompt(values, key=key, at=at, remark=remark)
+        if task.prompt is None:
+            values = unwrap_exchange(values, answers=answers, at=at, remark=remark)
+            key = find_prompt_key(values, at=at, remark=remark)
+            prompt = read_prompt(values, key=key, at=at, remark=remark)
+        else:
+            prompt = _fill_template(task.prompt, values, at=at, remark=remark)
     with problems.collect():
         record = replace(record, id=_read_id(values.get("id", record.id), at=at))
     with problems.collect():
         record = replace(record, tags=_read_strings(values.get("tags", []), at=at, what="tags"))
     with problems.collect():
-        references = _read_strings(values.get("reference", []), at=at, what="reference")
+        references = _read_references(values.get("reference", []), task=task, at=at)
         record = replace(record, messages=prompt.messages, references=references)
-        record = _take_answer(record, prompt, task=task, remark=remark)
-        if labels:
-            record = replace(record, references=read_labels(record.references, labels, at=at))
+        record = _take_answer(record, prompt, task=TASKS[task.type], remark=remark)
+        if task.answer_labels:
+            record = replace(record, references=read_labels(record.references, task.answer_labels, at=at))
     return record if len(problems.found) == before else None
+
+
+def _fill_template(text: str, values: JsonObject, *, at: str, remark: Remark) -> Prompt:
+    """Return the user message that a template makes of a record, after the record's system message, if any."""
+    template = compile_template(text)
+    check_template_keys(values, variables=template.variables, at=at, remark=remark)
+    try:
+        prompt = template.render(values)
+    except ValueError as error:
+        fix = "Add the key to the record, or let the template test it: {% if key is defined %}"
+        raise InvalidData(f"{TEMPLATE_AT} makes no prompt of the record: {error}", at=at, fix=fix) from error
+    message = Message("user", read_string(prompt, at=at, what="the prompt"))
+    return Prompt(tuple(with_system([message], values.get("system"), at=at)))
+
+
+def _read_references(value: Json, *, task: TaskSpec, at: str) -> tuple[str, ...]:
+    """Return the references of a record as strings; those of a task with a JSON Schema may be JSON objects."""
+    values = value if isinstance(value, list) else [value]
+    if task.answer is not None and task.answer.json_schema is not None:
+        values = [json.dumps(one, ensure_ascii=False) if isinstance(one, Mapping) else one for one in values]
+    return _read_strings(values, at=at, what="reference")
 
 
 def _take_answer(record: Record, prompt: Prompt, *, task: Task, remark: Remark) -> Record:
@@ -118,11 +133,12 @@ def _take_answer(record: Record, prompt: Prompt, *, task: Task, remark: Remark) 
     return replace(record, references=(answer,))
 
 
-def _check_record(record: Record, *, task: Task, others: dict[str, Record], at: str) -> None:
-    if problem := task.check(record):
+def _check_record(record: Record, *, task: TaskSpec, others: dict[str, Record], at: str) -> None:
+    kind = TASKS[task.type]
+    if problem := kind.check(record):
         raise InvalidData(problem, at=at, fix=_GREETED if _is_greeted(record) else "Reorder or remove messages")
-    if task.check_references and (problem := task.check_references(record)):
-        raise InvalidData(problem, at=at, fix=_UNREAD)
+    if kind.check_references and (problem := kind.check_references(record, task)):
+        raise InvalidData(problem, at=at, fix=kind.reference_fix)
     if record.id in others:
         raise InvalidData(f"id {record.id!r} is used twice", at=at, fix="Give each record a different id")
 

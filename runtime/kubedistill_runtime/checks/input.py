@@ -11,12 +11,12 @@ from kubedistill_runtime.checks.data import DataFile, read_records
 from kubedistill_runtime.checks.gates import check_references
 from kubedistill_runtime.checks.selection import check_train_references
 from kubedistill_runtime.checks.splits import check_sizes, drop_duplicates, hold_out, sample
+from kubedistill_runtime.checks.task import check_task
 from kubedistill_runtime.choices import data_path, data_sources, find_data
 from kubedistill_runtime.curation.leaks import Leak, find_equal, find_leaks
 from kubedistill_runtime.datasets import parse_hub_uri
 from kubedistill_runtime.records import SPLITS, Record, Split, arrange
 from kubedistill_runtime.redaction import redact_records
-from kubedistill_runtime.tasks import TASKS
 
 Counts = dict[Split, int]
 _Guarded = Literal["train", "validation"]
@@ -47,17 +47,12 @@ class Input:
 def read_split(job: StageJob, split: Split, *, fetch: bool = True, redact: bool = True) -> DataFile:
     """Read one data file and redact it; without `fetch`, it is not downloaded, and without `redact`, no code runs.
 
-    Raises InvalidData, with file and line, for all its problems, and the errors of find_data and redact_records.
+    Raises InvalidData, with file and line, for all its problems, and the errors of check_task, find_data and
+    redact_records.
     """
-    task = job.spec.task
-    file = read_records(
-        find_data(job, split, fetch=fetch),
-        split=split,
-        task=TASKS[task.type],
-        labels=task.answer_labels,
-        system_prompt=task.system_prompt,
-        answers=job.spec.data.train.answers,
-    )
+    check_task(job.spec.task)
+    path = find_data(job, split, fetch=fetch)
+    file = read_records(path, split=split, task=job.spec.task, answers=job.spec.data.train.answers)
     if not redact:
         return file
     records, notes = redact_records(file.records, job=job)

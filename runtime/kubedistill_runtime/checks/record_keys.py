@@ -58,10 +58,24 @@ def find_prompt_key(values: Mapping[str, Json], *, at: str, remark: Remark) -> s
         problem = f"a record must have exactly one of {', '.join(PROMPT_KEYS)}, but the keys of this one are {keys}"
         raise InvalidData(problem, at=at, fix=_fix_for(values) if not prompts else "Keep one of them")
     read = {prompts[0], *OWN_KEYS, "system", *_further_keys(prompts[0], values)}
-    for key in values:
-        if key not in read and key not in PROMPT_KEYS:
-            remark(f"the key {key!r} is not read{_suggest(key, values, read=read)}")
+    _note_unread({key: value for key, value in values.items() if key not in PROMPT_KEYS}, read=read, remark=remark)
     return prompts[0]
+
+
+def check_template_keys(values: Mapping[str, Json], *, variables: Collection[str], at: str, remark: Remark) -> None:
+    """Check the keys of a record whose prompt is made by a template that reads the variables.
+
+    Raises InvalidData for a misspelled key, and every other key that is not read gets a note.
+    """
+    unread = {key: value for key, value in values.items() if key not in variables}
+    _check_misspelled(unread, has_prompt=True, at=at)
+    _note_unread(values, read={*variables, *OWN_KEYS, "system"}, remark=remark)
+
+
+def _note_unread(values: Mapping[str, Json], *, read: Collection[str], remark: Remark) -> None:
+    for key in values:
+        if key not in read:
+            remark(f"the key {key!r} is not read{_suggest(key, values, read=read)}")
 
 
 def _is_first_turn(prompt: Json, values: Mapping[str, Json]) -> bool:

@@ -41,7 +41,7 @@ def read_prompt(values: JsonObject, *, key: str, at: str, remark: Remark) -> Pro
         messages = [Message("user", read_string(values[key], at=at, what=key))]
     else:
         messages = _read_turns(values[key], key=key, at=at, remark=remark)
-    messages = _with_system(messages, values.get("system"), at=at)
+    messages = with_system(messages, values.get("system"), at=at)
     check_context(values, messages, at=at)
     if key not in ANSWER_KEYS:
         return Prompt(tuple(messages))
@@ -50,7 +50,8 @@ def read_prompt(values: JsonObject, *, key: str, at: str, remark: Remark) -> Pro
     return Prompt(tuple(messages), answer, answer_key)
 
 
-def _with_system(messages: list[Message], system: Json, *, at: str) -> list[Message]:
+def with_system(messages: list[Message], system: Json, *, at: str) -> list[Message]:
+    """Return messages after a record's system message, unless it is empty; raises InvalidData if there are two."""
     if _is_blank(system):
         return messages
     if messages and messages[0].role == "system":

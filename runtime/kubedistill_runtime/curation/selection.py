@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from kubedistill.v1alpha1 import Select, Spec
 from kubedistill_runtime.answers import AnsweredRecord
 from kubedistill_runtime.evaluation.metrics import Score, score_of
+from kubedistill_runtime.evaluation.metrics.normalization import find_equality
 from kubedistill_runtime.tasks import TASKS
 from kubedistill_runtime.tasks.reasoning import read_answer
 
@@ -68,7 +69,7 @@ def make_selection(spec: Spec) -> Callable[[Sequence[AnsweredRecord]], list[str 
     task, select = TASKS[spec.task.type], SELECTIONS[spec.curation.select]
     comparison = Comparison(
         lambda text: read_answer(text, spec.task),
-        score_of(task.metrics[0], spec.evaluation.answer_comparison),
+        score_of(task.metrics[0], find_equality(spec)),
     )
     return lambda answers: select(answers, comparison)
 

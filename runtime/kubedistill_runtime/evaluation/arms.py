@@ -8,10 +8,10 @@ import numpy as np
 
 from kubedistill.contract.artifacts import EndpointFigures, ServingFigures
 from kubedistill.report.models import Arm, Arms, Comparison, LabelScores, LatencyControl, Reductions
-from kubedistill.v1alpha1 import AnswerComparison
 from kubedistill.v1alpha1 import Task as TaskSpec
 from kubedistill_runtime.answers import AnsweredRecord
 from kubedistill_runtime.evaluation.metrics import Score, measure, score_of
+from kubedistill_runtime.evaluation.metrics.normalization import Equality
 from kubedistill_runtime.evaluation.statistics import Scores, compare, mean_ci95, quotient
 from kubedistill_runtime.tasks import TASKS
 from kubedistill_runtime.tasks.reasoning import read_answer
@@ -59,7 +59,7 @@ def judge(
     *,
     task: TaskSpec,
     seed: int,
-    comparison: AnswerComparison = "Default",
+    comparison: Equality = "Default",
     control: LatencyControl | None = None,
     duplicates: int = 0,
 ) -> Judgment:
@@ -134,7 +134,7 @@ def _arm(
     *,
     task: TaskSpec,
     judged: _Judged,
-    comparison: AnswerComparison,
+    comparison: Equality,
     name: str,
     score_N: Scores,
     agreement_N: Scores,

@@ -21,6 +21,7 @@ from kubedistill_runtime.answers import AnsweredRecord
 from kubedistill_runtime.checks.splits import sample
 from kubedistill_runtime.evaluation.arms import Judgment, Tested, hardware_of, judge
 from kubedistill_runtime.evaluation.gate import decide
+from kubedistill_runtime.evaluation.metrics.normalization import find_equality
 from kubedistill_runtime.evaluation.prices import Priced, cost_per_thousand, why_unpriced
 from kubedistill_runtime.evaluation.students import compare_students
 from kubedistill_runtime.models import Model, find_model
@@ -55,7 +56,7 @@ def run(context: StageContext) -> Outcome:
         tested,
         task=job.spec.task,
         seed=job.spec.training.seed,
-        comparison=job.spec.evaluation.answer_comparison,
+        comparison=find_equality(job.spec),
         control=students.control,
         duplicates=funnel.dropped.get("Duplicate", {}).get("test", 0),
     )

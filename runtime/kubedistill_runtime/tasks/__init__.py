@@ -6,6 +6,7 @@ from kubedistill_runtime.tasks.math import MATH
 from kubedistill_runtime.tasks.qa import QA
 from kubedistill_runtime.tasks.summarization import SUMMARIZATION
 from kubedistill_runtime.tasks.task import Task
+from kubedistill_runtime.tasks.text import TEXT
 
 TASKS: dict[str, Task] = {
     "Classification": CLASSIFICATION,
@@ -14,6 +15,7 @@ TASKS: dict[str, Task] = {
     "QA": QA,
     "Math": MATH,
     "Summarization": SUMMARIZATION,
+    "Text": TEXT,
 }
 
 __all__ = ["TASKS", "Task"]

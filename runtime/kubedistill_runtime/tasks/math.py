@@ -1,8 +1,8 @@
 """Math: a number or an expression, which may be at the end of a worked solution."""
 
 import re
-from collections.abc import Sequence
 
+from kubedistill.v1alpha1 import Task as TaskSpec
 from kubedistill_runtime.records import Record
 from kubedistill_runtime.tasks.task import Task, check_single_turn
 
@@ -17,6 +17,9 @@ _TEXT = re.compile(r"\\(?:text|mathrm)\{[^{}]*\}")
 _TOKEN = re.compile(r"\\[A-Za-z]+|[A-Za-z]+|\d|\S")
 _MOST_UNIT_WORDS = 3
 _MOST_CHARACTERS = 200
+_REFERENCE_FIX = (
+    "Write the answer alone, or a solution that ends with \\boxed{answer}, #### answer or 'The answer is …'"
+)
 
 
 def final_answer(text: str) -> str | None:
@@ -46,14 +49,15 @@ def find_marked(text: str) -> str | None:
     return final_answer(last) if _ANNOUNCEMENT.search(_MARKUP.sub("", last)) else None
 
 
-def parse_answer(text: str, labels: Sequence[str]) -> str | None:
-    """Return the final answer in a string; a problem has no labels."""
-    assert not labels, "the resource model refuses labels here"
+def parse_answer(text: str, spec: TaskSpec) -> str | None:
+    """Return the final answer in a string."""
+    del spec
     return final_answer(text)
 
 
-def find_unreadable_reference(record: Record) -> str | None:
+def find_unreadable_reference(record: Record, spec: TaskSpec) -> str | None:
     """Return the problem with the references, which may be whole solutions, or None."""
+    del spec
     unread = next((one for one in record.references if final_answer(one) is None), None)
     if unread is None:
         return None
@@ -115,6 +119,7 @@ def _strip(text: str) -> str:
 MATH = Task(
     check=check_single_turn,
     check_references=find_unreadable_reference,
+    reference_fix=_REFERENCE_FIX,
     parse=parse_answer,
     find_marked=find_marked,
     final_answer="the number or expression alone",

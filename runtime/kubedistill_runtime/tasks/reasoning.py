@@ -56,7 +56,7 @@ def read_answer(text: str, task: TaskSpec) -> str | None:
     None if it is not in the task's form.
     """
     if not (task.chain_of_thought and task.keep_reasoning):
-        return TASKS[task.type].parse(text, task.answer_labels)
+        return TASKS[task.type].parse(text, task)
     final = _read_final(text, task)
     return final and final[1]
 
@@ -77,7 +77,7 @@ def _read_final(text: str, task: TaskSpec) -> tuple[str, str | None] | None:
     final = _find_last_line(text) or (kind.find_marked(text) if kind.find_marked else None)
     if final is None:
         return None
-    parsed = (kind.parse(spelling, task.answer_labels) for spelling in _spellings(final))
+    parsed = (kind.parse(spelling, task) for spelling in _spellings(final))
     return final, next((answer for answer in parsed if answer is not None), None)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from kubedistill.v1alpha1 import Task as TaskSpec
 from kubedistill_runtime.records import Record
 
 
@@ -12,10 +13,12 @@ class Task:
 
     check: Callable[[Record], str | None]
     """Return the problem with a record's roles, or None."""
-    check_references: Callable[[Record], str | None] | None = None
+    check_references: Callable[[Record, TaskSpec], str | None] | None = None
     """Return the problem with a record's references, or None."""
-    parse: Callable[[str, Sequence[str]], str | None]
-    """Return the answer in (text, labels) in the form of references; None if it is not in the required form."""
+    reference_fix: str = ""
+    """How to fix a reference that check_references refuses."""
+    parse: Callable[[str, TaskSpec], str | None]
+    """Return the answer in a string, in the form of references; None if it is not in the form that a spec requires."""
     metrics: tuple[str, ...]
     """Names in the table of metrics; the first one is the headline."""
     final_answer: str = ""
@@ -50,9 +53,9 @@ def check_multi_turn(record: Record) -> str | None:
     return f"the roles are {_listed(roles)}, but this task requires [system,] user, assistant, user, … in turn"
 
 
-def parse_text(text: str, labels: Sequence[str]) -> str | None:
-    """Return a free text without white space around it, or None if it is blank; free text has no labels."""
-    assert not labels, "the resource model refuses labels for this task"
+def parse_text(text: str, spec: TaskSpec) -> str | None:
+    """Return a free text without white space around it, or None if it is blank."""
+    del spec
     return text.strip() or None
 
 

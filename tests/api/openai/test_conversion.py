@@ -12,9 +12,9 @@ from kubedistill.errors import InvalidData
 from kubedistill.importers.openai.conversion import Conversion, convert, count_reasons
 from kubedistill.importers.openai.folder import make_job, write_folder
 from kubedistill.manifest.loading import load_manifest
+from kubedistill.v1alpha1 import Task
 from kubedistill_runtime.checks.data import read_records
 from kubedistill_runtime.records import Message, Record, arrange
-from kubedistill_runtime.tasks import TASKS
 
 SYSTEM = {"role": "system", "content": "Be kind."}
 USER, ASSISTANT = {"role": "user", "content": "Who?"}, {"role": "assistant", "content": "Me."}
@@ -108,10 +108,8 @@ def write(path: Path, *lines: Any) -> Path:
 
 
 def read_back(folder: Path, split: str = "train") -> list[Record]:
-    return read_records(
-        folder / f"{split}.jsonl", split="train", task=TASKS["Conversation"], labels=(), system_prompt=None,
-        answers="Given",
-    ).records  # fmt: skip
+    path = folder / f"{split}.jsonl"
+    return read_records(path, split="train", task=Task(type="Conversation"), answers="Given").records
 
 
 @pytest.mark.parametrize("case", READ)

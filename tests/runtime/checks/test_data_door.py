@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubedistill.errors import InvalidData
+from kubedistill.v1alpha1 import Task
 from kubedistill_runtime.checks.data import read_records
 from kubedistill_runtime.records import Message, Record, decode_records, encode_records
-from kubedistill_runtime.tasks import TASKS
 from support.messages import CheckMessage
 
 LABELS = ("billing.ask", "billing.fix")
@@ -25,9 +25,7 @@ def read(
 ) -> list[Record]:
     path = tmp_path / "train.jsonl"
     path.write_bytes(b"\n".join(line if isinstance(line, bytes) else line.encode() for line in lines))
-    return read_records(
-        path, split="train", task=TASKS[task], labels=labels, system_prompt=None, answers="Teacher"
-    ).records
+    return read_records(path, split="train", task=Task(type=task, labels=labels or None), answers="Teacher").records
 
 
 BAD_LINES = {
@@ -111,7 +109,7 @@ def test_empty_file_is_refused(lines: tuple[str, ...], tmp_path: Path, check_mes
 def test_missing_file_and_folder_are_refused(tmp_path: Path, check_message: CheckMessage) -> None:
     for path in (tmp_path / "none.jsonl", tmp_path):
         with pytest.raises(InvalidData) as refused:
-            read_records(path, split="train", task=TASKS["QA"], labels=(), system_prompt=None, answers="Teacher")
+            read_records(path, split="train", task=Task(type="QA"), answers="Teacher")
         check_message(refused.value, path)
 
 
@@ -128,7 +126,7 @@ def test_conversation_takes_turns_and_system_prompt_is_replaced(tmp_path: Path) 
     roles = ["system", "user", "assistant", "user"]
     path.write_text(json.dumps({"messages": [{"role": role, "content": role} for role in roles]}))
     found = read_records(
-        path, split="train", task=TASKS["Conversation"], labels=(), system_prompt="Be kind.", answers="Teacher"
+        path, split="train", task=Task(type="Conversation", system_prompt="Be kind."), answers="Teacher"
     )
     (record,) = found.records
     assert record.messages[0] == Message("system", "Be kind.")
@@ -170,9 +168,7 @@ def test_a_parquet_file_gives_the_records_of_its_lines(tmp_path: Path) -> None:
     found = read_records(
         tmp_path / "train.parquet",
         split="train",
-        task=TASKS["Classification"],
-        labels=LABELS,
-        system_prompt=None,
+        task=Task(type="Classification", labels=LABELS),
         answers="Teacher",
     )
     assert found.records == read(tmp_path, *lines)

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from kubedistill.errors import InvalidData
+from kubedistill.v1alpha1 import Task
 from kubedistill_runtime.checks.data import read_records
 from kubedistill_runtime.records import Record
-from kubedistill_runtime.tasks import TASKS
 from support.messages import check_facts
 
 LABELS = ("device.fix", "café", "Entailment")
@@ -19,10 +19,8 @@ CYRILLIC_E = "\u0435"
 def read(tmp_path: Path, reference: object, *, task: str = "Classification") -> Record:
     path = tmp_path / "test.jsonl"
     path.write_text(json.dumps({"prompt": "a", "reference": reference}))
-    labels = LABELS if task == "Classification" else ()
-    return read_records(
-        path, split="test", task=TASKS[task], labels=labels, system_prompt=None, answers="Teacher"
-    ).records[0]
+    spec = Task(type=task, labels=LABELS if task == "Classification" else None)
+    return read_records(path, split="test", task=spec, answers="Teacher").records[0]
 
 
 @pytest.mark.parametrize(

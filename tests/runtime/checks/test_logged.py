@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kubedistill.errors import InvalidData
+from kubedistill.v1alpha1 import Task
 from kubedistill_runtime.checks.data import DataFile, read_records
 from kubedistill_runtime.records import Answers, Message
-from kubedistill_runtime.tasks import TASKS
 from support.messages import CheckMessage
 
 ASKED = [{"role": "system", "content": "Be kind."}, {"role": "user", "content": "Who?"}]
@@ -84,7 +84,7 @@ LOGS: dict[str, tuple[dict[str, Any], str | None, tuple[str, ...]]] = {
 def read(tmp_path: Path, *entries: Any, answers: Answers, task: str = "QA") -> DataFile:
     path = tmp_path / "train.jsonl"
     path.write_text("\n".join(json.dumps(entry) for entry in entries))
-    return read_records(path, split="train", task=TASKS[task], labels=(), system_prompt=None, answers=answers)
+    return read_records(path, split="train", task=Task(type=task), answers=answers)
 
 
 @pytest.mark.parametrize("case", LOGS)

@@ -7,16 +7,16 @@ from typing import Any
 import pytest
 
 from kubedistill.errors import InvalidData
+from kubedistill.v1alpha1 import Task
 from kubedistill_runtime.checks.data import DataFile, read_records
 from kubedistill_runtime.records import Message, Record
-from kubedistill_runtime.tasks import TASKS
 from support.messages import CheckMessage
 
 
 def read(tmp_path: Path, *records: Any, task: str = "QA", labels: tuple[str, ...] = ()) -> DataFile:
     path = tmp_path / "train.jsonl"
     path.write_text("\n".join(record if isinstance(record, str) else json.dumps(record) for record in records))
-    return read_records(path, split="train", task=TASKS[task], labels=labels, system_prompt=None, answers="Teacher")
+    return read_records(path, split="train", task=Task(type=task, labels=labels or None), answers="Teacher")
 
 
 def turns(*texts: str, roles: str = "user assistant") -> list[dict[str, Any]]:

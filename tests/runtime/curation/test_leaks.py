@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kubedistill.v1alpha1 import Task
 from kubedistill_runtime.checks.data import read_records
 from kubedistill_runtime.checks.splits import hold_out
 from kubedistill_runtime.curation.leaks import find_leaks
 from kubedistill_runtime.curation.runs import NGRAM
 from kubedistill_runtime.records import Message, Record, Split
-from kubedistill_runtime.tasks import TASKS
 from support.job_folder import QUICKSTART
 
 LONG = " ".join(f"word{number}" for number in range(20))
@@ -334,9 +334,7 @@ def test_memory_does_not_grow_with_the_training_prompts_that_share_nothing() -> 
 
 def read_example(name: str, split: Split) -> list[Record]:
     path = QUICKSTART.parent / name / "data" / f"{split}.jsonl"
-    return read_records(
-        path, split=split, task=TASKS["Conversation"], labels=(), system_prompt=None, answers="Teacher"
-    ).records
+    return read_records(path, split=split, task=Task(type="Conversation"), answers="Teacher").records
 
 
 @pytest.mark.parametrize("split", ["train", "validation"])

@@ -60,7 +60,7 @@ def widened() -> Iterator[Widen]:
         rebuild(model)
 
 
-def shout(text: str, labels: Sequence[str]) -> str | None:
+def shout(text: str, spec: TaskSpec) -> str | None:
     return text if text.isupper() else None
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from kubedistill.v1alpha1 import Task
 from kubedistill_runtime.records import Message, Record
 from kubedistill_runtime.tasks import TASKS
 from kubedistill_runtime.tasks.math import final_answer
@@ -48,7 +49,7 @@ ANSWERS = {
 def test_a_final_answer_is_found(case: str) -> None:
     text, answer = ANSWERS[case]
     assert final_answer(text) == answer
-    assert TASKS["Math"].parse(text, ()) == answer
+    assert TASKS["Math"].parse(text, Task(type="Math")) == answer
 
 
 @pytest.mark.parametrize(
@@ -116,7 +117,7 @@ def test_long_strings_take_linear_time(text: str) -> None:
 def test_a_reference_must_have_a_final_answer(references: tuple[str, ...], refused: bool) -> None:
     check = TASKS["Math"].check_references
     assert check is not None
-    problem = check(Record("r", (Message("user", "?"),), references))
+    problem = check(Record("r", (Message("user", "?"),), references), Task(type="Math"))
     assert (problem is not None) == refused
     if problem is not None:
         assert references[-1] in problem

@@ -24,16 +24,16 @@ LABELS = ("billing.ask", "Straße")
 )
 @pytest.mark.parametrize("task", ["Classification", "NLI"])
 def test_a_label_is_read_whatever_its_case_and_nothing_else_is(task: str, text: str, label: str | None) -> None:
-    assert TASKS[task].parse(text, LABELS) == label
+    assert TASKS[task].parse(text, TaskSpec(type=task, labels=LABELS)) == label
 
 
 @pytest.mark.parametrize(("text", "answer"), [(" Paris \n", "Paris"), (" \n", None), ("", None)])
-@pytest.mark.parametrize("task", ["QA", "Conversation", "Summarization"])
+@pytest.mark.parametrize("task", ["QA", "Conversation", "Summarization", "Text"])
 def test_free_text_is_read_without_its_margins(task: str, text: str, answer: str | None) -> None:
-    assert TASKS[task].parse(text, ()) == answer
+    assert TASKS[task].parse(text, TaskSpec(type=task)) == answer
 
 
-SINGLE, MULTI = ("Classification", "NLI", "QA", "Math", "Summarization"), ("Conversation",)
+SINGLE, MULTI = ("Classification", "NLI", "QA", "Math", "Summarization", "Text"), ("Conversation",)
 ROLES = {
     "u": (*SINGLE, *MULTI), "su": (*SINGLE, *MULTI), "ua": MULTI, "uau": MULTI, "suauaua": MULTI,
     "": (), "s": (), "a": (), "sa": (), "uu": (), "au": (), "us": (), "ssu": (), "uaa": (), "usau": (),

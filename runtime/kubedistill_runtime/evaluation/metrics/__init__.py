@@ -4,10 +4,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from kubedistill.v1alpha1 import AnswerComparison
 from kubedistill_runtime.evaluation.metrics.labels import exact, macro_f1
 from kubedistill_runtime.evaluation.metrics.math import math_match
-from kubedistill_runtime.evaluation.metrics.normalization import NORMALIZATIONS
+from kubedistill_runtime.evaluation.metrics.normalization import NORMALIZATIONS, Equality
 from kubedistill_runtime.evaluation.metrics.summaries import rouge_1, rouge_2, rouge_l
 from kubedistill_runtime.evaluation.metrics.text import bleu, chrf, exact_match, token_f1
 
@@ -42,7 +41,7 @@ METRICS: dict[str, Metric] = {
 }
 
 
-def score_of(name: str, comparison: AnswerComparison = "Default") -> Score:
+def score_of(name: str, comparison: Equality = "Default") -> Score:
     """Return a metric of single rows, with the comparison of short answers applied."""
     metric = METRICS[name]
     assert metric.row is not None, "the headline metric of a task is a score of single rows"
@@ -54,7 +53,7 @@ def measure(
     answers: Sequence[str | None],
     references: Sequence[Sequence[str]],
     *,
-    comparison: AnswerComparison = "Default",
+    comparison: Equality = "Default",
 ) -> float | None:
     """Return one metric over all rows, 0 to 1; None without rows."""
     if not answers:

@@ -4,10 +4,12 @@ import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from string import punctuation
+from typing import Literal
 from unicodedata import category, decimal, decomposition, normalize
 
-from kubedistill.v1alpha1 import AnswerComparison
+from kubedistill.v1alpha1 import AnswerComparison, Spec
 from kubedistill_runtime.evaluation.metrics.numbers import canonical_number
+from kubedistill_runtime.json_answers import json_words
 
 Words = tuple[str, ...]
 
@@ -56,7 +58,19 @@ def answer_words(text: str) -> Words:
     return tuple(map(canonical_number, words)) or (normalize("NFC", text).strip(),)
 
 
-NORMALIZATIONS: Mapping[AnswerComparison, Callable[[str], Words]] = {"Default": answer_words, "SQuAD": squad_words}
+Equality = AnswerComparison | Literal["JSON"]
+"""The rule by which two answers are equal: the one of a manifest, or that of JSON values."""
+NORMALIZATIONS: Mapping[Equality, Callable[[str], Words]] = {
+    "Default": answer_words,
+    "SQuAD": squad_words,
+    "JSON": json_words,
+}
+
+
+def find_equality(spec: Spec) -> Equality:
+    """Return the rule by which two answers of a job are equal."""
+    answer = spec.task.answer
+    return "JSON" if answer is not None and answer.json_schema is not None else spec.evaluation.answer_comparison
 
 
 def _fold(text: str) -> str:
