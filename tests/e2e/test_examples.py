@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 from typing import Any
 
+from kubedistill.report.models import Report
+from kubedistill.report.table import NOT_KNOWN, table_lines
 from kubedistill_runtime.answers import decode_answers
 from support.small_job import QUICKSTART, run_job
 
@@ -35,3 +37,17 @@ def test_math_is_learned_from_given_solutions_and_judged_by_their_final_answers(
     report = report_of("math", store)
     assert report["comparison"]["measure"] == "mathMatch"
     assert report["arms"]["distilled"]["accuracy"] is not None
+
+
+def test_the_support_case_study_shows_what_a_report_measures(store: Path) -> None:
+    """The table of docs/case-study.md; a price is only known where one is stated."""
+    report = report_of("support-chat", store)
+    lines = {line.name: line for line in table_lines(Report.model_validate(report))}
+    for name in ("parameters", "memory", "time per answer", "chrf", "answers per hour"):
+        cells = (lines[name].teacher, lines[name].baseline, lines[name].distilled)
+        assert NOT_KNOWN not in cells, name
+    arms, compared = report["arms"], report["comparison"]
+    assert compared["verdict"] == "better"
+    assert arms["distilled"]["accuracy"] > arms["baseline"]["accuracy"] + 0.1
+    assert arms["distilled"]["parameters"] < arms["teacher"]["parameters"] / 8
+    assert report["gate"]["passed"] is True

@@ -8,7 +8,7 @@ from generator.vocabulary import load_vocabulary
 
 EXAMPLE_NAMES = (
     "quickstart", "conversation", "qa", "nli", "math", "summarization", "moderation", "translation", "expense-review",
-    "tickets",
+    "tickets", "support-chat",
 )  # fmt: skip
 ROWS = {
     "quickstart": {"train": 1_200, "validation": 300, "test": 1_000},
@@ -21,6 +21,7 @@ ROWS = {
     "translation": {"train": 48, "validation": 16, "test": 24},
     "expense-review": {"train": 48, "validation": 16, "test": 24},
     "tickets": {"train": 48, "validation": 16, "test": 24},
+    "support-chat": {"conversations": 1_200},
 }
 GRAM = 13
 
