@@ -14,10 +14,11 @@ from kubedistill.errors import InvalidData, InvalidManifest
 from kubedistill.paths import entry_path, local_path
 from kubedistill.v1alpha1 import DataSource, Endpoint, Spec, StudentModel, TeacherModel
 from kubedistill_runtime.chat.comparison import TokenizerComparison, compare_tokenizers, format_difference
+from kubedistill_runtime.constraints import find_constraint
 from kubedistill_runtime.datasets import commit_of, find_hub_file, parse_hub_uri
 from kubedistill_runtime.models import HUB_SCHEME, Model, find_model, find_tokenizer
 from kubedistill_runtime.records import SPLITS, Split
-from kubedistill_runtime.serving.engine import Sampling
+from kubedistill_runtime.serving.engine import Constraint, Sampling
 from kubedistill_runtime.storage.store import Store, locate_store
 from kubedistill_runtime.tasks import TASKS
 from kubedistill_runtime.teachers.remote import RemoteTeacher
@@ -84,9 +85,10 @@ def choose(job: StageJob, *, teacher: Teacher, student: Model) -> Choices:
     _check_reasoning(spec)
     comparison = compare_tokenizers(teacher.tokenizer, student) if teacher.tokenizer else _TEXT_ONLY
     difference = format_difference(teacher.tokenizer, student) if teacher.tokenizer and comparison.shared else ""
-    k = _resolve_k(spec, teacher=teacher)
+    constraint = find_constraint(spec)
+    k = 0 if constraint else _resolve_k(spec, teacher=teacher)
     given, alone = spec.data.train.answers == "Given", spec.task.answers_alone
-    supply = Supply(given=given, tokenizers=comparison, k=k, answers_alone=alone)
+    supply = Supply(given=given, tokenizers=comparison, k=k, answers_alone=alone, constrained=constraint is not None)
     objective, reason = _choose_objective(spec.training.objective.type, supply)
     if difference and not given:
         reason += f"; the student has {difference}, so it is trained on its own rendering"
@@ -97,8 +99,8 @@ def choose(job: StageJob, *, teacher: Teacher, student: Model) -> Choices:
         date=date_of(job),
         max_length=_resolve_length(spec.training.max_length, student, default=DEFAULT_MAX_LENGTH),
         precision=_resolve_precision(spec),
-        sampling=_resolve_sampling(spec, k=k),
-        judge_sampling=Sampling(max_tokens=spec.generation.max_tokens, k=k),
+        sampling=_resolve_sampling(spec, k=k, constraint=constraint),
+        judge_sampling=Sampling(max_tokens=spec.generation.max_tokens, k=k, constraint=constraint),
         objective=objective,
         objective_reason=reason,
         ce_weight=_resolve_ce_weight(spec, objective=objective),
@@ -256,11 +258,11 @@ def _resolve_precision(spec: Spec) -> Precision:
     return "BF16" if spec.student.resources.gpus_per_worker else "FP32"
 
 
-def _resolve_sampling(spec: Spec, *, k: int) -> Sampling:
+def _resolve_sampling(spec: Spec, *, k: int, constraint: Constraint | None) -> Sampling:
     """Return the sampling for training prompts; greedy decoding takes the most likely token whatever topP says."""
     temperature = _resolve_temperature(spec)
     top_p = spec.generation.top_p if temperature > 0 else 1.0
-    return Sampling(temperature, top_p, spec.generation.max_tokens, k)
+    return Sampling(temperature, top_p, spec.generation.max_tokens, k, constraint=constraint)
 
 
 def _resolve_ce_weight(spec: Spec, *, objective: str) -> float:

@@ -93,7 +93,8 @@ def compute_keys(spec: Spec, choices: Choices, *, files: dict[str, str], chat: s
     teachers = [choices.teacher.values()]
     rows = add("rows", files=files, task=task, heldOutBy=held_out_by, teachers=teachers, answers=train.answers)
     answers = add("answers", rows=rows, generation={} if given else _sampling_values(spec, choices))
-    judge = add("judge", rows=rows, maxTokens=spec.generation.max_tokens, topLogprobs=choices.k)
+    limits: JsonObject = {"maxTokens": spec.generation.max_tokens, "topLogprobs": choices.k}
+    judge = add("judge", rows=rows, **limits, **choices.judge_sampling.extra_values())
     curation = {**_values(spec.curation, without=_YIELDS), "filters": find_active(spec)}
     if spec.curation.select != "All":  # the answers are compared
         curation["answerComparison"] = spec.evaluation.answer_comparison

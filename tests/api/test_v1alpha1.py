@@ -173,8 +173,8 @@ def test_value_is_taken(path: Path, value: Any, job_values: dict) -> None:
 
 DEFAULTS = {
     "generation": {
-        "temperature": None, "topP": 1.0, "maxTokens": 1024, "samplesPerPrompt": 1, "topLogprobs": None, "seed": 0,
-        "minSuccessRatio": 0.7,
+        "temperature": None, "topP": 1.0, "maxTokens": 1024, "samplesPerPrompt": 1, "topLogprobs": None,
+        "structuredOutput": False, "seed": 0, "minSuccessRatio": 0.7,
     },
     "curation": {
         "filters": {

@@ -76,6 +76,7 @@ SPEC: dict[str, tuple[str, str]] = {
     "data.train.answers": (_CHOICES, "data.train.answers"),
     "data.redact": (f"{_RUNTIME}/redaction.py", "job.spec.data.redact"),
     "data.train.targets": (f"{_RUNTIME}/stages/curate.py", "data.train.targets"),
+    "generation.structuredOutput": (f"{_RUNTIME}/constraints.py", "generation.structured_output"),
     "generation.temperature": (_CHOICES, "generation.temperature"),
     "generation.topP": (_CHOICES, "generation.top_p"),
     "generation.maxTokens": (_CHOICES, "generation.max_tokens"),

@@ -70,6 +70,7 @@ FIELDS: dict[str, tuple[Any, set[str]]] = {
     "generation.maxTokens": (8, ANSWERED),
     "generation.samplesPerPrompt": (2, ANSWERS),
     "generation.topLogprobs": (8, ANSWERED),
+    "generation.structuredOutput": (True, ANSWERED),
     "generation.seed": (1, NOTHING),
     "generation.minSuccessRatio": (0.5, NOTHING),
     "curation.filters.format": (False, DATASET),

@@ -93,6 +93,9 @@ class Generation(Model):
     """Answers for each training prompt, 1 to 64."""
     top_logprobs: Annotated[int | None, Field(ge=0, le=512)] = None
     """Most likely tokens to store per position, 0 to 512. Absent: 32. The sampled token's logprob is always stored."""
+    structured_output: bool = False
+    """Let the teacher generate only what the task's labels, or its answer of type Text, allow; no distributions are
+    stored then. Endpoints of OpenAI and AzureOpenAI support it for a jsonSchema, those of Anthropic not at all."""
     seed: Annotated[int, Field(ge=0, le=2**31 - 1)] = 0
     """Seed for sampling and for hold-outs."""
     min_success_ratio: Fraction = 0.7

@@ -1,6 +1,7 @@
 """Chat completions: OpenAI, Azure OpenAI, and every server or gateway with OpenAI's API, such as vLLM."""
 
 import contextlib
+import json
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -98,6 +99,10 @@ class OpenAIChat:
             values["top_p"] = sampling.top_p
         if sampling.k:
             values |= {"logprobs": True, "top_logprobs": sampling.k, **dict.fromkeys(ID_PARAMETERS, True)}
+        if sampling.constraint is not None:
+            assert sampling.constraint.json_schema is not None, "choices.py refuses other forms for endpoints"
+            schema = {"name": "answer", "strict": True, "schema": json.loads(sampling.constraint.json_schema)}
+            values["response_format"] = {"type": "json_schema", "json_schema": schema}
         body = await self.transport.post_adapted("/chat/completions", values, parameters=self.parameters)
         return self.parameters.annotate(_read(body))
 

@@ -9,8 +9,23 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from kubedistill.json_values import JsonObject
 from kubedistill_runtime.answers import TopK
 from kubedistill_runtime.models import Model
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Constraint:
+    """The form that replies are forced into while they are generated; one of its fields is set."""
+
+    choices: tuple[str, ...] = ()
+    regex: str | None = None
+    json_schema: str | None = None
+    """As a JSON object in a string."""
+
+    def values(self) -> JsonObject:
+        """Return what determines the replies, for keys."""
+        return {"choices": self.choices, "regex": self.regex, "jsonSchema": self.json_schema}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +39,12 @@ class Sampling:
     """Alternatives reported per token; with 0, only the drawn token's log-probability."""
     ignore_end: bool = False
     """Continue to max_tokens whatever is drawn, so that all replies have the same length."""
+    constraint: Constraint | None = None
+    """None: replies are free."""
+
+    def extra_values(self) -> JsonObject:
+        """Return the constraint for keys; empty without one, so that keys of free replies stay as they are."""
+        return {} if self.constraint is None else {"constraint": self.constraint.values()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +73,8 @@ class Serving:
     quantization: str | None = None
     tensor_parallel_size: int = 1
     pipeline_parallel_size: int = 1
+    constraint: Constraint | None = None
+    """The form that replies may be forced into; an engine without one needs no tokenizer."""
     date: datetime.date | None = None
     """Today's date, if the model's template asks for it."""
     at: str = ""

@@ -2,7 +2,7 @@
 
 import re
 
-from kubedistill.errors import EngineLost, InvalidModel, KubedistillError, ModelDoesNotFit
+from kubedistill.errors import EngineLost, InvalidManifest, InvalidModel, KubedistillError, ModelDoesNotFit
 from kubedistill_runtime.dependencies import missing_dependency
 from kubedistill_runtime.root_cause import describe_cause, find_root_cause, name_cause
 from kubedistill_runtime.serving.engine import Serving
@@ -18,13 +18,16 @@ _NO_MEMORY = re.compile(
 _DEVICE_FAILED = re.compile(r"\b(CUDA|CUDA driver|cuDNN|cuBLAS|NCCL) error\b|\b(CUBLAS|CUDNN)_STATUS_", re.IGNORECASE)
 _DEVICE_ERRORS = frozenset({"AcceleratorError", "DistBackendError", "DistNetworkError", "DistStoreError"})
 """PyTorch's classes for such failures, by name, since some builds lack some of them."""
+_INVALID_REQUEST = "VLLMValidationError"
+"""vLLM's class for a request that it can't serve, such as a schema with keywords that it does not know."""
 
 
 def refusal(error: BaseException, *, serving: Serving) -> KubedistillError:
     """Return the error for a failed start of an engine, with the root cause.
 
     It is MissingDependency if this environment lacks something, EngineLost if a worker or a device died,
-    ModelDoesNotFit if there was not enough memory, and InvalidModel otherwise.
+    ModelDoesNotFit if there was not enough memory, InvalidManifest for a form that replies can't be forced into, and
+    InvalidModel otherwise.
     """
     if (missing := missing_dependency(error, at=serving.at)) is not None:
         return missing
@@ -34,6 +37,9 @@ def refusal(error: BaseException, *, serving: Serving) -> KubedistillError:
     if _is_out_of_memory(error):
         fix = "Use a smaller maxModelLen or dtype, more GPUs (tensorParallelSize), or a pool with more memory"
         return ModelDoesNotFit(f"{name} does not fit into the memory of its engine: {reason}", at=serving.at, fix=fix)
+    if serving.constraint is not None and type(find_root_cause(error)).__name__ == _INVALID_REQUEST:
+        problem, fix = f"the engine can't force replies into this form: {reason}", "Simplify the form, or remove it"
+        return InvalidManifest(problem, at="spec.generation.structuredOutput", fix=fix)
     fix = "Use another checkpoint, dtype or quantization; the traceback is in driver.log"
     return InvalidModel(f"this build of vLLM can't serve {name}: {reason}", at=serving.at, fix=fix)
 

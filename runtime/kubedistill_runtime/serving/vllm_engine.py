@@ -15,13 +15,14 @@ import numpy as np
 from kubedistill.errors import EngineLost, InvalidModel
 from kubedistill_runtime.answers import TopK
 from kubedistill_runtime.root_cause import describe_cause
-from kubedistill_runtime.serving.engine import Completion, Sampling, Serving
+from kubedistill_runtime.serving.engine import Completion, Constraint, Sampling, Serving
 from kubedistill_runtime.serving.hardware import describe_processor, has_accelerators
 from kubedistill_runtime.serving.refusals import is_lost, refusal
 
 if TYPE_CHECKING:
     from torch import nn
     from vllm import LLM, RequestOutput
+    from vllm.sampling_params import StructuredOutputsParams
 
 _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",  # two OpenMP threads drop to a tenth of their speed when one core is busy
@@ -35,6 +36,8 @@ _WITHOUT_COMPILER = {"TORCH_COMPILE_DISABLE": "1"}
 """For CPUs, where vLLM compiles only the rank of a token in an eager engine, which we do not use."""
 _MAX_SEQUENCES = 256
 _MAX_CACHE_BYTES = 2**30
+_GRAMMARS = {"backend": "xgrammar", "disable_any_whitespace": True}
+"""One backend, so that a form has one meaning. A model that may write white space within JSON may write only that."""
 _DTYPES = {"Float32": "float32", "BFloat16": "bfloat16", "Float16": "float16"}
 
 
@@ -59,7 +62,10 @@ class VllmActor:
         try:
             self._engine = _start(serving)
             # Some limits of an engine, such as a head size, cause an error only at the first token.
-            self.generate([[0]], sampling=Sampling(max_tokens=1), seeds=[0])
+            first = Sampling(max_tokens=1, constraint=serving.constraint)
+            (reply,) = self.generate([[0]], sampling=first, seeds=[0])
+            if serving.constraint is not None and not reply.ids:
+                raise RuntimeError(f"the first reply ended with {reply.finish}")
         except Exception as error:  # vLLM and its libraries have no other base class of errors
             refused = refusal(error, serving=serving)
             if not isinstance(refused, EngineLost):  # after EngineLost, the session ends this process
@@ -84,6 +90,7 @@ class VllmActor:
                 detokenize=False,
                 stop_token_ids=None if sampling.ignore_end else self._stop_ids,
                 ignore_eos=sampling.ignore_end,
+                structured_outputs=_structured(sampling.constraint),
             )
             for seed in seeds
         ]
@@ -156,9 +163,21 @@ def _start(serving: Serving) -> "LLM":
         enforce_eager=True,
         max_logprobs=max(serving.k, 1),
         logprobs_mode="raw_logprobs",
-        skip_tokenizer_init=True,
+        skip_tokenizer_init=serving.constraint is None,
+        structured_outputs_config=_GRAMMARS,
         disable_log_stats=True,
     )
+
+
+def _structured(constraint: Constraint | None) -> "StructuredOutputsParams | None":
+    """Return a constraint in the form of vLLM."""
+    from vllm.sampling_params import StructuredOutputsParams
+
+    if constraint is None:
+        return None
+    if constraint.choices:
+        return StructuredOutputsParams(choice=list(constraint.choices))
+    return StructuredOutputsParams(regex=constraint.regex, json=constraint.json_schema)
 
 
 def _refresh_tied_heads(module: "nn.Module") -> None:

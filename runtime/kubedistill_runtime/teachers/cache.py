@@ -49,6 +49,7 @@ def model_key(serving: Serving, *, sampling: Sampling, seed: int) -> str:
             "sampling": [sampling.temperature, sampling.top_p, sampling.max_tokens, sampling.k],
             "seed": seed if sampling.temperature > 0 else None,
             "date": serving.date.isoformat() if serving.date else None,
+            **sampling.extra_values(),
         }
     )
 

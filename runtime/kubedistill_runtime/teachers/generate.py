@@ -59,7 +59,8 @@ def generate_answers(
     last = list(requests)[-1]
 
     def take_figures(engine: Engine, prompts: Sequence[Sequence[int]]) -> ServingFigures:
-        sampling = replace(requests[last].sampling, k=0)  # alternatives cost time that a user would not spend
+        # Alternatives cost time that a user would not spend, and a form would end replies that must all be as long.
+        sampling = replace(requests[last].sampling, k=0, constraint=None)
         return measure(engine, prompts, serving=serving, sampling=sampling, machine=machine, clock=time.monotonic)
 
     own = Measurement(f"serving-{digest(asdict(machine))}", take_figures)

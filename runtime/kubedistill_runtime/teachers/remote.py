@@ -117,6 +117,7 @@ class RemoteTeacher:
                 **({"topLogprobs": sampling.k} if sampling.k else {}),
                 "sampling": [sampling.temperature, sampling.top_p, sampling.max_tokens],
                 "seed": request.seed if sampling.temperature > 0 else None,
+                **sampling.extra_values(),
             }
         )
 

@@ -11,7 +11,7 @@ from kubedistill.v1alpha1 import TeacherModel
 from kubedistill_runtime.chat.template import date_for, load_stop_ids
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.progress import Progress
-from kubedistill_runtime.serving.engine import Engines, Serving
+from kubedistill_runtime.serving.engine import Constraint, Engines, Serving
 from kubedistill_runtime.serving.figures import Machine
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.requests import GenerationResult, Request
@@ -69,7 +69,7 @@ class ServedTeacher:
             "date": date.isoformat() if date else None,
         }
 
-    def serving(self, *, k: int) -> Serving:
+    def serving(self, *, k: int, constraint: Constraint | None = None) -> Serving:
         """Return the settings of its engine, with `k` alternatives per token."""
         return Serving(
             model=self.model,
@@ -78,6 +78,7 @@ class ServedTeacher:
             k=k,
             stop_ids=load_stop_ids(self.model),
             quantization=self.spec.quantization,
+            constraint=constraint,
             date=date_for(self.model, self.date),
             tensor_parallel_size=self.spec.tensor_parallel_size,
             pipeline_parallel_size=self.spec.pipeline_parallel_size,
@@ -90,7 +91,8 @@ class ServedTeacher:
         """Answer requests in one engine, which starts only if something is missing, and measure it while it is warm."""
         from kubedistill_runtime.teachers.generate import generate_answers
 
-        serving = self.serving(k=max(request.sampling.k for request in requests.values()))
+        constraint = next((request.sampling.constraint for request in requests.values()), None)
+        serving = self.serving(k=max(request.sampling.k for request in requests.values()), constraint=constraint)
         return generate_answers(
             requests,
             serving=serving,

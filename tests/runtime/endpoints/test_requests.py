@@ -17,7 +17,7 @@ from kubedistill_runtime.endpoints import anthropic_messages, openai_chat
 from kubedistill_runtime.endpoints.client import open_client
 from kubedistill_runtime.endpoints.endpoint import FINISHES, Endpoint, Reply
 from kubedistill_runtime.endpoints.failures import TREATMENTS, RequestFailed, classify_status, read_problem
-from kubedistill_runtime.serving.engine import Sampling
+from kubedistill_runtime.serving.engine import Constraint, Sampling
 from support.endpoint_calls import APIS, ASKED, AT, KEY, SAMPLING, ask, endpoint_of
 from support.endpoint_server import EndpointServer, Reaction, Received, chat, echo, message, problem
 from support.messages import CheckMessage
@@ -49,6 +49,20 @@ def test_a_conversation_is_sent_as_the_api_wants_it(api: str, server: EndpointSe
         assert received.body["messages"] == [{"role": "system", "content": "Be kind."}, user]
         assert received.body["seed"] == 7
     assert "top_p" not in received.body, "some models refuse it next to a temperature"
+
+
+@pytest.mark.parametrize("api", ["OpenAI", "AzureOpenAI"])
+def test_a_schema_is_sent_where_replies_are_forced_into_it(api: str, server: EndpointServer) -> None:
+    async def run() -> None:
+        async with open_client(endpoint_of(server, api), key=KEY) as client:
+            forced = replace(SAMPLING, constraint=Constraint(json_schema='{"type":"object"}'))
+            await client.ask(ASKED, sampling=forced, seed=1)
+            await client.ask(ASKED, sampling=SAMPLING, seed=1)
+
+    asyncio.run(run())
+    schema = {"name": "answer", "strict": True, "schema": {"type": "object"}}
+    assert server.received[0].body["response_format"] == {"type": "json_schema", "json_schema": schema}
+    assert "response_format" not in server.received[1].body
 
 
 def test_top_p_is_sent_where_it_is_set(server: EndpointServer) -> None:

@@ -5,6 +5,7 @@ Nothing here imports torch: Prepare and `kubedistill validate` choose an objecti
 
 from kubedistill_runtime.training.objectives.objective import Objective
 from kubedistill_runtime.training.objectives.requirements import (
+    free_replies,
     one_tokenizer,
     stored_logprobs,
     teacher_answers,
@@ -15,7 +16,7 @@ from kubedistill_runtime.training.objectives.requirements import (
 OBJECTIVES: dict[str, Objective] = {
     "CachedLogits": Objective(
         module="cached_logits",
-        requirements=(teacher_answers, whole_replies, one_tokenizer, stored_logprobs),
+        requirements=(teacher_answers, whole_replies, free_replies, one_tokenizer, stored_logprobs),
         reason="teacher and student share a tokenizer",
         weighs_cross_entropy=True,
     ),

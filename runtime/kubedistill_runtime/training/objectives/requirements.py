@@ -18,6 +18,8 @@ class Supply:
     """Alternatives stored per token."""
     answers_alone: bool
     """Whether the student learns only the final answers of the teacher's replies."""
+    constrained: bool
+    """Whether the teacher's replies are forced into a form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,12 @@ def whole_replies(supply: Supply) -> Obstacle | None:
     """Require that the student learns the ids that the teacher generated."""
     reason = "the student learns the final answers alone, and the teacher's distributions belong to its whole replies"
     return Obstacle(reason, "Set task.keepReasoning: true, or use Sequence") if supply.answers_alone else None
+
+
+def free_replies(supply: Supply) -> Obstacle | None:
+    """Require replies whose distributions are the teacher's own."""
+    reason = "structuredOutput leaves only tokens that the form allows, whose distribution is not the teacher's own"
+    return Obstacle(reason, "Remove structuredOutput, or use Sequence") if supply.constrained else None
 
 
 def one_tokenizer(supply: Supply) -> Obstacle | None:

@@ -1,0 +1,57 @@
+"""Constraints: the form that a job forces the teacher's replies into, if it does."""
+
+from kubedistill.canonical import canonical_json
+from kubedistill.errors import InvalidManifest
+from kubedistill.v1alpha1 import Spec
+from kubedistill.v1alpha1 import Teacher as TeacherSpec
+from kubedistill_runtime.serving.engine import Constraint
+
+_AT = "spec.generation.structuredOutput"
+
+
+def find_constraint(spec: Spec) -> Constraint | None:
+    """Return the constraint of the teacher's replies, or None.
+
+    Raises InvalidManifest if there is no form, if a teacher can't be forced into it, or if distributions were to be
+    stored: an engine gives those of the tokens that the form allows, which are not the teacher's own.
+    """
+    if not spec.generation.structured_output:
+        return None
+    if spec.task.chain_of_thought:
+        problem = "a teacher that reasons before it answers can't be forced into the form of the answer"
+        raise InvalidManifest(problem, at=_AT, fix="Remove it, or task.chainOfThought")
+    constraint = _read_form(spec)
+    if constraint is None:
+        problem = f"the answers of this {spec.task.type} task have no form"
+        raise InvalidManifest(problem, at=_AT, fix="Remove it; it needs labels, or task.answer")
+    if spec.generation.top_logprobs:
+        raise InvalidManifest(
+            f"it is {spec.generation.top_logprobs}, but with structuredOutput an engine gives only the distribution of "
+            "the tokens that the form allows, which is not the teacher's own",
+            at="spec.generation.topLogprobs",
+            fix="Remove it, or structuredOutput",
+        )
+    for teacher in spec.teachers:
+        _check_teacher(teacher, constraint)
+    return constraint
+
+
+def _read_form(spec: Spec) -> Constraint | None:
+    if spec.task.answer_labels:
+        return Constraint(choices=spec.task.answer_labels)
+    form = spec.task.answer
+    if form is None:
+        return None
+    schema = None if form.json_schema is None else canonical_json(form.json_schema).decode()
+    return Constraint(regex=form.regex, json_schema=schema)
+
+
+def _check_teacher(teacher: TeacherSpec, constraint: Constraint) -> None:
+    """Refuse a form that a teacher at an endpoint has no means for."""
+    if teacher.endpoint is None:
+        return
+    if teacher.endpoint.api == "Anthropic":
+        raise InvalidManifest("the API of Anthropic has no structured output", at=_AT, fix="Remove it")
+    if constraint.json_schema is None:
+        problem = "an endpoint can be asked for a JSON Schema, but not for labels or a regular expression"
+        raise InvalidManifest(problem, at=_AT, fix="Remove it, or write the form as a jsonSchema")

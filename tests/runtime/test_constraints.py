@@ -1,0 +1,79 @@
+"""Structured output: which job forces replies into which form, what is refused, and what enters keys."""
+
+from typing import Any
+
+import pytest
+
+from kubedistill.errors import InvalidManifest
+from kubedistill_runtime.serving.engine import Constraint
+from support.job_folder import JobFolder
+from support.messages import CheckMessage
+
+SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}}
+TEXT = {"type": "Text"}
+ENDPOINT = {"name": "main", "endpoint": {"model": "large"}}
+
+
+@pytest.mark.parametrize(
+    ("task", "constraint"),
+    [
+        ({"type": "Classification", "labels": ["yes", "no"]}, Constraint(choices=("yes", "no"))),
+        ({"type": "NLI"}, Constraint(choices=("entailment", "neutral", "contradiction"))),
+        ({**TEXT, "answer": {"labels": ["a", "b"]}}, Constraint(choices=("a", "b"))),
+        ({**TEXT, "answer": {"regex": "[a-z]+"}}, Constraint(regex="[a-z]+")),
+        (
+            {**TEXT, "answer": {"jsonSchema": SCHEMA}},
+            Constraint(json_schema='{"properties":{"n":{"type":"integer"}},"type":"object"}'),
+        ),
+    ],
+)
+def test_replies_are_forced_into_the_form_of_the_task(
+    task: dict[str, Any], constraint: Constraint, job_folder: JobFolder
+) -> None:
+    job_folder.spec["task"] = task
+    free = job_folder.resolve()
+    assert (free.sampling.constraint, free.judge_sampling.constraint) == (None, None), "only if it is asked for"
+    job_folder.set("generation.structuredOutput", True)
+    found = job_folder.resolve()
+    assert (found.sampling.constraint, found.judge_sampling.constraint) == (constraint, constraint)
+    assert (found.k, found.objective) == (0, "Sequence")
+    assert "structuredOutput" in found.objective_reason
+    changed = {name for name in free.keys if free.keys[name] != found.keys[name]}
+    assert changed == free.keys.keys() - {"rows"}
+
+
+REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
+    "no form": ({"task": TEXT}, "spec.generation.structuredOutput", "no form"),
+    "free text": ({"task": {"type": "QA"}}, "spec.generation.structuredOutput", "QA"),
+    "reasoning": ({"task.chainOfThought": True}, "spec.generation.structuredOutput", "reasons"),
+    "distributions": ({"generation.topLogprobs": 8}, "spec.generation.topLogprobs", "8"),
+    "CachedLogits": ({"training.objective.type": "CachedLogits"}, "spec.training.objective.type", "structuredOutput"),
+    "labels of an endpoint": ({"teachers.0": ENDPOINT}, "spec.generation.structuredOutput", "jsonSchema"),
+    "Anthropic": (
+        {
+            "task": {**TEXT, "answer": {"jsonSchema": SCHEMA}},
+            "teachers.0": {"name": "main", "endpoint": {"model": "large", "api": "Anthropic"}},
+        },
+        "spec.generation.structuredOutput",
+        "Anthropic",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_cannot_be_forced_is_refused(case: str, job_folder: JobFolder, check_message: CheckMessage) -> None:
+    edits, at, word = REFUSED[case]
+    job_folder.set("generation.structuredOutput", True)
+    for path, value in edits.items():
+        job_folder.set(path, value)
+    with pytest.raises(InvalidManifest) as refused:
+        job_folder.resolve()
+    assert refused.value.at == at
+    check_message(refused.value, at, word)
+
+
+def test_a_schema_at_an_endpoint_is_a_form(job_folder: JobFolder) -> None:
+    job_folder.spec["task"] = {**TEXT, "answer": {"jsonSchema": SCHEMA}}
+    job_folder.spec["teachers"] = [ENDPOINT]
+    job_folder.set("generation.structuredOutput", True)
+    assert job_folder.resolve().sampling.constraint is not None
