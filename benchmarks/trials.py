@@ -17,19 +17,20 @@ from kubedistill.contract.artifacts import DatasetFigures, JudgeFigures
 from kubedistill.contract.store_names import artifact_folder
 from kubedistill.manifest.loading import load_manifest
 from kubedistill.report.models import Report
-from kubedistill.v1alpha1 import API_VERSION, KIND, spec_values
+from kubedistill.v1alpha1 import API_VERSION, KIND, Filters, spec_values
 from kubedistill_runtime.answers import Answer, AnsweredRecord, encode_answers
-from kubedistill_runtime.choices import CPU_DTYPE, Choices
+from kubedistill_runtime.choices import Choices
 from kubedistill_runtime.curation.dataset import read_dataset, write_dataset
 from kubedistill_runtime.evaluation.arms import parse_replies
 from kubedistill_runtime.evaluation.metrics import score_of
 from kubedistill_runtime.evaluation.statistics import Scores
+from kubedistill_runtime.evaluation.students import student_serving
 from kubedistill_runtime.keys import resolve
 from kubedistill_runtime.models import find_model
 from kubedistill_runtime.pipeline import LocalRun
 from kubedistill_runtime.records import read_rows
-from kubedistill_runtime.serving.engine import Sampling, Serving
-from kubedistill_runtime.storage.artifacts import find, publish, read_figures
+from kubedistill_runtime.serving.engine import Sampling
+from kubedistill_runtime.storage.artifacts import find, publish, read_figures, trained_folder
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.answer_sets import read_answer_set
 from kubedistill_runtime.teachers.batches import collect_answers
@@ -53,6 +54,8 @@ class Trial:
     teacher: str = "teacher"
     """Folder of the quickstart."""
     answers: str = "Teacher"
+    filtered: bool = True
+    """Whether the filters that can be switched off judge the answers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +79,7 @@ def run_trial(trial: Trial, *, folder: Path, store: Store) -> Outcome:
         _start(manifest, store=store, log=store.path(f"trials/{trial.name}.log"))
         took.write_text(json.dumps({"seconds": time.monotonic() - started, "load": os.getloadavg()[0]}))
     report = Report.model_validate_json(store.read(f"{artifact_folder('report', choices.keys['report'])}/report.json"))
-    scores = _score_rows(run, choices, store=store)
+    scores = score_rows(run, choices, store=store)
     assert report.arms.distilled.accuracy == float(scores.mean()), "these are the rows that the report is about"
     return Outcome(report, scores, **json.loads(took.read_text()))
 
@@ -93,6 +96,8 @@ def write_manifest(trial: Trial, *, folder: Path) -> Path:
     spec["generation"]["temperature"] = trial.temperature
     spec["training"] |= {"objective": {"type": trial.objective}, "epochs": trial.epochs, "seed": trial.seed}
     spec["training"]["optimizer"]["learningRate"] = trial.learning_rate
+    if not trial.filtered:
+        spec["curation"] = {"filters": dict.fromkeys(Filters().model_dump(by_alias=True), False), "minKeepRatio": 0.0}
     spec["evaluation"] = {"gate": {"requireSignificance": False}}
     values = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": trial.name}, "spec": spec}
     path = folder / f"{trial.name}.yaml"
@@ -107,8 +112,7 @@ def shuffle_teacher(trial: Trial, *, folder: Path, source: Store, target: Store)
     The dataset and the validation answers are shuffled, since the student learns from one and its best weights are
     chosen by the other. The test is not: it judges. A run of the same manifest in the target trains on what it finds.
     """
-    _, choices = _resolve(write_manifest(trial, folder=folder / "manifests"), store=source)
-    keys, generator = choices.keys, np.random.default_rng(trial.seed)
+    keys, generator = resolve_trial(trial, folder=folder, store=source).keys, np.random.default_rng(trial.seed)
     if find(target, "dataset", keys["dataset"]).complete:
         return
     for part in ("rows", *(artifact_folder(name, keys[name]) for name in ("rows", "answers", "judge"))):
@@ -136,6 +140,11 @@ def deal_answers(answered: Sequence[AnsweredRecord], *, generator: np.random.Gen
     return dealt
 
 
+def resolve_trial(trial: Trial, *, folder: Path, store: Store) -> Choices:
+    """Return every choice and key of a trial."""
+    return _resolve(write_manifest(trial, folder=folder / "manifests"), store=store)[1]
+
+
 def _resolve(manifest: Path, *, store: Store) -> tuple[LocalRun, Choices]:
     run = LocalRun(job=load_manifest(manifest), data_root=manifest.parent, store=store)
     return run, resolve(run.stage_job("Prepare", attempt=1, keys={}), store=store)
@@ -151,15 +160,15 @@ def _start(manifest: Path, *, store: Store, log: Path) -> None:
         sys.exit(f"{manifest.stem} ended with exit code {ended.returncode}; see {log}")
 
 
-def _score_rows(run: LocalRun, choices: Choices, *, store: Store) -> Scores:
+def score_rows(run: LocalRun, choices: Choices, *, store: Store) -> Scores:
     """Return the distilled student's score on each test record, from the answers that Evaluate left in the library."""
-    spec, folder = run.job.spec, store.path(f"{artifact_folder('student', choices.keys['student'])}/model")
+    spec, folder = run.job.spec, store.path(f"{trained_folder(store, choices.keys['student'])}/model")
     model = find_model(
         str(folder), revision=None, trust_remote_code=False, data_root=folder, store=store, at="artifacts/student"
     )
-    longest = choices.max_model_len
-    serving = Serving(model=model, max_model_len=min(longest, model.max_positions or longest), dtype=CPU_DTYPE)
-    key = model_key(serving, sampling=Sampling(max_tokens=spec.generation.max_tokens), seed=0)
+    key = model_key(
+        student_serving(model, choices=choices), sampling=Sampling(max_tokens=spec.generation.max_tokens), seed=0
+    )
     rows = make_rows(read_rows(store, choices.keys["rows"], "test"), key=key, samples=1)
     answers = list(collect_answers(rows, key=key, store=store))
     score = score_of("accuracy")

@@ -8,9 +8,15 @@ import numpy as np
 import pytest
 
 from kubedistill.manifest.loading import load_manifest
+from kubedistill.report.models import Report
 from kubedistill_runtime.answers import Answer, AnsweredRecord, TopK, Turn
+from kubedistill_runtime.chat import load_chat_format
 from kubedistill_runtime.evaluation.statistics import Difference
+from kubedistill_runtime.models import Model
+from kubedistill_runtime.pipeline import LocalRun
 from kubedistill_runtime.records import Message, Record
+from support.job_folder import QUICKSTART, make_job_folder
+from support.pipeline_runs import small_run
 
 LEADS, SHUFFLED = (0.06, 0.05, 0.025), (0.04, 0.05, 0.07)
 VERDICTS = ("not distinguishable", "worse", "not distinguishable")
@@ -95,3 +101,15 @@ def test_a_shuffle_keeps_prompts_and_moves_text_ids_and_distribution_together(tr
         assert turn.completion_ids == (int(turn.text),)
         assert (turn.top.ids_TK == int(turn.text)).all()
         assert (turn.top.logprobs_TK == -int(turn.text)).all()
+
+
+def test_scores_are_those_of_the_rows_that_the_report_is_about(trials: ModuleType, tmp_path: Path) -> None:
+    chat = load_chat_format(Model("student", QUICKSTART / "student", "digest", 0, {}), at="student")
+    small = small_run(make_job_folder(tmp_path), chat)
+    assert small.run() == 0
+    manifest = tmp_path / "job.yaml"
+    manifest.write_text(small.manifest())
+    run = LocalRun(load_manifest(manifest), tmp_path, small.job_folder.store, today=small.today)
+    scores = trials.score_rows(run, small.job_folder.resolve(), store=small.job_folder.store)
+    report = Report.model_validate_json((small.folder / "report.json").read_text())
+    assert (len(scores), float(scores.mean())) == (8, report.arms.distilled.accuracy)
