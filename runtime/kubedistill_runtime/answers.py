@@ -119,6 +119,8 @@ class AnsweredRecord:
     record: Record
     sample: int
     answer: Answer
+    teacher: str = ""
+    """Name of the teacher; empty if the job has one."""
 
 
 _TURN = [

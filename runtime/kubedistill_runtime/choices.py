@@ -4,6 +4,7 @@ They are cheap to repeat: nothing is tokenized or loaded.
 """
 
 import datetime
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -38,7 +39,6 @@ CPU_DTYPE = "Float32"
 Precision = Literal["BF16", "FP32"]
 STUDENT_AT = "spec.student.model.source"
 """The field that names the student, for errors."""
-_TEACHER_AT = "spec.teachers[0]"
 _TEXT_ONLY = TokenizerComparison(shared=False, difference="the teacher's endpoint gives text, and no distributions")
 
 
@@ -46,10 +46,11 @@ _TEXT_ONLY = TokenizerComparison(shared=False, difference="the teacher's endpoin
 class Choices:
     """A spec with every open choice made."""
 
-    teacher: Teacher
+    teachers: tuple[Teacher, ...]
+    """In the order of the manifest."""
     student: Model
     form: Form
-    """How the teacher's answers become the student's samples."""
+    """How the teachers' answers become the student's samples."""
     date: datetime.date
     """Today's date, for a chat template that asks for it."""
     max_length: int
@@ -68,7 +69,7 @@ class Choices:
     @property
     def max_model_len(self) -> int:
         """Maximum length of prompt and answer together, in tokens of the model that answers."""
-        return self.teacher.max_model_len or DEFAULT_MAX_MODEL_LEN
+        return max(teacher.max_model_len or DEFAULT_MAX_MODEL_LEN for teacher in self.teachers)
 
     @property
     def k(self) -> int:
@@ -76,24 +77,24 @@ class Choices:
         return self.sampling.k
 
 
-def choose(job: StageJob, *, teacher: Teacher, student: Model) -> Choices:
-    """Make every open choice of a job's spec for its teacher and student, without keys, since nothing is hashed.
+def choose(job: StageJob, *, teachers: tuple[Teacher, ...], student: Model) -> Choices:
+    """Make every open choice of a job's spec for its teachers and student, without keys, since nothing is hashed.
 
     Raises InvalidManifest or TokenizerMismatch, with the field.
     """
     spec = job.spec
     _check_reasoning(spec)
-    comparison = compare_tokenizers(teacher.tokenizer, student) if teacher.tokenizer else _TEXT_ONLY
-    difference = format_difference(teacher.tokenizer, student) if teacher.tokenizer and comparison.shared else ""
+    comparison = _compare_tokenizers(teachers, student)
+    difference = _find_format_difference(teachers, student) if comparison.shared else ""
     constraint = find_constraint(spec)
-    k = 0 if constraint else _resolve_k(spec, teacher=teacher)
+    k = 0 if constraint else _resolve_k(spec, teachers=teachers)
     given, alone = spec.data.train.answers == "Given", spec.task.answers_alone
     supply = Supply(given=given, tokenizers=comparison, k=k, answers_alone=alone, constrained=constraint is not None)
     objective, reason = _choose_objective(spec.training.objective.type, supply)
     if difference and not given:
         reason += f"; the student has {difference}, so it is trained on its own rendering"
     return Choices(
-        teacher=teacher,
+        teachers=teachers,
         student=student,
         form=("Rendered" if difference else "Generated") if comparison.shared else "Text",
         date=date_of(job),
@@ -108,19 +109,36 @@ def choose(job: StageJob, *, teacher: Teacher, student: Model) -> Choices:
     )
 
 
-def find_teacher(job: StageJob, *, store: Store | None, fetch: bool = True) -> Teacher:
-    """Find the teacher of a spec; without a store it is not identified, and without `fetch` it is not downloaded.
+def _compare_tokenizers(teachers: Sequence[Teacher], student: Model) -> TokenizerComparison:
+    """Return the first difference of a teacher's tokenizer, since all answers become samples of one form."""
+    compared = [compare_tokenizers(one.tokenizer, student) if one.tokenizer else _TEXT_ONLY for one in teachers]
+    return next((found for found in compared if not found.shared), compared[0])
+
+
+def _find_format_difference(teachers: Sequence[Teacher], student: Model) -> str:
+    found = (format_difference(one.tokenizer, student) for one in teachers if one.tokenizer is not None)
+    return next((difference for difference in found if difference), "")
+
+
+def find_teachers(job: StageJob, *, store: Store | None, fetch: bool = True) -> tuple[Teacher, ...]:
+    """Find the teachers of a spec; without a store they are not identified, and without `fetch` not downloaded.
 
     Raises InvalidModel, with the field.
     """
-    teacher = job.spec.teachers[0]
+    return tuple(find_teacher(job, place, store=store, fetch=fetch) for place in range(len(job.spec.teachers)))
+
+
+def find_teacher(job: StageJob, place: int, *, store: Store | None, fetch: bool = True) -> Teacher:
+    """Find one teacher of a spec, as find_teachers does."""
+    teacher, at = job.spec.teachers[place], f"spec.teachers[{place}]"
     if teacher.endpoint is not None:
-        tokenizer = _find_tokenizer(teacher.endpoint, job=job, at=_TEACHER_AT, store=store, fetch=fetch)
-        return RemoteTeacher(_TEACHER_AT, teacher.name, teacher.endpoint, tokenizer, date_of(job))
+        tokenizer = _find_tokenizer(teacher.endpoint, job=job, at=at, store=store, fetch=fetch)
+        return RemoteTeacher(at, teacher.name, teacher.endpoint, tokenizer, date_of(job))
     assert teacher.model is not None, "a teacher has a model or an endpoint"
-    model = _find_named(teacher.model, job=job, at=f"{_TEACHER_AT}.model.source", store=store, fetch=fetch)
+    model = _find_named(teacher.model, job=job, at=f"{at}.model.source", store=store, fetch=fetch)
     return ServedTeacher(
-        at=_TEACHER_AT,
+        at=at,
+        name=teacher.name,
         spec=teacher.model,
         model=model,
         dtype=CPU_DTYPE if teacher.model.dtype == "Auto" else teacher.model.dtype,
@@ -229,12 +247,13 @@ def _check_reasoning(spec: Spec) -> None:
         )
 
 
-def _resolve_k(spec: Spec, *, teacher: Teacher) -> int:
-    """Return the number of alternatives to store per token; raises InvalidManifest if the teacher gives none."""
+def _resolve_k(spec: Spec, *, teachers: Sequence[Teacher]) -> int:
+    """Return the number of alternatives to store per token; raises InvalidManifest if a teacher gives none."""
     wanted = 0 if spec.task.answers_alone else spec.generation.top_logprobs
-    if teacher.model is not None:
+    if all(teacher.model is not None for teacher in teachers):
         return DEFAULT_K if wanted is None else wanted
-    if teacher.tokenizer is None and wanted:
+    text_only = any(teacher.tokenizer is None for teacher in teachers)
+    if text_only and wanted:
         raise InvalidManifest(
             f"it is {wanted}, but a teacher at an endpoint whose tokenizer is not named gives only text",
             at=_K_AT,
@@ -243,7 +262,7 @@ def _resolve_k(spec: Spec, *, teacher: Teacher) -> int:
     if wanted is not None and wanted > _ENDPOINT_K:
         problem = f"it is {wanted}, but an endpoint gives at most {_ENDPOINT_K}"
         raise InvalidManifest(problem, at=_K_AT, fix=f"Set it to {_ENDPOINT_K} or less, or remove it")
-    default = 0 if teacher.tokenizer is None else _ENDPOINT_K
+    default = 0 if text_only else _ENDPOINT_K
     return default if wanted is None else wanted
 
 
@@ -298,12 +317,11 @@ def _choose_objective(wanted: str, supply: Supply) -> tuple[str, str]:
     return name, strongest.reason if strongest else OBJECTIVES[name].reason
 
 
-def find_models(job: StageJob, *, store: Store) -> tuple[Teacher, Model]:
-    """Find teacher and student; problems on this machine are reported before a long download."""
+def find_models(job: StageJob, *, store: Store) -> tuple[tuple[Teacher, ...], Model]:
+    """Find teachers and student; problems on this machine are reported before a long download."""
     for split in data_sources(job.spec):
         find_data(job, split)
-    teacher = job.spec.teachers[0]
-    if teacher.model is not None and teacher.model.source.startswith(HUB_SCHEME):
+    if any(teacher.source.startswith(HUB_SCHEME) for teacher in job.spec.teachers):
         student = find_student(job, store=store)
-        return find_teacher(job, store=store), student
-    return find_teacher(job, store=store), find_student(job, store=store)
+        return find_teachers(job, store=store), student
+    return find_teachers(job, store=store), find_student(job, store=store)

@@ -25,6 +25,7 @@ from kubedistill_runtime.storage.store import Store
 SCHEMAS: dict[ArtifactName, int] = {
     "rows": 3, "answers": 2, "judge": 2, "dataset": 3, "samples": 2, "student": 2, "report": 2, "export": 2,
 }  # fmt: skip
+_NOT_ROUTING = frozenset({"model", "endpoint", "resources"})
 _PACE = frozenset({"micro_batch_size", "checkpoint"})
 # Ratios that an artifact must reach: checked when it is made and, if it exists, in Prepare.
 _YIELDS = frozenset({"min_success_ratio", "min_keep_ratio"})
@@ -41,8 +42,8 @@ def resolve(job: StageJob, *, store: Store) -> Choices:
 
     Raises InvalidManifest, InvalidData, InvalidModel or TokenizerMismatch, with the field.
     """
-    teacher, student = find_models(job, store=store)
-    choices = choose(job, teacher=teacher, student=student)
+    teachers, student = find_models(job, store=store)
+    choices = choose(job, teachers=teachers, student=student)
     files, chat = _digest_files(job, store=store), digest_chat_format(student, store=store)
     return replace(choices, keys=compute_keys(job.spec, choices, files=files, chat=chat))
 
@@ -89,8 +90,8 @@ def compute_keys(spec: Spec, choices: Choices, *, files: dict[str, str], chat: s
     # Whether the student learns the reasoning does not change what the teacher is asked.
     task = {**_values(spec.task, without=frozenset({"date", "keep_reasoning"})), "labels": spec.task.answer_labels}
     held_out_by = spec.generation.seed if len(files) < len(SPLITS) else None
-    # The teacher determines which records are TooLong, so it enters the key of rows; the student never does.
-    teachers = [choices.teacher.values()]
+    # The teachers determine which records are TooLong, so they enter the key of rows; the student never does.
+    teachers = _teacher_values(spec, choices)
     rows = add("rows", files=files, task=task, heldOutBy=held_out_by, teachers=teachers, answers=train.answers)
     answers = add("answers", rows=rows, generation={} if given else _sampling_values(spec, choices))
     limits: JsonObject = {"maxTokens": spec.generation.max_tokens, "topLogprobs": choices.k}
@@ -114,6 +115,15 @@ def compute_keys(spec: Spec, choices: Choices, *, files: dict[str, str], chat: s
     return keys
 
 
+def _teacher_values(spec: Spec, choices: Choices) -> list[Json]:
+    """Return the values of all teachers; of several, also what decides who answers a record."""
+    values = [teacher.values() for teacher in choices.teachers]
+    if len(values) == 1:
+        return list(values)
+    routed = [_values(one, without=_NOT_ROUTING) for one in spec.teachers]
+    return [{**one, **route, "routing": spec.generation.routing} for one, route in zip(values, routed, strict=True)]
+
+
 def _day_for(model: Model, date: datetime.date) -> str | None:
     """Return the date for keys if the model's template asks for it; otherwise answers stay valid on other days."""
     day = date_for(model, date)
@@ -124,7 +134,7 @@ def _sampling_values(spec: Spec, choices: Choices) -> JsonObject:
     """Return the values of the sampling of training prompts; at temperature 0 no seed is used."""
     sampling = choices.sampling
     return {
-        **_values(spec.generation, without=_YIELDS),
+        **_values(spec.generation, without=_YIELDS | {"routing"}),  # rows have the routing
         "temperature": sampling.temperature,
         "topP": sampling.top_p,
         "topLogprobs": choices.k,

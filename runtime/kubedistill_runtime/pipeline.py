@@ -139,7 +139,8 @@ def _probe(run: LocalRun, *, emit: Emit) -> dict[ArtifactName, str]:
     choices = resolve(run.stage_job("Prepare", attempt=1, keys={}), store=run.store)
     check_memory(choices)
     spec = run.job.spec
-    if any(place.pool for place in (spec.teachers[0].resources, spec.student.resources)):
+    pools = [*(teacher.resources.pool for teacher in spec.teachers), spec.student.resources.pool]
+    if any(pools):
         emit(NoteEvent(message="Pools are ignored, because everything runs on this machine."))
     return choices.keys
 

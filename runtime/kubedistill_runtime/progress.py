@@ -1,7 +1,8 @@
 """Progress: the messages of a running stage, and the request to stop it."""
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal
@@ -25,6 +26,8 @@ class Progress:
     _started: float = field(init=False)
     _first: tuple[float, int] | None = field(default=None, init=False)
     _last: int = field(default=0, init=False)
+    _before: int = field(default=0, init=False)
+    _total: int | None = field(default=None, init=False)
 
     def __post_init__(self) -> None:
         self._started = self.clock()
@@ -41,10 +44,20 @@ class Progress:
         """Report what is being loaded, before any work is counted."""
         self._publish(StageProgress(at=now(), state="Loading", message=message))
 
+    @contextmanager
+    def part(self, *, before: int, total: int) -> Iterator[None]:
+        """Report the work of the block as a part of a total, of which so much is done already."""
+        self._before, self._total = before, total
+        try:
+            yield
+        finally:
+            self._before, self._total = 0, None
+
     def working(
         self, *, done: int, total: int, unit: str, message: str = "", figures: Mapping[str, float] | None = None
     ) -> None:
         """Report how much is done; raises Stopped if a stop was requested, so call it where no work would be lost."""
+        done, total = self._before + done, total if self._total is None else self._total
         if self._first is None or done < self._last:  # a new count has its own rate
             self._first = (self.clock(), done)
         self._last = done

@@ -21,5 +21,5 @@ def student_context(choices: Choices) -> int:
 def make_rendering(choices: Choices) -> Rendering:
     """Load the student's chat format; raises InvalidModel if it can't be used."""
     chat = load_chat_format(choices.student, at=STUDENT_AT, date=choices.date)
-    teacher = choices.teacher.tokenizer
-    return Rendering(chat, choices.form, frozenset(load_stop_ids(teacher)) if teacher else frozenset())
+    models = [teacher.tokenizer for teacher in choices.teachers if teacher.tokenizer is not None]
+    return Rendering(chat, choices.form, frozenset[int]().union(*map(load_stop_ids, models)))

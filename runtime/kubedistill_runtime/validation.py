@@ -22,7 +22,8 @@ from kubedistill_runtime.checks.input import (
 )
 from kubedistill_runtime.checks.lengths import check_student_length, check_teacher_length
 from kubedistill_runtime.checks.memory import check_memory
-from kubedistill_runtime.checks.models import check_student, check_student_alone, check_teacher_alone, fit_teacher
+from kubedistill_runtime.checks.models import check_student, check_student_alone, check_teacher_alone, fit_teachers
+from kubedistill_runtime.checks.routing import check_routing
 from kubedistill_runtime.checks.selection import check_selection
 from kubedistill_runtime.checks.splits import check_sizes
 from kubedistill_runtime.checks.storage import check_store
@@ -75,21 +76,26 @@ def validate(job: StageJob) -> Findings:
         found.notes.append(f"spec.storage.uri: {problem}, so the job cannot run in a cluster")
     data = _check_data(job, found)
     found.attempt(lambda: check_sample_limit(job.spec))
+    found.attempt(lambda: check_routing(job.spec))
     found.attempt(lambda: check_selection(job.spec))
     found.attempt(lambda: check_max_share(job.spec))
-    teacher = found.attempt(lambda: find_teacher(job, store=None, fetch=False))
+    teachers = [
+        found.attempt(partial(find_teacher, job, place, store=None, fetch=False))
+        for place in range(len(job.spec.teachers))
+    ]
+    known = tuple(teacher for teacher in teachers if teacher is not None)
     student = found.attempt(lambda: find_student(job, store=None, fetch=False))
     data_root, name = root_path(job.data_root), job.job.full_name
     found.attempt(lambda: check_export_folders(job.spec.export, data_root=data_root, key="", job=name))
-    if teacher is None or student is None:
+    if len(known) < len(teachers) or student is None:
         if data is not None:
             found.notes += [*data.notes, *describe_judged(data.splits["test"], spec=job.spec)]
-        if teacher is not None:
+        for teacher in known:
             _check_teacher(teacher, job=job, data=data, found=found)
         if student is not None:
             _check_student(student, job=job, data=data, found=found)
         return found
-    choices = found.attempt(lambda: choose(job, teacher=teacher, student=student))
+    choices = found.attempt(lambda: choose(job, teachers=known, student=student))
     if choices is not None:
         _check_models(job, choices, data=data, found=found)
     return found
@@ -128,7 +134,8 @@ def _check_student(student: Model, *, job: StageJob, data: Input | None, found: 
 
 
 def _check_models(job: StageJob, choices: Choices, *, data: Input | None, found: Findings) -> None:
-    found.attempt(lambda: check_teacher_length(choices.teacher))
+    for teacher in choices.teachers:
+        found.attempt(partial(check_teacher_length, teacher))
     found.attempt(lambda: check_student_length(choices.student, spec=job.spec))
     try:
         check_memory(choices)
@@ -138,7 +145,7 @@ def _check_models(job: StageJob, choices: Choices, *, data: Input | None, found:
     if data is None:
         return
     task = job.spec.task
-    found.attempt(lambda: fit_teacher(data, choices=choices, task=task))
+    found.attempt(lambda: fit_teachers(data, spec=job.spec, choices=choices))
     found.attempt(lambda: check_sizes(data.splits, dropped=data.dropped, places=data.places))
     asked = sample_test(data.splits, spec=job.spec)
     lengths = found.attempt(lambda: check_student(asked, choices=choices, task=task, places=data.places))

@@ -122,6 +122,7 @@ def _valid_spec(draw: st.DrawFn, specs: SearchStrategy[Values]) -> Values:
         task.pop("answer", None)
     if "answer" in task:
         task["answer"] = draw(st.sampled_from(FORMS)) | {}
+    spec["teachers"] = list({teacher["name"]: teacher for teacher in spec["teachers"]}.values())
     for teacher in spec["teachers"]:
         _make_one_kind(teacher)
     for source in (part for part in spec["data"].values() if isinstance(part, dict)):

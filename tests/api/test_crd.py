@@ -215,8 +215,8 @@ def test_names_are_those_of_the_design() -> None:
 
 
 def declared(path: str) -> list[str]:
-    """Return the fields that a column shows the first of, as in `.spec.list[0]['a','b.c']`."""
-    start, _, union = path.removeprefix(".").replace("[0]", "[]").partition("['")
+    """Return the fields that a column shows the first of, as in `.spec.list[*]['a','b.c']`."""
+    start, _, union = path.removeprefix(".").replace("[*]", "[]").partition("['")
     return [f"{start}.{one}" for one in union.removesuffix("']").split("','")] if union else [start]
 
 

@@ -173,6 +173,7 @@ def test_value_is_taken(path: Path, value: Any, job_values: dict) -> None:
 
 DEFAULTS = {
     "generation": {
+        "routing": "Weighted",
         "temperature": None, "topP": 1.0, "maxTokens": 1024, "samplesPerPrompt": 1, "topLogprobs": None,
         "structuredOutput": False, "seed": 0, "minSuccessRatio": 0.7,
     },
@@ -215,6 +216,8 @@ def test_defaults_are_those_of_the_reference(job_values: dict) -> None:
             "name": "main",
             "resources": {"pool": None, "replicas": 1},
             "endpoint": None,
+            "match": None,
+            "weight": 1,
             "model": {
                 "source": "teacher",
                 "revision": None,

@@ -9,6 +9,7 @@ from kubedistill.v1alpha1 import Task
 from kubedistill_runtime.answers import Answer, AnsweredRecord, Turn
 from kubedistill_runtime.checks.splits import drop_duplicates
 from kubedistill_runtime.evaluation.arms import Judgment, Tested, judge
+from kubedistill_runtime.evaluation.figures import figures_of
 from kubedistill_runtime.evaluation.metrics.normalization import Equality
 from kubedistill_runtime.evaluation.prices import cost_at
 from kubedistill_runtime.records import Message, Record
@@ -62,7 +63,7 @@ def make_tested(
     distinct, _ = drop_duplicates(records, labels=LABELS.answer_labels)
     answers = [AnsweredRecord(record, 0, answer(texts[record.id])) for record in distinct]
     found = figures(**values)
-    return Tested(answers, parameters, found, cost_at(price, found))
+    return Tested(answers, figures_of(found, parameters=parameters, cost_per_thousand=cost_at(price, found)))
 
 
 def judged(

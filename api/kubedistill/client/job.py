@@ -113,7 +113,8 @@ def manifest_of(job: DistillationJob) -> Values:
 
 def name_models(spec: Spec) -> str:
     """Return the sources of teacher and student, as text for people."""
-    return f"{spec.teachers[0].source} → {spec.student.model.source}"
+    teachers = " + ".join(teacher.source for teacher in spec.teachers)
+    return f"{teachers} → {spec.student.model.source}"
 
 
 def _job_html(job: Job) -> str:

@@ -45,6 +45,8 @@ class AnswerSplit(StoredModel):
     asked: int
     ended: int
     """Number of answers that were not truncated."""
+    teachers: list[str] = []
+    """Name of the teacher of each row; empty if the job has one."""
 
 
 class AnswersFigures(Figures):
@@ -107,13 +109,32 @@ class EndpointFigures(StoredModel):
     """Number of answers by the model and system fingerprint that the endpoint names; several are a mixture."""
 
 
-class JudgeFigures(AnswersFigures):
-    """The teacher's greedy answers to the validation and test splits, and its figures by its kind."""
+class TeacherFigures(StoredModel):
+    """The figures of a teacher by its kind."""
 
     serving: ServingFigures | None = None
     """The figures of a served teacher."""
     endpoint: EndpointFigures | None = None
     """The figures of a teacher at an endpoint."""
+
+    @property
+    def figures(self) -> ServingFigures | EndpointFigures | None:
+        """The figures, whatever the kind; None if the teacher answered nothing."""
+        return self.serving or self.endpoint
+
+
+class JudgeFigures(AnswersFigures, TeacherFigures):
+    """The greedy answers to the validation and test splits, and the figures of the only teacher."""
+
+    teachers: dict[str, TeacherFigures] = {}
+    """The figures of each of several teachers, by name."""
+
+
+class TeacherAnswers(StoredModel):
+    """Numbers of a teacher's answers to the train split."""
+
+    asked: int
+    kept: int
 
 
 class DatasetFigures(Figures):
@@ -129,6 +150,8 @@ class DatasetFigures(Figures):
     """Number of kept answers by label; empty for tasks with free text."""
     distinct_pairs: float | None = None
     """Share of different pairs among all pairs of adjacent words in 1,000 kept answers; null for tasks with labels."""
+    teachers: dict[str, TeacherAnswers] = {}
+    """Numbers of answers by teacher; empty if the job has one."""
 
 
 class SplitSamples(StoredModel):

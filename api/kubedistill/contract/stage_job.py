@@ -53,7 +53,14 @@ class Prices(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     teacher: Annotated[float, Field(ge=0)] | None = None
+    """Of the only teacher."""
     student: Annotated[float, Field(ge=0)] | None = None
+    teachers: dict[str, Annotated[float, Field(ge=0)]] | None = None
+    """Of each of several teachers, by name, as far as known."""
+
+    def of_teacher(self, name: str) -> float | None:
+        """Return the price of a teacher, which may be the only one."""
+        return self.teacher if self.teachers is None else self.teachers.get(name)
 
 
 class Pools(BaseModel):

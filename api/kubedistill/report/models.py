@@ -157,6 +157,27 @@ class LabelScores(StoredModel):
     distilled: float
 
 
+class TeacherScores(StoredModel):
+    """One of several teachers."""
+
+    name: str
+    source: str
+    digest: str
+    asked: int
+    """Number of its answers to training records."""
+    kept: int
+    """Those that the student learned from."""
+    share: float | None
+    """Its share of all answers to training records; null if there are none."""
+    tested: int
+    """Number of test records that it answered; the accuracy is that on those with a reference."""
+    accuracy: float | None
+    latency_seconds: float | None
+    cost_per_thousand: float | None
+    """Cost of 1,000 answers in US dollars; null without a price."""
+    hardware: str
+
+
 class ModelSource(StoredModel):
     """The source of a model, and the digest of its content."""
 
@@ -219,3 +240,5 @@ class Report(StoredModel):
     with free text."""
     examples: list[Example]
     provenance: Provenance
+    teachers: list[TeacherScores] = []
+    """Each of several teachers; empty if there is one, which is an arm."""

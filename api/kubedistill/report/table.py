@@ -10,6 +10,8 @@ from kubedistill.report.words import fields_of, is_agreement, words_of
 NOT_KNOWN = "-"
 HEADS = ("", "teacher", "before", "distilled", "against teacher")
 """The heads of the columns; the last one is `Line.change`."""
+TEACHER_HEADS = ("teacher", "training answers", "kept", "test records", "accuracy", "time per answer", "cost per 1,000")
+"""The heads of the table of several teachers."""
 NOISE = "noise"
 _DECIMAL = ((1e12, "T"), (1e9, "B"), (1e6, "M"), (1e3, "K"))
 _BYTES = ((2**40, "TiB"), (2**30, "GiB"), (2**20, "MiB"), (2**10, "KiB"))
@@ -66,6 +68,22 @@ def table_lines(report: Report) -> list[Line]:
             speed if same_hardware else "",
         ),
         line("cost per 1,000 answers", [_dollars(arm.cost_per_thousand) for arm in cells], cheaper),
+    ]
+
+
+def teacher_rows(report: Report) -> list[tuple[str, ...]]:
+    """Return the rows of the table of several teachers, with the columns TEACHER_HEADS; empty if there is one."""
+    return [
+        (
+            one.name,
+            f"{one.asked:,} ({percent_text(one.share)})",
+            f"{one.kept:,}",
+            f"{one.tested:,}",
+            percent_text(one.accuracy),
+            _known(short_seconds, one.latency_seconds),
+            _dollars(one.cost_per_thousand),
+        )
+        for one in report.teachers
     ]
 
 

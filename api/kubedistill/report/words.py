@@ -37,6 +37,7 @@ REJECTED = {
     "NearDuplicate": "to a near-duplicate of another prompt",
     "Unverified": "equal to no reference",
     "Outvoted": "not the most frequent one",
+    "OtherTeacher": "of another teacher than the one that was kept",
     "Overrepresented": "beyond maxShare",
 }
 """Why an answer is not kept, by the reason in report.data.rejected."""

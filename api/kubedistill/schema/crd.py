@@ -29,7 +29,7 @@ COLUMNS = (  # name, type, path, whether only `-o wide` shows it
     ("ATTEMPT", "integer", ".status.attempt", False),
     ("QUEUE", "string", ".spec.queue.name", False),
     ("AGE", "date", ".metadata.creationTimestamp", False),
-    ("TEACHER", "string", ".spec.teachers[0]['model.source','endpoint.model']", True),
+    ("TEACHER", "string", ".spec.teachers[*]['model.source','endpoint.model']", True),
     ("STUDENT", "string", ".spec.student.model.source", True),
     ("ETA", "string", ".status.eta", True),
     ("GPU-HOURS", "string", ".status.gpuHours", True),

@@ -1,7 +1,7 @@
 """kubedistill.io/v1alpha1: only this package declares the fields of the resource."""
 
 from kubedistill.v1alpha1.curation import Curation, Filters, Select
-from kubedistill.v1alpha1.data import ConfigMapKeyRef, Data, DataSource, Generation, TrainData
+from kubedistill.v1alpha1.data import ConfigMapKeyRef, Data, DataSource, Generation, Routing, TrainData
 from kubedistill.v1alpha1.evaluation import AnswerComparison, Evaluation, Export, Gate
 from kubedistill.v1alpha1.job import (
     API_VERSION,
@@ -20,6 +20,7 @@ from kubedistill.v1alpha1.job import (
 from kubedistill.v1alpha1.models import (
     Endpoint,
     EndpointApi,
+    Match,
     SecretKeyRef,
     Student,
     StudentModel,
@@ -67,6 +68,7 @@ __all__ = [
     "Filters",
     "Gate",
     "Generation",
+    "Match",
     "Metadata",
     "Objective",
     "Optimizer",
@@ -75,6 +77,7 @@ __all__ = [
     "Restarts",
     "Result",
     "Retry",
+    "Routing",
     "Run",
     "RunRecord",
     "SecretKeyRef",

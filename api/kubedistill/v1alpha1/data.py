@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field, model_validator
 from kubedistill.v1alpha1.base import DataKey, Fraction, Model, ObjectReference, Uri, cel
 
 _ONE_SOURCE = "exactly one of uri and configMapKeyRef must be set"
+Routing = Literal["Weighted", "BestOf"]
 FUNCTION = r"^[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*:[A-Za-z_][A-Za-z0-9_]*$"
 _TARGETS_OF_GIVEN = "targets: All needs answers: Given; a teacher answers every user turn anyway"
 
@@ -83,6 +84,10 @@ class Data(Model):
 class Generation(Model):
     """How the teacher answers the training prompts; validation and test are always answered greedily."""
 
+    routing: Routing = "Weighted"
+    """Which of several teachers answer a record. Weighted: one of those that match it, by their weights and a hash of
+    the prompt. BestOf: all of those; the answers of one teacher are kept, those that match a reference or, without
+    references, those that most teachers gave."""
     temperature: Annotated[float | None, Field(ge=0, le=2)] = None
     """Randomness of sampling, 0 to 2. Absent: 0 for label and QA tasks with one sample, else 0.7."""
     top_p: Annotated[float, Field(gt=0, le=1)] = 1.0

@@ -3,7 +3,7 @@
 import copy
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue
 
 from kubedistill.v1alpha1.base import Model, Name, ObjectReference, Uri, cel, keyed_by
 from kubedistill.v1alpha1.curation import Curation
@@ -18,6 +18,13 @@ from kubedistill.v1alpha1.training import Training
 GROUP, VERSION, KIND, PLURAL = "kubedistill.io", "v1alpha1", "DistillationJob", "distillationjobs"
 API_VERSION = f"{GROUP}/{VERSION}"
 MAX_NAME_LENGTH = 32
+
+
+def _check_names(teachers: tuple[Teacher, ...]) -> tuple[Teacher, ...]:
+    names = [teacher.name for teacher in teachers]
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"two teachers are named {repeated[0]}; Give each a name of its own")
+    return teachers
 
 
 class Storage(Model):
@@ -37,8 +44,13 @@ class Spec(Model):
 
     task: Task
     """The task of the teacher."""
-    teachers: Annotated[tuple[Teacher, ...], Field(min_length=1, max_length=1, json_schema_extra=keyed_by("name"))]
-    """The teacher; this version supports one."""
+    teachers: Annotated[
+        tuple[Teacher, ...],
+        Field(min_length=1, max_length=8, json_schema_extra=keyed_by("name")),
+        AfterValidator(_check_names),
+    ]
+    """The teachers, 1 to 8, with different names. Several of them share the records, or with generation.routing BestOf
+    answer the same ones."""
     student: Student
     """The model to train."""
     data: Data

@@ -127,6 +127,13 @@ class Endpoint(Model):
         return self
 
 
+class Match(Model):
+    """The records that a teacher answers."""
+
+    tag: Word
+    """A tag of the records."""
+
+
 class Teacher(Model):
     """One named teacher: a model that this job serves, or an endpoint."""
 
@@ -145,6 +152,11 @@ class Teacher(Model):
     """A model that somebody else serves."""
     resources: TeacherResources = TeacherResources()
     """Where a served model runs in a cluster."""
+    match: Match | None = None
+    """Which records it answers, if there are several teachers. Absent: those that no other teacher's match names."""
+    weight: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Its share of the records that it could answer, relative to the weights of the other teachers for them, 1 to
+    1,000."""
 
     @property
     def source(self) -> str:

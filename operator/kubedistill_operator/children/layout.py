@@ -7,7 +7,7 @@ from functools import partial
 from pydantic import ValidationError
 
 from kubedistill.chain import STAGES, StageName
-from kubedistill.errors import InvalidPool, PoolNotAllowed, TooFewGPUs, UnknownPool
+from kubedistill.errors import InvalidManifest, InvalidPool, PoolNotAllowed, TooFewGPUs, UnknownPool
 from kubedistill.manifest.problems import Location, field_path, find_problem
 from kubedistill.manifest.settings import Pool, Resources
 from kubedistill.v1alpha1 import Spec, StageResources, TeacherModel, TeacherResources
@@ -55,6 +55,14 @@ class Layout:
 
 
 @dataclass(frozen=True, slots=True)
+class NamedPool:
+    """The name of a pool in a spec, if there is one, and the field that names it or would name it."""
+
+    name: str | None
+    field: str
+
+
+@dataclass(frozen=True, slots=True)
 class _PoolChoice:
     """The pool that a stage runs on, and the field that selects it."""
 
@@ -92,7 +100,7 @@ def child_kinds(stage: StageName) -> tuple[ChildKind, ...]:
 def lay_out(stage: StageName, spec: Spec, *, namespace: str, pools: Mapping[str, Pool], resources: Resources) -> Layout:
     """Return the pods of a stage; `resources` applies to pods without a pool and without overrides.
 
-    Raises UnknownPool, PoolNotAllowed or TooFewGPUs, with field and fix.
+    Raises UnknownPool, PoolNotAllowed, TooFewGPUs or, for teachers in different pools, InvalidManifest.
     """
     override: StageResources = getattr(spec.stages, stage.lower())
     choice = _choose_pool(stage, spec, override, namespace=namespace, pools=pools)
@@ -133,7 +141,8 @@ def _choose_pool(
 ) -> _PoolChoice:
     field, name = f"spec.stages.{stage.lower()}.pool", override.pool
     if name is None and stage == "Generate":
-        field, name = "spec.teachers[0].resources.pool", spec.teachers[0].resources.pool
+        found = teachers_pool(spec)
+        field, name = found.field, found.name
     elif name is None and stage in _RAY_STAGES:
         field, name = "spec.student.resources.pool", spec.student.resources.pool
     if name is None:
@@ -154,8 +163,7 @@ def _is_allowed(pool: Pool, namespace: str) -> bool:
 def _worker_needs(stage: StageName, spec: Spec, choice: _PoolChoice) -> _WorkerNeeds | None:
     """Return the workers of a stage; None if the driver does everything."""
     if stage == "Generate":
-        model = spec.teachers[0].model
-        return None if model is None else _teacher_needs(model, spec.teachers[0].resources, choice)
+        return _teachers_needs(spec, choice)
     student = spec.student.resources
     if stage == "Train" and (student.workers > 1 or student.gpus_per_worker):
         _check_gpus(student.gpus_per_worker, choice, at="spec.student.resources.gpusPerWorker")
@@ -168,14 +176,52 @@ def _worker_needs(stage: StageName, spec: Spec, choice: _PoolChoice) -> _WorkerN
     return None
 
 
-def _teacher_needs(model: TeacherModel, resources: TeacherResources, choice: _PoolChoice) -> _WorkerNeeds:
-    """Return the teacher's workers: tensor-parallel GPUs must share a pod, but pipeline stages need not."""
+def teachers_pool(spec: Spec) -> NamedPool:
+    """Return the pool of the served teachers, which answer one after another on the same workers.
+
+    Raises InvalidManifest if they name different pools.
+    """
+    served = [
+        NamedPool(teacher.resources.pool, f"spec.teachers[{place}].resources.pool")
+        for place, teacher in enumerate(spec.teachers)
+        if teacher.model is not None
+    ]
+    first, *others = served or [NamedPool(None, "spec.stages.generate.pool")]
+    for other in others:
+        if other.name != first.name:
+            raise InvalidManifest(
+                f"it is {_quoted(other.name)}, and {first.field} is {_quoted(first.name)}, but the teachers of a job "
+                "answer one after another on the same workers",
+                at=other.field,
+                fix="Name one pool in both, or set spec.stages.generate.pool",
+            )
+    return first
+
+
+def _teachers_needs(spec: Spec, choice: _PoolChoice) -> _WorkerNeeds | None:
+    """Return workers that are enough for each served teacher: they are served one after another."""
+    needs = [
+        _teacher_needs(teacher.model, teacher.resources, choice, at=f"spec.teachers[{place}].model")
+        for place, teacher in enumerate(spec.teachers)
+        if teacher.model is not None
+    ]
+    if not needs:
+        return None
+    return _WorkerNeeds("teacher", max(need.pods for need in needs), max(need.gpus for need in needs))
+
+
+def _teacher_needs(model: TeacherModel, resources: TeacherResources, choice: _PoolChoice, *, at: str) -> _WorkerNeeds:
+    """Return a teacher's workers: tensor-parallel GPUs must share a pod, but pipeline stages need not."""
     tensor, pipeline = model.tensor_parallel_size, model.pipeline_parallel_size
     if choice.gpus_per_node or tensor > 1:
-        _check_gpus(tensor, choice, at="spec.teachers[0].model.tensorParallelSize")
+        _check_gpus(tensor, choice, at=f"{at}.tensorParallelSize")
     elif pipeline > 1:
-        _check_gpus(1, choice, at="spec.teachers[0].model.pipelineParallelSize")
+        _check_gpus(1, choice, at=f"{at}.pipelineParallelSize")
     return _WorkerNeeds("teacher", resources.replicas * pipeline, tensor if choice.gpus_per_node else 0)
+
+
+def _quoted(name: str | None) -> str:
+    return "absent" if name is None else f'"{name}"'
 
 
 def _check_gpus(wanted: int, choice: _PoolChoice, *, at: str) -> None:

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 from kubedistill.contract import JobRef, Pools, Prices, RunRef, StageJob
 from kubedistill.v1alpha1 import Spec
+from kubedistill_operator.children.layout import teachers_pool
 from kubedistill_operator.children.pods import config_map_folders
 from kubedistill_operator.children.request import ChildRequest
 from kubedistill_operator.decisions.context import ReconcileContext
@@ -61,7 +62,7 @@ def _stage_job(context: ReconcileContext) -> StageJob:
 def _pools(spec: Spec) -> Pools:
     """Return the pools that serve each model: a stage's own pool takes precedence over its model's."""
     return Pools(
-        teacher=spec.stages.generate.pool or spec.teachers[0].resources.pool or "",
+        teacher=spec.stages.generate.pool or teachers_pool(spec).name or "",
         student=spec.stages.evaluate.pool or spec.student.resources.pool or "",
     )
 
@@ -70,9 +71,16 @@ def _prices(context: ReconcileContext) -> Prices:
     """Return the US dollars per hour of each model's GPUs, at its pool's price."""
     run = context.run
     assert run is not None
-    model, pools = run.spec.teachers[0].model, _pools(run.spec)
-    teacher = None if model is None else _price(context, pools.teacher, gpus=model.gpus)
-    return Prices(teacher=teacher, student=_price(context, pools.student, gpus=1))
+    pools = _pools(run.spec)
+    found = {
+        teacher.name: price
+        for teacher in run.spec.teachers
+        if teacher.model is not None and (price := _price(context, pools.teacher, gpus=teacher.model.gpus)) is not None
+    }
+    student = _price(context, pools.student, gpus=1)
+    if len(run.spec.teachers) > 1:
+        return Prices(teachers=found, student=student)
+    return Prices(teacher=found.get(run.spec.teachers[0].name), student=student)
 
 
 def _price(context: ReconcileContext, pool: str, *, gpus: int) -> float | None:

@@ -9,6 +9,7 @@ from kubedistill.errors import InvalidData, InvalidManifest
 from kubedistill.v1alpha1 import Spec
 from kubedistill_runtime.checks.data import DataFile, read_records
 from kubedistill_runtime.checks.gates import check_references
+from kubedistill_runtime.checks.routing import check_routes
 from kubedistill_runtime.checks.selection import check_train_references
 from kubedistill_runtime.checks.splits import check_sizes, drop_duplicates, hold_out, sample
 from kubedistill_runtime.checks.task import check_task
@@ -81,9 +82,10 @@ def assemble(job: StageJob, files: dict[Split, DataFile]) -> Input:
 
 
 def check_enough(job: StageJob, found: Input) -> None:
-    """Check that there are enough records and references; raises InvalidData or InvalidManifest."""
+    """Check that there are enough records, references and teachers; raises InvalidData or InvalidManifest."""
     check_sizes(found.splits, dropped=found.dropped, places=found.places)
     _check_given(job, found.splits, places=found.places)
+    found.notes += check_routes(job.spec, found.splits, places=found.places)
     check_references(job.spec, judged=count_judged(found.splits["test"], spec=job.spec))
     check_train_references(job.spec, found.splits["train"])
 

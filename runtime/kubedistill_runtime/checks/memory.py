@@ -13,7 +13,7 @@ def check_memory(choices: Choices, *, total_bytes: int | None = None) -> None:
     """Check that teacher and student fit into this machine's memory; raises ModelDoesNotFit with both sizes."""
     total = total_bytes if total_bytes is not None else machine_bytes()
     needs = {
-        f"{choices.teacher.at}.model": choices.teacher.memory_bytes,
+        **{f"{teacher.at}.model": teacher.memory_bytes for teacher in choices.teachers},  # served one after another
         "spec.student.model": choices.student.parameters * _TRAINING_BYTES,
     }
     for at, need in needs.items():

@@ -1,10 +1,13 @@
 """Whether teacher and student accept the records: templates, lengths and special tokens."""
 
+import datetime
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 
 from kubedistill.contract import StageJob
-from kubedistill.v1alpha1 import Task
-from kubedistill_runtime.chat import load_chat_format
+from kubedistill.v1alpha1 import Spec, Task
+from kubedistill_runtime.chat import ChatFormat, load_chat_format
 from kubedistill_runtime.checks.input import Input, place_of, sample_test
 from kubedistill_runtime.checks.prompts import check_prompts, count_special_text, count_tokens
 from kubedistill_runtime.checks.splits import drop_long
@@ -15,15 +18,15 @@ from kubedistill_runtime.records import SPLITS, Record, Split, read_rows
 from kubedistill_runtime.storage.artifacts import find
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.tasks.reasoning import for_student, for_teacher
+from kubedistill_runtime.teachers.routing import route
 from kubedistill_runtime.teachers.teacher import Teacher
 
 
 def check_teacher_alone(teacher: Teacher, *, job: StageJob, splits: Mapping[Split, Sequence[Record]]) -> None:
     """Check that a teacher on this machine accepts the records; raises InvalidModel, with its field."""
     if teacher.model is not None:
-        at = _source_of(teacher)
-        chat = load_chat_format(teacher.model, at=at, date=date_of(job), generates=True)
-        check_prompts(_ask(splits, for_teacher, task=job.spec.task), chat=chat, at=at)
+        chat = _read_with(teacher, teacher.model, date=date_of(job), task=job.spec.task).chat
+        check_prompts(_ask(splits, for_teacher, task=job.spec.task), chat=chat, at=_source_of(teacher))
     else:
         _check_tokenizer(teacher)
 
@@ -40,34 +43,68 @@ def check_student_alone(student: Model, *, job: StageJob, splits: Mapping[Split,
     check_prompts(_ask(splits, for_student, task=job.spec.task), chat=chat, at=STUDENT_AT)
 
 
-def fit_teacher(found: Input, *, choices: Choices, task: Task) -> None:
-    """Drop the prompts that are too long for the teacher; raises InvalidModel if it does not accept the others.
+def fit_teachers(found: Input, *, spec: Spec, choices: Choices) -> None:
+    """Drop the prompts that are too long for every teacher that answers them.
 
-    An endpoint refuses such prompts itself, one by one.
+    An endpoint refuses such prompts itself, one by one. Raises InvalidModel if a teacher does not accept the others.
     """
-    model, limit, at = choices.teacher.model, choices.max_model_len, _source_of(choices.teacher)
-    if model is None:
-        _check_tokenizer(choices.teacher)
-        return
-    chat = load_chat_format(model, at=at, date=choices.date, generates=True)
-    check_prompts(_ask(found.splits, for_teacher, task=task), chat=chat, at=at)
+    routed = partial(route, teachers=spec.teachers, routing=spec.generation.routing)
+    readers = {
+        teacher.name: _read_with(teacher, teacher.model, date=choices.date, task=spec.task)
+        for teacher in choices.teachers
+        if teacher.model is not None
+    }
+    for teacher in choices.teachers:
+        if teacher.model is None:
+            _check_tokenizer(teacher)
+
+    def asked(name: str) -> dict[Split, list[Record]]:
+        return {split: [one for one in some if name in routed(one)] for split, some in found.splits.items()}
+
+    for name, reader in readers.items():
+        check_prompts(_ask(asked(name), for_teacher, task=spec.task), chat=reader.chat, at=reader.at)
     for split in SPLITS:
         found.splits[split], too_long = drop_long(
             found.splits[split],
-            count_tokens=lambda record: count_tokens(for_teacher(record, task), chat=chat, model=model, at=at),
-            limit=limit,
+            fits=lambda record: any(name not in readers or readers[name].fits(record) for name in routed(record)),
         )
         found.drop("TooLong", split, too_long)
-    original = original_positions(model.config)
-    if original is not None and limit > original:
-        found.notes.append(
-            f"the teacher's original length is {original} positions (LongRoPE), and with maxModelLen "
-            f"{limit} the engine uses the frequencies for long prompts, also for short ones"
-        )
-    if special := count_special_text(found.splits, chat=chat):
-        found.notes.append(
-            f"{special} records contain the text of a special token of the teacher, which is encoded as plain text"
-        )
+    for name, reader in readers.items():
+        who = "the teacher" if len(choices.teachers) == 1 else f"teacher {name}"
+        found.notes += reader.notes(asked(name), who=who)
+
+
+@dataclass(frozen=True, slots=True)
+class _Reader:
+    """A served teacher, as far as it reads prompts."""
+
+    teacher: Teacher
+    model: Model
+    chat: ChatFormat
+    task: Task
+
+    @property
+    def at(self) -> str:
+        return _source_of(self.teacher)
+
+    def fits(self, record: Record) -> bool:
+        limit = self.teacher.max_model_len
+        assert limit is not None, "a served teacher has a maximum length"
+        asked = for_teacher(record, self.task)
+        return count_tokens(asked, chat=self.chat, model=self.model, at=self.at) < limit
+
+    def notes(self, splits: Mapping[Split, Sequence[Record]], *, who: str) -> list[str]:
+        notes, limit, original = [], self.teacher.max_model_len, original_positions(self.model.config)
+        if original is not None and limit is not None and limit > original:
+            notes.append(
+                f"{who}'s original length is {original} positions (LongRoPE), and with maxModelLen {limit} the engine "
+                "uses the frequencies for long prompts, also for short ones"
+            )
+        if special := count_special_text(splits, chat=self.chat):
+            notes.append(
+                f"{special} records contain the text of a special token of {who}, which is encoded as plain text"
+            )
+        return notes
 
 
 def check_student(
@@ -97,6 +134,11 @@ def _ask(
 ) -> dict[Split, list[Record]]:
     """Return the records as a model is asked."""
     return {split: [ask(record, task) for record in records] for split, records in splits.items()}
+
+
+def _read_with(teacher: Teacher, model: Model, *, date: datetime.date, task: Task) -> _Reader:
+    chat = load_chat_format(model, at=_source_of(teacher), date=date, generates=True)
+    return _Reader(teacher, model, chat, task)
 
 
 def _source_of(teacher: Teacher) -> str:

@@ -28,7 +28,8 @@ def check_selection(spec: Spec) -> None:
         raise InvalidManifest(
             f"{select} selects answers of a teacher, and the answers are Given", at=_AT, fix="Remove it"
         )
-    if "Majority" in select and spec.generation.samples_per_prompt < _MIN_SAMPLES:
+    teachers = len(spec.teachers) if spec.generation.routing == "BestOf" else 1
+    if "Majority" in select and spec.generation.samples_per_prompt * teachers < _MIN_SAMPLES:
         raise InvalidManifest(
             f"{select} needs at least {_MIN_SAMPLES} answers for each prompt, and samplesPerPrompt is "
             f"{spec.generation.samples_per_prompt}",

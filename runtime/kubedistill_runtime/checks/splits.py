@@ -111,11 +111,9 @@ def _shared(references: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
     return tuple(text for text in dict.fromkeys(first) if all(text in other for other in others))
 
 
-def drop_long(
-    records: Sequence[Record], *, count_tokens: Callable[[Record], int], limit: int
-) -> tuple[list[Record], int]:
+def drop_long(records: Sequence[Record], *, fits: Callable[[Record], bool]) -> tuple[list[Record], int]:
     """Drop records whose prompt leaves no room for an answer; returns (kept, number dropped)."""
-    kept = [record for record in records if count_tokens(record) < limit]
+    kept = [record for record in records if fits(record)]
     return kept, len(records) - len(kept)
 
 

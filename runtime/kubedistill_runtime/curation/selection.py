@@ -1,7 +1,9 @@
 """Selection: which of the answers to one record to train on. Each rule is a function here and a row in SELECTIONS."""
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 
 from kubedistill.v1alpha1 import Select, Spec
 from kubedistill_runtime.answers import AnsweredRecord
@@ -66,12 +68,43 @@ SELECTIONS: dict[Select, Selection] = {
 
 def make_selection(spec: Spec) -> Callable[[Sequence[AnsweredRecord]], list[str | None]]:
     """Return the selection of a job."""
-    task, select = TASKS[spec.task.type], SELECTIONS[spec.curation.select]
-    comparison = Comparison(
+    comparison = _comparison_of(spec)
+    if spec.generation.routing == "BestOf":
+        best = SELECTIONS["VerifiedElseMajority" if spec.curation.select == "All" else spec.curation.select]
+        return lambda answers: keep_one_teacher(answers, best(answers, comparison))
+    select = SELECTIONS[spec.curation.select]
+    return lambda answers: select(answers, comparison)
+
+
+def keep_one_teacher(answers: Sequence[AnsweredRecord], reasons: Sequence[str | None]) -> list[str | None]:
+    """Keep of the selected answers to one record those of the teacher with most of them, of several the first."""
+    votes = Counter(one.teacher for one, reason in zip(answers, reasons, strict=True) if reason is None)
+    best = max(votes, key=lambda name: votes[name], default="")
+    return [
+        reason or (None if one.teacher == best else "OtherTeacher")
+        for one, reason in zip(answers, reasons, strict=True)
+    ]
+
+
+def choose_answers(answers: Iterable[AnsweredRecord], *, spec: Spec) -> Iterator[AnsweredRecord]:
+    """Yield one of the greedy answers to each record: of several teachers' the most frequent one, else the first.
+
+    References do not decide, because these answers are compared with the student's.
+    """
+    comparison = _comparison_of(spec)
+    for _, group in groupby(answers, key=lambda answered: answered.record.id):
+        some = list(group)
+        ended = [one for one in some if one.answer.ended]
+        reasons = keep_majority(ended, comparison) if len(some) > 1 else []
+        yield next((one for one, reason in zip(ended, reasons, strict=False) if reason is None), some[0])
+
+
+def _comparison_of(spec: Spec) -> Comparison:
+    task = TASKS[spec.task.type]
+    return Comparison(
         lambda text: read_answer(text, spec.task),
         score_of(task.metrics[0], find_equality(spec)),
     )
-    return lambda answers: select(answers, comparison)
 
 
 def _are_same(answer: str | None, other: str | None, comparison: Comparison) -> bool:

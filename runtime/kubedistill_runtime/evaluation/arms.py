@@ -2,14 +2,14 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from kubedistill.contract.artifacts import EndpointFigures, ServingFigures
 from kubedistill.report.models import Arm, Arms, Comparison, LabelScores, LatencyControl, Reductions
 from kubedistill.v1alpha1 import Task as TaskSpec
 from kubedistill_runtime.answers import AnsweredRecord
+from kubedistill_runtime.evaluation.figures import ModelFigures
 from kubedistill_runtime.evaluation.metrics import Score, measure, score_of
 from kubedistill_runtime.evaluation.metrics.normalization import Equality
 from kubedistill_runtime.evaluation.statistics import Scores, compare, mean_ci95, quotient
@@ -24,13 +24,10 @@ Texts = Mapping[str, Sequence[str | None]]
 
 @dataclass(frozen=True, slots=True)
 class Tested:
-    """One model after the test: its answers, its size and its serving figures."""
+    """One arm after the test: its answers and its figures."""
 
     answers: Sequence[AnsweredRecord]
-    parameters: int | None
-    figures: ServingFigures | EndpointFigures
-    cost_per_thousand: float | None = None
-    """US dollars for 1,000 answers; None if not known."""
+    figures: ModelFigures
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,30 +139,15 @@ def _arm(
 ) -> Arm:
     # A comparison with the teacher's answers must not be called accuracy.
     metrics = [metric for metric in TASKS[task.type].metrics if judged.by_reference or metric != "accuracy"]
-    texts, figures = judged.texts[name], arm.figures
-    served = figures if isinstance(figures, ServingFigures) else None
+    texts = judged.texts[name]
     return Arm(
         accuracy=_mean(score_N) if judged.by_reference else None,
         accuracy_ci95=mean_ci95(score_N) if judged.by_reference else None,
         agreement=_mean(agreement_N),
         invalid_rate=quotient(invalid, len(agreement_N)),
         metrics={metric: measure(metric, texts, judged.references, comparison=comparison) for metric in metrics},
-        parameters=arm.parameters,
-        latency_seconds=figures.latency_seconds,
-        latency_p95_seconds=figures.latency_p95_seconds,
-        cost_per_thousand=arm.cost_per_thousand,
-        memory_bytes=served.memory_bytes if served else None,
-        peak_memory_bytes=served.peak_memory_bytes if served else None,
-        first_token_seconds=served.first_token_seconds if served else None,
-        token_seconds=served.token_seconds if served else None,
-        throughput_per_hour=served.throughput_per_hour if served else None,
-        hardware=hardware_of(figures),
+        **asdict(arm.figures),
     )
-
-
-def hardware_of(figures: ServingFigures | EndpointFigures) -> str:
-    """Return the hardware that figures are from, or the endpoint."""
-    return figures.hardware if isinstance(figures, ServingFigures) else figures.endpoint
 
 
 def _compare(scored: Mapping[str, Scores], *, measure_name: str, seed: int) -> Comparison:

@@ -13,7 +13,8 @@ from kubedistill.stored import read_stored_json
 from kubedistill_runtime.chat import date_for, load_stop_ids
 from kubedistill_runtime.choices import CPU_DTYPE, STUDENT_AT, Choices
 from kubedistill_runtime.evaluation.arms import Tested
-from kubedistill_runtime.evaluation.prices import cost_per_thousand
+from kubedistill_runtime.evaluation.figures import figures_of
+from kubedistill_runtime.evaluation.prices import cost_per_thousand, student_price
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.records import Record
@@ -40,6 +41,8 @@ class Students:
     """Both students after the test, and the comparison of their times."""
 
     tested: dict[str, Tested]
+    figures: ServingFigures
+    """Of the distilled student."""
     control: LatencyControl | None
     untimed: str = ""
     """Why they were not timed in turn, if so; then their times come from two engines."""
@@ -93,14 +96,16 @@ def compare_students(
     def tested(name: StudentName, result: GenerationResult[ServingFigures], latency: Latency | None) -> Tested:
         # The times of the alternation replace those from the student's own engine.
         figures = result.figures.model_copy(update=dict(latency)) if latency else result.figures
-        cost = cost_per_thousand("student", figures, job=job)
-        return Tested(list(result.pending[name].answers(store)), models[name].parameters, figures, cost)
+        cost = cost_per_thousand(figures, student_price(job))
+        known = figures_of(figures, parameters=models[name].parameters, cost_per_thousand=cost)
+        return Tested(list(result.pending[name].answers(store)), known)
 
     return Students(
         {
             "baseline": tested("baseline", baseline, timed.baseline if timed else None),
             "distilled": tested("distilled", distilled, timed.distilled if timed else None),
         },
+        distilled.figures,
         timed.control if timed else None,
         untimed,
     )

@@ -2,7 +2,7 @@
 
 from kubedistill.printing import printable_line
 from kubedistill.report.models import Report
-from kubedistill.report.table import headline, table_lines
+from kubedistill.report.table import TEACHER_HEADS, headline, table_lines, teacher_rows
 from kubedistill.report.words import (
     answers_text,
     control_text,
@@ -37,6 +37,7 @@ def render_markdown(report: Report, *, title: str) -> str:
         "|---|---|---|---|---|",
         *rows,
         "",
+        *_table_of_teachers(report),
         f"- Gate: {_GATE[gate_state(report.gate)]}{': ' if details else ''}{details}",
         f"- {change}, {records_text(compared)}",
         f"- Data: {answers_text(data)}",
@@ -49,3 +50,8 @@ def render_markdown(report: Report, *, title: str) -> str:
         "",
     ]
     return "\n".join(map(printable_line, lines))
+
+
+def _table_of_teachers(report: Report) -> list[str]:
+    rows = [f"| {' | '.join(row)} |" for row in teacher_rows(report)]
+    return [f"| {' | '.join(TEACHER_HEADS)} |", "|---" * len(TEACHER_HEADS) + "|", *rows, ""] if rows else []

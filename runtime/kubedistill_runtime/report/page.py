@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from kubedistill.printing import printable
 from kubedistill.report.models import Example, Report
-from kubedistill.report.table import NOT_KNOWN, Line, headline, table_lines
+from kubedistill.report.table import NOT_KNOWN, TEACHER_HEADS, Line, headline, table_lines, teacher_rows
 from kubedistill.report.words import (
     DROPPED,
     REJECTED,
@@ -60,6 +60,8 @@ def render_page(report: Report, *, title: str) -> str:
         rejected_words=REJECTED,
         diversity=diversity_text(report.data),
         lines=[*table_lines(report), *_further_lines(report)],
+        teacher_heads=TEACHER_HEADS,
+        teachers=teacher_rows(report),
         labels=sorted(report.labels, key=lambda label: label.distilled - label.teacher),
         # Our own plots; matplotlib has escaped their text nodes.
         plots={name: Markup(svg) for name, svg in plots.items()},  # noqa: S704

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from kubedistill.canonical import canonical_json
 from kubedistill.contract import StageJob
-from kubedistill.contract.artifacts import DatasetFigures, SamplesFigures, SplitSamples
+from kubedistill.contract.artifacts import AnswersFigures, DatasetFigures, SamplesFigures, SplitSamples, TeacherAnswers
 from kubedistill.contract.summaries import CurateSummary
 from kubedistill.errors import LowYield
 from kubedistill.json_values import JsonObject
@@ -22,7 +22,7 @@ from kubedistill_runtime.curation.dataset import read_dataset, write_dataset
 from kubedistill_runtime.curation.diversity import Diversity
 from kubedistill_runtime.curation.filters import Filter, find_rejection, is_empty, make_filters
 from kubedistill_runtime.curation.given import given_answers
-from kubedistill_runtime.curation.selection import make_selection
+from kubedistill_runtime.curation.selection import choose_answers, make_selection
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.records import Record, read_rows
 from kubedistill_runtime.stages import Outcome, StageContext
@@ -70,6 +70,9 @@ class _Selector:
     prompts: set[str] = field(default_factory=set)
     """Ids of the records with a good answer."""
     reasons: Counter[str] = field(default_factory=Counter)
+    asked_by: Counter[str] = field(default_factory=Counter)
+    """Number of answers by teacher."""
+    kept_by: Counter[str] = field(default_factory=Counter)
 
     def keep(self, answers: Iterable[AnsweredRecord]) -> Iterator[AnsweredRecord]:
         """Yield the answers that pass all filters and are selected among those to their record."""
@@ -84,12 +87,14 @@ class _Selector:
                     self._reject(answered, balance.REASON)
                     continue
                 self.kept += 1
+                self.kept_by[answered.teacher] += 1
                 yield answered
 
     def _passes(self, answered: AnsweredRecord) -> bool:
         if self.asked % _REPORT_EVERY == 0:
             self.report()
         self.asked += 1
+        self.asked_by[answered.teacher] += 1
         reason = find_rejection(answered, self.filters)
         if reason:
             self._reject(answered, reason)
@@ -108,11 +113,11 @@ def _make_dataset(context: StageContext) -> None:
     """Write the answers that pass all filters, and next to them the rejected ones with their reasons."""
     store, keys, spec = context.store, context.keys, context.job.spec
     train = read_rows(store, keys["rows"], "train")
-    samples = 1 if spec.data.train.answers == "Given" else spec.generation.samples_per_prompt
+    total = _count_answers(context, train)
 
     def select(rejected: BinaryIO, *, excess: Set[tuple[str, int]] = frozenset()) -> _Selector:
         filters, selection = make_filters(spec, train), make_selection(spec)
-        return _Selector(filters, selection, excess, rejected, context.progress, len(train) * samples)
+        return _Selector(filters, selection, excess, rejected, context.progress, total)
 
     excess = frozenset[tuple[str, int]]()
     if spec.curation.max_share is not None:  # shares are known only after all answers were read once
@@ -131,6 +136,11 @@ def _make_dataset(context: StageContext) -> None:
             keep_ratio=len(selector.prompts) / len(train),
             labels=dict(sorted(diversity.labels.items())),
             distinct_pairs=diversity.distinct_pairs,
+            teachers={
+                name: TeacherAnswers(asked=asked, kept=selector.kept_by[name])
+                for name, asked in sorted(selector.asked_by.items())
+                if name
+            },
         )
         try:
             check_kept(figures, spec=spec)
@@ -138,6 +148,12 @@ def _make_dataset(context: StageContext) -> None:
             leave_draft(store, "dataset", keys["dataset"], draft=draft)
             raise
         publish(store, "dataset", keys["dataset"], figures, draft=draft)
+
+
+def _count_answers(context: StageContext, train: Sequence[Record]) -> int:
+    if context.job.spec.data.train.answers == "Given":
+        return len(train)
+    return read_figures(context.store, "answers", context.keys["answers"], AnswersFigures).splits["train"].asked
 
 
 def _answers(context: StageContext, train: Sequence[Record]) -> Iterator[AnsweredRecord]:
@@ -189,7 +205,7 @@ def _validation(context: StageContext) -> Iterator[AnsweredRecord]:
         return iter(given_answers(judged, every_turn=_every_turn(job)))
     asked = read_answer_set(store, "judge", keys["judge"], "validation")
     targets = (to_target(one, job.spec.task) for one in asked)
-    return (one for one in targets if one.answer.ended and not is_empty(one))
+    return (one for one in choose_answers(targets, spec=job.spec) if one.answer.ended and not is_empty(one))
 
 
 def _every_turn(job: StageJob) -> bool:
@@ -213,5 +229,6 @@ def _encode_rejected(answered: AnsweredRecord, reason: str) -> bytes:
         "sample": answered.sample,
         "reason": reason,
         "texts": [turn.text for turn in answered.answer.turns],
+        **({"teacher": answered.teacher} if answered.teacher else {}),
     }
     return canonical_json(values) + b"\n"

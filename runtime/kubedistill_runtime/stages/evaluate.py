@@ -1,29 +1,29 @@
 """Evaluate: compare the student with its teacher and with itself before training."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
+from kubedistill.canonical import digest
 from kubedistill.contract.artifacts import (
     Curve,
     DatasetFigures,
-    EndpointFigures,
     JudgeFigures,
     RowsFigures,
-    ServingFigures,
     StudentFigures,
 )
 from kubedistill.contract.summaries import EvaluateSummary, GateVerdict, ReportFigures
 from kubedistill.report.models import Example, Funnel, ModelSource, Provenance, Report, Seeds, TrainingRecord
 from kubedistill.report.words import gate_text
 from kubedistill.stored import read_stored_json
-from kubedistill.v1alpha1 import Task
 from kubedistill_runtime.answers import AnsweredRecord
 from kubedistill_runtime.checks.splits import sample
-from kubedistill_runtime.evaluation.arms import Judgment, Tested, hardware_of, judge
+from kubedistill_runtime.curation.selection import choose_answers
+from kubedistill_runtime.evaluation.arms import Judgment, Tested, judge
 from kubedistill_runtime.evaluation.gate import decide
 from kubedistill_runtime.evaluation.metrics.normalization import find_equality
-from kubedistill_runtime.evaluation.prices import Priced, cost_per_thousand, why_unpriced
-from kubedistill_runtime.evaluation.students import compare_students
+from kubedistill_runtime.evaluation.prices import student_price, why_unpriced
+from kubedistill_runtime.evaluation.students import Students, compare_students
+from kubedistill_runtime.evaluation.teachers import TestedTeachers, read_teachers, score_teachers
 from kubedistill_runtime.models import Model, find_model
 from kubedistill_runtime.progress import now
 from kubedistill_runtime.records import Record, read_rows
@@ -32,6 +32,7 @@ from kubedistill_runtime.stages import Outcome, StageContext
 from kubedistill_runtime.storage.artifacts import draft_artifact, publish, read_figures, trained_folder
 from kubedistill_runtime.tasks.reasoning import for_student, to_target
 from kubedistill_runtime.teachers.answer_sets import read_answer_set
+from kubedistill_runtime.teachers.teacher import Teacher
 
 _EXAMPLES = 6
 
@@ -40,18 +41,20 @@ def run(context: StageContext) -> Outcome:
     """Make the report artifact; the teacher's answers and figures come from the judge artifact."""
     job, choices, store, keys = context.job, context.choices, context.store, context.keys
     records = sample(read_rows(store, keys["rows"], "test"), limit=job.spec.evaluation.sample_limit)
-    teacher = _teacher(context, records=records)
+    teachers = _teachers(context, records=records)
     students = compare_students(
         job,
         choices,
         models={"baseline": choices.student, "distilled": _distilled(context)},
         records=[for_student(record, job.spec.task) for record in records],
-        answer_tokens=_answer_tokens(teacher.figures, task=job.spec.task),
+        answer_tokens=None
+        if job.spec.task.answers_alone
+        else teachers.answer_tokens,  # students answer in another form
         engines=context.engines,
         store=store,
         progress=context.progress,
     )
-    tested, funnel = {"teacher": teacher, **students.tested}, _funnel(context)
+    tested, funnel = {"teacher": teachers.arm, **students.tested}, _funnel(context)
     judgment = judge(
         tested,
         task=job.spec.task,
@@ -71,7 +74,8 @@ def run(context: StageContext) -> Outcome:
         training=_training(context),
         labels=judgment.labels,
         examples=_examples(tested),
-        provenance=_provenance(context, tested, untimed=students.untimed),
+        provenance=_provenance(context, teachers, students),
+        teachers=score_teachers(teachers, _dataset(context), spec=job.spec),
     )
     context.progress.loading("writing the report")
     with draft_artifact(store, "report", keys["report"]) as draft:
@@ -83,24 +87,13 @@ def run(context: StageContext) -> Outcome:
     return Outcome(summary=summary, message=message)
 
 
-def _teacher(context: StageContext, *, records: Sequence[Record]) -> Tested:
+def _teachers(context: StageContext, *, records: Sequence[Record]) -> TestedTeachers:
     key, asked = context.keys["judge"], {record.id for record in records}
     given = read_answer_set(context.store, "judge", key, "test", distributions=False)
     answers = [to_target(one, context.job.spec.task) for one in given if one.record.id in asked]
-    judge_figures = read_figures(context.store, "judge", key, JudgeFigures)
-    figures = judge_figures.serving or judge_figures.endpoint
-    assert figures is not None, "every kind of teacher leaves its figures"
-    model = context.choices.teacher.model
-    cost = cost_per_thousand("teacher", figures, job=context.job)
-    return Tested(answers, model.parameters if model else None, figures, cost)
-
-
-def _answer_tokens(figures: ServingFigures | EndpointFigures, *, task: Task) -> int | None:
-    """Return the length of the teacher's median answer if the students answer in the same form.
-
-    None for an endpoint, which counts in tokens of its own.
-    """
-    return figures.answer_tokens if isinstance(figures, ServingFigures) and not task.answers_alone else None
+    judged = read_figures(context.store, "judge", key, JudgeFigures)
+    chosen = list(choose_answers(answers, spec=context.job.spec))
+    return read_teachers(context.choices.teachers, answers, judged, chosen=chosen, job=context.job)
 
 
 def _distilled(context: StageContext) -> Model:
@@ -119,8 +112,11 @@ def _distilled(context: StageContext) -> Model:
 
 def _funnel(context: StageContext) -> Funnel:
     rows = read_figures(context.store, "rows", context.keys["rows"], RowsFigures)
-    dataset = read_figures(context.store, "dataset", context.keys["dataset"], DatasetFigures)
-    return Funnel(**dict(rows), **dict(dataset))
+    return Funnel(**dict(rows), **dict(_dataset(context)))
+
+
+def _dataset(context: StageContext) -> DatasetFigures:
+    return read_figures(context.store, "dataset", context.keys["dataset"], DatasetFigures)
 
 
 def _training(context: StageContext) -> TrainingRecord:
@@ -155,28 +151,31 @@ def _examples(tested: dict[str, Tested]) -> list[Example]:
     ]
 
 
-def _provenance(context: StageContext, tested: Mapping[str, Tested], *, untimed: str) -> Provenance:
-    job, choices = context.job, context.choices
-    figures: dict[Priced, ServingFigures | EndpointFigures] = {
-        "teacher": tested["teacher"].figures,
-        "student": tested["distilled"].figures,
-    }
-    teacher, student = figures["teacher"], figures["student"]
-    unpriced = {name: reason for name, one in figures.items() if (reason := why_unpriced(name, one, job=job))}
+def _provenance(context: StageContext, teachers: TestedTeachers, students: Students) -> Provenance:
+    job, choices, student = context.job, context.choices, students.figures
+    several = len(teachers.each) > 1
+    unpriced = {f"teacher {one.teacher.name}" if several else "teacher": one.unpriced for one in teachers.each}
+    unpriced["student"] = why_unpriced(student, student_price(job))
     return Provenance(
         **names_of(job),
         at=now(),
         task=job.spec.task.type,
         artifacts=dict(choices.keys.items()),
-        teacher=ModelSource(source=choices.teacher.source, digest=choices.teacher.digest),
+        teacher=_source_of(choices.teachers),
         student=ModelSource(source=choices.student.source, digest=choices.student.digest),
         seeds=Seeds(generation=job.spec.generation.seed, training=job.spec.training.seed),
-        hardware=hardware_of(student),
-        versions=student.versions if isinstance(student, ServingFigures) else {},
-        unpriced=dict(unpriced.items()),
-        untimed=untimed,
-        sampled_answers=teacher.sampled if isinstance(teacher, EndpointFigures) else 0,
+        hardware=student.hardware,
+        versions=student.versions,
+        unpriced={name: reason for name, reason in unpriced.items() if reason},
+        untimed=students.untimed,
+        sampled_answers=teachers.sampled_answers,
     )
+
+
+def _source_of(teachers: Sequence[Teacher]) -> ModelSource:
+    digests = [teacher.digest for teacher in teachers]
+    source = " + ".join(teacher.source for teacher in teachers)
+    return ModelSource(source=source, digest=digests[0] if len(digests) == 1 else digest(digests))
 
 
 def _headline(judgment: Judgment, gate: GateVerdict) -> ReportFigures:

@@ -19,7 +19,8 @@ from kubedistill_runtime.checks.input import (
     sample_test,
 )
 from kubedistill_runtime.checks.lengths import check_student_length, check_teacher_length
-from kubedistill_runtime.checks.models import check_student, check_student_on_rows, fit_teacher
+from kubedistill_runtime.checks.models import check_student, check_student_on_rows, fit_teachers
+from kubedistill_runtime.checks.routing import check_routing
 from kubedistill_runtime.checks.selection import check_selection, check_train_references
 from kubedistill_runtime.checks.splits import check_sizes
 from kubedistill_runtime.checks.yields import check_yields
@@ -74,9 +75,11 @@ def run(context: StageContext) -> Outcome:
 def _check_request(context: StageContext) -> None:
     """Check what needs no record: lengths, limits, selection, export folders, and the yields of existing artifacts."""
     job, choices, keys = context.job, context.choices, context.keys
-    check_teacher_length(choices.teacher)
+    for teacher in choices.teachers:
+        check_teacher_length(teacher)
     check_student_length(choices.student, spec=job.spec)
     check_sample_limit(job.spec)
+    check_routing(job.spec)
     check_selection(job.spec)
     check_max_share(job.spec)
     check_export_folders(job.spec.export, data_root=root_path(job.data_root), key=keys["export"], job=job.job.full_name)
@@ -90,7 +93,7 @@ def _make_rows(context: StageContext) -> list[str]:
     check_enough(job, found)
     context.engines.warm()  # the records are sound; loading the tokenizers takes as long as starting an engine
     task = job.spec.task
-    fit_teacher(found, choices=choices, task=task)
+    fit_teachers(found, spec=job.spec, choices=choices)
     check_sizes(found.splits, dropped=found.dropped, places=found.places)
     tested = sample_test(found.splits, spec=job.spec)
     notes = check_student(tested, choices=choices, task=task, places=found.places)

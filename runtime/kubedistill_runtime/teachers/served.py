@@ -28,6 +28,7 @@ class ServedTeacher:
 
     at: str
     """Field of the manifest that names it."""
+    name: str
     spec: TeacherModel
     model: Model
     dtype: str

@@ -17,6 +17,11 @@ class Teacher(Protocol):
     """A teacher of a job, with every open choice made."""
 
     @property
+    def name(self) -> str:
+        """Its name in the manifest."""
+        ...
+
+    @property
     def at(self) -> str:
         """The field of the manifest that names it, for errors."""
         ...

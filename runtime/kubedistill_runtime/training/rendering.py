@@ -41,6 +41,7 @@ class Rendering:
     """The student's."""
     form: Form
     teacher_stop_ids: frozenset[int] = frozenset()
+    """The stop ids of all served teachers."""
 
     def spans(self, answered: AnsweredRecord) -> Iterator[Span]:
         """Yield one span for each turn of an answer."""

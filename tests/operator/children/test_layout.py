@@ -31,6 +31,11 @@ def endpoint(**fields: Any) -> dict[str, Any]:
     return {"teachers": [{"name": "main", "endpoint": {"model": "large", **fields}}]}
 
 
+def teachers(*some: dict[str, Any]) -> dict[str, Any]:
+    """Return several teachers, named after their place."""
+    return {"teachers": [{**one["teachers"][0], "name": f"t{place}"} for place, one in enumerate(some)]}
+
+
 def student(pool: str | None = None, *, workers: int = 1, gpus: int = 0) -> dict[str, Any]:
     resources = {"workers": workers, "gpusPerWorker": gpus} | ({"pool": pool} if pool else {})
     return {"student": {"model": {"source": "student"}, "resources": resources}}
@@ -118,6 +123,14 @@ REFUSED: dict[str, tuple[dict[str, Any], type[InvalidInput], str, str]] = {
     "an unknown pool of the student": (student("b200"), UnknownPool, STUDENT_POOL, "a100, cpu, h100, h200, l4-spot"),
     "an unknown pool of a stage": (
         {"stages": {"curate": {"pool": "b200"}}}, UnknownPool, "spec.stages.curate.pool", "a100",
+    ),
+    "teachers in two pools": (
+        teachers(endpoint(), teacher("h100"), teacher("h200")), InvalidManifest, "spec.teachers[2].resources.pool",
+        "Name one pool in both",
+    ),
+    "the second teacher needs more GPUs than a node has": (
+        teachers(teacher("h100"), teacher("h100", tensor=16)), TooFewGPUs,
+        "spec.teachers[1].model.tensorParallelSize", IN_TEACHER_POOL,
     ),
     "another team's pool": (teacher("private"), PoolNotAllowed, TEACHER_POOL, "a100, cpu, h100, h200, l4-spot"),
     "another team's pool for a stage": (

@@ -199,7 +199,7 @@ def check_lengths(models: dict[str, Model], *, spec: Spec) -> None:
     named = spec.teachers[0].model
     assert named is not None
     length = named.max_model_len or 1
-    check_teacher_length(ServedTeacher("spec.teachers[0]", named, models["teacher"], "Float32", length, DAY))
+    check_teacher_length(ServedTeacher("spec.teachers[0]", "main", named, models["teacher"], "Float32", length, DAY))
     check_student_length(models["student"], spec=spec)
 
 
@@ -240,7 +240,7 @@ def test_what_no_field_names_is_never_refused(
         (job_folder.root / name / "config.json").write_text(json.dumps({"model_type": "llama", **config}))
     choices = job_folder.resolve()
     assert (choices.max_model_len, choices.max_length) == expected
-    check_teacher_length(choices.teacher)
+    check_teacher_length(choices.teachers[0])
     check_student_length(choices.student, spec=job_folder.stage_job().spec)
 
 

@@ -21,9 +21,9 @@ TRAINING = 16
 def of_size(job_folder: JobFolder, *, teacher: int = 1, student: int = 1) -> Choices:
     """Return the job with models of so many parameters."""
     found = job_folder.resolve()
-    return replace(
-        found, teacher=sized(found.teacher, parameters=teacher), student=replace(found.student, parameters=student)
-    )
+    (served,) = found.teachers
+    larger = replace(found.student, parameters=student)
+    return replace(found, teachers=(sized(served, parameters=teacher),), student=larger)
 
 
 def sized(teacher: Teacher, **changes: Any) -> ServedTeacher:
@@ -62,7 +62,7 @@ def test_a_model_that_just_fits_is_taken(dtype: str, job_folder: JobFolder) -> N
 def test_the_teachers_cache_for_one_longest_request_counts(job_folder: JobFolder) -> None:
     choices = of_size(job_folder, teacher=1000)
     config = {"num_hidden_layers": 1, "num_attention_heads": 1, "hidden_size": 1000}
-    choices = replace(choices, teacher=sized(choices.teacher, config=config))
+    choices = replace(choices, teachers=(sized(choices.teachers[0], config=config),))
     need = 4 * (1000 + 2 * 1000 * 64)
     check_memory(choices, total_bytes=need)
     with pytest.raises(ModelDoesNotFit):

@@ -164,7 +164,7 @@ def test_a_sample_is_not_the_beginning_of_the_file() -> None:
 
 
 def test_long_prompts_are_dropped_and_counted() -> None:
-    kept, dropped = drop_long(prompts(20), count_tokens=lambda record: int(record.id[1:]), limit=15)
+    kept, dropped = drop_long(prompts(20), fits=lambda record: int(record.id[1:]) < 15)
     assert (len(kept), dropped) == (15, 5)
 
 

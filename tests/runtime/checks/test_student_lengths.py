@@ -25,9 +25,10 @@ LLAMA_3 = {
 def choices_for(job_folder: JobFolder, *, config: dict[str, Any], teacher: int, train: int) -> Choices:
     choices = job_folder.resolve()
     student = replace(choices.student, config=config)
-    assert isinstance(choices.teacher, ServedTeacher)
-    served = replace(choices.teacher, max_model_len=teacher)
-    return replace(choices, student=student, teacher=served, max_length=train)
+    (served,) = choices.teachers
+    assert isinstance(served, ServedTeacher)
+    longer = replace(served, max_model_len=teacher)
+    return replace(choices, student=student, teachers=(longer,), max_length=train)
 
 
 CONTEXTS: dict[str, tuple[dict[str, Any], int, int, int]] = {

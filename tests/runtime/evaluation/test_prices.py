@@ -4,7 +4,14 @@ import pytest
 
 from kubedistill.contract import Pools, Prices, StageJob
 from kubedistill.contract.artifacts import EndpointFigures
-from kubedistill_runtime.evaluation.prices import Priced, cost_per_thousand, price_of, why_unpriced
+from kubedistill_runtime.evaluation.prices import (
+    Price,
+    cost_per_thousand,
+    hourly_price,
+    student_price,
+    teacher_price,
+    why_unpriced,
+)
 from support import three_models
 from support.job_folder import JobFolder
 
@@ -17,6 +24,10 @@ def job(job_folder: JobFolder) -> StageJob:
     job_folder.set("teachers.0.model.tensorParallelSize", 2)
     job_folder.set("teachers.0.model.pipelineParallelSize", 2)
     return job_folder.stage_job("Evaluate")
+
+
+def price_of(name: str, *, job: StageJob) -> Price:
+    return teacher_price(job.spec.teachers[0], job=job) if name == "teacher" else student_price(job)
 
 
 @pytest.mark.parametrize(
@@ -34,24 +45,25 @@ def job(job_folder: JobFolder) -> StageJob:
     ],
 )
 def test_a_move_gives_no_new_price_over_old_throughput(
-    name: Priced, measured: str, gpus: int, pools: Pools, price: float | None, job: StageJob
+    name: str, measured: str, gpus: int, pools: Pools, price: float | None, job: StageJob
 ) -> None:
     job = job.model_copy(update={"pools": pools})
     figures = three_models.figures(pool=measured, gpus=gpus)
-    assert price_of(name, figures, job=job) == price
-    assert bool(why_unpriced(name, figures, job=job)) is (price is None)
+    found = price_of(name, job=job)
+    assert hourly_price(figures, found) == price
+    assert bool(why_unpriced(figures, found)) is (price is None)
 
 
 def test_without_a_price_there_is_nothing_to_explain(job: StageJob) -> None:
     job = job.model_copy(update={"prices": Prices(), "pools": Pools(teacher="h200")})
     figures = three_models.figures(pool="h100")
-    assert (price_of("teacher", figures, job=job), why_unpriced("teacher", figures, job=job)) == (None, "")
+    price = price_of("teacher", job=job)
+    assert (hourly_price(figures, price), why_unpriced(figures, price)) == (None, "")
 
 
 def test_the_reason_names_both_pools(job: StageJob) -> None:
-    reason = why_unpriced(
-        "teacher", three_models.figures(), job=job.model_copy(update={"pools": Pools(teacher="h200")})
-    )
+    price = price_of("teacher", job=job.model_copy(update={"pools": Pools(teacher="h200")}))
+    reason = why_unpriced(three_models.figures(), price)
     assert "no pool" in reason
     assert "h200" in reason
 
@@ -76,6 +88,12 @@ def test_an_endpoint_costs_its_tokens(
 ) -> None:
     endpoint = {"model": "large"} | ({"prices": prices} if prices else {})
     job_folder.set("teachers.0", {"name": "main", "endpoint": endpoint})
-    job = job_folder.stage_job("Evaluate")
-    assert cost_per_thousand("teacher", figures, job=job) == (None if cost is None else pytest.approx(cost))
-    assert why_unpriced("teacher", figures, job=job) == ""
+    price = price_of("teacher", job=job_folder.stage_job("Evaluate"))
+    assert cost_per_thousand(figures, price) == (None if cost is None else pytest.approx(cost))
+    assert why_unpriced(figures, price) == ""
+
+
+def test_each_of_several_teachers_has_its_own_price() -> None:
+    prices = Prices(teachers={"large": 8.0})
+    assert [prices.of_teacher(name) for name in ("large", "small")] == [8.0, None]
+    assert [PRICES.of_teacher(name) for name in ("large", "small")] == [8.0, 8.0], "the only teacher, whatever its name"

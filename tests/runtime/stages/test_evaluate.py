@@ -1,19 +1,16 @@
 """Evaluate: how often an engine is started, what is measured again, and what the report says of time and cost."""
 
 import json
-import shutil
 from collections.abc import Sequence
-from typing import Any
 
 import pytest
 
 from kubedistill.contract import Pools, Prices
-from kubedistill.contract.artifacts import StudentFigures
 from kubedistill_runtime.checks.splits import sample
 from kubedistill_runtime.records import Message, read_rows
-from kubedistill_runtime.storage.artifacts import publish
-from support.job_folder import QUICKSTART, write_records
+from support.job_folder import write_records
 from support.stage_runner import StageRunner
+from support.trained_student import evaluate, with_student
 
 ASK = Message("user", "reason step by step")
 
@@ -21,31 +18,6 @@ ASK = Message("user", "reason step by step")
 @pytest.fixture
 def judged(runner: StageRunner) -> StageRunner:
     return with_student(runner)
-
-
-def with_student(runner: StageRunner) -> StageRunner:
-    """Return a bench whose student is there: a copy of the quickstart's, saved by another version."""
-    runner.run("Prepare", "Generate", "Curate")
-    folder, key = runner.artifact("student"), runner.job_folder.keys()["student"]
-    shutil.copytree(QUICKSTART / "student", folder / "model")
-    config = json.loads((folder / "model" / "config.json").read_text())
-    (folder / "model" / "config.json").write_text(json.dumps({**config, "transformers_version": "0"}))
-    (folder / "curve.json").write_text(json.dumps({"train": [], "validation": [], "bestStep": 1}))
-    trained = {"steps": 1, "best_step": 1, "validation_loss": 1.0, "objective": "CachedLogits", "samples": 40}
-    figures = StudentFigures(**trained, overlong=0, without_logprobs=0, workers=1)
-    publish(runner.job_folder.store, "student", key, figures)
-    runner.engines.opened = 0
-    return runner
-
-
-def evaluate(runner: StageRunner, *, pools: Pools = Pools(), prices: Prices = Prices()) -> dict[str, Any]:  # noqa: B008
-    """Make the report; one that is there is removed, as another evaluation would have another key."""
-    shutil.rmtree(runner.artifact("report"), ignore_errors=True)
-    job = runner.job_folder.stage_job("Evaluate", keys=runner.job_folder.keys())
-    job = job.model_copy(update={"pools": pools, "prices": prices})
-    runner.work_on(job)
-    report: dict[str, Any] = json.loads((runner.artifact("report") / "report.json").read_text())
-    return report
 
 
 def test_the_students_are_timed_in_turn_with_two_engine_starts(judged: StageRunner) -> None:

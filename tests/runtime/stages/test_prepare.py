@@ -149,7 +149,7 @@ def test_more_tokens_than_a_model_was_made_for_are_refused(
 def test_a_job_that_names_no_length_fits_its_models(runner: StageRunner) -> None:
     runner.job_folder.drop("teachers.0.model.maxModelLen")
     assert runner.run("Prepare", "Generate", "Curate").summary.kept == 40
-    assert runner.job_folder.resolve().teacher.max_model_len == 512
+    assert runner.job_folder.resolve().teachers[0].max_model_len == 512
 
 
 def spoil(runner: StageRunner, *, split: str, ratio: float) -> None:
