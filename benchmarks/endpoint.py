@@ -127,10 +127,11 @@ def serve(*, faults: bool) -> None:
     chance = random.Random(SEED)
     good = Reaction(seconds=LATENCY, body=json.dumps(chat("a reply of some words " * 10)).encode())
     busy, broken = Reaction(429, problem("slow down")), Reaction(500, problem("oops"))
+    told = Reaction(429, problem("slow down"), {"retry-after": "1"})  # vendors differ, so half of them say when
 
     def react(_received: Received) -> Reaction:
         drawn = chance.random() if faults else 1.0
-        return busy if drawn < 0.10 else broken if drawn < 0.15 else good
+        return told if drawn < 0.05 else busy if drawn < 0.10 else broken if drawn < 0.15 else good
 
     endpoint = EndpointServer(react, keep=False)
     asyncio.run(endpoint.serve(lambda: print(endpoint.url, flush=True)))
