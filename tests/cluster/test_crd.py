@@ -165,6 +165,20 @@ MALFORMED: dict[str, tuple[dict[str, Any], str, str]] = {
     "a label with a no-break space at its start": (
         {"spec.task.labels": ["a", "\u00a0b"]}, "spec.task", "labels contains a label with leading or trailing",
     ),
+    "a template of another task": (
+        {"spec.task.prompt": "{{ a }}"}, "spec.task", "prompt and answer are only for Text tasks; remove them",
+    ),
+    "an answer of two forms": (
+        {"spec.task": {"type": "Text", "answer": {"regex": "a", "jsonSchema": {}}}}, "spec.task.answer",
+        "exactly one of regex, jsonSchema and labels must be set",
+    ),
+    "a regular expression with look-ahead": (
+        {"spec.task": {"type": "Text", "answer": {"regex": "(?=a)b"}}}, "spec.task.answer", "regexp",
+    ),
+    "a schema that is a string": (
+        {"spec.task": {"type": "Text", "answer": {"jsonSchema": "{}"}}}, "spec.task.answer.jsonSchema",
+        "must be of type object",
+    ),
     "no teacher": ({"spec.teachers": []}, "spec.teachers", "should have at least 1 items"),
     "two teachers": (
         {"spec.teachers": [{"name": name, "model": {"source": "t"}} for name in "ab"]}, "spec.teachers",

@@ -1,6 +1,8 @@
 """Tasks: how each kind reads an answer, and which roles its records may have."""
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from kubedistill.v1alpha1 import Task as TaskSpec
 from kubedistill_runtime.evaluation.metrics import METRICS
@@ -31,6 +33,23 @@ def test_a_label_is_read_whatever_its_case_and_nothing_else_is(task: str, text: 
 @pytest.mark.parametrize("task", ["QA", "Conversation", "Summarization", "Text"])
 def test_free_text_is_read_without_its_margins(task: str, text: str, answer: str | None) -> None:
     assert TASKS[task].parse(text, TaskSpec(type=task)) == answer
+
+
+SPECS = {
+    **{kind: TaskSpec(type=kind) for kind in ("NLI", "Conversation", "QA", "Math", "Summarization", "Text")},
+    "Classification": TaskSpec(type="Classification", labels=LABELS),
+}
+
+
+@pytest.mark.parametrize("task", TASKS)
+@given(text=st.text() | st.text('aeilnrtuo ENTAILMENT.:*`"{}[]\\\n0123'))
+def test_any_text_is_an_answer_or_none_and_an_answer_reads_as_itself(task: str, text: str) -> None:
+    spec = SPECS[task]
+    found = TASKS[task].parse(text, spec)
+    if found is None or task == "Math":  # test_math.py has what holds for final answers
+        return
+    assert TASKS[task].parse(found, spec) == found
+    assert found in text or found in spec.answer_labels, "nothing is added"
 
 
 SINGLE, MULTI = ("Classification", "NLI", "QA", "Math", "Summarization", "Text"), ("Conversation",)
