@@ -14,9 +14,11 @@ from types import ModuleType
 
 from kubedistill.contract import StageJob
 from kubedistill.errors import InvalidData, InvalidManifest
+from kubedistill.v1alpha1 import Task
 from kubedistill_runtime.models import file_digest
 from kubedistill_runtime.records import Record
 from kubedistill_runtime.storage.store import Store, locate_store
+from kubedistill_runtime.tasks import TASKS
 
 AT = "spec.data.redact"
 _FIX = "Write module:function, with a module of the image, or a file below the data root: a/b.py is a.b"
@@ -47,13 +49,15 @@ def redact_records(records: list[Record], *, job: StageJob) -> tuple[list[Record
     """Return the records with their messages, references and tags redacted, and notes.
 
     Labels and ids stay as they are. Raises InvalidManifest if there is no such function, and InvalidData for a record
-    that it fails for or leaves blank. No error quotes a record.
+    that it fails for, leaves blank, or leaves a reference that no answer can match. No error quotes a record.
     """
     named = _find(job)
     if named is None:
         return records, ()
     redact, has_labels = _load(named), bool(job.spec.task.answer_labels)
     done = [_redact(record, redact, has_labels=has_labels) for record in records]
+    for record in done:
+        _check_references(record, task=job.spec.task)
     changed = sum(one != other for one, other in zip(records, done, strict=True))
     return done, (f"{changed:,} of {len(records):,} records: changed by {named.module}:{named.function}",)
 
@@ -69,6 +73,14 @@ def _redact(record: Record, redact: Callable[[str], str], *, has_labels: bool) -
         references=record.references if has_labels else apply(record.references),
         tags=apply(record.tags),
     )
+
+
+def _check_references(record: Record, *, task: Task) -> None:
+    """Check that the references of a redacted record are still in the form of the task's answers."""
+    check = TASKS[task.type].check_references
+    if check is not None and check(record, task) is not None:
+        problem = f"the function leaves the record {record.id!r} a reference that is not a valid answer"
+        raise InvalidData(problem, at=AT, fix="Leave the form of references as it is, or remove the record")
 
 
 def _apply(redact: Callable[[str], str], text: str, *, record: str) -> str:

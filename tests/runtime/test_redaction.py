@@ -41,6 +41,25 @@ def test_every_text_but_labels_and_ids_is_redacted(job_folder: JobFolder) -> Non
     assert redact(job_folder) == Record("r1", masked, ("yes #",), ("id-#",))
 
 
+@pytest.mark.parametrize(
+    ("task", "reference", "prompt"),
+    [
+        ({"type": "Math"}, "42", "What is 6 * 7?"),
+        ({"type": "Text", "answer": {"jsonSchema": {"type": "integer"}}}, "42", "Which age?"),
+        ({"type": "Text", "answer": {"regex": "[0-9]+"}}, "42", "Which age?"),
+    ],
+)
+def test_a_reference_that_no_answer_can_match_is_refused(
+    task: dict, reference: str, prompt: str, job_folder: JobFolder, check_message: CheckMessage
+) -> None:
+    job_folder.spec["task"] = task
+    record = Record("r1", (Message("user", prompt),), (reference,))
+    with pytest.raises(InvalidData) as refused:
+        redact(job_folder, record)
+    check_message(refused.value, AT, "r1")
+    assert reference not in str(refused.value)
+
+
 def test_a_split_is_redacted_when_it_is_read_and_counts_what_changed(job_folder: JobFolder) -> None:
     path = job_folder.root / "data" / "train.jsonl"
     path.write_text('{"prompt": "call 1234"}\n{"prompt": "hello"}\n')
