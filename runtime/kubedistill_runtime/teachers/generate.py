@@ -7,10 +7,11 @@ from dataclasses import asdict, dataclass, replace
 from kubedistill.canonical import canonical_json, digest
 from kubedistill.contract import StoredModel
 from kubedistill.contract.artifacts import ServingFigures
-from kubedistill.errors import LowYield
+from kubedistill.errors import InvalidManifest, LowYield
 from kubedistill.stored import read_stored_json
-from kubedistill_runtime.chat import load_chat_format
+from kubedistill_runtime.chat import ChatFormat, load_chat_format
 from kubedistill_runtime.progress import Progress
+from kubedistill_runtime.records import Message
 from kubedistill_runtime.serving.engine import Engine, Engines, Serving
 from kubedistill_runtime.serving.figures import PROMPTS, Machine, measure
 from kubedistill_runtime.storage.store import Store
@@ -93,12 +94,25 @@ def _answer(
 ) -> int:
     """Answer all requests, and return the number of generated tokens."""
     chat = load_chat_format(serving.model, at=at, date=serving.date)
+    if serving.constraint is not None:
+        _check_free_of_reasoning(chat, serving=serving)
 
     def answer(request: Request, part: Pending, report: Report) -> int:
         generator = Generator(engine, chat, request.sampling, serving.max_model_len, request.seed)
         return answer_rows(part.rows, key=part.key, generator=generator, store=store, report=report)
 
     return answer_in_turn(requests, pending, answer=answer, store=store, progress=progress)
+
+
+def _check_free_of_reasoning(chat: ChatFormat, *, serving: Serving) -> None:
+    """Refuse a model whose prompts begin reasoning, since replies of the answer's form would be within it."""
+    prompt = chat.render([Message("user", "?")], asking=True).rstrip()
+    if chat.reasoning is not None and prompt.endswith(chat.reasoning[0]):
+        raise InvalidManifest(
+            f"{serving.model.source} reasons before it answers, so its replies can't be forced into the answer's form",
+            at="spec.generation.structuredOutput",
+            fix="Remove it, or use a teacher that does not reason",
+        )
 
 
 def _prompts_of(pending: Pending, *, serving: Serving, store: Store, at: str) -> list[tuple[int, ...]]:

@@ -2,18 +2,20 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 
 from kubedistill.contract import StageProgress
-from kubedistill.errors import LowYield
+from kubedistill.errors import InvalidManifest, LowYield
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.progress import Progress
 from kubedistill_runtime.records import Message, Record
-from kubedistill_runtime.serving.engine import Sampling, Serving
+from kubedistill_runtime.serving.engine import Constraint, Sampling, Serving
 from kubedistill_runtime.serving.figures import Machine
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.teachers.generate import GenerationResult, Request, generate_answers
+from support.chat_models import FAMILIES, write_chat_model
 from support.fake_engines import FunctionEngine, FunctionEngines
 from support.messages import CheckMessage
 
@@ -34,9 +36,10 @@ class GenerationHarness:
     engines: FunctionEngines = field(default_factory=FunctionEngines)
     said: list[StageProgress] = field(default_factory=list)
     machine: Machine = HERE
+    constraint: Constraint | None = None
 
     def generate(self, **requests: Request) -> GenerationResult:
-        serving = Serving(self.model, max_model_len=128, k=2, stop_ids=(4,))
+        serving = Serving(self.model, max_model_len=128, k=2, stop_ids=(4,), constraint=self.constraint)
         return generate_answers(
             requests,
             serving=serving,
@@ -196,3 +199,18 @@ def prompt_of(turns: Sequence[object]) -> tuple[int, ...]:
 def test_a_prompt_of_two_questions_is_generated_once(harness: GenerationHarness) -> None:
     same = Request(records(8, split="both"), GREEDY)
     assert harness.generate(validation=same, test=same).generated == 8
+
+
+@pytest.mark.parametrize(("family", "refused"), [("deepseek-r1", True), ("qwen-3", False)])
+def test_a_model_whose_prompts_begin_reasoning_is_not_forced_into_a_form(
+    family: str, refused: bool, harness: GenerationHarness, tmp_path: Path, check_message: CheckMessage
+) -> None:
+    harness.model = write_chat_model(tmp_path / family, FAMILIES[family])
+    harness.constraint = Constraint(regex="[a-z]+")
+    asked = Request(records(1, split="test"), Sampling(max_tokens=4, constraint=harness.constraint))
+    if not refused:
+        assert harness.generate(test=asked).generated == 1
+        return
+    with pytest.raises(InvalidManifest) as caught:
+        harness.generate(test=asked)
+    check_message(caught.value, "spec.generation.structuredOutput", family)
