@@ -23,6 +23,7 @@ from kubedistill.contract.store_names import artifact_folder
 from kubedistill.manifest.loading import load_manifest
 from kubedistill_runtime.answers import Answer, AnsweredRecord, Turn, encode_answers
 from kubedistill_runtime.chat import ChatFormat, load_chat_format
+from kubedistill_runtime.choices import Choices
 from kubedistill_runtime.evaluation.statistics import Difference, Scores, compare
 from kubedistill_runtime.storage.artifacts import find, publish, read_figures
 from kubedistill_runtime.storage.store import Store, open_store
@@ -99,26 +100,26 @@ def run_arm(name: str, *, seed: int, test: Path) -> Outcome:
     trial, store = trial_of(name, seed=seed, test=test), open_store(str(FOLDER / "store"))
     if ARMS[name].corrupted:
         source, store = store, open_store(str(FOLDER / f"corrupted-{seed}"))
-        corrupt_teacher(trial_of("clean", seed=SEEDS[0], test=test), source=source, target=store, seed=seed)
+        clean = resolve_trial(trial_of("clean", seed=SEEDS[0], test=test), folder=FOLDER, store=source)
+        labels = load_manifest(QUICKSTART / "job.yaml").spec.task.answer_labels
+        corrupt_teacher(clean, labels=labels, source=source, target=store, seed=seed)
     outcome = run_trial(trial, folder=FOLDER, store=store)
     print(f"{trial.name}: {outcome.seconds:.0f} s, load {outcome.load:.1f}", file=sys.stderr, flush=True)
     return outcome
 
 
-def corrupt_teacher(trial: Trial, *, source: Store, target: Store, seed: int) -> None:
+def corrupt_teacher(choices: Choices, *, labels: Sequence[str], source: Store, target: Store, seed: int) -> None:
     """Copy all that a finished trial's teacher left to another store, with some of its answers replaced.
 
     The teacher answers greedily, so its answers are the same for each seed of the training.
     """
-    choices = resolve_trial(trial, folder=FOLDER, store=source)
-    keys = choices.keys
+    keys, (teacher,) = choices.keys, choices.teachers
     if find(target, "answers", keys["answers"]).complete:
         return
     for part in ("rows", *(artifact_folder(name, keys[name]) for name in ("rows", "judge"))):
         shutil.copytree(source.path(part), target.path(part), dirs_exist_ok=True)
-    labels = load_manifest(QUICKSTART / "job.yaml").spec.task.answer_labels
-    assert choices.teacher.model is not None
-    chat = load_chat_format(choices.teacher.model, at="spec.teachers[0].model")
+    assert teacher.model is not None
+    chat = load_chat_format(teacher.model, at=f"{teacher.at}.model")
     answered = list(read_answer_set(source, "answers", keys["answers"], "train"))
     bad = corrupt(answered, labels=labels, chat=chat, generator=np.random.default_rng(seed))
     shard = "rows/corrupted/train.parquet"

@@ -14,7 +14,11 @@ from kubedistill_runtime.chat import load_chat_format
 from kubedistill_runtime.evaluation.statistics import Difference
 from kubedistill_runtime.models import Model
 from kubedistill_runtime.records import Message, Record
-from support.job_folder import QUICKSTART
+from kubedistill_runtime.storage.artifacts import find
+from kubedistill_runtime.storage.store import Store
+from kubedistill_runtime.teachers.answer_sets import read_answer_set
+from support.job_folder import QUICKSTART, make_job_folder
+from support.stage_runner import StageRunner
 
 LABELS = load_manifest(QUICKSTART / "job.yaml").spec.task.answer_labels
 
@@ -65,3 +69,17 @@ def test_every_fifth_answer_becomes_a_label_a_refusal_or_a_beginning(curation: M
         assert chat.text(new.completion_ids) == new.text != old.text
         kinds["label" if new.text in LABELS else "beginning" if old.text.startswith(new.text) else "refusal"] += 1
     assert kinds == {"label": 20, "refusal": 20, "beginning": 20}
+
+
+def test_a_run_in_the_other_store_meets_the_corrupted_answers(curation: ModuleType, tmp_path: Path) -> None:
+    chat = load_chat_format(Model("teacher", QUICKSTART / "teacher", "digest", 0, {}), at="teacher")
+    folder = make_job_folder(tmp_path)
+    folder.set("teachers.0.model.source", str(QUICKSTART / "teacher"))
+    folder.set("student.model.source", str(QUICKSTART / "student"))
+    runner = StageRunner(folder, chat)
+    runner.run("Prepare", "Generate")
+    other, choices = Store(tmp_path / "other"), folder.resolve()
+    curation.corrupt_teacher(choices, labels=("yes", "no"), source=folder.store, target=other, seed=0)
+    found = list(read_answer_set(other, "answers", choices.keys["answers"], "train"))
+    assert sum(one.answer.turns[0].text != "yes" for one in found) == 8, "20 % of 40"
+    assert find(other, "judge", choices.keys["judge"]).complete
