@@ -5,7 +5,7 @@ They are cheap to repeat: nothing is tokenized or loaded.
 
 import datetime
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,6 +15,7 @@ from kubedistill.errors import InvalidData, InvalidManifest
 from kubedistill.paths import entry_path, local_path
 from kubedistill.v1alpha1 import DataSource, Endpoint, Spec, StudentModel, TeacherModel
 from kubedistill_runtime.chat.comparison import TokenizerComparison, compare_tokenizers, format_difference
+from kubedistill_runtime.chat.template import check_variables, is_reasoning
 from kubedistill_runtime.constraints import find_constraint
 from kubedistill_runtime.datasets import commit_of, find_hub_file, parse_hub_uri
 from kubedistill_runtime.models import HUB_SCHEME, Model, find_model, find_tokenizer
@@ -51,6 +52,8 @@ class Choices:
     student: Model
     form: Form
     """How the teachers' answers become the student's samples."""
+    thinks: bool
+    """Whether the student learns the reasoning between the tags of the teacher's template."""
     date: datetime.date
     """Today's date, for a chat template that asks for it."""
     max_length: int
@@ -83,9 +86,11 @@ def choose(job: StageJob, *, teachers: tuple[Teacher, ...], student: Model) -> C
     Raises InvalidManifest or TokenizerMismatch, with the field.
     """
     spec = job.spec
-    _check_reasoning(spec)
     comparison = _compare_tokenizers(teachers, student)
     difference = _find_format_difference(teachers, student) if comparison.shared else ""
+    same_format = comparison.shared and not difference and not spec.generation.structured_output
+    thinks = same_format and all(one.model is not None and is_reasoning(one.model) for one in teachers)
+    _check_reasoning(spec, thinks=thinks)
     constraint = find_constraint(spec)
     k = 0 if constraint else _resolve_k(spec, teachers=teachers)
     given, alone = spec.data.train.answers == "Given", spec.task.answers_alone
@@ -96,6 +101,7 @@ def choose(job: StageJob, *, teachers: tuple[Teacher, ...], student: Model) -> C
     return Choices(
         teachers=teachers,
         student=student,
+        thinks=spec.task.keep_reasoning and thinks,
         form=("Rendered" if difference else "Generated") if comparison.shared else "Text",
         date=date_of(job),
         max_length=_resolve_length(spec.training.max_length, student, default=DEFAULT_MAX_LENGTH),
@@ -136,6 +142,8 @@ def find_teacher(job: StageJob, place: int, *, store: Store | None, fetch: bool 
         return RemoteTeacher(at, teacher.name, teacher.endpoint, tokenizer, date_of(job))
     assert teacher.model is not None, "a teacher has a model or an endpoint"
     model = _find_named(teacher.model, job=job, at=f"{at}.model.source", store=store, fetch=fetch)
+    model = replace(model, template_variables=teacher.model.template_variables)
+    check_variables(model, at=f"{at}.model.chatTemplateKwargs")
     return ServedTeacher(
         at=at,
         name=teacher.name,
@@ -226,15 +234,18 @@ def root_path(uri: str) -> Path:
     return locate_store(uri).root
 
 
-def _check_reasoning(spec: Spec) -> None:
+def _check_reasoning(spec: Spec, *, thinks: bool) -> None:
     """Refuse to keep reasoning that no answer has, and distributions of ids that nobody learns; raises InvalidManifest.
 
     A final answer is not tokenized as the teacher generated it, and its distribution depends on the reasoning.
     """
     task = spec.task
-    if task.keep_reasoning and not task.chain_of_thought:
-        fix = "Set task.chainOfThought: true, or remove it"
-        raise InvalidManifest("the teacher is not asked to reason", at="spec.task.keepReasoning", fix=fix)
+    if task.keep_reasoning and not task.chain_of_thought and not thinks:
+        raise InvalidManifest(
+            "the teacher is not asked to reason, and it is not a model that reasons in the student's own chat format",
+            at="spec.task.keepReasoning",
+            fix="Set task.chainOfThought: true, or remove it",
+        )
     if task.keep_reasoning and spec.data.train.answers == "Given":
         problem = "the answers are Given, so the student learns no reasoning of a teacher"
         raise InvalidManifest(problem, at="spec.task.keepReasoning", fix="Remove it, or set answers: Teacher")

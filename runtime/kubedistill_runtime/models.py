@@ -6,7 +6,7 @@ import math
 import os
 import struct
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from kubedistill.canonical import canonical_json, digest
@@ -48,6 +48,8 @@ class Model:
     parameters: int
     config: Mapping[str, Json]
     trust_remote_code: bool = False
+    template_variables: Mapping[str, bool | int | float | str] = field(default_factory=dict)
+    """What its chat template is given in addition to the messages."""
 
     @property
     def max_positions(self) -> int | None:

@@ -22,4 +22,4 @@ def make_rendering(choices: Choices) -> Rendering:
     """Load the student's chat format; raises InvalidModel if it can't be used."""
     chat = load_chat_format(choices.student, at=STUDENT_AT, date=choices.date)
     models = [teacher.tokenizer for teacher in choices.teachers if teacher.tokenizer is not None]
-    return Rendering(chat, choices.form, frozenset[int]().union(*map(load_stop_ids, models)))
+    return Rendering(chat, choices.form, frozenset[int]().union(*map(load_stop_ids, models)), thinks=choices.thinks)

@@ -122,6 +122,8 @@ REFUSED: dict[str, tuple[Path, Any, str]] = {
     "an escape in a string": ((*TASK, "systemPrompt"), "a\x1b[2J", "spec.task.systemPrompt: String should have"),
     "reasoning in a conversation": (("spec", "task"), {"type": "Conversation", "chainOfThought": True},
                                     "spec.task: Value error, chainOfThought is only for"),
+    "a truth for a string": ((*MODEL, "chatTemplateKwargs"), {"enable_thinking": True},
+                             "spec.teachers.0.model.chatTemplateKwargs.enable_thinking: Input should be"),
     "a path for a ConfigMap": (("spec", "data", "test"), {"configMapKeyRef": {"name": "../../etc", "key": "a"}},
                                "spec.data.test.configMapKeyRef.name: String should be the name of an object"),
     "a path for a key": (("spec", "data", "test"), {"configMapKeyRef": {"name": "a", "key": "../a"}},
@@ -227,6 +229,7 @@ def test_defaults_are_those_of_the_reference(job_values: dict) -> None:
                 "tensorParallelSize": 1,
                 "pipelineParallelSize": 1,
                 "trustRemoteCode": False,
+                "chatTemplateKwargs": {},
             },
         }
     ]
@@ -354,3 +357,13 @@ def test_whole_and_dotted_numbers_have_one_digest(job_values: dict) -> None:
 def test_different_specs_have_different_digests(data: DataObject, valid_specs: SearchStrategy[dict]) -> None:
     first, second = (read_spec(data.draw(valid_specs)) for _ in range(2))
     assert (digest(spec_values(first)) == digest(spec_values(second))) == (first == second)
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("true", True), ("false", False), ("3", 3), ("-0.5", -0.5), ("low", "low"), ("True", "True"), ("03", "03"),
+     ("NaN", "NaN"), ("1e9999", "1e9999"), ("null", "null"), ('"3"', '"3"')],
+)  # fmt: skip
+def test_a_variable_of_a_template_is_a_scalar(text: str, value: Any) -> None:
+    model = TeacherModel(source="t", chat_template_kwargs={"a": text})
+    assert [(type(one), one) for one in model.template_variables.values()] == [(type(value), value)]

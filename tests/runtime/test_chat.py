@@ -3,6 +3,7 @@
 import datetime
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -382,3 +383,18 @@ def test_messages_that_the_template_refuses_are_said_with_its_own_words(
     with pytest.raises(InvalidModel) as refused:
         chat.prompt_ids([Message("user", "Hello"), Message("judge", "Guilty")])
     check_message(refused.value, "user, judge", "The role judge is unknown", "systemPrompt")
+
+
+SWITCHED = (
+    "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
+    "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}"
+    "{% if enable_thinking is defined and enable_thinking is false %}{{ '<think>\n\n</think>\n\n' }}{% endif %}"
+    "{% endif %}"
+)
+
+
+@pytest.mark.parametrize(("variables", "after"), [({}, ""), ({"enable_thinking": False}, "<think>\n\n</think>\n\n")])
+def test_a_template_gets_the_variables_of_its_model(variables: dict[str, bool], after: str, tmp_path: Path) -> None:
+    model = replace(write_chat_model(tmp_path, CHATML), template_variables=variables)
+    edit(tmp_path / "tokenizer_config.json", chat_template=SWITCHED)
+    assert load_chat_format(model, at=AT).render([ASK], asking=True).endswith(f"assistant\n{after}")

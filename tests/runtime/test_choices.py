@@ -12,7 +12,14 @@ import pytest
 from safetensors.numpy import save_file
 
 from kubedistill.contract import Prices
-from kubedistill.errors import InvalidData, InvalidInput, InvalidManifest, KubedistillError, TokenizerMismatch
+from kubedistill.errors import (
+    InvalidData,
+    InvalidInput,
+    InvalidManifest,
+    InvalidModel,
+    KubedistillError,
+    TokenizerMismatch,
+)
 from kubedistill.v1alpha1 import Spec
 from kubedistill_runtime.choices import date_of
 from kubedistill_runtime.keys import check_unchanged
@@ -56,7 +63,50 @@ def test_a_field_changes_exactly_these_keys(path: str, job_folder: JobFolder) ->
 
     if path in NEEDS:
         job_folder.set(*NEEDS[path])
+    if path == "teachers.0.model.chatTemplateKwargs":
+        write_template(job_folder, "{{ enable_thinking }}{{ messages }}", "teacher", "student")
     assert changed(job_folder, edit) == expected
+
+
+def write_template(job_folder: JobFolder, template: str, *models: str) -> None:
+    for model in models:
+        (job_folder.root / model / "tokenizer_config.json").write_text(json.dumps({"chat_template": template}))
+
+
+@pytest.mark.parametrize("name", ["enable_thinkin", "messages"])
+def test_a_variable_that_the_template_does_not_have_is_refused(
+    name: str, job_folder: JobFolder, check_message: CheckMessage
+) -> None:
+    write_template(job_folder, "{{ enable_thinking }}{{ messages }}", "teacher")
+    job_folder.set("teachers.0.model.chatTemplateKwargs", {name: "true"})
+    with pytest.raises(InvalidModel) as refused:
+        job_folder.resolve()
+    assert refused.value.at == "spec.teachers[0].model.chatTemplateKwargs"
+    check_message(refused.value, name)
+
+
+def test_a_student_without_the_variables_of_its_teacher_learns_its_own_rendering(job_folder: JobFolder) -> None:
+    write_template(job_folder, "{{ enable_thinking }}{{ messages }}", "teacher", "student")
+    assert job_folder.resolve().form == "Generated"
+    job_folder.set("teachers.0.model.chatTemplateKwargs", {"enable_thinking": "false"})
+    choices = job_folder.resolve()
+    assert (choices.form, choices.teachers[0].model.template_variables) == ("Rendered", {"enable_thinking": False})
+    assert "other variables of its chat template" in choices.objective_reason
+
+
+def test_reasoning_between_tags_is_kept_where_the_student_has_the_same_format(
+    job_folder: JobFolder, check_message: CheckMessage
+) -> None:
+    thinking = "{{ messages[-1]['content'].split('</think>')[-1] }}"
+    write_template(job_folder, thinking, "teacher", "student")
+    assert not job_folder.resolve().thinks
+    job_folder.set("task.keepReasoning", True)
+    assert job_folder.resolve().thinks
+    write_template(job_folder, f"{thinking} ", "student")
+    with pytest.raises(InvalidManifest) as refused:
+        job_folder.resolve()
+    assert refused.value.at == "spec.task.keepReasoning"
+    check_message(refused.value)
 
 
 CONDITIONED = [
@@ -179,12 +229,6 @@ def test_a_file_of_its_own_in_place_of_held_out_records_changes_every_key(job_fo
 DATED = "{{ strftime_now('%d %b %Y') }}{{ messages }}"
 
 
-def ask_for_date(job_folder: JobFolder, *models: str) -> None:
-    """Give models a chat template that writes today's date."""
-    for model in models:
-        (job_folder.root / model / "tokenizer_config.json").write_text(json.dumps({"chat_template": DATED}))
-
-
 DATES: dict[str, tuple[tuple[str, ...], set[str]]] = {
     "nobody asks": ((), NOTHING),
     "the teacher asks": (("teacher",), ALL),
@@ -196,7 +240,7 @@ DATES: dict[str, tuple[tuple[str, ...], set[str]]] = {
 @pytest.mark.parametrize("name", DATES)
 def test_the_day_enters_keys_only_where_a_template_asks_for_it(name: str, job_folder: JobFolder) -> None:
     models, expected = DATES[name]
-    ask_for_date(job_folder, *models)
+    write_template(job_folder, DATED, *models)
     job_folder.set("task.date", "2026-01-02")
     assert changed(job_folder, lambda job: job.set("task.date", "2026-01-03")) == expected
 

@@ -44,6 +44,7 @@ SPEC: dict[str, tuple[str, str]] = {
     "teachers[].model.tensorParallelSize": (_LAYOUT, "model.tensor_parallel_size"),
     "teachers[].model.pipelineParallelSize": (_LAYOUT, "model.pipeline_parallel_size"),
     "teachers[].model.trustRemoteCode": (_CHOICES, "model.trust_remote_code"),
+    "teachers[].model.chatTemplateKwargs": (f"{_API}/v1alpha1/models.py", "self.chat_template_kwargs"),
     "teachers[].endpoint.api": (_REMOTE, "endpoint.api"),
     "teachers[].endpoint.model": (_REMOTE, "endpoint.model"),
     "teachers[].endpoint.url": (_REMOTE, "endpoint.url"),

@@ -36,6 +36,7 @@ FIELDS: dict[str, tuple[Any, set[str]]] = {
     "teachers.0.model.tensorParallelSize": (2, NOTHING),
     "teachers.0.model.pipelineParallelSize": (2, NOTHING),
     "teachers.0.model.trustRemoteCode": (True, ALL),
+    "teachers.0.model.chatTemplateKwargs": ({"enable_thinking": "false"}, ALL),
     "teachers.0.endpoint.api": ("Anthropic", ALL),
     "teachers.0.endpoint.model": ("other", ALL),
     "teachers.0.endpoint.url": ("https://gateway.example.com/v1", NOTHING),

@@ -1,5 +1,6 @@
 """spec.teachers and spec.student: which models, and where they run."""
 
+import re
 from typing import Annotated, Literal, Self
 
 from pydantic import ConfigDict, Field, model_validator
@@ -12,6 +13,17 @@ _NO_RESOURCES = "resources belong to a model that the job serves, not to an endp
 _VENDORS: dict[EndpointApi, str] = {"OpenAI": "https://api.openai.com/v1", "Anthropic": "https://api.anthropic.com"}
 _AZURE = "url and apiVersion are required with api: AzureOpenAI, and apiVersion belongs to it alone"
 _NO_TOKENS = "tokenizer can't be set with api: Anthropic, which gives no tokens"
+
+TemplateValue = Annotated[str, Field(min_length=1, max_length=256), ONE_LINE]
+
+
+def _read_scalar(text: str) -> bool | int | float | str:
+    """Return true, false or a number in JSON as such, and anything else as the string that it is."""
+    if text in ("true", "false"):
+        return text == "true"
+    if re.fullmatch(r"-?(0|[1-9][0-9]{0,15})", text):
+        return int(text)
+    return float(text) if re.fullmatch(r"-?[0-9]{1,16}\.[0-9]{1,16}", text) else text
 
 
 class TeacherModel(Model):
@@ -34,6 +46,14 @@ class TeacherModel(Model):
     """Number of GPU groups that share the layers in sequence, 1 to 64; they may span nodes."""
     trust_remote_code: bool = False
     """Let the checkpoint run its own Python code. Leave it off unless you have read that code."""
+    chat_template_kwargs: Annotated[dict[str, TemplateValue], Field(max_length=16)] = Field(default_factory=dict)
+    """Variables of its chat template, at most 16, such as enable_thinking: "false". true, false and numbers are read as
+    such, everything else is a string. A variable that the template does not have is refused."""
+
+    @property
+    def template_variables(self) -> dict[str, bool | int | float | str]:
+        """The variables of its chat template, with their values as Python has them."""
+        return {name: _read_scalar(text) for name, text in self.chat_template_kwargs.items()}
 
     @property
     def gpus(self) -> int:

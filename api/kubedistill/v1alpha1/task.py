@@ -134,8 +134,8 @@ class Task(Model):
     others are rejected as NoFinalAnswer. The student learns the final answer alone. Not for Conversation and
     Summarization."""
     keep_reasoning: bool = False
-    """Let the student learn the reasoning of a chain of thought too; it is then asked to reason, in training and in the
-    evaluation."""
+    """Let the student learn the reasoning too. After a chain of thought, it is then asked to reason in training and
+    evaluation. Reasoning between tags such as <think> is kept if teacher and student have one chat format."""
     prompt: Annotated[str, Field(min_length=1, max_length=32768), SOME_LINES] | None = None
     """Only for Text: Jinja template of the user message, with the keys of a record as variables, such as
     `{{ question }}`; not its reference. Absent: a record has its own prompt or messages."""

@@ -48,6 +48,8 @@ def format_difference(teacher: Model, student: Model) -> str:
     """
     if read_template(teacher) != read_template(student):
         return "another chat template"
+    if teacher.template_variables != student.template_variables:
+        return "other variables of its chat template"
     if set(load_stop_ids(teacher)) != set(load_stop_ids(student)):
         return "other stop tokens"
     if _named_tokens(teacher) != _named_tokens(student):

@@ -2,8 +2,8 @@
 
 import bisect
 import datetime
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kubedistill.errors import InvalidData, InvalidModel
@@ -35,6 +35,8 @@ class ChatFormat:
     reasoning: tuple[str, str] | None = None
     """The tags around reasoning in the template."""
     special: SpecialTokens = NO_SPECIAL_TOKENS
+    variables: Mapping[str, bool | int | float | str] = field(default_factory=dict)
+    """What the template is given in addition to the messages."""
 
     def prompt_ids(self, messages: Sequence[Message]) -> list[int]:
         """Return the ids of the prompt for the next reply: all messages and the generation prompt.
@@ -64,10 +66,10 @@ class ChatFormat:
     def render(self, messages: Sequence[Message], *, asking: bool) -> str:
         """Return the text of messages, with the generation prompt if `asking`; raises InvalidModel like prompt_ids."""
         values = [{"role": message.role, "content": message.content} for message in messages]
-        clock = {"strftime_now": self.date.strftime} if self.date else {}
+        given = {**self.variables, **({"strftime_now": self.date.strftime} if self.date else {})}
         try:
             text: str = self.tokenizer.apply_chat_template(
-                values, add_generation_prompt=asking, tokenize=False, **clock
+                values, add_generation_prompt=asking, tokenize=False, **given
             )
         except Exception as error:  # a template is a program, which may raise any error
             roles = ", ".join(message.role for message in messages[:6])

@@ -44,6 +44,7 @@ def load_chat_format(
         date if "strftime_now" in template else None,
         reasoning_markers(template),
         read_special_tokens(tokenizer, stop_ids=stop_ids),
+        model.template_variables,
     )
     return replace(chat, end_id=_find_end(chat, at=at, generates=generates))
 

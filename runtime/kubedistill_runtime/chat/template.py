@@ -1,10 +1,20 @@
 """The chat template, stop ids and reasoning tags in a model's files, read without loading its tokenizer."""
 
 import datetime
+import re
 from typing import Any
 
+from kubedistill.errors import InvalidModel
 from kubedistill_runtime.models import Model, read_object
 
+_SET_ELSEWHERE = frozenset(
+    {
+        "add_generation_prompt", "bos_token", "chat_template", "continue_final_message", "conversation", "documents",
+        "eos_token", "max_length", "messages", "padding", "return_assistant_tokens_mask", "return_dict",
+        "return_tensors", "strftime_now", "tokenize", "tokenizer_kwargs", "tools", "truncation",
+    }
+)  # fmt: skip
+"""Arguments of transformers' apply_chat_template, and variables that it sets itself."""
 REASONING = (
     # The text before the reasoning of a reply, and the text between reasoning and answer.
     ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),  # Harmony, of gpt-oss
@@ -28,6 +38,15 @@ def read_template(model: Model) -> str:
     return found if isinstance(found, str) else ""
 
 
+def check_variables(model: Model, *, at: str) -> None:
+    """Check that the chat template has the variables that it is given; raises InvalidModel, with the field `at`."""
+    template = read_template(model)
+    for name in model.template_variables:
+        if name in _SET_ELSEWHERE or re.search(rf"(?<!\w){re.escape(name)}(?!\w)", template) is None:
+            problem = f"{name!r} is not a variable that the chat template of {model.source} leaves to its user"
+            raise InvalidModel(problem, at=at, fix="Fix its name, or remove it")
+
+
 def load_stop_ids(model: Model) -> tuple[int, ...]:
     """Return the ids that end a reply, from generation_config.json or config.json (Llama 3 has three)."""
     path = model.path / "generation_config.json"
@@ -45,6 +64,11 @@ def asks_for_date(model: Model) -> bool:
 def date_for(model: Model, date: datetime.date) -> datetime.date | None:
     """Return the date if the model's template asks for it, otherwise None."""
     return date if asks_for_date(model) else None
+
+
+def is_reasoning(model: Model) -> bool:
+    """Return whether a model's chat template has tags for reasoning."""
+    return reasoning_markers(read_template(model)) is not None
 
 
 def reasoning_markers(template: str) -> tuple[str, str] | None:

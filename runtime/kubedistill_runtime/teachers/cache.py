@@ -50,6 +50,7 @@ def model_key(serving: Serving, *, sampling: Sampling, seed: int) -> str:
             "seed": seed if sampling.temperature > 0 else None,
             "date": serving.date.isoformat() if serving.date else None,
             **sampling.extra_values(),
+            **({"template": dict(variables)} if (variables := serving.model.template_variables) else {}),
         }
     )
 

@@ -42,6 +42,8 @@ class Rendering:
     form: Form
     teacher_stop_ids: frozenset[int] = frozenset()
     """The stop ids of all served teachers."""
+    thinks: bool = False
+    """Whether the student learns the reasoning in a reply too; then the form is Generated."""
 
     def spans(self, answered: AnsweredRecord) -> Iterator[Span]:
         """Yield one span for each turn of an answer."""
@@ -53,7 +55,7 @@ class Rendering:
 
     def _span(self, turn: Turn, history: Sequence[Message]) -> Span:
         stored = bool(turn.prompt_ids and turn.completion_ids)  # an endpoint may give only one of them
-        if self.form == "Generated" and stored and not self.chat.has_reasoning(turn.completion_ids):
+        if self.form == "Generated" and stored and (self.thinks or not self.chat.has_reasoning(turn.completion_ids)):
             return Span(turn.prompt_ids, turn.completion_ids, turn.top)
         prompt, completion = (tuple(ids) for ids in self.chat.turn_ids(history, turn.text))
         if self.form == "Text" or turn.top is None:

@@ -290,3 +290,15 @@ def test_a_teachers_reasoning_is_not_taught_and_distributions_belong_to_the_answ
     known = sample.top.ids_TK[sample.known_N, 0].tolist()
     assert known[-3:] == [*said[-3:]]
     assert json.dumps(sample.known_N.tolist()[-4:]) == "[true, true, true, true]"
+
+
+def test_a_teachers_reasoning_is_taught_as_it_was_generated_if_it_is_kept(tmp_path: Path) -> None:
+    chat = load_chat_format(write_chat_model(tmp_path, FAMILIES["qwen-3"]), at="student")
+    said = (*chat.tokenizer.encode("<think>\nhm\n</think>\n\nyes"), chat.end_id)
+    top = top_of(*({one: 0.5} for one in said))
+    turn = Turn(tuple(chat.prompt_ids(talk("ask"))), said, chat.text(said), "stop", top)
+    answered = AnsweredRecord(Record("r", talk("ask")), 0, Answer("k", (turn,)))
+    rendering = Rendering(chat, "Generated", frozenset(chat.stop_ids), thinks=True)
+    (sample,) = make_samples([answered], rendering=rendering, max_length=1000, counts=Counts())
+    assert tuple(scored(sample)) == said
+    assert sample.known_N.all()
