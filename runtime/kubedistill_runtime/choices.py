@@ -240,6 +240,9 @@ def _check_reasoning(spec: Spec, *, thinks: bool) -> None:
     A final answer is not tokenized as the teacher generated it, and its distribution depends on the reasoning.
     """
     task = spec.task
+    if task.keep_reasoning and task.chain_of_density:
+        problem = "the student learns the last summary of a chain of density alone"
+        raise InvalidManifest(problem, at="spec.task.keepReasoning", fix="Remove it, or remove chainOfDensity")
     if task.keep_reasoning and not task.chain_of_thought and not thinks:
         raise InvalidManifest(
             "the teacher is not asked to reason, and it is not a model that reasons in the student's own chat format",

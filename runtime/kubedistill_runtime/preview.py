@@ -53,7 +53,8 @@ def _ask(record: Record, *, chat: ChatFormat) -> PreviewPrompt:
 
 
 def _show(record: Record, *, job: StageJob, rendering: Rendering, max_length: int) -> PreviewRecord:
-    every_turn, reasons = job.spec.data.train.targets == "All", job.spec.task.keep_reasoning
+    task, every_turn = job.spec.task, job.spec.data.train.targets == "All"
+    reasons = task.chain_of_thought and task.keep_reasoning
     answered = _stand_in(record, every_turn=every_turn, reasons=reasons)
     counts = Counts()
     samples = list(make_samples([answered], rendering=rendering, max_length=max_length, counts=counts))

@@ -123,6 +123,9 @@ def _valid_spec(draw: st.DrawFn, specs: SearchStrategy[Values]) -> Values:
     if "answer" in task:
         task["answer"] = draw(st.sampled_from(FORMS)) | {}
     spec["teachers"] = list({teacher["name"]: teacher for teacher in spec["teachers"]}.values())
+    if task["type"] != "Summarization":
+        task.pop("maxSummaryWords", None)
+        task.pop("chainOfDensity", None)
     for teacher in spec["teachers"]:
         _make_one_kind(teacher)
     for source in (part for part in spec["data"].values() if isinstance(part, dict)):

@@ -34,6 +34,8 @@ SPEC: dict[str, tuple[str, str]] = {
     "task.answer.labels": (f"{_RUNTIME}/tasks/text.py", "form.labels"),
     "task.chainOfThought": (f"{_RUNTIME}/tasks/reasoning.py", "task.chain_of_thought"),
     "task.keepReasoning": (f"{_RUNTIME}/tasks/reasoning.py", "task.keep_reasoning"),
+    "task.maxSummaryWords": (f"{_RUNTIME}/tasks/reasoning.py", "task.max_summary_words"),
+    "task.chainOfDensity": (f"{_RUNTIME}/tasks/reasoning.py", "task.chain_of_density"),
     "task.date": (_CHOICES, "job.spec.task.date"),
     "teachers[].name": (f"{_API}/v1alpha1/job.py", 'keyed_by("name")'),  # the API server merges the list by it
     "teachers[].model.source": (_CHOICES, "model.source"),

@@ -26,6 +26,8 @@ FIELDS: dict[str, tuple[Any, set[str]]] = {
     "task.answer.regex": ("[a-z.]+", ALL),
     "task.answer.jsonSchema": ({"type": "string"}, ALL),
     "task.answer.labels": (["yes", "no"], ALL),
+    "task.maxSummaryWords": (60, ALL),
+    "task.chainOfDensity": (True, ALL),
     "task.date": ("2026-01-02", NOTHING),
     "teachers.0.name": ("other", NOTHING),
     "teachers.0.model.source": ("../{root}/teacher", NOTHING),
@@ -227,6 +229,8 @@ NEEDS = {
     **{path: ("task", {"type": "Text"}) for path in _OF_TEXT},
     "data.train.targets": ("data.train.answers", "Given"),
     "task.keepReasoning": ("task.chainOfThought", True),
+    "task.maxSummaryWords": ("task", {"type": "Summarization"}),
+    "task.chainOfDensity": ("task", {"type": "Summarization"}),
     **{
         path: ("teachers.0", {"name": "main", "endpoint": ENDPOINT | (AZURE if path.endswith("apiVersion") else {})})
         for path in FIELDS

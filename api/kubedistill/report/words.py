@@ -32,6 +32,7 @@ REJECTED = {
     "NoFinalAnswer": "without a final answer",
     "OtherScript": "in another script than the prompt",
     "NotShorter": "not shorter than the text",
+    "TooManyWords": "longer than maxSummaryWords",
     "Repetition": "repetitive",
     "Duplicate": "equal to that of an equal record",
     "NearDuplicate": "to a near-duplicate of another prompt",

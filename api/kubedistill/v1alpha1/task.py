@@ -41,6 +41,7 @@ _ONE_FORM = "exactly one of regex, jsonSchema and labels must be set; leave out 
 _RE2 = "regex must be a regular expression in the syntax of RE2"
 _HAS_FORMS = ", ".join(f"has(self.{form})" for form in ("regex", "jsonSchema", "labels"))
 _MAX_SCHEMA_BYTES = 32_768
+_NO_SUMMARY = "maxSummaryWords and chainOfDensity are only for Summarization tasks; remove them"
 _PADDED = "labels contains a label with leading or trailing white space; remove the white space"
 
 
@@ -116,6 +117,11 @@ class Task(Model):
             (" && ".join(f"self.type != '{kind}'" for kind in _DECLARED) + " || has(self.labels)", _NEEDS_LABELS),
             (f"self.type in {list(LABELS)} || !has(self.labels)", _HAS_NO_LABELS),
             ("!has(self.labels) || self.labels.all(label, label == label.trim())", _PADDED),
+            (
+                "self.type == 'Summarization' || "
+                "!has(self.maxSummaryWords) && (!has(self.chainOfDensity) || !self.chainOfDensity)",
+                _NO_SUMMARY,
+            ),
             (f"self.type in {list(REASONED)} || !has(self.chainOfThought) || !self.chainOfThought", _NO_FINAL_ANSWER),
             ("self.type == 'Text' || !has(self.prompt) && !has(self.answer)", _ONLY_TEXT),
         )
@@ -141,6 +147,12 @@ class Task(Model):
     `{{ question }}`; not its reference. Absent: a record has its own prompt or messages."""
     answer: AnswerForm | None = None
     """Only for Text: what a valid answer is. Absent: any text that is not blank."""
+    max_summary_words: Annotated[int | None, Field(ge=10, le=1000)] = None
+    """Maximum length of a summary in words, 10 to 1,000. Teacher and student are asked for it, and the teacher's longer
+    summaries are rejected as TooManyWords. Absent: no maximum."""
+    chain_of_density: bool = False
+    """Ask the teacher to rewrite its summary 4 times, each time with more of the text's entities in the same number of
+    words (Adams et al. 2023). The student learns the last summary alone. Only for Summarization."""
     date: Day | None = None
     """Today's date, YYYY-MM-DD, for chat templates that ask for it. Absent: the day on which the job was created;
     on one machine, the day of its first run. Ignored if no template asks for it."""
@@ -156,6 +168,8 @@ class Task(Model):
             raise ValueError(_NO_FINAL_ANSWER)
         if self.type != "Text" and (self.prompt or self.answer):
             raise ValueError(_ONLY_TEXT)
+        if self.type != "Summarization" and (self.max_summary_words is not None or self.chain_of_density):
+            raise ValueError(_NO_SUMMARY)
         if not is_stored(info):  # 0.1 took labels that differ in case or white space alone
             _check_distinct(self.labels or ())
         return self
@@ -163,7 +177,7 @@ class Task(Model):
     @property
     def answers_alone(self) -> bool:
         """Whether the student learns only the final answers of the teacher's replies."""
-        return self.chain_of_thought and not self.keep_reasoning
+        return self.chain_of_density or (self.chain_of_thought and not self.keep_reasoning)
 
     @property
     def answer_labels(self) -> tuple[str, ...]:

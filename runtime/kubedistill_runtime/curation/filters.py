@@ -12,7 +12,7 @@ from kubedistill_runtime.curation.near_duplicates import find_near_duplicates
 from kubedistill_runtime.curation.refusals import contains_refusal, is_refusal
 from kubedistill_runtime.curation.repetition import is_repetitive
 from kubedistill_runtime.curation.scripts import is_in_other_script
-from kubedistill_runtime.curation.words import weigh_text
+from kubedistill_runtime.curation.words import count_words, weigh_text
 from kubedistill_runtime.records import Record
 from kubedistill_runtime.tasks import TASKS
 from kubedistill_runtime.tasks.reasoning import NO_FINAL_ANSWER, read_answer
@@ -69,6 +69,12 @@ def is_not_shorter(answered: AnsweredRecord) -> bool:
     """Return whether a turn has as many words as the whole prompt, or more."""
     prompt = "\n".join(message.content for message in answered.record.messages)
     return any(weigh_text(turn.text) >= weigh_text(prompt) for turn in answered.answer.turns)
+
+
+def make_word_filter(task: TaskSpec) -> Filter:
+    """Return the filter that rejects summaries with more words than the task allows."""
+    most = task.max_summary_words
+    return lambda answered: most is not None and any(count_words(turn.text) > most for turn in answered.answer.turns)
 
 
 def make_format_filter(task: TaskSpec) -> Filter:
@@ -141,7 +147,8 @@ FILTERS: dict[str, FilterKind] = {
     "PromptRejected": FilterKind(make=lambda *_: make_finish_filter("rejected")),
     "EndpointFailed": FilterKind(make=lambda *_: make_finish_filter("failed")),
     "NoFinalAnswer": FilterKind(
-        make=lambda *_: make_finish_filter(NO_FINAL_ANSWER), judges=lambda task: task.chain_of_thought
+        make=lambda *_: make_finish_filter(NO_FINAL_ANSWER),
+        judges=lambda task: task.chain_of_thought or task.chain_of_density,
     ),
     "Unfinished": FilterKind(make=lambda *_: is_unfinished),
     "Empty": FilterKind(make=lambda *_: is_empty),
@@ -155,6 +162,9 @@ FILTERS: dict[str, FilterKind] = {
     "OtherScript": FilterKind(make=lambda *_: has_other_script, switch="language", judges=_has_free_text),
     "NotShorter": FilterKind(
         make=lambda *_: is_not_shorter, switch="length", judges=lambda task: TASKS[task.type].shortens
+    ),
+    "TooManyWords": FilterKind(
+        make=lambda task, _: make_word_filter(task), judges=lambda task: task.max_summary_words is not None
     ),
     "Repetition": FilterKind(make=lambda *_: has_repetition, switch="repetition"),
     "Duplicate": FilterKind(make=lambda *_: make_duplicate_filter(), switch="duplicates", compares=True),

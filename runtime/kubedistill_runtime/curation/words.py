@@ -73,6 +73,16 @@ def weigh_text(text: str) -> int:
     return sum(weigh(split_tokens(text)))
 
 
+def count_words(text: str) -> int:
+    """Return the number of words of a string: what is between spaces and has a letter or digit.
+
+    Scripts without spaces have as many words as the weights of their characters say.
+    """
+    pieces = text.split()
+    plain = sum(any(map(str.isalnum, piece)) for piece in pieces if not _UNSPACED.search(piece))
+    return plain + -(-sum(weigh_text(piece) for piece in pieces if _UNSPACED.search(piece)) // WORD)
+
+
 def join_items(items: Sequence[str]) -> str:
     """Return items as text, with a space before each one except characters of scripts without spaces."""
     return "".join(item if _UNSPACED.match(item) else f" {item}" for item in items).strip()

@@ -28,7 +28,7 @@ from kubedistill_runtime.records import Record, read_rows
 from kubedistill_runtime.stages import Outcome, StageContext
 from kubedistill_runtime.storage.artifacts import draft_artifact, find, leave_draft, publish, read_figures
 from kubedistill_runtime.student_format import make_rendering
-from kubedistill_runtime.tasks.reasoning import to_target
+from kubedistill_runtime.tasks.reasoning import for_student, to_target
 from kubedistill_runtime.teachers.answer_sets import read_answer_set
 from kubedistill_runtime.training.sample_store import write_samples
 from kubedistill_runtime.training.samples import Counts, make_samples
@@ -159,7 +159,8 @@ def _count_answers(context: StageContext, train: Sequence[Record]) -> int:
 def _answers(context: StageContext, train: Sequence[Record]) -> Iterator[AnsweredRecord]:
     """Return the answers to the training records: the references if they are given, or the teacher's."""
     if context.job.spec.data.train.answers == "Given":
-        return iter(given_answers(train, every_turn=_every_turn(context.job)))
+        records = [for_student(record, context.job.spec.task) for record in train]
+        return iter(given_answers(records, every_turn=_every_turn(context.job)))
     answers = read_answer_set(context.store, "answers", context.keys["answers"], "train")
     return (to_target(one, context.job.spec.task) for one in answers)
 
@@ -201,7 +202,7 @@ def _validation(context: StageContext) -> Iterator[AnsweredRecord]:
     job, store, keys = context.job, context.store, context.keys
     if job.spec.data.train.answers == "Given":
         records = read_rows(store, keys["rows"], "validation")
-        judged = (record for record in records if record.references)
+        judged = (for_student(record, job.spec.task) for record in records if record.references)
         return iter(given_answers(judged, every_turn=_every_turn(job)))
     asked = read_answer_set(store, "judge", keys["judge"], "validation")
     targets = (to_target(one, job.spec.task) for one in asked)

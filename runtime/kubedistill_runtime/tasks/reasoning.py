@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from kubedistill.v1alpha1 import Task as TaskSpec
-from kubedistill_runtime.answers import Answer, AnsweredRecord, Turn
+from kubedistill_runtime.answers import AnsweredRecord, Turn
 from kubedistill_runtime.records import Message, Record
 from kubedistill_runtime.tasks import TASKS
 
@@ -17,6 +17,18 @@ _INSTRUCTION = (
     "Answer: {answer}\n"
     "and write nothing after it."
 )
+_LENGTH = "Write a summary of at most {words} words."
+_DENSITY = (
+    "First write a summary of {words} words. Then repeat the following 4 times: name 1 to 3 entities of the text that "
+    "the last summary does not have, and rewrite that summary so that it has them too, loses none, and is not longer. "
+    "At the end, write a line with\n"
+    "Final summary:\n"
+    "and below it the last summary alone. Write nothing after it."
+)
+"""The chain of density, after Adams et al. 2023, arXiv 2309.04269."""
+_DENSE_WORDS = "about 80"
+"""The length in that paper, for a chain of density without a maximum."""
+_SUMMARY = re.compile(r"[\s>#*_-]{0,8}final\s{1,8}summary\s{0,8}(?:\*\*|__)?\s{0,8}[:\uff1a]\s{0,8}(?:\*\*|__)?", re.I)
 _MARKER = re.compile(
     r"[\s>#-]{0,8}(?P<bold>\*\*|__)?\s{0,8}(?:(?:my|the)\s{1,8})?(?:final\s{1,8})?answer\s{0,8}"
     r"(?P<closed>\*\*|__)?\s{0,8}[:\uff1a]\s{0,8}(?P<late>\*\*|__)?(?P<rest>.*)",
@@ -31,12 +43,17 @@ _QUOTES = (("**", "**"), ("`", "`"), ('"', '"'), ("'", "'"), ("\u201c", "\u201d"
 
 def for_teacher(record: Record, task: TaskSpec) -> Record:
     """Return a record as the teacher is asked."""
-    return _ask(record, task) if task.chain_of_thought else record
+    if task.chain_of_thought:
+        return _add(record, _reason(task))
+    if task.chain_of_density:
+        words = task.max_summary_words
+        return _add(record, _DENSITY.format(words=f"at most {words}" if words else _DENSE_WORDS))
+    return _limit(record, task)
 
 
 def for_student(record: Record, task: TaskSpec) -> Record:
     """Return a record as the student is asked, in training and in the evaluation."""
-    return record if task.answers_alone else for_teacher(record, task)
+    return _limit(record, task) if task.answers_alone else for_teacher(record, task)
 
 
 def to_target(answered: AnsweredRecord, task: TaskSpec) -> AnsweredRecord:
@@ -44,10 +61,10 @@ def to_target(answered: AnsweredRecord, task: TaskSpec) -> AnsweredRecord:
 
     A turn that ended, but without a final answer, gets the finish NO_FINAL_ANSWER.
     """
-    if not task.chain_of_thought:
-        return answered
-    turns = tuple(_to_target(turn, task) for turn in answered.answer.turns)
-    return AnsweredRecord(for_student(answered.record, task), answered.sample, Answer(answered.answer.row_key, turns))
+    record, answer = for_student(answered.record, task), answered.answer
+    if task.chain_of_thought or task.chain_of_density:
+        answer = replace(answer, turns=tuple(_to_target(turn, task) for turn in answer.turns))
+    return replace(answered, record=record, answer=answer)
 
 
 def read_answer(text: str, task: TaskSpec) -> str | None:
@@ -74,18 +91,31 @@ def find_final(text: str, task: TaskSpec) -> str | None:
 def _read_final(text: str, task: TaskSpec) -> tuple[str, str | None] | None:
     """Return the final answer as it is written, and in the form of references if it is in the task's form."""
     kind = TASKS[task.type]
-    final = _find_last_line(text) or (kind.find_marked(text) if kind.find_marked else None)
+    if task.chain_of_density:
+        final = _find_summary(text)
+    else:
+        final = _find_last_line(text) or (kind.find_marked(text) if kind.find_marked else None)
     if final is None:
         return None
     parsed = (kind.parse(spelling, task) for spelling in _spellings(final))
     return final, next((answer for answer in parsed if answer is not None), None)
 
 
-def _ask(record: Record, task: TaskSpec) -> Record:
-    """Add the instruction to the system message of a record, or as its system message."""
+def _reason(task: TaskSpec) -> str:
+    """Return the instruction of a chain of thought."""
     kind = TASKS[task.type]
     limit = " in at most 80 words" if kind.short_answers else ""
-    instruction = _INSTRUCTION.format(limit=limit, answer=kind.final_answer)
+    return _INSTRUCTION.format(limit=limit, answer=kind.final_answer)
+
+
+def _limit(record: Record, task: TaskSpec) -> Record:
+    """Ask for a summary of a maximum length, if there is one."""
+    words = task.max_summary_words
+    return record if words is None else _add(record, _LENGTH.format(words=words))
+
+
+def _add(record: Record, instruction: str) -> Record:
+    """Add an instruction to the system message of a record, or as its system message."""
     system = [message for message in record.messages if message.role == "system"]
     others = [message for message in record.messages if message.role != "system"]
     texts = [*(message.content for message in system), instruction]
@@ -99,6 +129,16 @@ def _to_target(turn: Turn, task: TaskSpec) -> Turn:
     if final is None:
         return replace(turn, finish=NO_FINAL_ANSWER)
     return turn if task.keep_reasoning else Turn((), (), final, turn.finish, usage=turn.usage)
+
+
+def _find_summary(text: str) -> str | None:
+    """Return what follows the last line that begins with `Final summary:`."""
+    lines = [line for line in text.splitlines() if not _FENCE.fullmatch(line)]
+    marked = [place for place, line in enumerate(lines) if _SUMMARY.match(line)]
+    if not marked:
+        return None
+    first = _SUMMARY.sub("", lines[marked[-1]], count=1)
+    return "\n".join([first, *lines[marked[-1] + 1 :]]).strip() or None
 
 
 def _find_last_line(text: str) -> str | None:

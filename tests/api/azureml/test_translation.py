@@ -11,7 +11,7 @@ from kubedistill.errors import InvalidManifest
 from kubedistill.importers.azureml.fields import FIELDS, Field
 from kubedistill.importers.azureml.readers import TASKS
 from kubedistill.importers.azureml.translation import Translation
-from kubedistill.v1alpha1 import DistillationJob, Generation, Task, Teacher
+from kubedistill.v1alpha1 import DistillationJob, Generation, Teacher
 from kubedistill.v1alpha1.task import TaskType
 from support.messages import CheckMessage
 
@@ -59,6 +59,8 @@ CARRIED: list[tuple[str, Any, str, Any]] = [
     (f"{INFERENCE}.top_p", 0.95, "spec.generation.topP", 0.95),
     (f"{INFERENCE}.max_tokens", 100, "spec.generation.maxTokens", 100),
     (f"{REQUESTS}.min_endpoint_success_ratio", 0.9, "spec.generation.minSuccessRatio", 0.9),
+    ("prompt_settings.enable_chain_of_density", True, "spec.task.chainOfDensity", True),
+    ("prompt_settings.max_len_summary", 80, "spec.task.maxSummaryWords", 80),
     ("prompt_settings.enable_chain_of_thought", True, "spec.task.chainOfThought", True),
     ("hyperparameters.n_epochs", "5", "spec.training.epochs", 5),
     ("hyperparameters.num_train_epochs", "3", "spec.training.epochs", 3),
@@ -80,8 +82,6 @@ LEFT_OUT: list[tuple[str, Any, str]] = [
     (f"{INFERENCE}.presence_penalty", 1, "without penalties"),
     (f"{INFERENCE}.stop", ["\n"], "template"),
     (f"{REQUESTS}.request_batch_size", 10, "vLLM"),
-    ("prompt_settings.enable_chain_of_density", True, "one summary"),
-    ("prompt_settings.max_len_summary", 80, "systemPrompt"),
     ("hyperparameters.learning_rate_multiplier", "0.2", "set learningRate"),
     ("hyperparameters.lora_alpha", "32", "spec.training"),
     ("resources.instance_type", "Standard_D2_v2", "spec.teachers[0].resources.pool"),
@@ -147,6 +147,8 @@ def test_field_is_carried_over(
         del azure_job[CONNECTION]
     if field == "data_generation_task_type":  # a conversation has no chain of thought
         del azure_job["prompt_settings"]
+    if ours in ("spec.task.chainOfDensity", "spec.task.maxSummaryWords"):
+        azure_job |= {"data_generation_task_type": "summarization", "prompt_settings": {}}
     job = translated(put(without_epochs(azure_job), field, value)).values
     assert find(job, ours) == becomes
     DistillationJob.model_validate_json(json.dumps(job), by_alias=True, by_name=False)
@@ -222,9 +224,8 @@ def test_every_value_of_a_sample_is_carried_over_or_named(
         "hyperparameters.learning_rate_multiplier",
         "resources.instance_type",
         "outputs.registered_model.type",
-        *(f"prompt_settings.{name}" for name in prompts or () if name != "enable_chain_of_thought"),
     }
-    assert ("chainOfThought" in spec["task"]) == ("enable_chain_of_thought" in (prompts or ()))
+    assert len(spec["task"]) == 1 + len(prompts or ())
 
 
 def test_the_remarks_that_name_no_loss_say_what_is_different(azure_job: dict[str, Any], translated: Translate) -> None:
@@ -323,7 +324,6 @@ def test_fields_that_exist_here_by_now_are_translated() -> None:
     assert "endpoint" in Teacher.model_fields
     assert all("spec.teachers[].endpoint" in why for why in remarks), "a job that moves here is served here"
     assert {"stop", "frequency_penalty", "presence_penalty"}.isdisjoint(Generation.model_fields)
-    assert {"chain_of_density", "max_summary_words"}.isdisjoint(Task.model_fields)
 
 
 def test_the_page_shows_the_table_as_it_is() -> None:

@@ -16,6 +16,8 @@ LABELS = Task(type="Classification", labels=("a.b", "c.d"))
 TALK = Task(type="Conversation")
 ASK = Task(type="QA")
 SUM_UP = Task(type="Summarization")
+TEN_WORDS = Task(type="Summarization", max_summary_words=10)
+CHARACTERS = "".join(map(chr, range(0x4E00, 0x4E50)))
 REFUSAL = "I'm sorry, but I can't help with that."
 CHINESE = "我不知道该怎么办。请先关闭机器并等待一个小时。"
 
@@ -60,6 +62,10 @@ def answered(
         (TALK, answered(CHINESE, references=(CHINESE,)), None),
         (SUM_UP, answered("It is short.", prompt="This text is longer than its summary."), None),
         (SUM_UP, answered("It is a long text on a short one.", prompt="Short text."), "NotShorter"),
+        (TEN_WORDS, answered("one two - three-and-a-half don't 5 6 7 8 9 ten.", prompt="word " * 40), None),
+        (TEN_WORDS, answered("one two three four 5 6 7 8 9 ten eleven", prompt="word " * 40), "TooManyWords"),
+        (TEN_WORDS, answered(CHARACTERS[:20], prompt=CHARACTERS), None),
+        (TEN_WORDS, answered(CHARACTERS[:21], prompt=CHARACTERS), "TooManyWords"),
         (ASK, answered("It is a long text on a short one.", prompt="Short text."), None),
         (SUM_UP, answered("关闭机器", prompt="请先关闭机器并等待一个小时。"), None),
         (TALK, answered(" ".join(f"unlike {number} things" for number in range(60))), None),
@@ -135,12 +141,15 @@ def test_duplicates_are_equal_records_and_draws_are_data(
 
 ONE_BY_ONE = (
     "Declined", "Filtered", "PromptTooLong", "PromptRejected", "EndpointFailed",
-    "Unanswered", "Unfinished", "Empty", "Refusal", "WrongFormat", "OtherScript", "NotShorter", "Repetition",
+    "Unanswered", "Unfinished", "Empty", "Refusal", "WrongFormat", "OtherScript", "NotShorter", "TooManyWords",
+    "Repetition",
 )  # fmt: skip
 SOME_TEXTS = st.sampled_from(["a", "a.b", "", REFUSAL, CHINESE, "x " * 300, "It is a long text on a short one."])
 
 
-@given(st.sampled_from([LABELS, TALK, ASK, SUM_UP]), st.lists(SOME_TEXTS, max_size=8).flatmap(st.permutations))
+@given(
+    st.sampled_from([LABELS, TALK, ASK, SUM_UP, TEN_WORDS]), st.lists(SOME_TEXTS, max_size=8).flatmap(st.permutations)
+)
 def test_a_filter_that_looks_at_one_answer_does_not_depend_on_others(task: Task, texts: list[str]) -> None:
     every = {reason: filters for reason, filters in make_filters(spec_of(task), []).items() if reason in ONE_BY_ONE}
     answers = [answered(text, record_id=str(place)) for place, text in enumerate(texts)]

@@ -97,3 +97,22 @@ def test_what_has_no_right_result_is_refused(case: str, reasoner: StageRunner, c
         reasoner.run("Prepare")
     assert refused.value.at == at
     check_message(refused.value)
+
+
+def test_the_student_learns_the_last_summary_of_a_chain_of_density(runner: StageRunner) -> None:
+    task = {"type": "Summarization", "chainOfDensity": True, "maxSummaryWords": 10}
+    runner.job_folder.set("task", task)
+    runner.job_folder.set("generation.maxTokens", 100)
+    for length in ("teachers.0.model.maxModelLen", "training.maxLength"):
+        runner.job_folder.set(length, 512)
+    replies = {"train asks 3": "yes", "train asks 4": f"Final summary:\n{'no yes ' * 6}"}
+    runner.says = lambda text: replies.get(text, "yes yes no\n\nFinal summary:\nyes no")
+    summary = runner.run("Prepare", "Generate", "Curate").summary
+    assert summary.rejected == {"NoFinalAnswer": 1, "NotShorter": 1}
+    assert summary.without_logprobs == 38
+    store, keys = runner.job_folder.store, runner.job_folder.keys()
+    kept = next(read_dataset(store, keys["dataset"]))
+    assert kept.answer.turns[0].text == "yes no"
+    assert [message.content for message in kept.record.messages] == [
+        "Write a summary of at most 10 words.", "train asks 0",
+    ]  # fmt: skip

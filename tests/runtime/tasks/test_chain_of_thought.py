@@ -1,6 +1,7 @@
 """A chain of thought: what a model is asked, which final answers are read, and that no repair changes an answer."""
 
 import string
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -22,6 +23,7 @@ from kubedistill_runtime.tasks.reasoning import (
 
 LABELS = ("entailment", "neutral", "contradiction")
 NLI = Task(type="NLI", chain_of_thought=True)
+DENSE = Task(type="Summarization", chain_of_density=True)
 QA = Task(type="QA", chain_of_thought=True)
 MATH = Task(type="Math", chain_of_thought=True)
 KEPT = NLI.model_copy(update={"keep_reasoning": True})
@@ -58,6 +60,13 @@ FINAL = {
     "GSM8K": (MATH, "2 + 2 = 4\n#### 4", "4"),
     "an announcement": (MATH, "Thus 4.\nThe answer is 4.", "4"),
     "an announcement before other words": (MATH, "The answer is 4.\nOr is it?", None),
+    "a summary below its marker": (DENSE, "1. Long.\n\nFinal summary:\nShort.\nDense.\n", "Short.\nDense."),
+    "a summary behind its marker in bold": (DENSE, "**Final summary:** Short.", "Short."),
+    "a summary below a heading": (DENSE, "### Final Summary:\n\nShort.", "Short."),
+    "the last of two summaries": (DENSE, "Final summary: Long.\n\nFinal summary:\nShort.", "Short."),
+    "a summary in a code block": (DENSE, "Final summary:\n```\nShort.\n```", "Short."),
+    "no final summary": (DENSE, "Summary: Short.", None),
+    "an empty final summary": (DENSE, "Summary: Short.\nFinal summary:\n", None),
     "an equation": (MATH, "x = 4", None),
 }
 
@@ -73,8 +82,11 @@ def test_whatever_was_reasoned_before_the_last_line_does_not_matter(reasoning: s
     assert find_final(f"{reasoning}\nAnswer: {label}{after}", NLI) == label
 
 
+PIECES = st.sampled_from("Answer:*_`'\"#>\n\\boxed{}[]. \uff1a4x$")
+
+
 @given(
-    text=st.text(st.sampled_from("Answer:*_`'\"#>\n\\boxed{}[]. \uff1a4x$") | st.characters()),
+    text=st.text(PIECES | st.characters()),
     task=st.sampled_from([NLI, QA, MATH, KEPT]),
 )
 def test_no_reply_raises_and_a_final_answer_is_in_the_reply(text: str, task: Task) -> None:
@@ -86,6 +98,14 @@ def test_no_reply_raises_and_a_final_answer_is_in_the_reply(text: str, task: Tas
     assert read_answer(text, KEPT) in (*LABELS, None)
 
 
+@given(text=st.lists(st.sampled_from(["Final summary:", "**", "\n", "```", "Dense.", " "]) | st.text()).map("".join))
+def test_a_final_summary_is_the_end_of_the_reply_without_fences(text: str) -> None:
+    final = find_final(text, DENSE)
+    if final is not None:
+        kept = "\n".join(line for line in text.splitlines() if line.strip("`~ "))
+        assert "".join(final.split()) in "".join(kept.split())
+
+
 @given(answer=st.text(st.sampled_from(string.ascii_letters + string.digits + " _.'-"), min_size=1).filter(str.strip))
 def test_a_plain_answer_is_not_changed(answer: str) -> None:
     assert find_final(f"Because.\nAnswer: {answer}", QA) == answer.strip()
@@ -94,6 +114,10 @@ def test_a_plain_answer_is_not_changed(answer: str) -> None:
 INSTRUCTIONS = {
     "NLI": "Before you answer, reason step by step in at most 80 words. Then give your answer in a last line of the "
     "form\nAnswer: the label alone\nand write nothing after it.",
+    "Summarization": "First write a summary of about 80 words. Then repeat the following 4 times: name 1 to 3 entities "
+    "of the text that the last summary does not have, and rewrite that summary so that it has them too, loses none, "
+    "and is not longer. At the end, write a line with\nFinal summary:\nand below it the last summary alone. Write "
+    "nothing after it.",
     "Math": "Before you answer, reason step by step. Then give your answer in a last line of the form\n"
     "Answer: the number or expression alone\nand write nothing after it.",
 }
@@ -102,16 +126,27 @@ INSTRUCTIONS = {
 @pytest.mark.parametrize("kind", INSTRUCTIONS)
 def test_the_teacher_is_asked_in_the_system_message(kind: str) -> None:
     """Whoever changes an instruction raises the schemas of answers and judge."""
-    task = Task(type=kind, chain_of_thought=True)
+    task = DENSE if kind == "Summarization" else Task(type=kind, chain_of_thought=True)
     user = Message("user", "?")
     assert for_teacher(Record("r", (user,)), task).messages == (Message("system", INSTRUCTIONS[kind]), user)
     own = Record("r", (Message("system", "Be kind."), user), ("neutral",))
     whole = Message("system", f"Be kind.\n\n{INSTRUCTIONS[kind]}")
     assert for_teacher(own, task) == Record("r", (whole, user), ("neutral",))
     assert for_student(own, task) == own, "the student learns the answer to the prompt as it is"
-    kept = task.model_copy(update={"keep_reasoning": True})
-    assert for_student(own, kept) == for_teacher(own, kept)
     assert for_teacher(own, Task(type=kind)) == own
+    if task.chain_of_thought:
+        kept = task.model_copy(update={"keep_reasoning": True})
+        assert for_student(own, kept) == for_teacher(own, kept)
+
+
+def test_teacher_and_student_are_asked_for_the_length_of_a_summary() -> None:
+    record = Record("r", (Message("user", "?"),))
+    limited = Task(type="Summarization", max_summary_words=60)
+    asked = Record("r", (Message("system", "Write a summary of at most 60 words."), Message("user", "?")))
+    assert for_teacher(record, limited) == for_student(record, limited) == asked
+    dense = limited.model_copy(update={"chain_of_density": True})
+    assert for_student(record, dense) == asked
+    assert "First write a summary of at most 60 words." in for_teacher(record, dense).messages[0].content
 
 
 def test_every_task_that_may_reason_has_a_final_answer_and_no_other() -> None:
@@ -127,6 +162,7 @@ TARGETS = {
     "with its reasoning": (KEPT, answered("So.\nanswer: Neutral"), Turn((1,), (2, 3), "So.\nanswer: Neutral", "stop")),
     "none": (NLI, answered("So."), Turn((1,), (2, 3), "So.", NO_FINAL_ANSWER)),
     "none with reasoning": (KEPT, answered("So."), Turn((1,), (2, 3), "So.", NO_FINAL_ANSWER)),
+    "a summary": (DENSE, answered("Long.\nFinal summary:\nShort."), Turn((), (), "Short.", "stop")),
     "cut off": (NLI, answered("Answer: neutral", "length"), Turn((1,), (2, 3), "Answer: neutral", "length")),
     "empty": (NLI, answered(" "), Turn((1,), (2, 3), " ", "stop")),
 }
@@ -142,3 +178,8 @@ def test_a_target_is_the_final_answer_or_the_whole_reply(case: str) -> None:
 
 def test_other_jobs_have_the_replies_as_they_are() -> None:
     assert to_target(answered("So."), Task(type="NLI")) == answered("So.")
+
+
+@pytest.mark.parametrize("task", [Task(type="NLI"), NLI, KEPT])
+def test_a_target_has_the_teacher_of_its_answer(task: Task) -> None:
+    assert to_target(replace(answered("Answer: neutral"), teacher="large"), task).teacher == "large"

@@ -92,8 +92,14 @@ FIELDS: tuple[Field, ...] = (
         "prompt_settings.enable_chain_of_thought", "spec.task.chainOfThought", read_switch,
         "the record's system message stays, and the reply ends in a line with the answer, not in JSON", quiet=(False,),
     ),
-    Field("prompt_settings.enable_chain_of_density", why="the teacher is asked for one summary", quiet=(False,)),
-    Field("prompt_settings.max_len_summary", why="it needs the chain of density; state the length in systemPrompt"),
+    Field(
+        "prompt_settings.enable_chain_of_density", "spec.task.chainOfDensity", read_switch,
+        "the record's system message stays, and the reply ends in the last summary, not in JSON", quiet=(False,),
+    ),
+    Field(
+        "prompt_settings.max_len_summary", "spec.task.maxSummaryWords", read_count,
+        "also without the chain of density; longer summaries are rejected",
+    ),
     Field("hyperparameters.n_epochs", "spec.training.epochs", read_count),
     Field("hyperparameters.num_epochs", "spec.training.epochs", read_count),
     Field("hyperparameters.num_train_epochs", "spec.training.epochs", read_count),
