@@ -6,8 +6,8 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,8 @@ class Trial:
     answers: str = "Teacher"
     filtered: bool = True
     """Whether the filters that can be switched off judge the answers."""
+    changes: Mapping[str, Any] = field(default_factory=dict)
+    """Parts of the spec that replace the others, such as its teachers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +101,7 @@ def write_manifest(trial: Trial, *, folder: Path) -> Path:
     if not trial.filtered:
         spec["curation"] = {"filters": dict.fromkeys(Filters().model_dump(by_alias=True), False), "minKeepRatio": 0.0}
     spec["evaluation"] = {"gate": {"requireSignificance": False}}
+    spec |= trial.changes
     values = {"apiVersion": API_VERSION, "kind": KIND, "metadata": {"name": trial.name}, "spec": spec}
     path = folder / f"{trial.name}.yaml"
     folder.mkdir(parents=True, exist_ok=True)
