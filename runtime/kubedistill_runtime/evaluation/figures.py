@@ -1,6 +1,6 @@
 """Figures: size, speed and price of an arm, which may be several teachers together."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kubedistill.contract.artifacts import EndpointFigures, ServingFigures
@@ -47,30 +47,50 @@ def figures_of(
     )
 
 
-def combine(parts: Sequence[tuple[float, ModelFigures]]) -> ModelFigures:
-    """Return the figures of several teachers as one, given the share of the answers that each gave.
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One of several teachers that are one arm."""
 
-    Sizes are sums, since all teachers must be served; time and cost of an answer are those that each teacher's share
-    adds up to. Shares add up to more than 1 where several answer one record: then the cost is that of all of them, and
-    the time, since they answer at once, that of the slowest. Percentiles and throughput can't be combined.
+    figures: ModelFigures
+    share: float
+    """The share of the answers that it gave."""
+    digest: str
+    """The digest of the model; two teachers may be one model."""
+
+
+def combine(parts: Sequence[Part]) -> ModelFigures:
+    """Return the figures of several teachers as one arm.
+
+    Sizes are sums over different models, since all of them must be served; time and cost of an answer are those that
+    each teacher's share adds up to. Shares add up to more than 1 where several answer one record: then the cost is that
+    of all of them and the time, since they answer at once, that of the slowest. Percentiles and throughput can't be
+    combined.
     """
-
-    def total(read: Callable[[ModelFigures], float | None], *, weigh: bool) -> float | None:
-        values = [(share if weigh else 1.0, read(figures)) for share, figures in parts]
-        known = [weight * value for weight, value in values if value is not None]
-        return sum(known) if len(known) == len(values) else None
-
-    def whole(value: float | None) -> int | None:
-        return None if value is None else int(value)
-
-    times = [figures.latency_seconds for _, figures in parts]
-    slowest = max((time for time in times if time is not None), default=None) if None not in times else None
-    together = sum(share for share, _ in parts) > 1 + 1e-9
+    figures = [part.figures for part in parts]
+    models = {part.digest: part.figures for part in parts}.values()
+    shares = [part.share for part in parts]
+    times = [one.latency_seconds for one in figures]
+    together = sum(shares) > 1 + 1e-9
     return ModelFigures(
-        hardware=" + ".join(dict.fromkeys(figures.hardware for _, figures in parts)),
-        parameters=whole(total(lambda one: one.parameters, weigh=False)),
-        memory_bytes=whole(total(lambda one: one.memory_bytes, weigh=False)),
-        peak_memory_bytes=whole(total(lambda one: one.peak_memory_bytes, weigh=False)),
-        latency_seconds=slowest if together else total(lambda one: one.latency_seconds, weigh=True),
-        cost_per_thousand=total(lambda one: one.cost_per_thousand, weigh=True),
+        hardware=" + ".join(dict.fromkeys(one.hardware for one in figures)),
+        parameters=_sum_sizes([one.parameters for one in models]),
+        memory_bytes=_sum_sizes([one.memory_bytes for one in models]),
+        peak_memory_bytes=_sum_sizes([one.peak_memory_bytes for one in models]),
+        latency_seconds=_slowest(times) if together else _weigh(times, shares),
+        cost_per_thousand=_weigh([one.cost_per_thousand for one in figures], shares),
     )
+
+
+def _sum_sizes(sizes: Sequence[int | None]) -> int | None:
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None
+
+
+def _weigh(values: Sequence[float | None], shares: Sequence[float]) -> float | None:
+    known = [value * share for value, share in zip(values, shares, strict=True) if value is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+def _slowest(times: Sequence[float | None]) -> float | None:
+    known = [time for time in times if time is not None]
+    return max(known) if known and len(known) == len(times) else None

@@ -16,7 +16,7 @@ from kubedistill.report.models import TeacherScores
 from kubedistill.v1alpha1 import Spec
 from kubedistill_runtime.answers import AnsweredRecord
 from kubedistill_runtime.evaluation.arms import Tested, parse_replies
-from kubedistill_runtime.evaluation.figures import ModelFigures, combine, figures_of
+from kubedistill_runtime.evaluation.figures import ModelFigures, Part, combine, figures_of
 from kubedistill_runtime.evaluation.metrics import score_of
 from kubedistill_runtime.evaluation.metrics.normalization import find_equality
 from kubedistill_runtime.evaluation.prices import cost_per_thousand, teacher_price, why_unpriced
@@ -80,8 +80,12 @@ def read_teachers(
         )
         own = [one for one in answers if not several or one.teacher == teacher.name]
         each.append(TestedTeacher(teacher, measured, known, own, why_unpriced(measured, price)))
-    shares = [(len(one.answers) / len(chosen) if chosen else 1 / len(each), one.figures) for one in each]
-    return TestedTeachers(each, Tested(chosen, combine(shares) if several else each[0].figures))
+    parts = [Part(one.figures, _share_of(one, chosen, of=len(each)), one.teacher.digest) for one in each]
+    return TestedTeachers(each, Tested(chosen, combine(parts) if several else each[0].figures))
+
+
+def _share_of(one: TestedTeacher, chosen: Sequence[AnsweredRecord], *, of: int) -> float:
+    return len(one.answers) / len(chosen) if chosen else 1 / of
 
 
 def score_teachers(teachers: TestedTeachers, dataset: DatasetFigures, *, spec: Spec) -> list[TeacherScores]:

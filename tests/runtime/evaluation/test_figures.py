@@ -1,0 +1,34 @@
+"""The figures of several teachers as one arm."""
+
+import pytest
+
+from kubedistill_runtime.evaluation.figures import ModelFigures, Part, combine
+
+LARGE = ModelFigures(
+    hardware="h100", parameters=70, memory_bytes=140, peak_memory_bytes=150, latency_seconds=2.0,
+    latency_p95_seconds=3.0, throughput_per_hour=100.0, cost_per_thousand=10.0,
+)  # fmt: skip
+SMALL = ModelFigures(
+    hardware="h100", parameters=8, memory_bytes=16, peak_memory_bytes=20, latency_seconds=1.0, cost_per_thousand=2.0
+)
+FAR = ModelFigures(hardware="large (OpenAI)", latency_seconds=4.0, cost_per_thousand=20.0)
+CASES = {
+    # parts -> parameters, time, cost and hardware
+    "routed": ([Part(LARGE, 0.25, "a"), Part(SMALL, 0.75, "b")], (78, 1.25, 4.0, "h100")),
+    "one model twice": ([Part(SMALL, 0.5, "b"), Part(SMALL, 0.5, "b")], (8, 1.0, 2.0, "h100")),
+    "an endpoint too": ([Part(LARGE, 0.5, "a"), Part(FAR, 0.5, "c")], (None, 3.0, 15.0, "h100 + large (OpenAI)")),
+    "all answer": ([Part(LARGE, 1.0, "a"), Part(SMALL, 1.0, "b")], (78, 2.0, 12.0, "h100")),
+    "nobody knows the time": (
+        [Part(LARGE, 1.0, "a"), Part(ModelFigures(hardware="x"), 1.0, "b")], (None, None, None, "h100 + x"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_figures_of_several_teachers(case: str) -> None:
+    parts, (parameters, seconds, cost, hardware) = CASES[case]
+    found = combine(parts)
+    assert (found.parameters, found.hardware) == (parameters, hardware)
+    assert found.latency_seconds == (None if seconds is None else pytest.approx(seconds))
+    assert found.cost_per_thousand == (None if cost is None else pytest.approx(cost))
+    assert (found.throughput_per_hour, found.latency_p95_seconds) == (None, None), "they can't be combined"
