@@ -36,6 +36,8 @@ _ENDPOINT_K = 20
 _K_AT = "spec.generation.topLogprobs"
 DEFAULT_MAX_MODEL_LEN = 4096
 DEFAULT_MAX_LENGTH = 2048
+SMALL_STUDENT = 3_000_000_000
+"""Parameters up to which a student learns less from long reasoning."""
 CPU_DTYPE = "Float32"
 Precision = Literal["BF16", "FP32"]
 STUDENT_AT = "spec.student.model.source"
@@ -52,6 +54,8 @@ class Choices:
     student: Model
     form: Form
     """How the teachers' answers become the student's samples."""
+    keeps_shortest: bool
+    """Whether only the shortest right answer to a prompt is kept."""
     thinks: bool
     """Whether the student learns the reasoning between the tags of the teacher's template."""
     date: datetime.date
@@ -101,6 +105,7 @@ def choose(job: StageJob, *, teachers: tuple[Teacher, ...], student: Model) -> C
     return Choices(
         teachers=teachers,
         student=student,
+        keeps_shortest=spec.curation.trace_length == "Auto" and student.parameters <= SMALL_STUDENT,
         thinks=spec.task.keep_reasoning and thinks,
         form=("Rendered" if difference else "Generated") if comparison.shared else "Text",
         date=date_of(job),

@@ -96,8 +96,10 @@ def compute_keys(spec: Spec, choices: Choices, *, files: dict[str, str], chat: s
     answers = add("answers", rows=rows, generation={} if given else _sampling_values(spec, choices))
     limits: JsonObject = {"maxTokens": spec.generation.max_tokens, "topLogprobs": choices.k}
     judge = add("judge", rows=rows, **limits, **choices.judge_sampling.extra_values())
-    curation = {**_values(spec.curation, without=_YIELDS), "filters": find_active(spec)}
-    if spec.curation.select != "All":  # the answers are compared
+    curation = {**_values(spec.curation, without=_YIELDS | {"trace_length"}), "filters": find_active(spec)}
+    if choices.keeps_shortest:  # of the student, only whether it is small
+        curation["keepsShortest"] = True
+    if spec.curation.select != "All" or choices.keeps_shortest:  # the answers are compared
         curation["answerComparison"] = spec.evaluation.answer_comparison
     kept: JsonObject = {"keepReasoning": True} if spec.task.keep_reasoning else {}
     dataset = add("dataset", answers=answers, targets=train.targets, curation=curation, **kept)

@@ -24,7 +24,7 @@ from kubedistill_runtime.checks.lengths import check_student_length, check_teach
 from kubedistill_runtime.checks.memory import check_memory
 from kubedistill_runtime.checks.models import check_student, check_student_alone, check_teacher_alone, fit_teachers
 from kubedistill_runtime.checks.routing import check_routing
-from kubedistill_runtime.checks.selection import check_selection
+from kubedistill_runtime.checks.selection import check_selection, check_trace_length
 from kubedistill_runtime.checks.splits import check_sizes
 from kubedistill_runtime.checks.storage import check_store
 from kubedistill_runtime.checks.task import check_task
@@ -78,6 +78,7 @@ def validate(job: StageJob) -> Findings:
     found.attempt(lambda: check_sample_limit(job.spec))
     found.attempt(lambda: check_routing(job.spec))
     found.attempt(lambda: check_selection(job.spec))
+    found.attempt(lambda: check_trace_length(job.spec))
     found.attempt(lambda: check_max_share(job.spec))
     teachers = [
         found.attempt(partial(find_teacher, job, place, store=None, fetch=False))

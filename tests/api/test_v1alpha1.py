@@ -188,7 +188,7 @@ DEFAULTS = {
             "format": True, "refusal": None, "language": True, "length": True, "repetition": True, "duplicates": True,
             "nearDuplicates": False,
         },
-        "select": "All", "maxShare": None, "minKeepRatio": 0.7,
+        "select": "All", "traceLength": "Any", "maxShare": None, "minKeepRatio": 0.7,
     },
     "training": {
         "objective": {"type": "Auto", "temperature": 1.0, "ceWeight": None},

@@ -90,6 +90,7 @@ SPEC: dict[str, tuple[str, str]] = {
     "generation.topLogprobs": (_CHOICES, "generation.top_logprobs"),
     "generation.seed": (f"{_RUNTIME}/stages/generate.py", "generation.seed"),
     "generation.minSuccessRatio": (_YIELDS, "generation.min_success_ratio"),
+    "curation.traceLength": (_CHOICES, "curation.trace_length"),
     **{
         f"curation.filters.{name}": (f"{_RUNTIME}/curation/filters.py", f'switch="{name}"')
         for name in ("format", "refusal", "language", "length", "repetition", "duplicates")

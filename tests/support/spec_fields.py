@@ -87,6 +87,7 @@ FIELDS: dict[str, tuple[Any, set[str]]] = {
     "curation.filters.duplicates": (False, DATASET),
     "curation.filters.nearDuplicates": (True, DATASET),
     "curation.select": ("Verified", DATASET),
+    "curation.traceLength": ("Auto", DATASET),
     "curation.maxShare": (0.6, DATASET),
     "curation.minKeepRatio": (0.5, NOTHING),
     "training.objective.type": ("Sequence", STUDENT),

@@ -37,6 +37,7 @@ REJECTED = {
     "Duplicate": "equal to that of an equal record",
     "NearDuplicate": "to a near-duplicate of another prompt",
     "Unverified": "equal to no reference",
+    "LongerTrace": "longer than another right one",
     "Outvoted": "not the most frequent one",
     "OtherTeacher": "of another teacher than the one that was kept",
     "Overrepresented": "beyond maxShare",

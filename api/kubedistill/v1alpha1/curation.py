@@ -8,6 +8,8 @@ from kubedistill.v1alpha1.base import Fraction, Model
 
 Select = Literal["All", "Verified", "Majority", "VerifiedElseMajority"]
 
+TraceLength = Literal["Auto", "Any"]
+
 
 class Filters(Model):
     """Which filters judge the quality of an answer. Missing, cut off and empty answers are always rejected.
@@ -44,6 +46,10 @@ class Curation(Model):
     references keeps none. Majority: those that equal the most frequent answer. VerifiedElseMajority: Majority where a
     record has no reference. The last three need a task whose answers can be equal: labels, QA, Math or Text."""
 
+    trace_length: TraceLength = "Any"
+    """Which of several right answers to a prompt are kept. Any: all that select keeps. Auto: for a student of up to 3
+    billion parameters, the shortest answer that matches a reference, and none that does not; small students learn less
+    from long reasoning (arXiv 2502.12143). Records without references are not affected."""
     max_share: Annotated[float | None, Field(gt=0, le=1)] = None
     """Maximum share of the kept answers with one label or, for free text, with one length (between two powers of 2 in
     words, such as 8 to 15), above 0 to 1. Surplus answers are rejected by a hash. Absent: no maximum."""

@@ -137,8 +137,8 @@ class Task(Model):
     """System message for every record; it replaces the record's own. Absent: the record's own is kept."""
     chain_of_thought: bool = False
     """Ask the teacher to reason step by step before it answers. Its reply must end in a line such as "Answer: neutral";
-    others are rejected as NoFinalAnswer. The student learns the final answer alone. Not for Conversation and
-    Summarization."""
+    others are rejected as NoFinalAnswer. The student learns the final answer alone. Only for
+    Classification, NLI, QA and Math."""
     keep_reasoning: bool = False
     """Let the student learn the reasoning too. After a chain of thought, it is then asked to reason in training and
     evaluation. Reasoning between tags such as <think> is kept if teacher and student have one chat format."""

@@ -8,6 +8,7 @@ from kubedistill_runtime.records import Record
 from kubedistill_runtime.tasks import TASKS
 
 _AT = "spec.curation.select"
+_TRACE_AT = "spec.curation.traceLength"
 _MIN_SAMPLES = 3
 """Of two different answers, neither is the majority."""
 
@@ -38,8 +39,26 @@ def check_selection(spec: Spec) -> None:
         )
 
 
+def check_trace_length(spec: Spec) -> None:
+    """Refuse traceLength Auto where there is nothing to choose from; raises InvalidManifest."""
+    if spec.curation.trace_length != "Auto":
+        return
+    if not TASKS[spec.task.type].exact or spec.data.train.answers == "Given" or spec.task.answers_alone:
+        raise InvalidManifest(
+            "Auto selects among right answers of a teacher that the student learns with their reasoning",
+            at=_TRACE_AT,
+            fix="Remove it, or use it for labels, QA or Math with answers: Teacher, and keep the reasoning",
+        )
+    if spec.generation.samples_per_prompt == 1:
+        problem = "Auto selects among several answers to a prompt, and samplesPerPrompt is 1"
+        raise InvalidManifest(problem, at=_TRACE_AT, fix="Raise generation.samplesPerPrompt")
+
+
 def check_train_references(spec: Spec, train: Sequence[Record]) -> None:
-    """Refuse Verified if no training record has a reference; raises InvalidManifest."""
+    """Refuse Verified and traceLength Auto if no training record has a reference; raises InvalidManifest."""
+    if spec.curation.trace_length == "Auto" and not any(record.references for record in train):
+        problem = "Auto selects among answers that match a reference, and no training record has one"
+        raise InvalidManifest(problem, at=_TRACE_AT, fix="Add references to the training records, or remove it")
     if spec.curation.select == "Verified" and not any(record.references for record in train):
         raise InvalidManifest(
             "Verified keeps answers that match a reference, and no training record has one",

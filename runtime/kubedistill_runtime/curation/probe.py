@@ -46,7 +46,7 @@ class _Findings:
         return f"{counts}; for example {shown}"
 
 
-def make_judge(spec: Spec, train: Iterable[Record]) -> Judge:
+def make_judge(spec: Spec, train: Iterable[Record], *, shortest: bool = False) -> Judge:
     """Return the judgment of a job's probes, by the filters and the selection of its curation.
 
     `train` has the records as Curate reads them; the teacher may have been asked with an instruction in addition.
@@ -54,7 +54,7 @@ def make_judge(spec: Spec, train: Iterable[Record]) -> Judge:
     records = {record.id: record for record in train}
 
     def judge(answers: Iterable[AnsweredRecord], total: int) -> bool:
-        found = _examine((replace(one, record=records[one.record.id]) for one in answers), spec=spec)
+        found = _examine((replace(one, record=records[one.record.id]) for one in answers), spec=spec, shortest=shortest)
         ratios = (
             ("spec.generation.minSuccessRatio", spec.generation.min_success_ratio, found.ended, "that ended by itself"),
             ("spec.curation.minKeepRatio", spec.curation.min_keep_ratio, found.kept, "that Curate would keep"),
@@ -80,8 +80,8 @@ def is_certain(count: int, records: int, *, least: float) -> bool:
     return bool(binom.cdf(count, records, least) < CERTAIN)
 
 
-def _examine(answers: Iterable[AnsweredRecord], *, spec: Spec) -> _Findings:
-    filters, select, found = make_single_filters(spec), make_selection(spec), _Findings()
+def _examine(answers: Iterable[AnsweredRecord], *, spec: Spec, shortest: bool) -> _Findings:
+    filters, select, found = make_single_filters(spec), make_selection(spec, shortest=shortest), _Findings()
     for _, group in groupby(answers, key=lambda answered: answered.record.id):
         draws = list(group)
         found.records += 1

@@ -58,6 +58,16 @@ def keep_verified_else_majority(answers: Sequence[AnsweredRecord], comparison: C
     return (keep_verified if has_references else keep_majority)(answers, comparison)
 
 
+def keep_shortest(answers: Sequence[AnsweredRecord], comparison: Comparison) -> list[str | None]:
+    """Keep the shortest answer that matches a reference; of several, the first one."""
+    reasons = keep_verified(answers, comparison)
+    verified = [place for place, reason in enumerate(reasons) if reason is None]
+    shortest = min(verified, key=lambda place: _length(answers[place]), default=None)
+    return [
+        "LongerTrace" if place in verified and place != shortest else reason for place, reason in enumerate(reasons)
+    ]
+
+
 SELECTIONS: dict[Select, Selection] = {
     "All": keep_all,
     "Verified": keep_verified,
@@ -66,14 +76,19 @@ SELECTIONS: dict[Select, Selection] = {
 }
 
 
-def make_selection(spec: Spec) -> Callable[[Sequence[AnsweredRecord]], list[str | None]]:
-    """Return the selection of a job."""
+def make_selection(spec: Spec, *, shortest: bool = False) -> Callable[[Sequence[AnsweredRecord]], list[str | None]]:
+    """Return the selection of a job; with `shortest`, one answer to each record that has references."""
     comparison = _comparison_of(spec)
-    if spec.generation.routing == "BestOf":
-        best = SELECTIONS["VerifiedElseMajority" if spec.curation.select == "All" else spec.curation.select]
-        return lambda answers: keep_one_teacher(answers, best(answers, comparison))
-    select = SELECTIONS[spec.curation.select]
-    return lambda answers: select(answers, comparison)
+
+    def select(answers: Sequence[AnsweredRecord]) -> list[str | None]:
+        if shortest and any(one.record.references for one in answers):
+            return keep_shortest(answers, comparison)
+        if spec.generation.routing == "BestOf":
+            best = SELECTIONS["VerifiedElseMajority" if spec.curation.select == "All" else spec.curation.select]
+            return keep_one_teacher(answers, best(answers, comparison))
+        return SELECTIONS[spec.curation.select](answers, comparison)
+
+    return select
 
 
 def keep_one_teacher(answers: Sequence[AnsweredRecord], reasons: Sequence[str | None]) -> list[str | None]:
@@ -105,6 +120,14 @@ def _comparison_of(spec: Spec) -> Comparison:
         lambda text: read_answer(text, spec.task),
         score_of(task.metrics[0], find_equality(spec)),
     )
+
+
+def _length(answered: AnsweredRecord) -> int:
+    """Return the length of an answer in tokens, or in characters if its tokens are not known."""
+    turns = answered.answer.turns
+    if all(turn.completion_ids for turn in turns):
+        return sum(len(turn.completion_ids) for turn in turns)
+    return sum(len(turn.text) for turn in turns)
 
 
 def _are_same(answer: str | None, other: str | None, comparison: Comparison) -> bool:

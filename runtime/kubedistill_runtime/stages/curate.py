@@ -116,7 +116,7 @@ def _make_dataset(context: StageContext) -> None:
     total = _count_answers(context, train)
 
     def select(rejected: BinaryIO, *, excess: Set[tuple[str, int]] = frozenset()) -> _Selector:
-        filters, selection = make_filters(spec, train), make_selection(spec)
+        filters, selection = make_filters(spec, train), make_selection(spec, shortest=context.choices.keeps_shortest)
         return _Selector(filters, selection, excess, rejected, context.progress, total)
 
     excess = frozenset[tuple[str, int]]()

@@ -101,7 +101,8 @@ def _requests(context: StageContext) -> dict[str, Request]:
     requests = {}
     if spec.data.train.answers == "Teacher":
         # The ratios are those of all teachers together, so the answers of one of several decide nothing.
-        judge = make_judge(spec, read("train")) if len(spec.teachers) == 1 else None
+        one = len(spec.teachers) == 1
+        judge = make_judge(spec, read("train"), shortest=choices.keeps_shortest) if one else None
         requests["train"] = Request(
             read("train"), choices.sampling, generation.samples_per_prompt, generation.seed, judge
         )

@@ -21,7 +21,7 @@ from kubedistill_runtime.checks.input import (
 from kubedistill_runtime.checks.lengths import check_student_length, check_teacher_length
 from kubedistill_runtime.checks.models import check_student, check_student_on_rows, fit_teachers
 from kubedistill_runtime.checks.routing import check_routing
-from kubedistill_runtime.checks.selection import check_selection, check_train_references
+from kubedistill_runtime.checks.selection import check_selection, check_trace_length, check_train_references
 from kubedistill_runtime.checks.splits import check_sizes
 from kubedistill_runtime.checks.yields import check_yields
 from kubedistill_runtime.choices import data_sources, describe_hub_files, root_path
@@ -47,7 +47,7 @@ def run(context: StageContext) -> Outcome:
     test = read_rows(store, keys["rows"], "test")
     judged = count_judged(test, spec=job.spec)
     check_references(job.spec, judged=judged)
-    if job.spec.curation.select == "Verified":
+    if job.spec.curation.select == "Verified" or job.spec.curation.trace_length == "Auto":
         check_train_references(job.spec, read_rows(store, keys["rows"], "train"))
     report = None
     if find(store, "report", keys["report"]).complete:  # Evaluate will be skipped, so nothing else reports it
@@ -81,6 +81,7 @@ def _check_request(context: StageContext) -> None:
     check_sample_limit(job.spec)
     check_routing(job.spec)
     check_selection(job.spec)
+    check_trace_length(job.spec)
     check_max_share(job.spec)
     check_export_folders(job.spec.export, data_root=root_path(job.data_root), key=keys["export"], job=job.job.full_name)
     check_yields(keys, spec=job.spec, store=context.store)
