@@ -180,9 +180,12 @@ MALFORMED: dict[str, tuple[dict[str, Any], str, str]] = {
         "must be of type object",
     ),
     "no teacher": ({"spec.teachers": []}, "spec.teachers", "should have at least 1 items"),
-    "two teachers": (
-        {"spec.teachers": [{"name": name, "model": {"source": "t"}} for name in "ab"]}, "spec.teachers",
-        "must have at most 1 item",
+    "nine teachers": (
+        {"spec.teachers": [{"name": name, "model": {"source": "t"}} for name in "abcdefghi"]}, "spec.teachers",
+        "must have at most 8 items",
+    ),
+    "two teachers with one name": (
+        {"spec.teachers": [{"name": "a", "model": {"source": "t"}}] * 2}, "spec.teachers[1]", "Duplicate value",
     ),
     "a teacher without name": ({"spec.teachers.0.name": Gone}, "spec.teachers[0].name", "Required value"),
     "a teacher's name with capitals": (

@@ -6,11 +6,13 @@ The ratios are not part of any key, since they do not change the content of an a
 from collections.abc import Mapping
 
 from kubedistill.chain import ArtifactName
-from kubedistill.contract.artifacts import AnswersFigures, DatasetFigures
-from kubedistill.errors import LowYield
+from kubedistill.contract.artifacts import AnswersFigures, DatasetFigures, SamplesFigures
+from kubedistill.errors import InvalidManifest, LowYield
 from kubedistill.v1alpha1 import Spec
 from kubedistill_runtime.storage.artifacts import find, read_figures
 from kubedistill_runtime.storage.store import Store
+from kubedistill_runtime.training.objectives import OBJECTIVES
+from kubedistill_runtime.training.objectives.requirements import stored_logprobs
 
 
 def check_yields(keys: Mapping[ArtifactName, str], *, spec: Spec, store: Store) -> None:
@@ -45,4 +47,14 @@ def check_kept(figures: DatasetFigures, *, spec: Spec) -> None:
             f"{ratio:.1%} of the prompts have a kept answer, which is below minKeepRatio {least:.1%} ({top})",
             at="spec.curation.minKeepRatio",
             fix="Check rejected.jsonl in the dataset artifact, then fix the prompts or lower the ratio",
+        )
+
+
+def check_distributions(samples: SamplesFigures, *, objective: str) -> None:
+    """Check that an objective which learns from stored distributions has at least one; raises InvalidManifest."""
+    if stored_logprobs in OBJECTIVES[objective].requirements and samples.without_logprobs == samples.samples:
+        raise InvalidManifest(
+            f"no sample has a distribution of the teacher, so {objective} would learn from the text alone",
+            at="spec.training.objective.type",
+            fix="Set it to Sequence, or check the tokenizer of the teacher's endpoint",
         )

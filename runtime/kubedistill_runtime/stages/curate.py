@@ -16,7 +16,7 @@ from kubedistill.contract.summaries import CurateSummary
 from kubedistill.errors import LowYield
 from kubedistill.json_values import JsonObject
 from kubedistill_runtime.answers import AnsweredRecord
-from kubedistill_runtime.checks.yields import check_kept
+from kubedistill_runtime.checks.yields import check_distributions, check_kept
 from kubedistill_runtime.curation import balance
 from kubedistill_runtime.curation.dataset import read_dataset, write_dataset
 from kubedistill_runtime.curation.diversity import Diversity
@@ -39,7 +39,8 @@ _REPORT_EVERY = 256
 def run(context: StageContext) -> Outcome:
     """Make the artifacts dataset and samples, unless they are complete.
 
-    Raises LowYield if too few prompts have a kept answer, or no answer gives a sample.
+    Raises LowYield if too few prompts have a kept answer or no answer gives a sample, and InvalidManifest if the
+    objective needs distributions and no sample has one.
     """
     store, keys = context.store, context.keys
     if not find(store, "dataset", keys["dataset"]).complete:
@@ -49,6 +50,7 @@ def run(context: StageContext) -> Outcome:
     if not find(store, "samples", keys["samples"]).complete:
         _make_samples(context, dataset=dataset)
     samples = read_figures(store, "samples", keys["samples"], SamplesFigures)
+    check_distributions(samples, objective=context.choices.objective)
     summary = CurateSummary(**dict(dataset), **dict(samples))
     return Outcome(summary=summary, message=f"{summary.kept:,} of {summary.asked:,} answers kept")
 

@@ -3,7 +3,7 @@
 Prepare needs no accelerator, and loads no tokenizer if the store has the records already.
 """
 
-from kubedistill.contract.artifacts import RowsFigures
+from kubedistill.contract.artifacts import RowsFigures, SamplesFigures
 from kubedistill.contract.store_names import artifact_folder
 from kubedistill.contract.summaries import Headline, PrepareSummary
 from kubedistill_runtime.checks.balance import check_max_share
@@ -23,7 +23,7 @@ from kubedistill_runtime.checks.models import check_student, check_student_on_ro
 from kubedistill_runtime.checks.routing import check_routing
 from kubedistill_runtime.checks.selection import check_selection, check_trace_length, check_train_references
 from kubedistill_runtime.checks.splits import check_sizes
-from kubedistill_runtime.checks.yields import check_yields
+from kubedistill_runtime.checks.yields import check_distributions, check_yields
 from kubedistill_runtime.choices import data_sources, describe_hub_files, root_path
 from kubedistill_runtime.export.folders import are_filled
 from kubedistill_runtime.records import encode_records, read_rows
@@ -85,6 +85,9 @@ def _check_request(context: StageContext) -> None:
     check_max_share(job.spec)
     check_export_folders(job.spec.export, data_root=root_path(job.data_root), key=keys["export"], job=job.job.full_name)
     check_yields(keys, spec=job.spec, store=context.store)
+    if find(context.store, "samples", keys["samples"]).complete:
+        samples = read_figures(context.store, "samples", keys["samples"], SamplesFigures)
+        check_distributions(samples, objective=choices.objective)
 
 
 def _make_rows(context: StageContext) -> list[str]:

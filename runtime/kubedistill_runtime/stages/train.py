@@ -3,6 +3,7 @@
 from kubedistill.contract.artifacts import SamplesFigures, StudentFigures, TrainedFigures
 from kubedistill.contract.store_names import artifact_folder
 from kubedistill.contract.summaries import TrainSummary
+from kubedistill_runtime.checks.yields import check_distributions
 from kubedistill_runtime.stages import Outcome, StageContext
 from kubedistill_runtime.storage.artifacts import TRAINED, publish, read_figures, read_trained
 from kubedistill_runtime.storage.claims import remove_states, take_claim
@@ -10,13 +11,17 @@ from kubedistill_runtime.training.workers import Assignment, needs_ray, threads_
 
 
 def run(context: StageContext) -> Outcome:
-    """Make the student artifact: a model folder and its curve. Training continues from the last checkpoint, if any."""
+    """Make the student artifact: a model folder and its curve. Training continues from the last checkpoint, if any.
+
+    Raises InvalidManifest if the objective needs distributions and no sample has one.
+    """
     store, choices, key = context.store, context.choices, context.keys["student"]
     folder = artifact_folder("student", key)
+    samples = read_figures(store, "samples", context.keys["samples"], SamplesFigures)
+    check_distributions(samples, objective=choices.objective)  # another job, with another objective, may have made them
     # The student is trained already if a driver was killed between the two writes, or if another job trained it.
     trained = read_trained(store, folder) or _train(context)
     remove_states(store, folder)
-    samples = read_figures(store, "samples", context.keys["samples"], SamplesFigures)
     figures = StudentFigures(
         **dict(trained),
         objective=choices.objective,
