@@ -14,8 +14,9 @@ from kubedistill.json_values import Json, JsonObject
 from kubedistill.v1alpha1 import Spec
 from kubedistill.v1alpha1.base import Model as ResourceModel
 from kubedistill_runtime.chat.template import date_for, load_stop_ids
-from kubedistill_runtime.choices import Choices, choose, data_sources, find_data, find_models
+from kubedistill_runtime.choices import Choices, choose, find_models
 from kubedistill_runtime.curation.filters import find_active
+from kubedistill_runtime.data_files import data_sources, find_data
 from kubedistill_runtime.models import Model, file_digest
 from kubedistill_runtime.records import SPLITS
 from kubedistill_runtime.redaction import digest_redaction

@@ -8,8 +8,8 @@ from kubedistill.contract.events import Piece, PreviewEvent, PreviewPrompt, Prev
 from kubedistill_runtime.answers import Answer, AnsweredRecord, Turn
 from kubedistill_runtime.chat import ChatFormat
 from kubedistill_runtime.checks.input import assemble, describe_judged, read_split
-from kubedistill_runtime.choices import data_sources
 from kubedistill_runtime.curation.given import given_answers
+from kubedistill_runtime.data_files import data_sources
 from kubedistill_runtime.keys import resolve
 from kubedistill_runtime.records import SPLITS, Record, open_turns
 from kubedistill_runtime.storage.store import Store

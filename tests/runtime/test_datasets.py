@@ -8,7 +8,7 @@ import pytest
 
 from kubedistill.errors import BadCredentials, HubUnavailable, InvalidData, InvalidManifest, KubedistillError
 from kubedistill_runtime.checks.input import place_of, read_split
-from kubedistill_runtime.choices import describe_hub_files, find_data
+from kubedistill_runtime.data_files import describe_hub_files, find_data
 from kubedistill_runtime.datasets import HubFile, forget_revisions, parse_hub_uri
 from kubedistill_runtime.keys import resolve
 from kubedistill_runtime.validation import validate

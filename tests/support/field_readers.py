@@ -14,7 +14,7 @@ _CHOICES, _LOOP, _GATE = (
     f"{_RUNTIME}/training/loop.py",
     f"{_RUNTIME}/evaluation/gate.py",
 )
-_REMOTE = f"{_RUNTIME}/teachers/remote.py"
+_DATA_FILES, _REMOTE = f"{_RUNTIME}/data_files.py", f"{_RUNTIME}/teachers/remote.py"
 _SCHEDULE, _YIELDS = f"{_RUNTIME}/training/schedule.py", f"{_RUNTIME}/checks/yields.py"
 _EQUALITY = f"{_RUNTIME}/evaluation/metrics/normalization.py"
 _EVALUATE = f"{_RUNTIME}/stages/evaluate.py"
@@ -70,7 +70,7 @@ SPEC: dict[str, tuple[str, str]] = {
     "student.resources.workers": (_LAYOUT, "student.workers"),
     "student.resources.gpusPerWorker": (_LAYOUT, "student.gpus_per_worker"),
     **{
-        f"data.{split}.{field}": (_CHOICES, words)
+        f"data.{split}.{field}": (_DATA_FILES, words)
         for split in _SPLITS
         for field, words in (
             ("uri", "local_path(source.uri"),

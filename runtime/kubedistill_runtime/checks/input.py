@@ -13,8 +13,8 @@ from kubedistill_runtime.checks.routing import check_routes
 from kubedistill_runtime.checks.selection import check_train_references
 from kubedistill_runtime.checks.splits import check_sizes, drop_duplicates, hold_out, sample
 from kubedistill_runtime.checks.task import check_task
-from kubedistill_runtime.choices import data_path, data_sources, find_data
 from kubedistill_runtime.curation.leaks import Leak, find_equal, find_leaks
+from kubedistill_runtime.data_files import data_path, data_sources, find_data
 from kubedistill_runtime.datasets import parse_hub_uri
 from kubedistill_runtime.records import SPLITS, Record, Split, arrange
 from kubedistill_runtime.redaction import redact_records

@@ -3,7 +3,7 @@
 from kubedistill.contract.artifacts import ExportedFolder, ExportFigures
 from kubedistill.contract.store_names import artifact_folder
 from kubedistill.contract.summaries import ExportSummary
-from kubedistill_runtime.choices import root_path
+from kubedistill_runtime.data_files import root_path
 from kubedistill_runtime.export import FORMATS
 from kubedistill_runtime.export.folders import export_paths, fill
 from kubedistill_runtime.stages import Outcome, StageContext

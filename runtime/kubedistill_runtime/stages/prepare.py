@@ -24,7 +24,7 @@ from kubedistill_runtime.checks.routing import check_routing
 from kubedistill_runtime.checks.selection import check_selection, check_trace_length, check_train_references
 from kubedistill_runtime.checks.splits import check_sizes
 from kubedistill_runtime.checks.yields import check_distributions, check_yields
-from kubedistill_runtime.choices import data_sources, describe_hub_files, root_path
+from kubedistill_runtime.data_files import data_sources, describe_hub_files, root_path
 from kubedistill_runtime.export.folders import are_filled
 from kubedistill_runtime.records import encode_records, read_rows
 from kubedistill_runtime.stages import Outcome, StageContext

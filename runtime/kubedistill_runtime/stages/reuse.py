@@ -8,7 +8,7 @@ from kubedistill.contract import StageJob, Summary
 from kubedistill.contract.store_names import artifact_folder
 from kubedistill.contract.summaries import Headline
 from kubedistill_runtime.checks.yields import check_yields
-from kubedistill_runtime.choices import root_path
+from kubedistill_runtime.data_files import root_path
 from kubedistill_runtime.export.folders import are_filled
 from kubedistill_runtime.stages import Outcome
 from kubedistill_runtime.storage.artifacts import find, read_figures
