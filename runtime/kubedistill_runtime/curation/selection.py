@@ -62,7 +62,8 @@ def keep_shortest(answers: Sequence[AnsweredRecord], comparison: Comparison) -> 
     """Keep the shortest answer that matches a reference; of several, the first one."""
     reasons = keep_verified(answers, comparison)
     verified = [place for place, reason in enumerate(reasons) if reason is None]
-    shortest = min(verified, key=lambda place: _length(answers[place]), default=None)
+    lengths = _measure_lengths(answers)
+    shortest = min(verified, key=lambda place: lengths[place], default=None)
     return [
         "LongerTrace" if place in verified and place != shortest else reason for place, reason in enumerate(reasons)
     ]
@@ -122,12 +123,10 @@ def _comparison_of(spec: Spec) -> Comparison:
     )
 
 
-def _length(answered: AnsweredRecord) -> int:
-    """Return the length of an answer in tokens, or in characters if its tokens are not known."""
-    turns = answered.answer.turns
-    if all(turn.completion_ids for turn in turns):
-        return sum(len(turn.completion_ids) for turn in turns)
-    return sum(len(turn.text) for turn in turns)
+def _measure_lengths(answers: Sequence[AnsweredRecord]) -> list[int]:
+    """Return the length of each answer in tokens, or in characters if the tokens of one of them are not known."""
+    counted = all(turn.completion_ids for one in answers for turn in one.answer.turns)
+    return [sum(len(turn.completion_ids if counted else turn.text) for turn in one.answer.turns) for one in answers]
 
 
 def _are_same(answer: str | None, other: str | None, comparison: Comparison) -> bool:

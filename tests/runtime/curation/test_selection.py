@@ -173,3 +173,13 @@ def test_a_trace_length_needs_references(check_message: CheckMessage) -> None:
         check_train_references(spec, [Record("r", ())])
     assert refused.value.at == "spec.curation.traceLength"
     check_message(refused.value)
+
+
+def test_tokens_of_one_teacher_are_not_compared_with_characters_of_another() -> None:
+    record = Record("r", (Message("user", "?"),), ("yes",))
+    turns = (Turn((1,), (2, 3, 4, 5), "yes", "stop"), Turn((), (), " yes ", "stop"), Turn((1,), (2,), "yes  ", "stop"))
+    some = [AnsweredRecord(record, place, Answer(str(place), (turn,)), f"t{place}") for place, turn in enumerate(turns)]
+    reasons = make_selection(spec_with("All"), shortest=True)(some)
+    assert reasons == [None, "LongerTrace", "LongerTrace"], "3, 5 and 5 characters"
+    served = make_selection(spec_with("All"), shortest=True)([some[0], some[2]])
+    assert served == ["LongerTrace", None], "4 tokens and 1"
