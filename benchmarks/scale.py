@@ -27,10 +27,12 @@ from kubedistill.v1alpha1 import spec_values
 from kubedistill_runtime.answers import Answer, TopK, Turn
 from kubedistill_runtime.keys import resolve
 from kubedistill_runtime.records import Message, Record, encode_records
+from kubedistill_runtime.serving.engine import Sampling
 from kubedistill_runtime.storage.artifacts import publish
 from kubedistill_runtime.storage.store import Store, open_store
 from kubedistill_runtime.teachers.answer_sets import describe_answers
 from kubedistill_runtime.teachers.cache import SHARD_ROWS, Row, add_shard, make_rows
+from kubedistill_runtime.teachers.requests import Pending, Request
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICKSTART, FOLDER = ROOT / "examples" / "quickstart", ROOT / "build" / "bench-scale"
@@ -134,7 +136,8 @@ def write_library(tokens: int, *, folder: Path) -> None:
         for start in range(0, len(rows), SHARD_ROWS):
             shard = rows[start : start + SHARD_ROWS]
             add_shard(store, split, [_answer(row, generator=generator) for row in shard])
-        part = describe_answers(rows, key=split, ended=len(rows), store=store)
+        request = Request(records[split], Sampling(max_tokens=REPLY, k=K))
+        part = describe_answers({"main": Pending(rows, split)}, request, spec=job.spec, store=store)
         publish(store, name, keys[name], AnswersFigures(rows_key=keys["rows"], splits={split: part}))
 
 
