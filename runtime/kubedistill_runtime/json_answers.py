@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
 from functools import lru_cache
 
 from jsonschema import Draft202012Validator, FormatChecker, ValidationError, validators
@@ -102,7 +103,15 @@ def _check_pattern(_: Draft202012Validator, pattern: str, instance: Json, _schem
         yield ValidationError(f"{instance!r} does not match {pattern!r}")
 
 
-_Validator = validators.extend(Draft202012Validator, {"pattern": _check_pattern})
+def _check_multiple(
+    validator: Draft202012Validator, divisor: float, instance: Json, _schema: Json
+) -> Iterator[ValidationError]:
+    """Check a number against a divisor as both are written; 19.99 / 0.01 in binary is 1998.9999999999998."""
+    if validator.is_type(instance, "number") and Fraction(str(instance)) % Fraction(str(divisor)):
+        yield ValidationError(f"{instance!r} is not a multiple of {divisor!r}")
+
+
+_Validator = validators.extend(Draft202012Validator, {"pattern": _check_pattern, "multipleOf": _check_multiple})
 _FORMATS = FormatChecker(formats=())
 
 

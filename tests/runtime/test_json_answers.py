@@ -62,6 +62,26 @@ def test_a_schema_allows_what_json_schema_says(text: str, valid: bool) -> None:
     assert is_valid_json(text, TICKET) == valid
 
 
+@pytest.mark.parametrize(
+    ("number", "divisor", "valid"),
+    [
+        ("19.99", 0.01, True),
+        ("0.3", 0.1, True),
+        ("-4.35", 0.01, True),
+        ("2000000.13", 0.01, True),
+        ("1e22", 0.1, True),
+        ("1e308", 0.1, True),
+        ("7", 3.5, True),
+        ("19.999", 0.01, False),
+        ("0.30000000000000004", 0.1, False),
+        ("7", 2, False),
+        ('"7"', 2, True),
+    ],
+)
+def test_a_multiple_is_one_of_the_decimal_numbers_as_written(number: str, divisor: float, valid: bool) -> None:
+    assert is_valid_json(number, {"multipleOf": divisor}) == valid
+
+
 EQUAL = [
     ('{"a": 1, "b": [true, null]}', '{ "b": [true, null],\n"a": 1.0 }', True),
     ("1", "1.0", True),
