@@ -37,6 +37,7 @@ _FIXES: Mapping[str, str] = {
     "temperature": "Set spec.generation.temperature to 1, or to one that the endpoint accepts, or name another model",
     "logprobs": _NO_LOGPROBS,
     "top_logprobs": _NO_LOGPROBS,
+    "response_format": "Write task.answer.jsonSchema as the endpoint requires, or remove generation.structuredOutput",
 }
 """What to do about a setting that an endpoint refuses."""
 _STARTUP_SECONDS = 30.0
@@ -159,7 +160,10 @@ class Client:
         if health.replies != health.unusable or health.unusable != _UNUSABLE:  # once: others on their way are stored
             return
         problem = f"none of the first {_UNUSABLE} replies of the endpoint has an answer"
-        if blank:
+        if blank and reply.finish == "stop":
+            problem += " (its finish is stop, and its text is blank)"
+            fix = "Let the server return answers as content: it may take all of a reply for reasoning"
+        elif blank:
             problem += f" (its finish is {reply.finish}, at a limit of {limit} tokens)"
             fix = "Raise spec.generation.maxTokens, which limits reasoning and answer together, or name another model"
         else:

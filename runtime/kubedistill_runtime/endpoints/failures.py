@@ -68,7 +68,9 @@ ID_PARAMETERS = ("return_token_ids", "return_tokens_as_token_ids")
 """vLLM's parameters for the ids of tokens, which other servers ignore or refuse."""
 _SETTINGS = (
     "temperature", "top_p", "seed", "max_tokens", "max_completion_tokens", "model", "logprobs", "top_logprobs",
+    "response_format",
 )  # fmt: skip
+_FORM_WORDS = ("response_format", "json schema", "json_schema")
 _UNSUPPORTED_WORDS = (
     "not support", "unsupported", "deprecated", "cannot both be specified", "extra_forbidden", "extra inputs",
     "unknown name", "unrecognized",
@@ -188,20 +190,27 @@ def find_setting(status: int, problem: Problem) -> str:
     words = problem.message.lower()
     if _refuses_logprobs(status, words):
         return "logprobs"
+    if _refuses_form(status, words):
+        return "response_format"
     if status not in (400, 422):
         return ""
     if problem.param in (*_SETTINGS, *ID_PARAMETERS):
         return problem.param
     if (name := next((name for name in ID_PARAMETERS if name in words), None)) is not None:
         return name
-    if not any(one in words for one in _UNSUPPORTED_WORDS):
-        return ""
-    return next((name for name in _SETTINGS if any(f"{mark}{name}{mark}" in words for mark in "'\"`")), "")
+    unsupported = any(one in words for one in _UNSUPPORTED_WORDS)
+    quoted = (name for name in _SETTINGS if any(f"{mark}{name}{mark}" in words for mark in "'\"`"))
+    return next(quoted, "") if unsupported else ""
 
 
 def _refuses_logprobs(status: int, words: str) -> bool:
     """Return whether a model gives no log-probabilities; OpenAI's status for that may be 403."""
     return status in (400, 403, 422) and "logprobs" in words and not any(name in words for name in ID_PARAMETERS)
+
+
+def _refuses_form(status: int, words: str) -> bool:
+    """Return whether an endpoint takes no form of answers, or not this one."""
+    return status in (400, 422) and any(one in words for one in _FORM_WORDS)
 
 
 def _has(problem: Problem, codes: tuple[str, ...]) -> bool:
@@ -224,7 +233,7 @@ _RULES: tuple[tuple[Kind, Callable[[int, Problem, str], bool]], ...] = (
     ("ServerError", lambda status, *_: status in (408, 409, 425) or status >= 500),
     # Before the settings: vLLM names max_tokens where prompt and reply are too long together.
     ("TooLong", lambda status, problem, words: status == 413 or _has(problem, _LENGTH_CODES) or _is_long(words)),
-    ("Setting", lambda _status, problem, _words: problem.param in _SETTINGS),
+    ("Setting", lambda status, problem, words: problem.param in _SETTINGS or _refuses_form(status, words)),
 )
 
 

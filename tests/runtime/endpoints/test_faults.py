@@ -47,6 +47,9 @@ def google(code: int, text: str) -> list[dict[str, Any]]:
         ("OpenAI", 404, {"detail": "Not Found"}, InvalidInput, "404"),
         ("OpenAI", 307, b"", InvalidInput, "307"),
         ("OpenAI", 400, problem("only 1 is supported", param="temperature"), InvalidInput, "supported"),
+        ("AzureOpenAI", 400, problem("'required' must have every key", param="response_format"), InvalidInput, "key"),
+        ("OpenAI", 400, problem("This response_format type is unavailable now"), InvalidInput, "unavailable"),
+        ("OpenAI", 400, problem("The provided JSON schema has features without support"), InvalidInput, "features"),
     ],
 )
 def test_what_no_request_can_change_ends_the_job_at_once(
