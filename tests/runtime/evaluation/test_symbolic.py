@@ -33,6 +33,22 @@ SAME = [
     ("0.333333", "\\frac{1}{3}"),
     ("2^{10}", "1024"),
     ("5x", "x*5"),
+    ("$9{,}500", "9500"),
+    ("9\\,500", "9500"),
+    ("1,\\!000,\\!000", "1000000"),
+    ("-$3", "-3"),
+    ("20 €", "20"),
+    ("$18 per hour", "18"),
+    ("10 \\text{ cm}^2", "10 cm^2"),
+    ("\\frac{1}{2} cup", "0.5"),
+    ("x = 12 dollars", "12"),
+    ("1331 and 1728", "1728, 1331"),
+    ("1331 \\text{ and } 1728", "1331, 1728"),
+    ("2*sqrt(3)", "2\\sqrt{3}"),
+    ("\\frac{ab}{2}", "\\frac{1}{2}ba"),
+    ("1 - \\frac{1}{\\mathrm{e}}", "1 - e^{-1}"),
+    ("\\begin{pmatrix}1\\\\2\\end{pmatrix}", "\\begin{pmatrix}1\\\\2\\end{pmatrix} "),
+    ("\\frac{1}{2^{99}}", "2^{-99}"),
 ]
 DIFFERENT = [
     ("3.14", "\\pi"),
@@ -42,6 +58,21 @@ DIFFERENT = [
     ("x", "y"),
     ("", "1"),
     ("1" * 3000, "1" * 3000 + "2"),
+    ("509", "9\\,500"),
+    ("1728", "1331 and 1728"),
+    ("1728", "1331 \\text{ and } 1728"),
+    ("-3", "x = 3 or x = -3"),
+    ("19, 46, \\text{ and } 82", "21, 36, and 82"),
+    ("30 minutes", "2 hours 30 minutes"),
+    ("2 hours 30 minutes", "2 hours 30 seconds"),
+    ("2*sqrt(3)", "2*sqrt(5)"),
+    ("ln 2", "2"),
+    ("1 - \\frac{1}{\\mathrm{e}}", "1 + \\frac{1}{\\mathrm{e}}"),
+    ("1, 2, \\ldots, n", "1, 3, 5, \\ldots, 2n-1"),
+    ("2xy", "2ab"),
+    ("lube", "blue"),
+    ("\\frac{1}{2^{99}}", "\\frac{1}{2^{98}}"),
+    ("\\frac{1}{2004!}", "\\frac{1}{2006!}"),
 ]
 
 
@@ -124,3 +155,9 @@ def test_plain_numbers_start_no_process(
 def test_the_metric_compares_values() -> None:
     assert math_match("\\frac{1}{2}", ["The answer is 0.5."]) == 1
     assert math_match("\\frac{1}{3}", ["The answer is 0.5."]) == 0
+
+
+def test_a_word_is_the_same_in_latex() -> None:
+    assert math_match("Tuesday", ["\\boxed{\\text{Tuesday}}"]) == 1
+    assert math_match("\\text{(B)}", ["\\boxed{B}"]) == 1
+    assert math_match("\\text{Tuesday}", ["\\boxed{\\text{Monday}}"]) == 0

@@ -9,6 +9,7 @@ from kubedistill_runtime.evaluation.symbolic import are_equal
 from kubedistill_runtime.tasks.math import final_answer
 
 _INTEGER = re.compile(r"-?\d+")
+_TEXT = re.compile(r"\\(?:text|textbf|mathrm|mbox)\s*\{([^{}]*)\}")
 
 
 def math_match(answer: str | None, references: Sequence[str]) -> float:
@@ -20,8 +21,15 @@ def math_match(answer: str | None, references: Sequence[str]) -> float:
 
 def _are_same(answer: str, wanted: str) -> bool:
     """Return whether two answers are equal; only nontrivial cases are computed symbolically."""
+    answer, wanted = _without_command(answer), _without_command(wanted)
     if answer_words(answer) == answer_words(wanted):
         return True
     if all(_INTEGER.fullmatch(canonical_number(text.strip())) for text in (answer, wanted)):
         return False
     return are_equal(answer, wanted)
+
+
+def _without_command(text: str) -> str:
+    """Return the words of an answer that is nothing but words in LaTeX."""
+    found = _TEXT.fullmatch(text.strip())
+    return text if found is None else found[1]
