@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from kubedistill.contract.artifacts import EndpointFigures, ServingFigures
+
+_Number = TypeVar("_Number", int, float)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +55,8 @@ class Part:
     """One of several teachers that are one arm."""
 
     figures: ModelFigures
-    share: float
-    """The share of the answers that it gave."""
+    records: frozenset[str]
+    """Ids of the records that it answered."""
     digest: str
     """The digest of the model; two teachers may be one model."""
 
@@ -61,36 +64,35 @@ class Part:
 def combine(parts: Sequence[Part]) -> ModelFigures:
     """Return the figures of several teachers as one arm.
 
-    Sizes are sums over different models, since all of them must be served; time and cost of an answer are those that
-    each teacher's share adds up to. Shares add up to more than 1 where several answer one record: then the cost is that
-    of all of them and the time, since they answer at once, that of the slowest. Percentiles and throughput can't be
-    combined.
+    Sizes are sums over different models, since all of them must be served; time and cost are means over the records.
+    Where several answer one record, its cost is that of all of them and its time, since they answer at once, that of
+    the slowest. Percentiles and throughput can't be combined.
     """
     figures = [part.figures for part in parts]
     models = {part.digest: part.figures for part in parts}.values()
-    shares = [part.share for part in parts]
-    times = [one.latency_seconds for one in figures]
-    together = sum(shares) > 1 + 1e-9
+    records = frozenset[str]().union(*(part.records for part in parts))
+    groups = [[part.figures for part in parts if record in part.records] for record in sorted(records)]
+    groups = groups or [[one] for one in figures]
     return ModelFigures(
         hardware=" + ".join(dict.fromkeys(one.hardware for one in figures)),
-        parameters=_sum_sizes([one.parameters for one in models]),
-        memory_bytes=_sum_sizes([one.memory_bytes for one in models]),
-        peak_memory_bytes=_sum_sizes([one.peak_memory_bytes for one in models]),
-        latency_seconds=_slowest(times) if together else _weigh(times, shares),
-        cost_per_thousand=_weigh([one.cost_per_thousand for one in figures], shares),
+        parameters=_total([one.parameters for one in models]),
+        memory_bytes=_total([one.memory_bytes for one in models]),
+        peak_memory_bytes=_total([one.peak_memory_bytes for one in models]),
+        latency_seconds=_mean([_slowest([one.latency_seconds for one in group]) for group in groups]),
+        cost_per_thousand=_mean([_total([one.cost_per_thousand for one in group]) for group in groups]),
     )
 
 
-def _sum_sizes(sizes: Sequence[int | None]) -> int | None:
-    known = [size for size in sizes if size is not None]
-    return sum(known) if len(known) == len(sizes) else None
-
-
-def _weigh(values: Sequence[float | None], shares: Sequence[float]) -> float | None:
-    known = [value * share for value, share in zip(values, shares, strict=True) if value is not None]
+def _total(values: Sequence[_Number | None]) -> _Number | None:
+    known = [value for value in values if value is not None]
     return sum(known) if len(known) == len(values) else None
 
 
 def _slowest(times: Sequence[float | None]) -> float | None:
     known = [time for time in times if time is not None]
     return max(known) if known and len(known) == len(times) else None
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    total = _total(values)
+    return None if total is None else total / len(values)

@@ -80,12 +80,10 @@ def read_teachers(
         )
         own = [one for one in answers if not several or one.teacher == teacher.name]
         each.append(TestedTeacher(teacher, measured, known, own, why_unpriced(measured, price)))
-    parts = [Part(one.figures, _share_of(one, chosen, of=len(each)), one.teacher.digest) for one in each]
+    parts = [
+        Part(one.figures, frozenset(answer.record.id for answer in one.answers), one.teacher.digest) for one in each
+    ]
     return TestedTeachers(each, Tested(chosen, combine(parts) if several else each[0].figures))
-
-
-def _share_of(one: TestedTeacher, chosen: Sequence[AnsweredRecord], *, of: int) -> float:
-    return len(one.answers) / len(chosen) if chosen else 1 / of
 
 
 def score_teachers(teachers: TestedTeachers, dataset: DatasetFigures, *, spec: Spec) -> list[TeacherScores]:

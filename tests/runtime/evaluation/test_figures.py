@@ -12,14 +12,23 @@ SMALL = ModelFigures(
     hardware="h100", parameters=8, memory_bytes=16, peak_memory_bytes=20, latency_seconds=1.0, cost_per_thousand=2.0
 )
 FAR = ModelFigures(hardware="large (OpenAI)", latency_seconds=4.0, cost_per_thousand=20.0)
+ONE, OTHERS, ALL = frozenset("1"), frozenset("234"), frozenset("1234")
+NONE = frozenset[str]()
 CASES = {
     # parts -> parameters, time, cost and hardware
-    "routed": ([Part(LARGE, 0.25, "a"), Part(SMALL, 0.75, "b")], (78, 1.25, 4.0, "h100")),
-    "one model twice": ([Part(SMALL, 0.5, "b"), Part(SMALL, 0.5, "b")], (8, 1.0, 2.0, "h100")),
-    "an endpoint too": ([Part(LARGE, 0.5, "a"), Part(FAR, 0.5, "c")], (None, 3.0, 15.0, "h100 + large (OpenAI)")),
-    "all answer": ([Part(LARGE, 1.0, "a"), Part(SMALL, 1.0, "b")], (78, 2.0, 12.0, "h100")),
+    "routed": ([Part(LARGE, ONE, "a"), Part(SMALL, OTHERS, "b")], (78, 1.25, 4.0, "h100")),
+    "one model twice": ([Part(SMALL, ONE, "b"), Part(SMALL, frozenset("2"), "b")], (8, 1.0, 2.0, "h100")),
+    "an endpoint too": (
+        [Part(LARGE, ONE, "a"), Part(FAR, frozenset("2"), "c")], (None, 3.0, 15.0, "h100 + large (OpenAI)"),
+    ),
+    "all answer": ([Part(LARGE, ALL, "a"), Part(SMALL, ALL, "b")], (78, 2.0, 12.0, "h100")),
+    "one alone, the others together": (
+        [Part(FAR, ONE, "c"), Part(LARGE, OTHERS, "a"), Part(SMALL, OTHERS, "b")],
+        (None, 2.5, 14.0, "large (OpenAI) + h100"),
+    ),
+    "no record": ([Part(LARGE, NONE, "a"), Part(SMALL, NONE, "b")], (78, 1.5, 6.0, "h100")),
     "nobody knows the time": (
-        [Part(LARGE, 1.0, "a"), Part(ModelFigures(hardware="x"), 1.0, "b")], (None, None, None, "h100 + x"),
+        [Part(LARGE, ALL, "a"), Part(ModelFigures(hardware="x"), ALL, "b")], (None, None, None, "h100 + x"),
     ),
 }  # fmt: skip
 
