@@ -27,5 +27,5 @@ def route(record: Record, *, teachers: Sequence[Teacher], routing: Routing) -> t
 def _score(teacher: Teacher, *, prompt: bytes) -> float:
     """Return a number that is the maximum for a share of the prompts proportional to the teacher's weight."""
     found = hashlib.sha256(teacher.name.encode() + b"\0" + prompt).digest()
-    uniform = (int.from_bytes(found[:8], "big") + 0.5) / 2**64  # never 0 or 1
+    uniform = ((int.from_bytes(found[:8], "big") >> 12) + 0.5) / 2**52  # 53 bits are exact, so it is never 0 or 1
     return -teacher.weight / math.log(uniform)

@@ -1,6 +1,7 @@
 """Which teachers answer a record: by tag, by weight, or all of them."""
 
 from collections import Counter
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -9,6 +10,7 @@ from hypothesis import strategies as st
 
 from kubedistill.v1alpha1 import Match, Routing, Teacher, TeacherModel
 from kubedistill_runtime.records import Message, Record
+from kubedistill_runtime.teachers import routing
 from kubedistill_runtime.teachers.routing import route
 
 MODEL = TeacherModel(source="teacher")
@@ -46,6 +48,12 @@ def test_of_two_teachers_with_tags_of_a_record_one_answers() -> None:
     both = [route(record(f"{number}", "law", "code"), teachers=[LAW, CODE, REST], routing="Weighted") for number in
             range(200)]  # fmt: skip
     assert set(both) == {("law",), ("code",)}
+
+
+@pytest.mark.parametrize("byte", [b"\x00", b"\xff"])
+def test_no_hash_has_no_score(byte: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(routing.hashlib, "sha256", lambda _: SimpleNamespace(digest=lambda: byte * 32))
+    assert route(record("?"), teachers=[REST, teacher("more", weight=2)], routing="Weighted") == ("more",)
 
 
 def count(teachers: list[Teacher], *, of: int) -> Counter[str]:
