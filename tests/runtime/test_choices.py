@@ -73,11 +73,22 @@ def write_template(job_folder: JobFolder, template: str, *models: str) -> None:
         (job_folder.root / model / "tokenizer_config.json").write_text(json.dumps({"chat_template": template}))
 
 
-@pytest.mark.parametrize("name", ["enable_thinkin", "messages"])
+NAMED = (
+    "{# thinking_budget #}{% set ns = namespace(last=0) %}{% for message in messages %}{% generation %}"
+    "{{ message.reasoning_content or raise_exception('Reasoning') }}{% endgeneration %}{% break %}{% endfor %}"
+    "{% if enable_thinking is not defined %}{% set enable_thinking = true %}{% endif %}{{ enable_thinking }}"
+)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["enable_thinkin", "messages", "reasoning_content", "message", "Reasoning", "raise_exception", "namespace",
+     "thinking_budget"],
+)  # fmt: skip
 def test_a_variable_that_the_template_does_not_have_is_refused(
     name: str, job_folder: JobFolder, check_message: CheckMessage
 ) -> None:
-    write_template(job_folder, "{{ enable_thinking }}{{ messages }}", "teacher")
+    write_template(job_folder, NAMED, "teacher")
     job_folder.set("teachers.0.model.chatTemplateKwargs", {name: "true"})
     with pytest.raises(InvalidModel) as refused:
         job_folder.resolve()
@@ -85,9 +96,21 @@ def test_a_variable_that_the_template_does_not_have_is_refused(
     check_message(refused.value, name)
 
 
+def test_a_template_that_is_not_jinja_is_refused_with_its_variables(
+    job_folder: JobFolder, check_message: CheckMessage
+) -> None:
+    write_template(job_folder, "{% if enable_thinking %}", "teacher")
+    job_folder.resolve()
+    job_folder.set("teachers.0.model.chatTemplateKwargs", {"enable_thinking": "true"})
+    with pytest.raises(InvalidModel) as refused:
+        job_folder.resolve()
+    check_message(refused.value, "chatTemplateKwargs")
+
+
 def test_a_student_without_the_variables_of_its_teacher_learns_its_own_rendering(job_folder: JobFolder) -> None:
     write_template(job_folder, "{{ enable_thinking }}{{ messages }}", "teacher", "student")
     assert job_folder.resolve().form == "Generated"
+    write_template(job_folder, NAMED, "teacher", "student")
     job_folder.set("teachers.0.model.chatTemplateKwargs", {"enable_thinking": "false"})
     choices = job_folder.resolve()
     assert (choices.form, choices.teachers[0].model.template_variables) == ("Rendered", {"enable_thinking": False})

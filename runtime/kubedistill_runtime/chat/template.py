@@ -4,6 +4,9 @@ import datetime
 import re
 from typing import Any
 
+from jinja2 import TemplateSyntaxError, meta
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
 from kubedistill.errors import InvalidModel
 from kubedistill_runtime.models import Model, read_object
 
@@ -11,10 +14,13 @@ _SET_ELSEWHERE = frozenset(
     {
         "add_generation_prompt", "bos_token", "chat_template", "continue_final_message", "conversation", "documents",
         "eos_token", "max_length", "messages", "padding", "return_assistant_tokens_mask", "return_dict",
-        "return_tensors", "strftime_now", "tokenize", "tokenizer_kwargs", "tools", "truncation",
+        "raise_exception", "return_tensors", "strftime_now", "tokenize", "tokenizer_kwargs", "tools", "truncation",
+        "cycler", "dict", "joiner", "lipsum", "namespace", "range",
     }
 )  # fmt: skip
-"""Arguments of transformers' apply_chat_template, and variables that it sets itself."""
+"""Arguments of transformers' apply_chat_template, variables that it sets itself, and Jinja's own functions."""
+_GENERATION = re.compile(r"\{%-?\s*(?:end)?generation\s*-?%\}")
+"""A tag of transformers, around what a model generates."""
 REASONING = (
     # The text before the reasoning of a reply, and the text between reasoning and answer.
     ("<|channel|>analysis<|message|>", "<|channel|>final<|message|>"),  # Harmony, of gpt-oss
@@ -40,11 +46,23 @@ def read_template(model: Model) -> str:
 
 def check_variables(model: Model, *, at: str) -> None:
     """Check that the chat template has the variables that it is given; raises InvalidModel, with the field `at`."""
-    template = read_template(model)
+    if not model.template_variables:
+        return
+    left = _find_variables(read_template(model), at=at) - _SET_ELSEWHERE
     for name in model.template_variables:
-        if name in _SET_ELSEWHERE or re.search(rf"(?<!\w){re.escape(name)}(?!\w)", template) is None:
+        if name not in left:
             problem = f"{name!r} is not a variable that the chat template of {model.source} leaves to its user"
             raise InvalidModel(problem, at=at, fix="Fix its name, or remove it")
+
+
+def _find_variables(template: str, *, at: str) -> set[str]:
+    """Return the names that a template reads and does not set first."""
+    environment = ImmutableSandboxedEnvironment(extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"])
+    try:
+        return meta.find_undeclared_variables(environment.parse(_GENERATION.sub("", template)))
+    except TemplateSyntaxError as error:
+        problem = f"its chat template can't be read: {(error.message or '').rstrip('.')}"
+        raise InvalidModel(problem, at=at, fix="Correct the template") from error
 
 
 def load_stop_ids(model: Model) -> tuple[int, ...]:
