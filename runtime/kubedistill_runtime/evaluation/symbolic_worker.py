@@ -23,7 +23,8 @@ _THOUSANDS = re.compile(r"(?<=\d)(?:\{,\}|,\\!|\\[,;:! ])(?=\d{3}(?!\d))")
 _CURRENCY = re.compile(r"(?<!\\)[$€£¥₹]")
 _LETTER = re.compile(r"\\mathrm\s*\{\s*(\w)\s*\}")
 _UNIT = re.compile(
-    r"((?:[A-Za-z]\s*=)?(?:[^A-Za-z\\]|\\[A-Za-z]+|\\[^A-Za-z])*[\d})%])\s+(?=[^^]*[A-Za-z]{2})[A-Za-z][A-Za-z./\s]*"
+    r"((?:[A-Za-z]\s*=)?(?:[^A-Za-z\\]|\\[A-Za-z]+|\\[^A-Za-z])*[\d})%]),?\s+(?=[^^]*[A-Za-z]{2})\(?[A-Za-z]"
+    r"[A-Za-z./\s]*\)?"
     r"(?:\^\{?-?\d\}?|(?<=[A-Za-z])[\d²³])?"
 )
 """A value without letters, and words after it."""
