@@ -38,6 +38,12 @@ _MARKER = re.compile(
 
 Chinese models write a wide colon."""
 _FENCE = re.compile(r"\s*(?:`{3,}|~{3,})\w*\s*")
+_DISPLAY = re.compile(r"\s*(?:\\[\[\]]|\$\$)\s*")
+"""A line that begins or ends a formula in LaTeX."""
+_COUNT = re.compile(
+    r"[\s*_(\[]*(?:word\s?count\W{0,4}\d+(?:\s+words)?|\d+\s+words)[\s*_)\].]*|\s*(?:-{3,}|\*{3,}|_{3,})?\s*", re.I
+)
+"""A last line that is no part of a summary: how many words it has, a rule, or nothing."""
 _QUOTES = (("**", "**"), ("`", "`"), ('"', '"'), ("'", "'"), ("\u201c", "\u201d"), ("[", "]"), ("<", ">"))
 
 
@@ -137,13 +143,16 @@ def _find_summary(text: str) -> str | None:
     marked = [place for place, line in enumerate(lines) if _SUMMARY.match(line)]
     if not marked:
         return None
-    first = _SUMMARY.sub("", lines[marked[-1]], count=1)
-    return "\n".join([first, *lines[marked[-1] + 1 :]]).strip() or None
+    found = [_SUMMARY.sub("", lines[marked[-1]], count=1), *lines[marked[-1] + 1 :]]
+    while found and _COUNT.fullmatch(found[-1]):
+        found.pop()
+    return _without_bold("\n".join(found).strip()) or None
 
 
 def _find_last_line(text: str) -> str | None:
     """Return what follows `Answer:` in the last line, or the last line if `Answer:` is the whole line before it."""
     lines = [line for line in text.splitlines() if line.strip() and not _FENCE.fullmatch(line)]
+    lines = [line for line in lines if not _DISPLAY.fullmatch(line)]
     if not lines:
         return None
     rest = _after_marker(lines[-1])
