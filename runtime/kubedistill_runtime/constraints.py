@@ -1,5 +1,7 @@
 """Constraints: the form that a job forces the teacher's replies into, if it does."""
 
+import re
+
 from kubedistill.canonical import canonical_json
 from kubedistill.errors import InvalidManifest
 from kubedistill.v1alpha1 import Spec
@@ -7,6 +9,9 @@ from kubedistill.v1alpha1 import Teacher as TeacherSpec
 from kubedistill_runtime.serving.engine import Constraint
 
 _AT = "spec.generation.structuredOutput"
+_PIECES = re.compile(r"\\.|\[:\^?[a-z]+:\]|&&", re.DOTALL)
+_HARMLESS = re.compile(r"\\[^Az<>]", re.DOTALL)
+"""An escape that an engine reads as RE2 does, or refuses; others it takes for plain characters."""
 
 
 def find_constraint(spec: Spec) -> Constraint | None:
@@ -31,6 +36,7 @@ def find_constraint(spec: Spec) -> Constraint | None:
             at="spec.generation.topLogprobs",
             fix="Remove it, or structuredOutput",
         )
+    _check_regex(constraint.regex or "")
     for teacher in spec.teachers:
         _check_teacher(teacher, constraint)
     return constraint
@@ -44,6 +50,14 @@ def _read_form(spec: Spec) -> Constraint | None:
         return None
     schema = None if form.json_schema is None else canonical_json(form.json_schema).decode()
     return Constraint(regex=form.regex, json_schema=schema)
+
+
+def _check_regex(pattern: str) -> None:
+    """Refuse a regular expression that an engine would read otherwise, so that no forced answer matches it."""
+    odd = next((one for one in _PIECES.findall(pattern) if not _HARMLESS.fullmatch(one)), None)
+    if odd is not None:
+        problem = f"engines read {odd!r} of the regular expression otherwise than RE2"
+        raise InvalidManifest(problem, at=_AT, fix="Write it as a plain class such as [0-9]; the whole answer matches")
 
 
 def _check_teacher(teacher: TeacherSpec, constraint: Constraint) -> None:

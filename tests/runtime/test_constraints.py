@@ -21,6 +21,7 @@ ENDPOINT = {"name": "main", "endpoint": {"model": "large"}}
         ({"type": "NLI"}, Constraint(choices=("entailment", "neutral", "contradiction"))),
         ({**TEXT, "answer": {"labels": ["a", "b"]}}, Constraint(choices=("a", "b"))),
         ({**TEXT, "answer": {"regex": "[a-z]+"}}, Constraint(regex="[a-z]+")),
+        ({**TEXT, "answer": {"regex": r"^\d+\.\\A$"}}, Constraint(regex=r"^\d+\.\\A$")),
         (
             {**TEXT, "answer": {"jsonSchema": SCHEMA}},
             Constraint(json_schema='{"properties":{"n":{"type":"integer"}},"type":"object"}'),
@@ -49,6 +50,16 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
     "distributions": ({"generation.topLogprobs": 8}, "spec.generation.topLogprobs", "8"),
     "CachedLogits": ({"training.objective.type": "CachedLogits"}, "spec.training.objective.type", "structuredOutput"),
     "labels of an endpoint": ({"teachers.0": ENDPOINT}, "spec.generation.structuredOutput", "jsonSchema"),
+    "an anchor": (
+        {"task": {**TEXT, "answer": {"regex": r"\A[0-9]{3}\z"}}},
+        "spec.generation.structuredOutput",
+        "A",
+    ),
+    "a class by its name": (
+        {"task": {**TEXT, "answer": {"regex": r"\\d[^[:space:]]+"}}},
+        "spec.generation.structuredOutput",
+        "[:space:]",
+    ),
     "Anthropic": (
         {
             "task": {**TEXT, "answer": {"jsonSchema": SCHEMA}},
