@@ -1,9 +1,12 @@
 """Constraints: the form that a job forces the teacher's replies into, if it does."""
 
+import json
 import re
+from collections.abc import Mapping, Sequence
 
 from kubedistill.canonical import canonical_json
 from kubedistill.errors import InvalidManifest
+from kubedistill.json_values import Json
 from kubedistill.v1alpha1 import Spec
 from kubedistill.v1alpha1 import Teacher as TeacherSpec
 from kubedistill_runtime.serving.engine import Constraint
@@ -48,8 +51,30 @@ def _read_form(spec: Spec) -> Constraint | None:
     form = spec.task.answer
     if form is None:
         return None
-    schema = None if form.json_schema is None else canonical_json(form.json_schema).decode()
+    schema = None if form.json_schema is None else _write_schema(form.json_schema)
     return Constraint(regex=form.regex, json_schema=schema)
+
+
+def _write_schema(schema: Mapping[str, Json]) -> str:
+    """Return a schema with properties in the order of `required`, in which engines generate them, then by name.
+
+    Of what a user wrote, Kubernetes keeps only the order of lists.
+    """
+    canonical: Json = json.loads(canonical_json(schema))
+    return json.dumps(_arrange(canonical), ensure_ascii=False, separators=(",", ":"))
+
+
+def _arrange(value: Json) -> Json:
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return [_arrange(part) for part in value]
+    if not isinstance(value, Mapping):
+        return value
+    arranged = {key: _arrange(part) for key, part in value.items()}
+    properties, required = arranged.get("properties"), arranged.get("required")
+    if isinstance(properties, Mapping) and isinstance(required, list):
+        first = [name for name in required if isinstance(name, str) and name in properties]
+        arranged["properties"] = {name: properties[name] for name in [*first, *properties]}
+    return arranged
 
 
 def _check_regex(pattern: str) -> None:

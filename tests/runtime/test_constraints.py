@@ -1,5 +1,6 @@
 """Structured output: which job forces replies into which form, what is refused, and what enters keys."""
 
+import json
 from typing import Any
 
 import pytest
@@ -41,6 +42,25 @@ def test_replies_are_forced_into_the_form_of_the_task(
     assert "structuredOutput" in found.objective_reason
     changed = {name for name in free.keys if free.keys[name] != found.keys[name]}
     assert changed == free.keys.keys() - {"rows"}
+
+
+def test_properties_are_written_in_the_order_of_those_that_are_required(job_folder: JobFolder) -> None:
+    """A model that must write its verdict before its reasons has none: Kubernetes keeps the order of lists alone."""
+    part = {"type": "object", "properties": {"b": {"const": 1.0}, "a": {"enum": ["ü"]}}, "required": ["b", "a"]}
+    schema = {
+        "type": "object",
+        "properties": {"answer": {"type": "string"}, "reasons": {"items": part}, "also": True},
+        "required": ["reasons", "answer", "gone"],
+    }
+    job_folder.spec["task"] = {**TEXT, "answer": {"jsonSchema": schema}}
+    job_folder.set("generation.structuredOutput", True)
+    constraint = job_folder.resolve().sampling.constraint
+    assert constraint is not None
+    assert constraint.json_schema is not None
+    written = json.loads(constraint.json_schema)
+    assert written == schema
+    assert list(written["properties"]) == ["reasons", "answer", "also"]
+    assert list(written["properties"]["reasons"]["items"]["properties"]) == ["b", "a"]
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {

@@ -43,7 +43,7 @@ _DISPLAY = re.compile(r"\s*(?:\\[\[\]]|\$\$)\s*")
 _COUNT = re.compile(
     r"[\s*_(\[]*(?:word\s?count\W{0,4}\d+(?:\s+words)?|\d+\s+words)[\s*_)\].]*|\s*(?:-{3,}|\*{3,}|_{3,})?\s*", re.I
 )
-"""A last line that is no part of a summary: how many words it has, a rule, or nothing."""
+"""A last line that does not belong to a summary: the number of its words, a rule, or white space."""
 _QUOTES = (("**", "**"), ("`", "`"), ('"', '"'), ("'", "'"), ("\u201c", "\u201d"), ("[", "]"), ("<", ">"))
 
 
