@@ -68,6 +68,11 @@ TIGHTENED: dict[str, Stored | str] = {
     "spec.data.train: !has(self.targets) || self.targets != 'All' || (has(self.answers) && self.answers == 'Given')": (
         "targets is new, and its default is allowed"
     ),
+    "spec.task: self.type == 'Summarization' || "
+    "!has(self.maxSummaryWords) && (!has(self.chainOfDensity) || !self.chainOfDensity)": "both are new",
+    "spec.task: self.type in ['Classification', 'NLI', 'QA', 'Math'] || !has(self.chainOfThought) || "
+    "!self.chainOfThought": "chainOfThought is new",
+    "spec.task: self.type == 'Text' || !has(self.prompt) && !has(self.answer)": "both are new",
     "spec.teachers[]: has(self.model) != has(self.endpoint)": "model was required, and endpoint is new",
     "spec.teachers[]: !has(self.endpoint) || !has(self.resources)": "endpoint is new",
     "spec.teachers[].endpoint: !has(self.tokenizer) || !has(self.api) || self.api != 'Anthropic'": "tokenizer is new",
