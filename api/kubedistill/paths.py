@@ -6,6 +6,14 @@ from urllib.parse import unquote, urlsplit
 
 from kubedistill.errors import InvalidInput, InvalidManifest
 
+HUB_SCHEME = "hf://"
+"""The scheme of models and data files of the Hugging Face hub."""
+DATASET = r"hf://datasets/([^/@]+/[^/@]+)"
+"""Pattern of the start of a data file's URI: the repository of the dataset."""
+REVISION = r"@(refs/(?:convert|pr)/[^/]+|[^/]+)"
+"""Pattern of a revision after DATASET. As huggingface_hub's HfFileSystem: one with a slash is quoted, or one of two
+refs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Location:

@@ -11,12 +11,13 @@ from typing import Literal
 from kubedistill.chain import ArtifactName
 from kubedistill.contract import StageJob
 from kubedistill.errors import InvalidManifest
+from kubedistill.paths import HUB_SCHEME
 from kubedistill.v1alpha1 import Endpoint, Spec, StudentModel, TeacherModel
 from kubedistill_runtime.chat.comparison import TokenizerComparison, compare_tokenizers, format_difference
 from kubedistill_runtime.chat.template import check_variables, is_reasoning
 from kubedistill_runtime.constraints import find_constraint
 from kubedistill_runtime.data_files import data_sources, find_data, root_path
-from kubedistill_runtime.models import HUB_SCHEME, Model, find_model, find_tokenizer
+from kubedistill_runtime.models import Model, find_model, find_tokenizer
 from kubedistill_runtime.serving.engine import Constraint, Sampling
 from kubedistill_runtime.storage.store import Store
 from kubedistill_runtime.tasks import TASKS

@@ -9,12 +9,11 @@ from urllib.parse import unquote
 from kubedistill.canonical import canonical_json, digest
 from kubedistill.contract import StageJob
 from kubedistill.errors import InvalidManifest
+from kubedistill.paths import DATASET, HUB_SCHEME, REVISION
 from kubedistill_runtime.hub import fetch_data_file
 from kubedistill_runtime.storage.store import Store, locate_store
 
-_SCHEME = "hf://"
-# As huggingface_hub's HfFileSystem: a revision with a slash is quoted, or one of these two refs.
-_URI = re.compile(r"hf://datasets/([^/@]+/[^/@]+)(?:@(refs/(?:convert|pr)/[^/]+|[^/]+))?/(.+)")
+_URI = re.compile(rf"{DATASET}(?:{REVISION})?/(.+)")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _FORM = "Write hf://datasets/OWNER/NAME/PATH or hf://datasets/OWNER/NAME@REVISION/PATH"
 _REVISIONS = "revisions"
@@ -34,7 +33,7 @@ def parse_hub_uri(uri: str | None, *, at: str) -> HubFile | None:
 
     Raises InvalidManifest, with the field, for a URI of the hub that names no file of a dataset.
     """
-    if uri is None or not uri.startswith(_SCHEME):
+    if uri is None or not uri.startswith(HUB_SCHEME):
         return None
     found = _URI.fullmatch(uri)
     if found is None or found[3].endswith("/") or ".." in unquote(found[3]).split("/"):

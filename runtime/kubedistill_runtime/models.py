@@ -12,12 +12,11 @@ from pathlib import Path
 from kubedistill.canonical import canonical_json, digest
 from kubedistill.errors import InvalidModel
 from kubedistill.json_values import Json, JsonObject, as_object
-from kubedistill.paths import local_path
+from kubedistill.paths import HUB_SCHEME, local_path
 from kubedistill_runtime.hub import fetch_snapshot
 from kubedistill_runtime.root_cause import first_line
 from kubedistill_runtime.storage.store import Store
 
-HUB_SCHEME = "hf://"
 DTYPE_BYTES = {"Float32": 4, "BFloat16": 2, "Float16": 2}
 _DIGESTS = "digests"
 _WEIGHTS = "*.safetensors"
@@ -103,13 +102,9 @@ def find_model(
     Without a store, a folder is not identified, since that reads all of it. Without `fetch`, nothing is downloaded.
     Raises InvalidModel, naming the field `at`, if there is no usable checkpoint, and the errors of fetch_snapshot.
     """
-    if source.startswith(HUB_SCHEME):
-        repository = source.removeprefix(HUB_SCHEME)
-        path = fetch_snapshot(repository, revision=revision, patterns=_IDENTITY, at=at, fetch=fetch)
-        identity = path.name
-    else:
-        path = _folder(source, data_root=data_root, at=at)
-        identity = ""
+    path, identity = _find_folder(
+        source, revision=revision, patterns=_IDENTITY, data_root=data_root, at=at, fetch=fetch
+    )
     config = _read_config(path, at=at)
     parameters = sum(_count_parameters(file, at=at) for file in _weight_files(path, at=at))
     if store is not None:
@@ -129,14 +124,21 @@ def find_tokenizer(source: str, *, data_root: Path, store: Store | None, at: str
 
     Takes and raises the same as find_model.
     """
-    if source.startswith(HUB_SCHEME):
-        repository = source.removeprefix(HUB_SCHEME)
-        path = fetch_snapshot(repository, revision=None, patterns=_TOKENIZER, at=at, fetch=fetch)
-        identity = path.name
-    else:
-        path = _folder(source, data_root=data_root, at=at)
-        identity = "" if store is None else folder_digest(path, store=store, patterns=_TOKENIZER)
+    path, identity = _find_folder(source, revision=None, patterns=_TOKENIZER, data_root=data_root, at=at, fetch=fetch)
+    if store is not None:
+        identity = identity or folder_digest(path, store=store, patterns=_TOKENIZER)
     return Model(source=source, path=path, digest=identity, parameters=0, config=_read_config(path, at=at))
+
+
+def _find_folder(
+    source: str, *, revision: str | None, patterns: Sequence[str], data_root: Path, at: str, fetch: bool
+) -> tuple[Path, str]:
+    """Return the folder of a source, and its commit if it is of the hub, else an empty string."""
+    if not source.startswith(HUB_SCHEME):
+        return _folder(source, data_root=data_root, at=at), ""
+    repository = source.removeprefix(HUB_SCHEME)
+    path = fetch_snapshot(repository, revision=revision, patterns=patterns, at=at, fetch=fetch)
+    return path, path.name
 
 
 def folder_digest(path: Path, *, store: Store, patterns: Sequence[str] = _IDENTITY) -> str:

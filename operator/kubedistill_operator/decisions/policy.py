@@ -6,11 +6,10 @@ from urllib.parse import unquote
 
 from kubedistill.errors import PolicyViolated
 from kubedistill.manifest.settings import Policy
+from kubedistill.paths import DATASET, HUB_SCHEME, REVISION
 from kubedistill.v1alpha1 import DataSource, Spec, StudentModel, TeacherModel
 
-_HUB = "hf://"
-_REVISION = re.compile(r"^(hf://datasets/[^/@]+/[^/@]+)@(?:refs/(?:convert|pr)/[^/]+|[^/]+)")
-"""The revision of a file of a dataset, as kubedistill_runtime/datasets.py reads it."""
+_REVISION = re.compile(rf"^({DATASET}){REVISION}")
 
 
 def check_policy(spec: Spec, policy: Policy) -> None:
@@ -39,7 +38,7 @@ def _sources(spec: Spec) -> Iterator[tuple[str, str]]:
                 yield f"spec.teachers[{index}].endpoint.tokenizer", teacher.endpoint.tokenizer
     for split in ("train", "validation", "test"):
         data: DataSource | None = getattr(spec.data, split)
-        if data is not None and data.uri is not None and data.uri.startswith(_HUB):
+        if data is not None and data.uri is not None and data.uri.startswith(HUB_SCHEME):
             yield f"spec.data.{split}.uri", data.uri
 
 
