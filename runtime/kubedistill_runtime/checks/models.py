@@ -48,7 +48,10 @@ def fit_teachers(found: Input, *, spec: Spec, choices: Choices) -> None:
 
     An endpoint refuses such prompts itself, one by one. Raises InvalidModel if a teacher does not accept the others.
     """
-    routed = partial(route, teachers=spec.teachers, routing=spec.generation.routing)
+    routes = {
+        split: {one.id: route(one, teachers=spec.teachers, routing=spec.generation.routing) for one in some}
+        for split, some in found.splits.items()
+    }
     readers = {
         teacher.name: _read_with(teacher, teacher.model, date=choices.date, task=spec.task)
         for teacher in choices.teachers
@@ -59,15 +62,15 @@ def fit_teachers(found: Input, *, spec: Spec, choices: Choices) -> None:
             _check_tokenizer(teacher)
 
     def asked(name: str) -> dict[Split, list[Record]]:
-        return {split: [one for one in some if name in routed(one)] for split, some in found.splits.items()}
+        return {split: [one for one in some if name in routes[split][one.id]] for split, some in found.splits.items()}
+
+    def fits(split: Split, record: Record) -> bool:
+        return any(name not in readers or readers[name].fits(record) for name in routes[split][record.id])
 
     for name, reader in readers.items():
         check_prompts(_ask(asked(name), for_teacher, task=spec.task), chat=reader.chat, at=reader.at)
     for split in SPLITS:
-        found.splits[split], too_long = drop_long(
-            found.splits[split],
-            fits=lambda record: any(name not in readers or readers[name].fits(record) for name in routed(record)),
-        )
+        found.splits[split], too_long = drop_long(found.splits[split], fits=partial(fits, split))
         found.drop("TooLong", split, too_long)
     for name, reader in readers.items():
         who = "the teacher" if len(choices.teachers) == 1 else f"teacher {name}"

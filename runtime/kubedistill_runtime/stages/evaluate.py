@@ -47,14 +47,14 @@ def run(context: StageContext) -> Outcome:
         choices,
         models={"baseline": choices.student, "distilled": _distilled(context)},
         records=[for_student(record, job.spec.task) for record in records],
-        answer_tokens=None
-        if job.spec.task.answers_alone
-        else teachers.answer_tokens,  # students answer in another form
+        # Without their reasoning, students answer in another form.
+        answer_tokens=None if job.spec.task.answers_alone else teachers.answer_tokens,
         engines=context.engines,
         store=store,
         progress=context.progress,
     )
-    tested, funnel = {"teacher": teachers.arm, **students.tested}, _funnel(context)
+    dataset = read_figures(store, "dataset", keys["dataset"], DatasetFigures)
+    tested, funnel = {"teacher": teachers.arm, **students.tested}, _funnel(context, dataset=dataset)
     judgment = judge(
         tested,
         task=job.spec.task,
@@ -75,7 +75,7 @@ def run(context: StageContext) -> Outcome:
         labels=judgment.labels,
         examples=_examples(tested),
         provenance=_provenance(context, teachers, students),
-        teachers=score_teachers(teachers, _dataset(context), spec=job.spec),
+        teachers=score_teachers(teachers, dataset, spec=job.spec),
     )
     context.progress.loading("writing the report")
     with draft_artifact(store, "report", keys["report"]) as draft:
@@ -110,13 +110,9 @@ def _distilled(context: StageContext) -> Model:
     return replace(model, source="the distilled student")
 
 
-def _funnel(context: StageContext) -> Funnel:
+def _funnel(context: StageContext, *, dataset: DatasetFigures) -> Funnel:
     rows = read_figures(context.store, "rows", context.keys["rows"], RowsFigures)
-    return Funnel(**dict(rows), **dict(_dataset(context)))
-
-
-def _dataset(context: StageContext) -> DatasetFigures:
-    return read_figures(context.store, "dataset", context.keys["dataset"], DatasetFigures)
+    return Funnel(**dict(rows), **dict(dataset))
 
 
 def _training(context: StageContext) -> TrainingRecord:

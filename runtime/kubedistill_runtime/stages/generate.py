@@ -100,12 +100,11 @@ def _requests(context: StageContext) -> dict[str, Request]:
 
     requests = {}
     if spec.data.train.answers == "Teacher":
+        train = read("train")
         # The ratios are those of all teachers together, so the answers of one of several decide nothing.
         one = len(spec.teachers) == 1
-        judge = make_judge(spec, read("train"), shortest=choices.keeps_shortest) if one else None
-        requests["train"] = Request(
-            read("train"), choices.sampling, generation.samples_per_prompt, generation.seed, judge
-        )
+        judge = make_judge(spec, train, shortest=choices.keeps_shortest) if one else None
+        requests["train"] = Request(train, choices.sampling, generation.samples_per_prompt, generation.seed, judge)
     requests["validation"] = Request(read("validation"), choices.judge_sampling)
     requests["test"] = Request(read("test"), choices.judge_sampling)
     return requests
