@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from kubedistill.errors import InvalidData, InvalidManifest
 from kubedistill.v1alpha1 import Spec
+from kubedistill_runtime.checks.selection import check_comparable
 from kubedistill_runtime.records import Record, Split
-from kubedistill_runtime.tasks import TASKS
 from kubedistill_runtime.teachers.routing import route
 
 _AT = "spec.generation.routing"
@@ -20,13 +20,7 @@ def check_routing(spec: Spec) -> None:
         raise InvalidManifest("BestOf compares several teachers, and there is one", at=_AT, fix="Remove it")
     if spec.data.train.answers == "Given":
         raise InvalidManifest("BestOf selects answers of teachers, and the answers are Given", at=_AT, fix="Remove it")
-    if not TASKS[spec.task.type].exact:
-        kinds = ", ".join(name for name, task in TASKS.items() if task.exact)
-        raise InvalidManifest(
-            f"BestOf compares answers, and free text of a {spec.task.type} task is never equal",
-            at=_AT,
-            fix=f"Remove it; it belongs to {kinds} tasks",
-        )
+    check_comparable(spec, "BestOf", at=_AT)
 
 
 def check_routes(spec: Spec, splits: Mapping[Split, Sequence[Record]], *, places: Mapping[Split, str]) -> list[str]:

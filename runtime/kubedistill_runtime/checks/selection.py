@@ -18,13 +18,7 @@ def check_selection(spec: Spec) -> None:
     select = spec.curation.select
     if select == "All":
         return
-    if not TASKS[spec.task.type].exact:
-        kinds = ", ".join(name for name, task in TASKS.items() if task.exact)
-        raise InvalidManifest(
-            f"{select} compares answers, and free text of a {spec.task.type} task is never equal",
-            at=_AT,
-            fix=f"Remove it; it belongs to {kinds} tasks",
-        )
+    check_comparable(spec, select, at=_AT)
     if spec.data.train.answers == "Given":
         raise InvalidManifest(
             f"{select} selects answers of a teacher, and the answers are Given", at=_AT, fix="Remove it"
@@ -52,6 +46,17 @@ def check_trace_length(spec: Spec) -> None:
     if spec.generation.samples_per_prompt == 1:
         problem = "Auto selects among several answers to a prompt, and samplesPerPrompt is 1"
         raise InvalidManifest(problem, at=_TRACE_AT, fix="Raise generation.samplesPerPrompt")
+
+
+def check_comparable(spec: Spec, value: str, *, at: str) -> None:
+    """Refuse the value of a field that compares answers, for a task of free text; raises InvalidManifest."""
+    if not TASKS[spec.task.type].exact:
+        kinds = ", ".join(name for name, task in TASKS.items() if task.exact)
+        raise InvalidManifest(
+            f"{value} compares answers, and free text of a {spec.task.type} task is never equal",
+            at=at,
+            fix=f"Remove it; it belongs to {kinds} tasks",
+        )
 
 
 def check_train_references(spec: Spec, train: Sequence[Record]) -> None:

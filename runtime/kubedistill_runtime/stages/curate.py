@@ -67,14 +67,22 @@ class _Selector:
     rejected: BinaryIO
     progress: Progress
     total: int
-    asked: int = 0
-    kept: int = 0
     prompts: set[str] = field(default_factory=set)
     """Ids of the records with a good answer."""
     reasons: Counter[str] = field(default_factory=Counter)
     asked_by: Counter[str] = field(default_factory=Counter)
     """Number of answers by teacher."""
     kept_by: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def asked(self) -> int:
+        """Number of answers so far."""
+        return self.asked_by.total()
+
+    @property
+    def kept(self) -> int:
+        """Number of kept answers so far."""
+        return self.kept_by.total()
 
     def keep(self, answers: Iterable[AnsweredRecord]) -> Iterator[AnsweredRecord]:
         """Yield the answers that pass all filters and are selected among those to their record."""
@@ -88,14 +96,12 @@ class _Selector:
                 if (record_id, answered.sample) in self.excess:
                     self._reject(answered, balance.REASON)
                     continue
-                self.kept += 1
                 self.kept_by[answered.teacher] += 1
                 yield answered
 
     def _passes(self, answered: AnsweredRecord) -> bool:
         if self.asked % _REPORT_EVERY == 0:
             self.report()
-        self.asked += 1
         self.asked_by[answered.teacher] += 1
         reason = find_rejection(answered, self.filters)
         if reason:
